@@ -1,0 +1,36 @@
+# Each target makes .venv when it is missing or out of date, then runs.
+VENV := .venv
+PYTHON ?= python3
+BIN := $(VENV)/bin
+INSTALLED := $(VENV)/.installed
+# Learning runs are part of an experiment's definition at one thread a process.
+export OMP_NUM_THREADS := 1
+
+.PHONY: compare test lint proofs figures clean
+
+compare: $(INSTALLED)
+	$(BIN)/python scripts/compare.py --out runs/first
+
+test: $(INSTALLED)
+	$(BIN)/python -m pytest -n 2
+
+lint: $(INSTALLED)
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+
+proofs: $(INSTALLED)
+	$(BIN)/python -m pytest -m slow -s -o log_cli=true
+
+figures: $(INSTALLED)
+	$(BIN)/python scripts/figures.py
+
+$(INSTALLED): pyproject.toml constraints.txt
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --upgrade pip
+	$(BIN)/python -m pip install --quiet -c constraints.txt torch
+	$(BIN)/python -m pip install --quiet -c constraints.txt -e ".[learners,study,test]"
+	touch $@
+
+clean:
+	rm -rf $(VENV) build dist *.egg-info

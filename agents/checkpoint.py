@@ -1,0 +1,96 @@
+"""Checkpoints: a folder with `config.json` and `weights.npz`, written whole or not at all, read without running code.
+
+NPZ without pickled objects and JSON hold data only; a pickle in place of either is refused.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+CONFIG = "config.json"
+WEIGHTS = "weights.npz"
+FORMAT = 1
+
+
+def write_checkpoint(folder: Path, config: Mapping[str, Any], arrays: Mapping[str, NDArray[Any]]) -> None:
+    """Write a checkpoint so that a reader finds the old one or the new one, never a part.
+
+    Args:
+        folder: of the checkpoint; one that is there is replaced.
+        config: JSON values.
+        arrays: by name, no object arrays.
+
+    Raises:
+        ValueError: an object array.
+        FileExistsError: `folder` is there and is no checkpoint.
+    """
+    for name, array in arrays.items():
+        if array.dtype.hasobject:
+            raise ValueError(f"array {name!r} has dtype {array.dtype}; arrays of numbers are allowed")
+    if folder.exists() and not (folder / CONFIG).is_file():
+        raise FileExistsError(f"{folder} exists and holds no checkpoint; give another folder")
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    part = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", dir=folder.parent))
+    try:
+        _write_whole(part / CONFIG, json.dumps({"format": FORMAT, **config}, indent=1).encode())
+        with (part / WEIGHTS).open("wb") as file:
+            np.savez(file, **dict(arrays))  # type: ignore[arg-type]
+            file.flush()
+            os.fsync(file.fileno())
+        if folder.exists():
+            shutil.rmtree(folder)
+        part.rename(folder)
+    except BaseException:
+        shutil.rmtree(part, ignore_errors=True)
+        raise
+
+
+def _write_whole(path: Path, data: bytes) -> None:
+    with path.open("wb") as file:
+        file.write(data)
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def read_config(folder: Path) -> dict[str, Any]:
+    """The JSON part of a checkpoint.
+
+    Raises:
+        FileNotFoundError: there is no checkpoint.
+        ValueError: it is no JSON object, or of an unknown format.
+    """
+    path = folder / CONFIG
+    if not path.is_file():
+        raise FileNotFoundError(f"{folder} holds no checkpoint ({CONFIG} is missing)")
+    try:
+        config = json.loads(path.read_bytes())
+    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+        raise ValueError(f"{path} is no JSON: {error}") from None
+    if not isinstance(config, dict) or config.get("format") != FORMAT:
+        raise ValueError(f"{path} is no checkpoint of format {FORMAT}")
+    return config
+
+
+def read_checkpoint(folder: Path) -> tuple[dict[str, Any], dict[str, NDArray[Any]]]:
+    """Config and arrays of a checkpoint; nothing in it is executed.
+
+    Raises:
+        FileNotFoundError: there is no checkpoint.
+        ValueError: a part of it is not what it should be, a pickle among them.
+    """
+    config = read_config(folder)
+    try:
+        with np.load(folder / WEIGHTS, allow_pickle=False) as stored:
+            arrays = {name: stored[name] for name in stored.files}
+    except (ValueError, OSError, EOFError, AttributeError) as error:
+        raise ValueError(f"{folder / WEIGHTS} is no archive of plain arrays: {error}") from None
+    return config, arrays

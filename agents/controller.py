@@ -1,0 +1,250 @@
+"""The reach controller that all error-driven learners share: timing, plan, visual feedback and grip.
+
+A reach is prepared for 0.2 s, in which the cup's place is averaged; then the arm is led on a straight minimum-jerk
+course (Flash and Hogan 1985) to a posture that the learner supplies, while a fixed and modest visual feedback loop
+pulls the seen hand towards where it ought to be by now. It uses what the senses give and the learner's own
+unperturbed body (kinematics and inertia), and nothing else.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import deque
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+from reach import Arm
+
+Array = NDArray[np.float64]
+
+CONTROL_STEP_S = 0.02
+PREPARATION_S = 0.20
+MOVEMENT_S = 0.60
+# The plan leads the command filter by its lag; what the plan means for now is seen one visual delay later.
+COMMAND_LAG_S = 0.04
+SIGHT_LAG_S = 0.14
+FEEDBACK_GAIN_PER_S = 1.2
+AXIS_GAIN_PER_S = 1.0
+FASTEST_CORRECTION_M_S = 0.25
+VISION_BEHIND_TOUCH_STEPS = 2
+CUP_FILTER = 0.10
+
+# The approach funnel: sideways errors above the clearance keep the fingertips this far before the cup.
+FUNNEL_CLEARANCE_M = 0.012
+FUNNEL_SLOPE = 4.0
+FUNNEL_STANDOFF_M = 0.085
+AXIS_RANGE_DEGREES = (80.0, 130.0)
+
+# Weight of a radian of hand direction beside a metre of hand place, and damping of the body map, m.
+TURN_WEIGHT_M = 0.10
+DAMPING_M = 0.03
+
+OPEN_APERTURE_M = 0.11
+LARGEST_APERTURE_M = 0.11
+CLOSE_WITHIN_M = 0.015
+EMPTY_APERTURE_M = 0.045
+RELEASE_STEPS = 15
+
+
+def minimum_jerk(share: float) -> float:
+    """Position from 0 to 1 of a minimum-jerk movement at a share of its time (Flash and Hogan 1985, eq. 4)."""
+    x = min(1.0, max(0.0, share))
+    return x * x * x * (10.0 - 15.0 * x + 6.0 * x * x)
+
+
+@dataclass(frozen=True)
+class Sensation:
+    """One observation of `CupEnv`, by name; see its observation table for units."""
+
+    hand: Array
+    visible: bool
+    cup: Array
+    angles: Array
+    aperture: float
+    touch: Array
+    command: Array
+
+    @classmethod
+    def of(cls, observation: NDArray[np.float32]) -> Sensation:
+        """Split an observation (19,)."""
+        row = np.asarray(observation, dtype=np.float64)
+        return cls(row[0:2], bool(row[2] > 0.5), row[3:5], row[5:8], float(row[11]), row[12:15], row[15:19])
+
+
+@dataclass
+class Reach:
+    """What the controller remembers within one reach.
+
+    Attributes:
+        step: control steps since the trial began.
+        cup: (2,) m, the filtered seen cup; `aimed_cup` is that of the moment of launch.
+        start: (2,) m, where the hand was seen (or felt, when hidden) at the start.
+        feedback: (3,) rad, what feedback has added to the posture so far.
+        hand: (2,) m, the latest sight (or feeling) of the hand.
+        felt: joint angles (3,) rad of the moment at which `hand` was seen.
+    """
+
+    step: int = 0
+    cup: Array = field(default_factory=lambda: np.zeros(2))
+    aimed_cup: Array = field(default_factory=lambda: np.zeros(2))
+    start: Array = field(default_factory=lambda: np.zeros(2))
+    rest: Array = field(default_factory=lambda: np.zeros(3))
+    feedback: Array = field(default_factory=lambda: np.zeros(3))
+    hand: Array = field(default_factory=lambda: np.zeros(2))
+    visible: bool = False
+    felt: Array = field(default_factory=lambda: np.zeros(3))
+    axis: float = 0.0
+    closing: bool = False
+    opening: int = 0
+    goal: Array = field(default_factory=lambda: np.zeros(3))
+    plan: Array = field(default_factory=lambda: np.zeros((0, 3)))
+    past_angles: deque[Array] = field(default_factory=lambda: deque(maxlen=VISION_BEHIND_TOUCH_STEPS + 1))
+
+    @property
+    def time_s(self) -> float:
+        """Time since the trial began, s."""
+        return self.step * CONTROL_STEP_S
+
+
+class Controller:
+    """The fixed part of a reaching learner: from sensations and a feed-forward posture to commands."""
+
+    def __init__(self, arm: Arm, grab: bool) -> None:
+        """Make a controller for a body.
+
+        Args:
+            arm: the learner's own body, unperturbed.
+            grab: whether the fingers are to close on the cup.
+        """
+        self.arm = arm
+        self.grab = grab
+        self._lower = np.asarray(arm.lower)
+        self._upper = np.asarray(arm.upper)
+
+    def sense(self, reach: Reach, now: Sensation) -> None:
+        """Take in one observation."""
+        reach.past_angles.append(now.angles)
+        reach.felt = reach.past_angles[0] if len(reach.past_angles) > VISION_BEHIND_TOUCH_STEPS else now.angles
+        reach.visible = now.visible
+        reach.hand = now.hand if now.visible else self.arm.hand(reach.felt)
+        if reach.step == 0:
+            reach.rest = self._posture(now.command)
+        preparing = reach.time_s < PREPARATION_S
+        weight = 1.0 / (reach.step + 1) if preparing else CUP_FILTER
+        reach.cup = reach.cup + weight * (now.cup - reach.cup)
+        if preparing:
+            reach.start = reach.start + weight * (reach.hand - reach.start)
+            reach.aimed_cup = reach.cup
+            reach.axis = self.approach_axis(reach.start, reach.cup)
+
+    def act(self, reach: Reach, now: Sensation, feedforward: Array) -> Array:
+        """The command (4,) in [-1, 1] for this step; moves the reach on by one step.
+
+        Args:
+            reach: memory of this reach, updated.
+            now: the observation that `sense` has taken in.
+            feedforward: (3,) rad, the learned change of posture from rest that should bring the hand to the cup.
+        """
+        moving_s = reach.time_s - PREPARATION_S
+        wanted = reach.rest
+        if moving_s >= 0.0:
+            if len(reach.plan) == 0:
+                reach.goal = feedforward
+                reach.plan = self.plan(reach.rest, reach.rest + feedforward)
+            reach.feedback = reach.feedback + CONTROL_STEP_S * self._correction(reach, moving_s)
+            # What the learner wants otherwise since the launch fades in with the movement.
+            since = minimum_jerk(moving_s / MOVEMENT_S) * (feedforward - reach.goal)
+            wanted = reach.plan[min(round(moving_s / CONTROL_STEP_S), len(reach.plan) - 1)] + since
+        # Feedback never winds up beyond what the joints can do.
+        posture = np.clip(wanted + reach.feedback, self._lower, self._upper)
+        reach.feedback = posture - np.clip(wanted, self._lower, self._upper)
+        aperture = self._aperture(reach, now)
+        reach.step += 1
+        joints = 2.0 * (posture - self._lower) / (self._upper - self._lower) - 1.0
+        command: Array = np.clip(np.append(joints, 2.0 * aperture / LARGEST_APERTURE_M - 1.0), -1.0, 1.0)
+        return command
+
+    def plan(self, rest: Array, goal: Array) -> Array:
+        """Equilibrium postures (steps, 3) rad, one a control step, that lead the arm from rest to goal, (3,) rad.
+
+        The hand goes straight with minimum jerk and turns on the way; the posture springs are led by what the body's
+        own inertia and viscosity will ask of them: theta* = theta + K^-1 (V theta' + inverse dynamics). Where the
+        straight line leaves the reachable, the joints go straight instead.
+        """
+        steps = round(MOVEMENT_S / CONTROL_STEP_S)
+        times = np.arange(-1, steps + 2) * CONTROL_STEP_S + COMMAND_LAG_S
+        course = np.array([minimum_jerk(t / MOVEMENT_S) for t in times])[:, None]
+        ends = self.arm.hand(rest), self.arm.hand(goal)
+        axes = float(np.sum(rest)), float(np.sum(goal))
+        angles = self.arm.inverse_kinematics(
+            ends[0] + course * (ends[1] - ends[0]), axes[0] + course[:, 0] * (axes[1] - axes[0])
+        )
+        if not self.arm.is_within_limits(angles):
+            angles = rest + course * (goal - rest)
+        velocity = (angles[2:] - angles[:-2]) / (2.0 * CONTROL_STEP_S)
+        acceleration = (angles[2:] - 2.0 * angles[1:-1] + angles[:-2]) / CONTROL_STEP_S**2
+        torque = self.arm.inverse_dynamics(angles[1:-1], velocity, acceleration)
+        torque += velocity @ np.asarray(self.arm.viscosity)
+        lead: Array = np.linalg.solve(np.asarray(self.arm.stiffness), torque.T).T
+        return angles[1:-1] + lead
+
+    def motor_error(self, angles: Array, displacement: Array, turn: float) -> Array:
+        """The change of posture (3,) rad that would move the hand by `displacement` (2,) m and turn it by `turn` rad.
+
+        Damped least squares (Wampler 1986) on the body's own Jacobian, so that it stays bounded near a straight arm.
+        """
+        jacobian = np.vstack([self.arm.jacobian(angles), np.full(3, TURN_WEIGHT_M)])
+        damped = jacobian @ jacobian.T + DAMPING_M**2 * np.eye(3)
+        change: Array = jacobian.T @ np.linalg.solve(damped, np.append(displacement, TURN_WEIGHT_M * turn))
+        return change
+
+    def approach_axis(self, start: Array, cup: Array) -> float:
+        """Direction, rad, in which the hand should point at the cup: that of the reach, as far as the wrist allows."""
+        bearing = math.atan2(cup[1] - start[1], cup[0] - start[0])
+        return float(np.clip(bearing, *np.radians(AXIS_RANGE_DEGREES)))
+
+    def _posture(self, command: Array) -> Array:
+        posture: Array = self._lower + 0.5 * (command[:3] + 1.0) * (self._upper - self._lower)
+        return posture
+
+    def _correction(self, reach: Reach, moving_s: float) -> Array:
+        """Rate of change of posture (3,) rad/s that feedback asks for."""
+        course = minimum_jerk((moving_s - SIGHT_LAG_S) / MOVEMENT_S)
+        turn = course * (reach.axis - float(np.sum(reach.felt)))
+        if course < 1.0:
+            error = reach.start + course * (reach.cup - reach.start) - reach.hand
+        else:
+            error = self._funnel(reach.cup - reach.hand, float(np.sum(reach.felt)))
+        velocity = FEEDBACK_GAIN_PER_S * error
+        speed = float(np.hypot(*velocity))
+        if speed > FASTEST_CORRECTION_M_S:
+            velocity = velocity * (FASTEST_CORRECTION_M_S / speed)
+        return self.motor_error(reach.felt, velocity, AXIS_GAIN_PER_S * turn)
+
+    @staticmethod
+    def _funnel(error: Array, axis: float) -> Array:
+        """The error to correct first: sideways before forward, so that the fingers go round the cup and not into it."""
+        along = np.array([math.cos(axis), math.sin(axis)])
+        aside = np.array([-along[1], along[0]])
+        forward, sideways = float(error @ along), float(error @ aside)
+        standoff = min(FUNNEL_STANDOFF_M, FUNNEL_SLOPE * max(0.0, abs(sideways) - FUNNEL_CLEARANCE_M))
+        return (forward - standoff) * along + sideways * aside
+
+    def _aperture(self, reach: Reach, now: Sensation) -> float:
+        """Close around the cup, and open again when the fingers met without it."""
+        if not self.grab:
+            return OPEN_APERTURE_M
+        if reach.opening > 0:
+            reach.opening -= 1
+            return OPEN_APERTURE_M
+        error = reach.cup - reach.hand
+        touched = now.touch[2] > 0.5 or (now.touch[0] > 0.5 and now.touch[1] > 0.5)
+        near = float(np.hypot(*error)) < CLOSE_WITHIN_M or (touched and float(np.hypot(*error)) < 3 * CLOSE_WITHIN_M)
+        if not reach.closing:
+            reach.closing = near and reach.time_s > PREPARATION_S
+        elif now.aperture < EMPTY_APERTURE_M:
+            reach.closing = False
+            reach.opening = RELEASE_STEPS
+        return 0.0 if reach.closing else OPEN_APERTURE_M

@@ -1,0 +1,369 @@
+"""A learner taught by its seen error, behind Stable-Baselines3's model interface.
+
+It runs the shared controller with its own feed-forward part, asks the teacher once a reach what was missing, and
+changes its synapses between reaches, never inside one (an adaptive loop closed over a delay would be unstable).
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import gymnasium as gym
+import numpy as np
+from numpy.typing import NDArray
+from stable_baselines3.common.callbacks import (
+    BaseCallback,
+    CallbackList,
+    ConvertCallback,
+    ProgressBarCallback,
+)
+from stable_baselines3.common.logger import Logger
+from stable_baselines3.common.utils import configure_logger
+from stable_baselines3.common.vec_env import DummyVecEnv, VecEnv
+
+from agents.checkpoint import read_checkpoint, write_checkpoint
+from agents.controller import Array, Controller, Reach, Sensation
+from agents.feedforward import FeedForward
+from agents.teachers.seen_error import CREDIT_STEP, READING_STEP, Reading, SeenError
+
+EXPECTATION_TRIALS = 200
+# After a command has been sent, the next observation of the same trial repeats it; float32 keeps seven digits.
+SAME_COMMAND = 1e-5
+
+
+@dataclass
+class Trial:
+    """One reach of one environment, as the learner lives it."""
+
+    reach: Reach
+    network: Any
+    command: NDArray[np.float32] | None = None
+    eligible: Any = None
+    reading: Reading | None = None
+    read: bool = False
+    sensed: int = field(default=-1)
+
+
+class ErrorLearner:
+    """Network x rule with the teacher `seen-error`.
+
+    Attributes:
+        num_timesteps: control steps learned from.
+        trials: reaches learned from.
+        logger: where `learn` writes.
+    """
+
+    def __init__(
+        self,
+        feedforward: FeedForward,
+        env: gym.Env[Any, Any] | VecEnv,
+        *,
+        rate: float,
+        seed: int | None = None,
+        config: dict[str, Any] | None = None,
+        verbose: int = 0,
+        tensorboard_log: str | None = None,
+    ) -> None:
+        """Join a feed-forward part to an environment.
+
+        Args:
+            feedforward: network and rule.
+            env: a `CupEnv`, wrapped or not, or a Stable-Baselines3 VecEnv of them.
+            rate: share of the error to correct after each reach, 0..2.
+            seed: of the trials drawn in `learn`.
+            config: what `save` writes so that the learner can be built again.
+            verbose, tensorboard_log: as in Stable-Baselines3.
+
+        Raises:
+            ValueError: rate outside 0..2.
+        """
+        if not 0.0 <= rate <= 2.0:
+            raise ValueError(f"rate is {rate}; 0 to 2 is allowed")
+        self.feedforward = feedforward
+        self.rate = rate
+        self.seed = seed
+        self.config = dict(config or {})
+        self.verbose = verbose
+        self.tensorboard_log = tensorboard_log
+        self.num_timesteps = 0
+        self.trials = 0
+        self.recent_displacements: deque[Array] = deque(maxlen=EXPECTATION_TRIALS)
+        self._expected = np.zeros(2)
+        self._unseeded = True
+        self._own_trials: list[Trial] = []
+        self._logger: Logger | None = None
+        self.set_env(env)
+
+    @property
+    def logger(self) -> Logger:
+        """The logger in use."""
+        if self._logger is None:
+            self._logger = configure_logger(self.verbose, self.tensorboard_log, "run", True)
+        return self._logger
+
+    def set_logger(self, logger: Logger) -> None:
+        """Write to another logger."""
+        self._logger = logger
+
+    def set_env(self, env: gym.Env[Any, Any] | VecEnv, force_reset: bool = True) -> None:
+        """Learn and act in another environment; `force_reset` is there for Stable-Baselines3's signature."""
+        if isinstance(env, VecEnv):
+            arm, task = env.get_attr("arm", 0)[0], env.get_attr("task", 0)[0]
+        else:
+            arm, task = env.get_wrapper_attr("arm"), env.get_wrapper_attr("task")
+        self.env = env
+        self._vec_env: VecEnv | None = env if isinstance(env, VecEnv) else None
+        self.controller = Controller(arm, grab=task == "grab")
+        self.teacher = SeenError(self.controller)
+        self.teacher.expected = self._expected
+
+    def get_env(self) -> VecEnv:
+        """The environment, as a VecEnv."""
+        if self._vec_env is None:
+            env: Any = self.env
+            self._vec_env = DummyVecEnv([lambda: env])
+        return self._vec_env
+
+    def get_vec_normalize_env(self) -> None:
+        """None: observations are never normalised (Stable-Baselines3's callbacks ask)."""
+
+    @property
+    def observation_space(self) -> gym.Space[Any]:
+        """The environment's."""
+        return self.env.observation_space
+
+    @property
+    def action_space(self) -> gym.Space[Any]:
+        """The environment's."""
+        return self.env.action_space
+
+    @property
+    def n_envs(self) -> int:
+        """How many environments it learns in at once."""
+        return self.env.num_envs if isinstance(self.env, VecEnv) else 1
+
+    def settle_expectation(self) -> None:
+        """Take the mean displacement of recent reaches as what is normal; for use after unperturbed training."""
+        if self.recent_displacements:
+            self._expected = np.mean(np.array(self.recent_displacements), axis=0)
+            self.teacher.expected = self._expected
+
+    def predict(
+        self,
+        observation: NDArray[np.float32],
+        state: Any = None,
+        episode_start: NDArray[np.bool_] | None = None,
+        deterministic: bool = False,
+    ) -> tuple[NDArray[np.float32], list[Trial]]:
+        """Commands for one observation (19,) or a batch (n, 19).
+
+        Args:
+            observation: from the environment.
+            state: what the call before returned. Without it the learner goes on with the reach of its own last call,
+                and begins a new one where the observation does not repeat the command it gave.
+            episode_start: (n,) where a trial has just begun.
+            deterministic: without effect; the learner explores nothing.
+
+        Returns:
+            Commands (4,) or (n, 4) in [-1, 1], and the state for the next call.
+
+        Raises:
+            ValueError: an observation of another shape.
+        """
+        batch = np.atleast_2d(observation)
+        if batch.ndim != 2 or batch.shape[1:] != self.observation_space.shape[-1:]:  # type: ignore[index]
+            raise ValueError(f"observation has shape {np.shape(observation)}; (19,) or (n, 19) is allowed")
+        given: list[Trial] = self._own_trials if state is None else state
+        trials = [
+            self._begin()
+            if len(given) != len(batch)
+            or (episode_start is not None and episode_start[k])
+            or (state is None and not self._continues(given[k], row))
+            else given[k]
+            for k, row in enumerate(batch)
+        ]
+        commands = np.stack([self._act(trial, row) for trial, row in zip(trials, batch, strict=True)])
+        if state is None:
+            self._own_trials = trials
+        return (commands[0] if np.ndim(observation) == 1 else commands), trials
+
+    def learn(
+        self,
+        total_timesteps: int,
+        callback: Any = None,
+        log_interval: int | None = 100,
+        tb_log_name: str = "run",
+        reset_num_timesteps: bool = True,
+        progress_bar: bool = False,
+    ) -> ErrorLearner:
+        """Reach, and learn after each reach, for at least `total_timesteps` control steps; ends between trials.
+
+        Args:
+            total_timesteps: control steps, summed over environments.
+            callback: Stable-Baselines3 callback, list of them or function; one that returns False ends the learning.
+            log_interval: trials between two entries in the log; None for none.
+            tb_log_name: name of the run in TensorBoard.
+            reset_num_timesteps: count from zero.
+            progress_bar: show one.
+        """
+        if reset_num_timesteps:
+            self.num_timesteps = 0
+        self._logger = self._logger or configure_logger(
+            self.verbose, self.tensorboard_log, tb_log_name, reset_num_timesteps
+        )
+        total = self.num_timesteps + total_timesteps
+        self._total_timesteps = total
+        hook = self._callback(callback, progress_bar)
+        hook.on_training_start(locals(), globals())
+        hook.on_rollout_start()
+        source = _Source(self.env, self.seed if self._unseeded else None)
+        self._unseeded = False
+        trials = [self._begin() for _ in range(source.num_envs)]
+        recent: deque[tuple[float, int, bool]] = deque(maxlen=100)
+        earned = np.zeros(source.num_envs)
+        steps = np.zeros(source.num_envs, dtype=int)
+        running = True
+        while running:
+            commands = np.stack([self._act(trial, row) for trial, row in zip(trials, source.observation, strict=True)])
+            rewards, dones, infos = source.step(commands)
+            self.num_timesteps += source.num_envs
+            earned += rewards
+            steps += 1
+            for k in np.flatnonzero(dones).tolist():
+                self._finish(trials[k], source.last_observation(k, infos))
+                trials[k] = self._begin()
+                recent.append((float(earned[k]), int(steps[k]), bool(infos[k].get("is_success", False))))
+                earned[k], steps[k] = 0.0, 0
+                if log_interval is not None and self.trials % log_interval == 0:
+                    self._log(recent)
+            hook.update_locals(locals())
+            running = hook.on_step() and not (self.num_timesteps >= total and bool(np.any(dones)))
+            if running:
+                source.restart(dones)
+        hook.on_rollout_end()
+        hook.on_training_end()
+        return self
+
+    def save(self, path: str | Path) -> None:
+        """Write a checkpoint folder: JSON and npz, whole or not at all."""
+        config = self.config | {
+            "num_timesteps": self.num_timesteps,
+            "trials": self.trials,
+            "expected_displacement_m": self._expected.tolist(),
+        }
+        write_checkpoint(Path(path), config, self.feedforward.arrays())
+
+    def restore(self, path: str | Path) -> None:
+        """Fill this learner with what `save` wrote.
+
+        Raises:
+            ValueError: the checkpoint holds other arrays than this learner.
+        """
+        config, arrays = read_checkpoint(Path(path))
+        own = self.feedforward.arrays()
+        if {k: v.shape for k, v in own.items()} != {k: v.shape for k, v in arrays.items()}:
+            raise ValueError(
+                f"checkpoint {path} holds {sorted(arrays)}; {sorted(own)} of the learner's shapes are allowed"
+            )
+        for name, array in own.items():
+            array[...] = arrays[name]
+        self.num_timesteps = int(config["num_timesteps"])
+        self.trials = int(config["trials"])
+        self._expected = np.asarray(config["expected_displacement_m"], dtype=np.float64)
+        self.teacher.expected = self._expected
+
+    def _begin(self) -> Trial:
+        return Trial(Reach(), self.feedforward.begin())
+
+    @staticmethod
+    def _continues(trial: Trial, row: NDArray[np.float32]) -> bool:
+        return trial.command is not None and bool(np.max(np.abs(row[15:19] - trial.command)) < SAME_COMMAND)
+
+    def _sense(self, trial: Trial, row: NDArray[np.float32]) -> Sensation:
+        """Take in an observation, and the teacher's reading and the eligibility when they are due."""
+        now = Sensation.of(row)
+        self.controller.sense(trial.reach, now)
+        if trial.reach.step == READING_STEP:
+            trial.reading = self.teacher.read(trial.reach)
+            trial.read = True
+        return now
+
+    def _act(self, trial: Trial, row: NDArray[np.float32]) -> NDArray[np.float32]:
+        now = self._sense(trial, row)
+        posture = self.feedforward.posture(trial.network, trial.reach.cup)
+        if trial.reach.step == CREDIT_STEP:
+            trial.eligible = self.feedforward.eligibility(trial.network)
+        command = self.controller.act(trial.reach, now, posture).astype(np.float32)
+        trial.command = command
+        return command
+
+    def _finish(self, trial: Trial, last: NDArray[np.float32]) -> None:
+        """Learn from a reach that is over."""
+        self.trials += 1
+        if not trial.read:
+            self._sense(trial, last)
+            trial.reading = trial.reading if trial.read else self.teacher.read(trial.reach)
+        if trial.reading is None:
+            return
+        self.recent_displacements.append(trial.reading.displacement)
+        if trial.eligible is None:
+            trial.eligible = self.feedforward.eligibility(trial.network)
+        self.feedforward.change(trial.eligible, trial.reading.error, self.rate)
+        self.logger.record_mean("train/motor_error_rad", float(np.linalg.norm(trial.reading.error)))
+
+    def _log(self, recent: deque[tuple[float, int, bool]]) -> None:
+        reward, length, success = np.mean(np.array(recent, dtype=np.float64), axis=0)
+        self.logger.record("rollout/ep_rew_mean", float(reward))
+        self.logger.record("rollout/ep_len_mean", float(length))
+        self.logger.record("rollout/success_rate", float(success))
+        self.logger.record("time/trials", self.trials)
+        self.logger.dump(self.num_timesteps)
+
+    def _callback(self, callback: Any, progress_bar: bool) -> BaseCallback:
+        if isinstance(callback, list):
+            hook: BaseCallback = CallbackList(callback)
+        elif isinstance(callback, BaseCallback):
+            hook = callback
+        else:
+            hook = ConvertCallback(callback)
+        if progress_bar:
+            hook = CallbackList([hook, ProgressBarCallback()])
+        hook.init_callback(self)  # type: ignore[arg-type]
+        return hook
+
+
+class _Source:
+    """Trials from one environment or from a VecEnv, in the same words."""
+
+    def __init__(self, env: gym.Env[Any, Any] | VecEnv, seed: int | None) -> None:
+        self._env = env
+        if isinstance(env, VecEnv):
+            if seed is not None:
+                env.seed(seed)
+            self.num_envs = env.num_envs
+            self.observation = np.asarray(env.reset())
+        else:
+            self.num_envs = 1
+            self.observation = env.reset(seed=seed)[0][None]
+
+    def step(self, commands: NDArray[np.float32]) -> tuple[Array, NDArray[np.bool_], list[dict[str, Any]]]:
+        if isinstance(self._env, VecEnv):
+            observation, rewards, dones, infos = self._env.step(commands)
+            self.observation = np.asarray(observation)
+            return rewards, dones, infos
+        observation, reward, terminated, truncated, info = self._env.step(commands[0])
+        self.observation = observation[None]
+        return np.array([reward]), np.array([terminated or truncated]), [info]
+
+    def last_observation(self, k: int, infos: list[dict[str, Any]]) -> NDArray[np.float32]:
+        """The last observation of a trial that has just ended (a VecEnv has already begun the next one)."""
+        row: NDArray[np.float32] = infos[k].get("terminal_observation", self.observation[k])
+        return row
+
+    def restart(self, dones: NDArray[np.bool_]) -> None:
+        """Begin the next trial where one has ended; a VecEnv does so by itself."""
+        if not isinstance(self._env, VecEnv) and dones[0]:
+            self.observation = self._env.reset()[0][None]

@@ -1,0 +1,138 @@
+"""The registry of named learners, and how to make, load and prepare one.
+
+A new learner is one function here that builds it; everything else asks for learners by name.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import gymnasium as gym
+import numpy as np
+from stable_baselines3.common.callbacks import BaseCallback, StopTrainingOnMaxEpisodes
+
+import reach  # noqa: F401  (registers the environments)
+from agents.checkpoint import read_config
+from agents.error_learner import ErrorLearner
+from agents.feedforward import FeedForward, NoFeedForward, RateFeedForward, SpikingFeedForward
+
+HIDDEN_CELLS = (128, 128)
+SPIKING_HIDDEN_CELLS = 300
+CELLS_PER_MUSCLE = 20
+DEPRESSION = 0.3
+LEARNING_RATE = 0.6
+
+BASELINE_ENV = "reach/CupGrab-v0"
+BASELINE_TRIALS = 1000
+LONGEST_TRIAL_STEPS = 150
+
+
+def _rate_cells(rule: str) -> Callable[[np.random.Generator], FeedForward]:
+    return lambda rng: RateFeedForward(rule, HIDDEN_CELLS, rng)
+
+
+FEEDFORWARD: dict[str, Callable[[np.random.Generator], FeedForward]] = {
+    "none": lambda rng: NoFeedForward(),
+    "error-bp": _rate_cells("bp"),
+    "error-dfa": _rate_cells("dfa"),
+    "error-stdp": lambda rng: SpikingFeedForward(SPIKING_HIDDEN_CELLS, CELLS_PER_MUSCLE, DEPRESSION, rng),
+}
+REWARD_LEARNERS = ("reward-ppo",)
+LEARNERS = (*FEEDFORWARD, *REWARD_LEARNERS)
+
+
+def make_learner(name: str, env: Any, *, seed: int = 0, **settings: Any) -> Any:
+    """Make an untrained learner.
+
+    Args:
+        name: one of `LEARNERS`.
+        env: a `CupEnv`, wrapped or not, or a VecEnv of them.
+        seed: of weights, feedback matrices and trials.
+        settings: `rate` of an error learner; anything Stable-Baselines3's PPO takes for `reward-ppo`; and `verbose`,
+            `tensorboard_log` for all.
+
+    Returns:
+        A model with Stable-Baselines3's interface.
+
+    Raises:
+        ValueError: an unknown name.
+    """
+    if name in FEEDFORWARD:
+        settings.setdefault("rate", LEARNING_RATE)
+        feedforward = FEEDFORWARD[name](np.random.default_rng(seed))
+        config = {"learner": name, "seed": seed, "rate": settings["rate"]}
+        return ErrorLearner(feedforward, env, seed=seed, config=config, **settings)
+    if name == "reward-ppo":
+        from agents.teachers.reward import RewardPPO
+
+        return RewardPPO(env, seed=seed, **settings)
+    raise ValueError(f"learner is {name!r}; {list(LEARNERS)} are allowed")
+
+
+def load_learner(path: str | Path, env: Any, **settings: Any) -> Any:
+    """Load a learner from a checkpoint folder; no code of the checkpoint is run.
+
+    Raises:
+        ValueError: the folder names no known learner.
+    """
+    config = read_config(Path(path))
+    name = config.get("learner")
+    if name == "reward-ppo":
+        from agents.teachers.reward import RewardPPO
+
+        return RewardPPO.load(path, env=env)
+    if name not in FEEDFORWARD:
+        raise ValueError(f"checkpoint {path} names learner {name!r}; {list(LEARNERS)} are allowed")
+    learner = make_learner(str(name), env, seed=int(config["seed"]), rate=float(config["rate"]), **settings)
+    learner.restore(path)
+    return learner
+
+
+def prepare(learner: str, seed: int, folder: Path, on_progress: Callable[[float], None] | None = None) -> Any:
+    """An error learner that has learned to grab unperturbed cups, trained once and kept in `folder`.
+
+    Args:
+        learner: a name of `LEARNERS`.
+        seed: of the learner and its training trials.
+        folder: of the checkpoint; a whole one there is loaded instead of training anew.
+        on_progress: told the share of the training that is done, 0..1.
+    """
+    env = gym.make(BASELINE_ENV)
+    if (folder / "config.json").exists():
+        return load_learner(folder, env)
+    model = make_learner(learner, env, seed=seed)
+    if learner != "none":
+        train_trials(model, BASELINE_TRIALS, on_progress=on_progress)
+        if isinstance(model, ErrorLearner):
+            model.settle_expectation()
+    model.save(folder)
+    return model
+
+
+def train_trials(
+    model: Any, trials: int, *, on_progress: Callable[[float], None] | None = None, progress_bar: bool = False
+) -> None:
+    """Let a model learn for a number of trials."""
+    stop: list[BaseCallback] = [StopTrainingOnMaxEpisodes(max_episodes=trials)]
+    if on_progress is not None:
+        stop.append(_Progress(trials, on_progress))
+    model.learn(trials * LONGEST_TRIAL_STEPS, callback=stop, progress_bar=progress_bar)
+
+
+class _Progress(BaseCallback):
+    """Tells how many of the wanted trials are over."""
+
+    def __init__(self, trials: int, tell: Callable[[float], None]) -> None:
+        super().__init__()
+        self._trials = trials
+        self._tell = tell
+        self._over = 0
+
+    def _on_step(self) -> bool:
+        over = int(np.sum(self.locals["dones"]))
+        if over:
+            self._over += over
+            self._tell(min(1.0, self._over / self._trials))
+        return True

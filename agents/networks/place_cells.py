@@ -1,0 +1,37 @@
+"""Place cells: a seen position as the activity of cells with Gaussian receptive fields on a grid over the table."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+from numpy.typing import NDArray
+
+Array = NDArray[np.float64]
+
+# The part of the table where cups are seen, with room for what prisms and rotations do, m.
+FIELD_X_M = (-0.14, 0.38)
+FIELD_Y_M = (0.42, 0.68)
+CELLS_X, CELLS_Y = 8, 6
+WIDTH_M = 0.06
+
+
+class PlaceCells:
+    """48 cells, 8 across and 6 deep; a cell's activity is exp(-|x - centre|^2 / (2 width^2)), in (0, 1]."""
+
+    def __init__(self) -> None:
+        """Lay the centres on their grid."""
+        x, y = np.meshgrid(np.linspace(*FIELD_X_M, CELLS_X), np.linspace(*FIELD_Y_M, CELLS_Y), indexing="ij")
+        self.centres = np.stack([x.ravel(), y.ravel()], axis=1)
+
+    @property
+    def size(self) -> int:
+        """Number of cells."""
+        return len(self.centres)
+
+    def activity(self, place: Array) -> Array:
+        """Activity (size,) at a seen place (2,) m."""
+        # math.exp: the vectorised exponential of NumPy differs in its last bit between machines.
+        squares = np.sum((self.centres - place) ** 2, axis=1)
+        scale = -0.5 / WIDTH_M**2
+        return np.array([math.exp(scale * q) for q in squares.tolist()])

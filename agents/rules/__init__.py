@@ -1,0 +1,1 @@
+"""Learning rules: each turns an output error into a modulator for every cell."""

@@ -1,0 +1,120 @@
+"""A window of its own for each environment: pictures in real time, and the person's wish to close it.
+
+`pygame.Window` rather than `pygame.display.set_mode`: the latter knows one window only, and closing it would
+close everybody's. Likewise `pygame.init` and `pygame.quit` are never called: pygame may be in use elsewhere.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import weakref
+
+import numpy as np
+from numpy.typing import NDArray
+
+os.environ.setdefault("PYGAME_HIDE_SUPPORT_PROMPT", "1")
+import pygame
+
+logger = logging.getLogger("reach")
+
+# What SDL takes, without a word, when there is no screen.
+BLIND_DRIVERS = ("dummy", "offscreen")
+
+# Every open window. Events come in one queue for all of them, so whoever empties it tells the others.
+_open: weakref.WeakSet[Window] = weakref.WeakSet()
+
+
+class Window:
+    """A window that shows frames.
+
+    Args:
+        width, height: of the window, pixels.
+        fps: frames a second in real time.
+        title: of the window.
+
+    Raises:
+        ValueError: a size or a rate below 1.
+        RuntimeError: no window can be opened here.
+
+    Where SDL finds no screen, so that nobody will see the window, it says so in the log `reach`.
+    """
+
+    def __init__(self, width: int, height: int, fps: int, title: str = "reach") -> None:
+        for name, value in (("width", width), ("height", height), ("fps", fps)):
+            if value < 1:
+                raise ValueError(f"Window {name} is {value}; 1 or more is allowed")
+        try:
+            if not pygame.display.get_init():
+                pygame.display.init()
+            self._window: pygame.Window | None = pygame.Window(title, (width, height))
+        except pygame.error as error:
+            raise RuntimeError(
+                f"no window could be opened ({error}); without a screen use render_mode='rgb_array'"
+            ) from error
+        driver = pygame.display.get_driver()
+        if driver in BLIND_DRIVERS:
+            logger.warning(
+                "SDL draws with its %r driver: there is no screen, and nobody will see this window; "
+                "use render_mode='rgb_array' for pictures",
+                driver,
+            )
+        self._size = (width, height)
+        self._fps = fps
+        self._clock = pygame.time.Clock()
+        _open.add(self)
+
+    @property
+    def is_open(self) -> bool:
+        """The window has not been closed."""
+        return self._window is not None
+
+    def show(self, frame: NDArray[np.uint8]) -> bool:
+        """Show a frame, wait until its time is over, and answer whether the window is still open.
+
+        Args:
+            frame: (height, width, 3) uint8 of the window's size.
+
+        Raises:
+            ValueError: a frame of another shape or type.
+        """
+        width, height = self._size
+        picture = np.ascontiguousarray(frame)
+        if picture.shape != (height, width, 3) or picture.dtype != np.uint8:
+            raise ValueError(
+                f"frame has shape {picture.shape} and type {picture.dtype}; ({height}, {width}, 3) uint8 is allowed"
+            )
+        _hear_events()
+        if self._window is None:
+            return False
+        shown = pygame.image.frombuffer(picture.data, self._size, "RGB")
+        surface = self._window.get_surface()
+        if surface.get_size() != self._size:  # the desktop gave the window another size
+            shown = pygame.transform.smoothscale(shown, surface.get_size())
+        surface.blit(shown, (0, 0))
+        self._window.flip()
+        self._clock.tick(self._fps)
+        return True
+
+    def owns(self, event: pygame.Event) -> bool:
+        """The event happened to this window."""
+        return self._window is not None and getattr(event, "window", None) is self._window
+
+    def close(self) -> None:
+        """Close this window, and no other. A second call does nothing."""
+        _open.discard(self)
+        if self._window is not None:
+            self._window.destroy()
+            self._window = None
+
+
+def _hear_events() -> None:
+    """Empty the queue of events, and close the windows whose person asked for it."""
+    for event in pygame.event.get():
+        if event.type == pygame.QUIT:
+            for window in list(_open):
+                window.close()
+        elif event.type == pygame.WINDOWCLOSE:
+            for window in list(_open):
+                if window.owns(event):
+                    window.close()

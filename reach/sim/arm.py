@@ -1,0 +1,189 @@
+"""The arm: three segments in a horizontal plane, their inertias, joint limits and posture springs, and its kinematics.
+
+Segments are Winter's (Biomechanics and Motor Control of Human Movement, 4th ed. 2009, table 4.1): lengths as fractions
+of body height, masses of body mass. The shoulder is the origin, x points right, y away from the body, angles are
+counter-clockwise; joint angles are relative (elbow to upper arm, wrist to forearm), so flexion is positive.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+Array = NDArray[np.float64]
+
+# Winter 2009, table 4.1: upper arm, forearm, hand.
+WINTER_LENGTH_PER_HEIGHT = (0.186, 0.146, 0.108)
+WINTER_MASS_PER_BODY_MASS = (0.028, 0.016, 0.006)
+WINTER_CENTRE_PER_LENGTH = (0.436, 0.430, 0.506)
+WINTER_GYRATION_PER_LENGTH = (0.322, 0.303, 0.297)
+
+# Shadmehr and Mussa-Ivaldi 1994, J Neurosci 14:3208: stiffness N m/rad, viscosity N m s/rad of shoulder and elbow.
+SHADMEHR_STIFFNESS = ((15.0, 6.0), (6.0, 16.0))
+SHADMEHR_VISCOSITY = ((2.3, 0.9), (0.9, 2.4))
+# The wrist, scaled: stiff enough to carry a hand of 0.005 kg m2 at 20 rad/s, and with the ratio of viscosity to
+# stiffness (0.15 s) of shoulder and elbow, so that the three joints follow a command together.
+WRIST_STIFFNESS = 2.0
+WRIST_VISCOSITY = 0.30
+
+SHOULDER_LIMITS_DEGREES = (-30.0, 140.0)
+ELBOW_LIMITS_DEGREES = (0.0, 150.0)
+WRIST_LIMITS_DEGREES = (-60.0, 60.0)
+
+# The grasp point lies between the fingers, as a fraction of the hand from wrist to fingertips; the palm ends earlier.
+GRASP_POINT_PER_HAND = 0.87
+PALM_PER_HAND = 0.60
+
+
+@dataclass(frozen=True)
+class Arm:
+    """A planar arm of upper arm, forearm and hand.
+
+    Attributes:
+        length: segment lengths, m.
+        mass: segment masses, kg.
+        centre: distance of each centre of mass from the segment's proximal joint, m.
+        inertia: moment of inertia of each segment about its centre of mass, kg m2.
+        lower, upper: joint limits of shoulder, elbow and wrist, rad.
+        stiffness: (3, 3) posture stiffness, N m/rad.
+        viscosity: (3, 3) joint viscosity, N m s/rad.
+    """
+
+    length: tuple[float, float, float]
+    mass: tuple[float, float, float]
+    centre: tuple[float, float, float]
+    inertia: tuple[float, float, float]
+    lower: tuple[float, float, float]
+    upper: tuple[float, float, float]
+    stiffness: tuple[tuple[float, float, float], ...]
+    viscosity: tuple[tuple[float, float, float], ...]
+
+    def __post_init__(self) -> None:
+        for name in ("length", "mass", "centre", "inertia"):
+            values = getattr(self, name)
+            if len(values) != 3 or not all(np.isfinite(v) and v > 0 for v in values):
+                raise ValueError(f"Arm {name} is {values}; three finite values above 0 are allowed")
+        if not all(low < high for low, high in zip(self.lower, self.upper, strict=True)):
+            raise ValueError(f"Arm lower limits {self.lower} must lie below the upper limits {self.upper}")
+        for name in ("stiffness", "viscosity"):
+            matrix = np.asarray(getattr(self, name), dtype=np.float64)
+            if matrix.shape != (3, 3) or not np.isfinite(matrix).all():
+                raise ValueError(f"Arm {name} has shape {matrix.shape}; a finite (3, 3) matrix is allowed")
+            if not np.allclose(matrix, matrix.T) or np.linalg.eigvalsh(matrix)[0] < 0:
+                raise ValueError(f"Arm {name} must be symmetric and positive semi-definite, was {matrix.tolist()}")
+
+    @classmethod
+    def winter(cls, height_m: float = 1.75, mass_kg: float = 70.0) -> Arm:
+        """The arm of a person of the given height and mass, after Winter 2009, table 4.1.
+
+        Raises:
+            ValueError: height outside 0.5..2.5 m or mass outside 5..300 kg.
+        """
+        if not 0.5 <= height_m <= 2.5:
+            raise ValueError(f"height_m is {height_m}; 0.5 to 2.5 m is allowed")
+        if not 5.0 <= mass_kg <= 300.0:
+            raise ValueError(f"mass_kg is {mass_kg}; 5 to 300 kg is allowed")
+        length = tuple(height_m * f for f in WINTER_LENGTH_PER_HEIGHT)
+        mass = tuple(mass_kg * f for f in WINTER_MASS_PER_BODY_MASS)
+        limits = np.radians((SHOULDER_LIMITS_DEGREES, ELBOW_LIMITS_DEGREES, WRIST_LIMITS_DEGREES))
+        (k11, k12), (_, k22) = SHADMEHR_STIFFNESS
+        (v11, v12), (_, v22) = SHADMEHR_VISCOSITY
+        return cls(
+            length=_triple(length),
+            mass=_triple(mass),
+            centre=_triple(f * s for f, s in zip(WINTER_CENTRE_PER_LENGTH, length, strict=True)),
+            inertia=_triple(m * (f * s) ** 2 for m, f, s in zip(mass, WINTER_GYRATION_PER_LENGTH, length, strict=True)),
+            lower=_triple(limits[:, 0]),
+            upper=_triple(limits[:, 1]),
+            stiffness=((k11, k12, 0.0), (k12, k22, 0.0), (0.0, 0.0, WRIST_STIFFNESS)),
+            viscosity=((v11, v12, 0.0), (v12, v22, 0.0), (0.0, 0.0, WRIST_VISCOSITY)),
+        )
+
+    @property
+    def grasp_m(self) -> float:
+        """Distance from wrist to grasp point, m."""
+        return GRASP_POINT_PER_HAND * self.length[2]
+
+    def joints(self, angle: Any) -> Array:
+        """Positions of shoulder, elbow, wrist and grasp point, (4, 2) m, at joint angles (3,) rad."""
+        first, second, third = np.cumsum(np.asarray(angle, dtype=np.float64))
+        steps = np.array(
+            [
+                [0.0, 0.0],
+                [self.length[0] * np.cos(first), self.length[0] * np.sin(first)],
+                [self.length[1] * np.cos(second), self.length[1] * np.sin(second)],
+                [self.grasp_m * np.cos(third), self.grasp_m * np.sin(third)],
+            ]
+        )
+        points: Array = np.cumsum(steps, axis=0)
+        return points
+
+    def hand(self, angle: Any) -> Array:
+        """Position of the grasp point, (2,) m, at joint angles (3,) rad."""
+        place: Array = self.joints(angle)[3]
+        return place
+
+    def jacobian(self, angle: Any) -> Array:
+        """Derivative of the grasp point by the joint angles, (2, 3) m/rad."""
+        points = self.joints(angle)
+        arms = points[3] - points[:3]
+        return np.stack([-arms[:, 1], arms[:, 0]])
+
+    def inverse_kinematics(self, hand: Any, axis_rad: Any) -> Array:
+        """Joint angles (..., 3) rad with the grasp point at `hand` (..., 2) m and the hand along `axis_rad` (...) rad.
+
+        The elbow is flexed (the human branch). NaN where the place is out of reach; joint limits are not asked.
+        """
+        axis = np.asarray(axis_rad, dtype=np.float64)
+        wrist = np.asarray(hand, dtype=np.float64) - self.grasp_m * np.stack([np.cos(axis), np.sin(axis)], axis=-1)
+        upper, fore = self.length[0], self.length[1]
+        cosine = (np.sum(wrist**2, axis=-1) - upper**2 - fore**2) / (2.0 * upper * fore)
+        elbow = np.arccos(np.where(np.abs(cosine) <= 1.0, cosine, np.nan))
+        shoulder = np.arctan2(wrist[..., 1], wrist[..., 0]) - np.arctan2(
+            fore * np.sin(elbow), upper + fore * np.cos(elbow)
+        )
+        return np.stack([shoulder, elbow, axis - shoulder - elbow], axis=-1)
+
+    def is_within_limits(self, angle: Array) -> bool:
+        """Whether all of `angle` (..., 3) rad is a posture that the joints can take; NaN is not."""
+        return bool(np.all(angle >= np.asarray(self.lower)) and np.all(angle <= np.asarray(self.upper)))
+
+    def posture_for(self, hand: Any, axis_rad: float) -> Array | None:
+        """`inverse_kinematics` of one place; None where it is out of reach or a joint limit forbids it."""
+        angle = self.inverse_kinematics(hand, axis_rad)
+        return angle if self.is_within_limits(angle) else None
+
+    def inverse_dynamics(self, angle: Array, velocity: Array, acceleration: Array) -> Array:
+        """Joint torques (..., 3) N m that give `acceleration` rad/s2 at `angle` rad and `velocity` rad/s, all (..., 3).
+
+        Newton and Euler segment by segment from the hand inwards (Featherstone 2008, section 5.3), without viscosity.
+        """
+        absolute = np.cumsum(angle, axis=-1)
+        rate = np.cumsum(velocity, axis=-1)
+        spin = np.cumsum(acceleration, axis=-1)
+        along = np.stack([np.cos(absolute), np.sin(absolute)], axis=-1)
+        across = np.stack([-along[..., 1], along[..., 0]], axis=-1)
+        per_metre = spin[..., None] * across - (rate**2)[..., None] * along
+        force = np.zeros((*angle.shape[:-1], 2))
+        torque = np.zeros(angle.shape[:-1])
+        result = np.empty_like(angle)
+        for k in (2, 1, 0):
+            base = np.einsum("...jc,j->...c", per_metre[..., :k, :], np.asarray(self.length[:k]))
+            own = self.mass[k] * (base + self.centre[k] * per_metre[..., k, :])
+            torque = (
+                torque
+                + self.inertia[k] * spin[..., k]
+                + self.centre[k] * np.sum(across[..., k, :] * own, axis=-1)
+                + self.length[k] * np.sum(across[..., k, :] * force, axis=-1)
+            )
+            force = force + own
+            result[..., k] = torque
+        return result
+
+
+def _triple(values: Any) -> tuple[float, float, float]:
+    first, second, third = (float(v) for v in values)
+    return first, second, third

@@ -1,0 +1,10 @@
+"""The comparison: jobs, the engine that runs them, the store that keeps them, and the report.
+
+A learner is known by its name and by Stable-Baselines3's model interface alone. Needs the extra `study`.
+"""
+
+from reach.study.engine import Outcome, complete, run_jobs, usable_cores
+from reach.study.jobs import Job, plan
+from reach.study.store import Store, load
+
+__all__ = ["Job", "Outcome", "Store", "complete", "load", "plan", "run_jobs", "usable_cores"]

@@ -1,0 +1,296 @@
+"""From one recorded reach to its measures, and from many reaches to measures of correction.
+
+Within a reach everything is taken from the true course of the hand, put through the visual map of that trial: direction
+errors are errors of what is seen. Across reaches the launch error counts, read before delayed vision can act on the
+movement: it shows what has been learned, not what feedback mends.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+Array = NDArray[np.float64]
+
+ONSET_SPEED_M_S = 0.05
+# Vision needs 0.10 s and the command filter 0.04 s: what the hand does in the first 0.12 s was settled before it set
+# out.
+LAUNCH_WINDOW_S = 0.12
+STOP_SPEED_M_S = 0.05
+STOP_SHARE_OF_PEAK = 0.25
+LATEST_ENDPOINT_S = 1.0
+ATTEMPT_SPEED_M_S = 0.10
+CLOSED_APERTURE_M = 0.06
+OPEN_APERTURE_M = 0.08
+
+BASELINE_REACHES = 10
+L30_REACHES = 30
+N63_WINDOW = 4
+N63_THRESHOLD = 0.368
+AFTER_EFFECT_REACHES = 4
+LATE_REACHES = 10
+
+
+@dataclass(frozen=True)
+class ReachRecord:
+    """One reach, one row a control step, the first at reset.
+
+    Attributes:
+        time_s: (T,) s.
+        hand: (T, 2) m, true.
+        seen_hand, seen_cup: (T, 2) m, where the visual map puts them at that moment, without delay or noise.
+        speed: (T,) m/s, of the true hand.
+        aperture: (T,) m.
+        held: (T,), whether the fingers hold the cup.
+        success, tipped: how the reach ended.
+        reward: sum over the reach.
+    """
+
+    time_s: Array
+    hand: Array
+    seen_hand: Array
+    seen_cup: Array
+    speed: Array
+    aperture: Array
+    held: NDArray[np.bool_]
+    success: bool
+    tipped: bool
+    reward: float
+
+    def __post_init__(self) -> None:
+        rows = len(self.time_s)
+        for name in ("hand", "seen_hand", "seen_cup"):
+            if getattr(self, name).shape != (rows, 2):
+                raise ValueError(f"{name} has shape {getattr(self, name).shape}; ({rows}, 2) is allowed")
+        for name in ("speed", "aperture", "held"):
+            if getattr(self, name).shape != (rows,):
+                raise ValueError(f"{name} has shape {getattr(self, name).shape}; ({rows},) is allowed")
+
+
+@dataclass(frozen=True)
+class ReachMeasures:
+    """Measures of one reach.
+
+    Attributes:
+        launch_error_deg: direction of the seen hand's launch less the direction of the seen cup, counter-clockwise
+            positive, in (-180, 180]; NaN when the hand did not set out.
+        endpoint_error_cm: distance of the seen hand, at the end of its first movement, from where the cup was seen when
+            it set out; NaN when it did not.
+        time_to_success_s: NaN without success.
+        success, tipped: how the reach ended.
+        attempts: movements that ended in a stop, and closings of the fingers without the cup.
+        duration_s: of the trial.
+        reward: sum over the trial.
+    """
+
+    launch_error_deg: float
+    endpoint_error_cm: float
+    time_to_success_s: float
+    success: bool
+    tipped: bool
+    attempts: int
+    duration_s: float
+    reward: float
+
+
+def measure_reach(record: ReachRecord) -> ReachMeasures:
+    """All measures of one recorded reach."""
+    onset = movement_onset(record.speed)
+    launch, endpoint = math.nan, math.nan
+    if onset is not None:
+        launch = _launch_error_deg(record, onset)
+        end = _first_stop(record, onset)
+        endpoint = 100.0 * float(np.hypot(*(record.seen_cup[onset] - record.seen_hand[end])))
+    return ReachMeasures(
+        launch_error_deg=launch,
+        endpoint_error_cm=endpoint,
+        time_to_success_s=float(record.time_s[-1]) if record.success else math.nan,
+        success=record.success,
+        tipped=record.tipped,
+        attempts=_attempts(record),
+        duration_s=float(record.time_s[-1] - record.time_s[0]),
+        reward=record.reward,
+    )
+
+
+def movement_onset(speed: Array) -> int | None:
+    """First row from which the hand moves faster than 5 cm/s for two rows; None if it never does."""
+    fast = speed > ONSET_SPEED_M_S
+    rows = np.flatnonzero(fast[:-1] & fast[1:])
+    return int(rows[0]) if len(rows) else None
+
+
+def wrapped_degrees(angle_deg: Array | float) -> Array:
+    """An angle, in degrees, brought into (-180, 180]."""
+    return -((-np.asarray(angle_deg, dtype=np.float64) + 180.0) % 360.0 - 180.0)
+
+
+def _launch_error_deg(record: ReachRecord, onset: int) -> float:
+    after = int(np.searchsorted(record.time_s, record.time_s[onset] + LAUNCH_WINDOW_S - 1e-9))
+    launch = record.seen_hand[min(after, len(record.time_s) - 1)] - record.seen_hand[0]
+    aim = record.seen_cup[onset] - record.seen_hand[0]
+    angle = math.atan2(launch[1], launch[0]) - math.atan2(aim[1], aim[0])
+    return float(wrapped_degrees(math.degrees(angle)))
+
+
+def _first_stop(record: ReachRecord, onset: int) -> int:
+    """Row at which the first movement ends: a stop, or a lull below a quarter of the peak, at latest after 1 s."""
+    latest = int(np.searchsorted(record.time_s, record.time_s[onset] + LATEST_ENDPOINT_S - 1e-9))
+    latest = min(latest, len(record.speed) - 1)
+    speed = record.speed[: latest + 1]
+    peak = onset + int(np.argmax(speed[onset:]))
+    for row in range(peak + 1, latest):
+        lull = speed[row] < STOP_SHARE_OF_PEAK * speed[peak] and speed[row] <= min(speed[row - 1], speed[row + 1])
+        if speed[row] < STOP_SPEED_M_S or lull:
+            return row
+    return latest
+
+
+def _attempts(record: ReachRecord) -> int:
+    """Movements faster than 10 cm/s that are separated by stops, and closings of the fingers on nothing."""
+    moving, count = False, 0
+    for speed in record.speed.tolist():
+        if not moving and speed > ATTEMPT_SPEED_M_S:
+            moving, count = True, count + 1
+        elif moving and speed < STOP_SPEED_M_S:
+            moving = False
+    opened, empty = True, 0
+    for aperture in record.aperture.tolist():
+        if opened and aperture < CLOSED_APERTURE_M:
+            opened, empty = False, empty + 1
+        elif aperture > OPEN_APERTURE_M:
+            opened = True
+    return count + empty
+
+
+@dataclass(frozen=True)
+class TrialSeries:
+    """The reaches of one learner through one protocol with one seed, in order, probes left out.
+
+    Attributes:
+        launch_error_deg: (n,) raw.
+        block: (n,) "baseline", "perturbed" or "washout".
+        cup: (n, 2) m.
+        endpoint_error_cm, time_to_success_s: (n,), NaN where there is none.
+        success: (n,).
+    """
+
+    launch_error_deg: Array
+    block: NDArray[np.str_]
+    cup: Array
+    endpoint_error_cm: Array
+    time_to_success_s: Array
+    success: NDArray[np.bool_]
+
+    def corrected_error_deg(self) -> Array:
+        """Launch errors (n,) less the mean of the last ten baseline reaches.
+
+        For a cup that two or more of those ten went to, the mean is that of the reaches to it: an arm launches a little
+        aside in some directions, and that is not the perturbation's doing.
+        """
+        baseline = np.flatnonzero(self.block == "baseline")[-BASELINE_REACHES:]
+        if len(baseline) == 0:
+            return self.launch_error_deg.copy()
+        error = self.launch_error_deg[baseline]
+        corrected = self.launch_error_deg - _mean(error)
+        for cup in np.unique(self.cup, axis=0):
+            own = error[np.all(self.cup[baseline] == cup, axis=1)]
+            if np.sum(np.isfinite(own)) >= 2:
+                at_cup = np.all(self.cup == cup, axis=1)
+                corrected[at_cup] = self.launch_error_deg[at_cup] - _mean(own)
+        return wrapped_degrees(corrected)
+
+
+def _mean(values: Array) -> float:
+    finite = values[np.isfinite(values)]
+    return float(np.mean(finite)) if len(finite) else math.nan
+
+
+def reference_error_deg(unlearning: TrialSeries) -> float:
+    """Mean size of the launch error of the learner that does not learn, over all its perturbed reaches."""
+    return _mean(np.abs(unlearning.corrected_error_deg()[unlearning.block == "perturbed"]))
+
+
+def correction_measures(series: TrialSeries, reference_deg: float) -> dict[str, float]:
+    """How fast a learner corrected.
+
+    A reach that never set out counts as one that kept the whole error.
+
+    Args:
+        series: the learner's reaches.
+        reference_deg: `reference_error_deg` of the learner that does not learn, same protocol and seed.
+
+    Returns:
+        L30: mean |error| of the first 30 perturbed reaches over the reference (1 = learns nothing).
+        N63: first perturbed reach whose running median of four is below 0.368 of the reference; inf if none is.
+        A, tau: of A (1 - exp(-(n - 1) / tau)), fitted together to 1 - error / reference; tau in reaches.
+        after_effect: mean error of the first four washout reaches over the reference, signed so that an after-effect
+            (opposite to the perturbation's error) is below 0.
+        late_error: mean |error| of the last ten perturbed reaches over the reference.
+        endpoint_early_cm, endpoint_late_cm: mean endpoint error of the first and last ten perturbed reaches.
+        time_to_success_s: mean over the successful perturbed reaches.
+        success: share of successful perturbed reaches.
+
+    Raises:
+        ValueError: reference_deg is not above 0, or the series has no perturbed reaches.
+    """
+    if not reference_deg > 0.0:
+        raise ValueError(f"reference_deg is {reference_deg}; above 0 is allowed")
+    perturbed = series.block == "perturbed"
+    if not np.any(perturbed):
+        raise ValueError("the series has no perturbed reaches")
+    corrected = series.corrected_error_deg()
+    # The sign of the miss: that of the early errors, which nothing has been learned from yet.
+    early = corrected[perturbed][:N63_WINDOW]
+    sign = math.copysign(1.0, _mean(early)) if np.any(np.isfinite(early)) else 1.0
+    error = np.where(np.isfinite(corrected), sign * corrected / reference_deg, 1.0)
+    during = error[perturbed]
+    amplitude, tau = fit_exponential(1.0 - during)
+    washout = error[series.block == "washout"][:AFTER_EFFECT_REACHES]
+    endpoint = series.endpoint_error_cm[perturbed]
+    return {
+        "L30": float(np.mean(np.abs(during[:L30_REACHES]))),
+        "N63": first_corrected(during),
+        "A": amplitude,
+        "tau": tau,
+        "after_effect": _mean(washout),
+        "late_error": float(np.mean(np.abs(during[-LATE_REACHES:]))),
+        "endpoint_early_cm": _mean(endpoint[:LATE_REACHES]),
+        "endpoint_late_cm": _mean(endpoint[-LATE_REACHES:]),
+        "time_to_success_s": _mean(series.time_to_success_s[perturbed]),
+        "success": float(np.mean(series.success[perturbed])),
+    }
+
+
+def first_corrected(error: Array) -> float:
+    """First n (from 1) at which the median of the last four errors (shares of the miss) is below 0.368; else inf."""
+    for n in range(N63_WINDOW, len(error) + 1):
+        if float(np.median(error[n - N63_WINDOW : n])) < N63_THRESHOLD:
+            return float(n)
+    return math.inf
+
+
+def fit_exponential(adaptation: Array) -> tuple[float, float]:
+    """A and tau (reaches) of A (1 - exp(-(n - 1) / tau)) by least squares; tau is NaN where A is within 0.1 of 0.
+
+    For each tau the best A follows in closed form, so only tau is searched (0.3 to 300 reaches, then refined).
+    """
+    n = np.arange(len(adaptation), dtype=np.float64)
+
+    def best(tau: float) -> tuple[float, float]:
+        shape = 1.0 - np.exp(-n / tau)
+        amplitude = float(shape @ adaptation / max(float(shape @ shape), 1e-12))
+        amplitude = min(1.5, max(-0.5, amplitude))
+        return float(np.sum((adaptation - amplitude * shape) ** 2)), amplitude
+
+    low, high = math.log(0.3), math.log(300.0)
+    for _ in range(6):
+        grid = np.linspace(low, high, 41)
+        k = int(np.argmin([best(math.exp(x))[0] for x in grid]))
+        low, high = float(grid[max(k - 1, 0)]), float(grid[min(k + 1, 40)])
+    tau = math.exp(0.5 * (low + high))
+    amplitude = best(tau)[1]
+    return amplitude, tau if abs(amplitude) > 0.1 else math.nan

@@ -1,0 +1,103 @@
+"""Compare learners by how fast they correct a perturbed reach.
+
+Runs learners x protocols x seeds in parallel, keeps every result as it comes in, and ends with a table,
+OUT/trials.parquet, OUT/summary.json and OUT/report.html. Run again after an interruption, it does only what
+is missing.
+"""
+
+from __future__ import annotations
+
+import shlex
+import sys
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Annotated
+
+import tyro
+
+from reach.protocols import PROTOCOLS
+from reach.study import Store, complete, plan, usable_cores
+from reach.study.report import write_report
+from reach.study.statistics import summarise
+from reach.study.tables import print_table
+
+# What a reader of the report is told about each learner.
+NOTES = {
+    "none": "feedback only, nothing is learned",
+    "error-bp": "the seen error is carried back through the network by back-propagation",
+    "error-dfa": "the seen error is sent to every layer directly, through fixed random weights",
+    "error-stdp": "spiking cells; synapses change by the timing of spikes, gated by the broadcast error",
+    "reward-ppo": "learns from reward alone, by PPO",
+}
+
+
+@dataclass
+class Compare:
+    """Compare learners by how fast they correct a perturbed reach."""
+
+    out: Path
+    """Folder of the results; give the same one again to take up where it stopped."""
+    learners: tuple[str, ...] = ("none", "error-bp", "error-dfa", "error-stdp")
+    """Learners to compare; `none` is the measure of the others and belongs in every comparison."""
+    protocols: tuple[str, ...] = ("rotation30", "prism")
+    """Protocols to put each through; the first is the one the report opens with and films."""
+    seeds: int = 5
+    """Seeds for each learner and protocol: 0, 1, ... No interval is given below 5; a claim wants 10."""
+    jobs: Annotated[int, tyro.conf.arg(aliases=["-j"])] = field(default_factory=usable_cores)
+    """Processes at a time, one thread each."""
+    films: bool = True
+    """Film each learner's first seed in the first protocol."""
+    factory: str = "agents.learner:prepare"
+    """Where learners come from, as "module:function"."""
+
+    def __post_init__(self) -> None:
+        unknown = [name for name in self.protocols if name not in PROTOCOLS]
+        if unknown or not self.protocols:
+            raise SystemExit(f"--protocols {' '.join(unknown) or '(none)'}: known are {' '.join(sorted(PROTOCOLS))}")
+        if not self.learners:
+            raise SystemExit("--learners must name at least one learner")
+        if self.seeds < 1 or self.jobs < 1:
+            raise SystemExit(f"--seeds {self.seeds} --jobs {self.jobs}: both must be at least 1")
+
+
+def main(given: Compare) -> int:
+    protocols = {name: PROTOCOLS[name] for name in given.protocols}
+    store = Store(given.out)
+    jobs = plan(
+        given.learners,
+        protocols,
+        range(given.seeds),
+        factory=given.factory,
+        out=given.out,
+        filmed=[(given.protocols[0], 0)] if given.films else [],
+    )
+    with store.only_writer():
+        left_aside = store.other_results(jobs)
+        if left_aside:
+            print(f"{left_aside} results in {given.out} are of other settings or versions and are left out")
+        failures = complete(jobs, store, processes=given.jobs)
+        trials = store.read_trials(jobs)
+        store.write_trials(trials)
+        summary = summarise(trials)
+        store.write_summary(summary)
+        write_report(
+            store,
+            jobs,
+            trials,
+            summary,
+            notes=NOTES,
+            command=shlex.join(["python", *sys.argv]),
+            failures={job.title: error for job, error in failures.items()},
+        )
+    print_table(summary)
+    print(f"\nWritten: {store.trials_path}, {store.summary_path.name}, {store.report_path.name}")
+    for job, error in failures.items():
+        print(f"Failed: {job.title}: {error.strip().splitlines()[-1]} (all of it: {store.error_path(job)})")
+    last = given.learners[-1]
+    print("Watch a learner do it:")
+    print(f"  python scripts/watch.py --learner {last} --protocol {given.protocols[0]}")
+    return 1 if failures else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(tyro.cli(Compare)))

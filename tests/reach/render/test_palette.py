@@ -1,0 +1,40 @@
+"""Learners can be told apart by colour."""
+
+from __future__ import annotations
+
+import re
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from reach.render.palette import LEARNER_COLOURS, OKABE_ITO, blend, learner_colour
+
+CHANNEL = st.integers(0, 255)
+COLOUR = st.tuples(CHANNEL, CHANNEL, CHANNEL)
+
+
+def test_learners_have_colours_of_their_own() -> None:
+    colours = [learner_colour(learner) for learner in LEARNER_COLOURS]
+    assert len(set(colours)) == len(colours)
+
+
+def test_colours_of_the_named_learners() -> None:
+    assert learner_colour("error-bp") == "#0072b2"
+    assert LEARNER_COLOURS["error-dfa"] == OKABE_ITO["orange"]
+    assert LEARNER_COLOURS["error-stdp"] == OKABE_ITO["bluish green"]
+    assert LEARNER_COLOURS["reward-ppo"] == OKABE_ITO["reddish purple"]
+    assert len(set(LEARNER_COLOURS["none"])) == 1, "the learner that does not learn is grey"
+
+
+@given(st.text(max_size=20))
+def test_any_name_has_a_colour(name: str) -> None:
+    assert re.fullmatch("#[0-9a-f]{6}", learner_colour(name))
+    assert learner_colour(name) == learner_colour(name)
+
+
+@given(COLOUR, COLOUR, st.floats(0.0, 1.0))
+def test_a_blend_lies_between(under: tuple[int, int, int], over: tuple[int, int, int], share: float) -> None:
+    for low_high, mixed in zip(zip(under, over, strict=True), blend(under, over, share), strict=True):
+        assert min(low_high) <= mixed <= max(low_high)
+    assert blend(under, over, 0.0) == under
+    assert blend(under, over, 1.0) == over

@@ -1,0 +1,105 @@
+"""Windows live and die one at a time."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+
+import numpy as np
+import pygame
+import pytest
+
+from reach.render import Scene, Window, draw
+
+FRAME = np.zeros((40, 60, 3), dtype=np.uint8)
+FAST = 1000
+
+
+@pytest.fixture
+def pair() -> Iterator[tuple[Window, Window]]:
+    first, second = Window(60, 40, FAST, title="first"), Window(60, 40, FAST, title="second")
+    yield first, second
+    first.close()
+    second.close()
+
+
+def ask_to_close(window: Window) -> None:
+    pygame.event.post(pygame.event.Event(pygame.WINDOWCLOSE, window=window._window))
+
+
+def test_two_windows_work_at_once(pair: tuple[Window, Window]) -> None:
+    for _ in range(3):
+        assert [window.show(FRAME) for window in pair] == [True, True]
+
+
+@pytest.mark.parametrize("closed", [0, 1])
+def test_closing_one_window_leaves_the_other(pair: tuple[Window, Window], closed: int) -> None:
+    pair[closed].close()
+    assert pair[1 - closed].show(FRAME)
+    assert not pair[closed].show(FRAME)
+
+
+@pytest.mark.parametrize("listener", [0, 1])
+def test_a_person_closes_one_window_whoever_hears_of_it_first(pair: tuple[Window, Window], listener: int) -> None:
+    ask_to_close(pair[0])
+    pair[listener].show(FRAME)
+    for _ in range(3):
+        assert not pair[0].show(FRAME)
+        assert pair[1].show(FRAME)
+
+
+def test_quit_closes_all_windows_and_leaves_pygame_running(pair: tuple[Window, Window]) -> None:
+    pygame.event.post(pygame.event.Event(pygame.QUIT))
+    assert [window.show(FRAME) for window in pair] == [False, False]
+    assert pygame.display.get_init()
+    later = Window(60, 40, FAST)
+    assert later.show(FRAME)
+    later.close()
+
+
+def test_closing_twice_does_nothing(pair: tuple[Window, Window]) -> None:
+    pair[0].close()
+    pair[0].close()
+    assert not pair[0].is_open
+    assert pair[1].is_open
+
+
+def test_a_window_keeps_real_time() -> None:
+    window = Window(60, 40, 100)
+    window.show(FRAME)
+    begun = time.perf_counter()
+    for _ in range(20):
+        window.show(FRAME)
+    assert time.perf_counter() - begun >= 0.9 * 20 / 100
+    window.close()
+
+
+def test_a_window_shows_what_was_drawn(scene_with: Callable[..., Scene]) -> None:
+    frame = draw(scene_with(), 120, 90)
+    window = Window(120, 90, FAST)
+    window.show(frame)
+    assert window._window is not None
+    shown = pygame.image.tobytes(window._window.get_surface(), "RGB")
+    np.testing.assert_array_equal(np.frombuffer(shown, dtype=np.uint8).reshape(frame.shape), frame)
+    window.close()
+
+
+def test_a_frame_of_another_size_is_named(pair: tuple[Window, Window]) -> None:
+    with pytest.raises(ValueError, match=r"frame has shape \(60, 40, 3\).*\(40, 60, 3\) uint8 is allowed"):
+        pair[0].show(np.zeros((60, 40, 3), dtype=np.uint8))
+
+
+@pytest.mark.parametrize("argument", ["width", "height", "fps"])
+def test_an_impossible_argument_is_named(argument: str) -> None:
+    given = {"width": 60, "height": 40, "fps": 50, argument: 0}
+    with pytest.raises(ValueError, match=f"Window {argument} is 0"):
+        Window(given["width"], given["height"], given["fps"])
+
+
+def test_a_window_that_nobody_can_see_says_so(caplog: pytest.LogCaptureFixture) -> None:
+    Window(60, 40, FAST).close()
+    driver = pygame.display.get_driver()
+    if driver not in ("dummy", "offscreen"):
+        pytest.skip(f"there is a screen: {driver}")
+    assert f"'{driver}'" in caplog.text
+    assert "nobody will see" in caplog.text

@@ -1,0 +1,85 @@
+"""Learners without a network, for tests of the study: cheap, honest about SB3's interface, and able to fail.
+
+`wandering` draws a posture a trial; `raises` fails when it is prepared; `dies-once` kills its own process the
+first time it is prepared, `dies` every time; any other name commands one posture for ever. The environment
+variable FAKE_TRIAL_S makes each trial of learning last that long.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from reach.perturbations import HideHand, Rotation
+from reach.protocols import BASELINE, PERTURBED, PROTOCOLS, WASHOUT, Block, Protocol
+
+PROTOCOLS.setdefault(
+    "tiny",
+    Protocol(
+        name="tiny",
+        blocks=(
+            Block(BASELINE, 4),
+            Block(PERTURBED, 6, (Rotation(30.0),), probe=(HideHand(),)),
+            Block(WASHOUT, 4),
+        ),
+        source="made for tests",
+    ),
+)
+
+
+class Fake:
+    """Answers the part of SB3's model interface that a study asks for."""
+
+    def __init__(self, learner: str, seed: int) -> None:
+        self.rng = np.random.default_rng(seed)
+        self.wanders = learner == "wandering"
+        self.command = np.array([0.2, 0.3, 0.0, 0.9], dtype=np.float32)
+        self.learned_trials = 0
+        self.env: Any = None
+
+    def set_env(self, env: Any) -> None:
+        self.env = env
+
+    def predict(
+        self, observation: Any, state: Any = None, episode_start: Any = None, deterministic: bool = False
+    ) -> tuple[Any, Any]:
+        return self.command, state
+
+    def learn(self, total_timesteps: int, callback: Any = None, *, reset_num_timesteps: bool = True) -> Fake:
+        go_on = True
+        while go_on:
+            self.env.reset()
+            over = False
+            while not over:
+                _, _, terminated, truncated, _ = self.env.step(self.command)
+                over = terminated or truncated
+                go_on = bool(callback(locals(), globals()))
+            self.learned_trials += 1
+            if self.wanders:
+                self.command[:2] = self.rng.uniform(0.0, 0.5, 2)
+            time.sleep(float(os.environ.get("FAKE_TRIAL_S", "0")))
+        return self
+
+
+def prepare(learner: str, seed: int, folder: Path, on_progress: Callable[[float], None] | None = None) -> Fake:
+    """Make a fake learner and leave a mark in its folder."""
+    mark = folder.with_suffix(".tried")
+    if learner == "raises":
+        raise RuntimeError("this learner cannot be made")
+    if learner == "dies" or (learner == "dies-once" and not mark.exists()):
+        mark.parent.mkdir(parents=True, exist_ok=True)
+        mark.touch()
+        os.kill(os.getpid(), signal.SIGKILL)
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "config.json").write_text(json.dumps({"learner": learner, "seed": seed}))
+    if on_progress is not None:
+        on_progress(1.0)
+    print("a learner may print")
+    return Fake(learner, seed)

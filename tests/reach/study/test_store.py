@@ -1,0 +1,158 @@
+"""The laws of the store: whole or not at all, one writer, the same bytes, nothing of another definition."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pytest
+
+from reach.protocols import PROTOCOLS
+from reach.study import Job, Store, load, plan
+from reach.study.store import COLUMNS, FILM_PHASES, summary_bytes, trials_frame, write_whole
+
+JOB = Job("protocol", "none", 0, "somewhere:prepare", "baseline/none-0", "0123456789ab", "prism")
+
+
+def row(trial: int, **other: Any) -> dict[str, Any]:
+    made: dict[str, Any] = {
+        "trial": trial,
+        "block": "baseline",
+        "trial_in_block": trial,
+        "probe": False,
+        "cup_x": 0.1,
+        "cup_y": 0.5,
+        "launch_error_deg": 1.5,
+        "endpoint_error_cm": 0.5,
+        "time_to_success_s": math.nan,
+        "success": True,
+        "attempts": 1,
+        "tipped": False,
+        "reward": 0.0,
+        "duration_s": 1.0,
+    }
+    return made | other
+
+
+def test_a_write_that_fails_leaves_the_old_file_and_no_part(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "file.json"
+    write_whole(path, b"old")
+
+    def full_disk(file: int) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", full_disk)
+    with pytest.raises(OSError, match="No space left"):
+        write_whole(path, b"new")
+    assert path.read_bytes() == b"old"
+    assert [p.name for p in tmp_path.iterdir()] == ["file.json"]
+
+
+def test_parts_left_by_a_kill_are_removed(tmp_path: Path) -> None:
+    store = Store(tmp_path / "run")
+    (store.folder / "jobs").mkdir(parents=True)
+    part = store.folder / "jobs" / ".part-1-none.parquet"
+    part.write_bytes(b"half")
+    with store.only_writer():
+        assert not part.exists()
+
+
+def test_a_second_writer_is_refused_by_name(tmp_path: Path) -> None:
+    code = (
+        "import sys; from pathlib import Path; from reach.study import Store\n"
+        "with Store(Path(sys.argv[1])).only_writer(): pass"
+    )
+    with Store(tmp_path).only_writer():
+        second = subprocess.run([sys.executable, "-c", code, str(tmp_path)], capture_output=True, text=True)
+    assert second.returncode != 0
+    assert f"is being written by process {os.getpid()}" in second.stderr
+    assert subprocess.run([sys.executable, "-c", code, str(tmp_path)]).returncode == 0
+
+
+def test_rows_come_back_as_they_were_written(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    store.write_result(JOB, [row(1), row(2, launch_error_deg=math.nan)], {})
+    trials = store.read_trials([JOB])
+    assert list(trials.columns) == list(COLUMNS)
+    assert trials["learner"].tolist() == ["none", "none"]
+    assert trials["seed"].tolist() == [0, 0]
+    assert math.isnan(trials["launch_error_deg"][1])
+    store.write_trials(trials)
+    pd.testing.assert_frame_equal(load(tmp_path), trials)
+    pd.testing.assert_frame_equal(load(tmp_path / "trials.parquet"), trials)
+
+
+def test_a_row_without_a_column_is_an_error_that_names_it() -> None:
+    short = row(1)
+    del short["reward"]
+    with pytest.raises(ValueError, match="reward"):
+        trials_frame([{"learner": "none", "protocol": "prism", "seed": 0, **short}])
+
+
+def test_loading_a_folder_without_results_says_how_to_make_some(tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError, match=r"compare\.py --out"):
+        load(tmp_path)
+
+
+def test_a_filmed_job_is_done_only_with_its_films(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    store.write_result(JOB, [row(1)], {})
+    filmed = replace(JOB, film=True)
+    assert store.is_done(JOB)
+    assert not store.is_done(filmed)
+    store.write_result(filmed, [row(1)], dict.fromkeys(FILM_PHASES, b"film"))
+    assert store.is_done(filmed)
+
+
+def test_a_success_removes_the_error_of_an_earlier_try(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    store.write_error(JOB, "it failed")
+    assert not store.is_done(JOB)
+    store.write_result(JOB, [row(1)], {})
+    assert not store.error_path(JOB).exists()
+
+
+def test_summary_is_strict_json_with_the_same_bytes_for_numbers_that_differ_in_the_last_bit() -> None:
+    one = {"learner": "none", "metric": "L30", "value": 0.1 + 0.2, "low": -0.0, "high": math.inf, "seeds": 5}
+    other = one | {"value": 0.3, "low": 0.0}
+    assert summary_bytes(pd.DataFrame([one])) == summary_bytes(pd.DataFrame([other]))
+    (read,) = json.loads(summary_bytes(pd.DataFrame([one])))
+    assert read == {"learner": "none", "metric": "L30", "value": 0.3, "low": 0.0, "high": None, "seeds": 5}
+
+
+def test_results_of_another_definition_are_left_out(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+
+    def planned(trials: int) -> Job:
+        protocol = PROTOCOLS["prism"]
+        changed = replace(protocol, blocks=(replace(protocol.blocks[0], trials=trials), *protocol.blocks[1:]))
+        return plan(["none"], {"prism": changed}, [0], factory="json:loads", out=tmp_path)[-1]
+
+    store.write_result(planned(20), [row(1)], {})
+    assert store.is_done(planned(20))
+    assert not store.is_done(planned(21))
+    assert store.other_results([planned(21)]) == 1
+    assert store.read_trials([planned(21)]).empty
+
+
+def test_the_fingerprint_follows_learner_seed_and_factory_but_not_the_folder(tmp_path: Path) -> None:
+    def marks(learner: str = "none", seed: int = 0, factory: str = "json:loads", out: Path = tmp_path) -> list[str]:
+        jobs = plan([learner], {"prism": PROTOCOLS["prism"]}, [seed], factory=factory, out=out)
+        return [job.fingerprint for job in jobs]
+
+    assert marks() == marks(out=tmp_path / "elsewhere")
+    others = [marks(learner="error-bp"), marks(seed=1), marks(factory="json:load")]
+    assert all(mark not in marks() for other in others for mark in other)
+
+
+@pytest.mark.parametrize("bad", ["", "a/b", "../up", "-dash"])
+def test_a_learner_whose_name_cannot_name_a_file_is_refused(bad: str, tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="a name may hold"):
+        plan([bad], {}, [0], factory="json:loads", out=tmp_path)

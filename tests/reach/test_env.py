@@ -1,0 +1,245 @@
+"""The environments keep Gymnasium's promises and this project's own: determinism, exact delays, honest signals, clear errors."""
+
+from __future__ import annotations
+
+import json
+import warnings
+from typing import Any
+
+import gymnasium as gym
+import numpy as np
+import pytest
+from gymnasium.envs.registration import EnvSpec
+from gymnasium.utils.env_checker import check_env
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from reach import CupJump, CurlField, HideHand, Prism, Rotation
+from reach.sim import state as s
+
+IDS = ("reach/CupReach-v0", "reach/CupGrab-v0")
+QUIET = {
+    "hand_noise_m": 0.0, "cup_noise_m": 0.0, "angle_noise_rad": 0.0, "velocity_noise_rad_s": 0.0,
+    "aperture_noise_m": 0.0, "torque_noise": 0.0,
+}  # fmt: skip
+DISTURBED = [
+    (),
+    (Prism(0.1),),
+    (Rotation(-45.0, 0.3),),
+    (HideHand(0.2, 0.7),),
+    (CupJump(-0.08, 0.02, 0.2),),
+    (CurlField(-20.0),),
+    (Rotation(30.0), CurlField(13.0), CupJump(0.1, 0.0, 0.3), HideHand(0.5)),
+]
+
+
+@pytest.mark.parametrize("env_id", IDS)
+@pytest.mark.parametrize("reward", ["dense", "sparse"])
+def test_gymnasium_and_stable_baselines_check_without_warnings(env_id: str, reward: str) -> None:
+    checker = pytest.importorskip("stable_baselines3.common.env_checker")
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        check_env(gym.make(env_id, reward=reward).unwrapped)
+        checker.check_env(gym.make(env_id, reward=reward))
+
+
+@pytest.mark.parametrize("env_id", IDS)
+def test_plug_in_form_of_the_id_works(env_id: str) -> None:
+    assert gym.make(f"reach:{env_id}").spec is not None
+
+
+@pytest.mark.parametrize("env_id", IDS)
+def test_same_seed_same_bits_and_other_seed_other_bits(env_id: str) -> None:
+    def play(seed: int) -> np.ndarray:
+        env = gym.make(env_id, perturbation=Rotation(30.0))
+        env.action_space.seed(0)
+        rows = [env.reset(seed=seed)[0]]
+        for _ in range(200):
+            observation, reward, terminated, truncated, _ = env.step(env.action_space.sample())
+            rows.append(np.append(observation[:-1], reward).astype(np.float32))
+            if terminated or truncated:
+                rows.append(env.reset()[0])
+        return np.array(rows)
+
+    first = play(3)
+    np.testing.assert_array_equal(first, play(3))
+    assert not np.array_equal(first[:20], play(4)[:20])
+
+
+def test_options_never_shift_the_noise() -> None:
+    env = gym.make("reach/CupReach-v0")
+    env.reset(seed=5)
+    plain = env.reset()[0]
+    env.reset(seed=5, options={"cup": (0.1, 0.55), "perturbation": Rotation(10.0)})
+    np.testing.assert_array_equal(env.reset()[0], plain)
+
+
+@pytest.mark.parametrize(("delay_s", "steps"), [(0.0, 0), (0.02, 1), (0.10, 5), (0.30, 15)])
+def test_a_visual_delay_is_exactly_its_seconds(delay_s: float, steps: int) -> None:
+    env = gym.make("reach/CupReach-v0", senses={**QUIET, "vision_delay_s": delay_s, "proprioception_delay_s": 0.0})
+    observation, info = env.reset(seed=1, options={"cup": (0.3, 0.45)})
+    seen, true = [observation[:2]], [info["truth"]["hand"]]
+    command = observation[15:19].astype(np.float64)
+    for _ in range(40):
+        observation, _, _, _, info = env.step(np.clip(command + [0.3, -0.3, 0.1, 0.0], -1, 1))
+        seen.append(observation[:2])
+        true.append(info["truth"]["hand"])
+        np.testing.assert_allclose(observation[5:8], info["truth"]["joint_angles"], atol=1e-6)
+    late = np.array(true[: len(true) - steps])
+    np.testing.assert_allclose(np.array(seen[steps:]), late, atol=1e-6)
+    assert np.ptp(late, axis=0).max() > 0.05
+
+
+def test_noise_has_the_size_it_is_said_to_have() -> None:
+    env = gym.make("reach/CupReach-v0")
+    rest = env.reset(seed=0)[0][15:19]
+    errors = []
+    for _ in range(60):
+        env.reset()
+        for _ in range(20):
+            observation, _, _, _, info = env.step(rest)
+            errors.append(observation[[0, 5, 8]] - [info["truth"]["hand"][0], info["truth"]["joint_angles"][0], 0.0])
+    np.testing.assert_allclose(np.std(errors, axis=0), [0.003, 0.01, 0.05], rtol=0.1)
+
+
+@pytest.mark.parametrize("env_id", IDS)
+def test_the_observation_table_in_the_docstring_is_that_of_the_space(env_id: str) -> None:
+    env = gym.make(env_id)
+    assert env.observation_space.shape == (s.OBSERVATION_SIZE,)
+    low, high, first = env.observation_space.low, env.observation_space.high, 0  # type: ignore[attr-defined]
+    for name, width, *_ in s.OBSERVATION:
+        index = f"{first}-{first + width - 1}" if width > 1 else str(first)
+        row = next(
+            line for line in env.unwrapped.__doc__.splitlines() if line.strip().startswith(f"| {index} | {name}")
+        )
+        cells = [cell.strip() for cell in row.strip().strip("|").split("|")]
+        bounds = [{"-pi": -np.pi, "pi": np.pi}.get(cell) or float(cell) for cell in cells[3:5]]
+        np.testing.assert_allclose([low[first], high[first]], bounds, rtol=1e-6)
+        first += width
+
+
+@pytest.mark.parametrize("env_id", IDS)
+def test_the_spec_survives_json(env_id: str) -> None:
+    env = gym.make(env_id, perturbation=Prism(0.05), senses={"torque_noise": 0.05})
+    assert env.spec is not None
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        text = json.dumps(json.loads(env.spec.to_json()))
+        again = gym.make(EnvSpec.from_json(text))
+    np.testing.assert_array_equal(env.reset(seed=2)[0], again.reset(seed=2)[0])
+
+
+@settings(max_examples=40, deadline=None)
+@given(
+    env_id=st.sampled_from(IDS),
+    seed=st.integers(0, 2**31),
+    which=st.sampled_from(DISTURBED),
+    persistence=st.floats(0.0, 0.99),
+)
+def test_any_course_of_actions_keeps_the_world_sound(env_id: str, seed: int, which: Any, persistence: float) -> None:
+    env = gym.make(env_id)
+    rng = np.random.default_rng(seed)
+    env.reset(seed=seed, options={"perturbation": which})
+    command = rng.uniform(-1, 1, 4)
+    for _ in range(150):
+        if rng.random() > persistence:
+            command = rng.uniform(-1, 1, 4)
+        observation, reward, terminated, truncated, info = env.step(command)
+        assert env.observation_space.contains(observation)
+        assert isinstance(terminated, bool)
+        assert isinstance(truncated, bool)
+        assert reward == pytest.approx(sum(info["reward_terms"].values()))
+        assert info["truth"]["penetration_m"] < 1e-3
+        if terminated or truncated:
+            break
+
+
+@settings(max_examples=30, deadline=None)
+@given(seed=st.integers(0, 2**31), reward=st.sampled_from(["dense", "sparse"]))
+def test_tipping_the_cup_earns_less_than_any_honest_trial(seed: int, reward: str) -> None:
+    env = gym.make("reach/CupGrab-v0", reward=reward)
+    rng = np.random.default_rng(seed)
+
+    def play(act: Any) -> tuple[float, bool]:
+        observation, info = env.reset(seed=seed)
+        total = 0.0
+        while True:
+            observation, earned, terminated, truncated, info = env.step(act(observation))
+            total += float(earned)
+            if terminated or truncated:
+                return total, info["truth"]["tipped"]
+
+    honest, _ = play(lambda observation: observation[15:19])
+    for _ in range(6):
+        command = rng.uniform(-1, 1, 4)
+        total, tipped = play(lambda _, command=command: command)
+        if tipped:
+            assert total < honest
+
+
+@pytest.mark.parametrize(
+    ("action", "message"),
+    [
+        (np.full(4, np.nan), "finite"),
+        ([0.0, 0.0, np.inf, 0.0], "finite"),
+        ([0.0, 0.0, 0.0], r"shape \(3,\)"),
+        (0.0, r"shape \(\)"),
+        ([0.0, 0.0, 1.5, 0.0], "ClipAction"),
+    ],
+)
+def test_bad_actions_are_refused(grab: gym.Env[Any, Any], action: Any, message: str) -> None:
+    grab.reset(seed=0)
+    with pytest.raises(ValueError, match=message):
+        grab.unwrapped.step(action)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"task": "juggle"}, "task is 'juggle'.*reach.*grab"),
+        ({"reward": "huge"}, "dense.*sparse"),
+        ({"render_mode": "ascii"}, "rgb_array"),
+        ({"cup": {"colour": 3}}, "colour.*radius_m"),
+        ({"cup": {"radius_m": 0.5}}, "radius_m is 0.5"),
+        ({"senses": {"vision_delay_s": 0.033}}, "vision_delay_s is 0.033.*steps of 0.005"),
+        ({"senses": {"vision_delay_s": 2.0}}, "vision_delay_s is 2.0"),
+        ({"height_m": 9.0}, "height_m is 9.0"),
+        ({"perturbation": "prism"}, "perturbation is 'prism'"),
+        ({"width": 1}, "width is 1"),
+    ],
+)
+def test_bad_arguments_are_refused_by_name(arguments: dict[str, Any], message: str) -> None:
+    from reach.env import CupEnv
+
+    with pytest.raises(ValueError, match=message):
+        CupEnv(**arguments)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"cups": (0, 0.5)}, r"\['cups'\] are unknown.*cup.*perturbation"),
+        ({"cup": (0.0, 5.0)}, "within 0.7 m"),
+        ({"cup": (0.133, 0.312)}, "on the hand"),
+        ({"cup": (np.nan, 0.5)}, "finite"),
+    ],
+)
+def test_bad_reset_options_are_refused(grab: gym.Env[Any, Any], options: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        grab.reset(options=options)
+
+
+def test_step_before_reset_says_so() -> None:
+    with pytest.raises(gym.error.ResetNeeded):
+        gym.make("reach/CupGrab-v0").unwrapped.step(np.zeros(4))
+
+
+def test_render_gives_frames_and_leaves_the_trial_alone() -> None:
+    shown = gym.make("reach/CupGrab-v0", render_mode="rgb_array", perturbation=Rotation(30.0))
+    plain = gym.make("reach/CupGrab-v0", perturbation=Rotation(30.0))
+    shown.reset(seed=1)
+    plain.reset(seed=1)
+    for _ in range(20):
+        frame = shown.render()
+        assert frame.shape == (600, 600, 3)  # type: ignore[union-attr]
+        np.testing.assert_array_equal(shown.step([0.1, 0.2, 0.0, 0.5])[0], plain.step([0.1, 0.2, 0.0, 0.5])[0])

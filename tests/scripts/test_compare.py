@@ -1,0 +1,94 @@
+"""`scripts/compare.py` as a user meets it: one command, killed, taken up again, the same bytes."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from reach.study import load
+
+ROOT = Path(__file__).parents[2]
+FAKES = ROOT / "tests" / "reach" / "study"
+
+
+def command(out: Path, *flags: str) -> list[str]:
+    return [
+        sys.executable,
+        str(ROOT / "scripts" / "compare.py"),
+        *("--out", str(out), "--factory", "fake_learner:prepare", "--learners", "none", "wandering"),
+        *("--protocols", "prism", "--seeds", "2", "--jobs", "2", "--no-films", *flags),
+    ]
+
+
+def environment(**settings: str) -> dict[str, str]:
+    path = os.pathsep.join([str(FAKES), str(ROOT), os.environ.get("PYTHONPATH", "")])
+    return os.environ | {"PYTHONPATH": path} | settings
+
+
+def compare(out: Path, *flags: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(command(out, *flags), env=environment(), capture_output=True, text=True)
+
+
+@pytest.fixture(scope="module")
+def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, subprocess.CompletedProcess[str]]:
+    out = tmp_path_factory.mktemp("undisturbed")
+    return out, compare(out)
+
+
+def test_it_writes_trials_summary_and_report_and_names_the_next_command(
+    undisturbed: tuple[Path, subprocess.CompletedProcess[str]],
+) -> None:
+    out, done = undisturbed
+    assert done.returncode == 0, done.stderr
+    assert len(load(out)) == 2 * 2 * 120
+    for row in json.loads((out / "summary.json").read_text()):
+        assert list(row) == ["learner", "protocol", "metric", "value", "low", "high", "seeds"]
+    assert (out / "report.html").read_text().startswith("<!doctype html>")
+    assert "L30" in done.stdout
+    assert "scripts/watch.py" in done.stdout.splitlines()[-1]
+
+
+def test_killed_and_run_again_it_ends_with_the_same_bytes(
+    undisturbed: tuple[Path, subprocess.CompletedProcess[str]], tmp_path: Path
+) -> None:
+    for finished in (0, 1, 3):
+        killed = subprocess.Popen(
+            command(tmp_path),
+            env=environment(FAKE_TRIAL_S="0.02"),
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+        )
+        end = time.monotonic() + 120
+        while len(list(tmp_path.glob("jobs/*.parquet"))) < finished or not (tmp_path / "baseline").exists():
+            assert time.monotonic() < end
+            time.sleep(0.02)
+        killed.kill()
+        killed.wait()
+        assert not (tmp_path / "summary.json").exists()
+    kept = {path: path.stat().st_mtime_ns for path in tmp_path.glob("jobs/*.parquet")}
+    assert len(kept) >= 3
+    again = compare(tmp_path)
+    assert again.returncode == 0, again.stderr
+    assert (tmp_path / "summary.json").read_bytes() == (undisturbed[0] / "summary.json").read_bytes()
+    assert kept == {path: path.stat().st_mtime_ns for path in kept}
+
+
+def test_a_learner_that_fails_is_named_and_the_others_are_reported(tmp_path: Path) -> None:
+    done = compare(tmp_path, "--learners", "none", "raises")
+    assert done.returncode == 1
+    assert "Failed: raises, baseline training, seed 0: RuntimeError: this learner cannot be made" in done.stdout
+    assert set(load(tmp_path)["learner"]) == {"none"}
+    assert "this learner cannot be made" in (tmp_path / "report.html").read_text()
+
+
+def test_an_unknown_protocol_is_an_error_that_names_the_known_ones(tmp_path: Path) -> None:
+    done = compare(tmp_path, "--protocols", "rotation31")
+    assert done.returncode != 0
+    assert "rotation31" in done.stderr
+    assert "rotation30" in done.stderr
