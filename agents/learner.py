@@ -27,6 +27,8 @@ LEARNING_RATE = 0.6
 BASELINE_ENV = "reach/CupGrab-v0"
 BASELINE_TRIALS = 1000
 LONGEST_TRIAL_STEPS = 150
+# Training draws its trials from small seeds.
+JUDGED_SEED = 1_000_000
 
 
 def _rate_cells(rule: str) -> Callable[[np.random.Generator], FeedForward]:
@@ -119,6 +121,21 @@ def train_trials(
     if on_progress is not None:
         stop.append(_Progress(trials, on_progress))
     model.learn(trials * LONGEST_TRIAL_STEPS, callback=stop, progress_bar=progress_bar)
+
+
+def evaluate(model: Any, env_id: str, *, trials: int = 500, seed: int = 0) -> float:
+    """Share of successes of a model in fresh trials, whose seeds no training uses."""
+    env = gym.make(env_id)
+    won = 0
+    for k in range(trials):
+        observation, _ = env.reset(seed=JUDGED_SEED + 100_000 * seed + k)
+        state, start, over = None, np.ones(1, dtype=bool), False
+        while not over:
+            action, state = model.predict(observation, state=state, episode_start=start, deterministic=True)
+            observation, _, terminated, truncated, info = env.step(action)
+            start, over = np.zeros(1, dtype=bool), bool(terminated or truncated)
+        won += info["is_success"]
+    return won / trials
 
 
 class _Progress(BaseCallback):

@@ -17,6 +17,7 @@ from reach.sim import setup, step
 from reach.sim import state as s
 from reach.sim.arm import Arm, Array
 from reach.sim.grasp import CAPSULES, capsule
+from reach.truth import Truth
 
 T = TypeVar("T")
 TASKS = ("reach", "grab")
@@ -67,7 +68,7 @@ class CupEnv(gym.Env[NDArray[np.float32], NDArray[np.float32]]):
     `info["reward_terms"]` holds them by name.
 
     - `reward="dense"`: progress of the seen hand towards the seen cup and of the grasp (differences of potentials,
-      weighted 4 each), a little for steady commands, +10 for success. A tipped cup takes all progress back and 1 more.
+      weighted 4 and 8), a little for steady commands, +10 for success. A tipped cup takes all progress back and 1 more.
     - `reward="sparse"`: -1 a step, 0 on success; a tipped cup costs all the steps that were left and 1 more.
 
     ## Starting state
@@ -215,14 +216,15 @@ class CupEnv(gym.Env[NDArray[np.float32], NDArray[np.float32]]):
         """
         if not self._begun:
             raise gym.error.ResetNeeded("step() was called before reset(); call reset() first")
-        command = np.asarray(action, dtype=np.float64)
-        if command.shape != (4,):
-            raise ValueError(f"action has shape {command.shape}; (4,) is allowed")
+        if np.shape(action) != (4,):
+            raise ValueError(f"action has shape {np.shape(action)}; (4,) is allowed")
+        self._action[:] = action
+        shoulder, elbow, wrist, grip = self._action.tolist()
         # Written so that NaN, of which every comparison is false, is refused as well.
-        shoulder, elbow, wrist, grip = command.tolist()
         if not (-1.0 <= shoulder <= 1.0 and -1.0 <= elbow <= 1.0 and -1.0 <= wrist <= 1.0 and -1.0 <= grip <= 1.0):
-            raise ValueError(f"action is {command.tolist()}; finite values in [-1, 1] are allowed (see ClipAction)")
-        self._action[:] = command
+            raise ValueError(
+                f"action is {self._action.tolist()}; finite values in [-1, 1] are allowed (see ClipAction)"
+            )
         world = self._world
         tasks.advance_and_judge(
             world.body, world.history, world.key, world.noise, world.setting, world.disturbance, world.action,
@@ -230,7 +232,7 @@ class CupEnv(gym.Env[NDArray[np.float32], NDArray[np.float32]]):
         )  # fmt: skip
         terms = self._terms[0].tolist()
         info = self._info(terms)
-        terminated = info["is_success"] or info["truth"]["tipped"]
+        terminated = info["is_success"] or self._body.item(s.TIPPED) > 0.0
         if self.render_mode is not None:
             self._path.append((self._body[s.HAND_X], self._body[s.HAND_Y]))
             if self.render_mode == "human":
@@ -254,28 +256,7 @@ class CupEnv(gym.Env[NDArray[np.float32], NDArray[np.float32]]):
                 "step": step_cost,
             },
             "is_success": bool(self._success[0]),
-            "truth": self._truth(),
-        }
-
-    def _truth(self) -> dict[str, Any]:
-        """The true state, for metrics and pictures, with what the visual map shows at this moment."""
-        body = self._body.copy()
-        value = body.item
-        return {
-            "time_s": value(s.CLOCK) * s.INNER_STEP_S,
-            "joint_angles": body[s.ANGLE_1 : s.ANGLE_3 + 1],
-            "joint_velocities": body[s.VELOCITY_1 : s.VELOCITY_3 + 1],
-            "hand": body[s.HAND_X : s.HAND_Y + 1],
-            "hand_velocity": body[s.HAND_VELOCITY_X : s.HAND_VELOCITY_Y + 1],
-            "cup": body[s.CUP_X : s.CUP_Y + 1],
-            "seen_hand": body[s.EYE_HAND_X : s.EYE_HAND_Y + 1],
-            "seen_cup": body[s.EYE_CUP_X : s.EYE_CUP_Y + 1],
-            "hand_visible": value(s.EYE_VISIBLE) > 0.0,
-            "aperture_m": value(s.APERTURE),
-            "grip_n": value(s.GRIP_FORCE),
-            "held_s": value(s.HELD_S),
-            "tipped": value(s.TIPPED) > 0.0,
-            "penetration_m": value(s.PENETRATION),
+            "truth": Truth(self._body.copy()),
         }
 
     def _remember_path(self) -> None:
@@ -301,7 +282,7 @@ class CupEnv(gym.Env[NDArray[np.float32], NDArray[np.float32]]):
     def _scene(self) -> Any:
         from reach.render import Scene
 
-        truth = self._truth()
+        truth = Truth(self._body)
         body, setting = self._body, self._setting
         joints = self.arm.joints(truth["joint_angles"])
         axis = float(np.sum(truth["joint_angles"]))

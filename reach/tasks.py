@@ -7,9 +7,9 @@ The reward is computed from what is *seen* (after the visual map, one visual del
 true hand, so that under a visual perturbation it tells a learner no more than its eyes do.
 
 Dense reward is a sum of named terms. `progress` and `grasp` are differences of bounded potentials (Ng, Harada and
-Russell 1999), so going to and fro earns nothing. Tipping the cup sets both to zero and costs 1 besides, so ending early
-never pays: with P0 the weighted potential at the start, a tipped trial earns at most -P0 - 1, and an honest one, however
-bad, at least -P0 - 0.24 (the most that unsteady commands can cost).
+Russell 1999), so going to and fro earns nothing. Tipping the cup sets both to zero and costs 1 more, so ending early
+never pays: with P0 the weighted potential at the start, a tipped trial earns at most -P0 - 1, and an honest one,
+however bad, at least -P0 - 0.24 (the most that unsteady commands can cost).
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ REWARD_TERMS = ("progress", "grasp", "effort", "tipping", "success", "step")
 PROGRESS_WEIGHT = 4.0
 PROGRESS_SCALE_M = 0.15
 APERTURE_WEIGHT = 3.0
-GRASP_WEIGHT = 4.0
+GRASP_WEIGHT = 8.0
 # A hand within about this of the cup is around it; closing then counts half of a grasp, holding the other half.
 AROUND_M = 0.02
 EFFORT_WEIGHT = 0.0001

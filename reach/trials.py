@@ -13,6 +13,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from reach.sim.state import TRIAL_S
+
 Array = NDArray[np.float64]
 
 ONSET_SPEED_M_S = 0.05
@@ -32,6 +34,10 @@ N63_WINDOW = 4
 N63_THRESHOLD = 0.368
 AFTER_EFFECT_REACHES = 4
 LATE_REACHES = 10
+AMPLITUDE_BOUNDS = (-0.5, 1.5)
+TAU_BOUNDS_REACHES = (0.3, 300.0)
+LEAST_AMPLITUDE = 0.1
+FIT_LEVEL = 0.01
 
 
 @dataclass(frozen=True)
@@ -62,6 +68,8 @@ class ReachRecord:
 
     def __post_init__(self) -> None:
         rows = len(self.time_s)
+        if rows == 0:
+            raise ValueError("time_s has 0 rows; 1 or more are allowed")
         for name in ("hand", "seen_hand", "seen_cup"):
             if getattr(self, name).shape != (rows, 2):
                 raise ValueError(f"{name} has shape {getattr(self, name).shape}; ({rows}, 2) is allowed")
@@ -81,7 +89,8 @@ class ReachMeasures:
             it set out; NaN when it did not.
         time_to_success_s: NaN without success.
         success, tipped: how the reach ended.
-        attempts: movements that ended in a stop, and closings of the fingers without the cup.
+        attempts: movements faster than 10 cm/s that stops separate, at least 1 when the hand set out, and every closing
+            of the fingers on nothing after the first (that one belongs to the movement it ends).
         duration_s: of the trial.
         reward: sum over the trial.
     """
@@ -110,7 +119,7 @@ def measure_reach(record: ReachRecord) -> ReachMeasures:
         time_to_success_s=float(record.time_s[-1]) if record.success else math.nan,
         success=record.success,
         tipped=record.tipped,
-        attempts=_attempts(record),
+        attempts=_attempts(record, onset is not None),
         duration_s=float(record.time_s[-1] - record.time_s[0]),
         reward=record.reward,
     )
@@ -149,21 +158,21 @@ def _first_stop(record: ReachRecord, onset: int) -> int:
     return latest
 
 
-def _attempts(record: ReachRecord) -> int:
-    """Movements faster than 10 cm/s that are separated by stops, and closings of the fingers on nothing."""
-    moving, count = False, 0
+def _attempts(record: ReachRecord, set_out: bool) -> int:
+    """Movements, and closings on nothing after the first; fingers that close on the cup stay wider than 6 cm."""
+    moving, movements = False, 0
     for speed in record.speed.tolist():
         if not moving and speed > ATTEMPT_SPEED_M_S:
-            moving, count = True, count + 1
+            moving, movements = True, movements + 1
         elif moving and speed < STOP_SPEED_M_S:
             moving = False
-    opened, empty = True, 0
-    for aperture in record.aperture.tolist():
-        if opened and aperture < CLOSED_APERTURE_M:
-            opened, empty = False, empty + 1
+    opened, closings = False, 0
+    for aperture, held in zip(record.aperture.tolist(), record.held.tolist(), strict=True):
+        if opened and aperture < CLOSED_APERTURE_M and not held:
+            opened, closings = False, closings + 1
         elif aperture > OPEN_APERTURE_M:
             opened = True
-    return count + empty
+    return max(movements, int(set_out)) + max(closings - 1, 0)
 
 
 @dataclass(frozen=True)
@@ -184,6 +193,14 @@ class TrialSeries:
     endpoint_error_cm: Array
     time_to_success_s: Array
     success: NDArray[np.bool_]
+
+    def __post_init__(self) -> None:
+        reaches = len(self.launch_error_deg)
+        for name in ("launch_error_deg", "block", "endpoint_error_cm", "time_to_success_s", "success"):
+            if getattr(self, name).shape != (reaches,):
+                raise ValueError(f"{name} has shape {getattr(self, name).shape}; ({reaches},) is allowed")
+        if self.cup.shape != (reaches, 2):
+            raise ValueError(f"cup has shape {self.cup.shape}; ({reaches}, 2) is allowed")
 
     def corrected_error_deg(self) -> Array:
         """Launch errors (n,) less the mean of the last ten baseline reaches.
@@ -214,40 +231,51 @@ def reference_error_deg(unlearning: TrialSeries) -> float:
     return _mean(np.abs(unlearning.corrected_error_deg()[unlearning.block == "perturbed"]))
 
 
-def correction_measures(series: TrialSeries, reference_deg: float) -> dict[str, float]:
+def miss_direction(unlearning: TrialSeries) -> float:
+    """Side, 1 or -1, to which the perturbation throws the learner that does not learn."""
+    miss = _mean(unlearning.corrected_error_deg()[unlearning.block == "perturbed"])
+    return -1.0 if miss < 0.0 else 1.0
+
+
+def correction_measures(series: TrialSeries, reference_deg: float, direction: float | None = None) -> dict[str, float]:
     """How fast a learner corrected.
 
-    A reach that never set out counts as one that kept the whole error.
+    A perturbed reach that never set out counts as one that kept the whole error; such a washout reach is left out.
 
     Args:
         series: the learner's reaches.
         reference_deg: `reference_error_deg` of the learner that does not learn, same protocol and seed.
+        direction: `miss_direction` of the same; None takes the side of this learner's first four perturbed reaches.
 
     Returns:
         L30: mean |error| of the first 30 perturbed reaches over the reference (1 = learns nothing).
         N63: first perturbed reach whose running median of four is below 0.368 of the reference; inf if none is.
-        A, tau: of A (1 - exp(-(n - 1) / tau)), fitted together to 1 - error / reference; tau in reaches.
+        A, tau: of A (1 - exp(-(n - 1) / tau)), fitted together to 1 - error / reference; tau in reaches, NaN where A
+            cannot be told from 0 (see `fit_exponential`).
         after_effect: mean error of the first four washout reaches over the reference, signed so that an after-effect
             (opposite to the perturbation's error) is below 0.
         late_error: mean |error| of the last ten perturbed reaches over the reference.
         endpoint_early_cm, endpoint_late_cm: mean endpoint error of the first and last ten perturbed reaches.
         time_to_success_s: mean over the successful perturbed reaches.
+        seconds_lost: mean time to success of the first 30 perturbed reaches less that of the last ten baseline reaches,
+            a reach without success counting as the trial's limit of 3 s; NaN if the baseline has no success.
         success: share of successful perturbed reaches.
 
     Raises:
-        ValueError: reference_deg is not above 0, or the series has no perturbed reaches.
+        ValueError: reference_deg is not above 0, direction is not 1 or -1, or the series has no perturbed reaches.
     """
-    if not reference_deg > 0.0:
-        raise ValueError(f"reference_deg is {reference_deg}; above 0 is allowed")
+    if not 0.0 < reference_deg < math.inf:
+        raise ValueError(f"reference_deg is {reference_deg}; finite and above 0 is allowed")
+    if direction not in (None, 1.0, -1.0):
+        raise ValueError(f"direction is {direction}; 1, -1 and None are allowed")
     perturbed = series.block == "perturbed"
     if not np.any(perturbed):
         raise ValueError("the series has no perturbed reaches")
     corrected = series.corrected_error_deg()
-    # The sign of the miss: that of the early errors, which nothing has been learned from yet.
-    early = corrected[perturbed][:N63_WINDOW]
-    sign = math.copysign(1.0, _mean(early)) if np.any(np.isfinite(early)) else 1.0
-    error = np.where(np.isfinite(corrected), sign * corrected / reference_deg, 1.0)
-    during = error[perturbed]
+    if direction is None:
+        direction = -1.0 if _mean(corrected[perturbed][:N63_WINDOW]) < 0.0 else 1.0
+    error = direction * corrected / reference_deg
+    during = np.where(np.isfinite(error[perturbed]), error[perturbed], 1.0)
     amplitude, tau = fit_exponential(1.0 - during)
     washout = error[series.block == "washout"][:AFTER_EFFECT_REACHES]
     endpoint = series.endpoint_error_cm[perturbed]
@@ -261,8 +289,17 @@ def correction_measures(series: TrialSeries, reference_deg: float) -> dict[str, 
         "endpoint_early_cm": _mean(endpoint[:LATE_REACHES]),
         "endpoint_late_cm": _mean(endpoint[-LATE_REACHES:]),
         "time_to_success_s": _mean(series.time_to_success_s[perturbed]),
+        "seconds_lost": _seconds_lost(series),
         "success": float(np.mean(series.success[perturbed])),
     }
+
+
+def _seconds_lost(series: TrialSeries) -> float:
+    time = np.where(series.success, series.time_to_success_s, TRIAL_S)
+    baseline = np.flatnonzero(series.block == "baseline")[-BASELINE_REACHES:]
+    if not np.any(series.success[baseline]):
+        return math.nan
+    return _mean(time[series.block == "perturbed"][:L30_REACHES]) - _mean(time[baseline])
 
 
 def first_corrected(error: Array) -> float:
@@ -274,23 +311,30 @@ def first_corrected(error: Array) -> float:
 
 
 def fit_exponential(adaptation: Array) -> tuple[float, float]:
-    """A and tau (reaches) of A (1 - exp(-(n - 1) / tau)) by least squares; tau is NaN where A is within 0.1 of 0.
+    """A and tau (reaches) of A (1 - exp(-(n - 1) / tau)) by least squares, A in [-0.5, 1.5], tau in [0.3, 300].
 
-    For each tau the best A follows in closed form, so only tau is searched (0.3 to 300 reaches, then refined).
+    For each tau the best A follows in closed form, so only tau is searched, ever more finely. tau is NaN where A cannot
+    be told from 0: |A| is 0.1 or less, or the curve fits no better than zero by an F test with 2 and n - 2 degrees of
+    freedom at 1 %, whose tail probability is (squared error of the curve / that of zero) ** ((n - 2) / 2).
+
+    Args:
+        adaptation: (n,) adaptation index of each reach, 0 for nothing and 1 for all of the miss.
     """
     n = np.arange(len(adaptation), dtype=np.float64)
 
     def best(tau: float) -> tuple[float, float]:
         shape = 1.0 - np.exp(-n / tau)
         amplitude = float(shape @ adaptation / max(float(shape @ shape), 1e-12))
-        amplitude = min(1.5, max(-0.5, amplitude))
+        amplitude = min(AMPLITUDE_BOUNDS[1], max(AMPLITUDE_BOUNDS[0], amplitude))
         return float(np.sum((adaptation - amplitude * shape) ** 2)), amplitude
 
-    low, high = math.log(0.3), math.log(300.0)
+    low, high = (math.log(bound) for bound in TAU_BOUNDS_REACHES)
     for _ in range(6):
         grid = np.linspace(low, high, 41)
         k = int(np.argmin([best(math.exp(x))[0] for x in grid]))
         low, high = float(grid[max(k - 1, 0)]), float(grid[min(k + 1, 40)])
     tau = math.exp(0.5 * (low + high))
-    amplitude = best(tau)[1]
-    return amplitude, tau if abs(amplitude) > 0.1 else math.nan
+    left, amplitude = best(tau)
+    whole = float(np.sum(adaptation**2))
+    told_apart = whole > 0.0 and (left / whole) ** max(0.5 * len(n) - 1.0, 0.0) < FIT_LEVEL
+    return amplitude, tau if told_apart and abs(amplitude) > LEAST_AMPLITUDE else math.nan

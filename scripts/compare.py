@@ -16,7 +16,7 @@ from typing import Annotated
 import tyro
 
 from reach.protocols import PROTOCOLS
-from reach.study import Store, complete, plan, usable_cores
+from reach.study import FolderInUseError, Store, complete, plan, usable_cores
 from reach.study.report import write_report
 from reach.study.statistics import summarise
 from reach.study.tables import print_table
@@ -61,11 +61,10 @@ class Compare:
 
 
 def main(given: Compare) -> int:
-    protocols = {name: PROTOCOLS[name] for name in given.protocols}
     store = Store(given.out)
     jobs = plan(
         given.learners,
-        protocols,
+        {name: PROTOCOLS[name] for name in given.protocols},
         range(given.seeds),
         factory=given.factory,
         out=given.out,
@@ -74,11 +73,15 @@ def main(given: Compare) -> int:
     with store.only_writer():
         left_aside = store.other_results(jobs)
         if left_aside:
-            print(f"{left_aside} results in {given.out} are of other settings or versions and are left out")
+            print(f"Left aside: {left_aside} results in {given.out} of other settings, versions or learners")
         failures = complete(jobs, store, processes=given.jobs)
+        for job, error in failures.items():
+            print(f"Failed: {job.title}: {error.strip().splitlines()[-1]} (all of it: {store.error_path(job)})")
         trials = store.read_trials(jobs)
-        store.write_trials(trials)
+        if trials.empty:
+            return 1
         summary = summarise(trials)
+        store.write_trials(trials)
         store.write_summary(summary)
         write_report(
             store,
@@ -90,14 +93,16 @@ def main(given: Compare) -> int:
             failures={job.title: error for job, error in failures.items()},
         )
     print_table(summary)
-    print(f"\nWritten: {store.trials_path}, {store.summary_path.name}, {store.report_path.name}")
-    for job, error in failures.items():
-        print(f"Failed: {job.title}: {error.strip().splitlines()[-1]} (all of it: {store.error_path(job)})")
-    last = given.learners[-1]
+    print(f"Written: {store.report_path}, {store.summary_path.name} and {store.trials_path.name}")
     print("Watch a learner do it:")
-    print(f"  python scripts/watch.py --learner {last} --protocol {given.protocols[0]}")
+    print(f"  python scripts/watch.py --learner {given.learners[-1]} --protocol {given.protocols[0]}")
     return 1 if failures else 0
 
 
 if __name__ == "__main__":
-    sys.exit(main(tyro.cli(Compare)))
+    try:
+        sys.exit(main(tyro.cli(Compare)))
+    except KeyboardInterrupt:
+        sys.exit("Stopped. What is finished is kept: the same command goes on from there.")
+    except (FolderInUseError, ModuleNotFoundError) as error:
+        sys.exit(f"compare.py: {error}")

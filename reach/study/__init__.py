@@ -5,6 +5,6 @@ A learner is known by its name and by Stable-Baselines3's model interface alone.
 
 from reach.study.engine import Outcome, complete, run_jobs, usable_cores
 from reach.study.jobs import Job, plan
-from reach.study.store import Store, load
+from reach.study.store import FolderInUseError, Store, load
 
-__all__ = ["Job", "Outcome", "Store", "complete", "load", "plan", "run_jobs", "usable_cores"]
+__all__ = ["FolderInUseError", "Job", "Outcome", "Store", "complete", "load", "plan", "run_jobs", "usable_cores"]

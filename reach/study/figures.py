@@ -26,7 +26,9 @@ Band = Callable[[Floats], tuple[Floats, Floats, Floats]]  # (seeds, n) -> mean, 
 INK = "#222222"
 FAINT = "#8a8a8a"
 SHADE = "#f2eee4"
-DASHES: tuple[Any, ...] = ("-", (0, (5, 1.5)), (0, (2, 1.2)), (0, (6, 1.5, 1.5, 1.5)), (0, (1, 1)))
+# Learners differ in marker as well as in colour, for print and for the colour-blind.
+MARKERS = ("", "o", "s", "^", "D", "v", "P", "X")
+MARK_EVERY = 12  # reaches
 STYLE: Any = {
     "svg.fonttype": "none",
     "font.family": "sans-serif",
@@ -64,6 +66,13 @@ def _new(width: float, height: float, columns: int = 1) -> tuple[Figure, list[Ax
     figure = Figure(figsize=(width, height))
     axes = figure.subplots(1, columns, squeeze=False, sharey=columns > 1)
     return figure, list(axes[0])
+
+
+def _marks(colours: Mapping[str, str], learner: str, every: int = MARK_EVERY) -> dict[str, Any]:
+    """The markers on a learner's line, the same in every figure; staggered, so that they do not cover each other."""
+    place = list(colours).index(learner)
+    start = place * every // len(colours)
+    return {"marker": MARKERS[place % len(MARKERS)], "ms": 5, "mew": 0, "markevery": (start, every)}
 
 
 def headline(
@@ -108,6 +117,7 @@ def headline(
                     textcoords="offset points",
                     ha="center",
                     fontsize=10,
+                    bbox={"boxstyle": "square,pad=0.1", "fc": "white", "ec": "none"},
                 )
             ax.set_title(title, fontsize=11, loc="left")
             ax.set_xlim(0, max(112.0, ax.get_xlim()[1]))
@@ -143,11 +153,11 @@ def learning_curves(
     with mpl.rc_context(STYLE):
         figure, (ax,) = _new(5.6, 3.7)
         ax.axhline(0.0, color=FAINT, lw=1)
-        for place, (learner, (trials, errors)) in enumerate(curves.items()):
+        for learner, (trials, errors) in curves.items():
             mean, low, high = band(errors)
             colour = colours[learner]
             ax.fill_between(trials, low, high, color=colour, alpha=0.2, lw=0)
-            ax.plot(trials, mean, color=colour, lw=1.8, ls=DASHES[place % len(DASHES)], label=learner)
+            ax.plot(trials, mean, color=colour, lw=1.6, label=learner, **_marks(colours, learner))
         top = ax.get_ylim()[1]
         for block, first, last, perturbed in blocks:
             if perturbed:
@@ -172,45 +182,41 @@ def beside_people(
     learners_title: str,
     colours: Mapping[str, str],
     band: Band,
-    upto: int = 60,
 ) -> str:
-    """Adaptation index by reach after onset: learners as lines, people as block means.
+    """Adaptation index over the same blocks of reaches after onset: learners as lines, people as symbols.
 
-    learners: name -> index by reach (seeds, n); the perturbations differ, and the legend says so.
+    learners: name -> index by reach (seeds, n). The perturbations differ, and the legend says so.
     """
-    markers = ("o", "s", "^")
+    blocks = people[0].blocks
+    places = np.arange(len(blocks), dtype=np.float64)
+    symbols = (("o", INK), ("D", "white"))
     with mpl.rc_context(STYLE):
-        figure, (ax,) = _new(5.6, 3.9)
+        figure, (ax,) = _new(5.6, 4.0)
         ax.axhline(0.0, color=FAINT, lw=1)
         ax.axhline(1.0, color=FAINT, lw=1, ls=(0, (3, 3)))
-        for place, (learner, index) in enumerate(learners.items()):
-            mean, _, _ = band(index[:, :upto])
-            reaches = np.arange(1, len(mean) + 1)
+        for learner, index in learners.items():
+            mean, low, high = band(np.stack([_block_mean(index, *block) for block in blocks], axis=1))
+            colour = colours[learner]
+            ax.fill_between(places, low, high, color=colour, alpha=0.2, lw=0)
             ax.plot(
-                reaches, mean, color=colours[learner], lw=1.5, ls=DASHES[place % len(DASHES)],
-                label=f"{learner}, {learners_title}",
-            )  # fmt: skip
-        for place, one in enumerate(people):
-            shown = [(first, last, level) for (first, last), level in zip(one.blocks, one.index, strict=True)
-                     if last <= upto]  # fmt: skip
+                places, mean, color=colour, lw=1.8, label=f"{learner}, {learners_title}", **_marks(colours, learner, 1)
+            )
+        for (symbol, fill), one in zip(symbols, people, strict=False):
             ax.plot(
-                [(first + last) / 2 for first, last, _ in shown], [level for *_, level in shown],
-                ls="", marker=markers[place % len(markers)], ms=7, mfc="white" if place else INK, mec=INK,
-                mew=1.4, label=f"{one.name}, {one.perturbation}",
+                places, one.index, ls="", marker=symbol, ms=7, mfc=fill, mec=INK, mew=1.4,
+                label=f"{one.name}, {one.perturbation}",
             )  # fmt: skip
-            for first, last, level in shown:
-                ax.plot([first - 0.4, last + 0.4], [level, level], color=INK, lw=0.9)
-        ax.set_xlabel("reach after the perturbation began")
-        ax.set_ylabel("adaptation index")
-        ax.set_ylim(-0.25, 1.25)
-        ax.annotate(
-            "fully corrected",
-            (upto, 1.0),
-            (0, 3),
-            textcoords="offset points",
-            ha="right",
-            fontsize=9,
-            color="#555555",
-        )
-        figure.legend(loc="outside lower center", ncols=2, frameon=False, fontsize=9, handlelength=2.6)
-        return to_svg(figure, "people", "Adaptation index of the learners and of people, by reach")
+        ax.set_xticks(places, [f"{first}-{last}" if last > first else f"{first}" for first, last in blocks])
+        ax.tick_params(axis="x", labelsize=9.5)
+        ax.set_xlabel("reaches after the perturbation began")
+        ax.set_ylabel("adaptation index\n(0 none, 1 fully corrected)")
+        figure.legend(loc="outside lower center", ncols=2, frameon=False, fontsize=9.5, handlelength=2.2)
+        return to_svg(figure, "people", "Adaptation index of the learners and of people, by block of reaches")
+
+
+def _block_mean(index: Floats, first: int, last: int) -> Floats:
+    """Mean of the reaches first to last (from 1) of (seeds, n); NaN for a seed that has none of them."""
+    block = index[:, first - 1 : last]
+    known = np.isfinite(block)
+    total = np.where(known, block, 0.0).sum(axis=1)
+    return np.where(known.any(axis=1), total / np.maximum(known.sum(axis=1), 1), np.nan)

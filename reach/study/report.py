@@ -93,7 +93,9 @@ def warnings(trials: pd.DataFrame, failures: Mapping[str, str]) -> list[str]:
     said = []
     seeds = int(trials["seed"].nunique())
     if seeds < FEW_SEEDS:
-        said.append(f"Only {seeds} seeds: no interval is given. Use {FEW_SEEDS} at least, {ENOUGH_SEEDS} for a claim.")
+        said.append(
+            f"Only {counted(seeds, 'seed')}: no interval. Use {FEW_SEEDS} at least, {ENOUGH_SEEDS} for a claim."
+        )
     elif seeds < ENOUGH_SEEDS:
         said.append(
             f"{seeds} seeds: a 95 % interval from so few is somewhat too narrow (it covers about 90 %). "

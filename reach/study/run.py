@@ -72,6 +72,13 @@ def load_factory(name: str) -> Factory:
     return made
 
 
+class Onlooker(Protocol):
+    """Whoever looks at a protocol under way."""
+
+    def look(self, index: int, step: int, over: bool, render: Callable[[], Any]) -> None:
+        """Called at the start of trial `index` of the schedule and after each of its steps."""
+
+
 class Camera:
     """Keeps the frames of chosen trials. `chosen`: index in the schedule -> phase."""
 
@@ -117,7 +124,7 @@ class Watched(gym.Wrapper[Any, Any, Any, Any]):
     def __init__(
         self,
         env: ProtocolWrapper,
-        camera: Camera | None = None,
+        camera: Onlooker | None = None,
         on_progress: Callable[[float], None] | None = None,
     ) -> None:
         super().__init__(env)
@@ -178,13 +185,18 @@ def run_protocol(
     seed: int,
     *,
     film: bool = False,
+    onlooker: Onlooker | None = None,
     on_progress: Callable[[float], None] | None = None,
 ) -> Result:
-    """Put `model` through every trial of `protocol`; the same seed gives the same cups and the same noise."""
-    made = gym.make(protocol.env_id, render_mode="rgb_array" if film else None, disable_env_checker=True)
+    """Put `model` through every trial of `protocol`; the same seed gives the same cups and the same noise.
+
+    With `film` a few reaches are filmed; an `onlooker` may look at every step instead.
+    """
+    drawn = film or onlooker is not None
+    made = gym.make(protocol.env_id, render_mode="rgb_array" if drawn else None, disable_env_checker=True)
     recorder = ProtocolWrapper(made, protocol, seed=seed)
     camera = Camera(filmed_trials(recorder.schedule)) if film else None
-    env = Watched(recorder, camera, on_progress)
+    env = Watched(recorder, onlooker or camera, on_progress)
     first = True
     try:
         while not env.finished:

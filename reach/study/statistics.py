@@ -2,25 +2,33 @@
 
 The interquartile mean with a percentile bootstrap over seeds follows Agarwal et al. 2021 (NeurIPS, "Deep reinforcement
 learning at the edge of the statistical precipice"). Below five seeds such an interval covers its value far too rarely
-(about 75 % at three), so none is given.
+(about 75 % at three), so none is given; from five to nine it is somewhat too narrow (about 90 %), which
+`Estimate.warning` says.
+
+A measure may be censored: N63 is infinite for a learner that was never corrected. Infinite values are ranked as the
+largest and never replaced by a number, so an interquartile mean, or an end of its interval, is infinite just where one
+of them reaches into the middle half.
 """
 
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from reach.trials import TrialSeries, correction_measures, reference_error_deg
+from reach.trials import TrialSeries, correction_measures, miss_direction, reference_error_deg, wrapped_degrees
 
 Array = NDArray[np.float64]
 
 UNLEARNING = "none"
 FEWEST_SEEDS = 5
+ENOUGH_SEEDS = 10
 RESAMPLES = 10_000
+BAND_RESAMPLES = 1_000
 CONFIDENCE = 0.95
 BOOTSTRAP_SEED = 20260101
 KEYS = ["learner", "protocol", "seed"]
@@ -28,12 +36,24 @@ KEYS = ["learner", "protocol", "seed"]
 
 @dataclass(frozen=True)
 class Estimate:
-    """A value with its 95 % interval (NaN below five seeds) and the number of seeds it rests on."""
+    """A value with its 95 % interval (NaN below five seeds) and the number of seeds it rests on.
+
+    With strata, `seeds` is that of the smallest stratum.
+    """
 
     value: float
     low: float
     high: float
     seeds: int
+
+    @property
+    def warning(self) -> str:
+        """What a reader must know of the interval; empty where there are seeds enough."""
+        if self.seeds < FEWEST_SEEDS:
+            return f"{self.seeds} seeds: no interval below {FEWEST_SEEDS}"
+        if self.seeds < ENOUGH_SEEDS:
+            return f"{self.seeds} seeds: the 95 % interval is somewhat too narrow below {ENOUGH_SEEDS}"
+        return ""
 
 
 def interquartile_mean(values: Array) -> Array:
@@ -41,46 +61,95 @@ def interquartile_mean(values: Array) -> Array:
     where they reach into that half.
 
     A quarter of the values is cut from either end, with fractional weights where the number is not divisible by four.
+    Where both infinities reach into that half, the mean is NaN.
+
+    Raises:
+        ValueError: there are no values, or one is NaN.
     """
     ordered = np.sort(np.asarray(values, dtype=np.float64), axis=-1)
     n = ordered.shape[-1]
+    if n == 0:
+        raise ValueError("values has 0 entries along its last axis; 1 or more are allowed")
+    if np.any(np.isnan(ordered)):
+        raise ValueError("values holds NaN; numbers and infinities are allowed")
     edges = np.arange(n + 1, dtype=np.float64)
     weight = np.clip(np.minimum(edges[1:], 0.75 * n) - np.maximum(edges[:-1], 0.25 * n), 0.0, 1.0)
     kept = np.where(weight > 0.0, ordered, 0.0)
-    found: Array = np.sum(kept * weight, axis=-1) / np.sum(weight)
+    with np.errstate(invalid="ignore"):
+        found: Array = np.sum(kept * weight, axis=-1) / np.sum(weight)
     return found
 
 
-def estimate(values: Array) -> Estimate:
-    """Interquartile mean over seeds with its percentile-bootstrap interval; NaN seeds are left out."""
+def estimate(values: Array, strata: Sequence[object] | None = None) -> Estimate:
+    """Interquartile mean over seeds with its percentile-bootstrap interval; NaN seeds are left out.
+
+    The same values give the same interval to the last bit, in whatever process.
+
+    Args:
+        values: (n,), one for each seed, or for each seed of each stratum.
+        strata: (n,) label of each value, the protocol for instance: seeds are then redrawn within their own stratum, so
+            that every resample holds as many of each. None: all are of one.
+    """
     known = np.asarray(values, dtype=np.float64)
-    known = known[~np.isnan(known)]
-    if len(known) == 0:
+    if known.ndim != 1:
+        raise ValueError(f"values has shape {known.shape}; (n,) is allowed")
+    if strata is not None and len(strata) != len(known):
+        raise ValueError(f"strata has {len(strata)} labels; {len(known)}, one a value, are allowed")
+    kept = ~np.isnan(known)
+    places: dict[object, list[int]] = {}
+    for place, label in enumerate([None] * len(known) if strata is None else strata):
+        own = places.setdefault(label, [])
+        if kept[place]:
+            own.append(place)
+    if not np.any(kept):
         return Estimate(math.nan, math.nan, math.nan, 0)
-    value = float(interquartile_mean(known))
-    if len(known) < FEWEST_SEEDS:
-        return Estimate(value, math.nan, math.nan, len(known))
-    drawn = interquartile_mean(known[_resamples(len(known))])
-    tail = 50.0 * (1.0 - CONFIDENCE)
-    low, high = np.percentile(drawn, [tail, 100.0 - tail], method="nearest")
-    return Estimate(value, float(low), float(high), len(known))
+    value = float(interquartile_mean(known[kept]))
+    seeds = min(len(own) for own in places.values())
+    if seeds < FEWEST_SEEDS:
+        return Estimate(value, math.nan, math.nan, seeds)
+    rows = [np.array(own)[_resamples(len(own), k)] for k, own in enumerate(places.values())]
+    low, high = _percentiles(interquartile_mean(known[np.concatenate(rows, axis=1)]))
+    return Estimate(value, float(low), float(high), seeds)
 
 
-def _resamples(n: int) -> NDArray[np.int64]:
+def _resamples(n: int, stratum: int = 0) -> NDArray[np.int64]:
     """The same resamples for every estimate from n seeds, so that learners are compared on the same draws."""
-    return np.random.default_rng([BOOTSTRAP_SEED, n]).integers(n, size=(RESAMPLES, n))
+    seed = [BOOTSTRAP_SEED, n, stratum] if stratum else [BOOTSTRAP_SEED, n]
+    return np.random.default_rng(seed).integers(n, size=(RESAMPLES, n))
+
+
+def _percentiles(drawn: Array) -> Array:
+    """Ends of the interval (2, ...) along the first axis, each one of the draws: no mean with an infinity is taken."""
+    tail = 50.0 * (1.0 - CONFIDENCE)
+    found: Array = np.percentile(drawn, [tail, 100.0 - tail], axis=0, method="nearest")
+    return found
 
 
 def paired_difference(first: Array, second: Array) -> tuple[float, float, float]:
-    """Interquartile mean of first - second, paired by seed, with its interval."""
-    found = estimate(np.asarray(first, dtype=np.float64) - np.asarray(second, dtype=np.float64))
+    """Interquartile mean of first - second, paired by seed, with its interval.
+
+    A pair in which one is NaN is left out; two that are both censored do not differ. Where censored seeds on both sides
+    reach into the middle half, the difference has no interval (NaN).
+    """
+    one, other = np.asarray(first, dtype=np.float64), np.asarray(second, dtype=np.float64)
+    if one.shape != other.shape:
+        raise ValueError(f"first and second have shapes {one.shape} and {other.shape}; the same (n,) is allowed")
+    equal = one == other
+    found = estimate(np.where(equal, 0.0, one) - np.where(equal, 0.0, other))
     return found.value, found.low, found.high
 
 
 def probability_of_improvement(first: Array, second: Array) -> float:
-    """Share of pairs of seeds in which `first` is below `second` (ties count half): Mann and Whitney's U / (n m)."""
-    below = np.asarray(first)[:, None] < np.asarray(second)[None, :]
-    equal = np.asarray(first)[:, None] == np.asarray(second)[None, :]
+    """Share of pairs of seeds in which `first` is below `second` (ties count half): Mann and Whitney's U / (n m).
+
+    Lower is better. Every seed of one meets every seed of the other; NaN seeds are left out, and the share is NaN when
+    none are left.
+    """
+    one, other = np.asarray(first, dtype=np.float64), np.asarray(second, dtype=np.float64)
+    one, other = one[~np.isnan(one)], other[~np.isnan(other)]
+    if not len(one) or not len(other):
+        return math.nan
+    below, equal = one[:, None] < other[None, :], one[:, None] == other[None, :]
     return float(np.mean(below + 0.5 * equal))
 
 
@@ -90,8 +159,9 @@ def mean_band(values: Array) -> tuple[Array, Array, Array]:
     if len(values) < FEWEST_SEEDS:
         nothing = np.full_like(mean, np.nan)
         return mean, nothing, nothing
-    drawn = np.array([_column_means(values[rows]) for rows in _resamples(len(values))[:1000]])
-    low, high = np.nanpercentile(drawn, [2.5, 97.5], axis=0)
+    drawn = np.array([_column_means(values[rows]) for rows in _resamples(len(values))[:BAND_RESAMPLES]])
+    # A resample may miss all the seeds that have a value at some trial: it says nothing of that trial.
+    low, high = _percentiles(np.where(np.isnan(drawn), mean, drawn))
     return mean, low, high
 
 
@@ -132,7 +202,7 @@ def baseline_corrected(trials: pd.DataFrame) -> pd.DataFrame:
         taken = np.array([by_cup.get((x, y), 0.0) for x, y in zip(rows["cup_x"], rows["cup_y"], strict=True)])
         # A whole turn may lie between two ways of writing one angle.
         error = rows["launch_error_deg"].to_numpy(dtype=np.float64) - taken
-        corrected.loc[rows.index, "launch_error_deg"] = -((-error + 180.0) % 360.0 - 180.0)
+        corrected.loc[rows.index, "launch_error_deg"] = wrapped_degrees(error)
     return corrected
 
 
@@ -148,7 +218,8 @@ def per_seed(trials: pd.DataFrame) -> pd.DataFrame:
         reference = series.get((UNLEARNING, protocol, seed))
         if reference is None:
             continue
-        for metric, value in correction_measures(own, reference_error_deg(reference)).items():
+        measures = correction_measures(own, reference_error_deg(reference), miss_direction(reference))
+        for metric, value in measures.items():
             found.append({"learner": learner, "protocol": protocol, "seed": seed, "metric": metric, "value": value})
     return pd.DataFrame(found, columns=["learner", "protocol", "seed", "metric", "value"])
 

@@ -113,6 +113,10 @@ def summary_bytes(summary: pd.DataFrame) -> bytes:
     return ("[\n" + ",\n".join(lines) + "\n]\n").encode()
 
 
+class FolderInUseError(RuntimeError):
+    """Another process writes to the study's folder."""
+
+
 class Store:
     """The folder of one study."""
 
@@ -133,7 +137,7 @@ class Store:
             except BlockingIOError:
                 file.seek(0)
                 holder = file.read().strip() or "unknown"
-                raise RuntimeError(
+                raise FolderInUseError(
                     f"{self.folder} is being written by process {holder}; wait for it to end, or give another --out"
                 ) from None
             file.truncate(0)
@@ -206,7 +210,7 @@ class Store:
     def other_results(self, jobs: Iterable[Job]) -> int:
         """How many results in the folder belong to none of `jobs` (another definition, or not asked for)."""
         known = {self.result_path(job).name for job in jobs}
-        files = [*self.folder.glob("jobs/*.parquet"), *self.folder.glob("jobs/*.done")]
+        files = [*self.folder.glob("jobs/[!.]*.parquet"), *self.folder.glob("jobs/*.done")]
         return sum(file.name not in known for file in files)
 
 

@@ -57,8 +57,8 @@ MEASURES: tuple[Measure, ...] = (
         label="A",
         unit="of the miss",
         digits=2,
-        better="high",
-        meaning="How much is corrected in the end: asymptote of the fit A (1 - exp(-(n - 1) / tau)).",
+        better="",
+        meaning="How much is corrected in the end (1 = all): asymptote of the fit A (1 - exp(-(n - 1) / tau)).",
     ),
     Measure(
         metric="tau",
@@ -108,7 +108,7 @@ MEASURES: tuple[Measure, ...] = (
         unit="s",
         digits=2,
         better="low",
-        meaning="Mean time until the cup is held, of the perturbed reaches that got it.",
+        meaning="Mean time until the hand is at the cup, of the perturbed reaches that got there.",
     ),
     Measure(
         metric="success",
@@ -116,7 +116,7 @@ MEASURES: tuple[Measure, ...] = (
         unit="%",
         digits=0,
         better="high",
-        meaning="Share of perturbed reaches in which the cup was got.",
+        meaning="Share of perturbed reaches that got there in time.",
         scale=100.0,
     ),
 )
@@ -142,7 +142,7 @@ def number(measure: Measure, value: Any) -> str:
 
 def interval(measure: Measure, low: Any, high: Any) -> str:
     """An interval as it is shown; empty when there is none."""
-    if low is None or high is None or math.isnan(low) or math.isnan(high):
+    if low is None or high is None or math.isnan(low) or math.isnan(high) or math.isinf(low):
         return ""
     return f"[{number(measure, low)}, {number(measure, high)}]"
 

@@ -1,4 +1,4 @@
-"""The environments keep Gymnasium's promises and this project's own: determinism, exact delays, honest signals, clear errors."""
+"""The environments keep Gymnasium's promises and their own: determinism, exact delays, honest signals, clear errors."""
 
 from __future__ import annotations
 
@@ -81,7 +81,7 @@ def test_a_visual_delay_is_exactly_its_seconds(delay_s: float, steps: int) -> No
     seen, true = [observation[:2]], [info["truth"]["hand"]]
     command = observation[15:19].astype(np.float64)
     for _ in range(40):
-        observation, _, _, _, info = env.step(np.clip(command + [0.3, -0.3, 0.1, 0.0], -1, 1))
+        observation, _, _, _, info = env.step(np.clip(command + np.array([0.3, -0.3, 0.1, 0.0]), -1, 1))
         seen.append(observation[:2])
         true.append(info["truth"]["hand"])
         np.testing.assert_allclose(observation[5:8], info["truth"]["joint_angles"], atol=1e-6)

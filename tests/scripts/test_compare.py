@@ -65,13 +65,13 @@ def test_killed_and_run_again_it_ends_with_the_same_bytes(
             stderr=subprocess.DEVNULL,
         )
         end = time.monotonic() + 120
-        while len(list(tmp_path.glob("jobs/*.parquet"))) < finished or not (tmp_path / "baseline").exists():
+        while len(list(tmp_path.glob("jobs/[!.]*.parquet"))) < finished or not (tmp_path / "baseline").exists():
             assert time.monotonic() < end
             time.sleep(0.02)
         killed.kill()
         killed.wait()
         assert not (tmp_path / "summary.json").exists()
-    kept = {path: path.stat().st_mtime_ns for path in tmp_path.glob("jobs/*.parquet")}
+    kept = {path: path.stat().st_mtime_ns for path in tmp_path.glob("jobs/[!.]*.parquet")}
     assert len(kept) >= 3
     again = compare(tmp_path)
     assert again.returncode == 0, again.stderr

@@ -1,0 +1,177 @@
+"""Every learner answers Stable-Baselines3's interface, learns, can be kept, and is honest."""
+
+from __future__ import annotations
+
+import pickle
+from pathlib import Path
+from typing import Any
+
+import gymnasium as gym
+import numpy as np
+import pytest
+from stable_baselines3.common.callbacks import BaseCallback, StopTrainingOnMaxEpisodes
+from stable_baselines3.common.env_util import make_vec_env
+from stable_baselines3.common.evaluation import evaluate_policy
+
+from agents.checkpoint import CONFIG, WEIGHTS
+from agents.learner import LEARNERS, evaluate, load_learner, make_learner, prepare, train_trials
+from reach import CurlField, Rotation
+
+GRAB = "reach/CupGrab-v0"
+
+
+def commands(model: Any, seed: int = 9, steps: int = 60, **options: Any) -> np.ndarray:
+    env = gym.make(GRAB)
+    observation, _ = env.reset(seed=seed, options=options or None)
+    state, start, found = None, np.ones(1, dtype=bool), []
+    for _ in range(steps):
+        action, state = model.predict(observation, state=state, episode_start=start, deterministic=True)
+        found.append(action)
+        observation, _, terminated, truncated, _ = env.step(action)
+        start = np.zeros(1, dtype=bool)
+        if terminated or truncated:
+            break
+    return np.array(found)
+
+
+def test_three_hundred_trials_teach_to_grab(trained: Any) -> None:
+    assert evaluate(trained, GRAB, trials=40, seed=1) >= 0.9
+
+
+def test_without_learning_feedback_alone_rarely_grabs() -> None:
+    assert evaluate(make_learner("none", gym.make(GRAB)), GRAB, trials=40) <= 0.5
+
+
+def test_learning_again_with_the_same_seed_gives_the_same_bits() -> None:
+    found = []
+    for _ in range(2):
+        model = make_learner("error-stdp", gym.make(GRAB), seed=4)
+        train_trials(model, 5)
+        found.append(commands(model))
+    np.testing.assert_array_equal(found[0], found[1])
+
+
+def test_evaluate_policy_and_a_plain_loop_agree(trained: Any) -> None:
+    vec = make_vec_env(GRAB, n_envs=3, seed=0)
+    rewards, _ = evaluate_policy(trained, vec, n_eval_episodes=12, return_episode_rewards=True)
+    assert np.mean(rewards) > 10
+    with_state = commands(trained)
+    env = gym.make(GRAB)
+    observation, _ = env.reset(seed=9)
+    for expected in with_state:
+        action, _ = trained.predict(observation)
+        np.testing.assert_array_equal(action, expected)
+        observation, *_ = env.step(action)
+
+
+def test_learning_in_several_environments_at_once_works() -> None:
+    model = make_learner("error-bp", make_vec_env(GRAB, n_envs=4, seed=0), seed=0)
+    train_trials(model, 200)
+    assert evaluate(model, GRAB, trials=30) >= 0.8
+
+
+class Counting(BaseCallback):
+    """Counts what Stable-Baselines3 promises to call."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.steps = self.starts = self.ends = 0
+
+    def _on_training_start(self) -> None:
+        self.starts += 1
+
+    def _on_step(self) -> bool:
+        self.steps += 1
+        return True
+
+    def _on_training_end(self) -> None:
+        self.ends += 1
+
+
+def test_callbacks_are_called_and_can_stop_the_learning(tmp_path: Path) -> None:
+    model = make_learner("error-dfa", gym.make(GRAB), seed=0, tensorboard_log=str(tmp_path))
+    counting = Counting()
+    model.learn(10_000, callback=[counting, StopTrainingOnMaxEpisodes(3)], log_interval=1, progress_bar=False)
+    assert counting.starts == counting.ends == 1
+    assert counting.steps == model.num_timesteps < 10_000
+    assert model.trials == 3
+    assert list(tmp_path.rglob("events.out.tfevents.*"))
+
+
+def test_learning_stops_after_the_asked_steps_between_trials() -> None:
+    model = make_learner("error-bp", gym.make(GRAB), seed=0)
+    model.learn(200)
+    assert 200 <= model.num_timesteps < 200 + 150
+
+
+@pytest.mark.parametrize("name", LEARNERS)
+def test_a_kept_learner_acts_as_before(name: str, tmp_path: Path) -> None:
+    model = make_learner(name, gym.make(GRAB), seed=2)
+    if name != "reward-ppo":
+        train_trials(model, 3)
+    else:
+        model.learn(16 * 64)
+    model.save(tmp_path / "kept")
+    again = load_learner(tmp_path / "kept", gym.make(GRAB))
+    np.testing.assert_array_equal(commands(model), commands(again))
+    assert again.num_timesteps == model.num_timesteps
+
+
+@pytest.mark.parametrize("name", ["error-dfa", "reward-ppo"])
+@pytest.mark.parametrize("part", [CONFIG, WEIGHTS])
+def test_a_pickle_in_a_checkpoint_is_refused_and_not_run(name: str, part: str, tmp_path: Path) -> None:
+    class Bomb:
+        def __reduce__(self) -> tuple[Any, tuple[str]]:
+            return (Path(tmp_path / "ran").write_text, ("boom",))
+
+    make_learner(name, gym.make(GRAB), seed=2).save(tmp_path / "kept")
+    (tmp_path / "kept" / part).write_bytes(pickle.dumps(Bomb()))
+    with pytest.raises(ValueError, match=part):
+        load_learner(tmp_path / "kept", gym.make(GRAB))
+    assert not (tmp_path / "ran").exists()
+
+
+def test_prepared_learners_are_trained_once(tmp_path: Path) -> None:
+    told: list[float] = []
+    first = prepare("none", 3, tmp_path / "none", told.append)
+    again = prepare("none", 3, tmp_path / "none")
+    np.testing.assert_array_equal(commands(first), commands(again))
+
+
+def test_ppo_goes_from_many_environments_to_one_and_learns_on() -> None:
+    model = make_learner("reward-ppo", gym.make(GRAB), seed=0, n_steps=32, batch_size=64, n_epochs=1)
+    model.learn(16 * 32)
+    model.set_env(gym.make(GRAB))
+    model.learn(64, reset_num_timesteps=False)
+    assert model.num_timesteps == 16 * 32 + 64
+    assert np.isfinite(commands(model, steps=5)).all()
+
+
+@pytest.mark.parametrize("perturbation", [Rotation(30.0, 0.5), CurlField(13.0, 0.5)])
+def test_a_learner_does_not_know_of_a_perturbation_before_its_senses_do(trained: Any, perturbation: Any) -> None:
+    plain = commands(trained)
+    perturbed = commands(trained, perturbation=perturbation)
+    both = min(len(plain), len(perturbed))
+    differing = np.flatnonzero(np.any(plain[:both] != perturbed[:both], axis=1))
+    # What happens from 0.5 s on is felt 0.05 s, and seen 0.1 s, later.
+    assert both > 28
+    assert np.all(differing >= round((0.5 + 0.05) / 0.02))
+    assert len(differing) > 0 or len(plain) != len(perturbed)
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda: make_learner("error-magic", None), "error-magic.*error-dfa"),
+        (lambda: make_learner("error-bp", gym.make(GRAB), rate=5.0), "rate is 5.0"),
+        (lambda: make_learner("none", gym.make(GRAB)).predict(np.zeros(7)), r"shape \(7,\)"),
+    ],
+)
+def test_bad_input_is_refused_by_name(call: Any, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        call()
+
+
+def test_a_folder_without_a_checkpoint_is_said_to_be_none(tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError, match="holds no checkpoint"):
+        load_learner(tmp_path, gym.make(GRAB))
