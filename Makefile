@@ -20,7 +20,7 @@ lint: $(INSTALLED)
 	$(BIN)/mypy
 
 proofs: $(INSTALLED)
-	$(BIN)/python -m pytest -m slow -s -o log_cli=true
+	$(BIN)/python -m pytest -m slow -s
 
 figures: $(INSTALLED)
 	$(BIN)/python scripts/figures.py

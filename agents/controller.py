@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
+from agents.body_map import motor_error
 from reach import Arm
 
 Array = NDArray[np.float64]
@@ -37,9 +38,6 @@ FUNNEL_SLOPE = 4.0
 FUNNEL_STANDOFF_M = 0.085
 AXIS_RANGE_DEGREES = (80.0, 130.0)
 
-# Weight of a radian of hand direction beside a metre of hand place, and damping of the body map, m.
-TURN_WEIGHT_M = 0.10
-DAMPING_M = 0.03
 
 OPEN_APERTURE_M = 0.11
 LARGEST_APERTURE_M = 0.11
@@ -158,13 +156,18 @@ class Controller:
             since = minimum_jerk(moving_s / MOVEMENT_S) * (feedforward - reach.goal)
             wanted = reach.plan[min(round(moving_s / CONTROL_STEP_S), len(reach.plan) - 1)] + since
         # Feedback never winds up beyond what the joints can do.
-        posture = np.clip(wanted + reach.feedback, self._lower, self._upper)
-        reach.feedback = posture - np.clip(wanted, self._lower, self._upper)
+        posture = self._within_limits(wanted + reach.feedback)
+        reach.feedback = posture - self._within_limits(wanted)
         aperture = self._aperture(reach, now)
         reach.step += 1
         joints = 2.0 * (posture - self._lower) / (self._upper - self._lower) - 1.0
-        command: Array = np.clip(np.append(joints, 2.0 * aperture / LARGEST_APERTURE_M - 1.0), -1.0, 1.0)
-        return command
+        command = np.array([*joints.tolist(), 2.0 * aperture / LARGEST_APERTURE_M - 1.0])
+        within: Array = np.minimum(1.0, np.maximum(-1.0, command))
+        return within
+
+    def _within_limits(self, posture: Array) -> Array:
+        within: Array = np.minimum(self._upper, np.maximum(self._lower, posture))
+        return within
 
     def plan(self, rest: Array, goal: Array) -> Array:
         """Equilibrium postures (steps, 3) rad, one a control step, that lead the arm from rest to goal, (3,) rad.
@@ -190,15 +193,11 @@ class Controller:
         lead: Array = np.linalg.solve(np.asarray(self.arm.stiffness), torque.T).T
         return angles[1:-1] + lead
 
-    def motor_error(self, angles: Array, displacement: Array, turn: float) -> Array:
-        """The change of posture (3,) rad that would move the hand by `displacement` (2,) m and turn it by `turn` rad.
-
-        Damped least squares (Wampler 1986) on the body's own Jacobian, so that it stays bounded near a straight arm.
-        """
-        jacobian = np.vstack([self.arm.jacobian(angles), np.full(3, TURN_WEIGHT_M)])
-        damped = jacobian @ jacobian.T + DAMPING_M**2 * np.eye(3)
-        change: Array = jacobian.T @ np.linalg.solve(damped, np.append(displacement, TURN_WEIGHT_M * turn))
-        return change
+    def motor_error(self, angles: Array, displacement: tuple[float, float], turn: float) -> Array:
+        """The change of posture (3,) rad that would move the hand by `displacement` m and turn it by `turn` rad."""
+        upper, fore, _ = self.arm.length
+        q1, q2, q3 = angles.tolist()
+        return np.array(motor_error(upper, fore, self.arm.grasp_m, q1, q2, q3, *displacement, turn))
 
     def approach_axis(self, start: Array, cup: Array) -> float:
         """Direction, rad, in which the hand should point at the cup: that of the reach, as far as the wrist allows."""
@@ -212,25 +211,25 @@ class Controller:
     def _correction(self, reach: Reach, moving_s: float) -> Array:
         """Rate of change of posture (3,) rad/s that feedback asks for."""
         course = minimum_jerk((moving_s - SIGHT_LAG_S) / MOVEMENT_S)
-        turn = course * (reach.axis - float(np.sum(reach.felt)))
+        axis = sum(reach.felt.tolist())
+        (x, y), (cup_x, cup_y) = reach.hand.tolist(), reach.cup.tolist()
         if course < 1.0:
-            error = reach.start + course * (reach.cup - reach.start) - reach.hand
+            start_x, start_y = reach.start.tolist()
+            right = start_x + course * (cup_x - start_x) - x
+            forward = start_y + course * (cup_y - start_y) - y
         else:
-            error = self._funnel(reach.cup - reach.hand, float(np.sum(reach.felt)))
-        velocity = FEEDBACK_GAIN_PER_S * error
-        speed = float(np.hypot(*velocity))
-        if speed > FASTEST_CORRECTION_M_S:
-            velocity = velocity * (FASTEST_CORRECTION_M_S / speed)
-        return self.motor_error(reach.felt, velocity, AXIS_GAIN_PER_S * turn)
+            right, forward = self._funnel(cup_x - x, cup_y - y, axis)
+        gain = min(FEEDBACK_GAIN_PER_S, FASTEST_CORRECTION_M_S / max(math.hypot(right, forward), 1e-9))
+        turn = AXIS_GAIN_PER_S * course * (reach.axis - axis)
+        return self.motor_error(reach.felt, (gain * right, gain * forward), turn)
 
     @staticmethod
-    def _funnel(error: Array, axis: float) -> Array:
-        """The error to correct first: sideways before forward, so that the fingers go round the cup and not into it."""
-        along = np.array([math.cos(axis), math.sin(axis)])
-        aside = np.array([-along[1], along[0]])
-        forward, sideways = float(error @ along), float(error @ aside)
-        standoff = min(FUNNEL_STANDOFF_M, FUNNEL_SLOPE * max(0.0, abs(sideways) - FUNNEL_CLEARANCE_M))
-        return (forward - standoff) * along + sideways * aside
+    def _funnel(right: float, forward: float, axis: float) -> tuple[float, float]:
+        """The error to correct first: sideways before along, so that the fingers go round the cup, not into it."""
+        cosine, sine = math.cos(axis), math.sin(axis)
+        along, aside = right * cosine + forward * sine, forward * cosine - right * sine
+        along -= min(FUNNEL_STANDOFF_M, FUNNEL_SLOPE * max(0.0, abs(aside) - FUNNEL_CLEARANCE_M))
+        return along * cosine - aside * sine, along * sine + aside * cosine
 
     def _aperture(self, reach: Reach, now: Sensation) -> float:
         """Close around the cup, and open again when the fingers met without it."""
@@ -239,9 +238,10 @@ class Controller:
         if reach.opening > 0:
             reach.opening -= 1
             return OPEN_APERTURE_M
-        error = reach.cup - reach.hand
-        touched = now.touch[2] > 0.5 or (now.touch[0] > 0.5 and now.touch[1] > 0.5)
-        near = float(np.hypot(*error)) < CLOSE_WITHIN_M or (touched and float(np.hypot(*error)) < 3 * CLOSE_WITHIN_M)
+        distance = math.dist(reach.cup.tolist(), reach.hand.tolist())
+        left, right, palm = (now.touch > 0.5).tolist()
+        touched = palm or (left and right)
+        near = distance < CLOSE_WITHIN_M or (touched and distance < 3 * CLOSE_WITHIN_M)
         if not reach.closing:
             reach.closing = near and reach.time_s > PREPARATION_S
         elif now.aperture < EMPTY_APERTURE_M:

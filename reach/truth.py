@@ -34,8 +34,8 @@ class Truth(Mapping[str, Any]):
     """A read-only mapping over one moment's body row; what is not asked for costs nothing.
 
     Keys: time_s; joint_angles (3,) rad; joint_velocities (3,) rad/s; hand, cup (2,) m; hand_velocity (2,) m/s;
-    seen_hand, seen_cup (2,) m, where the visual map shows them at this moment, before any delay; aperture_m; grip_n; held_s;
-    penetration_m; hand_visible; tipped.
+    seen_hand, seen_cup (2,) m, where the visual map shows them at this moment, before any delay; aperture_m; grip_n;
+    held_s; penetration_m; hand_visible; tipped.
     """
 
     __slots__ = ("_body",)

@@ -16,7 +16,7 @@ from typing import Annotated
 import tyro
 
 from reach.protocols import PROTOCOLS
-from reach.study import FolderInUseError, Store, complete, plan, usable_cores
+from reach.study import FolderInUseError, Store, complete, missing_jobs, plan, usable_cores
 from reach.study.report import write_report
 from reach.study.statistics import summarise
 from reach.study.tables import print_table
@@ -74,6 +74,9 @@ def main(given: Compare) -> int:
         left_aside = store.other_results(jobs)
         if left_aside:
             print(f"Left aside: {left_aside} results in {given.out} of other settings, versions or learners")
+        missing = len(missing_jobs(jobs, store))
+        if missing < len(jobs):
+            print(f"{len(jobs) - missing} of {len(jobs)} jobs are done already")
         failures = complete(jobs, store, processes=given.jobs)
         for job, error in failures.items():
             print(f"Failed: {job.title}: {error.strip().splitlines()[-1]} (all of it: {store.error_path(job)})")
@@ -94,8 +97,11 @@ def main(given: Compare) -> int:
         )
     print_table(summary)
     print(f"Written: {store.report_path}, {store.summary_path.name} and {store.trials_path.name}")
-    print("Watch a learner do it:")
-    print(f"  python scripts/watch.py --learner {given.learners[-1]} --protocol {given.protocols[0]}")
+    show = [job for job in jobs if job.protocol == given.protocols[0] and job.seed == 0 and store.is_done(job)]
+    if show:
+        words = ["--learner", show[-1].learner, "--protocol", show[-1].protocol, "--checkpoint", show[-1].folder]
+        print("Watch a learner do it:")
+        print("  python scripts/watch.py", shlex.join(words))
     return 1 if failures else 0
 
 

@@ -7,8 +7,12 @@ from typing import Any
 
 import gymnasium as gym
 import pytest
+import torch
 
 import reach  # noqa: F401  (registers the environments)
+
+# More threads make these small networks slower, and other numbers.
+torch.set_num_threads(1)
 
 
 @pytest.fixture

@@ -61,13 +61,15 @@ class MLP:
         """Activity for a seen cup (2,) m."""
         signal = self.cells.activity(cup)
         before, slope = [], []
+        last = len(self.weights) - 1
         for k, weight in enumerate(self.weights):
-            signal = np.append(signal, 1.0)
-            before.append(signal)
-            drive = weight @ signal
-            last = k == len(self.weights) - 1
-            signal = drive if last else np.tanh(drive)
-            slope.append(np.ones_like(drive) if last else 1.0 - signal**2)
+            # The constant 1 for the bias stands at the end.
+            with_bias = np.ones(len(signal) + 1)
+            with_bias[:-1] = signal
+            before.append(with_bias)
+            drive = weight @ with_bias
+            signal = drive if k == last else np.tanh(drive)
+            slope.append(np.ones_like(drive) if k == last else 1.0 - signal * signal)
         return Activity(tuple(before), tuple(slope), signal)
 
     def change(self, activity: Activity, modulators: list[Array], rate: float) -> None:

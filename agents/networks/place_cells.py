@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 
 import numpy as np
+from numba import njit
 from numpy.typing import NDArray
 
 Array = NDArray[np.float64]
@@ -31,7 +32,16 @@ class PlaceCells:
 
     def activity(self, place: Array) -> Array:
         """Activity (size,) at a seen place (2,) m."""
-        # math.exp: the vectorised exponential of NumPy differs in its last bit between machines.
-        squares = np.sum((self.centres - place) ** 2, axis=1)
-        scale = -0.5 / WIDTH_M**2
-        return np.array([math.exp(scale * q) for q in squares.tolist()])
+        found: Array = _activity(self.centres, float(place[0]), float(place[1]))
+        return found
+
+
+@njit(cache=True)
+def _activity(centres, x, y):  # type: ignore[no-untyped-def]
+    """Gaussian receptive fields around `centres` (n, 2) m at (x, y) m."""
+    found = np.empty(len(centres))
+    for k in range(len(centres)):
+        dx = centres[k, 0] - x
+        dy = centres[k, 1] - y
+        found[k] = math.exp(-(dx * dx + dy * dy) / (2.0 * WIDTH_M * WIDTH_M))
+    return found

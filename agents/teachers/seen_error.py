@@ -65,7 +65,8 @@ class SeenError:
             return None
         displacement = reach.start + course * (reach.aimed_cup - reach.start) - reach.hand
         turn = course * (reach.axis - float(np.sum(reach.felt)))
-        error = reach.feedback + self._controller.motor_error(reach.felt, displacement - self.expected, turn)
+        right, forward = (displacement - self.expected).tolist()
+        error = reach.feedback + self._controller.motor_error(reach.felt, (right, forward), turn)
         # A glance that is wildly off says in which direction, not how far.
         size = float(np.linalg.norm(error))
         return Reading(displacement, error * min(1.0, LARGEST_ERROR_RAD / max(size, 1e-12)))

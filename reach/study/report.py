@@ -53,39 +53,41 @@ def answer(summary: pd.DataFrame, measured: pd.DataFrame) -> list[str]:
             continue
         ranked = learning.sort_values("value", kind="stable").to_dict("records")
         best = ranked[0]
-        text = (
-            f"Under the {named_protocol(protocol)}, {best['learner']} corrected fastest: over the first 30 "
-            f"perturbed reaches, {_share(best)} of the miss was left on average"
-        )
-        reference = rows[rows["learner"] == REFERENCE].to_dict("records")
-        if reference:
-            text += f" (without learning {_share(reference[0])})"
+        others = [f"{row['learner']} {_share(row)}" for row in ranked[1:]]
+        others += [f"without learning {_share(row)}" for row in rows[rows["learner"] == REFERENCE].to_dict("records")]
+        sure, lead = True, ""
         if len(ranked) > 1:
-            others = ", ".join(f"{row['learner']} {_share(row)}" for row in ranked[1:])
-            text += f"; {others}. " + _lead(measured, protocol, best["learner"], ranked[1]["learner"])
-        sentences.append(text + ".")
+            sure, lead = _lead(measured, protocol, best["learner"], ranked[1]["learner"])
+        text = f"Under the {named_protocol(protocol)}, "
+        text += f"{best['learner']} corrected fastest" if sure else "no learner is shown to be the fastest"
+        text += ": over the first 30 perturbed reaches, "
+        text += ("" if sure else f"{best['learner']} had ") + f"{_share(best)} of the miss "
+        text += "was left on average" if sure else "left on average"
+        text += f" ({', '.join(others)})." if others else "."
+        sentences.append(f"{text} {lead}".strip())
     return sentences
 
 
 def _share(row: Mapping[str, Any]) -> str:
-    text = f"{100 * float(row['value']):.0f} %"
+    text = f"{100 * float(row['value']):.0f}\N{NO-BREAK SPACE}%"
     low, high = float(row["low"]), float(row["high"])
     if math.isfinite(low) and math.isfinite(high):
-        text += f" [{100 * low:.0f}, {100 * high:.0f}]"
+        text += f" [{100 * low:.0f},\N{NO-BREAK SPACE}{100 * high:.0f}]"
     return text
 
 
-def _lead(measured: pd.DataFrame, protocol: str, first: str, second: str) -> str:
-    """How sure the lead of one learner over another is, by their paired difference over seeds."""
+def _lead(measured: pd.DataFrame, protocol: str, first: str, second: str) -> tuple[bool, str]:
+    """Whether the lead of one learner over another is sure, by their paired difference over seeds; and in words."""
     kept = measured[(measured["protocol"] == protocol) & (measured["metric"] == "L30")]
     wide = kept.pivot(index="seed", columns="learner", values="value")[[first, second]].dropna()
     pairs = wide.to_numpy(dtype=np.float64)
     if len(pairs) < FEW_SEEDS:
-        return f"{counted(len(pairs), 'seed')} cannot say whether {first} and {second} differ"
+        return False, f"{counted(len(pairs), 'seed')} cannot say whether {first} and {second} differ."
     value, low, high = (100 * part for part in paired_difference(pairs[:, 1], pairs[:, 0]))
+    between = f"{value:.1f} points [{low:.1f}, {high:.1f}]"
     if low <= 0.0 <= high:
-        return f"Between {first} and {second} there is no difference that {len(pairs)} seeds can show"
-    return f"The lead over {second} is {value:.0f} points [{low:.0f}, {high:.0f}]"
+        return False, f"Between {first} and {second} there is no difference that {len(pairs)} seeds show: {between}."
+    return True, f"Its lead over {second} is {between}."
 
 
 def warnings(trials: pd.DataFrame, failures: Mapping[str, str]) -> list[str]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import warnings
+from dataclasses import asdict
 from typing import Any
 
 import gymnasium as gym
@@ -16,12 +17,10 @@ from hypothesis import strategies as st
 
 from reach import CupJump, CurlField, HideHand, Prism, Rotation
 from reach.sim import state as s
+from reach.sim.setup import Senses
 
 IDS = ("reach/CupReach-v0", "reach/CupGrab-v0")
-QUIET = {
-    "hand_noise_m": 0.0, "cup_noise_m": 0.0, "angle_noise_rad": 0.0, "velocity_noise_rad_s": 0.0,
-    "aperture_noise_m": 0.0, "torque_noise": 0.0,
-}  # fmt: skip
+QUIET = asdict(Senses.noiseless())
 DISTURBED = [
     (),
     (Prism(0.1),),

@@ -13,8 +13,7 @@ import pandas as pd
 import pytest
 
 from reach.protocols import PROTOCOLS
-from reach.study import Job, Store, complete, plan, run_jobs
-from reach.study.engine import missing_jobs
+from reach.study import Job, Store, complete, missing_jobs, plan, run_jobs
 from reach.study.run import filmed_trials
 
 HERE = Path(__file__).parent

@@ -1,0 +1,55 @@
+"""The learner's own body map, compiled: which change of posture moves the hand by so much.
+
+Damped least squares (Wampler 1986, IEEE Trans SMC 16:93) on the unperturbed arm's Jacobian, with the hand's direction
+as a third coordinate: bounded near a straight arm, exact elsewhere to the damping.
+"""
+
+from __future__ import annotations
+
+import math
+
+from numba import njit
+
+# Weight of a radian of hand direction beside a metre of hand place, and the damping, m.
+TURN_WEIGHT_M = 0.10
+DAMPING_M = 0.03
+
+
+@njit(cache=True)
+def motor_error(upper, fore, grasp, q1, q2, q3, right, forward, turn):  # type: ignore[no-untyped-def]
+    """Changes of shoulder, elbow and wrist, rad, that move the hand by (right, forward) m and turn it by `turn` rad.
+
+    Args:
+        upper, fore, grasp: lengths of upper arm, forearm and wrist to grasp point, m.
+        q1, q2, q3: joint angles, rad.
+        right, forward: wanted displacement of the grasp point, m.
+        turn: wanted change of the hand's direction, rad.
+    """
+    f2 = q1 + q2
+    f3 = f2 + q3
+    x3 = grasp * math.cos(f3)
+    y3 = grasp * math.sin(f3)
+    x2 = x3 + fore * math.cos(f2)
+    y2 = y3 + fore * math.sin(f2)
+    x1 = x2 + upper * math.cos(q1)
+    y1 = y2 + upper * math.sin(q1)
+    w = TURN_WEIGHT_M
+    damping = DAMPING_M * DAMPING_M
+    a11 = y1 * y1 + y2 * y2 + y3 * y3 + damping
+    a22 = x1 * x1 + x2 * x2 + x3 * x3 + damping
+    a33 = 3.0 * w * w + damping
+    a12 = -(x1 * y1 + x2 * y2 + x3 * y3)
+    a13 = -w * (y1 + y2 + y3)
+    a23 = w * (x1 + x2 + x3)
+    b3 = w * turn
+    k11 = a22 * a33 - a23 * a23
+    k12 = a13 * a23 - a12 * a33
+    k13 = a12 * a23 - a13 * a22
+    k22 = a11 * a33 - a13 * a13
+    k23 = a12 * a13 - a11 * a23
+    k33 = a11 * a22 - a12 * a12
+    scale = 1.0 / (a11 * k11 + a12 * k12 + a13 * k13)
+    u = (k11 * right + k12 * forward + k13 * b3) * scale
+    v = (k12 * right + k22 * forward + k23 * b3) * scale
+    z = w * (k13 * right + k23 * forward + k33 * b3) * scale
+    return x1 * v - y1 * u + z, x2 * v - y2 * u + z, x3 * v - y3 * u + z

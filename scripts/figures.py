@@ -1,0 +1,73 @@
+"""Make the pictures of README anew, from a trained learner: `make figures`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import imageio.v3 as iio
+import numpy as np
+import torch
+import tyro
+from numpy.typing import NDArray
+
+from agents.learner import prepare
+from reach.protocols import PROTOCOLS
+from reach.render import side_by_side
+from reach.study.run import run_protocol
+from reach.study.watching import indices_of
+
+Frame = NDArray[np.uint8]
+PROTOCOL = "rotation30"
+MOMENT_STEP = 44  # 0.88 s: the first movement is over
+SHOWN = {
+    20: "before: unperturbed",
+    21: "seen hand turned by 30°",
+    50: "30 reaches later",
+    121: "turned back: the after-effect",
+}
+
+
+@dataclass
+class Figures:
+    """Make the pictures of README anew."""
+
+    out: Path = Path("docs/pictures")
+    """Folder of the pictures."""
+    keep: Path = Path("runs/watch")
+    """Where the trained learner is kept."""
+    learner: str = "error-dfa"
+    """Whose reaches are shown."""
+
+
+@dataclass
+class Moment:
+    """Keeps one frame of each chosen trial: when the first movement is over, or the trial if it ends before."""
+
+    chosen: dict[int, str]
+    frames: dict[str, Frame] = field(default_factory=dict)
+
+    def look(self, index: int, step: int, over: bool, render: Callable[[], Any]) -> None:
+        """Take the frame when its moment has come."""
+        title = self.chosen.get(index)
+        if title is not None and (step == MOMENT_STEP or (over and step < MOMENT_STEP)):
+            self.frames[title] = np.asarray(render(), dtype=np.uint8)
+
+
+def main(options: Figures) -> None:
+    """Run a learner through the rotation and keep the four moments."""
+    torch.set_num_threads(1)
+    model = prepare(options.learner, 0, options.keep / f"{options.learner}-0")
+    protocol = PROTOCOLS[PROTOCOL]
+    moment = Moment({index: t for reach, t in SHOWN.items() for index in indices_of(protocol, 0, reach, reach)})
+    run_protocol(model, protocol, 0, onlooker=moment)
+    options.out.mkdir(parents=True, exist_ok=True)
+    path = options.out / "correction.png"
+    iio.imwrite(path, side_by_side([moment.frames[title] for title in SHOWN.values()], list(SHOWN.values())))
+    print(f"Picture: {path}")
+
+
+if __name__ == "__main__":
+    main(tyro.cli(Figures))

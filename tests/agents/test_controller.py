@@ -1,0 +1,73 @@
+"""The shared controller: its body map, its plan and its use of the senses."""
+
+from __future__ import annotations
+
+import math
+
+import gymnasium as gym
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from agents.body_map import DAMPING_M
+from agents.controller import Controller, Reach, Sensation, minimum_jerk
+from reach import Arm, HideHand
+from reach.sim.setup import Senses
+
+ARM = Arm.winter()
+CONTROLLER = Controller(ARM, grab=True)
+
+
+@given(
+    st.floats(-0.3, 1.5), st.floats(0.6, 2.3), st.floats(-0.9, 0.9),
+    st.floats(-0.05, 0.05), st.floats(-0.05, 0.05), st.floats(-0.2, 0.2),
+)  # fmt: skip
+def test_the_body_map_is_damped_least_squares_on_the_jacobian(
+    shoulder: float, elbow: float, wrist: float, right: float, forward: float, turn: float
+) -> None:
+    angles = np.array([shoulder, elbow, wrist])
+    jacobian = np.vstack([ARM.jacobian(angles), np.full(3, 0.1)])
+    wanted = np.array([right, forward, 0.1 * turn])
+    expected = jacobian.T @ np.linalg.solve(jacobian @ jacobian.T + DAMPING_M**2 * np.eye(3), wanted)
+    np.testing.assert_allclose(CONTROLLER.motor_error(angles, (right, forward), turn), expected, atol=1e-12)
+
+
+def test_minimum_jerk_is_smooth_from_start_to_end() -> None:
+    assert minimum_jerk(-1.0) == 0.0
+    assert minimum_jerk(0.5) == pytest.approx(0.5)
+    assert minimum_jerk(2.0) == 1.0
+    speed = [(minimum_jerk(x + 1e-5) - minimum_jerk(x - 1e-5)) / 2e-5 for x in (0.0, 0.5, 1.0)]
+    assert speed == pytest.approx([0.0, 1.875, 0.0], abs=1e-3)
+
+
+@pytest.mark.parametrize("bearing_degrees", [65, 85, 105, 125])
+def test_the_plan_leads_a_quiet_arm_straight_to_its_goal(bearing_degrees: float) -> None:
+    env = gym.make("reach/CupReach-v0", senses=Senses.noiseless())
+    bearing = math.radians(bearing_degrees)
+    start = np.array([0.12, 0.36])
+    cup = start + 0.2 * np.array([math.cos(bearing), math.sin(bearing)])
+    observation, _ = env.reset(seed=0, options={"cup": cup})
+    reach, path = Reach(), []
+    for _ in range(50):
+        now = Sensation.of(observation)
+        CONTROLLER.sense(reach, now)
+        goal = ARM.posture_for(cup, reach.axis)
+        assert goal is not None
+        observation, _, terminated, _, info = env.step(CONTROLLER.act(reach, now, goal - reach.rest))
+        path.append(info["truth"]["hand"] - start)
+        if terminated:
+            break
+    along = (cup - start) / 0.2
+    aside = np.array(path) @ [-along[1], along[0]]
+    assert np.max(np.abs(aside)) < 0.01
+    assert np.linalg.norm(path[-1] - (cup - start)) < 0.02
+
+
+def test_a_hidden_hand_is_felt_instead() -> None:
+    env = gym.make("reach/CupReach-v0")
+    observation, info = env.reset(seed=0, options={"perturbation": HideHand()})
+    reach = Reach()
+    CONTROLLER.sense(reach, Sensation.of(observation))
+    assert not reach.visible
+    np.testing.assert_allclose(reach.hand, info["truth"]["hand"], atol=0.02)

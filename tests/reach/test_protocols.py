@@ -1,0 +1,140 @@
+"""Protocols are data, run trial by trial, the same for every learner, and tell the learner nothing."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import gymnasium as gym
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from reach import HideHand, Rotation
+from reach.protocols import PROTOCOLS, TARGETS, Block, Protocol, ProtocolWrapper, schedule_of
+
+SHORT = Protocol(
+    name="short",
+    blocks=(Block("baseline", 2), Block("perturbed", 3, (Rotation(30.0),), probe=(HideHand(),)), Block("washout", 1)),
+    source="these tests",
+)
+
+
+def play(wrapper: ProtocolWrapper, steps: int = 12) -> list[np.ndarray]:
+    """Every observation of a learner that pushes forward and gives up after some steps by tipping or by time."""
+    seen = []
+    while not wrapper.finished:
+        observation, _ = wrapper.reset()
+        seen.append(observation)
+        over = False
+        while not over:
+            observation, _, terminated, truncated, _ = wrapper.step([-0.3, 0.5, -0.4, 0.8])
+            seen.append(observation)
+            over = terminated or truncated
+    return seen
+
+
+def test_presets_have_the_blocks_of_their_studies() -> None:
+    sizes = {name: [(b.name, b.trials) for b in p.blocks] for name, p in PROTOCOLS.items()}
+    assert sizes["rotation30"] == [("baseline", 20), ("perturbed", 100), ("washout", 20)]
+    assert sizes["prism"] == [("baseline", 20), ("perturbed", 60), ("washout", 40)]
+    assert all(protocol.source for protocol in PROTOCOLS.values())
+
+
+def test_every_trial_is_run_once_and_in_order() -> None:
+    wrapper = ProtocolWrapper(gym.make("reach/CupReach-v0"), SHORT, seed=1)
+    play(wrapper)
+    blocks = [(row["trial"], row["block"], row["trial_in_block"], row["probe"]) for row in wrapper.rows]
+    assert blocks == [
+        (1, "baseline", 1, False),
+        (2, "baseline", 2, False),
+        (3, "perturbed", 1, False),
+        (3, "perturbed", 1, True),
+        (4, "perturbed", 2, False),
+        (4, "perturbed", 2, True),
+        (5, "perturbed", 3, False),
+        (5, "perturbed", 3, True),
+        (6, "washout", 1, False),
+    ]
+    assert wrapper.finished
+    wrapper.reset()
+    wrapper.step([0.0, 0.0, 0.0, 0.0])
+    assert len(wrapper.rows) == len(blocks)
+
+
+def test_the_same_seed_gives_the_same_bits_and_another_does_not() -> None:
+    first, again, other = (
+        np.array(play(ProtocolWrapper(gym.make("reach/CupReach-v0"), SHORT, seed=seed))) for seed in (1, 1, 2)
+    )
+    np.testing.assert_array_equal(first, again)
+    assert first.shape != other.shape or not np.array_equal(first, other)
+
+
+def test_noise_does_not_depend_on_what_the_learner_did_before() -> None:
+    def starts(command: list[float]) -> list[np.ndarray]:
+        wrapper = ProtocolWrapper(gym.make("reach/CupReach-v0"), SHORT, seed=3)
+        found = []
+        while not wrapper.finished:
+            found.append(wrapper.reset()[0])
+            over = False
+            while not over:
+                _, _, terminated, truncated, _ = wrapper.step(command)
+                over = terminated or truncated
+        return found
+
+    np.testing.assert_array_equal(starts([-0.3, 0.5, -0.4, 0.8]), starts([0.5, -0.5, 0.0, -1.0]))
+
+
+def test_a_trial_that_was_left_is_begun_again() -> None:
+    wrapper = ProtocolWrapper(gym.make("reach/CupReach-v0"), SHORT, seed=1)
+    first, _ = wrapper.reset()
+    wrapper.step([0.0, 0.0, 0.0, 0.0])
+    again, _ = wrapper.reset()
+    np.testing.assert_array_equal(first, again)
+    assert wrapper.current is not None
+    assert wrapper.current.trial == 1
+
+
+@settings(max_examples=20, deadline=None)
+@given(st.integers(0, 2**31))
+def test_each_round_of_reaches_visits_every_cup(seed: int) -> None:
+    reaches = [trial for trial in schedule_of(PROTOCOLS["rotation30"], seed) if not trial.probe]
+    for first in range(0, len(reaches), len(TARGETS)):
+        assert {trial.cup for trial in reaches[first : first + len(TARGETS)]} == set(TARGETS)
+
+
+def test_perturbations_act_in_their_block_only() -> None:
+    wrapper = ProtocolWrapper(gym.make("reach/CupReach-v0"), SHORT, seed=1)
+    turned = {}
+    while not wrapper.finished:
+        wrapper.reset()
+        trial, over = wrapper.current, False
+        assert trial is not None
+        while not over:
+            _, _, terminated, truncated, info = wrapper.step([-0.2, 0.4, -0.4, 0.8])
+            over = terminated or truncated
+        truth = info["truth"]
+        turned[trial.trial, trial.probe] = not np.allclose(truth["hand"], truth["seen_hand"])
+        assert truth["hand_visible"] != trial.probe
+    assert [key for key, value in turned.items() if value] == [(3, False), (4, False), (5, False)]
+
+
+def test_nothing_of_the_schedule_is_told_outside_truth() -> None:
+    wrapper = ProtocolWrapper(gym.make("reach/CupReach-v0"), SHORT, seed=1)
+    plain = gym.make("reach/CupReach-v0")
+    assert set(wrapper.reset()[1]) == set(plain.reset()[1])
+    assert set(wrapper.step([0, 0, 0, 0])[4]) == set(plain.step([0, 0, 0, 0])[4])
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda env: ProtocolWrapper(env, "rotation31"), "rotation31.*rotation30"),
+        (lambda env: ProtocolWrapper(env, SHORT, seed=-1), "seed is -1"),
+        (lambda env: Block("baseline", 0), "trials is 0"),
+        (lambda env: Block("middle", 5), "middle.*washout"),
+    ],
+)
+def test_bad_input_is_refused_by_name(make: Any, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        make(gym.make("reach/CupReach-v0"))

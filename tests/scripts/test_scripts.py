@@ -1,0 +1,71 @@
+"""What a user types works, and what a careless one types is answered in a line."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import imageio.v3 as iio
+import pytest
+
+ROOT = Path(__file__).parents[2]
+
+
+def run(*words: object) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, *map(str, words)], cwd=ROOT, capture_output=True, text=True, timeout=300, check=False
+    )
+
+
+@pytest.mark.parametrize("script", ["train", "watch", "compare", "benchmark"])
+def test_help_is_given(script: str) -> None:
+    done = run(f"scripts/{script}.py", "--help")
+    assert done.returncode == 0
+    assert "--help" in done.stdout
+
+
+def test_train_then_watch(tmp_path: Path) -> None:
+    trained = run("scripts/train.py", "--learner", "error-dfa", "--trials", 20, "--judge", 5, "--out", tmp_path / "dfa")
+    assert trained.returncode == 0, trained.stderr
+    assert "watch.py" in trained.stdout
+    film = tmp_path / "film.mp4"
+    watched = run(
+        "scripts/watch.py", "--learner", "error-dfa", "--checkpoint", tmp_path / "dfa", "--first", 1, "--last", 1,
+        "--protocol", "prism", "--video", film,
+    )  # fmt: skip
+    assert watched.returncode == 0, watched.stderr
+    assert "compare" in watched.stdout
+    frames = iio.imread(film)
+    assert frames.shape[1:] == (600, 600, 3)
+    assert len(frames) > 20
+
+
+def test_the_benchmark_writes_its_rows(tmp_path: Path) -> None:
+    done = run("scripts/benchmark.py", "world", "--json", tmp_path / "world.json", "--seconds", 0.05, "--rounds", 1)
+    assert done.returncode == 0, done.stderr
+    rows = json.loads((tmp_path / "world.json").read_text())
+    assert all(set(row) == {"name", "value", "unit", "peer", "ratio"} for row in rows)
+    named = {row["name"]: row for row in rows}
+    assert named["reach/CupGrab-v0"]["peer"] == "Reacher-v5"
+    assert named["reach/CupGrab-v0"]["ratio"] > 0
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (("scripts/train.py", "--out", "x", "--learner", "error-magic"), "error-dfa"),
+        (("scripts/train.py", "--out", "x", "--trials", "0"), "1 or more"),
+        (("scripts/train.py", "--out", "tests"), "exists"),
+        (("scripts/watch.py", "--protocol", "rotation31"), "rotation30"),
+        (("scripts/watch.py", "--video", "x.avi"), ".mp4"),
+        (("scripts/watch.py", "--first", "500"), "1 to 140"),
+        (("scripts/compare.py", "--out", "x", "--protocols", "rotation31"), "rotation30"),
+    ],
+)
+def test_mistakes_are_answered_without_a_traceback(words: tuple[str, ...], message: str) -> None:
+    done = run(*words)
+    assert done.returncode != 0
+    assert message in done.stdout + done.stderr
+    assert "Traceback" not in done.stderr
