@@ -137,7 +137,7 @@ class CupEnv(gym.Env[NDArray[np.float32], NDArray[np.float32]]):
         self._dense = reward == "dense"
         self._start_posture = setup.start_posture(self.arm)
         self._start = self.arm.hand(self._start_posture)
-        self._rest_command = setup.command_for(self.arm, self._start_posture, setup.START_APERTURE_M)
+        self._rest_command = setup.command_for(self.arm, self._start_posture, s.START_APERTURE_M)
         self._setting = setup.settings_row(self.arm, _given(setup.Cup, cup), _given(setup.Senses, senses))
         self._world = s.World.empty(1)
         self._memory = np.zeros((1, tasks.MEMORY_SIZE))
@@ -152,6 +152,8 @@ class CupEnv(gym.Env[NDArray[np.float32], NDArray[np.float32]]):
         self._path: list[tuple[float, float]] = []
         self._past_paths: list[list[tuple[float, float]]] = []
         self._window: Any = None
+        # Whether the person has left the window open; the environment goes on either way.
+        self.window_open = True
         # Checks the perturbation now, when the caller can still see where it came from.
         write_perturbations(self._perturbation, self._world.disturbance[0], self._start)
 

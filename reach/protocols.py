@@ -15,17 +15,17 @@ import gymnasium as gym
 import numpy as np
 
 from reach.perturbations import HideHand, Perturbation, Prism, Rotation
+from reach.sim.state import START_HAND_M
 from reach.trials import ReachMeasures, ReachRecord, measure_reach
 
 BASELINE, PERTURBED, WASHOUT = "baseline", "perturbed", "washout"
-# The hand's start and a fan of four cups about it, as in centre-out reaching; every four reaches visit all four.
-START_M = (0.12, 0.36)
+# A fan of four cups about the hand's start, as in centre-out reaching; every four reaches visit all four.
 TARGET_DISTANCE_M = 0.20
 TARGET_BEARINGS_DEGREES = (65.0, 85.0, 105.0, 125.0)
 TARGETS = tuple(
     (
-        START_M[0] + TARGET_DISTANCE_M * math.cos(math.radians(bearing)),
-        START_M[1] + TARGET_DISTANCE_M * math.sin(math.radians(bearing)),
+        START_HAND_M[0] + TARGET_DISTANCE_M * math.cos(math.radians(bearing)),
+        START_HAND_M[1] + TARGET_DISTANCE_M * math.sin(math.radians(bearing)),
     )
     for bearing in TARGET_BEARINGS_DEGREES
 )

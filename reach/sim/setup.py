@@ -14,11 +14,6 @@ from reach.sim.dynamics import inertia_constants
 from reach.sim.grasp import smallest_clearance
 from reach.sim.step import place_hand
 
-# The hand at the start of every trial: grasp point, m, and direction in which it points.
-START_HAND_M = (0.12, 0.36)
-START_AXIS_DEGREES = 105.0
-START_APERTURE_M = 0.10
-
 
 @dataclass(frozen=True)
 class Cup:
@@ -160,9 +155,9 @@ def start_posture(arm: Arm) -> Array:
     Raises:
         ValueError: the arm cannot hold its hand at the start.
     """
-    posture = arm.posture_for(START_HAND_M, math.radians(START_AXIS_DEGREES))
+    posture = arm.posture_for(s.START_HAND_M, math.radians(s.START_AXIS_DEGREES))
     if posture is None:
-        raise ValueError(f"arm of lengths {arm.length} m cannot hold the hand at the start, {START_HAND_M} m")
+        raise ValueError(f"arm of lengths {arm.length} m cannot hold the hand at the start, {s.START_HAND_M} m")
     return posture
 
 
@@ -183,7 +178,7 @@ def place(body: Array, setting: Array, posture: Array, cup: Array) -> None:
     body[:] = 0.0
     body[s.ANGLE_1 : s.ANGLE_3 + 1] = posture
     body[s.COMMAND_1 : s.COMMAND_3 + 1] = posture
-    body[s.APERTURE] = START_APERTURE_M
+    body[s.APERTURE] = s.START_APERTURE_M
     body[s.CUP_X : s.CUP_Y + 1] = cup
     place_hand(body, setting)
     if smallest_clearance(body, setting, cup[0], cup[1]) < 0.0:

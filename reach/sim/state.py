@@ -21,6 +21,10 @@ INNER_STEPS = 4
 STILL_SPEED_M_S = 0.05
 TRIAL_S = 3.0
 TRIAL_STEPS = 150
+# The hand at the start of every trial: grasp point, m, the direction in which it points, and the fingers' opening, m.
+START_HAND_M = (0.12, 0.36)
+START_AXIS_DEGREES = 105.0
+START_APERTURE_M = 0.10
 
 # Columns of `body`: angles rad, velocities rad/s, positions m, forces N, times s. EYE_* is what the visual map shows
 # at this moment, before any delay.
