@@ -26,6 +26,7 @@ LEARNING_RATE = 0.6
 
 BASELINE_ENV = "reach/CupGrab-v0"
 BASELINE_TRIALS = 1000
+BASELINE_STEPS = 400_000
 LONGEST_TRIAL_STEPS = 150
 # Training draws its trials from small seeds.
 JUDGED_SEED = 1_000_000
@@ -93,7 +94,7 @@ def load_learner(path: str | Path, env: Any, **settings: Any) -> Any:
 
 
 def prepare(learner: str, seed: int, folder: Path, on_progress: Callable[[float], None] | None = None) -> Any:
-    """An error learner that has learned to grab unperturbed cups, trained once and kept in `folder`.
+    """A learner that has learned to grab unperturbed cups, trained once and kept in `folder`.
 
     Args:
         learner: a name of `LEARNERS`.
@@ -105,10 +106,11 @@ def prepare(learner: str, seed: int, folder: Path, on_progress: Callable[[float]
     if (folder / "config.json").exists():
         return load_learner(folder, env)
     model = make_learner(learner, env, seed=seed)
-    if learner != "none":
+    if not isinstance(model, ErrorLearner):
+        model.learn(BASELINE_STEPS, callback=_Progress(BASELINE_STEPS, on_progress, by="steps"))
+    elif learner != "none":
         train_trials(model, BASELINE_TRIALS, on_progress=on_progress)
-        if isinstance(model, ErrorLearner):
-            model.settle_expectation()
+        model.settle_expectation()
     model.save(folder)
     return model
 
@@ -118,8 +120,7 @@ def train_trials(
 ) -> None:
     """Let a model learn for a number of trials."""
     stop: list[BaseCallback] = [StopTrainingOnMaxEpisodes(max_episodes=trials)]
-    if on_progress is not None:
-        stop.append(_Progress(trials, on_progress))
+    stop.append(_Progress(trials, on_progress, by="trials"))
     model.learn(trials * LONGEST_TRIAL_STEPS, callback=stop, progress_bar=progress_bar)
 
 
@@ -139,17 +140,19 @@ def evaluate(model: Any, env_id: str, *, trials: int = 500, seed: int = 0) -> fl
 
 
 class _Progress(BaseCallback):
-    """Tells how many of the wanted trials are over."""
+    """Tells how much of the wanted learning is over, counted in "trials" or in "steps"."""
 
-    def __init__(self, trials: int, tell: Callable[[float], None]) -> None:
+    def __init__(self, wanted: int, tell: Callable[[float], None] | None, by: str) -> None:
         super().__init__()
-        self._trials = trials
+        self._wanted = wanted
         self._tell = tell
+        self._by = by
         self._over = 0
 
     def _on_step(self) -> bool:
-        over = int(np.sum(self.locals["dones"]))
-        if over:
-            self._over += over
-            self._tell(min(1.0, self._over / self._trials))
+        dones = self.locals["dones"]
+        over = int(np.sum(dones)) if self._by == "trials" else len(dones)
+        self._over += over
+        if over and self._tell is not None:
+            self._tell(min(1.0, self._over / self._wanted))
         return True
