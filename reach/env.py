@@ -144,10 +144,7 @@ class CupEnv(gym.Env[NDArray[np.float32], NDArray[np.float32]]):
         self._terms = np.zeros((1, len(tasks.REWARD_TERMS)))
         self._success = np.zeros(1, dtype=np.bool_)
         self._sensed = np.zeros((1, s.OBSERVATION_SIZE), dtype=np.float32)
-        # One world: its rows, as views.
-        self._body = self._world.body[0]
-        self._action = self._world.action[0]
-        self._observation = self._sensed[0]
+        self._take_rows()
         self._begun = False
         self._path: list[tuple[float, float]] = []
         self._past_paths: list[list[tuple[float, float]]] = []
@@ -240,6 +237,21 @@ class CupEnv(gym.Env[NDArray[np.float32], NDArray[np.float32]]):
             if self.render_mode == "human":
                 self.render()
         return self._observation.copy(), sum(terms), terminated, False, info
+
+    def _take_rows(self) -> None:
+        """The rows of the one world, as views."""
+        self._body = self._world.body[0]
+        self._action = self._world.action[0]
+        self._observation = self._sensed[0]
+
+    def __getstate__(self) -> dict[str, Any]:
+        """What a copy or a pickle holds: everything but the window."""
+        return {**self.__dict__, "_window": None}
+
+    def __setstate__(self, held: dict[str, Any]) -> None:
+        """Become a copy, whose rows are views of its own world."""
+        self.__dict__.update(held)
+        self._take_rows()
 
     def _draw_cup(self) -> Array:
         distance = self.np_random.uniform(*CUP_DISTANCE_M)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import copy
 import json
+import pickle
 import warnings
 from dataclasses import asdict
 from typing import Any
@@ -226,6 +228,20 @@ def test_bad_arguments_are_refused_by_name(arguments: dict[str, Any], message: s
 def test_bad_reset_options_are_refused(grab: gym.Env[Any, Any], options: dict[str, Any], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         grab.reset(options=options)
+
+
+@pytest.mark.parametrize("copied", [copy.deepcopy, lambda env: pickle.loads(pickle.dumps(env))])
+def test_a_copy_in_the_middle_of_a_trial_goes_on_alike_and_by_itself(copied: Any) -> None:
+    env = gym.make("reach/CupGrab-v0", perturbation=Rotation(30.0)).unwrapped
+    env.reset(seed=4)
+    env.step([0.1, 0.2, 0.0, 0.5])
+    other = copied(env)
+    for _ in range(30):
+        ours, theirs = (one.step([-0.3, 0.5, -0.4, 0.8]) for one in (env, other))
+        np.testing.assert_array_equal(ours[0], theirs[0])
+        assert ours[1:4] == theirs[1:4]
+        assert ours[4]["truth"] == theirs[4]["truth"]
+    np.testing.assert_array_equal(env.reset()[0], other.reset()[0])
 
 
 def test_step_before_reset_says_so() -> None:
