@@ -8,11 +8,15 @@ from typing import Any
 import gymnasium as gym
 import pytest
 import torch
+from hypothesis import settings
 
 import reach  # noqa: F401  (registers the environments)
 
 # More threads make these small networks slower, and other numbers.
 torch.set_num_threads(1)
+# The first example of a test compiles kernels, and a busy machine is slow: time says nothing about a law.
+settings.register_profile("untimed", deadline=None)
+settings.load_profile("untimed")
 
 
 @pytest.fixture

@@ -130,7 +130,7 @@ def test_the_spec_survives_json(env_id: str) -> None:
     np.testing.assert_array_equal(env.reset(seed=2)[0], again.reset(seed=2)[0])
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(
     env_id=st.sampled_from(IDS),
     seed=st.integers(0, 2**31),
@@ -155,7 +155,7 @@ def test_any_course_of_actions_keeps_the_world_sound(env_id: str, seed: int, whi
             break
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(seed=st.integers(0, 2**31), reward=st.sampled_from(["dense", "sparse"]))
 def test_tipping_the_cup_earns_less_than_any_honest_trial(seed: int, reward: str) -> None:
     env = gym.make("reach/CupGrab-v0", reward=reward)

@@ -95,7 +95,7 @@ def test_a_trial_that_was_left_is_begun_again() -> None:
     assert wrapper.current.trial == 1
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 @given(st.integers(0, 2**31))
 def test_each_round_of_reaches_visits_every_cup(seed: int) -> None:
     reaches = [trial for trial in schedule_of(PROTOCOLS["rotation30"], seed) if not trial.probe]

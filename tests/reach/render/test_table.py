@@ -46,7 +46,7 @@ def test_a_frame_is_height_by_width_rgb(scene_with: Make, width: int, height: in
     assert frame.flags.writeable
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(data=st.data(), width=st.integers(16, 300), height=st.integers(16, 300))
 def test_any_scene_can_be_drawn_at_any_size(scene_with: Make, data: st.DataObject, width: int, height: int) -> None:
     paths = arrays(np.float64, st.tuples(st.integers(0, 5), st.just(2)), elements=st.floats(-1.0, 1.0))

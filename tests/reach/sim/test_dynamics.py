@@ -105,7 +105,7 @@ def test_halving_the_inner_step_moves_the_hand_by_less_than_half_a_millimetre() 
     assert np.linalg.norm(ends[0] - ends[1]) < 5e-4
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(st.integers(0, 2**32 - 1))
 def test_joint_stops_are_never_crossed_and_take_energy(seed: int) -> None:
     rng = np.random.default_rng(seed)
