@@ -3,24 +3,75 @@
 Importing this package registers `reach/CupReach-v0` and `reach/CupGrab-v0`.
 """
 
+from typing import Any
+
 from gymnasium.envs.registration import register
 
-from reach.perturbations import CupJump, CurlField, HideHand, Prism, Rotation
+from reach.perturbations import (
+    ConstantForce,
+    CupJump,
+    CupRemoved,
+    CurlField,
+    DelayChange,
+    EndVision,
+    ErrorClamp,
+    ForceChannel,
+    Gain,
+    HideHand,
+    Load,
+    Nudge,
+    Prism,
+    Rotation,
+    Slip,
+    StiffnessChange,
+    ToolLength,
+    VelocityField,
+)
 from reach.sim.arm import Arm
 from reach.sim.state import TRIAL_STEPS
 
 register(
     id="reach/CupReach-v0",
     entry_point="reach.env:CupEnv",
+    vector_entry_point="reach.vector:CupVectorEnv",
     kwargs={"task": "reach"},
     max_episode_steps=TRIAL_STEPS,
 )
 register(
     id="reach/CupGrab-v0",
     entry_point="reach.env:CupEnv",
+    vector_entry_point="reach.vector:CupVectorEnv",
     kwargs={"task": "grab"},
     max_episode_steps=TRIAL_STEPS,
 )
 
+
+def twin(env: Any) -> Any:
+    """The trial of `env` (a `CupEnv`, wrapped or not) without its perturbation, as a `CupEnv`; see `CupEnv.twin`."""
+    return env.unwrapped.twin()
+
+
 __version__ = "0.1.0"
-__all__ = ["Arm", "CupJump", "CurlField", "HideHand", "Prism", "Rotation", "__version__"]
+__all__ = [
+    "Arm",
+    "ConstantForce",
+    "CupJump",
+    "CupRemoved",
+    "CurlField",
+    "DelayChange",
+    "EndVision",
+    "ErrorClamp",
+    "ForceChannel",
+    "Gain",
+    "HideHand",
+    "Load",
+    "Nudge",
+    "Prism",
+    "Rotation",
+    "Slip",
+    "StiffnessChange",
+    "ToolLength",
+    "VelocityField",
+    "__version__",
+    "twin",
+]

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-import math
+import copy
+import inspect
 from collections.abc import Mapping
-from typing import Any, TypeVar
+from typing import Any
 
 import gymnasium as gym
 import numpy as np
@@ -12,57 +13,40 @@ from gymnasium import spaces
 from numpy.typing import NDArray
 
 from reach import tasks
-from reach.perturbations import Perturbation, as_perturbations, write_perturbations
-from reach.sim import setup, step
+from reach.page import action_table, observation_table
+from reach.perturbations import Perturbation
+from reach.sim import setup
 from reach.sim import state as s
-from reach.sim.arm import Arm, Array
-from reach.sim.grasp import CAPSULES, capsule
+from reach.sim.arm import Arm
+from reach.sim.ranges import Physical
+from reach.simulation import Simulation, require_choice
 from reach.truth import Truth
+from reach.view import Paths, scene_of
 
-T = TypeVar("T")
-TASKS = ("reach", "grab")
-REWARDS = ("dense", "sparse")
 RESET_OPTIONS = ("cup", "perturbation")
-# Where cups are drawn: distance from the start of the hand, m, and bearing, degrees.
-CUP_DISTANCE_M = (0.16, 0.24)
-CUP_BEARING_DEGREES = (65.0, 125.0)
-TABLE_REACH_M = 0.70
-PAST_PATHS = 6
+# What changes while trials run, of an environment's attributes.
+CHANGING = ("_is_sown", "_begun", "_cup_option", "_done_actions", "_paths")
 
 
 class CupEnv(gym.Env[NDArray[np.float32], NDArray[np.float32]]):
     """An arm on a table reaches for a cup. One episode is one trial: one cup, up to 3 s, as many attempts as fit.
 
     ## Description
-    Shoulder, elbow and wrist move a hand with two fingers in the plane. Commands are equilibrium
-    postures held by joint springs; eyes and joints report late and with noise. In `reach/CupReach-v0` the open hand
-    is to come to rest around the cup (as they are seen, which matters only while a perturbation moves the seen hand);
-    in `reach/CupGrab-v0` the fingers are to close on it and hold it for 0.2 s. A cup struck too fast tips over, which
-    ends the trial.
+    Shoulder, elbow and wrist move a hand with two fingers in the plane; eyes and joints report late and with noise. In
+    `reach/CupReach-v0` the open hand is to come to rest around the cup (as they are seen, which matters only while a
+    perturbation moves the seen hand); in `reach/CupGrab-v0` the fingers are to close on it and hold it for 0.2 s. A cup
+    struck too fast tips over, which ends the trial.
 
     ## Action space
-    `Box(-1, 1, (4,), float32)`, applied for 20 ms.
+    `Box(-1, 1, (4,), float32)`, applied for 20 ms. `control` says what the joints make of it: an equilibrium posture
+    held by joint springs (the default), torques, or the excitation of eight muscles in antagonist pairs.
 
-    | index | action | -1 | 1 |
-    |---|---|---|---|
-    | 0 | shoulder posture | -30 degrees | 140 degrees |
-    | 1 | elbow posture | 0 degrees | 150 degrees |
-    | 2 | wrist posture | -60 degrees | 60 degrees |
-    | 3 | aperture of the fingers | 0 m | 0.11 m |
+    {action_table}
 
     ## Observation space
-    `Box((19,), float32)`.
+    `Box(({observation_size},), float32)`.
 
-    | index | observation | unit | min | max | delay |
-    |---|---|---|---|---|---|
-    | 0-1 | seen hand (x right, y forward of the shoulder; 0 when not visible) | m | -1.5 | 1.5 | vision |
-    | 2 | hand visible | 0 or 1 | 0 | 1 | vision |
-    | 3-4 | seen cup | m | -1.5 | 1.5 | vision |
-    | 5-7 | joint angles | rad | -pi | pi | proprioception |
-    | 8-10 | joint velocities | rad/s | -60 | 60 | proprioception |
-    | 11 | aperture | m | -0.02 | 0.13 | proprioception |
-    | 12-14 | touch: left finger, right finger, palm | 0 or 1 | 0 | 1 | proprioception |
-    | 15-18 | last command | 1 | -1 | 1 | none |
+    {observation_table}
 
     ## Rewards
     `info["reward_terms"]` holds them by name.
@@ -78,8 +62,8 @@ class CupEnv(gym.Env[NDArray[np.float32], NDArray[np.float32]]):
     Terminated on success or when the cup tips over; truncated after 150 steps (by the registered time limit).
 
     ## Arguments
-    `task`, `perturbation`, `reward`, `height_m`, `mass_kg`, `cup`, `senses`, `render_mode`, `width`, `height`; and
-    `reset(options={"cup": (x, y), "perturbation": ...})` for one trial.
+    `task`, `control`, `perturbation`, `reward`, `arm`, `height_m`, `mass_kg`, `strength`, `cup`, `senses`,
+    `render_mode`, `width`, `height`; and `reset(options={{"cup": (x, y), "perturbation": ...}})` for one trial.
 
     ## Truth
     `info["truth"]` holds the true state. It is for metrics and pictures; a learner that reads it is not honest.
@@ -95,12 +79,15 @@ class CupEnv(gym.Env[NDArray[np.float32], NDArray[np.float32]]):
         self,
         task: str = "grab",
         *,
+        control: str = "posture",
         perturbation: Perturbation | tuple[Perturbation, ...] | Mapping[str, Any] | None = None,
         reward: str = "dense",
-        height_m: float = 1.75,
-        mass_kg: float = 70.0,
-        cup: setup.Cup | Mapping[str, float] | None = None,
-        senses: setup.Senses | Mapping[str, float] | None = None,
+        arm: str | Arm = "winter",
+        height_m: Physical = 1.75,
+        mass_kg: Physical = 70.0,
+        strength: Physical = 1.0,
+        cup: setup.Cup | Mapping[str, Any] | None = None,
+        senses: setup.Senses | Mapping[str, Any] | None = None,
         render_mode: str | None = None,
         width: int = 600,
         height: int = 600,
@@ -109,57 +96,55 @@ class CupEnv(gym.Env[NDArray[np.float32], NDArray[np.float32]]):
 
         Args:
             task: "reach" or "grab".
+            control: "posture", "torque" or "muscle".
             perturbation: one perturbation or a tuple that acts together in every trial.
             reward: "dense" or "sparse".
-            height_m, mass_kg: of the person whose arm it is.
+            arm: "winter", "shadmehr1994", "li-todorov2004" or an `Arm`.
+            height_m, mass_kg: of the person whose arm it is, for the arm "winter".
+            strength: factor on the largest torques and muscle forces.
             cup: a `reach.sim.setup.Cup` or its fields as a mapping.
             senses: a `reach.sim.setup.Senses` or its fields as a mapping.
             render_mode: None, "human" or "rgb_array".
             width, height: of the picture, pixels.
 
+        Height, mass, strength and the fields of cup and senses may be (low, high) ranges, drawn anew for each trial.
+
         Raises:
             ValueError: an argument outside what is allowed; the message names it.
         """
-        _require_choice("task", task, TASKS)
-        _require_choice("reward", reward, REWARDS)
-        _require_choice("render_mode", render_mode, (None, *self.metadata["render_modes"]))
+        require_choice("render_mode", render_mode, (None, *self.metadata["render_modes"]))
         for name, size in (("width", width), ("height", height)):
             if not 16 <= size <= 4096:
                 raise ValueError(f"{name} is {size}; 16 to 4096 pixels is allowed")
         self.task = task
+        self.control = control
         self.reward = reward
-        self.arm = Arm.winter(height_m, mass_kg)
         self.render_mode = render_mode
         self.caption = ""
         self._size = (width, height)
-        self._perturbation = as_perturbations(perturbation)
-        self._grab = task == "grab"
-        self._dense = reward == "dense"
-        self._start_posture = setup.start_posture(self.arm)
-        self._start = self.arm.hand(self._start_posture)
-        self._rest_command = setup.command_for(self.arm, self._start_posture, s.START_APERTURE_M)
-        self._setting = setup.settings_row(self.arm, _given(setup.Cup, cup), _given(setup.Senses, senses))
-        self._world = s.World.empty(1)
-        self._memory = np.zeros((1, tasks.MEMORY_SIZE))
-        self._terms = np.zeros((1, len(tasks.REWARD_TERMS)))
-        self._success = np.zeros(1, dtype=np.bool_)
-        self._sensed = np.zeros((1, s.OBSERVATION_SIZE), dtype=np.float32)
-        self._take_rows()
+        self._simulation = Simulation(
+            1, task=task, control=control, reward=reward, perturbation=perturbation,
+            person=setup.Person(arm, height_m, mass_kg, strength), cup=cup, senses=senses,
+        )  # fmt: skip
+        self._row = self._simulation.world.row(0)
+        self._actions = np.zeros((1, s.ACTIONS))
+        self._is_sown = False
+        # Of this trial, so that it can be played again.
+        self._cup_option: Any = None
+        self._done_actions: list[NDArray[np.float64]] = []
         self._begun = False
-        self._path: list[tuple[float, float]] = []
-        self._past_paths: list[list[tuple[float, float]]] = []
+        self._paths = Paths()
         self._window: Any = None
         # Whether the person has left the window open; the environment goes on either way.
         self.window_open = True
-        # Checks the perturbation now, when the caller can still see where it came from.
-        write_perturbations(self._perturbation, self._world.disturbance[0], self._start)
 
-        self.action_space = spaces.Box(-1.0, 1.0, (4,), np.float32)
-        self.observation_space = spaces.Box(
-            np.concatenate([np.full(row[1], row[3]) for row in s.OBSERVATION]).astype(np.float32),
-            np.concatenate([np.full(row[1], row[4]) for row in s.OBSERVATION]).astype(np.float32),
-            dtype=np.float32,
-        )
+        observation_space, action_space = spaces_of()
+        self.observation_space, self.action_space = observation_space, action_space
+
+    @property
+    def arm(self) -> Arm:
+        """The arm of the present trial."""
+        return self._simulation.arms[0]
 
     def reset(
         self, *, seed: int | None = None, options: dict[str, Any] | None = None
@@ -178,105 +163,110 @@ class CupEnv(gym.Env[NDArray[np.float32], NDArray[np.float32]]):
         unknown = sorted(set(given) - set(RESET_OPTIONS))
         if unknown:
             raise ValueError(f"reset options {unknown} are unknown; {list(RESET_OPTIONS)} are allowed")
-        # Cup and noise are drawn even where an option replaces them, so that options never shift the noise.
-        drawn = self._draw_cup()
-        key = self.np_random.integers(2**64, dtype=np.uint64)
-        cup = drawn if given.get("cup") is None else _cup_place(given["cup"])
-        perturbation = as_perturbations(given["perturbation"]) if "perturbation" in given else self._perturbation
-
-        world = self._world
-        world.key[0] = key
-        world.setting[0] = self._setting
-        self._action[:] = self._rest_command
-        write_perturbations(perturbation, world.disturbance[0], self._start)
-        setup.place(world.body[0], world.setting[0], self._start_posture, cup)
-        step.begin(
-            world.body, world.history, world.key, world.noise,
-            world.setting, world.disturbance, world.action, self._sensed,
-        )  # fmt: skip
-        tasks.prepare(world.body, world.history, world.setting, world.action, self._memory)
-        self._terms[:] = 0.0
-        self._success[:] = False
+        if seed is not None or not self._is_sown:
+            self._simulation.sow(0, self.np_random.integers(2**64, dtype=np.uint64))
+            self._is_sown = True
+        perturbation = given.get("perturbation", ()) or () if "perturbation" in given else None
+        self._simulation.begin(0, cup=given.get("cup"), perturbation=perturbation)
+        self._cup_option = given.get("cup")
+        self._done_actions = []
         self._begun = True
         if self.render_mode is not None:
-            self._remember_path()
+            self._paths.begin()
+            self._paths.extend(self._simulation, 0)
         if self.render_mode == "human":
             self.render()
-        return self._observation.copy(), self._info(self._terms[0].tolist())
+        return self._simulation.observations[0].copy(), self._info(self._judgement())
 
     def step(self, action: NDArray[np.float32]) -> tuple[NDArray[np.float32], float, bool, bool, dict[str, Any]]:
         """Advance the trial by 20 ms.
 
         Args:
-            action: (4,) in [-1, 1]: postures of shoulder, elbow, wrist, and aperture.
+            action: (4,) in [-1, 1], see the action space.
 
         Raises:
             ValueError: an action of another shape, not finite, or outside [-1, 1].
         """
         if not self._begun:
             raise gym.error.ResetNeeded("step() was called before reset(); call reset() first")
-        if np.shape(action) != (4,):
-            raise ValueError(f"action has shape {np.shape(action)}; (4,) is allowed")
-        self._action[:] = action
-        shoulder, elbow, wrist, grip = self._action.tolist()
-        # Written so that NaN, of which every comparison is false, is refused as well.
-        if not (-1.0 <= shoulder <= 1.0 and -1.0 <= elbow <= 1.0 and -1.0 <= wrist <= 1.0 and -1.0 <= grip <= 1.0):
-            raise ValueError(
-                f"action is {self._action.tolist()}; finite values in [-1, 1] are allowed (see ClipAction)"
-            )
-        world = self._world
-        tasks.advance_and_judge(
-            world.body, world.history, world.key, world.noise, world.setting, world.disturbance, world.action,
-            self._sensed, self._memory, self._grab, self._dense, self._terms, self._success,
-        )  # fmt: skip
-        terms = self._terms[0].tolist()
-        info = self._info(terms)
-        terminated = info["is_success"] or self._body.item(s.TIPPED) > 0.0
+        if np.shape(action) != (s.ACTIONS,):
+            raise ValueError(f"action has shape {np.shape(action)}; ({s.ACTIONS},) is allowed")
+        self._actions[0] = action
+        self._simulation.advance(self._actions)
+        self._done_actions.append(self._actions.copy())
+        judgement = self._judgement()
+        info = self._info(judgement)
+        terminated = info["is_success"] or self._row.item(s.TIPPED) > 0.0
         if self.render_mode is not None:
-            self._path.append((self._body[s.HAND_X], self._body[s.HAND_Y]))
+            self._paths.extend(self._simulation, 0)
             if self.render_mode == "human":
                 self.render()
-        return self._observation.copy(), sum(terms), terminated, False, info
+        return self._simulation.observations[0].copy(), judgement[-2], terminated, False, info
 
-    def _take_rows(self) -> None:
-        """The rows of the one world, as views."""
-        self._body = self._world.body[0]
-        self._action = self._world.action[0]
-        self._observation = self._sensed[0]
+    def get_state(self) -> dict[str, Any]:
+        """The whole state in the middle of a trial: body, cup, senses under way, noise, clock and generator.
+
+        `set_state` goes back to it, and what follows is the same to the last bit. A time limit that a wrapper keeps is
+        the wrapper's own.
+        """
+        return {
+            "simulation": self._simulation.state(),
+            "generator": copy.deepcopy(self.np_random.bit_generator.state),
+            **{name: copy.deepcopy(getattr(self, name)) for name in CHANGING},
+        }
+
+    def set_state(self, state: dict[str, Any]) -> None:
+        """Go back to what `get_state` gave, here or in an environment made with the same arguments.
+
+        Raises:
+            ValueError: not a state, or one of another number of environments.
+        """
+        missing = sorted({"simulation", "generator", *CHANGING} - set(state))
+        if missing:
+            raise ValueError(f"state has no {missing}; what get_state() gave is allowed")
+        self._simulation.restore(state["simulation"])
+        self.np_random.bit_generator.state = copy.deepcopy(state["generator"])
+        for name in CHANGING:
+            setattr(self, name, copy.deepcopy(state[name]))
+        self._row = self._simulation.world.row(0)
+
+    def twin(self) -> CupEnv:
+        """A copy of this environment in which the present trial went on, with the same actions, unperturbed.
+
+        Noise, body and cup are the same, so all that differs from the twin is what the perturbation did.
+
+        Raises:
+            gymnasium.error.ResetNeeded: no trial has begun.
+        """
+        if not self._begun:
+            raise gym.error.ResetNeeded("twin() was called before reset(); call reset() first")
+        other = copy.deepcopy(self)
+        other.render_mode = None
+        other._simulation.begin_again(0, self._cup_option)
+        for actions in self._done_actions:
+            other._simulation.advance(actions)
+        return other
 
     def __getstate__(self) -> dict[str, Any]:
         """What a copy or a pickle holds: everything but the window."""
         return {**self.__dict__, "_window": None}
 
     def __setstate__(self, held: dict[str, Any]) -> None:
-        """Become a copy, whose rows are views of its own world."""
+        """Become a copy, whose row is a view of its own world."""
         self.__dict__.update(held)
-        self._take_rows()
+        self._row = self._simulation.world.row(0)
 
-    def _draw_cup(self) -> Array:
-        distance = self.np_random.uniform(*CUP_DISTANCE_M)
-        bearing = math.radians(self.np_random.uniform(*CUP_BEARING_DEGREES))
-        return self._start + distance * np.array([math.cos(bearing), math.sin(bearing)])
+    def _judgement(self) -> list[float]:
+        """Reward terms, reward and success of the last step."""
+        judged: list[float] = self._row[tasks.TERMS : tasks.SUCCESS + 1].tolist()
+        return judged
 
-    def _info(self, terms: list[float]) -> dict[str, Any]:
-        progress, grasp, effort, tipping, success, step_cost = terms
+    def _info(self, judgement: list[float]) -> dict[str, Any]:
         return {
-            "reward_terms": {
-                "progress": progress,
-                "grasp": grasp,
-                "effort": effort,
-                "tipping": tipping,
-                "success": success,
-                "step": step_cost,
-            },
-            "is_success": bool(self._success[0]),
-            "truth": Truth(self._body.copy()),
+            "reward_terms": dict(zip(tasks.REWARD_TERMS, judgement, strict=False)),
+            "is_success": judgement[-1] > 0.0,
+            "truth": Truth(self._row[: s.SETTING].copy()),
         }
-
-    def _remember_path(self) -> None:
-        if len(self._path) > 1:
-            self._past_paths = [*self._past_paths, self._path][-PAST_PATHS:]
-        self._path = [(self._body[s.HAND_X], self._body[s.HAND_Y])]
 
     def render(self) -> Any:
         """The picture: (height, width, 3) uint8 for "rgb_array"; shown in a window for "human"."""
@@ -285,45 +275,13 @@ class CupEnv(gym.Env[NDArray[np.float32], NDArray[np.float32]]):
             return None
         from reach import render
 
-        frame = render.draw(self._scene(), *self._size)
+        frame = render.draw(scene_of(self._simulation, 0, self._paths, self.caption), *self._size)
         if self.render_mode == "rgb_array":
             return frame
         if self._window is None:
             self._window = render.Window(*self._size, self.metadata["render_fps"])
         self.window_open = self._window.show(frame)
         return None
-
-    def _scene(self) -> Any:
-        from reach.render import Scene
-
-        truth = Truth(self._body)
-        body, setting = self._body, self._setting
-        joints = self.arm.joints(truth["joint_angles"])
-        axis = float(np.sum(truth["joint_angles"]))
-        turn = np.array([[math.cos(axis), -math.sin(axis)], [math.sin(axis), math.cos(axis)]])
-        half = 0.5 * body[s.APERTURE] + setting[s.FINGER_RADIUS]
-        shapes = [np.array(capsule(setting, half, k)[:4]).reshape(2, 2) for k in range(CAPSULES)]
-        fingers = np.stack([truth["hand"] + shapes[k] @ turn.T for k in (0, 1)])
-        joints[3] = truth["hand"] + turn @ np.array([setting[s.PALM_OFFSET], 0.0])
-        return Scene(
-            joints=joints,
-            fingers=fingers,
-            finger_radius=float(setting[s.FINGER_RADIUS]),
-            grasp_point=truth["hand"],
-            cup=truth["cup"],
-            cup_radius=float(setting[s.CUP_RADIUS]),
-            cup_held=bool(body[s.HELD_S] > 0.0),
-            cup_tipped=truth["tipped"],
-            seen_hand=truth["seen_hand"] if truth["hand_visible"] else None,
-            seen_cup=truth["seen_cup"],
-            start=self._start,
-            touch=body[s.TOUCH_LEFT : s.TOUCH_PALM + 1] > 0.0,
-            path=np.array(self._path).reshape(-1, 2),
-            past_paths=tuple(np.array(path) for path in self._past_paths),
-            time_s=truth["time_s"],
-            caption=self.caption,
-            success=bool(self._success[0]),
-        )
 
     def close(self) -> None:
         """Close the window, if one is open."""
@@ -332,30 +290,14 @@ class CupEnv(gym.Env[NDArray[np.float32], NDArray[np.float32]]):
             self._window = None
 
 
-def _require_choice(name: str, value: Any, allowed: tuple[Any, ...]) -> None:
-    if value not in allowed:
-        raise ValueError(f"{name} is {value!r}; {list(allowed)} are allowed")
+assert CupEnv.__doc__ is not None
+CupEnv.__doc__ = inspect.cleandoc(CupEnv.__doc__).format(
+    action_table=action_table(), observation_size=s.OBSERVATION_SIZE, observation_table=observation_table()
+)
 
 
-def _given(kind: type[T], value: T | Mapping[str, Any] | None) -> T:
-    """A dataclass from itself, from a mapping of its fields or from None for its defaults."""
-    if value is None:
-        return kind()
-    if isinstance(value, kind):
-        return value
-    if isinstance(value, Mapping):
-        known = list(kind.__dataclass_fields__)  # type: ignore[attr-defined]
-        unknown = sorted(set(value) - set(known))
-        if unknown:
-            raise ValueError(f"{kind.__name__} has no {unknown}; {known} are allowed")
-        return kind(**value)
-    raise ValueError(f"{kind.__name__} was given as {value!r}; a {kind.__name__} or a mapping of its fields is allowed")
-
-
-def _cup_place(value: Any) -> Array:
-    place = np.asarray(value, dtype=np.float64)
-    if place.shape != (2,) or not np.isfinite(place).all() or np.hypot(*place) > TABLE_REACH_M:
-        raise ValueError(
-            f"option cup is {value!r}; a finite place (x, y) within {TABLE_REACH_M} m of the shoulder is allowed"
-        )
-    return place
+def spaces_of() -> tuple[Any, Any]:
+    """The spaces of one environment's observations and actions."""
+    low, high = (np.concatenate([np.full(row[1], row[k]) for row in s.OBSERVATION]) for k in (3, 4))
+    observation = spaces.Box(low.astype(np.float32), high.astype(np.float32), dtype=np.float32)
+    return observation, spaces.Box(-1.0, 1.0, (s.ACTIONS,), np.float32)

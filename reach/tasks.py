@@ -16,11 +16,16 @@ from __future__ import annotations
 
 import math
 
-from numba import njit
+import numpy as np
+from numba import prange
 
 from reach.sim import state as s
-from reach.sim.step import advance
+from reach.sim.compiled import inlined, kernel, parallel_kernel
+from reach.sim.elementary import exponential, hyperbolic_tangent
+from reach.sim.noise import trial_key
+from reach.sim.step import advance, begin, drawn_cup
 
+L = s.LANES
 HOLD_S = 0.2
 REACH_RADIUS_M = 0.02
 REACH_STILL_S = 0.1
@@ -36,90 +41,178 @@ EFFORT_WEIGHT = 0.0001
 TIPPING_PENALTY = 1.0
 SUCCESS_BONUS = 10.0
 
-# Columns of a task's memory: potentials of progress and grasp, and the command before this one.
-PROGRESS, GRASP, COMMAND, MEMORY_SIZE = 0, 1, 2, 6
+# A task's columns of a row: potentials of progress and grasp, the command before this one, reward terms, their sum,
+# success, and whether the trial is over.
+PROGRESS, GRASP = s.TASK, s.TASK + 1
+PREVIOUS = s.TASK + 2
+TERMS = PREVIOUS + s.ACTIONS
+REWARD = TERMS + len(REWARD_TERMS)
+SUCCESS = REWARD + 1
+assert SUCCESS + 1 - s.TASK == s.TASK_SIZE
 
 
-@njit(cache=True)
-def _potentials(b, p, history, progress_before, grasp_before):  # type: ignore[no-untyped-def]
-    """How far the reach and the grasp have come, each in 0..1, by what is seen and felt; zero for a tipped cup.
+@inlined
+def _potentials(t, i, progress_before, grasp_before):  # type: ignore[no-untyped-def]
+    """How far lane `i`'s reach and grasp have come, each in 0..1, by what is seen and felt; zero for a tipped cup.
 
     Progress is 1 with the seen hand, open as wide as the cup, at the seen cup: what the felt aperture lacks counts as
     distance, because a closed hand at the cup is as far from holding it as an open one beside it. Grasp is half the
     closing of the fingers around the cup and half the time of the hold. The values before are kept while the hand is
     not seen.
     """
-    if b[s.TIPPED] > 0.0:
-        return 0.0, 0.0
-    seen = history[(int(b[s.CLOCK]) - int(p[s.VISION_ROWS])) % s.HISTORY_ROWS]
-    if seen[s.SEEN_VISIBLE] == 0.0:
-        return progress_before, grasp_before
-    felt = history[(int(b[s.CLOCK]) - int(p[s.TOUCH_ROWS])) % s.HISTORY_ROWS]
-    dx = seen[s.SEEN_HAND_X] - seen[s.SEEN_CUP_X]
-    dy = seen[s.SEEN_HAND_Y] - seen[s.SEEN_CUP_Y]
-    distance = math.sqrt(dx * dx + dy * dy)
-    room = felt[s.FELT_APERTURE] - 2.0 * p[s.CUP_RADIUS]
+    dx = t[s.LATE_HAND_X * L + i] - t[s.LATE_CUP_X * L + i]
+    dy = t[s.LATE_HAND_Y * L + i] - t[s.LATE_CUP_Y * L + i]
+    squared = dx * dx + dy * dy
+    width = 2.0 * t[s.CUP_RADIUS * L + i]
+    room = t[s.LATE_APERTURE * L + i] - width
     lacking = APERTURE_WEIGHT * max(0.0, -room)
-    progress = 1.0 - math.tanh(math.sqrt(distance * distance + lacking * lacking) / PROGRESS_SCALE_M)
-    closed = 1.0 - min(1.0, abs(room) / (p[s.LARGEST_APERTURE] - 2.0 * p[s.CUP_RADIUS]))
-    around = math.exp(-(distance * distance) / (2.0 * AROUND_M * AROUND_M))
-    return progress, 0.5 * around * closed + 0.5 * min(1.0, b[s.HELD_S] / HOLD_S)
+    progress = 1.0 - hyperbolic_tangent(math.sqrt(squared + lacking * lacking) / PROGRESS_SCALE_M)
+    closed = 1.0 - min(1.0, abs(room) / (t[s.LARGEST_APERTURE * L + i] - width))
+    around = exponential(-squared / (2.0 * AROUND_M * AROUND_M))
+    grasp = 0.5 * around * closed + 0.5 * min(1.0, t[s.HELD_S * L + i] / HOLD_S)
+    unseen = t[s.LATE_VISIBLE * L + i] == 0.0
+    progress = progress_before if unseen else progress
+    grasp = grasp_before if unseen else grasp
+    standing = t[s.TIPPED * L + i] == 0.0
+    return progress if standing else 0.0, grasp if standing else 0.0
 
 
-@njit(cache=True)
-def has_reached(b, p):  # type: ignore[no-untyped-def]
+@inlined
+def _has_reached(t, i):  # type: ignore[no-untyped-def]
     """Whether the open hand, as it is seen, rests around the seen cup."""
-    dx = b[s.EYE_HAND_X] - b[s.EYE_CUP_X]
-    dy = b[s.EYE_HAND_Y] - b[s.EYE_CUP_Y]
+    dx = t[s.EYE_HAND_X * L + i] - t[s.EYE_CUP_X * L + i]
+    dy = t[s.EYE_HAND_Y * L + i] - t[s.EYE_CUP_Y * L + i]
     near = dx * dx + dy * dy < REACH_RADIUS_M * REACH_RADIUS_M
-    return near and b[s.STILL_S] >= REACH_STILL_S - 1e-9 and b[s.APERTURE] > 2.0 * p[s.CUP_RADIUS]
+    still = t[s.STILL_S * L + i] >= REACH_STILL_S - 1e-9
+    return near and still and t[s.APERTURE * L + i] > 2.0 * t[s.CUP_RADIUS * L + i]
 
 
-@njit(cache=True)
-def prepare(body, history, setting, action, memory):  # type: ignore[no-untyped-def]
-    """Set the task's memory at the start of every trial."""
-    for i in range(body.shape[0]):
-        memory[i, PROGRESS], memory[i, GRASP] = _potentials(body[i], setting[i], history[i], 0.0, 0.0)
-        for k in range(4):
-            memory[i, COMMAND + k] = action[i, k]
+@kernel
+def begin_judging(t, i):  # type: ignore[no-untyped-def]
+    """Set lane `i`'s task columns at the start of its trial."""
+    w = t[i::L]
+    w[s.TASK : s.SCRATCH] = 0.0
+    w[PROGRESS], w[GRASP] = _potentials(t, i, 0.0, 0.0)
+    for k in range(s.ACTIONS):
+        w[PREVIOUS + k] = w[s.ACTION_1 + k]
 
 
-@njit(cache=True)
-def judge(body, history, setting, action, memory, grab, dense, terms, success):  # type: ignore[no-untyped-def]
-    """Write each trial's reward terms (num_envs, 6) and success (num_envs,) after one control step."""
-    for i in range(body.shape[0]):
-        b = body[i]
-        p = setting[i]
-        tipped = b[s.TIPPED] > 0.0
-        won = b[s.HELD_S] >= HOLD_S - 1e-9 if grab else has_reached(b, p)
+@kernel
+def judge(t, grab, dense):  # type: ignore[no-untyped-def]
+    """Write reward terms, reward and success of a tile's trials after one control step."""
+    for i in range(L):
+        tipped = t[s.TIPPED * L + i] > 0.0
+        held = t[s.HELD_S * L + i] >= HOLD_S - 1e-9
+        won = held if grab else _has_reached(t, i)
         won = won and not tipped
-        success[i] = won
         effort = 0.0
-        for k in range(4):
-            change = action[i, k] - memory[i, COMMAND + k]
+        for k in range(s.ACTIONS):
+            action = t[(s.ACTION_1 + k) * L + i]
+            change = action - t[(PREVIOUS + k) * L + i]
             effort += change * change
-            memory[i, COMMAND + k] = action[i, k]
-        progress, grasp = _potentials(b, p, history[i], memory[i, PROGRESS], memory[i, GRASP])
-        for k in range(len(REWARD_TERMS)):
-            terms[i, k] = 0.0
-        if dense:
-            terms[i, 0] = PROGRESS_WEIGHT * (progress - memory[i, PROGRESS])
-            terms[i, 1] = GRASP_WEIGHT * (grasp - memory[i, GRASP]) if grab else 0.0
-            terms[i, 2] = -EFFORT_WEIGHT * effort
-            terms[i, 3] = -TIPPING_PENALTY if tipped else 0.0
-            terms[i, 4] = SUCCESS_BONUS if won else 0.0
-        elif not won:
-            left = s.TRIAL_STEPS - b[s.CLOCK] / s.INNER_STEPS
-            terms[i, 5] = -1.0
-            terms[i, 3] = -max(0.0, left) - TIPPING_PENALTY if tipped else 0.0
-        memory[i, PROGRESS] = progress
-        memory[i, GRASP] = grasp
+            t[(PREVIOUS + k) * L + i] = action
+        progress, grasp = _potentials(t, i, t[PROGRESS * L + i], t[GRASP * L + i])
+        toll = 0.0 if dense or won else -1.0
+        left = s.TRIAL_STEPS - t[s.CLOCK * L + i] / s.INNER_STEPS
+        fine = TIPPING_PENALTY if dense else TIPPING_PENALTY + max(0.0, left)
+        of_progress = PROGRESS_WEIGHT * (progress - t[PROGRESS * L + i]) if dense else 0.0
+        of_grasp = GRASP_WEIGHT * (grasp - t[GRASP * L + i]) if dense and grab else 0.0
+        of_effort = -EFFORT_WEIGHT * effort if dense else 0.0
+        of_tipping = -fine if tipped else 0.0
+        of_success = SUCCESS_BONUS if dense and won else 0.0
+        t[TERMS * L + i] = of_progress
+        t[(TERMS + 1) * L + i] = of_grasp
+        t[(TERMS + 2) * L + i] = of_effort
+        t[(TERMS + 3) * L + i] = of_tipping
+        t[(TERMS + 4) * L + i] = of_success
+        t[(TERMS + 5) * L + i] = toll
+        t[REWARD * L + i] = of_progress + of_grasp + of_effort + of_tipping + of_success + toll
+        t[SUCCESS * L + i] = 1.0 if won else 0.0
+        t[PROGRESS * L + i] = progress
+        t[GRASP * L + i] = grasp
 
 
-@njit(cache=True)
-def advance_and_judge(  # type: ignore[no-untyped-def]
-    body, history, key, noise, setting, disturbance, action, observation, memory, grab, dense, terms, success
-):
-    """`step.advance`, then `judge`: one control step of a batch of trials in one compiled call."""
-    advance(body, history, key, noise, setting, disturbance, action, observation)
-    judge(body, history, setting, action, memory, grab, dense, terms, success)
+@kernel
+def begin_trial(t, history, key, tick, i, control, cup_x, cup_y, out):  # type: ignore[no-untyped-def]
+    """`step.begin`, then `begin_judging`: a trial begins in lane `i`."""
+    begin(t, history, key, tick, i, control, cup_x, cup_y, out)
+    begin_judging(t, i)
+
+
+@kernel
+def begin_drawn_trials(mask, tiles, history, streams, episodes, tick, control, observations):  # type: ignore[no-untyped-def]
+    """Begin the next trial, with a cup drawn from its key, in every world of `mask` (num_envs,).
+
+    Args:
+        mask: which worlds.
+        tiles, history, streams, episodes: the arrays of `state.World`.
+        tick, control: as for `step.begin`.
+        observations: (num_tiles, LANES, OBSERVATION_SIZE) float32; those of the begun trials are overwritten.
+    """
+    for n in range(mask.size):
+        if mask[n]:
+            k = n // L
+            i = n % L
+            key = trial_key(streams[k, i], episodes[k, i])
+            episodes[k, i] += np.uint64(1)
+            cup_x, cup_y = drawn_cup(key)
+            begin_trial(tiles[k], history[k], key, tick, i, control, cup_x, cup_y, observations[k, i])
+
+
+@kernel
+def advance_and_judge(tiles, history, tick, first, last, control, grab, dense, observations):  # type: ignore[no-untyped-def]
+    """One control step, judged, of tiles `first` to `last` (excluded), whose ACTION columns hold the commands.
+
+    Args:
+        tiles, history: the arrays of `state.World`.
+        tick: of this step.
+        first, last: tiles.
+        control, grab, dense: as for `step.advance` and `judge`.
+        observations: (num_tiles, LANES, OBSERVATION_SIZE) float32, overwritten.
+    """
+    for k in range(first, last):
+        advance(tiles[k], history[k], tick, control, observations[k])
+        judge(tiles[k], grab, dense)
+
+
+@parallel_kernel
+def advance_and_judge_on(threads, tiles, history, tick, control, grab, dense, observations):  # type: ignore[no-untyped-def]
+    """`advance_and_judge` for all tiles, shared among a number of threads."""
+    count = tiles.shape[0]
+    for j in prange(threads):
+        first = j * count // threads
+        last = (j + 1) * count // threads
+        advance_and_judge(tiles, history, tick, first, last, control, grab, dense, observations)
+
+
+@kernel
+def take_actions(actions, tiles, first, last):  # type: ignore[no-untyped-def]
+    """Put `actions` (num_envs, 4) into tiles `first` to `last` (excluded).
+
+    Returns:
+        The first world whose action is not finite or leaves [-1, 1], or -1. Then nothing is to be advanced.
+    """
+    wrong = -1
+    for k in range(first, last):
+        t = tiles[k]
+        for i in range(min(L, actions.shape[0] - k * L)):
+            for c in range(s.ACTIONS):
+                action = float(actions[k * L + i, c])
+                # Written so that NaN, of which every comparison is false, is refused as well.
+                if not -1.0 <= action <= 1.0 and wrong < 0:
+                    wrong = k * L + i
+                t[(s.ACTION_1 + c) * L + i] = action
+    return wrong
+
+
+@kernel
+def read_judgements(tiles, longest, terms, won, ended, late):  # type: ignore[no-untyped-def]
+    """Write how the last step of all worlds is judged; see `Simulation.judgements`."""
+    for n in range(won.size):
+        t = tiles[n // L]
+        i = n % L
+        for k in range(terms.shape[0]):
+            terms[k, n] = t[(TERMS + k) * L + i]
+        won[n] = t[SUCCESS * L + i] > 0.0
+        ended[n] = won[n] or t[s.TIPPED * L + i] > 0.0
+        late[n] = longest > 0 and t[s.CLOCK * L + i] >= longest * s.INNER_STEPS

@@ -19,14 +19,18 @@ PLACES = {
     "cup": slice(s.CUP_X, s.CUP_Y + 1),
     "seen_hand": slice(s.EYE_HAND_X, s.EYE_HAND_Y + 1),
     "seen_cup": slice(s.EYE_CUP_X, s.EYE_CUP_Y + 1),
+    "torque_n_m": slice(s.TORQUE_1, s.TORQUE_3 + 1),
+    "activation": slice(s.ACTIVATION_1, s.ACTIVATION_8 + 1),
+    "hand_force_n": slice(s.HAND_FORCE_X, s.HAND_FORCE_Y + 1),
 }
 NUMBERS = {
     "aperture_m": s.APERTURE,
     "grip_n": s.GRIP_FORCE,
     "held_s": s.HELD_S,
     "penetration_m": s.PENETRATION,
+    "channel_force_n": s.CHANNEL_FORCE,
 }
-FLAGS = {"hand_visible": s.EYE_VISIBLE, "tipped": s.TIPPED}
+FLAGS = {"hand_visible": s.EYE_VISIBLE, "cup_present": s.CUP_PRESENT, "tipped": s.TIPPED}
 NAMES = ("time_s", *PLACES, *NUMBERS, *FLAGS)
 
 
@@ -35,13 +39,15 @@ class Truth(Mapping[str, Any]):
 
     Keys: time_s; joint_angles (3,) rad; joint_velocities (3,) rad/s; hand, cup (2,) m; hand_velocity (2,) m/s;
     seen_hand, seen_cup (2,) m, where the visual map shows them at this moment, before any delay; aperture_m; grip_n;
-    held_s; penetration_m; hand_visible; tipped.
+    held_s; penetration_m; torque_n_m (3,) of the actuators; activation (8,) of the muscles in 0..1; hand_force_n (2,)
+    from outside; channel_force_n, the channel wall's force on the hand, to the left of the line; hand_visible;
+    cup_present; tipped.
     """
 
     __slots__ = ("_body",)
 
     def __init__(self, body: Array) -> None:
-        """Show a body row (BODY_SIZE,), which must not change any more."""
+        """Show the first SETTING columns of a world's row, which must not change any more."""
         self._body = body
 
     def __getitem__(self, name: str) -> Any:
@@ -73,3 +79,43 @@ class Truth(Mapping[str, Any]):
     def __repr__(self) -> str:
         """As a dictionary."""
         return f"Truth({dict(self)!r})"
+
+
+class Truths:
+    """The truth of many trials at one step: `truths["hand"]` is an array over them, `truths[3]` the `Truth` of one.
+
+    It reads the world as it is and copies nothing, so it belongs to the step that gave it and refuses to be read later.
+    """
+
+    def __init__(self, world: s.World, num_envs: int) -> None:
+        """Show `num_envs` worlds as they are now."""
+        self._world = world
+        self._num_envs = num_envs
+        self._tick = int(world.tick[0])
+
+    def __len__(self) -> int:
+        """Number of trials."""
+        return self._num_envs
+
+    def __getitem__(self, which: str | int) -> Any:
+        """The value of one key for all trials, (num_envs, ...), or all of one trial.
+
+        Raises:
+            RuntimeError: a later step has been taken.
+            KeyError: an unknown key.
+        """
+        if int(self._world.tick[0]) != self._tick:
+            raise RuntimeError("truth belongs to the step that gave it, and a later one has been taken; read it sooner")
+        if isinstance(which, str):
+            return np.array([Truth(self._world.row(index))[which] for index in range(self._num_envs)])
+        if not -self._num_envs <= which < self._num_envs:
+            raise IndexError(f"environment {which} is none of {self._num_envs}")
+        return Truth(self._world.row(which % self._num_envs)[: s.SETTING].copy())
+
+    def __iter__(self) -> Iterator[Truth]:
+        """Each trial's."""
+        return (self[index] for index in range(self._num_envs))
+
+    def kept(self) -> Truths:
+        """A copy that can be read at any time."""
+        return Truths(self._world.copy(), self._num_envs)

@@ -1,12 +1,13 @@
 """The arm: three segments in a horizontal plane, their inertias, joint limits and posture springs, and its kinematics.
 
-Segments are Winter's (Biomechanics and Motor Control of Human Movement, 4th ed. 2009, table 4.1): lengths as fractions
-of body height, masses of body mass. The shoulder is the origin, x points right, y away from the body, angles are
-counter-clockwise; joint angles are relative (elbow to upper arm, wrist to forearm), so flexion is positive.
+The shoulder is the origin, x points right, y away from the body, angles are counter-clockwise; joint angles are
+relative (elbow to upper arm, wrist to forearm), so flexion is positive. `ARMS` names the bodies: one with a free wrist
+after Winter's tables, and the two-link arms of two papers, whose wrist is locked.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,13 +16,19 @@ from numpy.typing import NDArray
 
 Array = NDArray[np.float64]
 
-# Winter 2009, table 4.1: upper arm, forearm, hand.
+# Winter 2009, Biomechanics and Motor Control of Human Movement, 4th ed., table 4.1: upper arm, forearm, hand; lengths
+# as fractions of body height, masses of body mass.
 WINTER_LENGTH_PER_HEIGHT = (0.186, 0.146, 0.108)
 WINTER_MASS_PER_BODY_MASS = (0.028, 0.016, 0.006)
 WINTER_CENTRE_PER_LENGTH = (0.436, 0.430, 0.506)
 WINTER_GYRATION_PER_LENGTH = (0.322, 0.303, 0.297)
 
-# Shadmehr and Mussa-Ivaldi 1994, J Neurosci 14:3208: stiffness N m/rad, viscosity N m s/rad of shoulder and elbow.
+# Shadmehr and Mussa-Ivaldi 1994, J Neurosci 14:3208: upper arm, and forearm with hand; m, kg, m, kg m2 about the
+# centres of mass; stiffness N m/rad and viscosity N m s/rad of shoulder and elbow.
+SHADMEHR_LENGTH = (0.33, 0.34)
+SHADMEHR_MASS = (1.93, 1.52)
+SHADMEHR_CENTRE = (0.165, 0.19)
+SHADMEHR_INERTIA = (0.0141, 0.0188)
 SHADMEHR_STIFFNESS = ((15.0, 6.0), (6.0, 16.0))
 SHADMEHR_VISCOSITY = ((2.3, 0.9), (0.9, 2.4))
 # The wrist, scaled: stiff enough to carry a hand of 0.005 kg m2 at 20 rad/s, and with the ratio of viscosity to
@@ -29,18 +36,55 @@ SHADMEHR_VISCOSITY = ((2.3, 0.9), (0.9, 2.4))
 WRIST_STIFFNESS = 2.0
 WRIST_VISCOSITY = 0.30
 
+# Li and Todorov 2004, Proc ICINCO 1:222: upper arm, and forearm with hand. Their inertia matrix has I1 + I2 + m2 l1^2
+# and I2 on its diagonal, without terms m s^2, so their moments of inertia are those about the proximal joints.
+LI_TODOROV_LENGTH = (0.30, 0.33)
+LI_TODOROV_MASS = (1.4, 1.0)
+LI_TODOROV_CENTRE = (0.11, 0.16)
+LI_TODOROV_INERTIA_ABOUT_JOINT = (0.025, 0.045)
+# The viscosity of their shoulder and elbow without muscles, N m s/rad. Neither other source gives one, so every body
+# has it; the wrist's is to the elbow's as in the posture springs.
+LI_TODOROV_JOINT_VISCOSITY = ((0.05, 0.025), (0.025, 0.05))
+WRIST_JOINT_VISCOSITY = LI_TODOROV_JOINT_VISCOSITY[1][1] * WRIST_VISCOSITY / SHADMEHR_VISCOSITY[1][1]
+
 SHOULDER_LIMITS_DEGREES = (-30.0, 140.0)
 ELBOW_LIMITS_DEGREES = (0.0, 150.0)
 WRIST_LIMITS_DEGREES = (-60.0, 60.0)
+# Shoulder and elbow of the arm of Li and Todorov, as in MotorNet (Codol et al. 2024, eLife 12:RP88591).
+LI_TODOROV_LIMITS_DEGREES = ((0.0, 135.0), (0.0, 155.0))
 
 # The grasp point lies between the fingers, as a fraction of the hand from wrist to fingertips; the palm ends earlier.
 GRASP_POINT_PER_HAND = 0.87
 PALM_PER_HAND = 0.60
 
+DEFAULT_HEIGHT_M = 1.75
+DEFAULT_MASS_KG = 70.0
+
+Triple = tuple[float, float, float]
+Matrix = tuple[Triple, Triple, Triple]
+Pair = tuple[float, float]
+
+
+def _triple(values: Any) -> Triple:
+    first, second, third = (float(v) for v in values)
+    return first, second, third
+
+
+def _matrix(pair: tuple[Pair, Pair], wrist: float) -> Matrix:
+    """Of the three joints, from that of shoulder and elbow and the wrist's own."""
+    (a, b), (_, c) = pair
+    return (a, b, 0.0), (b, c, 0.0), (0.0, 0.0, wrist)
+
+
+JOINT_VISCOSITY = _matrix(LI_TODOROV_JOINT_VISCOSITY, WRIST_JOINT_VISCOSITY)
+
 
 @dataclass(frozen=True)
 class Arm:
     """A planar arm of upper arm, forearm and hand.
+
+    A locked wrist stays at angle 0: hand and forearm are one link, the wrist's limits, stiffness and viscosities are of
+    no effect, and the hand may be without mass, its mass then being counted with the forearm's.
 
     Attributes:
         length: segment lengths, m.
@@ -49,26 +93,35 @@ class Arm:
         inertia: moment of inertia of each segment about its centre of mass, kg m2.
         lower, upper: joint limits of shoulder, elbow and wrist, rad.
         stiffness: (3, 3) posture stiffness, N m/rad.
-        viscosity: (3, 3) joint viscosity, N m s/rad.
+        viscosity: (3, 3) viscosity of the posture springs, muscles and joints together, N m s/rad.
+        joint_viscosity: (3, 3) viscosity of the joints alone, N m s/rad: where torques or muscles, not posture springs,
+            drive the arm.
+        wrist_locked: whether hand and forearm are one link.
     """
 
-    length: tuple[float, float, float]
-    mass: tuple[float, float, float]
-    centre: tuple[float, float, float]
-    inertia: tuple[float, float, float]
-    lower: tuple[float, float, float]
-    upper: tuple[float, float, float]
-    stiffness: tuple[tuple[float, float, float], ...]
-    viscosity: tuple[tuple[float, float, float], ...]
+    length: Triple
+    mass: Triple
+    centre: Triple
+    inertia: Triple
+    lower: Triple
+    upper: Triple
+    stiffness: Matrix
+    viscosity: Matrix
+    joint_viscosity: Matrix = JOINT_VISCOSITY
+    wrist_locked: bool = False
 
     def __post_init__(self) -> None:
         for name in ("length", "mass", "centre", "inertia"):
             values = getattr(self, name)
-            if len(values) != 3 or not all(np.isfinite(v) and v > 0 for v in values):
-                raise ValueError(f"Arm {name} is {values}; three finite values above 0 are allowed")
+            if len(values) != 3 or not np.isfinite(values).all():
+                raise ValueError(f"Arm {name} is {values}; three finite values are allowed")
+            light = self.wrist_locked and name != "length"
+            if not (values[0] > 0 and values[1] > 0 and (values[2] > 0 or (light and values[2] == 0))):
+                hand = "; 0 for the hand" if light else ""
+                raise ValueError(f"Arm {name} is {values}; values above 0 are allowed{hand}")
         if not all(low < high for low, high in zip(self.lower, self.upper, strict=True)):
             raise ValueError(f"Arm lower limits {self.lower} must lie below the upper limits {self.upper}")
-        for name in ("stiffness", "viscosity"):
+        for name in ("stiffness", "viscosity", "joint_viscosity"):
             matrix = np.asarray(getattr(self, name), dtype=np.float64)
             if matrix.shape != (3, 3) or not np.isfinite(matrix).all():
                 raise ValueError(f"Arm {name} has shape {matrix.shape}; a finite (3, 3) matrix is allowed")
@@ -76,7 +129,7 @@ class Arm:
                 raise ValueError(f"Arm {name} must be symmetric and positive semi-definite, was {matrix.tolist()}")
 
     @classmethod
-    def winter(cls, height_m: float = 1.75, mass_kg: float = 70.0) -> Arm:
+    def winter(cls, height_m: float = DEFAULT_HEIGHT_M, mass_kg: float = DEFAULT_MASS_KG) -> Arm:
         """The arm of a person of the given height and mass, after Winter 2009, table 4.1.
 
         Raises:
@@ -89,8 +142,6 @@ class Arm:
         length = tuple(height_m * f for f in WINTER_LENGTH_PER_HEIGHT)
         mass = tuple(mass_kg * f for f in WINTER_MASS_PER_BODY_MASS)
         limits = np.radians((SHOULDER_LIMITS_DEGREES, ELBOW_LIMITS_DEGREES, WRIST_LIMITS_DEGREES))
-        (k11, k12), (_, k22) = SHADMEHR_STIFFNESS
-        (v11, v12), (_, v22) = SHADMEHR_VISCOSITY
         return cls(
             length=_triple(length),
             mass=_triple(mass),
@@ -98,8 +149,47 @@ class Arm:
             inertia=_triple(m * (f * s) ** 2 for m, f, s in zip(mass, WINTER_GYRATION_PER_LENGTH, length, strict=True)),
             lower=_triple(limits[:, 0]),
             upper=_triple(limits[:, 1]),
-            stiffness=((k11, k12, 0.0), (k12, k22, 0.0), (0.0, 0.0, WRIST_STIFFNESS)),
-            viscosity=((v11, v12, 0.0), (v12, v22, 0.0), (0.0, 0.0, WRIST_VISCOSITY)),
+            stiffness=_matrix(SHADMEHR_STIFFNESS, WRIST_STIFFNESS),
+            viscosity=_matrix(SHADMEHR_VISCOSITY, WRIST_VISCOSITY),
+        )
+
+    @classmethod
+    def shadmehr1994(cls) -> Arm:
+        """The two-link arm of Shadmehr and Mussa-Ivaldi 1994."""
+        return cls._two_links(
+            SHADMEHR_LENGTH,
+            SHADMEHR_MASS,
+            SHADMEHR_CENTRE,
+            SHADMEHR_INERTIA,
+            (SHOULDER_LIMITS_DEGREES, ELBOW_LIMITS_DEGREES),
+        )
+
+    @classmethod
+    def li_todorov2004(cls) -> Arm:
+        """The two-link arm of Li and Todorov 2004, with the posture springs of Shadmehr and Mussa-Ivaldi 1994."""
+        about_joint = zip(LI_TODOROV_INERTIA_ABOUT_JOINT, LI_TODOROV_MASS, LI_TODOROV_CENTRE, strict=True)
+        first, second = (inertia - mass * centre**2 for inertia, mass, centre in about_joint)
+        return cls._two_links(
+            LI_TODOROV_LENGTH, LI_TODOROV_MASS, LI_TODOROV_CENTRE, (first, second), LI_TODOROV_LIMITS_DEGREES
+        )
+
+    @classmethod
+    def _two_links(
+        cls, length: Pair, mass: Pair, centre: Pair, inertia: Pair, limits_degrees: tuple[Pair, Pair]
+    ) -> Arm:
+        """An arm of two links with the wrist locked; the second reaches to the grasp point and weighs the hand too."""
+        hand = WINTER_LENGTH_PER_HEIGHT[2] * DEFAULT_HEIGHT_M
+        limits = np.radians((*limits_degrees, WRIST_LIMITS_DEGREES))
+        return cls(
+            length=(length[0], length[1] - GRASP_POINT_PER_HAND * hand, hand),
+            mass=(*mass, 0.0),
+            centre=(*centre, 0.0),
+            inertia=(*inertia, 0.0),
+            lower=_triple(limits[:, 0]),
+            upper=_triple(limits[:, 1]),
+            stiffness=_matrix(SHADMEHR_STIFFNESS, WRIST_STIFFNESS),
+            viscosity=_matrix(SHADMEHR_VISCOSITY, WRIST_VISCOSITY),
+            wrist_locked=True,
         )
 
     @property
@@ -127,25 +217,32 @@ class Arm:
         return place
 
     def jacobian(self, angle: Any) -> Array:
-        """Derivative of the grasp point by the joint angles, (2, 3) m/rad."""
+        """Derivative of the grasp point by the joint angles, (2, 3) m/rad; the column of a locked wrist is 0."""
         points = self.joints(angle)
         arms = points[3] - points[:3]
+        if self.wrist_locked:
+            arms[2] = 0.0
         return np.stack([-arms[:, 1], arms[:, 0]])
 
     def inverse_kinematics(self, hand: Any, axis_rad: Any) -> Array:
         """Joint angles (..., 3) rad with the grasp point at `hand` (..., 2) m and the hand along `axis_rad` (...) rad.
 
-        The elbow is flexed (the human branch). NaN where the place is out of reach; joint limits are not asked.
+        The elbow is flexed (the human branch). NaN where the place is out of reach; joint limits are not asked. With a
+        locked wrist the place alone decides how the hand points, and `axis_rad` gives no more than its shape.
         """
         axis = np.asarray(axis_rad, dtype=np.float64)
-        wrist = np.asarray(hand, dtype=np.float64) - self.grasp_m * np.stack([np.cos(axis), np.sin(axis)], axis=-1)
+        along = np.stack([np.cos(axis), np.sin(axis)], axis=-1)
         upper, fore = self.length[0], self.length[1]
-        cosine = (np.sum(wrist**2, axis=-1) - upper**2 - fore**2) / (2.0 * upper * fore)
+        if self.wrist_locked:
+            fore += self.grasp_m
+            end = np.asarray(hand, dtype=np.float64) + np.zeros_like(along)
+        else:
+            end = np.asarray(hand, dtype=np.float64) - self.grasp_m * along
+        cosine = (np.sum(end**2, axis=-1) - upper**2 - fore**2) / (2.0 * upper * fore)
         elbow = np.arccos(np.where(np.abs(cosine) <= 1.0, cosine, np.nan))
-        shoulder = np.arctan2(wrist[..., 1], wrist[..., 0]) - np.arctan2(
-            fore * np.sin(elbow), upper + fore * np.cos(elbow)
-        )
-        return np.stack([shoulder, elbow, axis - shoulder - elbow], axis=-1)
+        shoulder = np.arctan2(end[..., 1], end[..., 0]) - np.arctan2(fore * np.sin(elbow), upper + fore * np.cos(elbow))
+        wrist = np.zeros_like(elbow) if self.wrist_locked else axis - shoulder - elbow
+        return np.stack([shoulder, elbow, wrist], axis=-1)
 
     def is_within_limits(self, angle: Array) -> bool:
         """Whether all of `angle` (..., 3) rad is a posture that the joints can take; NaN is not."""
@@ -160,6 +257,7 @@ class Arm:
         """Joint torques (..., 3) N m that give `acceleration` rad/s2 at `angle` rad and `velocity` rad/s, all (..., 3).
 
         Newton and Euler segment by segment from the hand inwards (Featherstone 2008, section 5.3), without viscosity.
+        With a locked wrist, whose angle, velocity and acceleration are 0, the third torque is the one its lock bears.
         """
         absolute = np.cumsum(angle, axis=-1)
         rate = np.cumsum(velocity, axis=-1)
@@ -184,6 +282,8 @@ class Arm:
         return result
 
 
-def _triple(values: Any) -> tuple[float, float, float]:
-    first, second, third = (float(v) for v in values)
-    return first, second, third
+ARMS: dict[str, Callable[..., Arm]] = {
+    "winter": Arm.winter,
+    "shadmehr1994": Arm.shadmehr1994,
+    "li-todorov2004": Arm.li_todorov2004,
+}

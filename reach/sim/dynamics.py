@@ -1,4 +1,4 @@
-"""Forward dynamics of the planar arm, compiled: full inertia and Coriolis coupling, and the joint stops.
+"""Forward dynamics of the planar arm, compiled: full inertia and Coriolis coupling, Runge-Kutta steps, joint stops.
 
 In absolute segment angles phi the kinetic energy is T = 1/2 sum_ij A_ij cos(phi_i - phi_j) phi'_i phi'_j with constants
 A_ij of the body alone, so the equations of motion are
@@ -6,34 +6,32 @@ A_ij of the body alone, so the equations of motion are
     sum_j A_ij cos(phi_i - phi_j) phi''_j + sum_j A_ij sin(phi_i - phi_j) phi'_j^2 = Q_i
 
 (Goldstein, Classical Mechanics, chapter 1, for the Lagrangian). The torques at the joints give Q = (t1 - t2, t2 - t3,
-t3).
+t3). With a locked wrist the forearm has the hand's share too, and the wrist never accelerates.
 """
 
 from __future__ import annotations
 
-import math
-
 import numpy as np
-from numba import njit
 
 from reach.sim import state as s
 from reach.sim.arm import Arm, Array
+from reach.sim.compiled import inlined, kernel
+from reach.sim.elementary import sine_and_cosine
+
+L = s.LANES
+ONE_SIXTH = 1.0 / 6.0
 
 
 def inertia_constants(arm: Arm) -> tuple[float, float, float, float, float, float]:
     """A_11, A_22, A_33, A_12, A_13, A_23 of the kinetic energy above, kg m2."""
     (l1, l2, _), (m1, m2, m3), (c1, c2, c3), (i1, i2, i3) = arm.length, arm.mass, arm.centre, arm.inertia
-    return (
-        i1 + m1 * c1**2 + (m2 + m3) * l1**2,
-        i2 + m2 * c2**2 + m3 * l2**2,
-        i3 + m3 * c3**2,
-        l1 * (m2 * c2 + m3 * l2),
-        m3 * l1 * c3,
-        m3 * l2 * c3,
-    )
+    first = i1 + m1 * c1**2 + (m2 + m3) * l1**2
+    if arm.wrist_locked:
+        return first, i2 + m2 * c2**2 + i3 + m3 * (l2 + c3) ** 2, 1.0, l1 * (m2 * c2 + m3 * (l2 + c3)), 0.0, 0.0
+    return first, i2 + m2 * c2**2 + m3 * l2**2, i3 + m3 * c3**2, l1 * (m2 * c2 + m3 * l2), m3 * l1 * c3, m3 * l2 * c3
 
 
-@njit(cache=True, inline="always")
+@inlined
 def _solve(a11, a22, a33, a12, a13, a23, b1, b2, b3):  # type: ignore[no-untyped-def]
     """Solve the symmetric positive definite 3 x 3 system A x = b by cofactors."""
     k11 = a22 * a33 - a23 * a23
@@ -50,98 +48,169 @@ def _solve(a11, a22, a33, a12, a13, a23, b1, b2, b3):  # type: ignore[no-untyped
     )
 
 
-@njit(cache=True, inline="always")
-def acceleration(p, q2, q3, v1, v2, v3, t1, t2, t3):  # type: ignore[no-untyped-def]
-    """Joint accelerations, rad/s2, of the arm with settings row `p`.
+@inlined
+def acceleration(t, i, q2, q3, v1, v2, v3, t1, t2, t3):  # type: ignore[no-untyped-def]
+    """Joint accelerations, rad/s2, of the arm in lane `i` of tile `t`.
 
     Args:
-        p: (SETTING_SIZE,) settings.
+        t, i: tile and lane, of which the inertia constants are read.
         q2, q3: elbow and wrist angle, rad (the shoulder angle does not enter: no gravity).
         v1, v2, v3: joint velocities, rad/s.
         t1, t2, t3: joint torques, N m.
     """
-    w1 = v1
+    free = t[s.WRIST_FREE * L + i]
     w2 = v1 + v2
     w3 = w2 + v3
-    cos2 = math.cos(q2)
-    sin2 = math.sin(q2)
-    cos3 = math.cos(q3)
-    sin3 = math.sin(q3)
-    cos23 = cos2 * cos3 - sin2 * sin3
-    sin23 = sin2 * cos3 + cos2 * sin3
-    a12 = p[s.INERTIA_12]
-    a13 = p[s.INERTIA_13]
-    a23 = p[s.INERTIA_23]
-    b1 = t1 - t2 + a12 * sin2 * w2 * w2 + a13 * sin23 * w3 * w3
-    b2 = t2 - t3 - a12 * sin2 * w1 * w1 + a23 * sin3 * w3 * w3
-    b3 = t3 - a13 * sin23 * w1 * w1 - a23 * sin3 * w2 * w2
+    sine2, cosine2 = sine_and_cosine(q2)
+    sine3, cosine3 = sine_and_cosine(q3)
+    cosine23 = cosine2 * cosine3 - sine2 * sine3
+    sine23 = sine2 * cosine3 + cosine2 * sine3
+    a12 = t[s.INERTIA_12 * L + i]
+    a13 = t[s.INERTIA_13 * L + i]
+    a23 = t[s.INERTIA_23 * L + i]
+    t3 = free * t3
+    b1 = t1 - t2 + a12 * sine2 * w2 * w2 + a13 * sine23 * w3 * w3
+    b2 = t2 - t3 - a12 * sine2 * v1 * v1 + a23 * sine3 * w3 * w3
+    b3 = t3 - a13 * sine23 * v1 * v1 - a23 * sine3 * w2 * w2
     x1, x2, x3 = _solve(
-        p[s.INERTIA_11], p[s.INERTIA_22], p[s.INERTIA_33], a12 * cos2, a13 * cos23, a23 * cos3, b1, b2, b3
-    )
-    return x1, x2 - x1, x3 - x2
+        t[s.INERTIA_11 * L + i], t[s.INERTIA_22 * L + i], t[s.INERTIA_33 * L + i],
+        a12 * cosine2, a13 * cosine23, a23 * cosine3, b1, b2, b3,
+    )  # fmt: skip
+    return x1, x2 - x1, free * (x3 - x2)
 
 
-@njit(cache=True)
-def stop(p, q1, q2, q3, v1, v2, v3, step):  # type: ignore[no-untyped-def]
-    """Velocities after the inelastic stops: no joint crosses its limit within `step` seconds.
+@kernel
+def begin_step(t):  # type: ignore[no-untyped-def]
+    """Put the first stage of a Runge-Kutta step at the present angles and velocities."""
+    for i in range(L):
+        for j in range(3):
+            t[(s.AT_ANGLE_1 + j) * L + i] = t[(s.ANGLE_1 + j) * L + i]
+            t[(s.AT_VELOCITY_1 + j) * L + i] = t[(s.VELOCITY_1 + j) * L + i]
+            t[(s.SUM_VELOCITY_1 + j) * L + i] = 0.0
+            t[(s.SUM_ACCELERATION_1 + j) * L + i] = 0.0
 
-    A joint about to cross takes the impulse that brings it just to its limit; the other joints take their share of it
-    through the inertia matrix, so momentum is passed on as in a real collision. Two joints at their stops are solved
-    by Gauss-Seidel.
+
+@kernel
+def stage(t, weight, ahead):  # type: ignore[no-untyped-def]
+    """One stage of a Runge-Kutta step under the torques and outside torques that stand in the tile.
+
+    Args:
+        t: tile; its AT_ columns hold the point of this stage and receive that of the next.
+        weight: of this stage in the sum (sixths).
+        ahead: time from the start of the step to the next stage, s.
     """
-    for _ in range(8):
+    for i in range(L):
+        v1 = t[s.AT_VELOCITY_1 * L + i]
+        v2 = t[s.AT_VELOCITY_2 * L + i]
+        v3 = t[s.AT_VELOCITY_3 * L + i]
+        a1, a2, a3 = acceleration(
+            t, i, t[s.AT_ANGLE_2 * L + i], t[s.AT_ANGLE_3 * L + i], v1, v2, v3,
+            t[s.TORQUE_1 * L + i] + t[s.OUTSIDE_1 * L + i],
+            t[s.TORQUE_2 * L + i] + t[s.OUTSIDE_2 * L + i],
+            t[s.TORQUE_3 * L + i] + t[s.OUTSIDE_3 * L + i],
+        )  # fmt: skip
+        t[s.SUM_VELOCITY_1 * L + i] += weight * v1
+        t[s.SUM_VELOCITY_2 * L + i] += weight * v2
+        t[s.SUM_VELOCITY_3 * L + i] += weight * v3
+        t[s.SUM_ACCELERATION_1 * L + i] += weight * a1
+        t[s.SUM_ACCELERATION_2 * L + i] += weight * a2
+        t[s.SUM_ACCELERATION_3 * L + i] += weight * a3
+        t[s.AT_ANGLE_1 * L + i] = t[s.ANGLE_1 * L + i] + ahead * v1
+        t[s.AT_ANGLE_2 * L + i] = t[s.ANGLE_2 * L + i] + ahead * v2
+        t[s.AT_ANGLE_3 * L + i] = t[s.ANGLE_3 * L + i] + ahead * v3
+        t[s.AT_VELOCITY_1 * L + i] = t[s.VELOCITY_1 * L + i] + ahead * a1
+        t[s.AT_VELOCITY_2 * L + i] = t[s.VELOCITY_2 * L + i] + ahead * a2
+        t[s.AT_VELOCITY_3 * L + i] = t[s.VELOCITY_3 * L + i] + ahead * a3
+
+
+@kernel
+def end_step(t, step):  # type: ignore[no-untyped-def]
+    """Sum the stages of a step of `step` seconds: the velocity after it, and its mean, left in SUM_VELOCITY."""
+    sixth = step / 6.0
+    for i in range(L):
+        for j in range(3):
+            t[(s.SUM_VELOCITY_1 + j) * L + i] *= ONE_SIXTH
+            t[(s.VELOCITY_1 + j) * L + i] += sixth * t[(s.SUM_ACCELERATION_1 + j) * L + i]
+
+
+@kernel
+def turn_joints(t, step):  # type: ignore[no-untyped-def]
+    """Turn the joints by the mean velocity of this step; none crosses its limit."""
+    for i in range(L):
+        blocked = 0.0
+        for j in range(3):
+            end = t[(s.ANGLE_1 + j) * L + i] + step * t[(s.SUM_VELOCITY_1 + j) * L + i]
+            inside = t[(s.LOWER_1 + j) * L + i] <= end <= t[(s.UPPER_1 + j) * L + i]
+            blocked = blocked if inside else 1.0
+        t[s.BLOCKED * L + i] = blocked
+    for i in range(L):
+        if t[s.BLOCKED * L + i] > 0.0:
+            _stop(t, i, step)
+    for i in range(L):
+        for j in range(3):
+            t[(s.ANGLE_1 + j) * L + i] += step * t[(s.SUM_VELOCITY_1 + j) * L + i]
+
+
+@kernel
+def _stop(t, i, step):  # type: ignore[no-untyped-def]
+    """Make lane `i`'s mean velocity of this step, and the velocity after it, such that no joint crosses its limit.
+
+    The stops are inelastic. A joint about to cross takes the impulse that brings it just to its limit; the other joints
+    take their share of it through the inertia matrix, so momentum is passed on as in a real collision. Joints that are
+    at their stops together are solved by Gauss-Seidel.
+    """
+    w = t[i::L]
+    for _ in range(16):
         settled = True
         for joint in range(3):
-            q = q1 if joint == 0 else (q2 if joint == 1 else q3)
-            v = v1 if joint == 0 else (v2 if joint == 1 else v3)
-            highest = (p[s.UPPER_1 + joint] - q) / step
-            lowest = (p[s.LOWER_1 + joint] - q) / step
-            excess = 0.0
-            if v > highest:
-                excess = v - highest
-            elif v < lowest:
-                excess = v - lowest
+            q = w[s.ANGLE_1 + joint]
+            v = w[s.SUM_VELOCITY_1 + joint]
+            highest = (w[s.UPPER_1 + joint] - q) / step
+            lowest = (w[s.LOWER_1 + joint] - q) / step
+            excess = max(0.0, v - highest) + min(0.0, v - lowest)
             if abs(excess) > 1e-9:
                 settled = False
-                t1 = 1.0 if joint == 0 else 0.0
-                t2 = 1.0 if joint == 1 else 0.0
-                t3 = 1.0 if joint == 2 else 0.0
-                u1, u2, u3 = acceleration(p, q2, q3, 0.0, 0.0, 0.0, t1, t2, t3)
-                own = u1 if joint == 0 else (u2 if joint == 1 else u3)
-                impulse = -excess / own
-                v1 += impulse * u1
-                v2 += impulse * u2
-                v3 += impulse * u3
+                push(t, i, w, s.SUM_VELOCITY_1, 1.0 * (joint == 0), 1.0 * (joint == 1), 1.0 * (joint == 2), -excess)
         if settled:
             break
-    return v1, v2, v3
+    for joint in range(3):
+        w[s.VELOCITY_1 + joint] = w[s.SUM_VELOCITY_1 + joint]
 
 
-@njit(cache=True)
-def is_at_stop(p, q1, q2, q3, v1, v2, v3, step):  # type: ignore[no-untyped-def]
-    """Whether any joint would cross its limit within `step` seconds."""
-    e1 = q1 + step * v1
-    e2 = q2 + step * v2
-    e3 = q3 + step * v3
-    return (
-        e1 < p[s.LOWER_1] or e1 > p[s.UPPER_1]
-        or e2 < p[s.LOWER_2] or e2 > p[s.UPPER_2]
-        or e3 < p[s.LOWER_3] or e3 > p[s.UPPER_3]
-    )  # fmt: skip
+@kernel
+def push(t, i, w, first, j1, j2, j3, change):  # type: ignore[no-untyped-def]
+    """Change the speed along a generalised direction by an impulse along it, and return the impulse.
+
+    Args:
+        t, i, w: tile, lane and its row.
+        first: column of the first of three joint velocities to change.
+        j1, j2, j3: the direction, a row of a Jacobian.
+        change: wanted change of j . velocity.
+    """
+    u1, u2, u3 = acceleration(t, i, w[s.ANGLE_2], w[s.ANGLE_3], 0.0, 0.0, 0.0, j1, j2, j3)
+    impulse = change / (j1 * u1 + j2 * u2 + j3 * u3)
+    w[first] += impulse * u1
+    w[first + 1] += impulse * u2
+    w[first + 2] += impulse * u3
+    return impulse
 
 
-@njit(cache=True)
-def forward_dynamics(p, angle, velocity, torque):  # type: ignore[no-untyped-def]
-    """Joint accelerations (n, 3) rad/s2 at angles, velocities and torques (n, 3), for settings row `p`."""
-    result = np.empty_like(angle)
-    for i in range(angle.shape[0]):
-        a1, a2, a3 = acceleration(
-            p, angle[i, 1], angle[i, 2],
-            velocity[i, 0], velocity[i, 1], velocity[i, 2], torque[i, 0], torque[i, 1], torque[i, 2],
+@kernel
+def _accelerate(t, angle, velocity, torque, result):  # type: ignore[no-untyped-def]
+    for k in range(angle.shape[0]):
+        result[k, 0], result[k, 1], result[k, 2] = acceleration(
+            t, 0, angle[k, 1], angle[k, 2], velocity[k, 0], velocity[k, 1], velocity[k, 2],
+            torque[k, 0], torque[k, 1], torque[k, 2],
         )  # fmt: skip
-        result[i, 0] = a1
-        result[i, 1] = a2
-        result[i, 2] = a3
+
+
+def forward_dynamics(arm: Arm, angle: Array, velocity: Array, torque: Array) -> Array:
+    """Joint accelerations (n, 3) rad/s2 of an arm at angles rad, velocities rad/s and torques N m, each (n, 3)."""
+    tile = np.zeros(s.TILE_SIZE)
+    tile[s.INERTIA_11 * L : (s.INERTIA_23 + 1) * L : L] = inertia_constants(arm)
+    tile[s.WRIST_FREE * L] = 0.0 if arm.wrist_locked else 1.0
+    result = np.empty(np.shape(angle))
+    _accelerate(tile, angle, velocity, torque, result)
     return result
 
 

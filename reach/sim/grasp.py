@@ -13,9 +13,11 @@ from __future__ import annotations
 
 import math
 
-from numba import njit
-
 from reach.sim import state as s
+from reach.sim.compiled import inlined, kernel
+from reach.sim.elementary import sine_and_cosine
+
+L = s.LANES
 
 GRAVITY_M_S2 = 9.81
 TOUCH_TOLERANCE_M = 1e-4
@@ -23,28 +25,30 @@ TOUCH_TOLERANCE_M = 1e-4
 TIP_HOLD_M = 0.012
 LEAST_GRIP_N = 0.3
 CAPSULES = 4
+# Columns from CUP_VELOCITY_X to HELD_S: what a cup that nothing touches has none of.
+LOOSE_CUP = s.HELD_S + 1 - s.CUP_VELOCITY_X
 
 
-@njit(cache=True, inline="always")
-def capsule(p, half, k):  # type: ignore[no-untyped-def]
+@inlined
+def capsule(w, half, k):  # type: ignore[no-untyped-def]
     """Capsule k (left finger, right finger, palm, back of the hand): start u, v, end u, v and radius, hand's frame.
 
     `half` is the distance of a finger's centre line from the hand's axis.
     """
-    palm = p[s.PALM_OFFSET]
+    palm = w[s.PALM_OFFSET]
     if k == 0:
-        return palm, half, p[s.TIP_OFFSET], half, p[s.FINGER_RADIUS]
+        return palm, half, w[s.TIP_OFFSET], half, w[s.FINGER_RADIUS]
     if k == 1:
-        return palm, -half, p[s.TIP_OFFSET], -half, p[s.FINGER_RADIUS]
+        return palm, -half, w[s.TIP_OFFSET], -half, w[s.FINGER_RADIUS]
     if k == 2:
-        return palm, -half, palm, half, p[s.PALM_RADIUS]
-    return p[s.WRIST_OFFSET], 0.0, palm - p[s.HAND_RADIUS] + p[s.PALM_RADIUS], 0.0, p[s.HAND_RADIUS]
+        return palm, -half, palm, half, w[s.PALM_RADIUS]
+    return w[s.WRIST_OFFSET], 0.0, palm - w[s.HAND_RADIUS] + w[s.PALM_RADIUS], 0.0, w[s.HAND_RADIUS]
 
 
-@njit(cache=True, inline="always")
-def clearance(p, half, k, u, v):  # type: ignore[no-untyped-def]
+@inlined
+def clearance(w, half, k, u, v):  # type: ignore[no-untyped-def]
     """Gap between the cup's rim at (u, v) and capsule k, m, with the contact point and the unit normal to the cup."""
-    u0, v0, u1, v1, radius = capsule(p, half, k)
+    u0, v0, u1, v1, radius = capsule(w, half, k)
     du = u1 - u0
     dv = v1 - v0
     along = ((u - u0) * du + (v - v0) * dv) / max(du * du + dv * dv, 1e-12)
@@ -58,64 +62,108 @@ def clearance(p, half, k, u, v):  # type: ignore[no-untyped-def]
     else:
         nu = 1.0
         nv = 0.0
-    return distance - radius - p[s.CUP_RADIUS], u - nu * distance, v - nv * distance, nu, nv
+    return distance - radius - w[s.CUP_RADIUS], u - nu * distance, v - nv * distance, nu, nv
 
 
-@njit(cache=True)
-def smallest_clearance(b, p, x, y):  # type: ignore[no-untyped-def]
-    """Gap between the hand and a cup at (x, y), m; negative when they overlap."""
-    gx, gy, hx, hy, _, _, _ = hand_frame(b, p)
-    u = (x - gx) * hx + (y - gy) * hy
-    v = -(x - gx) * hy + (y - gy) * hx
-    half = 0.5 * b[s.APERTURE] + p[s.FINGER_RADIUS]
+@kernel
+def smallest_clearance(w, x, y):  # type: ignore[no-untyped-def]
+    """Gap between the hand of row `w` and a cup at (x, y), m; negative when they overlap."""
+    u = (x - w[s.HAND_X]) * w[s.AXIS_X] + (y - w[s.HAND_Y]) * w[s.AXIS_Y]
+    v = -(x - w[s.HAND_X]) * w[s.AXIS_Y] + (y - w[s.HAND_Y]) * w[s.AXIS_X]
+    half = 0.5 * w[s.APERTURE] + w[s.FINGER_RADIUS]
     least = 1e9
     for k in range(CAPSULES):
-        gap, _, _, _, _ = clearance(p, half, k, u, v)
+        gap, _, _, _, _ = clearance(w, half, k, u, v)
         least = min(least, gap)
     return least
 
 
-@njit(cache=True, inline="always")
-def hand_frame(b, p):  # type: ignore[no-untyped-def]
-    """Grasp point (m), unit axis of the hand, grasp-point velocity (m/s) and turning rate (rad/s) of body row `b`."""
-    f1 = b[s.ANGLE_1]
-    f2 = f1 + b[s.ANGLE_2]
-    f3 = f2 + b[s.ANGLE_3]
-    w1 = b[s.VELOCITY_1]
-    w2 = w1 + b[s.VELOCITY_2]
-    w3 = w2 + b[s.VELOCITY_3]
-    x1 = p[s.LENGTH_1] * math.cos(f1)
-    y1 = p[s.LENGTH_1] * math.sin(f1)
-    x2 = p[s.LENGTH_2] * math.cos(f2)
-    y2 = p[s.LENGTH_2] * math.sin(f2)
-    hx = math.cos(f3)
-    hy = math.sin(f3)
-    reach = p[s.GRASP]
-    return (
-        x1 + x2 + reach * hx, y1 + y2 + reach * hy, hx, hy,
-        -y1 * w1 - y2 * w2 - reach * hy * w3, x1 * w1 + x2 * w2 + reach * hx * w3, w3,
-    )  # fmt: skip
+@inlined
+def _place_hand(t, i):  # type: ignore[no-untyped-def]
+    """Write lane `i`'s grasp point (m), axis, grasp-point velocity (m/s) and turning rate (rad/s) from its joints."""
+    f1 = t[s.ANGLE_1 * L + i]
+    f2 = f1 + t[s.ANGLE_2 * L + i]
+    f3 = f2 + t[s.ANGLE_3 * L + i]
+    w1 = t[s.VELOCITY_1 * L + i]
+    w2 = w1 + t[s.VELOCITY_2 * L + i]
+    w3 = w2 + t[s.VELOCITY_3 * L + i]
+    sine1, cosine1 = sine_and_cosine(f1)
+    sine2, cosine2 = sine_and_cosine(f2)
+    hy, hx = sine_and_cosine(f3)
+    x1 = t[s.LENGTH_1 * L + i] * cosine1
+    y1 = t[s.LENGTH_1 * L + i] * sine1
+    x2 = t[s.LENGTH_2 * L + i] * cosine2
+    y2 = t[s.LENGTH_2 * L + i] * sine2
+    reach = t[s.GRASP * L + i]
+    t[s.HAND_X * L + i] = x1 + x2 + reach * hx
+    t[s.HAND_Y * L + i] = y1 + y2 + reach * hy
+    t[s.AXIS_X * L + i] = hx
+    t[s.AXIS_Y * L + i] = hy
+    t[s.HAND_VELOCITY_X * L + i] = -y1 * w1 - y2 * w2 - reach * hy * w3
+    t[s.HAND_VELOCITY_Y * L + i] = x1 * w1 + x2 * w2 + reach * hx * w3
+    t[s.TURNING * L + i] = w3
 
 
-@njit(cache=True)
-def move_cup(b, p, target_aperture, step):  # type: ignore[no-untyped-def]
-    """Move the fingers towards `target_aperture` (m) for `step` seconds and let the hand act on the cup.
+@kernel
+def place_hand(t, i):  # type: ignore[no-untyped-def]
+    """`_place_hand` for one lane."""
+    _place_hand(t, i)
 
-    Changes body row `b`: aperture, cup position and velocity, touch, grip force, time held, tipped, penetration.
+
+@kernel
+def move_hands_and_cups(t, step):  # type: ignore[no-untyped-def]
+    """Place every hand of a tile, move its fingers towards GOAL_APERTURE for `step` seconds, and let it act on its cup.
+
+    A cup that no part of the hand can touch in this step stays where it is; the others are moved lane by lane.
     """
-    gx, gy, hx, hy, gvx, gvy, turning = hand_frame(b, p)
+    for i in range(L):
+        _place_hand(t, i)
+    for i in range(L):
+        dx = t[s.CUP_X * L + i] - t[s.HAND_X * L + i]
+        dy = t[s.CUP_Y * L + i] - t[s.HAND_Y * L + i]
+        u = dx * t[s.AXIS_X * L + i] + dy * t[s.AXIS_Y * L + i]
+        v = -dx * t[s.AXIS_Y * L + i] + dy * t[s.AXIS_X * L + i]
+        # The cup against the box around the hand's widest shape.
+        beyond_u = max(0.0, max(u - t[s.TIP_OFFSET * L + i], t[s.WRIST_OFFSET * L + i] - u))
+        beyond_v = max(0.0, abs(v) - (0.5 * t[s.LARGEST_APERTURE * L + i] + t[s.FINGER_RADIUS * L + i]))
+        around = t[s.CUP_RADIUS * L + i] + t[s.HAND_RADIUS * L + i] + TOUCH_TOLERANCE_M
+        near = beyond_u * beyond_u + beyond_v * beyond_v < around * around
+        near = near and t[s.TIPPED * L + i] == 0.0 and t[s.CUP_PRESENT * L + i] > 0.0
+        t[s.NEAR * L + i] = 1.0 if near else 0.0
+        aperture = t[s.APERTURE * L + i]
+        most = t[s.APERTURE_SPEED * L + i] * step
+        opened = aperture + min(most, max(-most, t[s.GOAL_APERTURE * L + i] - aperture))
+        t[s.APERTURE * L + i] = aperture if near else opened
+        for c in range(LOOSE_CUP):
+            t[(s.CUP_VELOCITY_X + c) * L + i] = t[(s.CUP_VELOCITY_X + c) * L + i] if near else 0.0
+        t[s.PENETRATION * L + i] = 0.0
+    for i in range(L):
+        if t[s.NEAR * L + i] > 0.0:
+            _move_cup(t[i::L], step)
+
+
+@kernel
+def _move_cup(w, step):  # type: ignore[no-untyped-def]
+    """Move the fingers of row `w` towards GOAL_APERTURE for `step` seconds and let the hand act on the cup.
+
+    Changes aperture, cup position and velocity, touch, grip force, time held, tipped, penetration.
+    """
+    gx, gy, hx, hy = w[s.HAND_X], w[s.HAND_Y], w[s.AXIS_X], w[s.AXIS_Y]
+    gvx, gvy, turning = w[s.HAND_VELOCITY_X], w[s.HAND_VELOCITY_Y], w[s.TURNING]
+    target_aperture = w[s.GOAL_APERTURE]
+    friction = w[s.SLIP_FRICTION] if w[s.CLOCK] >= w[s.SLIP_ONSET] else w[s.FINGER_FRICTION]
     forward = gvx * hx + gvy * hy
     sideways = -gvx * hy + gvy * hx
-    cup_forward = b[s.CUP_VELOCITY_X] * hx + b[s.CUP_VELOCITY_Y] * hy
-    cup_sideways = -b[s.CUP_VELOCITY_X] * hy + b[s.CUP_VELOCITY_Y] * hx
-    old_x = b[s.CUP_X]
-    old_y = b[s.CUP_Y]
-    gripped = b[s.GRIP_FORCE] > 0.0
+    cup_forward = w[s.CUP_VELOCITY_X] * hx + w[s.CUP_VELOCITY_Y] * hy
+    cup_sideways = -w[s.CUP_VELOCITY_X] * hy + w[s.CUP_VELOCITY_Y] * hx
+    old_x = w[s.CUP_X]
+    old_y = w[s.CUP_Y]
+    gripped = w[s.GRIP_FORCE] > 0.0
     if gripped:
-        u = b[s.GRIP_U]
+        u = w[s.GRIP_U]
         v = 0.0
-        holding = 2.0 * p[s.FINGER_FRICTION] * b[s.GRIP_FORCE] / p[s.CUP_MASS]
-        most = max(0.0, holding - p[s.TABLE_FRICTION] * GRAVITY_M_S2) * step
+        holding = 2.0 * friction * w[s.GRIP_FORCE] / w[s.CUP_MASS]
+        most = max(0.0, holding - w[s.TABLE_FRICTION] * GRAVITY_M_S2) * step
         needed = forward - cup_forward
         if abs(needed) > most:
             kept = cup_forward + math.copysign(most, needed)
@@ -124,19 +172,19 @@ def move_cup(b, p, target_aperture, step):  # type: ignore[no-untyped-def]
         u = (old_x - gx) * hx + (old_y - gy) * hy
         v = -(old_x - gx) * hy + (old_y - gy) * hx
 
-    finger = p[s.FINGER_RADIUS]
-    apart = p[s.CUP_RADIUS] + finger
-    old_aperture = b[s.APERTURE]
-    most = p[s.APERTURE_SPEED] * step
+    finger = w[s.FINGER_RADIUS]
+    apart = w[s.CUP_RADIUS] + finger
+    old_aperture = w[s.APERTURE]
+    most = w[s.APERTURE_SPEED] * step
     aperture = old_aperture + min(most, max(-most, target_aperture - old_aperture))
-    beyond = max(0.0, u - p[s.TIP_OFFSET])
-    between = u > p[s.PALM_OFFSET] and beyond < TIP_HOLD_M and abs(v) < 0.5 * old_aperture + finger
+    beyond = max(0.0, u - w[s.TIP_OFFSET])
+    between = u > w[s.PALM_OFFSET] and beyond < TIP_HOLD_M and abs(v) < 0.5 * old_aperture + finger
     grip = 0.0
     if between:
         narrowest = 2.0 * (math.sqrt(apart * apart - beyond * beyond) - finger)
         if aperture <= narrowest:
             aperture = narrowest
-            grip = p[s.GRIP_STIFFNESS] * max(0.0, narrowest - target_aperture)
+            grip = w[s.GRIP_STIFFNESS] * max(0.0, narrowest - target_aperture)
     half = 0.5 * aperture + finger
     opening = 0.5 * (aperture - old_aperture) / step
 
@@ -145,11 +193,11 @@ def move_cup(b, p, target_aperture, step):  # type: ignore[no-untyped-def]
     for _ in range(24):
         settled = True
         for k in range(CAPSULES):
-            gap, cu, cv, nu, nv = clearance(p, half, k, u, v)
+            gap, cu, cv, nu, nv = clearance(w, half, k, u, v)
             if gap < -1e-7:
                 settled = False
                 touched = True
-                known = b[s.TOUCH_LEFT + min(k, 2)] > 0.0
+                known = w[s.TOUCH_LEFT + min(k, 2)] > 0.0
                 if not known and not gripped:
                     hand_u = forward - turning * cv
                     hand_v = sideways + turning * cu
@@ -158,7 +206,7 @@ def move_cup(b, p, target_aperture, step):  # type: ignore[no-untyped-def]
                     elif k == 1:
                         hand_v -= opening
                     strike = (hand_u - cup_forward) * nu + (hand_v - cup_sideways) * nv
-                    tipped = tipped or strike > p[s.TIP_SPEED]
+                    tipped = tipped or strike > w[s.TIP_SPEED]
                 u -= gap * nu
                 v -= gap * nv
         if settled:
@@ -167,25 +215,25 @@ def move_cup(b, p, target_aperture, step):  # type: ignore[no-untyped-def]
     worst = 0.0
     palm = 0.0
     for k in range(CAPSULES):
-        gap, _, _, _, _ = clearance(p, half, k, u, v)
+        gap, _, _, _, _ = clearance(w, half, k, u, v)
         worst = min(worst, gap)
         touch = 1.0 if gap < TOUCH_TOLERANCE_M else 0.0
         if k < 2:
-            b[s.TOUCH_LEFT + k] = touch
+            w[s.TOUCH_LEFT + k] = touch
         else:
             palm = max(palm, touch)
-    b[s.TOUCH_PALM] = palm
-    if b[s.TOUCH_LEFT] == 0.0 or b[s.TOUCH_RIGHT] == 0.0:
+    w[s.TOUCH_PALM] = palm
+    if w[s.TOUCH_LEFT] == 0.0 or w[s.TOUCH_RIGHT] == 0.0:
         grip = 0.0
     if touched or gripped:
-        b[s.CUP_X] = gx + u * hx - v * hy
-        b[s.CUP_Y] = gy + u * hy + v * hx
-    b[s.CUP_VELOCITY_X] = (b[s.CUP_X] - old_x) / step
-    b[s.CUP_VELOCITY_Y] = (b[s.CUP_Y] - old_y) / step
-    b[s.APERTURE] = aperture
-    b[s.GRIP_FORCE] = grip
-    b[s.GRIP_U] = u
-    b[s.HELD_S] = b[s.HELD_S] + step if grip >= LEAST_GRIP_N else 0.0
-    b[s.PENETRATION] = -worst
+        w[s.CUP_X] = gx + u * hx - v * hy
+        w[s.CUP_Y] = gy + u * hy + v * hx
+    w[s.CUP_VELOCITY_X] = (w[s.CUP_X] - old_x) / step
+    w[s.CUP_VELOCITY_Y] = (w[s.CUP_Y] - old_y) / step
+    w[s.APERTURE] = aperture
+    w[s.GRIP_FORCE] = grip
+    w[s.GRIP_U] = u
+    w[s.HELD_S] = w[s.HELD_S] + step if grip >= LEAST_GRIP_N else 0.0
+    w[s.PENETRATION] = -worst
     if tipped:
-        b[s.TIPPED] = 1.0
+        w[s.TIPPED] = 1.0

@@ -1,4 +1,4 @@
-"""A trial's noise, from its own key: each draw is a function of key, control step and channel, compiled.
+"""A trial's random numbers, from its own key: each is a function of key and counter, compiled.
 
 A counter-based generator keeps no state, so a trial can be saved, replayed without its perturbation or run in a batch,
 and its noise is the same bits each time. The bits are SplitMix64's (Steele, Lea and Flood 2014, OOPSLA) and pairs of
@@ -10,33 +10,85 @@ from __future__ import annotations
 import math
 
 import numpy as np
-from numba import njit
 
 from reach.sim import state as s
+from reach.sim.compiled import inlined, kernel
+from reach.sim.elementary import bits_of, double_of, logarithm, sine_and_cosine
 
+L = s.LANES
 GOLDEN_GAMMA = np.uint64(0x9E3779B97F4A7C15)
 MIX_1 = np.uint64(0xBF58476D1CE4E5B9)
 MIX_2 = np.uint64(0x94D049BB133111EB)
 TO_UNIT = 2.0**-53
+INNER_STEP_BITS = np.uint64(s.INNER_STEPS.bit_length() - 1)
+# Where the counters of a trial's own choices begin: its cup, and the drawn values of its body and senses.
+CUP_COUNTER = np.uint64(1 << 40)
+BODY_COUNTER = np.uint64(1 << 41)
 
 
-@njit(cache=True, inline="always")
-def uniform(key, counter):  # type: ignore[no-untyped-def]
-    """A uniform variate in (0, 1) for a key and a counter, both uint64."""
+@inlined
+def mixed(key, counter):  # type: ignore[no-untyped-def]
+    """The 64 random bits of a key and a counter, all uint64."""
     z = key + (counter + np.uint64(1)) * GOLDEN_GAMMA
     z = (z ^ (z >> np.uint64(30))) * MIX_1
     z = (z ^ (z >> np.uint64(27))) * MIX_2
-    z = z ^ (z >> np.uint64(31))
-    return (float(z >> np.uint64(11)) + 0.5) * TO_UNIT
+    return z ^ (z >> np.uint64(31))
 
 
-@njit(cache=True)
-def draw(key, control_step, out):  # type: ignore[no-untyped-def]
-    """Write the standard normal draws of one control step to `out` (NOISE_SIZE,)."""
-    first = np.uint64(control_step) * np.uint64(s.NOISE_SIZE)
+@inlined
+def uniform(key, counter):  # type: ignore[no-untyped-def]
+    """A uniform variate in (0, 1) for a key and a counter, both uint64."""
+    return (float(np.int64(mixed(key, counter) >> np.uint64(11))) + 0.5) * TO_UNIT
+
+
+@inlined
+def _normal_pair(key, counter):  # type: ignore[no-untyped-def]
+    radius = math.sqrt(-2.0 * logarithm(uniform(key, counter)))
+    sine, cosine = sine_and_cosine(2.0 * math.pi * uniform(key, counter + np.uint64(1)))
+    return radius * cosine, radius * sine
+
+
+@kernel
+def draw(t):  # type: ignore[no-untyped-def]
+    """Write the standard normal draws of the control step that begins now to tile `t`."""
     for pair in range(s.NOISE_SIZE // 2):
-        k = 2 * pair
-        radius = math.sqrt(-2.0 * math.log(uniform(key, first + np.uint64(k))))
-        angle = 2.0 * math.pi * uniform(key, first + np.uint64(k + 1))
-        out[k] = radius * math.cos(angle)
-        out[k + 1] = radius * math.sin(angle)
+        column = (s.NOISE + 2 * pair) * L
+        for i in range(L):
+            # The first observation has taken the first draws.
+            control_step = (np.uint64(t[s.CLOCK * L + i]) >> INNER_STEP_BITS) + np.uint64(1)
+            counter = control_step * np.uint64(s.NOISE_SIZE) + np.uint64(2 * pair)
+            t[column + i], t[column + L + i] = _normal_pair(key_of(t[s.KEY * L + i]), counter)
+
+
+@kernel
+def draw_first(w):  # type: ignore[no-untyped-def]
+    """Write the standard normal draws of a trial's first observation to row `w`."""
+    for pair in range(s.NOISE_SIZE // 2):
+        w[s.NOISE + 2 * pair], w[s.NOISE + 2 * pair + 1] = _normal_pair(key_of(w[s.KEY]), np.uint64(2 * pair))
+
+
+@inlined
+def key_of(kept):  # type: ignore[no-untyped-def]
+    """The key (uint64) kept in the bits of a double."""
+    return np.uint64(bits_of(kept))
+
+
+@inlined
+def kept_key(key):  # type: ignore[no-untyped-def]
+    """A key (uint64) as a double with its bits."""
+    return double_of(np.int64(key))
+
+
+@kernel
+def uniforms(key, first, count):  # type: ignore[no-untyped-def]
+    """`count` uniform variates (count,) in (0, 1) of a trial, from counter `first` on."""
+    result = np.empty(count)
+    for k in range(count):
+        result[k] = uniform(key, first + np.uint64(k))
+    return result
+
+
+@kernel
+def trial_key(stream, episode):  # type: ignore[no-untyped-def]
+    """The key of one trial of an environment's stream, all uint64."""
+    return mixed(stream, episode)

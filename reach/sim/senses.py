@@ -1,85 +1,180 @@
 """What the eye sees and the body feels: the visual map, the ring of past sensations, exact delays and noise, compiled.
 
-Sensations are stored at every inner step as they arise; a delay of d seconds reads the row of exactly d seconds ago.
-The visual map acts when light reaches the eye, so its effect shows one visual delay after its onset.
+The ring has one row a control step. A delay of d seconds asks for the state of d seconds before an observation, which
+lies at the same inner step of every control step: the row keeps the state of just that inner step, for the eye and for
+the body. Before a trial the world rested as it begins. The visual map acts when light reaches the eye, so its effect
+shows one visual delay after its onset.
 """
 
 from __future__ import annotations
 
-from numba import njit
+import math
 
 from reach.sim import state as s
+from reach.sim.compiled import inlined, kernel
+
+L = s.LANES
+# Vision of the end alone: the hand shows once it rests this far from the start.
+END_REST_S = 0.05
+END_DISTANCE_M = 0.03
 
 
-@njit(cache=True, inline="always")
-def mapped_hand(d, clock, x, y):  # type: ignore[no-untyped-def]
-    """Where a hand at (x, y) m is seen at inner step `clock` under disturbance row `d`."""
-    if clock < d[s.MAP_ONSET]:
-        return x, y
-    rx = x - d[s.ORIGIN_X]
-    ry = y - d[s.ORIGIN_Y]
-    return (
-        d[s.ORIGIN_X] + d[s.MAP_11] * rx + d[s.MAP_12] * ry + d[s.MAP_X],
-        d[s.ORIGIN_Y] + d[s.MAP_21] * rx + d[s.MAP_22] * ry + d[s.MAP_Y],
-    )
+@inlined
+def _look(t, i):  # type: ignore[no-untyped-def]
+    """Write what the eye of lane `i` is shown at this moment."""
+    clock = t[s.CLOCK * L + i]
+    hand_x = t[s.HAND_X * L + i]
+    hand_y = t[s.HAND_Y * L + i]
+    rx = hand_x - t[s.START_X * L + i]
+    ry = hand_y - t[s.START_Y * L + i]
+    distance = math.sqrt(rx * rx + ry * ry)
+    cosine = t[s.CLAMP_COSINE * L + i] * t[s.TARGET_X * L + i] - t[s.CLAMP_SINE * L + i] * t[s.TARGET_Y * L + i]
+    sine = t[s.CLAMP_SINE * L + i] * t[s.TARGET_X * L + i] + t[s.CLAMP_COSINE * L + i] * t[s.TARGET_Y * L + i]
+    clamped = clock >= t[s.CLAMP_ONSET * L + i]
+    px = distance * cosine if clamped else rx
+    py = distance * sine if clamped else ry
+    x = t[s.START_X * L + i] + px if clamped else hand_x
+    y = t[s.START_Y * L + i] + py if clamped else hand_y
+    mapped = clock >= t[s.MAP_ONSET * L + i]
+    map_x = t[s.START_X * L + i] + t[s.MAP_11 * L + i] * px + t[s.MAP_12 * L + i] * py + t[s.MAP_X * L + i]
+    map_y = t[s.START_Y * L + i] + t[s.MAP_21 * L + i] * px + t[s.MAP_22 * L + i] * py + t[s.MAP_Y * L + i]
+    t[s.EYE_HAND_X * L + i] = map_x if mapped else x
+    t[s.EYE_HAND_Y * L + i] = map_y if mapped else y
+    hidden = t[s.HIDDEN_FROM * L + i] <= clock < t[s.HIDDEN_UNTIL * L + i]
+    ended = t[s.STILL_S * L + i] >= END_REST_S and distance >= END_DISTANCE_M
+    unseen = hidden or (t[s.END_ONLY * L + i] > 0.0 and not ended)
+    t[s.EYE_VISIBLE * L + i] = 0.0 if unseen else 1.0
+    present = t[s.CUP_PRESENT * L + i]
+    cup_x = t[s.CUP_X * L + i] + (t[s.CUP_SHIFT_X * L + i] if mapped else 0.0)
+    cup_y = t[s.CUP_Y * L + i] + (t[s.CUP_SHIFT_Y * L + i] if mapped else 0.0)
+    t[s.EYE_CUP_X * L + i] = cup_x if present > 0.0 else 0.0
+    t[s.EYE_CUP_Y * L + i] = cup_y if present > 0.0 else 0.0
 
 
-@njit(cache=True, inline="always")
-def mapped_cup(d, clock, x, y):  # type: ignore[no-untyped-def]
-    """Where a cup at (x, y) m is seen at inner step `clock` under disturbance row `d`."""
-    if clock < d[s.MAP_ONSET]:
-        return x, y
-    return x + d[s.CUP_SHIFT_X], y + d[s.CUP_SHIFT_Y]
+@inlined
+def _note_sight(t, row, i):  # type: ignore[no-untyped-def]
+    for c in range(s.SEEN_SIZE):
+        row[c * L + i] = t[(s.EYE_HAND_X + c) * L + i]
 
 
-@njit(cache=True)
-def sense(b, d, history, clock):  # type: ignore[no-untyped-def]
-    """Store what is seen and felt of body row `b` at inner step `clock` in its row of `history`."""
-    b[s.EYE_HAND_X], b[s.EYE_HAND_Y] = mapped_hand(d, clock, b[s.HAND_X], b[s.HAND_Y])
-    b[s.EYE_CUP_X], b[s.EYE_CUP_Y] = mapped_cup(d, clock, b[s.CUP_X], b[s.CUP_Y])
-    b[s.EYE_VISIBLE] = 0.0 if d[s.HIDDEN_FROM] <= clock < d[s.HIDDEN_UNTIL] else 1.0
-    row = history[int(clock) % s.HISTORY_ROWS]
-    row[s.SEEN_HAND_X] = b[s.EYE_HAND_X]
-    row[s.SEEN_HAND_Y] = b[s.EYE_HAND_Y]
-    row[s.SEEN_VISIBLE] = b[s.EYE_VISIBLE]
-    row[s.SEEN_CUP_X] = b[s.EYE_CUP_X]
-    row[s.SEEN_CUP_Y] = b[s.EYE_CUP_Y]
-    for k in range(3):
-        row[s.FELT_ANGLE_1 + k] = b[s.ANGLE_1 + k]
-        row[s.FELT_VELOCITY_1 + k] = b[s.VELOCITY_1 + k]
-        row[s.FELT_LEFT + k] = b[s.TOUCH_LEFT + k]
-    row[s.FELT_APERTURE] = b[s.APERTURE]
+@inlined
+def _note_feeling(t, row, i):  # type: ignore[no-untyped-def]
+    for c in range(3):
+        row[(s.SEEN_SIZE + c) * L + i] = t[(s.ANGLE_1 + c) * L + i]
+        row[(s.SEEN_SIZE + 3 + c) * L + i] = t[(s.VELOCITY_1 + c) * L + i]
+        row[(s.SEEN_SIZE + 7 + c) * L + i] = t[(s.TOUCH_LEFT + c) * L + i]
+    row[(s.SEEN_SIZE + 6) * L + i] = t[s.APERTURE * L + i]
 
 
-@njit(cache=True, inline="always")
+@inlined
+def _is_asked(delay_rows, inner):  # type: ignore[no-untyped-def]
+    """Whether a delay asks for the state after inner step `inner` (1..INNER_STEPS) of each control step."""
+    return s.INNER_STEPS - (int(delay_rows) & (s.INNER_STEPS - 1)) == inner
+
+
+@kernel
+def look(t):  # type: ignore[no-untyped-def]
+    """Write what every eye of the tile is shown at this moment."""
+    for i in range(L):
+        _look(t, i)
+
+
+@kernel
+def notice(t, history, tick, inner):  # type: ignore[no-untyped-def]
+    """Keep in the ring, at `tick`, what a delay will ask for of the state after inner step `inner`.
+
+    The eye must have looked at the end of a control step; in between this looks by itself.
+    """
+    row = history[tick % s.HISTORY_ROWS]
+    seen = 0
+    felt = 0
+    for i in range(L):
+        seen += _is_asked(t[s.VISION_ROWS * L + i], inner)
+        felt += _is_asked(t[s.TOUCH_ROWS * L + i], inner)
+    if seen > 0 and inner < s.INNER_STEPS:
+        look(t)
+    if seen == L:
+        for c in range(s.SEEN_SIZE):
+            for i in range(L):
+                row[c * L + i] = t[(s.EYE_HAND_X + c) * L + i]
+    elif seen > 0:
+        for i in range(L):
+            if _is_asked(t[s.VISION_ROWS * L + i], inner):
+                _note_sight(t, row, i)
+    if felt > 0:
+        for i in range(L):
+            if _is_asked(t[s.TOUCH_ROWS * L + i], inner):
+                _note_feeling(t, row, i)
+
+
+@kernel
+def notice_start(t, history, tick, i):  # type: ignore[no-untyped-def]
+    """Keep in the ring what lane `i` sees and feels as its trial begins."""
+    row = history[tick % s.HISTORY_ROWS]
+    _look(t, i)
+    _note_sight(t, row, i)
+    _note_feeling(t, row, i)
+
+
+@inlined
+def _recall(t, history, tick, i):  # type: ignore[no-untyped-def]
+    """Write to lane `i`'s LATE columns what of the past reaches its senses now."""
+    age = int(t[s.CLOCK * L + i]) // s.INNER_STEPS
+    seen = history[(tick - min(age, int(t[s.VISION_ROWS * L + i]) // s.INNER_STEPS)) % s.HISTORY_ROWS]
+    felt = history[(tick - min(age, int(t[s.TOUCH_ROWS * L + i]) // s.INNER_STEPS)) % s.HISTORY_ROWS]
+    for c in range(s.SEEN_SIZE):
+        t[(s.LATE + c) * L + i] = seen[c * L + i]
+    for c in range(s.SEEN_SIZE, s.HISTORY_SIZE):
+        t[(s.LATE + c) * L + i] = felt[c * L + i]
+
+
+@inlined
 def _within(value, bound):  # type: ignore[no-untyped-def]
     return min(bound, max(-bound, value))
 
 
-@njit(cache=True)
-def observe(b, p, history, noise, action, out):  # type: ignore[no-untyped-def]
-    """Write one observation (columns of `state.OBSERVATION`) to `out`, with its delays and this step's noise row.
+@inlined
+def _observe(t, i, out):  # type: ignore[no-untyped-def]
+    """Write lane `i`'s observation (OBSERVATION_SIZE,) from LATE columns and this step's noise.
 
     A receptor saturates at the ends of its range, so that an observation never leaves the observation space.
     """
-    clock = int(b[s.CLOCK])
-    seen = history[(clock - int(p[s.VISION_ROWS])) % s.HISTORY_ROWS]
-    felt = history[(clock - int(p[s.TOUCH_ROWS])) % s.HISTORY_ROWS]
-    if seen[s.SEEN_VISIBLE] > 0.0:
-        out[0] = _within(seen[s.SEEN_HAND_X] + p[s.HAND_NOISE_M] * noise[s.NOISE_HAND_X], 1.5)
-        out[1] = _within(seen[s.SEEN_HAND_Y] + p[s.HAND_NOISE_M] * noise[s.NOISE_HAND_Y], 1.5)
-        out[2] = 1.0
-    else:
-        out[0] = 0.0
-        out[1] = 0.0
-        out[2] = 0.0
-    out[3] = _within(seen[s.SEEN_CUP_X] + p[s.CUP_NOISE_M] * noise[s.NOISE_CUP_X], 1.5)
-    out[4] = _within(seen[s.SEEN_CUP_Y] + p[s.CUP_NOISE_M] * noise[s.NOISE_CUP_Y], 1.5)
+    visible = t[s.LATE_VISIBLE * L + i]
+    hand_noise = t[s.HAND_NOISE_M * L + i]
+    cup_noise = t[s.CUP_NOISE_M * L + i]
+    hand_x = _within(t[s.LATE_HAND_X * L + i] + hand_noise * t[s.NOISE_HAND_X * L + i], 1.5)
+    hand_y = _within(t[s.LATE_HAND_Y * L + i] + hand_noise * t[s.NOISE_HAND_Y * L + i], 1.5)
+    out[0] = hand_x if visible > 0.0 else 0.0
+    out[1] = hand_y if visible > 0.0 else 0.0
+    out[2] = visible
+    cup_x = t[s.LATE_CUP_X * L + i]
+    cup_y = t[s.LATE_CUP_Y * L + i]
+    gone = cup_x == 0.0 and cup_y == 0.0
+    out[3] = 0.0 if gone else _within(cup_x + cup_noise * t[s.NOISE_CUP_X * L + i], 1.5)
+    out[4] = 0.0 if gone else _within(cup_y + cup_noise * t[s.NOISE_CUP_Y * L + i], 1.5)
     for k in range(3):
-        out[5 + k] = _within(felt[s.FELT_ANGLE_1 + k] + p[s.ANGLE_NOISE] * noise[s.NOISE_ANGLE_1 + k], 3.14)
-        out[8 + k] = _within(felt[s.FELT_VELOCITY_1 + k] + p[s.VELOCITY_NOISE] * noise[s.NOISE_VELOCITY_1 + k], 60.0)
-        out[12 + k] = felt[s.FELT_LEFT + k]
-    aperture = felt[s.FELT_APERTURE] + p[s.APERTURE_NOISE] * noise[s.NOISE_APERTURE]
+        angle_noise = t[s.ANGLE_NOISE * L + i] * t[(s.NOISE_ANGLE_1 + k) * L + i]
+        velocity_noise = t[s.VELOCITY_NOISE * L + i] * t[(s.NOISE_VELOCITY_1 + k) * L + i]
+        out[5 + k] = _within(t[(s.LATE_ANGLE_1 + k) * L + i] + angle_noise, 3.14)
+        out[8 + k] = _within(t[(s.LATE_VELOCITY_1 + k) * L + i] + velocity_noise, 60.0)
+        out[12 + k] = t[(s.LATE_LEFT + k) * L + i]
+    aperture = t[s.LATE_APERTURE * L + i] + t[s.APERTURE_NOISE * L + i] * t[s.NOISE_APERTURE * L + i]
     out[11] = min(0.13, max(-0.02, aperture))
     for k in range(4):
-        out[15 + k] = action[k]
+        out[15 + k] = t[(s.ACTION_1 + k) * L + i]
+
+
+@kernel
+def observe(t, history, tick, out):  # type: ignore[no-untyped-def]
+    """Write the observations of a tile to `out` (LANES, OBSERVATION_SIZE), with delays and this step's noise."""
+    for i in range(L):
+        _recall(t, history, tick, i)
+    for i in range(L):
+        _observe(t, i, out[i])
+
+
+@kernel
+def observe_start(t, history, tick, i, out):  # type: ignore[no-untyped-def]
+    """Write the first observation of lane `i`'s trial to `out` (OBSERVATION_SIZE,)."""
+    _recall(t, history, tick, i)
+    _observe(t, i, out)

@@ -3,21 +3,22 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
 
 from reach.sim import state as s
 from reach.sim.actuators import COMMAND_TIME_CONSTANT_S
-from reach.sim.arm import PALM_PER_HAND, Arm, Array
+from reach.sim.arm import ARMS, PALM_PER_HAND, Arm, Array
 from reach.sim.dynamics import inertia_constants
-from reach.sim.grasp import smallest_clearance
-from reach.sim.step import place_hand
+from reach.sim.muscles import action_for_torque
+from reach.sim.ranges import Physical, number_of, require_physical
 
 
 @dataclass(frozen=True)
 class Cup:
-    """The cup, the table under it and the fingers' hold on it.
+    """The cup, the table under it and the fingers' hold on it; each a number, a range or an array (see `ranges`).
 
     Attributes:
         radius_m: 0.015..0.05 m.
@@ -29,12 +30,12 @@ class Cup:
         grip_n_per_m: force of the fingers for each metre that the commanded aperture is narrower than the cup.
     """
 
-    radius_m: float = 0.035
-    mass_kg: float = 0.25
-    tip_speed_m_s: float = 0.65
-    finger_friction: float = 0.6
-    table_friction: float = 0.3
-    grip_n_per_m: float = 100.0
+    radius_m: Physical = 0.035
+    mass_kg: Physical = 0.25
+    tip_speed_m_s: Physical = 0.65
+    finger_friction: Physical = 0.6
+    table_friction: Physical = 0.3
+    grip_n_per_m: Physical = 100.0
 
     def __post_init__(self) -> None:
         allowed = {
@@ -46,14 +47,12 @@ class Cup:
             "grip_n_per_m": (1.0, 10_000.0),
         }
         for name, (low, high) in allowed.items():
-            value = getattr(self, name)
-            if not low <= value <= high:
-                raise ValueError(f"Cup {name} is {value}; {low} to {high} is allowed")
+            require_physical("Cup", name, getattr(self, name), low, high)
 
 
 @dataclass(frozen=True)
 class Senses:
-    """Delays and noise of what is sensed, and of the torque.
+    """Delays and noise of what is sensed, and of the torque; each a number, a range or an array (see `ranges`).
 
     Attributes:
         vision_delay_s: 0..0.63 s in steps of 5 ms (people: 0.09-0.12 s; Cross et al. 2019).
@@ -63,34 +62,25 @@ class Senses:
         torque_noise: SD of the active torque as a share of it (signal-dependent; Harris and Wolpert 1998).
     """
 
-    vision_delay_s: float = 0.10
-    proprioception_delay_s: float = 0.05
-    hand_noise_m: float = 0.003
-    cup_noise_m: float = 0.003
-    angle_noise_rad: float = 0.01
-    velocity_noise_rad_s: float = 0.05
-    aperture_noise_m: float = 0.001
-    torque_noise: float = 0.10
+    vision_delay_s: Physical = 0.10
+    proprioception_delay_s: Physical = 0.05
+    hand_noise_m: Physical = 0.003
+    cup_noise_m: Physical = 0.003
+    angle_noise_rad: Physical = 0.01
+    velocity_noise_rad_s: Physical = 0.05
+    aperture_noise_m: Physical = 0.001
+    torque_noise: Physical = 0.10
 
     def __post_init__(self) -> None:
         for name in ("vision_delay_s", "proprioception_delay_s"):
             value = getattr(self, name)
-            rows = value / s.INNER_STEP_S if math.isfinite(value) else math.nan
-            if not (0.0 <= value <= s.LONGEST_DELAY_S) or abs(rows - round(rows)) > 1e-6:
-                raise ValueError(
-                    f"{name} is {value}; 0 to {s.LONGEST_DELAY_S} s in steps of {s.INNER_STEP_S} s is allowed"
-                )
-        for name in (
-            "hand_noise_m",
-            "cup_noise_m",
-            "angle_noise_rad",
-            "velocity_noise_rad_s",
-            "aperture_noise_m",
-        ):
-            if not 0.0 <= getattr(self, name) <= 1.0:
-                raise ValueError(f"{name} is {getattr(self, name)}; 0 to 1 is allowed")
-        if not 0.0 <= self.torque_noise <= 0.25:
-            raise ValueError(f"torque_noise is {self.torque_noise}; 0 to 0.25 is allowed")
+            require_physical("Senses", name, value, 0.0, s.LONGEST_DELAY_S)
+            rows = np.asarray(value) / s.INNER_STEP_S
+            if np.any(np.abs(rows - np.round(rows)) > 1e-6):
+                raise ValueError(f"Senses {name} is {value!r}; steps of {s.INNER_STEP_S} s are allowed")
+        for name in ("hand_noise_m", "cup_noise_m", "angle_noise_rad", "velocity_noise_rad_s", "aperture_noise_m"):
+            require_physical("Senses", name, getattr(self, name), 0.0, 1.0)
+        require_physical("Senses", "torque_noise", self.torque_noise, 0.0, 0.25)
 
     @classmethod
     def noiseless(cls) -> Senses:
@@ -111,42 +101,108 @@ APERTURE_SPEED_M_S = 0.40
 FINGER_RADIUS_M = 0.008
 PALM_RADIUS_M = 0.010
 HAND_RADIUS_M = 0.025
+# What a command of 1 asks for in `torque` control: some three times what a reach of 0.2 m in 0.5 s needs in a curl
+# field of 13 N s/m, and well below an adult's greatest voluntary torques.
+LARGEST_TORQUE_N_M = (12.0, 10.0, 1.0)
 
 
-def settings_row(arm: Arm, cup: Cup, senses: Senses) -> Array:
-    """The (SETTING_SIZE,) row that kernels read."""
-    p = np.zeros(s.SETTING_SIZE)
-    p[s.LENGTH_1], p[s.LENGTH_2], p[s.HAND_LENGTH] = arm.length
+@dataclass(frozen=True)
+class Person:
+    """Whose arm it is; each but the arm a number, a range or an array (see `ranges`).
+
+    Attributes:
+        arm: a name in `sim.arm.ARMS`, or an `Arm`.
+        height_m, mass_kg: of the person, for the arm "winter": 0.5..2.5 m, 5..300 kg.
+        strength: factor on the largest torques and muscle forces, 0.2..5.
+    """
+
+    arm: str | Arm = "winter"
+    height_m: Physical = 1.75
+    mass_kg: Physical = 70.0
+    strength: Physical = 1.0
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.arm, Arm) and self.arm not in ARMS:
+            raise ValueError(f"arm is {self.arm!r}; one of {sorted(ARMS)} or an Arm is allowed")
+        require_physical("Person", "height_m", self.height_m, 0.5, 2.5)
+        require_physical("Person", "mass_kg", self.mass_kg, 5.0, 300.0)
+        require_physical("Person", "strength", self.strength, 0.2, 5.0)
+        if self.arm != "winter" and (is_given(self.height_m, 1.75) or is_given(self.mass_kg, 70.0)):
+            raise ValueError(
+                f"height_m is {self.height_m!r} and mass_kg {self.mass_kg!r}; with the arm {self.arm!r}, whose lengths "
+                "and masses are fixed, only their defaults are allowed"
+            )
+
+    def numbers(self, index: int, uniform: Callable[[], float]) -> tuple[Arm, float]:
+        """The arm and its strength in environment `index` for one trial; `uniform` as for `ranges.numbers_of`."""
+        height, mass, strength = (
+            number_of(getattr(self, name), index, uniform(), name) for name in ("height_m", "mass_kg", "strength")
+        )
+        if isinstance(self.arm, Arm):
+            return self.arm, strength
+        return (Arm.winter(height, mass) if self.arm == "winter" else ARMS[self.arm]()), strength
+
+
+def is_given(value: Physical, default: float) -> bool:
+    """Whether a physical argument is other than its default."""
+    return not (isinstance(value, int | float) and value == default)
+
+
+def write_settings(
+    row: Array, arm: Arm, strength: float, cup: Mapping[str, float], senses: Mapping[str, float], control: int
+) -> None:
+    """Write the settings columns of a world's row.
+
+    Args:
+        row: (COLUMNS,) of `state.World.row`.
+        arm, strength: of the body.
+        cup, senses: the fields of `Cup` and `Senses`, as numbers.
+        control: POSTURE, TORQUE or MUSCLE, for the command at rest.
+
+    Raises:
+        ValueError: the arm cannot hold its hand at the start.
+    """
+    p = row
+    p[s.SETTING : s.DISTURBANCE] = 0.0
+    p[s.LENGTH_1], p[s.LENGTH_2], hand_length = arm.length
     p[s.GRASP] = arm.grasp_m
     p[s.INERTIA_11 : s.INERTIA_23 + 1] = inertia_constants(arm)
+    p[s.WRIST_FREE] = 0.0 if arm.wrist_locked else 1.0
     p[s.LOWER_1 : s.LOWER_3 + 1] = arm.lower
     p[s.UPPER_1 : s.UPPER_3 + 1] = arm.upper
-    for first, matrix in ((s.STIFFNESS_11, arm.stiffness), (s.VISCOSITY_11, arm.viscosity)):
+    # The posture springs' viscosity holds that of the joints.
+    viscosity = arm.viscosity if control == s.POSTURE else arm.joint_viscosity
+    for first, matrix in ((s.STIFFNESS_11, arm.stiffness), (s.VISCOSITY_11, viscosity)):
         p[first : first + 4] = matrix[0][0], matrix[0][1], matrix[1][1], matrix[2][2]
+    p[s.LARGEST_TORQUE_1 : s.LARGEST_TORQUE_3 + 1] = strength * np.array(LARGEST_TORQUE_N_M)
+    p[s.STRENGTH] = strength
     p[s.COMMAND_RATE] = 1.0 - math.exp(-s.INNER_STEP_S / COMMAND_TIME_CONSTANT_S)
     p[s.APERTURE_SPEED] = APERTURE_SPEED_M_S
     p[s.LARGEST_APERTURE] = LARGEST_APERTURE_M
-    p[s.PALM_OFFSET] = PALM_PER_HAND * arm.length[2] - arm.grasp_m
-    p[s.TIP_OFFSET] = arm.length[2] - arm.grasp_m
+    p[s.PALM_OFFSET] = PALM_PER_HAND * hand_length - arm.grasp_m
+    p[s.TIP_OFFSET] = hand_length - arm.grasp_m
     p[s.WRIST_OFFSET] = -arm.grasp_m
     p[s.FINGER_RADIUS] = FINGER_RADIUS_M
     p[s.PALM_RADIUS] = PALM_RADIUS_M
     p[s.HAND_RADIUS] = HAND_RADIUS_M
-    p[s.CUP_RADIUS] = cup.radius_m
-    p[s.CUP_MASS] = cup.mass_kg
-    p[s.TIP_SPEED] = cup.tip_speed_m_s
-    p[s.FINGER_FRICTION] = cup.finger_friction
-    p[s.TABLE_FRICTION] = cup.table_friction
-    p[s.GRIP_STIFFNESS] = cup.grip_n_per_m
-    p[s.VISION_ROWS] = round(senses.vision_delay_s / s.INNER_STEP_S)
-    p[s.TOUCH_ROWS] = round(senses.proprioception_delay_s / s.INNER_STEP_S)
-    p[s.HAND_NOISE_M] = senses.hand_noise_m
-    p[s.CUP_NOISE_M] = senses.cup_noise_m
-    p[s.ANGLE_NOISE] = senses.angle_noise_rad
-    p[s.VELOCITY_NOISE] = senses.velocity_noise_rad_s
-    p[s.APERTURE_NOISE] = senses.aperture_noise_m
-    p[s.TORQUE_NOISE] = senses.torque_noise
-    return p
+    p[s.CUP_RADIUS] = cup["radius_m"]
+    p[s.CUP_MASS] = cup["mass_kg"]
+    p[s.TIP_SPEED] = cup["tip_speed_m_s"]
+    p[s.FINGER_FRICTION] = cup["finger_friction"]
+    p[s.TABLE_FRICTION] = cup["table_friction"]
+    p[s.GRIP_STIFFNESS] = cup["grip_n_per_m"]
+    p[s.VISION_ROWS] = np.round(senses["vision_delay_s"] / s.INNER_STEP_S)
+    p[s.TOUCH_ROWS] = np.round(senses["proprioception_delay_s"] / s.INNER_STEP_S)
+    p[s.HAND_NOISE_M] = senses["hand_noise_m"]
+    p[s.CUP_NOISE_M] = senses["cup_noise_m"]
+    p[s.ANGLE_NOISE] = senses["angle_noise_rad"]
+    p[s.VELOCITY_NOISE] = senses["velocity_noise_rad_s"]
+    p[s.APERTURE_NOISE] = senses["aperture_noise_m"]
+    p[s.TORQUE_NOISE] = senses["torque_noise"]
+    posture = start_posture(arm)
+    p[s.START_X : s.START_Y + 1] = arm.hand(posture)
+    p[s.START_ANGLE_1 : s.START_ANGLE_3 + 1] = posture
+    p[s.REST_1 : s.REST_4 + 1] = rest_command(arm, posture, strength, control)
 
 
 def start_posture(arm: Arm) -> Array:
@@ -161,25 +217,14 @@ def start_posture(arm: Arm) -> Array:
     return posture
 
 
-def command_for(arm: Arm, posture: Array, aperture_m: float) -> Array:
-    """The action (4,) in [-1, 1] that commands `posture` (3,) rad and `aperture_m`."""
-    lower, upper = np.asarray(arm.lower), np.asarray(arm.upper)
-    joints = 2.0 * (posture - lower) / (upper - lower) - 1.0
-    command: Array = np.clip(np.append(joints, 2.0 * aperture_m / LARGEST_APERTURE_M - 1.0), -1.0, 1.0)
+def rest_command(arm: Arm, posture: Array, strength: float, control: int) -> Array:
+    """The action (4,) in [-1, 1] that holds `posture` (3,) rad and the fingers as a trial begins."""
+    if control == s.POSTURE:
+        lower, upper = np.asarray(arm.lower), np.asarray(arm.upper)
+        joints = 2.0 * (posture - lower) / (upper - lower) - 1.0
+    elif control == s.TORQUE:
+        joints = np.zeros(3)
+    else:
+        joints = action_for_torque(np.zeros(3), posture, np.zeros(3), strength)
+    command: Array = np.clip(np.append(joints, 2.0 * s.START_APERTURE_M / LARGEST_APERTURE_M - 1.0), -1.0, 1.0)
     return command
-
-
-def place(body: Array, setting: Array, posture: Array, cup: Array) -> None:
-    """Set one row of `body` to the start of a trial: the arm at rest in `posture`, the cup at `cup` (2,) m.
-
-    Raises:
-        ValueError: the cup stands on the hand.
-    """
-    body[:] = 0.0
-    body[s.ANGLE_1 : s.ANGLE_3 + 1] = posture
-    body[s.COMMAND_1 : s.COMMAND_3 + 1] = posture
-    body[s.APERTURE] = s.START_APERTURE_M
-    body[s.CUP_X : s.CUP_Y + 1] = cup
-    place_hand(body, setting)
-    if smallest_clearance(body, setting, cup[0], cup[1]) < 0.0:
-        raise ValueError(f"cup is at {cup.tolist()} m, on the hand; a free place on the table is allowed")

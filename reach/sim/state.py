@@ -1,7 +1,9 @@
-"""The layout of the simulation's arrays: what each column of a world's state, senses, truth and settings holds.
+"""The layout of the simulation's arrays: what each column of a world's rows holds.
 
-One world is one row; a batch of worlds is (num_envs, columns), float64, so that a kernel is a pure function over plain
-arrays, a copy of the arrays is a copy of the world, and nothing is allocated while it runs.
+Worlds live in tiles of LANES: a tile is one stretch of memory in which column c of lane i stands at c * LANES + i, so
+that a kernel's loop over the lanes of a column reads neighbours, and all distances are known when it is compiled. That
+is what lets the compiler turn such a loop into vector instructions. One world is one lane, `World.row`. A kernel is a
+pure function over these arrays and allocates nothing; a copy of the arrays is a copy of the worlds.
 """
 
 from __future__ import annotations
@@ -14,6 +16,9 @@ from numpy.typing import NDArray
 
 Array = NDArray[np.float64]
 
+# Doubles in the widest vector register (AVX-512).
+LANES = 8
+
 CONTROL_STEP_S = 0.02
 INNER_STEP_S = 0.005
 INNER_STEPS = 4
@@ -25,116 +30,162 @@ TRIAL_STEPS = 150
 START_HAND_M = (0.12, 0.36)
 START_AXIS_DEGREES = 105.0
 START_APERTURE_M = 0.10
+# Where cups are drawn: distance from the start of the hand, m, and bearing, degrees.
+CUP_DISTANCE_M = (0.16, 0.24)
+CUP_BEARING_DEGREES = (65.0, 125.0)
 
-# Columns of `body`: angles rad, velocities rad/s, positions m, forces N, times s. EYE_* is what the visual map shows
-# at this moment, before any delay.
+# How a command moves the joints; see `actuators`.
+CONTROLS = ("posture", "torque", "muscle")
+POSTURE, TORQUE, MUSCLE = range(3)
+MUSCLES = 8
+
+# The body, cup and eye of this moment: angles rad, velocities rad/s, positions m, forces N, torques N m, times s.
+# COMMAND is the filtered equilibrium posture or torque. AXIS is the unit vector along the hand, TARGET the one from the
+# start to the cup as the trial begins. EYE is what the visual map shows at this moment, before any delay. CLOCK counts
+# inner steps since the trial began.
 (
     ANGLE_1, ANGLE_2, ANGLE_3,
     VELOCITY_1, VELOCITY_2, VELOCITY_3,
     COMMAND_1, COMMAND_2, COMMAND_3,
+    ACTIVATION_1, ACTIVATION_2, ACTIVATION_3, ACTIVATION_4,
+    ACTIVATION_5, ACTIVATION_6, ACTIVATION_7, ACTIVATION_8,
     APERTURE,
     CUP_X, CUP_Y, CUP_VELOCITY_X, CUP_VELOCITY_Y,
     TOUCH_LEFT, TOUCH_RIGHT, TOUCH_PALM,
     GRIP_FORCE, GRIP_U, HELD_S, TIPPED, JUMPED, PENETRATION,
-    HAND_X, HAND_Y, HAND_VELOCITY_X, HAND_VELOCITY_Y,
-    EYE_HAND_X, EYE_HAND_Y, EYE_CUP_X, EYE_CUP_Y, EYE_VISIBLE,
+    HAND_X, HAND_Y, AXIS_X, AXIS_Y, HAND_VELOCITY_X, HAND_VELOCITY_Y, TURNING,
+    EYE_HAND_X, EYE_HAND_Y, EYE_VISIBLE, EYE_CUP_X, EYE_CUP_Y, CUP_PRESENT,
     CLOCK, STILL_S,
-    BODY_SIZE,
-) = range(35)  # fmt: skip
+    TORQUE_1, TORQUE_2, TORQUE_3,
+    HAND_FORCE_X, HAND_FORCE_Y, CHANNEL_FORCE,
+    TARGET_X, TARGET_Y,
+    SETTING,
+) = range(55)  # fmt: skip
 
-# Columns of one row of `history`, one row an inner step: what the senses would report without delay and noise.
+# Body, cup and senses as they are set, constant within a trial.
 (
-    SEEN_HAND_X, SEEN_HAND_Y, SEEN_VISIBLE, SEEN_CUP_X, SEEN_CUP_Y,
-    FELT_ANGLE_1, FELT_ANGLE_2, FELT_ANGLE_3,
-    FELT_VELOCITY_1, FELT_VELOCITY_2, FELT_VELOCITY_3,
-    FELT_APERTURE, FELT_LEFT, FELT_RIGHT, FELT_PALM,
-    HISTORY_SIZE,
-) = range(16)  # fmt: skip
-# Rows of the ring; a delay is at most one row less: 127 x 5 ms.
-HISTORY_ROWS = 128
-LONGEST_DELAY_S = (HISTORY_ROWS - 1) * INNER_STEP_S
-
-# Columns of `noise`, the standard normal draws of one control step. An even number: they are drawn in pairs.
-(
-    NOISE_HAND_X, NOISE_HAND_Y, NOISE_CUP_X, NOISE_CUP_Y,
-    NOISE_ANGLE_1, NOISE_ANGLE_2, NOISE_ANGLE_3,
-    NOISE_VELOCITY_1, NOISE_VELOCITY_2, NOISE_VELOCITY_3,
-    NOISE_APERTURE, NOISE_TORQUE_1, NOISE_TORQUE_2, NOISE_TORQUE_3,
-    NOISE_SIZE,
-) = range(15)  # fmt: skip
-
-# Columns of `setting`: body, cup and senses, constant within a trial.
-(
-    LENGTH_1, LENGTH_2, GRASP, HAND_LENGTH,
-    INERTIA_11, INERTIA_22, INERTIA_33, INERTIA_12, INERTIA_13, INERTIA_23,
+    LENGTH_1, LENGTH_2, GRASP,
+    INERTIA_11, INERTIA_22, INERTIA_33, INERTIA_12, INERTIA_13, INERTIA_23, WRIST_FREE,
     LOWER_1, LOWER_2, LOWER_3, UPPER_1, UPPER_2, UPPER_3,
     STIFFNESS_11, STIFFNESS_12, STIFFNESS_22, STIFFNESS_33,
     VISCOSITY_11, VISCOSITY_12, VISCOSITY_22, VISCOSITY_33,
+    LARGEST_TORQUE_1, LARGEST_TORQUE_2, LARGEST_TORQUE_3, STRENGTH,
     COMMAND_RATE, APERTURE_SPEED, LARGEST_APERTURE,
     PALM_OFFSET, TIP_OFFSET, FINGER_RADIUS, PALM_RADIUS, WRIST_OFFSET, HAND_RADIUS,
     CUP_RADIUS, CUP_MASS, TIP_SPEED, FINGER_FRICTION, TABLE_FRICTION, GRIP_STIFFNESS,
     VISION_ROWS, TOUCH_ROWS,
     HAND_NOISE_M, CUP_NOISE_M, ANGLE_NOISE, VELOCITY_NOISE, APERTURE_NOISE, TORQUE_NOISE,
-    SETTING_SIZE,
-) = range(48)  # fmt: skip
+    START_X, START_Y, START_ANGLE_1, START_ANGLE_2, START_ANGLE_3, REST_1, REST_2, REST_3, REST_4,
+    DISTURBANCE,
+) = range(SETTING, SETTING + 61)  # fmt: skip
 
-# Columns of `disturbance`: the perturbation of one trial, times in inner steps.
+# The perturbation of one trial; onsets in inner steps.
 (
-    MAP_11, MAP_12, MAP_21, MAP_22, MAP_X, MAP_Y, CUP_SHIFT_X, CUP_SHIFT_Y, ORIGIN_X, ORIGIN_Y, MAP_ONSET,
-    HIDDEN_FROM, HIDDEN_UNTIL,
+    MAP_11, MAP_12, MAP_21, MAP_22, MAP_X, MAP_Y, CUP_SHIFT_X, CUP_SHIFT_Y, MAP_ONSET,
+    CLAMP_COSINE, CLAMP_SINE, CLAMP_ONSET,
+    HIDDEN_FROM, HIDDEN_UNTIL, END_ONLY,
     FIELD_11, FIELD_12, FIELD_21, FIELD_22, FIELD_ONSET,
-    JUMP_X, JUMP_Y, JUMP_ONSET,
-    DISTURBANCE_SIZE,
-) = range(22)  # fmt: skip
+    FORCE_X, FORCE_Y, FORCE_ONSET,
+    NUDGE_X, NUDGE_Y, NUDGE_ONSET, NUDGE_UNTIL,
+    CHANNEL_COSINE, CHANNEL_SINE, CHANNEL_ONSET,
+    JUMP_X, JUMP_Y, JUMP_ONSET, GONE_ONSET, SLIP_FRICTION, SLIP_ONSET,
+    NOISE,
+) = range(DISTURBANCE, DISTURBANCE + 37)  # fmt: skip
+ONSETS = (
+    MAP_ONSET, CLAMP_ONSET, HIDDEN_FROM, HIDDEN_UNTIL, FIELD_ONSET, FORCE_ONSET, NUDGE_ONSET, NUDGE_UNTIL,
+    CHANNEL_ONSET, JUMP_ONSET, GONE_ONSET, SLIP_ONSET,
+)  # fmt: skip
+FROM_THE_START = -1e9
+NEVER = 1e9
 
-# Columns of the observation: (name, width, unit, low, high), in order.
+# The standard normal draws of one control step. An even number: they are drawn in pairs.
+(
+    NOISE_HAND_X, NOISE_HAND_Y, NOISE_CUP_X, NOISE_CUP_Y,
+    NOISE_ANGLE_1, NOISE_ANGLE_2, NOISE_ANGLE_3,
+    NOISE_VELOCITY_1, NOISE_VELOCITY_2, NOISE_VELOCITY_3,
+    NOISE_APERTURE, NOISE_TORQUE_1, NOISE_TORQUE_2, NOISE_TORQUE_3,
+    ACTION_1,
+) = range(NOISE, NOISE + 15)  # fmt: skip
+NOISE_SIZE = ACTION_1 - NOISE
+
+# The last command, in [-1, 1]; the trial's key, 64 bits from which all its noise follows, kept in the bits of a double;
+# and what of the past reaches the senses now, without noise, in the order of `history`.
+ACTION_2, ACTION_3, ACTION_4, KEY, LATE = range(ACTION_1 + 1, ACTION_1 + 6)
+(
+    LATE_HAND_X, LATE_HAND_Y, LATE_VISIBLE, LATE_CUP_X, LATE_CUP_Y,
+    LATE_ANGLE_1, LATE_ANGLE_2, LATE_ANGLE_3,
+    LATE_VELOCITY_1, LATE_VELOCITY_2, LATE_VELOCITY_3,
+    LATE_APERTURE, LATE_LEFT, LATE_RIGHT, LATE_PALM,
+    TASK,
+) = range(LATE, LATE + 16)  # fmt: skip
+SEEN_SIZE = LATE_ANGLE_1 - LATE
+HISTORY_SIZE = TASK - LATE
+# The ring of `history` has a row a control step; a delay is at most one inner step less than all of them.
+HISTORY_ROWS = 32
+LONGEST_DELAY_S = (HISTORY_ROWS * INNER_STEPS - 1) * INNER_STEP_S
+
+# Columns that belong to the task (see `reach.tasks`), and those in which kernels keep what they need within a step.
+TASK_SIZE = 14
+SCRATCH = TASK + TASK_SIZE
+(
+    GOAL_1, GOAL_2, GOAL_3, GOAL_APERTURE, GAIN_1, GAIN_2, GAIN_3,
+    EXCITATION_1, EXCITATION_2, EXCITATION_3, EXCITATION_4,
+    EXCITATION_5, EXCITATION_6, EXCITATION_7, EXCITATION_8,
+    AT_ANGLE_1, AT_ANGLE_2, AT_ANGLE_3, AT_VELOCITY_1, AT_VELOCITY_2, AT_VELOCITY_3,
+    SUM_VELOCITY_1, SUM_VELOCITY_2, SUM_VELOCITY_3, SUM_ACCELERATION_1, SUM_ACCELERATION_2, SUM_ACCELERATION_3,
+    OUTSIDE_1, OUTSIDE_2, OUTSIDE_3, BLOCKED, NEAR,
+    COLUMNS,
+) = range(SCRATCH, SCRATCH + 33)  # fmt: skip
+TILE_SIZE = COLUMNS * LANES
+
+# Columns of the observation: (name, width, unit, low, high, delay), in order.
 OBSERVATION = (
-    ("seen hand", 2, "m", -1.5, 1.5),
-    ("hand visible", 1, "0 or 1", 0.0, 1.0),
-    ("seen cup", 2, "m", -1.5, 1.5),
-    ("joint angles", 3, "rad", -np.pi, np.pi),
-    ("joint velocities", 3, "rad/s", -60.0, 60.0),
-    ("aperture", 1, "m", -0.02, 0.13),
-    ("touch: left finger, right finger, palm", 3, "0 or 1", 0.0, 1.0),
-    ("last command", 4, "1", -1.0, 1.0),
+    ("seen hand (x right, y forward of the shoulder; 0 when not visible)", 2, "m", -1.5, 1.5, "vision"),
+    ("hand visible", 1, "0 or 1", 0.0, 1.0, "vision"),
+    ("seen cup (0 when it is gone)", 2, "m", -1.5, 1.5, "vision"),
+    ("joint angles", 3, "rad", -np.pi, np.pi, "proprioception"),
+    ("joint velocities", 3, "rad/s", -60.0, 60.0, "proprioception"),
+    ("aperture", 1, "m", -0.02, 0.13, "proprioception"),
+    ("touch: left finger, right finger, palm", 3, "0 or 1", 0.0, 1.0, "proprioception"),
+    ("last command", 4, "1", -1.0, 1.0, "none"),
 )
 OBSERVATION_SIZE = sum(row[1] for row in OBSERVATION)
+ACTIONS = 4
 
 
 @dataclass
 class World:
-    """Everything that changes while trials run, for `num_envs` worlds; saving it is copying it.
+    """Everything that changes while trials run, for a number of worlds; saving it is copying it.
 
     Attributes:
-        body: (num_envs, BODY_SIZE), see the columns above.
-        history: (num_envs, HISTORY_ROWS, HISTORY_SIZE), a ring indexed by the clock in inner steps.
-        key: (num_envs,) uint64, from which all noise of the trial follows.
-        noise: (num_envs, NOISE_SIZE), the draws of the present control step.
-        setting: (num_envs, SETTING_SIZE).
-        disturbance: (num_envs, DISTURBANCE_SIZE).
-        action: (num_envs, 4), the last command.
+        tiles: (num_tiles, TILE_SIZE), see the columns above.
+        history: (num_tiles, HISTORY_ROWS, HISTORY_SIZE * LANES), a ring indexed by `tick`; one row a control step.
+        streams: (num_tiles, LANES) uint64, from which the keys of an environment's trials follow.
+        episodes: (num_tiles, LANES) uint64, trials begun.
+        tick: (1,) int64, control steps that the worlds have made together.
     """
 
-    body: Array
+    tiles: Array
     history: Array
-    key: NDArray[np.uint64]
-    noise: Array
-    setting: Array
-    disturbance: Array
-    action: Array
+    streams: NDArray[np.uint64]
+    episodes: NDArray[np.uint64]
+    tick: NDArray[np.int64]
 
     @classmethod
     def empty(cls, num_envs: int) -> World:
-        """A world of zeros for `num_envs` trials."""
+        """Lanes of zeros for `num_envs` worlds; lanes over in the last tile stay idle."""
+        tiles = -(-num_envs // LANES)
         return cls(
-            body=np.zeros((num_envs, BODY_SIZE)),
-            history=np.zeros((num_envs, HISTORY_ROWS, HISTORY_SIZE)),
-            key=np.zeros(num_envs, dtype=np.uint64),
-            noise=np.zeros((num_envs, NOISE_SIZE)),
-            setting=np.zeros((num_envs, SETTING_SIZE)),
-            disturbance=np.zeros((num_envs, DISTURBANCE_SIZE)),
-            action=np.zeros((num_envs, 4)),
+            tiles=np.zeros((tiles, TILE_SIZE)),
+            history=np.zeros((tiles, HISTORY_ROWS, HISTORY_SIZE * LANES)),
+            streams=np.zeros((tiles, LANES), dtype=np.uint64),
+            episodes=np.zeros((tiles, LANES), dtype=np.uint64),
+            tick=np.zeros(1, dtype=np.int64),
         )
+
+    def row(self, index: int) -> Array:
+        """World `index` as a view (COLUMNS,)."""
+        return self.tiles[index // LANES, index % LANES :: LANES]
 
     def copy(self) -> World:
         """A copy that shares nothing with this world."""

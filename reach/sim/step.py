@@ -1,151 +1,155 @@
-"""One control step of a batch of worlds, compiled: filter, springs, fields, arm, hand, cup and senses."""
+"""One control step of a tile of worlds, and the start of a trial in one of its lanes, compiled."""
 
 from __future__ import annotations
 
 import math
 
-from numba import njit
+import numpy as np
 
+from reach.sim import muscles
 from reach.sim import state as s
-from reach.sim.actuators import equilibrium, posture_torque
-from reach.sim.dynamics import acceleration, is_at_stop, stop
-from reach.sim.grasp import hand_frame, move_cup, smallest_clearance
-from reach.sim.noise import draw
-from reach.sim.senses import observe, sense
+from reach.sim.actuators import follow_goals, pull, set_goals
+from reach.sim.compiled import kernel
+from reach.sim.dynamics import begin_step, end_step, stage, turn_joints
+from reach.sim.forces import apply_forces, clear_forces, first_onset, hold_in_channel
+from reach.sim.grasp import move_hands_and_cups, place_hand, smallest_clearance
+from reach.sim.noise import CUP_COUNTER, draw, draw_first, kept_key, uniform
+from reach.sim.senses import look, notice, notice_start, observe, observe_start
+
+L = s.LANES
+# What tiles without may skip.
+FORCES = (s.FIELD_ONSET, s.FORCE_ONSET, s.NUDGE_ONSET, s.CHANNEL_ONSET)
+CHANNELS = (s.CHANNEL_ONSET,)
+EVENTS = (s.JUMP_ONSET, s.GONE_ONSET)
 
 
-@njit(cache=True)
-def _field_torque(p, d, q1, q2, q3, v1, v2, v3):  # type: ignore[no-untyped-def]
-    """Joint torques of the velocity field at the hand: F = B v, tau = J^T F."""
-    f2 = q1 + q2
-    f3 = f2 + q3
-    x3 = p[s.GRASP] * math.cos(f3)
-    y3 = p[s.GRASP] * math.sin(f3)
-    x2 = x3 + p[s.LENGTH_2] * math.cos(f2)
-    y2 = y3 + p[s.LENGTH_2] * math.sin(f2)
-    x1 = x2 + p[s.LENGTH_1] * math.cos(q1)
-    y1 = y2 + p[s.LENGTH_1] * math.sin(q1)
-    vx = -y1 * v1 - y2 * v2 - y3 * v3
-    vy = x1 * v1 + x2 * v2 + x3 * v3
-    fx = d[s.FIELD_11] * vx + d[s.FIELD_12] * vy
-    fy = d[s.FIELD_21] * vx + d[s.FIELD_22] * vy
-    return x1 * fy - y1 * fx, x2 * fy - y2 * fx, x3 * fy - y3 * fx
-
-
-@njit(cache=True)
-def _acceleration(b, p, d, g, q1, q2, q3, v1, v2, v3):  # type: ignore[no-untyped-def]
-    """Joint accelerations under the springs' command in body row `b` and the field in `d`; `g` scales the springs."""
-    t1, t2, t3 = posture_torque(
-        p, b[s.COMMAND_1], b[s.COMMAND_2], b[s.COMMAND_3], q1, q2, q3, v1, v2, v3, g[0], g[1], g[2]
-    )
-    if b[s.CLOCK] >= d[s.FIELD_ONSET]:
-        e1, e2, e3 = _field_torque(p, d, q1, q2, q3, v1, v2, v3)
-        t1 += e1
-        t2 += e2
-        t3 += e3
-    return acceleration(p, q2, q3, v1, v2, v3, t1, t2, t3)
-
-
-@njit(cache=True)
-def move_arm(b, p, d, g, step):  # type: ignore[no-untyped-def]
-    """Move the arm for `step` seconds: classical Runge-Kutta of fourth order, then the inelastic joint stops.
+@kernel
+def move_arms(t, control, forced, channelled, step):  # type: ignore[no-untyped-def]
+    """Move the arms of a tile for `step` seconds: classical Runge-Kutta of fourth order, then channel and joint stops.
 
     Args:
-        b: (BODY_SIZE,) body row, updated.
-        p: (SETTING_SIZE,) settings.
-        d: (DISTURBANCE_SIZE,) disturbance.
-        g: three factors on the spring torques of shoulder, elbow and wrist (1 without motor noise).
+        t: tile; GAIN_ columns scale the active torques (1 without motor noise).
+        control: POSTURE, TORQUE or MUSCLE.
+        forced, channelled: whether any lane has a force, or a force channel, set.
         step: s.
     """
-    half = 0.5 * step
-    q1, q2, q3 = b[s.ANGLE_1], b[s.ANGLE_2], b[s.ANGLE_3]
-    v1, v2, v3 = b[s.VELOCITY_1], b[s.VELOCITY_2], b[s.VELOCITY_3]
-    a1, a2, a3 = _acceleration(b, p, d, g, q1, q2, q3, v1, v2, v3)
-    m1, m2, m3 = v1 + half * a1, v2 + half * a2, v3 + half * a3
-    b1, b2, b3 = _acceleration(b, p, d, g, q1 + half * v1, q2 + half * v2, q3 + half * v3, m1, m2, m3)
-    n1, n2, n3 = v1 + half * b1, v2 + half * b2, v3 + half * b3
-    c1, c2, c3 = _acceleration(b, p, d, g, q1 + half * m1, q2 + half * m2, q3 + half * m3, n1, n2, n3)
-    e1, e2, e3 = v1 + step * c1, v2 + step * c2, v3 + step * c3
-    d1, d2, d3 = _acceleration(b, p, d, g, q1 + step * n1, q2 + step * n2, q3 + step * n3, e1, e2, e3)
-    mean1 = (v1 + 2.0 * (m1 + n1) + e1) / 6.0
-    mean2 = (v2 + 2.0 * (m2 + n2) + e2) / 6.0
-    mean3 = (v3 + 2.0 * (m3 + n3) + e3) / 6.0
-    v1 += step * (a1 + 2.0 * (b1 + c1) + d1) / 6.0
-    v2 += step * (a2 + 2.0 * (b2 + c2) + d2) / 6.0
-    v3 += step * (a3 + 2.0 * (b3 + c3) + d3) / 6.0
-    if is_at_stop(p, q1, q2, q3, mean1, mean2, mean3, step):
-        mean1, mean2, mean3 = stop(p, q1, q2, q3, mean1, mean2, mean3, step)
-        v1, v2, v3 = mean1, mean2, mean3
-    b[s.ANGLE_1] = q1 + step * mean1
-    b[s.ANGLE_2] = q2 + step * mean2
-    b[s.ANGLE_3] = q3 + step * mean3
-    b[s.VELOCITY_1] = v1
-    b[s.VELOCITY_2] = v2
-    b[s.VELOCITY_3] = v3
+    begin_step(t)
+    for k in range(4):
+        pull(t, control)
+        if forced:
+            apply_forces(t)
+        weight = 2.0 if k == 1 or k == 2 else 1.0
+        ahead = step if k == 2 else (0.0 if k == 3 else 0.5 * step)
+        stage(t, weight, ahead)
+    end_step(t, step)
+    if channelled:
+        for i in range(L):
+            hold_in_channel(t, i, step)
+    turn_joints(t, step)
 
 
-@njit(cache=True)
-def place_hand(b, p):  # type: ignore[no-untyped-def]
-    """Write grasp point and its velocity from the joint angles and velocities of `b`."""
-    gx, gy, _, _, vx, vy, _ = hand_frame(b, p)
-    b[s.HAND_X] = gx
-    b[s.HAND_Y] = gy
-    b[s.HAND_VELOCITY_X] = vx
-    b[s.HAND_VELOCITY_Y] = vy
+@kernel
+def _let_happen(w):  # type: ignore[no-untyped-def]
+    """Let the cup of row `w` jump or vanish when its time has come; a cup in the grip does not jump."""
+    now = w[s.CLOCK] + 1.0
+    if now >= w[s.GONE_ONSET]:
+        w[s.CUP_PRESENT] = 0.0
+    if w[s.JUMPED] == 0.0 and now >= w[s.JUMP_ONSET] and w[s.GRIP_FORCE] == 0.0:
+        x = w[s.CUP_X] + w[s.JUMP_X]
+        y = w[s.CUP_Y] + w[s.JUMP_Y]
+        if smallest_clearance(w, x, y) > 0.0:
+            w[s.CUP_X] = x
+            w[s.CUP_Y] = y
+            w[s.JUMPED] = 1.0
 
 
-@njit(cache=True)
-def advance(body, history, key, noise, setting, disturbance, action, observation):  # type: ignore[no-untyped-def]
-    """Advance every world by one control step of 20 ms and write its observation.
+@kernel
+def _pass_time(t, step):  # type: ignore[no-untyped-def]
+    for i in range(L):
+        vx = t[s.HAND_VELOCITY_X * L + i]
+        vy = t[s.HAND_VELOCITY_Y * L + i]
+        still = vx * vx + vy * vy < s.STILL_SPEED_M_S * s.STILL_SPEED_M_S
+        t[s.STILL_S * L + i] = t[s.STILL_S * L + i] + step if still else 0.0
+        t[s.CLOCK * L + i] += 1.0
+
+
+@kernel
+def advance(t, history, tick, control, out):  # type: ignore[no-untyped-def]
+    """Advance a tile by one control step of 20 ms and write its observations.
 
     Args:
-        body, history, key, noise, setting, disturbance, action: the arrays of `state.World`; `action` is in [-1, 1].
-        observation: (num_envs, OBSERVATION_SIZE) float32, overwritten.
+        t: (TILE_SIZE,) tile; its ACTION columns hold the commands, in [-1, 1].
+        history: (HISTORY_ROWS, HISTORY_SIZE * LANES) of this tile.
+        tick: of this step, from which its row of `history` follows.
+        control: POSTURE, TORQUE or MUSCLE.
+        out: (LANES, OBSERVATION_SIZE) float32, overwritten.
     """
     step = s.INNER_STEP_S
-    for i in range(body.shape[0]):
-        b = body[i]
-        p = setting[i]
-        d = disturbance[i]
-        c1 = equilibrium(p, 0, action[i, 0])
-        c2 = equilibrium(p, 1, action[i, 1])
-        c3 = equilibrium(p, 2, action[i, 2])
-        target_aperture = 0.5 * (action[i, 3] + 1.0) * p[s.LARGEST_APERTURE]
-        tape = noise[i]
-        draw(key[i], int(b[s.CLOCK]) // s.INNER_STEPS + 1, tape)
-        gain = (
-            1.0 + p[s.TORQUE_NOISE] * tape[s.NOISE_TORQUE_1],
-            1.0 + p[s.TORQUE_NOISE] * tape[s.NOISE_TORQUE_2],
-            1.0 + p[s.TORQUE_NOISE] * tape[s.NOISE_TORQUE_3],
-        )
-        for _ in range(s.INNER_STEPS):
-            if b[s.TIPPED] == 0.0:
-                b[s.COMMAND_1] += p[s.COMMAND_RATE] * (c1 - b[s.COMMAND_1])
-                b[s.COMMAND_2] += p[s.COMMAND_RATE] * (c2 - b[s.COMMAND_2])
-                b[s.COMMAND_3] += p[s.COMMAND_RATE] * (c3 - b[s.COMMAND_3])
-                move_arm(b, p, d, gain, step)
-                place_hand(b, p)
-                move_cup(b, p, target_aperture, step)
-                if b[s.JUMPED] == 0.0 and b[s.CLOCK] + 1.0 >= d[s.JUMP_ONSET] and b[s.GRIP_FORCE] == 0.0:
-                    x = b[s.CUP_X] + d[s.JUMP_X]
-                    y = b[s.CUP_Y] + d[s.JUMP_Y]
-                    if smallest_clearance(b, p, x, y) > 0.0:
-                        b[s.CUP_X] = x
-                        b[s.CUP_Y] = y
-                        b[s.JUMPED] = 1.0
-            speed = math.sqrt(b[s.HAND_VELOCITY_X] ** 2 + b[s.HAND_VELOCITY_Y] ** 2)
-            b[s.STILL_S] = b[s.STILL_S] + step if speed < s.STILL_SPEED_M_S else 0.0
-            b[s.CLOCK] += 1.0
-            sense(b, d, history[i], b[s.CLOCK])
-        observe(b, p, history[i], tape, action[i], observation[i])
+    draw(t)
+    set_goals(t, control)
+    clear_forces(t)
+    forced = first_onset(t, FORCES) < s.NEVER
+    channelled = first_onset(t, CHANNELS) < s.NEVER
+    eventful = first_onset(t, EVENTS) < s.NEVER
+    for inner in range(1, s.INNER_STEPS + 1):
+        follow_goals(t, control, step)
+        move_arms(t, control, forced, channelled, step)
+        move_hands_and_cups(t, step)
+        if eventful:
+            for i in range(L):
+                _let_happen(t[i::L])
+        _pass_time(t, step)
+        if inner == s.INNER_STEPS:
+            look(t)
+        notice(t, history, tick, inner)
+    observe(t, history, tick, out)
 
 
-@njit(cache=True)
-def begin(body, history, key, noise, setting, disturbance, action, observation):  # type: ignore[no-untyped-def]
-    """Fill the past of every world with its initial state, as if it had rested there, and write the observation."""
-    for i in range(body.shape[0]):
-        place_hand(body[i], setting[i])
-        for clock in range(1 - s.HISTORY_ROWS, 1):
-            sense(body[i], disturbance[i], history[i], float(clock))
-        draw(key[i], 0, noise[i])
-        observe(body[i], setting[i], history[i], noise[i], action[i], observation[i])
+@kernel
+def drawn_cup(key):  # type: ignore[no-untyped-def]
+    """The place (x, y) m of a trial's cup: drawn from its key in a fan about the start of the hand."""
+    near, far = s.CUP_DISTANCE_M
+    right, left = s.CUP_BEARING_DEGREES
+    distance = near + (far - near) * uniform(key, CUP_COUNTER)
+    bearing = math.radians(right + (left - right) * uniform(key, CUP_COUNTER + np.uint64(1)))
+    x, y = s.START_HAND_M
+    return x + distance * math.cos(bearing), y + distance * math.sin(bearing)
+
+
+@kernel
+def begin(t, history, key, tick, i, control, cup_x, cup_y, out):  # type: ignore[no-untyped-def]
+    """Begin a trial in lane `i`: the arm at rest as its settings say, the cup at (cup_x, cup_y) m.
+
+    Args:
+        t, history, tick, control: as for `advance`.
+        key: uint64, of the trial.
+        i: lane.
+        cup_x, cup_y: m.
+        out: (OBSERVATION_SIZE,) float32, overwritten with the first observation.
+    """
+    w = t[i::L]
+    w[: s.SETTING] = 0.0
+    for j in range(3):
+        w[s.ANGLE_1 + j] = w[s.START_ANGLE_1 + j]
+        w[s.COMMAND_1 + j] = w[s.START_ANGLE_1 + j] if control == s.POSTURE else 0.0
+    if control == s.MUSCLE:
+        (
+            w[s.ACTIVATION_1], w[s.ACTIVATION_2], w[s.ACTIVATION_3], w[s.ACTIVATION_4],
+            w[s.ACTIVATION_5], w[s.ACTIVATION_6], w[s.ACTIVATION_7], w[s.ACTIVATION_8],
+        ) = muscles.excitation(w[s.REST_1], w[s.REST_2], w[s.REST_3])  # fmt: skip
+    for k in range(s.ACTIONS):
+        w[s.ACTION_1 + k] = w[s.REST_1 + k]
+    w[s.APERTURE] = s.START_APERTURE_M
+    w[s.CUP_X] = cup_x
+    w[s.CUP_Y] = cup_y
+    w[s.CUP_PRESENT] = 0.0 if w[s.GONE_ONSET] <= 0.0 else 1.0
+    away_x = cup_x - w[s.START_X]
+    away_y = cup_y - w[s.START_Y]
+    away = max(1e-9, math.sqrt(away_x * away_x + away_y * away_y))
+    w[s.TARGET_X] = away_x / away
+    w[s.TARGET_Y] = away_y / away
+    place_hand(t, i)
+    notice_start(t, history, tick, i)
+    w[s.KEY] = kept_key(key)
+    draw_first(w)
+    observe_start(t, history, tick, i, out)

@@ -9,7 +9,26 @@ import gymnasium as gym
 import numpy as np
 import pytest
 
-from reach import CupJump, CurlField, HideHand, Prism, Rotation
+from reach import (
+    ConstantForce,
+    CupJump,
+    CupRemoved,
+    CurlField,
+    DelayChange,
+    EndVision,
+    ErrorClamp,
+    ForceChannel,
+    Gain,
+    HideHand,
+    Load,
+    Nudge,
+    Prism,
+    Rotation,
+    Slip,
+    StiffnessChange,
+    ToolLength,
+    VelocityField,
+)
 from reach.perturbations import PERTURBATIONS, as_perturbations
 
 SEEN_HAND, VISIBLE, SEEN_CUP, FELT = slice(0, 2), 2, slice(3, 5), slice(5, 15)
@@ -33,7 +52,21 @@ def run(perturbation: Any, steps: int = 60, **options: Any) -> tuple[np.ndarray,
     return np.array(seen), truth
 
 
-TIMED = [Prism(0.08, ONSET_S), Rotation(30.0, ONSET_S), HideHand(ONSET_S), CupJump(0.05, 0.02, ONSET_S)]
+TIMED = [
+    Prism(0.08, ONSET_S),
+    Rotation(30.0, ONSET_S),
+    Gain(1.5, ONSET_S),
+    ErrorClamp(20.0, ONSET_S),
+    HideHand(ONSET_S),
+    CupJump(0.05, 0.02, ONSET_S),
+    CupRemoved(ONSET_S),
+]
+PUSHES = [
+    CurlField(20.0, ONSET_S),
+    VelocityField(onset_s=ONSET_S),
+    ConstantForce(5.0, 0.0, ONSET_S),
+    Nudge(10.0, 0.0, ONSET_S),
+]
 
 
 @pytest.mark.parametrize("perturbation", TIMED, ids=lambda p: p.kind)
@@ -45,9 +78,10 @@ def test_twin_runs_are_bit_identical_until_onset_plus_vision_delay(perturbation:
     assert np.any(perturbed[first] != plain[first])
 
 
-def test_a_field_is_felt_only_after_its_onset_plus_the_delay_of_the_joints() -> None:
+@pytest.mark.parametrize("perturbation", PUSHES, ids=lambda p: p.kind)
+def test_a_push_is_felt_only_after_its_onset_plus_the_delay_of_the_joints(perturbation: Any) -> None:
     plain, _ = run(())
-    perturbed, _ = run(CurlField(20.0, ONSET_S))
+    perturbed, _ = run(perturbation)
     first = int(np.argmax(np.any(plain != perturbed, axis=1)))
     assert first >= (ONSET_S + 0.05) / MOMENT_S
     assert first <= (ONSET_S + 0.05) / MOMENT_S + 2
@@ -98,6 +132,186 @@ def test_curl_field_pushes_across_and_mirrors_with_its_sign() -> None:
     assert np.sum(aside[13.0][middle]) < 0 < np.sum(aside[-13.0][middle])
 
 
+def column(truth: list[dict[str, Any]], name: str) -> np.ndarray:
+    return np.array([one[name] for one in truth])
+
+
+def test_gain_stretches_the_seen_hand_about_the_start() -> None:
+    _, truth = run(Gain(1.5))
+    start = truth[0]["hand"]
+    np.testing.assert_allclose(column(truth, "seen_hand") - start, 1.5 * (column(truth, "hand") - start), atol=1e-12)
+
+
+@pytest.mark.parametrize("degrees", [0.0, 20.0, -45.0])
+def test_a_clamped_hand_is_seen_on_its_ray_whatever_it_does(degrees: float) -> None:
+    _, truth = run(ErrorClamp(degrees))
+    start, cup = truth[0]["hand"], truth[0]["cup"]
+    bearing = np.arctan2(*(cup - start)[::-1]) + np.radians(degrees)
+    out = np.linalg.norm(column(truth, "hand") - start, axis=1)
+    ray = np.array([np.cos(bearing), np.sin(bearing)])
+    np.testing.assert_allclose(column(truth, "seen_hand") - start, out[:, None] * ray, atol=1e-12)
+    aside = (column(truth, "hand") - start) @ [-ray[1], ray[0]]
+    assert np.ptp(aside) > 0.01
+
+
+def test_end_vision_shows_the_hand_only_at_rest_away_from_the_start() -> None:
+    _, truth = run(EndVision(), steps=100)
+    start = truth[0]["hand"]
+    speed = np.linalg.norm(column(truth, "hand_velocity"), axis=1)
+    far = np.linalg.norm(column(truth, "hand") - start, axis=1) > 0.03
+    visible = column(truth, "hand_visible")
+    assert not np.any(visible & ((speed > 0.05) | ~far))
+    assert visible[-1]
+
+
+@pytest.mark.parametrize("b", [13.0, -13.0])
+def test_a_curl_field_does_no_work(b: float) -> None:
+    _, truth = run(CurlField(b))
+    force, velocity = column(truth, "hand_force_n")[1:], column(truth, "hand_velocity")[1:]
+    # The force belongs to the last stage of a step, the velocity to its end: they differ by the acceleration of 5 ms.
+    assert np.max(np.linalg.norm(force, axis=1)) > 1.0
+    power = np.abs(np.sum(force * velocity, axis=1))
+    assert np.max(power) < 1e-3 * np.max(np.linalg.norm(force, axis=1) * np.linalg.norm(velocity, axis=1))
+
+
+def test_a_velocity_field_is_its_matrix_times_the_velocity() -> None:
+    field = VelocityField(1.0, 2.0, -3.0, 4.0)
+    _, truth = run(field)
+    expected = column(truth, "hand_velocity")[1:] @ np.array([[1.0, 2.0], [-3.0, 4.0]]).T
+    np.testing.assert_allclose(column(truth, "hand_force_n")[1:], expected, atol=5e-3)
+
+
+def test_a_constant_force_holds_posture_off_by_compliance() -> None:
+    """At rest the springs balance the force: J^T F = K (theta* - theta)."""
+    env = gym.make("reach/CupReach-v0", senses={"torque_noise": 0.0}).unwrapped
+    observation, info = env.reset(seed=0, options={"perturbation": ConstantForce(2.0, -1.0), "cup": (0.3, 0.5)})
+    rest, start = observation[15:19], info["truth"]["joint_angles"]
+    for _ in range(140):
+        _, _, _, _, info = env.step(rest)
+    angles = info["truth"]["joint_angles"]
+    arm = env.arm
+    pushed = arm.jacobian(angles).T @ [2.0, -1.0]
+    np.testing.assert_allclose(np.array(arm.stiffness) @ (angles - start), pushed, atol=2e-3)
+
+
+def test_a_nudge_lasts_as_long_as_it_is_said_to() -> None:
+    _, truth = run(Nudge(8.0, -2.0, onset_s=0.2, duration_s=0.1))
+    force = column(truth, "hand_force_n")
+    on = np.flatnonzero(np.any(force != 0.0, axis=1))
+    np.testing.assert_array_equal(on, np.arange(11, 16))
+    np.testing.assert_allclose(force[on], [[8.0, -2.0]] * 5)
+
+
+@pytest.mark.parametrize("field", [(), CurlField(13.0), CurlField(-20.0)], ids=["none", "13", "-20"])
+def test_a_channel_holds_the_hand_within_two_millimetres_of_its_line(field: Any) -> None:
+    _, truth = run((ForceChannel(), *([field] if field else [])))
+    start, cup = truth[0]["hand"], truth[0]["cup"]
+    along = (cup - start) / np.linalg.norm(cup - start)
+    aside = (column(truth, "hand") - start) @ [-along[1], along[0]]
+    assert np.max(np.abs(aside)) < 2e-3
+    assert np.max((column(truth, "hand") - start) @ along) > 0.1
+
+
+def test_a_channel_reports_the_force_that_a_field_adds() -> None:
+    """In the channel the path is one line, so a field's lateral force is borne by the wall alone."""
+    quiet = {"senses": {"torque_noise": 0.0}}
+    plain, curled = (run(p, **quiet)[1] for p in (ForceChannel(), (ForceChannel(), CurlField(13.0))))
+    start, cup = plain[0]["hand"], plain[0]["cup"]
+    along = (cup - start) / np.linalg.norm(cup - start)
+    speed = column(curled, "hand_velocity") @ along
+    np.testing.assert_allclose(column(plain, "hand"), column(curled, "hand"), atol=5e-4)
+    added = column(curled, "channel_force_n") - column(plain, "channel_force_n")
+    # The field pushes a forward reach to the right, so the wall pushes back to the left.
+    # Until a joint meets its stop, whose blow lasts less than the 5 ms that a force is a mean of.
+    free = slice(0, 25)
+    np.testing.assert_allclose(added[free], 13.0 * speed[free], atol=0.1)
+    assert np.max(added[free]) > 3.0
+
+
+def test_a_removed_cup_is_neither_seen_nor_touched() -> None:
+    seen, truth = run(CupRemoved(0.2), steps=100)
+    late = seen[round(0.3 / MOMENT_S) :]
+    np.testing.assert_array_equal(late[:, SEEN_CUP], 0.0)
+    assert not np.any(column(truth, "cup_present")[10:])
+    env = gym.make("reach/CupGrab-v0")
+    observation, info = env.reset(seed=0, options={"perturbation": CupRemoved(None), "cup": (0.12, 0.42)})
+    np.testing.assert_array_equal(observation[SEEN_CUP], 0.0)
+    forward = np.clip(observation[15:19] + np.array([0.0, -0.6, 0.0, 0.0]), -1, 1)
+    for _ in range(60):
+        observation, _, terminated, _, info = env.step(forward)
+        assert not terminated
+        np.testing.assert_array_equal(observation[12:15], 0.0)
+    np.testing.assert_array_equal(info["truth"]["cup"], [0.12, 0.42])
+
+
+def test_a_slippery_cup_is_lost_where_a_dry_one_is_held() -> None:
+    held = {}
+    for name, perturbation in (("dry", ()), ("slippery", Slip(0.02, onset_s=0.5))):
+        env = gym.make("reach/CupReach-v0", senses={"torque_noise": 0.0}, height_m=1.75).unwrapped
+        observation, _ = env.reset(seed=0, options={"perturbation": perturbation, "cup": (0.12, 0.363)})
+        rest = observation[15:19].copy()
+        rest[3] = -1.0
+        back = np.clip(rest + np.array([0.0, 0.5, 0.0, 0.0]), -1, 1)
+        for k in range(120):
+            _, _, _, _, info = env.step(rest if k < 40 else back)
+        held[name] = info["truth"]["held_s"]
+    assert held["dry"] > 1.0
+    assert held["slippery"] == 0.0
+
+
+def test_a_tool_puts_the_grasp_point_farther_from_the_wrist() -> None:
+    _, plain = run(())
+    _, longer = run(ToolLength(0.06))
+    np.testing.assert_array_equal(plain[0]["joint_angles"], longer[0]["joint_angles"])
+    out = longer[0]["hand"] - plain[0]["hand"]
+    axis = np.sum(plain[0]["joint_angles"])
+    np.testing.assert_allclose(out, 0.06 * np.array([np.cos(axis), np.sin(axis)]), atol=1e-12)
+
+
+def test_a_load_slows_the_hand_by_its_inertia() -> None:
+    """A force on the arm at rest accelerates the hand by the inverse of its apparent mass, to which the load adds."""
+    env = gym.make("reach/CupReach-v0", control="torque", senses={"torque_noise": 0.0}).unwrapped
+    speeds = {}
+    for mass in (0.0, 0.5, 1.0, 2.0):
+        pushes = (Load(mass), ConstantForce(1.0, 0.0))
+        observation, _ = env.reset(seed=0, options={"perturbation": pushes, "cup": (0.3, 0.5)})
+        _, _, _, _, info = env.step(observation[15:19])
+        speeds[mass] = info["truth"]["hand_velocity"] / 0.02
+    # The mobility (J M^-1 J^T) obeys (W + m 1)^-1 = mobility with W the apparent mass: check one entry by three loads.
+    arm = env.arm
+    observation, info = env.reset(seed=0, options={"cup": (0.3, 0.5)})
+    angle = info["truth"]["joint_angles"]
+    columns = [arm.inverse_dynamics(angle, np.zeros(3), unit) for unit in np.eye(3)]
+    jacobian = arm.jacobian(angle)
+    apparent = np.linalg.inv(jacobian @ np.linalg.solve(np.array(columns).T, jacobian.T))
+    for mass, acceleration in speeds.items():
+        expected = np.linalg.solve(apparent + mass * np.eye(2), [1.0, 0.0])
+        np.testing.assert_allclose(acceleration, expected, rtol=0.1, atol=0.05)
+
+
+def test_weaker_springs_give_way_more_to_a_force() -> None:
+    moved = {}
+    for factor in (1.0, 0.5):
+        pushes = (StiffnessChange(factor), ConstantForce(2.0, 0.0))
+        env = gym.make("reach/CupReach-v0", senses={"torque_noise": 0.0})
+        observation, info = env.reset(seed=0, options={"perturbation": pushes, "cup": (0.3, 0.5)})
+        start = info["truth"]["joint_angles"]
+        for _ in range(140):
+            _, _, _, _, info = env.step(observation[15:19])
+        moved[factor] = np.linalg.norm(info["truth"]["joint_angles"] - start)
+    assert moved[0.5] == pytest.approx(2.0 * moved[1.0], rel=0.1)
+
+
+def test_a_changed_delay_shifts_what_is_seen_by_as_much() -> None:
+    quiet = {"senses": {"hand_noise_m": 0.0, "cup_noise_m": 0.0}}
+    plain, _ = run((), **quiet)
+    later, _ = run(DelayChange(0.10), **quiet)
+    sooner, _ = run(DelayChange(-0.04), **quiet)
+    np.testing.assert_array_equal(later[5:, SEEN_HAND], plain[:-5, SEEN_HAND])
+    np.testing.assert_array_equal(sooner[:-2, SEEN_HAND], plain[2:, SEEN_HAND])
+    np.testing.assert_array_equal(later[:, FELT], plain[:, FELT])
+
+
 def test_visual_perturbations_compose() -> None:
     _, truth = run((Rotation(20.0), Rotation(10.0), Prism(0.05)))
     _, single = run(Rotation(30.0))
@@ -134,11 +348,31 @@ def test_unknown_perturbations_are_refused_with_the_known_ones(value: Any, messa
         lambda: CupJump(right_m=1.0),
         lambda: CupJump(onset_s=-1.0),
         lambda: HideHand(0.5, 0.4),
+        lambda: Gain(0.0),
+        lambda: ErrorClamp(200.0),
+        lambda: VelocityField(b_xy=90.0),
+        lambda: ConstantForce(right_n=True),
+        lambda: Nudge(duration_s=0.0),
+        lambda: Nudge(onset_s=None),  # type: ignore[arg-type]
+        lambda: ForceChannel(float("inf")),
+        lambda: CupRemoved(-0.1),
+        lambda: Slip(3.0),
+        lambda: ToolLength(0.5),
+        lambda: StiffnessChange(0.0),
+        lambda: Load(-1.0),
+        lambda: DelayChange(0.033),
     ],
 )
 def test_values_outside_their_range_are_refused(make: Any) -> None:
     with pytest.raises(ValueError, match="allowed"):
         make()
+
+
+@pytest.mark.parametrize("kind", [HideHand, ErrorClamp, Nudge, ForceChannel, CupJump, CupRemoved, Slip])
+def test_a_second_of_a_kind_that_has_room_for_one_is_refused(kind: Any) -> None:
+    env = gym.make("reach/CupReach-v0")
+    with pytest.raises(ValueError, match=f"{kind.__name__} is given twice"):
+        env.reset(options={"perturbation": (kind(), kind())})
 
 
 def test_two_onsets_for_one_eye_are_refused() -> None:

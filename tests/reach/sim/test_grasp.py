@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
+
 import numpy as np
 import pytest
 
 from reach import Arm
+from reach.perturbations import write_perturbations
 from reach.sim import setup
 from reach.sim import state as s
-from reach.sim.grasp import move_cup, smallest_clearance
+from reach.sim.grasp import move_hands_and_cups, place_hand, smallest_clearance
 
 ARM = Arm.winter()
 STEP_S = s.INNER_STEP_S
@@ -18,11 +21,14 @@ class Hand:
     """A hand that is moved kinematically: the wrist joint is replaced by a given pose of the whole arm."""
 
     def __init__(self, cup_offset: tuple[float, float], aperture: float = 0.10, cup: setup.Cup | None = None) -> None:
-        self.setting = setup.settings_row(ARM, cup or setup.Cup(), setup.Senses())
+        self.tile = np.zeros(s.TILE_SIZE)
+        self.body = self.tile[:: s.LANES]
+        setup.write_settings(self.body, ARM, 1.0, asdict(cup or setup.Cup()), asdict(setup.Senses()), s.POSTURE)
+        write_perturbations((), self.body)
         self.axis = np.radians(100.0)
         self.place = np.array([0.1, 0.5])
-        self.body = np.zeros(s.BODY_SIZE)
         self.body[s.APERTURE] = aperture
+        self.body[s.CUP_PRESENT] = 1.0
         self._pose(self.place, np.zeros(2))
         self.body[s.CUP_X : s.CUP_Y + 1] = self.world(cup_offset)
 
@@ -41,6 +47,7 @@ class Hand:
         rate = np.linalg.solve(np.vstack([ARM.jacobian(angle), np.ones(3)]), np.append(velocity, 0.0))
         self.body[s.ANGLE_1 : s.ANGLE_3 + 1] = angle
         self.body[s.VELOCITY_1 : s.VELOCITY_3 + 1] = rate
+        place_hand(self.tile, 0)
 
     def move(self, velocity: tuple[float, float], seconds: float, target_aperture: float) -> None:
         """Move with a velocity (along, aside) m/s in the hand's frame while the fingers go to an aperture."""
@@ -49,7 +56,8 @@ class Hand:
         for _ in range(round(seconds / STEP_S)):
             self.place = self.place + speed * STEP_S
             self._pose(self.place, speed)
-            move_cup(self.body, self.setting, target_aperture, STEP_S)
+            self.body[s.GOAL_APERTURE] = target_aperture
+            move_hands_and_cups(self.tile, STEP_S)
 
 
 def test_fingers_close_on_the_cup_and_hold_it() -> None:
@@ -120,6 +128,6 @@ def test_the_default_threshold_is_that_of_a_block_tipped_by_an_impulse() -> None
 
 def test_clearance_is_negative_only_inside_the_hand() -> None:
     hand = Hand((0.0, 0.0), aperture=0.10)
-    assert smallest_clearance(hand.body, hand.setting, *hand.world((0.0, 0.0))) > 0
-    assert smallest_clearance(hand.body, hand.setting, *hand.world((0.0, 0.058))) < 0
-    assert smallest_clearance(hand.body, hand.setting, *hand.world((0.0, 0.30))) > 0.19
+    assert smallest_clearance(hand.body, *hand.world((0.0, 0.0))) > 0
+    assert smallest_clearance(hand.body, *hand.world((0.0, 0.058))) < 0
+    assert smallest_clearance(hand.body, *hand.world((0.0, 0.30))) > 0.19

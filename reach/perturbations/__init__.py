@@ -1,0 +1,36 @@
+"""Perturbations of the motor-learning laboratory, as frozen values that compose: a tuple of them acts together.
+
+Each says what it changes and when. `onset_s` None means that it is there before the trial begins (goggles are put on
+between trials); a number is a time in the trial.
+"""
+
+from reach.perturbations.bodies import DelayChange, Load, StiffnessChange, ToolLength
+from reach.perturbations.composing import PERTURBATIONS, Perturbation, as_perturbations, write_perturbations
+from reach.perturbations.cups import CupJump, CupRemoved, Slip
+from reach.perturbations.hand_forces import ConstantForce, CurlField, ForceChannel, Nudge, VelocityField
+from reach.perturbations.vision import EndVision, ErrorClamp, Gain, HideHand, Prism, Rotation
+
+__all__ = [
+    "PERTURBATIONS",
+    "ConstantForce",
+    "CupJump",
+    "CupRemoved",
+    "CurlField",
+    "DelayChange",
+    "EndVision",
+    "ErrorClamp",
+    "ForceChannel",
+    "Gain",
+    "HideHand",
+    "Load",
+    "Nudge",
+    "Perturbation",
+    "Prism",
+    "Rotation",
+    "Slip",
+    "StiffnessChange",
+    "ToolLength",
+    "VelocityField",
+    "as_perturbations",
+    "write_perturbations",
+]

@@ -1,0 +1,152 @@
+"""Perturbations of what is seen: the visual map, the hidden hand and the error clamp.
+
+What they change at the eye shows one visual delay after its onset.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from reach.perturbations.checks import onset_rows, require_unset, require_within, shared_onset
+from reach.sim import state as s
+from reach.sim.state import Array
+
+
+def _add_visual_map(owner: object, row: Array, matrix: Array, shift: Array) -> None:
+    """Put a map of the seen hand after those already in `row`; all act about the start."""
+    onset = shared_onset(owner, "visual perturbations", row[s.MAP_ONSET])
+    old = row[s.MAP_11 : s.MAP_22 + 1].reshape(2, 2)
+    row[s.MAP_X : s.MAP_Y + 1] = matrix @ row[s.MAP_X : s.MAP_Y + 1] + shift
+    row[s.MAP_11 : s.MAP_22 + 1] = (matrix @ old).ravel()
+    row[s.MAP_ONSET] = onset
+
+
+@dataclass(frozen=True)
+class Prism:
+    """All that is seen, hand and cup, is shifted sideways, as by wedge prisms (Helmholtz 1867; Martin et al. 1996).
+
+    Attributes:
+        shift_m: shift to the right, m, -0.5..0.5. At 0.6 m from the eyes 17 degrees of prism are 0.18 m.
+        onset_s: time in the trial, s; None = before it.
+    """
+
+    shift_m: float = 0.06
+    onset_s: float | None = None
+    kind: str = field(default="prism", init=False)
+
+    def __post_init__(self) -> None:
+        require_within(self, "m", -0.5, 0.5, "shift_m")
+        onset_rows(self, "onset_s")
+
+    def write(self, row: Array) -> None:
+        """Shift seen hand and seen cup alike."""
+        _add_visual_map(self, row, np.eye(2), np.array([self.shift_m, 0.0]))
+        row[s.CUP_SHIFT_X] += self.shift_m
+
+
+@dataclass(frozen=True)
+class Rotation:
+    """The seen hand is turned about the start of the reach (Cunningham 1989; Krakauer et al. 2000).
+
+    Attributes:
+        degrees: counter-clockwise, -180..180.
+        onset_s: time in the trial, s; None = before it.
+    """
+
+    degrees: float = 30.0
+    onset_s: float | None = None
+    kind: str = field(default="rotation", init=False)
+
+    def __post_init__(self) -> None:
+        require_within(self, "degrees", -180.0, 180.0, "degrees")
+        onset_rows(self, "onset_s")
+
+    def write(self, row: Array) -> None:
+        """Turn the seen hand about the start."""
+        cosine, sine = math.cos(math.radians(self.degrees)), math.sin(math.radians(self.degrees))
+        _add_visual_map(self, row, np.array([[cosine, -sine], [sine, cosine]]), np.zeros(2))
+
+
+@dataclass(frozen=True)
+class Gain:
+    """The seen hand is farther from the start than the true one, or nearer (Krakauer et al. 2000).
+
+    Attributes:
+        factor: seen distance by true distance, 0.1..10.
+        onset_s: time in the trial, s; None = before it.
+    """
+
+    factor: float = 1.5
+    onset_s: float | None = None
+    kind: str = field(default="gain", init=False)
+
+    def __post_init__(self) -> None:
+        require_within(self, "times", 0.1, 10.0, "factor")
+        onset_rows(self, "onset_s")
+
+    def write(self, row: Array) -> None:
+        """Stretch the seen hand about the start."""
+        _add_visual_map(self, row, self.factor * np.eye(2), np.zeros(2))
+
+
+@dataclass(frozen=True)
+class HideHand:
+    """The hand is not seen between two times of the trial.
+
+    Attributes:
+        from_s: time at which it vanishes, s; None = before the trial.
+        until_s: time at which it is seen again, s; infinity (the default) = never in this trial.
+    """
+
+    from_s: float | None = None
+    until_s: float = math.inf
+    kind: str = field(default="hide-hand", init=False)
+
+    def __post_init__(self) -> None:
+        if onset_rows(self, "from_s") >= onset_rows(self, "until_s"):
+            raise ValueError(f"HideHand until_s is {self.until_s}; a time after from_s ({self.from_s}) is allowed")
+
+    def write(self, row: Array) -> None:
+        """Set the window in which the hand is hidden."""
+        require_unset(self, row[s.HIDDEN_FROM])
+        row[s.HIDDEN_FROM] = onset_rows(self, "from_s")
+        row[s.HIDDEN_UNTIL] = onset_rows(self, "until_s")
+
+
+@dataclass(frozen=True)
+class EndVision:
+    """The hand is seen only where a reach ends: at rest, away from the start (Bernier, Chua and Franks 2005)."""
+
+    kind: str = field(default="end-vision", init=False)
+
+    def write(self, row: Array) -> None:
+        """Hide the hand while it moves or has not set out."""
+        row[s.END_ONLY] = 1.0
+
+
+@dataclass(frozen=True)
+class ErrorClamp:
+    """The seen hand goes out on a fixed ray, as far as the true one, whatever its direction (Morehead et al. 2017).
+
+    Attributes:
+        degrees: of the ray from the direction of the cup, counter-clockwise, -180..180; 0 shows no error.
+        onset_s: time in the trial, s; None = before it.
+    """
+
+    degrees: float = 0.0
+    onset_s: float | None = None
+    kind: str = field(default="error-clamp", init=False)
+
+    def __post_init__(self) -> None:
+        require_within(self, "degrees", -180.0, 180.0, "degrees")
+        onset_rows(self, "onset_s")
+
+    def write(self, row: Array) -> None:
+        """Set the ray."""
+        require_unset(self, row[s.CLAMP_ONSET])
+        row[s.CLAMP_COSINE] = math.cos(math.radians(self.degrees))
+        row[s.CLAMP_SINE] = math.sin(math.radians(self.degrees))
+        row[s.CLAMP_ONSET] = onset_rows(self, "onset_s")

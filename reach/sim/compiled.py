@@ -1,0 +1,19 @@
+"""How kernels are compiled: cached on disk, without the interpreter's lock, with the processor's own arithmetic.
+
+Division by zero gives infinity, as in NumPy, instead of an exception: a branch in a loop over lanes would keep the
+compiler from turning the loop into vector instructions. No fast-math flag is set, so sums are never reordered and a
+lane's bits do not depend on its neighbours.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from numba import njit
+
+# A function with a loop over the lanes of a tile, or one that works on a single row.
+kernel: Any = njit(cache=True, nogil=True, error_model="numpy")
+# A function of scalars that becomes part of the loop that calls it.
+inlined: Any = njit(cache=True, error_model="numpy", inline="always")
+# A kernel that shares its tiles among threads.
+parallel_kernel: Any = njit(cache=True, nogil=True, error_model="numpy", parallel=True)

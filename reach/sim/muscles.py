@@ -1,0 +1,283 @@
+"""Eight muscles with rigid tendons, compiled: excitation, activation, force and joint torque.
+
+Geometry and strength of the six muscles of shoulder and elbow are those of Nijhof and Kouwenhoven (2000, Simulation of
+multijoint arm movements, in Winters and Crago, Biomechanics and Neural Control of Posture and Movement, chapter 29): a
+tendon path whose length is linear in the shoulder angle and quadratic in the elbow angle, so that moment arms are
+constant at the shoulder and linear in the angle at the elbow. Force depends on the length and velocity of the fibres as
+in Kistemaker, Van Soest and Bobbert (2006, J Neurophysiol 95:2898): a parabola and Hill's hyperbola. Activation follows
+Thelen (2003, J Biomech Eng 125:70).
+
+Every function takes and gives single numbers and has no branch, so that a caller's loop over many arms is vectorised.
+Muscles are in the order of `MUSCLES`, joints shoulder, elbow, wrist; flexion is positive.
+"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+from reach.sim.compiled import inlined, kernel
+
+MUSCLES = (
+    "shoulder flexor",  # pectoralis
+    "shoulder extensor",  # deltoid
+    "elbow flexor",  # brachioradialis, with brachialis
+    "elbow extensor",  # lateral head of the triceps
+    "biarticular flexor",  # biceps
+    "biarticular extensor",  # long head of the triceps
+    "wrist flexor",
+    "wrist extensor",
+)
+
+# Nijhof and Kouwenhoven 2000 for the first six. Path length at shoulder 90 degrees, elbow 0, m; its change with the
+# shoulder angle, m/rad; with the elbow angle, m/rad, and with its square, m/rad2.
+SHOULDER_REFERENCE_RAD = 0.5 * math.pi
+PATH_M = (0.151, 0.2322, 0.2859, 0.2355, 0.3329, 0.2989)
+PATH_PER_SHOULDER = (-0.03, 0.03, 0.0, 0.0, -0.03, 0.03)
+PATH_PER_ELBOW = (0.0, 0.0, -0.014, 0.025, -0.016, 0.03)
+PATH_PER_ELBOW_SQUARE = (0.0, 0.0, -0.0040, -0.0022, -0.0057, -0.0032)
+TENDON_M = (0.039, 0.066, 0.172, 0.187, 0.204, 0.217)
+
+# The wrist has one flexor with the moment arm of the flexor carpi radialis and one extensor with that of the extensor
+# carpi radialis brevis at the straight wrist (Pigeon, Yahia and Feldman 1996, J Biomech 29:1365), and their optimal
+# fibre lengths (Holzbaur, Murray and Delp 2005, Ann Biomed Eng 33:829). They are as strong as all wrist muscles
+# together: the largest isometric torques that Delp, Grierson and Buchanan (1996, J Biomech 29:1371) measured, N m.
+WRIST_ARM_M = (0.0177, 0.0137)
+WRIST_TORQUE_NM = (12.2, 7.1)
+# Wrist angle at which the fibres have their optimal length. Extension torque is flat from 30 degrees of flexion to 70
+# of extension (Delp 1996), here its middle; flexion torque is largest at 40 degrees of flexion (Delp 1996), flexor
+# force at full extension (Lieber and Friden 1998, J Electromyogr Kinesiol 8:93), here between the two.
+WRIST_OPTIMAL_DEGREES = (0.0, -20.0)
+
+_WRIST_FORCE_N = tuple(torque / arm for torque, arm in zip(WRIST_TORQUE_NM, WRIST_ARM_M, strict=True))
+LARGEST_FORCE_N = (838.0, 1207.0, 1422.0, 1549.0, 414.0, 603.0, *_WRIST_FORCE_N)
+OPTIMAL_LENGTH_M = (0.134, 0.140, 0.092, 0.093, 0.137, 0.127, 0.0628, 0.0585)
+
+# Kistemaker 2006: half width of the force-length parabola in optimal lengths; Hill's constants a as a share of the
+# largest force and b in optimal lengths per second. b / a is the largest speed of shortening, 12.7 lengths per second.
+FORCE_LENGTH_HALF_WIDTH = 0.66
+HILL_A = 0.41
+HILL_B_PER_S = 5.2
+LARGEST_SPEED_PER_S = HILL_B_PER_S / HILL_A
+# Van Soest and Bobbert 1993, Biol Cybern 69:195: the most that a lengthening muscle bears, in isometric forces. Here
+# the curve goes through zero velocity without a kink, which fixes its other constant.
+LENGTHENING_FORCE = 1.5
+_LENGTHENING_SPEED_PER_S = (LENGTHENING_FORCE - 1.0) * HILL_B_PER_S / (1.0 + HILL_A)
+# Thelen 2003: stretch at which a passive muscle bears its largest active force, in optimal lengths. The fourth power of
+# the stretch stands for his exponential: within 0.02 of the largest force up to 1.4 optimal lengths.
+PASSIVE_STRETCH = 0.6
+
+# Thelen 2003, young adults.
+ACTIVATION_S = 0.015
+DEACTIVATION_S = 0.050
+
+# Excitation of both muscles of a pair while the action is 0: enough to steady a joint, far below what a reach takes.
+CO_CONTRACTION = 0.05
+
+# Per muscle: fibre length with all joints at 0 and its change with each joint, in optimal lengths; torque of the
+# largest force, N m, which is moment arm times force: at the elbow that at 0 rad and its change with the angle.
+_PATHS = tuple(zip(PATH_M, TENDON_M, PATH_PER_SHOULDER, OPTIMAL_LENGTH_M, strict=False))
+_REST = tuple((path - tendon - s * SHOULDER_REFERENCE_RAD) / optimal for path, tendon, s, optimal in _PATHS)
+_SHOULDER = tuple(s / optimal for s, optimal in zip(PATH_PER_SHOULDER, OPTIMAL_LENGTH_M, strict=False))
+_ELBOW = tuple(e / optimal for e, optimal in zip(PATH_PER_ELBOW, OPTIMAL_LENGTH_M, strict=False))
+_ELBOW_SQUARE = tuple(e / optimal for e, optimal in zip(PATH_PER_ELBOW_SQUARE, OPTIMAL_LENGTH_M, strict=False))
+_WRIST = (-WRIST_ARM_M[0] / OPTIMAL_LENGTH_M[6], WRIST_ARM_M[1] / OPTIMAL_LENGTH_M[7])
+_WRIST_OPTIMAL = tuple(math.radians(angle) for angle in WRIST_OPTIMAL_DEGREES)
+_SHOULDER_NM = tuple(-s * force for s, force in zip(PATH_PER_SHOULDER, LARGEST_FORCE_N, strict=False))
+_ELBOW_NM = tuple(-e * force for e, force in zip(PATH_PER_ELBOW, LARGEST_FORCE_N, strict=False))
+_ELBOW_NM_PER_RAD = tuple(-2.0 * e * force for e, force in zip(PATH_PER_ELBOW_SQUARE, LARGEST_FORCE_N, strict=False))
+
+
+def _largest_torque() -> tuple[float, float, float]:
+    """Of the weaker side of shoulder, elbow and wrist, all its muscles at optimal length, the elbow at 90 degrees."""
+    elbow = [start + 0.5 * math.pi * rate for start, rate in zip(_ELBOW_NM, _ELBOW_NM_PER_RAD, strict=True)]
+    return (
+        min(_SHOULDER_NM[0] + _SHOULDER_NM[4], -_SHOULDER_NM[1] - _SHOULDER_NM[5]),
+        min(elbow[2] + elbow[4], -elbow[3] - elbow[5]),
+        min(WRIST_TORQUE_NM),
+    )
+
+
+LARGEST_TORQUE_NM = _largest_torque()
+
+
+@inlined
+def force_length(length):  # type: ignore[no-untyped-def]
+    """Isometric force of full activation as a share of the largest, at a fibre length in optimal lengths."""
+    x = (length - 1.0) * (1.0 / FORCE_LENGTH_HALF_WIDTH)
+    share = 1.0 - x * x
+    return share if share > 0.0 else 0.0
+
+
+@inlined
+def force_velocity(velocity):  # type: ignore[no-untyped-def]
+    """Active force in isometric forces at a velocity in optimal lengths per second; lengthening is positive."""
+    lengthening = velocity > 0.0
+    speed = velocity if lengthening else -velocity
+    gain = LENGTHENING_FORCE / _LENGTHENING_SPEED_PER_S if lengthening else -1.0 / LARGEST_SPEED_PER_S
+    loss = 1.0 / _LENGTHENING_SPEED_PER_S if lengthening else 1.0 / HILL_B_PER_S
+    share = (1.0 + gain * speed) / (1.0 + loss * speed)
+    return share if share > 0.0 else 0.0
+
+
+@inlined
+def passive_force(length):  # type: ignore[no-untyped-def]
+    """Force without activation as a share of the largest active one, at a fibre length in optimal lengths."""
+    x = (length - 1.0) * (1.0 / PASSIVE_STRETCH)
+    x = x if x > 0.0 else 0.0
+    return x * x * x * x
+
+
+@inlined
+def _force(activation, length, velocity):  # type: ignore[no-untyped-def]
+    return activation * force_length(length) * force_velocity(velocity) + passive_force(length)
+
+
+@inlined
+def _excited(action):  # type: ignore[no-untyped-def]
+    """Of the muscle that pulls towards +1: the muscle's and its antagonist's excitations differ by the action."""
+    return CO_CONTRACTION + (1.0 - CO_CONTRACTION if action > 0.0 else CO_CONTRACTION) * action
+
+
+@inlined
+def excitation(action_1, action_2, action_3):  # type: ignore[no-untyped-def]
+    """Excitations of the eight muscles, each in 0..1, for one action in [-1, 1] per joint; positive flexes.
+
+    At action 0 both muscles of a pair are at `CO_CONTRACTION`; at 1 the flexor is at 1 and the extensor at 0. The
+    biarticular pair follows the mean of the actions of shoulder and elbow.
+    """
+    both = 0.5 * (action_1 + action_2)
+    return (
+        _excited(action_1),
+        _excited(-action_1),
+        _excited(action_2),
+        _excited(-action_2),
+        _excited(both),
+        _excited(-both),
+        _excited(action_3),
+        _excited(-action_3),
+    )
+
+
+@inlined
+def activate(activation, excited, step_s):  # type: ignore[no-untyped-def]
+    """Activation, 0..1, after `step_s` seconds of excitation `excited`, 0..1.
+
+    Thelen's da/dt = (u - a) / tau with tau = ACTIVATION_S (0.5 + 1.5 a) while a rises and
+    DEACTIVATION_S / (0.5 + 1.5 a) while it falls, by the implicit midpoint rule: for half the change it is a quadratic
+    equation. Of second order; no step goes beyond `excited`.
+    """
+    gap = excited - activation
+    slowness = 0.5 + 1.5 * activation
+    rises = gap > 0.0
+    rate = step_s * (1.0 / ACTIVATION_S if rises else 1.0 / DEACTIVATION_S)
+    # a2 x^2 + a1 x = a0 with x half the change: 2 x (0.5 + 1.5 (a + x)) = rate (gap - x) while rising, and
+    # 2 x = rate (gap - x) (0.5 + 1.5 (a + x)) while falling.
+    a2 = 3.0 if rises else 1.5 * rate
+    a1 = 2.0 * slowness + rate if rises else 2.0 + rate * (slowness - 1.5 * gap)
+    a0 = rate * gap if rises else rate * gap * slowness
+    change = 4.0 * a0 / (a1 + math.sqrt(a1 * a1 + 4.0 * a2 * a0))
+    share = change if rises else -change
+    whole = gap if rises else -gap
+    return activation + change if share < whole else excited
+
+
+@inlined
+def muscle_torque(strength, a1, a2, a3, a4, a5, a6, a7, a8, q1, q2, q3, v1, v2, v3):  # type: ignore[no-untyped-def]
+    """Torques of all muscles at shoulder, elbow and wrist, N m.
+
+    Args:
+        strength: factor on all forces; 1 is that of the sources.
+        a1, ..., a8: activations, 0..1.
+        q1, q2, q3: joint angles, rad.
+        v1, v2, v3: joint velocities, rad/s.
+    """
+    # The elbow's part of a fibre length is (e + e2 q) q, its rate (e + 2 e2 q) q'.
+    f1 = _force(a1, _REST[0] + _SHOULDER[0] * q1, _SHOULDER[0] * v1)
+    f2 = _force(a2, _REST[1] + _SHOULDER[1] * q1, _SHOULDER[1] * v1)
+    f3 = _force(a3, _REST[2] + (_ELBOW[2] + _ELBOW_SQUARE[2] * q2) * q2, (_ELBOW[2] + 2.0 * _ELBOW_SQUARE[2] * q2) * v2)
+    f4 = _force(a4, _REST[3] + (_ELBOW[3] + _ELBOW_SQUARE[3] * q2) * q2, (_ELBOW[3] + 2.0 * _ELBOW_SQUARE[3] * q2) * v2)
+    f5 = _force(
+        a5,
+        _REST[4] + _SHOULDER[4] * q1 + (_ELBOW[4] + _ELBOW_SQUARE[4] * q2) * q2,
+        _SHOULDER[4] * v1 + (_ELBOW[4] + 2.0 * _ELBOW_SQUARE[4] * q2) * v2,
+    )
+    f6 = _force(
+        a6,
+        _REST[5] + _SHOULDER[5] * q1 + (_ELBOW[5] + _ELBOW_SQUARE[5] * q2) * q2,
+        _SHOULDER[5] * v1 + (_ELBOW[5] + 2.0 * _ELBOW_SQUARE[5] * q2) * v2,
+    )
+    f7 = _force(a7, 1.0 + _WRIST[0] * (q3 - _WRIST_OPTIMAL[0]), _WRIST[0] * v3)
+    f8 = _force(a8, 1.0 + _WRIST[1] * (q3 - _WRIST_OPTIMAL[1]), _WRIST[1] * v3)
+    shoulder = _SHOULDER_NM[0] * f1 + _SHOULDER_NM[1] * f2 + _SHOULDER_NM[4] * f5 + _SHOULDER_NM[5] * f6
+    elbow = (
+        (_ELBOW_NM[2] + _ELBOW_NM_PER_RAD[2] * q2) * f3
+        + (_ELBOW_NM[3] + _ELBOW_NM_PER_RAD[3] * q2) * f4
+        + (_ELBOW_NM[4] + _ELBOW_NM_PER_RAD[4] * q2) * f5
+        + (_ELBOW_NM[5] + _ELBOW_NM_PER_RAD[5] * q2) * f6
+    )
+    wrist = WRIST_TORQUE_NM[0] * f7 - WRIST_TORQUE_NM[1] * f8
+    return strength * shoulder, strength * elbow, strength * wrist
+
+
+@kernel
+def _torque_at(strength, a, q, v):  # type: ignore[no-untyped-def]
+    return muscle_torque(
+        strength, a[0], a[1], a[2], a[3], a[4], a[5], a[6], a[7], q[0], q[1], q[2], v[0], v[1], v[2]
+    )  # fmt: skip
+
+
+@kernel
+def _torque_of_joint(joint, action, offset, gain):  # type: ignore[no-untyped-def]
+    e = excitation(action[0], action[1], action[2])
+    torque = offset[joint]
+    for k in range(8):
+        torque += gain[joint, k] * e[k]
+    return torque
+
+
+@kernel
+def action_for_torque(torque, angle, velocity, strength=1.0):  # type: ignore[no-untyped-def]
+    """The action (3,) in [-1, 1] whose steady muscle torque is nearest to a wanted one, joint by joint.
+
+    Steady means that the activations have come up with the excitations. Torque is then piecewise linear in each action,
+    with kinks where a pair changes sides; the joints are solved in turn until none moves (Gauss-Seidel). A joint that
+    its muscles cannot serve stays at the end of its range, and the others still get what they can.
+
+    Args:
+        torque: (3,) wanted, N m.
+        angle, velocity: (3,) rad and rad/s.
+        strength: factor on all forces, above 0.
+    """
+    activation = np.zeros(8)
+    offset = np.array(_torque_at(strength, activation, angle, velocity))
+    gain = np.empty((3, 8))
+    for k in range(8):
+        activation[:] = 0.0
+        activation[k] = 1.0
+        gain[:, k] = np.array(_torque_at(strength, activation, angle, velocity)) - offset
+    action = np.zeros(3)
+    for _ in range(200):
+        moved = 0.0
+        for joint in range(3):
+            before = action[joint]
+            kink = -action[1 - joint] if joint < 2 else 0.0
+            low = -1.0
+            action[joint] = low
+            low_torque = _torque_of_joint(joint, action, offset, gain)
+            found = low
+            for high in (min(kink, 0.0), max(kink, 0.0), 1.0):
+                if low_torque >= torque[joint]:
+                    break
+                action[joint] = high
+                high_torque = _torque_of_joint(joint, action, offset, gain)
+                share = (torque[joint] - low_torque) / max(high_torque - low_torque, 1e-12)
+                found = low + min(share, 1.0) * (high - low)
+                low = high
+                low_torque = high_torque
+            action[joint] = found
+            moved = max(moved, abs(found - before))
+        if moved < 1e-12:
+            break
+    return action

@@ -1,0 +1,71 @@
+"""Physical arguments that are a number, a range drawn anew for each trial, or one number for each environment."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import fields
+from typing import Any
+
+import numpy as np
+
+# A number; (low, high), drawn evenly at reset; or (num_envs,), one value for each environment.
+Physical = float | tuple[float, float] | np.ndarray[Any, Any]
+
+
+def require_physical(owner: str, name: str, value: Any, low: float, high: float) -> None:
+    """Refuse a physical argument outside [low, high].
+
+    Raises:
+        ValueError: the message names owner, argument, value and what is allowed.
+    """
+    if isinstance(value, np.ndarray):
+        fits = value.ndim == 1 and value.size > 0
+    elif isinstance(value, Sequence) and not isinstance(value, str):
+        fits = len(value) == 2 and all(isinstance(one, int | float) for one in value) and value[0] <= value[1]
+    else:
+        fits = isinstance(value, int | float | np.floating | np.integer) and not isinstance(value, bool)
+    if not fits or not np.all((np.asarray(value) >= low) & (np.asarray(value) <= high)):
+        raise ValueError(
+            f"{owner} {name} is {value!r}; {low:g} to {high:g} is allowed, as a number, a (low, high) range or an "
+            "array with one value for each environment"
+        )
+
+
+def is_drawn(value: Any) -> bool:
+    """Whether a physical argument is a range."""
+    return isinstance(value, Sequence) and not isinstance(value, str)
+
+
+def number_of(value: Any, index: int, uniform: float, name: str) -> float:
+    """A physical argument's value in environment `index`, for one trial.
+
+    Args:
+        value: the argument.
+        index: of the environment.
+        uniform: in (0, 1), of which a drawn value is made.
+        name: of the argument.
+
+    Raises:
+        ValueError: an array too short for the environment.
+    """
+    if isinstance(value, np.ndarray):
+        if index >= value.size:
+            raise ValueError(f"{name} has {value.size} values; an array with one for each environment is allowed")
+        return float(value[index])
+    if is_drawn(value):
+        return float(value[0] + uniform * (value[1] - value[0]))
+    return float(value)
+
+
+def numbers_of(owner: Any, index: int, uniform: Callable[[], float]) -> dict[str, float]:
+    """The fields of a dataclass of physical arguments, as numbers: those of environment `index` for one trial.
+
+    Args:
+        owner: the dataclass.
+        index: of the environment.
+        uniform: gives the next variate; asked once for each field, so that a range shifts no other's draw.
+    """
+    return {
+        f.name: number_of(getattr(owner, f.name), index, uniform(), f"{type(owner).__name__} {f.name}")
+        for f in fields(owner)
+    }

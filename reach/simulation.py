@@ -1,0 +1,332 @@
+"""A number of trials that run side by side in one `World`: what both environments, single and vector, are thin over.
+
+It knows bodies, cups, senses, perturbations and how a trial is judged; it knows nothing of Gymnasium, of time limits or
+of pictures.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Mapping, Sequence
+from typing import Any, TypeVar
+
+import numpy as np
+from numba import get_num_threads, set_num_threads
+from numpy.typing import NDArray
+
+from reach import tasks
+from reach.perturbations import Perturbation, as_perturbations, write_perturbations
+from reach.sim import setup
+from reach.sim import state as s
+from reach.sim.arm import Arm, Array
+from reach.sim.grasp import smallest_clearance
+from reach.sim.noise import BODY_COUNTER, trial_key, uniforms
+from reach.sim.ranges import is_drawn, numbers_of
+from reach.sim.step import drawn_cup
+
+T = TypeVar("T")
+TASKS = ("reach", "grab")
+REWARDS = ("dense", "sparse")
+TABLE_REACH_M = 0.70
+# What changes while trials run, of a simulation's attributes.
+CHANGING = ("world", "_observations", "_changed", "arms", "perturbations")
+# Places for the draws of one trial's body, cup and senses.
+BODY_DRAWS = 32
+
+
+class Simulation:
+    """`num_envs` trials in one world.
+
+    Attributes:
+        world: the arrays of all trials.
+        observations: (num_envs, OBSERVATION_SIZE) float32, of this moment; overwritten by the next.
+        arms: the arm of each world in its present trial.
+        perturbations: what acts in each trial.
+        standing: what acts in a trial that names no perturbation of its own.
+    """
+
+    def __init__(
+        self,
+        num_envs: int,
+        *,
+        task: str,
+        control: str,
+        reward: str,
+        perturbation: Any,
+        person: setup.Person,
+        cup: setup.Cup | Mapping[str, Any] | None,
+        senses: setup.Senses | Mapping[str, Any] | None,
+        threads: int = 1,
+    ) -> None:
+        """Make the worlds; every trial is to be begun before it is advanced.
+
+        Args:
+            num_envs: 1 or more.
+            task: "reach" or "grab".
+            control: "posture", "torque" or "muscle".
+            reward: "dense" or "sparse".
+            perturbation: one, or a tuple that acts together in every trial; or a list of such, one for each world.
+            person, cup, senses: with physical arguments as in `sim.ranges`.
+            threads: among which the trials are shared.
+
+        Raises:
+            ValueError: an argument outside what is allowed; the message names it.
+        """
+        require_choice("task", task, TASKS)
+        require_choice("control", control, s.CONTROLS)
+        require_choice("reward", reward, REWARDS)
+        self.num_envs = num_envs
+        self.world = s.World.empty(num_envs)
+        self.person = person
+        self.cup = _given(setup.Cup, cup)
+        self.senses = _given(setup.Senses, senses)
+        self.standing = self.each_perturbation(perturbation)
+        self.perturbations = list(self.standing)
+        self._control = s.CONTROLS.index(control)
+        self._threads = threads
+        self._grab = task == "grab"
+        self._dense = reward == "dense"
+        self._observations = np.zeros((len(self.world.tiles), s.LANES, s.OBSERVATION_SIZE), dtype=np.float32)
+        self._take_rows()
+        physical = [getattr(owner, name) for owner in (person, self.cup, self.senses) for name in _names(owner)]
+        self._is_drawn = any(is_drawn(value) for value in physical)
+        self._differs = any(isinstance(value, np.ndarray) for value in physical)
+        self.arms: list[Arm] = []
+        self._prepare()
+
+    def _take_rows(self) -> None:
+        """The observations without idle lanes, as a view."""
+        self.observations = self._observations.reshape(-1, s.OBSERVATION_SIZE)[: self.num_envs]
+
+    def __setstate__(self, held: dict[str, Any]) -> None:
+        """Become a copy, whose observations are a view of its own."""
+        self.__dict__.update(held)
+        self._take_rows()
+
+    def _prepare(self) -> None:
+        """Write the settings that hold for every trial, which also checks them; idle lanes copy the first world."""
+        self._settings = np.empty((self.num_envs, s.DISTURBANCE - s.SETTING))
+        for index in range(self.num_envs):
+            row = self.world.row(index)
+            if index == 0 or self._differs:
+                self.arms.append(self._write_body(index, np.full(BODY_DRAWS, 0.5)))
+            else:
+                row[s.SETTING : s.DISTURBANCE] = self._settings[0]
+                self.arms.append(self.arms[0])
+            self._settings[index] = row[s.SETTING : s.DISTURBANCE]
+            write_perturbations(self.standing[index], row)
+        for index in range(self.num_envs, s.LANES * len(self.world.tiles)):
+            self.world.row(index)[:] = self.world.row(0)
+            write_perturbations((), self.world.row(index))
+        self._changed = np.zeros(self.num_envs, dtype=np.bool_)
+        for index in range(self.num_envs, s.LANES * len(self.world.tiles)):
+            self._begin(index, np.uint64(0), None)
+
+    def each_perturbation(self, value: Any) -> list[tuple[Perturbation, ...]]:
+        """What a user may give as perturbation, as one tuple for each world.
+
+        Raises:
+            ValueError: not a perturbation, or a list whose length is not the number of worlds.
+        """
+        if isinstance(value, list) and self.num_envs > 1:
+            if len(value) != self.num_envs:
+                raise ValueError(
+                    f"perturbation is a list of {len(value)}; one for each of {self.num_envs} environments is allowed"
+                )
+            return [as_perturbations(one) for one in value]
+        return [as_perturbations(value)] * self.num_envs
+
+    def _write_body(self, index: int, draws: Array) -> Arm:
+        """Write world `index`'s settings from uniform variates (BODY_DRAWS,), and return its arm."""
+        following = iter(draws.tolist()).__next__
+        arm, strength = self.person.numbers(index, following)
+        cup = numbers_of(self.cup, index, following)
+        senses = numbers_of(self.senses, index, following)
+        setup.write_settings(self.world.row(index), arm, strength, cup, senses, self._control)
+        return arm
+
+    def sow(self, index: int, stream: np.uint64) -> None:
+        """Give world `index` the stream (uint64) from which the keys of its next trials follow."""
+        tile, lane = divmod(index, s.LANES)
+        self.world.streams[tile, lane] = stream
+        self.world.episodes[tile, lane] = 0
+
+    def begin(self, index: int, *, cup: Any = None, perturbation: Any = None) -> None:
+        """Begin the next trial of world `index`.
+
+        Args:
+            index: of the world.
+            cup: its place (x, y) m; None draws one.
+            perturbation: of this trial, instead of the standing one; None for the standing one.
+
+        Raises:
+            ValueError: a cup or perturbation outside what is allowed.
+        """
+        tile, lane = divmod(index, s.LANES)
+        place = None if cup is None else cup_place(cup)
+        acting = self.standing[index] if perturbation is None else as_perturbations(perturbation)
+        world = self.world
+        # A kernel hands integers back as Python's, of which small ones would be taken for signed.
+        key = np.uint64(trial_key(world.streams[tile, lane], world.episodes[tile, lane]))
+        if self._changed[index] or self._is_drawn or acting != self.standing[index]:
+            self._change(index, key, acting)
+        self._begin(index, key, place)
+        self.perturbations[index] = acting
+        world.episodes[tile, lane] += np.uint64(1)
+
+    def _change(self, index: int, key: np.uint64, acting: tuple[Perturbation, ...]) -> None:
+        """Write what a trial of world `index` does not share with the one before: a drawn body, a perturbation."""
+        row = self.world.row(index)
+        if self._is_drawn:
+            self.arms[index] = self._write_body(index, uniforms(key, BODY_COUNTER, BODY_DRAWS))
+        else:
+            row[s.SETTING : s.DISTURBANCE] = self._settings[index]
+        write_perturbations(acting, row)
+        self._changed[index] = acting != self.standing[index]
+
+    def _begin(self, index: int, key: np.uint64, cup: Array | None) -> None:
+        tile, lane = divmod(index, s.LANES)
+        x, y = drawn_cup(key) if cup is None else cup
+        tasks.begin_trial(
+            self.world.tiles[tile], self.world.history[tile], key, self.world.tick[0], lane, self._control,
+            x, y, self._observations[tile, lane],
+        )  # fmt: skip
+        row = self.world.row(index)
+        if cup is not None and smallest_clearance(row, x, y) < 0.0:
+            raise ValueError(f"cup is at {cup.tolist()} m, on the hand; a free place on the table is allowed")
+
+    @property
+    def begins_alike(self) -> NDArray[np.bool_]:
+        """Which worlds (num_envs,) may begin their next trial by `begin_drawn`: those without anything of their own."""
+        return ~self._changed & (not self._is_drawn)
+
+    def begin_drawn(self, mask: NDArray[np.bool_]) -> None:
+        """Begin the next trial, with a drawn cup and the standing perturbation, of the worlds in `mask` (num_envs,)."""
+        world = self.world
+        tasks.begin_drawn_trials(
+            mask, world.tiles, world.history, world.streams, world.episodes, world.tick[0],
+            self._control, self._observations,
+        )  # fmt: skip
+
+    def advance(self, actions: NDArray[np.floating[Any]]) -> None:
+        """Advance every trial by one control step, and judge it.
+
+        Args:
+            actions: (num_envs, 4) in [-1, 1].
+
+        Raises:
+            ValueError: an action not finite or outside [-1, 1]; then nothing has moved.
+        """
+        world = self.world
+        tiles = len(world.tiles)
+        require_allowed(actions, tasks.take_actions(actions, world.tiles, 0, tiles))
+        world.tick[0] += 1
+        how = (self._control, self._grab, self._dense, self._observations)
+        if self._threads == 1:
+            tasks.advance_and_judge(world.tiles, world.history, world.tick[0], 0, tiles, *how)
+        else:
+            before = get_num_threads()
+            set_num_threads(self._threads)
+            tasks.advance_and_judge_on(self._threads, world.tiles, world.history, world.tick[0], *how)
+            set_num_threads(before)
+
+    def state(self) -> dict[str, Any]:
+        """Everything that changes while trials run, copied."""
+        return {name: copy.deepcopy(getattr(self, name)) for name in CHANGING}
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """Go back to a `state` of this simulation, or of one made with the same arguments.
+
+        Raises:
+            ValueError: the state of another number of worlds.
+        """
+        tiles = len(state["world"].tiles)
+        if len(state["_changed"]) != self.num_envs or tiles != len(self.world.tiles):
+            raise ValueError(f"state is of {len(state['_changed'])} environments; one of {self.num_envs} is allowed")
+        for name in CHANGING:
+            setattr(self, name, copy.deepcopy(state[name]))
+        self._take_rows()
+
+    def begin_again(self, index: int, cup: Any) -> None:
+        """Begin the present trial of world `index` once more, its noise and body the same, without any perturbation.
+
+        Args:
+            index: of the world.
+            cup: as it was given to `begin`.
+        """
+        self.world.episodes[divmod(index, s.LANES)] -= np.uint64(1)
+        self.begin(index, cup=cup, perturbation=())
+
+    def leave_observations(self) -> None:
+        """Leave the present observations to whoever has them; the next are written elsewhere."""
+        self._observations = self._observations.copy()
+        self._take_rows()
+
+    def judgements(self, longest: int) -> tuple[Array, NDArray[np.bool_], NDArray[np.bool_], NDArray[np.bool_]]:
+        """How the last step is judged.
+
+        Args:
+            longest: steps of the longest trial; 0 for no limit.
+
+        Returns:
+            Reward terms and their sum, (7, num_envs); which trials are won, which are won or lost, and which are as
+            long as `longest`, each (num_envs,).
+        """
+        terms = np.empty((len(tasks.REWARD_TERMS) + 1, self.num_envs))
+        won, ended, late = (np.empty(self.num_envs, dtype=np.bool_) for _ in range(3))
+        tasks.read_judgements(self.world.tiles, longest, terms, won, ended, late)
+        return terms, won, ended, late
+
+
+def require_allowed(actions: NDArray[Any], wrong: int) -> None:
+    """Refuse actions of which world `wrong` has one that is not allowed; -1 is none.
+
+    Raises:
+        ValueError: the message holds the action.
+    """
+    if wrong >= 0:
+        of = f" of environment {wrong}" if len(actions) > 1 else ""
+        raise ValueError(f"action{of} is {actions[wrong].tolist()}; finite values in [-1, 1] are allowed (ClipAction)")
+
+
+def require_choice(name: str, value: Any, allowed: Sequence[Any]) -> None:
+    """Refuse a value that is none of `allowed`.
+
+    Raises:
+        ValueError: the message names the argument, its value and the choices.
+    """
+    if value not in allowed:
+        raise ValueError(f"{name} is {value!r}; {list(allowed)} are allowed")
+
+
+def cup_place(value: Any) -> Array:
+    """A cup's place (2,) m as a user gives it.
+
+    Raises:
+        ValueError: not two finite numbers on the table.
+    """
+    place = np.asarray(value, dtype=np.float64)
+    if place.shape != (2,) or not np.isfinite(place).all() or np.hypot(*place) > TABLE_REACH_M:
+        raise ValueError(
+            f"option cup is {value!r}; a finite place (x, y) within {TABLE_REACH_M} m of the shoulder is allowed"
+        )
+    return place
+
+
+def _names(owner: Any) -> list[str]:
+    return list(owner.__dataclass_fields__)
+
+
+def _given(kind: type[T], value: T | Mapping[str, Any] | None) -> T:
+    """A dataclass from itself, from a mapping of its fields or from None for its defaults."""
+    if value is None:
+        return kind()
+    if isinstance(value, kind):
+        return value
+    if isinstance(value, Mapping):
+        known = _names(kind)
+        unknown = sorted(set(value) - set(known))
+        if unknown:
+            raise ValueError(f"{kind.__name__} has no {unknown}; {known} are allowed")
+        return kind(**value)
+    raise ValueError(f"{kind.__name__} was given as {value!r}; a {kind.__name__} or a mapping of its fields is allowed")

@@ -1,0 +1,268 @@
+"""`CupVectorEnv`: many trials at once as a Gymnasium vector environment, compiled, on all cores.
+
+Each of its environments is, bit for bit, a `CupEnv` with the same seed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import gymnasium as gym
+import numpy as np
+from gymnasium.utils import seeding
+from gymnasium.vector import AutoresetMode
+from gymnasium.vector.utils import batch_space
+from numba import get_num_threads
+from numpy.typing import NDArray
+
+from reach import tasks
+from reach.env import CupEnv, spaces_of
+from reach.sim import setup
+from reach.sim import state as s
+from reach.sim.arm import Arm
+from reach.sim.ranges import Physical
+from reach.simulation import Simulation, require_choice
+from reach.truth import Truths
+from reach.view import Paths, scene_of
+
+RESET_OPTIONS = ("cup", "perturbation", "reset_mask")
+# With fewer a further thread costs more than it gains.
+ENVS_A_THREAD = 32
+
+
+class CupVectorEnv(gym.vector.VectorEnv[NDArray[np.float32], NDArray[np.float32], NDArray[Any]]):
+    """`num_envs` cup-reaching trials side by side; spaces, rewards and endings are those of `CupEnv`.
+
+    `gym.make_vec("reach/CupGrab-v0", num_envs=64, vectorization_mode="vector_entry_point")` makes one. `info` holds
+    arrays over the environments: `is_success` (num_envs,), `reward_terms` by name, each (num_envs,), and `truth`, whose
+    `truth["hand"]` is (num_envs, 2) and `truth[3]` the mapping of environment 3; `truth` shows the present step and
+    refuses to be read after the next.
+    """
+
+    def __init__(
+        self,
+        num_envs: int = 1,
+        task: str = "grab",
+        *,
+        control: str = "posture",
+        perturbation: Any = None,
+        reward: str = "dense",
+        arm: str | Arm = "winter",
+        height_m: Physical = 1.75,
+        mass_kg: Physical = 70.0,
+        strength: Physical = 1.0,
+        cup: setup.Cup | Mapping[str, Any] | None = None,
+        senses: setup.Senses | Mapping[str, Any] | None = None,
+        max_episode_steps: int | None = s.TRIAL_STEPS,
+        autoreset_mode: AutoresetMode | str = AutoresetMode.NEXT_STEP,
+        threads: int | None = None,
+        render_mode: str | None = None,
+        width: int = 600,
+        height: int = 600,
+    ) -> None:
+        """Make the environments.
+
+        Args:
+            num_envs: 1 or more.
+            task, control, reward, arm, width, height: as for `CupEnv`.
+            perturbation: one, or a tuple that acts together, for all; or a list of such, one for each environment.
+            height_m, mass_kg, strength, cup, senses: as for `CupEnv`; a physical argument may also be an array with one
+                value for each environment.
+            max_episode_steps: steps after which a trial is truncated; None for no limit.
+            autoreset_mode: Gymnasium's NEXT_STEP, SAME_STEP or DISABLED.
+            threads: None takes as many as there are cores and work for them.
+            render_mode: None or "rgb_array".
+
+        Raises:
+            ValueError: an argument outside what is allowed; the message names it.
+        """
+        if num_envs < 1:
+            raise ValueError(f"num_envs is {num_envs}; 1 or more is allowed")
+        cores = get_num_threads()
+        if threads is None:
+            threads = max(1, min(cores, num_envs // ENVS_A_THREAD))
+        if not 1 <= threads <= cores:
+            raise ValueError(f"threads is {threads}; None, or 1 to {cores} (the threads of numba) is allowed")
+        if max_episode_steps is not None and max_episode_steps < 1:
+            raise ValueError(f"max_episode_steps is {max_episode_steps}; None, or 1 or more is allowed")
+        require_choice("render_mode", render_mode, (None, "rgb_array"))
+        self.num_envs = num_envs
+        self.autoreset_mode = AutoresetMode(autoreset_mode)
+        self.metadata = {
+            "render_modes": ["rgb_array"],
+            "render_fps": CupEnv.metadata["render_fps"],
+            "autoreset_mode": self.autoreset_mode,
+        }
+        self.render_mode = render_mode
+        self.max_episode_steps = max_episode_steps
+        self.single_observation_space, self.single_action_space = spaces_of()
+        self.observation_space = batch_space(self.single_observation_space, num_envs)
+        self.action_space = batch_space(self.single_action_space, num_envs)
+        self._simulation = Simulation(
+            num_envs, task=task, control=control, reward=reward, perturbation=perturbation,
+            person=setup.Person(arm, height_m, mass_kg, strength), cup=cup, senses=senses, threads=threads,
+        )  # fmt: skip
+        self._is_sown = np.zeros(num_envs, dtype=np.bool_)
+        self._begun = np.zeros(num_envs, dtype=np.bool_)
+        self._over = np.zeros(num_envs, dtype=np.bool_)
+        self._size = (width, height)
+        self._paths = [Paths() for _ in range(num_envs if render_mode else 0)]
+
+    def reset(
+        self, *, seed: int | Sequence[int | None] | None = None, options: dict[str, Any] | None = None
+    ) -> tuple[NDArray[np.float32], dict[str, Any]]:
+        """Begin a trial in every environment, or in those of `options["reset_mask"]`.
+
+        Args:
+            seed: environment i is seeded with `seed + i`; or one seed, or None, for each.
+            options: "cup", one place (x, y) m for all or (num_envs, 2); "perturbation", for this trial, as for the
+                constructor; "reset_mask", (num_envs,) bool.
+
+        Raises:
+            ValueError: an unknown option, or a value outside what is allowed.
+        """
+        super().reset(seed=seed if isinstance(seed, int) else None)
+        given = dict(options or {})
+        unknown = sorted(set(given) - set(RESET_OPTIONS))
+        if unknown:
+            raise ValueError(f"reset options {unknown} are unknown; {list(RESET_OPTIONS)} are allowed")
+        mask = self._mask(given.get("reset_mask"))
+        self._simulation.leave_observations()
+        self._sow(seed, mask)
+        if given.get("cup") is None and "perturbation" not in given:
+            self._begin(mask)
+        else:
+            cups = self._cups(given.get("cup"))
+            acting: list[Any] = [None] * self.num_envs
+            if "perturbation" in given:
+                acting = list(self._simulation.each_perturbation(given["perturbation"]))
+            for index in np.flatnonzero(mask).tolist():
+                self._simulation.begin(index, cup=cups[index], perturbation=acting[index])
+            self._turn_page(mask)
+        self._begun |= mask
+        self._over &= ~mask
+        for index in np.flatnonzero(mask).tolist() if self._paths else ():
+            self._paths[index].extend(self._simulation, index)
+        return self._simulation.observations, self._info(mask, self._simulation.judgements(0))
+
+    def step(
+        self, actions: NDArray[np.float32]
+    ) -> tuple[NDArray[np.float32], NDArray[np.float64], NDArray[np.bool_], NDArray[np.bool_], dict[str, Any]]:
+        """Advance every trial by 20 ms.
+
+        Args:
+            actions: (num_envs, 4) in [-1, 1].
+
+        Raises:
+            ValueError: actions of another shape, not finite, or outside [-1, 1]; nothing has moved then.
+            gymnasium.error.ResetNeeded: an environment was never reset, or, with autoreset DISABLED, is over.
+        """
+        given = np.asarray(actions)
+        if given.shape != (self.num_envs, s.ACTIONS):
+            raise ValueError(f"actions have shape {given.shape}; {(self.num_envs, s.ACTIONS)} is allowed")
+        if not self._begun.all():
+            raise gym.error.ResetNeeded("step() was called before reset(); call reset() first")
+        if self.autoreset_mode == AutoresetMode.DISABLED and self._over.any():
+            over = np.flatnonzero(self._over).tolist()
+            raise gym.error.ResetNeeded(
+                f'environments {over} are over; call reset(options={{"reset_mask": ...}}) for them first'
+            )
+        simulation = self._simulation
+        simulation.leave_observations()
+        simulation.advance(given if given.dtype in (np.float32, np.float64) else given.astype(np.float64))
+        if self.autoreset_mode == AutoresetMode.NEXT_STEP and self._over.any():
+            self._begin(self._over)
+        judged = simulation.judgements(self.max_episode_steps or 0)
+        terms, _, terminated, truncated = judged
+        self._over = terminated | truncated
+        info = {}
+        if self.autoreset_mode == AutoresetMode.SAME_STEP and self._over.any():
+            info = self._final(self._over, judged)
+            self._begin(self._over)
+            judged = simulation.judgements(0)
+        for index, paths in enumerate(self._paths):
+            paths.extend(simulation, index)
+        info.update(self._info(np.ones(self.num_envs, dtype=np.bool_), judged))
+        return simulation.observations, terms[-1], terminated, truncated, info
+
+    def _mask(self, value: Any) -> NDArray[np.bool_]:
+        if value is None:
+            return np.ones(self.num_envs, dtype=np.bool_)
+        if not isinstance(value, np.ndarray) or value.shape != (self.num_envs,) or value.dtype != np.bool_:
+            raise ValueError(f"option reset_mask is {value!r}; a ({self.num_envs},) array of bool is allowed")
+        if not value.any():
+            raise ValueError("option reset_mask is False everywhere; at least one True is allowed")
+        return value
+
+    def _sow(self, seed: int | Sequence[int | None] | None, mask: NDArray[np.bool_]) -> None:
+        """Give the environments in `mask` their streams, where they are seeded or have none yet."""
+        if isinstance(seed, int):
+            seeds: Sequence[int | None] = range(seed, seed + self.num_envs)
+        else:
+            seeds = [None] * self.num_envs if seed is None else seed
+        if len(seeds) != self.num_envs:
+            raise ValueError(f"seed has {len(seeds)} values; one for each of {self.num_envs} environments is allowed")
+        for index in np.flatnonzero(mask).tolist():
+            one = seeds[index]
+            if one is None and self._is_sown[index]:
+                continue
+            source = self.np_random if one is None else seeding.np_random(one)[0]
+            self._simulation.sow(index, source.integers(2**64, dtype=np.uint64))
+            self._is_sown[index] = True
+
+    def _cups(self, value: Any) -> list[Any]:
+        if value is None:
+            return [None] * self.num_envs
+        places = np.asarray(value, dtype=np.float64)
+        if places.ndim == 1:
+            return [places] * self.num_envs
+        if places.shape != (self.num_envs, 2):
+            raise ValueError(f"option cup has shape {places.shape}; (2,) or {(self.num_envs, 2)} is allowed")
+        return list(places)
+
+    def _begin(self, mask: NDArray[np.bool_]) -> None:
+        """Begin the next trial of the environments in `mask`, with a drawn cup and their standing perturbation."""
+        alike = mask & self._simulation.begins_alike
+        self._simulation.begin_drawn(alike)
+        for index in np.flatnonzero(mask & ~alike).tolist():
+            self._simulation.begin(index)
+        self._turn_page(mask)
+
+    def _turn_page(self, mask: NDArray[np.bool_]) -> None:
+        for index in np.flatnonzero(mask).tolist() if self._paths else ():
+            self._paths[index].begin()
+
+    def _info(self, mask: NDArray[np.bool_], judged: tuple[NDArray[Any], ...]) -> dict[str, Any]:
+        """What `info` holds of the environments in `mask`, each key with its mask, as Gymnasium's own have it."""
+        terms, won, _, _ = judged
+        named: dict[str, Any] = {}
+        for k, name in enumerate(tasks.REWARD_TERMS):
+            named[name], named[f"_{name}"] = terms[k], mask
+        truth = Truths(self._simulation.world, self.num_envs)
+        return {
+            "reward_terms": named, "_reward_terms": mask,
+            "is_success": won, "_is_success": mask,
+            "truth": truth, "_truth": mask,
+        }  # fmt: skip
+
+    def _final(self, over: NDArray[np.bool_], judged: tuple[NDArray[Any], ...]) -> dict[str, Any]:
+        """`final_obs` and `final_info` of trials that are over and begin anew in the same step."""
+        observations = np.full(self.num_envs, None, dtype=object)
+        for index in np.flatnonzero(over).tolist():
+            observations[index] = self._simulation.observations[index].copy()
+        final = self._info(over, judged)
+        final["truth"] = final["truth"].kept()
+        return {"final_obs": observations, "_final_obs": over, "final_info": final, "_final_info": over}
+
+    def render(self) -> tuple[Any, ...] | None:
+        """The pictures, (height, width, 3) uint8, one for each environment."""
+        if self.render_mode is None:
+            gym.logger.warn("render() needs render_mode='rgb_array'")
+            return None
+        from reach import render
+
+        return tuple(
+            render.draw(scene_of(self._simulation, index, paths, ""), *self._size)
+            for index, paths in enumerate(self._paths)
+        )

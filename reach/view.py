@@ -1,0 +1,79 @@
+"""From a simulated trial to the scene that is drawn: reads the world, never changes it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from reach import tasks
+from reach.sim import state as s
+from reach.sim.grasp import CAPSULES, capsule
+from reach.simulation import Simulation
+from reach.truth import Truth
+
+PAST_PATHS = 6
+
+
+class Paths:
+    """The course of the hand in this trial, and in the last few."""
+
+    def __init__(self) -> None:
+        """No trial yet."""
+        self._path: list[tuple[float, float]] = []
+        self._past: list[list[tuple[float, float]]] = []
+
+    def begin(self) -> None:
+        """A trial begins; keep the one before it."""
+        if len(self._path) > 1:
+            self._past = [*self._past, self._path][-PAST_PATHS:]
+        self._path = []
+
+    def extend(self, simulation: Simulation, index: int) -> None:
+        """Take in where the hand of world `index` is now."""
+        x, y = simulation.world.row(index)[s.HAND_X : s.HAND_Y + 1].tolist()
+        self._path.append((x, y))
+
+    @property
+    def path(self) -> Any:
+        """(n, 2) m, of this trial."""
+        return np.array(self._path).reshape(-1, 2)
+
+    @property
+    def past_paths(self) -> tuple[Any, ...]:
+        """Of earlier trials, oldest first, each (n, 2) m."""
+        return tuple(np.array(path) for path in self._past)
+
+
+def scene_of(simulation: Simulation, index: int, paths: Paths, caption: str) -> Any:
+    """The `reach.render.Scene` of world `index`."""
+    from reach.render import Scene
+
+    row = simulation.world.row(index)
+    truth = Truth(row)
+    joints = simulation.arms[index].joints(truth["joint_angles"])
+    axis = row[s.AXIS_X : s.AXIS_Y + 1]
+    turn = np.array([[axis[0], -axis[1]], [axis[1], axis[0]]])
+    half = 0.5 * row[s.APERTURE] + row[s.FINGER_RADIUS]
+    shapes = [np.array(capsule(row, half, k)[:4]).reshape(2, 2) for k in range(CAPSULES)]
+    fingers = np.stack([truth["hand"] + shapes[k] @ turn.T for k in (0, 1)])
+    joints[3] = truth["hand"] + turn @ np.array([row[s.PALM_OFFSET], 0.0])
+    return Scene(
+        joints=joints,
+        fingers=fingers,
+        finger_radius=float(row[s.FINGER_RADIUS]),
+        grasp_point=truth["hand"],
+        cup=truth["cup"],
+        cup_radius=float(row[s.CUP_RADIUS]),
+        cup_held=bool(row[s.HELD_S] > 0.0),
+        cup_tipped=truth["tipped"],
+        seen_hand=truth["seen_hand"] if truth["hand_visible"] else None,
+        seen_cup=truth["seen_cup"],
+        start=row[s.START_X : s.START_Y + 1],
+        touch=row[s.TOUCH_LEFT : s.TOUCH_PALM + 1] > 0.0,
+        path=paths.path,
+        past_paths=paths.past_paths,
+        time_s=truth["time_s"],
+        caption=caption,
+        success=bool(row[tasks.SUCCESS] > 0.0),
+    )

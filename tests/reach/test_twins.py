@@ -1,0 +1,103 @@
+"""A trial can be saved, gone back to and played again without its perturbation."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import gymnasium as gym
+import numpy as np
+import pytest
+
+from reach import CupJump, CurlField, DelayChange, Load, Nudge, Rotation, twin
+from reach.perturbations import PERTURBATIONS
+
+CONTROLS = ("posture", "torque", "muscle")
+
+
+def play(env: Any, steps: int, seed: int) -> list[Any]:
+    rng = np.random.default_rng(seed)
+    rows = []
+    for _ in range(steps):
+        observation, reward, terminated, _, info = env.step(rng.uniform(-0.6, 0.6, 4))
+        rows.append((observation, reward, terminated, info["truth"]))
+        if terminated:
+            observation, info = env.reset()
+            rows.append((observation, 0.0, False, info["truth"]))
+    return rows
+
+
+def assert_same(ours: list[Any], theirs: list[Any]) -> None:
+    for a, b in zip(ours, theirs, strict=True):
+        np.testing.assert_array_equal(a[0], b[0])
+        assert a[1:] == b[1:]
+
+
+@pytest.mark.parametrize("control", CONTROLS)
+@pytest.mark.parametrize("perturbation", [(), (Rotation(30.0, 0.2), CurlField(13.0)), (Load(0.5), CupJump(0.05))])
+def test_what_follows_a_saved_state_is_the_same_to_the_last_bit(control: str, perturbation: Any) -> None:
+    env = gym.make("reach/CupGrab-v0", control=control, height_m=(1.6, 1.9)).unwrapped
+    env.reset(seed=1, options={"perturbation": perturbation})
+    play(env, 13, 0)
+    state = env.get_state()
+    first = play(env, 120, 1)
+    env.set_state(state)
+    assert_same(first, play(env, 120, 1))
+    other = gym.make("reach/CupGrab-v0", control=control, height_m=(1.6, 1.9)).unwrapped
+    other.set_state(state)
+    assert_same(first, play(other, 120, 1))
+
+
+def test_what_is_no_state_is_refused() -> None:
+    env = gym.make("reach/CupGrab-v0").unwrapped
+    with pytest.raises(ValueError, match=r"state has no \['"):
+        env.set_state({})
+    env.reset(seed=0)
+    state = env.get_state()
+    state["simulation"]["_changed"] = np.zeros(4, dtype=bool)
+    with pytest.raises(ValueError, match="state is of 4 environments"):
+        env.set_state(state)
+
+
+@pytest.mark.parametrize("control", CONTROLS)
+@pytest.mark.parametrize("perturbation", [kind() for kind in PERTURBATIONS.values()], ids=lambda p: p.kind)
+def test_a_twin_is_the_same_reach_without_the_perturbation(control: str, perturbation: Any) -> None:
+    env = gym.make("reach/CupReach-v0", control=control, perturbation=perturbation)
+    plain = gym.make("reach/CupReach-v0", control=control)
+    first, _ = env.reset(seed=5)
+    plain.reset(seed=5)
+    rest = first[15:19].astype(np.float64)
+    for _ in range(35):
+        step = plain.step(np.clip(rest + 0.2, -1, 1))
+        env.step(np.clip(rest + 0.2, -1, 1))
+    other = twin(env)
+    ours, theirs = other.step(rest), plain.step(rest)
+    np.testing.assert_array_equal(ours[0], theirs[0])
+    assert ours[4]["truth"] == theirs[4]["truth"]
+    assert step[4]["truth"]["time_s"] == pytest.approx(0.70)
+
+
+def test_a_twin_leaves_its_trial_alone_and_keeps_its_cup_and_body() -> None:
+    def make() -> Any:
+        env = gym.make("reach/CupReach-v0", height_m=(1.5, 1.9), perturbation=Nudge(onset_s=0.1)).unwrapped
+        env.reset(seed=3)
+        env.reset(options={"cup": (0.2, 0.5), "perturbation": (DelayChange(0.1), Rotation(20.0))})
+        return env
+
+    env, alone = make(), make()
+    for _ in range(10):
+        env.step(np.zeros(4))
+        alone.step(np.zeros(4))
+    other = env.twin()
+    assert other.arm == env.arm
+    for _ in range(20):
+        ours, theirs = env.step(np.full(4, 0.2)), alone.step(np.full(4, 0.2))
+        beside = other.step(np.full(4, 0.2))
+        np.testing.assert_array_equal(ours[0], theirs[0])
+        np.testing.assert_array_equal(beside[4]["truth"]["hand"], ours[4]["truth"]["hand"])
+        np.testing.assert_array_equal(beside[4]["truth"]["cup"], [0.2, 0.5])
+    assert np.any(beside[0] != ours[0])
+
+
+def test_a_twin_needs_a_trial() -> None:
+    with pytest.raises(gym.error.ResetNeeded):
+        twin(gym.make("reach/CupReach-v0"))

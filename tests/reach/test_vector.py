@@ -1,0 +1,244 @@
+"""The vector environment is its single environments, bit for bit, and keeps Gymnasium's promises for vectors."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import gymnasium as gym
+import numpy as np
+import pytest
+from gymnasium.vector import AutoresetMode
+
+from reach import CupJump, CurlField, Load, Rotation
+
+IDS = ("reach/CupReach-v0", "reach/CupGrab-v0")
+CONTROLS = ("posture", "torque", "muscle")
+
+
+def native(env_id: str, num_envs: int, **options: Any) -> Any:
+    return gym.make_vec(env_id, num_envs=num_envs, vectorization_mode="vector_entry_point", **options)
+
+
+def singles(env_id: str, num_envs: int, mode: str, **options: Any) -> Any:
+    return gym.make_vec(
+        env_id, num_envs=num_envs, vectorization_mode="sync", vector_kwargs={"autoreset_mode": mode}, **options
+    )
+
+
+def actions_of(seed: int, num_envs: int, steps: int) -> np.ndarray:
+    """Commands that stay for a while, so that cups are met, tipped and pushed."""
+    rng = np.random.default_rng(seed)
+    held = rng.uniform(-1, 1, (steps // 15 + 1, num_envs, 4))
+    return np.repeat(held, 15, axis=0)[:steps].astype(np.float32)
+
+
+def height_of(truth: Any) -> float:
+    """Body height, m, that puts the hand of Winter's arm where it is at these joint angles."""
+    first, second, third = np.cumsum(truth["joint_angles"])
+    return float(
+        np.linalg.norm(truth["hand"])
+        / np.linalg.norm(
+            0.186 * np.array([np.cos(first), np.sin(first)])
+            + 0.146 * np.array([np.cos(second), np.sin(second)])
+            + 0.87 * 0.108 * np.array([np.cos(third), np.sin(third)])
+        )
+    )
+
+
+def assert_same_steps(ours: Any, theirs: Any) -> None:
+    for a, b in zip(ours[:4], theirs[:4], strict=True):
+        np.testing.assert_array_equal(a, b)
+    np.testing.assert_array_equal(ours[4]["is_success"], theirs[4]["is_success"])
+    for name in ("progress", "grasp", "effort", "tipping", "success", "step"):
+        np.testing.assert_array_equal(ours[4]["reward_terms"][name], theirs[4]["reward_terms"][name])
+
+
+@pytest.mark.parametrize("control", CONTROLS)
+@pytest.mark.parametrize("num_envs", [1, 3, 8, 13])
+def test_each_environment_is_a_single_one_to_the_last_bit(control: str, num_envs: int) -> None:
+    ours = native("reach/CupGrab-v0", num_envs, control=control, max_episode_steps=60)
+    theirs = singles("reach/CupGrab-v0", num_envs, "NextStep", control=control, max_episode_steps=60)
+    np.testing.assert_array_equal(ours.reset(seed=3)[0], theirs.reset(seed=3)[0])
+    endings = 0
+    for action in actions_of(0, num_envs, 200):
+        step = ours.step(action)
+        assert_same_steps(step, theirs.step(action))
+        endings += np.sum(step[2] | step[3])
+    assert endings > 0
+
+
+@pytest.mark.parametrize("env_id", IDS)
+@pytest.mark.parametrize("reward", ["dense", "sparse"])
+def test_same_step_autoreset_agrees_with_gymnasiums(env_id: str, reward: str) -> None:
+    ours = native(env_id, 6, reward=reward, autoreset_mode="SameStep", max_episode_steps=50)
+    theirs = singles(env_id, 6, "SameStep", reward=reward, max_episode_steps=50)
+    np.testing.assert_array_equal(ours.reset(seed=5)[0], theirs.reset(seed=5)[0])
+    finals = 0
+    for action in actions_of(1, 6, 160):
+        step, other = ours.step(action), theirs.step(action)
+        assert_same_steps(step, other)
+        assert ("final_obs" in step[4]) == ("final_obs" in other[4])
+        for index in np.flatnonzero(step[4].get("_final_obs", np.zeros(6, dtype=bool))):
+            np.testing.assert_array_equal(step[4]["final_obs"][index], other[4]["final_obs"][index])
+            truth = step[4]["final_info"]["truth"][int(index)]
+            assert truth == other[4]["final_info"]["truth"][index]
+            finals += 1
+    assert finals > 0
+
+
+def test_without_autoreset_ended_trials_wait_for_their_reset() -> None:
+    env = native("reach/CupGrab-v0", 4, autoreset_mode=AutoresetMode.DISABLED, max_episode_steps=5)
+    env.reset(seed=0)
+    rest = env.reset(seed=0)[0][:, 15:19]
+    for _ in range(5):
+        observation, _, _, truncated, _ = env.step(rest)
+    assert truncated.all()
+    with pytest.raises(gym.error.ResetNeeded, match="reset_mask"):
+        env.step(rest)
+    mask = np.array([True, False, True, False])
+    options = {"reset_mask": mask}
+    again, info = env.reset(options=options)
+    assert options == {"reset_mask": mask}
+    np.testing.assert_array_equal(again[~mask], observation[~mask])
+    assert np.all(np.any(again[mask] != observation[mask], axis=1))
+    np.testing.assert_array_equal(info["_is_success"], mask)
+    env.reset(options={"reset_mask": ~mask})
+    env.step(rest)
+
+
+def test_perturbations_seeds_and_cups_may_differ_between_environments() -> None:
+    perturbations: list[Any] = [None, Rotation(30.0), (CurlField(13.0), CupJump()), Load(1.0), None]
+    seeds, cups = [7, 7, 7, 7, 8], np.array([[0.2, 0.52], [0.2, 0.52], [0.1, 0.55], [0.1, 0.55], [0.0, 0.55]])
+    ours = native("reach/CupReach-v0", 5)
+    seen, _ = ours.reset(seed=seeds, options={"perturbation": perturbations, "cup": cups})
+    others = []
+    for index in range(5):
+        env = gym.make("reach/CupReach-v0")
+        options = {"perturbation": perturbations[index], "cup": cups[index]}
+        np.testing.assert_array_equal(seen[index], env.reset(seed=seeds[index], options=options)[0])
+        others.append(env)
+    under_way = set(range(5))
+    for action in actions_of(2, 5, 60):
+        step = ours.step(action)
+        for index in sorted(under_way):
+            alone = others[index].step(action[index])
+            np.testing.assert_array_equal(step[0][index], alone[0])
+            if alone[2] or alone[3]:
+                under_way.remove(index)
+    standing = native("reach/CupReach-v0", 5, perturbation=perturbations)
+    np.testing.assert_array_equal(standing.reset(seed=seeds, options={"cup": cups})[0], seen)
+
+
+def test_an_array_gives_each_environment_its_own_body() -> None:
+    heights = np.array([1.5, 1.75, 1.95])
+    ours = native("reach/CupReach-v0", 3, height_m=heights, cup={"radius_m": np.array([0.02, 0.03, 0.04])})
+    seen, _ = ours.reset(seed=1)
+    for index, height in enumerate(heights):
+        env = gym.make("reach/CupReach-v0", height_m=float(height), cup={"radius_m": 0.02 + 0.01 * index})
+        np.testing.assert_array_equal(env.reset(seed=1 + index)[0], seen[index])
+    with pytest.raises(ValueError, match="height_m has 3 values"):
+        native("reach/CupReach-v0", 4, height_m=heights)
+
+
+def test_drawn_bodies_agree_with_single_environments_and_differ_between_trials() -> None:
+    drawn = {"height_m": (1.5, 1.9), "senses": {"vision_delay_s": (0.05, 0.2), "hand_noise_m": (0.0, 0.01)}}
+    ours = native("reach/CupReach-v0", 3, max_episode_steps=20, **drawn)
+    theirs = singles("reach/CupReach-v0", 3, "NextStep", max_episode_steps=20, **drawn)
+    np.testing.assert_array_equal(ours.reset(seed=2)[0], theirs.reset(seed=2)[0])
+    heights = set()
+    for action in actions_of(3, 3, 70):
+        step = ours.step(action)
+        assert_same_steps(step, theirs.step(action))
+        heights.add(round(height_of(step[4]["truth"][0]), 6))
+    assert len(heights) > 2
+
+
+def test_threads_change_no_bit() -> None:
+    results = []
+    for threads in (1, 2):
+        env = native("reach/CupGrab-v0", 40, threads=threads)
+        env.reset(seed=0)
+        results.append([env.step(action)[:4] for action in actions_of(4, 40, 40)])
+    for one, two in zip(*results, strict=True):
+        for a, b in zip(one, two, strict=True):
+            np.testing.assert_array_equal(a, b)
+
+
+def test_truth_is_that_of_its_step_and_refuses_to_be_read_later() -> None:
+    env = native("reach/CupGrab-v0", 3)
+    _, info = env.reset(seed=0)
+    assert info["truth"]["hand"].shape == (3, 2)
+    assert info["truth"][2]["time_s"] == 0.0
+    assert len(list(info["truth"])) == 3
+    env.step(np.zeros((3, 4)))
+    with pytest.raises(RuntimeError, match="sooner"):
+        info["truth"]["hand"]
+
+
+def test_observations_of_earlier_steps_stay_as_they_were() -> None:
+    env = native("reach/CupGrab-v0", 3)
+    first, _ = env.reset(seed=0)
+    kept = first.copy()
+    second = env.step(np.zeros((3, 4)))[0]
+    again = second.copy()
+    env.step(np.ones((3, 4)))
+    env.reset()
+    np.testing.assert_array_equal(first, kept)
+    np.testing.assert_array_equal(second, again)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"num_envs": 0}, "num_envs is 0"),
+        ({"threads": 0}, "threads is 0"),
+        ({"max_episode_steps": 0}, "max_episode_steps is 0"),
+        ({"render_mode": "human"}, "render_mode is 'human'"),
+        ({"perturbation": [None]}, "list of 1"),
+    ],
+)
+def test_bad_arguments_are_refused_by_name(options: dict[str, Any], message: str) -> None:
+    from reach.vector import CupVectorEnv
+
+    with pytest.raises(ValueError, match=message):
+        CupVectorEnv(**{"num_envs": 2, **options})
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"cups": 1}, r"\['cups'\] are unknown"),
+        ({"cup": np.zeros((3, 2))}, "option cup has shape"),
+        ({"reset_mask": [True, True]}, "reset_mask"),
+        ({"reset_mask": np.zeros(2, dtype=bool)}, "at least one True"),
+    ],
+)
+def test_bad_reset_options_are_refused(options: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        native("reach/CupGrab-v0", 2).reset(options=options)
+
+
+def test_bad_actions_are_refused_before_anything_moves() -> None:
+    env = native("reach/CupGrab-v0", 2)
+    with pytest.raises(gym.error.ResetNeeded):
+        env.step(np.zeros((2, 4)))
+    env.reset(seed=0)
+    for actions, message in (
+        (np.zeros((2, 3)), r"shape \(2, 3\)"),
+        (np.array([[0.0] * 4, [0.0, np.nan, 0.0, 0.0]]), "environment 1"),
+        (np.full((2, 4), 1.5), "environment 0"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            env.step(actions)
+    other = native("reach/CupGrab-v0", 2)
+    other.reset(seed=0)
+    np.testing.assert_array_equal(env.step(np.zeros((2, 4)))[0], other.step(np.zeros((2, 4)))[0])
+
+
+def test_pictures_are_given_one_for_each() -> None:
+    env = native("reach/CupGrab-v0", 2, render_mode="rgb_array", width=84, height=84)
+    env.reset(seed=0)
+    env.step(np.zeros((2, 4)))
+    frames = env.render()
+    assert [frame.shape for frame in frames] == [(84, 84, 3)] * 2
+    assert np.any(frames[0] != frames[1])
