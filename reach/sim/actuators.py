@@ -42,18 +42,24 @@ def set_goals(t, control):  # type: ignore[no-untyped-def]
 
 @kernel
 def follow_goals(t, control, step):  # type: ignore[no-untyped-def]
-    """Move filtered commands or activations towards their goals for `step` seconds."""
+    """Move filtered commands or activations towards their goals for `step` seconds, and note their means over it.
+
+    The means are what acts in this step: with the values at its end the arm would lead by half a step.
+    """
     if control == s.MUSCLE:
         for i in range(L):
             for m in range(s.MUSCLES):
-                t[(s.ACTIVATION_1 + m) * L + i] = muscles.activate(
-                    t[(s.ACTIVATION_1 + m) * L + i], t[(s.EXCITATION_1 + m) * L + i], step
-                )
+                before = t[(s.ACTIVATION_1 + m) * L + i]
+                after = muscles.activate(before, t[(s.EXCITATION_1 + m) * L + i], step)
+                t[(s.ACTIVATION_1 + m) * L + i] = after
+                t[(s.MEAN_1 + m) * L + i] = 0.5 * (before + after)
         return
     for i in range(L):
         for j in range(3):
-            now = t[(s.COMMAND_1 + j) * L + i]
-            t[(s.COMMAND_1 + j) * L + i] = now + t[s.COMMAND_RATE * L + i] * (t[(s.GOAL_1 + j) * L + i] - now)
+            before = t[(s.COMMAND_1 + j) * L + i]
+            after = before + t[s.COMMAND_RATE * L + i] * (t[(s.GOAL_1 + j) * L + i] - before)
+            t[(s.COMMAND_1 + j) * L + i] = after
+            t[(s.MEAN_1 + j) * L + i] = 0.5 * (before + after)
 
 
 @kernel
@@ -66,9 +72,9 @@ def pull(t, control):  # type: ignore[no-untyped-def]
             v1 = t[s.AT_VELOCITY_1 * L + i]
             v2 = t[s.AT_VELOCITY_2 * L + i]
             v3 = t[s.AT_VELOCITY_3 * L + i]
-            c1 = t[s.COMMAND_1 * L + i]
-            c2 = t[s.COMMAND_2 * L + i]
-            c3 = t[s.COMMAND_3 * L + i]
+            c1 = t[s.MEAN_1 * L + i]
+            c2 = t[s.MEAN_2 * L + i]
+            c3 = t[s.MEAN_3 * L + i]
             d1 = c1 - t[s.AT_ANGLE_1 * L + i]
             d2 = c2 - t[s.AT_ANGLE_2 * L + i]
             spring1 = t[s.STIFFNESS_11 * L + i] * d1 + t[s.STIFFNESS_12 * L + i] * d2
@@ -93,9 +99,9 @@ def _pull_muscles(t):  # type: ignore[no-untyped-def]
         v3 = t[s.AT_VELOCITY_3 * L + i]
         m1, m2, m3 = muscles.muscle_torque(
             t[s.STRENGTH * L + i],
-            t[s.ACTIVATION_1 * L + i], t[s.ACTIVATION_2 * L + i], t[s.ACTIVATION_3 * L + i],
-            t[s.ACTIVATION_4 * L + i], t[s.ACTIVATION_5 * L + i], t[s.ACTIVATION_6 * L + i],
-            t[s.ACTIVATION_7 * L + i], t[s.ACTIVATION_8 * L + i],
+            t[s.MEAN_1 * L + i], t[s.MEAN_2 * L + i], t[s.MEAN_3 * L + i],
+            t[s.MEAN_4 * L + i], t[s.MEAN_5 * L + i], t[s.MEAN_6 * L + i],
+            t[s.MEAN_7 * L + i], t[s.MEAN_8 * L + i],
             t[s.AT_ANGLE_1 * L + i], t[s.AT_ANGLE_2 * L + i], t[s.AT_ANGLE_3 * L + i], v1, v2, v3,
         )  # fmt: skip
         t[s.TORQUE_1 * L + i] = (

@@ -22,7 +22,7 @@ from reach.sim.compiled import inlined, kernel
 MUSCLES = (
     "shoulder flexor",  # pectoralis
     "shoulder extensor",  # deltoid
-    "elbow flexor",  # brachioradialis, with brachialis
+    "elbow flexor",  # brachioradialis
     "elbow extensor",  # lateral head of the triceps
     "biarticular flexor",  # biceps
     "biarticular extensor",  # long head of the triceps
@@ -39,11 +39,12 @@ PATH_PER_ELBOW = (0.0, 0.0, -0.014, 0.025, -0.016, 0.03)
 PATH_PER_ELBOW_SQUARE = (0.0, 0.0, -0.0040, -0.0022, -0.0057, -0.0032)
 TENDON_M = (0.039, 0.066, 0.172, 0.187, 0.204, 0.217)
 
-# The wrist has one flexor with the moment arm of the flexor carpi radialis and one extensor with that of the extensor
-# carpi radialis brevis at the straight wrist (Pigeon, Yahia and Feldman 1996, J Biomech 29:1365), and their optimal
-# fibre lengths (Holzbaur, Murray and Delp 2005, Ann Biomed Eng 33:829). They are as strong as all wrist muscles
-# together: the largest isometric torques that Delp, Grierson and Buchanan (1996, J Biomech 29:1371) measured, N m.
-WRIST_ARM_M = (0.0177, 0.0137)
+# One flexor and one extensor stand for all muscles of the wrist. Moment arm at the straight wrist: the mean of flexor
+# carpi radialis, flexor digitorum superficialis and profundus, and that of extensor carpi radialis brevis, longus and
+# extensor carpi ulnaris (Pigeon, Yahia and Feldman 1996, J Biomech 29:1365); optimal fibre lengths: the means of the
+# same (Holzbaur, Murray and Delp 2005, Ann Biomed Eng 33:829). Strength: the largest isometric torques, N m, that Delp,
+# Grierson and Buchanan (1996, J Biomech 29:1371) measured.
+WRIST_ARM_M = (0.0152, 0.0099)
 WRIST_TORQUE_NM = (12.2, 7.1)
 # Wrist angle at which the fibres have their optimal length. Extension torque is flat from 30 degrees of flexion to 70
 # of extension (Delp 1996), here its middle; flexion torque is largest at 40 degrees of flexion (Delp 1996), flexor
@@ -52,7 +53,7 @@ WRIST_OPTIMAL_DEGREES = (0.0, -20.0)
 
 _WRIST_FORCE_N = tuple(torque / arm for torque, arm in zip(WRIST_TORQUE_NM, WRIST_ARM_M, strict=True))
 LARGEST_FORCE_N = (838.0, 1207.0, 1422.0, 1549.0, 414.0, 603.0, *_WRIST_FORCE_N)
-OPTIMAL_LENGTH_M = (0.134, 0.140, 0.092, 0.093, 0.137, 0.127, 0.0628, 0.0585)
+OPTIMAL_LENGTH_M = (0.134, 0.140, 0.092, 0.093, 0.137, 0.127, 0.0707, 0.0672)
 
 # Kistemaker 2006: half width of the force-length parabola in optimal lengths; Hill's constants a as a share of the
 # largest force and b in optimal lengths per second. b / a is the largest speed of shortening, 12.7 lengths per second.
@@ -72,8 +73,11 @@ PASSIVE_STRETCH = 0.6
 ACTIVATION_S = 0.015
 DEACTIVATION_S = 0.050
 
-# Excitation of both muscles of a pair while the action is 0: enough to steady a joint, far below what a reach takes.
+# Excitation of both muscles of a pair while the action is 0: it steadies the joint.
 CO_CONTRACTION = 0.05
+
+# Rounds of `action_for_torque` over the joints; few are needed where no muscle is far from its optimal length.
+MOST_SWEEPS = 200
 
 # Per muscle: fibre length with all joints at 0 and its change with each joint, in optimal lengths; torque of the
 # largest force, N m, which is moment arm times force: at the elbow that at 0 rad and its change with the angle.
@@ -166,7 +170,8 @@ def activate(activation, excited, step_s):  # type: ignore[no-untyped-def]
 
     Thelen's da/dt = (u - a) / tau with tau = ACTIVATION_S (0.5 + 1.5 a) while a rises and
     DEACTIVATION_S / (0.5 + 1.5 a) while it falls, by the implicit midpoint rule: for half the change it is a quadratic
-    equation. Of second order; no step goes beyond `excited`.
+    equation. Of second order; no step goes beyond `excited`. An integrator stays of second order with the mean of the
+    activations before and after a step as those during it; with the ones after it, it is of first order.
     """
     gap = excited - activation
     slowness = 0.5 + 1.5 * activation
@@ -222,18 +227,25 @@ def muscle_torque(strength, a1, a2, a3, a4, a5, a6, a7, a8, q1, q2, q3, v1, v2, 
 
 
 @kernel
-def _torque_at(strength, a, q, v):  # type: ignore[no-untyped-def]
-    return muscle_torque(
-        strength, a[0], a[1], a[2], a[3], a[4], a[5], a[6], a[7], q[0], q[1], q[2], v[0], v[1], v[2]
-    )  # fmt: skip
+def _torques(strength, activation, q, v, torque):  # type: ignore[no-untyped-def]
+    """Write the torques (n, 3) N m of activations (n, 8) in one posture."""
+    for i in range(activation.shape[0]):
+        a = activation[i]
+        t1, t2, t3 = muscle_torque(
+            strength, a[0], a[1], a[2], a[3], a[4], a[5], a[6], a[7], q[0], q[1], q[2], v[0], v[1], v[2]
+        )
+        torque[i, 0] = t1
+        torque[i, 1] = t2
+        torque[i, 2] = t3
 
 
 @kernel
-def _torque_of_joint(joint, action, offset, gain):  # type: ignore[no-untyped-def]
-    e = excitation(action[0], action[1], action[2])
-    torque = offset[joint]
+def _torque_of_joint(joint, action, alone, none):  # type: ignore[no-untyped-def]
+    """From the torques `alone` (8, 3) of each muscle at full activation and those of `none` (3,)."""
+    excited = excitation(action[0], action[1], action[2])
+    torque = none[joint]
     for k in range(8):
-        torque += gain[joint, k] * e[k]
+        torque += excited[k] * (alone[k, joint] - none[joint])
     return torque
 
 
@@ -241,41 +253,39 @@ def _torque_of_joint(joint, action, offset, gain):  # type: ignore[no-untyped-de
 def action_for_torque(torque, angle, velocity, strength=1.0):  # type: ignore[no-untyped-def]
     """The action (3,) in [-1, 1] whose steady muscle torque is nearest to a wanted one, joint by joint.
 
-    Steady means that the activations have come up with the excitations. Torque is then piecewise linear in each action,
-    with kinks where a pair changes sides; the joints are solved in turn until none moves (Gauss-Seidel). A joint that
-    its muscles cannot serve stays at the end of its range, and the others still get what they can.
+    Steady means that the activations have come up with the excitations. Torque then rises with each action along
+    straight lines with kinks where a pair changes sides; the joints are solved in turn until none moves (Gauss-Seidel).
+    A joint that its muscles cannot serve stays at the end of its range, and the others still get what they can.
 
     Args:
         torque: (3,) wanted, N m.
         angle, velocity: (3,) rad and rad/s.
         strength: factor on all forces, above 0.
     """
-    activation = np.zeros(8)
-    offset = np.array(_torque_at(strength, activation, angle, velocity))
-    gain = np.empty((3, 8))
+    activation = np.zeros((9, 8))
     for k in range(8):
-        activation[:] = 0.0
-        activation[k] = 1.0
-        gain[:, k] = np.array(_torque_at(strength, activation, angle, velocity)) - offset
+        activation[k, k] = 1.0
+    torques = np.empty((9, 3))
+    _torques(strength, activation, angle, velocity, torques)
+    alone = torques[:8]
+    none = torques[8]
     action = np.zeros(3)
-    for _ in range(200):
+    ends = np.array((-1.0, 0.0, 0.0, 1.0))
+    for _ in range(MOST_SWEEPS):
         moved = 0.0
         for joint in range(3):
-            before = action[joint]
             kink = -action[1 - joint] if joint < 2 else 0.0
-            low = -1.0
-            action[joint] = low
-            low_torque = _torque_of_joint(joint, action, offset, gain)
-            found = low
-            for high in (min(kink, 0.0), max(kink, 0.0), 1.0):
-                if low_torque >= torque[joint]:
-                    break
-                action[joint] = high
-                high_torque = _torque_of_joint(joint, action, offset, gain)
-                share = (torque[joint] - low_torque) / max(high_torque - low_torque, 1e-12)
-                found = low + min(share, 1.0) * (high - low)
+            ends[1] = min(kink, 0.0)
+            ends[2] = max(kink, 0.0)
+            before = action[joint]
+            found = -1.0
+            low = 0.0
+            for k in range(4):
+                action[joint] = ends[k]
+                high = _torque_of_joint(joint, action, alone, none)
+                if k > 0 and low < torque[joint]:
+                    found = ends[k - 1] + min((torque[joint] - low) / (high - low), 1.0) * (ends[k] - ends[k - 1])
                 low = high
-                low_torque = high_torque
             action[joint] = found
             moved = max(moved, abs(found - before))
         if moved < 1e-12:

@@ -125,17 +125,19 @@ HISTORY_ROWS = 32
 LONGEST_DELAY_S = (HISTORY_ROWS * INNER_STEPS - 1) * INNER_STEP_S
 
 # Columns that belong to the task (see `reach.tasks`), and those in which kernels keep what they need within a step.
+# MEAN is the command of a joint, or the activation of a muscle, over an inner step.
 TASK_SIZE = 14
 SCRATCH = TASK + TASK_SIZE
 (
     GOAL_1, GOAL_2, GOAL_3, GOAL_APERTURE, GAIN_1, GAIN_2, GAIN_3,
     EXCITATION_1, EXCITATION_2, EXCITATION_3, EXCITATION_4,
     EXCITATION_5, EXCITATION_6, EXCITATION_7, EXCITATION_8,
+    MEAN_1, MEAN_2, MEAN_3, MEAN_4, MEAN_5, MEAN_6, MEAN_7, MEAN_8,
     AT_ANGLE_1, AT_ANGLE_2, AT_ANGLE_3, AT_VELOCITY_1, AT_VELOCITY_2, AT_VELOCITY_3,
     SUM_VELOCITY_1, SUM_VELOCITY_2, SUM_VELOCITY_3, SUM_ACCELERATION_1, SUM_ACCELERATION_2, SUM_ACCELERATION_3,
     OUTSIDE_1, OUTSIDE_2, OUTSIDE_3, BLOCKED, NEAR,
     COLUMNS,
-) = range(SCRATCH, SCRATCH + 33)  # fmt: skip
+) = range(SCRATCH, SCRATCH + 41)  # fmt: skip
 TILE_SIZE = COLUMNS * LANES
 
 # Columns of the observation: (name, width, unit, low, high, delay), in order.
