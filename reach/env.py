@@ -203,6 +203,21 @@ class CupEnv(gym.Env[NDArray[np.float32], NDArray[np.float32]]):
                 self.render()
         return self._simulation.observations[0].copy(), judgement[-2], terminated, False, info
 
+    def joint_action(self, torque: Any, ahead_s: float = 0.0) -> NDArray[np.float64]:
+        """The action (3,) of the joints that asks for `torque` in the true state, for scripted controllers.
+
+        It knows the body and its state, as no honest learner does.
+
+        Args:
+            torque: (3,) N m, viscosity overcome.
+            ahead_s: s, by which the state is led along its velocity; a command acts about 0.04 s late.
+        """
+        row, control = self._row, s.CONTROLS.index(self.control)
+        angle, velocity = (row[first : first + 3].copy() for first in (s.ANGLE_1, s.VELOCITY_1))
+        wanted = np.asarray(torque, dtype=np.float64)
+        strength = row.item(s.STRENGTH)
+        return setup.joint_action(self.arm, strength, control, wanted, angle + ahead_s * velocity, velocity)
+
     def get_state(self) -> dict[str, Any]:
         """The whole state in the middle of a trial: body, cup, senses under way, noise, clock and generator.
 

@@ -1,7 +1,7 @@
 """The two tasks, reaching and grabbing: when a trial is won and what each step earns, compiled.
 
-Reaching is judged as in the laboratory, where the cursor must come to rest in the target: by where hand and cup are
-seen at this moment. Grabbing is physical: the fingers must hold the true cup.
+Reaching is judged as in the laboratory, where the cursor must come to rest in the target: by where the eye sees hand
+and cup by now, one visual delay late. Grabbing is physical: the fingers must hold the true cup.
 
 The reward is computed from what is *seen* (after the visual map, one visual delay ago, without noise), never from the
 true hand, so that under a visual perturbation it tells a learner no more than its eyes do.
@@ -42,13 +42,15 @@ TIPPING_PENALTY = 1.0
 SUCCESS_BONUS = 10.0
 
 # A task's columns of a row: potentials of progress and grasp, the command before this one, reward terms, their sum,
-# success, and whether the trial is over.
+# and success.
 PROGRESS, GRASP = s.TASK, s.TASK + 1
 PREVIOUS = s.TASK + 2
 TERMS = PREVIOUS + s.ACTIONS
 REWARD = TERMS + len(REWARD_TERMS)
 SUCCESS = REWARD + 1
-assert SUCCESS + 1 - s.TASK == s.TASK_SIZE
+# Whether the hand holds the cup for as long as is asked, or rests and is open: what a place alone does not tell.
+READY = SUCCESS + 1
+assert READY + 1 - s.TASK == s.TASK_SIZE
 
 
 @inlined
@@ -79,12 +81,10 @@ def _potentials(t, i, progress_before, grasp_before):  # type: ignore[no-untyped
 
 @inlined
 def _has_reached(t, i):  # type: ignore[no-untyped-def]
-    """Whether the open hand, as it is seen, rests around the seen cup."""
-    dx = t[s.EYE_HAND_X * L + i] - t[s.EYE_CUP_X * L + i]
-    dy = t[s.EYE_HAND_Y * L + i] - t[s.EYE_CUP_Y * L + i]
-    near = dx * dx + dy * dy < REACH_RADIUS_M * REACH_RADIUS_M
-    still = t[s.STILL_S * L + i] >= REACH_STILL_S - 1e-9
-    return near and still and t[s.APERTURE * L + i] > 2.0 * t[s.CUP_RADIUS * L + i]
+    """Whether the open hand, as the eye sees it by now, rests around the seen cup."""
+    dx = t[s.LATE_HAND_X * L + i] - t[s.LATE_CUP_X * L + i]
+    dy = t[s.LATE_HAND_Y * L + i] - t[s.LATE_CUP_Y * L + i]
+    return dx * dx + dy * dy < REACH_RADIUS_M * REACH_RADIUS_M and t[READY * L + i] > 0.0
 
 
 @kernel
@@ -103,8 +103,10 @@ def judge(t, grab, dense):  # type: ignore[no-untyped-def]
     for i in range(L):
         tipped = t[s.TIPPED * L + i] > 0.0
         held = t[s.HELD_S * L + i] >= HOLD_S - 1e-9
-        won = held if grab else _has_reached(t, i)
-        won = won and not tipped
+        still = t[s.STILL_S * L + i] >= REACH_STILL_S - 1e-9
+        ready = held if grab else still and t[s.APERTURE * L + i] > 2.0 * t[s.CUP_RADIUS * L + i]
+        t[READY * L + i] = 1.0 if ready and not tipped else 0.0
+        won = (held if grab else _has_reached(t, i)) and not tipped
         effort = 0.0
         for k in range(s.ACTIONS):
             action = t[(s.ACTION_1 + k) * L + i]

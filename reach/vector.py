@@ -88,6 +88,9 @@ class CupVectorEnv(gym.vector.VectorEnv[NDArray[np.float32], NDArray[np.float32]
             raise ValueError(f"max_episode_steps is {max_episode_steps}; None, or 1 or more is allowed")
         require_choice("render_mode", render_mode, (None, "rgb_array"))
         self.num_envs = num_envs
+        self.task = task
+        self.control = control
+        self.reward = reward
         self.autoreset_mode = AutoresetMode(autoreset_mode)
         self.metadata = {
             "render_modes": ["rgb_array"],
@@ -108,6 +111,11 @@ class CupVectorEnv(gym.vector.VectorEnv[NDArray[np.float32], NDArray[np.float32]
         self._over = np.zeros(num_envs, dtype=np.bool_)
         self._size = (width, height)
         self._paths = [Paths() for _ in range(num_envs if render_mode else 0)]
+
+    @property
+    def arms(self) -> list[Arm]:
+        """The arm of each environment in its present trial."""
+        return self._simulation.arms
 
     def reset(
         self, *, seed: int | Sequence[int | None] | None = None, options: dict[str, Any] | None = None

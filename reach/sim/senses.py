@@ -49,6 +49,9 @@ def _look(t, i):  # type: ignore[no-untyped-def]
     cup_y = t[s.CUP_Y * L + i] + (t[s.CUP_SHIFT_Y * L + i] if mapped else 0.0)
     t[s.EYE_CUP_X * L + i] = cup_x if present > 0.0 else 0.0
     t[s.EYE_CUP_Y * L + i] = cup_y if present > 0.0 else 0.0
+    t[s.EYE_AXIS_X * L + i] = t[s.AXIS_X * L + i]
+    t[s.EYE_AXIS_Y * L + i] = t[s.AXIS_Y * L + i]
+    t[s.EYE_APERTURE * L + i] = t[s.APERTURE * L + i]
 
 
 @inlined

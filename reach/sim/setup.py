@@ -219,12 +219,28 @@ def start_posture(arm: Arm) -> Array:
 
 def rest_command(arm: Arm, posture: Array, strength: float, control: int) -> Array:
     """The action (4,) in [-1, 1] that holds `posture` (3,) rad and the fingers as a trial begins."""
+    joints = joint_action(arm, strength, control, np.zeros(3), posture, np.zeros(3))
+    return np.append(joints, 2.0 * s.START_APERTURE_M / LARGEST_APERTURE_M - 1.0)
+
+
+def joint_action(arm: Arm, strength: float, control: int, torque: Array, angle: Array, velocity: Array) -> Array:
+    """The action (3,) in [-1, 1] that, held until its lag is over, turns the joints by `torque`, or as near as it can.
+
+    Args:
+        arm, strength: of the body.
+        control: POSTURE, TORQUE or MUSCLE.
+        torque: (3,) N m, viscosity overcome.
+        angle, velocity: (3,) rad and rad/s, at which it is wanted.
+    """
     if control == s.POSTURE:
         lower, upper = np.asarray(arm.lower), np.asarray(arm.upper)
-        joints = 2.0 * (posture - lower) / (upper - lower) - 1.0
-    elif control == s.TORQUE:
-        joints = np.zeros(3)
+        active = torque + np.asarray(arm.viscosity) @ velocity
+        equilibrium = angle + np.linalg.solve(np.asarray(arm.stiffness), active)
+        action: Array = np.clip(2.0 * (equilibrium - lower) / (upper - lower) - 1.0, -1.0, 1.0)
+        return action
+    active = torque + np.asarray(arm.joint_viscosity) @ velocity
+    if control == s.TORQUE:
+        action = np.clip(active / (strength * np.array(LARGEST_TORQUE_N_M)), -1.0, 1.0)
     else:
-        joints = action_for_torque(np.zeros(3), posture, np.zeros(3), strength)
-    command: Array = np.clip(np.append(joints, 2.0 * s.START_APERTURE_M / LARGEST_APERTURE_M - 1.0), -1.0, 1.0)
-    return command
+        action = action_for_torque(active, angle, velocity, strength)
+    return action

@@ -54,13 +54,13 @@ MUSCLES = 8
     TOUCH_LEFT, TOUCH_RIGHT, TOUCH_PALM,
     GRIP_FORCE, GRIP_U, HELD_S, TIPPED, JUMPED, PENETRATION,
     HAND_X, HAND_Y, AXIS_X, AXIS_Y, HAND_VELOCITY_X, HAND_VELOCITY_Y, TURNING,
-    EYE_HAND_X, EYE_HAND_Y, EYE_VISIBLE, EYE_CUP_X, EYE_CUP_Y, CUP_PRESENT,
+    EYE_HAND_X, EYE_HAND_Y, EYE_VISIBLE, EYE_CUP_X, EYE_CUP_Y, EYE_AXIS_X, EYE_AXIS_Y, EYE_APERTURE, CUP_PRESENT,
     CLOCK, STILL_S,
     TORQUE_1, TORQUE_2, TORQUE_3,
     HAND_FORCE_X, HAND_FORCE_Y, CHANNEL_FORCE,
     TARGET_X, TARGET_Y,
     SETTING,
-) = range(55)  # fmt: skip
+) = range(58)  # fmt: skip
 
 # Body, cup and senses as they are set, constant within a trial.
 (
@@ -112,12 +112,12 @@ NOISE_SIZE = ACTION_1 - NOISE
 # and what of the past reaches the senses now, without noise, in the order of `history`.
 ACTION_2, ACTION_3, ACTION_4, KEY, LATE = range(ACTION_1 + 1, ACTION_1 + 6)
 (
-    LATE_HAND_X, LATE_HAND_Y, LATE_VISIBLE, LATE_CUP_X, LATE_CUP_Y,
+    LATE_HAND_X, LATE_HAND_Y, LATE_VISIBLE, LATE_CUP_X, LATE_CUP_Y, LATE_AXIS_X, LATE_AXIS_Y, LATE_OPENING,
     LATE_ANGLE_1, LATE_ANGLE_2, LATE_ANGLE_3,
     LATE_VELOCITY_1, LATE_VELOCITY_2, LATE_VELOCITY_3,
     LATE_APERTURE, LATE_LEFT, LATE_RIGHT, LATE_PALM,
     TASK,
-) = range(LATE, LATE + 16)  # fmt: skip
+) = range(LATE, LATE + 19)  # fmt: skip
 SEEN_SIZE = LATE_ANGLE_1 - LATE
 HISTORY_SIZE = TASK - LATE
 # The ring of `history` has a row a control step; a delay is at most one inner step less than all of them.
@@ -126,7 +126,7 @@ LONGEST_DELAY_S = (HISTORY_ROWS * INNER_STEPS - 1) * INNER_STEP_S
 
 # Columns that belong to the task (see `reach.tasks`), and those in which kernels keep what they need within a step.
 # MEAN is the command of a joint, or the activation of a muscle, over an inner step.
-TASK_SIZE = 14
+TASK_SIZE = 15
 SCRATCH = TASK + TASK_SIZE
 (
     GOAL_1, GOAL_2, GOAL_3, GOAL_APERTURE, GAIN_1, GAIN_2, GAIN_3,

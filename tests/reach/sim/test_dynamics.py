@@ -89,9 +89,9 @@ def test_forward_and_inverse_dynamics_agree() -> None:
 @pytest.mark.parametrize("control", range(len(s.CONTROLS)), ids=s.CONTROLS)
 @pytest.mark.parametrize("name", sorted(ARMS))
 def test_halving_the_inner_step_moves_a_reach_by_less_than_half_a_millimetre(control: int, name: str) -> None:
-    """The same course of actions, out and then against it, at the inner step and at half of it; no joint stops."""
+    """The same actions, out and then against it, at the inner step and at half of it; no joint stops."""
     arm = ARMS[name]()
-    out = np.array({s.POSTURE: (0.2, -0.2, 0.1), s.TORQUE: (-0.06, -0.03, -0.006), s.MUSCLE: (0.04, -0.04, 0.01)}[control])
+    out = np.array([(0.2, -0.2, 0.1), (-0.06, -0.03, -0.006), (0.04, -0.04, 0.01)][control])
     paths = []
     for halvings in (1, 2):
         body = Body(arm, setup.start_posture(arm), np.zeros(3), control)
