@@ -13,6 +13,8 @@ from gymnasium import spaces
 from numpy.typing import NDArray
 
 from reach import tasks
+from reach.goals import compute_reward
+from reach.observing import Observing, of_one
 from reach.page import action_table, observation_table
 from reach.perturbations import Perturbation
 from reach.sim import setup
@@ -28,7 +30,7 @@ RESET_OPTIONS = ("cup", "perturbation")
 CHANGING = ("_is_sown", "_begun", "_cup_option", "_done_actions", "_paths")
 
 
-class CupEnv(gym.Env[NDArray[np.float32], NDArray[np.float32]]):
+class CupEnv(gym.Env[Any, NDArray[np.float32]]):
     """An arm on a table reaches for a cup. One episode is one trial: one cup, up to 3 s, as many attempts as fit.
 
     ## Description
@@ -44,9 +46,15 @@ class CupEnv(gym.Env[NDArray[np.float32], NDArray[np.float32]]):
     {action_table}
 
     ## Observation space
-    `Box(({observation_size},), float32)`.
+    `observation="vector"`: `Box(({observation_size},), float32)`.
 
     {observation_table}
+
+    `observation="goal"`: a dictionary of `observation` (that vector), `achieved_goal` and `desired_goal`, with
+    `compute_reward` for learning from hindsight; reward is then sparse. See `reach.goals`.
+
+    `observation="retina"`: a dictionary of `retina`, a small picture `(retina_px, retina_px, 1 or 3)`, uint8, of seen
+    hand and seen cup, and `felt`, the vector from the joint angles on. See `reach.retina`.
 
     ## Rewards
     `info["reward_terms"]` holds them by name.
@@ -62,8 +70,9 @@ class CupEnv(gym.Env[NDArray[np.float32], NDArray[np.float32]]):
     Terminated on success or when the cup tips over; truncated after 150 steps (by the registered time limit).
 
     ## Arguments
-    `task`, `control`, `perturbation`, `reward`, `arm`, `height_m`, `mass_kg`, `strength`, `cup`, `senses`,
-    `render_mode`, `width`, `height`; and `reset(options={{"cup": (x, y), "perturbation": ...}})` for one trial.
+    `task`, `control`, `perturbation`, `reward`, `observation`, `retina_px`, `retina_colour`, `arm`, `height_m`,
+    `mass_kg`, `strength`, `cup` (size, mass, tipping threshold, friction), `senses`, `render_mode`, `width`, `height`;
+    and `reset(options={{"cup": (x, y), "perturbation": ...}})` for one trial.
 
     ## Truth
     `info["truth"]` holds the true state. It is for metrics and pictures; a learner that reads it is not honest.
@@ -81,7 +90,10 @@ class CupEnv(gym.Env[NDArray[np.float32], NDArray[np.float32]]):
         *,
         control: str = "posture",
         perturbation: Perturbation | tuple[Perturbation, ...] | Mapping[str, Any] | None = None,
-        reward: str = "dense",
+        reward: str | None = None,
+        observation: str = "vector",
+        retina_px: int = 64,
+        retina_colour: bool = False,
         arm: str | Arm = "winter",
         height_m: Physical = 1.75,
         mass_kg: Physical = 70.0,
@@ -98,7 +110,9 @@ class CupEnv(gym.Env[NDArray[np.float32], NDArray[np.float32]]):
             task: "reach" or "grab".
             control: "posture", "torque" or "muscle".
             perturbation: one perturbation or a tuple that acts together in every trial.
-            reward: "dense" or "sparse".
+            reward: "dense" or "sparse"; None is "dense", but "sparse" with goals.
+            observation: "vector", "goal" or "retina", see `reach.observing`.
+            retina_px, retina_colour: side of the retina, 16..256 pixels, and whether it sees colours.
             arm: "winter", "shadmehr1994", "li-todorov2004" or an `Arm`.
             height_m, mass_kg: of the person whose arm it is, for the arm "winter".
             strength: factor on the largest torques and muscle forces.
@@ -118,12 +132,15 @@ class CupEnv(gym.Env[NDArray[np.float32], NDArray[np.float32]]):
                 raise ValueError(f"{name} is {size}; 16 to 4096 pixels is allowed")
         self.task = task
         self.control = control
-        self.reward = reward
+        self.observing = Observing(observation, retina_px, retina_colour)
+        self.reward = reward_for(observation, reward)
+        if observation == "goal":
+            self.compute_reward = compute_reward
         self.render_mode = render_mode
         self.caption = ""
         self._size = (width, height)
         self._simulation = Simulation(
-            1, task=task, control=control, reward=reward, perturbation=perturbation,
+            1, task=task, control=control, reward=self.reward, perturbation=perturbation,
             person=setup.Person(arm, height_m, mass_kg, strength), cup=cup, senses=senses,
         )  # fmt: skip
         self._row = self._simulation.world.row(0)
@@ -138,17 +155,15 @@ class CupEnv(gym.Env[NDArray[np.float32], NDArray[np.float32]]):
         # Whether the person has left the window open; the environment goes on either way.
         self.window_open = True
 
-        observation_space, action_space = spaces_of()
-        self.observation_space, self.action_space = observation_space, action_space
+        self.observation_space = self.observing.space
+        self.action_space = action_space()
 
     @property
     def arm(self) -> Arm:
         """The arm of the present trial."""
         return self._simulation.arms[0]
 
-    def reset(
-        self, *, seed: int | None = None, options: dict[str, Any] | None = None
-    ) -> tuple[NDArray[np.float32], dict[str, Any]]:
+    def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Any, dict[str, Any]]:
         """Begin a trial.
 
         Args:
@@ -176,9 +191,9 @@ class CupEnv(gym.Env[NDArray[np.float32], NDArray[np.float32]]):
             self._paths.extend(self._simulation, 0)
         if self.render_mode == "human":
             self.render()
-        return self._simulation.observations[0].copy(), self._info(self._judgement())
+        return self._observation(), self._info(self._judgement())
 
-    def step(self, action: NDArray[np.float32]) -> tuple[NDArray[np.float32], float, bool, bool, dict[str, Any]]:
+    def step(self, action: NDArray[np.float32]) -> tuple[Any, float, bool, bool, dict[str, Any]]:
         """Advance the trial by 20 ms.
 
         Args:
@@ -201,7 +216,7 @@ class CupEnv(gym.Env[NDArray[np.float32], NDArray[np.float32]]):
             self._paths.extend(self._simulation, 0)
             if self.render_mode == "human":
                 self.render()
-        return self._simulation.observations[0].copy(), judgement[-2], terminated, False, info
+        return self._observation(), judgement[tasks.REWARD - tasks.TERMS], terminated, False, info
 
     def joint_action(self, torque: Any, ahead_s: float = 0.0) -> NDArray[np.float64]:
         """The action (3,) of the joints that asks for `torque` in the true state, for scripted controllers.
@@ -271,6 +286,11 @@ class CupEnv(gym.Env[NDArray[np.float32], NDArray[np.float32]]):
         self.__dict__.update(held)
         self._row = self._simulation.world.row(0)
 
+    def _observation(self) -> Any:
+        if self.observing.form == "vector":
+            return self._simulation.observations[0].copy()
+        return of_one(self.observing.of(self._simulation), 0)
+
     def _judgement(self) -> list[float]:
         """Reward terms, reward and success of the last step."""
         judged: list[float] = self._row[tasks.TERMS : tasks.SUCCESS + 1].tolist()
@@ -279,7 +299,7 @@ class CupEnv(gym.Env[NDArray[np.float32], NDArray[np.float32]]):
     def _info(self, judgement: list[float]) -> dict[str, Any]:
         return {
             "reward_terms": dict(zip(tasks.REWARD_TERMS, judgement, strict=False)),
-            "is_success": judgement[-1] > 0.0,
+            "is_success": judgement[tasks.SUCCESS - tasks.TERMS] > 0.0,
             "truth": Truth(self._row[: s.SETTING].copy()),
         }
 
@@ -311,8 +331,19 @@ CupEnv.__doc__ = inspect.cleandoc(CupEnv.__doc__).format(
 )
 
 
-def spaces_of() -> tuple[Any, Any]:
-    """The spaces of one environment's observations and actions."""
-    low, high = (np.concatenate([np.full(row[1], row[k]) for row in s.OBSERVATION]) for k in (3, 4))
-    observation = spaces.Box(low.astype(np.float32), high.astype(np.float32), dtype=np.float32)
-    return observation, spaces.Box(-1.0, 1.0, (s.ACTIONS,), np.float32)
+def action_space() -> Any:
+    """The space of one environment's actions."""
+    return spaces.Box(-1.0, 1.0, (s.ACTIONS,), np.float32)
+
+
+def reward_for(observation: str, reward: str | None) -> str:
+    """The reward that goes with a form of observation, where none is asked for.
+
+    Raises:
+        ValueError: goals with dense reward, whose terms are differences between two steps and not of goals.
+    """
+    if observation != "goal":
+        return reward or "dense"
+    if reward not in (None, "sparse"):
+        raise ValueError(f"reward is {reward!r}; None or 'sparse' is allowed with observation 'goal'")
+    return "sparse"

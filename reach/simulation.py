@@ -41,6 +41,7 @@ class Simulation:
         world: the arrays of all trials.
         observations: (num_envs, OBSERVATION_SIZE) float32, of this moment; overwritten by the next.
         arms: the arm of each world in its present trial.
+        grab: whether the cup is to be held.
         perturbations: what acts in each trial.
         standing: what acts in a trial that names no perturbation of its own.
     """
@@ -84,7 +85,7 @@ class Simulation:
         self.perturbations = list(self.standing)
         self._control = s.CONTROLS.index(control)
         self._threads = threads
-        self._grab = task == "grab"
+        self.grab = task == "grab"
         self._dense = reward == "dense"
         self._observations = np.zeros((len(self.world.tiles), s.LANES, s.OBSERVATION_SIZE), dtype=np.float32)
         self._take_rows()
@@ -221,7 +222,7 @@ class Simulation:
         tiles = len(world.tiles)
         require_allowed(actions, tasks.take_actions(actions, world.tiles, 0, tiles))
         world.tick[0] += 1
-        how = (self._control, self._grab, self._dense, self._observations)
+        how = (self._control, self.grab, self._dense, self._observations)
         if self._threads == 1:
             tasks.advance_and_judge(world.tiles, world.history, world.tick[0], 0, tiles, *how)
         else:
@@ -261,6 +262,11 @@ class Simulation:
         """Leave the present observations to whoever has them; the next are written elsewhere."""
         self._observations = self._observations.copy()
         self._take_rows()
+
+    def column(self, column: int) -> Array:
+        """A column of every world's row, (num_envs,), copied."""
+        lanes = self.world.tiles[:, column * s.LANES : (column + 1) * s.LANES]
+        return lanes.reshape(-1)[: self.num_envs]
 
     def judgements(self, longest: int) -> tuple[Array, NDArray[np.bool_], NDArray[np.bool_], NDArray[np.bool_]]:
         """How the last step is judged.

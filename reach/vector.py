@@ -17,7 +17,9 @@ from numba import get_num_threads
 from numpy.typing import NDArray
 
 from reach import tasks
-from reach.env import CupEnv, spaces_of
+from reach.env import CupEnv, action_space, reward_for
+from reach.goals import compute_reward
+from reach.observing import Observing, of_one
 from reach.sim import setup
 from reach.sim import state as s
 from reach.sim.arm import Arm
@@ -31,7 +33,7 @@ RESET_OPTIONS = ("cup", "perturbation", "reset_mask")
 ENVS_A_THREAD = 32
 
 
-class CupVectorEnv(gym.vector.VectorEnv[NDArray[np.float32], NDArray[np.float32], NDArray[Any]]):
+class CupVectorEnv(gym.vector.VectorEnv[Any, NDArray[np.float32], NDArray[Any]]):
     """`num_envs` cup-reaching trials side by side; spaces, rewards and endings are those of `CupEnv`.
 
     `gym.make_vec("reach/CupGrab-v0", num_envs=64, vectorization_mode="vector_entry_point")` makes one. `info` holds
@@ -47,7 +49,10 @@ class CupVectorEnv(gym.vector.VectorEnv[NDArray[np.float32], NDArray[np.float32]
         *,
         control: str = "posture",
         perturbation: Any = None,
-        reward: str = "dense",
+        reward: str | None = None,
+        observation: str = "vector",
+        retina_px: int = 64,
+        retina_colour: bool = False,
         arm: str | Arm = "winter",
         height_m: Physical = 1.75,
         mass_kg: Physical = 70.0,
@@ -65,7 +70,7 @@ class CupVectorEnv(gym.vector.VectorEnv[NDArray[np.float32], NDArray[np.float32]
 
         Args:
             num_envs: 1 or more.
-            task, control, reward, arm, width, height: as for `CupEnv`.
+            task, control, reward, observation, retina_px, retina_colour, arm, width, height: as for `CupEnv`.
             perturbation: one, or a tuple that acts together, for all; or a list of such, one for each environment.
             height_m, mass_kg, strength, cup, senses: as for `CupEnv`; a physical argument may also be an array with one
                 value for each environment.
@@ -90,7 +95,10 @@ class CupVectorEnv(gym.vector.VectorEnv[NDArray[np.float32], NDArray[np.float32]
         self.num_envs = num_envs
         self.task = task
         self.control = control
-        self.reward = reward
+        self.observing = Observing(observation, retina_px, retina_colour)
+        self.reward = reward_for(observation, reward)
+        if observation == "goal":
+            self.compute_reward = compute_reward
         self.autoreset_mode = AutoresetMode(autoreset_mode)
         self.metadata = {
             "render_modes": ["rgb_array"],
@@ -99,11 +107,11 @@ class CupVectorEnv(gym.vector.VectorEnv[NDArray[np.float32], NDArray[np.float32]
         }
         self.render_mode = render_mode
         self.max_episode_steps = max_episode_steps
-        self.single_observation_space, self.single_action_space = spaces_of()
+        self.single_observation_space, self.single_action_space = self.observing.space, action_space()
         self.observation_space = batch_space(self.single_observation_space, num_envs)
         self.action_space = batch_space(self.single_action_space, num_envs)
         self._simulation = Simulation(
-            num_envs, task=task, control=control, reward=reward, perturbation=perturbation,
+            num_envs, task=task, control=control, reward=self.reward, perturbation=perturbation,
             person=setup.Person(arm, height_m, mass_kg, strength), cup=cup, senses=senses, threads=threads,
         )  # fmt: skip
         self._is_sown = np.zeros(num_envs, dtype=np.bool_)
@@ -119,7 +127,7 @@ class CupVectorEnv(gym.vector.VectorEnv[NDArray[np.float32], NDArray[np.float32]
 
     def reset(
         self, *, seed: int | Sequence[int | None] | None = None, options: dict[str, Any] | None = None
-    ) -> tuple[NDArray[np.float32], dict[str, Any]]:
+    ) -> tuple[Any, dict[str, Any]]:
         """Begin a trial in every environment, or in those of `options["reset_mask"]`.
 
         Args:
@@ -152,11 +160,11 @@ class CupVectorEnv(gym.vector.VectorEnv[NDArray[np.float32], NDArray[np.float32]
         self._over &= ~mask
         for index in np.flatnonzero(mask).tolist() if self._paths else ():
             self._paths[index].extend(self._simulation, index)
-        return self._simulation.observations, self._info(mask, self._simulation.judgements(0))
+        return self.observing.of(self._simulation), self._info(mask, self._simulation.judgements(0))
 
     def step(
         self, actions: NDArray[np.float32]
-    ) -> tuple[NDArray[np.float32], NDArray[np.float64], NDArray[np.bool_], NDArray[np.bool_], dict[str, Any]]:
+    ) -> tuple[Any, NDArray[np.float64], NDArray[np.bool_], NDArray[np.bool_], dict[str, Any]]:
         """Advance every trial by 20 ms.
 
         Args:
@@ -192,7 +200,7 @@ class CupVectorEnv(gym.vector.VectorEnv[NDArray[np.float32], NDArray[np.float32]
         for index, paths in enumerate(self._paths):
             paths.extend(simulation, index)
         info.update(self._info(np.ones(self.num_envs, dtype=np.bool_), judged))
-        return simulation.observations, terms[-1], terminated, truncated, info
+        return self.observing.of(simulation), terms[-1], terminated, truncated, info
 
     def _mask(self, value: Any) -> NDArray[np.bool_]:
         if value is None:
@@ -256,9 +264,10 @@ class CupVectorEnv(gym.vector.VectorEnv[NDArray[np.float32], NDArray[np.float32]
 
     def _final(self, over: NDArray[np.bool_], judged: tuple[NDArray[Any], ...]) -> dict[str, Any]:
         """`final_obs` and `final_info` of trials that are over and begin anew in the same step."""
+        last = self.observing.of(self._simulation)
         observations = np.full(self.num_envs, None, dtype=object)
         for index in np.flatnonzero(over).tolist():
-            observations[index] = self._simulation.observations[index].copy()
+            observations[index] = of_one(last, index)
         final = self._info(over, judged)
         final["truth"] = final["truth"].kept()
         return {"final_obs": observations, "_final_obs": over, "final_info": final, "_final_info": over}

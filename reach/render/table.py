@@ -1,7 +1,7 @@
 """The table seen from above: arm, hand, cup, paths, and what the eye makes of them, drawn into an array.
 
 Nothing here touches `pygame.display`: a picture is a NumPy array that a pygame surface lies over while it
-is drawn. The square of the table around `CENTRE_M` always fits; a picture that is not square shows more at
+is drawn. The square of the table around `SHOWN_CENTRE_M` always fits; a picture that is not square shows more at
 its sides.
 """
 
@@ -22,13 +22,11 @@ from reach.render.canvas import Canvas, Pixel, Pixels, capsule, dashes, disc, fi
 from reach.render.palette import Colour
 from reach.render.scene import Scene
 from reach.render.sketch import sketch
+from reach.sim.state import SHOWN_CENTRE_M, SHOWN_M
 
 Frame = NDArray[np.uint8]
 
 SMALLEST_PX, LARGEST_PX = 16, 4096
-# The part of the table that always shows, m.
-VISIBLE_M = 0.90
-CENTRE_M = (0.0, 0.33)
 GRID_M = 0.10
 TABLE_EDGE_M = 0.10
 # Half the thickness of the arm at shoulder, elbow and wrist, and of the hand, m.
@@ -73,14 +71,14 @@ def draw(scene: Scene, width: int, height: int) -> Frame:
 def _canvas(frame: Frame) -> Canvas:
     """A canvas over a frame: what is drawn on it is drawn into the frame."""
     height, width, _ = frame.shape
-    scale = min(width, height) / VISIBLE_M
+    scale = min(width, height) / SHOWN_M
     return Canvas(
         surface=pygame.image.frombuffer(frame.data, (width, height), "RGB"),
         width=width,
         height=height,
         scale=scale,
-        x0=0.5 * width - 0.5 - scale * CENTRE_M[0],
-        y0=0.5 * height - 0.5 + scale * CENTRE_M[1],
+        x0=0.5 * width - 0.5 - scale * SHOWN_CENTRE_M[0],
+        y0=0.5 * height - 0.5 + scale * SHOWN_CENTRE_M[1],
     )
 
 
@@ -120,9 +118,9 @@ def _room(width: int, height: int) -> Frame:
     for name, size in (("width", width), ("height", height)):
         if not SMALLEST_PX <= size <= LARGEST_PX:
             raise ValueError(f"{name} is {size}; {SMALLEST_PX} to {LARGEST_PX} pixels is allowed")
-    scale = min(width, height) / VISIBLE_M
-    x = (np.arange(width)[None, :] + 0.5 - 0.5 * width) / scale + CENTRE_M[0]
-    y = CENTRE_M[1] - (np.arange(height)[:, None] + 0.5 - 0.5 * height) / scale
+    scale = min(width, height) / SHOWN_M
+    x = (np.arange(width)[None, :] + 0.5 - 0.5 * width) / scale + SHOWN_CENTRE_M[0]
+    y = SHOWN_CENTRE_M[1] - (np.arange(height)[:, None] + 0.5 - 0.5 * height) / scale
     room = np.empty((height, width, 3))
     room[:] = palette.TABLE
 

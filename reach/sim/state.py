@@ -34,6 +34,10 @@ START_APERTURE_M = 0.10
 CUP_DISTANCE_M = (0.16, 0.24)
 CUP_BEARING_DEGREES = (65.0, 125.0)
 
+# The square of the table that pictures show: its side and its centre, m. All that the arm can reach from the start.
+SHOWN_M = 0.90
+SHOWN_CENTRE_M = (0.0, 0.33)
+
 # How a command moves the joints; see `actuators`.
 CONTROLS = ("posture", "torque", "muscle")
 POSTURE, TORQUE, MUSCLE = range(3)

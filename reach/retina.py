@@ -1,0 +1,96 @@
+"""The retina: a small picture of the table as the eye has it by now, drawn by a compiled rasteriser.
+
+It shows the cup and the hand with its fingers where they are *seen* (after the visual map, one visual delay ago, with
+the noise of seeing), from above; the hand's direction and opening are those of that moment. The arm is not drawn: as at
+a laboratory's cursor, seeing is of hand and cup alone. Edges are softened by how much of a pixel a shape covers.
+"""
+
+from __future__ import annotations
+
+import math
+
+from reach.sim import state as s
+from reach.sim.compiled import kernel
+from reach.sim.grasp import CAPSULES, capsule
+
+L = s.LANES
+SMALLEST_PX, LARGEST_PX = 16, 256
+# Red, green and blue of table, cup and hand. Their luminances, 0.92, 0.45 and 0.16 of white, tell them apart in grey.
+TABLE = (236.0, 234.0, 229.0)
+CUP = (213.0, 94.0, 0.0)
+HAND = (32.0, 44.0, 60.0)
+# ITU-R BT.601, section 2.5.1.
+LUMINANCE = (0.299, 0.587, 0.114)
+
+
+@kernel
+def _paint(image, x0, y0, x1, y1, radius, colour):  # type: ignore[no-untyped-def]
+    """Lay a capsule from (x0, y0) to (x1, y1) with its radius, all in pixels, over `image`."""
+    size = image.shape[0]
+    channels = image.shape[2]
+    reach = radius + 1.0
+    left = max(0, math.floor(min(x0, x1) - reach))
+    right = min(size - 1, math.ceil(max(x0, x1) + reach))
+    top = max(0, math.floor(min(y0, y1) - reach))
+    bottom = min(size - 1, math.ceil(max(y0, y1) + reach))
+    dx = x1 - x0
+    dy = y1 - y0
+    squared = max(dx * dx + dy * dy, 1e-12)
+    grey = LUMINANCE[0] * colour[0] + LUMINANCE[1] * colour[1] + LUMINANCE[2] * colour[2]
+    for row in range(top, bottom + 1):
+        for column in range(left, right + 1):
+            px = column - x0
+            py = row - y0
+            along = min(1.0, max(0.0, (px * dx + py * dy) / squared))
+            nx = px - along * dx
+            ny = py - along * dy
+            cover = min(1.0, max(0.0, radius + 0.5 - math.sqrt(nx * nx + ny * ny)))
+            if cover > 0.0:
+                for c in range(channels):
+                    ink = grey if channels == 1 else colour[c]
+                    under = float(image[row, column, c])
+                    image[row, column, c] = int(under + cover * (ink - under) + 0.5)
+
+
+@kernel
+def draw_retina(w, image):  # type: ignore[no-untyped-def]
+    """Draw what the eye of row `w` has by now.
+
+    Args:
+        w: (COLUMNS,) row of a world.
+        image: (size, size, channels) uint8, overwritten; 1 channel is grey, 3 are red, green and blue.
+    """
+    size = image.shape[0]
+    channels = image.shape[2]
+    grey = LUMINANCE[0] * TABLE[0] + LUMINANCE[1] * TABLE[1] + LUMINANCE[2] * TABLE[2]
+    for c in range(channels):
+        image[:, :, c] = int((grey if channels == 1 else TABLE[c]) + 0.5)
+    scale = size / s.SHOWN_M
+    centre_x, centre_y = s.SHOWN_CENTRE_M
+    left = 0.5 * size - 0.5 - scale * centre_x
+    top = 0.5 * size - 0.5 + scale * centre_y
+    if w[s.LATE_CUP_X] != 0.0 or w[s.LATE_CUP_Y] != 0.0:
+        x = left + scale * (w[s.LATE_CUP_X] + w[s.CUP_NOISE_M] * w[s.NOISE_CUP_X])
+        y = top - scale * (w[s.LATE_CUP_Y] + w[s.CUP_NOISE_M] * w[s.NOISE_CUP_Y])
+        _paint(image, x, y, x, y, scale * w[s.CUP_RADIUS], CUP)
+    if w[s.LATE_VISIBLE] == 0.0:
+        return
+    x = left + scale * (w[s.LATE_HAND_X] + w[s.HAND_NOISE_M] * w[s.NOISE_HAND_X])
+    y = top - scale * (w[s.LATE_HAND_Y] + w[s.HAND_NOISE_M] * w[s.NOISE_HAND_Y])
+    ax = scale * w[s.LATE_AXIS_X]
+    ay = scale * w[s.LATE_AXIS_Y]
+    half = 0.5 * w[s.LATE_OPENING] + w[s.FINGER_RADIUS]
+    for k in range(CAPSULES):
+        u0, v0, u1, v1, radius = capsule(w, half, k)
+        _paint(
+            image,
+            x + ax * u0 - ay * v0, y - ay * u0 - ax * v0, x + ax * u1 - ay * v1, y - ay * u1 - ax * v1,
+            scale * radius, HAND,
+        )  # fmt: skip
+
+
+@kernel
+def draw_retinas(tiles, images):  # type: ignore[no-untyped-def]
+    """Draw the eyes of the first worlds of `tiles` to `images` (num_envs, size, size, channels) uint8."""
+    for n in range(images.shape[0]):
+        draw_retina(tiles[n // L][n % L :: L], images[n])
