@@ -235,7 +235,8 @@ def joint_action(arm: Arm, strength: float, control: int, torque: Array, angle: 
     if control == s.POSTURE:
         lower, upper = np.asarray(arm.lower), np.asarray(arm.upper)
         active = torque + np.asarray(arm.viscosity) @ velocity
-        equilibrium = angle + np.linalg.solve(np.asarray(arm.stiffness), active)
+        # Least squares: an arm may lack springs at some joint.
+        equilibrium = angle + np.linalg.lstsq(np.asarray(arm.stiffness), active, rcond=None)[0]
         action: Array = np.clip(2.0 * (equilibrium - lower) / (upper - lower) - 1.0, -1.0, 1.0)
         return action
     active = torque + np.asarray(arm.joint_viscosity) @ velocity
