@@ -107,10 +107,23 @@ class Truths:
         if int(self._world.tick[0]) != self._tick:
             raise RuntimeError("truth belongs to the step that gave it, and a later one has been taken; read it sooner")
         if isinstance(which, str):
-            return np.array([Truth(self._world.row(index))[which] for index in range(self._num_envs)])
+            return self._of_all(which)
         if not -self._num_envs <= which < self._num_envs:
             raise IndexError(f"environment {which} is none of {self._num_envs}")
         return Truth(self._world.row(which % self._num_envs)[: s.SETTING].copy())
+
+    def _of_all(self, name: str) -> Any:
+        lanes = self._world.tiles.reshape(-1, s.COLUMNS, s.LANES).transpose(0, 2, 1)
+        if name in PLACES:
+            places = lanes[:, :, PLACES[name]]
+            return places.reshape(-1, places.shape[-1])[: self._num_envs].copy()
+        if name not in NAMES:
+            raise KeyError(f"truth has no {name!r}; it has {list(NAMES)}")
+        column = s.CLOCK if name == "time_s" else {**NUMBERS, **FLAGS}[name]
+        values = lanes[:, :, column].reshape(-1)[: self._num_envs]
+        if name in FLAGS:
+            return values > 0.0
+        return values * (s.INNER_STEP_S if name == "time_s" else 1.0)
 
     def __iter__(self) -> Iterator[Truth]:
         """Each trial's."""

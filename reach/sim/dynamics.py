@@ -125,12 +125,17 @@ def stage(t, weight, ahead):  # type: ignore[no-untyped-def]
 
 @kernel
 def end_step(t, step):  # type: ignore[no-untyped-def]
-    """Sum the stages of a step of `step` seconds: the velocity after it, and its mean, left in SUM_VELOCITY."""
+    """Sum the stages of a step of `step` seconds: the velocity after it, and its mean, left in SUM_VELOCITY.
+
+    No joint turns faster than FASTEST_RAD_S, whatever a field that feeds energy would do to it.
+    """
     sixth = step / 6.0
     for i in range(L):
         for j in range(3):
-            t[(s.SUM_VELOCITY_1 + j) * L + i] *= ONE_SIXTH
-            t[(s.VELOCITY_1 + j) * L + i] += sixth * t[(s.SUM_ACCELERATION_1 + j) * L + i]
+            end = t[(s.VELOCITY_1 + j) * L + i] + sixth * t[(s.SUM_ACCELERATION_1 + j) * L + i]
+            mean = ONE_SIXTH * t[(s.SUM_VELOCITY_1 + j) * L + i]
+            t[(s.VELOCITY_1 + j) * L + i] = min(s.FASTEST_RAD_S, max(-s.FASTEST_RAD_S, end))
+            t[(s.SUM_VELOCITY_1 + j) * L + i] = min(s.FASTEST_RAD_S, max(-s.FASTEST_RAD_S, mean))
 
 
 @kernel
@@ -174,6 +179,11 @@ def _stop(t, i, step):  # type: ignore[no-untyped-def]
         if settled:
             break
     for joint in range(3):
+        # What the sweeps have left over.
+        q = w[s.ANGLE_1 + joint]
+        highest = (w[s.UPPER_1 + joint] - q) / step
+        lowest = (w[s.LOWER_1 + joint] - q) / step
+        w[s.SUM_VELOCITY_1 + joint] = min(highest, max(lowest, w[s.SUM_VELOCITY_1 + joint]))
         w[s.VELOCITY_1 + joint] = w[s.SUM_VELOCITY_1 + joint]
 
 

@@ -11,6 +11,8 @@ from reach.sim.dynamics import push
 from reach.sim.elementary import sine_and_cosine
 
 L = s.LANES
+# The robot that pushes the hand saturates, in each direction, well above the forces of any reach in a common field.
+LARGEST_FORCE_N = 100.0
 # A hand beside the channel is led back to it no faster than this.
 CHANNEL_SPEED_M_S = 0.5
 CHANNEL_ITERATIONS = 3
@@ -89,6 +91,8 @@ def apply_forces(t):  # type: ignore[no-untyped-def]
             + constant * t[s.FORCE_Y * L + i]
             + nudge * t[s.NUDGE_Y * L + i]
         )
+        fx = min(LARGEST_FORCE_N, max(-LARGEST_FORCE_N, fx))
+        fy = min(LARGEST_FORCE_N, max(-LARGEST_FORCE_N, fy))
         t[s.HAND_FORCE_X * L + i] = fx
         t[s.HAND_FORCE_Y * L + i] = fy
         along_x, along_y = _channel(t, i)

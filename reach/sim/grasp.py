@@ -25,6 +25,8 @@ TOUCH_TOLERANCE_M = 1e-4
 TIP_HOLD_M = 0.012
 LEAST_GRIP_N = 0.3
 CAPSULES = 4
+# Sweeps over the hand's capsules in which a cup finds its way out.
+PUSHES = 24
 # Columns from CUP_VELOCITY_X to HELD_S: what a cup that nothing touches has none of.
 LOOSE_CUP = s.HELD_S + 1 - s.CUP_VELOCITY_X
 
@@ -142,6 +144,23 @@ def move_hands_and_cups(t, step):  # type: ignore[no-untyped-def]
             _move_cup(t[i::L], step)
 
 
+@inlined
+def _nearest_free(w, half, u, v):  # type: ignore[no-untyped-def]
+    """The place (u, v) nearest to a cup at (u, v) at one of the four sides of the box around the hand.
+
+    For a cup that was struck so hard that it lies among fingers and palm, each of which pushes it into another.
+    """
+    room = w[s.CUP_RADIUS] + 1e-6
+    ahead = w[s.TIP_OFFSET] + w[s.FINGER_RADIUS] + room
+    behind = w[s.WRIST_OFFSET] - w[s.HAND_RADIUS] - room
+    aside = math.copysign(max(half + w[s.FINGER_RADIUS], w[s.HAND_RADIUS]) + room, v)
+    if ahead - u < min(u - behind, abs(aside - v)):
+        return ahead, v
+    if u - behind < abs(aside - v):
+        return behind, v
+    return u, aside
+
+
 @kernel
 def _move_cup(w, step):  # type: ignore[no-untyped-def]
     """Move the fingers of row `w` towards GOAL_APERTURE for `step` seconds and let the hand act on the cup.
@@ -190,7 +209,8 @@ def _move_cup(w, step):  # type: ignore[no-untyped-def]
 
     touched = False
     tipped = False
-    for _ in range(24):
+    settled = False
+    for _ in range(PUSHES):
         settled = True
         for k in range(CAPSULES):
             gap, cu, cv, nu, nv = clearance(w, half, k, u, v)
@@ -211,6 +231,8 @@ def _move_cup(w, step):  # type: ignore[no-untyped-def]
                 v -= gap * nv
         if settled:
             break
+    if not settled:
+        u, v = _nearest_free(w, half, u, v)
 
     worst = 0.0
     palm = 0.0

@@ -159,7 +159,7 @@ def _observe(t, i, out):  # type: ignore[no-untyped-def]
         angle_noise = t[s.ANGLE_NOISE * L + i] * t[(s.NOISE_ANGLE_1 + k) * L + i]
         velocity_noise = t[s.VELOCITY_NOISE * L + i] * t[(s.NOISE_VELOCITY_1 + k) * L + i]
         out[5 + k] = _within(t[(s.LATE_ANGLE_1 + k) * L + i] + angle_noise, 3.14)
-        out[8 + k] = _within(t[(s.LATE_VELOCITY_1 + k) * L + i] + velocity_noise, 60.0)
+        out[8 + k] = _within(t[(s.LATE_VELOCITY_1 + k) * L + i] + velocity_noise, s.FASTEST_RAD_S)
         out[12 + k] = t[(s.LATE_LEFT + k) * L + i]
     aperture = t[s.LATE_APERTURE * L + i] + t[s.APERTURE_NOISE * L + i] * t[s.NOISE_APERTURE * L + i]
     out[11] = min(0.13, max(-0.02, aperture))

@@ -22,6 +22,8 @@ LANES = 8
 CONTROL_STEP_S = 0.02
 INNER_STEP_S = 0.005
 INNER_STEPS = 4
+# No joint turns faster; a fast reach stays below 10, and what the joints report ends here.
+FASTEST_RAD_S = 60.0
 # The hand counts as still below this speed.
 STILL_SPEED_M_S = 0.05
 TRIAL_S = 3.0
@@ -150,7 +152,7 @@ OBSERVATION = (
     ("hand visible", 1, "0 or 1", 0.0, 1.0, "vision"),
     ("seen cup (0 when it is gone)", 2, "m", -1.5, 1.5, "vision"),
     ("joint angles", 3, "rad", -np.pi, np.pi, "proprioception"),
-    ("joint velocities", 3, "rad/s", -60.0, 60.0, "proprioception"),
+    ("joint velocities", 3, "rad/s", -FASTEST_RAD_S, FASTEST_RAD_S, "proprioception"),
     ("aperture", 1, "m", -0.02, 0.13, "proprioception"),
     ("touch: left finger, right finger, palm", 3, "0 or 1", 0.0, 1.0, "proprioception"),
     ("last command", 4, "1", -1.0, 1.0, "none"),

@@ -169,7 +169,12 @@ def test_truth_is_that_of_its_step_and_refuses_to_be_read_later() -> None:
     _, info = env.reset(seed=0)
     assert info["truth"]["hand"].shape == (3, 2)
     assert info["truth"][2]["time_s"] == 0.0
-    assert len(list(info["truth"])) == 3
+    each = list(info["truth"])
+    assert len(each) == 3
+    for name in each[0]:
+        np.testing.assert_array_equal(info["truth"][name], [one[name] for one in each])
+    with pytest.raises(KeyError, match="colour"):
+        info["truth"]["colour"]
     env.step(np.zeros((3, 4)))
     with pytest.raises(RuntimeError, match="sooner"):
         info["truth"]["hand"]
