@@ -12,6 +12,7 @@ import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
+from zipfile import BadZipFile
 
 import numpy as np
 from numpy.typing import NDArray
@@ -48,6 +49,7 @@ def write_checkpoint(folder: Path, config: Mapping[str, Any], arrays: Mapping[st
             os.fsync(file.fileno())
         if folder.exists():
             shutil.rmtree(folder)
+        part.chmod(0o755)
         part.rename(folder)
     except BaseException:
         shutil.rmtree(part, ignore_errors=True)
@@ -91,6 +93,6 @@ def read_checkpoint(folder: Path) -> tuple[dict[str, Any], dict[str, NDArray[Any
     try:
         with np.load(folder / WEIGHTS, allow_pickle=False) as stored:
             arrays = {name: stored[name] for name in stored.files}
-    except (ValueError, OSError, EOFError, AttributeError) as error:
+    except (ValueError, OSError, EOFError, AttributeError, BadZipFile) as error:
         raise ValueError(f"{folder / WEIGHTS} is no archive of plain arrays: {error}") from None
     return config, arrays

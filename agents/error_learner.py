@@ -7,7 +7,7 @@ changes its synapses between reaches, never inside one (an adaptive loop closed 
 from __future__ import annotations
 
 from collections import deque
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -24,9 +24,9 @@ from stable_baselines3.common.logger import Logger
 from stable_baselines3.common.utils import configure_logger
 from stable_baselines3.common.vec_env import DummyVecEnv, VecEnv
 
-from agents.checkpoint import read_checkpoint, write_checkpoint
+from agents.checkpoint import read_checkpoint, read_config, write_checkpoint
 from agents.controller import Array, Controller, Reach, Sensation
-from agents.feedforward import FeedForward
+from agents.feedforward import FEEDFORWARD, FeedForward
 from agents.teachers.seen_error import CREDIT_STEP, READING_STEP, Reading, SeenError
 
 EXPECTATION_TRIALS = 200
@@ -44,7 +44,6 @@ class Trial:
     eligible: Any = None
     reading: Reading | None = None
     read: bool = False
-    sensed: int = field(default=-1)
 
 
 class ErrorLearner:
@@ -109,11 +108,17 @@ class ErrorLearner:
         self._logger = logger
 
     def set_env(self, env: gym.Env[Any, Any] | VecEnv, force_reset: bool = True) -> None:
-        """Learn and act in another environment; `force_reset` is there for Stable-Baselines3's signature."""
+        """Learn and act in another environment; `force_reset` is there for Stable-Baselines3's signature.
+
+        Raises:
+            ValueError: an environment whose control is not "posture".
+        """
         if isinstance(env, VecEnv):
-            arm, task = env.get_attr("arm", 0)[0], env.get_attr("task", 0)[0]
+            arm, task, control = (env.get_attr(name, 0)[0] for name in ("arm", "task", "control"))
         else:
-            arm, task = env.get_wrapper_attr("arm"), env.get_wrapper_attr("task")
+            arm, task, control = (env.get_wrapper_attr(name) for name in ("arm", "task", "control"))
+        if control != "posture":
+            raise ValueError(f"env has control {control!r}; 'posture' is allowed, in which error learners command")
         self.env = env
         self._vec_env: VecEnv | None = env if isinstance(env, VecEnv) else None
         self.controller = Controller(arm, grab=task == "grab")
@@ -146,8 +151,11 @@ class ErrorLearner:
         return self.env.num_envs if isinstance(self.env, VecEnv) else 1
 
     def settle_expectation(self) -> None:
-        """Take the mean displacement of recent reaches as what is normal; for use after unperturbed training."""
-        if self.recent_displacements:
+        """Take the mean displacement of recent reaches as what is normal; for use after unperturbed training.
+
+        Before EXPECTATION_TRIALS reaches nothing is known to be normal, and nothing is taken.
+        """
+        if len(self.recent_displacements) == EXPECTATION_TRIALS:
             self._expected = np.mean(np.array(self.recent_displacements), axis=0)
             self.teacher.expected = self._expected
 
@@ -214,7 +222,8 @@ class ErrorLearner:
         self._logger = self._logger or configure_logger(
             self.verbose, self.tensorboard_log, tb_log_name, reset_num_timesteps
         )
-        total = self.num_timesteps + total_timesteps
+        # Stable-Baselines3's progress bar reads the local of this name, and counts from zero.
+        total = total_timesteps = self.num_timesteps + total_timesteps
         self._total_timesteps = total
         hook = self._callback(callback, progress_bar)
         hook.on_training_start(locals(), globals())
@@ -255,6 +264,28 @@ class ErrorLearner:
             "expected_displacement_m": self._expected.tolist(),
         }
         write_checkpoint(Path(path), config, self.feedforward.arrays())
+
+    @classmethod
+    def load(cls, path: str | Path, env: Any, **settings: Any) -> ErrorLearner:
+        """The learner of a checkpoint folder; no code of the checkpoint is run.
+
+        Args:
+            path: the folder.
+            env: as for the constructor.
+            settings: `verbose` and `tensorboard_log`.
+
+        Raises:
+            ValueError: the checkpoint is of another learner, or its arrays do not fit.
+        """
+        config = read_config(Path(path))
+        name, seed, rate = str(config.get("learner")), int(config.get("seed", 0)), float(config.get("rate", 0.0))
+        if name not in FEEDFORWARD:
+            raise ValueError(f"checkpoint {path} names learner {name!r}; {list(FEEDFORWARD)} are allowed")
+        feedforward = FEEDFORWARD[name](np.random.default_rng(seed))
+        known = {"learner": name, "seed": seed, "rate": rate}
+        learner = cls(feedforward, env, rate=rate, seed=seed, config=known, **settings)
+        learner.restore(path)
+        return learner
 
     def restore(self, path: str | Path) -> None:
         """Fill this learner with what `save` wrote.

@@ -6,6 +6,7 @@ modulator, and the error comes from the teacher.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, Protocol
 
 import numpy as np
@@ -141,3 +142,21 @@ class SpikingFeedForward:
             "first_phase": network.first_phase,
             "first_voltage": network.first_voltage,
         }
+
+
+HIDDEN_CELLS = (128, 128)
+SPIKING_HIDDEN_CELLS = 300
+CELLS_PER_MUSCLE = 20
+DEPRESSION = 0.3
+
+
+def _rate_cells(rule: str) -> Callable[[np.random.Generator], FeedForward]:
+    return lambda rng: RateFeedForward(rule, HIDDEN_CELLS, rng)
+
+
+FEEDFORWARD: dict[str, Callable[[np.random.Generator], FeedForward]] = {
+    "none": lambda rng: NoFeedForward(),
+    "error-bp": _rate_cells("bp"),
+    "error-dfa": _rate_cells("dfa"),
+    "error-stdp": lambda rng: SpikingFeedForward(SPIKING_HIDDEN_CELLS, CELLS_PER_MUSCLE, DEPRESSION, rng),
+}

@@ -11,17 +11,13 @@ from typing import Any
 
 import gymnasium as gym
 import numpy as np
-from stable_baselines3.common.callbacks import BaseCallback, StopTrainingOnMaxEpisodes
+from stable_baselines3.common.callbacks import BaseCallback
 
 import reach  # noqa: F401  (registers the environments)
 from agents.checkpoint import read_config
 from agents.error_learner import ErrorLearner
-from agents.feedforward import FeedForward, NoFeedForward, RateFeedForward, SpikingFeedForward
+from agents.feedforward import FEEDFORWARD
 
-HIDDEN_CELLS = (128, 128)
-SPIKING_HIDDEN_CELLS = 300
-CELLS_PER_MUSCLE = 20
-DEPRESSION = 0.3
 LEARNING_RATE = 0.6
 
 BASELINE_ENV = "reach/CupGrab-v0"
@@ -32,16 +28,6 @@ LONGEST_TRIAL_STEPS = 150
 JUDGED_SEED = 1_000_000
 
 
-def _rate_cells(rule: str) -> Callable[[np.random.Generator], FeedForward]:
-    return lambda rng: RateFeedForward(rule, HIDDEN_CELLS, rng)
-
-
-FEEDFORWARD: dict[str, Callable[[np.random.Generator], FeedForward]] = {
-    "none": lambda rng: NoFeedForward(),
-    "error-bp": _rate_cells("bp"),
-    "error-dfa": _rate_cells("dfa"),
-    "error-stdp": lambda rng: SpikingFeedForward(SPIKING_HIDDEN_CELLS, CELLS_PER_MUSCLE, DEPRESSION, rng),
-}
 REWARD_LEARNERS = ("reward-ppo",)
 LEARNERS = (*FEEDFORWARD, *REWARD_LEARNERS)
 
@@ -74,23 +60,30 @@ def make_learner(name: str, env: Any, *, seed: int = 0, **settings: Any) -> Any:
     raise ValueError(f"learner is {name!r}; {list(LEARNERS)} are allowed")
 
 
+def learner_of(path: str | Path) -> str:
+    """The name of the learner that a checkpoint folder holds.
+
+    Raises:
+        FileNotFoundError: there is no checkpoint.
+        ValueError: the folder names no known learner.
+    """
+    name = read_config(Path(path)).get("learner")
+    if name not in LEARNERS:
+        raise ValueError(f"checkpoint {path} names learner {name!r}; {list(LEARNERS)} are allowed")
+    return str(name)
+
+
 def load_learner(path: str | Path, env: Any, **settings: Any) -> Any:
     """Load a learner from a checkpoint folder; no code of the checkpoint is run.
 
     Raises:
         ValueError: the folder names no known learner.
     """
-    config = read_config(Path(path))
-    name = config.get("learner")
-    if name == "reward-ppo":
+    if learner_of(path) == "reward-ppo":
         from agents.teachers.reward import RewardPPO
 
-        return RewardPPO.load(path, env=env)
-    if name not in FEEDFORWARD:
-        raise ValueError(f"checkpoint {path} names learner {name!r}; {list(LEARNERS)} are allowed")
-    learner = make_learner(str(name), env, seed=int(config["seed"]), rate=float(config["rate"]), **settings)
-    learner.restore(path)
-    return learner
+        return RewardPPO.load(path, env=env, **settings)
+    return ErrorLearner.load(path, env, **settings)
 
 
 def prepare(learner: str, seed: int, folder: Path, on_progress: Callable[[float], None] | None = None) -> Any:
@@ -119,9 +112,9 @@ def train_trials(
     model: Any, trials: int, *, on_progress: Callable[[float], None] | None = None, progress_bar: bool = False
 ) -> None:
     """Let a model learn for a number of trials."""
-    stop: list[BaseCallback] = [StopTrainingOnMaxEpisodes(max_episodes=trials)]
-    stop.append(_Progress(trials, on_progress, by="trials"))
-    model.learn(trials * LONGEST_TRIAL_STEPS, callback=stop, progress_bar=progress_bar)
+    env = model.get_env()
+    most = trials * LONGEST_TRIAL_STEPS * (env.num_envs if env is not None else 1)
+    model.learn(most, callback=_Progress(trials, on_progress, by="trials"), progress_bar=progress_bar)
 
 
 def evaluate(model: Any, env_id: str, *, trials: int = 500, seed: int = 0) -> float:
@@ -140,7 +133,7 @@ def evaluate(model: Any, env_id: str, *, trials: int = 500, seed: int = 0) -> fl
 
 
 class _Progress(BaseCallback):
-    """Tells how much of the wanted learning is over, counted in "trials" or in "steps"."""
+    """Tells how much of the wanted learning is over, counted in "trials" or in "steps", and ends it then."""
 
     def __init__(self, wanted: int, tell: Callable[[float], None] | None, by: str) -> None:
         super().__init__()
@@ -155,4 +148,4 @@ class _Progress(BaseCallback):
         self._over += over
         if over and self._tell is not None:
             self._tell(min(1.0, self._over / self._wanted))
-        return True
+        return self._over < self._wanted

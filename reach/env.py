@@ -181,6 +181,7 @@ class CupEnv(gym.Env[Any, NDArray[np.float32]]):
         if seed is not None or not self._is_sown:
             self._simulation.sow(0, self.np_random.integers(2**64, dtype=np.uint64))
             self._is_sown = True
+        self._begun = False
         perturbation = given.get("perturbation", ()) or () if "perturbation" in given else None
         self._simulation.begin(0, cup=given.get("cup"), perturbation=perturbation)
         self._cup_option = given.get("cup")

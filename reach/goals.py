@@ -5,8 +5,7 @@ now; `achieved_goal` is (hand x, hand y, ready, fine): the hand as the eye sees 
 (reaching) or has held the cup long enough (grabbing), and what a tipped cup costs, in steps. The reward is 0 for a hand
 that is ready within 2 cm of the goal, else -1 less the fine: that of every step with sparse reward.
 
-An unseen hand is at (0, 0), and where success does not hang on what is seen (a held cup, an unseen hand) the place
-achieved is the goal's.
+An unseen hand is at (0, 0). A held cup is at the goal, wherever hand and cup are seen.
 """
 
 from __future__ import annotations
@@ -48,8 +47,7 @@ def goals_of(column: Callable[[int], Array], grab: bool) -> tuple[Array, Array]:
     visible, won = column(s.LATE_VISIBLE) > 0.0, column(tasks.SUCCESS) > 0.0
     goal = column(s.LATE_CUP_X), column(s.LATE_CUP_Y)
     hand = column(s.LATE_HAND_X), column(s.LATE_HAND_Y)
-    given = won if grab else won & ~visible
-    places = [np.where(given, goal[k], np.where(visible, hand[k], 0.0)) for k in range(2)]
+    places = [np.where(won & grab, goal[k], np.where(visible, hand[k], 0.0)) for k in range(2)]
     fine = -column(tasks.TERMS + tasks.REWARD_TERMS.index("tipping"))
     achieved = np.stack([*(_held(place) for place in places), column(tasks.READY), fine], axis=-1)
     desired = np.stack([*(_held(place) for place in goal), np.ones(len(won)), np.zeros(len(won))], axis=-1)

@@ -186,9 +186,11 @@ class ProtocolWrapper(gym.Wrapper[Any, Any, Any, Any]):
             seed: of cup order and noise; learners given the same seed meet the same trials.
 
         Raises:
-            ValueError: an unknown preset, or a seed below 0.
+            ValueError: an environment of another kind, an unknown preset, or a seed below 0.
         """
         super().__init__(env)
+        if not hasattr(env.unwrapped, "twin"):
+            raise ValueError(f"env is {env.unwrapped!r}; a CupEnv, wrapped or not, is allowed")
         if isinstance(protocol, str):
             if protocol not in PROTOCOLS:
                 raise ValueError(f"protocol is {protocol!r}; {sorted(PROTOCOLS)} are allowed")

@@ -28,6 +28,7 @@ T = TypeVar("T")
 TASKS = ("reach", "grab")
 REWARDS = ("dense", "sparse")
 TABLE_REACH_M = 0.70
+NEAREST_CUP_M = 0.10
 # What changes while trials run, of a simulation's attributes.
 CHANGING = ("world", "_observations", "_changed", "arms", "perturbations")
 # Places for the draws of one trial's body, cup and senses.
@@ -309,12 +310,17 @@ def cup_place(value: Any) -> Array:
     """A cup's place (2,) m as a user gives it.
 
     Raises:
-        ValueError: not two finite numbers on the table.
+        ValueError: not two finite numbers on the table before the body.
     """
-    place = np.asarray(value, dtype=np.float64)
-    if place.shape != (2,) or not np.isfinite(place).all() or np.hypot(*place) > TABLE_REACH_M:
+    try:
+        place = np.asarray(value, dtype=np.float64)
+    except (TypeError, ValueError):
+        place = np.full(1, np.nan)
+    fits = place.shape == (2,) and NEAREST_CUP_M <= np.hypot(*place) <= TABLE_REACH_M and place[1] >= 0.0
+    if not fits:
         raise ValueError(
-            f"option cup is {value!r}; a finite place (x, y) within {TABLE_REACH_M} m of the shoulder is allowed"
+            f"option cup is {value!r}; a place (x, y) on the table is allowed, {NEAREST_CUP_M} to {TABLE_REACH_M} m "
+            "from the shoulder and not behind it (y of 0 or more)"
         )
     return place
 

@@ -59,8 +59,8 @@ def _potentials(t, i, progress_before, grasp_before):  # type: ignore[no-untyped
 
     Progress is 1 with the seen hand, open as wide as the cup, at the seen cup: what the felt aperture lacks counts as
     distance, because a closed hand at the cup is as far from holding it as an open one beside it. Grasp is half the
-    closing of the fingers around the cup and half the time of the hold. The values before are kept while the hand is
-    not seen.
+    closing of the fingers around the cup and half the time of the hold. The values before are kept while hand or cup
+    is not seen.
     """
     dx = t[s.LATE_HAND_X * L + i] - t[s.LATE_CUP_X * L + i]
     dy = t[s.LATE_HAND_Y * L + i] - t[s.LATE_CUP_Y * L + i]
@@ -72,7 +72,8 @@ def _potentials(t, i, progress_before, grasp_before):  # type: ignore[no-untyped
     closed = 1.0 - min(1.0, abs(room) / (t[s.LARGEST_APERTURE * L + i] - width))
     around = exponential(-squared / (2.0 * AROUND_M * AROUND_M))
     grasp = 0.5 * around * closed + 0.5 * min(1.0, t[s.HELD_S * L + i] / HOLD_S)
-    unseen = t[s.LATE_VISIBLE * L + i] == 0.0
+    gone = t[s.LATE_CUP_X * L + i] == 0.0 and t[s.LATE_CUP_Y * L + i] == 0.0
+    unseen = t[s.LATE_VISIBLE * L + i] == 0.0 or gone
     progress = progress_before if unseen else progress
     grasp = grasp_before if unseen else grasp
     standing = t[s.TIPPED * L + i] == 0.0
@@ -81,10 +82,11 @@ def _potentials(t, i, progress_before, grasp_before):  # type: ignore[no-untyped
 
 @inlined
 def _has_reached(t, i):  # type: ignore[no-untyped-def]
-    """Whether the open hand, as the eye sees it by now, rests around the seen cup."""
+    """Whether the open hand, as the eye sees it by now, rests around the seen cup; an unseen hand is not judged."""
     dx = t[s.LATE_HAND_X * L + i] - t[s.LATE_CUP_X * L + i]
     dy = t[s.LATE_HAND_Y * L + i] - t[s.LATE_CUP_Y * L + i]
-    return dx * dx + dy * dy < REACH_RADIUS_M * REACH_RADIUS_M and t[READY * L + i] > 0.0
+    near = dx * dx + dy * dy < REACH_RADIUS_M * REACH_RADIUS_M
+    return near and t[READY * L + i] > 0.0 and t[s.LATE_VISIBLE * L + i] > 0.0
 
 
 @kernel

@@ -244,7 +244,8 @@ def correction_measures(series: TrialSeries, reference_deg: float, direction: fl
 
     Args:
         series: the learner's reaches.
-        reference_deg: `reference_error_deg` of the learner that does not learn, same protocol and seed.
+        reference_deg: `reference_error_deg` of the learner with learning off, or of one that never learns, same
+            protocol and seed.
         direction: `miss_direction` of the same; None takes the side of this learner's first four perturbed reaches.
 
     Returns:

@@ -145,6 +145,7 @@ class CupVectorEnv(gym.vector.VectorEnv[Any, NDArray[np.float32], NDArray[Any]])
             raise ValueError(f"reset options {unknown} are unknown; {list(RESET_OPTIONS)} are allowed")
         mask = self._mask(given.get("reset_mask"))
         self._simulation.leave_observations()
+        self._begun &= ~mask
         self._sow(seed, mask)
         if given.get("cup") is None and "perturbation" not in given:
             self._begin(mask)

@@ -56,6 +56,12 @@ class Compare:
             raise SystemExit(f"--protocols {' '.join(unknown) or '(none)'}: known are {' '.join(sorted(PROTOCOLS))}")
         if not self.learners:
             raise SystemExit("--learners must name at least one learner")
+        if self.factory == Compare.factory:
+            from agents.learner import LEARNERS
+
+            strangers = [name for name in self.learners if name not in LEARNERS]
+            if strangers:
+                raise SystemExit(f"--learners {' '.join(strangers)}: known are {' '.join(LEARNERS)}")
         if self.seeds < 1 or self.jobs < 1:
             raise SystemExit(f"--seeds {self.seeds} --jobs {self.jobs}: both must be at least 1")
 
@@ -77,7 +83,14 @@ def main(given: Compare) -> int:
         missing = len(missing_jobs(jobs, store))
         if missing < len(jobs):
             print(f"{len(jobs) - missing} of {len(jobs)} jobs are done already")
-        failures = complete(jobs, store, processes=given.jobs)
+
+        def keep() -> None:
+            """What there is so far, whole; a run after a kill ends with the same bytes."""
+            trials = store.read_trials(jobs)
+            store.write_trials(trials)
+            store.write_summary(summarise(trials))
+
+        failures = complete(jobs, store, processes=given.jobs, on_result=keep)
         for job, error in failures.items():
             print(f"Failed: {job.title}: {error.strip().splitlines()[-1]} (all of it: {store.error_path(job)})")
         trials = store.read_trials(jobs)
@@ -110,5 +123,5 @@ if __name__ == "__main__":
         sys.exit(main(tyro.cli(Compare)))
     except KeyboardInterrupt:
         sys.exit("Stopped. What is finished is kept: the same command goes on from there.")
-    except (FolderInUseError, ModuleNotFoundError) as error:
+    except (FolderInUseError, ModuleNotFoundError, OSError, ValueError) as error:
         sys.exit(f"compare.py: {error}")

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import os
 import shlex
 import sys
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import gymnasium as gym
 import torch
@@ -14,7 +15,7 @@ import tyro
 from rich.console import Console
 
 from agents.error_learner import ErrorLearner
-from agents.learner import LEARNERS, evaluate, load_learner, make_learner, train_trials
+from agents.learner import LEARNERS, evaluate, learner_of, load_learner, make_learner, train_trials
 
 
 @dataclass
@@ -23,8 +24,8 @@ class Train:
 
     out: Path
     """Folder of the checkpoint."""
-    learner: str = "error-dfa"
-    """One of the named learners; an unknown name lists them."""
+    learner: str | None = None
+    """One of the named learners, error-dfa without a word; with --resume it is the one that OUT holds."""
     env: str = "reach/CupGrab-v0"
     """Environment id."""
     trials: int | None = None
@@ -41,46 +42,69 @@ class Train:
     """Folder for TensorBoard."""
 
     def __post_init__(self) -> None:
-        if self.learner not in LEARNERS:
+        if self.learner not in (None, *LEARNERS):
             raise SystemExit(f"--learner {self.learner}: known are {' '.join(LEARNERS)}")
         if self.trials is not None and self.timesteps is not None:
             raise SystemExit("--trials and --timesteps exclude each other")
         for name, value in (("--trials", self.trials), ("--timesteps", self.timesteps)):
             if value is not None and value < 1:
                 raise SystemExit(f"{name} {value}: 1 or more is allowed")
+        for name, value in (("--seed", self.seed), ("--judge", self.judge)):
+            if value < 0:
+                raise SystemExit(f"{name} {value}: 0 or more is allowed")
         if self.out.exists() and not self.resume:
             raise SystemExit(f"--out {self.out} exists; give another folder, or --resume to go on with it")
+
+
+def made(options: Train, env: gym.Env[Any, Any]) -> Any:
+    """The learner, new or as OUT holds it."""
+    settings = {"tensorboard_log": str(options.tensorboard)} if options.tensorboard else {}
+    if not options.resume:
+        return make_learner(options.learner or "error-dfa", env, seed=options.seed, **settings)
+    held = learner_of(options.out)
+    if options.learner not in (None, held):
+        raise SystemExit(f"--learner {options.learner}: {options.out} holds {held}; leave it out to go on with that")
+    return load_learner(options.out, env, **settings)
 
 
 def main(options: Train) -> None:
     """Make or load, learn, keep, judge."""
     torch.set_num_threads(1)
-    env = gym.make(options.env)
-    settings = {"tensorboard_log": str(options.tensorboard)} if options.tensorboard else {}
-    model = (
-        load_learner(options.out, env, **settings)
-        if options.resume
-        else make_learner(options.learner, env, seed=options.seed, **settings)
-    )
+    # Now, not after hours of learning.
+    options.out.parent.mkdir(parents=True, exist_ok=True)
+    if not os.access(options.out.parent, os.W_OK):
+        raise SystemExit(f"--out {options.out}: {options.out.parent} cannot be written to")
+    model = made(options, gym.make(options.env))
     by_trial = isinstance(model, ErrorLearner)
     bar = sys.stdout.isatty()
-    if options.timesteps is not None or (options.trials is None and not by_trial):
-        model.learn(options.timesteps or 1_000_000, progress_bar=bar, reset_num_timesteps=not options.resume)
-    else:
-        train_trials(model, options.trials or 1000, progress_bar=bar)
+    console = Console()
+    stopped = False
+    try:
+        if options.timesteps is not None or (options.trials is None and not by_trial):
+            model.learn(options.timesteps or 1_000_000, progress_bar=bar, reset_num_timesteps=not options.resume)
+        else:
+            train_trials(model, options.trials or 1000, progress_bar=bar)
+    except KeyboardInterrupt:
+        stopped = True
     if isinstance(model, ErrorLearner):
         model.settle_expectation()
     model.save(options.out)
-    console = Console()
+    where = shlex.quote(str(options.out))
+    if stopped:
+        console.print(f"Stopped. What was learned is kept in {options.out}; go on with it:")
+        console.print(f"  python scripts/train.py --resume --out {where}")
+        return
+    name = learner_of(options.out)
     console.print(f"Kept in {options.out}")
     if options.judge:
         share = evaluate(model, options.env, trials=options.judge, seed=options.seed)
-        console.print(
-            f"{options.learner} succeeds in {100 * share:.1f} % of {options.judge} fresh trials of {options.env}"
-        )
+        console.print(f"{name} succeeds in {100 * share:.1f} % of {options.judge} fresh trials of {options.env}")
     console.print("Watch it:")
-    console.print(f"  python scripts/watch.py --learner {options.learner} --checkpoint {shlex.quote(str(options.out))}")
+    console.print(f"  python scripts/watch.py --checkpoint {where}")
 
 
 if __name__ == "__main__":
-    main(tyro.cli(Train))
+    try:
+        main(tyro.cli(Train))
+    except (gym.error.Error, OSError, ValueError) as error:
+        sys.exit(f"train.py: {error}")

@@ -11,7 +11,7 @@ import torch
 import tyro
 from tqdm import tqdm
 
-from agents.learner import BASELINE_ENV, LEARNERS, load_learner, prepare
+from agents.learner import BASELINE_ENV, LEARNERS, learner_of, load_learner, prepare
 from reach.protocols import PROTOCOLS
 from reach.render import Window, write_film
 from reach.study.watching import frames_of, indices_of, watch_live
@@ -23,8 +23,8 @@ FRAMES_PER_SECOND = 50
 class Watch:
     """Watch a learner go through a protocol."""
 
-    learner: str = "error-dfa"
-    """One of the named learners; an unknown name lists them."""
+    learner: str | None = None
+    """One of the named learners, error-dfa without a word; with --checkpoint it is the one kept there."""
     protocol: str = "rotation30"
     """One of the presets; an unknown name lists them."""
     checkpoint: Path | None = None
@@ -41,10 +41,12 @@ class Watch:
     """Where learners trained for watching are kept for the next time."""
 
     def __post_init__(self) -> None:
-        if self.learner not in LEARNERS:
+        if self.learner not in (None, *LEARNERS):
             raise SystemExit(f"--learner {self.learner}: known are {' '.join(LEARNERS)}")
         if self.protocol not in PROTOCOLS:
             raise SystemExit(f"--protocol {self.protocol}: known are {' '.join(sorted(PROTOCOLS))}")
+        if self.seed < 0:
+            raise SystemExit(f"--seed {self.seed}: 0 or more is allowed")
         if self.video is not None and self.video.suffix not in (".mp4", ".gif"):
             raise SystemExit(f"--video {self.video}: a name that ends in .mp4 or .gif is allowed")
 
@@ -57,26 +59,42 @@ def main(options: Watch) -> None:
         chosen = indices_of(protocol, options.seed, options.first, options.last)
     except ValueError as error:
         raise SystemExit(f"--first {options.first} --last {options.last}: {error}") from None
+    name = options.learner or "error-dfa"
+    if options.checkpoint is not None:
+        name = learner_of(options.checkpoint)
+        if options.learner not in (None, name):
+            raise SystemExit(f"--learner {options.learner}: {options.checkpoint} holds {name}; leave one of them out")
+    # Film and window are tried now, not after the learner is trained.
+    film, window = options.video, None
+    if film is not None:
+        film.parent.mkdir(parents=True, exist_ok=True)
+    else:
+        window = Window(600, 600, FRAMES_PER_SECOND, title=f"{name}, {options.protocol}")
+        if not window.is_seen:
+            raise SystemExit("watch.py: there is no screen to show it on; add --video film.mp4 for a film")
     if options.checkpoint is not None:
         model = load_learner(options.checkpoint, gym.make(BASELINE_ENV))
     else:
-        with tqdm(total=100, desc=f"training {options.learner}", unit="%", disable=not sys.stderr.isatty()) as bar:
+        with tqdm(total=100, desc=f"training {name}", unit="%", disable=not sys.stderr.isatty()) as bar:
             model = prepare(
-                options.learner,
+                name,
                 options.seed,
-                options.keep / f"{options.learner}-{options.seed}",
+                options.keep / f"{name}-{options.seed}",
                 lambda done: bar.update(round(100 * done) - bar.n) and None,
             )
-    if options.video is None:
-        window = Window(600, 600, FRAMES_PER_SECOND, title=f"{options.learner}, {options.protocol}")
+    if film is None:
+        assert window is not None
         watch_live(model, protocol, options.seed, chosen, window.show)
         window.close()
     else:
         frames = tqdm(frames_of(model, protocol, options.seed, chosen), desc="filming", disable=not sys.stderr.isatty())
-        print(f"Film: {write_film(options.video, frames, FRAMES_PER_SECOND)}")
+        print(f"Film: {write_film(film, frames, FRAMES_PER_SECOND)}")
     print("Compare all learners next:")
     print("  make compare")
 
 
 if __name__ == "__main__":
-    main(tyro.cli(Watch))
+    try:
+        main(tyro.cli(Watch))
+    except (OSError, ValueError) as error:
+        sys.exit(f"watch.py: {error}")

@@ -53,7 +53,9 @@ class Window:
                 f"no window could be opened ({error}); without a screen use render_mode='rgb_array'"
             ) from error
         driver = pygame.display.get_driver()
-        if driver in BLIND_DRIVERS:
+        # Whether there is a screen on which somebody can see it.
+        self.is_seen = driver not in BLIND_DRIVERS
+        if not self.is_seen:
             logger.warning(
                 "SDL draws with its %r driver: there is no screen, and nobody will see this window; "
                 "use render_mode='rgb_array' for pictures",

@@ -182,10 +182,18 @@ def missing_jobs(jobs: Sequence[Job], store: Store) -> list[Job]:
     return trainings + runs
 
 
-def complete(jobs: Sequence[Job], store: Store, *, processes: int, show: bool = True) -> dict[Job, str]:
+def complete(
+    jobs: Sequence[Job],
+    store: Store,
+    *,
+    processes: int,
+    show: bool = True,
+    on_result: Callable[[], None] = lambda: None,
+) -> dict[Job, str]:
     """Do what is missing of a study and write each result as its job ends; gives the failures, job -> error.
 
-    The caller holds the store (`Store.only_writer`). show: a progress bar, drawn only on a terminal.
+    The caller holds the store (`Store.only_writer`). show: a progress bar, drawn only on a terminal. on_result: called
+    when a run through a protocol has been written.
     """
     todo = missing_jobs(jobs, store)
     failures: dict[Job, str] = {}
@@ -204,5 +212,7 @@ def complete(jobs: Sequence[Job], store: Store, *, processes: int, show: bool = 
                 store.write_error(outcome.job, outcome.error)
             else:
                 store.write_result(outcome.job, outcome.rows, outcome.films)
+                if outcome.job.kind == "protocol":
+                    on_result()
             on_progress(outcome.job, 1.0)
     return failures

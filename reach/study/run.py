@@ -27,6 +27,8 @@ Frame = NDArray[np.uint8]  # (height, width, 3)
 # More steps than any protocol has: `learn` is ended by its callback.
 UNTIL_STOPPED = 1_000_000_000
 FILM_SIDE_PX = 300  # frames are shrunk by a whole factor to about this
+# The launch error, degrees, of the same trial by the same learner with learning off.
+UNLEARNED_LAUNCH_ERROR = "unlearned_launch_error_deg"
 FILM_EVERY = 2  # every second control step is a frame
 FILM_HOLD_FRAMES = 8  # the last frame of a reach stands this long
 # Reaches in a film: the last ones before the perturbation, the first ones with it, the last ones with it.
@@ -76,7 +78,7 @@ class Onlooker(Protocol):
     """Whoever looks at a protocol under way."""
 
     def look(self, index: int, step: int, over: bool, render: Callable[[], Any]) -> None:
-        """Called at the start of trial `index` of the schedule and after each of its steps."""
+        """Called after each step of trial `index` of the schedule."""
 
 
 class Camera:
@@ -184,13 +186,15 @@ def run_protocol(
     protocol: ReachProtocol,
     seed: int,
     *,
+    learning: bool = True,
     film: bool = False,
     onlooker: Onlooker | None = None,
     on_progress: Callable[[float], None] | None = None,
 ) -> Result:
     """Put `model` through every trial of `protocol`; the same seed gives the same cups and the same noise.
 
-    With `film` a few reaches are filmed; an `onlooker` may look at every step instead.
+    Without `learning` it acts throughout as it is. With `film` a few reaches are filmed; an `onlooker` may look at
+    every step instead.
     """
     drawn = film or onlooker is not None
     made = gym.make(protocol.env_id, render_mode="rgb_array" if drawn else None, disable_env_checker=True)
@@ -200,7 +204,7 @@ def run_protocol(
     first = True
     try:
         while not env.finished:
-            if not env.learning:
+            if not (learning and env.learning):
                 act_through_trial(model, env)
                 continue
             steps = env.total_steps
@@ -237,4 +241,10 @@ def perform(job: Job, on_progress: Callable[[float], None] | None = None) -> Res
     if job.protocol not in PROTOCOLS:
         raise ValueError(f"protocol={job.protocol!r} is not known; known are {sorted(PROTOCOLS)}")
     model = prepare(job.learner, job.seed, Path(job.folder), None)
-    return run_protocol(model, PROTOCOLS[job.protocol], job.seed, film=job.film, on_progress=on_progress)
+    protocol = PROTOCOLS[job.protocol]
+    # What it does when it does not learn is the measure of what it learns.
+    unlearning = run_protocol(model, protocol, job.seed, learning=False)
+    result = run_protocol(model, protocol, job.seed, film=job.film, on_progress=on_progress)
+    for row, still in zip(result.rows, unlearning.rows, strict=True):
+        row[UNLEARNED_LAUNCH_ERROR] = still["launch_error_deg"]
+    return result

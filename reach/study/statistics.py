@@ -20,6 +20,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from reach.study.run import UNLEARNED_LAUNCH_ERROR
 from reach.trials import TrialSeries, correction_measures, miss_direction, reference_error_deg, wrapped_degrees
 
 Array = NDArray[np.float64]
@@ -172,15 +173,15 @@ def _column_means(values: Array) -> Array:
     return np.where(count > 0, total / np.maximum(count, 1), np.nan)
 
 
-def _series(rows: pd.DataFrame) -> TrialSeries:
-    """One learner, protocol and seed as a series, probes left out."""
+def _series(rows: pd.DataFrame, launch_error: str = "launch_error_deg") -> TrialSeries:
+    """One learner, protocol and seed as a series, probes left out; `launch_error` is the column to read it from."""
     reaches = rows[~rows["probe"]].sort_values("trial")
 
     def column(name: str) -> Array:
         return reaches[name].to_numpy(dtype=np.float64)
 
     return TrialSeries(
-        launch_error_deg=column("launch_error_deg"),
+        launch_error_deg=column(launch_error),
         block=reaches["block"].to_numpy(dtype=np.str_),
         cup=reaches[["cup_x", "cup_y"]].to_numpy(dtype=np.float64),
         endpoint_error_cm=column("endpoint_error_cm"),
@@ -209,14 +210,19 @@ def baseline_corrected(trials: pd.DataFrame) -> pd.DataFrame:
 def per_seed(trials: pd.DataFrame) -> pd.DataFrame:
     """Measures of correction: a row (learner, protocol, seed, metric, value) each, in the order of the trials.
 
-    Seeds for which the learner that does not learn was not run are left out: they have no measure of the miss.
+    The measure of the miss is that of the same learner with learning off, where the trials tell of it, else that of the
+    learner that never learns. Seeds with neither are left out.
     """
-    series = {key: _series(rows) for key, rows in trials.groupby(KEYS, sort=False)}
+    groups = dict(iter(trials.groupby(KEYS, sort=False)))
     found = []
-    for key, own in series.items():
+    for key, rows in groups.items():
         learner, protocol, seed = key
-        reference = series.get((UNLEARNING, protocol, seed))
-        if reference is None:
+        own = _series(rows)
+        if UNLEARNED_LAUNCH_ERROR in rows and rows[UNLEARNED_LAUNCH_ERROR].notna().any():
+            reference = _series(rows, UNLEARNED_LAUNCH_ERROR)
+        elif (UNLEARNING, protocol, seed) in groups:
+            reference = _series(groups[(UNLEARNING, protocol, seed)])
+        else:
             continue
         measures = correction_measures(own, reference_error_deg(reference), miss_direction(reference))
         for metric, value in measures.items():

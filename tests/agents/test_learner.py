@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import pickle
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,8 @@ from stable_baselines3.common.env_util import make_vec_env
 from stable_baselines3.common.evaluation import evaluate_policy
 
 from agents.checkpoint import CONFIG, WEIGHTS
-from agents.learner import LEARNERS, evaluate, load_learner, make_learner, prepare, train_trials
+from agents.learner import LEARNERS, evaluate, learner_of, load_learner, make_learner, prepare, train_trials
+from agents.vec_env import CupVecEnv
 from reach import CurlField, Rotation
 
 GRAB = "reach/CupGrab-v0"
@@ -175,3 +177,39 @@ def test_bad_input_is_refused_by_name(call: Any, message: str) -> None:
 def test_a_folder_without_a_checkpoint_is_said_to_be_none(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError, match="holds no checkpoint"):
         load_learner(tmp_path, gym.make(GRAB))
+
+
+@pytest.mark.parametrize("name", LEARNERS)
+def test_every_learner_answers_the_model_interface_and_loads_what_it_saved(name: str, tmp_path: Path) -> None:
+    env = gym.make("reach/CupGrab-v0")
+    model = make_learner(name, env, seed=1)
+    model.save(tmp_path / "kept")
+    assert learner_of(tmp_path / "kept") == name
+    again = type(model).load(tmp_path / "kept", env)
+    observation, _ = env.reset(seed=0)
+    np.testing.assert_array_equal(
+        model.predict(observation, deterministic=True)[0], again.predict(observation, deterministic=True)[0]
+    )
+    for method in ("learn", "predict", "set_env", "save", "load"):
+        assert callable(getattr(again, method))
+
+
+@pytest.mark.parametrize("envs", [1, 4])
+def test_training_takes_as_many_trials_as_it_is_asked_to(envs: int) -> None:
+    env: Any = CupVecEnv("reach/CupReach-v0", envs) if envs > 1 else gym.make("reach/CupReach-v0")
+    model = make_learner("error-bp", env)
+    train_trials(model, 20)
+    assert 20 <= model.trials < 20 + envs
+
+
+def test_error_learners_refuse_a_control_in_which_they_cannot_command() -> None:
+    with pytest.raises(ValueError, match=r"control 'torque'.*posture"):
+        make_learner("error-bp", gym.make("reach/CupReach-v0", control="torque"))
+
+
+def test_a_handful_of_reaches_does_not_tell_what_is_normal(tmp_path: Path) -> None:
+    model = make_learner("error-bp", gym.make("reach/CupGrab-v0"))
+    train_trials(model, 5)
+    model.settle_expectation()
+    model.save(tmp_path / "kept")
+    assert json.loads((tmp_path / "kept" / "config.json").read_text())["expected_displacement_m"] == [0.0, 0.0]

@@ -220,9 +220,12 @@ def test_bad_arguments_are_refused_by_name(arguments: dict[str, Any], message: s
     ("options", "message"),
     [
         ({"cups": (0, 0.5)}, r"\['cups'\] are unknown.*cup.*perturbation"),
-        ({"cup": (0.0, 5.0)}, "within 0.7 m"),
+        ({"cup": (0.0, 5.0)}, "0.1 to 0.7 m"),
+        ({"cup": (0.0, 0.0)}, "0.1 to 0.7 m"),
+        ({"cup": (0.1, -0.3)}, "not behind"),
+        ({"cup": "left"}, "option cup is 'left'"),
         ({"cup": (0.133, 0.312)}, "on the hand"),
-        ({"cup": (np.nan, 0.5)}, "finite"),
+        ({"cup": (np.nan, 0.5)}, "option cup is"),
     ],
 )
 def test_bad_reset_options_are_refused(grab: gym.Env[Any, Any], options: dict[str, Any], message: str) -> None:
