@@ -6,7 +6,7 @@ INSTALLED := $(VENV)/.installed
 # Learning runs are part of an experiment's definition at one thread a process.
 export OMP_NUM_THREADS := 1
 
-.PHONY: compare test lint proofs figures clean
+.PHONY: compare test lint proofs figures benchmark peers clean
 
 compare: $(INSTALLED)
 	$(BIN)/python scripts/compare.py --out runs/first
@@ -25,6 +25,17 @@ proofs: $(INSTALLED)
 figures: $(INSTALLED)
 	$(BIN)/python scripts/figures.py
 
+benchmark: $(INSTALLED) peers
+	$(BIN)/python scripts/benchmark.py world --peers .venv-peers/bin/python
+
+# The peers of the benchmark, apart from ours.
+peers: .venv-peers/.installed
+
+.venv-peers/.installed: constraints-peers.txt
+	test -x .venv-peers/bin/python || $(PYTHON) -m venv .venv-peers
+	.venv-peers/bin/python -m pip install --quiet -r constraints-peers.txt
+	touch $@
+
 $(INSTALLED): pyproject.toml constraints.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --upgrade pip
@@ -33,4 +44,4 @@ $(INSTALLED): pyproject.toml constraints.txt
 	touch $@
 
 clean:
-	rm -rf $(VENV) build dist *.egg-info
+	rm -rf $(VENV) .venv-peers build dist *.egg-info

@@ -19,6 +19,7 @@ from reach.perturbations import Perturbation, as_perturbations, write_perturbati
 from reach.sim import setup
 from reach.sim import state as s
 from reach.sim.arm import Arm, Array
+from reach.sim.compiled import say_when_compiling
 from reach.sim.grasp import smallest_clearance
 from reach.sim.noise import BODY_COUNTER, trial_key, uniforms
 from reach.sim.ranges import is_drawn, numbers_of
@@ -77,6 +78,7 @@ class Simulation:
         require_choice("task", task, TASKS)
         require_choice("control", control, s.CONTROLS)
         require_choice("reward", reward, REWARDS)
+        say_when_compiling(tasks.advance_and_judge)
         self.num_envs = num_envs
         self.world = s.World.empty(num_envs)
         self.person = person

@@ -7,6 +7,8 @@ lane's bits do not depend on its neighbours.
 
 from __future__ import annotations
 
+import sys
+from pathlib import Path
 from typing import Any
 
 from numba import njit
@@ -17,3 +19,20 @@ kernel: Any = njit(cache=True, nogil=True, error_model="numpy")
 inlined: Any = njit(cache=True, error_model="numpy", inline="always")
 # A kernel that shares its tiles among threads.
 parallel_kernel: Any = njit(cache=True, nogil=True, error_model="numpy", parallel=True)
+
+
+def say_when_compiling(dispatcher: Any) -> None:
+    """Say on standard error, once a process, that kernels are about to be compiled, where no cache holds `dispatcher`.
+
+    Args:
+        dispatcher: the kernel that calls the others.
+    """
+    function = dispatcher.py_func
+    stem = f"{function.__module__.rpartition('.')[2]}.{function.__qualname__}-"
+    known = any(Path(dispatcher._cache.cache_path).glob(f"{stem}*.nbi"))
+    if not known and not dispatcher.signatures and function not in _said:
+        _said.add(function)
+        print("reach: compiling its kernels for this processor, once; it takes half a minute", file=sys.stderr)
+
+
+_said: set[Any] = set()

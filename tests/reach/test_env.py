@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import copy
 import json
+import os
 import pickle
+import subprocess
+import sys
 import warnings
 from dataclasses import asdict
 from typing import Any
@@ -261,3 +264,17 @@ def test_render_gives_frames_and_leaves_the_trial_alone() -> None:
         frame = shown.render()
         assert frame.shape == (600, 600, 3)  # type: ignore[union-attr]
         np.testing.assert_array_equal(shown.step([0.1, 0.2, 0.0, 0.5])[0], plain.step([0.1, 0.2, 0.0, 0.5])[0])
+
+
+def test_a_fresh_install_says_that_it_compiles(tmp_path: Any) -> None:
+    def start() -> str:
+        code = "import gymnasium, reach; gymnasium.make('reach/CupGrab-v0')"
+        environment = {**os.environ, "NUMBA_CACHE_DIR": str(tmp_path), "NUMBA_DISABLE_JIT": "0"}
+        return subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True).stderr
+
+    assert "compiling" in start()
+
+
+def test_importing_loads_neither_compiler_nor_drawing_nor_learning() -> None:
+    code = "import sys, reach; print([m for m in ('numba', 'pygame', 'torch') if m in sys.modules])"
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout.strip() == "[]"
