@@ -26,6 +26,8 @@ from reach.sim.ranges import is_drawn, numbers_of
 from reach.sim.step import drawn_cup
 
 T = TypeVar("T")
+# See `Simulation.judgements`.
+Judgements = tuple[Array, NDArray[np.bool_], NDArray[np.bool_], NDArray[np.bool_]]
 TASKS = ("reach", "grab")
 REWARDS = ("dense", "sparse")
 TABLE_REACH_M = 0.70
@@ -222,17 +224,26 @@ class Simulation:
             ValueError: an action not finite or outside [-1, 1]; then nothing has moved.
         """
         world = self.world
-        tiles = len(world.tiles)
-        require_allowed(actions, tasks.take_actions(actions, world.tiles, 0, tiles))
+        require_allowed(actions, tasks.take_actions(actions, world.tiles))
         world.tick[0] += 1
-        how = (self._control, self.grab, self._dense, self._observations)
-        if self._threads == 1:
-            tasks.advance_and_judge(world.tiles, world.history, world.tick[0], 0, tiles, *how)
-        else:
-            before = get_num_threads()
-            set_num_threads(self._threads)
-            tasks.advance_and_judge_on(self._threads, world.tiles, world.history, world.tick[0], *how)
-            set_num_threads(before)
+        tasks.advance_and_judge(
+            world.tiles, world.history, world.tick[0], self._control, self.grab, self._dense, self._observations
+        )
+
+    def play(self, actions: NDArray[np.floating[Any]], begin: NDArray[np.bool_], longest: int) -> Judgements:
+        """`advance`, then `begin_drawn` in the worlds of `begin` (num_envs,), then `judgements`, on all threads."""
+        world = self.world
+        require_allowed(actions, tasks.take_actions(actions, world.tiles))
+        world.tick[0] += 1
+        judged = self._blank_judgements()
+        before = get_num_threads()
+        set_num_threads(self._threads)
+        (tasks.play if self._threads == 1 else tasks.play_together)(
+            world.tiles, world.history, world.streams, world.episodes, world.tick[0], self._control, self.grab,
+            self._dense, self._observations, begin, longest, *judged,
+        )  # fmt: skip
+        set_num_threads(before)
+        return judged
 
     def state(self) -> dict[str, Any]:
         """Everything that changes while trials run, copied."""
@@ -271,7 +282,7 @@ class Simulation:
         lanes = self.world.tiles[:, column * s.LANES : (column + 1) * s.LANES]
         return lanes.reshape(-1)[: self.num_envs]
 
-    def judgements(self, longest: int) -> tuple[Array, NDArray[np.bool_], NDArray[np.bool_], NDArray[np.bool_]]:
+    def judgements(self, longest: int) -> Judgements:
         """How the last step is judged.
 
         Args:
@@ -281,9 +292,13 @@ class Simulation:
             Reward terms and their sum, (7, num_envs); which trials are won, which are won or lost, and which are as
             long as `longest`, each (num_envs,).
         """
+        judged = self._blank_judgements()
+        tasks.read_judgements(self.world.tiles, longest, *judged)
+        return judged
+
+    def _blank_judgements(self) -> Judgements:
         terms = np.empty((len(tasks.REWARD_TERMS) + 1, self.num_envs))
         won, ended, late = (np.empty(self.num_envs, dtype=np.bool_) for _ in range(3))
-        tasks.read_judgements(self.world.tiles, longest, terms, won, ended, late)
         return terms, won, ended, late
 
 

@@ -144,6 +144,17 @@ def begin_trial(t, history, key, tick, i, control, cup_x, cup_y, out):  # type: 
 
 
 @kernel
+def _begin_drawn(n, tiles, history, streams, episodes, tick, control, observations):  # type: ignore[no-untyped-def]
+    """Begin the next trial of world `n`, with a cup drawn from its key."""
+    k = n // L
+    i = n % L
+    key = trial_key(streams[k, i], episodes[k, i])
+    episodes[k, i] += np.uint64(1)
+    cup_x, cup_y = drawn_cup(key)
+    begin_trial(tiles[k], history[k], key, tick, i, control, cup_x, cup_y, observations[k, i])
+
+
+@kernel
 def begin_drawn_trials(mask, tiles, history, streams, episodes, tick, control, observations):  # type: ignore[no-untyped-def]
     """Begin the next trial, with a cup drawn from its key, in every world of `mask` (num_envs,).
 
@@ -155,49 +166,88 @@ def begin_drawn_trials(mask, tiles, history, streams, episodes, tick, control, o
     """
     for n in range(mask.size):
         if mask[n]:
-            k = n // L
-            i = n % L
-            key = trial_key(streams[k, i], episodes[k, i])
-            episodes[k, i] += np.uint64(1)
-            cup_x, cup_y = drawn_cup(key)
-            begin_trial(tiles[k], history[k], key, tick, i, control, cup_x, cup_y, observations[k, i])
+            _begin_drawn(n, tiles, history, streams, episodes, tick, control, observations)
 
 
 @kernel
-def advance_and_judge(tiles, history, tick, first, last, control, grab, dense, observations):  # type: ignore[no-untyped-def]
-    """One control step, judged, of tiles `first` to `last` (excluded), whose ACTION columns hold the commands.
+def advance_and_judge(tiles, history, tick, control, grab, dense, observations):  # type: ignore[no-untyped-def]
+    """One control step, judged, of all worlds, whose ACTION columns hold the commands.
 
     Args:
         tiles, history: the arrays of `state.World`.
         tick: of this step.
-        first, last: tiles.
         control, grab, dense: as for `step.advance` and `judge`.
         observations: (num_tiles, LANES, OBSERVATION_SIZE) float32, overwritten.
     """
-    for k in range(first, last):
+    for k in range(tiles.shape[0]):
         advance(tiles[k], history[k], tick, control, observations[k])
         judge(tiles[k], grab, dense)
 
 
-@parallel_kernel
-def advance_and_judge_on(threads, tiles, history, tick, control, grab, dense, observations):  # type: ignore[no-untyped-def]
-    """`advance_and_judge` for all tiles, shared among a number of threads."""
-    count = tiles.shape[0]
-    for j in prange(threads):
-        first = j * count // threads
-        last = (j + 1) * count // threads
-        advance_and_judge(tiles, history, tick, first, last, control, grab, dense, observations)
+@kernel
+def _read_judgement(t, i, n, longest, terms, won, ended, late):  # type: ignore[no-untyped-def]
+    for k in range(terms.shape[0]):
+        terms[k, n] = t[(TERMS + k) * L + i]
+    won[n] = t[SUCCESS * L + i] > 0.0
+    ended[n] = won[n] or t[s.TIPPED * L + i] > 0.0
+    late[n] = longest > 0 and t[s.CLOCK * L + i] >= longest * s.INNER_STEPS
 
 
 @kernel
-def take_actions(actions, tiles, first, last):  # type: ignore[no-untyped-def]
-    """Put `actions` (num_envs, 4) into tiles `first` to `last` (excluded).
+def read_judgements(tiles, longest, terms, won, ended, late):  # type: ignore[no-untyped-def]
+    """Write how the last step of all worlds is judged; see `Simulation.judgements`."""
+    for n in range(won.size):
+        _read_judgement(tiles[n // L], n % L, n, longest, terms, won, ended, late)
+
+
+@kernel
+def _play_tile(  # type: ignore[no-untyped-def]
+    k, tiles, history, streams, episodes, tick, control, grab, dense, observations, begin, longest,
+    terms, won, ended, late,
+):  # fmt: skip
+    t = tiles[k]
+    advance(t, history[k], tick, control, observations[k])
+    judge(t, grab, dense)
+    for i in range(min(L, won.size - k * L)):
+        n = k * L + i
+        if begin[n]:
+            _begin_drawn(n, tiles, history, streams, episodes, tick, control, observations)
+        _read_judgement(t, i, n, longest, terms, won, ended, late)
+
+
+@kernel
+def play(  # type: ignore[no-untyped-def]
+    tiles, history, streams, episodes, tick, control, grab, dense, observations, begin, longest, terms, won, ended, late
+):
+    """`advance_and_judge`, `begin_drawn_trials` in the worlds of `begin` (num_envs,), `read_judgements`: all in one."""
+    for k in range(tiles.shape[0]):
+        _play_tile(
+            k, tiles, history, streams, episodes, tick, control, grab, dense, observations, begin, longest,
+            terms, won, ended, late,
+        )  # fmt: skip
+
+
+@parallel_kernel
+def play_together(  # type: ignore[no-untyped-def]
+    tiles, history, streams, episodes, tick, control, grab, dense, observations, begin, longest, terms, won, ended, late
+):
+    """`play`, its tiles shared among threads."""
+    for k in prange(tiles.shape[0]):
+        _play_tile(
+            k, tiles, history, streams, episodes, tick, control, grab, dense, observations, begin, longest,
+            terms, won, ended, late,
+        )  # fmt: skip
+
+
+@kernel
+def take_actions(actions, tiles):  # type: ignore[no-untyped-def]
+    """Put `actions` (num_envs, 4) into `tiles`.
 
     Returns:
         The first world whose action is not finite or leaves [-1, 1], or -1. Then nothing is to be advanced.
     """
     wrong = -1
-    for k in range(first, last):
+    for k in range(tiles.shape[0]):
         t = tiles[k]
         for i in range(min(L, actions.shape[0] - k * L)):
             for c in range(s.ACTIONS):
@@ -207,16 +257,3 @@ def take_actions(actions, tiles, first, last):  # type: ignore[no-untyped-def]
                     wrong = k * L + i
                 t[(s.ACTION_1 + c) * L + i] = action
     return wrong
-
-
-@kernel
-def read_judgements(tiles, longest, terms, won, ended, late):  # type: ignore[no-untyped-def]
-    """Write how the last step of all worlds is judged; see `Simulation.judgements`."""
-    for n in range(won.size):
-        t = tiles[n // L]
-        i = n % L
-        for k in range(terms.shape[0]):
-            terms[k, n] = t[(TERMS + k) * L + i]
-        won[n] = t[SUCCESS * L + i] > 0.0
-        ended[n] = won[n] or t[s.TIPPED * L + i] > 0.0
-        late[n] = longest > 0 and t[s.CLOCK * L + i] >= longest * s.INNER_STEPS

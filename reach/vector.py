@@ -117,6 +117,7 @@ class CupVectorEnv(gym.vector.VectorEnv[Any, NDArray[np.float32], NDArray[Any]])
         self._is_sown = np.zeros(num_envs, dtype=np.bool_)
         self._begun = np.zeros(num_envs, dtype=np.bool_)
         self._over = np.zeros(num_envs, dtype=np.bool_)
+        self._everywhere, self._nowhere = np.ones(num_envs, dtype=np.bool_), np.zeros(num_envs, dtype=np.bool_)
         self._size = (width, height)
         self._paths = [Paths() for _ in range(num_envs if render_mode else 0)]
 
@@ -187,10 +188,15 @@ class CupVectorEnv(gym.vector.VectorEnv[Any, NDArray[np.float32], NDArray[Any]])
             )
         simulation = self._simulation
         simulation.leave_observations()
-        simulation.advance(given if given.dtype in (np.float32, np.float64) else given.astype(np.float64))
-        if self.autoreset_mode == AutoresetMode.NEXT_STEP and self._over.any():
-            self._begin(self._over)
-        judged = simulation.judgements(self.max_episode_steps or 0)
+        longest = self.max_episode_steps or 0
+        waiting = self._over if self.autoreset_mode == AutoresetMode.NEXT_STEP else self._nowhere
+        alike = waiting & simulation.begins_alike
+        given = given if given.dtype in (np.float32, np.float64) else given.astype(np.float64)
+        judged = simulation.play(given, alike, longest)
+        if (waiting & ~alike).any():
+            self._begin(waiting & ~alike)
+            judged = simulation.judgements(longest)
+        self._turn_page(alike)
         terms, _, terminated, truncated = judged
         self._over = terminated | truncated
         info = {}
@@ -200,7 +206,7 @@ class CupVectorEnv(gym.vector.VectorEnv[Any, NDArray[np.float32], NDArray[Any]])
             judged = simulation.judgements(0)
         for index, paths in enumerate(self._paths):
             paths.extend(simulation, index)
-        info.update(self._info(np.ones(self.num_envs, dtype=np.bool_), judged))
+        info.update(self._info(self._everywhere, judged))
         return self.observing.of(simulation), terms[-1], terminated, truncated, info
 
     def _mask(self, value: Any) -> NDArray[np.bool_]:
