@@ -224,11 +224,11 @@ class Simulation:
             ValueError: an action not finite or outside [-1, 1]; then nothing has moved.
         """
         world = self.world
-        require_allowed(actions, tasks.take_actions(actions, world.tiles))
-        world.tick[0] += 1
-        tasks.advance_and_judge(
-            world.tiles, world.history, world.tick[0], self._control, self.grab, self._dense, self._observations
+        wrong = tasks.advance_and_judge(
+            actions, world.tiles, world.history, world.tick, self._control, self.grab, self._dense, self._observations
         )
+        if wrong >= 0:
+            require_allowed(actions, wrong)
 
     def play(self, actions: NDArray[np.floating[Any]], begin: NDArray[np.bool_], longest: int) -> Judgements:
         """`advance`, then `begin_drawn` in the worlds of `begin` (num_envs,), then `judgements`, on all threads."""

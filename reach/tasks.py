@@ -170,21 +170,6 @@ def begin_drawn_trials(mask, tiles, history, streams, episodes, tick, control, o
 
 
 @kernel
-def advance_and_judge(tiles, history, tick, control, grab, dense, observations):  # type: ignore[no-untyped-def]
-    """One control step, judged, of all worlds, whose ACTION columns hold the commands.
-
-    Args:
-        tiles, history: the arrays of `state.World`.
-        tick: of this step.
-        control, grab, dense: as for `step.advance` and `judge`.
-        observations: (num_tiles, LANES, OBSERVATION_SIZE) float32, overwritten.
-    """
-    for k in range(tiles.shape[0]):
-        advance(tiles[k], history[k], tick, control, observations[k])
-        judge(tiles[k], grab, dense)
-
-
-@kernel
 def _read_judgement(t, i, n, longest, terms, won, ended, late):  # type: ignore[no-untyped-def]
     for k in range(terms.shape[0]):
         terms[k, n] = t[(TERMS + k) * L + i]
@@ -219,7 +204,10 @@ def _play_tile(  # type: ignore[no-untyped-def]
 def play(  # type: ignore[no-untyped-def]
     tiles, history, streams, episodes, tick, control, grab, dense, observations, begin, longest, terms, won, ended, late
 ):
-    """`advance_and_judge`, `begin_drawn_trials` in the worlds of `begin` (num_envs,), `read_judgements`: all in one."""
+    """The step of `advance_and_judge` once actions are taken, then `begin_drawn_trials` and `read_judgements`, in one.
+
+    `begin` (num_envs,) says in which worlds the next trial begins.
+    """
     for k in range(tiles.shape[0]):
         _play_tile(
             k, tiles, history, streams, episodes, tick, control, grab, dense, observations, begin, longest,
@@ -256,4 +244,27 @@ def take_actions(actions, tiles):  # type: ignore[no-untyped-def]
                 if not -1.0 <= action <= 1.0 and wrong < 0:
                     wrong = k * L + i
                 t[(s.ACTION_1 + c) * L + i] = action
+    return wrong
+
+
+@kernel
+def advance_and_judge(actions, tiles, history, tick, control, grab, dense, observations):  # type: ignore[no-untyped-def]
+    """One control step, judged, of all worlds, for `actions` (num_envs, 4).
+
+    Args:
+        actions: in [-1, 1].
+        tiles, history: the arrays of `state.World`.
+        tick: (1,), counted on.
+        control, grab, dense: as for `step.advance` and `judge`.
+        observations: (num_tiles, LANES, OBSERVATION_SIZE) float32, overwritten.
+
+    Returns:
+        As `take_actions`.
+    """
+    wrong = take_actions(actions, tiles)
+    if wrong < 0:
+        tick[0] += 1
+        for k in range(tiles.shape[0]):
+            advance(tiles[k], history[k], tick[0], control, observations[k])
+            judge(tiles[k], grab, dense)
     return wrong
