@@ -20,6 +20,8 @@ from reach.sim.elementary import sine_and_cosine
 
 L = s.LANES
 ONE_SIXTH = 1.0 / 6.0
+# Sweeps over joints that are at their stops together.
+STOP_SWEEPS = 16
 
 
 def inertia_constants(arm: Arm) -> tuple[float, float, float, float, float, float]:
@@ -156,35 +158,82 @@ def turn_joints(t, step):  # type: ignore[no-untyped-def]
             t[(s.ANGLE_1 + j) * L + i] += step * t[(s.SUM_VELOCITY_1 + j) * L + i]
 
 
+@inlined
+def _mobility(t, i):  # type: ignore[no-untyped-def]
+    """The inverse of lane `i`'s inertia matrix in joint angles, 1/(kg m2): r11, r12, r13, r22, r23, r33."""
+    free = t[s.WRIST_FREE * L + i]
+    sine2, cosine2 = sine_and_cosine(t[s.ANGLE_2 * L + i])
+    sine3, cosine3 = sine_and_cosine(t[s.ANGLE_3 * L + i])
+    a11, a22, a33 = t[s.INERTIA_11 * L + i], t[s.INERTIA_22 * L + i], t[s.INERTIA_33 * L + i]
+    a12 = t[s.INERTIA_12 * L + i] * cosine2
+    a13 = t[s.INERTIA_13 * L + i] * (cosine2 * cosine3 - sine2 * sine3)
+    a23 = t[s.INERTIA_23 * L + i] * cosine3
+    k11 = a22 * a33 - a23 * a23
+    k12 = a13 * a23 - a12 * a33
+    k13 = a12 * a23 - a13 * a22
+    k22 = a11 * a33 - a13 * a13
+    k23 = a12 * a13 - a11 * a23
+    k33 = a11 * a22 - a12 * a12
+    scale = 1.0 / (a11 * k11 + a12 * k12 + a13 * k13)
+    return (
+        scale * k11,
+        scale * (k12 - k11),
+        scale * (k13 - k12) * free,
+        scale * (k22 - 2.0 * k12 + k11),
+        scale * (k23 - k22 - k13 + k12) * free,
+        scale * (k33 - 2.0 * k23 + k22) * free,
+    )
+
+
 @kernel
 def _stop(t, i, step):  # type: ignore[no-untyped-def]
     """Make lane `i`'s mean velocity of this step, and the velocity after it, such that no joint crosses its limit.
 
     The stops are inelastic. A joint about to cross takes the impulse that brings it just to its limit; the other joints
     take their share of it through the inertia matrix, so momentum is passed on as in a real collision. Joints that are
-    at their stops together are solved by Gauss-Seidel.
+    at their stops together are solved by Gauss-Seidel; what its sweeps leave over is cut off.
     """
-    w = t[i::L]
-    for _ in range(16):
-        settled = True
-        for joint in range(3):
-            q = w[s.ANGLE_1 + joint]
-            v = w[s.SUM_VELOCITY_1 + joint]
-            highest = (w[s.UPPER_1 + joint] - q) / step
-            lowest = (w[s.LOWER_1 + joint] - q) / step
-            excess = max(0.0, v - highest) + min(0.0, v - lowest)
-            if abs(excess) > 1e-9:
-                settled = False
-                push(t, i, w, s.SUM_VELOCITY_1, 1.0 * (joint == 0), 1.0 * (joint == 1), 1.0 * (joint == 2), -excess)
-        if settled:
+    r11, r12, r13, r22, r23, r33 = _mobility(t, i)
+    v1 = t[s.SUM_VELOCITY_1 * L + i]
+    v2 = t[s.SUM_VELOCITY_2 * L + i]
+    v3 = t[s.SUM_VELOCITY_3 * L + i]
+    rate = 1.0 / step
+    high1 = (t[s.UPPER_1 * L + i] - t[s.ANGLE_1 * L + i]) * rate
+    high2 = (t[s.UPPER_2 * L + i] - t[s.ANGLE_2 * L + i]) * rate
+    high3 = (t[s.UPPER_3 * L + i] - t[s.ANGLE_3 * L + i]) * rate
+    low1 = (t[s.LOWER_1 * L + i] - t[s.ANGLE_1 * L + i]) * rate
+    low2 = (t[s.LOWER_2 * L + i] - t[s.ANGLE_2 * L + i]) * rate
+    low3 = (t[s.LOWER_3 * L + i] - t[s.ANGLE_3 * L + i]) * rate
+    for _ in range(STOP_SWEEPS):
+        excess1 = v1 - min(high1, max(low1, v1))
+        if excess1 != 0.0:
+            impulse = -excess1 / r11
+            v1 += impulse * r11
+            v2 += impulse * r12
+            v3 += impulse * r13
+        excess2 = v2 - min(high2, max(low2, v2))
+        if excess2 != 0.0:
+            impulse = -excess2 / r22
+            v1 += impulse * r12
+            v2 += impulse * r22
+            v3 += impulse * r23
+        excess3 = v3 - min(high3, max(low3, v3))
+        if excess3 != 0.0 and r33 > 0.0:
+            impulse = -excess3 / r33
+            v1 += impulse * r13
+            v2 += impulse * r23
+            v3 += impulse * r33
+        if abs(excess1) + abs(excess2) + abs(excess3) < 1e-9:
             break
-    for joint in range(3):
-        # What the sweeps have left over.
-        q = w[s.ANGLE_1 + joint]
-        highest = (w[s.UPPER_1 + joint] - q) / step
-        lowest = (w[s.LOWER_1 + joint] - q) / step
-        w[s.SUM_VELOCITY_1 + joint] = min(highest, max(lowest, w[s.SUM_VELOCITY_1 + joint]))
-        w[s.VELOCITY_1 + joint] = w[s.SUM_VELOCITY_1 + joint]
+    v1 = min(high1, max(low1, v1))
+    v2 = min(high2, max(low2, v2))
+    v3 = min(high3, max(low3, v3))
+    t[s.SUM_VELOCITY_1 * L + i] = v1
+    t[s.SUM_VELOCITY_2 * L + i] = v2
+    t[s.SUM_VELOCITY_3 * L + i] = v3
+    t[s.VELOCITY_1 * L + i] = v1
+    t[s.VELOCITY_2 * L + i] = v2
+    t[s.VELOCITY_3 * L + i] = v3
 
 
 @kernel
@@ -197,7 +246,10 @@ def push(t, i, w, first, j1, j2, j3, change):  # type: ignore[no-untyped-def]
         j1, j2, j3: the direction, a row of a Jacobian.
         change: wanted change of j . velocity.
     """
-    u1, u2, u3 = acceleration(t, i, w[s.ANGLE_2], w[s.ANGLE_3], 0.0, 0.0, 0.0, j1, j2, j3)
+    r11, r12, r13, r22, r23, r33 = _mobility(t, i)
+    u1 = r11 * j1 + r12 * j2 + r13 * j3
+    u2 = r12 * j1 + r22 * j2 + r23 * j3
+    u3 = r13 * j1 + r23 * j2 + r33 * j3
     impulse = change / (j1 * u1 + j2 * u2 + j3 * u3)
     w[first] += impulse * u1
     w[first + 1] += impulse * u2
