@@ -94,7 +94,7 @@ class CupEnv(gym.Env[Any, NDArray[np.float32]]):
         observation: str = "vector",
         retina_px: int = 64,
         retina_colour: bool = False,
-        arm: str | Arm = "winter",
+        arm: str | Arm | Mapping[str, Any] = "winter",
         height_m: Physical = 1.75,
         mass_kg: Physical = 70.0,
         strength: Physical = 1.0,

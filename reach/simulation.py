@@ -7,6 +7,7 @@ of pictures.
 from __future__ import annotations
 
 import copy
+import os
 from collections.abc import Mapping, Sequence
 from typing import Any, TypeVar
 
@@ -34,6 +35,8 @@ TABLE_REACH_M = 0.70
 NEAREST_CUP_M = 0.10
 # What changes while trials run, of a simulation's attributes.
 CHANGING = ("world", "_observations", "_changed", "arms", "perturbations")
+# A forked child may not use the threads of its parent: OpenMP would end it.
+PROCESS = os.getpid()
 # Places for the draws of one trial's body, cup and senses.
 BODY_DRAWS = 32
 
@@ -237,8 +240,9 @@ class Simulation:
         world.tick[0] += 1
         judged = self._blank_judgements()
         before = get_num_threads()
-        set_num_threads(self._threads)
-        (tasks.play if self._threads == 1 else tasks.play_together)(
+        alone = self._threads == 1 or os.getpid() != PROCESS
+        set_num_threads(1 if alone else self._threads)
+        (tasks.play if alone else tasks.play_together)(
             world.tiles, world.history, world.streams, world.episodes, world.tick[0], self._control, self.grab,
             self._dense, self._observations, begin, longest, *judged,
         )  # fmt: skip

@@ -81,21 +81,19 @@ class Truth(Mapping[str, Any]):
         return f"Truth({dict(self)!r})"
 
 
-class Truths:
+class Truths(dict[str, Any]):
     """The truth of many trials at one step: `truths["hand"]` is an array over them, `truths[3]` the `Truth` of one.
 
-    It reads the world as it is and copies nothing, so it belongs to the step that gave it and refuses to be read later.
+    A dictionary of arrays with their masks ("_hand" and so on), as Gymnasium's vector wrappers expect. It reads the
+    world as it is and copies nothing, so it belongs to the step that gave it and refuses to be read later.
     """
 
     def __init__(self, world: s.World, num_envs: int) -> None:
         """Show `num_envs` worlds as they are now."""
+        super().__init__(dict.fromkeys([*NAMES, *(f"_{name}" for name in NAMES)]))
         self._world = world
         self._num_envs = num_envs
         self._tick = int(world.tick[0])
-
-    def __len__(self) -> int:
-        """Number of trials."""
-        return self._num_envs
 
     def __getitem__(self, which: str | int) -> Any:
         """The value of one key for all trials, (num_envs, ...), or all of one trial.
@@ -103,6 +101,7 @@ class Truths:
         Raises:
             RuntimeError: a later step has been taken.
             KeyError: an unknown key.
+            IndexError: an unknown trial.
         """
         if int(self._world.tick[0]) != self._tick:
             raise RuntimeError("truth belongs to the step that gave it, and a later one has been taken; read it sooner")
@@ -112,22 +111,34 @@ class Truths:
             raise IndexError(f"environment {which} is none of {self._num_envs}")
         return Truth(self._world.row(which % self._num_envs)[: s.SETTING].copy())
 
+    def get(self, which: Any, default: Any = None) -> Any:
+        """The value of one key, or `default`."""
+        if which not in self:
+            return default
+        return self[which]
+
+    def items(self) -> Any:
+        """Names and arrays."""
+        return [(name, self[name]) for name in self]
+
+    def values(self) -> Any:
+        """Arrays."""
+        return [self[name] for name in self]
+
     def _of_all(self, name: str) -> Any:
+        if name not in self:
+            raise KeyError(f"truth has no {name!r}; it has {list(NAMES)}")
+        if name.startswith("_"):
+            return np.ones(self._num_envs, dtype=np.bool_)
         lanes = self._world.tiles.reshape(-1, s.COLUMNS, s.LANES).transpose(0, 2, 1)
         if name in PLACES:
             places = lanes[:, :, PLACES[name]]
             return places.reshape(-1, places.shape[-1])[: self._num_envs].copy()
-        if name not in NAMES:
-            raise KeyError(f"truth has no {name!r}; it has {list(NAMES)}")
         column = s.CLOCK if name == "time_s" else {**NUMBERS, **FLAGS}[name]
         values = lanes[:, :, column].reshape(-1)[: self._num_envs]
         if name in FLAGS:
             return values > 0.0
         return values * (s.INNER_STEP_S if name == "time_s" else 1.0)
-
-    def __iter__(self) -> Iterator[Truth]:
-        """Each trial's."""
-        return (self[index] for index in range(self._num_envs))
 
     def kept(self) -> Truths:
         """A copy that can be read at any time."""

@@ -76,14 +76,25 @@ def _font(size: int) -> pygame.font.Font:
     return pygame.font.Font(None, round(1.3 * size))
 
 
+def _living_font(size: int) -> pygame.font.Font:
+    """`_font`, made anew where somebody's `pygame.quit()` has ended every font made before."""
+    held = _font(size)
+    try:
+        held.get_height()
+    except pygame.error:
+        _font.cache_clear()
+        held = _font(size)
+    return held
+
+
 @lru_cache(maxsize=512)
 def _written(line: str, size: int, colour: Colour) -> pygame.Surface:
-    return _font(size).render(line, True, colour)
+    return _living_font(size).render(line, True, colour)
 
 
 @lru_cache(maxsize=128)
 def _fitted(line: str, size: int, room_px: int) -> str:
-    font = _font(size)
+    font = _living_font(size)
     if font.size(line)[0] <= room_px:
         return line
     kept = len(line)

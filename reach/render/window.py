@@ -86,7 +86,12 @@ class Window:
             raise ValueError(
                 f"frame has shape {picture.shape} and type {picture.dtype}; ({height}, {width}, 3) uint8 is allowed"
             )
-        _hear_events()
+        if pygame.display.get_init():
+            _hear_events()
+        else:
+            # Somebody's pygame.quit() has closed every window.
+            _open.discard(self)
+            self._window = None
         if self._window is None:
             return False
         shown = pygame.image.frombuffer(picture.data, self._size, "RGB")

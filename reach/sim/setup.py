@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import MISSING, dataclass, fields
+from typing import Any
 
 import numpy as np
 
@@ -111,19 +112,23 @@ class Person:
     """Whose arm it is; each but the arm a number, a range or an array (see `ranges`).
 
     Attributes:
-        arm: a name in `sim.arm.ARMS`, or an `Arm`.
+        arm: a name in `sim.arm.ARMS`, an `Arm`, or its fields as a mapping (as JSON brings them back).
         height_m, mass_kg: of the person, for the arm "winter": 0.5..2.5 m, 5..300 kg.
         strength: factor on the largest torques and muscle forces, 0.2..5.
     """
 
-    arm: str | Arm = "winter"
+    arm: str | Arm | Mapping[str, Any] = "winter"
     height_m: Physical = 1.75
     mass_kg: Physical = 70.0
     strength: Physical = 1.0
 
     def __post_init__(self) -> None:
-        if not isinstance(self.arm, Arm) and self.arm not in ARMS:
-            raise ValueError(f"arm is {self.arm!r}; one of {sorted(ARMS)} or an Arm is allowed")
+        if isinstance(self.arm, Mapping):
+            object.__setattr__(self, "arm", arm_of(self.arm))
+        if not isinstance(self.arm, Arm) and not (isinstance(self.arm, str) and self.arm in ARMS):
+            raise ValueError(
+                f"arm is {self.arm!r}; one of {sorted(ARMS)}, an Arm or a mapping of its fields is allowed"
+            )
         require_physical("Person", "height_m", self.height_m, 0.5, 2.5)
         require_physical("Person", "mass_kg", self.mass_kg, 5.0, 300.0)
         require_physical("Person", "strength", self.strength, 0.2, 5.0)
@@ -140,7 +145,25 @@ class Person:
         )
         if isinstance(self.arm, Arm):
             return self.arm, strength
-        return (Arm.winter(height, mass) if self.arm == "winter" else ARMS[self.arm]()), strength
+        return (Arm.winter(height, mass) if self.arm == "winter" else ARMS[str(self.arm)]()), strength
+
+
+def arm_of(fields_of_arm: Mapping[str, Any]) -> Arm:
+    """An arm from its fields.
+
+    Raises:
+        ValueError: an unknown field, or one that is missing or not allowed.
+    """
+    known = {f.name: f for f in fields(Arm)}
+    unknown = sorted(set(fields_of_arm) - set(known))
+    missing = sorted(name for name, f in known.items() if f.default is MISSING and name not in fields_of_arm)
+    if unknown or missing:
+        raise ValueError(f"arm has no {unknown} and lacks {missing}; the fields {list(known)} are allowed")
+
+    def frozen(value: Any) -> Any:
+        return tuple(frozen(one) for one in value) if isinstance(value, list | tuple | np.ndarray) else value
+
+    return Arm(**{name: frozen(value) for name, value in fields_of_arm.items()})
 
 
 def is_given(value: Physical, default: float) -> bool:
