@@ -21,13 +21,16 @@ from reach.study.watching import indices_of
 
 Frame = NDArray[np.uint8]
 PROTOCOL = "rotation30"
-MOMENT_STEP = 44  # 0.88 s: the first movement is over
+MOMENT_STEP = 44  # 0.90 s: the first movement is over
+END_STEP = 10_000
 SHOWN = {
     20: "before: unperturbed",
     21: "seen hand turned by 30°",
     50: "30 reaches later",
     121: "turned back: the after-effect",
 }
+# Of these the end is shown; of the others the end of the first movement.
+SHOWN_AT_THEIR_END = (20, 50)
 
 
 @dataclass
@@ -44,15 +47,15 @@ class Figures:
 
 @dataclass
 class Moment:
-    """Keeps one frame of each chosen trial: when the first movement is over, or the trial if it ends before."""
+    """Keeps one frame of each chosen trial: index -> title and step of its moment, or the end if that is earlier."""
 
-    chosen: dict[int, str]
+    chosen: dict[int, tuple[str, int]]
     frames: dict[str, Frame] = field(default_factory=dict)
 
     def look(self, index: int, step: int, over: bool, render: Callable[[], Any]) -> None:
         """Take the frame when its moment has come."""
-        title = self.chosen.get(index)
-        if title is not None and (step == MOMENT_STEP or (over and step < MOMENT_STEP)):
+        title, moment = self.chosen.get(index, ("", 0))
+        if title and (step == moment or (over and step < moment)):
             self.frames[title] = np.asarray(render(), dtype=np.uint8)
 
 
@@ -61,7 +64,13 @@ def main(options: Figures) -> None:
     torch.set_num_threads(1)
     model = prepare(options.learner, 0, options.keep / f"{options.learner}-0")
     protocol = PROTOCOLS[PROTOCOL]
-    moment = Moment({index: t for reach, t in SHOWN.items() for index in indices_of(protocol, 0, reach, reach)})
+    moment = Moment(
+        {
+            index: (title, END_STEP if reach in SHOWN_AT_THEIR_END else MOMENT_STEP)
+            for reach, title in SHOWN.items()
+            for index in indices_of(protocol, 0, reach, reach)
+        }
+    )
     run_protocol(model, protocol, 0, onlooker=moment)
     options.out.mkdir(parents=True, exist_ok=True)
     path = options.out / "correction.png"
