@@ -8,7 +8,7 @@ import numpy as np
 
 from reach import tasks
 from reach.sim import state as s
-from reach.sim.grasp import CAPSULES, capsule
+from reach.sim.grasp import FINGERS, capsule
 from reach.simulation import Simulation
 from reach.truth import Truth
 
@@ -21,12 +21,12 @@ class Paths:
     def __init__(self) -> None:
         """No trial yet."""
         self._path: list[tuple[float, float]] = []
-        self._past: list[list[tuple[float, float]]] = []
+        self._past: tuple[Any, ...] = ()
 
     def begin(self) -> None:
         """A trial begins; keep the one before it."""
         if len(self._path) > 1:
-            self._past = [*self._past, self._path][-PAST_PATHS:]
+            self._past = (*self._past, self.path)[-PAST_PATHS:]
         self._path = []
 
     def extend(self, simulation: Simulation, index: int) -> None:
@@ -42,7 +42,7 @@ class Paths:
     @property
     def past_paths(self) -> tuple[Any, ...]:
         """Of earlier trials, oldest first, each (n, 2) m."""
-        return tuple(np.array(path) for path in self._past)
+        return self._past
 
 
 def scene_of(simulation: Simulation, index: int, paths: Paths, caption: str) -> Any:
@@ -51,13 +51,17 @@ def scene_of(simulation: Simulation, index: int, paths: Paths, caption: str) -> 
 
     row = simulation.world.row(index)
     truth = Truth(row)
+    (x, y), (ax, ay) = row[s.HAND_X : s.HAND_Y + 1].tolist(), row[s.AXIS_X : s.AXIS_Y + 1].tolist()
+    palm, half = row.item(s.PALM_OFFSET), 0.5 * row.item(s.APERTURE) + row.item(s.FINGER_RADIUS)
+
+    def on_table(u: float, v: float) -> tuple[float, float]:
+        """A place of the hand's frame, see `sim.grasp.capsule`."""
+        return x + u * ax - v * ay, y + u * ay + v * ax
+
+    shapes = [capsule(row, half, k) for k in FINGERS]
+    fingers = np.array([[on_table(u0, v0), on_table(u1, v1)] for u0, v0, u1, v1, _ in shapes])
     joints = simulation.arms[index].joints(truth["joint_angles"])
-    axis = row[s.AXIS_X : s.AXIS_Y + 1]
-    turn = np.array([[axis[0], -axis[1]], [axis[1], axis[0]]])
-    half = 0.5 * row[s.APERTURE] + row[s.FINGER_RADIUS]
-    shapes = [np.array(capsule(row, half, k)[:4]).reshape(2, 2) for k in range(CAPSULES)]
-    fingers = np.stack([truth["hand"] + shapes[k] @ turn.T for k in (0, 1)])
-    joints[3] = truth["hand"] + turn @ np.array([row[s.PALM_OFFSET], 0.0])
+    joints[3] = on_table(palm, 0.0)
     return Scene(
         joints=joints,
         fingers=fingers,

@@ -15,6 +15,11 @@ Points = NDArray[np.float64]
 
 # A place farther off than this is a mistake (centimetres or pixels given for metres).
 FARTHEST_M = 10.0
+# Of places that every scene has; -1 stands for any length.
+SHAPES = {
+    "joints": (4, 2), "fingers": (2, 2, 2), "grasp_point": (2,), "cup": (2,), "seen_cup": (2,), "start": (2,),
+    "path": (-1, 2),
+}  # fmt: skip
 
 
 @dataclass(frozen=True, eq=False)
@@ -63,15 +68,20 @@ class Scene:
     success: bool = False
 
     def __post_init__(self) -> None:
-        _require_places("joints", self.joints, (4, 2))
-        _require_places("fingers", self.fingers, (2, 2, 2))
-        for name in ("grasp_point", "cup", "seen_cup", "start"):
-            _require_places(name, getattr(self, name), (2,))
+        for name, shape in SHAPES.items():
+            _require_shape(name, getattr(self, name), shape)
         if self.seen_hand is not None:
-            _require_places("seen_hand", self.seen_hand, (2,))
-        _require_places("path", self.path, (-1, 2))
+            _require_shape("seen_hand", self.seen_hand, (2,))
         for number, past in enumerate(self.past_paths):
-            _require_places(f"past_paths[{number}]", past, (-1, 2))
+            _require_shape(f"past_paths[{number}]", past, (-1, 2))
+        every = (*SHAPES, "seen_hand")
+        named: dict[str, Any] = {name: getattr(self, name) for name in every if getattr(self, name) is not None}
+        # All at once, and one by one only to name the one that is wrong.
+        places = [np.ravel(one) for one in (*named.values(), *self.past_paths)]
+        if not _is_near(np.concatenate(places)):
+            named |= {f"past_paths[{number}]": path for number, path in enumerate(self.past_paths)}
+            name, wrong = next((name, one) for name, one in named.items() if not _is_near(np.ravel(one)))
+            raise ValueError(f"Scene {name} is {wrong}; finite values within {FARTHEST_M:g} m are allowed")
         if np.shape(self.touch) != (3,):
             raise ValueError(f"Scene touch has shape {np.shape(self.touch)}; (3,) is allowed")
         for name in ("finger_radius", "cup_radius"):
@@ -80,13 +90,14 @@ class Scene:
                 raise ValueError(f"Scene {name} is {radius}; above 0 and up to {FARTHEST_M} m is allowed")
 
 
-def _require_places(name: str, places: Any, shape: tuple[int, ...]) -> None:
-    """Places (m) of the given shape, in which -1 stands for any length."""
+def _require_shape(name: str, places: Any, shape: tuple[int, ...]) -> None:
+    """Refuse places of another shape; -1 stands for any length."""
     given = np.shape(places)
-    fits = len(given) == len(shape) and all(want in (-1, got) for got, want in zip(given, shape, strict=True))
-    if not fits:
+    if given != shape and not (shape[0] == -1 and len(given) == len(shape) and given[1:] == shape[1:]):
         allowed = str(shape).replace("-1", "n")
         raise ValueError(f"Scene {name} has shape {given}; {allowed} is allowed")
-    # Written so that NaN, of which every comparison is false, is refused as well.
-    if np.size(places) and not np.abs(places).max() <= FARTHEST_M:
-        raise ValueError(f"Scene {name} is {places}; finite values within {FARTHEST_M:g} m are allowed")
+
+
+def _is_near(places: Points) -> bool:
+    """Whether all places, m, are finite and on or near the table; written so that NaN is not."""
+    return places.size == 0 or bool(max(places.max(), -places.min()) <= FARTHEST_M)

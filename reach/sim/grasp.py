@@ -25,6 +25,7 @@ TOUCH_TOLERANCE_M = 1e-4
 TIP_HOLD_M = 0.012
 LEAST_GRIP_N = 0.3
 CAPSULES = 4
+FINGERS = (0, 1)
 # Sweeps over the hand's capsules in which a cup finds its way out.
 PUSHES = 24
 # Columns from CUP_VELOCITY_X to HELD_S: what a cup that nothing touches has none of.
