@@ -3,10 +3,13 @@ VENV := .venv
 PYTHON ?= python3
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
+# Libraries that agree on their versions share an environment; RLlib pins a gymnasium of its own.
+INTEGRATION := .venv-integration
+INTEGRATION_ENVIRONMENTS := $(INTEGRATION)/shared/.installed $(INTEGRATION)/rllib/.installed
 # Learning runs are part of an experiment's definition at one thread a process.
 export OMP_NUM_THREADS := 1
 
-.PHONY: compare test lint proofs figures benchmark peers clean
+.PHONY: compare test lint proofs integration figures benchmark peers clean
 
 compare: $(INSTALLED)
 	$(BIN)/python scripts/compare.py --out runs/first
@@ -21,6 +24,9 @@ lint: $(INSTALLED)
 
 proofs: $(INSTALLED)
 	$(BIN)/python -m pytest -m slow -s
+
+integration: $(INSTALLED) $(INTEGRATION_ENVIRONMENTS)
+	$(BIN)/python -m pytest -m integration tests/integration
 
 figures: $(INSTALLED)
 	$(BIN)/python scripts/figures.py
@@ -43,5 +49,14 @@ $(INSTALLED): pyproject.toml constraints.txt
 	$(BIN)/python -m pip install --quiet -c constraints.txt -e ".[learners,study,test]"
 	touch $@
 
+$(INTEGRATION)/shared/.installed: LIBRARIES := stable-baselines3 sb3-contrib torchrl tianshou skrl moviepy tyro
+$(INTEGRATION)/rllib/.installed: LIBRARIES := 'ray[rllib]' tyro
+$(INTEGRATION)/%/.installed: pyproject.toml constraints-integration-%.txt
+	test -x $(@D)/bin/python || $(PYTHON) -m venv $(@D)
+	$(@D)/bin/python -m pip install --quiet --upgrade pip
+	$(@D)/bin/python -m pip install --quiet -c constraints-integration-$*.txt torch
+	$(@D)/bin/python -m pip install --quiet -c constraints-integration-$*.txt $(LIBRARIES) -e .
+	touch $@
+
 clean:
-	rm -rf $(VENV) .venv-peers build dist *.egg-info
+	rm -rf $(VENV) $(INTEGRATION) .venv-peers build dist *.egg-info
