@@ -1,0 +1,247 @@
+"""Measures of correction over many reaches: what learning leaves of the miss, how soon, and what stays afterwards."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from numpy.typing import NDArray
+
+from reach.trials import (
+    TrialSeries,
+    correction_measures,
+    first_corrected,
+    fit_exponential,
+    miss_direction,
+    reference_error_deg,
+)
+
+Array = NDArray[np.float64]
+
+
+def series(
+    perturbed: Array,
+    baseline: Array | None = None,
+    washout: Array | None = None,
+    *,
+    cup: Array | None = None,
+    **changes: Any,
+) -> TrialSeries:
+    """A learner whose launch errors (deg) are given; one cup, and every reach gets it in 1 s unless told."""
+    baseline = np.zeros(20) if baseline is None else baseline
+    washout = np.zeros(20) if washout is None else washout
+    error = np.concatenate([baseline, perturbed, washout])
+    block = np.repeat(["baseline", "perturbed", "washout"], [len(baseline), len(perturbed), len(washout)])
+    values: dict[str, Any] = {
+        "launch_error_deg": error,
+        "block": block,
+        "cup": np.tile([0.0, 0.5], (len(error), 1)) if cup is None else cup,
+        "endpoint_error_cm": np.full(len(error), 2.0),
+        "time_to_success_s": np.ones(len(error)),
+        "success": np.ones(len(error), dtype=np.bool_),
+    }
+    return TrialSeries(**(values | changes))
+
+
+def decay(tau: float, amplitude: float = 1.0, size_deg: float = 30.0, reaches: int = 100) -> Array:
+    """Launch errors (deg) of a learner that corrects A (1 - exp(-(n - 1) / tau)) of the miss."""
+    return size_deg * (1.0 - amplitude * (1.0 - np.exp(-np.arange(reaches) / tau)))
+
+
+def test_a_learner_that_does_not_learn_keeps_the_whole_miss() -> None:
+    noise = np.random.default_rng(0).normal(scale=3.0, size=140)
+    unlearning = series(30.0 + noise[:100], noise[100:120], noise[120:])
+    found = correction_measures(unlearning, reference_error_deg(unlearning), miss_direction(unlearning))
+    assert found["L30"] == pytest.approx(1.0, abs=0.05)
+    assert found["N63"] == math.inf
+    assert found["A"] == pytest.approx(0.0, abs=0.1)
+    assert math.isnan(found["tau"])
+    assert found["after_effect"] == pytest.approx(0.0, abs=0.1)
+    assert found["late_error"] == pytest.approx(1.0, abs=0.1)
+
+
+@given(tau=st.floats(1.0, 40.0), amplitude=st.floats(0.3, 1.2), side=st.sampled_from([-1.0, 1.0]))
+def test_an_exponential_learner_gives_back_its_amplitude_and_time_constant(
+    tau: float, amplitude: float, side: float
+) -> None:
+    found = correction_measures(series(side * decay(tau, amplitude)), 30.0, side)
+    assert found["A"] == pytest.approx(amplitude, abs=1e-4)
+    assert found["tau"] == pytest.approx(tau, rel=1e-3)
+    left = 1.0 - amplitude * (1.0 - np.exp(-np.arange(100) / tau))
+    assert found["L30"] == pytest.approx(float(np.mean(np.abs(left[:30]))))
+
+
+def test_noise_blurs_amplitude_and_time_constant_but_does_not_shift_them() -> None:
+    rng = np.random.default_rng(1)
+    fits = [fit_exponential(1.0 - (decay(8.0, 0.9) / 30.0 + rng.normal(scale=0.1, size=100))) for _ in range(100)]
+    amplitude, tau = np.mean(fits, axis=0)
+    assert amplitude == pytest.approx(0.9, abs=0.02)
+    assert tau == pytest.approx(8.0, abs=0.4)
+
+
+def test_noise_alone_has_no_time_constant() -> None:
+    rng = np.random.default_rng(2)
+    taus = [fit_exponential(rng.normal(scale=0.2, size=100))[1] for _ in range(200)]
+    assert np.mean(np.isnan(taus)) >= 0.98
+
+
+@pytest.mark.parametrize("adaptation", [np.zeros(100), np.zeros(1), np.ones(1), np.array([0.0, 1.0])])
+def test_too_little_to_fit_gives_no_time_constant(adaptation: Array) -> None:
+    assert math.isnan(fit_exponential(adaptation)[1])
+
+
+def test_amplitude_and_time_constant_stay_in_their_bounds() -> None:
+    n = np.arange(100.0)
+    for adaptation in (0.05 * n, -0.05 * n, np.where(n > 0, 3.0, 0.0), np.full(100, 0.8)):
+        amplitude, tau = fit_exponential(adaptation)
+        assert -0.5 <= amplitude <= 1.5
+        assert 0.299 <= tau <= 300.1
+
+
+def test_n63_is_the_reach_that_brings_the_median_of_four_below_the_threshold() -> None:
+    error = np.array([1.0, 1.0, 1.0, 0.2, 0.2, 0.2, 0.2])
+    # After reach 5 the last four are 1, 1, 0.2, 0.2 with median 0.6, after reach 6 they are 1, 0.2, 0.2, 0.2.
+    assert first_corrected(error) == 6.0
+    assert first_corrected(np.full(3, 0.0)) == math.inf
+    assert first_corrected(np.full(4, 0.368)) == math.inf
+    assert first_corrected(np.full(4, 0.367)) == 4.0
+    assert first_corrected(-np.ones(10)) == 4.0
+
+
+@given(tau=st.floats(2.0, 25.0), factor=st.floats(1.1, 2.0))
+def test_a_slower_learner_has_a_larger_l30_and_no_smaller_n63(tau: float, factor: float) -> None:
+    fast = correction_measures(series(decay(tau)), 30.0)
+    slow = correction_measures(series(decay(tau * factor)), 30.0)
+    assert slow["L30"] > fast["L30"]
+    assert slow["N63"] >= fast["N63"]
+
+
+@pytest.mark.parametrize("side", [-1.0, 1.0])
+def test_an_after_effect_to_the_other_side_is_negative(side: float) -> None:
+    washout = side * np.array([-20.0, -16.0, -12.0, -12.0, 30.0, 30.0])
+    learner = series(side * decay(5.0), washout=washout)
+    for direction in (None, side):
+        assert correction_measures(learner, 30.0, direction)["after_effect"] == pytest.approx(-0.5)
+
+
+def test_the_direction_of_the_miss_is_that_of_the_learner_that_does_not_learn() -> None:
+    assert miss_direction(series(np.full(100, -30.0))) == -1.0
+    assert miss_direction(series(np.full(100, 30.0))) == 1.0
+    # A learner that swings to the other side after its first reach keeps the sign of the perturbation.
+    swinging = np.array([30.0] + [-20.0] * 99)
+    assert correction_measures(series(swinging), 30.0, 1.0)["N63"] == 4.0
+
+
+def test_mirroring_all_reaches_changes_no_measure() -> None:
+    rng = np.random.default_rng(3)
+    learner = series(decay(6.0) + rng.normal(size=100), rng.normal(size=20), rng.normal(size=20) - 15.0)
+    mirrored = replace(learner, launch_error_deg=-learner.launch_error_deg)
+    assert correction_measures(mirrored, 29.0, -1.0) == pytest.approx(correction_measures(learner, 29.0, 1.0))
+
+
+@given(shift=st.floats(-20.0, 20.0))
+def test_an_arm_that_always_launches_aside_is_measured_like_one_that_does_not(shift: float) -> None:
+    learner = series(decay(6.0), washout=np.full(20, -15.0))
+    shifted = replace(learner, launch_error_deg=learner.launch_error_deg + shift)
+    assert correction_measures(shifted, 30.0, 1.0) == pytest.approx(correction_measures(learner, 30.0, 1.0))
+
+
+def test_the_baseline_is_that_of_the_last_ten_reaches_to_the_same_cup() -> None:
+    cup = np.tile([[0.0, 0.5], [0.1, 0.5]], (70, 1))
+    aside = np.tile([2.0, -4.0], 70)
+    early = np.zeros(140)
+    early[:10] = 50.0
+    learner = series(np.full(100, 30.0), cup=cup)
+    learner = replace(learner, launch_error_deg=learner.launch_error_deg + aside + early)
+    corrected = learner.corrected_error_deg()
+    assert corrected[10:20] == pytest.approx(np.zeros(10))
+    assert corrected[20:120] == pytest.approx(np.full(100, 30.0))
+
+
+def test_a_cup_met_once_in_the_baseline_is_corrected_by_the_mean_over_all_cups() -> None:
+    cup = np.tile([0.0, 0.5], (140, 1))
+    cup[19] = cup[20] = [0.2, 0.4]
+    learner = series(np.full(100, 30.0), np.append(np.full(19, 1.0), 11.0), cup=cup)
+    corrected = learner.corrected_error_deg()
+    assert corrected[20] == pytest.approx(28.0)
+    assert corrected[21] == pytest.approx(29.0)
+
+
+def test_without_a_baseline_errors_stay_as_they_are() -> None:
+    learner = series(np.full(10, 30.0), np.zeros(0))
+    assert learner.corrected_error_deg()[:10] == pytest.approx(np.full(10, 30.0))
+
+
+def test_a_corrected_error_is_wrapped() -> None:
+    learner = series(np.full(10, -175.0), np.full(20, 20.0))
+    assert learner.corrected_error_deg()[20] == pytest.approx(165.0)
+
+
+def test_a_reach_that_never_set_out_counts_as_the_whole_miss() -> None:
+    error = np.zeros(100)
+    error[:15] = np.nan
+    found = correction_measures(series(error), 30.0, 1.0)
+    assert found["L30"] == pytest.approx(0.5)
+    assert found["N63"] == 18.0
+    found = correction_measures(series(np.full(100, np.nan)), 30.0)
+    assert (found["L30"], found["N63"], found["late_error"]) == (1.0, math.inf, 1.0)
+    assert math.isnan(found["tau"])
+
+
+def test_a_washout_reach_that_never_set_out_is_left_out_of_the_after_effect() -> None:
+    found = correction_measures(series(decay(5.0), washout=np.array([np.nan, -15.0, -15.0, -15.0, 9.0])), 30.0)
+    assert found["after_effect"] == pytest.approx(-0.5)
+    nowhere = correction_measures(series(decay(5.0), washout=np.full(20, np.nan)), 30.0)
+    assert math.isnan(nowhere["after_effect"])
+
+
+def test_seconds_lost_count_a_reach_without_success_as_the_limit_of_a_trial() -> None:
+    time, success = np.full(140, 1.0), np.ones(140, dtype=np.bool_)
+    time[20:50] = 1.4
+    time[20:35] = np.nan
+    success[20:35] = False
+    found = correction_measures(series(np.full(100, 30.0), time_to_success_s=time, success=success), 30.0)
+    assert found["seconds_lost"] == pytest.approx(0.5 * (1.4 + 3.0) - 1.0)
+    assert found["success"] == pytest.approx(0.85)
+    assert found["time_to_success_s"] == pytest.approx((15 * 1.4 + 70 * 1.0) / 85)
+
+
+def test_seconds_lost_are_unknown_to_an_arm_that_never_got_the_cup_in_the_baseline() -> None:
+    never = series(np.full(100, 30.0), time_to_success_s=np.full(140, np.nan), success=np.zeros(140, dtype=np.bool_))
+    assert math.isnan(correction_measures(never, 30.0)["seconds_lost"])
+
+
+def test_endpoint_errors_are_those_of_the_first_and_the_last_ten_perturbed_reaches() -> None:
+    endpoint = np.full(140, 50.0)
+    endpoint[20:30], endpoint[110:120] = 8.0, 1.5
+    endpoint[22] = np.nan
+    found = correction_measures(series(np.full(100, 30.0), endpoint_error_cm=endpoint), 30.0)
+    assert (found["endpoint_early_cm"], found["endpoint_late_cm"]) == (8.0, 1.5)
+
+
+@pytest.mark.parametrize("reference", [0.0, -1.0, math.nan, math.inf])
+def test_a_reference_that_is_no_miss_is_an_error(reference: float) -> None:
+    with pytest.raises(ValueError, match="reference_deg is"):
+        correction_measures(series(np.full(10, 30.0)), reference)
+
+
+def test_a_direction_other_than_one_side_is_an_error() -> None:
+    with pytest.raises(ValueError, match=r"direction is 0.5; 1, -1 and None are allowed"):
+        correction_measures(series(np.full(10, 30.0)), 30.0, 0.5)
+
+
+def test_a_series_without_perturbed_reaches_is_an_error() -> None:
+    with pytest.raises(ValueError, match="no perturbed reaches"):
+        correction_measures(series(np.zeros(0)), 30.0)
+
+
+def test_a_series_with_columns_of_unequal_length_is_an_error_that_names_the_column() -> None:
+    with pytest.raises(ValueError, match=r"^success has shape"):
+        series(np.zeros(10), success=np.ones(3, dtype=np.bool_))
+    with pytest.raises(ValueError, match=r"^cup has shape"):
+        series(np.zeros(10), cup=np.zeros((3, 2)))
