@@ -48,6 +48,7 @@ class Simulation:
         world: the arrays of all trials.
         observations: (num_envs, OBSERVATION_SIZE) float32, of this moment; overwritten by the next.
         arms: the arm of each world in its present trial.
+        control: index in `sim.state.CONTROLS`.
         grab: whether the cup is to be held.
         perturbations: what acts in each trial.
         standing: what acts in a trial that names no perturbation of its own.
@@ -91,7 +92,7 @@ class Simulation:
         self.senses = _given(setup.Senses, senses)
         self.standing = self.each_perturbation(perturbation)
         self.perturbations = list(self.standing)
-        self._control = s.CONTROLS.index(control)
+        self.control = s.CONTROLS.index(control)
         self._threads = threads
         self.grab = task == "grab"
         self._dense = reward == "dense"
@@ -151,7 +152,7 @@ class Simulation:
         arm, strength = self.person.numbers(index, following)
         cup = numbers_of(self.cup, index, following)
         senses = numbers_of(self.senses, index, following)
-        setup.write_settings(self.world.row(index), arm, strength, cup, senses, self._control)
+        setup.write_settings(self.world.row(index), arm, strength, cup, senses, self.control)
         return arm
 
     def sow(self, index: int, stream: np.uint64) -> None:
@@ -197,7 +198,7 @@ class Simulation:
         tile, lane = divmod(index, s.LANES)
         x, y = drawn_cup(key) if cup is None else cup
         tasks.begin_trial(
-            self.world.tiles[tile], self.world.history[tile], key, self.world.tick[0], lane, self._control,
+            self.world.tiles[tile], self.world.history[tile], key, self.world.tick[0], lane, self.control,
             x, y, self._observations[tile, lane],
         )  # fmt: skip
         row = self.world.row(index)
@@ -214,7 +215,7 @@ class Simulation:
         world = self.world
         tasks.begin_drawn_trials(
             mask, world.tiles, world.history, world.streams, world.episodes, world.tick[0],
-            self._control, self._observations,
+            self.control, self._observations,
         )  # fmt: skip
 
     def advance(self, actions: NDArray[np.floating[Any]]) -> None:
@@ -228,7 +229,7 @@ class Simulation:
         """
         world = self.world
         wrong = tasks.advance_and_judge(
-            actions, world.tiles, world.history, world.tick, self._control, self.grab, self._dense, self._observations
+            actions, world.tiles, world.history, world.tick, self.control, self.grab, self._dense, self._observations
         )
         if wrong >= 0:
             require_allowed(actions, wrong)
@@ -243,7 +244,7 @@ class Simulation:
         alone = self._threads == 1 or os.getpid() != PROCESS
         set_num_threads(1 if alone else self._threads)
         (tasks.play if alone else tasks.play_together)(
-            world.tiles, world.history, world.streams, world.episodes, world.tick[0], self._control, self.grab,
+            world.tiles, world.history, world.streams, world.episodes, world.tick[0], self.control, self.grab,
             self._dense, self._observations, begin, longest, *judged,
         )  # fmt: skip
         set_num_threads(before)

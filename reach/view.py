@@ -62,6 +62,8 @@ def scene_of(simulation: Simulation, index: int, paths: Paths, caption: str) -> 
     fingers = np.array([[on_table(u0, v0), on_table(u1, v1)] for u0, v0, u1, v1, _ in shapes])
     joints = simulation.arms[index].joints(truth["joint_angles"])
     joints[3] = on_table(palm, 0.0)
+    muscles = simulation.control == s.MUSCLE
+    force = truth["hand_force_n"]
     return Scene(
         joints=joints,
         fingers=fingers,
@@ -80,4 +82,17 @@ def scene_of(simulation: Simulation, index: int, paths: Paths, caption: str) -> 
         time_s=truth["time_s"],
         caption=caption,
         success=bool(row[tasks.SUCCESS] > 0.0),
+        cup_present=truth["cup_present"],
+        effort=None if muscles else truth["torque_n_m"] / row[s.LARGEST_TORQUE_1 : s.LARGEST_TORQUE_3 + 1],
+        activation=truth["activation"] if muscles else None,
+        hand_force_n=force if force.any() else None,
+        field_n_s_per_m=row[s.FIELD_11 : s.FIELD_22 + 1].reshape(2, 2) if row[s.FIELD_ONSET] < s.NEVER else None,
+        channel=_channel(row) if row[s.CHANNEL_ONSET] < s.NEVER else None,
     )
+
+
+def _channel(row: Any) -> Any:
+    """Unit vector along the channel."""
+    cosine, sine = row[s.CHANNEL_COSINE], row[s.CHANNEL_SINE]
+    x, y = row[s.TARGET_X], row[s.TARGET_Y]
+    return np.array([cosine * x - sine * y, sine * x + cosine * y])

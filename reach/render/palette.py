@@ -82,6 +82,13 @@ FAILURE: Final[Colour] = OKABE_ITO["vermillion"]
 PATH: Final[Colour] = OKABE_ITO["blue"]
 SEEN: Final[Colour] = (166, 62, 123)  # reddish purple, darkened to hold as a thin line on a light table
 
+# What acts: torques and muscles that flex and extend, a force on the hand, a field or channel (faint).
+FLEXION: Final[Colour] = OKABE_ITO["vermillion"]
+EXTENSION: Final[Colour] = OKABE_ITO["blue"]
+SINEW: Final[Colour] = (196, 206, 216)
+FORCE: Final[Colour] = (0, 120, 88)
+FIELD: Final[Colour] = (188, 205, 196)
+
 
 def learner_colour(learner: str) -> str:
     """The colour of a learner as "#rrggbb". A learner not listed gets a spare colour, always the same one."""

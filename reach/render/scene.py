@@ -20,6 +20,11 @@ SHAPES = {
     "joints": (4, 2), "fingers": (2, 2, 2), "grasp_point": (2,), "cup": (2,), "seen_cup": (2,), "start": (2,),
     "path": (-1, 2),
 }  # fmt: skip
+# What may act: shape, and the largest size of a value.
+ACTING = {
+    "effort": ((3,), 1000.0), "activation": ((8,), 1.0), "hand_force_n": ((2,), 1000.0),
+    "field_n_s_per_m": ((2, 2), 1000.0), "channel": ((2,), 1.001),
+}  # fmt: skip
 
 
 @dataclass(frozen=True, eq=False)
@@ -44,6 +49,13 @@ class Scene:
         time_s: time since the reach began, s.
         caption: one line to write into the picture; "" for none.
         success: the reach has succeeded.
+        cup_present: the cup has not been taken away.
+        effort: (3,) torques of shoulder, elbow and wrist as shares of the largest, -1..1, flexion positive; None where
+            muscles act.
+        activation: (8,) of the muscles, 0..1, in the order of `sim.muscles.MUSCLES`; None without muscles.
+        hand_force_n: (2,) N, from outside.
+        field_n_s_per_m: (2, 2) matrix of a velocity field; None without one.
+        channel: (2,) unit vector along a force channel from the start; None without one.
 
     Raises:
         ValueError: an array of another shape, a place not finite or farther than 10 m, a radius not above 0.
@@ -66,6 +78,12 @@ class Scene:
     time_s: float = 0.0
     caption: str = ""
     success: bool = False
+    cup_present: bool = True
+    effort: Points | None = None
+    activation: Points | None = None
+    hand_force_n: Points | None = None
+    field_n_s_per_m: Points | None = None
+    channel: Points | None = None
 
     def __post_init__(self) -> None:
         for name, shape in SHAPES.items():
@@ -82,6 +100,13 @@ class Scene:
             named |= {f"past_paths[{number}]": path for number, path in enumerate(self.past_paths)}
             name, wrong = next((name, one) for name, one in named.items() if not _is_near(np.ravel(one)))
             raise ValueError(f"Scene {name} is {wrong}; finite values within {FARTHEST_M:g} m are allowed")
+        for name, (shape, limit) in ACTING.items():
+            values = getattr(self, name)
+            if values is not None:
+                _require_shape(name, values, shape)
+                # Written so that NaN is refused as well.
+                if not np.abs(values).max() <= limit:
+                    raise ValueError(f"Scene {name} is {values}; finite values within {limit:g} are allowed")
         if np.shape(self.touch) != (3,):
             raise ValueError(f"Scene touch has shape {np.shape(self.touch)}; (3,) is allowed")
         for name in ("finger_radius", "cup_radius"):

@@ -11,6 +11,7 @@ import math
 import pygame
 
 from reach.render import palette
+from reach.render.acting import draw_hand_force
 from reach.render.canvas import Canvas, Pixel, disc, fill
 from reach.render.palette import Colour
 from reach.render.scene import Scene
@@ -28,7 +29,9 @@ def sketch(canvas: Canvas, scene: Scene, seen_hand_differs: bool, seen_cup_diffe
     cup, grasp = at(scene.cup.tolist()), at(scene.grasp_point.tolist())
     radius = scene.cup_radius * canvas.scale
 
-    if scene.cup_tipped:
+    if not scene.cup_present:
+        pygame.draw.aalines(surface, palette.HIDDEN_EDGE, True, disc(cup, radius))
+    elif scene.cup_tipped:
         _fallen_cup(canvas, cup, grasp, radius)
     else:
         rim = palette.HELD if scene.cup_held else palette.CUP_RIM
@@ -54,6 +57,8 @@ def sketch(canvas: Canvas, scene: Scene, seen_hand_differs: bool, seen_cup_diffe
         dx, dy = seen[0] - grasp[0], seen[1] - grasp[1]
         fork = [(x + dx, y + dy) for x, y in (left_tip, left, right, right_tip)]
         pygame.draw.aalines(surface, palette.SEEN, False, fork)
+    if scene.hand_force_n is not None:
+        draw_hand_force(canvas, grasp, scene.hand_force_n)
     if seen_cup_differs:
         pygame.draw.aalines(surface, palette.SEEN, True, disc(at(scene.seen_cup.tolist()), radius))
 

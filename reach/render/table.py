@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 os.environ.setdefault("PYGAME_HIDE_SUPPORT_PROMPT", "1")
 import pygame
 
-from reach.render import labels, palette
+from reach.render import acting, labels, palette
 from reach.render.canvas import Canvas, Pixel, Pixels, capsule, dashes, disc, fill, shifted, unit_circle
 from reach.render.palette import Colour
 from reach.render.scene import Scene
@@ -50,10 +50,12 @@ def draw(scene: Scene, width: int, height: int) -> Frame:
     """
     earlier = tuple(np.asarray(path, dtype=np.float64).tobytes() for path in scene.past_paths)
     start_x, start_y = scene.start.tolist()
-    frame = _ground(width, height, (start_x, start_y), earlier).copy()
+    field = None if scene.field_n_s_per_m is None else tuple(scene.field_n_s_per_m.ravel().tolist())
+    channel = None if scene.channel is None else tuple(scene.channel.tolist())
+    frame = _ground(width, height, (start_x, start_y), earlier, field, channel).copy()
     canvas = _canvas(frame)
     hand_differs = scene.seen_hand is not None and _differ(scene.seen_hand, scene.grasp_point)
-    cup_differs = _differ(scene.seen_cup, scene.cup)
+    cup_differs = scene.cup_present and _differ(scene.seen_cup, scene.cup)
     picture = _paint if canvas.wordy else sketch
     picture(canvas, scene, hand_differs, cup_differs)
     labels.write(
@@ -95,13 +97,23 @@ def _paint(canvas: Canvas, scene: Scene, seen_hand_differs: bool, seen_cup_diffe
 
     segments = _arm_outlines(canvas, joints)
     hand = _hand_outlines(canvas, joints, fingers, scene.finger_radius)
-    _draw_shadows(canvas, [segments[0], *hand], cup, 0.0 if scene.cup_tipped else scene.cup_radius)
-    if scene.cup_tipped:
+    standing = scene.cup_present and not scene.cup_tipped
+    _draw_shadows(canvas, [segments[0], *hand], cup, scene.cup_radius if standing else 0.0)
+    if not scene.cup_present:
+        pygame.draw.aalines(canvas.surface, palette.HIDDEN_EDGE, True, disc(cup, scene.cup_radius * canvas.scale))
+    elif scene.cup_tipped:
         _draw_tipped_cup(canvas, cup, grasp, scene.cup_radius)
     else:
         _draw_cup(canvas, cup, scene.cup_radius, scene.cup_held)
     _draw_arm(canvas, segments, joints)
+    if scene.activation is not None:
+        thick = 0.5 * (SHOULDER_RADIUS_M + ELBOW_RADIUS_M), 0.5 * (ELBOW_RADIUS_M + WRIST_RADIUS_M)
+        acting.draw_muscles(canvas, joints, (thick[0] * canvas.scale, thick[1] * canvas.scale), scene.activation)
     _draw_hand(canvas, scene, hand, fingers, cup)
+    if scene.effort is not None:
+        acting.draw_efforts(canvas, joints, scene.effort)
+    if scene.hand_force_n is not None:
+        acting.draw_hand_force(canvas, grasp, scene.hand_force_n)
     _draw_path(canvas, scene.path)
     if seen_hand_differs and scene.seen_hand is not None:
         _draw_seen_hand(canvas, hand, grasp, canvas.at(scene.seen_hand.tolist()))
@@ -143,10 +155,23 @@ def _room(width: int, height: int) -> Frame:
 
 
 @lru_cache(maxsize=4)
-def _ground(width: int, height: int, start: Pixel, earlier: tuple[bytes, ...]) -> Frame:
-    """The room with what stays the same during a reach: the start (m) and the paths of earlier reaches."""
+def _ground(
+    width: int,
+    height: int,
+    start: Pixel,
+    earlier: tuple[bytes, ...],
+    field: tuple[float, ...] | None,
+    channel: tuple[float, ...] | None,
+) -> Frame:
+    """The room with what stays the same during a reach: field, channel, the start (m) and the paths of earlier ones."""
     ground = _room(width, height).copy()
     canvas = _canvas(ground)
+    if field is not None:
+        xx, xy, yx, yy = field
+        acting.draw_field(canvas, start, (xx, xy, yx, yy))
+    if channel is not None:
+        along_x, along_y = channel
+        acting.draw_channel(canvas, start, (along_x, along_y))
     for age, kept in zip(range(len(earlier), 0, -1), earlier, strict=True):
         path = np.frombuffer(kept).reshape(-1, 2)
         if len(path) > 1:
