@@ -14,6 +14,7 @@ from typing import Any
 import gymnasium as gym
 import imageio.v3 as iio
 import numpy as np
+import pygame
 import pytest
 from gymnasium.envs.registration import EnvSpec
 from gymnasium.utils.env_checker import data_equivalence
@@ -28,7 +29,7 @@ from gymnasium.wrappers import (
     TimeLimit,
 )
 
-from reach import CurlField, Rotation
+from reach import Arm, CurlField, Rotation
 
 IDS = ("reach/CupReach-v0", "reach/CupGrab-v0")
 OBSERVATIONS = ("vector", "goal", "retina")
@@ -83,6 +84,20 @@ def test_vector_statistics_mark_the_episodes_that_ended(env_id: str, mode: str) 
     assert episodes >= 6
 
 
+@pytest.mark.parametrize("mode", ["sync", "vector_entry_point"])
+def test_vector_information_can_be_listed_by_environment(env_id: str, mode: str) -> None:
+    envs = gym.wrappers.vector.DictInfoToList(gym.make_vec(env_id, num_envs=3, vectorization_mode=mode))
+    envs.reset(seed=12)
+    infos = envs.step(np.tile(AT_WORK, (3, 1)))[4]
+    for index, info in enumerate(infos):
+        alone = gym.make(env_id)
+        alone.reset(seed=12 + index)
+        expected = alone.step(AT_WORK)[4]
+        assert info["reward_terms"] == expected["reward_terms"]
+        assert info["is_success"] == expected["is_success"]
+        np.testing.assert_array_equal(info["truth"]["hand"], expected["truth"]["hand"])
+
+
 @pytest.mark.parametrize("observation", OBSERVATIONS)
 def test_a_flat_observation_holds_every_number(env_id: str, observation: str) -> None:
     plain, flat = (gym.make(env_id, observation=observation) for _ in range(2))
@@ -109,10 +124,10 @@ def test_filtered_observations_keep_what_is_named(env_id: str, observation: str,
 def test_stacked_observations_are_the_last_ones_and_stay_as_they_were(env_id: str, observation: str) -> None:
     plain = gym.make(env_id, observation=observation)
     env = FrameStackObservation(gym.make(env_id, observation=observation), 3)
-    seen = [plain.reset(seed=3)[0]]
+    seen = [copy.deepcopy(plain.reset(seed=3)[0])]
     env.reset(seed=3)
     for _ in range(4):
-        seen.append(plain.step(AT_WORK)[0])
+        seen.append(copy.deepcopy(plain.step(AT_WORK)[0]))
         stacked = env.step(AT_WORK)[0]
     assert stacked in env.observation_space
     whole = stacked if isinstance(stacked, dict) else {"": stacked}
@@ -166,6 +181,33 @@ def test_a_film_of_the_pictures_is_as_long_as_the_movement(env_id: str, tmp_path
     about = iio.immeta(film, plugin="FFMPEG")
     assert about["fps"] == rate == 1 / 0.02
     assert len(iio.imread(film, plugin="FFMPEG")) == steps + 1
+
+
+def test_pictures_go_on_after_somebody_has_quit_pygame(env_id: str) -> None:
+    env, untouched = (gym.make(env_id, render_mode="rgb_array") for _ in range(2))
+    for one in (env, untouched):
+        one.reset(seed=10)
+        # Words that nobody has written before, so that they are not merely remembered.
+        one.unwrapped.caption = f"before, {env_id}"
+        one.render()
+        one.unwrapped.caption = f"after, {env_id}"
+    pygame.quit()
+    picture = env.render()
+    pygame.font.init()
+    np.testing.assert_array_equal(untouched.render(), picture)
+    untouched.unwrapped.caption = ""
+    assert not np.array_equal(untouched.render(), picture)
+
+
+def test_the_environment_goes_on_after_its_window_was_lost_with_pygame(
+    env_id: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SDL_VIDEODRIVER", "dummy")
+    plain, shown = gym.make(env_id), gym.make(env_id, render_mode="human", width=96, height=96)
+    plain.reset(seed=11), shown.reset(seed=11)
+    pygame.quit()
+    assert_same_steps([plain.step(AT_WORK) for _ in range(3)], [shown.step(AT_WORK) for _ in range(3)])
+    shown.close()
 
 
 PLAY = """
@@ -232,6 +274,7 @@ def test_a_wrapped_copy_in_the_middle_of_a_trial_ends_as_the_first_does(
     [
         {},
         {"perturbation": (Rotation(20.0), CurlField(8.0)), "control": "muscle"},
+        {"arm": Arm.winter(1.8, 80.0)},
         {"observation": "goal", "height_m": (1.6, 1.9)},
         {"observation": "retina", "cup": {"radius_m": 0.03}, "senses": {"vision_delay_s": 0.2}},
     ],
