@@ -187,6 +187,8 @@ class Simulation:
     def _change(self, index: int, key: np.uint64, acting: tuple[Perturbation, ...]) -> None:
         """Write what a trial of world `index` does not share with the one before: a drawn body, a perturbation."""
         row = self.world.row(index)
+        # Until all is written: perturbations that cannot act together are refused half-way.
+        self._changed[index] = True
         if self._is_drawn:
             self.arms[index] = self._write_body(index, uniforms(key, BODY_COUNTER, BODY_DRAWS))
         else:

@@ -376,6 +376,13 @@ def test_a_second_of_a_kind_that_has_room_for_one_is_refused(kind: Any) -> None:
 
 
 def test_two_onsets_for_one_eye_are_refused() -> None:
-    env = gym.make("reach/CupReach-v0")
+    env, untouched = (gym.make("reach/CupReach-v0") for _ in range(2))
+    for one in (env, untouched):
+        one.reset(seed=0)
     with pytest.raises(ValueError, match="share an onset"):
-        env.reset(options={"perturbation": (Prism(0.05, 0.1), Rotation(10.0, 0.2))})
+        env.reset(options={"perturbation": (Load(2.0), Prism(0.05), Rotation(10.0, 0.2))})
+    # Nothing of them is left in the next trial.
+    env.reset(seed=1)
+    untouched.reset(seed=1)
+    for _ in range(20):
+        np.testing.assert_array_equal(env.step(np.zeros(4))[0], untouched.step(np.zeros(4))[0])
