@@ -31,6 +31,10 @@ NOTES = {
 }
 
 
+# What a study's folder holds from its first moments on.
+OWN_FOLDERS = ("jobs", "baseline", "logs")
+
+
 @dataclass
 class Compare:
     """Compare learners by how fast they correct a perturbed reach."""
@@ -62,6 +66,9 @@ class Compare:
             strangers = [name for name in self.learners if name not in LEARNERS]
             if strangers:
                 raise SystemExit(f"--learners {' '.join(strangers)}: known are {' '.join(LEARNERS)}")
+        held = {path.name for path in self.out.iterdir() if path.name[0] != "."} if self.out.is_dir() else set()
+        if held and held.isdisjoint(OWN_FOLDERS):
+            raise SystemExit(f"--out {self.out} holds other files, which a report could replace; give another folder")
         if self.seeds < 1 or self.jobs < 1:
             raise SystemExit(f"--seeds {self.seeds} --jobs {self.jobs}: both must be at least 1")
 

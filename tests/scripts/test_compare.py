@@ -94,3 +94,11 @@ def test_an_unknown_protocol_is_an_error_that_names_the_known_ones(tmp_path: Pat
     assert done.returncode != 0
     assert "rotation31" in done.stderr
     assert "rotation30" in done.stderr
+
+
+def test_a_folder_of_other_files_is_left_alone(tmp_path: Path) -> None:
+    (tmp_path / "report.html").write_text("mine")
+    done = compare(tmp_path)
+    assert done.returncode != 0
+    assert "holds other files" in done.stderr
+    assert (tmp_path / "report.html").read_text() == "mine"
