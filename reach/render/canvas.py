@@ -1,16 +1,14 @@
-"""A surface over an array, the map from the table to its pixels, and the few smooth shapes of every picture.
+"""A frame that is being drawn: the map from the table to its pixels, and the few shapes of every picture.
 
-pygame's polygons have hard edges and its smooth circles sit on whole pixels. So every shape here is an
-outline: a polygon filled in one colour, with a smooth line around it, which may lie between pixels.
+Shapes are gathered and laid into the frame together, in one compiled call.
 """
 
 from __future__ import annotations
 
 import math
 import os
+from array import array
 from collections.abc import Sequence
-from dataclasses import dataclass
-from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,99 +17,131 @@ os.environ.setdefault("PYGAME_HIDE_SUPPORT_PROMPT", "1")
 import pygame
 
 from reach.render.palette import Colour
+from reach.render.rasteriser import HOLLOW, ROUND, SHAPE, STRAIGHT, lay_path, lay_shapes
+from reach.sim.state import SHOWN_CENTRE_M, SHOWN_M
 
+Frame = NDArray[np.uint8]
 Pixel = tuple[float, float]
-Pixels = list[Pixel]
 
 # Pictures with a shorter side than this carry no words and no shadows: nobody could read them.
 WORDS_FROM_PX = 200
+# Below this there is room for caption, trial, time and outcome, but for no legend and no keys.
+LEGEND_FROM_PX = 280
+THINNEST_RIM_PX, THICKEST_RIM_PX = 0.6, 3.0
+# A rim is one pixel wide where the shorter side has this many.
+RIM_UNIT_PX = 550.0
+# Thickness of the arrow of a force that acts on the hand, in rims.
+FORCE_RIMS = 2.6
+# Width of an arrowhead, and its length, in thicknesses of the shaft.
+HEAD_WIDTH, HEAD_LENGTH = 4.0, 4.6
 
 
-@dataclass(frozen=True)
 class Canvas:
-    """A surface with the map from the table to its pixels: x_px = x0 + scale * x, y_px = y0 - scale * y."""
+    """A frame with the map from the table to its pixels: x_px = x0 + scale * x, y_px = y0 - scale * y.
 
-    surface: pygame.Surface
-    width: int
-    height: int
-    scale: float
-    x0: float
-    y0: float
+    Args:
+        frame: (height, width, 3) uint8, drawn on in place. The middle of the first pixel is (0, 0).
+    """
 
-    @property
-    def wordy(self) -> bool:
-        """Large enough for words and shadows."""
-        return min(self.width, self.height) >= WORDS_FROM_PX
+    def __init__(self, frame: Frame) -> None:
+        self.frame = frame
+        self.height: int = frame.shape[0]
+        self.width: int = frame.shape[1]
+        self.side: int = min(self.width, self.height)
+        self.scale = self.side / SHOWN_M
+        self.x0 = 0.5 * self.width - 0.5 - self.scale * SHOWN_CENTRE_M[0]
+        self.y0 = 0.5 * self.height - 0.5 + self.scale * SHOWN_CENTRE_M[1]
+        # Large enough for words and shadows.
+        self.wordy = self.side >= WORDS_FROM_PX
+        self.roomy = self.side >= LEGEND_FROM_PX
+        self.rim_px = min(THICKEST_RIM_PX, max(THINNEST_RIM_PX, self.side / RIM_UNIT_PX))
+        self._shapes = array("d")
 
     @property
     def text_px(self) -> int:
         """Size of the writing."""
-        return max(11, round(0.027 * min(self.width, self.height)))
+        return max(11, round(0.027 * self.side))
 
     def at(self, place: Sequence[float]) -> Pixel:
         """Pixel of a place (m)."""
         return self.x0 + self.scale * place[0], self.y0 - self.scale * place[1]
 
-    def along(self, path: NDArray[np.float64], most: int) -> Pixels:
-        """Pixels of a path (n, 2) m, thinned to about `most` points; the last one is always kept."""
+    def capsule(
+        self,
+        start: Pixel,
+        end: Pixel,
+        radii: Pixel,
+        fill: Sequence[float],
+        rim: Colour | None = None,
+        ends: float = ROUND,
+    ) -> None:
+        """A capsule with a radius (pixels) at its start and at its end, lined with a rim where one is given."""
+        lined = self.rim_px if rim is not None else 0.0
+        self._shapes.extend((*start, radii[0], *end, radii[1], ends, lined, *fill, *(rim or fill)))
+
+    def disc(self, middle: Pixel, radius: float, fill: Sequence[float], rim: Colour | None = None) -> None:
+        """A disc, lined with a rim where one is given."""
+        self.capsule(middle, middle, (radius, radius), fill, rim)
+
+    def ring(self, middle: Pixel, radius: float, colour: Colour) -> None:
+        """The outline of a disc."""
+        self.capsule(middle, middle, (radius, radius), HOLLOW, colour)
+
+    def line(self, start: Pixel, end: Pixel, thick_px: float, colour: Colour) -> None:
+        """A straight line with round ends."""
+        self.capsule(start, end, (0.5 * thick_px, 0.5 * thick_px), colour)
+
+    def dashes(self, start: Pixel, end: Pixel, thick_px: float, colour: Colour) -> None:
+        """A dashed line that begins with a dash."""
+        length = math.dist(start, end)
+        dash = max(2.0, 0.009 * self.side)
+        # A line to a place far outside is drawn as far as the frame can show it.
+        shown = min(length, 4.0 * (self.width + self.height))
+        for k in range(int(shown / (2.0 * dash)) + 1):
+            first, last = 2 * k * dash, min(length, (2 * k + 1) * dash)
+            self.line(between(start, end, first, length), between(start, end, last, length), thick_px, colour)
+
+    def arrow(self, start: Pixel, end: Pixel, thick_px: float, colour: Colour, halo: Colour | None = None) -> None:
+        """An arrow from start to end; its head shrinks where the arrow is short. A halo sets it off from the rest."""
+        length = math.dist(start, end)
+        if length <= 0.0:
+            return
+        thick = min(thick_px, length / (1.3 * HEAD_LENGTH))
+        neck = between(start, end, length - HEAD_LENGTH * thick, length)
+        half = 0.5 * thick
+        head = 0.5 * HEAD_WIDTH * thick
+        if halo is not None:
+            by = self.rim_px
+            self.capsule(start, neck, (half + by, half + by), halo)
+            self.capsule(between(start, end, length - HEAD_LENGTH * thick - by, length), end, (head + by, by), halo)
+        self.capsule(start, neck, (half, half), colour)
+        self.capsule(neck, end, (head, 0.2), colour, ends=STRAIGHT)
+
+    def path(self, path: NDArray[np.float64], most: int, colour: Colour, *, thick_px: float, dot_px: float) -> None:
+        """A path (n, 2) m through about `most` of its points, over all shapes so far."""
+        if len(path) < 2:
+            return
+        self.lay()
         every = max(1, -(-len(path) // most))
-        kept = path[len(path) - 1 :: -every]
-        scale, x0, y0 = self.scale, self.x0, self.y0
-        return [(x0 + scale * x, y0 - scale * y) for x, y in kept.tolist()]
+        points = np.ascontiguousarray(path, dtype=np.float64)
+        red, green, blue = colour
+        ink = (float(red), float(green), float(blue))
+        lay_path(self.frame, points, every, self.x0, self.y0, self.scale, 0.5 * thick_px, 0.5 * dot_px, ink)
+
+    def lay(self) -> None:
+        """Lay the shapes gathered so far into the frame."""
+        if self._shapes:
+            lay_shapes(self.frame, np.frombuffer(self._shapes).reshape(-1, SHAPE))
+            self._shapes = array("d")
+
+    def write(self, words: pygame.Surface, left: float, top: float) -> None:
+        """Write words over all shapes so far, with their upper left corner at a pixel."""
+        self.lay()
+        ground = pygame.image.frombuffer(self.frame.data, (self.width, self.height), "RGB")
+        ground.blit(words, (left, top))
 
 
-def fill(canvas: Canvas, outline: Pixels, colour: Colour, edge: Colour) -> None:
-    """Fill an outline and line it. Polygons cut fractions off; the half added makes that rounding."""
-    pygame.draw.polygon(canvas.surface, colour, [(x + 0.5, y + 0.5) for x, y in outline])
-    pygame.draw.aalines(canvas.surface, edge, True, outline)
-
-
-@lru_cache(maxsize=64)
-def unit_circle(corners: int) -> tuple[Pixel, ...]:
-    turns = [2.0 * math.pi * corner / corners for corner in range(corners)]
-    return tuple((math.cos(turn), math.sin(turn)) for turn in turns)
-
-
-def disc(centre: Pixel, radius: float) -> Pixels:
-    """Outline of a disc, pixels."""
-    x, y = centre
-    return [(x + radius * c, y + radius * s) for c, s in unit_circle(min(40, 8 + int(1.2 * radius)))]
-
-
-def capsule(start: Pixel, end: Pixel, start_radius: float, end_radius: float) -> Pixels:
-    """Outline of the hull of two discs, pixels."""
-    dx, dy = end[0] - start[0], end[1] - start[1]
-    apart = math.hypot(dx, dy)
-    if apart <= abs(start_radius - end_radius):
-        return disc(start, start_radius) if start_radius > end_radius else disc(end, end_radius)
-    heading = math.atan2(dy, dx)
-    lean = math.acos((start_radius - end_radius) / apart)
-    outline: Pixels = []
-    for (x, y), radius, first, sweep in (
-        (end, end_radius, heading - lean, 2.0 * lean),
-        (start, start_radius, heading + lean, 2.0 * (math.pi - lean)),
-    ):
-        steps = min(14, 3 + int(0.5 * radius))
-        turns = [first + k * sweep / steps for k in range(steps + 1)]
-        outline += [(x + radius * math.cos(turn), y + radius * math.sin(turn)) for turn in turns]
-    return outline
-
-
-def shifted(outline: Pixels, dx: float, dy: float) -> Pixels:
-    return [(x + dx, y + dy) for x, y in outline]
-
-
-def dashes(canvas: Canvas, start: Pixel, end: Pixel, colour: Colour) -> None:
-    """A dashed line between two pixels."""
-    dx, dy = end[0] - start[0], end[1] - start[1]
-    length = math.hypot(dx, dy)
-    dash = max(2.0, 0.009 * min(canvas.width, canvas.height))
-    for k in range(int(length / (2.0 * dash)) + 1):
-        first, last = 2 * k * dash / max(length, 1e-9), min(1.0, (2 * k + 1) * dash / max(length, 1e-9))
-        pygame.draw.aaline(
-            canvas.surface,
-            colour,
-            (start[0] + first * dx, start[1] + first * dy),
-            (start[0] + last * dx, start[1] + last * dy),
-            2 if canvas.wordy else 1,
-        )
+def between(start: Pixel, end: Pixel, distance: float, length: float) -> Pixel:
+    """The pixel at a distance from start on the line to end, which is `length` away."""
+    share = distance / length if length > 0.0 else 0.0
+    return start[0] + share * (end[0] - start[0]), start[1] + share * (end[1] - start[1])

@@ -1,62 +1,99 @@
-"""What is written into the picture: caption, time, legend, outcome and scale bar, each in its own corner."""
+"""What is written into the picture: caption, time, legend, trial, outcome, scale bar and keys, each in its corner."""
 
 from __future__ import annotations
 
-import math
 import os
 from functools import lru_cache
 from itertools import pairwise
+from typing import NamedTuple
 
 os.environ.setdefault("PYGAME_HIDE_SUPPORT_PROMPT", "1")
 import pygame
 import pygame.font
 
 from reach.render import palette
-from reach.render.canvas import Canvas, Pixel, Pixels, dashes, disc, fill
+from reach.render.canvas import FORCE_RIMS, Canvas, Pixel
 from reach.render.palette import Colour
+from reach.render.scene import Scene
 
 SCALE_BAR_M = 0.10
+KEY_FORCE_N = 5.0
+# Points of an eyelid, from corner to corner.
+LID = tuple(k / 3.0 - 1.0 for k in range(7))
+# Metres of arrow for each newton, of every force in the picture.
+METRES_PER_NEWTON = 0.01
 
 
-def write(
-    canvas: Canvas,
-    *,
-    caption: str,
-    time_s: float,
-    seen_differs: bool,
-    hidden: bool,
-    success: bool,
-    tipped: bool,
-) -> None:
-    """Write the labels. A picture too small for words keeps the signs: outcome, and the crossed-out eye."""
-    margin = 0.025 * min(canvas.width, canvas.height)
-    if success or tipped:
-        _outcome(canvas, margin, success)
+class Words(NamedTuple):
+    """All that the writing depends on, but for the time."""
+
+    caption: str
+    badge: str
+    block: str
+    outcome: str
+    seen_differs: bool
+    hidden: bool
+    error: bool
+    forces: bool
+    torques: bool
+
+
+def words_of(scene: Scene, *, seen_differs: bool) -> Words:
+    """What to write into the picture of a scene."""
+    trial = "" if scene.trial is None else f"trial {scene.trial}"
+    hidden = scene.seen_hand is None
+    return Words(
+        scene.caption,
+        f"{scene.block} · {trial}" if scene.block and trial else scene.block or trial,
+        scene.block,
+        "success" if scene.success else "tipped over" if scene.cup_tipped and scene.cup_present else "",
+        seen_differs,
+        hidden,
+        scene.show_error and scene.cup_present and not hidden,
+        any(force is not None for force in (scene.field_n_s_per_m, scene.constant_force_n, scene.hand_force_n)),
+        scene.activation is not None or scene.effort is not None,
+    )
+
+
+def write(canvas: Canvas, words: Words) -> None:
+    """Write the labels, but for the time. A small picture keeps the signs alone: outcome, and the crossed-out eye."""
+    margin = _margin(canvas)
+    size, row = canvas.text_px, _row(canvas)
     if not canvas.wordy:
-        if hidden:
+        if words.outcome:
+            _outcome(canvas, words.outcome, margin)
+        if words.hidden:
             _crossed_eye(canvas, (margin + 6.0, margin + 6.0), 6.0)
+        canvas.lay()
         return
-    size, row = canvas.text_px, 1.45 * canvas.text_px
-    room = int(canvas.width - 2 * margin)
-    y = margin
-    if caption:
-        said = text(fitted(caption, size, room - (9 * size if success or tipped else 0)), size, palette.INK)
-        canvas.surface.blit(said, (margin, y))
+    taken = _badge(canvas, words)
+    if words.outcome:
+        outcome_top = margin + (1.35 * row if words.badge else 0.0)
+        beside = _outcome(canvas, words.outcome, outcome_top)
+        taken = taken if words.badge else beside
+    y = margin + row
+    if words.caption:
+        room = int(canvas.width - 2 * margin - taken - (size if taken else 0))
+        canvas.write(text(fitted(words.caption, size, room), size, palette.INK), margin, margin)
         y += row
-    canvas.surface.blit(text(f"{time_s:.2f} s", size, palette.FAINT_INK), (margin, y))
-    sign = margin + 0.8 * size
-    if seen_differs:
-        y += row
-        middle = y + 0.5 * text("seen", size, palette.SEEN).get_height()
-        pygame.draw.aalines(canvas.surface, palette.SEEN, True, disc((sign, middle), 0.5 * size))
-        dashes(canvas, (sign + 0.9 * size, middle), (sign + 2.2 * size, middle), palette.SEEN)
-        canvas.surface.blit(text("where the eye sees it", size, palette.SEEN), (sign + 2.7 * size, y))
-    if hidden:
-        y += row
-        words = text("hand hidden from the eye", size, palette.INK)
-        _crossed_eye(canvas, (sign, y + 0.5 * words.get_height()), 0.75 * size)
-        canvas.surface.blit(words, (sign + 1.3 * size, y))
-    _scale_bar(canvas, margin)
+    if canvas.roomy:
+        _legend(canvas, words, y)
+        _keys(canvas, words)
+    elif words.hidden:
+        _crossed_eye(canvas, (margin + 0.75 * size, y + 0.5 * size), 0.75 * size)
+    _scale_bar(canvas)
+    canvas.lay()
+
+
+def head_px(canvas: Canvas) -> float:
+    """Height of what always stands at the top of a picture with words: caption, time and badge, pixels."""
+    return _margin(canvas) + 2.0 * _row(canvas)
+
+
+def write_time(canvas: Canvas, time_s: float, *, below_caption: bool) -> None:
+    """Write the time since the reach began."""
+    top = _margin(canvas) + (_row(canvas) if below_caption else 0.0)
+    canvas.write(text(f"{time_s:.2f} s", canvas.text_px, palette.FAINT_INK), _margin(canvas), top)
 
 
 def text(line: str, size: int, colour: Colour) -> pygame.Surface:
@@ -103,46 +140,133 @@ def _fitted(line: str, size: int, room_px: int) -> str:
     return line[:kept].rstrip() + "…"
 
 
+def _margin(canvas: Canvas) -> float:
+    return 0.025 * canvas.side
+
+
+def _row(canvas: Canvas) -> float:
+    return 1.45 * canvas.text_px
+
+
+def _plate(canvas: Canvas, left: float, right: float, middle: float) -> None:
+    """A plate that keeps the arrows of a field away from the words."""
+    canvas.line((left, middle), (right, middle), _row(canvas), palette.TABLE)
+
+
+# --- upper left --------------------------------------------------------------------------------------------
+
+
+def _legend(canvas: Canvas, words: Words, top: float) -> None:
+    """What the marks of the eye mean, a row each."""
+    size, row, left = canvas.text_px, _row(canvas), _margin(canvas)
+    thick = 1.4 * canvas.rim_px
+    indent = left + 2.9 * size
+    for shown, said in (
+        (words.seen_differs, "where the eye sees it"),
+        (words.error, "error the eye sees"),
+        (words.hidden, "hand hidden from the eye"),
+    ):
+        if not shown:
+            continue
+        written = text(said, size, palette.INK if said.startswith("hand") else palette.SEEN)
+        middle = top + 0.5 * written.get_height()
+        _plate(canvas, left, indent + written.get_width(), middle)
+        if said.startswith("where"):
+            canvas.ring((left + 0.6 * size, middle), 0.45 * size, palette.SEEN)
+            canvas.dashes((left + 1.3 * size, middle), (left + 2.4 * size, middle), thick, palette.SEEN)
+        elif said.startswith("error"):
+            canvas.arrow((left, middle), (left + 2.4 * size, middle), 2.2 * canvas.rim_px, palette.SEEN)
+        else:
+            _crossed_eye(canvas, (left + 1.1 * size, middle), 0.75 * size)
+        canvas.write(written, indent, top)
+        top += row
+
+
 def _crossed_eye(canvas: Canvas, middle: Pixel, half: float) -> None:
     """An eye, struck through: what it looks for is hidden."""
     x, y = middle
-    lids: Pixels = []
     for side in (1.0, -1.0):
-        for k in range(7):
-            along = side * (k / 3.5 - 1.0)
-            lids.append((x + half * along, y + side * 0.6 * half * (1.0 - along * along)))
-    fill(canvas, lids, palette.WHITE, palette.INK)
-    fill(canvas, disc(middle, 0.28 * half), palette.INK, palette.INK)
-    thick = 2 if canvas.wordy else 1
+        lid = [(x + half * along, y + side * 0.6 * half * (1.0 - along * along)) for along in LID]
+        for start, end in pairwise(lid):
+            canvas.line(start, end, max(0.8, canvas.rim_px), palette.INK)
+    canvas.disc(middle, 0.28 * half, palette.INK)
     slash = (x - 0.85 * half, y + 0.85 * half), (x + 0.85 * half, y - 0.85 * half)
-    pygame.draw.aaline(canvas.surface, palette.FAILURE, *slash, thick)
+    canvas.line(*slash, 1.6 * canvas.rim_px, palette.FAILURE)
 
 
-def _outcome(canvas: Canvas, margin: float, success: bool) -> None:
-    """A tick for success, a cross for a cup that fell, in the upper right corner."""
-    radius = max(5.0, 0.95 * canvas.text_px) if canvas.wordy else 5.0
-    x, y = canvas.width - margin - radius - 1.0, margin + radius
-    colour = palette.SUCCESS if success else palette.FAILURE
-    fill(canvas, disc((x, y), radius), colour, colour)
-    strokes: tuple[Pixels, ...] = ([(-0.45, 0.05), (-0.12, 0.38), (0.5, -0.35)],)
+# --- upper right -------------------------------------------------------------------------------------------
+
+
+def _badge(canvas: Canvas, words: Words) -> float:
+    """Block and trial on a plate with the block's colour; answers the room it takes."""
+    if not words.badge:
+        return 0.0
+    size, margin = canvas.text_px, _margin(canvas)
+    written = text(fitted(words.badge, size, int(0.5 * canvas.width)), size, palette.INK)
+    half = 0.72 * size
+    y = margin + 0.5 * written.get_height()
+    right = canvas.width - 1.0 - margin - half
+    left = right - written.get_width() - 1.1 * size
+    canvas.capsule((left, y), (right, y), (half, half), palette.WHITE, palette.FAINT_INK)
+    canvas.disc((left + 0.1 * size, y), 0.38 * size, palette.block_colour(words.block), palette.INK)
+    canvas.write(written, left + 0.9 * size, margin)
+    return right - left + 2.0 * half
+
+
+def _outcome(canvas: Canvas, outcome: str, top: float) -> float:
+    """A tick for success, a cross for a cup that fell; answers the room it takes."""
+    success = outcome == "success"
+    margin = _margin(canvas)
+    radius = 0.72 * canvas.text_px if canvas.wordy else 5.0
+    written = text(outcome, canvas.text_px, palette.SUCCESS if success else palette.FAILURE)
+    x = canvas.width - 1.0 - margin - radius
+    y = top + (0.5 * written.get_height() if canvas.wordy else radius)
+    if canvas.wordy:
+        _plate(canvas, x - radius - written.get_width(), x, y)
+    canvas.disc((x, y), radius, palette.SUCCESS if success else palette.FAILURE)
+    strokes: tuple[list[Pixel], ...] = ([(-0.45, 0.05), (-0.12, 0.38), (0.5, -0.35)],)
     if not success:
         strokes = ([(-0.4, -0.4), (0.4, 0.4)], [(-0.4, 0.4), (0.4, -0.4)])
-    thick = max(1, math.ceil(0.16 * radius))
+    thick = max(1.0, 0.22 * radius)
     for stroke in strokes:
         corners = [(x + radius * u, y + radius * v) for u, v in stroke]
         for start, end in pairwise(corners):
-            pygame.draw.aaline(canvas.surface, palette.WHITE, start, end, thick)
-    if canvas.wordy:
-        words = text("success" if success else "tipped over", canvas.text_px, colour)
-        left = x - radius - 0.5 * canvas.text_px - words.get_width()
-        canvas.surface.blit(words, (left, y - 0.5 * words.get_height()))
+            canvas.line(start, end, thick, palette.WHITE)
+    if not canvas.wordy:
+        return 2.0 * radius
+    left = x - radius - 0.5 * canvas.text_px - written.get_width()
+    canvas.write(written, left, top)
+    return canvas.width - margin - left
 
 
-def _scale_bar(canvas: Canvas, margin: float) -> None:
+# --- lower right -------------------------------------------------------------------------------------------
+
+
+def _scale_bar(canvas: Canvas) -> None:
     length, tick = SCALE_BAR_M * canvas.scale, 0.3 * canvas.text_px
-    right, y = canvas.width - margin, canvas.height - margin
+    right, y = canvas.width - 1.0 - _margin(canvas), canvas.height - 1.0 - _margin(canvas)
     left = right - length
-    corners = [(left, y - tick), (left, y), (right, y), (right, y - tick)]
-    pygame.draw.lines(canvas.surface, palette.INK, False, corners, 2)
+    for start, end in pairwise([(left, y - tick), (left, y), (right, y), (right, y - tick)]):
+        canvas.line(start, end, 1.8 * canvas.rim_px, palette.INK)
     words = text("10 cm", canvas.text_px, palette.INK)
-    canvas.surface.blit(words, (0.5 * (left + right - words.get_width()), y - tick - words.get_height()))
+    canvas.write(words, 0.5 * (left + right - words.get_width()), y - tick - words.get_height())
+
+
+def _keys(canvas: Canvas, words: Words) -> None:
+    """What the colours of flexion and extension and the length of a force's arrow mean, above the scale bar."""
+    size, row = canvas.text_px, _row(canvas)
+    right = canvas.width - 1.0 - _margin(canvas)
+    top = canvas.height - _margin(canvas) - 0.3 * size - 2.2 * row
+    if words.forces:
+        written = text(f"{KEY_FORCE_N:g} N", size, palette.INK)
+        length = KEY_FORCE_N * METRES_PER_NEWTON * canvas.scale
+        y = top + 0.5 * written.get_height()
+        canvas.arrow((right - length, y), (right, y), FORCE_RIMS * canvas.rim_px, palette.FORCE)
+        canvas.write(written, right - length - 0.6 * size - written.get_width(), top)
+        top -= row
+    if words.torques:
+        for said, colour in (("extension", palette.EXTENSION), ("flexion", palette.FLEXION)):
+            written = text(said, size, palette.INK)
+            canvas.disc((right - 0.4 * size, top + 0.5 * written.get_height()), 0.4 * size, colour, palette.SLEEVE_EDGE)
+            canvas.write(written, right - 1.3 * size - written.get_width(), top)
+            top -= row

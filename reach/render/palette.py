@@ -76,18 +76,35 @@ SPILL: Final[Colour] = (178, 148, 126)
 HELD: Final[Colour] = OKABE_ITO["bluish green"]
 HELD_EDGE: Final[Colour] = (0, 92, 66)
 
+# Muscles and torques: one colour for what bends, one for what stretches.
+FLEXION: Final[Colour] = OKABE_ITO["orange"]
+EXTENSION: Final[Colour] = OKABE_ITO["blue"]
+MUSCLE_AT_REST: Final[Colour] = (172, 184, 195)
+SHEER_SLEEVE: Final[Colour] = (213, 221, 228)  # of an arm through which the muscles show
+
+# Forces: a field and walls in the background, what pushes the hand in front.
+FIELD: Final[Colour] = (196, 195, 191)
+WALL: Final[Colour] = (206, 203, 195)
+WALL_EDGE: Final[Colour] = (166, 163, 155)
+FORCE: Final[Colour] = INK
+GONE: Final[Colour] = (160, 157, 150)
+
+# Blocks of a protocol.
+BLOCK_COLOURS: Final = MappingProxyType(
+    {
+        "baseline": GREY,
+        "perturbed": OKABE_ITO["orange"],
+        "washout": OKABE_ITO["sky blue"],
+    }
+)
+# For a block that is not listed above.
+SPARE_BLOCK_COLOURS: Final = (OKABE_ITO["yellow"], OKABE_ITO["bluish green"], OKABE_ITO["blue"], OKABE_ITO["black"])
+
 # What happened, and what was seen.
 SUCCESS: Final[Colour] = OKABE_ITO["bluish green"]
 FAILURE: Final[Colour] = OKABE_ITO["vermillion"]
 PATH: Final[Colour] = OKABE_ITO["blue"]
 SEEN: Final[Colour] = (166, 62, 123)  # reddish purple, darkened to hold as a thin line on a light table
-
-# What acts: torques and muscles that flex and extend, a force on the hand, a field or channel (faint).
-FLEXION: Final[Colour] = OKABE_ITO["vermillion"]
-EXTENSION: Final[Colour] = OKABE_ITO["blue"]
-SINEW: Final[Colour] = (196, 206, 216)
-FORCE: Final[Colour] = (0, 120, 88)
-FIELD: Final[Colour] = (188, 205, 196)
 
 
 def learner_colour(learner: str) -> str:
@@ -96,10 +113,19 @@ def learner_colour(learner: str) -> str:
     return "#{:02x}{:02x}{:02x}".format(*LEARNER_COLOURS.get(learner, spare))
 
 
+def block_colour(block: str) -> Colour:
+    """The colour of a block of trials. A block not listed gets a spare colour, always the same one."""
+    spare = SPARE_BLOCK_COLOURS[crc32(block.encode()) % len(SPARE_BLOCK_COLOURS)]
+    return BLOCK_COLOURS.get(block, spare)
+
+
 def blend(under: Colour, over: Colour, share: float) -> Colour:
     """The colour `share` (0..1) of the way from `under` to `over`."""
-    first, second, third = (round(u + (o - u) * share) for u, o in zip(under, over, strict=True))
-    return first, second, third
+    return (
+        round(under[0] + (over[0] - under[0]) * share),
+        round(under[1] + (over[1] - under[1]) * share),
+        round(under[2] + (over[2] - under[2]) * share),
+    )
 
 
 def faded_path(age: int) -> Colour:

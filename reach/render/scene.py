@@ -5,6 +5,7 @@ Coordinates are the table's: the shoulder at (0, 0), x to the right, y away from
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Any
 
@@ -20,11 +21,14 @@ SHAPES = {
     "joints": (4, 2), "fingers": (2, 2, 2), "grasp_point": (2,), "cup": (2,), "seen_cup": (2,), "start": (2,),
     "path": (-1, 2),
 }  # fmt: skip
-# What may act: shape, and the largest size of a value.
+# What may act: shape, and the range of a value.
 ACTING = {
-    "effort": ((3,), 1000.0), "activation": ((8,), 1.0), "hand_force_n": ((2,), 1000.0),
-    "field_n_s_per_m": ((2, 2), 1000.0), "channel": ((2,), 1.001),
+    "effort": ((3,), -1000.0, 1000.0), "activation": ((8,), 0.0, 1.0), "hand_force_n": ((2,), -1000.0, 1000.0),
+    "field_n_s_per_m": ((2, 2), -1000.0, 1000.0), "constant_force_n": ((2,), -1000.0, 1000.0),
+    "channel": ((2,), -1.001, 1.001),
 }  # fmt: skip
+# How far the length of a direction may be from 1.
+DIRECTION_TOLERANCE = 1e-3
 
 
 @dataclass(frozen=True, eq=False)
@@ -49,16 +53,24 @@ class Scene:
         time_s: time since the reach began, s.
         caption: one line to write into the picture; "" for none.
         success: the reach has succeeded.
-        cup_present: the cup has not been taken away.
-        effort: (3,) torques of shoulder, elbow and wrist as shares of the largest, -1..1, flexion positive; None where
-            muscles act.
-        activation: (8,) of the muscles, 0..1, in the order of `sim.muscles.MUSCLES`; None without muscles.
-        hand_force_n: (2,) N, from outside.
-        field_n_s_per_m: (2, 2) matrix of a velocity field; None without one.
-        channel: (2,) unit vector along a force channel from the start; None without one.
+        cup_present: the cup has not been taken away; of one that has, only a faint outline is left where it stood.
+        effort: (3,) torques of shoulder, elbow and wrist as shares of the largest, -1..1, flexion positive, shown as
+            colour at the joints; None where muscles act.
+        activation: (8,) of the muscles, 0..1, in the order of `sim.muscles.MUSCLES`, shown as strands along the arm;
+            None without muscles.
+        hand_force_n: (2,) N, from outside at this moment, shown as an arrow; None for none.
+        field_n_s_per_m: (2, 2) N s/m, the matrix B of a force F = B v at the hand; None without one.
+        constant_force_n: (2,) N, at the hand wherever it is, shown with the field; None without one.
+        channel: (2,) unit vector along a force channel from the start, shown as its walls; None without one.
+        show_error: show the error the eye sees, an arrow from the seen hand to the seen cup. There is none while the
+            hand is hidden or the cup gone.
+        trial: number of the trial, 0 or more; None for none.
+        block: name of the block the trial belongs to; "" for none.
 
     Raises:
-        ValueError: an array of another shape, a place not finite or farther than 10 m, a radius not above 0.
+        ValueError: an array of another shape, a place not finite or farther than 10 m, a radius not above 0, an
+            activation outside 0..1, a share, a force or a field above 1,000, a channel's direction that is no unit
+            vector, a trial below 0.
     """
 
     joints: Points
@@ -83,9 +95,14 @@ class Scene:
     activation: Points | None = None
     hand_force_n: Points | None = None
     field_n_s_per_m: Points | None = None
+    constant_force_n: Points | None = None
     channel: Points | None = None
+    show_error: bool = False
+    trial: int | None = None
+    block: str = ""
 
     def __post_init__(self) -> None:
+        """Refuse what cannot be drawn."""
         for name, shape in SHAPES.items():
             _require_shape(name, getattr(self, name), shape)
         if self.seen_hand is not None:
@@ -100,13 +117,17 @@ class Scene:
             named |= {f"past_paths[{number}]": path for number, path in enumerate(self.past_paths)}
             name, wrong = next((name, one) for name, one in named.items() if not _is_near(np.ravel(one)))
             raise ValueError(f"Scene {name} is {wrong}; finite values within {FARTHEST_M:g} m are allowed")
-        for name, (shape, limit) in ACTING.items():
+        for name, (shape, low, high) in ACTING.items():
             values = getattr(self, name)
             if values is not None:
                 _require_shape(name, values, shape)
                 # Written so that NaN is refused as well.
-                if not np.abs(values).max() <= limit:
-                    raise ValueError(f"Scene {name} is {values}; finite values within {limit:g} are allowed")
+                if not (values.min() >= low and values.max() <= high):
+                    raise ValueError(f"Scene {name} is {values}; {low:g} to {high:g} is allowed")
+        if self.channel is not None and abs(math.hypot(*self.channel.tolist()) - 1.0) > DIRECTION_TOLERANCE:
+            raise ValueError(f"Scene channel is {self.channel}; a vector of length 1 is allowed")
+        if self.trial is not None and self.trial < 0:
+            raise ValueError(f"Scene trial is {self.trial}; 0 or more, or None, is allowed")
         if np.shape(self.touch) != (3,):
             raise ValueError(f"Scene touch has shape {np.shape(self.touch)}; (3,) is allowed")
         for name in ("finger_radius", "cup_radius"):

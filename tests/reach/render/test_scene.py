@@ -21,6 +21,12 @@ from reach.render import Scene
         ("seen_hand", np.zeros((1, 2))),
         ("past_paths", (np.zeros((2, 3)),)),
         ("touch", np.zeros(2, dtype=np.bool_)),
+        ("effort", np.zeros(2)),
+        ("activation", np.zeros(6)),
+        ("field_n_s_per_m", np.zeros(4)),
+        ("constant_force_n", np.zeros(3)),
+        ("hand_force_n", np.zeros((1, 2))),
+        ("channel", np.zeros((2, 2))),
     ],
 )
 def test_a_wrong_shape_is_named(scene_with: Callable[..., Scene], field: str, value: Any) -> None:
@@ -39,3 +45,36 @@ def test_a_place_off_the_world_is_named(scene_with: Callable[..., Scene], field:
 def test_a_radius_must_be_above_zero(scene_with: Callable[..., Scene], radius: float) -> None:
     with pytest.raises(ValueError, match="Scene cup_radius"):
         scene_with(cup_radius=radius)
+
+
+@pytest.mark.parametrize(
+    ("field", "shape", "wrong", "allowed"),
+    [
+        ("effort", (3,), 1001.0, "-1000 to 1000"),
+        ("activation", (8,), -0.01, "0 to 1"),
+        ("activation", (8,), 1.01, "0 to 1"),
+        ("field_n_s_per_m", (2, 2), 1001.0, "-1000 to 1000"),
+        ("constant_force_n", (2,), -1001.0, "-1000 to 1000"),
+        ("hand_force_n", (2,), 1001.0, "-1000 to 1000"),
+        ("channel", (2,), 3.0, "-1.001 to 1.001"),
+    ],
+)
+def test_a_value_out_of_range_is_named(
+    scene_with: Callable[..., Scene], field: str, shape: tuple[int, ...], wrong: float, allowed: str
+) -> None:
+    for value in (wrong, np.nan, np.inf):
+        values = np.zeros(shape)
+        values.flat[-1] = value
+        with pytest.raises(ValueError, match=rf"(?s)Scene {field} is .*{allowed} is allowed"):
+            scene_with(**{field: values})
+
+
+def test_a_channel_needs_a_direction(scene_with: Callable[..., Scene]) -> None:
+    for wrong in (np.zeros(2), np.array([0.6, 0.6]), np.array([1.0, 1.0])):
+        with pytest.raises(ValueError, match=r"Scene channel is .*length 1 is allowed"):
+            scene_with(channel=wrong)
+
+
+def test_a_trial_below_zero_is_named(scene_with: Callable[..., Scene]) -> None:
+    with pytest.raises(ValueError, match="Scene trial is -1; 0 or more"):
+        scene_with(trial=-1)

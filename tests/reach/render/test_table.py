@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from reach.render import Scene, draw, palette
 
 SIZES = [(600, 600), (84, 84), (320, 240), (90, 200), (601, 301)]
+FLAGS = ("cup_held", "cup_tipped", "cup_present", "success", "show_error")
 Make = Callable[..., Scene]
 
 
@@ -62,7 +63,15 @@ def test_any_scene_can_be_drawn_at_any_size(scene_with: Make, data: st.DataObjec
         "past_paths": tuple(data.draw(st.lists(paths, max_size=3))),
         "time_s": data.draw(st.floats(0.0, 1000.0)),
         "caption": data.draw(st.text(max_size=80)),
-        **{name: data.draw(st.booleans()) for name in ("cup_held", "cup_tipped", "success")},
+        "effort": data.draw(st.none() | arrays(np.float64, 3, elements=st.floats(-1.0, 1.0))),
+        "activation": data.draw(st.none() | arrays(np.float64, 8, elements=st.floats(0.0, 1.0))),
+        "field_n_s_per_m": data.draw(st.none() | arrays(np.float64, (2, 2), elements=st.floats(-1e3, 1e3))),
+        "constant_force_n": data.draw(st.none() | arrays(np.float64, 2, elements=st.floats(-1e3, 1e3))),
+        "hand_force_n": data.draw(st.none() | arrays(np.float64, 2, elements=st.floats(-1e3, 1e3))),
+        "channel": data.draw(st.none() | st.floats(0.0, 6.3).map(lambda turn: np.array([np.cos(turn), np.sin(turn)]))),
+        "trial": data.draw(st.none() | st.integers(0)),
+        "block": data.draw(st.text(max_size=80)),
+        **{name: data.draw(st.booleans()) for name in FLAGS},
     }
     assert draw(scene_with(**fields), width, height).shape == (height, width, 3)
 
@@ -202,4 +211,4 @@ assert not pygame.get_init()
 """
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=120)
     assert done.returncode == 0, done.stderr
-    assert done.stdout == "", "pygame's greeting is switched off"
+    assert done.stdout + done.stderr == "", "nothing is printed, and pygame's greeting is switched off"
