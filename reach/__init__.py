@@ -36,6 +36,8 @@ register(
     vector_entry_point="reach.vector:CupVectorEnv",
     kwargs={"task": "reach"},
     max_episode_steps=TRIAL_STEPS,
+    # The environment itself refuses a step or a picture before the first reset.
+    order_enforce=False,
 )
 register(
     id="reach/CupGrab-v0",
@@ -43,6 +45,8 @@ register(
     vector_entry_point="reach.vector:CupVectorEnv",
     kwargs={"task": "grab"},
     max_episode_steps=TRIAL_STEPS,
+    # The environment itself refuses a step or a picture before the first reset.
+    order_enforce=False,
 )
 
 

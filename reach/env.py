@@ -26,6 +26,7 @@ from reach.truth import Truth
 from reach.view import Paths, scene_of
 
 RESET_OPTIONS = ("cup", "perturbation")
+ACTION_SHAPE = (s.ACTIONS,)
 # What changes while trials run, of an environment's attributes.
 CHANGING = ("_is_sown", "_begun", "_cup_option", "_done_actions", "_paths")
 
@@ -143,7 +144,7 @@ class CupEnv(gym.Env[Any, NDArray[np.float32]]):
             1, task=task, control=control, reward=self.reward, perturbation=perturbation,
             person=setup.Person(arm, height_m, mass_kg, strength), cup=cup, senses=senses,
         )  # fmt: skip
-        self._row = self._simulation.world.row(0)
+        self._take_row()
         self._actions = np.zeros((1, s.ACTIONS))
         self._is_sown = False
         # Of this trial, so that it can be played again.
@@ -205,8 +206,9 @@ class CupEnv(gym.Env[Any, NDArray[np.float32]]):
         """
         if not self._begun:
             raise gym.error.ResetNeeded("step() was called before reset(); call reset() first")
-        if np.shape(action) != (s.ACTIONS,):
-            raise ValueError(f"action has shape {np.shape(action)}; ({s.ACTIONS},) is allowed")
+        shape = action.shape if type(action) is np.ndarray else np.shape(action)
+        if shape != ACTION_SHAPE:
+            raise ValueError(f"action has shape {shape}; {ACTION_SHAPE} is allowed")
         self._actions[0] = action
         self._simulation.advance(self._actions)
         self._done_actions.append(self._actions.copy())
@@ -259,7 +261,7 @@ class CupEnv(gym.Env[Any, NDArray[np.float32]]):
         self.np_random.bit_generator.state = copy.deepcopy(state["generator"])
         for name in CHANGING:
             setattr(self, name, copy.deepcopy(state[name]))
-        self._row = self._simulation.world.row(0)
+        self._take_row()
 
     def twin(self) -> CupEnv:
         """A copy of this environment in which the present trial went on, with the same actions, unperturbed.
@@ -285,7 +287,13 @@ class CupEnv(gym.Env[Any, NDArray[np.float32]]):
     def __setstate__(self, held: dict[str, Any]) -> None:
         """Become a copy, whose row is a view of its own world."""
         self.__dict__.update(held)
+        self._take_row()
+
+    def _take_row(self) -> None:
+        """The world's row, and of it the body and what judges the last step, as views."""
         self._row = self._simulation.world.row(0)
+        self._body = self._row[: s.SETTING]
+        self._judged = self._row[tasks.TERMS : tasks.SUCCESS + 1]
 
     def _observation(self) -> Any:
         if self.observing.form == "vector":
@@ -294,14 +302,14 @@ class CupEnv(gym.Env[Any, NDArray[np.float32]]):
 
     def _judgement(self) -> list[float]:
         """Reward terms, reward and success of the last step."""
-        judged: list[float] = self._row[tasks.TERMS : tasks.SUCCESS + 1].tolist()
+        judged: list[float] = self._judged.tolist()
         return judged
 
     def _info(self, judgement: list[float]) -> dict[str, Any]:
         return {
             "reward_terms": dict(zip(tasks.REWARD_TERMS, judgement, strict=False)),
             "is_success": judgement[tasks.SUCCESS - tasks.TERMS] > 0.0,
-            "truth": Truth(self._row[: s.SETTING].copy()),
+            "truth": Truth(self._body.copy()),
         }
 
     def render(self) -> Any:
@@ -309,6 +317,8 @@ class CupEnv(gym.Env[Any, NDArray[np.float32]]):
         if self.render_mode is None:
             gym.logger.warn("render() needs a render_mode; gym.make(..., render_mode='rgb_array') gives frames")
             return None
+        if not self._begun:
+            raise gym.error.ResetNeeded("render() was called before reset(); call reset() first")
         from reach import render
 
         frame = render.draw(scene_of(self._simulation, 0, self._paths, self.caption), *self._size)

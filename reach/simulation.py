@@ -131,6 +131,8 @@ class Simulation:
         self._changed = np.zeros(self.num_envs, dtype=np.bool_)
         for index in range(self.num_envs, s.LANES * len(self.world.tiles)):
             self._begin(index, np.uint64(0), None)
+            # Nothing touches a cup that has tipped over, so that idle lanes cost no contacts.
+            self.world.row(index)[s.TIPPED] = 1.0
 
     def each_perturbation(self, value: Any) -> list[tuple[Perturbation, ...]]:
         """What a user may give as perturbation, as one tuple for each world.

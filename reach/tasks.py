@@ -21,7 +21,7 @@ from numba import prange
 
 from reach.sim import state as s
 from reach.sim.compiled import inlined, kernel, parallel_kernel
-from reach.sim.elementary import exponential, hyperbolic_tangent
+from reach.sim.elementary import exponential, hyperbolic_tangent, larger, smaller
 from reach.sim.noise import trial_key
 from reach.sim.step import advance, begin, drawn_cup
 
@@ -67,13 +67,13 @@ def _potentials(t, i, progress_before, grasp_before):  # type: ignore[no-untyped
     squared = dx * dx + dy * dy
     width = 2.0 * t[s.CUP_RADIUS * L + i]
     room = t[s.LATE_APERTURE * L + i] - width
-    lacking = APERTURE_WEIGHT * max(0.0, -room)
+    lacking = APERTURE_WEIGHT * larger(-room, 0.0)
     progress = 1.0 - hyperbolic_tangent(math.sqrt(squared + lacking * lacking) / PROGRESS_SCALE_M)
-    closed = 1.0 - min(1.0, abs(room) / (t[s.LARGEST_APERTURE * L + i] - width))
+    closed = 1.0 - smaller(abs(room) / (t[s.LARGEST_APERTURE * L + i] - width), 1.0)
     around = exponential(-squared / (2.0 * AROUND_M * AROUND_M))
-    grasp = 0.5 * around * closed + 0.5 * min(1.0, t[s.HELD_S * L + i] / HOLD_S)
-    gone = t[s.LATE_CUP_X * L + i] == 0.0 and t[s.LATE_CUP_Y * L + i] == 0.0
-    unseen = t[s.LATE_VISIBLE * L + i] == 0.0 or gone
+    grasp = 0.5 * around * closed + 0.5 * smaller(t[s.HELD_S * L + i] / HOLD_S, 1.0)
+    gone = (t[s.LATE_CUP_X * L + i] == 0.0) & (t[s.LATE_CUP_Y * L + i] == 0.0)
+    unseen = (t[s.LATE_VISIBLE * L + i] == 0.0) | gone
     progress = progress_before if unseen else progress
     grasp = grasp_before if unseen else grasp
     standing = t[s.TIPPED * L + i] == 0.0
@@ -81,12 +81,12 @@ def _potentials(t, i, progress_before, grasp_before):  # type: ignore[no-untyped
 
 
 @inlined
-def _has_reached(t, i):  # type: ignore[no-untyped-def]
-    """Whether the open hand, as the eye sees it by now, rests around the seen cup; an unseen hand is not judged."""
+def _has_reached(t, i, ready):  # type: ignore[no-untyped-def]
+    """Whether a `ready` hand, as the eye sees it by now, is around the seen cup; an unseen hand is not judged."""
     dx = t[s.LATE_HAND_X * L + i] - t[s.LATE_CUP_X * L + i]
     dy = t[s.LATE_HAND_Y * L + i] - t[s.LATE_CUP_Y * L + i]
     near = dx * dx + dy * dy < REACH_RADIUS_M * REACH_RADIUS_M
-    return near and t[READY * L + i] > 0.0 and t[s.LATE_VISIBLE * L + i] > 0.0
+    return near & ready & (t[s.LATE_VISIBLE * L + i] > 0.0)
 
 
 @kernel
@@ -101,29 +101,43 @@ def begin_judging(t, i):  # type: ignore[no-untyped-def]
 
 @kernel
 def judge(t, grab, dense):  # type: ignore[no-untyped-def]
-    """Write reward terms, reward and success of a tile's trials after one control step."""
+    """Write reward terms, reward and success of a tile's trials after one control step.
+
+    Conditions are joined by & and |, which evaluate both sides, and stores stand behind all loads: branches, and loads
+    that might wait for a store, would keep the loop from becoming vectors.
+    """
     for i in range(L):
         tipped = t[s.TIPPED * L + i] > 0.0
         held = t[s.HELD_S * L + i] >= HOLD_S - 1e-9
         still = t[s.STILL_S * L + i] >= REACH_STILL_S - 1e-9
-        ready = held if grab else still and t[s.APERTURE * L + i] > 2.0 * t[s.CUP_RADIUS * L + i]
-        t[READY * L + i] = 1.0 if ready and not tipped else 0.0
-        won = (held if grab else _has_reached(t, i)) and not tipped
-        effort = 0.0
-        for k in range(s.ACTIONS):
-            action = t[(s.ACTION_1 + k) * L + i]
-            change = action - t[(PREVIOUS + k) * L + i]
-            effort += change * change
-            t[(PREVIOUS + k) * L + i] = action
-        progress, grasp = _potentials(t, i, t[PROGRESS * L + i], t[GRASP * L + i])
-        toll = 0.0 if dense or won else -1.0
-        left = s.TRIAL_STEPS - t[s.CLOCK * L + i] / s.INNER_STEPS
-        fine = TIPPING_PENALTY if dense else TIPPING_PENALTY + max(0.0, left)
-        of_progress = PROGRESS_WEIGHT * (progress - t[PROGRESS * L + i]) if dense else 0.0
-        of_grasp = GRASP_WEIGHT * (grasp - t[GRASP * L + i]) if dense and grab else 0.0
+        wide = t[s.APERTURE * L + i] > 2.0 * t[s.CUP_RADIUS * L + i]
+        ready = (held if grab else still & wide) & (not tipped)
+        won = ready if grab else _has_reached(t, i, ready)
+        action1 = t[s.ACTION_1 * L + i]
+        action2 = t[s.ACTION_2 * L + i]
+        action3 = t[s.ACTION_3 * L + i]
+        action4 = t[s.ACTION_4 * L + i]
+        change1 = action1 - t[PREVIOUS * L + i]
+        change2 = action2 - t[(PREVIOUS + 1) * L + i]
+        change3 = action3 - t[(PREVIOUS + 2) * L + i]
+        change4 = action4 - t[(PREVIOUS + 3) * L + i]
+        effort = change1 * change1 + change2 * change2 + change3 * change3 + change4 * change4
+        progress_before = t[PROGRESS * L + i]
+        grasp_before = t[GRASP * L + i]
+        left = s.TRIAL_STEPS - t[s.CLOCK * L + i] * (1.0 / s.INNER_STEPS)
+        progress, grasp = _potentials(t, i, progress_before, grasp_before)
+        toll = 0.0 if dense | won else -1.0
+        fine = TIPPING_PENALTY if dense else TIPPING_PENALTY + larger(left, 0.0)
+        of_progress = PROGRESS_WEIGHT * (progress - progress_before) if dense else 0.0
+        of_grasp = GRASP_WEIGHT * (grasp - grasp_before) if dense & grab else 0.0
         of_effort = -EFFORT_WEIGHT * effort if dense else 0.0
         of_tipping = -fine if tipped else 0.0
-        of_success = SUCCESS_BONUS if dense and won else 0.0
+        of_success = SUCCESS_BONUS if dense & won else 0.0
+        t[READY * L + i] = 1.0 if ready else 0.0
+        t[PREVIOUS * L + i] = action1
+        t[(PREVIOUS + 1) * L + i] = action2
+        t[(PREVIOUS + 2) * L + i] = action3
+        t[(PREVIOUS + 3) * L + i] = action4
         t[TERMS * L + i] = of_progress
         t[(TERMS + 1) * L + i] = of_grasp
         t[(TERMS + 2) * L + i] = of_effort
@@ -170,19 +184,26 @@ def begin_drawn_trials(mask, tiles, history, streams, episodes, tick, control, o
 
 
 @kernel
-def _read_judgement(t, i, n, longest, terms, won, ended, late):  # type: ignore[no-untyped-def]
-    for k in range(terms.shape[0]):
-        terms[k, n] = t[(TERMS + k) * L + i]
-    won[n] = t[SUCCESS * L + i] > 0.0
-    ended[n] = won[n] or t[s.TIPPED * L + i] > 0.0
-    late[n] = longest > 0 and t[s.CLOCK * L + i] >= longest * s.INNER_STEPS
+def _read_judgements(t, k, longest, terms, won, ended, late):  # type: ignore[no-untyped-def]
+    """Write how the last step of tile `k`'s worlds is judged."""
+    first = k * L
+    count = min(L, won.size - first)
+    for c in range(terms.shape[0]):
+        for i in range(count):
+            terms[c, first + i] = t[(TERMS + c) * L + i]
+    latest = float(longest * s.INNER_STEPS) if longest > 0 else np.inf
+    for i in range(count):
+        success = t[SUCCESS * L + i] > 0.0
+        won[first + i] = success
+        ended[first + i] = success | (t[s.TIPPED * L + i] > 0.0)
+        late[first + i] = t[s.CLOCK * L + i] >= latest
 
 
 @kernel
 def read_judgements(tiles, longest, terms, won, ended, late):  # type: ignore[no-untyped-def]
     """Write how the last step of all worlds is judged; see `Simulation.judgements`."""
-    for n in range(won.size):
-        _read_judgement(tiles[n // L], n % L, n, longest, terms, won, ended, late)
+    for k in range(tiles.shape[0]):
+        _read_judgements(tiles[k], k, longest, terms, won, ended, late)
 
 
 @kernel
@@ -197,7 +218,7 @@ def _play_tile(  # type: ignore[no-untyped-def]
         n = k * L + i
         if begin[n]:
             _begin_drawn(n, tiles, history, streams, episodes, tick, control, observations)
-        _read_judgement(t, i, n, longest, terms, won, ended, late)
+    _read_judgements(t, k, longest, terms, won, ended, late)
 
 
 @kernel

@@ -208,7 +208,7 @@ def world(options: Benchmark) -> None:
     ideal_ns = 1e9 * FLOPS_PER_CONTROL_STEP / float(np.median(taken["matrix product, one core"]))
     Console().print(
         f"A control step is about {FLOPS_PER_CONTROL_STEP:,} operations: {ideal_ns:.0f} ns at the peak of one core, "
-        "which multiplies and adds in one instruction; the kernel does not, so that its bits are the same everywhere."
+        "which only multiplies and adds, both in one instruction; a control step also divides, compares and moves data."
     )
     Console().print("Compare learners next:\n  make compare")
 

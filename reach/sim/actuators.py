@@ -10,7 +10,9 @@ from __future__ import annotations
 
 from reach.sim import muscles
 from reach.sim import state as s
-from reach.sim.compiled import kernel
+from reach.sim.compiled import inlined, kernel
+from reach.sim.dynamics import ONE_SIXTH, acceleration, limited, past_stops, weighted
+from reach.sim.elementary import fused
 
 L = s.LANES
 COMMAND_TIME_CONSTANT_S = 0.040
@@ -55,11 +57,102 @@ def follow_goals(t, control, step):  # type: ignore[no-untyped-def]
                 t[(s.MEAN_1 + m) * L + i] = 0.5 * (before + after)
         return
     for i in range(L):
-        for j in range(3):
-            before = t[(s.COMMAND_1 + j) * L + i]
-            after = before + t[s.COMMAND_RATE * L + i] * (t[(s.GOAL_1 + j) * L + i] - before)
-            t[(s.COMMAND_1 + j) * L + i] = after
-            t[(s.MEAN_1 + j) * L + i] = 0.5 * (before + after)
+        rate = t[s.COMMAND_RATE * L + i]
+        before1 = t[s.COMMAND_1 * L + i]
+        before2 = t[s.COMMAND_2 * L + i]
+        before3 = t[s.COMMAND_3 * L + i]
+        after1 = fused(rate, t[s.GOAL_1 * L + i] - before1, before1)
+        after2 = fused(rate, t[s.GOAL_2 * L + i] - before2, before2)
+        after3 = fused(rate, t[s.GOAL_3 * L + i] - before3, before3)
+        t[s.COMMAND_1 * L + i] = after1
+        t[s.COMMAND_2 * L + i] = after2
+        t[s.COMMAND_3 * L + i] = after3
+        t[s.MEAN_1 * L + i] = 0.5 * (before1 + after1)
+        t[s.MEAN_2 * L + i] = 0.5 * (before2 + after2)
+        t[s.MEAN_3 * L + i] = 0.5 * (before3 + after3)
+
+
+@inlined
+def joint_torque(t, i, control, q1, q2, q3, v1, v2, v3):  # type: ignore[no-untyped-def]
+    """The torques (N m) of lane `i` under POSTURE or TORQUE control at joint angles rad and velocities rad/s."""
+    c1 = t[s.MEAN_1 * L + i]
+    c2 = t[s.MEAN_2 * L + i]
+    c3 = t[s.MEAN_3 * L + i]
+    d1 = c1 - q1
+    d2 = c2 - q2
+    spring1 = fused(t[s.STIFFNESS_11 * L + i], d1, t[s.STIFFNESS_12 * L + i] * d2)
+    spring2 = fused(t[s.STIFFNESS_12 * L + i], d1, t[s.STIFFNESS_22 * L + i] * d2)
+    spring3 = t[s.STIFFNESS_33 * L + i] * (c3 - q3)
+    active1 = spring1 if control == s.POSTURE else c1
+    active2 = spring2 if control == s.POSTURE else c2
+    active3 = spring3 if control == s.POSTURE else c3
+    damping1 = fused(t[s.VISCOSITY_11 * L + i], v1, t[s.VISCOSITY_12 * L + i] * v2)
+    damping2 = fused(t[s.VISCOSITY_12 * L + i], v1, t[s.VISCOSITY_22 * L + i] * v2)
+    return (
+        fused(active1, t[s.GAIN_1 * L + i], -damping1),
+        fused(active2, t[s.GAIN_2 * L + i], -damping2),
+        fused(active3, t[s.GAIN_3 * L + i], -t[s.VISCOSITY_33 * L + i] * v3),
+    )
+
+
+@kernel
+def swing(t, control, step):  # type: ignore[no-untyped-def]
+    """A whole Runge-Kutta step of `step` seconds under POSTURE or TORQUE control where no outside force acts.
+
+    The same operations as `begin_step`, four times `pull` and `stage`, `end_step` and
+    `find_blocked`, but in one loop, so that nothing
+    between the stages goes through memory.
+    """
+    half = 0.5 * step
+    sixth = step / 6.0
+    for i in range(L):
+        q1 = t[s.ANGLE_1 * L + i]
+        q2 = t[s.ANGLE_2 * L + i]
+        q3 = t[s.ANGLE_3 * L + i]
+        v1 = t[s.VELOCITY_1 * L + i]
+        v2 = t[s.VELOCITY_2 * L + i]
+        v3 = t[s.VELOCITY_3 * L + i]
+        t1, t2, t3 = joint_torque(t, i, control, q1, q2, q3, v1, v2, v3)
+        a1, a2, a3 = acceleration(t, i, q2, q3, v1, v2, v3, t1, t2, t3)
+        p1 = fused(half, v1, q1)
+        p2 = fused(half, v2, q2)
+        p3 = fused(half, v3, q3)
+        u1 = fused(half, a1, v1)
+        u2 = fused(half, a2, v2)
+        u3 = fused(half, a3, v3)
+        t1, t2, t3 = joint_torque(t, i, control, p1, p2, p3, u1, u2, u3)
+        b1, b2, b3 = acceleration(t, i, p2, p3, u1, u2, u3, t1, t2, t3)
+        p1 = fused(half, u1, q1)
+        p2 = fused(half, u2, q2)
+        p3 = fused(half, u3, q3)
+        w1 = fused(half, b1, v1)
+        w2 = fused(half, b2, v2)
+        w3 = fused(half, b3, v3)
+        t1, t2, t3 = joint_torque(t, i, control, p1, p2, p3, w1, w2, w3)
+        c1, c2, c3 = acceleration(t, i, p2, p3, w1, w2, w3, t1, t2, t3)
+        p1 = fused(step, w1, q1)
+        p2 = fused(step, w2, q2)
+        p3 = fused(step, w3, q3)
+        x1 = fused(step, c1, v1)
+        x2 = fused(step, c2, v2)
+        x3 = fused(step, c3, v3)
+        t1, t2, t3 = joint_torque(t, i, control, p1, p2, p3, x1, x2, x3)
+        d1, d2, d3 = acceleration(t, i, p2, p3, x1, x2, x3, t1, t2, t3)
+        rate1 = limited(ONE_SIXTH * weighted(v1, u1, w1, x1))
+        rate2 = limited(ONE_SIXTH * weighted(v2, u2, w2, x2))
+        rate3 = limited(ONE_SIXTH * weighted(v3, u3, w3, x3))
+        past = past_stops(t, i, step, rate1, rate2, rate3)
+        # Stores stand behind all loads: the compiler gives vectors up where a load might wait for a store.
+        t[s.TORQUE_1 * L + i] = t1
+        t[s.TORQUE_2 * L + i] = t2
+        t[s.TORQUE_3 * L + i] = t3
+        t[s.VELOCITY_1 * L + i] = limited(fused(sixth, weighted(a1, b1, c1, d1), v1))
+        t[s.VELOCITY_2 * L + i] = limited(fused(sixth, weighted(a2, b2, c2, d2), v2))
+        t[s.VELOCITY_3 * L + i] = limited(fused(sixth, weighted(a3, b3, c3, d3), v3))
+        t[s.SUM_VELOCITY_1 * L + i] = rate1
+        t[s.SUM_VELOCITY_2 * L + i] = rate2
+        t[s.SUM_VELOCITY_3 * L + i] = rate3
+        t[s.BLOCKED * L + i] = past
 
 
 @kernel
@@ -69,25 +162,11 @@ def pull(t, control):  # type: ignore[no-untyped-def]
         _pull_muscles(t)
     else:
         for i in range(L):
-            v1 = t[s.AT_VELOCITY_1 * L + i]
-            v2 = t[s.AT_VELOCITY_2 * L + i]
-            v3 = t[s.AT_VELOCITY_3 * L + i]
-            c1 = t[s.MEAN_1 * L + i]
-            c2 = t[s.MEAN_2 * L + i]
-            c3 = t[s.MEAN_3 * L + i]
-            d1 = c1 - t[s.AT_ANGLE_1 * L + i]
-            d2 = c2 - t[s.AT_ANGLE_2 * L + i]
-            spring1 = t[s.STIFFNESS_11 * L + i] * d1 + t[s.STIFFNESS_12 * L + i] * d2
-            spring2 = t[s.STIFFNESS_12 * L + i] * d1 + t[s.STIFFNESS_22 * L + i] * d2
-            spring3 = t[s.STIFFNESS_33 * L + i] * (c3 - t[s.AT_ANGLE_3 * L + i])
-            active1 = spring1 if control == s.POSTURE else c1
-            active2 = spring2 if control == s.POSTURE else c2
-            active3 = spring3 if control == s.POSTURE else c3
-            damping1 = t[s.VISCOSITY_11 * L + i] * v1 + t[s.VISCOSITY_12 * L + i] * v2
-            damping2 = t[s.VISCOSITY_12 * L + i] * v1 + t[s.VISCOSITY_22 * L + i] * v2
-            t[s.TORQUE_1 * L + i] = active1 * t[s.GAIN_1 * L + i] - damping1
-            t[s.TORQUE_2 * L + i] = active2 * t[s.GAIN_2 * L + i] - damping2
-            t[s.TORQUE_3 * L + i] = active3 * t[s.GAIN_3 * L + i] - t[s.VISCOSITY_33 * L + i] * v3
+            t[s.TORQUE_1 * L + i], t[s.TORQUE_2 * L + i], t[s.TORQUE_3 * L + i] = joint_torque(
+                t, i, control,
+                t[s.AT_ANGLE_1 * L + i], t[s.AT_ANGLE_2 * L + i], t[s.AT_ANGLE_3 * L + i],
+                t[s.AT_VELOCITY_1 * L + i], t[s.AT_VELOCITY_2 * L + i], t[s.AT_VELOCITY_3 * L + i],
+            )  # fmt: skip
 
 
 @kernel

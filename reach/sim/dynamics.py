@@ -16,7 +16,7 @@ import numpy as np
 from reach.sim import state as s
 from reach.sim.arm import Arm, Array
 from reach.sim.compiled import inlined, kernel
-from reach.sim.elementary import sine_and_cosine
+from reach.sim.elementary import fused, sine_and_cosine, within
 
 L = s.LANES
 ONE_SIXTH = 1.0 / 6.0
@@ -36,17 +36,17 @@ def inertia_constants(arm: Arm) -> tuple[float, float, float, float, float, floa
 @inlined
 def _solve(a11, a22, a33, a12, a13, a23, b1, b2, b3):  # type: ignore[no-untyped-def]
     """Solve the symmetric positive definite 3 x 3 system A x = b by cofactors."""
-    k11 = a22 * a33 - a23 * a23
-    k12 = a13 * a23 - a12 * a33
-    k13 = a12 * a23 - a13 * a22
-    inverse = 1.0 / (a11 * k11 + a12 * k12 + a13 * k13)
-    k22 = a11 * a33 - a13 * a13
-    k23 = a12 * a13 - a11 * a23
-    k33 = a11 * a22 - a12 * a12
+    k11 = fused(a22, a33, -a23 * a23)
+    k12 = fused(a13, a23, -a12 * a33)
+    k13 = fused(a12, a23, -a13 * a22)
+    inverse = 1.0 / fused(a11, k11, fused(a12, k12, a13 * k13))
+    k22 = fused(a11, a33, -a13 * a13)
+    k23 = fused(a12, a13, -a11 * a23)
+    k33 = fused(a11, a22, -a12 * a12)
     return (
-        (k11 * b1 + k12 * b2 + k13 * b3) * inverse,
-        (k12 * b1 + k22 * b2 + k23 * b3) * inverse,
-        (k13 * b1 + k23 * b2 + k33 * b3) * inverse,
+        fused(k11, b1, fused(k12, b2, k13 * b3)) * inverse,
+        fused(k12, b1, fused(k22, b2, k23 * b3)) * inverse,
+        fused(k13, b1, fused(k23, b2, k33 * b3)) * inverse,
     )
 
 
@@ -65,20 +65,37 @@ def acceleration(t, i, q2, q3, v1, v2, v3, t1, t2, t3):  # type: ignore[no-untyp
     w3 = w2 + v3
     sine2, cosine2 = sine_and_cosine(q2)
     sine3, cosine3 = sine_and_cosine(q3)
-    cosine23 = cosine2 * cosine3 - sine2 * sine3
-    sine23 = sine2 * cosine3 + cosine2 * sine3
     a12 = t[s.INERTIA_12 * L + i]
     a13 = t[s.INERTIA_13 * L + i]
     a23 = t[s.INERTIA_23 * L + i]
-    t3 = free * t3
-    b1 = t1 - t2 + a12 * sine2 * w2 * w2 + a13 * sine23 * w3 * w3
-    b2 = t2 - t3 - a12 * sine2 * v1 * v1 + a23 * sine3 * w3 * w3
-    b3 = t3 - a13 * sine23 * v1 * v1 - a23 * sine3 * w2 * w2
+    # Each coupling times the sine of the angle between its segments.
+    c12 = a12 * sine2
+    c13 = a13 * fused(sine2, cosine3, cosine2 * sine3)
+    c23 = a23 * sine3
+    square1 = v1 * v1
+    square2 = w2 * w2
+    square3 = w3 * w3
+    wrist = free * t3
+    b1 = fused(c12, square2, fused(c13, square3, t1 - t2))
+    b2 = fused(-c12, square1, fused(c23, square3, t2 - wrist))
+    b3 = fused(-c13, square1, fused(-c23, square2, wrist))
     x1, x2, x3 = _solve(
         t[s.INERTIA_11 * L + i], t[s.INERTIA_22 * L + i], t[s.INERTIA_33 * L + i],
-        a12 * cosine2, a13 * cosine23, a23 * cosine3, b1, b2, b3,
+        a12 * cosine2, a13 * fused(cosine2, cosine3, -sine2 * sine3), a23 * cosine3, b1, b2, b3,
     )  # fmt: skip
     return x1, x2 - x1, free * (x3 - x2)
+
+
+@inlined
+def weighted(first, second, third, fourth):  # type: ignore[no-untyped-def]
+    """Six times the mean of a rate over a Runge-Kutta step, from its four stages."""
+    return fourth + fused(2.0, third, fused(2.0, second, first))
+
+
+@inlined
+def limited(rate):  # type: ignore[no-untyped-def]
+    """A joint velocity, held to FASTEST_RAD_S, whatever a field that feeds energy would do to it."""
+    return within(rate, -s.FASTEST_RAD_S, s.FASTEST_RAD_S)
 
 
 @kernel
@@ -88,17 +105,16 @@ def begin_step(t):  # type: ignore[no-untyped-def]
         for j in range(3):
             t[(s.AT_ANGLE_1 + j) * L + i] = t[(s.ANGLE_1 + j) * L + i]
             t[(s.AT_VELOCITY_1 + j) * L + i] = t[(s.VELOCITY_1 + j) * L + i]
-            t[(s.SUM_VELOCITY_1 + j) * L + i] = 0.0
-            t[(s.SUM_ACCELERATION_1 + j) * L + i] = 0.0
 
 
 @kernel
-def stage(t, weight, ahead):  # type: ignore[no-untyped-def]
+def stage(t, number, ahead):  # type: ignore[no-untyped-def]
     """One stage of a Runge-Kutta step under the torques and outside torques that stand in the tile.
 
     Args:
-        t: tile; its AT_ columns hold the point of this stage and receive that of the next.
-        weight: of this stage in the sum (sixths).
+        t: tile; its AT_ columns hold the point of this stage and receive that of the next, its SUM_ columns what
+            `weighted` has gathered.
+        number: of this stage, 0..3.
         ahead: time from the start of the step to the next stage, s.
     """
     for i in range(L):
@@ -111,51 +127,70 @@ def stage(t, weight, ahead):  # type: ignore[no-untyped-def]
             t[s.TORQUE_2 * L + i] + t[s.OUTSIDE_2 * L + i],
             t[s.TORQUE_3 * L + i] + t[s.OUTSIDE_3 * L + i],
         )  # fmt: skip
-        t[s.SUM_VELOCITY_1 * L + i] += weight * v1
-        t[s.SUM_VELOCITY_2 * L + i] += weight * v2
-        t[s.SUM_VELOCITY_3 * L + i] += weight * v3
-        t[s.SUM_ACCELERATION_1 * L + i] += weight * a1
-        t[s.SUM_ACCELERATION_2 * L + i] += weight * a2
-        t[s.SUM_ACCELERATION_3 * L + i] += weight * a3
-        t[s.AT_ANGLE_1 * L + i] = t[s.ANGLE_1 * L + i] + ahead * v1
-        t[s.AT_ANGLE_2 * L + i] = t[s.ANGLE_2 * L + i] + ahead * v2
-        t[s.AT_ANGLE_3 * L + i] = t[s.ANGLE_3 * L + i] + ahead * v3
-        t[s.AT_VELOCITY_1 * L + i] = t[s.VELOCITY_1 * L + i] + ahead * a1
-        t[s.AT_VELOCITY_2 * L + i] = t[s.VELOCITY_2 * L + i] + ahead * a2
-        t[s.AT_VELOCITY_3 * L + i] = t[s.VELOCITY_3 * L + i] + ahead * a3
+        _gather(t, s.SUM_VELOCITY_1 * L + i, number, v1)
+        _gather(t, s.SUM_VELOCITY_2 * L + i, number, v2)
+        _gather(t, s.SUM_VELOCITY_3 * L + i, number, v3)
+        _gather(t, s.SUM_ACCELERATION_1 * L + i, number, a1)
+        _gather(t, s.SUM_ACCELERATION_2 * L + i, number, a2)
+        _gather(t, s.SUM_ACCELERATION_3 * L + i, number, a3)
+        t[s.AT_ANGLE_1 * L + i] = fused(ahead, v1, t[s.ANGLE_1 * L + i])
+        t[s.AT_ANGLE_2 * L + i] = fused(ahead, v2, t[s.ANGLE_2 * L + i])
+        t[s.AT_ANGLE_3 * L + i] = fused(ahead, v3, t[s.ANGLE_3 * L + i])
+        t[s.AT_VELOCITY_1 * L + i] = fused(ahead, a1, t[s.VELOCITY_1 * L + i])
+        t[s.AT_VELOCITY_2 * L + i] = fused(ahead, a2, t[s.VELOCITY_2 * L + i])
+        t[s.AT_VELOCITY_3 * L + i] = fused(ahead, a3, t[s.VELOCITY_3 * L + i])
+
+
+@inlined
+def _gather(t, at, number, rate):  # type: ignore[no-untyped-def]
+    """Add a stage's rate to the sum at `at`, in the order of `weighted`."""
+    middle = number == 1 or number == 2
+    before = t[at]
+    t[at] = rate if number == 0 else (fused(2.0, rate, before) if middle else rate + before)
 
 
 @kernel
 def end_step(t, step):  # type: ignore[no-untyped-def]
-    """Sum the stages of a step of `step` seconds: the velocity after it, and its mean, left in SUM_VELOCITY.
-
-    No joint turns faster than FASTEST_RAD_S, whatever a field that feeds energy would do to it.
-    """
+    """From the sums of a step of `step` seconds: the velocity after it, and its mean, left in SUM_VELOCITY."""
     sixth = step / 6.0
     for i in range(L):
         for j in range(3):
-            end = t[(s.VELOCITY_1 + j) * L + i] + sixth * t[(s.SUM_ACCELERATION_1 + j) * L + i]
-            mean = ONE_SIXTH * t[(s.SUM_VELOCITY_1 + j) * L + i]
-            t[(s.VELOCITY_1 + j) * L + i] = min(s.FASTEST_RAD_S, max(-s.FASTEST_RAD_S, end))
-            t[(s.SUM_VELOCITY_1 + j) * L + i] = min(s.FASTEST_RAD_S, max(-s.FASTEST_RAD_S, mean))
+            before = t[(s.VELOCITY_1 + j) * L + i]
+            t[(s.VELOCITY_1 + j) * L + i] = limited(fused(sixth, t[(s.SUM_ACCELERATION_1 + j) * L + i], before))
+            t[(s.SUM_VELOCITY_1 + j) * L + i] = limited(ONE_SIXTH * t[(s.SUM_VELOCITY_1 + j) * L + i])
+
+
+@inlined
+def past_stops(t, i, step, rate1, rate2, rate3):  # type: ignore[no-untyped-def]
+    """How far, rad, joints at these velocities would be past their stops after `step` seconds, together."""
+    end1 = fused(step, rate1, t[s.ANGLE_1 * L + i])
+    end2 = fused(step, rate2, t[s.ANGLE_2 * L + i])
+    end3 = fused(step, rate3, t[s.ANGLE_3 * L + i])
+    past1 = end1 - within(end1, t[s.LOWER_1 * L + i], t[s.UPPER_1 * L + i])
+    past2 = end2 - within(end2, t[s.LOWER_2 * L + i], t[s.UPPER_2 * L + i])
+    past3 = end3 - within(end3, t[s.LOWER_3 * L + i], t[s.UPPER_3 * L + i])
+    return abs(past1) + abs(past2) + abs(past3)
+
+
+@kernel
+def find_blocked(t, step):  # type: ignore[no-untyped-def]
+    """Write `past_stops` at the mean velocities of this step to the BLOCKED column."""
+    for i in range(L):
+        t[s.BLOCKED * L + i] = past_stops(
+            t, i, step,
+            t[s.SUM_VELOCITY_1 * L + i], t[s.SUM_VELOCITY_2 * L + i], t[s.SUM_VELOCITY_3 * L + i],
+        )  # fmt: skip
 
 
 @kernel
 def turn_joints(t, step):  # type: ignore[no-untyped-def]
-    """Turn the joints by the mean velocity of this step; none crosses its limit."""
-    for i in range(L):
-        blocked = 0.0
-        for j in range(3):
-            end = t[(s.ANGLE_1 + j) * L + i] + step * t[(s.SUM_VELOCITY_1 + j) * L + i]
-            inside = t[(s.LOWER_1 + j) * L + i] <= end <= t[(s.UPPER_1 + j) * L + i]
-            blocked = blocked if inside else 1.0
-        t[s.BLOCKED * L + i] = blocked
+    """Turn the joints by the mean velocity of this step; none, once `find_blocked` has looked, crosses its limit."""
     for i in range(L):
         if t[s.BLOCKED * L + i] > 0.0:
             _stop(t, i, step)
     for i in range(L):
         for j in range(3):
-            t[(s.ANGLE_1 + j) * L + i] += step * t[(s.SUM_VELOCITY_1 + j) * L + i]
+            t[(s.ANGLE_1 + j) * L + i] = fused(step, t[(s.SUM_VELOCITY_1 + j) * L + i], t[(s.ANGLE_1 + j) * L + i])
 
 
 @inlined
@@ -205,19 +240,19 @@ def _stop(t, i, step):  # type: ignore[no-untyped-def]
     low2 = (t[s.LOWER_2 * L + i] - t[s.ANGLE_2 * L + i]) * rate
     low3 = (t[s.LOWER_3 * L + i] - t[s.ANGLE_3 * L + i]) * rate
     for _ in range(STOP_SWEEPS):
-        excess1 = v1 - min(high1, max(low1, v1))
+        excess1 = v1 - within(v1, low1, high1)
         if excess1 != 0.0:
             impulse = -excess1 / r11
             v1 += impulse * r11
             v2 += impulse * r12
             v3 += impulse * r13
-        excess2 = v2 - min(high2, max(low2, v2))
+        excess2 = v2 - within(v2, low2, high2)
         if excess2 != 0.0:
             impulse = -excess2 / r22
             v1 += impulse * r12
             v2 += impulse * r22
             v3 += impulse * r23
-        excess3 = v3 - min(high3, max(low3, v3))
+        excess3 = v3 - within(v3, low3, high3)
         if excess3 != 0.0 and r33 > 0.0:
             impulse = -excess3 / r33
             v1 += impulse * r13
@@ -225,9 +260,9 @@ def _stop(t, i, step):  # type: ignore[no-untyped-def]
             v3 += impulse * r33
         if abs(excess1) + abs(excess2) + abs(excess3) < 1e-9:
             break
-    v1 = min(high1, max(low1, v1))
-    v2 = min(high2, max(low2, v2))
-    v3 = min(high3, max(low3, v3))
+    v1 = within(v1, low1, high1)
+    v2 = within(v2, low2, high2)
+    v3 = within(v3, low3, high3)
     t[s.SUM_VELOCITY_1 * L + i] = v1
     t[s.SUM_VELOCITY_2 * L + i] = v2
     t[s.SUM_VELOCITY_3 * L + i] = v3

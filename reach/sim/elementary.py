@@ -1,6 +1,8 @@
 """Sine, cosine, exponential and logarithm by polynomials, so that a loop over lanes becomes vector instructions.
 
-A call into the C library would be made lane by lane, and its last bit differs between libraries. Arguments are reduced
+A call into the C library would be made lane by lane, and its last bit differs between libraries. `fused` multiplies and
+adds with one rounding (IEEE 754 fusedMultiplyAdd), wherever it is written and nowhere else: left to the compiler, it
+would be used or not depending on what stands beside it. Arguments are reduced
 as by Cody and Waite (Software Manual for the Elementary Functions, 1980); the polynomials are the minimax ones of
 Sun's fdlibm (k_sin.c, k_cos.c, e_exp.c, e_log.c), with errors below one unit in the last place.
 """
@@ -30,6 +32,9 @@ BITS_OF_ROOT_HALF = np.int64(0x3FE6A09E667F3BCD)
 MANTISSA = np.int64(0x000FFFFFFFFFFFFF)
 MANTISSA_BITS = np.int64(52)
 BIAS = np.int64(1023)
+ONE, TWO = np.int64(1), np.int64(2)
+# From the bit of weight 2 to the sign of a double.
+TO_SIGN = np.int64(62)
 
 
 def _bits(typing_context: Any, x: Any) -> Any:
@@ -46,68 +51,81 @@ def _double(typing_context: Any, x: Any) -> Any:
     return types.float64(types.int64), generate
 
 
+def _fused(typing_context: Any, a: Any, b: Any, c: Any) -> Any:
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        return builder.fma(*arguments)
+
+    return types.float64(types.float64, types.float64, types.float64), generate
+
+
+# a b + c, rounded once, in compiled code.
+fused: Any = intrinsic(_fused)
 # The 64 bits of a double as an integer, and the double with such bits, in compiled code.
 bits_of: Any = intrinsic(_bits)
 double_of: Any = intrinsic(_double)
 
 
 @inlined
+def smaller(a, b):  # type: ignore[no-untyped-def]
+    """The smaller of two doubles; several of the interpreter's own `min` in one loop keep it from becoming vectors."""
+    return b if b < a else a
+
+
+@inlined
+def larger(a, b):  # type: ignore[no-untyped-def]
+    """The larger of two doubles."""
+    return b if b > a else a
+
+
+@inlined
+def within(value, low, high):  # type: ignore[no-untyped-def]
+    """A double held to low..high."""
+    return smaller(larger(value, low), high)
+
+
+@inlined
 def sine_and_cosine(x):  # type: ignore[no-untyped-def]
     """Sine and cosine of x rad, |x| up to 1e5."""
-    k = (x * TWO_OVER_PI + ROUNDING) - ROUNDING
-    r = ((x - k * HALF_PI_1) - k * HALF_PI_2) - k * HALF_PI_3
+    shifted = fused(x, TWO_OVER_PI, ROUNDING)
+    k = shifted - ROUNDING
+    r = fused(-k, HALF_PI_3, fused(-k, HALF_PI_2, fused(-k, HALF_PI_1, x)))
     z = r * r
-    s = r + r * z * (
-        -1.66666666666666324348e-01
-        + z
-        * (
-            8.33333333332248946124e-03
-            + z
-            * (
-                -1.98412698298579493134e-04
-                + z * (2.75573137070700676789e-06 + z * (-2.50507602534068634195e-08 + z * 1.58969099521155010221e-10))
-            )
-        )
-    )
-    c = (1.0 - 0.5 * z) + z * z * (
-        4.16666666666666019037e-02
-        + z
-        * (
-            -1.38888888888741095749e-03
-            + z
-            * (
-                2.48015872894767294178e-05
-                + z * (-2.75573143513906633035e-07 + z * (2.08757232129817482790e-09 + z * -1.13596475577881948265e-11))
-            )
-        )
-    )
-    # The quarter turn k mod 4, as 0, 1/4, +-1/2 or -1/4.
-    turns = 0.25 * k
-    quarter = turns - ((turns + ROUNDING) - ROUNDING)
-    odd = abs(quarter) == 0.25
+    s = fused(z, 1.58969099521155010221e-10, -2.50507602534068634195e-08)
+    s = fused(z, s, 2.75573137070700676789e-06)
+    s = fused(z, s, -1.98412698298579493134e-04)
+    s = fused(z, s, 8.33333333332248946124e-03)
+    s = fused(z, s, -1.66666666666666324348e-01)
+    s = fused(r * z, s, r)
+    c = fused(z, -1.13596475577881948265e-11, 2.08757232129817482790e-09)
+    c = fused(z, c, -2.75573143513906633035e-07)
+    c = fused(z, c, 2.48015872894767294178e-05)
+    c = fused(z, c, -1.38888888888741095749e-03)
+    c = fused(z, c, 4.16666666666666019037e-02)
+    c = fused(z * z, c, fused(-0.5, z, 1.0))
+    # The last bits of the shifted sum are those of the integer k: which quarter turn.
+    quarter = bits_of(shifted)
+    odd = (quarter & ONE) == ONE
     sine = c if odd else s
     cosine = s if odd else c
     return (
-        -sine if quarter < -0.1 or quarter > 0.3 else sine,
-        -cosine if quarter > 0.1 or quarter < -0.3 else cosine,
+        double_of(bits_of(sine) ^ ((quarter & TWO) << TO_SIGN)),
+        double_of(bits_of(cosine) ^ (((quarter + ONE) & TWO) << TO_SIGN)),
     )
 
 
 @inlined
 def exponential(x):  # type: ignore[no-untyped-def]
     """e to the power x, for x held to -700..700."""
-    x = min(LARGEST_EXPONENT, max(-LARGEST_EXPONENT, x))
-    k = (x * ONE_OVER_LN_2 + ROUNDING) - ROUNDING
-    r = (x - k * LN_2_HIGH) - k * LN_2_LOW
+    x = within(x, -LARGEST_EXPONENT, LARGEST_EXPONENT)
+    k = fused(x, ONE_OVER_LN_2, ROUNDING) - ROUNDING
+    high = fused(-k, LN_2_HIGH, x)
+    r = fused(-k, LN_2_LOW, high)
     z = r * r
-    c = r - z * (
-        1.66666666666666019037e-01
-        + z
-        * (
-            -2.77777777770155933842e-03
-            + z * (6.61375632143793436117e-05 + z * (-1.65339022054652515390e-06 + z * 4.13813679705723846039e-08))
-        )
-    )
+    c = fused(z, 4.13813679705723846039e-08, -1.65339022054652515390e-06)
+    c = fused(z, c, 6.61375632143793436117e-05)
+    c = fused(z, c, -2.77777777770155933842e-03)
+    c = fused(z, c, 1.66666666666666019037e-01)
+    c = fused(-z, c, r)
     power = double_of((np.int64(k) + BIAS) << MANTISSA_BITS)
     return (1.0 + (r * c / (2.0 - c) + r)) * power
 
@@ -121,13 +139,13 @@ def logarithm(x):  # type: ignore[no-untyped-def]
     s = f / (2.0 + f)
     z = s * s
     w = z * z
-    even = w * (3.999999999940941908e-01 + w * (2.222219843214978396e-01 + w * 1.531383769920937332e-01))
-    odd = z * (
-        6.666666666666735130e-01
-        + w * (2.857142874366239149e-01 + w * (1.818357216161805012e-01 + w * 1.479819860511658591e-01))
-    )
+    even = fused(w, 1.531383769920937332e-01, 2.222219843214978396e-01)
+    even = w * fused(w, even, 3.999999999940941908e-01)
+    odd = fused(w, 1.479819860511658591e-01, 1.818357216161805012e-01)
+    odd = fused(w, odd, 2.857142874366239149e-01)
+    odd = z * fused(w, odd, 6.666666666666735130e-01)
     half = 0.5 * f * f
-    return exponent * LN_2_HIGH - ((half - (s * (half + (even + odd)) + exponent * LN_2_LOW)) - f)
+    return fused(exponent, LN_2_HIGH, f - (half - fused(s, half + (even + odd), exponent * LN_2_LOW)))
 
 
 @inlined

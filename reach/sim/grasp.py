@@ -15,7 +15,7 @@ import math
 
 from reach.sim import state as s
 from reach.sim.compiled import inlined, kernel
-from reach.sim.elementary import sine_and_cosine
+from reach.sim.elementary import sine_and_cosine, within
 
 L = s.LANES
 
@@ -28,8 +28,6 @@ CAPSULES = 4
 FINGERS = (0, 1)
 # Sweeps over the hand's capsules in which a cup finds its way out.
 PUSHES = 24
-# Columns from CUP_VELOCITY_X to HELD_S: what a cup that nothing touches has none of.
-LOOSE_CUP = s.HELD_S + 1 - s.CUP_VELOCITY_X
 
 
 @inlined
@@ -126,23 +124,55 @@ def move_hands_and_cups(t, step):  # type: ignore[no-untyped-def]
         dy = t[s.CUP_Y * L + i] - t[s.HAND_Y * L + i]
         u = dx * t[s.AXIS_X * L + i] + dy * t[s.AXIS_Y * L + i]
         v = -dx * t[s.AXIS_Y * L + i] + dy * t[s.AXIS_X * L + i]
-        # The cup against the box around the hand's widest shape.
-        beyond_u = max(0.0, max(u - t[s.TIP_OFFSET * L + i], t[s.WRIST_OFFSET * L + i] - u))
-        beyond_v = max(0.0, abs(v) - (0.5 * t[s.LARGEST_APERTURE * L + i] + t[s.FINGER_RADIUS * L + i]))
-        around = t[s.CUP_RADIUS * L + i] + t[s.HAND_RADIUS * L + i] + TOUCH_TOLERANCE_M
-        near = beyond_u * beyond_u + beyond_v * beyond_v < around * around
-        near = near and t[s.TIPPED * L + i] == 0.0 and t[s.CUP_PRESENT * L + i] > 0.0
-        t[s.NEAR * L + i] = 1.0 if near else 0.0
+        # The cup against the four capsules of the hand, each as wide as its fingers may move in this step.
         aperture = t[s.APERTURE * L + i]
         most = t[s.APERTURE_SPEED * L + i] * step
-        opened = aperture + min(most, max(-most, t[s.GOAL_APERTURE * L + i] - aperture))
+        half = 0.5 * aperture + t[s.FINGER_RADIUS * L + i]
+        palm = t[s.PALM_OFFSET * L + i]
+        back = palm - t[s.HAND_RADIUS * L + i] + t[s.PALM_RADIUS * L + i]
+        along_finger = u - within(u, palm, t[s.TIP_OFFSET * L + i])
+        across_finger = abs(v) - half
+        across_palm = v - within(v, -half, half)
+        along_back = u - within(u, t[s.WRIST_OFFSET * L + i], back)
+        around = t[s.CUP_RADIUS * L + i] + TOUCH_TOLERANCE_M + most
+        to_finger = around + t[s.FINGER_RADIUS * L + i]
+        to_palm = around + t[s.PALM_RADIUS * L + i]
+        to_back = around + t[s.HAND_RADIUS * L + i]
+        near = along_finger * along_finger + across_finger * across_finger < to_finger * to_finger
+        near = near | ((u - palm) * (u - palm) + across_palm * across_palm < to_palm * to_palm)
+        near = near | (along_back * along_back + v * v < to_back * to_back)
+        # What is held may have been left behind in this step, and is pulled along.
+        near = near | (t[s.GRIP_FORCE * L + i] > 0.0)
+        near = near & (t[s.TIPPED * L + i] == 0.0) & (t[s.CUP_PRESENT * L + i] > 0.0)
+        opened = aperture + within(t[s.GOAL_APERTURE * L + i] - aperture, -most, most)
+        t[s.NEAR * L + i] = 1.0 if near else 0.0
         t[s.APERTURE * L + i] = aperture if near else opened
-        for c in range(LOOSE_CUP):
-            t[(s.CUP_VELOCITY_X + c) * L + i] = t[(s.CUP_VELOCITY_X + c) * L + i] if near else 0.0
         t[s.PENETRATION * L + i] = 0.0
+    _let_loose(t)
     for i in range(L):
         if t[s.NEAR * L + i] > 0.0:
             _move_cup(t[i::L], step)
+
+
+@kernel
+def _let_loose(t):  # type: ignore[no-untyped-def]
+    """Clear velocity, touch, grip and time held of every cup of a tile that no part of its hand can touch."""
+    for i in range(L):
+        near = t[s.NEAR * L + i] > 0.0
+        velocity_x = t[s.CUP_VELOCITY_X * L + i]
+        velocity_y = t[s.CUP_VELOCITY_Y * L + i]
+        left = t[s.TOUCH_LEFT * L + i]
+        right = t[s.TOUCH_RIGHT * L + i]
+        palm = t[s.TOUCH_PALM * L + i]
+        force = t[s.GRIP_FORCE * L + i]
+        held = t[s.HELD_S * L + i]
+        t[s.CUP_VELOCITY_X * L + i] = velocity_x if near else 0.0
+        t[s.CUP_VELOCITY_Y * L + i] = velocity_y if near else 0.0
+        t[s.TOUCH_LEFT * L + i] = left if near else 0.0
+        t[s.TOUCH_RIGHT * L + i] = right if near else 0.0
+        t[s.TOUCH_PALM * L + i] = palm if near else 0.0
+        t[s.GRIP_FORCE * L + i] = force if near else 0.0
+        t[s.HELD_S * L + i] = held if near else 0.0
 
 
 @inlined

@@ -12,6 +12,7 @@ import math
 
 from reach.sim import state as s
 from reach.sim.compiled import inlined, kernel
+from reach.sim.elementary import within
 
 L = s.LANES
 # Vision of the end alone: the hand shows once it rests this far from the start.
@@ -40,9 +41,9 @@ def _look(t, i):  # type: ignore[no-untyped-def]
     map_y = t[s.START_Y * L + i] + t[s.MAP_21 * L + i] * px + t[s.MAP_22 * L + i] * py + t[s.MAP_Y * L + i]
     t[s.EYE_HAND_X * L + i] = map_x if mapped else x
     t[s.EYE_HAND_Y * L + i] = map_y if mapped else y
-    hidden = t[s.HIDDEN_FROM * L + i] <= clock < t[s.HIDDEN_UNTIL * L + i]
-    ended = t[s.STILL_S * L + i] >= END_REST_S and distance >= END_DISTANCE_M
-    unseen = hidden or (t[s.END_ONLY * L + i] > 0.0 and not ended)
+    hidden = (clock >= t[s.HIDDEN_FROM * L + i]) & (clock < t[s.HIDDEN_UNTIL * L + i])
+    ended = (t[s.STILL_S * L + i] >= END_REST_S) & (distance >= END_DISTANCE_M)
+    unseen = hidden | ((t[s.END_ONLY * L + i] > 0.0) & (not ended))
     t[s.EYE_VISIBLE * L + i] = 0.0 if unseen else 1.0
     present = t[s.CUP_PRESENT * L + i]
     cup_x = t[s.CUP_X * L + i] + (t[s.CUP_SHIFT_X * L + i] if mapped else 0.0)
@@ -83,28 +84,46 @@ def look(t):  # type: ignore[no-untyped-def]
 
 
 @kernel
-def notice(t, history, tick, inner):  # type: ignore[no-untyped-def]
+def asked(t, delay):  # type: ignore[no-untyped-def]
+    """The inner steps (1..INNER_STEPS) after which the delays in column `delay` ask for the state, as bits."""
+    bits = 0
+    for i in range(L):
+        bits |= 1 << (s.INNER_STEPS - (int(t[delay * L + i]) & (s.INNER_STEPS - 1)))
+    return bits
+
+
+@kernel
+def notice(t, history, tick, inner, seen, felt):  # type: ignore[no-untyped-def]
     """Keep in the ring, at `tick`, what a delay will ask for of the state after inner step `inner`.
 
     The eye must have looked at the end of a control step; in between this looks by itself.
+
+    Args:
+        t, history, tick: as for `step.advance`.
+        inner: 1..INNER_STEPS.
+        seen, felt: `asked` for the delays of eye and body.
     """
     row = history[tick % s.HISTORY_ROWS]
-    seen = 0
-    felt = 0
-    for i in range(L):
-        seen += _is_asked(t[s.VISION_ROWS * L + i], inner)
-        felt += _is_asked(t[s.TOUCH_ROWS * L + i], inner)
-    if seen > 0 and inner < s.INNER_STEPS:
-        look(t)
-    if seen == L:
-        for c in range(s.SEEN_SIZE):
+    now = 1 << inner
+    if seen & now:
+        if inner < s.INNER_STEPS:
+            look(t)
+        if seen == now:
+            for c in range(s.SEEN_SIZE * L):
+                row[c] = t[s.EYE_HAND_X * L + c]
+        else:
             for i in range(L):
-                row[c * L + i] = t[(s.EYE_HAND_X + c) * L + i]
-    elif seen > 0:
-        for i in range(L):
-            if _is_asked(t[s.VISION_ROWS * L + i], inner):
-                _note_sight(t, row, i)
-    if felt > 0:
+                if _is_asked(t[s.VISION_ROWS * L + i], inner):
+                    _note_sight(t, row, i)
+    if felt == now:
+        # Angles and velocities stand side by side, as in the ring.
+        for c in range(6 * L):
+            row[s.SEEN_SIZE * L + c] = t[s.ANGLE_1 * L + c]
+        for c in range(L):
+            row[(s.SEEN_SIZE + 6) * L + c] = t[s.APERTURE * L + c]
+        for c in range(3 * L):
+            row[(s.SEEN_SIZE + 7) * L + c] = t[s.TOUCH_LEFT * L + c]
+    elif felt & now:
         for i in range(L):
             if _is_asked(t[s.TOUCH_ROWS * L + i], inner):
                 _note_feeling(t, row, i)
@@ -120,20 +139,42 @@ def notice_start(t, history, tick, i):  # type: ignore[no-untyped-def]
 
 
 @inlined
+def _past_row(t, tick, delay, i):  # type: ignore[no-untyped-def]
+    """The row of the ring from which lane `i`'s sense of column `delay` reads now; none from before its trial."""
+    age = int(t[s.CLOCK * L + i]) // s.INNER_STEPS
+    return (tick - min(age, int(t[delay * L + i]) // s.INNER_STEPS)) % s.HISTORY_ROWS
+
+
+@inlined
 def _recall(t, history, tick, i):  # type: ignore[no-untyped-def]
     """Write to lane `i`'s LATE columns what of the past reaches its senses now."""
-    age = int(t[s.CLOCK * L + i]) // s.INNER_STEPS
-    seen = history[(tick - min(age, int(t[s.VISION_ROWS * L + i]) // s.INNER_STEPS)) % s.HISTORY_ROWS]
-    felt = history[(tick - min(age, int(t[s.TOUCH_ROWS * L + i]) // s.INNER_STEPS)) % s.HISTORY_ROWS]
+    seen = history[_past_row(t, tick, s.VISION_ROWS, i)]
+    felt = history[_past_row(t, tick, s.TOUCH_ROWS, i)]
     for c in range(s.SEEN_SIZE):
         t[(s.LATE + c) * L + i] = seen[c * L + i]
     for c in range(s.SEEN_SIZE, s.HISTORY_SIZE):
         t[(s.LATE + c) * L + i] = felt[c * L + i]
 
 
-@inlined
-def _within(value, bound):  # type: ignore[no-untyped-def]
-    return min(bound, max(-bound, value))
+@kernel
+def _recall_all(t, history, tick):  # type: ignore[no-untyped-def]
+    """`_recall` for every lane; those that read the same rows do it together."""
+    first_seen = _past_row(t, tick, s.VISION_ROWS, 0)
+    first_felt = _past_row(t, tick, s.TOUCH_ROWS, 0)
+    differ = 0
+    for i in range(1, L):
+        differ |= _past_row(t, tick, s.VISION_ROWS, i) ^ first_seen
+        differ |= _past_row(t, tick, s.TOUCH_ROWS, i) ^ first_felt
+    if differ:
+        for i in range(L):
+            _recall(t, history, tick, i)
+        return
+    seen = history[first_seen]
+    felt = history[first_felt]
+    for c in range(s.SEEN_SIZE * L):
+        t[s.LATE * L + c] = seen[c]
+    for c in range(s.SEEN_SIZE * L, s.HISTORY_SIZE * L):
+        t[s.LATE * L + c] = felt[c]
 
 
 @inlined
@@ -145,24 +186,24 @@ def _observe(t, i, out):  # type: ignore[no-untyped-def]
     visible = t[s.LATE_VISIBLE * L + i]
     hand_noise = t[s.HAND_NOISE_M * L + i]
     cup_noise = t[s.CUP_NOISE_M * L + i]
-    hand_x = _within(t[s.LATE_HAND_X * L + i] + hand_noise * t[s.NOISE_HAND_X * L + i], 1.5)
-    hand_y = _within(t[s.LATE_HAND_Y * L + i] + hand_noise * t[s.NOISE_HAND_Y * L + i], 1.5)
+    hand_x = within(t[s.LATE_HAND_X * L + i] + hand_noise * t[s.NOISE_HAND_X * L + i], -1.5, 1.5)
+    hand_y = within(t[s.LATE_HAND_Y * L + i] + hand_noise * t[s.NOISE_HAND_Y * L + i], -1.5, 1.5)
     out[0] = hand_x if visible > 0.0 else 0.0
     out[1] = hand_y if visible > 0.0 else 0.0
     out[2] = visible
     cup_x = t[s.LATE_CUP_X * L + i]
     cup_y = t[s.LATE_CUP_Y * L + i]
     gone = cup_x == 0.0 and cup_y == 0.0
-    out[3] = 0.0 if gone else _within(cup_x + cup_noise * t[s.NOISE_CUP_X * L + i], 1.5)
-    out[4] = 0.0 if gone else _within(cup_y + cup_noise * t[s.NOISE_CUP_Y * L + i], 1.5)
+    out[3] = 0.0 if gone else within(cup_x + cup_noise * t[s.NOISE_CUP_X * L + i], -1.5, 1.5)
+    out[4] = 0.0 if gone else within(cup_y + cup_noise * t[s.NOISE_CUP_Y * L + i], -1.5, 1.5)
     for k in range(3):
         angle_noise = t[s.ANGLE_NOISE * L + i] * t[(s.NOISE_ANGLE_1 + k) * L + i]
         velocity_noise = t[s.VELOCITY_NOISE * L + i] * t[(s.NOISE_VELOCITY_1 + k) * L + i]
-        out[5 + k] = _within(t[(s.LATE_ANGLE_1 + k) * L + i] + angle_noise, 3.14)
-        out[8 + k] = _within(t[(s.LATE_VELOCITY_1 + k) * L + i] + velocity_noise, s.FASTEST_RAD_S)
+        out[5 + k] = within(t[(s.LATE_ANGLE_1 + k) * L + i] + angle_noise, -3.14, 3.14)
+        out[8 + k] = within(t[(s.LATE_VELOCITY_1 + k) * L + i] + velocity_noise, -s.FASTEST_RAD_S, s.FASTEST_RAD_S)
         out[12 + k] = t[(s.LATE_LEFT + k) * L + i]
     aperture = t[s.LATE_APERTURE * L + i] + t[s.APERTURE_NOISE * L + i] * t[s.NOISE_APERTURE * L + i]
-    out[11] = min(0.13, max(-0.02, aperture))
+    out[11] = within(aperture, -0.02, 0.13)
     for k in range(4):
         out[15 + k] = t[(s.ACTION_1 + k) * L + i]
 
@@ -170,8 +211,7 @@ def _observe(t, i, out):  # type: ignore[no-untyped-def]
 @kernel
 def observe(t, history, tick, out):  # type: ignore[no-untyped-def]
     """Write the observations of a tile to `out` (LANES, OBSERVATION_SIZE), with delays and this step's noise."""
-    for i in range(L):
-        _recall(t, history, tick, i)
+    _recall_all(t, history, tick)
     for i in range(L):
         _observe(t, i, out[i])
 

@@ -8,13 +8,13 @@ import numpy as np
 
 from reach.sim import muscles
 from reach.sim import state as s
-from reach.sim.actuators import follow_goals, pull, set_goals
+from reach.sim.actuators import follow_goals, pull, set_goals, swing
 from reach.sim.compiled import kernel
-from reach.sim.dynamics import begin_step, end_step, stage, turn_joints
+from reach.sim.dynamics import begin_step, end_step, find_blocked, stage, turn_joints
 from reach.sim.forces import apply_forces, clear_forces, first_onset, hold_in_channel
 from reach.sim.grasp import move_hands_and_cups, place_hand, smallest_clearance
 from reach.sim.noise import CUP_COUNTER, draw, draw_first, kept_key, uniform
-from reach.sim.senses import look, notice, notice_start, observe, observe_start
+from reach.sim.senses import asked, look, notice, notice_start, observe, observe_start
 
 L = s.LANES
 # What tiles without may skip.
@@ -33,18 +33,20 @@ def move_arms(t, control, forced, channelled, step):  # type: ignore[no-untyped-
         forced, channelled: whether any lane has a force, or a force channel, set.
         step: s.
     """
-    begin_step(t)
-    for k in range(4):
-        pull(t, control)
-        if forced:
-            apply_forces(t)
-        weight = 2.0 if k == 1 or k == 2 else 1.0
-        ahead = step if k == 2 else (0.0 if k == 3 else 0.5 * step)
-        stage(t, weight, ahead)
-    end_step(t, step)
-    if channelled:
-        for i in range(L):
-            hold_in_channel(t, i, step)
+    if forced or channelled or control == s.MUSCLE:
+        begin_step(t)
+        for k in range(4):
+            pull(t, control)
+            if forced:
+                apply_forces(t)
+            stage(t, k, step if k == 2 else 0.5 * step)
+        end_step(t, step)
+        if channelled:
+            for i in range(L):
+                hold_in_channel(t, i, step)
+        find_blocked(t, step)
+    else:
+        swing(t, control, step)
     turn_joints(t, step)
 
 
@@ -91,6 +93,8 @@ def advance(t, history, tick, control, out):  # type: ignore[no-untyped-def]
     forced = first_onset(t, FORCES) < s.NEVER
     channelled = first_onset(t, CHANNELS) < s.NEVER
     eventful = first_onset(t, EVENTS) < s.NEVER
+    seen = asked(t, s.VISION_ROWS)
+    felt = asked(t, s.TOUCH_ROWS)
     for inner in range(1, s.INNER_STEPS + 1):
         follow_goals(t, control, step)
         move_arms(t, control, forced, channelled, step)
@@ -101,7 +105,7 @@ def advance(t, history, tick, control, out):  # type: ignore[no-untyped-def]
         _pass_time(t, step)
         if inner == s.INNER_STEPS:
             look(t)
-        notice(t, history, tick, inner)
+        notice(t, history, tick, inner, seen, felt)
     observe(t, history, tick, out)
 
 
