@@ -23,7 +23,7 @@ from reach.sim.arm import Arm
 from reach.sim.ranges import Physical
 from reach.simulation import Simulation, require_choice
 from reach.truth import Truth
-from reach.view import Paths, scene_of
+from reach.view import Label, Paths, scene_of
 
 RESET_OPTIONS = ("cup", "perturbation")
 ACTION_SHAPE = (s.ACTIONS,)
@@ -138,7 +138,7 @@ class CupEnv(gym.Env[Any, NDArray[np.float32]]):
         if observation == "goal":
             self.compute_reward = compute_reward
         self.render_mode = render_mode
-        self.caption = ""
+        self.label = Label()
         self._size = (width, height)
         self._simulation = Simulation(
             1, task=task, control=control, reward=self.reward, perturbation=perturbation,
@@ -321,7 +321,7 @@ class CupEnv(gym.Env[Any, NDArray[np.float32]]):
             raise gym.error.ResetNeeded("render() was called before reset(); call reset() first")
         from reach import render
 
-        frame = render.draw(scene_of(self._simulation, 0, self._paths, self.caption), *self._size)
+        frame = render.draw(scene_of(self._simulation, 0, self._paths, self.label), *self._size)
         if self.render_mode == "rgb_array":
             return frame
         if self._window is None:

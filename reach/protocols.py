@@ -17,6 +17,7 @@ import numpy as np
 from reach.perturbations import HideHand, Perturbation, Prism, Rotation
 from reach.sim.state import START_HAND_M
 from reach.trials import ReachMeasures, ReachRecord, measure_reach
+from reach.view import Label
 
 BASELINE, PERTURBED, WASHOUT = "baseline", "perturbed", "washout"
 # A fan of four cups about the hand's start, as in centre-out reaching; every four reaches visit all four.
@@ -218,12 +219,12 @@ class ProtocolWrapper(gym.Wrapper[Any, Any, Any, Any]):
         self._recording = _Recording()
         if self.finished:
             self.current = None
-            self.unwrapped.caption = ""  # type: ignore[attr-defined]
+            self.unwrapped.label = Label()  # type: ignore[attr-defined]
             return self.env.reset(options=options)
         self.current = self.schedule[self._next]
         now = self.current
         kind = "no-cursor probe" if now.probe else now.block
-        self.unwrapped.caption = f"{self.protocol.name}  reach {now.trial}  {kind}"  # type: ignore[attr-defined]
+        self.unwrapped.label = Label(self.protocol.name, now.trial, kind)  # type: ignore[attr-defined]
         observation, info = self.env.reset(
             seed=now.seed, options={**(options or {}), "cup": now.cup, "perturbation": now.perturbation}
         )

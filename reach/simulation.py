@@ -84,7 +84,7 @@ class Simulation:
         require_choice("task", task, TASKS)
         require_choice("control", control, s.CONTROLS)
         require_choice("reward", reward, REWARDS)
-        say_when_compiling(tasks.advance_and_judge)
+        say_when_compiling(tasks.advance_and_judge, "the simulation (half a minute)")
         self.num_envs = num_envs
         self.world = s.World.empty(num_envs)
         self.person = person

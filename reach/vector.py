@@ -26,7 +26,7 @@ from reach.sim.arm import Arm
 from reach.sim.ranges import Physical
 from reach.simulation import Simulation, require_choice
 from reach.truth import Truths
-from reach.view import Paths, scene_of
+from reach.view import Label, Paths, scene_of
 
 RESET_OPTIONS = ("cup", "perturbation", "reset_mask")
 # With fewer a further thread costs more than it gains.
@@ -287,6 +287,6 @@ class CupVectorEnv(gym.vector.VectorEnv[Any, NDArray[np.float32], NDArray[Any]])
         from reach import render
 
         return tuple(
-            render.draw(scene_of(self._simulation, index, paths, ""), *self._size)
+            render.draw(scene_of(self._simulation, index, paths, Label()), *self._size)
             for index, paths in enumerate(self._paths)
         )

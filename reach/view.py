@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -15,16 +16,37 @@ from reach.truth import Truth
 PAST_PATHS = 6
 
 
+@dataclass(frozen=True)
+class Label:
+    """What is written over a picture.
+
+    Attributes:
+        caption: what is shown.
+        trial: number of the trial; None counts those of the environment.
+        block: name of the block the trial belongs to.
+    """
+
+    caption: str = ""
+    trial: int | None = None
+    block: str = ""
+
+
 class Paths:
-    """The course of the hand in this trial, and in the last few."""
+    """The course of the hand in this trial, and in the last few.
+
+    Attributes:
+        trials: begun so far.
+    """
 
     def __init__(self) -> None:
         """No trial yet."""
+        self.trials = 0
         self._path: list[tuple[float, float]] = []
         self._past: tuple[Any, ...] = ()
 
     def begin(self) -> None:
         """A trial begins; keep the one before it."""
+        self.trials += 1
         if len(self._path) > 1:
             self._past = (*self._past, self.path)[-PAST_PATHS:]
         self._path = []
@@ -45,8 +67,11 @@ class Paths:
         return self._past
 
 
-def scene_of(simulation: Simulation, index: int, paths: Paths, caption: str) -> Any:
-    """The `reach.render.Scene` of world `index`."""
+def scene_of(simulation: Simulation, index: int, paths: Paths, label: Label) -> Any:
+    """The `reach.render.Scene` of world `index`.
+
+    The error that the eye sees is shown until the cup is in the hand.
+    """
     from reach.render import Scene
 
     row = simulation.world.row(index)
@@ -80,13 +105,17 @@ def scene_of(simulation: Simulation, index: int, paths: Paths, caption: str) -> 
         path=paths.path,
         past_paths=paths.past_paths,
         time_s=truth["time_s"],
-        caption=caption,
+        caption=label.caption,
+        trial=paths.trials if label.trial is None else label.trial,
+        block=label.block,
+        show_error=bool(row[s.HELD_S] == 0.0) and not truth["tipped"],
         success=bool(row[tasks.SUCCESS] > 0.0),
         cup_present=truth["cup_present"],
         effort=None if muscles else truth["torque_n_m"] / row[s.LARGEST_TORQUE_1 : s.LARGEST_TORQUE_3 + 1],
         activation=truth["activation"] if muscles else None,
         hand_force_n=force if force.any() else None,
         field_n_s_per_m=row[s.FIELD_11 : s.FIELD_22 + 1].reshape(2, 2) if row[s.FIELD_ONSET] < s.NEVER else None,
+        constant_force_n=row[s.FORCE_X : s.FORCE_Y + 1] if row[s.FORCE_ONSET] < s.NEVER else None,
         channel=_channel(row) if row[s.CHANNEL_ONSET] < s.NEVER else None,
     )
 

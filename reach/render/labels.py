@@ -15,9 +15,12 @@ from reach.render import palette
 from reach.render.canvas import FORCE_RIMS, Canvas, Pixel
 from reach.render.palette import Colour
 from reach.render.scene import Scene
+from reach.sim.state import INNER_STEP_S, TRIAL_S
 
 SCALE_BAR_M = 0.10
 KEY_FORCE_N = 5.0
+# Room for trial and outcome.
+ROWS_ABOVE_KEYS = 2.9
 # Points of an eyelid, from corner to corner.
 LID = tuple(k / 3.0 - 1.0 for k in range(7))
 # Metres of arrow for each newton, of every force in the picture.
@@ -46,13 +49,21 @@ def words_of(scene: Scene, *, seen_differs: bool) -> Words:
         scene.caption,
         f"{scene.block} · {trial}" if scene.block and trial else scene.block or trial,
         scene.block,
-        "success" if scene.success else "tipped over" if scene.cup_tipped and scene.cup_present else "",
+        _outcome_of(scene),
         seen_differs,
         hidden,
         scene.show_error and scene.cup_present and not hidden,
         any(force is not None for force in (scene.field_n_s_per_m, scene.constant_force_n, scene.hand_force_n)),
         scene.activation is not None or scene.effort is not None,
     )
+
+
+def _outcome_of(scene: Scene) -> str:
+    if scene.success:
+        return "success"
+    if scene.cup_tipped and scene.cup_present:
+        return "tipped over"
+    return "out of time" if scene.time_s > TRIAL_S - 0.5 * INNER_STEP_S else ""
 
 
 def write(canvas: Canvas, words: Words) -> None:
@@ -253,20 +264,25 @@ def _scale_bar(canvas: Canvas) -> None:
 
 
 def _keys(canvas: Canvas, words: Words) -> None:
-    """What the colours of flexion and extension and the length of a force's arrow mean, above the scale bar."""
+    """What the colours of flexion and extension and the length of a force's arrow mean.
+
+    Below trial and outcome in the upper right, where the arm never comes: the elbow would cover them farther down.
+    """
     size, row = canvas.text_px, _row(canvas)
     right = canvas.width - 1.0 - _margin(canvas)
-    top = canvas.height - _margin(canvas) - 0.3 * size - 2.2 * row
+    top = _margin(canvas) + ROWS_ABOVE_KEYS * row
+    if words.torques:
+        for said, colour in (("flexion", palette.FLEXION), ("extension", palette.EXTENSION)):
+            written = text(said, size, palette.INK)
+            middle, left = top + 0.5 * written.get_height(), right - 1.3 * size - written.get_width()
+            _plate(canvas, left, right, middle)
+            canvas.disc((right - 0.4 * size, middle), 0.4 * size, colour, palette.SLEEVE_EDGE)
+            canvas.write(written, left, top)
+            top += row
     if words.forces:
         written = text(f"{KEY_FORCE_N:g} N", size, palette.INK)
         length = KEY_FORCE_N * METRES_PER_NEWTON * canvas.scale
-        y = top + 0.5 * written.get_height()
-        canvas.arrow((right - length, y), (right, y), FORCE_RIMS * canvas.rim_px, palette.FORCE)
-        canvas.write(written, right - length - 0.6 * size - written.get_width(), top)
-        top -= row
-    if words.torques:
-        for said, colour in (("extension", palette.EXTENSION), ("flexion", palette.FLEXION)):
-            written = text(said, size, palette.INK)
-            canvas.disc((right - 0.4 * size, top + 0.5 * written.get_height()), 0.4 * size, colour, palette.SLEEVE_EDGE)
-            canvas.write(written, right - 1.3 * size - written.get_width(), top)
-            top -= row
+        middle, left = top + 0.5 * written.get_height(), right - length - 0.6 * size - written.get_width()
+        _plate(canvas, left, right, middle)
+        canvas.arrow((right - length, middle), (right, middle), FORCE_RIMS * canvas.rim_px, palette.FORCE)
+        canvas.write(written, left, top)

@@ -16,8 +16,9 @@ from reach.render.body import Hand, draw_arm, draw_hand, draw_shadow, hand_of
 from reach.render.canvas import FORCE_RIMS, Canvas, Frame, Pixel
 from reach.render.cup import draw_cup, draw_seen_cup
 from reach.render.ground import SMALLEST_FORCE_N, arrow_m, ground_of
-from reach.render.rasteriser import HOLLOW
+from reach.render.rasteriser import HOLLOW, lay_shapes
 from reach.render.scene import Scene
+from reach.sim.compiled import say_when_compiling
 
 # Seen and true places nearer than this look the same.
 SEEN_DIFFERS_M = 0.004
@@ -42,6 +43,7 @@ def draw(scene: Scene, width: int, height: int) -> Frame:
     Raises:
         ValueError: another width or height.
     """
+    say_when_compiling(lay_shapes, "the drawing (a few seconds)")
     hand_differs = scene.seen_hand is not None and _differ(scene.seen_hand, scene.grasp_point)
     cup_differs = scene.cup_present and _differ(scene.seen_cup, scene.cup)
     words = labels.words_of(scene, seen_differs=hand_differs or cup_differs)

@@ -21,18 +21,21 @@ inlined: Any = njit(cache=True, error_model="numpy", inline="always")
 parallel_kernel: Any = njit(cache=True, nogil=True, error_model="numpy", parallel=True)
 
 
-def say_when_compiling(dispatcher: Any) -> None:
+def say_when_compiling(dispatcher: Any, what: str) -> None:
     """Say on standard error, once a process, that kernels are about to be compiled, where no cache holds `dispatcher`.
 
     Args:
         dispatcher: the kernel that calls the others.
+        what: is compiled, and how long it takes.
     """
     function = dispatcher.py_func
+    if function in _said:
+        return
+    _said.add(function)
     stem = f"{function.__module__.rpartition('.')[2]}.{function.__qualname__}-"
     known = any(Path(dispatcher._cache.cache_path).glob(f"{stem}*.nbi"))
-    if not known and not dispatcher.signatures and function not in _said:
-        _said.add(function)
-        print("reach: compiling its kernels for this processor, once; it takes half a minute", file=sys.stderr)
+    if not known and not dispatcher.signatures:
+        print(f"reach: compiling {what}, once for this processor", file=sys.stderr)
 
 
 _said: set[Any] = set()

@@ -30,6 +30,7 @@ from gymnasium.wrappers import (
 )
 
 from reach import Arm, CurlField, Rotation
+from reach.view import Label
 
 IDS = ("reach/CupReach-v0", "reach/CupGrab-v0")
 OBSERVATIONS = ("vector", "goal", "retina")
@@ -188,14 +189,14 @@ def test_pictures_go_on_after_somebody_has_quit_pygame(env_id: str) -> None:
     for one in (env, untouched):
         one.reset(seed=10)
         # Words that nobody has written before, so that they are not merely remembered.
-        one.unwrapped.caption = f"before, {env_id}"
+        one.unwrapped.label = Label(f"before, {env_id}")
         one.render()
-        one.unwrapped.caption = f"after, {env_id}"
+        one.unwrapped.label = Label(f"after, {env_id}")
     pygame.quit()
     picture = env.render()
     pygame.font.init()
     np.testing.assert_array_equal(untouched.render(), picture)
-    untouched.unwrapped.caption = ""
+    untouched.unwrapped.label = Label()
     assert not np.array_equal(untouched.render(), picture)
 
 

@@ -57,11 +57,11 @@ def test_the_outcome_makes_way_for_the_trial(scene_with: Make) -> None:
         ({"constant_force_n": np.zeros(2)}, palette.FORCE),
     ],
 )
-def test_a_key_stands_above_the_scale_bar_where_it_is_needed(
+def test_a_key_stands_in_the_upper_right_where_it_is_needed(
     scene_with: Make, fields: dict[str, Any], colour: tuple[int, int, int]
 ) -> None:
     def count(scene: Scene, width: int) -> int:
-        return int(np.all(draw(scene, width, width)[width * 3 // 4 :, width * 4 // 5 :] == colour, axis=-1).sum())
+        return int(np.all(draw(scene, width, width)[: width // 3, width * 4 // 5 :] == colour, axis=-1).sum())
 
     assert count(scene_with(**fields), 600) > count(scene_with(), 600) + 20
     assert count(scene_with(**fields), 220) == count(scene_with(), 220), "no room"
@@ -93,3 +93,10 @@ def test_there_is_no_error_where_hand_or_cup_cannot_be_seen(
 def test_a_small_picture_carries_no_words(scene_with: Make) -> None:
     said = {"caption": "reach 3", "trial": 3, "block": "baseline", "time_s": 0.5}
     assert not differing(scene_with(), scene_with(**said), 84).any()
+
+
+def test_a_reach_whose_time_is_over_says_so(scene_with: Make) -> None:
+    last, before = draw(scene_with(time_s=3.0), 600, 600), draw(scene_with(time_s=2.98), 600, 600)
+    assert (last[:80, 300:] != before[:80, 300:]).any()
+    won, also_won = (draw(scene_with(time_s=time, success=True), 600, 600) for time in (3.0, 2.98))
+    np.testing.assert_array_equal(won[:80, 300:], also_won[:80, 300:])
