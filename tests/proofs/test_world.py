@@ -8,6 +8,7 @@ from itertools import product
 import gymnasium as gym
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 from agents.expert import Expert
 from reach.perturbations import (
@@ -33,14 +34,19 @@ from reach.perturbations import (
     VelocityField,
 )
 from reach.sim.arm import ARMS
-from reach.sim.state import CONTROLS
+from reach.sim.state import CONTROLS, START_AXIS_DEGREES, START_HAND_M
 
 pytestmark = pytest.mark.slow
 
 FUZZED_STEPS = 10_000_000
 NUM_ENVS = 512
-BATCH_STEPS = 100
+BATCH_STEPS = 200
 CUPS = 1000
+# Where most of the fuzzed trials have their cup: just before the fingers, m and degrees from the axis of the hand.
+NEAR_M, NEAR_DEGREES = (0.125, 0.16), (-35.0, 35.0)
+LEAST_TOUCHED_SHARE = 0.03
+# Columns of the observation: left finger, right finger, palm.
+TOUCH = slice(12, 15)
 WORLDS = list(product(("reach/CupReach-v0", "reach/CupGrab-v0"), CONTROLS, sorted(ARMS), ("dense", "sparse")))
 
 
@@ -79,11 +85,17 @@ def test_ten_million_fuzzed_steps_keep_the_world_sound() -> None:
     rng = np.random.default_rng(0)
     kinds = makers(rng)
     assert set(kinds) == set(PERTURBATIONS)
-    steps, trials, deepest_m, farthest_degrees = 0, 0, 0.0, -np.inf
+    steps, trials, touched, deepest_m, farthest_degrees = 0, 0, 0, 0.0, -np.inf
 
     def combination() -> tuple[Perturbation, ...]:
         chosen = rng.choice(sorted(kinds), int(rng.integers(0, 4)), replace=False)
         return tuple(kinds[kind]() for kind in chosen)
+
+    def near_cups(acting: list[tuple[Perturbation, ...]]) -> NDArray[np.float64]:
+        tools = [sum(one.longer_m for one in ones if isinstance(one, ToolLength)) for ones in acting]
+        distance = rng.uniform(*NEAR_M, NUM_ENVS) + np.array(tools)
+        bearing = np.radians(START_AXIS_DEGREES + rng.uniform(*NEAR_DEGREES, NUM_ENVS))
+        return np.array(START_HAND_M) + distance[:, None] * np.stack([np.cos(bearing), np.sin(bearing)], axis=-1)
 
     while steps < FUZZED_STEPS:
         env_id, control, arm, reward = WORLDS[steps // (NUM_ENVS * BATCH_STEPS) % len(WORLDS)]
@@ -94,7 +106,8 @@ def test_ten_million_fuzzed_steps_keep_the_world_sound() -> None:
             senses={"torque_noise": (0.0, 0.25), "vision_delay_s": (0.0, 0.6), "proprioception_delay_s": (0.0, 0.6)},
         )  # fmt: skip
         perturbations = [combination() for _ in range(NUM_ENVS)]
-        env.reset(seed=int(rng.integers(2**31)), options={"perturbation": perturbations})
+        options = {"perturbation": perturbations, **({"cup": near_cups(perturbations)} if rng.random() < 0.8 else {})}
+        env.reset(seed=int(rng.integers(2**31)), options=options)
         lower, upper = (np.degrees(bound) for bound in (ARMS[arm]().lower, ARMS[arm]().upper))
         persistence = rng.choice([0.0, 0.5, 0.9, 0.98])
         actions = rng.uniform(-1, 1, (NUM_ENVS, 4))
@@ -110,11 +123,14 @@ def test_ten_million_fuzzed_steps_keep_the_world_sound() -> None:
             deepest_m = max(deepest_m, float(info["truth"]["penetration_m"].max()))
             farthest_degrees = max(farthest_degrees, float((lower - angles).max()), float((angles - upper).max()))
             steps += NUM_ENVS
+            touched += int(observations[:, TOUCH].any(axis=-1).sum())
             trials += int(np.sum(terminated | truncated))
     print(
-        f"\n{steps:,} fuzzed steps, {trials:,} trials over: deepest interpenetration {1000 * deepest_m:.4f} mm, "
+        f"\n{steps:,} fuzzed steps, {trials:,} trials over, the cup touched in {touched / steps:.0%}: "
+        f"deepest interpenetration {1000 * deepest_m:.4f} mm, "
         f"farthest beyond a joint limit {max(0.0, farthest_degrees):.4f} degrees"
     )
+    assert touched > LEAST_TOUCHED_SHARE * steps
     assert deepest_m < 1e-3
     assert farthest_degrees < 0.5
 
