@@ -1,0 +1,255 @@
+"""Linear and convolutional layers whose backward pass takes its error by a rule.
+
+Such a layer computes forward what torch's own does. Backward, its weights take the product of input and error as ever;
+what it hands to the layer below is the rule's affair. No product with transposed weights is computed that a rule does
+not ask for. Without wiring (`agents.rules.wiring`) a layer is torch's own.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, cast
+
+import torch
+from torch import nn
+from torch.autograd import Function
+from torch.nn import functional
+
+from agents.rules.feedback import transposed_weights
+from agents.rules.layer_pass import LayerPass, passes_before
+
+if TYPE_CHECKING:
+    from agents.rules.wiring import RuledNetwork
+
+Tensor = torch.Tensor
+
+
+@dataclass(frozen=True, eq=False)
+class Wiring:
+    """Where a layer stands.
+
+    Attributes:
+        network: to which it belongs.
+        name: as in the state dictionary.
+        head: its name as a head, where the network's output error arises; None for a hidden layer.
+        feeds: names of the heads that it feeds, its own among them.
+        is_first: whether it takes the network's input.
+        link: modules between the layer below and this one, in order.
+    """
+
+    network: RuledNetwork
+    name: str
+    head: str | None
+    feeds: tuple[str, ...]
+    is_first: bool
+    link: tuple[nn.Module, ...]
+
+
+class RuledLayer(nn.Module):
+    """What linear and convolutional layers share."""
+
+    weight: Tensor
+    placed: Wiring | None = None
+
+    @property
+    def wiring(self) -> Wiring:
+        """Where the layer stands.
+
+        Raises:
+            RuntimeError: it belongs to no network.
+        """
+        if self.placed is None:
+            raise RuntimeError("the layer belongs to no network; assign_rule wires it")
+        return self.placed
+
+    def feedback_matrix(self) -> Tensor:
+        """Under `fa`, the fixed numbers in the place of the transposed weights."""
+        return cast(Tensor, self.feedback)
+
+    def heard(self, head: str, error: Tensor, shape: torch.Size) -> Tensor:
+        """What the cells that feed this layer hear of a head's error (batch, ..., outputs), in the given shape."""
+        return (error @ cast(Tensor, getattr(self, f"feedback_{head}"))).reshape(shape)
+
+    def through_link(self, below: LayerPass, signal: Tensor) -> Tensor:
+        """The signal (as this layer's input) times the slope of what stands between the layer below and this one."""
+        assert below.output is not None
+        with torch.enable_grad():
+            source = below.output.requires_grad_()
+            value = source
+            for module in self.wiring.link:
+                value = module(value)
+            (sloped,) = torch.autograd.grad(value, source, signal)
+        return sloped.reshape(signal.shape)
+
+    def draw_feedback(self, sizes: dict[str, int], inputs: int, generator: torch.Generator) -> None:
+        """Draw the fixed feedback that the rule asks for, as buffers; SD 1/sqrt(numbers that a cell hears).
+
+        Args:
+            sizes: outputs of each head that this layer feeds.
+            inputs: numbers in one input of this layer.
+            generator: source.
+        """
+        wiring = self.wiring
+        matrices = wiring.network.rule.matrices
+        fed_by_first = wiring.network.is_fed_by_first(self)
+        if wiring.is_first or matrices == "none" or (matrices == "second" and not fed_by_first):
+            return
+        if matrices == "layers":
+            heard = self.numbers_heard()
+            self._keep("feedback", tuple(self.weight.shape), heard, generator)
+            return
+        for head in wiring.feeds:
+            self._keep(f"feedback_{head}", (sizes[head], inputs), sizes[head], generator)
+
+    def numbers_heard(self) -> int:
+        """How many cells of this layer one cell of the layer below hears through a matrix of the weights' shape."""
+        raise NotImplementedError
+
+    def through(self, error: Tensor, matrix: Tensor, shape: torch.Size) -> Tensor:
+        """An error at the output, carried to an input of the given shape through a matrix of the weights' shape."""
+        raise NotImplementedError
+
+    def spread(self, change: Tensor) -> Tensor:
+        """How a change of the input changes the output."""
+        raise NotImplementedError
+
+    def open_pass(self, value: Tensor) -> LayerPass:
+        """A pass of this layer for an input."""
+        wiring = self.wiring
+        network = wiring.network
+        before = () if wiring.is_first else passes_before(value, network)
+        if network.exact is not None:
+            exact = network.exact
+        elif wiring.is_first:
+            exact = value.requires_grad
+        else:
+            exact = any(one.exact for one in before)
+        return LayerPass(self, before, exact)
+
+    def _keep(self, name: str, shape: tuple[int, ...], heard: int, generator: torch.Generator) -> None:
+        drawn = torch.randn(shape, generator=generator, dtype=self.weight.dtype) / heard**0.5
+        self.register_buffer(name, drawn.to(self.weight.device))
+
+
+class RuledLinear(RuledLayer, nn.Linear):
+    """`nn.Linear` under a rule."""
+
+    def forward(self, input: Tensor) -> Tensor:
+        """(..., inputs) to (..., outputs)."""
+        if self.placed is None or not torch.is_grad_enabled():
+            return functional.linear(input, self.weight, self.bias)
+        given = cast(Any, _LinearPass).apply(input, self.weight, self.bias, self.open_pass(input))
+        return cast(Tensor, given)
+
+    def numbers_heard(self) -> int:
+        """All outputs."""
+        return self.out_features
+
+    def through(self, error: Tensor, matrix: Tensor, shape: torch.Size) -> Tensor:
+        """(..., outputs) to (..., inputs)."""
+        return error @ matrix
+
+    def spread(self, change: Tensor) -> Tensor:
+        """(..., inputs) to (..., outputs), without the bias."""
+        return functional.linear(change, self.weight.detach())
+
+
+class RuledConv2d(RuledLayer, nn.Conv2d):
+    """`nn.Conv2d` under a rule, padded with zeros or not at all."""
+
+    def forward(self, input: Tensor) -> Tensor:
+        """(batch, channels, height, width) to the same of other sizes."""
+        if self.placed is None or not torch.is_grad_enabled():
+            return cast(Tensor, self._conv_forward(input, self.weight, self.bias))
+        given = cast(Any, _ConvolutionPass).apply(input, self.weight, self.bias, self.open_pass(input))
+        return cast(Tensor, given)
+
+    def numbers_heard(self) -> int:
+        """Channels of a group times the places of the kernel."""
+        return self.out_channels // self.groups * self.weight[0, 0].numel()
+
+    def gradients(
+        self, error: Tensor, value: Tensor, matrix: Tensor, wanted: list[bool]
+    ) -> tuple[Tensor | None, Tensor | None, Tensor | None]:
+        """Those wanted of the gradients by input, weights and bias, from an error at the output and an input."""
+        found = torch.ops.aten.convolution_backward(
+            error, value, matrix, [self.out_channels], list(self.stride), list(cast(tuple[int, ...], self.padding)),
+            list(self.dilation), False, [0, 0], self.groups, wanted,
+        )  # fmt: skip
+        return cast(tuple[Tensor | None, Tensor | None, Tensor | None], found)
+
+    def through(self, error: Tensor, matrix: Tensor, shape: torch.Size) -> Tensor:
+        """(batch, channels, height, width) of the output to the same of the input."""
+        carried, _, _ = self.gradients(error, error.new_empty(shape), matrix, [True, False, False])
+        assert carried is not None
+        return carried
+
+    def spread(self, change: Tensor) -> Tensor:
+        """As `forward`, without the bias."""
+        return cast(Tensor, self._conv_forward(change, self.weight.detach(), None))
+
+
+def _handed_down(one: LayerPass, value: Tensor, error: Tensor, wanted: bool) -> Tensor | None:
+    """Tell, where the layer is a head, and give the modulator of the layer's input where it is wanted."""
+    wiring = one.layer.wiring
+    network = wiring.network
+    if one.exact:
+        return transposed_weights(one, error) if wanted else None
+    if wiring.is_first:
+        network.last_input = value
+    if wiring.head is not None:
+        network.last_error[wiring.head] = error
+        network.rule.announce(one, error)
+    signal = network.rule.hand_down(one, error) if wanted else None
+    one.told.clear()
+    return signal
+
+
+def _keep_pass(ctx: Any, one: LayerPass, value: Tensor, weight: Tensor, given: Tensor) -> Tensor:
+    ctx.save_for_backward(value, weight)
+    ctx.set_materialize_grads(False)
+    ctx.layer_pass = one
+    one.input_shape = value.shape
+    if one.layer.wiring.network.rule.keeps_output:
+        # Apart from the graph, which would otherwise hold itself.
+        one.output = given.detach()
+    return given
+
+
+class _LinearPass(Function):
+    @staticmethod
+    def forward(ctx: Any, value: Tensor, weight: Tensor, bias: Tensor | None, one: LayerPass) -> Tensor:
+        return _keep_pass(ctx, one, value, weight, functional.linear(value, weight, bias))
+
+    @staticmethod
+    def backward(ctx: Any, *errors: Tensor | None) -> tuple[Tensor | None, ...]:
+        (error,) = errors
+        if error is None:
+            return None, None, None, None
+        value, _ = ctx.saved_tensors
+        by_value, by_weight, by_bias, _ = ctx.needs_input_grad
+        one: LayerPass = ctx.layer_pass
+        signal = _handed_down(one, value, error, by_value)
+        if value.dim() != 2:
+            value, error = value.reshape(-1, value.shape[-1]), error.reshape(-1, error.shape[-1])
+        return signal, error.t() @ value if by_weight else None, error.sum(0) if by_bias else None, None
+
+
+class _ConvolutionPass(Function):
+    @staticmethod
+    def forward(ctx: Any, value: Tensor, weight: Tensor, bias: Tensor | None, one: LayerPass) -> Tensor:
+        layer = cast(RuledConv2d, one.layer)
+        return _keep_pass(ctx, one, value, weight, layer._conv_forward(value, weight, bias))
+
+    @staticmethod
+    def backward(ctx: Any, *errors: Tensor | None) -> tuple[Tensor | None, ...]:
+        (error,) = errors
+        if error is None:
+            return None, None, None, None
+        value, weight = ctx.saved_tensors
+        by_value, by_weight, by_bias, _ = ctx.needs_input_grad
+        one: LayerPass = ctx.layer_pass
+        signal = _handed_down(one, value, error, by_value)
+        layer = cast(RuledConv2d, one.layer)
+        _, weights, bias = layer.gradients(error, value, weight, [False, by_weight, by_bias])
+        return signal, weights, bias, None
