@@ -9,7 +9,7 @@ INTEGRATION_ENVIRONMENTS := $(INTEGRATION)/shared/.installed $(INTEGRATION)/rlli
 # Learning runs are part of an experiment's definition at one thread a process.
 export OMP_NUM_THREADS := 1
 
-.PHONY: compare test lint proofs integration figures benchmark peers clean
+.PHONY: compare test lint proofs integration figures benchmark peers references clean
 
 compare: $(INSTALLED)
 	$(BIN)/python scripts/compare.py --out runs/first
@@ -42,6 +42,15 @@ peers: .venv-peers/.installed
 	.venv-peers/bin/python -m pip install --quiet -r constraints-peers.txt
 	touch $@
 
+# What independent simulators make of the same input, made anew and compared with what the tests read.
+references: .venv-references/.installed
+	.venv-references/bin/python references/make_brian2_references.py tests/agents/networks/brian2.npz
+
+.venv-references/.installed: constraints-references.txt
+	test -x .venv-references/bin/python || $(PYTHON) -m venv .venv-references
+	.venv-references/bin/python -m pip install --quiet -r constraints-references.txt
+	touch $@
+
 $(INSTALLED): pyproject.toml constraints.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --upgrade pip
@@ -59,4 +68,4 @@ $(INTEGRATION)/%/.installed: pyproject.toml constraints-integration-%.txt
 	touch $@
 
 clean:
-	rm -rf $(VENV) $(INTEGRATION) .venv-peers build dist *.egg-info
+	rm -rf $(VENV) $(INTEGRATION) .venv-peers .venv-references build dist *.egg-info

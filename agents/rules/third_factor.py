@@ -1,0 +1,100 @@
+"""Third factors: what a teacher's signal says to each spiking cell, as modulators by projection.
+
+The change of a synapse is rate x modulator_j x eligibility_ij (Fremaux and Gerstner 2016, Front. Neural Circuits 9:85).
+A broadcast error reaches output cells with the sign of what they do, and hidden cells through fixed random weights, as
+in direct feedback alignment (Nokland 2016); a reward-prediction error is one number for all; a Hebbian network hears 1.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+from numpy.typing import NDArray
+
+Array = NDArray[np.float64]
+Modulators = dict[str, Array]
+
+
+class BroadcastError:
+    """m = B e: every cell hears the same few errors through fixed weights of its own.
+
+    Attributes:
+        feedback: by projection, (targets, errors); buffers that belong into a checkpoint.
+    """
+
+    def __init__(self, output: Mapping[str, Array], hidden: Mapping[str, int], rng: np.random.Generator) -> None:
+        """Take the output projections' matrices and draw those of the hidden ones, SD 1/sqrt(errors).
+
+        Args:
+            output: by projection, (targets, errors): what each cell does to each error's quantity.
+            hidden: by projection, number of targets.
+            rng: source of the random matrices.
+
+        Raises:
+            ValueError: no output projection, or matrices for different numbers of errors.
+        """
+        errors = {matrix.shape[1] for matrix in output.values()}
+        if len(errors) != 1:
+            raise ValueError(f"output has matrices for {sorted(errors)} errors; matrices for one number are allowed")
+        self.errors = errors.pop()
+        spread = 1.0 / np.sqrt(self.errors)
+        self.feedback: Modulators = {
+            name: rng.normal(0.0, spread, (size, self.errors)) for name, size in hidden.items()
+        } | {name: np.array(matrix, dtype=np.float64) for name, matrix in output.items()}
+
+    def modulators(self, error: Array) -> Modulators:
+        """Modulators (targets,) by projection for an error (errors,).
+
+        Raises:
+            ValueError: another shape.
+        """
+        if np.shape(error) != (self.errors,):
+            raise ValueError(f"error has shape {np.shape(error)}; ({self.errors},) is allowed")
+        return {name: matrix @ error for name, matrix in self.feedback.items()}
+
+
+class RewardPredictionError:
+    """m = r - V(stimulus) for every cell; the expectation follows the reward.
+
+    One running mean for all stimuli does not do: what a hard stimulus brings would be taken for a fault of the cells
+    that answer to it. Hence one for each stimulus (Fremaux, Sprekeler and Gerstner 2010, J. Neurosci. 30:13326).
+
+    Attributes:
+        expected: (stimuli,) rewards; belongs into a checkpoint.
+    """
+
+    def __init__(self, targets: Mapping[str, int], stimuli: int = 1, rate: float = 0.1) -> None:
+        """Expect nothing yet.
+
+        Args:
+            targets: by projection, number of targets.
+            stimuli: number of stimuli with an expectation of their own, 1 or more.
+            rate: share of the surprise by which an expectation follows, in (0, 1].
+
+        Raises:
+            ValueError: an argument outside these.
+        """
+        if stimuli < 1 or not 0.0 < rate <= 1.0:
+            raise ValueError(f"stimuli is {stimuli} and rate {rate}; 1 or more, and above 0 up to 1, are allowed")
+        self.targets = dict(targets)
+        self.expected = np.zeros(stimuli)
+        self.rate = rate
+
+    def modulators(self, reward: float, stimulus: int = 0) -> Modulators:
+        """Modulators (targets,) by projection for a reward; the stimulus's expectation moves towards it."""
+        surprise = reward - float(self.expected[stimulus])
+        self.expected[stimulus] += self.rate * surprise
+        return {name: np.full(size, surprise) for name, size in self.targets.items()}
+
+
+class Hebb:
+    """m = 1 for every cell: the control that hears no teacher."""
+
+    def __init__(self, targets: Mapping[str, int]) -> None:
+        """Take the number of targets by projection."""
+        self.targets = dict(targets)
+
+    def modulators(self) -> Modulators:
+        """Ones (targets,) by projection."""
+        return {name: np.ones(size) for name, size in self.targets.items()}
