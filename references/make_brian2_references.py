@@ -143,7 +143,7 @@ def learning_case(rng: np.random.Generator, kind: str) -> Arrays:
     }
     given["settings"] = np.array(json.dumps(settings))
     if kind in ("impulse", "decaying"):
-        given["modulators"] = rng.normal(0.0, 0.5 if kind == "impulse" else 0.01, (STEPS // IMPULSE_STEP, 3))
+        given["modulators"] = rng.normal(0.0, 0.5 if kind == "impulse" else 0.003, (STEPS // IMPULSE_STEP, 3))
     rate, high, up = settings["rate"], settings["largest_weight"], settings["potentiation"]
     group = cells(
         3,

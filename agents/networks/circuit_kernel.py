@@ -119,7 +119,7 @@ def _act_of_modulators(synapses, rules, state, step):  # type: ignore[no-untyped
     for p in range(rules.kind.shape[0]):
         if rules.kind[p] == ELIGIBLE and rules.modulator_decay[p] > 0:
             modulator = state.modulator[synapses.target_start[p] : synapses.target_start[p + 1]]
-            if np.any(modulator != 0):
+            if largest_magnitude(modulator) > 0:
                 age = (step - 1 - state.origin[p]) * rules.decay_per_step[p]
                 factor = rules.rate[p] * rules.modulator_gain[p] * math.exp(-age)
                 pull = state.pull[synapses.target_start[p] : synapses.target_start[p + 1]]
@@ -140,6 +140,15 @@ def _act_of_modulators(synapses, rules, state, step):  # type: ignore[no-untyped
                 for j in range(modulator.shape[0]):
                     left = modulator[j] * rules.modulator_decay[p]
                     modulator[j] = left if abs(left) > SMALLEST else 0
+
+
+@kernel
+def largest_magnitude(values):  # type: ignore[no-untyped-def]
+    """Largest |value| of values (n,)."""
+    found = 0.0
+    for j in range(values.shape[0]):
+        found = max(found, abs(values[j]))
+    return found
 
 
 @inlined

@@ -156,10 +156,10 @@ def depress_row(terms, post_trace, amount):  # type: ignore[no-untyped-def]
 @kernel
 def potentiate_columns(terms, pre_trace, fired, amount):  # type: ignore[no-untyped-def]
     """Targets at the places `fired` fire: add to the eligibilities of all their axons; terms is (axons, targets)."""
-    for i in range(terms.shape[0]):
-        if pre_trace[i] > 0:
-            for n in range(fired.shape[0]):
-                terms[i, fired[n]] += amount * pre_trace[i]
+    for n in range(fired.shape[0]):
+        j = fired[n]
+        for i in range(terms.shape[0]):
+            terms[i, j] += amount * pre_trace[i]
 
 
 @kernel

@@ -1,0 +1,175 @@
+"""A circuit goes on where it stopped, allocates nothing while it runs, and refuses what does not fit."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+from numba.core.runtime import _nrt_python, rtsys
+
+from agents.networks.circuit_kernel import CircuitState
+from agents.networks.lif import LIFCells
+from agents.networks.projections import Projection
+from agents.networks.spiking_circuit import SpikingCircuit
+from agents.rules.pair_stdp import PairSTDP
+
+RATES_HZ = np.linspace(5.0, 60.0, 20)
+
+
+def circuit(coding: str = "poisson", dtype: Any = np.float64, **rule: Any) -> SpikingCircuit:
+    """Recurrent, adaptive, with delays, both signs and plasticity everywhere."""
+    plasticity = PairSTDP(**({"rate": 0.01, "depression": 0.5} | rule))
+    return SpikingCircuit(
+        20,
+        {
+            "hidden": LIFCells(
+                30,
+                inhibitory=6,
+                membrane_ms=(10.0, 30.0),
+                bias=0.85,
+                threshold_adaptation=0.05,
+                first_voltage=(0.0, 0.9),
+            ),
+            "output": LIFCells(8, bias=1.1),
+        },
+        [
+            Projection("input", "hidden", weight_sd=0.9, plasticity=plasticity),
+            Projection("hidden", "hidden", weight_sd=0.3, probability=0.3, delay_steps=(0, 9), plasticity=plasticity),
+            Projection("hidden", "output", weight_sd=0.3, delay_steps=2, plasticity=plasticity),
+        ],
+        np.random.default_rng(5),
+        coding=coding,  # type: ignore[arg-type]
+        dtype=dtype,
+    )
+
+
+def leaves(values: Any) -> list[np.ndarray]:
+    """All arrays of a state."""
+    return [values] if isinstance(values, np.ndarray) else [leaf for part in values for leaf in leaves(part)]
+
+
+def assert_same(a: SpikingCircuit, b: SpikingCircuit, first: CircuitState, second: CircuitState) -> None:
+    np.testing.assert_array_equal(a.synapses.weight, b.synapses.weight)
+    for one, other in zip(leaves(first), leaves(second), strict=True):
+        np.testing.assert_array_equal(one, other)
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("coding", ["poisson", "regular"])
+@pytest.mark.parametrize("rule", [{"eligibility_ms": None}, {"modulator_ms": 100.0}, {"eligibility_ms": 15.0}])
+def test_fifty_runs_of_20_steps_are_one_of_1000_bit_for_bit(coding: str, dtype: Any, rule: dict[str, Any]) -> None:
+    whole, parts = circuit(coding, dtype, **rule), circuit(coding, dtype, **rule)
+    first, second = whole.begin(), parts.begin()
+    if "modulator_ms" in rule:
+        whole.teach(first, {"input-hidden": np.full(30, 0.01)})
+        parts.teach(second, {"input-hidden": np.full(30, 0.01)})
+    before = whole.synapses.weight.copy()
+    whole.run(first, RATES_HZ, 1000)
+    for _ in range(50):
+        parts.run(second, RATES_HZ, 20)
+    assert_same(whole, parts, first, second)
+    assert np.any(first.spikes[20:] > 0)
+    assert np.any(whole.synapses.weight != before) == (rule != {"eligibility_ms": 15.0})
+    assert np.all(np.isfinite(whole.synapses.weight))
+
+
+def test_a_circuit_filled_with_another_s_arrays_goes_on_as_it_would() -> None:
+    one = circuit()
+    state = one.begin()
+    one.run(state, RATES_HZ, 200)
+    other = circuit()
+    other.run(other.begin(), RATES_HZ[::-1].copy(), 100)
+    for name, array in one.arrays().items():
+        other.arrays()[name][...] = array
+    copied = other.begin()
+    for target, source in zip(leaves(copied), leaves(state), strict=True):
+        target[...] = source
+    one.teach(state, {"input-hidden": np.ones(30)})
+    other.teach(copied, {"input-hidden": np.ones(30)})
+    one.run(state, RATES_HZ, 200)
+    other.run(copied, RATES_HZ, 200)
+    assert_same(one, other, state, copied)
+
+
+def test_single_precision_follows_double_until_spikes_part() -> None:
+    single, double = circuit(dtype=np.float32), circuit(dtype=np.float64)
+    first, second = single.begin(), double.begin()
+    single.run(first, RATES_HZ, 50)
+    double.run(second, RATES_HZ, 50)
+    assert first.cells.voltage.dtype == single.synapses.weight.dtype == np.float32
+    np.testing.assert_array_equal(first.spikes, second.spikes)
+    np.testing.assert_allclose(first.cells.voltage, second.cells.voltage, atol=1e-5)
+    np.testing.assert_allclose(
+        single.eligibility(first, "input-hidden"), double.eligibility(second, "input-hidden"), atol=1e-5
+    )
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_a_long_silence_leaves_zeros_and_no_overflow(dtype: Any) -> None:
+    net = circuit("regular", dtype, eligibility_ms=50.0)
+    state = net.begin()
+    net.run(state, RATES_HZ, 500)
+    net.part(net.cells.bias, "hidden")[:] = 0.0
+    net.part(net.cells.bias, "output")[:] = 0.0
+    net.run(state, np.zeros(20), 20_000)
+    for array in leaves(state):
+        assert np.all(np.isfinite(array))
+    for name in net.projections:
+        np.testing.assert_array_equal(net.eligibility(state, name), 0.0)
+    np.testing.assert_array_equal(state.cells.drive, 0.0)
+
+
+def test_a_run_allocates_nothing() -> None:
+    net = circuit(modulator_ms=100.0)
+    state = net.begin()
+    net.teach(state, {"input-hidden": np.ones(30)})
+    train = np.zeros((400, 20), dtype=np.uint8)
+    train[::3, ::2] = 1
+    net.replay(state, train[:1])
+    _nrt_python.memsys_enable_stats()
+    try:
+        counts = []
+        for steps in (1, 400):
+            before = rtsys.get_allocation_stats().alloc
+            net.replay(state, train[:steps])
+            counts.append(rtsys.get_allocation_stats().alloc - before)
+    finally:
+        _nrt_python.memsys_disable_stats()
+    # Handing arrays over costs the same few records for any number of steps.
+    assert counts[0] == counts[1]
+
+
+def test_rates_of_populations_are_their_spikes_over_time() -> None:
+    net = circuit("regular")
+    state = net.begin()
+    net.run(state, RATES_HZ, 1000)
+    np.testing.assert_allclose(net.mean_rate_hz(state, "input"), RATES_HZ, atol=1.0)
+    np.testing.assert_array_equal(net.mean_rate_hz(state, "output"), state.spikes[50:])
+    net.run(state, RATES_HZ, 1000)
+    assert net.rate_hz(state, "output").mean() == pytest.approx(net.mean_rate_hz(state, "output").mean(), rel=0.3)
+
+
+def test_what_does_not_fit_is_refused() -> None:
+    net = circuit()
+    state = net.begin()
+    with pytest.raises(ValueError, match="0 to 1000 Hz"):
+        net.run(state, np.full(20, 1001.0), 1)
+    with pytest.raises(ValueError, match="0 to 1000 Hz"):
+        net.run(state, np.full(20, np.nan), 1)
+    with pytest.raises(ValueError, match="steps is -1"):
+        net.run(state, RATES_HZ, -1)
+    with pytest.raises(ValueError, match=r"\(steps, 20\)"):
+        net.replay(state, np.zeros((5, 3), dtype=np.uint8))
+    with pytest.raises(ValueError, match=r"'input-hidden', 'hidden-hidden', 'hidden-output'"):
+        net.teach(state, {"input-output": np.ones(8)})
+    with pytest.raises(ValueError, match=r"\(30,\) finite numbers"):
+        net.teach(state, {"input-hidden": np.full(30, np.inf)})
+    with pytest.raises(ValueError, match=r"\['hidden', 'output'\]"):
+        net.rate_hz(state, "retina")
+    with pytest.raises(ValueError, match="has no eligibility"):
+        circuit(eligibility_ms=None).eligibility(state, "input-hidden")
+    with pytest.raises(ValueError, match="coding is 'binary'"):
+        circuit("binary")
+    with pytest.raises(ValueError, match=r"numpy\.float32 or numpy\.float64"):
+        circuit(dtype=np.int64)
