@@ -13,19 +13,20 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from agents.networks.compiled import SMALLEST, inlined, kernel
-from agents.networks.lif import Cells, CellState, advance, cross, reset, resting_cells
-from agents.networks.projections import Axons, Synapses, drive_targets, send, silent_axons
+from agents.networks.compiled import kernel
+from agents.networks.lif import Cells, CellState, cross, decay, fade, leak, resting_cells
+from agents.networks.projections import Axons, Synapses, deliver, send, silent_axons
 from agents.rules.pair_stdp import (
     ELIGIBLE,
     FIXED,
     LARGEST_GROWTH,
     UNGATED,
     change_weights,
-    depress_row,
-    depress_row_at_once,
-    potentiate_columns,
-    potentiate_columns_at_once,
+    depress,
+    depress_at_once,
+    mark,
+    potentiate,
+    potentiate_at_once,
 )
 
 
@@ -97,29 +98,148 @@ def simulate(cells, synapses, rules, state, train):  # type: ignore[no-untyped-d
         state: `CircuitState`.
         train: (steps, inputs), other than 0 where a source fires.
     """
+    # Handing a tuple of arrays to a function costs as much as the work of some functions here, so arrays go one by one.
+    unit_start, after, axon_start = synapses.unit_start, synapses.after, synapses.axon_start
+    target_start, weight_start = synapses.target_start, synapses.weight_start
+    weights, connected, lowest, highest = synapses.weight, synapses.connected, synapses.lowest, synapses.highest
+    kind, rate, keep, soft, gain = rules.kind, rules.rate, rules.keep, rules.soft, state.gain
+    voltage, drive, adaptation, rate_hz, rest = state.cells
+    arriving, arrivals = state.axons.arriving, state.axons.number
+    fired, number, spikes, terms = state.fired, state.number, state.spikes, state.terms
+    pre_trace, post_trace = state.pre_trace, state.post_trace
+    inputs, projections, populations, ring = train.shape[1], kind.shape[0], number.shape[0], arrivals.shape[0]
+    decaying = _largest(rules.modulator_decay) > 0
     for t in range(train.shape[0]):
         state.clock[0] += 1
         step = state.clock[0]
-        _act_of_modulators(synapses, rules, state, step)
-        _decay_traces(synapses, rules, state, step)
-        advance(cells, state.cells)
-        _fire(cells, synapses, state, train[t])
-        send(synapses, state.axons, state.fired, state.number, step)
-        _arrive(synapses, rules, state, step)
-        _answer(synapses, rules, state)
-        inputs = synapses.unit_start[1]
-        for q in range(1, state.number.shape[0]):
-            first = synapses.unit_start[q]
-            reset(cells, state.cells, first - inputs, state.fired[first:], state.number[q])
+        if decaying:
+            _act_of_modulators(synapses, rules, state, step)
+
+        # Leak and decay.
+        for p in range(projections):
+            if kind[p] != FIXED:
+                fade(pre_trace[axon_start[p] : axon_start[p + 1]], rules.pre_decay[p])
+                fade(post_trace[target_start[p] : target_start[p + 1]], rules.post_decay[p])
+                age = (step - state.origin[p]) * rules.decay_per_step[p]
+                if age > LARGEST_GROWTH:
+                    fade(terms[weight_start[p] : weight_start[p + 1]], math.exp(-age))
+                    state.origin[p] = step
+                    age = 0.0
+                gain[p] = math.exp(age)
+        leak(voltage, drive, adaptation, rest, cells.bias, cells.leak, cells.coupling, cells.brake)
+        decay(drive, cells.drive_decay)
+        decay(adaptation, cells.adaptation_decay)
+        decay(rate_hz, cells.readout_decay)
+
+        # Thresholds.
+        number[0] = note(train[t], fired)
+        for q in range(1, populations):
+            here = slice(unit_start[q] - inputs, unit_start[q + 1] - inputs)
+            number[q] = cross(
+                voltage[here],
+                adaptation[here],
+                cells.threshold[here],
+                cells.threshold_adaptation[here],
+                fired[unit_start[q] :],
+            )
+        for p in range(projections):
+            first = unit_start[synapses.before[p]]
+            send(
+                fired[first : first + number[synapses.before[p]]],
+                synapses.delay_steps[axon_start[p] : axon_start[p + 1]],
+                arriving[:, axon_start[p] : axon_start[p + 1]],
+                arrivals[:, p],
+                step,
+            )
+
+        # Synapses, presynaptic part.
+        slot = step % ring
+        for p in range(projections):
+            count = arrivals[slot, p]
+            if count == 0:
+                continue
+            arrivals[slot, p] = 0
+            axons, targets = slice(axon_start[p], axon_start[p + 1]), slice(target_start[p], target_start[p + 1])
+            block = slice(weight_start[p], weight_start[p + 1])
+            shape = axons.stop - axons.start, targets.stop - targets.start
+            cell = unit_start[after[p]] - inputs
+            places = arriving[slot, axons][:count]
+            weight = weights[block].reshape(shape)
+            deliver(drive[cell : cell + shape[1]], weight, places)
+            if kind[p] == FIXED:
+                continue
+            if kind[p] == UNGATED:
+                depress_at_once(
+                    weight,
+                    connected[block].reshape(shape),
+                    lowest[axons],
+                    highest[axons],
+                    post_trace[targets],
+                    places,
+                    rate[p] * rules.depression[p],
+                    soft[p],
+                )
+            elif rules.depression[p] > 0:
+                depress(terms[block].reshape(shape), post_trace[targets], places, rules.depression[p] * gain[p])
+            mark(pre_trace[axons], places, keep[p])
+
+        # Synapses, postsynaptic part.
+        for p in range(projections):
+            count = number[after[p]]
+            if count == 0 or kind[p] == FIXED:
+                continue
+            axons, targets = slice(axon_start[p], axon_start[p + 1]), slice(target_start[p], target_start[p + 1])
+            block = slice(weight_start[p], weight_start[p + 1])
+            shape = axons.stop - axons.start, targets.stop - targets.start
+            first = unit_start[after[p]]
+            places = fired[first : first + count]
+            if kind[p] == UNGATED:
+                potentiate_at_once(
+                    weights[block].reshape(shape),
+                    connected[block].reshape(shape),
+                    lowest[axons],
+                    highest[axons],
+                    pre_trace[axons],
+                    places,
+                    rate[p] * rules.potentiation[p],
+                    soft[p],
+                )
+            else:
+                potentiate(terms[block].reshape(shape), pre_trace[axons], places, rules.potentiation[p] * gain[p])
+            mark(post_trace[targets], places, keep[p])
+
+        # Resets.
+        for q in range(populations):
+            first, count = unit_start[q], number[q]
+            for n in range(first, first + count):
+                spikes[first + fired[n]] += 1
+            if q > 0:
+                for n in range(first, first + count):
+                    c = first - inputs + fired[n]
+                    voltage[c] = cells.reset[c]
+                    adaptation[c] += 1
+                    rate_hz[c] += cells.readout_step[c]
+                    rest[c] = cells.refractory_steps[c] - 1
 
 
-@inlined
+@kernel
+def note(sources, fired):  # type: ignore[no-untyped-def]
+    """Write the places of the sources (inputs,) that are not 0 to `fired`; returns their number."""
+    count = 0
+    for i in range(sources.shape[0]):
+        if sources[i]:
+            fired[count] = i
+            count += 1
+    return count
+
+
+@kernel
 def _act_of_modulators(synapses, rules, state, step):  # type: ignore[no-untyped-def]
     """Change weights by the concentrations of decaying third factors, over the time since the step before."""
     for p in range(rules.kind.shape[0]):
         if rules.kind[p] == ELIGIBLE and rules.modulator_decay[p] > 0:
             modulator = state.modulator[synapses.target_start[p] : synapses.target_start[p + 1]]
-            if largest_magnitude(modulator) > 0:
+            if _largest(modulator) > 0:
                 age = (step - 1 - state.origin[p]) * rules.decay_per_step[p]
                 factor = rules.rate[p] * rules.modulator_gain[p] * math.exp(-age)
                 pull = state.pull[synapses.target_start[p] : synapses.target_start[p + 1]]
@@ -137,127 +257,13 @@ def _act_of_modulators(synapses, rules, state, step):  # type: ignore[no-untyped
                     pull,
                     rules.soft[p],
                 )
-                for j in range(modulator.shape[0]):
-                    left = modulator[j] * rules.modulator_decay[p]
-                    modulator[j] = left if abs(left) > SMALLEST else 0
+                fade(modulator, rules.modulator_decay[p])
 
 
 @kernel
-def largest_magnitude(values):  # type: ignore[no-untyped-def]
+def _largest(values):  # type: ignore[no-untyped-def]
     """Largest |value| of values (n,)."""
     found = 0.0
     for j in range(values.shape[0]):
         found = max(found, abs(values[j]))
     return found
-
-
-@inlined
-def _decay_traces(synapses, rules, state, step):  # type: ignore[no-untyped-def]
-    """Decay the traces of plastic projections, and set what a pair of this step is worth in stored eligibility."""
-    for p in range(rules.kind.shape[0]):
-        if rules.kind[p] == FIXED:
-            continue
-        pre = state.pre_trace[synapses.axon_start[p] : synapses.axon_start[p + 1]]
-        post = state.post_trace[synapses.target_start[p] : synapses.target_start[p + 1]]
-        for i in range(pre.shape[0]):
-            left = pre[i] * rules.pre_decay[p]
-            pre[i] = left if left > SMALLEST else 0
-        for j in range(post.shape[0]):
-            left = post[j] * rules.post_decay[p]
-            post[j] = left if left > SMALLEST else 0
-        if rules.kind[p] == ELIGIBLE:
-            age = (step - state.origin[p]) * rules.decay_per_step[p]
-            if age > LARGEST_GROWTH:
-                terms = state.terms[synapses.weight_start[p] : synapses.weight_start[p + 1]]
-                for s in range(terms.shape[0]):
-                    left = terms[s] * math.exp(-age)
-                    terms[s] = left if abs(left) > SMALLEST else 0
-                state.origin[p] = step
-                age = 0.0
-            state.gain[p] = math.exp(age)
-
-
-@inlined
-def _fire(cells, synapses, state, sources):  # type: ignore[no-untyped-def]
-    """Note the sources (inputs,) that fire and the cells that reach their thresholds."""
-    count = 0
-    inputs = sources.shape[0]
-    for i in range(inputs):
-        if sources[i]:
-            state.fired[count] = i
-            count += 1
-    state.number[0] = count
-    for q in range(1, state.number.shape[0]):
-        first, last = synapses.unit_start[q], synapses.unit_start[q + 1]
-        state.number[q] = cross(cells, state.cells, first - inputs, last - inputs, state.fired[first:last])
-    for q in range(state.number.shape[0]):
-        first = synapses.unit_start[q]
-        for n in range(state.number[q]):
-            state.spikes[first + state.fired[first + n]] += 1
-
-
-@inlined
-def _arrive(synapses, rules, state, step):  # type: ignore[no-untyped-def]
-    """The presynaptic part of the spikes that arrive in this step."""
-    slot = step % state.axons.number.shape[0]
-    inputs = synapses.unit_start[1]
-    for p in range(rules.kind.shape[0]):
-        count = state.axons.number[slot, p]
-        state.axons.number[slot, p] = 0
-        axon, target = synapses.axon_start[p], synapses.target_start[p]
-        targets = synapses.target_start[p + 1] - target
-        cell = synapses.unit_start[synapses.after[p]] - inputs
-        drive = state.cells.drive[cell : cell + targets]
-        trace = state.post_trace[target : target + targets]
-        for n in range(count):
-            i = state.axons.arriving[slot, axon + n]
-            first = synapses.weight_start[p] + i * targets
-            weight = synapses.weight[first : first + targets]
-            drive_targets(drive, weight)
-            if rules.kind[p] == FIXED:
-                continue
-            if rules.kind[p] == UNGATED:
-                depress_row_at_once(
-                    weight,
-                    synapses.connected[first : first + targets],
-                    trace,
-                    rules.rate[p] * rules.depression[p],
-                    synapses.lowest[axon + i],
-                    synapses.highest[axon + i],
-                    rules.soft[p],
-                )
-            elif rules.depression[p] > 0:
-                depress_row(state.terms[first : first + targets], trace, rules.depression[p] * state.gain[p])
-            state.pre_trace[axon + i] = rules.keep[p] * state.pre_trace[axon + i] + 1
-
-
-@inlined
-def _answer(synapses, rules, state):  # type: ignore[no-untyped-def]
-    """The postsynaptic part of the spikes of this step."""
-    for p in range(rules.kind.shape[0]):
-        count = state.number[synapses.after[p]]
-        if rules.kind[p] == FIXED or count == 0:
-            continue
-        fired = state.fired[synapses.unit_start[synapses.after[p]] :][:count]
-        axon, axon_end = synapses.axon_start[p], synapses.axon_start[p + 1]
-        target, target_end = synapses.target_start[p], synapses.target_start[p + 1]
-        first, last = synapses.weight_start[p], synapses.weight_start[p + 1]
-        shape = (axon_end - axon, target_end - target)
-        trace = state.pre_trace[axon:axon_end]
-        if rules.kind[p] == UNGATED:
-            potentiate_columns_at_once(
-                synapses.weight[first:last].reshape(shape),
-                synapses.connected[first:last].reshape(shape),
-                trace,
-                fired,
-                rules.rate[p] * rules.potentiation[p],
-                synapses.lowest[axon:axon_end],
-                synapses.highest[axon:axon_end],
-                rules.soft[p],
-            )
-        else:
-            terms = state.terms[first:last].reshape(shape)
-            potentiate_columns(terms, trace, fired, rules.potentiation[p] * state.gain[p])
-        for n in range(count):
-            j = target + fired[n]
-            state.post_trace[j] = rules.keep[p] * state.post_trace[j] + 1

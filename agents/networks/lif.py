@@ -187,10 +187,8 @@ def _coupling(membrane_ms: NDArray[Any], current_ms: NDArray[Any], step_ms: floa
 
 
 @kernel
-def advance(cells, state):  # type: ignore[no-untyped-def]
-    """One step of every cell between its spikes."""
-    bias, leak, coupling, brake = cells.bias, cells.leak, cells.coupling, cells.brake
-    voltage, drive, adaptation, rest = state.voltage, state.drive, state.adaptation, state.rest
+def leak(voltage, drive, adaptation, rest, bias, leak, coupling, brake):  # type: ignore[no-untyped-def]
+    """One step of the voltages between spikes; all arrays are (cells,)."""
     # One array is written by each loop: the compiler then proves that no other overlaps it, and uses vectors.
     for c in range(voltage.shape[0]):
         moved = bias[c] + (voltage[c] - bias[c]) * leak[c] + drive[c] * coupling[c] - adaptation[c] * brake[c]
@@ -198,9 +196,6 @@ def advance(cells, state):  # type: ignore[no-untyped-def]
         voltage[c] = moved if rest[c] == 0 else voltage[c]
     for c in range(rest.shape[0]):
         rest[c] = max(rest[c] - 1, 0)
-    decay(drive, cells.drive_decay)
-    decay(adaptation, cells.adaptation_decay)
-    decay(state.rate_hz, cells.readout_decay)
 
 
 @kernel
@@ -212,23 +207,19 @@ def decay(values, factor):  # type: ignore[no-untyped-def]
 
 
 @kernel
-def cross(cells, state, first, last, fired):  # type: ignore[no-untyped-def]
-    """Cells `first` up to `last` that reach their threshold: their places from `first` to `fired`, and their number."""
-    threshold, raised = cells.threshold, cells.threshold_adaptation
-    count = 0
-    for c in range(first, last):
-        if state.voltage[c] >= threshold[c] + raised[c] * state.adaptation[c]:
-            fired[count] = c - first
-            count += 1
-    return count
+def fade(values, factor):  # type: ignore[no-untyped-def]
+    """Multiply values (n,) by one factor."""
+    for c in range(values.shape[0]):
+        left = values[c] * factor
+        values[c] = left if abs(left) > SMALLEST else 0
 
 
 @kernel
-def reset(cells, state, first, fired, count):  # type: ignore[no-untyped-def]
-    """Reset the `count` cells at the places `fired` after `first`."""
-    for n in range(count):
-        c = first + fired[n]
-        state.voltage[c] = cells.reset[c]
-        state.adaptation[c] += 1
-        state.rate_hz[c] += cells.readout_step[c]
-        state.rest[c] = cells.refractory_steps[c] - 1
+def cross(voltage, adaptation, threshold, raised, fired):  # type: ignore[no-untyped-def]
+    """Write the places of the cells (cells,) that reach their threshold to `fired`; returns their number."""
+    count = 0
+    for c in range(voltage.shape[0]):
+        if voltage[c] >= threshold[c] + raised[c] * adaptation[c]:
+            fired[count] = c
+            count += 1
+    return count

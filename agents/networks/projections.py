@@ -202,28 +202,27 @@ def silent_axons(synapses: Synapses) -> Axons:
 
 
 @kernel
-def send(synapses, axons, fired, number, step):  # type: ignore[no-untyped-def]
-    """Put the spikes of a step on their way.
+def send(fired, delay_steps, arriving, number, step):  # type: ignore[no-untyped-def]
+    """Put the spikes of a step on their way along one projection.
 
     Args:
-        synapses, axons: see there.
-        fired: (units,) places of the units that fired within their population, from its `unit_start` on.
-        number: (populations,) how many.
+        fired: places of the axons that fired.
+        delay_steps: (axons,).
+        arriving: (ring, axons), number: (ring,), as in `Axons`.
         step: the running number of the step.
     """
-    ring = axons.number.shape[0]
-    for p in range(synapses.before.shape[0]):
-        source = synapses.before[p]
-        first, axon = synapses.unit_start[source], synapses.axon_start[p]
-        for n in range(number[source]):
-            i = fired[first + n]
-            slot = (step + synapses.delay_steps[axon + i]) % ring
-            axons.arriving[slot, axon + axons.number[slot, p]] = i
-            axons.number[slot, p] += 1
+    ring = number.shape[0]
+    for n in range(fired.shape[0]):
+        i = fired[n]
+        slot = (step + delay_steps[i]) % ring
+        arriving[slot, number[slot]] = i
+        number[slot] += 1
 
 
 @kernel
-def drive_targets(drive, weight):  # type: ignore[no-untyped-def]
-    """A spike arrives: add the weights of its axon (targets,) to the drives (targets,)."""
-    for j in range(weight.shape[0]):
-        drive[j] += weight[j]
+def deliver(drive, weight, places):  # type: ignore[no-untyped-def]
+    """Spikes arrive along the axons at `places`: add their weights (axons, targets) to the drives (targets,)."""
+    for n in range(places.shape[0]):
+        i = places[n]
+        for j in range(drive.shape[0]):
+            drive[j] += weight[i, j]

@@ -147,40 +147,52 @@ def bounded(weight, change, low, high, soft):  # type: ignore[no-untyped-def]
 
 
 @kernel
-def depress_row(terms, post_trace, amount):  # type: ignore[no-untyped-def]
-    """A spike arrives: take from the eligibilities (targets,) of its axon."""
-    for j in range(terms.shape[0]):
-        terms[j] -= amount * post_trace[j]
+def mark(trace, places, keep):  # type: ignore[no-untyped-def]
+    """Spikes at `places`: their traces (n,) grow by 1, or start anew at 1 where `keep` is 0."""
+    for n in range(places.shape[0]):
+        trace[places[n]] = keep * trace[places[n]] + 1
 
 
 @kernel
-def potentiate_columns(terms, pre_trace, fired, amount):  # type: ignore[no-untyped-def]
-    """Targets at the places `fired` fire: add to the eligibilities of all their axons; terms is (axons, targets)."""
-    for n in range(fired.shape[0]):
-        j = fired[n]
-        for i in range(terms.shape[0]):
+def depress(terms, post_trace, places, amount):  # type: ignore[no-untyped-def]
+    """Spikes arrive along the axons at `places`: take from their eligibilities; terms is (axons, targets)."""
+    for n in range(places.shape[0]):
+        i = places[n]
+        for j in range(post_trace.shape[0]):
+            terms[i, j] -= amount * post_trace[j]
+
+
+@kernel
+def potentiate(terms, pre_trace, places, amount):  # type: ignore[no-untyped-def]
+    """Targets at `places` fire: add to the eligibilities of all their axons; terms is (axons, targets)."""
+    for n in range(places.shape[0]):
+        j = places[n]
+        for i in range(pre_trace.shape[0]):
             terms[i, j] += amount * pre_trace[i]
 
 
 @kernel
-def depress_row_at_once(weight, connected, post_trace, amount, low, high, soft):  # type: ignore[no-untyped-def]
-    """A spike arrives: take from the weights (targets,) of its axon."""
-    for j in range(weight.shape[0]):
-        if connected[j]:
-            weight[j] = bounded(weight[j], -amount * post_trace[j], low, high, soft)
+def depress_at_once(  # type: ignore[no-untyped-def]
+    weight, connected, lowest, highest, post_trace, places, amount, soft
+):
+    """Spikes arrive along the axons at `places`: take from their weights (axons, targets), bounds (axons,)."""
+    for n in range(places.shape[0]):
+        i = places[n]
+        for j in range(post_trace.shape[0]):
+            if connected[i, j]:
+                weight[i, j] = bounded(weight[i, j], -amount * post_trace[j], lowest[i], highest[i], soft)
 
 
 @kernel
-def potentiate_columns_at_once(  # type: ignore[no-untyped-def]
-    weight, connected, pre_trace, fired, amount, lowest, highest, soft
+def potentiate_at_once(  # type: ignore[no-untyped-def]
+    weight, connected, lowest, highest, pre_trace, places, amount, soft
 ):
-    """Targets at the places `fired` fire: add to the weights (axons, targets) of all their axons, bounds (axons,)."""
-    for i in range(weight.shape[0]):
-        change = amount * pre_trace[i]
-        for n in range(fired.shape[0]):
-            j = fired[n]
+    """Targets at `places` fire: add to the weights (axons, targets) of all their axons, bounds (axons,)."""
+    for n in range(places.shape[0]):
+        j = places[n]
+        for i in range(pre_trace.shape[0]):
             if connected[i, j]:
-                weight[i, j] = bounded(weight[i, j], change, lowest[i], highest[i], soft)
+                weight[i, j] = bounded(weight[i, j], amount * pre_trace[i], lowest[i], highest[i], soft)
 
 
 @kernel
