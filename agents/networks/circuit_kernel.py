@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from agents.networks.compiled import kernel
-from agents.networks.lif import Cells, CellState, cross, decay, fade, leak, resting_cells
+from agents.networks.lif import Cells, CellState, cross, decay, fade, integrate, resting_cells
 from agents.networks.projections import Axons, Synapses, deliver, send, silent_axons
 from agents.rules.pair_stdp import (
     ELIGIBLE,
@@ -126,7 +126,7 @@ def simulate(cells, synapses, rules, state, train):  # type: ignore[no-untyped-d
                     state.origin[p] = step
                     age = 0.0
                 gain[p] = math.exp(age)
-        leak(voltage, drive, adaptation, rest, cells.bias, cells.leak, cells.coupling, cells.brake)
+        integrate(voltage, drive, adaptation, rest, cells.bias, cells.leak, cells.coupling, cells.brake)
         decay(drive, cells.drive_decay)
         decay(adaptation, cells.adaptation_decay)
         decay(rate_hz, cells.readout_decay)

@@ -187,7 +187,7 @@ def _coupling(membrane_ms: NDArray[Any], current_ms: NDArray[Any], step_ms: floa
 
 
 @kernel
-def leak(voltage, drive, adaptation, rest, bias, leak, coupling, brake):  # type: ignore[no-untyped-def]
+def integrate(voltage, drive, adaptation, rest, bias, leak, coupling, brake):  # type: ignore[no-untyped-def]
     """One step of the voltages between spikes; all arrays are (cells,)."""
     # One array is written by each loop: the compiler then proves that no other overlaps it, and uses vectors.
     for c in range(voltage.shape[0]):
