@@ -256,7 +256,7 @@ def test_zero_weights_learn_by_dfa_and_stay_stuck_by_backprop() -> None:
             loss = ((net(value) - wanted) ** 2).mean()
             loss.backward()
             optimizer.step()
-        losses[rule] = float(loss)
+        losses[rule] = float(loss.detach())
     spread = float(((wanted - wanted.mean(0)) ** 2).mean())
     assert losses["bp"] == pytest.approx(spread, rel=0.05)
     assert losses["dfa"] < 0.25 * losses["bp"]
