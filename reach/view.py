@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,7 +12,6 @@ from reach import tasks
 from reach.sim import state as s
 from reach.sim.grasp import FINGERS, capsule
 from reach.simulation import Simulation
-from reach.truth import Truth
 
 PAST_PATHS = 6
 
@@ -75,48 +75,52 @@ def scene_of(simulation: Simulation, index: int, paths: Paths, label: Label) -> 
     from reach.render import Scene
 
     row = simulation.world.row(index)
-    truth = Truth(row)
-    (x, y), (ax, ay) = row[s.HAND_X : s.HAND_Y + 1].tolist(), row[s.AXIS_X : s.AXIS_Y + 1].tolist()
-    palm, half = row.item(s.PALM_OFFSET), 0.5 * row.item(s.APERTURE) + row.item(s.FINGER_RADIUS)
+    number = row.item
+    x, y, ax, ay = row[s.HAND_X : s.AXIS_Y + 1].tolist()
+    palm, half = number(s.PALM_OFFSET), 0.5 * number(s.APERTURE) + number(s.FINGER_RADIUS)
 
     def on_table(u: float, v: float) -> tuple[float, float]:
         """A place of the hand's frame, see `sim.grasp.capsule`."""
         return x + u * ax - v * ay, y + u * ay + v * ax
 
-    shapes = [capsule(row, half, k) for k in FINGERS]
-    fingers = np.array([[on_table(u0, v0), on_table(u1, v1)] for u0, v0, u1, v1, _ in shapes])
-    joints = simulation.arms[index].joints(truth["joint_angles"])
-    joints[3] = on_table(palm, 0.0)
+    fingers = []
+    for k in FINGERS:
+        u0, v0, u1, v1, _ = capsule.py_func(row, half, k)
+        fingers.append((on_table(u0, v0), on_table(u1, v1)))
+    shoulder_angle, upper_arm = number(s.ANGLE_1), number(s.LENGTH_1)
+    elbow = (upper_arm * math.cos(shoulder_angle), upper_arm * math.sin(shoulder_angle))
+    joints = ((0.0, 0.0), elbow, on_table(-number(s.GRASP), 0.0), on_table(palm, 0.0))
     muscles = simulation.control == s.MUSCLE
-    force = truth["hand_force_n"]
-    return Scene(
-        joints=joints,
-        fingers=fingers,
-        finger_radius=float(row[s.FINGER_RADIUS]),
-        grasp_point=truth["hand"],
-        cup=truth["cup"],
-        cup_radius=float(row[s.CUP_RADIUS]),
-        cup_held=bool(row[s.HELD_S] > 0.0),
-        cup_tipped=truth["tipped"],
-        seen_hand=truth["seen_hand"] if truth["hand_visible"] else None,
-        seen_cup=truth["seen_cup"],
+    held, tipped = number(s.HELD_S) > 0.0, number(s.TIPPED) > 0.0
+    forced = number(s.HAND_FORCE_X) != 0.0 or number(s.HAND_FORCE_Y) != 0.0
+    return Scene.trusted(
+        joints=np.array(joints),
+        fingers=np.array(fingers),
+        finger_radius=number(s.FINGER_RADIUS),
+        grasp_point=row[s.HAND_X : s.HAND_Y + 1],
+        cup=row[s.CUP_X : s.CUP_Y + 1],
+        cup_radius=number(s.CUP_RADIUS),
+        cup_held=held,
+        cup_tipped=tipped,
+        seen_hand=row[s.EYE_HAND_X : s.EYE_HAND_Y + 1] if number(s.EYE_VISIBLE) > 0.0 else None,
+        seen_cup=row[s.EYE_CUP_X : s.EYE_CUP_Y + 1],
         start=row[s.START_X : s.START_Y + 1],
         touch=row[s.TOUCH_LEFT : s.TOUCH_PALM + 1] > 0.0,
         path=paths.path,
         past_paths=paths.past_paths,
-        time_s=truth["time_s"],
+        time_s=number(s.CLOCK) * s.INNER_STEP_S,
         caption=label.caption,
         trial=paths.trials if label.trial is None else label.trial,
         block=label.block,
-        show_error=bool(row[s.HELD_S] == 0.0) and not truth["tipped"],
-        success=bool(row[tasks.SUCCESS] > 0.0),
-        cup_present=truth["cup_present"],
-        effort=None if muscles else truth["torque_n_m"] / row[s.LARGEST_TORQUE_1 : s.LARGEST_TORQUE_3 + 1],
-        activation=truth["activation"] if muscles else None,
-        hand_force_n=force if force.any() else None,
-        field_n_s_per_m=row[s.FIELD_11 : s.FIELD_22 + 1].reshape(2, 2) if row[s.FIELD_ONSET] < s.NEVER else None,
-        constant_force_n=row[s.FORCE_X : s.FORCE_Y + 1] if row[s.FORCE_ONSET] < s.NEVER else None,
-        channel=_channel(row) if row[s.CHANNEL_ONSET] < s.NEVER else None,
+        show_error=not held and not tipped,
+        success=number(tasks.SUCCESS) > 0.0,
+        cup_present=number(s.CUP_PRESENT) > 0.0,
+        effort=None if muscles else row[s.TORQUE_1 : s.TORQUE_3 + 1] / row[s.LARGEST_TORQUE_1 : s.LARGEST_TORQUE_3 + 1],
+        activation=row[s.ACTIVATION_1 : s.ACTIVATION_8 + 1] if muscles else None,
+        hand_force_n=row[s.HAND_FORCE_X : s.HAND_FORCE_Y + 1] if forced else None,
+        field_n_s_per_m=row[s.FIELD_11 : s.FIELD_22 + 1].reshape(2, 2) if number(s.FIELD_ONSET) < s.NEVER else None,
+        constant_force_n=row[s.FORCE_X : s.FORCE_Y + 1] if number(s.FORCE_ONSET) < s.NEVER else None,
+        channel=_channel(row) if number(s.CHANNEL_ONSET) < s.NEVER else None,
     )
 
 

@@ -55,7 +55,7 @@ class Canvas:
         self.wordy = self.side >= WORDS_FROM_PX
         self.roomy = self.side >= LEGEND_FROM_PX
         self.rim_px = min(THICKEST_RIM_PX, max(THINNEST_RIM_PX, self.side / RIM_UNIT_PX))
-        self._shapes = array("d")
+        self._shapes: list[float] = []
 
     @property
     def text_px(self) -> int:
@@ -77,7 +77,7 @@ class Canvas:
     ) -> None:
         """A capsule with a radius (pixels) at its start and at its end, lined with a rim where one is given."""
         lined = self.rim_px if rim is not None else 0.0
-        self._shapes.extend((*start, radii[0], *end, radii[1], ends, lined, *fill, *(rim or fill)))
+        self._shapes += (*start, radii[0], *end, radii[1], ends, lined, *fill, *(rim or fill))
 
     def disc(self, middle: Pixel, radius: float, fill: Sequence[float], rim: Colour | None = None) -> None:
         """A disc, lined with a rim where one is given."""
@@ -131,8 +131,8 @@ class Canvas:
     def lay(self) -> None:
         """Lay the shapes gathered so far into the frame."""
         if self._shapes:
-            lay_shapes(self.frame, np.frombuffer(self._shapes).reshape(-1, SHAPE))
-            self._shapes = array("d")
+            lay_shapes(self.frame, np.frombuffer(array("d", self._shapes)).reshape(-1, SHAPE))
+            self._shapes = []
 
     def write(self, words: pygame.Surface, left: float, top: float) -> None:
         """Write words over all shapes so far, with their upper left corner at a pixel."""

@@ -101,6 +101,16 @@ class Scene:
     trial: int | None = None
     block: str = ""
 
+    @classmethod
+    def trusted(cls, **values: Any) -> Scene:
+        """A scene of all its attributes but those left at their defaults, of which nothing is checked.
+
+        For values that were read from a simulation: the checks cost as much as drawing a small picture.
+        """
+        scene = object.__new__(cls)
+        scene.__dict__.update(values)
+        return scene
+
     def __post_init__(self) -> None:
         """Refuse what cannot be drawn."""
         for name, shape in SHAPES.items():
