@@ -193,7 +193,7 @@ class CupEnv(gym.Env[Any, NDArray[np.float32]]):
             self._paths.extend(self._simulation, 0)
         if self.render_mode == "human":
             self.render()
-        return self._observation(), self._info(self._judgement())
+        return self._observation(), self._judgement()[1]
 
     def step(self, action: NDArray[np.float32]) -> tuple[Any, float, bool, bool, dict[str, Any]]:
         """Advance the trial by 20 ms.
@@ -212,14 +212,13 @@ class CupEnv(gym.Env[Any, NDArray[np.float32]]):
         self._actions[0] = action
         self._simulation.advance(self._actions)
         self._done_actions.append(self._actions.copy())
-        judgement = self._judgement()
-        info = self._info(judgement)
+        reward, info = self._judgement()
         terminated = info["is_success"] or self._row.item(s.TIPPED) > 0.0
         if self.render_mode is not None:
             self._paths.extend(self._simulation, 0)
             if self.render_mode == "human":
                 self.render()
-        return self._observation(), judgement[tasks.REWARD - tasks.TERMS], terminated, False, info
+        return self._observation(), reward, terminated, False, info
 
     def joint_action(self, torque: Any, ahead_s: float = 0.0) -> NDArray[np.float64]:
         """The action (3,) of the joints that asks for `torque` in the true state, for scripted controllers.
@@ -290,27 +289,29 @@ class CupEnv(gym.Env[Any, NDArray[np.float32]]):
         self._take_row()
 
     def _take_row(self) -> None:
-        """The world's row, and of it the body and what judges the last step, as views."""
+        """The world's row, and of it the body and what judges the last step, and its observation, as views."""
         self._row = self._simulation.world.row(0)
         self._body = self._row[: s.SETTING]
         self._judged = self._row[tasks.TERMS : tasks.SUCCESS + 1]
+        self._sensed = self._simulation.observations[0]
 
     def _observation(self) -> Any:
         if self.observing.form == "vector":
-            return self._simulation.observations[0].copy()
+            return self._sensed.copy()
         return of_one(self.observing.of(self._simulation), 0)
 
-    def _judgement(self) -> list[float]:
-        """Reward terms, reward and success of the last step."""
-        judged: list[float] = self._judged.tolist()
-        return judged
-
-    def _info(self, judgement: list[float]) -> dict[str, Any]:
-        return {
-            "reward_terms": dict(zip(tasks.REWARD_TERMS, judgement, strict=False)),
-            "is_success": judgement[tasks.SUCCESS - tasks.TERMS] > 0.0,
+    def _judgement(self) -> tuple[float, dict[str, Any]]:
+        """Reward and info of the last step."""
+        progress, grasp, effort, tipping, success, step, reward, won = self._judged.tolist()
+        return reward, {
+            # The `tasks.REWARD_TERMS`, one by one: this is read in every step.
+            "reward_terms": {
+                "progress": progress, "grasp": grasp, "effort": effort,
+                "tipping": tipping, "success": success, "step": step,
+            },
+            "is_success": won > 0.0,
             "truth": Truth(self._body.copy()),
-        }
+        }  # fmt: skip
 
     def render(self) -> Any:
         """The picture: (height, width, 3) uint8 for "rgb_array"; shown in a window for "human"."""

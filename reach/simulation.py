@@ -94,6 +94,7 @@ class Simulation:
         self.perturbations = list(self.standing)
         self.control = s.CONTROLS.index(control)
         self._threads = threads
+        self._lanes = s.FIRST_LANE if num_envs == 1 else s.ALL_LANES
         self.grab = task == "grab"
         self._dense = reward == "dense"
         self._observations = np.zeros((len(self.world.tiles), s.LANES, s.OBSERVATION_SIZE), dtype=np.float32)
@@ -233,7 +234,15 @@ class Simulation:
         """
         world = self.world
         wrong = tasks.advance_and_judge(
-            actions, world.tiles, world.history, world.tick, self.control, self.grab, self._dense, self._observations
+            actions,
+            world.tiles,
+            self._lanes,
+            world.history,
+            world.tick,
+            self.control,
+            self.grab,
+            self._dense,
+            self._observations,
         )
         if wrong >= 0:
             require_allowed(actions, wrong)

@@ -100,13 +100,13 @@ def begin_judging(t, i):  # type: ignore[no-untyped-def]
 
 
 @kernel
-def judge(t, grab, dense):  # type: ignore[no-untyped-def]
+def judge(t, lanes, grab, dense):  # type: ignore[no-untyped-def]
     """Write reward terms, reward and success of a tile's trials after one control step.
 
     Conditions are joined by & and |, which evaluate both sides, and stores stand behind all loads: branches, and loads
     that might wait for a store, would keep the loop from becoming vectors.
     """
-    for i in range(L):
+    for i in range(len(lanes)):
         tipped = t[s.TIPPED * L + i] > 0.0
         held = t[s.HELD_S * L + i] >= HOLD_S - 1e-9
         still = t[s.STILL_S * L + i] >= REACH_STILL_S - 1e-9
@@ -212,8 +212,8 @@ def _play_tile(  # type: ignore[no-untyped-def]
     terms, won, ended, late,
 ):  # fmt: skip
     t = tiles[k]
-    advance(t, history[k], tick, control, observations[k])
-    judge(t, grab, dense)
+    advance(t, s.ALL_LANES, history[k], tick, control, observations[k])
+    judge(t, s.ALL_LANES, grab, dense)
     for i in range(min(L, won.size - k * L)):
         n = k * L + i
         if begin[n]:
@@ -269,12 +269,13 @@ def take_actions(actions, tiles):  # type: ignore[no-untyped-def]
 
 
 @kernel
-def advance_and_judge(actions, tiles, history, tick, control, grab, dense, observations):  # type: ignore[no-untyped-def]
+def advance_and_judge(actions, tiles, lanes, history, tick, control, grab, dense, observations):  # type: ignore[no-untyped-def]
     """One control step, judged, of all worlds, for `actions` (num_envs, 4).
 
     Args:
         actions: in [-1, 1].
         tiles, history: the arrays of `state.World`.
+        lanes: as for `step.advance`, in every tile.
         tick: (1,), counted on.
         control, grab, dense: as for `step.advance` and `judge`.
         observations: (num_tiles, LANES, OBSERVATION_SIZE) float32, overwritten.
@@ -286,6 +287,6 @@ def advance_and_judge(actions, tiles, history, tick, control, grab, dense, obser
     if wrong < 0:
         tick[0] += 1
         for k in range(tiles.shape[0]):
-            advance(tiles[k], history[k], tick[0], control, observations[k])
-            judge(tiles[k], grab, dense)
+            advance(tiles[k], lanes, history[k], tick[0], control, observations[k])
+            judge(tiles[k], lanes, grab, dense)
     return wrong

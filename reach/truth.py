@@ -32,6 +32,8 @@ NUMBERS = {
 }
 FLAGS = {"hand_visible": s.EYE_VISIBLE, "cup_present": s.CUP_PRESENT, "tipped": s.TIPPED}
 NAMES = ("time_s", *PLACES, *NUMBERS, *FLAGS)
+# The keys for many trials, each with its mask; values are read when they are asked for.
+OF_MANY = dict.fromkeys([*NAMES, *(f"_{name}" for name in NAMES)])
 
 
 class Truth(Mapping[str, Any]):
@@ -90,7 +92,7 @@ class Truths(dict[str, Any]):
 
     def __init__(self, world: s.World, num_envs: int) -> None:
         """Show `num_envs` worlds as they are now."""
-        super().__init__(dict.fromkeys([*NAMES, *(f"_{name}" for name in NAMES)]))
+        super().__init__(OF_MANY)
         self._world = world
         self._num_envs = num_envs
         self._tick = int(world.tick[0])

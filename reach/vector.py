@@ -28,6 +28,7 @@ from reach.simulation import Simulation, require_choice
 from reach.truth import Truths
 from reach.view import Label, Paths, scene_of
 
+TERM_MASKS = [f"_{name}" for name in tasks.REWARD_TERMS]
 RESET_OPTIONS = ("cup", "perturbation", "reset_mask")
 # With fewer a further thread costs more than it gains.
 ENVS_A_THREAD = 32
@@ -259,9 +260,7 @@ class CupVectorEnv(gym.vector.VectorEnv[Any, NDArray[np.float32], NDArray[Any]])
     def _info(self, mask: NDArray[np.bool_], judged: tuple[NDArray[Any], ...]) -> dict[str, Any]:
         """What `info` holds of the environments in `mask`, each key with its mask, as Gymnasium's own have it."""
         terms, won, _, _ = judged
-        named: dict[str, Any] = {}
-        for k, name in enumerate(tasks.REWARD_TERMS):
-            named[name], named[f"_{name}"] = terms[k], mask
+        named = {name: terms[k] for k, name in enumerate(tasks.REWARD_TERMS)} | dict.fromkeys(TERM_MASKS, mask)
         truth = Truths(self._simulation.world, self.num_envs)
         return {
             "reward_terms": named, "_reward_terms": mask,

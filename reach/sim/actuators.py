@@ -19,9 +19,9 @@ COMMAND_TIME_CONSTANT_S = 0.040
 
 
 @kernel
-def set_goals(t, control):  # type: ignore[no-untyped-def]
+def set_goals(t, lanes, control):  # type: ignore[no-untyped-def]
     """Turn the actions of a tile into what this control step aims at, with its signal-dependent motor noise."""
-    for i in range(L):
+    for i in range(len(lanes)):
         for j in range(3):
             action = t[(s.ACTION_1 + j) * L + i]
             low = t[(s.LOWER_1 + j) * L + i]
@@ -30,10 +30,10 @@ def set_goals(t, control):  # type: ignore[no-untyped-def]
             t[(s.GOAL_1 + j) * L + i] = posture if control == s.POSTURE else torque
             noise = t[(s.NOISE_TORQUE_1 + j) * L + i]
             t[(s.GAIN_1 + j) * L + i] = 1.0 + t[s.TORQUE_NOISE * L + i] * noise
-    for i in range(L):
+    for i in range(len(lanes)):
         t[s.GOAL_APERTURE * L + i] = 0.5 * (t[s.ACTION_4 * L + i] + 1.0) * t[s.LARGEST_APERTURE * L + i]
     if control == s.MUSCLE:
-        for i in range(L):
+        for i in range(len(lanes)):
             (
                 t[s.EXCITATION_1 * L + i], t[s.EXCITATION_2 * L + i],
                 t[s.EXCITATION_3 * L + i], t[s.EXCITATION_4 * L + i],
@@ -43,20 +43,20 @@ def set_goals(t, control):  # type: ignore[no-untyped-def]
 
 
 @kernel
-def follow_goals(t, control, step):  # type: ignore[no-untyped-def]
+def follow_goals(t, lanes, control, step):  # type: ignore[no-untyped-def]
     """Move filtered commands or activations towards their goals for `step` seconds, and note their means over it.
 
     The means are what acts in this step: with the values at its end the arm would lead by half a step.
     """
     if control == s.MUSCLE:
-        for i in range(L):
+        for i in range(len(lanes)):
             for m in range(s.MUSCLES):
                 before = t[(s.ACTIVATION_1 + m) * L + i]
                 after = muscles.activate(before, t[(s.EXCITATION_1 + m) * L + i], step)
                 t[(s.ACTIVATION_1 + m) * L + i] = after
                 t[(s.MEAN_1 + m) * L + i] = 0.5 * (before + after)
         return
-    for i in range(L):
+    for i in range(len(lanes)):
         rate = t[s.COMMAND_RATE * L + i]
         before1 = t[s.COMMAND_1 * L + i]
         before2 = t[s.COMMAND_2 * L + i]
@@ -96,7 +96,7 @@ def joint_torque(t, i, control, q1, q2, q3, v1, v2, v3):  # type: ignore[no-unty
 
 
 @kernel
-def swing(t, control, step):  # type: ignore[no-untyped-def]
+def swing(t, lanes, control, step):  # type: ignore[no-untyped-def]
     """A whole Runge-Kutta step of `step` seconds under POSTURE or TORQUE control where no outside force acts.
 
     The same operations as `begin_step`, four times `pull` and `stage`, `end_step` and
@@ -105,7 +105,7 @@ def swing(t, control, step):  # type: ignore[no-untyped-def]
     """
     half = 0.5 * step
     sixth = step / 6.0
-    for i in range(L):
+    for i in range(len(lanes)):
         q1 = t[s.ANGLE_1 * L + i]
         q2 = t[s.ANGLE_2 * L + i]
         q3 = t[s.ANGLE_3 * L + i]
@@ -156,12 +156,12 @@ def swing(t, control, step):  # type: ignore[no-untyped-def]
 
 
 @kernel
-def pull(t, control):  # type: ignore[no-untyped-def]
+def pull(t, lanes, control):  # type: ignore[no-untyped-def]
     """Write the joint torques at the point of this Runge-Kutta stage."""
     if control == s.MUSCLE:
-        _pull_muscles(t)
+        _pull_muscles(t, lanes)
     else:
-        for i in range(L):
+        for i in range(len(lanes)):
             t[s.TORQUE_1 * L + i], t[s.TORQUE_2 * L + i], t[s.TORQUE_3 * L + i] = joint_torque(
                 t, i, control,
                 t[s.AT_ANGLE_1 * L + i], t[s.AT_ANGLE_2 * L + i], t[s.AT_ANGLE_3 * L + i],
@@ -170,9 +170,9 @@ def pull(t, control):  # type: ignore[no-untyped-def]
 
 
 @kernel
-def _pull_muscles(t):  # type: ignore[no-untyped-def]
+def _pull_muscles(t, lanes):  # type: ignore[no-untyped-def]
     """The joint torques of the muscles; noise scales what all muscles of a joint do together."""
-    for i in range(L):
+    for i in range(len(lanes)):
         v1 = t[s.AT_VELOCITY_1 * L + i]
         v2 = t[s.AT_VELOCITY_2 * L + i]
         v3 = t[s.AT_VELOCITY_3 * L + i]

@@ -99,16 +99,16 @@ def limited(rate):  # type: ignore[no-untyped-def]
 
 
 @kernel
-def begin_step(t):  # type: ignore[no-untyped-def]
+def begin_step(t, lanes):  # type: ignore[no-untyped-def]
     """Put the first stage of a Runge-Kutta step at the present angles and velocities."""
-    for i in range(L):
+    for i in range(len(lanes)):
         for j in range(3):
             t[(s.AT_ANGLE_1 + j) * L + i] = t[(s.ANGLE_1 + j) * L + i]
             t[(s.AT_VELOCITY_1 + j) * L + i] = t[(s.VELOCITY_1 + j) * L + i]
 
 
 @kernel
-def stage(t, number, ahead):  # type: ignore[no-untyped-def]
+def stage(t, lanes, number, ahead):  # type: ignore[no-untyped-def]
     """One stage of a Runge-Kutta step under the torques and outside torques that stand in the tile.
 
     Args:
@@ -117,7 +117,7 @@ def stage(t, number, ahead):  # type: ignore[no-untyped-def]
         number: of this stage, 0..3.
         ahead: time from the start of the step to the next stage, s.
     """
-    for i in range(L):
+    for i in range(len(lanes)):
         v1 = t[s.AT_VELOCITY_1 * L + i]
         v2 = t[s.AT_VELOCITY_2 * L + i]
         v3 = t[s.AT_VELOCITY_3 * L + i]
@@ -150,10 +150,10 @@ def _gather(t, at, number, rate):  # type: ignore[no-untyped-def]
 
 
 @kernel
-def end_step(t, step):  # type: ignore[no-untyped-def]
+def end_step(t, lanes, step):  # type: ignore[no-untyped-def]
     """From the sums of a step of `step` seconds: the velocity after it, and its mean, left in SUM_VELOCITY."""
     sixth = step / 6.0
-    for i in range(L):
+    for i in range(len(lanes)):
         for j in range(3):
             before = t[(s.VELOCITY_1 + j) * L + i]
             t[(s.VELOCITY_1 + j) * L + i] = limited(fused(sixth, t[(s.SUM_ACCELERATION_1 + j) * L + i], before))
@@ -173,9 +173,9 @@ def past_stops(t, i, step, rate1, rate2, rate3):  # type: ignore[no-untyped-def]
 
 
 @kernel
-def find_blocked(t, step):  # type: ignore[no-untyped-def]
+def find_blocked(t, lanes, step):  # type: ignore[no-untyped-def]
     """Write `past_stops` at the mean velocities of this step to the BLOCKED column."""
-    for i in range(L):
+    for i in range(len(lanes)):
         t[s.BLOCKED * L + i] = past_stops(
             t, i, step,
             t[s.SUM_VELOCITY_1 * L + i], t[s.SUM_VELOCITY_2 * L + i], t[s.SUM_VELOCITY_3 * L + i],
@@ -183,12 +183,12 @@ def find_blocked(t, step):  # type: ignore[no-untyped-def]
 
 
 @kernel
-def turn_joints(t, step):  # type: ignore[no-untyped-def]
+def turn_joints(t, lanes, step):  # type: ignore[no-untyped-def]
     """Turn the joints by the mean velocity of this step; none, once `find_blocked` has looked, crosses its limit."""
-    for i in range(L):
+    for i in range(len(lanes)):
         if t[s.BLOCKED * L + i] > 0.0:
             _stop(t, i, step)
-    for i in range(L):
+    for i in range(len(lanes)):
         for j in range(3):
             t[(s.ANGLE_1 + j) * L + i] = fused(step, t[(s.SUM_VELOCITY_1 + j) * L + i], t[(s.ANGLE_1 + j) * L + i])
 

@@ -44,19 +44,19 @@ def _channel(t, i):  # type: ignore[no-untyped-def]
 
 
 @kernel
-def first_onset(t, columns):  # type: ignore[no-untyped-def]
+def first_onset(t, lanes, columns):  # type: ignore[no-untyped-def]
     """The earliest of the onsets in some columns of any lane of tile `t`; NEVER when none is set."""
     earliest = s.NEVER
     for column in columns:
-        for i in range(L):
+        for i in range(len(lanes)):
             earliest = min(earliest, t[column * L + i])
     return earliest
 
 
 @kernel
-def clear_forces(t):  # type: ignore[no-untyped-def]
+def clear_forces(t, lanes):  # type: ignore[no-untyped-def]
     """No force from outside in any lane."""
-    for i in range(L):
+    for i in range(len(lanes)):
         t[s.OUTSIDE_1 * L + i] = 0.0
         t[s.OUTSIDE_2 * L + i] = 0.0
         t[s.OUTSIDE_3 * L + i] = 0.0
@@ -65,12 +65,12 @@ def clear_forces(t):  # type: ignore[no-untyped-def]
 
 
 @kernel
-def apply_forces(t):  # type: ignore[no-untyped-def]
+def apply_forces(t, lanes):  # type: ignore[no-untyped-def]
     """Write the joint torques of the forces at the point of this stage: F = B v + constant + pulse + channel.
 
     The channel's force is that of the step before; `hold_in_channel` adds what it lacks.
     """
-    for i in range(L):
+    for i in range(len(lanes)):
         v1 = t[s.AT_VELOCITY_1 * L + i]
         v2 = t[s.AT_VELOCITY_2 * L + i]
         v3 = t[s.AT_VELOCITY_3 * L + i]

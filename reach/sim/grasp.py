@@ -112,14 +112,14 @@ def place_hand(t, i):  # type: ignore[no-untyped-def]
 
 
 @kernel
-def move_hands_and_cups(t, step):  # type: ignore[no-untyped-def]
+def move_hands_and_cups(t, lanes, step):  # type: ignore[no-untyped-def]
     """Place every hand of a tile, move its fingers towards GOAL_APERTURE for `step` seconds, and let it act on its cup.
 
     A cup that no part of the hand can touch in this step stays where it is; the others are moved lane by lane.
     """
-    for i in range(L):
+    for i in range(len(lanes)):
         _place_hand(t, i)
-    for i in range(L):
+    for i in range(len(lanes)):
         dx = t[s.CUP_X * L + i] - t[s.HAND_X * L + i]
         dy = t[s.CUP_Y * L + i] - t[s.HAND_Y * L + i]
         u = dx * t[s.AXIS_X * L + i] + dy * t[s.AXIS_Y * L + i]
@@ -148,16 +148,16 @@ def move_hands_and_cups(t, step):  # type: ignore[no-untyped-def]
         t[s.NEAR * L + i] = 1.0 if near else 0.0
         t[s.APERTURE * L + i] = aperture if near else opened
         t[s.PENETRATION * L + i] = 0.0
-    _let_loose(t)
-    for i in range(L):
+    _let_loose(t, lanes)
+    for i in range(len(lanes)):
         if t[s.NEAR * L + i] > 0.0:
             _move_cup(t[i::L], step)
 
 
 @kernel
-def _let_loose(t):  # type: ignore[no-untyped-def]
+def _let_loose(t, lanes):  # type: ignore[no-untyped-def]
     """Clear velocity, touch, grip and time held of every cup of a tile that no part of its hand can touch."""
-    for i in range(L):
+    for i in range(len(lanes)):
         near = t[s.NEAR * L + i] > 0.0
         velocity_x = t[s.CUP_VELOCITY_X * L + i]
         velocity_y = t[s.CUP_VELOCITY_Y * L + i]

@@ -49,11 +49,11 @@ def _normal_pair(key, counter):  # type: ignore[no-untyped-def]
 
 
 @kernel
-def draw(t):  # type: ignore[no-untyped-def]
+def draw(t, lanes):  # type: ignore[no-untyped-def]
     """Write the standard normal draws of the control step that begins now to tile `t`."""
     for pair in range(s.NOISE_SIZE // 2):
         column = (s.NOISE + 2 * pair) * L
-        for i in range(L):
+        for i in range(len(lanes)):
             # The first observation has taken the first draws.
             control_step = (np.uint64(t[s.CLOCK * L + i]) >> INNER_STEP_BITS) + np.uint64(1)
             counter = control_step * np.uint64(s.NOISE_SIZE) + np.uint64(2 * pair)

@@ -56,6 +56,14 @@ def _look(t, i):  # type: ignore[no-untyped-def]
 
 
 @inlined
+def _copy(lanes, columns, source, first, target, at):  # type: ignore[no-untyped-def]
+    """Copy so many columns of `source`, from `first` on, to those of `target` from `at` on."""
+    for c in range(columns):
+        for i in range(len(lanes)):
+            target[(at + c) * L + i] = source[(first + c) * L + i]
+
+
+@inlined
 def _note_sight(t, row, i):  # type: ignore[no-untyped-def]
     for c in range(s.SEEN_SIZE):
         row[c * L + i] = t[(s.EYE_HAND_X + c) * L + i]
@@ -77,29 +85,29 @@ def _is_asked(delay_rows, inner):  # type: ignore[no-untyped-def]
 
 
 @kernel
-def look(t):  # type: ignore[no-untyped-def]
+def look(t, lanes):  # type: ignore[no-untyped-def]
     """Write what every eye of the tile is shown at this moment."""
-    for i in range(L):
+    for i in range(len(lanes)):
         _look(t, i)
 
 
 @kernel
-def asked(t, delay):  # type: ignore[no-untyped-def]
+def asked(t, lanes, delay):  # type: ignore[no-untyped-def]
     """The inner steps (1..INNER_STEPS) after which the delays in column `delay` ask for the state, as bits."""
     bits = 0
-    for i in range(L):
+    for i in range(len(lanes)):
         bits |= 1 << (s.INNER_STEPS - (int(t[delay * L + i]) & (s.INNER_STEPS - 1)))
     return bits
 
 
 @kernel
-def notice(t, history, tick, inner, seen, felt):  # type: ignore[no-untyped-def]
+def notice(t, lanes, history, tick, inner, seen, felt):  # type: ignore[no-untyped-def]
     """Keep in the ring, at `tick`, what a delay will ask for of the state after inner step `inner`.
 
     The eye must have looked at the end of a control step; in between this looks by itself.
 
     Args:
-        t, history, tick: as for `step.advance`.
+        t, lanes, history, tick: as for `step.advance`.
         inner: 1..INNER_STEPS.
         seen, felt: `asked` for the delays of eye and body.
     """
@@ -107,24 +115,20 @@ def notice(t, history, tick, inner, seen, felt):  # type: ignore[no-untyped-def]
     now = 1 << inner
     if seen & now:
         if inner < s.INNER_STEPS:
-            look(t)
+            look(t, lanes)
         if seen == now:
-            for c in range(s.SEEN_SIZE * L):
-                row[c] = t[s.EYE_HAND_X * L + c]
+            _copy(lanes, s.SEEN_SIZE, t, s.EYE_HAND_X, row, 0)
         else:
-            for i in range(L):
+            for i in range(len(lanes)):
                 if _is_asked(t[s.VISION_ROWS * L + i], inner):
                     _note_sight(t, row, i)
     if felt == now:
         # Angles and velocities stand side by side, as in the ring.
-        for c in range(6 * L):
-            row[s.SEEN_SIZE * L + c] = t[s.ANGLE_1 * L + c]
-        for c in range(L):
-            row[(s.SEEN_SIZE + 6) * L + c] = t[s.APERTURE * L + c]
-        for c in range(3 * L):
-            row[(s.SEEN_SIZE + 7) * L + c] = t[s.TOUCH_LEFT * L + c]
+        _copy(lanes, 6, t, s.ANGLE_1, row, s.SEEN_SIZE)
+        _copy(lanes, 1, t, s.APERTURE, row, s.SEEN_SIZE + 6)
+        _copy(lanes, 3, t, s.TOUCH_LEFT, row, s.SEEN_SIZE + 7)
     elif felt & now:
-        for i in range(L):
+        for i in range(len(lanes)):
             if _is_asked(t[s.TOUCH_ROWS * L + i], inner):
                 _note_feeling(t, row, i)
 
@@ -157,24 +161,20 @@ def _recall(t, history, tick, i):  # type: ignore[no-untyped-def]
 
 
 @kernel
-def _recall_all(t, history, tick):  # type: ignore[no-untyped-def]
+def _recall_all(t, lanes, history, tick):  # type: ignore[no-untyped-def]
     """`_recall` for every lane; those that read the same rows do it together."""
     first_seen = _past_row(t, tick, s.VISION_ROWS, 0)
     first_felt = _past_row(t, tick, s.TOUCH_ROWS, 0)
     differ = 0
-    for i in range(1, L):
+    for i in range(1, len(lanes)):
         differ |= _past_row(t, tick, s.VISION_ROWS, i) ^ first_seen
         differ |= _past_row(t, tick, s.TOUCH_ROWS, i) ^ first_felt
     if differ:
-        for i in range(L):
+        for i in range(len(lanes)):
             _recall(t, history, tick, i)
         return
-    seen = history[first_seen]
-    felt = history[first_felt]
-    for c in range(s.SEEN_SIZE * L):
-        t[s.LATE * L + c] = seen[c]
-    for c in range(s.SEEN_SIZE * L, s.HISTORY_SIZE * L):
-        t[s.LATE * L + c] = felt[c]
+    _copy(lanes, s.SEEN_SIZE, history[first_seen], 0, t, s.LATE)
+    _copy(lanes, s.HISTORY_SIZE - s.SEEN_SIZE, history[first_felt], s.SEEN_SIZE, t, s.LATE_ANGLE_1)
 
 
 @inlined
@@ -209,10 +209,10 @@ def _observe(t, i, out):  # type: ignore[no-untyped-def]
 
 
 @kernel
-def observe(t, history, tick, out):  # type: ignore[no-untyped-def]
+def observe(t, lanes, history, tick, out):  # type: ignore[no-untyped-def]
     """Write the observations of a tile to `out` (LANES, OBSERVATION_SIZE), with delays and this step's noise."""
-    _recall_all(t, history, tick)
-    for i in range(L):
+    _recall_all(t, lanes, history, tick)
+    for i in range(len(lanes)):
         _observe(t, i, out[i])
 
 

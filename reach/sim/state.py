@@ -18,6 +18,10 @@ Array = NDArray[np.float64]
 
 # Doubles in the widest vector register (AVX-512).
 LANES = 8
+# The lanes on which kernels work: of a full tile, or of one world alone, for which the others would be computed in
+# vain. Passed as a tuple, whose length belongs to its type, so that the compiler knows how long loops over lanes are.
+ALL_LANES = tuple(range(LANES))
+FIRST_LANE = (0,)
 
 CONTROL_STEP_S = 0.02
 INNER_STEP_S = 0.005

@@ -24,30 +24,30 @@ EVENTS = (s.JUMP_ONSET, s.GONE_ONSET)
 
 
 @kernel
-def move_arms(t, control, forced, channelled, step):  # type: ignore[no-untyped-def]
+def move_arms(t, lanes, control, forced, channelled, step):  # type: ignore[no-untyped-def]
     """Move the arms of a tile for `step` seconds: classical Runge-Kutta of fourth order, then channel and joint stops.
 
     Args:
-        t: tile; GAIN_ columns scale the active torques (1 without motor noise).
+        t, lanes: as for `advance`; GAIN_ columns scale the active torques (1 without motor noise).
         control: POSTURE, TORQUE or MUSCLE.
         forced, channelled: whether any lane has a force, or a force channel, set.
         step: s.
     """
     if forced or channelled or control == s.MUSCLE:
-        begin_step(t)
+        begin_step(t, lanes)
         for k in range(4):
-            pull(t, control)
+            pull(t, lanes, control)
             if forced:
-                apply_forces(t)
-            stage(t, k, step if k == 2 else 0.5 * step)
-        end_step(t, step)
+                apply_forces(t, lanes)
+            stage(t, lanes, k, step if k == 2 else 0.5 * step)
+        end_step(t, lanes, step)
         if channelled:
-            for i in range(L):
+            for i in range(len(lanes)):
                 hold_in_channel(t, i, step)
-        find_blocked(t, step)
+        find_blocked(t, lanes, step)
     else:
-        swing(t, control, step)
-    turn_joints(t, step)
+        swing(t, lanes, control, step)
+    turn_joints(t, lanes, step)
 
 
 @kernel
@@ -66,8 +66,8 @@ def _let_happen(w):  # type: ignore[no-untyped-def]
 
 
 @kernel
-def _pass_time(t, step):  # type: ignore[no-untyped-def]
-    for i in range(L):
+def _pass_time(t, lanes, step):  # type: ignore[no-untyped-def]
+    for i in range(len(lanes)):
         vx = t[s.HAND_VELOCITY_X * L + i]
         vy = t[s.HAND_VELOCITY_Y * L + i]
         still = vx * vx + vy * vy < s.STILL_SPEED_M_S * s.STILL_SPEED_M_S
@@ -76,37 +76,38 @@ def _pass_time(t, step):  # type: ignore[no-untyped-def]
 
 
 @kernel
-def advance(t, history, tick, control, out):  # type: ignore[no-untyped-def]
+def advance(t, lanes, history, tick, control, out):  # type: ignore[no-untyped-def]
     """Advance a tile by one control step of 20 ms and write its observations.
 
     Args:
         t: (TILE_SIZE,) tile; its ACTION columns hold the commands, in [-1, 1].
+        lanes: `state.ALL_LANES`, or `state.FIRST_LANE` where the tile holds one world alone.
         history: (HISTORY_ROWS, HISTORY_SIZE * LANES) of this tile.
         tick: of this step, from which its row of `history` follows.
         control: POSTURE, TORQUE or MUSCLE.
         out: (LANES, OBSERVATION_SIZE) float32, overwritten.
     """
     step = s.INNER_STEP_S
-    draw(t)
-    set_goals(t, control)
-    clear_forces(t)
-    forced = first_onset(t, FORCES) < s.NEVER
-    channelled = first_onset(t, CHANNELS) < s.NEVER
-    eventful = first_onset(t, EVENTS) < s.NEVER
-    seen = asked(t, s.VISION_ROWS)
-    felt = asked(t, s.TOUCH_ROWS)
+    draw(t, lanes)
+    set_goals(t, lanes, control)
+    clear_forces(t, lanes)
+    forced = first_onset(t, lanes, FORCES) < s.NEVER
+    channelled = first_onset(t, lanes, CHANNELS) < s.NEVER
+    eventful = first_onset(t, lanes, EVENTS) < s.NEVER
+    seen = asked(t, lanes, s.VISION_ROWS)
+    felt = asked(t, lanes, s.TOUCH_ROWS)
     for inner in range(1, s.INNER_STEPS + 1):
-        follow_goals(t, control, step)
-        move_arms(t, control, forced, channelled, step)
-        move_hands_and_cups(t, step)
+        follow_goals(t, lanes, control, step)
+        move_arms(t, lanes, control, forced, channelled, step)
+        move_hands_and_cups(t, lanes, step)
         if eventful:
-            for i in range(L):
+            for i in range(len(lanes)):
                 _let_happen(t[i::L])
-        _pass_time(t, step)
+        _pass_time(t, lanes, step)
         if inner == s.INNER_STEPS:
-            look(t)
-        notice(t, history, tick, inner, seen, felt)
-    observe(t, history, tick, out)
+            look(t, lanes)
+        notice(t, lanes, history, tick, inner, seen, felt)
+    observe(t, lanes, history, tick, out)
 
 
 @kernel

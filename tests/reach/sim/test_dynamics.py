@@ -48,11 +48,11 @@ class Body:
     def command(self, change: np.ndarray) -> None:
         """An action that departs by so much from the one at rest."""
         self._set(s.ACTION_1, self.rest + change)
-        set_goals(self.tile, self.control)
+        set_goals(self.tile, s.ALL_LANES, self.control)
 
     def follow(self, step_s: float) -> None:
         self._set(s.COMMAND_RATE, [1.0 - np.exp(-step_s / COMMAND_TIME_CONSTANT_S)])
-        follow_goals(self.tile, self.control, step_s)
+        follow_goals(self.tile, s.ALL_LANES, self.control, step_s)
 
     @property
     def angle(self) -> np.ndarray:
@@ -63,7 +63,7 @@ class Body:
         return float(kinetic_energy(ARM, self.angle[None], self.row[None, s.VELOCITY_1 : s.VELOCITY_3 + 1])[0])
 
     def move(self, step_s: float = s.INNER_STEP_S) -> None:
-        step.move_arms(self.tile, self.control, False, False, step_s)
+        step.move_arms(self.tile, s.ALL_LANES, self.control, False, False, step_s)
 
 
 @pytest.mark.parametrize("seed", range(5))

@@ -57,7 +57,7 @@ class Hand:
             self.place = self.place + speed * STEP_S
             self._pose(self.place, speed)
             self.body[s.GOAL_APERTURE] = target_aperture
-            move_hands_and_cups(self.tile, STEP_S)
+            move_hands_and_cups(self.tile, s.ALL_LANES, STEP_S)
 
 
 def test_fingers_close_on_the_cup_and_hold_it() -> None:
