@@ -149,7 +149,7 @@ class CupEnv(gym.Env[Any, NDArray[np.float32]]):
         self._is_sown = False
         # Of this trial, so that it can be played again.
         self._cup_option: Any = None
-        self._done_actions: list[NDArray[np.float64]] = []
+        self._done_actions: list[bytes] = []
         self._begun = False
         self._paths = Paths()
         self._window: Any = None
@@ -211,7 +211,7 @@ class CupEnv(gym.Env[Any, NDArray[np.float32]]):
             raise ValueError(f"action has shape {shape}; {ACTION_SHAPE} is allowed")
         self._actions[0] = action
         self._simulation.advance(self._actions)
-        self._done_actions.append(self._actions.copy())
+        self._done_actions.append(self._actions.tobytes())
         reward, info = self._judgement()
         terminated = info["is_success"] or self._row.item(s.TIPPED) > 0.0
         if self.render_mode is not None:
@@ -276,7 +276,7 @@ class CupEnv(gym.Env[Any, NDArray[np.float32]]):
         other.render_mode = None
         other._simulation.begin_again(0, self._cup_option)
         for actions in self._done_actions:
-            other._simulation.advance(actions)
+            other._simulation.advance(np.frombuffer(actions).reshape(1, -1).copy())
         return other
 
     def __getstate__(self) -> dict[str, Any]:

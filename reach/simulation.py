@@ -234,16 +234,9 @@ class Simulation:
         """
         world = self.world
         wrong = tasks.advance_and_judge(
-            actions,
-            world.tiles,
-            self._lanes,
-            world.history,
-            world.tick,
-            self.control,
-            self.grab,
-            self._dense,
+            actions, world.tiles, self._lanes, world.history, world.tick, self.control, self.grab, self._dense,
             self._observations,
-        )
+        )  # fmt: skip
         if wrong >= 0:
             require_allowed(actions, wrong)
 
