@@ -26,10 +26,12 @@ from stable_baselines3.common.vec_env import DummyVecEnv, VecEnv
 
 from agents.checkpoint import read_checkpoint, read_config, write_checkpoint
 from agents.controller import Array, Controller, Reach, Sensation
-from agents.feedforward import FEEDFORWARD, FeedForward
+from agents.error_networks import HIDDEN, is_error_learner, make_feedforward
+from agents.feedforward import FeedForward, Plastic
 from agents.teachers.seen_error import CREDIT_STEP, READING_STEP, Reading, SeenError
 
 EXPECTATION_TRIALS = 200
+HIDDEN_RATE = 4.0
 # After a command has been sent, the next observation of the same trial repeats it; float32 keeps seven digits.
 SAME_COMMAND = 1e-5
 
@@ -61,6 +63,7 @@ class ErrorLearner:
         env: gym.Env[Any, Any] | VecEnv,
         *,
         rate: float,
+        hidden_rate: float = HIDDEN_RATE,
         seed: int | None = None,
         config: dict[str, Any] | None = None,
         verbose: int = 0,
@@ -72,17 +75,21 @@ class ErrorLearner:
             feedforward: network and rule.
             env: a `CupEnv`, wrapped or not, or a Stable-Baselines3 VecEnv of them.
             rate: share of the error to correct after each reach, 0..2.
+            hidden_rate: the same once the read-out stays as it is, 0..100. Hidden synapses alone move the posture less
+                than the share they are asked for, so it is larger.
             seed: of the trials drawn in `learn`.
             config: what `save` writes so that the learner can be built again.
             verbose, tensorboard_log: as in Stable-Baselines3.
 
         Raises:
-            ValueError: rate outside 0..2.
+            ValueError: a rate outside its range.
         """
-        if not 0.0 <= rate <= 2.0:
-            raise ValueError(f"rate is {rate}; 0 to 2 is allowed")
+        for name, value, largest in (("rate", rate, 2.0), ("hidden_rate", hidden_rate, 100.0)):
+            if not 0.0 <= value <= largest:
+                raise ValueError(f"{name} is {value}; 0 to {largest:g} is allowed")
         self.feedforward = feedforward
         self.rate = rate
+        self.hidden_rate = hidden_rate
         self.seed = seed
         self.config = dict(config or {})
         self.verbose = verbose
@@ -150,11 +157,18 @@ class ErrorLearner:
         """How many environments it learns in at once."""
         return self.env.num_envs if isinstance(self.env, VecEnv) else 1
 
-    def settle_expectation(self) -> None:
-        """Take the mean displacement of recent reaches as what is normal; for use after unperturbed training.
+    @property
+    def plastic(self) -> Plastic:
+        """Which synapses learn."""
+        return self.feedforward.plastic
 
-        Before EXPECTATION_TRIALS reaches nothing is known to be normal, and nothing is taken.
+    def settle_baseline(self) -> None:
+        """End unperturbed training: what was displaced of late is normal, and a learner `-hidden` keeps its read-out.
+
+        Before EXPECTATION_TRIALS reaches nothing is known to be normal, and no displacement is taken for it.
         """
+        if str(self.config.get("learner", "")).endswith(HIDDEN):
+            self.feedforward.plastic = "hidden"
         if len(self.recent_displacements) == EXPECTATION_TRIALS:
             self._expected = np.mean(np.array(self.recent_displacements), axis=0)
             self.teacher.expected = self._expected
@@ -262,6 +276,8 @@ class ErrorLearner:
             "num_timesteps": self.num_timesteps,
             "trials": self.trials,
             "expected_displacement_m": self._expected.tolist(),
+            "plastic": self.plastic,
+            "hidden_rate": self.hidden_rate,
         }
         write_checkpoint(Path(path), config, self.feedforward.arrays())
 
@@ -279,11 +295,12 @@ class ErrorLearner:
         """
         config = read_config(Path(path))
         name, seed, rate = str(config.get("learner")), int(config.get("seed", 0)), float(config.get("rate", 0.0))
-        if name not in FEEDFORWARD:
-            raise ValueError(f"checkpoint {path} names learner {name!r}; {list(FEEDFORWARD)} are allowed")
-        feedforward = FEEDFORWARD[name](np.random.default_rng(seed))
+        if not is_error_learner(name):
+            raise ValueError(f"checkpoint {path} names learner {name!r}; one taught by its seen error is allowed")
+        feedforward = make_feedforward(name, np.random.default_rng(seed))
         known = {"learner": name, "seed": seed, "rate": rate}
-        learner = cls(feedforward, env, rate=rate, seed=seed, config=known, **settings)
+        hidden_rate = float(config.get("hidden_rate", HIDDEN_RATE))
+        learner = cls(feedforward, env, rate=rate, hidden_rate=hidden_rate, seed=seed, config=known, **settings)
         learner.restore(path)
         return learner
 
@@ -304,6 +321,7 @@ class ErrorLearner:
         self.num_timesteps = int(config["num_timesteps"])
         self.trials = int(config["trials"])
         self._expected = np.asarray(config["expected_displacement_m"], dtype=np.float64)
+        self.feedforward.plastic = "hidden" if config["plastic"] == "hidden" else "all"
         self.teacher.expected = self._expected
 
     def _begin(self) -> Trial:
@@ -342,7 +360,8 @@ class ErrorLearner:
         self.recent_displacements.append(trial.reading.displacement)
         if trial.eligible is None:
             trial.eligible = self.feedforward.eligibility(trial.network)
-        self.feedforward.change(trial.eligible, trial.reading.error, self.rate)
+        rate = self.hidden_rate if self.plastic == "hidden" else self.rate
+        self.feedforward.change(trial.eligible, trial.reading.error, rate)
         self.logger.record_mean("train/motor_error_rad", float(np.linalg.norm(trial.reading.error)))
 
     def _log(self, recent: deque[tuple[float, int, bool]]) -> None:
@@ -350,6 +369,8 @@ class ErrorLearner:
         self.logger.record("rollout/ep_rew_mean", float(reward))
         self.logger.record("rollout/ep_len_mean", float(length))
         self.logger.record("rollout/success_rate", float(success))
+        for layer, degrees in self.feedforward.alignment().items():
+            self.logger.record(f"alignment/{layer}_degrees", degrees)
         self.logger.record("time/trials", self.trials)
         self.logger.dump(self.num_timesteps)
 

@@ -16,12 +16,14 @@ from stable_baselines3.common.callbacks import BaseCallback
 import reach  # noqa: F401  (registers the environments)
 from agents.checkpoint import read_config
 from agents.error_learner import ErrorLearner
-from agents.feedforward import FEEDFORWARD
+from agents.error_networks import ALIASES, ERROR_LEARNERS, HIDDEN, NONE, is_error_learner, make_feedforward
 
 LEARNING_RATE = 0.6
 
 BASELINE_ENV = "reach/CupGrab-v0"
 BASELINE_TRIALS = 1000
+# Of a learner whose read-out is to stay as it is: what its hidden cells are told has to align with what they do first.
+ALIGNING_TRIALS = 2000
 BASELINE_STEPS = 400_000
 LONGEST_TRIAL_STEPS = 150
 # Training draws its trials from small seeds.
@@ -29,18 +31,24 @@ JUDGED_SEED = 1_000_000
 
 
 REWARD_LEARNERS = ("reward-ppo",)
-LEARNERS = (*FEEDFORWARD, *REWARD_LEARNERS)
+LEARNERS = (*ERROR_LEARNERS, *ALIASES, *REWARD_LEARNERS)
+
+
+def is_learner(name: str) -> bool:
+    """Whether `make_learner` knows a name: one of `LEARNERS`, or an error learner's that ends in `-hidden`."""
+    return is_error_learner(name) or name in REWARD_LEARNERS
 
 
 def make_learner(name: str, env: Any, *, seed: int = 0, **settings: Any) -> Any:
     """Make an untrained learner.
 
     Args:
-        name: one of `LEARNERS`.
+        name: one of `LEARNERS`; with `-hidden` at the end of an error learner's, its read-out stays as it is once
+            `settle_baseline` has been called.
         env: a `CupEnv`, wrapped or not, or a VecEnv of them.
         seed: of weights, feedback matrices and trials.
-        settings: `rate` of an error learner; anything Stable-Baselines3's PPO takes for `reward-ppo`; and `verbose`,
-            `tensorboard_log` for all.
+        settings: `rate` and `hidden_rate` of an error learner; anything Stable-Baselines3's PPO takes for
+            `reward-ppo`; and `verbose`, `tensorboard_log` for all.
 
     Returns:
         A model with Stable-Baselines3's interface.
@@ -48,9 +56,9 @@ def make_learner(name: str, env: Any, *, seed: int = 0, **settings: Any) -> Any:
     Raises:
         ValueError: an unknown name.
     """
-    if name in FEEDFORWARD:
+    if is_error_learner(name):
         settings.setdefault("rate", LEARNING_RATE)
-        feedforward = FEEDFORWARD[name](np.random.default_rng(seed))
+        feedforward = make_feedforward(name, np.random.default_rng(seed))
         config = {"learner": name, "seed": seed, "rate": settings["rate"]}
         return ErrorLearner(feedforward, env, seed=seed, config=config, **settings)
     if name == "reward-ppo":
@@ -68,7 +76,7 @@ def learner_of(path: str | Path) -> str:
         ValueError: the folder names no known learner.
     """
     name = read_config(Path(path)).get("learner")
-    if name not in LEARNERS:
+    if not is_learner(str(name)):
         raise ValueError(f"checkpoint {path} names learner {name!r}; {list(LEARNERS)} are allowed")
     return str(name)
 
@@ -101,9 +109,10 @@ def prepare(learner: str, seed: int, folder: Path, on_progress: Callable[[float]
     model = make_learner(learner, env, seed=seed)
     if not isinstance(model, ErrorLearner):
         model.learn(BASELINE_STEPS, callback=_Progress(BASELINE_STEPS, on_progress, by="steps"))
-    elif learner != "none":
-        train_trials(model, BASELINE_TRIALS, on_progress=on_progress)
-        model.settle_expectation()
+    elif learner != NONE:
+        trials = ALIGNING_TRIALS if learner.endswith(HIDDEN) else BASELINE_TRIALS
+        train_trials(model, trials, on_progress=on_progress)
+        model.settle_baseline()
     model.save(folder)
     return model
 

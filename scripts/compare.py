@@ -21,14 +21,19 @@ from reach.study.report import write_report
 from reach.study.statistics import summarise
 from reach.study.tables import print_table
 
-# What a reader of the report is told about each learner.
-NOTES = {
+# What a reader of the report is told about a learner taught by its seen error, by its rule.
+RULE_NOTES = {
     "none": "feedback only, nothing is learned",
-    "error-bp": "the seen error is carried back through the network by back-propagation",
-    "error-dfa": "the seen error is sent to every layer directly, through fixed random weights",
-    "error-stdp": "spiking cells; synapses change by the timing of spikes, gated by the broadcast error",
-    "reward-ppo": "learns from reward alone, by PPO",
+    "bp": "the seen error is carried back through the network by back-propagation",
+    "fa": "the seen error is carried back through the network by fixed random weights",
+    "dfa": "the seen error is sent to every layer directly, through fixed random weights",
+    "ifa": "the seen error is sent to the first layer through fixed random weights, and its effect travels forward",
+    "shallow": "the seen error reaches the read-out alone; hidden cells stay as they were drawn",
+    "stdp": "spiking cells; synapses change by the timing of spikes, gated by the broadcast error",
+    "hebb": "spiking cells; synapses change by the timing of spikes, whatever the error",
 }
+HIDDEN_NOTE = "; under the perturbation its read-out does not learn, only hidden cells do"
+REWARD_NOTE = "learns from reward alone, by PPO"
 
 
 # What a study's folder holds from its first moments on.
@@ -61,9 +66,9 @@ class Compare:
         if not self.learners:
             raise SystemExit("--learners must name at least one learner")
         if self.factory == Compare.factory:
-            from agents.learner import LEARNERS
+            from agents.learner import LEARNERS, is_learner
 
-            strangers = [name for name in self.learners if name not in LEARNERS]
+            strangers = [name for name in self.learners if not is_learner(name)]
             if strangers:
                 raise SystemExit(f"--learners {' '.join(strangers)}: known are {' '.join(LEARNERS)}")
         held = {path.name for path in self.out.iterdir() if path.name[0] != "."} if self.out.is_dir() else set()
@@ -71,6 +76,16 @@ class Compare:
             raise SystemExit(f"--out {self.out} holds other files, which a report could replace; give another folder")
         if self.seeds < 1 or self.jobs < 1:
             raise SystemExit(f"--seeds {self.seeds} --jobs {self.jobs}: both must be at least 1")
+
+
+def note_on(learner: str) -> str:
+    """What a reader of the report is told about a learner; nothing of one that is not ours."""
+    from agents.error_networks import HIDDEN, is_error_learner, rule_of
+    from agents.learner import is_learner
+
+    if is_error_learner(learner):
+        return RULE_NOTES[rule_of(learner)] + (HIDDEN_NOTE if learner.endswith(HIDDEN) else "")
+    return REWARD_NOTE if is_learner(learner) else ""
 
 
 def main(given: Compare) -> int:
@@ -111,7 +126,7 @@ def main(given: Compare) -> int:
             jobs,
             trials,
             summary,
-            notes=NOTES,
+            notes={name: note for name in given.learners if (note := note_on(name))},
             command=shlex.join(["python", *sys.argv]),
             failures={job.title: error for job, error in failures.items()},
         )

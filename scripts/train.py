@@ -15,7 +15,7 @@ import tyro
 from rich.console import Console
 
 from agents.error_learner import ErrorLearner
-from agents.learner import LEARNERS, evaluate, learner_of, load_learner, make_learner, train_trials
+from agents.learner import LEARNERS, evaluate, is_learner, learner_of, load_learner, make_learner, train_trials
 
 
 @dataclass
@@ -42,7 +42,7 @@ class Train:
     """Folder for TensorBoard."""
 
     def __post_init__(self) -> None:
-        if self.learner not in (None, *LEARNERS):
+        if self.learner is not None and not is_learner(self.learner):
             raise SystemExit(f"--learner {self.learner}: known are {' '.join(LEARNERS)}")
         if self.trials is not None and self.timesteps is not None:
             raise SystemExit("--trials and --timesteps exclude each other")
@@ -87,7 +87,7 @@ def main(options: Train) -> None:
     except KeyboardInterrupt:
         stopped = True
     if isinstance(model, ErrorLearner):
-        model.settle_expectation()
+        model.settle_baseline()
     model.save(options.out)
     where = shlex.quote(str(options.out))
     if stopped:

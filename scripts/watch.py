@@ -11,7 +11,7 @@ import torch
 import tyro
 from tqdm import tqdm
 
-from agents.learner import BASELINE_ENV, LEARNERS, learner_of, load_learner, prepare
+from agents.learner import BASELINE_ENV, LEARNERS, is_learner, learner_of, load_learner, prepare
 from reach.protocols import PROTOCOLS
 from reach.render import Window, write_film
 from reach.study.watching import frames_of, indices_of, watch_live
@@ -41,7 +41,7 @@ class Watch:
     """Where learners trained for watching are kept for the next time."""
 
     def __post_init__(self) -> None:
-        if self.learner not in (None, *LEARNERS):
+        if self.learner is not None and not is_learner(self.learner):
             raise SystemExit(f"--learner {self.learner}: known are {' '.join(LEARNERS)}")
         if self.protocol not in PROTOCOLS:
             raise SystemExit(f"--protocol {self.protocol}: known are {' '.join(sorted(PROTOCOLS))}")

@@ -32,6 +32,9 @@ LEARNER_COLOURS: Final = MappingProxyType(
         "none": GREY,
         "error-bp": OKABE_ITO["blue"],
         "error-dfa": OKABE_ITO["orange"],
+        "error-fa": OKABE_ITO["vermillion"],
+        "error-ifa": OKABE_ITO["sky blue"],
+        "error-shallow": OKABE_ITO["black"],
         "error-stdp": OKABE_ITO["bluish green"],
         "reward-ppo": OKABE_ITO["reddish purple"],
     }

@@ -210,6 +210,6 @@ def test_error_learners_refuse_a_control_in_which_they_cannot_command() -> None:
 def test_a_handful_of_reaches_does_not_tell_what_is_normal(tmp_path: Path) -> None:
     model = make_learner("error-bp", gym.make("reach/CupGrab-v0"))
     train_trials(model, 5)
-    model.settle_expectation()
+    model.settle_baseline()
     model.save(tmp_path / "kept")
     assert json.loads((tmp_path / "kept" / "config.json").read_text())["expected_displacement_m"] == [0.0, 0.0]

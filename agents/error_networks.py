@@ -1,0 +1,70 @@
+"""Which networks and rules the seen-error teacher knows, and what each pair of them is called.
+
+A learner is named `error-<network>-<rule>`. A new network is one entry here, a new rule one where rules of its kind
+stand (`agents.rules.feedback`, `agents.spiking_feedforward`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+
+from agents.feedforward import FeedForward, NoFeedForward
+from agents.rate_feedforward import RateFeedForward
+from agents.rules.feedback import FEEDBACK_RULES
+from agents.spiking_feedforward import RULES as SPIKING_RULES
+from agents.spiking_feedforward import SpikingFeedForward
+
+NONE = "none"
+# Ends the name of a learner that learns in all synapses at baseline and then keeps its read-out as it is.
+HIDDEN = "-hidden"
+
+
+@dataclass(frozen=True)
+class Network:
+    """A kind of network.
+
+    Attributes:
+        rules: that can change it.
+        make: from a rule, a source of random numbers, and whether its read-out is to align with its feedback.
+    """
+
+    rules: tuple[str, ...]
+    make: Callable[[str, np.random.Generator, bool], FeedForward]
+
+
+NETWORKS = {
+    "mlp": Network(tuple(FEEDBACK_RULES), lambda rule, rng, aligning: RateFeedForward(rule, rng, aligning=aligning)),
+    "snn": Network(SPIKING_RULES, lambda rule, rng, aligning: SpikingFeedForward(rule, rng)),
+}
+ERROR_LEARNERS = (NONE, *(f"error-{network}-{rule}" for network, kind in NETWORKS.items() for rule in kind.rules))
+ALIASES = {f"error-{rule}": f"error-mlp-{rule}" for rule in FEEDBACK_RULES} | {"error-stdp": "error-snn-stdp"}
+
+
+def is_error_learner(name: str) -> bool:
+    """Whether `name` is that of a learner taught by its seen error, in full or in short."""
+    short = name.removesuffix(HIDDEN)
+    return ALIASES.get(short, short) in ERROR_LEARNERS and name != NONE + HIDDEN
+
+
+def rule_of(name: str) -> str:
+    """The rule in an error learner's name, in full or in short; NONE for one without a network."""
+    short = name.removesuffix(HIDDEN)
+    return ALIASES.get(short, short).rpartition("-")[2]
+
+
+def make_feedforward(name: str, rng: np.random.Generator) -> FeedForward:
+    """Network and rule of a learner's name, untrained.
+
+    Raises:
+        ValueError: an unknown name.
+    """
+    if not is_error_learner(name):
+        raise ValueError(f"learner is {name!r}; {[*ERROR_LEARNERS, *ALIASES]} are allowed")
+    short = name.removesuffix(HIDDEN)
+    if short == NONE:
+        return NoFeedForward()
+    _, network, rule = ALIASES.get(short, short).split("-")
+    return NETWORKS[network].make(rule, rng, short != name)

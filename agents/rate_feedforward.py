@@ -1,0 +1,100 @@
+"""A feed-forward part of rate cells, whose synapses change by any rule of `agents.rules.feedback`."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+
+from agents.feedforward import JOINTS, Array, Plastic
+from agents.networks.mlp import mlp
+from agents.networks.place_cells import PlaceCells
+from agents.rules.alignment import alignment_degrees
+from agents.rules.layers import RuledLayer
+from agents.rules.wiring import assign_rule
+
+HEAD = "posture"
+HIDDEN_CELLS = (128, 128)
+# Share of each weight that is forgotten with every step of a network that is to align; without it the read-out keeps
+# what it learned from random hidden cells, and the feedback has nothing to do with it (Song, Xu and Lafferty 2021,
+# NeurIPS 34, "Convergence and alignment of gradient descent with random backpropagation weights").
+ALIGNING_DECAY = 5e-4
+
+
+class RateFeedForward:
+    """Place cells, then an MLP under a rule.
+
+    Attributes:
+        network: the layers, in order.
+        plastic: "all", or "hidden" where the read-out stays as it is.
+    """
+
+    def __init__(
+        self, rule: str, rng: np.random.Generator, *, aligning: bool = False, hidden: tuple[int, ...] = HIDDEN_CELLS
+    ) -> None:
+        """Make the network and put it under its rule.
+
+        Args:
+            rule: one of `agents.rules.feedback.FEEDBACK_RULES`.
+            rng: source of weights, and then of the feedback matrices.
+            aligning: let weights decay while all are plastic, so that the read-out aligns with the feedback.
+            hidden: cells in each hidden layer.
+
+        Raises:
+            ValueError: an unknown rule, or hidden layers that are not allowed.
+        """
+        self.cells = PlaceCells()
+        self.network = mlp(self.cells.size, hidden, JOINTS, rng)
+        generator = torch.Generator().manual_seed(int(rng.integers(2**62)))
+        self._ruled = assign_rule(self.network, rule, {HEAD: [self.network]}, generator=generator)
+        self._decay = ALIGNING_DECAY if aligning else 0.0
+        self.plastic: Plastic = "all"
+
+    def begin(self) -> list[Array]:
+        """An empty place for what the place cells do."""
+        return []
+
+    def posture(self, state: list[Array], cup: Array) -> Array:
+        """One forward pass."""
+        state[:] = [self.cells.activity(cup)]
+        with torch.no_grad():
+            posture: Array = self.network(torch.from_numpy(state[0])).numpy()
+        return posture
+
+    def eligibility(self, state: list[Array]) -> Array:
+        """The present input: from it and the weights follow input times slope of every layer."""
+        return state[0]
+
+    def change(self, eligible: Array, error: Array, rate: float) -> None:
+        """One step by the rule, each layer normalised by its input power; the layers share it.
+
+        Normalised steps (Nagumo and Noda 1967) let a rate mean the same share of the error corrected whatever the size
+        of a layer.
+        """
+        posture = self.network(torch.from_numpy(eligible)[None])
+        plastic = self._plastic_layers()
+        values = [value for layer in plastic for value in layer.parameters()]
+        # The error is what the posture lacked: the step goes along it, where a gradient would go against a loss.
+        steps = torch.autograd.grad(posture, values, torch.from_numpy(error)[None], allow_unused=True)
+        with torch.no_grad():
+            for layer, weight_step, bias_step in zip(plastic, steps[::2], steps[1::2], strict=True):
+                if weight_step is None or not bool(torch.any(bias_step)):
+                    continue
+                # With d the modulator times the slope of the cells, these steps are d x^T and d.
+                power = 1.0 + float(weight_step.square().sum() / bias_step.square().sum())
+                share = rate / (len(plastic) * power)
+                for value, step in zip(layer.parameters(), (weight_step, bias_step), strict=True):
+                    value.add_(step, alpha=share)
+                if self.plastic == "all":
+                    layer.weight.mul_(1.0 - self._decay)
+
+    def alignment(self) -> dict[str, float]:
+        """Angle, degrees, between the last step and the true gradient, by hidden layer."""
+        return alignment_degrees(self._ruled)
+
+    def arrays(self) -> dict[str, Array]:
+        """Weights and feedback matrices, views."""
+        return {name: value.numpy() for name, value in self.network.state_dict().items()}
+
+    def _plastic_layers(self) -> list[RuledLayer]:
+        layers = [layer for layer in self.network if isinstance(layer, RuledLayer)]
+        return layers[:-1] if self.plastic == "hidden" else layers

@@ -1,0 +1,113 @@
+"""Feed-forward parts: each network with each of its rules goes along the error, and nowhere without one."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+from agents.error_networks import ALIASES, ERROR_LEARNERS, is_error_learner, make_feedforward
+from agents.feedforward import FeedForward
+from agents.rate_feedforward import RateFeedForward
+from agents.spiking_feedforward import SpikingFeedForward
+
+CUP = np.array([0.12, 0.55])
+ERROR = np.array([0.1, -0.2, 0.05])
+NETWORKS = [name for name in ERROR_LEARNERS if name != "none"]
+TAUGHT = [name for name in NETWORKS if not name.endswith("hebb")]
+CONTROL_STEPS = 40
+
+
+def made(name: str, seed: int = 3) -> FeedForward:
+    return make_feedforward(name, np.random.default_rng(seed))
+
+
+def answer(part: FeedForward, cup: np.ndarray = CUP) -> tuple[np.ndarray, Any]:
+    """Posture for a cup, averaged over the second half of a reach, and what is eligible at its end."""
+    state = part.begin()
+    postures = [part.posture(state, cup) for _ in range(CONTROL_STEPS)]
+    return np.mean(postures[CONTROL_STEPS // 2 :], axis=0), part.eligibility(state)
+
+
+def kept(part: FeedForward) -> dict[str, np.ndarray]:
+    return {name: array.copy() for name, array in part.arrays().items()}
+
+
+@pytest.mark.parametrize("name", TAUGHT)
+def test_steps_move_the_posture_towards_what_it_lacked(name: str) -> None:
+    part = made(name)
+    before, eligible = answer(part)
+    for _ in range(12):
+        part.change(eligible, before + ERROR - answer(part)[0], 0.3)
+        eligible = answer(part)[1]
+    moved = answer(part)[0] - before
+    assert moved @ ERROR / (np.linalg.norm(moved) * np.linalg.norm(ERROR)) > 0.8
+    assert 0.5 < np.linalg.norm(moved) / np.linalg.norm(ERROR) < 1.5
+
+
+@pytest.mark.parametrize("name", TAUGHT)
+def test_without_an_error_nothing_changes(name: str) -> None:
+    part = made(name)
+    before = kept(part)
+    part.change(answer(part)[1], np.zeros(3), 1.0)
+    for array, old in zip(part.arrays().values(), before.values(), strict=True):
+        np.testing.assert_array_equal(array, old)
+
+
+@pytest.mark.parametrize("name", TAUGHT)
+def test_a_kept_read_out_stays_as_it_is_and_hidden_synapses_learn(name: str) -> None:
+    part = made(name)
+    for _ in range(3):
+        part.change(answer(part)[1], ERROR, 0.3)
+    part.plastic = "hidden"
+    before = kept(part)
+    part.change(answer(part)[1], ERROR, 0.3)
+    changed = {key for key, array in part.arrays().items() if not np.array_equal(array, before[key])}
+    if isinstance(part, SpikingFeedForward):
+        inputs = part.circuit.weight("input-hidden").size
+        assert changed == {"synapses.weight"}
+        assert np.array_equal(part.arrays()["synapses.weight"][inputs:], before["synapses.weight"][inputs:])
+    elif name.endswith("shallow"):
+        assert not changed
+    else:
+        assert changed == {"0.weight", "0.bias", "2.weight", "2.bias"}
+
+
+def test_a_hebbian_network_hears_no_error() -> None:
+    first, second = made("error-snn-hebb"), made("error-snn-hebb")
+    for part, error in ((first, ERROR), (second, -ERROR)):
+        part.change(answer(part)[1], error, 0.3)
+    for one, other in zip(first.arrays().values(), second.arrays().values(), strict=True):
+        np.testing.assert_array_equal(one, other)
+
+
+@pytest.mark.parametrize(("rule", "largest"), [("bp", 1e-3), ("fa", 88.0), ("dfa", 88.0), ("ifa", 88.0)])
+def test_feedback_aligns_with_the_gradient_while_the_network_learns(rule: str, largest: float) -> None:
+    part = made(f"error-mlp-{rule}")
+    rng = np.random.default_rng(0)
+    angles: dict[str, list[float]] = {"0": [], "2": []}
+    for _ in range(500):
+        cup = CUP + rng.uniform(-0.1, 0.1, 2)
+        wanted = np.array([cup[0] - 0.1, 2.0 * (cup[1] - 0.5), 0.3])
+        state = part.begin()
+        posture = part.posture(state, cup)
+        part.change(part.eligibility(state), wanted - posture, 0.6)
+        for layer, degrees in part.alignment().items():
+            angles[layer].append(degrees)
+    assert all(np.mean(found[-100:]) < min(largest, 1e-3 + np.mean(found[:100])) for found in angles.values())
+
+
+def test_short_names_stand_for_networks_and_rules() -> None:
+    assert isinstance(made("error-dfa"), RateFeedForward)
+    assert isinstance(made("error-stdp"), SpikingFeedForward)
+    assert ALIASES["error-stdp"] == "error-snn-stdp"
+    assert is_error_learner("error-mlp-dfa-hidden")
+    assert not is_error_learner("none-hidden")
+    assert not is_error_learner("error-snn-bp")
+
+
+@pytest.mark.parametrize("name", ["error-magic", "error-mlp-stdp", "error-snn-dfa", "reward-mlp-bp", "none-hidden"])
+def test_a_pair_of_network_and_rule_that_does_not_exist_is_refused(name: str) -> None:
+    with pytest.raises(ValueError, match=f"{name}.*error-mlp-dfa"):
+        make_feedforward(name, np.random.default_rng(0))
