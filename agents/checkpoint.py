@@ -47,13 +47,30 @@ def write_checkpoint(folder: Path, config: Mapping[str, Any], arrays: Mapping[st
             np.savez(file, **dict(arrays))  # type: ignore[arg-type]
             file.flush()
             os.fsync(file.fileno())
-        if folder.exists():
-            shutil.rmtree(folder)
         part.chmod(0o755)
-        part.rename(folder)
+        _put_in_place(part, folder)
     except BaseException:
         shutil.rmtree(part, ignore_errors=True)
         raise
+
+
+def _put_in_place(part: Path, folder: Path) -> None:
+    """Rename a whole checkpoint to where it belongs; the one before stands aside until then."""
+    aside = _aside(folder)
+    if folder.exists():
+        shutil.rmtree(aside, ignore_errors=True)
+        folder.rename(aside)
+    part.rename(folder)
+    shutil.rmtree(aside, ignore_errors=True)
+
+
+def _aside(folder: Path) -> Path:
+    return folder.with_name(f".{folder.name}.before")
+
+
+def _standing(folder: Path) -> Path:
+    """Where the checkpoint is: in its folder, or aside where a writer was killed between two renames."""
+    return folder if folder.exists() or not _aside(folder).exists() else _aside(folder)
 
 
 def _write_whole(path: Path, data: bytes) -> None:
@@ -70,7 +87,7 @@ def read_config(folder: Path) -> dict[str, Any]:
         FileNotFoundError: there is no checkpoint.
         ValueError: it is no JSON object, or of an unknown format.
     """
-    path = folder / CONFIG
+    path = _standing(folder) / CONFIG
     if not path.is_file():
         raise FileNotFoundError(f"{folder} holds no checkpoint ({CONFIG} is missing)")
     try:
@@ -90,6 +107,7 @@ def read_checkpoint(folder: Path) -> tuple[dict[str, Any], dict[str, NDArray[Any
         ValueError: a part of it is not what it should be, a pickle among them.
     """
     config = read_config(folder)
+    folder = _standing(folder)
     try:
         with np.load(folder / WEIGHTS, allow_pickle=False) as stored:
             arrays = {name: stored[name] for name in stored.files}

@@ -29,9 +29,12 @@ from agents.controller import Array, Controller, Reach, Sensation
 from agents.error_networks import HIDDEN, is_error_learner, make_feedforward
 from agents.feedforward import FeedForward, Plastic
 from agents.teachers.seen_error import CREDIT_STEP, READING_STEP, Reading, SeenError
+from agents.trial_source import TrialSource, random_states, set_random_states
 
 EXPECTATION_TRIALS = 200
 HIDDEN_RATE = 4.0
+# What a checkpoint holds beside the arrays of the network.
+DISPLACEMENTS = "recent_displacements_m"
 # After a command has been sent, the next observation of the same trial repeats it; float32 keeps seven digits.
 SAME_COMMAND = 1e-5
 
@@ -242,7 +245,7 @@ class ErrorLearner:
         hook = self._callback(callback, progress_bar)
         hook.on_training_start(locals(), globals())
         hook.on_rollout_start()
-        source = _Source(self.env, self.seed if self._unseeded else None)
+        source = TrialSource(self.env, self.seed if self._unseeded else None)
         self._unseeded = False
         trials = [self._begin() for _ in range(source.num_envs)]
         recent: deque[tuple[float, int, bool]] = deque(maxlen=100)
@@ -271,23 +274,32 @@ class ErrorLearner:
         return self
 
     def save(self, path: str | Path) -> None:
-        """Write a checkpoint folder: JSON and npz, whole or not at all."""
+        """Write a checkpoint folder: JSON and npz, whole or not at all.
+
+        A learner that is loaded with `resume` goes on, between trials, as this one would: the same trials, the same
+        bits.
+        """
         config = self.config | {
             "num_timesteps": self.num_timesteps,
             "trials": self.trials,
             "expected_displacement_m": self._expected.tolist(),
             "plastic": self.plastic,
             "hidden_rate": self.hidden_rate,
+            "random_states": random_states(self.env),
         }
-        write_checkpoint(Path(path), config, self.feedforward.arrays())
+        arrays = self.feedforward.arrays()
+        recent = np.array(self.recent_displacements).reshape(-1, 2)
+        write_checkpoint(Path(path), config, arrays | {DISPLACEMENTS: recent})
 
     @classmethod
-    def load(cls, path: str | Path, env: Any, **settings: Any) -> ErrorLearner:
+    def load(cls, path: str | Path, env: Any, *, resume: bool = False, **settings: Any) -> ErrorLearner:
         """The learner of a checkpoint folder; no code of the checkpoint is run.
 
         Args:
             path: the folder.
             env: as for the constructor.
+            resume: give `env` the random state of the learner's own when it was kept, so that `learn` goes on with the
+                trial that would have followed there.
             settings: `verbose` and `tensorboard_log`.
 
         Raises:
@@ -301,16 +313,22 @@ class ErrorLearner:
         known = {"learner": name, "seed": seed, "rate": rate}
         hidden_rate = float(config.get("hidden_rate", HIDDEN_RATE))
         learner = cls(feedforward, env, rate=rate, hidden_rate=hidden_rate, seed=seed, config=known, **settings)
-        learner.restore(path)
+        learner.restore(path, resume=resume)
         return learner
 
-    def restore(self, path: str | Path) -> None:
+    def restore(self, path: str | Path, *, resume: bool = False) -> None:
         """Fill this learner with what `save` wrote.
 
+        Args:
+            path: the folder.
+            resume: as for `load`.
+
         Raises:
-            ValueError: the checkpoint holds other arrays than this learner.
+            ValueError: the checkpoint holds other arrays than this learner, or, with `resume`, the random state of
+                another number of environments.
         """
         config, arrays = read_checkpoint(Path(path))
+        recent = arrays.pop(DISPLACEMENTS, np.zeros((0, 2)))
         own = self.feedforward.arrays()
         if {k: v.shape for k, v in own.items()} != {k: v.shape for k, v in arrays.items()}:
             raise ValueError(
@@ -322,7 +340,11 @@ class ErrorLearner:
         self.trials = int(config["trials"])
         self._expected = np.asarray(config["expected_displacement_m"], dtype=np.float64)
         self.feedforward.plastic = "hidden" if config["plastic"] == "hidden" else "all"
-        self.teacher.expected = self._expected
+        self.recent_displacements.clear()
+        self.recent_displacements.extend(recent)
+        if resume:
+            set_random_states(self.env, config["random_states"])
+            self._unseeded = False
 
     def _begin(self) -> Trial:
         return Trial(Reach(), self.feedforward.begin())
@@ -385,37 +407,3 @@ class ErrorLearner:
             hook = CallbackList([hook, ProgressBarCallback()])
         hook.init_callback(self)  # type: ignore[arg-type]
         return hook
-
-
-class _Source:
-    """Trials from one environment or from a VecEnv, in the same words."""
-
-    def __init__(self, env: gym.Env[Any, Any] | VecEnv, seed: int | None) -> None:
-        self._env = env
-        if isinstance(env, VecEnv):
-            if seed is not None:
-                env.seed(seed)
-            self.num_envs = env.num_envs
-            self.observation = np.asarray(env.reset())
-        else:
-            self.num_envs = 1
-            self.observation = env.reset(seed=seed)[0][None]
-
-    def step(self, commands: NDArray[np.float32]) -> tuple[Array, NDArray[np.bool_], list[dict[str, Any]]]:
-        if isinstance(self._env, VecEnv):
-            observation, rewards, dones, infos = self._env.step(commands)
-            self.observation = np.asarray(observation)
-            return rewards, dones, infos
-        observation, reward, terminated, truncated, info = self._env.step(commands[0])
-        self.observation = observation[None]
-        return np.array([reward]), np.array([terminated or truncated]), [info]
-
-    def last_observation(self, k: int, infos: list[dict[str, Any]]) -> NDArray[np.float32]:
-        """The last observation of a trial that has just ended (a VecEnv has already begun the next one)."""
-        row: NDArray[np.float32] = infos[k].get("terminal_observation", self.observation[k])
-        return row
-
-    def restart(self, dones: NDArray[np.bool_]) -> None:
-        """Begin the next trial where one has ended; a VecEnv does so by itself."""
-        if not isinstance(self._env, VecEnv) and dones[0]:
-            self.observation = self._env.reset()[0][None]

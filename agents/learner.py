@@ -5,7 +5,7 @@ A new learner is one function here that builds it; everything else asks for lear
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -84,12 +84,20 @@ def learner_of(path: str | Path) -> str:
 def load_learner(path: str | Path, env: Any, **settings: Any) -> Any:
     """Load a learner from a checkpoint folder; no code of the checkpoint is run.
 
+    Args:
+        path: the folder.
+        env: as for `make_learner`.
+        settings: `verbose`, `tensorboard_log`; and `resume` for an error learner that is to go on with the trials
+            that would have followed when it was kept.
+
     Raises:
         ValueError: the folder names no known learner.
     """
     if learner_of(path) == "reward-ppo":
         from agents.teachers.reward import RewardPPO
 
+        # Its checkpoint is of a rollout's end: it always goes on from there.
+        settings.pop("resume", None)
         return RewardPPO.load(path, env=env, **settings)
     return ErrorLearner.load(path, env, **settings)
 
@@ -118,12 +126,18 @@ def prepare(learner: str, seed: int, folder: Path, on_progress: Callable[[float]
 
 
 def train_trials(
-    model: Any, trials: int, *, on_progress: Callable[[float], None] | None = None, progress_bar: bool = False
+    model: Any,
+    trials: int,
+    *,
+    on_progress: Callable[[float], None] | None = None,
+    callbacks: Sequence[BaseCallback] = (),
+    progress_bar: bool = False,
 ) -> None:
-    """Let a model learn for a number of trials."""
+    """Let a model learn for a number of trials, or until a callback ends it."""
     env = model.get_env()
     most = trials * LONGEST_TRIAL_STEPS * (env.num_envs if env is not None else 1)
-    model.learn(most, callback=_Progress(trials, on_progress, by="trials"), progress_bar=progress_bar)
+    counting = _Progress(trials, on_progress, by="trials")
+    model.learn(most, callback=[counting, *callbacks], reset_num_timesteps=False, progress_bar=progress_bar)
 
 
 def evaluate(model: Any, env_id: str, *, trials: int = 500, seed: int = 0) -> float:

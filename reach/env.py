@@ -262,6 +262,24 @@ class CupEnv(gym.Env[Any, NDArray[np.float32]]):
             setattr(self, name, copy.deepcopy(state[name]))
         self._take_row()
 
+    def random_state(self) -> dict[str, Any]:
+        """From what the trials after this one follow, as JSON values."""
+        return {
+            **self._simulation.random_state(),
+            "sown": [self._is_sown],
+            "generator": copy.deepcopy(self.np_random.bit_generator.state),
+        }
+
+    def set_random_state(self, state: Mapping[str, Any]) -> None:
+        """Let the next trial be the one that would have followed where `random_state` was read.
+
+        Raises:
+            ValueError: the state of another number of environments.
+        """
+        self._simulation.restore_random_state(state)
+        (self._is_sown,) = state["sown"]
+        self.np_random.bit_generator.state = copy.deepcopy(state["generator"])
+
     def twin(self) -> CupEnv:
         """A copy of this environment in which the present trial went on, with the same actions, unperturbed.
 

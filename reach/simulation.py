@@ -164,6 +164,22 @@ class Simulation:
         self.world.streams[tile, lane] = stream
         self.world.episodes[tile, lane] = 0
 
+    def random_state(self) -> dict[str, list[int]]:
+        """From what the next trials of each world follow: its stream, and the trials it has begun."""
+        return {name: getattr(self.world, name).ravel()[: self.num_envs].tolist() for name in ("streams", "episodes")}
+
+    def restore_random_state(self, state: Mapping[str, Sequence[int]]) -> None:
+        """Let the next trials be those that would have followed on a `random_state`.
+
+        Raises:
+            ValueError: the state of another number of worlds.
+        """
+        for name in ("streams", "episodes"):
+            given = np.array(state[name], dtype=np.uint64)
+            if given.shape != (self.num_envs,):
+                raise ValueError(f"{name} of the random state has shape {given.shape}; ({self.num_envs},) is allowed")
+            getattr(self.world, name).reshape(-1)[: self.num_envs] = given
+
     def begin(self, index: int, *, cup: Any = None, perturbation: Any = None) -> None:
         """Begin the next trial of world `index`.
 

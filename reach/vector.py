@@ -5,6 +5,7 @@ Each of its environments is, bit for bit, a `CupEnv` with the same seed.
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -209,6 +210,24 @@ class CupVectorEnv(gym.vector.VectorEnv[Any, NDArray[np.float32], NDArray[Any]])
             paths.extend(simulation, index)
         info.update(self._info(self._everywhere, judged))
         return self.observing.of(simulation), terms[-1], terminated, truncated, info
+
+    def random_state(self) -> dict[str, Any]:
+        """From what the trials after the present ones follow, as JSON values."""
+        return {
+            **self._simulation.random_state(),
+            "sown": self._is_sown.tolist(),
+            "generator": copy.deepcopy(self.np_random.bit_generator.state),
+        }
+
+    def set_random_state(self, state: Mapping[str, Any]) -> None:
+        """Let the next trials be those that would have followed where `random_state` was read.
+
+        Raises:
+            ValueError: the state of another number of environments.
+        """
+        self._simulation.restore_random_state(state)
+        self._is_sown[:] = state["sown"]
+        self.np_random.bit_generator.state = copy.deepcopy(state["generator"])
 
     def _mask(self, value: Any) -> NDArray[np.bool_]:
         if value is None:

@@ -15,6 +15,7 @@ import tyro
 from rich.console import Console
 
 from agents.error_learner import ErrorLearner
+from agents.keeping import Keep
 from agents.learner import LEARNERS, evaluate, is_learner, learner_of, load_learner, make_learner, train_trials
 
 
@@ -29,13 +30,15 @@ class Train:
     env: str = "reach/CupGrab-v0"
     """Environment id."""
     trials: int | None = None
-    """Trials to learn from (default 1000 for the error learners)."""
+    """Trials to learn from in all (default 1000 for the error learners)."""
     timesteps: Annotated[int | None, tyro.conf.arg(aliases=["-n"])] = None
-    """Control steps to learn from instead of trials (default 1000000 for reward-ppo)."""
+    """Control steps to learn from, in all, instead of trials (default 1000000 for learners from reward)."""
     seed: int = 0
     """Of weights and trials."""
     resume: bool = False
-    """Go on with the learner that OUT holds."""
+    """Go on with the learner that OUT holds, to as many trials or steps in all: the same command ends the same run."""
+    keep_every_s: float = 20.0
+    """Seconds of learning after which the learner is kept; one that is killed goes on from there with --resume."""
     judge: int = 200
     """Fresh trials, with other seeds, on which it is judged at the end; 0 for none."""
     tensorboard: Path | None = None
@@ -52,6 +55,8 @@ class Train:
         for name, value in (("--seed", self.seed), ("--judge", self.judge)):
             if value < 0:
                 raise SystemExit(f"{name} {value}: 0 or more is allowed")
+        if not self.keep_every_s >= 0.0:
+            raise SystemExit(f"--keep-every-s {self.keep_every_s}: 0 or more is allowed")
         if self.out.exists() and not self.resume:
             raise SystemExit(f"--out {self.out} exists; give another folder, or --resume to go on with it")
 
@@ -64,7 +69,27 @@ def made(options: Train, env: gym.Env[Any, Any]) -> Any:
     held = learner_of(options.out)
     if options.learner not in (None, held):
         raise SystemExit(f"--learner {options.learner}: {options.out} holds {held}; leave it out to go on with that")
-    return load_learner(options.out, env, **settings)
+    return load_learner(options.out, env, resume=True, **settings)
+
+
+def learn(model: Any, options: Train, keep: Keep) -> None:
+    """Learn what is left of the trials or steps."""
+    by_step = options.timesteps is not None or (options.trials is None and not isinstance(model, ErrorLearner))
+    bar = sys.stdout.isatty()
+    if by_step:
+        left = (options.timesteps or 1_000_000) - model.num_timesteps
+        if left > 0:
+            model.learn(left, callback=keep, progress_bar=bar, reset_num_timesteps=False)
+        return
+    left = (options.trials or 1000) - getattr(model, "trials", 0)
+    if left > 0:
+        train_trials(model, left, callbacks=[keep], progress_bar=bar)
+
+
+def amount(options: Train) -> str:
+    """The trials or steps asked for, as words of a command."""
+    given = {"--trials": options.trials, "--timesteps": options.timesteps}
+    return "".join(f" {name} {value}" for name, value in given.items() if value is not None)
 
 
 def main(options: Train) -> None:
@@ -75,25 +100,18 @@ def main(options: Train) -> None:
     if not os.access(options.out.parent, os.W_OK):
         raise SystemExit(f"--out {options.out}: {options.out.parent} cannot be written to")
     model = made(options, gym.make(options.env))
-    by_trial = isinstance(model, ErrorLearner)
-    bar = sys.stdout.isatty()
+    keep = Keep(options.out, options.keep_every_s)
+    with keep.asked_by_signals():
+        learn(model, options, keep)
     console = Console()
-    stopped = False
-    try:
-        if options.timesteps is not None or (options.trials is None and not by_trial):
-            model.learn(options.timesteps or 1_000_000, progress_bar=bar, reset_num_timesteps=not options.resume)
-        else:
-            train_trials(model, options.trials or 1000, progress_bar=bar)
-    except KeyboardInterrupt:
-        stopped = True
+    where = shlex.quote(str(options.out))
+    if keep.stopped:
+        console.print(f"Stopped. What was learned is kept in {options.out}; the same command with --resume goes on:")
+        console.print(f"  python scripts/train.py --resume --out {where}{amount(options)}")
+        return
     if isinstance(model, ErrorLearner):
         model.settle_baseline()
     model.save(options.out)
-    where = shlex.quote(str(options.out))
-    if stopped:
-        console.print(f"Stopped. What was learned is kept in {options.out}; go on with it:")
-        console.print(f"  python scripts/train.py --resume --out {where}")
-        return
     name = learner_of(options.out)
     console.print(f"Kept in {options.out}")
     if options.judge:

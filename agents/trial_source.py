@@ -1,0 +1,77 @@
+"""Where a learner's trials come from: one environment or a Stable-Baselines3 VecEnv, in the same words."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import gymnasium as gym
+import numpy as np
+from numpy.typing import NDArray
+from stable_baselines3.common.vec_env import VecEnv
+
+Array = NDArray[np.float64]
+Env = gym.Env[Any, Any] | VecEnv
+
+
+def random_states(env: Env) -> list[dict[str, Any]]:
+    """What `CupEnv.random_state` says of every environment; of a native vector one state for all."""
+    if not isinstance(env, VecEnv):
+        return [env.get_wrapper_attr("random_state")()]
+    states: list[dict[str, Any]] = env.env_method("random_state")
+    return states if len(states[0]["streams"]) == 1 else states[:1]
+
+
+def set_random_states(env: Env, states: list[dict[str, Any]]) -> None:
+    """Let the next trials be those that would have followed where `random_states` was read.
+
+    Raises:
+        ValueError: the states of another number of environments.
+    """
+    held = sum(len(state["streams"]) for state in states)
+    own = env.num_envs if isinstance(env, VecEnv) else 1
+    if held != own:
+        raise ValueError(f"the random states are of {held} environments; those of {own} are allowed")
+    if isinstance(env, VecEnv):
+        # Takes up the seeds that a VecEnv has drawn for its first reset.
+        env.reset()
+    for index, state in enumerate(states):
+        if isinstance(env, VecEnv):
+            env.env_method("set_random_state", state, indices=[index])
+        else:
+            env.get_wrapper_attr("set_random_state")(state)
+
+
+class TrialSource:
+    """Trials from one environment or from a VecEnv, in the same words."""
+
+    def __init__(self, env: Env, seed: int | None) -> None:
+        """Begin a trial in each environment; None goes on with the random numbers it has."""
+        self._env = env
+        if isinstance(env, VecEnv):
+            if seed is not None:
+                env.seed(seed)
+            self.num_envs = env.num_envs
+            self.observation = np.asarray(env.reset())
+        else:
+            self.num_envs = 1
+            self.observation = env.reset(seed=seed)[0][None]
+
+    def step(self, commands: NDArray[np.float32]) -> tuple[Array, NDArray[np.bool_], list[dict[str, Any]]]:
+        """Rewards, whether trials are over, (n,) each, and infos of one step of commands (n, 4)."""
+        if isinstance(self._env, VecEnv):
+            observation, rewards, dones, infos = self._env.step(commands)
+            self.observation = np.asarray(observation)
+            return rewards, dones, infos
+        observation, reward, terminated, truncated, info = self._env.step(commands[0])
+        self.observation = observation[None]
+        return np.array([reward]), np.array([terminated or truncated]), [info]
+
+    def last_observation(self, k: int, infos: list[dict[str, Any]]) -> NDArray[np.float32]:
+        """The last observation of a trial that has just ended (a VecEnv has already begun the next one)."""
+        row: NDArray[np.float32] = infos[k].get("terminal_observation", self.observation[k])
+        return row
+
+    def restart(self, dones: NDArray[np.bool_]) -> None:
+        """Begin the next trial where one has ended; a VecEnv does so by itself."""
+        if not isinstance(self._env, VecEnv) and dones[0]:
+            self.observation = self._env.reset()[0][None]

@@ -1,0 +1,135 @@
+"""A learner kept, loaded in another process and taught on is the same, to the bit, as one that never stopped."""
+
+from __future__ import annotations
+
+import json
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import gymnasium as gym
+import numpy as np
+import pytest
+from stable_baselines3.common.env_util import make_vec_env
+
+from agents.checkpoint import read_checkpoint
+from agents.learner import load_learner, make_learner, train_trials
+from agents.vec_env import CupVecEnv
+
+GRAB = "reach/CupGrab-v0"
+GO_ON = """
+import sys
+import gymnasium as gym
+from agents.checkpoint import read_checkpoint
+from agents.learner import load_learner, train_trials
+model = load_learner(sys.argv[1], gym.make(sys.argv[2]), resume=True)
+train_trials(model, 7)
+model.save(sys.argv[3])
+"""
+
+
+def everything(folder: Path) -> dict[str, bytes]:
+    """Config and arrays, as bytes."""
+    with np.load(folder / "weights.npz") as stored:
+        arrays = {name: stored[name].tobytes() for name in stored.files}
+    return arrays | {"config": (folder / "config.json").read_bytes()}
+
+
+@pytest.mark.parametrize("name", ["error-mlp-ifa", "error-snn-stdp", "error-mlp-dfa-hidden"])
+def test_going_on_in_another_process_is_never_having_stopped(name: str, tmp_path: Path) -> None:
+    model = make_learner(name, gym.make(GRAB), seed=5)
+    train_trials(model, 9)
+    model.settle_baseline()
+    model.save(tmp_path / "half")
+    subprocess.run([sys.executable, "-c", GO_ON, tmp_path / "half", GRAB, tmp_path / "whole"], check=True)
+    train_trials(model, 7)
+    model.save(tmp_path / "never_stopped")
+    assert everything(tmp_path / "whole") == everything(tmp_path / "never_stopped")
+
+
+def test_two_stretches_of_learning_are_one() -> None:
+    found = []
+    for stretches in ((6, 6), (12,)):
+        model = make_learner("error-mlp-bp", gym.make(GRAB), seed=5)
+        for trials in stretches:
+            train_trials(model, trials)
+        found.append(model.feedforward.arrays()["4.weight"].copy())
+    np.testing.assert_array_equal(*found)
+
+
+@pytest.mark.parametrize("kind", ["dummy", "native"])
+def test_vectors_of_environments_go_on_too(kind: str, tmp_path: Path) -> None:
+    def made() -> object:
+        if kind == "dummy":
+            return make_vec_env(GRAB, n_envs=3)
+        return CupVecEnv(GRAB, 3)
+
+    model = make_learner("error-mlp-dfa", made(), seed=5)
+    train_trials(model, 2)
+    model.save(tmp_path / "half")
+    again = load_learner(tmp_path / "half", made(), resume=True)
+    for one in (model, again):
+        train_trials(one, 2)
+    for own, other in zip(model.feedforward.arrays().values(), again.feedforward.arrays().values(), strict=True):
+        np.testing.assert_array_equal(own, other)
+
+
+def test_going_on_in_another_number_of_environments_is_refused(tmp_path: Path) -> None:
+    make_learner("error-mlp-dfa", make_vec_env(GRAB, n_envs=3), seed=5).save(tmp_path / "kept")
+    with pytest.raises(ValueError, match="of 3 environments; those of 1"):
+        load_learner(tmp_path / "kept", gym.make(GRAB), resume=True)
+
+
+def test_a_training_that_is_killed_or_stopped_ends_as_one_that_was_not(tmp_path: Path) -> None:
+    words = [
+        sys.executable,
+        "scripts/train.py",
+        "--learner",
+        "error-mlp-dfa",
+        "--trials",
+        "400",
+        "--judge",
+        "0",
+        "--out",
+    ]
+    root = Path(__file__).parents[2]
+    subprocess.run([*words, tmp_path / "whole"], cwd=root, check=True)
+    for number in (signal.SIGTERM, signal.SIGKILL):
+        out = tmp_path / number.name
+        running = subprocess.Popen([*words, out, "--keep-every-s", "0.05"], cwd=root)
+        while not (out / "config.json").exists():
+            assert running.poll() is None
+            time.sleep(0.01)
+        running.send_signal(number)
+        assert (running.wait() == 0) == (number == signal.SIGTERM)
+        assert 0 < json.loads((out / "config.json").read_text())["trials"] < 400
+        subprocess.run([*words, out, "--resume"], cwd=root, check=True)
+        assert everything(out) == everything(tmp_path / "whole")
+
+
+WRITE_FOREVER = """
+import itertools, sys
+from pathlib import Path
+import numpy as np
+from agents.checkpoint import write_checkpoint
+for k in itertools.count():
+    write_checkpoint(Path(sys.argv[1]), {"k": k}, {"k": np.full(10_000, k)})
+    if k == 0:
+        print("written", flush=True)
+"""
+
+
+def test_a_writer_killed_at_any_moment_leaves_a_whole_checkpoint(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    for _ in range(10):
+        writer = subprocess.Popen([sys.executable, "-c", WRITE_FOREVER, tmp_path / "kept"], stdout=subprocess.PIPE)
+        assert writer.stdout is not None
+        writer.stdout.readline()
+        # Not to wait for anything, but to strike at another moment each time.
+        time.sleep(float(rng.uniform(0.0, 0.02)))
+        writer.kill()
+        writer.wait()
+        config, arrays = read_checkpoint(tmp_path / "kept")
+        assert np.all(arrays["k"] == config["k"])
