@@ -43,16 +43,20 @@ ERROR_LEARNERS = (NONE, *(f"error-{network}-{rule}" for network, kind in NETWORK
 ALIASES = {f"error-{rule}": f"error-mlp-{rule}" for rule in FEEDBACK_RULES} | {"error-stdp": "error-snn-stdp"}
 
 
+def full_name(name: str) -> str:
+    """`error-<network>-<rule>` for a name in short; any other name as it is."""
+    short = name.removesuffix(HIDDEN)
+    return ALIASES.get(short, short) + name[len(short) :]
+
+
 def is_error_learner(name: str) -> bool:
     """Whether `name` is that of a learner taught by its seen error, in full or in short."""
-    short = name.removesuffix(HIDDEN)
-    return ALIASES.get(short, short) in ERROR_LEARNERS and name != NONE + HIDDEN
+    return full_name(name).removesuffix(HIDDEN) in ERROR_LEARNERS and name != NONE + HIDDEN
 
 
 def rule_of(name: str) -> str:
     """The rule in an error learner's name, in full or in short; NONE for one without a network."""
-    short = name.removesuffix(HIDDEN)
-    return ALIASES.get(short, short).rpartition("-")[2]
+    return full_name(name).removesuffix(HIDDEN).rpartition("-")[2]
 
 
 def make_feedforward(name: str, rng: np.random.Generator) -> FeedForward:
@@ -63,8 +67,7 @@ def make_feedforward(name: str, rng: np.random.Generator) -> FeedForward:
     """
     if not is_error_learner(name):
         raise ValueError(f"learner is {name!r}; {[*ERROR_LEARNERS, *ALIASES]} are allowed")
-    short = name.removesuffix(HIDDEN)
-    if short == NONE:
+    if name == NONE:
         return NoFeedForward()
-    _, network, rule = ALIASES.get(short, short).split("-")
-    return NETWORKS[network].make(rule, rng, short != name)
+    _, network, rule, *rest = full_name(name).split("-")
+    return NETWORKS[network].make(rule, rng, bool(rest))

@@ -5,6 +5,7 @@ A new learner is one function here that builds it; everything else asks for lear
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -16,9 +17,11 @@ from stable_baselines3.common.callbacks import BaseCallback
 import reach  # noqa: F401  (registers the environments)
 from agents.checkpoint import read_config
 from agents.error_learner import ErrorLearner
-from agents.error_networks import ALIASES, ERROR_LEARNERS, HIDDEN, NONE, is_error_learner, make_feedforward
+from agents.error_networks import ALIASES, ERROR_LEARNERS, HIDDEN, NONE, full_name, is_error_learner, make_feedforward
 
+# Of a learner that has not been tuned.
 LEARNING_RATE = 0.6
+TUNED = Path(__file__).with_name("tuned.json")
 
 BASELINE_ENV = "reach/CupGrab-v0"
 BASELINE_TRIALS = 1000
@@ -47,8 +50,8 @@ def make_learner(name: str, env: Any, *, seed: int = 0, **settings: Any) -> Any:
             `settle_baseline` has been called.
         env: a `CupEnv`, wrapped or not, or a VecEnv of them.
         seed: of weights, feedback matrices and trials.
-        settings: `rate` and `hidden_rate` of an error learner; anything Stable-Baselines3's PPO takes for
-            `reward-ppo`; and `verbose`, `tensorboard_log` for all.
+        settings: `rate` and `hidden_rate` of an error learner, instead of the tuned ones; anything Stable-Baselines3's
+            PPO takes for `reward-ppo`; and `verbose`, `tensorboard_log` for all.
 
     Returns:
         A model with Stable-Baselines3's interface.
@@ -57,7 +60,7 @@ def make_learner(name: str, env: Any, *, seed: int = 0, **settings: Any) -> Any:
         ValueError: an unknown name.
     """
     if is_error_learner(name):
-        settings.setdefault("rate", LEARNING_RATE)
+        settings = {"rate": LEARNING_RATE, **tuned_settings(name), **settings}
         feedforward = make_feedforward(name, np.random.default_rng(seed))
         config = {"learner": name, "seed": seed, "rate": settings["rate"]}
         return ErrorLearner(feedforward, env, seed=seed, config=config, **settings)
@@ -66,6 +69,13 @@ def make_learner(name: str, env: Any, *, seed: int = 0, **settings: Any) -> Any:
 
         return RewardPPO(env, seed=seed, **settings)
     raise ValueError(f"learner is {name!r}; {list(LEARNERS)} are allowed")
+
+
+def tuned_settings(name: str) -> dict[str, float]:
+    """What `scripts/tune.py` has found for an error learner, named in full or in short; empty without tuning."""
+    found = json.loads(TUNED.read_text()) if TUNED.exists() else {}
+    settings: dict[str, float] = found.get(full_name(name), {}).get("settings", {})
+    return settings
 
 
 def learner_of(path: str | Path) -> str:

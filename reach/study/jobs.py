@@ -114,7 +114,7 @@ def library_versions() -> dict[str, str]:
 
 
 def source_digest(package: str, leave_out: Iterable[str] = ()) -> str:
-    """Hash of a package's (or module's) Python source, found without importing it.
+    """Hash of a package's (or module's) Python source and settings (JSON), found without importing it.
 
     package: a top-level name. leave_out: direct sub-packages that are not read.
     """
@@ -124,7 +124,8 @@ def source_digest(package: str, leave_out: Iterable[str] = ()) -> str:
     if spec.submodule_search_locations:
         root = Path(next(iter(spec.submodule_search_locations)))
         skipped = set(leave_out)
-        files = sorted(p for p in root.rglob("*.py") if p.relative_to(root).parts[0] not in skipped)
+        sources = (p for p in root.rglob("*") if p.suffix in (".py", ".json"))
+        files = sorted(p for p in sources if p.relative_to(root).parts[0] not in skipped)
     elif spec.origin is not None:
         root, files = Path(spec.origin).parent, [Path(spec.origin)]
     else:

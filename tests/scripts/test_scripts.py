@@ -19,7 +19,7 @@ def run(*words: object) -> subprocess.CompletedProcess[str]:
     )
 
 
-@pytest.mark.parametrize("script", ["train", "watch", "compare", "benchmark", "spiking_speed"])
+@pytest.mark.parametrize("script", ["train", "watch", "compare", "benchmark", "spiking_speed", "tune"])
 def test_help_is_given(script: str) -> None:
     done = run(f"scripts/{script}.py", "--help")
     assert done.returncode == 0
@@ -62,6 +62,8 @@ def test_the_benchmark_writes_its_rows(tmp_path: Path) -> None:
         (("scripts/watch.py", "--video", "x.avi"), ".mp4"),
         (("scripts/watch.py", "--first", "500"), "1 to 140"),
         (("scripts/compare.py", "--out", "x", "--protocols", "rotation31"), "rotation30"),
+        (("scripts/tune.py", "--out", "x", "--learners", "reward-ppo"), "error learners"),
+        (("scripts/tune.py", "--out", "x", "--trials", "0"), "1 or more"),
     ],
 )
 def test_mistakes_are_answered_without_a_traceback(words: tuple[str, ...], message: str) -> None:

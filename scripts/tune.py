@@ -1,0 +1,159 @@
+"""Find each learner's step size with the same number of trials: `python scripts/tune.py --out runs/tuning`.
+
+Every learner gets as many trials of the same search (Optuna's TPE, pruned by the median) on the same tuning
+perturbations and seeds, which no comparison uses. The best settings of all learners, with the whole history, are
+written to one file; the learners read theirs from agents/tuned.json.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Annotated, Any
+
+import optuna
+import tyro
+from rich.console import Console
+from rich.table import Table
+from tqdm import tqdm
+
+from agents.error_networks import is_error_learner
+from agents.tuning import left_uncorrected, search_space
+from reach.study import usable_cores
+
+LEARNERS = (
+    "error-mlp-bp", "error-mlp-fa", "error-mlp-dfa", "error-mlp-ifa", "error-mlp-shallow", "error-snn-stdp",
+    "error-mlp-bp-hidden", "error-mlp-fa-hidden", "error-mlp-dfa-hidden", "error-mlp-ifa-hidden",
+    "error-snn-stdp-hidden",
+)  # fmt: skip
+SAMPLER_SEED = 20260101
+# Trials that are run to the end before any is cut short.
+UNPRUNED_TRIALS = 4
+
+
+@dataclass
+class Tune:
+    """Find each learner's step size with the same number of trials."""
+
+    out: Path
+    """Folder of the search; the same one again goes on where it stopped."""
+    learners: tuple[str, ...] = LEARNERS
+    """Learners to tune."""
+    trials: int = 14
+    """Trials of the search for each learner."""
+    seeds: int = 2
+    """Tuning seeds of one trial."""
+    baseline_trials: int | None = None
+    """Reaches of baseline training in each; None for as many as a comparison has."""
+    settings: Path | None = None
+    """File for the best settings, such as agents/tuned.json; learners that are not tuned keep theirs in it."""
+    jobs: Annotated[int, tyro.conf.arg(aliases=["-j"])] = field(default_factory=usable_cores)
+    """Learners at a time, one thread each."""
+
+    def __post_init__(self) -> None:
+        unknown = [name for name in self.learners if not is_error_learner(name) or name == "none"]
+        if unknown or not self.learners:
+            raise SystemExit(f"--learners {' '.join(unknown) or '(none)'}: error learners are allowed")
+        for name in ("trials", "seeds", "jobs"):
+            if getattr(self, name) < 1:
+                raise SystemExit(f"--{name} {getattr(self, name)}: 1 or more is allowed")
+
+
+def search(learner: str, given: Tune) -> dict[str, Any]:
+    """The best setting of a learner with the history of its search, continued from the storage."""
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    space = search_space(learner)
+    study = optuna.create_study(
+        study_name=learner,
+        storage=f"sqlite:///{given.out / learner}.db",
+        sampler=optuna.samplers.TPESampler(seed=SAMPLER_SEED),
+        pruner=optuna.pruners.MedianPruner(n_startup_trials=UNPRUNED_TRIALS),
+        load_if_exists=True,
+    )
+
+    def worth(trial: optuna.Trial) -> float:
+        settings = {space.setting: trial.suggest_float(space.setting, space.low, space.high, log=True)}
+        left = float("nan")
+        for step, left in enumerate(left_uncorrected(learner, settings, given.seeds, given.baseline_trials)):
+            trial.report(left, step)
+            if trial.should_prune():
+                raise optuna.TrialPruned
+        return left
+
+    over = (optuna.trial.TrialState.COMPLETE, optuna.trial.TrialState.PRUNED)
+    study.optimize(worth, n_trials=max(0, given.trials - len(study.get_trials(states=over))))
+    trials = study.get_trials(states=over)
+    return {
+        "settings": {space.setting: study.best_params[space.setting]},
+        "left_of_the_miss": study.best_value,
+        "trials": len(trials),
+        "seeds": given.seeds,
+        "history": [
+            {
+                space.setting: trial.params[space.setting],
+                "left_of_the_miss": trial.value if trial.value is not None else None,
+                "pruned": trial.state == optuna.trial.TrialState.PRUNED,
+            }
+            for trial in trials
+        ],
+    }
+
+
+def draw(found: dict[str, dict[str, Any]], path: Path) -> None:
+    """What is left of a miss against the step size, one panel for each setting."""
+    from matplotlib.figure import Figure
+
+    from reach.render.palette import learner_colour
+
+    names = sorted({search_space(learner).setting for learner in found}, reverse=True)
+    figure = Figure(figsize=(5.5 * len(names), 4.5), layout="constrained")
+    for axes, name in zip(figure.subplots(1, len(names), squeeze=False)[0], names, strict=True):
+        for learner, one in found.items():
+            if search_space(learner).setting == name:
+                points = sorted(
+                    (trial[name], trial["left_of_the_miss"]) for trial in one["history"] if not trial["pruned"]
+                )
+                axes.plot(*zip(*points, strict=True), "o-", ms=4, label=learner, color=learner_colour(learner))
+        axes.set(xscale="log", xlabel=f"{name.replace('_', ' ')} (share of the error)", ylim=(0.0, 1.2))
+        axes.set_ylabel("left of the miss over 30 reaches")
+        axes.legend(frameon=False, fontsize="small")
+        axes.spines[["top", "right"]].set_visible(False)
+    figure.savefig(path, dpi=150)
+
+
+def main(given: Tune) -> None:
+    """Search, learner by learner, and write what was found."""
+    given.out.mkdir(parents=True, exist_ok=True)
+    os.environ["OMP_NUM_THREADS"] = "1"
+    found: dict[str, dict[str, Any]] = {}
+    with ProcessPoolExecutor(given.jobs) as pool:
+        waiting = {pool.submit(search, learner, given): learner for learner in given.learners}
+        for one in tqdm(as_completed(waiting), total=len(waiting), desc="learners"):
+            found[waiting[one]] = one.result()
+    found = {learner: found[learner] for learner in given.learners}
+    command = " ".join(["python scripts/tune.py", *sys.argv[1:]])
+    whole = {learner: one | {"command": command} for learner, one in found.items()}
+    (given.out / "tuned.json").write_text(json.dumps(whole, indent=1) + "\n")
+    if given.settings is not None:
+        before = json.loads(given.settings.read_text()) if given.settings.exists() else {}
+        given.settings.write_text(json.dumps(dict(sorted((before | whole).items())), indent=1) + "\n")
+    draw(found, given.out / "tuning.png")
+    table = Table("learner", "setting", "best", "left of the miss")
+    for learner, one in found.items():
+        (name, value), *_ = one["settings"].items()
+        table.add_row(learner, name, f"{value:.3g}", f"{one['left_of_the_miss']:.3f}")
+    Console().print(table)
+    print(f"Written: {given.out / 'tuned.json'}, tuning.png" + (f", {given.settings}" if given.settings else ""))
+
+
+if __name__ == "__main__":
+    try:
+        main(tyro.cli(Tune))
+    except KeyboardInterrupt:
+        sys.exit("Stopped. What is finished is kept: the same command goes on from there.")
+    except (OSError, ValueError) as error:
+        sys.exit(f"tune.py: {error}")

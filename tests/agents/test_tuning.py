@@ -1,0 +1,39 @@
+"""Settings are judged on perturbations and seeds that no comparison uses, and what was found is what is used."""
+
+from __future__ import annotations
+
+import math
+
+import gymnasium as gym
+
+import reach  # noqa: F401  (registers the environments)
+from agents import learner, tuning
+from reach.protocols import PROTOCOLS
+
+
+def test_no_comparison_uses_what_tuning_does() -> None:
+    tuned_on = {repr(block.perturbation) for protocol in tuning.TUNING_PROTOCOLS for block in protocol.blocks}
+    judged_on = {repr(block.perturbation) for protocol in PROTOCOLS.values() for block in protocol.blocks}
+    # Unperturbed blocks, with or without sight of the hand, are in both.
+    assert {one for one in tuned_on & judged_on if "Rotation" in one or "Prism" in one} == set()
+    assert tuning.FIRST_TUNING_SEED > 1_000
+
+
+def test_a_learner_that_learns_leaves_less_of_the_miss() -> None:
+    *_, learning = tuning.left_uncorrected("error-mlp-bp", {"rate": 0.5}, seeds=1, trials=200)
+    *_, still = tuning.left_uncorrected("error-mlp-bp", {"rate": 0.0}, seeds=1, trials=5)
+    assert math.isfinite(learning)
+    assert learning < 0.7 < still
+
+
+def test_learners_are_made_with_what_was_found_unless_told_otherwise(tmp_path, monkeypatch) -> None:  # type: ignore[no-untyped-def]
+    found = tmp_path / "tuned.json"
+    found.write_text(
+        '{"error-mlp-dfa": {"settings": {"rate": 0.31}}, "error-snn-stdp-hidden": {"settings": {"hidden_rate": 7}}}'
+    )
+    monkeypatch.setattr(learner, "TUNED", found)
+    env = gym.make(learner.BASELINE_ENV)
+    assert learner.make_learner("error-dfa", env).rate == 0.31
+    assert learner.make_learner("error-dfa", env, rate=0.2).rate == 0.2
+    assert learner.make_learner("error-bp", env).rate == learner.LEARNING_RATE
+    assert learner.make_learner("error-stdp-hidden", env).hidden_rate == 7
