@@ -1,6 +1,7 @@
-"""Checkpoints: a folder with `config.json` and `weights.npz`, written whole or not at all, read without running code.
+"""Checkpoints: `config.json`, `policy.safetensors` and `state.npz` in a folder, written whole or not at all.
 
-NPZ without pickled objects and JSON hold data only; a pickle in place of either is refused.
+The policy is what a learner acts by, the state what else it needs to learn on. Safetensors, NPZ without pickled objects
+and JSON hold data only: no code of a checkpoint is run, and a pickle in place of any of them is refused.
 """
 
 from __future__ import annotations
@@ -10,31 +11,37 @@ import os
 import shutil
 import tempfile
 from collections.abc import Mapping
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 from zipfile import BadZipFile
 
 import numpy as np
 from numpy.typing import NDArray
+from safetensors import SafetensorError
+from safetensors.numpy import load, save
 
 CONFIG = "config.json"
-WEIGHTS = "weights.npz"
-FORMAT = 1
+POLICY = "policy.safetensors"
+STATE = "state.npz"
+FORMAT = 2
+
+Arrays = Mapping[str, NDArray[Any]]
 
 
-def write_checkpoint(folder: Path, config: Mapping[str, Any], arrays: Mapping[str, NDArray[Any]]) -> None:
+def write_checkpoint(folder: Path, config: Mapping[str, Any], policy: Arrays, state: Arrays) -> None:
     """Write a checkpoint so that a reader finds the old one or the new one, never a part.
 
     Args:
         folder: of the checkpoint; one that is there is replaced.
         config: JSON values.
-        arrays: by name, no object arrays.
+        policy, state: arrays by name, no object arrays.
 
     Raises:
         ValueError: an object array.
         FileExistsError: `folder` is there and is no checkpoint.
     """
-    for name, array in arrays.items():
+    for name, array in [*policy.items(), *state.items()]:
         if array.dtype.hasobject:
             raise ValueError(f"array {name!r} has dtype {array.dtype}; arrays of numbers are allowed")
     if folder.exists() and not (folder / CONFIG).is_file():
@@ -43,10 +50,10 @@ def write_checkpoint(folder: Path, config: Mapping[str, Any], arrays: Mapping[st
     part = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", dir=folder.parent))
     try:
         _write_whole(part / CONFIG, json.dumps({"format": FORMAT, **config}, indent=1).encode())
-        with (part / WEIGHTS).open("wb") as file:
-            np.savez(file, **dict(arrays))  # type: ignore[arg-type]
-            file.flush()
-            os.fsync(file.fileno())
+        _write_whole(part / POLICY, save({name: np.ascontiguousarray(array) for name, array in policy.items()}))
+        stored = BytesIO()
+        np.savez(stored, **dict(state))  # type: ignore[arg-type]
+        _write_whole(part / STATE, stored.getvalue())
         part.chmod(0o755)
         _put_in_place(part, folder)
     except BaseException:
@@ -99,8 +106,8 @@ def read_config(folder: Path) -> dict[str, Any]:
     return config
 
 
-def read_checkpoint(folder: Path) -> tuple[dict[str, Any], dict[str, NDArray[Any]]]:
-    """Config and arrays of a checkpoint; nothing in it is executed.
+def read_checkpoint(folder: Path) -> tuple[dict[str, Any], dict[str, NDArray[Any]], dict[str, NDArray[Any]]]:
+    """Config, policy and state of a checkpoint; nothing in it is executed.
 
     Raises:
         FileNotFoundError: there is no checkpoint.
@@ -109,8 +116,12 @@ def read_checkpoint(folder: Path) -> tuple[dict[str, Any], dict[str, NDArray[Any
     config = read_config(folder)
     folder = _standing(folder)
     try:
-        with np.load(folder / WEIGHTS, allow_pickle=False) as stored:
-            arrays = {name: stored[name] for name in stored.files}
+        policy = load((folder / POLICY).read_bytes())
+    except (SafetensorError, OSError) as error:
+        raise ValueError(f"{folder / POLICY} holds no safetensors: {error}") from None
+    try:
+        with np.load(folder / STATE, allow_pickle=False) as stored:
+            state = {name: stored[name] for name in stored.files}
     except (ValueError, OSError, EOFError, AttributeError, BadZipFile) as error:
-        raise ValueError(f"{folder / WEIGHTS} is no archive of plain arrays: {error}") from None
-    return config, arrays
+        raise ValueError(f"{folder / STATE} is no archive of plain arrays: {error}") from None
+    return config, policy, state

@@ -33,7 +33,6 @@ from agents.trial_source import TrialSource, random_states, set_random_states
 
 EXPECTATION_TRIALS = 200
 HIDDEN_RATE = 4.0
-# What a checkpoint holds beside the arrays of the network.
 DISPLACEMENTS = "recent_displacements_m"
 # After a command has been sent, the next observation of the same trial repeats it; float32 keeps seven digits.
 SAME_COMMAND = 1e-5
@@ -274,7 +273,7 @@ class ErrorLearner:
         return self
 
     def save(self, path: str | Path) -> None:
-        """Write a checkpoint folder: JSON and npz, whole or not at all.
+        """Write a checkpoint folder, whole or not at all.
 
         A learner that is loaded with `resume` goes on, between trials, as this one would: the same trials, the same
         bits.
@@ -287,9 +286,8 @@ class ErrorLearner:
             "hidden_rate": self.hidden_rate,
             "random_states": random_states(self.env),
         }
-        arrays = self.feedforward.arrays()
         recent = np.array(self.recent_displacements).reshape(-1, 2)
-        write_checkpoint(Path(path), config, arrays | {DISPLACEMENTS: recent})
+        write_checkpoint(Path(path), config, self.feedforward.arrays(), {DISPLACEMENTS: recent})
 
     @classmethod
     def load(cls, path: str | Path, env: Any, *, resume: bool = False, **settings: Any) -> ErrorLearner:
@@ -327,8 +325,7 @@ class ErrorLearner:
             ValueError: the checkpoint holds other arrays than this learner, or, with `resume`, the random state of
                 another number of environments.
         """
-        config, arrays = read_checkpoint(Path(path))
-        recent = arrays.pop(DISPLACEMENTS, np.zeros((0, 2)))
+        config, arrays, state = read_checkpoint(Path(path))
         own = self.feedforward.arrays()
         if {k: v.shape for k, v in own.items()} != {k: v.shape for k, v in arrays.items()}:
             raise ValueError(
@@ -341,7 +338,7 @@ class ErrorLearner:
         self._expected = np.asarray(config["expected_displacement_m"], dtype=np.float64)
         self.feedforward.plastic = "hidden" if config["plastic"] == "hidden" else "all"
         self.recent_displacements.clear()
-        self.recent_displacements.extend(recent)
+        self.recent_displacements.extend(state[DISPLACEMENTS])
         if resume:
             set_random_states(self.env, config["random_states"])
             self._unseeded = False

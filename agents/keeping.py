@@ -12,13 +12,13 @@ from typing import Any
 
 import numpy as np
 from stable_baselines3.common.callbacks import BaseCallback
-from stable_baselines3.common.on_policy_algorithm import OnPolicyAlgorithm
 
 
 class Keep(BaseCallback):
     """Saves the learner every so often, and once more when the process is asked to stop; then learning ends.
 
-    It saves where going on is exact: between trials, or for a learner that learns from rollouts (PPO) between these.
+    As a callback it saves between trials, where an error learner goes on exactly; `keep_when_due` is for learners that
+    learn in stretches.
 
     Attributes:
         stopped: whether learning ended because the process was asked to stop.
@@ -46,17 +46,13 @@ class Keep(BaseCallback):
     def _ask(self, number: int, frame: FrameType | None) -> None:
         self._asked = True
 
-    def _on_rollout_start(self) -> None:
-        if isinstance(self.model, OnPolicyAlgorithm):
-            self._keep_when_due()
-
     def _on_step(self) -> bool:
-        if not isinstance(self.model, OnPolicyAlgorithm) and bool(np.any(self.locals["dones"])):
-            self._keep_when_due()
+        if bool(np.any(self.locals["dones"])):
+            self.keep_when_due(self.model)
         return not self.stopped
 
-    def _keep_when_due(self) -> None:
-        model: Any = self.model
+    def keep_when_due(self, model: Any) -> None:
+        """Save `model`, with which going on is exact just now, if it is time to or if the process was asked to stop."""
         if self._asked or monotonic() - self._last > self._every_s:
             model.save(self._folder)
             self._last = monotonic()

@@ -18,6 +18,8 @@ import reach  # noqa: F401  (registers the environments)
 from agents.checkpoint import read_config
 from agents.error_learner import ErrorLearner
 from agents.error_networks import ALIASES, ERROR_LEARNERS, HIDDEN, NONE, full_name, is_error_learner, make_feedforward
+from agents.teachers.reward import ALGORITHMS
+from agents.teachers.reward import ALIASES as REWARD_ALIASES
 
 # Of a learner that has not been tuned.
 LEARNING_RATE = 0.6
@@ -33,13 +35,12 @@ LONGEST_TRIAL_STEPS = 150
 JUDGED_SEED = 1_000_000
 
 
-REWARD_LEARNERS = ("reward-ppo",)
-LEARNERS = (*ERROR_LEARNERS, *ALIASES, *REWARD_LEARNERS)
+LEARNERS = (*ERROR_LEARNERS, *ALIASES, *ALGORITHMS, *REWARD_ALIASES)
 
 
 def is_learner(name: str) -> bool:
     """Whether `make_learner` knows a name: one of `LEARNERS`, or an error learner's that ends in `-hidden`."""
-    return is_error_learner(name) or name in REWARD_LEARNERS
+    return is_error_learner(name) or name in (*ALGORITHMS, *REWARD_ALIASES)
 
 
 def make_learner(name: str, env: Any, *, seed: int = 0, **settings: Any) -> Any:
@@ -50,8 +51,8 @@ def make_learner(name: str, env: Any, *, seed: int = 0, **settings: Any) -> Any:
             `settle_baseline` has been called.
         env: a `CupEnv`, wrapped or not, or a VecEnv of them.
         seed: of weights, feedback matrices and trials.
-        settings: `rate` and `hidden_rate` of an error learner, instead of the tuned ones; anything Stable-Baselines3's
-            PPO takes for `reward-ppo`; and `verbose`, `tensorboard_log` for all.
+        settings: `rate` and `hidden_rate` of an error learner, instead of the tuned ones; anything that
+            Stable-Baselines3's PPO, SAC or TD3 takes for a learner from reward; and `verbose`, `tensorboard_log`.
 
     Returns:
         A model with Stable-Baselines3's interface.
@@ -64,10 +65,9 @@ def make_learner(name: str, env: Any, *, seed: int = 0, **settings: Any) -> Any:
         feedforward = make_feedforward(name, np.random.default_rng(seed))
         config = {"learner": name, "seed": seed, "rate": settings["rate"]}
         return ErrorLearner(feedforward, env, seed=seed, config=config, **settings)
-    if name == "reward-ppo":
-        from agents.teachers.reward import RewardPPO
-
-        return RewardPPO(env, seed=seed, **settings)
+    full = REWARD_ALIASES.get(name, name)
+    if full in ALGORITHMS:
+        return ALGORITHMS[full](name, env, seed=seed, **settings)
     raise ValueError(f"learner is {name!r}; {list(LEARNERS)} are allowed")
 
 
@@ -97,18 +97,15 @@ def load_learner(path: str | Path, env: Any, **settings: Any) -> Any:
     Args:
         path: the folder.
         env: as for `make_learner`.
-        settings: `verbose`, `tensorboard_log`; and `resume` for an error learner that is to go on with the trials
-            that would have followed when it was kept.
+        settings: `verbose`, `tensorboard_log`; and `resume` for one that is to go on with the trials that would have
+            followed when it was kept.
 
     Raises:
         ValueError: the folder names no known learner.
     """
-    if learner_of(path) == "reward-ppo":
-        from agents.teachers.reward import RewardPPO
-
-        # Its checkpoint is of a rollout's end: it always goes on from there.
-        settings.pop("resume", None)
-        return RewardPPO.load(path, env=env, **settings)
+    name = REWARD_ALIASES.get(learner_of(path), learner_of(path))
+    if name in ALGORITHMS:
+        return ALGORITHMS[name].load(path, env=env, **settings)
     return ErrorLearner.load(path, env, **settings)
 
 

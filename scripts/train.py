@@ -13,10 +13,14 @@ import gymnasium as gym
 import torch
 import tyro
 from rich.console import Console
+from tqdm import tqdm
 
 from agents.error_learner import ErrorLearner
 from agents.keeping import Keep
 from agents.learner import LEARNERS, evaluate, is_learner, learner_of, load_learner, make_learner, train_trials
+
+# Of a learner from reward; a whole number of PPO's rollouts.
+STRETCH_STEPS = 10_240
 
 
 @dataclass
@@ -49,6 +53,8 @@ class Train:
             raise SystemExit(f"--learner {self.learner}: known are {' '.join(LEARNERS)}")
         if self.trials is not None and self.timesteps is not None:
             raise SystemExit("--trials and --timesteps exclude each other")
+        if self.trials is not None and (self.learner or "").startswith("reward"):
+            raise SystemExit(f"--trials {self.trials}: with a learner from reward --timesteps is allowed")
         for name, value in (("--trials", self.trials), ("--timesteps", self.timesteps)):
             if value is not None and value < 1:
                 raise SystemExit(f"{name} {value}: 1 or more is allowed")
@@ -74,16 +80,26 @@ def made(options: Train, env: gym.Env[Any, Any]) -> Any:
 
 def learn(model: Any, options: Train, keep: Keep) -> None:
     """Learn what is left of the trials or steps."""
-    by_step = options.timesteps is not None or (options.trials is None and not isinstance(model, ErrorLearner))
     bar = sys.stdout.isatty()
-    if by_step:
-        left = (options.timesteps or 1_000_000) - model.num_timesteps
-        if left > 0:
+    if not isinstance(model, ErrorLearner):
+        learn_in_stretches(model, options, keep)
+    elif options.timesteps is not None:
+        if options.timesteps > model.num_timesteps:
+            left = options.timesteps - model.num_timesteps
             model.learn(left, callback=keep, progress_bar=bar, reset_num_timesteps=False)
-        return
-    left = (options.trials or 1000) - getattr(model, "trials", 0)
-    if left > 0:
-        train_trials(model, left, callbacks=[keep], progress_bar=bar)
+    elif (options.trials or 1000) > model.trials:
+        train_trials(model, (options.trials or 1000) - model.trials, callbacks=[keep], progress_bar=bar)
+
+
+def learn_in_stretches(model: Any, options: Train, keep: Keep) -> None:
+    """Let a learner from reward learn in stretches, whose ends do not depend on the clock."""
+    wanted = options.timesteps or 1_000_000
+    with tqdm(total=wanted, initial=model.num_timesteps, unit="step", disable=not sys.stdout.isatty()) as bar:
+        while model.num_timesteps < wanted and not keep.stopped:
+            before = model.num_timesteps
+            model.learn(min(STRETCH_STEPS, wanted - before), reset_num_timesteps=False)
+            bar.update(model.num_timesteps - before)
+            keep.keep_when_due(model)
 
 
 def amount(options: Train) -> str:

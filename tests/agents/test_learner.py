@@ -14,12 +14,19 @@ from stable_baselines3.common.callbacks import BaseCallback, StopTrainingOnMaxEp
 from stable_baselines3.common.env_util import make_vec_env
 from stable_baselines3.common.evaluation import evaluate_policy
 
-from agents.checkpoint import CONFIG, WEIGHTS
-from agents.learner import LEARNERS, evaluate, learner_of, load_learner, make_learner, prepare, train_trials
+from agents.checkpoint import CONFIG, POLICY, STATE
+from agents.error_networks import ERROR_LEARNERS
+from agents.learner import evaluate, learner_of, load_learner, make_learner, prepare, train_trials
 from agents.vec_env import CupVecEnv
 from reach import CurlField, Rotation
 
 GRAB = "reach/CupGrab-v0"
+
+
+# Every network with every rule that the seen error teaches; of the teacher reward each algorithm, with some rule.
+KINDS = (
+    *ERROR_LEARNERS, "error-dfa", "reward-ppo", "reward-mlp-ifa", "reward-sac-mlp-dfa", "reward-td3-mlp-fa",
+)  # fmt: skip
 
 
 def commands(model: Any, seed: int = 9, steps: int = 60, **options: Any) -> np.ndarray:
@@ -106,21 +113,21 @@ def test_learning_stops_after_the_asked_steps_between_trials() -> None:
     assert 200 <= model.num_timesteps < 200 + 150
 
 
-@pytest.mark.parametrize("name", LEARNERS)
+@pytest.mark.parametrize("name", KINDS)
 def test_a_kept_learner_acts_as_before(name: str, tmp_path: Path) -> None:
     model = make_learner(name, gym.make(GRAB), seed=2)
-    if name != "reward-ppo":
-        train_trials(model, 3)
-    else:
+    if name.startswith("reward"):
         model.learn(16 * 64)
+    else:
+        train_trials(model, 3)
     model.save(tmp_path / "kept")
     again = load_learner(tmp_path / "kept", gym.make(GRAB))
     np.testing.assert_array_equal(commands(model), commands(again))
     assert again.num_timesteps == model.num_timesteps
 
 
-@pytest.mark.parametrize("name", ["error-dfa", "reward-ppo"])
-@pytest.mark.parametrize("part", [CONFIG, WEIGHTS])
+@pytest.mark.parametrize("name", ["error-dfa", "reward-ppo", "reward-sac-mlp-dfa"])
+@pytest.mark.parametrize("part", [CONFIG, POLICY, STATE])
 def test_a_pickle_in_a_checkpoint_is_refused_and_not_run(name: str, part: str, tmp_path: Path) -> None:
     class Bomb:
         def __reduce__(self) -> tuple[Any, tuple[str]]:
@@ -179,7 +186,7 @@ def test_a_folder_without_a_checkpoint_is_said_to_be_none(tmp_path: Path) -> Non
         load_learner(tmp_path, gym.make(GRAB))
 
 
-@pytest.mark.parametrize("name", LEARNERS)
+@pytest.mark.parametrize("name", KINDS)
 def test_every_learner_answers_the_model_interface_and_loads_what_it_saved(name: str, tmp_path: Path) -> None:
     env = gym.make("reach/CupGrab-v0")
     model = make_learner(name, env, seed=1)

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 from stable_baselines3.common.env_util import make_vec_env
 
-from agents.checkpoint import read_checkpoint
+from agents.checkpoint import CONFIG, POLICY, STATE, read_checkpoint
 from agents.learner import load_learner, make_learner, train_trials
 from agents.vec_env import CupVecEnv
 
@@ -22,7 +22,6 @@ GRAB = "reach/CupGrab-v0"
 GO_ON = """
 import sys
 import gymnasium as gym
-from agents.checkpoint import read_checkpoint
 from agents.learner import load_learner, train_trials
 model = load_learner(sys.argv[1], gym.make(sys.argv[2]), resume=True)
 train_trials(model, 7)
@@ -32,9 +31,9 @@ model.save(sys.argv[3])
 
 def everything(folder: Path) -> dict[str, bytes]:
     """Config and arrays, as bytes."""
-    with np.load(folder / "weights.npz") as stored:
+    with np.load(folder / STATE) as stored:
         arrays = {name: stored[name].tobytes() for name in stored.files}
-    return arrays | {"config": (folder / "config.json").read_bytes()}
+    return arrays | {name: (folder / name).read_bytes() for name in (CONFIG, POLICY)}
 
 
 @pytest.mark.parametrize("name", ["error-mlp-ifa", "error-snn-stdp", "error-mlp-dfa-hidden"])
@@ -45,6 +44,30 @@ def test_going_on_in_another_process_is_never_having_stopped(name: str, tmp_path
     model.save(tmp_path / "half")
     subprocess.run([sys.executable, "-c", GO_ON, tmp_path / "half", GRAB, tmp_path / "whole"], check=True)
     train_trials(model, 7)
+    model.save(tmp_path / "never_stopped")
+    assert everything(tmp_path / "whole") == everything(tmp_path / "never_stopped")
+
+
+LEARN_ON = """
+import sys
+import gymnasium as gym
+from agents.learner import load_learner
+model = load_learner(sys.argv[1], gym.make(sys.argv[2]), resume=True)
+model.learn(int(sys.argv[4]), reset_num_timesteps=False)
+model.save(sys.argv[3])
+"""
+
+
+@pytest.mark.parametrize(
+    ("name", "steps"), [("reward-mlp-dfa", 16 * 64), ("reward-sac-mlp-dfa", 1_100), ("reward-td3-mlp-ifa", 1_100)]
+)
+def test_learning_from_reward_goes_on_too(name: str, steps: int, tmp_path: Path) -> None:
+    model = make_learner(name, gym.make(GRAB), seed=5)
+    model.learn(steps)
+    model.save(tmp_path / "half")
+    words = [tmp_path / "half", GRAB, tmp_path / "whole", str(steps)]
+    subprocess.run([sys.executable, "-c", LEARN_ON, *words], check=True)
+    model.learn(steps, reset_num_timesteps=False)
     model.save(tmp_path / "never_stopped")
     assert everything(tmp_path / "whole") == everything(tmp_path / "never_stopped")
 
@@ -115,7 +138,7 @@ from pathlib import Path
 import numpy as np
 from agents.checkpoint import write_checkpoint
 for k in itertools.count():
-    write_checkpoint(Path(sys.argv[1]), {"k": k}, {"k": np.full(10_000, k)})
+    write_checkpoint(Path(sys.argv[1]), {"k": k}, {"k": np.full(10_000, k)}, {"k": np.full(10_000, k)})
     if k == 0:
         print("written", flush=True)
 """
@@ -131,5 +154,6 @@ def test_a_writer_killed_at_any_moment_leaves_a_whole_checkpoint(tmp_path: Path)
         time.sleep(float(rng.uniform(0.0, 0.02)))
         writer.kill()
         writer.wait()
-        config, arrays = read_checkpoint(tmp_path / "kept")
-        assert np.all(arrays["k"] == config["k"])
+        config, policy, state = read_checkpoint(tmp_path / "kept")
+        assert np.all(policy["k"] == config["k"])
+        assert np.all(state["k"] == config["k"])
