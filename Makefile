@@ -9,7 +9,7 @@ INTEGRATION_ENVIRONMENTS := $(INTEGRATION)/shared/.installed $(INTEGRATION)/rlli
 # Learning runs are part of an experiment's definition at one thread a process.
 export OMP_NUM_THREADS := 1
 
-.PHONY: compare test lint proofs integration figures benchmark peers references clean
+.PHONY: compare test lint proofs integration figures benchmark peers peers-learners references clean
 
 compare: $(INSTALLED)
 	$(BIN)/python scripts/compare.py --out runs/first
@@ -31,8 +31,9 @@ integration: $(INSTALLED) $(INTEGRATION_ENVIRONMENTS)
 figures: $(INSTALLED)
 	$(BIN)/python scripts/figures.py
 
-benchmark: $(INSTALLED) peers
+benchmark: $(INSTALLED) peers peers-learners
 	$(BIN)/python scripts/benchmark.py world --peers .venv-peers/bin/python
+	$(BIN)/python scripts/benchmark.py learners --peers .venv-peers-learners/bin/python
 
 # The peers of the benchmark, apart from ours.
 peers: .venv-peers/.installed
@@ -40,6 +41,15 @@ peers: .venv-peers/.installed
 .venv-peers/.installed: constraints-peers.txt
 	test -x .venv-peers/bin/python || $(PYTHON) -m venv .venv-peers
 	.venv-peers/bin/python -m pip install --quiet -r constraints-peers.txt
+	touch $@
+
+# The spiking peers. BindsNET asks for another torch and for much that is not needed here.
+peers-learners: .venv-peers-learners/.installed
+
+.venv-peers-learners/.installed: constraints-peers-learners.txt
+	test -x .venv-peers-learners/bin/python || $(PYTHON) -m venv .venv-peers-learners
+	.venv-peers-learners/bin/python -m pip install --quiet -r constraints-peers-learners.txt
+	.venv-peers-learners/bin/python -m pip install --quiet --no-deps bindsnet==0.3.4
 	touch $@
 
 # What independent simulators make of the same input, made anew and compared with what the tests read.
@@ -68,4 +78,4 @@ $(INTEGRATION)/%/.installed: pyproject.toml constraints-integration-%.txt
 	touch $@
 
 clean:
-	rm -rf $(VENV) $(INTEGRATION) .venv-peers .venv-references build dist *.egg-info
+	rm -rf $(VENV) $(INTEGRATION) .venv-peers .venv-peers-learners .venv-references build dist *.egg-info

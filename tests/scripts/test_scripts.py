@@ -19,7 +19,7 @@ def run(*words: object) -> subprocess.CompletedProcess[str]:
     )
 
 
-@pytest.mark.parametrize("script", ["train", "watch", "compare", "benchmark", "spiking_speed", "tune"])
+@pytest.mark.parametrize("script", ["train", "watch", "compare", "benchmark", "tune"])
 def test_help_is_given(script: str) -> None:
     done = run(f"scripts/{script}.py", "--help")
     assert done.returncode == 0

@@ -1,0 +1,179 @@
+"""What `benchmark.py learners` measures: a spiking circuit that learns, and a step by direct feedback, beside peers."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from time import perf_counter
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from rich.console import Console
+from spiking_peer import (
+    BIAS,
+    CALL_MS,
+    CALLS,
+    DEPRESSION,
+    HIDDEN,
+    INPUT_HZ,
+    INPUTS,
+    OUTPUTS,
+    PEERS,
+    RATE,
+    rewards,
+    weights,
+)
+from timing import Measurement, Row, measured
+from torch import nn
+
+from agents.networks.lif import LIFCells
+from agents.networks.projections import Projection
+from agents.networks.spiking_circuit import SpikingCircuit
+from agents.rules.pair_stdp import PairSTDP
+from agents.rules.wiring import assign_rule
+from reach.study import usable_cores
+
+PEER_SCRIPT = Path(__file__).with_name("spiking_peer.py")
+PEER_ROUNDS = 1
+TO_HIDDEN, TO_OUTPUT = "input-hidden", "hidden-output"
+SEEDS = 8
+# Input, hidden layers, output and batch of the step that is timed; then what more is.
+STEP = (64, (256, 256), 8)
+BATCH = 256
+OTHER_STEPS = tuple((64, (cells,) * layers, 8) for cells in (256, 1024) for layers in (2, 4, 6))
+STEPS_A_ROUND = 20
+
+
+def circuit_of(dtype: Any, seed: int = 0) -> SpikingCircuit:
+    """The circuit that is timed, with the first weights of its peers."""
+    rule = PairSTDP(rate=RATE, depression=DEPRESSION)
+    circuit = SpikingCircuit(
+        INPUTS,
+        {"hidden": LIFCells(HIDDEN, bias=BIAS), "output": LIFCells(OUTPUTS, bias=BIAS)},
+        [Projection("input", "hidden", plasticity=rule), Projection("hidden", "output", plasticity=rule)],
+        np.random.default_rng(seed),
+        coding="poisson",
+        dtype=dtype,
+    )
+    for name, weight in zip((TO_HIDDEN, TO_OUTPUT), weights(), strict=True):
+        circuit.weight(name)[:] = weight
+    return circuit
+
+
+def live(circuit: SpikingCircuit) -> Any:
+    """A second of a circuit in closed loop; its state afterwards."""
+    state = circuit.begin()
+    rates_hz: NDArray[np.float64] = np.full(INPUTS, INPUT_HZ)
+    for reward in rewards():
+        circuit.run(state, rates_hz, CALL_MS)
+        circuit.teach(state, {TO_HIDDEN: np.full(HIDDEN, reward), TO_OUTPUT: np.full(OUTPUTS, reward)})
+    return state
+
+
+def own_second(dtype: Any) -> Callable[[], float]:
+    """Milliseconds for a second of our circuit."""
+    live(circuit_of(dtype))
+
+    def take() -> float:
+        circuit = circuit_of(dtype)
+        start = perf_counter()
+        live(circuit)
+        return 1000.0 * (perf_counter() - start)
+
+    return take
+
+
+def own_population() -> float:
+    """Milliseconds for a second of one seed, of several that share the cores."""
+    circuits = [circuit_of(np.float32, seed) for seed in range(SEEDS)]
+    start = perf_counter()
+    with ThreadPoolExecutor(usable_cores()) as threads:
+        list(threads.map(live, circuits))
+    return 1000.0 * (perf_counter() - start) / SEEDS
+
+
+def told_by_peer(python: Path, name: str) -> dict[str, Any]:
+    """What a peer's Python says of its run."""
+    command = [str(python), str(PEER_SCRIPT), name, str(PEER_ROUNDS)]
+    done = subprocess.run(command, check=True, capture_output=True, text=True)
+    told: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
+    return told
+
+
+def step(rule: str | None, sizes: tuple[int, tuple[int, ...], int]) -> Callable[[], float]:
+    """Milliseconds of a training step under a rule, or of torch's own layers; one thread."""
+    torch.set_num_threads(1)
+    torch.manual_seed(0)
+    inputs, hidden, outputs = sizes
+    modules: list[nn.Module] = []
+    for before, after in zip((inputs, *hidden), (*hidden, outputs), strict=True):
+        modules += [nn.Linear(before, after), nn.Tanh()]
+    network = nn.Sequential(*modules[:-1])
+    if rule is not None:
+        assign_rule(network, rule, {"output": [network]})
+    optimiser = torch.optim.SGD(network.parameters(), lr=1e-3)
+    given, wanted = torch.randn(BATCH, inputs), torch.randn(BATCH, outputs)
+
+    def take() -> float:
+        start = perf_counter()
+        for _ in range(STEPS_A_ROUND):
+            optimiser.zero_grad()
+            nn.functional.mse_loss(network(given), wanted).backward()
+            optimiser.step()
+        return 1000.0 * (perf_counter() - start) / STEPS_A_ROUND
+
+    take()
+    return take
+
+
+def named(sizes: tuple[int, tuple[int, ...], int]) -> str:
+    """A step's name: the sizes of its layers."""
+    inputs, hidden, outputs = sizes
+    return f"{inputs}, {len(hidden)} x {hidden[0]}, {outputs}"
+
+
+def learners(rounds: int, peers: Path | None) -> list[Row]:
+    """Measure all, in turn."""
+    told: dict[str, dict[str, Any]] = {}
+    acts: dict[str, Measurement] = {}
+    if peers is not None:
+        for name in PEERS:
+
+            def take(name: str = name) -> float:
+                told[name] = told_by_peer(peers, name)
+                return float(np.median(told[name]["milliseconds"]))
+
+            acts[name] = Measurement("ms", take)
+    own = {"float64": np.float64, "float32": np.float32}
+    acts |= {
+        f"spiking circuit, a second, {name}": Measurement("ms", own_second(dtype), tuple(PEERS))
+        for name, dtype in own.items()
+    }
+    acts[f"the same for one of {SEEDS} seeds on all cores"] = Measurement("ms", own_population, tuple(PEERS))
+    for sizes in dict.fromkeys((STEP, *OTHER_STEPS)):
+        torch_name = f"back-propagation by torch, {named(sizes)}"
+        acts[torch_name] = Measurement("ms", step(None, sizes))
+        for rule in ("dfa", "bp"):
+            acts[f"{rule}, {named(sizes)}"] = Measurement("ms", step(rule, sizes), (torch_name,))
+    rows = measured(acts, rounds)
+    circuit = circuit_of(np.float64)
+    state = live(circuit)
+    told["ours"] = {
+        "hidden_hz": float(circuit.mean_rate_hz(state, "hidden").mean()),
+        "output_hz": float(circuit.mean_rate_hz(state, "output").mean()),
+        "finite": bool(np.isfinite(circuit.synapses.weight).all()),
+    }
+    for name, one in told.items():
+        Console().print(
+            f"{name}: hidden cells at {one['hidden_hz']:.1f} Hz, output cells at {one['output_hz']:.1f} Hz, weights "
+            f"{'finite' if one['finite'] else 'not finite'}"
+        )
+    Console().print(
+        f"A second is {CALLS} calls of {CALL_MS} ms, the reward given after each; ratios are how much faster."
+    )
+    return rows

@@ -1,0 +1,158 @@
+"""What `benchmark.py world` measures: environments and pictures beside Gymnasium's, EnvPool's and a core's peak."""
+
+from __future__ import annotations
+
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import gymnasium as gym
+import numpy as np
+from rich.console import Console
+from timing import Measurement, Row, measured, rate
+
+import reach
+from reach.retina import draw_retina
+
+SINGLE_PEER = "Reacher-v5"
+SYNC_PEER = "SyncVectorEnv of 16 Reacher-v5"
+POOL_PEER = "EnvPool Reacher-v5, 64 envs, 2 threads"
+POOL_SCRIPT = Path(__file__).with_name("envpool_peer.py")
+VECTOR = "reach/CupGrab-v0, vector of 1024"
+PEAK = "matrix product, one core"
+# Additions, multiplications, divisions and roots of one control step under posture control, noise, observation and
+# reward included, counted in the source: 16 stages of the equations of motion at some 200, 4 placements of the hand at
+# some 150, 7 pairs of normal variates at some 110, and some 500 for the rest.
+FLOPS_PER_CONTROL_STEP = 5_070
+
+
+def single(env_id: str) -> Callable[[], int]:
+    """A hundred steps of an environment under random actions, with its resets."""
+    env = gym.make(env_id)
+    env.action_space.seed(0)
+    env.reset(seed=0)
+    actions = [env.action_space.sample() for _ in range(500)]
+    at = 0
+
+    def act() -> int:
+        nonlocal at
+        for action in actions[at : at + 100]:
+            _, _, terminated, truncated, _ = env.step(action)
+            if terminated or truncated:
+                env.reset()
+        at = (at + 100) % 500
+        return 100
+
+    return act
+
+
+def vector(env: Any) -> Callable[[], int]:
+    """Ten steps of a vector environment under random actions, with its resets."""
+    env.action_space.seed(0)
+    env.reset(seed=0)
+    actions = [env.action_space.sample() for _ in range(50)]
+    at = 0
+
+    def act() -> int:
+        nonlocal at
+        for action in actions[at : at + 10]:
+            env.step(action)
+        at = (at + 10) % 50
+        return 10 * int(env.num_envs)
+
+    return act
+
+
+def native(**options: Any) -> Callable[[], int]:
+    """The native vector environment of 1024."""
+    return vector(gym.make_vec("reach/CupGrab-v0", 1024, vectorization_mode="vector_entry_point", **options))
+
+
+def frames(size: int) -> Callable[[], int]:
+    """Ten pictures of one moment of a rotated reach, without the step."""
+    env = gym.make("reach/CupGrab-v0", render_mode="rgb_array", width=size, height=size, perturbation=reach.Rotation())
+    env.reset(seed=0)
+    for _ in range(25):
+        env.step(np.array([-0.5, 0.6, -0.4, 0.8], dtype=np.float32))
+
+    def act() -> int:
+        for _ in range(10):
+            env.render()
+        return 10
+
+    return act
+
+
+def retinas() -> Callable[[], int]:
+    """A thousand retinas."""
+    env: Any = gym.make("reach/CupGrab-v0").unwrapped
+    env.reset(seed=0)
+    row, image = env._simulation.world.row(0), np.empty((64, 64, 1), dtype=np.uint8)
+
+    def act() -> int:
+        for _ in range(1000):
+            draw_retina(row, image)
+        return 1000
+
+    return act
+
+
+def peak() -> Callable[[], int]:
+    """Floating-point operations of one core at its best: a product of matrices, on one thread of BLAS."""
+    matrix = np.ones((256, 256))
+
+    def act() -> int:
+        matrix @ matrix
+        return 2 * 256**3
+
+    return act
+
+
+def pool(python: Path, seconds: float) -> float:
+    """Steps a second of EnvPool, measured by a Python that has it."""
+    command = [str(python), str(POOL_SCRIPT), str(seconds)]
+    return float(subprocess.run(command, check=True, capture_output=True, text=True).stdout.split()[-1])
+
+
+def world(seconds: float, rounds: int, peers: Path | None) -> list[Row]:
+    """Measure all, in turn, for so many seconds a round."""
+    sync = gym.make_vec(SINGLE_PEER, 16, vectorization_mode="sync")
+
+    def timed(unit: str, act: Callable[[], int], *compared: str) -> Measurement:
+        return Measurement(unit, lambda: rate(act, seconds), compared)
+
+    acts = {
+        SINGLE_PEER: timed("steps/s", single(SINGLE_PEER)),
+        SYNC_PEER: timed("steps/s", vector(sync)),
+        "reach/CupGrab-v0": timed("steps/s", single("reach/CupGrab-v0"), SINGLE_PEER),
+        "reach/CupReach-v0": timed("steps/s", single("reach/CupReach-v0"), SINGLE_PEER),
+        VECTOR: timed("steps/s", native(), SYNC_PEER, POOL_PEER),
+        f"{VECTOR}, one thread": timed("steps/s", native(threads=1), SYNC_PEER),
+        f"{VECTOR}, torque": timed("steps/s", native(control="torque"), VECTOR),
+        f"{VECTOR}, muscle": timed("steps/s", native(control="muscle"), VECTOR),
+        "picture of 600 x 600": timed("frames/s", frames(600)),
+        "picture of 84 x 84": timed("frames/s", frames(84)),
+        "retina of 64 x 64, grey": timed("frames/s", retinas()),
+        PEAK: timed("flop/s", peak()),
+    }
+    if peers is not None:
+        acts[POOL_PEER] = Measurement("steps/s", lambda: pool(peers, seconds))
+    rows = measured(acts, rounds)
+    values = {row["name"]: row["value"] for row in rows}
+    share = values[f"{VECTOR}, one thread"] * FLOPS_PER_CONTROL_STEP / values[PEAK]
+    rows.append(
+        {
+            "name": "share of the peak of one core",
+            "value": round(100 * share, 1),
+            "unit": "%",
+            "peer": PEAK,
+            "ratio": round(share, 3),
+        }
+    )
+    ideal_ns = 1e9 * FLOPS_PER_CONTROL_STEP / values[PEAK]
+    Console().print(
+        f"A control step is about {FLOPS_PER_CONTROL_STEP:,} operations: {ideal_ns:.0f} ns at the peak of one core, "
+        "which only multiplies and adds, both in one instruction; a control step also divides, compares and moves data."
+    )
+    return rows

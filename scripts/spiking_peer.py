@@ -1,0 +1,200 @@
+"""A spiking network that learns, in a library of others: `python scripts/spiking_peer.py bindsnet 3`.
+
+Run by the Python of `make peers-learners`, which shares nothing with ours. Prints one line of JSON: milliseconds of
+computing for each of so many rounds, mean rates of hidden and output cells in the last, and whether the weights are
+finite. The network is that of `benchmark_learners.py`: Poisson sources, current-based LIF cells held at a bias just
+below their threshold, reward-modulated STDP in both layers, run in closed loop.
+"""
+
+import json
+import math
+import sys
+import time
+from collections.abc import Callable
+
+import numpy as np
+
+CALLS, CALL_MS = 50, 20
+INPUTS, HIDDEN, OUTPUTS, INPUT_HZ = 100, 500, 40, 20.0
+INPUT_WEIGHT_SD, OUTPUT_WEIGHT_SD, LARGEST_WEIGHT = 0.4, 0.1, 4.0
+BIAS, MEMBRANE_MS, SYNAPSE_MS = 0.85, 20.0, 5.0
+TRACE_MS, ELIGIBILITY_MS, DEPRESSION, RATE = 20.0, 500.0, 0.3, 1e-4
+LEAK, SYNAPSE_DECAY = math.exp(-1.0 / MEMBRANE_MS), math.exp(-1.0 / SYNAPSE_MS)
+# What a unit of drive leaves in the voltage after a millisecond.
+COUPLING = 1.0 - LEAK
+Found = tuple[float, float, float, bool]
+
+
+def weights() -> tuple[np.ndarray, np.ndarray]:
+    """First weights (inputs, hidden) and (hidden, outputs)."""
+    rng = np.random.default_rng(0)
+    return (
+        rng.normal(0.0, INPUT_WEIGHT_SD, (INPUTS, HIDDEN)),
+        rng.normal(0.0, OUTPUT_WEIGHT_SD, (HIDDEN, OUTPUTS)),
+    )
+
+
+def rewards() -> np.ndarray:
+    """One for each call."""
+    return np.random.default_rng(1).normal(size=CALLS)
+
+
+def per_second(spikes: float, cells: int) -> float:
+    """Mean rate of so many cells, Hz."""
+    return 1000.0 * spikes / (cells * CALLS * CALL_MS)
+
+
+def bindsnet() -> Found:
+    """BindsNET's MSTDPET, the reward of a call given in each of its steps."""
+    import importlib
+    import importlib.util
+    import types
+
+    # Its top level imports data sets and plots that nothing here needs.
+    if "bindsnet" not in sys.modules:
+        package = types.ModuleType("bindsnet")
+        package.__path__ = list(importlib.util.find_spec("bindsnet").submodule_search_locations)
+        sys.modules["bindsnet"] = package
+    # First, because its parts import each other in a circle.
+    importlib.import_module("bindsnet.network")
+    import torch
+    from bindsnet.learning import MSTDPET
+    from bindsnet.network import Network
+    from bindsnet.network.monitors import Monitor
+    from bindsnet.network.nodes import CurrentLIFNodes, Input
+    from bindsnet.network.topology import Connection
+
+    torch.set_num_threads(1)
+    torch.manual_seed(0)
+    network = Network(dt=1.0)
+    network.add_layer(Input(n=INPUTS, traces=True, tc_trace=TRACE_MS), name="input")
+    for name, size in (("hidden", HIDDEN), ("output", OUTPUTS)):
+        cells = CurrentLIFNodes(
+            n=size, traces=True, tc_trace=TRACE_MS, thresh=1.0, rest=0.0, reset=0.0, refrac=2,
+            tc_decay=MEMBRANE_MS, tc_i_decay=SYNAPSE_MS,
+        )  # fmt: skip
+        network.add_layer(cells, name=name)
+    for (before, after), weight in zip((("input", "hidden"), ("hidden", "output")), weights(), strict=True):
+        connection = Connection(
+            source=network.layers[before], target=network.layers[after],
+            w=torch.tensor(COUPLING * weight, dtype=torch.float32),
+            # A steady current that holds the voltage at the bias.
+            b=torch.full((weight.shape[1],), COUPLING * (1.0 - SYNAPSE_DECAY) * BIAS),
+            wmin=-COUPLING * LARGEST_WEIGHT, wmax=COUPLING * LARGEST_WEIGHT, update_rule=MSTDPET,
+            nu=(COUPLING * RATE / CALL_MS, COUPLING * RATE / CALL_MS),
+            tc_plus=TRACE_MS, tc_minus=TRACE_MS, tc_e_trace=ELIGIBILITY_MS,
+        )  # fmt: skip
+        network.add_connection(connection, source=before, target=after)
+    monitors = {name: Monitor(network.layers[name], ["s"], time=CALL_MS) for name in ("hidden", "output")}
+    for name, monitor in monitors.items():
+        network.add_monitor(monitor, name=name)
+    spikes = {"hidden": 0.0, "output": 0.0}
+    start = time.perf_counter()
+    for reward in rewards():
+        train = (torch.rand(CALL_MS, 1, INPUTS) < INPUT_HZ / 1000.0).float()
+        network.run({"input": train}, time=CALL_MS, reward=float(reward))
+        for name, monitor in monitors.items():
+            spikes[name] += float(monitor.get("s").sum())
+    taken = 1000.0 * (time.perf_counter() - start)
+    finite = all(bool(torch.isfinite(one.w).all()) for one in network.connections.values())
+    return taken, per_second(spikes["hidden"], HIDDEN), per_second(spikes["output"], OUTPUTS), finite
+
+
+def snntorch() -> Found:
+    """Cells of snnTorch, and the rule written by hand in torch, as it has none."""
+    import snntorch as snn
+    import torch
+
+    torch.set_num_threads(1)
+    torch.manual_seed(0)
+    weight = [torch.tensor(one, dtype=torch.float32) for one in weights()]
+    cells = [snn.Synaptic(alpha=SYNAPSE_DECAY, beta=LEAK, threshold=1.0, reset_mechanism="zero") for _ in weight]
+    state = [cell.init_synaptic() for cell in cells]
+    sizes = (INPUTS, HIDDEN, OUTPUTS)
+    trace = [torch.zeros(size) for size in sizes]
+    eligibility = [torch.zeros_like(one) for one in weight]
+    bias = COUPLING * (1.0 - SYNAPSE_DECAY) * BIAS
+    fade, forget = math.exp(-1.0 / TRACE_MS), math.exp(-1.0 / ELIGIBILITY_MS)
+    spikes = [0.0, 0.0]
+    start = time.perf_counter()
+    with torch.no_grad():
+        for reward in rewards():
+            for _ in range(CALL_MS):
+                fired = [(torch.rand(INPUTS) < INPUT_HZ / 1000.0).float()]
+                for k, cell in enumerate(cells):
+                    spike, *state[k] = cell(COUPLING * (fired[k] @ weight[k]) + bias, *state[k])
+                    fired.append(spike)
+                    spikes[k] += float(spike.sum())
+                for k in range(2):
+                    eligibility[k].mul_(forget).addr_(fired[k], trace[k + 1], alpha=-DEPRESSION)
+                trace = [fade * one + spike for one, spike in zip(trace, fired, strict=True)]
+                for k in range(2):
+                    eligibility[k].addr_(trace[k], fired[k + 1])
+            for k in range(2):
+                weight[k].add_(eligibility[k], alpha=RATE * float(reward)).clamp_(-LARGEST_WEIGHT, LARGEST_WEIGHT)
+    taken = 1000.0 * (time.perf_counter() - start)
+    finite = all(bool(torch.isfinite(one).all()) for one in weight)
+    return taken, per_second(spikes[0], HIDDEN), per_second(spikes[1], OUTPUTS), finite
+
+
+def brian2() -> Found:
+    """Brian2 with compiled code, one `run` a call."""
+    import brian2 as b
+
+    b.prefs.codegen.target = "cython"
+    b.seed(0)
+    b.defaultclock.dt = 1.0 * b.ms
+    times = {
+        "membrane": MEMBRANE_MS * b.ms, "synapse": SYNAPSE_MS * b.ms,
+        "pair": TRACE_MS * b.ms, "memory": ELIGIBILITY_MS * b.ms,
+    }  # fmt: skip
+    space = {**times, "bias": BIAS, "dep": DEPRESSION, "largest": LARGEST_WEIGHT, "rate": RATE}
+    lif = "dv/dt = (bias + g - v) / membrane : 1 (unless refractory)\ndg/dt = -g / synapse : 1"
+    sources = b.PoissonGroup(INPUTS, INPUT_HZ * b.Hz)
+    groups = [sources]
+    for size in (HIDDEN, OUTPUTS):
+        groups.append(
+            b.NeuronGroup(
+                size, lif, threshold="v > 1", reset="v = 0", refractory=2 * b.ms, method="exact", namespace=space
+            )
+        )
+    synapses, counts = [], [b.SpikeMonitor(group, record=False) for group in groups[1:]]
+    for before, after, weight in zip(groups[:-1], groups[1:], weights(), strict=True):
+        one = b.Synapses(
+            before, after,
+            "w : 1\ndpre/dt = -pre / pair : 1 (event-driven)\ndpost/dt = -post / pair : 1 (event-driven)\n"
+            "deligible/dt = -eligible / memory : 1 (event-driven)",
+            on_pre="g_post += w\npre += 1\neligible -= dep * post",
+            on_post="post += 1\neligible += pre", namespace=space,
+        )  # fmt: skip
+        one.connect()
+        one.w = weight.ravel()
+        synapses.append(one)
+    network = b.Network(*groups, *synapses, *counts)
+    network.run(0 * b.ms)
+    start = time.perf_counter()
+    for reward in rewards():
+        network.run(CALL_MS * b.ms)
+        for one in synapses:
+            present = one.eligible[:] * np.exp(-((network.t - one.lastupdate[:]) / times["memory"]))
+            one.w = np.clip(one.w[:] + RATE * reward * present, -LARGEST_WEIGHT, LARGEST_WEIGHT)
+    taken = 1000.0 * (time.perf_counter() - start)
+    finite = all(bool(np.isfinite(one.w[:]).all()) for one in synapses)
+    hidden, output = (int(one.num_spikes) for one in counts)
+    return taken, per_second(hidden, HIDDEN), per_second(output, OUTPUTS), finite
+
+
+PEERS: dict[str, Callable[[], Found]] = {"bindsnet": bindsnet, "snntorch": snntorch, "brian2": brian2}
+
+
+def main(name: str, rounds: int) -> None:
+    """Time a peer, the first round, which compiles, apart."""
+    PEERS[name]()
+    found = [PEERS[name]() for _ in range(rounds)]
+    _, hidden_hz, output_hz, finite = found[-1]
+    told = {"milliseconds": [one[0] for one in found], "hidden_hz": hidden_hz, "output_hz": output_hz, "finite": finite}
+    print(json.dumps(told))
+
+
+if __name__ == "__main__":
+    main(sys.argv[1], int(sys.argv[2]))
