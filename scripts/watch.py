@@ -11,6 +11,7 @@ import torch
 import tyro
 from tqdm import tqdm
 
+from agents.foreign import load_zip
 from agents.learner import BASELINE_ENV, LEARNERS, is_learner, learner_of, load_learner, prepare
 from reach.protocols import PROTOCOLS
 from reach.render import Window, write_film
@@ -28,7 +29,10 @@ class Watch:
     protocol: str = "rotation30"
     """One of the presets; an unknown name lists them."""
     checkpoint: Path | None = None
-    """A learner kept by train.py; without one, the named learner is trained on unperturbed cups first."""
+    """A learner kept by train.py, or a zip file of Stable-Baselines3; without one, the named learner is trained on
+    unperturbed cups first."""
+    trust: bool = False
+    """Run the code that a zip file may hold; without it only its tensors are read."""
     seed: int = 0
     """Of the learner and of the protocol."""
     first: int = 17
@@ -60,8 +64,9 @@ def main(options: Watch) -> None:
     except ValueError as error:
         raise SystemExit(f"--first {options.first} --last {options.last}: {error}") from None
     name = options.learner or "error-dfa"
+    foreign = options.checkpoint is not None and options.checkpoint.suffix == ".zip"
     if options.checkpoint is not None:
-        name = learner_of(options.checkpoint)
+        name = options.checkpoint.stem if foreign else learner_of(options.checkpoint)
         if options.learner not in (None, name):
             raise SystemExit(f"--learner {options.learner}: {options.checkpoint} holds {name}; leave one of them out")
     # Film and window are tried now, not after the learner is trained.
@@ -72,7 +77,9 @@ def main(options: Watch) -> None:
         window = Window(600, 600, FRAMES_PER_SECOND, title=f"{name}, {options.protocol}")
         if not window.is_seen:
             raise SystemExit("watch.py: there is no screen to show it on; add --video film.mp4 for a film")
-    if options.checkpoint is not None:
+    if options.checkpoint is not None and foreign:
+        model = load_zip(options.checkpoint, gym.make(BASELINE_ENV), trust=options.trust)
+    elif options.checkpoint is not None:
         model = load_learner(options.checkpoint, gym.make(BASELINE_ENV))
     else:
         with tqdm(total=100, desc=f"training {name}", unit="%", disable=not sys.stderr.isatty()) as bar:

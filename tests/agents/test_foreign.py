@@ -1,0 +1,70 @@
+"""Models of Stable-Baselines3 are read from their zip files without running what these hold."""
+
+from __future__ import annotations
+
+import base64
+import json
+import pickle
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import gymnasium as gym
+import numpy as np
+import pytest
+from stable_baselines3 import DQN, PPO, SAC, TD3
+
+import reach  # noqa: F401  (registers the environments)
+from agents.foreign import load_zip
+
+REACH = "reach/CupReach-v0"
+
+
+@pytest.mark.parametrize(
+    ("kind", "net_arch"),
+    [(PPO, [24, 16]), (PPO, {"pi": [8], "vf": [9, 10]}), (SAC, [24, 16]), (TD3, {"pi": [8], "qf": [9]})],
+)
+def test_a_model_acts_as_it_did(kind: Any, net_arch: Any, tmp_path: Path) -> None:
+    env = gym.make(REACH)
+    model = kind("MlpPolicy", env, seed=1, policy_kwargs={"net_arch": net_arch}, device="cpu")
+    model.save(tmp_path / "theirs.zip")
+    for trust in (False, True):
+        again = load_zip(tmp_path / "theirs.zip", env, trust=trust)
+        for seed in range(3):
+            observation, _ = env.reset(seed=seed)
+            np.testing.assert_array_equal(
+                again.predict(observation, deterministic=True)[0], model.predict(observation, deterministic=True)[0]
+            )
+
+
+def test_a_pickle_in_it_is_not_run(tmp_path: Path) -> None:
+    class Bomb:
+        def __reduce__(self) -> tuple[Any, tuple[str]]:
+            return (Path(tmp_path / "ran").write_text, ("boom",))
+
+    PPO("MlpPolicy", gym.make(REACH), device="cpu").save(tmp_path / "theirs.zip")
+    with zipfile.ZipFile(tmp_path / "theirs.zip") as whole:
+        parts = {name: whole.read(name) for name in whole.namelist()}
+    data = json.loads(parts["data"])
+    data["policy_class"] = {":type:": "x", ":serialized:": base64.b64encode(pickle.dumps(Bomb())).decode()}
+    for name, content in (("data", json.dumps(data).encode()), ("policy.pth", pickle.dumps(Bomb()))):
+        with zipfile.ZipFile(tmp_path / "crafted.zip", "w") as crafted:
+            for part, old in parts.items():
+                crafted.writestr(part, content if part == name else old)
+        if name == "data":
+            load_zip(tmp_path / "crafted.zip", gym.make(REACH))
+        else:
+            with pytest.raises(ValueError, match=r"crafted\.zip is no model"):
+                load_zip(tmp_path / "crafted.zip", gym.make(REACH))
+        assert not (tmp_path / "ran").exists()
+
+
+def test_what_does_not_fit_is_refused(tmp_path: Path) -> None:
+    PPO("MlpPolicy", gym.make("Reacher-v5"), device="cpu").save(tmp_path / "other.zip")
+    with pytest.raises(ValueError, match="MlpPolicy for this environment would be"):
+        load_zip(tmp_path / "other.zip", gym.make(REACH))
+    DQN("MlpPolicy", "CartPole-v1", device="cpu").save(tmp_path / "dqn.zip")
+    with pytest.raises(ValueError, match="MlpPolicy for this environment would be"):
+        load_zip(tmp_path / "dqn.zip", gym.make(REACH))
+    with pytest.raises(ValueError, match="is no model"):
+        load_zip(tmp_path / "missing.zip", gym.make(REACH))
