@@ -55,8 +55,8 @@ def load_zip(path: str | Path, env: Any, *, trust: bool = False) -> Any:
     own = {name: tuple(value.shape) for name, value in model.policy.state_dict().items()}
     if own != shapes:
         raise ValueError(
-            f"{path} holds a policy of {shapes}; an MlpPolicy for this environment would be {own}. Loaded with trust, the "
-            "file itself says what it is"
+            f"{path} holds a policy of {shapes}; an MlpPolicy for this environment would be {own}. Loaded with trust, "
+            "the file itself says what it is"
         )
     model.set_parameters(path, device="cpu")
     return model
