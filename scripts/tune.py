@@ -33,6 +33,7 @@ LEARNERS = (
 SAMPLER_SEED = 20260101
 # Trials that are run to the end before any is cut short.
 UNPRUNED_TRIALS = 4
+TICKS = (0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 20.0)
 
 
 @dataclass
@@ -119,8 +120,12 @@ def draw(found: dict[str, dict[str, Any]], path: Path) -> None:
                 )
                 axes.plot(*zip(*points, strict=True), "o-", ms=4, label=learner, color=learner_colour(learner))
         axes.set(xscale="log", xlabel=f"{name.replace('_', ' ')} (share of the error)", ylim=(0.0, 1.2))
+        low, high = axes.get_xlim()
+        ticks = [tick for tick in TICKS if low <= tick <= high]
+        axes.set_xticks(ticks, [f"{tick:g}" for tick in ticks])
+        axes.minorticks_off()
         axes.set_ylabel("left of the miss over 30 reaches")
-        axes.legend(frameon=False, fontsize="small")
+        axes.legend(frameon=False, fontsize="small", loc="lower left")
         axes.spines[["top", "right"]].set_visible(False)
     figure.savefig(path, dpi=150)
 

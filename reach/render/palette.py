@@ -111,9 +111,15 @@ SEEN: Final[Colour] = (166, 62, 123)  # reddish purple, darkened to hold as a th
 
 
 def learner_colour(learner: str) -> str:
-    """The colour of a learner as "#rrggbb". A learner not listed gets a spare colour, always the same one."""
-    spare = SPARE_COLOURS[crc32(learner.encode()) % len(SPARE_COLOURS)]
-    return "#{:02x}{:02x}{:02x}".format(*LEARNER_COLOURS.get(learner, spare))
+    """The colour of a learner as "#rrggbb". A learner not listed gets a spare colour, always the same one.
+
+    A name in full has the colour of the short one, and one that ends in `-hidden` a lighter shade of it.
+    """
+    short = learner.removesuffix("-hidden").replace("-mlp-", "-").replace("-snn-", "-")
+    colour = LEARNER_COLOURS.get(short, SPARE_COLOURS[crc32(short.encode()) % len(SPARE_COLOURS)])
+    if short != learner and learner.endswith("-hidden"):
+        colour = blend(colour, WHITE, 0.45)
+    return "#{:02x}{:02x}{:02x}".format(*colour)
 
 
 def block_colour(block: str) -> Colour:

@@ -26,6 +26,13 @@ def test_colours_of_the_named_learners() -> None:
     assert len(set(LEARNER_COLOURS["none"])) == 1, "the learner that does not learn is grey"
 
 
+def test_a_name_in_full_has_the_colour_of_the_short_one() -> None:
+    assert learner_colour("error-mlp-dfa") == learner_colour("error-dfa")
+    assert learner_colour("error-snn-stdp") == learner_colour("error-stdp")
+    assert learner_colour("error-mlp-dfa-hidden") == learner_colour("error-dfa-hidden")
+    assert learner_colour("error-dfa-hidden") not in [learner_colour(learner) for learner in LEARNER_COLOURS]
+
+
 @given(st.text(max_size=20))
 def test_any_name_has_a_colour(name: str) -> None:
     assert re.fullmatch("#[0-9a-f]{6}", learner_colour(name))
