@@ -16,15 +16,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from agents.body_map import motor_error
+from agents.posture_servo import COMMAND_LAG_S, CONTROL_STEP_S, BodyState, PostureServo
 from reach import Arm
 
 Array = NDArray[np.float64]
 
-CONTROL_STEP_S = 0.02
 PREPARATION_S = 0.20
 MOVEMENT_S = 0.60
-# The plan leads the command filter by its lag; what the plan means for now is seen one visual delay later.
-COMMAND_LAG_S = 0.04
+# What the plan, which leads the command filter by its lag, means for now is seen one visual delay later.
 SIGHT_LAG_S = 0.14
 FEEDBACK_GAIN_PER_S = 1.2
 AXIS_GAIN_PER_S = 1.0
@@ -60,6 +59,7 @@ class Sensation:
     visible: bool
     cup: Array
     angles: Array
+    velocities: Array
     aperture: float
     touch: Array
     command: Array
@@ -68,7 +68,7 @@ class Sensation:
     def of(cls, observation: NDArray[np.float32]) -> Sensation:
         """Split an observation (19,)."""
         row = np.asarray(observation, dtype=np.float64)
-        return cls(row[0:2], bool(row[2] > 0.5), row[3:5], row[5:8], float(row[11]), row[12:15], row[15:19])
+        return cls(row[0:2], bool(row[2] > 0.5), row[3:5], row[5:8], row[8:11], float(row[11]), row[12:15], row[15:19])
 
 
 @dataclass
@@ -82,6 +82,7 @@ class Reach:
         feedback: (3,) rad, what feedback has added to the posture so far.
         hand: (2,) m, the latest sight (or feeling) of the hand.
         felt: joint angles (3,) rad of the moment at which `hand` was seen.
+        body: what the own body is believed to do, where torques or muscles are commanded.
     """
 
     step: int = 0
@@ -93,6 +94,7 @@ class Reach:
     hand: Array = field(default_factory=lambda: np.zeros(2))
     visible: bool = False
     felt: Array = field(default_factory=lambda: np.zeros(3))
+    body: BodyState | None = None
     axis: float = 0.0
     closing: bool = False
     opening: int = 0
@@ -109,14 +111,16 @@ class Reach:
 class Controller:
     """The fixed part of a reaching learner: from sensations and a feed-forward posture to commands."""
 
-    def __init__(self, arm: Arm, grab: bool) -> None:
+    def __init__(self, arm: Arm, grab: bool, control: str = "posture") -> None:
         """Make a controller for a body.
 
         Args:
             arm: the learner's own body, unperturbed.
             grab: whether the fingers are to close on the cup.
+            control: what its commands mean: "posture", "torque" or "muscle".
         """
         self.arm = arm
+        self.servo = PostureServo(arm, control)
         self.grab = grab
         self._lower = np.asarray(arm.lower)
         self._upper = np.asarray(arm.upper)
@@ -128,7 +132,7 @@ class Controller:
         reach.visible = now.visible
         reach.hand = now.hand if now.visible else self.arm.hand(reach.felt)
         if reach.step == 0:
-            reach.rest = self._posture(now.command)
+            reach.rest = self.servo.held_posture(now.command, now.angles)
         preparing = reach.time_s < PREPARATION_S
         weight = 1.0 / (reach.step + 1) if preparing else CUP_FILTER
         reach.cup = reach.cup + weight * (now.cup - reach.cup)
@@ -160,7 +164,7 @@ class Controller:
         reach.feedback = posture - self._within_limits(wanted)
         aperture = self._aperture(reach, now)
         reach.step += 1
-        joints = 2.0 * (posture - self._lower) / (self._upper - self._lower) - 1.0
+        joints, reach.body = self.servo.command(reach.body, np.concatenate([now.angles, now.velocities]), posture)
         command = np.array([*joints.tolist(), 2.0 * aperture / LARGEST_APERTURE_M - 1.0])
         within: Array = np.minimum(1.0, np.maximum(-1.0, command))
         return within
@@ -203,10 +207,6 @@ class Controller:
         """Direction, rad, in which the hand should point at the cup: that of the reach, as far as the wrist allows."""
         bearing = math.atan2(cup[1] - start[1], cup[0] - start[0])
         return float(np.clip(bearing, *np.radians(AXIS_RANGE_DEGREES)))
-
-    def _posture(self, command: Array) -> Array:
-        posture: Array = self._lower + 0.5 * (command[:3] + 1.0) * (self._upper - self._lower)
-        return posture
 
     def _correction(self, reach: Reach, moving_s: float) -> Array:
         """Rate of change of posture (3,) rad/s that feedback asks for."""

@@ -29,7 +29,7 @@ from agents.controller import Array, Controller, Reach, Sensation
 from agents.error_networks import HIDDEN, is_error_learner, make_feedforward
 from agents.feedforward import FeedForward, Plastic
 from agents.teachers.seen_error import CREDIT_STEP, READING_STEP, Reading, SeenError
-from agents.trial_source import TrialSource, random_states, set_random_states
+from agents.trial_source import TrialSource, env_attribute, env_options_of, random_states, set_random_states
 
 EXPECTATION_TRIALS = 200
 HIDDEN_RATE = 4.0
@@ -117,20 +117,11 @@ class ErrorLearner:
         self._logger = logger
 
     def set_env(self, env: gym.Env[Any, Any] | VecEnv, force_reset: bool = True) -> None:
-        """Learn and act in another environment; `force_reset` is there for Stable-Baselines3's signature.
-
-        Raises:
-            ValueError: an environment whose control is not "posture".
-        """
-        if isinstance(env, VecEnv):
-            arm, task, control = (env.get_attr(name, 0)[0] for name in ("arm", "task", "control"))
-        else:
-            arm, task, control = (env.get_wrapper_attr(name) for name in ("arm", "task", "control"))
-        if control != "posture":
-            raise ValueError(f"env has control {control!r}; 'posture' is allowed, in which error learners command")
+        """Learn and act in another environment; `force_reset` is there for Stable-Baselines3's signature."""
+        arm, task, control = (env_attribute(env, name) for name in ("arm", "task", "control"))
         self.env = env
         self._vec_env: VecEnv | None = env if isinstance(env, VecEnv) else None
-        self.controller = Controller(arm, grab=task == "grab")
+        self.controller = Controller(arm, grab=task == "grab", control=control)
         self.teacher = SeenError(self.controller)
         self.teacher.expected = self._expected
 
@@ -158,6 +149,11 @@ class ErrorLearner:
     def n_envs(self) -> int:
         """How many environments it learns in at once."""
         return self.env.num_envs if isinstance(self.env, VecEnv) else 1
+
+    @property
+    def env_options(self) -> dict[str, Any]:
+        """What `gym.make` must be told for an environment like the one it learns in."""
+        return env_options_of(self.env)
 
     @property
     def plastic(self) -> Plastic:
@@ -283,6 +279,7 @@ class ErrorLearner:
             "trials": self.trials,
             "expected_displacement_m": self._expected.tolist(),
             "plastic": self.plastic,
+            "env_options": self.env_options,
             "hidden_rate": self.hidden_rate,
             "random_states": random_states(self.env),
         }

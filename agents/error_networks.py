@@ -6,8 +6,9 @@ stand (`agents.rules.feedback`, `agents.spiking_feedforward`).
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 
@@ -29,10 +30,12 @@ class Network:
     Attributes:
         rules: that can change it.
         make: from a rule, a source of random numbers, and whether its read-out is to align with its feedback.
+        env_options: what its environment must be made with.
     """
 
     rules: tuple[str, ...]
     make: Callable[[str, np.random.Generator, bool], FeedForward]
+    env_options: Mapping[str, Any] = field(default_factory=dict)
 
 
 NETWORKS = {
@@ -59,6 +62,11 @@ def rule_of(name: str) -> str:
     return full_name(name).removesuffix(HIDDEN).rpartition("-")[2]
 
 
+def network_of(name: str) -> Network | None:
+    """The network of an error learner's name; None for any other name and for one without a network."""
+    return NETWORKS[full_name(name).split("-")[1]] if is_error_learner(name) and name != NONE else None
+
+
 def make_feedforward(name: str, rng: np.random.Generator) -> FeedForward:
     """Network and rule of a learner's name, untrained.
 
@@ -67,7 +75,5 @@ def make_feedforward(name: str, rng: np.random.Generator) -> FeedForward:
     """
     if not is_error_learner(name):
         raise ValueError(f"learner is {name!r}; {[*ERROR_LEARNERS, *ALIASES]} are allowed")
-    if name == NONE:
-        return NoFeedForward()
-    _, network, rule, *rest = full_name(name).split("-")
-    return NETWORKS[network].make(rule, rng, bool(rest))
+    network = network_of(name)
+    return NoFeedForward() if network is None else network.make(rule_of(name), rng, name.endswith(HIDDEN))

@@ -15,7 +15,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from agents.controller import AXIS_RANGE_DEGREES, CONTROL_STEP_S, LARGEST_APERTURE_M, minimum_jerk
+from agents.controller import AXIS_RANGE_DEGREES, LARGEST_APERTURE_M, minimum_jerk
+from agents.posture_servo import CONTROL_STEP_S
 
 Array = NDArray[np.float64]
 

@@ -17,7 +17,16 @@ from stable_baselines3.common.callbacks import BaseCallback
 import reach  # noqa: F401  (registers the environments)
 from agents.checkpoint import read_config
 from agents.error_learner import ErrorLearner
-from agents.error_networks import ALIASES, ERROR_LEARNERS, HIDDEN, NONE, full_name, is_error_learner, make_feedforward
+from agents.error_networks import (
+    ALIASES,
+    ERROR_LEARNERS,
+    HIDDEN,
+    NONE,
+    full_name,
+    is_error_learner,
+    make_feedforward,
+    network_of,
+)
 from agents.teachers.reward import ALGORITHMS
 from agents.teachers.reward import ALIASES as REWARD_ALIASES
 
@@ -91,6 +100,17 @@ def learner_of(path: str | Path) -> str:
     return str(name)
 
 
+def env_options(name: str) -> dict[str, Any]:
+    """What `gym.make` must be told for an environment in which the learner of this name can act; {} for most."""
+    network = network_of(name)
+    return {} if network is None else dict(network.env_options)
+
+
+def env_for(path: str | Path, env_id: str = BASELINE_ENV) -> gym.Env[Any, Any]:
+    """An environment like the one in which the learner of a checkpoint folder was kept."""
+    return gym.make(env_id, **read_config(Path(path)).get("env_options", {}))
+
+
 def load_learner(path: str | Path, env: Any, **settings: Any) -> Any:
     """Load a learner from a checkpoint folder; no code of the checkpoint is run.
 
@@ -118,9 +138,9 @@ def prepare(learner: str, seed: int, folder: Path, on_progress: Callable[[float]
         folder: of the checkpoint; a whole one there is loaded instead of training anew.
         on_progress: told the share of the training that is done, 0..1.
     """
-    env = gym.make(BASELINE_ENV)
     if (folder / "config.json").exists():
-        return load_learner(folder, env)
+        return load_learner(folder, env_for(folder))
+    env = gym.make(BASELINE_ENV, **env_options(learner))
     model = make_learner(learner, env, seed=seed)
     if not isinstance(model, ErrorLearner):
         model.learn(BASELINE_STEPS, callback=_Progress(BASELINE_STEPS, on_progress, by="steps"))
@@ -148,8 +168,11 @@ def train_trials(
 
 
 def evaluate(model: Any, env_id: str, *, trials: int = 500, seed: int = 0) -> float:
-    """Share of successes of a model in fresh trials, whose seeds no training uses."""
-    env = gym.make(env_id)
+    """Share of successes of a model in fresh trials, whose seeds no training uses.
+
+    The environment has the control and the observations of the model's own.
+    """
+    env = gym.make(env_id, **getattr(model, "env_options", {}))
     won = 0
     for k in range(trials):
         observation, _ = env.reset(seed=JUDGED_SEED + 100_000 * seed + k)

@@ -13,6 +13,24 @@ Array = NDArray[np.float64]
 Env = gym.Env[Any, Any] | VecEnv
 
 
+def env_attribute(env: Env, name: str) -> Any:
+    """An attribute of a `CupEnv`, wrapped or not, or of the first of a VecEnv's."""
+    return env.get_attr(name, 0)[0] if isinstance(env, VecEnv) else env.get_wrapper_attr(name)
+
+
+def env_options_of(env: Env) -> dict[str, Any]:
+    """What `gym.make` must be told for an environment whose actions and observations mean the same as those of `env`.
+
+    Defaults are left out.
+    """
+    observing = env_attribute(env, "observing")
+    found = {"control": env_attribute(env, "control"), "observation": observing.form}
+    if observing.form == "retina":
+        found |= {"retina_px": observing.retina_px, "retina_colour": observing.retina_colour}
+    usual = {"control": "posture", "observation": "vector", "retina_px": 64, "retina_colour": False}
+    return {name: value for name, value in found.items() if value != usual[name]}
+
+
 def random_states(env: Env) -> list[dict[str, Any]]:
     """What `CupEnv.random_state` says of every environment; of a native vector one state for all."""
     if not isinstance(env, VecEnv):

@@ -13,6 +13,7 @@ from gymnasium import spaces
 from numpy.typing import NDArray
 
 from reach import tasks
+from reach.commands import joint_action
 from reach.goals import compute_reward
 from reach.observing import Observing, of_one
 from reach.page import action_table, observation_table
@@ -229,11 +230,11 @@ class CupEnv(gym.Env[Any, NDArray[np.float32]]):
             torque: (3,) N m, viscosity overcome.
             ahead_s: s, by which the state is led along its velocity; a command acts about 0.04 s late.
         """
-        row, control = self._row, s.CONTROLS.index(self.control)
+        row = self._row
         angle, velocity = (row[first : first + 3].copy() for first in (s.ANGLE_1, s.VELOCITY_1))
-        wanted = np.asarray(torque, dtype=np.float64)
-        strength = row.item(s.STRENGTH)
-        return setup.joint_action(self.arm, strength, control, wanted, angle + ahead_s * velocity, velocity)
+        return joint_action(
+            self.arm, self.control, torque, angle + ahead_s * velocity, velocity, strength=row.item(s.STRENGTH)
+        )
 
     def get_state(self) -> dict[str, Any]:
         """The whole state in the middle of a trial: body, cup, senses under way, noise, clock and generator.

@@ -7,7 +7,7 @@ import shlex
 import sys
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import gymnasium as gym
 import torch
@@ -17,7 +17,17 @@ from tqdm import tqdm
 
 from agents.error_learner import ErrorLearner
 from agents.keeping import Keep
-from agents.learner import LEARNERS, evaluate, is_learner, learner_of, load_learner, make_learner, train_trials
+from agents.learner import (
+    LEARNERS,
+    env_for,
+    env_options,
+    evaluate,
+    is_learner,
+    learner_of,
+    load_learner,
+    make_learner,
+    train_trials,
+)
 
 # Of a learner from reward; a whole number of PPO's rollouts.
 STRETCH_STEPS = 10_240
@@ -33,6 +43,8 @@ class Train:
     """One of the named learners, error-dfa without a word; with --resume it is the one that OUT holds."""
     env: str = "reach/CupGrab-v0"
     """Environment id."""
+    control: Literal["posture", "torque", "muscle"] | None = None
+    """What the joints are commanded by, posture without a word; with --resume it is what OUT was trained with."""
     trials: int | None = None
     """Trials to learn from in all (default 1000 for the error learners)."""
     timesteps: Annotated[int | None, tyro.conf.arg(aliases=["-n"])] = None
@@ -67,14 +79,19 @@ class Train:
             raise SystemExit(f"--out {self.out} exists; give another folder, or --resume to go on with it")
 
 
-def made(options: Train, env: gym.Env[Any, Any]) -> Any:
+def made(options: Train) -> Any:
     """The learner, new or as OUT holds it."""
     settings = {"tensorboard_log": str(options.tensorboard)} if options.tensorboard else {}
     if not options.resume:
-        return make_learner(options.learner or "error-dfa", env, seed=options.seed, **settings)
+        name = options.learner or "error-dfa"
+        given = env_options(name) | ({"control": options.control} if options.control else {})
+        return make_learner(name, gym.make(options.env, **given), seed=options.seed, **settings)
     held = learner_of(options.out)
     if options.learner not in (None, held):
         raise SystemExit(f"--learner {options.learner}: {options.out} holds {held}; leave it out to go on with that")
+    env = env_for(options.out, options.env)
+    if options.control not in (None, env.get_wrapper_attr("control")):
+        raise SystemExit(f"--control {options.control}: {options.out} was trained with another; leave it out")
     return load_learner(options.out, env, resume=True, **settings)
 
 
@@ -115,7 +132,7 @@ def main(options: Train) -> None:
     options.out.parent.mkdir(parents=True, exist_ok=True)
     if not os.access(options.out.parent, os.W_OK):
         raise SystemExit(f"--out {options.out}: {options.out.parent} cannot be written to")
-    model = made(options, gym.make(options.env))
+    model = made(options)
     keep = Keep(options.out, options.keep_every_s)
     with keep.asked_by_signals():
         learn(model, options, keep)

@@ -12,7 +12,7 @@ import tyro
 from tqdm import tqdm
 
 from agents.foreign import load_zip
-from agents.learner import BASELINE_ENV, LEARNERS, is_learner, learner_of, load_learner, prepare
+from agents.learner import BASELINE_ENV, LEARNERS, env_for, is_learner, learner_of, load_learner, prepare
 from reach.protocols import PROTOCOLS
 from reach.render import Window, write_film
 from reach.study.watching import frames_of, indices_of, watch_live
@@ -80,7 +80,7 @@ def main(options: Watch) -> None:
     if options.checkpoint is not None and foreign:
         model = load_zip(options.checkpoint, gym.make(BASELINE_ENV), trust=options.trust)
     elif options.checkpoint is not None:
-        model = load_learner(options.checkpoint, gym.make(BASELINE_ENV))
+        model = load_learner(options.checkpoint, env_for(options.checkpoint))
     else:
         with tqdm(total=100, desc=f"training {name}", unit="%", disable=not sys.stderr.isatty()) as bar:
             model = prepare(

@@ -24,7 +24,7 @@ from stable_baselines3.common.vec_env import VecEnv
 from agents.checkpoint import read_checkpoint, write_checkpoint
 from agents.rules.feedback import FEEDBACK_RULES
 from agents.teachers.ruled_policies import RuledActorCriticPolicy, RuledSACPolicy, RuledTD3Policy
-from agents.trial_source import random_states, set_random_states
+from agents.trial_source import env_options_of, random_states, set_random_states
 
 DEFAULT_ENV = "reach/CupGrab-v0"
 # Where observations lie in a reach, and how far they spread; columns as in the environment's observation table.
@@ -89,6 +89,12 @@ class _Reward:
         """Let the untrained policy ask for the resting command."""
         raise NotImplementedError
 
+    @property
+    def env_options(self) -> dict[str, Any]:
+        """What `gym.make` must be told for an environment like the one it learns in."""
+        model: Any = self
+        return env_options_of(model.env)
+
     def learn(self, total_timesteps: int, *given: Any, **settings: Any) -> Any:
         """As Stable-Baselines3's `learn`, beginning with new trials."""
         self._last_obs = None
@@ -120,6 +126,7 @@ class _Reward:
             "settings": self.given,
             "num_timesteps": model.num_timesteps,
             "updates": model._n_updates,
+            "env_options": self.env_options,
             "random_states": random_states(model.env),
             "numpy_random": {
                 "pos": int(legacy["state"]["pos"]),

@@ -12,7 +12,6 @@ from dataclasses import dataclass
 import numpy as np
 
 from agents.controller import (
-    CONTROL_STEP_S,
     MOVEMENT_S,
     PREPARATION_S,
     SIGHT_LAG_S,
@@ -21,6 +20,7 @@ from agents.controller import (
     Reach,
     minimum_jerk,
 )
+from agents.posture_servo import CONTROL_STEP_S
 
 READING_S = PREPARATION_S + MOVEMENT_S + SIGHT_LAG_S
 READING_STEP = round(READING_S / CONTROL_STEP_S)

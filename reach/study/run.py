@@ -197,7 +197,10 @@ def run_protocol(
     every step instead.
     """
     drawn = film or onlooker is not None
-    made = gym.make(protocol.env_id, render_mode="rgb_array" if drawn else None, disable_env_checker=True)
+    # A learner may say what its world must be like: its control, its observations.
+    options: dict[str, Any] = getattr(model, "env_options", {})
+    mode = "rgb_array" if drawn else None
+    made = gym.make(protocol.env_id, render_mode=mode, disable_env_checker=True, **options)
     recorder = ProtocolWrapper(made, protocol, seed=seed)
     camera = Camera(filmed_trials(recorder.schedule)) if film else None
     env = Watched(recorder, onlooker or camera, on_progress)

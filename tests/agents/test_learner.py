@@ -209,9 +209,20 @@ def test_training_takes_as_many_trials_as_it_is_asked_to(envs: int) -> None:
     assert 20 <= model.trials < 20 + envs
 
 
-def test_error_learners_refuse_a_control_in_which_they_cannot_command() -> None:
-    with pytest.raises(ValueError, match=r"control 'torque'.*posture"):
-        make_learner("error-bp", gym.make("reach/CupReach-v0", control="torque"))
+@pytest.mark.parametrize("control", ["torque", "muscle"])
+def test_what_was_learned_with_postures_serves_torques_and_muscles(trained: Any, control: str, tmp_path: Path) -> None:
+    trained.save(tmp_path / "kept")
+    model = load_learner(tmp_path / "kept", gym.make(GRAB, control=control))
+    assert model.env_options == {"control": control}
+    assert evaluate(model, GRAB, trials=20, seed=1) >= 0.8
+
+
+@pytest.mark.parametrize("control", ["torque", "muscle"])
+def test_error_learners_learn_by_torques_and_muscles(control: str) -> None:
+    model = make_learner("error-bp", gym.make(GRAB, control=control), seed=1)
+    before = evaluate(model, GRAB, trials=30)
+    train_trials(model, 150)
+    assert evaluate(model, GRAB, trials=30) > before + 0.2
 
 
 def test_a_handful_of_reaches_does_not_tell_what_is_normal(tmp_path: Path) -> None:
