@@ -63,12 +63,20 @@ class Sensation:
     aperture: float
     touch: Array
     command: Array
+    picture: NDArray[np.uint8] | None = None
 
     @classmethod
     def of(cls, observation: NDArray[np.float32]) -> Sensation:
         """Split an observation (19,)."""
         row = np.asarray(observation, dtype=np.float64)
-        return cls(row[0:2], bool(row[2] > 0.5), row[3:5], row[5:8], row[8:11], float(row[11]), row[12:15], row[15:19])
+        return cls.felt_and_seen(row[5:], row[0:2], bool(row[2] > 0.5), row[3:5])
+
+    @classmethod
+    def felt_and_seen(
+        cls, felt: Array, hand: Array, visible: bool, cup: Array, picture: NDArray[np.uint8] | None = None
+    ) -> Sensation:
+        """Join what is felt (14,) with what is seen."""
+        return cls(hand, visible, cup, felt[0:3], felt[3:6], float(felt[6]), felt[7:10], felt[10:14], picture)
 
 
 @dataclass
@@ -78,6 +86,7 @@ class Reach:
     Attributes:
         step: control steps since the trial began.
         cup: (2,) m, the filtered seen cup; `aimed_cup` is that of the moment of launch.
+        picture: on the retina, its mean while the reach is prepared; None without a retina.
         start: (2,) m, where the hand was seen (or felt, when hidden) at the start.
         feedback: (3,) rad, what feedback has added to the posture so far.
         hand: (2,) m, the latest sight (or feeling) of the hand.
@@ -88,6 +97,7 @@ class Reach:
     step: int = 0
     cup: Array = field(default_factory=lambda: np.zeros(2))
     aimed_cup: Array = field(default_factory=lambda: np.zeros(2))
+    picture: Array | None = None
     start: Array = field(default_factory=lambda: np.zeros(2))
     rest: Array = field(default_factory=lambda: np.zeros(3))
     feedback: Array = field(default_factory=lambda: np.zeros(3))
@@ -137,6 +147,9 @@ class Controller:
         weight = 1.0 / (reach.step + 1) if preparing else CUP_FILTER
         reach.cup = reach.cup + weight * (now.cup - reach.cup)
         if preparing:
+            if now.picture is not None:
+                before = np.zeros(now.picture.shape) if reach.picture is None else reach.picture
+                reach.picture = before + weight * (now.picture - before)
             reach.start = reach.start + weight * (reach.hand - reach.start)
             reach.aimed_cup = reach.cup
             reach.axis = self.approach_axis(reach.start, reach.cup)

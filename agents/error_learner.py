@@ -27,9 +27,18 @@ from stable_baselines3.common.vec_env import DummyVecEnv, VecEnv
 from agents.checkpoint import read_checkpoint, read_config, write_checkpoint
 from agents.controller import Array, Controller, Reach, Sensation
 from agents.error_networks import HIDDEN, is_error_learner, make_feedforward
+from agents.eye import Eye
 from agents.feedforward import FeedForward, Plastic
 from agents.teachers.seen_error import CREDIT_STEP, READING_STEP, Reading, SeenError
-from agents.trial_source import TrialSource, env_attribute, env_options_of, random_states, set_random_states
+from agents.trial_source import (
+    TrialSource,
+    env_attribute,
+    env_options_of,
+    is_one,
+    random_states,
+    rows_of,
+    set_random_states,
+)
 
 EXPECTATION_TRIALS = 200
 HIDDEN_RATE = 4.0
@@ -118,10 +127,14 @@ class ErrorLearner:
 
     def set_env(self, env: gym.Env[Any, Any] | VecEnv, force_reset: bool = True) -> None:
         """Learn and act in another environment; `force_reset` is there for Stable-Baselines3's signature."""
+        sees = self.feedforward.sees
+        if sees == "picture" and env_options_of(env).get("observation") != "retina":
+            raise ValueError("env gives no pictures; one made with observation='retina', retina_colour=True is allowed")
         arm, task, control = (env_attribute(env, name) for name in ("arm", "task", "control"))
         self.env = env
         self._vec_env: VecEnv | None = env if isinstance(env, VecEnv) else None
         self.controller = Controller(arm, grab=task == "grab", control=control)
+        self.eye = Eye(arm)
         self.teacher = SeenError(self.controller)
         self.teacher.expected = self._expected
 
@@ -173,12 +186,12 @@ class ErrorLearner:
 
     def predict(
         self,
-        observation: NDArray[np.float32],
+        observation: Any,
         state: Any = None,
         episode_start: NDArray[np.bool_] | None = None,
         deterministic: bool = False,
     ) -> tuple[NDArray[np.float32], list[Trial]]:
-        """Commands for one observation (19,) or a batch (n, 19).
+        """Commands for one observation or a batch of n.
 
         Args:
             observation: from the environment.
@@ -193,9 +206,8 @@ class ErrorLearner:
         Raises:
             ValueError: an observation of another shape.
         """
-        batch = np.atleast_2d(observation)
-        if batch.ndim != 2 or batch.shape[1:] != self.observation_space.shape[-1:]:  # type: ignore[index]
-            raise ValueError(f"observation has shape {np.shape(observation)}; (19,) or (n, 19) is allowed")
+        alone = is_one(observation, self.observation_space)
+        batch = [observation] if alone else rows_of(observation)
         given: list[Trial] = self._own_trials if state is None else state
         trials = [
             self._begin()
@@ -208,7 +220,7 @@ class ErrorLearner:
         commands = np.stack([self._act(trial, row) for trial, row in zip(trials, batch, strict=True)])
         if state is None:
             self._own_trials = trials
-        return (commands[0] if np.ndim(observation) == 1 else commands), trials
+        return (commands[0] if alone else commands), trials
 
     def learn(
         self,
@@ -248,13 +260,13 @@ class ErrorLearner:
         steps = np.zeros(source.num_envs, dtype=int)
         running = True
         while running:
-            commands = np.stack([self._act(trial, row) for trial, row in zip(trials, source.observation, strict=True)])
+            commands = np.stack([self._act(trial, row) for trial, row in zip(trials, source.rows, strict=True)])
             rewards, dones, infos = source.step(commands)
             self.num_timesteps += source.num_envs
             earned += rewards
             steps += 1
             for k in np.flatnonzero(dones).tolist():
-                self._finish(trials[k], source.last_observation(k, infos))
+                self._finish(trials[k], source.last_row(k, infos))
                 trials[k] = self._begin()
                 recent.append((float(earned[k]), int(steps[k]), bool(infos[k].get("is_success", False))))
                 earned[k], steps[k] = 0.0, 0
@@ -344,28 +356,38 @@ class ErrorLearner:
         return Trial(Reach(), self.feedforward.begin())
 
     @staticmethod
-    def _continues(trial: Trial, row: NDArray[np.float32]) -> bool:
-        return trial.command is not None and bool(np.max(np.abs(row[15:19] - trial.command)) < SAME_COMMAND)
+    def _continues(trial: Trial, row: Any) -> bool:
+        sent = row["felt"][-4:] if isinstance(row, dict) else row[15:19]
+        return trial.command is not None and bool(np.max(np.abs(sent - trial.command)) < SAME_COMMAND)
 
-    def _sense(self, trial: Trial, row: NDArray[np.float32]) -> Sensation:
+    def _sense(self, trial: Trial, row: Any) -> Sensation:
         """Take in an observation, and the teacher's reading and the eligibility when they are due."""
-        now = Sensation.of(row)
+        if isinstance(row, dict):
+            felt, past = np.asarray(row["felt"], dtype=np.float64), trial.reach.past_angles
+            # What is seen is later than what is felt.
+            axis = float(np.sum(past[0] if past else felt[:3]))
+            seen = self.eye.look(row["retina"], axis, float(felt[6]))
+            now = Sensation.felt_and_seen(felt, *seen, picture=row["retina"])
+        else:
+            now = Sensation.of(row)
         self.controller.sense(trial.reach, now)
         if trial.reach.step == READING_STEP:
             trial.reading = self.teacher.read(trial.reach)
             trial.read = True
         return now
 
-    def _act(self, trial: Trial, row: NDArray[np.float32]) -> NDArray[np.float32]:
+    def _act(self, trial: Trial, row: Any) -> NDArray[np.float32]:
         now = self._sense(trial, row)
-        posture = self.feedforward.posture(trial.network, trial.reach.cup)
+        seen = trial.reach.cup if self.feedforward.sees == "cup" else trial.reach.picture
+        assert seen is not None
+        posture = self.feedforward.posture(trial.network, seen)
         if trial.reach.step == CREDIT_STEP:
             trial.eligible = self.feedforward.eligibility(trial.network)
         command = self.controller.act(trial.reach, now, posture).astype(np.float32)
         trial.command = command
         return command
 
-    def _finish(self, trial: Trial, last: NDArray[np.float32]) -> None:
+    def _finish(self, trial: Trial, last: Any) -> None:
         """Learn from a reach that is over."""
         self.trials += 1
         if not trial.read:

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from agents.feedforward import FeedForward, NoFeedForward
+from agents.networks.v1_bank import V1Bank
 from agents.rate_feedforward import RateFeedForward
 from agents.rules.feedback import FEEDBACK_RULES
 from agents.spiking_feedforward import RULES as SPIKING_RULES
@@ -40,6 +41,11 @@ class Network:
 
 NETWORKS = {
     "mlp": Network(tuple(FEEDBACK_RULES), lambda rule, rng, aligning: RateFeedForward(rule, rng, aligning=aligning)),
+    "retina": Network(
+        tuple(FEEDBACK_RULES),
+        lambda rule, rng, aligning: RateFeedForward(rule, rng, aligning=aligning, cells=V1Bank(), sees="picture"),
+        {"observation": "retina", "retina_colour": True},
+    ),
     "snn": Network(SPIKING_RULES, lambda rule, rng, aligning: SpikingFeedForward(rule, rng)),
 }
 ERROR_LEARNERS = (NONE, *(f"error-{network}-{rule}" for network, kind in NETWORKS.items() for rule in kind.rules))

@@ -14,24 +14,39 @@ from numpy.typing import NDArray
 Array = NDArray[np.float64]
 # Which synapses learn: all, or all but those of the read-out.
 Plastic = Literal["all", "hidden"]
+# What a network is given to see.
+Sees = Literal["cup", "picture"]
 JOINTS = 3
 CONTROL_STEP_MS = 20
 
 
+class SensoryCells(Protocol):
+    """Cells that turn what is seen into activity, and do not learn."""
+
+    @property
+    def size(self) -> int:
+        """Number of cells."""
+
+    def activity(self, seen: Array) -> Array:
+        """Activity (size,), 0 or more."""
+
+
 class FeedForward(Protocol):
-    """A network that changes the resting posture for a seen cup, and how it learns.
+    """A network that changes the resting posture for what is seen, and how it learns.
 
     Attributes:
         plastic: which synapses `change` changes.
+        sees: what `posture` is given: the place of the "cup" (2,) m, or the "picture" on the retina.
     """
 
     plastic: Plastic
+    sees: Sees
 
     def begin(self) -> Any:
         """The network's state at the start of a reach."""
 
-    def posture(self, state: Any, cup: Array) -> Array:
-        """The change of posture (3,) rad for a seen cup (2,) m; advances the network by one control step."""
+    def posture(self, state: Any, seen: Array) -> Array:
+        """The change of posture (3,) rad for what is seen; advances the network by one control step."""
 
     def eligibility(self, state: Any) -> Any:
         """What may change, as of now."""
@@ -50,11 +65,12 @@ class NoFeedForward:
     """No network: what is left is feedback alone."""
 
     plastic: Plastic = "all"
+    sees: Sees = "cup"
 
     def begin(self) -> None:
         """Nothing to begin."""
 
-    def posture(self, state: None, cup: Array) -> Array:
+    def posture(self, state: None, seen: Array) -> Array:
         """No change of posture."""
         return np.zeros(JOINTS)
 

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass, field
+
 import numpy as np
 import torch
 
-from agents.feedforward import JOINTS, Array, Plastic
+from agents.feedforward import JOINTS, Array, Plastic, Sees, SensoryCells
 from agents.networks.mlp import mlp
 from agents.networks.place_cells import PlaceCells
 from agents.rules.alignment import alignment_degrees
@@ -20,8 +22,17 @@ HIDDEN_CELLS = (128, 128)
 ALIGNING_DECAY = 5e-4
 
 
+@dataclass
+class Glimpse:
+    """What was seen last, what the sensory cells made of it, and the posture (3,) rad that followed."""
+
+    seen: Array | None = None
+    activity: Array = field(default_factory=lambda: np.zeros(0))
+    posture: Array = field(default_factory=lambda: np.zeros(JOINTS))
+
+
 class RateFeedForward:
-    """Place cells, then an MLP under a rule.
+    """Sensory cells, then an MLP under a rule.
 
     Attributes:
         network: the layers, in order.
@@ -29,7 +40,14 @@ class RateFeedForward:
     """
 
     def __init__(
-        self, rule: str, rng: np.random.Generator, *, aligning: bool = False, hidden: tuple[int, ...] = HIDDEN_CELLS
+        self,
+        rule: str,
+        rng: np.random.Generator,
+        *,
+        aligning: bool = False,
+        hidden: tuple[int, ...] = HIDDEN_CELLS,
+        cells: SensoryCells | None = None,
+        sees: Sees = "cup",
     ) -> None:
         """Make the network and put it under its rule.
 
@@ -38,31 +56,35 @@ class RateFeedForward:
             rng: source of weights, and then of the feedback matrices.
             aligning: let weights decay while all are plastic, so that the read-out aligns with the feedback.
             hidden: cells in each hidden layer.
+            cells: the sensory cells before them; place cells of the cup without a word.
+            sees: what those cells are given.
 
         Raises:
             ValueError: an unknown rule, or hidden layers that are not allowed.
         """
-        self.cells = PlaceCells()
+        self.cells = PlaceCells() if cells is None else cells
+        self.sees: Sees = sees
         self.network = mlp(self.cells.size, hidden, JOINTS, rng)
         generator = torch.Generator().manual_seed(int(rng.integers(2**62)))
         self._ruled = assign_rule(self.network, rule, {HEAD: [self.network]}, generator=generator)
         self._decay = ALIGNING_DECAY if aligning else 0.0
         self.plastic: Plastic = "all"
 
-    def begin(self) -> list[Array]:
-        """An empty place for what the place cells do."""
-        return []
+    def begin(self) -> Glimpse:
+        """Nothing has been seen yet."""
+        return Glimpse()
 
-    def posture(self, state: list[Array], cup: Array) -> Array:
-        """One forward pass."""
-        state[:] = [self.cells.activity(cup)]
-        with torch.no_grad():
-            posture: Array = self.network(torch.from_numpy(state[0])).numpy()
-        return posture
+    def posture(self, state: Glimpse, seen: Array) -> Array:
+        """One forward pass, unless the very same was seen in the step before."""
+        if state.seen is not seen:
+            state.seen, state.activity = seen, self.cells.activity(seen)
+            with torch.no_grad():
+                state.posture = self.network(torch.from_numpy(state.activity)).numpy()
+        return state.posture
 
-    def eligibility(self, state: list[Array]) -> Array:
+    def eligibility(self, state: Glimpse) -> Array:
         """The present input: from it and the weights follow input times slope of every layer."""
-        return state[0]
+        return state.activity
 
     def change(self, eligible: Array, error: Array, rate: float) -> None:
         """One step by the rule, each layer normalised by its input power; the layers share it.

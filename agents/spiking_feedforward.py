@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from agents.feedforward import CONTROL_STEP_MS, JOINTS, Array, Plastic
+from agents.feedforward import CONTROL_STEP_MS, JOINTS, Array, Plastic, Sees
 from agents.networks.circuit_kernel import CircuitState
 from agents.networks.lif import LIFCells
 from agents.networks.place_cells import PlaceCells
@@ -92,14 +92,15 @@ class SpikingFeedForward:
         self._error = BroadcastError({TO_OUTPUT: self.readout.sign}, {TO_HIDDEN: hidden}, rng)
         self._hebb = Hebb({TO_HIDDEN: hidden, TO_OUTPUT: outputs}) if rule == "hebb" else None
         self.plastic: Plastic = "all"
+        self.sees: Sees = "cup"
 
     def begin(self) -> CircuitState:
         """The circuit at rest."""
         return self.circuit.begin()
 
-    def posture(self, state: CircuitState, cup: Array) -> Array:
+    def posture(self, state: CircuitState, seen: Array) -> Array:
         """Twenty milliseconds of spikes."""
-        self.circuit.run(state, INPUT_PEAK_HZ * self.cells.activity(cup), CONTROL_STEP_MS)
+        self.circuit.run(state, INPUT_PEAK_HZ * self.cells.activity(seen), CONTROL_STEP_MS)
         return self.readout.command(self.circuit.rate_hz(state, "output"))
 
     def eligibility(self, state: CircuitState) -> dict[str, tuple[Array, Array]]:

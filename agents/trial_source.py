@@ -59,6 +59,30 @@ def set_random_states(env: Env, states: list[dict[str, Any]]) -> None:
             env.get_wrapper_attr("set_random_state")(state)
 
 
+def rows_of(observations: Any) -> list[Any]:
+    """The observations of each environment out of those of all, which are arrays or dictionaries of them."""
+    if isinstance(observations, dict):
+        return [dict(zip(observations, values, strict=True)) for values in zip(*observations.values(), strict=True)]
+    return list(observations)
+
+
+def is_one(observation: Any, space: gym.Space[Any]) -> bool:
+    """Whether an observation is that of one environment, and not of a batch of them.
+
+    Raises:
+        ValueError: an observation that fits neither.
+    """
+    parts = space.spaces if isinstance(space, gym.spaces.Dict) else {"observation": space}
+    given = observation if isinstance(observation, dict) else {"observation": observation}
+    if set(given) != set(parts):
+        raise ValueError(f"observation has parts {sorted(given)}; {sorted(parts)} are allowed")
+    for name, part in parts.items():
+        shape, allowed = np.shape(given[name]), part.shape or ()
+        if shape != allowed and shape[1:] != allowed:
+            raise ValueError(f"{name} has shape {shape}; {allowed} or (n, {', '.join(map(str, allowed))}) is allowed")
+    return all(np.shape(given[name]) == part.shape for name, part in parts.items())
+
+
 class TrialSource:
     """Trials from one environment or from a VecEnv, in the same words."""
 
@@ -69,27 +93,26 @@ class TrialSource:
             if seed is not None:
                 env.seed(seed)
             self.num_envs = env.num_envs
-            self.observation = np.asarray(env.reset())
+            self.rows = rows_of(env.reset())
         else:
             self.num_envs = 1
-            self.observation = env.reset(seed=seed)[0][None]
+            self.rows = [env.reset(seed=seed)[0]]
 
     def step(self, commands: NDArray[np.float32]) -> tuple[Array, NDArray[np.bool_], list[dict[str, Any]]]:
         """Rewards, whether trials are over, (n,) each, and infos of one step of commands (n, 4)."""
         if isinstance(self._env, VecEnv):
             observation, rewards, dones, infos = self._env.step(commands)
-            self.observation = np.asarray(observation)
+            self.rows = rows_of(observation)
             return rewards, dones, infos
         observation, reward, terminated, truncated, info = self._env.step(commands[0])
-        self.observation = observation[None]
+        self.rows = [observation]
         return np.array([reward]), np.array([terminated or truncated]), [info]
 
-    def last_observation(self, k: int, infos: list[dict[str, Any]]) -> NDArray[np.float32]:
+    def last_row(self, k: int, infos: list[dict[str, Any]]) -> Any:
         """The last observation of a trial that has just ended (a VecEnv has already begun the next one)."""
-        row: NDArray[np.float32] = infos[k].get("terminal_observation", self.observation[k])
-        return row
+        return infos[k].get("terminal_observation", self.rows[k])
 
     def restart(self, dones: NDArray[np.bool_]) -> None:
         """Begin the next trial where one has ended; a VecEnv does so by itself."""
         if not isinstance(self._env, VecEnv) and dones[0]:
-            self.observation = self._env.reset()[0][None]
+            self.rows = [self._env.reset()[0]]

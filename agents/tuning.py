@@ -16,7 +16,16 @@ import gymnasium as gym
 import pandas as pd
 
 from agents.error_networks import HIDDEN
-from agents.learner import ALIGNING_TRIALS, BASELINE_ENV, BASELINE_TRIALS, evaluate, load_learner, make_learner
+from agents.learner import (
+    ALIGNING_TRIALS,
+    BASELINE_ENV,
+    BASELINE_TRIALS,
+    env_for,
+    env_options,
+    evaluate,
+    load_learner,
+    make_learner,
+)
 from agents.learner import train_trials as train
 from reach.perturbations import HideHand, Prism, Rotation
 from reach.protocols import BASELINE, PERTURBED, Block, Protocol
@@ -77,13 +86,13 @@ def left_uncorrected(learner: str, settings: dict[str, Any], seeds: int, trials:
     for seed in range(FIRST_TUNING_SEED, FIRST_TUNING_SEED + seeds):
         with tempfile.TemporaryDirectory(prefix="tuning-") as folder:
             kept = Path(folder) / "kept"
-            model = make_learner(learner, gym.make(BASELINE_ENV), seed=seed, **settings)
+            model = make_learner(learner, gym.make(BASELINE_ENV, **env_options(learner)), seed=seed, **settings)
             train(model, trials or (ALIGNING_TRIALS if learner.endswith(HIDDEN) else BASELINE_TRIALS))
             model.settle_baseline()
             missing = max(0.0, WANTED_SUCCESS - evaluate(model, BASELINE_ENV, trials=JUDGED_TRIALS, seed=seed))
             model.save(kept)
             for protocol in TUNING_PROTOCOLS:
-                found.append(_left(load_learner(kept, gym.make(BASELINE_ENV)), protocol, seed) + missing)
+                found.append(_left(load_learner(kept, env_for(kept)), protocol, seed) + missing)
                 yield sum(found) / len(found)
 
 

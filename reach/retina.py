@@ -8,10 +8,16 @@ a laboratory's cursor, seeing is of hand and cup alone. Edges are softened by ho
 from __future__ import annotations
 
 import math
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
 
 from reach.sim import state as s
+from reach.sim.arm import Arm
 from reach.sim.compiled import kernel
 from reach.sim.grasp import CAPSULES, capsule
+from reach.sim.setup import place_hand_shape
 
 L = s.LANES
 SMALLEST_PX, LARGEST_PX = 16, 256
@@ -21,6 +27,8 @@ CUP = (213.0, 94.0, 0.0)
 HAND = (32.0, 44.0, 60.0)
 # ITU-R BT.601, section 2.5.1.
 LUMINANCE = (0.299, 0.587, 0.114)
+# Of the grid on which the middle of a hand's picture is found.
+CENTRE_GRID_M = 0.001
 
 
 @kernel
@@ -94,3 +102,31 @@ def draw_retinas(tiles, images):  # type: ignore[no-untyped-def]
     """Draw the eyes of the first worlds of `tiles` to `images` (num_envs, size, size, channels) uint8."""
     for n in range(images.shape[0]):
         draw_retina(tiles[n // L][n % L :: L], images[n])
+
+
+def places_m(size: int) -> tuple[NDArray[Any], NDArray[Any]]:
+    """Where on the table the pixels of a picture lie, m: x of its columns and y of its rows, (size,) each."""
+    step = s.SHOWN_M / size
+    middle = (np.arange(size) - 0.5 * (size - 1)) * step
+    return s.SHOWN_CENTRE_M[0] + middle, s.SHOWN_CENTRE_M[1] - middle
+
+
+def hand_centre_m(arm: Arm, aperture_m: float) -> float:
+    """How far before the grasp point, along the hand, the middle of a hand's picture lies, m; behind it is negative.
+
+    Args:
+        arm: whose hand it is.
+        aperture_m: between the fingers' pads, m.
+    """
+    row = np.zeros(s.COLUMNS)
+    place_hand_shape(row, arm)
+    half = 0.5 * aperture_m + float(row[s.FINGER_RADIUS])
+    grid = np.arange(-0.2, 0.2, CENTRE_GRID_M)
+    u, v = grid[:, None], grid[None, :]
+    covered = np.zeros((len(grid), len(grid)), dtype=bool)
+    for k in range(CAPSULES):
+        u0, v0, u1, v1, radius = capsule(row, half, k)
+        du, dv = u1 - u0, v1 - v0
+        along = np.clip(((u - u0) * du + (v - v0) * dv) / max(du * du + dv * dv, 1e-12), 0.0, 1.0)
+        covered |= (u - u0 - along * du) ** 2 + (v - v0 - along * dv) ** 2 < radius**2
+    return float(np.sum(u * covered) / np.sum(covered))

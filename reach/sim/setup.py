@@ -187,7 +187,7 @@ def write_settings(
     """
     p = row
     p[s.SETTING : s.DISTURBANCE] = 0.0
-    p[s.LENGTH_1], p[s.LENGTH_2], hand_length = arm.length
+    p[s.LENGTH_1], p[s.LENGTH_2] = arm.length[:2]
     p[s.GRASP] = arm.grasp_m
     p[s.INERTIA_11 : s.INERTIA_23 + 1] = inertia_constants(arm)
     p[s.WRIST_FREE] = 0.0 if arm.wrist_locked else 1.0
@@ -202,12 +202,7 @@ def write_settings(
     p[s.COMMAND_RATE] = 1.0 - math.exp(-s.INNER_STEP_S / COMMAND_TIME_CONSTANT_S)
     p[s.APERTURE_SPEED] = APERTURE_SPEED_M_S
     p[s.LARGEST_APERTURE] = LARGEST_APERTURE_M
-    p[s.PALM_OFFSET] = PALM_PER_HAND * hand_length - arm.grasp_m
-    p[s.TIP_OFFSET] = hand_length - arm.grasp_m
-    p[s.WRIST_OFFSET] = -arm.grasp_m
-    p[s.FINGER_RADIUS] = FINGER_RADIUS_M
-    p[s.PALM_RADIUS] = PALM_RADIUS_M
-    p[s.HAND_RADIUS] = HAND_RADIUS_M
+    place_hand_shape(p, arm)
     p[s.CUP_RADIUS] = cup["radius_m"]
     p[s.CUP_MASS] = cup["mass_kg"]
     p[s.TIP_SPEED] = cup["tip_speed_m_s"]
@@ -244,6 +239,16 @@ def rest_command(arm: Arm, posture: Array, strength: float, control: int) -> Arr
     """The action (4,) in [-1, 1] that holds `posture` (3,) rad and the fingers as a trial begins."""
     joints = joint_action(arm, strength, control, np.zeros(3), posture, np.zeros(3))
     return np.append(joints, 2.0 * s.START_APERTURE_M / LARGEST_APERTURE_M - 1.0)
+
+
+def place_hand_shape(p: Array, arm: Arm) -> None:
+    """Write the shape of a hand, in its own frame, to a row (COLUMNS,)."""
+    p[s.PALM_OFFSET] = PALM_PER_HAND * arm.length[2] - arm.grasp_m
+    p[s.TIP_OFFSET] = arm.length[2] - arm.grasp_m
+    p[s.WRIST_OFFSET] = -arm.grasp_m
+    p[s.FINGER_RADIUS] = FINGER_RADIUS_M
+    p[s.PALM_RADIUS] = PALM_RADIUS_M
+    p[s.HAND_RADIUS] = HAND_RADIUS_M
 
 
 def joint_action(arm: Arm, strength: float, control: int, torque: Array, angle: Array, velocity: Array) -> Array:

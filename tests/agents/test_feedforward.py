@@ -11,6 +11,8 @@ from agents.error_networks import ALIASES, ERROR_LEARNERS, is_error_learner, mak
 from agents.feedforward import FeedForward
 from agents.rate_feedforward import RateFeedForward
 from agents.spiking_feedforward import SpikingFeedForward
+from reach.retina import CUP as CUP_COLOUR
+from reach.retina import TABLE, places_m
 
 CUP = np.array([0.12, 0.55])
 ERROR = np.array([0.1, -0.2, 0.05])
@@ -23,10 +25,20 @@ def made(name: str, seed: int = 3) -> FeedForward:
     return make_feedforward(name, np.random.default_rng(seed))
 
 
+def seen_by(part: FeedForward, cup: np.ndarray) -> np.ndarray:
+    """A cup, or the picture of one, whichever the network is given."""
+    if part.sees == "cup":
+        return cup
+    x, y = places_m(64)
+    distance = np.hypot(x[None, :] - cup[0], y[:, None] - cup[1])
+    return np.where((distance < 0.035)[..., None], np.array(CUP_COLOUR), np.array(TABLE))
+
+
 def answer(part: FeedForward, cup: np.ndarray = CUP) -> tuple[np.ndarray, Any]:
     """Posture for a cup, averaged over the second half of a reach, and what is eligible at its end."""
     state = part.begin()
-    postures = [part.posture(state, cup) for _ in range(CONTROL_STEPS)]
+    seen = seen_by(part, cup)
+    postures = [part.posture(state, seen) for _ in range(CONTROL_STEPS)]
     return np.mean(postures[CONTROL_STEPS // 2 :], axis=0), part.eligibility(state)
 
 

@@ -16,9 +16,11 @@ from stable_baselines3.common.evaluation import evaluate_policy
 
 from agents.checkpoint import CONFIG, POLICY, STATE
 from agents.error_networks import ERROR_LEARNERS
-from agents.learner import evaluate, learner_of, load_learner, make_learner, prepare, train_trials
+from agents.learner import env_for, env_options, evaluate, learner_of, load_learner, make_learner, prepare, train_trials
 from agents.vec_env import CupVecEnv
 from reach import CurlField, Rotation
+from reach.protocols import BASELINE, PERTURBED, Block, Protocol
+from reach.study.run import run_protocol
 
 GRAB = "reach/CupGrab-v0"
 
@@ -30,7 +32,7 @@ KINDS = (
 
 
 def commands(model: Any, seed: int = 9, steps: int = 60, **options: Any) -> np.ndarray:
-    env = gym.make(GRAB)
+    env = gym.make(GRAB, **model.env_options)
     observation, _ = env.reset(seed=seed, options=options or None)
     state, start, found = None, np.ones(1, dtype=bool), []
     for _ in range(steps):
@@ -115,13 +117,13 @@ def test_learning_stops_after_the_asked_steps_between_trials() -> None:
 
 @pytest.mark.parametrize("name", KINDS)
 def test_a_kept_learner_acts_as_before(name: str, tmp_path: Path) -> None:
-    model = make_learner(name, gym.make(GRAB), seed=2)
+    model = make_learner(name, gym.make(GRAB, **env_options(name)), seed=2)
     if name.startswith("reward"):
         model.learn(16 * 64)
     else:
         train_trials(model, 3)
     model.save(tmp_path / "kept")
-    again = load_learner(tmp_path / "kept", gym.make(GRAB))
+    again = load_learner(tmp_path / "kept", env_for(tmp_path / "kept"))
     np.testing.assert_array_equal(commands(model), commands(again))
     assert again.num_timesteps == model.num_timesteps
 
@@ -188,7 +190,7 @@ def test_a_folder_without_a_checkpoint_is_said_to_be_none(tmp_path: Path) -> Non
 
 @pytest.mark.parametrize("name", KINDS)
 def test_every_learner_answers_the_model_interface_and_loads_what_it_saved(name: str, tmp_path: Path) -> None:
-    env = gym.make("reach/CupGrab-v0")
+    env = gym.make("reach/CupGrab-v0", **env_options(name))
     model = make_learner(name, env, seed=1)
     model.save(tmp_path / "kept")
     assert learner_of(tmp_path / "kept") == name
@@ -223,6 +225,21 @@ def test_error_learners_learn_by_torques_and_muscles(control: str) -> None:
     before = evaluate(model, GRAB, trials=30)
     train_trials(model, 150)
     assert evaluate(model, GRAB, trials=30) > before + 0.2
+
+
+def test_a_learner_that_sees_pictures_alone_learns_and_goes_through_a_protocol() -> None:
+    options = env_options("error-retina-dfa")
+    model = make_learner("error-retina-dfa", make_vec_env(GRAB, n_envs=2, seed=0, env_kwargs=options), seed=0)
+    before = evaluate(model, GRAB, trials=30)
+    train_trials(model, 200)
+    assert evaluate(model, GRAB, trials=30) > before + 0.2
+    protocol = Protocol("short", (Block(BASELINE, 2), Block(PERTURBED, 2, (Rotation(30.0),))), source="none")
+    assert len(run_protocol(model, protocol, seed=0).rows) == 4
+
+
+def test_a_learner_of_pictures_refuses_an_environment_without_them() -> None:
+    with pytest.raises(ValueError, match="retina_colour"):
+        make_learner("error-retina-dfa", gym.make(GRAB))
 
 
 def test_a_handful_of_reaches_does_not_tell_what_is_normal(tmp_path: Path) -> None:

@@ -1,0 +1,90 @@
+"""A fixed bank of oriented filters over the retina, after the primary visual cortex (V1).
+
+Simple cells are Gabor filters (Daugman 1985, J Opt Soc Am A 2:1160) of eight orientations and two sizes in a pair of
+phases and their opposites, and fire for what is positive; a complex cell is the energy of such a pair (Adelson and
+Bergen 1985, J Opt Soc Am A 2:284). All are divided by what they do together (Heeger 1992, Vis Neurosci 9:181).
+"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from reach.retina import LUMINANCE, TABLE
+
+Array = NDArray[np.float64]
+
+ORIENTATIONS = 8
+# Wavelength of each size, and the distance between neighbouring cells, as shares of the picture's side.
+SIZES = ((1.0 / 8.0, 1.0 / 16.0), (1.0 / 4.0, 1.0 / 8.0))
+# Of a receptive field's Gaussian envelope, in wavelengths: a bandwidth of about an octave and a half.
+ENVELOPE_WAVELENGTHS = 0.4
+FIELD_ENVELOPES = 2.5
+# Norm of the activity of all cells together.
+TOGETHER = 2.0
+
+
+class V1Bank:
+    """Simple and complex cells that see one picture.
+
+    Attributes:
+        size: number of cells.
+    """
+
+    def __init__(self, retina_px: int = 64) -> None:
+        """Lay out the cells.
+
+        Args:
+            retina_px: side of the pictures, 32 or more.
+
+        Raises:
+            ValueError: a smaller picture.
+        """
+        if retina_px < 32:
+            raise ValueError(f"retina_px is {retina_px}; 32 or more is allowed")
+        self.retina_px = retina_px
+        self._filters = [(_gabors(wavelength * retina_px), round(step * retina_px)) for wavelength, step in SIZES]
+        self.size = len(self._cells(np.zeros((retina_px, retina_px, 3))))
+
+    def activity(self, picture: Array) -> Array:
+        """Activity (size,), 0 or more, for a picture (retina_px, retina_px, 3) of 0..255.
+
+        Raises:
+            ValueError: a picture of another shape.
+        """
+        if picture.shape != (self.retina_px, self.retina_px, 3):
+            raise ValueError(f"picture has shape {picture.shape}; {(self.retina_px, self.retina_px, 3)} is allowed")
+        cells = self._cells(picture)
+        found: Array = cells * (TOGETHER / max(float(np.linalg.norm(cells)), 1e-9))
+        return found
+
+    def _cells(self, picture: Array) -> Array:
+        contrast = (np.asarray(picture, dtype=np.float64) - TABLE) @ np.array(LUMINANCE) / 255.0
+        image = torch.from_numpy(contrast)[None, None]
+        found = []
+        for filters, step in self._filters:
+            answers = torch.nn.functional.conv2d(image, filters, stride=step, padding=filters.shape[-1] // 2)[0].numpy()
+            even, odd = answers[:ORIENTATIONS], answers[ORIENTATIONS:]
+            simple = [np.maximum(one, 0.0) for one in (even, -even, odd, -odd)]
+            found += [one.ravel() for one in (*simple, np.hypot(even, odd))]
+        cells: Array = np.concatenate(found)
+        return cells
+
+
+def _gabors(wavelength_px: float) -> torch.Tensor:
+    """Filters (2 ORIENTATIONS, 1, n, n): first the even ones, without their mean, then the odd."""
+    envelope = ENVELOPE_WAVELENGTHS * wavelength_px
+    reach = math.ceil(FIELD_ENVELOPES * envelope)
+    y, x = np.mgrid[-reach : reach + 1, -reach : reach + 1].astype(np.float64)
+    window = np.exp(-(x * x + y * y) / (2.0 * envelope * envelope))
+    window /= window.sum()
+    bank = []
+    for phase in (0.0, -0.5 * math.pi):
+        for k in range(ORIENTATIONS):
+            angle = math.pi * k / ORIENTATIONS
+            wave = np.cos(2.0 * math.pi / wavelength_px * (x * math.cos(angle) + y * math.sin(angle)) + phase)
+            bank.append(window * (wave - np.sum(window * wave)))
+    return torch.from_numpy(np.array(bank)[:, None])
