@@ -126,9 +126,18 @@ class ErrorLearner:
         self._logger = logger
 
     def set_env(self, env: gym.Env[Any, Any] | VecEnv, force_reset: bool = True) -> None:
-        """Learn and act in another environment; `force_reset` is there for Stable-Baselines3's signature."""
-        sees = self.feedforward.sees
-        if sees == "picture" and env_options_of(env).get("observation") != "retina":
+        """Learn and act in another environment; `force_reset` is there for Stable-Baselines3's signature.
+
+        Raises:
+            ValueError: observations from which this learner cannot tell where hand and cup are.
+        """
+        observed = env_options_of(env)
+        form = observed.get("observation", "vector")
+        if form == "goal" or (form == "retina" and not observed.get("retina_colour")):
+            raise ValueError(
+                f"env observes {observed}; observation='vector', or 'retina' with retina_colour=True, is allowed"
+            )
+        if self.feedforward.sees == "picture" and form != "retina":
             raise ValueError("env gives no pictures; one made with observation='retina', retina_colour=True is allowed")
         arm, task, control = (env_attribute(env, name) for name in ("arm", "task", "control"))
         self.env = env

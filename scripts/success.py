@@ -21,7 +21,7 @@ import pandas as pd
 import torch
 import tyro
 from rich.console import Console
-from rich.table import Table
+from rich.table import Column, Table
 from tqdm import tqdm
 
 from agents.error_networks import is_error_learner
@@ -128,7 +128,9 @@ def main(given: Success) -> None:
             part.rename(path)
     rows = pd.DataFrame([json.loads((given.out / case.file).read_text()) for case in wanted])
     rows.to_csv(given.out / "success.csv", index=False)
-    table = Table("learner", "after", "success", "95 % interval", "worst seed", "seeds", "minutes a seed")
+    table = Table(
+        Column("learner", no_wrap=True), "after", "success", "95 % interval", "worst seed", "seeds", "minutes a seed"
+    )
     for learner in given.learners:
         own = rows[rows["learner"] == learner]
         found = estimate(own["success"].to_numpy(dtype=np.float64))

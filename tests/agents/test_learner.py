@@ -242,6 +242,12 @@ def test_a_learner_of_pictures_refuses_an_environment_without_them() -> None:
         make_learner("error-retina-dfa", gym.make(GRAB))
 
 
+@pytest.mark.parametrize("options", [{"observation": "goal"}, {"observation": "retina"}])
+def test_error_learners_refuse_observations_they_cannot_read(options: dict[str, Any]) -> None:
+    with pytest.raises(ValueError, match="retina_colour=True"):
+        make_learner("error-bp", gym.make(GRAB, **options))
+
+
 def test_a_handful_of_reaches_does_not_tell_what_is_normal(tmp_path: Path) -> None:
     model = make_learner("error-bp", gym.make("reach/CupGrab-v0"))
     train_trials(model, 5)
