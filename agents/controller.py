@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from agents.body_map import motor_error
 from agents.posture_servo import COMMAND_LAG_S, CONTROL_STEP_S, BodyState, PostureServo
+from agents.sensation import Sensation
 from reach import Arm
 
 Array = NDArray[np.float64]
@@ -49,34 +50,6 @@ def minimum_jerk(share: float) -> float:
     """Position from 0 to 1 of a minimum-jerk movement at a share of its time (Flash and Hogan 1985, eq. 4)."""
     x = min(1.0, max(0.0, share))
     return x * x * x * (10.0 - 15.0 * x + 6.0 * x * x)
-
-
-@dataclass(frozen=True)
-class Sensation:
-    """One observation of `CupEnv`, by name; see its observation table for units."""
-
-    hand: Array
-    visible: bool
-    cup: Array
-    angles: Array
-    velocities: Array
-    aperture: float
-    touch: Array
-    command: Array
-    picture: NDArray[np.uint8] | None = None
-
-    @classmethod
-    def of(cls, observation: NDArray[np.float32]) -> Sensation:
-        """Split an observation (19,)."""
-        row = np.asarray(observation, dtype=np.float64)
-        return cls.felt_and_seen(row[5:], row[0:2], bool(row[2] > 0.5), row[3:5])
-
-    @classmethod
-    def felt_and_seen(
-        cls, felt: Array, hand: Array, visible: bool, cup: Array, picture: NDArray[np.uint8] | None = None
-    ) -> Sensation:
-        """Join what is felt (14,) with what is seen."""
-        return cls(hand, visible, cup, felt[0:3], felt[3:6], float(felt[6]), felt[7:10], felt[10:14], picture)
 
 
 @dataclass

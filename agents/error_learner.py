@@ -25,10 +25,10 @@ from stable_baselines3.common.utils import configure_logger
 from stable_baselines3.common.vec_env import DummyVecEnv, VecEnv
 
 from agents.checkpoint import read_checkpoint, read_config, write_checkpoint
-from agents.controller import Array, Controller, Reach, Sensation
+from agents.controller import Array, Controller, Reach
 from agents.error_networks import HIDDEN, is_error_learner, make_feedforward
-from agents.eye import Eye
 from agents.feedforward import FeedForward, Plastic
+from agents.sensation import Sensation, Senses
 from agents.teachers.seen_error import CREDIT_STEP, READING_STEP, Reading, SeenError
 from agents.trial_source import (
     TrialSource,
@@ -131,19 +131,14 @@ class ErrorLearner:
         Raises:
             ValueError: observations from which this learner cannot tell where hand and cup are.
         """
-        observed = env_options_of(env)
-        form = observed.get("observation", "vector")
-        if form == "goal" or (form == "retina" and not observed.get("retina_colour")):
-            raise ValueError(
-                f"env observes {observed}; observation='vector', or 'retina' with retina_colour=True, is allowed"
-            )
-        if self.feedforward.sees == "picture" and form != "retina":
-            raise ValueError("env gives no pictures; one made with observation='retina', retina_colour=True is allowed")
         arm, task, control = (env_attribute(env, name) for name in ("arm", "task", "control"))
+        senses = Senses(arm, env_options_of(env))
+        if self.feedforward.sees == "picture" and not senses.has_pictures:
+            raise ValueError("env gives no pictures; one made with observation='retina', retina_colour=True is allowed")
         self.env = env
         self._vec_env: VecEnv | None = env if isinstance(env, VecEnv) else None
         self.controller = Controller(arm, grab=task == "grab", control=control)
-        self.eye = Eye(arm)
+        self.senses = senses
         self.teacher = SeenError(self.controller)
         self.teacher.expected = self._expected
 
@@ -364,21 +359,14 @@ class ErrorLearner:
     def _begin(self) -> Trial:
         return Trial(Reach(), self.feedforward.begin())
 
-    @staticmethod
-    def _continues(trial: Trial, row: Any) -> bool:
-        sent = row["felt"][-4:] if isinstance(row, dict) else row[15:19]
-        return trial.command is not None and bool(np.max(np.abs(sent - trial.command)) < SAME_COMMAND)
+    def _continues(self, trial: Trial, row: Any) -> bool:
+        if trial.command is None:
+            return False
+        return bool(np.max(np.abs(self.senses.latest_command(row) - trial.command)) < SAME_COMMAND)
 
     def _sense(self, trial: Trial, row: Any) -> Sensation:
-        """Take in an observation, and the teacher's reading and the eligibility when they are due."""
-        if isinstance(row, dict):
-            felt, past = np.asarray(row["felt"], dtype=np.float64), trial.reach.past_angles
-            # What is seen is later than what is felt.
-            axis = float(np.sum(past[0] if past else felt[:3]))
-            seen = self.eye.look(row["retina"], axis, float(felt[6]))
-            now = Sensation.felt_and_seen(felt, *seen, picture=row["retina"])
-        else:
-            now = Sensation.of(row)
+        """Take in an observation, and the teacher's reading when it is due."""
+        now = self.senses.read(row, trial.reach.past_angles)
         self.controller.sense(trial.reach, now)
         if trial.reach.step == READING_STEP:
             trial.reading = self.teacher.read(trial.reach)

@@ -73,6 +73,11 @@ def network_of(name: str) -> Network | None:
     return NETWORKS[full_name(name).split("-")[1]] if is_error_learner(name) and name != NONE else None
 
 
+def is_spiking(name: str) -> bool:
+    """Whether an error learner's rule is one of spiking cells."""
+    return rule_of(name) in SPIKING_RULES
+
+
 def make_feedforward(name: str, rng: np.random.Generator) -> FeedForward:
     """Network and rule of a learner's name, untrained.
 

@@ -20,6 +20,11 @@ HIDDEN_CELLS = (128, 128)
 # what it learned from random hidden cells, and the feedback has nothing to do with it (Song, Xu and Lafferty 2021,
 # NeurIPS 34, "Convergence and alignment of gradient descent with random backpropagation weights").
 ALIGNING_DECAY = 5e-4
+# Share of a step by which its effect on the posture is probed, and the most that a step without much of it is enlarged.
+PROBE = 1e-4
+LARGEST_GAIN = 1000.0
+# A value, its step by the rule, and what the step is divided by.
+Change = tuple[torch.Tensor, torch.Tensor, float]
 
 
 @dataclass
@@ -90,24 +95,35 @@ class RateFeedForward:
         """One step by the rule, each layer normalised by its input power; the layers share it.
 
         Normalised steps (Nagumo and Noda 1967) let a rate mean the same share of the error corrected whatever the size
-        of a layer.
+        of a layer. For a read-out the input power is what its step does to the posture. Hidden synapses act through
+        the read-out; where they learn alone, their step is normalised by what it does to the posture too, whichever
+        way the rule turns it.
         """
-        posture = self.network(torch.from_numpy(eligible)[None])
+        seen = torch.from_numpy(eligible)[None]
+        lacking = torch.from_numpy(error)[None]
+        posture = self.network(seen)
         plastic = self._plastic_layers()
         values = [value for layer in plastic for value in layer.parameters()]
         # The error is what the posture lacked: the step goes along it, where a gradient would go against a loss.
-        steps = torch.autograd.grad(posture, values, torch.from_numpy(error)[None], allow_unused=True)
+        steps = torch.autograd.grad(posture, values, lacking, allow_unused=True)
         with torch.no_grad():
+            changes: list[Change] = []
             for layer, weight_step, bias_step in zip(plastic, steps[::2], steps[1::2], strict=True):
                 if weight_step is None or not bool(torch.any(bias_step)):
                     continue
                 # With d the modulator times the slope of the cells, these steps are d x^T and d.
                 power = 1.0 + float(weight_step.square().sum() / bias_step.square().sum())
-                share = rate / (len(plastic) * power)
                 for value, step in zip(layer.parameters(), (weight_step, bias_step), strict=True):
-                    value.add_(step, alpha=share)
-                if self.plastic == "all":
-                    layer.weight.mul_(1.0 - self._decay)
+                    changes.append((value, step, len(plastic) * power))
+            if self.plastic == "hidden" and changes:
+                _make(changes, PROBE)
+                moved = float((self.network(seen) - posture).norm()) / PROBE
+                _make(changes, -PROBE)
+                rate *= min(float(lacking.norm()) / max(moved, 1e-12), LARGEST_GAIN)
+            _make(changes, rate)
+            if self.plastic == "all":
+                for weight, _, _ in changes[::2]:
+                    weight.mul_(1.0 - self._decay)
 
     def alignment(self) -> dict[str, float]:
         """Angle, degrees, between the last step and the true gradient, by hidden layer."""
@@ -120,3 +136,9 @@ class RateFeedForward:
     def _plastic_layers(self) -> list[RuledLayer]:
         layers = [layer for layer in self.network if isinstance(layer, RuledLayer)]
         return layers[:-1] if self.plastic == "hidden" else layers
+
+
+def _make(changes: list[Change], rate: float) -> None:
+    """Add a share of every step to its value."""
+    for value, step, power in changes:
+        value.add_(step, alpha=rate / power)

@@ -15,7 +15,7 @@ from typing import Any
 import gymnasium as gym
 import pandas as pd
 
-from agents.error_networks import HIDDEN
+from agents.error_networks import HIDDEN, is_spiking
 from agents.learner import (
     ALIGNING_TRIALS,
     BASELINE_ENV,
@@ -66,10 +66,15 @@ class SearchSpace:
 
 def search_space(learner: str) -> SearchSpace:
     """The step size of a learner: `hidden_rate` where its read-out stays as it is, else `rate`."""
-    return SearchSpace("hidden_rate", 0.3, 30.0) if learner.endswith(HIDDEN) else SearchSpace("rate", 0.05, 1.8)
+    if not learner.endswith(HIDDEN):
+        return SearchSpace("rate", 0.05, 1.8)
+    # Rate networks know what a step does to their posture, spiking ones do not: their share is counted in other steps.
+    return SearchSpace("hidden_rate", 0.3, 30.0) if is_spiking(learner) else SearchSpace("hidden_rate", 0.1, 1.8)
 
 
-def left_uncorrected(learner: str, settings: dict[str, Any], seeds: int, trials: int | None = None) -> Iterator[float]:
+def left_uncorrected(
+    learner: str, settings: dict[str, Any], seeds: int, trials: int | None = None, kept: Path | None = None
+) -> Iterator[float]:
     """What a learner leaves of a miss over the first 30 perturbed reaches (L30), the mean so far after each protocol.
 
     Args:
@@ -77,6 +82,8 @@ def left_uncorrected(learner: str, settings: dict[str, Any], seeds: int, trials:
         settings: for `make_learner`.
         seeds: tuning seeds to average over.
         trials: of baseline training; None for as many as in a comparison.
+        kept: folder of learners after baseline training, which is the same whatever the `hidden_rate`: a learner
+            `-hidden` is trained once for each seed, and taken from there afterwards.
 
     Yields:
         After each seed and protocol, the mean so far; lower is better. The share of unperturbed cups that are not
@@ -84,15 +91,24 @@ def left_uncorrected(learner: str, settings: dict[str, Any], seeds: int, trials:
     """
     found: list[float] = []
     for seed in range(FIRST_TUNING_SEED, FIRST_TUNING_SEED + seeds):
-        with tempfile.TemporaryDirectory(prefix="tuning-") as folder:
-            kept = Path(folder) / "kept"
-            model = make_learner(learner, gym.make(BASELINE_ENV, **env_options(learner)), seed=seed, **settings)
-            train(model, trials or (ALIGNING_TRIALS if learner.endswith(HIDDEN) else BASELINE_TRIALS))
-            model.settle_baseline()
-            missing = max(0.0, WANTED_SUCCESS - evaluate(model, BASELINE_ENV, trials=JUDGED_TRIALS, seed=seed))
-            model.save(kept)
+        with tempfile.TemporaryDirectory(prefix="tuning-") as passing:
+            once = kept is not None and learner.endswith(HIDDEN)
+            folder = kept / f"{learner}-{seed}" if kept is not None and once else Path(passing) / "kept"
+            if not folder.exists():
+                model = make_learner(learner, gym.make(BASELINE_ENV, **env_options(learner)), seed=seed, **settings)
+                train(model, trials or (ALIGNING_TRIALS if learner.endswith(HIDDEN) else BASELINE_TRIALS))
+                model.settle_baseline()
+                model.save(folder)
+
+            def loaded(folder: Path = folder) -> Any:
+                model = load_learner(folder, env_for(folder))
+                for name, value in settings.items():
+                    setattr(model, name, value)
+                return model
+
+            missing = max(0.0, WANTED_SUCCESS - evaluate(loaded(), BASELINE_ENV, trials=JUDGED_TRIALS, seed=seed))
             for protocol in TUNING_PROTOCOLS:
-                found.append(_left(load_learner(kept, env_for(kept)), protocol, seed) + missing)
+                found.append(_left(loaded(), protocol, seed) + missing)
                 yield sum(found) / len(found)
 
 

@@ -68,6 +68,7 @@ def search(learner: str, given: Tune) -> dict[str, Any]:
     """The best setting of a learner with the history of its search, continued from the storage."""
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     space = search_space(learner)
+    kept = given.out / "baseline"
     study = optuna.create_study(
         study_name=learner,
         storage=f"sqlite:///{given.out / learner}.db",
@@ -79,7 +80,7 @@ def search(learner: str, given: Tune) -> dict[str, Any]:
     def worth(trial: optuna.Trial) -> float:
         settings = {space.setting: trial.suggest_float(space.setting, space.low, space.high, log=True)}
         left = float("nan")
-        for step, left in enumerate(left_uncorrected(learner, settings, given.seeds, given.baseline_trials)):
+        for step, left in enumerate(left_uncorrected(learner, settings, given.seeds, given.baseline_trials, kept)):
             trial.report(left, step)
             if trial.should_prune():
                 raise optuna.TrialPruned

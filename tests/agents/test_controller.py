@@ -11,7 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from agents.body_map import DAMPING_M
-from agents.controller import Controller, Reach, Sensation, minimum_jerk
+from agents.controller import Controller, Reach, minimum_jerk
+from agents.sensation import Sensation
 from reach import Arm, HideHand
 from reach.sim.setup import Senses
 

@@ -123,3 +123,17 @@ def test_short_names_stand_for_networks_and_rules() -> None:
 def test_a_pair_of_network_and_rule_that_does_not_exist_is_refused(name: str) -> None:
     with pytest.raises(ValueError, match=f"{name}.*error-mlp-dfa"):
         make_feedforward(name, np.random.default_rng(0))
+
+
+@pytest.mark.parametrize("strength", [0.1, 1.0, 30.0])
+def test_hidden_cells_alone_correct_the_same_share_through_a_weak_read_out_and_a_strong_one(strength: float) -> None:
+    part = made("error-mlp-bp")
+    rng = np.random.default_rng(0)
+    arrays = part.arrays()
+    arrays["4.weight"][:] = strength * rng.normal(size=arrays["4.weight"].shape) / np.sqrt(arrays["4.weight"].shape[1])
+    part.plastic = "hidden"
+    before, eligible = answer(part)
+    error = 1e-3 * ERROR
+    part.change(eligible, error, 0.5)
+    moved = answer(part)[0] - before
+    assert np.linalg.norm(moved) == pytest.approx(0.5 * np.linalg.norm(error), rel=0.05)
