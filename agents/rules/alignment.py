@@ -53,9 +53,9 @@ def _steps(
         objective = torch.zeros(())
         for head, error in errors.items():
             answer = value
-            for module in network.chains[head]:
+            chain, layers = network.chains[head], network.layers_of(head)
+            # What was kept is the first layer's own input.
+            for module in chain[chain.index(layers[0]) : chain.index(layers[-1]) + 1]:
                 answer = module(answer)
-                if module is network.layers_of(head)[-1]:
-                    break
             objective = objective + (answer * error).sum()
         return torch.autograd.grad(objective, weights, allow_unused=True)

@@ -47,6 +47,15 @@ def test_backprop_is_the_gradient_and_shallow_has_no_angle() -> None:
     assert regression("shallow", 60)[1] == {}
 
 
+def test_what_shapes_the_input_before_the_first_layer_is_no_part_of_the_angle() -> None:
+    net = nn.Sequential(
+        nn.Unflatten(-1, (1, 6, 6)), nn.Conv2d(1, 2, 3, 2), nn.Tanh(), nn.Flatten(), nn.Linear(8, 4), nn.Linear(4, 2)
+    )
+    networks = assign_rule(net, "bp", {"output": [net]})
+    net(torch.randn(1, 36)).sum().backward()
+    assert alignment_degrees(networks) == pytest.approx({"1": 0.0, "4": 0.0}, abs=0.1)
+
+
 def test_the_angle_leaves_gradients_alone() -> None:
     network, _ = regression("dfa", 55)
     weights = [layer.weight for layer in network.layers.values()]
