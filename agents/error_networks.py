@@ -12,7 +12,11 @@ from typing import Any
 
 import numpy as np
 
-from agents.feedforward import FeedForward, NoFeedForward
+from agents.feedforward import JOINTS, FeedForward, NoFeedForward
+from agents.networks.cnn import cnn
+from agents.networks.mlp import mlp
+from agents.networks.place_cells import PlaceCells
+from agents.networks.receptors import Receptors
 from agents.networks.v1_bank import V1Bank
 from agents.rate_feedforward import RateFeedForward
 from agents.rules.feedback import FEEDBACK_RULES
@@ -22,6 +26,8 @@ from agents.spiking_feedforward import SpikingFeedForward
 NONE = "none"
 # Ends the name of a learner that learns in all synapses at baseline and then keeps its read-out as it is.
 HIDDEN = "-hidden"
+HIDDEN_CELLS = (128, 128)
+COLOURED_RETINA = {"observation": "retina", "retina_colour": True}
 
 
 @dataclass(frozen=True)
@@ -39,14 +45,32 @@ class Network:
     env_options: Mapping[str, Any] = field(default_factory=dict)
 
 
+def _mlp(rule: str, rng: np.random.Generator, aligning: bool) -> FeedForward:
+    cells = PlaceCells()
+    return RateFeedForward(rule, cells, mlp(cells.size, HIDDEN_CELLS, JOINTS, rng), rng, aligning=aligning)
+
+
+def _retina(rule: str, rng: np.random.Generator, aligning: bool) -> FeedForward:
+    cells = V1Bank()
+    network = mlp(cells.size, HIDDEN_CELLS, JOINTS, rng)
+    return RateFeedForward(rule, cells, network, rng, aligning=aligning, sees="picture")
+
+
+def _cnn(rule: str, rng: np.random.Generator, aligning: bool) -> FeedForward:
+    cells = Receptors()
+    network = cnn(cells.retina_px, JOINTS, rng)
+    return RateFeedForward(rule, cells, network, rng, aligning=aligning, sees="picture")
+
+
+def _snn(rule: str, rng: np.random.Generator, aligning: bool) -> FeedForward:
+    return SpikingFeedForward(rule, rng)
+
+
 NETWORKS = {
-    "mlp": Network(tuple(FEEDBACK_RULES), lambda rule, rng, aligning: RateFeedForward(rule, rng, aligning=aligning)),
-    "retina": Network(
-        tuple(FEEDBACK_RULES),
-        lambda rule, rng, aligning: RateFeedForward(rule, rng, aligning=aligning, cells=V1Bank(), sees="picture"),
-        {"observation": "retina", "retina_colour": True},
-    ),
-    "snn": Network(SPIKING_RULES, lambda rule, rng, aligning: SpikingFeedForward(rule, rng)),
+    "mlp": Network(tuple(FEEDBACK_RULES), _mlp),
+    "retina": Network(tuple(FEEDBACK_RULES), _retina, COLOURED_RETINA),
+    "cnn": Network(tuple(FEEDBACK_RULES), _cnn, COLOURED_RETINA),
+    "snn": Network(SPIKING_RULES, _snn),
 }
 ERROR_LEARNERS = (NONE, *(f"error-{network}-{rule}" for network, kind in NETWORKS.items() for rule in kind.rules))
 ALIASES = {f"error-{rule}": f"error-mlp-{rule}" for rule in FEEDBACK_RULES} | {"error-stdp": "error-snn-stdp"}

@@ -6,16 +6,15 @@ from dataclasses import dataclass, field
 
 import numpy as np
 import torch
+from torch import nn
+from torch.func import functional_call
 
 from agents.feedforward import JOINTS, Array, Plastic, Sees, SensoryCells
-from agents.networks.mlp import mlp
-from agents.networks.place_cells import PlaceCells
 from agents.rules.alignment import alignment_degrees
-from agents.rules.layers import RuledLayer
+from agents.rules.layers import RuledLayer, RuledLinear
 from agents.rules.wiring import assign_rule
 
 HEAD = "posture"
-HIDDEN_CELLS = (128, 128)
 # Share of each weight that is forgotten with every step of a network that is to align; without it the read-out keeps
 # what it learned from random hidden cells, and the feedback has nothing to do with it (Song, Xu and Lafferty 2021,
 # NeurIPS 34, "Convergence and alignment of gradient descent with random backpropagation weights").
@@ -37,7 +36,7 @@ class Glimpse:
 
 
 class RateFeedForward:
-    """Sensory cells, then an MLP under a rule.
+    """Sensory cells, then layers of rate cells under a rule.
 
     Attributes:
         network: the layers, in order.
@@ -47,31 +46,33 @@ class RateFeedForward:
     def __init__(
         self,
         rule: str,
+        cells: SensoryCells,
+        network: nn.Sequential,
         rng: np.random.Generator,
         *,
         aligning: bool = False,
-        hidden: tuple[int, ...] = HIDDEN_CELLS,
-        cells: SensoryCells | None = None,
         sees: Sees = "cup",
     ) -> None:
-        """Make the network and put it under its rule.
+        """Put a network under a rule.
 
         Args:
             rule: one of `agents.rules.feedback.FEEDBACK_RULES`.
-            rng: source of weights, and then of the feedback matrices.
+            cells: the sensory cells.
+            network: from their activity (..., cells.size) to changes of posture (..., 3) rad, in double precision; its
+                last layer is the read-out.
+            rng: source of the feedback matrices.
             aligning: let weights decay while all are plastic, so that the read-out aligns with the feedback.
-            hidden: cells in each hidden layer.
-            cells: the sensory cells before them; place cells of the cup without a word.
-            sees: what those cells are given.
+            sees: what the sensory cells are given.
 
         Raises:
-            ValueError: an unknown rule, or hidden layers that are not allowed.
+            ValueError: an unknown rule, or a network that it does not cover.
         """
-        self.cells = PlaceCells() if cells is None else cells
+        self.cells = cells
         self.sees: Sees = sees
-        self.network = mlp(self.cells.size, hidden, JOINTS, rng)
+        self.network = network
         generator = torch.Generator().manual_seed(int(rng.integers(2**62)))
-        self._ruled = assign_rule(self.network, rule, {HEAD: [self.network]}, generator=generator)
+        example = torch.zeros((1, cells.size), dtype=torch.float64)
+        self._ruled = assign_rule(network, rule, {HEAD: [network]}, generator=generator, example=example)
         self._decay = ALIGNING_DECAY if aligning else 0.0
         self.plastic: Plastic = "all"
 
@@ -92,16 +93,20 @@ class RateFeedForward:
         return state.activity
 
     def change(self, eligible: Array, error: Array, rate: float) -> None:
-        """One step by the rule, each layer normalised by its input power; the layers share it.
+        """One step by the rule, each layer normalised so that the rate is a share of its error; the layers share it.
 
         Normalised steps (Nagumo and Noda 1967) let a rate mean the same share of the error corrected whatever the size
-        of a layer. For a read-out the input power is what its step does to the posture. Hidden synapses act through
-        the read-out; where they learn alone, their step is normalised by what it does to the posture too, whichever
-        way the rule turns it.
+        of a layer (`step_power`). Hidden synapses move the posture through the read-out; where they learn alone, their
+        step is normalised by what it does to the posture, whichever way the rule turns it.
         """
         seen = torch.from_numpy(eligible)[None]
         lacking = torch.from_numpy(error)[None]
-        posture = self.network(seen)
+        inputs: dict[RuledLayer, torch.Tensor] = {}
+        posture = seen
+        for module in self.network:
+            if isinstance(module, RuledLayer):
+                inputs[module] = posture.detach()
+            posture = module(posture)
         plastic = self._plastic_layers()
         values = [value for layer in plastic for value in layer.parameters()]
         # The error is what the posture lacked: the step goes along it, where a gradient would go against a loss.
@@ -111,10 +116,9 @@ class RateFeedForward:
             for layer, weight_step, bias_step in zip(plastic, steps[::2], steps[1::2], strict=True):
                 if weight_step is None or not bool(torch.any(bias_step)):
                     continue
-                # With d the modulator times the slope of the cells, these steps are d x^T and d.
-                power = 1.0 + float(weight_step.square().sum() / bias_step.square().sum())
+                power = len(plastic) * step_power(layer, inputs[layer], weight_step, bias_step)
                 for value, step in zip(layer.parameters(), (weight_step, bias_step), strict=True):
-                    changes.append((value, step, len(plastic) * power))
+                    changes.append((value, step, power))
             if self.plastic == "hidden" and changes:
                 _make(changes, PROBE)
                 moved = float((self.network(seen) - posture).norm()) / PROBE
@@ -136,6 +140,27 @@ class RateFeedForward:
     def _plastic_layers(self) -> list[RuledLayer]:
         layers = [layer for layer in self.network if isinstance(layer, RuledLayer)]
         return layers[:-1] if self.plastic == "hidden" else layers
+
+
+def step_power(layer: RuledLayer, value: torch.Tensor, weight_step: torch.Tensor, bias_step: torch.Tensor) -> float:
+    """By what a layer's step is divided, so that it brings its cells' drive as near as it can to what is asked of them.
+
+    With x a kernel's input and d the modulator times slope, at each place where the kernel is laid, the step is
+    dW = sum d x^T and db = sum d over the places, and changes the drives by y = dW x + db. |d - y / p|^2 is least for
+    p = |y|^2 / <d, y> = |y|^2 / (|dW|^2 + |db|^2). A linear layer has one place: there y = (1 + |x|^2) d, so that
+    p = 1 + |x|^2, where |x|^2 = |dW|^2 / |db|^2, and nothing of d is left. A kernel that meets like inputs with other
+    modulators elsewhere cannot satisfy all, and what they have in common is counted once.
+
+    Args:
+        layer: whose step it is.
+        value: its input (1, ...).
+        weight_step, bias_step: in the shapes of weights and biases, not all 0.
+    """
+    weight_power, bias_power = weight_step.square().sum(), bias_step.square().sum()
+    if isinstance(layer, RuledLinear):
+        return 1.0 + float(weight_power / bias_power)
+    change = functional_call(layer, {"weight": weight_step, "bias": bias_step}, (value,))
+    return float(change.square().sum() / (weight_power + bias_power))
 
 
 def _make(changes: list[Change], rate: float) -> None:

@@ -15,15 +15,15 @@ import pytest
 from stable_baselines3.common.env_util import make_vec_env
 
 from agents.checkpoint import CONFIG, POLICY, STATE, read_checkpoint
-from agents.learner import load_learner, make_learner, train_trials
+from agents.learner import env_options, load_learner, make_learner, train_trials
 from agents.vec_env import CupVecEnv
 
 GRAB = "reach/CupGrab-v0"
 GO_ON = """
 import sys
 import gymnasium as gym
-from agents.learner import load_learner, train_trials
-model = load_learner(sys.argv[1], gym.make(sys.argv[2]), resume=True)
+from agents.learner import env_for, load_learner, train_trials
+model = load_learner(sys.argv[1], env_for(sys.argv[1], sys.argv[2]), resume=True)
 train_trials(model, 7)
 model.save(sys.argv[3])
 """
@@ -36,9 +36,9 @@ def everything(folder: Path) -> dict[str, bytes]:
     return arrays | {name: (folder / name).read_bytes() for name in (CONFIG, POLICY)}
 
 
-@pytest.mark.parametrize("name", ["error-mlp-ifa", "error-snn-stdp", "error-mlp-dfa-hidden"])
+@pytest.mark.parametrize("name", ["error-mlp-ifa", "error-snn-stdp", "error-mlp-dfa-hidden", "error-cnn-ifa"])
 def test_going_on_in_another_process_is_never_having_stopped(name: str, tmp_path: Path) -> None:
-    model = make_learner(name, gym.make(GRAB), seed=5)
+    model = make_learner(name, gym.make(GRAB, **env_options(name)), seed=5)
     train_trials(model, 9)
     model.settle_baseline()
     model.save(tmp_path / "half")

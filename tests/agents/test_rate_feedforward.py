@@ -1,0 +1,46 @@
+"""How long a layer's step is: as long as brings its cells nearest to what their modulator asks for."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from torch.func import functional_call
+
+from agents.rate_feedforward import step_power
+from agents.rules.layers import RuledConv2d, RuledLayer, RuledLinear
+
+
+def step_of(layer: RuledLayer, value: torch.Tensor, modulator: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    weight_step, bias_step = torch.autograd.grad(layer(value), list(layer.parameters()), modulator)
+    return weight_step, bias_step
+
+
+def drawn(*shape: int) -> torch.Tensor:
+    return torch.from_numpy(np.random.default_rng(sum(shape)).normal(size=shape))
+
+
+def test_a_linear_layer_comes_to_give_just_what_was_asked_for() -> None:
+    layer, value, modulator = RuledLinear(7, 4, dtype=torch.float64), drawn(1, 7), drawn(1, 4)
+    weight_step, bias_step = step_of(layer, value, modulator)
+    length = 1.0 / step_power(layer, value, weight_step, bias_step)
+    change = functional_call(layer, {"weight": weight_step, "bias": bias_step}, (value,))
+    torch.testing.assert_close(length * change, modulator)
+
+
+def test_no_other_length_brings_a_convolution_nearer() -> None:
+    layer = RuledConv2d(2, 3, 3, 2, 1, dtype=torch.float64)
+    value = drawn(1, 2, 9, 9)
+    modulator = drawn(1, 3, 5, 5)
+    weight_step, bias_step = step_of(layer, value, modulator)
+    length = 1.0 / step_power(layer, value, weight_step, bias_step)
+    change = functional_call(layer, {"weight": weight_step, "bias": bias_step}, (value,))
+    left = {factor: float((modulator - factor * length * change).norm()) for factor in (0.0, 0.9, 1.0, 1.1)}
+    assert min(left, key=lambda factor: left[factor]) == 1.0
+
+
+def test_a_convolution_that_is_laid_once_is_a_linear_layer() -> None:
+    convolution, linear = RuledConv2d(2, 3, 4, dtype=torch.float64), RuledLinear(32, 3, dtype=torch.float64)
+    value, modulator = drawn(1, 2, 4, 4), drawn(1, 3)
+    once = step_power(convolution, value, *step_of(convolution, value, modulator[..., None, None]))
+    flat = value.reshape(1, 32)
+    assert abs(once / step_power(linear, flat, *step_of(linear, flat, modulator)) - 1.0) < 1e-12
