@@ -14,6 +14,7 @@ import numpy as np
 
 from agents.feedforward import JOINTS, FeedForward, NoFeedForward
 from agents.networks.cnn import cnn
+from agents.networks.complex_cells import ComplexCells
 from agents.networks.mlp import mlp
 from agents.networks.place_cells import PlaceCells
 from agents.networks.receptors import Receptors
@@ -21,7 +22,7 @@ from agents.networks.v1_bank import V1Bank
 from agents.rate_feedforward import RateFeedForward
 from agents.rules.feedback import FEEDBACK_RULES
 from agents.spiking_feedforward import RULES as SPIKING_RULES
-from agents.spiking_feedforward import SpikingFeedForward
+from agents.spiking_feedforward import Recurrence, SpikingFeedForward
 
 NONE = "none"
 # Ends the name of a learner that learns in all synapses at baseline and then keeps its read-out as it is.
@@ -66,11 +67,16 @@ def _snn(rule: str, rng: np.random.Generator, aligning: bool) -> FeedForward:
     return SpikingFeedForward(rule, rng)
 
 
+def _brain(rule: str, rng: np.random.Generator, aligning: bool) -> FeedForward:
+    return SpikingFeedForward(rule, rng, cells=ComplexCells(), sees="picture", recurrence=Recurrence())
+
+
 NETWORKS = {
     "mlp": Network(tuple(FEEDBACK_RULES), _mlp),
     "retina": Network(tuple(FEEDBACK_RULES), _retina, COLOURED_RETINA),
     "cnn": Network(tuple(FEEDBACK_RULES), _cnn, COLOURED_RETINA),
     "snn": Network(SPIKING_RULES, _snn),
+    "brain": Network(SPIKING_RULES, _brain, COLOURED_RETINA),
 }
 ERROR_LEARNERS = (NONE, *(f"error-{network}-{rule}" for network, kind in NETWORKS.items() for rule in kind.rules))
 ALIASES = {f"error-{rule}": f"error-mlp-{rule}" for rule in FEEDBACK_RULES} | {"error-stdp": "error-snn-stdp"}

@@ -1,17 +1,19 @@
-"""A feed-forward part of spiking cells: place cells, a hidden population and antagonist output populations.
+"""A feed-forward part of spiking cells: sensory cells, a hidden population and antagonist output populations.
 
 Its synapses change by pair STDP gated by a third factor. Hidden cells excite or inhibit, never both (Dale's law), and
-differ in their time constants and thresholds.
+differ in their time constants and thresholds; they may also speak to each other, through synapses that stay as they
+were drawn.
 """
 
 from __future__ import annotations
 
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from agents.feedforward import CONTROL_STEP_MS, JOINTS, Array, Plastic, Sees
+from agents.feedforward import CONTROL_STEP_MS, JOINTS, Array, Plastic, Sees, SensoryCells
 from agents.networks.circuit_kernel import CircuitState
 from agents.networks.lif import LIFCells
 from agents.networks.place_cells import PlaceCells
@@ -37,7 +39,36 @@ INPUT_WEIGHT_SD = 0.9
 READOUT_RAD_PER_HZ = 0.02
 RATE_SLOPE_HZ = 60.0
 STDP = PairSTDP(depression=0.3)
-TO_HIDDEN, TO_OUTPUT = "input-hidden", "hidden-output"
+TO_HIDDEN, RECURRENT, TO_OUTPUT = "input-hidden", "hidden-hidden", "hidden-output"
+# A source fires once a step at most.
+FASTEST_HZ = 1000.0
+
+
+@dataclass(frozen=True)
+class Recurrence:
+    """Synapses among hidden cells. They do not learn: what they do is spread and balance activity.
+
+    As there are fewer cells that inhibit, each of their synapses is as much stronger, so that a cell gets as much
+    inhibition as excitation from its like (van Vreeswijk and Sompolinsky 1996, Science 274:1724).
+
+    Attributes:
+        weight_sd: of the variates whose magnitudes excitatory cells' weights are.
+        probability: that one cell reaches another.
+        delay_ms: shortest and longest time from a spike to its arrival.
+    """
+
+    weight_sd: float = 0.1
+    probability: float = 0.2
+    delay_ms: tuple[int, int] = (1, 8)
+
+
+@dataclass
+class Sight:
+    """One reach: the circuit's state, what was seen last, and the rates of the sources for it, Hz."""
+
+    circuit: CircuitState
+    seen: Array | None = None
+    rate_hz: Array = field(default_factory=lambda: np.zeros(0))
 
 
 class SpikingFeedForward:
@@ -56,6 +87,10 @@ class SpikingFeedForward:
         inhibitory: int | None = INHIBITORY_CELLS,
         cells_per_muscle: int = CELLS_PER_MUSCLE,
         plasticity: PairSTDP = STDP,
+        *,
+        cells: SensoryCells | None = None,
+        sees: Sees = "cup",
+        recurrence: Recurrence | None = None,
     ) -> None:
         """Make the circuit and its third factor.
 
@@ -65,14 +100,17 @@ class SpikingFeedForward:
             hidden: hidden cells.
             inhibitory: how many of them inhibit; None for cells of either sign.
             cells_per_muscle: output cells of each of the six populations.
-            plasticity: of both projections.
+            plasticity: of both projections forward.
+            cells: the sensory cells before them; place cells of the cup without a word.
+            sees: what those cells are given.
+            recurrence: among hidden cells; None for none.
 
         Raises:
             ValueError: another rule, or numbers that are not allowed.
         """
         if rule not in RULES:
             raise ValueError(f"rule is {rule!r}; {list(RULES)} are allowed for a network of spiking cells")
-        self.cells = PlaceCells()
+        self.cells = PlaceCells() if cells is None else cells
         self.readout = AntagonistReadout(JOINTS, cells_per_muscle, READOUT_RAD_PER_HZ)
         outputs = len(self.readout.sign)
         self.circuit = SpikingCircuit(
@@ -85,29 +123,35 @@ class SpikingFeedForward:
             },
             projections=[
                 Projection("input", "hidden", weight_sd=INPUT_WEIGHT_SD, plasticity=plasticity),
+                *_recurrent(recurrence),
                 Projection("hidden", "output", plasticity=plasticity),
             ],
             rng=rng,
         )
+        if recurrence is not None and inhibitory:
+            self.circuit.weight(RECURRENT)[-inhibitory:] *= (hidden - inhibitory) / inhibitory
         self._error = BroadcastError({TO_OUTPUT: self.readout.sign}, {TO_HIDDEN: hidden}, rng)
         self._hebb = Hebb({TO_HIDDEN: hidden, TO_OUTPUT: outputs}) if rule == "hebb" else None
         self.plastic: Plastic = "all"
-        self.sees: Sees = "cup"
+        self.sees: Sees = sees
 
-    def begin(self) -> CircuitState:
+    def begin(self) -> Sight:
         """The circuit at rest."""
-        return self.circuit.begin()
+        return Sight(self.circuit.begin())
 
-    def posture(self, state: CircuitState, seen: Array) -> Array:
-        """Twenty milliseconds of spikes."""
-        self.circuit.run(state, INPUT_PEAK_HZ * self.cells.activity(seen), CONTROL_STEP_MS)
-        return self.readout.command(self.circuit.rate_hz(state, "output"))
+    def posture(self, state: Sight, seen: Array) -> Array:
+        """Twenty milliseconds of spikes; the sensory cells are asked anew when something else is seen."""
+        if state.seen is not seen:
+            state.seen = seen
+            state.rate_hz = np.minimum(INPUT_PEAK_HZ * self.cells.activity(seen), FASTEST_HZ)
+        self.circuit.run(state.circuit, state.rate_hz, CONTROL_STEP_MS)
+        return self.readout.command(self.circuit.rate_hz(state.circuit, "output"))
 
-    def eligibility(self, state: CircuitState) -> dict[str, tuple[Array, Array]]:
+    def eligibility(self, state: Sight) -> dict[str, tuple[Array, Array]]:
         """By projection, the pair terms that have gathered in this reach, and the mean rates of the cells before."""
-        circuit = self.circuit
+        circuit, now = self.circuit, state.circuit
         return {
-            name: (circuit.eligibility(state, name), circuit.mean_rate_hz(state, circuit.projections[name].before))
+            name: (circuit.eligibility(now, name), circuit.mean_rate_hz(now, circuit.projections[name].before))
             for name in (TO_HIDDEN, TO_OUTPUT)
         }
 
@@ -129,3 +173,18 @@ class SpikingFeedForward:
     def arrays(self) -> dict[str, NDArray[Any]]:
         """Cells, synapses and feedback."""
         return self.circuit.arrays() | {f"feedback.{name}": value for name, value in self._error.feedback.items()}
+
+
+def _recurrent(given: Recurrence | None) -> list[Projection]:
+    """The projection among hidden cells; steps are milliseconds."""
+    if given is None:
+        return []
+    return [
+        Projection(
+            "hidden",
+            "hidden",
+            weight_sd=given.weight_sd,
+            probability=given.probability,
+            delay_steps=given.delay_ms,
+        )
+    ]

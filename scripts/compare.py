@@ -33,6 +33,7 @@ RULE_NOTES = {
     "hebb": "spiking cells; synapses change by the timing of spikes, whatever the error",
 }
 HIDDEN_NOTE = "; under the perturbation its read-out does not learn, only hidden cells do"
+PIXELS_NOTE = "; it sees pixels"
 REWARD_NOTE = "learns from reward alone, by PPO"
 
 
@@ -81,10 +82,11 @@ class Compare:
 def note_on(learner: str) -> str:
     """What a reader of the report is told about a learner; nothing of one that is not ours."""
     from agents.error_networks import HIDDEN, is_error_learner, rule_of
-    from agents.learner import is_learner
+    from agents.learner import env_options, is_learner
 
     if is_error_learner(learner):
-        return RULE_NOTES[rule_of(learner)] + (HIDDEN_NOTE if learner.endswith(HIDDEN) else "")
+        sight = PIXELS_NOTE if env_options(learner).get("observation") == "retina" else ""
+        return RULE_NOTES[rule_of(learner)] + sight + (HIDDEN_NOTE if learner.endswith(HIDDEN) else "")
     return REWARD_NOTE if is_learner(learner) else ""
 
 

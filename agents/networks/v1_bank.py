@@ -46,7 +46,7 @@ class V1Bank:
         if retina_px < 32:
             raise ValueError(f"retina_px is {retina_px}; 32 or more is allowed")
         self.retina_px = retina_px
-        self._filters = [(_gabors(wavelength * retina_px), round(step * retina_px)) for wavelength, step in SIZES]
+        self._filters = [(gabors(wavelength * retina_px), round(step * retina_px)) for wavelength, step in SIZES]
         self.size = len(self._cells(np.zeros((retina_px, retina_px, 3))))
 
     def activity(self, picture: Array) -> Array:
@@ -74,8 +74,8 @@ class V1Bank:
         return cells
 
 
-def _gabors(wavelength_px: float) -> torch.Tensor:
-    """Filters (2 ORIENTATIONS, 1, n, n): first the even ones, without their mean, then the odd."""
+def gabors(wavelength_px: float) -> torch.Tensor:
+    """Filters (2 ORIENTATIONS, 1, n, n) of a wavelength: first the even ones, without their mean, then the odd."""
     envelope = ENVELOPE_WAVELENGTHS * wavelength_px
     reach = math.ceil(FIELD_ENVELOPES * envelope)
     y, x = np.mgrid[-reach : reach + 1, -reach : reach + 1].astype(np.float64)

@@ -39,6 +39,8 @@ LEARNER_COLOURS: Final = MappingProxyType(
         "reward-ppo": OKABE_ITO["reddish purple"],
     }
 )
+# How much grey is in the colour of a learner of another network than the usual one of its rule.
+NETWORK_GREYS: Final = MappingProxyType({"retina": 0.35, "cnn": 0.6, "brain": 0.35})
 # For a learner that is not listed above.
 SPARE_COLOURS: Final = (
     OKABE_ITO["vermillion"],
@@ -113,10 +115,16 @@ SEEN: Final[Colour] = (166, 62, 123)  # reddish purple, darkened to hold as a th
 def learner_colour(learner: str) -> str:
     """The colour of a learner as "#rrggbb". A learner not listed gets a spare colour, always the same one.
 
-    A name in full has the colour of the short one, and one that ends in `-hidden` a lighter shade of it.
+    A name in full has the colour of the short one, one of another network the same with some grey in it, and one that
+    ends in `-hidden` a lighter shade of it.
     """
     short = learner.removesuffix("-hidden").replace("-mlp-", "-").replace("-snn-", "-")
-    colour = LEARNER_COLOURS.get(short, SPARE_COLOURS[crc32(short.encode()) % len(SPARE_COLOURS)])
+    teacher, _, rest = short.partition("-")
+    network, _, rule = rest.partition("-")
+    grey = NETWORK_GREYS.get(network, 0.0)
+    usual = f"{teacher}-{rule}" if grey else short
+    colour = LEARNER_COLOURS.get(usual, SPARE_COLOURS[crc32(usual.encode()) % len(SPARE_COLOURS)])
+    colour = blend(colour, GREY, grey)
     if short != learner and learner.endswith("-hidden"):
         colour = blend(colour, WHITE, 0.45)
     return "#{:02x}{:02x}{:02x}".format(*colour)

@@ -10,7 +10,7 @@ import pytest
 from agents.error_networks import ALIASES, ERROR_LEARNERS, is_error_learner, make_feedforward
 from agents.feedforward import FeedForward
 from agents.rate_feedforward import RateFeedForward
-from agents.spiking_feedforward import SpikingFeedForward
+from agents.spiking_feedforward import INHIBITORY_CELLS, SpikingFeedForward
 from reach.retina import CUP as CUP_COLOUR
 from reach.retina import TABLE, places_m
 
@@ -94,6 +94,40 @@ def test_a_hebbian_network_hears_no_error(name: str) -> None:
         part.change(answer(part)[1], error, 0.3)
     for one, other in zip(first.arrays().values(), second.arrays().values(), strict=True):
         np.testing.assert_array_equal(one, other)
+
+
+def test_hidden_cells_speak_to_each_other_under_dale_s_law_and_in_balance() -> None:
+    part = made("error-brain-stdp")
+    assert isinstance(part, SpikingFeedForward)
+    among = part.circuit.weight("hidden-hidden")
+    first = among.copy()
+    for _ in range(3):
+        part.change(answer(part)[1], 10.0 * ERROR, 1.0)
+    np.testing.assert_array_equal(among, first)
+    excitatory, inhibitory = among[:-INHIBITORY_CELLS], among[-INHIBITORY_CELLS:]
+    for weights in (excitatory, part.circuit.weight("hidden-output")[:-INHIBITORY_CELLS]):
+        assert np.all(weights >= 0.0)
+    for weights in (inhibitory, part.circuit.weight("hidden-output")[-INHIBITORY_CELLS:]):
+        assert np.all(weights <= 0.0)
+    assert -inhibitory.sum() == pytest.approx(excitatory.sum(), rel=0.1)
+    delays = part.circuit.delay_steps("hidden-hidden")
+    assert delays.min() >= 1
+    assert len(set(delays.tolist())) > 1
+
+
+def test_hidden_cells_hear_each_other_and_stay_between_silence_and_their_fastest() -> None:
+    part = made("error-brain-stdp")
+    assert isinstance(part, SpikingFeedForward)
+    rates = []
+    for factor in (1.0, 0.0):
+        part.circuit.weight("hidden-hidden")[...] *= factor
+        state = part.begin()
+        seen = seen_by(part, CUP)
+        for _ in range(CONTROL_STEPS):
+            part.posture(state, seen)
+        rates.append(part.circuit.mean_rate_hz(state.circuit, "hidden"))
+    assert not np.array_equal(*rates)
+    assert 3.0 < np.median(rates[0]) < 30.0
 
 
 @pytest.mark.parametrize(("rule", "largest"), [("bp", 1e-3), ("fa", 88.0), ("dfa", 88.0), ("ifa", 88.0)])

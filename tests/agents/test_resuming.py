@@ -36,7 +36,9 @@ def everything(folder: Path) -> dict[str, bytes]:
     return arrays | {name: (folder / name).read_bytes() for name in (CONFIG, POLICY)}
 
 
-@pytest.mark.parametrize("name", ["error-mlp-ifa", "error-snn-stdp", "error-mlp-dfa-hidden", "error-cnn-ifa"])
+@pytest.mark.parametrize(
+    "name", ["error-mlp-ifa", "error-snn-stdp", "error-mlp-dfa-hidden", "error-brain-stdp", "error-cnn-ifa"]
+)
 def test_going_on_in_another_process_is_never_having_stopped(name: str, tmp_path: Path) -> None:
     model = make_learner(name, gym.make(GRAB, **env_options(name)), seed=5)
     train_trials(model, 9)

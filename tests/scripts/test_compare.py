@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import runpy
 import subprocess
 import sys
 import time
@@ -11,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from agents.error_networks import ERROR_LEARNERS
 from reach.study import load
 
 ROOT = Path(__file__).parents[2]
@@ -102,3 +104,13 @@ def test_a_folder_of_other_files_is_left_alone(tmp_path: Path) -> None:
     assert done.returncode != 0
     assert "holds other files" in done.stderr
     assert (tmp_path / "report.html").read_text() == "mine"
+
+
+def test_a_reader_is_told_of_every_error_learner_and_which_of_them_see_pixels() -> None:
+    note_on = runpy.run_path(str(ROOT / "scripts" / "compare.py"))["note_on"]
+    told = {name: note_on(name) for name in ERROR_LEARNERS}
+    assert all(told.values())
+    seeing = {name.split("-")[1] for name, note in told.items() if "pixels" in note}
+    assert seeing == {"retina", "cnn", "brain"}
+    assert "gated" in told["error-brain-stdp"]
+    assert note_on("a-stranger") == ""

@@ -33,6 +33,13 @@ def test_a_name_in_full_has_the_colour_of_the_short_one() -> None:
     assert learner_colour("error-dfa-hidden") not in [learner_colour(learner) for learner in LEARNER_COLOURS]
 
 
+def test_a_rule_has_a_colour_of_its_own_in_each_network() -> None:
+    for rule in ("bp", "dfa", "fa", "ifa", "shallow"):
+        assert len({learner_colour(f"error-{network}-{rule}") for network in ("mlp", "retina", "cnn")}) == 3
+    assert learner_colour("error-brain-stdp") != learner_colour("error-snn-stdp")
+    assert learner_colour("error-cnn-bp") != learner_colour("error-cnn-dfa")
+
+
 @given(st.text(max_size=20))
 def test_any_name_has_a_colour(name: str) -> None:
     assert re.fullmatch("#[0-9a-f]{6}", learner_colour(name))

@@ -1,0 +1,68 @@
+"""Complex cells for colour: oriented filters over what is redder or greener than the table, whatever the phase.
+
+Such cells of the primary visual cortex (V1) have oriented receptive fields in which red and green oppose each other,
+and answer to borders of colour (Johnson, Hawken and Shapley 2001, Nat Neurosci 4:409). Each is the energy of a pair of
+Gabor filters (Adelson and Bergen 1985, J Opt Soc Am A 2:284), neighbours are pooled, and all are divided by what they
+do together (Heeger 1992, Vis Neurosci 9:181). They are few, so that spiking cells can follow them.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from agents.networks.v1_bank import ORIENTATIONS, SIZES, TOGETHER, gabors
+from reach.retina import TABLE
+
+Array = NDArray[np.float64]
+
+RED_AGAINST_GREEN = (1.0, -1.0, 0.0)
+# Neighbouring cells, in each direction, that are averaged.
+POOLED = 2
+SMALLEST_PX = 32
+
+
+class ComplexCells:
+    """Complex cells of the bank's smaller size that see the colours of one picture.
+
+    Attributes:
+        size: number of cells: 8 orientations at 8 x 8 places.
+    """
+
+    def __init__(self, retina_px: int = 64) -> None:
+        """Lay out the cells.
+
+        Args:
+            retina_px: side of the pictures, 32 or more.
+
+        Raises:
+            ValueError: a smaller picture.
+        """
+        if retina_px < SMALLEST_PX:
+            raise ValueError(f"retina_px is {retina_px}; {SMALLEST_PX} or more is allowed")
+        self.retina_px = retina_px
+        wavelength, step = SIZES[0]
+        self._filters, self._step = gabors(wavelength * retina_px), round(step * retina_px)
+        self.size = self._cells(np.zeros((retina_px, retina_px, 3))).size
+
+    def activity(self, picture: Array) -> Array:
+        """Activity (size,), 0 or more, for a picture (retina_px, retina_px, 3) of 0..255; orientations come first.
+
+        Raises:
+            ValueError: a picture of another shape.
+        """
+        if picture.shape != (self.retina_px, self.retina_px, 3):
+            raise ValueError(f"picture has shape {picture.shape}; {(self.retina_px, self.retina_px, 3)} is allowed")
+        cells = self._cells(picture)
+        found: Array = cells * (TOGETHER / max(float(np.linalg.norm(cells)), 1e-9))
+        return found
+
+    def _cells(self, picture: Array) -> Array:
+        contrast = (np.asarray(picture, dtype=np.float64) - TABLE) @ np.array(RED_AGAINST_GREEN) / 255.0
+        image = torch.from_numpy(contrast)[None]
+        padding = self._filters.shape[-1] // 2
+        answers = torch.nn.functional.conv2d(image, self._filters, stride=self._step, padding=padding)
+        energy = torch.hypot(answers[:ORIENTATIONS], answers[ORIENTATIONS:])
+        pooled: Array = torch.nn.functional.avg_pool2d(energy, POOLED).numpy().ravel()
+        return pooled
