@@ -1,7 +1,7 @@
 """Which networks and rules the seen-error teacher knows, and what each pair of them is called.
 
 A learner is named `error-<network>-<rule>`. A new network is one entry here, a new rule one where rules of its kind
-stand (`agents.rules.feedback`, `agents.spiking_feedforward`).
+stand (`agents.rules.feedback`, `agents.rules.recurrent`, `agents.spiking_feedforward`).
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from agents.feedforward import JOINTS, FeedForward, NoFeedForward
+from agents.lstm_feedforward import LSTMFeedForward
 from agents.networks.cnn import cnn
 from agents.networks.complex_cells import ComplexCells
 from agents.networks.mlp import mlp
@@ -21,6 +22,7 @@ from agents.networks.receptors import Receptors
 from agents.networks.v1_bank import V1Bank
 from agents.rate_feedforward import RateFeedForward
 from agents.rules.feedback import FEEDBACK_RULES
+from agents.rules.recurrent import RECURRENT_RULES
 from agents.spiking_feedforward import RULES as SPIKING_RULES
 from agents.spiking_feedforward import Recurrence, SpikingFeedForward
 
@@ -63,6 +65,10 @@ def _cnn(rule: str, rng: np.random.Generator, aligning: bool) -> FeedForward:
     return RateFeedForward(rule, cells, network, rng, aligning=aligning, sees="picture")
 
 
+def _lstm(rule: str, rng: np.random.Generator, aligning: bool) -> FeedForward:
+    return LSTMFeedForward(rule, rng, aligning=aligning)
+
+
 def _snn(rule: str, rng: np.random.Generator, aligning: bool) -> FeedForward:
     return SpikingFeedForward(rule, rng)
 
@@ -75,6 +81,7 @@ NETWORKS = {
     "mlp": Network(tuple(FEEDBACK_RULES), _mlp),
     "retina": Network(tuple(FEEDBACK_RULES), _retina, COLOURED_RETINA),
     "cnn": Network(tuple(FEEDBACK_RULES), _cnn, COLOURED_RETINA),
+    "lstm": Network(tuple(RECURRENT_RULES), _lstm),
     "snn": Network(SPIKING_RULES, _snn),
     "brain": Network(SPIKING_RULES, _brain, COLOURED_RETINA),
 }

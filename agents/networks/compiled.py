@@ -1,4 +1,4 @@
-"""How the kernels of spiking networks are compiled: cached on disk, without the interpreter's lock.
+"""How the kernels of networks are compiled: cached on disk, without the interpreter's lock.
 
 Division by zero gives infinity, as in NumPy, so that no loop needs a branch for it. No fast-math flag is set: sums are
 never reordered, and the same input gives the same bits.

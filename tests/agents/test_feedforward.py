@@ -9,6 +9,7 @@ import pytest
 
 from agents.error_networks import ALIASES, ERROR_LEARNERS, is_error_learner, make_feedforward
 from agents.feedforward import FeedForward
+from agents.lstm_feedforward import LSTMFeedForward
 from agents.rate_feedforward import RateFeedForward
 from agents.spiking_feedforward import INHIBITORY_CELLS, SpikingFeedForward
 from reach.retina import CUP as CUP_COLOUR
@@ -82,6 +83,8 @@ def test_a_kept_read_out_stays_as_it_is_and_hidden_synapses_learn(name: str) -> 
         assert np.array_equal(part.arrays()["synapses.weight"][inputs:], before["synapses.weight"][inputs:])
     elif name.endswith("shallow"):
         assert not changed
+    elif isinstance(part, LSTMFeedForward):
+        assert changed == {"lstm.weight_ih", "lstm.weight_hh", "lstm.bias"}
     else:
         layers = [key.removesuffix(".bias") for key in before if key.endswith(".bias")]
         assert changed == {f"{layer}.{what}" for layer in layers[:-1] for what in ("weight", "bias")}
@@ -162,7 +165,9 @@ def test_short_names_stand_for_networks_and_rules() -> None:
     assert not is_error_learner("error-snn-bp")
 
 
-@pytest.mark.parametrize("name", ["error-magic", "error-mlp-stdp", "error-snn-dfa", "reward-mlp-bp", "none-hidden"])
+@pytest.mark.parametrize(
+    "name", ["error-magic", "error-mlp-stdp", "error-snn-dfa", "error-lstm-ifa", "reward-mlp-bp", "none-hidden"]
+)
 def test_a_pair_of_network_and_rule_that_does_not_exist_is_refused(name: str) -> None:
     with pytest.raises(ValueError, match=f"{name}.*error-mlp-dfa"):
         make_feedforward(name, np.random.default_rng(0))

@@ -1,0 +1,148 @@
+"""Rules of recurrent cells against torch's autograd: back-propagation through time, and e-prop's forward traces."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from agents.lstm_feedforward import LSTMFeedForward
+from agents.networks.lstm import LSTMCells
+from agents.rules.recurrent import RecurrentEligible, back_through_time, carry_forward, eligible_now, recurrent_rule
+
+SEED, INPUTS, CELLS, STEPS = st.integers(0, 2**32), st.integers(1, 5), st.integers(1, 6), st.integers(1, 25)
+
+
+def lived(seed: int, inputs: int, cells: int, steps: int) -> tuple[LSTMCells, RecurrentEligible, np.random.Generator]:
+    """Cells after some steps with random inputs, and what is eligible then."""
+    rng = np.random.default_rng(seed)
+    layer = LSTMCells(inputs, cells, rng)
+    layer.bias[:] = rng.normal(0.0, 1.0, 4 * cells)
+    state = layer.begin()
+    for row in 2.0 * rng.normal(size=(steps, inputs)):
+        layer.advance(state, row)
+        carry_forward(state)
+    return layer, eligible_now(state), rng
+
+
+def autograd(layer: LSTMCells, inputs: np.ndarray, signal: np.ndarray, cut: bool) -> np.ndarray:
+    """Gradient of signal x output by the weights; `cut` keeps errors from travelling from cell to cell."""
+    weights = torch.from_numpy(layer.weights.copy()).requires_grad_()
+    hidden = memory = torch.zeros(layer.cells, dtype=torch.float64)
+    one = torch.ones(1, dtype=torch.float64)
+    for row in torch.from_numpy(inputs):
+        heard = torch.cat([row, hidden.detach() if cut else hidden, one])
+        i, f, g, o = (heard @ weights).chunk(4)
+        memory = torch.sigmoid(f) * memory + torch.sigmoid(i) * torch.tanh(g)
+        hidden = torch.sigmoid(o) * torch.tanh(memory)
+    (gradient,) = torch.autograd.grad(hidden @ torch.from_numpy(signal), weights)
+    return gradient.numpy()
+
+
+@settings(max_examples=40, deadline=None)
+@given(SEED, INPUTS, CELLS, STEPS)
+def test_bp_is_autograd_s_gradient_through_time(seed: int, inputs: int, cells: int, steps: int) -> None:
+    layer, eligible, rng = lived(seed, inputs, cells, steps)
+    signal = rng.normal(size=cells)
+    found = back_through_time(layer, eligible, signal)
+    np.testing.assert_allclose(found, autograd(layer, eligible.inputs, signal, cut=False), rtol=1e-9, atol=1e-12)
+
+
+@settings(max_examples=40, deadline=None)
+@given(SEED, INPUTS, CELLS, STEPS)
+def test_forward_traces_are_autograd_s_gradient_where_no_error_travels_between_cells(
+    seed: int, inputs: int, cells: int, steps: int
+) -> None:
+    layer, eligible, _ = lived(seed, inputs, cells, steps)
+    assert eligible.eligibility is not None
+    # One cell at a time: its own synapses have the traces, those of the others none.
+    by_gate = eligible.eligibility.reshape(-1, 4, cells)
+    for cell in range(cells):
+        found = np.zeros_like(by_gate)
+        found[:, :, cell] = by_gate[:, :, cell]
+        true = autograd(layer, eligible.inputs, np.eye(cells)[cell], cut=True).reshape(by_gate.shape)
+        np.testing.assert_allclose(found, true, rtol=1e-9, atol=1e-12)
+
+
+def test_bp_and_dfa_part_where_one_cell_has_heard_another() -> None:
+    """With one step there is no way between cells yet, and the two rules' gradients are the same."""
+    layer, eligible, rng = lived(5, 3, 4, 1)
+    signal = rng.normal(size=4)
+    step = recurrent_rule("dfa").step
+    assert step is not None
+    np.testing.assert_allclose(
+        step(layer, eligible, signal), back_through_time(layer, eligible, signal), rtol=1e-12, atol=1e-15
+    )
+    layer, eligible, _ = lived(5, 3, 4, 6)
+    assert not np.allclose(step(layer, eligible, signal), back_through_time(layer, eligible, signal))
+
+
+def reach(part: LSTMFeedForward, steps: int = 15) -> RecurrentEligible:
+    state = part.begin()
+    for k in range(steps):
+        part.posture(state, np.array([0.12 + 0.01 * k, 0.55]))
+    return part.eligibility(state)
+
+
+def with_readout(rule: str) -> LSTMFeedForward:
+    part = LSTMFeedForward(rule, np.random.default_rng(4), cells=9)
+    part.readout[:] = np.random.default_rng(5).normal(size=part.readout.shape)
+    return part
+
+
+def test_with_the_read_out_itself_as_feedback_the_step_of_dfa_is_the_cut_gradient() -> None:
+    part = with_readout("dfa")
+    assert part.feedback is not None
+    part.feedback[:] = part.readout
+    eligible, error = reach(part), np.array([0.1, -0.2, 0.05])
+    true = autograd(part.lstm, eligible.inputs, error @ part.readout, cut=True)
+    before = part.lstm.weights.copy()
+    part.change(eligible, error, 0.6)
+    step = part.lstm.weights - before
+    power = 1.0 + np.sum(true[:-1] ** 2) / np.sum(true[-1] ** 2)
+    np.testing.assert_allclose(step, 0.3 / power * true, rtol=1e-9, atol=1e-14)
+
+
+def test_alignment_is_told_of_the_cells_and_is_zero_for_bp() -> None:
+    error = np.array([0.1, -0.2, 0.05])
+    angles = {}
+    for rule in ("bp", "dfa", "shallow"):
+        part = with_readout(rule)
+        assert part.alignment() == {}
+        part.change(reach(part), error, 0.1)
+        angles[rule] = part.alignment()
+    assert angles["shallow"] == {}
+    assert angles["bp"]["lstm"] < 1e-3
+    assert 10.0 < angles["dfa"]["lstm"] < 170.0
+
+
+def test_broadcast_errors_align_with_the_gradient_while_the_network_learns() -> None:
+    part = LSTMFeedForward("dfa", np.random.default_rng(3), aligning=True)
+    rng = np.random.default_rng(0)
+    angles = []
+    for _ in range(800):
+        cup = np.array([0.12, 0.55]) + rng.uniform(-0.1, 0.1, 2)
+        wanted = np.array([cup[0] - 0.1, 2.0 * (cup[1] - 0.5), 0.3])
+        state = part.begin()
+        for _ in range(20):
+            posture = part.posture(state, cup)
+        part.change(part.eligibility(state), wanted - posture, 0.6)
+        angles.extend(part.alignment().values())
+    assert np.mean(angles[-100:]) < min(85.0, np.mean(angles[:100]) - 3.0)
+
+
+def test_a_rule_without_a_recurrent_form_is_refused() -> None:
+    with pytest.raises(ValueError, match=r"rule is 'ifa'.*'dfa'.*recurrent"):
+        LSTMFeedForward("ifa", np.random.default_rng(0))
+
+
+def test_a_step_corrects_the_share_of_the_error_that_it_is_asked_for() -> None:
+    """The read-out alone corrects its half exactly: that is what the normalisation is for."""
+    part = with_readout("shallow")
+    error = np.array([0.1, -0.2, 0.05])
+    eligible = reach(part)
+    before = part.readout @ eligible.hidden + part.readout_bias
+    part.change(eligible, error, 0.6)
+    np.testing.assert_allclose(part.readout @ eligible.hidden + part.readout_bias - before, 0.3 * error, rtol=1e-9)
