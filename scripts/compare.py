@@ -21,7 +21,7 @@ from reach.study.report import write_report
 from reach.study.statistics import summarise
 from reach.study.tables import print_table
 
-# What a reader of the report is told about a learner taught by its seen error, by its rule.
+# What a reader of the report is told about a learner taught by its seen error, by its network and rule or by its rule.
 RULE_NOTES = {
     "none": "feedback only, nothing is learned",
     "bp": "the seen error is carried back through the network by back-propagation",
@@ -30,11 +30,19 @@ RULE_NOTES = {
     "ifa": "the seen error is sent to the first layer through fixed random weights, and its effect travels forward",
     "shallow": "the seen error reaches the read-out alone; hidden cells stay as they were drawn",
     "stdp": "spiking cells; synapses change by the timing of spikes, gated by the broadcast error",
+    "lstm-bp": "cells with memory; the seen error is carried back through the network and through the reach's past",
+    "lstm-dfa": "cells with memory; the seen error is sent to each by fixed random weights, to meet synapses' traces",
+    "lstm-shallow": "cells with memory that stay as they were drawn; the seen error reaches the read-out alone",
     "hebb": "spiking cells; synapses change by the timing of spikes, whatever the error",
 }
 HIDDEN_NOTE = "; under the perturbation its read-out does not learn, only hidden cells do"
 PIXELS_NOTE = "; it sees pixels"
-REWARD_NOTE = "learns from reward alone, by PPO"
+REWARD_NOTES = {
+    "RewardPPO": "learns from reward alone, by PPO",
+    "RewardLSTM": "cells with memory; learns from reward alone, by PPO and back-propagation through time",
+    "RewardSAC": "learns from reward alone, by SAC",
+    "RewardTD3": "learns from reward alone, by TD3",
+}
 
 
 # What a study's folder holds from its first moments on.
@@ -81,13 +89,17 @@ class Compare:
 
 def note_on(learner: str) -> str:
     """What a reader of the report is told about a learner; nothing of one that is not ours."""
-    from agents.error_networks import HIDDEN, is_error_learner, rule_of
-    from agents.learner import env_options, is_learner
+    from agents.error_networks import HIDDEN, full_name, is_error_learner, rule_of
+    from agents.learner import env_options
+    from agents.teachers.reward import ALGORITHMS, ALIASES
 
     if is_error_learner(learner):
+        pair = full_name(learner).removesuffix(HIDDEN).removeprefix("error-")
+        note = RULE_NOTES.get(pair, RULE_NOTES[rule_of(learner)])
         sight = PIXELS_NOTE if env_options(learner).get("observation") == "retina" else ""
-        return RULE_NOTES[rule_of(learner)] + sight + (HIDDEN_NOTE if learner.endswith(HIDDEN) else "")
-    return REWARD_NOTE if is_learner(learner) else ""
+        return note + sight + (HIDDEN_NOTE if learner.endswith(HIDDEN) else "")
+    algorithm = ALGORITHMS.get(ALIASES.get(learner, learner))
+    return "" if algorithm is None else REWARD_NOTES.get(algorithm.__name__, "learns from reward alone")
 
 
 def main(given: Compare) -> int:

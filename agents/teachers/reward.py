@@ -1,4 +1,4 @@
-"""The reward teacher: Stable-Baselines3's PPO, SAC and TD3 with the rule swapped inside their networks.
+"""The reward teacher: Stable-Baselines3's PPO, SAC and TD3 with the rule swapped, and sb3-contrib's recurrent PPO.
 
 Everything else is theirs but where they start and how they are kept: a policy begins at the resting command, sees its
 observations scaled by fixed constants, and is kept without pickles. A stretch of learning (`learn`) begins with new
@@ -15,6 +15,9 @@ import gymnasium as gym
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from sb3_contrib import RecurrentPPO
+from sb3_contrib.common.recurrent.policies import RecurrentActorCriticPolicy
+from sb3_contrib.common.recurrent.type_aliases import RNNStates
 from stable_baselines3 import PPO, SAC, TD3
 from stable_baselines3.common.buffers import ReplayBuffer
 from stable_baselines3.common.env_util import make_vec_env
@@ -35,6 +38,8 @@ RESTING_COMMAND = (-0.638, 0.718, -0.410, 0.818)
 JOINT_LOG_SD = -2.0
 GRIP_LOG_SD = -0.5
 HIDDEN_CELLS = (128, 128)
+LSTM_CELLS = 64
+CELLS_AFTER_LSTM = (64,)
 # What of a replay buffer is kept.
 BUFFER_ARRAYS = ("observations", "next_observations", "actions", "rewards", "dones", "timeouts")
 
@@ -75,15 +80,15 @@ class _Reward:
         self.given = {"seed": seed, **settings}
         if not isinstance(env, VecEnv):
             env = _copies(env, seed, self.PARALLEL_ENVS)
-        policy_kwargs = {
-            "features_extractor_class": ScaledObservation,
-            "net_arch": list(HIDDEN_CELLS),
-            "rule": ALIASES.get(name, name).rpartition("-")[2],
-        }
+        policy_kwargs = {"features_extractor_class": ScaledObservation, **self._network(ALIASES.get(name, name))}
         made: Any = super()
         made.__init__(self.POLICY, env, seed=seed, policy_kwargs=policy_kwargs, **{**self.DEFAULTS, **settings})
         with torch.no_grad():
             self._start_at_rest()
+
+    def _network(self, name: str) -> dict[str, Any]:
+        """What the policy is told of the network of a learner, named in full."""
+        return {"net_arch": list(HIDDEN_CELLS), "rule": name.rpartition("-")[2]}
 
     def _start_at_rest(self) -> None:
         """Let the untrained policy ask for the resting command."""
@@ -201,37 +206,72 @@ class _Reward:
             buffer.pos, buffer.full = int(config["buffer"]["pos"]), bool(config["buffer"]["full"])
 
 
-class RewardPPO(_Reward, PPO):  # type: ignore[misc]
-    """PPO (Schulman et al. 2017) as Stable-Baselines3 has it, set for the cup."""
+class _OnPolicy(_Reward):
+    """What PPO with and without memory share."""
 
-    POLICY = RuledActorCriticPolicy
     PARALLEL_ENVS = 16
     DEFAULTS = {  # noqa: RUF012
         "n_steps": 64, "batch_size": 256, "n_epochs": 6, "learning_rate": 1e-3, "gamma": 0.98, "gae_lambda": 0.95,
     }  # fmt: skip
 
     def _start_at_rest(self) -> None:
-        first = self.policy.action_net
-        assert isinstance(first, torch.nn.Linear)
-        first.bias.copy_(torch.tensor(RESTING_COMMAND))
-        self.policy.log_std[:3] = JOINT_LOG_SD
-        self.policy.log_std[3] = GRIP_LOG_SD
+        model: Any = self
+        model.policy.action_net.bias.copy_(torch.tensor(RESTING_COMMAND))
+        model.policy.log_std[:3] = JOINT_LOG_SD
+        model.policy.log_std[3] = GRIP_LOG_SD
 
     def set_env(self, env: Any, force_reset: bool = True) -> None:
         """Learn and act in another environment; it may hold another number of copies than the one before."""
-        wrapped = self._wrap_env(env, self.verbose)
-        if wrapped.num_envs != self.n_envs:
-            self.n_envs = wrapped.num_envs
-            self.rollout_buffer = type(self.rollout_buffer)(
-                self.n_steps,
-                self.observation_space,
-                self.action_space,
-                device=self.device,
-                gamma=self.gamma,
-                gae_lambda=self.gae_lambda,
-                n_envs=self.n_envs,
+        model: Any = self
+        wrapped = model._wrap_env(env, model.verbose)
+        if wrapped.num_envs != model.n_envs:
+            model.n_envs = wrapped.num_envs
+            model.rollout_buffer = type(model.rollout_buffer)(
+                model.n_steps,
+                model.observation_space,
+                model.action_space,
+                device=model.device,
+                gamma=model.gamma,
+                gae_lambda=model.gae_lambda,
+                n_envs=model.n_envs,
+                **self._remembered(),
             )
-        super().set_env(wrapped, force_reset)
+        made: Any = super()
+        made.set_env(wrapped, force_reset)
+
+    def _remembered(self) -> dict[str, Any]:
+        """What a rollout buffer is told of the network's memory."""
+        return {}
+
+
+class RewardPPO(_OnPolicy, PPO):  # type: ignore[misc]
+    """PPO (Schulman et al. 2017) as Stable-Baselines3 has it, set for the cup."""
+
+    POLICY = RuledActorCriticPolicy
+
+
+class RewardLSTM(_OnPolicy, RecurrentPPO):  # type: ignore[misc]
+    """PPO whose actor and critic have a layer of LSTM cells each: sb3-contrib's RecurrentPPO, set for the cup.
+
+    It learns by back-propagation through time alone: the rules of `agents.rules.feedback` are for layers without
+    recurrence, and the LSTM is one kernel of torch's, within which no error can be exchanged. What share of its memory
+    it keeps is read by `agents.teachers.recurrent_policy.forget_gate`.
+    """
+
+    POLICY = RecurrentActorCriticPolicy
+
+    def _network(self, name: str) -> dict[str, Any]:
+        return {"net_arch": list(CELLS_AFTER_LSTM), "lstm_hidden_size": LSTM_CELLS}
+
+    def _remembered(self) -> dict[str, Any]:
+        return {"hidden_state_shape": (self.n_steps, 1, self.n_envs, LSTM_CELLS)}
+
+    def learn(self, total_timesteps: int, *given: Any, **settings: Any) -> Any:
+        """As sb3-contrib's `learn`, beginning with new trials, of which nothing is remembered."""
+        model: Any = self
+        nothing = torch.zeros(1, self.n_envs, LSTM_CELLS, device=self.device)
+        model._last_lstm_states = RNNStates((nothing, nothing), (nothing, nothing))
+        return super().learn(total_timesteps, *given, **settings)
 
 
 class _OffPolicy(_Reward):
@@ -271,7 +311,7 @@ ALGORITHMS: dict[str, type[_Reward]] = {
     f"reward-{kind}mlp-{rule}": algorithm
     for kind, algorithm in (("", RewardPPO), ("sac-", RewardSAC), ("td3-", RewardTD3))
     for rule in FEEDBACK_RULES
-}
+} | {"reward-lstm-bp": RewardLSTM}
 ALIASES = {"reward-ppo": "reward-mlp-bp"}
 
 

@@ -36,7 +36,12 @@ LEARNER_COLOURS: Final = MappingProxyType(
         "error-ifa": OKABE_ITO["sky blue"],
         "error-shallow": OKABE_ITO["black"],
         "error-stdp": OKABE_ITO["bluish green"],
+        # The colour of the same rule without memory, darkened.
+        "error-lstm-bp": (0, 56, 98),
+        "error-lstm-dfa": (138, 88, 0),
+        "error-lstm-shallow": (70, 70, 70),
         "reward-ppo": OKABE_ITO["reddish purple"],
+        "reward-lstm-bp": (122, 60, 98),
     }
 )
 # How much grey is in the colour of a learner of another network than the usual one of its rule.

@@ -28,6 +28,7 @@ GRAB = "reach/CupGrab-v0"
 # Every network with every rule that the seen error teaches; of the teacher reward each algorithm, with some rule.
 KINDS = (
     *ERROR_LEARNERS, "error-dfa", "reward-ppo", "reward-mlp-ifa", "reward-sac-mlp-dfa", "reward-td3-mlp-fa",
+    "reward-lstm-bp",
 )  # fmt: skip
 
 
@@ -149,8 +150,9 @@ def test_prepared_learners_are_trained_once(tmp_path: Path) -> None:
     np.testing.assert_array_equal(commands(first), commands(again))
 
 
-def test_ppo_goes_from_many_environments_to_one_and_learns_on() -> None:
-    model = make_learner("reward-ppo", gym.make(GRAB), seed=0, n_steps=32, batch_size=64, n_epochs=1)
+@pytest.mark.parametrize("name", ["reward-ppo", "reward-lstm-bp"])
+def test_ppo_goes_from_many_environments_to_one_and_learns_on(name: str) -> None:
+    model = make_learner(name, gym.make(GRAB), seed=0, n_steps=32, batch_size=64, n_epochs=1)
     model.learn(16 * 32)
     model.set_env(gym.make(GRAB))
     model.learn(64, reset_num_timesteps=False)

@@ -37,7 +37,15 @@ def everything(folder: Path) -> dict[str, bytes]:
 
 
 @pytest.mark.parametrize(
-    "name", ["error-mlp-ifa", "error-snn-stdp", "error-mlp-dfa-hidden", "error-brain-stdp", "error-cnn-ifa"]
+    "name",
+    [
+        "error-mlp-ifa",
+        "error-snn-stdp",
+        "error-mlp-dfa-hidden",
+        "error-lstm-dfa-hidden",
+        "error-brain-stdp",
+        "error-cnn-ifa",
+    ],
 )
 def test_going_on_in_another_process_is_never_having_stopped(name: str, tmp_path: Path) -> None:
     model = make_learner(name, gym.make(GRAB, **env_options(name)), seed=5)
@@ -61,7 +69,13 @@ model.save(sys.argv[3])
 
 
 @pytest.mark.parametrize(
-    ("name", "steps"), [("reward-mlp-dfa", 16 * 64), ("reward-sac-mlp-dfa", 1_100), ("reward-td3-mlp-ifa", 1_100)]
+    ("name", "steps"),
+    [
+        ("reward-mlp-dfa", 16 * 64),
+        ("reward-lstm-bp", 16 * 64),
+        ("reward-sac-mlp-dfa", 1_100),
+        ("reward-td3-mlp-ifa", 1_100),
+    ],
 )
 def test_learning_from_reward_goes_on_too(name: str, steps: int, tmp_path: Path) -> None:
     model = make_learner(name, gym.make(GRAB), seed=5)

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from agents.error_networks import ERROR_LEARNERS
+from agents.learner import LEARNERS
 from reach.study import load
 
 ROOT = Path(__file__).parents[2]
@@ -106,11 +106,15 @@ def test_a_folder_of_other_files_is_left_alone(tmp_path: Path) -> None:
     assert (tmp_path / "report.html").read_text() == "mine"
 
 
-def test_a_reader_is_told_of_every_error_learner_and_which_of_them_see_pixels() -> None:
+def test_a_reader_is_told_of_every_learner() -> None:
     note_on = runpy.run_path(str(ROOT / "scripts" / "compare.py"))["note_on"]
-    told = {name: note_on(name) for name in ERROR_LEARNERS}
-    assert all(told.values())
-    seeing = {name.split("-")[1] for name, note in told.items() if "pixels" in note}
+    notes = {name: note_on(name) for name in LEARNERS}
+    assert all(notes.values()), notes
+    seeing = {name.split("-")[1] for name, note in notes.items() if "pixels" in note}
     assert seeing == {"retina", "cnn", "brain"}
-    assert "gated" in told["error-brain-stdp"]
+    assert "gated" in notes["error-brain-stdp"]
+    assert notes["error-bp"] == notes["error-mlp-bp"] != notes["error-lstm-bp"]
+    assert "memory" in notes["error-lstm-dfa"]
+    assert "memory" in notes["reward-lstm-bp"]
+    assert "SAC" in notes["reward-sac-mlp-bp"]
     assert note_on("a-stranger") == ""
