@@ -16,7 +16,6 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from sb3_contrib import RecurrentPPO
-from sb3_contrib.common.recurrent.policies import RecurrentActorCriticPolicy
 from sb3_contrib.common.recurrent.type_aliases import RNNStates
 from stable_baselines3 import PPO, SAC, TD3
 from stable_baselines3.common.buffers import ReplayBuffer
@@ -26,6 +25,7 @@ from stable_baselines3.common.vec_env import VecEnv
 
 from agents.checkpoint import read_checkpoint, write_checkpoint
 from agents.rules.feedback import FEEDBACK_RULES
+from agents.teachers.recurrent_policy import SequencePolicy
 from agents.teachers.ruled_policies import RuledActorCriticPolicy, RuledSACPolicy, RuledTD3Policy
 from agents.trial_source import env_options_of, random_states, set_random_states
 
@@ -258,7 +258,7 @@ class RewardLSTM(_OnPolicy, RecurrentPPO):  # type: ignore[misc]
     it keeps is read by `agents.teachers.recurrent_policy.forget_gate`.
     """
 
-    POLICY = RecurrentActorCriticPolicy
+    POLICY = SequencePolicy
 
     def _network(self, name: str) -> dict[str, Any]:
         return {"net_arch": list(CELLS_AFTER_LSTM), "lstm_hidden_size": LSTM_CELLS}

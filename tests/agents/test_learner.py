@@ -244,6 +244,17 @@ def test_a_learner_of_pictures_refuses_an_environment_without_them() -> None:
         make_learner("error-retina-dfa", gym.make(GRAB))
 
 
+def test_what_a_learner_keeps_in_memory_is_read_from_the_state_that_predict_gives() -> None:
+    model = make_learner("error-lstm-bp", gym.make(GRAB), seed=1)
+    observation, _ = gym.make(GRAB).reset(seed=0)
+    state, gates = None, []
+    for _ in range(3):
+        _, state = model.predict(observation, state=state)
+        gates.append(state[0].network.forget_gate)
+    assert all(gate.shape == (64,) and np.all((gate > 0.0) & (gate < 1.0)) for gate in gates)
+    assert not np.array_equal(gates[0], gates[2])
+
+
 @pytest.mark.parametrize("options", [{"observation": "goal"}, {"observation": "retina"}])
 def test_error_learners_refuse_observations_they_cannot_read(options: dict[str, Any]) -> None:
     with pytest.raises(ValueError, match="retina_colour=True"):

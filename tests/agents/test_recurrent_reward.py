@@ -8,10 +8,11 @@ import gymnasium as gym
 import numpy as np
 import pytest
 import torch
+from sb3_contrib.common.recurrent.policies import RecurrentActorCriticPolicy
 
 from agents.learner import make_learner
 from agents.networks.lstm import LSTMCells
-from agents.teachers.recurrent_policy import forget_gate
+from agents.teachers.recurrent_policy import SequencePolicy, forget_gate
 from agents.teachers.reward import LSTM_CELLS, RewardLSTM
 
 GRAB = "reach/CupGrab-v0"
@@ -79,6 +80,22 @@ def test_the_command_depends_on_what_was_seen_before_in_the_trial_and_on_nothing
     alone, _ = model.predict(now, deterministic=True)
     assert not np.array_equal(going_on, anew)
     np.testing.assert_allclose(anew, alone, rtol=0.0, atol=1e-6)
+
+
+@pytest.mark.parametrize("within", [False, True])
+def test_sequences_give_what_sb3_contrib_gives_wherever_trials_begin(within: bool) -> None:
+    generator = torch.Generator().manual_seed(0)
+    lstm = torch.nn.LSTM(5, 7)
+    sequences, steps = 4, 9
+    features = torch.randn(sequences * steps, 5, generator=generator)
+    states = torch.randn(2, 1, sequences, 7, generator=generator).unbind()
+    starts = torch.zeros(sequences, steps)
+    starts[1:3, 0] = 1.0
+    starts[3, 4] = float(within)
+    own, (hidden, memory) = SequencePolicy._process_sequence(features, states, starts.flatten(), lstm)
+    theirs, after = RecurrentActorCriticPolicy._process_sequence(features, states, starts.flatten(), lstm)
+    torch.testing.assert_close(own, theirs, rtol=0.0, atol=1e-6)
+    torch.testing.assert_close((hidden, memory), after, rtol=0.0, atol=1e-6)
 
 
 @pytest.mark.parametrize("rule", ["fa", "dfa", "ifa", "shallow"])
