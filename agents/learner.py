@@ -38,7 +38,9 @@ BASELINE_ENV = "reach/CupGrab-v0"
 BASELINE_TRIALS = 1000
 # Of a learner whose read-out is to stay as it is: what its hidden cells are told has to align with what they do first.
 ALIGNING_TRIALS = 2000
+# Of a learner from reward; those whose every step teaches many times over take fewer.
 BASELINE_STEPS = 400_000
+REPLAYED_STEPS = {"reward-sac": 150_000, "reward-tqc": 50_000}
 LONGEST_TRIAL_STEPS = 150
 # Training draws its trials from small seeds.
 JUDGED_SEED = 1_000_000
@@ -61,7 +63,7 @@ def make_learner(name: str, env: Any, *, seed: int = 0, **settings: Any) -> Any:
         env: a `CupEnv`, wrapped or not, or a VecEnv of them.
         seed: of weights, feedback matrices and trials.
         settings: `rate` and `hidden_rate` of an error learner, instead of the tuned ones; anything that
-            Stable-Baselines3's PPO, SAC or TD3 takes for a learner from reward; and `verbose`, `tensorboard_log`.
+            Stable-Baselines3's PPO, SAC, TD3 or TQC takes for a learner from reward; and `verbose`, `tensorboard_log`.
 
     Returns:
         A model with Stable-Baselines3's interface.
@@ -102,13 +104,22 @@ def learner_of(path: str | Path) -> str:
 
 def env_options(name: str) -> dict[str, Any]:
     """What `gym.make` must be told for an environment in which the learner of this name can act; {} for most."""
+    algorithm = ALGORITHMS.get(REWARD_ALIASES.get(name, name))
+    if algorithm is not None:
+        return dict(algorithm.ENV_OPTIONS)
     network = network_of(name)
     return {} if network is None else dict(network.env_options)
 
 
-def env_for(path: str | Path, env_id: str = BASELINE_ENV) -> gym.Env[Any, Any]:
-    """An environment like the one in which the learner of a checkpoint folder was kept."""
-    return gym.make(env_id, **read_config(Path(path)).get("env_options", {}))
+def env_id_of(name: str) -> str:
+    """The id of the environment for which the learner of this name is made."""
+    algorithm = ALGORITHMS.get(REWARD_ALIASES.get(name, name))
+    return BASELINE_ENV if algorithm is None else algorithm.ENV
+
+
+def env_for(path: str | Path, env_id: str | None = None) -> gym.Env[Any, Any]:
+    """An environment like the one in which the learner of a checkpoint folder was kept; by its id another task's."""
+    return gym.make(env_id or env_id_of(learner_of(path)), **read_config(Path(path)).get("env_options", {}))
 
 
 def load_learner(path: str | Path, env: Any, **settings: Any) -> Any:
@@ -140,10 +151,11 @@ def prepare(learner: str, seed: int, folder: Path, on_progress: Callable[[float]
     """
     if (folder / "config.json").exists():
         return load_learner(folder, env_for(folder))
-    env = gym.make(BASELINE_ENV, **env_options(learner))
+    env = gym.make(env_id_of(learner), **env_options(learner))
     model = make_learner(learner, env, seed=seed)
     if not isinstance(model, ErrorLearner):
-        model.learn(BASELINE_STEPS, callback=_Progress(BASELINE_STEPS, on_progress, by="steps"))
+        steps = next((n for start, n in REPLAYED_STEPS.items() if learner.startswith(start)), BASELINE_STEPS)
+        model.learn(steps, callback=_Progress(steps, on_progress, by="steps"))
     elif learner != NONE:
         trials = ALIGNING_TRIALS if learner.endswith(HIDDEN) else BASELINE_TRIALS
         train_trials(model, trials, on_progress=on_progress)

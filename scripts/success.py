@@ -25,7 +25,7 @@ from rich.table import Column, Table
 from tqdm import tqdm
 
 from agents.error_networks import is_error_learner
-from agents.learner import BASELINE_ENV, LEARNERS, env_options, evaluate, is_learner, make_learner, train_trials
+from agents.learner import LEARNERS, env_id_of, env_options, evaluate, is_learner, make_learner, train_trials
 from reach.study import usable_cores
 from reach.study.statistics import estimate
 
@@ -103,7 +103,7 @@ def cases(given: Success) -> list[Case]:
         Case(
             learner,
             seed,
-            given.env or BASELINE_ENV,
+            given.env or env_id_of(learner),
             given.trials if is_error_learner(learner) else None,
             None if is_error_learner(learner) else given.timesteps,
             given.judge,

@@ -20,6 +20,7 @@ from agents.keeping import Keep
 from agents.learner import (
     LEARNERS,
     env_for,
+    env_id_of,
     env_options,
     evaluate,
     is_learner,
@@ -41,8 +42,8 @@ class Train:
     """Folder of the checkpoint."""
     learner: str | None = None
     """One of the named learners, error-dfa without a word; with --resume it is the one that OUT holds."""
-    env: str = "reach/CupGrab-v0"
-    """Environment id."""
+    env: str | None = None
+    """Environment id; without a word the one that the learner is made for."""
     control: Literal["posture", "torque", "muscle"] | None = None
     """What the joints are commanded by, posture without a word; with --resume it is what OUT was trained with."""
     trials: int | None = None
@@ -85,7 +86,7 @@ def made(options: Train) -> Any:
     if not options.resume:
         name = options.learner or "error-dfa"
         given = env_options(name) | ({"control": options.control} if options.control else {})
-        return make_learner(name, gym.make(options.env, **given), seed=options.seed, **settings)
+        return make_learner(name, gym.make(options.env or env_id_of(name), **given), seed=options.seed, **settings)
     held = learner_of(options.out)
     if options.learner not in (None, held):
         raise SystemExit(f"--learner {options.learner}: {options.out} holds {held}; leave it out to go on with that")
@@ -148,8 +149,9 @@ def main(options: Train) -> None:
     name = learner_of(options.out)
     console.print(f"Kept in {options.out}")
     if options.judge:
-        share = evaluate(model, options.env, trials=options.judge, seed=options.seed)
-        console.print(f"{name} succeeds in {100 * share:.1f} % of {options.judge} fresh trials of {options.env}")
+        env_id = options.env or env_id_of(name)
+        share = evaluate(model, env_id, trials=options.judge, seed=options.seed)
+        console.print(f"{name} succeeds in {100 * share:.1f} % of {options.judge} fresh trials of {env_id}")
     console.print("Watch it:")
     console.print(f"  python scripts/watch.py --checkpoint {where}")
 

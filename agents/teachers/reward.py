@@ -1,4 +1,4 @@
-"""The reward teacher: Stable-Baselines3's PPO, SAC and TD3 with the rule swapped, and sb3-contrib's recurrent PPO.
+"""The reward teacher: Stable-Baselines3's PPO, SAC and TD3 with the rule swapped; recurrent PPO; TQC with HER.
 
 Everything else is theirs but where they start and how they are kept: a policy begins at the resting command, sees its
 observations scaled by fixed constants, and is kept without pickles. A stretch of learning (`learn`) begins with new
@@ -7,7 +7,6 @@ trials, so that one that follows on a load is the one that would have followed w
 
 from __future__ import annotations
 
-import math
 from pathlib import Path
 from typing import Any
 
@@ -15,49 +14,39 @@ import gymnasium as gym
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from sb3_contrib import RecurrentPPO
+from sb3_contrib import TQC, RecurrentPPO
 from sb3_contrib.common.recurrent.type_aliases import RNNStates
 from stable_baselines3 import PPO, SAC, TD3
-from stable_baselines3.common.buffers import ReplayBuffer
 from stable_baselines3.common.env_util import make_vec_env
-from stable_baselines3.common.torch_layers import BaseFeaturesExtractor
 from stable_baselines3.common.vec_env import VecEnv
 
 from agents.checkpoint import read_checkpoint, write_checkpoint
 from agents.rules.feedback import FEEDBACK_RULES
+from agents.teachers.held_noise import HeldNoise
+from agents.teachers.hindsight import ReadyHindsight
 from agents.teachers.recurrent_policy import SequencePolicy
+from agents.teachers.replay import end_trials, fill, kept_arrays, kept_place
 from agents.teachers.ruled_policies import RuledActorCriticPolicy, RuledSACPolicy, RuledTD3Policy
+from agents.teachers.scaled_observation import ScaledGoal, ScaledObservation
+from agents.teachers.usual_commands import ANY_GRIP, OPEN_GRIP, within_usual_commands
 from agents.trial_source import env_options_of, random_states, set_random_states
 
 DEFAULT_ENV = "reach/CupGrab-v0"
-# Where observations lie in a reach, and how far they spread; columns as in the environment's observation table.
-CENTRE = (0.10, 0.45, 1.0, 0.13, 0.55, 0.4, 1.9, -0.4, 0, 0, 0, 0.08, 0, 0, 0, -0.45, 0.5, -0.4, 0.5)
-SPREAD = (0.10, 0.10, 1.0, 0.07, 0.03, 0.3, 0.3, 0.3, 1, 1, 2, 0.02, 1, 1, 1, 0.2, 0.3, 0.3, 0.5)
+# Of the arm before it is moved.
 RESTING_COMMAND = (-0.638, 0.718, -0.410, 0.818)
 # Exploration at the start: small in the joints, larger in the grip.
 JOINT_LOG_SD = -2.0
 GRIP_LOG_SD = -0.5
+# The same small exploration in the joints, in units of the usual commands.
+USUAL_LOG_SD = -1.2
+# Too little to keep a hand from resting.
+STILL_LOG_SD = -3.5
+# How much of its first weights the last layer of an actor keeps that explores: it starts nearly the same everywhere.
+FIRST_STEEPNESS = 0.1
+QUANTILES = 10
 HIDDEN_CELLS = (128, 128)
 LSTM_CELLS = 64
 CELLS_AFTER_LSTM = (64,)
-# What of a replay buffer is kept.
-BUFFER_ARRAYS = ("observations", "next_observations", "actions", "rewards", "dones", "timeouts")
-
-
-class ScaledObservation(BaseFeaturesExtractor):
-    """The observation less its usual centre, in units of its usual spread."""
-
-    def __init__(self, observation_space: gym.spaces.Box) -> None:
-        """Keep the constants as buffers; the observation has 19 columns."""
-        super().__init__(observation_space, features_dim=len(CENTRE))
-        self.centre: torch.Tensor
-        self.spread: torch.Tensor
-        self.register_buffer("centre", torch.tensor(CENTRE))
-        self.register_buffer("spread", torch.tensor(SPREAD))
-
-    def forward(self, observation: torch.Tensor) -> torch.Tensor:
-        """Scale a batch (n, 19)."""
-        return (observation - self.centre) / self.spread
 
 
 class _Reward:
@@ -66,6 +55,10 @@ class _Reward:
     POLICY: Any
     DEFAULTS: dict[str, Any]
     PARALLEL_ENVS: int
+    FEATURES: Any = ScaledObservation
+    # The environment it is made for, and what `gym.make` must be told for it.
+    ENV = DEFAULT_ENV
+    ENV_OPTIONS: dict[str, Any] = {}  # noqa: RUF012
 
     def __init__(self, name: str, env: gym.Env[Any, Any] | VecEnv | str, *, seed: int = 0, **settings: Any) -> None:
         """Make an untrained learner.
@@ -75,20 +68,30 @@ class _Reward:
             env: an environment id or a `CupEnv` made by `gym.make` (copies of it are learned in), or a VecEnv.
             seed: of weights, feedback and trials.
             settings: anything that Stable-Baselines3's algorithm takes, instead of the defaults here.
+
+        Raises:
+            ValueError: an environment of other observations than it is made for.
         """
         self.name = name
         self.given = {"seed": seed, **settings}
         if not isinstance(env, VecEnv):
-            env = _copies(env, seed, self.PARALLEL_ENVS)
-        policy_kwargs = {"features_extractor_class": ScaledObservation, **self._network(ALIASES.get(name, name))}
+            env = _copies(env, self.ENV_OPTIONS, seed, self.PARALLEL_ENVS)
+        observed, wanted = (one.get("observation", "vector") for one in (env_options_of(env), self.ENV_OPTIONS))
+        if observed != wanted:
+            raise ValueError(f"env has observation={observed!r}; learner {name!r} takes observation={wanted!r}")
+        policy_kwargs = {
+            "features_extractor_class": self.FEATURES,
+            "net_arch": list(HIDDEN_CELLS),
+            **self._of_policy(ALIASES.get(name, name).rpartition("-")[2]),
+        }
         made: Any = super()
         made.__init__(self.POLICY, env, seed=seed, policy_kwargs=policy_kwargs, **{**self.DEFAULTS, **settings})
         with torch.no_grad():
             self._start_at_rest()
 
-    def _network(self, name: str) -> dict[str, Any]:
-        """What the policy is told of the network of a learner, named in full."""
-        return {"net_arch": list(HIDDEN_CELLS), "rule": name.rpartition("-")[2]}
+    def _of_policy(self, rule: str) -> dict[str, Any]:
+        """What else the policy is told."""
+        return {"rule": rule}
 
     def _start_at_rest(self) -> None:
         """Let the untrained policy ask for the resting command."""
@@ -103,8 +106,12 @@ class _Reward:
     def learn(self, total_timesteps: int, *given: Any, **settings: Any) -> Any:
         """As Stable-Baselines3's `learn`, beginning with new trials."""
         self._last_obs = None
+        self._end_stretch()
         made: Any = super()
         return made.learn(total_timesteps, *given, **settings)
+
+    def _end_stretch(self) -> None:
+        """What was under way in the stretch before has ended."""
 
     def save(self, path: Any, exclude: Any = None, include: Any = None) -> None:
         """Write a checkpoint folder, whole or not at all: weights and feedback, optimisers, buffer and random states.
@@ -116,16 +123,19 @@ class _Reward:
         state: dict[str, NDArray[Any]] = {}
         for name, values in parameters.items():
             for k, moments in values.get("state", {}).items() if name != "policy" else ():
-                state |= {f"{name}/{k}/{kind}": np.asarray(torch.as_tensor(value)) for kind, value in moments.items()}
+                state |= {
+                    f"{name}/{k}/{kind}": torch.as_tensor(value).numpy(force=True) for kind, value in moments.items()
+                }
         for name in model._get_torch_save_params()[1]:
             state[f"variable/{name}"] = getattr(model, name).numpy(force=True)
         # Stable-Baselines3 draws from NumPy's global generator.
         legacy: Any = np.random.get_state(legacy=False)  # noqa: NPY002
         state |= {"random/torch": torch.get_rng_state().numpy(), "random/numpy": legacy["state"]["key"]}
+        if model.device.type == "cuda":
+            state["random/cuda"] = torch.cuda.get_rng_state(model.device).numpy()
         buffer = getattr(self, "replay_buffer", None)
         if buffer is not None:
-            filled = buffer.buffer_size if buffer.full else buffer.pos
-            state |= {f"buffer/{name}": getattr(buffer, name)[:filled] for name in BUFFER_ARRAYS}
+            state |= {f"buffer/{name}": values for name, values in kept_arrays(buffer).items()}
         config = {
             "learner": self.name,
             "settings": self.given,
@@ -139,7 +149,7 @@ class _Reward:
                 "gauss": float(legacy["gauss"]),
             },
             "action_space": model.action_space.np_random.bit_generator.state,
-            "buffer": None if buffer is None else {"pos": int(buffer.pos), "full": bool(buffer.full)},
+            "buffer": None if buffer is None else kept_place(buffer),
         }
         policy = {name: value.numpy(force=True) for name, value in parameters["policy"].items()}
         write_checkpoint(Path(path), config, policy, state)
@@ -150,7 +160,7 @@ class _Reward:
 
         Args:
             path: the folder.
-            env: to go on in; "reach/CupGrab-v0" without one.
+            env: to go on in; the one that the learner is made for without one.
             resume: take up the random states too, those of torch and numpy among them, so that learning goes on as it
                 would have.
             settings: instead of the saved ones.
@@ -162,7 +172,7 @@ class _Reward:
         name = str(config.get("learner"))
         if ALGORITHMS.get(ALIASES.get(name, name)) is not cls:
             raise ValueError(f"checkpoint {path} names learner {name!r}; one of {cls.__name__} is allowed")
-        model: Any = cls(name, DEFAULT_ENV if env is None else env, **{**config["settings"], **settings})
+        model: Any = cls(name, cls.ENV if env is None else env, **{**config["settings"], **settings})
         own = model.policy.state_dict()
         if {k: tuple(v.shape) for k, v in own.items()} != {k: v.shape for k, v in policy.items()}:
             raise ValueError(
@@ -194,16 +204,10 @@ class _Reward:
         for name in model._get_torch_save_params()[1]:
             with torch.no_grad():
                 getattr(model, name).copy_(torch.from_numpy(np.array(state[f"variable/{name}"])))
-        buffer: ReplayBuffer | None = getattr(self, "replay_buffer", None)
+        buffer = getattr(self, "replay_buffer", None)
         if buffer is not None and config["buffer"] is not None:
-            for name in BUFFER_ARRAYS:
-                kept, own = state[f"buffer/{name}"], getattr(buffer, name)
-                if kept.shape[1:] != own.shape[1:] or len(kept) > len(own):
-                    raise ValueError(
-                        f"checkpoint {path} holds a buffer of {name} {kept.shape}; up to {own.shape} is allowed"
-                    )
-                own[: len(kept)] = kept
-            buffer.pos, buffer.full = int(config["buffer"]["pos"]), bool(config["buffer"]["full"])
+            kept = {k.removeprefix("buffer/"): value for k, value in state.items() if k.startswith("buffer/")}
+            fill(buffer, kept, config["buffer"], path)
 
 
 class _OnPolicy(_Reward):
@@ -260,7 +264,7 @@ class RewardLSTM(_OnPolicy, RecurrentPPO):  # type: ignore[misc]
 
     POLICY = SequencePolicy
 
-    def _network(self, name: str) -> dict[str, Any]:
+    def _of_policy(self, rule: str) -> dict[str, Any]:
         return {"net_arch": list(CELLS_AFTER_LSTM), "lstm_hidden_size": LSTM_CELLS}
 
     def _remembered(self) -> dict[str, Any]:
@@ -275,28 +279,62 @@ class RewardLSTM(_OnPolicy, RecurrentPPO):  # type: ignore[misc]
 
 
 class _OffPolicy(_Reward):
-    """What SAC and TD3 share."""
+    """What SAC, TD3 and TQC share."""
 
     PARALLEL_ENVS = 1
 
     def _start_at_rest(self) -> None:
         model: Any = self
         last = model.actor.mu if isinstance(model.actor.mu, torch.nn.Linear) else model.actor.mu[-2]
-        # The command is the hyperbolic tangent of what the last layer gives.
-        last.bias.copy_(torch.tensor([math.atanh(value) for value in RESTING_COMMAND]))
+        # The command is the hyperbolic tangent of what the last layer gives, between the lowest and the highest.
+        squashed = model.policy.scale_action(np.array(RESTING_COMMAND))
+        last.bias.copy_(torch.as_tensor(np.arctanh(squashed)))
         if hasattr(model, "critic_target"):
             model.critic_target.load_state_dict(model.critic.state_dict())
         if hasattr(model, "actor_target"):
             model.actor_target.load_state_dict(model.actor.state_dict())
 
+    def _end_stretch(self) -> None:
+        model: Any = self
+        end_trials(model.replay_buffer)
+        if model.action_noise is not None:
+            model.action_noise.reset()
 
-class RewardSAC(_OffPolicy, SAC):  # type: ignore[misc]
+
+class _Soft(_OffPolicy):
+    """What SAC and TQC share: they explore by the spread of their own policy, from the first step on.
+
+    Commands from all over the range, with which Stable-Baselines3 begins, only tip cups.
+    """
+
+    LOG_SD: tuple[float, float, float, float]
+    GRIP = ANY_GRIP
+
+    def _start_at_rest(self) -> None:
+        super()._start_at_rest()
+        model: Any = self
+        for head in (model.actor.mu, model.actor.log_std):
+            head.weight.mul_(FIRST_STEEPNESS)
+        model.actor.log_std.bias.copy_(torch.tensor(self.LOG_SD))
+
+    def _wrap_env(self, env: Any, verbose: int = 0, monitor_wrapper: bool = True) -> VecEnv:
+        made: Any = super()
+        return within_usual_commands(made._wrap_env(env, verbose, monitor_wrapper), self.GRIP)
+
+    def _sample_action(self, learning_starts: int, action_noise: Any = None, n_envs: int = 1) -> Any:
+        made: Any = super()
+        return made._sample_action(0, action_noise, n_envs)
+
+
+class RewardSAC(_Soft, SAC):  # type: ignore[misc]
     """SAC (Haarnoja et al. 2018) as Stable-Baselines3 has it, set for the cup."""
 
     POLICY = RuledSACPolicy
+    LOG_SD = (USUAL_LOG_SD, USUAL_LOG_SD, USUAL_LOG_SD, GRIP_LOG_SD)
     DEFAULTS = {  # noqa: RUF012
-        "learning_rate": 1e-3, "gamma": 0.98, "tau": 0.01, "batch_size": 256, "buffer_size": 200_000,
-        "learning_starts": 1_000, "train_freq": 1, "gradient_steps": 1,
+        "learning_rate": 1e-3, "gamma": 0.97, "n_steps": 5, "tau": 0.02, "batch_size": 256, "buffer_size": 200_000,
+        "learning_starts": 2_400, "train_freq": 16, "gradient_steps": 4, "ent_coef": "auto_0.01",
+        "target_entropy": -3.0,
     }  # fmt: skip
 
 
@@ -304,24 +342,56 @@ class RewardTD3(_OffPolicy, TD3):  # type: ignore[misc]
     """TD3 (Fujimoto et al. 2018) as Stable-Baselines3 has it, set for the cup."""
 
     POLICY = RuledTD3Policy
-    DEFAULTS = {**RewardSAC.DEFAULTS, "tau": 0.005}  # noqa: RUF012
+    DEFAULTS = {  # noqa: RUF012
+        "learning_rate": 1e-3, "gamma": 0.98, "tau": 0.005, "batch_size": 256, "buffer_size": 200_000,
+        "learning_starts": 1_000, "train_freq": 1, "gradient_steps": 1,
+    }  # fmt: skip
+
+
+class RewardTQC(_Soft, TQC):  # type: ignore[misc]
+    """TQC (Kuznetsov et al. 2020) with HER (Andrychowicz et al. 2017) as sb3-contrib and Stable-Baselines3 have them.
+
+    It reaches by sparse reward. A reach asks for a hand at rest, so it explores by deviations that last (`HeldNoise`).
+    """
+
+    POLICY = "MultiInputPolicy"
+    FEATURES = ScaledGoal
+    ENV = "reach/CupReach-v0"
+    ENV_OPTIONS = {"observation": "goal"}  # noqa: RUF012
+    LOG_SD = (STILL_LOG_SD,) * 4
+    GRIP = OPEN_GRIP
+    DEFAULTS = {  # noqa: RUF012
+        "learning_rate": 1e-3, "gamma": 0.95, "tau": 0.02, "batch_size": 256, "buffer_size": 200_000,
+        "learning_starts": 4_000, "train_freq": 8, "gradient_steps": 2, "ent_coef": 0.0003,
+        "top_quantiles_to_drop_per_net": 2, "replay_buffer_class": ReadyHindsight,
+        "replay_buffer_kwargs": {"n_sampled_goal": 4, "goal_selection_strategy": "future"},
+    }  # fmt: skip
+
+    def __init__(self, name: str, env: gym.Env[Any, Any] | VecEnv | str, *, seed: int = 0, **settings: Any) -> None:
+        """As the other learners; `action_noise` is a `HeldNoise` without a word."""
+        super().__init__(name, env, seed=seed, **settings)
+        if "action_noise" not in settings:
+            self.action_noise = HeldNoise()
+
+    def _of_policy(self, rule: str) -> dict[str, Any]:
+        return {"n_quantiles": QUANTILES, "n_critics": 2}
 
 
 ALGORITHMS: dict[str, type[_Reward]] = {
     f"reward-{kind}mlp-{rule}": algorithm
     for kind, algorithm in (("", RewardPPO), ("sac-", RewardSAC), ("td3-", RewardTD3))
     for rule in FEEDBACK_RULES
-} | {"reward-lstm-bp": RewardLSTM}
+} | {"reward-lstm-bp": RewardLSTM, "reward-tqc-mlp-bp": RewardTQC}
 ALIASES = {"reward-ppo": "reward-mlp-bp"}
 
 
-def _copies(env: gym.Env[Any, Any] | str, seed: int, number: int) -> VecEnv:
-    """So many environments like the one given."""
+def _copies(env: gym.Env[Any, Any] | str, options: dict[str, Any], seed: int, number: int) -> VecEnv:
+    """So many environments like the one given; `options` are those of one that is given by its id."""
     spec = env if isinstance(env, str) else env.spec
     if spec is None:
         raise ValueError("env has no spec; an environment made by gym.make, its id or a VecEnv is allowed")
     return make_vec_env(
-        lambda: gym.make(spec, disable_env_checker=True),
+        lambda: gym.make(spec, disable_env_checker=True, **(options if isinstance(env, str) else {})),
         n_envs=number,
         seed=seed,
         monitor_kwargs={"info_keywords": ("is_success",)},
@@ -331,6 +401,8 @@ def _copies(env: gym.Env[Any, Any] | str, seed: int, number: int) -> VecEnv:
 def _set_random_states(model: Any, config: dict[str, Any], state: dict[str, NDArray[Any]]) -> None:
     set_random_states(model.env, config["random_states"])
     torch.set_rng_state(torch.from_numpy(np.array(state["random/torch"])))
+    if model.device.type == "cuda" and "random/cuda" in state:
+        torch.cuda.set_rng_state(torch.from_numpy(np.array(state["random/cuda"])), model.device)
     kept = config["numpy_random"]
     np.random.set_state(  # noqa: NPY002
         {

@@ -17,6 +17,7 @@ from stable_baselines3.common.evaluation import evaluate_policy
 from agents.checkpoint import CONFIG, POLICY, STATE
 from agents.error_networks import ERROR_LEARNERS
 from agents.learner import env_for, env_options, evaluate, learner_of, load_learner, make_learner, prepare, train_trials
+from agents.teachers.reward import RESTING_COMMAND
 from agents.vec_env import CupVecEnv
 from reach import CurlField, Rotation
 from reach.protocols import BASELINE, PERTURBED, Block, Protocol
@@ -28,7 +29,7 @@ GRAB = "reach/CupGrab-v0"
 # Every network with every rule that the seen error teaches; of the teacher reward each algorithm, with some rule.
 KINDS = (
     *ERROR_LEARNERS, "error-dfa", "reward-ppo", "reward-mlp-ifa", "reward-sac-mlp-dfa", "reward-td3-mlp-fa",
-    "reward-lstm-bp",
+    "reward-lstm-bp", "reward-tqc-mlp-bp",
 )  # fmt: skip
 
 
@@ -129,17 +130,18 @@ def test_a_kept_learner_acts_as_before(name: str, tmp_path: Path) -> None:
     assert again.num_timesteps == model.num_timesteps
 
 
-@pytest.mark.parametrize("name", ["error-dfa", "reward-ppo", "reward-sac-mlp-dfa"])
+@pytest.mark.parametrize("name", ["error-dfa", "reward-ppo", "reward-sac-mlp-dfa", "reward-tqc-mlp-bp"])
 @pytest.mark.parametrize("part", [CONFIG, POLICY, STATE])
 def test_a_pickle_in_a_checkpoint_is_refused_and_not_run(name: str, part: str, tmp_path: Path) -> None:
     class Bomb:
         def __reduce__(self) -> tuple[Any, tuple[str]]:
             return (Path(tmp_path / "ran").write_text, ("boom",))
 
-    make_learner(name, gym.make(GRAB), seed=2).save(tmp_path / "kept")
+    env = gym.make(GRAB, **env_options(name))
+    make_learner(name, env, seed=2).save(tmp_path / "kept")
     (tmp_path / "kept" / part).write_bytes(pickle.dumps(Bomb()))
     with pytest.raises(ValueError, match=part):
-        load_learner(tmp_path / "kept", gym.make(GRAB))
+        load_learner(tmp_path / "kept", env)
     assert not (tmp_path / "ran").exists()
 
 
@@ -158,6 +160,33 @@ def test_ppo_goes_from_many_environments_to_one_and_learns_on(name: str) -> None
     model.learn(64, reset_num_timesteps=False)
     assert model.num_timesteps == 16 * 32 + 64
     assert np.isfinite(commands(model, steps=5)).all()
+
+
+@pytest.mark.parametrize("name", ["reward-sac-mlp-bp", "reward-tqc-mlp-bp"])
+def test_soft_learners_begin_near_rest_and_stay_within_the_usual_commands(name: str) -> None:
+    env = gym.make(GRAB, **env_options(name))
+    model = make_learner(name, env, seed=0, gradient_steps=0)
+    first = commands(model, steps=3)
+    np.testing.assert_allclose(first, np.tile(RESTING_COMMAND, (3, 1)), atol=0.2)
+    model.learn(200)
+    tried = np.array([env.action_space.low, model.action_space.low, *commands(model), model.action_space.high])
+    assert np.all(tried[1] >= tried[0])
+    assert np.all((tried >= tried[1] - 1e-6)[1:])
+    assert np.all((tried <= tried[-1] + 1e-6)[1:])
+    model.set_env(gym.make(GRAB, **env_options(name)))
+    model.learn(50, reset_num_timesteps=False)
+    assert model.num_timesteps >= 250
+
+
+def test_commands_are_not_narrowed_where_they_are_torques() -> None:
+    model = make_learner("reward-sac-mlp-bp", gym.make(GRAB, control="torque"), seed=0)
+    np.testing.assert_array_equal(model.action_space.low, -np.ones(4))
+
+
+@pytest.mark.parametrize(("name", "observation"), [("reward-tqc-mlp-bp", "vector"), ("reward-sac-mlp-bp", "goal")])
+def test_learners_from_reward_refuse_observations_they_are_not_made_for(name: str, observation: str) -> None:
+    with pytest.raises(ValueError, match=f"observation='{observation}'"):
+        make_learner(name, gym.make(GRAB, observation=observation))
 
 
 @pytest.mark.parametrize("perturbation", [Rotation(30.0, 0.5), CurlField(13.0, 0.5)])

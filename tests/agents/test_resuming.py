@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import gymnasium as gym
 import numpy as np
@@ -60,25 +61,27 @@ def test_going_on_in_another_process_is_never_having_stopped(name: str, tmp_path
 
 LEARN_ON = """
 import sys
-import gymnasium as gym
-from agents.learner import load_learner
-model = load_learner(sys.argv[1], gym.make(sys.argv[2]), resume=True)
+from agents.learner import env_for, load_learner
+model = load_learner(sys.argv[1], env_for(sys.argv[1], sys.argv[2]), resume=True)
 model.learn(int(sys.argv[4]), reset_num_timesteps=False)
 model.save(sys.argv[3])
 """
 
 
 @pytest.mark.parametrize(
-    ("name", "steps"),
+    ("name", "steps", "settings"),
     [
-        ("reward-mlp-dfa", 16 * 64),
-        ("reward-lstm-bp", 16 * 64),
-        ("reward-sac-mlp-dfa", 1_100),
-        ("reward-td3-mlp-ifa", 1_100),
+        ("reward-mlp-dfa", 16 * 64, {}),
+        ("reward-lstm-bp", 16 * 64, {}),
+        ("reward-sac-mlp-dfa", 400, {"learning_starts": 200}),
+        ("reward-td3-mlp-ifa", 1_100, {}),
+        ("reward-tqc-mlp-bp", 400, {"learning_starts": 200}),
+        # Its buffer has begun to be written over.
+        ("reward-tqc-mlp-bp", 600, {"learning_starts": 200, "buffer_size": 500}),
     ],
 )
-def test_learning_from_reward_goes_on_too(name: str, steps: int, tmp_path: Path) -> None:
-    model = make_learner(name, gym.make(GRAB), seed=5)
+def test_learning_from_reward_goes_on_too(name: str, steps: int, settings: dict[str, Any], tmp_path: Path) -> None:
+    model = make_learner(name, gym.make(GRAB, **env_options(name)), seed=5, **settings)
     model.learn(steps)
     model.save(tmp_path / "half")
     words = [tmp_path / "half", GRAB, tmp_path / "whole", str(steps)]
