@@ -13,21 +13,19 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from agents.networks.compiled import kernel
-from agents.networks.lif import Cells, CellState, cross, decay, fade, integrate, resting_cells
+from agents.networks.compiled import SMALLEST, kernel
+from agents.networks.lif import Cells, CellState, cross, decay, fade, integrate, note, resting_cells
 from agents.networks.projections import Axons, Synapses, deliver, send, silent_axons
-from agents.rules.pair_stdp import (
-    ELIGIBLE,
-    FIXED,
-    LARGEST_GROWTH,
-    UNGATED,
-    change_weights,
-    depress,
-    depress_at_once,
-    mark,
-    potentiate,
-    potentiate_at_once,
+from agents.rules.pair_kernel import (
+    Backlog,
+    arrive,
+    arrive_at_once,
+    empty_backlog,
+    take_in_all,
+    take_in_all_at_once,
+    take_in_and_change,
 )
+from agents.rules.pair_stdp import ELIGIBLE, FAINTEST_TRACE, FIXED, LARGEST_GROWTH, UNGATED
 
 
 class CircuitState(NamedTuple):
@@ -36,15 +34,18 @@ class CircuitState(NamedTuple):
     Attributes:
         cells: voltages, drives, adaptations, filtered rates.
         axons: spikes under way.
-        pre_trace: (axons,), post_trace: (targets,) traces of pair STDP.
-        terms: (weights,) eligibilities, stored as e exp(+(clock - origin) step / eligibility_ms).
+        pre_trace: (axons,), post_trace: (targets,) traces of pair STDP, stored as
+            x exp(+(clock - trace_origin) step / trace_ms).
+        trace_origin: (projections,) step at which the stored traces were true.
+        terms: (weights,) eligibilities, stored as e exp(+(clock - origin) step / eligibility_ms), without what waits.
         origin: (projections,) step at which the stored eligibilities were true.
-        gain: (projections,) what a pair of the present step is multiplied by.
+        backlog: spikes of targets that their axons have not taken in.
         modulator: (targets,) concentrations of decaying third factors.
         pull: (targets,) a place to work in.
         phase: (inputs,) of regular spike trains.
         clock: (1,) steps so far.
         spikes: (units,) spikes so far, of the sources and then of the cells.
+        above: (cells,) 1 where a cell reached its threshold in the latest step.
         fired: (units,), number: (populations,) places of the units that fired in the latest step.
     """
 
@@ -52,14 +53,16 @@ class CircuitState(NamedTuple):
     axons: Axons
     pre_trace: NDArray[Any]
     post_trace: NDArray[Any]
+    trace_origin: NDArray[np.int64]
     terms: NDArray[Any]
     origin: NDArray[np.int64]
-    gain: NDArray[Any]
+    backlog: Backlog
     modulator: NDArray[Any]
     pull: NDArray[Any]
     phase: NDArray[np.float64]
     clock: NDArray[np.int64]
     spikes: NDArray[np.int64]
+    above: NDArray[np.uint8]
     fired: NDArray[np.int32]
     number: NDArray[np.int64]
 
@@ -68,20 +71,22 @@ def first_state(cells: Cells, synapses: Synapses, phase: NDArray[np.float64]) ->
     """A circuit at rest, its regular sources at `phase` (inputs,)."""
     dtype = synapses.weight.dtype
     units = int(synapses.unit_start[-1])
-    targets = int(synapses.target_start[-1])
+    projections, axons, targets = len(synapses.before), len(synapses.delay_steps), int(synapses.target_start[-1])
     return CircuitState(
         cells=resting_cells(cells),
         axons=silent_axons(synapses),
-        pre_trace=np.zeros(len(synapses.delay_steps), dtype),
+        pre_trace=np.zeros(axons, dtype),
         post_trace=np.zeros(targets, dtype),
+        trace_origin=np.zeros(projections, dtype=np.int64),
         terms=np.zeros_like(synapses.weight),
-        origin=np.zeros(len(synapses.before), dtype=np.int64),
-        gain=np.ones(len(synapses.before), dtype),
+        origin=np.zeros(projections, dtype=np.int64),
+        backlog=empty_backlog(projections, axons, int(np.diff(synapses.unit_start).max()), dtype),
         modulator=np.zeros(targets, dtype),
         pull=np.zeros(targets, dtype),
         phase=phase.copy(),
         clock=np.zeros(1, dtype=np.int64),
         spikes=np.zeros(units, dtype=np.int64),
+        above=np.zeros(units - int(synapses.unit_start[1]), dtype=np.uint8),
         fired=np.zeros(units, dtype=np.int32),
         number=np.zeros(len(synapses.unit_start) - 1, dtype=np.int64),
     )
@@ -102,12 +107,16 @@ def simulate(cells, synapses, rules, state, train):  # type: ignore[no-untyped-d
     unit_start, after, axon_start = synapses.unit_start, synapses.after, synapses.axon_start
     target_start, weight_start = synapses.target_start, synapses.weight_start
     weights, connected, lowest, highest = synapses.weight, synapses.connected, synapses.lowest, synapses.highest
-    kind, rate, keep, soft, gain = rules.kind, rules.rate, rules.keep, rules.soft, state.gain
+    kind, rate, keep, soft, decay_per_step = rules.kind, rules.rate, rules.keep, rules.soft, rules.decay_per_step
+    potentiation, depression = rules.potentiation, rules.depression
+    pre_per_step, post_per_step = rules.pre_per_step, rules.post_per_step
     voltage, drive, adaptation, rate_hz, rest = state.cells
     arriving, arrivals = state.axons.arriving, state.axons.number
-    fired, number, spikes, terms = state.fired, state.number, state.spikes, state.terms
+    above, fired, number, spikes, terms = state.above, state.fired, state.number, state.spikes, state.terms
     pre_trace, post_trace = state.pre_trace, state.post_trace
+    waiting, waiting_amount, waits, seen = state.backlog
     inputs, projections, populations, ring = train.shape[1], kind.shape[0], number.shape[0], arrivals.shape[0]
+    real = weights.dtype.type
     decaying = _largest(rules.modulator_decay) > 0
     for t in range(train.shape[0]):
         state.clock[0] += 1
@@ -118,30 +127,20 @@ def simulate(cells, synapses, rules, state, train):  # type: ignore[no-untyped-d
         # Leak and decay.
         for p in range(projections):
             if kind[p] != FIXED:
-                fade(pre_trace[axon_start[p] : axon_start[p + 1]], rules.pre_decay[p])
-                fade(post_trace[target_start[p] : target_start[p + 1]], rules.post_decay[p])
-                age = (step - state.origin[p]) * rules.decay_per_step[p]
-                if age > LARGEST_GROWTH:
-                    fade(terms[weight_start[p] : weight_start[p + 1]], math.exp(-age))
-                    state.origin[p] = step
-                    age = 0.0
-                gain[p] = math.exp(age)
+                if (step - state.origin[p]) * decay_per_step[p] > LARGEST_GROWTH:
+                    _renew_eligibilities(synapses, rules, state, p, step)
+                if (step - state.trace_origin[p]) * max(pre_per_step[p], post_per_step[p]) > LARGEST_GROWTH:
+                    _renew_traces(synapses, rules, state, p, step)
         integrate(voltage, drive, adaptation, rest, cells.bias, cells.leak, cells.coupling, cells.brake)
         decay(drive, cells.drive_decay)
         decay(adaptation, cells.adaptation_decay)
         decay(rate_hz, cells.readout_decay)
 
         # Thresholds.
+        cross(voltage, adaptation, cells.threshold, cells.threshold_adaptation, above)
         number[0] = note(train[t], fired)
         for q in range(1, populations):
-            here = slice(unit_start[q] - inputs, unit_start[q + 1] - inputs)
-            number[q] = cross(
-                voltage[here],
-                adaptation[here],
-                cells.threshold[here],
-                cells.threshold_adaptation[here],
-                fired[unit_start[q] :],
-            )
+            number[q] = note(above[unit_start[q] - inputs : unit_start[q + 1] - inputs], fired[unit_start[q] :])
         for p in range(projections):
             first = unit_start[synapses.before[p]]
             send(
@@ -164,49 +163,57 @@ def simulate(cells, synapses, rules, state, train):  # type: ignore[no-untyped-d
             shape = axons.stop - axons.start, targets.stop - targets.start
             cell = unit_start[after[p]] - inputs
             places = arriving[slot, axons][:count]
-            weight = weights[block].reshape(shape)
-            deliver(drive[cell : cell + shape[1]], weight, places)
+            weight, current = weights[block].reshape(shape), drive[cell : cell + shape[1]]
             if kind[p] == FIXED:
+                deliver(current, weight, places)
                 continue
-            if kind[p] == UNGATED:
-                depress_at_once(
+            since, eligible = step - state.trace_origin[p], (step - state.origin[p]) * decay_per_step[p]
+            mark = real(math.exp(since * pre_per_step[p]))
+            lost = depression[p] * real(math.exp(eligible - since * post_per_step[p]))
+            who, amount = waiting[p, : waits[p]], waiting_amount[p, : waits[p]]
+            if kind[p] == ELIGIBLE:
+                eligibility = terms[block].reshape(shape)
+                pre, post = pre_trace[axons], post_trace[targets]
+                arrive(current, weight, eligibility, pre, post, places, who, amount, seen[axons], lost, mark, keep[p])
+            else:
+                arrive_at_once(
+                    current,
                     weight,
                     connected[block].reshape(shape),
                     lowest[axons],
                     highest[axons],
+                    soft[p],
+                    pre_trace[axons],
                     post_trace[targets],
                     places,
-                    rate[p] * rules.depression[p],
-                    soft[p],
+                    who,
+                    amount,
+                    seen[axons],
+                    rate[p] * lost,
+                    mark,
+                    keep[p],
                 )
-            elif rules.depression[p] > 0:
-                depress(terms[block].reshape(shape), post_trace[targets], places, rules.depression[p] * gain[p])
-            mark(pre_trace[axons], places, keep[p])
 
         # Synapses, postsynaptic part.
         for p in range(projections):
             count = number[after[p]]
             if count == 0 or kind[p] == FIXED:
                 continue
-            axons, targets = slice(axon_start[p], axon_start[p + 1]), slice(target_start[p], target_start[p + 1])
-            block = slice(weight_start[p], weight_start[p + 1])
-            shape = axons.stop - axons.start, targets.stop - targets.start
-            first = unit_start[after[p]]
-            places = fired[first : first + count]
+            if waits[p] + count > waiting.shape[1]:
+                catch_up(synapses, rules, state, p)
+            since, eligible = step - state.trace_origin[p], (step - state.origin[p]) * decay_per_step[p]
+            gained = potentiation[p] * real(math.exp(eligible - since * pre_per_step[p]))
             if kind[p] == UNGATED:
-                potentiate_at_once(
-                    weights[block].reshape(shape),
-                    connected[block].reshape(shape),
-                    lowest[axons],
-                    highest[axons],
-                    pre_trace[axons],
-                    places,
-                    rate[p] * rules.potentiation[p],
-                    soft[p],
-                )
-            else:
-                potentiate(terms[block].reshape(shape), pre_trace[axons], places, rules.potentiation[p] * gain[p])
-            mark(post_trace[targets], places, keep[p])
+                gained *= rate[p]
+            mark = real(math.exp(since * post_per_step[p]))
+            first = unit_start[after[p]]
+            post = post_trace[target_start[p] : target_start[p + 1]]
+            for n in range(count):
+                j = fired[first + n]
+                post[j] = keep[p] * post[j] + mark
+                waiting[p, waits[p] + n] = j
+                waiting_amount[p, waits[p] + n] = gained
+            waits[p] += count
 
         # Resets.
         for q in range(populations):
@@ -221,16 +228,91 @@ def simulate(cells, synapses, rules, state, train):  # type: ignore[no-untyped-d
                     rate_hz[c] += cells.readout_step[c]
                     rest[c] = cells.refractory_steps[c] - 1
 
+    # Who reads weights need not know of a backlog.
+    for p in range(projections):
+        if kind[p] == UNGATED:
+            catch_up(synapses, rules, state, p)
+
 
 @kernel
-def note(sources, fired):  # type: ignore[no-untyped-def]
-    """Write the places of the sources (inputs,) that are not 0 to `fired`; returns their number."""
-    count = 0
-    for i in range(sources.shape[0]):
-        if sources[i]:
-            fired[count] = i
-            count += 1
-    return count
+def catch_up(synapses, rules, state, p):  # type: ignore[no-untyped-def]
+    """All axons of projection p take in the spikes that wait, so that none waits."""
+    axons, _, block, shape = _place(synapses, p)
+    target, amount, waits, seen = state.backlog
+    who, much = target[p, : waits[p]], amount[p, : waits[p]]
+    if rules.kind[p] == ELIGIBLE:
+        take_in_all(state.terms[block].reshape(shape), state.pre_trace[axons], who, much, seen[axons])
+    else:
+        take_in_all_at_once(
+            synapses.weight[block].reshape(shape),
+            synapses.connected[block].reshape(shape),
+            synapses.lowest[axons],
+            synapses.highest[axons],
+            rules.soft[p],
+            state.pre_trace[axons],
+            who,
+            much,
+            seen[axons],
+        )
+    _empty(state.backlog, p)
+
+
+@kernel
+def change_by_third_factor(synapses, rules, state, p, step, gain, modulator):  # type: ignore[no-untyped-def]
+    """Weights of projection p change by gain x rate x modulator (targets,) x the eligibilities of a step."""
+    axons, targets, block, shape = _place(synapses, p)
+    target, amount, waits, seen = state.backlog
+    factor = gain * rules.rate[p] * math.exp(-(step - state.origin[p]) * rules.decay_per_step[p])
+    pull = state.pull[targets]
+    for j in range(pull.shape[0]):
+        pull[j] = factor * modulator[j]
+    take_in_and_change(
+        synapses.weight[block].reshape(shape),
+        synapses.connected[block].reshape(shape),
+        synapses.lowest[axons],
+        synapses.highest[axons],
+        rules.soft[p],
+        state.terms[block].reshape(shape),
+        pull,
+        state.pre_trace[axons],
+        target[p, : waits[p]],
+        amount[p, : waits[p]],
+        seen[axons],
+    )
+    _empty(state.backlog, p)
+
+
+@kernel
+def _empty(backlog, p):  # type: ignore[no-untyped-def]
+    """No spike waits in projection p; zeros, so that circuits which stand at the same point hold the same bits."""
+    target, amount, waits, _ = backlog
+    target[p, : waits[p]] = 0
+    amount[p, : waits[p]] = 0
+    waits[p] = 0
+
+
+@kernel
+def _place(synapses, p):  # type: ignore[no-untyped-def]
+    """Where the axons, targets and weights of projection p are, and the shape of the last."""
+    axons = slice(synapses.axon_start[p], synapses.axon_start[p + 1])
+    targets = slice(synapses.target_start[p], synapses.target_start[p + 1])
+    shape = (axons.stop - axons.start, targets.stop - targets.start)
+    return axons, targets, slice(synapses.weight_start[p], synapses.weight_start[p + 1]), shape
+
+
+@kernel
+def teach(synapses, rules, state, p, modulator):  # type: ignore[no-untyped-def]
+    """The third factor (targets,) of projection p arrives; returns whether it is finite, and acts only if it is."""
+    for j in range(modulator.shape[0]):
+        if not math.isfinite(modulator[j]):
+            return False
+    if rules.modulator_decay[p] > 0:
+        concentration = state.modulator[synapses.target_start[p] : synapses.target_start[p + 1]]
+        for j in range(modulator.shape[0]):
+            concentration[j] += modulator[j]
+    else:
+        change_by_third_factor(synapses, rules, state, p, state.clock[0], 1.0, modulator)
+    return True
 
 
 @kernel
@@ -240,24 +322,29 @@ def _act_of_modulators(synapses, rules, state, step):  # type: ignore[no-untyped
         if rules.kind[p] == ELIGIBLE and rules.modulator_decay[p] > 0:
             modulator = state.modulator[synapses.target_start[p] : synapses.target_start[p + 1]]
             if _largest(modulator) > 0:
-                age = (step - 1 - state.origin[p]) * rules.decay_per_step[p]
-                factor = rules.rate[p] * rules.modulator_gain[p] * math.exp(-age)
-                pull = state.pull[synapses.target_start[p] : synapses.target_start[p + 1]]
-                for j in range(pull.shape[0]):
-                    pull[j] = factor * modulator[j]
-                axon, axon_end = synapses.axon_start[p], synapses.axon_start[p + 1]
-                first, last = synapses.weight_start[p], synapses.weight_start[p + 1]
-                shape = (axon_end - axon, pull.shape[0])
-                change_weights(
-                    synapses.weight[first:last].reshape(shape),
-                    synapses.connected[first:last].reshape(shape),
-                    synapses.lowest[axon:axon_end],
-                    synapses.highest[axon:axon_end],
-                    state.terms[first:last].reshape(shape),
-                    pull,
-                    rules.soft[p],
-                )
-                fade(modulator, rules.modulator_decay[p])
+                change_by_third_factor(synapses, rules, state, p, step - 1, rules.modulator_gain[p], modulator)
+                fade(modulator, rules.modulator_decay[p], SMALLEST)
+
+
+@kernel
+def _renew_eligibilities(synapses, rules, state, p, step):  # type: ignore[no-untyped-def]
+    """Store the eligibilities of projection p as they are true now."""
+    catch_up(synapses, rules, state, p)
+    age = (step - state.origin[p]) * rules.decay_per_step[p]
+    fade(state.terms[synapses.weight_start[p] : synapses.weight_start[p + 1]], math.exp(-age), SMALLEST)
+    state.origin[p] = step
+
+
+@kernel
+def _renew_traces(synapses, rules, state, p, step):  # type: ignore[no-untyped-def]
+    """Store the traces of projection p as they are true now."""
+    catch_up(synapses, rules, state, p)
+    since = step - state.trace_origin[p]
+    pre_trace = state.pre_trace[synapses.axon_start[p] : synapses.axon_start[p + 1]]
+    post_trace = state.post_trace[synapses.target_start[p] : synapses.target_start[p + 1]]
+    fade(pre_trace, math.exp(-since * rules.pre_per_step[p]), FAINTEST_TRACE)
+    fade(post_trace, math.exp(-since * rules.post_per_step[p]), FAINTEST_TRACE)
+    state.trace_origin[p] = step
 
 
 @kernel

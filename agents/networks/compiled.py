@@ -1,18 +1,38 @@
 """How the kernels of networks are compiled: cached on disk, without the interpreter's lock.
 
 Division by zero gives infinity, as in NumPy, so that no loop needs a branch for it. No fast-math flag is set: sums are
-never reordered, and the same input gives the same bits.
+never reordered, and the same input gives the same bits. Numba's run-time allocation is off: a kernel that would
+allocate does not compile, and parts of arrays are not counted, which took more than half of the time of a step.
 """
 
 from __future__ import annotations
 
 from typing import Any
 
-from numba import njit
+from numba import njit, typeof
 
 # A function with loops over cells or synapses.
-kernel: Any = njit(cache=True, nogil=True, error_model="numpy")
+_options: dict[str, Any] = {"cache": True, "nogil": True, "error_model": "numpy", "_nrt": False}
+kernel: Any = njit(**_options)
 # A function of scalars that becomes part of the loop that calls it.
 inlined: Any = njit(cache=True, nogil=True, error_model="numpy", inline="always")
 # What has decayed to this becomes zero: below 1e-38 a processor takes a hundred times longer in single precision.
 SMALLEST = 1e-30
+
+_compiled: dict[tuple[Any, str], Any] = {}
+
+
+def call(function: Any, kind: str, *arguments: Any) -> Any:
+    """Call a kernel whose arguments have the same types whenever `kind` is the same, without a look at their types.
+
+    For tuples of dozens of arrays, finding out their types takes as long as a few steps of a circuit.
+
+    Args:
+        function: a kernel.
+        kind: a name for the types of its arguments.
+        arguments: its arguments.
+    """
+    found = _compiled.get((function, kind))
+    if found is None:
+        found = _compiled[function, kind] = function.compile(tuple(typeof(one) for one in arguments))  # type: ignore[no-untyped-call]
+    return found(*arguments)

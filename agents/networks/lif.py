@@ -189,10 +189,11 @@ def _coupling(membrane_ms: NDArray[Any], current_ms: NDArray[Any], step_ms: floa
 @kernel
 def integrate(voltage, drive, adaptation, rest, bias, leak, coupling, brake):  # type: ignore[no-untyped-def]
     """One step of the voltages between spikes; all arrays are (cells,)."""
+    smallest, zero = voltage.dtype.type(SMALLEST), voltage.dtype.type(0)
     # One array is written by each loop: the compiler then proves that no other overlaps it, and uses vectors.
     for c in range(voltage.shape[0]):
         moved = bias[c] + (voltage[c] - bias[c]) * leak[c] + drive[c] * coupling[c] - adaptation[c] * brake[c]
-        moved = moved if abs(moved) > SMALLEST else 0
+        moved = moved if abs(moved) > smallest else zero
         voltage[c] = moved if rest[c] == 0 else voltage[c]
     for c in range(rest.shape[0]):
         rest[c] = max(rest[c] - 1, 0)
@@ -201,25 +202,41 @@ def integrate(voltage, drive, adaptation, rest, bias, leak, coupling, brake):  #
 @kernel
 def decay(values, factor):  # type: ignore[no-untyped-def]
     """Multiply values (n,) by factors (n,)."""
+    smallest, zero = values.dtype.type(SMALLEST), values.dtype.type(0)
     for c in range(values.shape[0]):
         left = values[c] * factor[c]
-        values[c] = left if abs(left) > SMALLEST else 0
+        values[c] = left if abs(left) > smallest else zero
 
 
 @kernel
-def fade(values, factor):  # type: ignore[no-untyped-def]
-    """Multiply values (n,) by one factor."""
+def fade(values, factor, smallest):  # type: ignore[no-untyped-def]
+    """Multiply values (n,) by one factor; what is then no larger than `smallest` becomes zero."""
     for c in range(values.shape[0]):
         left = values[c] * factor
-        values[c] = left if abs(left) > SMALLEST else 0
+        values[c] = left if abs(left) > smallest else 0
 
 
 @kernel
-def cross(voltage, adaptation, threshold, raised, fired):  # type: ignore[no-untyped-def]
-    """Write the places of the cells (cells,) that reach their threshold to `fired`; returns their number."""
-    count = 0
+def cross(voltage, adaptation, threshold, raised, above):  # type: ignore[no-untyped-def]
+    """Write to `above` (cells,) whether each cell reaches its threshold; all arrays are (cells,)."""
     for c in range(voltage.shape[0]):
-        if voltage[c] >= threshold[c] + raised[c] * adaptation[c]:
-            fired[count] = c
+        above[c] = voltage[c] >= threshold[c] + raised[c] * adaptation[c]
+
+
+@kernel
+def note(fires, fired):  # type: ignore[no-untyped-def]
+    """Write the places at which `fires` (units,) is not 0 to `fired`; returns their number."""
+    count = 0
+    # Most units are silent in most steps: eight are looked at together.
+    words = fires[: fires.shape[0] // 8 * 8].view(np.uint64)
+    for w in range(words.shape[0]):
+        if words[w]:
+            for i in range(8 * w, 8 * w + 8):
+                if fires[i]:
+                    fired[count] = i
+                    count += 1
+    for i in range(8 * words.shape[0], fires.shape[0]):
+        if fires[i]:
+            fired[count] = i
             count += 1
     return count

@@ -64,3 +64,12 @@ def write_regular(rate_hz, phase, step_ms, train):  # type: ignore[no-untyped-de
             fires = phase[i] >= 1.0
             phase[i] -= 1.0 if fires else 0.0
             train[t, i] = fires
+
+
+@kernel
+def within(values, low, high):  # type: ignore[no-untyped-def]
+    """Whether all values (n,) lie in [low, high]; no NaN does."""
+    found = True
+    for i in range(values.shape[0]):
+        found &= low <= values[i] <= high
+    return found

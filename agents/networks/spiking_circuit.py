@@ -27,11 +27,13 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from agents.networks.circuit_kernel import CircuitState, first_state, simulate
+from agents.networks.circuit_kernel import CircuitState, catch_up, first_state, simulate, teach
+from agents.networks.compiled import call
 from agents.networks.lif import LIFCells, draw_cells
 from agents.networks.projections import INPUT, Projection, draw_synapses
-from agents.networks.spike_trains import write_poisson, write_regular
-from agents.rules.pair_stdp import ELIGIBLE, change_weights, plasticity_of
+from agents.networks.spike_trains import within, write_poisson, write_regular
+from agents.rules.pair_kernel import change_weights
+from agents.rules.pair_stdp import ELIGIBLE, plasticity_of
 from agents.rules.structural_plasticity import Turnover, rewire
 from agents.rules.synaptic_scaling import scale
 
@@ -113,6 +115,8 @@ class SpikingCircuit:
         self.turnovers = {
             name: Turnover.new(self.shape(name)) for name, one in self.projections.items() if one.structure is not None
         }
+        # What the types of all arrays follow from.
+        self._kind = self.dtype.char
         self._train = np.zeros((TRAIN_STEPS, inputs), dtype=np.uint8)
 
     def begin(self) -> CircuitState:
@@ -131,17 +135,18 @@ class SpikingCircuit:
             ValueError: rates of another shape or outside the range, or a negative number of steps.
         """
         fastest_hz = 1000.0 / self.step_ms
-        if np.shape(rate_hz) != (self.inputs,) or not (rate_hz.min() >= 0.0 and rate_hz.max() <= fastest_hz):
+        given = np.ascontiguousarray(rate_hz, np.float64)
+        if given.shape != (self.inputs,) or not within(given, 0.0, fastest_hz):
             raise ValueError(f"rate_hz is {rate_hz!r}; ({self.inputs},) rates of 0 to {fastest_hz:g} Hz are allowed")
         if steps < 0:
             raise ValueError(f"steps is {steps}; 0 or more is allowed")
         while steps > 0:
             train = self._train[: min(steps, TRAIN_STEPS)]
             if self.coding == "poisson":
-                write_poisson(rate_hz, int(self.seed[0]), int(state.clock[0]), self.step_ms, train)
+                write_poisson(given, int(self.seed[0]), int(state.clock[0]), self.step_ms, train)
             else:
-                write_regular(rate_hz, state.phase, self.step_ms, train)
-            simulate(self.cells, self.synapses, self.rules, state, train)
+                write_regular(given, state.phase, self.step_ms, train)
+            call(simulate, self._kind, self.cells, self.synapses, self.rules, state, train)
             steps -= len(train)
 
     def replay(self, state: CircuitState, train: NDArray[np.uint8]) -> None:
@@ -232,6 +237,7 @@ class SpikingCircuit:
             ValueError: there is no projection of this name, or it has no eligibility.
         """
         p = self._eligible(name)
+        catch_up(self.synapses, self.rules, state, p)
         found: NDArray[Any] = self._block(state.terms, name) * self.dtype.type(self._decayed(state, p))
         return found
 
@@ -246,16 +252,11 @@ class SpikingCircuit:
             ValueError: a projection that is not there or has no eligibility, or modulators of another shape.
         """
         for name, modulator in modulators.items():
-            p = self._checked(name, modulator)
-            first, last = self._targets[name]
-            if self.rules.modulator_decay[p] > 0:
-                state.modulator[first:last] += modulator
-            else:
-                pull = state.pull[first:last]
-                np.multiply(
-                    modulator, float(self.rules.rate[p]) * self._decayed(state, p), out=pull, casting="same_kind"
-                )
-                change_weights(*self._blocks[name], self._block(state.terms, name), pull, self.rules.soft[p])
+            p = self._eligible(name)
+            given = np.ascontiguousarray(modulator, np.float64)
+            targets = self._shapes[name][1]
+            if given.shape != (targets,) or not call(teach, self._kind, self.synapses, self.rules, state, p, given):
+                raise ValueError(f"modulator of {name!r} is {modulator!r}; ({targets},) finite numbers are allowed")
 
     def change(
         self, name: str, eligible: NDArray[Any], modulator: NDArray[np.float64], rate: float | None = None
@@ -276,7 +277,7 @@ class SpikingCircuit:
             raise ValueError(f"eligible has shape {eligible.shape}; {self.shape(name)} is allowed")
         pull = modulator * (float(self.rules.rate[p]) if rate is None else rate)
         terms = np.ascontiguousarray(eligible, self.dtype)
-        change_weights(*self._blocks[name], terms, pull.astype(self.dtype), self.rules.soft[p])
+        change_weights(*self._blocks[name], self.rules.soft[p], terms, pull.astype(self.dtype))
 
     def maintain(self, state: CircuitState, elapsed_ms: float) -> None:
         """Let slow plasticity act: synaptic scaling and structural plasticity, of the projections that have them.
@@ -300,6 +301,8 @@ class SpikingCircuit:
             if one.structure is not None:
                 seed = (int(self.seed[0]) + p) % 2**62
                 memory = self.turnovers[name]
+                if self.rules.kind[p] == ELIGIBLE:
+                    catch_up(self.synapses, self.rules, state, p)
                 gone, formed = rewire(weight, connected, (lowest, highest), one.structure, memory, elapsed_s, seed)
                 terms = self._block(state.terms, name)
                 terms.flat[gone] = 0.0

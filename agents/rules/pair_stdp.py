@@ -7,8 +7,9 @@ eligibility that decays within a second (Izhikevich 2007, Cerebral Cortex 17:244
 one they change the weight at once.
 
 The eligibility is stored as e exp(+t / eligibility_ms): its decay is one number for the whole projection, folded in
-when the third factor arrives, and only spikes touch it. Within a step the presynaptic part comes before the
-postsynaptic, so a coincidence counts as pre before post. An axon's delay moves its whole presynaptic part.
+when the third factor arrives, and only spikes touch it. Traces are stored in the same way. Within a step the
+presynaptic part comes before the postsynaptic, so a coincidence counts as pre before post. An axon's delay moves its
+whole presynaptic part. The work itself is in `pair_kernel`.
 """
 
 from __future__ import annotations
@@ -21,11 +22,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from agents.networks.checks import SHORTEST_MS, require_choice, require_number
-from agents.networks.compiled import inlined, kernel
 
 FIXED, ELIGIBLE, UNGATED = 0, 1, 2
-# The stored eligibility is brought back to its true size when it has grown by e^30, far inside single precision.
+# Stored eligibilities and traces are brought back to their true sizes when they have grown by e^30, far inside single
+# precision; what is left of a trace that is then below 1e-20 goes, so that no product of the two falls out of it.
 LARGEST_GROWTH = 30.0
+FAINTEST_TRACE = 1e-20
 
 
 @dataclass(frozen=True)
@@ -87,9 +89,10 @@ class Plasticity(NamedTuple):
         kind: FIXED, ELIGIBLE or UNGATED.
         rate: as in `PairSTDP`.
         potentiation, depression: A+ and A-, the latter with its sign positive.
-        pre_decay, post_decay, modulator_decay: factors of a step; the last is 0 for impulses.
         keep: 1 where every pair counts, 0 where a trace starts anew with each spike.
-        decay_per_step: step over eligibility_ms.
+        pre_per_step, post_per_step, decay_per_step: step over pre_trace_ms, post_trace_ms and eligibility_ms; the last
+            is 0 where there is no eligibility.
+        modulator_decay: factor of a step, 0 for impulses.
         modulator_gain: integral over one step of the product of eligibility and modulator, each 1 at its start, ms.
         soft: 1 for soft bounds, 0 for hard ones.
     """
@@ -98,11 +101,11 @@ class Plasticity(NamedTuple):
     rate: NDArray[Any]
     potentiation: NDArray[Any]
     depression: NDArray[Any]
-    pre_decay: NDArray[Any]
-    post_decay: NDArray[Any]
-    modulator_decay: NDArray[Any]
     keep: NDArray[Any]
+    pre_per_step: NDArray[np.float64]
+    post_per_step: NDArray[np.float64]
     decay_per_step: NDArray[np.float64]
+    modulator_decay: NDArray[Any]
     modulator_gain: NDArray[np.float64]
     soft: NDArray[np.int8]
 
@@ -120,100 +123,18 @@ def plasticity_of(rules: list[PairSTDP | None], step_ms: float, dtype: Any) -> P
                 one.rate,
                 one.potentiation,
                 one.potentiation * one.depression,
-                math.exp(-step_ms / one.pre_trace_ms),
-                math.exp(-step_ms / one.post_trace_ms),
-                0.0 if one.modulator_ms is None else math.exp(-step_ms / one.modulator_ms),
                 float(one.pairs == "all"),
+                step_ms / one.pre_trace_ms,
+                step_ms / one.post_trace_ms,
                 step_ms * decay,
+                0.0 if one.modulator_ms is None else math.exp(-step_ms / one.modulator_ms),
                 0.0 if one.modulator_ms is None else -math.expm1(-step_ms * together) / together,
                 int(one.bounds == "soft"),
             )
         )
-    kinds = {"kind": np.int8, "soft": np.int8, "decay_per_step": np.float64, "modulator_gain": np.float64}
+    kinds: dict[str, Any] = {"kind": np.int8, "soft": np.int8, "modulator_gain": np.float64}
+    kinds |= dict.fromkeys(("pre_per_step", "post_per_step", "decay_per_step"), np.float64)
     columns = zip(*rows, strict=True) if rows else [()] * len(Plasticity._fields)
     return Plasticity(
         *(np.array(c, dtype=kinds.get(n, dtype)) for n, c in zip(Plasticity._fields, columns, strict=True))
     )
-
-
-@inlined
-def bounded(weight, change, low, high, soft):  # type: ignore[no-untyped-def]
-    """The weight after a change, within [low, high]."""
-    if soft:
-        span = high - low
-        left = (high - weight) if change > 0 else (weight - low)
-        change = change * left / span if span > 0 else change
-    return min(max(weight + change, low), high)
-
-
-@kernel
-def mark(trace, places, keep):  # type: ignore[no-untyped-def]
-    """Spikes at `places`: their traces (n,) grow by 1, or start anew at 1 where `keep` is 0."""
-    for n in range(places.shape[0]):
-        trace[places[n]] = keep * trace[places[n]] + 1
-
-
-@kernel
-def depress(terms, post_trace, places, amount):  # type: ignore[no-untyped-def]
-    """Spikes arrive along the axons at `places`: take from their eligibilities; terms is (axons, targets)."""
-    for n in range(places.shape[0]):
-        i = places[n]
-        for j in range(post_trace.shape[0]):
-            terms[i, j] -= amount * post_trace[j]
-
-
-@kernel
-def potentiate(terms, pre_trace, places, amount):  # type: ignore[no-untyped-def]
-    """Targets at `places` fire: add to the eligibilities of all their axons; terms is (axons, targets)."""
-    for n in range(places.shape[0]):
-        j = places[n]
-        for i in range(pre_trace.shape[0]):
-            terms[i, j] += amount * pre_trace[i]
-
-
-@kernel
-def depress_at_once(  # type: ignore[no-untyped-def]
-    weight, connected, lowest, highest, post_trace, places, amount, soft
-):
-    """Spikes arrive along the axons at `places`: take from their weights (axons, targets), bounds (axons,)."""
-    for n in range(places.shape[0]):
-        i = places[n]
-        for j in range(post_trace.shape[0]):
-            if connected[i, j]:
-                weight[i, j] = bounded(weight[i, j], -amount * post_trace[j], lowest[i], highest[i], soft)
-
-
-@kernel
-def potentiate_at_once(  # type: ignore[no-untyped-def]
-    weight, connected, lowest, highest, pre_trace, places, amount, soft
-):
-    """Targets at `places` fire: add to the weights (axons, targets) of all their axons, bounds (axons,)."""
-    for n in range(places.shape[0]):
-        j = places[n]
-        for i in range(pre_trace.shape[0]):
-            if connected[i, j]:
-                weight[i, j] = bounded(weight[i, j], amount * pre_trace[i], lowest[i], highest[i], soft)
-
-
-@kernel
-def change_weights(weight, connected, lowest, highest, terms, pull, soft):  # type: ignore[no-untyped-def]
-    """Third factor: w_ij changes by pull_j x terms_ij, within its axon's bounds.
-
-    Args:
-        weight, terms: (axons, targets).
-        connected: (axons, targets), 0 where there is no synapse.
-        lowest, highest: (axons,) bounds.
-        pull: (targets,) rate x modulator, times the decay that the stored terms lack.
-        soft: 1 for soft bounds, 0 for hard ones.
-    """
-    for i in range(weight.shape[0]):
-        own, there, eligible = weight[i], connected[i], terms[i]
-        low, high = lowest[i], highest[i]
-        if soft:
-            for j in range(own.shape[0]):
-                moved = bounded(own[j], pull[j] * eligible[j], low, high, 1)
-                own[j] = moved if there[j] else own[j]
-        else:
-            for j in range(own.shape[0]):
-                moved = min(max(own[j] + pull[j] * eligible[j], low), high)
-                own[j] = moved if there[j] else own[j]

@@ -14,7 +14,8 @@ from agents.networks.circuit_kernel import CircuitState
 from agents.networks.lif import LIFCells
 from agents.networks.projections import Projection
 from agents.networks.spiking_circuit import SpikingCircuit
-from agents.rules.pair_stdp import PairSTDP, bounded
+from agents.rules.pair_kernel import bounded
+from agents.rules.pair_stdp import PairSTDP
 
 # A driving spike makes the cell fire in the next step.
 DRIVE = 100.0
