@@ -6,6 +6,7 @@ import json
 import subprocess
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 from time import perf_counter
 from typing import Any
@@ -25,6 +26,7 @@ from spiking_peer import (
     OUTPUTS,
     PEERS,
     RATE,
+    Watch,
     rewards,
     weights,
 )
@@ -41,7 +43,9 @@ from reach.study import usable_cores
 PEER_SCRIPT = Path(__file__).with_name("spiking_peer.py")
 PEER_ROUNDS = 1
 TO_HIDDEN, TO_OUTPUT = "input-hidden", "hidden-output"
-SEEDS = 8
+# Seconds of ours that are measured together, and seeds that share the cores.
+OWN_SECONDS = 20
+SEEDS = 40
 # Input, hidden layers, output and batch of the step that is timed; then what more is.
 STEP = (64, (256, 256), 8)
 BATCH = 256
@@ -75,22 +79,26 @@ def live(circuit: SpikingCircuit) -> Any:
     return state
 
 
-def own_second(dtype: Any) -> Callable[[], float]:
-    """Milliseconds for a second of our circuit."""
-    live(circuit_of(dtype))
+def own_second(dtype: Any) -> dict[str, Any]:
+    """What a peer tells of its second, of ours."""
+    # A peer's second is long beside the turns that a busy machine gives its processes; so must ours be.
+    circuits = [circuit_of(dtype) for _ in range(OWN_SECONDS)]
+    watch = Watch()
+    for circuit in circuits:
+        state = live(circuit)
+    wall_ms, processor_ms = watch.read()
+    return {
+        "wall_ms": wall_ms / OWN_SECONDS,
+        "processor_ms": processor_ms / OWN_SECONDS,
+        "hidden_hz": float(circuit.mean_rate_hz(state, "hidden").mean()),
+        "output_hz": float(circuit.mean_rate_hz(state, "output").mean()),
+        "finite": bool(np.isfinite(circuit.synapses.weight).all()),
+    }
 
-    def take() -> float:
-        circuit = circuit_of(dtype)
-        start = perf_counter()
-        live(circuit)
-        return 1000.0 * (perf_counter() - start)
 
-    return take
-
-
-def own_population() -> float:
+def own_population(dtype: Any) -> float:
     """Milliseconds for a second of one seed, of several that share the cores."""
-    circuits = [circuit_of(np.float32, seed) for seed in range(SEEDS)]
+    circuits = [circuit_of(dtype, seed) for seed in range(SEEDS)]
     start = perf_counter()
     with ThreadPoolExecutor(usable_cores()) as threads:
         list(threads.map(live, circuits))
@@ -137,37 +145,51 @@ def named(sizes: tuple[int, tuple[int, ...], int]) -> str:
     return f"{inputs}, {len(hidden)} x {hidden[0]}, {outputs}"
 
 
+def spiking_acts(peers: Path | None, told: dict[str, dict[str, Any]]) -> dict[str, Measurement]:
+    """A second of each peer and of ours, by the wall clock and of the processor; what peers say goes to `told`."""
+    acts: dict[str, Measurement] = {}
+
+    def add(name: str, second: Callable[[], dict[str, Any]], compared: bool) -> None:
+        def wall() -> float:
+            told[name] = second()
+            return float(np.median(told[name]["wall_ms"]))
+
+        def processor() -> float:
+            return float(np.median(told[name]["processor_ms"]))
+
+        acts[name] = Measurement("ms", wall, tuple(PEERS) if compared else ())
+        # Of the same second as the measurement before.
+        acts[processor_time(name)] = Measurement(
+            "ms", processor, tuple(processor_time(peer) for peer in PEERS) if compared else ()
+        )
+
+    if peers is not None:
+        for name in PEERS:
+            add(name, partial(told_by_peer, peers, name), False)
+    for dtype in (np.float64, np.float32):
+        live(circuit_of(dtype))
+        add(f"spiking circuit, {np.dtype(dtype).name}", partial(own_second, dtype), True)
+    for dtype in (np.float64, np.float32):
+        name = f"one of {SEEDS} spiking circuits on all cores, {np.dtype(dtype).name}"
+        acts[name] = Measurement("ms", partial(own_population, dtype), tuple(PEERS))
+    return acts
+
+
+def processor_time(name: str) -> str:
+    """Name of the row that holds the time of the processor."""
+    return f"{name}, processor"
+
+
 def learners(rounds: int, peers: Path | None) -> list[Row]:
     """Measure all, in turn."""
     told: dict[str, dict[str, Any]] = {}
-    acts: dict[str, Measurement] = {}
-    if peers is not None:
-        for name in PEERS:
-
-            def take(name: str = name) -> float:
-                told[name] = told_by_peer(peers, name)
-                return float(np.median(told[name]["milliseconds"]))
-
-            acts[name] = Measurement("ms", take)
-    own = {"float64": np.float64, "float32": np.float32}
-    acts |= {
-        f"spiking circuit, a second, {name}": Measurement("ms", own_second(dtype), tuple(PEERS))
-        for name, dtype in own.items()
-    }
-    acts[f"the same for one of {SEEDS} seeds on all cores"] = Measurement("ms", own_population, tuple(PEERS))
+    acts = spiking_acts(peers, told)
     for sizes in dict.fromkeys((STEP, *OTHER_STEPS)):
         torch_name = f"back-propagation by torch, {named(sizes)}"
         acts[torch_name] = Measurement("ms", step(None, sizes))
         for rule in ("dfa", "bp"):
             acts[f"{rule}, {named(sizes)}"] = Measurement("ms", step(rule, sizes), (torch_name,))
     rows = measured(acts, rounds)
-    circuit = circuit_of(np.float64)
-    state = live(circuit)
-    told["ours"] = {
-        "hidden_hz": float(circuit.mean_rate_hz(state, "hidden").mean()),
-        "output_hz": float(circuit.mean_rate_hz(state, "output").mean()),
-        "finite": bool(np.isfinite(circuit.synapses.weight).all()),
-    }
     for name, one in told.items():
         Console().print(
             f"{name}: hidden cells at {one['hidden_hz']:.1f} Hz, output cells at {one['output_hz']:.1f} Hz, weights "
