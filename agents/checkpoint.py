@@ -125,3 +125,20 @@ def read_checkpoint(folder: Path) -> tuple[dict[str, Any], dict[str, NDArray[Any
     except (ValueError, OSError, EOFError, AttributeError, BadZipFile) as error:
         raise ValueError(f"{folder / STATE} is no archive of plain arrays: {error}") from None
     return config, policy, state
+
+
+def fill(own: Arrays, kept: Arrays, path: str | Path) -> None:
+    """Put the arrays of a checkpoint where the learner has its own, in place.
+
+    Args:
+        own: the learner's, by name.
+        kept: those of the checkpoint.
+        path: of the checkpoint, for the message.
+
+    Raises:
+        ValueError: they differ in names or shapes; nothing has been changed then.
+    """
+    if {name: array.shape for name, array in own.items()} != {name: array.shape for name, array in kept.items()}:
+        raise ValueError(f"checkpoint {path} holds {sorted(kept)}; {sorted(own)} of the learner's shapes are allowed")
+    for name, array in own.items():
+        array[...] = kept[name]

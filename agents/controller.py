@@ -94,14 +94,16 @@ class Reach:
 class Controller:
     """The fixed part of a reaching learner: from sensations and a feed-forward posture to commands."""
 
-    def __init__(self, arm: Arm, grab: bool, control: str = "posture") -> None:
+    def __init__(self, arm: Arm, grab: bool, control: str = "posture", feedback_share: float = 1.0) -> None:
         """Make a controller for a body.
 
         Args:
             arm: the learner's own body, unperturbed.
             grab: whether the fingers are to close on the cup.
             control: what its commands mean: "posture", "torque" or "muscle".
+            feedback_share: of the visual feedback, 0..1; with 0 the arm goes where the learner says, seen or not.
         """
+        self.feedback_share = feedback_share
         self.arm = arm
         self.servo = PostureServo(arm, control)
         self.grab = grab
@@ -141,7 +143,8 @@ class Controller:
             if len(reach.plan) == 0:
                 reach.goal = feedforward
                 reach.plan = self.plan(reach.rest, reach.rest + feedforward)
-            reach.feedback = reach.feedback + CONTROL_STEP_S * self._correction(reach, moving_s)
+            correction = self.feedback_share * self._correction(reach, moving_s)
+            reach.feedback = reach.feedback + CONTROL_STEP_S * correction
             # What the learner wants otherwise since the launch fades in with the movement.
             since = minimum_jerk(moving_s / MOVEMENT_S) * (feedforward - reach.goal)
             wanted = reach.plan[min(round(moving_s / CONTROL_STEP_S), len(reach.plan) - 1)] + since

@@ -43,7 +43,7 @@ def test_what_waited_is_what_columns_would_have_added(eligibility_ms: float | No
     rate = 1e-12
     net = circuit(eligibility_ms=eligibility_ms, rate=rate)
     state, train = net.begin(), source_spikes()
-    assert STEPS > LARGEST_GROWTH * SETTINGS["post_trace_ms"]
+    assert LARGEST_GROWTH * SETTINGS["post_trace_ms"] < STEPS
     pre, post, expected = np.zeros((INPUTS, 1)), np.zeros(CELLS), np.zeros((INPUTS, CELLS))
     remains = 1.0 if eligibility_ms is None else math.exp(-1.0 / eligibility_ms)
     most = 0

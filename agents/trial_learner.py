@@ -1,0 +1,311 @@
+"""What all learners that learn from one trial to the next share: Stable-Baselines3's model interface over trials.
+
+A trial is lived through the shared controller and learned from when it is over; what is learned, and from what, is the
+learner's own. Nothing is learned inside a trial (an adaptive loop closed over a delay would be unstable).
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections import deque
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, ClassVar, Generic, Self, TypeVar
+
+import gymnasium as gym
+import numpy as np
+from numpy.typing import NDArray
+from stable_baselines3.common.callbacks import (
+    BaseCallback,
+    CallbackList,
+    ConvertCallback,
+    ProgressBarCallback,
+)
+from stable_baselines3.common.logger import Logger
+from stable_baselines3.common.utils import configure_logger
+from stable_baselines3.common.vec_env import DummyVecEnv, VecEnv
+
+from agents.controller import Controller, Reach
+from agents.sensation import Sensation, Senses
+from agents.trial_source import TrialSource, env_attribute, env_options_of, is_one, rows_of
+
+# After a command has been sent, the next observation of the same trial repeats it; float32 keeps seven digits.
+SAME_COMMAND = 1e-5
+
+
+@dataclass
+class Trial:
+    """One reach of one environment, as the learner lives it.
+
+    Attributes:
+        reach: what the controller remembers.
+        network: state of the learner's network.
+        command: (4,) the last one given.
+    """
+
+    reach: Reach
+    network: Any
+    command: NDArray[np.float32] | None = None
+
+
+T = TypeVar("T", bound=Trial)
+
+
+class TrialLearner(ABC, Generic[T]):
+    """A learner that learns after each trial.
+
+    Attributes:
+        num_timesteps: control steps learned from.
+        trials: reaches learned from.
+        logger: where `learn` writes.
+    """
+
+    # Share of the shared visual feedback by which this kind of learner reaches.
+    FEEDBACK_SHARE: ClassVar[float] = 1.0
+
+    def __init__(
+        self,
+        env: gym.Env[Any, Any] | VecEnv,
+        *,
+        seed: int | None = None,
+        config: dict[str, Any] | None = None,
+        verbose: int = 0,
+        tensorboard_log: str | None = None,
+    ) -> None:
+        """Join a learner to an environment.
+
+        Args:
+            env: a `CupEnv`, wrapped or not, or a Stable-Baselines3 VecEnv of them.
+            seed: of the trials drawn in `learn`.
+            config: what `save` writes so that the learner can be built again.
+            verbose, tensorboard_log: as in Stable-Baselines3.
+
+        Raises:
+            ValueError: an environment in which this learner cannot act.
+        """
+        self.seed = seed
+        self.config = dict(config or {})
+        self.verbose = verbose
+        self.tensorboard_log = tensorboard_log
+        self.num_timesteps = 0
+        self.trials = 0
+        self._unseeded = True
+        self._own_trials: list[T] = []
+        self._logger: Logger | None = None
+        self.set_env(env)
+
+    @abstractmethod
+    def _begin(self, exploring: bool) -> T:
+        """A trial that is about to begin; `exploring` where it is to be learned from or explored in."""
+
+    @abstractmethod
+    def _act(self, trial: T, row: Any) -> NDArray[np.float32]:
+        """The command (4,) for an observation; kept in the trial."""
+
+    @abstractmethod
+    def _finish(self, trial: T, last: Any, earned: float) -> None:
+        """Learn from a trial that is over, for its last observation and the sum of its rewards."""
+
+    def _measures(self) -> dict[str, float]:
+        """Further values for the log, by name."""
+        return {}
+
+    def _require_usable(self, senses: Senses) -> None:
+        """Refuse an environment from whose observations this learner cannot learn.
+
+        Raises:
+            ValueError: observations that lack what it needs.
+        """
+
+    @abstractmethod
+    def settle_baseline(self) -> None:
+        """End unperturbed training."""
+
+    @abstractmethod
+    def save(self, path: str | Path) -> None:
+        """Write a checkpoint folder, whole or not at all."""
+
+    @property
+    def logger(self) -> Logger:
+        """The logger in use."""
+        if self._logger is None:
+            self._logger = configure_logger(self.verbose, self.tensorboard_log, "run", True)
+        return self._logger
+
+    def set_logger(self, logger: Logger) -> None:
+        """Write to another logger."""
+        self._logger = logger
+
+    def set_env(self, env: gym.Env[Any, Any] | VecEnv, force_reset: bool = True) -> None:
+        """Learn and act in another environment; `force_reset` is there for Stable-Baselines3's signature.
+
+        Raises:
+            ValueError: an environment in which this learner cannot act or learn.
+        """
+        arm, task, control = (env_attribute(env, name) for name in ("arm", "task", "control"))
+        senses = Senses(arm, env_options_of(env))
+        self._require_usable(senses)
+        self.env = env
+        self._vec_env: VecEnv | None = env if isinstance(env, VecEnv) else None
+        self.controller = Controller(arm, grab=task == "grab", control=control, feedback_share=self.FEEDBACK_SHARE)
+        self.senses = senses
+
+    def get_env(self) -> VecEnv:
+        """The environment, as a VecEnv."""
+        if self._vec_env is None:
+            env: Any = self.env
+            self._vec_env = DummyVecEnv([lambda: env])
+        return self._vec_env
+
+    def get_vec_normalize_env(self) -> None:
+        """None: observations are never normalised (Stable-Baselines3's callbacks ask)."""
+
+    @property
+    def observation_space(self) -> gym.Space[Any]:
+        """The environment's."""
+        return self.env.observation_space
+
+    @property
+    def action_space(self) -> gym.Space[Any]:
+        """The environment's."""
+        return self.env.action_space
+
+    @property
+    def n_envs(self) -> int:
+        """How many environments it learns in at once."""
+        return self.env.num_envs if isinstance(self.env, VecEnv) else 1
+
+    @property
+    def env_options(self) -> dict[str, Any]:
+        """What `gym.make` must be told for an environment like the one it learns in."""
+        return env_options_of(self.env)
+
+    def predict(
+        self,
+        observation: Any,
+        state: Any = None,
+        episode_start: NDArray[np.bool_] | None = None,
+        deterministic: bool = False,
+    ) -> tuple[NDArray[np.float32], list[T]]:
+        """Commands for one observation or a batch of n.
+
+        Args:
+            observation: from the environment.
+            state: what the call before returned. Without it the learner goes on with the reach of its own last call,
+                and begins a new one where the observation does not repeat the command it gave.
+            episode_start: (n,) where a trial has just begun.
+            deterministic: without exploration in trials that begin now; of no effect for a learner that never explores.
+
+        Returns:
+            Commands (4,) or (n, 4) in [-1, 1], and the state for the next call.
+
+        Raises:
+            ValueError: an observation of another shape.
+        """
+        alone = is_one(observation, self.observation_space)
+        batch = [observation] if alone else rows_of(observation)
+        given: list[T] = self._own_trials if state is None else state
+        trials = [
+            self._begin(exploring=not deterministic)
+            if len(given) != len(batch)
+            or (episode_start is not None and episode_start[k])
+            or (state is None and not self._continues(given[k], row))
+            else given[k]
+            for k, row in enumerate(batch)
+        ]
+        commands = np.stack([self._act(trial, row) for trial, row in zip(trials, batch, strict=True)])
+        if state is None:
+            self._own_trials = trials
+        return (commands[0] if alone else commands), trials
+
+    def learn(
+        self,
+        total_timesteps: int,
+        callback: Any = None,
+        log_interval: int | None = 100,
+        tb_log_name: str = "run",
+        reset_num_timesteps: bool = True,
+        progress_bar: bool = False,
+    ) -> Self:
+        """Reach, and learn after each reach, for at least `total_timesteps` control steps; ends between trials.
+
+        Args:
+            total_timesteps: control steps, summed over environments.
+            callback: Stable-Baselines3 callback, list of them or function; one that returns False ends the learning.
+            log_interval: trials between two entries in the log; None for none.
+            tb_log_name: name of the run in TensorBoard.
+            reset_num_timesteps: count from zero.
+            progress_bar: show one.
+        """
+        if reset_num_timesteps:
+            self.num_timesteps = 0
+        self._logger = self._logger or configure_logger(
+            self.verbose, self.tensorboard_log, tb_log_name, reset_num_timesteps
+        )
+        # Stable-Baselines3's progress bar reads the local of this name, and counts from zero.
+        total = total_timesteps = self.num_timesteps + total_timesteps
+        self._total_timesteps = total
+        hook = self._callback(callback, progress_bar)
+        hook.on_training_start(locals(), globals())
+        hook.on_rollout_start()
+        source = TrialSource(self.env, self.seed if self._unseeded else None)
+        self._unseeded = False
+        trials = [self._begin(exploring=True) for _ in range(source.num_envs)]
+        recent: deque[tuple[float, int, bool]] = deque(maxlen=100)
+        earned = np.zeros(source.num_envs)
+        steps = np.zeros(source.num_envs, dtype=int)
+        running = True
+        while running:
+            commands = np.stack([self._act(trial, row) for trial, row in zip(trials, source.rows, strict=True)])
+            rewards, dones, infos = source.step(commands)
+            self.num_timesteps += source.num_envs
+            earned += rewards
+            steps += 1
+            for k in np.flatnonzero(dones).tolist():
+                self.trials += 1
+                self._finish(trials[k], source.last_row(k, infos), float(earned[k]))
+                trials[k] = self._begin(exploring=True)
+                recent.append((float(earned[k]), int(steps[k]), bool(infos[k].get("is_success", False))))
+                earned[k], steps[k] = 0.0, 0
+                if log_interval is not None and self.trials % log_interval == 0:
+                    self._log(recent)
+            hook.update_locals(locals())
+            running = hook.on_step() and not (self.num_timesteps >= total and bool(np.any(dones)))
+            if running:
+                source.restart(dones)
+        hook.on_rollout_end()
+        hook.on_training_end()
+        return self
+
+    def _continues(self, trial: Trial, row: Any) -> bool:
+        if trial.command is None:
+            return False
+        return bool(np.max(np.abs(self.senses.latest_command(row) - trial.command)) < SAME_COMMAND)
+
+    def _sense(self, trial: T, row: Any) -> Sensation:
+        """Take in an observation."""
+        now = self.senses.read(row, trial.reach.past_angles)
+        self.controller.sense(trial.reach, now)
+        return now
+
+    def _log(self, recent: deque[tuple[float, int, bool]]) -> None:
+        reward, length, success = np.mean(np.array(recent, dtype=np.float64), axis=0)
+        self.logger.record("rollout/ep_rew_mean", float(reward))
+        self.logger.record("rollout/ep_len_mean", float(length))
+        self.logger.record("rollout/success_rate", float(success))
+        for name, value in self._measures().items():
+            self.logger.record(name, value)
+        self.logger.record("time/trials", self.trials)
+        self.logger.dump(self.num_timesteps)
+
+    def _callback(self, callback: Any, progress_bar: bool) -> BaseCallback:
+        if isinstance(callback, list):
+            hook: BaseCallback = CallbackList(callback)
+        elif isinstance(callback, BaseCallback):
+            hook = callback
+        else:
+            hook = ConvertCallback(callback)
+        if progress_bar:
+            hook = CallbackList([hook, ProgressBarCallback()])
+        hook.init_callback(self)  # type: ignore[arg-type]
+        return hook
