@@ -73,7 +73,8 @@ class _Reward:
             ValueError: an environment of other observations than it is made for.
         """
         self.name = name
-        self.given = {"seed": seed, **settings}
+        # Where its networks are computed is no part of a learner.
+        self.given = {"seed": seed, **{name: value for name, value in settings.items() if name != "device"}}
         if not isinstance(env, VecEnv):
             env = _copies(env, self.ENV_OPTIONS, seed, self.PARALLEL_ENVS)
         observed, wanted = (one.get("observation", "vector") for one in (env_options_of(env), self.ENV_OPTIONS))

@@ -73,11 +73,11 @@ model.save(sys.argv[3])
     [
         ("reward-mlp-dfa", 16 * 64, {}),
         ("reward-lstm-bp", 16 * 64, {}),
-        ("reward-sac-mlp-dfa", 400, {"learning_starts": 200}),
-        ("reward-td3-mlp-ifa", 1_100, {}),
-        ("reward-tqc-mlp-bp", 400, {"learning_starts": 200}),
+        ("reward-sac-mlp-dfa", 250, {"learning_starts": 200}),
+        ("reward-td3-mlp-ifa", 250, {"learning_starts": 200}),
+        ("reward-tqc-mlp-bp", 220, {"learning_starts": 180}),
         # Its buffer has begun to be written over.
-        ("reward-tqc-mlp-bp", 600, {"learning_starts": 200, "buffer_size": 500}),
+        ("reward-tqc-mlp-bp", 320, {"learning_starts": 300, "buffer_size": 400}),
     ],
 )
 def test_learning_from_reward_goes_on_too(name: str, steps: int, settings: dict[str, Any], tmp_path: Path) -> None:
