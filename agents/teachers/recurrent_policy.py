@@ -17,7 +17,7 @@ from torch.nn import functional
 
 
 class SequencePolicy(RecurrentActorCriticPolicy):
-    """The policy of `RecurrentPPO`, three times as fast to train.
+    """The policy of `RecurrentPPO`, two to three times as fast to train.
 
     Its rollout buffer cuts sequences where trials begin, and its own policy then goes through each of them step by
     step; a sequence within which no trial begins needs no more than to forget what was before it.
