@@ -11,9 +11,11 @@ from typing import Any
 
 from numba import njit, typeof
 
-# A function with loops over cells or synapses.
 _options: dict[str, Any] = {"cache": True, "nogil": True, "error_model": "numpy", "_nrt": False}
+# A function with loops over cells or synapses.
 kernel: Any = njit(**_options)
+# The same for a function that runs once a trial and needs arrays of its own.
+allocating_kernel: Any = njit(**{**_options, "_nrt": True})
 # A function of scalars that becomes part of the loop that calls it.
 inlined: Any = njit(cache=True, nogil=True, error_model="numpy", inline="always")
 # What has decayed to this becomes zero: below 1e-38 a processor takes a hundred times longer in single precision.

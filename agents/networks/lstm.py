@@ -134,9 +134,12 @@ def sigmoid(value):  # type: ignore[no-untyped-def]
 def advance(weights, inputs, heard, hidden, memory, gates):  # type: ignore[no-untyped-def]
     """One step of cells: fills `heard` and `gates`, and moves `hidden` and `memory` on."""
     first, cells = len(inputs), len(hidden)
-    heard[:first] = inputs
-    heard[first : first + cells] = hidden
-    gates[:] = 0.0
+    for row in range(first):
+        heard[row] = inputs[row]
+    for k in range(cells):
+        heard[first + k] = hidden[k]
+    for column in range(4 * cells):
+        gates[column] = 0.0
     # Row by row, so that the sum over what is heard has one order and many cells are summed at once.
     for row in range(len(heard)):
         value = heard[row]

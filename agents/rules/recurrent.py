@@ -28,7 +28,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from agents.networks.compiled import kernel
+from agents.networks.compiled import allocating_kernel
 from agents.networks.lstm import LSTMCells, LSTMState, advance
 
 Array = NDArray[np.float64]
@@ -118,7 +118,7 @@ def recurrent_rule(name: str) -> RecurrentRule:
     return RECURRENT_RULES[name]
 
 
-@kernel
+@allocating_kernel
 def _carry_forward(traces, heard, gates, memory_before, memory):  # type: ignore[no-untyped-def]
     cells = len(memory)
     kept = np.zeros(4 * cells)
@@ -136,7 +136,7 @@ def _carry_forward(traces, heard, gates, memory_before, memory):  # type: ignore
             traces[row, column] = kept[column] * traces[row, column] + added[column] * value
 
 
-@kernel
+@allocating_kernel
 def _back_through_time(weights, inputs, signal, step):  # type: ignore[no-untyped-def]
     steps, first, cells = inputs.shape[0], inputs.shape[1], len(signal)
     heard = np.zeros((steps, first + cells + 1))
