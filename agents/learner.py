@@ -27,7 +27,7 @@ from agents.error_networks import (
     make_feedforward,
     network_of,
 )
-from agents.teachers.reward import ALGORITHMS
+from agents.teachers.algorithms import ALGORITHMS
 from agents.teachers.reward import ALIASES as REWARD_ALIASES
 
 # Of a learner that has not been tuned.

@@ -91,14 +91,15 @@ def note_on(learner: str) -> str:
     """What a reader of the report is told about a learner; nothing of one that is not ours."""
     from agents.error_networks import HIDDEN, full_name, is_error_learner, rule_of
     from agents.learner import env_options
-    from agents.teachers.reward import ALGORITHMS, ALIASES
+    from agents.teachers.algorithms import ALGORITHMS
+    from agents.teachers.reward import full_name as reward_name
 
     if is_error_learner(learner):
         pair = full_name(learner).removesuffix(HIDDEN).removeprefix("error-")
         note = RULE_NOTES.get(pair, RULE_NOTES[rule_of(learner)])
         sight = PIXELS_NOTE if env_options(learner).get("observation") == "retina" else ""
         return note + sight + (HIDDEN_NOTE if learner.endswith(HIDDEN) else "")
-    algorithm = ALGORITHMS.get(ALIASES.get(learner, learner))
+    algorithm = ALGORITHMS.get(reward_name(learner))
     return "" if algorithm is None else REWARD_NOTES.get(algorithm.__name__, "learns from reward alone")
 
 

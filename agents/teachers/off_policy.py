@@ -1,0 +1,131 @@
+"""SAC, TD3, and TQC with hindsight, taught by reward from a replay buffer."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import gymnasium as gym
+import numpy as np
+import torch
+from sb3_contrib import TQC
+from stable_baselines3 import SAC, TD3
+from stable_baselines3.common.vec_env import VecEnv
+
+from agents.teachers.held_noise import HeldNoise
+from agents.teachers.hindsight import ReadyHindsight
+from agents.teachers.replay import end_trials
+from agents.teachers.reward import GRIP_LOG_SD, RESTING_COMMAND, RewardLearner
+from agents.teachers.ruled_policies import RuledSACPolicy, RuledTD3Policy
+from agents.teachers.scaled_observation import ScaledGoal
+from agents.teachers.usual_commands import ANY_GRIP, OPEN_GRIP, within_usual_commands
+
+# The small exploration of the joints at the start, in units of the usual commands.
+USUAL_LOG_SD = -1.2
+# Too little to keep a hand from resting.
+STILL_LOG_SD = -3.5
+# How much of its first weights the last layer of an actor keeps that explores: it starts nearly the same everywhere.
+FIRST_STEEPNESS = 0.1
+QUANTILES = 10
+
+
+class _OffPolicy(RewardLearner):
+    """What SAC, TD3 and TQC share."""
+
+    PARALLEL_ENVS = 1
+
+    def _start_at_rest(self) -> None:
+        model: Any = self
+        last = model.actor.mu if isinstance(model.actor.mu, torch.nn.Linear) else model.actor.mu[-2]
+        # The command is the hyperbolic tangent of what the last layer gives, between the lowest and the highest.
+        squashed = model.policy.scale_action(np.array(RESTING_COMMAND))
+        last.bias.copy_(torch.as_tensor(np.arctanh(squashed)))
+        if hasattr(model, "critic_target"):
+            model.critic_target.load_state_dict(model.critic.state_dict())
+        if hasattr(model, "actor_target"):
+            model.actor_target.load_state_dict(model.actor.state_dict())
+
+    def _end_stretch(self) -> None:
+        model: Any = self
+        end_trials(model.replay_buffer)
+        if model.action_noise is not None:
+            model.action_noise.reset()
+
+
+class _Soft(_OffPolicy):
+    """What SAC and TQC share: they explore by the spread of their own policy, from the first step on.
+
+    Commands from all over the range, with which Stable-Baselines3 begins, only tip cups.
+    """
+
+    LOG_SD: tuple[float, float, float, float]
+    GRIP = ANY_GRIP
+
+    def _start_at_rest(self) -> None:
+        super()._start_at_rest()
+        model: Any = self
+        for head in (model.actor.mu, model.actor.log_std):
+            head.weight.mul_(FIRST_STEEPNESS)
+        model.actor.log_std.bias.copy_(torch.tensor(self.LOG_SD))
+
+    def _wrap_env(self, env: Any, verbose: int = 0, monitor_wrapper: bool = True) -> VecEnv:
+        made: Any = super()
+        return within_usual_commands(made._wrap_env(env, verbose, monitor_wrapper), self.GRIP)
+
+    def _sample_action(self, learning_starts: int, action_noise: Any = None, n_envs: int = 1) -> Any:
+        made: Any = super()
+        return made._sample_action(0, action_noise, n_envs)
+
+
+class RewardSAC(_Soft, SAC):  # type: ignore[misc]
+    """SAC (Haarnoja et al. 2018) as Stable-Baselines3 has it, set for the cup."""
+
+    KIND = "sac-mlp"
+    POLICY = RuledSACPolicy
+    LOG_SD = (USUAL_LOG_SD, USUAL_LOG_SD, USUAL_LOG_SD, GRIP_LOG_SD)
+    DEFAULTS = {  # noqa: RUF012
+        "learning_rate": 1e-3, "gamma": 0.97, "n_steps": 5, "tau": 0.02, "batch_size": 256, "buffer_size": 200_000,
+        "learning_starts": 2_400, "train_freq": 16, "gradient_steps": 4, "ent_coef": "auto_0.01",
+        "target_entropy": -3.0,
+    }  # fmt: skip
+
+
+class RewardTD3(_OffPolicy, TD3):  # type: ignore[misc]
+    """TD3 (Fujimoto et al. 2018) as Stable-Baselines3 has it, set for the cup."""
+
+    KIND = "td3-mlp"
+    POLICY = RuledTD3Policy
+    DEFAULTS = {  # noqa: RUF012
+        "learning_rate": 1e-3, "gamma": 0.98, "tau": 0.005, "batch_size": 256, "buffer_size": 200_000,
+        "learning_starts": 1_000, "train_freq": 1, "gradient_steps": 1,
+    }  # fmt: skip
+
+
+class RewardTQC(_Soft, TQC):  # type: ignore[misc]
+    """TQC (Kuznetsov et al. 2020) with HER (Andrychowicz et al. 2017) as sb3-contrib and Stable-Baselines3 have them.
+
+    It reaches by sparse reward. A reach asks for a hand at rest, so it explores by deviations that last (`HeldNoise`).
+    """
+
+    KIND = "tqc-mlp"
+    RULES = ("bp",)
+    POLICY = "MultiInputPolicy"
+    FEATURES = ScaledGoal
+    ENV = "reach/CupReach-v0"
+    ENV_OPTIONS = {"observation": "goal"}  # noqa: RUF012
+    LOG_SD = (STILL_LOG_SD,) * 4
+    GRIP = OPEN_GRIP
+    DEFAULTS = {  # noqa: RUF012
+        "learning_rate": 1e-3, "gamma": 0.95, "tau": 0.02, "batch_size": 256, "buffer_size": 200_000,
+        "learning_starts": 4_000, "train_freq": 8, "gradient_steps": 2, "ent_coef": 0.0003,
+        "top_quantiles_to_drop_per_net": 2, "replay_buffer_class": ReadyHindsight,
+        "replay_buffer_kwargs": {"n_sampled_goal": 4, "goal_selection_strategy": "future"},
+    }  # fmt: skip
+
+    def __init__(self, name: str, env: gym.Env[Any, Any] | VecEnv | str, *, seed: int = 0, **settings: Any) -> None:
+        """As the other learners; `action_noise` is a `HeldNoise` without a word."""
+        super().__init__(name, env, seed=seed, **settings)
+        if "action_noise" not in settings:
+            self.action_noise = HeldNoise()
+
+    def _of_policy(self, rule: str) -> dict[str, Any]:
+        return {"n_quantiles": QUANTILES, "n_critics": 2}

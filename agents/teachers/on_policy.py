@@ -1,0 +1,90 @@
+"""PPO, and PPO with memory, taught by reward."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from sb3_contrib import RecurrentPPO
+from sb3_contrib.common.recurrent.type_aliases import RNNStates
+from stable_baselines3 import PPO
+
+from agents.teachers.recurrent_policy import SequencePolicy
+from agents.teachers.reward import GRIP_LOG_SD, RESTING_COMMAND, RewardLearner
+from agents.teachers.ruled_policies import RuledActorCriticPolicy
+
+# Exploration of the joints at the start.
+JOINT_LOG_SD = -2.0
+LSTM_CELLS = 64
+CELLS_AFTER_LSTM = (64,)
+
+
+class _OnPolicy(RewardLearner):
+    """What PPO with and without memory share."""
+
+    PARALLEL_ENVS = 16
+    DEFAULTS = {  # noqa: RUF012
+        "n_steps": 64, "batch_size": 256, "n_epochs": 6, "learning_rate": 1e-3, "gamma": 0.98, "gae_lambda": 0.95,
+    }  # fmt: skip
+
+    def _start_at_rest(self) -> None:
+        model: Any = self
+        model.policy.action_net.bias.copy_(torch.tensor(RESTING_COMMAND))
+        model.policy.log_std[:3] = JOINT_LOG_SD
+        model.policy.log_std[3] = GRIP_LOG_SD
+
+    def set_env(self, env: Any, force_reset: bool = True) -> None:
+        """Learn and act in another environment; it may hold another number of copies than the one before."""
+        model: Any = self
+        wrapped = model._wrap_env(env, model.verbose)
+        if wrapped.num_envs != model.n_envs:
+            model.n_envs = wrapped.num_envs
+            model.rollout_buffer = type(model.rollout_buffer)(
+                model.n_steps,
+                model.observation_space,
+                model.action_space,
+                device=model.device,
+                gamma=model.gamma,
+                gae_lambda=model.gae_lambda,
+                n_envs=model.n_envs,
+                **self._remembered(),
+            )
+        made: Any = super()
+        made.set_env(wrapped, force_reset)
+
+    def _remembered(self) -> dict[str, Any]:
+        """What a rollout buffer is told of the network's memory."""
+        return {}
+
+
+class RewardPPO(_OnPolicy, PPO):  # type: ignore[misc]
+    """PPO (Schulman et al. 2017) as Stable-Baselines3 has it, set for the cup."""
+
+    KIND = "mlp"
+    POLICY = RuledActorCriticPolicy
+
+
+class RewardLSTM(_OnPolicy, RecurrentPPO):  # type: ignore[misc]
+    """PPO whose actor and critic have a layer of LSTM cells each: sb3-contrib's RecurrentPPO, set for the cup.
+
+    It learns by back-propagation through time alone: the rules of `agents.rules.feedback` are for layers without
+    recurrence, and the LSTM is one kernel of torch's, within which no error can be exchanged. What share of its memory
+    it keeps is read by `agents.teachers.recurrent_policy.forget_gate`.
+    """
+
+    KIND = "lstm"
+    RULES = ("bp",)
+    POLICY = SequencePolicy
+
+    def _of_policy(self, rule: str) -> dict[str, Any]:
+        return {"net_arch": list(CELLS_AFTER_LSTM), "lstm_hidden_size": LSTM_CELLS}
+
+    def _remembered(self) -> dict[str, Any]:
+        return {"hidden_state_shape": (self.n_steps, 1, self.n_envs, LSTM_CELLS)}
+
+    def learn(self, total_timesteps: int, *given: Any, **settings: Any) -> Any:
+        """As sb3-contrib's `learn`, beginning with new trials, of which nothing is remembered."""
+        model: Any = self
+        nothing = torch.zeros(1, self.n_envs, LSTM_CELLS, device=self.device)
+        model._last_lstm_states = RNNStates((nothing, nothing), (nothing, nothing))
+        return super().learn(total_timesteps, *given, **settings)
