@@ -2,6 +2,8 @@
 
 Each convolution skips places instead of pooling them (Springenberg, Dosovitskiy, Brox and Riedmiller 2015,
 arXiv:1412.6806), with the kernels of a network that learned to play from pixels (Mnih et al. 2015, Nature 518:529).
+Direct feedback is known to do badly through convolutions (Bartunov et al. 2018, NeurIPS 31; Launay, Poli and Krzakala
+2019, arXiv:1906.04554); under a rule with direct feedback they hear the error all the same, as any layer does.
 """
 
 from __future__ import annotations
