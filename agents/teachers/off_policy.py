@@ -84,7 +84,7 @@ class RewardSAC(_Soft, SAC):  # type: ignore[misc]
     LOG_SD = (USUAL_LOG_SD, USUAL_LOG_SD, USUAL_LOG_SD, GRIP_LOG_SD)
     DEFAULTS = {  # noqa: RUF012
         "learning_rate": 1e-3, "gamma": 0.97, "n_steps": 5, "tau": 0.02, "batch_size": 256, "buffer_size": 200_000,
-        "learning_starts": 2_400, "train_freq": 16, "gradient_steps": 4, "ent_coef": "auto_0.01",
+        "learning_starts": 2_400, "train_freq": 16, "gradient_steps": 2, "ent_coef": "auto_0.01",
         "target_entropy": -3.0,
     }  # fmt: skip
 
