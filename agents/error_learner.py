@@ -89,7 +89,7 @@ class ErrorLearner(TrialLearner[ErrorTrial]):
         self.teacher = SeenError(self.controller)
         self.teacher.expected = self._expected
 
-    def _require_usable(self, senses: Senses) -> None:
+    def _require_usable(self, env: gym.Env[Any, Any] | VecEnv, senses: Senses) -> None:
         if self.feedforward.sees == "picture" and not senses.has_pictures:
             raise ValueError("env gives no pictures; one made with observation='retina', retina_colour=True is allowed")
 

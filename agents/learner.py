@@ -27,8 +27,10 @@ from agents.error_networks import (
     make_feedforward,
     network_of,
 )
+from agents.reward_spiking_learner import REWARD_SPIKING_LEARNERS, RewardSpikingLearner
 from agents.teachers.algorithms import ALGORITHMS
 from agents.teachers.reward import ALIASES as REWARD_ALIASES
+from agents.trial_learner import TrialLearner
 
 # Of a learner that has not been tuned.
 LEARNING_RATE = 0.6
@@ -38,6 +40,8 @@ BASELINE_ENV = "reach/CupGrab-v0"
 BASELINE_TRIALS = 1000
 # Of a learner whose read-out is to stay as it is: what its hidden cells are told has to align with what they do first.
 ALIGNING_TRIALS = 2000
+# Of a spiking learner from reward.
+REWARDED_TRIALS = 5000
 # Of a learner from reward; those whose every step teaches many times over take fewer.
 BASELINE_STEPS = 400_000
 REPLAYED_STEPS = {"reward-sac": 150_000, "reward-tqc": 50_000}
@@ -46,12 +50,24 @@ LONGEST_TRIAL_STEPS = 150
 JUDGED_SEED = 1_000_000
 
 
-LEARNERS = (*ERROR_LEARNERS, *ALIASES, *ALGORITHMS, *REWARD_ALIASES)
+LEARNERS = (*ERROR_LEARNERS, *ALIASES, *ALGORITHMS, *REWARD_ALIASES, *REWARD_SPIKING_LEARNERS)
 
 
 def is_learner(name: str) -> bool:
     """Whether `make_learner` knows a name: one of `LEARNERS`, or an error learner's that ends in `-hidden`."""
-    return is_error_learner(name) or name in (*ALGORITHMS, *REWARD_ALIASES)
+    return is_trial_learner(name) or name in (*ALGORITHMS, *REWARD_ALIASES)
+
+
+def is_trial_learner(name: str) -> bool:
+    """Whether the learner of this name learns from trial to trial, and its learning is counted in trials."""
+    return is_error_learner(name) or name in REWARD_SPIKING_LEARNERS
+
+
+def baseline_trials(name: str) -> int:
+    """Trials of unperturbed training that a learner counted in trials is given without a word."""
+    if name in REWARD_SPIKING_LEARNERS:
+        return REWARDED_TRIALS
+    return ALIGNING_TRIALS if name.endswith(HIDDEN) else BASELINE_TRIALS
 
 
 def make_learner(name: str, env: Any, *, seed: int = 0, **settings: Any) -> Any:
@@ -62,8 +78,9 @@ def make_learner(name: str, env: Any, *, seed: int = 0, **settings: Any) -> Any:
             `settle_baseline` has been called.
         env: a `CupEnv`, wrapped or not, or a VecEnv of them.
         seed: of weights, feedback matrices and trials.
-        settings: `rate` and `hidden_rate` of an error learner, instead of the tuned ones; anything that
-            Stable-Baselines3's PPO, SAC, TD3 or TQC takes for a learner from reward; and `verbose`, `tensorboard_log`.
+        settings: `rate` and `hidden_rate` of an error learner, instead of the tuned ones; `rate`, `critic_rate` and
+            `exploration_rad` of a spiking learner from reward; anything that Stable-Baselines3's PPO, SAC, TD3 or TQC
+            takes for the others; and `verbose`, `tensorboard_log`.
 
     Returns:
         A model with Stable-Baselines3's interface.
@@ -76,6 +93,8 @@ def make_learner(name: str, env: Any, *, seed: int = 0, **settings: Any) -> Any:
         feedforward = make_feedforward(name, np.random.default_rng(seed))
         config = {"learner": name, "seed": seed, "rate": settings["rate"]}
         return ErrorLearner(feedforward, env, seed=seed, config=config, **settings)
+    if name in REWARD_SPIKING_LEARNERS:
+        return RewardSpikingLearner(name, env, seed=seed, **settings)
     full = REWARD_ALIASES.get(name, name)
     if full in ALGORITHMS:
         return ALGORITHMS[full](name, env, seed=seed, **settings)
@@ -113,6 +132,8 @@ def env_options(name: str) -> dict[str, Any]:
 
 def env_id_of(name: str) -> str:
     """The id of the environment for which the learner of this name is made."""
+    if name in REWARD_SPIKING_LEARNERS:
+        return RewardSpikingLearner.ENV
     algorithm = ALGORITHMS.get(REWARD_ALIASES.get(name, name))
     return BASELINE_ENV if algorithm is None else algorithm.ENV
 
@@ -137,11 +158,12 @@ def load_learner(path: str | Path, env: Any, **settings: Any) -> Any:
     name = REWARD_ALIASES.get(learner_of(path), learner_of(path))
     if name in ALGORITHMS:
         return ALGORITHMS[name].load(path, env=env, **settings)
-    return ErrorLearner.load(path, env, **settings)
+    kind = RewardSpikingLearner if name in REWARD_SPIKING_LEARNERS else ErrorLearner
+    return kind.load(path, env, **settings)
 
 
 def prepare(learner: str, seed: int, folder: Path, on_progress: Callable[[float], None] | None = None) -> Any:
-    """A learner that has learned to grab unperturbed cups, trained once and kept in `folder`.
+    """A learner that has learned to grab unperturbed cups, or to reach for them, trained once and kept in `folder`.
 
     Args:
         learner: a name of `LEARNERS`.
@@ -153,12 +175,11 @@ def prepare(learner: str, seed: int, folder: Path, on_progress: Callable[[float]
         return load_learner(folder, env_for(folder))
     env = gym.make(env_id_of(learner), **env_options(learner))
     model = make_learner(learner, env, seed=seed)
-    if not isinstance(model, ErrorLearner):
+    if not isinstance(model, TrialLearner):
         steps = next((n for start, n in REPLAYED_STEPS.items() if learner.startswith(start)), BASELINE_STEPS)
         model.learn(steps, callback=_Progress(steps, on_progress, by="steps"))
     elif learner != NONE:
-        trials = ALIGNING_TRIALS if learner.endswith(HIDDEN) else BASELINE_TRIALS
-        train_trials(model, trials, on_progress=on_progress)
+        train_trials(model, baseline_trials(learner), on_progress=on_progress)
         model.settle_baseline()
     model.save(folder)
     return model

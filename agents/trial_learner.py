@@ -110,11 +110,11 @@ class TrialLearner(ABC, Generic[T]):
         """Further values for the log, by name."""
         return {}
 
-    def _require_usable(self, senses: Senses) -> None:
-        """Refuse an environment from whose observations this learner cannot learn.
+    def _require_usable(self, env: gym.Env[Any, Any] | VecEnv, senses: Senses) -> None:
+        """Refuse an environment in which this learner cannot learn.
 
         Raises:
-            ValueError: observations that lack what it needs.
+            ValueError: observations or rewards that lack what it needs.
         """
 
     @abstractmethod
@@ -144,7 +144,7 @@ class TrialLearner(ABC, Generic[T]):
         """
         arm, task, control = (env_attribute(env, name) for name in ("arm", "task", "control"))
         senses = Senses(arm, env_options_of(env))
-        self._require_usable(senses)
+        self._require_usable(env, senses)
         self.env = env
         self._vec_env: VecEnv | None = env if isinstance(env, VecEnv) else None
         self.controller = Controller(arm, grab=task == "grab", control=control, feedback_share=self.FEEDBACK_SHARE)

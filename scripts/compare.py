@@ -43,6 +43,12 @@ REWARD_NOTES = {
     "RewardSAC": "learns from reward alone, by SAC",
     "RewardTD3": "learns from reward alone, by TD3",
 }
+REWARD_SPIKING_NOTES = {
+    "reward-snn-stdp": "a spiking actor and critic without visual feedback; synapses change by the timing of spikes, "
+    "gated by the reward less what was expected",
+    "reward-snn-hebb": "a spiking actor without visual feedback; synapses change by the timing of spikes, whatever is "
+    "earned",
+}
 
 
 # What a study's folder holds from its first moments on.
@@ -99,6 +105,8 @@ def note_on(learner: str) -> str:
         note = RULE_NOTES.get(pair, RULE_NOTES[rule_of(learner)])
         sight = PIXELS_NOTE if env_options(learner).get("observation") == "retina" else ""
         return note + sight + (HIDDEN_NOTE if learner.endswith(HIDDEN) else "")
+    if learner in REWARD_SPIKING_NOTES:
+        return REWARD_SPIKING_NOTES[learner]
     algorithm = ALGORITHMS.get(reward_name(learner))
     return "" if algorithm is None else REWARD_NOTES.get(algorithm.__name__, "learns from reward alone")
 

@@ -1,7 +1,8 @@
 """How often learners grab unperturbed cups after training: `python scripts/success.py --out runs/success`.
 
 Trains every learner with every seed, judges each on fresh trials and prints the interquartile mean of the share of
-successes with its bootstrap interval. Every result is kept as it comes in; the same command goes on where it stopped.
+successes with its bootstrap interval; with `--every`, also after how many trials 80 % were first reached. Every result
+is kept as it comes in; the same command goes on where it stopped.
 """
 
 from __future__ import annotations
@@ -24,10 +25,21 @@ from rich.console import Console
 from rich.table import Column, Table
 from tqdm import tqdm
 
-from agents.error_networks import is_error_learner
-from agents.learner import LEARNERS, env_id_of, env_options, evaluate, is_learner, make_learner, train_trials
+from agents.learner import (
+    LEARNERS,
+    env_id_of,
+    env_options,
+    evaluate,
+    is_learner,
+    is_trial_learner,
+    make_learner,
+    train_trials,
+)
 from reach.study import usable_cores
 from reach.study.statistics import estimate
+
+# The share of successes whose first time `--every` looks for.
+WANTED_SHARE = 0.8
 
 
 @dataclass
@@ -39,13 +51,15 @@ class Success:
     learners: tuple[str, ...] = ("error-bp", "error-fa", "error-dfa", "error-ifa", "error-shallow", "error-stdp")
     """Learners to judge."""
     trials: int = 1000
-    """Trials to learn from, for those taught by their seen error."""
+    """Trials to learn from, for those that learn from trial to trial: error learners and reward-snn."""
     timesteps: int = 1_000_000
-    """Control steps to learn from, for those taught by reward."""
+    """Control steps to learn from, for the others."""
     seeds: int = 10
     """Seeds of each learner: 0, 1, ..."""
     judge: int = 500
     """Fresh trials on which each is judged."""
+    every: int | None = None
+    """Trials after each of which learners counted in trials are judged on the way, to find when 80 % are reached."""
     env: str | None = None
     """Environment id; without one, each learner's own."""
     device: str = "auto"
@@ -60,6 +74,8 @@ class Success:
         for name in ("trials", "timesteps", "seeds", "judge", "jobs"):
             if getattr(self, name) < 1:
                 raise SystemExit(f"--{name} {getattr(self, name)}: 1 or more is allowed")
+        if self.every is not None and self.every < 1:
+            raise SystemExit(f"--every {self.every}: 1 or more is allowed")
 
 
 @dataclass(frozen=True)
@@ -73,12 +89,14 @@ class Case:
     timesteps: int | None
     judge: int
     device: str
+    every: int | None
 
     @property
     def file(self) -> str:
         """Where its result is kept: a name that says all that was asked for."""
         amount = f"{self.trials}-trials" if self.trials else f"{self.timesteps}-steps"
-        return f"{self.learner}-{self.env.replace('/', '-')}-{amount}-{self.judge}-judged-{self.seed}.json"
+        judged = f"{self.judge}-judged" + (f"-every-{self.every}" if self.every else "")
+        return f"{self.learner}-{self.env.replace('/', '-')}-{amount}-{judged}-{self.seed}.json"
 
 
 def result(case: Case) -> dict[str, Any]:
@@ -86,19 +104,30 @@ def result(case: Case) -> dict[str, Any]:
     torch.set_num_threads(1)
     # Weights that fade away are many times slower than nothing at all.
     torch.set_flush_denormal(True)
-    began = process_time()
+    began, judging_s = process_time(), 0.0
     settings = {} if case.trials else {"device": case.device}
     model = make_learner(case.learner, gym.make(case.env, **env_options(case.learner)), seed=case.seed, **settings)
+    first: int | None = None
     if case.trials:
-        if case.learner != "none":
-            train_trials(model, case.trials)
-            model.settle_baseline()
+        while case.learner != "none" and model.trials < case.trials:
+            left = case.trials - model.trials
+            train_trials(model, min(left, case.every or left))
+            stopped = process_time()
+            if case.every and first is None and judged(model, case) >= WANTED_SHARE:
+                first = model.trials
+            judging_s += process_time() - stopped
+        model.settle_baseline()
     else:
         assert case.timesteps is not None
         model.learn(case.timesteps)
-    trained = process_time()
-    share = evaluate(model, case.env, trials=case.judge, seed=case.seed)
-    return asdict(case) | {"success": share, "steps": int(model.num_timesteps), "training_s": round(trained - began)}
+    trained_s = process_time() - began - judging_s
+    found = {"success": judged(model, case), "steps": int(model.num_timesteps), "training_s": round(trained_s)}
+    return asdict(case) | found | ({"first_trials": first} if case.every else {})
+
+
+def judged(model: Any, case: Case) -> float:
+    """Share of successes in fresh trials."""
+    return evaluate(model, case.env, trials=case.judge, seed=case.seed)
 
 
 def cases(given: Success) -> list[Case]:
@@ -108,14 +137,25 @@ def cases(given: Success) -> list[Case]:
             learner,
             seed,
             given.env or env_id_of(learner),
-            given.trials if is_error_learner(learner) else None,
-            None if is_error_learner(learner) else given.timesteps,
+            given.trials if is_trial_learner(learner) else None,
+            None if is_trial_learner(learner) else given.timesteps,
             given.judge,
             given.device,
+            given.every if is_trial_learner(learner) else None,
         )
         for seed in range(given.seeds)
         for learner in given.learners
     ]
+
+
+def first_time(trials: pd.Series[Any]) -> str:
+    """Interquartile mean and range of the trials after which seeds first reached the wanted share; none if unknown."""
+    reached = trials.dropna().to_numpy(dtype=np.float64)
+    never = f"never in {len(trials) - len(reached)}" if len(reached) < len(trials) else ""
+    if not len(reached):
+        return never
+    mean = f"{estimate(reached).value:,.0f} ({reached.min():,.0f} to {reached.max():,.0f})"
+    return f"{mean}, {never}" if never else mean
 
 
 def main(given: Success) -> None:
@@ -133,13 +173,12 @@ def main(given: Success) -> None:
             part.rename(path)
     rows = pd.DataFrame([json.loads((given.out / case.file).read_text()) for case in wanted])
     rows.to_csv(given.out / "success.csv", index=False)
-    table = Table(
-        Column("learner", no_wrap=True), "after", "success", "95 % interval", "worst seed", "seeds", "minutes a seed"
-    )
+    columns = ["after", "success", "95 % interval", "worst seed", "seeds", "minutes a seed"]
+    table = Table(Column("learner", no_wrap=True), *columns, "trials to 80 %" if given.every else "")
     for learner in given.learners:
         own = rows[rows["learner"] == learner]
         found = estimate(own["success"].to_numpy(dtype=np.float64))
-        after = f"{given.trials:,} trials" if is_error_learner(learner) else f"{given.timesteps:,} steps"
+        after = f"{given.trials:,} trials" if is_trial_learner(learner) else f"{given.timesteps:,} steps"
         table.add_row(
             learner,
             after,
@@ -148,6 +187,7 @@ def main(given: Success) -> None:
             f"{100 * own['success'].min():.1f} %",
             str(len(own)),
             f"{own['training_s'].mean() / 60:.1f}",
+            first_time(own["first_trials"]) if given.every and is_trial_learner(learner) and learner != "none" else "",
         )
     Console().print(table)
     print(f"Written: {given.out / 'success.csv'}")

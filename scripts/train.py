@@ -15,20 +15,22 @@ import tyro
 from rich.console import Console
 from tqdm import tqdm
 
-from agents.error_learner import ErrorLearner
 from agents.keeping import Keep
 from agents.learner import (
     LEARNERS,
+    baseline_trials,
     env_for,
     env_id_of,
     env_options,
     evaluate,
     is_learner,
+    is_trial_learner,
     learner_of,
     load_learner,
     make_learner,
     train_trials,
 )
+from agents.trial_learner import TrialLearner
 
 # Of a learner from reward; a whole number of PPO's rollouts.
 STRETCH_STEPS = 10_240
@@ -47,9 +49,10 @@ class Train:
     control: Literal["posture", "torque", "muscle"] | None = None
     """What the joints are commanded by, posture without a word; with --resume it is what OUT was trained with."""
     trials: int | None = None
-    """Trials to learn from in all (default 1000 for the error learners)."""
+    """Trials to learn from in all (default 1000 for the error learners, 2000 where the name ends in -hidden, 5000 for
+    reward-snn)."""
     timesteps: Annotated[int | None, tyro.conf.arg(aliases=["-n"])] = None
-    """Control steps to learn from, in all, instead of trials (default 1000000 for learners from reward)."""
+    """Control steps to learn from, in all, instead of trials (default 1000000 for the other learners)."""
     seed: int = 0
     """Of weights and trials."""
     resume: bool = False
@@ -66,8 +69,8 @@ class Train:
             raise SystemExit(f"--learner {self.learner}: known are {' '.join(LEARNERS)}")
         if self.trials is not None and self.timesteps is not None:
             raise SystemExit("--trials and --timesteps exclude each other")
-        if self.trials is not None and (self.learner or "").startswith("reward"):
-            raise SystemExit(f"--trials {self.trials}: with a learner from reward --timesteps is allowed")
+        if self.trials is not None and self.learner is not None and not is_trial_learner(self.learner):
+            raise SystemExit(f"--trials {self.trials}: with {self.learner} --timesteps is allowed")
         for name, value in (("--trials", self.trials), ("--timesteps", self.timesteps)):
             if value is not None and value < 1:
                 raise SystemExit(f"{name} {value}: 1 or more is allowed")
@@ -99,14 +102,16 @@ def made(options: Train) -> Any:
 def learn(model: Any, options: Train, keep: Keep) -> None:
     """Learn what is left of the trials or steps."""
     bar = sys.stdout.isatty()
-    if not isinstance(model, ErrorLearner):
+    if not isinstance(model, TrialLearner):
         learn_in_stretches(model, options, keep)
     elif options.timesteps is not None:
         if options.timesteps > model.num_timesteps:
             left = options.timesteps - model.num_timesteps
             model.learn(left, callback=keep, progress_bar=bar, reset_num_timesteps=False)
-    elif (options.trials or 1000) > model.trials:
-        train_trials(model, (options.trials or 1000) - model.trials, callbacks=[keep], progress_bar=bar)
+    else:
+        left = (options.trials or baseline_trials(model.config["learner"])) - model.trials
+        if left > 0:
+            train_trials(model, left, callbacks=[keep], progress_bar=bar)
 
 
 def learn_in_stretches(model: Any, options: Train, keep: Keep) -> None:
@@ -143,7 +148,7 @@ def main(options: Train) -> None:
         console.print(f"Stopped. What was learned is kept in {options.out}; the same command with --resume goes on:")
         console.print(f"  python scripts/train.py --resume --out {where}{amount(options)}")
         return
-    if isinstance(model, ErrorLearner):
+    if isinstance(model, TrialLearner):
         model.settle_baseline()
     model.save(options.out)
     name = learner_of(options.out)

@@ -14,6 +14,9 @@ from numpy.typing import NDArray
 
 Array = NDArray[np.float64]
 Modulators = dict[str, Array]
+# Errors of expectation to begin with, and those below which none are worth a change, in units of reward.
+FIRST_SURPRISE = 0.1
+SMALLEST_SURPRISE = 1e-3
 
 
 class BroadcastError:
@@ -98,3 +101,38 @@ class Hebb:
     def modulators(self) -> Modulators:
         """Ones (targets,) by projection."""
         return {name: np.ones(size) for name, size in self.targets.items()}
+
+
+class BoundedSurprise:
+    """m = d / s, held to -1..1, for every cell: a reward-prediction error d as dopamine cells might report it.
+
+    Their answers adapt to how large rewards are just now (Tobler, Fiorillo and Schultz 2005, Science 307:1642), here to
+    the running root mean square s of the errors, and can only fall or rise so far. A first faint progress then teaches
+    as much as a success later, and one rare failure undoes no more than one success has done.
+
+    Attributes:
+        mean_square: (1,) of the errors; belongs into a checkpoint.
+    """
+
+    def __init__(self, targets: Mapping[str, int], rate: float = 0.02) -> None:
+        """Suppose faint errors, as long as nothing has been earned.
+
+        Args:
+            targets: by projection, number of targets.
+            rate: share by which the mean square follows, in (0, 1].
+
+        Raises:
+            ValueError: a rate outside its range.
+        """
+        if not 0.0 < rate <= 1.0:
+            raise ValueError(f"rate is {rate}; above 0 up to 1 is allowed")
+        self.targets = dict(targets)
+        self.mean_square = np.full(1, FIRST_SURPRISE**2)
+        self.rate = rate
+
+    def modulators(self, surprise: float) -> Modulators:
+        """Modulators (targets,) by projection for a reward-prediction error; what is usual follows it."""
+        self.mean_square += self.rate * (surprise * surprise - self.mean_square)
+        relative = surprise / max(float(np.sqrt(self.mean_square[0])), SMALLEST_SURPRISE)
+        heard = min(1.0, max(-1.0, relative))
+        return {name: np.full(size, heard) for name, size in self.targets.items()}

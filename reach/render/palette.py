@@ -42,6 +42,7 @@ LEARNER_COLOURS: Final = MappingProxyType(
         "error-lstm-shallow": (70, 70, 70),
         "reward-ppo": OKABE_ITO["reddish purple"],
         "reward-lstm-bp": (122, 60, 98),
+        "reward-stdp": OKABE_ITO["yellow"],
     }
 )
 # How much grey is in the colour of a learner of another network than the usual one of its rule.

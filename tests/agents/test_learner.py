@@ -16,7 +16,18 @@ from stable_baselines3.common.evaluation import evaluate_policy
 
 from agents.checkpoint import CONFIG, POLICY, STATE
 from agents.error_networks import ERROR_LEARNERS
-from agents.learner import env_for, env_options, evaluate, learner_of, load_learner, make_learner, prepare, train_trials
+from agents.learner import (
+    env_for,
+    env_options,
+    evaluate,
+    is_trial_learner,
+    learner_of,
+    load_learner,
+    make_learner,
+    prepare,
+    train_trials,
+)
+from agents.reward_spiking_learner import REWARD_SPIKING_LEARNERS
 from agents.teachers.reward import RESTING_COMMAND
 from agents.vec_env import CupVecEnv
 from reach import CurlField, Rotation
@@ -30,6 +41,7 @@ GRAB = "reach/CupGrab-v0"
 KINDS = (
     *ERROR_LEARNERS, "error-dfa", "reward-ppo", "reward-mlp-ifa", "reward-sac-mlp-dfa", "reward-td3-mlp-fa",
     "reward-lstm-bp", "reward-tqc-mlp-bp",
+    *REWARD_SPIKING_LEARNERS,
 )  # fmt: skip
 
 
@@ -101,8 +113,9 @@ class Counting(BaseCallback):
         self.ends += 1
 
 
-def test_callbacks_are_called_and_can_stop_the_learning(tmp_path: Path) -> None:
-    model = make_learner("error-dfa", gym.make(GRAB), seed=0, tensorboard_log=str(tmp_path))
+@pytest.mark.parametrize("name", ["error-dfa", "reward-snn-stdp"])
+def test_callbacks_are_called_and_can_stop_the_learning(name: str, tmp_path: Path) -> None:
+    model = make_learner(name, gym.make(GRAB), seed=0, tensorboard_log=str(tmp_path))
     counting = Counting()
     model.learn(10_000, callback=[counting, StopTrainingOnMaxEpisodes(3)], log_interval=1, progress_bar=False)
     assert counting.starts == counting.ends == 1
@@ -120,17 +133,19 @@ def test_learning_stops_after_the_asked_steps_between_trials() -> None:
 @pytest.mark.parametrize("name", KINDS)
 def test_a_kept_learner_acts_as_before(name: str, tmp_path: Path) -> None:
     model = make_learner(name, gym.make(GRAB, **env_options(name)), seed=2)
-    if name.startswith("reward"):
-        model.learn(16 * 64)
-    else:
+    if is_trial_learner(name):
         train_trials(model, 3)
+    else:
+        model.learn(16 * 64)
     model.save(tmp_path / "kept")
     again = load_learner(tmp_path / "kept", env_for(tmp_path / "kept"))
     np.testing.assert_array_equal(commands(model), commands(again))
     assert again.num_timesteps == model.num_timesteps
 
 
-@pytest.mark.parametrize("name", ["error-dfa", "reward-ppo", "reward-sac-mlp-dfa", "reward-tqc-mlp-bp"])
+@pytest.mark.parametrize(
+    "name", ["error-dfa", "reward-ppo", "reward-sac-mlp-dfa", "reward-tqc-mlp-bp", "reward-snn-stdp"]
+)
 @pytest.mark.parametrize("part", [CONFIG, POLICY, STATE])
 def test_a_pickle_in_a_checkpoint_is_refused_and_not_run(name: str, part: str, tmp_path: Path) -> None:
     class Bomb:
@@ -234,10 +249,11 @@ def test_every_learner_answers_the_model_interface_and_loads_what_it_saved(name:
         assert callable(getattr(again, method))
 
 
+@pytest.mark.parametrize("name", ["error-bp", "reward-snn-stdp"])
 @pytest.mark.parametrize("envs", [1, 4])
-def test_training_takes_as_many_trials_as_it_is_asked_to(envs: int) -> None:
+def test_training_takes_as_many_trials_as_it_is_asked_to(name: str, envs: int) -> None:
     env: Any = CupVecEnv("reach/CupReach-v0", envs) if envs > 1 else gym.make("reach/CupReach-v0")
-    model = make_learner("error-bp", env)
+    model = make_learner(name, env)
     train_trials(model, 20)
     assert 20 <= model.trials < 20 + envs
 

@@ -10,7 +10,7 @@ import gymnasium as gym
 import pandas as pd
 import pytest
 
-from agents.learner import evaluate, make_learner, prepare
+from agents.learner import evaluate, make_learner, prepare, train_trials
 from reach.protocols import PROTOCOLS
 from reach.study import Store, complete, plan
 from reach.study.statistics import summarise
@@ -20,6 +20,7 @@ pytestmark = pytest.mark.slow
 ERROR_LEARNERS = ("error-bp", "error-dfa", "error-stdp")
 SEEDS = 10
 PPO_STEPS = 400_000
+REWARDED_REACHES = 2000
 
 
 @pytest.fixture(scope="module")
@@ -84,3 +85,22 @@ def test_ppo_grabs_the_cup_from_reward() -> None:
     share = evaluate(model, "reach/CupGrab-v0", trials=500)
     print(f"\nCupGrab-v0 reward-ppo: {100 * share:.1f} % of 500 fresh trials after {model.num_timesteps:,} steps")
     assert share >= 0.9
+
+
+@pytest.mark.parametrize("seed", [0, 1])
+def test_a_spiking_actor_and_critic_learn_to_reach_from_reward(seed: int) -> None:
+    env_id = "reach/CupReach-v0"
+    model = make_learner("reward-snn-stdp", gym.make(env_id), seed=seed)
+    train_trials(model, REWARDED_REACHES)
+    share = evaluate(model, env_id, trials=300, seed=seed)
+    print(f"\nCupReach-v0 reward-snn-stdp: {100 * share:.1f} % of 300 fresh trials after {model.trials:,} trials")
+    assert share >= 0.8
+
+
+def test_a_spiking_actor_that_does_not_hear_of_reward_does_not_learn_to_reach() -> None:
+    env_id = "reach/CupReach-v0"
+    model = make_learner("reward-snn-hebb", gym.make(env_id), seed=0)
+    train_trials(model, 1000)
+    share = evaluate(model, env_id, trials=100)
+    print(f"\nCupReach-v0 reward-snn-hebb: {100 * share:.1f} % of 100 fresh trials after {model.trials:,} trials")
+    assert share < 0.2

@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 import imageio.v3 as iio
+import pandas as pd
 import pytest
 
 ROOT = Path(__file__).parents[2]
@@ -42,6 +43,21 @@ def test_train_then_watch(tmp_path: Path) -> None:
     assert len(frames) > 20
 
 
+def test_a_spiking_learner_from_reward_is_trained_and_judged_by_trials(tmp_path: Path) -> None:
+    words = ("--learners", "reward-snn-stdp", "--env", "reach/CupReach-v0", "--trials", 5, "--seeds", 1, "--every", 3)
+    done = run("scripts/success.py", *words, "--judge", 2, "--out", tmp_path / "success", "--jobs", 1)
+    assert done.returncode == 0, done.stderr
+    row = pd.read_csv(tmp_path / "success" / "success.csv").iloc[0]
+    assert row["learner"] == "reward-snn-stdp"
+    assert row["trials"] == 5
+    assert pd.isna(row["timesteps"])
+    assert pd.isna(row["first_trials"])  # looked for, and not found
+    kept = ("--learner", "reward-snn-stdp", "--trials", 5, "--judge", 2, "--out", tmp_path / "kept")
+    trained = run("scripts/train.py", *kept)
+    assert trained.returncode == 0, trained.stderr
+    assert "succeeds in" in trained.stdout
+
+
 def test_the_benchmark_writes_its_rows(tmp_path: Path) -> None:
     done = run("scripts/benchmark.py", "world", "--json", tmp_path / "world.json", "--seconds", 0.05, "--rounds", 1)
     assert done.returncode == 0, done.stderr
@@ -57,6 +73,7 @@ def test_the_benchmark_writes_its_rows(tmp_path: Path) -> None:
     [
         (("scripts/train.py", "--out", "x", "--learner", "error-magic"), "error-dfa"),
         (("scripts/train.py", "--out", "x", "--trials", "0"), "1 or more"),
+        (("scripts/train.py", "--out", "x", "--learner", "reward-ppo", "--trials", "9"), "--timesteps"),
         (("scripts/train.py", "--out", "tests"), "exists"),
         (("scripts/watch.py", "--protocol", "rotation31"), "rotation30"),
         (("scripts/watch.py", "--video", "x.avi"), ".mp4"),

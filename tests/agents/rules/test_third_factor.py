@@ -10,7 +10,7 @@ from agents.networks.projections import Projection
 from agents.networks.readouts import AntagonistReadout
 from agents.networks.spiking_circuit import SpikingCircuit
 from agents.rules.pair_stdp import PairSTDP
-from agents.rules.third_factor import BroadcastError, Hebb, RewardPredictionError
+from agents.rules.third_factor import BoundedSurprise, BroadcastError, Hebb, RewardPredictionError
 
 
 def test_output_cells_hear_their_own_error_and_hidden_cells_a_fixed_mixture() -> None:
@@ -33,6 +33,21 @@ def test_a_surprise_fades_for_the_stimulus_that_is_known_alone() -> None:
         last = rule.modulators(1.0, stimulus=0)["input-hidden"]
     assert np.all(np.abs(last) < 1e-4)
     assert np.all(rule.modulators(1.0, stimulus=1)["input-hidden"] == 1.0)
+
+
+def test_a_surprise_is_heard_in_units_of_what_is_usual_and_within_bounds() -> None:
+    found = []
+    for size in (0.2, 20.0):
+        rule, rng = BoundedSurprise({"a": 2}), np.random.default_rng(0)
+        heard = np.array([rule.modulators(size * rng.normal())["a"] for _ in range(600)])
+        assert np.all(np.abs(heard) <= 1.0)
+        assert np.all(heard[:, 0] == heard[:, 1])
+        found.append(heard[300:])
+        assert np.sqrt(rule.mean_square[0]) == pytest.approx(size, rel=0.3)
+    np.testing.assert_allclose(found[0], found[1], atol=0.05)
+    assert np.all(rule.modulators(-1e9)["a"] == -1.0)
+    with pytest.raises(ValueError, match=r"rate is 2.0"):
+        BoundedSurprise({"a": 2}, rate=2.0)
 
 
 def test_a_network_without_a_teacher_hears_one() -> None:

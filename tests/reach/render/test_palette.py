@@ -29,6 +29,7 @@ def test_colours_of_the_named_learners() -> None:
 def test_a_name_in_full_has_the_colour_of_the_short_one() -> None:
     assert learner_colour("error-mlp-dfa") == learner_colour("error-dfa")
     assert learner_colour("error-snn-stdp") == learner_colour("error-stdp")
+    assert learner_colour("reward-snn-stdp") == "#f0e442"
     assert learner_colour("error-mlp-dfa-hidden") == learner_colour("error-dfa-hidden")
     assert learner_colour("error-dfa-hidden") not in [learner_colour(learner) for learner in LEARNER_COLOURS]
 

@@ -1,0 +1,184 @@
+"""A spiking learner taught by reward alone, behind Stable-Baselines3's model interface.
+
+It reaches with the same body and the same plan as the learners taught by their seen error, but without the shared
+visual feedback, which brings the hand to the cup by itself: where the hand goes is what the spiking actor has decided
+when the reach is launched. When the trial is over, its summed reward is compared with what the spiking critic expected.
+No error is seen, and no gradient exists. In `reach/CupGrab-v0` the fingers close on a near cup by the shared reflex.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, ClassVar
+
+import gymnasium as gym
+import numpy as np
+from numpy.typing import NDArray
+from stable_baselines3.common.vec_env import VecEnv
+
+from agents.checkpoint import fill, read_checkpoint, read_config, write_checkpoint
+from agents.controller import PREPARATION_S, Array, Reach
+from agents.posture_servo import CONTROL_STEP_S
+from agents.sensation import Senses
+from agents.spiking_actor_critic import RULES, Decision, SpikingActorCritic
+from agents.trial_learner import Trial, TrialLearner
+from agents.trial_source import env_attribute, random_states, set_random_states
+
+REWARD_SPIKING_LEARNERS = tuple(f"reward-snn-{rule}" for rule in RULES)
+SETTINGS = {"rate": 0.1, "critic_rate": 0.1}
+LAUNCH_STEP = round(PREPARATION_S / CONTROL_STEP_S)
+
+
+@dataclass
+class RewardTrial(Trial):
+    """One reach, and what was decided in it.
+
+    Attributes:
+        exploring: whether something else than usual is tried.
+        background_hz: what the actor's background fires at in this reach; None at its mean.
+        decision: None before the launch.
+    """
+
+    exploring: bool = False
+    background_hz: Array | None = None
+    decision: Decision | None = None
+
+
+class RewardSpikingLearner(TrialLearner[RewardTrial]):
+    """A spiking actor and critic with the teacher `reward`.
+
+    Attributes:
+        ENV: the environment it is made for.
+        network: actor and critic.
+    """
+
+    ENV: ClassVar[str] = "reach/CupReach-v0"
+    FEEDBACK_SHARE: ClassVar[float] = 0.0
+
+    def __init__(
+        self,
+        name: str,
+        env: gym.Env[Any, Any] | VecEnv,
+        *,
+        seed: int = 0,
+        verbose: int = 0,
+        tensorboard_log: str | None = None,
+        **settings: float,
+    ) -> None:
+        """Make an untrained learner.
+
+        Args:
+            name: one of `REWARD_SPIKING_LEARNERS`.
+            env: a `CupEnv` with dense reward, wrapped or not, or a Stable-Baselines3 VecEnv of them.
+            seed: of cells, exploration and trials.
+            verbose, tensorboard_log: as in Stable-Baselines3.
+            settings: `rate`, `critic_rate` and `exploration_rad` of `SpikingActorCritic`.
+
+        Raises:
+            ValueError: an unknown name or setting, a setting outside its range, or an environment that it cannot use.
+        """
+        if name not in REWARD_SPIKING_LEARNERS:
+            raise ValueError(f"learner is {name!r}; {list(REWARD_SPIKING_LEARNERS)} are allowed")
+        unknown = sorted(set(settings) - {"rate", "critic_rate", "exploration_rad"})
+        if unknown:
+            raise ValueError(f"settings {unknown} are unknown; rate, critic_rate and exploration_rad are allowed")
+        given = {**SETTINGS, **settings}
+        self.network = SpikingActorCritic(name.rpartition("-")[2], np.random.default_rng(seed), **given)
+        self._rng = np.random.default_rng([seed, 1])
+        config = {"learner": name, "seed": seed, "settings": given}
+        super().__init__(env, seed=seed, config=config, verbose=verbose, tensorboard_log=tensorboard_log)
+
+    def settle_baseline(self) -> None:
+        """Nothing changes: it goes on from what it has learned."""
+
+    def save(self, path: str | Path) -> None:
+        """Write a checkpoint folder, whole or not at all.
+
+        A learner that is loaded with `resume` goes on, between trials, as this one would: the same trials, the same
+        exploration, the same bits.
+        """
+        config = self.config | {
+            "num_timesteps": self.num_timesteps,
+            "trials": self.trials,
+            "env_options": self.env_options,
+            "random_states": random_states(self.env),
+            "exploration": self._rng.bit_generator.state,
+        }
+        write_checkpoint(Path(path), config, self.network.arrays(), self.network.memory())
+
+    @classmethod
+    def load(cls, path: str | Path, env: Any, *, resume: bool = False, **settings: Any) -> RewardSpikingLearner:
+        """The learner of a checkpoint folder; no code of the checkpoint is run.
+
+        Args:
+            path: the folder.
+            env: as for the constructor.
+            resume: take up the random states of environment and exploration, so that `learn` goes on with the trial
+                that would have followed.
+            settings: `verbose` and `tensorboard_log`.
+
+        Raises:
+            ValueError: the checkpoint is of another learner, or its arrays do not fit.
+        """
+        config = read_config(Path(path))
+        name = str(config.get("learner"))
+        if name not in REWARD_SPIKING_LEARNERS:
+            raise ValueError(
+                f"checkpoint {path} names learner {name!r}; one of {list(REWARD_SPIKING_LEARNERS)} is allowed"
+            )
+        learner = cls(name, env, seed=int(config["seed"]), **{**config["settings"], **settings})
+        learner.restore(path, resume=resume)
+        return learner
+
+    def restore(self, path: str | Path, *, resume: bool = False) -> None:
+        """Fill this learner with what `save` wrote.
+
+        Args:
+            path: the folder.
+            resume: as for `load`.
+
+        Raises:
+            ValueError: the checkpoint holds other arrays than this learner, or, with `resume`, the random state of
+                another number of environments.
+        """
+        config, arrays, memory = read_checkpoint(Path(path))
+        fill(self.network.arrays(), arrays, path)
+        fill(self.network.memory(), memory, path)
+        self.num_timesteps = int(config["num_timesteps"])
+        self.trials = int(config["trials"])
+        if resume:
+            set_random_states(self.env, config["random_states"])
+            self._rng.bit_generator.state = config["exploration"]
+            self._unseeded = False
+
+    def _require_usable(self, env: gym.Env[Any, Any] | VecEnv, senses: Senses) -> None:
+        reward = env_attribute(env, "reward")
+        if reward != "dense":
+            raise ValueError(f"env has reward {reward!r}; 'dense' is allowed: a miss has to earn more the nearer it is")
+
+    def _begin(self, exploring: bool) -> RewardTrial:
+        return RewardTrial(Reach(), self.network.begin(), exploring=exploring)
+
+    def _act(self, trial: RewardTrial, row: Any) -> NDArray[np.float32]:
+        now = self._sense(trial, row)
+        if trial.reach.step == 0 and trial.exploring:
+            # Drawn when the trial has begun, not when it is made ready: a learner is kept in between.
+            trial.background_hz = self.network.explore(self._rng)
+        if trial.decision is None:
+            self.network.run(trial.network, trial.reach.cup, trial.background_hz)
+            if trial.reach.step == LAUNCH_STEP:
+                trial.decision = self.network.decide(trial.network)
+        wanted = np.zeros(3) if trial.decision is None else trial.decision.posture
+        command = self.controller.act(trial.reach, now, wanted).astype(np.float32)
+        trial.command = command
+        return command
+
+    def _finish(self, trial: RewardTrial, last: Any, earned: float) -> None:
+        """Learn from the return of a trial; one that ended before the launch tells nothing."""
+        if trial.decision is None:
+            return
+        surprise = self.network.learn(trial.decision, earned)
+        self.logger.record_mean("train/expected_return", trial.decision.value)
+        self.logger.record_mean("train/surprise", surprise)
+        self.logger.record_mean("train/surprise_size", abs(surprise))
