@@ -26,7 +26,7 @@ from agents.trial_learner import Trial, TrialLearner
 from agents.trial_source import env_attribute, random_states, set_random_states
 
 REWARD_SPIKING_LEARNERS = tuple(f"reward-snn-{rule}" for rule in RULES)
-SETTINGS = {"rate": 0.1, "critic_rate": 0.1}
+SETTINGS = {"rate": 0.07, "critic_rate": 0.1}
 LAUNCH_STEP = round(PREPARATION_S / CONTROL_STEP_S)
 
 

@@ -46,13 +46,15 @@ RATE_SLOPE_HZ = 60.0
 # Posture change and expected return per difference of antagonist rates, rad/Hz and 1/Hz.
 READOUT_RAD_PER_HZ = 0.025
 READOUT_MS = 200.0
-RETURN_PER_HZ = 0.4
+RETURN_PER_HZ = 0.5
 # Mean rate of the axon that excites one cell of the actor, and the drive that it adds in the mean.
 BACKGROUND_HZ = 200.0
 BACKGROUND_DRIVE = 0.1
 # How far exploration moves a joint's posture, SD.
 EXPLORATION_RAD = 0.08
 EXPECTATION_RATE = 0.04
+# Spikes that a decision is read from: those of the preparation and of the step of the launch.
+DECIDED_MS = round(1000.0 * PREPARATION_S) + CONTROL_STEP_MS
 STDP = PairSTDP(depression=0.3)
 TO_ACTOR, TO_CRITIC, BACKGROUND = "input-actor", "input-critic", "background-actor"
 
@@ -124,7 +126,10 @@ class SpikingActorCritic:
                     readout_ms=READOUT_MS,
                 ),
                 "critic": LIFCells(
-                    len(self.critic.sign), bias=(DRIVE - DRIVE_SPREAD, DRIVE + DRIVE_SPREAD), first_voltage=(0.0, 1.0)
+                    len(self.critic.sign),
+                    bias=(DRIVE - DRIVE_SPREAD, DRIVE + DRIVE_SPREAD),
+                    first_voltage=(0.0, 1.0),
+                    readout_ms=READOUT_MS,
                 ),
             },
             projections=[
@@ -145,6 +150,12 @@ class SpikingActorCritic:
         self._hebb = Hebb({TO_ACTOR: actors}) if rule == "hebb" else None
         per_hz = self._step_per_hz()
         self._actor_step = per_hz
+        # Read-outs tell by how much cells fire otherwise than without a cup.
+        self._tone, self._usual = np.zeros(JOINTS), 0.0
+        idle = self.begin()
+        self.circuit.run(idle, np.concatenate([np.zeros(self.cells.size), self._resting]), DECIDED_MS)
+        at_rest = self.decide(idle)
+        self._tone, self._usual = at_rest.posture, at_rest.value
         self._critic_step = per_hz / (2.0 * RETURN_PER_HZ * RESTING_HZ)
 
     def begin(self) -> CircuitState:
@@ -166,8 +177,8 @@ class SpikingActorCritic:
         """What the spikes so far come to."""
         circuit = self.circuit
         return Decision(
-            posture=self.readout.command(circuit.rate_hz(state, "actor")),
-            value=float(self.critic.command(circuit.rate_hz(state, "critic"))[0]),
+            posture=self.readout.command(circuit.rate_hz(state, "actor")) - self._tone,
+            value=float(self.critic.command(circuit.rate_hz(state, "critic"))[0]) - self._usual,
             eligible={name: circuit.eligibility(state, name) for name in (TO_ACTOR, TO_CRITIC)},
             activity=circuit.mean_rate_hz(state, INPUT) / INPUT_PEAK_HZ,
         )

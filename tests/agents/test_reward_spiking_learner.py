@@ -47,6 +47,12 @@ def habit(one: SpikingActorCritic) -> Any:
     return np.mean([decision(one, CUP + 0.001 * np.array([k, k])).posture for k in range(-4, 5)], axis=0)
 
 
+def test_an_untrained_network_rests_and_expects_nothing() -> None:
+    found = decision(network())
+    np.testing.assert_allclose(found.posture, 0.0, atol=0.03)
+    assert found.value == pytest.approx(0.0, abs=0.5)
+
+
 def test_exploration_moves_each_joint_as_far_as_asked() -> None:
     one, rng = network(exploration_rad=0.1), np.random.default_rng(0)
     usual = decision(one).posture
