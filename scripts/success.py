@@ -55,7 +55,9 @@ class Success:
     timesteps: int = 1_000_000
     """Control steps to learn from, for the others."""
     seeds: int = 10
-    """Seeds of each learner: 0, 1, ..."""
+    """Seeds of each learner: FIRST_SEED, FIRST_SEED + 1, ..."""
+    first_seed: int = 0
+    """The first of them; settings that were chosen on some seeds are judged on others."""
     judge: int = 500
     """Fresh trials on which each is judged."""
     every: int | None = None
@@ -74,6 +76,8 @@ class Success:
         for name in ("trials", "timesteps", "seeds", "judge", "jobs"):
             if getattr(self, name) < 1:
                 raise SystemExit(f"--{name} {getattr(self, name)}: 1 or more is allowed")
+        if self.first_seed < 0:
+            raise SystemExit(f"--first-seed {self.first_seed}: 0 or more is allowed")
         if self.every is not None and self.every < 1:
             raise SystemExit(f"--every {self.every}: 1 or more is allowed")
 
@@ -143,7 +147,7 @@ def cases(given: Success) -> list[Case]:
             given.device,
             given.every if is_trial_learner(learner) else None,
         )
-        for seed in range(given.seeds)
+        for seed in range(given.first_seed, given.first_seed + given.seeds)
         for learner in given.learners
     ]
 
