@@ -21,36 +21,6 @@ from reach.study.report import write_report
 from reach.study.statistics import summarise
 from reach.study.tables import print_table
 
-# What a reader of the report is told about a learner taught by its seen error, by its network and rule or by its rule.
-RULE_NOTES = {
-    "none": "feedback only, nothing is learned",
-    "bp": "the seen error is carried back through the network by back-propagation",
-    "fa": "the seen error is carried back through the network by fixed random weights",
-    "dfa": "the seen error is sent to every layer directly, through fixed random weights",
-    "ifa": "the seen error is sent to the first layer through fixed random weights, and its effect travels forward",
-    "shallow": "the seen error reaches the read-out alone; hidden cells stay as they were drawn",
-    "stdp": "spiking cells; synapses change by the timing of spikes, gated by the broadcast error",
-    "lstm-bp": "cells with memory; the seen error is carried back through the network and through the reach's past",
-    "lstm-dfa": "cells with memory; the seen error is sent to each by fixed random weights, to meet synapses' traces",
-    "lstm-shallow": "cells with memory that stay as they were drawn; the seen error reaches the read-out alone",
-    "hebb": "spiking cells; synapses change by the timing of spikes, whatever the error",
-}
-HIDDEN_NOTE = "; under the perturbation its read-out does not learn, only hidden cells do"
-PIXELS_NOTE = "; it sees pixels"
-REWARD_NOTES = {
-    "RewardPPO": "learns from reward alone, by PPO",
-    "RewardLSTM": "cells with memory; learns from reward alone, by PPO and back-propagation through time",
-    "RewardSAC": "learns from reward alone, by SAC",
-    "RewardTD3": "learns from reward alone, by TD3",
-}
-REWARD_SPIKING_NOTES = {
-    "reward-snn-stdp": "a spiking actor and critic without visual feedback; synapses change by the timing of spikes, "
-    "gated by the reward less what was expected",
-    "reward-snn-hebb": "a spiking actor without visual feedback; synapses change by the timing of spikes, whatever is "
-    "earned",
-}
-
-
 # What a study's folder holds from its first moments on.
 OWN_FOLDERS = ("jobs", "baseline", "logs")
 
@@ -61,7 +31,7 @@ class Compare:
 
     out: Path
     """Folder of the results; give the same one again to take up where it stopped."""
-    learners: tuple[str, ...] = ("none", "error-bp", "error-dfa", "error-stdp")
+    learners: tuple[str, ...] = ("none", "error-shallow", "error-bp", "error-dfa", "error-stdp")
     """Learners to compare; `none` is the measure of the others and belongs in every comparison."""
     protocols: tuple[str, ...] = ("rotation30", "prism")
     """Protocols to put each through; the first is the one the report opens with and films."""
@@ -93,25 +63,9 @@ class Compare:
             raise SystemExit(f"--seeds {self.seeds} --jobs {self.jobs}: both must be at least 1")
 
 
-def note_on(learner: str) -> str:
-    """What a reader of the report is told about a learner; nothing of one that is not ours."""
-    from agents.error_networks import HIDDEN, full_name, is_error_learner, rule_of
-    from agents.learner import env_options
-    from agents.teachers.algorithms import ALGORITHMS
-    from agents.teachers.reward import full_name as reward_name
-
-    if is_error_learner(learner):
-        pair = full_name(learner).removesuffix(HIDDEN).removeprefix("error-")
-        note = RULE_NOTES.get(pair, RULE_NOTES[rule_of(learner)])
-        sight = PIXELS_NOTE if env_options(learner).get("observation") == "retina" else ""
-        return note + sight + (HIDDEN_NOTE if learner.endswith(HIDDEN) else "")
-    if learner in REWARD_SPIKING_NOTES:
-        return REWARD_SPIKING_NOTES[learner]
-    algorithm = ALGORITHMS.get(reward_name(learner))
-    return "" if algorithm is None else REWARD_NOTES.get(algorithm.__name__, "learns from reward alone")
-
-
 def main(given: Compare) -> int:
+    from agents.notes import note_on
+
     store = Store(given.out)
     jobs = plan(
         given.learners,

@@ -17,7 +17,7 @@ from reach.study.statistics import summarise
 
 pytestmark = pytest.mark.slow
 
-ERROR_LEARNERS = ("error-bp", "error-dfa", "error-stdp")
+ERROR_LEARNERS = ("error-shallow", "error-bp", "error-dfa", "error-stdp")
 SEEDS = 10
 PPO_STEPS = 400_000
 REWARDED_REACHES = 4000

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import runpy
 import subprocess
 import sys
 import time
@@ -12,7 +11,6 @@ from pathlib import Path
 
 import pytest
 
-from agents.learner import LEARNERS
 from reach.study import load
 
 ROOT = Path(__file__).parents[2]
@@ -104,17 +102,3 @@ def test_a_folder_of_other_files_is_left_alone(tmp_path: Path) -> None:
     assert done.returncode != 0
     assert "holds other files" in done.stderr
     assert (tmp_path / "report.html").read_text() == "mine"
-
-
-def test_a_reader_is_told_of_every_learner() -> None:
-    note_on = runpy.run_path(str(ROOT / "scripts" / "compare.py"))["note_on"]
-    notes = {name: note_on(name) for name in LEARNERS}
-    assert all(notes.values()), notes
-    seeing = {name.split("-")[1] for name, note in notes.items() if "pixels" in note}
-    assert seeing == {"retina", "cnn", "brain"}
-    assert "gated" in notes["error-brain-stdp"]
-    assert notes["error-bp"] == notes["error-mlp-bp"] != notes["error-lstm-bp"]
-    assert "memory" in notes["error-lstm-dfa"]
-    assert "memory" in notes["reward-lstm-bp"]
-    assert "SAC" in notes["reward-sac-mlp-bp"]
-    assert note_on("a-stranger") == ""

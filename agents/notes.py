@@ -1,0 +1,51 @@
+"""What a reader of a report is told about each learner, in a line."""
+
+from __future__ import annotations
+
+from agents.error_networks import HIDDEN, full_name, is_error_learner, rule_of
+from agents.learner import env_options
+from agents.teachers.algorithms import ALGORITHMS
+from agents.teachers.reward import full_name as reward_name
+
+# Of a learner taught by its seen error, by its rule; by network and rule where the network makes a difference.
+ERROR_NOTES = {
+    "none": "feedback only, nothing is learned",
+    "bp": "the seen error is carried back through the network by back-propagation",
+    "fa": "the seen error is carried back through the network by fixed random weights",
+    "dfa": "the seen error is sent to every layer directly, through fixed random weights",
+    "ifa": "the seen error is sent to the first layer through fixed random weights, and its effect travels forward",
+    "shallow": "the seen error reaches the read-out alone; hidden cells stay as they were drawn",
+    "stdp": "spiking cells; synapses change by the timing of spikes, gated by the broadcast error",
+    "hebb": "spiking cells; synapses change by the timing of spikes, whatever the error",
+    "lstm-bp": "cells with memory; the seen error is carried back through the network and through the reach's past",
+    "lstm-dfa": "cells with memory; the seen error is sent to each by fixed random weights, to meet synapses' traces",
+    "lstm-shallow": "cells with memory that stay as they were drawn; the seen error reaches the read-out alone",
+}
+HIDDEN_NOTE = "; under the perturbation its read-out does not learn, only hidden cells do"
+PIXELS_NOTE = "; it sees pixels"
+SPIKING_REWARD_NOTES = {
+    "reward-snn-stdp": "a spiking actor and critic without visual feedback; synapses change by the timing of spikes, "
+    "gated by the reward less what was expected",
+    "reward-snn-hebb": "a spiking actor without visual feedback; synapses change by the timing of spikes, whatever is "
+    "earned",
+}
+ALGORITHM_NOTES = {
+    "RewardPPO": "learns from reward alone, by PPO",
+    "RewardLSTM": "cells with memory; learns from reward alone, by PPO and back-propagation through time",
+    "RewardSAC": "learns from reward alone, by SAC",
+    "RewardTD3": "learns from reward alone, by TD3",
+    "RewardTQC": "learns from sparse reward alone, by TQC with hindsight",
+}
+
+
+def note_on(learner: str) -> str:
+    """What a reader is told about a learner of this name; nothing of one that is not ours."""
+    if is_error_learner(learner):
+        pair = full_name(learner).removesuffix(HIDDEN).removeprefix("error-")
+        note = ERROR_NOTES.get(pair, ERROR_NOTES[rule_of(learner)])
+        sight = PIXELS_NOTE if env_options(learner).get("observation") == "retina" else ""
+        return note + sight + (HIDDEN_NOTE if learner.endswith(HIDDEN) else "")
+    if learner in SPIKING_REWARD_NOTES:
+        return SPIKING_REWARD_NOTES[learner]
+    algorithm = ALGORITHMS.get(reward_name(learner))
+    return "" if algorithm is None else ALGORITHM_NOTES[algorithm.__name__]
