@@ -26,7 +26,7 @@ class HeldNoise(ActionNoise):
     spread: tuple[float, ...] = (0.8, 0.8, 0.8, 0.5)
     least_steps: int = 25
     most_steps: int = 60
-    share: float = 0.7
+    share: float = 0.35
 
     def __post_init__(self) -> None:
         super().__init__()

@@ -7,6 +7,7 @@ from typing import Any
 import gymnasium as gym
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from sb3_contrib import TQC
 from stable_baselines3 import SAC, TD3
 from stable_baselines3.common.vec_env import VecEnv
@@ -22,7 +23,9 @@ from agents.teachers.usual_commands import ANY_GRIP, OPEN_GRIP, within_usual_com
 # The small exploration of the joints at the start, in units of the usual commands.
 USUAL_LOG_SD = -1.2
 # Too little to keep a hand from resting.
-STILL_LOG_SD = -3.5
+STILL_LOG_SD = -3.0
+# Share of the way to what the policy wants that a command goes in one step: most of it in a third of a second.
+FOLLOWED_SHARE = 0.12
 # How much of its first weights the last layer of an actor keeps that explores: it starts nearly the same everywhere.
 FIRST_STEEPNESS = 0.1
 QUANTILES = 10
@@ -103,7 +106,9 @@ class RewardTD3(_OffPolicy, TD3):  # type: ignore[misc]
 class RewardTQC(_Soft, TQC):  # type: ignore[misc]
     """TQC (Kuznetsov et al. 2020) with HER (Andrychowicz et al. 2017) as sb3-contrib and Stable-Baselines3 have them.
 
-    It reaches by sparse reward. A reach asks for a hand at rest, so it explores by deviations that last (`HeldNoise`).
+    It reaches by sparse reward. A reach asks for a hand at rest, so it explores by deviations that last (`HeldNoise`),
+    and its commands follow what the policy wants by and by, from the last one, of which the observation tells: what the
+    senses' noise does to a steep policy does not shake the hand then.
     """
 
     KIND = "tqc-mlp"
@@ -116,7 +121,7 @@ class RewardTQC(_Soft, TQC):  # type: ignore[misc]
     GRIP = OPEN_GRIP
     DEFAULTS = {  # noqa: RUF012
         "learning_rate": 1e-3, "gamma": 0.95, "tau": 0.02, "batch_size": 256, "buffer_size": 200_000,
-        "learning_starts": 4_000, "train_freq": 8, "gradient_steps": 2, "ent_coef": 0.0003,
+        "learning_starts": 2_400, "train_freq": 8, "gradient_steps": 4, "ent_coef": 0.0003,
         "top_quantiles_to_drop_per_net": 2, "replay_buffer_class": ReadyHindsight,
         "replay_buffer_kwargs": {"n_sampled_goal": 4, "goal_selection_strategy": "future"},
     }  # fmt: skip
@@ -129,3 +134,24 @@ class RewardTQC(_Soft, TQC):  # type: ignore[misc]
 
     def _of_policy(self, rule: str) -> dict[str, Any]:
         return {"n_quantiles": QUANTILES, "n_critics": 2}
+
+    def predict(self, observation: Any, *given: Any, **options: Any) -> Any:
+        """As Stable-Baselines3's, with the command that follows what the policy wants."""
+        wanted, state = super().predict(observation, *given, **options)
+        return _followed(wanted, observation), state
+
+    def _sample_action(self, learning_starts: int, action_noise: Any = None, n_envs: int = 1) -> Any:
+        """The commands to give, and what was wanted, which is what is learned from; both (n_envs, 4)."""
+        seen: Any = self._last_obs
+        wanted, _ = self.policy.predict(seen, deterministic=False)
+        scaled = self.policy.scale_action(wanted)
+        if action_noise is not None:
+            scaled = np.clip(scaled + action_noise(), -1.0, 1.0)
+        return _followed(self.policy.unscale_action(scaled), seen), scaled
+
+
+def _followed(wanted: NDArray[np.float32], observation: Any) -> NDArray[np.float32]:
+    """The commands (..., 4) that lie a share of the way from the last ones to those wanted."""
+    last = np.asarray(observation["observation"])[..., -len(RESTING_COMMAND) :]
+    command: NDArray[np.float32] = (last + FOLLOWED_SHARE * (wanted - last)).astype(np.float32)
+    return command

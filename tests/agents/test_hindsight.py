@@ -53,3 +53,31 @@ def test_a_policy_sees_the_goal_where_the_cup_stood() -> None:
     assert torch.equal(features(seen), first), "neither the cup itself nor what a goal asks for besides its place"
     seen["desired_goal"][:, 0] += 0.01
     assert (features(seen) != first).sum() == 2
+
+
+def test_commands_follow_what_the_policy_wants_alike_in_learning_and_in_acting() -> None:
+    model = make_learner(
+        "reward-tqc-mlp-bp", gym.make("reach/CupReach-v0", **GOALS), seed=3, gradient_steps=0, action_noise=None
+    )
+    env = gym.make("reach/CupReach-v0", **GOALS)
+    observation, _ = env.reset(seed=1)
+    # A target far from the command at rest, and no spread around it.
+    with torch.no_grad():
+        model.actor.mu.weight.zero_()
+        model.actor.mu.bias.fill_(0.5)
+        model.actor.log_std.weight.zero_()
+        model.actor.log_std.bias.fill_(-20.0)
+    wanted = model.policy.predict(observation, deterministic=True)[0]
+    far = np.abs(wanted - observation["observation"][-4:])
+    for _ in range(30):
+        command, _ = model.predict(observation, deterministic=True)
+        observation, *_ = env.step(command)
+        left = np.abs(wanted - observation["observation"][-4:])
+        assert (left < far + 1e-6).all()
+        far = left
+    assert (far < 0.05).all()
+    model.learn(40)
+    kept = model.replay_buffer
+    np.testing.assert_allclose(kept.actions[:40, 0], model.policy.scale_action(np.tile(wanted, (40, 1))), atol=1e-5)
+    commands = kept.next_observations["observation"][:40, 0, -4:]
+    assert (np.abs(np.diff(commands, axis=0)) <= np.abs(wanted - commands[:-1]) * 0.2 + 1e-6).all()
