@@ -144,10 +144,12 @@ def main(given: Tune) -> None:
     command = " ".join(["python scripts/tune.py", *sys.argv[1:]])
     whole = {learner: one | {"command": command} for learner, one in found.items()}
     (given.out / "tuned.json").write_text(json.dumps(whole, indent=1) + "\n")
+    drawn = whole
     if given.settings is not None:
         before = json.loads(given.settings.read_text()) if given.settings.exists() else {}
-        given.settings.write_text(json.dumps(dict(sorted((before | whole).items())), indent=1) + "\n")
-    draw(found, given.out / "tuning.png")
+        drawn = dict(sorted((before | whole).items()))
+        given.settings.write_text(json.dumps(drawn, indent=1) + "\n")
+    draw(drawn, given.out / "tuning.png")
     table = Table("learner", "setting", "best", "left of the miss")
     for learner, one in found.items():
         (name, value), *_ = one["settings"].items()
