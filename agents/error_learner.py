@@ -60,8 +60,8 @@ class ErrorLearner(TrialLearner[ErrorTrial]):
             feedforward: network and rule.
             env: a `CupEnv`, wrapped or not, or a Stable-Baselines3 VecEnv of them.
             rate: share of the error to correct after each reach, 0..2.
-            hidden_rate: the same once the read-out stays as it is, 0..100. Hidden synapses alone move the posture less
-                than the share they are asked for, so it is larger.
+            hidden_rate: the same once the read-out stays as it is, 0..100. Of networks that do not know what their
+                hidden synapses do to the posture, which is less than the share they are asked for, it is larger.
             seed: of the trials drawn in `learn`.
             config: what `save` writes so that the learner can be built again.
             verbose, tensorboard_log: as in Stable-Baselines3.
@@ -168,6 +168,7 @@ class ErrorLearner(TrialLearner[ErrorTrial]):
         self.num_timesteps = int(config["num_timesteps"])
         self.trials = int(config["trials"])
         self._expected = np.asarray(config["expected_displacement_m"], dtype=np.float64)
+        self.teacher.expected = self._expected
         self.feedforward.plastic = "hidden" if config["plastic"] == "hidden" else "all"
         self.recent_displacements.clear()
         self.recent_displacements.extend(state[DISPLACEMENTS])

@@ -41,11 +41,14 @@ class Network:
         rules: that can change it.
         make: from a rule, a source of random numbers, and whether its read-out is to align with its feedback.
         env_options: what its environment must be made with.
+        hidden_rate: of a learner `-hidden` that has not been tuned. Above 1 where a step is not normalised by what it
+            does to the posture.
     """
 
     rules: tuple[str, ...]
     make: Callable[[str, np.random.Generator, bool], FeedForward]
     env_options: Mapping[str, Any] = field(default_factory=dict)
+    hidden_rate: float = 0.7
 
 
 def _mlp(rule: str, rng: np.random.Generator, aligning: bool) -> FeedForward:
@@ -81,9 +84,9 @@ NETWORKS = {
     "mlp": Network(tuple(FEEDBACK_RULES), _mlp),
     "retina": Network(tuple(FEEDBACK_RULES), _retina, COLOURED_RETINA),
     "cnn": Network(tuple(FEEDBACK_RULES), _cnn, COLOURED_RETINA),
-    "lstm": Network(tuple(RECURRENT_RULES), _lstm),
-    "snn": Network(SPIKING_RULES, _snn),
-    "brain": Network(SPIKING_RULES, _brain, COLOURED_RETINA),
+    "lstm": Network(tuple(RECURRENT_RULES), _lstm, hidden_rate=4.0),
+    "snn": Network(SPIKING_RULES, _snn, hidden_rate=4.0),
+    "brain": Network(SPIKING_RULES, _brain, COLOURED_RETINA, hidden_rate=4.0),
 }
 ERROR_LEARNERS = (NONE, *(f"error-{network}-{rule}" for network, kind in NETWORKS.items() for rule in kind.rules))
 ALIASES = {f"error-{rule}": f"error-mlp-{rule}" for rule in FEEDBACK_RULES} | {"error-stdp": "error-snn-stdp"}

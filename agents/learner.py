@@ -89,7 +89,9 @@ def make_learner(name: str, env: Any, *, seed: int = 0, **settings: Any) -> Any:
         ValueError: an unknown name.
     """
     if is_error_learner(name):
-        settings = {"rate": LEARNING_RATE, **tuned_settings(name), **settings}
+        network = network_of(name)
+        untuned = {"rate": LEARNING_RATE} | ({} if network is None else {"hidden_rate": network.hidden_rate})
+        settings = untuned | tuned_settings(name) | settings
         feedforward = make_feedforward(name, np.random.default_rng(seed))
         config = {"learner": name, "seed": seed, "rate": settings["rate"]}
         return ErrorLearner(feedforward, env, seed=seed, config=config, **settings)

@@ -42,10 +42,10 @@ def note_on(learner: str) -> str:
     """What a reader is told about a learner of this name; nothing of one that is not ours."""
     if is_error_learner(learner):
         pair = full_name(learner).removesuffix(HIDDEN).removeprefix("error-")
-        note = ERROR_NOTES.get(pair, ERROR_NOTES[rule_of(learner)])
+        note = ERROR_NOTES.get(pair) or ERROR_NOTES.get(rule_of(learner), "learns from its seen error")
         sight = PIXELS_NOTE if env_options(learner).get("observation") == "retina" else ""
         return note + sight + (HIDDEN_NOTE if learner.endswith(HIDDEN) else "")
     if learner in SPIKING_REWARD_NOTES:
         return SPIKING_REWARD_NOTES[learner]
     algorithm = ALGORITHMS.get(reward_name(learner))
-    return "" if algorithm is None else ALGORITHM_NOTES[algorithm.__name__]
+    return "" if algorithm is None else ALGORITHM_NOTES.get(algorithm.__name__, "learns from reward alone")

@@ -99,14 +99,14 @@ class SpikingActorCritic:
             rng: source of the cells.
             rate: share of what a cell did beyond its habit that a full surprise makes a habit, 0..1.
             critic_rate: share of a surprise by which the expected return follows, 0..1.
-            exploration_rad: SD of exploration at each joint, 0..0.3 rad.
+            exploration_rad: SD of exploration at each joint, 0..0.1 rad; beyond, the background would fall silent.
 
         Raises:
             ValueError: another rule, or a number outside its range.
         """
         if rule not in RULES:
             raise ValueError(f"rule is {rule!r}; {list(RULES)} are allowed for a spiking actor and critic")
-        limits = (("rate", rate, 1.0), ("critic_rate", critic_rate, 1.0), ("exploration_rad", exploration_rad, 0.3))
+        limits = (("rate", rate, 1.0), ("critic_rate", critic_rate, 1.0), ("exploration_rad", exploration_rad, 0.1))
         for name, value, largest in limits:
             if not 0.0 <= value <= largest:
                 raise ValueError(f"{name} is {value}; 0 to {largest:g} is allowed")

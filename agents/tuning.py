@@ -17,9 +17,8 @@ import pandas as pd
 
 from agents.error_networks import HIDDEN, is_spiking
 from agents.learner import (
-    ALIGNING_TRIALS,
     BASELINE_ENV,
-    BASELINE_TRIALS,
+    baseline_trials,
     env_for,
     env_options,
     evaluate,
@@ -92,11 +91,13 @@ def left_uncorrected(
     found: list[float] = []
     for seed in range(FIRST_TUNING_SEED, FIRST_TUNING_SEED + seeds):
         with tempfile.TemporaryDirectory(prefix="tuning-") as passing:
-            once = kept is not None and learner.endswith(HIDDEN)
-            folder = kept / f"{learner}-{seed}" if kept is not None and once else Path(passing) / "kept"
+            number = trials or baseline_trials(learner)
+            folder = Path(passing) / "kept"
+            if kept is not None and learner.endswith(HIDDEN):
+                folder = kept / f"{learner}-{number}-{seed}"
             if not folder.exists():
                 model = make_learner(learner, gym.make(BASELINE_ENV, **env_options(learner)), seed=seed, **settings)
-                train(model, trials or (ALIGNING_TRIALS if learner.endswith(HIDDEN) else BASELINE_TRIALS))
+                train(model, number)
                 model.settle_baseline()
                 model.save(folder)
 

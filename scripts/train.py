@@ -93,6 +93,8 @@ def made(options: Train) -> Any:
     held = learner_of(options.out)
     if options.learner not in (None, held):
         raise SystemExit(f"--learner {options.learner}: {options.out} holds {held}; leave it out to go on with that")
+    if options.trials is not None and not is_trial_learner(held):
+        raise SystemExit(f"--trials {options.trials}: with {held}, which {options.out} holds, --timesteps is allowed")
     env = env_for(options.out, options.env)
     if options.control not in (None, env.get_wrapper_attr("control")):
         raise SystemExit(f"--control {options.control}: {options.out} was trained with another; leave it out")
@@ -146,7 +148,8 @@ def main(options: Train) -> None:
     where = shlex.quote(str(options.out))
     if keep.stopped:
         console.print(f"Stopped. What was learned is kept in {options.out}; the same command with --resume goes on:")
-        console.print(f"  python scripts/train.py --resume --out {where}{amount(options)}")
+        again = f" --env {options.env}" if options.env else ""
+        console.print(f"  python scripts/train.py --resume --out {where}{again}{amount(options)}")
         return
     if isinstance(model, TrialLearner):
         model.settle_baseline()

@@ -193,7 +193,7 @@ def integrate(voltage, drive, adaptation, rest, bias, leak, coupling, brake):  #
     # One array is written by each loop: the compiler then proves that no other overlaps it, and uses vectors.
     for c in range(voltage.shape[0]):
         moved = bias[c] + (voltage[c] - bias[c]) * leak[c] + drive[c] * coupling[c] - adaptation[c] * brake[c]
-        moved = moved if abs(moved) > smallest else zero
+        moved = zero if abs(moved) <= smallest else moved
         voltage[c] = moved if rest[c] == 0 else voltage[c]
     for c in range(rest.shape[0]):
         rest[c] = max(rest[c] - 1, 0)
@@ -205,7 +205,7 @@ def decay(values, factor):  # type: ignore[no-untyped-def]
     smallest, zero = values.dtype.type(SMALLEST), values.dtype.type(0)
     for c in range(values.shape[0]):
         left = values[c] * factor[c]
-        values[c] = left if abs(left) > smallest else zero
+        values[c] = zero if abs(left) <= smallest else left
 
 
 @kernel

@@ -14,7 +14,7 @@ Array = NDArray[np.float64]
 
 
 class Receptors:
-    """Three receptors at each pixel; activity is 0 for the table's colour and 1 for black or more.
+    """Three receptors at each pixel; activity is 0 for the table's colour or brighter, and 1 for black.
 
     Attributes:
         size: number of receptors.

@@ -49,6 +49,9 @@ class _OffPolicy(RewardLearner):
 
     def _end_stretch(self) -> None:
         model: Any = self
+        # A learner that has enough to replay goes on learning at once, from wherever its steps are counted.
+        if model.replay_buffer.size() * model.n_envs >= model.learning_starts:
+            model.learning_starts = 0
         end_trials(model.replay_buffer)
         if model.action_noise is not None:
             model.action_noise.reset()

@@ -62,11 +62,15 @@ class RewardLearner:
             name: of the learner, in full or in short; the rule stands at the end of the full one.
             env: an environment id or a `CupEnv` made by `gym.make` (copies of it are learned in), or a VecEnv.
             seed: of weights, feedback and trials.
-            settings: anything that Stable-Baselines3's algorithm takes, instead of the defaults here.
+            settings: any number or word that Stable-Baselines3's algorithm takes, instead of the defaults here.
 
         Raises:
-            ValueError: an environment of other observations than it is made for.
+            ValueError: an environment of other observations than it is made for, or a setting that is neither a number
+                nor a word.
         """
+        for setting, value in settings.items():
+            if setting == "policy_kwargs" or not isinstance(value, bool | int | float | str | None):
+                raise ValueError(f"{setting} is {value!r}; numbers and words are allowed, which a checkpoint can hold")
         self.name = name
         # Where its networks are computed is no part of a learner.
         self.given = {"seed": seed, **{name: value for name, value in settings.items() if name != "device"}}
@@ -173,7 +177,9 @@ class RewardLearner:
         name = str(config.get("learner"))
         if full_name(name) not in cls.names():
             raise ValueError(f"checkpoint {path} names learner {name!r}; {cls.names()} are allowed")
-        model: Any = cls(name, cls.ENV if env is None else env, **{**config["settings"], **settings})
+        if env is None:
+            env = gym.make(cls.ENV, **{**cls.ENV_OPTIONS, **config["env_options"]})
+        model: Any = cls(name, env, **{**config["settings"], **settings})
         own = model.policy.state_dict()
         if {k: tuple(v.shape) for k, v in own.items()} != {k: v.shape for k, v in policy.items()}:
             raise ValueError(

@@ -221,6 +221,7 @@ def test_a_learner_does_not_know_of_a_perturbation_before_its_senses_do(trained:
     [
         (lambda: make_learner("error-magic", None), "error-magic.*error-dfa"),
         (lambda: make_learner("error-bp", gym.make(GRAB), rate=5.0), "rate is 5.0"),
+        (lambda: make_learner("reward-ppo", gym.make(GRAB), learning_rate=abs), "learning_rate is .*numbers and words"),
         (lambda: make_learner("none", gym.make(GRAB)).predict(np.zeros(7)), r"shape \(7,\)"),
     ],
 )

@@ -178,3 +178,22 @@ def test_a_writer_killed_at_any_moment_leaves_a_whole_checkpoint(tmp_path: Path)
         config, policy, state = read_checkpoint(tmp_path / "kept")
         assert np.all(policy["k"] == config["k"])
         assert np.all(state["k"] == config["k"])
+
+
+def test_what_was_normal_at_baseline_is_still_known_after_loading(tmp_path: Path) -> None:
+    model = make_learner("error-mlp-bp", gym.make(GRAB), seed=5)
+    model.recent_displacements.extend([np.array([0.01, -0.02])] * 200)
+    model.settle_baseline()
+    model.save(tmp_path / "kept")
+    again = load_learner(tmp_path / "kept", gym.make(GRAB), resume=True)
+    np.testing.assert_array_equal(again.teacher.expected, model.teacher.expected)
+    np.testing.assert_allclose(again.teacher.expected, [0.01, -0.02])
+
+
+def test_a_learner_with_enough_to_replay_learns_at_once_when_its_steps_are_counted_anew() -> None:
+    model = make_learner("reward-sac-mlp-bp", gym.make(GRAB), seed=5, learning_starts=100)
+    model.learn(160)
+    before = model._n_updates
+    model.learn(48)
+    assert model.num_timesteps == 48
+    assert model._n_updates > before > 0
