@@ -85,7 +85,7 @@ class RateFeedForward:
         if state.seen is not seen:
             state.seen, state.activity = seen, self.cells.activity(seen)
             with torch.no_grad():
-                state.posture = self.network(torch.from_numpy(state.activity)).numpy()
+                state.posture = self.network(_own(state.activity)).numpy()
         return state.posture
 
     def eligibility(self, state: Glimpse) -> Array:
@@ -99,8 +99,8 @@ class RateFeedForward:
         of a layer (`step_power`). Hidden synapses move the posture through the read-out; where they learn alone, their
         step is normalised by what it does to the posture, whichever way the rule turns it.
         """
-        seen = torch.from_numpy(eligible)[None]
-        lacking = torch.from_numpy(error)[None]
+        seen = _own(eligible)[None]
+        lacking = _own(error)[None]
         inputs: dict[RuledLayer, torch.Tensor] = {}
         posture = seen
         for module in self.network:
@@ -161,6 +161,11 @@ def step_power(layer: RuledLayer, value: torch.Tensor, weight_step: torch.Tensor
         return 1.0 + float(weight_power / bias_power)
     change = functional_call(layer, {"weight": weight_step, "bias": bias_step}, (value,))
     return float(change.square().sum() / (weight_power + bias_power))
+
+
+def _own(values: Array) -> torch.Tensor:
+    """A copy that lies where torch lays its own: the last bits of a product may differ by where an array lies."""
+    return torch.tensor(values)
 
 
 def _make(changes: list[Change], rate: float) -> None:

@@ -60,7 +60,7 @@ class ComplexCells:
 
     def _cells(self, picture: Array) -> Array:
         contrast = (np.asarray(picture, dtype=np.float64) - TABLE) @ np.array(RED_AGAINST_GREEN) / 255.0
-        image = torch.from_numpy(contrast)[None]
+        image = torch.tensor(contrast)[None]
         padding = self._filters.shape[-1] // 2
         answers = torch.nn.functional.conv2d(image, self._filters, stride=self._step, padding=padding)
         energy = torch.hypot(answers[:ORIENTATIONS], answers[ORIENTATIONS:])

@@ -63,7 +63,7 @@ class V1Bank:
 
     def _cells(self, picture: Array) -> Array:
         contrast = (np.asarray(picture, dtype=np.float64) - TABLE) @ np.array(LUMINANCE) / 255.0
-        image = torch.from_numpy(contrast)[None, None]
+        image = torch.tensor(contrast)[None, None]
         found = []
         for filters, step in self._filters:
             answers = torch.nn.functional.conv2d(image, filters, stride=step, padding=filters.shape[-1] // 2)[0].numpy()

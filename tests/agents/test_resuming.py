@@ -20,7 +20,11 @@ from agents.learner import env_options, load_learner, make_learner, train_trials
 from agents.vec_env import CupVecEnv
 
 GRAB = "reach/CupGrab-v0"
-GO_ON = """
+# As in this process: with more threads a network gives other last bits.
+ONE_THREAD = "import torch\ntorch.set_num_threads(1)\n"
+GO_ON = (
+    ONE_THREAD
+    + """
 import sys
 import gymnasium as gym
 from agents.learner import env_for, load_learner, train_trials
@@ -28,6 +32,7 @@ model = load_learner(sys.argv[1], env_for(sys.argv[1], sys.argv[2]), resume=True
 train_trials(model, 7)
 model.save(sys.argv[3])
 """
+)
 
 
 def everything(folder: Path) -> dict[str, bytes]:
@@ -60,13 +65,16 @@ def test_going_on_in_another_process_is_never_having_stopped(name: str, tmp_path
     assert everything(tmp_path / "whole") == everything(tmp_path / "never_stopped")
 
 
-LEARN_ON = """
+LEARN_ON = (
+    ONE_THREAD
+    + """
 import sys
 from agents.learner import env_for, load_learner
 model = load_learner(sys.argv[1], env_for(sys.argv[1], sys.argv[2]), resume=True)
 model.learn(int(sys.argv[4]), reset_num_timesteps=False)
 model.save(sys.argv[3])
 """
+)
 
 
 @pytest.mark.parametrize(
