@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from agents.networks.v1_bank import ORIENTATIONS, SIZES, TOGETHER, gabors
+from agents.networks.v1_bank import ORIENTATIONS, SIZES, gabors, held_together, require_picture
 from reach.retina import TABLE
 
 Array = NDArray[np.float64]
@@ -52,11 +52,8 @@ class ComplexCells:
         Raises:
             ValueError: a picture of another shape.
         """
-        if picture.shape != (self.retina_px, self.retina_px, 3):
-            raise ValueError(f"picture has shape {picture.shape}; {(self.retina_px, self.retina_px, 3)} is allowed")
-        cells = self._cells(picture)
-        found: Array = cells * (TOGETHER / max(float(np.linalg.norm(cells)), 1e-9))
-        return found
+        require_picture(picture, self.retina_px)
+        return held_together(self._cells(picture))
 
     def _cells(self, picture: Array) -> Array:
         contrast = (np.asarray(picture, dtype=np.float64) - TABLE) @ np.array(RED_AGAINST_GREEN) / 255.0

@@ -8,6 +8,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from agents.networks.v1_bank import require_picture
 from reach.retina import TABLE
 
 Array = NDArray[np.float64]
@@ -31,8 +32,7 @@ class Receptors:
         Raises:
             ValueError: a picture of another shape.
         """
-        if picture.shape != (self.retina_px, self.retina_px, 3):
-            raise ValueError(f"picture has shape {picture.shape}; {(self.retina_px, self.retina_px, 3)} is allowed")
+        require_picture(picture, self.retina_px)
         lacking = np.maximum(1.0 - np.asarray(picture, dtype=np.float64) / TABLE, 0.0)
         found: Array = np.ascontiguousarray(lacking.transpose(2, 0, 1)).ravel()
         return found

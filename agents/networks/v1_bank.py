@@ -55,11 +55,8 @@ class V1Bank:
         Raises:
             ValueError: a picture of another shape.
         """
-        if picture.shape != (self.retina_px, self.retina_px, 3):
-            raise ValueError(f"picture has shape {picture.shape}; {(self.retina_px, self.retina_px, 3)} is allowed")
-        cells = self._cells(picture)
-        found: Array = cells * (TOGETHER / max(float(np.linalg.norm(cells)), 1e-9))
-        return found
+        require_picture(picture, self.retina_px)
+        return held_together(self._cells(picture))
 
     def _cells(self, picture: Array) -> Array:
         contrast = (np.asarray(picture, dtype=np.float64) - TABLE) @ np.array(LUMINANCE) / 255.0
@@ -72,6 +69,22 @@ class V1Bank:
             found += [one.ravel() for one in (*simple, np.hypot(even, odd))]
         cells: Array = np.concatenate(found)
         return cells
+
+
+def require_picture(picture: Array, retina_px: int) -> None:
+    """Refuse what is no picture (retina_px, retina_px, 3).
+
+    Raises:
+        ValueError: a picture of another shape.
+    """
+    if picture.shape != (retina_px, retina_px, 3):
+        raise ValueError(f"picture has shape {picture.shape}; {(retina_px, retina_px, 3)} is allowed")
+
+
+def held_together(cells: Array) -> Array:
+    """Activities (cells,) divided by what all do together, so that their norm is TOGETHER."""
+    found: Array = cells * (TOGETHER / max(float(np.linalg.norm(cells)), 1e-9))
+    return found
 
 
 def gabors(wavelength_px: float) -> torch.Tensor:
