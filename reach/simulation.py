@@ -12,7 +12,6 @@ from collections.abc import Mapping, Sequence
 from typing import Any, TypeVar
 
 import numpy as np
-from numba import get_num_threads, set_num_threads
 from numpy.typing import NDArray
 
 from reach import tasks
@@ -25,6 +24,7 @@ from reach.sim.grasp import smallest_clearance
 from reach.sim.noise import BODY_COUNTER, trial_key, uniforms
 from reach.sim.ranges import is_drawn, numbers_of
 from reach.sim.step import drawn_cup
+from reach.sim.threads import sharing
 
 T = TypeVar("T")
 # See `Simulation.judgements`.
@@ -262,14 +262,15 @@ class Simulation:
         require_allowed(actions, tasks.take_actions(actions, world.tiles))
         world.tick[0] += 1
         judged = self._blank_judgements()
-        before = get_num_threads()
-        alone = self._threads == 1 or os.getpid() != PROCESS
-        set_num_threads(1 if alone else self._threads)
-        (tasks.play if alone else tasks.play_together)(
+        given = (
             world.tiles, world.history, world.streams, world.episodes, world.tick[0], self.control, self.grab,
             self._dense, self._observations, begin, longest, *judged,
         )  # fmt: skip
-        set_num_threads(before)
+        if self._threads == 1 or os.getpid() != PROCESS:
+            tasks.play(*given)
+        else:
+            with sharing(self._threads):
+                tasks.play_together(*given)
         return judged
 
     def state(self) -> dict[str, Any]:

@@ -14,7 +14,6 @@ import numpy as np
 from gymnasium.utils import seeding
 from gymnasium.vector import AutoresetMode
 from gymnasium.vector.utils import batch_space
-from numba import get_num_threads
 from numpy.typing import NDArray
 
 from reach import tasks
@@ -25,6 +24,7 @@ from reach.sim import setup
 from reach.sim import state as s
 from reach.sim.arm import Arm
 from reach.sim.ranges import Physical
+from reach.sim.threads import most_threads
 from reach.simulation import Simulation, require_choice
 from reach.truth import Truths
 from reach.view import Label, Paths, scene_of
@@ -86,7 +86,7 @@ class CupVectorEnv(gym.vector.VectorEnv[Any, NDArray[np.float32], NDArray[Any]])
         """
         if num_envs < 1:
             raise ValueError(f"num_envs is {num_envs}; 1 or more is allowed")
-        cores = get_num_threads()
+        cores = most_threads()
         if threads is None:
             threads = max(1, min(cores, num_envs // ENVS_A_THREAD))
         if not 1 <= threads <= cores:

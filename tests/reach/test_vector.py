@@ -8,6 +8,7 @@ from typing import Any
 import gymnasium as gym
 import numpy as np
 import pytest
+import torch
 from gymnasium.vector import AutoresetMode
 
 from reach import CupJump, CurlField, Load, Rotation
@@ -180,6 +181,14 @@ def test_truth_is_that_of_its_step_and_refuses_to_be_read_later() -> None:
     env.step(np.zeros((3, 4)))
     with pytest.raises(RuntimeError, match="sooner"):
         info["truth"]["hand"]
+
+
+def test_other_libraries_keep_their_number_of_threads() -> None:
+    assert torch.get_num_threads() == 1
+    env = native("reach/CupGrab-v0", 40, threads=2)
+    env.reset(seed=0)
+    env.step(env.action_space.sample())
+    assert torch.get_num_threads() == 1
 
 
 def test_a_forked_child_steps_although_its_parent_has_used_threads() -> None:
