@@ -6,8 +6,7 @@ changes its synapses between reaches, never inside one (an adaptive loop closed 
 
 from __future__ import annotations
 
-from collections import deque
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -16,24 +15,23 @@ import numpy as np
 from numpy.typing import NDArray
 from stable_baselines3.common.vec_env import VecEnv
 
-from agents.checkpoint import fill, read_checkpoint, read_config, write_checkpoint
+from agents.checkpoint import read_config
 from agents.controller import Array, Reach
 from agents.error_networks import HIDDEN, is_error_learner, make_feedforward
-from agents.feedforward import FeedForward, Plastic
+from agents.feedforward import JOINTS, FeedForward, Plastic
 from agents.sensation import Sensation, Senses
+from agents.teachers.baseline import Baseline
 from agents.teachers.seen_error import CREDIT_STEP, READING_STEP, Reading, SeenError
 from agents.trial_learner import Trial, TrialLearner
-from agents.trial_source import random_states, set_random_states
 
-EXPECTATION_TRIALS = 200
 HIDDEN_RATE = 4.0
-DISPLACEMENTS = "recent_displacements_m"
 
 
 @dataclass
 class ErrorTrial(Trial):
-    """One reach, and what the teacher has seen of it."""
+    """One reach, what the network asked for until the step that is taught, and what the teacher has seen of it."""
 
+    posture: Array = field(default_factory=lambda: np.zeros(JOINTS))
     eligible: Any = None
     reading: Reading | None = None
     read: bool = False
@@ -75,8 +73,7 @@ class ErrorLearner(TrialLearner[ErrorTrial]):
         self.feedforward = feedforward
         self.rate = rate
         self.hidden_rate = hidden_rate
-        self.recent_displacements: deque[Array] = deque(maxlen=EXPECTATION_TRIALS)
-        self._expected = np.zeros(2)
+        self.baseline = Baseline()
         super().__init__(env, seed=seed, config=config, verbose=verbose, tensorboard_log=tensorboard_log)
 
     def set_env(self, env: gym.Env[Any, Any] | VecEnv, force_reset: bool = True) -> None:
@@ -87,7 +84,7 @@ class ErrorLearner(TrialLearner[ErrorTrial]):
         """
         super().set_env(env, force_reset)
         self.teacher = SeenError(self.controller)
-        self.teacher.expected = self._expected
+        self.teacher.expected = self.baseline.expected
 
     def _require_usable(self, env: gym.Env[Any, Any] | VecEnv, senses: Senses) -> None:
         if self.feedforward.sees == "picture" and not senses.has_pictures:
@@ -99,33 +96,25 @@ class ErrorLearner(TrialLearner[ErrorTrial]):
         return self.feedforward.plastic
 
     def settle_baseline(self) -> None:
-        """End unperturbed training: what was displaced of late is normal, and a learner `-hidden` keeps its read-out.
-
-        Before EXPECTATION_TRIALS reaches nothing is known to be normal, and no displacement is taken for it.
-        """
+        """End unperturbed training: its last reaches are normal, and a learner `-hidden` keeps its read-out."""
         if str(self.config.get("learner", "")).endswith(HIDDEN):
             self.feedforward.plastic = "hidden"
-        if len(self.recent_displacements) == EXPECTATION_TRIALS:
-            self._expected = np.mean(np.array(self.recent_displacements), axis=0)
-            self.teacher.expected = self._expected
+        self.baseline.settle()
+        self.teacher.expected = self.baseline.expected
 
-    def save(self, path: str | Path) -> None:
-        """Write a checkpoint folder, whole or not at all.
+    def _arrays(self) -> dict[str, NDArray[Any]]:
+        return self.feedforward.arrays()
 
-        A learner that is loaded with `resume` goes on, between trials, as this one would: the same trials, the same
-        bits.
-        """
-        config = self.config | {
-            "num_timesteps": self.num_timesteps,
-            "trials": self.trials,
-            "expected_displacement_m": self._expected.tolist(),
-            "plastic": self.plastic,
-            "env_options": self.env_options,
-            "hidden_rate": self.hidden_rate,
-            "random_states": random_states(self.env),
-        }
-        recent = np.array(self.recent_displacements).reshape(-1, 2)
-        write_checkpoint(Path(path), config, self.feedforward.arrays(), {DISPLACEMENTS: recent})
+    def _memory(self) -> dict[str, NDArray[Any]]:
+        return dict(self.baseline.arrays())
+
+    def _recall(self, config: dict[str, Any], memory: dict[str, NDArray[Any]], path: str | Path) -> None:
+        self.baseline.restore(memory, path)
+        self.teacher.expected = self.baseline.expected
+        self.feedforward.plastic = "hidden" if config["plastic"] == "hidden" else "all"
+
+    def _kept_settings(self) -> dict[str, Any]:
+        return {"plastic": self.plastic, "hidden_rate": self.hidden_rate}
 
     @classmethod
     def load(cls, path: str | Path, env: Any, *, resume: bool = False, **settings: Any) -> ErrorLearner:
@@ -152,30 +141,6 @@ class ErrorLearner(TrialLearner[ErrorTrial]):
         learner.restore(path, resume=resume)
         return learner
 
-    def restore(self, path: str | Path, *, resume: bool = False) -> None:
-        """Fill this learner with what `save` wrote.
-
-        Args:
-            path: the folder.
-            resume: as for `load`.
-
-        Raises:
-            ValueError: the checkpoint holds other arrays than this learner, or, with `resume`, the random state of
-                another number of environments.
-        """
-        config, arrays, state = read_checkpoint(Path(path))
-        fill(self.feedforward.arrays(), arrays, path)
-        self.num_timesteps = int(config["num_timesteps"])
-        self.trials = int(config["trials"])
-        self._expected = np.asarray(config["expected_displacement_m"], dtype=np.float64)
-        self.teacher.expected = self._expected
-        self.feedforward.plastic = "hidden" if config["plastic"] == "hidden" else "all"
-        self.recent_displacements.clear()
-        self.recent_displacements.extend(state[DISPLACEMENTS])
-        if resume:
-            set_random_states(self.env, config["random_states"])
-            self._unseeded = False
-
     def _begin(self, exploring: bool) -> ErrorTrial:
         return ErrorTrial(Reach(), self.feedforward.begin())
 
@@ -192,6 +157,8 @@ class ErrorLearner(TrialLearner[ErrorTrial]):
         seen = trial.reach.cup if self.feedforward.sees == "cup" else trial.reach.picture
         assert seen is not None
         posture = self.feedforward.posture(trial.network, seen)
+        if trial.reach.step <= CREDIT_STEP:
+            trial.posture = posture
         if trial.reach.step == CREDIT_STEP:
             trial.eligible = self.feedforward.eligibility(trial.network)
         command = self.controller.act(trial.reach, now, posture).astype(np.float32)
@@ -204,11 +171,13 @@ class ErrorLearner(TrialLearner[ErrorTrial]):
             trial.reading = trial.reading if trial.read else self.teacher.read(trial.reach)
         if trial.reading is None:
             return
-        self.recent_displacements.append(trial.reading.displacement)
+        self.baseline.note(trial.reading.displacement, trial.posture)
         if trial.eligible is None:
             trial.eligible = self.feedforward.eligibility(trial.network)
-        rate = self.hidden_rate if self.plastic == "hidden" else self.rate
-        self.feedforward.change(trial.eligible, trial.reading.error, rate)
+        if self.plastic == "hidden":
+            self.feedforward.change(trial.eligible, self.baseline.weighed(trial.reading.error), self.hidden_rate)
+        else:
+            self.feedforward.change(trial.eligible, trial.reading.error, self.rate)
         self.logger.record_mean("train/motor_error_rad", float(np.linalg.norm(trial.reading.error)))
 
     def _measures(self) -> dict[str, float]:

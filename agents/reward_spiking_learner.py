@@ -17,13 +17,13 @@ import numpy as np
 from numpy.typing import NDArray
 from stable_baselines3.common.vec_env import VecEnv
 
-from agents.checkpoint import fill, read_checkpoint, read_config, write_checkpoint
+from agents.checkpoint import fill, read_config
 from agents.controller import PREPARATION_S, Array, Reach
 from agents.posture_servo import CONTROL_STEP_S
 from agents.sensation import Senses
 from agents.spiking_actor_critic import RULES, Decision, SpikingActorCritic
 from agents.trial_learner import Trial, TrialLearner
-from agents.trial_source import env_attribute, random_states, set_random_states
+from agents.trial_source import env_attribute
 
 REWARD_SPIKING_LEARNERS = tuple(f"reward-snn-{rule}" for rule in RULES)
 SETTINGS = {"rate": 0.07, "critic_rate": 0.1}
@@ -92,20 +92,20 @@ class RewardSpikingLearner(TrialLearner[RewardTrial]):
     def settle_baseline(self) -> None:
         """Nothing changes: it goes on from what it has learned."""
 
-    def save(self, path: str | Path) -> None:
-        """Write a checkpoint folder, whole or not at all.
+    def _arrays(self) -> dict[str, NDArray[Any]]:
+        return self.network.arrays()
 
-        A learner that is loaded with `resume` goes on, between trials, as this one would: the same trials, the same
-        exploration, the same bits.
-        """
-        config = self.config | {
-            "num_timesteps": self.num_timesteps,
-            "trials": self.trials,
-            "env_options": self.env_options,
-            "random_states": random_states(self.env),
-            "exploration": self._rng.bit_generator.state,
-        }
-        write_checkpoint(Path(path), config, self.network.arrays(), self.network.memory())
+    def _memory(self) -> dict[str, NDArray[Any]]:
+        return self.network.memory()
+
+    def _recall(self, config: dict[str, Any], memory: dict[str, NDArray[Any]], path: str | Path) -> None:
+        fill(self.network.memory(), memory, path)
+
+    def _kept_settings(self) -> dict[str, Any]:
+        return {"exploration": self._rng.bit_generator.state}
+
+    def _resume(self, config: dict[str, Any]) -> None:
+        self._rng.bit_generator.state = config["exploration"]
 
     @classmethod
     def load(cls, path: str | Path, env: Any, *, resume: bool = False, **settings: Any) -> RewardSpikingLearner:
@@ -130,27 +130,6 @@ class RewardSpikingLearner(TrialLearner[RewardTrial]):
         learner = cls(name, env, seed=int(config["seed"]), **{**config["settings"], **settings})
         learner.restore(path, resume=resume)
         return learner
-
-    def restore(self, path: str | Path, *, resume: bool = False) -> None:
-        """Fill this learner with what `save` wrote.
-
-        Args:
-            path: the folder.
-            resume: as for `load`.
-
-        Raises:
-            ValueError: the checkpoint holds other arrays than this learner, or, with `resume`, the random state of
-                another number of environments.
-        """
-        config, arrays, memory = read_checkpoint(Path(path))
-        fill(self.network.arrays(), arrays, path)
-        fill(self.network.memory(), memory, path)
-        self.num_timesteps = int(config["num_timesteps"])
-        self.trials = int(config["trials"])
-        if resume:
-            set_random_states(self.env, config["random_states"])
-            self._rng.bit_generator.state = config["exploration"]
-            self._unseeded = False
 
     def _require_usable(self, env: gym.Env[Any, Any] | VecEnv, senses: Senses) -> None:
         reward = env_attribute(env, "reward")

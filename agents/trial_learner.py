@@ -25,9 +25,18 @@ from stable_baselines3.common.logger import Logger
 from stable_baselines3.common.utils import configure_logger
 from stable_baselines3.common.vec_env import DummyVecEnv, VecEnv
 
+from agents.checkpoint import fill, read_checkpoint, write_checkpoint
 from agents.controller import Controller, Reach
 from agents.sensation import Sensation, Senses
-from agents.trial_source import TrialSource, env_attribute, env_options_of, is_one, rows_of
+from agents.trial_source import (
+    TrialSource,
+    env_attribute,
+    env_options_of,
+    is_one,
+    random_states,
+    rows_of,
+    set_random_states,
+)
 
 # After a command has been sent, the next observation of the same trial repeats it; float32 keeps seven digits.
 SAME_COMMAND = 1e-5
@@ -122,8 +131,61 @@ class TrialLearner(ABC, Generic[T]):
         """End unperturbed training."""
 
     @abstractmethod
+    def _arrays(self) -> dict[str, NDArray[Any]]:
+        """Every array of the network, by name; views, so that they can be filled in place."""
+
+    @abstractmethod
+    def _memory(self) -> dict[str, NDArray[Any]]:
+        """Every other array that a checkpoint must hold, by name."""
+
+    @abstractmethod
+    def _recall(self, config: dict[str, Any], memory: dict[str, NDArray[Any]], path: str | Path) -> None:
+        """Take in what `_memory` and `_kept_settings` gave."""
+
+    def _kept_settings(self) -> dict[str, Any]:
+        """What else a checkpoint must hold, as JSON can."""
+        return {}
+
+    def _resume(self, config: dict[str, Any]) -> None:
+        """Take up further random states than the environment's."""
+
     def save(self, path: str | Path) -> None:
-        """Write a checkpoint folder, whole or not at all."""
+        """Write a checkpoint folder, whole or not at all.
+
+        A learner that is loaded with `resume` goes on, between trials, as this one would: the same trials, the same
+        bits.
+        """
+        config = {
+            **self.config,
+            "num_timesteps": self.num_timesteps,
+            "trials": self.trials,
+            "env_options": self.env_options,
+            "random_states": random_states(self.env),
+            **self._kept_settings(),
+        }
+        write_checkpoint(Path(path), config, self._arrays(), self._memory())
+
+    def restore(self, path: str | Path, *, resume: bool = False) -> None:
+        """Fill this learner with what `save` wrote; no code of the checkpoint is run.
+
+        Args:
+            path: the folder.
+            resume: give `env` the random state of the learner's own when it was kept, so that `learn` goes on with the
+                trial that would have followed there.
+
+        Raises:
+            ValueError: the checkpoint holds other arrays than this learner, or, with `resume`, the random state of
+                another number of environments.
+        """
+        config, arrays, memory = read_checkpoint(Path(path))
+        fill(self._arrays(), arrays, path)
+        self._recall(config, memory, path)
+        self.num_timesteps = int(config["num_timesteps"])
+        self.trials = int(config["trials"])
+        if resume:
+            set_random_states(self.env, config["random_states"])
+            self._resume(config)
+            self._unseeded = False
 
     @property
     def logger(self) -> Logger:

@@ -190,7 +190,8 @@ def test_a_writer_killed_at_any_moment_leaves_a_whole_checkpoint(tmp_path: Path)
 
 def test_what_was_normal_at_baseline_is_still_known_after_loading(tmp_path: Path) -> None:
     model = make_learner("error-mlp-bp", gym.make(GRAB), seed=5)
-    model.recent_displacements.extend([np.array([0.01, -0.02])] * 200)
+    for _ in range(200):
+        model.baseline.note(np.array([0.01, -0.02]), np.zeros(3))
     model.settle_baseline()
     model.save(tmp_path / "kept")
     again = load_learner(tmp_path / "kept", gym.make(GRAB), resume=True)

@@ -1,0 +1,58 @@
+"""Errors in combinations of joints that hardly vary count for more, and stay as large as they are."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from agents.teachers.baseline import REACHES, Baseline
+
+ERRORS = st.lists(st.floats(-0.6, 0.6), min_size=3, max_size=3).map(np.array)
+
+
+def settled(seed: int, spread: tuple[float, float, float] = (0.3, 0.1, 0.05)) -> Baseline:
+    """After reaches whose postures vary by `spread` along three directions at right angles."""
+    rng = np.random.default_rng(seed)
+    turned = np.linalg.qr(rng.normal(size=(3, 3)))[0] * spread
+    baseline = Baseline()
+    for _ in range(REACHES):
+        baseline.note(rng.normal(0.02, 0.01, 2), turned @ rng.normal(size=3))
+    baseline.settle()
+    return baseline
+
+
+@given(ERRORS, st.integers(0, 20))
+def test_weighing_turns_an_error_and_keeps_its_size(error: np.ndarray, seed: int) -> None:
+    weighed = settled(seed).weighed(error)
+    assert np.linalg.norm(weighed) == pytest.approx(np.linalg.norm(error), abs=1e-12)
+    assert weighed @ error >= 0.0
+
+
+@given(ERRORS.filter(lambda error: float(np.linalg.norm(error)) > 0.1), st.integers(0, 20))
+def test_through_what_varied_a_weighed_error_goes_where_it_should(error: np.ndarray, seed: int) -> None:
+    baseline = settled(seed)
+    # What a read-out that has learned such postures makes of a step along its own weights.
+    passed_on = np.cov(np.array(baseline.postures).T)
+
+    def aside(step: np.ndarray) -> float:
+        moved = passed_on @ step
+        return float(moved @ error / (np.linalg.norm(moved) * np.linalg.norm(error)))
+
+    assert aside(baseline.weighed(error)) >= aside(error) - 1e-9
+    assert aside(baseline.weighed(error)) > 0.7
+
+
+def test_the_mean_displacement_is_expected_and_the_unsettled_expect_none() -> None:
+    assert np.all(Baseline().expected == 0.0)
+    assert np.array_equal(Baseline().weighed(np.ones(3)), np.ones(3))
+    np.testing.assert_allclose(settled(0).expected, [0.02, 0.02], atol=0.003)
+
+
+def test_arrays_of_other_shapes_are_refused() -> None:
+    kept = settled(1).arrays()
+    with pytest.raises(ValueError, match="checkpoint here"):
+        Baseline().restore({**kept, "error_weights": np.eye(2)}, "here")
+    with pytest.raises(ValueError, match="checkpoint here"):
+        Baseline().restore({**kept, "recent_postures_rad": np.zeros((3, 3))}, "here")
