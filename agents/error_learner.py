@@ -102,6 +102,14 @@ class ErrorLearner(TrialLearner[ErrorTrial]):
         self.baseline.settle()
         self.teacher.expected = self.baseline.expected
 
+    def cost(self) -> dict[str, float]:
+        """What its network has computed and changed since it was made or loaded, by the names of `agents.costs`."""
+        return self.feedforward.cost()
+
+    def alignment(self) -> dict[str, float]:
+        """Angle, degrees, between the last step and the true gradient, by layer; empty where there is no gradient."""
+        return self.feedforward.alignment()
+
     def _arrays(self) -> dict[str, NDArray[Any]]:
         return self.feedforward.arrays()
 
@@ -181,4 +189,4 @@ class ErrorLearner(TrialLearner[ErrorTrial]):
         self.logger.record_mean("train/motor_error_rad", float(np.linalg.norm(trial.reading.error)))
 
     def _measures(self) -> dict[str, float]:
-        return {f"alignment/{layer}_degrees": degrees for layer, degrees in self.feedforward.alignment().items()}
+        return {f"alignment/{layer}_degrees": degrees for layer, degrees in self.alignment().items()}

@@ -57,6 +57,9 @@ class FeedForward(Protocol):
     def alignment(self) -> dict[str, float]:
         """Angle, degrees, between the last step and the true gradient, by layer; empty where there is no gradient."""
 
+    def cost(self) -> dict[str, float]:
+        """What it has computed and changed since it was made, by the names of `agents.costs`."""
+
     def arrays(self) -> dict[str, NDArray[Any]]:
         """Every array that a checkpoint must hold, by name; views, so that they can be filled in place."""
 
@@ -82,6 +85,10 @@ class NoFeedForward:
 
     def alignment(self) -> dict[str, float]:
         """Nothing has a gradient."""
+        return {}
+
+    def cost(self) -> dict[str, float]:
+        """Nothing is computed."""
         return {}
 
     def arrays(self) -> dict[str, NDArray[Any]]:

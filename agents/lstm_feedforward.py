@@ -9,6 +9,7 @@ import math
 
 import numpy as np
 
+from agents.costs import Costs
 from agents.feedforward import JOINTS, Array, Plastic, Sees, SensoryCells
 from agents.networks.lstm import LSTMCells, LSTMState
 from agents.networks.place_cells import PlaceCells
@@ -71,6 +72,7 @@ class LSTMFeedForward:
         self._decay = ALIGNING_DECAY if aligning else 0.0
         self._taught: tuple[RecurrentEligible, Array] | None = None
         self.plastic: Plastic = "all"
+        self._costs = Costs()
 
     def begin(self) -> LSTMState:
         """The cells at rest."""
@@ -79,8 +81,12 @@ class LSTMFeedForward:
     def posture(self, state: LSTMState, seen: Array) -> Array:
         """One control step of the cells, and what is read out."""
         hidden = self.lstm.advance(state, self.sensory.activity(seen))
+        macs = self.lstm.weights.size + self.readout.size
+        self._costs.add(dense_operations=macs, effective_macs=macs)
         if self._rule.forward:
             carry_forward(state)
+            # A trace is kept by one product and added to by another.
+            self._costs.add(learning_macs=2 * self.lstm.weights.size)
         posture: Array = self.readout @ hidden + self.readout_bias
         return posture
 
@@ -103,12 +109,14 @@ class LSTMFeedForward:
         if step is not None and np.any(step[-1]):
             power = 1.0 + float(np.sum(step[:-1] ** 2) / np.sum(step[-1] ** 2))
             self.lstm.weights += (share / power) * step
+            self._costs.add(weight_updates=step.size, learning_macs=self._rule.step_macs(self.lstm, eligible))
             self.lstm.weights[:-1] *= kept
         if self.plastic == "all":
             power = 1.0 + float(np.sum(eligible.hidden**2))
             self.readout += (share / power) * np.outer(error, eligible.hidden)
             self.readout_bias += (share / power) * error
             self.readout *= kept
+            self._costs.add(weight_updates=self.readout.size + JOINTS, learning_macs=self.readout.size)
 
     def _step(self, eligible: RecurrentEligible, error: Array) -> Array | None:
         """Modulator x eligibility of the cells' synapses, (heard, 4 x cells); None where they do not learn."""
@@ -128,6 +136,10 @@ class LSTMFeedForward:
         if length == 0.0:
             return {}
         return {LAYER: math.degrees(math.acos(max(-1.0, min(1.0, float(np.sum(step * gradient)) / length))))}
+
+    def cost(self) -> dict[str, float]:
+        """Counts so far, by the names of `agents.costs`."""
+        return dict(self._costs.counts)
 
     def arrays(self) -> dict[str, Array]:
         """Weights and feedback, views; those of the cells as `torch.nn.LSTM` has them."""

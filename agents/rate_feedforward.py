@@ -9,6 +9,7 @@ import torch
 from torch import nn
 from torch.func import functional_call
 
+from agents.costs import Costs, Multiplications
 from agents.feedforward import JOINTS, Array, Plastic, Sees, SensoryCells
 from agents.rules.alignment import alignment_degrees
 from agents.rules.layers import RuledLayer, RuledLinear
@@ -75,6 +76,14 @@ class RateFeedForward:
         self._ruled = assign_rule(network, rule, {HEAD: [network]}, generator=generator, example=example)
         self._decay = ALIGNING_DECAY if aligning else 0.0
         self.plastic: Plastic = "all"
+        self._costs = Costs()
+        self._steps_macs: dict[Plastic, int] = {}
+        with torch.no_grad(), Multiplications() as counted:
+            network(example)
+        self._pass_macs = counted.count
+        first = self._plastic_layers()[0]
+        # By how much less one silent input is, where each goes to every cell of the first layer.
+        self._silent_share = first.out_features if isinstance(first, RuledLinear) else 0
 
     def begin(self) -> Glimpse:
         """Nothing has been seen yet."""
@@ -86,6 +95,8 @@ class RateFeedForward:
             state.seen, state.activity = seen, self.cells.activity(seen)
             with torch.no_grad():
                 state.posture = self.network(_own(state.activity)).numpy()
+            silent = self._silent_share * (state.activity.size - np.count_nonzero(state.activity))
+            self._costs.add(dense_operations=self._pass_macs, effective_macs=self._pass_macs - silent)
         return state.posture
 
     def eligibility(self, state: Glimpse) -> Array:
@@ -125,6 +136,9 @@ class RateFeedForward:
                 _make(changes, -PROBE)
                 rate *= min(float(lacking.norm()) / max(moved, 1e-12), LARGEST_GAIN)
             _make(changes, rate)
+            self._costs.add(
+                weight_updates=sum(value.numel() for value, _, _ in changes), learning_macs=self._step_macs(seen)
+            )
             if self.plastic == "all":
                 for weight, _, _ in changes[::2]:
                     weight.mul_(1.0 - self._decay)
@@ -136,6 +150,20 @@ class RateFeedForward:
     def arrays(self) -> dict[str, Array]:
         """Weights and feedback matrices, views."""
         return {name: value.numpy() for name, value in self.network.state_dict().items()}
+
+    def cost(self) -> dict[str, float]:
+        """Counts so far, by the names of `agents.costs`."""
+        return dict(self._costs.counts)
+
+    def _step_macs(self, seen: torch.Tensor) -> int:
+        """Multiply-accumulates of one step by the rule, beyond the forward pass; counted once for each `plastic`."""
+        if self.plastic not in self._steps_macs:
+            values = [value for layer in self._plastic_layers() for value in layer.parameters()]
+            with torch.enable_grad(), Multiplications() as counted:
+                posture = self.network(seen)
+                torch.autograd.grad(posture, values, torch.ones_like(posture), allow_unused=True)
+            self._steps_macs[self.plastic] = counted.count - self._pass_macs
+        return self._steps_macs[self.plastic]
 
     def _plastic_layers(self) -> list[RuledLayer]:
         layers = [layer for layer in self.network if isinstance(layer, RuledLayer)]

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from agents.costs import Costs
 from agents.feedforward import CONTROL_STEP_MS, JOINTS, Array, Plastic, Sees, SensoryCells
 from agents.networks.circuit_kernel import CircuitState
 from agents.networks.lif import LIFCells
@@ -68,6 +69,7 @@ class Sight:
 
     circuit: CircuitState
     seen: Array | None = None
+    counted: NDArray[np.int64] | None = None
     rate_hz: Array = field(default_factory=lambda: np.zeros(0))
 
 
@@ -134,6 +136,9 @@ class SpikingFeedForward:
         self._hebb = Hebb({TO_HIDDEN: hidden, TO_OUTPUT: outputs}) if rule == "hebb" else None
         self.plastic: Plastic = "all"
         self.sees: Sees = sees
+        self._costs = Costs()
+        self._fan_out, self._pairs = self._fans()
+        self._connections = sum(int(np.count_nonzero(self.circuit.connected(one))) for one in self.circuit.projections)
 
     def begin(self) -> Sight:
         """The circuit at rest."""
@@ -145,6 +150,7 @@ class SpikingFeedForward:
             state.seen = seen
             state.rate_hz = np.minimum(INPUT_PEAK_HZ * self.cells.activity(seen), FASTEST_HZ)
         self.circuit.run(state.circuit, state.rate_hz, CONTROL_STEP_MS)
+        self._count(state)
         return self.readout.command(self.circuit.rate_hz(state.circuit, "output"))
 
     def eligibility(self, state: Sight) -> dict[str, tuple[Array, Array]]:
@@ -165,10 +171,41 @@ class SpikingFeedForward:
             drive = float(np.mean(before_hz @ np.abs(terms))) * SYNAPSE_MS / 1000.0
             if drive > 1e-9:
                 self.circuit.change(name, terms, modulators[name], rate / (len(plastic) * drive * slope))
+                synapses = float(np.count_nonzero(self.circuit.connected(name)))
+                self._costs.add(weight_updates=synapses, learning_macs=synapses)
 
     def alignment(self) -> dict[str, float]:
         """Spikes have no gradient."""
         return {}
+
+    def cost(self) -> dict[str, float]:
+        """Counts so far, by the names of `agents.costs`."""
+        return dict(self._costs.counts)
+
+    def _fans(self) -> tuple[Array, Array]:
+        """For each unit (sources, then cells): synapses that its spikes reach, and pair terms that they add to."""
+        where = {"input": slice(0, self.circuit.inputs)}
+        for name, cells in self.circuit.populations.items():
+            first = max(one.stop for one in where.values())
+            where[name] = slice(first, first + cells.size)
+        fan_out, pairs = np.zeros((2, where["output"].stop))
+        for name, one in self.circuit.projections.items():
+            synapses = self.circuit.connected(name)
+            fan_out[where[one.before]] += synapses.sum(axis=1)
+            if one.plasticity is not None:
+                pairs[where[one.before]] += synapses.sum(axis=1)
+                pairs[where[one.after]] += synapses.sum(axis=0)
+        return fan_out, pairs
+
+    def _count(self, state: Sight) -> None:
+        """The events that the spikes since the last call have brought about."""
+        spikes = state.circuit.spikes if state.counted is None else state.circuit.spikes - state.counted
+        state.counted = state.circuit.spikes.copy()
+        self._costs.add(
+            effective_acs=float(self._fan_out @ spikes),
+            eligibility_updates=float(self._pairs @ spikes),
+            dense_operations=self._connections * CONTROL_STEP_MS,
+        )
 
     def arrays(self) -> dict[str, NDArray[Any]]:
         """Cells, synapses and feedback."""

@@ -66,6 +66,15 @@ class RecurrentRule:
     broadcast: bool
     step: Callable[[LSTMCells, RecurrentEligible, Array], Array] | None
 
+    def step_macs(self, cells: LSTMCells, eligible: RecurrentEligible) -> int:
+        """Multiply-accumulates of one step beyond the traces: of a broadcast, one a synapse; of the gradient, at each
+        step of the reach one a synapse and one more where the error goes back through the recurrent ones.
+        """
+        if self.forward:
+            return cells.weights.size
+        recurrent = len(eligible.hidden) * cells.weights.shape[1]
+        return len(eligible.inputs) * (cells.weights.size + recurrent)
+
 
 def carry_forward(state: LSTMState) -> None:
     """Move the traces on by the step that the cells have just made."""

@@ -1,0 +1,109 @@
+"""What a learner says it has computed and changed is what its network and rule ask for."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import gymnasium as gym
+import numpy as np
+import pytest
+
+from agents.error_networks import make_feedforward
+from agents.learner import env_options, make_learner, train_trials
+
+GRAB = "reach/CupGrab-v0"
+CELLS, OUTPUTS = 128, 3
+
+
+def begun(name: str) -> Any:
+    """A network of place cells after a first step, with which the read-out leaves zero."""
+    network: Any = make_feedforward(name, np.random.default_rng(0))
+    step(network, 1)
+    return network
+
+
+def step(network: Any, passes: int) -> dict[str, float]:
+    """Passes of one reach and a step; what they have cost."""
+    before = network.cost()
+    state = network.begin()
+    for _ in range(passes):
+        network.posture(state, np.array([0.01, 0.5]))
+    network.change(network.eligibility(state), np.array([0.1, -0.1, 0.05]), 0.5)
+    return {name: count - before.get(name, 0.0) for name, count in network.cost().items()}
+
+
+@pytest.mark.parametrize("rule", ["bp", "fa", "dfa", "ifa", "shallow"])
+def test_rate_networks_count_products_by_hand(rule: str) -> None:
+    network = begun(f"error-mlp-{rule}")
+    counts = step(network, passes=1)
+    inputs = network.cells.size
+    forward = inputs * CELLS + CELLS * CELLS + CELLS * OUTPUTS
+    parameters = forward + 2 * CELLS + OUTPUTS
+    # The outer products of error and input, and what carries the error to the hidden layers.
+    carried = {
+        "bp": OUTPUTS * CELLS + CELLS * CELLS,
+        "fa": OUTPUTS * CELLS + CELLS * CELLS,
+        "dfa": 2 * OUTPUTS * CELLS,
+        "ifa": OUTPUTS * CELLS + CELLS * CELLS,
+        "shallow": 0,
+    }[rule]
+    learned = forward if rule != "shallow" else CELLS * OUTPUTS
+    assert counts["dense_operations"] == forward
+    assert counts["effective_macs"] == forward
+    assert counts["weight_updates"] == (parameters if rule != "shallow" else CELLS * OUTPUTS + OUTPUTS)
+    assert counts["learning_macs"] == (learned + carried)
+
+
+def test_silent_inputs_cost_nothing() -> None:
+    network = begun("error-mlp-dfa")
+    before = network.cost()
+
+    class Dark:
+        size = network.cells.size
+
+        def activity(self, seen: Any) -> Any:
+            return np.zeros(self.size)
+
+    network.cells = Dark()
+    network.posture(network.begin(), np.zeros(2))
+    after = network.cost()
+    assert after["effective_macs"] - before["effective_macs"] == CELLS * CELLS + CELLS * OUTPUTS
+    assert after["dense_operations"] == 2 * before["dense_operations"]
+
+
+@pytest.mark.parametrize("rule", ["bp", "dfa"])
+def test_a_rule_of_memory_costs_more_the_longer_the_reach(rule: str) -> None:
+    network = begun(f"error-lstm-{rule}")
+    learning = [step(network, passes)["learning_macs"] for passes in (2, 4)]
+    assert 1.3 < learning[1] / learning[0] < 2.0
+
+
+def test_spikes_cost_the_synapses_that_they_reach() -> None:
+    network: Any = make_feedforward("error-snn-stdp", np.random.default_rng(0))
+    state = network.begin()
+    for _ in range(10):
+        network.posture(state, np.array([0.0, 0.5]))
+    counts = network.cost()
+    circuit, spikes = network.circuit, state.circuit.spikes
+    hidden, outputs = circuit.populations["hidden"].size, circuit.populations["output"].size
+    before, between = spikes[: circuit.inputs].sum(), spikes[circuit.inputs : circuit.inputs + hidden].sum()
+    assert counts["effective_acs"] == before * hidden + between * outputs
+    after = spikes[circuit.inputs + hidden :].sum()
+    pairs = before * hidden + between * circuit.inputs + between * outputs + after * hidden
+    assert counts["eligibility_updates"] == pairs
+    assert counts["dense_operations"] == 200 * (circuit.inputs * hidden + hidden * outputs)
+    assert counts["effective_acs"] < 0.2 * counts["dense_operations"]
+
+
+@pytest.mark.parametrize("name", ["none", "error-mlp-dfa", "error-snn-stdp", "error-lstm-dfa", "error-cnn-ifa"])
+def test_learners_tell_their_counts_and_reaching_alone_changes_nothing(name: str) -> None:
+    model = make_learner(name, gym.make(GRAB, **env_options(name)), seed=0)
+    train_trials(model, 2)
+    counts = model.cost()
+    if name == "none":
+        assert counts == {}
+        return
+    assert all(value > 0 for value in counts.values())
+    observation, _ = model.env.reset(seed=1)
+    model.predict(observation)
+    assert model.cost()["weight_updates"] == counts["weight_updates"]
