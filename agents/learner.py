@@ -42,9 +42,6 @@ BASELINE_TRIALS = 1000
 ALIGNING_TRIALS = 2000
 # Of a spiking learner from reward.
 REWARDED_TRIALS = 5000
-# Of a learner from reward; those whose every step teaches many times over take fewer.
-BASELINE_STEPS = 400_000
-REPLAYED_STEPS = {"reward-sac": 150_000, "reward-tqc": 50_000}
 LONGEST_TRIAL_STEPS = 150
 # Training draws its trials from small seeds.
 JUDGED_SEED = 1_000_000
@@ -68,6 +65,11 @@ def baseline_trials(name: str) -> int:
     if name in REWARD_SPIKING_LEARNERS:
         return REWARDED_TRIALS
     return ALIGNING_TRIALS if name.endswith(HIDDEN) else BASELINE_TRIALS
+
+
+def baseline_steps(name: str) -> int:
+    """Control steps of unperturbed training that a learner counted in steps is given without a word."""
+    return ALGORITHMS[REWARD_ALIASES.get(name, name)].STEPS
 
 
 def make_learner(name: str, env: Any, *, seed: int = 0, **settings: Any) -> Any:
@@ -178,7 +180,7 @@ def prepare(learner: str, seed: int, folder: Path, on_progress: Callable[[float]
     env = gym.make(env_id_of(learner), **env_options(learner))
     model = make_learner(learner, env, seed=seed)
     if not isinstance(model, TrialLearner):
-        steps = next((n for start, n in REPLAYED_STEPS.items() if learner.startswith(start)), BASELINE_STEPS)
+        steps = baseline_steps(learner)
         model.learn(steps, callback=_Progress(steps, on_progress, by="steps"))
     elif learner != NONE:
         train_trials(model, baseline_trials(learner), on_progress=on_progress)

@@ -18,6 +18,7 @@ from tqdm import tqdm
 from agents.keeping import Keep
 from agents.learner import (
     LEARNERS,
+    baseline_steps,
     baseline_trials,
     env_for,
     env_id_of,
@@ -52,7 +53,8 @@ class Train:
     """Trials to learn from in all (default 1000 for the error learners, 2000 where the name ends in -hidden, 5000 for
     reward-snn)."""
     timesteps: Annotated[int | None, tyro.conf.arg(aliases=["-n"])] = None
-    """Control steps to learn from, in all, instead of trials (default 1000000 for the other learners)."""
+    """Control steps to learn from, in all, instead of trials (default 1000000 for PPO, 300000 with
+    memory, 150000 for SAC and TD3, 50000 for TQC)."""
     seed: int = 0
     """Of weights and trials."""
     resume: bool = False
@@ -118,7 +120,7 @@ def learn(model: Any, options: Train, keep: Keep) -> None:
 
 def learn_in_stretches(model: Any, options: Train, keep: Keep) -> None:
     """Let a learner from reward learn in stretches, whose ends do not depend on the clock."""
-    wanted = options.timesteps or 1_000_000
+    wanted = options.timesteps or baseline_steps(model.name)
     with tqdm(total=wanted, initial=model.num_timesteps, unit="step", disable=not sys.stdout.isatty()) as bar:
         while model.num_timesteps < wanted and not keep.stopped:
             before = model.num_timesteps

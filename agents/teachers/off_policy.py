@@ -86,6 +86,7 @@ class RewardSAC(_Soft, SAC):  # type: ignore[misc]
     """SAC (Haarnoja et al. 2018) as Stable-Baselines3 has it, set for the cup."""
 
     KIND = "sac-mlp"
+    STEPS = 150_000
     POLICY = RuledSACPolicy
     LOG_SD = (USUAL_LOG_SD, USUAL_LOG_SD, USUAL_LOG_SD, GRIP_LOG_SD)
     DEFAULTS = {  # noqa: RUF012
@@ -99,6 +100,7 @@ class RewardTD3(_OffPolicy, TD3):  # type: ignore[misc]
     """TD3 (Fujimoto et al. 2018) as Stable-Baselines3 has it, set for the cup."""
 
     KIND = "td3-mlp"
+    STEPS = 150_000
     POLICY = RuledTD3Policy
     DEFAULTS = {  # noqa: RUF012
         "learning_rate": 1e-3, "gamma": 0.98, "tau": 0.005, "batch_size": 256, "buffer_size": 200_000,
@@ -115,6 +117,7 @@ class RewardTQC(_Soft, TQC):  # type: ignore[misc]
     """
 
     KIND = "tqc-mlp"
+    STEPS = 50_000
     RULES = ("bp",)
     POLICY = "MultiInputPolicy"
     FEATURES = ScaledGoal

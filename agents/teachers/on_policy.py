@@ -61,6 +61,7 @@ class RewardPPO(_OnPolicy, PPO):  # type: ignore[misc]
     """PPO (Schulman et al. 2017) as Stable-Baselines3 has it, set for the cup."""
 
     KIND = "mlp"
+    STEPS = 1_000_000
     POLICY = RuledActorCriticPolicy
 
 
@@ -73,6 +74,7 @@ class RewardLSTM(_OnPolicy, RecurrentPPO):  # type: ignore[misc]
     """
 
     KIND = "lstm"
+    STEPS = 300_000
     RULES = ("bp",)
     POLICY = SequencePolicy
 

@@ -44,6 +44,7 @@ class RewardLearner:
         KIND: what stands between `reward-` and the rule in a learner's name.
         RULES: that its networks take.
         ENV, ENV_OPTIONS: the environment it is made for, and what `gym.make` must be told for it.
+        STEPS: of unperturbed training that it is given without a word.
     """
 
     POLICY: Any
@@ -53,6 +54,7 @@ class RewardLearner:
     KIND: str
     RULES: tuple[str, ...] = tuple(FEEDBACK_RULES)
     ENV = DEFAULT_ENV
+    STEPS: int
     ENV_OPTIONS: dict[str, Any] = {}  # noqa: RUF012
 
     def __init__(self, name: str, env: gym.Env[Any, Any] | VecEnv | str, *, seed: int = 0, **settings: Any) -> None:
