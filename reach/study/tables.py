@@ -15,12 +15,29 @@ from rich.text import Text
 
 NO_NUMBER = "\N{EN DASH}"
 MINUS = "\N{MINUS SIGN}"
-TITLES = {"rotation30": "30° rotation of the seen hand", "prism": "prism shift"}
+TITLES = {
+    "rotation30": "30° rotation of the seen hand",
+    "rotation45": "45° rotation of the seen hand",
+    "prism": "prism shift",
+    "curl": "curl force field",
+    "savings": "rotation met twice (savings)",
+    "interference": "rotation, its opposite and the rotation again (interference)",
+    "recovery": "rotation, a short opposite and a clamp (recovery)",
+    "switching": "rotation that changes its sign (switching)",
+    "retention": "rotation, then reaches unseen (retention)",
+    "jump": "jump of the cup within the reach",
+    "nudge": "nudge of the arm within the reach",
+    "generalisation": "rotation in one direction, probed in others (generalisation)",
+}
 
 
 @dataclass(frozen=True)
 class Measure:
-    """One column of the table. better: "low", "high" or "" where neither is; scale: shown = value x scale."""
+    """One column of the table.
+
+    better: "low", "high" or "" where neither is. scale: shown = value x scale. no_number: what an infinite value is
+    called. group: "reaches" (correction from reach to reach), "within" (a reach) or "memory".
+    """
 
     metric: str
     label: str
@@ -30,6 +47,7 @@ class Measure:
     meaning: str
     scale: float = 1.0
     no_number: str = NO_NUMBER
+    group: str = "reaches"
 
 
 MEASURES: tuple[Measure, ...] = (
@@ -49,7 +67,8 @@ MEASURES: tuple[Measure, ...] = (
         unit="reaches",
         digits=0,
         better="low",
-        meaning="First perturbed reach by which 63 % of the miss is gone (running median of 4 below 0.368).",
+        meaning="First perturbed reach by which 63 % of the miss is gone (running median of 4 below 0.368). A seed "
+        "that never gets there counts with all perturbed reaches; the share of such seeds stands beside.",
         no_number="never",
     ),
     Measure(
@@ -119,7 +138,118 @@ MEASURES: tuple[Measure, ...] = (
         meaning="Share of perturbed reaches that got there in time.",
         scale=100.0,
     ),
+    Measure(
+        metric="T_c",
+        label="T_c",
+        unit="s",
+        digits=3,
+        better="low",
+        meaning="Mean correction time within the reach: integral of the error that remains, as a fraction of the "
+        "perturbation, over 1 s from its onset. A delay d and then an exponential tau give d + tau.",
+        group="within",
+    ),
+    Measure(
+        metric="latency_s",
+        label="latency",
+        unit="s",
+        digits=3,
+        better="low",
+        meaning="From the onset of the perturbation to the first correction, by the acceleration of the hand against "
+        "the same reach without it, extrapolated from 25 and 75 % of its first peak down to zero.",
+        group="within",
+    ),
+    Measure(
+        metric="t50_s",
+        label="t50",
+        unit="s",
+        digits=2,
+        better="low",
+        meaning="From the onset until half of the error is corrected.",
+        no_number="never",
+        group="within",
+    ),
+    Measure(
+        metric="t90_s",
+        label="t90",
+        unit="s",
+        digits=2,
+        better="low",
+        meaning="From the onset until 90 % of the error is corrected.",
+        no_number="never",
+        group="within",
+    ),
+    Measure(
+        metric="overshoot",
+        label="overshoot",
+        unit="of the error",
+        digits=2,
+        better="low",
+        meaning="How far the correction goes beyond its end, as a fraction of the perturbation.",
+        group="within",
+    ),
+    Measure(
+        metric="savings",
+        label="savings",
+        unit="",
+        digits=2,
+        better="high",
+        meaning="How much faster the same is learned again: 1 less the ratio of the errors of the first 10 reaches of "
+        "the second time and of the first. 0: no savings.",
+        group="memory",
+    ),
+    Measure(
+        metric="retention",
+        label="retention",
+        unit="",
+        digits=2,
+        better="high",
+        meaning="How much of what was learned is still there in reaches that are not seen. 1: all.",
+        group="memory",
+    ),
+    Measure(
+        metric="interference",
+        label="interference",
+        unit="",
+        digits=2,
+        better="low",
+        meaning="How much slower A is learned after its opposite B than at first. 0: B does no harm.",
+        group="memory",
+    ),
+    Measure(
+        metric="rebound",
+        label="rebound",
+        unit="of the miss",
+        digits=2,
+        better="",
+        meaning="Spontaneous recovery: how far what was learned first comes back in clamped reaches, after a short "
+        "opposite block had undone it. 0: not at all.",
+        group="memory",
+    ),
+    Measure(
+        metric="fastest_switch",
+        label="fastest switch",
+        unit="reaches",
+        digits=0,
+        better="low",
+        meaning="Fewest reaches between changes of sign that the learner can still follow.",
+        no_number="none",
+        group="memory",
+    ),
+    *(
+        Measure(
+            metric=f"{part}_{what}",
+            label=f"{part} {what}",
+            unit="a reach",
+            digits=3,
+            better="",
+            meaning=f"The {part} process of a two-state model fitted to the reaches: its {what} from reach to reach.",
+            group="memory",
+        )
+        for part in ("fast", "slow")
+        for what in ("retention", "rate")
+    ),
 )
+GENERALISATION = "generalisation_"  # then the angle from the trained direction, degrees
 
 
 def named_protocol(protocol: str) -> str:
@@ -134,7 +264,9 @@ def counted(n: int, thing: str) -> str:
 
 def number(measure: Measure, value: Any) -> str:
     """A value as it is shown."""
-    if value is None or not math.isfinite(value):
+    if value is None or math.isnan(value):
+        return NO_NUMBER
+    if math.isinf(value):
         return measure.no_number
     text = f"{float(value) * measure.scale:.{measure.digits}f}"
     return text.replace("-", MINUS) if float(text) != 0.0 else text.lstrip("-")
@@ -147,10 +279,18 @@ def interval(measure: Measure, low: Any, high: Any) -> str:
     return f"[{number(measure, low)}, {number(measure, high)}]"
 
 
-def shown_measures(summary: pd.DataFrame) -> list[Measure]:
-    """The measures of MEASURES that the summary holds."""
-    held = set(summary["metric"])
-    return [measure for measure in MEASURES if measure.metric in held]
+def some_never(row: Mapping[str, Any]) -> str:
+    """Which share of a learner's seeds never got there, where the measure is such that they may not."""
+    failed = row.get("failed", 0.0)
+    if failed is None or not failed > 0.0:
+        return ""
+    return "never in any seed" if failed >= 1.0 else f"never in {100 * failed:.0f} %"
+
+
+def shown_measures(summary: pd.DataFrame, group: str = "") -> list[Measure]:
+    """The measures of MEASURES that the summary has a number for, infinity among them; those of one group, or all."""
+    held = set(summary["metric"][summary["value"].astype(float).notna()])
+    return [measure for measure in MEASURES if measure.metric in held and group in ("", measure.group)]
 
 
 def lookup(summary: pd.DataFrame) -> Mapping[tuple[str, str, str], Mapping[str, Any]]:
@@ -175,7 +315,7 @@ def print_table(summary: pd.DataFrame, console: Console | None = None) -> None:
             cells = [Text(f"{measure.label}\n{measure.unit}")]
             for learner in learners:
                 row = rows.get((protocol, learner, measure.metric), {"value": None, "low": None, "high": None})
-                below = interval(measure, row["low"], row["high"])
+                below = " ".join(filter(None, [interval(measure, row["low"], row["high"]), some_never(row)]))
                 cells.append(Text.assemble(number(measure, row["value"]), "\n", (below, "dim")))
             table.add_row(*cells)
         console.print(table)

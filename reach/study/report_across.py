@@ -1,0 +1,250 @@
+"""Parts of the report that look across protocols: who beats whom, what a correction costs, speed against step size.
+
+Performance profiles and the probability of improvement follow Agarwal et al. 2021 (NeurIPS, "Deep reinforcement
+learning at the edge of the statistical precipice"); costs have the metric names of NeuroBench (Yik et al. 2025, Nature
+Communications); energies per operation are those of Horowitz 2014 (ISSCC, "Computing's energy problem", 45 nm).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from markupsafe import Markup
+
+from reach.study.charts import Series, line_chart
+from reach.study.figures import Chart, Looks, anchor
+from reach.study.marks import Look, shown
+from reach.study.statistics import mean_band, probability_of_improvement
+
+MULTIPLY_ADD_PJ = 4.6  # 32-bit floating point: multiplication 3.7, addition 0.9
+ADD_PJ = 0.9
+MEASURE = "L30"
+THRESHOLDS = np.linspace(0.0, 1.2, 61)
+
+
+@dataclass(frozen=True)
+class Cell:
+    """A cell of a table: as written, and as sorted ("" is sorted last)."""
+
+    text: str
+    value: float
+    below: str = ""
+    best: bool = False
+
+    @property
+    def key(self) -> str:
+        """What the page sorts by."""
+        return "" if math.isnan(self.value) else f"{self.value:.6g}".replace("inf", "Infinity")
+
+
+@dataclass(frozen=True)
+class Line:
+    """A learner's row of a table."""
+
+    learner: str
+    cells: tuple[Cell, ...]
+
+
+@dataclass(frozen=True)
+class Table:
+    """A table of the page; heads: label and unit of each column after the first."""
+
+    title: str
+    heads: tuple[tuple[str, str], ...]
+    lines: tuple[Line, ...]
+
+
+# Counts of operations: metric -> label. Given a trial.
+COUNTS = {
+    "weight_updates": "weight updates",
+    "effective_macs": "effective MACs",
+    "effective_acs": "effective ACs",
+    "synaptic_operations": "synaptic operations",
+}
+# Properties of a network, given as they are.
+PROPERTIES = {
+    "parameters": "parameters",
+    "footprint_bytes": "footprint, bytes",
+    "connection_sparsity": "connection sparsity",
+    "activation_sparsity": "activation sparsity",
+}
+
+
+def profile(measured: pd.DataFrame, looks: Looks) -> Chart | None:
+    """Share of runs (protocol, seed) whose L30 is at or below a threshold; None of fewer than two learners."""
+    kept = measured[(measured["metric"] == MEASURE) & measured["value"].notna()]
+    series, lines = [], []
+    quarters = (0.25, 0.5, 0.75, 1.0)
+    for learner, look in looks.items():
+        own = kept[kept["learner"] == learner]
+        if own.empty:
+            continue
+        # A seed at a time: the share of its protocols; seeds are what the interval is drawn over.
+        values = np.stack([
+            np.mean(rows["value"].to_numpy(np.float64)[:, None] <= THRESHOLDS, axis=0)
+            for _, rows in own.groupby("seed", sort=True)
+        ])  # fmt: skip
+        mean, low, high = mean_band(values)
+        series.append(Series(learner, look, 100.0 * THRESHOLDS, mean, low, high))
+        lines.append((learner, *(shown(float(np.interp(q, THRESHOLDS, mean))) for q in quarters)))
+    if len(series) < 2:
+        return None
+    svg = line_chart(
+        series,
+        name="profile",
+        alternative="Share of runs by how much of the miss they leave at most, a line a learner.",
+        x_label="of the miss left at most, %",
+        y_label="share of runs",
+        guides=(),
+        y_range=(-0.02, 1.04),
+    )
+    heads = ("learner", *(f"at most {100 * q:.0f} %" for q in quarters))
+    return Chart("Performance profile", Markup(svg), heads, tuple(lines), "Share of runs, by what they leave at most.")
+
+
+def improvement(measured: pd.DataFrame, looks: Looks) -> Table | None:
+    """Probability that a seed of one learner leaves less of the miss than one of another, mean over protocols."""
+    kept = measured[(measured["metric"] == MEASURE) & measured["value"].notna()]
+    runs: dict[str, dict[str, Any]] = {}
+    for (learner, protocol), rows in kept.groupby(["learner", "protocol"], sort=False):
+        runs.setdefault(str(learner), {})[str(protocol)] = rows["value"].to_numpy(np.float64)
+    learners = [learner for learner in looks if learner in runs]
+    if len(learners) < 2:
+        return None
+    lines = []
+    for one in learners:
+        cells = []
+        for other in learners:
+            shared = [protocol for protocol in runs[one] if protocol in runs[other] and one != other]
+            found = [probability_of_improvement(runs[one][p], runs[other][p]) for p in shared]
+            value = float(np.mean(found)) if found else math.nan
+            cells.append(Cell(f"{value:.2f}" if found else "", value))
+        lines.append(Line(one, tuple(cells)))
+    return Table("Probability of improvement", tuple((learner, "") for learner in learners), tuple(lines))
+
+
+def cost_table(trials: pd.DataFrame, costs: pd.DataFrame | None, cpu_seconds: pd.DataFrame | None) -> Table | None:
+    """What a trial costs, a row a learner: time, operations, energy.
+
+    costs: learner, protocol, seed, metric, value, of whole runs. cpu_seconds: learner, protocol, seed, cpu_seconds.
+    """
+    found = cost_per_trial(trials, costs, cpu_seconds)
+    columns = [
+        ("cpu_seconds", "CPU time", "ms a trial", 1e3),
+        *((metric, label, "a trial", 1.0) for metric, label in COUNTS.items()),
+        ("energy_pj", "energy, arithmetic alone", "\N{MICRO SIGN}J a trial", 1e-6),
+        *((metric, label, "", 1.0) for metric, label in PROPERTIES.items()),
+    ]
+    columns = [column for column in columns if any(column[0] in own for own in found.values())]
+    if not columns:
+        return None
+    lines = []
+    for learner in trials["learner"].unique():
+        values = [scale * found.get(learner, {}).get(metric, math.nan) for metric, _, _, scale in columns]
+        if any(math.isfinite(value) for value in values):
+            texts = (shown(value) or "\N{EN DASH}" for value in values)
+            lines.append(Line(str(learner), tuple(map(Cell, texts, values))))
+    return Table("Cost of a trial", tuple((label, unit) for _, label, unit, _ in columns), tuple(lines))
+
+
+def cost_per_trial(
+    trials: pd.DataFrame, costs: pd.DataFrame | None, cpu_seconds: pd.DataFrame | None
+) -> dict[str, dict[str, float]]:
+    """Learner -> metric -> its median over runs, a trial where it is a count; with `energy_pj` where it can be told."""
+    keys = ["learner", "protocol", "seed"]
+    trials_a_run = trials.groupby(keys).size().rename("trials").reset_index()
+    found: dict[str, dict[str, float]] = {}
+    frames = []
+    if costs is not None and not costs.empty:
+        frames.append(costs[[*keys, "metric", "value"]])
+    if cpu_seconds is not None and not cpu_seconds.empty:
+        frames.append(cpu_seconds.rename(columns={"cpu_seconds": "value"}).assign(metric="cpu_seconds"))
+    for frame in frames:
+        rows = frame.merge(trials_a_run, on=keys)
+        for (learner, metric), own in rows.groupby(["learner", "metric"], sort=False):
+            value = own["value"].astype(float)
+            counted = metric == "cpu_seconds" or metric in COUNTS
+            value = value / own["trials"] if counted else value
+            if value.notna().any():
+                found.setdefault(str(learner), {})[str(metric)] = float(value.median())
+    for counts in found.values():
+        macs, additions = counts.get("effective_macs"), counts.get("effective_acs")
+        if macs is not None or additions is not None:
+            counts["energy_pj"] = MULTIPLY_ADD_PJ * (macs or 0.0) + ADD_PJ * (additions or 0.0)
+    return found
+
+
+def speed_against_energy(summary: pd.DataFrame, costs: Mapping[str, Mapping[str, float]], looks: Looks) -> Chart | None:
+    """What is left of the miss under the first protocol with L30, by energy a trial; None of fewer than two."""
+    rows = summary[(summary["metric"] == MEASURE) & summary["value"].notna()]
+    if rows.empty:
+        return None
+    rows = rows[rows["protocol"] == rows["protocol"].iloc[0]].set_index("learner")
+    series = []
+    for learner, look in looks.items():
+        energy = costs.get(learner, {}).get("energy_pj", 0.0) * 1e-6
+        if learner in rows.index and energy > 0.0:
+            value, low, high = (np.array([100.0 * float(rows[key][learner])]) for key in ("value", "low", "high"))
+            series.append(Series(learner, look, np.array([energy]), value, low, high, "marks"))
+    if len(series) < 2:
+        return None
+    svg = line_chart(
+        series,
+        name="energy",
+        alternative="Share of the miss that is left, by energy a trial, a mark a learner.",
+        x_label="energy a trial, \N{MICRO SIGN}J (arithmetic alone)",
+        y_label="of the miss left, %",
+        log_x=True,
+    )
+    lines = tuple((one.name, shown(float(one.x[0])), shown(float(one.y[0]))) for one in series)
+    heads = ("learner", "energy, \N{MICRO SIGN}J", "left, %")
+    return Chart("Speed against energy", Markup(svg), heads, lines, "Lower left is better.")
+
+
+def step_sizes(tuning: Mapping[str, Mapping[str, Any]], looks: Looks) -> list[Chart]:
+    """What is left of the miss by step size, a chart for each setting that was tuned.
+
+    tuning: learner -> {"history": [{setting: value, "left_of_the_miss": value, "pruned": bool}, ...], ...}; tries that
+    were given up early (pruned) are left out.
+    """
+    curves: dict[str, list[tuple[str, list[tuple[float, float]]]]] = {}
+    for learner, one in tuning.items():
+        tries: dict[str, list[tuple[float, float]]] = {}
+        for tried in one.get("history", ()):
+            left = tried.get("left_of_the_miss")
+            if tried.get("pruned") or left is None:
+                continue
+            for setting, value in tried.items():
+                numeric = isinstance(value, (int, float)) and not isinstance(value, bool)
+                if setting != "left_of_the_miss" and numeric and value > 0:
+                    tries.setdefault(setting, []).append((float(value), 100.0 * float(left)))
+        for setting, points in tries.items():
+            curves.setdefault(setting, []).append((learner, sorted(points)))
+    charts = []
+    for setting, found in curves.items():
+        series, lines = [], []
+        for learner, points in found:
+            x, y = (np.array(column) for column in zip(*points, strict=True))
+            series.append(Series(learner, looks.get(learner, Look("#555555")), x, y))
+            best = int(np.argmin(y))
+            lines.append(
+                (learner, shown(float(x[best])), shown(float(y[best])), f"{shown(x[0])}\N{EN DASH}{shown(x[-1])}")
+            )
+        title = setting.replace("_", " ")
+        svg = line_chart(
+            series,
+            name=f"step-{anchor(setting)}",
+            alternative=f"Share of the miss that is left, by {title}: {', '.join(learner for learner, _ in found)}.",
+            x_label=f"{title} (logarithmic)",
+            y_label="of the miss left, %",
+            guides=(0.0, 100.0),
+            log_x=True,
+        )
+        heads = ("learner", f"best {title}", "left, %", "tried")
+        charts.append(Chart(f"By {title}", Markup(svg), heads, tuple(lines), "Best of what was tried."))
+    return charts
