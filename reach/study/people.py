@@ -72,6 +72,16 @@ class HumanCurve:
 
 
 @dataclass(frozen=True)
+class HumanForce:
+    """Force in channel trials as a fraction of the force that would cancel the field: mean of the first, the first five
+    and the last five channel trials of the block."""
+
+    name: str
+    citation: str
+    index: tuple[float, float, float]
+
+
+@dataclass(frozen=True)
 class HumanFact:
     """One cited number in words; where it is a range of a measure of ours, that too (metric, low, high)."""
 
@@ -122,6 +132,8 @@ CURVES: tuple[HumanCurve, ...] = (
         index=(-0.01, -0.01, 0.23, 0.42, 0.53, 0.55, 0.56, 0.54),
     ),
 )
+
+FORCE = HumanForce("people, field of 6 N s/m", AVRAHAM_2017, (0.08, 0.29, 0.68))
 
 FITS: tuple[HumanFit, ...] = (
     HumanFit(

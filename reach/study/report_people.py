@@ -22,12 +22,13 @@ from reach.study.report_across import Cell, Line, Table
 from reach.study.report_answer import REFERENCE
 from reach.study.statistics import baseline_corrected, estimate, mean_band
 from reach.study.tables import named_protocol
-from reach.trials import fit_exponential
+from reach.trials import BASELINE_REACHES, fit_exponential
 
 Floats = NDArray[np.float64]
 
 READ_OUT = "peak_speed_error_deg"  # as people are read out: direction at peak speed
 LAUNCH = "launch_error_deg"
+CHANNEL = "channel_index"  # force in a channel trial, 1 = what would cancel the field
 STANDARD_ERRORS = 1.96  # on either side, for 95 %
 INK, SOFT = "#222222", "#6b6b6b"
 PEOPLE_LOOKS = (Look(INK, "circle"), Look(INK, "diamond", "2 3", hollow=True), Look(SOFT, "square", "7 3", hollow=True))
@@ -90,16 +91,14 @@ def beside_people(trials: pd.DataFrame, looks: Looks, human: Sequence[HumanSerie
     found = []
     for protocol in map(str, trials["protocol"].unique()):
         cited = tuple(f"{capital(fact.text)} ({fact.citation})." for fact in people.facts(protocol))
-        turned = _rotation(trials, protocol, looks, human, cited) if protocol.startswith("rotation") else None
-        if turned:
-            found.append(turned)
-            continue
-        series = [one for one in human if one.kind == "force"] if protocol.startswith("curl") else []
-        charts = tuple([_alone(series, f"people-{anchor(protocol)}", "share of the ideal force")] if series else [])
-        notes = ("People's read-out is the force in channel trials; learners are not read out so.",) if series else ()
-        if cited or charts:
-            legend = _legend_of(series)
-            found.append(Beside(capital(named_protocol(protocol)), charts, None, legend, notes, cited))
+        if protocol.startswith("rotation"):
+            beside = _rotation(trials, protocol, looks, human, cited)
+        else:
+            beside = _force(trials, protocol, looks, human, cited) if protocol.startswith("curl") else None
+        if beside is None and cited:
+            beside = Beside(capital(named_protocol(protocol)), (), None, (), (), cited)
+        if beside is not None:
+            found.append(beside)
     clamped = [one for one in human if one.kind == "clamp"]
     if clamped:
         chart = _alone(clamped, "people-clamp", "angle of the hand, degrees")
@@ -144,6 +143,52 @@ def _rotation(
     legend = (*names, *_legend_of(files))
     title = capital(named_protocol(protocol))
     return Beside(title, tuple(charts), inside_table(indices, fits), legend, tuple(notes), cited)
+
+
+def channel_indices(trials: pd.DataFrame, protocol: str, looks: Looks) -> dict[str, tuple[Floats, Floats]]:
+    """Learner -> channel trials (n,) from 1 and the force in them (seeds, n), less its mean in the last of baseline."""
+    if CHANNEL not in trials:
+        return {}
+    mine = trials[(trials["protocol"] == protocol) & trials[CHANNEL].notna()]
+    found = {}
+    for learner in looks:
+        seeds = []
+        for _, rows in mine[mine["learner"] == learner].groupby("seed", sort=True):
+            before = rows[rows["block"] == "baseline"].sort_values("trial")[CHANNEL].to_numpy(np.float64)
+            during = rows[rows["block"] == "perturbed"].sort_values("trial")[CHANNEL].to_numpy(np.float64)
+            seeds.append(during - (float(np.mean(before[-BASELINE_REACHES:])) if len(before) else 0.0))
+        fewest = min(map(len, seeds), default=0)
+        if fewest:
+            found[learner] = (np.arange(1.0, fewest + 1.0), np.stack([one[:fewest] for one in seeds]))
+    return found
+
+
+def _force(
+    trials: pd.DataFrame, protocol: str, looks: Looks, human: Sequence[HumanSeries], cited: tuple[str, ...]
+) -> Beside | None:
+    files = [one for one in human if one.kind == "force"]
+    indices = channel_indices(trials, protocol, looks)
+    title = capital(named_protocol(protocol))
+    if not indices:
+        chart = (_alone(files, f"people-{anchor(protocol)}", "share of the ideal force"),) if files else ()
+        return Beside(title, chart, None, _legend_of(files), (), cited) if files or cited else None
+    series = []
+    for learner, (_, index) in indices.items():
+        means = np.stack([np.nanmean(part, axis=1) for part in (index[:, :1], index[:, :5], index[:, -5:])], axis=1)
+        series.append(Series(learner, looks[learner], np.arange(3.0), *mean_band(means)))
+    drawn = Series(people.FORCE.name, PEOPLE_LOOKS[0], np.arange(3.0), np.array(people.FORCE.index), drawn="marks")
+    charts = [_index_chart([*series, drawn], ("first", "first five", "last five"), "channel trials", "force", protocol)]
+    if files:
+        charts.append(_full_chart(indices, files, protocol, looks, "channel trial", "force, 1 = ideal"))
+    legend = [(learner, looks[learner], "line") for learner in indices]
+    legend += [(people.FORCE.name, PEOPLE_LOOKS[0], "marks"), *_legend_of(files)]
+    note = (
+        "Read-out, baseline and numbering are the same for learners and people: the slope of the force on the wall "
+        "against the force that would cancel the field, less its mean in the last ten channel trials of baseline; "
+        "trial 1 is the first channel trial of the block. Fields differ in strength, and so do the reaches between two "
+        f"channel trials. Source: {people.FORCE.citation}."
+    )
+    return Beside(title, tuple(charts), None, tuple(legend), (note,), cited)
 
 
 def _legend_of(files: Sequence[HumanSeries]) -> tuple[tuple[str, Look, str], ...]:
@@ -215,18 +260,22 @@ def _block_chart(
     for one, look in zip(curves, PEOPLE_LOOKS, strict=False):
         series.append(Series(one.name, look, places, np.array(one.index), drawn="marks"))
     names = [f"{first}\N{EN DASH}{last}" if last > first else f"{first}" for first, last in blocks]
-    title = f"{capital(named_protocol(protocol))}, by block of reaches"
+    return _index_chart(series, names, "reaches after the perturbation began", "adaptation index", protocol)
+
+
+def _index_chart(series: Sequence[Series], names: Sequence[str], counted: str, index: str, protocol: str) -> Chart:
     svg = line_chart(
         series,
         name=f"people-{anchor(protocol)}",
-        alternative="Adaptation index of learners and of people, by block of reaches after the perturbation began.",
-        x_label="reaches after the perturbation began",
-        y_label="adaptation index, 1 = all",
+        alternative=f"{capital(index)} of learners and of people, by {counted}.",
+        x_label=counted,
+        y_label=f"{index}, 1 = all",
         guides=(0.0, 1.0),
         x_names=names,
     )
     lines = tuple((one.name, *map(shown, one.y.tolist())) for one in series)
-    return Chart(title, Markup(svg), ("", *names), lines, "Adaptation index, mean by block of reaches.")
+    title = f"{capital(named_protocol(protocol))}, by {counted}"
+    return Chart(title, Markup(svg), ("", *names), lines, f"{capital(index)}, mean.")
 
 
 def _file_look(place: int) -> Look:
@@ -235,21 +284,26 @@ def _file_look(place: int) -> Look:
 
 
 def _full_chart(
-    indices: dict[str, tuple[Floats, Floats]], files: Sequence[HumanSeries], protocol: str, looks: Looks
+    indices: dict[str, tuple[Floats, Floats]],
+    files: Sequence[HumanSeries],
+    protocol: str,
+    looks: Looks,
+    counted: str = "reach after the perturbation began",
+    index: str = "adaptation index, 1 = all",
 ) -> Chart:
     series = [Series(learner, looks[learner], reach, *mean_band(index)) for learner, (reach, index) in indices.items()]
     series += [_series(one, place) for place, one in enumerate(files)]
     svg = line_chart(
         series,
         name=f"people-full-{anchor(protocol)}",
-        alternative="Adaptation index of learners and of people, reach by reach.",
-        x_label="reach after the perturbation began",
-        y_label="adaptation index, 1 = all",
+        alternative=f"{capital(index)}, of learners and of people, one by one.",
+        x_label=counted,
+        y_label=index,
         guides=(0.0, 1.0),
         y_range=(-0.35, 1.35),
     )
     note = "People: " + "; ".join(f"{one.file}, n = {one.people}" for one in files) + ". Bands: 95 % of the mean."
-    return Chart(f"{capital(named_protocol(protocol))}, reach by reach", Markup(svg), note=note)
+    return Chart(f"{capital(named_protocol(protocol))}, one by one", Markup(svg), note=note)
 
 
 def _series(one: HumanSeries, place: int) -> Series:
