@@ -16,7 +16,7 @@ from reach.study.charts import Row, Series, Shade, line_chart, value_chart
 from reach.study.marks import Look, shown
 from reach.study.people import HumanFact, facts
 from reach.study.statistics import mean_band
-from reach.study.tables import GENERALISATION, Measure, interval, named_protocol, number, some_never
+from reach.study.tables import GENERALISATION, Measure, interval, named_protocol, number, short_protocol, some_never
 
 Floats = NDArray[np.float64]
 Looks = Mapping[str, Look]
@@ -77,7 +77,7 @@ def values_by_learner(
         text = ", ".join(filter(None, [text, never]))
         learner = str(row["learner"])
         rows.append(Row(learner, looks[learner], middle, low, high, measure.scale * seeds, text))
-    title = f"{capital(named_protocol(protocol))}: {measure.label}"
+    title = f"{capital(short_protocol(protocol))}: {measure.label}"
     ranges = [fact for fact in facts(protocol) if fact.metric == measure.metric]
     svg = value_chart(
         rows,
@@ -181,7 +181,7 @@ def correction_trace(traces: pd.DataFrame, protocol: str, block: str, looks: Loo
         lines.append((learner, *(shown(float(np.interp(at, time, mean))) for at in times)))
     if not series:
         return None
-    title = f"{capital(named_protocol(protocol))}, {BLOCK_TITLES.get(block, block)}"
+    title = f"{capital(short_protocol(protocol))}, {BLOCK_TITLES.get(block, block)}"
     svg = line_chart(
         series,
         name=f"trace-{anchor(protocol)}-{anchor(block)}",

@@ -48,6 +48,7 @@ from reach.study.tables import (
     lookup,
     named_protocol,
     number,
+    short_protocol,
     shown_measures,
     some_never,
 )
@@ -84,6 +85,26 @@ def measure_tables(summary: pd.DataFrame, group: str) -> list[Table]:
     return tables
 
 
+def across_protocols(summary: pd.DataFrame, wanted: Sequence[tuple[str, str]], title: str) -> Table | None:
+    """One table of learners by measures of several protocols; wanted: (protocol, metric) pairs, "" for no metric."""
+    known = {measure.metric: measure for measure in MEASURES}
+    rows = lookup(summary)
+    pairs = [(protocol, known[metric]) for protocol, metric in wanted if metric]
+    pairs = [(p, m) for p, m in pairs if m in shown_measures(summary[summary["protocol"] == p])]
+    if not pairs:
+        return None
+    lines = []
+    for learner in summary["learner"].unique():
+        cells = []
+        for protocol, measure in pairs:
+            here = summary[(summary["protocol"] == protocol) & (summary["metric"] == measure.metric)]
+            cells.append(_cell(measure, rows.get((protocol, learner, measure.metric)), _best(measure, here)))
+        if any(not np.isnan(cell.value) for cell in cells):
+            lines.append(Line(str(learner), tuple(cells)))
+    heads = [(capital(short_protocol(p)), f"{m.label}, {m.unit}" if m.unit else m.label) for p, m in pairs]
+    return Table(title, tuple(heads), tuple(lines))
+
+
 def _cell(measure: Measure, row: Mapping[str, Any] | None, best: str) -> Cell:
     if row is None or row["value"] is None:
         return Cell(number(measure, None), np.nan)
@@ -100,10 +121,6 @@ def _best(measure: Measure, rows: pd.DataFrame) -> str:
         return ""
     best, worst = sorted([values.min(), values.max()], reverse=measure.better == "high")
     return "" if number(measure, best) == number(measure, worst) else number(measure, best)
-
-
-def _terms(summary: pd.DataFrame, group: str) -> list[Measure]:
-    return shown_measures(summary, group)
 
 
 def _value_charts(
@@ -141,32 +158,38 @@ def page(
     tuned = looks(list(tuning or {}), learner_colour)
     curves = [figures.learning_curve(reaches, protocol, look) for protocol in protocols]
     shown, left_out = films(store, jobs)
-    memory = [measure.metric for measure in shown_measures(summary, "memory") if measure.better]
+    judged = [(protocol, headline_metric(summary, protocol)) for protocol in protocols]
+    headline = _value_charts(summary, measured, look, judged)
+    remembered = shown_measures(summary, "memory")
+    memory = [(protocol, measure.metric) for measure in remembered for protocol in protocols if measure.better]
+    fitted = [(protocol, measure.metric) for measure in remembered for protocol in protocols]
     environment = Environment(
         loader=PackageLoader("reach.study", "."), autoescape=True, undefined=StrictUndefined, trim_blocks=True
     )
     environment.filters["sample"] = lambda look, drawn="line": Markup(sample(look, drawn))
     return environment.get_template("report.html.jinja").render(
         answer=in_short(found),
-        findings=answer(summary, measured)[1:],
+        findings=answer(summary, measured),
         warnings=warnings(trials, failures),
         seeds=counted(int(trials["seed"].nunique()), "seed"),
         notes=notes,
         looks=look,
-        headline=_value_charts(summary, measured, look, [(p, headline_metric(summary, p)) for p in protocols]),
-        headline_metrics={headline_metric(summary, protocol) for protocol in protocols},
+        headline=headline[0] if headline else None,
+        by_protocol=headline[1:],
+        glance=across_protocols(summary, judged, "All protocols") if len(headline) > 1 else None,
+        headline_metrics={metric for _, metric in judged},
         curves=[chart for chart in curves if chart is not None],
         tables=measure_tables(summary, "reaches"),
-        terms=_terms(summary, "reaches"),
+        terms=shown_measures(summary, "reaches"),
         profile=profile(measured, look),
         improvement=improvement(measured, look),
         traces=_trace_charts(traces, protocols, look),
         within_tables=measure_tables(summary, "within"),
-        within_terms=_terms(summary, "within"),
+        within_terms=shown_measures(summary, "within"),
         within_facts=figures.cited([fact for p in protocols for fact in people.facts(p) if fact.metric]),
-        memory=_value_charts(summary, measured, look, [(p, metric) for metric in memory for p in protocols]),
-        memory_tables=measure_tables(summary, "memory"),
-        memory_terms=_terms(summary, "memory"),
+        memory=_value_charts(summary, measured, look, memory),
+        memory_table=across_protocols(summary, fitted, "Memory"),
+        memory_terms=remembered,
         generalisation=[c for p in protocols if (c := figures.generalisation(summary, p, look)) is not None],
         cost=cost_table(trials, costs, cpu_seconds),
         energy=speed_against_energy(summary, cost_per_trial(trials, costs, None), look),

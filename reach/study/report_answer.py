@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 
 from reach.study.statistics import paired_difference, probability_of_improvement
-from reach.study.tables import counted, named_protocol
+from reach.study.tables import counted, short_protocol
 
 REFERENCE = "none"  # the learner that does not learn: the measure of the others
 FEW_SEEDS, ENOUGH_SEEDS = 5, 10
@@ -69,7 +69,7 @@ def findings(summary: pd.DataFrame, measured: pd.DataFrame) -> list[Finding]:
 
 def sentence(finding: Finding) -> str:
     """One protocol's finding."""
-    text = f"Under the {named_protocol(finding.protocol)}, "
+    text = f"Under the {short_protocol(finding.protocol)}, "
     text += f"{finding.best} corrected fastest" if finding.sure else "no learner is shown to be the fastest"
     if finding.metric == WITHIN:
         text += f": its mean correction time was {finding.share}"
@@ -97,13 +97,13 @@ def in_short(found: Sequence[Finding]) -> str:
     text = sentence(found[0])
     by_best: dict[str, list[str]] = {}
     for finding in found[1:]:
-        if finding.sure:
-            by_best.setdefault(finding.best, []).append(f"the {named_protocol(finding.protocol)} ({finding.share})")
+        by_best.setdefault(finding.best if finding.sure else "", []).append(f"the {short_protocol(finding.protocol)}")
+    undecided = by_best.pop("", [])
     for best, where in by_best.items():
-        text += f" Under {_listed(where)}, it was {best}."
-    open_ = [f"the {named_protocol(finding.protocol)}" for finding in found[1:] if not finding.sure]
-    if open_:
-        text += f" Under {_listed(open_)}, no learner is shown to be the fastest."
+        text += f" {best} was " + ("also " if found[0].sure and best == found[0].best else "")
+        text += f"the fastest under {_listed(where)}."
+    if undecided:
+        text += f" Under {_listed(undecided)}, no learner is shown to be the fastest."
     return text
 
 
@@ -123,8 +123,8 @@ def _share(metric: str, row: Mapping[Any, Any]) -> str:
 def _lead(measured: pd.DataFrame, protocol: str, metric: str, first: str, second: str) -> tuple[bool, str]:
     """Whether the lead of one learner over another is sure, by their paired difference over seeds; and in words."""
     kept = measured[(measured["protocol"] == protocol) & (measured["metric"] == metric)]
-    wide = kept.pivot(index="seed", columns="learner", values="value")[[first, second]].dropna()
-    pairs = wide.to_numpy(dtype=np.float64)
+    wide = kept.pivot(index="seed", columns="learner", values="value")
+    pairs = wide.reindex(columns=[first, second]).dropna().to_numpy(dtype=np.float64)
     if len(pairs) < FEW_SEEDS:
         return False, f"{counted(len(pairs), 'seed')} cannot say whether {first} and {second} differ."
     scale, digits, unit = (1000.0, 0, "ms") if metric == WITHIN else (100.0, 1, "points")

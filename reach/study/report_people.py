@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -21,7 +22,7 @@ from reach.study.people import HumanCurve, HumanFit
 from reach.study.report_across import Cell, Line, Table
 from reach.study.report_answer import REFERENCE
 from reach.study.statistics import baseline_corrected, estimate, mean_band
-from reach.study.tables import named_protocol
+from reach.study.tables import named_protocol, short_protocol
 from reach.trials import BASELINE_REACHES, fit_exponential
 
 Floats = NDArray[np.float64]
@@ -79,9 +80,10 @@ def adaptation(trials: pd.DataFrame, protocol: str, looks: Looks) -> dict[str, t
 
 
 def rotation_degrees(protocol: str) -> float:
-    """How far a protocol's perturbed block turns what is seen, degrees; NaN where it does not."""
+    """How far a protocol's perturbed block turns what is seen, degrees; of one not known here, what its name says."""
     if protocol not in PROTOCOLS:
-        return math.nan
+        named = re.match(r"rotation(\d+)$", protocol)
+        return float(named[1]) if named else math.nan
     blocks = [block for block in PROTOCOLS[protocol].blocks if block.name == "perturbed"]
     return next((abs(float(p.degrees)) for b in blocks for p in b.perturbation if hasattr(p, "degrees")), math.nan)
 
@@ -132,8 +134,9 @@ def _rotation(
     ]
     if degrees not in [curve.degrees for curve in people.CURVES]:
         notes.append(
-            f"People's symbols are of a {', '.join(sorted(sizes))}, these learners met {degrees:g}°: read the shape, "
-            "not the difference. The intervals in the table are those of people under "
+            f"People's symbols are of a {', '.join(sorted(sizes))}, these learners met "
+            + (f"{degrees:g}°" if math.isfinite(degrees) else "another")
+            + ": read the shape, not the difference. The intervals in the table are those of people under "
             f"{fits[0].degrees:g}°."
         )
     notes += [f"People, {fit.part}, {fit.degrees:g}°: {_fit_text(fit)}" for fit in fits]
@@ -274,7 +277,7 @@ def _index_chart(series: Sequence[Series], names: Sequence[str], counted: str, i
         x_names=names,
     )
     lines = tuple((one.name, *map(shown, one.y.tolist())) for one in series)
-    title = f"{capital(named_protocol(protocol))}, by {counted}"
+    title = f"{capital(short_protocol(protocol))}, by {counted.partition(' after')[0]}"
     return Chart(title, Markup(svg), ("", *names), lines, f"{capital(index)}, mean.")
 
 
@@ -302,8 +305,8 @@ def _full_chart(
         guides=(0.0, 1.0),
         y_range=(-0.35, 1.35),
     )
-    note = "People: " + "; ".join(f"{one.file}, n = {one.people}" for one in files) + ". Bands: 95 % of the mean."
-    return Chart(f"{capital(named_protocol(protocol))}, one by one", Markup(svg), note=note)
+    title = f"{capital(short_protocol(protocol))}, {counted.partition(' after')[0]} by {counted.partition(' after')[0]}"
+    return Chart(title, Markup(svg), note=_sources(files))
 
 
 def _series(one: HumanSeries, place: int) -> Series:
@@ -319,5 +322,9 @@ def _alone(files: Sequence[HumanSeries], name: str, label: str) -> Chart:
         x_label="trial",
         y_label=label,
     )
-    note = "; ".join(f"{one.file}, n = {one.people}" for one in files) + ". Bands: 95 % of the mean."
-    return Chart("People alone", Markup(svg), note=note)
+    return Chart("People alone", Markup(svg), note=_sources(files))
+
+
+def _sources(files: Sequence[HumanSeries]) -> str:
+    named = dict.fromkeys(f"{one.file}, n = {one.people}" for one in files)
+    return f"People: {'; '.join(named)}. Bands: 95 % of the mean."

@@ -15,19 +15,20 @@ from rich.text import Text
 
 NO_NUMBER = "\N{EN DASH}"
 MINUS = "\N{MINUS SIGN}"
+# What a protocol is called; in brackets, what it is.
 TITLES = {
     "rotation30": "30° rotation of the seen hand",
     "rotation45": "45° rotation of the seen hand",
     "prism": "prism shift",
     "curl": "curl force field",
-    "savings": "rotation met twice (savings)",
-    "interference": "rotation, its opposite and the rotation again (interference)",
-    "recovery": "rotation, a short opposite and a clamp (recovery)",
-    "switching": "rotation that changes its sign (switching)",
-    "retention": "rotation, then reaches unseen (retention)",
-    "jump": "jump of the cup within the reach",
-    "nudge": "nudge of the arm within the reach",
-    "generalisation": "rotation in one direction, probed in others (generalisation)",
+    "savings": "savings protocol (a rotation met twice)",
+    "interference": "interference protocol (a rotation, its opposite, the rotation again)",
+    "recovery": "recovery protocol (a rotation, its opposite for a few reaches, a clamp)",
+    "switching": "switching protocol (a rotation that changes its sign)",
+    "retention": "retention protocol (a rotation, then reaches unseen)",
+    "jump": "cup jump (within the reach)",
+    "nudge": "nudge of the arm (within the reach)",
+    "generalisation": "generalisation protocol (one direction trained, others probed)",
 }
 
 
@@ -253,8 +254,13 @@ GENERALISATION = "generalisation_"  # then the angle from the trained direction,
 
 
 def named_protocol(protocol: str) -> str:
-    """What a protocol is called in a sentence."""
+    """What a protocol is called, with what it is."""
     return TITLES.get(protocol, protocol)
+
+
+def short_protocol(protocol: str) -> str:
+    """What a protocol is called in a sentence."""
+    return named_protocol(protocol).partition(" (")[0]
 
 
 def counted(n: int, thing: str) -> str:

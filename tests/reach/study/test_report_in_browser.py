@@ -70,7 +70,7 @@ def page(chromium: Page, report: Path) -> Iterator[Page]:
 
 def test_the_page_is_small_and_opens_from_disk_without_a_request_or_a_complaint(page: Page, report: Path) -> None:
     assert report.stat().st_size < 10e6
-    assert page.ask("document.querySelectorAll('h2').length") == 11
+    assert page.ask("document.querySelectorAll('h2').length") == 12
     assert any(one.startswith("file:") for one in page.requests)
 
 
