@@ -72,9 +72,8 @@ def sentence(finding: Finding) -> str:
     text = f"Under the {short_protocol(finding.protocol)}, "
     text += f"{finding.best} corrected fastest" if finding.sure else "no learner is shown to be the fastest"
     if finding.metric == WITHIN:
-        text += f": its mean correction time was {finding.share}"
-        if not finding.sure:
-            text = text.replace(": its", f": {finding.best} had the shortest")
+        whose = "its mean correction time" if finding.sure else f"the shortest mean correction time, of {finding.best},"
+        text += f": {whose} was {finding.share}"
     else:
         text += ": over the first 30 perturbed reaches, "
         text += ("" if finding.sure else f"{finding.best} had ") + f"{finding.share} of the miss "
