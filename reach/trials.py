@@ -197,7 +197,7 @@ class TrialSeries:
 
     Attributes:
         launch_error_deg: (n,) raw.
-        block: (n,) "baseline", "perturbed" or "washout".
+        block: (n,) names of blocks, such as "baseline", "perturbed" and "washout".
         cup: (n, 2) m.
         endpoint_error_cm, time_to_success_s: (n,), NaN where there is none.
         success: (n,).
@@ -327,7 +327,7 @@ def first_corrected(error: Array) -> float:
     return math.inf
 
 
-def fit_exponential(adaptation: Array) -> tuple[float, float]:
+def fit_exponential(adaptation: Array, before: Array | None = None) -> tuple[float, float]:
     """A and tau (reaches) of A (1 - exp(-(n - 1) / tau)) by least squares, A in [-0.5, 1.5], tau in [0.3, 300].
 
     For each tau the best A follows in closed form, so only tau is searched, ever more finely. tau is NaN where A cannot
@@ -336,8 +336,9 @@ def fit_exponential(adaptation: Array) -> tuple[float, float]:
 
     Args:
         adaptation: (n,) adaptation index of each reach, 0 for nothing and 1 for all of the miss.
+        before: (n,) perturbed reaches before each; None for 0, 1, 2 ...
     """
-    n = np.arange(len(adaptation), dtype=np.float64)
+    n = np.arange(len(adaptation), dtype=np.float64) if before is None else before
 
     def best(tau: float) -> tuple[float, float]:
         shape = 1.0 - np.exp(-n / tau)

@@ -23,7 +23,8 @@ from numpy.typing import NDArray
 from reach.render.palette import learner_colour
 from reach.study import figures, people
 from reach.study.jobs import Job, library_versions
-from reach.study.statistics import baseline_corrected, mean_band, paired_difference, per_seed
+from reach.study.measures import baseline_corrected, per_seed
+from reach.study.statistics import mean_band, paired_difference
 from reach.study.store import Store, write_whole
 from reach.study.tables import Measure, counted, interval, lookup, named_protocol, number, shown_measures
 

@@ -14,8 +14,9 @@ import pytest
 from rich.console import Console
 
 from reach.study import Job, Store, people
+from reach.study.measures import per_seed
 from reach.study.report import answer, page, towards_the_miss, warnings
-from reach.study.statistics import per_seed, summarise
+from reach.study.statistics import summarise
 from reach.study.store import FILM_PHASES
 from reach.study.tables import MEASURES, interval, number, print_table
 
