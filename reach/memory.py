@@ -68,12 +68,17 @@ def retention(trained: Array, unseen: Array) -> float:
 
 
 def rebound(clamp: Array) -> float:
-    """Spontaneous recovery: adaptation in reaches 6 to 25 of the error clamp less that of its first two.
+    """Spontaneous recovery: how far A comes back in reaches 6 to 25 of the clamp, beyond its first two and beyond 0.
+
+    What is left of A when the clamp begins is no recovery, and neither is B that fades.
 
     Args:
-        clamp: (n,) adaptation to A, in the clamp that follows a short B.
+        clamp: (n,) adaptation to A, in the error clamp that follows a short B.
+
+    Returns:
+        A share of the miss, 0 for none.
     """
-    return _mean(clamp[REBOUND_FROM:REBOUND_UNTIL]) - _mean(clamp[:REBOUND_START])
+    return max(0.0, _mean(clamp[REBOUND_FROM:REBOUND_UNTIL]) - max(0.0, _mean(clamp[:REBOUND_START])))
 
 
 def reaches_between_flips(scale: Array) -> int | None:

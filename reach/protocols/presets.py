@@ -108,7 +108,8 @@ _ALL = (
         blocks=(
             Block(BASELINE, 20),
             Block(PERTURBED, 100, TURN),
-            Block(OPPOSITE, 12, TURN, OTHER_SIDE),
+            # About as many as undo A: one for each cup.
+            Block(OPPOSITE, 4, TURN, OTHER_SIDE),
             Block(CLAMP, 40, (ErrorClamp(0.0),)),
         ),
         source="Smith, Ghazizadeh and Shadmehr 2006, PLoS Biol 4:e179 (long A, short B, error clamp)",
