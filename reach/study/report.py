@@ -24,6 +24,7 @@ from reach.study.figures import Chart, Looks, capital
 from reach.study.human_files import read_curves
 from reach.study.jobs import Job, library_versions
 from reach.study.marks import looks, sample
+from reach.study.measures import baseline_corrected, per_seed
 from reach.study.report_across import (
     Cell,
     Line,
@@ -38,7 +39,6 @@ from reach.study.report_across import (
 from reach.study.report_answer import answer, findings, headline_metric, in_short, warnings
 from reach.study.report_films import films
 from reach.study.report_people import beside_people
-from reach.study.statistics import baseline_corrected, per_seed
 from reach.study.store import Store, write_whole
 from reach.study.tables import (
     MEASURES,

@@ -18,10 +18,11 @@ from reach.study.charts import Series, line_chart
 from reach.study.figures import Chart, Looks, anchor, by_seed, capital
 from reach.study.human_files import HumanSeries
 from reach.study.marks import Look, shown
+from reach.study.measures import baseline_corrected
 from reach.study.people import HumanCurve, HumanFit
 from reach.study.report_across import Cell, Line, Table
 from reach.study.report_answer import REFERENCE
-from reach.study.statistics import baseline_corrected, estimate, mean_band
+from reach.study.statistics import estimate, mean_band
 from reach.study.tables import named_protocol, short_protocol
 from reach.trials import BASELINE_REACHES, fit_exponential
 

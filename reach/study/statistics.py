@@ -20,19 +20,16 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from reach.study.run import UNLEARNED_LAUNCH_ERROR
-from reach.trials import TrialSeries, correction_measures, miss_direction, reference_error_deg, wrapped_degrees
+from reach.study.measures import per_seed
 
 Array = NDArray[np.float64]
 
-UNLEARNING = "none"
 FEWEST_SEEDS = 5
 ENOUGH_SEEDS = 10
 RESAMPLES = 10_000
 BAND_RESAMPLES = 1_000
 CONFIDENCE = 0.95
 BOOTSTRAP_SEED = 20260101
-KEYS = ["learner", "protocol", "seed"]
 
 
 @dataclass(frozen=True)
@@ -171,63 +168,6 @@ def _column_means(values: Array) -> Array:
     count = np.sum(known, axis=0)
     total = np.sum(np.where(known, values, 0.0), axis=0)
     return np.where(count > 0, total / np.maximum(count, 1), np.nan)
-
-
-def _series(rows: pd.DataFrame, launch_error: str = "launch_error_deg") -> TrialSeries:
-    """One learner, protocol and seed as a series, probes left out; `launch_error` is the column to read it from."""
-    reaches = rows[~rows["probe"]].sort_values("trial")
-
-    def column(name: str) -> Array:
-        return reaches[name].to_numpy(dtype=np.float64)
-
-    return TrialSeries(
-        launch_error_deg=column(launch_error),
-        block=reaches["block"].to_numpy(dtype=np.str_),
-        cup=reaches[["cup_x", "cup_y"]].to_numpy(dtype=np.float64),
-        endpoint_error_cm=column("endpoint_error_cm"),
-        time_to_success_s=column("time_to_success_s"),
-        success=reaches["success"].to_numpy(dtype=np.bool_),
-    )
-
-
-def baseline_corrected(trials: pd.DataFrame) -> pd.DataFrame:
-    """The trials with `launch_error_deg` less its baseline, each learner, protocol and seed by itself.
-
-    Probes are corrected by the same baseline as reaches to the same cup.
-    """
-    corrected = trials.copy()
-    for _, rows in trials.groupby(KEYS, sort=False):
-        series = _series(rows)
-        shift = series.launch_error_deg - series.corrected_error_deg()
-        by_cup = {tuple(cup): float(s) for cup, s in zip(series.cup, shift, strict=True) if math.isfinite(s)}
-        taken = np.array([by_cup.get((x, y), 0.0) for x, y in zip(rows["cup_x"], rows["cup_y"], strict=True)])
-        # A whole turn may lie between two ways of writing one angle.
-        error = rows["launch_error_deg"].to_numpy(dtype=np.float64) - taken
-        corrected.loc[rows.index, "launch_error_deg"] = wrapped_degrees(error)
-    return corrected
-
-
-def per_seed(trials: pd.DataFrame) -> pd.DataFrame:
-    """Measures of correction: a row (learner, protocol, seed, metric, value) each, in the order of the trials.
-
-    The measure of the miss is that of the same learner with learning off, where the trials tell of it, else that of the
-    learner that never learns. Seeds with neither are left out.
-    """
-    groups = dict(iter(trials.groupby(KEYS, sort=False)))
-    found = []
-    for key, rows in groups.items():
-        learner, protocol, seed = key
-        own = _series(rows)
-        if UNLEARNED_LAUNCH_ERROR in rows and rows[UNLEARNED_LAUNCH_ERROR].notna().any():
-            reference = _series(rows, UNLEARNED_LAUNCH_ERROR)
-        elif (UNLEARNING, protocol, seed) in groups:
-            reference = _series(groups[(UNLEARNING, protocol, seed)])
-        else:
-            continue
-        measures = correction_measures(own, reference_error_deg(reference), miss_direction(reference))
-        for metric, value in measures.items():
-            found.append({"learner": learner, "protocol": protocol, "seed": seed, "metric": metric, "value": value})
-    return pd.DataFrame(found, columns=["learner", "protocol", "seed", "metric", "value"])
 
 
 def summarise(trials: pd.DataFrame) -> pd.DataFrame:

@@ -13,14 +13,13 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from scipy.stats import mannwhitneyu, trim_mean
 
+from reach.study.measures import baseline_corrected, per_seed
 from reach.study.statistics import (
     Estimate,
-    baseline_corrected,
     estimate,
     interquartile_mean,
     mean_band,
     paired_difference,
-    per_seed,
     probability_of_improvement,
     summarise,
 )
