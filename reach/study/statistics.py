@@ -280,7 +280,7 @@ def per_seed(trials: pd.DataFrame) -> pd.DataFrame:
 def perturbed_reaches(trials: pd.DataFrame) -> dict[str, int]:
     """Protocol -> its perturbed reaches, probes not counted: until when a correction is waited for."""
     reaches = trials[(trials["block"] == PERTURBED) & ~trials["probe"].astype(bool)]
-    counts = reaches.groupby(KEYS, sort=False).size().groupby("protocol").max()
+    counts = reaches.groupby(["learner", "protocol", "seed"], sort=False).size().groupby("protocol").max()
     return {str(protocol): int(n) for protocol, n in counts.items()}
 
 
