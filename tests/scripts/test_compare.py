@@ -48,7 +48,10 @@ def test_it_writes_trials_summary_and_report_and_names_the_next_command(
     assert done.returncode == 0, done.stderr
     assert len(load(out)) == 2 * 2 * 120
     for row in json.loads((out / "summary.json").read_text()):
-        assert list(row) == ["learner", "protocol", "metric", "value", "low", "high", "seeds"]
+        assert list(row) == ["learner", "protocol", "metric", "value", "low", "high", "seeds", "failed"]
+    csv = (out / "summary.csv").read_text().splitlines()
+    assert csv[0] == "learner,protocol,metric,value,low,high,seeds,failed"
+    assert len(csv) == 1 + len(json.loads((out / "summary.json").read_text()))
     assert (out / "report.html").read_text().startswith("<!doctype html>")
     assert "L30" in done.stdout
     assert "scripts/watch.py" in done.stdout.splitlines()[-1]
@@ -65,7 +68,7 @@ def test_killed_and_run_again_it_ends_with_the_same_bytes(
             stderr=subprocess.DEVNULL,
         )
         end = time.monotonic() + 120
-        while len(list(tmp_path.glob("jobs/[!.]*.parquet"))) < finished or not (tmp_path / "baseline").exists():
+        while len(list(tmp_path.glob("trials/*/*/*/[!.]*.parquet"))) < finished or not (tmp_path / "baseline").exists():
             assert time.monotonic() < end
             time.sleep(0.02)
         killed.kill()
@@ -73,7 +76,7 @@ def test_killed_and_run_again_it_ends_with_the_same_bytes(
         # What is there so far is there whole.
         if (tmp_path / "summary.json").exists():
             json.loads((tmp_path / "summary.json").read_text())
-    kept = {path: path.stat().st_mtime_ns for path in tmp_path.glob("jobs/[!.]*.parquet")}
+    kept = {path: path.stat().st_mtime_ns for path in tmp_path.glob("trials/*/*/*/[!.]*.parquet")}
     assert len(kept) >= 3
     again = compare(tmp_path)
     assert again.returncode == 0, again.stderr

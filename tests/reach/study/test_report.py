@@ -211,8 +211,8 @@ def test_every_section_is_there_once_its_data_are(trials: pd.DataFrame, tmp_path
         cpu_seconds=cpu_seconds_of(trials, 12.0),
     )
     assert headings(made) == [
-        "Protocol by protocol", "Reach by reach", "The measures", "Learner against learner", "Within a reach", "Memory", "Cost",
-        "Speed against step size", "Alignment", "Beside people", "How this was made",
+        "Protocol by protocol", "Reach by reach", "The measures", "Learner against learner", "Within a reach", "Memory",
+        "Cost", "Speed against step size", "Alignment", "Beside people", "How this was made",
     ]  # fmt: skip
     links = Links()
     links.feed(made)
