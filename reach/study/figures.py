@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -16,7 +15,16 @@ from reach.study.charts import Row, Series, Shade, line_chart, value_chart
 from reach.study.marks import Look, shown
 from reach.study.people import HumanFact, facts
 from reach.study.statistics import mean_band
-from reach.study.tables import GENERALISATION, Measure, interval, named_protocol, number, short_protocol, some_never
+from reach.study.tables import (
+    GENERALISATION,
+    SWITCHING,
+    Measure,
+    interval,
+    named_protocol,
+    number,
+    short_protocol,
+    some_never,
+)
 
 Floats = NDArray[np.float64]
 Looks = Mapping[str, Look]
@@ -194,34 +202,68 @@ def correction_trace(traces: pd.DataFrame, protocol: str, block: str, looks: Loo
     return Chart(title, Markup(svg), heads, tuple(lines), "Error that remains, as a fraction of the perturbation.")
 
 
-def generalisation(summary: pd.DataFrame, protocol: str, looks: Looks) -> Chart | None:
-    """What was learned in one direction, in others: by the angle between them."""
-    mine = summary[(summary["protocol"] == protocol) & summary["metric"].str.startswith(GENERALISATION)]
+@dataclass(frozen=True)
+class Sweep:
+    """Measures whose names end in a number: prefix and what the chart says of them."""
+
+    prefix: str
+    what: str
+    x_label: str
+    y_label: str
+    head: str
+    guides: tuple[float, ...]
+    log_x: bool = False
+
+
+SWEEPS = (
+    Sweep(
+        GENERALISATION,
+        "share of what was learned that shows in other directions",
+        "degrees from the trained direction",
+        "share that shows",
+        "{:g}°",
+        (0.0, 1.0),
+    ),
+    Sweep(
+        SWITCHING,
+        "mean error while the perturbation flips, as a share of the miss",
+        "reaches between two flips",
+        "of the miss left",
+        "{:g} reaches",
+        (0.0, 1.0),
+        log_x=True,
+    ),
+)
+
+
+def sweep(summary: pd.DataFrame, protocol: str, looks: Looks, of: Sweep) -> Chart | None:
+    """Measures by the number in their names, a line a learner; None where the protocol has none of them."""
+    mine = summary[(summary["protocol"] == protocol) & summary["metric"].str.startswith(of.prefix)]
+    mine = mine.assign(at=mine["metric"].str.removeprefix(of.prefix).astype(float)).sort_values("at", kind="stable")
+    places: list[float] = sorted(mine["at"].unique().tolist())
     series, lines = [], []
-    angles: list[float] = sorted({float(metric.removeprefix(GENERALISATION)) for metric in mine["metric"].unique()})
     for learner, look in looks.items():
-        own = mine[mine["learner"] == learner].copy()
-        own["angle"] = own["metric"].str.removeprefix(GENERALISATION).astype(float)
-        own = own.sort_values("angle").dropna(subset="value")
+        own = mine[mine["learner"] == learner].dropna(subset="value")
         if own.empty:
             continue
-        angle, value, low, high = (own[key].to_numpy(np.float64) for key in ("angle", "value", "low", "high"))
-        series.append(Series(learner, look, angle, value, low, high))
-        values: dict[Any, Any] = dict(zip(own["angle"], own["value"], strict=True))
-        lines.append((learner, *(shown(float(values.get(angle, math.nan))) for angle in angles)))
+        at, value, low, high = (own[key].to_numpy(np.float64) for key in ("at", "value", "low", "high"))
+        series.append(Series(learner, look, at, value, low, high))
+        values = dict(zip(at.tolist(), value.tolist(), strict=True))
+        lines.append((learner, *(shown(values.get(place, math.nan)) for place in places)))
     if not series:
         return None
-    title = capital(named_protocol(protocol))
+    title = capital(short_protocol(protocol))
     svg = line_chart(
         series,
-        name=f"generalisation-{anchor(protocol)}",
-        alternative=f"{title}: share of the learning that shows in other directions.",
-        x_label="degrees from the trained direction",
-        y_label="share that shows",
-        guides=(0.0, 1.0),
+        name=f"{anchor(of.prefix)}{anchor(protocol)}",
+        alternative=f"{title}: {of.what}.",
+        x_label=of.x_label,
+        y_label=of.y_label,
+        guides=of.guides,
+        log_x=of.log_x,
     )
-    heads = ("learner", *(f"{angle:g}°" for angle in angles))
-    return Chart(title, Markup(svg), heads, tuple(lines), "Share of what was learned, by direction.")
+    heads = ("learner", *(of.head.format(place) for place in places))
+    return Chart(title, Markup(svg), heads, tuple(lines), f"{capital(of.what)}.")
 
 
 def alignment(trials: pd.DataFrame, looks: Looks) -> list[Chart]:

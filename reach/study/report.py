@@ -31,7 +31,7 @@ from reach.study.report_across import (
     Table,
     cost_per_trial,
     cost_table,
-    improvement,
+    improvement_table,
     profile,
     speed_against_energy,
     step_sizes,
@@ -182,7 +182,7 @@ def page(
         tables=measure_tables(summary, "reaches"),
         terms=shown_measures(summary, "reaches"),
         profile=profile(measured, look),
-        improvement=improvement(measured, look),
+        improvement=improvement_table(measured, look),
         traces=_trace_charts(traces, protocols, look),
         within_tables=measure_tables(summary, "within"),
         within_terms=shown_measures(summary, "within"),
@@ -190,7 +190,7 @@ def page(
         memory=_value_charts(summary, measured, look, memory),
         memory_table=across_protocols(summary, fitted, "Memory"),
         memory_terms=remembered,
-        generalisation=[c for p in protocols if (c := figures.generalisation(summary, p, look)) is not None],
+        sweeps=[c for s in figures.SWEEPS for p in protocols if (c := figures.sweep(summary, p, look, s)) is not None],
         cost=cost_table(trials, costs, cpu_seconds),
         energy=speed_against_energy(summary, cost_per_trial(trials, costs, None), look),
         steps=step_sizes(tuning or {}, tuned),
@@ -262,13 +262,14 @@ def write_report(
         failures: job's title -> its error.
         human: folder with CSV files of people (see `reach.study.human_files`); None: cited numbers alone.
         tuning: learner -> settings, history and command of its tuning.
-        traces: learner, protocol, seed, block, time_s, remaining.
-        costs: learner, protocol, seed, metric, value, of whole runs.
-        cpu_seconds: learner, protocol, seed, cpu_seconds, of whole jobs.
+        traces: learner, protocol, seed, block, time_s, remaining; None: those in the store.
+        costs: learner, protocol, seed, metric, value, of whole runs; None: those in the store.
+        cpu_seconds: learner, protocol, seed, cpu_seconds, of whole jobs; None: those in the store.
 
     Raises:
         FileNotFoundError, ValueError: human is no folder of such files.
     """
+    runs = store.read_jobs()
     text = page(
         store,
         jobs,
@@ -279,8 +280,8 @@ def write_report(
         failures=failures or {},
         human=human,
         tuning=tuning,
-        traces=traces,
-        costs=costs,
-        cpu_seconds=cpu_seconds,
+        traces=store.read("traces", jobs) if traces is None else traces,
+        costs=store.read("costs", jobs) if costs is None else costs,
+        cpu_seconds=runs[runs["kind"] == "protocol"] if cpu_seconds is None else cpu_seconds,
     )
     write_whole(store.report_path, text.encode())

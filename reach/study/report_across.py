@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
+from itertools import combinations
 from typing import Any
 
 import numpy as np
@@ -19,7 +20,7 @@ from markupsafe import Markup
 from reach.study.charts import Series, line_chart
 from reach.study.figures import Chart, Looks, anchor
 from reach.study.marks import Look, shown
-from reach.study.statistics import mean_band, probability_of_improvement
+from reach.study.profiles import improvement, performance_profile
 
 MULTIPLY_ADD_PJ = 4.6  # 32-bit floating point: multiplication 3.7, addition 0.9
 ADD_PJ = 0.9
@@ -76,7 +77,7 @@ PROPERTIES = {
 
 
 def profile(measured: pd.DataFrame, looks: Looks) -> Chart | None:
-    """Share of runs (protocol, seed) whose L30 is at or below a threshold; None of fewer than two learners."""
+    """Share of runs (protocol, seed) whose L30 is below a threshold; None of fewer than two learners."""
     kept = measured[(measured["metric"] == MEASURE) & measured["value"].notna()]
     series, lines = [], []
     quarters = (0.25, 0.5, 0.75, 1.0)
@@ -84,14 +85,9 @@ def profile(measured: pd.DataFrame, looks: Looks) -> Chart | None:
         own = kept[kept["learner"] == learner]
         if own.empty:
             continue
-        # A seed at a time: the share of its protocols; seeds are what the interval is drawn over.
-        values = np.stack([
-            np.mean(rows["value"].to_numpy(np.float64)[:, None] <= THRESHOLDS, axis=0)
-            for _, rows in own.groupby("seed", sort=True)
-        ])  # fmt: skip
-        mean, low, high = mean_band(values)
-        series.append(Series(learner, look, 100.0 * THRESHOLDS, mean, low, high))
-        lines.append((learner, *(shown(float(np.interp(q, THRESHOLDS, mean))) for q in quarters)))
+        found = performance_profile(own["value"].to_numpy(np.float64), THRESHOLDS, strata=own["protocol"].tolist())
+        series.append(Series(learner, look, 100.0 * THRESHOLDS, found.share, found.low, found.high))
+        lines.append((learner, *(shown(float(np.interp(q, THRESHOLDS, found.share))) for q in quarters)))
     if len(series) < 2:
         return None
     svg = line_chart(
@@ -103,29 +99,34 @@ def profile(measured: pd.DataFrame, looks: Looks) -> Chart | None:
         guides=(),
         y_range=(-0.02, 1.04),
     )
-    heads = ("learner", *(f"at most {100 * q:.0f} %" for q in quarters))
+    heads = ("learner", *(f"below {100 * q:.0f} %" for q in quarters))
     return Chart("Performance profile", Markup(svg), heads, tuple(lines), "Share of runs, by what they leave at most.")
 
 
-def improvement(measured: pd.DataFrame, looks: Looks) -> Table | None:
+def improvement_table(measured: pd.DataFrame, looks: Looks) -> Table | None:
     """Probability that a seed of one learner leaves less of the miss than one of another, mean over protocols."""
     kept = measured[(measured["metric"] == MEASURE) & measured["value"].notna()]
-    runs: dict[str, dict[str, Any]] = {}
-    for (learner, protocol), rows in kept.groupby(["learner", "protocol"], sort=False):
-        runs.setdefault(str(learner), {})[str(protocol)] = rows["value"].to_numpy(np.float64)
-    learners = [learner for learner in looks if learner in runs]
+    learners = [learner for learner in looks if learner in set(kept["learner"])]
     if len(learners) < 2:
         return None
-    lines = []
-    for one in learners:
-        cells = []
-        for other in learners:
-            shared = [protocol for protocol in runs[one] if protocol in runs[other] and one != other]
-            found = [probability_of_improvement(runs[one][p], runs[other][p]) for p in shared]
-            value = float(np.mean(found)) if found else math.nan
-            cells.append(Cell(f"{value:.2f}" if found else "", value))
-        lines.append(Line(one, tuple(cells)))
+    runs = {learner: kept[kept["learner"] == learner] for learner in learners}
+    found: dict[tuple[str, str], Cell] = {}
+    for one, other in combinations(learners, 2):
+        shared = set(runs[one]["protocol"]) & set(runs[other]["protocol"])
+        pair = [own[own["protocol"].isin(shared)] for own in (runs[one], runs[other])]
+        scores = [own["value"].to_numpy(np.float64) for own in pair]
+        chance = improvement(scores[0], scores[1], strata=(pair[0]["protocol"].tolist(), pair[1]["protocol"].tolist()))
+        found[one, other] = _chance(chance.value, chance.low, chance.high)
+        found[other, one] = _chance(1.0 - chance.value, 1.0 - chance.high, 1.0 - chance.low)
+    blank = Cell("", math.nan)
+    lines = [Line(one, tuple(found.get((one, other), blank) for other in learners)) for one in learners]
     return Table("Probability of improvement", tuple((learner, "") for learner in learners), tuple(lines))
+
+
+def _chance(value: float, low: float, high: float) -> Cell:
+    if math.isnan(value):
+        return Cell("\N{EN DASH}", math.nan)
+    return Cell(f"{value:.2f}", value, "" if math.isnan(low) else f"[{low:.2f}, {high:.2f}]")
 
 
 def cost_table(trials: pd.DataFrame, costs: pd.DataFrame | None, cpu_seconds: pd.DataFrame | None) -> Table | None:

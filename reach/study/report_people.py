@@ -61,20 +61,20 @@ def adaptation(trials: pd.DataFrame, protocol: str, looks: Looks) -> dict[str, t
     """
     column = read_out(trials)
     mine = trials[(trials["protocol"] == protocol) & ~trials["probe"]]
-    corrected = baseline_corrected(mine.assign(**{LAUNCH: mine[column]}))
+    corrected = baseline_corrected(mine)
     first = corrected[corrected["block"] == "perturbed"]
     if "block_number" in first:
         first = first[first["block_number"] == first["block_number"].min()]
     reference = first[first["learner"] == REFERENCE]
     if reference.empty:
         return {}
-    miss = reference.groupby("seed")[LAUNCH].mean()
+    miss = reference.groupby("seed")[column].mean()
     found = {}
     for learner in looks:
         own = first[(first["learner"] == learner) & first["seed"].isin(miss.index)]
         if learner == REFERENCE or own.empty:
             continue
-        reach, error = by_seed(own, LAUNCH, "trial_in_block")
+        reach, error = by_seed(own, column, "trial_in_block")
         size = miss.reindex(sorted(own["seed"].unique())).to_numpy(np.float64)[:, None]
         found[learner] = (reach, 1.0 - error / size)
     return found

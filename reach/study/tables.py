@@ -58,8 +58,8 @@ MEASURES: tuple[Measure, ...] = (
         unit="% of the miss",
         digits=0,
         better="low",
-        meaning="Mean size of the launch error over the first 30 perturbed reaches, in percent of that of "
-        "the arm that does not learn. 100 % learns nothing, 0 % is corrected at once. The headline.",
+        meaning="Mean size of the launch error over the first 30 perturbed reaches, in percent of that of the arm "
+        "that does not learn. 100 % learns nothing, 0 % is corrected at once. The headline.",
         scale=100.0,
     ),
     Measure(
@@ -103,8 +103,8 @@ MEASURES: tuple[Measure, ...] = (
         unit="of the miss",
         digits=2,
         better="",
-        meaning="Launch error in the first 4 reaches after the perturbation has gone, as a fraction of the "
-        "miss. Negative: to the other side, the sign that something was learned and not merely steered.",
+        meaning="Launch error in the first 4 reaches after the perturbation has gone, as a fraction of the miss. "
+        "Negative: to the other side, the sign that something was learned and not merely steered.",
     ),
     Measure(
         metric="endpoint_early_cm",
@@ -140,13 +140,23 @@ MEASURES: tuple[Measure, ...] = (
         scale=100.0,
     ),
     Measure(
+        metric="seconds_lost",
+        label="seconds lost",
+        unit="s a reach",
+        digits=2,
+        better="low",
+        meaning="How much longer the first 30 perturbed reaches take than the last of baseline; one without success "
+        "counts as its limit of 3 s.",
+    ),
+    Measure(
         metric="T_c",
         label="T_c",
         unit="s",
         digits=3,
         better="low",
-        meaning="Mean correction time within the reach: integral of the error that remains, as a fraction of the "
-        "perturbation, over 1 s from its onset. A delay d and then an exponential tau give d + tau.",
+        meaning="Mean correction time: integral over 1 s from the onset of the error that remains, as a fraction of "
+        "the perturbation, against the same reach without it. A delay d and then an exponential tau give d + "
+        "tau.",
         group="within",
     ),
     Measure(
@@ -155,8 +165,8 @@ MEASURES: tuple[Measure, ...] = (
         unit="s",
         digits=3,
         better="low",
-        meaning="From the onset of the perturbation to the first correction, by the acceleration of the hand against "
-        "the same reach without it, extrapolated from 25 and 75 % of its first peak down to zero.",
+        meaning="From the onset of the perturbation to the answer: the line through 25 and 75 % of the first peak of "
+        "the difference in acceleration of the hand, drawn down to zero. Median over reaches.",
         group="within",
     ),
     Measure(
@@ -165,7 +175,7 @@ MEASURES: tuple[Measure, ...] = (
         unit="s",
         digits=2,
         better="low",
-        meaning="From the onset until half of the error is corrected.",
+        meaning="From the onset until half of the error is left. Median over reaches.",
         no_number="never",
         group="within",
     ),
@@ -175,7 +185,7 @@ MEASURES: tuple[Measure, ...] = (
         unit="s",
         digits=2,
         better="low",
-        meaning="From the onset until 90 % of the error is corrected.",
+        meaning="From the onset until a tenth of the error is left. Median over reaches.",
         no_number="never",
         group="within",
     ),
@@ -194,8 +204,8 @@ MEASURES: tuple[Measure, ...] = (
         unit="",
         digits=2,
         better="high",
-        meaning="How much faster the same is learned again: 1 less the ratio of the errors of the first 10 reaches of "
-        "the second time and of the first. 0: no savings.",
+        meaning="How much less is missed when what was learned and washed out is met again: 1 less the ratio of the "
+        "errors of the first 10 reaches. 0: nothing saved.",
         group="memory",
     ),
     Measure(
@@ -204,7 +214,8 @@ MEASURES: tuple[Measure, ...] = (
         unit="",
         digits=2,
         better="high",
-        meaning="How much of what was learned is still there in reaches that are not seen. 1: all.",
+        meaning="What is left of the learning in the last 10 reaches without sight of the hand, as a share of it. 1: "
+        "all.",
         group="memory",
     ),
     Measure(
@@ -213,7 +224,8 @@ MEASURES: tuple[Measure, ...] = (
         unit="",
         digits=2,
         better="low",
-        meaning="How much slower A is learned after its opposite B than at first. 0: B does no harm.",
+        meaning="How much more is missed in A after its opposite B came between: the ratio of the errors of the first "
+        "10 reaches, less 1. 0: B does no harm.",
         group="memory",
     ),
     Measure(
@@ -222,8 +234,8 @@ MEASURES: tuple[Measure, ...] = (
         unit="of the miss",
         digits=2,
         better="",
-        meaning="Spontaneous recovery: how far what was learned first comes back in clamped reaches, after a short "
-        "opposite block had undone it. 0: not at all.",
+        meaning="Spontaneous recovery: how far what was learned first comes back in clamped reaches after its "
+        "opposite, beyond where it begins and beyond 0.",
         group="memory",
     ),
     Measure(
@@ -232,7 +244,8 @@ MEASURES: tuple[Measure, ...] = (
         unit="reaches",
         digits=0,
         better="low",
-        meaning="Fewest reaches between changes of sign that the learner can still follow.",
+        meaning="Fewest reaches between two flips of the perturbation at which less than 37 % of the miss is left "
+        "before the next, and at all slower flips too.",
         no_number="none",
         group="memory",
     ),
@@ -251,6 +264,7 @@ MEASURES: tuple[Measure, ...] = (
     ),
 )
 GENERALISATION = "generalisation_"  # then the angle from the trained direction, degrees
+SWITCHING = "switching_"  # then the reaches between two flips
 
 
 def named_protocol(protocol: str) -> str:
