@@ -107,11 +107,14 @@ def spans(trials: pd.DataFrame) -> list[tuple[str, float, float]]:
 
 
 def shades(blocks: Sequence[tuple[str, float, float]]) -> list[Shade]:
-    """Blocks as stretches of a chart's axis."""
-    return [
-        Shade(first - 0.5, last + 0.5, BLOCK_TITLES.get(block, block), block not in UNPERTURBED)
-        for block, first, last in blocks
-    ]
+    """Blocks as stretches of a chart's axis; of several alike in a row the first is named."""
+    found = []
+    before = ""
+    for block, first, last in blocks:
+        title = BLOCK_TITLES.get(block, block) if block != before else ""
+        found.append(Shade(first - 0.5, last + 0.5, title, block not in UNPERTURBED))
+        before = block
+    return found
 
 
 def by_seed(trials: pd.DataFrame, column: str, by: str = "trial") -> tuple[Floats, Floats]:

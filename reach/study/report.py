@@ -163,6 +163,7 @@ def page(
     remembered = shown_measures(summary, "memory")
     memory = [(protocol, measure.metric) for measure in remembered for protocol in protocols if measure.better]
     fitted = [(protocol, measure.metric) for measure in remembered for protocol in protocols]
+    timed = [(protocol, fact.metric) for protocol in protocols for fact in people.facts(protocol) if fact.metric]
     environment = Environment(
         loader=PackageLoader("reach.study", "."), autoescape=True, undefined=StrictUndefined, trim_blocks=True
     )
@@ -184,6 +185,7 @@ def page(
         profile=profile(measured, look),
         improvement=improvement_table(measured, look),
         traces=_trace_charts(traces, protocols, look),
+        within=_value_charts(summary, measured, look, timed),
         within_tables=measure_tables(summary, "within"),
         within_terms=shown_measures(summary, "within"),
         within_facts=figures.cited([fact for p in protocols for fact in people.facts(p) if fact.metric]),
@@ -192,6 +194,7 @@ def page(
         memory_terms=remembered,
         sweeps=[c for s in figures.SWEEPS for p in protocols if (c := figures.sweep(summary, p, look, s)) is not None],
         cost=cost_table(trials, costs, cpu_seconds),
+        operations=costs is not None and not costs.empty,
         energy=speed_against_energy(summary, cost_per_trial(trials, costs, None), look),
         steps=step_sizes(tuning or {}, tuned),
         step_looks=tuned,

@@ -153,6 +153,8 @@ def test_a_phone_scrolls_in_one_direction_only_and_its_text_is_large_enough(page
             " * s.getBoundingClientRect().width / s.viewBox.baseVal.width)"
         )
         assert min(sizes) > 9.0
+        names = "[...document.querySelectorAll('tbody th:first-child')].map(h => h.getBoundingClientRect().width)"
+        assert min(page.ask(names)) > 70.0
 
 
 def test_a_screen_reader_finds_a_name_for_every_chart_table_and_film(page: Page) -> None:
