@@ -146,8 +146,8 @@ def measure_correction(reach: HandCourse, twin: HandCourse, open_loop: HandCours
 def correction_time(time_s: Array, remaining: Array) -> float:
     """T_c, s: the integral of min(|r|, 1) over the given times, by trapezoids.
 
-    A delay d and then an exponential of time constant tau give d + tau, as long as both are over within the window: 1 s
-    holds 99 % of it for tau up to 0.2 s after a delay of 0.1 s, and ever less for slower ones.
+    A delay d and then an exponential of time constant tau give d + tau, within 1 % for delays up to 0.3 s and time
+    constants of 0.06 to 0.18 s: of slower ones 1 s does not hold all, faster ones are over between two samples.
 
     Args:
         time_s: (T,) s from onset.
