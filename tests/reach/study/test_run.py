@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import math
 from collections import defaultdict
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 from fake_learner import Fake
 
 from reach import CupJump, HideHand, Nudge, Rotation
-from reach.protocols import Block, Protocol, Random
+from reach.protocols import PROTOCOLS, Block, Flipping, Protocol, Random
+from reach.study.measures import per_seed
 from reach.study.run import run_protocol, unlearned_launch_errors
 
 SEEN_CUP, COMMAND = slice(3, 5), slice(15, 19)
@@ -51,7 +54,7 @@ class Resting(Fake):
         return super().learn(total_timesteps, callback, reset_num_timesteps=reset_num_timesteps)
 
     def cost(self) -> dict[str, float]:
-        return dict(self.counts)
+        return {**self.counts, "parameters": 12.0}
 
 
 class Looking(Resting):
@@ -132,11 +135,12 @@ def test_where_learning_is_on_the_twin_comes_first_and_by_predict() -> None:
     assert model.learned_trials == 4
 
 
-def test_cost_is_what_was_counted_in_this_protocol() -> None:
-    model = Looking()
+def test_cost_is_what_was_counted_in_this_protocol_without_its_twins() -> None:
+    model = Resting()
     first, again = run_protocol(model, JUMP, 0), run_protocol(model, JUMP, 0)
     assert first.cost == again.cost
-    assert first.cost["steps"] > 500
+    steps = round(sum(row["duration_s"] for row in first.rows) / 0.02)
+    assert first.cost == {"steps": steps, "parameters": 12.0}
     assert run_protocol(Fake("still", 0), JUMP, 0).cost == {}
 
 
@@ -151,3 +155,39 @@ def test_launches_without_learning_are_those_of_whole_reaches_and_probes_have_no
     assert [math.isnan(one) for one in found] == [row["probe"] for row in rows]
     for row, error in zip(rows, found, strict=True):
         assert row["probe"] or row["launch_error_deg"] == error
+
+
+OF_SPEED = {"L30", "N63", "A", "tau", "late_error", "endpoint_early_cm", "endpoint_late_cm", "seconds_lost"}
+OF_SPEED |= {"time_to_success_s", "success"}
+OF_TWO_STATES = {"rebound", "fast_retention", "fast_rate", "slow_retention", "slow_rate"}
+WITHIN = {"T_c", "latency_s", "t50_s", "t90_s", "overshoot", "attempts", "tips", "time_to_success_s", "success"}
+OF_PRESETS = {
+    "rotation30": OF_SPEED | {"after_effect"},
+    "rotation45": OF_SPEED | {"after_effect"},
+    "prism": OF_SPEED | {"after_effect"},
+    "curl": OF_SPEED | {"after_effect"},
+    "savings": OF_SPEED | {"after_effect", "savings"},
+    "interference": OF_SPEED | {"interference"},
+    "recovery": OF_SPEED | OF_TWO_STATES,
+    "switching": {"fastest_switch", *(f"switching_{every}" for every in (32, 16, 8, 4, 2, 1))},
+    "retention": OF_SPEED | {"retention"},
+    "jump": WITHIN,
+    "nudge": WITHIN,
+    "generalisation": OF_SPEED | {f"generalisation_{angle}" for angle in (15, 30, 45, 60)},
+}
+
+
+@pytest.mark.parametrize("name", OF_PRESETS)
+def test_every_preset_can_be_run_and_has_the_measures_it_is_for(name: str) -> None:
+    preset = PROTOCOLS[name]
+    # As many reaches as its measures need at least: two flips, every cup, one probe.
+    blocks = tuple(
+        replace(block, trials=2 * block.course.every if isinstance(block.course, Flipping) else min(block.trials, 10))
+        for block in preset.blocks
+    )
+    short = replace(preset, blocks=blocks)
+    model = Fake("wandering", 0)
+    unlearned = unlearned_launch_errors(model, short, 0)
+    trials = pd.DataFrame(run_protocol(model, short, 0).rows)
+    trials = trials.assign(learner="wandering", protocol=name, seed=0, unlearned_launch_error_deg=unlearned)
+    assert set(per_seed(trials)["metric"]) == OF_PRESETS[name]
