@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import gymnasium as gym
 import numpy as np
@@ -13,6 +14,7 @@ from numpy.typing import NDArray
 
 from reach import CurlField, ForceChannel, HideHand, VelocityField
 from reach.channels import channel_index, velocity_field
+from reach.protocols.wrapper import Recording
 from reach.trials import ReachRecord
 
 Array = NDArray[np.float64]
@@ -68,15 +70,30 @@ def test_a_hand_that_stayed_tells_nothing() -> None:
     assert math.isnan(channel_index(record, velocity, np.zeros(61), np.zeros((2, 2))))
 
 
-def test_an_arm_that_leans_against_a_field_it_expects_leans_on_the_wall_the_same_way() -> None:
-    """The wall's force as the simulation gives it has the sign of the field's."""
-    env = gym.make("reach/CupReach-v0")
-    observation, _ = env.reset(seed=0, options={"cup": (0.12, 0.56), "perturbation": ForceChannel()})
-    rest = observation[15:19]
-    # Shoulder and elbow are told to carry the hand forward and to the left, as against a push to the right.
-    forces = []
-    for _ in range(25):
-        info = env.step(np.clip(rest + np.array([0.3, 0.1, 0.0, 0.0]), -1.0, 1.0))[4]
-        forces.append(info["truth"]["channel_force_n"])
-    # A push to the right is against the left of the line, so the field's force is below zero, and so is the wall's.
-    assert np.mean(forces) < -0.5
+def index_of_an_arm_that_expects(share: float, newton_s_per_m: float) -> float:
+    """Adaptation index of a scripted arm that counters a share of the force a field would exert, in the simulation."""
+    env: Any = gym.make("reach/CupReach-v0", control="torque").unwrapped
+    field = velocity_field((CurlField(newton_s_per_m),))
+    assert field is not None
+    _, info = env.reset(seed=0, options={"cup": (0.12, 0.56), "perturbation": ForceChannel()})
+    recording = Recording([info["truth"]])
+    start, way = info["truth"]["hand"].copy(), np.array([0.0, 0.12])
+    for step in range(60):
+        truth = info["truth"]
+        x = min(1.0, max(0.0, (0.02 * step - 0.2) / 0.8))
+        place = start + way * (10.0 * x**3 - 15.0 * x**4 + 6.0 * x**5)
+        rate = way * 30.0 * x**2 * (1.0 - x) ** 2 / 0.8
+        velocity = truth["hand_velocity"]
+        force = 40.0 * (place - truth["hand"]) + 10.0 * (rate - velocity) - share * field @ velocity
+        torque = env.arm.jacobian(truth["joint_angles"]).T @ force
+        info = env.step(np.append(env.joint_action(torque, ahead_s=0.04), 1.0))[4]
+        recording.moments.append(info["truth"])
+    record = recording.record(success=False, clamped=False)
+    return channel_index(record, recording.column("hand_velocity"), recording.column("channel_force_n"), field)
+
+
+@pytest.mark.parametrize("share", [0.0, 0.5, 1.0])
+def test_an_arm_in_the_simulation_leans_on_the_wall_with_what_it_expects(share: float) -> None:
+    # Its own sideways forces, which no field has taught it, cancel over fields to either side.
+    found = np.mean([index_of_an_arm_that_expects(share, b) for b in (13.0, -13.0)])
+    assert found == pytest.approx(share, abs=0.1)
