@@ -137,6 +137,14 @@ def test_what_moves_neither_hand_nor_cup_is_no_perturbation() -> None:
     assert measure_correction(course(), course(), course(), ONSET_S) is None
 
 
+def test_a_reach_that_went_apart_from_its_twin_before_the_onset_is_not_measured() -> None:
+    reach, twin, open_loop = corrected_jump(0.05, 0.12, 0.3)
+    strayed = HandCourse(
+        reach.time_s, reach.hand + 1e-4, reach.velocity, reach.seen_hand + 1e-4, reach.seen_cup
+    )  # fmt: skip
+    assert measure_correction(strayed, twin, open_loop, ONSET_S) is None
+
+
 def test_the_share_that_goes_too_far_is_the_overshoot() -> None:
     reach, twin, open_loop = corrected_jump(0.05, 0.12, 0.3)
     time = reach.time_s
