@@ -30,6 +30,8 @@ WINDOW_S = 1.0
 WINDOW = np.arange(round(WINDOW_S / CONTROL_STEP_S) + 1, dtype=np.float64) * CONTROL_STEP_S
 # What displaces hand and cup by less, m, is no perturbation to be corrected.
 LEAST_PERTURBATION_M = 0.001
+# Hands that are farther apart than rounding, m, are not in the same place.
+SAME_M = 1e-9
 # Where hands differ in acceleration by less, m/s2, nothing is answered.
 LEAST_ANSWER_M_S2 = 0.05
 # A bump in the acceleration is the first peak if it is at least this share of the largest.
@@ -109,7 +111,10 @@ class Correction:
 
 
 def measure_correction(reach: HandCourse, twin: HandCourse, open_loop: HandCourse, onset_s: float) -> Correction | None:
-    """Measures of the correction in a reach; None where the perturbation moved neither hand nor cup.
+    """Measures of the correction in a reach; None where there is nothing to measure.
+
+    That is where the perturbation moved neither hand nor cup, and where reach and twin had gone apart before it: a
+    learner that acts at random has no twin.
 
     Args:
         reach: as the learner did it, perturbed.
@@ -117,6 +122,9 @@ def measure_correction(reach: HandCourse, twin: HandCourse, open_loop: HandCours
         open_loop: perturbed, under the commands of the twin.
         onset_s: time of the perturbation, s.
     """
+    before = min(int(np.sum(course.time_s <= onset_s + 1e-9)) for course in (reach, twin))
+    if np.max(np.abs(reach.hand[:before] - twin.hand[:before])) > SAME_M:
+        return None
     at = onset_s + WINDOW
     own, unperturbed, unanswered = (course.until(at) for course in (reach, twin, open_loop))
     error = own.seen_offset - unperturbed.seen_offset
@@ -146,8 +154,8 @@ def measure_correction(reach: HandCourse, twin: HandCourse, open_loop: HandCours
 def correction_time(time_s: Array, remaining: Array) -> float:
     """T_c, s: the integral of min(|r|, 1) over the given times, by trapezoids.
 
-    A delay d and then an exponential of time constant tau give d + tau, as long as both are over within the window: 1 s
-    holds 99 % of it for tau up to 0.2 s after a delay of 0.1 s, and ever less for slower ones.
+    A delay d and then an exponential of time constant tau give d + tau, within 1 % for delays up to 0.3 s and time
+    constants of 0.06 to 0.18 s: of slower ones 1 s does not hold all, faster ones are over between two samples.
 
     Args:
         time_s: (T,) s from onset.

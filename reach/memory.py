@@ -40,6 +40,8 @@ def early_error(error: Array) -> float:
 def savings(first: Array, again: Array) -> float:
     """1 - L10'/L10: how much less is missed when what was learned and washed out is met again; 0 for nothing saved.
 
+    What the washout has left counts as saved.
+
     Args:
         first, again: (n,) errors of the reaches of either block.
     """

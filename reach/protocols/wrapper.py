@@ -11,7 +11,7 @@ import numpy as np
 
 from reach.channels import channel_index, velocity_field
 from reach.corrections import WITHIN_REACH, HandCourse
-from reach.perturbations import ForceChannel
+from reach.perturbations import ForceChannel, HideHand
 from reach.protocols.blocks import Protocol
 from reach.protocols.presets import PROTOCOLS
 from reach.protocols.schedule import ScheduledTrial, schedule_of
@@ -57,6 +57,12 @@ class Recording:
             seen_hand=self.column("seen_hand"),
             seen_cup=self.column("seen_cup"),
         )
+
+
+def _seen_as(probe: ScheduledTrial) -> str:
+    """What a watcher calls a probe."""
+    kinds = {type(one) for one in probe.perturbation}
+    return "no-cursor" if HideHand in kinds else "force-channel" if ForceChannel in kinds else "plain"
 
 
 class ProtocolWrapper(gym.Wrapper[Any, Any, Any, Any]):
@@ -120,7 +126,7 @@ class ProtocolWrapper(gym.Wrapper[Any, Any, Any, Any]):
             return self.env.reset(options=options)
         self.current = self.schedule[self._next]
         now = self.current
-        kind = "no-cursor probe" if now.probe else now.block
+        kind = f"{_seen_as(now)} probe" if now.probe else now.block
         self.unwrapped.label = Label(self.protocol.name, now.trial, kind)  # type: ignore[attr-defined]
         observation, info = self.env.reset(
             seed=now.seed, options={**(options or {}), "cup": now.cup, "perturbation": now.perturbation}

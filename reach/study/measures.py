@@ -133,9 +133,12 @@ def measures_of(rows: pd.DataFrame, reference: TrialSeries | None) -> Iterator[t
     """
     reaches = rows[~rows["probe"]].sort_values("trial")
     within = reaches[reaches["onset_s"].notna() & (reaches["block"] == PERTURBED)]
+    perturbed = reaches[(reaches["block"] == PERTURBED) & reaches["onset_s"].isna()]
     if len(within):
         yield from _within_reach(within)
-    perturbed = reaches[(reaches["block"] == PERTURBED) & reaches["onset_s"].isna()]
+        if perturbed.empty:
+            yield "time_to_success_s", float(within["time_to_success_s"].mean())
+            yield "success", float(within["success"].mean())
     if reference is None or perturbed.empty:
         return
     own = _series(rows)
@@ -163,8 +166,6 @@ def _within_reach(reaches: pd.DataFrame) -> Iterator[tuple[str, float]]:
         yield metric, float(of_many(known)) if len(known) else math.nan
     yield "attempts", float(reaches["attempts"].mean())
     yield "tips", float(reaches["tipped"].mean())
-    yield "time_to_success_s", float(reaches["time_to_success_s"].mean())
-    yield "success", float(reaches["success"].mean())
 
 
 def _by_channel(rows: pd.DataFrame) -> dict[str, float]:

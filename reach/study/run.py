@@ -37,6 +37,8 @@ from reach.trials import LAUNCH_WINDOW_S, launch_error_deg, movement_onset
 UNTIL_STOPPED = 1_000_000_000
 # The launch error, degrees, of the same trial by the same learner with learning off.
 UNLEARNED_LAUNCH_ERROR = "unlearned_launch_error_deg"
+# Of what a learner may tell in its `cost`, that which does not grow as it goes.
+SIZES = ("parameters",)
 
 
 class Model(Protocol):
@@ -221,13 +223,17 @@ def run_protocol(
     env = Watched(recorder, onlooker or camera, on_progress)
     comparison = Comparison(lambda: _made_for(model, protocol))
     corrections: dict[int, Correction] = {}
-    before = cost_of(model)
+    before, twins = cost_of(model), dict[str, float]()
     first = True
     try:
         while not env.finished:
             index, steps = env.index, env.total_steps
             onset_s = env.upcoming.onset_s
-            beside = None if onset_s is None else comparison.prepare(model, env.upcoming)
+            beside = None
+            if onset_s is not None:
+                spent = cost_of(model)
+                beside = comparison.prepare(model, env.upcoming)
+                twins = sum_of(twins, difference(cost_of(model), spent))
             if learning and env.learning:
                 model.set_env(env)  # anew each time: probes have moved the environment on
                 model.learn(UNTIL_STOPPED, callback=env.keep_learning, reset_num_timesteps=first)
@@ -252,10 +258,8 @@ def run_protocol(
     if camera is not None:
         fps = round(env.metadata.get("render_fps", 50) / FILM_EVERY)
         films = {phase: film_bytes(frames, fps) for phase, frames in camera.frames.items() if frames}
-    after = cost_of(model)
-    return Result(
-        rows, films, traces_of(rows, corrections), {name: after[name] - before.get(name, 0.0) for name in after}
-    )
+    cost = difference(difference(cost_of(model), before), twins)
+    return Result(rows, films, traces_of(rows, corrections), cost)
 
 
 def _made_for(model: Model, protocol: ReachProtocol, mode: str | None = None) -> gym.Env[Any, Any]:
@@ -268,6 +272,16 @@ def cost_of(model: Model) -> dict[str, float]:
     """What a learner has counted since it was made: operations, changes of weights; {} if it does not count."""
     count = getattr(model, "cost", None)
     return {} if count is None else {str(name): float(value) for name, value in count().items()}
+
+
+def difference(now: dict[str, float], before: dict[str, float]) -> dict[str, float]:
+    """What was counted in between; sizes of a learner, which are no counts, stay as they are."""
+    return {name: value if name in SIZES else value - before.get(name, 0.0) for name, value in now.items()}
+
+
+def sum_of(one: dict[str, float], other: dict[str, float]) -> dict[str, float]:
+    """Counts added up."""
+    return {name: one.get(name, 0.0) + other.get(name, 0.0) for name in {**one, **other}}
 
 
 def traces_of(rows: list[dict[str, Any]], corrections: dict[int, Correction]) -> list[dict[str, Any]]:
