@@ -2,7 +2,8 @@
 
 `wandering` draws a posture a trial; `raises` fails when it is prepared; `dies-once` kills its own process the
 first time it is prepared, `dies` every time; any other name commands one posture for ever. The environment
-variable FAKE_TRIAL_S makes each trial of learning last that long.
+variable FAKE_TRIAL_S makes each trial of learning last that long; FAKE_MARKS is a folder for the marks of learners that
+have died, beside their own folders where it is not set.
 """
 
 from __future__ import annotations
@@ -70,7 +71,7 @@ class Fake:
 
 def prepare(learner: str, seed: int, folder: Path, on_progress: Callable[[float], None] | None = None) -> Fake:
     """Make a fake learner and leave a mark in its folder."""
-    mark = folder.with_suffix(".tried")
+    mark = Path(os.environ.get("FAKE_MARKS", folder.parent)) / f"{folder.name}.tried"
     if learner == "raises":
         raise RuntimeError("this learner cannot be made")
     if learner == "dies" or (learner == "dies-once" and not mark.exists()):
