@@ -81,6 +81,11 @@ class ForkServer:
             self.close()
             raise OSError("the server of workers holds threads, which no fork survives")
 
+    @property
+    def pid(self) -> int:
+        """Of the server's process."""
+        return self._process.pid
+
     def start(self, log: TextIO) -> ForkedWorker:
         """Fork a worker that writes its standard error to `log`.
 
