@@ -1,9 +1,10 @@
 """A process that has imported what jobs need, and forks a fresh worker for each of them.
 
-Importing the learners takes seconds; a fork takes milliseconds and is as fresh: the server has run no job, holds one
-thread and no state but loaded modules. It refuses to serve where that does not hold, and the engine then starts a new
-interpreter for each job instead. Random generators of the interpreter are seeded anew in every worker, as they are in
-a new interpreter. Linux only: elsewhere a process that has loaded numerical libraries may not be forked.
+Importing the learners takes seconds; a fork takes milliseconds and is as fresh: the server has run no job, and holds
+one thread and no state but loaded modules and the simulation's compiled functions. It refuses to serve where that does
+not hold, and the engine then starts a new interpreter for each job instead. Random generators of the interpreter are
+seeded anew in every worker, as they are in a new interpreter. Linux only: elsewhere a process that has loaded numerical
+libraries may not be forked.
 
 The server speaks with the engine over a Unix socket, its standard input. For each worker the engine sends four
 descriptors: the worker's standard input, output and error, and a pipe on which the server writes the worker's process
@@ -80,6 +81,11 @@ class ForkServer:
             self.close()
             raise OSError("the server of workers holds threads, which no fork survives")
 
+    @property
+    def pid(self) -> int:
+        """Of the server's process."""
+        return self._process.pid
+
     def start(self, log: TextIO) -> ForkedWorker:
         """Fork a worker that writes its standard error to `log`.
 
@@ -104,6 +110,18 @@ class ForkServer:
         self._socket.close()
         self._process.kill()
         self._process.wait()
+
+
+def load_simulation() -> None:
+    """Have the simulation's compiled functions loaded, which takes half a second, by one step of an arm."""
+    import gymnasium as gym
+
+    import reach  # noqa: F401  (registers the environments)
+
+    env = gym.make("reach/CupGrab-v0", disable_env_checker=True)
+    env.reset(seed=0)
+    env.step(env.action_space.sample())
+    env.close()
 
 
 def threads() -> int:
@@ -138,6 +156,7 @@ def serve(modules: Sequence[str]) -> None:
     for module in modules:
         with suppress(Exception):
             importlib.import_module(module)
+    load_simulation()
     if threads() > 1:
         engine.send(UNFIT)
         return

@@ -55,16 +55,16 @@ class Ledger:
         self._path = path
         path.parent.mkdir(parents=True, exist_ok=True)
         with disk_full(path):
-            self._table = sqlite3.connect(path, isolation_level=None)
-            self._table.execute("PRAGMA journal_mode = WAL")
-            self._table.execute("PRAGMA synchronous = NORMAL")
-            self._table.execute(TABLE)
+            self.table = sqlite3.connect(path, isolation_level=None)
+            self.table.execute("PRAGMA journal_mode = WAL")
+            self.table.execute("PRAGMA synchronous = NORMAL")
+            self.table.execute(TABLE)
 
     def __enter__(self) -> Ledger:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
-        self._table.close()
+        self.table.close()
 
     def enter(self, jobs: Iterable[Job], done: Mapping[str, bool]) -> None:
         """Make `jobs` the present ones, in their order; done: name -> whether its result is there."""
@@ -73,10 +73,10 @@ class Ledger:
             for place, job in enumerate(jobs)
             for state in ["done" if done[job.name] else "waiting"]
         ]
-        with disk_full(self._path), self._table:
-            self._table.execute("BEGIN")
-            self._table.execute("UPDATE jobs SET place = NULL")
-            self._table.executemany(ENTER, rows)
+        with disk_full(self._path), self.table:
+            self.table.execute("BEGIN")
+            self.table.execute("UPDATE jobs SET place = NULL")
+            self.table.executemany(ENTER, rows)
 
     def begun(self, job: Job) -> None:
         """A job has been given to a worker."""
@@ -98,7 +98,7 @@ class Ledger:
 
     def _change(self, job: Job, what: str, *values: object) -> None:
         with disk_full(self._path):
-            self._table.execute(f"UPDATE jobs SET {what} WHERE name = ?", (*values, job.name))
+            self.table.execute(f"UPDATE jobs SET {what} WHERE name = ?", (*values, job.name))
 
 
 def read_ledger(path: Path) -> pd.DataFrame:

@@ -58,8 +58,8 @@ class Processes:
         self.on_progress = on_progress
         self.running: dict[str, subprocess.Popen[str] | ForkedWorker] = {}
         self.closed = False
-        self._forks = fork and can_fork()
-        self._server: ForkServer | None = None
+        self.forks = fork and can_fork()
+        self.server: ForkServer | None = None
         self._lock = threading.Lock()
 
     def do(self, job: Job) -> Outcome:
@@ -107,14 +107,14 @@ class Processes:
         return last, status
 
     def _start(self, job: Job, log: Any) -> subprocess.Popen[str] | ForkedWorker:
-        for _ in range(2 if self._forks else 0):  # a server that has died is replaced once
+        for _ in range(2 if self.forks else 0):  # a server that has died is replaced once
             try:
-                if self._server is None:
-                    self._server = ForkServer((ALWAYS_IMPORTED, job.factory.partition(":")[0]), worker_environment())
-                return self._server.start(log)
+                if self.server is None:
+                    self.server = ForkServer((ALWAYS_IMPORTED, job.factory.partition(":")[0]), worker_environment())
+                return self.server.start(log)
             except OSError:
                 self._end_server()
-        self._forks = False
+        self.forks = False
         return subprocess.Popen(
             WORKER,
             stdin=subprocess.PIPE,
@@ -125,9 +125,9 @@ class Processes:
         )
 
     def _end_server(self) -> None:
-        if self._server is not None:
-            self._server.close()
-            self._server = None
+        if self.server is not None:
+            self.server.close()
+            self.server = None
 
     def close(self) -> None:
         """End every process that still runs."""
