@@ -21,6 +21,7 @@ from reach.study.charts import Series, line_chart
 from reach.study.figures import Chart, Looks, anchor
 from reach.study.marks import Look, shown
 from reach.study.profiles import improvement, performance_profile
+from reach.study.statistics import estimate
 
 MULTIPLY_ADD_PJ = 4.6  # 32-bit floating point: multiplication 3.7, addition 0.9
 ADD_PJ = 0.9
@@ -60,13 +61,18 @@ class Table:
     lines: tuple[Line, ...]
 
 
-# Counts of operations: metric -> label. Given a trial.
+# Counts of operations, given a trial: metric -> label, pJ each to act and to learn. A pair term that spikes add, and
+# the change of a weight, is an addition.
 COUNTS = {
-    "weight_updates": "weight updates",
-    "effective_macs": "effective MACs",
-    "effective_acs": "effective ACs",
-    "synaptic_operations": "synaptic operations",
+    "effective_macs": ("effective MACs", MULTIPLY_ADD_PJ, 0.0),
+    "effective_acs": ("effective ACs", ADD_PJ, 0.0),
+    "dense_operations": ("dense operations", 0.0, 0.0),
+    "synaptic_operations": ("synaptic operations", 0.0, 0.0),
+    "learning_macs": ("MACs to learn", 0.0, MULTIPLY_ADD_PJ),
+    "eligibility_updates": ("eligibility updates", 0.0, ADD_PJ),
+    "weight_updates": ("weight updates", 0.0, ADD_PJ),
 }
+ACTING, LEARNING, ENERGY = "energy_to_act_pj", "energy_to_learn_pj", "energy_pj"
 # Properties of a network, given as they are.
 PROPERTIES = {
     "parameters": "parameters",
@@ -137,8 +143,9 @@ def cost_table(trials: pd.DataFrame, costs: pd.DataFrame | None, cpu_seconds: pd
     found = cost_per_trial(trials, costs, cpu_seconds)
     columns = [
         ("cpu_seconds", "CPU time", "ms a trial", 1e3),
-        *((metric, label, "a trial", 1.0) for metric, label in COUNTS.items()),
-        ("energy_pj", "energy, arithmetic alone", "\N{MICRO SIGN}J a trial", 1e-6),
+        *((metric, label, "a trial", 1.0) for metric, (label, _, _) in COUNTS.items()),
+        (ACTING, "energy to act", "\N{MICRO SIGN}J a trial", 1e-6),
+        (LEARNING, "energy to learn", "\N{MICRO SIGN}J a trial", 1e-6),
         *((metric, label, "", 1.0) for metric, label in PROPERTIES.items()),
     ]
     columns = [column for column in columns if any(column[0] in own for own in found.values())]
@@ -156,7 +163,7 @@ def cost_table(trials: pd.DataFrame, costs: pd.DataFrame | None, cpu_seconds: pd
 def cost_per_trial(
     trials: pd.DataFrame, costs: pd.DataFrame | None, cpu_seconds: pd.DataFrame | None
 ) -> dict[str, dict[str, float]]:
-    """Learner -> metric -> its median over runs, a trial where it is a count; with `energy_pj` where it can be told."""
+    """Learner -> metric -> its median over runs, a trial where it is a count; with its energy where it can be told."""
     keys = ["learner", "protocol", "seed"]
     trials_a_run = trials.groupby(keys).size().rename("trials").reset_index()
     found: dict[str, dict[str, float]] = {}
@@ -174,9 +181,11 @@ def cost_per_trial(
             if value.notna().any():
                 found.setdefault(str(learner), {})[str(metric)] = float(value.median())
     for counts in found.values():
-        macs, additions = counts.get("effective_macs"), counts.get("effective_acs")
-        if macs is not None or additions is not None:
-            counts["energy_pj"] = MULTIPLY_ADD_PJ * (macs or 0.0) + ADD_PJ * (additions or 0.0)
+        known = [(counts[metric], act, learn) for metric, (_, act, learn) in COUNTS.items() if metric in counts]
+        if any(act or learn for _, act, learn in known):
+            counts[ACTING] = sum(count * act for count, act, _ in known)
+            counts[LEARNING] = sum(count * learn for count, _, learn in known)
+            counts[ENERGY] = counts[ACTING] + counts[LEARNING]
     return found
 
 
@@ -188,7 +197,7 @@ def speed_against_energy(summary: pd.DataFrame, costs: Mapping[str, Mapping[str,
     rows = rows[rows["protocol"] == rows["protocol"].iloc[0]].set_index("learner")
     series = []
     for learner, look in looks.items():
-        energy = costs.get(learner, {}).get("energy_pj", 0.0) * 1e-6
+        energy = costs.get(learner, {}).get(ENERGY, 0.0) * 1e-6
         if learner in rows.index and energy > 0.0:
             value, low, high = (np.array([100.0 * float(rows[key][learner])]) for key in ("value", "low", "high"))
             series.append(Series(learner, look, np.array([energy]), value, low, high, "marks"))
@@ -205,6 +214,31 @@ def speed_against_energy(summary: pd.DataFrame, costs: Mapping[str, Mapping[str,
     lines = tuple((one.name, shown(float(one.x[0])), shown(float(one.y[0]))) for one in series)
     heads = ("learner", "energy, \N{MICRO SIGN}J", "left, %")
     return Chart("Speed against energy", Markup(svg), heads, lines, "Lower left is better.")
+
+
+def alignment_table(costs: pd.DataFrame | None) -> Table | None:
+    """Angles between a rule's step and the gradient that a learner tells of with its costs, by layer.
+
+    costs: those whose metric begins with `alignment`, degrees; a seed's value is the mean over protocols.
+    """
+    if costs is None or costs.empty:
+        return None
+    kept = costs[costs["metric"].str.startswith("alignment") & costs["value"].notna()]
+    if kept.empty:
+        return None
+    seeds = kept.groupby(["learner", "metric", "seed"], sort=False)["value"].mean()
+    layers = list(map(str, kept["metric"].unique()))
+    lines = []
+    for learner in map(str, kept["learner"].unique()):
+        cells = []
+        for layer in layers:
+            values = seeds.get((learner, layer), pd.Series(dtype=np.float64)).to_numpy(np.float64)
+            one = estimate(values)
+            below = f"[{one.low:.0f}, {one.high:.0f}]" if math.isfinite(one.low) else ""
+            cells.append(Cell(f"{one.value:.0f}" if one.seeds else "\N{EN DASH}", one.value, below))
+        lines.append(Line(learner, tuple(cells)))
+    heads = [(layer.removeprefix("alignment").strip("/_").removesuffix("_degrees"), "degrees") for layer in layers]
+    return Table("Angle between step and gradient", tuple(heads), tuple(lines))
 
 
 def step_sizes(tuning: Mapping[str, Mapping[str, Any]], looks: Looks) -> list[Chart]:

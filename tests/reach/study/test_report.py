@@ -17,7 +17,7 @@ from rich.console import Console
 from reach.study import Job, Store
 from reach.study.measures import per_seed
 from reach.study.report import answer, page, towards_the_miss, warnings, write_report
-from reach.study.report_across import cost_per_trial, cost_table, step_sizes
+from reach.study.report_across import alignment_table, cost_per_trial, cost_table, step_sizes
 from reach.study.report_answer import findings, in_short
 from reach.study.report_films import films
 from reach.study.statistics import summarise
@@ -266,10 +266,23 @@ def test_costs_are_told_by_trial_and_energy_by_operation(trials: pd.DataFrame) -
     assert found["error-dfa"]["energy_pj"] == pytest.approx(0.9 * 1e6 / 100)
     assert found["error-bp"]["parameters"] == 4864.0
     assert found["none"]["cpu_seconds"] == pytest.approx(0.1)
+    learning = costs.assign(metric=costs["metric"].replace({"effective_macs": "learning_macs"}))
+    assert cost_per_trial(trials, learning, None)["error-bp"]["energy_to_learn_pj"] == pytest.approx(4.6 * 1e6 / 100)
     table = cost_table(trials, costs, None)
     assert table is not None
     assert "CPU time" not in [label for label, _ in table.heads]
     assert cost_table(trials, None, None) is None
+
+
+def test_angles_to_the_gradient_are_told_by_layer(trials: pd.DataFrame) -> None:
+    costs = costs_of({"error-bp": 1e6}, {}, trials)
+    assert alignment_table(costs) is None
+    assert alignment_table(None) is None
+    angles = costs[costs["metric"] == "parameters"].assign(metric="alignment_hidden_degrees", value=41.0)
+    table = alignment_table(pd.concat([costs, angles[angles["learner"] == "error-bp"]]))
+    assert table is not None
+    assert table.heads == (("hidden", "degrees"),)
+    assert [(line.learner, line.cells[0].text) for line in table.lines] == [("error-bp", "41")]
 
 
 def test_step_sizes_are_drawn_without_the_tries_that_were_given_up() -> None:
