@@ -19,11 +19,9 @@ from reach.study.tables import (
     GENERALISATION,
     SWITCHING,
     Measure,
-    interval,
     named_protocol,
-    number,
     short_protocol,
-    some_never,
+    written,
 )
 
 Floats = NDArray[np.float64]
@@ -77,12 +75,11 @@ def values_by_learner(
     for row in known.sort_values("value", kind="stable", ascending=measure.better != "high").to_dict("records"):
         seeds = single[single["learner"] == row["learner"]]["value"].to_numpy(np.float64)
         unit = " %" if measure.unit.startswith("%") else f" {measure.unit}" if measure.unit == "s" else ""
-        value = number(measure, row["value"])
-        text = value + (unit if math.isfinite(row["value"]) else "")
-        text = " ".join(filter(None, [text, interval(measure, row["low"], row["high"])]))
-        never = some_never({str(key): part for key, part in row.items()})
+        value, below = written(measure, {str(key): part for key, part in row.items()})
+        text = " ".join(filter(None, [value + ("" if value == measure.no_number else unit), below]))
         middle, low, high = (float(row[key]) * measure.scale for key in ("value", "low", "high"))
-        text = ", ".join(filter(None, [text, never]))
+        if value == measure.no_number:
+            middle = low = high = math.nan
         learner = str(row["learner"])
         rows.append(Row(learner, looks[learner], middle, low, high, measure.scale * seeds, text))
     title = f"{capital(short_protocol(protocol))}: {measure.label}"

@@ -43,15 +43,15 @@ from reach.study.report_people import beside_people
 from reach.study.store import Store, write_whole
 from reach.study.tables import (
     MEASURES,
+    NO_NUMBER,
     Measure,
     counted,
-    interval,
     lookup,
     named_protocol,
     number,
     short_protocol,
     shown_measures,
-    some_never,
+    written,
 )
 
 __all__ = ["answer", "page", "towards_the_miss", "warnings", "write_report"]
@@ -107,11 +107,10 @@ def across_protocols(summary: pd.DataFrame, wanted: Sequence[tuple[str, str]], t
 
 
 def _cell(measure: Measure, row: Mapping[str, Any] | None, best: str) -> Cell:
-    if row is None or row["value"] is None:
-        return Cell(number(measure, None), np.nan)
-    below = ", ".join(filter(None, [interval(measure, row["low"], row["high"]), some_never(row)]))
-    text = number(measure, row["value"])
-    return Cell(text, float(row["value"]), below, bool(best) and text == best)
+    text, below = written(measure, row)
+    never = row is not None and text == measure.no_number != NO_NUMBER
+    value = np.inf if never else np.nan if row is None or row["value"] is None else float(row["value"])
+    return Cell(text, value, below, bool(best) and text == best)
 
 
 def _best(measure: Measure, rows: pd.DataFrame) -> str:

@@ -299,12 +299,19 @@ def interval(measure: Measure, low: Any, high: Any) -> str:
     return f"[{number(measure, low)}, {number(measure, high)}]"
 
 
-def some_never(row: Mapping[str, Any]) -> str:
-    """Which share of a learner's seeds never got there, where the measure is such that they may not."""
+def written(measure: Measure, row: Mapping[str, Any] | None) -> tuple[str, str]:
+    """A row of a summary as it is shown: its number, and below it its interval and how many seeds never got there.
+
+    Where no seed did there is no number, though a restricted mean has one.
+    """
+    if row is None or row["value"] is None:
+        return number(measure, None), ""
     failed = row.get("failed", 0.0)
-    if failed is None or not failed > 0.0:
-        return ""
-    return "never in any seed" if failed >= 1.0 else f"never in {100 * failed:.0f} %"
+    if failed is not None and failed >= 1.0:
+        return measure.no_number, ""
+    never = f"never in {100 * failed:.0f} %" if failed is not None and failed > 0.0 else ""
+    between = interval(measure, row["low"], row["high"])
+    return number(measure, row["value"]), ", ".join(filter(None, [between, never]))
 
 
 def shown_measures(summary: pd.DataFrame, group: str = "") -> list[Measure]:
@@ -334,8 +341,7 @@ def print_table(summary: pd.DataFrame, console: Console | None = None) -> None:
         for measure in shown_measures(mine):
             cells = [Text(f"{measure.label}\n{measure.unit}")]
             for learner in learners:
-                row = rows.get((protocol, learner, measure.metric), {"value": None, "low": None, "high": None})
-                below = " ".join(filter(None, [interval(measure, row["low"], row["high"]), some_never(row)]))
-                cells.append(Text.assemble(number(measure, row["value"]), "\n", (below, "dim")))
+                value, below = written(measure, rows.get((protocol, learner, measure.metric)))
+                cells.append(Text.assemble(value, "\n", (below, "dim")))
             table.add_row(*cells)
         console.print(table)

@@ -245,9 +245,10 @@ def test_the_answer_is_one_paragraph_that_names_who_was_fastest_elsewhere(trials
 def test_learners_that_never_get_there_are_said_to_be_never(trials: pd.DataFrame, tmp_path: Path) -> None:
     summary = summarise(trials)
     here = (summary["metric"] == "N63") & (summary["learner"] == "none")
-    censored = summary.assign(value=summary["value"].where(~here, 60.0), failed=np.where(here, 1.0, 0.0))
-    assert "never in any seed" in made_of(trials, tmp_path, censored)
-    assert "never" in made_of(trials, tmp_path, summary)
+    assert set(summary["failed"][here]) == {1.0}
+    made = made_of(trials, tmp_path, summary)
+    assert 'data-value="Infinity">never</td>' in made
+    assert "never in 50 %" in made_of(trials, tmp_path, summary.assign(failed=summary["failed"].where(~here, 0.5)))
 
 
 def test_times_within_the_reach_are_drawn_over_peoples(trials: pd.DataFrame, tmp_path: Path) -> None:
