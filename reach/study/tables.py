@@ -144,7 +144,7 @@ MEASURES: tuple[Measure, ...] = (
         label="seconds lost",
         unit="s a reach",
         digits=2,
-        better="low",
+        better="",
         meaning="How much longer the first 30 perturbed reaches take than the last of baseline; one without success "
         "counts as its limit of 3 s.",
     ),
