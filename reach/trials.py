@@ -85,6 +85,8 @@ class ReachMeasures:
     Attributes:
         launch_error_deg: direction of the seen hand's launch less the direction of the seen cup, counter-clockwise
             positive, in (-180, 180]; NaN when the hand did not set out.
+        peak_speed_error_deg: the same of the direction in which the hand has gone by the peak speed of its first
+            movement, as launches of people are read; feedback may have acted on it by then.
         endpoint_error_cm: distance of the seen hand, at the end of its first movement, from where the cup was seen when
             it set out; NaN when it did not.
         time_to_success_s: NaN without success.
@@ -96,6 +98,7 @@ class ReachMeasures:
     """
 
     launch_error_deg: float
+    peak_speed_error_deg: float
     endpoint_error_cm: float
     time_to_success_s: float
     success: bool
@@ -108,13 +111,14 @@ class ReachMeasures:
 def measure_reach(record: ReachRecord) -> ReachMeasures:
     """All measures of one recorded reach."""
     onset = movement_onset(record.speed)
-    launch, endpoint = math.nan, math.nan
+    at_peak, endpoint = math.nan, math.nan
     if onset is not None:
-        launch = _launch_error_deg(record, onset)
-        end = _first_stop(record, onset)
+        end = first_stop(record, onset)
+        at_peak = direction_error_deg(record, onset, onset + int(np.argmax(record.speed[onset : end + 1])))
         endpoint = 100.0 * float(np.hypot(*(record.seen_cup[onset] - record.seen_hand[end])))
     return ReachMeasures(
-        launch_error_deg=launch,
+        launch_error_deg=launch_error_deg(record),
+        peak_speed_error_deg=at_peak,
         endpoint_error_cm=endpoint,
         time_to_success_s=float(record.time_s[-1]) if record.success else math.nan,
         success=record.success,
@@ -137,15 +141,27 @@ def wrapped_degrees(angle_deg: Array | float) -> Array:
     return -((-np.asarray(angle_deg, dtype=np.float64) + 180.0) % 360.0 - 180.0)
 
 
-def _launch_error_deg(record: ReachRecord, onset: int) -> float:
-    after = int(np.searchsorted(record.time_s, record.time_s[onset] + LAUNCH_WINDOW_S - 1e-9))
-    launch = record.seen_hand[min(after, len(record.time_s) - 1)] - record.seen_hand[0]
+def launch_error_deg(record: ReachRecord) -> float:
+    """The launch error of `ReachMeasures`, of a reach that may be under way still."""
+    onset = movement_onset(record.speed)
+    return math.nan if onset is None else direction_error_deg(record, onset, launch_row(record.time_s, onset))
+
+
+def launch_row(time_s: Array, onset: int) -> int:
+    """The row at which a launch is read, or the last one of a reach that ended before."""
+    after = int(np.searchsorted(time_s, time_s[onset] + LAUNCH_WINDOW_S - 1e-9))
+    return min(after, len(time_s) - 1)
+
+
+def direction_error_deg(record: ReachRecord, onset: int, row: int) -> float:
+    """Direction of the seen hand at a row less that of the cup as it was seen at onset, in (-180, 180]."""
+    gone = record.seen_hand[row] - record.seen_hand[0]
     aim = record.seen_cup[onset] - record.seen_hand[0]
-    angle = math.atan2(launch[1], launch[0]) - math.atan2(aim[1], aim[0])
+    angle = math.atan2(gone[1], gone[0]) - math.atan2(aim[1], aim[0])
     return float(wrapped_degrees(math.degrees(angle)))
 
 
-def _first_stop(record: ReachRecord, onset: int) -> int:
+def first_stop(record: ReachRecord, onset: int) -> int:
     """Row at which the first movement ends: a stop, or a lull below a quarter of the peak, at latest after 1 s."""
     latest = int(np.searchsorted(record.time_s, record.time_s[onset] + LATEST_ENDPOINT_S - 1e-9))
     latest = min(latest, len(record.speed) - 1)
@@ -181,7 +197,7 @@ class TrialSeries:
 
     Attributes:
         launch_error_deg: (n,) raw.
-        block: (n,) "baseline", "perturbed" or "washout".
+        block: (n,) names of blocks, such as "baseline", "perturbed" and "washout".
         cup: (n, 2) m.
         endpoint_error_cm, time_to_success_s: (n,), NaN where there is none.
         success: (n,).
@@ -311,7 +327,7 @@ def first_corrected(error: Array) -> float:
     return math.inf
 
 
-def fit_exponential(adaptation: Array) -> tuple[float, float]:
+def fit_exponential(adaptation: Array, before: Array | None = None) -> tuple[float, float]:
     """A and tau (reaches) of A (1 - exp(-(n - 1) / tau)) by least squares, A in [-0.5, 1.5], tau in [0.3, 300].
 
     For each tau the best A follows in closed form, so only tau is searched, ever more finely. tau is NaN where A cannot
@@ -320,8 +336,9 @@ def fit_exponential(adaptation: Array) -> tuple[float, float]:
 
     Args:
         adaptation: (n,) adaptation index of each reach, 0 for nothing and 1 for all of the miss.
+        before: (n,) perturbed reaches before each; None for 0, 1, 2 ...
     """
-    n = np.arange(len(adaptation), dtype=np.float64)
+    n = np.arange(len(adaptation), dtype=np.float64) if before is None else before
 
     def best(tau: float) -> tuple[float, float]:
         shape = 1.0 - np.exp(-n / tau)

@@ -9,45 +9,80 @@ from __future__ import annotations
 
 import shlex
 import sys
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any, Literal
 
 import tyro
+from presets import PRESETS
+from rich.console import Console
+from rich.table import Table
 
+from reach import protocols as known_protocols
 from reach.protocols import PROTOCOLS
-from reach.study import FolderInUseError, Store, complete, missing_jobs, plan, usable_cores
+from reach.study import (
+    FolderInUseError,
+    Job,
+    Outcome,
+    Shard,
+    Store,
+    complete,
+    merge,
+    missing_jobs,
+    plan,
+    shard_folders,
+    usable_cores,
+)
+from reach.study.engine import MakeWorkers, on_this_machine
+from reach.study.live import NowAndThen, TensorBoard
 from reach.study.report import write_report
 from reach.study.statistics import summarise
 from reach.study.tables import print_table
 
 # What a study's folder holds from its first moments on.
-OWN_FOLDERS = ("jobs", "baseline", "logs")
+OWN_FOLDERS = ("trials", "baseline", "logs")
+PROTOCOL_FILES = (".toml", ".py")
 
 
 @dataclass
 class Compare:
     """Compare learners by how fast they correct a perturbed reach."""
 
-    out: Path
+    out: Path = Path("runs/compare")
     """Folder of the results; give the same one again to take up where it stopped."""
-    learners: tuple[str, ...] = ("none", "error-shallow", "error-bp", "error-dfa", "error-stdp")
+    preset: Literal["standard", "quick", "paper"] = "standard"
+    """What to compare: `quick` for a look in minutes, `paper` for the whole grid; the next three change it."""
+    learners: tuple[str, ...] | None = None
     """Learners to compare; `none` is the measure of the others and belongs in every comparison."""
-    protocols: tuple[str, ...] = ("rotation30", "prism")
-    """Protocols to put each through; the first is the one the report opens with and films."""
-    seeds: int = 5
+    protocols: tuple[str, ...] | None = None
+    """Protocols to put each through, by name or as TOML or Python files; the report opens with and films the first."""
+    seeds: int | None = None
     """Seeds for each learner and protocol: 0, 1, ... No interval is given below 5; a claim wants 10."""
+    list: bool = False
+    """Print the protocols and end."""
     jobs: Annotated[int, tyro.conf.arg(aliases=["-j"])] = field(default_factory=usable_cores)
-    """Processes at a time, one thread each."""
+    """Jobs at a time, one thread each."""
+    engine: Literal["local", "ray"] = "local"
+    """Where jobs run: processes on this machine, or tasks of Ray."""
+    address: str | None = None
+    """Of a Ray cluster that runs already, "auto" for this machine's; without it --engine ray starts its own."""
+    shard: str | None = None
+    """K/N: do the K-th of N parts, into OUT/shard-K-of-N. The command without --shard gathers them and reports."""
     films: bool = True
     """Film each learner's first seed in the first protocol."""
+    human: Path | None = None
+    """Folder of people's curves (CSV) to draw beside the learners'."""
+    tensorboard: Path | None = None
+    """Folder for TensorBoard: progress, and measures by seed as they come in."""
     factory: str = "agents.learner:prepare"
     """Where learners come from, as "module:function"."""
 
     def __post_init__(self) -> None:
-        unknown = [name for name in self.protocols if name not in PROTOCOLS]
-        if unknown or not self.protocols:
-            raise SystemExit(f"--protocols {' '.join(unknown) or '(none)'}: known are {' '.join(sorted(PROTOCOLS))}")
+        preset = PRESETS[self.preset]
+        self.learners = preset.learners if self.learners is None else self.learners
+        self.protocols = preset.protocols if self.protocols is None else self.protocols
+        self.seeds = preset.seeds if self.seeds is None else self.seeds
         if not self.learners:
             raise SystemExit("--learners must name at least one learner")
         if self.factory == Compare.factory:
@@ -56,60 +91,160 @@ class Compare:
             strangers = [name for name in self.learners if not is_learner(name)]
             if strangers:
                 raise SystemExit(f"--learners {' '.join(strangers)}: known are {' '.join(LEARNERS)}")
-        held = {path.name for path in self.out.iterdir() if path.name[0] != "."} if self.out.is_dir() else set()
-        if held and held.isdisjoint(OWN_FOLDERS):
-            raise SystemExit(f"--out {self.out} holds other files, which a report could replace; give another folder")
         if self.seeds < 1 or self.jobs < 1:
             raise SystemExit(f"--seeds {self.seeds} --jobs {self.jobs}: both must be at least 1")
+        if self.address is not None and self.engine != "ray":
+            raise SystemExit(f"--address {self.address} is of a Ray cluster; give --engine ray with it")
+        if self.human is not None and not self.human.is_dir():
+            raise SystemExit(f"--human {self.human}: there is no such folder")
+        held = {path.name for path in self.out.iterdir() if path.name[0] != "."} if self.out.is_dir() else set()
+        if held and held.isdisjoint(OWN_FOLDERS) and not shard_folders(self.out):
+            raise SystemExit(f"--out {self.out} holds other files, which a report could replace; give another folder")
+
+
+def chosen_protocols(given: Compare) -> tuple[dict[str, Any], dict[str, str]]:
+    """Protocols by name, and for those from files also where these are."""
+    chosen, files = {}, {}
+    for name in given.protocols or ():
+        if Path(name).suffix in PROTOCOL_FILES:
+            protocol = known_protocols.read_protocol(name)
+            files[protocol.name] = str(Path(name).resolve())
+        elif name in PROTOCOLS:
+            protocol = PROTOCOLS[name]
+        else:
+            raise SystemExit(
+                f"--protocols {name}: known are {' '.join(sorted(PROTOCOLS))}, and files ending in "
+                f"{' or '.join(PROTOCOL_FILES)}"
+            )
+        if protocol.name in chosen:
+            raise SystemExit(f"--protocols {name}: there are two of the name {protocol.name!r}")
+        chosen[protocol.name] = protocol
+    if not chosen:
+        raise SystemExit(f"--protocols (none): known are {' '.join(sorted(PROTOCOLS))}")
+    return chosen, files
+
+
+def print_protocols() -> None:
+    """The protocols that are known by name: what happens in them, and after whom."""
+    table = Table("protocol", "schedule", "source")
+    for row in known_protocols.listing():
+        table.add_row(*row)
+    Console().print(table)
+
+
+def workers_for(given: Compare) -> MakeWorkers:
+    """Where the jobs run."""
+    if given.engine == "local":
+        return on_this_machine
+    from reach.study.ray_tasks import on_ray
+
+    return on_ray(given.address, given.jobs)
+
+
+def planned(given: Compare, out: Path) -> list[Job]:
+    """All jobs of the comparison, their learners kept below `out`."""
+    chosen, files = chosen_protocols(given)
+    assert given.learners is not None
+    assert given.seeds is not None
+    first = next(iter(chosen))
+    return plan(
+        given.learners,
+        chosen,
+        range(given.seeds),
+        factory=given.factory,
+        out=out,
+        filmed=[(first, 0)] if given.films else [],
+        protocol_files=files,
+    )
+
+
+def do_jobs(given: Compare, store: Store, jobs: list[Job], keep: NowAndThen | None) -> dict[Job, str]:
+    """Do what is missing, telling of it as asked; gives the failures."""
+    missing = len(missing_jobs(jobs, store))
+    if missing < len(jobs):
+        print(f"{len(jobs) - missing} of {len(jobs)} jobs are done already")
+    board = None if given.tensorboard is None else TensorBoard(given.tensorboard, missing)
+
+    def on_end(outcome: Outcome) -> None:
+        if board is not None:
+            board.on_end(outcome)
+        if keep is not None and outcome.job.kind == "protocol" and not outcome.error:
+            keep()
+
+    failures = complete(jobs, store, processes=given.jobs, on_end=on_end, workers=workers_for(given))
+    if board is not None:
+        board.close()
+    for job, error in failures.items():
+        print(f"Failed: {job.title}: {error.strip().splitlines()[-1]} (all of it: {store.error_path(job)})")
+    return failures
+
+
+def one_shard(given: Compare, shard: Shard) -> int:
+    """Do one part of the comparison, in a folder of its own."""
+    out = shard.folder(given.out)
+    store, jobs = Store(out), shard.of_jobs(planned(given, out))
+    with store.only_writer():
+        failures = do_jobs(given, store, jobs, None)
+    print(f"Shard {shard.number} of {shard.of} is done. When all are, the same command without --shard reports:")
+    print(f"  {without_shard(given)}")
+    return 1 if failures else 0
+
+
+def without_shard(given: Compare) -> str:
+    """The command that was given, less its --shard."""
+    words = ["python", *sys.argv]
+    for at, word in enumerate(words):
+        if word == "--shard":
+            del words[at : at + 2]
+            break
+        if word.startswith("--shard="):
+            del words[at]
+            break
+    return shlex.join(words)
 
 
 def main(given: Compare) -> int:
+    if given.list:
+        print_protocols()
+        return 0
+    if given.shard is not None:
+        return one_shard(given, Shard.read(given.shard))
     from agents.notes import note_on
 
-    store = Store(given.out)
-    jobs = plan(
-        given.learners,
-        {name: PROTOCOLS[name] for name in given.protocols},
-        range(given.seeds),
-        factory=given.factory,
-        out=given.out,
-        filmed=[(given.protocols[0], 0)] if given.films else [],
-    )
+    store, jobs = Store(given.out), planned(given, given.out)
+    assert given.learners is not None
     with store.only_writer():
         left_aside = store.other_results(jobs)
         if left_aside:
             print(f"Left aside: {left_aside} results in {given.out} of other settings, versions or learners")
-        missing = len(missing_jobs(jobs, store))
-        if missing < len(jobs):
-            print(f"{len(jobs) - missing} of {len(jobs)} jobs are done already")
+        gathered = merge(store, jobs, shard_folders(given.out))
+        if gathered:
+            print(f"Gathered {gathered} jobs from {len(shard_folders(given.out))} shards")
 
-        def keep() -> None:
+        def write() -> Mapping[str, Any]:
             """What there is so far, whole; a run after a kill ends with the same bytes."""
-            trials = store.read_trials(jobs)
-            store.write_trials(trials)
-            store.write_summary(summarise(trials))
+            trials = store.write_tables(jobs)
+            summary = summarise(trials)
+            store.write_summary(summary)
+            return {"trials": trials, "summary": summary}
 
-        failures = complete(jobs, store, processes=given.jobs, on_result=keep)
-        for job, error in failures.items():
-            print(f"Failed: {job.title}: {error.strip().splitlines()[-1]} (all of it: {store.error_path(job)})")
-        trials = store.read_trials(jobs)
-        if trials.empty:
+        failures = do_jobs(given, store, jobs, NowAndThen(write))
+        tables = write()
+        if tables["trials"].empty:
             return 1
-        summary = summarise(trials)
-        store.write_trials(trials)
-        store.write_summary(summary)
         write_report(
             store,
             jobs,
-            trials,
-            summary,
+            **tables,
             notes={name: note for name in given.learners if (note := note_on(name))},
             command=shlex.join(["python", *sys.argv]),
             failures={job.title: error for job, error in failures.items()},
+            **({} if given.human is None else {"human": given.human}),
         )
-    print_table(summary)
+    print_table(tables["summary"])
     print(f"Written: {store.report_path}, {store.summary_path.name} and {store.trials_path.name}")
-    show = [job for job in jobs if job.protocol == given.protocols[0] and job.seed == 0 and store.is_done(job)]
+    runs = [job for job in jobs if job.kind == "protocol"]
+    show = [job for job in runs if job.protocol == runs[0].protocol and job.seed == 0 and store.is_done(job)]
     if show:
         words = ["--learner", show[-1].learner, "--protocol", show[-1].protocol, "--checkpoint", show[-1].folder]
         print("Watch a learner do it:")

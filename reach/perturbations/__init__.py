@@ -8,6 +8,7 @@ from reach.perturbations.bodies import DelayChange, Load, StiffnessChange, ToolL
 from reach.perturbations.composing import PERTURBATIONS, Perturbation, as_perturbations, write_perturbations
 from reach.perturbations.cups import CupJump, CupRemoved, Slip
 from reach.perturbations.hand_forces import ConstantForce, CurlField, ForceChannel, Nudge, VelocityField
+from reach.perturbations.scaling import has_size, scaled
 from reach.perturbations.vision import EndVision, ErrorClamp, Gain, HideHand, Prism, Rotation
 
 __all__ = [
@@ -32,5 +33,7 @@ __all__ = [
     "ToolLength",
     "VelocityField",
     "as_perturbations",
+    "has_size",
+    "scaled",
     "write_perturbations",
 ]

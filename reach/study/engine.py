@@ -1,52 +1,37 @@
-"""Runs jobs on this machine: one fresh process a job, as many at once as asked for, one thread each.
+"""Does the jobs of a study: in what order, what is written when, and what is told of it.
 
-A worker that dies (killed, out of memory) is started once more; a learner that raises is recorded with its
-traceback and the others go on. Only this process writes results. A job waits for the job it needs.
+Where and how a job runs is left to `Workers`: processes on this machine, or tasks of Ray. Only this process writes
+results. A job waits for the job it needs; one whose need has failed is not run.
 """
 
 from __future__ import annotations
 
-import base64
-import json
 import os
-import subprocess
-import sys
-import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
-from contextlib import suppress
-from dataclasses import dataclass, field
-from pathlib import Path
-from typing import Any
+from typing import Protocol
 
 from tqdm import tqdm
 
 from reach.study.jobs import Job
+from reach.study.ledger import Ledger
+from reach.study.outcome import Outcome
+from reach.study.processes import Processes
 from reach.study.store import Store
 
-WORKER = (sys.executable, "-m", "reach.study.worker")
-TRIES = 2  # a worker that dies is started once more
-LOG_TAIL_CHARS = 2_000
-THREAD_SETTINGS = (
-    "OMP_NUM_THREADS",
-    "MKL_NUM_THREADS",
-    "OPENBLAS_NUM_THREADS",
-    "NUMEXPR_NUM_THREADS",
-    "VECLIB_MAXIMUM_THREADS",
-    "NUMBA_NUM_THREADS",
-)
-ONE_THREAD = dict.fromkeys(THREAD_SETTINGS, "1")
 BAR = "{percentage:3.0f}%|{bar}| {n:.1f}/{total} jobs [{elapsed}<{remaining}]{postfix}"
 
 
-@dataclass(frozen=True)
-class Outcome:
-    """How a job ended: with rows and films, or with an error text."""
+class Workers(Protocol):
+    """Where jobs run. `do` is called from several threads at once and blocks; `close` ends all that runs."""
 
-    job: Job
-    rows: list[dict[str, Any]] = field(default_factory=list)
-    films: dict[str, bytes] = field(default_factory=dict)
-    error: str = ""
+    def do(self, job: Job) -> Outcome: ...
+
+    def close(self) -> None: ...
+
+
+# Makes the workers of a study; the second argument is to be told how much of a job is done, 0..1.
+MakeWorkers = Callable[[Store, Callable[[Job, float], None]], Workers]
 
 
 def usable_cores() -> int:
@@ -54,109 +39,46 @@ def usable_cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-class Workers:
-    """The processes that run now, so that all of them can be ended at once."""
-
-    def __init__(self, log_path: Callable[[Job], Path], on_progress: Callable[[Job, float], None]) -> None:
-        self.log_path = log_path
-        self.on_progress = on_progress
-        self.running: dict[str, subprocess.Popen[str]] = {}
-        self.closed = False
-        self._lock = threading.Lock()
-
-    def do(self, job: Job) -> Outcome:
-        """Run one job to its end in a process of its own."""
-        status = 0
-        for _ in range(TRIES):
-            message, status = self._attempt(job)
-            if "error" in message:
-                return Outcome(job, error=str(message["error"]))
-            if "rows" in message:
-                films = {phase: base64.b64decode(data) for phase, data in message["films"].items()}
-                return Outcome(job, rows=message["rows"], films=films)
-            if self.closed:
-                break
-            self.on_progress(job, 0.0)
-        how = f"signal {-status}" if status < 0 else f"exit status {status}"
-        tail = self.log_path(job).read_text(errors="replace")[-LOG_TAIL_CHARS:]
-        return Outcome(job, error=f"the worker died {TRIES} times without an answer (last: {how})\n{tail}")
-
-    def _attempt(self, job: Job) -> tuple[dict[str, Any], int]:
-        log_path = self.log_path(job)
-        log_path.parent.mkdir(parents=True, exist_ok=True)
-        last: dict[str, Any] = {}
-        with log_path.open("w") as log:
-            with self._lock:
-                if self.closed:
-                    return last, 0
-                process = subprocess.Popen(
-                    WORKER,
-                    stdin=subprocess.PIPE,
-                    stdout=subprocess.PIPE,
-                    stderr=log,
-                    text=True,
-                    env={**os.environ, **ONE_THREAD, "PYGAME_HIDE_SUPPORT_PROMPT": "1"},
-                )
-                self.running[job.name] = process
-            assert process.stdin is not None
-            assert process.stdout is not None
-            with suppress(BrokenPipeError):
-                process.stdin.write(job.to_json() + "\n")
-                process.stdin.flush()
-            for line in process.stdout:
-                with suppress(json.JSONDecodeError):  # a line cut short by the worker's death
-                    last = json.loads(line)
-                    if "progress" in last:
-                        self.on_progress(job, last["progress"])
-            status = process.wait()
-            with suppress(BrokenPipeError):
-                process.stdin.close()
-            process.stdout.close()
-            self.running.pop(job.name, None)
-        return last, status
-
-    def close(self) -> None:
-        """End every process that still runs."""
-        with self._lock:
-            self.closed = True
-            for process in list(self.running.values()):
-                with suppress(ProcessLookupError):
-                    process.kill()
+def on_this_machine(store: Store, on_progress: Callable[[Job, float], None]) -> Workers:
+    """One fresh process a job."""
+    return Processes(store.log_path, on_progress)
 
 
 def run_jobs(
     jobs: Sequence[Job],
     *,
     processes: int,
-    log_path: Callable[[Job], Path],
-    on_progress: Callable[[Job, float], None] = lambda job, done: None,
+    workers: Workers,
+    on_start: Callable[[Job], None] = lambda job: None,
 ) -> Iterator[Outcome]:
-    """Do all jobs, each as soon as a process is free and the job it needs is done; yields them as they end.
+    """Do all jobs, each as soon as a worker is free and the job it needs is done; yields them as they end.
 
-    A job whose need is not among `jobs` is taken to have it already.
+    A job whose need is not among `jobs` is taken to have it already. The workers are closed in the end.
     """
     if processes < 1:
         raise ValueError(f"processes={processes} must be at least 1")
-    waiting = list(jobs)
-    unfinished = {job.name for job in jobs}
+    waiting = {job.name: job for job in jobs}
+    unfinished = set(waiting)
     failed: set[str] = set()
-    workers = Workers(log_path, on_progress)
     pool = ThreadPoolExecutor(max_workers=processes)
     running: dict[Future[Outcome], Job] = {}
     try:
         while waiting or running:
-            for job in list(waiting):
+            for job in list(waiting.values()):
                 if job.needs in failed:
-                    waiting.remove(job)
+                    del waiting[job.name]
                     unfinished.discard(job.name)
                     failed.add(job.name)
-                    yield Outcome(job, error=f"not run: {job.needs} failed")
-                elif job.needs not in unfinished and len(running) < processes:
-                    waiting.remove(job)
+                    yield Outcome(job, error=f"not run: {job.needs} failed", tries=0)
+                elif len(running) == processes:
+                    break
+                elif job.needs not in unfinished:
+                    del waiting[job.name]
+                    on_start(job)
                     running[pool.submit(workers.do, job)] = job
             if not running:
                 if waiting:
-                    raise ValueError(f"these jobs wait for each other: {[job.name for job in waiting]}")
+                    raise ValueError(f"these jobs wait for each other: {list(waiting)}")
                 break
             done, _ = wait(running, return_when=FIRST_COMPLETED)
             for future in sorted(done, key=lambda f: running[f].name):
@@ -188,31 +110,45 @@ def complete(
     *,
     processes: int,
     show: bool = True,
-    on_result: Callable[[], None] = lambda: None,
+    on_end: Callable[[Outcome], None] = lambda outcome: None,
+    workers: MakeWorkers = on_this_machine,
 ) -> dict[Job, str]:
     """Do what is missing of a study and write each result as its job ends; gives the failures, job -> error.
 
-    The caller holds the store (`Store.only_writer`). show: a progress bar, drawn only on a terminal. on_result: called
-    when a run through a protocol has been written.
+    The caller holds the store (`Store.only_writer`).
+
+    Args:
+        jobs: all of the study, as `reach.study.plan` gives them.
+        store: where results are kept.
+        processes: jobs at a time.
+        show: a progress bar, drawn only on a terminal.
+        on_end: called when a job has ended and what it gave, or its error, has been written.
+        workers: makes what jobs run on.
     """
     todo = missing_jobs(jobs, store)
+    missing = {job.name for job in todo}
     failures: dict[Job, str] = {}
     parts: dict[str, float] = {}
+    whole = 0.0
     bar = tqdm(total=len(todo), bar_format=BAR, smoothing=0.0, disable=None if show else True)
 
     def on_progress(job: Job, done: float) -> None:
+        nonlocal whole
+        whole += done - parts.get(job.name, 0.0)
         parts[job.name] = done
-        bar.n = min(len(todo), sum(parts.values()))
+        bar.n = min(len(todo), whole)
         bar.set_postfix_str(job.title)
 
-    with bar:
-        for outcome in run_jobs(todo, processes=processes, log_path=store.log_path, on_progress=on_progress):
+    with bar, Ledger(store.ledger_path) as ledger:
+        ledger.enter(jobs, {job.name: job.name not in missing for job in jobs})
+        if not todo:
+            return failures
+        outcomes = run_jobs(todo, processes=processes, workers=workers(store, on_progress), on_start=ledger.begun)
+        for outcome in outcomes:
             if outcome.error:
                 failures[outcome.job] = outcome.error
-                store.write_error(outcome.job, outcome.error)
-            else:
-                store.write_result(outcome.job, outcome.rows, outcome.films)
-                if outcome.job.kind == "protocol":
-                    on_result()
+            store.write_outcome(outcome)
+            ledger.ended(outcome)
+            on_end(outcome)
             on_progress(outcome.job, 1.0)
     return failures

@@ -1,222 +1,303 @@
-"""The report's figures, as SVG text to be put into the page: small, printable, the same bytes on every run.
-
-Each function takes plain tables and a colour for each learner, and gives one <svg> element. Text stays text,
-so it can be read aloud and searched; the ids inside are made unique to the figure.
-"""
+"""The report's figures of trials and measures: each a chart with a title and a table of the same in numbers."""
 
 from __future__ import annotations
 
-import io
-import re
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
-import matplotlib as mpl
 import numpy as np
 import pandas as pd
-from matplotlib.axes import Axes
-from matplotlib.figure import Figure
+from markupsafe import Markup
 from numpy.typing import NDArray
 
-from reach.study.people import HumanCurve
+from reach.study.charts import Row, Series, Shade, line_chart, value_chart
+from reach.study.marks import Look, shown
+from reach.study.people import HumanFact, facts
+from reach.study.statistics import mean_band
+from reach.study.tables import (
+    GENERALISATION,
+    SWITCHING,
+    Measure,
+    named_protocol,
+    short_protocol,
+    written,
+)
 
 Floats = NDArray[np.float64]
-Band = Callable[[Floats], tuple[Floats, Floats, Floats]]  # (seeds, n) -> mean, low, high, each (n,)
+Looks = Mapping[str, Look]
 
-INK = "#222222"
-FAINT = "#8a8a8a"
-SHADE = "#f2eee4"
-# Learners differ in marker as well as in colour, for print and for the colour-blind.
-MARKERS = ("", "o", "s", "^", "D", "v", "P", "X")
-MARK_EVERY = 12  # reaches
-STYLE: Any = {
-    "svg.fonttype": "none",
-    "font.family": "sans-serif",
-    "font.size": 11,
-    "axes.edgecolor": FAINT,
-    "axes.labelcolor": INK,
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "xtick.color": INK,
-    "ytick.color": INK,
-    "text.color": INK,
-    "figure.constrained_layout.use": True,
+BLOCK_TITLES = {
+    "baseline": "before",
+    "washout": "after",
+    "relearned": "again",
+    "clamp": "clamped",
 }
-BLOCK_TITLES = {"baseline": "no perturbation", "perturbed": "perturbed", "washout": "perturbation gone"}
+UNPERTURBED = ("baseline", "washout", "clamp", "unseen", "probed")
+FIRST, LAST = 4, 10  # reaches of a block whose means the table gives
+TABLED_BLOCKS = 6  # a schedule that changes more often is not tabled to its end
+PER_REACH = "correction_time_s"
 
 
-def to_svg(figure: Figure, name: str, alternative: str) -> str:
-    """A figure as one <svg> element as wide as its place. alternative: what a screen reader says."""
-    text = io.StringIO()
-    with mpl.rc_context({**STYLE, "svg.hashsalt": name}):
-        figure.savefig(text, format="svg", transparent=True, metadata={"Date": None, "Creator": None})
-    svg = text.getvalue()
-    svg = svg[svg.index("<svg") :]
-    svg = re.sub(r"<metadata>.*?</metadata>", "", svg, flags=re.DOTALL)
-    svg = re.sub(r'<svg [^>]*viewBox="([^"]*)"[^>]*>', r'<svg viewBox="\1" role="img">', svg, count=1)
-    svg = re.sub(r'(\bid=")', rf"\1{name}-", svg)
-    svg = re.sub(r"(url\(#|href=\"#)", rf"\1{name}-", svg)
-    # One generic family instead of the machine's list, which the reader's browser does not have.
-    svg = re.sub(r"font: ([^;\"]*?)px [^;\"]*", r"font: \1px system-ui, sans-serif", svg)
-    escaped = alternative.replace("&", "&amp;").replace("<", "&lt;")
-    return svg.replace(">", f"><title>{escaped}</title>", 1)
+@dataclass(frozen=True)
+class Chart:
+    """A chart; heads and lines: the same as a table, each line the name and its cells."""
+
+    title: str
+    svg: Markup
+    heads: tuple[str, ...] = ()
+    lines: tuple[tuple[str, ...], ...] = ()
+    note: str = ""
 
 
-def _new(width: float, height: float, columns: int = 1) -> tuple[Figure, list[Axes]]:
-    figure = Figure(figsize=(width, height))
-    axes = figure.subplots(1, columns, squeeze=False, sharey=columns > 1)
-    return figure, list(axes[0])
+def capital(text: str) -> str:
+    return text[:1].upper() + text[1:]
 
 
-def _marks(colours: Mapping[str, str], learner: str, every: int = MARK_EVERY) -> dict[str, Any]:
-    """The markers on a learner's line, the same in every figure; staggered, so that they do not cover each other."""
-    place = list(colours).index(learner)
-    start = place * every // len(colours)
-    return {"marker": MARKERS[place % len(MARKERS)], "ms": 5, "mew": 0, "markevery": (start, every)}
+def anchor(text: str) -> str:
+    """A name as part of an id."""
+    return "".join(letter if letter.isalnum() else "-" for letter in text)
 
 
-def headline(
-    rows: pd.DataFrame,
-    per_seed: pd.DataFrame,
-    *,
-    learners: Sequence[str],
-    titles: Mapping[str, str],
-    colours: Mapping[str, str],
-) -> str:
-    """L30 of every learner with its interval, one panel a protocol; each seed is a small dot.
+def values_by_learner(
+    summary: pd.DataFrame, measured: pd.DataFrame, looks: Looks, protocol: str, measure: Measure
+) -> Chart | None:
+    """One measure under one protocol, a row a learner, the best on top; None where no learner has a number.
 
-    rows: protocol, learner, value, low, high. per_seed: protocol, learner, value. titles: protocol -> title.
+    summary: protocol, learner, metric, value, low, high and maybe failed. measured: protocol, learner, metric, value.
     """
-    with mpl.rc_context(STYLE):
-        figure, axes = _new(0.6 + 3.1 * len(titles), 1.15 + 0.42 * len(learners), len(titles))
-        for ax, (protocol, title) in zip(axes, titles.items(), strict=True):
-            ax.axvline(100.0, color=FAINT, lw=1, ls=(0, (3, 3)))
-            for place, learner in enumerate(learners):
-                mine = per_seed[(per_seed.protocol == protocol) & (per_seed.learner == learner)]
-                row = rows[(rows.protocol == protocol) & (rows.learner == learner)]
-                dots = 100 * mine["value"].to_numpy(float)
-                ax.plot(
-                    dots,
-                    np.full(len(dots), place + 0.24),
-                    ".",
-                    ms=5,
-                    color=colours[learner],
-                    alpha=0.55,
-                    mew=0,
-                )
-                if row.empty or not np.isfinite(row["value"].iloc[0]):
-                    continue
-                value, low, high = (100 * float(row[key].iloc[0]) for key in ("value", "low", "high"))
-                if np.isfinite(low) and np.isfinite(high):
-                    ax.plot([low, high], [place, place], color=colours[learner], lw=4, alpha=0.5)
-                ax.plot(value, place, "o", ms=8, color=colours[learner])
-                ax.annotate(
-                    f"{value:.0f} %",
-                    (value, place),
-                    (0, 8),
-                    textcoords="offset points",
-                    ha="center",
-                    fontsize=10,
-                    bbox={"boxstyle": "square,pad=0.1", "fc": "white", "ec": "none"},
-                )
-            ax.set_title(title, fontsize=11, loc="left")
-            ax.set_xlim(0, max(112.0, ax.get_xlim()[1]))
-            ax.set_xlabel("of the miss left (%)")
-            ax.set_ylim(len(learners) - 0.4, -0.75)
-            ax.set_yticks(range(len(learners)), learners)
-            ax.tick_params(axis="y", length=0)
-        axes[0].annotate(
-            "learns\nnothing", (100, len(learners) - 0.45), (-4, 2), textcoords="offset points",
-            ha="right", va="bottom", fontsize=9, color="#666666",
-        )  # fmt: skip
-        return to_svg(
-            figure,
-            "headline",
-            "Share of the miss that is left over the first 30 perturbed reaches, by learner",
-        )
+    mine = summary[(summary["protocol"] == protocol) & (summary["metric"] == measure.metric)]
+    single = measured[(measured["protocol"] == protocol) & (measured["metric"] == measure.metric)]
+    if not mine["value"].astype(float).notna().any():
+        return None
+    known = mine[mine["value"].astype(float).notna()]
+    rows = []
+    for row in known.sort_values("value", kind="stable", ascending=measure.better != "high").to_dict("records"):
+        seeds = single[single["learner"] == row["learner"]]["value"].to_numpy(np.float64)
+        unit = " %" if measure.unit.startswith("%") else f" {measure.unit}" if measure.unit == "s" else ""
+        value, below = written(measure, {str(key): part for key, part in row.items()})
+        text = " ".join(filter(None, [value + ("" if value == measure.no_number else unit), below]))
+        middle, low, high = (float(row[key]) * measure.scale for key in ("value", "low", "high"))
+        if value == measure.no_number:
+            middle = low = high = math.nan
+        learner = str(row["learner"])
+        rows.append(Row(learner, looks[learner], middle, low, high, measure.scale * seeds, text))
+    title = f"{capital(short_protocol(protocol))}: {measure.label}"
+    ranges = [fact for fact in facts(protocol) if fact.metric == measure.metric]
+    svg = value_chart(
+        rows,
+        name=f"value-{anchor(protocol)}-{anchor(measure.metric)}",
+        alternative=f"{title}. " + "; ".join(f"{row.name} {row.text}" for row in rows),
+        x_label=f"{measure.label}, {measure.unit}" if measure.unit else measure.label,
+        guide=(100.0, "learns nothing") if measure.metric == "L30" else None,
+        band=(ranges[0].low, ranges[0].high, "people") if ranges else None,
+    )
+    return Chart(title, Markup(svg))
 
 
-def learning_curves(
-    curves: Mapping[str, tuple[Floats, Floats]],
-    blocks: Sequence[tuple[str, float, float, bool]],
-    *,
-    name: str,
-    colours: Mapping[str, str],
-    band: Band,
-    label: str = "launch error (degrees)",
-) -> str:
-    """Launch error by reach: a line a learner (mean over seeds) with its band, blocks shaded.
+def spans(trials: pd.DataFrame) -> list[tuple[str, float, float]]:
+    """The blocks of one protocol in order: name, first and last trial."""
+    order = trials.drop_duplicates("trial").sort_values("trial")
+    key = order["block_number"] if "block_number" in order else (order["block"] != order["block"].shift()).cumsum()
+    groups = order.groupby(key.to_numpy(), sort=True)
+    return [(str(rows["block"].iloc[0]), float(rows["trial"].min()), float(rows["trial"].max())) for _, rows in groups]
 
-    curves: learner -> trial numbers (n,) and errors (seeds, n).
-    blocks: name, first trial, last trial, whether perturbed.
+
+def shades(blocks: Sequence[tuple[str, float, float]]) -> list[Shade]:
+    """Blocks as stretches of a chart's axis; of several alike in a row the first is named."""
+    found = []
+    before = ""
+    for block, first, last in blocks:
+        title = BLOCK_TITLES.get(block, block) if block != before else ""
+        found.append(Shade(first - 0.5, last + 0.5, title, block not in UNPERTURBED))
+        before = block
+    return found
+
+
+def by_seed(trials: pd.DataFrame, column: str, by: str = "trial") -> tuple[Floats, Floats]:
+    """Trial numbers (n,) and the column as (seeds, n)."""
+    table = trials.pivot_table(index="seed", columns=by, values=column, aggfunc="mean", dropna=False)
+    return table.columns.to_numpy(np.float64), table.to_numpy(np.float64)
+
+
+def learning_curve(trials: pd.DataFrame, protocol: str, looks: Looks) -> Chart | None:
+    """A measure of each reach by reach: the launch error, or the correction time where there is one within reaches.
+
+    trials: with launch errors less their baseline, probes left out.
     """
-    with mpl.rc_context(STYLE):
-        figure, (ax,) = _new(5.6, 3.7)
-        ax.axhline(0.0, color=FAINT, lw=1)
-        for learner, (trials, errors) in curves.items():
-            mean, low, high = band(errors)
-            colour = colours[learner]
-            ax.fill_between(trials, low, high, color=colour, alpha=0.2, lw=0)
-            ax.plot(trials, mean, color=colour, lw=1.6, label=learner, **_marks(colours, learner))
-        top = ax.get_ylim()[1]
-        for block, first, last, perturbed in blocks:
-            if perturbed:
-                ax.axvspan(first - 0.5, last + 0.5, color=SHADE, zorder=-2, lw=0)
-            ax.annotate(
-                BLOCK_TITLES.get(block, block), ((first + last) / 2, top), (0, 3), textcoords="offset points",
-                ha="center", va="bottom", fontsize=9, color="#555555",
-            )  # fmt: skip
-        ax.set_xlim(blocks[0][1] - 1, blocks[-1][2] + 1)
-        ax.set_xlabel("reach")
-        ax.set_ylabel(label)
-        figure.legend(
-            loc="outside lower center", ncols=4, frameon=False, fontsize=9.5, handlelength=2.2, columnspacing=1.2
-        )
-        return to_svg(figure, name, f"Launch error by reach for {', '.join(curves)}")
+    mine = trials[trials["protocol"] == protocol]
+    within = PER_REACH in mine and mine[PER_REACH].notna().any()
+    column = PER_REACH if within else "launch_error_deg"
+    label = "correction time, s" if within else "launch error, degrees"
+    blocks = spans(mine)
+    series, lines = [], []
+    for learner, look in looks.items():
+        own = mine[mine["learner"] == learner]
+        if own.empty or not own[column].notna().any():
+            continue
+        reach, values = by_seed(own, column)
+        mean, low, high = mean_band(values)
+        series.append(Series(learner, look, reach, mean, low, high))
+        lines.append((learner, *_block_means(reach, mean, blocks)))
+    if not series:
+        return None
+    title = capital(named_protocol(protocol))
+    heads = ("learner", *(head for block, first, last in blocks[:TABLED_BLOCKS] for head in _heads(block, first, last)))
+    svg = line_chart(
+        series,
+        name=f"curve-{anchor(protocol)}",
+        alternative=f"{title}: {label.split(',')[0]} by reach for {', '.join(one.name for one in series)}.",
+        x_label="reach",
+        y_label=label,
+        shades=shades(blocks),
+    )
+    return Chart(title, Markup(svg), heads, tuple(lines), f"{capital(label)}, mean over seeds.")
 
 
-def beside_people(
-    learners: Mapping[str, Floats],
-    people: Sequence[HumanCurve],
-    *,
-    learners_title: str,
-    colours: Mapping[str, str],
-    band: Band,
-) -> str:
-    """Adaptation index over the same blocks of reaches after onset: learners as lines, people as symbols.
+def _parts(first: float, last: float) -> tuple[tuple[float, float], tuple[float, float]]:
+    return (first, min(first + FIRST - 1, last)), (max(last - LAST + 1, first), last)
 
-    learners: name -> index by reach (seeds, n). The perturbations differ, and the legend says so.
+
+def _heads(block: str, first: float, last: float) -> list[str]:
+    return [f"{BLOCK_TITLES.get(block, block)}, {a:.0f}\N{EN DASH}{b:.0f}" for a, b in _parts(first, last)]
+
+
+def _block_means(reach: Floats, mean: Floats, blocks: Sequence[tuple[str, float, float]]) -> list[str]:
+    found = []
+    for _, first, last in blocks[:TABLED_BLOCKS]:
+        for a, b in _parts(first, last):
+            inside = mean[(reach >= a) & (reach <= b) & np.isfinite(mean)]
+            found.append(shown(round(float(np.mean(inside)), 2)) if len(inside) else "")
+    return found
+
+
+def correction_trace(traces: pd.DataFrame, protocol: str, block: str, looks: Looks) -> Chart | None:
+    """What remains of the error in the second after the onset of a perturbation within the reach.
+
+    traces: learner, protocol, seed, block, time_s, remaining (1 = all of the perturbation).
     """
-    blocks = people[0].blocks
-    places = np.arange(len(blocks), dtype=np.float64)
-    symbols = (("o", INK), ("D", "white"))
-    with mpl.rc_context(STYLE):
-        figure, (ax,) = _new(5.6, 4.0)
-        ax.axhline(0.0, color=FAINT, lw=1)
-        ax.axhline(1.0, color=FAINT, lw=1, ls=(0, (3, 3)))
-        for learner, index in learners.items():
-            mean, low, high = band(np.stack([_block_mean(index, *block) for block in blocks], axis=1))
-            colour = colours[learner]
-            ax.fill_between(places, low, high, color=colour, alpha=0.2, lw=0)
-            ax.plot(
-                places, mean, color=colour, lw=1.8, label=f"{learner}, {learners_title}", **_marks(colours, learner, 1)
+    mine = traces[(traces["protocol"] == protocol) & (traces["block"] == block) & traces["remaining"].notna()]
+    series, lines = [], []
+    times = (0.1, 0.2, 0.3, 0.5, 0.75, 1.0)
+    for learner, look in looks.items():
+        own = mine[mine["learner"] == learner]
+        if own.empty:
+            continue
+        time, values = by_seed(own, "remaining", "time_s")
+        mean, low, high = mean_band(values)
+        series.append(Series(learner, look, time, mean, low, high))
+        lines.append((learner, *(shown(float(np.interp(at, time, mean))) for at in times)))
+    if not series:
+        return None
+    title = f"{capital(short_protocol(protocol))}, {BLOCK_TITLES.get(block, block)}"
+    svg = line_chart(
+        series,
+        name=f"trace-{anchor(protocol)}-{anchor(block)}",
+        alternative=f"{title}: share of the perturbation that remains, by time from its onset.",
+        x_label="time from onset, s",
+        y_label="error that remains, 1 = all",
+        guides=(0.0, 1.0),
+    )
+    heads = ("learner", *(f"after {at:g} s" for at in times))
+    return Chart(title, Markup(svg), heads, tuple(lines), "Error that remains, as a fraction of the perturbation.")
+
+
+@dataclass(frozen=True)
+class Sweep:
+    """Measures whose names end in a number: prefix and what the chart says of them."""
+
+    prefix: str
+    what: str
+    x_label: str
+    y_label: str
+    head: str
+    guides: tuple[float, ...]
+    log_x: bool = False
+
+
+SWEEPS = (
+    Sweep(
+        GENERALISATION,
+        "share of what was learned that shows in other directions",
+        "degrees from the trained direction",
+        "share that shows",
+        "{:g}°",
+        (0.0, 1.0),
+    ),
+    Sweep(
+        SWITCHING,
+        "mean error while the perturbation flips, as a share of the miss",
+        "reaches between two flips",
+        "of the miss left",
+        "{:g} reaches",
+        (0.0, 1.0),
+        log_x=True,
+    ),
+)
+
+
+def sweep(summary: pd.DataFrame, protocol: str, looks: Looks, of: Sweep) -> Chart | None:
+    """Measures by the number in their names, a line a learner; None where the protocol has none of them."""
+    mine = summary[(summary["protocol"] == protocol) & summary["metric"].str.startswith(of.prefix)]
+    mine = mine.assign(at=mine["metric"].str.removeprefix(of.prefix).astype(float)).sort_values("at", kind="stable")
+    places: list[float] = sorted(mine["at"].unique().tolist())
+    series, lines = [], []
+    for learner, look in looks.items():
+        own = mine[mine["learner"] == learner].dropna(subset="value")
+        if own.empty:
+            continue
+        at, value, low, high = (own[key].to_numpy(np.float64) for key in ("at", "value", "low", "high"))
+        series.append(Series(learner, look, at, value, low, high))
+        values = dict(zip(at.tolist(), value.tolist(), strict=True))
+        lines.append((learner, *(shown(values.get(place, math.nan)) for place in places)))
+    if not series:
+        return None
+    title = capital(short_protocol(protocol))
+    svg = line_chart(
+        series,
+        name=f"{anchor(of.prefix)}{anchor(protocol)}",
+        alternative=f"{title}: {of.what}.",
+        x_label=of.x_label,
+        y_label=of.y_label,
+        guides=of.guides,
+        log_x=of.log_x,
+    )
+    heads = ("learner", *(of.head.format(place) for place in places))
+    return Chart(title, Markup(svg), heads, tuple(lines), f"{capital(of.what)}.")
+
+
+def alignment(trials: pd.DataFrame, looks: Looks) -> list[Chart]:
+    """Angles between a rule's step and the true gradient by reach, of each protocol and column `alignment...`."""
+    charts = []
+    columns = [column for column in map(str, trials.columns) if column.startswith("alignment")]
+    for column in columns:
+        for protocol in trials["protocol"].unique():
+            mine = trials[(trials["protocol"] == protocol) & trials[column].notna()]
+            series = []
+            for learner, look in looks.items():
+                own = mine[mine["learner"] == learner]
+                if not own.empty:
+                    reach, values = by_seed(own, column)
+                    series.append(Series(learner, look, reach, *mean_band(values)))
+            if not series:
+                continue
+            layer = column.removeprefix("alignment").strip("_").removesuffix("_deg").replace("_", " ")
+            title = ", ".join(filter(None, [capital(named_protocol(str(protocol))), layer]))
+            svg = line_chart(
+                series,
+                name=f"{anchor(column)}-{anchor(str(protocol))}",
+                alternative=f"{title}: angle between the rule's step and the gradient, by reach.",
+                x_label="reach",
+                y_label="degrees from the gradient",
+                shades=shades(spans(trials[trials["protocol"] == protocol])),
+                guides=(90.0,),
             )
-        for (symbol, fill), one in zip(symbols, people, strict=False):
-            ax.plot(
-                places, one.index, ls="", marker=symbol, ms=7, mfc=fill, mec=INK, mew=1.4,
-                label=f"{one.name}, {one.perturbation}",
-            )  # fmt: skip
-        ax.set_xticks(places, [f"{first}-{last}" if last > first else f"{first}" for first, last in blocks])
-        ax.tick_params(axis="x", labelsize=9.5)
-        ax.set_xlabel("reaches after the perturbation began")
-        ax.set_ylabel("adaptation index\n(0 none, 1 fully corrected)")
-        figure.legend(loc="outside lower center", ncols=2, frameon=False, fontsize=9.5, handlelength=2.2)
-        return to_svg(figure, "people", "Adaptation index of the learners and of people, by block of reaches")
+            ends = tuple((one.name, shown(float(one.y[0])), shown(float(one.y[-1]))) for one in series)
+            note = "Degrees from the gradient, mean over seeds; 90 is at random."
+            charts.append(Chart(title, Markup(svg), ("learner", "first", "last"), ends, note))
+    return charts
 
 
-def _block_mean(index: Floats, first: int, last: int) -> Floats:
-    """Mean of the reaches first to last (from 1) of (seeds, n); NaN for a seed that has none of them."""
-    block = index[:, first - 1 : last]
-    known = np.isfinite(block)
-    total = np.where(known, block, 0.0).sum(axis=1)
-    return np.where(known.any(axis=1), total / np.maximum(known.sum(axis=1), 1), np.nan)
+def cited(found: Sequence[HumanFact]) -> list[str]:
+    """Facts as sentences with their sources."""
+    return [f"People: {fact.text} ({fact.citation})." for fact in found]

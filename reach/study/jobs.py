@@ -39,7 +39,8 @@ class Job:
 
     kind: "train" trains a learner at baseline and keeps it in `folder`; "protocol" runs the learner kept in
     `folder` through `protocol`. `needs` is the name of the job that must be done first ("" = none).
-    `film` asks for films beside the trial rows; it changes no row and so is not in the fingerprint.
+    `film` asks for films beside the trial rows; it changes no row and so is not in the fingerprint. `protocol_file` is
+    where the protocol is read from, "" for one that is known by its name; the fingerprint holds what was read.
     """
 
     kind: Kind
@@ -51,6 +52,7 @@ class Job:
     protocol: str = ""
     needs: str = ""
     film: bool = False
+    protocol_file: str = ""
 
     @property
     def name(self) -> str:
@@ -160,10 +162,12 @@ def plan(
     factory: str,
     out: Path,
     filmed: Iterable[tuple[str, int]] = (),
+    protocol_files: Mapping[str, str] | None = None,
 ) -> list[Job]:
     """All jobs of a study in a fixed order: first every training, then every run through a protocol.
 
     protocols: name -> definition (any dataclass). filmed: (protocol, seed) pairs of which films are made.
+    protocol_files: name -> file, of the protocols that workers have to read from one.
     """
     learners, seeds = list(dict.fromkeys(learners)), list(dict.fromkeys(seeds))
     for kind, names in (("learner", learners), ("protocol", list(protocols))):
@@ -171,7 +175,7 @@ def plan(
             if not NAME_PATTERN.fullmatch(name):
                 raise ValueError(f"{kind} {name!r}: a name may hold letters, digits, '.', '_' and '-' only")
     common = definition(factory)
-    filmed = set(filmed)
+    filmed, files = set(filmed), protocol_files or {}
     trainings: list[Job] = []
     runs: list[Job] = []
     for learner in learners:
@@ -183,6 +187,6 @@ def plan(
             trainings.append(trained)
             for name, protocol in protocols.items():
                 mark = digest({"kind": "protocol", "name": name, "protocol": protocol, **who})
-                film = (name, seed) in filmed
-                runs.append(Job("protocol", learner, seed, factory, folder, mark, name, needs=trained.name, film=film))
+                film, file = (name, seed) in filmed, files.get(name, "")
+                runs.append(Job("protocol", learner, seed, factory, folder, mark, name, trained.name, film, file))
     return trainings + runs

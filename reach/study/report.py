@@ -1,113 +1,60 @@
 """The report of a study: one self-contained HTML page, opened from disk, with no request to any network.
 
-Everything on the page comes from the trials and from the summary; the sentences at the top are made from the
-numbers below them, with their intervals. A difference whose interval covers zero is called none.
+Everything on the page comes from the trials, the summary and what a study may hold beside them (traces, costs, films,
+the history of tuning, curves of people). A section without data is left out.
 """
 
 from __future__ import annotations
 
-import base64
-import math
 import os
 import platform
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
-from numpy.typing import NDArray
 
 from reach.render.palette import learner_colour
 from reach.study import figures, people
+from reach.study.figures import Chart, Looks, capital
+from reach.study.human_files import read_curves
 from reach.study.jobs import Job, library_versions
-from reach.study.statistics import baseline_corrected, mean_band, paired_difference, per_seed
+from reach.study.marks import looks, sample
+from reach.study.measures import baseline_corrected, per_seed
+from reach.study.report_across import (
+    Cell,
+    Line,
+    Table,
+    alignment_table,
+    cost_per_trial,
+    cost_table,
+    improvement_table,
+    profile,
+    speed_against_energy,
+    step_sizes,
+)
+from reach.study.report_answer import answer, findings, headline_metric, in_short, warnings
+from reach.study.report_films import films
+from reach.study.report_people import beside_people
 from reach.study.store import Store, write_whole
-from reach.study.tables import Measure, counted, interval, lookup, named_protocol, number, shown_measures
+from reach.study.tables import (
+    MEASURES,
+    NO_NUMBER,
+    Measure,
+    counted,
+    lookup,
+    named_protocol,
+    number,
+    short_protocol,
+    shown_measures,
+    written,
+)
 
-Floats = NDArray[np.float64]
-
-REFERENCE = "none"  # the learner that does not learn: the measure of the others
-FEW_SEEDS, ENOUGH_SEEDS = 5, 10
-FILM_CAPTIONS = {
-    "before": "before: nothing is perturbed",
-    "during": "during: the first perturbed reaches",
-    "after": "after: the last perturbed reaches",
-}
-ROTATION = "rotation30"  # the protocol whose curve can be laid beside people's
-HUMAN_CURVES = ("people, whole reach", "people, implicit part")
-
-
-def answer(summary: pd.DataFrame, measured: pd.DataFrame) -> list[str]:
-    """The study's findings, a sentence or two a protocol, in the order of the protocols.
-
-    measured: learner, protocol, seed, metric, value.
-    """
-    sentences = []
-    for protocol in summary["protocol"].unique():
-        rows = summary[(summary["protocol"] == protocol) & (summary["metric"] == "L30")]
-        learning = rows[(rows["learner"] != REFERENCE) & np.isfinite(rows["value"].astype(float))]
-        if learning.empty:
-            continue
-        ranked = learning.sort_values("value", kind="stable").to_dict("records")
-        best = ranked[0]
-        others = [f"{row['learner']} {_share(row)}" for row in ranked[1:]]
-        others += [f"without learning {_share(row)}" for row in rows[rows["learner"] == REFERENCE].to_dict("records")]
-        sure, lead = True, ""
-        if len(ranked) > 1:
-            sure, lead = _lead(measured, protocol, best["learner"], ranked[1]["learner"])
-        text = f"Under the {named_protocol(protocol)}, "
-        text += f"{best['learner']} corrected fastest" if sure else "no learner is shown to be the fastest"
-        text += ": over the first 30 perturbed reaches, "
-        text += ("" if sure else f"{best['learner']} had ") + f"{_share(best)} of the miss "
-        text += "was left on average" if sure else "left on average"
-        text += f" ({', '.join(others)})." if others else "."
-        sentences.append(f"{text} {lead}".strip())
-    return sentences
-
-
-def _share(row: Mapping[str, Any]) -> str:
-    text = f"{100 * float(row['value']):.0f}\N{NO-BREAK SPACE}%"
-    low, high = float(row["low"]), float(row["high"])
-    if math.isfinite(low) and math.isfinite(high):
-        text += f" [{100 * low:.0f},\N{NO-BREAK SPACE}{100 * high:.0f}]"
-    return text
-
-
-def _lead(measured: pd.DataFrame, protocol: str, first: str, second: str) -> tuple[bool, str]:
-    """Whether the lead of one learner over another is sure, by their paired difference over seeds; and in words."""
-    kept = measured[(measured["protocol"] == protocol) & (measured["metric"] == "L30")]
-    wide = kept.pivot(index="seed", columns="learner", values="value")[[first, second]].dropna()
-    pairs = wide.to_numpy(dtype=np.float64)
-    if len(pairs) < FEW_SEEDS:
-        return False, f"{counted(len(pairs), 'seed')} cannot say whether {first} and {second} differ."
-    value, low, high = (100 * part for part in paired_difference(pairs[:, 1], pairs[:, 0]))
-    between = f"{value:.1f} points [{low:.1f}, {high:.1f}]"
-    if low <= 0.0 <= high:
-        return False, f"Between {first} and {second} there is no difference that {len(pairs)} seeds show: {between}."
-    return True, f"Its lead over {second} is {between}."
-
-
-def warnings(trials: pd.DataFrame, failures: Mapping[str, str]) -> list[str]:
-    """What a reader must know before believing the numbers."""
-    said = []
-    seeds = int(trials["seed"].nunique())
-    if seeds < FEW_SEEDS:
-        said.append(
-            f"Only {counted(seeds, 'seed')}: no interval. Use {FEW_SEEDS} at least, {ENOUGH_SEEDS} for a claim."
-        )
-    elif seeds < ENOUGH_SEEDS:
-        said.append(
-            f"{seeds} seeds: a 95 % interval from so few is somewhat too narrow (it covers about 90 %). "
-            f"Use {ENOUGH_SEEDS} or more for a claim."
-        )
-    if REFERENCE not in set(trials["learner"]):
-        said.append(f"The learner {REFERENCE!r} is not in this study, so there is no error to measure the others by.")
-    if failures:
-        said.append(f"{counted(len(failures), 'job')} failed; what went wrong stands at the end of the page.")
-    return said
+__all__ = ["answer", "page", "towards_the_miss", "warnings", "write_report"]
 
 
 def towards_the_miss(trials: pd.DataFrame) -> pd.DataFrame:
@@ -120,94 +67,50 @@ def towards_the_miss(trials: pd.DataFrame) -> pd.DataFrame:
     return corrected
 
 
-def curve_figures(trials: pd.DataFrame, learners: Sequence[str]) -> list[dict[str, Any]]:
-    """One figure of launch error by reach for each protocol."""
-    made = []
-    corrected = towards_the_miss(trials)
-    for protocol in trials["protocol"].unique():
-        mine = corrected[(corrected["protocol"] == protocol) & ~corrected["probe"]]
-        curves = {}
-        for learner in learners:
-            table = mine[mine["learner"] == learner].pivot(index="seed", columns="trial", values="launch_error_deg")
-            if len(table):
-                curves[learner] = (table.columns.to_numpy(np.float64), table.to_numpy(np.float64))
-        spans = mine.groupby("block", sort=False)["trial"].agg(["min", "max"])
-        blocks = [
-            (str(block), float(span["min"]), float(span["max"]), block == "perturbed")
-            for block, span in spans.iterrows()
-        ]
-        svg = figures.learning_curves(
-            curves, blocks, name=f"curve-{protocol}", colours=_colours(learners), band=mean_band
-        )
-        made.append({"title": _capital(named_protocol(protocol)), "svg": Markup(svg)})
-    return made
-
-
-def people_figure(trials: pd.DataFrame, learners: Sequence[str]) -> dict[str, Any] | None:
-    """Learners under the rotation beside people under a larger one; None where it was not run."""
-    corrected = towards_the_miss(trials)
-    mine = corrected[(corrected["protocol"] == ROTATION) & (corrected["block"] == "perturbed") & ~corrected["probe"]]
-    reference = mine[mine["learner"] == REFERENCE]
-    if reference.empty:
-        return None
-    miss = reference.groupby("seed")["launch_error_deg"].apply(lambda errors: float(np.nanmean(np.abs(errors))))
-    indices: dict[str, Floats] = {}
-    for learner in learners:
-        table = mine[mine["learner"] == learner].pivot(
-            index="seed", columns="trial_in_block", values="launch_error_deg"
-        )
-        if len(table) and learner != REFERENCE:
-            indices[learner] = (
-                1.0 - table.to_numpy(np.float64) / miss.reindex(table.index).to_numpy(np.float64)[:, None]
-            )
-    shown = [people.curve(name) for name in HUMAN_CURVES]
-    svg = figures.beside_people(
-        indices, shown, learners_title="30° rotation", colours=_colours(learners), band=mean_band
-    )
-    return {
-        "svg": Markup(svg),
-        "note": (
-            "People faced 45°, these learners 30°: read the shape, not the difference. About half of what "
-            "people do is a strategy (aiming elsewhere on purpose); the implicit part is the rest, measured "
-            "in reaches without a cursor."
-        ),
-        "citations": list(dict.fromkeys(one.citation for one in shown)),
-        "fits": [_human_fit(one) for one in shown] + [f"{f.text} ({f.citation})" for f in people.facts("prism")],
-    }
-
-
-def _human_fit(one: people.HumanCurve) -> str:
-    text = f"{_capital(one.name)}, {one.perturbation}: "
-    if one.asymptote_interval and one.tau_interval:
-        (a_low, a_high), (t_low, t_high) = one.asymptote_interval, one.tau_interval
-        text += f"A {one.asymptote} [{a_low}, {a_high}], tau {one.tau_reaches} [{t_low}, {t_high}] reaches"
-    return text + (f"; {one.note}." if one.note else ".")
-
-
-def measure_tables(summary: pd.DataFrame) -> list[dict[str, Any]]:
-    """One table a protocol, as the page shows it."""
+def measure_tables(summary: pd.DataFrame, group: str) -> list[Table]:
+    """One table a protocol with the measures of a group, as the page shows it."""
     rows = lookup(summary)
-    measures = shown_measures(summary)
     tables = []
     for protocol in summary["protocol"].unique():
         mine = summary[summary["protocol"] == protocol]
+        measures = shown_measures(mine, group)
+        if not measures:
+            continue
         best = {measure.metric: _best(measure, mine[mine["metric"] == measure.metric]) for measure in measures}
         lines = []
         for learner in mine["learner"].unique():
-            cells = []
-            for measure in measures:
-                row = rows.get((protocol, learner, measure.metric), {"value": None, "low": None, "high": None})
-                value = number(measure, row["value"])
-                between = interval(measure, row["low"], row["high"])
-                cells.append({"value": value, "interval": between, "best": value == best[measure.metric]})
-            lines.append({"learner": learner, "cells": cells})
-        seeds = int(mine["seeds"].max())
-        tables.append({
-            "title": f"{_capital(named_protocol(protocol))}, {counted(seeds, 'seed')}",
-            "heads": [{"label": measure.label, "unit": measure.unit} for measure in measures],
-            "lines": lines,
-        })  # fmt: skip
+            found = [(measure, rows.get((protocol, learner, measure.metric))) for measure in measures]
+            lines.append(Line(str(learner), tuple(_cell(measure, row, best[measure.metric]) for measure, row in found)))
+        title = f"{capital(named_protocol(protocol))}, {counted(int(mine['seeds'].max()), 'seed')}"
+        tables.append(Table(title, tuple((measure.label, measure.unit) for measure in measures), tuple(lines)))
     return tables
+
+
+def across_protocols(summary: pd.DataFrame, wanted: Sequence[tuple[str, str]], title: str) -> Table | None:
+    """One table of learners by measures of several protocols; wanted: (protocol, metric) pairs, "" for no metric."""
+    known = {measure.metric: measure for measure in MEASURES}
+    rows = lookup(summary)
+    pairs = [(protocol, known[metric]) for protocol, metric in wanted if metric]
+    pairs = [(p, m) for p, m in pairs if m in shown_measures(summary[summary["protocol"] == p])]
+    if not pairs:
+        return None
+    lines = []
+    for learner in summary["learner"].unique():
+        cells = []
+        for protocol, measure in pairs:
+            here = summary[(summary["protocol"] == protocol) & (summary["metric"] == measure.metric)]
+            cells.append(_cell(measure, rows.get((protocol, learner, measure.metric)), _best(measure, here)))
+        if any(not np.isnan(cell.value) for cell in cells):
+            lines.append(Line(str(learner), tuple(cells)))
+    heads = [(capital(short_protocol(p)), f"{m.label}, {m.unit}" if m.unit else m.label) for p, m in pairs]
+    return Table(title, tuple(heads), tuple(lines))
+
+
+def _cell(measure: Measure, row: Mapping[str, Any] | None, best: str) -> Cell:
+    text, below = written(measure, row)
+    never = row is not None and text == measure.no_number != NO_NUMBER
+    value = np.inf if never else np.nan if row is None or row["value"] is None else float(row["value"])
+    return Cell(text, value, below, bool(best) and text == best)
 
 
 def _best(measure: Measure, rows: pd.DataFrame) -> str:
@@ -220,18 +123,13 @@ def _best(measure: Measure, rows: pd.DataFrame) -> str:
     return "" if number(measure, best) == number(measure, worst) else number(measure, best)
 
 
-def films(store: Store, jobs: Sequence[Job]) -> list[dict[str, Any]]:
-    """The films that were made, a learner a row, as text to be put into the page."""
-    shown = []
-    for job in jobs:
-        clips = [
-            {"caption": FILM_CAPTIONS[phase], "data": base64.b64encode(path.read_bytes()).decode()}
-            for phase, path in store.film_paths(job).items()
-            if job.film and path.is_file()
-        ]
-        if clips:
-            shown.append({"learner": job.learner, "protocol": job.protocol, "seed": job.seed, "clips": clips})
-    return shown
+def _value_charts(
+    summary: pd.DataFrame, measured: pd.DataFrame, look: Looks, wanted: Sequence[tuple[str, str]]
+) -> list[Chart]:
+    """wanted: (protocol, metric) pairs."""
+    known = {measure.metric: measure for measure in MEASURES}
+    found = [figures.values_by_learner(summary, measured, look, p, known[metric]) for p, metric in wanted if metric]
+    return [chart for chart in found if chart is not None]
 
 
 def page(
@@ -243,43 +141,88 @@ def page(
     notes: Mapping[str, str],
     command: str,
     failures: Mapping[str, str],
+    human: str | Path | None = None,
+    tuning: Mapping[str, Mapping[str, Any]] | None = None,
+    traces: pd.DataFrame | None = None,
+    costs: pd.DataFrame | None = None,
+    cpu_seconds: pd.DataFrame | None = None,
 ) -> str:
-    """The whole page. notes: learner -> what it is, in a few words. failures: job's title -> error."""
+    """The whole page; the arguments are those of `write_report`."""
     learners = [str(learner) for learner in trials["learner"].unique()]
     protocols = [str(protocol) for protocol in trials["protocol"].unique()]
+    look = looks(learners, learner_colour)
     measured = per_seed(trials)
-    shown = films(store, jobs)
-    template = Environment(
-        loader=PackageLoader("reach.study", "."),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=False,
-    ).get_template("report.html.jinja")
-    headline = figures.headline(
-        summary[summary["metric"] == "L30"],
-        measured[measured["metric"] == "L30"],
-        learners=learners,
-        titles={protocol: _capital(named_protocol(protocol)) for protocol in protocols},
-        colours=_colours(learners),
+    corrected = towards_the_miss(trials)
+    reaches = corrected[~corrected["probe"]]
+    found = findings(summary, measured)
+    tuned = looks(list(tuning or {}), learner_colour)
+    curves = [figures.learning_curve(reaches, protocol, look) for protocol in protocols]
+    shown, left_out = films(store, jobs)
+    judged = [(protocol, headline_metric(summary, protocol)) for protocol in protocols]
+    headline = _value_charts(summary, measured, look, judged)
+    remembered = shown_measures(summary, "memory")
+    memory = [(protocol, measure.metric) for measure in remembered for protocol in protocols if measure.better]
+    fitted = [(protocol, measure.metric) for measure in remembered for protocol in protocols]
+    timed = [(protocol, fact.metric) for protocol in protocols for fact in people.facts(protocol) if fact.metric]
+    environment = Environment(
+        loader=PackageLoader("reach.study", "."), autoescape=True, undefined=StrictUndefined, trim_blocks=True
     )
-    return template.render(
-        answer=answer(summary, measured),
+    environment.filters["sample"] = lambda look, drawn="line": Markup(sample(look, drawn))
+    return environment.get_template("report.html.jinja").render(
+        answer=in_short(found),
+        findings=answer(summary, measured),
         warnings=warnings(trials, failures),
-        headline=Markup(headline),
         seeds=counted(int(trials["seed"].nunique()), "seed"),
-        notes={learner: notes[learner] for learner in learners if learner in notes},
-        colours=_colours(learners),
-        curves=curve_figures(trials, learners),
-        tables=measure_tables(summary),
-        terms=[{"label": measure.label, "meaning": measure.meaning} for measure in shown_measures(summary)],
+        notes=notes,
+        looks=look,
+        headline=headline[0] if headline else None,
+        by_protocol=headline[1:],
+        glance=across_protocols(summary, judged, "All protocols") if len(headline) > 1 else None,
+        headline_metrics={metric for _, metric in judged},
+        curves=[chart for chart in curves if chart is not None],
+        tables=measure_tables(summary, "reaches"),
+        terms=shown_measures(summary, "reaches"),
+        profile=profile(measured, look),
+        improvement=improvement_table(measured, look),
+        traces=_trace_charts(traces, protocols, look),
+        within=_value_charts(summary, measured, look, timed),
+        within_tables=measure_tables(summary, "within"),
+        within_terms=shown_measures(summary, "within"),
+        within_facts=figures.cited([fact for p in protocols for fact in people.facts(p) if fact.metric]),
+        memory=_value_charts(summary, measured, look, memory),
+        memory_table=across_protocols(summary, fitted, "Memory"),
+        memory_terms=remembered,
+        sweeps=[c for s in figures.SWEEPS for p in protocols if (c := figures.sweep(summary, p, look, s)) is not None],
+        cost=cost_table(trials, costs, cpu_seconds),
+        operations=costs is not None and not costs.empty,
+        energy=speed_against_energy(summary, cost_per_trial(trials, costs, None), look),
+        steps=step_sizes(tuning or {}, tuned),
+        step_looks=tuned,
+        step_commands=sorted({str(one["command"]) for one in (tuning or {}).values() if one.get("command")}),
+        alignment_table=alignment_table(costs),
+        alignment=figures.alignment(trials[~trials["probe"]], look),
         films=shown,
-        film_title=_capital(named_protocol(shown[0]["protocol"])) if shown else "",
-        film_seed=shown[0]["seed"] if shown else 0,
-        people=people_figure(trials, learners),
+        films_left_out=left_out,
+        film_title=capital(named_protocol(shown[0].protocol)) if shown else "",
+        people=beside_people(trials, look, read_curves(human) if human is not None else ()),
         command=command,
         made=made_with(trials),
-        failures=[{"title": title, "error": error} for title, error in failures.items()],
+        settings={name: _settings(one) for name, one in (tuning or {}).items() if one.get("settings")},
+        failures=failures,
     )
+
+
+def _trace_charts(traces: pd.DataFrame | None, protocols: Sequence[str], look: Looks) -> list[Chart]:
+    if traces is None or traces.empty:
+        return []
+    blocks = traces[["protocol", "block"]].drop_duplicates().itertuples(index=False)
+    pairs = [(str(protocol), str(block)) for protocol, block in blocks if protocol in protocols]
+    found = [figures.correction_trace(traces, protocol, block, look) for protocol, block in pairs]
+    return [chart for chart in found if chart is not None]
+
+
+def _settings(one: Mapping[str, Any]) -> str:
+    return ", ".join(f"{key} {value:.4g}" for key, value in one["settings"].items())
 
 
 def made_with(trials: pd.DataFrame) -> list[tuple[str, str]]:
@@ -305,15 +248,44 @@ def write_report(
     notes: Mapping[str, str] | None = None,
     command: str = "",
     failures: Mapping[str, str] | None = None,
+    human: str | Path | None = None,
+    tuning: Mapping[str, Mapping[str, Any]] | None = None,
+    traces: pd.DataFrame | None = None,
+    costs: pd.DataFrame | None = None,
+    cpu_seconds: pd.DataFrame | None = None,
 ) -> None:
-    """Write report.html into the study's folder, whole."""
-    text = page(store, jobs, trials, summary, notes=notes or {}, command=command, failures=failures or {})
+    """Write report.html into the study's folder, whole.
+
+    Args:
+        store: of the study.
+        jobs: of the study; those with films are shown.
+        trials: a row a trial.
+        summary: learner, protocol, metric, value, low, high, seeds and maybe failed (share of seeds that never did).
+        notes: learner -> what it is, in a few words.
+        command: how the study was made.
+        failures: job's title -> its error.
+        human: folder with CSV files of people (see `reach.study.human_files`); None: cited numbers alone.
+        tuning: learner -> settings, history and command of its tuning.
+        traces: learner, protocol, seed, block, time_s, remaining; None: those in the store.
+        costs: learner, protocol, seed, metric, value, of whole runs; None: those in the store.
+        cpu_seconds: learner, protocol, seed, cpu_seconds, of whole jobs; None: those in the store.
+
+    Raises:
+        FileNotFoundError, ValueError: human is no folder of such files.
+    """
+    runs = store.read_jobs()
+    text = page(
+        store,
+        jobs,
+        trials,
+        summary,
+        notes=notes or {},
+        command=command,
+        failures=failures or {},
+        human=human,
+        tuning=tuning,
+        traces=store.read("traces", jobs) if traces is None else traces,
+        costs=store.read("costs", jobs) if costs is None else costs,
+        cpu_seconds=runs[runs["kind"] == "protocol"] if cpu_seconds is None else cpu_seconds,
+    )
     write_whole(store.report_path, text.encode())
-
-
-def _colours(learners: Sequence[str]) -> dict[str, str]:
-    return {learner: learner_colour(learner) for learner in learners}
-
-
-def _capital(text: str) -> str:
-    return text[:1].upper() + text[1:]

@@ -3,13 +3,19 @@
 The learner is known by Stable-Baselines3's model interface alone (`predict`, `learn` with a callback,
 `set_env`). Trials in which learning is on are run by the learner's own `learn`; the others (probes) by
 `predict`.
+
+Where a perturbation sets in within a reach, the reach is compared with its twin: the same trial, noise and learner
+without it. The learner acts in the twin by `predict`, before the reach itself, so that it is in the very state in which
+it meets the perturbation and learns nothing from the twin. What was there before the reach (a standing rotation, a
+hidden hand) stays in the twin. A learner that explores while it learns differs from its twin by that too: protocols
+that measure within the reach keep learning off.
 """
 
 from __future__ import annotations
 
 import importlib
-import tempfile
-from collections.abc import Callable, Sequence
+import math
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol, SupportsFloat
@@ -18,21 +24,21 @@ import gymnasium as gym
 import numpy as np
 from numpy.typing import NDArray
 
-from reach.protocols import BASELINE, PERTURBED, PROTOCOLS, ProtocolWrapper, ScheduledTrial
+from reach.corrections import WINDOW, WINDOW_S, WITHIN_REACH, Correction, HandCourse, measure_correction
+from reach.perturbations import Perturbation
+from reach.protocols import PROTOCOLS, ProtocolWrapper, ScheduledTrial, read_protocol, schedule_of
 from reach.protocols import Protocol as ReachProtocol
+from reach.protocols.wrapper import Recording
+from reach.study.filming import FILM_EVERY, Camera, film_bytes, filmed_trials
 from reach.study.jobs import Job
-
-Frame = NDArray[np.uint8]  # (height, width, 3)
+from reach.trials import LAUNCH_WINDOW_S, launch_error_deg, movement_onset
 
 # More steps than any protocol has: `learn` is ended by its callback.
 UNTIL_STOPPED = 1_000_000_000
-FILM_SIDE_PX = 300  # frames are shrunk by a whole factor to about this
 # The launch error, degrees, of the same trial by the same learner with learning off.
 UNLEARNED_LAUNCH_ERROR = "unlearned_launch_error_deg"
-FILM_EVERY = 2  # every second control step is a frame
-FILM_HOLD_FRAMES = 8  # the last frame of a reach stands this long
-# Reaches in a film: the last ones before the perturbation, the first ones with it, the last ones with it.
-FILMED_REACHES = {"before": 3, "during": 4, "after": 3}
+# Of what a learner may tell in its `cost`, that which does not grow as it goes.
+SIZES = ("parameters",)
 
 
 class Model(Protocol):
@@ -56,10 +62,21 @@ Factory = Callable[[str, int, Path, Callable[[float], None] | None], Model]
 
 @dataclass(frozen=True)
 class Result:
-    """What a job gives back: a row a trial, and films by phase (MP4 bytes). Both are empty for a training."""
+    """What a job gives back; all of it is empty for a training.
+
+    Attributes:
+        rows: a row a trial.
+        films: by phase, MP4 bytes.
+        traces: a row a block and moment: block, time_s from onset, remaining (mean r(t) over the block's reaches) and
+            trials, how many those are. Empty where nothing sets in within a reach.
+        cost: counts of what the learner computed and changed in this protocol, by name; empty for one that does not
+            count.
+    """
 
     rows: list[dict[str, Any]] = field(default_factory=list)
     films: dict[str, bytes] = field(default_factory=dict)
+    traces: list[dict[str, Any]] = field(default_factory=list)
+    cost: dict[str, float] = field(default_factory=dict)
 
 
 def load_factory(name: str) -> Factory:
@@ -81,45 +98,6 @@ class Onlooker(Protocol):
         """Called after each step of trial `index` of the schedule."""
 
 
-class Camera:
-    """Keeps the frames of chosen trials. `chosen`: index in the schedule -> phase."""
-
-    def __init__(self, chosen: dict[int, str]) -> None:
-        self.chosen = chosen
-        self.frames: dict[str, list[Frame]] = {phase: [] for phase in FILMED_REACHES}
-
-    def look(self, index: int, step: int, over: bool, render: Callable[[], Any]) -> None:
-        phase = self.chosen.get(index)
-        if phase is None or (step % FILM_EVERY and not over):
-            return
-        frame = shrink(np.asarray(render(), dtype=np.uint8))
-        self.frames[phase].extend([frame] * (FILM_HOLD_FRAMES if over else 1))
-
-
-def shrink(frame: Frame) -> Frame:
-    """A frame whose shorter side is about FILM_SIDE_PX, by averaging whole blocks of pixels."""
-    by = max(1, min(frame.shape[:2]) // FILM_SIDE_PX)
-    height, width = frame.shape[0] // by, frame.shape[1] // by
-    blocks = frame[: height * by, : width * by].reshape(height, by, width, by, 3)
-    mean: NDArray[np.float64] = blocks.mean(axis=(1, 3))
-    return mean.round().astype(np.uint8)
-
-
-def filmed_trials(schedule: Sequence[ScheduledTrial]) -> dict[int, str]:
-    """Which trials of a schedule to film, and in which phase: index -> "before", "during" or "after".
-
-    Probes are left out. A protocol that perturbs nothing is filmed at its end.
-    """
-    reaches = [(index, trial.block) for index, trial in enumerate(schedule) if not trial.probe]
-    before = [index for index, block in reaches if block == BASELINE]
-    perturbed = [index for index, block in reaches if block == PERTURBED] or [index for index, _ in reaches]
-    return {
-        **dict.fromkeys(perturbed[-FILMED_REACHES["after"] :], "after"),
-        **dict.fromkeys(perturbed[: FILMED_REACHES["during"]], "during"),
-        **dict.fromkeys((before or perturbed)[-FILMED_REACHES["before"] :], "before"),
-    }
-
-
 class Watched(gym.Wrapper[Any, Any, Any, Any]):
     """A protocol under way: knows whether learning is on, films chosen trials and tells how far it is."""
 
@@ -133,7 +111,7 @@ class Watched(gym.Wrapper[Any, Any, Any, Any]):
         self.protocol = env
         self.camera = camera
         self.on_progress = on_progress
-        self.steps = 0  # taken in the trial that runs
+        self.steps = 0  # taken in the trial that runs; 0 between trials
         self.total_steps = 0
 
     @property
@@ -146,13 +124,18 @@ class Watched(gym.Wrapper[Any, Any, Any, Any]):
         return self.protocol.finished
 
     @property
+    def upcoming(self) -> ScheduledTrial:
+        """The trial that runs, or the next one between trials."""
+        return self.protocol.schedule[self.index]
+
+    @property
     def learning(self) -> bool:
         """Whether learning is on in the trial that runs, or in the next one between trials."""
-        return not self.finished and self.protocol.schedule[self.index].learning
+        return not self.finished and self.upcoming.learning
 
     def keep_learning(self, *_: Any) -> bool:
-        """Callback for `learn`: False ends it."""
-        return self.learning
+        """Callback for `learn`: False ends it, also before a reach whose twin is to be run first."""
+        return self.learning and (self.steps > 0 or self.upcoming.onset_s is None)
 
     def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Any, dict[str, Any]]:
         self.steps = 0
@@ -164,21 +147,59 @@ class Watched(gym.Wrapper[Any, Any, Any, Any]):
         over = bool(terminated or truncated)
         if self.camera is not None:
             self.camera.look(index, self.steps, over, self.env.render)
-        self.steps += 1
+        self.steps = 0 if over else self.steps + 1
         self.total_steps += 1
         if over and self.on_progress is not None:
             self.on_progress(self.index / len(self.protocol.schedule))
         return observation, reward, terminated, truncated, info
 
 
-def act_through_trial(model: Model, env: Watched) -> None:
-    """One whole trial by `predict` alone."""
-    observation, _ = env.reset()
+def act_through_trial(
+    model: Model, env: gym.Env[Any, Any], options: dict[str, Any] | None = None, seed: int | None = None
+) -> Iterator[tuple[Any, dict[str, Any]]]:
+    """One trial by `predict` alone: (action, info) of each step, the first (None, info) of its beginning."""
+    observation, info = env.reset(seed=seed, options=options)
+    yield None, info
     state, start, over = None, np.ones(1, dtype=bool), False
     while not over:
         action, state = model.predict(observation, state=state, episode_start=start, deterministic=True)
-        observation, _, terminated, truncated, _ = env.step(action)
-        start, over = np.zeros(1, dtype=bool), terminated or truncated
+        observation, _, terminated, truncated, info = env.step(action)
+        start, over = np.zeros(1, dtype=bool), bool(terminated or truncated)
+        yield action, info
+
+
+class Comparison:
+    """Measures corrections within reaches: plays each reach's twin, and the perturbation under the twin's commands."""
+
+    def __init__(self, make: Callable[[], gym.Env[Any, Any]]) -> None:
+        """Compare in an environment of its own, made when it is first needed."""
+        self._make = make
+        self._env: gym.Env[Any, Any] | None = None
+
+    def prepare(self, model: Model, trial: ScheduledTrial) -> tuple[HandCourse, HandCourse]:
+        """Twin and open loop of a trial, by the learner as it is now."""
+        self._env = self._env or self._make()
+        twin, commands = Recording(), []
+        for command, info in act_through_trial(model, self._env, _options(trial, trial.standing), trial.seed):
+            twin.moments.append(info["truth"])
+            commands.append(command)
+        open_loop = Recording()
+        _, info = self._env.reset(seed=trial.seed, options=_options(trial, trial.perturbation))
+        over, step, last = False, 1, (trial.onset_s or 0.0) + WINDOW_S
+        open_loop.moments.append(info["truth"])
+        while not over and info["truth"]["time_s"] < last:
+            _, _, over, _, info = self._env.step(commands[min(step, len(commands) - 1)])
+            open_loop.moments.append(info["truth"])
+            step += 1
+        return twin.course(), open_loop.course()
+
+    def close(self) -> None:
+        if self._env is not None:
+            self._env.close()
+
+
+def _options(trial: ScheduledTrial, perturbation: tuple[Perturbation, ...]) -> dict[str, Any]:
+    return {"cup": trial.cup, "perturbation": perturbation}
 
 
 def run_protocol(
@@ -196,43 +217,114 @@ def run_protocol(
     Without `learning` it acts throughout as it is. With `film` a few reaches are filmed; an `onlooker` may look at
     every step instead.
     """
-    drawn = film or onlooker is not None
-    # A learner may say what its world must be like: its control, its observations.
-    options: dict[str, Any] = getattr(model, "env_options", {})
-    mode = "rgb_array" if drawn else None
-    made = gym.make(protocol.env_id, render_mode=mode, disable_env_checker=True, **options)
-    recorder = ProtocolWrapper(made, protocol, seed=seed)
+    mode = "rgb_array" if film or onlooker is not None else None
+    recorder = ProtocolWrapper(_made_for(model, protocol, mode), protocol, seed=seed)
     camera = Camera(filmed_trials(recorder.schedule)) if film else None
     env = Watched(recorder, onlooker or camera, on_progress)
+    comparison = Comparison(lambda: _made_for(model, protocol))
+    corrections: dict[int, Correction] = {}
+    before, twins = cost_of(model), dict[str, float]()
     first = True
     try:
         while not env.finished:
-            if not (learning and env.learning):
-                act_through_trial(model, env)
-                continue
-            steps = env.total_steps
-            model.set_env(env)  # anew each time: probes have moved the environment on
-            model.learn(UNTIL_STOPPED, callback=env.keep_learning, reset_num_timesteps=first)
-            first = False
+            index, steps = env.index, env.total_steps
+            onset_s = env.upcoming.onset_s
+            beside = None
+            if onset_s is not None:
+                spent = cost_of(model)
+                beside = comparison.prepare(model, env.upcoming)
+                twins = sum_of(twins, difference(cost_of(model), spent))
+            if learning and env.learning:
+                model.set_env(env)  # anew each time: probes have moved the environment on
+                model.learn(UNTIL_STOPPED, callback=env.keep_learning, reset_num_timesteps=first)
+                first = False
+            else:
+                for _ in act_through_trial(model, env):
+                    pass
             if env.total_steps == steps:
                 raise RuntimeError(f"{type(model).__name__}.learn took no step of trial {env.index}")
+            if beside is not None and onset_s is not None:
+                reach = recorder.courses[index]
+                found = measure_correction(reach, *beside, onset_s)
+                if found is not None:
+                    corrections[index] = found
         rows = [dict(row) for row in recorder.rows]
     finally:
         env.close()
-    if camera is None:
-        return Result(rows)
-    fps = round(made.metadata.get("render_fps", 50) / FILM_EVERY)
-    return Result(rows, {phase: film_bytes(frames, fps) for phase, frames in camera.frames.items() if frames})
+        comparison.close()
+    for index, found in corrections.items():
+        rows[index] |= {name: getattr(found, name) for name in WITHIN_REACH}
+    films = {}
+    if camera is not None:
+        fps = round(env.metadata.get("render_fps", 50) / FILM_EVERY)
+        films = {phase: film_bytes(frames, fps) for phase, frames in camera.frames.items() if frames}
+    cost = difference(difference(cost_of(model), before), twins)
+    return Result(rows, films, traces_of(rows, corrections), cost)
 
 
-def film_bytes(frames: list[Frame], fps: int) -> bytes:
-    """Frames as the bytes of an MP4 film."""
-    from reach.render.film import write_film
+def _made_for(model: Model, protocol: ReachProtocol, mode: str | None = None) -> gym.Env[Any, Any]:
+    """The environment of a protocol. A learner may say what its world must be like: its control, its observations."""
+    options: dict[str, Any] = getattr(model, "env_options", {})
+    return gym.make(protocol.env_id, render_mode=mode, disable_env_checker=True, **options)
 
-    with tempfile.TemporaryDirectory(prefix="reach-film-") as folder:
-        path = Path(folder) / "film.mp4"
-        write_film(path, frames, fps)
-        return path.read_bytes()
+
+def cost_of(model: Model) -> dict[str, float]:
+    """What a learner has counted since it was made: operations, changes of weights; {} if it does not count."""
+    count = getattr(model, "cost", None)
+    return {} if count is None else {str(name): float(value) for name, value in count().items()}
+
+
+def difference(now: dict[str, float], before: dict[str, float]) -> dict[str, float]:
+    """What was counted in between; sizes of a learner, which are no counts, stay as they are."""
+    return {name: value if name in SIZES else value - before.get(name, 0.0) for name, value in now.items()}
+
+
+def sum_of(one: dict[str, float], other: dict[str, float]) -> dict[str, float]:
+    """Counts added up."""
+    return {name: one.get(name, 0.0) + other.get(name, 0.0) for name in {**one, **other}}
+
+
+def traces_of(rows: list[dict[str, Any]], corrections: dict[int, Correction]) -> list[dict[str, Any]]:
+    """The mean course of the remaining error by block, every 20 ms."""
+    blocks: dict[str, list[NDArray[np.float64]]] = {}
+    for index, found in corrections.items():
+        blocks.setdefault(rows[index]["block"], []).append(found.remaining)
+    return [
+        {"block": block, "time_s": round(time, 3), "remaining": left, "trials": len(courses)}
+        for block, courses in blocks.items()
+        for time, left in zip(WINDOW.tolist(), np.mean(courses, axis=0).tolist(), strict=True)
+    ]
+
+
+def unlearned_launch_errors(model: Model, protocol: ReachProtocol, seed: int) -> list[float]:
+    """The launch error (degrees) of each trial of a schedule by a learner that acts as it is; NaN for probes.
+
+    A trial is left once its launch has been read.
+    """
+    env = _made_for(model, protocol)
+    found = []
+    try:
+        for trial in schedule_of(protocol, seed):
+            found.append(math.nan if trial.probe else _launch_error(model, env, trial))
+    finally:
+        env.close()
+    return found
+
+
+def _launch_error(model: Model, env: gym.Env[Any, Any], trial: ScheduledTrial) -> float:
+    recording = Recording()
+    speeds: list[float] = []
+    until = math.inf
+    for _, info in act_through_trial(model, env, _options(trial, trial.perturbation), trial.seed):
+        truth = info["truth"]
+        recording.moments.append(truth)
+        speeds.append(math.hypot(*truth["hand_velocity"]))
+        onset = movement_onset(np.array(speeds[-2:]))
+        if onset is not None and until == math.inf:
+            until = recording.moments[-2]["time_s"] + LAUNCH_WINDOW_S
+        if truth["time_s"] > until - 1e-9:
+            break
+    return launch_error_deg(recording.record(False, trial.is_clamped))
 
 
 def perform(job: Job, on_progress: Callable[[float], None] | None = None) -> Result:
@@ -241,13 +333,26 @@ def perform(job: Job, on_progress: Callable[[float], None] | None = None) -> Res
     if job.kind == "train":
         prepare(job.learner, job.seed, Path(job.folder), on_progress)
         return Result()
+    protocol = protocol_of(job)
+    model = prepare(job.learner, job.seed, Path(job.folder), None)
+    # What it does when it does not learn is the measure of what it learns.
+    learns = any(block.learning for block in protocol.blocks)
+    unlearned = unlearned_launch_errors(model, protocol, job.seed) if learns else None
+    result = run_protocol(model, protocol, job.seed, film=job.film, on_progress=on_progress)
+    for index, row in enumerate(result.rows):
+        row[UNLEARNED_LAUNCH_ERROR] = row["launch_error_deg"] if unlearned is None else unlearned[index]
+    return result
+
+
+def protocol_of(job: Job) -> ReachProtocol:
+    """The protocol of a job: a preset, or that of a file of the user's.
+
+    Raises:
+        ValueError: neither.
+    """
+    file = getattr(job, "protocol_file", "")
+    if file:
+        return read_protocol(file)
     if job.protocol not in PROTOCOLS:
         raise ValueError(f"protocol={job.protocol!r} is not known; known are {sorted(PROTOCOLS)}")
-    model = prepare(job.learner, job.seed, Path(job.folder), None)
-    protocol = PROTOCOLS[job.protocol]
-    # What it does when it does not learn is the measure of what it learns.
-    unlearning = run_protocol(model, protocol, job.seed, learning=False)
-    result = run_protocol(model, protocol, job.seed, film=job.film, on_progress=on_progress)
-    for row, still in zip(result.rows, unlearning.rows, strict=True):
-        row[UNLEARNED_LAUNCH_ERROR] = still["launch_error_deg"]
-    return result
+    return PROTOCOLS[job.protocol]

@@ -5,9 +5,10 @@ learning at the edge of the statistical precipice"). Below five seeds such an in
 (about 75 % at three), so none is given; from five to nine it is somewhat too narrow (about 90 %), which
 `Estimate.warning` says.
 
-A measure may be censored: N63 is infinite for a learner that was never corrected. Infinite values are ranked as the
-largest and never replaced by a number, so an interquartile mean, or an end of its interval, is infinite just where one
-of them reaches into the middle half.
+A measure may be censored: N63 is infinite for a learner that was never corrected. It is summarised as a restricted
+mean (`reach.study.censored`) with the share that failed beside it. In an interquartile mean infinite values are ranked
+as the largest and never replaced by a number, so it, or an end of its interval, is infinite just where one of them
+reaches into the middle half.
 """
 
 from __future__ import annotations
@@ -20,32 +21,34 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from reach.study.run import UNLEARNED_LAUNCH_ERROR
-from reach.trials import TrialSeries, correction_measures, miss_direction, reference_error_deg, wrapped_degrees
+from reach.protocols import PERTURBED
+from reach.study.measures import per_seed
 
 Array = NDArray[np.float64]
 
-UNLEARNING = "none"
 FEWEST_SEEDS = 5
 ENOUGH_SEEDS = 10
 RESAMPLES = 10_000
 BAND_RESAMPLES = 1_000
 CONFIDENCE = 0.95
 BOOTSTRAP_SEED = 20260101
-KEYS = ["learner", "protocol", "seed"]
+CENSORED = frozenset({"N63"})
+ESTIMATED = ("value", "low", "high", "seeds", "failed")
 
 
 @dataclass(frozen=True)
 class Estimate:
     """A value with its 95 % interval (NaN below five seeds) and the number of seeds it rests on.
 
-    With strata, `seeds` is that of the smallest stratum.
+    With strata, `seeds` is that of the smallest stratum. `failed` is the share of seeds in which a censored event never
+    came; 0 for measures that are not censored.
     """
 
     value: float
     low: float
     high: float
     seeds: int
+    failed: float = 0.0
 
     @property
     def warning(self) -> str:
@@ -55,6 +58,11 @@ class Estimate:
         if self.seeds < ENOUGH_SEEDS:
             return f"{self.seeds} seeds: the 95 % interval is somewhat too narrow below {ENOUGH_SEEDS}"
         return ""
+
+    @property
+    def covers_zero(self) -> bool:
+        """Whether 0 lies in the interval; False where there is none."""
+        return self.low <= 0.0 <= self.high
 
 
 def interquartile_mean(values: Array) -> Array:
@@ -92,41 +100,51 @@ def estimate(values: Array, strata: Sequence[object] | None = None) -> Estimate:
             that every resample holds as many of each. None: all are of one.
     """
     known = np.asarray(values, dtype=np.float64)
-    if known.ndim != 1:
-        raise ValueError(f"values has shape {known.shape}; (n,) is allowed")
-    if strata is not None and len(strata) != len(known):
-        raise ValueError(f"strata has {len(strata)} labels; {len(known)}, one a value, are allowed")
+    places = places_by_stratum(known, strata)
     kept = ~np.isnan(known)
-    places: dict[object, list[int]] = {}
-    for place, label in enumerate([None] * len(known) if strata is None else strata):
-        own = places.setdefault(label, [])
-        if kept[place]:
-            own.append(place)
     if not np.any(kept):
         return Estimate(math.nan, math.nan, math.nan, 0)
     value = float(interquartile_mean(known[kept]))
     seeds = min(len(own) for own in places.values())
     if seeds < FEWEST_SEEDS:
         return Estimate(value, math.nan, math.nan, seeds)
-    rows = [np.array(own)[_resamples(len(own), k)] for k, own in enumerate(places.values())]
-    low, high = _percentiles(interquartile_mean(known[np.concatenate(rows, axis=1)]))
+    rows = [np.array(own)[resamples(len(own), k)] for k, own in enumerate(places.values())]
+    low, high = percentiles(interquartile_mean(known[np.concatenate(rows, axis=1)]))
     return Estimate(value, float(low), float(high), seeds)
 
 
-def _resamples(n: int, stratum: int = 0) -> NDArray[np.int64]:
+def places_by_stratum(values: Array, strata: Sequence[object] | None) -> dict[object, list[int]]:
+    """Label of each stratum -> where its values that are not NaN stand in `values` (n,).
+
+    Raises:
+        ValueError: `values` is not (n,), or `strata` is not as long.
+    """
+    if values.ndim != 1:
+        raise ValueError(f"values has shape {values.shape}; (n,) is allowed")
+    if strata is not None and len(strata) != len(values):
+        raise ValueError(f"strata has {len(strata)} labels; {len(values)}, one a value, are allowed")
+    places: dict[object, list[int]] = {}
+    for place, label in enumerate([None] * len(values) if strata is None else strata):
+        own = places.setdefault(label, [])
+        if not np.isnan(values[place]):
+            own.append(place)
+    return places
+
+
+def resamples(n: int, stratum: int = 0) -> NDArray[np.int64]:
     """The same resamples for every estimate from n seeds, so that learners are compared on the same draws."""
     seed = [BOOTSTRAP_SEED, n, stratum] if stratum else [BOOTSTRAP_SEED, n]
     return np.random.default_rng(seed).integers(n, size=(RESAMPLES, n))
 
 
-def _percentiles(drawn: Array) -> Array:
+def percentiles(drawn: Array) -> Array:
     """Ends of the interval (2, ...) along the first axis, each one of the draws: no mean with an infinity is taken."""
     tail = 50.0 * (1.0 - CONFIDENCE)
     found: Array = np.percentile(drawn, [tail, 100.0 - tail], axis=0, method="nearest")
     return found
 
 
-def paired_difference(first: Array, second: Array) -> tuple[float, float, float]:
+def paired_estimate(first: Array, second: Array) -> Estimate:
     """Interquartile mean of first - second, paired by seed, with its interval.
 
     A pair in which one is NaN is left out; two that are both censored do not differ. Where censored seeds on both sides
@@ -136,8 +154,34 @@ def paired_difference(first: Array, second: Array) -> tuple[float, float, float]
     if one.shape != other.shape:
         raise ValueError(f"first and second have shapes {one.shape} and {other.shape}; the same (n,) is allowed")
     equal = one == other
-    found = estimate(np.where(equal, 0.0, one) - np.where(equal, 0.0, other))
+    return estimate(np.where(equal, 0.0, one) - np.where(equal, 0.0, other))
+
+
+def paired_difference(first: Array, second: Array) -> tuple[float, float, float]:
+    """Value, low and high of `paired_estimate`."""
+    found = paired_estimate(first, second)
     return found.value, found.low, found.high
+
+
+def difference_in_words(difference: Estimate, first: str, second: str, *, digits: int = 2, unit: str = "") -> str:
+    """Whether `first` and `second` differ, as a sentence; "no difference" where the interval covers zero.
+
+    Args:
+        difference: of first - second, such as `paired_estimate` gives.
+        first, second: what the two are called.
+        digits: shown after the point.
+        unit: of the difference.
+    """
+    between = f"[{difference.low:.{digits}f}, {difference.high:.{digits}f}]"
+    named = f"{first} less {second}: {difference.value:.{digits}f}{' ' if unit else ''}{unit}"
+    if difference.seeds < FEWEST_SEEDS:
+        return f"{difference.seeds} seeds cannot say whether {first} and {second} differ."
+    if math.isnan(difference.low) or math.isnan(difference.high):
+        return f"Whether {first} and {second} differ cannot be said: too many runs of both never got there."
+    if difference.covers_zero:
+        return f"No difference between {first} and {second} ({named} {between}, {difference.seeds} seeds)."
+    side = "below" if difference.value < 0.0 else "above"
+    return f"{first} is {side} {second} ({named} {between}, {difference.seeds} seeds)."
 
 
 def probability_of_improvement(first: Array, second: Array) -> float:
@@ -160,9 +204,9 @@ def mean_band(values: Array) -> tuple[Array, Array, Array]:
     if len(values) < FEWEST_SEEDS:
         nothing = np.full_like(mean, np.nan)
         return mean, nothing, nothing
-    drawn = np.array([_column_means(values[rows]) for rows in _resamples(len(values))[:BAND_RESAMPLES]])
+    drawn = np.array([_column_means(values[rows]) for rows in resamples(len(values))[:BAND_RESAMPLES]])
     # A resample may miss all the seeds that have a value at some trial: it says nothing of that trial.
-    low, high = _percentiles(np.where(np.isnan(drawn), mean, drawn))
+    low, high = percentiles(np.where(np.isnan(drawn), mean, drawn))
     return mean, low, high
 
 
@@ -173,77 +217,27 @@ def _column_means(values: Array) -> Array:
     return np.where(count > 0, total / np.maximum(count, 1), np.nan)
 
 
-def _series(rows: pd.DataFrame, launch_error: str = "launch_error_deg") -> TrialSeries:
-    """One learner, protocol and seed as a series, probes left out; `launch_error` is the column to read it from."""
-    reaches = rows[~rows["probe"]].sort_values("trial")
-
-    def column(name: str) -> Array:
-        return reaches[name].to_numpy(dtype=np.float64)
-
-    return TrialSeries(
-        launch_error_deg=column(launch_error),
-        block=reaches["block"].to_numpy(dtype=np.str_),
-        cup=reaches[["cup_x", "cup_y"]].to_numpy(dtype=np.float64),
-        endpoint_error_cm=column("endpoint_error_cm"),
-        time_to_success_s=column("time_to_success_s"),
-        success=reaches["success"].to_numpy(dtype=np.bool_),
-    )
-
-
-def baseline_corrected(trials: pd.DataFrame) -> pd.DataFrame:
-    """The trials with `launch_error_deg` less its baseline, each learner, protocol and seed by itself.
-
-    Probes are corrected by the same baseline as reaches to the same cup.
-    """
-    corrected = trials.copy()
-    for _, rows in trials.groupby(KEYS, sort=False):
-        series = _series(rows)
-        shift = series.launch_error_deg - series.corrected_error_deg()
-        by_cup = {tuple(cup): float(s) for cup, s in zip(series.cup, shift, strict=True) if math.isfinite(s)}
-        taken = np.array([by_cup.get((x, y), 0.0) for x, y in zip(rows["cup_x"], rows["cup_y"], strict=True)])
-        # A whole turn may lie between two ways of writing one angle.
-        error = rows["launch_error_deg"].to_numpy(dtype=np.float64) - taken
-        corrected.loc[rows.index, "launch_error_deg"] = wrapped_degrees(error)
-    return corrected
-
-
-def per_seed(trials: pd.DataFrame) -> pd.DataFrame:
-    """Measures of correction: a row (learner, protocol, seed, metric, value) each, in the order of the trials.
-
-    The measure of the miss is that of the same learner with learning off, where the trials tell of it, else that of the
-    learner that never learns. Seeds with neither are left out.
-    """
-    groups = dict(iter(trials.groupby(KEYS, sort=False)))
-    found = []
-    for key, rows in groups.items():
-        learner, protocol, seed = key
-        own = _series(rows)
-        if UNLEARNED_LAUNCH_ERROR in rows and rows[UNLEARNED_LAUNCH_ERROR].notna().any():
-            reference = _series(rows, UNLEARNED_LAUNCH_ERROR)
-        elif (UNLEARNING, protocol, seed) in groups:
-            reference = _series(groups[(UNLEARNING, protocol, seed)])
-        else:
-            continue
-        measures = correction_measures(own, reference_error_deg(reference), miss_direction(reference))
-        for metric, value in measures.items():
-            found.append({"learner": learner, "protocol": protocol, "seed": seed, "metric": metric, "value": value})
-    return pd.DataFrame(found, columns=["learner", "protocol", "seed", "metric", "value"])
+def perturbed_reaches(trials: pd.DataFrame) -> dict[str, int]:
+    """Protocol -> its perturbed reaches, probes not counted: until when a correction is waited for."""
+    reaches = trials[(trials["block"] == PERTURBED) & ~trials["probe"].astype(bool)]
+    counts = reaches.groupby(["learner", "protocol", "seed"], sort=False).size().groupby("protocol").max()
+    return {str(protocol): int(n) for protocol, n in counts.items()}
 
 
 def summarise(trials: pd.DataFrame) -> pd.DataFrame:
-    """Estimates over seeds: a row (learner, protocol, metric, value, low, high, seeds) each."""
+    """Estimates over seeds: a row (learner, protocol, metric, value, low, high, seeds, failed) each.
+
+    Censored metrics (`CENSORED`) have a restricted mean, with the perturbed reaches of the protocol as the horizon, and
+    the share of seeds that `failed`; all others an interquartile mean.
+    """
+    from reach.study.censored import restricted_mean
+
+    horizons = perturbed_reaches(trials)
     found = []
     for (learner, protocol, metric), rows in per_seed(trials).groupby(["learner", "protocol", "metric"], sort=False):
-        one = estimate(rows["value"].to_numpy(dtype=np.float64))
-        found.append(
-            {
-                "learner": learner,
-                "protocol": protocol,
-                "metric": metric,
-                "value": one.value,
-                "low": one.low,
-                "high": one.high,
-                "seeds": one.seeds,
-            }
-        )
-    return pd.DataFrame(found, columns=["learner", "protocol", "metric", "value", "low", "high", "seeds"])
+        values = rows["value"].to_numpy(dtype=np.float64)
+        censored = metric in CENSORED and protocol in horizons
+        one = restricted_mean(values, horizons[str(protocol)]) if censored else estimate(values)
+        whose = {"learner": learner, "protocol": protocol, "metric": metric}
+        found.append({**whose, **{name: getattr(one, name) for name in ESTIMATED}})
+    return pd.DataFrame(found, columns=["learner", "protocol", "metric", *ESTIMATED])

@@ -1,116 +1,46 @@
-"""Where a study's results lie on disk, written whole or not at all.
+"""The folder of a study: results are written whole, as each job ends, and by one process at a time.
 
 A file is written under a temporary name in its own folder, flushed to the disk and then renamed, so a kill at
 any moment leaves either the old file or the new one. Layout of a study's folder:
 
-    trials.parquet   a row a trial, of every finished run of the present definition
-    summary.json     rows of learner, protocol, metric, value, low, high, seeds
+    trials/          a row a trial: learner=<name>/protocol=<name>/seed=<n>/<fingerprint>.parquet, one a finished run
+    traces/, costs/  the remaining error within a reach, and what was counted while learning, in the same layout
+    baseline/        learners trained without a perturbation, one folder each, and <folder>.done where it is whole
+    films/           <job>-<phase>.mp4
+    jobs.sqlite      the table of jobs: state, tries, seconds, traceback
+    logs/            what each worker printed; <job>.error.txt if it failed
+    trials.parquet   all trials of the present definition in one file; traces.parquet and costs.parquet likewise
+    summary.json     rows of protocol, learner, metric, value, low, high, seeds, failed; summary.csv the same
     report.html      the page
-    jobs/            one file per finished job, by name and fingerprint; <name>.error.txt if it failed
-    films/           <name>-<phase>.mp4
-    baseline/        learners trained without a perturbation, one folder each
-    logs/            what each worker printed
+
+A run is done when its file of trials is there; everything else of it is written before.
 """
 
 from __future__ import annotations
 
 import fcntl
-import json
-import math
 import os
+import socket
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from reach.study.jobs import Job
+from reach.study.frames import PARTS, WHOSE, parquet_bytes, rows_frame, summary_bytes, summary_csv_bytes
+from reach.study.jobs import Job, digest
+from reach.study.ledger import read_ledger
+from reach.study.outcome import Outcome
+from reach.study.whole_files import TEMPORARY, sync_folder, write_whole
 
-TEMPORARY = ".part-"  # how the name of a file begins that is not yet whole
-SIGNIFICANT_DIGITS = 6  # of a number in summary.json
+__all__ = ["FILM_PHASES", "FolderInUseError", "Store", "load", "write_whole"]
+
 FILM_PHASES = ("before", "during", "after")
-
-# Columns of trials.parquet with their types; the first three say whose trial it is.
-COLUMNS: dict[str, str] = {
-    "learner": "str",
-    "protocol": "str",
-    "seed": "int64",
-    "trial": "int64",
-    "block": "str",
-    "trial_in_block": "int64",
-    "probe": "bool",
-    "cup_x": "float64",
-    "cup_y": "float64",
-    "launch_error_deg": "float64",
-    "endpoint_error_cm": "float64",
-    "time_to_success_s": "float64",
-    "success": "bool",
-    "attempts": "int64",
-    "tipped": "bool",
-    "reward": "float64",
-    "duration_s": "float64",
-}
-
-
-def write_whole(path: Path, data: bytes) -> None:
-    """Write `data` to `path` so that a reader sees the old file or the new one, never a part."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(f"{TEMPORARY}{os.getpid()}-{path.name}")
-    try:
-        with part.open("wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        part.replace(path)
-    except BaseException:
-        part.unlink(missing_ok=True)
-        raise
-    folder = os.open(path.parent, os.O_RDONLY)
-    try:
-        os.fsync(folder)
-    finally:
-        os.close(folder)
-
-
-def trials_frame(rows: Sequence[Mapping[str, Any]]) -> pd.DataFrame:
-    """Trial rows as a table with the columns of COLUMNS, in that order, then any further ones by name."""
-    frame = pd.DataFrame(list(rows), columns=None if rows else list(COLUMNS))
-    missing = [column for column in COLUMNS if column not in frame.columns]
-    if missing:
-        raise ValueError(f"trial rows lack the columns {missing}; a row has {list(COLUMNS)}")
-    further = sorted(set(map(str, frame.columns)) - set(COLUMNS))
-    return frame[[*COLUMNS, *further]].astype(COLUMNS)
-
-
-def parquet_bytes(frame: pd.DataFrame, notes: Mapping[str, str] | None = None) -> bytes:
-    """A table as the bytes of a Parquet file; `notes` go into the file's own metadata."""
-    table = pa.Table.from_pandas(frame, preserve_index=False)
-    if notes:
-        table = table.replace_schema_metadata({**(table.schema.metadata or {}), **notes})
-    sink = pa.BufferOutputStream()
-    pq.write_table(table, sink, compression="zstd")
-    return bytes(sink.getvalue().to_pybytes())
-
-
-def plain_number(value: Any) -> Any:
-    """A number with few enough digits to be the same on every rerun; None for inf ("never") and NaN."""
-    if isinstance(value, bool) or not isinstance(value, float):
-        return value
-    if not math.isfinite(value):
-        return None
-    return float(f"{value:.{SIGNIFICANT_DIGITS}g}") + 0.0  # + 0.0 turns -0.0 into 0.0
-
-
-def summary_bytes(summary: pd.DataFrame) -> bytes:
-    """summary.json: one row a line, in the order given, strict JSON."""
-    columns = [str(column) for column in summary.columns]
-    values = (summary[column].tolist() for column in columns)
-    rows = (dict(zip(columns, row, strict=True)) for row in zip(*values, strict=True))
-    lines = [json.dumps({key: plain_number(value) for key, value in row.items()}, allow_nan=False) for row in rows]
-    return ("[\n" + ",\n".join(lines) + "\n]\n").encode()
+HELD_JOBS = b"reach.jobs"  # of which jobs a file of all trials was made
 
 
 class FolderInUseError(RuntimeError):
@@ -124,11 +54,17 @@ class Store:
         self.folder = folder
         self.trials_path = folder / "trials.parquet"
         self.summary_path = folder / "summary.json"
+        self.summary_csv_path = folder / "summary.csv"
         self.report_path = folder / "report.html"
+        self.ledger_path = folder / "jobs.sqlite"
 
     @contextmanager
     def only_writer(self) -> Iterator[None]:
-        """Hold the folder for this process; a second process that asks is refused by name."""
+        """Hold the folder for this process.
+
+        Raises:
+            FolderInUseError: another process holds it; the message says which, and on which machine.
+        """
         self.folder.mkdir(parents=True, exist_ok=True)
         lock = self.folder / ".lock"
         with lock.open("a+") as file:
@@ -141,23 +77,31 @@ class Store:
                     f"{self.folder} is being written by process {holder}; wait for it to end, or give another --out"
                 ) from None
             file.truncate(0)
-            file.write(str(os.getpid()))
+            file.write(f"{os.getpid()} on {socket.gethostname()}")
             file.flush()
             self._remove_parts()
             yield
 
     def _remove_parts(self) -> None:
-        for folder in (self.folder, self.folder / "jobs", self.folder / "films"):
-            for part in folder.glob(f"{TEMPORARY}*"):
-                with suppress(FileNotFoundError):
+        for name in ("", *PARTS, "films", "logs", "baseline"):
+            pattern = f"*/*/*/{TEMPORARY}*" if name in PARTS else f"{TEMPORARY}*"
+            for part in (self.folder / name).glob(pattern):
+                with suppress(FileNotFoundError, IsADirectoryError):
                     part.unlink()
 
+    def part_path(self, part: str, job: Job) -> Path:
+        """Where a run's table of this part (a key of PARTS) lies."""
+        whose = self.folder / part / f"learner={job.learner}" / f"protocol={job.protocol}" / f"seed={job.seed}"
+        return whose / f"{job.fingerprint}.parquet"
+
     def result_path(self, job: Job) -> Path:
-        suffix = ".parquet" if job.kind == "protocol" else ".done"
-        return self.folder / "jobs" / f"{job.name}{suffix}"
+        """The file that is there when the job is done."""
+        if job.kind == "protocol":
+            return self.part_path("trials", job)
+        return self.folder / "baseline" / f"{Path(job.folder).name}.done"
 
     def error_path(self, job: Job) -> Path:
-        return self.folder / "jobs" / f"{job.name}.error.txt"
+        return self.folder / "logs" / f"{job.name}.error.txt"
 
     def log_path(self, job: Job) -> Path:
         return self.folder / "logs" / f"{job.name}.txt"
@@ -174,53 +118,128 @@ class Store:
             return Path(job.folder).is_dir()
         return not job.film or all(path.is_file() for path in self.film_paths(job).values())
 
-    def write_result(self, job: Job, rows: Sequence[Mapping[str, Any]], films: Mapping[str, bytes]) -> None:
-        """Keep what a job gave: its films first, so that its result stands for all of it."""
-        for phase, data in films.items():
-            write_whole(self.film_paths(job)[phase], data)
-        if job.kind == "protocol":
-            whose = {"learner": job.learner, "protocol": job.protocol, "seed": job.seed}
-            frame = trials_frame([{**row, **whose} for row in rows])
-            data = parquet_bytes(frame, {"reach.fingerprint": job.fingerprint})
+    def write_outcome(self, outcome: Outcome) -> None:
+        """Keep what a job gave, and last the file that says it is done; or keep its error."""
+        job = outcome.job
+        if outcome.error:
+            write_whole(self.error_path(job), outcome.error.encode())
+            return
+        if job.kind == "train":
+            self._write_folder(Path(job.folder), outcome.folder)
+            write_whole(self.result_path(job), (job.fingerprint + "\n").encode())
         else:
-            data = (job.to_json() + "\n").encode()
-        write_whole(self.result_path(job), data)
+            costs = [{"metric": metric, "value": value} for metric, value in sorted(outcome.cost.items())]
+            for phase, data in outcome.films.items():
+                write_whole(self.film_paths(job)[phase], data)
+            self._write_part("costs", job, costs)
+            self._write_part("traces", job, outcome.traces)
+            self._write_part("trials", job, outcome.rows)
         self.error_path(job).unlink(missing_ok=True)
 
-    def write_error(self, job: Job, text: str) -> None:
-        write_whole(self.error_path(job), text.encode())
+    def _write_part(self, part: str, job: Job, rows: Sequence[Mapping[str, Any]]) -> None:
+        if not rows and part != "trials":
+            return
+        frame = rows_frame([{**row, **whose_of(job)} for row in rows], PARTS[part])
+        data = parquet_bytes(frame.drop(columns=list(WHOSE)), {"reach.fingerprint": job.fingerprint})
+        write_whole(self.part_path(part, job), data)
+
+    @staticmethod
+    def _write_folder(folder: Path, files: Mapping[str, bytes]) -> None:
+        """Put a learner that came by value where the job would have left it."""
+        if not files or folder.is_dir():
+            return
+        whole = folder.with_name(f"{folder.name}.arriving")
+        for name, data in files.items():
+            write_whole(whole / name, data)
+        whole.replace(folder)
+        sync_folder(folder.parent)
+
+    def read(self, part: str, jobs: Iterable[Job]) -> pd.DataFrame:
+        """A part (a key of PARTS) of all finished runs among `jobs`, in the order of `jobs`."""
+        runs = [job for job in jobs if job.kind == "protocol" and self.part_path(part, job).is_file()]
+        return read_tables(part, [(self.part_path(part, job), whose_of(job)) for job in runs])
 
     def read_trials(self, jobs: Iterable[Job]) -> pd.DataFrame:
         """The trials of all finished runs among `jobs`, in the order of `jobs`."""
-        frames = []
-        for job in jobs:
-            path = self.result_path(job)
-            if job.kind == "protocol" and path.is_file():
-                frames.append(pd.read_parquet(path))
-        if not frames:
-            return trials_frame([])
-        return pd.concat(frames, ignore_index=True)
+        return self.read("trials", jobs)
 
-    def write_trials(self, trials: pd.DataFrame) -> None:
-        write_whole(self.trials_path, parquet_bytes(trials))
+    def read_jobs(self) -> pd.DataFrame:
+        """The table of the present jobs: state, tries, cpu_seconds, wall_seconds, started, ended, traceback."""
+        return read_ledger(self.ledger_path)
+
+    def write_tables(self, jobs: Sequence[Job]) -> pd.DataFrame:
+        """Write trials.parquet, traces.parquet and costs.parquet of the finished runs; gives the trials."""
+        held = [job for job in jobs if job.kind == "protocol" and self.result_path(job).is_file()]
+        notes = {HELD_JOBS.decode(): digest([job.name for job in held])}
+        trials = self.read("trials", held)
+        for part in PARTS:
+            frame = trials if part == "trials" else self.read(part, held)
+            write_whole(self.folder / f"{part}.parquet", parquet_bytes(frame, notes))
+        return trials
 
     def write_summary(self, summary: pd.DataFrame) -> None:
         write_whole(self.summary_path, summary_bytes(summary))
+        write_whole(self.summary_csv_path, summary_csv_bytes(summary))
 
     def other_results(self, jobs: Iterable[Job]) -> int:
         """How many results in the folder belong to none of `jobs` (another definition, or not asked for)."""
-        known = {self.result_path(job).name for job in jobs}
-        files = [*self.folder.glob("jobs/[!.]*.parquet"), *self.folder.glob("jobs/*.done")]
-        return sum(file.name not in known for file in files)
+        known = {self.result_path(job) for job in jobs}
+        files = [*self.folder.glob("trials/*/*/*/[!.]*.parquet"), *self.folder.glob("baseline/[!.]*.done")]
+        return sum(file not in known for file in files)
 
 
-def load(path: str | Path) -> pd.DataFrame:
-    """The trials of a study as a table, a row a trial.
+def whose_of(job: Job) -> dict[str, Any]:
+    """The columns that say whose rows they are."""
+    return {"learner": job.learner, "protocol": job.protocol, "seed": job.seed}
 
-    path: the study's folder, or a trials.parquet file.
+
+def read_tables(part: str, files: Sequence[tuple[Path, Mapping[str, Any]]]) -> pd.DataFrame:
+    """Tables of one part in one, in the order given; each file comes with its columns of WHOSE."""
+    if not files:
+        return rows_frame([], PARTS[part])
+    tables = [pq.ParquetFile(path, memory_map=True).read() for path, _ in files]
+    whole = pa.concat_tables(tables, promote_options="default").replace_schema_metadata(None)
+    lengths = [len(table) for table in tables]
+    for place, column in enumerate(WHOSE):
+        repeated = np.repeat(np.array([whose[column] for _, whose in files]), lengths)
+        whole = whole.add_column(place, column, pa.array(repeated))
+    found: pd.DataFrame = whole.to_pandas().astype(PARTS[part])
+    return found
+
+
+def load(path: str | Path, part: str = "trials") -> pd.DataFrame:
+    """A study's results as a table; while it runs, of the runs that are finished.
+
+    Args:
+        path: the study's folder, or a file such as its trials.parquet.
+        part: "trials" (a row a trial), "traces" (the remaining error within a reach, by block) or "costs".
+
+    Raises:
+        FileNotFoundError: there are no results.
+        ValueError: an unknown part.
     """
     path = Path(path)
-    file = path / "trials.parquet" if path.is_dir() else path
-    if not file.is_file():
-        raise FileNotFoundError(f"{path} holds no trials.parquet; make one with scripts/compare.py --out {path}")
-    return pd.read_parquet(file)
+    if part not in PARTS:
+        raise ValueError(f"part is {part!r}; {list(PARTS)} are allowed")
+    if path.is_file():
+        return pd.read_parquet(path)
+    store = Store(path)
+    present = store.read_jobs()
+    rows: list[dict[str, Any]] = [{str(k): v for k, v in row.items()} for row in present.to_dict("records")]
+    runs = [
+        Job("protocol", row["learner"], row["seed"], "", "", row["fingerprint"], row["protocol"])
+        for row in rows
+        if row["kind"] == "protocol" and row["state"] == "done"
+    ]
+    whole = path / f"{part}.parquet"
+    if whole.is_file() and (present.empty or _is_of(whole, runs)):
+        return pd.read_parquet(whole)
+    if not runs:
+        raise FileNotFoundError(f"{path} holds no results; make some with scripts/compare.py --out {path}")
+    return store.read(part, runs)
+
+
+def _is_of(file: Path, runs: Sequence[Job]) -> bool:
+    """Whether a file of a whole part was made of just these runs."""
+    notes: dict[bytes, bytes] = pq.read_schema(file).metadata or {}
+    return notes.get(HELD_JOBS, b"").decode() == digest([job.name for job in runs])

@@ -15,12 +15,30 @@ from rich.text import Text
 
 NO_NUMBER = "\N{EN DASH}"
 MINUS = "\N{MINUS SIGN}"
-TITLES = {"rotation30": "30° rotation of the seen hand", "prism": "prism shift"}
+# What a protocol is called; in brackets, what it is.
+TITLES = {
+    "rotation30": "30° rotation of the seen hand",
+    "rotation45": "45° rotation of the seen hand",
+    "prism": "prism shift",
+    "curl": "curl force field",
+    "savings": "savings protocol (a rotation met twice)",
+    "interference": "interference protocol (a rotation, its opposite, the rotation again)",
+    "recovery": "recovery protocol (a rotation, its opposite for a few reaches, a clamp)",
+    "switching": "switching protocol (a rotation that changes its sign)",
+    "retention": "retention protocol (a rotation, then reaches unseen)",
+    "jump": "cup jump (within the reach)",
+    "nudge": "nudge of the arm (within the reach)",
+    "generalisation": "generalisation protocol (one direction trained, others probed)",
+}
 
 
 @dataclass(frozen=True)
 class Measure:
-    """One column of the table. better: "low", "high" or "" where neither is; scale: shown = value x scale."""
+    """One column of the table.
+
+    better: "low", "high" or "" where neither is. scale: shown = value x scale. no_number: what an infinite value is
+    called. group: "reaches" (correction from reach to reach), "within" (a reach) or "memory".
+    """
 
     metric: str
     label: str
@@ -30,6 +48,7 @@ class Measure:
     meaning: str
     scale: float = 1.0
     no_number: str = NO_NUMBER
+    group: str = "reaches"
 
 
 MEASURES: tuple[Measure, ...] = (
@@ -39,8 +58,8 @@ MEASURES: tuple[Measure, ...] = (
         unit="% of the miss",
         digits=0,
         better="low",
-        meaning="Mean size of the launch error over the first 30 perturbed reaches, in percent of that of "
-        "the arm that does not learn. 100 % learns nothing, 0 % is corrected at once. The headline.",
+        meaning="Mean size of the launch error over the first 30 perturbed reaches, in percent of that of the arm "
+        "that does not learn. 100 % learns nothing, 0 % is corrected at once. The headline.",
         scale=100.0,
     ),
     Measure(
@@ -49,7 +68,8 @@ MEASURES: tuple[Measure, ...] = (
         unit="reaches",
         digits=0,
         better="low",
-        meaning="First perturbed reach by which 63 % of the miss is gone (running median of 4 below 0.368).",
+        meaning="First perturbed reach by which 63 % of the miss is gone (running median of 4 below 0.368). A seed "
+        "that never gets there counts with all perturbed reaches; the share of such seeds stands beside.",
         no_number="never",
     ),
     Measure(
@@ -83,8 +103,8 @@ MEASURES: tuple[Measure, ...] = (
         unit="of the miss",
         digits=2,
         better="",
-        meaning="Launch error in the first 4 reaches after the perturbation has gone, as a fraction of the "
-        "miss. Negative: to the other side, the sign that something was learned and not merely steered.",
+        meaning="Launch error in the first 4 reaches after the perturbation has gone, as a fraction of the miss. "
+        "Negative: to the other side, the sign that something was learned and not merely steered.",
     ),
     Measure(
         metric="endpoint_early_cm",
@@ -119,12 +139,142 @@ MEASURES: tuple[Measure, ...] = (
         meaning="Share of perturbed reaches that got there in time.",
         scale=100.0,
     ),
+    Measure(
+        metric="seconds_lost",
+        label="seconds lost",
+        unit="s a reach",
+        digits=2,
+        better="",
+        meaning="How much longer the first 30 perturbed reaches take than the last of baseline; one without success "
+        "counts as its limit of 3 s.",
+    ),
+    Measure(
+        metric="T_c",
+        label="T_c",
+        unit="s",
+        digits=3,
+        better="low",
+        meaning="Mean correction time: integral over 1 s from the onset of the error that remains, as a fraction of "
+        "the perturbation, against the same reach without it. A delay d and then an exponential tau give d + "
+        "tau.",
+        group="within",
+    ),
+    Measure(
+        metric="latency_s",
+        label="latency",
+        unit="s",
+        digits=3,
+        better="low",
+        meaning="From the onset of the perturbation to the answer: the line through 25 and 75 % of the first peak of "
+        "the difference in acceleration of the hand, drawn down to zero. Median over reaches.",
+        group="within",
+    ),
+    Measure(
+        metric="t50_s",
+        label="t50",
+        unit="s",
+        digits=2,
+        better="low",
+        meaning="From the onset until half of the error is left. Median over reaches.",
+        no_number="never",
+        group="within",
+    ),
+    Measure(
+        metric="t90_s",
+        label="t90",
+        unit="s",
+        digits=2,
+        better="low",
+        meaning="From the onset until a tenth of the error is left. Median over reaches.",
+        no_number="never",
+        group="within",
+    ),
+    Measure(
+        metric="overshoot",
+        label="overshoot",
+        unit="of the error",
+        digits=2,
+        better="low",
+        meaning="How far the correction goes beyond its end, as a fraction of the perturbation.",
+        group="within",
+    ),
+    Measure(
+        metric="savings",
+        label="savings",
+        unit="",
+        digits=2,
+        better="high",
+        meaning="How much less is missed when what was learned and washed out is met again: 1 less the ratio of the "
+        "errors of the first 10 reaches. 0: nothing saved.",
+        group="memory",
+    ),
+    Measure(
+        metric="retention",
+        label="retention",
+        unit="",
+        digits=2,
+        better="high",
+        meaning="What is left of the learning in the last 10 reaches without sight of the hand, as a share of it. 1: "
+        "all.",
+        group="memory",
+    ),
+    Measure(
+        metric="interference",
+        label="interference",
+        unit="",
+        digits=2,
+        better="low",
+        meaning="How much more is missed in A after its opposite B came between: the ratio of the errors of the first "
+        "10 reaches, less 1. 0: B does no harm.",
+        group="memory",
+    ),
+    Measure(
+        metric="rebound",
+        label="rebound",
+        unit="of the miss",
+        digits=2,
+        better="",
+        meaning="Spontaneous recovery: how far what was learned first comes back in clamped reaches after its "
+        "opposite, beyond where it begins and beyond 0.",
+        group="memory",
+    ),
+    Measure(
+        metric="fastest_switch",
+        label="fastest switch",
+        unit="reaches",
+        digits=0,
+        better="low",
+        meaning="Fewest reaches between two flips of the perturbation at which less than 37 % of the miss is left "
+        "before the next, and at all slower flips too.",
+        no_number="none",
+        group="memory",
+    ),
+    *(
+        Measure(
+            metric=f"{part}_{what}",
+            label=f"{part} {what}",
+            unit="a reach",
+            digits=3,
+            better="",
+            meaning=f"The {part} process of a two-state model fitted to the reaches: its {what} from reach to reach.",
+            group="memory",
+        )
+        for part in ("fast", "slow")
+        for what in ("retention", "rate")
+    ),
 )
+GENERALISATION = "generalisation_"  # then the angle from the trained direction, degrees
+SWITCHING = "switching_"  # then the reaches between two flips
 
 
 def named_protocol(protocol: str) -> str:
-    """What a protocol is called in a sentence."""
+    """What a protocol is called, with what it is."""
     return TITLES.get(protocol, protocol)
+
+
+def short_protocol(protocol: str) -> str:
+    """What a protocol is called in a sentence."""
+    return named_protocol(protocol).partition(" (")[0]
 
 
 def counted(n: int, thing: str) -> str:
@@ -134,7 +284,9 @@ def counted(n: int, thing: str) -> str:
 
 def number(measure: Measure, value: Any) -> str:
     """A value as it is shown."""
-    if value is None or not math.isfinite(value):
+    if value is None or math.isnan(value):
+        return NO_NUMBER
+    if math.isinf(value):
         return measure.no_number
     text = f"{float(value) * measure.scale:.{measure.digits}f}"
     return text.replace("-", MINUS) if float(text) != 0.0 else text.lstrip("-")
@@ -147,10 +299,25 @@ def interval(measure: Measure, low: Any, high: Any) -> str:
     return f"[{number(measure, low)}, {number(measure, high)}]"
 
 
-def shown_measures(summary: pd.DataFrame) -> list[Measure]:
-    """The measures of MEASURES that the summary holds."""
-    held = set(summary["metric"])
-    return [measure for measure in MEASURES if measure.metric in held]
+def written(measure: Measure, row: Mapping[str, Any] | None) -> tuple[str, str]:
+    """A row of a summary as it is shown: its number, and below it its interval and how many seeds never got there.
+
+    Where no seed did there is no number, though a restricted mean has one.
+    """
+    if row is None or row["value"] is None:
+        return number(measure, None), ""
+    failed = row.get("failed", 0.0)
+    if failed is not None and failed >= 1.0:
+        return measure.no_number, ""
+    never = f"never in {100 * failed:.0f} %" if failed is not None and failed > 0.0 else ""
+    between = interval(measure, row["low"], row["high"])
+    return number(measure, row["value"]), ", ".join(filter(None, [between, never]))
+
+
+def shown_measures(summary: pd.DataFrame, group: str = "") -> list[Measure]:
+    """The measures of MEASURES that the summary has a number for, infinity among them; those of one group, or all."""
+    held = set(summary["metric"][summary["value"].astype(float).notna()])
+    return [measure for measure in MEASURES if measure.metric in held and group in ("", measure.group)]
 
 
 def lookup(summary: pd.DataFrame) -> Mapping[tuple[str, str, str], Mapping[str, Any]]:
@@ -174,8 +341,7 @@ def print_table(summary: pd.DataFrame, console: Console | None = None) -> None:
         for measure in shown_measures(mine):
             cells = [Text(f"{measure.label}\n{measure.unit}")]
             for learner in learners:
-                row = rows.get((protocol, learner, measure.metric), {"value": None, "low": None, "high": None})
-                below = interval(measure, row["low"], row["high"])
-                cells.append(Text.assemble(number(measure, row["value"]), "\n", (below, "dim")))
+                value, below = written(measure, rows.get((protocol, learner, measure.metric)))
+                cells.append(Text.assemble(value, "\n", (below, "dim")))
             table.add_row(*cells)
         console.print(table)

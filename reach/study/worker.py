@@ -1,14 +1,14 @@
-"""The process that does one job: `python -m reach.study.worker`, started by the engine and by nothing else.
+"""The process that does one job: started by the engine and by nothing else.
 
 It reads the job as one line of JSON from its standard input and answers in lines of JSON on its standard
-output: {"progress": 0..1} any number of times, then {"rows": [...], "films": {phase: base64}} or
-{"error": traceback}. Whatever the learner prints goes to standard error. The standard input stays open as
-long as the parent lives; when it closes, the worker ends at once, so that a killed parent leaves none behind.
+output: {"progress": 0..1} any number of times, then {"rows": [...], "traces": [...], "cost": {...},
+"films": {phase: base64}} or {"error": traceback}, with "cpu_seconds". Whatever the learner prints goes to standard
+error. The standard input stays open as long as the parent lives; when it closes, the worker ends at once, so that a
+killed parent leaves none behind.
 """
 
 from __future__ import annotations
 
-import base64
 import json
 import os
 import sys
@@ -18,6 +18,7 @@ import traceback
 from typing import Any, TextIO
 
 from reach.study.jobs import Job
+from reach.study.outcome import answer, cpu_seconds, plain
 
 ORPHANED = 3  # exit status when the parent is gone
 PROGRESS_EVERY_S = 0.2
@@ -28,13 +29,6 @@ def leave_with_parent() -> None:
     while os.read(0, 4096):
         pass
     os._exit(ORPHANED)
-
-
-def plain(value: Any) -> Any:
-    """A NumPy number as a Python one, for JSON."""
-    if hasattr(value, "item"):
-        return value.item()
-    raise TypeError(f"a trial row may hold numbers, text and truth values; got {value!r}")
 
 
 def read_line() -> str:
@@ -56,7 +50,7 @@ def main() -> None:
     threading.Thread(target=leave_with_parent, daemon=True).start()
     said = time.monotonic()
 
-    def answer(message: dict[str, Any]) -> None:
+    def say(message: dict[str, Any]) -> None:
         answers.write(json.dumps(message, default=plain) + "\n")
         answers.flush()
 
@@ -64,16 +58,15 @@ def main() -> None:
         nonlocal said
         if time.monotonic() - said >= PROGRESS_EVERY_S:
             said = time.monotonic()
-            answer({"progress": float(done)})
+            say({"progress": float(done)})
 
     try:
         from reach.study.run import perform
 
-        result = perform(job, on_progress)
-        films = {phase: base64.b64encode(data).decode() for phase, data in result.films.items()}
-        answer({"rows": result.rows, "films": films})
+        told = answer(perform(job, on_progress))
+        say({**told, "cpu_seconds": cpu_seconds()})
     except Exception:
-        answer({"error": traceback.format_exc()})
+        say({"error": traceback.format_exc(), "cpu_seconds": cpu_seconds()})
 
 
 if __name__ == "__main__":

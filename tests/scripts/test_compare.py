@@ -9,8 +9,11 @@ import sys
 import time
 from pathlib import Path
 
+import pyarrow.parquet as pq
 import pytest
 
+from reach import protocols
+from reach.protocols import PROTOCOLS
 from reach.study import load
 
 ROOT = Path(__file__).parents[2]
@@ -48,7 +51,10 @@ def test_it_writes_trials_summary_and_report_and_names_the_next_command(
     assert done.returncode == 0, done.stderr
     assert len(load(out)) == 2 * 2 * 120
     for row in json.loads((out / "summary.json").read_text()):
-        assert list(row) == ["learner", "protocol", "metric", "value", "low", "high", "seeds"]
+        assert list(row) == ["learner", "protocol", "metric", "value", "low", "high", "seeds", "failed"]
+    csv = (out / "summary.csv").read_text().splitlines()
+    assert csv[0] == "learner,protocol,metric,value,low,high,seeds,failed"
+    assert len(csv) == 1 + len(json.loads((out / "summary.json").read_text()))
     assert (out / "report.html").read_text().startswith("<!doctype html>")
     assert "L30" in done.stdout
     assert "scripts/watch.py" in done.stdout.splitlines()[-1]
@@ -65,7 +71,7 @@ def test_killed_and_run_again_it_ends_with_the_same_bytes(
             stderr=subprocess.DEVNULL,
         )
         end = time.monotonic() + 120
-        while len(list(tmp_path.glob("jobs/[!.]*.parquet"))) < finished or not (tmp_path / "baseline").exists():
+        while len(list(tmp_path.glob("trials/*/*/*/[!.]*.parquet"))) < finished or not (tmp_path / "baseline").exists():
             assert time.monotonic() < end
             time.sleep(0.02)
         killed.kill()
@@ -73,7 +79,7 @@ def test_killed_and_run_again_it_ends_with_the_same_bytes(
         # What is there so far is there whole.
         if (tmp_path / "summary.json").exists():
             json.loads((tmp_path / "summary.json").read_text())
-    kept = {path: path.stat().st_mtime_ns for path in tmp_path.glob("jobs/[!.]*.parquet")}
+    kept = {path: path.stat().st_mtime_ns for path in tmp_path.glob("trials/*/*/*/[!.]*.parquet")}
     assert len(kept) >= 3
     again = compare(tmp_path)
     assert again.returncode == 0, again.stderr
@@ -102,3 +108,100 @@ def test_a_folder_of_other_files_is_left_alone(tmp_path: Path) -> None:
     assert done.returncode != 0
     assert "holds other files" in done.stderr
     assert (tmp_path / "report.html").read_text() == "mine"
+
+
+def test_shards_are_gathered_into_the_study_that_was_never_cut(
+    undisturbed: tuple[Path, subprocess.CompletedProcess[str]], tmp_path: Path
+) -> None:
+    for shard in ("1/2", "2/2"):
+        done = compare(tmp_path, "--shard", shard)
+        assert done.returncode == 0, done.stderr
+        assert "--shard" not in done.stdout.splitlines()[-1]
+    assert not (tmp_path / "report.html").exists()
+    gathered = compare(tmp_path, "--tensorboard", str(tmp_path / "board"))
+    assert gathered.returncode == 0, gathered.stderr
+    assert "Gathered 8 jobs from 2 shards" in gathered.stdout
+    for name in ("summary.json", "summary.csv", "trials.parquet"):
+        assert (tmp_path / name).read_bytes() == (undisturbed[0] / name).read_bytes()
+
+
+@pytest.mark.parametrize(
+    ("flags", "message"),
+    [
+        (("--shard", "3/2"), "1/2 to 2/2 are allowed"),
+        (("--address", "auto"), "give --engine ray with it"),
+        (("--human", "nowhere"), "there is no such folder"),
+        (("--seeds", "0"), "must be at least 1"),
+    ],
+)
+def test_a_flag_that_cannot_be_followed_is_an_error_that_says_why(
+    flags: tuple[str, ...], message: str, tmp_path: Path
+) -> None:
+    done = compare(tmp_path, *flags)
+    assert done.returncode != 0
+    assert message in done.stderr
+    assert not (tmp_path / "trials").exists()
+
+
+def test_a_full_disk_says_what_to_do_and_what_was_finished_can_be_read(tmp_path: Path) -> None:
+    small = tmp_path / "small"
+    small.mkdir()
+    mounted = subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", "size=96k", "tmpfs", str(small)], capture_output=True, text=True
+    )
+    if mounted.returncode != 0:
+        pytest.skip("needs the right to mount a small disk")
+    try:
+        done = compare(small / "out")
+        assert done.returncode != 0
+        assert "No space left on the disk; what was finished before is kept" in done.stderr
+        assert "Traceback" not in done.stderr
+        for file in small.rglob("[!.]*.parquet"):
+            pq.read_table(file)
+        subprocess.run(["mount", "-o", "remount,size=64m", str(small)], check=True)
+        again = compare(small / "out")
+        assert again.returncode == 0, again.stderr
+    finally:
+        subprocess.run(["umount", str(small)], check=True)
+
+
+def test_presets_name_learners_that_there_are() -> None:
+    sys.path.insert(0, str(ROOT / "scripts"))
+    from presets import PRESETS
+
+    from agents.learner import is_learner
+
+    assert set(PRESETS) == {"standard", "quick", "paper"}
+    for preset in PRESETS.values():
+        assert all(map(is_learner, preset.learners))
+        assert preset.learners[0] == "none"
+    paper = PRESETS["paper"]
+    assert len(paper.learners) >= 10
+    assert len(paper.protocols) >= 8
+    assert paper.seeds >= 10
+
+
+@pytest.mark.skipif(not hasattr(protocols, "listing"), reason="protocols cannot be listed")
+def test_protocols_are_listed_with_their_sources(tmp_path: Path) -> None:
+    done = compare(tmp_path, "--list")
+    assert done.returncode == 0, done.stderr
+    for name in PROTOCOLS:
+        assert name in done.stdout
+    assert "Krakauer" in done.stdout
+    assert not (tmp_path / "trials").exists()
+
+
+@pytest.mark.skipif(not hasattr(protocols, "read_protocol"), reason="protocols cannot be read from files")
+def test_a_users_own_protocol_is_run_from_its_file(tmp_path: Path) -> None:
+    file = tmp_path / "mine.toml"
+    file.write_text(
+        'name = "mine"\n[[blocks]]\nname = "baseline"\ntrials = 4\n'
+        '[[blocks]]\nname = "perturbed"\ntrials = 4\nperturbation = [{kind = "rotation", degrees = 20.0}]\n'
+    )
+    done = compare(tmp_path / "out", "--protocols", str(file))
+    assert done.returncode == 0, done.stderr
+    assert set(load(tmp_path / "out")["protocol"]) == {"mine"}
+    file.write_text('name = "mine"\nblock = []\n')
+    wrong = compare(tmp_path / "wrong", "--protocols", str(file))
+    assert wrong.returncode != 0
+    assert "blocks" in wrong.stderr

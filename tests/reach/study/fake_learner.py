@@ -1,14 +1,17 @@
 """Learners without a network, for tests of the study: cheap, honest about SB3's interface, and able to fail.
 
-`wandering` draws a posture a trial; `raises` fails when it is prepared; `dies-once` kills its own process the
-first time it is prepared, `dies` every time; any other name commands one posture for ever. The environment
-variable FAKE_TRIAL_S makes each trial of learning last that long.
+`wandering` draws a posture a trial; `raises` fails when it is prepared, `remembers` with what its process is like;
+`dies-once` kills its own process the first time it is prepared, `dies` every time; any other name commands one posture
+for ever. The environment
+variable FAKE_TRIAL_S makes each trial of learning last that long; FAKE_MARKS is a folder for the marks of learners that
+have died, beside their own folders where it is not set.
 """
 
 from __future__ import annotations
 
 import json
 import os
+import random
 import signal
 import time
 from collections.abc import Callable
@@ -32,6 +35,21 @@ PROTOCOLS.setdefault(
         source="made for tests",
     ),
 )
+
+
+TIMES_LOOKED: list[int] = []
+
+
+def look_about() -> dict[str, Any]:
+    """What tells one process from another, and a fresh one from a used one."""
+    TIMES_LOOKED.append(1)
+    return {
+        "pid": os.getpid(),
+        "times": len(TIMES_LOOKED),
+        "threads": len(os.listdir("/proc/self/task")),
+        "random": random.random(),
+        "numpy": float(np.random.random()),  # noqa: NPY002  (the global generator is what is looked at)
+    }
 
 
 class Fake:
@@ -70,7 +88,9 @@ class Fake:
 
 def prepare(learner: str, seed: int, folder: Path, on_progress: Callable[[float], None] | None = None) -> Fake:
     """Make a fake learner and leave a mark in its folder."""
-    mark = folder.with_suffix(".tried")
+    mark = Path(os.environ.get("FAKE_MARKS", folder.parent)) / f"{folder.name}.tried"
+    if learner == "remembers":
+        raise RuntimeError("seen " + json.dumps(look_about()))
     if learner == "raises":
         raise RuntimeError("this learner cannot be made")
     if learner == "dies" or (learner == "dies-once" and not mark.exists()):

@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+from contextlib import suppress
 from pathlib import Path
 
 import pandas as pd
@@ -14,6 +15,7 @@ import pytest
 
 from reach.protocols import PROTOCOLS
 from reach.study import Job, Store, complete, missing_jobs, plan, run_jobs
+from reach.study.processes import Processes
 from reach.study.run import filmed_trials
 
 HERE = Path(__file__).parent
@@ -89,7 +91,8 @@ def test_what_is_done_is_not_done_again(tmp_path: Path) -> None:
     study(tmp_path, "steady")
     store, jobs = Store(tmp_path), planned(tmp_path, "steady", "wandering")
     assert {job.learner for job in missing_jobs(jobs, store)} == {"wandering"}
-    before = {path: path.stat().st_mtime_ns for path in (tmp_path / "jobs").iterdir()}
+    before = {path: path.stat().st_mtime_ns for path in tmp_path.glob("trials/*/*/*/*.parquet")}
+    assert before
     study(tmp_path, "steady", "wandering")
     assert before == {path: path.stat().st_mtime_ns for path in before}
 
@@ -122,7 +125,7 @@ def test_jobs_that_wait_for_each_other_are_an_error(tmp_path: Path) -> None:
     one = Job("protocol", "a", 0, FACTORY, "", "1", "tiny", needs="b-tiny-0-2")
     other = Job("protocol", "b", 0, FACTORY, "", "2", "tiny", needs="a-tiny-0-1")
     with pytest.raises(ValueError, match="wait for each other"):
-        list(run_jobs([one, other], processes=1, log_path=Store(tmp_path).log_path))
+        list(run_jobs([one, other], processes=1, workers=Processes(Store(tmp_path).log_path)))
 
 
 def test_no_worker_outlives_a_killed_parent(tmp_path: Path) -> None:
@@ -135,8 +138,8 @@ def test_no_worker_outlives_a_killed_parent(tmp_path: Path) -> None:
     )
     parent = subprocess.Popen([sys.executable, "-c", code, str(tmp_path)], env=os.environ | {"FAKE_TRIAL_S": "5"})
     try:
-        until(lambda: len(children(parent.pid)) == 2 and len(list((tmp_path / "jobs").glob("*.done"))) == 2)
-        workers = children(parent.pid)
+        until(lambda: len(workers_of(parent.pid)) == 2 and len(list((tmp_path / "baseline").glob("*.done"))) == 2)
+        workers = descendants(parent.pid)
         assert workers
     finally:
         parent.kill()
@@ -153,10 +156,27 @@ def until(holds, seconds: float = 60.0) -> None:  # type: ignore[no-untyped-def]
 
 
 def children(pid: int) -> list[int]:
-    tasks = Path(f"/proc/{pid}/task")
-    if not tasks.exists():
+    if not Path("/proc/self/task").exists():
         pytest.skip("needs /proc")
-    return [int(child) for task in tasks.iterdir() for child in (task / "children").read_text().split()]
+    found: list[int] = []
+    with suppress(FileNotFoundError, ProcessLookupError):  # it may end as it is looked at
+        for task in Path(f"/proc/{pid}/task").iterdir():
+            found += map(int, (task / "children").read_text().split())
+    return found
+
+
+def descendants(pid: int) -> list[int]:
+    """Processes that a process has started, and those that they have, nearest first."""
+    found, queue = [], children(pid)
+    while queue:
+        found.append(queue.pop(0))
+        queue += children(found[-1])
+    return found
+
+
+def workers_of(pid: int) -> list[int]:
+    """The processes that do jobs: those without children of their own."""
+    return [one for one in descendants(pid) if not children(one)]
 
 
 def alive(pid: int) -> bool:

@@ -11,43 +11,23 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from made_up import costs_of, cpu_seconds_of, traces_of, trials_of, tuning_of, with_rows, write_human_files
 from rich.console import Console
 
-from reach.study import Job, Store, people
-from reach.study.report import answer, page, towards_the_miss, warnings
-from reach.study.statistics import per_seed, summarise
+from reach.study import Job, Store
+from reach.study.measures import per_seed
+from reach.study.report import answer, page, towards_the_miss, warnings, write_report
+from reach.study.report_across import alignment_table, cost_per_trial, cost_table, step_sizes
+from reach.study.report_answer import findings, in_short
+from reach.study.report_films import films
+from reach.study.statistics import summarise
 from reach.study.store import FILM_PHASES
 from reach.study.tables import MEASURES, interval, number, print_table
-
-BLOCKS = (("baseline", 20), ("perturbed", 60), ("washout", 20))
-MISS_DEG = {"rotation30": 30.0, "prism": -12.0}
-
-
-def made_up(rates: dict[str, float], seeds: int = 6, noise: float = 0.5) -> pd.DataFrame:
-    """Trials of learners that keep (1 - rate) of their error from reach to reach."""
-    rows = []
-    for learner, rate in rates.items():
-        for protocol, miss in MISS_DEG.items():
-            for seed in range(seeds):
-                rng = np.random.default_rng(seed)
-                learned, trial = 0.0, 0
-                for block, trials in BLOCKS:
-                    for place in range(1, trials + 1):
-                        trial += 1
-                        error = (miss if block == "perturbed" else 0.0) - learned
-                        learned += rate * error
-                        row = {"learner": learner, "protocol": protocol, "seed": seed, "trial": trial, "block": block}
-                        row |= {"trial_in_block": place, "probe": False, "cup_x": 0.1, "cup_y": 0.1 * (trial % 4)}
-                        row |= {"launch_error_deg": error + rng.normal(0.0, noise), "endpoint_error_cm": abs(error) / 5}
-                        row |= {"time_to_success_s": 1.0, "success": True, "attempts": 1, "tipped": False}
-                        row |= {"reward": 0.0, "duration_s": 1.0}
-                        rows.append(row)
-    return pd.DataFrame(rows)
 
 
 @pytest.fixture(scope="module")
 def trials() -> pd.DataFrame:
-    return made_up({"none": 0.0, "error-bp": 0.2, "error-dfa": 0.1})
+    return trials_of({"none": 0.0, "error-bp": 0.2, "error-dfa": 0.1})
 
 
 @pytest.fixture
@@ -71,7 +51,7 @@ def whole(trials: pd.DataFrame, tmp_path: Path) -> str:
 class Links(HTMLParser):
     """Collects what a page refers to, its ids and its tags in balance."""
 
-    VOID = ("meta", "link", "br", "img", "path", "use")
+    VOID = ("meta", "link", "br", "img")
 
     def __init__(self) -> None:
         super().__init__()
@@ -150,7 +130,7 @@ def test_a_difference_whose_interval_covers_zero_is_called_none(trials: pd.DataF
 
 
 def test_few_seeds_are_warned_of_and_give_no_interval() -> None:
-    trials = made_up({"none": 0.0, "error-bp": 0.2}, seeds=2)
+    trials = trials_of({"none": 0.0, "error-bp": 0.2}, seeds=2)
     (said,) = warnings(trials, {})
     assert "Only 2 seeds: no interval" in said
     rotation, _ = answer(summarise(trials), per_seed(trials))
@@ -158,9 +138,9 @@ def test_few_seeds_are_warned_of_and_give_no_interval() -> None:
 
 
 def test_a_study_without_the_unlearning_arm_still_has_a_page(tmp_path: Path) -> None:
-    trials = made_up({"error-bp": 0.2})
+    trials = trials_of({"error-bp": 0.2})
     made = page(Store(tmp_path), [], trials, summarise(trials), notes={}, command="", failures={})
-    assert "no error to measure the others by" in made
+    assert "the arm that does not learn is not shown" in made
 
 
 def test_curves_are_positive_to_the_side_of_the_perturbation(trials: pd.DataFrame) -> None:
@@ -199,11 +179,131 @@ def test_an_interval_is_shown_only_where_there_is_one() -> None:
     assert interval(measure, np.nan, np.nan) == ""
 
 
-def test_human_curves_rise_and_carry_a_citation() -> None:
-    for curve in people.CURVES:
-        assert len(curve.blocks) == len(curve.index)
-        assert curve.index[-1] > curve.index[0]
-        assert "n = 37" in curve.citation
-    assert people.curve("people, whole reach").asymptote == 0.91
-    with pytest.raises(KeyError, match="known are"):
-        people.curve("apes")
+def headings(made: str) -> list[str]:
+    return re.findall(r"<h2[^>]*>([^<]*)</h2>", made)
+
+
+def made_of(trials: pd.DataFrame, folder: Path, summary: pd.DataFrame | None = None, **more: object) -> str:
+    store = Store(folder)
+    write_report(store, [], trials, summarise(trials) if summary is None else summary, **more)  # type: ignore[arg-type]
+    return store.report_path.read_text()
+
+
+def test_a_study_of_one_learner_and_one_seed_has_a_page_without_empty_sections(tmp_path: Path) -> None:
+    for learner in ("none", "error-bp"):
+        rates = {learner: 0.0 if learner == "none" else 0.2}
+        made = made_of(trials_of(rates, seeds=1, misses={"prism": 12.0}), tmp_path)
+        wanted = ["Reach by reach", "Beside people", "How this was made"]
+        assert [one for one in headings(made) if one != "The measures"] == wanted
+        assert re.findall(r'href="#(\w+)"', made) == re.findall(r'<h2 id="(\w+)"', made)
+
+
+def test_every_section_is_there_once_its_data_are(trials: pd.DataFrame, tmp_path: Path) -> None:
+    summary = with_rows(summarise(trials), "prism", {"savings": {"error-bp": 0.3, "error-dfa": 0.1}})
+    made = made_of(
+        trials.assign(alignment_hidden_deg=40.0),
+        tmp_path,
+        summary,
+        human=write_human_files(tmp_path / "people"),
+        tuning=tuning_of("error-bp", "error-dfa"),
+        traces=traces_of({"error-bp": 0.2, "none": 0.3}, "rotation30"),
+        costs=costs_of({"error-bp": 1e6, "error-dfa": 2e6}, {}, trials),
+        cpu_seconds=cpu_seconds_of(trials, 12.0),
+    )
+    assert headings(made) == [
+        "Protocol by protocol", "Reach by reach", "The measures", "Learner against learner", "Within a reach", "Memory",
+        "Cost", "Speed against step size", "Alignment", "Beside people", "How this was made",
+    ]  # fmt: skip
+    links = Links()
+    links.feed(made)
+    assert links.open == []
+    assert len(links.ids) == len(set(links.ids))
+
+
+def test_protocols_within_the_reach_are_judged_by_their_mean_correction_time(trials: pd.DataFrame) -> None:
+    times = {"error-bp": 0.3, "error-dfa": 0.5, "none": 0.6}
+    summary = with_rows(summarise(trials), "jump", {"T_c": times})
+    seeds = [
+        {"learner": learner, "protocol": "jump", "seed": seed, "metric": "T_c", "value": value + 0.001 * seed}
+        for learner, value in times.items()
+        for seed in range(6)
+    ]
+    measured = pd.concat([per_seed(trials), pd.DataFrame(seeds)])
+    (found,) = [one for one in findings(summary, measured) if one.protocol == "jump"]
+    assert (found.metric, found.best, found.sure) == ("T_c", "error-bp", True)
+    assert "its mean correction time was 0.30\N{NO-BREAK SPACE}s" in answer(summary, measured)[-1]
+    assert "200 ms [200, 200]" in answer(summary, measured)[-1]
+
+
+def test_the_answer_is_one_paragraph_that_names_who_was_fastest_elsewhere(trials: pd.DataFrame) -> None:
+    text = in_short(findings(summarise(trials), per_seed(trials)))
+    assert text.startswith("Under the 30° rotation of the seen hand, error-bp corrected fastest")
+    assert text.endswith(" error-bp was also the fastest under the prism shift.")
+    assert in_short([]) == ""
+
+
+def test_learners_that_never_get_there_are_said_to_be_never(trials: pd.DataFrame, tmp_path: Path) -> None:
+    summary = summarise(trials)
+    here = (summary["metric"] == "N63") & (summary["learner"] == "none")
+    assert set(summary["failed"][here]) == {1.0}
+    made = made_of(trials, tmp_path, summary)
+    assert 'data-value="Infinity">never</td>' in made
+    assert "never in 50 %" in made_of(trials, tmp_path, summary.assign(failed=summary["failed"].where(~here, 0.5)))
+
+
+def test_times_within_the_reach_are_drawn_over_peoples(trials: pd.DataFrame, tmp_path: Path) -> None:
+    jump = trials_of({"none": 0.0, "error-bp": 0.2}, misses={"jump": 5.0})
+    summary = with_rows(summarise(jump), "jump", {"latency_s": {"error-bp": 0.13}, "t90_s": {"error-bp": np.inf}})
+    made = made_of(jump, tmp_path, summary)
+    assert 'class="people"' in made
+    assert "Cup jump: latency" in made
+    assert 'class="people"' not in made_of(trials, tmp_path)
+
+
+def test_costs_are_told_by_trial_and_energy_by_operation(trials: pd.DataFrame) -> None:
+    costs = costs_of({"error-bp": 1e6, "none": 0.0}, {"error-dfa": 1e6}, trials)
+    found = cost_per_trial(trials, costs, cpu_seconds_of(trials, 10.0))
+    assert found["error-bp"]["energy_pj"] == pytest.approx(4.6 * 1e6 / 100)
+    assert found["error-dfa"]["energy_pj"] == pytest.approx(0.9 * 1e6 / 100)
+    assert found["error-bp"]["parameters"] == 4864.0
+    assert found["none"]["cpu_seconds"] == pytest.approx(0.1)
+    learning = costs.assign(metric=costs["metric"].replace({"effective_macs": "learning_macs"}))
+    assert cost_per_trial(trials, learning, None)["error-bp"]["energy_to_learn_pj"] == pytest.approx(4.6 * 1e6 / 100)
+    table = cost_table(trials, costs, None)
+    assert table is not None
+    assert "CPU time" not in [label for label, _ in table.heads]
+    assert cost_table(trials, None, None) is None
+
+
+def test_angles_to_the_gradient_are_told_by_layer(trials: pd.DataFrame) -> None:
+    costs = costs_of({"error-bp": 1e6}, {}, trials)
+    assert alignment_table(costs) is None
+    assert alignment_table(None) is None
+    angles = costs[costs["metric"] == "parameters"].assign(metric="alignment_hidden_degrees", value=41.0)
+    table = alignment_table(pd.concat([costs, angles[angles["learner"] == "error-bp"]]))
+    assert table is not None
+    assert table.heads == (("hidden", "degrees"),)
+    assert [(line.learner, line.cells[0].text) for line in table.lines] == [("error-bp", "41")]
+
+
+def test_step_sizes_are_drawn_without_the_tries_that_were_given_up() -> None:
+    (chart,) = step_sizes(tuning_of("error-bp"), {})
+    assert chart.lines == (("error-bp", "0.4", "30", "0.1\N{EN DASH}0.8"),)
+    assert step_sizes({"error-bp": {"settings": {"rate": 1.0}}}, {}) == []
+
+
+def test_films_that_do_not_fit_are_named_and_a_film_that_cannot_be_read_has_no_still(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = Store(tmp_path)
+    jobs = [Job("protocol", name, 0, "a:b", "", "0123", "rotation30", film=True) for name in ("one", "two")]
+    for job in jobs:
+        for path in store.film_paths(job).values():
+            path.parent.mkdir(exist_ok=True)
+            path.write_bytes(b"no film" * 100)
+    shown, left_out = films(store, jobs)
+    assert [film.learner for film in shown] == ["one", "two"]
+    assert all(clip.still == "" for film in shown for clip in film.clips)
+    monkeypatch.setattr("reach.study.report_films.MOST_BYTES", 4000)
+    shown, left_out = films(store, jobs)
+    assert ([film.learner for film in shown], left_out) == (["one"], ["two"])

@@ -13,14 +13,15 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from scipy.stats import mannwhitneyu, trim_mean
 
+from reach.study.measures import baseline_corrected, per_seed
 from reach.study.statistics import (
     Estimate,
-    baseline_corrected,
+    difference_in_words,
     estimate,
     interquartile_mean,
     mean_band,
     paired_difference,
-    per_seed,
+    paired_estimate,
     probability_of_improvement,
     summarise,
 )
@@ -142,6 +143,18 @@ def test_two_censored_seeds_do_not_differ() -> None:
     assert all(math.isnan(one) for one in (value, low, high))
 
 
+def test_a_difference_whose_interval_covers_zero_is_called_none() -> None:
+    hard = np.array([1.0, 5.0, 2.0, 9.0, 4.0, 7.0])
+    below = difference_in_words(paired_estimate(hard - 0.25, hard), "bp", "dfa", unit="reaches")
+    assert below == "bp is below dfa (bp less dfa: -0.25 reaches [-0.25, -0.25], 6 seeds)."
+    assert "is above" in difference_in_words(paired_estimate(hard + 0.25, hard), "bp", "dfa")
+    noise = np.array([0.3, -0.2, 0.1, -0.4, 0.2, 0.0])
+    assert difference_in_words(paired_estimate(hard + noise, hard), "bp", "dfa").startswith("No difference between")
+    assert "3 seeds cannot say" in difference_in_words(paired_estimate(hard[:3] + 1.0, hard[:3]), "bp", "dfa")
+    censored = paired_estimate(np.array([INF, 9.0] * 3), np.array([9.0, INF] * 3))
+    assert "cannot be said" in difference_in_words(censored, "bp", "dfa")
+
+
 @given(first=numbers, second=numbers)
 def test_the_probability_of_improvement_is_mann_and_whitneys_and_turns_with_its_arguments(
     first: list[float], second: list[float]
@@ -257,10 +270,12 @@ def test_a_seed_without_the_learner_that_does_not_learn_has_no_measures() -> Non
 
 def test_the_summary_has_a_row_for_each_learner_and_metric_with_its_interval() -> None:
     found = summarise(study(6))
-    assert list(found.columns) == ["learner", "protocol", "metric", "value", "low", "high", "seeds"]
+    assert list(found.columns) == ["learner", "protocol", "metric", "value", "low", "high", "seeds", "failed"]
     assert set(found["learner"]) == {"none", "halving"}
+    # Never corrected: the 40 perturbed reaches are a lower limit, and the share that failed says so.
     n63 = found[(found["learner"] == "none") & (found["metric"] == "N63")].iloc[0]
-    assert (n63["value"], n63["low"], n63["high"], n63["seeds"]) == (INF, INF, INF, 6)
+    assert (n63["value"], n63["low"], n63["high"], n63["seeds"], n63["failed"]) == (40.0, 40.0, 40.0, 6, 1.0)
+    assert set(found[found["metric"] != "N63"]["failed"]) == {0.0}
     l30 = found[(found["learner"] == "halving") & (found["metric"] == "L30")].iloc[0]
     assert l30["low"] <= l30["value"] <= l30["high"] < 0.5
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import os
+import socket
 import subprocess
 import sys
 from dataclasses import replace
@@ -16,7 +17,10 @@ import pytest
 
 from reach.protocols import PROTOCOLS
 from reach.study import Job, Store, load, plan
-from reach.study.store import COLUMNS, FILM_PHASES, summary_bytes, trials_frame, write_whole
+from reach.study.frames import COLUMNS, summary_bytes, trials_frame
+from reach.study.outcome import Outcome
+from reach.study.store import FILM_PHASES
+from reach.study.whole_files import DiskFullError, write_whole
 
 JOB = Job("protocol", "none", 0, "somewhere:prepare", "baseline/none-0", "0123456789ab", "prism")
 
@@ -49,16 +53,17 @@ def test_a_write_that_fails_leaves_the_old_file_and_no_part(tmp_path: Path, monk
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(os, "fsync", full_disk)
-    with pytest.raises(OSError, match="No space left"):
+    with pytest.raises(DiskFullError, match="No space left on the disk; what was finished before is kept") as told:
         write_whole(path, b"new")
+    assert "file.json" in str(told.value)
     assert path.read_bytes() == b"old"
     assert [p.name for p in tmp_path.iterdir()] == ["file.json"]
 
 
 def test_parts_left_by_a_kill_are_removed(tmp_path: Path) -> None:
     store = Store(tmp_path / "run")
-    (store.folder / "jobs").mkdir(parents=True)
-    part = store.folder / "jobs" / ".part-1-none.parquet"
+    part = store.part_path("trials", JOB).with_name(".part-1-none.parquet")
+    part.parent.mkdir(parents=True)
     part.write_bytes(b"half")
     with store.only_writer():
         assert not part.exists()
@@ -72,19 +77,19 @@ def test_a_second_writer_is_refused_by_name(tmp_path: Path) -> None:
     with Store(tmp_path).only_writer():
         second = subprocess.run([sys.executable, "-c", code, str(tmp_path)], capture_output=True, text=True)
     assert second.returncode != 0
-    assert f"is being written by process {os.getpid()}" in second.stderr
+    assert f"is being written by process {os.getpid()} on {socket.gethostname()}" in second.stderr
     assert subprocess.run([sys.executable, "-c", code, str(tmp_path)]).returncode == 0
 
 
 def test_rows_come_back_as_they_were_written(tmp_path: Path) -> None:
     store = Store(tmp_path)
-    store.write_result(JOB, [row(1), row(2, launch_error_deg=math.nan)], {})
+    store.write_outcome(Outcome(JOB, rows=[row(1), row(2, launch_error_deg=math.nan)]))
     trials = store.read_trials([JOB])
     assert list(trials.columns) == list(COLUMNS)
     assert trials["learner"].tolist() == ["none", "none"]
     assert trials["seed"].tolist() == [0, 0]
     assert math.isnan(trials["launch_error_deg"][1])
-    store.write_trials(trials)
+    store.write_tables([JOB])
     pd.testing.assert_frame_equal(load(tmp_path), trials)
     pd.testing.assert_frame_equal(load(tmp_path / "trials.parquet"), trials)
 
@@ -103,19 +108,19 @@ def test_loading_a_folder_without_results_says_how_to_make_some(tmp_path: Path) 
 
 def test_a_filmed_job_is_done_only_with_its_films(tmp_path: Path) -> None:
     store = Store(tmp_path)
-    store.write_result(JOB, [row(1)], {})
+    store.write_outcome(Outcome(JOB, rows=[row(1)]))
     filmed = replace(JOB, film=True)
     assert store.is_done(JOB)
     assert not store.is_done(filmed)
-    store.write_result(filmed, [row(1)], dict.fromkeys(FILM_PHASES, b"film"))
+    store.write_outcome(Outcome(filmed, rows=[row(1)], films=dict.fromkeys(FILM_PHASES, b"film")))
     assert store.is_done(filmed)
 
 
 def test_a_success_removes_the_error_of_an_earlier_try(tmp_path: Path) -> None:
     store = Store(tmp_path)
-    store.write_error(JOB, "it failed")
+    store.write_outcome(Outcome(JOB, error="it failed"))
     assert not store.is_done(JOB)
-    store.write_result(JOB, [row(1)], {})
+    store.write_outcome(Outcome(JOB, rows=[row(1)]))
     assert not store.error_path(JOB).exists()
 
 
@@ -135,7 +140,7 @@ def test_results_of_another_definition_are_left_out(tmp_path: Path) -> None:
         changed = replace(protocol, blocks=(replace(protocol.blocks[0], trials=trials), *protocol.blocks[1:]))
         return plan(["none"], {"prism": changed}, [0], factory="json:loads", out=tmp_path)[-1]
 
-    store.write_result(planned(20), [row(1)], {})
+    store.write_outcome(Outcome(planned(20), rows=[row(1)]))
     assert store.is_done(planned(20))
     assert not store.is_done(planned(21))
     assert store.other_results([planned(21)]) == 1

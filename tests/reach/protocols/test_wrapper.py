@@ -10,8 +10,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from reach import HideHand, Rotation
-from reach.protocols import PROTOCOLS, TARGETS, Block, Protocol, ProtocolWrapper, schedule_of
+from reach import CupJump, CurlField, ErrorClamp, ForceChannel, HideHand, Rotation
+from reach.protocols import PROTOCOLS, TARGETS, Abrupt, Block, Protocol, ProtocolWrapper, schedule_of
+from reach.protocols.wrapper import PROBE_S
 
 SHORT = Protocol(
     name="short",
@@ -117,6 +118,57 @@ def test_perturbations_act_in_their_block_only() -> None:
         turned[trial.trial, trial.probe] = not np.allclose(truth["hand"], truth["seen_hand"])
         assert truth["hand_visible"] != trial.probe
     assert [key for key, value in turned.items() if value] == [(3, False), (4, False), (5, False)]
+
+
+def one_trial(
+    perturbation: tuple[Any, ...], probe: tuple[Any, ...] | None = None, *, protocol: str = "clamped", **block: Any
+) -> list[dict[str, Any]]:
+    """Rows of a baseline reach and a perturbed one, of a learner that always commands the same."""
+    blocks = (Block("baseline", 1), Block("perturbed", 1, perturbation, probe=probe, **block))
+    wrapper = ProtocolWrapper(gym.make("reach/CupReach-v0"), Protocol(protocol, blocks, "these tests"), seed=4)
+    play(wrapper)
+    return wrapper.rows
+
+
+def test_a_row_tells_the_number_of_the_block_and_the_size_of_what_acts() -> None:
+    plain, turned = one_trial((Rotation(30.0),), course=Abrupt(-1.0))
+    assert (plain["block_number"], plain["perturbation_scale"]) == (1, 0.0)
+    assert (turned["block_number"], turned["perturbation_scale"]) == (2, -1.0)
+    straight = one_trial((Rotation(-30.0),))[1]
+    assert turned["launch_error_deg"] == pytest.approx(straight["launch_error_deg"])
+
+
+def test_where_the_seen_hand_is_clamped_the_true_one_is_read() -> None:
+    plain = one_trial(())[1]
+    clamped = one_trial((ErrorClamp(0.0),))[1]
+    for launch in ("launch_error_deg", "peak_speed_error_deg"):
+        assert clamped[launch] == pytest.approx(plain[launch])
+    assert abs(clamped["launch_error_deg"]) > 1.0
+
+
+def test_a_probe_is_over_when_a_reach_should_be() -> None:
+    reach, probe = one_trial((), probe=(HideHand(),))[1:]
+    assert reach["duration_s"] == pytest.approx(3.0)
+    assert probe["duration_s"] == pytest.approx(PROBE_S)
+    assert probe["launch_error_deg"] == pytest.approx(reach["launch_error_deg"], abs=5.0)
+
+
+def test_a_channel_trial_has_the_adaptation_index_and_no_other_has() -> None:
+    rows = one_trial((CurlField(13.0),), probe=(ForceChannel(),))
+    assert [np.isfinite(row["channel_index"]) for row in rows] == [False, False, True]
+    # Without a field in the protocol there is nothing to be expected in the channel.
+    assert np.isnan(one_trial((), probe=(ForceChannel(),))[2]["channel_index"])
+
+
+def test_the_course_is_kept_of_reaches_in_which_something_sets_in() -> None:
+    blocks = (Block("baseline", 1), Block("perturbed", 1, (CupJump(onset_s=0.1),)))
+    wrapper = ProtocolWrapper(gym.make("reach/CupReach-v0"), Protocol("jump", blocks, "these tests"))
+    play(wrapper)
+    assert list(wrapper.courses) == [1]
+    course = wrapper.courses[1]
+    assert course.time_s[-1] == pytest.approx(wrapper.rows[1]["duration_s"])
+    moved = np.flatnonzero(np.any(course.seen_cup != course.seen_cup[0], axis=1))
+    assert course.time_s[moved[0]] == pytest.approx(0.1, abs=0.0201)
 
 
 def test_nothing_of_the_schedule_is_told_outside_truth() -> None:

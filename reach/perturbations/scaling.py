@@ -1,0 +1,55 @@
+"""Perturbations made larger, smaller or turned to the other side, as schedules that ramp or flip them need."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+from reach.perturbations.bodies import DelayChange, Load, StiffnessChange, ToolLength
+from reach.perturbations.composing import Perturbation
+from reach.perturbations.cups import CupJump
+from reach.perturbations.hand_forces import ConstantForce, CurlField, Nudge, VelocityField
+from reach.perturbations.vision import ErrorClamp, Gain, Prism, Rotation
+from reach.sim.state import INNER_STEP_S
+
+# Fields that grow in proportion, and those in which 1 changes nothing, which grow by powers. What is in neither has no
+# size: a hidden hand is hidden or not.
+SIZES: dict[type[Any], tuple[str, ...]] = {
+    Prism: ("shift_m",),
+    Rotation: ("degrees",),
+    ErrorClamp: ("degrees",),
+    CurlField: ("newton_s_per_m",),
+    VelocityField: ("b_xx", "b_xy", "b_yx", "b_yy"),
+    ConstantForce: ("right_n", "forward_n"),
+    Nudge: ("right_n", "forward_n"),
+    CupJump: ("right_m", "forward_m"),
+    ToolLength: ("longer_m",),
+    Load: ("kilograms",),
+    DelayChange: ("later_s",),
+}
+FACTORS: dict[type[Any], tuple[str, ...]] = {Gain: ("factor",), StiffnessChange: ("factor",)}
+
+
+def scaled(perturbation: Perturbation, scale: float) -> Perturbation:
+    """A perturbation of `scale` times its size: 0 is none of it, -1 the same to the other side.
+
+    Gains and changes of stiffness are raised to the power of `scale`, so that -1 undoes them. Delays stay multiples of
+    5 ms. A perturbation without a size (a hidden hand, a force channel) is given back as it is.
+
+    Raises:
+        ValueError: the size would leave its range.
+    """
+    if scale == 1.0:
+        return perturbation
+    given: Any = perturbation
+    changed = {name: scale * getattr(given, name) for name in SIZES.get(type(given), ())}
+    changed |= {name: getattr(given, name) ** scale for name in FACTORS.get(type(given), ())}
+    if isinstance(given, DelayChange):
+        changed["later_s"] = round(changed["later_s"] / INNER_STEP_S) * INNER_STEP_S
+    found: Perturbation = replace(given, **changed) if changed else given
+    return found
+
+
+def has_size(perturbation: Perturbation) -> bool:
+    """Whether the perturbation can be made larger or smaller; none of size 0 can."""
+    return scaled(perturbation, 0.0) != perturbation

@@ -1,0 +1,125 @@
+"""Protocols as values: blocks of like trials, what acts in them, what follows each, whether learning is on.
+
+Names of blocks are a closed set, for measures are chosen by them: what is learned in a "perturbed" block is looked for
+again in a "relearned" one, is measured without errors in a "clamp" and without sight in an "unseen" one.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from reach.perturbations import Perturbation, as_perturbations, has_size, scaled, write_perturbations
+from reach.protocols.courses import Abrupt, Course
+from reach.sim import state as s
+from reach.sim.state import START_HAND_M
+
+BASELINE, PERTURBED, WASHOUT = "baseline", "perturbed", "washout"
+# B of A-B-A and A again; error clamp; nothing seen of the hand; other directions than the one trained.
+OPPOSITE, RELEARNED, CLAMP, UNSEEN, PROBED = "opposite", "relearned", "clamp", "unseen", "probed"
+BLOCK_NAMES = (BASELINE, PERTURBED, WASHOUT, OPPOSITE, RELEARNED, CLAMP, UNSEEN, PROBED)
+
+# A fan of four cups about the hand's start, as in centre-out reaching; every four reaches visit all four.
+TARGET_DISTANCE_M = 0.20
+TARGET_BEARINGS_DEGREES = (65.0, 85.0, 105.0, 125.0)
+Cup = tuple[float, float]
+
+
+def cup_at(bearing_degrees: float) -> Cup:
+    """The place (x, y) m of a cup 20 cm from the hand's start, in a direction counter-clockwise from the right."""
+    bearing = math.radians(bearing_degrees)
+    return (
+        START_HAND_M[0] + TARGET_DISTANCE_M * math.cos(bearing),
+        START_HAND_M[1] + TARGET_DISTANCE_M * math.sin(bearing),
+    )
+
+
+TARGETS = tuple(cup_at(bearing) for bearing in TARGET_BEARINGS_DEGREES)
+
+
+@dataclass(frozen=True)
+class Block:
+    """A stretch of like trials.
+
+    Attributes:
+        name: one of `BLOCK_NAMES`.
+        trials: reaches, 1 or more (probes not counted).
+        perturbation: what acts in each reach, all together.
+        course: how large it is from trial to trial; see `courses`.
+        probe: what acts in a probe trial after a reach; None for no probes. Learning is off in probes.
+        probe_every: reaches between two probes, 1 or more.
+        learning: whether learning is on.
+        cups: places (x, y) m of this block instead of the protocol's; () for the protocol's.
+    """
+
+    name: str
+    trials: int
+    perturbation: tuple[Perturbation, ...] = ()
+    course: Course = field(default_factory=Abrupt)
+    probe: tuple[Perturbation, ...] | None = None
+    probe_every: int = 1
+    learning: bool = True
+    cups: tuple[Cup, ...] = ()
+
+    def __post_init__(self) -> None:
+        if self.name not in BLOCK_NAMES:
+            raise ValueError(f"Block name is {self.name!r}; {list(BLOCK_NAMES)} are allowed")
+        for name in ("trials", "probe_every"):
+            value = getattr(self, name)
+            if not isinstance(value, int) or isinstance(value, bool) or value < 1:
+                raise ValueError(f"Block {name} is {value!r}; a whole number of 1 or more is allowed")
+        if not isinstance(self.learning, bool):
+            raise ValueError(f"Block learning is {self.learning!r}; true or false is allowed")
+        object.__setattr__(self, "perturbation", as_perturbations(self.perturbation))
+        if self.probe is not None:
+            object.__setattr__(self, "probe", as_perturbations(self.probe))
+            _require_together(self.probe)
+        for scale in sorted(set(self.course.scales(self.trials, np.random.default_rng(0)))):
+            _require_together(tuple(scaled(one, scale) for one in self.perturbation))
+
+    @property
+    def has_size(self) -> bool:
+        """Whether something acts that can be larger or smaller, and not only a way of seeing."""
+        return any(has_size(one) for one in self.perturbation)
+
+
+def _require_together(perturbations: tuple[Perturbation, ...]) -> None:
+    """Refuse perturbations that cannot act in one trial.
+
+    Raises:
+        ValueError: as the trial itself would.
+    """
+    row = np.zeros(s.COLUMNS)
+    write_perturbations(perturbations, row)
+
+
+@dataclass(frozen=True)
+class Protocol:
+    """A schedule of blocks.
+
+    Attributes:
+        name: of the protocol.
+        blocks: in order, 1 or more.
+        source: the study it follows.
+        env_id: the environment it runs in.
+        cups: places (x, y) m; each round of reaches visits all of them in an order drawn from the seed.
+    """
+
+    name: str
+    blocks: tuple[Block, ...]
+    source: str
+    env_id: str = "reach/CupReach-v0"
+    cups: tuple[Cup, ...] = TARGETS
+
+    def __post_init__(self) -> None:
+        if not self.blocks:
+            raise ValueError(f"Protocol {self.name!r} has no blocks; 1 or more are allowed")
+        if not self.cups:
+            raise ValueError(f"Protocol {self.name!r} has no cups; 1 or more are allowed")
+
+    @property
+    def reaches(self) -> int:
+        """Reaches in all, without probes."""
+        return sum(block.trials for block in self.blocks)

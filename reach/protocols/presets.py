@@ -1,0 +1,193 @@
+"""The protocols of the laboratory, by name, each after the study it follows.
+
+All share the fan of cups and begin with 20 baseline reaches, so that one learner's numbers can be laid beside each
+other. Sizes are those of the studies; numbers of trials are theirs, or fewer where theirs serve fatigue and attention.
+"""
+
+from __future__ import annotations
+
+from reach.perturbations import (
+    CupJump,
+    CurlField,
+    ErrorClamp,
+    ForceChannel,
+    HideHand,
+    Nudge,
+    Perturbation,
+    Prism,
+    Rotation,
+)
+from reach.perturbations.scaling import FACTORS, SIZES
+from reach.protocols.blocks import (
+    BASELINE,
+    CLAMP,
+    OPPOSITE,
+    PERTURBED,
+    PROBED,
+    RELEARNED,
+    UNSEEN,
+    WASHOUT,
+    Block,
+    Protocol,
+    cup_at,
+)
+from reach.protocols.courses import Abrupt, Flipping, Random
+
+TURN = (Rotation(30.0),)
+NO_CURSOR = (HideHand(),)
+OTHER_SIDE = Abrupt(-1.0)
+# The arm is unseen under way, as in throwing through prisms, else the reach is corrected before it ends.
+UNDER_WAY = HideHand(until_s=0.8)
+CURL = (CurlField(13.0),)
+# A channel trial after each fourth reach is one trial in five.
+CHANNEL, REACHES_BETWEEN_CHANNELS = (ForceChannel(),), 4
+# Trials between two flips and how many flips, slow to fast.
+SWITCHES = ((32, 3), (16, 4), (8, 6), (4, 8), (2, 12), (1, 16))
+TRAINED_DEGREES = 65.0
+FAN = tuple(cup_at(bearing) for bearing in (65.0, 80.0, 95.0, 110.0, 125.0))
+# The hand is well on its way: a reach is prepared in 0.2 s and takes 0.6 s.
+UNDER_WAY_S = 0.34
+GRASP = "reach/CupGrab-v0"
+
+RUTTLE = "Ruttle, 't Hart and Henriques 2021, Sci Rep 11:2001"
+
+_ALL = (
+    Protocol(
+        name="rotation30",
+        blocks=(Block(BASELINE, 20), Block(PERTURBED, 100, TURN, probe=NO_CURSOR), Block(WASHOUT, 20)),
+        source=f"Krakauer et al. 2000, J Neurosci 20:8916 (30 degrees, centre-out); no-cursor probes as in {RUTTLE}",
+    ),
+    Protocol(
+        name="rotation45",
+        blocks=(Block(BASELINE, 20), Block(PERTURBED, 100, (Rotation(45.0),), probe=NO_CURSOR), Block(WASHOUT, 20)),
+        source="'t Hart 2024, data set ExplicitTimeCourse (45 degrees, four targets, a reach without a cursor after "
+        f"each); probes as in {RUTTLE}",
+    ),
+    Protocol(
+        name="prism",
+        blocks=(
+            Block(BASELINE, 20, (UNDER_WAY,)),
+            Block(PERTURBED, 60, (Prism(0.06), UNDER_WAY)),
+            Block(WASHOUT, 40, (UNDER_WAY,)),
+        ),
+        source="Martin et al. 1996, Brain 119:1183 (throwing while looking through prisms)",
+    ),
+    Protocol(
+        name="curl",
+        blocks=(
+            Block(BASELINE, 20, probe=CHANNEL, probe_every=REACHES_BETWEEN_CHANNELS),
+            Block(PERTURBED, 80, CURL, probe=CHANNEL, probe_every=REACHES_BETWEEN_CHANNELS),
+            Block(WASHOUT, 20, probe=CHANNEL, probe_every=REACHES_BETWEEN_CHANNELS),
+        ),
+        source="Shadmehr and Mussa-Ivaldi 1994, J Neurosci 14:3208 (13 N s/m); channel trials of Scheidt et al. 2000, "
+        "J Neurophysiol 84:853, one in five",
+    ),
+    Protocol(
+        name="savings",
+        blocks=(
+            Block(BASELINE, 20),
+            Block(PERTURBED, 60, TURN),
+            Block(WASHOUT, 60),
+            Block(RELEARNED, 60, TURN),
+        ),
+        source="Zarahn et al. 2008, J Neurophysiol 100:2537 (learned, washed out, learned again)",
+    ),
+    Protocol(
+        name="interference",
+        blocks=(
+            Block(BASELINE, 20),
+            Block(PERTURBED, 60, TURN),
+            Block(OPPOSITE, 60, TURN, OTHER_SIDE),
+            Block(RELEARNED, 60, TURN),
+        ),
+        source="Brashers-Krug, Shadmehr and Bizzi 1996, Nature 382:252 (A, B, A); with rotations Krakauer, Ghez and "
+        "Ghilardi 2005, J Neurosci 25:473",
+    ),
+    Protocol(
+        name="recovery",
+        blocks=(
+            Block(BASELINE, 20),
+            Block(PERTURBED, 100, TURN),
+            # About as many as undo A: one for each cup.
+            Block(OPPOSITE, 4, TURN, OTHER_SIDE),
+            Block(CLAMP, 40, (ErrorClamp(0.0),)),
+        ),
+        source="Smith, Ghazizadeh and Shadmehr 2006, PLoS Biol 4:e179 (long A, short B, error clamp)",
+    ),
+    Protocol(
+        name="switching",
+        blocks=(
+            Block(BASELINE, 20),
+            *(Block(PERTURBED, every * flips, TURN, Flipping(every)) for every, flips in SWITCHES),
+        ),
+        source="Karniel and Mussa-Ivaldi 2002, Exp Brain Res 143:520 (a perturbation that alternates), swept from slow "
+        "to fast",
+    ),
+    Protocol(
+        name="retention",
+        blocks=(Block(BASELINE, 20), Block(PERTURBED, 60, TURN), Block(UNSEEN, 40, NO_CURSOR)),
+        source="Kitago et al. 2013, Front Hum Neurosci 7:307 (errors removed: reaches without a cursor)",
+    ),
+    # The hand's own course is measured, against the same reach without the perturbation: learning would blur it.
+    Protocol(
+        name="jump",
+        blocks=(
+            Block(BASELINE, 10, learning=False),
+            Block(PERTURBED, 40, (CupJump(right_m=0.05, onset_s=UNDER_WAY_S),), Random((-1.0, 1.0)), learning=False),
+        ),
+        source="Paulignan et al. 1991, Exp Brain Res 83:502 (the object to be grasped is displaced as the hand "
+        "sets out)",
+        env_id=GRASP,
+    ),
+    Protocol(
+        name="nudge",
+        blocks=(
+            Block(BASELINE, 10, learning=False),
+            Block(
+                PERTURBED, 40, (Nudge(right_n=4.0, onset_s=UNDER_WAY_S),), Random((-1.0, 1.0)), learning=False
+            ),
+        ),
+        source="Pruszynski and Scott 2012, Exp Brain Res 218:341 (a pulse of force under way)",
+        env_id=GRASP,
+    ),
+    Protocol(
+        name="generalisation",
+        blocks=(
+            Block(BASELINE, 20),
+            Block(PERTURBED, 60, TURN, cups=(cup_at(TRAINED_DEGREES),)),
+            Block(PROBED, 20, NO_CURSOR, learning=False),
+        ),
+        source="Krakauer et al. 2000, J Neurosci 20:8916 (one direction trained, the others probed)",
+        cups=FAN,
+    ),
+)  # fmt: skip
+
+PROTOCOLS: dict[str, Protocol] = {protocol.name: protocol for protocol in _ALL}
+
+
+def size_in_words(perturbation: Perturbation) -> str:
+    """A perturbation's kind and size, such as "rotation degrees=30"."""
+    names = (SIZES | FACTORS).get(type(perturbation), ())
+    sizes = [f"{name}={getattr(perturbation, name):g}" for name in names if getattr(perturbation, name)]
+    return " ".join([perturbation.kind, *sizes])
+
+
+def in_words(block: Block) -> str:
+    """A block as a few words: its name and trials, how large its perturbation is, what is seen, what probes it has."""
+    said = [f"{block.name} {block.trials}", *(size_in_words(one) for one in block.perturbation)]
+    if block.has_size and block.course.in_words():
+        said.append(block.course.in_words())
+    if block.probe is not None:
+        probes = "+".join(one.kind for one in block.probe) or "plain"
+        said.append(f"{probes} probe after {'each' if block.probe_every == 1 else f'every {block.probe_every}th'}")
+    if not block.learning:
+        said.append("no learning")
+    return said[0] if len(said) == 1 else f"{said[0]} ({', '.join(said[1:])})"
+
+
+def listing() -> list[tuple[str, str, str]]:
+    """The presets as rows of a table: name, schedule in words, source."""
+    return [
+        (name, "; ".join(in_words(block) for block in protocol.blocks), protocol.source)
+        for name, protocol in PROTOCOLS.items()
+    ]

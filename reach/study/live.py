@@ -1,0 +1,92 @@
+"""What a study tells while it runs: whole results now and then, and TensorBoard curves as jobs end."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from reach.study.frames import trials_frame
+from reach.study.measures import per_seed
+from reach.study.outcome import Outcome
+from reach.study.store import whose_of
+
+# Of the time a study takes, the largest share that is spent on writing down how far it is.
+WRITING_SHARE = 0.05
+
+
+class NowAndThen:
+    """Calls `write` when it has not been called for so long that it takes no more than WRITING_SHARE of the time.
+
+    So the cost of a study grows in proportion to its jobs, though each writing takes longer than the one before.
+    """
+
+    def __init__(self, write: Callable[[], Any], clock: Callable[[], float] = time.monotonic) -> None:
+        self._write = write
+        self._clock = clock
+        self._next = -math.inf
+
+    def __call__(self) -> None:
+        began = self._clock()
+        if began < self._next:
+            return
+        self._write()
+        ended = self._clock()
+        self._next = ended + (ended - began) / WRITING_SHARE
+
+
+class TensorBoard:
+    """Writes TensorBoard files: a run for each learner, whose steps are seeds, and one for the study's progress."""
+
+    def __init__(self, folder: Path, jobs: int) -> None:
+        """Write below `folder`; jobs: how many are to be done.
+
+        Raises:
+            ModuleNotFoundError: TensorBoard is not installed.
+        """
+        try:
+            from tensorboard.summary import Writer
+        except ModuleNotFoundError as error:
+            raise ModuleNotFoundError(
+                "--tensorboard needs TensorBoard: pip install 'cup-reach[tensorboard]'"
+            ) from error
+        self._make: Callable[[str], Any] = Writer
+        self._folder = folder
+        self._jobs = jobs
+        self._done = 0
+        self._began = time.monotonic()
+        self._writers: dict[str, Any] = {}
+
+    def _writer(self, run: str) -> Any:
+        if run not in self._writers:
+            self._writers[run] = self._make(str(self._folder / run))
+        return self._writers[run]
+
+    def on_end(self, outcome: Outcome) -> None:
+        """A job has ended: the share that is over and, of a run through a protocol, its measures."""
+        self._done += 1
+        study = self._writer("study")
+        second = round(time.monotonic() - self._began)
+        study.add_scalar("jobs/done", self._done / max(1, self._jobs), second)
+        study.flush()
+        if outcome.error or outcome.job.kind != "protocol":
+            return
+        for row in measures_of(outcome).itertuples():
+            value = float(str(row.value))
+            if math.isfinite(value):
+                writer = self._writer(outcome.job.learner)
+                writer.add_scalar(f"{outcome.job.protocol}/{row.metric}", value, outcome.job.seed)
+                writer.flush()
+
+    def close(self) -> None:
+        for writer in self._writers.values():
+            writer.close()
+
+
+def measures_of(outcome: Outcome) -> pd.DataFrame:
+    """The measures of one run, a row each."""
+    return per_seed(trials_frame([{**row, **whose_of(outcome.job)} for row in outcome.rows]))

@@ -1,0 +1,139 @@
+"""Jobs on this machine: one fresh process a job, one thread each.
+
+A worker that dies (killed, out of memory) is started once more; one that raises tells its traceback.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+from reach.study.fork_server import ForkedWorker, ForkServer, can_fork
+from reach.study.jobs import Job
+from reach.study.outcome import Outcome, outcome
+
+WORKER = (sys.executable, "-m", "reach.study.worker")
+TRIES = 2  # a worker that dies is started once more
+LOG_TAIL_CHARS = 2_000
+THREAD_SETTINGS = (
+    "OMP_NUM_THREADS",
+    "MKL_NUM_THREADS",
+    "OPENBLAS_NUM_THREADS",
+    "NUMEXPR_NUM_THREADS",
+    "VECLIB_MAXIMUM_THREADS",
+    "NUMBA_NUM_THREADS",
+)
+ONE_THREAD = dict.fromkeys(THREAD_SETTINGS, "1")
+ALWAYS_IMPORTED = "reach.study.run"
+
+
+def worker_environment() -> dict[str, str]:
+    """The environment variables of a worker."""
+    return {**os.environ, **ONE_THREAD, "PYGAME_HIDE_SUPPORT_PROMPT": "1"}
+
+
+class Processes:
+    """The processes that run now, so that all of them can be ended at once.
+
+    fork: fork workers from a server that has imported the learners, where the system allows it; else each is a new
+    interpreter, which takes seconds longer and gives the same bytes.
+    """
+
+    def __init__(
+        self,
+        log_path: Callable[[Job], Path],
+        on_progress: Callable[[Job, float], None] = lambda job, done: None,
+        *,
+        fork: bool = True,
+    ) -> None:
+        self.log_path = log_path
+        self.on_progress = on_progress
+        self.running: dict[str, subprocess.Popen[str] | ForkedWorker] = {}
+        self.closed = False
+        self.forks = fork and can_fork()
+        self.server: ForkServer | None = None
+        self._lock = threading.Lock()
+
+    def do(self, job: Job) -> Outcome:
+        """Run one job to its end in a process of its own."""
+        status = 0
+        for tries in range(1, TRIES + 1):
+            began = time.monotonic()
+            message, status = self._attempt(job)
+            if "error" in message or "rows" in message:
+                spent = {"cpu_seconds": message["cpu_seconds"], "wall_seconds": time.monotonic() - began}
+                return outcome(job, message, tries=tries, **spent)
+            if self.closed:
+                break
+            self.on_progress(job, 0.0)
+        how = f"signal {-status}" if status < 0 else f"exit status {status}"
+        tail = self.log_path(job).read_text(errors="replace")[-LOG_TAIL_CHARS:]
+        text = f"the worker died {TRIES} times without an answer (last: {how})\n{tail}"
+        return Outcome(job, error=text, tries=TRIES)
+
+    def _attempt(self, job: Job) -> tuple[dict[str, Any], int]:
+        log_path = self.log_path(job)
+        log_path.parent.mkdir(parents=True, exist_ok=True)
+        last: dict[str, Any] = {}
+        with log_path.open("w") as log:
+            with self._lock:
+                if self.closed:
+                    return last, 0
+                process = self._start(job, log)
+                self.running[job.name] = process
+            assert process.stdin is not None
+            assert process.stdout is not None
+            with suppress(BrokenPipeError):
+                process.stdin.write(job.to_json() + "\n")
+                process.stdin.flush()
+            for line in process.stdout:
+                with suppress(json.JSONDecodeError):  # a line cut short by the worker's death
+                    last = json.loads(line)
+                    if "progress" in last:
+                        self.on_progress(job, last["progress"])
+            status = process.wait()
+            with suppress(BrokenPipeError):
+                process.stdin.close()
+            process.stdout.close()
+            self.running.pop(job.name, None)
+        return last, status
+
+    def _start(self, job: Job, log: Any) -> subprocess.Popen[str] | ForkedWorker:
+        for _ in range(2 if self.forks else 0):  # a server that has died is replaced once
+            try:
+                if self.server is None:
+                    self.server = ForkServer((ALWAYS_IMPORTED, job.factory.partition(":")[0]), worker_environment())
+                return self.server.start(log)
+            except OSError:
+                self._end_server()
+        self.forks = False
+        return subprocess.Popen(
+            WORKER,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=log,
+            text=True,
+            env=worker_environment(),
+        )
+
+    def _end_server(self) -> None:
+        if self.server is not None:
+            self.server.close()
+            self.server = None
+
+    def close(self) -> None:
+        """End every process that still runs."""
+        with self._lock:
+            self.closed = True
+            for process in list(self.running.values()):
+                with suppress(ProcessLookupError):
+                    process.kill()
+            self._end_server()

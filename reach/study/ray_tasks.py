@@ -1,0 +1,169 @@
+"""Jobs as tasks of Ray, on this machine or on a cluster, with the same results to the last byte.
+
+Everything a job needs and gives travels by value: the trained learner's files go to a run and come from a training, so
+the machines need no disk in common. They need the same code and libraries, which every task checks. A task has a
+process to itself and one thread; one whose process or machine dies is started once more. When Ray's head dies, Ray ends
+this process; what is finished has been written, and a rerun does the rest. Needs the extra `ray`.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+import threading
+import time
+import traceback
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from reach.study.engine import MakeWorkers, Workers
+from reach.study.jobs import Job, definition, digest
+from reach.study.outcome import Outcome, answer, cpu_seconds, outcome
+from reach.study.processes import ONE_THREAD, TRIES
+from reach.study.store import Store
+
+LOOK_EVERY_S = 0.2
+# Results are some tens of kB; the least that Ray takes.
+OBJECT_STORE_BYTES = 80 * 2**20
+# After so long without its head Ray ends this process; by itself it would wait for a minute.
+HEAD_LOST_AFTER_S = 15
+# Without these Ray reports its use to its makers, and writes a token into the home folder.
+QUIET = {"RAY_USAGE_STATS_ENABLED": "0", "RAY_AUTH_MODE": "disabled"}
+
+
+class RayLostError(RuntimeError):
+    """Ray has gone away in the middle of a study."""
+
+
+def files_in(folder: Path) -> dict[str, bytes]:
+    """The files below a folder, by their path in it."""
+    return {
+        file.relative_to(folder).as_posix(): file.read_bytes() for file in sorted(folder.rglob("*")) if file.is_file()
+    }
+
+
+def put_files(folder: Path, files: Mapping[str, bytes]) -> None:
+    """The reverse of `files_in`."""
+    for name, data in files.items():
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_bytes(data)
+
+
+def do_task(text: str, wanted: str, learner: Mapping[str, bytes], protocol: Mapping[str, bytes]) -> dict[str, Any]:
+    """Do one job in this process, in a folder that is removed afterwards.
+
+    Args:
+        text: the job, as JSON.
+        wanted: digest of the code and libraries with which the study was planned.
+        learner: the trained learner's files; none for a training.
+        protocol: the file that the protocol is read from, by its name; none for one known by its own name.
+
+    Returns:
+        What `reach.study.outcome.outcome` reads, and "folder": files of a learner that was trained.
+    """
+    began, spent = time.monotonic(), cpu_seconds()
+    with tempfile.TemporaryDirectory(prefix="reach-job-") as place:
+        try:
+            job = Job.from_json(text)
+            found = digest(definition(job.factory))
+            if found != wanted:
+                raise RuntimeError(
+                    f"this machine ({os.uname().nodename}) holds other code or libraries ({found}) than the study was "
+                    f"planned with ({wanted}); install the same on all machines"
+                )
+            job = replace(job, folder=str(Path(place) / Path(job.folder).name))
+            if learner:
+                put_files(Path(job.folder), learner)
+            if protocol:
+                put_files(Path(place), protocol)
+                job = replace(job, protocol_file=str(Path(place) / next(iter(protocol))))
+            from reach.study.run import perform
+
+            told = answer(perform(job))
+            if job.kind == "train":
+                told["folder"] = files_in(Path(job.folder))
+        except Exception:
+            told = {"error": traceback.format_exc()}
+    return {**told, "cpu_seconds": cpu_seconds() - spent, "wall_seconds": time.monotonic() - began}
+
+
+class RayTasks:
+    """The tasks that run now."""
+
+    def __init__(self, store: Store, address: str | None, processes: int) -> None:
+        """Join the cluster at `address`, or start one of `processes` cores on this machine.
+
+        Raises:
+            ModuleNotFoundError: Ray is not installed.
+        """
+        os.environ.update(QUIET)
+        try:
+            import ray
+        except ModuleNotFoundError as error:
+            raise ModuleNotFoundError("--engine ray needs Ray: pip install 'cup-reach[ray]'") from error
+        self._ray = ray
+        self._store = store
+        self._closed = threading.Event()
+        self._own_folder: str | None = None
+        common: dict[str, Any] = {"log_to_driver": False, "logging_level": "ERROR"}
+        if address is None:
+            self._own_folder = tempfile.mkdtemp(prefix="ray-")  # short: Ray's sockets lie below it
+            ray.init(
+                num_cpus=processes,
+                include_dashboard=False,
+                object_store_memory=OBJECT_STORE_BYTES,
+                _node_ip_address="127.0.0.1",
+                _temp_dir=self._own_folder,
+                _system_config={"gcs_rpc_server_reconnect_timeout_s": HEAD_LOST_AFTER_S},
+                **common,
+            )
+        else:
+            ray.init(address=address, **common)
+        environment = {"env_vars": {**ONE_THREAD, "PYGAME_HIDE_SUPPORT_PROMPT": "1"}}
+        options = {"num_cpus": 1, "max_calls": 1, "max_retries": TRIES - 1, "runtime_env": environment}
+        self._task: Any = ray.remote(**options)(do_task)
+
+    def do(self, job: Job) -> Outcome:
+        """Run one job to its end in a task.
+
+        Raises:
+            RayLostError: Ray does not answer any more.
+        """
+        folder, file = Path(job.folder), Path(job.protocol_file)
+        learner = files_in(folder) if job.kind == "protocol" else {}
+        protocol = {file.name: file.read_bytes()} if job.protocol_file else {}
+        try:
+            reference = self._task.remote(job.to_json(), digest(definition(job.factory)), learner, protocol)
+            while not self._ray.wait([reference], timeout=LOOK_EVERY_S)[0]:
+                if self._closed.is_set():
+                    self._ray.cancel(reference, force=True)
+                    return Outcome(job, error="ended before it was done")
+            message: dict[str, Any] = self._ray.get(reference)
+        except (self._ray.exceptions.WorkerCrashedError, self._ray.exceptions.NodeDiedError) as error:
+            return Outcome(job, error=f"the worker died {TRIES} times without an answer\n{error}", tries=TRIES)
+        except self._ray.exceptions.RayError as error:
+            raise RayLostError(
+                f"Ray does not answer any more ({type(error).__name__}). What is finished is kept: the same command "
+                "goes on from there"
+            ) from error
+        measured = {name: message[name] for name in ("cpu_seconds", "wall_seconds")}
+        return outcome(job, message, folder=message.get("folder", {}), **measured)
+
+    def close(self) -> None:
+        """End every task that still runs, and the cluster that was started for them."""
+        self._closed.set()
+        self._ray.shutdown()
+        if self._own_folder is not None:
+            shutil.rmtree(self._own_folder, ignore_errors=True)
+
+
+def on_ray(address: str | None, processes: int) -> MakeWorkers:
+    """Workers that are tasks of Ray."""
+
+    def make(store: Store, on_progress: Callable[[Job, float], None]) -> Workers:
+        return RayTasks(store, address, processes)
+
+    return make

@@ -1,0 +1,166 @@
+"""Measure the study's engine and store: `python scripts/benchmark_study.py --most 1000 --json study.json`.
+
+How long a small job takes as their number grows tenfold, twice; and how long it takes to load a thousand runs of two
+hundred trials, from the file of all trials and from the files of single runs.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any
+
+import numpy as np
+import tyro
+
+from reach.perturbations import Rotation
+from reach.protocols import BASELINE, PERTURBED, PROTOCOLS, Block, Protocol
+
+FACTORY = "benchmark_study:prepare"
+SMALL = Protocol(
+    name="small",
+    blocks=(Block(BASELINE, 1, learning=False), Block(PERTURBED, 1, (Rotation(30.0),), learning=False)),
+    source="made for measuring",
+)
+PROTOCOLS.setdefault(SMALL.name, SMALL)  # workers import this module, and so know it too
+RUNS, TRIALS = 1_000, 200
+
+
+class Still:
+    """A learner that commands one posture for ever."""
+
+    def predict(self, observation: Any, state: Any = None, **_: Any) -> tuple[Any, Any]:
+        return np.array([0.2, 0.3, 0.0, 0.9], dtype=np.float32), state
+
+
+def prepare(learner: str, seed: int, folder: Path, on_progress: Callable[[float], None] | None = None) -> Still:
+    """A learner for the engine, kept as an empty folder."""
+    folder.mkdir(parents=True, exist_ok=True)
+    return Still()
+
+
+def row(name: str, value: float, unit: str) -> dict[str, Any]:
+    return {"name": name, "value": round(value, 4), "unit": unit, "peer": None, "ratio": None}
+
+
+def growth(most: int, processes: int) -> list[dict[str, Any]]:
+    """Seconds a job for 10, 100, ... jobs, tables written and all."""
+    from reach.study import Store, complete, plan
+    from reach.study.live import NowAndThen
+
+    rows, count = [], 10
+    while count <= most:
+        with tempfile.TemporaryDirectory(prefix="reach-study-") as folder:
+            store = Store(Path(folder))
+            # A training and a run for each seed.
+            jobs = plan(["still"], {SMALL.name: SMALL}, range(count // 2), factory=FACTORY, out=store.folder)
+            keep = NowAndThen(lambda store=store, jobs=jobs: store.write_tables(jobs))
+            began = time.perf_counter()
+            with store.only_writer():
+                failures = complete(jobs, store, processes=processes, on_end=lambda _, keep=keep: keep())
+                store.write_tables(jobs)
+            took = time.perf_counter() - began
+            if failures:
+                raise RuntimeError(next(iter(failures.values())))
+            cpu = float(store.read_jobs()["cpu_seconds"].mean())
+        rows.append(row(f"{count} small jobs, wall", took / count, "s a job"))
+        rows.append(row(f"{count} small jobs, CPU of workers", cpu, "s a job"))
+        count *= 10
+    return rows
+
+
+def loading() -> list[dict[str, Any]]:
+    """Seconds to load RUNS runs of TRIALS trials, the best of three."""
+    from reach.study import Outcome, Store, load, plan
+    from reach.study.ledger import Ledger
+
+    rng = np.random.default_rng(0)
+    with tempfile.TemporaryDirectory(prefix="reach-study-") as folder:
+        store = Store(Path(folder))
+        planned = plan(["still"], {SMALL.name: SMALL}, range(RUNS), factory=FACTORY, out=store.folder)
+        jobs = [job for job in planned if job.kind == "protocol"]
+        began = time.perf_counter()
+        for job in jobs:
+            store.write_outcome(Outcome(job, rows=made_up_trials(rng)))
+        wrote = time.perf_counter() - began
+        with Ledger(store.ledger_path) as ledger:
+            ledger.enter(jobs, dict.fromkeys((job.name for job in jobs), True))
+        from_runs = min(timed(lambda: load(store.folder)) for _ in range(3))
+        store.write_tables(jobs)
+        from_one = min(timed(lambda: load(store.folder)) for _ in range(3))
+        assert len(load(store.folder)) == RUNS * TRIALS
+    return [
+        row(f"write a run of {TRIALS} trials", 1000.0 * wrote / RUNS, "ms"),
+        row(f"load {RUNS:,} runs of {TRIALS} trials, as one file", from_one, "s"),
+        row(f"load {RUNS:,} runs of {TRIALS} trials, a file each", from_runs, "s"),
+    ]
+
+
+def timed(call: Callable[[], Any]) -> float:
+    began = time.perf_counter()
+    call()
+    return time.perf_counter() - began
+
+
+def made_up_trials(rng: np.random.Generator) -> list[dict[str, Any]]:
+    """Rows such as a run gives."""
+    numbers = rng.normal(size=(TRIALS, 6))
+    return [
+        {
+            "trial": k + 1,
+            "block": "perturbed",
+            "trial_in_block": k + 1,
+            "probe": False,
+            "cup_x": 0.1,
+            "cup_y": 0.5,
+            "launch_error_deg": one[0],
+            "endpoint_error_cm": one[1],
+            "time_to_success_s": one[2],
+            "success": True,
+            "attempts": 1,
+            "tipped": False,
+            "reward": one[3],
+            "duration_s": one[4],
+            "unlearned_launch_error_deg": one[5],
+        }
+        for k, one in enumerate(numbers.tolist())
+    ]
+
+
+@dataclass
+class BenchmarkStudy:
+    """Measure the study's engine and store."""
+
+    most: int = 1_000
+    """Largest number of small jobs; 10, 100, ... are measured before."""
+    jobs: Annotated[int, tyro.conf.arg(aliases=["-j"])] = 2
+    """Jobs at a time."""
+    json: Path | None = None
+    """File for the rows: name, value, unit."""
+
+
+def study(most: int = 1_000, processes: int = 2) -> list[dict[str, Any]]:
+    """Rows of a benchmark: name, value, unit, peer, ratio."""
+    here = str(Path(__file__).parent)
+    os.environ["PYTHONPATH"] = os.pathsep.join([here, os.environ.get("PYTHONPATH", "")])
+    if here not in sys.path:
+        sys.path.insert(0, here)
+    return [*loading(), *growth(most, processes)]
+
+
+def main(given: BenchmarkStudy) -> None:
+    rows = study(given.most, given.jobs)
+    for one in rows:
+        print(f"{one['name']:50} {one['value']:10.4f} {one['unit']}")
+    if given.json is not None:
+        given.json.write_text(json.dumps(rows, indent=1) + "\n")
+
+
+if __name__ == "__main__":
+    main(tyro.cli(BenchmarkStudy))

@@ -1,0 +1,115 @@
+"""A user's own protocol is a short file; what is wrong in it is named, and what is right is listed."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from reach import CurlField, HideHand, Rotation
+from reach.protocols import PROTOCOLS, Block, Gradual, Protocol, read_protocol
+
+GOOD = """
+name = "gradual-20"
+source = "a pilot"
+env_id = "reach/CupGrab-v0"
+cups = [[0.12, 0.56], [0.05, 0.52]]
+
+[[blocks]]
+name = "baseline"
+trials = 8
+
+[[blocks]]
+name = "perturbed"
+trials = 40
+perturbation = [{ kind = "rotation", degrees = 20.0 }, { kind = "curl-field" }]
+course = { kind = "gradual", trials = 30 }
+probe = [{ kind = "hide-hand" }]
+probe_every = 5
+learning = true
+cups = [[0.12, 0.56]]
+"""
+BLOCKS = '[[blocks]]\nname = "baseline"\ntrials = 4\n'
+
+
+def written(folder: Path, text: str, name: str = "own.toml") -> Path:
+    path = folder / name
+    path.write_text(text)
+    return path
+
+
+def test_a_toml_file_gives_the_protocol_it_says(tmp_path: Path) -> None:
+    assert read_protocol(written(tmp_path, GOOD)) == Protocol(
+        name="gradual-20",
+        blocks=(
+            Block("baseline", 8),
+            Block(
+                "perturbed",
+                40,
+                (Rotation(20.0), CurlField()),
+                Gradual(30),
+                probe=(HideHand(),),
+                probe_every=5,
+                cups=((0.12, 0.56),),
+            ),
+        ),
+        source="a pilot",
+        env_id="reach/CupGrab-v0",
+        cups=((0.12, 0.56), (0.05, 0.52)),
+    )
+
+
+def test_a_short_file_is_enough(tmp_path: Path) -> None:
+    found = read_protocol(written(tmp_path, f'name = "short"\n{BLOCKS}'))
+    assert found.blocks == (Block("baseline", 4),)
+    assert found.cups == PROTOCOLS["rotation30"].cups
+
+
+def test_a_python_file_makes_its_protocol(tmp_path: Path) -> None:
+    text = "from dataclasses import replace\nfrom reach.protocols import PROTOCOLS\n"
+    path = written(tmp_path, text + 'PROTOCOL = replace(PROTOCOLS["prism"], name="mine")\n', "own.py")
+    assert read_protocol(path).name == "mine"
+    with pytest.raises(ValueError, match=r"none\.py: PROTOCOL is None; a reach\.protocols\.Protocol is allowed"):
+        read_protocol(written(tmp_path, text, "none.py"))
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        (f'name = "x"\ncup = [[0.1, 0.5]]\n{BLOCKS}', r"no \['cup'\].*'cups'"),
+        ('name = "x"\n', r"lacks \['blocks'\]"),
+        (BLOCKS, r"lacks \['name'\]"),
+        (f'name = "a/b"\n{BLOCKS}', "name is 'a/b'; letters"),
+        (f"name = 3\n{BLOCKS}", "name is 3; text"),
+        (f'name = "x"\nenv_id = "CartPole-v1"\n{BLOCKS}', "env_id is 'CartPole-v1'.*CupGrab-v0"),
+        (f'name = "x"\ncups = [[0.1]]\n{BLOCKS}', r"cup is \[0.1\]"),
+        (f'name = "x"\ncups = []\n{BLOCKS}', r"cups is \[\]"),
+        ('name = "x"\nblocks = 4\n', "blocks is 4; a table"),
+        (f'name = "x"\n{BLOCKS}trails = 4\n', r"block 1: a block has no \['trails'\].*'trials'"),
+        ('name = "x"\n[[blocks]]\nname = "baseline"\n', r"block 1: a block lacks \['trials'\]"),
+        (f'name = "x"\n{BLOCKS}[[blocks]]\nname = "training"\ntrials = 1\n', "block 2: .*'training'.*'perturbed'"),
+        (f'name = "x"\n{BLOCKS}perturbation = [{{ kind = "turn" }}]\n', "'turn'.*'rotation'"),
+        (f'name = "x"\n{BLOCKS}perturbation = [{{ kind = "rotation", degree = 3 }}]\n', r"no \['degree'\].*'degrees'"),
+        (f'name = "x"\n{BLOCKS}course = {{ kind = "slow" }}\n', "'slow'.*'gradual'"),
+        (f'name = "x"\n{BLOCKS}course = {{ kind = "gradual", over = 3 }}\n', r"no \['over'\].*'trials'"),
+        (f'name = "x"\n{BLOCKS}course = {{ kind = "gradual" }}\n', r"lacks \['trials'\]"),
+        ('name = "x', "own.toml"),
+    ],
+)
+def test_what_is_wrong_in_a_file_is_named_and_what_is_right_is_listed(tmp_path: Path, text: str, message: str) -> None:
+    with pytest.raises(ValueError, match=message) as caught:
+        read_protocol(written(tmp_path, text))
+    assert "own.toml" in str(caught.value)
+
+
+def test_a_file_of_another_kind_or_none_at_all_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match=r"'\.json'; \['\.toml', '\.py'\]"):
+        read_protocol(written(tmp_path, "{}", "own.json"))
+    with pytest.raises(FileNotFoundError, match=r"nothing\.toml"):
+        read_protocol(tmp_path / "nothing.toml")
+
+
+def test_the_example_can_be_read() -> None:
+    found = read_protocol(Path(__file__).parents[3] / "examples" / "gradual_rotation.toml")
+    assert [block.name for block in found.blocks] == ["baseline", "perturbed", "washout"]
+    assert found.blocks[1].course == Gradual(60)

@@ -1,0 +1,181 @@
+"""Blocks: how large a perturbation is from trial to trial, which cups, when probes come; all from the seed alone."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from reach import CupJump, CurlField, ErrorClamp, HideHand, Load, Nudge, Rotation
+from reach.protocols import (
+    BLOCK_NAMES,
+    PROTOCOLS,
+    TARGETS,
+    Abrupt,
+    Block,
+    Flipping,
+    Gradual,
+    Protocol,
+    Random,
+    cup_at,
+    listing,
+    schedule_of,
+)
+
+TURN = (Rotation(30.0),)
+PRESETS = (
+    "rotation30", "rotation45", "prism", "curl", "savings", "interference", "recovery", "switching", "retention",
+    "jump", "nudge", "generalisation",
+)  # fmt: skip
+
+
+def one_block(**values: object) -> Protocol:
+    return Protocol("one", (Block(**({"name": "perturbed", "trials": 12, "perturbation": TURN} | values)),), "tests")  # type: ignore[arg-type]
+
+
+def scales(protocol: Protocol, seed: int = 0) -> list[float]:
+    trials = [trial for trial in schedule_of(protocol, seed) if not trial.probe]
+    for trial in trials:
+        assert trial.perturbation == (Rotation(30.0 * trial.scale),)
+    return [trial.scale for trial in trials]
+
+
+def test_a_perturbation_comes_at_once_unless_told_otherwise() -> None:
+    assert scales(one_block()) == [1.0] * 12
+    assert scales(one_block(course=Abrupt(-1.0))) == [-1.0] * 12
+
+
+def test_a_gradual_one_grows_in_equal_steps_and_then_stays() -> None:
+    assert scales(one_block(course=Gradual(8))) == pytest.approx([n / 8 for n in range(1, 9)] + [1.0] * 4)
+
+
+def test_a_flipping_one_goes_to_either_side_in_turn() -> None:
+    assert scales(one_block(course=Flipping(4))) == [1.0] * 4 + [-1.0] * 4 + [1.0] * 4
+    assert scales(one_block(course=Flipping(1))) == [1.0, -1.0] * 6
+
+
+@given(st.integers(0, 2**31))
+def test_a_random_one_is_drawn_from_the_seed_and_leaves_cups_and_noise_alone(seed: int) -> None:
+    drawn = one_block(course=Random((-1.0, 0.0, 1.0)), trials=40)
+    assert scales(drawn, seed) == scales(drawn, seed)
+    assert set(scales(drawn, seed)) <= {-1.0, 0.0, 1.0}
+    plain = schedule_of(one_block(trials=40), seed)
+    for ours, theirs in zip(schedule_of(drawn, seed), plain, strict=True):
+        assert (ours.cup, ours.seed) == (theirs.cup, theirs.seed)
+
+
+def test_random_sizes_are_drawn_about_equally_often() -> None:
+    found = scales(one_block(course=Random((-1.0, 1.0)), trials=400))
+    assert np.mean(found) == pytest.approx(0.0, abs=0.15)
+
+
+def test_a_probe_comes_after_every_so_many_reaches_and_does_not_teach() -> None:
+    trials = schedule_of(one_block(probe=(HideHand(),), probe_every=4), 0)
+    assert [trial.trial for trial in trials if trial.probe] == [4, 8, 12]
+    for trial in trials:
+        assert trial.learning is not trial.probe
+        assert trial.scale == 1.0
+        assert trial.perturbation == ((HideHand(),) if trial.probe else TURN)
+
+
+def test_a_block_may_have_cups_of_its_own_and_each_block_is_numbered() -> None:
+    far = (cup_at(40.0), cup_at(50.0))
+    protocol = Protocol(
+        "mixed", (Block("baseline", 4), Block("perturbed", 4, TURN, cups=far), Block("washout", 4)), "tests"
+    )
+    trials = schedule_of(protocol, 3)
+    assert [trial.block_number for trial in trials] == [1] * 4 + [2] * 4 + [3] * 4
+    assert {trial.cup for trial in trials[:4]} == {trial.cup for trial in trials[8:]} == set(TARGETS)
+    assert {trial.cup for trial in trials[4:6]} == {trial.cup for trial in trials[6:8]} == set(far)
+
+
+def test_what_has_no_size_has_the_scale_of_no_perturbation() -> None:
+    for perturbation in ((), (HideHand(),), (ErrorClamp(0.0),)):
+        assert {t.scale for t in schedule_of(one_block(perturbation=perturbation), 0)} == {0.0}
+
+
+def test_an_onset_within_the_reach_is_told_from_what_stands_before_it() -> None:
+    given = (Rotation(20.0), HideHand(from_s=0.3), Nudge(onset_s=0.4), CupJump(onset_s=0.35))
+    trial = schedule_of(one_block(perturbation=given), 0)[0]
+    assert trial.onset_s == 0.35
+    assert trial.standing == (Rotation(20.0), HideHand(from_s=0.3))
+    assert schedule_of(one_block(), 0)[0].onset_s is None
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ({"name": "middle"}, "name is 'middle'.*relearned"),
+        ({"trials": 2.5}, "trials is 2.5; a whole number"),
+        ({"probe_every": 0}, "probe_every is 0"),
+        ({"learning": "no"}, "learning is 'no'; true or false"),
+        ({"perturbation": (Nudge(), Nudge())}, "Nudge is given twice"),
+        ({"probe": (Rotation(1.0, 0.1), Rotation(1.0, 0.2))}, "share an onset"),
+        ({"perturbation": (Load(1.0),), "course": Flipping(2)}, r"kilograms is -1\.0"),
+        ({"perturbation": (CurlField(40.0),), "course": Abrupt(2.0)}, r"newton_s_per_m is 80\.0"),
+    ],
+)
+def test_a_block_that_could_not_be_run_is_refused_when_it_is_made(values: dict[str, object], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        one_block(**values)
+
+
+@pytest.mark.parametrize(
+    ("course", "message"),
+    [
+        (lambda: Gradual(0), "Gradual trials is 0"),
+        (lambda: Flipping(0.5), "Flipping every is 0.5"),  # type: ignore[arg-type]
+        (lambda: Random(()), r"Random choices is \(\)"),
+        (lambda: Random((1.0, "2")), "Random scale is '2'"),  # type: ignore[arg-type]
+        (lambda: Abrupt(float("nan")), "Abrupt scale is nan"),
+    ],
+)
+def test_a_course_that_makes_no_sense_is_refused_by_name(course: object, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        course()  # type: ignore[operator]
+
+
+def test_every_preset_names_its_source_and_begins_unperturbed() -> None:
+    assert set(PRESETS) <= set(PROTOCOLS)
+    for name in PRESETS:
+        protocol = PROTOCOLS[name]
+        assert protocol.name == name
+        assert any(year in protocol.source for year in map(str, range(1990, 2027)))
+        assert protocol.blocks[0].name == "baseline"
+        assert not protocol.blocks[0].has_size
+        assert {block.name for block in protocol.blocks} <= set(BLOCK_NAMES)
+
+
+def test_presets_have_the_shape_of_their_studies() -> None:
+    curl = schedule_of(PROTOCOLS["curl"], 0)
+    assert np.mean([trial.probe for trial in curl]) == pytest.approx(0.2)
+    interference = PROTOCOLS["interference"].blocks
+    assert [(b.name, b.course) for b in interference[1:]] == [
+        ("perturbed", Abrupt()), ("opposite", Abrupt(-1.0)), ("relearned", Abrupt())
+    ]  # fmt: skip
+    sweep = [block.course.every for block in PROTOCOLS["switching"].blocks if isinstance(block.course, Flipping)]
+    assert sweep == [32, 16, 8, 4, 2, 1]
+    assert all(trial.onset_s for name in ("jump", "nudge") for trial in schedule_of(PROTOCOLS[name], 0)[10:])
+    last = {name: PROTOCOLS[name].blocks[-1] for name in ("recovery", "retention", "generalisation")}
+    assert last["recovery"].perturbation == (ErrorClamp(0.0),)
+    assert last["retention"].perturbation == (HideHand(),)
+    assert not last["generalisation"].learning
+
+
+def test_the_list_of_protocols_has_a_row_for_each_and_tells_sizes() -> None:
+    rows = {name: schedule for name, schedule, _ in listing()}
+    assert set(PRESETS) <= set(rows) == set(PROTOCOLS)
+    assert rows["savings"] == (
+        "baseline 20; perturbed 60 (rotation degrees=30); washout 60; relearned 60 (rotation degrees=30)"
+    )
+    assert "flipped every 4" in rows["switching"]
+    assert "force-channel probe after every 4th" in rows["curl"]
+
+
+def test_a_protocol_needs_blocks_and_cups() -> None:
+    for changes, message in (({"blocks": ()}, "no blocks"), ({"cups": ()}, "no cups")):
+        with pytest.raises(ValueError, match=message):
+            replace(PROTOCOLS["prism"], **changes)  # type: ignore[arg-type]

@@ -1,0 +1,218 @@
+"""Which measures a protocol has follows from its blocks and from what was recorded in them, never from its name."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+from numpy.typing import NDArray
+
+from reach import HideHand, Rotation
+from reach.protocols import Abrupt, Block, Flipping, Gradual, Protocol, cup_at, schedule_of
+from reach.study.measures import baseline_corrected, per_seed
+from reach.two_states import TwoStates, simulate
+
+Array = NDArray[np.float64]
+
+MISS_DEG = 30.0
+TURN = (Rotation(30.0),)
+SPEED = {"L30", "N63", "A", "tau", "late_error", "endpoint_early_cm", "endpoint_late_cm", "time_to_success_s"}
+SPEED |= {"seconds_lost", "success"}
+
+
+def trials_of(
+    protocol: Protocol, rate: float, *, forgets: float = 0.0, side: float = 1.0, **changes: Any
+) -> pd.DataFrame:
+    """The trials of a learner that takes in a share of each error it sees and forgets a share of what it knows."""
+    rows = []
+    state = 0.0
+    for trial in schedule_of(protocol, 0):
+        seen = trial.block not in ("clamp", "unseen", "probed")
+        size = trial.scale if seen else 0.0
+        error = size - state
+        rows.append(
+            {
+                "trial": trial.trial,
+                "block": trial.block,
+                "block_number": trial.block_number,
+                "trial_in_block": trial.trial_in_block,
+                "probe": trial.probe,
+                "perturbation_scale": trial.scale,
+                "cup_x": trial.cup[0],
+                "cup_y": trial.cup[1],
+                "launch_error_deg": side * MISS_DEG * error + 2.0,
+                "peak_speed_error_deg": side * MISS_DEG * error + 5.0,
+                "unlearned_launch_error_deg": side * MISS_DEG * size + 2.0,
+                "endpoint_error_cm": 10.0 * abs(error),
+                "channel_index": math.nan,
+                "time_to_success_s": 1.0,
+                "success": True,
+                "attempts": 1,
+                "tipped": False,
+                "onset_s": math.nan,
+            }
+        )
+        if trial.learning and not trial.probe:
+            state = (1.0 - forgets) * state + (rate * error if seen else 0.0)
+    return pd.DataFrame(rows).assign(learner="one", protocol=protocol.name, seed=0)
+
+
+def measured(trials: pd.DataFrame) -> dict[str, float]:
+    found = per_seed(trials)
+    return dict(zip(found["metric"], found["value"], strict=True))
+
+
+def protocol(*blocks: Block, **changes: Any) -> Protocol:
+    return Protocol(name="any", blocks=(Block("baseline", 20), *blocks), source="these tests", **changes)
+
+
+@pytest.mark.parametrize("side", [1.0, -1.0])
+def test_a_perturbed_block_alone_has_the_measures_of_speed(side: float) -> None:
+    found = measured(trials_of(protocol(Block("perturbed", 60, TURN)), 0.2, side=side))
+    assert set(found) == SPEED
+    assert found["L30"] == pytest.approx(np.mean(0.8 ** np.arange(30)))
+    assert found["tau"] == pytest.approx(-1.0 / math.log(0.8), rel=1e-3)
+
+
+def test_a_washout_adds_the_after_effect() -> None:
+    found = measured(trials_of(protocol(Block("perturbed", 60, TURN), Block("washout", 20)), 0.2))
+    assert set(found) == SPEED | {"after_effect"}
+    assert found["after_effect"] == pytest.approx(-np.mean(0.8 ** np.arange(4)), abs=1e-5)
+
+
+def test_a_relearned_block_has_savings_and_after_the_opposite_interference() -> None:
+    washed = protocol(Block("perturbed", 60, TURN), Block("washout", 60), Block("relearned", 60, TURN))
+    assert measured(trials_of(washed, 0.2))["savings"] == pytest.approx(0.0, abs=1e-4)
+    left = protocol(Block("perturbed", 60, TURN), Block("washout", 4), Block("relearned", 60, TURN))
+    assert measured(trials_of(left, 0.2))["savings"] == pytest.approx(0.8**4, abs=1e-4)
+    between = protocol(
+        Block("perturbed", 60, TURN), Block("opposite", 60, TURN, Abrupt(-1.0)), Block("relearned", 60, TURN)
+    )
+    found = measured(trials_of(between, 0.2))
+    assert found["interference"] == pytest.approx(1.0, abs=1e-4)
+    assert "savings" not in found
+
+
+@pytest.mark.parametrize("side", [1.0, -1.0])
+def test_an_unseen_block_has_retention(side: float) -> None:
+    without = protocol(Block("perturbed", 60, TURN), Block("unseen", 40, (HideHand(),)))
+    assert measured(trials_of(without, 0.2, side=side))["retention"] == pytest.approx(1.0, abs=1e-4)
+    forgetful = measured(trials_of(without, 0.2, forgets=0.02, side=side))["retention"]
+    assert forgetful == pytest.approx(np.mean(0.98 ** np.arange(30, 40)), abs=0.01)
+
+
+def test_a_clamp_after_the_opposite_has_rebound_and_both_states() -> None:
+    recovery = protocol(
+        Block("perturbed", 100, TURN), Block("opposite", 20, TURN, Abrupt(-1.0)), Block("clamp", 40, learning=False)
+    )
+    states = TwoStates(0.59, 0.21, 0.992, 0.02)
+    trials = trials_of(recovery, 0.0)
+    size = trials["perturbation_scale"].to_numpy()
+    adaptation = simulate(states, size, (trials["block"] != "clamp").to_numpy())
+    found = measured(trials.assign(launch_error_deg=MISS_DEG * (size - adaptation) + 2.0))
+    assert found["rebound"] == pytest.approx(np.mean(adaptation[145:165]) - max(0.0, np.mean(adaptation[140:142])))
+    assert {name: found[name] for name in vars(states)} == pytest.approx(vars(states), abs=1e-3)
+
+
+def test_blocks_that_flip_have_switching_and_no_speed_of_one_correction() -> None:
+    sweep = protocol(*(Block("perturbed", 8 * every, TURN, Flipping(every)) for every in (16, 8, 4, 2, 1)))
+    found = measured(trials_of(sweep, 0.5))
+    assert set(found) == {f"switching_{every}" for every in (16, 8, 4, 2, 1)} | {"fastest_switch"}
+    assert found["fastest_switch"] == 4.0
+    assert measured(trials_of(sweep, 0.0))["fastest_switch"] == math.inf
+    assert measured(trials_of(sweep, 0.0))["switching_8"] == pytest.approx(1.0)
+
+
+def test_a_probed_block_has_generalisation_by_angle() -> None:
+    fan = tuple(cup_at(65.0 + angle) for angle in (0.0, 15.0, 45.0))
+    trained = protocol(
+        Block("perturbed", 40, TURN, cups=fan[:1]), Block("probed", 12, (HideHand(),), learning=False), cups=fan
+    )
+    trials = trials_of(trained, 0.3)
+    probed = trials["block"] == "probed"
+    spread = trials["cup_x"].map({cup[0]: share for cup, share in zip(fan, (1.0, 0.6, 0.1), strict=True)})
+    trials.loc[probed, "launch_error_deg"] = 2.0 - MISS_DEG * spread[probed]
+    found = measured(trials)
+    assert {k: v for k, v in found.items() if k.startswith("gen")} == pytest.approx(
+        {"generalisation_15": 0.6, "generalisation_45": 0.1}
+    )
+
+
+def test_a_ramp_is_measured_against_what_is_missed_without_learning_and_has_no_time_course() -> None:
+    """While the perturbation is small so is the error, which is not to be taken for a correction."""
+    ramped = protocol(Block("perturbed", 60, TURN, Gradual(60)))
+    still = measured(trials_of(ramped, 0.0))
+    assert (still["L30"], still["late_error"]) == pytest.approx((1.0, 1.0))
+    found = measured(trials_of(ramped, 0.3))
+    assert set(found) == SPEED - {"N63", "A", "tau"}
+    # On a ramp of step s a learner with rate r lags behind by (1 - (1 - r) ** n) s / r.
+    n = np.arange(1, 31)
+    assert found["L30"] == pytest.approx(np.sum((1.0 - 0.7**n) / 0.3) / np.sum(n))
+
+
+def test_a_force_channel_gives_speed_of_correction_by_the_force() -> None:
+    channelled = protocol(Block("perturbed", 80, TURN, probe=(HideHand(),), probe_every=4), Block("washout", 20))
+    trials = trials_of(channelled, 0.0)
+    reach = trials["trial_in_block"].where(trials["probe"] & (trials["block"] == "perturbed"))
+    trials["channel_index"] = 0.9 * (1.0 - np.exp(-reach / 10.0))
+    found = measured(trials)
+    assert (found["A"], found["tau"]) == pytest.approx((0.9, 10.0), rel=1e-3)
+    n = np.arange(4, 84, 4)
+    left = 1.0 - 0.9 * (1.0 - np.exp(-n / 10.0))
+    assert found["L30"] == pytest.approx(np.mean(left[n <= 30]))
+    assert found["late_error"] == pytest.approx(np.mean(left[-5:]))
+    # The median of four channel trials is the mean of the second and the third.
+    medians = [np.median(left[k - 4 : k]) for k in range(4, 21)]
+    assert found["N63"] == n[3 + int(np.flatnonzero(np.array(medians) < 0.368)[0])]
+
+
+def test_a_constant_lean_on_the_wall_is_no_adaptation() -> None:
+    channelled = protocol(Block("perturbed", 80, TURN, probe=(HideHand(),), probe_every=4))
+    trials = trials_of(channelled, 0.0).assign(channel_index=lambda t: np.where(t["probe"], 0.2, np.nan))
+    trials.loc[trials["trial"].isin([4, 8, 12]), "channel_index"] = 0.2
+    found = measured(trials)
+    assert found["L30"] == pytest.approx(1.0)
+    assert found["N63"] == math.inf
+
+
+def test_an_onset_within_the_reach_has_the_correction_within_it_and_no_learning() -> None:
+    trials = trials_of(protocol(Block("perturbed", 10, TURN)), 0.0)
+    within = trials["block"] == "perturbed"
+    values = {"onset_s": 0.3, "correction_time_s": 0.4, "overshoot": 0.1, "t50_s": 0.3}
+    trials = trials.assign(**{name: np.where(within, value, np.nan) for name, value in values.items()})
+    trials["latency_s"] = np.where(within & (trials["trial"] > 24), 0.12, np.nan)
+    trials["t90_s"] = np.where(within, np.where(trials["trial"] > 24, np.inf, 0.4), np.nan)
+    assert measured(trials) == pytest.approx(
+        {
+            "T_c": 0.4,
+            "latency_s": 0.12,
+            "t50_s": 0.3,
+            "t90_s": math.inf,
+            "overshoot": 0.1,
+            "attempts": 1.0,
+            "tips": 0.0,
+            "time_to_success_s": 1.0,
+            "success": 1.0,
+        }
+    )
+
+
+def test_both_read_outs_of_the_launch_are_freed_of_their_baseline() -> None:
+    trials = trials_of(protocol(Block("perturbed", 20, TURN)), 0.0)
+    corrected = baseline_corrected(trials)
+    perturbed = corrected[corrected["block"] == "perturbed"]
+    for launch in ("launch_error_deg", "peak_speed_error_deg"):
+        assert perturbed[launch].to_numpy() == pytest.approx(np.full(20, MISS_DEG))
+
+
+def test_without_a_measure_of_the_miss_there_are_no_measures_of_learning() -> None:
+    trials = trials_of(protocol(Block("perturbed", 20, TURN)), 0.2).drop(columns="unlearned_launch_error_deg")
+    assert per_seed(trials).empty
+    unlearning = trials_of(protocol(Block("perturbed", 20, TURN)), 0.0).assign(learner="none")
+    both = pd.concat([trials, unlearning.drop(columns="unlearned_launch_error_deg")], ignore_index=True)
+    found = per_seed(both).set_index(["learner", "metric"])["value"]
+    assert found["one", "L30"] == pytest.approx(np.mean(0.8 ** np.arange(20)))
+    assert found["none", "L30"] == pytest.approx(1.0)

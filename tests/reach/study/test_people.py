@@ -1,0 +1,135 @@
+"""The laws of what stands beside people: the same read-out for both, cited intervals, files told apart by columns."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from made_up import trials_of, write_human_files
+
+from reach.study import people
+from reach.study.human_files import read_curves
+from reach.study.marks import Look
+from reach.study.report_people import READ_OUT, adaptation, beside_people, channel_indices, inside_table, read_out
+
+LOOKS = {"none": Look("#7f7f7f"), "slow": Look("#0072b2"), "fast": Look("#d55e00")}
+
+
+def rate_for(tau_reaches: float) -> float:
+    return 1.0 - math.exp(-1.0 / tau_reaches)
+
+
+def test_human_curves_rise_and_carry_a_citation() -> None:
+    for curve in people.CURVES:
+        assert len(curve.blocks) == len(curve.index)
+        assert curve.index[-1] > curve.index[0]
+        assert "n = 37" in curve.citation
+    with pytest.raises(KeyError, match="known are"):
+        people.curve("apes")
+
+
+def test_every_fit_lies_in_its_own_intervals_and_every_fact_is_cited() -> None:
+    for fit in people.FITS:
+        assert people.place(fit.asymptote, fit.asymptote_interval) == "inside"
+        assert people.place(fit.tau_reaches, fit.tau_interval) == "inside"
+        assert fit.citation
+    assert all(fact.text and fact.citation for fact in people.FACTS)
+    assert {fact.metric for fact in people.facts("jump")} >= {"latency_s", "t50_s", "t90_s"}
+
+
+def test_a_rate_of_learning_becomes_the_tau_of_the_same_curve() -> None:
+    fit = people.fit_of_rate("whole reach", 30.0, (20.0, 10.0, 30.0), (15.0, 12.0, 18.0))
+    reach = np.arange(20)
+    np.testing.assert_allclose(1.0 - np.exp(-reach / fit.tau_reaches), 1.0 - 0.8**reach)
+    assert fit.tau_interval[0] < fit.tau_reaches < fit.tau_interval[1]
+    assert (fit.asymptote, fit.asymptote_interval) == (0.5, (0.4, 0.6))
+
+
+def test_a_value_lies_inside_below_or_above_an_interval() -> None:
+    places = [people.place(value, (1.0, 2.0)) for value in (0.5, 1.0, 1.5, 2.5, math.inf, math.nan)]
+    assert places == ["below", "inside", "inside", "above", "above", ""]
+
+
+def test_reach_one_of_a_learner_is_the_first_perturbed_one_and_nothing_learned_is_index_zero() -> None:
+    trials = trials_of({"none": 0.0, "slow": 0.1}, noise=0.0, misses={"rotation30": -30.0})
+    reach, index = adaptation(trials, "rotation30", LOOKS)["slow"]
+    assert reach[0] == 1.0
+    np.testing.assert_allclose(index, np.broadcast_to(1.0 - 0.9 ** (reach - 1.0), index.shape), atol=1e-9)
+
+
+def test_learners_are_read_out_at_peak_speed_where_the_trials_tell_it_with_its_own_baseline_subtracted() -> None:
+    trials = trials_of({"none": 0.0, "slow": 0.1}, noise=0.0, misses={"rotation30": 30.0})
+    assert read_out(trials) != READ_OUT
+    there = trials.assign(**{READ_OUT: trials["launch_error_deg"] + 7.0, "launch_error_deg": 1.0})
+    assert read_out(there) == READ_OUT
+    np.testing.assert_allclose(
+        adaptation(there, "rotation30", LOOKS)["slow"][1], adaptation(trials, "rotation30", LOOKS)["slow"][1]
+    )
+
+
+def test_a_learner_with_peoples_tau_and_asymptote_is_inside_their_intervals_and_a_faster_one_below() -> None:
+    rates = {"none": 0.0, "slow": rate_for(7.3), "fast": rate_for(2.0)}
+    trials = trials_of(rates, noise=0.0, misses={"rotation45": 45.0})
+    table = inside_table(adaptation(trials, "rotation45", LOOKS), people.fits(45.0))
+    heads = [label for label, _ in table.heads]
+    lines = {line.learner: dict(zip(heads, line.cells, strict=True)) for line in table.lines}
+    assert lines["slow"]["tau, whole reach"].text == "inside"
+    assert lines["fast"]["tau, whole reach"].text == "below"
+    assert lines["slow"]["A, implicit part"].text == "above"
+    assert float(lines["slow"]["tau"].text) == pytest.approx(7.3, abs=0.1)
+
+
+def test_channel_trials_are_numbered_from_the_first_perturbed_one_and_less_their_baseline() -> None:
+    trials = trials_of({"none": 0.0, "slow": 0.1}, noise=0.0, misses={"curl": 10.0})
+    channel = (trials["trial"] % 5 == 0) & (trials["block"] != "washout")
+    force = np.where(trials["block"] == "perturbed", 0.1 + 0.01 * trials["trial_in_block"], 0.1)
+    trials = trials.assign(channel_index=np.where(channel, force, np.nan), probe=channel)
+    number, index = channel_indices(trials, "curl", LOOKS)["slow"]
+    np.testing.assert_allclose(number, np.arange(1, 13))
+    np.testing.assert_allclose(index[0], 0.05 * number)
+    (beside,) = beside_people(trials, LOOKS)
+    assert "channel" in beside.notes[0]
+
+
+def test_files_of_people_are_told_apart_by_their_columns(tmp_path: Path) -> None:
+    found = {one.file: one for one in read_curves(write_human_files(tmp_path))}
+    assert {one.kind for one in found.values()} == {"rotation", "force", "clamp"}
+    curve = found["rot30_someone_total.csv"]
+    assert (curve.degrees, curve.people, curve.reach[0], len(curve.reach)) == (30.0, 20, 1.0, 100)
+    assert sum(one.kind == "clamp" for one in read_curves(tmp_path)) == 2
+
+
+@pytest.mark.parametrize(
+    ("text", "match"),
+    [
+        ("a,b\n1,2\n", "has the columns a, b; a curve has trial_after_onset"),
+        ("trial_after_onset,n,ai_mean,ai_sem\n1,20,half,0.1\n", "ai_mean in row 1 is 'half'"),
+        ("trial_after_onset,n,ai_mean,ai_sem\n2,20,0.1,0.1\n1,20,0.2,0.1\n", "count upwards from 1"),
+        ("trial_after_onset,n,ai_mean,ai_sem\n1,20,12.0,0.1\n", "1 is fully corrected"),
+        ("trial_after_onset,n,ai_mean,ai_sem\n", "has no rows"),
+        ("", "cannot be read as CSV"),
+        ("topic,quantity,value\nx,y,1\n", "no file holds a curve"),
+    ],
+)
+def test_a_wrong_file_is_an_error_that_says_what_is_wrong(tmp_path: Path, text: str, match: str) -> None:
+    (tmp_path / "people.csv").write_text(text)
+    with pytest.raises(ValueError, match=match):
+        read_curves(tmp_path)
+
+
+def test_a_folder_without_files_is_an_error(tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError, match="no file"):
+        read_curves(tmp_path)
+    with pytest.raises(FileNotFoundError, match="is no folder"):
+        read_curves(tmp_path / "nowhere")
+
+
+def test_a_study_without_an_arm_that_does_not_learn_is_not_laid_beside_people_but_numbers_are_cited() -> None:
+    (beside,) = beside_people(trials_of({"slow": 0.1}, misses={"prism": 12.0}), LOOKS)
+    assert beside.charts == ()
+    assert any("10 to 30 throws" in fact for fact in beside.facts)
+    alone: pd.DataFrame = trials_of({"slow": 0.1}, misses={"rotation45": 45.0})
+    assert all(not one.charts for one in beside_people(alone, LOOKS))

@@ -1,0 +1,193 @@
+"""A protocol is run honestly: the twin of a reach differs by its perturbation alone, and measuring changes nothing."""
+
+from __future__ import annotations
+
+import math
+from collections import defaultdict
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+from fake_learner import Fake
+
+from reach import CupJump, HideHand, Nudge, Rotation
+from reach.protocols import PROTOCOLS, Block, Flipping, Protocol, Random
+from reach.study.measures import per_seed
+from reach.study.run import run_protocol, unlearned_launch_errors
+
+SEEN_CUP, COMMAND = slice(3, 5), slice(15, 19)
+JUMP = Protocol(
+    name="jump",
+    blocks=(
+        Block("baseline", 2, learning=False),
+        Block("perturbed", 6, (CupJump(right_m=0.05, onset_s=0.3),), Random((-1.0, 1.0)), learning=False),
+    ),
+    source="these tests",
+)
+
+
+class Resting(Fake):
+    """Stays where it is, whatever it sees. Counts what it does."""
+
+    def __init__(self) -> None:
+        super().__init__("resting", 0)
+        self.counts: dict[str, float] = defaultdict(float)
+        self.calls: list[str] = []
+
+    def predict(
+        self, observation: Any, state: Any = None, episode_start: Any = None, deterministic: bool = False
+    ) -> tuple[Any, Any]:
+        if state is None:
+            self.calls.append("trial by predict")
+            state = observation
+        self.counts["steps"] += 1
+        return self.answer(observation, state), state
+
+    def answer(self, observation: Any, first: Any) -> Any:
+        return first[COMMAND]
+
+    def learn(self, total_timesteps: int, callback: Any = None, *, reset_num_timesteps: bool = True) -> Fake:
+        self.calls.append("learn")
+        self.counts["weight_updates"] += 1
+        return super().learn(total_timesteps, callback, reset_num_timesteps=reset_num_timesteps)
+
+    def cost(self) -> dict[str, float]:
+        return {**self.counts, "parameters": 12.0}
+
+
+class Looking(Resting):
+    """Turns its shoulder after a cup that is seen to go aside."""
+
+    def answer(self, observation: Any, first: Any) -> Any:
+        aside = float(observation[SEEN_CUP][0] - first[SEEN_CUP][0])
+        turn = -1.5 * aside if abs(aside) > 0.02 else 0.0
+        return first[COMMAND] + np.array([turn, 0.0, 0.0, 0.0], dtype=np.float32)
+
+
+def test_a_learner_that_does_not_look_never_corrects_a_jump() -> None:
+    rows = [row for row in run_protocol(Resting(), JUMP, 0).rows if row["block"] == "perturbed"]
+    for row in rows:
+        assert row["onset_s"] == 0.3
+        assert row["correction_time_s"] == pytest.approx(1.0)
+        assert math.isnan(row["latency_s"])
+        assert row["t50_s"] == row["t90_s"] == math.inf
+
+
+def test_a_learner_that_looks_answers_no_sooner_than_it_can_see() -> None:
+    rows = [row for row in run_protocol(Looking(), JUMP, 0).rows if row["block"] == "perturbed"]
+    for row in rows:
+        # Vision takes 0.10 s and the command filter 0.04 s; the line to zero lies up to 8 ms early.
+        assert 0.092 < row["latency_s"] < 0.18
+        assert row["correction_time_s"] < 1.0
+
+
+def test_only_reaches_in_which_something_sets_in_are_measured_within() -> None:
+    rows = run_protocol(Looking(), JUMP, 0).rows
+    measured = [not math.isnan(row["correction_time_s"]) for row in rows]
+    assert measured == [False] * 2 + [True] * 6
+    assert [math.isnan(row["onset_s"]) for row in rows] == [True] * 2 + [False] * 6
+
+
+def test_traces_are_the_mean_course_of_a_block_every_20_ms() -> None:
+    result = run_protocol(Looking(), JUMP, 0)
+    assert [trace["time_s"] for trace in result.traces] == pytest.approx(np.arange(51) * 0.02)
+    assert {(trace["block"], trace["trials"]) for trace in result.traces} == {("perturbed", 6)}
+    assert result.traces[0]["remaining"] == pytest.approx(1.0)
+    assert result.traces[-1]["remaining"] < 0.9
+    mean = np.mean([row["correction_time_s"] for row in result.rows[2:]])
+    course = np.array([trace["remaining"] for trace in result.traces])
+    assert np.trapezoid(course, dx=0.02) == pytest.approx(mean, abs=0.05)
+    plain = Protocol("plain", (Block("perturbed", 2, (Rotation(30.0),)),), "these tests")
+    assert run_protocol(Resting(), plain, 0).traces == []
+
+
+def test_measuring_within_a_reach_changes_nothing_of_it() -> None:
+    """The same trials with an onset too late to be met are the same rows, so no twin leaves a mark."""
+    standing = Protocol("a", (Block("perturbed", 3, (Rotation(20.0),), learning=False),), "these tests")
+    both = Protocol(
+        "b", (Block("perturbed", 3, (Rotation(20.0), Nudge(0.0, 0.0, 0.3)), learning=False),), "these tests"
+    )
+    plain, twinned = (run_protocol(Fake("reaching", 0), one, 5).rows for one in (standing, both))
+    for ours, theirs in zip(plain, twinned, strict=True):
+        for name in ("launch_error_deg", "endpoint_error_cm", "reward", "duration_s"):
+            assert ours[name] == theirs[name]
+        assert math.isnan(theirs["correction_time_s"])
+
+
+def test_a_standing_perturbation_is_in_the_twin_too() -> None:
+    """What is there from before the reach is no part of what sets in within it."""
+    turned = Protocol(
+        "turned",
+        (Block("perturbed", 4, (Rotation(40.0), CupJump(right_m=0.05, onset_s=0.3)), learning=False),),
+        "these tests",
+    )
+    for row in run_protocol(Resting(), turned, 0).rows:
+        assert row["correction_time_s"] == pytest.approx(1.0)
+
+
+def test_where_learning_is_on_the_twin_comes_first_and_by_predict() -> None:
+    taught = Protocol("taught", (Block("baseline", 2), Block("perturbed", 2, (CupJump(onset_s=0.3),))), "these tests")
+    model = Looking()
+    run_protocol(model, taught, 0)
+    assert model.calls == ["learn", "trial by predict", "learn", "trial by predict", "learn"]
+    assert model.learned_trials == 4
+
+
+def test_cost_is_what_was_counted_in_this_protocol_without_its_twins() -> None:
+    model = Resting()
+    first, again = run_protocol(model, JUMP, 0), run_protocol(model, JUMP, 0)
+    assert first.cost == again.cost
+    steps = round(sum(row["duration_s"] for row in first.rows) / 0.02)
+    assert first.cost == {"steps": steps, "parameters": 12.0}
+    assert run_protocol(Fake("still", 0), JUMP, 0).cost == {}
+
+
+def test_launches_without_learning_are_those_of_whole_reaches_and_probes_have_none() -> None:
+    mixed = Protocol(
+        "mixed",
+        (Block("baseline", 3), Block("perturbed", 4, (Rotation(30.0),), probe=(HideHand(),), probe_every=2)),
+        "these tests",
+    )
+    rows = run_protocol(Fake("reaching", 0), mixed, 7, learning=False).rows
+    found = unlearned_launch_errors(Fake("reaching", 0), mixed, 7)
+    assert [math.isnan(one) for one in found] == [row["probe"] for row in rows]
+    for row, error in zip(rows, found, strict=True):
+        assert row["probe"] or row["launch_error_deg"] == error
+
+
+OF_SPEED = {"L30", "N63", "A", "tau", "late_error", "endpoint_early_cm", "endpoint_late_cm", "seconds_lost"}
+OF_SPEED |= {"time_to_success_s", "success"}
+OF_TWO_STATES = {"rebound", "fast_retention", "fast_rate", "slow_retention", "slow_rate"}
+WITHIN = {"T_c", "latency_s", "t50_s", "t90_s", "overshoot", "attempts", "tips", "time_to_success_s", "success"}
+OF_PRESETS = {
+    "rotation30": OF_SPEED | {"after_effect"},
+    "rotation45": OF_SPEED | {"after_effect"},
+    "prism": OF_SPEED | {"after_effect"},
+    "curl": OF_SPEED | {"after_effect"},
+    "savings": OF_SPEED | {"after_effect", "savings"},
+    "interference": OF_SPEED | {"interference"},
+    "recovery": OF_SPEED | OF_TWO_STATES,
+    "switching": {"fastest_switch", *(f"switching_{every}" for every in (32, 16, 8, 4, 2, 1))},
+    "retention": OF_SPEED | {"retention"},
+    "jump": WITHIN,
+    "nudge": WITHIN,
+    "generalisation": OF_SPEED | {f"generalisation_{angle}" for angle in (15, 30, 45, 60)},
+}
+
+
+@pytest.mark.parametrize("name", OF_PRESETS)
+def test_every_preset_can_be_run_and_has_the_measures_it_is_for(name: str) -> None:
+    preset = PROTOCOLS[name]
+    # As many reaches as its measures need at least: two flips, every cup, one probe.
+    blocks = tuple(
+        replace(block, trials=2 * block.course.every if isinstance(block.course, Flipping) else min(block.trials, 10))
+        for block in preset.blocks
+    )
+    short = replace(preset, blocks=blocks)
+    model = Fake("wandering", 0)
+    unlearned = unlearned_launch_errors(model, short, 0)
+    trials = pd.DataFrame(run_protocol(model, short, 0).rows)
+    trials = trials.assign(learner="wandering", protocol=name, seed=0, unlearned_launch_error_deg=unlearned)
+    assert set(per_seed(trials)["metric"]) == OF_PRESETS[name]

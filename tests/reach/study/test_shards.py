@@ -1,0 +1,85 @@
+"""Shards: every job in just one, a training beside its runs, and the same study when they are gathered."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from reach.protocols import PROTOCOLS
+from reach.study import Job, Outcome, Shard, Store, merge, plan, shard_folders
+from reach.study.store import FILM_PHASES
+from reach.study.whole_files import write_whole
+
+LEARNERS, SEEDS = ("none", "error-bp", "error-dfa"), range(5)
+
+
+def planned(out: Path) -> list[Job]:
+    protocols = {name: PROTOCOLS[name] for name in ("prism", "rotation30")}
+    return plan(LEARNERS, protocols, SEEDS, factory="json:loads", out=out, filmed=[("prism", 0)])
+
+
+def outcome(job: Job) -> Outcome:
+    """What a job might give: a number that only it gives."""
+    row = {"trial": 1, "block": "baseline", "trial_in_block": 1, "probe": False, "cup_x": 0.0, "cup_y": 0.5}
+    row |= {"launch_error_deg": float(int(job.fingerprint, 16) % 97), "endpoint_error_cm": 1.0}
+    row |= {"time_to_success_s": 1.0, "success": True, "attempts": 1, "tipped": False, "reward": 0.0, "duration_s": 1.0}
+    trace = {"block": "perturbed", "time_s": 0.02, "remaining": 1.0, "trials": 3}
+    films = dict.fromkeys(FILM_PHASES, b"film") if job.film else {}
+    if job.kind == "train":
+        return Outcome(job, folder={"config.json": job.name.encode()})
+    return Outcome(job, rows=[row], traces=[trace], cost={"weight_updates": 7.0}, films=films)
+
+
+@pytest.mark.parametrize("of", [1, 2, 4, 15, 40])
+def test_every_job_is_in_just_one_shard_and_a_training_beside_its_runs(of: int, tmp_path: Path) -> None:
+    jobs = planned(tmp_path)
+    shards = [Shard(number, of).of_jobs(jobs) for number in range(1, of + 1)]
+    assert sorted(job.name for shard in shards for job in shard) == sorted(job.name for job in jobs)
+    for shard in shards:
+        names = {job.name for job in shard}
+        assert all(job.needs in names for job in shard if job.needs)
+    if of <= 15:
+        sizes = [len(shard) for shard in shards]
+        assert max(sizes) - min(sizes) <= 3  # a learner and seed is a training and two runs
+
+
+def test_gathered_shards_are_the_study_that_was_never_cut(tmp_path: Path) -> None:
+    whole, cut = Store(tmp_path / "whole"), Store(tmp_path / "cut")
+    for job in planned(whole.folder):
+        whole.write_outcome(outcome(job))
+    for number in (1, 2, 3):
+        folder = Shard(number, 3).folder(cut.folder)
+        for job in Shard(number, 3).of_jobs(planned(folder)):
+            Store(folder).write_outcome(outcome(job))
+    jobs = planned(cut.folder)
+    assert merge(cut, jobs, shard_folders(cut.folder)) == len(jobs)
+    assert all(cut.is_done(job) for job in jobs)
+    for part in ("trials", "traces", "costs"):
+        pd.testing.assert_frame_equal(cut.read(part, jobs), whole.read(part, planned(whole.folder)))
+    assert (Path(jobs[0].folder) / "config.json").read_bytes() == jobs[0].name.encode()
+    assert merge(cut, jobs, shard_folders(cut.folder)) == 0
+
+
+def test_what_a_shard_has_not_finished_is_left_to_be_done(tmp_path: Path) -> None:
+    store, folder = Store(tmp_path), Shard(1, 2).folder(tmp_path)
+    jobs = Shard(1, 2).of_jobs(planned(folder))
+    training, run = jobs[0], next(job for job in jobs if job.needs == jobs[0].name)
+    Store(folder).write_outcome(outcome(training))
+    # A run that has its traces and not yet its trials, and one of another definition.
+    write_whole(Store(folder).part_path("traces", run), b"")
+    Store(folder).write_outcome(outcome(replace(run, fingerprint="0123456789ab")))
+    mine = planned(tmp_path)
+    assert merge(store, mine, shard_folders(tmp_path)) == 1
+    assert [job.name for job in mine if store.is_done(job)] == [training.name]
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [("3", "K/N is allowed"), ("0/2", "1/2 to 2/2 are allowed"), ("3/2", "1/2 to 2/2 are allowed")],
+)
+def test_a_bad_shard_is_an_error_that_says_what_is_allowed(text: str, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        Shard.read(text)
