@@ -27,13 +27,10 @@ TARGET_BEARINGS_DEGREES = (65.0, 85.0, 105.0, 125.0)
 Cup = tuple[float, float]
 
 
-def cup_at(bearing_degrees: float) -> Cup:
-    """The place (x, y) m of a cup 20 cm from the hand's start, in a direction counter-clockwise from the right."""
+def cup_at(bearing_degrees: float, distance_m: float = TARGET_DISTANCE_M) -> Cup:
+    """The place (x, y) m of a cup so far from the hand's start, in a direction counter-clockwise from the right."""
     bearing = math.radians(bearing_degrees)
-    return (
-        START_HAND_M[0] + TARGET_DISTANCE_M * math.cos(bearing),
-        START_HAND_M[1] + TARGET_DISTANCE_M * math.sin(bearing),
-    )
+    return START_HAND_M[0] + distance_m * math.cos(bearing), START_HAND_M[1] + distance_m * math.sin(bearing)
 
 
 TARGETS = tuple(cup_at(bearing) for bearing in TARGET_BEARINGS_DEGREES)

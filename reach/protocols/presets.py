@@ -25,6 +25,7 @@ from reach.protocols.blocks import (
     PERTURBED,
     PROBED,
     RELEARNED,
+    TARGET_BEARINGS_DEGREES,
     UNSEEN,
     WASHOUT,
     Block,
@@ -39,6 +40,8 @@ OTHER_SIDE = Abrupt(-1.0)
 # The arm is unseen under way, as in throwing through prisms, else the reach is corrected before it ends.
 UNDER_WAY = HideHand(until_s=0.8)
 CURL = (CurlField(13.0),)
+# As far as in the study of the field: over 20 cm it throws the hand 15 cm aside, and into the cup on its way back.
+CURL_CUPS = tuple(cup_at(bearing, 0.10) for bearing in TARGET_BEARINGS_DEGREES)
 # A channel trial after each fourth reach is one trial in five.
 CHANNEL, REACHES_BETWEEN_CHANNELS = (ForceChannel(),), 4
 # Trials between two flips and how many flips, slow to fast.
@@ -79,8 +82,9 @@ _ALL = (
             Block(PERTURBED, 80, CURL, probe=CHANNEL, probe_every=REACHES_BETWEEN_CHANNELS),
             Block(WASHOUT, 20, probe=CHANNEL, probe_every=REACHES_BETWEEN_CHANNELS),
         ),
-        source="Shadmehr and Mussa-Ivaldi 1994, J Neurosci 14:3208 (13 N s/m); channel trials of Scheidt et al. 2000, "
-        "J Neurophysiol 84:853, one in five",
+        source="Shadmehr and Mussa-Ivaldi 1994, J Neurosci 14:3208 (13 N s/m, 10 cm); channel trials of Scheidt et al. "
+        "2000, J Neurophysiol 84:853, one in five",
+        cups=CURL_CUPS,
     ),
     Protocol(
         name="savings",

@@ -69,8 +69,8 @@ class Result:
         films: by phase, MP4 bytes.
         traces: a row a block and moment: block, time_s from onset, remaining (mean r(t) over the block's reaches) and
             trials, how many those are. Empty where nothing sets in within a reach.
-        cost: counts of what the learner computed and changed in this protocol, by name; empty for one that does not
-            count.
+        cost: counts of what the learner computed and changed in this protocol, by name, and the angle between its last
+            step and the true gradient, by layer; empty for one that tells of neither.
     """
 
     rows: list[dict[str, Any]] = field(default_factory=list)
@@ -258,7 +258,7 @@ def run_protocol(
     if camera is not None:
         fps = round(env.metadata.get("render_fps", 50) / FILM_EVERY)
         films = {phase: film_bytes(frames, fps) for phase, frames in camera.frames.items() if frames}
-    cost = difference(difference(cost_of(model), before), twins)
+    cost = difference(difference(cost_of(model), before), twins) | alignment_of(model)
     return Result(rows, films, traces_of(rows, corrections), cost)
 
 
@@ -272,6 +272,12 @@ def cost_of(model: Model) -> dict[str, float]:
     """What a learner has counted since it was made: operations, changes of weights; {} if it does not count."""
     count = getattr(model, "cost", None)
     return {} if count is None else {str(name): float(value) for name, value in count().items()}
+
+
+def alignment_of(model: Model) -> dict[str, float]:
+    """The angle between a learner's last step and the true gradient, by layer; {} for one that does not tell."""
+    angles = getattr(model, "alignment", None)
+    return {f"alignment_{layer}_degrees": float(angle) for layer, angle in angles().items()} if callable(angles) else {}
 
 
 def difference(now: dict[str, float], before: dict[str, float]) -> dict[str, float]:
