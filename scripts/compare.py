@@ -19,8 +19,7 @@ from presets import PRESETS
 from rich.console import Console
 from rich.table import Table
 
-from reach import protocols as known_protocols
-from reach.protocols import PROTOCOLS
+from reach.protocols import PROTOCOLS, listing, read_protocol
 from reach.study import (
     FolderInUseError,
     Job,
@@ -107,7 +106,7 @@ def chosen_protocols(given: Compare) -> tuple[dict[str, Any], dict[str, str]]:
     chosen, files = {}, {}
     for name in given.protocols or ():
         if Path(name).suffix in PROTOCOL_FILES:
-            protocol = known_protocols.read_protocol(name)
+            protocol = read_protocol(name)
             files[protocol.name] = str(Path(name).resolve())
         elif name in PROTOCOLS:
             protocol = PROTOCOLS[name]
@@ -127,7 +126,7 @@ def chosen_protocols(given: Compare) -> tuple[dict[str, Any], dict[str, str]]:
 def print_protocols() -> None:
     """The protocols that are known by name: what happens in them, and after whom."""
     table = Table("protocol", "schedule", "source")
-    for row in known_protocols.listing():
+    for row in listing():
         table.add_row(*row)
     Console().print(table)
 
@@ -239,7 +238,7 @@ def main(given: Compare) -> int:
             notes={name: note for name in given.learners if (note := note_on(name))},
             command=shlex.join(["python", *sys.argv]),
             failures={job.title: error for job, error in failures.items()},
-            **({} if given.human is None else {"human": given.human}),
+            human=given.human,
         )
     print_table(tables["summary"])
     print(f"Written: {store.report_path}, {store.summary_path.name} and {store.trials_path.name}")
