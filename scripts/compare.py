@@ -61,7 +61,7 @@ class Compare:
     list: bool = False
     """Print the protocols and end."""
     jobs: Annotated[int, tyro.conf.arg(aliases=["-j"])] = field(default_factory=usable_cores)
-    """Jobs at a time, one thread each."""
+    """Jobs at a time, one thread each; with --address, as many as the cluster has cores."""
     engine: Literal["local", "ray"] = "local"
     """Where jobs run: processes on this machine, or tasks of Ray."""
     address: str | None = None
@@ -244,7 +244,7 @@ def main(given: Compare) -> int:
     print(f"Written: {store.report_path}, {store.summary_path.name} and {store.trials_path.name}")
     runs = [job for job in jobs if job.kind == "protocol"]
     show = [job for job in runs if job.protocol == runs[0].protocol and job.seed == 0 and store.is_done(job)]
-    if show:
+    if show and not show[-1].protocol_file:
         words = ["--learner", show[-1].learner, "--protocol", show[-1].protocol, "--checkpoint", show[-1].folder]
         print("Watch a learner do it:")
         print("  python scripts/watch.py", shlex.join(words))
