@@ -19,8 +19,7 @@ from presets import PRESETS
 from rich.console import Console
 from rich.table import Table
 
-from reach import protocols as known_protocols
-from reach.protocols import PROTOCOLS
+from reach.protocols import PROTOCOLS, listing, read_protocol
 from reach.study import (
     FolderInUseError,
     Job,
@@ -62,7 +61,7 @@ class Compare:
     list: bool = False
     """Print the protocols and end."""
     jobs: Annotated[int, tyro.conf.arg(aliases=["-j"])] = field(default_factory=usable_cores)
-    """Jobs at a time, one thread each."""
+    """Jobs at a time, one thread each; with --address, as many as the cluster has cores."""
     engine: Literal["local", "ray"] = "local"
     """Where jobs run: processes on this machine, or tasks of Ray."""
     address: str | None = None
@@ -107,7 +106,7 @@ def chosen_protocols(given: Compare) -> tuple[dict[str, Any], dict[str, str]]:
     chosen, files = {}, {}
     for name in given.protocols or ():
         if Path(name).suffix in PROTOCOL_FILES:
-            protocol = known_protocols.read_protocol(name)
+            protocol = read_protocol(name)
             files[protocol.name] = str(Path(name).resolve())
         elif name in PROTOCOLS:
             protocol = PROTOCOLS[name]
@@ -127,7 +126,7 @@ def chosen_protocols(given: Compare) -> tuple[dict[str, Any], dict[str, str]]:
 def print_protocols() -> None:
     """The protocols that are known by name: what happens in them, and after whom."""
     table = Table("protocol", "schedule", "source")
-    for row in known_protocols.listing():
+    for row in listing():
         table.add_row(*row)
     Console().print(table)
 
@@ -239,13 +238,13 @@ def main(given: Compare) -> int:
             notes={name: note for name in given.learners if (note := note_on(name))},
             command=shlex.join(["python", *sys.argv]),
             failures={job.title: error for job, error in failures.items()},
-            **({} if given.human is None else {"human": given.human}),
+            human=given.human,
         )
     print_table(tables["summary"])
     print(f"Written: {store.report_path}, {store.summary_path.name} and {store.trials_path.name}")
     runs = [job for job in jobs if job.kind == "protocol"]
     show = [job for job in runs if job.protocol == runs[0].protocol and job.seed == 0 and store.is_done(job)]
-    if show:
+    if show and not show[-1].protocol_file:
         words = ["--learner", show[-1].learner, "--protocol", show[-1].protocol, "--checkpoint", show[-1].folder]
         print("Watch a learner do it:")
         print("  python scripts/watch.py", shlex.join(words))

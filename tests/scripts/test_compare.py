@@ -12,7 +12,6 @@ from pathlib import Path
 import pyarrow.parquet as pq
 import pytest
 
-from reach import protocols
 from reach.protocols import PROTOCOLS
 from reach.study import load
 
@@ -63,7 +62,7 @@ def test_it_writes_trials_summary_and_report_and_names_the_next_command(
 def test_killed_and_run_again_it_ends_with_the_same_bytes(
     undisturbed: tuple[Path, subprocess.CompletedProcess[str]], tmp_path: Path
 ) -> None:
-    for finished in (0, 1, 3):
+    for finished in (0, 2):
         killed = subprocess.Popen(
             command(tmp_path),
             env=environment(FAKE_TRIAL_S="0.02"),
@@ -80,7 +79,7 @@ def test_killed_and_run_again_it_ends_with_the_same_bytes(
         if (tmp_path / "summary.json").exists():
             json.loads((tmp_path / "summary.json").read_text())
     kept = {path: path.stat().st_mtime_ns for path in tmp_path.glob("trials/*/*/*/[!.]*.parquet")}
-    assert len(kept) >= 3
+    assert len(kept) >= 2
     again = compare(tmp_path)
     assert again.returncode == 0, again.stderr
     assert (tmp_path / "summary.json").read_bytes() == (undisturbed[0] / "summary.json").read_bytes()
@@ -181,7 +180,6 @@ def test_presets_name_learners_that_there_are() -> None:
     assert paper.seeds >= 10
 
 
-@pytest.mark.skipif(not hasattr(protocols, "listing"), reason="protocols cannot be listed")
 def test_protocols_are_listed_with_their_sources(tmp_path: Path) -> None:
     done = compare(tmp_path, "--list")
     assert done.returncode == 0, done.stderr
@@ -191,7 +189,6 @@ def test_protocols_are_listed_with_their_sources(tmp_path: Path) -> None:
     assert not (tmp_path / "trials").exists()
 
 
-@pytest.mark.skipif(not hasattr(protocols, "read_protocol"), reason="protocols cannot be read from files")
 def test_a_users_own_protocol_is_run_from_its_file(tmp_path: Path) -> None:
     file = tmp_path / "mine.toml"
     file.write_text(
