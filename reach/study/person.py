@@ -43,7 +43,7 @@ AXES_RAD = np.linspace(0.2, 3.0, 57)
 SHARES = np.linspace(1.0, 0.0, 11)
 
 
-class Stopped(Exception):  # noqa: N818  (no error: the person has left)
+class Stopped(Exception):
     """The person has left before the end."""
 
 
@@ -124,7 +124,7 @@ def play(
         while not env.finished:
             probe = env.schedule[len(env.rows)].probe
             if returning:
-                _return(pointer, lambda **now: shown(**now, probe=probe))
+                _return(pointer, shown)
             won = _trial(env, pointer, shown, probe)
             score += POINTS if won else 0
             if returning:

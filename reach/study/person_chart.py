@@ -5,16 +5,17 @@ from __future__ import annotations
 import io
 import math
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from reach.protocols import Protocol
+from reach.protocols import PERTURBED, Protocol
 from reach.render.palette import learner_colour
 from reach.study import people
-from reach.study.person import PERSON
-from reach.study.statistics import baseline_corrected, per_seed, reference_by_seed
+from reach.study.measures import KEYS, baseline_corrected, per_seed
+from reach.study.run import UNLEARNED_LAUNCH_ERROR
 
 PERSON_COLOUR = "#a63e7b"
 
@@ -29,13 +30,12 @@ class Picture:
 
 def adaptation(trials: pd.DataFrame) -> pd.DataFrame:
     """1 - launch error / miss of each perturbed reach: columns learner, seed, trial_in_block, index."""
-    corrected = baseline_corrected(trials)
-    kept = corrected[(corrected["block"] == "perturbed") & ~corrected["probe"]]
-    misses = reference_by_seed(trials)
-    miss = [misses.get((one.learner, one.protocol, one.seed), math.nan) for one in kept.itertuples()]
-    return kept.assign(index=1.0 - kept["launch_error_deg"] / np.array(miss, dtype=np.float64))[
-        ["learner", "seed", "trial_in_block", "index"]
-    ]
+    still = baseline_corrected(trials.assign(launch_error_deg=trials[UNLEARNED_LAUNCH_ERROR]))
+    perturbed = (trials["block"] == PERTURBED) & ~trials["probe"]
+    miss = still[perturbed].groupby(KEYS)["launch_error_deg"].mean()
+    kept = baseline_corrected(trials)[perturbed]
+    index = 1.0 - kept["launch_error_deg"].to_numpy() / miss.loc[[*kept[KEYS].itertuples(index=False)]].to_numpy()
+    return kept.assign(index=index)[["learner", "seed", "trial_in_block", "index"]]
 
 
 def told(trials: pd.DataFrame) -> list[str]:
@@ -70,7 +70,7 @@ def draw_chart(trials: pd.DataFrame, others: pd.DataFrame | None, protocol: Prot
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(size[0] / 100, size[1] / 100), dpi=100, layout="constrained")
-    canvas = FigureCanvasAgg(figure)
+    canvas: Any = FigureCanvasAgg(figure)
     axes = figure.subplots()
     axes.axhline(0.0, color="#cccccc", lw=1)
     axes.axhline(1.0, color="#cccccc", lw=1)
@@ -78,8 +78,7 @@ def draw_chart(trials: pd.DataFrame, others: pd.DataFrame | None, protocol: Prot
         beside = adaptation(others[others["protocol"] == protocol.name])
         for learner, rows in beside.groupby("learner", sort=False):
             mean = rows.groupby("trial_in_block")["index"].mean()
-            colour = learner_colour(str(learner))
-            axes.plot(mean.index, mean, color=[value / 255 for value in colour], lw=1.3, label=str(learner))
+            axes.plot(mean.index, mean, color=learner_colour(str(learner)), lw=1.3, label=str(learner))
     if protocol.name.startswith("rotation"):
         for curve, mark in zip(people.CURVES[:2], ("s", "D"), strict=True):
             middle = [0.5 * (first + last) for first, last in curve.blocks]
