@@ -66,6 +66,10 @@ class Canvas:
         """Pixel of a place (m)."""
         return self.x0 + self.scale * place[0], self.y0 - self.scale * place[1]
 
+    def place(self, pixel: Pixel) -> Pixel:
+        """Place (m) of a pixel."""
+        return (pixel[0] - self.x0) / self.scale, (self.y0 - pixel[1]) / self.scale
+
     def capsule(
         self,
         start: Pixel,

@@ -21,7 +21,7 @@ def draw_cup(canvas: Canvas, scene: Scene) -> None:
     elif scene.cup_tipped:
         _draw_tipped(canvas, cup, canvas.at(scene.grasp_point.tolist()), radius)
     else:
-        _draw_standing(canvas, cup, radius, scene.cup_held)
+        draw_standing(canvas, cup, radius, scene.cup_held)
 
 
 def draw_seen_cup(canvas: Canvas, scene: Scene) -> None:
@@ -34,7 +34,8 @@ def draw_seen_cup(canvas: Canvas, scene: Scene) -> None:
         canvas.ring(seen, 0.72 * radius, palette.SEEN)
 
 
-def _draw_standing(canvas: Canvas, cup: Pixel, radius: float, held: bool) -> None:
+def draw_standing(canvas: Canvas, cup: Pixel, radius: float, held: bool) -> None:
+    """A cup that stands at a pixel, with a radius in pixels."""
     if canvas.wordy:
         by = SHADOW_M * canvas.scale
         canvas.disc((cup[0] + by, cup[1] + by), radius, palette.SHADOW)

@@ -73,7 +73,7 @@ def _written(still: Still, words: Words) -> Frame:
 
 @lru_cache(maxsize=4)
 def _ground(still: Still) -> Frame:
-    frame = _room(still.width, still.height).copy()
+    frame = room(still.width, still.height).copy()
     canvas = Canvas(frame)
     if still.velocity_field or still.constant_force:
         field = np.frombuffer(still.velocity_field or bytes(32)).reshape(2, 2)
@@ -91,7 +91,7 @@ def _ground(still: Still) -> Frame:
 
 
 @lru_cache(maxsize=4)
-def _room(width: int, height: int) -> Frame:
+def room(width: int, height: int) -> Frame:
     """Table, grid, and the person who sits at it, (height, width, 3)."""
     for name, size in (("width", width), ("height", height)):
         if not SMALLEST_PX <= size <= LARGEST_PX:

@@ -20,6 +20,7 @@ logger = logging.getLogger("reach")
 
 # What SDL takes, without a word, when there is no screen.
 BLIND_DRIVERS = ("dummy", "offscreen")
+ARROWS = ("left", "right", "up", "down")
 
 # Every open window. Events come in one queue for all of them, so whoever empties it tells the others.
 _open: weakref.WeakSet[Window] = weakref.WeakSet()
@@ -102,6 +103,33 @@ class Window:
         self._window.flip()
         self._clock.tick(self._fps)
         return True
+
+    def take_pointer(self, pixel: tuple[float, float]) -> None:
+        """Put the pointer on a pixel of the picture, and hide it over this window."""
+        pygame.mouse.set_visible(False)
+        self.put_pointer(pixel)
+
+    def put_pointer(self, pixel: tuple[float, float]) -> None:
+        """Put the pointer on a pixel of the picture."""
+        pygame.mouse.set_pos([round(value * by) for value, by in zip(pixel, self._stretch(), strict=True)])
+
+    @property
+    def pointer(self) -> tuple[float, float]:
+        """The pixel of the picture that the pointer is on."""
+        x, y = (value / by for value, by in zip(pygame.mouse.get_pos(), self._stretch(), strict=True))
+        return x, y
+
+    def pressed(self) -> set[str]:
+        """Which of the arrow keys are held: "left", "right", "up", "down"."""
+        keys = pygame.key.get_pressed()
+        return {name for name in ARROWS if keys[getattr(pygame, f"K_{name.upper()}")]}
+
+    def _stretch(self) -> tuple[float, float]:
+        """By how much the window is larger than the picture."""
+        if self._window is None:
+            return 1.0, 1.0
+        width, height = self._window.get_surface().get_size()
+        return width / self._size[0], height / self._size[1]
 
     def owns(self, event: pygame.Event) -> bool:
         """The event happened to this window."""

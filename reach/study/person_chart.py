@@ -1,0 +1,97 @@
+"""A person's corrections on one chart with those of learners and of people in a laboratory."""
+
+from __future__ import annotations
+
+import io
+import math
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from reach.protocols import PERTURBED, Protocol
+from reach.render.palette import learner_colour
+from reach.study import people
+from reach.study.measures import KEYS, baseline_corrected, per_seed
+from reach.study.run import UNLEARNED_LAUNCH_ERROR
+
+PERSON_COLOUR = "#a63e7b"
+
+
+@dataclass(frozen=True)
+class Picture:
+    """A chart: (height, width, 3) uint8 pixels, and the bytes of a PNG of the same."""
+
+    pixels: NDArray[np.uint8]
+    png: bytes
+
+
+def adaptation(trials: pd.DataFrame) -> pd.DataFrame:
+    """1 - launch error / miss of each perturbed reach: columns learner, seed, trial_in_block, index."""
+    still = baseline_corrected(trials.assign(launch_error_deg=trials[UNLEARNED_LAUNCH_ERROR]))
+    perturbed = (trials["block"] == PERTURBED) & ~trials["probe"]
+    miss = still[perturbed].groupby(KEYS)["launch_error_deg"].mean()
+    kept = baseline_corrected(trials)[perturbed]
+    index = 1.0 - kept["launch_error_deg"].to_numpy() / miss.loc[[*kept[KEYS].itertuples(index=False)]].to_numpy()
+    return kept.assign(index=index)[["learner", "seed", "trial_in_block", "index"]]
+
+
+def told(trials: pd.DataFrame) -> list[str]:
+    """A person's measures, a line each."""
+    measured = per_seed(trials).set_index("metric")["value"]
+    reaction_s = float(trials.loc[~trials["probe"], "reaction_time_s"].median())
+
+    def share(name: str) -> str:
+        return f"{100 * measured[name]:.0f} %"
+
+    tau = measured["tau"]
+    return [
+        f"Of the miss, {share('L30')} was left on average over your first 30 perturbed reaches (L30).",
+        f"You corrected {share('A')} of it in the end"
+        + (f", most of that within {tau:.0f} reaches (tau)." if math.isfinite(tau) else "."),
+        f"Back without the perturbation you missed by {share('after_effect').replace('-', '')} of it"
+        + (" to the other side (after-effect)." if measured["after_effect"] < 0.0 else " to the same side."),
+        f"Your hand set out {1000 * reaction_s:.0f} ms after the cup appeared (median).",
+    ]
+
+
+def draw_chart(trials: pd.DataFrame, others: pd.DataFrame | None, protocol: Protocol, size: tuple[int, int]) -> Picture:
+    """The chart.
+
+    Args:
+        trials: of the person.
+        others: of learners, of any protocols; None for none.
+        protocol: that the person went through.
+        size: (width, height) pixels.
+    """
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(size[0] / 100, size[1] / 100), dpi=100, layout="constrained")
+    canvas: Any = FigureCanvasAgg(figure)
+    axes = figure.subplots()
+    axes.axhline(0.0, color="#cccccc", lw=1)
+    axes.axhline(1.0, color="#cccccc", lw=1)
+    if others is not None:
+        beside = adaptation(others[others["protocol"] == protocol.name])
+        for learner, rows in beside.groupby("learner", sort=False):
+            mean = rows.groupby("trial_in_block")["index"].mean()
+            axes.plot(mean.index, mean, color=learner_colour(str(learner)), lw=1.3, label=str(learner))
+    if protocol.name.startswith("rotation"):
+        for curve, mark in zip(people.CURVES[:2], ("s", "D"), strict=True):
+            middle = [0.5 * (first + last) for first, last in curve.blocks]
+            label = f"{curve.name}, {curve.perturbation} ('t Hart 2024)"
+            axes.plot(middle, curve.index, mark, color="black", mfc="none", ms=5, label=label)
+    own = adaptation(trials)
+    axes.plot(own["trial_in_block"], own["index"], "o-", color=PERSON_COLOUR, ms=4, lw=1.8, label="you")
+    axes.set(xlabel="reach since the perturbation began", ylabel="corrected, share of the miss", ylim=(-0.5, 1.6))
+    axes.set_title("\n".join(told(trials)), loc="left", fontsize=10)
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.legend(frameon=False, fontsize=9, loc="lower right")
+    canvas.draw()
+    pixels = np.asarray(canvas.buffer_rgba())[..., :3].copy()
+    data = io.BytesIO()
+    figure.savefig(data, format="png", dpi=100)
+    return Picture(pixels, data.getvalue())

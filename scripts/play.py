@@ -1,0 +1,98 @@
+"""Move the hand yourself through a protocol that learners go through: `python scripts/play.py --out runs/me`."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import tyro
+
+from reach.protocols import PROTOCOLS, Protocol
+from reach.render import Window
+from reach.render.pointing import WindowPointer
+from reach.render.seen import View, draw_seen
+from reach.sim.state import CONTROL_STEP_S, START_HAND_M
+from reach.study.person import Stopped, play, rows_of_person
+from reach.study.person_chart import draw_chart, told
+from reach.study.store import parquet_bytes, trials_frame, write_whole
+
+WIDTH, HEIGHT = 900, 700
+PRIVACY = "What you do stays on this machine: it is written to {out} and nowhere else."
+
+
+@dataclass
+class Play:
+    """Move the hand yourself, with the mouse, a trackpad or the arrow keys, through a protocol."""
+
+    out: Path
+    """Folder for what you did: trials.parquet, which compare.py --person reads, and chart.png."""
+    protocol: str = "rotation30"
+    """One of the presets."""
+    seed: int = 0
+    """Of cups and noise; learners with the same seed meet the same."""
+    beside: Path | None = None
+    """Folder of a comparison (compare.py --out), whose learners are drawn beside you."""
+    watch_s: float = 60.0
+    """How long the chart stays in the window at the end, unless you close it."""
+
+    def __post_init__(self) -> None:
+        if self.protocol not in PROTOCOLS:
+            raise SystemExit(f"--protocol {self.protocol}: known are {' '.join(sorted(PROTOCOLS))}")
+        if self.seed < 0:
+            raise SystemExit(f"--seed {self.seed}: 0 or more is allowed")
+        if (self.out / "trials.parquet").exists():
+            raise SystemExit(f"--out {self.out} holds trials already; give another folder")
+        if self.beside is not None and not (self.beside / "trials.parquet").is_file():
+            raise SystemExit(f"--beside {self.beside} holds no comparison; make one with compare.py --out")
+
+
+def play_in(
+    window: Window, protocol: Protocol, seed: int, onlooker: Callable[[View], None] | None = None
+) -> list[dict[str, Any]]:
+    """Play through a protocol in a window; an `onlooker` is told of every view before it is shown."""
+    pointer = WindowPointer(window, WIDTH, HEIGHT, (float(START_HAND_M[0]), float(START_HAND_M[1])))
+
+    def show(view: View) -> bool:
+        if onlooker is not None:
+            onlooker(view)
+        return window.show(draw_seen(view, WIDTH, HEIGHT))
+
+    return play(protocol, seed, pointer, show)
+
+
+def main(options: Play) -> None:
+    """Play, then keep and show what came of it."""
+    print(PRIVACY.format(out=options.out))
+    protocol = PROTOCOLS[options.protocol]
+    window = Window(WIDTH, HEIGHT, round(1.0 / CONTROL_STEP_S), title=f"reach for the cup: {protocol.name}")
+    if not window.is_seen:
+        raise SystemExit("play.py: there is no screen to play on")
+    try:
+        rows = play_in(window, protocol, options.seed)
+    except Stopped:
+        raise SystemExit("You left before the end; nothing was kept.") from None
+    trials = trials_frame(rows_of_person(protocol, options.seed, rows))
+    write_whole(options.out / "trials.parquet", parquet_bytes(trials))
+    others = None if options.beside is None else pd.read_parquet(options.beside / "trials.parquet")
+    picture = draw_chart(trials, others, protocol, (WIDTH, HEIGHT))
+    write_whole(options.out / "chart.png", picture.png)
+    print("\n".join(told(trials)))
+    print(f"Written: {options.out / 'trials.parquet'} and {options.out / 'chart.png'}")
+    for _ in range(round(options.watch_s / CONTROL_STEP_S)):
+        if not window.show(np.asarray(picture.pixels)):
+            break
+    window.close()
+
+
+if __name__ == "__main__":
+    try:
+        main(tyro.cli(Play))
+    except KeyboardInterrupt:
+        sys.exit("Stopped; nothing was kept.")
+    except (OSError, ValueError, RuntimeError) as error:
+        sys.exit(f"play.py: {error}")

@@ -1,0 +1,63 @@
+"""A person as a program moves the real pointer over the real window, on a screen that nobody sees."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+PLAYER = """
+import json, math, sys
+import numpy as np
+import pandas as pd
+sys.path.insert(0, "scripts")
+import play
+from reach.perturbations import Rotation
+from reach.protocols import BASELINE, PERTURBED, WASHOUT, Block, Protocol
+from reach.render import Window
+from reach.render.canvas import Canvas
+from reach.study.measures import per_seed
+from reach.study.person import StraightReacher, rows_of_person
+
+tau = float(sys.argv[1])
+short = Protocol("short", (Block(BASELINE, 12), Block(PERTURBED, 36, (Rotation(30.0),)), Block(WASHOUT, 4)), "a test")
+
+def aside(view):
+    n = min(view.trial - 12, 36)
+    return -30.0 * (1.0 - math.exp(-(n - 1) / tau)) if tau and n >= 1 else 0.0
+
+person = StraightReacher(aside)
+window = Window(play.WIDTH, play.HEIGHT, 100_000)
+assert window.is_seen
+canvas = Canvas(np.zeros((play.HEIGHT, play.WIDTH, 3), np.uint8))
+
+def move(view):
+    person.look(view)
+    window.put_pointer(canvas.at(person.place()))
+
+rows = play.play_in(window, short, 0, move)
+measured = per_seed(pd.DataFrame(rows_of_person(short, 0, rows))).set_index("metric")["value"]
+print(json.dumps({name: measured[name] for name in ("L30", "tau")}))
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(shutil.which("xvfb-run") is None, reason="xvfb-run is not installed")
+@pytest.mark.parametrize("tau", [0.0, 6.0])
+def test_a_person_at_the_window_is_measured_as_they_act(tau: float) -> None:
+    words = ["xvfb-run", "-a", sys.executable, "-c", PLAYER, str(tau)]
+    env = {**os.environ, "PYTHONPATH": str(ROOT)}
+    env.pop("SDL_VIDEODRIVER", None)
+    done = subprocess.run(words, cwd=ROOT, env=env, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    measured = json.loads(done.stdout.splitlines()[-1])
+    if tau:
+        assert measured["tau"] == pytest.approx(tau, rel=0.1)
+    else:
+        assert measured["L30"] == pytest.approx(1.0, abs=0.05)

@@ -1,0 +1,122 @@
+"""A person's reaches are measured as a learner's are; a person who corrects is found out, and one who does not."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import gymnasium as gym
+import numpy as np
+import pandas as pd
+import pytest
+
+import reach  # noqa: F401  (registers the environments)
+from reach.perturbations import HideHand, Rotation
+from reach.protocols import BASELINE, PERTURBED, WASHOUT, Block, Protocol
+from reach.render.seen import View, draw_seen
+from reach.sim.state import START_HAND_M
+from reach.study.measures import per_seed
+from reach.study.person import OwnArm, Stopped, StraightReacher, play, rows_of_person
+from reach.study.person_chart import adaptation, draw_chart, told
+
+BEFORE, DURING, MISS = 12, 36, 30.0
+TURNED = Protocol(
+    name="short",
+    blocks=(Block(BASELINE, BEFORE), Block(PERTURBED, DURING, (Rotation(MISS),)), Block(WASHOUT, 4)),
+    source="a test",
+)
+
+
+def trials_of(person: StraightReacher) -> pd.DataFrame:
+    rows = play(TURNED, 0, person, person.look, returning=False)
+    return pd.DataFrame(rows_of_person(TURNED, 0, rows))
+
+
+@pytest.fixture(scope="module")
+def adapting() -> pd.DataFrame:
+    """Trials of one who corrects by 1 - exp(-(n - 1) / 6)."""
+
+    def aside(view: View) -> float:
+        n = view.trial - BEFORE
+        return -MISS * (1.0 - math.exp(-(min(n, DURING) - 1) / 6.0)) if n >= 1 else 0.0
+
+    return trials_of(StraightReacher(aside))
+
+
+def test_who_heeds_no_error_leaves_all_of_the_miss() -> None:
+    measured = per_seed(trials_of(StraightReacher())).set_index("metric")["value"]
+    assert measured["L30"] == pytest.approx(1.0, abs=0.05)
+    assert measured["N63"] == math.inf
+    assert abs(measured["after_effect"]) < 0.1
+
+
+def test_who_adapts_gets_the_time_constant_back(adapting: pd.DataFrame) -> None:
+    measured = per_seed(adapting).set_index("metric")["value"]
+    assert measured["tau"] == pytest.approx(6.0, rel=0.1)
+    assert measured["A"] == pytest.approx(1.0, abs=0.1)
+    assert measured["after_effect"] == pytest.approx(-1.0, abs=0.15)
+
+
+def test_the_chart_draws_a_person_beside_learners(adapting: pd.DataFrame) -> None:
+    learners = adapting.assign(learner="error-bp")
+    picture = draw_chart(adapting, learners, TURNED, (500, 400))
+    assert picture.pixels.shape == (400, 500, 3)
+    assert picture.png.startswith(b"\x89PNG")
+    assert len(told(adapting)) == 4
+    index = adaptation(adapting)["index"].to_numpy()
+    assert len(index) == DURING
+    assert np.mean(index[-10:]) == pytest.approx(1.0, abs=0.1)
+
+
+def test_the_arm_goes_where_it_is_pointed_to_and_no_farther_than_it_reaches() -> None:
+    env: Any = gym.make("reach/CupReach-v0")
+    for place, within_m in (((0.1, 0.5), 0.005), ((-0.15, 0.45), 0.005), ((0.9, 0.9), 0.8)):
+        _, info = env.reset(seed=0, options={"cup": (0.0, 0.6)})
+        truth = info["truth"]
+        own = OwnArm(env.unwrapped.arm, env.unwrapped.control, np.array(truth["joint_angles"]))
+        for _ in range(50):
+            action = own.action(truth, place)
+            assert env.action_space.contains(action)
+            _, _, terminated, _, info = env.step(action)
+            truth = info["truth"]
+            if terminated:
+                break
+        assert math.dist(truth["hand"], place) < within_m
+    env.close()
+
+
+def test_a_person_may_leave() -> None:
+    class Leaver(StraightReacher):
+        def look(self, view: View) -> bool:
+            super().look(view)
+            return view.trial < 3
+
+    leaver = Leaver()
+    with pytest.raises(Stopped):
+        play(TURNED, 0, leaver, leaver.look, returning=False)
+
+
+def test_between_trials_the_hand_comes_back_unseen() -> None:
+    short = Protocol(name="two", blocks=(Block(BASELINE, 2, (HideHand(),)),), source="a test")
+    views: list[View] = []
+    person = StraightReacher()
+
+    def look(view: View) -> bool:
+        views.append(view)
+        return person.look(view)
+
+    rows = play(short, 0, person, look)
+    assert len(rows) == 2
+    assert all(view.hand is None for view in views)
+    assert {view.ring_m is not None for view in views if view.cup is None} == {True, False}
+    assert all(view.ring_m is None for view in views if view.cup is not None)
+
+
+def test_a_view_shows_what_is_seen_and_nothing_else() -> None:
+    start = (float(START_HAND_M[0]), float(START_HAND_M[1]))
+    bare = draw_seen(View(start=start, cup=None, cup_radius=0.035, hand=None), 300, 240)
+    seen = draw_seen(View(start=start, cup=(0.1, 0.5), cup_radius=0.035, hand=(0.0, 0.45)), 300, 240)
+    assert bare.shape == (240, 300, 3)
+    assert np.any(seen != bare)
+    with pytest.raises(ValueError, match="width"):
+        draw_seen(View(start=start, cup=None, cup_radius=0.035, hand=None), 4, 240)
