@@ -7,6 +7,7 @@ is missing.
 
 from __future__ import annotations
 
+import json
 import shlex
 import sys
 from collections.abc import Mapping
@@ -14,6 +15,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
+import pandas as pd
 import tyro
 from presets import PRESETS
 from rich.console import Console
@@ -34,6 +36,7 @@ from reach.study import (
     usable_cores,
 )
 from reach.study.engine import MakeWorkers, on_this_machine
+from reach.study.human_files import read_curves
 from reach.study.live import NowAndThen, TensorBoard
 from reach.study.report import write_report
 from reach.study.statistics import summarise
@@ -42,6 +45,8 @@ from reach.study.tables import print_table
 # What a study's folder holds from its first moments on.
 OWN_FOLDERS = ("trials", "baseline", "logs")
 PROTOCOL_FILES = (".toml", ".py")
+# What play.py writes of a person.
+TRIALS = "trials.parquet"
 
 
 @dataclass
@@ -72,6 +77,8 @@ class Compare:
     """Film each learner's first seed in the first protocol."""
     human: Path | None = None
     """Folder of people's curves (CSV) to draw beside the learners'."""
+    person: tuple[Path, ...] = ()
+    """Folders of play.py, whose persons are compared too, as the seeds of a learner called person."""
     tensorboard: Path | None = None
     """Folder for TensorBoard: progress, and measures by seed as they come in."""
     factory: str = "agents.learner:prepare"
@@ -94,8 +101,11 @@ class Compare:
             raise SystemExit(f"--seeds {self.seeds} --jobs {self.jobs}: both must be at least 1")
         if self.address is not None and self.engine != "ray":
             raise SystemExit(f"--address {self.address} is of a Ray cluster; give --engine ray with it")
-        if self.human is not None and not self.human.is_dir():
-            raise SystemExit(f"--human {self.human}: there is no such folder")
+        if self.human is not None:
+            read_curves(self.human)
+        absent = [str(folder) for folder in self.person if not (folder / TRIALS).is_file()]
+        if absent:
+            raise SystemExit(f"--person {' '.join(absent)}: folders that play.py has written are allowed")
         held = {path.name for path in self.out.iterdir() if path.name[0] != "."} if self.out.is_dir() else set()
         if held and held.isdisjoint(OWN_FOLDERS) and not shard_folders(self.out):
             raise SystemExit(f"--out {self.out} holds other files, which a report could replace; give another folder")
@@ -189,6 +199,13 @@ def one_shard(given: Compare, shard: Shard) -> int:
     return 1 if failures else 0
 
 
+def with_persons(trials: pd.DataFrame, folders: tuple[Path, ...]) -> pd.DataFrame:
+    """The trials, and after them those of persons in the same protocols, numbered by their folders as by seeds."""
+    persons = [pd.read_parquet(folder / TRIALS).assign(seed=number) for number, folder in enumerate(folders)]
+    known = set(trials["protocol"])
+    return pd.concat([trials, *(one[one["protocol"].isin(known)] for one in persons)], ignore_index=True)
+
+
 def without_shard(given: Compare) -> str:
     """The command that was given, less its --shard."""
     words = ["python", *sys.argv]
@@ -208,6 +225,7 @@ def main(given: Compare) -> int:
         return 0
     if given.shard is not None:
         return one_shard(given, Shard.read(given.shard))
+    from agents.learner import TUNED
     from agents.notes import note_on
 
     store, jobs = Store(given.out), planned(given, given.out)
@@ -222,7 +240,7 @@ def main(given: Compare) -> int:
 
         def write() -> Mapping[str, Any]:
             """What there is so far, whole; a run after a kill ends with the same bytes."""
-            trials = store.write_tables(jobs)
+            trials = with_persons(store.write_tables(jobs), given.person)
             summary = summarise(trials)
             store.write_summary(summary)
             return {"trials": trials, "summary": summary}
@@ -239,6 +257,7 @@ def main(given: Compare) -> int:
             command=shlex.join(["python", *sys.argv]),
             failures={job.title: error for job, error in failures.items()},
             human=given.human,
+            tuning=json.loads(TUNED.read_text()),
         )
     print_table(tables["summary"])
     print(f"Written: {store.report_path}, {store.summary_path.name} and {store.trials_path.name}")

@@ -17,9 +17,10 @@ from reach.render import Window
 from reach.render.pointing import WindowPointer
 from reach.render.seen import View, draw_seen
 from reach.sim.state import CONTROL_STEP_S, START_HAND_M
+from reach.study.frames import parquet_bytes, trials_frame
 from reach.study.person import Stopped, play, rows_of_person
 from reach.study.person_chart import draw_chart, told
-from reach.study.store import parquet_bytes, trials_frame, write_whole
+from reach.study.whole_files import write_whole
 
 WIDTH, HEIGHT = 900, 700
 PRIVACY = "What you do stays on this machine: it is written to {out} and nowhere else."

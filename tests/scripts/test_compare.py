@@ -129,7 +129,7 @@ def test_shards_are_gathered_into_the_study_that_was_never_cut(
     [
         (("--shard", "3/2"), "1/2 to 2/2 are allowed"),
         (("--address", "auto"), "give --engine ray with it"),
-        (("--human", "nowhere"), "there is no such folder"),
+        (("--human", "nowhere"), "is no folder"),
         (("--seeds", "0"), "must be at least 1"),
     ],
 )
@@ -202,3 +202,26 @@ def test_a_users_own_protocol_is_run_from_its_file(tmp_path: Path) -> None:
     wrong = compare(tmp_path / "wrong", "--protocols", str(file))
     assert wrong.returncode != 0
     assert "blocks" in wrong.stderr
+
+
+def test_a_person_is_compared_as_a_learner_is(
+    undisturbed: tuple[Path, subprocess.CompletedProcess[str]], tmp_path: Path
+) -> None:
+    out, _ = undisturbed
+    played = load(out)
+    one = played[(played["learner"] == "wandering") & (played["seed"] == 0)].assign(learner="person")
+    (tmp_path / "me").mkdir()
+    one.to_parquet(tmp_path / "me" / "trials.parquet")
+    done = compare(out, "--person", str(tmp_path / "me"))
+    assert done.returncode == 0, done.stderr
+    values = {(row["learner"], row["metric"]): row["value"] for row in json.loads((out / "summary.json").read_text())}
+    alone = [row for row in values if row[0] == "person"]
+    assert alone
+    assert "person" in (out / "report.html").read_text()
+    assert set(load(out)["learner"]) == {"none", "wandering"}
+
+
+def test_a_folder_without_a_person_is_refused(tmp_path: Path) -> None:
+    done = compare(tmp_path / "out", "--person", str(tmp_path))
+    assert done.returncode != 0
+    assert f"--person {tmp_path}" in done.stderr
