@@ -11,6 +11,7 @@ from __future__ import annotations
 import sqlite3
 import time
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Literal
@@ -64,6 +65,9 @@ class Ledger:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        # At rest the table is one file, to be copied, or read where nothing may be written. A reader may forbid it.
+        with suppress(sqlite3.Error):
+            self.table.execute("PRAGMA journal_mode = DELETE")
         self.table.close()
 
     def enter(self, jobs: Iterable[Job], done: Mapping[str, bool]) -> None:

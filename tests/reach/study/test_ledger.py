@@ -59,6 +59,17 @@ def test_jobs_that_are_not_of_the_present_study_are_kept_and_not_read(tmp_path: 
         assert list(states(path)) == [RUN.name, TRAINING.name]
 
 
+def test_at_rest_the_table_is_one_file_that_reading_leaves_as_it_is(tmp_path: Path) -> None:
+    path = tmp_path / "jobs.sqlite"
+    with Ledger(path) as ledger:
+        ledger.enter([RUN], {RUN.name: True})
+        assert ledger.table.execute("PRAGMA journal_mode").fetchone() == ("wal",)
+    before = path.read_bytes()
+    assert states(path) == {RUN.name: "done"}
+    assert [file.name for file in tmp_path.iterdir()] == [path.name]
+    assert path.read_bytes() == before
+
+
 def test_a_folder_without_a_table_has_no_jobs(tmp_path: Path) -> None:
     assert read_ledger(tmp_path / "jobs.sqlite").empty
 
