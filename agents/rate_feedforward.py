@@ -76,6 +76,7 @@ class RateFeedForward:
         self._ruled = assign_rule(network, rule, {HEAD: [network]}, generator=generator, example=example)
         self._decay = ALIGNING_DECAY if aligning else 0.0
         self.plastic: Plastic = "all"
+        self._plain = _plain_layers(network)
         self._costs = Costs()
         self._steps_macs: dict[Plastic, int] = {}
         with torch.no_grad(), Multiplications() as counted:
@@ -93,8 +94,7 @@ class RateFeedForward:
         """One forward pass, unless the very same was seen in the step before."""
         if state.seen is not seen:
             state.seen, state.activity = seen, self.cells.activity(seen)
-            with torch.no_grad():
-                state.posture = self.network(_own(state.activity)).numpy()
+            state.posture = self._forward(state.activity)
             silent = self._silent_share * (state.activity.size - np.count_nonzero(state.activity))
             self._costs.add(dense_operations=self._pass_macs, effective_macs=self._pass_macs - silent)
         return state.posture
@@ -151,6 +151,19 @@ class RateFeedForward:
         """Weights and feedback matrices, views."""
         return {name: value.numpy() for name, value in self.network.state_dict().items()}
 
+    def _forward(self, activity: Array) -> Array:
+        """What the network gives; of plain layers without torch, whose calls take longer than so few products."""
+        if self._plain is None:
+            with torch.no_grad():
+                found: Array = self.network(_own(activity)).numpy()
+            return found
+        value = activity
+        for weight, bias in self._plain[:-1]:
+            value = np.tanh(weight @ value + bias)
+        weight, bias = self._plain[-1]
+        posture: Array = weight @ value + bias
+        return posture
+
     def cost(self) -> dict[str, float]:
         """Counts so far, by the names of `agents.costs`."""
         return dict(self._costs.counts)
@@ -168,6 +181,15 @@ class RateFeedForward:
     def _plastic_layers(self) -> list[RuledLayer]:
         layers = [layer for layer in self.network if isinstance(layer, RuledLayer)]
         return layers[:-1] if self.plastic == "hidden" else layers
+
+
+def _plain_layers(network: nn.Sequential) -> list[tuple[Array, Array]] | None:
+    """Weights and biases, views, of linear layers with hyperbolic tangents between them; None for other networks."""
+    kinds = [nn.Linear if place % 2 == 0 else nn.Tanh for place in range(len(network))]
+    if len(network) % 2 == 0 or not all(isinstance(one, kind) for one, kind in zip(network, kinds, strict=True)):
+        return None
+    layers = [one for one in network if isinstance(one, nn.Linear)]
+    return [(one.weight.detach().numpy(), one.bias.detach().numpy()) for one in layers]
 
 
 def step_power(layer: RuledLayer, value: torch.Tensor, weight_step: torch.Tensor, bias_step: torch.Tensor) -> float:

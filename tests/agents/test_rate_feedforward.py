@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import torch
 from torch.func import functional_call
 
+from agents.error_networks import make_feedforward
 from agents.rate_feedforward import step_power
 from agents.rules.layers import RuledConv2d, RuledLayer, RuledLinear
 
@@ -44,3 +47,15 @@ def test_a_convolution_that_is_laid_once_is_a_linear_layer() -> None:
     once = step_power(convolution, value, *step_of(convolution, value, modulator[..., None, None]))
     flat = value.reshape(1, 32)
     assert abs(once / step_power(linear, flat, *step_of(linear, flat, modulator)) - 1.0) < 1e-12
+
+
+def test_what_is_asked_for_is_what_the_network_gives_also_after_a_step() -> None:
+    feedforward: Any = make_feedforward("error-mlp-dfa", np.random.default_rng(3))
+    for _ in range(3):
+        state = feedforward.begin()
+        posture = feedforward.posture(state, np.array([0.05, 0.5]))
+        with torch.no_grad():
+            given = feedforward.network(torch.tensor(state.activity)).numpy()
+        np.testing.assert_allclose(posture, given, rtol=1e-12, atol=1e-15)
+        feedforward.change(feedforward.eligibility(state), np.array([0.1, -0.2, 0.05]), 0.5)
+    assert np.any(posture != 0.0)
