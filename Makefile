@@ -9,7 +9,7 @@ INTEGRATION_ENVIRONMENTS := $(INTEGRATION)/shared/.installed $(INTEGRATION)/rlli
 # Learning runs are part of an experiment's definition at one thread a process.
 export OMP_NUM_THREADS := 1
 
-.PHONY: compare test lint proofs integration figures benchmark peers peers-learners references clean
+.PHONY: compare test lint proofs endurance integration figures benchmark peers peers-learners references clean
 
 compare: $(INSTALLED)
 	$(BIN)/python scripts/compare.py --out runs/first
@@ -24,6 +24,9 @@ lint: $(INSTALLED)
 
 proofs: $(INSTALLED)
 	$(BIN)/python -m pytest -m slow -s
+
+endurance: $(INSTALLED)
+	$(BIN)/python -m pytest -m endurance -s
 
 integration: $(INSTALLED) $(INTEGRATION_ENVIRONMENTS)
 	$(BIN)/python -m pytest -m integration tests/integration

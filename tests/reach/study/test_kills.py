@@ -121,7 +121,7 @@ def test_killed_at_random_moments_it_loses_nothing_and_ends_with_the_same_bytes(
     pd.testing.assert_frame_equal(load(tmp_path / "killed"), load(tmp_path / "undisturbed"))
 
 
-@pytest.mark.slow
+@pytest.mark.endurance
 def test_killed_at_fifty_random_moments_it_loses_nothing_and_ends_with_the_same_bytes(tmp_path: Path) -> None:
     undisturbed = finish(tmp_path / "undisturbed")
     total = {"parent": 0, "worker": 0}

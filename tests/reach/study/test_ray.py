@@ -83,7 +83,7 @@ complete(jobs, Store(out), processes=1, show=False, workers=on_ray(None, 1))
 """
 
 
-@pytest.mark.slow
+@pytest.mark.endurance
 @pytest.mark.parametrize("part", ["gcs_server", "raylet"])
 def test_what_is_finished_survives_the_death_of_rays_head_and_a_rerun_ends_the_same(part: str, tmp_path: Path) -> None:
     out, undisturbed = tmp_path / "killed", tmp_path / "undisturbed"
