@@ -37,6 +37,7 @@ figures: $(INSTALLED)
 benchmark: $(INSTALLED) peers peers-learners
 	$(BIN)/python scripts/benchmark.py world --peers .venv-peers/bin/python
 	$(BIN)/python scripts/benchmark.py learners --peers .venv-peers-learners/bin/python
+	$(BIN)/python scripts/benchmark.py study
 
 # The peers of the benchmark, apart from ours.
 peers: .venv-peers/.installed

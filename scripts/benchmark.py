@@ -18,9 +18,10 @@ class Benchmark:
 
     world: steps a second of single and vector environments, resets included, and frames a second.
     learners: milliseconds for a second of a spiking circuit that learns, and for a step by direct feedback.
+    study: how long a small job takes as their number grows from 10 to 1,000, and a thousand runs to load.
     """
 
-    what: Annotated[Literal["world", "learners"], tyro.conf.Positional]
+    what: Annotated[Literal["world", "learners", "study"], tyro.conf.Positional]
     """What to measure."""
     json: Path | None = None
     """File for the rows: name, value, unit, peer, ratio."""
@@ -47,10 +48,14 @@ def main(options: Benchmark) -> None:
         from benchmark_world import world
 
         rows = world(options.seconds, options.rounds, options.peers)
-    else:
+    elif options.what == "learners":
         from benchmark_learners import learners
 
         rows = learners(options.rounds, options.peers)
+    else:
+        from benchmark_study import study
+
+        rows = study()
     if options.json is not None:
         options.json.write_text(json.dumps(rows, indent=1) + "\n")
     table = Table("name", "value", "unit", "peer", "ratio")

@@ -1,4 +1,4 @@
-"""Measure the study's engine and store: `python scripts/benchmark_study.py --most 1000 --json study.json`.
+"""Measure the study's engine and store: `python scripts/benchmark.py study`.
 
 How long a small job takes as their number grows tenfold, twice; and how long it takes to load a thousand runs of two
 hundred trials, from the file of all trials and from the files of single runs.
@@ -6,18 +6,15 @@ hundred trials, from the file of all trials and from the files of single runs.
 
 from __future__ import annotations
 
-import json
 import os
 import sys
 import tempfile
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Any
 
 import numpy as np
-import tyro
 
 from reach.perturbations import Rotation
 from reach.protocols import BASELINE, PERTURBED, PROTOCOLS, Block, Protocol
@@ -133,18 +130,6 @@ def made_up_trials(rng: np.random.Generator) -> list[dict[str, Any]]:
     ]
 
 
-@dataclass
-class BenchmarkStudy:
-    """Measure the study's engine and store."""
-
-    most: int = 1_000
-    """Largest number of small jobs; 10, 100, ... are measured before."""
-    jobs: Annotated[int, tyro.conf.arg(aliases=["-j"])] = 2
-    """Jobs at a time."""
-    json: Path | None = None
-    """File for the rows: name, value, unit."""
-
-
 def study(most: int = 1_000, processes: int = 2) -> list[dict[str, Any]]:
     """Rows of a benchmark: name, value, unit, peer, ratio."""
     here = str(Path(__file__).parent)
@@ -152,15 +137,3 @@ def study(most: int = 1_000, processes: int = 2) -> list[dict[str, Any]]:
     if here not in sys.path:
         sys.path.insert(0, here)
     return [*loading(), *growth(most, processes)]
-
-
-def main(given: BenchmarkStudy) -> None:
-    rows = study(given.most, given.jobs)
-    for one in rows:
-        print(f"{one['name']:50} {one['value']:10.4f} {one['unit']}")
-    if given.json is not None:
-        given.json.write_text(json.dumps(rows, indent=1) + "\n")
-
-
-if __name__ == "__main__":
-    main(tyro.cli(BenchmarkStudy))
