@@ -23,6 +23,7 @@ from agents.networks.v1_bank import V1Bank
 from agents.rate_feedforward import RateFeedForward
 from agents.rules.feedback import FEEDBACK_RULES
 from agents.rules.recurrent import RECURRENT_RULES
+from agents.rules.structural_plasticity import StructuralPlasticity
 from agents.spiking_feedforward import RULES as SPIKING_RULES
 from agents.spiking_feedforward import Recurrence, SpikingFeedForward
 
@@ -30,6 +31,9 @@ NONE = "none"
 # Ends the name of a learner that learns in all synapses at baseline and then keeps its read-out as it is.
 HIDDEN = "-hidden"
 HIDDEN_CELLS = (128, 128)
+# Of the synapses from sensory to hidden cells, where some may vanish and form, and how.
+SPARSE_DENSITY = 0.5
+TURNOVER = StructuralPlasticity(near_zero=0.1, patience_s=9.0, turnover_per_s=0.001, new_weight=0.3)
 COLOURED_RETINA = {"observation": "retina", "retina_colour": True}
 
 
@@ -76,6 +80,14 @@ def _snn(rule: str, rng: np.random.Generator, aligning: bool) -> FeedForward:
     return SpikingFeedForward(rule, rng)
 
 
+def _sparse(rule: str, rng: np.random.Generator, aligning: bool) -> FeedForward:
+    return SpikingFeedForward(rule, rng, density=SPARSE_DENSITY)
+
+
+def _structural(rule: str, rng: np.random.Generator, aligning: bool) -> FeedForward:
+    return SpikingFeedForward(rule, rng, density=SPARSE_DENSITY, structure=TURNOVER)
+
+
 def _brain(rule: str, rng: np.random.Generator, aligning: bool) -> FeedForward:
     return SpikingFeedForward(rule, rng, cells=ComplexCells(), sees="picture", recurrence=Recurrence())
 
@@ -86,6 +98,8 @@ NETWORKS = {
     "cnn": Network(tuple(FEEDBACK_RULES), _cnn, COLOURED_RETINA),
     "lstm": Network(tuple(RECURRENT_RULES), _lstm, hidden_rate=4.0),
     "snn": Network(SPIKING_RULES, _snn, hidden_rate=4.0),
+    "sparse": Network(SPIKING_RULES, _sparse, hidden_rate=4.0),
+    "structural": Network(SPIKING_RULES, _structural, hidden_rate=4.0),
     "brain": Network(SPIKING_RULES, _brain, COLOURED_RETINA, hidden_rate=4.0),
 }
 ERROR_LEARNERS = (NONE, *(f"error-{network}-{rule}" for network, kind in NETWORKS.items() for rule in kind.rules))

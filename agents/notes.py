@@ -17,6 +17,10 @@ ERROR_NOTES = {
     "shallow": "the seen error reaches the read-out alone; hidden cells stay as they were drawn",
     "stdp": "spiking cells; synapses change by the timing of spikes, gated by the broadcast error",
     "hebb": "spiking cells; synapses change by the timing of spikes, whatever the error",
+    "structural-stdp": "spiking cells; synapses change by the timing of spikes, gated by the broadcast error; those "
+    "that stay near zero vanish, and as many form elsewhere",
+    "sparse-stdp": "spiking cells with half of the sensory synapses; these change by the timing of spikes, gated by "
+    "the broadcast error",
     "lstm-bp": "cells with memory; the seen error is carried back through the network and through the reach's past",
     "lstm-dfa": "cells with memory; the seen error is sent to each by fixed random weights, to meet synapses' traces",
     "lstm-shallow": "cells with memory that stay as they were drawn; the seen error reaches the read-out alone",

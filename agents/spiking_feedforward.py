@@ -7,6 +7,7 @@ were drawn.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -22,6 +23,7 @@ from agents.networks.projections import Projection
 from agents.networks.readouts import AntagonistReadout
 from agents.networks.spiking_circuit import SpikingCircuit
 from agents.rules.pair_stdp import PairSTDP
+from agents.rules.structural_plasticity import StructuralPlasticity
 from agents.rules.third_factor import BroadcastError, Hebb
 
 RULES = ("stdp", "hebb")
@@ -41,6 +43,8 @@ READOUT_RAD_PER_HZ = 0.02
 RATE_SLOPE_HZ = 60.0
 STDP = PairSTDP(depression=0.3)
 TO_HIDDEN, RECURRENT, TO_OUTPUT = "input-hidden", "hidden-hidden", "hidden-output"
+# From one step of learning to the next, s.
+TRIAL_S = 3.0
 # A source fires once a step at most.
 FASTEST_HZ = 1000.0
 
@@ -93,6 +97,8 @@ class SpikingFeedForward:
         cells: SensoryCells | None = None,
         sees: Sees = "cup",
         recurrence: Recurrence | None = None,
+        density: float = 1.0,
+        structure: StructuralPlasticity | None = None,
     ) -> None:
         """Make the circuit and its third factor.
 
@@ -106,6 +112,8 @@ class SpikingFeedForward:
             cells: the sensory cells before them; place cells of the cup without a word.
             sees: what those cells are given.
             recurrence: among hidden cells; None for none.
+            density: share of the synapses from sensory to hidden cells that are there, above 0, up to 1.
+            structure: by which those vanish and form between reaches; None for synapses that stay where they are.
 
         Raises:
             ValueError: another rule, or numbers that are not allowed.
@@ -124,7 +132,15 @@ class SpikingFeedForward:
                 "output": LIFCells(outputs, bias=OUTPUT_DRIVE, first_voltage=(0.0, 1.0)),
             },
             projections=[
-                Projection("input", "hidden", weight_sd=INPUT_WEIGHT_SD, plasticity=plasticity),
+                Projection(
+                    "input",
+                    "hidden",
+                    # Fewer synapses are as much stronger, for the same spread of drives.
+                    weight_sd=INPUT_WEIGHT_SD / math.sqrt(density),
+                    probability=density,
+                    plasticity=plasticity,
+                    structure=structure,
+                ),
                 *_recurrent(recurrence),
                 Projection("hidden", "output", plasticity=plasticity),
             ],
@@ -136,6 +152,7 @@ class SpikingFeedForward:
         self._hebb = Hebb({TO_HIDDEN: hidden, TO_OUTPUT: outputs}) if rule == "hebb" else None
         self.plastic: Plastic = "all"
         self.sees: Sees = sees
+        self._structured = structure is not None
         self._costs = Costs()
         self._fan_out, self._pairs = self._fans()
         self._connections = sum(int(np.count_nonzero(self.circuit.connected(one))) for one in self.circuit.projections)
@@ -173,6 +190,9 @@ class SpikingFeedForward:
                 self.circuit.change(name, terms, modulators[name], rate / (len(plastic) * drive * slope))
                 synapses = float(np.count_nonzero(self.circuit.connected(name)))
                 self._costs.add(weight_updates=synapses, learning_macs=synapses)
+        if self._structured:
+            self.circuit.maintain(self.circuit.begin(), 1000.0 * TRIAL_S)
+            self._fan_out, self._pairs = self._fans()
 
     def alignment(self) -> dict[str, float]:
         """Spikes have no gradient."""

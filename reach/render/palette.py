@@ -46,7 +46,7 @@ LEARNER_COLOURS: Final = MappingProxyType(
     }
 )
 # How much grey is in the colour of a learner of another network than the usual one of its rule.
-NETWORK_GREYS: Final = MappingProxyType({"retina": 0.35, "cnn": 0.6, "brain": 0.35})
+NETWORK_GREYS: Final = MappingProxyType({"retina": 0.35, "cnn": 0.6, "brain": 0.35, "sparse": 0.6, "structural": 0.2})
 # For a learner that is not listed above.
 SPARE_COLOURS: Final = (
     OKABE_ITO["vermillion"],

@@ -50,6 +50,7 @@ def everything(folder: Path) -> dict[str, bytes]:
         "error-mlp-dfa-hidden",
         "error-lstm-dfa-hidden",
         "error-brain-stdp",
+        "error-structural-stdp",
         "error-cnn-ifa",
         "reward-snn-stdp",
     ],
