@@ -9,7 +9,7 @@ INTEGRATION_ENVIRONMENTS := $(INTEGRATION)/shared/.installed $(INTEGRATION)/rlli
 # Learning runs are part of an experiment's definition at one thread a process.
 export OMP_NUM_THREADS := 1
 
-.PHONY: compare test lint proofs endurance integration figures benchmark peers peers-learners references clean
+.PHONY: compare test lint proofs endurance integration docs figures benchmark peers peers-learners references clean
 
 compare: $(INSTALLED)
 	$(BIN)/python scripts/compare.py --out runs/first
@@ -33,6 +33,11 @@ integration: $(INSTALLED) $(INTEGRATION_ENVIRONMENTS)
 
 figures: $(INSTALLED)
 	$(BIN)/python scripts/figures.py
+
+# A dead link or a page that is not there ends it.
+docs: $(INSTALLED)
+	$(BIN)/python -m pip install --quiet -c constraints.txt -e ".[docs]"
+	$(BIN)/python -m mkdocs build --strict
 
 benchmark: $(INSTALLED) peers peers-learners
 	$(BIN)/python scripts/benchmark.py world --peers .venv-peers/bin/python

@@ -1,0 +1,72 @@
+"""Pages made from the code itself: one for each environment, perturbation, protocol, measure and rule."""
+
+from __future__ import annotations
+
+import inspect
+from dataclasses import is_dataclass
+
+import mkdocs_gen_files
+
+import reach
+from agents.learner import LEARNERS
+from agents.notes import note_on
+from agents.rules.feedback import FEEDBACK_RULES
+from agents.spiking_feedforward import RULES as SPIKING_RULES
+from reach.env import CupEnv
+from reach.protocols import PROTOCOLS
+from reach.protocols.presets import in_words
+from reach.study.tables import MEASURES
+
+ENVIRONMENTS = {
+    "CupReach-v0": "Bring the open hand to the cup and stop.",
+    "CupGrab-v0": "Reach, close the fingers, and hold the cup for 0.2 s.",
+}
+# Where the functions of a rule are.
+RULE_MODULES = {
+    **dict.fromkeys(FEEDBACK_RULES, "agents.rules.feedback"),
+    **dict.fromkeys(SPIKING_RULES, "agents.rules.pair_stdp"),
+}
+
+
+def write(path: str, text: str) -> None:
+    """A page."""
+    with mkdocs_gen_files.open(path, "w") as page:
+        page.write(text)
+
+
+def environment(name: str, task: str) -> str:
+    """The page of an environment."""
+    made = f'```python\nimport gymnasium as gym\nimport reach\n\nenv = gym.make("reach/{name}")\n```'
+    return f"# reach/{name}\n\n{task}\n\n{made}\n\n{inspect.getdoc(CupEnv)}\n"
+
+
+def protocol(name: str) -> str:
+    """The page of a protocol."""
+    one = PROTOCOLS[name]
+    blocks = "\n".join(f"{number}. {in_words(block)}" for number, block in enumerate(one.blocks, start=1))
+    command = f"python scripts/compare.py --out runs/{name} --protocols {name}"
+    return (
+        f"# {name}\n\n{one.reaches} reaches in `{one.env_id}`, probes not counted; each round visits all cups.\n\n"
+        f"{blocks}\n\nSource: {one.source}.\n\n```sh\n{command}\n```\n"
+    )
+
+
+def main() -> None:
+    """All pages."""
+    for name, task in ENVIRONMENTS.items():
+        write(f"environments/{name}.md", environment(name, task))
+    for name, value in vars(reach).items():
+        if inspect.isclass(value) and is_dataclass(value) and hasattr(value, "kind"):
+            write(f"perturbations/{name}.md", f"# {name}\n\n::: reach.{name}\n")
+    for name in PROTOCOLS:
+        write(f"protocols/{name}.md", protocol(name))
+    for one in MEASURES:
+        better = {"low": "Lower is better.", "high": "Higher is better.", "": ""}[one.better]
+        write(f"measures/{one.metric}.md", f"# {one.label}\n\n{one.meaning}\n\nUnit: {one.unit}. {better}\n")
+    for name, module in RULE_MODULES.items():
+        write(f"rules/{name}.md", f"# {name}\n\nIn `error-{name}`, {note_on(f'error-{name}')}.\n\n::: {module}\n")
+    rows = "\n".join(f"| `{name}` | {note_on(name)} |" for name in LEARNERS)
+    write("learners.md", f"# Learners\n\n| learner | |\n|---|---|\n{rows}\n")
+
+
+main()

@@ -1,0 +1,42 @@
+"""What README and docs say can be done as it stands there: code blocks run, and links lead somewhere."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+BLOCK = re.compile(r"^```python\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+LINK = re.compile(r"!?\[[^\]]*\]\(([^)\s]+)\)")
+# Folders whose pages are made from the code when the site is built.
+MADE = ("environments/", "perturbations/", "protocols/", "measures/", "rules/", "learners.md")
+
+
+@pytest.fixture
+def at_the_root() -> Iterator[None]:
+    """Blocks name files as one who has just cloned the repository does."""
+    before = Path.cwd()
+    os.chdir(ROOT)
+    yield
+    os.chdir(before)
+
+
+@pytest.mark.usefixtures("at_the_root")
+@pytest.mark.parametrize("page", [page for page in PAGES if BLOCK.search(page.read_text())], ids=lambda page: page.name)
+def test_code_blocks_run_one_after_the_other(page: Path) -> None:
+    names: dict[str, object] = {"__name__": "page"}
+    for block in BLOCK.findall(page.read_text()):
+        exec(compile(block, page.name, "exec"), names)
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_links_to_files_lead_to_files(page: Path) -> None:
+    for target in LINK.findall(page.read_text()):
+        if target.startswith(("http", "#")) or target.startswith(MADE):
+            continue
+        assert (page.parent / target.partition("#")[0]).exists(), f"{page.name} links to {target}"
