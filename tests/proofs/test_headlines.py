@@ -66,7 +66,7 @@ def test_each_error_learner_corrects_a_rotation(summary: pd.DataFrame, learner: 
 def test_each_error_learner_grabs_the_cup_after_a_thousand_trials(
     summary: pd.DataFrame, out: Path, learner: str
 ) -> None:
-    folders = sorted((out / "baseline").glob(f"{learner}-*"))
+    folders = sorted(path for path in (out / "baseline").glob(f"{learner}-*") if path.is_dir())
     assert len(folders) == SEEDS
     shares = [evaluate(prepare(learner, k, folders[k]), "reach/CupGrab-v0", trials=500, seed=k) for k in range(3)]
     print(f"\nCupGrab-v0 {learner}: {', '.join(f'{100 * s:.1f} %' for s in shares)} of 500 fresh trials, 3 seeds")
