@@ -190,7 +190,7 @@ class SpikingFeedForward:
                 self.circuit.change(name, terms, modulators[name], rate / (len(plastic) * drive * slope))
                 synapses = float(np.count_nonzero(self.circuit.connected(name)))
                 self._costs.add(weight_updates=synapses, learning_macs=synapses)
-        if self._structured:
+        if self._structured and np.any(error):
             self.circuit.maintain(self.circuit.begin(), 1000.0 * TRIAL_S)
             self._fan_out, self._pairs = self._fans()
 

@@ -226,14 +226,14 @@ def alignment_table(costs: pd.DataFrame | None) -> Table | None:
     kept = costs[costs["metric"].str.startswith("alignment") & costs["value"].notna()]
     if kept.empty:
         return None
-    seeds = kept.groupby(["learner", "metric", "seed"], sort=False)["value"].mean()
+    means = kept.groupby(["learner", "metric", "seed"], sort=False)["value"].mean()
+    seeds = {names: one.to_numpy(np.float64) for names, one in means.groupby(["learner", "metric"], sort=False)}
     layers = list(map(str, kept["metric"].unique()))
     lines = []
     for learner in map(str, kept["learner"].unique()):
         cells = []
         for layer in layers:
-            values = seeds.get((learner, layer), pd.Series(dtype=np.float64)).to_numpy(np.float64)
-            one = estimate(values)
+            one = estimate(seeds.get((learner, layer), np.zeros(0)))
             below = f"[{one.low:.0f}, {one.high:.0f}]" if math.isfinite(one.low) else ""
             cells.append(Cell(f"{one.value:.0f}" if one.seeds else "\N{EN DASH}", one.value, below))
         lines.append(Line(learner, tuple(cells)))
