@@ -34,6 +34,8 @@ LEAST_PERTURBATION_M = 0.001
 SAME_M = 1e-9
 # Where hands differ in acceleration by less, m/s2, nothing is answered.
 LEAST_ANSWER_M_S2 = 0.05
+# The first peak is looked for so long after onset: later, hands brake and run into cups.
+ANSWERED_WITHIN_S = 0.4
 # A bump in the acceleration is the first peak if it is at least this share of the largest.
 PEAK_SHARE = 0.25
 LOW_SHARE, HIGH_SHARE = 0.25, 0.75
@@ -141,6 +143,8 @@ def measure_correction(reach: HandCourse, twin: HandCourse, open_loop: HandCours
     answer = acceleration(
         from_reset, (own.hand - unanswered.hand) @ towards, (own.velocity - unanswered.velocity) @ towards
     )
+    # A reach that is over answers no more, and its sudden rest is no acceleration.
+    answer[from_reset > min(reach.time_s[-1], open_loop.time_s[-1]) - 1.5 * CONTROL_STEP_S] = 0.0
     return Correction(
         correction_time_s=correction_time(WINDOW, remaining),
         latency_s=latency(from_reset - onset_s, answer),
@@ -194,22 +198,23 @@ def latency(time_s: Array, answer: Array) -> float:
     """When an answer began: the line through 25 % and 75 % of its first peak, drawn down to zero; NaN without one.
 
     Args:
-        time_s: (T,) s from the onset of the perturbation; what lies before it is not looked at.
+        time_s: (T,) s from the onset of the perturbation; the peak lies within 0.4 s of it.
         answer: (T,) m/s2, acceleration in the direction of the correction, less that of an arm that does not answer.
     """
-    largest = float(np.max(answer[time_s > 0.0], initial=0.0))
+    looked_at = np.where((time_s > 0.0) & (time_s < ANSWERED_WITHIN_S + 1e-9), answer, 0.0)
+    largest = float(np.max(looked_at, initial=0.0))
     if largest < LEAST_ANSWER_M_S2:
         return math.nan
-    peak = _first_peak(time_s, answer, PEAK_SHARE * largest)
+    peak = _first_peak(looked_at, PEAK_SHARE * largest)
     low, high = (_last_crossing(time_s, answer, peak, share * answer[peak]) for share in (LOW_SHARE, HIGH_SHARE))
     return low - LOW_SHARE * (high - low) / (HIGH_SHARE - LOW_SHARE)
 
 
-def _first_peak(time_s: Array, answer: Array, least: float) -> int:
+def _first_peak(answer: Array, least: float) -> int:
     for row in range(1, len(answer) - 1):
-        if time_s[row] > 0.0 and answer[row] >= least and answer[row - 1] <= answer[row] > answer[row + 1]:
+        if answer[row] >= least and answer[row - 1] <= answer[row] > answer[row + 1]:
             return row
-    return int(np.argmax(np.where(time_s > 0.0, answer, -np.inf)))
+    return int(np.argmax(answer))
 
 
 def _last_crossing(time_s: Array, answer: Array, peak: int, level: float) -> float:

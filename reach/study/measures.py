@@ -150,6 +150,8 @@ def measures_of(rows: pd.DataFrame, reference: TrialSeries | None) -> Iterator[t
         miss = _size_of(reference)
     elif (scales >= 0.0).all() or (scales <= 0.0).all():
         measures = correction_measures(own, miss, side) | _by_channel(rows)
+        if scales.nunique() > 1:
+            measures = _of_a_ramp(measures, own, reference)
         if WASHOUT not in set(reaches["block"]):
             measures.pop("after_effect")
         yield from measures.items()
@@ -166,6 +168,18 @@ def _within_reach(reaches: pd.DataFrame) -> Iterator[tuple[str, float]]:
         yield metric, float(of_many(known)) if len(known) else math.nan
     yield "attempts", float(reaches["attempts"].mean())
     yield "tips", float(reaches["tipped"].mean())
+
+
+def _of_a_ramp(measures: dict[str, float], own: TrialSeries, reference: TrialSeries) -> dict[str, float]:
+    """Measures where the miss grows from reach to reach: errors are shares of it, and there is no time course."""
+    error, whole = (np.abs(series.corrected_error_deg()[own.block == PERTURBED]) for series in (own, reference))
+    missed = np.where(np.isfinite(error), error, whole)
+
+    def left(reaches: slice) -> float:
+        return float(np.nansum(missed[reaches]) / np.nansum(whole[reaches]))
+
+    kept = {name: value for name, value in measures.items() if name not in ("N63", "A", "tau")}
+    return kept | {"L30": left(slice(L30_REACHES)), "late_error": left(slice(-LATE_REACHES, None))}
 
 
 def _by_channel(rows: pd.DataFrame) -> dict[str, float]:

@@ -137,6 +137,23 @@ def test_what_moves_neither_hand_nor_cup_is_no_perturbation() -> None:
     assert measure_correction(course(), course(), course(), ONSET_S) is None
 
 
+def test_a_hand_that_runs_into_the_cup_later_has_answered_when_it_did() -> None:
+    time = np.arange(60) * 0.02
+    way, rate = minimum_jerk(time, 0.120, 0.4)
+    answer = acceleration(time, 0.04 * way, 0.04 * rate)
+    struck = answer.copy()
+    struck[30:33] = [8.0, 30.0, -40.0]
+    assert latency(time, struck) == latency(time, answer)
+
+
+def test_a_reach_that_is_tipped_over_before_it_answers_has_no_latency() -> None:
+    courses = corrected_jump(0.05, 0.2, 0.3, until_s=ONSET_S + 0.16)
+    found = measure_correction(*courses, ONSET_S)
+    assert found is not None
+    assert math.isnan(found.latency_s)
+    assert found.correction_time_s == pytest.approx(1.0)
+
+
 def test_a_reach_that_went_apart_from_its_twin_before_the_onset_is_not_measured() -> None:
     reach, twin, open_loop = corrected_jump(0.05, 0.12, 0.3)
     strayed = HandCourse(

@@ -107,3 +107,9 @@ def test_a_file_of_another_kind_or_none_at_all_is_refused(tmp_path: Path) -> Non
         read_protocol(written(tmp_path, "{}", "own.json"))
     with pytest.raises(FileNotFoundError, match=r"nothing\.toml"):
         read_protocol(tmp_path / "nothing.toml")
+
+
+def test_the_example_can_be_read() -> None:
+    found = read_protocol(Path(__file__).parents[3] / "examples" / "gradual_rotation.toml")
+    assert [block.name for block in found.blocks] == ["baseline", "perturbed", "washout"]
+    assert found.blocks[1].course == Gradual(60)

@@ -11,7 +11,7 @@ import pytest
 from numpy.typing import NDArray
 
 from reach import HideHand, Rotation
-from reach.protocols import Abrupt, Block, Flipping, Protocol, cup_at, schedule_of
+from reach.protocols import Abrupt, Block, Flipping, Gradual, Protocol, cup_at, schedule_of
 from reach.study.measures import baseline_corrected, per_seed
 from reach.two_states import TwoStates, simulate
 
@@ -139,6 +139,18 @@ def test_a_probed_block_has_generalisation_by_angle() -> None:
     assert {k: v for k, v in found.items() if k.startswith("gen")} == pytest.approx(
         {"generalisation_15": 0.6, "generalisation_45": 0.1}
     )
+
+
+def test_a_ramp_is_measured_against_what_is_missed_without_learning_and_has_no_time_course() -> None:
+    """While the perturbation is small so is the error, which is not to be taken for a correction."""
+    ramped = protocol(Block("perturbed", 60, TURN, Gradual(60)))
+    still = measured(trials_of(ramped, 0.0))
+    assert (still["L30"], still["late_error"]) == pytest.approx((1.0, 1.0))
+    found = measured(trials_of(ramped, 0.3))
+    assert set(found) == SPEED - {"N63", "A", "tau"}
+    # On a ramp of step s a learner with rate r lags behind by (1 - (1 - r) ** n) s / r.
+    n = np.arange(1, 31)
+    assert found["L30"] == pytest.approx(np.sum((1.0 - 0.7**n) / 0.3) / np.sum(n))
 
 
 def test_a_force_channel_gives_speed_of_correction_by_the_force() -> None:
