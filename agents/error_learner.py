@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections import deque
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import gymnasium as gym
 import numpy as np
@@ -24,6 +24,9 @@ from agents.sensation import Sensation, Senses
 from agents.teachers.seen_error import CREDIT_STEP, READING_STEP, Reading, SeenError
 from agents.trial_learner import Trial, TrialLearner
 from agents.trial_source import random_states, set_random_states
+
+if TYPE_CHECKING:
+    from reach.render.inside import Inside
 
 EXPECTATION_TRIALS = 200
 HIDDEN_RATE = 4.0
@@ -77,6 +80,7 @@ class ErrorLearner(TrialLearner[ErrorTrial]):
         self.hidden_rate = hidden_rate
         self.recent_displacements: deque[Array] = deque(maxlen=EXPECTATION_TRIALS)
         self._expected = np.zeros(2)
+        self._latest: ErrorTrial | None = None
         super().__init__(env, seed=seed, config=config, verbose=verbose, tensorboard_log=tensorboard_log)
 
     def set_env(self, env: gym.Env[Any, Any] | VecEnv, force_reset: bool = True) -> None:
@@ -176,6 +180,14 @@ class ErrorLearner(TrialLearner[ErrorTrial]):
             set_random_states(self.env, config["random_states"])
             self._unseeded = False
 
+    def inside(self) -> Inside:
+        """What goes on in the network in the reach that it acts in, for a picture.
+
+        Looking changes nothing. Spikes are kept from the first reach on that begins after the first look.
+        """
+        state = self.feedforward.begin() if self._latest is None else self._latest.network
+        return self.feedforward.inside(state)
+
     def _begin(self, exploring: bool) -> ErrorTrial:
         return ErrorTrial(Reach(), self.feedforward.begin())
 
@@ -188,6 +200,7 @@ class ErrorLearner(TrialLearner[ErrorTrial]):
         return now
 
     def _act(self, trial: ErrorTrial, row: Any) -> NDArray[np.float32]:
+        self._latest = trial
         now = self._sense(trial, row)
         seen = trial.reach.cup if self.feedforward.sees == "cup" else trial.reach.picture
         assert seen is not None

@@ -6,10 +6,13 @@ modulator, and the error comes from the teacher.
 
 from __future__ import annotations
 
-from typing import Any, Literal, Protocol
+from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
+
+if TYPE_CHECKING:
+    from reach.render.inside import Inside
 
 Array = NDArray[np.float64]
 # Which synapses learn: all, or all but those of the read-out.
@@ -57,6 +60,9 @@ class FeedForward(Protocol):
     def alignment(self) -> dict[str, float]:
         """Angle, degrees, between the last step and the true gradient, by layer; empty where there is no gradient."""
 
+    def inside(self, state: Any) -> Inside:
+        """What goes on in the network, for a picture; looking changes no number that it computes."""
+
     def arrays(self) -> dict[str, NDArray[Any]]:
         """Every array that a checkpoint must hold, by name; views, so that they can be filled in place."""
 
@@ -83,6 +89,12 @@ class NoFeedForward:
     def alignment(self) -> dict[str, float]:
         """Nothing has a gradient."""
         return {}
+
+    def inside(self, state: None) -> Inside:
+        """Nothing to show."""
+        from reach.render.inside import Inside
+
+        return Inside()
 
     def arrays(self) -> dict[str, NDArray[Any]]:
         """Nothing to keep."""

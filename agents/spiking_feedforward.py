@@ -8,7 +8,7 @@ were drawn.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,6 +22,9 @@ from agents.networks.readouts import AntagonistReadout
 from agents.networks.spiking_circuit import SpikingCircuit
 from agents.rules.pair_stdp import PairSTDP
 from agents.rules.third_factor import BroadcastError, Hebb
+
+if TYPE_CHECKING:
+    from reach.render.inside import Inside, Population, Travel
 
 RULES = ("stdp", "hebb")
 HIDDEN_CELLS = 300
@@ -40,6 +43,8 @@ READOUT_RAD_PER_HZ = 0.02
 RATE_SLOPE_HZ = 60.0
 STDP = PairSTDP(depression=0.3)
 TO_HIDDEN, RECURRENT, TO_OUTPUT = "input-hidden", "hidden-hidden", "hidden-output"
+# To this measure of time spikes are kept for whoever looks, and over how long.
+SHOWN_MS, LONGEST_REACH_MS, WINDOW_BINS = 2, 3000, 500
 # A source fires once a step at most.
 FASTEST_HZ = 1000.0
 
@@ -63,12 +68,25 @@ class Recurrence:
 
 
 @dataclass
+class KeptSpikes:
+    """The spikes of a reach so far, for whoever looks.
+
+    Attributes:
+        spikes: (bins, units) in each bin of `SHOWN_MS`; `bins` of them are over.
+    """
+
+    spikes: NDArray[np.uint8]
+    bins: int = 0
+
+
+@dataclass
 class Sight:
-    """One reach: the circuit's state, what was seen last, and the rates of the sources for it, Hz."""
+    """One reach: the circuit's state, what was seen last, the rates of the sources for it, Hz, and spikes if kept."""
 
     circuit: CircuitState
     seen: Array | None = None
     rate_hz: Array = field(default_factory=lambda: np.zeros(0))
+    kept: KeptSpikes | None = None
 
 
 class SpikingFeedForward:
@@ -111,6 +129,7 @@ class SpikingFeedForward:
         if rule not in RULES:
             raise ValueError(f"rule is {rule!r}; {list(RULES)} are allowed for a network of spiking cells")
         self.cells = PlaceCells() if cells is None else cells
+        self._cells_per_muscle = cells_per_muscle
         self.readout = AntagonistReadout(JOINTS, cells_per_muscle, READOUT_RAD_PER_HZ)
         outputs = len(self.readout.sign)
         self.circuit = SpikingCircuit(
@@ -134,17 +153,28 @@ class SpikingFeedForward:
         self._hebb = Hebb({TO_HIDDEN: hidden, TO_OUTPUT: outputs}) if rule == "hebb" else None
         self.plastic: Plastic = "all"
         self.sees: Sees = sees
+        self._is_looked_into = False
+        # What the last error told, and the eligibilities it met; and how many there have been.
+        self._told: tuple[Array, dict[str, Array], dict[str, tuple[Array, Array]]] | None = None
+        self._errors = 0
 
     def begin(self) -> Sight:
         """The circuit at rest."""
-        return Sight(self.circuit.begin())
+        state = Sight(self.circuit.begin())
+        if self._is_looked_into:
+            units = len(state.circuit.spikes)
+            state.kept = KeptSpikes(np.zeros((LONGEST_REACH_MS // SHOWN_MS, units), dtype=np.uint8))
+        return state
 
     def posture(self, state: Sight, seen: Array) -> Array:
         """Twenty milliseconds of spikes; the sensory cells are asked anew when something else is seen."""
         if state.seen is not seen:
             state.seen = seen
             state.rate_hz = np.minimum(INPUT_PEAK_HZ * self.cells.activity(seen), FASTEST_HZ)
-        self.circuit.run(state.circuit, state.rate_hz, CONTROL_STEP_MS)
+        if state.kept is None:
+            self.circuit.run(state.circuit, state.rate_hz, CONTROL_STEP_MS)
+        else:
+            self._run_and_keep(state, state.kept)
         return self.readout.command(self.circuit.rate_hz(state.circuit, "output"))
 
     def eligibility(self, state: Sight) -> dict[str, tuple[Array, Array]]:
@@ -158,6 +188,8 @@ class SpikingFeedForward:
     def change(self, eligible: dict[str, tuple[Array, Array]], error: Array, rate: float) -> None:
         """One step, each projection normalised by its eligible drive; the two share it."""
         modulators = self._hebb.modulators() if self._hebb is not None else self._error.modulators(error)
+        self._told = error, modulators, eligible
+        self._errors += 1
         plastic = (TO_HIDDEN,) if self.plastic == "hidden" else (TO_HIDDEN, TO_OUTPUT)
         slope = 2.0 * READOUT_RAD_PER_HZ * RATE_SLOPE_HZ
         for name in plastic:
@@ -169,6 +201,63 @@ class SpikingFeedForward:
     def alignment(self) -> dict[str, float]:
         """Spikes have no gradient."""
         return {}
+
+    def inside(self, state: Sight) -> Inside:
+        """The last second of spikes by population, and how the last error met the pairs.
+
+        Spikes are kept from the first reach on that begins after the first look.
+        """
+        from reach.render.inside import Inside
+
+        self._is_looked_into = True
+        return Inside(populations=self._populations(state), travel=self._travel())
+
+    def _populations(self, state: Sight) -> tuple[Population, ...]:
+        from reach.render.inside import Population
+
+        inputs, hidden = self.cells.size, self.circuit.populations["hidden"]
+        inhibitory = hidden.inhibitory or 0
+        parts = {"senses": (0, inputs), "hidden": (inputs, inputs + hidden.size - inhibitory)}
+        if inhibitory:
+            parts["inhibitory"] = inputs + hidden.size - inhibitory, inputs + hidden.size
+        first = inputs + hidden.size
+        for joint in ("shoulder", "elbow", "wrist"):
+            for muscle in ("flexors", "extensors"):
+                parts[f"{joint} {muscle}"] = first, first + self._cells_per_muscle
+                first += self._cells_per_muscle
+        units = len(state.circuit.spikes)
+        spikes = np.zeros((0, units), np.uint8)
+        if state.kept is not None:
+            spikes = state.kept.spikes[max(0, state.kept.bins - WINDOW_BINS) : state.kept.bins]
+        sources = state.rate_hz if len(state.rate_hz) else np.zeros(inputs)
+        rates = np.concatenate([sources, state.circuit.cells.rate_hz])
+        return tuple(
+            Population(name, spikes[:, first:last], float(np.mean(rates[first:last])))
+            for name, (first, last) in parts.items()
+        )
+
+    def _travel(self) -> Travel | None:
+        from reach.render.inside import Arrival, Travel
+
+        if self._told is None or self._hebb is not None:
+            return None
+        error, modulators, eligible = self._told
+        arrivals = tuple(
+            Arrival(name, modulators[projection], np.abs(eligible[projection][0]).sum(axis=0).astype(np.float64))
+            for name, projection in (("hidden", TO_HIDDEN), ("output", TO_OUTPUT))
+        )
+        return Travel("gate", error, arrivals, self._errors)
+
+    def _run_and_keep(self, state: Sight, kept: KeptSpikes) -> None:
+        """A control step in pieces so short that a cell hardly fires twice in one."""
+        for _ in range(CONTROL_STEP_MS // SHOWN_MS):
+            before = state.circuit.spikes.copy()
+            self.circuit.run(state.circuit, state.rate_hz, SHOWN_MS)
+            if kept.bins == len(kept.spikes):
+                kept.spikes[:-1] = kept.spikes[1:]
+                kept.bins -= 1
+            kept.spikes[kept.bins] = state.circuit.spikes - before
+            kept.bins += 1
 
     def arrays(self) -> dict[str, NDArray[Any]]:
         """Cells, synapses and feedback."""
