@@ -15,7 +15,7 @@ from reach.render.inside import Inside
 from reach.render.labels import fitted, text
 from reach.render.raster import Box
 from reach.render.scene import Scene
-from reach.render.story import Story, draw_story
+from reach.render.story import Story, draw_story, rgb
 from reach.render.table import draw
 
 GAP_PX = 4
@@ -51,16 +51,18 @@ class Moment:
     """What is shown of one learner.
 
     Attributes:
-        name: of the learner.
+        name: of the learner, or of what else is shown.
         scene: of its world; None before its first trial.
         inside: of its network; None where it shows none.
         progress: how far the last error has come on its way, 0..1; None while none travels.
+        is_learner: it has a colour and an inside of its own.
     """
 
     name: str
     scene: Scene | None
     inside: Inside | None = None
     progress: float | None = None
+    is_learner: bool = True
 
 
 @dataclass(frozen=True)
@@ -68,8 +70,8 @@ class Layout:
     """Where the parts go, in pixels.
 
     Attributes:
-        heads: of each learner, its name.
-        tables, insides: of each learner; empty where they are off.
+        heads: of each learner, its name; none where there is only one.
+        tables, insides: of each learner; none where they are off.
         story: None where it is off.
     """
 
@@ -80,51 +82,68 @@ class Layout:
 
 
 @lru_cache(maxsize=8)
-def layout_of(panels: Panels, learners: int, width: int, height: int) -> Layout:
+def layout_of(panels: Panels, tables: int, width: int, height: int, insides: int | None = None) -> Layout:
     """Where everything goes: one learner has its table at the left, several stand side by side above one story.
 
+    Args:
+        panels: what is shown.
+        tables: worlds that are shown, 1 or more.
+        width, height: of the picture, pixels.
+        insides: learners that are shown the inside of, where those are fewer.
+
     Raises:
-        ValueError: no learner, or a picture smaller than 480 by 400 pixels or 150 pixels a learner.
+        ValueError: no world, or a picture smaller than 480 by 400 pixels or 150 pixels a world.
     """
-    if learners < 1:
-        raise ValueError(f"learners is {learners}; 1 or more is allowed")
-    least = max(SMALLEST_WIDTH, SMALLEST_PART * learners)
+    if tables < 1:
+        raise ValueError(f"tables is {tables}; 1 or more is allowed")
+    least = max(SMALLEST_WIDTH, SMALLEST_PART * tables)
     if width < least or height < SMALLEST_HEIGHT:
         raise ValueError(
-            f"width and height are {width} and {height} for {learners} learners; {least} and {SMALLEST_HEIGHT} or more "
+            f"width and height are {width} and {height} for {tables} worlds; {least} and {SMALLEST_HEIGHT} or more "
             "are allowed"
         )
-    head = 2 * words_px(height // 2) if learners > 1 else 0
-    if learners == 1:
-        left = min(height, round(0.6 * width)) if panels.table else 0
-        if not (panels.inside or panels.story):
-            left = width
-        right = left + (GAP_PX if panels.table else 0)
-        middle = height if not panels.story else (0 if not panels.inside else round(0.56 * height))
-        below = middle + (GAP_PX if panels.inside and panels.story else 0)
-        return Layout(
-            ((0, 0, 0, 0),),
-            ((0, 0, left, height),) if panels.table else (),
-            ((right, 0, width - right, middle),) if panels.inside else (),
-            (right, below, width - right, height - below) if panels.story else None,
-        )
-    each = (width - GAP_PX * (learners - 1)) // learners
-    story = round(0.22 * height) if panels.story and (panels.table or panels.inside) else height if panels.story else 0
-    room = height - story - head if story < height else 0
-    table = 0 if not panels.table else room if not panels.inside else min(each, round(0.5 * room))
-    inside = room - table - (GAP_PX if panels.table and panels.story else 0) if panels.inside else 0
-    lefts = [k * (each + GAP_PX) for k in range(learners)]
-    shown = story < height
+    if tables == 1:
+        return _alone(panels, width, height)
+    return _side_by_side(panels, tables, width, height, tables if insides is None else insides)
+
+
+def _alone(panels: Panels, width: int, height: int) -> Layout:
+    left = min(height, round(0.6 * width)) if panels.table else 0
+    if not (panels.inside or panels.story):
+        left = width
+    right = left + (GAP_PX if panels.table else 0)
+    middle = height if not panels.story else (0 if not panels.inside else round(0.56 * height))
+    below = middle + (GAP_PX if panels.inside and panels.story else 0)
     return Layout(
-        tuple((left, 0, each, head) for left in lefts) if shown else (),
-        tuple((left, head, each, table) for left in lefts) if panels.table else (),
-        tuple(
-            (left, head + table + (GAP_PX if table else 0), each, inside - (GAP_PX if table else 0)) for left in lefts
-        )
+        (),
+        ((0, 0, left, height),) if panels.table else (),
+        ((right, 0, width - right, middle),) if panels.inside else (),
+        (right, below, width - right, height - below) if panels.story else None,
+    )
+
+
+def _side_by_side(panels: Panels, tables: int, width: int, height: int, insides: int) -> Layout:
+    if not (panels.table or panels.inside):
+        return Layout((), (), (), (0, 0, width, height))
+    head = 2 * words_px(height // 2)
+    story = round(0.22 * height) if panels.story else 0
+    room = height - story - head - (GAP_PX if story else 0)
+    table = 0 if not panels.table else room if not panels.inside else round(0.5 * room)
+    below = head + table + (GAP_PX if table else 0)
+    return Layout(
+        tuple((left, 0, wide, head) for left, wide in _columns(width, tables)),
+        tuple((left, head, wide, table) for left, wide in _columns(width, tables)) if panels.table else (),
+        tuple((left, below, wide, head + room - below) for left, wide in _columns(width, insides))
         if panels.inside
         else (),
-        (0, height - story, width, story) if panels.story else None,
+        (0, height - story, width, story) if story else None,
     )
+
+
+def _columns(width: int, number: int) -> list[tuple[int, int]]:
+    """Left edge and width of columns side by side."""
+    each = (width - GAP_PX * (number - 1)) // number
+    return [(k * (each + GAP_PX), each) for k in range(number)]
 
 
 def compose(
@@ -150,19 +169,20 @@ def compose(
     Raises:
         ValueError: no moments, or a smaller picture.
     """
-    layout = layout_of(panels or Panels(), len(moments), width, height)
+    learners = [one for one in moments if one.is_learner]
+    layout = layout_of(panels or Panels(), len(moments), width, height, len(learners))
     frame = _ground(width, height).copy()
     for box, moment in zip(layout.tables, moments, strict=False):
         if moment.scene is not None:
             _put(frame, box, draw(moment.scene, box[2], box[3]))
-    for box, moment in zip(layout.insides, moments, strict=False):
+    for box, moment in zip(layout.insides, learners, strict=False):
         _put(frame, box, draw_inside(moment.inside, box[2], box[3], moment.progress))
     if layout.story is not None and story is not None:
         _put(frame, layout.story, draw_story(story, *layout.story[2:]))
     canvas = Canvas(frame)
     if len(moments) > 1:
         for box, moment in zip(layout.heads, moments, strict=False):
-            _name(canvas, box, moment.name)
+            _name(canvas, box, moment)
     if status:
         _write_status(canvas, status, layout.heads[-1] if len(moments) > 1 and layout.heads else None)
     if help_shown:
@@ -191,14 +211,13 @@ def _put(frame: Frame, box: Box, picture: Frame) -> None:
     frame[top : top + height, left : left + width] = picture
 
 
-def _name(canvas: Canvas, box: Box, name: str) -> None:
+def _name(canvas: Canvas, box: Box, moment: Moment) -> None:
     left, top, width, height = box
     canvas.frame[top : top + height, left : left + width] = paper(width, height)
     size = words_px(canvas.height // 2)
-    code = palette.learner_colour(name)
-    colour = int(code[1:3], 16), int(code[3:5], 16), int(code[5:7], 16)
-    canvas.disc((left + 1.2 * size, top + 0.5 * height), 0.42 * size, colour)
-    written = text(fitted(name, size, width - 3 * size), size, palette.INK)
+    colour = rgb(palette.learner_colour(moment.name)) if moment.is_learner else palette.WHITE
+    canvas.disc((left + 1.2 * size, top + 0.5 * height), 0.42 * size, colour, palette.FAINT_INK)
+    written = text(fitted(moment.name, size, width - 3 * size), size, palette.INK)
     canvas.write(written, left + 2.2 * size, top + 0.5 * (height - written.get_height()))
 
 

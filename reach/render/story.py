@@ -100,7 +100,7 @@ def draw_story(story: Story, width: int, height: int) -> Frame:
         x = axes.x(story.trial)
         canvas.line((x, axes.top), (x, axes.bottom), 1.2, palette.INK)
         size = _size(width, height)
-        said = text(f"trial {story.trial} of {story.trials}", size, palette.INK)
+        said = text(f"launch error · trial {story.trial} of {story.trials}", size, palette.INK)
         canvas.write(said, axes.right - said.get_width(), 0.45 * size)
     canvas.lay()
     return canvas.frame
@@ -157,7 +157,7 @@ def _ground(
         frame[top:bottom, round(left) : round(right)] = shade
         said = text(fitted(block.name, size, max(1, round(right - left))), size, palette.FAINT_INK)
         if len(block.name) * 0.3 * size < right - left and left >= free_from:
-            canvas.write(said, left + 3, bottom - 1.4 * size)
+            canvas.write(said, left, bottom + 1.4 * size)
             free_from = left + said.get_width()
     _draw_axes(canvas, axes, size, limit)
     points = [(axes.x(0.5 * (first + last)), axes.y(degrees)) for first, last, degrees in human]
@@ -169,7 +169,7 @@ def _ground(
     x = axes.left
     entries: list[tuple[str, Colour]] = [(name, _learner(name)) for name in names]
     for named, colour in entries + ([(human_name, HUMAN)] if human else []):
-        room = round(axes.right - 8 * size - x)
+        room = round(axes.right - 14 * size - x)
         if room < 3 * size:
             break
         canvas.disc((x + 0.4 * size, 1.0 * size), 0.32 * size, colour)
@@ -191,10 +191,12 @@ def _draw_axes(canvas: Canvas, axes: _Axes, size: int, limit: float) -> None:
     for trial in range(every, axes.trials + 1, every):
         said = text(str(trial), size, palette.FAINT_INK)
         canvas.write(said, axes.x(trial) - 0.5 * said.get_width(), axes.bottom + 0.3 * size)
-    said = text("launch error by trial", size, palette.FAINT_INK)
-    canvas.write(said, axes.left, axes.bottom + 1.4 * size)
 
 
 def _learner(name: str) -> Colour:
-    code = palette.learner_colour(name)
+    return rgb(palette.learner_colour(name))
+
+
+def rgb(code: str) -> Colour:
+    """The colour of a code "#rrggbb"."""
     return int(code[1:3], 16), int(code[3:5], 16), int(code[5:7], 16)
