@@ -88,9 +88,10 @@ class RateFeedForward:
         self._decay = ALIGNING_DECAY if aligning else 0.0
         self.plastic: Plastic = "all"
         self._way = WAYS[rule]
-        # What the last error told each layer that hears of it, by the layer's place; and how many there have been.
-        self._told: tuple[Array, dict[RuledLayer, torch.Tensor]] | None = None
+        # What the last error told each layer that hears of it, kept for those who look; and how many there have been.
+        self._told: tuple[Array, dict[RuledLayer, Array]] | None = None
         self._errors = 0
+        self._is_looked_into = False
         # What was shown of the inside last, and for which sight and error.
         self._layers: tuple[Array | None, int, tuple[Layer, ...]] | None = None
 
@@ -129,8 +130,10 @@ class RateFeedForward:
         values = [value for layer in plastic for value in layer.parameters()]
         # The error is what the posture lacked: the step goes along it, where a gradient would go against a loss.
         steps = torch.autograd.grad(posture, values, lacking, allow_unused=True)
-        self._told = error, {layer: step for layer, step in zip(plastic, steps[1::2], strict=True) if step is not None}
         self._errors += 1
+        if self._is_looked_into:
+            told = zip(plastic, steps[1::2], strict=True)
+            self._told = error, {layer: step.numpy().copy() for layer, step in told if step is not None}
         with torch.no_grad():
             changes: list[Change] = []
             for layer, weight_step, bias_step in zip(plastic, steps[::2], steps[1::2], strict=True):
@@ -154,9 +157,10 @@ class RateFeedForward:
         return alignment_degrees(self._ruled)
 
     def inside(self, state: Glimpse) -> Inside:
-        """Activities of all layers for what was seen last, and how the last error came to them."""
+        """Activities of all layers for what was seen last, and how the last error since the first look came to them."""
         from reach.render.inside import Inside
 
+        self._is_looked_into = True
         if self._layers is None or self._layers[0] is not state.seen or self._layers[1] != self._errors:
             self._layers = state.seen, self._errors, self._activities(state)
         return Inside(layers=self._layers[2], travel=self._travel())
@@ -184,7 +188,7 @@ class RateFeedForward:
         error, told = self._told
         layers = [layer for layer in self.network if isinstance(layer, RuledLayer)]
         arrivals = [
-            Arrival(name, told[layer].numpy() if layer in told else np.zeros(len(layer.weight)))
+            Arrival(name, told[layer] if layer in told else np.zeros(len(layer.weight)))
             for name, layer in zip(self._names(), layers, strict=True)
         ]
         return Travel(self._way, error, tuple(arrivals), self._errors)

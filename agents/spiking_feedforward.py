@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from agents.feedforward import CONTROL_STEP_MS, JOINTS, Array, Plastic, Sees, SensoryCells
+from agents.kept_spikes import KeptSpikes, muscle_parts, populations_of
 from agents.networks.circuit_kernel import CircuitState
 from agents.networks.lif import LIFCells
 from agents.networks.place_cells import PlaceCells
@@ -43,8 +44,6 @@ READOUT_RAD_PER_HZ = 0.02
 RATE_SLOPE_HZ = 60.0
 STDP = PairSTDP(depression=0.3)
 TO_HIDDEN, RECURRENT, TO_OUTPUT = "input-hidden", "hidden-hidden", "hidden-output"
-# To this measure of time spikes are kept for whoever looks, and over how long.
-SHOWN_MS, LONGEST_REACH_MS, WINDOW_BINS = 2, 3000, 500
 # A source fires once a step at most.
 FASTEST_HZ = 1000.0
 
@@ -65,18 +64,6 @@ class Recurrence:
     weight_sd: float = 0.1
     probability: float = 0.2
     delay_ms: tuple[int, int] = (1, 8)
-
-
-@dataclass
-class KeptSpikes:
-    """The spikes of a reach so far, for whoever looks.
-
-    Attributes:
-        spikes: (bins, units) in each bin of `SHOWN_MS`; `bins` of them are over.
-    """
-
-    spikes: NDArray[np.uint8]
-    bins: int = 0
 
 
 @dataclass
@@ -162,8 +149,7 @@ class SpikingFeedForward:
         """The circuit at rest."""
         state = Sight(self.circuit.begin())
         if self._is_looked_into:
-            units = len(state.circuit.spikes)
-            state.kept = KeptSpikes(np.zeros((LONGEST_REACH_MS // SHOWN_MS, units), dtype=np.uint8))
+            state.kept = KeptSpikes.none_yet(len(state.circuit.spikes))
         return state
 
     def posture(self, state: Sight, seen: Array) -> Array:
@@ -174,7 +160,7 @@ class SpikingFeedForward:
         if state.kept is None:
             self.circuit.run(state.circuit, state.rate_hz, CONTROL_STEP_MS)
         else:
-            self._run_and_keep(state, state.kept)
+            state.kept.run(self.circuit, state.circuit, state.rate_hz, CONTROL_STEP_MS)
         return self.readout.command(self.circuit.rate_hz(state.circuit, "output"))
 
     def eligibility(self, state: Sight) -> dict[str, tuple[Array, Array]]:
@@ -213,28 +199,13 @@ class SpikingFeedForward:
         return Inside(populations=self._populations(state), travel=self._travel())
 
     def _populations(self, state: Sight) -> tuple[Population, ...]:
-        from reach.render.inside import Population
-
         inputs, hidden = self.cells.size, self.circuit.populations["hidden"]
-        inhibitory = hidden.inhibitory or 0
-        parts = {"senses": (0, inputs), "hidden": (inputs, inputs + hidden.size - inhibitory)}
-        if inhibitory:
-            parts["inhibitory"] = inputs + hidden.size - inhibitory, inputs + hidden.size
-        first = inputs + hidden.size
-        for joint in ("shoulder", "elbow", "wrist"):
-            for muscle in ("flexors", "extensors"):
-                parts[f"{joint} {muscle}"] = first, first + self._cells_per_muscle
-                first += self._cells_per_muscle
-        units = len(state.circuit.spikes)
-        spikes = np.zeros((0, units), np.uint8)
-        if state.kept is not None:
-            spikes = state.kept.spikes[max(0, state.kept.bins - WINDOW_BINS) : state.kept.bins]
-        sources = state.rate_hz if len(state.rate_hz) else np.zeros(inputs)
-        rates = np.concatenate([sources, state.circuit.cells.rate_hz])
-        return tuple(
-            Population(name, spikes[:, first:last], float(np.mean(rates[first:last])))
-            for name, (first, last) in parts.items()
-        )
+        excite, last = inputs + hidden.size - (hidden.inhibitory or 0), inputs + hidden.size
+        parts = {"senses": (0, inputs), "hidden": (inputs, excite)}
+        if excite < last:
+            parts["inhibitory"] = excite, last
+        parts |= muscle_parts(last, self._cells_per_muscle)
+        return populations_of(state.kept, self.circuit, state.circuit, parts)
 
     def _travel(self) -> Travel | None:
         from reach.render.inside import Arrival, Travel
@@ -247,17 +218,6 @@ class SpikingFeedForward:
             for name, projection in (("hidden", TO_HIDDEN), ("output", TO_OUTPUT))
         )
         return Travel("gate", error, arrivals, self._errors)
-
-    def _run_and_keep(self, state: Sight, kept: KeptSpikes) -> None:
-        """A control step in pieces so short that a cell hardly fires twice in one."""
-        for _ in range(CONTROL_STEP_MS // SHOWN_MS):
-            before = state.circuit.spikes.copy()
-            self.circuit.run(state.circuit, state.rate_hz, SHOWN_MS)
-            if kept.bins == len(kept.spikes):
-                kept.spikes[:-1] = kept.spikes[1:]
-                kept.bins -= 1
-            kept.spikes[kept.bins] = state.circuit.spikes - before
-            kept.bins += 1
 
     def arrays(self) -> dict[str, NDArray[Any]]:
         """Cells, synapses and feedback."""

@@ -21,12 +21,12 @@ from reach.render.raster import draw_spikes, draw_tiles, tiling
 
 WINDOW_MS = 1000
 SAID = {
-    "backward": "error: layer by layer, backwards",
-    "broadcast": "error: to all layers at once",
-    "forward": "error: to the first layer, then forward",
-    "gate": "error: a gate on recent pre-post pairs",
+    "backward": "layer by layer, backwards",
+    "broadcast": "to all layers at once",
+    "forward": "to the first layer, then forward",
+    "gate": "a gate on recent pre-post pairs",
 }
-NO_ERROR = "no error has been learned from yet"
+NO_ERROR = "nothing has been learned from yet"
 PAPER: Colour = (252, 251, 249)
 EMPTY_TILE: Colour = (236, 234, 228)
 # Activities of rate cells, below and above 0.
@@ -143,7 +143,7 @@ def _draw_gates(canvas: Canvas, travel: Travel | None, size: int, top: int, prog
     margin = size
     canvas.frame[top, margin : canvas.width - margin] = palette.GRID
     y = top + round(0.5 * size)
-    canvas.write(text(NO_ERROR if travel is None else SAID[travel.way], size, palette.SEEN), margin, y)
+    canvas.write(text(NO_ERROR if travel is None else _said(travel), size, palette.SEEN), margin, y)
     if travel is None:
         return
     share = 1.0 if progress is None else progress
@@ -160,7 +160,7 @@ def _draw_gates(canvas: Canvas, travel: Travel | None, size: int, top: int, prog
         grid = tiling(len(one.told), wide, rows - 4, 8)
         pairs = one.eligible if one.eligible is not None else np.ones_like(one.told)
         arrived, changed = _ramp(share, 0.25, 0.6), _ramp(share, 0.65, 1.0)
-        strips = ((pairs, palette.INK, 0.9, "recent pairs"), (one.told, palette.SEEN, arrived, "error"),
+        strips = ((pairs, palette.INK, 0.9, "recent pairs"), (one.told, palette.SEEN, arrived, travel.what),
                   (pairs * one.told, palette.SUCCESS, changed, "change"))  # fmt: skip
         for k, (values, colour, strength, said) in enumerate(strips):
             left = margin + names + k * (wide + sign)
@@ -185,7 +185,7 @@ def _draw_layers(canvas: Canvas, inside: Inside, size: int, progress: float | No
     count = len(inside.layers)
     column = (canvas.width - 2 * margin) / (count + 0.55)
     wide = round(column - 0.8 * size)
-    head, lane_px = round(1.6 * size), round(3.4 * size)
+    head, lane_px = round(1.6 * size), round(4.6 * size)
     block = (canvas.height - 2 * margin - 2 * head - lane_px) // 2
     top = margin + head
     second = top + block + head + lane_px
@@ -202,11 +202,16 @@ def _draw_layers(canvas: Canvas, inside: Inside, size: int, progress: float | No
     travel = inside.travel
     lane_top = top + block
     if travel is None:
-        canvas.write(text(NO_ERROR, size, palette.FAINT_INK), margin, lane_top + 0.4 * size)
+        canvas.write(text(NO_ERROR, size, palette.FAINT_INK), margin, lane_top + 1.5 * size)
         return
-    canvas.write(text(SAID[travel.way], size, palette.SEEN), margin, lane_top + 0.35 * size)
-    places = [named.get(one.name, (round(margin + (k + 1) * column), (1, 1, LARGEST_TILE_PX)))
-              for k, one in enumerate(travel.arrivals)]  # fmt: skip
+    canvas.write(text(_said(travel), size, palette.SEEN), margin, lane_top + 1.5 * size)
+    places = []
+    for k, one in enumerate(travel.arrivals):
+        left, grid = named.get(one.name, (round(margin + (k + 1) * column), (1, 1, LARGEST_TILE_PX)))
+        if len(one.told) < grid[0] * grid[1] // 2:
+            # A layer of maps hears one number a map.
+            grid = tiling(len(one.told), wide, block, LARGEST_TILE_PX)
+        places.append((left, grid))
     stops = tuple(left + 0.5 * grid[0] * grid[2] for left, grid in places)
     source = margin + (count + 0.1) * column
     y = lane_top + lane_px + 0.1 * size
@@ -219,7 +224,7 @@ def _draw_layers(canvas: Canvas, inside: Inside, size: int, progress: float | No
         draw_tiles(canvas.frame, (left, second), one.told, grid, (low, EMPTY_TILE, palette.SEEN), strength)
     left, grid = round(source - 0.5 * LARGEST_TILE_PX), (1, len(travel.error), LARGEST_TILE_PX)
     draw_tiles(canvas.frame, (left, second), travel.error, grid, (palette.OKABE_ITO["blue"], EMPTY_TILE, palette.SEEN))
-    said = text("error", size, palette.SEEN)
+    said = text(travel.what, size, palette.SEEN)
     right = canvas.width - said.get_width() - 2
     canvas.write(said, min(source - 0.5 * said.get_width(), right), lane.bus_y - 1.35 * size)
 
@@ -280,6 +285,11 @@ def _draw_along(canvas: Canvas, points: list[Pixel], part: float, thick: float, 
             canvas.disc(end, 2.2 * thick, palette.SEEN)
     if arrow and part >= 1.0:
         canvas.disc(points[-1], 1.8 * thick, palette.SEEN)
+
+
+def _said(travel: Travel) -> str:
+    """What goes which way."""
+    return f"{travel.what}: {SAID[travel.way]}"
 
 
 def _ramp(share: float, begin: float, end: float) -> float:

@@ -103,6 +103,7 @@ class Travel:
         error: (n,) the error that was sent.
         arrivals: of each layer that can hear of it, the first layer first.
         number: of the error, counted from 1; another number is another error.
+        what: was sent, as it is written into the picture.
 
     Raises:
         ValueError: an unknown way, no arrivals, or an error that cannot be drawn.
@@ -112,6 +113,7 @@ class Travel:
     error: NDArray[np.float64]
     arrivals: tuple[Arrival, ...]
     number: int = 1
+    what: str = "error"
 
     def __post_init__(self) -> None:
         """Refuse what cannot be drawn."""

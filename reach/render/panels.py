@@ -21,8 +21,9 @@ from reach.render.table import draw
 GAP_PX = 4
 # Of the picture, and of the part of it that a learner has.
 SMALLEST_WIDTH, SMALLEST_HEIGHT, SMALLEST_PART = 480, 400, 150
+# In letters that pygame's own font has.
 HELP = (
-    ("space", "pause"), ("→", "one control step"), ("↑ ↓", "faster, slower"), ("R", "next trial"),
+    ("space", "pause"), ("right", "one control step"), ("up, down", "faster, slower"), ("R", "next trial"),
     ("P", "prism"), ("F", "force field"), ("L", "learning"), ("drag", "move the cup"),
     ("S", "save a PNG"), ("V", "record an MP4"), ("H", "this help"), ("Q", "leave"),
 )  # fmt: skip
@@ -238,7 +239,7 @@ def _write_status(canvas: Canvas, status: str, head: Box | None) -> None:
 def _write_help(canvas: Canvas) -> None:
     """What the keys do, on a plate in the middle."""
     size = max(13, words_px(canvas.height // 2))
-    row, wide = 1.7 * size, 17 * size
+    row, wide = 1.7 * size, 18 * size
     tall = row * len(HELP) + 2 * size
     left, top = round(0.5 * (canvas.width - wide)), round(0.5 * (canvas.height - tall))
     beside = left + wide
@@ -248,4 +249,4 @@ def _write_help(canvas: Canvas) -> None:
     for number, (key, does) in enumerate(HELP):
         y = top + size + number * row
         canvas.write(text(key, size, palette.SEEN), left + 1.5 * size, y)
-        canvas.write(text(does, size, palette.INK), left + 6 * size, y)
+        canvas.write(text(does, size, palette.INK), left + 7 * size, y)

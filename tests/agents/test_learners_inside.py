@@ -8,15 +8,24 @@ import gymnasium as gym
 import numpy as np
 import pytest
 
-from agents.learner import BASELINE_ENV, env_options, make_learner
+from agents.learner import env_id_of, env_options, make_learner
 from reach.render.inside import Inside, inside_of
 
 STEPS = 500
-LOOKED_INTO = ("error-bp", "error-fa", "error-dfa", "error-ifa", "error-lstm-dfa", "error-stdp")
+LOOKED_INTO = (
+    "error-bp",
+    "error-fa",
+    "error-dfa",
+    "error-ifa",
+    "error-lstm-dfa",
+    "error-stdp",
+    "error-cnn-dfa",
+    "error-brain-stdp",
+)
 
 
 def learner(name: str) -> Any:
-    return make_learner(name, gym.make(BASELINE_ENV, **env_options(name)), seed=4)
+    return make_learner(name, gym.make(env_id_of(name), **env_options(name)), seed=4)
 
 
 def looked_into(name: str, *, look: bool) -> tuple[Any, list[Inside]]:
@@ -40,6 +49,23 @@ def test_looking_changes_no_number(name: str) -> None:
     assert plain.alignment() == seen.alignment()
 
 
+def test_looking_into_a_learner_from_reward_changes_no_number() -> None:
+    plain, seen = (looked_into("reward-snn-stdp", look=look)[0].network for look in (False, True))
+    for key, value in (plain.arrays() | plain.memory()).items():
+        assert np.array_equal(value, (seen.arrays() | seen.memory())[key]), key
+
+
+def test_a_reward_gates_every_cell_of_the_actor_alike() -> None:
+    model, found = looked_into("reward-snn-stdp", look=True)
+    travel = found[-1].travel
+    assert travel is not None
+    assert (travel.way, travel.number) == ("gate", model.trials)
+    assert np.unique(travel.arrivals[0].told).size == 1
+    late = next(one for one in reversed(found) if one.populations[0].spikes.shape[0] == 110)
+    assert {one.name for one in late.populations} >= {"senses", "background", "wrist extensors", "critic"}
+    assert all(one.spikes.any() for one in late.populations)
+
+
 @pytest.mark.parametrize(
     ("name", "way"),
     [("error-bp", "backward"), ("error-fa", "backward"), ("error-dfa", "broadcast"), ("error-ifa", "forward"),
@@ -59,7 +85,7 @@ def test_the_way_of_the_error_is_the_rules(name: str, way: str) -> None:
 @pytest.mark.parametrize("name", ["error-bp", "error-dfa"])
 def test_the_last_layer_is_what_the_arm_gets(name: str) -> None:
     model, _ = looked_into(name, look=False)
-    env = gym.make(BASELINE_ENV)
+    env = gym.make("reach/CupGrab-v0")
     observation, _ = env.reset(seed=1)
     for _ in range(20):
         observation, *_ = env.step(model.predict(observation)[0])
@@ -78,7 +104,7 @@ def test_shallow_learning_reaches_the_read_out_alone() -> None:
 
 def test_the_raster_holds_every_spike_of_the_last_second() -> None:
     model, _ = looked_into("error-stdp", look=True)
-    env = gym.make(BASELINE_ENV)
+    env = gym.make("reach/CupGrab-v0")
     observation, _ = env.reset(seed=1)
     for _ in range(40):
         observation, *_ = env.step(model.predict(observation)[0])
