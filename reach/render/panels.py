@@ -192,7 +192,7 @@ def compose(
     return frame
 
 
-def cup_box(layout: Layout, x: float, y: float) -> tuple[int, Box] | None:
+def table_at(layout: Layout, x: float, y: float) -> tuple[int, Box] | None:
     """The number of the learner on whose table a pixel lies, and that table's place; None where it is on none."""
     for number, (left, top, width, height) in enumerate(layout.tables):
         if left <= x < left + width and top <= y < top + height:

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from reach.render.canvas import Canvas
-from reach.render.panels import cup_box
+from reach.render.panels import table_at
 from reach.render.recording import Recorder, write_png
 from reach.sim.state import CONTROL_STEP_S
 from reach.study.stepping import ADDED_FIELD, ADDED_PRISM
@@ -172,7 +172,6 @@ class Live:
             self._finish_film()
             return
         self._recorder, self._recorded_from = Recorder(self._free_name(".mp4"), FILM_FPS), self._clock()
-        self.watching.notice = "recording"
 
     def toggle_help(self) -> None:
         self.watching.help_shown = not self.watching.help_shown
@@ -182,7 +181,8 @@ class Live:
 
     def _status(self) -> str:
         said = speed_said(self.speed)
-        return " · ".join(part for part in ("paused" if self.paused else "", said) if part) or "H: keys"
+        parts = ("paused" if self.paused else "", said, "recording" if self._recorder is not None else "")
+        return " · ".join(part for part in parts if part) or "H: keys"
 
     def _record(self, now: float) -> None:
         """Add the present picture as often as keeps the film in time with the clock."""
@@ -209,7 +209,7 @@ class Live:
 
     def _drag(self) -> None:
         """Move the cup with the pointer while the button is held that was pressed upon it."""
-        found = cup_box(self.watching.layout, *self.window.pointer) if self.window.is_held else None
+        found = table_at(self.watching.layout, *self.window.pointer) if self.window.is_held else None
         if found is None or self.watching.first.stage != "step":
             self._grasped = False
             return
