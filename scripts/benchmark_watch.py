@@ -15,8 +15,8 @@ from agents.learner import BASELINE_ENV, env_options, make_learner
 from reach.protocols import PROTOCOLS
 from reach.render.canvas import Frame
 from reach.sim.state import CONTROL_STEP_S
-from reach.study.live import Live
 from reach.study.watching import Watching, indices_of
+from reach.study.watching_live import Live
 
 PROTOCOL = PROTOCOLS["rotation30"]
 SIZES = {"1280 x 720": (1280, 720), "2560 x 1440": (2560, 1440)}

@@ -22,10 +22,10 @@ from reach.protocols import PROTOCOLS
 from reach.render import Panels, Window, write_film
 from reach.render.recording import write_png
 from reach.sim.state import CONTROL_STEP_S
-from reach.study.live import Live
 from reach.study.replaying import differences, kept_learner, recorded_row
 from reach.study.stepping import Wish
 from reach.study.watching import Watching, frames_of, indices_of
+from reach.study.watching_live import Live
 
 FRAMES_PER_SECOND = 50
 WINDOW_FRAMES_PER_SECOND = 60

@@ -1,7 +1,7 @@
 """Watching learners go through a protocol, in step with each other on the same cups and noise: what there is to see.
 
 A `Watching` goes on by control steps and gives the picture of each moment; when it goes on, and where the pictures go,
-is the affair of whoever has it: a window (`reach.study.live`) or a film (`frames_of`).
+is the affair of whoever has it: a window (`reach.study.watching_live`) or a film (`frames_of`).
 """
 
 from __future__ import annotations

@@ -20,7 +20,7 @@ import pygame
 from agents.learner import BASELINE_ENV, make_learner
 from reach.protocols import PROTOCOLS
 from reach.render import Window
-from reach.study.live import Live
+from reach.study.watching_live import Live
 from reach.study.watching import Watching, indices_of
 
 protocol, saves = PROTOCOLS["rotation30"], Path(sys.argv[1])

@@ -15,7 +15,6 @@ from reach.perturbations import CupJump, CurlField, Prism, Rotation
 from reach.protocols import PROTOCOLS, Block, Protocol, schedule_of
 from reach.render.inside import Arrival, Inside, Layer, Travel
 from reach.render.panels import Panels
-from reach.study.live import Live
 from reach.study.replaying import differences
 from reach.study.run import run_protocol
 from reach.study.stepping import Stepped, Wish
@@ -29,6 +28,7 @@ from reach.study.watching import (
     people_under,
     spans_of,
 )
+from reach.study.watching_live import Live
 
 TINY = PROTOCOLS["tiny"]
 SMALL = (640, 400)
