@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import gymnasium as gym
 import numpy as np
@@ -23,6 +23,9 @@ from agents.sensation import Sensation, Senses
 from agents.teachers.baseline import Baseline
 from agents.teachers.seen_error import CREDIT_STEP, READING_STEP, Reading, SeenError
 from agents.trial_learner import Trial, TrialLearner
+
+if TYPE_CHECKING:
+    from reach.render.inside import Inside
 
 HIDDEN_RATE = 4.0
 
@@ -74,6 +77,7 @@ class ErrorLearner(TrialLearner[ErrorTrial]):
         self.rate = rate
         self.hidden_rate = hidden_rate
         self.baseline = Baseline()
+        self._latest: ErrorTrial | None = None
         super().__init__(env, seed=seed, config=config, verbose=verbose, tensorboard_log=tensorboard_log)
 
     def set_env(self, env: gym.Env[Any, Any] | VecEnv, force_reset: bool = True) -> None:
@@ -149,6 +153,14 @@ class ErrorLearner(TrialLearner[ErrorTrial]):
         learner.restore(path, resume=resume)
         return learner
 
+    def inside(self) -> Inside:
+        """What goes on in the network in the reach that it acts in, for a picture.
+
+        Looking changes nothing. Spikes are kept from the first reach on that begins after the first look.
+        """
+        state = self.feedforward.begin() if self._latest is None else self._latest.network
+        return self.feedforward.inside(state)
+
     def _begin(self, exploring: bool) -> ErrorTrial:
         return ErrorTrial(Reach(), self.feedforward.begin())
 
@@ -161,6 +173,7 @@ class ErrorLearner(TrialLearner[ErrorTrial]):
         return now
 
     def _act(self, trial: ErrorTrial, row: Any) -> NDArray[np.float32]:
+        self._latest = trial
         now = self._sense(trial, row)
         seen = trial.reach.cup if self.feedforward.sees == "cup" else trial.reach.picture
         assert seen is not None

@@ -6,10 +6,13 @@ modulator, and the error comes from the teacher.
 
 from __future__ import annotations
 
-from typing import Any, Literal, Protocol
+from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
+
+if TYPE_CHECKING:
+    from reach.render.inside import Inside
 
 Array = NDArray[np.float64]
 # Which synapses learn: all, or all but those of the read-out.
@@ -60,6 +63,9 @@ class FeedForward(Protocol):
     def cost(self) -> dict[str, float]:
         """What it has computed and changed since it was made, by the names of `agents.costs`."""
 
+    def inside(self, state: Any) -> Inside:
+        """What goes on in the network, for a picture; looking changes no number that it computes."""
+
     def arrays(self) -> dict[str, NDArray[Any]]:
         """Every array that a checkpoint must hold, by name; views, so that they can be filled in place."""
 
@@ -90,6 +96,12 @@ class NoFeedForward:
     def cost(self) -> dict[str, float]:
         """Nothing is computed."""
         return {}
+
+    def inside(self, state: None) -> Inside:
+        """Nothing to show."""
+        from reach.render.inside import Inside
+
+        return Inside()
 
     def arrays(self) -> dict[str, NDArray[Any]]:
         """Nothing to keep."""

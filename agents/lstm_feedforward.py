@@ -6,6 +6,7 @@ It hears the cup in every control step of a reach, and is taught at one of them.
 from __future__ import annotations
 
 import math
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -21,6 +22,9 @@ from agents.rules.recurrent import (
     eligible_now,
     recurrent_rule,
 )
+
+if TYPE_CHECKING:
+    from reach.render.inside import Inside, Way
 
 CELLS = 64
 # The layer of cells in the alignment that is told.
@@ -71,6 +75,7 @@ class LSTMFeedForward:
             self.feedback = rng.normal(0.0, 1.0 / math.sqrt(JOINTS), (JOINTS, cells))
         self._decay = ALIGNING_DECAY if aligning else 0.0
         self._taught: tuple[RecurrentEligible, Array] | None = None
+        self._errors = 0
         self.plastic: Plastic = "all"
         self._costs = Costs()
 
@@ -101,6 +106,7 @@ class LSTMFeedForward:
         so that a rate means the same share of the error corrected whatever the size of a layer.
         """
         self._taught = eligible, error.copy()
+        self._errors += 1
         if not np.any(error):
             return
         share = rate / (1 if self.plastic == "hidden" else 2)
@@ -140,6 +146,29 @@ class LSTMFeedForward:
     def cost(self) -> dict[str, float]:
         """Counts so far, by the names of `agents.costs`."""
         return dict(self._costs.counts)
+
+    def inside(self, state: LSTMState) -> Inside:
+        """What the cells hear, hold and give, and how the last error came to them."""
+        from reach.render.inside import Arrival, Inside, Layer, Travel
+
+        layers = (
+            Layer("senses", state.heard[: self.sensory.size].copy()),
+            Layer("memory", state.memory.copy()),
+            Layer("cells", state.hidden.copy()),
+            Layer("posture", self.readout @ state.hidden + self.readout_bias),
+        )
+        if self._taught is None:
+            return Inside(layers=layers)
+        error = self._taught[1]
+        learns = self._rule.step is not None
+        told = (
+            error @ (self.readout if self.feedback is None else self.feedback)
+            if learns
+            else np.zeros_like(state.hidden)
+        )
+        arrivals = Arrival("cells", told), Arrival("posture", error if self.plastic == "all" else np.zeros_like(error))
+        way: Way = "broadcast" if self._rule.broadcast else "backward"
+        return Inside(layers=layers, travel=Travel(way, error, arrivals, self._errors))
 
     def arrays(self) -> dict[str, Array]:
         """Weights and feedback, views; those of the cells as `torch.nn.LSTM` has them."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -15,6 +16,9 @@ from agents.rules.alignment import alignment_degrees
 from agents.rules.layers import RuledLayer, RuledLinear
 from agents.rules.wiring import assign_rule
 
+if TYPE_CHECKING:
+    from reach.render.inside import Inside, Layer, Travel, Way
+
 HEAD = "posture"
 # Share of each weight that is forgotten with every step of a network that is to align; without it the read-out keeps
 # what it learned from random hidden cells, and the feedback has nothing to do with it (Song, Xu and Lafferty 2021,
@@ -23,6 +27,14 @@ ALIGNING_DECAY = 5e-4
 # Share of a step by which its effect on the posture is probed, and the most that a step without much of it is enlarged.
 PROBE = 1e-4
 LARGEST_GAIN = 1000.0
+# On which way an error comes to the layers.
+WAYS: dict[str, Way] = {
+    "bp": "backward",
+    "fa": "backward",
+    "shallow": "backward",
+    "dfa": "broadcast",
+    "ifa": "forward",
+}
 # A value, its step by the rule, and what the step is divided by.
 Change = tuple[torch.Tensor, torch.Tensor, float]
 
@@ -85,6 +97,13 @@ class RateFeedForward:
         first = self._plastic_layers()[0]
         # By how much less one silent input is, where each goes to every cell of the first layer.
         self._silent_share = first.out_features if isinstance(first, RuledLinear) else 0
+        self._way = WAYS[rule]
+        # What the last error told each layer that hears of it, kept for those who look; and how many there have been.
+        self._told: tuple[Array, dict[RuledLayer, Array]] | None = None
+        self._errors = 0
+        self._is_looked_into = False
+        # What was shown of the inside last, and for which sight and error.
+        self._layers: tuple[Array | None, int, tuple[Layer, ...]] | None = None
 
     def begin(self) -> Glimpse:
         """Nothing has been seen yet."""
@@ -122,6 +141,10 @@ class RateFeedForward:
         values = [value for layer in plastic for value in layer.parameters()]
         # The error is what the posture lacked: the step goes along it, where a gradient would go against a loss.
         steps = torch.autograd.grad(posture, values, lacking, allow_unused=True)
+        self._errors += 1
+        if self._is_looked_into:
+            told = zip(plastic, steps[1::2], strict=True)
+            self._told = error, {layer: step.numpy().copy() for layer, step in told if step is not None}
         with torch.no_grad():
             changes: list[Change] = []
             for layer, weight_step, bias_step in zip(plastic, steps[::2], steps[1::2], strict=True):
@@ -146,6 +169,47 @@ class RateFeedForward:
     def alignment(self) -> dict[str, float]:
         """Angle, degrees, between the last step and the true gradient, by hidden layer."""
         return alignment_degrees(self._ruled)
+
+    def inside(self, state: Glimpse) -> Inside:
+        """Activities of all layers for what was seen last, and how the last error since the first look came to them."""
+        from reach.render.inside import Inside
+
+        self._is_looked_into = True
+        if self._layers is None or self._layers[0] is not state.seen or self._layers[1] != self._errors:
+            self._layers = state.seen, self._errors, self._activities(state)
+        return Inside(layers=self._layers[2], travel=self._travel())
+
+    def _activities(self, state: Glimpse) -> tuple[Layer, ...]:
+        from reach.render.inside import Layer
+
+        if state.seen is None:
+            return ()
+        found = [state.activity]
+        with torch.no_grad():
+            value = _own(state.activity)
+            for module in self.network:
+                if isinstance(module, RuledLayer):
+                    found.append(state.activity)
+                value = module(value)
+                found[-1] = value.flatten().numpy() if len(found) > 1 else found[-1]
+        return tuple(Layer(name, values) for name, values in zip(["senses", *self._names()], found, strict=True))
+
+    def _travel(self) -> Travel | None:
+        from reach.render.inside import Arrival, Travel
+
+        if self._told is None:
+            return None
+        error, told = self._told
+        layers = [layer for layer in self.network if isinstance(layer, RuledLayer)]
+        arrivals = [
+            Arrival(name, told[layer] if layer in told else np.zeros(len(layer.weight)))
+            for name, layer in zip(self._names(), layers, strict=True)
+        ]
+        return Travel(self._way, error, tuple(arrivals), self._errors)
+
+    def _names(self) -> list[str]:
+        hidden = sum(isinstance(layer, RuledLayer) for layer in self.network) - 1
+        return [f"hidden {k}" for k in range(1, hidden + 1)] + ["posture"]
 
     def arrays(self) -> dict[str, Array]:
         """Weights and feedback matrices, views."""

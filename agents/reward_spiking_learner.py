@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import gymnasium as gym
 import numpy as np
@@ -19,11 +19,15 @@ from stable_baselines3.common.vec_env import VecEnv
 
 from agents.checkpoint import fill, read_config
 from agents.controller import PREPARATION_S, Array, Reach
+from agents.kept_spikes import KeptSpikes
 from agents.posture_servo import CONTROL_STEP_S
 from agents.sensation import Senses
 from agents.spiking_actor_critic import RULES, Decision, SpikingActorCritic
 from agents.trial_learner import Trial, TrialLearner
 from agents.trial_source import env_attribute
+
+if TYPE_CHECKING:
+    from reach.render.inside import Inside
 
 REWARD_SPIKING_LEARNERS = tuple(f"reward-snn-{rule}" for rule in RULES)
 SETTINGS = {"rate": 0.07, "critic_rate": 0.1}
@@ -38,11 +42,13 @@ class RewardTrial(Trial):
         exploring: whether something else than usual is tried.
         background_hz: what the actor's background fires at in this reach; None at its mean.
         decision: None before the launch.
+        kept: spikes so far, for whoever looks; None where nobody does.
     """
 
     exploring: bool = False
     background_hz: Array | None = None
     decision: Decision | None = None
+    kept: KeptSpikes | None = None
 
 
 class RewardSpikingLearner(TrialLearner[RewardTrial]):
@@ -86,6 +92,8 @@ class RewardSpikingLearner(TrialLearner[RewardTrial]):
         given = {**SETTINGS, **settings}
         self.network = SpikingActorCritic(name.rpartition("-")[2], np.random.default_rng(seed), **given)
         self._rng = np.random.default_rng([seed, 1])
+        self._latest: RewardTrial | None = None
+        self._is_looked_into = False
         config = {"learner": name, "seed": seed, "settings": given}
         super().__init__(env, seed=seed, config=config, verbose=verbose, tensorboard_log=tensorboard_log)
 
@@ -136,16 +144,30 @@ class RewardSpikingLearner(TrialLearner[RewardTrial]):
         if reward != "dense":
             raise ValueError(f"env has reward {reward!r}; 'dense' is allowed: a miss has to earn more the nearer it is")
 
+    def inside(self) -> Inside:
+        """What goes on in the network in the reach that it acts in, for a picture.
+
+        Looking changes nothing. Spikes are kept from the first reach on that begins after the first look.
+        """
+        self._is_looked_into = True
+        if self._latest is None:
+            return self.network.inside(self.network.begin(), None)
+        return self.network.inside(self._latest.network, self._latest.kept)
+
     def _begin(self, exploring: bool) -> RewardTrial:
-        return RewardTrial(Reach(), self.network.begin(), exploring=exploring)
+        trial = RewardTrial(Reach(), self.network.begin(), exploring=exploring)
+        if self._is_looked_into:
+            trial.kept = KeptSpikes.none_yet(len(trial.network.spikes))
+        return trial
 
     def _act(self, trial: RewardTrial, row: Any) -> NDArray[np.float32]:
+        self._latest = trial
         now = self._sense(trial, row)
         if trial.reach.step == 0 and trial.exploring:
             # Drawn when the trial has begun, not when it is made ready: a learner is kept in between.
             trial.background_hz = self.network.explore(self._rng)
         if trial.decision is None:
-            self.network.run(trial.network, trial.reach.cup, trial.background_hz)
+            self.network.run(trial.network, trial.reach.cup, trial.background_hz, trial.kept)
             if trial.reach.step == LAUNCH_STEP:
                 trial.decision = self.network.decide(trial.network)
         wanted = np.zeros(3) if trial.decision is None else trial.decision.posture

@@ -14,13 +14,14 @@ Neurophysiol. 98:2038). Background synapses do not learn. Without exploration th
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from agents.controller import PREPARATION_S
 from agents.feedforward import CONTROL_STEP_MS, JOINTS, Array
+from agents.kept_spikes import KeptSpikes, muscle_parts, populations_of
 from agents.networks.circuit_kernel import CircuitState
 from agents.networks.lif import LIFCells
 from agents.networks.place_cells import PlaceCells
@@ -30,6 +31,9 @@ from agents.networks.spiking_circuit import SpikingCircuit
 from agents.rules.expected_eligibility import ExpectedEligibility
 from agents.rules.pair_stdp import PairSTDP
 from agents.rules.third_factor import BoundedSurprise, Hebb
+
+if TYPE_CHECKING:
+    from reach.render.inside import Inside
 
 RULES = ("stdp", "hebb")
 CELLS_PER_MUSCLE = 20
@@ -147,6 +151,9 @@ class SpikingActorCritic:
         self._spread_hz = BACKGROUND_HZ * drive_sd / BACKGROUND_DRIVE
         self._expected = ExpectedEligibility(self.circuit.shape(TO_ACTOR), EXPECTATION_RATE)
         self._surprise = BoundedSurprise({TO_ACTOR: actors})
+        # What the last surprise told each cell, and the eligibilities that it met; and how many there have been.
+        self._told: tuple[float, dict[str, Array], dict[str, Array]] | None = None
+        self._surprises = 0
         self._hebb = Hebb({TO_ACTOR: actors}) if rule == "hebb" else None
         per_hz = self._step_per_hz()
         self._actor_step = per_hz
@@ -167,11 +174,19 @@ class SpikingActorCritic:
         drawn = rng.normal(BACKGROUND_HZ, self._spread_hz, 2 * JOINTS)
         return np.repeat(np.clip(drawn, 0.0, 2.0 * BACKGROUND_HZ), CELLS_PER_MUSCLE)
 
-    def run(self, state: CircuitState, cup: Array, background_hz: Array | None = None) -> None:
-        """Twenty milliseconds of spikes for a seen cup (2,) m; the background is at its mean unless given."""
+    def run(
+        self, state: CircuitState, cup: Array, background_hz: Array | None = None, kept: KeptSpikes | None = None
+    ) -> None:
+        """Twenty milliseconds of spikes for a seen cup (2,) m; the background is at its mean unless given.
+
+        Where there is a place to keep the spikes, they are kept.
+        """
         background = self._resting if background_hz is None else background_hz
         rates = np.concatenate([INPUT_PEAK_HZ * self.cells.activity(cup), background])
-        self.circuit.run(state, rates, CONTROL_STEP_MS)
+        if kept is None:
+            self.circuit.run(state, rates, CONTROL_STEP_MS)
+        else:
+            kept.run(self.circuit, state, rates, CONTROL_STEP_MS)
 
     def decide(self, state: CircuitState) -> Decision:
         """What the spikes so far come to."""
@@ -192,8 +207,28 @@ class SpikingActorCritic:
         self.circuit.change(TO_ACTOR, beyond, heard, self.rate * self._actor_step)
         self._expected.follow(decision.eligible[TO_ACTOR], decision.activity)
         value = surprise * self.critic.sign[:, 0]
+        self._told = surprise, {TO_ACTOR: heard, TO_CRITIC: value}, decision.eligible
+        self._surprises += 1
         self.circuit.change(TO_CRITIC, decision.eligible[TO_CRITIC], value, self.critic_rate * self._critic_step)
         return surprise
+
+    def inside(self, state: CircuitState, kept: KeptSpikes | None) -> Inside:
+        """Spikes of a reach by population, and how the last surprise met the pairs."""
+        from reach.render.inside import Arrival, Inside, Travel
+
+        places, actors, critics = self.cells.size, len(self.readout.sign), len(self.critic.sign)
+        first = places + actors
+        parts = {"senses": (0, places), "background": (places, first)} | muscle_parts(first, CELLS_PER_MUSCLE)
+        parts["critic"] = first + actors, first + actors + critics
+        populations = populations_of(kept, self.circuit, state, parts)
+        if self._told is None:
+            return Inside(populations)
+        surprise, told, eligible = self._told
+        arrivals = tuple(
+            Arrival(name, told[projection], np.abs(eligible[projection]).sum(axis=0).astype(np.float64))
+            for name, projection in (("actor", TO_ACTOR), ("critic", TO_CRITIC))
+        )
+        return Inside(populations, travel=Travel("gate", np.array([surprise]), arrivals, self._surprises, "surprise"))
 
     def arrays(self) -> dict[str, NDArray[Any]]:
         """Cells and synapses, to be filled in place."""

@@ -9,13 +9,14 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from agents.costs import Costs
 from agents.feedforward import CONTROL_STEP_MS, JOINTS, Array, Plastic, Sees, SensoryCells
+from agents.kept_spikes import KeptSpikes, muscle_parts, populations_of
 from agents.networks.circuit_kernel import CircuitState
 from agents.networks.lif import LIFCells
 from agents.networks.place_cells import PlaceCells
@@ -25,6 +26,9 @@ from agents.networks.spiking_circuit import SpikingCircuit
 from agents.rules.pair_stdp import PairSTDP
 from agents.rules.structural_plasticity import StructuralPlasticity
 from agents.rules.third_factor import BroadcastError, Hebb
+
+if TYPE_CHECKING:
+    from reach.render.inside import Inside, Population, Travel
 
 RULES = ("stdp", "hebb")
 HIDDEN_CELLS = 300
@@ -69,12 +73,13 @@ class Recurrence:
 
 @dataclass
 class Sight:
-    """One reach: the circuit's state, what was seen last, and the rates of the sources for it, Hz."""
+    """One reach: the circuit's state, what was seen last, the rates of the sources for it, Hz, and spikes if kept."""
 
     circuit: CircuitState
     seen: Array | None = None
     counted: NDArray[np.int64] | None = None
     rate_hz: Array = field(default_factory=lambda: np.zeros(0))
+    kept: KeptSpikes | None = None
 
 
 class SpikingFeedForward:
@@ -121,6 +126,7 @@ class SpikingFeedForward:
         if rule not in RULES:
             raise ValueError(f"rule is {rule!r}; {list(RULES)} are allowed for a network of spiking cells")
         self.cells = PlaceCells() if cells is None else cells
+        self._cells_per_muscle = cells_per_muscle
         self.readout = AntagonistReadout(JOINTS, cells_per_muscle, READOUT_RAD_PER_HZ)
         outputs = len(self.readout.sign)
         self.circuit = SpikingCircuit(
@@ -156,17 +162,27 @@ class SpikingFeedForward:
         self._costs = Costs()
         self._fan_out, self._pairs = self._fans()
         self._connections = sum(int(np.count_nonzero(self.circuit.connected(one))) for one in self.circuit.projections)
+        self._is_looked_into = False
+        # What the last error told, and the eligibilities it met; and how many there have been.
+        self._told: tuple[Array, dict[str, Array], dict[str, tuple[Array, Array]]] | None = None
+        self._errors = 0
 
     def begin(self) -> Sight:
         """The circuit at rest."""
-        return Sight(self.circuit.begin())
+        state = Sight(self.circuit.begin())
+        if self._is_looked_into:
+            state.kept = KeptSpikes.none_yet(len(state.circuit.spikes))
+        return state
 
     def posture(self, state: Sight, seen: Array) -> Array:
         """Twenty milliseconds of spikes; the sensory cells are asked anew when something else is seen."""
         if state.seen is not seen:
             state.seen = seen
             state.rate_hz = np.minimum(INPUT_PEAK_HZ * self.cells.activity(seen), FASTEST_HZ)
-        self.circuit.run(state.circuit, state.rate_hz, CONTROL_STEP_MS)
+        if state.kept is None:
+            self.circuit.run(state.circuit, state.rate_hz, CONTROL_STEP_MS)
+        else:
+            state.kept.run(self.circuit, state.circuit, state.rate_hz, CONTROL_STEP_MS)
         self._count(state)
         return self.readout.command(self.circuit.rate_hz(state.circuit, "output"))
 
@@ -181,6 +197,8 @@ class SpikingFeedForward:
     def change(self, eligible: dict[str, tuple[Array, Array]], error: Array, rate: float) -> None:
         """One step, each projection normalised by its eligible drive; the two share it."""
         modulators = self._hebb.modulators() if self._hebb is not None else self._error.modulators(error)
+        self._told = error, modulators, eligible
+        self._errors += 1
         plastic = (TO_HIDDEN,) if self.plastic == "hidden" else (TO_HIDDEN, TO_OUTPUT)
         slope = 2.0 * READOUT_RAD_PER_HZ * RATE_SLOPE_HZ
         for name in plastic:
@@ -226,6 +244,37 @@ class SpikingFeedForward:
             eligibility_updates=float(self._pairs @ spikes),
             dense_operations=self._connections * CONTROL_STEP_MS,
         )
+
+    def inside(self, state: Sight) -> Inside:
+        """The last second of spikes by population, and how the last error met the pairs.
+
+        Spikes are kept from the first reach on that begins after the first look.
+        """
+        from reach.render.inside import Inside
+
+        self._is_looked_into = True
+        return Inside(populations=self._populations(state), travel=self._travel())
+
+    def _populations(self, state: Sight) -> tuple[Population, ...]:
+        inputs, hidden = self.cells.size, self.circuit.populations["hidden"]
+        excite, last = inputs + hidden.size - (hidden.inhibitory or 0), inputs + hidden.size
+        parts = {"senses": (0, inputs), "hidden": (inputs, excite)}
+        if excite < last:
+            parts["inhibitory"] = excite, last
+        parts |= muscle_parts(last, self._cells_per_muscle)
+        return populations_of(state.kept, self.circuit, state.circuit, parts)
+
+    def _travel(self) -> Travel | None:
+        from reach.render.inside import Arrival, Travel
+
+        if self._told is None or self._hebb is not None:
+            return None
+        error, modulators, eligible = self._told
+        arrivals = tuple(
+            Arrival(name, modulators[projection], np.abs(eligible[projection][0]).sum(axis=0).astype(np.float64))
+            for name, projection in (("hidden", TO_HIDDEN), ("output", TO_OUTPUT))
+        )
+        return Travel("gate", error, arrivals, self._errors)
 
     def arrays(self) -> dict[str, NDArray[Any]]:
         """Cells, synapses and feedback."""

@@ -27,6 +27,7 @@ from reach.perturbations import (
     ToolLength,
     VelocityField,
 )
+from reach.showing import show
 from reach.sim.arm import Arm
 from reach.sim.state import TRIAL_STEPS
 
@@ -77,5 +78,6 @@ __all__ = [
     "ToolLength",
     "VelocityField",
     "__version__",
+    "show",
     "twin",
 ]

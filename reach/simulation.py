@@ -300,6 +300,10 @@ class Simulation:
         self.world.episodes[divmod(index, s.LANES)] -= np.uint64(1)
         self.begin(index, cup=cup, perturbation=())
 
+    def leave_changed(self, index: int) -> None:
+        """Let the next trial of world `index` be written anew, whatever has been written into this one."""
+        self._changed[index] = True
+
     def leave_observations(self) -> None:
         """Leave the present observations to whoever has them; the next are written elsewhere."""
         self._observations = self._observations.copy()

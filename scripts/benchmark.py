@@ -17,16 +17,17 @@ class Benchmark:
     """Measure speed beside named peers, in one run.
 
     world: steps a second of single and vector environments, resets included, and frames a second.
+    watch: pictures a second with all panels, and seconds of the world in a second of real time, on one core.
     learners: milliseconds for a second of a spiking circuit that learns, and for a step by direct feedback.
     study: how long a small job takes as their number grows from 10 to 1,000, and a thousand runs to load.
     """
 
-    what: Annotated[Literal["world", "learners", "study"], tyro.conf.Positional]
+    what: Annotated[Literal["world", "learners", "study", "watch"], tyro.conf.Positional]
     """What to measure."""
     json: Path | None = None
     """File for the rows: name, value, unit, peer, ratio."""
     seconds: float = 2.0
-    """Length of one measurement of the world."""
+    """Length of one measurement of the world and of watching."""
     rounds: int = 5
     """Measurements of each, taken in turn; their median counts."""
     peers: Path | None = None
@@ -48,6 +49,10 @@ def main(options: Benchmark) -> None:
         from benchmark_world import world
 
         rows = world(options.seconds, options.rounds, options.peers)
+    elif options.what == "watch":
+        from benchmark_watch import watch
+
+        rows = watch(options.seconds, options.rounds)
     elif options.what == "learners":
         from benchmark_learners import learners
 

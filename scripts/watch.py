@@ -1,10 +1,15 @@
-"""Watch a learner go through a protocol, live or as a film: `python scripts/watch.py --learner error-dfa`."""
+"""Watch learners go through a protocol, in a window or as a film: `python scripts/watch.py --learner error-dfa`.
+
+In a window, `H` shows what the keys do. Every key has a flag, for films and for those without a keyboard.
+"""
 
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, Literal
 
 import gymnasium as gym
 import torch
@@ -14,18 +19,27 @@ from tqdm import tqdm
 from agents.foreign import load_zip
 from agents.learner import BASELINE_ENV, LEARNERS, env_for, is_learner, learner_of, load_learner, prepare
 from reach.protocols import PROTOCOLS
-from reach.render import Window, write_film
-from reach.study.watching import frames_of, indices_of, watch_live
+from reach.render import Panels, Window, write_film
+from reach.render.recording import write_png
+from reach.sim.state import CONTROL_STEP_S
+from reach.study.replaying import differences, kept_learner, recorded_row
+from reach.study.stepping import Wish
+from reach.study.watching import Watching, frames_of, indices_of
+from reach.study.watching_live import Live
 
 FRAMES_PER_SECOND = 50
+WINDOW_FRAMES_PER_SECOND = 60
+FACTORY = "agents.learner:prepare"
 
 
 @dataclass
 class Watch:
-    """Watch a learner go through a protocol."""
+    """Watch learners go through a protocol."""
 
     learner: str | None = None
     """One of the named learners, error-dfa without a word; with --checkpoint it is the one kept there."""
+    compare: str | None = None
+    """Several learners side by side on the same cups and noise, such as error-bp,error-dfa,error-stdp."""
     protocol: str = "rotation30"
     """One of the presets; an unknown name lists them."""
     checkpoint: Path | None = None
@@ -33,71 +47,174 @@ class Watch:
     unperturbed cups first."""
     trust: bool = False
     """Run the code that a zip file may hold; without it only its tensors are read."""
+    replay: Path | None = None
+    """Folder of a comparison (compare.py --out): the learner as it was trained there, and the trial as it was."""
     seed: int = 0
     """Of the learner and of the protocol."""
     first: int = 17
     """Number of the first reach to show; those before it are run unseen."""
     last: int = 40
     """Number of the last reach to show."""
+    trial: int | None = None
+    """Number of the only reach to show, instead of --first and --last."""
+    twin: bool = False
+    """Show each reach beside itself without the perturbation."""
+    table: bool = True
+    """Show the table."""
+    inside: bool = True
+    """Show the inside of the learner: spikes or activities, and the error on its way."""
+    story: bool = True
+    """Show the errors of all trials so far."""
+    size: tuple[int, int] = (1280, 720)
+    """Width and height of the picture, pixels."""
+    speed: float = 1.0
+    """1/8 to 32; 1 is real time (keys up and down)."""
+    prism: Literal["on", "off"] | None = None
+    """Put the prism on or off, whatever the protocol says (key P)."""
+    field: Literal["on", "off"] | None = None
+    """Put the force field on or off (key F)."""
+    learning: bool = True
+    """Let the learners learn (key L)."""
+    cup: tuple[float, float] | None = None
+    """Where the cup is put as each shown reach begins, x and y in m (dragging with the mouse)."""
     video: Path | None = None
-    """Film (.mp4 or .gif) to write instead of opening a window; no display is needed."""
+    """Film (.mp4 or .gif) to write instead of opening a window; no display is needed (key V)."""
+    png: Path | None = None
+    """Picture to write instead of opening a window (key S)."""
+    png_s: float = 0.7
+    """Time in the first shown reach at which that picture is taken, s."""
+    saves: Path = Path("runs/watch/saved")
+    """Where keys S and V put pictures and films."""
     keep: Path = Path("runs/watch")
     """Where learners trained for watching are kept for the next time."""
 
     def __post_init__(self) -> None:
-        if self.learner is not None and not is_learner(self.learner):
-            raise SystemExit(f"--learner {self.learner}: known are {' '.join(LEARNERS)}")
+        for flag, names in (("learner", [self.learner] if self.learner else []), ("compare", self.compared)):
+            for name in names:
+                if not is_learner(name):
+                    raise SystemExit(f"--{flag} {name}: known are {' '.join(LEARNERS)}")
         if self.protocol not in PROTOCOLS:
             raise SystemExit(f"--protocol {self.protocol}: known are {' '.join(sorted(PROTOCOLS))}")
         if self.seed < 0:
             raise SystemExit(f"--seed {self.seed}: 0 or more is allowed")
         if self.video is not None and self.video.suffix not in (".mp4", ".gif"):
             raise SystemExit(f"--video {self.video}: a name that ends in .mp4 or .gif is allowed")
+        if self.png is not None and self.png.suffix != ".png":
+            raise SystemExit(f"--png {self.png}: a name that ends in .png is allowed")
+        if self.compared and (self.learner or self.checkpoint or self.twin):
+            raise SystemExit("--compare: leave out --learner, --checkpoint and --twin")
+        if len(set(self.compared)) != len(self.compared):
+            raise SystemExit(f"--compare {self.compare}: each learner once")
+        if self.replay is not None and self.checkpoint is not None:
+            raise SystemExit("--replay: leave out --checkpoint")
+        if self.trial is not None:
+            self.first = self.last = self.trial
+
+    @property
+    def compared(self) -> list[str]:
+        """The learners of --compare."""
+        return [] if self.compare is None else [name.strip() for name in self.compare.split(",") if name.strip()]
 
 
 def main(options: Watch) -> None:
-    """Get the learner, then show or film it."""
+    """Get the learners, then show or film them."""
     torch.set_num_threads(1)
     protocol = PROTOCOLS[options.protocol]
     try:
         chosen = indices_of(protocol, options.seed, options.first, options.last)
     except ValueError as error:
-        raise SystemExit(f"--first {options.first} --last {options.last}: {error}") from None
+        asked = f"--trial {options.trial}" if options.trial else f"--first {options.first} --last {options.last}"
+        raise SystemExit(f"{asked}: {error}") from None
+    names = names_of(options)
+    window = None
+    # Film and window are tried now, not after the learner is trained.
+    for path in (options.video, options.png):
+        if path is not None:
+            path.parent.mkdir(parents=True, exist_ok=True)
+    if options.video is None and options.png is None:
+        window = Window(*options.size, WINDOW_FRAMES_PER_SECOND, title=f"{', '.join(names)}: {options.protocol}")
+        if not window.is_seen:
+            raise SystemExit("watch.py: there is no screen to show it on; add --video film.mp4 for a film")
+    watching = Watching(
+        [(name, model_of(options, name)) for name in names],
+        protocol,
+        options.seed,
+        chosen,
+        size=options.size,
+        panels=Panels(options.table, options.inside, options.story),
+        twin=options.twin,
+        wish=Wish(*(None if asked is None else asked == "on" for asked in (options.prism, options.field))),
+        learning=options.learning,
+        cup=options.cup,
+    )
+    if window is not None:
+        Live(watching, window, options.saves, speed=options.speed).run()
+        window.close()
+    elif options.png is not None:
+        print(f"Picture: {write_png(options.png, picture_at(watching, options.png_s))}")
+    if options.video is not None:
+        print(f"Film: {write_film(options.video, filmed(watching, options, len(chosen)), FRAMES_PER_SECOND)}")
+    if options.replay is not None and (options.video or window):
+        told_of_replay(options, names, watching)
+    print("Compare all learners next:")
+    print("  make compare")
+
+
+def names_of(options: Watch) -> list[str]:
+    """The learners to watch."""
     name = options.learner or "error-dfa"
-    foreign = options.checkpoint is not None and options.checkpoint.suffix == ".zip"
     if options.checkpoint is not None:
+        foreign = options.checkpoint.suffix == ".zip"
         name = options.checkpoint.stem if foreign else learner_of(options.checkpoint)
         if options.learner not in (None, name):
             raise SystemExit(f"--learner {options.learner}: {options.checkpoint} holds {name}; leave one of them out")
-    # Film and window are tried now, not after the learner is trained.
-    film, window = options.video, None
-    if film is not None:
-        film.parent.mkdir(parents=True, exist_ok=True)
-    else:
-        window = Window(600, 600, FRAMES_PER_SECOND, title=f"{name}, {options.protocol}")
-        if not window.is_seen:
-            raise SystemExit("watch.py: there is no screen to show it on; add --video film.mp4 for a film")
-    if options.checkpoint is not None and foreign:
-        model = load_zip(options.checkpoint, gym.make(BASELINE_ENV), trust=options.trust)
-    elif options.checkpoint is not None:
-        model = load_learner(options.checkpoint, env_for(options.checkpoint))
-    else:
-        with tqdm(total=100, desc=f"training {name}", unit="%", disable=not sys.stderr.isatty()) as bar:
-            model = prepare(
-                name,
-                options.seed,
-                options.keep / f"{name}-{options.seed}",
-                lambda done: bar.update(round(100 * done) - bar.n) and None,
-            )
-    if film is None:
-        assert window is not None
-        watch_live(model, protocol, options.seed, chosen, window.show)
-        window.close()
-    else:
-        frames = tqdm(frames_of(model, protocol, options.seed, chosen), desc="filming", disable=not sys.stderr.isatty())
-        print(f"Film: {write_film(film, frames, FRAMES_PER_SECOND)}")
-    print("Compare all learners next:")
-    print("  make compare")
+    return options.compared or [name]
+
+
+def model_of(options: Watch, name: str) -> Any:
+    """A learner, loaded or trained."""
+    checkpoint = options.checkpoint
+    if options.replay is not None:
+        checkpoint, is_present = kept_learner(options.replay, name, options.seed, FACTORY)
+        if not is_present:
+            print(f"{name} was trained by other versions of the code or of libraries: the trial may differ.")
+    if checkpoint is not None and checkpoint.suffix == ".zip":
+        return load_zip(checkpoint, gym.make(BASELINE_ENV), trust=options.trust)
+    if checkpoint is not None:
+        return load_learner(checkpoint, env_for(checkpoint))
+    with tqdm(total=100, desc=f"training {name}", unit="%", disable=not sys.stderr.isatty()) as bar:
+        folder = options.keep / f"{name}-{options.seed}"
+        return prepare(name, options.seed, folder, lambda done: bar.update(round(100 * done) - bar.n) and None)
+
+
+def picture_at(watching: Watching, time_s: float) -> Any:
+    """The picture of a time in the first shown reach, or of its end where it ends before."""
+    while watching.step() and not (watching.first.stage == "step" and watching.first.step * CONTROL_STEP_S >= time_s):
+        if watching.first.stage == "over":
+            break
+    frame = watching.frame()
+    watching.leave()
+    return frame
+
+
+def filmed(watching: Watching, options: Watch, trials: int) -> Iterator[Any]:
+    """The pictures of a film, with a bar of the reaches that are over."""
+    with tqdm(total=trials, desc="filming", unit="reach", disable=not sys.stderr.isatty()) as bar:
+        yield from frames_of(watching, options.speed, lambda seen: bar.update(seen - bar.n) and None)
+
+
+def told_of_replay(options: Watch, names: list[str], watching: Watching) -> None:
+    """Say whether what was shown is what was recorded."""
+    assert options.replay is not None
+    for name, course in zip(names, watching.courses, strict=True):
+        rows = {row["trial"]: row for row in course.rows if not row["probe"]}
+        for trial in range(options.first, options.last + 1):
+            recorded = recorded_row(options.replay, name, course.protocol, options.seed, trial)
+            if recorded is None or trial not in rows:
+                print(f"{name}, trial {trial}: nothing was recorded to compare it with")
+                continue
+            found = differences(recorded, rows[trial])
+            print(f"{name}, trial {trial}: {'; '.join(found) if found else 'as it was recorded'}")
 
 
 if __name__ == "__main__":

@@ -65,6 +65,7 @@ class Window:
         self._size = (width, height)
         self._fps = fps
         self._clock = pygame.time.Clock()
+        self._keys: list[str] = []
         _open.add(self)
 
     @property
@@ -119,6 +120,16 @@ class Window:
         x, y = (value / by for value, by in zip(pygame.mouse.get_pos(), self._stretch(), strict=True))
         return x, y
 
+    @property
+    def is_held(self) -> bool:
+        """Whether the first button of the mouse is held."""
+        return bool(pygame.mouse.get_pressed()[0])
+
+    def take_keys(self) -> list[str]:
+        """Names of the keys that were struck in this window since the last call, such as "space", "right" or "p"."""
+        keys, self._keys = self._keys, []
+        return keys
+
     def pressed(self) -> set[str]:
         """Which of the arrow keys are held: "left", "right", "up", "down"."""
         keys = pygame.key.get_pressed()
@@ -149,6 +160,11 @@ def _hear_events() -> None:
         if event.type == pygame.QUIT:
             for window in list(_open):
                 window.close()
+        elif event.type == pygame.KEYDOWN:
+            known = any(window.owns(event) for window in _open)
+            for window in list(_open):
+                if window.owns(event) or not known:
+                    window._keys.append(pygame.key.name(event.key))
         elif event.type == pygame.WINDOWCLOSE:
             for window in list(_open):
                 if window.owns(event):

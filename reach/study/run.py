@@ -98,6 +98,16 @@ class Onlooker(Protocol):
         """Called after each step of trial `index` of the schedule."""
 
 
+class Companion(Onlooker, Protocol):
+    """An onlooker that may lay a hand on the world."""
+
+    def take(self, env: gym.Env[Any, Any]) -> gym.Env[Any, Any]:
+        """The bare world of the protocol, wrapped or as it is."""
+
+    def meet(self, env: Watched) -> None:
+        """Called once with the protocol, before its first trial."""
+
+
 class Watched(gym.Wrapper[Any, Any, Any, Any]):
     """A protocol under way: knows whether learning is on, films chosen trials and tells how far it is."""
 
@@ -113,6 +123,8 @@ class Watched(gym.Wrapper[Any, Any, Any, Any]):
         self.on_progress = on_progress
         self.steps = 0  # taken in the trial that runs; 0 between trials
         self.total_steps = 0
+        # Learning is off, whatever the protocol says. To be changed between trials only.
+        self.silenced = False
 
     @property
     def index(self) -> int:
@@ -131,7 +143,7 @@ class Watched(gym.Wrapper[Any, Any, Any, Any]):
     @property
     def learning(self) -> bool:
         """Whether learning is on in the trial that runs, or in the next one between trials."""
-        return not self.finished and self.upcoming.learning
+        return not self.finished and self.upcoming.learning and not self.silenced
 
     def keep_learning(self, *_: Any) -> bool:
         """Callback for `learn`: False ends it, also before a reach whose twin is to be run first."""
@@ -210,18 +222,22 @@ def run_protocol(
     learning: bool = True,
     film: bool = False,
     onlooker: Onlooker | None = None,
+    companion: Companion | None = None,
     on_progress: Callable[[float], None] | None = None,
 ) -> Result:
     """Put `model` through every trial of `protocol`; the same seed gives the same cups and the same noise.
 
     Without `learning` it acts throughout as it is. With `film` a few reaches are filmed; an `onlooker` may look at
-    every step instead.
+    every step instead, and a `companion` have a hand in it.
     """
-    mode = "rgb_array" if film or onlooker is not None else None
-    recorder = ProtocolWrapper(_made_for(model, protocol, mode), protocol, seed=seed)
+    mode = "rgb_array" if film or onlooker is not None or companion is not None else None
+    world = made_for(model, protocol, mode)
+    recorder = ProtocolWrapper(world if companion is None else companion.take(world), protocol, seed=seed)
     camera = Camera(filmed_trials(recorder.schedule)) if film else None
-    env = Watched(recorder, onlooker or camera, on_progress)
-    comparison = Comparison(lambda: _made_for(model, protocol))
+    env = Watched(recorder, companion or onlooker or camera, on_progress)
+    if companion is not None:
+        companion.meet(env)
+    comparison = Comparison(lambda: made_for(model, protocol))
     corrections: dict[int, Correction] = {}
     before, twins = cost_of(model), dict[str, float]()
     first = True
@@ -262,7 +278,7 @@ def run_protocol(
     return Result(rows, films, traces_of(rows, corrections), cost)
 
 
-def _made_for(model: Model, protocol: ReachProtocol, mode: str | None = None) -> gym.Env[Any, Any]:
+def made_for(model: Model, protocol: ReachProtocol, mode: str | None = None) -> gym.Env[Any, Any]:
     """The environment of a protocol. A learner may say what its world must be like: its control, its observations."""
     options: dict[str, Any] = getattr(model, "env_options", {})
     return gym.make(protocol.env_id, render_mode=mode, disable_env_checker=True, **options)
@@ -307,7 +323,7 @@ def unlearned_launch_errors(model: Model, protocol: ReachProtocol, seed: int) ->
 
     A trial is left once its launch has been read.
     """
-    env = _made_for(model, protocol)
+    env = made_for(model, protocol)
     found = []
     try:
         for trial in schedule_of(protocol, seed):

@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 import imageio.v3 as iio
+import numpy as np
 import pandas as pd
 import pytest
 
@@ -39,8 +40,38 @@ def test_train_then_watch(tmp_path: Path) -> None:
     assert watched.returncode == 0, watched.stderr
     assert "compare" in watched.stdout
     frames = iio.imread(film)
-    assert frames.shape[1:] == (600, 600, 3)
+    assert frames.shape[1:] == (720, 1280, 3)
     assert len(frames) > 20
+
+
+def test_learners_are_watched_side_by_side_on_one_picture(tmp_path: Path) -> None:
+    words = ("--compare", "none,error-dfa", "--first", 1, "--last", 1, "--keep", tmp_path, "--size", 640, 400)
+    for name in ("none", "error-dfa"):
+        trained = run(
+            "scripts/train.py", "--learner", name, "--trials", 2, "--judge", 1, "--out", tmp_path / f"{name}-0"
+        )
+        assert trained.returncode == 0, trained.stderr
+    done = run("scripts/watch.py", *words, "--png", tmp_path / "one.png", "--prism", "on", "--no-learning")
+    assert done.returncode == 0, done.stderr
+    picture = iio.imread(tmp_path / "one.png")
+    assert picture.shape == (400, 640, 3)
+    assert not np.array_equal(picture[60:200, :310], picture[60:200, -310:])
+
+
+def test_a_trial_is_replayed_as_it_was_recorded(tmp_path: Path) -> None:
+    out = tmp_path / "study"
+    words = ("--out", out, "--learners", "none", "--protocols", "rotation30", "--seeds", 1, "--jobs", 1, "--no-films")
+    compared = run("scripts/compare.py", *words)
+    assert compared.returncode == 0, compared.stderr
+    asked = ("--replay", out, "--learner", "none", "--trial", 23, "--size", 640, 400, "--speed", 8)
+    done = run("scripts/watch.py", *asked, "--twin", "--video", tmp_path / "film.gif")
+    assert done.returncode == 0, done.stderr
+    assert "none, trial 23: as it was recorded" in done.stdout
+    handled = run("scripts/watch.py", *asked, "--prism", "on", "--video", tmp_path / "other.gif")
+    assert "instead of" in handled.stdout
+    stranger = run("scripts/watch.py", *asked, "--seed", 1, "--video", tmp_path / "none.gif")
+    assert stranger.returncode != 0
+    assert "none-0" in stranger.stderr
 
 
 def test_a_spiking_learner_from_reward_is_trained_and_judged_by_trials(tmp_path: Path) -> None:
@@ -78,6 +109,11 @@ def test_the_benchmark_writes_its_rows(tmp_path: Path) -> None:
         (("scripts/watch.py", "--protocol", "rotation31"), "rotation30"),
         (("scripts/watch.py", "--video", "x.avi"), ".mp4"),
         (("scripts/watch.py", "--first", "500"), "1 to 140"),
+        (("scripts/watch.py", "--trial", "500"), "1 to 140"),
+        (("scripts/watch.py", "--compare", "error-bp,error-magic"), "error-dfa"),
+        (("scripts/watch.py", "--compare", "error-bp,error-bp"), "once"),
+        (("scripts/watch.py", "--png", "x.jpg"), ".png"),
+        (("scripts/watch.py", "--replay", "tests", "--learner", "none", "--video", "x.mp4"), "no learner"),
         (("scripts/compare.py", "--out", "x", "--protocols", "rotation31"), "rotation30"),
         (("scripts/tune.py", "--out", "x", "--learners", "reward-ppo"), "error learners"),
         (("scripts/tune.py", "--out", "x", "--trials", "0"), "1 or more"),

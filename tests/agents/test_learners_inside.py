@@ -1,0 +1,123 @@
+"""What learners show of their inside, and that looking changes nothing."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import gymnasium as gym
+import numpy as np
+import pytest
+
+from agents.learner import env_id_of, env_options, make_learner
+from reach.render.inside import Inside, inside_of
+
+STEPS = 500
+LOOKED_INTO = (
+    "error-bp",
+    "error-fa",
+    "error-dfa",
+    "error-ifa",
+    "error-lstm-dfa",
+    "error-stdp",
+    "error-cnn-dfa",
+    "error-brain-stdp",
+)
+
+
+def learner(name: str) -> Any:
+    return make_learner(name, gym.make(env_id_of(name), **env_options(name)), seed=4)
+
+
+def looked_into(name: str, *, look: bool) -> tuple[Any, list[Inside]]:
+    model = learner(name)
+    found: list[Inside] = []
+
+    def see(*_: Any) -> bool:
+        if look:
+            found.append(model.inside())
+        return True
+
+    model.learn(STEPS, callback=see)
+    return model, found
+
+
+@pytest.mark.parametrize("name", LOOKED_INTO)
+def test_looking_changes_no_number(name: str) -> None:
+    plain, seen = (looked_into(name, look=look)[0].feedforward for look in (False, True))
+    for key, value in plain.arrays().items():
+        assert np.array_equal(value, seen.arrays()[key]), key
+    assert plain.alignment() == seen.alignment()
+
+
+def test_looking_into_a_learner_from_reward_changes_no_number() -> None:
+    plain, seen = (looked_into("reward-snn-stdp", look=look)[0].network for look in (False, True))
+    for key, value in (plain.arrays() | plain.memory()).items():
+        assert np.array_equal(value, (seen.arrays() | seen.memory())[key]), key
+
+
+def test_a_reward_gates_every_cell_of_the_actor_alike() -> None:
+    model, found = looked_into("reward-snn-stdp", look=True)
+    travel = found[-1].travel
+    assert travel is not None
+    assert (travel.way, travel.number) == ("gate", model.trials)
+    assert np.unique(travel.arrivals[0].told).size == 1
+    late = next(one for one in reversed(found) if one.populations[0].spikes.shape[0] == 110)
+    assert {one.name for one in late.populations} >= {"senses", "background", "wrist extensors", "critic"}
+    assert all(one.spikes.any() for one in late.populations)
+
+
+@pytest.mark.parametrize(
+    ("name", "way"),
+    [("error-bp", "backward"), ("error-fa", "backward"), ("error-dfa", "broadcast"), ("error-ifa", "forward"),
+     ("error-lstm-dfa", "broadcast"), ("error-lstm-bp", "backward"), ("error-stdp", "gate")],
+)  # fmt: skip
+def test_the_way_of_the_error_is_the_rules(name: str, way: str) -> None:
+    _model, found = looked_into(name, look=True)
+    travel = found[-1].travel
+    assert travel is not None
+    assert travel.way == way
+    assert travel.number == len({one.travel.number for one in found if one.travel is not None}) > 1
+    # A read-out of zeros hands nothing down in the first steps of back-propagation; the last layer always hears.
+    assert np.any(travel.arrivals[-1].told)
+    assert found[0].travel is None
+
+
+@pytest.mark.parametrize("name", ["error-bp", "error-dfa"])
+def test_the_last_layer_is_what_the_arm_gets(name: str) -> None:
+    model, _ = looked_into(name, look=False)
+    env = gym.make("reach/CupGrab-v0")
+    observation, _ = env.reset(seed=1)
+    for _ in range(20):
+        observation, *_ = env.step(model.predict(observation)[0])
+    inside = model.inside()
+    assert [len(layer.activation) for layer in inside.layers] == [48, 128, 128, 3]
+    assert np.array_equal(inside.layers[-1].activation, model._latest.network.posture)
+    assert np.any(inside.layers[-1].activation)
+
+
+def test_shallow_learning_reaches_the_read_out_alone() -> None:
+    _, found = looked_into("error-shallow", look=True)
+    travel = found[-1].travel
+    assert travel is not None
+    assert [bool(np.any(one.told)) for one in travel.arrivals] == [False, False, True]
+
+
+def test_the_raster_holds_every_spike_of_the_last_second() -> None:
+    model, _ = looked_into("error-stdp", look=True)
+    env = gym.make("reach/CupGrab-v0")
+    observation, _ = env.reset(seed=1)
+    for _ in range(40):
+        observation, *_ = env.step(model.predict(observation)[0])
+    inside = model.inside()
+    counted = model._latest.network.circuit.spikes
+    spikes = np.concatenate([one.spikes for one in inside.populations], axis=1)
+    assert spikes.shape == (400, 48 + 300 + 120)
+    assert np.array_equal(spikes.sum(axis=0), counted)
+    assert {one.name for one in inside.populations} >= {"senses", "hidden", "inhibitory", "elbow flexors"}
+    assert all(0.0 < one.rate_hz < 200.0 for one in inside.populations)
+
+
+def test_feedback_alone_has_nothing_to_show() -> None:
+    inside = inside_of(learner("none"))
+    assert inside is not None
+    assert (inside.layers, inside.populations, inside.travel) == ((), (), None)
