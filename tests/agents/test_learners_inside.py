@@ -91,7 +91,7 @@ def test_the_last_layer_is_what_the_arm_gets(name: str) -> None:
         observation, *_ = env.step(model.predict(observation)[0])
     inside = model.inside()
     assert [len(layer.activation) for layer in inside.layers] == [48, 128, 128, 3]
-    assert np.array_equal(inside.layers[-1].activation, model._latest.network.posture)
+    np.testing.assert_allclose(inside.layers[-1].activation, model._latest.network.posture, rtol=1e-12)
     assert np.any(inside.layers[-1].activation)
 
 
