@@ -9,7 +9,7 @@ INTEGRATION_ENVIRONMENTS := $(INTEGRATION)/shared/.installed $(INTEGRATION)/rlli
 # Learning runs are part of an experiment's definition at one thread a process.
 export OMP_NUM_THREADS := 1
 
-.PHONY: compare test lint proofs endurance integration docs figures benchmark peers peers-learners references clean
+.PHONY: compare test lint proofs endurance integration docs gallery benchmark peers peers-learners references clean
 
 compare: $(INSTALLED)
 	$(BIN)/python scripts/compare.py --out runs/first
@@ -31,8 +31,13 @@ endurance: $(INSTALLED)
 integration: $(INSTALLED) $(INTEGRATION_ENVIRONMENTS)
 	$(BIN)/python -m pytest -m integration tests/integration
 
-figures: $(INSTALLED)
+# Every picture and film of README and docs, but for those of tuning (scripts/tune.py).
+gallery: $(INSTALLED)
 	$(BIN)/python scripts/figures.py
+	$(BIN)/python scripts/watch.py --compare error-bp,error-dfa --trial 24 --png docs/pictures/watching.png
+	$(BIN)/python scripts/watch.py --learner error-stdp --trial 24 --png docs/pictures/raster.png
+	$(BIN)/python scripts/watch.py --learner error-dfa --protocol prism --first 20 --last 25 --no-inside --no-story \
+		--size 480 480 --speed 2 --video docs/pictures/prism.gif
 
 # A dead link or a page that is not there ends it.
 docs: $(INSTALLED)

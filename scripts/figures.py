@@ -1,4 +1,4 @@
-"""Make the pictures of README anew, from a trained learner: `make figures`."""
+"""Make the picture that README opens with anew, from a trained learner: `make gallery`."""
 
 from __future__ import annotations
 
