@@ -48,6 +48,7 @@ benchmark: $(INSTALLED) peers peers-learners
 	$(BIN)/python scripts/benchmark.py world --peers .venv-peers/bin/python
 	$(BIN)/python scripts/benchmark.py learners --peers .venv-peers-learners/bin/python
 	$(BIN)/python scripts/benchmark.py study
+	$(BIN)/python scripts/benchmark.py watch
 
 # The peers of the benchmark, apart from ours.
 peers: .venv-peers/.installed
