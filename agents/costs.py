@@ -3,6 +3,15 @@
 Names are those of NeuroBench (Yik et al. 2025, Nature Communications 16:1545) where it has them. A learner's own choice
 of how to compute does not count, what its network and rule ask for does: the forward pass that a step of a rate network
 repeats is left out.
+
+| name | counts |
+|---|---|
+| `effective_macs` | multiply-accumulates whose input is not 0, of cells with rates |
+| `effective_acs` | accumulates that spikes bring about |
+| `dense_operations` | all connections in every pass or step, whatever they carry |
+| `learning_macs` | multiply-accumulates by which a rule carries the error and forms its step |
+| `eligibility_updates` | pair terms that spikes add |
+| `weight_updates` | numbers, weights and biases, that a step changes |
 """
 
 from __future__ import annotations
@@ -11,15 +20,6 @@ from typing import Any
 
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import flop_registry
-
-# Multiply-accumulates whose input is not 0 (of cells with rates), and accumulates that spikes bring about.
-EFFECTIVE_MACS, EFFECTIVE_ACS = "effective_macs", "effective_acs"
-# All connections in every pass or step, whatever they carry.
-DENSE_OPERATIONS = "dense_operations"
-# Multiply-accumulates by which a rule carries the error and forms its step; pair terms that spikes add.
-LEARNING_MACS, ELIGIBILITY_UPDATES = "learning_macs", "eligibility_updates"
-# Numbers, weights and biases, that a step changes.
-WEIGHT_UPDATES = "weight_updates"
 
 
 class Costs:

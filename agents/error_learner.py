@@ -88,6 +88,7 @@ class ErrorLearner(TrialLearner[ErrorTrial]):
         """
         super().set_env(env, force_reset)
         self.teacher = SeenError(self.controller)
+        # The same array, which the baseline fills in place.
         self.teacher.expected = self.baseline.expected
 
     def _require_usable(self, env: gym.Env[Any, Any] | VecEnv, senses: Senses) -> None:
@@ -104,7 +105,6 @@ class ErrorLearner(TrialLearner[ErrorTrial]):
         if str(self.config.get("learner", "")).endswith(HIDDEN):
             self.feedforward.plastic = "hidden"
         self.baseline.settle()
-        self.teacher.expected = self.baseline.expected
 
     def cost(self) -> dict[str, float]:
         """What its network has computed and changed since it was made or loaded, by the names of `agents.costs`."""
@@ -122,7 +122,6 @@ class ErrorLearner(TrialLearner[ErrorTrial]):
 
     def _recall(self, config: dict[str, Any], memory: dict[str, NDArray[Any]], path: str | Path) -> None:
         self.baseline.restore(memory, path)
-        self.teacher.expected = self.baseline.expected
         self.feedforward.plastic = "hidden" if config["plastic"] == "hidden" else "all"
 
     def _kept_settings(self) -> dict[str, Any]:

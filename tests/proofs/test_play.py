@@ -2,16 +2,11 @@
 
 from __future__ import annotations
 
-import json
-import os
-import shutil
-import subprocess
-import sys
-from pathlib import Path
+from collections.abc import Callable
+from typing import Any
 
 import pytest
 
-ROOT = Path(__file__).parents[2]
 PLAYER = """
 import json, math, sys
 import numpy as np
@@ -48,15 +43,9 @@ print(json.dumps({name: measured[name] for name in ("L30", "tau")}))
 
 
 @pytest.mark.slow
-@pytest.mark.skipif(shutil.which("xvfb-run") is None, reason="xvfb-run is not installed")
 @pytest.mark.parametrize("tau", [0.0, 6.0])
-def test_a_person_at_the_window_is_measured_as_they_act(tau: float) -> None:
-    words = ["xvfb-run", "-a", sys.executable, "-c", PLAYER, str(tau)]
-    env = {**os.environ, "PYTHONPATH": str(ROOT)}
-    env.pop("SDL_VIDEODRIVER", None)
-    done = subprocess.run(words, cwd=ROOT, env=env, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
-    measured = json.loads(done.stdout.splitlines()[-1])
+def test_a_person_at_the_window_is_measured_as_they_act(at_a_window: Callable[..., Any], tau: float) -> None:
+    measured = at_a_window(PLAYER, str(tau))
     if tau:
         assert measured["tau"] == pytest.approx(tau, rel=0.1)
     else:

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import json
-import os
-import shutil
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -50,14 +50,8 @@ print(json.dumps({"prism": first.wish.prism, "field": first.wish.field, "learnin
 
 
 @pytest.mark.slow
-@pytest.mark.skipif(shutil.which("xvfb-run") is None, reason="xvfb-run is not installed")
-def test_the_keys_of_the_window_do_what_the_help_says(tmp_path: Path) -> None:
-    words = ["xvfb-run", "-a", sys.executable, "-c", WATCHER, str(tmp_path)]
-    env = {**os.environ, "PYTHONPATH": str(ROOT)}
-    env.pop("SDL_VIDEODRIVER", None)
-    done = subprocess.run(words, cwd=ROOT, env=env, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
-    told = json.loads(done.stdout.splitlines()[-1])
+def test_the_keys_of_the_window_do_what_the_help_says(at_a_window: Callable[..., Any], tmp_path: Path) -> None:
+    told = at_a_window(WATCHER, str(tmp_path))
     assert (told["prism"], told["field"], told["learning"]) == (True, True, False)
     assert (told["speed"], told["paused"], told["help"]) == (2.0, True, True)
     assert told["saved"] == ["watch-001.mp4", "watch-001.png"]

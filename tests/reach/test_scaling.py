@@ -42,7 +42,8 @@ def test_a_gain_to_the_other_side_undoes_it_and_none_of_it_is_one() -> None:
 
 def test_a_delay_stays_in_steps_of_five_milliseconds() -> None:
     for scale in np.linspace(0.0, 1.0, 23):
-        scaled(DelayChange(0.1), float(scale))
+        steps = scaled(DelayChange(0.1), float(scale)).later_s / 0.005
+        assert steps == pytest.approx(round(steps), abs=1e-6)
 
 
 def test_none_of_a_perturbation_changes_nothing() -> None:
