@@ -2,22 +2,42 @@
 
 A goal is reached by a hand that is ready there (`reach.goals`), which a hand that passes through never is. Goals drawn
 from all that was achieved would be, nearly all of them, goals that nobody could say how to reach.
+
+A cup that tips does so where it stood. Where the goal stands in for the cup (`ScaledGoal`), a tip in hindsight would
+seem to come from nowhere; such a step keeps the goal that it had.
 """
 
 from __future__ import annotations
+
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from stable_baselines3 import HerReplayBuffer
 
-from reach.goals import READY
+from reach.goals import FINE, READY
 
 
 class ReadyHindsight(HerReplayBuffer):
-    """Stable-Baselines3's buffer for hindsight, "future" strategy, among the steps at which the hand was ready."""
+    """Stable-Baselines3's buffer for hindsight, "future" strategy, among the steps at which the hand was ready.
+
+    Attributes:
+        least_reward: below which no reward is given. What a tipped cup costs is meant to outweigh the time that is
+            saved; one who discounts time is told enough by all that can be lost by it.
+    """
+
+    least_reward = -np.inf
+
+    def sample(self, batch_size: int, env: Any = None) -> Any:
+        """As Stable-Baselines3's, with rewards of `least_reward` or more."""
+        drawn = super().sample(batch_size, env)
+        return drawn._replace(rewards=drawn.rewards.clamp(min=self.least_reward))
 
     def _sample_goals(self, batch_indices: NDArray[np.int64], env_indices: NDArray[np.int64]) -> NDArray[np.float64]:
-        """Goals (n, 4), each achieved from the transition on; at a ready step of its trial where there is one."""
+        """Goals (n, 4), each achieved from the transition on; at a ready step of its trial where there is one.
+
+        Where the cup tipped, the goal that was desired.
+        """
         start = self.ep_start[batch_indices, env_indices]
         length = self.ep_length[batch_indices, env_indices]
         now = (batch_indices - start) % self.buffer_size
@@ -30,4 +50,6 @@ class ReadyHindsight(HerReplayBuffer):
         chance = np.random.random(ready.shape)  # noqa: NPY002  (as Stable-Baselines3 draws)
         chosen = np.argmax(np.where(allowed, chance + ready, -1.0), axis=1)
         goals: NDArray[np.float64] = achieved[place[np.arange(len(chosen)), chosen], env_indices]
+        tipped = achieved[batch_indices, env_indices, FINE] > 0.0
+        goals[tipped] = self.next_observations["desired_goal"][batch_indices, env_indices][tipped]
         return goals

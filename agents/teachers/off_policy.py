@@ -7,11 +7,12 @@ from typing import Any
 import gymnasium as gym
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from sb3_contrib import TQC
 from stable_baselines3 import SAC, TD3
 from stable_baselines3.common.vec_env import VecEnv
 
+from agents.teachers.averaged_policy import AveragedTQCPolicy
+from agents.teachers.held_commands import DECISION_STEPS, HeldCommands, followed
 from agents.teachers.held_noise import HeldNoise
 from agents.teachers.hindsight import ReadyHindsight
 from agents.teachers.replay import end_trials
@@ -24,17 +25,19 @@ from agents.teachers.usual_commands import ANY_GRIP, OPEN_GRIP, within_usual_com
 USUAL_LOG_SD = -1.2
 # Too little to keep a hand from resting.
 STILL_LOG_SD = -3.0
-# Share of the way to what the policy wants that a command goes in one step: most of it in a third of a second.
-FOLLOWED_SHARE = 0.12
 # How much of its first weights the last layer of an actor keeps that explores: it starts nearly the same everywhere.
 FIRST_STEEPNESS = 0.1
 QUANTILES = 10
+# What is left of TQC's learning rate at the end of its usual training, and later.
+LAST_RATE_SHARE = 0.1
 
 
 class _OffPolicy(RewardLearner):
     """What SAC, TD3 and TQC share."""
 
     PARALLEL_ENVS = 1
+    # Control steps of a transition.
+    TRANSITION_STEPS = 1
 
     def _start_at_rest(self) -> None:
         model: Any = self
@@ -50,7 +53,7 @@ class _OffPolicy(RewardLearner):
     def _end_stretch(self) -> None:
         model: Any = self
         # A learner that has enough to replay goes on learning at once, from wherever its steps are counted.
-        if model.replay_buffer.size() * model.n_envs >= model.learning_starts:
+        if model.replay_buffer.size() * model.n_envs * self.TRANSITION_STEPS >= model.learning_starts:
             model.learning_starts = 0
         end_trials(model.replay_buffer)
         if model.action_noise is not None:
@@ -111,23 +114,27 @@ class RewardTD3(_OffPolicy, TD3):  # type: ignore[misc]
 class RewardTQC(_Soft, TQC):  # type: ignore[misc]
     """TQC (Kuznetsov et al. 2020) with HER (Andrychowicz et al. 2017) as sb3-contrib and Stable-Baselines3 have them.
 
-    It reaches by sparse reward. A reach asks for a hand at rest, so it explores by deviations that last (`HeldNoise`),
-    and its commands follow what the policy wants by and by, from the last one, of which the observation tells: what the
-    senses' noise does to a steep policy does not shake the hand then.
+    It reaches by sparse reward. In training it decides every 0.16 s and its commands follow by and by what it decided
+    (`HeldCommands`); it explores by deviations that last (`HeldNoise`), since a reach asks for a hand at rest. Without
+    exploration it acts by the average of its weights, and decides anew at every step.
+
+    Its learning rate falls with the steps of its usual training to a tenth.
     """
 
     KIND = "tqc-mlp"
     STEPS = 50_000
+    TRANSITION_STEPS = DECISION_STEPS
     RULES = ("bp",)
-    POLICY = "MultiInputPolicy"
+    POLICY = AveragedTQCPolicy
     FEATURES = ScaledGoal
     ENV = "reach/CupReach-v0"
     ENV_OPTIONS = {"observation": "goal"}  # noqa: RUF012
     LOG_SD = (STILL_LOG_SD,) * 4
     GRIP = OPEN_GRIP
+    # Frequencies are of decisions, `learning_starts` of control steps.
     DEFAULTS = {  # noqa: RUF012
-        "learning_rate": 1e-3, "gamma": 0.95, "tau": 0.02, "batch_size": 256, "buffer_size": 200_000,
-        "learning_starts": 2_400, "train_freq": 8, "gradient_steps": 4, "ent_coef": 0.0003,
+        "learning_rate": 1e-3, "gamma": 0.95, "tau": 0.005, "batch_size": 256, "buffer_size": 200_000,
+        "learning_starts": 2_400, "train_freq": 2, "gradient_steps": 8, "ent_coef": 0.001,
         "top_quantiles_to_drop_per_net": 2, "replay_buffer_class": ReadyHindsight,
         "replay_buffer_kwargs": {"n_sampled_goal": 4, "goal_selection_strategy": "future"},
     }  # fmt: skip
@@ -137,27 +144,59 @@ class RewardTQC(_Soft, TQC):  # type: ignore[misc]
         super().__init__(name, env, seed=seed, **settings)
         if "action_noise" not in settings:
             self.action_noise = HeldNoise()
+        buffer: Any = self.replay_buffer
+        if self.gamma < 1.0:
+            # All that can be lost by taking time.
+            buffer.least_reward = -1.0 / (1.0 - self.gamma)
 
     def _of_policy(self, rule: str) -> dict[str, Any]:
         return {"n_quantiles": QUANTILES, "n_critics": 2}
 
+    def _start_at_rest(self) -> None:
+        super()._start_at_rest()
+        policy: Any = self.policy
+        policy.begin_average()
+
+    def _setup_lr_schedule(self) -> None:
+        made: Any = super()
+        made._setup_lr_schedule()
+        rate: Any = self.lr_schedule
+        self.lr_schedule = lambda left: rate(left) * (LAST_RATE_SHARE + (1.0 - LAST_RATE_SHARE) * left)
+
+    def _update_current_progress_remaining(self, num_timesteps: int, total_timesteps: int) -> None:
+        made: Any = super()
+        # Of the usual training, however many stretches it is learned in.
+        made._update_current_progress_remaining(min(num_timesteps, self.STEPS), self.STEPS)
+
+    def _wrap_env(  # type: ignore[override]
+        self, env: Any, verbose: int = 0, monitor_wrapper: bool = True
+    ) -> VecEnv:
+        made: Any = super()._wrap_env(env, verbose, monitor_wrapper)
+        return made if isinstance(made, HeldCommands) else HeldCommands(made)
+
+    def train(self, gradient_steps: int, batch_size: int = 64) -> None:
+        """As sb3-contrib's, and average the weights."""
+        super().train(gradient_steps, batch_size)
+        policy: Any = self.policy
+        policy.average(gradient_steps)
+
     def predict(self, observation: Any, *given: Any, **options: Any) -> Any:
         """As Stable-Baselines3's, with the command that follows what the policy wants."""
         wanted, state = super().predict(observation, *given, **options)
-        return _followed(wanted, observation), state
+        return followed(wanted, observation), state
 
     def _sample_action(self, learning_starts: int, action_noise: Any = None, n_envs: int = 1) -> Any:
-        """The commands to give, and what was wanted, which is what is learned from; both (n_envs, 4)."""
-        seen: Any = self._last_obs
-        wanted, _ = self.policy.predict(seen, deterministic=False)
+        """What to want next and the same between -1 and 1, which is what is learned from; both (n_envs, 4)."""
+        observation: Any = self._last_obs
+        wanted, _ = self.policy.predict(observation, deterministic=False)
         scaled = self.policy.scale_action(wanted)
         if action_noise is not None:
             scaled = np.clip(scaled + action_noise(), -1.0, 1.0)
-        return _followed(self.policy.unscale_action(scaled), seen), scaled
+        return self.policy.unscale_action(scaled), scaled
 
-
-def _followed(wanted: NDArray[np.float32], observation: Any) -> NDArray[np.float32]:
-    """The commands (..., 4) that lie a share of the way from the last ones to those wanted."""
-    last = np.asarray(observation["observation"])[..., -len(RESTING_COMMAND) :]
-    command: NDArray[np.float32] = (last + FOLLOWED_SHARE * (wanted - last)).astype(np.float32)
-    return command
+    def _store_transition(self, *given: Any, **named: Any) -> None:
+        made: Any = super()
+        made._store_transition(*given, **named)
+        env: Any = self.env
+        # Stable-Baselines3 has counted one.
+        self.num_timesteps += env.steps - 1

@@ -6,13 +6,19 @@ from typing import Any
 
 import gymnasium as gym
 import numpy as np
+import pytest
 import torch
+from stable_baselines3.common.env_util import make_vec_env
 
 import reach  # noqa: F401  (registers the environments)
 from agents.learner import make_learner
+from agents.teachers.averaged_policy import LATEST_SHARE
+from agents.teachers.held_commands import DECISION_STEPS, FOLLOWED_SHARE
 from agents.teachers.held_noise import HeldNoise
+from agents.teachers.off_policy import LAST_RATE_SHARE
 from agents.teachers.scaled_observation import ScaledGoal
-from reach.goals import READY
+from reach.goals import FINE, READY
+from reach.sim.state import TRIAL_STEPS
 
 GOALS: dict[str, Any] = {"observation": "goal"}
 
@@ -32,7 +38,7 @@ def test_hindsight_asks_for_later_steps_at_which_the_hand_was_ready() -> None:
 
 
 def test_a_deviation_is_held_and_then_another() -> None:
-    noise = HeldNoise(spread=(0.2, 0.2, 0.2, 0.1), least_steps=3, most_steps=5, share=0.6)
+    noise = HeldNoise(spread=(0.2, 0.2, 0.2, 0.1), least_decisions=3, most_decisions=5, share=0.6)
     np.random.seed(0)  # noqa: NPY002  (Stable-Baselines3's noise draws from it)
     drawn = np.array([noise() for _ in range(4_000)])
     changes = np.flatnonzero(np.any(np.diff(drawn, axis=0) != 0.0, axis=1))
@@ -67,6 +73,7 @@ def test_commands_follow_what_the_policy_wants_alike_in_learning_and_in_acting()
         model.actor.mu.bias.fill_(0.5)
         model.actor.log_std.weight.zero_()
         model.actor.log_std.bias.fill_(-20.0)
+    model.policy.begin_average()
     wanted = model.policy.predict(observation, deterministic=True)[0]
     far = np.abs(wanted - observation["observation"][-4:])
     for _ in range(30):
@@ -76,8 +83,79 @@ def test_commands_follow_what_the_policy_wants_alike_in_learning_and_in_acting()
         assert (left < far + 1e-6).all()
         far = left
     assert (far < 0.05).all()
-    model.learn(40)
+    decisions = 6
+    model.learn(decisions * DECISION_STEPS)
+    assert model.num_timesteps == decisions * DECISION_STEPS, "control steps are counted"
     kept = model.replay_buffer
-    np.testing.assert_allclose(kept.actions[:40, 0], model.policy.scale_action(np.tile(wanted, (40, 1))), atol=1e-5)
-    commands = kept.next_observations["observation"][:40, 0, -4:]
-    assert (np.abs(np.diff(commands, axis=0)) <= np.abs(wanted - commands[:-1]) * 0.2 + 1e-6).all()
+    assert kept.pos == decisions
+    np.testing.assert_allclose(
+        kept.actions[:decisions, 0], model.policy.scale_action(np.tile(wanted, (decisions, 1))), atol=1e-5
+    )
+    before, after = (part["observation"][:decisions, 0, -4:] for part in (kept.observations, kept.next_observations))
+    left_share = (1.0 - FOLLOWED_SHARE) ** DECISION_STEPS
+    np.testing.assert_allclose(after - wanted, left_share * (before - wanted), atol=1e-5)
+
+
+def test_a_decision_ends_with_its_trial() -> None:
+    model = make_learner("reward-tqc-mlp-bp", gym.make("reach/CupReach-v0", **GOALS), seed=3, gradient_steps=0)
+    model.learn(TRIAL_STEPS + 4 * DECISION_STEPS)
+    buffer = model.replay_buffer
+    lengths = buffer.ep_length[: buffer.pos, 0]
+    first = int(lengths[0])
+    assert first == -(-TRIAL_STEPS // DECISION_STEPS)
+    assert buffer.timeouts[first - 1, 0]
+    assert not buffer.timeouts[: first - 1].any()
+    # The last decision of the trial was held for less; control steps are counted, not decisions.
+    assert model.num_timesteps == TRIAL_STEPS + (buffer.pos - first) * DECISION_STEPS
+
+
+def test_decisions_of_several_environments_are_refused() -> None:
+    with pytest.raises(ValueError, match="env holds 2 environments; 1 is allowed"):
+        make_learner("reward-tqc-mlp-bp", make_vec_env("reach/CupReach-v0", 2, env_kwargs=GOALS), seed=3)
+
+
+def test_a_tip_keeps_its_goal_in_hindsight_and_costs_no_more_than_time_can() -> None:
+    model = make_learner("reward-tqc-mlp-bp", gym.make("reach/CupReach-v0", **GOALS), seed=3, gradient_steps=0)
+    model.learn(6_000)
+    buffer = model.replay_buffer
+    index = np.flatnonzero(buffer.next_observations["achieved_goal"][: buffer.pos, 0, FINE] > 0.0)
+    assert len(index) > 0
+    goals = buffer._sample_goals(index, np.zeros_like(index))
+    np.testing.assert_array_equal(goals, buffer.next_observations["desired_goal"][index, 0])
+    rewards = buffer.sample(4_000).rewards.numpy()
+    longest_wait = -1.0 / (1.0 - model.gamma)
+    assert rewards.min() == pytest.approx(longest_wait)
+    assert set(np.unique(rewards[rewards > rewards.min()])) <= {-1.0, 0.0}
+
+
+def test_the_policy_acts_by_the_average_of_its_weights_without_exploration() -> None:
+    settings: dict[str, Any] = {"learning_starts": 160, "batch_size": 32}
+    model = make_learner("reward-tqc-mlp-bp", gym.make("reach/CupReach-v0", **GOALS), seed=3, **settings)
+    policy = model.policy
+    followed: list[torch.Tensor] = [policy.averaged_actor.mu.bias.clone()]
+    average = policy.average
+
+    def watched(updates: int) -> None:
+        share = 1.0 - (1.0 - LATEST_SHARE) ** updates
+        followed.append(followed[-1] + share * (policy.actor.mu.bias.detach() - followed[-1]))
+        average(updates)
+
+    policy.average = watched
+    model.learn(400)
+    assert len(followed) > 5
+    torch.testing.assert_close(policy.averaged_actor.mu.bias, followed[-1])
+    assert not torch.equal(policy.averaged_actor.mu.bias, policy.actor.mu.bias)
+    observation, _ = gym.make("reach/CupReach-v0", **GOALS).reset(seed=1)
+    wanted, _ = policy.predict(observation, deterministic=True)
+    policy.actor.load_state_dict(policy.averaged_actor.state_dict())
+    np.testing.assert_array_equal(policy.predict(observation, deterministic=True)[0], wanted)
+
+
+@pytest.mark.parametrize("stretches", [(480,), (240, 240)])
+def test_the_learning_rate_falls_with_the_steps_of_the_usual_training(stretches: tuple[int, ...]) -> None:
+    model = make_learner("reward-tqc-mlp-bp", gym.make("reach/CupReach-v0", **GOALS), seed=3, learning_starts=160)
+    for steps in stretches:
+        model.learn(steps, reset_num_timesteps=False)
+    over = model.num_timesteps / model.STEPS
+    rate = model.actor.optimizer.param_groups[0]["lr"]
+    assert rate == pytest.approx(1e-3 * (1.0 - (1.0 - LAST_RATE_SHARE) * over), rel=1e-9)

@@ -87,7 +87,7 @@ model.save(sys.argv[3])
         ("reward-td3-mlp-ifa", 250, {"learning_starts": 200}),
         ("reward-tqc-mlp-bp", 220, {"learning_starts": 180}),
         # Its buffer has begun to be written over.
-        ("reward-tqc-mlp-bp", 320, {"learning_starts": 300, "buffer_size": 400}),
+        ("reward-tqc-mlp-bp", 320, {"learning_starts": 300, "buffer_size": 60}),
     ],
 )
 def test_learning_from_reward_goes_on_too(name: str, steps: int, settings: dict[str, Any], tmp_path: Path) -> None:
