@@ -38,6 +38,7 @@ from reach.study import (
 from reach.study.engine import MakeWorkers, on_this_machine
 from reach.study.human_files import read_curves
 from reach.study.live import NowAndThen, TensorBoard
+from reach.study.measures import per_seed
 from reach.study.report import write_report
 from reach.study.statistics import summarise
 from reach.study.tables import print_table
@@ -241,9 +242,10 @@ def main(given: Compare) -> int:
         def write() -> Mapping[str, Any]:
             """What there is so far, whole; a run after a kill ends with the same bytes."""
             trials = with_persons(store.write_tables(jobs), given.person)
-            summary = summarise(trials)
+            measured = per_seed(trials)
+            summary = summarise(trials, measured)
             store.write_summary(summary)
-            return {"trials": trials, "summary": summary}
+            return {"trials": trials, "summary": summary, "measured": measured}
 
         failures = do_jobs(given, store, jobs, NowAndThen(write))
         tables = write()

@@ -146,12 +146,13 @@ def page(
     traces: pd.DataFrame | None = None,
     costs: pd.DataFrame | None = None,
     cpu_seconds: pd.DataFrame | None = None,
+    measured: pd.DataFrame | None = None,
 ) -> str:
     """The whole page; the arguments are those of `write_report`."""
     learners = [str(learner) for learner in trials["learner"].unique()]
     protocols = [str(protocol) for protocol in trials["protocol"].unique()]
     look = looks(learners, learner_colour)
-    measured = per_seed(trials)
+    measured = per_seed(trials) if measured is None else measured
     corrected = towards_the_miss(trials)
     reaches = corrected[~corrected["probe"]]
     found = findings(summary, measured)
@@ -253,6 +254,7 @@ def write_report(
     traces: pd.DataFrame | None = None,
     costs: pd.DataFrame | None = None,
     cpu_seconds: pd.DataFrame | None = None,
+    measured: pd.DataFrame | None = None,
 ) -> None:
     """Write report.html into the study's folder, whole.
 
@@ -269,6 +271,7 @@ def write_report(
         traces: learner, protocol, seed, block, time_s, remaining; None: those in the store.
         costs: learner, protocol, seed, metric, value, of whole runs; None: those in the store.
         cpu_seconds: learner, protocol, seed, cpu_seconds, of whole jobs; None: those in the store.
+        measured: what `reach.study.measures.per_seed` says of the trials; None: it is asked.
 
     Raises:
         FileNotFoundError, ValueError: human is no folder of such files.
@@ -287,5 +290,6 @@ def write_report(
         traces=store.read("traces", jobs) if traces is None else traces,
         costs=store.read("costs", jobs) if costs is None else costs,
         cpu_seconds=runs[runs["kind"] == "protocol"] if cpu_seconds is None else cpu_seconds,
+        measured=measured,
     )
     write_whole(store.report_path, text.encode())

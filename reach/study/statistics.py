@@ -224,8 +224,12 @@ def perturbed_reaches(trials: pd.DataFrame) -> dict[str, int]:
     return {str(protocol): int(n) for protocol, n in counts.items()}
 
 
-def summarise(trials: pd.DataFrame) -> pd.DataFrame:
+def summarise(trials: pd.DataFrame, measured: pd.DataFrame | None = None) -> pd.DataFrame:
     """Estimates over seeds: a row (learner, protocol, metric, value, low, high, seeds, failed) each.
+
+    Args:
+        trials: a row a trial.
+        measured: what `reach.study.measures.per_seed` says of them; None: it is asked.
 
     Censored metrics (`CENSORED`) have a restricted mean, with the perturbed reaches of the protocol as the horizon, and
     the share of seeds that `failed`; all others an interquartile mean.
@@ -234,7 +238,8 @@ def summarise(trials: pd.DataFrame) -> pd.DataFrame:
 
     horizons = perturbed_reaches(trials)
     found = []
-    for (learner, protocol, metric), rows in per_seed(trials).groupby(["learner", "protocol", "metric"], sort=False):
+    measured = per_seed(trials) if measured is None else measured
+    for (learner, protocol, metric), rows in measured.groupby(["learner", "protocol", "metric"], sort=False):
         values = rows["value"].to_numpy(dtype=np.float64)
         censored = metric in CENSORED and protocol in horizons
         one = restricted_mean(values, horizons[str(protocol)]) if censored else estimate(values)
