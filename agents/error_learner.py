@@ -105,6 +105,7 @@ class ErrorLearner(TrialLearner[ErrorTrial]):
         if str(self.config.get("learner", "")).endswith(HIDDEN):
             self.feedforward.plastic = "hidden"
         self.baseline.settle()
+        self.feedforward.settle(self.controller)
 
     def cost(self) -> dict[str, float]:
         """What its network has computed and changed since it was made or loaded, by the names of `agents.costs`."""

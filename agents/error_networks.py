@@ -14,6 +14,8 @@ import numpy as np
 
 from agents.feedforward import JOINTS, FeedForward, NoFeedForward
 from agents.lstm_feedforward import LSTMFeedForward
+from agents.memory_feedforward import RULES as PRACTISING_RULES
+from agents.memory_feedforward import MemoryFeedForward
 from agents.networks.cnn import cnn
 from agents.networks.complex_cells import ComplexCells
 from agents.networks.mlp import mlp
@@ -55,7 +57,7 @@ class Network:
     hidden_rate: float = 0.7
 
 
-def _mlp(rule: str, rng: np.random.Generator, aligning: bool) -> FeedForward:
+def _mlp(rule: str, rng: np.random.Generator, aligning: bool) -> RateFeedForward:
     cells = PlaceCells()
     return RateFeedForward(rule, cells, mlp(cells.size, HIDDEN_CELLS, JOINTS, rng), rng, aligning=aligning)
 
@@ -74,6 +76,10 @@ def _cnn(rule: str, rng: np.random.Generator, aligning: bool) -> FeedForward:
 
 def _lstm(rule: str, rng: np.random.Generator, aligning: bool) -> FeedForward:
     return LSTMFeedForward(rule, rng, aligning=aligning)
+
+
+def _memory(rule: str, rng: np.random.Generator, aligning: bool) -> FeedForward:
+    return MemoryFeedForward(rule, _mlp(rule, rng, aligning), rng)
 
 
 def _snn(rule: str, rng: np.random.Generator, aligning: bool) -> FeedForward:
@@ -97,6 +103,7 @@ NETWORKS = {
     "retina": Network(tuple(FEEDBACK_RULES), _retina, COLOURED_RETINA),
     "cnn": Network(tuple(FEEDBACK_RULES), _cnn, COLOURED_RETINA),
     "lstm": Network(tuple(RECURRENT_RULES), _lstm, hidden_rate=4.0),
+    "memory": Network(PRACTISING_RULES, _memory),
     "snn": Network(SPIKING_RULES, _snn, hidden_rate=4.0),
     "sparse": Network(SPIKING_RULES, _sparse, hidden_rate=4.0),
     "structural": Network(SPIKING_RULES, _structural, hidden_rate=4.0),

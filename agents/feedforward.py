@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 if TYPE_CHECKING:
+    from agents.controller import Controller
     from reach.render.inside import Inside
 
 Array = NDArray[np.float64]
@@ -57,6 +58,9 @@ class FeedForward(Protocol):
     def change(self, eligible: Any, error: Array, rate: float) -> None:
         """Change the synapses for a motor error (3,) rad; `rate` is the share of it to correct."""
 
+    def settle(self, body: Controller) -> None:
+        """Unperturbed training with this body has ended."""
+
     def alignment(self) -> dict[str, float]:
         """Angle, degrees, between the last step and the true gradient, by layer; empty where there is no gradient."""
 
@@ -88,6 +92,9 @@ class NoFeedForward:
 
     def change(self, eligible: None, error: Array, rate: float) -> None:
         """Nothing changes."""
+
+    def settle(self, body: Controller) -> None:
+        """Nothing has been trained."""
 
     def alignment(self) -> dict[str, float]:
         """Nothing has a gradient."""

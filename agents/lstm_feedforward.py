@@ -24,6 +24,7 @@ from agents.rules.recurrent import (
 )
 
 if TYPE_CHECKING:
+    from agents.controller import Controller
     from reach.render.inside import Inside, Way
 
 CELLS = 64
@@ -129,6 +130,9 @@ class LSTMFeedForward:
         if self._rule.step is None:
             return None
         return self._rule.step(self.lstm, eligible, error @ (self.readout if self.feedback is None else self.feedback))
+
+    def settle(self, body: Controller) -> None:
+        """Learning goes on as before."""
 
     def alignment(self) -> dict[str, float]:
         """Angle, degrees, between the rule's last step of the cells' synapses and the true gradient."""

@@ -23,6 +23,10 @@ ERROR_NOTES = {
     "the broadcast error",
     "lstm-bp": "cells with memory; the seen error is carried back through the network and through the reach's past",
     "lstm-dfa": "cells with memory; the seen error is sent to each by fixed random weights, to meet synapses' traces",
+    "memory-bp": "after training no synapse changes: cells with memory, practised by back-propagation through time on "
+    "imagined perturbations, keep the seen error from reach to reach",
+    "memory-shallow": "after training no synapse changes: cells with memory that stay as they were drawn keep the seen "
+    "error from reach to reach, and a read-out practised on imagined perturbations tells of it",
     "lstm-shallow": "cells with memory that stay as they were drawn; the seen error reaches the read-out alone",
 }
 HIDDEN_NOTE = "; under the perturbation its read-out does not learn, only hidden cells do"

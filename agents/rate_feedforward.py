@@ -17,6 +17,7 @@ from agents.rules.layers import RuledLayer, RuledLinear
 from agents.rules.wiring import assign_rule
 
 if TYPE_CHECKING:
+    from agents.controller import Controller
     from reach.render.inside import Inside, Layer, Travel, Way
 
 HEAD = "posture"
@@ -165,6 +166,9 @@ class RateFeedForward:
             if self.plastic == "all":
                 for weight, _, _ in changes[::2]:
                     weight.mul_(1.0 - self._decay)
+
+    def settle(self, body: Controller) -> None:
+        """Learning goes on as before."""
 
     def alignment(self) -> dict[str, float]:
         """Angle, degrees, between the last step and the true gradient, by hidden layer."""

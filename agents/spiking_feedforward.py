@@ -28,6 +28,7 @@ from agents.rules.structural_plasticity import StructuralPlasticity
 from agents.rules.third_factor import BroadcastError, Hebb
 
 if TYPE_CHECKING:
+    from agents.controller import Controller
     from reach.render.inside import Inside, Population, Travel
 
 RULES = ("stdp", "hebb")
@@ -211,6 +212,9 @@ class SpikingFeedForward:
         if self._structured and np.any(error):
             self.circuit.maintain(self.circuit.begin(), 1000.0 * TRIAL_S)
             self._fan_out, self._pairs = self._fans()
+
+    def settle(self, body: Controller) -> None:
+        """Learning goes on as before."""
 
     def alignment(self) -> dict[str, float]:
         """Spikes have no gradient."""

@@ -56,7 +56,7 @@ class Compare:
 
     out: Path = Path("runs/compare")
     """Folder of the results; give the same one again to take up where it stopped."""
-    preset: Literal["standard", "quick", "paper"] = "standard"
+    preset: Literal["standard", "quick", "paper", "switching"] = "standard"
     """What to compare: `quick` for a look in minutes, `paper` for the whole grid; the next three change it."""
     learners: tuple[str, ...] | None = None
     """Learners to compare; `none` is the measure of the others and belongs in every comparison."""

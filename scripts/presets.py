@@ -34,11 +34,25 @@ PRESETS: dict[str, Preset] = {
             "error-dfa",
             "error-ifa",
             "error-lstm-bp",
-            "error-lstm-dfa",
+            "error-memory-bp",
             "error-stdp",
             "error-snn-hebb",
         ),
         protocols=("rotation30", "prism", "curl", "savings", "interference", "retention", "switching", "jump"),
+        seeds=10,
+    ),
+    # What can still follow a perturbation that turns: synapses, cells' activity, and synapses that come and go.
+    "switching": Preset(
+        learners=(
+            "none",
+            "error-bp",
+            "error-memory-bp",
+            "error-memory-shallow",
+            "error-stdp",
+            "error-sparse-stdp",
+            "error-structural-stdp",
+        ),
+        protocols=("switching",),
         seeds=10,
     ),
 }

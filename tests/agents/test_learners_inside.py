@@ -18,6 +18,7 @@ LOOKED_INTO = (
     "error-dfa",
     "error-ifa",
     "error-lstm-dfa",
+    "error-memory-bp",
     "error-stdp",
     "error-cnn-dfa",
     "error-brain-stdp",
@@ -121,3 +122,20 @@ def test_feedback_alone_has_nothing_to_show() -> None:
     inside = inside_of(learner("none"))
     assert inside is not None
     assert (inside.layers, inside.populations, inside.travel) == ((), (), None)
+
+
+def test_what_was_lacking_reaches_the_cells_that_remember_and_no_synapse() -> None:
+    model = learner("error-memory-bp")
+    model.settle_baseline()
+    found: list[Inside] = []
+
+    def see(*_: Any) -> bool:
+        found.append(model.inside())
+        return True
+
+    model.learn(STEPS, callback=see)
+    assert [layer.name for layer in found[-1].layers][-2:] == ["memory", "added"]
+    travel = found[-1].travel
+    assert travel is not None
+    assert [arrival.name for arrival in travel.arrivals] == ["memory"]
+    assert np.any(travel.arrivals[0].told != 0.0)

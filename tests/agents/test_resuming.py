@@ -49,6 +49,7 @@ def everything(folder: Path) -> dict[str, bytes]:
         "error-snn-stdp",
         "error-mlp-dfa-hidden",
         "error-lstm-dfa-hidden",
+        "error-memory-bp",
         "error-brain-stdp",
         "error-structural-stdp",
         "error-cnn-ifa",

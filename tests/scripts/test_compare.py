@@ -169,7 +169,7 @@ def test_presets_name_learners_that_there_are() -> None:
 
     from agents.learner import is_learner
 
-    assert set(PRESETS) == {"standard", "quick", "paper"}
+    assert set(PRESETS) == {"standard", "quick", "paper", "switching"}
     for preset in PRESETS.values():
         assert all(map(is_learner, preset.learners))
         assert preset.learners[0] == "none"

@@ -1,0 +1,110 @@
+"""Cells that remember tell what the next reach will lack, and no synapse changes while they do."""
+
+from __future__ import annotations
+
+from copy import deepcopy
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import gymnasium as gym
+import numpy as np
+import pytest
+
+from agents.controller import Controller
+from agents.error_networks import make_feedforward
+from agents.imagined_perturbations import NOISE_RAD, ImaginedPerturbations
+from agents.learner import make_learner
+from agents.memory_feedforward import MemoryFeedForward
+from reach import Arm
+
+BODY = Controller(Arm.winter(), grab=True)
+
+
+def imagined(seed: int, count: int = 30, reaches: int = 40) -> tuple[Any, Any]:
+    perturbations = ImaginedPerturbations(BODY.arm, BODY.motor_error, np.random.default_rng(seed))
+    return perturbations.sequences(count, reaches)
+
+
+@cache
+def once_practised(name: str) -> MemoryFeedForward:
+    part = make_feedforward(name, np.random.default_rng(3))
+    assert isinstance(part, MemoryFeedForward)
+    part.settle(BODY)
+    return part
+
+
+def practised(name: str = "error-memory-bp") -> MemoryFeedForward:
+    """One that remembers nothing yet."""
+    return deepcopy(once_practised(name))
+
+
+def reaches(part: MemoryFeedForward, cups: Any, lacked: Any) -> Any:
+    """What is still lacking (reaches, 3) rad when the network reaches for cups one after the other."""
+    left = []
+    for cup, need in zip(cups, lacked, strict=True):
+        state = part.begin()
+        below = part.below.posture(part.below.begin(), cup)
+        left.append(need - (part.posture(state, cup) - below))
+        part.change(part.eligibility(state), left[-1], 0.5)
+    return np.array(left)
+
+
+@pytest.mark.parametrize(("name", "least"), [("error-memory-bp", 0.5), ("error-memory-shallow", 0.35)])
+def test_practised_cells_foresee_what_reaches_lack(name: str, least: float) -> None:
+    part = practised(name)
+    cups, lacked = imagined(seed=77)
+    left = np.array([reaches(part, *sequence) for sequence in zip(cups, lacked, strict=True)])
+    assert np.mean(left**2) < (1.0 - least) * np.mean(lacked**2)
+
+
+def test_no_synapse_changes_after_the_practice_and_what_is_remembered_does() -> None:
+    part = practised()
+    before = {name: value.copy() for name, value in part.arrays().items()}
+    reaches(part, *(one[0] for one in imagined(seed=77)))
+    changed = {name for name, value in part.arrays().items() if not np.array_equal(value, before[name])}
+    assert changed == {"memory.hidden", "memory.held", "memory.lacked"}
+    assert part.cost().get("weight_updates", 0.0) == 0.0
+
+
+def test_before_the_practice_the_network_below_learns_and_nothing_is_added() -> None:
+    part: Any = make_feedforward("error-memory-bp", np.random.default_rng(3))
+    cup, error = np.array([0.1, 0.55]), np.array([0.1, -0.2, 0.05])
+    state = part.begin()
+    np.testing.assert_array_equal(part.posture(state, cup), part.below.posture(part.below.begin(), cup))
+    for _ in range(20):
+        state = part.begin()
+        lacking = error - part.posture(state, cup)
+        part.change(part.eligibility(state), lacking, 0.5)
+    assert np.linalg.norm(lacking) < 0.01
+    np.testing.assert_array_equal(part.begin().cells.memory, 0.0)
+
+
+def test_it_practises_once_and_a_learner_that_is_loaded_remembers(tmp_path: Path) -> None:
+    model = make_learner("error-memory-bp", gym.make("reach/CupGrab-v0"), seed=4)
+    model.settle_baseline()
+    part = model.feedforward
+    weights = part.cells.weights.copy()
+    model.settle_baseline()
+    np.testing.assert_array_equal(part.cells.weights, weights)
+    cups, lacked = imagined(seed=5)
+    reaches(part, cups[0], lacked[0])
+    model.save(tmp_path / "kept")
+    again = type(model).load(tmp_path / "kept", gym.make("reach/CupGrab-v0")).feedforward
+    np.testing.assert_array_equal(reaches(again, cups[1], lacked[1]), reaches(part, cups[1], lacked[1]))
+
+
+def test_what_is_imagined_to_be_lacking_brings_the_hand_to_its_place() -> None:
+    perturbations = ImaginedPerturbations(BODY.arm, BODY.motor_error, np.random.default_rng(2))
+    cups, lacked = perturbations.sequences(200, 20)
+    start = np.array([0.12, 0.36])
+    ways = (cups - start).reshape(-1, 2)
+    angles = BODY.arm.inverse_kinematics(cups.reshape(-1, 2), np.arctan2(ways[:, 1], ways[:, 0]))
+    moved = np.array([BODY.arm.hand(at) for at in angles + lacked.reshape(-1, 3)]) - start
+    # A turn about the start keeps the distance of the cup; nearly all others are shifts of 10 cm or less.
+    farther = np.abs(np.linalg.norm(moved, axis=1) - np.linalg.norm(ways, axis=1))
+    assert np.median(farther) < 0.03
+    assert np.linalg.norm(moved - ways, axis=1).max() < 0.35
+    spread = np.linalg.norm(lacked.reshape(-1, 3), axis=1)
+    still = np.mean(spread < 4.0 * NOISE_RAD)
+    assert 0.25 < still < 0.75, "some reaches lack nothing, others do"
