@@ -13,12 +13,13 @@ from torch.func import functional_call
 from agents.costs import Costs, Multiplications
 from agents.feedforward import JOINTS, Array, Plastic, Sees, SensoryCells
 from agents.rules.alignment import alignment_degrees
+from agents.rules.feedback import feedback_rule
 from agents.rules.layers import RuledLayer, RuledLinear
 from agents.rules.wiring import assign_rule
 
 if TYPE_CHECKING:
     from agents.controller import Controller
-    from reach.render.inside import Inside, Layer, Travel, Way
+    from reach.render.inside import Inside, Layer, Travel
 
 HEAD = "posture"
 # Share of each weight that is forgotten with every step of a network that is to align; without it the read-out keeps
@@ -28,14 +29,6 @@ ALIGNING_DECAY = 5e-4
 # Share of a step by which its effect on the posture is probed, and the most that a step without much of it is enlarged.
 PROBE = 1e-4
 LARGEST_GAIN = 1000.0
-# On which way an error comes to the layers.
-WAYS: dict[str, Way] = {
-    "bp": "backward",
-    "fa": "backward",
-    "shallow": "backward",
-    "dfa": "broadcast",
-    "ifa": "forward",
-}
 # A value, its step by the rule, and what the step is divided by.
 Change = tuple[torch.Tensor, torch.Tensor, float]
 
@@ -98,7 +91,7 @@ class RateFeedForward:
         first = self._plastic_layers()[0]
         # By how much less one silent input is, where each goes to every cell of the first layer.
         self._silent_share = first.out_features if isinstance(first, RuledLinear) else 0
-        self._way = WAYS[rule]
+        self._way = feedback_rule(rule).way
         # What the last error told each layer that hears of it, kept for those who look; and how many there have been.
         self._told: tuple[Array, dict[RuledLayer, Array]] | None = None
         self._errors = 0

@@ -22,11 +22,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import torch
 
 from agents.rules.layer_pass import LayerPass
+
+if TYPE_CHECKING:
+    from reach.render.inside import Way
 
 Tensor = torch.Tensor
 
@@ -43,6 +46,7 @@ class FeedbackRule:
         hand_down: the modulator, in the shape of the layer's input, from the layer's pass and d at its output; None for
             none.
         keeps_output: whether `announce` asks for what the layers gave.
+        way: on which the error comes to the layers, for a picture.
     """
 
     name: str
@@ -50,6 +54,7 @@ class FeedbackRule:
     announce: Callable[[LayerPass, Tensor], None]
     hand_down: Callable[[LayerPass, Tensor], Tensor | None]
     keeps_output: bool = False
+    way: Way = "backward"
 
 
 def say_nothing(head: LayerPass, error: Tensor) -> None:
@@ -127,8 +132,8 @@ FEEDBACK_RULES: dict[str, FeedbackRule] = {
     for rule in (
         FeedbackRule("bp", "none", say_nothing, transposed_weights),
         FeedbackRule("fa", "layers", say_nothing, random_weights),
-        FeedbackRule("dfa", "heads", tell_error, broadcast_error),
-        FeedbackRule("ifa", "second", send_forward, forward_change, keeps_output=True),
+        FeedbackRule("dfa", "heads", tell_error, broadcast_error, way="broadcast"),
+        FeedbackRule("ifa", "second", send_forward, forward_change, keeps_output=True, way="forward"),
         FeedbackRule("shallow", "none", say_nothing, nothing),
     )
 }

@@ -11,6 +11,7 @@ from sb3_contrib import TQC
 from stable_baselines3 import SAC, TD3
 from stable_baselines3.common.vec_env import VecEnv
 
+from agents.teachers.actor_inside import chain_of
 from agents.teachers.averaged_policy import AveragedTQCPolicy
 from agents.teachers.held_commands import DECISION_STEPS, HeldCommands, followed
 from agents.teachers.held_noise import HeldNoise
@@ -49,6 +50,10 @@ class _OffPolicy(RewardLearner):
             model.critic_target.load_state_dict(model.critic.state_dict())
         if hasattr(model, "actor_target"):
             model.actor_target.load_state_dict(model.actor.state_dict())
+
+    def _actors(self) -> list[list[Any]]:
+        model: Any = self
+        return [_chain_of_actor(model.actor)]
 
     def _end_stretch(self) -> None:
         model: Any = self
@@ -157,6 +162,10 @@ class RewardTQC(_Soft, TQC):  # type: ignore[misc]
         policy: Any = self.policy
         policy.begin_average()
 
+    def _actors(self) -> list[list[Any]]:
+        policy: Any = self.policy
+        return [*super()._actors(), _chain_of_actor(policy.averaged_actor)]
+
     def _setup_lr_schedule(self) -> None:
         made: Any = super()
         made._setup_lr_schedule()
@@ -200,3 +209,8 @@ class RewardTQC(_Soft, TQC):  # type: ignore[misc]
         env: Any = self.env
         # Stable-Baselines3 has counted one.
         self.num_timesteps += env.steps - 1
+
+
+def _chain_of_actor(actor: Any) -> list[Any]:
+    """The modules of an actor in the order in which they act: TD3's has its hidden layers and its last one in one."""
+    return chain_of(*([actor.latent_pi] if hasattr(actor, "latent_pi") else []), actor.mu)

@@ -9,6 +9,7 @@ from sb3_contrib import RecurrentPPO
 from sb3_contrib.common.recurrent.type_aliases import RNNStates
 from stable_baselines3 import PPO
 
+from agents.teachers.actor_inside import chain_of
 from agents.teachers.recurrent_policy import SequencePolicy
 from agents.teachers.reward import GRIP_LOG_SD, RESTING_COMMAND, RewardLearner
 from agents.teachers.ruled_policies import RuledActorCriticPolicy
@@ -32,6 +33,10 @@ class _OnPolicy(RewardLearner):
         model.policy.action_net.bias.copy_(torch.tensor(RESTING_COMMAND))
         model.policy.log_std[:3] = JOINT_LOG_SD
         model.policy.log_std[3] = GRIP_LOG_SD
+
+    def _actors(self) -> list[list[Any]]:
+        model: Any = self
+        return [chain_of(model.policy.mlp_extractor.policy_net, model.policy.action_net)]
 
     def set_env(self, env: Any, force_reset: bool = True) -> None:
         """Learn and act in another environment; it may hold another number of copies than the one before."""
@@ -77,6 +82,7 @@ class RewardLSTM(_OnPolicy, RecurrentPPO):  # type: ignore[misc]
     STEPS = 300_000
     RULES = ("bp",)
     POLICY = SequencePolicy
+    HEARD = "cells"
 
     def _of_policy(self, rule: str) -> dict[str, Any]:
         return {"net_arch": list(CELLS_AFTER_LSTM), "lstm_hidden_size": LSTM_CELLS}

@@ -8,7 +8,7 @@ trials, so that one that follows on a load is the one that would have followed w
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import gymnasium as gym
 import numpy as np
@@ -18,10 +18,14 @@ from stable_baselines3.common.env_util import make_vec_env
 from stable_baselines3.common.vec_env import VecEnv
 
 from agents.checkpoint import read_checkpoint, write_checkpoint
-from agents.rules.feedback import FEEDBACK_RULES
+from agents.rules.feedback import FEEDBACK_RULES, feedback_rule
+from agents.teachers.actor_inside import ActorInside
 from agents.teachers.replay import fill, kept_arrays, kept_place
 from agents.teachers.scaled_observation import ScaledObservation
 from agents.trial_source import env_options_of, random_states, set_random_states
+
+if TYPE_CHECKING:
+    from reach.render.inside import Inside
 
 DEFAULT_ENV = "reach/CupGrab-v0"
 # Of the arm before it is moved.
@@ -51,6 +55,8 @@ class RewardLearner:
     DEFAULTS: dict[str, Any]
     PARALLEL_ENVS: int
     FEATURES: Any = ScaledObservation
+    # What the first layer that is looked into hears.
+    HEARD = "senses"
     KIND: str
     RULES: tuple[str, ...] = tuple(FEEDBACK_RULES)
     ENV = DEFAULT_ENV
@@ -74,6 +80,7 @@ class RewardLearner:
             if setting == "policy_kwargs" or not isinstance(value, bool | int | float | str | None):
                 raise ValueError(f"{setting} is {value!r}; numbers and words are allowed, which a checkpoint can hold")
         self.name = name
+        self._inside: ActorInside | None = None
         # Where its networks are computed is no part of a learner.
         self.given = {"seed": seed, **{name: value for name, value in settings.items() if name != "device"}}
         if not isinstance(env, VecEnv):
@@ -103,6 +110,21 @@ class RewardLearner:
     def _start_at_rest(self) -> None:
         """Let the untrained policy ask for the resting command."""
         raise NotImplementedError
+
+    def _actors(self) -> list[list[Any]]:
+        """The modules of the actor that learns, in the order in which they act; and those of others that act for it."""
+        raise NotImplementedError
+
+    def inside(self) -> Inside:
+        """What the actor's layers gave in its latest step, from the first look on, and what its last update told them.
+
+        Looking changes nothing.
+        """
+        model: Any = self
+        if self._inside is None:
+            rule = feedback_rule(full_name(self.name).rpartition("-")[2])
+            self._inside = ActorInside(self._actors(), rule.way, self.HEARD)
+        return self._inside.look(model._n_updates)
 
     @property
     def env_options(self) -> dict[str, Any]:

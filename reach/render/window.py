@@ -16,6 +16,8 @@ from numpy.typing import NDArray
 os.environ.setdefault("PYGAME_HIDE_SUPPORT_PROMPT", "1")
 import pygame
 
+from reach.render.pace import Pace
+
 logger = logging.getLogger("reach")
 
 # What SDL takes, without a word, when there is no screen.
@@ -63,8 +65,7 @@ class Window:
                 driver,
             )
         self._size = (width, height)
-        self._fps = fps
-        self._clock = pygame.time.Clock()
+        self._pace = Pace(fps)
         self._keys: list[str] = []
         _open.add(self)
 
@@ -102,7 +103,7 @@ class Window:
             shown = pygame.transform.smoothscale(shown, surface.get_size())
         surface.blit(shown, (0, 0))
         self._window.flip()
-        self._clock.tick(self._fps)
+        self._pace.wait()
         return True
 
     def take_pointer(self, pixel: tuple[float, float]) -> None:

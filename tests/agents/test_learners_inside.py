@@ -7,6 +7,7 @@ from typing import Any
 import gymnasium as gym
 import numpy as np
 import pytest
+import torch
 
 from agents.learner import env_id_of, env_options, make_learner
 from reach.render.inside import Inside, inside_of
@@ -139,3 +140,52 @@ def test_what_was_lacking_reaches_the_cells_that_remember_and_no_synapse() -> No
     assert travel is not None
     assert [arrival.name for arrival in travel.arrivals] == ["memory"]
     assert np.any(travel.arrivals[0].told != 0.0)
+
+
+REWARDED = {
+    "reward-mlp-dfa": (16 * 64 * 2, "broadcast", [19, 128, 128, 4], {}),
+    "reward-lstm-bp": (16 * 64 * 2, "backward", [64, 64, 4], {}),
+    "reward-sac-mlp-fa": (220, "backward", [19, 128, 128, 4], {"learning_starts": 180}),
+    "reward-td3-mlp-ifa": (220, "forward", [19, 128, 128, 4], {"learning_starts": 180}),
+    "reward-tqc-mlp-bp": (240, "backward", [21, 128, 128, 4], {"learning_starts": 180}),
+}
+
+
+def rewarded(name: str, *, look: bool) -> tuple[Any, list[Inside]]:
+    steps, _, _, settings = REWARDED[name]
+    model = make_learner(name, gym.make(env_id_of(name), **env_options(name)), seed=4, **settings)
+    found: list[Inside] = []
+
+    def see(*_: Any) -> bool:
+        if look:
+            found.append(model.inside())
+        return True
+
+    model.learn(steps, callback=see)
+    return model, found
+
+
+@pytest.mark.parametrize("name", REWARDED)
+def test_an_actor_is_looked_into_and_changes_no_number(name: str) -> None:
+    _, way, sizes, _ = REWARDED[name]
+    plain, (model, found) = rewarded(name, look=False)[0], rewarded(name, look=True)
+    for key, value in plain.policy.state_dict().items():
+        assert torch.equal(value, model.policy.state_dict()[key]), key
+    assert found[0].travel is None
+    env = gym.make(env_id_of(name), **env_options(name))
+    observation, _ = env.reset(seed=2)
+    model.predict(observation, deterministic=True)
+    inside = model.inside()
+    assert [len(layer.activation) for layer in inside.layers] == sizes
+    assert inside.travel is not None
+    assert inside.travel.way == way
+    assert [len(arrival.told) for arrival in inside.travel.arrivals] == sizes[1:]
+    assert all(np.any(arrival.told) for arrival in inside.travel.arrivals)
+
+
+def test_the_last_layer_of_an_actor_is_what_is_commanded() -> None:
+    model = make_learner("reward-ppo", gym.make("reach/CupGrab-v0"), seed=4)
+    observation, _ = gym.make("reach/CupGrab-v0").reset(seed=2)
+    assert model.inside().layers == ()
+    command, _ = model.predict(observation, deterministic=True)
+    np.testing.assert_allclose(model.inside().layers[-1].activation, command, atol=1e-6)
