@@ -40,6 +40,8 @@ LEARNER_COLOURS: Final = MappingProxyType(
         "error-lstm-bp": (0, 56, 98),
         "error-lstm-dfa": (138, 88, 0),
         "error-lstm-shallow": (70, 70, 70),
+        "error-memory-bp": (140, 132, 0),
+        "error-memory-shallow": (84, 80, 44),
         "reward-ppo": OKABE_ITO["reddish purple"],
         "reward-lstm-bp": (122, 60, 98),
         "reward-stdp": OKABE_ITO["yellow"],

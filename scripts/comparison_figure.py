@@ -1,0 +1,95 @@
+"""Draw a study's answer as one picture: `python scripts/comparison_figure.py --study runs/paper`.
+
+On the left the error of each reach over the whole protocol, on the right what each learner leaves of the miss
+over the first 30 perturbed reaches, with its interval.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import tyro
+
+from reach.render.palette import learner_colour
+from reach.study import load
+from reach.study.report import towards_the_miss
+from reach.study.statistics import summarise
+
+# Reaches over whose mean a curve is smoothed.
+SMOOTHED_REACHES = 3
+
+
+@dataclass
+class ComparisonFigure:
+    """Draw a study's answer as one picture."""
+
+    study: Path
+    """Folder of a study that `compare.py` has made."""
+    out: Path = Path("docs/pictures/comparison.png")
+    """File of the picture."""
+    protocol: str = "rotation30"
+    """Protocol that is shown."""
+
+
+def main(options: ComparisonFigure) -> None:
+    """Draw and write."""
+    from matplotlib.figure import Figure
+
+    trials = load(options.study)
+    trials = trials[trials["protocol"] == options.protocol]
+    if trials.empty:
+        raise SystemExit(f"--protocol {options.protocol}: {options.study} holds no reach of it")
+    figure = Figure(figsize=(9.6, 4.0), layout="constrained")
+    curves, values = figure.subplots(1, 2, width_ratios=[1.7, 1.0])
+    draw_curves(curves, towards_the_miss(trials))
+    draw_values(values, summarise(trials))
+    options.out.parent.mkdir(parents=True, exist_ok=True)
+    figure.savefig(options.out, dpi=150)
+    print(f"Picture: {options.out}")
+
+
+def draw_curves(axes: Any, trials: pd.DataFrame) -> None:
+    """The error of each reach, mean over seeds with the seeds' middle half as a band."""
+    reaches = trials[~trials["probe"].astype(bool)]
+    blocks = reaches.groupby("block_number")["trial"].agg(["min", "max"])
+    names = reaches.groupby("block_number")["block"].first()
+    for number, (first, last) in blocks.iterrows():
+        if names[number] == "perturbed":
+            axes.axvspan(first, last, color="#f5f1e6", lw=0)
+            axes.text(first + 1, 1.0, "perturbed", transform=axes.get_xaxis_transform(), va="bottom", color="#555555")
+    axes.axhline(0.0, color="#cccccc", lw=1)
+    for learner, rows in reaches.groupby("learner", sort=False):
+        table = rows.pivot(index=["block_number", "trial"], columns="seed", values="launch_error_deg")
+        smooth = table.groupby("block_number").rolling(SMOOTHED_REACHES, center=True, min_periods=1).mean()
+        smooth.index = smooth.index.get_level_values("trial")
+        colour = learner_colour(str(learner))
+        axes.fill_between(
+            smooth.index, *smooth.quantile([0.25, 0.75], axis=1).to_numpy(), color=colour, alpha=0.2, lw=0
+        )
+        axes.plot(smooth.index, smooth.mean(axis=1), color=colour, lw=1.4)
+    axes.set(xlabel="reach", ylabel="launch error, degrees")
+    axes.spines[["top", "right"]].set_visible(False)
+
+
+def draw_values(axes: Any, summary: pd.DataFrame) -> None:
+    """What is left of the miss, a row for each learner."""
+    rows = summary[(summary["metric"] == "L30")].reset_index(drop=True)
+    place = np.arange(len(rows))[::-1]
+    for at, row in zip(place, rows.itertuples(), strict=True):
+        colour = learner_colour(str(row.learner))
+        axes.plot([100 * row.low, 100 * row.high], [at, at], color=colour, lw=3, alpha=0.5, solid_capstyle="butt")
+        axes.plot(100 * row.value, at, "o", color=colour, ms=6)
+    axes.set_yticks(place, rows["learner"])
+    axes.set_xlim(0, None)
+    axes.set(xlabel="left of the miss (L30), %")
+    axes.spines[["top", "right", "left"]].set_visible(False)
+    axes.tick_params(left=False)
+    axes.grid(axis="x", color="#ececec")
+
+
+if __name__ == "__main__":
+    main(tyro.cli(ComparisonFigure))
