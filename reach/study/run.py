@@ -2,7 +2,7 @@
 
 The learner is known by Stable-Baselines3's model interface alone (`predict`, `learn` with a callback,
 `set_env`). Trials in which learning is on are run by the learner's own `learn`; the others (probes) by
-`predict`.
+`predict`, if need be while `learn` waits for its next trial.
 
 Where a perturbation sets in within a reach, the reach is compared with its twin: the same trial, noise and learner
 without it. The learner acts in the twin by `predict`, before the reach itself, so that it is in the very state in which
@@ -125,6 +125,8 @@ class Watched(gym.Wrapper[Any, Any, Any, Any]):
         self.total_steps = 0
         # Learning is off, whatever the protocol says. To be changed between trials only.
         self.silenced = False
+        # Goes through the upcoming trial without learning, in the midst of `learn`.
+        self.act_alone: Callable[[], None] | None = None
 
     @property
     def index(self) -> int:
@@ -150,6 +152,16 @@ class Watched(gym.Wrapper[Any, Any, Any, Any]):
         return self.learning and (self.steps > 0 or self.upcoming.onset_s is None)
 
     def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Any, dict[str, Any]]:
+        """Begin the next trial, after those before it in which learning is off.
+
+        Stable-Baselines3 begins a trial before it asks whether to go on. Were it stopped there for a probe, it would
+        lose the last step of the trial, its reward, and the rollout that it has not yet learned from.
+        """
+        act_alone, self.act_alone = self.act_alone, None
+        if act_alone is not None:
+            while not self.finished and not self.upcoming.learning and self.upcoming.onset_s is None:
+                act_alone()
+        self.act_alone = act_alone
         self.steps = 0
         return self.env.reset(seed=seed, options=options)
 
@@ -238,6 +250,11 @@ def run_protocol(
     if companion is not None:
         companion.meet(env)
     comparison = Comparison(lambda: made_for(model, protocol))
+
+    def act_alone() -> None:
+        for _ in act_through_trial(model, env):
+            pass
+
     corrections: dict[int, Correction] = {}
     before, twins = cost_of(model), dict[str, float]()
     first = True
@@ -252,11 +269,12 @@ def run_protocol(
                 twins = sum_of(twins, difference(cost_of(model), spent))
             if learning and env.learning:
                 model.set_env(env)  # anew each time: probes have moved the environment on
+                env.act_alone = act_alone
                 model.learn(UNTIL_STOPPED, callback=env.keep_learning, reset_num_timesteps=first)
+                env.act_alone = None
                 first = False
             else:
-                for _ in act_through_trial(model, env):
-                    pass
+                act_alone()
             if env.total_steps == steps:
                 raise RuntimeError(f"{type(model).__name__}.learn took no step of trial {env.index}")
             if beside is not None and onset_s is not None:

@@ -10,10 +10,13 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 from fake_learner import Fake
+from stable_baselines3 import PPO, SAC
 
 from reach import CupJump, HideHand, Nudge, Rotation
 from reach.protocols import PROTOCOLS, Block, Flipping, Protocol, Random
+from reach.protocols.schedule import schedule_of
 from reach.study.measures import per_seed
 from reach.study.run import run_protocol, unlearned_launch_errors
 
@@ -191,3 +194,42 @@ def test_every_preset_can_be_run_and_has_the_measures_it_is_for(name: str) -> No
     trials = pd.DataFrame(run_protocol(model, short, 0).rows)
     trials = trials.assign(learner="wandering", protocol=name, seed=0, unlearned_launch_error_deg=unlearned)
     assert set(per_seed(trials)["metric"]) == OF_PRESETS[name]
+
+
+PROBED = Protocol(
+    name="probed",
+    blocks=(
+        Block("baseline", 2),
+        Block("perturbed", 4, (Rotation(30.0),), probe=(HideHand(),)),
+        Block("clamp", 2, learning=False),
+        Block("washout", 2),
+    ),
+    source="these tests",
+)
+
+
+def schedule_and_rows(model: Any) -> list[dict[str, Any]]:
+    rows = run_protocol(model, PROBED, 0).rows
+    planned = [(trial.block, trial.probe) for trial in schedule_of(PROBED, 0)]
+    assert [(row["block"], row["probe"]) for row in rows] == planned
+    return rows
+
+
+def test_probes_do_not_interrupt_the_rollouts_of_an_on_policy_learner() -> None:
+    # Longer than a reach, so that one is never full before the next probe.
+    model = PPO("MlpPolicy", "reach/CupReach-v0", n_steps=256, batch_size=64, n_epochs=1, seed=1, device="cpu")
+    before = model.policy.action_net.weight.detach().clone()
+    schedule_and_rows(model)
+    assert model._n_updates > 0
+    assert not torch.equal(model.policy.action_net.weight, before)
+
+
+def test_the_end_of_every_trial_is_kept_for_replay() -> None:
+    model = SAC("MlpPolicy", "reach/CupReach-v0", learning_starts=10_000, buffer_size=3_000, seed=1, device="cpu")
+    rows = schedule_and_rows(model)
+    learned = [row for row in rows if not row["probe"] and row["block"] != "clamp"]
+    buffer: Any = model.replay_buffer
+    # The last one ends the learning before it can be kept.
+    assert buffer.dones[: buffer.pos].sum() == len(learned) - 1
+    steps = [round(row["duration_s"] / 0.02) for row in learned]
+    assert buffer.pos == sum(steps) - 1
