@@ -38,8 +38,7 @@ gallery: $(INSTALLED)
 	$(BIN)/python scripts/watch.py --learner error-stdp --trial 24 --png docs/pictures/raster.png
 	$(BIN)/python scripts/watch.py --learner error-dfa --protocol prism --first 20 --last 25 --no-inside --no-story \
 		--size 480 480 --speed 2 --video docs/pictures/prism.gif
-	$(BIN)/python scripts/compare.py --no-films --protocols rotation30 --out runs/gallery \
-		--learners none error-bp error-dfa error-stdp error-memory-bp
+	$(BIN)/python scripts/compare.py --preset paper --protocols rotation30 --no-films --out runs/gallery
 	$(BIN)/python scripts/comparison_figure.py --study runs/gallery
 
 # A dead link or a page that is not there ends it.

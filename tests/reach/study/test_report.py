@@ -158,6 +158,15 @@ def test_the_printed_table_shows_every_learner_and_interval(trials: pd.DataFrame
     assert re.search(r"\[\d+, \d+\]", text.getvalue())
 
 
+def test_more_learners_than_fit_beside_each_other_are_in_further_tables(trials: pd.DataFrame) -> None:
+    learners = [f"a-learner-of-number-{number}" for number in range(12)]
+    many = pd.concat([summarise(trials).query("learner == 'error-bp'").assign(learner=name) for name in learners])
+    text = StringIO()
+    print_table(many, Console(file=text, width=80))
+    assert all(name in text.getvalue() for name in learners), "no name is broken"
+    assert all(len(line) <= 80 for line in text.getvalue().splitlines())
+
+
 @pytest.mark.parametrize(
     ("metric", "value", "shown"),
     [
