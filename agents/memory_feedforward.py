@@ -196,7 +196,7 @@ class MemoryFeedForward:
             return Inside(layers=below.layers, travel=below.travel)
         travel = None
         if self._told is not None:
-            travel = Travel("forward", self._lacked.copy(), (Arrival("memory", self._told[0]),), self._told[1])
+            travel = Travel("activity", self._lacked.copy(), (Arrival("memory", self._told[0]),), self._told[1])
         return Inside(layers=(*below.layers, *cells), travel=travel)
 
     def arrays(self) -> dict[str, Array]:

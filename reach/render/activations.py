@@ -25,6 +25,7 @@ SAID = {
     "broadcast": "to all layers at once",
     "forward": "to the first layer, then forward",
     "gate": "a gate on recent pre-post pairs",
+    "activity": "remembered as activity, no synapse changes",
 }
 NO_ERROR = "nothing has been learned from yet"
 PAPER: Colour = (252, 251, 249)

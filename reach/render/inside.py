@@ -11,7 +11,7 @@ from typing import Any, Literal, get_args
 import numpy as np
 from numpy.typing import NDArray
 
-Way = Literal["backward", "broadcast", "forward", "gate"]
+Way = Literal["backward", "broadcast", "forward", "gate", "activity"]
 WAYS: tuple[Way, ...] = get_args(Way)
 # A spike is shown to this measure of time.
 SPIKE_BIN_MS = 2
@@ -99,7 +99,8 @@ class Travel:
 
     Attributes:
         way: "backward" layer by layer from the last to the first (BP, FA), "broadcast" to all at once (DFA), "forward"
-            to the first and from there on (IFA), or as a "gate" on recent pre-post pairs (STDP).
+            to the first and from there on (IFA), as a "gate" on recent pre-post pairs (STDP), or as "activity" of cells
+            that remember it, by which no synapse changes.
         error: (n,) the error that was sent.
         arrivals: of each layer that can hear of it, the first layer first.
         number: of the error, counted from 1; another number is another error.

@@ -138,6 +138,7 @@ def test_what_was_lacking_reaches_the_cells_that_remember_and_no_synapse() -> No
     assert [layer.name for layer in found[-1].layers][-2:] == ["memory", "added"]
     travel = found[-1].travel
     assert travel is not None
+    assert travel.way == "activity"
     assert [arrival.name for arrival in travel.arrivals] == ["memory"]
     assert np.any(travel.arrivals[0].told != 0.0)
 
