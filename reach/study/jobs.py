@@ -40,7 +40,8 @@ class Job:
     kind: "train" trains a learner at baseline and keeps it in `folder`; "protocol" runs the learner kept in
     `folder` through `protocol`. `needs` is the name of the job that must be done first ("" = none).
     `film` asks for films beside the trial rows; it changes no row and so is not in the fingerprint. `protocol_file` is
-    where the protocol is read from, "" for one that is known by its name; the fingerprint holds what was read.
+    where the protocol is read from, "" for one that is known by its name; the fingerprint holds what was read, and
+    `protocol_digest` tells whether it is the same still.
     """
 
     kind: Kind
@@ -53,6 +54,7 @@ class Job:
     needs: str = ""
     film: bool = False
     protocol_file: str = ""
+    protocol_digest: str = ""
 
     @property
     def name(self) -> str:
@@ -188,5 +190,6 @@ def plan(
             for name, protocol in protocols.items():
                 mark = digest({"kind": "protocol", "name": name, "protocol": protocol, **who})
                 film, file = (name, seed) in filmed, files.get(name, "")
-                runs.append(Job("protocol", learner, seed, factory, folder, mark, name, trained.name, film, file))
+                read = digest(protocol) if file else ""
+                runs.append(Job("protocol", learner, seed, factory, folder, mark, name, trained.name, film, file, read))
     return trainings + runs

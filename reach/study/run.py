@@ -30,7 +30,7 @@ from reach.protocols import PROTOCOLS, ProtocolWrapper, ScheduledTrial, read_pro
 from reach.protocols import Protocol as ReachProtocol
 from reach.protocols.wrapper import Recording
 from reach.study.filming import FILM_EVERY, Camera, film_bytes, filmed_trials
-from reach.study.jobs import Job
+from reach.study.jobs import Job, digest
 from reach.trials import LAUNCH_WINDOW_S, launch_error_deg, movement_onset
 
 # More steps than any protocol has: `learn` is ended by its callback.
@@ -388,11 +388,17 @@ def protocol_of(job: Job) -> ReachProtocol:
     """The protocol of a job: a preset, or that of a file of the user's.
 
     Raises:
-        ValueError: neither.
+        ValueError: neither, or the file holds another protocol than the study was planned with.
     """
     file = getattr(job, "protocol_file", "")
     if file:
-        return read_protocol(file)
+        protocol = read_protocol(file)
+        if digest(protocol) != job.protocol_digest:
+            raise ValueError(
+                f"{file} has changed since the study was planned; the same command again plans it with what the file "
+                "holds now"
+            )
+        return protocol
     if job.protocol not in PROTOCOLS:
         raise ValueError(f"protocol={job.protocol!r} is not known; known are {sorted(PROTOCOLS)}")
     return PROTOCOLS[job.protocol]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections import defaultdict
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -15,10 +16,11 @@ from fake_learner import Fake
 from stable_baselines3 import PPO, SAC
 
 from reach import CupJump, HideHand, Nudge, Rotation
-from reach.protocols import PROTOCOLS, Block, Flipping, Protocol, Random
+from reach.protocols import PROTOCOLS, Block, Flipping, Protocol, Random, read_protocol
 from reach.protocols.schedule import schedule_of
+from reach.study.jobs import plan
 from reach.study.measures import per_seed
-from reach.study.run import run_protocol, unlearned_launch_errors
+from reach.study.run import perform, run_protocol, unlearned_launch_errors
 
 SEEN_CUP, COMMAND = slice(3, 5), slice(15, 19)
 JUMP = Protocol(
@@ -233,3 +235,15 @@ def test_the_end_of_every_trial_is_kept_for_replay() -> None:
     assert buffer.dones[: buffer.pos].sum() == len(learned) - 1
     steps = [round(row["duration_s"] / 0.02) for row in learned]
     assert buffer.pos == sum(steps) - 1
+
+
+def test_a_protocol_file_that_has_changed_is_refused(tmp_path: Path) -> None:
+    file = tmp_path / "mine.toml"
+    text = 'name = "mine"\n[[blocks]]\nname = "baseline"\ntrials = {trials}\n'
+    file.write_text(text.format(trials=2))
+    protocols, files = {"mine": read_protocol(file)}, {"mine": str(file)}
+    jobs = plan(["still"], protocols, [0], factory="fake_learner:prepare", out=tmp_path, protocol_files=files)
+    assert len(perform(jobs[-1]).rows) == 2
+    file.write_text(text.format(trials=3))
+    with pytest.raises(ValueError, match=r"mine\.toml has changed since the study was planned"):
+        perform(jobs[-1])
