@@ -1,9 +1,12 @@
-"""Frames at an even pace: one that took long shortens the wait for the next, and one that is late hurries nobody."""
+"""Frames at an even pace: one that took long shortens the wait for the next ones, as long as that is no rush."""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Callable
+
+# What a frame is late by more than so many frames is not made up for: a rush would be worse.
+MADE_UP_FRAMES = 3.0
 
 
 class Pace:
@@ -34,7 +37,6 @@ class Pace:
         """Wait for the end of the frame that is shown."""
         now = self._clock()
         due = now if self._due_s is None else self._due_s
-        # What is later than a frame is not made up for.
-        self._due_s = max(due, now - self._frame_s) + self._frame_s
+        self._due_s = max(due, now - MADE_UP_FRAMES * self._frame_s) + self._frame_s
         if self._due_s > now:
             self._sleep(self._due_s - now)
