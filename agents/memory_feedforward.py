@@ -140,8 +140,7 @@ class MemoryFeedForward:
         """Practise, once."""
         if self._has_practised[0]:
             return
-        perturbations = ImaginedPerturbations(body.arm, body.motor_error, self._rng)
-        self._practise(perturbations)
+        self._practise(ImaginedPerturbations(body.arm, body.motor_error, self._rng))
         self._has_practised[0] = 1.0
 
     def _practise(self, perturbations: ImaginedPerturbations) -> None:
@@ -191,9 +190,9 @@ class MemoryFeedForward:
         from reach.render.inside import Arrival, Inside, Layer, Travel
 
         below = self.below.inside(state.glimpse)
-        cells = Layer("memory", state.cells.memory.copy()), Layer("added", state.added.copy())
         if not self._has_practised[0]:
-            return Inside(layers=below.layers, travel=below.travel)
+            return below
+        cells = Layer("memory", state.cells.memory.copy()), Layer("added", state.added.copy())
         travel = None
         if self._told is not None:
             travel = Travel("activity", self._lacked.copy(), (Arrival("memory", self._told[0]),), self._told[1])

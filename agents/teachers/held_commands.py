@@ -13,16 +13,17 @@ import numpy as np
 from numpy.typing import NDArray
 from stable_baselines3.common.vec_env import VecEnv, VecEnvWrapper
 
+from reach.sim.state import ACTIONS
+
 # Control steps from one decision to the next: 0.16 s.
 DECISION_STEPS = 8
 # Share of the way to what the policy wants that a command goes in one step: most of it in a third of a second.
 FOLLOWED_SHARE = 0.12
-COMMANDS = 4
 
 
 def followed(wanted: NDArray[np.float32], observation: Any) -> NDArray[np.float32]:
     """The commands (..., 4) that lie a share of the way from the last ones, which are observed, to those wanted."""
-    last = np.asarray(observation["observation"])[..., -COMMANDS:]
+    last = np.asarray(observation["observation"])[..., -ACTIONS:]
     command: NDArray[np.float32] = (last + FOLLOWED_SHARE * (wanted - last)).astype(np.float32)
     return command
 
@@ -45,7 +46,7 @@ class HeldCommands(VecEnvWrapper):
         super().__init__(venv)
         self.steps = 0
         self._observation: Any = None
-        self._wanted = np.zeros((1, COMMANDS), dtype=np.float32)
+        self._wanted = np.zeros((1, ACTIONS), dtype=np.float32)
 
     def reset(self) -> Any:
         """As the environment."""

@@ -26,21 +26,28 @@ LOOKED_INTO = (
 )
 
 
-def learner(name: str) -> Any:
-    return make_learner(name, gym.make(env_id_of(name), **env_options(name)), seed=4)
+def learner(name: str, **settings: Any) -> Any:
+    return make_learner(name, gym.make(env_id_of(name), **env_options(name)), seed=4, **settings)
 
 
-def looked_into(name: str, *, look: bool) -> tuple[Any, list[Inside]]:
-    model = learner(name)
+def seen_in(model: Any, steps: int) -> list[Inside]:
+    """What it shows at each step of learning."""
     found: list[Inside] = []
 
     def see(*_: Any) -> bool:
-        if look:
-            found.append(model.inside())
+        found.append(model.inside())
         return True
 
-    model.learn(STEPS, callback=see)
-    return model, found
+    model.learn(steps, callback=see)
+    return found
+
+
+def looked_into(name: str, *, look: bool, steps: int = STEPS, **settings: Any) -> tuple[Any, list[Inside]]:
+    model = learner(name, **settings)
+    if look:
+        return model, seen_in(model, steps)
+    model.learn(steps, callback=lambda *_: True)
+    return model, []
 
 
 @pytest.mark.parametrize("name", LOOKED_INTO)
@@ -128,13 +135,7 @@ def test_feedback_alone_has_nothing_to_show() -> None:
 def test_what_was_lacking_reaches_the_cells_that_remember_and_no_synapse() -> None:
     model = learner("error-memory-bp")
     model.settle_baseline()
-    found: list[Inside] = []
-
-    def see(*_: Any) -> bool:
-        found.append(model.inside())
-        return True
-
-    model.learn(STEPS, callback=see)
+    found = seen_in(model, STEPS)
     assert [layer.name for layer in found[-1].layers][-2:] == ["memory", "added"]
     travel = found[-1].travel
     assert travel is not None
@@ -143,7 +144,7 @@ def test_what_was_lacking_reaches_the_cells_that_remember_and_no_synapse() -> No
     assert np.any(travel.arrivals[0].told != 0.0)
 
 
-REWARDED = {
+REWARDED: dict[str, tuple[int, str, list[int], dict[str, Any]]] = {
     "reward-mlp-dfa": (16 * 64 * 2, "broadcast", [19, 128, 128, 4], {}),
     "reward-lstm-bp": (16 * 64 * 2, "backward", [64, 64, 4], {}),
     "reward-sac-mlp-fa": (220, "backward", [19, 128, 128, 4], {"learning_starts": 180}),
@@ -152,24 +153,10 @@ REWARDED = {
 }
 
 
-def rewarded(name: str, *, look: bool) -> tuple[Any, list[Inside]]:
-    steps, _, _, settings = REWARDED[name]
-    model = make_learner(name, gym.make(env_id_of(name), **env_options(name)), seed=4, **settings)
-    found: list[Inside] = []
-
-    def see(*_: Any) -> bool:
-        if look:
-            found.append(model.inside())
-        return True
-
-    model.learn(steps, callback=see)
-    return model, found
-
-
 @pytest.mark.parametrize("name", REWARDED)
 def test_an_actor_is_looked_into_and_changes_no_number(name: str) -> None:
-    _, way, sizes, _ = REWARDED[name]
-    plain, (model, found) = rewarded(name, look=False)[0], rewarded(name, look=True)
+    steps, way, sizes, settings = REWARDED[name]
+    (plain, _), (model, found) = (looked_into(name, look=look, steps=steps, **settings) for look in (False, True))
     for key, value in plain.policy.state_dict().items():
         assert torch.equal(value, model.policy.state_dict()[key]), key
     assert found[0].travel is None
