@@ -39,14 +39,20 @@ def main(options: ComparisonFigure) -> None:
     """Draw and write."""
     from matplotlib.figure import Figure
 
-    trials = load(options.study)
+    try:
+        trials = load(options.study)
+    except FileNotFoundError as error:
+        raise SystemExit(f"--study: {error}") from None
     trials = trials[trials["protocol"] == options.protocol]
     if trials.empty:
         raise SystemExit(f"--protocol {options.protocol}: {options.study} holds no reach of it")
+    left = summarise(trials).query("metric == 'L30'").reset_index(drop=True)
+    if left.empty:
+        raise SystemExit(f"--protocol {options.protocol}: nothing tells there how much of a lasting miss is left (L30)")
     figure = Figure(figsize=(9.6, 4.0), layout="constrained")
     curves, values = figure.subplots(1, 2, width_ratios=[1.7, 1.0])
     draw_curves(curves, towards_the_miss(trials))
-    draw_values(values, summarise(trials))
+    draw_values(values, left)
     options.out.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(options.out, dpi=150)
     print(f"Picture: {options.out}")
@@ -75,9 +81,8 @@ def draw_curves(axes: Any, trials: pd.DataFrame) -> None:
     axes.spines[["top", "right"]].set_visible(False)
 
 
-def draw_values(axes: Any, summary: pd.DataFrame) -> None:
+def draw_values(axes: Any, rows: pd.DataFrame) -> None:
     """What is left of the miss, a row for each learner."""
-    rows = summary[(summary["metric"] == "L30")].reset_index(drop=True)
     place = np.arange(len(rows))[::-1]
     for at, row in zip(place, rows.itertuples(), strict=True):
         colour = learner_colour(str(row.learner))
