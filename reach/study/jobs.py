@@ -29,7 +29,7 @@ FINGERPRINT_DIGITS = 12
 NUMERICAL_LIBRARIES = ("numpy", "numba", "scipy", "gymnasium", "torch", "stable-baselines3", "cup-reach")
 # Parts of `reach` that only draw or read results, and so cannot change them. How a run is made (RUNS) can.
 READ_ONLY_PARTS = ("study", "render")
-RUNS = Path(__file__).with_name("run.py")
+RUNS = tuple(Path(__file__).with_name(name) for name in ("run.py", "watched.py"))
 NAME_PATTERN = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 
 
@@ -149,7 +149,7 @@ def definition(factory: str) -> dict[str, Any]:
     package = module.partition(".")[0]
     sources = {
         "reach": source_digest("reach", leave_out=READ_ONLY_PARTS),
-        "runs": hashlib.sha256(RUNS.read_bytes()).hexdigest()[:FINGERPRINT_DIGITS],
+        "runs": hashlib.sha256(b"".join(file.read_bytes() for file in RUNS)).hexdigest()[:FINGERPRINT_DIGITS],
     }
     if package != "reach":
         sources[package] = source_digest(package)

@@ -18,7 +18,8 @@ from reach.handling import move_cup, perturb, scene_in
 from reach.perturbations import CurlField, Perturbation, Prism, VelocityField
 from reach.protocols import Protocol, ScheduledTrial, schedule_of
 from reach.render.inside import Inside, inside_of
-from reach.study.run import Model, Watched, act_through_trial, made_for, run_protocol
+from reach.study.run import Model, act_through_trial, made_for, run_protocol
+from reach.study.watched import Watched
 from reach.view import Label
 
 # In a step of a trial, at its end, when the learner has learned from it, and when all is over.
