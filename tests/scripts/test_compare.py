@@ -9,8 +9,10 @@ import sys
 import time
 from pathlib import Path
 
+import numpy as np
 import pyarrow.parquet as pq
 import pytest
+from matplotlib.image import imread
 
 from reach.study import load
 
@@ -56,6 +58,27 @@ def test_it_writes_trials_summary_and_report_and_names_the_next_command(
     assert (out / "report.html").read_text().startswith("<!doctype html>")
     assert "L30" in done.stdout
     assert "scripts/watch.py" in done.stdout.splitlines()[-1]
+
+
+def draw(study: Path, out: Path, protocol: str) -> subprocess.CompletedProcess[str]:
+    flags = ("--study", str(study), "--out", str(out), "--protocol", protocol)
+    script = str(ROOT / "scripts" / "comparison_figure.py")
+    return subprocess.run([sys.executable, script, *flags], env=environment(), capture_output=True, text=True)
+
+
+def test_its_answer_is_drawn_as_one_picture(
+    undisturbed: tuple[Path, subprocess.CompletedProcess[str]], tmp_path: Path
+) -> None:
+    study, _ = undisturbed
+    done = draw(study, tmp_path / "pictures" / "answer.png", "prism")
+    assert done.returncode == 0, done.stderr
+    picture = imread(tmp_path / "pictures" / "answer.png")
+    # A band and a dot for each learner, in colours of their own.
+    assert len(np.unique(picture.reshape(-1, picture.shape[2])[:, :3], axis=0)) > 100
+    other = draw(study, tmp_path / "none.png", "curl")
+    assert other.returncode != 0
+    assert "--protocol curl" in other.stderr
+    assert not (tmp_path / "none.png").exists()
 
 
 def test_killed_and_run_again_it_ends_with_the_same_bytes(
