@@ -156,7 +156,7 @@ class RateFeedForward:
             self._costs.add(
                 weight_updates=sum(value.numel() for value, _, _ in changes), learning_macs=self._step_macs(seen)
             )
-            if self.plastic == "all":
+            if self.plastic == "all" and self._decay > 0.0:
                 for weight, _, _ in changes[::2]:
                     weight.mul_(1.0 - self._decay)
 
@@ -259,19 +259,18 @@ def step_power(layer: RuledLayer, value: torch.Tensor, weight_step: torch.Tensor
     With x a kernel's input and d the modulator times slope, at each place where the kernel is laid, the step is
     dW = sum d x^T and db = sum d over the places, and changes the drives by y = dW x + db. |d - y / p|^2 is least for
     p = |y|^2 / <d, y> = |y|^2 / (|dW|^2 + |db|^2). A linear layer has one place: there y = (1 + |x|^2) d, so that
-    p = 1 + |x|^2, where |x|^2 = |dW|^2 / |db|^2, and nothing of d is left. A kernel that meets like inputs with other
-    modulators elsewhere cannot satisfy all, and what they have in common is counted once.
+    p = 1 + |x|^2, and nothing of d is left. A kernel that meets like inputs with other modulators elsewhere cannot
+    satisfy all, and what they have in common is counted once.
 
     Args:
         layer: whose step it is.
         value: its input (1, ...).
         weight_step, bias_step: in the shapes of weights and biases, not all 0.
     """
-    weight_power, bias_power = weight_step.square().sum(), bias_step.square().sum()
     if isinstance(layer, RuledLinear):
-        return 1.0 + float(weight_power / bias_power)
+        return 1.0 + float(value.square().sum())
     change = functional_call(layer, {"weight": weight_step, "bias": bias_step}, (value,))
-    return float(change.square().sum() / (weight_power + bias_power))
+    return float(change.square().sum() / (weight_step.square().sum() + bias_step.square().sum()))
 
 
 def _own(values: Array) -> torch.Tensor:
