@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from reach.render.inside import Inside
 
 HIDDEN_RATE = 4.0
+PRACTICE_RATE = 0.004
 
 
 @dataclass
@@ -50,6 +51,7 @@ class ErrorLearner(TrialLearner[ErrorTrial]):
         *,
         rate: float,
         hidden_rate: float = HIDDEN_RATE,
+        practice_rate: float = PRACTICE_RATE,
         seed: int | None = None,
         config: dict[str, Any] | None = None,
         verbose: int = 0,
@@ -63,6 +65,7 @@ class ErrorLearner(TrialLearner[ErrorTrial]):
             rate: share of the error to correct after each reach, 0..2.
             hidden_rate: the same once the read-out stays as it is, 0..100. Of networks that do not know what their
                 hidden synapses do to the posture, which is less than the share they are asked for, it is larger.
+            practice_rate: step size, 0..1, of cells that practise once unperturbed training has ended (`error-memory`).
             seed: of the trials drawn in `learn`.
             config: what `save` writes so that the learner can be built again.
             verbose, tensorboard_log: as in Stable-Baselines3.
@@ -70,12 +73,14 @@ class ErrorLearner(TrialLearner[ErrorTrial]):
         Raises:
             ValueError: a rate outside its range.
         """
-        for name, value, largest in (("rate", rate, 2.0), ("hidden_rate", hidden_rate, 100.0)):
+        rates = ("rate", rate, 2.0), ("hidden_rate", hidden_rate, 100.0), ("practice_rate", practice_rate, 1.0)
+        for name, value, largest in rates:
             if not 0.0 <= value <= largest:
                 raise ValueError(f"{name} is {value}; 0 to {largest:g} is allowed")
         self.feedforward = feedforward
         self.rate = rate
         self.hidden_rate = hidden_rate
+        self.practice_rate = practice_rate
         self.baseline = Baseline()
         self._latest: ErrorTrial | None = None
         super().__init__(env, seed=seed, config=config, verbose=verbose, tensorboard_log=tensorboard_log)
@@ -105,7 +110,7 @@ class ErrorLearner(TrialLearner[ErrorTrial]):
         if str(self.config.get("learner", "")).endswith(HIDDEN):
             self.feedforward.plastic = "hidden"
         self.baseline.settle()
-        self.feedforward.settle(self.controller)
+        self.feedforward.settle(self.controller, self.practice_rate)
 
     def cost(self) -> dict[str, float]:
         """What its network has computed and changed since it was made or loaded, by the names of `agents.costs`."""
@@ -126,7 +131,7 @@ class ErrorLearner(TrialLearner[ErrorTrial]):
         self.feedforward.plastic = "hidden" if config["plastic"] == "hidden" else "all"
 
     def _kept_settings(self) -> dict[str, Any]:
-        return {"plastic": self.plastic, "hidden_rate": self.hidden_rate}
+        return {"plastic": self.plastic, "hidden_rate": self.hidden_rate, "practice_rate": self.practice_rate}
 
     @classmethod
     def load(cls, path: str | Path, env: Any, *, resume: bool = False, **settings: Any) -> ErrorLearner:
@@ -148,8 +153,16 @@ class ErrorLearner(TrialLearner[ErrorTrial]):
             raise ValueError(f"checkpoint {path} names learner {name!r}; one taught by its seen error is allowed")
         feedforward = make_feedforward(name, np.random.default_rng(seed))
         known = {"learner": name, "seed": seed, "rate": rate}
-        hidden_rate = float(config.get("hidden_rate", HIDDEN_RATE))
-        learner = cls(feedforward, env, rate=rate, hidden_rate=hidden_rate, seed=seed, config=known, **settings)
+        learner = cls(
+            feedforward,
+            env,
+            rate=rate,
+            hidden_rate=float(config.get("hidden_rate", HIDDEN_RATE)),
+            practice_rate=float(config.get("practice_rate", PRACTICE_RATE)),
+            seed=seed,
+            config=known,
+            **settings,
+        )
         learner.restore(path, resume=resume)
         return learner
 

@@ -139,6 +139,11 @@ def is_spiking(name: str) -> bool:
     return rule_of(name) in SPIKING_RULES
 
 
+def practises(name: str) -> bool:
+    """Whether cells of an error learner practise once its unperturbed training has ended."""
+    return network_of(name) is NETWORKS["memory"]
+
+
 def make_feedforward(name: str, rng: np.random.Generator) -> FeedForward:
     """Network and rule of a learner's name, untrained.
 

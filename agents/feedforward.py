@@ -58,8 +58,8 @@ class FeedForward(Protocol):
     def change(self, eligible: Any, error: Array, rate: float) -> None:
         """Change the synapses for a motor error (3,) rad; `rate` is the share of it to correct."""
 
-    def settle(self, body: Controller) -> None:
-        """Unperturbed training with this body has ended."""
+    def settle(self, body: Controller, practice_rate: float) -> None:
+        """Unperturbed training with this body has ended; what now practises does so with this step size."""
 
     def alignment(self) -> dict[str, float]:
         """Angle, degrees, between the last step and the true gradient, by layer; empty where there is no gradient."""
@@ -93,7 +93,7 @@ class NoFeedForward:
     def change(self, eligible: None, error: Array, rate: float) -> None:
         """Nothing changes."""
 
-    def settle(self, body: Controller) -> None:
+    def settle(self, body: Controller, practice_rate: float) -> None:
         """Nothing has been trained."""
 
     def alignment(self) -> dict[str, float]:

@@ -80,9 +80,9 @@ def make_learner(name: str, env: Any, *, seed: int = 0, **settings: Any) -> Any:
             `settle_baseline` has been called.
         env: a `CupEnv`, wrapped or not, or a VecEnv of them.
         seed: of weights, feedback matrices and trials.
-        settings: `rate` and `hidden_rate` of an error learner, instead of the tuned ones; `rate`, `critic_rate` and
-            `exploration_rad` of a spiking learner from reward; anything that Stable-Baselines3's PPO, SAC, TD3 or TQC
-            takes for the others; and `verbose`, `tensorboard_log`.
+        settings: `rate`, `hidden_rate` and `practice_rate` of an error learner, instead of the tuned ones; `rate`,
+            `critic_rate` and `exploration_rad` of a spiking learner from reward; anything that Stable-Baselines3's PPO,
+            SAC, TD3 or TQC takes for the others; and `verbose`, `tensorboard_log`.
 
     Returns:
         A model with Stable-Baselines3's interface.

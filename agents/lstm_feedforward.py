@@ -131,7 +131,7 @@ class LSTMFeedForward:
             return None
         return self._rule.step(self.lstm, eligible, error @ (self.readout if self.feedback is None else self.feedback))
 
-    def settle(self, body: Controller) -> None:
+    def settle(self, body: Controller, practice_rate: float) -> None:
         """Learning goes on as before."""
 
     def alignment(self) -> dict[str, float]:

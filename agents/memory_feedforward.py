@@ -34,7 +34,6 @@ UNIT_RAD = 0.15
 HEARD = 2 + JOINTS
 # Of the practice.
 SEQUENCES, REACHES, UPDATES = 64, 50, 600
-RATE = 0.004
 LARGEST_GRADIENT = 1.0
 
 
@@ -136,14 +135,14 @@ class MemoryFeedForward:
         self._hidden[:], self._memory[:] = eligible.hidden, eligible.memory
         self._lacked[:] = error + eligible.added
 
-    def settle(self, body: Controller) -> None:
-        """Practise, once."""
+    def settle(self, body: Controller, practice_rate: float) -> None:
+        """Practise, once, with `practice_rate` as Adam's step size."""
         if self._has_practised[0]:
             return
-        self._practise(ImaginedPerturbations(body.arm, body.motor_error, self._rng))
+        self._practise(ImaginedPerturbations(body.arm, body.motor_error, self._rng), practice_rate)
         self._has_practised[0] = 1.0
 
-    def _practise(self, perturbations: ImaginedPerturbations) -> None:
+    def _practise(self, perturbations: ImaginedPerturbations, rate: float) -> None:
         """Learn to tell what each reach will lack, from the cup and what the reaches before it lacked."""
         lstm, last = nn.LSTM(HEARD, CELLS, batch_first=True), nn.Linear(CELLS, JOINTS)
         lstm.load_state_dict(
@@ -156,10 +155,10 @@ class MemoryFeedForward:
         )
         last.load_state_dict({"weight": torch.tensor(self.readout), "bias": torch.tensor(self.readout_bias)})
         practised = [*last.parameters(), *(lstm.parameters() if self._practises_cells else ())]
-        optimiser = torch.optim.Adam(practised, lr=RATE)
+        optimiser = torch.optim.Adam(practised, lr=rate)
         for update in range(UPDATES):
             for group in optimiser.param_groups:
-                group["lr"] = RATE * (1.0 - update / UPDATES)
+                group["lr"] = rate * (1.0 - update / UPDATES)
             cups, lacked = perturbations.sequences(SEQUENCES, REACHES)
             before = np.concatenate([np.zeros((SEQUENCES, 1, JOINTS)), lacked[:, :-1]], axis=1)
             told = last(lstm(torch.tensor(heard(cups, before), dtype=torch.float32))[0])

@@ -160,7 +160,7 @@ class RateFeedForward:
                 for weight, _, _ in changes[::2]:
                     weight.mul_(1.0 - self._decay)
 
-    def settle(self, body: Controller) -> None:
+    def settle(self, body: Controller, practice_rate: float) -> None:
         """Learning goes on as before."""
 
     def alignment(self) -> dict[str, float]:

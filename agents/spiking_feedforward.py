@@ -213,7 +213,7 @@ class SpikingFeedForward:
             self.circuit.maintain(self.circuit.begin(), 1000.0 * TRIAL_S)
             self._fan_out, self._pairs = self._fans()
 
-    def settle(self, body: Controller) -> None:
+    def settle(self, body: Controller, practice_rate: float) -> None:
         """Learning goes on as before."""
 
     def alignment(self) -> dict[str, float]:

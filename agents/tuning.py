@@ -15,7 +15,7 @@ from typing import Any
 import gymnasium as gym
 import pandas as pd
 
-from agents.error_networks import HIDDEN, is_spiking
+from agents.error_networks import HIDDEN, is_spiking, practises
 from agents.learner import (
     BASELINE_ENV,
     baseline_trials,
@@ -29,7 +29,7 @@ from agents.learner import train_trials as train
 from reach.perturbations import HideHand, Prism, Rotation
 from reach.protocols import BASELINE, PERTURBED, Block, Protocol
 from reach.study.measures import per_seed
-from reach.study.run import UNLEARNED_LAUNCH_ERROR, run_protocol
+from reach.study.run import UNLEARNED_LAUNCH_ERROR, run_protocol, unlearned_launch_errors
 
 UNSEEN_UNDER_WAY = HideHand(until_s=0.8)
 TUNING_PROTOCOLS = (
@@ -64,7 +64,12 @@ class SearchSpace:
 
 
 def search_space(learner: str) -> SearchSpace:
-    """The step size of a learner: `hidden_rate` where its read-out stays as it is, else `rate`."""
+    """The step size that a learner corrects by.
+
+    `practice_rate` where cells practise, `hidden_rate` where the read-out stays as it is, else `rate`.
+    """
+    if practises(learner):
+        return SearchSpace("practice_rate", 0.0003, 0.05)
     if not learner.endswith(HIDDEN):
         return SearchSpace("rate", 0.05, 1.8)
     # Rate networks know what a step does to their posture, spiking ones do not: their share is counted in other steps.
@@ -81,8 +86,8 @@ def left_uncorrected(
         settings: for `make_learner`.
         seeds: tuning seeds to average over.
         trials: of baseline training; None for as many as in a comparison.
-        kept: folder of learners after baseline training, which is the same whatever the `hidden_rate`: a learner
-            `-hidden` is trained once for each seed, and taken from there afterwards.
+        kept: folder of learners after baseline training, which is the same whatever any setting but `rate`: such a
+            learner is trained once for each seed, and taken from there afterwards.
 
     Yields:
         After each seed and protocol, the mean so far; lower is better. The share of unperturbed cups that are not
@@ -92,31 +97,35 @@ def left_uncorrected(
     for seed in range(FIRST_TUNING_SEED, FIRST_TUNING_SEED + seeds):
         with tempfile.TemporaryDirectory(prefix="tuning-") as passing:
             number = trials or baseline_trials(learner)
-            folder = Path(passing) / "kept"
-            if kept is not None and learner.endswith(HIDDEN):
-                folder = kept / f"{learner}-{number}-{seed}"
-            if not folder.exists():
+            trained, settled = Path(passing) / "trained", Path(passing) / "settled"
+            if kept is not None and "rate" not in settings:
+                trained = kept / f"{learner}-{number}-{seed}"
+            if not trained.exists():
                 model = make_learner(learner, gym.make(BASELINE_ENV, **env_options(learner)), seed=seed, **settings)
                 train(model, number)
-                model.settle_baseline()
-                model.save(folder)
+                model.save(trained)
 
-            def loaded(folder: Path = folder) -> Any:
+            def loaded(folder: Path) -> Any:
                 model = load_learner(folder, env_for(folder))
                 for name, value in settings.items():
                     setattr(model, name, value)
                 return model
 
-            missing = max(0.0, WANTED_SUCCESS - evaluate(loaded(), BASELINE_ENV, trials=JUDGED_TRIALS, seed=seed))
+            model = loaded(trained)
+            model.settle_baseline()
+            model.save(settled)
+            missing = max(
+                0.0, WANTED_SUCCESS - evaluate(loaded(settled), BASELINE_ENV, trials=JUDGED_TRIALS, seed=seed)
+            )
             for protocol in TUNING_PROTOCOLS:
-                found.append(_left(loaded(), protocol, seed) + missing)
+                found.append(_left(loaded(settled), protocol, seed) + missing)
                 yield sum(found) / len(found)
 
 
 def _left(model: Any, protocol: Protocol, seed: int) -> float:
-    still = run_protocol(model, protocol, seed, learning=False).rows
-    rows = run_protocol(model, protocol, seed).rows
-    trials = pd.DataFrame(rows).assign(learner="one", protocol=protocol.name, seed=seed)
-    trials[UNLEARNED_LAUNCH_ERROR] = [row["launch_error_deg"] for row in still]
+    unlearned = unlearned_launch_errors(model, protocol, seed)
+    trials = pd.DataFrame(run_protocol(model, protocol, seed).rows).assign(
+        learner="one", protocol=protocol.name, seed=seed, **{UNLEARNED_LAUNCH_ERROR: unlearned}
+    )
     measures = per_seed(trials).set_index("metric")["value"]
     return float(measures["L30"])

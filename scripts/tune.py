@@ -2,7 +2,7 @@
 
 Every learner gets as many trials of the same search (Optuna's TPE, pruned by the median) on the same tuning
 perturbations and seeds, which no comparison uses. The best settings of all learners, with the whole history, are
-written to one file; the learners read theirs from agents/tuned.json.
+written to one file; the learners read theirs from agents/tuned.json. All of them take hours; `--learners` names some.
 """
 
 from __future__ import annotations
@@ -21,19 +21,22 @@ from rich.console import Console
 from rich.table import Table
 from tqdm import tqdm
 
-from agents.error_networks import is_error_learner
+from agents.error_networks import ERROR_LEARNERS, HIDDEN, NONE, full_name, is_error_learner, is_spiking, rule_of
+from agents.rules.feedback import FEEDBACK_RULES
 from agents.tuning import left_uncorrected, search_space
 from reach.study import usable_cores
 
+# Hebbian synapses hear no error, of which a step could be a share.
 LEARNERS = (
-    "error-mlp-bp", "error-mlp-fa", "error-mlp-dfa", "error-mlp-ifa", "error-mlp-shallow", "error-snn-stdp",
-    "error-mlp-bp-hidden", "error-mlp-fa-hidden", "error-mlp-dfa-hidden", "error-mlp-ifa-hidden",
-    "error-snn-stdp-hidden",
-)  # fmt: skip
+    *(name for name in ERROR_LEARNERS if rule_of(name) not in (NONE, "hebb")),
+    *(f"error-mlp-{rule}{HIDDEN}" for rule in FEEDBACK_RULES if rule != "shallow"),
+    f"error-snn-stdp{HIDDEN}",
+)
 SAMPLER_SEED = 20260101
 # Trials that are run to the end before any is cut short.
 UNPRUNED_TRIALS = 4
-TICKS = (0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 20.0)
+PANELS_IN_A_ROW = 4
+TICKS = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 20.0)
 
 
 @dataclass
@@ -44,7 +47,7 @@ class Tune:
     """Folder of the search; the same one again goes on where it stopped."""
     learners: tuple[str, ...] = LEARNERS
     """Learners to tune."""
-    trials: int = 14
+    trials: int = 12
     """Trials of the search for each learner."""
     seeds: int = 2
     """Tuning seeds of one trial."""
@@ -106,29 +109,43 @@ def search(learner: str, given: Tune) -> dict[str, Any]:
 
 
 def draw(found: dict[str, dict[str, Any]], path: Path) -> None:
-    """What is left of a miss against the step size, one panel for each setting."""
+    """What is left of a miss against the step size, one panel for each kind of network and each setting."""
     from matplotlib.figure import Figure
 
     from reach.render.palette import learner_colour
 
-    names = sorted({search_space(learner).setting for learner in found}, reverse=True)
-    figure = Figure(figsize=(5.5 * len(names), 4.5), layout="constrained")
-    for axes, name in zip(figure.subplots(1, len(names), squeeze=False)[0], names, strict=True):
-        for learner, one in found.items():
-            if search_space(learner).setting == name:
-                points = sorted(
-                    (trial[name], trial["left_of_the_miss"]) for trial in one["history"] if not trial["pruned"]
-                )
-                axes.plot(*zip(*points, strict=True), "o-", ms=4, label=learner, color=learner_colour(learner))
-        axes.set(xscale="log", xlabel=f"{name.replace('_', ' ')} (share of the error)", ylim=(0.0, 1.2))
+    panels: dict[tuple[str, str], list[str]] = {}
+    for learner in sorted(found, key=lambda learner: learner.endswith(HIDDEN)):
+        panels.setdefault((panel_of(learner), search_space(learner).setting), []).append(learner)
+    columns = min(len(panels), PANELS_IN_A_ROW)
+    rows = -(-len(panels) // columns)
+    figure = Figure(figsize=(3.6 * columns, 3.4 * rows), layout="constrained")
+    grid = figure.subplots(rows, columns, squeeze=False, sharey=True).ravel()
+    for axes, ((title, setting), learners) in zip(grid, panels.items(), strict=False):
+        for learner in learners:
+            tried = sorted(
+                (one[setting], one["left_of_the_miss"]) for one in found[learner]["history"] if not one["pruned"]
+            )
+            axes.plot(*zip(*tried, strict=True), "o-", ms=4, label=learner, color=learner_colour(learner))
+        unit = "step of Adam" if setting == "practice_rate" else "share of the error"
+        axes.set(title=title, xscale="log", xlabel=f"{setting.replace('_', ' ')} ({unit})", ylim=(0.0, 1.2))
         low, high = axes.get_xlim()
         ticks = [tick for tick in TICKS if low <= tick <= high]
         axes.set_xticks(ticks, [f"{tick:g}" for tick in ticks])
         axes.minorticks_off()
-        axes.set_ylabel("left of the miss over 30 reaches")
-        axes.legend(frameon=False, fontsize="small", loc="lower left")
+        axes.legend(frameon=False, fontsize="small", loc="upper right")
         axes.spines[["top", "right"]].set_visible(False)
-    figure.savefig(path, dpi=150)
+    for axes in grid[::columns]:
+        axes.set_ylabel("left of the miss over 30 reaches")
+    for axes in grid[len(panels) :]:
+        axes.set_axis_off()
+    figure.savefig(path, dpi=120)
+
+
+def panel_of(learner: str) -> str:
+    """What a panel shows together: one kind of rate network, or all spiking networks."""
+    network = "spiking" if is_spiking(learner) else full_name(learner).split("-")[1]
+    return f"{network}, hidden cells alone" if learner.endswith(HIDDEN) else network
 
 
 def main(given: Tune) -> None:

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 
 from agents.controller import Controller
+from agents.error_learner import PRACTICE_RATE
 from agents.error_networks import make_feedforward
 from agents.imagined_perturbations import NOISE_RAD, ImaginedPerturbations
 from agents.learner import make_learner
@@ -30,7 +31,7 @@ def imagined(seed: int, count: int = 30, reaches: int = 40) -> tuple[Any, Any]:
 def once_practised(name: str) -> MemoryFeedForward:
     part = make_feedforward(name, np.random.default_rng(3))
     assert isinstance(part, MemoryFeedForward)
-    part.settle(BODY)
+    part.settle(BODY, PRACTICE_RATE)
     return part
 
 

@@ -29,7 +29,8 @@ def test_a_learner_that_learns_leaves_less_of_the_miss() -> None:
 def test_learners_are_made_with_what_was_found_unless_told_otherwise(tmp_path, monkeypatch) -> None:  # type: ignore[no-untyped-def]
     found = tmp_path / "tuned.json"
     found.write_text(
-        '{"error-mlp-dfa": {"settings": {"rate": 0.31}}, "error-snn-stdp-hidden": {"settings": {"hidden_rate": 7}}}'
+        '{"error-mlp-dfa": {"settings": {"rate": 0.31}}, "error-snn-stdp-hidden": {"settings": {"hidden_rate": 7}},'
+        ' "error-memory-bp": {"settings": {"practice_rate": 0.01}}}'
     )
     monkeypatch.setattr(learner, "TUNED", found)
     env = gym.make(learner.BASELINE_ENV)
@@ -37,3 +38,14 @@ def test_learners_are_made_with_what_was_found_unless_told_otherwise(tmp_path, m
     assert learner.make_learner("error-dfa", env, rate=0.2).rate == 0.2
     assert learner.make_learner("error-bp", env).rate == learner.LEARNING_RATE
     assert learner.make_learner("error-stdp-hidden", env).hidden_rate == 7
+    remembering = learner.make_learner("error-memory-bp", env)
+    remembering.save(tmp_path / "kept")
+    assert learner.load_learner(tmp_path / "kept", env).practice_rate == remembering.practice_rate == 0.01
+
+
+def test_every_learner_is_tuned_by_the_step_that_it_corrects_by() -> None:
+    steps = {"error-mlp-bp": "rate", "error-mlp-bp-hidden": "hidden_rate", "error-memory-bp": "practice_rate"}
+    for name, setting in steps.items():
+        assert tuning.search_space(name).setting == setting
+    # A share of the error that is nothing leaves the whole miss; one that is all of it and more is still stable.
+    assert 0.0 < tuning.search_space("error-mlp-bp").low < 1.0 < tuning.search_space("error-mlp-bp").high < 2.0

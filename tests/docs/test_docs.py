@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import runpy
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -40,3 +41,9 @@ def test_links_to_files_lead_to_files(page: Path) -> None:
         if target.startswith(("http", "#")) or target.startswith(MADE):
             continue
         assert (page.parent / target.partition("#")[0]).exists(), f"{page.name} links to {target}"
+
+
+def test_tables_of_results_are_those_of_the_results() -> None:
+    tables = runpy.run_path(str(ROOT / "docs" / "tables.py"))
+    shown = (ROOT / "README.md").read_text().splitlines()
+    assert [line for line in (*tables["paper"](), *tables["switching"]()) if line not in shown] == []
