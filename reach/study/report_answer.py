@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 
 from reach.study.statistics import paired_difference, probability_of_improvement
-from reach.study.tables import counted, short_protocol
+from reach.study.tables import MINUS, counted, short_protocol
 
 REFERENCE = "none"  # the learner that does not learn: the measure of the others
 FEW_SEEDS, ENOUGH_SEEDS = 5, 10
@@ -128,7 +128,7 @@ def _lead(measured: pd.DataFrame, protocol: str, metric: str, first: str, second
         return False, f"{counted(len(pairs), 'seed')} cannot say whether {first} and {second} differ."
     scale, digits, unit = (1000.0, 0, "ms") if metric == WITHIN else (100.0, 1, "points")
     value, low, high = (scale * part for part in paired_difference(pairs[:, 1], pairs[:, 0]))
-    between = f"{value:.{digits}f} {unit} [{low:.{digits}f}, {high:.{digits}f}]"
+    between = f"{value:.{digits}f} {unit} [{low:.{digits}f}, {high:.{digits}f}]".replace("-", MINUS)
     if not (math.isfinite(low) and math.isfinite(high)) or low <= 0.0 <= high:
         return False, f"Between {first} and {second} there is no difference that {len(pairs)} seeds show: {between}."
     chance = probability_of_improvement(pairs[:, 0], pairs[:, 1])
