@@ -27,7 +27,8 @@ protocol, saves = PROTOCOLS["rotation30"], Path(sys.argv[1])
 model = make_learner("error-stdp", gym.make(BASELINE_ENV), seed=0)
 window = Window(1280, 720, 60)
 assert window.is_seen
-watching = Watching([("error-stdp", model)], protocol, 0, indices_of(protocol, 0, 1, 3))
+# More reaches than pass until the last stroke, however few pictures a busy computer shows of each.
+watching = Watching([("error-stdp", model)], protocol, 0, indices_of(protocol, 0, 1, 100))
 live = Live(watching, window, saves)
 strokes = {10: "p", 20: "f", 30: "l", 40: "v", 60: "up", 80: "s", 90: "space", 100: "right", 110: "h", 150: "q"}
 shown = window.show
