@@ -21,6 +21,7 @@ import numpy as np
 import pandas as pd
 import torch
 import tyro
+from rich.box import SIMPLE
 from rich.console import Console
 from rich.table import Column, Table
 from tqdm import tqdm
@@ -180,7 +181,9 @@ def main(given: Success) -> None:
     rows = pd.DataFrame([json.loads((given.out / case.file).read_text()) for case in wanted])
     rows.to_csv(given.out / "success.csv", index=False)
     columns = ["after", "success", "95 % interval", "worst seed", "seeds", "minutes a seed"]
-    table = Table(Column("learner", no_wrap=True), *columns, *(["trials to 80 %"] if given.every else []))
+    columns += ["trials to 80 %"] if given.every else []
+    heads = (Column(head, min_width=max(map(len, head.split()))) for head in columns)
+    table = Table(Column("learner", no_wrap=True), *heads, box=SIMPLE, pad_edge=False)
     for learner in given.learners:
         own = rows[rows["learner"] == learner]
         found = estimate(own["success"].to_numpy(dtype=np.float64))
