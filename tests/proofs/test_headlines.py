@@ -21,8 +21,6 @@ ERROR_LEARNERS = ("error-shallow", "error-bp", "error-dfa", "error-stdp")
 SEEDS = 10
 PPO_STEPS = 400_000
 REWARDED_REACHES = 4000
-# Tests of one study run in one process, which makes it once.
-of_the_study = pytest.mark.xdist_group("study")
 
 
 @pytest.fixture(scope="module")
@@ -51,12 +49,10 @@ def said(summary: pd.DataFrame, learner: str, metric: str) -> Any:
     return row
 
 
-@of_the_study
 def test_without_learning_the_miss_stays(summary: pd.DataFrame) -> None:
     assert 0.9 <= said(summary, "none", "L30")["value"] <= 1.1
 
 
-@of_the_study
 @pytest.mark.parametrize("learner", ERROR_LEARNERS)
 def test_each_error_learner_corrects_a_rotation(summary: pd.DataFrame, learner: str) -> None:
     assert said(summary, learner, "L30")["value"] <= 0.5
@@ -66,7 +62,6 @@ def test_each_error_learner_corrects_a_rotation(summary: pd.DataFrame, learner: 
     assert after["high"] < 0
 
 
-@of_the_study
 @pytest.mark.parametrize("learner", ERROR_LEARNERS)
 def test_each_error_learner_grabs_the_cup_after_a_thousand_trials(
     summary: pd.DataFrame, out: Path, learner: str
