@@ -49,12 +49,14 @@ class Network:
         env_options: what its environment must be made with.
         hidden_rate: of a learner `-hidden` that has not been tuned. Above 1 where a step is not normalised by what it
             does to the posture.
+        practises: whether its cells practise once unperturbed training has ended.
     """
 
     rules: tuple[str, ...]
     make: Callable[[str, np.random.Generator, bool], FeedForward]
     env_options: Mapping[str, Any] = field(default_factory=dict)
     hidden_rate: float = 0.7
+    practises: bool = False
 
 
 def _mlp(rule: str, rng: np.random.Generator, aligning: bool) -> RateFeedForward:
@@ -103,7 +105,7 @@ NETWORKS = {
     "retina": Network(tuple(FEEDBACK_RULES), _retina, COLOURED_RETINA),
     "cnn": Network(tuple(FEEDBACK_RULES), _cnn, COLOURED_RETINA),
     "lstm": Network(tuple(RECURRENT_RULES), _lstm, hidden_rate=4.0),
-    "memory": Network(PRACTISING_RULES, _memory),
+    "memory": Network(PRACTISING_RULES, _memory, practises=True),
     "snn": Network(SPIKING_RULES, _snn, hidden_rate=4.0),
     "sparse": Network(SPIKING_RULES, _sparse, hidden_rate=4.0),
     "structural": Network(SPIKING_RULES, _structural, hidden_rate=4.0),
@@ -141,7 +143,8 @@ def is_spiking(name: str) -> bool:
 
 def practises(name: str) -> bool:
     """Whether cells of an error learner practise once its unperturbed training has ended."""
-    return network_of(name) is NETWORKS["memory"]
+    network = network_of(name)
+    return network is not None and network.practises
 
 
 def make_feedforward(name: str, rng: np.random.Generator) -> FeedForward:

@@ -32,6 +32,7 @@ class Eye:
         """Make the eye of somebody with this arm, whose hand's shape it knows."""
         self._centre_m = lru_cache(maxsize=128)(lambda step: hand_centre_m(arm, step * APERTURE_GRID_M))
         # What is neither cup nor hand is table: two shares of three colours.
+        self._places_m = lru_cache(maxsize=8)(places_m)
         self._table = np.array(TABLE)
         self._unmix = np.linalg.pinv(np.array([CUP, HAND]) - self._table)
 
@@ -49,7 +50,7 @@ class Eye:
         if picture.ndim != 3 or picture.shape[2] != 3:
             raise ValueError(f"picture has shape {picture.shape}; (size, size, 3) is allowed: retina_colour=True")
         seen = np.zeros((2, 3))
-        _add_shares(picture, self._table, self._unmix, *places_m(len(picture)), seen)
+        _add_shares(picture, self._table, self._unmix, *self._places_m(len(picture)), seen)
         (cup, _), (middle, visible) = (
             (place / total, True) if total > LEAST_PIXELS else (np.zeros(2), False)
             for place, total in zip(seen[:, :2], seen[:, 2], strict=True)

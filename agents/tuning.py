@@ -29,7 +29,7 @@ from agents.learner import train_trials as train
 from reach.perturbations import HideHand, Prism, Rotation
 from reach.protocols import BASELINE, PERTURBED, Block, Protocol
 from reach.study.measures import per_seed
-from reach.study.run import UNLEARNED_LAUNCH_ERROR, run_protocol, unlearned_launch_errors
+from reach.study.run import run_measured
 
 UNSEEN_UNDER_WAY = HideHand(until_s=0.8)
 TUNING_PROTOCOLS = (
@@ -104,28 +104,25 @@ def left_uncorrected(
                 model = make_learner(learner, gym.make(BASELINE_ENV, **env_options(learner)), seed=seed, **settings)
                 train(model, number)
                 model.save(trained)
-
-            def loaded(folder: Path) -> Any:
-                model = load_learner(folder, env_for(folder))
-                for name, value in settings.items():
-                    setattr(model, name, value)
-                return model
-
-            model = loaded(trained)
+            model = _loaded(trained, settings)
             model.settle_baseline()
             model.save(settled)
-            missing = max(
-                0.0, WANTED_SUCCESS - evaluate(loaded(settled), BASELINE_ENV, trials=JUDGED_TRIALS, seed=seed)
-            )
+            grabbed = evaluate(_loaded(settled, settings), BASELINE_ENV, trials=JUDGED_TRIALS, seed=seed)
+            missing = max(0.0, WANTED_SUCCESS - grabbed)
             for protocol in TUNING_PROTOCOLS:
-                found.append(_left(loaded(settled), protocol, seed) + missing)
+                found.append(_left(_loaded(settled, settings), protocol, seed) + missing)
                 yield sum(found) / len(found)
 
 
+def _loaded(folder: Path, settings: dict[str, Any]) -> Any:
+    model = load_learner(folder, env_for(folder))
+    for name, value in settings.items():
+        setattr(model, name, value)
+    return model
+
+
 def _left(model: Any, protocol: Protocol, seed: int) -> float:
-    unlearned = unlearned_launch_errors(model, protocol, seed)
-    trials = pd.DataFrame(run_protocol(model, protocol, seed).rows).assign(
-        learner="one", protocol=protocol.name, seed=seed, **{UNLEARNED_LAUNCH_ERROR: unlearned}
-    )
+    rows = run_measured(model, protocol, seed).rows
+    trials = pd.DataFrame(rows).assign(learner="one", protocol=protocol.name, seed=seed)
     measures = per_seed(trials).set_index("metric")["value"]
     return float(measures["L30"])

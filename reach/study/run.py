@@ -289,10 +289,21 @@ def perform(job: Job, on_progress: Callable[[float], None] | None = None) -> Res
         return Result()
     protocol = protocol_of(job)
     model = prepare(job.learner, job.seed, Path(job.folder), None)
-    # What it does when it does not learn is the measure of what it learns.
+    return run_measured(model, protocol, job.seed, film=job.film, on_progress=on_progress)
+
+
+def run_measured(
+    model: Model,
+    protocol: ReachProtocol,
+    seed: int,
+    *,
+    film: bool = False,
+    on_progress: Callable[[float], None] | None = None,
+) -> Result:
+    """`run_protocol`, with what the learner does when it does not learn, the measure of what it learns, in each row."""
     learns = any(block.learning for block in protocol.blocks)
-    unlearned = unlearned_launch_errors(model, protocol, job.seed) if learns else None
-    result = run_protocol(model, protocol, job.seed, film=job.film, on_progress=on_progress)
+    unlearned = unlearned_launch_errors(model, protocol, seed) if learns else None
+    result = run_protocol(model, protocol, seed, film=film, on_progress=on_progress)
     for index, row in enumerate(result.rows):
         row[UNLEARNED_LAUNCH_ERROR] = row["launch_error_deg"] if unlearned is None else unlearned[index]
     return result

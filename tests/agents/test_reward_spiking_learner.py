@@ -124,7 +124,8 @@ def test_background_synapses_do_not_learn() -> None:
 def test_nothing_of_it_knows_of_gradients() -> None:
     """Network and rules are imported in a fresh process, where torch must not appear."""
     code = "import sys, agents.spiking_actor_critic; assert 'torch' not in sys.modules, 'torch is imported'"
-    subprocess.run([sys.executable, "-c", code], check=True)
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
 
 
 def test_without_learning_it_never_reaches_because_no_feedback_helps_it() -> None:

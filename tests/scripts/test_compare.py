@@ -14,6 +14,7 @@ import pyarrow.parquet as pq
 import pytest
 from matplotlib.image import imread
 
+from reach.render.palette import learner_colour
 from reach.study import load
 
 ROOT = Path(__file__).parents[2]
@@ -73,7 +74,9 @@ def test_its_answer_is_drawn_as_one_picture(
     done = draw(study, tmp_path / "pictures" / "answer.png", "prism")
     assert done.returncode == 0, done.stderr
     picture = imread(tmp_path / "pictures" / "answer.png")
-    # A band and a dot for each learner, in colours of their own.
+    for learner in ("none", "wandering"):
+        colour = np.array([int(learner_colour(learner)[k : k + 2], 16) for k in (1, 3, 5)])
+        assert np.all(np.rint(255 * picture[..., :3]) == colour, axis=-1).any(), learner
     assert len(np.unique(picture.reshape(-1, picture.shape[2])[:, :3], axis=0)) > 100
     other = draw(study, tmp_path / "none.png", "curl")
     assert other.returncode != 0
