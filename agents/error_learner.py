@@ -195,7 +195,7 @@ class ErrorLearner(TrialLearner[ErrorTrial]):
             trial.posture = posture
         if trial.reach.step == CREDIT_STEP:
             trial.eligible = self.feedforward.eligibility(trial.network)
-        command = self.controller.act(trial.reach, now, posture).astype(np.float32)
+        command = self.controller.act(trial.reach, now, posture)
         trial.command = command
         return command
 

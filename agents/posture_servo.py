@@ -1,11 +1,11 @@
-"""From a wanted posture to joint commands, in every control mode of the environment.
+"""From a wanted posture to joint commands, where torques or muscles are commanded.
 
-Under posture control the command is the posture, and the arm's own springs do the rest. Where torques or muscles are
-commanded, the learner imagines its arm on those springs and makes the real one follow by computed torque (Craig,
-Introduction to Robotics, section 10.4). It feels its joints late, so a forward model of its own unperturbed body,
-driven by the commands it has sent, carries what was felt to now (Wolpert, Ghahramani and Jordan 1995, Science 269:1880;
-as a Smith predictor: Miall et al. 1993, J Motor Behav 25:203): what is felt corrects the model of the moment it tells
-of. Springs of its own it could not command: through the lag of torques they would swing.
+Under posture control the command is the posture, and the arm's own springs do the rest. Here the learner imagines its
+arm on those springs and makes the real one follow by computed torque (Craig, Introduction to Robotics, section 10.4).
+It feels its joints late, so a forward model of its own unperturbed body, driven by the commands it has sent, carries
+what was felt to now (Wolpert, Ghahramani and Jordan 1995, Science 269:1880; as a Smith predictor: Miall et al. 1993, J
+Motor Behav 25:203): what is felt corrects the model of the moment it tells of. Springs of its own it could not command:
+through the lag of torques they would swing.
 """
 
 from __future__ import annotations
@@ -55,10 +55,10 @@ class BodyState:
 
 
 class PostureServo:
-    """Holds and moves an arm at postures by the commands of a control mode.
+    """Holds and moves an arm at postures by torques or muscles.
 
     Attributes:
-        control: "posture", "torque" or "muscle".
+        control: "torque" or "muscle".
     """
 
     def __init__(self, arm: Arm, control: str) -> None:
@@ -70,23 +70,10 @@ class PostureServo:
         """
         self.arm = arm
         self.control = control
-        self._lower, self._upper = np.asarray(arm.lower), np.asarray(arm.upper)
         self._stiffness, self._viscosity = np.asarray(arm.stiffness), np.asarray(arm.viscosity)
         self._joint_viscosity = np.asarray(arm.joint_viscosity)
 
-    def held_posture(self, command: Array, felt: Array) -> Array:
-        """The posture (3,) rad that is held at the start of a reach.
-
-        Args:
-            command: (4,) the efference copy.
-            felt: (3,) rad, the joint angles.
-        """
-        if self.control != "posture":
-            return felt.copy()
-        posture: Array = self._lower + 0.5 * (command[:3] + 1.0) * (self._upper - self._lower)
-        return posture
-
-    def command(self, state: BodyState | None, felt: Array, posture: Array) -> tuple[Array, BodyState | None]:
+    def command(self, state: BodyState | None, felt: Array, posture: Array) -> tuple[Array, BodyState]:
         """The joint command (3,) in [-1, 1] for a wanted posture, and the model after it has been sent.
 
         Args:
@@ -94,8 +81,6 @@ class PostureServo:
             felt: (6,) joint angles and velocities, rad and rad/s, as proprioception reports them.
             posture: (3,) rad.
         """
-        if self.control == "posture":
-            return 2.0 * (posture - self._lower) / (self._upper - self._lower) - 1.0, None
         state = state or BodyState(felt[:3].copy(), felt[:3].copy())
         self._correct(state, felt)
         before = state.imagined_velocity

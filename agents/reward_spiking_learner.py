@@ -18,9 +18,9 @@ from numpy.typing import NDArray
 from stable_baselines3.common.vec_env import VecEnv
 
 from agents.checkpoint import fill, read_config
-from agents.controller import PREPARATION_S, Array, Reach
+from agents.controller import Array, Reach
 from agents.kept_spikes import KeptSpikes
-from agents.posture_servo import CONTROL_STEP_S
+from agents.reach_kernel import PREPARATION_STEPS
 from agents.sensation import Senses
 from agents.spiking_actor_critic import RULES, Decision, SpikingActorCritic
 from agents.trial_learner import Trial, TrialLearner
@@ -31,7 +31,6 @@ if TYPE_CHECKING:
 
 REWARD_SPIKING_LEARNERS = tuple(f"reward-snn-{rule}" for rule in RULES)
 SETTINGS = {"rate": 0.07, "critic_rate": 0.1}
-LAUNCH_STEP = round(PREPARATION_S / CONTROL_STEP_S)
 
 
 @dataclass
@@ -168,10 +167,10 @@ class RewardSpikingLearner(TrialLearner[RewardTrial]):
             trial.background_hz = self.network.explore(self._rng)
         if trial.decision is None:
             self.network.run(trial.network, trial.reach.cup, trial.background_hz, trial.kept)
-            if trial.reach.step == LAUNCH_STEP:
+            if trial.reach.step == PREPARATION_STEPS:
                 trial.decision = self.network.decide(trial.network)
         wanted = np.zeros(3) if trial.decision is None else trial.decision.posture
-        command = self.controller.act(trial.reach, now, wanted).astype(np.float32)
+        command = self.controller.act(trial.reach, now, wanted)
         trial.command = command
         return command
 

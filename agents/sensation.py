@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,36 +14,34 @@ from reach import Arm
 
 Array = NDArray[np.float64]
 
-# The environment's observation table: what is seen comes first, and what is felt ends with the latest command.
-SEEN, COMMANDS = 5, 4
+# Where the environment's observation table has what; what is seen comes first, and what is felt ends with the latest
+# command.
+HAND, VISIBLE, CUP, SEEN = 0, 2, 3, 5
+ANGLES, VELOCITIES, APERTURE, TOUCH, COMMAND = 5, 8, 11, 12, 15
+COMMANDS = 4
 
 
 @dataclass(frozen=True)
 class Sensation:
-    """One observation of `CupEnv`, by name; see its observation table for units."""
+    """One observation of `CupEnv`, by name; see its observation table for units.
 
-    hand: Array
-    visible: bool
-    cup: Array
-    angles: Array
-    velocities: Array
-    aperture: float
-    touch: Array
-    command: Array
+    Attributes:
+        row: (19,) the observation; where there is a picture, with what the eye finds in it.
+        picture: (size, size, 3) of the retina, if there is one.
+    """
+
+    row: Array
     picture: NDArray[np.uint8] | None = None
 
     @classmethod
     def of(cls, observation: NDArray[np.float32]) -> Sensation:
-        """Split an observation (19,)."""
-        row = np.asarray(observation, dtype=np.float64)
-        return cls.felt_and_seen(row[SEEN:], row[0:2], bool(row[2] > 0.5), row[3:5])
+        """Name the parts of an observation (19,)."""
+        return cls(np.asarray(observation, dtype=np.float64))
 
-    @classmethod
-    def felt_and_seen(
-        cls, felt: Array, hand: Array, visible: bool, cup: Array, picture: NDArray[np.uint8] | None = None
-    ) -> Sensation:
-        """Join what is felt (14,) with what is seen."""
-        return cls(hand, visible, cup, felt[0:3], felt[3:6], float(felt[6]), felt[7:10], felt[10:14], picture)
+    @property
+    def felt(self) -> Array:
+        """(6,) joint angles and velocities, rad and rad/s."""
+        return self.row[ANGLES:APERTURE]
 
 
 class Senses:
@@ -68,20 +66,20 @@ class Senses:
         self.has_pictures = form == "retina"
         self._eye = Eye(arm)
 
-    def read(self, row: Any, past_angles: Sequence[Array]) -> Sensation:
+    def read(self, row: Any, past_angles: Array) -> Sensation:
         """One observation by name.
 
         Args:
             row: (19,) numbers, or a dictionary of "retina" and "felt".
-            past_angles: joint angles (3,) rad as they were felt up to now, the oldest first.
+            past_angles: joint angles (n, 3) rad as they were felt in the latest steps, the oldest first.
         """
         if not isinstance(row, dict):
             return Sensation.of(row)
         felt = np.asarray(row["felt"], dtype=np.float64)
         # What is seen is later than what is felt.
-        axis = float(np.sum(past_angles[0] if past_angles else felt[:3]))
-        seen = self._eye.look(row["retina"], axis, float(felt[6]))
-        return Sensation.felt_and_seen(felt, *seen, picture=row["retina"])
+        axis = float(np.sum(past_angles[0] if len(past_angles) else felt[:3]))
+        hand, visible, cup = self._eye.look(row["retina"], axis, float(felt[APERTURE - SEEN]))
+        return Sensation(np.concatenate([hand, [visible], cup, felt]), row["retina"])
 
     @staticmethod
     def latest_command(row: Any) -> NDArray[np.float32]:

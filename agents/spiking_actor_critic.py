@@ -19,7 +19,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from agents.controller import PREPARATION_S
 from agents.feedforward import CONTROL_STEP_MS, JOINTS, Array
 from agents.kept_spikes import KeptSpikes, muscle_parts, populations_of
 from agents.networks.circuit_kernel import CircuitState
@@ -28,6 +27,7 @@ from agents.networks.place_cells import PlaceCells
 from agents.networks.projections import INPUT, Projection
 from agents.networks.readouts import AntagonistReadout
 from agents.networks.spiking_circuit import SpikingCircuit
+from agents.reach_kernel import PREPARATION_S
 from agents.rules.expected_eligibility import ExpectedEligibility
 from agents.rules.pair_stdp import PairSTDP
 from agents.rules.third_factor import BoundedSurprise, Hebb

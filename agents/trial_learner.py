@@ -275,7 +275,7 @@ class TrialLearner(ABC, Generic[T]):
             else given[k]
             for k, row in enumerate(batch)
         ]
-        commands = np.stack([self._act(trial, row) for trial, row in zip(trials, batch, strict=True)])
+        commands = np.array([self._act(trial, row) for trial, row in zip(trials, batch, strict=True)])
         if state is None:
             self._own_trials = trials
         return (commands[0] if alone else commands), trials
@@ -318,12 +318,13 @@ class TrialLearner(ABC, Generic[T]):
         steps = np.zeros(source.num_envs, dtype=int)
         running = True
         while running:
-            commands = np.stack([self._act(trial, row) for trial, row in zip(trials, source.rows, strict=True)])
+            commands = np.array([self._act(trial, row) for trial, row in zip(trials, source.rows, strict=True)])
             rewards, dones, infos = source.step(commands)
             self.num_timesteps += source.num_envs
             earned += rewards
             steps += 1
-            for k in np.flatnonzero(dones).tolist():
+            over = np.flatnonzero(dones).tolist()
+            for k in over:
                 self.trials += 1
                 self._finish(trials[k], source.last_row(k, infos), float(earned[k]))
                 trials[k] = self._begin(exploring=True)
@@ -332,9 +333,9 @@ class TrialLearner(ABC, Generic[T]):
                 if log_interval is not None and self.trials % log_interval == 0:
                     self._log(recent)
             hook.update_locals(locals())
-            running = hook.on_step() and not (self.num_timesteps >= total and bool(np.any(dones)))
-            if running:
-                source.restart(dones)
+            running = hook.on_step() and not (self.num_timesteps >= total and over)
+            if running and over:
+                source.restart()
         hook.on_rollout_end()
         hook.on_training_end()
         return self

@@ -112,7 +112,7 @@ class TrialSource:
         """The last observation of a trial that has just ended (a VecEnv has already begun the next one)."""
         return infos[k].get("terminal_observation", self.rows[k])
 
-    def restart(self, dones: NDArray[np.bool_]) -> None:
-        """Begin the next trial where one has ended; a VecEnv does so by itself."""
-        if not isinstance(self._env, VecEnv) and dones[0]:
+    def restart(self) -> None:
+        """Begin the next trial now that one has ended; a VecEnv has done so by itself."""
+        if not isinstance(self._env, VecEnv):
             self.rows = [self._env.reset()[0]]

@@ -23,7 +23,7 @@ from tqdm import tqdm
 
 from agents.error_networks import ERROR_LEARNERS, HIDDEN, NONE, full_name, is_error_learner, is_spiking, rule_of
 from agents.rules.feedback import FEEDBACK_RULES
-from agents.tuning import left_uncorrected, search_space
+from agents.tuning import TUNING_PROTOCOLS, left_uncorrected, search_space
 from reach.study import usable_cores
 
 # Hebbian synapses hear no error, of which a step could be a share.
@@ -76,7 +76,8 @@ def search(learner: str, given: Tune) -> dict[str, Any]:
         study_name=learner,
         storage=f"sqlite:///{given.out / learner}.db",
         sampler=optuna.samplers.TPESampler(seed=SAMPLER_SEED),
-        pruner=optuna.pruners.MedianPruner(n_startup_trials=UNPRUNED_TRIALS),
+        # Half a seed, one perturbation of several, says little of a network of spikes.
+        pruner=optuna.pruners.MedianPruner(n_startup_trials=UNPRUNED_TRIALS, n_warmup_steps=len(TUNING_PROTOCOLS) - 1),
         load_if_exists=True,
     )
 

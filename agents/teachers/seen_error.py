@@ -11,16 +11,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from agents.controller import (
-    MOVEMENT_S,
-    PREPARATION_S,
-    SIGHT_LAG_S,
-    Array,
-    Controller,
-    Reach,
-    minimum_jerk,
-)
+from agents.controller import Array, Controller, Reach
 from agents.posture_servo import CONTROL_STEP_S
+from agents.reach_kernel import MOVEMENT_S, PREPARATION_S, SIGHT_LAG_S, minimum_jerk
 
 READING_S = PREPARATION_S + MOVEMENT_S + SIGHT_LAG_S
 READING_STEP = round(READING_S / CONTROL_STEP_S)

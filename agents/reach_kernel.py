@@ -1,0 +1,224 @@
+"""A control step of the reach controller, compiled: what it remembers of a reach, how it senses and how it commands.
+
+See `agents.controller` for what the steps make up.
+"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+from agents.body_map import motor_error
+from agents.networks.compiled import inlined, kernel
+from agents.posture_servo import CONTROL_STEP_S
+from agents.sensation import ANGLES, APERTURE, COMMAND, CUP, HAND, TOUCH, VISIBLE
+
+PREPARATION_S = 0.20
+MOVEMENT_S = 0.60
+PREPARATION_STEPS = round(PREPARATION_S / CONTROL_STEP_S)
+# The plan has a posture for the launch and one for the end of every step of the movement.
+PLAN_STEPS = round(MOVEMENT_S / CONTROL_STEP_S) + 1
+# What the plan, which leads the command filter by its lag, means for now is seen one visual delay later.
+SIGHT_LAG_S = 0.14
+FEEDBACK_GAIN_PER_S = 1.2
+AXIS_GAIN_PER_S = 1.0
+FASTEST_CORRECTION_M_S = 0.25
+VISION_BEHIND_TOUCH_STEPS = 2
+CUP_FILTER = 0.10
+
+# The approach funnel: sideways errors above the clearance keep the fingertips this far before the cup.
+FUNNEL_CLEARANCE_M = 0.012
+FUNNEL_SLOPE = 4.0
+FUNNEL_STANDOFF_M = 0.085
+AXIS_RANGE_DEGREES = (80.0, 130.0)
+LEAST_AXIS, LARGEST_AXIS = (math.radians(degrees) for degrees in AXIS_RANGE_DEGREES)
+
+OPEN_APERTURE_M = 0.11
+LARGEST_APERTURE_M = 0.11
+CLOSE_WITHIN_M = 0.015
+EMPTY_APERTURE_M = 0.045
+RELEASE_STEPS = 15
+
+# What the controller remembers within one reach, as one record; `agents.controller.Reach` says what each part is.
+REACH = np.dtype(
+    [
+        ("step", "i8"),
+        ("cup", "f8", 2),
+        ("aimed_cup", "f8", 2),
+        ("start", "f8", 2),
+        ("rest", "f8", 3),
+        ("feedback", "f8", 3),
+        ("hand", "f8", 2),
+        ("felt", "f8", 3),
+        ("past_angles", "f8", (VISION_BEHIND_TOUCH_STEPS + 1, 3)),
+        ("axis", "f8"),
+        ("goal", "f8", 3),
+        ("plan", "f8", (PLAN_STEPS, 3)),
+        ("posture", "f8", 3),
+        ("opening", "i8"),
+        ("visible", "?"),
+        ("closing", "?"),
+    ],
+    align=True,
+)
+# Whose reach it is: lengths in m, angles in rad, and the settings of its controller.
+BODY = np.dtype(
+    [
+        ("upper", "f8"),
+        ("fore", "f8"),
+        ("grasp", "f8"),
+        ("lower", "f8", 3),
+        ("higher", "f8", 3),
+        ("feedback_share", "f8"),
+        ("grabs", "?"),
+        ("commands_postures", "?"),
+    ],
+    align=True,
+)
+
+
+@kernel
+def minimum_jerk(share):  # type: ignore[no-untyped-def]
+    """Position from 0 to 1 of a minimum-jerk movement at a share of its time (Flash and Hogan 1985, eq. 4)."""
+    x = min(1.0, max(0.0, share))
+    return x * x * x * (10.0 - 15.0 * x + 6.0 * x * x)
+
+
+@inlined
+def _within(value, low, high):  # type: ignore[no-untyped-def]
+    """A value within bounds; what is not a number stays so, and is refused by the environment."""
+    if value < low:
+        return low
+    if value > high:
+        return high
+    return value
+
+
+@kernel
+def sense(reaches, bodies, row):  # type: ignore[no-untyped-def]
+    """Take in one observation.
+
+    Args:
+        reaches: (1,) of `REACH`, updated.
+        bodies: (1,) of `BODY`.
+        row: (19,), see `agents.sensation`.
+    """
+    reach, body = reaches[0], bodies[0]
+    past = reach.past_angles
+    for late in range(VISION_BEHIND_TOUCH_STEPS):
+        for joint in range(3):
+            past[late, joint] = past[late + 1, joint]
+    sensed_before = reach.step
+    latest = reach.past_angles[VISION_BEHIND_TOUCH_STEPS]
+    for joint in range(3):
+        latest[joint] = row[ANGLES + joint]
+    # Until a reach is as old as the delay, what was felt then is not known.
+    told = past[0] if sensed_before >= VISION_BEHIND_TOUCH_STEPS else latest
+    for joint in range(3):
+        reach.felt[joint] = told[joint]
+    reach.visible = row[VISIBLE] > 0.5
+    if reach.visible:
+        reach.hand[0], reach.hand[1] = row[HAND], row[HAND + 1]
+    else:
+        direction, x, y = 0.0, 0.0, 0.0
+        for joint, length in ((0, body.upper), (1, body.fore), (2, body.grasp)):
+            direction += reach.felt[joint]
+            x += length * math.cos(direction)
+            y += length * math.sin(direction)
+        reach.hand[0], reach.hand[1] = x, y
+    if reach.step == 0:
+        for joint in range(3):
+            held = body.lower[joint] + 0.5 * (row[COMMAND + joint] + 1.0) * (body.higher[joint] - body.lower[joint])
+            reach.rest[joint] = held if body.commands_postures else row[ANGLES + joint]
+    preparing = reach.step < PREPARATION_STEPS
+    weight = 1.0 / (reach.step + 1) if preparing else CUP_FILTER
+    for way in range(2):
+        reach.cup[way] += weight * (row[CUP + way] - reach.cup[way])
+        if preparing:
+            reach.start[way] += weight * (reach.hand[way] - reach.start[way])
+            reach.aimed_cup[way] = reach.cup[way]
+    if preparing:
+        bearing = math.atan2(reach.cup[1] - reach.start[1], reach.cup[0] - reach.start[0])
+        reach.axis = _within(bearing, LEAST_AXIS, LARGEST_AXIS)
+
+
+@kernel
+def act(reaches, bodies, row, feedforward, command):  # type: ignore[no-untyped-def]
+    """The command of this step; moves the reach on by one step, and leaves the posture it asks for.
+
+    Args:
+        reaches: (1,) of `REACH`, updated; its plan has been made by the time of the launch.
+        bodies: (1,) of `BODY`.
+        row: (19,) the observation that `sense` has taken in.
+        feedforward: (3,) rad, the learned change of posture from rest.
+        command: (4,) float32, filled: joints by posture, and aperture, in [-1, 1].
+    """
+    reach, body = reaches[0], bodies[0]
+    moving = reach.step - PREPARATION_STEPS
+    shoulder, elbow, wrist, course = 0.0, 0.0, 0.0, 0.0
+    if moving >= 0:
+        shoulder, elbow, wrist = _correction(reach, body, moving * CONTROL_STEP_S)
+        course = minimum_jerk(moving * CONTROL_STEP_S / MOVEMENT_S)
+    for joint, rate in ((0, shoulder), (1, elbow), (2, wrist)):
+        wanted = reach.rest[joint]
+        if moving >= 0:
+            reach.feedback[joint] += CONTROL_STEP_S * (body.feedback_share * rate)
+            # What the learner wants otherwise since the launch fades in with the movement.
+            since = course * (feedforward[joint] - reach.goal[joint])
+            wanted = reach.plan[min(moving, PLAN_STEPS - 1), joint] + since
+        low, high = body.lower[joint], body.higher[joint]
+        # Feedback never winds up beyond what the joints can do.
+        posture = _within(wanted + reach.feedback[joint], low, high)
+        reach.feedback[joint] = posture - _within(wanted, low, high)
+        reach.posture[joint] = posture
+        command[joint] = _within(2.0 * (posture - low) / (high - low) - 1.0, -1.0, 1.0)
+    aperture = _aperture(reach, row) if body.grabs else OPEN_APERTURE_M
+    command[3] = _within(2.0 * aperture / LARGEST_APERTURE_M - 1.0, -1.0, 1.0)
+    reach.step += 1
+
+
+@inlined
+def _correction(reach, body, moving_s):  # type: ignore[no-untyped-def]
+    """Rates of change of shoulder, elbow and wrist, rad/s, that feedback asks for."""
+    course = minimum_jerk((moving_s - SIGHT_LAG_S) / MOVEMENT_S)
+    axis = reach.felt[0] + reach.felt[1] + reach.felt[2]
+    x, y = reach.hand[0], reach.hand[1]
+    if course < 1.0:
+        right = reach.start[0] + course * (reach.cup[0] - reach.start[0]) - x
+        forward = reach.start[1] + course * (reach.cup[1] - reach.start[1]) - y
+    else:
+        right, forward = _funnel(reach.cup[0] - x, reach.cup[1] - y, axis)
+    distance = math.sqrt(right * right + forward * forward)
+    gain = min(FEEDBACK_GAIN_PER_S, FASTEST_CORRECTION_M_S / max(distance, 1e-9))
+    turn = AXIS_GAIN_PER_S * course * (reach.axis - axis)
+    felt = reach.felt
+    return motor_error(body.upper, body.fore, body.grasp, felt[0], felt[1], felt[2], gain * right, gain * forward, turn)
+
+
+@inlined
+def _funnel(right, forward, axis):  # type: ignore[no-untyped-def]
+    """The error to correct first: sideways before along, so that the fingers go round the cup, not into it."""
+    cosine, sine = math.cos(axis), math.sin(axis)
+    along, aside = right * cosine + forward * sine, forward * cosine - right * sine
+    along -= min(FUNNEL_STANDOFF_M, FUNNEL_SLOPE * max(0.0, abs(aside) - FUNNEL_CLEARANCE_M))
+    return along * cosine - aside * sine, along * sine + aside * cosine
+
+
+@inlined
+def _aperture(reach, row):  # type: ignore[no-untyped-def]
+    """Close around the cup, and open again when the fingers met without it, m."""
+    if reach.opening > 0:
+        reach.opening -= 1
+        return OPEN_APERTURE_M
+    right, forward = reach.cup[0] - reach.hand[0], reach.cup[1] - reach.hand[1]
+    distance = math.sqrt(right * right + forward * forward)
+    left_finger, right_finger, palm = row[TOUCH] > 0.5, row[TOUCH + 1] > 0.5, row[TOUCH + 2] > 0.5
+    touched = palm or (left_finger and right_finger)
+    near = distance < CLOSE_WITHIN_M or (touched and distance < 3 * CLOSE_WITHIN_M)
+    if not reach.closing:
+        reach.closing = near and reach.step > PREPARATION_STEPS
+    elif row[APERTURE] < EMPTY_APERTURE_M:
+        reach.closing = False
+        reach.opening = RELEASE_STEPS
+    return 0.0 if reach.closing else OPEN_APERTURE_M
