@@ -234,7 +234,7 @@ class _Progress(BaseCallback):
 
     def _on_step(self) -> bool:
         dones = self.locals["dones"]
-        over = np.count_nonzero(dones) if self._by == "trials" else len(dones)
+        over = int(np.count_nonzero(dones)) if self._by == "trials" else len(dones)
         self._over += over
         if over and self._tell is not None:
             self._tell(min(1.0, self._over / self._wanted))

@@ -16,6 +16,7 @@ from matplotlib.image import imread
 
 from reach.render.palette import learner_colour
 from reach.study import load
+from reach.study.ledger import Ledger
 
 ROOT = Path(__file__).parents[2]
 FAKES = ROOT / "tests" / "reach" / "study"
@@ -132,6 +133,14 @@ def test_a_folder_of_other_files_is_left_alone(tmp_path: Path) -> None:
     assert done.returncode != 0
     assert "holds other files" in done.stderr
     assert (tmp_path / "report.html").read_text() == "mine"
+
+
+def test_a_study_that_was_killed_before_its_first_job_ended_is_taken_up(tmp_path: Path) -> None:
+    with Ledger(tmp_path / "jobs.sqlite"):
+        pass
+    done = compare(tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert len(load(tmp_path)) == 2 * 2 * 120
 
 
 def test_shards_are_gathered_into_the_study_that_was_never_cut(
