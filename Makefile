@@ -23,7 +23,7 @@ lint: $(INSTALLED)
 	$(BIN)/mypy
 
 proofs: $(INSTALLED)
-	$(BIN)/python -m pytest -m slow -s
+	$(BIN)/python -m pytest -m slow -n 2 --dist loadfile -rP
 
 endurance: $(INSTALLED)
 	$(BIN)/python -m pytest -m endurance -s

@@ -19,6 +19,7 @@ from agents.checkpoint import read_config
 from agents.controller import Array, Reach
 from agents.error_networks import HIDDEN, is_error_learner, make_feedforward
 from agents.feedforward import JOINTS, FeedForward, Plastic
+from agents.reach_kernel import PREPARATION_STEPS
 from agents.sensation import Sensation, Senses
 from agents.teachers.baseline import Baseline
 from agents.teachers.seen_error import CREDIT_STEP, READING_STEP, Reading, SeenError
@@ -188,12 +189,15 @@ class ErrorLearner(TrialLearner[ErrorTrial]):
     def _act(self, trial: ErrorTrial, row: Any) -> NDArray[np.float32]:
         self._latest = trial
         now = self._sense(trial, row)
-        seen = trial.reach.cup if self.feedforward.sees == "cup" else trial.reach.picture
-        assert seen is not None
-        posture = self.feedforward.posture(trial.network, seen)
-        if trial.reach.step <= CREDIT_STEP:
+        step = trial.reach.step
+        posture = trial.posture
+        if step >= PREPARATION_STEPS or not self.feedforward.waits_for_launch:
+            seen = trial.reach.cup if self.feedforward.sees == "cup" else trial.reach.picture
+            assert seen is not None
+            posture = self.feedforward.posture(trial.network, seen)
+        if step <= CREDIT_STEP:
             trial.posture = posture
-        if trial.reach.step == CREDIT_STEP:
+        if step == CREDIT_STEP:
             trial.eligible = self.feedforward.eligibility(trial.network)
         command = self.controller.act(trial.reach, now, posture)
         trial.command = command

@@ -41,10 +41,13 @@ class FeedForward(Protocol):
     Attributes:
         plastic: which synapses `change` changes.
         sees: what `posture` is given: the place of the "cup" (2,) m, or the "picture" on the retina.
+        waits_for_launch: whether it is asked only once the arm sets out. What needs no time to settle need not look at
+            every picture of the preparation, whose mean it is given in the end.
     """
 
     plastic: Plastic
     sees: Sees
+    waits_for_launch: bool
 
     def begin(self) -> Any:
         """The network's state at the start of a reach."""
@@ -79,6 +82,7 @@ class NoFeedForward:
 
     plastic: Plastic = "all"
     sees: Sees = "cup"
+    waits_for_launch = False
 
     def begin(self) -> None:
         """Nothing to begin."""

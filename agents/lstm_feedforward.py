@@ -68,6 +68,7 @@ class LSTMFeedForward:
         self._rule = recurrent_rule(rule)
         self.sensory = PlaceCells() if sensory is None else sensory
         self.sees: Sees = sees
+        self.waits_for_launch = False
         self.lstm = LSTMCells(self.sensory.size, cells, rng)
         self.readout = np.zeros((JOINTS, cells))
         self.readout_bias = np.zeros(JOINTS)

@@ -77,6 +77,7 @@ class MemoryFeedForward:
         """
         self.below = below
         self.sees: Sees = below.sees
+        self.waits_for_launch = below.waits_for_launch
         self._practises_cells = rule == "bp"
         self.cells = LSTMCells(HEARD, CELLS, rng)
         self.readout = np.zeros((JOINTS, CELLS))

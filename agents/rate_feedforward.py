@@ -76,6 +76,7 @@ class RateFeedForward:
         """
         self.cells = cells
         self.sees: Sees = sees
+        self.waits_for_launch = sees == "picture"
         self.network = network
         generator = torch.Generator().manual_seed(int(rng.integers(2**62)))
         example = torch.zeros((1, cells.size), dtype=torch.float64)
@@ -179,14 +180,14 @@ class RateFeedForward:
     def _activities(self, state: Glimpse) -> tuple[Layer, ...]:
         from reach.render.inside import Layer
 
-        if state.seen is None:
-            return ()
-        found = [state.activity]
+        # Until something has been seen in a reach, the senses are silent.
+        activity = np.zeros(self.cells.size) if state.seen is None else state.activity
+        found = [activity]
         with torch.no_grad():
-            value = _own(state.activity)
+            value = _own(activity)
             for module in self.network:
                 if isinstance(module, RuledLayer):
-                    found.append(state.activity)
+                    found.append(activity)
                 value = module(value)
                 found[-1] = value.flatten().numpy() if len(found) > 1 else found[-1]
         return tuple(Layer(name, values) for name, values in zip(["senses", *self._names()], found, strict=True))

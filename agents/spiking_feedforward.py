@@ -159,6 +159,7 @@ class SpikingFeedForward:
         self._hebb = Hebb({TO_HIDDEN: hidden, TO_OUTPUT: outputs}) if rule == "hebb" else None
         self.plastic: Plastic = "all"
         self.sees: Sees = sees
+        self.waits_for_launch = False
         self._structured = structure is not None
         self._costs = Costs()
         self._fan_out, self._pairs = self._fans()
