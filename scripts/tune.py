@@ -62,6 +62,8 @@ class Tune:
         unknown = [name for name in self.learners if not is_error_learner(name) or name == "none"]
         if unknown or not self.learners:
             raise SystemExit(f"--learners {' '.join(unknown) or '(none)'}: error learners are allowed")
+        # Learners look for their settings under these.
+        self.learners = tuple(full_name(name) for name in self.learners)
         for name in ("trials", "seeds", "jobs"):
             if getattr(self, name) < 1:
                 raise SystemExit(f"--{name} {getattr(self, name)}: 1 or more is allowed")
