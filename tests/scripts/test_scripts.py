@@ -99,6 +99,20 @@ def test_the_benchmark_writes_its_rows(tmp_path: Path) -> None:
     assert named["reach/CupGrab-v0"]["ratio"] > 0
 
 
+def test_a_search_writes_settings_by_the_names_that_learners_read_and_is_taken_up_again(tmp_path: Path) -> None:
+    settings = tmp_path / "tuned.json"
+    words = ("scripts/tune.py", "--out", tmp_path / "search", "--learners", "error-bp", "--trials", 1, "--seeds", 1)
+    settings.write_text(json.dumps({"error-mlp-bp": {"settings": {"rate": 9.0}}}))
+    for _ in range(2):
+        done = run(*words, "--baseline-trials", 30, "--settings", settings)
+        assert done.returncode == 0, done.stderr
+    found = json.loads(settings.read_text())
+    assert list(found) == ["error-mlp-bp"]
+    assert 0.05 <= found["error-mlp-bp"]["settings"]["rate"] <= 1.8
+    assert len(found["error-mlp-bp"]["history"]) == 1
+    assert (tmp_path / "search" / "tuning.png").exists()
+
+
 @pytest.mark.parametrize(
     ("words", "message"),
     [
