@@ -323,7 +323,7 @@ class TrialLearner(ABC, Generic[T]):
             self.num_timesteps += source.num_envs
             earned += rewards
             steps += 1
-            over = np.flatnonzero(dones).tolist()
+            over = dones.nonzero()[0].tolist()
             for k in over:
                 self.trials += 1
                 self._finish(trials[k], source.last_row(k, infos), float(earned[k]))

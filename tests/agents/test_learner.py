@@ -284,6 +284,15 @@ def test_a_learner_that_sees_pictures_alone_learns_and_goes_through_a_protocol()
     assert len(run_protocol(model, protocol, seed=0).rows) == 4
 
 
+@pytest.mark.parametrize("name", ["error-retina-bp", "error-cnn-dfa"])
+def test_rate_cells_look_at_a_picture_once_a_reach(name: str) -> None:
+    model = make_learner(name, gym.make(GRAB, **env_options(name)), seed=0)
+    train_trials(model, 1)
+    once = model.cost()["dense_operations"]
+    train_trials(model, 3)
+    assert model.cost()["dense_operations"] == 4 * once > 0
+
+
 def test_a_learner_of_pictures_refuses_an_environment_without_them() -> None:
     with pytest.raises(ValueError, match="retina_colour"):
         make_learner("error-retina-dfa", gym.make(GRAB))
