@@ -77,7 +77,6 @@ def search(learner: str, given: Tune) -> dict[str, Any]:
     study = optuna.create_study(
         study_name=learner,
         storage=f"sqlite:///{given.out / learner}.db",
-        sampler=optuna.samplers.TPESampler(seed=SAMPLER_SEED),
         # Half a seed, one perturbation of several, says little of a network of spikes.
         pruner=optuna.pruners.MedianPruner(n_startup_trials=UNPRUNED_TRIALS, n_warmup_steps=len(TUNING_PROTOCOLS) - 1),
         load_if_exists=True,
@@ -93,7 +92,10 @@ def search(learner: str, given: Tune) -> dict[str, Any]:
         return left
 
     over = (optuna.trial.TrialState.COMPLETE, optuna.trial.TrialState.PRUNED)
-    study.optimize(worth, n_trials=max(0, given.trials - len(study.get_trials(states=over))))
+    done = len(study.get_trials(states=over))
+    # A search that is taken up again must not draw what it has drawn before.
+    study.sampler = optuna.samplers.TPESampler(seed=SAMPLER_SEED + done)
+    study.optimize(worth, n_trials=max(0, given.trials - done))
     trials = study.get_trials(states=over)
     return {
         "settings": {space.setting: study.best_params[space.setting]},

@@ -9,10 +9,10 @@ do together (Heeger 1992, Vis Neurosci 9:181). They are few, so that spiking cel
 from __future__ import annotations
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
-from agents.networks.v1_bank import ORIENTATIONS, SIZES, gabors, held_together, require_picture
+from agents.networks.gabor_filters import GaborFilters
+from agents.networks.v1_bank import SIZES, held_together, require_picture
 from reach.retina import TABLE
 
 Array = NDArray[np.float64]
@@ -43,7 +43,7 @@ class ComplexCells:
             raise ValueError(f"retina_px is {retina_px}; {SMALLEST_PX} or more is allowed")
         self.retina_px = retina_px
         wavelength, step = SIZES[0]
-        self._filters, self._step = gabors(wavelength * retina_px), round(step * retina_px)
+        self._filters = GaborFilters(wavelength * retina_px, round(step * retina_px))
         self.size = self._cells(np.zeros((retina_px, retina_px, 3))).size
 
     def activity(self, picture: Array) -> Array:
@@ -57,9 +57,9 @@ class ComplexCells:
 
     def _cells(self, picture: Array) -> Array:
         contrast = (np.asarray(picture, dtype=np.float64) - TABLE) @ np.array(RED_AGAINST_GREEN) / 255.0
-        image = torch.tensor(contrast)[None]
-        padding = self._filters.shape[-1] // 2
-        answers = torch.nn.functional.conv2d(image, self._filters, stride=self._step, padding=padding)
-        energy = torch.hypot(answers[:ORIENTATIONS], answers[ORIENTATIONS:])
-        pooled: Array = torch.nn.functional.avg_pool2d(energy, POOLED).numpy().ravel()
+        energy = np.hypot(*self._filters.answers(contrast))
+        kinds, places, _ = energy.shape
+        pools = places // POOLED
+        whole = energy[:, : pools * POOLED, : pools * POOLED]
+        pooled: Array = whole.reshape(kinds, pools, POOLED, pools, POOLED).mean(axis=(2, 4)).ravel()
         return pooled

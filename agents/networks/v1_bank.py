@@ -7,22 +7,16 @@ Bergen 1985, J Opt Soc Am A 2:284). All are divided by what they do together (He
 
 from __future__ import annotations
 
-import math
-
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
+from agents.networks.gabor_filters import GaborFilters
 from reach.retina import LUMINANCE, TABLE
 
 Array = NDArray[np.float64]
 
-ORIENTATIONS = 8
 # Wavelength of each size, and the distance between neighbouring cells, as shares of the picture's side.
 SIZES = ((1.0 / 8.0, 1.0 / 16.0), (1.0 / 4.0, 1.0 / 8.0))
-# Of a receptive field's Gaussian envelope, in wavelengths: a bandwidth of about an octave and a half.
-ENVELOPE_WAVELENGTHS = 0.4
-FIELD_ENVELOPES = 2.5
 # Norm of the activity of all cells together.
 TOGETHER = 2.0
 
@@ -46,7 +40,7 @@ class V1Bank:
         if retina_px < 32:
             raise ValueError(f"retina_px is {retina_px}; 32 or more is allowed")
         self.retina_px = retina_px
-        self._filters = [(gabors(wavelength * retina_px), round(step * retina_px)) for wavelength, step in SIZES]
+        self._filters = [GaborFilters(wavelength * retina_px, round(step * retina_px)) for wavelength, step in SIZES]
         self.size = len(self._cells(np.zeros((retina_px, retina_px, 3))))
 
     def activity(self, picture: Array) -> Array:
@@ -60,11 +54,9 @@ class V1Bank:
 
     def _cells(self, picture: Array) -> Array:
         contrast = (np.asarray(picture, dtype=np.float64) - TABLE) @ np.array(LUMINANCE) / 255.0
-        image = torch.tensor(contrast)[None, None]
         found = []
-        for filters, step in self._filters:
-            answers = torch.nn.functional.conv2d(image, filters, stride=step, padding=filters.shape[-1] // 2)[0].numpy()
-            even, odd = answers[:ORIENTATIONS], answers[ORIENTATIONS:]
+        for filters in self._filters:
+            even, odd = filters.answers(contrast)
             simple = [np.maximum(one, 0.0) for one in (even, -even, odd, -odd)]
             found += [one.ravel() for one in (*simple, np.hypot(even, odd))]
         cells: Array = np.concatenate(found)
@@ -85,19 +77,3 @@ def held_together(cells: Array) -> Array:
     """Activities (cells,) divided by what all do together, so that their norm is TOGETHER."""
     found: Array = cells * (TOGETHER / max(float(np.linalg.norm(cells)), 1e-9))
     return found
-
-
-def gabors(wavelength_px: float) -> torch.Tensor:
-    """Filters (2 ORIENTATIONS, 1, n, n) of a wavelength: first the even ones, without their mean, then the odd."""
-    envelope = ENVELOPE_WAVELENGTHS * wavelength_px
-    reach = math.ceil(FIELD_ENVELOPES * envelope)
-    y, x = np.mgrid[-reach : reach + 1, -reach : reach + 1].astype(np.float64)
-    window = np.exp(-(x * x + y * y) / (2.0 * envelope * envelope))
-    window /= window.sum()
-    bank = []
-    for phase in (0.0, -0.5 * math.pi):
-        for k in range(ORIENTATIONS):
-            angle = math.pi * k / ORIENTATIONS
-            wave = np.cos(2.0 * math.pi / wavelength_px * (x * math.cos(angle) + y * math.sin(angle)) + phase)
-            bank.append(window * (wave - np.sum(window * wave)))
-    return torch.from_numpy(np.array(bank)[:, None])

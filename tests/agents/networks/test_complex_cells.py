@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from agents.networks.complex_cells import ComplexCells
-from agents.networks.v1_bank import ORIENTATIONS, SIZES, TOGETHER
+from agents.networks.gabor_filters import ORIENTATIONS
+from agents.networks.v1_bank import SIZES, TOGETHER
 from reach.retina import CUP, HAND, TABLE
 
 CELLS = ComplexCells()

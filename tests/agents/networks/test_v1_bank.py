@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from agents.networks.v1_bank import ORIENTATIONS, SIZES, TOGETHER, V1Bank
+from agents.networks.gabor_filters import ORIENTATIONS
+from agents.networks.v1_bank import SIZES, TOGETHER, V1Bank
 from reach.retina import TABLE
 
 BANK = V1Bank()
