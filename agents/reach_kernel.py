@@ -109,14 +109,13 @@ def sense(reaches, bodies, row):  # type: ignore[no-untyped-def]
     for late in range(VISION_BEHIND_TOUCH_STEPS):
         for joint in range(3):
             past[late, joint] = past[late + 1, joint]
-    sensed_before = reach.step
-    latest = reach.past_angles[VISION_BEHIND_TOUCH_STEPS]
+    latest = past[VISION_BEHIND_TOUCH_STEPS]
     for joint in range(3):
         latest[joint] = row[ANGLES + joint]
-    # Until a reach is as old as the delay, what was felt then is not known.
-    told = past[0] if sensed_before >= VISION_BEHIND_TOUCH_STEPS else latest
+    # In the first steps nothing has been felt yet of the moment that is seen.
+    then = past[0] if reach.step >= VISION_BEHIND_TOUCH_STEPS else latest
     for joint in range(3):
-        reach.felt[joint] = told[joint]
+        reach.felt[joint] = then[joint]
     reach.visible = row[VISIBLE] > 0.5
     if reach.visible:
         reach.hand[0], reach.hand[1] = row[HAND], row[HAND + 1]
