@@ -36,6 +36,8 @@ SAMPLER_SEED = 20260101
 # Trials that are run to the end before any is cut short.
 UNPRUNED_TRIALS = 4
 PANELS_IN_A_ROW = 4
+# Networks that differ little in colour differ in these.
+MARKERS = "osD^vPX*"
 TICKS = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 20.0)
 
 
@@ -127,18 +129,18 @@ def draw(found: dict[str, dict[str, Any]], path: Path) -> None:
     figure = Figure(figsize=(3.6 * columns, 3.4 * rows), layout="constrained")
     grid = figure.subplots(rows, columns, squeeze=False, sharey=True).ravel()
     for axes, ((title, setting), learners) in zip(grid, panels.items(), strict=False):
-        for learner in learners:
+        for learner, marker in zip(learners, MARKERS, strict=False):
             tried = sorted(
                 (one[setting], one["left_of_the_miss"]) for one in found[learner]["history"] if not one["pruned"]
             )
-            axes.plot(*zip(*tried, strict=True), "o-", ms=4, label=learner, color=learner_colour(learner))
+            axes.plot(*zip(*tried, strict=True), marker, ls="-", ms=5, label=learner, color=learner_colour(learner))
         unit = "step of Adam" if setting == "practice_rate" else "share of the error"
         axes.set(title=title, xscale="log", xlabel=f"{setting.replace('_', ' ')} ({unit})", ylim=(0.0, 1.2))
         low, high = axes.get_xlim()
         ticks = [tick for tick in TICKS if low <= tick <= high]
         axes.set_xticks(ticks, [f"{tick:g}" for tick in ticks])
         axes.minorticks_off()
-        axes.legend(frameon=False, fontsize="small", loc="upper right")
+        axes.legend(frameon=False, fontsize="small", loc="lower center", ncols=2, columnspacing=0.8, handlelength=1.4)
         axes.spines[["top", "right"]].set_visible(False)
     for axes in grid[::columns]:
         axes.set_ylabel("left of the miss over 30 reaches")
