@@ -22,8 +22,11 @@ lint: $(INSTALLED)
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 
+# What is timed or drives a window goes alone.
+proofs: ALONE := tests/proofs/test_watch.py tests/proofs/test_play.py
 proofs: $(INSTALLED)
-	$(BIN)/python -m pytest -m slow -n 2 --dist loadfile -rP
+	$(BIN)/python -m pytest -m slow -n 2 --dist loadfile -rP $(ALONE:%=--ignore=%)
+	$(BIN)/python -m pytest -m slow -s $(ALONE)
 
 endurance: $(INSTALLED)
 	$(BIN)/python -m pytest -m endurance -s

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import json
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+ROOT = Path(__file__).parents[2]
 WATCHER = """
 import json, sys
 from pathlib import Path
@@ -54,3 +58,13 @@ def test_the_keys_of_the_window_do_what_the_help_says(at_a_window: Callable[...,
     assert told["saved"] == ["watch-001.mp4", "watch-001.png"]
     # While it is paused, the one step is all that goes on.
     assert told["steps"]["149"] - told["steps"]["95"] == 1
+
+
+@pytest.mark.slow
+def test_pictures_with_all_panels_keep_up_with_the_screen_on_one_core(tmp_path: Path) -> None:
+    words = [sys.executable, "scripts/benchmark.py", "watch", "--rounds", "3", "--json", str(tmp_path / "watch.json")]
+    done = subprocess.run(words, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    rows = {row["name"]: row["value"] for row in json.loads((tmp_path / "watch.json").read_text())}
+    assert min(value for name, value in rows.items() if name.startswith("pictures") and "1280 x 720" in name) >= 60.0
+    assert min(value for name, value in rows.items() if name.startswith("world in real time")) >= 0.98
