@@ -1,7 +1,7 @@
-"""The learner's own body map, compiled: which change of posture moves the hand by so much.
+"""The learner's own body map, compiled: where the hand is, and which change of posture moves it by so much.
 
-Damped least squares (Wampler 1986, IEEE Trans SMC 16:93) on the unperturbed arm's Jacobian, with the hand's direction
-as a third coordinate: bounded near a straight arm, exact elsewhere to the damping.
+The latter is damped least squares (Wampler 1986, IEEE Trans SMC 16:93) on the unperturbed arm's Jacobian, with the
+hand's direction as a third coordinate: bounded near a straight arm, exact elsewhere to the damping.
 """
 
 from __future__ import annotations
@@ -13,6 +13,16 @@ from numba import njit
 # Weight of a radian of hand direction beside a metre of hand place, and the damping, m.
 TURN_WEIGHT_M = 0.10
 DAMPING_M = 0.03
+
+
+@njit(cache=True)
+def hand_place(upper, fore, grasp, q1, q2, q3):  # type: ignore[no-untyped-def]
+    """Place of the grasp point from the shoulder, m; lengths and angles as in `motor_error`."""
+    f2 = q1 + q2
+    f3 = f2 + q3
+    x = upper * math.cos(q1) + fore * math.cos(f2) + grasp * math.cos(f3)
+    y = upper * math.sin(q1) + fore * math.sin(f2) + grasp * math.sin(f3)
+    return x, y
 
 
 @njit(cache=True)

@@ -36,7 +36,6 @@ class Reach:
         memory: (1,) of `agents.reach_kernel.REACH`, on which the kernels work.
         picture: on the retina, its mean while the reach is prepared; None without a retina.
         body: what the own body is believed to do, where torques or muscles are commanded.
-        is_launched: whether it has a plan, which is made at the launch.
     """
 
     def __init__(self) -> None:
@@ -44,7 +43,6 @@ class Reach:
         self.memory = np.zeros(1, dtype=REACH)
         self.picture: Array | None = None
         self.body: BodyState | None = None
-        self.is_launched = False
 
     @property
     def step(self) -> int:
@@ -111,7 +109,6 @@ class Reach:
         """Set out for a change of posture (3,) rad, by postures (PLAN_STEPS, 3) rad."""
         self.memory["goal"] = feedforward
         self.memory["plan"] = plan
-        self.is_launched = True
 
     def _copy(self, name: str) -> Array:
         part: Array = self.memory[name][0].copy()
@@ -152,7 +149,7 @@ class Controller:
             now: the observation that `sense` has taken in.
             feedforward: (3,) rad, the learned change of posture from rest that should bring the hand to the cup.
         """
-        if not reach.is_launched and reach.step >= PREPARATION_STEPS:
+        if reach.step == PREPARATION_STEPS:
             reach.launch(feedforward, self.plan(reach.rest, reach.rest + feedforward))
         command = np.empty(4, dtype=np.float32)
         act(reach.memory, self._body, now.row, feedforward, command)

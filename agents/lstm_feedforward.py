@@ -42,6 +42,8 @@ class LSTMFeedForward:
         plastic: "all", or "hidden" where the read-out stays as it is.
     """
 
+    waits_for_launch = False
+
     def __init__(
         self,
         rule: str,
@@ -68,7 +70,6 @@ class LSTMFeedForward:
         self._rule = recurrent_rule(rule)
         self.sensory = PlaceCells() if sensory is None else sensory
         self.sees: Sees = sees
-        self.waits_for_launch = False
         self.lstm = LSTMCells(self.sensory.size, cells, rng)
         self.readout = np.zeros((JOINTS, cells))
         self.readout_bias = np.zeros(JOINTS)

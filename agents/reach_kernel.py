@@ -9,7 +9,7 @@ import math
 
 import numpy as np
 
-from agents.body_map import motor_error
+from agents.body_map import hand_place, motor_error
 from agents.networks.compiled import inlined, kernel
 from agents.posture_servo import CONTROL_STEP_S
 from agents.sensation import ANGLES, APERTURE, COMMAND, CUP, HAND, TOUCH, VISIBLE
@@ -120,11 +120,8 @@ def sense(reaches, bodies, row):  # type: ignore[no-untyped-def]
     if reach.visible:
         reach.hand[0], reach.hand[1] = row[HAND], row[HAND + 1]
     else:
-        direction, x, y = 0.0, 0.0, 0.0
-        for joint, length in ((0, body.upper), (1, body.fore), (2, body.grasp)):
-            direction += reach.felt[joint]
-            x += length * math.cos(direction)
-            y += length * math.sin(direction)
+        felt = reach.felt
+        x, y = hand_place(body.upper, body.fore, body.grasp, felt[0], felt[1], felt[2])
         reach.hand[0], reach.hand[1] = x, y
     if reach.step == 0:
         for joint in range(3):

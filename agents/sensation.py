@@ -17,7 +17,7 @@ Array = NDArray[np.float64]
 # Where the environment's observation table has what; what is seen comes first, and what is felt ends with the latest
 # command.
 HAND, VISIBLE, CUP, SEEN = 0, 2, 3, 5
-ANGLES, VELOCITIES, APERTURE, TOUCH, COMMAND = 5, 8, 11, 12, 15
+ANGLES, APERTURE, TOUCH, COMMAND = 5, 11, 12, 15
 COMMANDS = 4
 
 

@@ -91,6 +91,8 @@ class SpikingFeedForward:
         plastic: "all", or "hidden" where the synapses to the output cells stay as they are.
     """
 
+    waits_for_launch = False
+
     def __init__(
         self,
         rule: str,
@@ -159,7 +161,6 @@ class SpikingFeedForward:
         self._hebb = Hebb({TO_HIDDEN: hidden, TO_OUTPUT: outputs}) if rule == "hebb" else None
         self.plastic: Plastic = "all"
         self.sees: Sees = sees
-        self.waits_for_launch = False
         self._structured = structure is not None
         self._costs = Costs()
         self._fan_out, self._pairs = self._fans()

@@ -43,8 +43,8 @@ from reach.study.report import write_report
 from reach.study.statistics import summarise
 from reach.study.tables import print_table
 
-# By any of these a folder is a study's own; its table of jobs is there before the first of them has ended.
-OWN = ("jobs.sqlite", "trials", "baseline", "logs")
+# What a study's folder holds once its first job has ended; its table of jobs is there before.
+OWN_FOLDERS = ("trials", "baseline", "logs")
 PROTOCOL_FILES = (".toml", ".py")
 # What play.py writes of a person.
 TRIALS = "trials.parquet"
@@ -108,7 +108,8 @@ class Compare:
         if absent:
             raise SystemExit(f"--person {' '.join(absent)}: folders that play.py has written are allowed")
         held = {path.name for path in self.out.iterdir() if path.name[0] != "."} if self.out.is_dir() else set()
-        if held and held.isdisjoint(OWN) and not shard_folders(self.out):
+        own = Store(self.out).ledger_path.exists() or not held.isdisjoint(OWN_FOLDERS)
+        if held and not own and not shard_folders(self.out):
             raise SystemExit(f"--out {self.out} holds other files, which a report could replace; give another folder")
 
 

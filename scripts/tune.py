@@ -12,6 +12,7 @@ import os
 import sys
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import dataclass, field
+from itertools import cycle
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -129,7 +130,7 @@ def draw(found: dict[str, dict[str, Any]], path: Path) -> None:
     figure = Figure(figsize=(3.6 * columns, 3.4 * rows), layout="constrained")
     grid = figure.subplots(rows, columns, squeeze=False, sharey=True).ravel()
     for axes, ((title, setting), learners) in zip(grid, panels.items(), strict=False):
-        for learner, marker in zip(learners, MARKERS, strict=False):
+        for learner, marker in zip(learners, cycle(MARKERS), strict=False):
             tried = sorted(
                 (one[setting], one["left_of_the_miss"]) for one in found[learner]["history"] if not one["pruned"]
             )

@@ -10,8 +10,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agents.body_map import DAMPING_M
-from agents.controller import Controller, Reach, minimum_jerk
+from agents.body_map import DAMPING_M, hand_place
+from agents.controller import Controller, Reach
+from agents.reach_kernel import minimum_jerk
 from agents.sensation import Sensation
 from reach import Arm, HideHand
 from reach.sim.setup import Senses
@@ -32,6 +33,13 @@ def test_the_body_map_is_damped_least_squares_on_the_jacobian(
     wanted = np.array([right, forward, 0.1 * turn])
     expected = jacobian.T @ np.linalg.solve(jacobian @ jacobian.T + DAMPING_M**2 * np.eye(3), wanted)
     np.testing.assert_allclose(CONTROLLER.motor_error(angles, (right, forward), turn), expected, atol=1e-12)
+
+
+@given(st.floats(-0.3, 1.5), st.floats(0.6, 2.3), st.floats(-0.9, 0.9))
+def test_the_body_map_places_the_hand_where_the_arm_does(shoulder: float, elbow: float, wrist: float) -> None:
+    upper, fore, _ = ARM.length
+    place = hand_place(upper, fore, ARM.grasp_m, shoulder, elbow, wrist)
+    np.testing.assert_allclose(place, ARM.hand([shoulder, elbow, wrist]), atol=1e-12)
 
 
 def test_minimum_jerk_is_smooth_from_start_to_end() -> None:
