@@ -1,7 +1,8 @@
 """A feed-forward part of spiking cells: sensory cells, a hidden population and antagonist output populations.
 
-Its synapses change by pair STDP gated by a third factor. Hidden cells excite or inhibit, never both (Dale's law), and
-differ in their time constants and thresholds; they may also speak to each other, through synapses that stay as they
+Its synapses change by pair STDP gated by a third factor. Cells differ in their time constants and thresholds: output
+cells that were alike would hear the same and fire in step, and their mean would waver as a single cell does. Hidden
+cells excite or inhibit, never both (Dale's law); they may also speak to each other, through synapses that stay as they
 were drawn.
 """
 
@@ -43,6 +44,9 @@ SYNAPSE_MS = 5.0
 HIDDEN_DRIVE = 0.85
 OUTPUT_DRIVE = 1.2
 INPUT_WEIGHT_SD = 0.9
+# Of each cell, drawn from these; thresholds in units of the mean one.
+MEMBRANE_MS = (10.0, 30.0)
+THRESHOLD = (0.9, 1.1)
 # Posture change per difference of antagonist rates, rad/Hz, and the slope of a cell's rate by its drive at rest, Hz.
 READOUT_RAD_PER_HZ = 0.02
 RATE_SLOPE_HZ = 60.0
@@ -135,10 +139,14 @@ class SpikingFeedForward:
         self.circuit = SpikingCircuit(
             inputs=self.cells.size,
             cells={
-                "hidden": LIFCells(
-                    hidden, inhibitory, membrane_ms=(10.0, 30.0), threshold=(0.9, 1.1), bias=HIDDEN_DRIVE
+                "hidden": LIFCells(hidden, inhibitory, membrane_ms=MEMBRANE_MS, threshold=THRESHOLD, bias=HIDDEN_DRIVE),
+                "output": LIFCells(
+                    outputs,
+                    membrane_ms=MEMBRANE_MS,
+                    threshold=THRESHOLD,
+                    bias=OUTPUT_DRIVE,
+                    first_voltage=(0.0, 1.0),
                 ),
-                "output": LIFCells(outputs, bias=OUTPUT_DRIVE, first_voltage=(0.0, 1.0)),
             },
             projections=[
                 Projection(

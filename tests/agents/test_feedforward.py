@@ -11,7 +11,7 @@ from agents.error_networks import ALIASES, ERROR_LEARNERS, is_error_learner, mak
 from agents.feedforward import FeedForward
 from agents.lstm_feedforward import LSTMFeedForward
 from agents.rate_feedforward import RateFeedForward
-from agents.spiking_feedforward import INHIBITORY_CELLS, SpikingFeedForward
+from agents.spiking_feedforward import CELLS_PER_MUSCLE, INHIBITORY_CELLS, SpikingFeedForward
 from reach.retina import CUP as CUP_COLOUR
 from reach.retina import TABLE, places_m
 
@@ -188,3 +188,21 @@ def test_hidden_cells_alone_correct_the_same_share_through_a_weak_read_out_and_a
     part.change(eligible, error, 0.5)
     moved = answer(part)[0] - before
     assert np.linalg.norm(moved) == pytest.approx(0.5 * np.linalg.norm(error), rel=0.05)
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_output_cells_that_have_learned_the_same_do_not_fire_in_step(seed: int) -> None:
+    part = made("error-snn-stdp", seed)
+    assert isinstance(part, SpikingFeedForward)
+    wanted = answer(part)[0] + ERROR
+    for _ in range(20):
+        posture, eligible = answer(part)
+        part.change(eligible, wanted - posture, 0.5)
+    state, rates = part.begin(), []
+    for _ in range(100):
+        part.posture(state, CUP)
+        rates.append(part.circuit.rate_hz(state.circuit, "output").copy())
+    muscles = np.array(rates)[20:].reshape(80, 6, CELLS_PER_MUSCLE)
+    # The variance of a mean is 1/n of its n cells' where they fire independently of each other, and theirs in step.
+    shared = CELLS_PER_MUSCLE * muscles.mean(axis=2).var(axis=0).mean() / muscles.var(axis=0).mean()
+    assert shared < 1.5
