@@ -256,30 +256,22 @@ class Arm:
     def inverse_dynamics(self, angle: Array, velocity: Array, acceleration: Array) -> Array:
         """Joint torques (..., 3) N m that give `acceleration` rad/s2 at `angle` rad and `velocity` rad/s, all (..., 3).
 
-        Newton and Euler segment by segment from the hand inwards (Featherstone 2008, section 5.3), without viscosity.
-        With a locked wrist, whose angle, velocity and acceleration are 0, the third torque is the one its lock bears.
+        Without viscosity. With a locked wrist, whose angle, velocity and acceleration are 0, the third torque is the
+        one its lock bears.
+
+        Raises:
+            ValueError: the three differ in their shapes, or are not of three joints.
         """
-        absolute = np.cumsum(angle, axis=-1)
-        rate = np.cumsum(velocity, axis=-1)
-        spin = np.cumsum(acceleration, axis=-1)
-        along = np.stack([np.cos(absolute), np.sin(absolute)], axis=-1)
-        across = np.stack([-along[..., 1], along[..., 0]], axis=-1)
-        per_metre = spin[..., None] * across - (rate**2)[..., None] * along
-        force = np.zeros((*angle.shape[:-1], 2))
-        torque = np.zeros(angle.shape[:-1])
-        result = np.empty_like(angle)
-        for k in (2, 1, 0):
-            base = np.einsum("...jc,j->...c", per_metre[..., :k, :], np.asarray(self.length[:k]))
-            own = self.mass[k] * (base + self.centre[k] * per_metre[..., k, :])
-            torque = (
-                torque
-                + self.inertia[k] * spin[..., k]
-                + self.centre[k] * np.sum(across[..., k, :] * own, axis=-1)
-                + self.length[k] * np.sum(across[..., k, :] * force, axis=-1)
-            )
-            force = force + own
-            result[..., k] = torque
-        return result
+        shapes = [np.shape(given) for given in (angle, velocity, acceleration)]
+        if shapes.count(shapes[0]) < 3 or shapes[0][-1:] != (3,):
+            raise ValueError(f"angle, velocity and acceleration have shapes {shapes}; one shape (..., 3) is allowed")
+        # Compilers take longer to load than the rest of the package.
+        from reach.sim.newton_euler import torques
+
+        states = [np.ascontiguousarray(given, np.float64).reshape(-1, 3) for given in (angle, velocity, acceleration)]
+        found = np.empty_like(states[0])
+        torques(self.length, self.mass, self.centre, self.inertia, *states, found)
+        return found.reshape(shapes[0])
 
 
 ARMS: dict[str, Callable[..., Arm]] = {

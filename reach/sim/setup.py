@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import MISSING, dataclass, fields
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -145,7 +146,13 @@ class Person:
         )
         if isinstance(self.arm, Arm):
             return self.arm, strength
-        return (Arm.winter(height, mass) if self.arm == "winter" else ARMS[str(self.arm)]()), strength
+        return _named_arm(str(self.arm), height, mass), strength
+
+
+@lru_cache(maxsize=64)
+def _named_arm(name: str, height_m: float, mass_kg: float) -> Arm:
+    """The arm of a name in `ARMS`; asked for with every trial in which anything is drawn, mostly for the same one."""
+    return Arm.winter(height_m, mass_kg) if name == "winter" else ARMS[name]()
 
 
 def arm_of(fields_of_arm: Mapping[str, Any]) -> Arm:

@@ -137,3 +137,9 @@ def test_segments_must_be_positive() -> None:
 def test_matrices_must_be_symmetric() -> None:
     with pytest.raises(ValueError, match="joint_viscosity must be symmetric"):
         replace(ARM, joint_viscosity=((1.0, 0.5, 0.0), (0.0, 1.0, 0.0), (0.0, 0.0, 1.0)))
+
+
+@pytest.mark.parametrize("shapes", [((4, 3), (3,), (3,)), ((2,), (2,), (2,)), ((), (), ()), ((3, 2), (3, 2), (3, 2))])
+def test_states_of_other_shapes_have_no_torques(shapes: tuple[tuple[int, ...], ...]) -> None:
+    with pytest.raises(ValueError, match=r"one shape \(\.\.\., 3\) is allowed"):
+        Arm.winter().inverse_dynamics(*(np.zeros(shape) for shape in shapes))
