@@ -82,7 +82,8 @@ def make_learner(name: str, env: Any, *, seed: int = 0, **settings: Any) -> Any:
         seed: of weights, feedback matrices and trials.
         settings: `rate`, `hidden_rate` and `practice_rate` of an error learner, instead of the tuned ones; `rate`,
             `critic_rate` and `exploration_rad` of a spiking learner from reward; anything that Stable-Baselines3's PPO,
-            SAC, TD3 or TQC takes for the others; and `verbose`, `tensorboard_log`.
+            SAC, TD3 or TQC takes for the others, `learning_rate` instead of the tuned one; and `verbose`,
+            `tensorboard_log`.
 
     Returns:
         A model with Stable-Baselines3's interface.
@@ -98,17 +99,17 @@ def make_learner(name: str, env: Any, *, seed: int = 0, **settings: Any) -> Any:
         config = {"learner": name, "seed": seed, "rate": settings["rate"]}
         return ErrorLearner(feedforward, env, seed=seed, config=config, **settings)
     if name in REWARD_SPIKING_LEARNERS:
-        return RewardSpikingLearner(name, env, seed=seed, **settings)
+        return RewardSpikingLearner(name, env, seed=seed, **{**tuned_settings(name), **settings})
     full = REWARD_ALIASES.get(name, name)
     if full in ALGORITHMS:
-        return ALGORITHMS[full](name, env, seed=seed, **settings)
+        return ALGORITHMS[full](name, env, seed=seed, **{**tuned_settings(name), **settings})
     raise ValueError(f"learner is {name!r}; {list(LEARNERS)} are allowed")
 
 
 def tuned_settings(name: str) -> dict[str, float]:
-    """What `scripts/tune.py` has found for an error learner, named in full or in short; empty without tuning."""
+    """What `scripts/tune.py` has found for a learner, named in full or in short; empty without tuning."""
     found = json.loads(TUNED.read_text()) if TUNED.exists() else {}
-    settings: dict[str, float] = found.get(full_name(name), {}).get("settings", {})
+    settings: dict[str, float] = found.get(REWARD_ALIASES.get(name, full_name(name)), {}).get("settings", {})
     return settings
 
 

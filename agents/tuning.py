@@ -1,7 +1,8 @@
-"""What a learner's settings are worth: how fast it corrects, on perturbations and seeds that no comparison uses.
+"""What a learner's settings are worth: how fast it corrects, or learns from reward, on seeds that no comparison uses.
 
 The perturbations of the laboratory's protocols are judged by in comparisons; tuning takes others: a rotation the other
-way and smaller, and a prism the other way and smaller.
+way and smaller, and a prism the other way and smaller. A learner from reward is judged by how early in a training it
+has the cup.
 """
 
 from __future__ import annotations
@@ -15,13 +16,16 @@ from typing import Any
 import gymnasium as gym
 import pandas as pd
 
-from agents.error_networks import HIDDEN, is_spiking, practises
+from agents.error_networks import HIDDEN, is_error_learner, is_spiking, practises
 from agents.learner import (
     BASELINE_ENV,
+    baseline_steps,
     baseline_trials,
     env_for,
+    env_id_of,
     env_options,
     evaluate,
+    is_trial_learner,
     load_learner,
     make_learner,
 )
@@ -52,28 +56,39 @@ FIRST_TUNING_SEED = 10_000
 # A setting that corrects fast but no longer grabs cups is not wanted: what is missing to this share is added.
 WANTED_SUCCESS = 0.97
 JUDGED_TRIALS = 100
+# Of its usual training, what a learner from reward is given, and after how many equal parts of it it is judged.
+TRAINING_SHARE = 0.4
+STRETCHES = 4
+STEP_OF_ADAM, SHARE = "step of Adam", "share of the error"
 
 
 @dataclass(frozen=True)
 class SearchSpace:
-    """A setting and the range, on a logarithmic scale, in which it is looked for."""
+    """A setting and the range, on a logarithmic scale, in which it is looked for, in a unit said in words."""
 
     setting: str
     low: float
     high: float
+    unit: str
 
 
 def search_space(learner: str) -> SearchSpace:
     """The step size that a learner corrects by.
 
-    `practice_rate` where cells practise, `hidden_rate` where the read-out stays as it is, else `rate`.
+    `practice_rate` where cells practise, `hidden_rate` where the read-out stays as it is, `learning_rate` of an
+    algorithm of Stable-Baselines3, else `rate`.
     """
+    if not is_error_learner(learner):
+        if is_trial_learner(learner):
+            return SearchSpace("rate", 0.007, 0.7, "step for a usual surprise")
+        return SearchSpace("learning_rate", 1e-4, 1e-2, STEP_OF_ADAM)
     if practises(learner):
-        return SearchSpace("practice_rate", 0.0003, 0.05)
+        return SearchSpace("practice_rate", 0.0003, 0.05, STEP_OF_ADAM)
     if not learner.endswith(HIDDEN):
-        return SearchSpace("rate", 0.05, 1.8)
+        return SearchSpace("rate", 0.05, 1.8, SHARE)
     # Rate networks know what a step does to their posture, spiking ones do not: their share is counted in other steps.
-    return SearchSpace("hidden_rate", 0.3, 30.0) if is_spiking(learner) else SearchSpace("hidden_rate", 0.1, 1.8)
+    low, high = (0.3, 30.0) if is_spiking(learner) else (0.1, 1.8)
+    return SearchSpace("hidden_rate", low, high, SHARE)
 
 
 def left_uncorrected(
@@ -112,6 +127,34 @@ def left_uncorrected(
             for protocol in TUNING_PROTOCOLS:
                 found.append(_left(_loaded(settled, settings), protocol, seed) + missing)
                 yield sum(found) / len(found)
+
+
+def missed_in_training(
+    learner: str, settings: dict[str, Any], seeds: int, share: float = TRAINING_SHARE
+) -> Iterator[float]:
+    """The share of unperturbed cups that a learner from reward misses, averaged over a training.
+
+    Args:
+        learner: name of a learner from reward.
+        settings: for `make_learner`.
+        seeds: tuning seeds to average over.
+        share: of its usual training, above 0.
+
+    Yields:
+        After each seed and each of the STRETCHES parts of the training, the mean so far; lower is better.
+    """
+    missed: list[float] = []
+    env_id = env_id_of(learner)
+    for seed in range(FIRST_TUNING_SEED, FIRST_TUNING_SEED + seeds):
+        model = make_learner(learner, gym.make(env_id, **env_options(learner)), seed=seed, **settings)
+        for _ in range(STRETCHES):
+            if is_trial_learner(learner):
+                train(model, max(1, round(share * baseline_trials(learner) / STRETCHES)))
+            else:
+                steps = max(1, round(share * baseline_steps(learner) / STRETCHES))
+                model.learn(steps, reset_num_timesteps=False)
+            missed.append(1.0 - evaluate(model, env_id, trials=JUDGED_TRIALS, seed=seed))
+            yield sum(missed) / len(missed)
 
 
 def _loaded(folder: Path, settings: dict[str, Any]) -> Any:

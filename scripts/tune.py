@@ -1,8 +1,9 @@
 """Find each learner's step size with the same number of trials: `python scripts/tune.py --out runs/tuning`.
 
 Every learner gets as many trials of the same search (Optuna's TPE, pruned by the median) on the same tuning
-perturbations and seeds, which no comparison uses. The best settings of all learners, with the whole history, are
-written to one file; the learners read theirs from agents/tuned.json. All of them take hours; `--learners` names some.
+perturbations and seeds, which no comparison uses; those from reward are judged by the cups that they miss in the course
+of a training. The best settings of all learners, with the whole history, are written to one file; the learners read
+theirs from agents/tuned.json. All of them take hours; `--learners` names some.
 """
 
 from __future__ import annotations
@@ -10,26 +11,40 @@ from __future__ import annotations
 import json
 import os
 import sys
+from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import dataclass, field
 from itertools import cycle
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, NamedTuple
 
 import optuna
+import torch
 import tyro
 from rich.console import Console
 from rich.table import Table
 from tqdm import tqdm
 
 from agents.error_networks import ERROR_LEARNERS, HIDDEN, NONE, full_name, is_error_learner, is_spiking, rule_of
+from agents.learner import is_learner
+from agents.reward_spiking_learner import REWARD_SPIKING_LEARNERS
 from agents.rules.feedback import FEEDBACK_RULES
-from agents.tuning import TUNING_PROTOCOLS, left_uncorrected, search_space
+from agents.teachers.algorithms import ALGORITHMS
+from agents.teachers.reward import ALIASES as REWARD_ALIASES
+from agents.tuning import (
+    STRETCHES,
+    TRAINING_SHARE,
+    TUNING_PROTOCOLS,
+    left_uncorrected,
+    missed_in_training,
+    search_space,
+)
 from reach.study import usable_cores
 
-# Hebbian synapses hear no error, of which a step could be a share.
+# Hebbian synapses hear nothing, and their step leads nowhere.
+UNTUNED = (NONE, "hebb")
 LEARNERS = (
-    *(name for name in ERROR_LEARNERS if rule_of(name) not in (NONE, "hebb")),
+    *(name for name in (*ERROR_LEARNERS, *ALGORITHMS, *REWARD_SPIKING_LEARNERS) if rule_of(name) not in UNTUNED),
     *(f"error-mlp-{rule}{HIDDEN}" for rule in FEEDBACK_RULES if rule != "shallow"),
     f"error-snn-stdp{HIDDEN}",
 )
@@ -39,7 +54,24 @@ UNPRUNED_TRIALS = 4
 PANELS_IN_A_ROW = 4
 # Networks that differ little in colour differ in these.
 MARKERS = "osD^vPX*"
-TICKS = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 20.0)
+TICKS = (0.0001, 0.0002, 0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 20.0)
+
+
+class Criterion(NamedTuple):
+    """What settings are judged by: its name in the file, on a picture, and the steps that judge one seed."""
+
+    name: str
+    axis: str
+    steps: int
+
+
+BY_ERROR = Criterion("left_of_the_miss", "left of the miss over 30 reaches", len(TUNING_PROTOCOLS))
+BY_REWARD = Criterion("missed_in_training", "share of cups missed in training", STRETCHES)
+
+
+def criterion_of(learner: str) -> Criterion:
+    """What the settings of this learner are judged by."""
+    return BY_ERROR if is_error_learner(learner) else BY_REWARD
 
 
 @dataclass
@@ -55,18 +87,22 @@ class Tune:
     seeds: int = 2
     """Tuning seeds of one trial."""
     baseline_trials: int | None = None
-    """Reaches of baseline training in each; None for as many as a comparison has."""
+    """Reaches of baseline training in each, of learners by seen error; None for as many as a comparison has."""
+    training_share: float = TRAINING_SHARE
+    """Of its usual training, what a learner from reward is given and judged in."""
     settings: Path | None = None
     """File for the best settings, such as agents/tuned.json; learners that are not tuned keep theirs in it."""
     jobs: Annotated[int, tyro.conf.arg(aliases=["-j"])] = field(default_factory=usable_cores)
     """Learners at a time, one thread each."""
 
     def __post_init__(self) -> None:
-        unknown = [name for name in self.learners if not is_error_learner(name) or name == "none"]
-        if unknown or not self.learners:
-            raise SystemExit(f"--learners {' '.join(unknown) or '(none)'}: error learners are allowed")
         # Learners look for their settings under these.
-        self.learners = tuple(full_name(name) for name in self.learners)
+        self.learners = tuple(REWARD_ALIASES.get(name, full_name(name)) for name in self.learners)
+        unknown = [name for name in self.learners if not is_learner(name) or rule_of(name) in UNTUNED]
+        if unknown or not self.learners:
+            raise SystemExit(f"--learners {' '.join(unknown) or '(none)'}: known are {' '.join(LEARNERS)}")
+        if not 0.0 < self.training_share <= 1.0:
+            raise SystemExit(f"--training-share {self.training_share}: above 0, up to 1, is allowed")
         for name in ("trials", "seeds", "jobs"):
             if getattr(self, name) < 1:
                 raise SystemExit(f"--{name} {getattr(self, name)}: 1 or more is allowed")
@@ -74,21 +110,22 @@ class Tune:
 
 def search(learner: str, given: Tune) -> dict[str, Any]:
     """The best setting of a learner with the history of its search, continued from the storage."""
+    torch.set_num_threads(1)
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     space = search_space(learner)
-    kept = given.out / "baseline"
+    criterion = criterion_of(learner)
     study = optuna.create_study(
         study_name=learner,
         storage=f"sqlite:///{given.out / learner}.db",
         # Half a seed, one perturbation of several, says little of a network of spikes.
-        pruner=optuna.pruners.MedianPruner(n_startup_trials=UNPRUNED_TRIALS, n_warmup_steps=len(TUNING_PROTOCOLS) - 1),
+        pruner=optuna.pruners.MedianPruner(n_startup_trials=UNPRUNED_TRIALS, n_warmup_steps=criterion.steps - 1),
         load_if_exists=True,
     )
 
     def worth(trial: optuna.Trial) -> float:
         settings = {space.setting: trial.suggest_float(space.setting, space.low, space.high, log=True)}
         left = float("nan")
-        for step, left in enumerate(left_uncorrected(learner, settings, given.seeds, given.baseline_trials, kept)):
+        for step, left in enumerate(judged(learner, settings, given)):
             trial.report(left, step)
             if trial.should_prune():
                 raise optuna.TrialPruned
@@ -102,13 +139,13 @@ def search(learner: str, given: Tune) -> dict[str, Any]:
     trials = study.get_trials(states=over)
     return {
         "settings": {space.setting: study.best_params[space.setting]},
-        "left_of_the_miss": study.best_value,
+        criterion.name: study.best_value,
         "trials": len(trials),
         "seeds": given.seeds,
         "history": [
             {
                 space.setting: trial.params[space.setting],
-                "left_of_the_miss": trial.value if trial.value is not None else None,
+                criterion.name: trial.value,
                 "pruned": trial.state == optuna.trial.TrialState.PRUNED,
             }
             for trial in trials
@@ -116,8 +153,15 @@ def search(learner: str, given: Tune) -> dict[str, Any]:
     }
 
 
+def judged(learner: str, settings: dict[str, float], given: Tune) -> Iterator[float]:
+    """What is left to do with these settings, step by step; lower is better."""
+    if is_error_learner(learner):
+        return left_uncorrected(learner, settings, given.seeds, given.baseline_trials, given.out / "baseline")
+    return missed_in_training(learner, settings, given.seeds, given.training_share)
+
+
 def draw(found: dict[str, dict[str, Any]], path: Path) -> None:
-    """What is left of a miss against the step size, one panel for each kind of network and each setting."""
+    """What is left of a miss, or missed, against the step size; a panel for each kind of network and each setting."""
     from matplotlib.figure import Figure
 
     from reach.render.palette import learner_colour
@@ -132,19 +176,25 @@ def draw(found: dict[str, dict[str, Any]], path: Path) -> None:
     for axes, ((title, setting), learners) in zip(grid, panels.items(), strict=False):
         for learner, marker in zip(learners, cycle(MARKERS), strict=False):
             tried = sorted(
-                (one[setting], one["left_of_the_miss"]) for one in found[learner]["history"] if not one["pruned"]
+                (one[setting], one[criterion_of(learner).name])
+                for one in found[learner]["history"]
+                if not one["pruned"]
             )
             axes.plot(*zip(*tried, strict=True), marker, ls="-", ms=5, label=learner, color=learner_colour(learner))
-        unit = "step of Adam" if setting == "practice_rate" else "share of the error"
-        axes.set(title=title, xscale="log", xlabel=f"{setting.replace('_', ' ')} ({unit})", ylim=(0.0, 1.2))
+        unit = search_space(learners[0]).unit
+        axes.set(
+            ylabel=criterion_of(learners[0]).axis,
+            title=title,
+            xscale="log",
+            xlabel=f"{setting.replace('_', ' ')} ({unit})",
+            ylim=(0.0, 1.2),
+        )
         low, high = axes.get_xlim()
         ticks = [tick for tick in TICKS if low <= tick <= high]
         axes.set_xticks(ticks, [f"{tick:g}" for tick in ticks])
         axes.minorticks_off()
         axes.legend(frameon=False, fontsize="small", loc="lower center", ncols=2, columnspacing=0.8, handlelength=1.4)
         axes.spines[["top", "right"]].set_visible(False)
-    for axes in grid[::columns]:
-        axes.set_ylabel("left of the miss over 30 reaches")
     for axes in grid[len(panels) :]:
         axes.set_axis_off()
     figure.savefig(path, dpi=120)
@@ -152,8 +202,11 @@ def draw(found: dict[str, dict[str, Any]], path: Path) -> None:
 
 def panel_of(learner: str) -> str:
     """What a panel shows together: one kind of rate network, or all spiking networks."""
-    network = "spiking" if is_spiking(learner) else full_name(learner).split("-")[1]
-    return f"{network}, hidden cells alone" if learner.endswith(HIDDEN) else network
+    _, *network, _ = full_name(learner).removesuffix(HIDDEN).split("-")
+    kind = "spiking" if is_spiking(learner) else " ".join(network)
+    if not is_error_learner(learner):
+        return f"{kind}, from reward"
+    return f"{kind}, hidden cells alone" if learner.endswith(HIDDEN) else kind
 
 
 def main(given: Tune) -> None:
@@ -175,10 +228,10 @@ def main(given: Tune) -> None:
         drawn = dict(sorted((before | whole).items()))
         given.settings.write_text(json.dumps(drawn, indent=1) + "\n")
     draw(drawn, given.out / "tuning.png")
-    table = Table("learner", "setting", "best", "left of the miss")
+    table = Table("learner", "setting", "best", "left, or missed")
     for learner, one in found.items():
         (name, value), *_ = one["settings"].items()
-        table.add_row(learner, name, f"{value:.3g}", f"{one['left_of_the_miss']:.3f}")
+        table.add_row(learner, name, f"{value:.3g}", f"{one[criterion_of(learner).name]:.3f}")
     Console().print(table)
     print(f"Written: {given.out / 'tuned.json'}, tuning.png" + (f", {given.settings}" if given.settings else ""))
 

@@ -43,8 +43,32 @@ def test_learners_are_made_with_what_was_found_unless_told_otherwise(tmp_path, m
     assert learner.load_learner(tmp_path / "kept", env).practice_rate == remembering.practice_rate == 0.01
 
 
+def test_learners_from_reward_are_made_with_what_was_found_too(tmp_path, monkeypatch) -> None:  # type: ignore[no-untyped-def]
+    found = tmp_path / "tuned.json"
+    found.write_text(
+        '{"reward-snn-stdp": {"settings": {"rate": 0.02}}, "reward-mlp-bp": {"settings": {"learning_rate": 0.0005}}}'
+    )
+    monkeypatch.setattr(learner, "TUNED", found)
+    reaching, grabbing = gym.make("reach/CupReach-v0"), gym.make(learner.BASELINE_ENV)
+    assert learner.make_learner("reward-snn-stdp", reaching).config["settings"]["rate"] == 0.02
+    tuned = learner.make_learner("reward-ppo", grabbing)
+    assert tuned.learning_rate == 0.0005
+    assert learner.make_learner("reward-ppo", grabbing, learning_rate=0.002).learning_rate == 0.002
+    tuned.save(tmp_path / "kept")
+    found.unlink()
+    assert learner.load_learner(tmp_path / "kept", grabbing).learning_rate == 0.0005
+
+
+def test_a_spiking_actor_that_learns_misses_fewer_cups_in_training() -> None:
+    share = 0.2
+    *_, learning = tuning.missed_in_training("reward-snn-stdp", {"rate": 0.07}, seeds=1, share=share)
+    *_, still = tuning.missed_in_training("reward-snn-stdp", {"rate": 0.0}, seeds=1, share=0.001)
+    assert learning < still - 0.1
+
+
 def test_every_learner_is_tuned_by_the_step_that_it_corrects_by() -> None:
     steps = {"error-mlp-bp": "rate", "error-mlp-bp-hidden": "hidden_rate", "error-memory-bp": "practice_rate"}
+    steps |= {"reward-mlp-dfa": "learning_rate", "reward-snn-stdp": "rate"}
     for name, setting in steps.items():
         assert tuning.search_space(name).setting == setting
     # A share of the error that is nothing leaves the whole miss; one that is all of it and more is still stable.

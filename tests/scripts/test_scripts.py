@@ -113,6 +113,17 @@ def test_a_search_writes_settings_by_the_names_that_learners_read_and_is_taken_u
     assert (tmp_path / "search" / "tuning.png").exists()
 
 
+def test_a_learner_from_reward_is_tuned_by_what_it_misses_in_training(tmp_path: Path) -> None:
+    settings = tmp_path / "tuned.json"
+    words = ("--learners", "reward-snn-stdp", "--trials", 1, "--seeds", 1, "--training-share", 0.001)
+    done = run("scripts/tune.py", "--out", tmp_path / "search", *words, "--settings", settings)
+    assert done.returncode == 0, done.stderr
+    found = json.loads(settings.read_text())["reward-snn-stdp"]
+    assert 0.007 <= found["settings"]["rate"] <= 0.7
+    assert found["history"][0]["missed_in_training"] > 0.5
+    assert (tmp_path / "search" / "tuning.png").exists()
+
+
 @pytest.mark.parametrize(
     ("words", "message"),
     [
@@ -129,7 +140,8 @@ def test_a_search_writes_settings_by_the_names_that_learners_read_and_is_taken_u
         (("scripts/watch.py", "--png", "x.jpg"), ".png"),
         (("scripts/watch.py", "--replay", "tests", "--learner", "none", "--video", "x.mp4"), "no learner"),
         (("scripts/compare.py", "--out", "x", "--protocols", "rotation31"), "rotation30"),
-        (("scripts/tune.py", "--out", "x", "--learners", "reward-ppo"), "error learners"),
+        (("scripts/tune.py", "--out", "x", "--learners", "error-snn-hebb"), "error-snn-stdp"),
+        (("scripts/tune.py", "--out", "x", "--training-share", "2"), "up to 1"),
         (("scripts/tune.py", "--out", "x", "--trials", "0"), "1 or more"),
     ],
 )
