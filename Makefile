@@ -22,11 +22,13 @@ lint: $(INSTALLED)
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 
-# What is timed or drives a window goes alone.
-proofs: ALONE := tests/proofs/test_watch.py tests/proofs/test_play.py
+# What drives a window gets a core for each, and what is timed goes alone.
+proofs: DRIVEN := tests/proofs/test_play.py
+proofs: TIMED := tests/proofs/test_watch.py
 proofs: $(INSTALLED)
-	$(BIN)/python -m pytest -m slow -n 2 --dist loadfile -rP $(ALONE:%=--ignore=%)
-	$(BIN)/python -m pytest -m slow -s $(ALONE)
+	$(BIN)/python -m pytest -m slow -n 2 --dist loadfile -rP --ignore=$(DRIVEN) --ignore=$(TIMED)
+	$(BIN)/python -m pytest -m slow -n 2 -rP $(DRIVEN)
+	$(BIN)/python -m pytest -m slow -s $(TIMED)
 
 endurance: $(INSTALLED)
 	$(BIN)/python -m pytest -m endurance -s
