@@ -173,7 +173,8 @@ def draw(found: dict[str, dict[str, Any]], path: Path) -> None:
     rows = -(-len(panels) // columns)
     figure = Figure(figsize=(3.6 * columns, 3.4 * rows), layout="constrained")
     grid = figure.subplots(rows, columns, squeeze=False, sharey=True).ravel()
-    for axes, ((title, setting), learners) in zip(grid, panels.items(), strict=False):
+    labelled = ""
+    for k, (axes, ((title, setting), learners)) in enumerate(zip(grid, panels.items(), strict=False)):
         for learner, marker in zip(learners, cycle(MARKERS), strict=False):
             tried = sorted(
                 (one[setting], one[criterion_of(learner).name])
@@ -181,14 +182,11 @@ def draw(found: dict[str, dict[str, Any]], path: Path) -> None:
                 if not one["pruned"]
             )
             axes.plot(*zip(*tried, strict=True), marker, ls="-", ms=5, label=learner, color=learner_colour(learner))
-        unit = search_space(learners[0]).unit
-        axes.set(
-            ylabel=criterion_of(learners[0]).axis,
-            title=title,
-            xscale="log",
-            xlabel=f"{setting.replace('_', ' ')} ({unit})",
-            ylim=(0.0, 1.2),
-        )
+        unit, axis = search_space(learners[0]).unit, criterion_of(learners[0]).axis
+        axes.set(title=title, xscale="log", xlabel=f"{setting.replace('_', ' ')} ({unit})", ylim=(0.0, 1.2))
+        if k % columns == 0 or axis != labelled:
+            axes.set_ylabel(axis)
+            labelled = axis
         low, high = axes.get_xlim()
         ticks = [tick for tick in TICKS if low <= tick <= high]
         axes.set_xticks(ticks, [f"{tick:g}" for tick in ticks])
