@@ -22,7 +22,7 @@ from reach.sim.arm import Arm, Array
 from reach.sim.compiled import say_when_compiling
 from reach.sim.grasp import smallest_clearance
 from reach.sim.noise import BODY_COUNTER, trial_key, uniforms
-from reach.sim.ranges import is_drawn, numbers_of
+from reach.sim.ranges import is_drawn, numbers_of, require_one_for_each
 from reach.sim.step import drawn_cup
 from reach.sim.threads import sharing
 
@@ -99,7 +99,10 @@ class Simulation:
         self._dense = reward == "dense"
         self._observations = np.zeros((len(self.world.tiles), s.LANES, s.OBSERVATION_SIZE), dtype=np.float32)
         self._take_rows()
-        physical = [getattr(owner, name) for owner in (person, self.cup, self.senses) for name in _names(owner)]
+        owned = [(owner, name) for owner in (person, self.cup, self.senses) for name in _names(owner)]
+        for owner, name in owned:
+            require_one_for_each(owner, name, num_envs)
+        physical = [getattr(owner, name) for owner, name in owned]
         self._is_drawn = any(is_drawn(value) for value in physical)
         self._differs = any(isinstance(value, np.ndarray) for value in physical)
         self.arms: list[Arm] = []

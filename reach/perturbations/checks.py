@@ -6,6 +6,7 @@ import math
 from typing import Any
 
 from reach.sim import state as s
+from reach.sim.ranges import is_number
 from reach.sim.state import FROM_THE_START, NEVER
 
 
@@ -17,7 +18,7 @@ def require_within(owner: object, unit: str, low: float, high: float, *names: st
     """
     for name in names:
         value = getattr(owner, name)
-        if not _is_number(value) or not low <= value <= high:
+        if not is_number(value) or not low <= value <= high:
             raise ValueError(f"{type(owner).__name__} {name} is {value!r}; {low:g} to {high:g} {unit} is allowed")
 
 
@@ -30,7 +31,7 @@ def onset_rows(owner: object, name: str) -> float:
     seconds: Any = getattr(owner, name)
     if seconds is None:
         return FROM_THE_START
-    if not _is_number(seconds) or math.isnan(seconds) or seconds < 0:
+    if not is_number(seconds) or math.isnan(seconds) or seconds < 0:
         raise ValueError(f"{type(owner).__name__} {name} is {seconds!r}; None or a time of 0 s or later is allowed")
     return NEVER if math.isinf(seconds) else float(round(seconds / s.INNER_STEP_S))
 
@@ -56,7 +57,3 @@ def shared_onset(owner: object, what: str, before: float) -> float:
         given = getattr(owner, "onset_s")  # noqa: B009
         raise ValueError(f"{type(owner).__name__} onset_s is {given}; {what} in one trial share an onset")
     return onset
-
-
-def _is_number(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool)

@@ -7,6 +7,8 @@ from typing import Any, Protocol
 
 import numpy as np
 
+from reach.sim.ranges import is_number
+
 LARGEST_SCALE = 10.0
 
 
@@ -26,8 +28,7 @@ class Course(Protocol):
 
 def _require_scales(owner: object, *scales: float) -> None:
     for scale in scales:
-        number = isinstance(scale, int | float) and not isinstance(scale, bool)
-        if not number or not -LARGEST_SCALE <= scale <= LARGEST_SCALE:
+        if not is_number(scale) or not -LARGEST_SCALE <= scale <= LARGEST_SCALE:
             raise ValueError(
                 f"{type(owner).__name__} scale is {scale!r}; {-LARGEST_SCALE:g} to {LARGEST_SCALE:g} is allowed"
             )

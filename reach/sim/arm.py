@@ -70,6 +70,17 @@ def _triple(values: Any) -> Triple:
     return first, second, third
 
 
+def _finite(name: str, values: Any, shape: tuple[int, ...]) -> Array:
+    """Finite real numbers of a shape, from what an arm was given under this name."""
+    try:
+        found = np.zeros(0) if np.iscomplexobj(values) else np.array(values, dtype=np.float64)
+    except (TypeError, ValueError):
+        found = np.zeros(0)
+    if found.shape != shape or not np.isfinite(found).all():
+        raise ValueError(f"Arm {name} is {values!r}; finite numbers of shape {shape} are allowed")
+    return found
+
+
 def _matrix(pair: tuple[Pair, Pair], wrist: float) -> Matrix:
     """Of the three joints, from that of shoulder and elbow and the wrist's own."""
     (a, b), (_, c) = pair
@@ -111,10 +122,17 @@ class Arm:
     wrist_locked: bool = False
 
     def __post_init__(self) -> None:
+        """Keep Python's own numbers, which hash and compile alike whatever was given.
+
+        Raises:
+            ValueError: a value outside what its line allows; the message names it.
+        """
+        if not isinstance(self.wrist_locked, bool | np.bool_):
+            raise ValueError(f"Arm wrist_locked is {self.wrist_locked!r}; True or False is allowed")
+        for name in ("length", "mass", "centre", "inertia", "lower", "upper"):
+            object.__setattr__(self, name, _triple(_finite(name, getattr(self, name), (3,))))
         for name in ("length", "mass", "centre", "inertia"):
             values = getattr(self, name)
-            if len(values) != 3 or not np.isfinite(values).all():
-                raise ValueError(f"Arm {name} is {values}; three finite values are allowed")
             light = self.wrist_locked and name != "length"
             if not (values[0] > 0 and values[1] > 0 and (values[2] > 0 or (light and values[2] == 0))):
                 hand = "; 0 for the hand" if light else ""
@@ -122,11 +140,10 @@ class Arm:
         if not all(low < high for low, high in zip(self.lower, self.upper, strict=True)):
             raise ValueError(f"Arm lower limits {self.lower} must lie below the upper limits {self.upper}")
         for name in ("stiffness", "viscosity", "joint_viscosity"):
-            matrix = np.asarray(getattr(self, name), dtype=np.float64)
-            if matrix.shape != (3, 3) or not np.isfinite(matrix).all():
-                raise ValueError(f"Arm {name} has shape {matrix.shape}; a finite (3, 3) matrix is allowed")
+            matrix = _finite(name, getattr(self, name), (3, 3))
             if not np.allclose(matrix, matrix.T) or np.linalg.eigvalsh(matrix)[0] < 0:
                 raise ValueError(f"Arm {name} must be symmetric and positive semi-definite, was {matrix.tolist()}")
+            object.__setattr__(self, name, tuple(map(_triple, matrix)))
 
     @classmethod
     def winter(cls, height_m: float = DEFAULT_HEIGHT_M, mass_kg: float = DEFAULT_MASS_KG) -> Arm:

@@ -21,9 +21,9 @@ def require_physical(owner: str, name: str, value: Any, low: float, high: float)
     if isinstance(value, np.ndarray):
         fits = value.ndim == 1 and value.size > 0
     elif isinstance(value, Sequence) and not isinstance(value, str):
-        fits = len(value) == 2 and all(isinstance(one, int | float) for one in value) and value[0] <= value[1]
+        fits = len(value) == 2 and all(is_number(one) for one in value) and value[0] <= value[1]
     else:
-        fits = isinstance(value, int | float | np.floating | np.integer) and not isinstance(value, bool)
+        fits = is_number(value)
     if not fits or not np.all((np.asarray(value) >= low) & (np.asarray(value) <= high)):
         raise ValueError(
             f"{owner} {name} is {value!r}; {low:g} to {high:g} is allowed, as a number, a (low, high) range or an "
@@ -31,26 +31,38 @@ def require_physical(owner: str, name: str, value: Any, low: float, high: float)
         )
 
 
+def is_number(value: Any) -> bool:
+    """Whether a value is a real number, Python's or NumPy's; True and False are not."""
+    return isinstance(value, int | float | np.floating | np.integer) and not isinstance(value, bool)
+
+
 def is_drawn(value: Any) -> bool:
     """Whether a physical argument is a range."""
     return isinstance(value, Sequence) and not isinstance(value, str)
 
 
-def number_of(value: Any, index: int, uniform: float, name: str) -> float:
+def require_one_for_each(owner: Any, name: str, num_envs: int) -> None:
+    """Refuse a physical argument of `owner` that is an array of another length than the number of environments.
+
+    Raises:
+        ValueError: the message names owner, argument and both numbers.
+    """
+    value = getattr(owner, name)
+    if isinstance(value, np.ndarray) and value.size != num_envs:
+        raise ValueError(
+            f"{type(owner).__name__} {name} has {value.size} values; one for each of {num_envs} environments is allowed"
+        )
+
+
+def number_of(value: Any, index: int, uniform: float) -> float:
     """A physical argument's value in environment `index`, for one trial.
 
     Args:
         value: the argument.
         index: of the environment.
         uniform: in (0, 1), of which a drawn value is made.
-        name: of the argument.
-
-    Raises:
-        ValueError: an array too short for the environment.
     """
     if isinstance(value, np.ndarray):
-        if index >= value.size:
-            raise ValueError(f"{name} has {value.size} values; an array with one for each environment is allowed")
         return float(value[index])
     if is_drawn(value):
         return float(value[0] + uniform * (value[1] - value[0]))
@@ -65,7 +77,4 @@ def numbers_of(owner: Any, index: int, uniform: Callable[[], float]) -> dict[str
         index: of the environment.
         uniform: gives the next variate; asked once for each field, so that a range shifts no other's draw.
     """
-    return {
-        f.name: number_of(getattr(owner, f.name), index, uniform(), f"{type(owner).__name__} {f.name}")
-        for f in fields(owner)
-    }
+    return {f.name: number_of(getattr(owner, f.name), index, uniform()) for f in fields(owner)}

@@ -142,7 +142,7 @@ class Person:
     def numbers(self, index: int, uniform: Callable[[], float]) -> tuple[Arm, float]:
         """The arm and its strength in environment `index` for one trial; `uniform` as for `ranges.numbers_of`."""
         height, mass, strength = (
-            number_of(getattr(self, name), index, uniform(), name) for name in ("height_m", "mass_kg", "strength")
+            number_of(getattr(self, name), index, uniform()) for name in ("height_m", "mass_kg", "strength")
         )
         if isinstance(self.arm, Arm):
             return self.arm, strength

@@ -386,3 +386,10 @@ def test_two_onsets_for_one_eye_are_refused() -> None:
     untouched.reset(seed=1)
     for _ in range(20):
         np.testing.assert_array_equal(env.step(np.zeros(4))[0], untouched.step(np.zeros(4))[0])
+
+
+@pytest.mark.parametrize("number", [np.int64(30), np.float32(30.0), np.float64(30.0), 30])
+def test_numbers_of_numpy_do_as_well(number: Any) -> None:
+    env = gym.make("reach/CupReach-v0", cup={"mass_kg": (np.float32(0.2), np.float64(0.3))})
+    expected, _ = env.reset(seed=1, options={"perturbation": Rotation(30.0)})
+    np.testing.assert_array_equal(env.reset(seed=1, options={"perturbation": Rotation(number)})[0], expected)

@@ -138,8 +138,9 @@ def test_an_array_gives_each_environment_its_own_body() -> None:
     for index, height in enumerate(heights):
         env = gym.make("reach/CupReach-v0", height_m=float(height), cup={"radius_m": 0.02 + 0.01 * index})
         np.testing.assert_array_equal(env.reset(seed=1 + index)[0], seen[index])
-    with pytest.raises(ValueError, match="height_m has 3 values"):
-        native("reach/CupReach-v0", 4, height_m=heights)
+    for number in (1, 2, 4):
+        with pytest.raises(ValueError, match=f"height_m has 3 values; one for each of {number} "):
+            native("reach/CupReach-v0", number, height_m=heights)
 
 
 def test_drawn_bodies_agree_with_single_environments_and_differ_between_trials() -> None:

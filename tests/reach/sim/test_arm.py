@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -137,6 +138,33 @@ def test_segments_must_be_positive() -> None:
 def test_matrices_must_be_symmetric() -> None:
     with pytest.raises(ValueError, match="joint_viscosity must be symmetric"):
         replace(ARM, joint_viscosity=((1.0, 0.5, 0.0), (0.0, 1.0, 0.0), (0.0, 0.0, 1.0)))
+
+
+def test_an_arm_of_any_numbers_is_the_arm_of_those_numbers() -> None:
+    given = {"mass": [2, 1.5, 1], "lower": np.array([-1, 0, -1]), "stiffness": 10 * np.eye(3, dtype=np.float32)}
+    arm = replace(ARM, **given)
+    plain = replace(ARM, mass=(2.0, 1.5, 1.0), lower=(-1.0, 0.0, -1.0), stiffness=arm.stiffness)
+    assert arm == plain
+    assert hash(arm) == hash(plain)
+    state = np.ones((3, 3))
+    np.testing.assert_array_equal(arm.inverse_dynamics(state, state, state), plain.inverse_dynamics(*[state] * 3))
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("length", "abc"),
+        ("lower", (1.0, 1.0)),
+        ("upper", (np.inf, 1.0, 1.0)),
+        ("mass", (1.0, 1.0, 1j)),
+        ("viscosity", np.eye(2)),
+        ("stiffness", None),
+        ("wrist_locked", "yes"),
+    ],
+)
+def test_what_is_no_arm_is_refused_by_name(name: str, value: Any) -> None:
+    with pytest.raises(ValueError, match=rf"(?s)Arm {name} is .* allowed"):
+        replace(ARM, **{name: value})
 
 
 @pytest.mark.parametrize("shapes", [((4, 3), (3,), (3,)), ((2,), (2,), (2,)), ((), (), ()), ((3, 2), (3, 2), (3, 2))])
