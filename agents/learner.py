@@ -198,7 +198,12 @@ def train_trials(
     callbacks: Sequence[BaseCallback] = (),
     progress_bar: bool = False,
 ) -> None:
-    """Let a model learn for a number of trials, or until a callback ends it."""
+    """Let a model learn for a number of trials, or until a callback ends it.
+
+    Raises:
+        ValueError: a number of trials that is not whole, or below 1.
+    """
+    _require_trials(trials)
     env = model.get_env()
     most = trials * LONGEST_TRIAL_STEPS * (env.num_envs if env is not None else 1)
     counting = _Progress(trials, on_progress, by="trials")
@@ -209,7 +214,11 @@ def evaluate(model: Any, env_id: str, *, trials: int = 500, seed: int = 0) -> fl
     """Share of successes of a model in fresh trials, whose seeds no training uses.
 
     The environment has the control and the observations of the model's own.
+
+    Raises:
+        ValueError: a number of trials that is not whole, or below 1.
     """
+    _require_trials(trials)
     env = gym.make(env_id, **getattr(model, "env_options", {}))
     won = 0
     for k in range(trials):
@@ -221,6 +230,11 @@ def evaluate(model: Any, env_id: str, *, trials: int = 500, seed: int = 0) -> fl
             start, over = np.zeros(1, dtype=bool), bool(terminated or truncated)
         won += info["is_success"]
     return won / trials
+
+
+def _require_trials(trials: Any) -> None:
+    if not isinstance(trials, int | np.integer) or trials < 1:
+        raise ValueError(f"trials is {trials!r}; a whole number of 1 or more is allowed")
 
 
 class _Progress(BaseCallback):

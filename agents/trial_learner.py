@@ -298,7 +298,12 @@ class TrialLearner(ABC, Generic[T]):
             tb_log_name: name of the run in TensorBoard.
             reset_num_timesteps: count from zero.
             progress_bar: show one.
+
+        Raises:
+            ValueError: a number of steps below 0, or none.
         """
+        if not total_timesteps >= 0:
+            raise ValueError(f"total_timesteps is {total_timesteps!r}; 0 or more is allowed")
         if reset_num_timesteps:
             self.num_timesteps = 0
         self._logger = self._logger or configure_logger(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import pickle
 from pathlib import Path
 from typing import Any
@@ -323,3 +324,13 @@ def test_a_handful_of_reaches_does_not_tell_what_is_normal(tmp_path: Path) -> No
     with np.load(tmp_path / "kept" / "state.npz") as kept:
         np.testing.assert_array_equal(kept["expected_displacement_m"], [0.0, 0.0])
         np.testing.assert_array_equal(kept["error_weights"], np.eye(3))
+
+
+@pytest.mark.parametrize("trials", [0, -1, 1.5, math.nan])
+def test_trials_are_counted_in_whole_numbers(trials: Any) -> None:
+    model = make_learner("error-bp", gym.make(GRAB))
+    for asked in (lambda: train_trials(model, trials), lambda: evaluate(model, GRAB, trials=trials)):
+        with pytest.raises(ValueError, match=r"trials is .*; a whole number of 1 or more is allowed"):
+            asked()
+    with pytest.raises(ValueError, match="total_timesteps is nan"):
+        model.learn(math.nan)
