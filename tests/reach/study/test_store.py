@@ -20,7 +20,7 @@ from reach.study import Job, Store, load, plan
 from reach.study.frames import COLUMNS, summary_bytes, trials_frame
 from reach.study.outcome import Outcome
 from reach.study.store import FILM_PHASES
-from reach.study.whole_files import DiskFullError, write_whole
+from reach.study.whole_files import DiskFullError, make_folder, write_whole
 
 JOB = Job("protocol", "none", 0, "somewhere:prepare", "baseline/none-0", "0123456789ab", "prism")
 
@@ -58,6 +58,15 @@ def test_a_write_that_fails_leaves_the_old_file_and_no_part(tmp_path: Path, monk
     assert "file.json" in str(told.value)
     assert path.read_bytes() == b"old"
     assert [p.name for p in tmp_path.iterdir()] == ["file.json"]
+
+
+def test_a_place_where_no_folder_can_be_is_refused_by_the_argument_that_gave_it(tmp_path: Path) -> None:
+    make_folder(tmp_path / "a" / "b", "--out")
+    make_folder(tmp_path / "a" / "b", "--out")
+    (tmp_path / "file").touch()
+    for place in (tmp_path / "file", tmp_path / "file" / "below"):
+        with pytest.raises(OSError, match=f"--out {place}: no folder"):
+            make_folder(place, "--out")
 
 
 def test_parts_left_by_a_kill_are_removed(tmp_path: Path) -> None:
