@@ -80,7 +80,7 @@ class Tune:
     """Find each learner's step size with the same number of trials."""
 
     out: Path
-    """Folder of the search; the same one again goes on where it stopped."""
+    """Folder of the search; the same one with the same settings goes on where it stopped."""
     learners: tuple[str, ...] = LEARNERS
     """Learners to tune."""
     trials: int = 12
