@@ -7,15 +7,16 @@ is missing.
 
 from __future__ import annotations
 
+import io
 import json
 import shlex
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-import pandas as pd
 import tyro
 from presets import PRESETS
 from rich.console import Console
@@ -39,15 +40,15 @@ from reach.study.engine import MakeWorkers, on_this_machine
 from reach.study.human_files import read_curves
 from reach.study.live import NowAndThen, TensorBoard
 from reach.study.measures import per_seed
+from reach.study.person import read_person, with_persons
 from reach.study.report import write_report
 from reach.study.statistics import summarise
 from reach.study.tables import print_table
+from reach.study.whole_files import make_folder
 
 # What a study's folder holds once its first job has ended; its table of jobs is there before.
 OWN_FOLDERS = ("trials", "baseline", "logs")
 PROTOCOL_FILES = (".toml", ".py")
-# What play.py writes of a person.
-TRIALS = "trials.parquet"
 
 
 @dataclass
@@ -103,14 +104,24 @@ class Compare:
         if self.address is not None and self.engine != "ray":
             raise SystemExit(f"--address {self.address} is of a Ray cluster; give --engine ray with it")
         if self.human is not None:
-            read_curves(self.human)
-        absent = [str(folder) for folder in self.person if not (folder / TRIALS).is_file()]
-        if absent:
-            raise SystemExit(f"--person {' '.join(absent)}: folders that play.py has written are allowed")
+            with named(f"--human {self.human}"):
+                read_curves(self.human)
+        for folder in self.person:
+            with named(f"--person {folder}"):
+                read_person(folder)
         held = {path.name for path in self.out.iterdir() if path.name[0] != "."} if self.out.is_dir() else set()
         own = Store(self.out).ledger_path.exists() or not held.isdisjoint(OWN_FOLDERS)
         if held and not own and not shard_folders(self.out):
             raise SystemExit(f"--out {self.out} holds other files, which a report could replace; give another folder")
+
+
+@contextmanager
+def named(flag: str) -> Iterator[None]:
+    """Have the message on what is wrong with a file say which flag gave it."""
+    try:
+        yield
+    except (OSError, ValueError) as error:
+        raise SystemExit(f"{flag}: {error}") from error
 
 
 def chosen_protocols(given: Compare) -> tuple[dict[str, Any], dict[str, str]]:
@@ -169,6 +180,13 @@ def planned(given: Compare, out: Path) -> list[Job]:
     )
 
 
+def make_folders(given: Compare) -> None:
+    """Make what results are written to, the study's own folder last."""
+    if given.tensorboard is not None:
+        make_folder(given.tensorboard, "--tensorboard")
+    make_folder(given.out, "--out")
+
+
 def do_jobs(given: Compare, store: Store, jobs: list[Job], keep: NowAndThen | None) -> dict[Job, str]:
     """Do what is missing, telling of it as asked; gives the failures."""
     missing = len(missing_jobs(jobs, store))
@@ -194,18 +212,12 @@ def one_shard(given: Compare, shard: Shard) -> int:
     """Do one part of the comparison, in a folder of its own."""
     out = shard.folder(given.out)
     store, jobs = Store(out), shard.of_jobs(planned(given, out))
+    make_folders(given)
     with store.only_writer():
         failures = do_jobs(given, store, jobs, None)
     print(f"Shard {shard.number} of {shard.of} is done. When all are, the same command without --shard reports:")
     print(f"  {without_shard(given)}")
     return 1 if failures else 0
-
-
-def with_persons(trials: pd.DataFrame, folders: tuple[Path, ...]) -> pd.DataFrame:
-    """The trials, and after them those of persons in the same protocols, numbered by their folders as by seeds."""
-    persons = [pd.read_parquet(folder / TRIALS).assign(seed=number) for number, folder in enumerate(folders)]
-    known = set(trials["protocol"])
-    return pd.concat([trials, *(one[one["protocol"].isin(known)] for one in persons)], ignore_index=True)
 
 
 def without_shard(given: Compare) -> str:
@@ -231,6 +243,7 @@ def main(given: Compare) -> int:
     from agents.notes import note_on
 
     store, jobs = Store(given.out), planned(given, given.out)
+    make_folders(given)
     assert given.learners is not None
     with store.only_writer():
         left_aside = store.other_results(jobs)
@@ -274,6 +287,9 @@ def main(given: Compare) -> int:
 
 
 if __name__ == "__main__":
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        # A letter that the terminal or file does not know is no reason to lose the rest.
+        sys.stdout.reconfigure(errors="replace")
     try:
         sys.exit(main(tyro.cli(Compare)))
     except KeyboardInterrupt:

@@ -20,7 +20,7 @@ from reach.sim.state import CONTROL_STEP_S, START_HAND_M
 from reach.study.frames import parquet_bytes, trials_frame
 from reach.study.person import Stopped, play, rows_of_person
 from reach.study.person_chart import draw_chart, told
-from reach.study.whole_files import write_whole
+from reach.study.whole_files import make_folder, write_whole
 
 WIDTH, HEIGHT = 900, 700
 PRIVACY = "What you do stays on this machine: it is written to {out} and nowhere else."
@@ -68,6 +68,7 @@ def play_in(
 
 def main(options: Play) -> None:
     """Play, then keep and show what came of it."""
+    make_folder(options.out, "--out")
     print(PRIVACY.format(out=options.out))
     protocol = PROTOCOLS[options.protocol]
     window = Window(WIDTH, HEIGHT, round(1.0 / CONTROL_STEP_S), title=f"reach for the cup: {protocol.name}")

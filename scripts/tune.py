@@ -14,7 +14,7 @@ import sys
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import dataclass, field
-from itertools import cycle
+from itertools import cycle, repeat
 from pathlib import Path
 from typing import Annotated, Any, NamedTuple
 
@@ -26,7 +26,7 @@ from rich.table import Table
 from tqdm import tqdm
 
 from agents.error_networks import ERROR_LEARNERS, HIDDEN, NONE, full_name, is_error_learner, is_spiking, rule_of
-from agents.learner import is_learner
+from agents.learner import baseline_trials, is_learner
 from agents.reward_spiking_learner import REWARD_SPIKING_LEARNERS
 from agents.rules.feedback import FEEDBACK_RULES
 from agents.teachers.algorithms import ALGORITHMS
@@ -40,6 +40,7 @@ from agents.tuning import (
     search_space,
 )
 from reach.study import usable_cores
+from reach.study.whole_files import make_folder
 
 # Hebbian synapses hear nothing, and their step leads nowhere.
 UNTUNED = (NONE, "hebb")
@@ -79,7 +80,7 @@ class Tune:
     """Find each learner's step size with the same number of trials."""
 
     out: Path
-    """Folder of the search; the same one again goes on where it stopped."""
+    """Folder of the search; the same one with the same settings goes on where it stopped."""
     learners: tuple[str, ...] = LEARNERS
     """Learners to tune."""
     trials: int = 12
@@ -106,21 +107,76 @@ class Tune:
         for name in ("trials", "seeds", "jobs"):
             if getattr(self, name) < 1:
                 raise SystemExit(f"--{name} {getattr(self, name)}: 1 or more is allowed")
+        if self.baseline_trials is not None and self.baseline_trials < 1:
+            raise SystemExit(f"--baseline-trials {self.baseline_trials}: 1 or more is allowed")
+        if self.settings is not None:
+            try:
+                read_settings(self.settings)
+            except (OSError, ValueError) as error:
+                raise SystemExit(f"--settings {self.settings}: {error}") from error
+
+
+def read_settings(path: Path) -> dict[str, Any]:
+    """The settings that a file holds, by learner; none where there is no file yet.
+
+    Raises:
+        FileNotFoundError: there is no folder for it.
+        ValueError: it holds no JSON object.
+    """
+    if not path.parent.is_dir():
+        raise FileNotFoundError(f"{path.parent} is no folder")
+    found = json.loads(path.read_bytes()) if path.exists() else {}
+    if not isinstance(found, dict):
+        raise ValueError(f"it holds {type(found).__name__}; a JSON object, settings by learner, is allowed")
+    return found
+
+
+def searched_with(learner: str, given: Tune) -> dict[str, float]:
+    """What is given besides the number of trials that what is found depends on, by the names of the flags."""
+    if not is_error_learner(learner):
+        return {"seeds": given.seeds, "training-share": given.training_share}
+    return {"seeds": given.seeds, "baseline-trials": given.baseline_trials or baseline_trials(learner)}
+
+
+def study_of(learner: str, given: Tune) -> optuna.Study:
+    """The search of a learner as it is kept, or a new one.
+
+    Raises:
+        ValueError: it is kept, and was made with other settings.
+    """
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    study = optuna.create_study(
+        study_name=learner,
+        storage=f"sqlite:///{given.out / learner}.db",
+        # Half a seed, one perturbation of several, says little of a network of spikes.
+        pruner=optuna.pruners.MedianPruner(
+            n_startup_trials=UNPRUNED_TRIALS, n_warmup_steps=criterion_of(learner).steps - 1
+        ),
+        load_if_exists=True,
+    )
+    wanted = searched_with(learner, given)
+    kept = {name: study.user_attrs.get(name, value) for name, value in wanted.items()}
+    if kept != wanted:
+        was, now = (" ".join(f"--{name} {value}" for name, value in one.items()) for one in (kept, wanted))
+        raise ValueError(
+            f"--out {given.out} holds a search of {learner} with {was}; one with {now} needs another --out"
+        )
+    for name, value in wanted.items():
+        study.set_user_attr(name, value)
+    return study
+
+
+def make_ready(learner: str, given: Tune) -> None:
+    """Keep with what a learner is searched, or refuse as `study_of` does."""
+    study_of(learner, given)
 
 
 def search(learner: str, given: Tune) -> dict[str, Any]:
     """The best setting of a learner with the history of its search, continued from the storage."""
     torch.set_num_threads(1)
-    optuna.logging.set_verbosity(optuna.logging.WARNING)
     space = search_space(learner)
     criterion = criterion_of(learner)
-    study = optuna.create_study(
-        study_name=learner,
-        storage=f"sqlite:///{given.out / learner}.db",
-        # Half a seed, one perturbation of several, says little of a network of spikes.
-        pruner=optuna.pruners.MedianPruner(n_startup_trials=UNPRUNED_TRIALS, n_warmup_steps=criterion.steps - 1),
-        load_if_exists=True,
-    )
+    study = study_of(learner, given)
 
     def worth(trial: optuna.Trial) -> float:
         settings = {space.setting: trial.suggest_float(space.setting, space.low, space.high, log=True)}
@@ -209,10 +265,12 @@ def panel_of(learner: str) -> str:
 
 def main(given: Tune) -> None:
     """Search, learner by learner, and write what was found."""
-    given.out.mkdir(parents=True, exist_ok=True)
+    make_folder(given.out, "--out")
     os.environ["OMP_NUM_THREADS"] = "1"
     found: dict[str, dict[str, Any]] = {}
     with ProcessPoolExecutor(given.jobs) as pool:
+        # What cannot be gone on with is said before any search begins.
+        list(pool.map(make_ready, given.learners, repeat(given)))
         waiting = {pool.submit(search, learner, given): learner for learner in given.learners}
         for one in tqdm(as_completed(waiting), total=len(waiting), desc="learners"):
             found[waiting[one]] = one.result()
@@ -222,8 +280,7 @@ def main(given: Tune) -> None:
     (given.out / "tuned.json").write_text(json.dumps(whole, indent=1) + "\n")
     drawn = whole
     if given.settings is not None:
-        before = json.loads(given.settings.read_text()) if given.settings.exists() else {}
-        drawn = dict(sorted((before | whole).items()))
+        drawn = dict(sorted((read_settings(given.settings) | whole).items()))
         given.settings.write_text(json.dumps(drawn, indent=1) + "\n")
     draw(drawn, given.out / "tuning.png")
     table = Table("learner", "setting", "best", "left, or missed")

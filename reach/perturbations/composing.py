@@ -73,7 +73,7 @@ def as_perturbations(value: Any) -> tuple[Perturbation, ...]:
 
 def _from_mapping(value: Mapping[str, Any]) -> Perturbation:
     kind = value.get("kind")
-    if kind not in PERTURBATIONS:
+    if not isinstance(kind, str) or kind not in PERTURBATIONS:
         raise ValueError(f'perturbation "kind" is {kind!r}; {sorted(PERTURBATIONS)} are allowed')
     chosen = PERTURBATIONS[kind]
     known = [f.name for f in fields(chosen) if f.init]

@@ -25,6 +25,8 @@ BLOCK_NAMES = (BASELINE, PERTURBED, WASHOUT, OPPOSITE, RELEARNED, CLAMP, UNSEEN,
 TARGET_DISTANCE_M = 0.20
 TARGET_BEARINGS_DEGREES = (65.0, 85.0, 105.0, 125.0)
 Cup = tuple[float, float]
+# More than any study or training takes; every trial of a schedule is held in memory.
+MOST_TRIALS = 100_000
 
 
 def cup_at(bearing_degrees: float, distance_m: float = TARGET_DISTANCE_M) -> Cup:
@@ -42,7 +44,7 @@ class Block:
 
     Attributes:
         name: one of `BLOCK_NAMES`.
-        trials: reaches, 1 or more (probes not counted).
+        trials: reaches, 1 to 100,000 (probes not counted).
         perturbation: what acts in each reach, all together.
         course: how large it is from trial to trial; see `courses`.
         probe: what acts in a probe trial after a reach; None for no probes. Learning is off in probes.
@@ -67,6 +69,8 @@ class Block:
             value = getattr(self, name)
             if not isinstance(value, int) or isinstance(value, bool) or value < 1:
                 raise ValueError(f"Block {name} is {value!r}; a whole number of 1 or more is allowed")
+        if self.trials > MOST_TRIALS:
+            raise ValueError(f"Block trials is {self.trials}; 1 to {MOST_TRIALS} are allowed")
         if not isinstance(self.learning, bool):
             raise ValueError(f"Block learning is {self.learning!r}; true or false is allowed")
         object.__setattr__(self, "perturbation", as_perturbations(self.perturbation))

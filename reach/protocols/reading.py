@@ -45,7 +45,7 @@ def read_protocol(path: str | Path) -> Protocol:
         raise FileNotFoundError(f"protocol file {file} does not exist")
     try:
         if file.suffix == ".py":
-            protocol = runpy.run_path(str(file)).get(IN_PYTHON)
+            protocol = _run(file).get(IN_PYTHON)
             if not isinstance(protocol, Protocol):
                 raise ValueError(f"{IN_PYTHON} is {protocol!r}; a reach.protocols.Protocol is allowed")
         else:
@@ -57,6 +57,14 @@ def read_protocol(path: str | Path) -> Protocol:
     except (TypeError, ValueError) as error:
         raise ValueError(f"protocol file {file}: {error}") from error
     return protocol
+
+
+def _run(file: Path) -> dict[str, Any]:
+    """What is named in a Python file when it has been run."""
+    try:
+        return runpy.run_path(str(file))
+    except (Exception, SystemExit) as error:
+        raise ValueError(f"running it raises {type(error).__name__}: {error}".removesuffix(": ")) from error
 
 
 def protocol_from(given: Mapping[str, Any]) -> Protocol:
@@ -97,7 +105,7 @@ def _block(number: int, given: Mapping[str, Any]) -> Block:
 
 def _course(given: Any) -> Course:
     kind = given.get("kind") if isinstance(given, Mapping) else given
-    if kind not in COURSES:
+    if not isinstance(kind, str) or kind not in COURSES:
         raise ValueError(f'course "kind" is {kind!r}; {list(COURSES)} are allowed')
     values = {name: value for name, value in given.items() if name != "kind"} if isinstance(given, Mapping) else {}
     _require_keys(f"course {kind!r}", COURSES[kind], values)

@@ -91,8 +91,8 @@ def _known() -> str:
 
 def _read(file: Path) -> list[HumanSeries]:
     try:
-        table = pd.read_csv(file)
-    except (ValueError, UnicodeDecodeError) as error:
+        table = pd.read_csv(file, index_col=False)
+    except (OSError, ValueError) as error:
         raise ValueError(f"{file} cannot be read as CSV: {error}") from error
     columns = set(map(str, table.columns))
     for kind in KINDS:
@@ -108,14 +108,23 @@ def _read(file: Path) -> list[HumanSeries]:
 def _series(file: Path, kind: _Kind, table: pd.DataFrame, group: str) -> HumanSeries:
     numbers = {}
     for column in (kind.reach, kind.mean, kind.sem, "n"):
-        numbers[column] = pd.to_numeric(table[column], errors="coerce").to_numpy(dtype=np.float64)
-        if column != kind.sem and not np.all(np.isfinite(numbers[column])):
-            row = int(np.flatnonzero(~np.isfinite(numbers[column]))[0])
-            raise ValueError(f"{file}: {column} in row {row + 1} is {table[column].iloc[row]!r}; a number is allowed")
+        found = pd.to_numeric(table[column], errors="coerce").to_numpy(dtype=np.float64)
+        allowed, wrong = "a number", ~np.isfinite(found)
+        if column == kind.sem:
+            allowed, wrong = "0 or more, or nothing,", (wrong & table[column].notna().to_numpy()) | (found < 0.0)
+        elif column == kind.reach:
+            allowed, wrong = "a whole number of 1 or more", wrong | (found < 1.0) | (found % 1.0 != 0.0)
+        elif column == "n":
+            allowed, wrong = "1 or more", wrong | (found < 1.0)
+        if np.any(wrong):
+            at = int(np.flatnonzero(wrong)[0])
+            value, row = table[column].tolist()[at], table.index[at] + 1
+            raise ValueError(f"{file}: {column} in row {row} is {value!r}; {allowed} is allowed")
+        numbers[column] = found
     reach = numbers[kind.reach]
     if len(reach) == 0:
         raise ValueError(f"{file} has no rows")
-    if np.any(reach < 1.0) or np.any(np.diff(reach) <= 0.0):
+    if np.any(np.diff(reach) <= 0.0):
         raise ValueError(f"{file}: {kind.reach} must count upwards from 1, the first perturbed reach")
     if kind.name == "rotation" and np.max(np.abs(numbers[kind.mean])) > 5.0:
         raise ValueError(f"{file}: {kind.mean} reaches {np.max(np.abs(numbers[kind.mean])):g}; 1 is fully corrected")

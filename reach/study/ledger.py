@@ -10,8 +10,9 @@ from __future__ import annotations
 
 import sqlite3
 import time
+import warnings
 from collections.abc import Iterable, Mapping
-from contextlib import suppress
+from contextlib import closing, suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Literal
@@ -50,16 +51,27 @@ ON CONFLICT (name) DO UPDATE SET place = excluded.place, state = CASE
 
 
 class Ledger:
-    """The table, open for its only writer; a context manager. Times are seconds since 1970."""
+    """The table, open for its only writer; a context manager. Times are seconds since 1970.
+
+    A file that is damaged, or no table at all, is kept under another name, with a warning, and the table made anew.
+    """
 
     def __init__(self, path: Path) -> None:
         self._path = path
         path.parent.mkdir(parents=True, exist_ok=True)
         with disk_full(path):
-            self.table = sqlite3.connect(path, isolation_level=None)
-            self.table.execute("PRAGMA journal_mode = WAL")
-            self.table.execute("PRAGMA synchronous = NORMAL")
-            self.table.execute(TABLE)
+            try:
+                self.table = _opened(path)
+            except sqlite3.OperationalError:  # locked, or no room: nothing is damaged
+                raise
+            except sqlite3.DatabaseError as error:
+                aside = path.with_name(f"{path.name}.damaged")
+                # What was under way in the damaged file must not be taken for the new one's.
+                for end in ("", "-wal", "-shm"):
+                    with suppress(FileNotFoundError):
+                        Path(f"{path}{end}").replace(f"{aside}{end}")
+                warnings.warn(f"{path} is damaged ({error}) and made anew; it is kept as {aside}", stacklevel=2)
+                self.table = _opened(path)
 
     def __enter__(self) -> Ledger:
         return self
@@ -105,19 +117,43 @@ class Ledger:
             self.table.execute(f"UPDATE jobs SET {what} WHERE name = ?", (*values, job.name))
 
 
+def _opened(path: Path) -> sqlite3.Connection:
+    table = sqlite3.connect(path, isolation_level=None)
+    try:
+        table.execute("PRAGMA journal_mode = WAL")
+        table.execute("PRAGMA synchronous = NORMAL")
+        table.execute(TABLE)
+        (found,) = table.execute("PRAGMA quick_check(1)").fetchone()
+        if found != "ok":
+            raise sqlite3.DatabaseError(found)
+    except sqlite3.Error:
+        table.close()
+        raise
+    return table
+
+
 def read_ledger(path: Path) -> pd.DataFrame:
-    """The present jobs in their order, a row each, with the columns of the table; empty where there is no table."""
+    """The present jobs in their order, a row each, with the columns of the table; empty where there is no table.
+
+    Raises:
+        ValueError: the file is damaged, or no table of jobs.
+    """
     if not path.is_file():
         return pd.DataFrame(columns=["name", "kind", "learner", "protocol", "seed", "fingerprint", "state"])
     try:
-        table = sqlite3.connect(f"{path.resolve().as_uri()}?mode=ro", uri=True)
-        found = _present(table)
-    except sqlite3.OperationalError:  # a folder in which nothing may be written, where WAL needs a file beside
-        table = sqlite3.connect(f"{path.resolve().as_uri()}?immutable=1", uri=True)
-        found = _present(table)
-    table.close()
-    return found
+        try:
+            return _present(path, "mode=ro")
+        except sqlite3.OperationalError:  # a folder in which nothing may be written, where WAL needs a file beside
+            return _present(path, "immutable=1")
+    except sqlite3.DatabaseError as error:
+        raise ValueError(
+            f"{path} holds no table of jobs that can be read ({error}); the command that made the study, given again, "
+            "makes it anew and keeps the results"
+        ) from error
 
 
-def _present(table: sqlite3.Connection) -> pd.DataFrame:
-    return pd.read_sql_query("SELECT * FROM jobs WHERE place IS NOT NULL ORDER BY place", table)
+def _present(path: Path, how: str) -> pd.DataFrame:
+    with closing(sqlite3.connect(f"{path.resolve().as_uri()}?{how}", uri=True)) as table:
+        found = table.execute("SELECT * FROM jobs WHERE place IS NOT NULL ORDER BY place")
+        columns = [str(name) for name, *_ in found.description]
+        return pd.DataFrame.from_records(found.fetchall(), columns=columns, coerce_float=True)

@@ -8,12 +8,14 @@ Between trials the hand is brought back to the start unseen (`reach.render.seen`
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, Protocol
 
 import gymnasium as gym
 import numpy as np
+import pandas as pd
 from numpy.typing import NDArray
 
 from reach.commands import joint_action
@@ -22,12 +24,15 @@ from reach.protocols import ProtocolWrapper
 from reach.render.seen import Place, View
 from reach.sim.arm import Arm
 from reach.sim.state import CONTROL_STEP_S, START_HAND_M
+from reach.study.frames import COLUMNS
 from reach.study.run import UNLEARNED_LAUNCH_ERROR
 from reach.trials import movement_onset
 
 Array = NDArray[np.float64]
 
 PERSON = "person"
+# The file in a person's folder.
+TRIALS = "trials.parquet"
 # How stiffly, rad/s, and with how much damping the arm follows.
 FOLLOWING_RAD_S = 18.0
 FOLLOWING_DAMPING = 1.0
@@ -217,3 +222,38 @@ def rows_of_person(protocol: ReachProtocol, seed: int, rows: list[dict[str, Any]
     who = {"learner": PERSON, "protocol": protocol.name, "seed": seed}
     still = unheeding(protocol, seed)
     return [{**row, **who, UNLEARNED_LAUNCH_ERROR: error} for row, error in zip(rows, still, strict=True)]
+
+
+def read_person(folder: Path) -> pd.DataFrame:
+    """The trials that a person has played into a folder (`scripts/play.py`).
+
+    Raises:
+        FileNotFoundError: there are none.
+        ValueError: they are not a person's, or the file is damaged.
+    """
+    file = folder / TRIALS
+    if not file.is_file():
+        raise FileNotFoundError(f"{folder} holds no {TRIALS}; a folder that play.py has written is allowed")
+    try:
+        trials = pd.read_parquet(file)
+    except (OSError, ValueError) as error:
+        raise ValueError(f"{file} cannot be read ({error}); a file that play.py has written is allowed") from error
+    missing = [column for column in (*COLUMNS, UNLEARNED_LAUNCH_ERROR) if column not in trials]
+    if missing:
+        raise ValueError(f"{file} lacks the columns {missing}; a file that play.py has written is allowed")
+    learners = sorted(set(map(str, trials["learner"])))
+    if learners != [PERSON]:
+        raise ValueError(f"{file} holds trials of learners {learners}; only those of {PERSON!r} are allowed")
+    try:
+        return trials.astype({**COLUMNS, UNLEARNED_LAUNCH_ERROR: "float64"})
+    except (TypeError, ValueError) as error:
+        raise ValueError(
+            f"{file} holds what no trial is ({error}); a file that play.py has written is allowed"
+        ) from error
+
+
+def with_persons(trials: pd.DataFrame, folders: Sequence[Path]) -> pd.DataFrame:
+    """The trials, and after them those of persons in the same protocols, numbered by their folders as by seeds."""
+    persons = [read_person(folder).assign(seed=number) for number, folder in enumerate(folders)]
+    known = set(trials["protocol"])
+    return pd.concat([trials, *(one[one["protocol"].isin(known)] for one in persons)], ignore_index=True)

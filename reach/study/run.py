@@ -283,13 +283,27 @@ def _launch_error(model: Model, env: gym.Env[Any, Any], trial: ScheduledTrial) -
 
 def perform(job: Job, on_progress: Callable[[float], None] | None = None) -> Result:
     """Do a job here and now. Training ends with the learner kept in the job's folder by its factory."""
-    prepare = load_factory(job.factory)
     if job.kind == "train":
-        prepare(job.learner, job.seed, Path(job.folder), on_progress)
+        _prepared(job, on_progress)
         return Result()
     protocol = protocol_of(job)
-    model = prepare(job.learner, job.seed, Path(job.folder), None)
+    model = _prepared(job)
     return run_measured(model, protocol, job.seed, film=job.film, on_progress=on_progress)
+
+
+def _prepared(job: Job, on_progress: Callable[[float], None] | None = None) -> Model:
+    """The learner of a job, from its folder where that is there."""
+    prepare, folder = load_factory(job.factory), Path(job.folder)
+    is_kept = folder.exists()
+    try:
+        return prepare(job.learner, job.seed, folder, on_progress)
+    except Exception as error:
+        if not is_kept:
+            raise
+        raise RuntimeError(
+            f"the learner kept in {folder} cannot be taken up ({error}); delete that folder, and the same command "
+            "trains it anew"
+        ) from error
 
 
 def run_measured(

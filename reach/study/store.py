@@ -40,6 +40,7 @@ from reach.study.whole_files import TEMPORARY, sync_folder, write_whole
 __all__ = ["FILM_PHASES", "FolderInUseError", "Store", "load", "write_whole"]
 
 FILM_PHASES = ("before", "during", "after")
+DAMAGE = (OSError, ValueError, pa.ArrowException)  # what reading a damaged Parquet file raises
 HELD_JOBS = b"reach.jobs"  # of which jobs a file of all trials was made
 
 
@@ -155,9 +156,23 @@ class Store:
         sync_folder(folder.parent)
 
     def read(self, part: str, jobs: Iterable[Job]) -> pd.DataFrame:
-        """A part (a key of PARTS) of all finished runs among `jobs`, in the order of `jobs`."""
+        """A part (a key of PARTS) of all finished runs among `jobs`, in the order of `jobs`.
+
+        Raises:
+            ValueError: a file is damaged; the message says how its run is done anew.
+        """
         runs = [job for job in jobs if job.kind == "protocol" and self.part_path(part, job).is_file()]
-        return read_tables(part, [(self.part_path(part, job), whose_of(job)) for job in runs])
+        return one_table(part, [(self._read_part(part, job), whose_of(job)) for job in runs])
+
+    def _read_part(self, part: str, job: Job) -> pa.Table:
+        path = self.part_path(part, job)
+        try:
+            return pq.ParquetFile(path, memory_map=True).read()
+        except DAMAGE as error:
+            raise ValueError(
+                f"{path} is damaged ({error}); delete {self.result_path(job)}, and the command that made the study, "
+                "given again, does this run anew"
+            ) from error
 
     def read_trials(self, jobs: Iterable[Job]) -> pd.DataFrame:
         """The trials of all finished runs among `jobs`, in the order of `jobs`."""
@@ -193,15 +208,14 @@ def whose_of(job: Job) -> dict[str, Any]:
     return {"learner": job.learner, "protocol": job.protocol, "seed": job.seed}
 
 
-def read_tables(part: str, files: Sequence[tuple[Path, Mapping[str, Any]]]) -> pd.DataFrame:
-    """Tables of one part in one, in the order given; each file comes with its columns of WHOSE."""
-    if not files:
+def one_table(part: str, tables: Sequence[tuple[pa.Table, Mapping[str, Any]]]) -> pd.DataFrame:
+    """Tables of one part in one, in the order given; each comes with its columns of WHOSE."""
+    if not tables:
         return rows_frame([], PARTS[part])
-    tables = [pq.ParquetFile(path, memory_map=True).read() for path, _ in files]
-    whole = pa.concat_tables(tables, promote_options="default").replace_schema_metadata(None)
-    lengths = [len(table) for table in tables]
+    whole = pa.concat_tables([table for table, _ in tables], promote_options="default").replace_schema_metadata(None)
+    lengths = [len(table) for table, _ in tables]
     for place, column in enumerate(WHOSE):
-        repeated = np.repeat(np.array([whose[column] for _, whose in files]), lengths)
+        repeated = np.repeat(np.array([whose[column] for _, whose in tables]), lengths)
         whole = whole.add_column(place, column, pa.array(repeated))
     found: pd.DataFrame = whole.to_pandas().astype(PARTS[part])
     return found
@@ -216,13 +230,13 @@ def load(path: str | Path, part: str = "trials") -> pd.DataFrame:
 
     Raises:
         FileNotFoundError: there are no results.
-        ValueError: an unknown part.
+        ValueError: an unknown part, or a file that is damaged.
     """
     path = Path(path)
     if part not in PARTS:
         raise ValueError(f"part is {part!r}; {list(PARTS)} are allowed")
     if path.is_file():
-        return pd.read_parquet(path)
+        return _read_whole(path)
     store = Store(path)
     present = store.read_jobs()
     rows: list[dict[str, Any]] = [{str(k): v for k, v in row.items()} for row in present.to_dict("records")]
@@ -233,13 +247,25 @@ def load(path: str | Path, part: str = "trials") -> pd.DataFrame:
     ]
     whole = path / f"{part}.parquet"
     if whole.is_file() and (present.empty or _is_of(whole, runs)):
-        return pd.read_parquet(whole)
-    if not runs:
+        return _read_whole(whole)
+    if not any(store.result_path(run).is_file() for run in runs):
         raise FileNotFoundError(f"{path} holds no results; make some with scripts/compare.py --out {path}")
     return store.read(part, runs)
 
 
+def _read_whole(file: Path) -> pd.DataFrame:
+    try:
+        return pd.read_parquet(file)
+    except DAMAGE as error:
+        raise ValueError(
+            f"{file} is damaged ({error}); the command that made it, given again, writes it anew"
+        ) from error
+
+
 def _is_of(file: Path, runs: Sequence[Job]) -> bool:
     """Whether a file of a whole part was made of just these runs."""
-    notes: dict[bytes, bytes] = pq.read_schema(file).metadata or {}
+    try:
+        notes: dict[bytes, bytes] = pq.read_schema(file).metadata or {}
+    except DAMAGE:
+        return False
     return notes.get(HELD_JOBS, b"").decode() == digest([job.name for job in runs])

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import sqlite3
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -53,6 +54,27 @@ def write_whole(path: Path, data: bytes) -> None:
     except BaseException:
         part.unlink(missing_ok=True)
         raise
+
+
+def make_folder(folder: Path, argument: str) -> None:
+    """Make a folder, unless it is there, and see that files can be written in it.
+
+    Args:
+        folder: to make, with those that it lies in.
+        argument: that named it, for the message.
+
+    Raises:
+        OSError: it cannot be made, or nothing can be written in it.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
+            pass
+    except OSError as error:
+        raise OSError(
+            f"{argument} {folder}: no folder that can be written to ({error.strerror}); one that is there, or that can "
+            "be made, is allowed"
+        ) from error
 
 
 def sync_folder(folder: Path) -> None:

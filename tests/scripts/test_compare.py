@@ -36,8 +36,8 @@ def environment(**settings: str) -> dict[str, str]:
     return os.environ | {"PYTHONPATH": path} | settings
 
 
-def compare(out: Path, *flags: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(command(out, *flags), env=environment(), capture_output=True, text=True)
+def compare(out: Path, *flags: str, **settings: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(command(out, *flags), env=environment(**settings), capture_output=True, text=True)
 
 
 @pytest.fixture(scope="module")
@@ -163,7 +163,8 @@ def test_shards_are_gathered_into_the_study_that_was_never_cut(
     [
         (("--shard", "3/2"), "1/2 to 2/2 are allowed"),
         (("--address", "auto"), "give --engine ray with it"),
-        (("--human", "nowhere"), "is no folder"),
+        (("--human", "nowhere"), "--human nowhere:"),
+        (("--tensorboard", __file__), f"--tensorboard {__file__}:"),
         (("--seeds", "0"), "must be at least 1"),
     ],
 )
@@ -174,6 +175,14 @@ def test_a_flag_that_cannot_be_followed_is_an_error_that_says_why(
     assert done.returncode != 0
     assert message in done.stderr
     assert not (tmp_path / "trials").exists()
+
+
+def test_a_terminal_that_lacks_a_letter_is_told_the_rest(
+    undisturbed: tuple[Path, subprocess.CompletedProcess[str]],
+) -> None:
+    done = compare(undisturbed[0], PYTHONIOENCODING="latin-1")
+    assert done.returncode == 0, done.stderr
+    assert "Written:" in done.stdout
 
 
 def test_a_full_disk_says_what_to_do_and_what_was_finished_can_be_read(tmp_path: Path) -> None:

@@ -111,6 +111,9 @@ def test_a_search_writes_settings_by_the_names_that_learners_read_and_is_taken_u
     assert 0.05 <= found["error-mlp-bp"]["settings"]["rate"] <= 1.8
     assert len(found["error-mlp-bp"]["history"]) == 1
     assert (tmp_path / "search" / "tuning.png").exists()
+    other = run(*words, "--baseline-trials", 40)
+    assert other.returncode != 0
+    assert "with --seeds 1 --baseline-trials 30; one with --seeds 1 --baseline-trials 40 needs another" in other.stderr
 
 
 def test_a_learner_from_reward_is_tuned_by_what_it_misses_in_training(tmp_path: Path) -> None:
@@ -143,6 +146,8 @@ def test_a_learner_from_reward_is_tuned_by_what_it_misses_in_training(tmp_path: 
         (("scripts/tune.py", "--out", "x", "--learners", "error-snn-hebb"), "error-snn-stdp"),
         (("scripts/tune.py", "--out", "x", "--training-share", "2"), "up to 1"),
         (("scripts/tune.py", "--out", "x", "--trials", "0"), "1 or more"),
+        (("scripts/tune.py", "--out", "x", "--settings", "README.md"), "--settings README.md: "),
+        (("scripts/play.py", "--out", "README.md"), "--out README.md: "),
     ],
 )
 def test_mistakes_are_answered_without_a_traceback(words: tuple[str, ...], message: str) -> None:

@@ -93,6 +93,9 @@ def test_a_python_file_makes_its_protocol(tmp_path: Path) -> None:
         (f'name = "x"\n{BLOCKS}course = {{ kind = "slow" }}\n', "'slow'.*'gradual'"),
         (f'name = "x"\n{BLOCKS}course = {{ kind = "gradual", over = 3 }}\n', r"no \['over'\].*'trials'"),
         (f'name = "x"\n{BLOCKS}course = {{ kind = "gradual" }}\n', r"lacks \['trials'\]"),
+        (f'name = "x"\n{BLOCKS}perturbation = [{{ kind = ["rotation"] }}]\n', r"\['rotation'\]; .*'rotation'"),
+        (f'name = "x"\n{BLOCKS}course = [1]\n', r"course \"kind\" is \[1\]; .*'gradual'"),
+        ('name = "x"\n[[blocks]]\nname = "baseline"\ntrials = 1000000000000\n', "trials is 1000000000000; 1 to 100000"),
         ('name = "x', "own.toml"),
     ],
 )
@@ -100,6 +103,20 @@ def test_what_is_wrong_in_a_file_is_named_and_what_is_right_is_listed(tmp_path: 
     with pytest.raises(ValueError, match=message) as caught:
         read_protocol(written(tmp_path, text))
     assert "own.toml" in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("def f(:\n", r"SyntaxError: .*line 1"),
+        ("1 / 0\n", "ZeroDivisionError: division by zero"),
+        ("import nothing_of_the_kind\n", "ModuleNotFoundError: No module named 'nothing_of_the_kind'"),
+        ("raise SystemExit\n", "SystemExit$"),
+    ],
+)
+def test_what_a_python_file_raises_is_told_with_its_name(tmp_path: Path, text: str, message: str) -> None:
+    with pytest.raises(ValueError, match=rf"own\.py: running it raises {message}"):
+        read_protocol(written(tmp_path, text, "own.py"))
 
 
 def test_a_file_of_another_kind_or_none_at_all_is_refused(tmp_path: Path) -> None:

@@ -74,6 +74,25 @@ def test_a_folder_without_a_table_has_no_jobs(tmp_path: Path) -> None:
     assert read_ledger(tmp_path / "jobs.sqlite").empty
 
 
+@pytest.mark.parametrize("kept", [0, 30, 6000])
+def test_a_damaged_table_is_named_and_is_kept_aside_when_it_is_made_anew(tmp_path: Path, kept: int) -> None:
+    path = tmp_path / "jobs.sqlite"
+    with Ledger(path) as ledger:
+        ledger.enter([RUN], {RUN.name: True})
+    damaged = path.read_bytes()[:kept]
+    path.write_bytes(damaged)
+    with pytest.raises(ValueError, match=r"jobs\.sqlite holds no table of jobs that can be read"):
+        read_ledger(path)
+    if not damaged:  # there is nothing to keep
+        with Ledger(path):
+            assert states(path) == {}
+        return
+    with pytest.warns(UserWarning, match=r"is kept as .*jobs\.sqlite\.damaged"), Ledger(path) as ledger:
+        ledger.enter([RUN], {RUN.name: True})
+    assert states(path) == {RUN.name: "done"}
+    assert (tmp_path / "jobs.sqlite.damaged").read_bytes() == damaged
+
+
 def test_a_full_disk_is_an_error_that_says_so_and_leaves_the_table_readable(tmp_path: Path) -> None:
     path = tmp_path / "jobs.sqlite"
     many = [Job("train", f"learner{k}", 0, "somewhere:prepare", "", f"{k:012x}") for k in range(2000)]

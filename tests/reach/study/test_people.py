@@ -107,6 +107,10 @@ def test_files_of_people_are_told_apart_by_their_columns(tmp_path: Path) -> None
     [
         ("a,b\n1,2\n", "has the columns a, b; a curve has trial_after_onset"),
         ("trial_after_onset,n,ai_mean,ai_sem\n1,20,half,0.1\n", "ai_mean in row 1 is 'half'"),
+        ("trial_after_onset,n,ai_mean,ai_sem\n1,5,0.1,0.1\n2,0,0.2,0.1\n", r"people\.csv: n in row 2 is 0; 1 or more"),
+        ("trial_after_onset,n,ai_mean,ai_sem\n1,5,0.1,-0.1\n", "ai_sem in row 1 is -0.1; 0 or more"),
+        ("trial_after_onset,n,ai_mean,ai_sem\n1,5,0.1,wide\n", "ai_sem in row 1 is 'wide'; 0 or more"),
+        ("trial_after_onset,n,ai_mean,ai_sem\n2.5,5,0.1,\n", "trial_after_onset in row 1 is 2.5; a whole number"),
         ("trial_after_onset,n,ai_mean,ai_sem\n2,20,0.1,0.1\n1,20,0.2,0.1\n", "count upwards from 1"),
         ("trial_after_onset,n,ai_mean,ai_sem\n1,20,12.0,0.1\n", "1 is fully corrected"),
         ("trial_after_onset,n,ai_mean,ai_sem\n", "has no rows"),
@@ -125,6 +129,9 @@ def test_a_folder_without_files_is_an_error(tmp_path: Path) -> None:
         read_curves(tmp_path)
     with pytest.raises(FileNotFoundError, match="is no folder"):
         read_curves(tmp_path / "nowhere")
+    (tmp_path / "a.csv").mkdir()
+    with pytest.raises(ValueError, match=r"a\.csv cannot be read as CSV: .*[Dd]irectory"):
+        read_curves(tmp_path)
 
 
 def test_a_study_without_an_arm_that_does_not_learn_is_not_laid_beside_people_but_numbers_are_cited() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from pathlib import Path
 from typing import Any
 
 import gymnasium as gym
@@ -16,7 +17,7 @@ from reach.protocols import BASELINE, PERTURBED, WASHOUT, Block, Protocol
 from reach.render.seen import View, draw_seen
 from reach.sim.state import START_HAND_M
 from reach.study.measures import per_seed
-from reach.study.person import OwnArm, Stopped, StraightReacher, play, rows_of_person
+from reach.study.person import OwnArm, Stopped, StraightReacher, play, read_person, rows_of_person, with_persons
 from reach.study.person_chart import adaptation, draw_chart, told
 
 BEFORE, DURING, MISS = 12, 36, 30.0
@@ -55,6 +56,32 @@ def test_who_adapts_gets_the_time_constant_back(adapting: pd.DataFrame) -> None:
     assert measured["tau"] == pytest.approx(6.0, rel=0.1)
     assert measured["A"] == pytest.approx(1.0, abs=0.1)
     assert measured["after_effect"] == pytest.approx(-1.0, abs=0.15)
+
+
+def test_persons_are_laid_beside_learners_in_the_protocols_of_both(adapting: pd.DataFrame, tmp_path: Path) -> None:
+    adapting.to_parquet(tmp_path / "trials.parquet")
+    learners = adapting.assign(learner="error-bp")
+    both = with_persons(learners, [tmp_path, tmp_path])
+    assert both.groupby("learner")["seed"].unique().map(list).to_dict() == {"error-bp": [0], "person": [0, 1]}
+    assert len(with_persons(learners.assign(protocol="other"), [tmp_path])) == len(learners)
+
+
+def test_only_what_a_person_has_played_is_taken_for_it(adapting: pd.DataFrame, tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError, match=r"holds no trials\.parquet"):
+        read_person(tmp_path)
+    (tmp_path / "trials.parquet").write_bytes(b"junk")
+    with pytest.raises(ValueError, match=r"trials\.parquet cannot be read"):
+        read_person(tmp_path)
+    wrong = {
+        "learners .*'none', 'person'": pd.concat([adapting, adapting.assign(learner="none")]),
+        r"learners \[\]": adapting[:0],
+        r"lacks the columns \['success'\]": adapting.drop(columns="success"),
+        "no trial is": adapting.assign(launch_error_deg="far"),
+    }
+    for message, trials in wrong.items():
+        trials.to_parquet(tmp_path / "trials.parquet")
+        with pytest.raises(ValueError, match=message):
+            read_person(tmp_path)
 
 
 def test_the_chart_draws_a_person_beside_learners(adapting: pd.DataFrame) -> None:

@@ -247,3 +247,12 @@ def test_a_protocol_file_that_has_changed_is_refused(tmp_path: Path) -> None:
     file.write_text(text.format(trials=3))
     with pytest.raises(ValueError, match=r"mine\.toml has changed since the study was planned"):
         perform(jobs[-1])
+
+
+def test_a_kept_learner_that_cannot_be_read_is_named_with_what_to_do(tmp_path: Path) -> None:
+    protocols = {"prism": PROTOCOLS["prism"]}
+    run = plan(["none"], protocols, [0], factory="agents.learner:prepare", out=tmp_path)[-1]
+    Path(run.folder).mkdir(parents=True)
+    (Path(run.folder) / "config.json").write_text("junk")
+    with pytest.raises(RuntimeError, match=rf"{run.folder} cannot be taken up .*is no JSON.*delete that folder"):
+        perform(run)

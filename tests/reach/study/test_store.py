@@ -17,10 +17,12 @@ import pytest
 
 from reach.protocols import PROTOCOLS
 from reach.study import Job, Store, load, plan
+from reach.study.engine import missing_jobs
 from reach.study.frames import COLUMNS, summary_bytes, trials_frame
+from reach.study.ledger import Ledger
 from reach.study.outcome import Outcome
 from reach.study.store import FILM_PHASES
-from reach.study.whole_files import DiskFullError, write_whole
+from reach.study.whole_files import DiskFullError, make_folder, write_whole
 
 JOB = Job("protocol", "none", 0, "somewhere:prepare", "baseline/none-0", "0123456789ab", "prism")
 
@@ -60,6 +62,15 @@ def test_a_write_that_fails_leaves_the_old_file_and_no_part(tmp_path: Path, monk
     assert [p.name for p in tmp_path.iterdir()] == ["file.json"]
 
 
+def test_a_place_where_no_folder_can_be_is_refused_by_the_argument_that_gave_it(tmp_path: Path) -> None:
+    make_folder(tmp_path / "a" / "b", "--out")
+    make_folder(tmp_path / "a" / "b", "--out")
+    (tmp_path / "file").touch()
+    for place in (tmp_path / "file", tmp_path / "file" / "below"):
+        with pytest.raises(OSError, match=f"--out {place}: no folder"):
+            make_folder(place, "--out")
+
+
 def test_parts_left_by_a_kill_are_removed(tmp_path: Path) -> None:
     store = Store(tmp_path / "run")
     part = store.part_path("trials", JOB).with_name(".part-1-none.parquet")
@@ -92,6 +103,35 @@ def test_rows_come_back_as_they_were_written(tmp_path: Path) -> None:
     store.write_tables([JOB])
     pd.testing.assert_frame_equal(load(tmp_path), trials)
     pd.testing.assert_frame_equal(load(tmp_path / "trials.parquet"), trials)
+
+
+def test_a_damaged_file_is_named_with_the_one_to_delete_for_its_run_to_be_done_anew(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    trace = {"block": "baseline", "time_s": 0.1, "remaining": 0.5, "trials": 2}
+    with Ledger(store.ledger_path) as ledger:
+        ledger.enter([JOB], {JOB.name: True})
+    for part in ("trials", "traces"):
+        store.write_outcome(Outcome(JOB, rows=[row(1)], traces=[trace]))
+        damaged = store.part_path(part, JOB)
+        damaged.write_bytes(damaged.read_bytes()[:200])
+        with pytest.raises(ValueError, match=f"{damaged} is damaged .*delete {store.result_path(JOB)}, and"):
+            load(tmp_path, part)
+        assert missing_jobs([JOB], store) == []
+        store.result_path(JOB).unlink()
+        assert missing_jobs([JOB], store) == [JOB]
+    with pytest.raises(FileNotFoundError, match="holds no results"):
+        load(tmp_path)
+
+
+def test_a_whole_table_that_is_damaged_is_made_up_for_by_its_runs_or_named(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    store.write_outcome(Outcome(JOB, rows=[row(1), row(2)]))
+    store.trials_path.write_bytes(b"junk")
+    with pytest.raises(ValueError, match=r"trials\.parquet is damaged"):
+        load(tmp_path)
+    with Ledger(store.ledger_path) as ledger:
+        ledger.enter([JOB], {JOB.name: True})
+    assert len(load(tmp_path)) == 2
 
 
 def test_a_row_without_a_column_is_an_error_that_names_it() -> None:
