@@ -151,9 +151,23 @@ def trained_in(path: str | Path) -> str:
     return read_config(Path(path)).get("env") or env_id_of(learner_of(path))
 
 
+def make_env(env_id: str, options: dict[str, Any]) -> gym.Env[Any, Any]:
+    """An environment by its id.
+
+    Raises:
+        ValueError: it does not take the options, as a `CupEnv` does.
+    """
+    try:
+        return gym.make(env_id, **options)
+    except TypeError as error:
+        raise ValueError(
+            f"env is {env_id!r} with {options}; a CupEnv, which takes these, is allowed: {error}"
+        ) from None
+
+
 def env_for(path: str | Path, env_id: str | None = None) -> gym.Env[Any, Any]:
     """An environment like the one in which the learner of a checkpoint folder was kept; by its id another task's."""
-    return gym.make(env_id or trained_in(path), **read_config(Path(path)).get("env_options", {}))
+    return make_env(env_id or trained_in(path), read_config(Path(path)).get("env_options", {}))
 
 
 def load_learner(path: str | Path, env: Any, **settings: Any) -> Any:
