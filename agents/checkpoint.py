@@ -10,7 +10,7 @@ import json
 import os
 import shutil
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from io import BytesIO
 from pathlib import Path
 from typing import Any
@@ -127,6 +127,33 @@ def read_checkpoint(folder: Path) -> tuple[dict[str, Any], dict[str, NDArray[Any
     return config, policy, state
 
 
+def require_entries(kept: Mapping[str, Any], names: Iterable[str], path: str | Path) -> None:
+    """Refuse a checkpoint that lacks entries.
+
+    Args:
+        kept: its config, or its arrays by name.
+        names: of the entries that are needed.
+        path: of the checkpoint, for the message.
+
+    Raises:
+        ValueError: some are missing.
+    """
+    missing = sorted(set(names) - set(kept))
+    if missing:
+        raise ValueError(f"checkpoint {path} lacks {missing}; a whole one, as a learner's save writes it, is allowed")
+
+
+def require_finite(kept: Arrays, path: str | Path) -> None:
+    """Refuse the arrays of a checkpoint, by name, where one holds NaN or infinity.
+
+    Raises:
+        ValueError: the message names the checkpoint and the arrays.
+    """
+    wrong = sorted(name for name, array in kept.items() if array.dtype.kind == "f" and not np.isfinite(array).all())
+    if wrong:
+        raise ValueError(f"checkpoint {path} holds NaN or infinity in {wrong}; finite numbers are allowed")
+
+
 def fill(own: Arrays, kept: Arrays, path: str | Path) -> None:
     """Put the arrays of a checkpoint where the learner has its own, in place.
 
@@ -136,9 +163,10 @@ def fill(own: Arrays, kept: Arrays, path: str | Path) -> None:
         path: of the checkpoint, for the message.
 
     Raises:
-        ValueError: they differ in names or shapes; nothing has been changed then.
+        ValueError: they differ in names or shapes, or are not finite; nothing has been changed then.
     """
     if {name: array.shape for name, array in own.items()} != {name: array.shape for name, array in kept.items()}:
         raise ValueError(f"checkpoint {path} holds {sorted(kept)}; {sorted(own)} of the learner's shapes are allowed")
+    require_finite(kept, path)
     for name, array in own.items():
         array[...] = kept[name]

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 from stable_baselines3.common.vec_env import VecEnv
 
-from agents.checkpoint import read_config
+from agents.checkpoint import read_config, require_entries
 from agents.controller import Array, Reach
 from agents.error_networks import HIDDEN, is_error_learner, make_feedforward
 from agents.feedforward import JOINTS, FeedForward, Plastic
@@ -146,20 +146,22 @@ class ErrorLearner(TrialLearner[ErrorTrial]):
             settings: `verbose` and `tensorboard_log`.
 
         Raises:
-            ValueError: the checkpoint is of another learner, or its arrays do not fit.
+            ValueError: the checkpoint is of another learner, lacks entries, or its arrays do not fit.
         """
         config = read_config(Path(path))
-        name, seed, rate = str(config.get("learner")), int(config.get("seed", 0)), float(config.get("rate", 0.0))
+        name = str(config.get("learner"))
         if not is_error_learner(name):
             raise ValueError(f"checkpoint {path} names learner {name!r}; one taught by its seen error is allowed")
+        require_entries(config, ("seed", "rate", "hidden_rate", "practice_rate"), path)
+        seed, rate = int(config["seed"]), float(config["rate"])
         feedforward = make_feedforward(name, np.random.default_rng(seed))
         known = {"learner": name, "seed": seed, "rate": rate}
         learner = cls(
             feedforward,
             env,
             rate=rate,
-            hidden_rate=float(config.get("hidden_rate", HIDDEN_RATE)),
-            practice_rate=float(config.get("practice_rate", PRACTICE_RATE)),
+            hidden_rate=float(config["hidden_rate"]),
+            practice_rate=float(config["practice_rate"]),
             seed=seed,
             config=known,
             **settings,

@@ -26,6 +26,9 @@ def load_zip(path: str | Path, env: Any, *, trust: bool = False) -> Any:
         ValueError: no such file, or one whose network cannot be built from its shapes.
     """
     path = Path(path)
+    # Stable-Baselines3 would look for a second .zip at its end.
+    if not path.is_file():
+        raise ValueError(f"{path} is no model of Stable-Baselines3: there is no such file")
     try:
         _, parameters, variables = load_from_zip_file(path, load_data=False, device="cpu")
     except Exception as error:

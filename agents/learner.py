@@ -89,7 +89,7 @@ def make_learner(name: str, env: Any, *, seed: int = 0, **settings: Any) -> Any:
         A model with Stable-Baselines3's interface.
 
     Raises:
-        ValueError: an unknown name.
+        ValueError: an unknown name, or an environment in which the learner cannot learn.
     """
     if is_error_learner(name):
         network = network_of(name)
@@ -143,9 +143,31 @@ def env_id_of(name: str) -> str:
     return BASELINE_ENV if algorithm is None else algorithm.ENV
 
 
+def trained_in(path: str | Path) -> str:
+    """The id of the environment in which the learner of a checkpoint folder was kept.
+
+    Of one that was made without an id, that for which the learner is made.
+    """
+    return read_config(Path(path)).get("env") or env_id_of(learner_of(path))
+
+
+def make_env(env_id: str, options: dict[str, Any]) -> gym.Env[Any, Any]:
+    """An environment by its id.
+
+    Raises:
+        ValueError: it does not take the options, as a `CupEnv` does.
+    """
+    try:
+        return gym.make(env_id, **options)
+    except TypeError as error:
+        raise ValueError(
+            f"env is {env_id!r} with {options}; a CupEnv, which takes these, is allowed: {error}"
+        ) from None
+
+
 def env_for(path: str | Path, env_id: str | None = None) -> gym.Env[Any, Any]:
     """An environment like the one in which the learner of a checkpoint folder was kept; by its id another task's."""
-    return gym.make(env_id or env_id_of(learner_of(path)), **read_config(Path(path)).get("env_options", {}))
+    return make_env(env_id or trained_in(path), read_config(Path(path)).get("env_options", {}))
 
 
 def load_learner(path: str | Path, env: Any, **settings: Any) -> Any:

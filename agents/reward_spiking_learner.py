@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 from stable_baselines3.common.vec_env import VecEnv
 
-from agents.checkpoint import fill, read_config
+from agents.checkpoint import fill, read_config, require_entries
 from agents.controller import Array, Reach
 from agents.kept_spikes import KeptSpikes
 from agents.reach_kernel import PREPARATION_STEPS
@@ -126,7 +126,7 @@ class RewardSpikingLearner(TrialLearner[RewardTrial]):
             settings: `verbose` and `tensorboard_log`.
 
         Raises:
-            ValueError: the checkpoint is of another learner, or its arrays do not fit.
+            ValueError: the checkpoint is of another learner, lacks entries, or its arrays do not fit.
         """
         config = read_config(Path(path))
         name = str(config.get("learner"))
@@ -134,6 +134,7 @@ class RewardSpikingLearner(TrialLearner[RewardTrial]):
             raise ValueError(
                 f"checkpoint {path} names learner {name!r}; one of {list(REWARD_SPIKING_LEARNERS)} is allowed"
             )
+        require_entries(config, ("seed", "settings"), path)
         learner = cls(name, env, seed=int(config["seed"]), **{**config["settings"], **settings})
         learner.restore(path, resume=resume)
         return learner

@@ -25,12 +25,13 @@ from stable_baselines3.common.logger import Logger
 from stable_baselines3.common.utils import configure_logger
 from stable_baselines3.common.vec_env import DummyVecEnv, VecEnv
 
-from agents.checkpoint import fill, read_checkpoint, write_checkpoint
+from agents.checkpoint import fill, read_checkpoint, require_entries, write_checkpoint
 from agents.controller import Controller, Reach
 from agents.sensation import Sensation, Senses
 from agents.trial_source import (
     TrialSource,
     env_attribute,
+    env_id,
     env_options_of,
     is_one,
     random_states,
@@ -159,6 +160,7 @@ class TrialLearner(ABC, Generic[T]):
             **self.config,
             "num_timesteps": self.num_timesteps,
             "trials": self.trials,
+            "env": env_id(self.env),
             "env_options": self.env_options,
             "random_states": random_states(self.env),
             **self._kept_settings(),
@@ -174,10 +176,12 @@ class TrialLearner(ABC, Generic[T]):
                 trial that would have followed there.
 
         Raises:
-            ValueError: the checkpoint holds other arrays than this learner, or, with `resume`, the random state of
-                another number of environments.
+            ValueError: the checkpoint lacks entries, holds other arrays than this learner, or, with `resume`, the
+                random state of another number of environments.
         """
         config, arrays, memory = read_checkpoint(Path(path))
+        needed = "num_timesteps", "trials", *self._kept_settings(), *(["random_states"] if resume else [])
+        require_entries(config, needed, path)
         fill(self._arrays(), arrays, path)
         self._recall(config, memory, path)
         self.num_timesteps = int(config["num_timesteps"])

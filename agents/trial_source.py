@@ -14,8 +14,22 @@ Env = gym.Env[Any, Any] | VecEnv
 
 
 def env_attribute(env: Env, name: str) -> Any:
-    """An attribute of a `CupEnv`, wrapped or not, or of the first of a VecEnv's."""
-    return env.get_attr(name, 0)[0] if isinstance(env, VecEnv) else env.get_wrapper_attr(name)
+    """An attribute of a `CupEnv`, wrapped or not, or of the first of a VecEnv's.
+
+    Raises:
+        ValueError: an environment of another kind, which has no such attribute.
+    """
+    try:
+        return env.get_attr(name, 0)[0] if isinstance(env, VecEnv) else env.get_wrapper_attr(name)
+    except AttributeError:
+        given = env.env_method("__str__", indices=0)[0] if isinstance(env, VecEnv) else env
+        raise ValueError(f"env is {given}; a CupEnv, wrapped or not, or a VecEnv of them is allowed") from None
+
+
+def env_id(env: Env) -> str | None:
+    """The id by which an environment, or the first of a VecEnv's, was made; None where it was made without one."""
+    spec = env_attribute(env, "spec")
+    return None if spec is None else str(spec.id)
 
 
 def env_options_of(env: Env) -> dict[str, Any]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Literal
@@ -37,7 +38,9 @@ class Benchmark:
     def __post_init__(self) -> None:
         if self.rounds < 1 or not self.seconds > 0:
             raise SystemExit(f"--rounds {self.rounds} --seconds {self.seconds}: 1 or more, and above 0, are allowed")
-        if self.peers is not None and not self.peers.exists():
+        if self.json is not None and (self.json.is_dir() or not self.json.parent.is_dir()):
+            raise SystemExit(f"--json {self.json}: a file in a folder that is there is allowed")
+        if self.peers is not None and not (self.peers.is_file() and os.access(self.peers, os.X_OK)):
             raise SystemExit(
                 f"--peers {self.peers}: there is no such Python; `make peers` or `make peers-learners` makes one"
             )

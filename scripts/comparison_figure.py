@@ -6,6 +6,7 @@ over the first 30 perturbed reaches, with its interval.
 
 from __future__ import annotations
 
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,9 +19,11 @@ from reach.render.palette import learner_colour
 from reach.study import load
 from reach.study.report import towards_the_miss
 from reach.study.statistics import summarise
+from reach.study.whole_files import make_folder
 
 # Reaches over whose mean a curve is smoothed.
 SMOOTHED_REACHES = 3
+FORMATS = (".png", ".svg", ".pdf")
 
 
 @dataclass
@@ -30,19 +33,24 @@ class ComparisonFigure:
     study: Path
     """Folder of a study that `compare.py` has made."""
     out: Path = Path("docs/pictures/comparison.png")
-    """File of the picture."""
+    """File of the picture: .png, .svg or .pdf."""
     protocol: str = "rotation30"
     """Protocol that is shown."""
+
+    def __post_init__(self) -> None:
+        if self.out.suffix not in FORMATS or self.out.is_dir():
+            raise SystemExit(f"--out {self.out}: a file whose name ends in {', '.join(FORMATS)} is allowed")
 
 
 def main(options: ComparisonFigure) -> None:
     """Draw and write."""
     from matplotlib.figure import Figure
 
+    make_folder(options.out.parent, "--out")
     try:
         trials = load(options.study)
-    except FileNotFoundError as error:
-        raise SystemExit(f"--study: {error}") from None
+    except (OSError, ValueError) as error:
+        raise SystemExit(f"--study {options.study}: {error}") from None
     trials = trials[trials["protocol"] == options.protocol]
     if trials.empty:
         raise SystemExit(f"--protocol {options.protocol}: {options.study} holds no reach of it")
@@ -53,7 +61,6 @@ def main(options: ComparisonFigure) -> None:
     curves, values = figure.subplots(1, 2, width_ratios=[1.7, 1.0])
     draw_curves(curves, towards_the_miss(trials))
     draw_values(values, left)
-    options.out.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(options.out, dpi=150)
     print(f"Picture: {options.out}")
 
@@ -97,4 +104,7 @@ def draw_values(axes: Any, rows: pd.DataFrame) -> None:
 
 
 if __name__ == "__main__":
-    main(tyro.cli(ComparisonFigure))
+    try:
+        main(tyro.cli(ComparisonFigure))
+    except (OSError, ValueError) as error:
+        sys.exit(f"comparison_figure.py: {error}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -13,11 +14,12 @@ import torch
 import tyro
 from numpy.typing import NDArray
 
-from agents.learner import prepare
+from agents.learner import LEARNERS, is_learner, prepare
 from reach.protocols import PROTOCOLS
 from reach.render import side_by_side
 from reach.study.run import run_protocol
 from reach.study.watching import indices_of
+from reach.study.whole_files import make_folder
 
 Frame = NDArray[np.uint8]
 PROTOCOL = "rotation30"
@@ -44,6 +46,10 @@ class Figures:
     learner: str = "error-dfa"
     """Whose reaches are shown."""
 
+    def __post_init__(self) -> None:
+        if not is_learner(self.learner):
+            raise SystemExit(f"--learner {self.learner}: known are {' '.join(LEARNERS)}")
+
 
 @dataclass
 class Moment:
@@ -62,6 +68,7 @@ class Moment:
 def main(options: Figures) -> None:
     """Run a learner through the rotation and keep the four moments."""
     torch.set_num_threads(1)
+    make_folder(options.out, "--out")
     model = prepare(options.learner, 0, options.keep / f"{options.learner}-0")
     protocol = PROTOCOLS[PROTOCOL]
     moment = Moment(
@@ -72,11 +79,13 @@ def main(options: Figures) -> None:
         }
     )
     run_protocol(model, protocol, 0, onlooker=moment)
-    options.out.mkdir(parents=True, exist_ok=True)
     path = options.out / "correction.png"
     iio.imwrite(path, side_by_side([moment.frames[title] for title in SHOWN.values()], list(SHOWN.values())))
     print(f"Picture: {path}")
 
 
 if __name__ == "__main__":
-    main(tyro.cli(Figures))
+    try:
+        main(tyro.cli(Figures))
+    except (OSError, ValueError) as error:
+        sys.exit(f"figures.py: {error}")

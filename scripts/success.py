@@ -14,7 +14,7 @@ from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from time import process_time
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import gymnasium as gym
 import numpy as np
@@ -27,6 +27,7 @@ from rich.table import Column, Table
 from tqdm import tqdm
 
 from agents.learner import (
+    BASELINE_ENV,
     LEARNERS,
     baseline_steps,
     env_id_of,
@@ -34,11 +35,13 @@ from agents.learner import (
     evaluate,
     is_learner,
     is_trial_learner,
+    make_env,
     make_learner,
     train_trials,
 )
 from reach.study import usable_cores
 from reach.study.statistics import estimate
+from reach.study.whole_files import make_folder
 
 # The share of successes whose first time `--every` looks for.
 WANTED_SHARE = 0.8
@@ -67,8 +70,8 @@ class Success:
     """Trials after each of which learners counted in trials are judged on the way, to find when 80 % are reached."""
     env: str | None = None
     """Environment id; without one, each learner's own."""
-    device: str = "auto"
-    """Where the networks of those taught by reward are: cpu, cuda, or auto; small ones are faster on a processor."""
+    device: Literal["auto", "cpu", "cuda"] = "auto"
+    """Where the networks of those taught by reward are; small ones are faster on a processor."""
     jobs: Annotated[int, tyro.conf.arg(aliases=["-j"])] = field(default_factory=usable_cores)
     """Processes at a time, one thread each."""
 
@@ -81,6 +84,8 @@ class Success:
                 raise SystemExit(f"--{name} {getattr(self, name)}: 1 or more is allowed")
         if self.first_seed < 0:
             raise SystemExit(f"--first-seed {self.first_seed}: 0 or more is allowed")
+        if self.env is not None and not self.env.strip():
+            raise SystemExit(f"--env {self.env!r}: the id of an environment is allowed, such as {BASELINE_ENV}")
         if self.every is not None and self.every < 1:
             raise SystemExit(f"--every {self.every}: 1 or more is allowed")
 
@@ -113,7 +118,7 @@ def result(case: Case) -> dict[str, Any]:
     torch.set_flush_denormal(True)
     began, judging_s = process_time(), 0.0
     settings = {} if case.trials else {"device": case.device}
-    model = make_learner(case.learner, gym.make(case.env, **env_options(case.learner)), seed=case.seed, **settings)
+    model = make_learner(case.learner, make_env(case.env, env_options(case.learner)), seed=case.seed, **settings)
     first: int | None = None
     if case.trials:
         while case.learner != "none" and model.trials < case.trials:
@@ -165,20 +170,37 @@ def first_time(trials: pd.Series[Any]) -> str:
     return f"{mean}, {never}" if never else mean
 
 
+def kept_result(path: Path) -> dict[str, Any]:
+    """The result that a file holds.
+
+    Raises:
+        ValueError: it holds none.
+    """
+    try:
+        found = json.loads(path.read_bytes())
+    except ValueError:
+        found = None
+    if not isinstance(found, dict) or not {"learner", "timesteps", "success", "training_s"} <= set(found):
+        raise ValueError(f"{path} holds no result; delete it, and the same command makes it anew")
+    return found
+
+
 def main(given: Success) -> None:
     """Do what is missing, then print and write the table."""
-    given.out.mkdir(parents=True, exist_ok=True)
+    make_folder(given.out, "--out")
     os.environ["OMP_NUM_THREADS"] = "1"
     wanted = cases(given)
-    missing = [case for case in wanted if not (given.out / case.file).exists()]
+    kept = {case: kept_result(given.out / case.file) for case in wanted if (given.out / case.file).exists()}
+    missing = [case for case in wanted if case not in kept]
     with ProcessPoolExecutor(given.jobs) as pool:
         running = {pool.submit(result, case): case for case in missing}
         for one in tqdm(as_completed(running), total=len(missing), desc="learners"):
             path = given.out / running[one].file
             part = path.with_suffix(".part")
+            kept[running[one]] = one.result()
             part.write_text(json.dumps(one.result(), indent=1) + "\n")
             part.rename(path)
-    rows = pd.DataFrame([json.loads((given.out / case.file).read_text()) for case in wanted])
+    rows = pd.DataFrame([kept[case] for case in wanted])
     rows.to_csv(given.out / "success.csv", index=False)
     columns = ["after", "success", "95 % interval", "worst seed", "seeds", "minutes a seed"]
     columns += ["trials to 80 %"] if given.every else []

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import shlex
 import sys
 from dataclasses import dataclass
@@ -17,7 +16,9 @@ from tqdm import tqdm
 
 from agents.keeping import Keep
 from agents.learner import (
+    BASELINE_ENV,
     LEARNERS,
+    LONGEST_TRIAL_STEPS,
     baseline_steps,
     baseline_trials,
     env_for,
@@ -28,10 +29,13 @@ from agents.learner import (
     is_trial_learner,
     learner_of,
     load_learner,
+    make_env,
     make_learner,
     train_trials,
+    trained_in,
 )
 from agents.trial_learner import TrialLearner
+from reach.study.whole_files import make_folder
 
 # Of a learner from reward; a whole number of PPO's rollouts.
 STRETCH_STEPS = 10_240
@@ -46,7 +50,8 @@ class Train:
     learner: str | None = None
     """One of the named learners, error-dfa without a word; with --resume it is the one that OUT holds."""
     env: str | None = None
-    """Environment id; without a word the one that the learner is made for."""
+    """Environment id, without a word the one that the learner is made for; with --resume it is the one that OUT was
+    trained in."""
     control: Literal["posture", "torque", "muscle"] | None = None
     """What the joints are commanded by, posture without a word; with --resume it is what OUT was trained with."""
     trials: int | None = None
@@ -55,8 +60,8 @@ class Train:
     timesteps: Annotated[int | None, tyro.conf.arg(aliases=["-n"])] = None
     """Control steps to learn from, in all, instead of trials (default 1000000 for PPO, 300000 with
     memory, 150000 for SAC and TD3, 50000 for TQC)."""
-    seed: int = 0
-    """Of weights and trials."""
+    seed: int | None = None
+    """Of weights and trials, 0 without a word; with --resume it is that of OUT."""
     resume: bool = False
     """Go on with the learner that OUT holds, to as many trials or steps in all: the same command ends the same run."""
     keep_every_s: float = 20.0
@@ -76,8 +81,10 @@ class Train:
         for name, value in (("--trials", self.trials), ("--timesteps", self.timesteps)):
             if value is not None and value < 1:
                 raise SystemExit(f"{name} {value}: 1 or more is allowed")
+        if self.env is not None and not self.env.strip():
+            raise SystemExit(f"--env {self.env!r}: the id of an environment is allowed, such as {BASELINE_ENV}")
         for name, value in (("--seed", self.seed), ("--judge", self.judge)):
-            if value < 0:
+            if value is not None and value < 0:
                 raise SystemExit(f"{name} {value}: 0 or more is allowed")
         if not self.keep_every_s >= 0.0:
             raise SystemExit(f"--keep-every-s {self.keep_every_s}: 0 or more is allowed")
@@ -91,16 +98,35 @@ def made(options: Train) -> Any:
     if not options.resume:
         name = options.learner or "error-dfa"
         given = env_options(name) | ({"control": options.control} if options.control else {})
-        return make_learner(name, gym.make(options.env or env_id_of(name), **given), seed=options.seed, **settings)
+        return make_learner(name, make_env(options.env or env_id_of(name), given), seed=options.seed or 0, **settings)
     held = learner_of(options.out)
     if options.learner not in (None, held):
         raise SystemExit(f"--learner {options.learner}: {options.out} holds {held}; leave it out to go on with that")
     if options.trials is not None and not is_trial_learner(held):
         raise SystemExit(f"--trials {options.trials}: with {held}, which {options.out} holds, --timesteps is allowed")
     env = env_for(options.out, options.env)
+    if env.spec is None or env.spec.id != trained_in(options.out):
+        raise SystemExit(f"--env {options.env}: {options.out} was trained in {trained_in(options.out)}; leave it out")
     if options.control not in (None, env.get_wrapper_attr("control")):
         raise SystemExit(f"--control {options.control}: {options.out} was trained with another; leave it out")
-    return load_learner(options.out, env, resume=True, **settings)
+    model = load_learner(options.out, env, resume=True, **settings)
+    if options.seed not in (None, model.seed):
+        raise SystemExit(f"--seed {options.seed}: {options.out} has the seed {model.seed}; leave it out")
+    require_no_fewer(model, options)
+    return model
+
+
+def require_no_fewer(model: Any, options: Train) -> None:
+    """Refuse fewer trials or steps than the learner has learned from already."""
+    if options.trials is not None and options.trials < model.trials:
+        raise SystemExit(
+            f"--trials {options.trials}: {options.out} holds {model.trials} already; as many or more are allowed"
+        )
+    # Steps end with a trial or a stretch, and so a little beyond those that were asked for.
+    beyond = LONGEST_TRIAL_STEPS if isinstance(model, TrialLearner) else STRETCH_STEPS
+    if options.timesteps is not None and options.timesteps + beyond <= model.num_timesteps:
+        held = f"{options.out} holds {model.num_timesteps} already"
+        raise SystemExit(f"--timesteps {options.timesteps}: {held}; as many or more are allowed")
 
 
 def learn(model: Any, options: Train, keep: Keep) -> None:
@@ -129,41 +155,34 @@ def learn_in_stretches(model: Any, options: Train, keep: Keep) -> None:
             keep.keep_when_due(model)
 
 
-def amount(options: Train) -> str:
-    """The trials or steps asked for, as words of a command."""
-    given = {"--trials": options.trials, "--timesteps": options.timesteps}
-    return "".join(f" {name} {value}" for name, value in given.items() if value is not None)
-
-
 def main(options: Train) -> None:
     """Make or load, learn, keep, judge."""
     torch.set_num_threads(1)
     # Now, not after hours of learning.
-    options.out.parent.mkdir(parents=True, exist_ok=True)
-    if not os.access(options.out.parent, os.W_OK):
-        raise SystemExit(f"--out {options.out}: {options.out.parent} cannot be written to")
+    make_folder(options.out.parent, "--out")
+    if options.tensorboard is not None:
+        make_folder(options.tensorboard, "--tensorboard")
     model = made(options)
     keep = Keep(options.out, options.keep_every_s)
     with keep.asked_by_signals():
         learn(model, options, keep)
     console = Console()
-    where = shlex.quote(str(options.out))
     if keep.stopped:
-        console.print(f"Stopped. What was learned is kept in {options.out}; the same command with --resume goes on:")
-        again = f" --env {options.env}" if options.env else ""
-        console.print(f"  python scripts/train.py --resume --out {where}{again}{amount(options)}")
-        return
+        again = sys.argv if options.resume else [*sys.argv, "--resume"]
+        raise SystemExit(
+            f"Stopped. What was learned is kept in {options.out}; go on with\n  python {shlex.join(again)}"
+        )
     if isinstance(model, TrialLearner):
         model.settle_baseline()
     model.save(options.out)
     name = learner_of(options.out)
     console.print(f"Kept in {options.out}")
     if options.judge:
-        env_id = options.env or env_id_of(name)
-        share = evaluate(model, env_id, trials=options.judge, seed=options.seed)
+        env_id = trained_in(options.out)
+        share = evaluate(model, env_id, trials=options.judge, seed=model.seed)
         console.print(f"{name} succeeds in {100 * share:.1f} % of {options.judge} fresh trials of {env_id}")
     console.print("Watch it:")
-    console.print(f"  python scripts/watch.py --checkpoint {where}")
+    console.print(f"  python scripts/watch.py --checkpoint {shlex.quote(str(options.out))}")
 
 
 if __name__ == "__main__":

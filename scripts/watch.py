@@ -20,12 +20,14 @@ from agents.foreign import load_zip
 from agents.learner import BASELINE_ENV, LEARNERS, env_for, is_learner, learner_of, load_learner, prepare
 from reach.protocols import PROTOCOLS
 from reach.render import Panels, Window, write_film
+from reach.render.panels import layout_of
 from reach.render.recording import write_png
 from reach.sim.state import CONTROL_STEP_S
 from reach.study.replaying import differences, kept_learner, recorded_row
 from reach.study.stepping import Wish
-from reach.study.watching import Watching, frames_of, indices_of
+from reach.study.watching import FASTEST, SLOWEST, Watching, frames_of, indices_of
 from reach.study.watching_live import Live
+from reach.study.whole_files import make_folder
 
 FRAMES_PER_SECOND = 50
 WINDOW_FRAMES_PER_SECOND = 60
@@ -89,14 +91,23 @@ class Watch:
     """Where learners trained for watching are kept for the next time."""
 
     def __post_init__(self) -> None:
-        for flag, names in (("learner", [self.learner] if self.learner else []), ("compare", self.compared)):
+        for flag, names in (("learner", [] if self.learner is None else [self.learner]), ("compare", self.compared)):
             for name in names:
                 if not is_learner(name):
                     raise SystemExit(f"--{flag} {name}: known are {' '.join(LEARNERS)}")
+        if self.compare is not None and not self.compared:
+            raise SystemExit(f"--compare {self.compare!r}: known are {' '.join(LEARNERS)}")
         if self.protocol not in PROTOCOLS:
             raise SystemExit(f"--protocol {self.protocol}: known are {' '.join(sorted(PROTOCOLS))}")
         if self.seed < 0:
             raise SystemExit(f"--seed {self.seed}: 0 or more is allowed")
+        if not SLOWEST <= self.speed <= FASTEST:
+            raise SystemExit(f"--speed {self.speed:g}: {SLOWEST:g} to {FASTEST:g} is allowed")
+        if not self.png_s >= 0.0:
+            raise SystemExit(f"--png-s {self.png_s:g}: 0 or more is allowed")
+        for flag, path in (("video", self.video), ("png", self.png)):
+            if path is not None and path.is_dir():
+                raise SystemExit(f"--{flag} {path}: the name of a file is allowed, and that is a folder")
         if self.video is not None and self.video.suffix not in (".mp4", ".gif"):
             raise SystemExit(f"--video {self.video}: a name that ends in .mp4 or .gif is allowed")
         if self.png is not None and self.png.suffix != ".png":
@@ -107,6 +118,19 @@ class Watch:
             raise SystemExit(f"--compare {self.compare}: each learner once")
         if self.replay is not None and self.checkpoint is not None:
             raise SystemExit("--replay: leave out --checkpoint")
+        if self.replay is not None and not (self.replay / "trials.parquet").is_file():
+            raise SystemExit(f"--replay {self.replay}: there is no such study; a folder of compare.py --out is allowed")
+        if not (self.table or self.inside or self.story):
+            raise SystemExit("--no-table --no-inside --no-story: one of the three at least is to be shown")
+        try:
+            layout_of(Panels(), (len(self.compared) or 1) + self.twin, *self.size)
+        except ValueError as error:
+            raise SystemExit(f"--size {self.size[0]} {self.size[1]}: {error}") from None
+        if self.cup is not None:
+            try:
+                gym.make(BASELINE_ENV).reset(options={"cup": self.cup})
+            except ValueError as error:
+                raise SystemExit(f"--cup {self.cup[0]:g} {self.cup[1]:g}: {error}") from None
         if self.trial is not None:
             self.first = self.last = self.trial
 
@@ -123,14 +147,18 @@ def main(options: Watch) -> None:
     try:
         chosen = indices_of(protocol, options.seed, options.first, options.last)
     except ValueError as error:
-        asked = f"--trial {options.trial}" if options.trial else f"--first {options.first} --last {options.last}"
+        asked = (
+            f"--trial {options.trial}"
+            if options.trial is not None
+            else f"--first {options.first} --last {options.last}"
+        )
         raise SystemExit(f"{asked}: {error}") from None
     names = names_of(options)
     window = None
     # Film and window are tried now, not after the learner is trained.
-    for path in (options.video, options.png):
+    for flag, path in (("--video", options.video), ("--png", options.png)):
         if path is not None:
-            path.parent.mkdir(parents=True, exist_ok=True)
+            make_folder(path.parent, flag)
     if options.video is None and options.png is None:
         window = Window(*options.size, WINDOW_FRAMES_PER_SECOND, title=f"{', '.join(names)}: {options.protocol}")
         if not window.is_seen:
@@ -154,7 +182,7 @@ def main(options: Watch) -> None:
         print(f"Picture: {write_png(options.png, picture_at(watching, options.png_s))}")
     if options.video is not None:
         print(f"Film: {write_film(options.video, filmed(watching, options, len(chosen)), FRAMES_PER_SECOND)}")
-    if options.replay is not None and (options.video or window):
+    if options.replay is not None:
         told_of_replay(options, names, watching)
     print("Compare all learners next:")
     print("  make compare")
@@ -204,21 +232,22 @@ def filmed(watching: Watching, options: Watch, trials: int) -> Iterator[Any]:
 
 
 def told_of_replay(options: Watch, names: list[str], watching: Watching) -> None:
-    """Say whether what was shown is what was recorded."""
+    """Say whether what was shown is what was recorded, of reaches that were seen to their end."""
     assert options.replay is not None
+    only_first = options.png is not None and options.video is None
     for name, course in zip(names, watching.courses, strict=True):
         rows = {row["trial"]: row for row in course.rows if not row["probe"]}
-        for trial in range(options.first, options.last + 1):
+        for trial in range(options.first, (options.first if only_first else options.last) + 1):
             recorded = recorded_row(options.replay, name, course.protocol, options.seed, trial)
-            if recorded is None or trial not in rows:
+            if recorded is None:
                 print(f"{name}, trial {trial}: nothing was recorded to compare it with")
-                continue
-            found = differences(recorded, rows[trial])
-            print(f"{name}, trial {trial}: {'; '.join(found) if found else 'as it was recorded'}")
+            elif trial in rows:
+                found = differences(recorded, rows[trial])
+                print(f"{name}, trial {trial}: {'; '.join(found) if found else 'as it was recorded'}")
 
 
 if __name__ == "__main__":
     try:
         main(tyro.cli(Watch))
-    except (OSError, ValueError) as error:
+    except (gym.error.Error, OSError, ValueError) as error:
         sys.exit(f"watch.py: {error}")

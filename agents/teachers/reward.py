@@ -17,12 +17,12 @@ from numpy.typing import NDArray
 from stable_baselines3.common.env_util import make_vec_env
 from stable_baselines3.common.vec_env import VecEnv
 
-from agents.checkpoint import read_checkpoint, write_checkpoint
+from agents.checkpoint import read_checkpoint, require_entries, require_finite, write_checkpoint
 from agents.rules.feedback import FEEDBACK_RULES, feedback_rule
 from agents.teachers.actor_inside import ActorInside
 from agents.teachers.replay import fill, kept_arrays, kept_place
 from agents.teachers.scaled_observation import ScaledObservation
-from agents.trial_source import env_options_of, random_states, set_random_states
+from agents.trial_source import env_id, env_options_of, random_states, set_random_states
 
 if TYPE_CHECKING:
     from reach.render.inside import Inside
@@ -33,6 +33,8 @@ RESTING_COMMAND = (-0.638, 0.718, -0.410, 0.818)
 # Exploration of the grip at the start, larger than that of the joints.
 GRIP_LOG_SD = -0.5
 HIDDEN_CELLS = (128, 128)
+# Entries of a checkpoint that only learning on needs.
+RANDOM_STATES = ("random_states", "numpy_random", "action_space")
 ALIASES = {"reward-ppo": "reward-mlp-bp"}
 
 
@@ -170,6 +172,7 @@ class RewardLearner:
             "settings": self.given,
             "num_timesteps": model.num_timesteps,
             "updates": model._n_updates,
+            "env": env_id(model.env),
             "env_options": self.env_options,
             "random_states": random_states(model.env),
             "numpy_random": {
@@ -195,12 +198,15 @@ class RewardLearner:
             settings: instead of the saved ones.
 
         Raises:
-            ValueError: the folder holds no such learner, or arrays of other shapes.
+            ValueError: the folder holds no such learner, lacks entries, or holds arrays of other shapes or that are
+                not finite.
         """
         config, policy, state = read_checkpoint(Path(path))
         name = str(config.get("learner"))
         if full_name(name) not in cls.names():
             raise ValueError(f"checkpoint {path} names learner {name!r}; {cls.names()} are allowed")
+        needed = ["env_options", "settings", "num_timesteps", "updates", "buffer"]
+        require_entries(config, needed + (list(RANDOM_STATES) if resume else []), path)
         if env is None:
             env = gym.make(cls.ENV, **{**cls.ENV_OPTIONS, **config["env_options"]})
         model: Any = cls(name, env, **{**config["settings"], **settings})
@@ -209,9 +215,11 @@ class RewardLearner:
             raise ValueError(
                 f"checkpoint {path} holds {sorted(policy)}; {sorted(own)} of the policy's shapes are allowed"
             )
+        require_finite(policy, path)
         model.policy.load_state_dict({name: torch.from_numpy(np.array(value)) for name, value in policy.items()})
         model._fill(path, config, state)
         if resume:
+            require_entries(state, ("random/torch", "random/numpy"), path)
             _set_random_states(model, config, state)
         return model
 
@@ -232,7 +240,9 @@ class RewardLearner:
             for part in name.split("."):
                 optimiser = getattr(optimiser, part)
             optimiser.load_state_dict({**values, "state": moments})
-        for name in model._get_torch_save_params()[1]:
+        variables = model._get_torch_save_params()[1]
+        require_entries(state, (f"variable/{name}" for name in variables), path)
+        for name in variables:
             with torch.no_grad():
                 getattr(model, name).copy_(torch.from_numpy(np.array(state[f"variable/{name}"])))
         buffer = getattr(self, "replay_buffer", None)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 import pickle
 from pathlib import Path
@@ -10,6 +11,7 @@ from typing import Any
 import gymnasium as gym
 import numpy as np
 import pytest
+from safetensors.numpy import load_file, save_file
 from stable_baselines3.common.callbacks import BaseCallback, StopTrainingOnMaxEpisodes
 from stable_baselines3.common.env_util import make_vec_env
 from stable_baselines3.common.evaluation import evaluate_policy
@@ -26,6 +28,7 @@ from agents.learner import (
     make_learner,
     prepare,
     train_trials,
+    trained_in,
 )
 from agents.reward_spiking_learner import REWARD_SPIKING_LEARNERS
 from agents.teachers.reward import RESTING_COMMAND
@@ -160,6 +163,39 @@ def test_a_pickle_in_a_checkpoint_is_refused_and_not_run(name: str, part: str, t
     assert not (tmp_path / "ran").exists()
 
 
+@pytest.mark.parametrize("name", ["error-dfa", "reward-ppo", "reward-tqc-mlp-bp", "reward-snn-stdp"])
+def test_a_checkpoint_that_lacks_an_entry_is_refused_by_its_name(name: str, tmp_path: Path) -> None:
+    env = gym.make(GRAB, **env_options(name))
+    make_learner(name, env, seed=2).save(tmp_path / "kept")
+    config = json.loads((tmp_path / "kept" / CONFIG).read_text())
+    # Without these it is loaded as if it were of the usual environment.
+    for entry in set(config) - {"format", "learner", "env", "env_options"}:
+        less = {key: value for key, value in config.items() if key != entry}
+        (tmp_path / "kept" / CONFIG).write_text(json.dumps(less))
+        with pytest.raises(ValueError, match=f"checkpoint .*kept lacks .*'{entry}'"):
+            load_learner(tmp_path / "kept", env, resume=True)
+
+
+@pytest.mark.parametrize("name", ["error-dfa", "error-stdp", "reward-ppo", "reward-snn-stdp"])
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+def test_weights_that_are_not_finite_are_refused(name: str, value: float, tmp_path: Path) -> None:
+    env = gym.make(GRAB)
+    make_learner(name, env, seed=2).save(tmp_path / "kept")
+    policy = load_file(tmp_path / "kept" / POLICY)
+    first = next(part for part, array in policy.items() if array.dtype.kind == "f" and array.size)
+    policy[first].flat[0] = value
+    save_file(policy, tmp_path / "kept" / POLICY)
+    with pytest.raises(ValueError, match=r"checkpoint .*kept holds NaN or infinity"):
+        load_learner(tmp_path / "kept", env)
+
+
+@pytest.mark.parametrize("name", ["error-dfa", "reward-ppo", "reward-sac-mlp-dfa", "reward-snn-stdp"])
+def test_a_learner_is_loaded_into_the_environment_that_it_was_trained_in(name: str, tmp_path: Path) -> None:
+    for env_id in (GRAB, "reach/CupReach-v0"):
+        make_learner(name, gym.make(env_id, **env_options(name)), seed=2).save(tmp_path / "kept")
+        assert trained_in(tmp_path / "kept") == env_for(tmp_path / "kept").spec.id == env_id
+
+
 def test_prepared_learners_are_trained_once(tmp_path: Path) -> None:
     told: list[float] = []
     first = prepare("none", 3, tmp_path / "none", told.append)
@@ -223,6 +259,10 @@ def test_a_learner_does_not_know_of_a_perturbation_before_its_senses_do(trained:
         (lambda: make_learner("error-bp", gym.make(GRAB), rate=5.0), "rate is 5.0"),
         (lambda: make_learner("reward-ppo", gym.make(GRAB), learning_rate=abs), "learning_rate is .*numbers and words"),
         (lambda: make_learner("none", gym.make(GRAB)).predict(np.zeros(7)), r"shape \(7,\)"),
+        (lambda: make_learner("error-bp", gym.make("CartPole-v1")), "env is .*CartPole-v1.* a CupEnv"),
+        (lambda: make_learner("error-bp", make_vec_env("CartPole-v1", 2)), "env is .*CartPole-v1.* a CupEnv"),
+        (lambda: make_learner("reward-ppo", gym.make("Pendulum-v1")), "env is .*Pendulum-v1.* a CupEnv"),
+        (lambda: make_learner("reward-snn-stdp", gym.make("CartPole-v1")), "env is .*CartPole-v1.* a CupEnv"),
     ],
 )
 def test_bad_input_is_refused_by_name(call: Any, message: str) -> None:

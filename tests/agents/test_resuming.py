@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 import signal
 import subprocess
 import sys
@@ -152,12 +153,15 @@ def test_a_training_that_is_killed_or_stopped_ends_as_one_that_was_not(tmp_path:
     subprocess.run([*words, tmp_path / "whole"], cwd=root, check=True)
     for number in (signal.SIGTERM, signal.SIGKILL):
         out = tmp_path / number.name
-        running = subprocess.Popen([*words, out, "--keep-every-s", "0.05"], cwd=root)
+        given = [*words, out, "--keep-every-s", "0.05"]
+        running = subprocess.Popen(given, cwd=root, stderr=subprocess.PIPE, text=True)
         while not (out / "config.json").exists():
             assert running.poll() is None
             time.sleep(0.01)
         running.send_signal(number)
-        assert (running.wait() == 0) == (number == signal.SIGTERM)
+        _, said = running.communicate()
+        assert running.returncode != 0
+        assert (shlex.join(map(str, given[1:])) + " --resume" in said) == (number == signal.SIGTERM)
         assert 0 < json.loads((out / "config.json").read_text())["trials"] < 400
         subprocess.run([*words, out, "--resume"], cwd=root, check=True)
         assert everything(out) == everything(tmp_path / "whole")

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import importlib
 import json
+import math
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import imageio.v3 as iio
 import numpy as np
@@ -21,9 +25,16 @@ def run(*words: object) -> subprocess.CompletedProcess[str]:
     )
 
 
-@pytest.mark.parametrize("script", ["train", "watch", "compare", "benchmark", "tune"])
-def test_help_is_given(script: str) -> None:
-    done = run(f"scripts/{script}.py", "--help")
+@pytest.fixture
+def script(monkeypatch: pytest.MonkeyPatch) -> Callable[[str], Any]:
+    """A script as a module, by its name."""
+    monkeypatch.syspath_prepend(ROOT / "scripts")
+    return importlib.import_module
+
+
+@pytest.mark.parametrize("name", ["train", "watch", "compare", "benchmark", "tune"])
+def test_help_is_given(name: str) -> None:
+    done = run(f"scripts/{name}.py", "--help")
     assert done.returncode == 0
     assert "--help" in done.stdout
 
@@ -69,9 +80,79 @@ def test_a_trial_is_replayed_as_it_was_recorded(tmp_path: Path) -> None:
     assert "none, trial 23: as it was recorded" in done.stdout
     handled = run("scripts/watch.py", *asked, "--prism", "on", "--video", tmp_path / "other.gif")
     assert "instead of" in handled.stdout
+    other = ("--replay", out, "--learner", "none", "--trial", 23, "--protocol", "prism")
+    unrecorded = run("scripts/watch.py", *other, "--png", tmp_path / "other.png")
+    assert "none, trial 23: nothing was recorded" in unrecorded.stdout
     stranger = run("scripts/watch.py", *asked, "--seed", 1, "--video", tmp_path / "none.gif")
     assert stranger.returncode != 0
     assert "none-0" in stranger.stderr
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ({"cup": (9.0, 9.0)}, "--cup 9 9: .*0.7 m"),
+        ({"cup": (math.nan, 0.5)}, "--cup nan 0.5: "),
+        ({"replay": Path("nothere")}, "--replay nothere: there is no such study"),
+        ({"speed": math.nan}, "--speed nan: 0.125 to 32"),
+        ({"speed": 0.0}, "--speed 0: 0.125 to 32"),
+        ({"png_s": math.nan}, "--png-s nan: 0 or more"),
+        ({"png_s": -1.0}, "--png-s -1: 0 or more"),
+        ({"compare": ""}, "--compare '': .*error-dfa"),
+        ({"compare": ","}, "--compare ',': .*error-dfa"),
+        ({"learner": ""}, "--learner : .*error-dfa"),
+        ({"size": (10, 10)}, "--size 10 10: .*480 and 400"),
+        ({"table": False, "inside": False, "story": False}, "--no-table --no-inside --no-story: one"),
+        ({"png": Path("tests")}, "--png tests: .*a folder"),
+    ],
+)
+def test_watching_that_cannot_be_is_refused_before_a_learner_is_trained(
+    given: dict[str, Any], message: str, script: Callable[[str], Any]
+) -> None:
+    with pytest.raises(SystemExit, match=message):
+        script("watch").Watch(**given)
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ({"json": Path("nodir/x.json")}, "--json nodir/x.json"),
+        ({"peers": Path("README.md")}, "--peers README.md"),
+    ],
+)
+def test_a_benchmark_that_cannot_be_is_refused_before_it_is_measured(
+    given: dict[str, Any], message: str, script: Callable[[str], Any]
+) -> None:
+    with pytest.raises(SystemExit, match=message):
+        script("benchmark").Benchmark("world", **given)
+
+
+def test_a_result_that_is_broken_is_named(tmp_path: Path, script: Callable[[str], Any]) -> None:
+    path = tmp_path / "result.json"
+    for broken in ("{", "[]", '{"learner": "none"}'):
+        path.write_text(broken)
+        with pytest.raises(ValueError, match=f"{path} holds no result; delete it"):
+            script("success").kept_result(path)
+
+
+def test_training_goes_on_as_it_began_or_not_at_all(tmp_path: Path, script: Callable[[str], Any]) -> None:
+    train = script("train")
+    out = tmp_path / "kept"
+    reach = "reach/CupReach-v0"
+    train.main(train.Train(out, learner="none", env=reach, seed=3, trials=4, judge=0))
+    refused: list[tuple[dict[str, Any], str]] = [
+        ({"seed": 4}, "--seed 4: .*the seed 3"),
+        ({"env": "reach/CupGrab-v0"}, f"--env reach/CupGrab-v0: .*{reach}"),
+        ({"trials": 3}, "--trials 3: .*holds 4 already"),
+        ({"timesteps": 1}, "--timesteps 1: .*holds [0-9]+ already"),
+        ({"env": ""}, "--env ''"),
+    ]
+    for given, message in refused:
+        with pytest.raises(SystemExit, match=message):
+            train.main(train.Train(out, resume=True, **{"trials": 6} | given if "timesteps" not in given else given))
+    train.main(train.Train(out, resume=True, trials=6, judge=0))
+    config = json.loads((out / "config.json").read_text())
+    assert (config["env"], config["seed"], config["trials"]) == (reach, 3, 6)
 
 
 def test_a_spiking_learner_from_reward_is_trained_and_judged_by_trials(tmp_path: Path) -> None:
@@ -134,6 +215,11 @@ def test_a_learner_from_reward_is_tuned_by_what_it_misses_in_training(tmp_path: 
         (("scripts/train.py", "--out", "x", "--trials", "0"), "1 or more"),
         (("scripts/train.py", "--out", "x", "--learner", "reward-ppo", "--trials", "9"), "--timesteps"),
         (("scripts/train.py", "--out", "tests"), "exists"),
+        (("scripts/train.py", "--out", "FILE/x"), "--out"),
+        (("scripts/train.py", "--out", "x", "--env", "CartPole-v1"), "CupEnv"),
+        (("scripts/success.py", "--out", "FILE"), "--out"),
+        (("scripts/figures.py", "--out", "FILE"), "--out"),
+        (("scripts/comparison_figure.py", "--study", "tests", "--out", "x.xyz"), ".png"),
         (("scripts/watch.py", "--protocol", "rotation31"), "rotation30"),
         (("scripts/watch.py", "--video", "x.avi"), ".mp4"),
         (("scripts/watch.py", "--first", "500"), "1 to 140"),
@@ -141,7 +227,7 @@ def test_a_learner_from_reward_is_tuned_by_what_it_misses_in_training(tmp_path: 
         (("scripts/watch.py", "--compare", "error-bp,error-magic"), "error-dfa"),
         (("scripts/watch.py", "--compare", "error-bp,error-bp"), "once"),
         (("scripts/watch.py", "--png", "x.jpg"), ".png"),
-        (("scripts/watch.py", "--replay", "tests", "--learner", "none", "--video", "x.mp4"), "no learner"),
+        (("scripts/watch.py", "--replay", "tests", "--learner", "none", "--video", "x.mp4"), "no such study"),
         (("scripts/compare.py", "--out", "x", "--protocols", "rotation31"), "rotation30"),
         (("scripts/tune.py", "--out", "x", "--learners", "error-snn-hebb"), "error-snn-stdp"),
         (("scripts/tune.py", "--out", "x", "--training-share", "2"), "up to 1"),
@@ -150,8 +236,9 @@ def test_a_learner_from_reward_is_tuned_by_what_it_misses_in_training(tmp_path: 
         (("scripts/play.py", "--out", "README.md"), "--out README.md: "),
     ],
 )
-def test_mistakes_are_answered_without_a_traceback(words: tuple[str, ...], message: str) -> None:
-    done = run(*words)
+def test_mistakes_are_answered_without_a_traceback(words: tuple[str, ...], message: str, tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    done = run(*(word.replace("FILE", str(tmp_path / "file")) for word in words))
     assert done.returncode != 0
     assert message in done.stdout + done.stderr
     assert "Traceback" not in done.stderr
