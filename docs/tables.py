@@ -22,6 +22,11 @@ SWITCHING: tuple[Column, ...] = tuple(
     (f"every {every}" if every == 32 else str(every), "switching", f"switching_{every}", 1.0, 2)
     for every in (32, 16, 8, 4)
 )
+HIDDEN: tuple[Column, ...] = (
+    ("L30", "rotation30", "L30", 1.0, 2),
+    ("left at the end", "rotation30", "late_error", 1.0, 2),
+    ("after-effect", "rotation30", "after_effect", 1.0, 2),
+)
 
 
 def table(file: Path, columns: tuple[Column, ...], without: tuple[str, ...] = ()) -> list[str]:
@@ -56,5 +61,10 @@ def switching() -> list[str]:
     return table(RESULTS / "switching-summary.csv", SWITCHING, without=("none",))
 
 
+def hidden() -> list[str]:
+    """README's table of hidden synapses that correct alone."""
+    return table(RESULTS / "hidden-summary.csv", HIDDEN, without=("none",))
+
+
 if __name__ == "__main__":
-    print("\n".join([*paper(), "", *switching()]))
+    print("\n".join([*paper(), "", *switching(), "", *hidden()]))

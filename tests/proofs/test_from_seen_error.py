@@ -17,7 +17,9 @@ from reach.study.statistics import summarise
 
 pytestmark = pytest.mark.slow
 
-ERROR_LEARNERS = ("error-shallow", "error-bp", "error-dfa", "error-stdp")
+# What each may leave of the miss over the first 30 perturbed reaches.
+LARGEST_L30 = {"error-shallow": 0.35, "error-bp": 0.35, "error-dfa": 0.35, "error-stdp": 0.40}
+ERROR_LEARNERS = tuple(LARGEST_L30)
 SEEDS = 10
 
 
@@ -53,7 +55,7 @@ def test_without_learning_the_miss_stays(summary: pd.DataFrame) -> None:
 
 @pytest.mark.parametrize("learner", ERROR_LEARNERS)
 def test_each_error_learner_corrects_a_rotation(summary: pd.DataFrame, learner: str) -> None:
-    assert said(summary, learner, "L30")["value"] <= 0.5
+    assert said(summary, learner, "L30")["value"] <= LARGEST_L30[learner]
     assert said(summary, learner, "N63")["value"] <= 20
     after = said(summary, learner, "after_effect")
     assert after["value"] < 0
