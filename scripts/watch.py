@@ -118,7 +118,8 @@ class Watch:
             raise SystemExit(f"--compare {self.compare}: each learner once")
         if self.replay is not None and self.checkpoint is not None:
             raise SystemExit("--replay: leave out --checkpoint")
-        if self.replay is not None and not (self.replay / "trials.parquet").is_file():
+        # A study that was stopped has the runs that are finished, and no whole table yet.
+        if self.replay is not None and not any((self.replay / kept).exists() for kept in ("trials.parquet", "trials")):
             raise SystemExit(f"--replay {self.replay}: there is no such study; a folder of compare.py --out is allowed")
         if not (self.table or self.inside or self.story):
             raise SystemExit("--no-table --no-inside --no-story: one of the three at least is to be shown")
