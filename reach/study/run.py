@@ -283,17 +283,19 @@ def _launch_error(model: Model, env: gym.Env[Any, Any], trial: ScheduledTrial) -
 
 def perform(job: Job, on_progress: Callable[[float], None] | None = None) -> Result:
     """Do a job here and now. Training ends with the learner kept in the job's folder by its factory."""
+    # First of all: the module may make protocols known.
+    prepare = load_factory(job.factory)
     if job.kind == "train":
-        _prepared(job, on_progress)
+        _prepared(prepare, job, on_progress)
         return Result()
     protocol = protocol_of(job)
-    model = _prepared(job)
+    model = _prepared(prepare, job)
     return run_measured(model, protocol, job.seed, film=job.film, on_progress=on_progress)
 
 
-def _prepared(job: Job, on_progress: Callable[[float], None] | None = None) -> Model:
+def _prepared(prepare: Factory, job: Job, on_progress: Callable[[float], None] | None = None) -> Model:
     """The learner of a job, from its folder where that is there."""
-    prepare, folder = load_factory(job.factory), Path(job.folder)
+    folder = Path(job.folder)
     is_kept = folder.exists()
     try:
         return prepare(job.learner, job.seed, folder, on_progress)
