@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from agents.error_networks import HIDDEN, full_name, is_error_learner, rule_of
-from agents.learner import env_options
+from agents.error_networks import HIDDEN, NONE, full_name, is_error_learner, rule_of
+from agents.learner import baseline_steps, baseline_trials, env_options, is_trial_learner
 from agents.teachers.algorithms import ALGORITHMS
 from agents.teachers.reward import full_name as reward_name
 
@@ -47,7 +47,16 @@ ALGORITHM_NOTES = {
 
 
 def note_on(learner: str) -> str:
-    """What a reader is told about a learner of this name; nothing of one that is not ours."""
+    """What a reader is told about a learner of this name, and of its training; nothing of one that is not ours."""
+    note = _how_it_learns(learner)
+    if not note or learner == NONE:
+        return note
+    if is_trial_learner(learner):
+        return f"{note}; trained in {baseline_trials(learner):,} unperturbed trials"
+    return f"{note}; trained in {baseline_steps(learner):,} unperturbed control steps"
+
+
+def _how_it_learns(learner: str) -> str:
     if is_error_learner(learner):
         pair = full_name(learner).removesuffix(HIDDEN).removeprefix("error-")
         note = ERROR_NOTES.get(pair) or ERROR_NOTES.get(rule_of(learner), "learns from its seen error")

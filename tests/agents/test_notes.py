@@ -17,3 +17,10 @@ def test_a_reader_is_told_of_every_learner() -> None:
     assert "memory" in notes["reward-lstm-bp"]
     assert "SAC" in notes["reward-sac-mlp-bp"]
     assert note_on("a-stranger") == ""
+
+
+def test_it_says_how_much_each_has_been_trained() -> None:
+    assert note_on("error-bp").endswith("trained in 1,000 unperturbed trials")
+    assert note_on("error-dfa-hidden").endswith("trained in 2,000 unperturbed trials")
+    assert note_on("reward-ppo").endswith("trained in 1,000,000 unperturbed control steps")
+    assert "trained" not in note_on("none")
