@@ -30,6 +30,7 @@ from agents.error_networks import (
 from agents.reward_spiking_learner import REWARD_SPIKING_LEARNERS, RewardSpikingLearner
 from agents.teachers.algorithms import ALGORITHMS
 from agents.teachers.reward import ALIASES as REWARD_ALIASES
+from agents.teachers.reward import full_name as reward_name
 from agents.trial_learner import TrialLearner
 
 # Of a learner that has not been tuned.
@@ -69,7 +70,7 @@ def baseline_trials(name: str) -> int:
 
 def baseline_steps(name: str) -> int:
     """Control steps of unperturbed training that a learner counted in steps is given without a word."""
-    return ALGORITHMS[REWARD_ALIASES.get(name, name)].STEPS
+    return ALGORITHMS[reward_name(name)].STEPS
 
 
 def make_learner(name: str, env: Any, *, seed: int = 0, **settings: Any) -> Any:
@@ -100,7 +101,7 @@ def make_learner(name: str, env: Any, *, seed: int = 0, **settings: Any) -> Any:
         return ErrorLearner(feedforward, env, seed=seed, config=config, **settings)
     if name in REWARD_SPIKING_LEARNERS:
         return RewardSpikingLearner(name, env, seed=seed, **{**tuned_settings(name), **settings})
-    full = REWARD_ALIASES.get(name, name)
+    full = reward_name(name)
     if full in ALGORITHMS:
         return ALGORITHMS[full](name, env, seed=seed, **{**tuned_settings(name), **settings})
     raise ValueError(f"learner is {name!r}; {list(LEARNERS)} are allowed")
@@ -109,7 +110,7 @@ def make_learner(name: str, env: Any, *, seed: int = 0, **settings: Any) -> Any:
 def tuned_settings(name: str) -> dict[str, float]:
     """What `scripts/tune.py` has found for a learner, named in full or in short; empty without tuning."""
     found = json.loads(TUNED.read_text()) if TUNED.exists() else {}
-    settings: dict[str, float] = found.get(REWARD_ALIASES.get(name, full_name(name)), {}).get("settings", {})
+    settings: dict[str, float] = found.get(reward_name(full_name(name)), {}).get("settings", {})
     return settings
 
 
@@ -128,7 +129,7 @@ def learner_of(path: str | Path) -> str:
 
 def env_options(name: str) -> dict[str, Any]:
     """What `gym.make` must be told for an environment in which the learner of this name can act; {} for most."""
-    algorithm = ALGORITHMS.get(REWARD_ALIASES.get(name, name))
+    algorithm = ALGORITHMS.get(reward_name(name))
     if algorithm is not None:
         return dict(algorithm.ENV_OPTIONS)
     network = network_of(name)
@@ -139,7 +140,7 @@ def env_id_of(name: str) -> str:
     """The id of the environment for which the learner of this name is made."""
     if name in REWARD_SPIKING_LEARNERS:
         return RewardSpikingLearner.ENV
-    algorithm = ALGORITHMS.get(REWARD_ALIASES.get(name, name))
+    algorithm = ALGORITHMS.get(reward_name(name))
     return BASELINE_ENV if algorithm is None else algorithm.ENV
 
 
@@ -182,7 +183,7 @@ def load_learner(path: str | Path, env: Any, **settings: Any) -> Any:
     Raises:
         ValueError: the folder names no known learner.
     """
-    name = REWARD_ALIASES.get(learner_of(path), learner_of(path))
+    name = reward_name(learner_of(path))
     if name in ALGORITHMS:
         return ALGORITHMS[name].load(path, env=env, **settings)
     kind = RewardSpikingLearner if name in REWARD_SPIKING_LEARNERS else ErrorLearner

@@ -30,7 +30,7 @@ from agents.learner import baseline_trials, is_learner
 from agents.reward_spiking_learner import REWARD_SPIKING_LEARNERS
 from agents.rules.feedback import FEEDBACK_RULES
 from agents.teachers.algorithms import ALGORITHMS
-from agents.teachers.reward import ALIASES as REWARD_ALIASES
+from agents.teachers.reward import full_name as reward_name
 from agents.tuning import (
     STRETCHES,
     TRAINING_SHARE,
@@ -98,7 +98,7 @@ class Tune:
 
     def __post_init__(self) -> None:
         # Learners look for their settings under these.
-        self.learners = tuple(REWARD_ALIASES.get(name, full_name(name)) for name in self.learners)
+        self.learners = tuple(reward_name(full_name(name)) for name in self.learners)
         unknown = [name for name in self.learners if not is_learner(name) or rule_of(name) in UNTUNED]
         if unknown or not self.learners:
             raise SystemExit(f"--learners {' '.join(unknown) or '(none)'}: known are {' '.join(LEARNERS)}")
