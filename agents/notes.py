@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from pathlib import Path
+
+from agents.checkpoint import read_config
 from agents.error_networks import HIDDEN, NONE, full_name, is_error_learner, rule_of
 from agents.learner import baseline_steps, baseline_trials, env_options, is_trial_learner
 from agents.teachers.algorithms import ALGORITHMS
@@ -46,14 +50,25 @@ ALGORITHM_NOTES = {
 }
 
 
-def note_on(learner: str) -> str:
-    """What a reader is told about a learner of this name, and of its training; nothing of one that is not ours."""
+def note_on(learner: str, trained: Sequence[Path] = ()) -> str:
+    """What a reader is told about a learner and of its training; nothing of one that is not ours.
+
+    Args:
+        learner: its name.
+        trained: its checkpoint folders after training, one a seed, by which trials are counted of one that is given a
+            number of control steps.
+    """
     note = _how_it_learns(learner)
     if not note or learner == NONE:
         return note
     if is_trial_learner(learner):
         return f"{note}; trained in {baseline_trials(learner):,} unperturbed trials"
-    return f"{note}; trained in {baseline_steps(learner):,} unperturbed control steps"
+    note = f"{note}; trained in {baseline_steps(learner):,} unperturbed control steps"
+    if not trained:
+        return note
+    trials = [int(read_config(folder)["trials"]) for folder in trained]
+    least, most = (f"{number:,}" for number in (min(trials), max(trials)))
+    return f"{note}, which were {least} trials" if least == most else f"{note}, which were {least} to {most} trials"
 
 
 def _how_it_learns(learner: str) -> str:

@@ -233,6 +233,19 @@ def without_shard(given: Compare) -> str:
     return shlex.join(words)
 
 
+def notes_on(given: Compare, store: Store, jobs: list[Job]) -> dict[str, str]:
+    """What a reader of the report is told about each learner and its training; nothing of those of another factory."""
+    if given.factory != Compare.factory:
+        return {}
+    from agents.notes import note_on
+
+    trained: dict[str, list[Path]] = {name: [] for name in given.learners or ()}
+    for job in jobs:
+        if job.kind == "train" and store.is_done(job):
+            trained[job.learner].append(Path(job.folder))
+    return {name: note for name, folders in trained.items() if (note := note_on(name, folders))}
+
+
 def main(given: Compare) -> int:
     if given.list:
         print_protocols()
@@ -240,7 +253,6 @@ def main(given: Compare) -> int:
     if given.shard is not None:
         return one_shard(given, Shard.read(given.shard))
     from agents.learner import TUNED
-    from agents.notes import note_on
 
     store, jobs = Store(given.out), planned(given, given.out)
     make_folders(given)
@@ -269,7 +281,7 @@ def main(given: Compare) -> int:
             store,
             jobs,
             **tables,
-            notes={name: note for name in given.learners if (note := note_on(name))},
+            notes=notes_on(given, store, jobs),
             command=shlex.join(["python", *sys.argv]),
             failures={job.title: error for job, error in failures.items()},
             human=given.human,

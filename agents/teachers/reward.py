@@ -51,6 +51,7 @@ class RewardLearner:
         RULES: that its networks take.
         ENV, ENV_OPTIONS: the environment it is made for, and what `gym.make` must be told for it.
         STEPS: of unperturbed training that it is given without a word.
+        trials: that have ended while it learned.
     """
 
     POLICY: Any
@@ -82,6 +83,7 @@ class RewardLearner:
             if setting == "policy_kwargs" or not isinstance(value, bool | int | float | str | None):
                 raise ValueError(f"{setting} is {value!r}; numbers and words are allowed, which a checkpoint can hold")
         self.name = name
+        self.trials = 0
         self._inside: ActorInside | None = None
         # Where its networks are computed is no part of a learner.
         self.given = {"seed": seed, **{name: value for name, value in settings.items() if name != "device"}}
@@ -141,6 +143,12 @@ class RewardLearner:
         made: Any = super()
         return made.learn(total_timesteps, *given, **settings)
 
+    def _update_info_buffer(self, infos: list[dict[str, Any]], dones: NDArray[np.bool_] | None = None) -> None:
+        """What Stable-Baselines3 does after each step of learning."""
+        made: Any = super()
+        made._update_info_buffer(infos, dones)
+        self.trials += 0 if dones is None else int(np.count_nonzero(dones))
+
     def _end_stretch(self) -> None:
         """What was under way in the stretch before has ended."""
 
@@ -171,6 +179,7 @@ class RewardLearner:
             "learner": self.name,
             "settings": self.given,
             "num_timesteps": model.num_timesteps,
+            "trials": self.trials,
             "updates": model._n_updates,
             "env": env_id(model.env),
             "env_options": self.env_options,
@@ -205,7 +214,7 @@ class RewardLearner:
         name = str(config.get("learner"))
         if full_name(name) not in cls.names():
             raise ValueError(f"checkpoint {path} names learner {name!r}; {cls.names()} are allowed")
-        needed = ["env_options", "settings", "num_timesteps", "updates", "buffer"]
+        needed = ["env_options", "settings", "num_timesteps", "trials", "updates", "buffer"]
         require_entries(config, needed + (list(RANDOM_STATES) if resume else []), path)
         if env is None:
             env = gym.make(cls.ENV, **{**cls.ENV_OPTIONS, **config["env_options"]})
@@ -227,6 +236,7 @@ class RewardLearner:
         """Optimisers, variables and replay buffer."""
         model: Any = self
         model.num_timesteps = int(config["num_timesteps"])
+        self.trials = int(config["trials"])
         model._n_updates = int(config["updates"])
         for name, values in model.get_parameters().items():
             if name == "policy":

@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
-from agents.learner import LEARNERS
+from pathlib import Path
+
+import gymnasium as gym
+from stable_baselines3.common.callbacks import BaseCallback
+
+from agents.learner import LEARNERS, load_learner, make_learner
 from agents.notes import note_on
 
 
@@ -24,3 +29,28 @@ def test_it_says_how_much_each_has_been_trained() -> None:
     assert note_on("error-dfa-hidden").endswith("trained in 2,000 unperturbed trials")
     assert note_on("reward-ppo").endswith("trained in 1,000,000 unperturbed control steps")
     assert "trained" not in note_on("none")
+
+
+def test_it_says_how_many_trials_the_steps_of_a_learner_were(tmp_path: Path) -> None:
+    folders = []
+    for seed in range(2):
+        model = make_learner("reward-ppo", gym.make("reach/CupGrab-v0"), seed=seed, n_steps=160, n_epochs=1)
+        counting = Counting()
+        model.learn(16 * 320 * (1 + seed), callback=counting)
+        assert model.trials == counting.over >= 16
+        folders.append(tmp_path / str(seed))
+        model.save(folders[-1])
+    numbers = [load_learner(folder, gym.make("reach/CupGrab-v0")).trials for folder in folders]
+    assert note_on("reward-ppo", folders[1:]).endswith(f"control steps, which were {numbers[1]} trials")
+    assert note_on("reward-ppo", folders).endswith(f"which were {min(numbers)} to {max(numbers)} trials")
+    assert min(numbers) < max(numbers)
+
+
+class Counting(BaseCallback):
+    """Counts the trials that end."""
+
+    over = 0
+
+    def _on_step(self) -> bool:
+        self.over += int(self.locals["dones"].sum())
+        return True
