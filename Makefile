@@ -36,7 +36,7 @@ endurance: $(INSTALLED)
 integration: $(INSTALLED) $(INTEGRATION_ENVIRONMENTS)
 	$(BIN)/python -m pytest -m integration tests/integration
 
-# Every picture and film of README and docs, but for those of tuning (scripts/tune.py).
+# Every picture and film of README and docs.
 gallery: $(INSTALLED)
 	$(BIN)/python scripts/figures.py
 	$(BIN)/python scripts/watch.py --compare error-bp,error-dfa --trial 24 --png docs/pictures/watching.png
@@ -45,6 +45,7 @@ gallery: $(INSTALLED)
 		--size 480 480 --speed 2 --video docs/pictures/prism.gif
 	$(BIN)/python scripts/compare.py --preset paper --protocols rotation30 --no-films --out runs/gallery
 	$(BIN)/python scripts/comparison_figure.py --study runs/gallery
+	$(BIN)/python scripts/tuning_figure.py
 
 # A dead link or a page that is not there ends it.
 docs: $(INSTALLED)

@@ -7,11 +7,12 @@ has the cup.
 
 from __future__ import annotations
 
+import json
 import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import gymnasium as gym
 import pandas as pd
@@ -62,6 +63,23 @@ STRETCHES = 4
 STEP_OF_ADAM, SHARE = "step of Adam", "share of the error"
 
 
+class Criterion(NamedTuple):
+    """What settings are judged by: its name in the file, on a picture, and the steps that judge one seed."""
+
+    name: str
+    axis: str
+    steps: int
+
+
+BY_ERROR = Criterion("left_of_the_miss", "left of the miss over 30 reaches", len(TUNING_PROTOCOLS))
+BY_REWARD = Criterion("missed_in_training", "share of cups missed in training", STRETCHES)
+
+
+def criterion_of(learner: str) -> Criterion:
+    """What the settings of this learner are judged by."""
+    return BY_ERROR if is_error_learner(learner) else BY_REWARD
+
+
 @dataclass(frozen=True)
 class SearchSpace:
     """A setting and the range, on a logarithmic scale, in which it is looked for, in a unit said in words."""
@@ -89,6 +107,21 @@ def search_space(learner: str) -> SearchSpace:
     # Rate networks know what a step does to their posture, spiking ones do not: their share is counted in other steps.
     low, high = (0.3, 30.0) if is_spiking(learner) else (0.1, 1.8)
     return SearchSpace("hidden_rate", low, high, SHARE)
+
+
+def read_settings(path: Path) -> dict[str, Any]:
+    """The settings that a file holds, by learner; none where there is no file yet.
+
+    Raises:
+        FileNotFoundError: there is no folder for it.
+        ValueError: it holds no JSON object.
+    """
+    if not path.parent.is_dir():
+        raise FileNotFoundError(f"{path.parent} is no folder")
+    found = json.loads(path.read_bytes()) if path.exists() else {}
+    if not isinstance(found, dict):
+        raise ValueError(f"it holds {type(found).__name__}; a JSON object, settings by learner, is allowed")
+    return found
 
 
 def left_uncorrected(

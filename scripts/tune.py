@@ -14,9 +14,9 @@ import sys
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import dataclass, field
-from itertools import cycle, repeat
+from itertools import repeat
 from pathlib import Path
-from typing import Annotated, Any, NamedTuple
+from typing import Annotated, Any
 
 import optuna
 import torch
@@ -24,19 +24,20 @@ import tyro
 from rich.console import Console
 from rich.table import Table
 from tqdm import tqdm
+from tuning_figure import draw
 
-from agents.error_networks import ERROR_LEARNERS, HIDDEN, NONE, full_name, is_error_learner, is_spiking, rule_of
+from agents.error_networks import ERROR_LEARNERS, HIDDEN, NONE, full_name, is_error_learner, rule_of
 from agents.learner import baseline_trials, is_learner
 from agents.reward_spiking_learner import REWARD_SPIKING_LEARNERS
 from agents.rules.feedback import FEEDBACK_RULES
 from agents.teachers.algorithms import ALGORITHMS
 from agents.teachers.reward import full_name as reward_name
 from agents.tuning import (
-    STRETCHES,
     TRAINING_SHARE,
-    TUNING_PROTOCOLS,
+    criterion_of,
     left_uncorrected,
     missed_in_training,
+    read_settings,
     search_space,
 )
 from reach.study import usable_cores
@@ -52,27 +53,6 @@ LEARNERS = (
 SAMPLER_SEED = 20260101
 # Trials that are run to the end before any is cut short.
 UNPRUNED_TRIALS = 4
-PANELS_IN_A_ROW = 4
-# Networks that differ little in colour differ in these.
-MARKERS = "osD^vPX*"
-TICKS = (0.0001, 0.0002, 0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 20.0)
-
-
-class Criterion(NamedTuple):
-    """What settings are judged by: its name in the file, on a picture, and the steps that judge one seed."""
-
-    name: str
-    axis: str
-    steps: int
-
-
-BY_ERROR = Criterion("left_of_the_miss", "left of the miss over 30 reaches", len(TUNING_PROTOCOLS))
-BY_REWARD = Criterion("missed_in_training", "share of cups missed in training", STRETCHES)
-
-
-def criterion_of(learner: str) -> Criterion:
-    """What the settings of this learner are judged by."""
-    return BY_ERROR if is_error_learner(learner) else BY_REWARD
 
 
 @dataclass
@@ -114,21 +94,6 @@ class Tune:
                 read_settings(self.settings)
             except (OSError, ValueError) as error:
                 raise SystemExit(f"--settings {self.settings}: {error}") from error
-
-
-def read_settings(path: Path) -> dict[str, Any]:
-    """The settings that a file holds, by learner; none where there is no file yet.
-
-    Raises:
-        FileNotFoundError: there is no folder for it.
-        ValueError: it holds no JSON object.
-    """
-    if not path.parent.is_dir():
-        raise FileNotFoundError(f"{path.parent} is no folder")
-    found = json.loads(path.read_bytes()) if path.exists() else {}
-    if not isinstance(found, dict):
-        raise ValueError(f"it holds {type(found).__name__}; a JSON object, settings by learner, is allowed")
-    return found
 
 
 def searched_with(learner: str, given: Tune) -> dict[str, float]:
@@ -214,53 +179,6 @@ def judged(learner: str, settings: dict[str, float], given: Tune) -> Iterator[fl
     if is_error_learner(learner):
         return left_uncorrected(learner, settings, given.seeds, given.baseline_trials, given.out / "baseline")
     return missed_in_training(learner, settings, given.seeds, given.training_share)
-
-
-def draw(found: dict[str, dict[str, Any]], path: Path) -> None:
-    """What is left of a miss, or missed, against the step size; a panel for each kind of network and each setting."""
-    from matplotlib.figure import Figure
-
-    from reach.render.palette import learner_colour
-
-    panels: dict[tuple[str, str], list[str]] = {}
-    for learner in sorted(found, key=lambda learner: learner.endswith(HIDDEN)):
-        panels.setdefault((panel_of(learner), search_space(learner).setting), []).append(learner)
-    columns = min(len(panels), PANELS_IN_A_ROW)
-    rows = -(-len(panels) // columns)
-    figure = Figure(figsize=(3.6 * columns, 3.4 * rows), layout="constrained")
-    grid = figure.subplots(rows, columns, squeeze=False, sharey=True).ravel()
-    labelled = ""
-    for k, (axes, ((title, setting), learners)) in enumerate(zip(grid, panels.items(), strict=False)):
-        for learner, marker in zip(learners, cycle(MARKERS), strict=False):
-            tried = sorted(
-                (one[setting], one[criterion_of(learner).name])
-                for one in found[learner]["history"]
-                if not one["pruned"]
-            )
-            axes.plot(*zip(*tried, strict=True), marker, ls="-", ms=5, label=learner, color=learner_colour(learner))
-        unit, axis = search_space(learners[0]).unit, criterion_of(learners[0]).axis
-        axes.set(title=title, xscale="log", xlabel=f"{setting.replace('_', ' ')} ({unit})", ylim=(0.0, 1.2))
-        if k % columns == 0 or axis != labelled:
-            axes.set_ylabel(axis)
-            labelled = axis
-        low, high = axes.get_xlim()
-        ticks = [tick for tick in TICKS if low <= tick <= high]
-        axes.set_xticks(ticks, [f"{tick:g}" for tick in ticks])
-        axes.minorticks_off()
-        axes.legend(frameon=False, fontsize="small", loc="lower center", ncols=2, columnspacing=0.8, handlelength=1.4)
-        axes.spines[["top", "right"]].set_visible(False)
-    for axes in grid[len(panels) :]:
-        axes.set_axis_off()
-    figure.savefig(path, dpi=120)
-
-
-def panel_of(learner: str) -> str:
-    """What a panel shows together: one kind of rate network, or all spiking networks."""
-    _, *network, _ = full_name(learner).removesuffix(HIDDEN).split("-")
-    kind = "spiking" if is_spiking(learner) else " ".join(network)
-    if not is_error_learner(learner):
-        return f"{kind}, from reward"
-    return f"{kind}, hidden cells alone" if learner.endswith(HIDDEN) else kind
 
 
 def main(given: Tune) -> None:

@@ -205,7 +205,10 @@ def test_a_learner_from_reward_is_tuned_by_what_it_misses_in_training(tmp_path: 
     found = json.loads(settings.read_text())["reward-snn-stdp"]
     assert 0.007 <= found["settings"]["rate"] <= 0.7
     assert found["history"][0]["missed_in_training"] > 0.5
-    assert (tmp_path / "search" / "tuning.png").exists()
+    picture = tmp_path / "pictures" / "tuning.png"
+    drawn = run("scripts/tuning_figure.py", "--settings", settings, "--out", picture)
+    assert drawn.returncode == 0, drawn.stderr
+    assert picture.read_bytes() == (tmp_path / "search" / "tuning.png").read_bytes()
 
 
 @pytest.mark.parametrize(
@@ -220,6 +223,8 @@ def test_a_learner_from_reward_is_tuned_by_what_it_misses_in_training(tmp_path: 
         (("scripts/success.py", "--out", "FILE"), "--out"),
         (("scripts/figures.py", "--out", "FILE"), "--out"),
         (("scripts/comparison_figure.py", "--study", "tests", "--out", "x.xyz"), ".png"),
+        (("scripts/tuning_figure.py", "--settings", "README.md", "--out", "x.png"), "--settings README.md: "),
+        (("scripts/tuning_figure.py", "--settings", "tests/reach/study/rliable.json", "--out", "x.png"), "tune.py"),
         (("scripts/watch.py", "--protocol", "rotation31"), "rotation30"),
         (("scripts/watch.py", "--video", "x.avi"), ".mp4"),
         (("scripts/watch.py", "--first", "500"), "1 to 140"),

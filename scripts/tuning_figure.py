@@ -1,0 +1,107 @@
+"""Draw what every setting that was tried is worth, by learner: `python scripts/tuning_figure.py`."""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import dataclass
+from itertools import cycle
+from pathlib import Path
+from typing import Any
+
+import tyro
+
+from agents.error_networks import HIDDEN, full_name, is_error_learner, is_spiking
+from agents.learner import TUNED, is_learner
+from agents.tuning import criterion_of, read_settings, search_space
+from reach.study.whole_files import make_folder
+
+FORMATS = (".png", ".svg", ".pdf")
+PANELS_IN_A_ROW = 4
+# Networks that differ little in colour differ in these.
+MARKERS = "osD^vPX*"
+TICKS = (0.0001, 0.0002, 0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 20.0)
+
+
+@dataclass
+class TuningFigure:
+    """Draw what every setting that was tried is worth, by learner."""
+
+    settings: Path = TUNED
+    """File of settings with their history, as `tune.py --settings` writes it."""
+    out: Path = Path("docs/pictures/tuning.png")
+    """File of the picture: .png, .svg or .pdf."""
+
+    def __post_init__(self) -> None:
+        if self.out.suffix not in FORMATS or self.out.is_dir():
+            raise SystemExit(f"--out {self.out}: a file whose name ends in {', '.join(FORMATS)} is allowed")
+
+
+def main(options: TuningFigure) -> None:
+    """Draw and write."""
+    make_folder(options.out.parent, "--out")
+    try:
+        found = read_settings(options.settings)
+    except (OSError, ValueError) as error:
+        raise SystemExit(f"--settings {options.settings}: {error}") from None
+    strangers = [name for name, one in found.items() if not is_learner(name) or "history" not in one]
+    if strangers or not found:
+        raise SystemExit(
+            f"--settings {options.settings}: it holds no search of {', '.join(strangers) or 'any learner'}; a file as "
+            "tune.py writes it is allowed"
+        )
+    draw(found, options.out)
+    print(f"Picture: {options.out}")
+
+
+def draw(found: dict[str, dict[str, Any]], path: Path) -> None:
+    """What is left of a miss, or missed, against the step size; a panel for each kind of network and each setting."""
+    from matplotlib.figure import Figure
+
+    from reach.render.palette import learner_colour
+
+    panels: dict[tuple[str, str], list[str]] = {}
+    for learner in sorted(found, key=lambda learner: learner.endswith(HIDDEN)):
+        panels.setdefault((panel_of(learner), search_space(learner).setting), []).append(learner)
+    columns = min(len(panels), PANELS_IN_A_ROW)
+    rows = -(-len(panels) // columns)
+    figure = Figure(figsize=(3.6 * columns, 3.4 * rows), layout="constrained")
+    grid = figure.subplots(rows, columns, squeeze=False, sharey=True).ravel()
+    labelled = ""
+    for k, (axes, ((title, setting), learners)) in enumerate(zip(grid, panels.items(), strict=False)):
+        for learner, marker in zip(learners, cycle(MARKERS), strict=False):
+            tried = sorted(
+                (one[setting], one[criterion_of(learner).name])
+                for one in found[learner]["history"]
+                if not one["pruned"]
+            )
+            axes.plot(*zip(*tried, strict=True), marker, ls="-", ms=5, label=learner, color=learner_colour(learner))
+        unit, axis = search_space(learners[0]).unit, criterion_of(learners[0]).axis
+        axes.set(title=title, xscale="log", xlabel=f"{setting.replace('_', ' ')} ({unit})", ylim=(0.0, 1.2))
+        if k % columns == 0 or axis != labelled:
+            axes.set_ylabel(axis)
+            labelled = axis
+        low, high = axes.get_xlim()
+        ticks = [tick for tick in TICKS if low <= tick <= high]
+        axes.set_xticks(ticks, [f"{tick:g}" for tick in ticks])
+        axes.minorticks_off()
+        axes.legend(frameon=False, fontsize="small", loc="lower center", ncols=2, columnspacing=0.8, handlelength=1.4)
+        axes.spines[["top", "right"]].set_visible(False)
+    for axes in grid[len(panels) :]:
+        axes.set_axis_off()
+    figure.savefig(path, dpi=120)
+
+
+def panel_of(learner: str) -> str:
+    """What a panel shows together: one kind of rate network, or all spiking networks."""
+    _, *network, _ = full_name(learner).removesuffix(HIDDEN).split("-")
+    kind = "spiking" if is_spiking(learner) else " ".join(network)
+    if not is_error_learner(learner):
+        return f"{kind}, from reward"
+    return f"{kind}, hidden cells alone" if learner.endswith(HIDDEN) else kind
+
+
+if __name__ == "__main__":
+    try:
+        main(tyro.cli(TuningFigure))
+    except (OSError, ValueError) as error:
+        sys.exit(f"tuning_figure.py: {error}")
