@@ -18,11 +18,13 @@ from reach.render.pointing import WindowPointer
 from reach.render.seen import View, draw_seen
 from reach.sim.state import CONTROL_STEP_S, START_HAND_M
 from reach.study.frames import parquet_bytes, trials_frame
-from reach.study.person import Stopped, play, rows_of_person
+from reach.study.person import TRIALS, Stopped, play, rows_of_person, under_their_name
 from reach.study.person_chart import draw_chart, told
 from reach.study.whole_files import make_folder, write_whole
 
 WIDTH, HEIGHT = 900, 700
+# The trials of one who has not come to the end, which no comparison reads.
+UNFINISHED = "unfinished.parquet"
 PRIVACY = "What you do stays on this machine: it is written to {out} and nowhere else."
 
 
@@ -31,7 +33,8 @@ class Play:
     """Move the hand yourself, with the mouse, a trackpad or the arrow keys, through a protocol."""
 
     out: Path
-    """Folder for what you did: trials.parquet, which compare.py --person reads, and chart.png."""
+    """Folder for what you did: trials.parquet, which compare.py --person reads, and chart.png; unfinished.parquet if
+    you leave before the end."""
     protocol: str = "rotation30"
     """One of the presets."""
     seed: int = 0
@@ -46,16 +49,23 @@ class Play:
             raise SystemExit(f"--protocol {self.protocol}: known are {' '.join(sorted(PROTOCOLS))}")
         if self.seed < 0:
             raise SystemExit(f"--seed {self.seed}: 0 or more is allowed")
-        if (self.out / "trials.parquet").exists():
+        if any((self.out / name).exists() for name in (TRIALS, UNFINISHED)):
             raise SystemExit(f"--out {self.out} holds trials already; give another folder")
-        if self.beside is not None and not (self.beside / "trials.parquet").is_file():
+        if self.beside is not None and not (self.beside / TRIALS).is_file():
             raise SystemExit(f"--beside {self.beside} holds no comparison; make one with compare.py --out")
 
 
 def play_in(
-    window: Window, protocol: Protocol, seed: int, onlooker: Callable[[View], None] | None = None
+    window: Window,
+    protocol: Protocol,
+    seed: int,
+    onlooker: Callable[[View], None] | None = None,
+    on_trial: Callable[[list[dict[str, Any]]], None] | None = None,
 ) -> list[dict[str, Any]]:
-    """Play through a protocol in a window; an `onlooker` is told of every view before it is shown."""
+    """Play through a protocol in a window.
+
+    An `onlooker` is told of every view before it is shown, `on_trial` of all rows so far after each trial.
+    """
     pointer = WindowPointer(window, WIDTH, HEIGHT, (float(START_HAND_M[0]), float(START_HAND_M[1])))
 
     def show(view: View) -> bool:
@@ -63,7 +73,7 @@ def play_in(
             onlooker(view)
         return window.show(draw_seen(view, WIDTH, HEIGHT))
 
-    return play(protocol, seed, pointer, show)
+    return play(protocol, seed, pointer, show, on_trial=on_trial)
 
 
 def main(options: Play) -> None:
@@ -74,17 +84,24 @@ def main(options: Play) -> None:
     window = Window(WIDTH, HEIGHT, round(1.0 / CONTROL_STEP_S), title=f"reach for the cup: {protocol.name}")
     if not window.is_seen:
         raise SystemExit("play.py: there is no screen to play on")
+    unfinished = options.out / UNFINISHED
+
+    def keep(rows: list[dict[str, Any]]) -> None:
+        write_whole(unfinished, parquet_bytes(trials_frame(under_their_name(protocol, options.seed, rows))))
+
     try:
-        rows = play_in(window, protocol, options.seed)
-    except Stopped:
-        raise SystemExit("You left before the end; nothing was kept.") from None
+        rows = play_in(window, protocol, options.seed, on_trial=keep)
+    except (Stopped, KeyboardInterrupt):
+        kept = f"your trials are kept in {unfinished}, which no comparison reads" if unfinished.exists() else ""
+        raise SystemExit(f"You left before the end; {kept or 'there was no whole trial to keep'}.") from None
     trials = trials_frame(rows_of_person(protocol, options.seed, rows))
-    write_whole(options.out / "trials.parquet", parquet_bytes(trials))
-    others = None if options.beside is None else pd.read_parquet(options.beside / "trials.parquet")
+    write_whole(options.out / TRIALS, parquet_bytes(trials))
+    unfinished.unlink()
+    others = None if options.beside is None else pd.read_parquet(options.beside / TRIALS)
     picture = draw_chart(trials, others, protocol, (WIDTH, HEIGHT))
     write_whole(options.out / "chart.png", picture.png)
     print("\n".join(told(trials)))
-    print(f"Written: {options.out / 'trials.parquet'} and {options.out / 'chart.png'}")
+    print(f"Written: {options.out / TRIALS} and {options.out / 'chart.png'}")
     for _ in range(round(options.watch_s / CONTROL_STEP_S)):
         if not window.show(np.asarray(picture.pixels)):
             break
@@ -95,6 +112,6 @@ if __name__ == "__main__":
     try:
         main(tyro.cli(Play))
     except KeyboardInterrupt:
-        sys.exit("Stopped; nothing was kept.")
+        sys.exit("Stopped.")
     except (OSError, ValueError, RuntimeError) as error:
         sys.exit(f"play.py: {error}")

@@ -99,6 +99,7 @@ def play(
     show: Callable[[View], bool],
     *,
     returning: bool = True,
+    on_trial: Callable[[list[dict[str, Any]]], None] | None = None,
 ) -> list[dict[str, Any]]:
     """Go through a protocol, and measure it as a learner's reaches are.
 
@@ -108,6 +109,7 @@ def play(
         pointer: where the person wants the hand.
         show: shows a view for a control step, and answers whether the person is still there.
         returning: whether the person brings the hand back to the start; without it, each trial begins at once.
+        on_trial: given the rows so far after each trial.
 
     Returns:
         A row a trial; `reaction_time_s` is the time after which the hand set out, NaN where it did not.
@@ -132,6 +134,8 @@ def play(
                 _return(pointer, shown)
             won = _trial(env, pointer, shown, probe)
             score += POINTS if won else 0
+            if on_trial is not None:
+                on_trial([dict(row) for row in env.rows])
             if returning:
                 words = "Got it" if won else "Reach over" if probe else "Missed: too far off, or too late"
                 for _ in range(round(TOLD_S / CONTROL_STEP_S)):
@@ -217,11 +221,16 @@ def unheeding(protocol: ReachProtocol, seed: int) -> list[float]:
     return [row["launch_error_deg"] for row in rows]
 
 
-def rows_of_person(protocol: ReachProtocol, seed: int, rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """A person's trials as those of a learner called `person`, with what heeding no error would have given."""
-    who = {"learner": PERSON, "protocol": protocol.name, "seed": seed}
+def under_their_name(protocol: ReachProtocol, seed: int, rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Trials as those of a learner called `person`."""
+    return [{**row, "learner": PERSON, "protocol": protocol.name, "seed": seed} for row in rows]
+
+
+def rows_of_person(protocol: ReachProtocol, seed: int, rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+    """A person's trials as those of a learner, with what heeding no error would have given."""
     still = unheeding(protocol, seed)
-    return [{**row, **who, UNLEARNED_LAUNCH_ERROR: error} for row, error in zip(rows, still, strict=True)]
+    named = under_their_name(protocol, seed, rows)
+    return [{**row, UNLEARNED_LAUNCH_ERROR: error} for row, error in zip(named, still, strict=True)]
 
 
 def read_person(folder: Path) -> pd.DataFrame:

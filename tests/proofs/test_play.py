@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
+import pandas as pd
 import pytest
 
 PLAYER = """
@@ -41,6 +43,39 @@ measured = per_seed(pd.DataFrame(rows_of_person(short, 0, rows))).set_index("met
 print(json.dumps({name: measured[name] for name in ("L30", "tau")}))
 """
 
+LEAVER = """
+import json, sys
+from pathlib import Path
+import numpy as np
+sys.path.insert(0, "scripts")
+import play
+from reach.render.canvas import Canvas
+from reach.study.person import StraightReacher
+
+played = play.play_in
+person = StraightReacher()
+
+def play_two_trials(window, protocol, seed, on_trial):
+    canvas = Canvas(np.zeros((play.HEIGHT, play.WIDTH, 3), np.uint8))
+
+    def move(view):
+        person.look(view)
+        window.put_pointer(canvas.at(person.place()))
+        if view.trial > 2:
+            raise KeyboardInterrupt
+
+    return played(window, protocol, seed, move, on_trial)
+
+play.play_in = play_two_trials
+said = []
+for _ in range(2):
+    try:
+        play.main(play.Play(Path(sys.argv[1])))
+    except SystemExit as end:
+        said.append(end.code)
+print(json.dumps(said))
+"""
+
 
 @pytest.mark.slow
 @pytest.mark.parametrize("tau", [0.0, 6.0])
@@ -50,3 +85,15 @@ def test_a_person_at_the_window_is_measured_as_they_act(at_a_window: Callable[..
         assert measured["tau"] == pytest.approx(tau, rel=0.1)
     else:
         assert measured["L30"] == pytest.approx(1.0, abs=0.05)
+
+
+@pytest.mark.slow
+def test_what_was_played_is_kept_of_one_who_leaves(at_a_window: Callable[..., Any], tmp_path: Path) -> None:
+    out = tmp_path / "me"
+    first, again = at_a_window(LEAVER, str(out))
+    assert f"You left before the end; your trials are kept in {out / 'unfinished.parquet'}" in first
+    assert "holds trials already" in again
+    kept = pd.read_parquet(out / "unfinished.parquet")
+    assert kept["learner"].tolist() == ["person"] * 2
+    assert kept["success"].all()
+    assert [path.name for path in out.iterdir()] == ["unfinished.parquet"]

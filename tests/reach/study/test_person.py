@@ -16,8 +16,19 @@ from reach.perturbations import HideHand, Rotation
 from reach.protocols import BASELINE, PERTURBED, WASHOUT, Block, Protocol
 from reach.render.seen import View, draw_seen
 from reach.sim.state import START_HAND_M
+from reach.study.frames import trials_frame
 from reach.study.measures import per_seed
-from reach.study.person import OwnArm, Stopped, StraightReacher, play, read_person, rows_of_person, with_persons
+from reach.study.person import (
+    PERSON,
+    OwnArm,
+    Stopped,
+    StraightReacher,
+    play,
+    read_person,
+    rows_of_person,
+    under_their_name,
+    with_persons,
+)
 from reach.study.person_chart import adaptation, draw_chart, told
 
 BEFORE, DURING, MISS = 12, 36, 30.0
@@ -119,8 +130,14 @@ def test_a_person_may_leave() -> None:
             return view.trial < 3
 
     leaver = Leaver()
+    kept: list[list[dict[str, Any]]] = []
     with pytest.raises(Stopped):
-        play(TURNED, 0, leaver, leaver.look, returning=False)
+        play(TURNED, 0, leaver, leaver.look, returning=False, on_trial=kept.append)
+    assert [len(rows) for rows in kept] == [1, 2]
+    assert kept[1][0] == kept[0][0]
+    frame = trials_frame(under_their_name(TURNED, 0, kept[-1]))
+    assert frame["learner"].tolist() == [PERSON] * 2
+    assert frame["duration_s"].between(0.1, 3.0).all()
 
 
 def test_between_trials_the_hand_comes_back_unseen() -> None:
