@@ -18,6 +18,7 @@ from reach.study.measures import KEYS, baseline_corrected, per_seed
 from reach.study.run import UNLEARNED_LAUNCH_ERROR
 
 PERSON_COLOUR = "#a63e7b"
+LEGEND_COLUMNS = 3
 
 
 @dataclass(frozen=True)
@@ -83,13 +84,13 @@ def draw_chart(trials: pd.DataFrame, others: pd.DataFrame | None, protocol: Prot
         for curve, mark in zip(people.CURVES[:2], ("s", "D"), strict=True):
             middle = [0.5 * (first + last) for first, last in curve.blocks]
             label = f"{curve.name}, {curve.perturbation} ('t Hart 2024)"
-            axes.plot(middle, curve.index, mark, color="black", mfc="none", ms=5, label=label)
+            axes.plot(middle, curve.index, mark, color="black", mfc="white", ms=5, label=label, zorder=4)
     own = adaptation(trials)
     axes.plot(own["trial_in_block"], own["index"], "o-", color=PERSON_COLOUR, ms=4, lw=1.8, label="you")
     axes.set(xlabel="reach since the perturbation began", ylabel="corrected, share of the miss", ylim=(-0.5, 1.6))
     axes.set_title("\n".join(told(trials)), loc="left", fontsize=10)
     axes.spines[["top", "right"]].set_visible(False)
-    axes.legend(frameon=False, fontsize=9, loc="lower right")
+    figure.legend(loc="outside lower left", ncols=LEGEND_COLUMNS, frameon=False, fontsize=8)
     canvas.draw()
     pixels = np.asarray(canvas.buffer_rgba())[..., :3].copy()
     data = io.BytesIO()
