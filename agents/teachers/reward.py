@@ -23,6 +23,7 @@ from agents.teachers.actor_inside import ActorInside
 from agents.teachers.replay import fill, kept_arrays, kept_place
 from agents.teachers.scaled_observation import ScaledObservation
 from agents.trial_source import env_id, env_options_of, random_states, set_random_states
+from agents.vec_env import CupVecEnv
 
 if TYPE_CHECKING:
     from reach.render.inside import Inside
@@ -262,12 +263,22 @@ class RewardLearner:
 
 
 def _copies(env: gym.Env[Any, Any] | str, options: dict[str, Any], seed: int, number: int) -> VecEnv:
-    """So many environments like the one given; `options` are those of one that is given by its id."""
-    spec = env if isinstance(env, str) else env.spec
+    """So many environments like the one given; `options` are those of one that is given by its id.
+
+    Those of this project are compiled side by side, where there are several and nothing is wrapped around them: each
+    does as one by itself would.
+    """
+    spec = gym.spec(env) if isinstance(env, str) else env.spec
     if spec is None:
         raise ValueError("env has no spec; an environment made by gym.make, its id or a VecEnv is allowed")
+    options = {**spec.kwargs, **(options if isinstance(env, str) else {})}
+    if number > 1 and spec.entry_point == gym.spec(DEFAULT_ENV).entry_point and not spec.additional_wrappers:
+        options.pop("render_mode", None)
+        copies = CupVecEnv(spec.id, number, max_episode_steps=spec.max_episode_steps, **options)
+        copies.seed(seed)
+        return copies
     return make_vec_env(
-        lambda: gym.make(spec, disable_env_checker=True, **(options if isinstance(env, str) else {})),
+        lambda: gym.make(spec, disable_env_checker=True, **options),
         n_envs=number,
         seed=seed,
         monitor_kwargs={"info_keywords": ("is_success",)},

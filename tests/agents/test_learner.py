@@ -213,6 +213,24 @@ def test_ppo_goes_from_many_environments_to_one_and_learns_on(name: str) -> None
     assert np.isfinite(commands(model, steps=5)).all()
 
 
+def test_the_copies_that_ppo_learns_in_are_compiled_and_teach_the_same_to_the_bit() -> None:
+    env = gym.make(GRAB, max_episode_steps=40, perturbation=Rotation(20.0), arm="shadmehr1994")
+    policies = []
+    for envs, is_compiled in ((env, True), (make_vec_env(lambda: gym.make(env.spec), n_envs=16, seed=4), False)):
+        model = make_learner("reward-ppo", envs, seed=4, n_steps=64, n_epochs=1)
+        assert isinstance(model.env, CupVecEnv) == is_compiled
+        model.learn(16 * 128)
+        assert model.trials == 48
+        policies.append({name: weights.numpy() for name, weights in model.policy.state_dict().items()})
+    np.testing.assert_equal(*policies)
+
+
+def test_what_is_wrapped_around_an_environment_is_wrapped_around_its_copies() -> None:
+    clipped = gym.wrappers.TransformReward(gym.make(GRAB), abs)
+    model = make_learner("reward-ppo", clipped, seed=4, n_steps=32, n_epochs=1)
+    assert all(model.env.env_is_wrapped(gym.wrappers.TransformReward))
+
+
 @pytest.mark.parametrize("name", ["reward-sac-mlp-bp", "reward-tqc-mlp-bp"])
 def test_soft_learners_begin_near_rest_and_stay_within_the_usual_commands(name: str) -> None:
     env = gym.make(GRAB, **env_options(name))
