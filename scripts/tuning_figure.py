@@ -60,7 +60,7 @@ def draw(found: dict[str, dict[str, Any]], path: Path) -> None:
     from reach.render.palette import learner_colour
 
     panels: dict[tuple[str, str], list[str]] = {}
-    for learner in sorted(found, key=lambda learner: learner.endswith(HIDDEN)):
+    for learner in sorted(found, key=lambda learner: (not is_error_learner(learner), learner.endswith(HIDDEN))):
         panels.setdefault((panel_of(learner), search_space(learner).setting), []).append(learner)
     columns = min(len(panels), PANELS_IN_A_ROW)
     rows = -(-len(panels) // columns)
