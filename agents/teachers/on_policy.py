@@ -68,6 +68,8 @@ class RewardPPO(_OnPolicy, PPO):  # type: ignore[misc]
     KIND = "mlp"
     STEPS = 1_000_000
     POLICY = RuledActorCriticPolicy
+    # With a little reward for exploring, most seeds have the cup sooner.
+    DEFAULTS = {**_OnPolicy.DEFAULTS, "ent_coef": 0.003}  # noqa: RUF012
 
 
 class RewardLSTM(_OnPolicy, RecurrentPPO):  # type: ignore[misc]
