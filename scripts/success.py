@@ -161,13 +161,16 @@ def cases(given: Success) -> list[Case]:
 
 
 def first_time(trials: pd.Series[Any]) -> str:
-    """Interquartile mean and range of the trials after which seeds first reached the wanted share; none if unknown."""
+    """When seeds first reached the wanted share: interquartile mean with its interval, and how many never did."""
     reached = trials.dropna().to_numpy(dtype=np.float64)
-    never = f"never in {len(trials) - len(reached)}" if len(reached) < len(trials) else ""
-    if not len(reached):
-        return never
-    mean = f"{estimate(reached).value:,.0f} ({reached.min():,.0f} to {reached.max():,.0f})"
-    return f"{mean}, {never}" if never else mean
+    told = []
+    if len(reached):
+        found = estimate(reached)
+        between = "" if np.isnan(found.low) else f" [{found.low:,.0f}, {found.high:,.0f}]"
+        told.append(f"after {found.value:,.0f}{between} trials")
+    if len(reached) < len(trials):
+        told.append(f"never with {len(trials) - len(reached)} of {len(trials)} seeds")
+    return ", ".join(told)
 
 
 def kept_result(path: Path) -> dict[str, Any]:
@@ -203,7 +206,6 @@ def main(given: Success) -> None:
     rows = pd.DataFrame([kept[case] for case in wanted])
     rows.to_csv(given.out / "success.csv", index=False)
     columns = ["after", "success", "95 % interval", "worst seed", "seeds", "minutes a seed"]
-    columns += ["trials to 80 %"] if given.every else []
     heads = (Column(head, min_width=max(map(len, head.split()))) for head in columns)
     table = Table(Column("learner", no_wrap=True), *heads, box=SIMPLE, pad_edge=False)
     for learner in given.learners:
@@ -211,7 +213,6 @@ def main(given: Success) -> None:
         found = estimate(own["success"].to_numpy(dtype=np.float64))
         learned = is_trial_learner(learner)
         after = f"{given.trials:,} trials" if learned else f"{own['timesteps'].iloc[0]:,.0f} steps"
-        reached = first_time(own["first_trials"]) if given.every and learned and learner != "none" else ""
         table.add_row(
             learner,
             after,
@@ -220,9 +221,12 @@ def main(given: Success) -> None:
             f"{100 * own['success'].min():.1f} %",
             str(len(own)),
             f"{own['training_s'].mean() / 60:.1f}",
-            *([reached] if given.every else []),
         )
     Console().print(table)
+    for learner in given.learners if given.every else ():
+        if is_trial_learner(learner) and learner != "none":
+            own = rows[rows["learner"] == learner]
+            print(f"{learner}: {100 * WANTED_SHARE:.0f} % first reached {first_time(own['first_trials'])}")
     print(f"Written: {given.out / 'success.csv'}")
 
 

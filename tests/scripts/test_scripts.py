@@ -164,6 +164,7 @@ def test_a_spiking_learner_from_reward_is_trained_and_judged_by_trials(tmp_path:
     assert row["trials"] == 5
     assert pd.isna(row["timesteps"])
     assert pd.isna(row["first_trials"])  # looked for, and not found
+    assert "reward-snn-stdp: 80 % first reached never with 1 of 1 seeds" in done.stdout
     kept = ("--learner", "reward-snn-stdp", "--trials", 5, "--judge", 2, "--out", tmp_path / "kept")
     trained = run("scripts/train.py", *kept)
     assert trained.returncode == 0, trained.stderr
