@@ -89,7 +89,7 @@ class RewardLearner:
         # Where its networks are computed is no part of a learner.
         self.given = {"seed": seed, **{name: value for name, value in settings.items() if name != "device"}}
         if not isinstance(env, VecEnv):
-            env = _copies(env, self.ENV_OPTIONS, seed, self.PARALLEL_ENVS)
+            env = _copies(gym.make(env, **self.ENV_OPTIONS) if isinstance(env, str) else env, seed, self.PARALLEL_ENVS)
         observed, wanted = (one.get("observation", "vector") for one in (env_options_of(env), self.ENV_OPTIONS))
         if observed != wanted:
             raise ValueError(f"env has observation={observed!r}; learner {name!r} takes observation={wanted!r}")
@@ -262,23 +262,23 @@ class RewardLearner:
             fill(buffer, kept, config["buffer"], path)
 
 
-def _copies(env: gym.Env[Any, Any] | str, options: dict[str, Any], seed: int, number: int) -> VecEnv:
-    """So many environments like the one given; `options` are those of one that is given by its id.
+def _copies(env: gym.Env[Any, Any], seed: int, number: int) -> VecEnv:
+    """So many environments like the one given.
 
-    Those of this project are compiled side by side, where there are several and nothing is wrapped around them: each
+    Several that are vectorised as this project's are, with nothing wrapped around them, are compiled side by side: each
     does as one by itself would.
     """
-    spec = gym.spec(env) if isinstance(env, str) else env.spec
+    spec = env.spec
     if spec is None:
         raise ValueError("env has no spec; an environment made by gym.make, its id or a VecEnv is allowed")
-    options = {**spec.kwargs, **(options if isinstance(env, str) else {})}
-    if number > 1 and spec.entry_point == gym.spec(DEFAULT_ENV).entry_point and not spec.additional_wrappers:
-        options.pop("render_mode", None)
+    ours = gym.spec(DEFAULT_ENV).vector_entry_point
+    if number > 1 and spec.vector_entry_point == ours and not spec.additional_wrappers:
+        options = {name: value for name, value in spec.kwargs.items() if name != "render_mode"}
         copies = CupVecEnv(spec.id, number, max_episode_steps=spec.max_episode_steps, **options)
         copies.seed(seed)
         return copies
     return make_vec_env(
-        lambda: gym.make(spec, disable_env_checker=True, **options),
+        lambda: gym.make(spec, disable_env_checker=True),
         n_envs=number,
         seed=seed,
         monitor_kwargs={"info_keywords": ("is_success",)},

@@ -225,6 +225,15 @@ def test_the_copies_that_ppo_learns_in_are_compiled_and_teach_the_same_to_the_bi
     np.testing.assert_equal(*policies)
 
 
+@pytest.mark.parametrize("env_id", ["reach:reach/CupGrab-v0", "tests/OwnGrab-v0"])
+def test_ppo_learns_in_an_environment_that_is_named_by_its_module_or_registered_by_its_user(env_id: str) -> None:
+    gym.register("tests/OwnGrab-v0", entry_point="reach.env:CupEnv", max_episode_steps=40)
+    model = make_learner("reward-ppo", env_id, seed=4, n_steps=16, n_epochs=1)
+    model.learn(16 * 16)
+    assert model.num_timesteps == 16 * 16
+    gym.registry.pop("tests/OwnGrab-v0")
+
+
 def test_what_is_wrapped_around_an_environment_is_wrapped_around_its_copies() -> None:
     clipped = gym.wrappers.TransformReward(gym.make(GRAB), abs)
     model = make_learner("reward-ppo", clipped, seed=4, n_steps=32, n_epochs=1)
