@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import tyro
+from picture_file import require_picture_file
 
 from reach.render.palette import learner_colour
 from reach.study import load
@@ -23,7 +24,6 @@ from reach.study.whole_files import make_folder
 
 # Reaches over whose mean a curve is smoothed.
 SMOOTHED_REACHES = 3
-FORMATS = (".png", ".svg", ".pdf")
 
 
 @dataclass
@@ -38,8 +38,7 @@ class ComparisonFigure:
     """Protocol that is shown."""
 
     def __post_init__(self) -> None:
-        if self.out.suffix not in FORMATS or self.out.is_dir():
-            raise SystemExit(f"--out {self.out}: a file whose name ends in {', '.join(FORMATS)} is allowed")
+        require_picture_file(self.out)
 
 
 def main(options: ComparisonFigure) -> None:

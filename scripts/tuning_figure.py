@@ -9,13 +9,13 @@ from pathlib import Path
 from typing import Any
 
 import tyro
+from picture_file import require_picture_file
 
 from agents.error_networks import HIDDEN, full_name, is_error_learner, is_spiking
 from agents.learner import TUNED, is_learner
 from agents.tuning import criterion_of, read_settings, search_space
 from reach.study.whole_files import make_folder
 
-FORMATS = (".png", ".svg", ".pdf")
 PANELS_IN_A_ROW = 4
 # Networks that differ little in colour differ in these.
 MARKERS = "osD^vPX*"
@@ -32,8 +32,7 @@ class TuningFigure:
     """File of the picture: .png, .svg or .pdf."""
 
     def __post_init__(self) -> None:
-        if self.out.suffix not in FORMATS or self.out.is_dir():
-            raise SystemExit(f"--out {self.out}: a file whose name ends in {', '.join(FORMATS)} is allowed")
+        require_picture_file(self.out)
 
 
 def main(options: TuningFigure) -> None:
@@ -43,7 +42,9 @@ def main(options: TuningFigure) -> None:
         found = read_settings(options.settings)
     except (OSError, ValueError) as error:
         raise SystemExit(f"--settings {options.settings}: {error}") from None
-    strangers = [name for name, one in found.items() if not is_learner(name) or "history" not in one]
+    strangers = [
+        name for name, one in found.items() if not (is_learner(name) and isinstance(one, dict) and "history" in one)
+    ]
     if strangers or not found:
         raise SystemExit(
             f"--settings {options.settings}: it holds no search of {', '.join(strangers) or 'any learner'}; a file as "

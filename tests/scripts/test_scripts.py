@@ -210,6 +210,11 @@ def test_a_learner_from_reward_is_tuned_by_what_it_misses_in_training(tmp_path: 
     drawn = run("scripts/tuning_figure.py", "--settings", settings, "--out", picture)
     assert drawn.returncode == 0, drawn.stderr
     assert picture.read_bytes() == (tmp_path / "search" / "tuning.png").read_bytes()
+    settings.write_text('{"error-bp": 5}')
+    refused = run("scripts/tuning_figure.py", "--settings", settings, "--out", picture)
+    assert refused.returncode != 0
+    assert "no search of error-bp" in refused.stderr
+    assert "Traceback" not in refused.stderr
 
 
 @pytest.mark.parametrize(
