@@ -7,6 +7,7 @@ not ask for. Without wiring (`agents.rules.wiring`) a layer is torch's own.
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, cast
 
@@ -45,7 +46,7 @@ class Wiring:
     link: tuple[nn.Module, ...]
 
 
-class RuledLayer(nn.Module):
+class RuledLayer(nn.Module, ABC):
     """What linear and convolutional layers share."""
 
     weight: Tensor
@@ -101,17 +102,17 @@ class RuledLayer(nn.Module):
         for head in wiring.feeds:
             self._keep(f"feedback_{head}", (sizes[head], inputs), sizes[head], generator)
 
+    @abstractmethod
     def numbers_heard(self) -> int:
         """How many cells of this layer one cell of the layer below hears through a matrix of the weights' shape."""
-        raise NotImplementedError
 
+    @abstractmethod
     def through(self, error: Tensor, matrix: Tensor, shape: torch.Size) -> Tensor:
         """An error at the output, carried to an input of the given shape through a matrix of the weights' shape."""
-        raise NotImplementedError
 
+    @abstractmethod
     def spread(self, change: Tensor) -> Tensor:
         """How a change of the input changes the output."""
-        raise NotImplementedError
 
     def open_pass(self, value: Tensor) -> LayerPass:
         """A pass of this layer for an input."""

@@ -7,6 +7,7 @@ trials, so that one that follows on a load is the one that would have followed w
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -44,7 +45,7 @@ def full_name(name: str) -> str:
     return ALIASES.get(name, name)
 
 
-class RewardLearner:
+class RewardLearner(ABC):
     """What Stable-Baselines3's algorithms share here: how they are made, kept and loaded.
 
     Attributes:
@@ -112,13 +113,13 @@ class RewardLearner:
         """What else the policy is told."""
         return {"rule": rule}
 
+    @abstractmethod
     def _start_at_rest(self) -> None:
         """Let the untrained policy ask for the resting command."""
-        raise NotImplementedError
 
+    @abstractmethod
     def _actors(self) -> list[list[Any]]:
         """The modules of the actor that learns, in the order in which they act; and those of others that act for it."""
-        raise NotImplementedError
 
     def inside(self) -> Inside:
         """What the actor's layers gave in its latest step, from the first look on, and what its last update told them.
@@ -150,7 +151,7 @@ class RewardLearner:
         made._update_info_buffer(infos, dones)
         self.trials += 0 if dones is None else int(np.count_nonzero(dones))
 
-    def _end_stretch(self) -> None:
+    def _end_stretch(self) -> None:  # noqa: B027  (most have nothing to end)
         """What was under way in the stretch before has ended."""
 
     def save(self, path: Any, exclude: Any = None, include: Any = None) -> None:
