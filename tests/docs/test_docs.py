@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import runpy
+import warnings
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -31,8 +32,11 @@ def at_the_root() -> Iterator[None]:
 @pytest.mark.parametrize("page", [page for page in PAGES if BLOCK.search(page.read_text())], ids=lambda page: page.name)
 def test_code_blocks_run_one_after_the_other(page: Path) -> None:
     names: dict[str, object] = {"__name__": "page"}
-    for block in BLOCK.findall(page.read_text()):
-        exec(compile(block, page.name, "exec"), names)
+    with warnings.catch_warnings(record=True) as warned:
+        warnings.simplefilter("always")
+        for block in BLOCK.findall(page.read_text()):
+            exec(compile(block, page.name, "exec"), names)
+    assert [str(one.message) for one in warned] == []
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
