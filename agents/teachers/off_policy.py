@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from sb3_contrib import TQC
 from stable_baselines3 import SAC, TD3
+from stable_baselines3.common.noise import ActionNoise, NormalActionNoise
 from stable_baselines3.common.vec_env import VecEnv
 
 from agents.teachers.actor_inside import chain_of
@@ -26,7 +27,9 @@ from agents.teachers.usual_commands import ANY_GRIP, OPEN_GRIP, within_usual_com
 USUAL_LOG_SD = -1.2
 # Too little to keep a hand from resting.
 STILL_LOG_SD = -3.0
-# How much of its first weights the last layer of an actor keeps that explores: it starts nearly the same everywhere.
+# Of the commands of TD3, in units of half the range of the usual ones; the last is the grip's.
+NOISE_SD = (0.2, 0.2, 0.2, 0.5)
+# How much of its first weights the last layer of an actor keeps: it starts nearly the same everywhere.
 FIRST_STEEPNESS = 0.1
 QUANTILES = 10
 # What is left of TQC's learning rate at the end of its usual training, and later.
@@ -34,11 +37,25 @@ LAST_RATE_SHARE = 0.1
 
 
 class _OffPolicy(RewardLearner):
-    """What SAC, TD3 and TQC share."""
+    """What SAC, TD3 and TQC share: they explore around their own policy, from the first step on.
+
+    Commands from all over the range, with which Stable-Baselines3 begins, only tip cups.
+    """
 
     PARALLEL_ENVS = 1
     # Control steps of a transition.
     TRANSITION_STEPS = 1
+    GRIP = ANY_GRIP
+
+    def __init__(self, name: str, env: gym.Env[Any, Any] | VecEnv | str, *, seed: int = 0, **settings: Any) -> None:
+        """As the other learners; `action_noise` is the learner's own without a word."""
+        super().__init__(name, env, seed=seed, **settings)
+        if "action_noise" not in settings:
+            self.action_noise = self._own_noise()
+
+    def _own_noise(self) -> ActionNoise | None:
+        """What it explores by besides the spread of its policy."""
+        return None
 
     def _start_at_rest(self) -> None:
         model: Any = self
@@ -46,6 +63,7 @@ class _OffPolicy(RewardLearner):
         # The command is the hyperbolic tangent of what the last layer gives, between the lowest and the highest.
         squashed = model.policy.scale_action(np.array(RESTING_COMMAND))
         last.bias.copy_(torch.as_tensor(np.arctanh(squashed)))
+        last.weight.mul_(FIRST_STEEPNESS)
         if hasattr(model, "critic_target"):
             model.critic_target.load_state_dict(model.critic.state_dict())
         if hasattr(model, "actor_target"):
@@ -54,6 +72,14 @@ class _OffPolicy(RewardLearner):
     def _actors(self) -> list[list[Any]]:
         model: Any = self
         return [_chain_of_actor(model.actor)]
+
+    def _wrap_env(self, env: Any, verbose: int = 0, monitor_wrapper: bool = True) -> VecEnv:
+        made: Any = super()
+        return within_usual_commands(made._wrap_env(env, verbose, monitor_wrapper), self.GRIP)
+
+    def _sample_action(self, learning_starts: int, action_noise: Any = None, n_envs: int = 1) -> Any:
+        made: Any = super()
+        return made._sample_action(0, action_noise, n_envs)
 
     def _end_stretch(self) -> None:
         model: Any = self
@@ -66,28 +92,15 @@ class _OffPolicy(RewardLearner):
 
 
 class _Soft(_OffPolicy):
-    """What SAC and TQC share: they explore by the spread of their own policy, from the first step on.
-
-    Commands from all over the range, with which Stable-Baselines3 begins, only tip cups.
-    """
+    """What SAC and TQC share: an actor that learns how far it strays from its mean."""
 
     LOG_SD: tuple[float, float, float, float]
-    GRIP = ANY_GRIP
 
     def _start_at_rest(self) -> None:
         super()._start_at_rest()
         model: Any = self
-        for head in (model.actor.mu, model.actor.log_std):
-            head.weight.mul_(FIRST_STEEPNESS)
+        model.actor.log_std.weight.mul_(FIRST_STEEPNESS)
         model.actor.log_std.bias.copy_(torch.tensor(self.LOG_SD))
-
-    def _wrap_env(self, env: Any, verbose: int = 0, monitor_wrapper: bool = True) -> VecEnv:
-        made: Any = super()
-        return within_usual_commands(made._wrap_env(env, verbose, monitor_wrapper), self.GRIP)
-
-    def _sample_action(self, learning_starts: int, action_noise: Any = None, n_envs: int = 1) -> Any:
-        made: Any = super()
-        return made._sample_action(0, action_noise, n_envs)
 
 
 class RewardSAC(_Soft, SAC):  # type: ignore[misc]
@@ -111,9 +124,12 @@ class RewardTD3(_OffPolicy, TD3):  # type: ignore[misc]
     STEPS = 150_000
     POLICY = RuledTD3Policy
     DEFAULTS = {  # noqa: RUF012
-        "learning_rate": 1e-3, "gamma": 0.98, "tau": 0.005, "batch_size": 256, "buffer_size": 200_000,
-        "learning_starts": 1_000, "train_freq": 1, "gradient_steps": 1,
+        "learning_rate": 1e-3, "gamma": 0.97, "n_steps": 5, "tau": 0.02, "batch_size": 256, "buffer_size": 200_000,
+        "learning_starts": 2_400, "train_freq": 16, "gradient_steps": 2,
     }  # fmt: skip
+
+    def _own_noise(self) -> ActionNoise:
+        return NormalActionNoise(np.zeros(len(NOISE_SD)), np.array(NOISE_SD))
 
 
 class RewardTQC(_Soft, TQC):  # type: ignore[misc]
@@ -145,14 +161,15 @@ class RewardTQC(_Soft, TQC):  # type: ignore[misc]
     }  # fmt: skip
 
     def __init__(self, name: str, env: gym.Env[Any, Any] | VecEnv | str, *, seed: int = 0, **settings: Any) -> None:
-        """As the other learners; `action_noise` is a `HeldNoise` without a word."""
+        """As the other learners from a replay buffer."""
         super().__init__(name, env, seed=seed, **settings)
-        if "action_noise" not in settings:
-            self.action_noise = HeldNoise()
         buffer: Any = self.replay_buffer
         if self.gamma < 1.0:
             # All that can be lost by taking time.
             buffer.least_reward = -1.0 / (1.0 - self.gamma)
+
+    def _own_noise(self) -> ActionNoise:
+        return HeldNoise()
 
     def _of_policy(self, rule: str) -> dict[str, Any]:
         return {"n_quantiles": QUANTILES, "n_critics": 2}

@@ -266,14 +266,14 @@ class RewardLearner(ABC):
 def _copies(env: gym.Env[Any, Any], seed: int, number: int) -> VecEnv:
     """So many environments like the one given.
 
-    Several that are vectorised as this project's are, with nothing wrapped around them, are compiled side by side: each
+    Those that are vectorised as this project's are, with nothing wrapped around them, are compiled side by side: each
     does as one by itself would.
     """
     spec = env.spec
     if spec is None:
         raise ValueError("env has no spec; an environment made by gym.make, its id or a VecEnv is allowed")
     ours = gym.spec(DEFAULT_ENV).vector_entry_point
-    if number > 1 and spec.vector_entry_point == ours and not spec.additional_wrappers:
+    if spec.vector_entry_point == ours and not spec.additional_wrappers:
         options = {name: value for name, value in spec.kwargs.items() if name != "render_mode"}
         copies = CupVecEnv(spec.id, number, max_episode_steps=spec.max_episode_steps, **options)
         copies.seed(seed)

@@ -96,6 +96,12 @@ class _Ruled:
         self.rule = feedback_rule(rule).name
         super().__init__(*args, **kwargs)
 
+    def set_training_mode(self, mode: bool) -> None:
+        """As Stable-Baselines3's, which goes through all layers before every action, where it is another mode."""
+        policy: Any = self
+        if policy.training != mode:
+            super().set_training_mode(mode)  # type: ignore[misc]
+
     def _get_constructor_parameters(self) -> dict[str, Any]:
         given: dict[str, Any] = super()._get_constructor_parameters()  # type: ignore[misc]
         return {**given, "rule": self.rule}

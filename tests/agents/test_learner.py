@@ -240,8 +240,8 @@ def test_what_is_wrapped_around_an_environment_is_wrapped_around_its_copies() ->
     assert all(model.env.env_is_wrapped(gym.wrappers.TransformReward))
 
 
-@pytest.mark.parametrize("name", ["reward-sac-mlp-bp", "reward-tqc-mlp-bp"])
-def test_soft_learners_begin_near_rest_and_stay_within_the_usual_commands(name: str) -> None:
+@pytest.mark.parametrize("name", ["reward-sac-mlp-bp", "reward-td3-mlp-bp", "reward-tqc-mlp-bp"])
+def test_learners_that_replay_begin_near_rest_and_stay_within_the_usual_commands(name: str) -> None:
     env = gym.make(GRAB, **env_options(name))
     model = make_learner(name, env, seed=0, gradient_steps=0)
     first = commands(model, steps=3)
@@ -254,6 +254,18 @@ def test_soft_learners_begin_near_rest_and_stay_within_the_usual_commands(name: 
     model.set_env(gym.make(GRAB, **env_options(name)))
     model.learn(50, reset_num_timesteps=False)
     assert model.num_timesteps >= 250
+
+
+def test_td3_explores_around_what_its_policy_asks_for() -> None:
+    model = make_learner("reward-td3-mlp-bp", gym.make(GRAB), seed=0, gradient_steps=0)
+    model.learn(500)
+    buffer = model.replay_buffer
+    asked = model.policy.scale_action(model.predict(buffer.observations[:500, 0], deterministic=True)[0])
+    strayed = buffer.actions[:500, 0] - asked
+    # The elbow and the grip are asked for near the end of their ranges, where deviations are cut.
+    np.testing.assert_allclose(strayed[:, [0, 2]].mean(axis=0), 0.0, atol=0.05)
+    np.testing.assert_allclose(strayed[:, [0, 2]].std(axis=0), 0.2, atol=0.03)
+    assert np.all(strayed.std(axis=0) > 0.1)
 
 
 def test_commands_are_not_narrowed_where_they_are_torques() -> None:
