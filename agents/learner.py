@@ -44,6 +44,13 @@ ALIGNING_TRIALS = 2000
 # Of a spiking learner from reward.
 REWARDED_TRIALS = 5000
 LONGEST_TRIAL_STEPS = 150
+POSTURE = "posture"
+# Where a study's learners come from, by what their joints are commanded by.
+FACTORIES = {
+    POSTURE: "agents.learner:prepare",
+    "torque": "agents.learner:prepare_torque",
+    "muscle": "agents.learner:prepare_muscle",
+}
 # Training draws its trials from small seeds.
 JUDGED_SEED = 1_000_000
 
@@ -190,7 +197,14 @@ def load_learner(path: str | Path, env: Any, **settings: Any) -> Any:
     return kind.load(path, env, **settings)
 
 
-def prepare(learner: str, seed: int, folder: Path, on_progress: Callable[[float], None] | None = None) -> Any:
+def prepare(
+    learner: str,
+    seed: int,
+    folder: Path,
+    on_progress: Callable[[float], None] | None = None,
+    *,
+    control: str = POSTURE,
+) -> Any:
     """A learner that has learned to grab unperturbed cups, or to reach for them, trained once and kept in `folder`.
 
     Args:
@@ -198,10 +212,11 @@ def prepare(learner: str, seed: int, folder: Path, on_progress: Callable[[float]
         seed: of the learner and its training trials.
         folder: of the checkpoint; a whole one there is loaded instead of training anew.
         on_progress: told the share of the training that is done, 0..1.
+        control: what its joints are commanded by: "posture", "torque" or "muscle".
     """
     if (folder / "config.json").exists():
         return load_learner(folder, env_for(folder))
-    env = gym.make(env_id_of(learner), **env_options(learner))
+    env = gym.make(env_id_of(learner), **env_options(learner), control=control)
     model = make_learner(learner, env, seed=seed)
     if not isinstance(model, TrialLearner):
         steps = baseline_steps(learner)
@@ -211,6 +226,16 @@ def prepare(learner: str, seed: int, folder: Path, on_progress: Callable[[float]
         model.settle_baseline()
     model.save(folder)
     return model
+
+
+def prepare_torque(learner: str, seed: int, folder: Path, on_progress: Callable[[float], None] | None = None) -> Any:
+    """As `prepare`, with joints commanded by torques."""
+    return prepare(learner, seed, folder, on_progress, control="torque")
+
+
+def prepare_muscle(learner: str, seed: int, folder: Path, on_progress: Callable[[float], None] | None = None) -> Any:
+    """As `prepare`, with joints commanded by muscles."""
+    return prepare(learner, seed, folder, on_progress, control="muscle")
 
 
 def train_trials(

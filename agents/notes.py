@@ -7,7 +7,7 @@ from pathlib import Path
 
 from agents.checkpoint import read_config
 from agents.error_networks import HIDDEN, NONE, full_name, is_error_learner, rule_of
-from agents.learner import baseline_steps, baseline_trials, env_options, is_trial_learner
+from agents.learner import POSTURE, baseline_steps, baseline_trials, env_options, is_trial_learner
 from agents.teachers.algorithms import ALGORITHMS
 from agents.teachers.reward import full_name as reward_name
 
@@ -35,6 +35,7 @@ ERROR_NOTES = {
 }
 HIDDEN_NOTE = "; under the perturbation its read-out does not learn, only hidden cells do"
 PIXELS_NOTE = "; it sees pixels"
+CONTROL_NOTES = {POSTURE: "", "torque": "; it commands torques", "muscle": "; it commands muscles"}
 SPIKING_REWARD_NOTES = {
     "reward-snn-stdp": "a spiking actor and critic without visual feedback; synapses change by the timing of spikes, "
     "gated by the reward less what was expected",
@@ -50,15 +51,18 @@ ALGORITHM_NOTES = {
 }
 
 
-def note_on(learner: str, trained: Sequence[Path] = ()) -> str:
+def note_on(learner: str, trained: Sequence[Path] = (), control: str = POSTURE) -> str:
     """What a reader is told about a learner and of its training; nothing of one that is not ours.
 
     Args:
         learner: its name.
         trained: its checkpoint folders after training, one a seed, by which trials are counted of one that is given a
             number of control steps.
+        control: what its joints are commanded by: "posture", "torque" or "muscle".
     """
     note = _how_it_learns(learner)
+    if note:
+        note += CONTROL_NOTES[control]
     if not note or learner == NONE:
         return note
     if is_trial_learner(learner):

@@ -83,8 +83,10 @@ class Compare:
     """Folders of play.py, whose persons are compared too, as the seeds of a learner called person."""
     tensorboard: Path | None = None
     """Folder for TensorBoard: progress, and measures by seed as they come in."""
-    factory: str = "agents.learner:prepare"
-    """Where learners come from, as "module:function"."""
+    control: Literal["posture", "torque", "muscle"] = "posture"
+    """What the joints are commanded by, in training and in the protocols."""
+    factory: str | None = None
+    """Where learners come from, as "module:function", instead of this project's own."""
 
     def __post_init__(self) -> None:
         preset = PRESETS[self.preset]
@@ -93,12 +95,14 @@ class Compare:
         self.seeds = preset.seeds if self.seeds is None else self.seeds
         if not self.learners:
             raise SystemExit("--learners must name at least one learner")
-        if self.factory == Compare.factory:
+        if self.factory is None:
             from agents.learner import LEARNERS, is_learner
 
             strangers = [name for name in self.learners if not is_learner(name)]
             if strangers:
                 raise SystemExit(f"--learners {' '.join(strangers)}: known are {' '.join(LEARNERS)}")
+        if self.factory is not None and self.control != Compare.control:
+            raise SystemExit(f"--control {self.control} is of this project's learners; a --factory sees to its own")
         if self.seeds < 1 or self.jobs < 1:
             raise SystemExit(f"--seeds {self.seeds} --jobs {self.jobs}: both must be at least 1")
         if self.address is not None and self.engine != "ray":
@@ -163,6 +167,15 @@ def workers_for(given: Compare) -> MakeWorkers:
     return on_ray(given.address, given.jobs)
 
 
+def factory_of(given: Compare) -> str:
+    """Where the learners come from."""
+    if given.factory is not None:
+        return given.factory
+    from agents.learner import FACTORIES
+
+    return FACTORIES[given.control]
+
+
 def planned(given: Compare, out: Path) -> list[Job]:
     """All jobs of the comparison, their learners kept below `out`."""
     chosen, files = chosen_protocols(given)
@@ -173,7 +186,7 @@ def planned(given: Compare, out: Path) -> list[Job]:
         given.learners,
         chosen,
         range(given.seeds),
-        factory=given.factory,
+        factory=factory_of(given),
         out=out,
         filmed=[(first, 0)] if given.films else [],
         protocol_files=files,
@@ -235,7 +248,7 @@ def without_shard(given: Compare) -> str:
 
 def notes_on(given: Compare, store: Store, jobs: list[Job]) -> dict[str, str]:
     """What a reader of the report is told about each learner and its training; nothing of those of another factory."""
-    if given.factory != Compare.factory:
+    if given.factory is not None:
         return {}
     from agents.notes import note_on
 
@@ -243,7 +256,7 @@ def notes_on(given: Compare, store: Store, jobs: list[Job]) -> dict[str, str]:
     for job in jobs:
         if job.kind == "train" and store.is_done(job):
             trained[job.learner].append(Path(job.folder))
-    return {name: note for name, folders in trained.items() if (note := note_on(name, folders))}
+    return {name: note for name, folders in trained.items() if (note := note_on(name, folders, given.control))}
 
 
 def main(given: Compare) -> int:

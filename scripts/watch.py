@@ -17,7 +17,7 @@ import tyro
 from tqdm import tqdm
 
 from agents.foreign import load_zip
-from agents.learner import BASELINE_ENV, LEARNERS, env_for, is_learner, learner_of, load_learner, prepare
+from agents.learner import BASELINE_ENV, FACTORIES, LEARNERS, env_for, is_learner, learner_of, load_learner, prepare
 from reach.protocols import PROTOCOLS
 from reach.render import Panels, Window, write_film
 from reach.render.panels import layout_of
@@ -31,7 +31,6 @@ from reach.study.whole_files import make_folder
 
 FRAMES_PER_SECOND = 50
 WINDOW_FRAMES_PER_SECOND = 60
-FACTORY = "agents.learner:prepare"
 
 
 @dataclass
@@ -204,7 +203,7 @@ def model_of(options: Watch, name: str) -> Any:
     """A learner, loaded or trained."""
     checkpoint = options.checkpoint
     if options.replay is not None:
-        checkpoint, is_present = kept_learner(options.replay, name, options.seed, FACTORY)
+        checkpoint, is_present = kept_learner(options.replay, name, options.seed, FACTORIES.values())
         if not is_present:
             print(f"{name} was trained by other versions of the code or of libraries: the trial may differ.")
     if checkpoint is not None and checkpoint.suffix == ".zip":

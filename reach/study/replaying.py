@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -15,21 +16,22 @@ from reach.study.jobs import plan
 COMPARED = ("launch_error_deg", "endpoint_error_cm", "duration_s", "reward", "success", "tipped")
 
 
-def kept_learner(study: Path, learner: str, seed: int, factory: str) -> tuple[Path, bool]:
+def kept_learner(study: Path, learner: str, seed: int, factories: Iterable[str]) -> tuple[Path, bool]:
     """The folder of a learner trained in a study, and whether it was made by the present code.
 
     Args:
         study: folder of the study.
         learner: its name.
         seed: of its training.
-        factory: "module:function" that made it.
+        factories: each a "module:function" that may have made it.
 
     Raises:
         ValueError: the study has kept no such learner, or several of other versions and none of this one.
     """
-    (job,) = plan([learner], {}, [seed], factory=factory, out=study)
-    if Path(job.folder).is_dir():
-        return Path(job.folder), True
+    for factory in factories:
+        (job,) = plan([learner], {}, [seed], factory=factory, out=study)
+        if Path(job.folder).is_dir():
+            return Path(job.folder), True
     found = sorted((study / "baseline").glob(f"{learner}-{seed}-{'[0-9a-f]' * 12}"))
     if len(found) == 1:
         return found[0], False

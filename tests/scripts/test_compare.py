@@ -14,9 +14,11 @@ import pyarrow.parquet as pq
 import pytest
 from matplotlib.image import imread
 
+from agents.learner import FACTORIES
 from reach.render.palette import learner_colour
 from reach.study import load
 from reach.study.ledger import Ledger
+from reach.study.replaying import kept_learner
 
 ROOT = Path(__file__).parents[2]
 FAKES = ROOT / "tests" / "reach" / "study"
@@ -166,6 +168,7 @@ def test_shards_are_gathered_into_the_study_that_was_never_cut(
         (("--human", "nowhere"), "--human nowhere:"),
         (("--tensorboard", __file__), f"--tensorboard {__file__}:"),
         (("--seeds", "0"), "must be at least 1"),
+        (("--control", "torque"), "--control torque is of this project's learners"),
     ],
 )
 def test_a_flag_that_cannot_be_followed_is_an_error_that_says_why(
@@ -245,6 +248,25 @@ def test_a_users_own_protocol_is_run_from_its_file(tmp_path: Path) -> None:
     wrong = compare(tmp_path / "wrong", "--protocols", str(file))
     assert wrong.returncode != 0
     assert "blocks" in wrong.stderr
+
+
+def test_learners_that_command_torques_are_trained_and_compared_so(tmp_path: Path) -> None:
+    file = tmp_path / "short.toml"
+    file.write_text('name = "short"\n[[blocks]]\nname = "baseline"\ntrials = 3\n')
+    done = subprocess.run(
+        [
+            *(sys.executable, str(ROOT / "scripts" / "compare.py"), "--out", str(tmp_path / "out")),
+            *("--learners", "none", "--protocols", str(file), "--seeds", "1", "--no-films", "--control", "torque"),
+        ],
+        env=environment(),
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stderr
+    (config,) = (tmp_path / "out" / "baseline").glob("*/config.json")
+    assert json.loads(config.read_text())["env_options"] == {"control": "torque"}
+    assert "it commands torques" in (tmp_path / "out" / "report.html").read_text()
+    assert kept_learner(tmp_path / "out", "none", 0, FACTORIES.values()) == (config.parent, True)
 
 
 def test_a_person_is_compared_as_a_learner_is(
