@@ -26,6 +26,7 @@ OKABE_ITO: Final = MappingProxyType(
     }
 )
 GREY: Final[Colour] = (127, 127, 127)
+DARK_YELLOW: Final[Colour] = (188, 166, 0)  # yellow is lost on white
 
 LEARNER_COLOURS: Final = MappingProxyType(
     {
@@ -42,18 +43,25 @@ LEARNER_COLOURS: Final = MappingProxyType(
         "error-lstm-shallow": (70, 70, 70),
         "error-memory-bp": (140, 132, 0),
         "error-memory-shallow": (84, 80, 44),
+        "error-hebb": (122, 170, 150),
         "reward-ppo": OKABE_ITO["reddish purple"],
         "reward-lstm-bp": (122, 60, 98),
-        "reward-stdp": OKABE_ITO["yellow"],
+        "reward-stdp": DARK_YELLOW,
+        "reward-hebb": (150, 140, 90),
     }
 )
+# What is mixed into the colour of a rule where an algorithm has it that learns from reward, and how much of it.
+ALGORITHM_TINTS: Final = MappingProxyType(
+    {"ppo": OKABE_ITO["reddish purple"], "sac": (58, 62, 66), "td3": (120, 140, 40), "tqc": (90, 40, 120)}
+)
+TINT_SHARE: Final = 0.4
 # How much grey is in the colour of a learner of another network than the usual one of its rule.
 NETWORK_GREYS: Final = MappingProxyType({"retina": 0.35, "cnn": 0.6, "brain": 0.35, "sparse": 0.6, "structural": 0.2})
 # For a learner that is not listed above.
 SPARE_COLOURS: Final = (
     OKABE_ITO["vermillion"],
     OKABE_ITO["sky blue"],
-    OKABE_ITO["yellow"],
+    DARK_YELLOW,
     OKABE_ITO["black"],
 )
 
@@ -123,19 +131,27 @@ SEEN: Final[Colour] = (166, 62, 123)  # reddish purple, darkened to hold as a th
 def learner_colour(learner: str) -> str:
     """The colour of a learner as "#rrggbb". A learner not listed gets a spare colour, always the same one.
 
-    A name in full has the colour of the short one, one of another network the same with some grey in it, and one that
-    ends in `-hidden` a lighter shade of it.
+    A name in full has the colour of the short one; one of another network the same with some grey in it; a rule within
+    an algorithm that learns from reward that of the rule with the algorithm's tint; and one that ends in `-hidden` a
+    lighter shade.
     """
     short = learner.removesuffix("-hidden").replace("-mlp-", "-").replace("-snn-", "-")
-    teacher, _, rest = short.partition("-")
-    network, _, rule = rest.partition("-")
-    grey = NETWORK_GREYS.get(network, 0.0)
-    usual = f"{teacher}-{rule}" if grey else short
-    colour = LEARNER_COLOURS.get(usual, SPARE_COLOURS[crc32(usual.encode()) % len(SPARE_COLOURS)])
-    colour = blend(colour, GREY, grey)
+    colour = _usual_colour("reward-ppo" if short == "reward-bp" else short)
     if short != learner and learner.endswith("-hidden"):
         colour = blend(colour, WHITE, 0.45)
     return "#{:02x}{:02x}{:02x}".format(*colour)
+
+
+def _usual_colour(short: str) -> Colour:
+    if short in LEARNER_COLOURS:
+        return LEARNER_COLOURS[short]
+    teacher, _, rest = short.partition("-")
+    network, _, rule = rest.rpartition("-")
+    if teacher == "reward" and f"error-{rule}" in LEARNER_COLOURS and (network or "ppo") in ALGORITHM_TINTS:
+        return blend(LEARNER_COLOURS[f"error-{rule}"], ALGORITHM_TINTS[network or "ppo"], TINT_SHARE)
+    grey = NETWORK_GREYS.get(network, 0.0)
+    usual = f"{teacher}-{rule}" if grey else short
+    return blend(LEARNER_COLOURS.get(usual, SPARE_COLOURS[crc32(usual.encode()) % len(SPARE_COLOURS)]), GREY, grey)
 
 
 def block_colour(block: str) -> Colour:

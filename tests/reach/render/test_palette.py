@@ -7,15 +7,33 @@ import re
 from hypothesis import given
 from hypothesis import strategies as st
 
+from agents.error_networks import ALIASES
+from agents.learner import LEARNERS
+from agents.teachers.reward import ALIASES as REWARD_ALIASES
 from reach.render.palette import LEARNER_COLOURS, OKABE_ITO, blend, learner_colour
 
 CHANNEL = st.integers(0, 255)
 COLOUR = st.tuples(CHANNEL, CHANNEL, CHANNEL)
 
 
-def test_learners_have_colours_of_their_own() -> None:
-    colours = [learner_colour(learner) for learner in LEARNER_COLOURS]
-    assert len(set(colours)) == len(colours)
+def luminance(colour: str) -> float:
+    """Relative luminance of "#rrggbb" (WCAG 2.1)."""
+    channels = [int(colour[k : k + 2], 16) / 255 for k in (1, 3, 5)]
+    linear = [c / 12.92 if c <= 0.03928 else ((c + 0.055) / 1.055) ** 2.4 for c in channels]
+    return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
+
+
+def test_every_learner_has_a_colour_of_its_own_that_stands_out_from_white() -> None:
+    names = [name for name in LEARNERS if name not in (*ALIASES, *REWARD_ALIASES)]
+    colours = {name: learner_colour(name) for name in names}
+    assert len(set(colours.values())) == len(names)
+    for name, colour in colours.items():
+        assert 1.05 / (luminance(colour) + 0.05) >= 2.0, name
+
+
+def test_aliases_have_the_colours_of_what_they_stand_for() -> None:
+    for short, full in (*ALIASES.items(), *REWARD_ALIASES.items()):
+        assert learner_colour(short) == learner_colour(full)
 
 
 def test_colours_of_the_named_learners() -> None:
@@ -29,7 +47,6 @@ def test_colours_of_the_named_learners() -> None:
 def test_a_name_in_full_has_the_colour_of_the_short_one() -> None:
     assert learner_colour("error-mlp-dfa") == learner_colour("error-dfa")
     assert learner_colour("error-snn-stdp") == learner_colour("error-stdp")
-    assert learner_colour("reward-snn-stdp") == "#f0e442"
     assert learner_colour("error-mlp-dfa-hidden") == learner_colour("error-dfa-hidden")
     assert learner_colour("error-dfa-hidden") not in [learner_colour(learner) for learner in LEARNER_COLOURS]
 
