@@ -85,7 +85,7 @@ def draw(found: dict[str, dict[str, Any]], path: Path) -> None:
         ticks = [tick for tick in TICKS if low <= tick <= high]
         axes.set_xticks(ticks, [f"{tick:g}" for tick in ticks])
         axes.minorticks_off()
-        axes.legend(frameon=False, fontsize="small", loc="lower center", ncols=2, columnspacing=0.8, handlelength=1.4)
+        axes.legend(frameon=False, fontsize="small", loc="best", ncols=2, columnspacing=0.8, handlelength=1.4)
         axes.spines[["top", "right"]].set_visible(False)
     for axes in grid[len(panels) :]:
         axes.set_axis_off()

@@ -14,6 +14,7 @@ from stable_baselines3.common.vec_env import VecEnv
 
 from agents.teachers.actor_inside import chain_of
 from agents.teachers.averaged_policy import AveragedTQCPolicy
+from agents.teachers.falling_rate import FallingRate
 from agents.teachers.held_commands import DECISION_STEPS, HeldCommands, followed
 from agents.teachers.held_noise import HeldNoise
 from agents.teachers.hindsight import ReadyHindsight
@@ -32,8 +33,6 @@ NOISE_SD = (0.2, 0.2, 0.2, 0.5)
 # How much of its first weights the last layer of an actor keeps: it starts nearly the same everywhere.
 FIRST_STEEPNESS = 0.1
 QUANTILES = 10
-# What is left of TQC's learning rate at the end of its usual training, and later.
-LAST_RATE_SHARE = 0.1
 
 
 class _OffPolicy(RewardLearner):
@@ -132,14 +131,12 @@ class RewardTD3(_OffPolicy, TD3):  # type: ignore[misc]
         return NormalActionNoise(np.zeros(len(NOISE_SD)), np.array(NOISE_SD))
 
 
-class RewardTQC(_Soft, TQC):  # type: ignore[misc]
+class RewardTQC(FallingRate, _Soft, TQC):  # type: ignore[misc]
     """TQC (Kuznetsov et al. 2020) with HER (Andrychowicz et al. 2017) as sb3-contrib and Stable-Baselines3 have them.
 
     It reaches by sparse reward. In training it decides every 0.16 s and its commands follow by and by what it decided
     (`HeldCommands`); it explores by deviations that last (`HeldNoise`), since a reach asks for a hand at rest. Without
     exploration it acts by the average of its weights, and decides anew at every step.
-
-    Its learning rate falls with the steps of its usual training to a tenth.
     """
 
     KIND = "tqc-mlp"
@@ -182,17 +179,6 @@ class RewardTQC(_Soft, TQC):  # type: ignore[misc]
     def _actors(self) -> list[list[Any]]:
         policy: Any = self.policy
         return [*super()._actors(), _chain_of_actor(policy.averaged_actor)]
-
-    def _setup_lr_schedule(self) -> None:
-        made: Any = super()
-        made._setup_lr_schedule()
-        rate: Any = self.lr_schedule
-        self.lr_schedule = lambda left: rate(left) * (LAST_RATE_SHARE + (1.0 - LAST_RATE_SHARE) * left)
-
-    def _update_current_progress_remaining(self, num_timesteps: int, total_timesteps: int) -> None:
-        made: Any = super()
-        # Of the usual training, however many stretches it is learned in.
-        made._update_current_progress_remaining(min(num_timesteps, self.STEPS), self.STEPS)
 
     def _wrap_env(  # type: ignore[override]
         self, env: Any, verbose: int = 0, monitor_wrapper: bool = True

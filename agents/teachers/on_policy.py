@@ -10,6 +10,7 @@ from sb3_contrib.common.recurrent.type_aliases import RNNStates
 from stable_baselines3 import PPO
 
 from agents.teachers.actor_inside import chain_of
+from agents.teachers.falling_rate import FallingRate
 from agents.teachers.recurrent_policy import SequencePolicy
 from agents.teachers.reward import GRIP_LOG_SD, RESTING_COMMAND, RewardLearner
 from agents.teachers.ruled_policies import RuledActorCriticPolicy
@@ -20,7 +21,7 @@ LSTM_CELLS = 64
 CELLS_AFTER_LSTM = (64,)
 
 
-class _OnPolicy(RewardLearner):
+class _OnPolicy(FallingRate, RewardLearner):
     """What PPO with and without memory share."""
 
     PARALLEL_ENVS = 16

@@ -15,7 +15,6 @@ from agents.learner import make_learner
 from agents.teachers.averaged_policy import LATEST_SHARE
 from agents.teachers.held_commands import DECISION_STEPS, FOLLOWED_SHARE
 from agents.teachers.held_noise import HeldNoise
-from agents.teachers.off_policy import LAST_RATE_SHARE
 from agents.teachers.scaled_observation import ScaledGoal
 from reach.goals import FINE, READY
 from reach.sim.state import TRIAL_STEPS
@@ -149,13 +148,3 @@ def test_the_policy_acts_by_the_average_of_its_weights_without_exploration() -> 
     wanted, _ = policy.predict(observation, deterministic=True)
     policy.actor.load_state_dict(policy.averaged_actor.state_dict())
     np.testing.assert_array_equal(policy.predict(observation, deterministic=True)[0], wanted)
-
-
-@pytest.mark.parametrize("stretches", [(480,), (240, 240)])
-def test_the_learning_rate_falls_with_the_steps_of_the_usual_training(stretches: tuple[int, ...]) -> None:
-    model = make_learner("reward-tqc-mlp-bp", gym.make("reach/CupReach-v0", **GOALS), seed=3, learning_starts=160)
-    for steps in stretches:
-        model.learn(steps, reset_num_timesteps=False)
-    over = model.num_timesteps / model.STEPS
-    rate = model.actor.optimizer.param_groups[0]["lr"]
-    assert rate == pytest.approx(1e-3 * (1.0 - (1.0 - LAST_RATE_SHARE) * over), rel=1e-9)

@@ -9,7 +9,7 @@ from agents.learner import evaluate, make_learner, train_trials
 
 pytestmark = pytest.mark.slow
 
-PPO_STEPS = 400_000
+PPO_STEPS = 600_000
 REWARDED_REACHES = 4000
 
 
