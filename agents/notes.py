@@ -61,9 +61,10 @@ def note_on(learner: str, trained: Sequence[Path] = (), control: str = POSTURE) 
         control: what its joints are commanded by: "posture", "torque" or "muscle".
     """
     note = _how_it_learns(learner)
-    if note:
-        note += CONTROL_NOTES[control]
-    if not note or learner == NONE:
+    if not note:
+        return ""
+    note += CONTROL_NOTES[control]
+    if learner == NONE:
         return note
     if is_trial_learner(learner):
         return f"{note}; trained in {baseline_trials(learner):,} unperturbed trials"

@@ -147,8 +147,9 @@ def _usual_colour(short: str) -> Colour:
         return LEARNER_COLOURS[short]
     teacher, _, rest = short.partition("-")
     network, _, rule = rest.rpartition("-")
-    if teacher == "reward" and f"error-{rule}" in LEARNER_COLOURS and (network or "ppo") in ALGORITHM_TINTS:
-        return blend(LEARNER_COLOURS[f"error-{rule}"], ALGORITHM_TINTS[network or "ppo"], TINT_SHARE)
+    of_rule, tint = LEARNER_COLOURS.get(f"error-{rule}"), ALGORITHM_TINTS.get(network or "ppo")
+    if teacher == "reward" and of_rule is not None and tint is not None:
+        return blend(of_rule, tint, TINT_SHARE)
     grey = NETWORK_GREYS.get(network, 0.0)
     usual = f"{teacher}-{rule}" if grey else short
     return blend(LEARNER_COLOURS.get(usual, SPARE_COLOURS[crc32(usual.encode()) % len(SPARE_COLOURS)]), GREY, grey)

@@ -2,21 +2,17 @@
 
 from __future__ import annotations
 
-import json
 import math
-import pickle
 from pathlib import Path
 from typing import Any
 
 import gymnasium as gym
 import numpy as np
 import pytest
-from safetensors.numpy import load_file, save_file
 from stable_baselines3.common.callbacks import BaseCallback, StopTrainingOnMaxEpisodes
 from stable_baselines3.common.env_util import make_vec_env
 from stable_baselines3.common.evaluation import evaluate_policy
 
-from agents.checkpoint import CONFIG, POLICY, STATE
 from agents.error_networks import ERROR_LEARNERS
 from agents.learner import (
     env_for,
@@ -28,7 +24,6 @@ from agents.learner import (
     make_learner,
     prepare,
     train_trials,
-    trained_in,
 )
 from agents.reward_spiking_learner import REWARD_SPIKING_LEARNERS
 from agents.teachers.reward import RESTING_COMMAND
@@ -146,56 +141,6 @@ def test_a_kept_learner_acts_as_before(name: str, tmp_path: Path) -> None:
     assert again.num_timesteps == model.num_timesteps
 
 
-@pytest.mark.parametrize(
-    "name", ["error-dfa", "reward-ppo", "reward-sac-mlp-dfa", "reward-tqc-mlp-bp", "reward-snn-stdp"]
-)
-@pytest.mark.parametrize("part", [CONFIG, POLICY, STATE])
-def test_a_pickle_in_a_checkpoint_is_refused_and_not_run(name: str, part: str, tmp_path: Path) -> None:
-    class Bomb:
-        def __reduce__(self) -> tuple[Any, tuple[str]]:
-            return (Path(tmp_path / "ran").write_text, ("boom",))
-
-    env = gym.make(GRAB, **env_options(name))
-    make_learner(name, env, seed=2).save(tmp_path / "kept")
-    (tmp_path / "kept" / part).write_bytes(pickle.dumps(Bomb()))
-    with pytest.raises(ValueError, match=part):
-        load_learner(tmp_path / "kept", env)
-    assert not (tmp_path / "ran").exists()
-
-
-@pytest.mark.parametrize("name", ["error-dfa", "reward-ppo", "reward-tqc-mlp-bp", "reward-snn-stdp"])
-def test_a_checkpoint_that_lacks_an_entry_is_refused_by_its_name(name: str, tmp_path: Path) -> None:
-    env = gym.make(GRAB, **env_options(name))
-    make_learner(name, env, seed=2).save(tmp_path / "kept")
-    config = json.loads((tmp_path / "kept" / CONFIG).read_text())
-    # Without these it is loaded as if it were of the usual environment.
-    for entry in set(config) - {"format", "learner", "env", "env_options"}:
-        less = {key: value for key, value in config.items() if key != entry}
-        (tmp_path / "kept" / CONFIG).write_text(json.dumps(less))
-        with pytest.raises(ValueError, match=f"checkpoint .*kept lacks .*'{entry}'"):
-            load_learner(tmp_path / "kept", env, resume=True)
-
-
-@pytest.mark.parametrize("name", ["error-dfa", "error-stdp", "reward-ppo", "reward-snn-stdp"])
-@pytest.mark.parametrize("value", [np.nan, np.inf])
-def test_weights_that_are_not_finite_are_refused(name: str, value: float, tmp_path: Path) -> None:
-    env = gym.make(GRAB)
-    make_learner(name, env, seed=2).save(tmp_path / "kept")
-    policy = load_file(tmp_path / "kept" / POLICY)
-    first = next(part for part, array in policy.items() if array.dtype.kind == "f" and array.size)
-    policy[first].flat[0] = value
-    save_file(policy, tmp_path / "kept" / POLICY)
-    with pytest.raises(ValueError, match=r"checkpoint .*kept holds NaN or infinity"):
-        load_learner(tmp_path / "kept", env)
-
-
-@pytest.mark.parametrize("name", ["error-dfa", "reward-ppo", "reward-sac-mlp-dfa", "reward-snn-stdp"])
-def test_a_learner_is_loaded_into_the_environment_that_it_was_trained_in(name: str, tmp_path: Path) -> None:
-    for env_id in (GRAB, "reach/CupReach-v0"):
-        make_learner(name, gym.make(env_id, **env_options(name)), seed=2).save(tmp_path / "kept")
-        assert trained_in(tmp_path / "kept") == env_for(tmp_path / "kept").spec.id == env_id
-
-
 def test_prepared_learners_are_trained_once(tmp_path: Path) -> None:
     told: list[float] = []
     first = prepare("none", 3, tmp_path / "none", told.append)
@@ -307,11 +252,6 @@ def test_a_learner_does_not_know_of_a_perturbation_before_its_senses_do(trained:
 def test_bad_input_is_refused_by_name(call: Any, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         call()
-
-
-def test_a_folder_without_a_checkpoint_is_said_to_be_none(tmp_path: Path) -> None:
-    with pytest.raises(FileNotFoundError, match="holds no checkpoint"):
-        load_learner(tmp_path, gym.make(GRAB))
 
 
 @pytest.mark.parametrize("name", KINDS)
