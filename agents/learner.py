@@ -13,6 +13,7 @@ from typing import Any
 import gymnasium as gym
 import numpy as np
 from stable_baselines3.common.callbacks import BaseCallback
+from stable_baselines3.common.vec_env import VecEnv
 
 import reach  # noqa: F401  (registers the environments)
 from agents.checkpoint import read_config
@@ -30,6 +31,7 @@ from agents.error_networks import (
 from agents.reward_spiking_learner import REWARD_SPIKING_LEARNERS, RewardSpikingLearner
 from agents.teachers.algorithms import ALGORITHMS
 from agents.teachers.reward import ALIASES as REWARD_ALIASES
+from agents.teachers.reward import RewardLearner, copies_of
 from agents.teachers.reward import full_name as reward_name
 from agents.trial_learner import TrialLearner
 
@@ -268,9 +270,12 @@ def evaluate(model: Any, env_id: str, *, trials: int = 500, seed: int = 0) -> fl
     """
     _require_trials(trials)
     env = gym.make(env_id, **getattr(model, "env_options", {}))
+    first = JUDGED_SEED + 100_000 * seed
+    if isinstance(model, RewardLearner):
+        return _evaluate_at_once(model, copies_of(env, first, trials))
     won = 0
     for k in range(trials):
-        observation, _ = env.reset(seed=JUDGED_SEED + 100_000 * seed + k)
+        observation, _ = env.reset(seed=first + k)
         state, start, over = None, np.ones(1, dtype=bool), False
         while not over:
             action, state = model.predict(observation, state=state, episode_start=start, deterministic=True)
@@ -278,6 +283,20 @@ def evaluate(model: Any, env_id: str, *, trials: int = 500, seed: int = 0) -> fl
             start, over = np.zeros(1, dtype=bool), bool(terminated or truncated)
         won += info["is_success"]
     return won / trials
+
+
+def _evaluate_at_once(model: Any, envs: VecEnv) -> float:
+    """Share of successes in the first trial of each environment, all of them side by side."""
+    observations, state = envs.reset(), None
+    over, won = np.ones(envs.num_envs, dtype=bool), np.zeros(envs.num_envs, dtype=bool)
+    running = over.copy()
+    while running.any():
+        actions, state = model.predict(observations, state=state, episode_start=over, deterministic=True)
+        observations, _, over, infos = envs.step(actions)
+        for index in np.flatnonzero(over & running):
+            won[index] = infos[index]["is_success"]
+        running &= ~over
+    return float(won.mean())
 
 
 def _require_trials(trials: Any) -> None:

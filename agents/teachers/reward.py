@@ -90,7 +90,9 @@ class RewardLearner(ABC):
         # Where its networks are computed is no part of a learner.
         self.given = {"seed": seed, **{name: value for name, value in settings.items() if name != "device"}}
         if not isinstance(env, VecEnv):
-            env = _copies(gym.make(env, **self.ENV_OPTIONS) if isinstance(env, str) else env, seed, self.PARALLEL_ENVS)
+            env = copies_of(
+                gym.make(env, **self.ENV_OPTIONS) if isinstance(env, str) else env, seed, self.PARALLEL_ENVS
+            )
         observed, wanted = (one.get("observation", "vector") for one in (env_options_of(env), self.ENV_OPTIONS))
         if observed != wanted:
             raise ValueError(f"env has observation={observed!r}; learner {name!r} takes observation={wanted!r}")
@@ -263,7 +265,7 @@ class RewardLearner(ABC):
             fill(buffer, kept, config["buffer"], path)
 
 
-def _copies(env: gym.Env[Any, Any], seed: int, number: int) -> VecEnv:
+def copies_of(env: gym.Env[Any, Any], seed: int, number: int) -> VecEnv:
     """So many environments like the one given.
 
     Those that are vectorised as this project's are, with nothing wrapped around them, are compiled side by side: each

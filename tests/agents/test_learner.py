@@ -65,6 +65,14 @@ def test_without_learning_feedback_alone_rarely_grabs() -> None:
     assert evaluate(make_learner("none", gym.make(GRAB)), GRAB, trials=40) <= 0.5
 
 
+def test_trials_judged_side_by_side_are_those_judged_one_after_the_other() -> None:
+    alone, side_by_side = make_learner("none", gym.make(GRAB)), make_learner("reward-ppo", gym.make(GRAB))
+    side_by_side.predict = alone.predict
+    share = evaluate(alone, GRAB, trials=40, seed=3)
+    assert 0.0 < share < 1.0
+    assert evaluate(side_by_side, GRAB, trials=40, seed=3) == share
+
+
 def test_learning_again_with_the_same_seed_gives_the_same_bits() -> None:
     found = []
     for _ in range(2):
