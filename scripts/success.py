@@ -206,7 +206,8 @@ def main(given: Success) -> None:
     rows = pd.DataFrame([kept[case] for case in wanted])
     rows.to_csv(given.out / "success.csv", index=False)
     columns = ["after", "success", "95 % interval", "worst seed", "seeds", "minutes a seed"]
-    heads = (Column(head, min_width=max(map(len, head.split()))) for head in columns)
+    widest = {"after": "1,000,000"}
+    heads = (Column(head, min_width=max(map(len, widest.get(head, head).split()))) for head in columns)
     table = Table(Column("learner", no_wrap=True), *heads, box=SIMPLE, pad_edge=False)
     for learner in given.learners:
         own = rows[rows["learner"] == learner]

@@ -75,7 +75,8 @@ def draw(found: dict[str, dict[str, Any]], path: Path) -> None:
                 for one in found[learner]["history"]
                 if not one["pruned"]
             )
-            axes.plot(*zip(*tried, strict=True), marker, ls="-", ms=5, label=learner, color=learner_colour(learner))
+            name = learner.partition("-")[2]
+            axes.plot(*zip(*tried, strict=True), marker, ls="-", ms=5, label=name, color=learner_colour(learner))
         unit, axis = search_space(learners[0]).unit, criterion_of(learners[0]).axis
         axes.set(title=title, xscale="log", xlabel=f"{setting.replace('_', ' ')} ({unit})", ylim=(0.0, 1.2))
         if k % columns == 0 or axis != labelled:
