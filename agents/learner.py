@@ -31,9 +31,10 @@ from agents.error_networks import (
 from agents.reward_spiking_learner import REWARD_SPIKING_LEARNERS, RewardSpikingLearner
 from agents.teachers.algorithms import ALGORITHMS
 from agents.teachers.reward import ALIASES as REWARD_ALIASES
-from agents.teachers.reward import RewardLearner, copies_of
+from agents.teachers.reward import RewardLearner
 from agents.teachers.reward import full_name as reward_name
 from agents.trial_learner import TrialLearner
+from agents.vec_env import copies_of
 
 # Of a learner that has not been tuned.
 LEARNING_RATE = 0.6

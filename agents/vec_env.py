@@ -12,11 +12,14 @@ from typing import Any
 import gymnasium as gym
 import numpy as np
 from numpy.typing import NDArray
+from stable_baselines3.common.env_util import make_vec_env
 from stable_baselines3.common.vec_env import VecEnv
 
 import reach  # noqa: F401  (registers the environments)
 
 Indices = None | int | Iterable[int]
+# All ids of this project are vectorised as this one.
+VECTORISED = "reach/CupGrab-v0"
 
 
 class CupVecEnv(VecEnv):
@@ -127,3 +130,26 @@ class CupVecEnv(VecEnv):
     def get_images(self) -> Sequence[Any]:
         """The picture of each environment."""
         return self.envs.render() or ()
+
+
+def copies_of(env: gym.Env[Any, Any], seed: int, number: int) -> VecEnv:
+    """So many environments like the one given.
+
+    Those that are vectorised as this project's are, with nothing wrapped around them, are compiled side by side: each
+    does as one by itself would.
+    """
+    spec = env.spec
+    if spec is None:
+        raise ValueError("env has no spec; an environment made by gym.make, its id or a VecEnv is allowed")
+    ours = gym.spec(VECTORISED).vector_entry_point
+    if spec.vector_entry_point == ours and not spec.additional_wrappers:
+        options = {name: value for name, value in spec.kwargs.items() if name != "render_mode"}
+        copies = CupVecEnv(spec.id, number, max_episode_steps=spec.max_episode_steps, **options)
+        copies.seed(seed)
+        return copies
+    return make_vec_env(
+        lambda: gym.make(spec, disable_env_checker=True),
+        n_envs=number,
+        seed=seed,
+        monitor_kwargs={"info_keywords": ("is_success",)},
+    )

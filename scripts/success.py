@@ -205,10 +205,10 @@ def main(given: Success) -> None:
             part.rename(path)
     rows = pd.DataFrame([kept[case] for case in wanted])
     rows.to_csv(given.out / "success.csv", index=False)
-    columns = ["after", "success", "95 % interval", "worst seed", "seeds", "minutes a seed"]
-    widest = {"after": "1,000,000"}
-    heads = (Column(head, min_width=max(map(len, widest.get(head, head).split()))) for head in columns)
-    table = Table(Column("learner", no_wrap=True), *heads, box=SIMPLE, pad_edge=False)
+    columns = ["success", "95 % interval", "worst seed", "seeds", "minutes a seed"]
+    heads = (Column(head, min_width=max(map(len, head.split()))) for head in columns)
+    firsts = Column("learner", no_wrap=True), Column("after", min_width=len("1,000,000"))
+    table = Table(*firsts, *heads, box=SIMPLE, pad_edge=False, collapse_padding=True)
     for learner in given.learners:
         own = rows[rows["learner"] == learner]
         found = estimate(own["success"].to_numpy(dtype=np.float64))

@@ -15,7 +15,6 @@ import gymnasium as gym
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from stable_baselines3.common.env_util import make_vec_env
 from stable_baselines3.common.vec_env import VecEnv
 
 from agents.checkpoint import read_checkpoint, require_entries, require_finite, write_checkpoint
@@ -24,12 +23,11 @@ from agents.teachers.actor_inside import ActorInside
 from agents.teachers.replay import fill, kept_arrays, kept_place
 from agents.teachers.scaled_observation import ScaledObservation
 from agents.trial_source import env_id, env_options_of, random_states, set_random_states
-from agents.vec_env import CupVecEnv
+from agents.vec_env import copies_of
 
 if TYPE_CHECKING:
     from reach.render.inside import Inside
 
-DEFAULT_ENV = "reach/CupGrab-v0"
 # Of the arm before it is moved.
 RESTING_COMMAND = (-0.638, 0.718, -0.410, 0.818)
 # Exploration of the grip at the start, larger than that of the joints.
@@ -64,7 +62,7 @@ class RewardLearner(ABC):
     HEARD = "senses"
     KIND: str
     RULES: tuple[str, ...] = tuple(FEEDBACK_RULES)
-    ENV = DEFAULT_ENV
+    ENV = "reach/CupGrab-v0"
     STEPS: int
     ENV_OPTIONS: dict[str, Any] = {}  # noqa: RUF012
 
@@ -263,29 +261,6 @@ class RewardLearner(ABC):
         if buffer is not None and config["buffer"] is not None:
             kept = {k.removeprefix("buffer/"): value for k, value in state.items() if k.startswith("buffer/")}
             fill(buffer, kept, config["buffer"], path)
-
-
-def copies_of(env: gym.Env[Any, Any], seed: int, number: int) -> VecEnv:
-    """So many environments like the one given.
-
-    Those that are vectorised as this project's are, with nothing wrapped around them, are compiled side by side: each
-    does as one by itself would.
-    """
-    spec = env.spec
-    if spec is None:
-        raise ValueError("env has no spec; an environment made by gym.make, its id or a VecEnv is allowed")
-    ours = gym.spec(DEFAULT_ENV).vector_entry_point
-    if spec.vector_entry_point == ours and not spec.additional_wrappers:
-        options = {name: value for name, value in spec.kwargs.items() if name != "render_mode"}
-        copies = CupVecEnv(spec.id, number, max_episode_steps=spec.max_episode_steps, **options)
-        copies.seed(seed)
-        return copies
-    return make_vec_env(
-        lambda: gym.make(spec, disable_env_checker=True),
-        n_envs=number,
-        seed=seed,
-        monitor_kwargs={"info_keywords": ("is_success",)},
-    )
 
 
 def _set_random_states(model: Any, config: dict[str, Any], state: dict[str, NDArray[Any]]) -> None:
