@@ -172,17 +172,21 @@ def arrive_at_once(  # type: ignore[no-untyped-def]
 @kernel
 def change_row(weight, connected, low, high, soft, terms, pull):  # type: ignore[no-untyped-def]
     """Third factor: the weights of an axon change by pull_j x terms_j, within [low, high]; arrays (targets,)."""
+    # Where there is no synapse, zero is added and zero remains: to choose between two weights, not between two changes,
+    # takes four times as long.
+    zero = weight.dtype.type(0)
     if soft:
         for j in range(weight.shape[0]):
-            moved = bounded(weight[j], pull[j] * terms[j], low, high, 1)
-            weight[j] = moved if connected[j] else weight[j]
+            change = pull[j] * terms[j] if connected[j] else zero
+            weight[j] = bounded(weight[j], change, low, high, 1)
     else:
         # Comparisons leave a NaN as it is, which min and max need not.
         for j in range(weight.shape[0]):
-            moved = weight[j] + pull[j] * terms[j]
+            change = pull[j] * terms[j]
+            change = change if connected[j] else zero
+            moved = weight[j] + change
             moved = low if moved < low else moved
-            moved = high if moved > high else moved
-            weight[j] = moved if connected[j] else weight[j]
+            weight[j] = high if moved > high else moved
 
 
 @kernel
