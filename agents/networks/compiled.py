@@ -11,13 +11,15 @@ from typing import Any
 
 from numba import njit, typeof
 
+from reach.sim.sources import forgotten_with_sources
+
 _options: dict[str, Any] = {"cache": True, "nogil": True, "error_model": "numpy", "_nrt": False}
 # A function with loops over cells or synapses.
-kernel: Any = njit(**_options)
+kernel: Any = forgotten_with_sources(njit(**_options))
 # The same for a function that runs once a trial and needs arrays of its own.
-allocating_kernel: Any = njit(**{**_options, "_nrt": True})
+allocating_kernel: Any = forgotten_with_sources(njit(**{**_options, "_nrt": True}))
 # A function of scalars that becomes part of the loop that calls it.
-inlined: Any = njit(cache=True, nogil=True, error_model="numpy", inline="always")
+inlined: Any = forgotten_with_sources(njit(cache=True, nogil=True, error_model="numpy", inline="always"))
 # What has decayed to this becomes zero: below 1e-38 a processor takes a hundred times longer in single precision.
 SMALLEST = 1e-30
 

@@ -5,8 +5,9 @@ from __future__ import annotations
 import math
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
+
+from agents.networks.compiled import allocating_kernel
 
 Array = NDArray[np.float64]
 
@@ -36,7 +37,7 @@ class PlaceCells:
         return found
 
 
-@njit(cache=True)
+@allocating_kernel
 def _activity(centres, x, y):  # type: ignore[no-untyped-def]
     """Gaussian receptive fields around `centres` (n, 2) m at (x, y) m."""
     found = np.empty(len(centres))

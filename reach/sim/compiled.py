@@ -8,17 +8,18 @@ lane's bits do not depend on its neighbours.
 from __future__ import annotations
 
 import sys
-from pathlib import Path
 from typing import Any
 
 from numba import njit
 
+from reach.sim.sources import forgotten_with_sources
+
 # A function with a loop over the lanes of a tile, or one that works on a single row.
-kernel: Any = njit(cache=True, nogil=True, error_model="numpy")
+kernel: Any = forgotten_with_sources(njit(cache=True, nogil=True, error_model="numpy"))
 # A function of scalars that becomes part of the loop that calls it.
-inlined: Any = njit(cache=True, error_model="numpy", inline="always")
+inlined: Any = forgotten_with_sources(njit(cache=True, error_model="numpy", inline="always"))
 # A kernel that shares its tiles among threads.
-parallel_kernel: Any = njit(cache=True, nogil=True, error_model="numpy", parallel=True)
+parallel_kernel: Any = forgotten_with_sources(njit(cache=True, nogil=True, error_model="numpy", parallel=True))
 
 
 def say_when_compiling(dispatcher: Any, what: str) -> None:
@@ -32,9 +33,7 @@ def say_when_compiling(dispatcher: Any, what: str) -> None:
     if function in _said:
         return
     _said.add(function)
-    stem = f"{function.__module__.rpartition('.')[2]}.{function.__qualname__}-"
-    known = any(Path(dispatcher._cache.cache_path).glob(f"{stem}*.nbi"))
-    if not known and not dispatcher.signatures:
+    if not dispatcher._cache._cache_file._load_index() and not dispatcher.signatures:
         print(f"reach: compiling {what}, once for this processor", file=sys.stderr)
 
 
