@@ -19,6 +19,7 @@ from reach.study.whole_files import make_folder
 PANELS_IN_A_ROW = 4
 # Networks that differ little in colour differ in these.
 MARKERS = "osD^vPX*"
+MOST_TICKS = 6
 TICKS = (0.0001, 0.0002, 0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 20.0)
 
 
@@ -65,7 +66,7 @@ def draw(found: dict[str, dict[str, Any]], path: Path) -> None:
         panels.setdefault((panel_of(learner), search_space(learner).setting), []).append(learner)
     columns = min(len(panels), PANELS_IN_A_ROW)
     rows = -(-len(panels) // columns)
-    figure = Figure(figsize=(3.6 * columns, 3.4 * rows), layout="constrained")
+    figure = Figure(figsize=(3.6 * columns, 3.7 * rows), layout="constrained")
     grid = figure.subplots(rows, columns, squeeze=False, sharey=True).ravel()
     labelled = ""
     for k, (axes, ((title, setting), learners)) in enumerate(zip(grid, panels.items(), strict=False)):
@@ -78,15 +79,27 @@ def draw(found: dict[str, dict[str, Any]], path: Path) -> None:
             name = learner.partition("-")[2]
             axes.plot(*zip(*tried, strict=True), marker, ls="-", ms=5, label=name, color=learner_colour(learner))
         unit, axis = search_space(learners[0]).unit, criterion_of(learners[0]).axis
-        axes.set(title=title, xscale="log", xlabel=f"{setting.replace('_', ' ')} ({unit})", ylim=(0.0, 1.2))
+        axes.set(xscale="log", xlabel=f"{setting.replace('_', ' ')} ({unit})", ylim=(0.0, 1.2))
         if k % columns == 0 or axis != labelled:
             axes.set_ylabel(axis)
             labelled = axis
         low, high = axes.get_xlim()
         ticks = [tick for tick in TICKS if low <= tick <= high]
+        ticks = ticks if len(ticks) <= MOST_TICKS else ticks[::2]
         axes.set_xticks(ticks, [f"{tick:g}" for tick in ticks])
         axes.minorticks_off()
-        axes.legend(frameon=False, fontsize="small", loc="best", ncols=2, columnspacing=0.8, handlelength=1.4)
+        # Above the panel, since curves may lie anywhere in it.
+        axes.legend(
+            title=title,
+            title_fontsize="large",
+            frameon=False,
+            fontsize="small",
+            loc="lower center",
+            bbox_to_anchor=(0.5, 1.0),
+            ncols=2,
+            columnspacing=0.8,
+            handlelength=1.4,
+        )
         axes.spines[["top", "right"]].set_visible(False)
     for axes in grid[len(panels) :]:
         axes.set_axis_off()
