@@ -29,7 +29,7 @@ def forgotten_with_sources(decorate: Callable[[Any], Any]) -> Callable[[Any], An
         kept = getattr(getattr(dispatcher, "_cache", None), "_cache_file", None)
         # Without the compiler nothing is kept.
         if kept is not None:
-            kept._source_stamp = (kept._source_stamp, _digest(Path(function.__code__.co_filename), function.__module__))
+            kept._source_stamp = _digest(Path(function.__code__.co_filename), function.__module__)
         return dispatcher
 
     return decorated
