@@ -75,7 +75,7 @@ def live(circuit: SpikingCircuit) -> Any:
     rates_hz: NDArray[np.float64] = np.full(INPUTS, INPUT_HZ)
     for reward in rewards():
         circuit.run(state, rates_hz, CALL_MS)
-        circuit.teach(state, {TO_HIDDEN: np.full(HIDDEN, reward), TO_OUTPUT: np.full(OUTPUTS, reward)})
+        circuit.teach(state, {TO_HIDDEN: reward, TO_OUTPUT: reward})
     return state
 
 

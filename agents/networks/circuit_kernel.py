@@ -18,10 +18,10 @@ from agents.networks.lif import Cells, CellState, cross, decay, fade, integrate,
 from agents.networks.projections import Axons, Synapses, deliver, send, silent_axons
 from agents.rules.pair_kernel import (
     Backlog,
+    add_what_waits,
     arrive,
     arrive_at_once,
     empty_backlog,
-    take_in_all,
     take_in_all_at_once,
     take_in_and_change,
 )
@@ -80,7 +80,7 @@ def first_state(cells: Cells, synapses: Synapses, phase: NDArray[np.float64]) ->
         trace_origin=np.zeros(projections, dtype=np.int64),
         terms=np.zeros_like(synapses.weight),
         origin=np.zeros(projections, dtype=np.int64),
-        backlog=empty_backlog(projections, axons, int(np.diff(synapses.unit_start).max()), dtype),
+        backlog=empty_backlog(projections, axons, targets, int(np.diff(synapses.unit_start).max()), dtype),
         modulator=np.zeros(targets, dtype),
         pull=np.zeros(targets, dtype),
         phase=phase.copy(),
@@ -114,7 +114,7 @@ def simulate(cells, synapses, rules, state, train):  # type: ignore[no-untyped-d
     arriving, arrivals = state.axons.arriving, state.axons.number
     above, fired, number, spikes, terms = state.above, state.fired, state.number, state.spikes, state.terms
     pre_trace, post_trace = state.pre_trace, state.post_trace
-    waiting, waiting_amount, waits, seen = state.backlog
+    waiting, waiting_amount, waits, seen, total = state.backlog
     inputs, projections, populations, ring = train.shape[1], kind.shape[0], number.shape[0], arrivals.shape[0]
     real = weights.dtype.type
     decaying = _largest(rules.modulator_decay) > 0
@@ -174,7 +174,21 @@ def simulate(cells, synapses, rules, state, train):  # type: ignore[no-untyped-d
             if kind[p] == ELIGIBLE:
                 eligibility = terms[block].reshape(shape)
                 pre, post = pre_trace[axons], post_trace[targets]
-                arrive(current, weight, eligibility, pre, post, places, who, amount, seen[axons], lost, mark, keep[p])
+                arrive(
+                    current,
+                    weight,
+                    eligibility,
+                    pre,
+                    post,
+                    places,
+                    seen[axons],
+                    who,
+                    amount,
+                    total[targets],
+                    lost,
+                    mark,
+                    keep[p],
+                )
             else:
                 arrive_at_once(
                     current,
@@ -207,12 +221,13 @@ def simulate(cells, synapses, rules, state, train):  # type: ignore[no-untyped-d
                 gained *= rate[p]
             mark = real(math.exp(since * post_per_step[p]))
             first = unit_start[after[p]]
-            post = post_trace[target_start[p] : target_start[p + 1]]
+            start = target_start[p]
             for n in range(count):
                 j = fired[first + n]
-                post[j] = keep[p] * post[j] + mark
+                post_trace[start + j] = keep[p] * post_trace[start + j] + mark
                 waiting[p, waits[p] + n] = j
                 waiting_amount[p, waits[p] + n] = gained
+                total[start + j] += gained
             waits[p] += count
 
         # Resets.
@@ -237,11 +252,13 @@ def simulate(cells, synapses, rules, state, train):  # type: ignore[no-untyped-d
 @kernel
 def catch_up(synapses, rules, state, p):  # type: ignore[no-untyped-def]
     """All axons of projection p take in the spikes that wait, so that none waits."""
-    axons, _, block, shape = _place(synapses, p)
-    target, amount, waits, seen = state.backlog
+    axons, targets, block, shape = _place(synapses, p)
+    target, amount, waits, seen, total = state.backlog
     who, much = target[p, : waits[p]], amount[p, : waits[p]]
     if rules.kind[p] == ELIGIBLE:
-        take_in_all(state.terms[block].reshape(shape), state.pre_trace[axons], who, much, seen[axons])
+        add_what_waits(
+            state.terms[block].reshape(shape), state.pre_trace[axons], seen[axons], who, much, total[targets]
+        )
     else:
         take_in_all_at_once(
             synapses.weight[block].reshape(shape),
@@ -254,14 +271,35 @@ def catch_up(synapses, rules, state, p):  # type: ignore[no-untyped-def]
             much,
             seen[axons],
         )
-    _empty(state.backlog, p)
+    _empty(state.backlog, p, axons, targets)
+
+
+@kernel
+def read_eligibility(synapses, rules, state, p, found):  # type: ignore[no-untyped-def]
+    """Write the eligibilities of projection p at this moment to `found` (axons, targets); changes nothing else.
+
+    Were what waits taken in by reading, sums would round otherwise after it.
+    """
+    axons, targets, block, shape = _place(synapses, p)
+    target, amount, waits, seen, total = state.backlog
+    left = found.dtype.type(math.exp(-(state.clock[0] - state.origin[p]) * rules.decay_per_step[p]))
+    terms = state.terms[block].reshape(shape)
+    for i in range(shape[0]):
+        for j in range(shape[1]):
+            found[i, j] = terms[i, j]
+    add_what_waits(
+        found, state.pre_trace[axons], seen[axons], target[p, : waits[p]], amount[p, : waits[p]], total[targets]
+    )
+    for i in range(shape[0]):
+        for j in range(shape[1]):
+            found[i, j] *= left
 
 
 @kernel
 def change_by_third_factor(synapses, rules, state, p, step, gain, modulator):  # type: ignore[no-untyped-def]
     """Weights of projection p change by gain x rate x modulator (targets,) x the eligibilities of a step."""
     axons, targets, block, shape = _place(synapses, p)
-    target, amount, waits, seen = state.backlog
+    target, amount, waits, seen, total = state.backlog
     factor = gain * rules.rate[p] * math.exp(-(step - state.origin[p]) * rules.decay_per_step[p])
     pull = state.pull[targets]
     for j in range(pull.shape[0]):
@@ -275,20 +313,23 @@ def change_by_third_factor(synapses, rules, state, p, step, gain, modulator):  #
         state.terms[block].reshape(shape),
         pull,
         state.pre_trace[axons],
+        seen[axons],
         target[p, : waits[p]],
         amount[p, : waits[p]],
-        seen[axons],
+        total[targets],
     )
-    _empty(state.backlog, p)
+    _empty(state.backlog, p, axons, targets)
 
 
 @kernel
-def _empty(backlog, p):  # type: ignore[no-untyped-def]
+def _empty(backlog, p, axons, targets):  # type: ignore[no-untyped-def]
     """No spike waits in projection p; zeros, so that circuits which stand at the same point hold the same bits."""
-    target, amount, waits, _ = backlog
+    target, amount, waits, seen, total = backlog
     target[p, : waits[p]] = 0
     amount[p, : waits[p]] = 0
     waits[p] = 0
+    seen[axons] = 0
+    total[targets] = 0
 
 
 @kernel
@@ -301,17 +342,27 @@ def _place(synapses, p):  # type: ignore[no-untyped-def]
 
 
 @kernel
-def teach(synapses, rules, state, p, modulator):  # type: ignore[no-untyped-def]
-    """The third factor (targets,) of projection p arrives; returns whether it is finite, and acts only if it is."""
-    for j in range(modulator.shape[0]):
-        if not math.isfinite(modulator[j]):
-            return False
-    if rules.modulator_decay[p] > 0:
-        concentration = state.modulator[synapses.target_start[p] : synapses.target_start[p + 1]]
-        for j in range(modulator.shape[0]):
-            concentration[j] += modulator[j]
-    else:
-        change_by_third_factor(synapses, rules, state, p, state.clock[0], 1.0, modulator)
+def teach(synapses, rules, state, told, modulators):  # type: ignore[no-untyped-def]
+    """Third factors arrive at the projections that are told of one; whether they are finite, and act only if they are.
+
+    Args:
+        synapses, rules, state: of the circuit.
+        told: (projections,) other than 0 where a third factor arrives.
+        modulators: (targets,) of all projections, one after another.
+    """
+    for p in range(told.shape[0]):
+        if told[p]:
+            for j in range(synapses.target_start[p], synapses.target_start[p + 1]):
+                if not math.isfinite(modulators[j]):
+                    return False
+    for p in range(told.shape[0]):
+        if told[p]:
+            targets = slice(synapses.target_start[p], synapses.target_start[p + 1])
+            if rules.modulator_decay[p] > 0:
+                for j in range(targets.start, targets.stop):
+                    state.modulator[j] += modulators[j]
+            else:
+                change_by_third_factor(synapses, rules, state, p, state.clock[0], 1.0, modulators[targets])
     return True
 
 

@@ -18,7 +18,8 @@ _options: dict[str, Any] = {"cache": True, "nogil": True, "error_model": "numpy"
 kernel: Any = forgotten_with_sources(njit(**_options))
 # The same for a function that runs once a trial and needs arrays of its own.
 allocating_kernel: Any = forgotten_with_sources(njit(**{**_options, "_nrt": True}))
-# A function of scalars that becomes part of the loop that calls it.
+# A function that becomes part of the one that calls it, since handing arrays over takes as long as many a loop over
+# them.
 inlined: Any = forgotten_with_sources(njit(cache=True, nogil=True, error_model="numpy", inline="always"))
 # What has decayed to this becomes zero: below 1e-38 a processor takes a hundred times longer in single precision.
 SMALLEST = 1e-30

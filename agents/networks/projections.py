@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from agents.networks.checks import require_number
-from agents.networks.compiled import kernel
+from agents.networks.compiled import inlined
 from agents.networks.lif import LIFCells
 from agents.rules.pair_stdp import PairSTDP
 from agents.rules.structural_plasticity import StructuralPlasticity
@@ -201,7 +201,7 @@ def silent_axons(synapses: Synapses) -> Axons:
     )
 
 
-@kernel
+@inlined
 def send(fired, delay_steps, arriving, number, step):  # type: ignore[no-untyped-def]
     """Put the spikes of a step on their way along one projection.
 
@@ -212,14 +212,17 @@ def send(fired, delay_steps, arriving, number, step):  # type: ignore[no-untyped
         step: the running number of the step.
     """
     ring = number.shape[0]
+    now = step % ring
     for n in range(fired.shape[0]):
         i = fired[n]
-        slot = (step + delay_steps[i]) % ring
+        # No delay is as long as the ring; a division for each spike would take longer than all else here.
+        slot = now + delay_steps[i]
+        slot = slot - ring if slot >= ring else slot
         arriving[slot, number[slot]] = i
         number[slot] += 1
 
 
-@kernel
+@inlined
 def deliver(drive, weight, places):  # type: ignore[no-untyped-def]
     """Spikes arrive along the axons at `places`: add their weights (axons, targets) to the drives (targets,)."""
     for n in range(places.shape[0]):

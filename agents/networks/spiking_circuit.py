@@ -27,7 +27,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from agents.networks.circuit_kernel import CircuitState, catch_up, first_state, simulate, teach
+from agents.networks.circuit_kernel import CircuitState, catch_up, first_state, read_eligibility, simulate, teach
 from agents.networks.compiled import call
 from agents.networks.lif import LIFCells, draw_cells
 from agents.networks.projections import INPUT, Projection, draw_synapses
@@ -118,6 +118,8 @@ class SpikingCircuit:
         # What the types of all arrays follow from.
         self._kind = self.dtype.char
         self._train = np.zeros((TRAIN_STEPS, inputs), dtype=np.uint8)
+        self._told = np.zeros(len(self.projections), dtype=np.uint8)
+        self._modulators = np.zeros(int(self.synapses.target_start[-1]))
 
     def begin(self) -> CircuitState:
         """The circuit at rest."""
@@ -237,26 +239,34 @@ class SpikingCircuit:
             ValueError: there is no projection of this name, or it has no eligibility.
         """
         p = self._eligible(name)
-        catch_up(self.synapses, self.rules, state, p)
-        found: NDArray[Any] = self._block(state.terms, name) * self.dtype.type(self._decayed(state, p))
+        found: NDArray[Any] = np.empty(self._shapes[name], self.dtype)
+        call(read_eligibility, self._kind, self.synapses, self.rules, state, p, found)
         return found
 
-    def teach(self, state: CircuitState, modulators: Mapping[str, NDArray[np.float64]]) -> None:
+    def teach(self, state: CircuitState, modulators: Mapping[str, NDArray[np.float64] | float]) -> None:
         """The third factor arrives: at once where it is an impulse, as a rise in concentration where it decays.
 
         Args:
             state: whose eligibilities turn into weight.
-            modulators: by projection, (targets,).
+            modulators: by projection, (targets,), or one number for all of its targets, as a reward is.
 
         Raises:
-            ValueError: a projection that is not there or has no eligibility, or modulators of another shape.
+            ValueError: a projection that is not there or has no eligibility, modulators of another shape, or one that
+                is not finite; nothing has changed then.
         """
+        told = self._told
+        told.fill(0)
         for name, modulator in modulators.items():
             p = self._eligible(name)
-            given = np.ascontiguousarray(modulator, np.float64)
-            targets = self._shapes[name][1]
-            if given.shape != (targets,) or not call(teach, self._kind, self.synapses, self.rules, state, p, given):
-                raise ValueError(f"modulator of {name!r} is {modulator!r}; ({targets},) finite numbers are allowed")
+            first, last = self._targets[name]
+            if not isinstance(modulator, float) and np.shape(modulator) not in ((), (last - first,)):
+                raise ValueError(_refused(name, modulator, last - first))
+            self._modulators[first:last] = modulator
+            told[p] = 1
+        if not call(teach, self._kind, self.synapses, self.rules, state, told, self._modulators):
+            for name, modulator in modulators.items():
+                if not np.isfinite(modulator).all():
+                    raise ValueError(_refused(name, modulator, self._shapes[name][1]))
 
     def change(
         self, name: str, eligible: NDArray[Any], modulator: NDArray[np.float64], rate: float | None = None
@@ -334,14 +344,14 @@ class SpikingCircuit:
         p = self._eligible(name)
         targets = self._shapes[name][1]
         if np.shape(modulator) != (targets,) or not np.isfinite(modulator).all():
-            raise ValueError(f"modulator of {name!r} is {modulator!r}; ({targets},) finite numbers are allowed")
+            raise ValueError(_refused(name, modulator, targets))
         return p
-
-    def _decayed(self, state: CircuitState, p: int) -> float:
-        """True over stored eligibility of projection p."""
-        return math.exp(-float(self.rules.decay_per_step[p]) * int(state.clock[0] - state.origin[p]))
 
     def _block(self, values: NDArray[Any], name: str) -> NDArray[Any]:
         """The part (axons, targets) of one projection in an array over all weights."""
         first, last = self._weights[name]
         return values[first:last].reshape(self._shapes[name])
+
+
+def _refused(name: str, modulator: Any, targets: int) -> str:
+    return f"modulator of {name!r} is {modulator!r}; ({targets},) finite numbers are allowed"

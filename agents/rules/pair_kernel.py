@@ -3,9 +3,9 @@
 A spike that arrives along an axon changes that axon's row. A spike of a target changes a column, the synapses of all
 its axons, which costs a fetch from far memory for each. What it adds is x_i a_n, the trace of the axon times a number
 of the spike; traces are stored in a frame that grows as they decay, so x_i is constant from one spike of the axon to
-the next. Spikes of targets therefore wait in a backlog, and an axon takes in at once all that it has not seen yet, in
-the order in which they fell: when a spike arrives along it, or when its synapses are read. A synapse adds up the same
-terms in the same order whenever that is done. Nothing here allocates.
+the next. Spikes of targets therefore wait in a backlog, and an axon takes in at once all that it has not seen yet: when
+a spike arrives along it, or when its synapses change. Most axons have seen none of it, and take in the sums by target
+instead, which a processor does many at a time. Nothing here allocates.
 """
 
 from __future__ import annotations
@@ -29,15 +29,17 @@ class Backlog(NamedTuple):
         amount: (projections, length) what the trace of an axon is multiplied by.
         number: (projections,) spikes that wait.
         seen: (axons,) how many of them an axon has taken in.
+        total: (targets,) sum of the amounts of a target's spikes that wait.
     """
 
     target: NDArray[np.uint32]
     amount: NDArray[Any]
     number: NDArray[np.int64]
     seen: NDArray[np.int64]
+    total: NDArray[Any]
 
 
-def empty_backlog(projections: int, axons: int, most_targets: int, dtype: Any) -> Backlog:
+def empty_backlog(projections: int, axons: int, targets: int, most_targets: int, dtype: Any) -> Backlog:
     """No spike waits; the spikes of one step of `most_targets` cells always find room."""
     length = max(BACKLOG, most_targets)
     return Backlog(
@@ -45,6 +47,7 @@ def empty_backlog(projections: int, axons: int, most_targets: int, dtype: Any) -
         amount=np.zeros((projections, length), dtype),
         number=np.zeros(projections, dtype=np.int64),
         seen=np.zeros(axons, dtype=np.int64),
+        total=np.zeros(targets, dtype),
     )
 
 
@@ -58,11 +61,20 @@ def bounded(weight, change, low, high, soft):  # type: ignore[no-untyped-def]
     return min(max(weight + change, low), high)
 
 
-@kernel
-def take_in(terms, trace, target, amount):  # type: ignore[no-untyped-def]
-    """Add spikes of targets (n,) to the eligibilities (targets,) of an axon with a trace."""
-    for n in range(target.shape[0]):
-        terms[target[n]] += trace * amount[n]
+@inlined
+def take_in_later(terms, i, trace, seen, target, amount):  # type: ignore[no-untyped-def]
+    """An axon that has seen some of what waits adds the rest to its eligibilities terms[i]; what it has not added yet.
+
+    Returns:
+        What the sums by target are to be multiplied by and added: the trace of an axon that has seen nothing, else 0.
+    """
+    if seen == 0:
+        return trace
+    # Parts of arrays, since an index that might be negative is looked at each time.
+    later, much = target[seen:], amount[seen:]
+    for n in range(later.shape[0]):
+        terms[i, later[n]] += trace * much[n]
+    return terms.dtype.type(0)
 
 
 @kernel
@@ -75,30 +87,28 @@ def take_in_at_once(weight, connected, low, high, soft, trace, target, amount): 
 
 
 @kernel
-def take_in_all(terms, pre_trace, target, amount, seen):  # type: ignore[no-untyped-def]
-    """All axons take in what waits; terms (axons, targets), pre_trace and seen (axons,)."""
+def add_what_waits(terms, pre_trace, seen, target, amount, total):  # type: ignore[no-untyped-def]
+    """All axons add what they have not seen to their eligibilities; terms (axons, targets), the next two (axons,)."""
     for i in range(terms.shape[0]):
-        first = seen[i]
-        if first < target.shape[0] and pre_trace[i] > 0:
-            take_in(terms[i], pre_trace[i], target[first:], amount[first:])
-        seen[i] = 0
+        trace = take_in_later(terms, i, pre_trace[i], seen[i], target, amount)
+        for j in range(terms.shape[1]):
+            terms[i, j] += trace * total[j]
 
 
 @kernel
 def take_in_all_at_once(  # type: ignore[no-untyped-def]
     weight, connected, lowest, highest, soft, pre_trace, target, amount, seen
 ):
-    """The same where pairs change weights at once; connected (axons, targets), lowest and highest (axons,)."""
+    """All axons whose pairs change weights at once do so; connected (axons, targets), lowest and highest (axons,)."""
     for i in range(weight.shape[0]):
         first, low, high = seen[i], lowest[i], highest[i]
         if first < target.shape[0] and pre_trace[i] > 0:
             take_in_at_once(weight[i], connected[i], low, high, soft, pre_trace[i], target[first:], amount[first:])
-        seen[i] = 0
 
 
-@kernel
+@inlined
 def arrive(  # type: ignore[no-untyped-def]
-    drive, weight, terms, pre_trace, post_trace, places, target, amount, seen, lost, mark, keep
+    drive, weight, terms, pre_trace, post_trace, places, seen, target, amount, total, lost, mark, keep
 ):
     """Spikes arrive along axons whose eligibilities wait for a third factor.
 
@@ -107,23 +117,20 @@ def arrive(  # type: ignore[no-untyped-def]
         weight, terms: (axons, targets).
         pre_trace: (axons,), post_trace: (targets,), as stored.
         places: (spikes,) the axons.
-        target, amount: (n,) what waits.
         seen: (axons,), as in `Backlog`.
+        target, amount: (n,), total: (targets,), what waits.
         lost: what the traces of targets are multiplied by and taken away.
         mark: what a spike adds to a trace, as stored.
         keep: 0 where a trace starts anew with each spike, else 1.
     """
     for n in range(places.shape[0]):
         i = places[n]
-        arriving, own, first = weight[i], terms[i], seen[i]
-        if first < target.shape[0] and pre_trace[i] > 0:
-            take_in(own, pre_trace[i], target[first:], amount[first:])
+        trace = take_in_later(terms, i, pre_trace[i], seen[i], target, amount)
         seen[i] = target.shape[0]
         for j in range(drive.shape[0]):
-            drive[j] += arriving[j]
-        if lost > 0:
-            for j in range(own.shape[0]):
-                own[j] -= lost * post_trace[j]
+            drive[j] += weight[i, j]
+        for j in range(drive.shape[0]):
+            terms[i, j] = terms[i, j] + trace * total[j] - lost * post_trace[j]
         pre_trace[i] = keep * pre_trace[i] + mark
 
 
@@ -169,24 +176,11 @@ def arrive_at_once(  # type: ignore[no-untyped-def]
         pre_trace[i] = keep * pre_trace[i] + mark
 
 
-@kernel
-def change_row(weight, connected, low, high, soft, terms, pull):  # type: ignore[no-untyped-def]
-    """Third factor: the weights of an axon change by pull_j x terms_j, within [low, high]; arrays (targets,)."""
-    # Where there is no synapse, zero is added and zero remains: to choose between two weights, not between two changes,
-    # takes four times as long.
-    zero = weight.dtype.type(0)
-    if soft:
-        for j in range(weight.shape[0]):
-            change = pull[j] * terms[j] if connected[j] else zero
-            weight[j] = bounded(weight[j], change, low, high, 1)
-    else:
-        # Comparisons leave a NaN as it is, which min and max need not.
-        for j in range(weight.shape[0]):
-            change = pull[j] * terms[j]
-            change = change if connected[j] else zero
-            moved = weight[j] + change
-            moved = low if moved < low else moved
-            weight[j] = high if moved > high else moved
+@inlined
+def within(weight, low, high):  # type: ignore[no-untyped-def]
+    """The weight, or the bound that it is beyond. Comparisons leave a NaN as it is, which min and max need not."""
+    kept = low if weight < low else weight
+    return high if kept > high else kept
 
 
 @kernel
@@ -200,18 +194,41 @@ def change_weights(weight, connected, lowest, highest, soft, terms, pull):  # ty
         soft: 1 for soft bounds, 0 for hard ones.
         pull: (targets,) rate x modulator, times the decay that stored terms lack.
     """
+    zero = weight.dtype.type(0)
     for i in range(weight.shape[0]):
-        change_row(weight[i], connected[i], lowest[i], highest[i], soft, terms[i], pull)
+        low, high = lowest[i], highest[i]
+        # Where there is no synapse, zero is added and zero remains: to choose between two weights, not between two
+        # changes, takes four times as long.
+        if soft:
+            for j in range(weight.shape[1]):
+                change = pull[j] * terms[i, j] if connected[i, j] else zero
+                weight[i, j] = bounded(weight[i, j], change, low, high, 1)
+        else:
+            for j in range(weight.shape[1]):
+                change = pull[j] * terms[i, j]
+                change = change if connected[i, j] else zero
+                weight[i, j] = within(weight[i, j] + change, low, high)
 
 
 @kernel
 def take_in_and_change(  # type: ignore[no-untyped-def]
-    weight, connected, lowest, highest, soft, terms, pull, pre_trace, target, amount, seen
+    weight, connected, lowest, highest, soft, terms, pull, pre_trace, seen, target, amount, total
 ):
-    """`take_in_all` and `change_weights`, row by row, so that each row is fetched once."""
+    """`add_what_waits` and `change_weights`, row by row, so that each row is fetched once."""
+    zero = weight.dtype.type(0)
     for i in range(weight.shape[0]):
-        first, own = seen[i], terms[i]
-        if first < target.shape[0] and pre_trace[i] > 0:
-            take_in(own, pre_trace[i], target[first:], amount[first:])
-        seen[i] = 0
-        change_row(weight[i], connected[i], lowest[i], highest[i], soft, own, pull)
+        low, high = lowest[i], highest[i]
+        trace = take_in_later(terms, i, pre_trace[i], seen[i], target, amount)
+        if soft:
+            for j in range(weight.shape[1]):
+                eligible = terms[i, j] + trace * total[j]
+                terms[i, j] = eligible
+                change = pull[j] * eligible if connected[i, j] else zero
+                weight[i, j] = bounded(weight[i, j], change, low, high, 1)
+        else:
+            for j in range(weight.shape[1]):
+                eligible = terms[i, j] + trace * total[j]
+                terms[i, j] = eligible
+                change = pull[j] * eligible
+                change = change if connected[i, j] else zero
+                weight[i, j] = within(weight[i, j] + change, low, high)

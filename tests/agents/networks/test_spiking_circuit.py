@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
@@ -139,6 +140,23 @@ def test_a_run_allocates_nothing() -> None:
     assert counts == [0, 0]
 
 
+@pytest.mark.parametrize("rule", [{}, {"modulator_ms": 100.0}])
+def test_one_number_teaches_all_targets_and_projections_are_taught_together_as_one_by_one(rule: dict[str, Any]) -> None:
+    together, apart = circuit(**rule), circuit(**rule)
+    first, second = together.begin(), apart.begin()
+    for net, state in ((together, first), (apart, second)):
+        net.run(state, RATES_HZ, 200)
+    before = together.synapses.weight.copy()
+    together.teach(first, {"input-hidden": 0.3, "hidden-output": np.float32(-0.2)})
+    apart.teach(second, {"hidden-output": np.full(8, np.float32(-0.2))})
+    apart.teach(second, {"input-hidden": np.full(30, 0.3)})
+    assert_same(together, apart, first, second)
+    for net, state in ((together, first), (apart, second)):
+        net.run(state, RATES_HZ, 20)
+    assert_same(together, apart, first, second)
+    assert np.any(together.weight("hidden-output") != before[-240:].reshape(30, 8))
+
+
 def test_rates_of_populations_are_their_spikes_over_time() -> None:
     net = circuit("regular")
     state = net.begin()
@@ -164,6 +182,13 @@ def test_what_does_not_fit_is_refused() -> None:
         net.teach(state, {"input-output": np.ones(8)})
     with pytest.raises(ValueError, match=r"\(30,\) finite numbers"):
         net.teach(state, {"input-hidden": np.full(30, np.inf)})
+    net.run(state, RATES_HZ, 200)
+    before = net.synapses.weight.copy()
+    with pytest.raises(ValueError, match="'hidden-output' is nan"):
+        net.teach(state, {"input-hidden": 1.0, "hidden-output": math.nan})
+    np.testing.assert_array_equal(net.synapses.weight, before, err_msg="what was refused changed weights")
+    net.teach(state, {"input-hidden": 1.0})
+    assert np.any(net.synapses.weight != before)
     with pytest.raises(ValueError, match=r"\['hidden', 'output'\]"):
         net.rate_hz(state, "retina")
     with pytest.raises(ValueError, match="has no eligibility"):
