@@ -97,6 +97,7 @@ class SpikingCircuit:
         self.first_phase = rng.uniform(0.0, 1.0, inputs)
         self.seed = rng.integers(2**62, size=1)
         self._index = {name: p for p, name in enumerate(self.projections)}
+        self._with_eligibility = {name: p for name, p in self._index.items() if self.rules.kind[p] == ELIGIBLE}
         axon, target, weight = (
             getattr(self.synapses, f"{what}_start").tolist() for what in ("axon", "target", "weight")
         )
@@ -334,10 +335,10 @@ class SpikingCircuit:
         return self._index[name]
 
     def _eligible(self, name: str) -> int:
-        p = self._place(name)
-        if self.rules.kind[p] != ELIGIBLE:
-            allowed = [other for other, q in self._index.items() if self.rules.kind[q] == ELIGIBLE]
-            raise ValueError(f"projection {name!r} has no eligibility; {allowed} are allowed")
+        p = self._with_eligibility.get(name)
+        if p is None:
+            self._place(name)
+            raise ValueError(f"projection {name!r} has no eligibility; {list(self._with_eligibility)} are allowed")
         return p
 
     def _checked(self, name: str, modulator: NDArray[np.float64]) -> int:

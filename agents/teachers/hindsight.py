@@ -3,6 +3,9 @@
 A goal is reached by a hand that is ready there (`reach.goals`), which a hand that passes through never is. Goals drawn
 from all that was achieved would be, nearly all of them, goals that nobody could say how to reach.
 
+A trial ends where its goal is reached. So it does in hindsight, where Stable-Baselines3 would let it go on: what a way
+to a goal is worth then rests on an end that is known, instead of on what comes after it.
+
 A cup that tips does so where it stood. Where the goal stands in for the cup (`ScaledGoal`), a tip in hindsight would
 seem to come from nowhere; such a step keeps the goal that it had.
 """
@@ -12,6 +15,7 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from stable_baselines3 import HerReplayBuffer
 
@@ -29,9 +33,10 @@ class ReadyHindsight(HerReplayBuffer):
     least_reward = -np.inf
 
     def sample(self, batch_size: int, env: Any = None) -> Any:
-        """As Stable-Baselines3's, with rewards of `least_reward` or more."""
+        """As Stable-Baselines3's, with rewards of `least_reward` or more; a trial is over where its goal is reached."""
         drawn = super().sample(batch_size, env)
-        return drawn._replace(rewards=drawn.rewards.clamp(min=self.least_reward))
+        over = torch.maximum(drawn.dones, (drawn.rewards == 0.0).to(drawn.dones.dtype))
+        return drawn._replace(rewards=drawn.rewards.clamp(min=self.least_reward), dones=over)
 
     def _sample_goals(self, batch_indices: NDArray[np.int64], env_indices: NDArray[np.int64]) -> NDArray[np.float64]:
         """Goals (n, 4), each achieved from the transition on; at a ready step of its trial where there is one.

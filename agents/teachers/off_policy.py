@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 import gymnasium as gym
@@ -23,6 +24,7 @@ from agents.teachers.reward import GRIP_LOG_SD, RESTING_COMMAND, RewardLearner
 from agents.teachers.ruled_policies import RuledSACPolicy, RuledTD3Policy
 from agents.teachers.scaled_observation import ScaledGoal
 from agents.teachers.usual_commands import ANY_GRIP, OPEN_GRIP, within_usual_commands
+from reach.sim.state import ACTIONS
 
 # The small exploration of the joints at the start, in units of the usual commands.
 USUAL_LOG_SD = -1.2
@@ -134,9 +136,9 @@ class RewardTD3(_OffPolicy, TD3):  # type: ignore[misc]
 class RewardTQC(FallingRate, _Soft, TQC):  # type: ignore[misc]
     """TQC (Kuznetsov et al. 2020) with HER (Andrychowicz et al. 2017) as sb3-contrib and Stable-Baselines3 have them.
 
-    It reaches by sparse reward. In training it decides every 0.16 s and its commands follow by and by what it decided
-    (`HeldCommands`); it explores by deviations that last (`HeldNoise`), since a reach asks for a hand at rest. Without
-    exploration it acts by the average of its weights, and decides anew at every step.
+    It reaches by sparse reward, whose sums bound the values that its critic learns from. It decides every 0.16 s and
+    its commands follow by and by what it decided (`HeldCommands`); it explores by deviations that last (`HeldNoise`),
+    since a reach asks for a hand at rest. Without exploration it acts by the average of its weights.
     """
 
     KIND = "tqc-mlp"
@@ -161,9 +163,11 @@ class RewardTQC(FallingRate, _Soft, TQC):  # type: ignore[misc]
         """As the other learners from a replay buffer."""
         super().__init__(name, env, seed=seed, **settings)
         buffer: Any = self.replay_buffer
-        if self.gamma < 1.0:
-            # All that can be lost by taking time.
-            buffer.least_reward = -1.0 / (1.0 - self.gamma)
+        policy: Any = self.policy
+        # All that can be lost by taking time.
+        worst = -1.0 / (1.0 - self.gamma) if self.gamma < 1.0 else -np.inf
+        buffer.least_reward = worst
+        policy.critic_target.register_forward_hook(partial(_possible, worst))
 
     def _own_noise(self) -> ActionNoise:
         return HeldNoise()
@@ -192,10 +196,31 @@ class RewardTQC(FallingRate, _Soft, TQC):  # type: ignore[misc]
         policy: Any = self.policy
         policy.average(gradient_steps)
 
-    def predict(self, observation: Any, *given: Any, **options: Any) -> Any:
-        """As Stable-Baselines3's, with the command that follows what the policy wants."""
-        wanted, state = super().predict(observation, *given, **options)
-        return followed(wanted, observation), state
+    def predict(
+        self, observation: Any, state: Any = None, episode_start: Any = None, deterministic: bool = False
+    ) -> Any:
+        """Commands that follow what the policy wants, and what to hand over at the next step.
+
+        Args:
+            observation: dictionary of goals, of one environment or of n.
+            state: (n, 5) what was handed over: what is wanted, and for how many steps it still holds. Without it the
+                policy decides now, which it was not trained to do at every step.
+            episode_start: (n,) whether a trial begins, with which a decision is due.
+            deterministic: whether to act without exploration.
+        """
+        rows = np.atleast_2d(observation["observation"])
+        held = np.zeros((len(rows), ACTIONS + 1), dtype=np.float32) if state is None else state.copy()
+        due = held[:, ACTIONS] == 0
+        if episode_start is not None:
+            due |= episode_start
+        if due.any():
+            wanted, _ = super().predict(observation, deterministic=deterministic)
+            held[due, :ACTIONS] = np.atleast_2d(wanted)[due]
+            held[due, ACTIONS] = DECISION_STEPS
+        held[:, ACTIONS] -= 1
+        return followed(
+            held[:, :ACTIONS].reshape(*np.shape(observation["observation"])[:-1], ACTIONS), observation
+        ), held
 
     def _sample_action(self, learning_starts: int, action_noise: Any = None, n_envs: int = 1) -> Any:
         """What to want next and the same between -1 and 1, which is what is learned from; both (n_envs, 4)."""
@@ -212,6 +237,11 @@ class RewardTQC(FallingRate, _Soft, TQC):  # type: ignore[misc]
         env: Any = self.env
         # Stable-Baselines3 has counted one.
         self.num_timesteps += env.steps - 1
+
+
+def _possible(worst: float, critic: Any, given: Any, values: torch.Tensor) -> torch.Tensor:
+    """Values within what steps that cost 1 can add up to, as Andrychowicz et al. bound what a critic learns from."""
+    return values.clamp(worst, 0.0)
 
 
 def _chain_of_actor(actor: Any) -> list[Any]:

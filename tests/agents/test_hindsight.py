@@ -36,6 +36,34 @@ def test_hindsight_asks_for_later_steps_at_which_the_hand_was_ready() -> None:
         assert goal[READY] == later[:, READY].max()
 
 
+def test_a_trial_ends_in_hindsight_where_its_goal_is_reached() -> None:
+    model = make_learner("reward-tqc-mlp-bp", gym.make("reach/CupReach-v0", **GOALS), seed=3, gradient_steps=0)
+    model.learn(700)
+    buffer = model.replay_buffer
+    assert not (buffer.rewards[: buffer.pos] == 0.0).any(), "no goal was reached but in hindsight"
+    drawn = buffer.sample(2_000)
+    reached = drawn.rewards == 0.0
+    assert 0 < reached.sum() < len(reached)
+    assert (drawn.dones[reached] == 1.0).all()
+    assert (drawn.dones[drawn.rewards == -1.0] == 0.0).all()
+
+
+def test_a_critic_learns_from_values_that_steps_can_add_up_to() -> None:
+    model = make_learner("reward-tqc-mlp-bp", gym.make("reach/CupReach-v0", **GOALS), seed=3, gradient_steps=0)
+    model.learn(700)
+    drawn = model.replay_buffer.sample(500)
+    critic, target = model.policy.critic, model.policy.critic_target
+    with torch.no_grad():
+        for network in (critic, target):
+            for head in network.q_networks:
+                head[-1].weight.mul_(1e4)
+        unbounded, values = critic(drawn.observations, drawn.actions), target(drawn.observations, drawn.actions)
+    worst = -1.0 / (1.0 - model.gamma)
+    assert unbounded.min() < worst
+    assert unbounded.max() > 0.0
+    torch.testing.assert_close(values, unbounded.clamp(worst, 0.0))
+
+
 def test_a_deviation_is_held_and_then_another() -> None:
     noise = HeldNoise(spread=(0.2, 0.2, 0.2, 0.1), least_decisions=3, most_decisions=5, share=0.6)
     np.random.seed(0)  # noqa: NPY002  (Stable-Baselines3's noise draws from it)
@@ -93,6 +121,33 @@ def test_commands_follow_what_the_policy_wants_alike_in_learning_and_in_acting()
     before, after = (part["observation"][:decisions, 0, -4:] for part in (kept.observations, kept.next_observations))
     left_share = (1.0 - FOLLOWED_SHARE) ** DECISION_STEPS
     np.testing.assert_allclose(after - wanted, left_share * (before - wanted), atol=1e-5)
+
+
+def test_a_decision_is_held_by_who_hands_it_over_and_made_anew_where_a_trial_begins() -> None:
+    model = make_learner("reward-tqc-mlp-bp", gym.make("reach/CupReach-v0", **GOALS), seed=3, gradient_steps=0)
+    envs = make_vec_env("reach/CupReach-v0", 3, env_kwargs=GOALS, seed=1)
+    observations: Any = envs.reset()
+    state, over, decided = None, np.ones(3, dtype=bool), []
+    wants = model.policy.predict(observations, deterministic=True)[0]
+    for step in range(2 * DECISION_STEPS + 3):
+        # The second environment is said to begin anew in the middle of a decision.
+        over[:] = step == 0
+        over[1] |= step == 3
+        commands, state = model.predict(observations, state=state, episode_start=over, deterministic=True)
+        now = model.policy.predict(observations, deterministic=True)[0]
+        due = np.array(
+            [step % DECISION_STEPS == 0, step == 0 or (step - 3) % DECISION_STEPS == 0, step % DECISION_STEPS == 0]
+        )
+        wants = np.where(due[:, None], now, wants)
+        decided.append(due)
+        last = observations["observation"][:, -4:]
+        np.testing.assert_allclose(commands, last + FOLLOWED_SHARE * (wants - last), atol=1e-6)
+        alone = {name: part[2] for name, part in observations.items()}
+        one, held = model.predict(alone, state=state[2:] if step else None, deterministic=True)
+        assert one.shape == (4,)
+        assert held.shape == (1, 5)
+        observations, *_ = envs.step(commands)
+    assert np.sum(decided, axis=0).tolist() == [3, 3, 3]
 
 
 def test_a_decision_ends_with_its_trial() -> None:
