@@ -111,7 +111,7 @@ def simulate(cells, synapses, rules, state, train):  # type: ignore[no-untyped-d
     potentiation, depression = rules.potentiation, rules.depression
     pre_per_step, post_per_step = rules.pre_per_step, rules.post_per_step
     voltage, drive, adaptation, rate_hz, rest = state.cells
-    arriving, arrivals = state.axons.arriving, state.axons.number
+    arriving, arrivals, delay_steps = state.axons
     above, fired, number, spikes, terms = state.above, state.fired, state.number, state.spikes, state.terms
     pre_trace, post_trace = state.pre_trace, state.post_trace
     waiting, waiting_amount, waits, seen, total = state.backlog
@@ -145,7 +145,7 @@ def simulate(cells, synapses, rules, state, train):  # type: ignore[no-untyped-d
             first = unit_start[synapses.before[p]]
             send(
                 fired[first : first + number[synapses.before[p]]],
-                synapses.delay_steps[axon_start[p] : axon_start[p + 1]],
+                delay_steps[axon_start[p] : axon_start[p + 1]],
                 arriving[:, axon_start[p] : axon_start[p + 1]],
                 arrivals[:, p],
                 step,
@@ -227,7 +227,8 @@ def simulate(cells, synapses, rules, state, train):  # type: ignore[no-untyped-d
                 post_trace[start + j] = keep[p] * post_trace[start + j] + mark
                 waiting[p, waits[p] + n] = j
                 waiting_amount[p, waits[p] + n] = gained
-                total[start + j] += gained
+                if kind[p] == ELIGIBLE:
+                    total[start + j] += gained
             waits[p] += count
 
         # Resets.

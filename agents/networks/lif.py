@@ -34,8 +34,8 @@ from agents.networks.checks import (
 )
 from agents.networks.compiled import SMALLEST, inlined, kernel
 
-# To find, among eight bytes in a word, those that are not 0: all bits of a byte but the highest, and that one; 0 to 7
-# from the highest byte to the lowest, of which a product with 1 in byte k brings k to the top.
+# To find, among eight bytes in a word, the first of them lowest, those that are not 0: all bits of a byte but the
+# highest, and that one; 0 to 7 from the highest byte to the lowest, of which a product with 1 in byte k brings k up.
 LOW_BITS, HIGH_BITS = np.uint64(0x7F7F7F7F7F7F7F7F), np.uint64(0x8080808080808080)
 PLACES, TOP_BYTE, SEVEN, ONE = np.uint64(0x0001020304050607), np.uint64(56), np.uint64(7), np.uint64(1)
 

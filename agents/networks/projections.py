@@ -117,10 +117,12 @@ class Axons(NamedTuple):
     Attributes:
         arriving: (steps, axons) places within the projection, from `axon_start` on.
         number: (steps, projections) how many arrive.
+        delay_steps: (axons,) as they were when the run began, none as long as the ring.
     """
 
     arriving: NDArray[np.int32]
     number: NDArray[np.int64]
+    delay_steps: NDArray[np.int32]
 
 
 def draw_synapses(
@@ -198,6 +200,7 @@ def silent_axons(synapses: Synapses) -> Axons:
     return Axons(
         arriving=np.zeros((steps, len(synapses.delay_steps)), dtype=np.int32),
         number=np.zeros((steps, len(synapses.before)), dtype=np.int64),
+        delay_steps=synapses.delay_steps.copy(),
     )
 
 
@@ -207,15 +210,14 @@ def send(fired, delay_steps, arriving, number, step):  # type: ignore[no-untyped
 
     Args:
         fired: places of the axons that fired.
-        delay_steps: (axons,).
-        arriving: (ring, axons), number: (ring,), as in `Axons`.
+        delay_steps: (axons,), arriving: (ring, axons), number: (ring,), as in `Axons`.
         step: the running number of the step.
     """
     ring = number.shape[0]
     now = step % ring
     for n in range(fired.shape[0]):
         i = fired[n]
-        # No delay is as long as the ring; a division for each spike would take longer than all else here.
+        # A division for each spike would take longer than all else here.
         slot = now + delay_steps[i]
         slot = slot - ring if slot >= ring else slot
         arriving[slot, number[slot]] = i

@@ -260,13 +260,13 @@ class SpikingCircuit:
         for name, modulator in modulators.items():
             p = self._eligible(name)
             first, last = self._targets[name]
-            if not isinstance(modulator, float) and np.shape(modulator) not in ((), (last - first,)):
-                raise ValueError(_refused(name, modulator, last - first))
-            self._modulators[first:last] = modulator
+            self._modulators[first:last] = (
+                modulator if isinstance(modulator, float) else _numbers(name, modulator, last - first)
+            )
             told[p] = 1
         if not call(teach, self._kind, self.synapses, self.rules, state, told, self._modulators):
             for name, modulator in modulators.items():
-                if not np.isfinite(modulator).all():
+                if not np.isfinite(np.asarray(modulator, np.float64)).all():
                     raise ValueError(_refused(name, modulator, self._shapes[name][1]))
 
     def change(
@@ -345,7 +345,7 @@ class SpikingCircuit:
         p = self._eligible(name)
         targets = self._shapes[name][1]
         if np.shape(modulator) != (targets,) or not np.isfinite(modulator).all():
-            raise ValueError(_refused(name, modulator, targets))
+            raise ValueError(f"modulator of {name!r} is {modulator!r}; ({targets},) finite numbers are allowed")
         return p
 
     def _block(self, values: NDArray[Any], name: str) -> NDArray[Any]:
@@ -354,5 +354,21 @@ class SpikingCircuit:
         return values[first:last].reshape(self._shapes[name])
 
 
+def _numbers(name: str, modulator: Any, targets: int) -> NDArray[np.float64]:
+    """A third factor as () or (targets,) numbers.
+
+    Raises:
+        ValueError: it is not that.
+    """
+    try:
+        given = np.asarray(modulator, np.float64)
+    except (TypeError, ValueError) as error:
+        raise ValueError(_refused(name, modulator, targets)) from error
+    if given.shape not in ((), (targets,)):
+        raise ValueError(_refused(name, modulator, targets))
+    return given
+
+
 def _refused(name: str, modulator: Any, targets: int) -> str:
-    return f"modulator of {name!r} is {modulator!r}; ({targets},) finite numbers are allowed"
+    """What is said of a third factor that cannot be taught."""
+    return f"modulator of {name!r} is {modulator!r}; a finite number or ({targets},) finite numbers are allowed"

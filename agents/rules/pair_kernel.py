@@ -5,7 +5,8 @@ its axons, which costs a fetch from far memory for each. What it adds is x_i a_n
 of the spike; traces are stored in a frame that grows as they decay, so x_i is constant from one spike of the axon to
 the next. Spikes of targets therefore wait in a backlog, and an axon takes in at once all that it has not seen yet: when
 a spike arrives along it, or when its synapses change. Most axons have seen none of it, and take in the sums by target
-instead, which a processor does many at a time. Nothing here allocates.
+instead, which a processor does many at a time. Where pairs change weights at once, bounds lie between one change and
+the next, and each is taken in by itself. Nothing here allocates.
 """
 
 from __future__ import annotations
@@ -29,7 +30,7 @@ class Backlog(NamedTuple):
         amount: (projections, length) what the trace of an axon is multiplied by.
         number: (projections,) spikes that wait.
         seen: (axons,) how many of them an axon has taken in.
-        total: (targets,) sum of the amounts of a target's spikes that wait.
+        total: (targets,) sum of the amounts of a target's spikes that wait; 0 where pairs change weights at once.
     """
 
     target: NDArray[np.uint32]
@@ -99,7 +100,14 @@ def add_what_waits(terms, pre_trace, seen, target, amount, total):  # type: igno
 def take_in_all_at_once(  # type: ignore[no-untyped-def]
     weight, connected, lowest, highest, soft, pre_trace, target, amount, seen
 ):
-    """All axons whose pairs change weights at once do so; connected (axons, targets), lowest and highest (axons,)."""
+    """All axons whose pairs change weights at once take in what they have not seen, which the caller then empties.
+
+    Args:
+        weight, connected: (axons, targets).
+        lowest, highest, pre_trace, seen: (axons,).
+        soft: 1 for soft bounds, 0 for hard ones.
+        target, amount: (n,) what waits.
+    """
     for i in range(weight.shape[0]):
         first, low, high = seen[i], lowest[i], highest[i]
         if first < target.shape[0] and pre_trace[i] > 0:
@@ -177,10 +185,19 @@ def arrive_at_once(  # type: ignore[no-untyped-def]
 
 
 @inlined
-def within(weight, low, high):  # type: ignore[no-untyped-def]
-    """The weight, or the bound that it is beyond. Comparisons leave a NaN as it is, which min and max need not."""
-    kept = low if weight < low else weight
-    return high if kept > high else kept
+def moved(weight, change, there, zero, low, high, soft):  # type: ignore[no-untyped-def]
+    """The weight after the change of a third factor, within [low, high]; as it is where no synapse is `there`.
+
+    Zero is added then, and zero remains: to choose between two weights, not between two changes, takes four times as
+    long. `zero` is of the weight's type.
+    """
+    change = change if there else zero
+    if soft:
+        return bounded(weight, change, low, high, 1)
+    # Comparisons leave a NaN as it is, which min and max need not.
+    after = weight + change
+    after = low if after < low else after
+    return high if after > high else after
 
 
 @kernel
@@ -197,17 +214,12 @@ def change_weights(weight, connected, lowest, highest, soft, terms, pull):  # ty
     zero = weight.dtype.type(0)
     for i in range(weight.shape[0]):
         low, high = lowest[i], highest[i]
-        # Where there is no synapse, zero is added and zero remains: to choose between two weights, not between two
-        # changes, takes four times as long.
         if soft:
             for j in range(weight.shape[1]):
-                change = pull[j] * terms[i, j] if connected[i, j] else zero
-                weight[i, j] = bounded(weight[i, j], change, low, high, 1)
+                weight[i, j] = moved(weight[i, j], pull[j] * terms[i, j], connected[i, j], zero, low, high, 1)
         else:
             for j in range(weight.shape[1]):
-                change = pull[j] * terms[i, j]
-                change = change if connected[i, j] else zero
-                weight[i, j] = within(weight[i, j] + change, low, high)
+                weight[i, j] = moved(weight[i, j], pull[j] * terms[i, j], connected[i, j], zero, low, high, 0)
 
 
 @kernel
@@ -223,12 +235,9 @@ def take_in_and_change(  # type: ignore[no-untyped-def]
             for j in range(weight.shape[1]):
                 eligible = terms[i, j] + trace * total[j]
                 terms[i, j] = eligible
-                change = pull[j] * eligible if connected[i, j] else zero
-                weight[i, j] = bounded(weight[i, j], change, low, high, 1)
+                weight[i, j] = moved(weight[i, j], pull[j] * eligible, connected[i, j], zero, low, high, 1)
         else:
             for j in range(weight.shape[1]):
                 eligible = terms[i, j] + trace * total[j]
                 terms[i, j] = eligible
-                change = pull[j] * eligible
-                change = change if connected[i, j] else zero
-                weight[i, j] = within(weight[i, j] + change, low, high)
+                weight[i, j] = moved(weight[i, j], pull[j] * eligible, connected[i, j], zero, low, high, 0)

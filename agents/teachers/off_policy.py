@@ -167,7 +167,9 @@ class RewardTQC(FallingRate, _Soft, TQC):  # type: ignore[misc]
         # All that can be lost by taking time.
         worst = -1.0 / (1.0 - self.gamma) if self.gamma < 1.0 else -np.inf
         buffer.least_reward = worst
-        policy.critic_target.register_forward_hook(partial(_possible, worst))
+        if not isinstance(self.ent_coef, str):
+            # With a temperature that is learned, entropy counts for much beside reward.
+            policy.critic_target.register_forward_hook(partial(_possible, worst))
 
     def _own_noise(self) -> ActionNoise:
         return HeldNoise()
@@ -208,19 +210,18 @@ class RewardTQC(FallingRate, _Soft, TQC):  # type: ignore[misc]
             episode_start: (n,) whether a trial begins, with which a decision is due.
             deterministic: whether to act without exploration.
         """
-        rows = np.atleast_2d(observation["observation"])
-        held = np.zeros((len(rows), ACTIONS + 1), dtype=np.float32) if state is None else state.copy()
+        shape = np.shape(observation["observation"])[:-1]
+        held = np.zeros((*(shape or (1,)), ACTIONS + 1), dtype=np.float32) if state is None else state.copy()
         due = held[:, ACTIONS] == 0
         if episode_start is not None:
-            due |= episode_start
+            due |= np.asarray(episode_start, dtype=bool)
         if due.any():
             wanted, _ = super().predict(observation, deterministic=deterministic)
             held[due, :ACTIONS] = np.atleast_2d(wanted)[due]
             held[due, ACTIONS] = DECISION_STEPS
         held[:, ACTIONS] -= 1
-        return followed(
-            held[:, :ACTIONS].reshape(*np.shape(observation["observation"])[:-1], ACTIONS), observation
-        ), held
+        wanted_now = held[:, :ACTIONS].reshape(*shape, ACTIONS)
+        return followed(wanted_now, observation), held
 
     def _sample_action(self, learning_starts: int, action_noise: Any = None, n_envs: int = 1) -> Any:
         """What to want next and the same between -1 and 1, which is what is learned from; both (n_envs, 4)."""
@@ -240,7 +241,10 @@ class RewardTQC(FallingRate, _Soft, TQC):  # type: ignore[misc]
 
 
 def _possible(worst: float, critic: Any, given: Any, values: torch.Tensor) -> torch.Tensor:
-    """Values within what steps that cost 1 can add up to, as Andrychowicz et al. bound what a critic learns from."""
+    """Values within what steps that cost 1 can add up to, as Andrychowicz et al. bound what a critic learns from.
+
+    Entropy is left out, of which a thousandth counts in the usual settings.
+    """
     return values.clamp(worst, 0.0)
 
 

@@ -13,9 +13,10 @@ from stable_baselines3.common.env_util import make_vec_env
 import reach  # noqa: F401  (registers the environments)
 from agents.learner import make_learner
 from agents.teachers.averaged_policy import LATEST_SHARE
-from agents.teachers.held_commands import DECISION_STEPS, FOLLOWED_SHARE
+from agents.teachers.held_commands import DECISION_STEPS, FOLLOWED_SHARE, HeldCommands
 from agents.teachers.held_noise import HeldNoise
 from agents.teachers.scaled_observation import ScaledGoal
+from agents.teachers.usual_commands import within_usual_commands
 from reach.goals import FINE, READY
 from reach.sim.state import TRIAL_STEPS
 
@@ -148,6 +149,36 @@ def test_a_decision_is_held_by_who_hands_it_over_and_made_anew_where_a_trial_beg
         assert held.shape == (1, 5)
         observations, *_ = envs.step(commands)
     assert np.sum(decided, axis=0).tolist() == [3, 3, 3]
+
+
+@pytest.mark.parametrize("seed", [1, 2])
+def test_a_trial_goes_as_in_training_when_states_are_handed_over(seed: int) -> None:
+    model = make_learner("reward-tqc-mlp-bp", gym.make("reach/CupReach-v0", **GOALS), seed=3, gradient_steps=0)
+    with torch.no_grad():
+        # A policy that wants something else wherever it is.
+        model.policy.averaged_actor.mu.weight.mul_(30.0)
+    venv = make_vec_env("reach/CupReach-v0", 1, env_kwargs=GOALS)
+    venv.seed(seed)
+    trained_in = HeldCommands(within_usual_commands(venv, model.GRIP))
+    decisions, courses = trained_in.reset(), []
+    over = False
+    while not over:
+        wanted = model.policy.predict(decisions, deterministic=True)[0]
+        decisions, _, done, info = trained_in.step(wanted)
+        over = bool(done[0])
+        end = info[0]["terminal_observation"] if over else {name: part[0] for name, part in decisions.items()}
+        courses.append(end["observation"])
+    env = gym.make("reach/CupReach-v0", **GOALS)
+    observation, _ = env.reset(seed=seed)
+    state, start, step, over = None, np.ones(1, dtype=bool), 0, False
+    while not over:
+        command, state = model.predict(observation, state=state, episode_start=start, deterministic=True)
+        observation, _, terminated, truncated, _ = env.step(command)
+        step, over, start = step + 1, terminated or truncated, np.zeros(1, dtype=bool)
+        if over or step % DECISION_STEPS == 0:
+            np.testing.assert_array_equal(observation["observation"], courses.pop(0))
+    assert not courses
+    assert step > 3 * DECISION_STEPS
 
 
 def test_a_decision_ends_with_its_trial() -> None:

@@ -7,7 +7,11 @@ from typing import Any
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
 from numba.core.runtime import _nrt_python, rtsys
+from numpy.typing import NDArray
 
 from agents.networks.circuit_kernel import CircuitState
 from agents.networks.lif import LIFCells
@@ -167,6 +171,34 @@ def test_rates_of_populations_are_their_spikes_over_time() -> None:
     assert net.rate_hz(state, "output").mean() == pytest.approx(net.mean_rate_hz(state, "output").mean(), rel=0.3)
 
 
+def test_delays_that_are_written_in_the_middle_of_a_run_count_for_the_next() -> None:
+    left_alone, written = circuit(), circuit()
+    first, second = left_alone.begin(), written.begin()
+    written.delay_steps("input-hidden")[:] = 50
+    for net, state in ((left_alone, first), (written, second)):
+        net.run(state, RATES_HZ, 200)
+    np.testing.assert_array_equal(first.spikes, second.spikes)
+    next_run = written.begin()
+    written.run(next_run, RATES_HZ, 200)
+    assert not np.array_equal(next_run.spikes, first.spikes)
+
+
+@given(
+    train=st.integers(1, 41).flatmap(
+        lambda inputs: arrays(np.uint8, (20, inputs), elements=st.sampled_from([0, 0, 0, 1, 2, 128, 255]))
+    )
+)
+def test_sources_fire_wherever_a_train_is_not_zero(train: NDArray[np.uint8]) -> None:
+    inputs = train.shape[1]
+    net = SpikingCircuit(inputs, {"cells": LIFCells(1)}, [Projection("input", "cells")], np.random.default_rng(0))
+    state = net.begin()
+    for row in train:
+        net.replay(state, row[None])
+        fired = state.fired[: state.number[0]]
+        np.testing.assert_array_equal(fired, np.flatnonzero(row))
+    np.testing.assert_array_equal(state.spikes[:inputs], np.count_nonzero(train, axis=0))
+
+
 def test_what_does_not_fit_is_refused() -> None:
     net = circuit()
     state = net.begin()
@@ -184,6 +216,9 @@ def test_what_does_not_fit_is_refused() -> None:
         net.teach(state, {"input-hidden": np.full(30, np.inf)})
     net.run(state, RATES_HZ, 200)
     before = net.synapses.weight.copy()
+    for wrong in (None, "much", np.ones(29)):
+        with pytest.raises(ValueError, match=r"a finite number or \(30,\) finite numbers"):
+            net.teach(state, {"hidden-output": 1.0, "input-hidden": wrong})
     with pytest.raises(ValueError, match="'hidden-output' is nan"):
         net.teach(state, {"input-hidden": 1.0, "hidden-output": math.nan})
     np.testing.assert_array_equal(net.synapses.weight, before, err_msg="what was refused changed weights")
