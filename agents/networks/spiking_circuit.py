@@ -27,8 +27,9 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from agents.networks.circuit_kernel import CircuitState, catch_up, first_state, read_eligibility, simulate, teach
+from agents.networks.circuit_kernel import CircuitState, first_state, simulate
 from agents.networks.compiled import call
+from agents.networks.eligibility import catch_up, read_eligibility, teach
 from agents.networks.lif import LIFCells, draw_cells
 from agents.networks.projections import INPUT, Projection, draw_synapses
 from agents.networks.spike_trains import within, write_poisson, write_regular

@@ -98,7 +98,7 @@ def add_what_waits(terms, pre_trace, seen, target, amount, total):  # type: igno
 
 @kernel
 def take_in_all_at_once(  # type: ignore[no-untyped-def]
-    weight, connected, lowest, highest, soft, pre_trace, target, amount, seen
+    weight, connected, lowest, highest, soft, pre_trace, seen, target, amount
 ):
     """All axons whose pairs change weights at once take in what they have not seen, which the caller then empties.
 
@@ -153,9 +153,9 @@ def arrive_at_once(  # type: ignore[no-untyped-def]
     pre_trace,
     post_trace,
     places,
+    seen,
     target,
     amount,
-    seen,
     lost,
     mark,
     keep,
@@ -167,7 +167,7 @@ def arrive_at_once(  # type: ignore[no-untyped-def]
         weight, connected: (axons, targets).
         lowest, highest: (axons,) bounds.
         soft: 1 for soft bounds, 0 for hard ones.
-        pre_trace, post_trace, places, target, amount, seen, lost, mark, keep: as in `arrive`.
+        pre_trace, post_trace, places, seen, target, amount, lost, mark, keep: as in `arrive`.
     """
     for n in range(places.shape[0]):
         i = places[n]
