@@ -8,6 +8,7 @@ has the cup.
 from __future__ import annotations
 
 import json
+import math
 import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -201,4 +202,5 @@ def _left(model: Any, protocol: Protocol, seed: int) -> float:
     rows = run_measured(model, protocol, seed).rows
     trials = pd.DataFrame(rows).assign(learner="one", protocol=protocol.name, seed=seed)
     measures = per_seed(trials).set_index("metric")["value"]
-    return float(measures["L30"])
+    left = float(measures["L30"])
+    return 1.0 if math.isnan(left) else left  # a hand that never set out has corrected nothing

@@ -9,14 +9,15 @@ import pandas as pd
 RESULTS = Path(__file__).with_name("results")
 # Head of a column, protocol, metric, factor, and decimals.
 Column = tuple[str, str, str, float, int]
+# A dagger marks what was computed with an earlier definition of its measure.
 PAPER: tuple[Column, ...] = (
     ("rotation by 30°", "rotation30", "L30", 100.0, 0),
     ("prism", "prism", "L30", 100.0, 0),
-    ("curl field", "curl", "L30", 100.0, 0),
+    ("curl field †", "curl", "L30", 100.0, 0),
     ("rotation that turns every 8 reaches", "switching", "switching_8", 100.0, 0),
-    ("after-effect of the rotation", "rotation30", "after_effect", 1.0, 2),
+    ("after-effect of the rotation †", "rotation30", "after_effect", 1.0, 2),
     ("interference by its opposite", "interference", "interference", 1.0, 2),
-    ("reaction to a cup jump, ms", "jump", "latency_s", 1000.0, 0),
+    ("reaction to a cup jump, ms †", "jump", "latency_s", 1000.0, 0),
 )
 SWITCHING: tuple[Column, ...] = tuple(
     (f"every {every}" if every == 32 else str(every), "switching", f"switching_{every}", 1.0, 2)
@@ -25,7 +26,7 @@ SWITCHING: tuple[Column, ...] = tuple(
 HIDDEN: tuple[Column, ...] = (
     ("L30", "rotation30", "L30", 1.0, 2),
     ("left at the end", "rotation30", "late_error", 1.0, 2),
-    ("after-effect", "rotation30", "after_effect", 1.0, 2),
+    ("after-effect †", "rotation30", "after_effect", 1.0, 2),
 )
 
 

@@ -8,9 +8,9 @@ loop are the same to the last bit, so their difference is the answer and nothing
 The remaining error r(t) is how far what is seen (hand from cup) still is from the twin's, along the perturbation and as
 a fraction of it. The perturbation is that distance in the open loop, at its largest within the window.
 
-The latency is read from the difference in hand acceleration: the line through 25 % and 75 % of its first peak, drawn
-down to zero. A threshold on position or speed would be passed the sooner the stronger the answer, and is not used. (The
-line lies 1 to 7 ms before the true start of a minimum-jerk correction, whose acceleration bends under it.)
+The correction onset is therefore exact: the first control step in which reach and open loop differ. It is the delay
+of the loop, not a matter of vigour. Data without a twin, such as recorded movements of people, allow an estimate only;
+`extrapolated_latency` gives one, and its bias.
 """
 
 from __future__ import annotations
@@ -32,7 +32,9 @@ WINDOW = np.arange(round(WINDOW_S / CONTROL_STEP_S) + 1, dtype=np.float64) * CON
 LEAST_PERTURBATION_M = 0.001
 # Hands that are farther apart than rounding, m, are not in the same place.
 SAME_M = 1e-9
-# Where hands differ in acceleration by less, m/s2, nothing is answered.
+# Velocities that differ by more than rounding, m/s, are a correction.
+SAME_M_S = 1e-9
+# An acceleration below this, m/s2, is no correction.
 LEAST_ANSWER_M_S2 = 0.05
 # The first peak is looked for so long after onset: later, hands brake and run into cups.
 ANSWERED_WITHIN_S = 0.4
@@ -41,7 +43,7 @@ PEAK_SHARE = 0.25
 LOW_SHARE, HIGH_SHARE = 0.25, 0.75
 HALF_LEFT, TENTH_LEFT = 0.5, 0.1
 # Columns of a trial's row.
-WITHIN_REACH = ("correction_time_s", "latency_s", "t50_s", "t90_s", "overshoot")
+WITHIN_REACH = ("correction_time_s", "correction_onset_s", "t50_s", "t90_s", "overshoot")
 
 
 @dataclass(frozen=True)
@@ -97,7 +99,8 @@ class Correction:
 
     Attributes:
         correction_time_s: T_c, the integral of min(|r|, 1) over 1 s from onset.
-        latency_s: from onset; NaN where nothing is answered.
+        correction_onset_s: from the onset of the perturbation to the beginning of the control step in which the hand
+            first moves otherwise than in the open loop, a multiple of 20 ms; NaN where it never does.
         t50_s, t90_s: from onset until half and nine tenths are corrected for the first time after the largest error;
             infinite where they are not within 1 s.
         overshoot: largest -r within 1 s, at least 0.
@@ -105,7 +108,7 @@ class Correction:
     """
 
     correction_time_s: float
-    latency_s: float
+    correction_onset_s: float
     t50_s: float
     t90_s: float
     overshoot: float
@@ -137,22 +140,31 @@ def measure_correction(reach: HandCourse, twin: HandCourse, open_loop: HandCours
     if size < LEAST_PERTURBATION_M:
         return None
     remaining = error @ perturbation / size**2
-    from_reset = reach.time_s[0] + CONTROL_STEP_S * np.arange(round((at[-1] - reach.time_s[0]) / CONTROL_STEP_S) + 1)
-    own, unanswered = reach.until(from_reset), open_loop.until(from_reset)
-    towards = -perturbation / size
-    answer = acceleration(
-        from_reset, (own.hand - unanswered.hand) @ towards, (own.velocity - unanswered.velocity) @ towards
-    )
-    # A reach that is over answers no more, and its sudden rest is no acceleration.
-    answer[from_reset > min(reach.time_s[-1], open_loop.time_s[-1]) - 1.5 * CONTROL_STEP_S] = 0.0
     return Correction(
         correction_time_s=correction_time(WINDOW, remaining),
-        latency_s=latency(from_reset - onset_s, answer),
+        correction_onset_s=correction_onset(reach, open_loop, onset_s),
         t50_s=time_to_fall(WINDOW, remaining, HALF_LEFT),
         t90_s=time_to_fall(WINDOW, remaining, TENTH_LEFT),
         overshoot=max(0.0, -float(np.min(remaining))),
         remaining=remaining,
     )
+
+
+def correction_onset(reach: HandCourse, open_loop: HandCourse, onset_s: float) -> float:
+    """Return when the hand first moves otherwise than in the open loop, s from the onset of the perturbation.
+
+    The two are compared while both last. A difference at a row arose in the control step that ends there, so the result
+    is the beginning of that step; NaN where they never differ.
+
+    Args:
+        reach: perturbed.
+        open_loop: perturbed, under the commands of the twin; a row for each control step, as `reach`.
+        onset_s: time of the perturbation, s.
+    """
+    rows = min(len(reach.time_s), len(open_loop.time_s))
+    apart = np.hypot(*(reach.velocity[:rows] - open_loop.velocity[:rows]).T) > SAME_M_S
+    later = np.flatnonzero(apart & (reach.time_s[:rows] > onset_s + 1e-9))
+    return round(float(reach.time_s[later[0] - 1]) - onset_s, 9) if len(later) else math.nan
 
 
 def correction_time(time_s: Array, remaining: Array) -> float:
@@ -194,12 +206,17 @@ def acceleration(time_s: Array, position: Array, velocity: Array) -> Array:
     return found
 
 
-def latency(time_s: Array, answer: Array) -> float:
-    """When an answer began: the line through 25 % and 75 % of its first peak, drawn down to zero; NaN without one.
+def extrapolated_latency(time_s: Array, answer: Array) -> float:
+    """Estimate when a correction began, for data without a twin; NaN without a correction.
+
+    The line through 25 % and 75 % of the first peak of the acceleration is extended to zero, so that the estimate does
+    not depend on the size of the correction. It does depend on its shape. Bias: 0 to 8 ms early for minimum-jerk
+    corrections of 0.25 to 0.5 s. Late by about a third of the rise time where the acceleration grows with the square of
+    time, which is 30 to 80 ms for a rise of 0.1 to 0.25 s; an error that is integrated builds up that slowly.
 
     Args:
-        time_s: (T,) s from the onset of the perturbation; the peak lies within 0.4 s of it.
-        answer: (T,) m/s2, acceleration in the direction of the correction, less that of an arm that does not answer.
+        time_s: (T,) s from the onset of the perturbation; the peak is searched for within 0.4 s of it.
+        answer: (T,) m/s2, acceleration in the direction of the correction, less that of an unperturbed reach.
     """
     looked_at = np.where((time_s > 0.0) & (time_s < ANSWERED_WITHIN_S + 1e-9), answer, 0.0)
     largest = float(np.max(looked_at, initial=0.0))

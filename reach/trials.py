@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from reach.sim.state import TRIAL_S
+from reach.tasks import REACH_RADIUS_M
 
 Array = NDArray[np.float64]
 
@@ -32,8 +33,11 @@ BASELINE_REACHES = 10
 L30_REACHES = 30
 N63_WINDOW = 4
 N63_THRESHOLD = 0.368
-AFTER_EFFECT_REACHES = 4
+# A smaller miss, degrees, cannot be told from the scatter of a launch.
+LEAST_MISS_DEG = 2.0
 LATE_REACHES = 10
+# How near to the cup a reach has to stop for success.
+ON_TARGET_CM = 100.0 * REACH_RADIUS_M
 AMPLITUDE_BOUNDS = (-0.5, 1.5)
 TAU_BOUNDS_REACHES = (0.3, 300.0)
 LEAST_AMPLITUDE = 0.1
@@ -85,8 +89,6 @@ class ReachMeasures:
     Attributes:
         launch_error_deg: direction of the seen hand's launch less the direction of the seen cup, counter-clockwise
             positive, in (-180, 180]; NaN when the hand did not set out.
-        peak_speed_error_deg: the same of the direction in which the hand has gone by the peak speed of its first
-            movement, as launches of people are read; feedback may have acted on it by then.
         endpoint_error_cm: distance of the seen hand, at the end of its first movement, from where the cup was seen when
             it set out; NaN when it did not.
         time_to_success_s: NaN without success.
@@ -98,7 +100,6 @@ class ReachMeasures:
     """
 
     launch_error_deg: float
-    peak_speed_error_deg: float
     endpoint_error_cm: float
     time_to_success_s: float
     success: bool
@@ -111,14 +112,12 @@ class ReachMeasures:
 def measure_reach(record: ReachRecord) -> ReachMeasures:
     """All measures of one recorded reach."""
     onset = movement_onset(record.speed)
-    at_peak, endpoint = math.nan, math.nan
+    endpoint = math.nan
     if onset is not None:
         end = first_stop(record, onset)
-        at_peak = direction_error_deg(record, onset, onset + int(np.argmax(record.speed[onset : end + 1])))
         endpoint = 100.0 * float(np.hypot(*(record.seen_cup[onset] - record.seen_hand[end])))
     return ReachMeasures(
         launch_error_deg=launch_error_deg(record),
-        peak_speed_error_deg=at_peak,
         endpoint_error_cm=endpoint,
         time_to_success_s=float(record.time_s[-1]) if record.success else math.nan,
         success=record.success,
@@ -242,73 +241,122 @@ def _mean(values: Array) -> float:
     return float(np.mean(finite)) if len(finite) else math.nan
 
 
-def reference_error_deg(unlearning: TrialSeries) -> float:
-    """Mean size of the launch error of the learner that does not learn, over all its perturbed reaches."""
-    return _mean(np.abs(unlearning.corrected_error_deg()[unlearning.block == "perturbed"]))
+def miss_deg(unlearning: TrialSeries, scale: Array | None = None) -> Array:
+    """Return the miss of each reach, (n,) degrees: the launch error that the perturbation causes without learning.
+
+    It is the mean of the corrected launch error over all perturbed reaches to the same cup. A cup that was never
+    perturbed has the mean over all perturbed reaches.
+
+    Args:
+        unlearning: the reaches of the same learner with learning off, or of one that never learns.
+        scale: (n,) size of the perturbation in each reach, negative to the other side; None for 1 throughout. The miss
+            is that of a positive scale.
+
+    Returns:
+        Signed as launch errors are; NaN where no perturbed reach set out.
+    """
+    error = unlearning.corrected_error_deg()
+    if scale is not None:
+        error = np.where(scale < 0.0, -error, error)
+    perturbed = unlearning.block == "perturbed"
+    miss = np.full(len(error), _mean(error[perturbed]))
+    for cup in np.unique(unlearning.cup[perturbed], axis=0):
+        at_cup = np.all(unlearning.cup == cup, axis=1)
+        mean = _mean(error[perturbed & at_cup])
+        if math.isfinite(mean):
+            miss[at_cup] = mean
+    return miss
 
 
-def miss_direction(unlearning: TrialSeries) -> float:
-    """Side, 1 or -1, to which the perturbation throws the learner that does not learn."""
-    miss = _mean(unlearning.corrected_error_deg()[unlearning.block == "perturbed"])
-    return -1.0 if miss < 0.0 else 1.0
+def correction_measures(
+    series: TrialSeries, miss: Array | float, after_effect_deg: Array | None = None
+) -> dict[str, float]:
+    """Return how fast a learner corrected.
 
-
-def correction_measures(series: TrialSeries, reference_deg: float, direction: float | None = None) -> dict[str, float]:
-    """How fast a learner corrected.
-
-    A perturbed reach that never set out counts as one that kept the whole error; such a washout reach is left out.
+    An error counts by its size, as a share of the miss at the same cup: an overshoot is an error too. A perturbed reach
+    that never set out counts as one that kept the whole miss. In means and fits, cups count by the size of their miss.
+    N63, A, tau and the after-effect leave out cups with a miss below 2 degrees; without any other cup, all measures
+    relative to the miss are NaN. Scatter makes a size of an error that is 0 on average, so that A and tau come out a
+    little low where the scatter is large.
 
     Args:
         series: the learner's reaches.
-        reference_deg: `reference_error_deg` of the learner with learning off, or of one that never learns, same
-            protocol and seed.
-        direction: `miss_direction` of the same; None takes the side of this learner's first four perturbed reaches.
+        miss: (n,) degrees, of each reach, as `miss_deg` gives it; or one for all.
+        after_effect_deg: (n,) degrees, launch errors of the reaches from which the after-effect is read, NaN for all
+            others; None for the first washout reach alone.
 
     Returns:
-        L30: mean |error| of the first 30 perturbed reaches over the reference (1 = learns nothing).
-        N63: first perturbed reach whose running median of four is below 0.368 of the reference; inf if none is.
-        A, tau: of A (1 - exp(-(n - 1) / tau)), fitted together to 1 - error / reference; tau in reaches, NaN where A
-            cannot be told from 0 (see `fit_exponential`).
-        after_effect: mean error of the first four washout reaches over the reference, signed so that an after-effect
-            (opposite to the perturbation's error) is below 0.
-        late_error: mean |error| of the last ten perturbed reaches over the reference.
+        L30: mean |error| of the first 30 perturbed reaches over the mean miss of the same reaches (1 = learns nothing).
+        N63: first perturbed reach whose running median of four is below 0.368 of the miss; inf if none is.
+        A, tau: of A (1 - exp(-(n - 1) / tau)), fitted to 1 - |error| / miss; tau in reaches, NaN where A cannot be told
+            from 0 (see `fit_exponential`).
+        after_effect: launch error after the perturbation has gone and before any of it has been unlearned, over the
+            miss, negative to the other side than the miss.
+        late_error: as L30, of the last ten perturbed reaches.
         endpoint_early_cm, endpoint_late_cm: mean endpoint error of the first and last ten perturbed reaches.
         time_to_success_s: mean over the successful perturbed reaches.
         seconds_lost: mean time to success of the first 30 perturbed reaches less that of the last ten baseline reaches,
             a reach without success counting as the trial's limit of 3 s; NaN if the baseline has no success.
-        success: share of successful perturbed reaches.
+        on_target: share of perturbed reaches whose first movement ends within 2 cm of the seen cup.
+        success: share of perturbed reaches with success in the end, visual feedback included.
 
     Raises:
-        ValueError: reference_deg is not above 0, direction is not 1 or -1, or the series has no perturbed reaches.
+        ValueError: the series has no perturbed reaches, or `miss` has another length.
     """
-    if not 0.0 < reference_deg < math.inf:
-        raise ValueError(f"reference_deg is {reference_deg}; finite and above 0 is allowed")
-    if direction not in (None, 1.0, -1.0):
-        raise ValueError(f"direction is {direction}; 1, -1 and None are allowed")
     perturbed = series.block == "perturbed"
     if not np.any(perturbed):
         raise ValueError("the series has no perturbed reaches")
+    missed = np.broadcast_to(np.asarray(miss, dtype=np.float64), perturbed.shape)
     corrected = series.corrected_error_deg()
-    if direction is None:
-        direction = -1.0 if _mean(corrected[perturbed][:N63_WINDOW]) < 0.0 else 1.0
-    error = direction * corrected / reference_deg
-    during = np.where(np.isfinite(error[perturbed]), error[perturbed], 1.0)
-    amplitude, tau = fit_exponential(1.0 - during)
-    washout = error[series.block == "washout"][:AFTER_EFFECT_REACHES]
     endpoint = series.endpoint_error_cm[perturbed]
     return {
-        "L30": float(np.mean(np.abs(during[:L30_REACHES]))),
-        "N63": first_corrected(during),
-        "A": amplitude,
-        "tau": tau,
-        "after_effect": _mean(washout),
-        "late_error": float(np.mean(np.abs(during[-LATE_REACHES:]))),
+        **_relative_to_the_miss(corrected[perturbed], missed[perturbed]),
+        "after_effect": _after_effect(series, missed, corrected, after_effect_deg),
         "endpoint_early_cm": _mean(endpoint[:LATE_REACHES]),
         "endpoint_late_cm": _mean(endpoint[-LATE_REACHES:]),
         "time_to_success_s": _mean(series.time_to_success_s[perturbed]),
         "seconds_lost": _seconds_lost(series),
+        "on_target": float(np.mean(endpoint < ON_TARGET_CM)),
         "success": float(np.mean(series.success[perturbed])),
     }
+
+
+def _relative_to_the_miss(error: Array, miss: Array) -> dict[str, float]:
+    """L30, N63, A, tau and late_error of perturbed reaches, errors and misses (n,) in degrees."""
+    size = np.abs(miss)
+    left = np.where(np.isfinite(error), np.abs(error), size)
+    telling = size >= LEAST_MISS_DEG
+    if not np.any(telling):
+        return dict.fromkeys(("L30", "N63", "A", "tau", "late_error"), math.nan)
+    number: Array = np.flatnonzero(telling).astype(np.float64) + 1.0
+    share = left[telling] / size[telling]
+    amplitude, tau = fit_exponential(1.0 - share, number - 1.0, weight=size[telling] ** 2)
+    return {
+        "L30": share_left(left[:L30_REACHES], size[:L30_REACHES]),
+        "N63": first_corrected(share, number),
+        "A": amplitude,
+        "tau": tau,
+        "late_error": share_left(left[-LATE_REACHES:], size[-LATE_REACHES:]),
+    }
+
+
+def share_left(error: Array, miss: Array) -> float:
+    """Return the summed size of errors (n,) over that of their misses (n,); NaN without any miss.
+
+    A NaN error counts as its whole miss; a reach whose miss is NaN is left out.
+    """
+    size = np.abs(miss[np.isfinite(miss)])
+    left = np.where(np.isfinite(error), np.abs(error), np.abs(miss))[np.isfinite(miss)]
+    return float(np.sum(left) / np.sum(size)) if np.any(size > 0.0) else math.nan
+
+
+def _after_effect(series: TrialSeries, miss: Array, corrected: Array, given: Array | None) -> float:
+    if given is None:
+        given = np.full(len(miss), math.nan)
+        first = np.flatnonzero(series.block == "washout")[:1]
+        given[first] = corrected[first]
+    read = np.isfinite(given) & (np.abs(miss) >= LEAST_MISS_DEG)
+    return float(np.sum(given[read] * np.sign(miss[read])) / np.sum(np.abs(miss[read]))) if np.any(read) else math.nan
 
 
 def _seconds_lost(series: TrialSeries) -> float:
@@ -319,16 +367,21 @@ def _seconds_lost(series: TrialSeries) -> float:
     return _mean(time[series.block == "perturbed"][:L30_REACHES]) - _mean(time[baseline])
 
 
-def first_corrected(error: Array) -> float:
-    """First n (from 1) at which the median of the last four errors (shares of the miss) is below 0.368; else inf."""
-    for n in range(N63_WINDOW, len(error) + 1):
-        if float(np.median(error[n - N63_WINDOW : n])) < N63_THRESHOLD:
-            return float(n)
+def first_corrected(share: Array, number: Array | None = None) -> float:
+    """Return the first reach at which the median of the last four sizes is below 0.368; infinity without one.
+
+    Args:
+        share: (n,) errors as shares of the miss; their size counts.
+        number: (n,) number of each reach; None for 1, 2, 3 ...
+    """
+    for n in range(N63_WINDOW, len(share) + 1):
+        if float(np.median(np.abs(share[n - N63_WINDOW : n]))) < N63_THRESHOLD:
+            return float(n) if number is None else float(number[n - 1])
     return math.inf
 
 
-def fit_exponential(adaptation: Array, before: Array | None = None) -> tuple[float, float]:
-    """A and tau (reaches) of A (1 - exp(-(n - 1) / tau)) by least squares, A in [-0.5, 1.5], tau in [0.3, 300].
+def fit_exponential(adaptation: Array, before: Array | None = None, weight: Array | None = None) -> tuple[float, float]:
+    """Return A and tau (reaches) of A (1 - exp(-(n - 1) / tau)) by least squares, A in [-0.5, 1.5], tau in [0.3, 300].
 
     For each tau the best A follows in closed form, so only tau is searched, ever more finely. tau is NaN where A cannot
     be told from 0: |A| is 0.1 or less, or the curve fits no better than zero by an F test with 2 and n - 2 degrees of
@@ -337,14 +390,16 @@ def fit_exponential(adaptation: Array, before: Array | None = None) -> tuple[flo
     Args:
         adaptation: (n,) adaptation index of each reach, 0 for nothing and 1 for all of the miss.
         before: (n,) perturbed reaches before each; None for 0, 1, 2 ...
+        weight: (n,) of the squared deviation of each reach, 0 or more; None for 1.
     """
     n = np.arange(len(adaptation), dtype=np.float64) if before is None else before
+    weight = np.ones(len(adaptation)) if weight is None else weight
 
     def best(tau: float) -> tuple[float, float]:
         shape = 1.0 - np.exp(-n / tau)
-        amplitude = float(shape @ adaptation / max(float(shape @ shape), 1e-12))
+        amplitude = float((weight * shape) @ adaptation / max(float((weight * shape) @ shape), 1e-12))
         amplitude = min(AMPLITUDE_BOUNDS[1], max(AMPLITUDE_BOUNDS[0], amplitude))
-        return float(np.sum((adaptation - amplitude * shape) ** 2)), amplitude
+        return float(weight @ (adaptation - amplitude * shape) ** 2), amplitude
 
     low, high = (math.log(bound) for bound in TAU_BOUNDS_REACHES)
     for _ in range(6):
@@ -353,6 +408,6 @@ def fit_exponential(adaptation: Array, before: Array | None = None) -> tuple[flo
         low, high = float(grid[max(k - 1, 0)]), float(grid[min(k + 1, 40)])
     tau = math.exp(0.5 * (low + high))
     left, amplitude = best(tau)
-    whole = float(np.sum(adaptation**2))
+    whole = float(weight @ adaptation**2)
     told_apart = whole > 0.0 and (left / whole) ** max(0.5 * len(n) - 1.0, 0.0) < FIT_LEVEL
     return amplitude, tau if told_apart and abs(amplitude) > LEAST_AMPLITUDE else math.nan

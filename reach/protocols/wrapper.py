@@ -166,7 +166,6 @@ class ProtocolWrapper(gym.Wrapper[Any, Any, Any, Any]):
             "cup_x": trial.cup[0],
             "cup_y": trial.cup[1],
             "launch_error_deg": measures.launch_error_deg,
-            "peak_speed_error_deg": measures.peak_speed_error_deg,
             "endpoint_error_cm": measures.endpoint_error_cm,
             "channel_index": index,
             "time_to_success_s": measures.time_to_success_s,

@@ -1,14 +1,17 @@
 """From the trials of a study to measures: a value for each learner, protocol and seed.
 
-Which measures a protocol has follows from its blocks and from what was recorded, never from its name: errors of a
-perturbed block give speed of correction, a force channel gives it by the force, an onset within the reach gives the
-correction within it, and blocks that come back, clamp the error, hide the hand or probe other directions give memory.
+The measures of a protocol follow from its blocks and from what was recorded, never from its name. Launch errors of a
+perturbed block give the speed of correction. Channel trials give the channel measures, which have names of their own.
+An onset within the reach gives the correction within it. Blocks that come back, clamp the error, hide the hand or probe
+other directions give memory.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Iterator
+from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -17,18 +20,18 @@ from numpy.typing import NDArray
 from reach import memory
 from reach.protocols import BASELINE, CLAMP, OPPOSITE, PERTURBED, PROBED, RELEARNED, UNSEEN, WASHOUT
 from reach.sim.state import START_HAND_M
-from reach.study.run import UNLEARNED_LAUNCH_ERROR
+from reach.study.run import UNLEARNED_LAUNCH_ERROR, WASHOUT_ONSET_LAUNCH_ERROR
 from reach.trials import (
-    AFTER_EFFECT_REACHES,
+    BASELINE_REACHES,
     L30_REACHES,
     LATE_REACHES,
-    N63_THRESHOLD,
-    N63_WINDOW,
+    LEAST_MISS_DEG,
     TrialSeries,
     correction_measures,
+    first_corrected,
     fit_exponential,
-    miss_direction,
-    reference_error_deg,
+    miss_deg,
+    share_left,
     wrapped_degrees,
 )
 from reach.two_states import fit_two_states
@@ -37,24 +40,25 @@ Array = NDArray[np.float64]
 
 UNLEARNING = "none"
 KEYS = ["learner", "protocol", "seed"]
-# Read-outs of the launch that have a baseline.
-LAUNCHES = ("launch_error_deg", "peak_speed_error_deg")
+LAUNCH = "launch_error_deg"
 # Measured within reaches: name of the measure, column, and how many reaches become one number. Times that may be
-# infinite and latencies with outliers are given by their median.
+# infinite are given by their median.
 WITHIN = (
     ("T_c", "correction_time_s", np.mean),
-    ("latency_s", "latency_s", np.median),
+    ("correction_onset_s", "correction_onset_s", np.median),
     ("t50_s", "t50_s", np.median),
     ("t90_s", "t90_s", np.median),
     ("overshoot", "overshoot", np.mean),
 )
+# Channel trials whose mean is the late channel index, as people's is given (Avraham et al. 2017).
+LATE_CHANNEL_TRIALS = 5
 # Reaches in these blocks are made without seeing an error.
 WITHOUT_ERROR = (CLAMP, UNSEEN, PROBED)
 
 
-def _series(rows: pd.DataFrame, launch_error: str = "launch_error_deg") -> TrialSeries:
+def _series(rows: pd.DataFrame, launch_error: str = LAUNCH) -> TrialSeries:
     """One learner, protocol and seed as a series, probes left out; `launch_error` is the column to read it from."""
-    reaches = rows[~rows["probe"]].sort_values("trial")
+    reaches = _reaches(rows)
 
     def column(name: str) -> Array:
         return reaches[name].to_numpy(dtype=np.float64)
@@ -70,44 +74,91 @@ def _series(rows: pd.DataFrame, launch_error: str = "launch_error_deg") -> Trial
 
 
 def baseline_corrected(trials: pd.DataFrame) -> pd.DataFrame:
-    """The trials with each read-out of the launch less its baseline, each learner, protocol and seed by itself.
+    """Return the trials with launch errors less their baseline, each learner, protocol and seed by itself.
 
     Probes are corrected by the same baseline as reaches to the same cup.
     """
     corrected = trials.copy()
     for _, rows in trials.groupby(KEYS, sort=False):
-        for launch in (name for name in LAUNCHES if name in trials):
-            corrected.loc[rows.index, launch] = _less_baseline(rows, launch)
+        corrected.loc[rows.index, LAUNCH] = _less_baseline(rows)
     return corrected
 
 
-def _less_baseline(rows: pd.DataFrame, launch: str) -> Array:
-    series = _series(rows, launch)
-    shift = series.launch_error_deg - series.corrected_error_deg()
-    by_cup = {tuple(cup): float(s) for cup, s in zip(series.cup, shift, strict=True) if math.isfinite(s)}
-    taken = np.array([by_cup.get((x, y), 0.0) for x, y in zip(rows["cup_x"], rows["cup_y"], strict=True)])
+def _less_baseline(rows: pd.DataFrame) -> Array:
+    series = _series(rows)
+    taken = _by_cup(rows, series, series.launch_error_deg - series.corrected_error_deg(), otherwise=0.0)
     # A whole turn may lie between two ways of writing one angle.
-    return wrapped_degrees(rows[launch].to_numpy(dtype=np.float64) - taken)
+    return wrapped_degrees(rows[LAUNCH].to_numpy(dtype=np.float64) - taken)
+
+
+def _by_cup(rows: pd.DataFrame, series: TrialSeries, values: Array, otherwise: float) -> Array:
+    """Values of the reaches of a series, one for each cup, for all its trials with probes."""
+    known = {tuple(cup): float(value) for cup, value in zip(series.cup, values, strict=True) if math.isfinite(value)}
+    return np.array([known.get((x, y), otherwise) for x, y in zip(rows["cup_x"], rows["cup_y"], strict=True)])
+
+
+def with_misses(trials: pd.DataFrame) -> pd.DataFrame:
+    """Return the trials, launch errors less their baseline, with the miss at the cup of each in the column `miss_deg`.
+
+    The miss is that of a positive scale, signed; NaN where nothing tells of it.
+    """
+    found = baseline_corrected(trials).assign(miss_deg=math.nan)
+    for rows, reference in _with_references(_completed(trials)):
+        if reference is not None:
+            scale = _reaches(rows)["perturbation_scale"].to_numpy(dtype=np.float64)
+            missed = miss_deg(reference, scale)
+            found.loc[rows.index, "miss_deg"] = _by_cup(rows, reference, missed, otherwise=math.nan)
+    return found
+
+
+def adaptation_index(trials: pd.DataFrame) -> pd.DataFrame:
+    """Return the reaches of each learner's first perturbed block with their adaptation index.
+
+    The index is 1 less the launch error over the miss of the same learner with learning off at the same cup: 0 for
+    nothing corrected, 1 for all. Reaches to cups with a miss below 2 degrees are left out.
+
+    Returns:
+        Columns learner, protocol, seed, trial_in_block, index.
+    """
+    trials = _completed(trials)
+    measured = with_misses(trials)
+    reaches = measured[(measured["block"] == PERTURBED) & ~measured["probe"]]
+    first = reaches.groupby(KEYS)["block_number"].transform("min")
+    kept = reaches[(reaches["block_number"] == first) & (reaches["miss_deg"].abs() >= LEAST_MISS_DEG)]
+    index: pd.DataFrame = kept.assign(index=1.0 - kept[LAUNCH] / kept["miss_deg"])
+    return index[[*KEYS, "trial_in_block", "index"]]
 
 
 def per_seed(trials: pd.DataFrame) -> pd.DataFrame:
-    """All measures: a row (learner, protocol, seed, metric, value) each, in the order of the trials.
+    """Return all measures: a row (learner, protocol, seed, metric, value) each, in the order of the trials.
 
-    The measure of the miss is that of the same learner with learning off, where the trials tell of it, else that of the
-    learner that never learns. Seeds with neither have measures within the reach at most.
+    The miss is that of the same learner with learning off, where the trials tell of it, else that of the learner that
+    never learns. Seeds with neither have measures within the reach and of channel trials at most. Without a launch to
+    read a miss from, the measures relative to it are NaN.
     """
-    groups = dict(iter(_completed(trials).groupby(KEYS, sort=False)))
     found = []
-    for key, rows in groups.items():
-        learner, protocol, seed = key
-        reference = None
-        if UNLEARNED_LAUNCH_ERROR in rows and rows[UNLEARNED_LAUNCH_ERROR].notna().any():
-            reference = _series(rows, UNLEARNED_LAUNCH_ERROR)
+    for rows, reference in _with_references(_completed(trials)):
+        whose = {name: rows[name].iloc[0] for name in KEYS}
+        found += [{**whose, "metric": metric, "value": value} for metric, value in measures_of(rows, reference)]
+    return pd.DataFrame(found, columns=[*KEYS, "metric", "value"])
+
+
+def _with_references(trials: pd.DataFrame) -> Iterator[tuple[pd.DataFrame, TrialSeries | None]]:
+    """The trials of each learner, protocol and seed, and the same reaches without learning where these are known."""
+    groups = dict(iter(trials.groupby(KEYS, sort=False)))
+    for (_, protocol, seed), rows in groups.items():
+        told = UNLEARNED_LAUNCH_ERROR in rows
+        if told and rows[UNLEARNED_LAUNCH_ERROR].notna().any():
+            yield rows, _series(rows, UNLEARNED_LAUNCH_ERROR)
         elif (UNLEARNING, protocol, seed) in groups:
-            reference = _series(groups[(UNLEARNING, protocol, seed)])
-        for metric, value in measures_of(rows, reference):
-            found.append({"learner": learner, "protocol": protocol, "seed": seed, "metric": metric, "value": value})
-    return pd.DataFrame(found, columns=["learner", "protocol", "seed", "metric", "value"])
+            yield rows, _series(groups[(UNLEARNING, protocol, seed)])
+        else:  # told and NaN: a hand that never set out
+            yield rows, _series(rows, UNLEARNED_LAUNCH_ERROR) if told else None
+
+
+def _reaches(rows: pd.DataFrame) -> pd.DataFrame:
+    """Trials in order, probes left out."""
+    return rows[~rows["probe"]].sort_values("trial")
 
 
 def _completed(trials: pd.DataFrame) -> pd.DataFrame:
@@ -118,6 +169,7 @@ def _completed(trials: pd.DataFrame) -> pd.DataFrame:
         ("perturbation_scale", (trials["block"] == PERTURBED).astype(np.float64)),
         ("channel_index", math.nan),
         ("onset_s", math.nan),
+        (WASHOUT_ONSET_LAUNCH_ERROR, math.nan),
     ):
         if name not in trials:
             completed[name] = values
@@ -131,7 +183,7 @@ def measures_of(rows: pd.DataFrame, reference: TrialSeries | None) -> Iterator[t
         rows: its trials.
         reference: the same reaches with learning off; None for what can be told without it.
     """
-    reaches = rows[~rows["probe"]].sort_values("trial")
+    reaches = _reaches(rows)
     within = reaches[reaches["onset_s"].notna() & (reaches["block"] == PERTURBED)]
     perturbed = reaches[(reaches["block"] == PERTURBED) & reaches["onset_s"].isna()]
     if len(within):
@@ -139,26 +191,46 @@ def measures_of(rows: pd.DataFrame, reference: TrialSeries | None) -> Iterator[t
         if perturbed.empty:
             yield "time_to_success_s", float(within["time_to_success_s"].mean())
             yield "success", float(within["success"].mean())
-    if reference is None or perturbed.empty:
+    if perturbed.empty:
         return
-    own = _series(rows)
-    miss, side = reference_error_deg(reference), miss_direction(reference)
     flips = _flipping(perturbed)
     scales = perturbed["perturbation_scale"]
-    if flips:
-        # The side changes with each flip: size is all that counts.
-        miss = _size_of(reference)
-    elif (scales >= 0.0).all() or (scales <= 0.0).all():
-        measures = correction_measures(own, miss, side) | _by_channel(rows)
+    lasting = not flips and ((scales >= 0.0).all() or (scales <= 0.0).all())
+    if lasting:
+        yield from _by_channel(rows).items()
+    if reference is None:
+        return
+    own = _series(rows)
+    miss = miss_deg(reference, reaches["perturbation_scale"].to_numpy(dtype=np.float64))
+    if lasting:
+        side = -1.0 if (scales < 0.0).any() else 1.0
+        measures = correction_measures(own, side * miss, _at_washout_onset(rows, own))
         if scales.nunique() > 1:
             measures = _of_a_ramp(measures, own, reference)
         if WASHOUT not in set(reaches["block"]):
             measures.pop("after_effect")
         yield from measures.items()
-    error = side * own.corrected_error_deg() / miss
-    adaptation = side * wrapped_degrees(reference.corrected_error_deg() - own.corrected_error_deg()) / miss
+    telling = np.abs(miss) >= LEAST_MISS_DEG
+    if not np.any(telling):
+        return
+    # Where the miss at a cup is too small to be told, errors are shares of the mean miss.
+    miss = np.where(telling, miss, np.copysign(float(np.mean(np.abs(miss[telling]))), miss))
+    error = own.corrected_error_deg() / miss
+    adaptation = wrapped_degrees(reference.corrected_error_deg() - own.corrected_error_deg()) / miss
     yield from _switching(flips, reaches["block_number"].to_numpy(), error)
     yield from _memory(reaches, error, adaptation)
+
+
+def _at_washout_onset(rows: pd.DataFrame, own: TrialSeries) -> Array | None:
+    """Corrected launch errors of the first visits to each cup by the learner as it was when the washout began.
+
+    NaN for all other reaches; None where they were not recorded, as in a person's trials.
+    """
+    launched = _series(rows, WASHOUT_ONSET_LAUNCH_ERROR).launch_error_deg
+    if not np.any(np.isfinite(launched)):
+        return None
+    at_onset = replace(own, launch_error_deg=np.where(np.isfinite(launched), launched, own.launch_error_deg))
+    return np.where(np.isfinite(launched), at_onset.corrected_error_deg(), math.nan)
 
 
 def _within_reach(reaches: pd.DataFrame) -> Iterator[tuple[str, float]]:
@@ -172,42 +244,47 @@ def _within_reach(reaches: pd.DataFrame) -> Iterator[tuple[str, float]]:
 
 def _of_a_ramp(measures: dict[str, float], own: TrialSeries, reference: TrialSeries) -> dict[str, float]:
     """Measures where the miss grows from reach to reach: errors are shares of it, and there is no time course."""
-    error, whole = (np.abs(series.corrected_error_deg()[own.block == PERTURBED]) for series in (own, reference))
-    missed = np.where(np.isfinite(error), error, whole)
-
-    def left(reaches: slice) -> float:
-        return float(np.nansum(missed[reaches]) / np.nansum(whole[reaches]))
-
+    perturbed = own.block == PERTURBED
+    error, whole = (one.corrected_error_deg()[perturbed] for one in (own, reference))
     kept = {name: value for name, value in measures.items() if name not in ("N63", "A", "tau")}
-    return kept | {"L30": left(slice(L30_REACHES)), "late_error": left(slice(-LATE_REACHES, None))}
+    return kept | {
+        "L30": share_left(error[:L30_REACHES], whole[:L30_REACHES]),
+        "late_error": share_left(error[-LATE_REACHES:], whole[-LATE_REACHES:]),
+    }
 
 
 def _by_channel(rows: pd.DataFrame) -> dict[str, float]:
-    """Speed of correction by the force in channel trials, where there are any; error is 1 less the adaptation index."""
+    """Compensation of a force field, read from the channel trials; empty without any.
+
+    The compensation of a channel trial is its channel index less that of the last ten channel trials of baseline, as a
+    share of the field of that trial.
+    """
     channel = rows[rows["channel_index"].notna()].sort_values("trial")
     perturbed = channel[channel["block"] == PERTURBED]
     if perturbed.empty:
         return {}
-    baseline = channel.loc[channel["block"] == BASELINE, "channel_index"].to_numpy(dtype=np.float64)
-    normal = float(np.mean(baseline)) if len(baseline) else 0.0
-    error = (perturbed["perturbation_scale"] - perturbed["channel_index"] + normal).to_numpy(dtype=np.float64)
+    baseline = channel.loc[channel["block"] == BASELINE, "channel_index"].to_numpy(dtype=np.float64)[-BASELINE_REACHES:]
+    index = perturbed["channel_index"].to_numpy(dtype=np.float64) - (float(np.mean(baseline)) if len(baseline) else 0.0)
+    field = perturbed["perturbation_scale"].to_numpy(dtype=np.float64)
     reach = perturbed["trial_in_block"].to_numpy(dtype=np.float64)
-    amplitude, tau = fit_exponential(1.0 - error, reach)
-    washout = channel[channel["block"] == WASHOUT]
-    after = normal - washout.loc[washout["trial_in_block"] <= AFTER_EFFECT_REACHES, "channel_index"].to_numpy(
-        np.float64
-    )
-    windows = [float(np.median(error[k - N63_WINDOW : k])) for k in range(N63_WINDOW, len(error) + 1)]
-    corrected = np.flatnonzero(np.array(windows) < N63_THRESHOLD)
-    early, late = error[reach <= L30_REACHES], error[reach > reach[-1] - 2 * LATE_REACHES]
-    return {
-        "L30": float(np.mean(np.abs(early))) if len(early) else math.nan,
-        "N63": float(reach[N63_WINDOW - 1 + corrected[0]]) if len(corrected) else math.inf,
-        "A": amplitude,
-        "tau": tau,
-        "after_effect": float(np.mean(after)) if len(after) else math.nan,
-        "late_error": float(np.mean(np.abs(late))),
+
+    def compensated(trials: Any) -> float:
+        return float(index[trials] @ field[trials] / max(float(field[trials] @ field[trials]), 1e-12))
+
+    early = reach <= L30_REACHES
+    found = {
+        "channel_index_early": compensated(early) if np.any(early) else math.nan,
+        "channel_index_late": compensated(slice(-LATE_CHANNEL_TRIALS, None)),
     }
+    if field[0] != 0.0 and len(set(np.abs(field).tolist())) == 1:
+        share = index / field
+        asymptote, tau = fit_exponential(share, reach)
+        found |= {
+            "channel_reaches_to_63": first_corrected(1.0 - share, reach),
+            "channel_asymptote": asymptote,
+            "channel_tau": tau,
+        }
+    return found
 
 
 def _flipping(perturbed: pd.DataFrame) -> dict[int, int]:
@@ -218,11 +295,6 @@ def _flipping(perturbed: pd.DataFrame) -> dict[int, int]:
         if every is not None:
             found[int(str(number))] = every
     return found
-
-
-def _size_of(reference: TrialSeries) -> float:
-    sizes = np.abs(reference.corrected_error_deg()[reference.block == PERTURBED])
-    return float(np.nanmean(sizes))
 
 
 def _switching(flips: dict[int, int], block_number: NDArray[np.int64], error: Array) -> Iterator[tuple[str, float]]:

@@ -11,11 +11,10 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from reach.protocols import PERTURBED, Protocol
+from reach.protocols import Protocol
 from reach.render.palette import learner_colour
 from reach.study import people
-from reach.study.measures import KEYS, baseline_corrected, per_seed
-from reach.study.run import UNLEARNED_LAUNCH_ERROR
+from reach.study.measures import adaptation_index, per_seed
 
 PERSON_COLOUR = "#a63e7b"
 LEGEND_COLUMNS = 3
@@ -27,16 +26,6 @@ class Picture:
 
     pixels: NDArray[np.uint8]
     png: bytes
-
-
-def adaptation(trials: pd.DataFrame) -> pd.DataFrame:
-    """1 - launch error / miss of each perturbed reach: columns learner, seed, trial_in_block, index."""
-    still = baseline_corrected(trials.assign(launch_error_deg=trials[UNLEARNED_LAUNCH_ERROR]))
-    perturbed = (trials["block"] == PERTURBED) & ~trials["probe"]
-    miss = still[perturbed].groupby(KEYS)["launch_error_deg"].mean()
-    kept = baseline_corrected(trials)[perturbed]
-    index = 1.0 - kept["launch_error_deg"].to_numpy() / miss.loc[[*kept[KEYS].itertuples(index=False)]].to_numpy()
-    return kept.assign(index=index)[["learner", "seed", "trial_in_block", "index"]]
 
 
 def told(trials: pd.DataFrame) -> list[str]:
@@ -76,7 +65,7 @@ def draw_chart(trials: pd.DataFrame, others: pd.DataFrame | None, protocol: Prot
     axes.axhline(0.0, color="#cccccc", lw=1)
     axes.axhline(1.0, color="#cccccc", lw=1)
     if others is not None:
-        beside = adaptation(others[others["protocol"] == protocol.name])
+        beside = adaptation_index(others[others["protocol"] == protocol.name])
         for learner, rows in beside.groupby("learner", sort=False):
             mean = rows.groupby("trial_in_block")["index"].mean()
             axes.plot(mean.index, mean, color=learner_colour(str(learner)), lw=1.3, label=str(learner))
@@ -85,7 +74,7 @@ def draw_chart(trials: pd.DataFrame, others: pd.DataFrame | None, protocol: Prot
             middle = [0.5 * (first + last) for first, last in curve.blocks]
             label = f"{curve.name}, {curve.perturbation} ('t Hart 2024)"
             axes.plot(middle, curve.index, mark, color="black", mfc="white", ms=5, label=label, zorder=4)
-    own = adaptation(trials)
+    own = adaptation_index(trials)
     axes.plot(own["trial_in_block"], own["index"], "o-", color=PERSON_COLOUR, ms=4, lw=1.8, label="you")
     axes.set(xlabel="reach since the perturbation began", ylabel="corrected, share of the miss", ylim=(-0.5, 1.6))
     axes.set_title("\n".join(told(trials)), loc="left", fontsize=10)

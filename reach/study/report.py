@@ -24,7 +24,7 @@ from reach.study.figures import Chart, Looks, capital
 from reach.study.human_files import read_curves
 from reach.study.jobs import Job, library_versions
 from reach.study.marks import looks, sample
-from reach.study.measures import baseline_corrected, per_seed
+from reach.study.measures import per_seed, with_misses
 from reach.study.report_across import (
     Cell,
     Line,
@@ -58,17 +58,14 @@ __all__ = ["answer", "page", "towards_the_miss", "warnings", "write_report"]
 
 
 def towards_the_miss(trials: pd.DataFrame) -> pd.DataFrame:
-    """The trials with launch errors less their baseline, positive to the side to which the perturbation pushes."""
-    corrected = baseline_corrected(trials)
-    first = corrected[(corrected["block"] == "perturbed") & (corrected["trial_in_block"] == 1) & ~corrected["probe"]]
-    side = first.groupby("protocol")["launch_error_deg"].mean()
-    turned = corrected["protocol"].map(lambda protocol: -1.0 if side.get(protocol, 0.0) < 0.0 else 1.0)
-    corrected["launch_error_deg"] *= turned
-    return corrected
+    """Return the trials with launch errors less their baseline, positive to the side of the miss at the same cup."""
+    corrected = with_misses(trials)
+    corrected["launch_error_deg"] *= np.where(corrected["miss_deg"] < 0.0, -1.0, 1.0)
+    return corrected.drop(columns="miss_deg")
 
 
-def measure_tables(summary: pd.DataFrame, group: str) -> list[Table]:
-    """One table a protocol with the measures of a group, as the page shows it."""
+def measure_tables(summary: pd.DataFrame, group: str, kind: str = "") -> list[Table]:
+    """Return one table a protocol with the measures of a group; `kind` is added to their titles."""
     rows = lookup(summary)
     tables = []
     for protocol in summary["protocol"].unique():
@@ -81,7 +78,8 @@ def measure_tables(summary: pd.DataFrame, group: str) -> list[Table]:
         for learner in mine["learner"].unique():
             found = [(measure, rows.get((protocol, learner, measure.metric))) for measure in measures]
             lines.append(Line(str(learner), tuple(_cell(measure, row, best[measure.metric]) for measure, row in found)))
-        title = f"{capital(named_protocol(protocol))}, {counted(int(mine['seeds'].max()), 'seed')}"
+        parts = [capital(named_protocol(protocol)), kind, counted(int(mine["seeds"].max()), "seed")]
+        title = ", ".join(filter(None, parts))
         tables.append(Table(title, tuple((measure.label, measure.unit) for measure in measures), tuple(lines)))
     return tables
 
@@ -181,8 +179,8 @@ def page(
         glance=across_protocols(summary, judged, "All protocols") if len(headline) > 1 else None,
         headline_metrics={metric for _, metric in judged},
         curves=[chart for chart in curves if chart is not None],
-        tables=measure_tables(summary, "reaches"),
-        terms=shown_measures(summary, "reaches"),
+        tables=measure_tables(summary, "reaches") + measure_tables(summary, "channel", "channel trials"),
+        terms=shown_measures(summary, "reaches") + shown_measures(summary, "channel"),
         profile=profile(measured, look),
         improvement=improvement_table(measured, look),
         traces=_trace_charts(traces, protocols, look),

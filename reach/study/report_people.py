@@ -18,18 +18,16 @@ from reach.study.charts import Series, line_chart
 from reach.study.figures import Chart, Looks, anchor, by_seed, capital
 from reach.study.human_files import HumanSeries
 from reach.study.marks import Look, shown
-from reach.study.measures import baseline_corrected
+from reach.study.measures import adaptation_index, per_seed
 from reach.study.people import HumanCurve, HumanFit
 from reach.study.report_across import Cell, Line, Table
 from reach.study.report_answer import REFERENCE
 from reach.study.statistics import estimate, mean_band
 from reach.study.tables import named_protocol, short_protocol
-from reach.trials import BASELINE_REACHES, fit_exponential
+from reach.trials import BASELINE_REACHES
 
 Floats = NDArray[np.float64]
 
-READ_OUT = "peak_speed_error_deg"  # as people are read out: direction at peak speed
-LAUNCH = "launch_error_deg"
 CHANNEL = "channel_index"  # force in a channel trial, 1 = what would cancel the field
 STANDARD_ERRORS = 1.96  # on either side, for 95 %
 INK, SOFT = "#222222", "#6b6b6b"
@@ -48,36 +46,11 @@ class Beside:
     facts: tuple[str, ...]
 
 
-def read_out(trials: pd.DataFrame) -> str:
-    """The column from which learners are read out beside people."""
-    return READ_OUT if READ_OUT in trials and trials[READ_OUT].notna().any() else LAUNCH
-
-
 def adaptation(trials: pd.DataFrame, protocol: str, looks: Looks) -> dict[str, tuple[Floats, Floats]]:
-    """Learner -> perturbed reaches (n,) from 1 and adaptation index (seeds, n), as of people.
-
-    The index is 1 less the error, baseline subtracted, over the miss of the arm that does not learn in the same
-    read-out, so that what feedback mends on the way is not taken for learning. Probes are left out.
-    """
-    column = read_out(trials)
-    mine = trials[(trials["protocol"] == protocol) & ~trials["probe"]]
-    corrected = baseline_corrected(mine)
-    first = corrected[corrected["block"] == "perturbed"]
-    if "block_number" in first:
-        first = first[first["block_number"] == first["block_number"].min()]
-    reference = first[first["learner"] == REFERENCE]
-    if reference.empty:
-        return {}
-    miss = reference.groupby("seed")[column].mean()
-    found = {}
-    for learner in looks:
-        own = first[(first["learner"] == learner) & first["seed"].isin(miss.index)]
-        if learner == REFERENCE or own.empty:
-            continue
-        reach, error = by_seed(own, column, "trial_in_block")
-        size = miss.reindex(sorted(own["seed"].unique())).to_numpy(np.float64)[:, None]
-        found[learner] = (reach, 1.0 - error / size)
-    return found
+    """Return learner -> perturbed reaches (n,) from 1 and their adaptation index (seeds, n)."""
+    index = adaptation_index(trials[trials["protocol"] == protocol])
+    own = {learner: index[index["learner"] == learner] for learner in looks if learner != REFERENCE}
+    return {learner: by_seed(rows, "index", "trial_in_block") for learner, rows in own.items() if len(rows)}
 
 
 def rotation_degrees(protocol: str) -> float:
@@ -125,11 +98,11 @@ def _rotation(
         charts.append(_full_chart(indices, files, protocol, looks))
     sizes = {curve.perturbation for curve in people.CURVES}
     notes = [
-        "Read-out, baseline and numbering are the same for learners and people: the direction of the seen hand "
-        + ("at its peak speed" if read_out(trials) == READ_OUT else "as it sets out")
-        + ", less the mean of the last ten baseline reaches (of those to the same cup, where there are two or more); "
-        "reach 1 is the first perturbed one; probes are left out. 1 is a correction of all that an arm without "
-        "learning misses by.",
+        "Baseline and numbering are the same for learners and people: the direction of the hand less the mean of the "
+        "last ten baseline reaches (of those to the same cup, where there are two or more); reach 1 is the first "
+        "perturbed one; probes are left out. 1 is a correction of all that the same learner misses by with learning "
+        "off. Learners are read at launch, before vision can act, people at the peak speed of the hand. A and tau of "
+        "learners are those of the table of measures.",
         "About half of what people do is a strategy: they aim elsewhere on purpose. The implicit part is the rest, "
         "measured in reaches without a cursor. A learner that has no strategy is fairly compared with that part too.",
     ]
@@ -146,7 +119,14 @@ def _rotation(
     names += [(curve.name, look, "marks") for curve, look in zip(people.CURVES, PEOPLE_LOOKS, strict=False)]
     legend = (*names, *_legend_of(files))
     title = capital(named_protocol(protocol))
-    return Beside(title, tuple(charts), inside_table(indices, fits), legend, tuple(notes), cited)
+    return Beside(
+        title,
+        tuple(charts),
+        inside_table(per_seed(trials[trials["protocol"] == protocol]), list(indices), fits),
+        legend,
+        tuple(notes),
+        cited,
+    )
 
 
 def channel_indices(trials: pd.DataFrame, protocol: str, looks: Looks) -> dict[str, tuple[Floats, Floats]]:
@@ -206,14 +186,20 @@ def _fit_text(fit: HumanFit) -> str:
     return text + (f"; {fit.note}" if fit.note else "") + f" ({fit.citation})."
 
 
-def inside_table(indices: dict[str, tuple[Floats, Floats]], fits: Sequence[HumanFit]) -> Table:
-    """Whether each learner's A and tau lie inside people's intervals, for the whole reach and its implicit part."""
+def inside_table(measured: pd.DataFrame, learners: Sequence[str], fits: Sequence[HumanFit]) -> Table:
+    """Return whether each learner's A and tau lie inside people's intervals, for the whole reach and its implicit part.
+
+    Args:
+        measured: of one protocol: learner, seed, metric, value.
+        learners: that have a row.
+        fits: to people.
+    """
     heads = [("A", ""), ("tau", "reaches")]
     heads += [(f"{what}, {fit.part}", f"people {_range(fit, what)}") for fit in fits for what in ("A", "tau")]
     lines = []
-    for learner, (_, index) in indices.items():
-        found = np.array([_fit(row) for row in index])
-        estimates = [estimate(found[:, 0]), estimate(found[:, 1])]
+    for learner in learners:
+        own = measured[measured["learner"] == learner]
+        estimates = [estimate(own.loc[own["metric"] == name, "value"].to_numpy(np.float64)) for name in ("A", "tau")]
         cells = []
         for one, digits in zip(estimates, (2, 1), strict=True):
             text = f"{one.value:.{digits}f}" if math.isfinite(one.value) else "\N{EN DASH}"
@@ -237,11 +223,6 @@ def _reaches_in(one: object, between: tuple[float, float]) -> str:
 def _range(fit: HumanFit, what: str) -> str:
     low, high = fit.asymptote_interval if what == "A" else fit.tau_interval
     return f"{low:.2f}\N{EN DASH}{high:.2f}" if what == "A" else f"{low:.1f}\N{EN DASH}{high:.1f}"
-
-
-def _fit(index: Floats) -> tuple[float, float]:
-    """A and tau of one seed; a reach that never set out keeps the whole error, as in the measures."""
-    return fit_exponential(np.where(np.isfinite(index), index, 0.0))
 
 
 def _block_mean(reach: Floats, index: Floats, first: int, last: int) -> Floats:

@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import importlib
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
@@ -28,6 +28,7 @@ from reach.corrections import WINDOW, WINDOW_S, WITHIN_REACH, Correction, HandCo
 from reach.perturbations import Perturbation
 from reach.protocols import PROTOCOLS, ProtocolWrapper, ScheduledTrial, read_protocol, schedule_of
 from reach.protocols import Protocol as ReachProtocol
+from reach.protocols.blocks import Cup
 from reach.protocols.wrapper import Recording
 from reach.study.filming import FILM_EVERY, Camera, film_bytes, filmed_trials
 from reach.study.jobs import Job, digest
@@ -38,6 +39,9 @@ from reach.trials import LAUNCH_WINDOW_S, launch_error_deg, movement_onset
 UNTIL_STOPPED = 1_000_000_000
 # The launch error, degrees, of the same trial by the same learner with learning off.
 UNLEARNED_LAUNCH_ERROR = "unlearned_launch_error_deg"
+# At the first reach to each cup of the first washout: the launch error, degrees, of that trial by the learner as it was
+# when the washout began. NaN for all other trials.
+WASHOUT_ONSET_LAUNCH_ERROR = "washout_onset_launch_error_deg"
 # Of what a learner may tell in its `cost`, that which does not grow as it goes.
 SIZES = ("parameters",)
 
@@ -107,16 +111,23 @@ def act_through_trial(
 
 
 class Comparison:
-    """Measures corrections within reaches: plays each reach's twin, and the perturbation under the twin's commands."""
+    """Runs further trials in an environment of its own, by the learner as it is, without learning.
+
+    These are the twin of a reach, the perturbation under the twin's commands, and launches at the onset of a washout.
+    """
 
     def __init__(self, make: Callable[[], gym.Env[Any, Any]]) -> None:
-        """Compare in an environment of its own, made when it is first needed."""
+        """Keep how to make the environment, which is done when it is first needed."""
         self._make = make
-        self._env: gym.Env[Any, Any] | None = None
+        self._made: gym.Env[Any, Any] | None = None
+
+    @property
+    def _env(self) -> gym.Env[Any, Any]:
+        self._made = self._made or self._make()
+        return self._made
 
     def prepare(self, model: Model, trial: ScheduledTrial) -> tuple[HandCourse, HandCourse]:
         """Twin and open loop of a trial, by the learner as it is now."""
-        self._env = self._env or self._make()
         twin, commands = Recording(), []
         for command, info in act_through_trial(model, self._env, _options(trial, trial.standing), trial.seed):
             twin.moments.append(info["truth"])
@@ -131,9 +142,23 @@ class Comparison:
             step += 1
         return twin.course(), open_loop.course()
 
+    def first_launch_errors(self, model: Model, schedule: Sequence[ScheduledTrial], index: int) -> dict[int, float]:
+        """Place in the schedule -> launch error, degrees, of the first reach to each cup of the block that begins.
+
+        Args:
+            model: the learner.
+            schedule: every trial of the protocol.
+            index: of the first trial of the block.
+        """
+        first: dict[Cup, int] = {}
+        for place, trial in enumerate(schedule[index:], start=index):
+            if trial.block_number == schedule[index].block_number and not trial.probe:
+                first.setdefault(trial.cup, place)
+        return {place: _launch_error(model, self._env, schedule[place]) for place in first.values()}
+
     def close(self) -> None:
-        if self._env is not None:
-            self._env.close()
+        if self._made is not None:
+            self._made.close()
 
 
 def _options(trial: ScheduledTrial, perturbation: tuple[Perturbation, ...]) -> dict[str, Any]:
@@ -169,8 +194,18 @@ def run_protocol(
         for _ in act_through_trial(model, env):
             pass
 
+    at_washout_onset: dict[int, float] = {}
+    extra = dict[str, float]()  # computed for measures alone, and no cost of the protocol
+
+    def launch_at_each_cup() -> None:
+        nonlocal extra
+        spent = cost_of(model)
+        at_washout_onset.update(comparison.first_launch_errors(model, recorder.schedule, env.index))
+        extra = sum_of(extra, difference(cost_of(model), spent))
+
+    env.on_washout = launch_at_each_cup
     corrections: dict[int, Correction] = {}
-    before, twins = cost_of(model), dict[str, float]()
+    before = cost_of(model)
     first = True
     try:
         while not env.finished:
@@ -180,7 +215,7 @@ def run_protocol(
             if onset_s is not None:
                 spent = cost_of(model)
                 beside = comparison.prepare(model, env.upcoming)
-                twins = sum_of(twins, difference(cost_of(model), spent))
+                extra = sum_of(extra, difference(cost_of(model), spent))
             if learning and env.learning:
                 model.set_env(env)  # anew each time: probes have moved the environment on
                 env.act_alone = act_alone
@@ -196,7 +231,10 @@ def run_protocol(
                 found = measure_correction(reach, *beside, onset_s)
                 if found is not None:
                     corrections[index] = found
-        rows = [dict(row) for row in recorder.rows]
+        rows = [
+            {**row, WASHOUT_ONSET_LAUNCH_ERROR: at_washout_onset.get(index, math.nan)}
+            for index, row in enumerate(recorder.rows)
+        ]
     finally:
         env.close()
         comparison.close()
@@ -206,7 +244,7 @@ def run_protocol(
     if camera is not None:
         fps = round(env.metadata.get("render_fps", 50) / FILM_EVERY)
         films = {phase: film_bytes(frames, fps) for phase, frames in camera.frames.items() if frames}
-    cost = difference(difference(cost_of(model), before), twins) | alignment_of(model)
+    cost = difference(difference(cost_of(model), before), extra) | alignment_of(model)
     return Result(rows, films, traces_of(rows, corrections), cost)
 
 

@@ -32,7 +32,7 @@ RESAMPLES = 10_000
 BAND_RESAMPLES = 1_000
 CONFIDENCE = 0.95
 BOOTSTRAP_SEED = 20260101
-CENSORED = frozenset({"N63"})
+CENSORED = frozenset({"N63", "channel_reaches_to_63"})
 ESTIMATED = ("value", "low", "high", "seeds", "failed")
 
 

@@ -39,7 +39,8 @@ class Measure:
     """One column of the table.
 
     better: "low", "high" or "" where neither is. scale: shown = value x scale. no_number: what an infinite value is
-    called. group: "reaches" (correction from reach to reach), "within" (a reach) or "memory".
+    called. group: "reaches" (correction from reach to reach, by the launch), "channel" (the same in a force field, by
+    the force in channel trials), "within" (a reach) or "memory".
     """
 
     metric: str
@@ -60,8 +61,9 @@ MEASURES: tuple[Measure, ...] = (
         unit="% of the miss",
         digits=0,
         better="low",
-        meaning="Mean size of the launch error over the first 30 perturbed reaches, in percent of that of the arm "
-        "that does not learn. 100 % learns nothing, 0 % is corrected at once. The headline.",
+        meaning="Mean size of the launch error over the first 30 perturbed reaches, in percent of the miss: the "
+        "launch error at the same cups of the same learner with learning off. 100 % learns nothing, 0 % is corrected "
+        "at once. The headline.",
         scale=100.0,
     ),
     Measure(
@@ -70,8 +72,9 @@ MEASURES: tuple[Measure, ...] = (
         unit="reaches",
         digits=0,
         better="low",
-        meaning="First perturbed reach by which 63 % of the miss is gone (running median of 4 below 0.368). A seed "
-        "that never gets there counts with all perturbed reaches; the share of such seeds stands beside.",
+        meaning="First perturbed reach by which 63 % of the miss is gone: the running median of 4 sizes of the launch "
+        "error, each as a share of the miss at its cup, is below 0.368. An overshoot counts as an error. A seed that "
+        "never gets there counts with all perturbed reaches; the share of such seeds is given too.",
         no_number="never",
     ),
     Measure(
@@ -80,7 +83,8 @@ MEASURES: tuple[Measure, ...] = (
         unit="of the miss",
         digits=2,
         better="",
-        meaning="How much is corrected in the end (1 = all): asymptote of the fit A (1 - exp(-(n - 1) / tau)).",
+        meaning="How much is corrected in the end (1 = all): asymptote of A (1 - exp(-(n - 1) / tau)), fitted to "
+        "1 - |launch error| / miss.",
     ),
     Measure(
         metric="tau",
@@ -88,7 +92,7 @@ MEASURES: tuple[Measure, ...] = (
         unit="reaches",
         digits=1,
         better="",
-        meaning="How many reaches that fit takes for 63 % of A. Says nothing where A is near 0.",
+        meaning="How many reaches that fit takes for 63 % of A. Undefined where A is near 0.",
     ),
     Measure(
         metric="late_error",
@@ -96,7 +100,7 @@ MEASURES: tuple[Measure, ...] = (
         unit="% of the miss",
         digits=0,
         better="low",
-        meaning="Mean size of the launch error over the last 10 perturbed reaches.",
+        meaning="As L30, over the last 10 perturbed reaches.",
         scale=100.0,
     ),
     Measure(
@@ -105,8 +109,10 @@ MEASURES: tuple[Measure, ...] = (
         unit="of the miss",
         digits=2,
         better="",
-        meaning="Launch error in the first 4 reaches after the perturbation has gone, as a fraction of the miss. "
-        "Negative: to the other side, the sign that something was learned and not merely steered.",
+        meaning="Launch error at the first visit to each cup after the perturbation has gone, by the learner as it was "
+        "when the washout began, before any washout learning; as a fraction of the miss, cup by cup. Negative: to the "
+        "other side, the sign that something was learned and not merely steered. A person has the first washout reach "
+        "alone.",
     ),
     Measure(
         metric="endpoint_early_cm",
@@ -133,12 +139,23 @@ MEASURES: tuple[Measure, ...] = (
         meaning="Mean time until the hand is at the cup, of the perturbed reaches that got there.",
     ),
     Measure(
-        metric="success",
-        label="success",
+        metric="on_target",
+        label="on target at first",
         unit="%",
         digits=0,
         better="high",
-        meaning="Share of perturbed reaches that got there in time.",
+        meaning="Share of perturbed reaches whose first movement ends with the seen hand within 2 cm of the cup: what "
+        "was learned, before visual feedback mends the rest.",
+        scale=100.0,
+    ),
+    Measure(
+        metric="success",
+        label="success within 3 s",
+        unit="%",
+        digits=0,
+        better="",
+        meaning="Share of perturbed reaches that ended in success before the trial did. Visual feedback counts: an arm "
+        "that learns nothing and is steered slowly to the cup can have 100 %. No measure of learning.",
         scale=100.0,
     ),
     Measure(
@@ -149,6 +166,55 @@ MEASURES: tuple[Measure, ...] = (
         better="",
         meaning="How much longer the first 30 perturbed reaches take than the last of baseline; one without success "
         "counts as its limit of 3 s.",
+    ),
+    Measure(
+        metric="channel_index_early",
+        label="channel index, early",
+        unit="of the field",
+        digits=2,
+        better="high",
+        meaning="Force against the channel wall as a share of the force that would cancel the field, less its "
+        "baseline, mean over the channel trials among the first 30 perturbed reaches. 0: no compensation, 1: full.",
+        group="channel",
+    ),
+    Measure(
+        metric="channel_index_late",
+        label="channel index, late",
+        unit="of the field",
+        digits=2,
+        better="high",
+        meaning="The same over the last 5 channel trials of the perturbed block.",
+        group="channel",
+    ),
+    Measure(
+        metric="channel_reaches_to_63",
+        label="channel, reaches to 63 %",
+        unit="reaches",
+        digits=0,
+        better="low",
+        meaning="Perturbed reaches until 63 % of the field is compensated (running median of 4 channel trials). A seed "
+        "that never gets there counts with all perturbed reaches.",
+        no_number="never",
+        group="channel",
+    ),
+    Measure(
+        metric="channel_asymptote",
+        label="channel asymptote",
+        unit="of the field",
+        digits=2,
+        better="",
+        meaning="How much of the field is compensated in the end: asymptote of an exponential fitted to the channel "
+        "index.",
+        group="channel",
+    ),
+    Measure(
+        metric="channel_tau",
+        label="channel time constant",
+        unit="reaches",
+        digits=1,
+        better="",
+        meaning="How many reaches that fit takes for 63 % of its asymptote. Undefined where the asymptote is near 0.",
+        group="channel",
     ),
     Measure(
         metric="T_c",
@@ -162,13 +228,14 @@ MEASURES: tuple[Measure, ...] = (
         group="within",
     ),
     Measure(
-        metric="latency_s",
-        label="latency",
+        metric="correction_onset_s",
+        label="correction onset",
         unit="s",
-        digits=3,
+        digits=2,
         better="low",
-        meaning="From the onset of the perturbation to the answer: the line through 25 and 75 % of the first peak of "
-        "the difference in acceleration of the hand, drawn down to zero. Median over reaches.",
+        meaning="From the onset of the perturbation to the first control step (20 ms) in which the hand moves "
+        "otherwise than without a correction. Exact: compared with the same reach under the commands of the "
+        "unperturbed one. Median over reaches.",
         group="within",
     ),
     Measure(

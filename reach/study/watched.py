@@ -10,7 +10,7 @@ from typing import Any, Protocol, SupportsFloat
 
 import gymnasium as gym
 
-from reach.protocols import ProtocolWrapper, ScheduledTrial
+from reach.protocols import WASHOUT, ProtocolWrapper, ScheduledTrial
 
 
 class Onlooker(Protocol):
@@ -49,6 +49,8 @@ class Watched(gym.Wrapper[Any, Any, Any, Any]):
         self.silenced = False
         # Goes through the upcoming trial without learning, in the midst of `learn`.
         self.act_alone: Callable[[], None] | None = None
+        # Called once, before the first reach of the first washout.
+        self.on_washout: Callable[[], None] | None = None
 
     @property
     def index(self) -> int:
@@ -84,6 +86,9 @@ class Watched(gym.Wrapper[Any, Any, Any, Any]):
             while not self.finished and not self.upcoming.learning and self.upcoming.onset_s is None:
                 act_alone()
         self.act_alone = act_alone
+        if self.on_washout is not None and not self.finished and self.upcoming.block == WASHOUT:
+            on_washout, self.on_washout = self.on_washout, None
+            on_washout()
         self.steps = 0
         return self.env.reset(seed=seed, options=options)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -29,8 +30,8 @@ from agents.reward_spiking_learner import REWARD_SPIKING_LEARNERS
 from agents.teachers.reward import RESTING_COMMAND
 from agents.vec_env import CupVecEnv
 from reach import CurlField, Rotation
-from reach.protocols import BASELINE, PERTURBED, Block, Protocol
-from reach.study.run import run_protocol
+from reach.protocols import BASELINE, PERTURBED, WASHOUT, Block, Protocol
+from reach.study.run import WASHOUT_ONSET_LAUNCH_ERROR, run_protocol
 
 GRAB = "reach/CupGrab-v0"
 
@@ -361,3 +362,27 @@ def test_trials_are_counted_in_whole_numbers(trials: Any) -> None:
             asked()
     with pytest.raises(ValueError, match="total_timesteps is nan"):
         model.learn(math.nan)
+
+
+@pytest.mark.parametrize("learner", ["error-dfa", "error-stdp", "error-memory-bp"])
+def test_the_after_effect_is_read_from_the_learner_as_the_washout_finds_it_and_changes_nothing(learner: str) -> None:
+    """Before the first washout reach, each cup's first reach is launched without learning, with that reach's noise."""
+    turned = Protocol(
+        name="turned",
+        blocks=(Block(BASELINE, 4), Block(PERTURBED, 8, (Rotation(30.0),)), Block(WASHOUT, 6)),
+        source="these tests",
+    )
+    plain = replace(turned, blocks=(*turned.blocks[:-1], Block(BASELINE, 6)))
+
+    def rows_of(protocol: Protocol) -> list[dict[str, Any]]:
+        model = make_learner(learner, gym.make("reach/CupReach-v0"), seed=0)
+        train_trials(model, 4)
+        return run_protocol(model, protocol, 0).rows
+
+    rows, without = rows_of(turned), rows_of(plain)
+    launches = [row.pop(WASHOUT_ONSET_LAUNCH_ERROR) for row in rows]
+    assert [math.isnan(launch) for launch in launches] == [True] * 12 + [False] * 4 + [True] * 2
+    assert launches[12] == rows[12]["launch_error_deg"]
+    for row, other in zip(rows, without, strict=True):
+        assert math.isnan(other.pop(WASHOUT_ONSET_LAUNCH_ERROR))
+        np.testing.assert_equal({**row, "block": ""}, {**other, "block": ""})

@@ -17,8 +17,7 @@ from reach.trials import (
     correction_measures,
     first_corrected,
     fit_exponential,
-    miss_direction,
-    reference_error_deg,
+    miss_deg,
 )
 
 Array = NDArray[np.float64]
@@ -56,7 +55,7 @@ def decay(tau: float, amplitude: float = 1.0, size_deg: float = 30.0, reaches: i
 def test_a_learner_that_does_not_learn_keeps_the_whole_miss() -> None:
     noise = np.random.default_rng(0).normal(scale=3.0, size=140)
     unlearning = series(30.0 + noise[:100], noise[100:120], noise[120:])
-    found = correction_measures(unlearning, reference_error_deg(unlearning), miss_direction(unlearning))
+    found = correction_measures(unlearning, miss_deg(unlearning))
     assert found["L30"] == pytest.approx(1.0, abs=0.05)
     assert found["N63"] == math.inf
     assert found["A"] == pytest.approx(0.0, abs=0.1)
@@ -65,11 +64,11 @@ def test_a_learner_that_does_not_learn_keeps_the_whole_miss() -> None:
     assert found["late_error"] == pytest.approx(1.0, abs=0.1)
 
 
-@given(tau=st.floats(1.0, 40.0), amplitude=st.floats(0.3, 1.2), side=st.sampled_from([-1.0, 1.0]))
+@given(tau=st.floats(1.0, 40.0), amplitude=st.floats(0.3, 1.0), side=st.sampled_from([-1.0, 1.0]))
 def test_an_exponential_learner_gives_back_its_amplitude_and_time_constant(
     tau: float, amplitude: float, side: float
 ) -> None:
-    found = correction_measures(series(side * decay(tau, amplitude)), 30.0, side)
+    found = correction_measures(series(side * decay(tau, amplitude)), side * 30.0)
     assert found["A"] == pytest.approx(amplitude, abs=1e-4)
     assert found["tau"] == pytest.approx(tau, rel=1e-3)
     left = 1.0 - amplitude * (1.0 - np.exp(-np.arange(100) / tau))
@@ -110,7 +109,7 @@ def test_n63_is_the_reach_that_brings_the_median_of_four_below_the_threshold() -
     assert first_corrected(np.full(3, 0.0)) == math.inf
     assert first_corrected(np.full(4, 0.368)) == math.inf
     assert first_corrected(np.full(4, 0.367)) == 4.0
-    assert first_corrected(-np.ones(10)) == 4.0
+    assert first_corrected(-np.ones(10)) == math.inf
 
 
 @given(tau=st.floats(2.0, 25.0), factor=st.floats(1.1, 2.0))
@@ -122,33 +121,78 @@ def test_a_slower_learner_has_a_larger_l30_and_no_smaller_n63(tau: float, factor
 
 
 @pytest.mark.parametrize("side", [-1.0, 1.0])
-def test_an_after_effect_to_the_other_side_is_negative(side: float) -> None:
-    washout = side * np.array([-20.0, -16.0, -12.0, -12.0, 30.0, 30.0])
+def test_the_after_effect_is_that_of_the_first_washout_reach_and_negative_to_the_other_side(side: float) -> None:
+    """The reaches that follow come after washout learning, and would measure how fast that is."""
+    washout = side * np.array([-15.0, -6.0, 0.0, 0.0, 30.0, 30.0])
     learner = series(side * decay(5.0), washout=washout)
-    for direction in (None, side):
-        assert correction_measures(learner, 30.0, direction)["after_effect"] == pytest.approx(-0.5)
+    assert correction_measures(learner, side * 30.0)["after_effect"] == pytest.approx(-0.5)
 
 
-def test_the_direction_of_the_miss_is_that_of_the_learner_that_does_not_learn() -> None:
-    assert miss_direction(series(np.full(100, -30.0))) == -1.0
-    assert miss_direction(series(np.full(100, 30.0))) == 1.0
-    # A learner that swings to the other side after its first reach keeps the sign of the perturbation.
-    swinging = np.array([30.0] + [-20.0] * 99)
-    assert correction_measures(series(swinging), 30.0, 1.0)["N63"] == 4.0
+def test_an_after_effect_given_for_each_cup_is_their_mean_weighted_by_the_misses() -> None:
+    cup = np.tile([[0.0, 0.5], [0.1, 0.5]], (70, 1))
+    learner = series(np.tile([30.0, -10.0], 50), cup=cup)
+    given_deg = np.full(140, np.nan)
+    given_deg[120:122] = [-24.0, 4.0]
+    found = correction_measures(learner, miss_deg(learner), given_deg)
+    assert found["after_effect"] == pytest.approx(-(24.0 + 4.0) / (30.0 + 10.0))
+
+
+def test_an_overshoot_is_an_error_as_large_as_the_miss_it_equals() -> None:
+    """A learner that swings to the other side and stays there has corrected nothing."""
+    swinging = np.array([30.0] + [-30.0] * 99)
+    found = correction_measures(series(swinging), 30.0)
+    assert (found["L30"], found["N63"], found["late_error"]) == pytest.approx((1.0, math.inf, 1.0))
+    assert abs(found["A"]) < 0.1
+
+
+def test_a_learner_that_keeps_misses_to_both_sides_is_not_taken_for_one_that_corrects() -> None:
+    """In a field that throws the hand to another side at each cup, the misses of all cups have a mean of zero."""
+    cup = np.tile([[0.0, 0.5], [0.1, 0.5]], (70, 1))
+    noise = np.random.default_rng(4).normal(scale=2.0, size=140)
+    miss = np.tile([20.0, -20.0], 50)
+    still = series(miss + noise[20:120], noise[:20], noise[120:], cup=cup)
+    found = correction_measures(still, miss_deg(still))
+    assert found["L30"] == pytest.approx(1.0, abs=0.05)
+    assert found["N63"] == math.inf
+    halved = correction_measures(series(0.5 * miss, cup=cup), miss_deg(series(miss, cup=cup)))
+    assert halved["late_error"] == pytest.approx(0.5)
+
+
+@given(small=st.floats(0.0, 1.9))
+def test_a_cup_without_a_miss_has_no_say_in_when_the_others_are_corrected(small: float) -> None:
+    """An error of some degrees is many times a miss of one degree, and none of it is left to correct."""
+    cup = np.tile([[0.0, 0.5], [0.1, 0.5]], (70, 1))
+    miss = np.tile([30.0, small], 70)
+    error = np.where(np.arange(100) % 2 == 0, decay(8.0), 3.0)
+    found = correction_measures(series(error, cup=cup), miss)
+    assert found["tau"] == pytest.approx(8.0, rel=0.05)
+    assert found["N63"] < math.inf
+
+
+def test_the_miss_of_a_cup_is_its_own_mean_without_learning() -> None:
+    cup = np.tile([[0.0, 0.5], [0.1, 0.5]], (70, 1))
+    cup[121] = [0.3, 0.3]  # a cup that was never perturbed has the mean over those that were
+    still = series(np.tile([20.0, -10.0], 50), cup=cup)
+    missed = miss_deg(still)
+    assert missed[20:24] == pytest.approx([20.0, -10.0, 20.0, -10.0])
+    assert missed[120:123] == pytest.approx([20.0, 5.0, 20.0])
+    scale = np.where(np.arange(140) % 4 < 2, 1.0, -1.0)
+    turned = replace(still, launch_error_deg=still.launch_error_deg * scale)
+    assert miss_deg(turned, scale)[20:24] == pytest.approx([20.0, -10.0, 20.0, -10.0])
 
 
 def test_mirroring_all_reaches_changes_no_measure() -> None:
     rng = np.random.default_rng(3)
     learner = series(decay(6.0) + rng.normal(size=100), rng.normal(size=20), rng.normal(size=20) - 15.0)
     mirrored = replace(learner, launch_error_deg=-learner.launch_error_deg)
-    assert correction_measures(mirrored, 29.0, -1.0) == pytest.approx(correction_measures(learner, 29.0, 1.0))
+    assert correction_measures(mirrored, -29.0) == pytest.approx(correction_measures(learner, 29.0))
 
 
 @given(shift=st.floats(-20.0, 20.0))
 def test_an_arm_that_always_launches_aside_is_measured_like_one_that_does_not(shift: float) -> None:
     learner = series(decay(6.0), washout=np.full(20, -15.0))
     shifted = replace(learner, launch_error_deg=learner.launch_error_deg + shift)
-    assert correction_measures(shifted, 30.0, 1.0) == pytest.approx(correction_measures(learner, 30.0, 1.0))
+    assert correction_measures(shifted, 30.0) == pytest.approx(correction_measures(learner, 30.0))
 
 
 def test_the_baseline_is_that_of_the_last_ten_reaches_to_the_same_cup() -> None:
@@ -185,7 +229,7 @@ def test_a_corrected_error_is_wrapped() -> None:
 def test_a_reach_that_never_set_out_counts_as_the_whole_miss() -> None:
     error = np.zeros(100)
     error[:15] = np.nan
-    found = correction_measures(series(error), 30.0, 1.0)
+    found = correction_measures(series(error), 30.0)
     assert found["L30"] == pytest.approx(0.5)
     assert found["N63"] == 18.0
     found = correction_measures(series(np.full(100, np.nan)), 30.0)
@@ -193,9 +237,7 @@ def test_a_reach_that_never_set_out_counts_as_the_whole_miss() -> None:
     assert math.isnan(found["tau"])
 
 
-def test_a_washout_reach_that_never_set_out_is_left_out_of_the_after_effect() -> None:
-    found = correction_measures(series(decay(5.0), washout=np.array([np.nan, -15.0, -15.0, -15.0, 9.0])), 30.0)
-    assert found["after_effect"] == pytest.approx(-0.5)
+def test_a_washout_that_never_set_out_has_no_after_effect() -> None:
     nowhere = correction_measures(series(decay(5.0), washout=np.full(20, np.nan)), 30.0)
     assert math.isnan(nowhere["after_effect"])
 
@@ -224,15 +266,11 @@ def test_endpoint_errors_are_those_of_the_first_and_the_last_ten_perturbed_reach
     assert (found["endpoint_early_cm"], found["endpoint_late_cm"]) == (8.0, 1.5)
 
 
-@pytest.mark.parametrize("reference", [0.0, -1.0, math.nan, math.inf])
-def test_a_reference_that_is_no_miss_is_an_error(reference: float) -> None:
-    with pytest.raises(ValueError, match="reference_deg is"):
-        correction_measures(series(np.full(10, 30.0)), reference)
-
-
-def test_a_direction_other_than_one_side_is_an_error() -> None:
-    with pytest.raises(ValueError, match=r"direction is 0.5; 1, -1 and None are allowed"):
-        correction_measures(series(np.full(10, 30.0)), 30.0, 0.5)
+@pytest.mark.parametrize("miss", [0.0, -1.0, math.nan])
+def test_without_a_miss_to_correct_there_is_no_measure_of_its_correction(miss: float) -> None:
+    found = correction_measures(series(np.full(10, 30.0)), miss)
+    assert all(math.isnan(found[name]) for name in ("L30", "N63", "A", "tau", "late_error", "after_effect"))
+    assert found["success"] == 1.0
 
 
 def test_a_series_without_perturbed_reaches_is_an_error() -> None:

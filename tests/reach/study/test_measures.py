@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from reach import HideHand, Rotation
 from reach.protocols import Abrupt, Block, Flipping, Gradual, Protocol, cup_at, schedule_of
-from reach.study.measures import baseline_corrected, per_seed
+from reach.study.measures import adaptation_index, baseline_corrected, per_seed
 from reach.two_states import TwoStates, simulate
 
 Array = NDArray[np.float64]
@@ -20,7 +20,7 @@ Array = NDArray[np.float64]
 MISS_DEG = 30.0
 TURN = (Rotation(30.0),)
 SPEED = {"L30", "N63", "A", "tau", "late_error", "endpoint_early_cm", "endpoint_late_cm", "time_to_success_s"}
-SPEED |= {"seconds_lost", "success"}
+SPEED |= {"seconds_lost", "on_target", "success"}
 
 
 def trials_of(
@@ -44,7 +44,6 @@ def trials_of(
                 "cup_x": trial.cup[0],
                 "cup_y": trial.cup[1],
                 "launch_error_deg": side * MISS_DEG * error + 2.0,
-                "peak_speed_error_deg": side * MISS_DEG * error + 5.0,
                 "unlearned_launch_error_deg": side * MISS_DEG * size + 2.0,
                 "endpoint_error_cm": 10.0 * abs(error),
                 "channel_index": math.nan,
@@ -80,7 +79,19 @@ def test_a_perturbed_block_alone_has_the_measures_of_speed(side: float) -> None:
 def test_a_washout_adds_the_after_effect() -> None:
     found = measured(trials_of(protocol(Block("perturbed", 60, TURN), Block("washout", 20)), 0.2))
     assert set(found) == SPEED | {"after_effect"}
-    assert found["after_effect"] == pytest.approx(-np.mean(0.8 ** np.arange(4)), abs=1e-5)
+    assert found["after_effect"] == pytest.approx(-1.0, abs=1e-5)
+
+
+@pytest.mark.parametrize("rate", [0.1, 0.3, 0.8])
+def test_the_after_effect_does_not_depend_on_how_fast_it_is_unlearned(rate: float) -> None:
+    """It is read at the first visit to each cup from the learner as it was when the washout began."""
+    trials = trials_of(protocol(Block("perturbed", 60, TURN), Block("washout", 20)), rate)
+    washout = trials["block"] == "washout"
+    learned = 1.0 - (1.0 - rate) ** 60
+    first = washout & ~trials[washout].duplicated(["cup_x", "cup_y"]).reindex(trials.index, fill_value=True)
+    trials["washout_onset_launch_error_deg"] = np.where(first, 2.0 - MISS_DEG * learned, np.nan)
+    assert first.sum() == 4
+    assert measured(trials)["after_effect"] == pytest.approx(-learned)
 
 
 def test_a_relearned_block_has_savings_and_after_the_opposite_interference() -> None:
@@ -153,26 +164,66 @@ def test_a_ramp_is_measured_against_what_is_missed_without_learning_and_has_no_t
     assert found["L30"] == pytest.approx(np.sum((1.0 - 0.7**n) / 0.3) / np.sum(n))
 
 
-def test_a_force_channel_gives_speed_of_correction_by_the_force() -> None:
+def test_a_force_channel_gives_channel_measures_under_names_of_their_own() -> None:
+    """The launch measures stay those of the launch: here nothing of it is corrected."""
     channelled = protocol(Block("perturbed", 80, TURN, probe=(HideHand(),), probe_every=4), Block("washout", 20))
     trials = trials_of(channelled, 0.0)
     reach = trials["trial_in_block"].where(trials["probe"] & (trials["block"] == "perturbed"))
     trials["channel_index"] = 0.9 * (1.0 - np.exp(-reach / 10.0))
     found = measured(trials)
-    assert (found["A"], found["tau"]) == pytest.approx((0.9, 10.0), rel=1e-3)
+    assert (found["channel_asymptote"], found["channel_tau"]) == pytest.approx((0.9, 10.0), rel=1e-3)
     n = np.arange(4, 84, 4)
-    left = 1.0 - 0.9 * (1.0 - np.exp(-n / 10.0))
-    assert found["L30"] == pytest.approx(np.mean(left[n <= 30]))
-    assert found["late_error"] == pytest.approx(np.mean(left[-5:]))
+    index = 0.9 * (1.0 - np.exp(-n / 10.0))
+    assert found["channel_index_early"] == pytest.approx(np.mean(index[n <= 30]))
+    assert found["channel_index_late"] == pytest.approx(np.mean(index[-5:]))
     # The median of four channel trials is the mean of the second and the third.
-    medians = [np.median(left[k - 4 : k]) for k in range(4, 21)]
-    assert found["N63"] == n[3 + int(np.flatnonzero(np.array(medians) < 0.368)[0])]
+    medians = [np.median(1.0 - index[k - 4 : k]) for k in range(4, 21)]
+    assert found["channel_reaches_to_63"] == n[3 + int(np.flatnonzero(np.array(medians) < 0.368)[0])]
+    launch = {name: found[name] for name in ("L30", "late_error", "after_effect", "N63", "A")}
+    assert launch == pytest.approx({"L30": 1.0, "late_error": 1.0, "after_effect": 0.0, "N63": math.inf, "A": 0.0})
+
+
+def test_a_learner_whose_launch_the_field_does_not_turn_has_no_launch_measures() -> None:
+    channelled = protocol(Block("perturbed", 80, TURN, probe=(HideHand(),), probe_every=4))
+    trials = trials_of(channelled, 0.0).assign(launch_error_deg=2.0, unlearned_launch_error_deg=2.0)
+    trials["channel_index"] = np.where(trials["probe"], 0.5, np.nan)
+    found = measured(trials)
+    assert all(math.isnan(found[name]) for name in ("L30", "N63", "A", "tau", "late_error"))
+    assert found["channel_index_late"] == pytest.approx(0.5)
+
+
+def test_a_field_to_the_other_side_is_compensated_by_a_force_to_the_other_side() -> None:
+    channelled = protocol(Block("perturbed", 80, TURN, Abrupt(-1.0), probe=(HideHand(),), probe_every=4))
+    trials = trials_of(channelled, 0.0)
+    trials["channel_index"] = np.where(trials["probe"], -0.7, np.nan)
+    found = measured(trials)
+    assert (found["channel_index_early"], found["channel_index_late"]) == pytest.approx((0.7, 0.7))
 
 
 def test_a_constant_lean_on_the_wall_is_no_adaptation() -> None:
     channelled = protocol(Block("perturbed", 80, TURN, probe=(HideHand(),), probe_every=4))
     trials = trials_of(channelled, 0.0).assign(channel_index=lambda t: np.where(t["probe"], 0.2, np.nan))
     trials.loc[trials["trial"].isin([4, 8, 12]), "channel_index"] = 0.2
+    found = measured(trials)
+    assert found["channel_index_early"] == pytest.approx(0.0)
+    assert found["channel_reaches_to_63"] == math.inf
+
+
+def test_a_learner_that_never_moves_has_the_measures_that_need_no_launch() -> None:
+    """Nothing tells how far it would miss, so that nothing tells how much of that is corrected."""
+    trials = trials_of(protocol(Block("perturbed", 60, TURN), Block("washout", 20)), 0.0)
+    never = {"launch_error_deg": math.nan, "unlearned_launch_error_deg": math.nan, "endpoint_error_cm": math.nan}
+    found = measured(trials.assign(**never, success=False, time_to_success_s=math.nan))
+    assert set(found) == SPEED | {"after_effect"}
+    assert (found.pop("success"), found.pop("on_target")) == (0.0, 0.0)
+    assert all(math.isnan(value) for value in found.values())
+
+
+def test_misses_that_change_sides_across_cups_are_not_taken_for_a_correction() -> None:
+    trials = trials_of(protocol(Block("perturbed", 60, TURN)), 0.0)
+    side = np.where(trials["cup_x"] > trials["cup_x"].median(), 1.0, -1.0)
+    for column in ("launch_error_deg", "unlearned_launch_error_deg"):
+        trials[column] *= np.where(trials["block"] == "perturbed", side, 1.0)
     found = measured(trials)
     assert found["L30"] == pytest.approx(1.0)
     assert found["N63"] == math.inf
@@ -183,12 +234,12 @@ def test_an_onset_within_the_reach_has_the_correction_within_it_and_no_learning(
     within = trials["block"] == "perturbed"
     values = {"onset_s": 0.3, "correction_time_s": 0.4, "overshoot": 0.1, "t50_s": 0.3}
     trials = trials.assign(**{name: np.where(within, value, np.nan) for name, value in values.items()})
-    trials["latency_s"] = np.where(within & (trials["trial"] > 24), 0.12, np.nan)
+    trials["correction_onset_s"] = np.where(within & (trials["trial"] > 24), 0.12, np.nan)
     trials["t90_s"] = np.where(within, np.where(trials["trial"] > 24, np.inf, 0.4), np.nan)
     assert measured(trials) == pytest.approx(
         {
             "T_c": 0.4,
-            "latency_s": 0.12,
+            "correction_onset_s": 0.12,
             "t50_s": 0.3,
             "t90_s": math.inf,
             "overshoot": 0.1,
@@ -200,12 +251,30 @@ def test_an_onset_within_the_reach_has_the_correction_within_it_and_no_learning(
     )
 
 
-def test_both_read_outs_of_the_launch_are_freed_of_their_baseline() -> None:
+def test_the_launch_is_freed_of_its_baseline() -> None:
     trials = trials_of(protocol(Block("perturbed", 20, TURN)), 0.0)
     corrected = baseline_corrected(trials)
     perturbed = corrected[corrected["block"] == "perturbed"]
-    for launch in ("launch_error_deg", "peak_speed_error_deg"):
-        assert perturbed[launch].to_numpy() == pytest.approx(np.full(20, MISS_DEG))
+    assert perturbed["launch_error_deg"].to_numpy() == pytest.approx(np.full(20, MISS_DEG))
+
+
+@pytest.mark.parametrize("side", [1.0, -1.0])
+def test_the_adaptation_index_is_what_is_corrected_of_the_miss_at_each_cup(side: float) -> None:
+    trials = trials_of(protocol(Block("perturbed", 20, TURN), Block("washout", 4)), 0.2, side=side)
+    changing = np.where(trials["cup_x"] > trials["cup_x"].median(), 1.0, -1.0)
+    for column in ("launch_error_deg", "unlearned_launch_error_deg"):
+        trials[column] = changing * (trials[column] - 2.0)
+    index = adaptation_index(trials).set_index("trial_in_block")["index"]
+    assert index.to_numpy() == pytest.approx(1.0 - 0.8 ** np.arange(20))
+
+
+def test_a_reach_is_on_target_if_its_first_movement_ends_at_the_cup() -> None:
+    """A slow arm that is steered to the cup by what it sees has success in the end, and nothing was learned."""
+    trials = trials_of(protocol(Block("perturbed", 20, TURN)), 0.0)
+    steered = measured(trials.assign(endpoint_error_cm=7.5))
+    assert (steered["on_target"], steered["success"]) == (0.0, 1.0)
+    half = measured(trials.assign(endpoint_error_cm=np.where(trials["trial"] % 2, 1.9, 2.1)))
+    assert half["on_target"] == 0.5
 
 
 def test_without_a_measure_of_the_miss_there_are_no_measures_of_learning() -> None:

@@ -13,7 +13,8 @@ from made_up import trials_of, write_human_files
 from reach.study import people
 from reach.study.human_files import read_curves
 from reach.study.marks import Look
-from reach.study.report_people import READ_OUT, adaptation, beside_people, channel_indices, inside_table, read_out
+from reach.study.measures import per_seed
+from reach.study.report_people import adaptation, beside_people, channel_indices, inside_table
 
 LOOKS = {"none": Look("#7f7f7f"), "slow": Look("#0072b2"), "fast": Look("#d55e00")}
 
@@ -37,7 +38,7 @@ def test_every_fit_lies_in_its_own_intervals_and_every_fact_is_cited() -> None:
         assert people.place(fit.tau_reaches, fit.tau_interval) == "inside"
         assert fit.citation
     assert all(fact.text and fact.citation for fact in people.FACTS)
-    assert {fact.metric for fact in people.facts("jump")} >= {"latency_s", "t50_s", "t90_s"}
+    assert {fact.metric for fact in people.facts("jump")} >= {"t50_s", "t90_s"}
 
 
 def test_a_rate_of_learning_becomes_the_tau_of_the_same_curve() -> None:
@@ -60,20 +61,10 @@ def test_reach_one_of_a_learner_is_the_first_perturbed_one_and_nothing_learned_i
     np.testing.assert_allclose(index, np.broadcast_to(1.0 - 0.9 ** (reach - 1.0), index.shape), atol=1e-9)
 
 
-def test_learners_are_read_out_at_peak_speed_where_the_trials_tell_it_with_its_own_baseline_subtracted() -> None:
-    trials = trials_of({"none": 0.0, "slow": 0.1}, noise=0.0, misses={"rotation30": 30.0})
-    assert read_out(trials) != READ_OUT
-    there = trials.assign(**{READ_OUT: trials["launch_error_deg"] + 7.0, "launch_error_deg": 1.0})
-    assert read_out(there) == READ_OUT
-    np.testing.assert_allclose(
-        adaptation(there, "rotation30", LOOKS)["slow"][1], adaptation(trials, "rotation30", LOOKS)["slow"][1]
-    )
-
-
 def test_a_learner_with_peoples_tau_and_asymptote_is_inside_their_intervals_and_a_faster_one_below() -> None:
     rates = {"none": 0.0, "slow": rate_for(7.3), "fast": rate_for(2.0)}
     trials = trials_of(rates, noise=0.0, misses={"rotation45": 45.0})
-    table = inside_table(adaptation(trials, "rotation45", LOOKS), people.fits(45.0))
+    table = inside_table(per_seed(trials), ["slow", "fast"], people.fits(45.0))
     heads = [label for label, _ in table.heads]
     lines = {line.learner: dict(zip(heads, line.cells, strict=True)) for line in table.lines}
     assert lines["slow"]["tau, whole reach"].text == "inside"

@@ -262,10 +262,10 @@ def test_learners_that_never_get_there_are_said_to_be_never(trials: pd.DataFrame
 
 def test_times_within_the_reach_are_drawn_over_peoples(trials: pd.DataFrame, tmp_path: Path) -> None:
     jump = trials_of({"none": 0.0, "error-bp": 0.2}, misses={"jump": 5.0})
-    summary = with_rows(summarise(jump), "jump", {"latency_s": {"error-bp": 0.13}, "t90_s": {"error-bp": np.inf}})
+    summary = with_rows(summarise(jump), "jump", {"t50_s": {"error-bp": 0.33}, "t90_s": {"error-bp": np.inf}})
     made = made_of(jump, tmp_path, summary)
     assert 'class="people"' in made
-    assert "Cup jump: latency" in made
+    assert "Cup jump: t50" in made
     assert 'class="people"' not in made_of(trials, tmp_path)
 
 

@@ -250,14 +250,14 @@ def test_measures_by_seed_take_the_miss_of_the_learner_that_does_not_learn() -> 
         assert found.loc[("halving", seed), "after_effect"] == pytest.approx(-0.6, abs=0.01)
 
 
-def test_the_side_of_the_miss_is_that_of_the_learner_that_does_not_learn() -> None:
+def test_errors_to_either_side_of_the_miss_count_by_their_size() -> None:
     swinging = np.array([-30.0] + [20.0] * 39)
     trials = pd.concat(
         [trials_of("none", 0, np.full(40, -30.0)), trials_of("swinging", 0, swinging)], ignore_index=True
     )
     found = per_seed(trials).set_index(["learner", "metric"])["value"]
-    assert found["swinging", "N63"] == 4.0
-    assert found["swinging", "A"] > 1.4
+    assert found["swinging", "N63"] == INF
+    assert found["swinging", "A"] == pytest.approx(1.0 - 20.0 / 30.0, abs=0.01)
 
 
 def test_a_seed_without_the_learner_that_does_not_learn_has_no_measures() -> None:
