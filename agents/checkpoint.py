@@ -1,32 +1,166 @@
 """Checkpoints: `config.json`, `policy.safetensors` and `state.npz` in a folder, written whole or not at all.
 
-The policy is what a learner acts by, the state what else it needs to learn on. Safetensors, NPZ without pickled objects
-and JSON hold data only: no code of a checkpoint is run, and a pickle in place of any of them is refused.
+The policy is what a learner acts by. The state is what else it needs to learn on. Safetensors, NPZ without pickled
+objects and JSON hold data only, so loading a checkpoint runs no code of it. A checkpoint may come from a stranger:
+names, types and shapes are compared with what the learner expects before an array is read, and every error about the
+contents is a `CheckpointError`.
 """
 
 from __future__ import annotations
 
 import json
+import math
 import os
+import re
+import reprlib
 import shutil
+import sys
 import tempfile
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
 from io import BytesIO
 from pathlib import Path
 from typing import Any
-from zipfile import BadZipFile
+from zipfile import ZIP_STORED, ZipFile, ZipInfo
 
 import numpy as np
+from numpy.lib import format as npy
 from numpy.typing import NDArray
-from safetensors import SafetensorError
-from safetensors.numpy import load, save
+from safetensors import safe_open
+from safetensors.numpy import save
 
 CONFIG = "config.json"
 POLICY = "policy.safetensors"
 STATE = "state.npz"
 FORMAT = 2
 
+# Far more than a learner writes.
+LARGEST_CONFIG_BYTES = 2**24
+LARGEST_HEADER_BYTES = 2**20
+LARGEST_NPY_HEADER_BYTES = 2**10
+# For names and headers of one array in the archive.
+ENTRY_OVERHEAD_BYTES = 2**12
+LARGEST_COUNT = 2**53
+
+SAFETENSORS_TYPES = {
+    "BOOL": "bool", "U8": "uint8", "I8": "int8", "U16": "uint16", "I16": "int16", "U32": "uint32", "I32": "int32",
+    "U64": "uint64", "I64": "int64", "F16": "float16", "F32": "float32", "F64": "float64",
+}  # fmt: skip
+
 Arrays = Mapping[str, NDArray[Any]]
+# A type as the file names it, and a shape.
+Header = tuple[str, tuple[int, ...]]
+
+_SHORT = reprlib.Repr()
+_SHORT.maxstring = _SHORT.maxother = 80
+_SHORT.maxlist = _SHORT.maxdict = _SHORT.maxtuple = 12
+
+
+class CheckpointError(ValueError):
+    """A checkpoint that cannot be used: it is damaged, incomplete, or not of the learner that was asked for."""
+
+
+class NoCheckpointError(CheckpointError, FileNotFoundError):
+    """There is no checkpoint in the folder."""
+
+
+@dataclass(frozen=True)
+class Setting:
+    """What a setting that a checkpoint holds may be.
+
+    Attributes:
+        low, high: range of a number; None for a setting that is no number.
+        whole: whether the number is whole.
+        also: further values, such as None or "auto".
+        pattern: regular expression for further words.
+    """
+
+    low: float | None = None
+    high: float = sys.float_info.max
+    whole: bool = False
+    also: tuple[Any, ...] = ()
+    pattern: str | None = None
+
+    def check(self, name: str, value: Any) -> None:
+        """Validate a value.
+
+        Raises:
+            ValueError: the message has the name, the value and what is expected.
+        """
+        if any(type(value) is type(other) and value == other for other in self.also):
+            return
+        if isinstance(value, str) and self.pattern is not None and re.fullmatch(self.pattern, value):
+            return
+        is_number = isinstance(value, int if self.whole else int | float) and not isinstance(value, bool)
+        if self.low is None or not is_number or not self.low <= value <= self.high:
+            raise ValueError(f"{name} is {short(value)}; expected {self}")
+
+    def __str__(self) -> str:
+        parts = [repr(value) for value in self.also]
+        if self.pattern is not None:
+            parts.append(f"text like {self.pattern!r}")
+        if self.low is not None:
+            upper = f" to {self.high:g}" if self.high < sys.float_info.max else " or more"
+            parts.insert(0, f"a {'whole ' if self.whole else ''}number of {self.low:g}{upper}")
+        return " or ".join(parts)
+
+
+FLAG = Setting(also=(True, False))
+COUNT = Setting(0, LARGEST_COUNT, whole=True)
+
+
+@dataclass(frozen=True)
+class Entry:
+    """What an array of a checkpoint must be.
+
+    Attributes:
+        dtype, shape: of the array.
+        low, high: range of its values; numbers that are not finite are never valid.
+        is_shorter_valid: whether the first axis may be shorter than in `shape`.
+        is_optional: whether it may be missing.
+    """
+
+    dtype: np.dtype[Any]
+    shape: tuple[int, ...]
+    low: float = -math.inf
+    high: float = math.inf
+    is_shorter_valid: bool = False
+    is_optional: bool = False
+
+    @property
+    def largest_bytes(self) -> int:
+        """Size of the largest valid array."""
+        return math.prod(self.shape) * self.dtype.itemsize
+
+    def fits(self, dtype: str, shape: tuple[int, ...]) -> bool:
+        """Whether an array has the right type and shape."""
+        if dtype != self.dtype.str:
+            return False
+        if not self.is_shorter_valid:
+            return shape == self.shape
+        return shape[1:] == self.shape[1:] and len(shape) == len(self.shape) and shape[0] <= self.shape[0]
+
+
+Entries = Mapping[str, Entry]
+
+
+def entries_of(own: Arrays, limits: Mapping[str, tuple[float, float]] | None = None) -> dict[str, Entry]:
+    """Entries for arrays like a learner's own.
+
+    Args:
+        own: the learner's arrays, by name.
+        limits: lowest and highest value, by name; of arrays that are not named any finite number is valid.
+    """
+    limits = limits or {}
+    return {
+        name: Entry(array.dtype, array.shape, *limits.get(name, (-math.inf, math.inf))) for name, array in own.items()
+    }
+
+
+def short(value: Any) -> str:
+    """Return `repr(value)`, cut where it is long."""
+    return _SHORT.repr(value)
 
 
 def write_checkpoint(folder: Path, config: Mapping[str, Any], policy: Arrays, state: Arrays) -> None:
@@ -88,43 +222,176 @@ def _write_whole(path: Path, data: bytes) -> None:
 
 
 def read_config(folder: Path) -> dict[str, Any]:
-    """The JSON part of a checkpoint.
+    """Return the JSON part of a checkpoint.
 
     Raises:
-        FileNotFoundError: there is no checkpoint.
-        ValueError: it is no JSON object, or of an unknown format.
+        NoCheckpointError: there is no checkpoint.
+        CheckpointError: it is no JSON object, or of an unknown format.
     """
     path = _standing(folder) / CONFIG
-    if not path.is_file():
-        raise FileNotFoundError(f"{folder} holds no checkpoint ({CONFIG} is missing)")
-    try:
-        config = json.loads(path.read_bytes())
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
-        raise ValueError(f"{path} is no JSON: {error}") from None
+    with _parsing(path, "is no JSON"):
+        if not path.is_file():
+            raise NoCheckpointError(f"{folder} holds no checkpoint ({CONFIG} is missing)")
+        stored_bytes = path.stat().st_size
+        if stored_bytes > LARGEST_CONFIG_BYTES:
+            raise CheckpointError(f"{path} has {stored_bytes} bytes; {LARGEST_CONFIG_BYTES} at most are expected")
+        config = json.loads(path.read_bytes(), parse_constant=_refuse_constant)
     if not isinstance(config, dict) or config.get("format") != FORMAT:
-        raise ValueError(f"{path} is no checkpoint of format {FORMAT}")
+        raise CheckpointError(f"{path} is no checkpoint of format {FORMAT}")
     return config
 
 
-def read_checkpoint(folder: Path) -> tuple[dict[str, Any], dict[str, NDArray[Any]], dict[str, NDArray[Any]]]:
-    """Config, policy and state of a checkpoint; nothing in it is executed.
+def read_checkpoint(
+    folder: Path, policy: Entries | None = None, state: Entries | None = None
+) -> tuple[dict[str, Any], dict[str, NDArray[Any]], dict[str, NDArray[Any]]]:
+    """Return config, policy and state of a checkpoint; nothing in it is executed.
+
+    Args:
+        folder: the checkpoint.
+        policy, state: the expected arrays, which are compared with the files' headers before an array is read; None
+            takes what is there.
 
     Raises:
-        FileNotFoundError: there is no checkpoint.
-        ValueError: a part of it is not what it should be, a pickle among them.
+        NoCheckpointError: there is no checkpoint.
+        CheckpointError: a part is damaged, or its arrays are not as expected.
     """
     config = read_config(folder)
-    folder = _standing(folder)
+    stood = _standing(folder)
+    return config, _read_policy(folder, stood / POLICY, policy), _read_state(folder, stood / STATE, state)
+
+
+def _read_policy(folder: Path, path: Path, wanted: Entries | None) -> dict[str, NDArray[Any]]:
+    with _parsing(path, "cannot be read as safetensors"):
+        _require_file(path)
+        with path.open("rb") as file:
+            header_bytes = int.from_bytes(file.read(8), "little")
+        if header_bytes > LARGEST_HEADER_BYTES:
+            raise CheckpointError(
+                f"{path} has a header of {header_bytes} bytes; {LARGEST_HEADER_BYTES} at most are expected"
+            )
+        with safe_open(path, framework="numpy") as stored:
+            headers = {}
+            for name in stored.keys():  # noqa: SIM118  (a file, no mapping)
+                part = stored.get_slice(name)
+                headers[name] = _type_named(part.get_dtype(), path), tuple(part.get_shape())
+            if wanted is not None:
+                require_fit(headers, wanted, folder)
+            arrays = {name: stored.get_tensor(name) for name in headers}
+    if wanted is not None:
+        require_values(arrays, wanted, folder)
+    return arrays
+
+
+def _type_named(name: str, path: Path) -> str:
+    if name not in SAFETENSORS_TYPES:
+        raise CheckpointError(f"{path} has an array of type {name}; {list(SAFETENSORS_TYPES)} can be read")
+    return np.dtype(SAFETENSORS_TYPES[name]).str
+
+
+def _read_state(folder: Path, path: Path, wanted: Entries | None) -> dict[str, NDArray[Any]]:
+    with _parsing(path, "cannot be read as an archive of plain arrays"):
+        _require_file(path)
+        stored_bytes = path.stat().st_size
+        if wanted is not None:
+            most = sum(entry.largest_bytes + ENTRY_OVERHEAD_BYTES for entry in wanted.values()) + ENTRY_OVERHEAD_BYTES
+            if stored_bytes > most:
+                raise CheckpointError(f"{path} has {stored_bytes} bytes; this learner's has {most} at most")
+        with path.open("rb") as file, ZipFile(file) as archive:
+            members = _members(archive, stored_bytes, path)
+            headers = {name: _header_of(archive, member, path) for name, member in members.items()}
+            if wanted is not None:
+                require_fit(headers, wanted, folder)
+            arrays = {}
+            for name, member in members.items():
+                with archive.open(member) as opened:
+                    arrays[name] = npy.read_array(opened, allow_pickle=False)
+    if wanted is not None:
+        require_values(arrays, wanted, folder)
+    return arrays
+
+
+def require_stored(members: Iterable[ZipInfo], archive_bytes: int, path: Path) -> None:
+    """Refuse an archive that holds more than its own size, or a name twice, before anything of it is read.
+
+    Raises:
+        CheckpointError: a member is compressed, occurs twice, or all of them are larger than the archive.
+    """
+    names: set[str] = set()
+    total = 0
+    for member in members:
+        if member.compress_type != ZIP_STORED or member.file_size != member.compress_size:
+            raise CheckpointError(f"{path} has a compressed member {short(member.filename)}; plain ones are expected")
+        if member.filename in names:
+            raise CheckpointError(f"{path} has two members {short(member.filename)}")
+        names.add(member.filename)
+        total += member.file_size
+    if total > archive_bytes:
+        raise CheckpointError(f"{path} has members of {total} bytes in an archive of {archive_bytes}")
+
+
+def _members(archive: ZipFile, archive_bytes: int, path: Path) -> dict[str, ZipInfo]:
+    require_stored(archive.infolist(), archive_bytes, path)
+    for member in archive.infolist():
+        if not member.filename.endswith(".npy"):
+            raise CheckpointError(f"{path} has a member {short(member.filename)}; names that end in .npy are expected")
+    return {member.filename.removesuffix(".npy"): member for member in archive.infolist()}
+
+
+def _header_of(archive: ZipFile, member: ZipInfo, path: Path) -> Header:
+    """Read type and shape of an array, whose data must be just as long as they say."""
+    with archive.open(member) as opened:
+        version = npy.read_magic(opened)
+        if version not in ((1, 0), (2, 0)):
+            raise CheckpointError(f"{path} has a member {short(member.filename)} of NPY version {version}")
+        read = npy.read_array_header_1_0 if version == (1, 0) else npy.read_array_header_2_0
+        shape, _, dtype = read(opened, max_header_size=LARGEST_NPY_HEADER_BYTES)
+        data_bytes = member.file_size - opened.tell()
+    if dtype.hasobject or any(size < 0 for size in shape) or math.prod(shape) * dtype.itemsize != data_bytes:
+        raise CheckpointError(
+            f"{path} has a member {short(member.filename)} of {data_bytes} bytes with dtype {short(dtype)} and shape "
+            f"{short(shape)}, which do not fit"
+        )
+    return dtype.str, shape
+
+
+def _require_file(path: Path) -> None:
+    if not path.is_file():
+        raise CheckpointError(f"{path} is missing, or no regular file")
+
+
+def _refuse_constant(name: str) -> None:
+    raise ValueError(f"a number is {name}; finite numbers are expected")
+
+
+@contextmanager
+def _parsing(path: Path, complaint: str) -> Iterator[None]:
+    """Raise whatever a parser raises on damaged bytes as a `CheckpointError`.
+
+    Parsers of JSON, ZIP, NPY and safetensors raise errors of a dozen types, RecursionError and MemoryError among them.
+    """
     try:
-        policy = load((folder / POLICY).read_bytes())
-    except (SafetensorError, OSError) as error:
-        raise ValueError(f"{folder / POLICY} holds no safetensors: {error}") from None
+        yield
+    except CheckpointError:
+        raise
+    except Exception as error:
+        raise CheckpointError(f"{path} {complaint}: {in_brief(error)}") from error
+
+
+def in_brief(error: Exception) -> str:
+    """Return an error's text in one line, cut where it is long."""
+    text = " ".join(str(error).split()) or type(error).__name__
+    return text if len(text) <= 200 else f"{text[:200]}..."
+
+
+@contextmanager
+def loading(path: str | Path) -> Iterator[None]:
+    """Name the checkpoint in every error about its contents, and raise them all as `CheckpointError`."""
     try:
-        with np.load(folder / STATE, allow_pickle=False) as stored:
-            state = {name: stored[name] for name in stored.files}
-    except (ValueError, OSError, EOFError, AttributeError, BadZipFile) as error:
-        raise ValueError(f"{folder / STATE} is no archive of plain arrays: {error}") from None
-    return config, policy, state
+        yield
+    except CheckpointError:
+        raise
+    except ValueError as error:
+        raise CheckpointError(f"checkpoint {path}: {error}") from error
 
 
 def require_entries(kept: Mapping[str, Any], names: Iterable[str], path: str | Path) -> None:
@@ -136,37 +403,127 @@ def require_entries(kept: Mapping[str, Any], names: Iterable[str], path: str | P
         path: of the checkpoint, for the message.
 
     Raises:
-        ValueError: some are missing.
+        CheckpointError: some are missing.
     """
     missing = sorted(set(names) - set(kept))
     if missing:
-        raise ValueError(f"checkpoint {path} lacks {missing}; a whole one, as a learner's save writes it, is allowed")
+        raise CheckpointError(
+            f"checkpoint {path} lacks {missing}; a whole checkpoint, as `save` writes it, is expected"
+        )
 
 
-def require_finite(kept: Arrays, path: str | Path) -> None:
-    """Refuse the arrays of a checkpoint, by name, where one holds NaN or infinity.
+def check_settings(given: Mapping[str, Any], known: Mapping[str, Setting]) -> None:
+    """Validate settings.
 
     Raises:
-        ValueError: the message names the checkpoint and the arrays.
+        ValueError: a setting that is not known, or a value that is not valid; the message names it.
+    """
+    for name, value in given.items():
+        if name not in known:
+            raise ValueError(f"unknown setting {short(name)}; known are {sorted(known)}")
+        known[name].check(name, value)
+
+
+def read_settings(kept: Any, known: Mapping[str, Setting], path: str | Path) -> dict[str, Any]:
+    """Return those entries of a checkpoint's config that are known, all of which must be there and valid.
+
+    Raises:
+        CheckpointError: one is missing or not valid; the message names it.
+    """
+    require_entries(kept, known, path)
+    found = {name: kept[name] for name in known}
+    with loading(path):
+        check_settings(found, known)
+    return found
+
+
+def mapping_of(config: Mapping[str, Any], name: str, path: str | Path) -> dict[str, Any]:
+    """Return an entry of a checkpoint's config that must be a mapping.
+
+    Raises:
+        CheckpointError: it is missing, or something else.
+    """
+    require_entries(config, [name], path)
+    found = config[name]
+    if not isinstance(found, dict):
+        raise CheckpointError(f"checkpoint {path}: {name} is {short(found)}; a mapping is expected")
+    return found
+
+
+# A generator is PCG64 everywhere. Its increment is odd.
+PCG64 = {
+    "bit_generator": Setting(also=("PCG64",)),
+    "has_uint32": Setting(0, 1, whole=True),
+    "uinteger": Setting(0, 2**32 - 1, whole=True),
+}
+PCG64_STATE = {"state": Setting(0, 2**128 - 1, whole=True), "inc": Setting(1, 2**128 - 1, whole=True)}
+
+
+def generator_state(kept: Any, name: str, path: str | Path) -> dict[str, Any]:
+    """Return the state of a NumPy generator after validating it.
+
+    Raises:
+        CheckpointError: it is no state of a PCG64.
+    """
+    state = mapping_of(mapping_of({name: kept}, name, path), "state", path)
+    found = read_settings(kept, PCG64, path) | {"state": read_settings(state, PCG64_STATE, path)}
+    if found["state"]["inc"] % 2 == 0:
+        raise CheckpointError(f"checkpoint {path}: {name} has an even increment; an odd one is expected")
+    return found
+
+
+def require_fit(found: Mapping[str, Header], wanted: Entries, path: str | Path) -> None:
+    """Compare the names, types and shapes of a checkpoint's arrays with those that are expected.
+
+    Raises:
+        CheckpointError: they differ; the message names the checkpoint and the array.
+    """
+    require_entries(found, (name for name, entry in wanted.items() if not entry.is_optional), path)
+    unknown = sorted(set(found) - set(wanted))
+    if unknown:
+        raise CheckpointError(f"checkpoint {path} holds arrays {short(unknown)}, which this learner does not have")
+    for name, (dtype, shape) in found.items():
+        entry = wanted[name]
+        if not entry.fits(dtype, shape):
+            most = " at most" if entry.is_shorter_valid else ""
+            raise CheckpointError(
+                f"checkpoint {path}: array {name!r} has dtype {short(dtype)} and shape {short(shape)}; expected "
+                f"{entry.dtype.str!r} and {entry.shape}{most}"
+            )
+
+
+def require_values(kept: Arrays, wanted: Entries, path: str | Path) -> None:
+    """Refuse arrays with values that are not finite, or outside their range.
+
+    Raises:
+        CheckpointError: the message names the checkpoint and the arrays.
     """
     wrong = sorted(name for name, array in kept.items() if array.dtype.kind == "f" and not np.isfinite(array).all())
     if wrong:
-        raise ValueError(f"checkpoint {path} holds NaN or infinity in {wrong}; finite numbers are allowed")
+        raise CheckpointError(f"checkpoint {path} holds NaN or infinity in {wrong}; finite numbers are expected")
+    for name, array in kept.items():
+        low, high = wanted[name].low, wanted[name].high
+        # A byte of a bool that is neither 0 nor 1 means nothing.
+        values, top = (array.view(np.uint8), 1) if array.dtype.kind == "b" else (array, high)
+        if values.size and not (low <= values.min() and values.max() <= top):
+            raise CheckpointError(f"checkpoint {path}: array {name!r} has values outside {low:g} to {top:g}")
 
 
-def fill(own: Arrays, kept: Arrays, path: str | Path) -> None:
+def fill(own: Arrays, kept: Arrays, path: str | Path, limits: Mapping[str, tuple[float, float]] | None = None) -> None:
     """Put the arrays of a checkpoint where the learner has its own, in place.
 
     Args:
         own: the learner's, by name.
         kept: those of the checkpoint.
         path: of the checkpoint, for the message.
+        limits: as for `entries_of`.
 
     Raises:
-        ValueError: they differ in names or shapes, or are not finite; nothing has been changed then.
+        CheckpointError: they differ in names, types or shapes, are not finite, or outside their limits; nothing has
+            been changed then.
     """
-    if {name: array.shape for name, array in own.items()} != {name: array.shape for name, array in kept.items()}:
-        raise ValueError(f"checkpoint {path} holds {sorted(kept)}; {sorted(own)} of the learner's shapes are allowed")
-    require_finite(kept, path)
+    wanted = entries_of(own, limits)
+    require_fit({name: (array.dtype.str, array.shape) for name, array in kept.items()}, wanted, path)
+    require_values(kept, wanted, path)
     for name, array in own.items():
         array[...] = kept[name]

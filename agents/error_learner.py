@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 from stable_baselines3.common.vec_env import VecEnv
 
-from agents.checkpoint import read_config, require_entries
+from agents.checkpoint import CheckpointError, Entry, Setting, loading, read_config, read_settings, short
 from agents.controller import Array, Reach
 from agents.error_networks import HIDDEN, is_error_learner, make_feedforward
 from agents.feedforward import JOINTS, FeedForward, Plastic
@@ -30,6 +30,10 @@ if TYPE_CHECKING:
 
 HIDDEN_RATE = 4.0
 PRACTICE_RATE = 0.004
+# What a checkpoint may hold of what a learner is built from.
+RATES = {"rate": Setting(0.0, 2.0), "hidden_rate": Setting(0.0, 100.0), "practice_rate": Setting(0.0, 1.0)}
+SEED = {"seed": Setting(0, whole=True)}
+PLASTIC = {"plastic": Setting(also=("all", "hidden"))}
 
 
 @dataclass
@@ -127,9 +131,16 @@ class ErrorLearner(TrialLearner[ErrorTrial]):
     def _memory(self) -> dict[str, NDArray[Any]]:
         return dict(self.baseline.arrays())
 
+    def _limits(self) -> dict[str, tuple[float, float]]:
+        return self.feedforward.limits()
+
+    def _memory_entries(self) -> dict[str, Entry]:
+        return self.baseline.entries()
+
     def _recall(self, config: dict[str, Any], memory: dict[str, NDArray[Any]], path: str | Path) -> None:
+        plastic = read_settings(config, PLASTIC, path)["plastic"]
         self.baseline.restore(memory, path)
-        self.feedforward.plastic = "hidden" if config["plastic"] == "hidden" else "all"
+        self.feedforward.plastic = plastic
 
     def _kept_settings(self) -> dict[str, Any]:
         return {"plastic": self.plastic, "hidden_rate": self.hidden_rate, "practice_rate": self.practice_rate}
@@ -146,26 +157,20 @@ class ErrorLearner(TrialLearner[ErrorTrial]):
             settings: `verbose` and `tensorboard_log`.
 
         Raises:
-            ValueError: the checkpoint is of another learner, lacks entries, or its arrays do not fit.
+            CheckpointError: the checkpoint is damaged, of another learner, lacks entries, or does not fit `env`.
         """
         config = read_config(Path(path))
-        name = str(config.get("learner"))
-        if not is_error_learner(name):
-            raise ValueError(f"checkpoint {path} names learner {name!r}; one taught by its seen error is allowed")
-        require_entries(config, ("seed", "rate", "hidden_rate", "practice_rate"), path)
-        seed, rate = int(config["seed"]), float(config["rate"])
-        feedforward = make_feedforward(name, np.random.default_rng(seed))
-        known = {"learner": name, "seed": seed, "rate": rate}
-        learner = cls(
-            feedforward,
-            env,
-            rate=rate,
-            hidden_rate=float(config["hidden_rate"]),
-            practice_rate=float(config["practice_rate"]),
-            seed=seed,
-            config=known,
-            **settings,
-        )
+        name = config.get("learner")
+        if not isinstance(name, str) or not is_error_learner(name):
+            raise CheckpointError(
+                f"checkpoint {path} names learner {short(name)}; one taught by its seen error is expected"
+            )
+        kept = read_settings(config, SEED | RATES, path)
+        seed = kept.pop("seed")
+        with loading(path):
+            feedforward = make_feedforward(name, np.random.default_rng(seed))
+            known = {"learner": name, "seed": seed, "rate": kept["rate"]}
+            learner = cls(feedforward, env, seed=seed, config=known, **kept, **settings)
         learner.restore(path, resume=resume)
         return learner
 

@@ -76,6 +76,9 @@ class FeedForward(Protocol):
     def arrays(self) -> dict[str, NDArray[Any]]:
         """Every array that a checkpoint must hold, by name; views, so that they can be filled in place."""
 
+    def limits(self) -> dict[str, tuple[float, float]]:
+        """Lowest and highest value of those arrays that have such limits, by name."""
+
 
 class NoFeedForward:
     """No network: what is left is feedback alone."""
@@ -115,5 +118,9 @@ class NoFeedForward:
         return Inside()
 
     def arrays(self) -> dict[str, NDArray[Any]]:
+        """Nothing to keep."""
+        return {}
+
+    def limits(self) -> dict[str, tuple[float, float]]:
         """Nothing to keep."""
         return {}

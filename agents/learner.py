@@ -16,7 +16,7 @@ from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.vec_env import VecEnv
 
 import reach  # noqa: F401  (registers the environments)
-from agents.checkpoint import read_config
+from agents.checkpoint import CheckpointError, read_config, short
 from agents.error_learner import ErrorLearner
 from agents.error_networks import (
     ALIASES,
@@ -34,13 +34,17 @@ from agents.teachers.reward import ALIASES as REWARD_ALIASES
 from agents.teachers.reward import RewardLearner
 from agents.teachers.reward import full_name as reward_name
 from agents.trial_learner import TrialLearner
+from agents.trial_source import kept_env_options
 from agents.vec_env import copies_of
+from reach.protocols.reading import ENVIRONMENTS
 
 # Of a learner that has not been tuned.
 LEARNING_RATE = 0.6
 TUNED = Path(__file__).with_name("tuned.json")
 
 BASELINE_ENV = "reach/CupGrab-v0"
+# May stand before an id, so that `gym.make` imports this project first.
+OWN_PREFIX = "reach:"
 BASELINE_TRIALS = 1000
 # Of a learner whose read-out is to stay as it is: what its hidden cells are told has to align with what they do first.
 ALIGNING_TRIALS = 2000
@@ -128,13 +132,13 @@ def learner_of(path: str | Path) -> str:
     """The name of the learner that a checkpoint folder holds.
 
     Raises:
-        FileNotFoundError: there is no checkpoint.
-        ValueError: the folder names no known learner.
+        NoCheckpointError: there is no checkpoint.
+        CheckpointError: the folder names no known learner.
     """
     name = read_config(Path(path)).get("learner")
-    if not is_learner(str(name)):
-        raise ValueError(f"checkpoint {path} names learner {name!r}; {list(LEARNERS)} are allowed")
-    return str(name)
+    if not isinstance(name, str) or not is_learner(name):
+        raise CheckpointError(f"checkpoint {path} names learner {short(name)}; one of {list(LEARNERS)} is expected")
+    return name
 
 
 def env_options(name: str) -> dict[str, Any]:
@@ -154,12 +158,35 @@ def env_id_of(name: str) -> str:
     return BASELINE_ENV if algorithm is None else algorithm.ENV
 
 
-def trained_in(path: str | Path) -> str:
-    """The id of the environment in which the learner of a checkpoint folder was kept.
+def env_named_in(path: str | Path) -> str:
+    """Return the id of the environment in which the learner of a checkpoint folder was trained, as the folder has it.
 
-    Of one that was made without an id, that for which the learner is made.
+    For an environment that was made without an id, it is the one for which the learner is made. The id may name a
+    module, which `gym.make` would import; `trained_in` returns only ids of this project.
+
+    Raises:
+        CheckpointError: it is no text.
     """
-    return read_config(Path(path)).get("env") or env_id_of(learner_of(path))
+    stored = read_config(Path(path)).get("env")
+    if stored is not None and not isinstance(stored, str):
+        raise CheckpointError(f"checkpoint {path}: env is {short(stored)}; the id of an environment is expected")
+    return stored or env_id_of(learner_of(path))
+
+
+def trained_in(path: str | Path) -> str:
+    """Return the id of the environment of this project in which the learner of a checkpoint folder was trained.
+
+    Raises:
+        CheckpointError: it is an environment of somebody else.
+    """
+    named = env_named_in(path)
+    env_id = named.removeprefix(OWN_PREFIX)
+    if env_id not in ENVIRONMENTS:
+        raise CheckpointError(
+            f"checkpoint {path} names environment {short(named)}, which is not loaded from a file; one of "
+            f"{list(ENVIRONMENTS)} is expected"
+        )
+    return env_id
 
 
 def make_env(env_id: str, options: dict[str, Any]) -> gym.Env[Any, Any]:
@@ -177,8 +204,19 @@ def make_env(env_id: str, options: dict[str, Any]) -> gym.Env[Any, Any]:
 
 
 def env_for(path: str | Path, env_id: str | None = None) -> gym.Env[Any, Any]:
-    """An environment like the one in which the learner of a checkpoint folder was kept; by its id another task's."""
-    return make_env(env_id or trained_in(path), read_config(Path(path)).get("env_options", {}))
+    """Make an environment like the one in which the learner of a checkpoint folder was trained.
+
+    Args:
+        path: the folder.
+        env_id: given by the user, of another environment with the same control and observations. It may name a module
+            to import; the id that the folder holds may not.
+
+    Raises:
+        CheckpointError: the folder names another environment than this project's, or options that are not valid.
+        ValueError: the environment does not take the options.
+    """
+    options = kept_env_options({"env_options": {}, **read_config(Path(path))}, path)
+    return make_env(env_id or trained_in(path), options)
 
 
 def load_learner(path: str | Path, env: Any, **settings: Any) -> Any:
@@ -191,7 +229,7 @@ def load_learner(path: str | Path, env: Any, **settings: Any) -> Any:
             followed when it was kept.
 
     Raises:
-        ValueError: the folder names no known learner.
+        CheckpointError: the folder holds no checkpoint, a damaged one, or one that does not fit `env`.
     """
     name = reward_name(learner_of(path))
     if name in ALGORITHMS:

@@ -186,3 +186,7 @@ class LSTMFeedForward:
             "posture.bias": self.readout_bias,
         }
         return found if self.feedback is None else found | {"posture.feedback": self.feedback}
+
+    def limits(self) -> dict[str, tuple[float, float]]:
+        """Any finite number is valid."""
+        return {}

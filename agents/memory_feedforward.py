@@ -213,6 +213,10 @@ class MemoryFeedForward:
             "memory.has_practised": self._has_practised,
         }
 
+    def limits(self) -> dict[str, tuple[float, float]]:
+        """Cells have practised or not."""
+        return {"memory.has_practised": (0.0, 1.0)}
+
 
 def heard(cups: Array, lacked: Array) -> Array:
     """What the cells hear (..., 5) of cups (..., 2) m and what the reaches before lacked (..., 3) rad."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from agents.checkpoint import read_config
+from agents.checkpoint import COUNT, read_config, read_settings
 from agents.error_networks import HIDDEN, NONE, full_name, is_error_learner, rule_of
 from agents.learner import POSTURE, baseline_steps, baseline_trials, env_options, is_trial_learner
 from agents.teachers.algorithms import ALGORITHMS
@@ -71,7 +71,7 @@ def note_on(learner: str, trained: Sequence[Path] = (), control: str = POSTURE) 
     note = f"{note}; trained in {baseline_steps(learner):,} unperturbed control steps"
     if not trained:
         return note
-    trials = [int(read_config(folder)["trials"]) for folder in trained]
+    trials = [read_settings(read_config(folder), {"trials": COUNT}, folder)["trials"] for folder in trained]
     least, most = (f"{number:,}" for number in (min(trials), max(trials)))
     return f"{note}, which were {least} trials" if least == most else f"{note}, which were {least} to {most} trials"
 

@@ -213,6 +213,10 @@ class RateFeedForward:
         """Weights and feedback matrices, views."""
         return {name: value.numpy() for name, value in self.network.state_dict().items()}
 
+    def limits(self) -> dict[str, tuple[float, float]]:
+        """Any finite number is valid."""
+        return {}
+
     def _forward(self, activity: Array) -> Array:
         """What the network gives; of plain layers without torch, whose calls take longer than so few products."""
         if self._plain is None:

@@ -17,7 +17,21 @@ import numpy as np
 from numpy.typing import NDArray
 from stable_baselines3.common.vec_env import VecEnv
 
-from agents.checkpoint import fill, read_config, require_entries
+from agents.checkpoint import (
+    CheckpointError,
+    Entry,
+    Setting,
+    check_settings,
+    entries_of,
+    fill,
+    generator_state,
+    loading,
+    mapping_of,
+    read_config,
+    read_settings,
+    require_entries,
+    short,
+)
 from agents.controller import Array, Reach
 from agents.kept_spikes import KeptSpikes
 from agents.reach_kernel import PREPARATION_STEPS
@@ -31,6 +45,9 @@ if TYPE_CHECKING:
 
 REWARD_SPIKING_LEARNERS = tuple(f"reward-snn-{rule}" for rule in RULES)
 SETTINGS = {"rate": 0.07, "critic_rate": 0.1}
+# What a user, or a checkpoint, may set.
+KNOWN_SETTINGS = {"rate": Setting(0.0, 1.0), "critic_rate": Setting(0.0, 1.0), "exploration_rad": Setting(0.0, 0.1)}
+SEED = {"seed": Setting(0, whole=True)}
 
 
 @dataclass
@@ -85,7 +102,7 @@ class RewardSpikingLearner(TrialLearner[RewardTrial]):
         """
         if name not in REWARD_SPIKING_LEARNERS:
             raise ValueError(f"learner is {name!r}; {list(REWARD_SPIKING_LEARNERS)} are allowed")
-        unknown = sorted(set(settings) - {"rate", "critic_rate", "exploration_rad"})
+        unknown = sorted(set(settings) - set(KNOWN_SETTINGS))
         if unknown:
             raise ValueError(f"settings {unknown} are unknown; rate, critic_rate and exploration_rad are allowed")
         given = {**SETTINGS, **settings}
@@ -106,13 +123,20 @@ class RewardSpikingLearner(TrialLearner[RewardTrial]):
         return self.network.memory()
 
     def _recall(self, config: dict[str, Any], memory: dict[str, NDArray[Any]], path: str | Path) -> None:
-        fill(self.network.memory(), memory, path)
+        fill(self.network.memory(), memory, path, self._limits())
+
+    def _limits(self) -> dict[str, tuple[float, float]]:
+        return self.network.limits()
+
+    def _memory_entries(self) -> dict[str, Entry]:
+        return entries_of(self.network.memory(), self._limits())
 
     def _kept_settings(self) -> dict[str, Any]:
         return {"exploration": self._rng.bit_generator.state}
 
-    def _resume(self, config: dict[str, Any]) -> None:
-        self._rng.bit_generator.state = config["exploration"]
+    def _resume(self, config: dict[str, Any], path: str | Path) -> None:
+        require_entries(config, ["exploration"], path)
+        self._rng.bit_generator.state = generator_state(config["exploration"], "exploration", path)
 
     @classmethod
     def load(cls, path: str | Path, env: Any, *, resume: bool = False, **settings: Any) -> RewardSpikingLearner:
@@ -126,16 +150,18 @@ class RewardSpikingLearner(TrialLearner[RewardTrial]):
             settings: `verbose` and `tensorboard_log`.
 
         Raises:
-            ValueError: the checkpoint is of another learner, lacks entries, or its arrays do not fit.
+            CheckpointError: the checkpoint is damaged, of another learner, lacks entries, or does not fit `env`.
         """
         config = read_config(Path(path))
-        name = str(config.get("learner"))
-        if name not in REWARD_SPIKING_LEARNERS:
-            raise ValueError(
-                f"checkpoint {path} names learner {name!r}; one of {list(REWARD_SPIKING_LEARNERS)} is allowed"
+        name = config.get("learner")
+        if not isinstance(name, str) or name not in REWARD_SPIKING_LEARNERS:
+            raise CheckpointError(
+                f"checkpoint {path} names learner {short(name)}; one of {list(REWARD_SPIKING_LEARNERS)} is expected"
             )
-        require_entries(config, ("seed", "settings"), path)
-        learner = cls(name, env, seed=int(config["seed"]), **{**config["settings"], **settings})
+        seed, kept = read_settings(config, SEED, path)["seed"], mapping_of(config, "settings", path)
+        with loading(path):
+            check_settings(kept, KNOWN_SETTINGS)
+            learner = cls(name, env, seed=seed, **{**kept, **settings})
         learner.restore(path, resume=resume)
         return learner
 

@@ -234,6 +234,10 @@ class SpikingActorCritic:
         """Cells and synapses, to be filled in place."""
         return self.circuit.arrays()
 
+    def limits(self) -> dict[str, tuple[float, float]]:
+        """Lowest and highest value of those arrays and of that memory that have such limits, by name."""
+        return self.circuit.limits() | {"mean_square_surprise": (0.0, np.inf)}
+
     def memory(self) -> dict[str, NDArray[Any]]:
         """What it needs to learn on, to be filled in place: expected eligibilities and the usual size of a surprise."""
         return {

@@ -294,6 +294,10 @@ class SpikingFeedForward:
         """Cells, synapses and feedback."""
         return self.circuit.arrays() | {f"feedback.{name}": value for name, value in self._error.feedback.items()}
 
+    def limits(self) -> dict[str, tuple[float, float]]:
+        """Those of the circuit."""
+        return self.circuit.limits()
+
 
 def _recurrent(given: Recurrence | None) -> list[Projection]:
     """The projection among hidden cells; steps are milliseconds."""

@@ -25,7 +25,7 @@ from stable_baselines3.common.logger import Logger
 from stable_baselines3.common.utils import configure_logger
 from stable_baselines3.common.vec_env import DummyVecEnv, VecEnv
 
-from agents.checkpoint import fill, read_checkpoint, require_entries, write_checkpoint
+from agents.checkpoint import COUNT, Entry, entries_of, fill, loading, read_checkpoint, read_settings, write_checkpoint
 from agents.controller import Controller, Reach
 from agents.sensation import Sensation, Senses
 from agents.trial_source import (
@@ -34,6 +34,8 @@ from agents.trial_source import (
     env_id,
     env_options_of,
     is_one,
+    kept_random_states,
+    num_envs_of,
     random_states,
     rows_of,
     set_random_states,
@@ -139,6 +141,14 @@ class TrialLearner(ABC, Generic[T]):
     def _memory(self) -> dict[str, NDArray[Any]]:
         """Every other array that a checkpoint must hold, by name."""
 
+    def _limits(self) -> dict[str, tuple[float, float]]:
+        """Lowest and highest value of those arrays of `_arrays` and `_memory` that have such limits, by name."""
+        return {}
+
+    def _memory_entries(self) -> dict[str, Entry]:
+        """What the arrays of `_memory` must be when they are read."""
+        return entries_of(self._memory())
+
     @abstractmethod
     def _recall(self, config: dict[str, Any], memory: dict[str, NDArray[Any]], path: str | Path) -> None:
         """Take in what `_memory` and `_kept_settings` gave."""
@@ -147,7 +157,7 @@ class TrialLearner(ABC, Generic[T]):
         """What else a checkpoint must hold, as JSON can."""
         return {}
 
-    def _resume(self, config: dict[str, Any]) -> None:
+    def _resume(self, config: dict[str, Any], path: str | Path) -> None:
         """Take up further random states than the environment's."""
 
     def save(self, path: str | Path) -> None:
@@ -162,7 +172,8 @@ class TrialLearner(ABC, Generic[T]):
             "trials": self.trials,
             "env": env_id(self.env),
             "env_options": self.env_options,
-            "random_states": random_states(self.env),
+            # Until the environments are seeded, their generators are in no state that follows from the seed.
+            "random_states": [None] * num_envs_of(self.env) if self._unseeded else random_states(self.env),
             **self._kept_settings(),
         }
         write_checkpoint(Path(path), config, self._arrays(), self._memory())
@@ -176,20 +187,22 @@ class TrialLearner(ABC, Generic[T]):
                 trial that would have followed there.
 
         Raises:
-            ValueError: the checkpoint lacks entries, holds other arrays than this learner, or, with `resume`, the
+            CheckpointError: the checkpoint lacks entries, holds other arrays than this learner, or, with `resume`, the
                 random state of another number of environments.
         """
-        config, arrays, memory = read_checkpoint(Path(path))
-        needed = "num_timesteps", "trials", *self._kept_settings(), *(["random_states"] if resume else [])
-        require_entries(config, needed, path)
-        fill(self._arrays(), arrays, path)
-        self._recall(config, memory, path)
-        self.num_timesteps = int(config["num_timesteps"])
-        self.trials = int(config["trials"])
-        if resume:
-            set_random_states(self.env, config["random_states"])
-            self._resume(config)
-            self._unseeded = False
+        own, limits = self._arrays(), self._limits()
+        config, arrays, memory = read_checkpoint(Path(path), entries_of(own, limits), self._memory_entries())
+        counts = read_settings(config, {"num_timesteps": COUNT, "trials": COUNT}, path)
+        with loading(path):
+            fill(own, arrays, path, limits)
+            self._recall(config, memory, path)
+            self.num_timesteps, self.trials = counts["num_timesteps"], counts["trials"]
+            if resume:
+                states = kept_random_states(config, self.env, path)
+                self._resume(config, path)
+                if states is not None:
+                    set_random_states(self.env, states)
+                self._unseeded = states is None
 
     @property
     def logger(self) -> Logger:
@@ -239,7 +252,7 @@ class TrialLearner(ABC, Generic[T]):
     @property
     def n_envs(self) -> int:
         """How many environments it learns in at once."""
-        return self.env.num_envs if isinstance(self.env, VecEnv) else 1
+        return num_envs_of(self.env)
 
     @property
     def env_options(self) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import gymnasium as gym
@@ -9,8 +10,31 @@ import numpy as np
 from numpy.typing import NDArray
 from stable_baselines3.common.vec_env import VecEnv
 
+from agents.checkpoint import (
+    FLAG,
+    CheckpointError,
+    Setting,
+    check_settings,
+    generator_state,
+    loading,
+    mapping_of,
+    require_entries,
+    short,
+)
+from reach.observing import FORMS
+from reach.retina import LARGEST_PX, SMALLEST_PX
+from reach.sim.state import CONTROLS
+
 Array = NDArray[np.float64]
 Env = gym.Env[Any, Any] | VecEnv
+# What `env_options_of` may give.
+ENV_OPTIONS = {
+    "control": Setting(also=CONTROLS),
+    "observation": Setting(also=FORMS),
+    "retina_px": Setting(SMALLEST_PX, LARGEST_PX, whole=True),
+    "retina_colour": FLAG,
+}
+COUNT_64 = Setting(0, 2**64 - 1, whole=True)
 
 
 def env_attribute(env: Env, name: str) -> Any:
@@ -45,6 +69,23 @@ def env_options_of(env: Env) -> dict[str, Any]:
     return {name: value for name, value in found.items() if value != usual[name]}
 
 
+def kept_env_options(config: dict[str, Any], path: str | Path) -> dict[str, Any]:
+    """Return what `env_options_of` gave, out of a checkpoint's config.
+
+    Raises:
+        CheckpointError: an option that is not known, or a value that is not valid.
+    """
+    options = mapping_of(config, "env_options", path)
+    with loading(path):
+        check_settings(options, ENV_OPTIONS)
+    return options
+
+
+def num_envs_of(env: Env) -> int:
+    """Return how many environments there are."""
+    return env.num_envs if isinstance(env, VecEnv) else 1
+
+
 def random_states(env: Env) -> list[dict[str, Any]]:
     """What `CupEnv.random_state` says of every environment; of a native vector one state for all."""
     if not isinstance(env, VecEnv):
@@ -53,16 +94,52 @@ def random_states(env: Env) -> list[dict[str, Any]]:
     return states if len(states[0]["streams"]) == 1 else states[:1]
 
 
+def kept_random_states(config: dict[str, Any], env: Env, path: str | Path) -> list[dict[str, Any]] | None:
+    """Return what `random_states` gave, out of a checkpoint's config.
+
+    Returns:
+        The states, or None where the learner was kept before its environments were seeded.
+
+    Raises:
+        CheckpointError: they are no random states, or those of another number of environments.
+    """
+    require_entries(config, ["random_states"], path)
+    states, own = config["random_states"], num_envs_of(env)
+    if not isinstance(states, list) or not states:
+        raise CheckpointError(f"checkpoint {path}: random_states is {short(states)}; a list of them is expected")
+    is_seeded = any(state is not None for state in states)
+    if is_seeded:
+        for state in states:
+            _require_random_state(state, path)
+    held = sum(len(state["streams"]) for state in states) if is_seeded else len(states)
+    if held != own:
+        raise CheckpointError(
+            f"checkpoint {path}: the random states are of {held} environments; those of {own} are expected"
+        )
+    return states if is_seeded else None
+
+
+def _require_random_state(state: Any, path: str | Path) -> None:
+    kinds = {"streams": COUNT_64, "episodes": COUNT_64, "sown": FLAG}
+    given = mapping_of({"random_states": state}, "random_states", path)
+    require_entries(given, [*kinds, "generator"], path)
+    generator_state(given["generator"], "generator", path)
+    for name, kind in kinds.items():
+        if not isinstance(given[name], list) or len(given[name]) != len(given["streams"]):
+            raise CheckpointError(
+                f"checkpoint {path}: {name} is {short(given[name])}; one for each environment is expected"
+            )
+        with loading(path):
+            for value in given[name]:
+                kind.check(name, value)
+
+
 def set_random_states(env: Env, states: list[dict[str, Any]]) -> None:
     """Let the next trials be those that would have followed where `random_states` was read.
 
     Raises:
-        ValueError: the states of another number of environments.
+        ValueError: the states are of environments that are put together otherwise.
     """
-    held = sum(len(state["streams"]) for state in states)
-    own = env.num_envs if isinstance(env, VecEnv) else 1
-    if held != own:
-        raise ValueError(f"the random states are of {held} environments; those of {own} are allowed")
     if isinstance(env, VecEnv):
         # Takes up the seeds that a VecEnv has drawn for its first reset.
         env.reset()

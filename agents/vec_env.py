@@ -44,7 +44,7 @@ class CupVecEnv(VecEnv):
         self.envs = made
         self.render_mode = made.render_mode
         self._actions: NDArray[Any] = np.zeros((num_envs, *made.single_action_space.shape))
-        self._next_seed: list[int | None] = [None] * num_envs
+        self._next_seed: int | None = None
         self._returns = np.zeros(num_envs)
         self._lengths = np.zeros(num_envs, dtype=np.int64)
         super().__init__(num_envs, made.single_observation_space, made.single_action_space)
@@ -59,7 +59,7 @@ class CupVecEnv(VecEnv):
             raise ValueError("set_options was given other options for each environment; the same for all are allowed")
         options = self._options[0] or None
         observations, _ = self.envs.reset(seed=self._next_seed, options=options)
-        self._next_seed = [None] * self.num_envs
+        self._next_seed = None
         self._returns[:] = 0.0
         self._lengths[:] = 0
         self._reset_options()
@@ -68,8 +68,8 @@ class CupVecEnv(VecEnv):
     def seed(self, seed: int | None = None) -> Sequence[int | None]:
         """Seed environment i with `seed + i` at the next reset; None draws a seed."""
         first = int(np.random.SeedSequence().generate_state(1)[0]) if seed is None else seed
-        self._next_seed = [first + index for index in range(self.num_envs)]
-        return self._next_seed
+        self._next_seed = first
+        return [first + index for index in range(self.num_envs)]
 
     def step_async(self, actions: NDArray[Any]) -> None:
         """Take the actions (num_envs, 4) of the step that `step_wait` makes."""

@@ -19,10 +19,12 @@ from agents.learner import (
     BASELINE_ENV,
     LEARNERS,
     LONGEST_TRIAL_STEPS,
+    OWN_PREFIX,
     baseline_steps,
     baseline_trials,
     env_for,
     env_id_of,
+    env_named_in,
     env_options,
     evaluate,
     is_learner,
@@ -105,8 +107,9 @@ def made(options: Train) -> Any:
     if options.trials is not None and not is_trial_learner(held):
         raise SystemExit(f"--trials {options.trials}: with {held}, which {options.out} holds, --timesteps is allowed")
     env = env_for(options.out, options.env)
-    if env.spec is None or env.spec.id != trained_in(options.out):
-        raise SystemExit(f"--env {options.env}: {options.out} was trained in {trained_in(options.out)}; leave it out")
+    named = env_named_in(options.out)
+    if env.spec is None or env.spec.id != named.removeprefix(OWN_PREFIX):
+        raise SystemExit(f"--env {options.env}: {options.out} was trained in {named!r}; leave it out")
     if options.control not in (None, env.get_wrapper_attr("control")):
         raise SystemExit(f"--control {options.control}: {options.out} was trained with another; leave it out")
     model = load_learner(options.out, env, resume=True, **settings)
@@ -178,7 +181,7 @@ def main(options: Train) -> None:
     name = learner_of(options.out)
     console.print(f"Kept in {options.out}")
     if options.judge:
-        env_id = trained_in(options.out)
+        env_id = options.env or trained_in(options.out)
         share = evaluate(model, env_id, trials=options.judge, seed=model.seed)
         console.print(f"{name} succeeds in {100 * share:.1f} % of {options.judge} fresh trials of {env_id}")
     console.print("Watch it:")

@@ -330,6 +330,24 @@ class SpikingCircuit:
             found |= {f"turnover.{name}.{k}": v for k, v in vars(memory).items()}
         return found
 
+    def limits(self) -> dict[str, tuple[float, float]]:
+        """Lowest and highest value of those arrays that have such limits, by name.
+
+        Kernels take delays, masks and seeds as they are, so arrays from elsewhere must keep to them.
+        """
+        longest = max((one.delay_range[1] for one in self.projections.values()), default=0)
+        found: dict[str, tuple[float, float]] = {
+            **{f"cells.{part}": (0.0, 1.0) for part in ("leak", "drive_decay", "adaptation_decay", "readout_decay")},
+            "cells.refractory_steps": (1, max(one.refractory_steps for one in self.populations.values())),
+            "synapses.connected": (0, 1),
+            "synapses.delay_steps": (0, longest),
+            "first_phase": (0.0, 1.0),
+            "seed": (0, 2**62 - 1),
+        }
+        for name in self.turnovers:
+            found |= {f"turnover.{name}.{part}": (0, np.inf) for part in ("near_zero_s", "allowance", "calls")}
+        return found
+
     def _place(self, name: str) -> int:
         if name not in self._index:
             raise ValueError(f"projection is {name!r}; {list(self._index)} are allowed")

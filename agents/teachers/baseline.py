@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from agents.checkpoint import fill
+from agents.checkpoint import CheckpointError, Entry, entries_of, fill, require_fit, require_values
 from agents.feedforward import JOINTS
 
 Array = NDArray[np.float64]
@@ -73,6 +73,14 @@ class Baseline:
             "error_weights": self.weights,
         }
 
+    def entries(self) -> dict[str, Entry]:
+        """What those arrays must be when they are read: of recent reaches there are up to REACHES."""
+        return {
+            **entries_of(self.arrays()),
+            "recent_displacements_m": Entry(np.dtype(np.float64), (REACHES, 2), is_shorter_valid=True),
+            "recent_postures_rad": Entry(np.dtype(np.float64), (REACHES, JOINTS), is_shorter_valid=True),
+        }
+
     def restore(self, kept: dict[str, Array], path: str | Path) -> None:
         """Take in what `arrays` gave.
 
@@ -81,14 +89,20 @@ class Baseline:
             path: of the checkpoint, for messages.
 
         Raises:
-            ValueError: other arrays, or of other shapes.
+            CheckpointError: other arrays, of other shapes, or not as many of one as of the other.
         """
-        settled = {name: value for name, value in self.arrays().items() if not name.startswith("recent")}
+        wanted = self.entries()
+        require_fit({name: (array.dtype.str, array.shape) for name, array in kept.items()}, wanted, path)
+        require_values(kept, wanted, path)
         recent = {"recent_displacements_m": self.displacements, "recent_postures_rad": self.postures}
-        fill(settled, {name: value for name, value in kept.items() if name not in recent}, path)
-        lengths = {len(kept[name]) for name in recent if name in kept}
-        if not set(recent) <= set(kept) or len(lengths) > 1:
-            raise ValueError(f"checkpoint {path} holds {sorted(kept)}; as many of each of {sorted(recent)} are allowed")
+        lengths = {name: len(kept[name]) for name in recent}
+        if len(set(lengths.values())) > 1:
+            raise CheckpointError(f"checkpoint {path} holds {lengths}; as many of one as of the other are expected")
+        fill(
+            {"expected_displacement_m": self.expected, "error_weights": self.weights},
+            {name: value for name, value in kept.items() if name not in recent},
+            path,
+        )
         for name, values in recent.items():
             values.clear()
             values.extend(kept[name])

@@ -13,6 +13,7 @@ from stable_baselines3 import SAC, TD3
 from stable_baselines3.common.noise import ActionNoise, NormalActionNoise
 from stable_baselines3.common.vec_env import VecEnv
 
+from agents.checkpoint import Setting
 from agents.teachers.actor_inside import chain_of
 from agents.teachers.averaged_policy import AveragedTQCPolicy
 from agents.teachers.falling_rate import FallingRate
@@ -35,6 +36,25 @@ NOISE_SD = (0.2, 0.2, 0.2, 0.5)
 # How much of its first weights the last layer of an actor keeps: it starts nearly the same everywhere.
 FIRST_STEEPNESS = 0.1
 QUANTILES = 10
+SETTINGS = {
+    "learning_rate": Setting(0.0),
+    "buffer_size": Setting(2, 10**8, whole=True),
+    "learning_starts": Setting(0, 2**30, whole=True),
+    "batch_size": Setting(1, 2**30, whole=True),
+    "tau": Setting(0.0, 1.0),
+    "gamma": Setting(0.0, 1.0),
+    "train_freq": Setting(1, 2**30, whole=True),
+    "gradient_steps": Setting(-1, 2**30, whole=True),
+    "n_steps": Setting(1, 2**20, whole=True),
+    "action_noise": Setting(also=(None,)),
+    "stats_window_size": Setting(1, 2**20, whole=True),
+}
+# Of those whose actor learns how far it strays. A temperature that is learned begins at the number after "auto_".
+SOFT_SETTINGS = {
+    "ent_coef": Setting(0.0, also=("auto",), pattern=r"auto_(?=[\d.]*[1-9])\d*\.?\d+(e[+-]?\d\d?)?"),
+    "target_update_interval": Setting(1, 2**30, whole=True),
+    "target_entropy": Setting(-1e6, 1e6, also=("auto",)),
+}
 
 
 class _OffPolicy(RewardLearner):
@@ -44,6 +64,7 @@ class _OffPolicy(RewardLearner):
     """
 
     PARALLEL_ENVS = 1
+    SETTINGS = SETTINGS
     # Control steps of a transition.
     TRANSITION_STEPS = 1
     GRIP = ANY_GRIP
@@ -96,6 +117,7 @@ class _Soft(_OffPolicy):
     """What SAC and TQC share: an actor that learns how far it strays from its mean."""
 
     LOG_SD: tuple[float, float, float, float]
+    SETTINGS = SETTINGS | SOFT_SETTINGS
 
     def _start_at_rest(self) -> None:
         super()._start_at_rest()
@@ -124,10 +146,19 @@ class RewardTD3(_OffPolicy, TD3):  # type: ignore[misc]
     KIND = "td3-mlp"
     STEPS = 150_000
     POLICY = RuledTD3Policy
+    SETTINGS = SETTINGS | {
+        "policy_delay": Setting(1, 2**30, whole=True),
+        "target_policy_noise": Setting(0.0),
+        "target_noise_clip": Setting(0.0),
+    }
     DEFAULTS = {  # noqa: RUF012
         "learning_rate": 1e-3, "gamma": 0.97, "n_steps": 5, "tau": 0.02, "batch_size": 256, "buffer_size": 200_000,
         "learning_starts": 2_400, "train_freq": 16, "gradient_steps": 2,
     }  # fmt: skip
+
+    def _updates_of(self, optimiser: str) -> int:
+        # The actor is changed at every so many updates of the critic.
+        return super()._updates_of(optimiser) // (self.policy_delay if optimiser == "actor.optimizer" else 1)
 
     def _own_noise(self) -> ActionNoise:
         return NormalActionNoise(np.zeros(len(NOISE_SD)), np.array(NOISE_SD))
@@ -146,6 +177,7 @@ class RewardTQC(FallingRate, _Soft, TQC):  # type: ignore[misc]
     TRANSITION_STEPS = DECISION_STEPS
     RULES = ("bp",)
     POLICY = AveragedTQCPolicy
+    SETTINGS = _Soft.SETTINGS | {"top_quantiles_to_drop_per_net": Setting(0, QUANTILES - 1, whole=True)}
     FEATURES = ScaledGoal
     ENV = "reach/CupReach-v0"
     ENV_OPTIONS = {"observation": "goal"}  # noqa: RUF012

@@ -9,6 +9,7 @@ from sb3_contrib import RecurrentPPO
 from sb3_contrib.common.recurrent.type_aliases import RNNStates
 from stable_baselines3 import PPO
 
+from agents.checkpoint import FLAG, Setting
 from agents.teachers.actor_inside import chain_of
 from agents.teachers.falling_rate import FallingRate
 from agents.teachers.recurrent_policy import SequencePolicy
@@ -18,6 +19,22 @@ from agents.teachers.ruled_policies import RuledActorCriticPolicy
 # Exploration of the joints at the start.
 JOINT_LOG_SD = -2.0
 LSTM_CELLS = 64
+SETTINGS = {
+    "learning_rate": Setting(0.0),
+    "n_steps": Setting(2, 2**20, whole=True),
+    "batch_size": Setting(2, 2**30, whole=True),
+    "n_epochs": Setting(1, 2**20, whole=True),
+    "gamma": Setting(0.0, 1.0),
+    "gae_lambda": Setting(0.0, 1.0),
+    "clip_range": Setting(0.0),
+    "clip_range_vf": Setting(0.0, also=(None,)),
+    "normalize_advantage": FLAG,
+    "ent_coef": Setting(0.0),
+    "vf_coef": Setting(0.0),
+    "max_grad_norm": Setting(0.0),
+    "target_kl": Setting(0.0, also=(None,)),
+    "stats_window_size": Setting(1, 2**20, whole=True),
+}
 CELLS_AFTER_LSTM = (64,)
 
 
@@ -25,6 +42,7 @@ class _OnPolicy(FallingRate, RewardLearner):
     """What PPO with and without memory share."""
 
     PARALLEL_ENVS = 16
+    SETTINGS = SETTINGS
     DEFAULTS = {  # noqa: RUF012
         "n_steps": 64, "batch_size": 256, "n_epochs": 6, "learning_rate": 1e-3, "gamma": 0.98, "gae_lambda": 0.95,
     }  # fmt: skip

@@ -10,10 +10,14 @@ from numpy.typing import NDArray
 from stable_baselines3 import HerReplayBuffer
 from stable_baselines3.common.buffers import ReplayBuffer
 
+from agents.checkpoint import FLAG, CheckpointError, Entry, Setting, read_settings, short
+
 TRANSITIONS = ("observations", "next_observations", "actions", "rewards", "dones", "timeouts")
 # Where the trials of a buffer for hindsight begin, and how long those are that are over.
 TRIALS = ("ep_start", "ep_length")
 UNFINISHED = "_current_ep_start"
+# Actions are scaled to -1..1, but for the last bits.
+LARGEST_ACTION = 1.0 + 1e-5
 
 
 def _arrays(buffer: ReplayBuffer) -> dict[str, NDArray[Any]]:
@@ -37,24 +41,45 @@ def kept_place(buffer: ReplayBuffer) -> dict[str, Any]:
     return {"pos": int(buffer.pos), "full": bool(buffer.full)}
 
 
-def fill(buffer: ReplayBuffer, kept: dict[str, NDArray[Any]], place: dict[str, Any], source: Any) -> None:
-    """Let a buffer hold what `kept_arrays` and `kept_place` gave.
+def check_place(buffer: ReplayBuffer, place: Any, source: Any) -> dict[str, Any]:
+    """Return what `kept_place` gave after validating it; `source` is the checkpoint that it comes from.
 
     Raises:
-        ValueError: arrays of other shapes, or of more transitions than the buffer takes; `source` is named.
+        CheckpointError: it is no place in this buffer.
     """
-    wanted = _arrays(buffer) | (
-        {UNFINISHED: getattr(buffer, UNFINISHED)} if isinstance(buffer, HerReplayBuffer) else {}
-    )
-    if set(kept) != set(wanted):
-        raise ValueError(f"checkpoint {source} holds a buffer of {sorted(kept)}; {sorted(wanted)} are allowed")
-    for name, own in wanted.items():
-        if kept[name].shape[1:] != own.shape[1:] or len(kept[name]) > len(own):
-            raise ValueError(
-                f"checkpoint {source} holds a buffer of {name} {kept[name].shape}; up to {own.shape} is allowed"
-            )
+    if not isinstance(place, dict):
+        raise CheckpointError(f"checkpoint {source}: buffer is {short(place)}; a mapping is expected")
+    return read_settings(place, {"pos": Setting(0, buffer.buffer_size - 1, whole=True), "full": FLAG}, source)
+
+
+def entries_of_buffer(buffer: ReplayBuffer, place: dict[str, Any]) -> dict[str, Entry]:
+    """What the arrays of a buffer must be where the next transition goes to `place`."""
+    filled = buffer.buffer_size if place["full"] else place["pos"]
+    limits: dict[str, tuple[float, float]] = {
+        "actions": (-LARGEST_ACTION, LARGEST_ACTION),
+        "dones": (0.0, 1.0),
+        "timeouts": (0.0, 1.0),
+        "ep_start": (0, buffer.buffer_size - 1),
+        "ep_length": (0, buffer.buffer_size),
+    }
+    anything = (-np.inf, np.inf)
+    found = {
+        name: Entry(values.dtype, (filled, *values.shape[1:]), *limits.get(name, anything))
+        for name, values in _arrays(buffer).items()
+    }
+    if isinstance(buffer, HerReplayBuffer):
+        unfinished = getattr(buffer, UNFINISHED)
+        found[UNFINISHED] = Entry(unfinished.dtype, unfinished.shape, 0, buffer.buffer_size - 1)
+    return found
+
+
+def fill(buffer: ReplayBuffer, kept: dict[str, NDArray[Any]], place: dict[str, Any]) -> None:
+    """Let a buffer hold what `kept_arrays` and `kept_place` gave, which fit `entries_of_buffer`."""
+    for name, own in _arrays(buffer).items():
         own[: len(kept[name])] = kept[name]
-    buffer.pos, buffer.full = int(place["pos"]), bool(place["full"])
+    if isinstance(buffer, HerReplayBuffer):
+        getattr(buffer, UNFINISHED)[...] = kept[UNFINISHED]
+    buffer.pos, buffer.full = place["pos"], place["full"]
 
 
 def end_trials(buffer: ReplayBuffer) -> None:

@@ -17,12 +17,38 @@ import torch
 from numpy.typing import NDArray
 from stable_baselines3.common.vec_env import VecEnv
 
-from agents.checkpoint import read_checkpoint, require_entries, require_finite, write_checkpoint
+from agents.checkpoint import (
+    COUNT,
+    CheckpointError,
+    Entries,
+    Entry,
+    Setting,
+    check_settings,
+    entries_of,
+    generator_state,
+    loading,
+    mapping_of,
+    read_checkpoint,
+    read_config,
+    read_settings,
+    require_entries,
+    short,
+    write_checkpoint,
+)
 from agents.rules.feedback import FEEDBACK_RULES, feedback_rule
+from agents.rules.layers import RuledLayer
 from agents.teachers.actor_inside import ActorInside
-from agents.teachers.replay import fill, kept_arrays, kept_place
+from agents.teachers.replay import check_place, entries_of_buffer, fill, kept_arrays, kept_place
 from agents.teachers.scaled_observation import ScaledObservation
-from agents.trial_source import env_id, env_options_of, random_states, set_random_states
+from agents.trial_source import (
+    env_id,
+    env_options_of,
+    kept_env_options,
+    kept_random_states,
+    num_envs_of,
+    random_states,
+    set_random_states,
+)
 from agents.vec_env import copies_of
 
 if TYPE_CHECKING:
@@ -33,8 +59,18 @@ RESTING_COMMAND = (-0.638, 0.718, -0.410, 0.818)
 # Exploration of the grip at the start, larger than that of the joints.
 GRIP_LOG_SD = -0.5
 HIDDEN_CELLS = (128, 128)
-# Entries of a checkpoint that only learning on needs.
-RANDOM_STATES = ("random_states", "numpy_random", "action_space")
+# Where a learner computes and what it tells of its learning: no part of it, and never read from a checkpoint.
+UNKEPT_SETTINGS = ("device", "verbose", "tensorboard_log")
+SEED = {"seed": Setting(0, 2**32 - 1, whole=True)}
+COUNTS = {"num_timesteps": COUNT, "trials": COUNT, "updates": COUNT}
+# Of NumPy's global generator, a Mersenne twister.
+TWISTER_WORDS = 624
+NUMPY_RANDOM = {
+    "pos": Setting(0, TWISTER_WORDS, whole=True),
+    "has_gauss": Setting(0, 1, whole=True),
+    "gauss": Setting(-np.finfo(np.float64).max),
+}
+CUDA_STATE_BYTES = 16
 ALIASES = {"reward-ppo": "reward-mlp-bp"}
 
 
@@ -47,6 +83,7 @@ class RewardLearner(ABC):
     """What Stable-Baselines3's algorithms share here: how they are made, kept and loaded.
 
     Attributes:
+        SETTINGS: what may be set of Stable-Baselines3's algorithm, and kept in a checkpoint.
         KIND: what stands between `reward-` and the rule in a learner's name.
         RULES: that its networks take.
         ENV, ENV_OPTIONS: the environment it is made for, and what `gym.make` must be told for it.
@@ -56,6 +93,7 @@ class RewardLearner(ABC):
 
     POLICY: Any
     DEFAULTS: dict[str, Any]
+    SETTINGS: dict[str, Setting]
     PARALLEL_ENVS: int
     FEATURES: Any = ScaledObservation
     # What the first layer that is looked into hears.
@@ -73,20 +111,24 @@ class RewardLearner(ABC):
             name: of the learner, in full or in short; the rule stands at the end of the full one.
             env: an environment id or a `CupEnv` made by `gym.make` (copies of it are learned in), or a VecEnv.
             seed: of weights, feedback and trials.
-            settings: any number or word that Stable-Baselines3's algorithm takes, instead of the defaults here.
+            settings: those of `SETTINGS`, instead of the defaults here; and `device`, `verbose`, `tensorboard_log`,
+                which a checkpoint does not hold.
 
         Raises:
-            ValueError: an environment of other observations than it is made for, or a setting that is neither a number
-                nor a word.
+            ValueError: an environment of other observations than it is made for, a setting that is neither a number
+                nor a word, or one that is not known or not valid.
         """
         for setting, value in settings.items():
             if setting == "policy_kwargs" or not isinstance(value, bool | int | float | str | None):
                 raise ValueError(f"{setting} is {value!r}; numbers and words are allowed, which a checkpoint can hold")
+        kept = {setting: value for setting, value in settings.items() if setting not in UNKEPT_SETTINGS}
+        check_settings(kept, self.SETTINGS)
         self.name = name
         self.trials = 0
+        # Until `learn` begins, the environments are not seeded.
+        self._unseeded = True
         self._inside: ActorInside | None = None
-        # Where its networks are computed is no part of a learner.
-        self.given = {"seed": seed, **{name: value for name, value in settings.items() if name != "device"}}
+        self.given = {"seed": seed, **kept}
         if not isinstance(env, VecEnv):
             env = copies_of(
                 gym.make(env, **self.ENV_OPTIONS) if isinstance(env, str) else env, seed, self.PARALLEL_ENVS
@@ -141,6 +183,7 @@ class RewardLearner(ABC):
     def learn(self, total_timesteps: int, *given: Any, **settings: Any) -> Any:
         """As Stable-Baselines3's `learn`, beginning with new trials."""
         self._last_obs = None
+        self._unseeded = False
         self._end_stretch()
         made: Any = super()
         return made.learn(total_timesteps, *given, **settings)
@@ -185,7 +228,8 @@ class RewardLearner(ABC):
             "updates": model._n_updates,
             "env": env_id(model.env),
             "env_options": self.env_options,
-            "random_states": random_states(model.env),
+            # Until the environments are seeded, their generators are in no state that follows from the seed.
+            "random_states": [None] * num_envs_of(model.env) if self._unseeded else random_states(model.env),
             "numpy_random": {
                 "pos": int(legacy["state"]["pos"]),
                 "has_gauss": int(legacy["has_gauss"]),
@@ -209,37 +253,87 @@ class RewardLearner(ABC):
             settings: instead of the saved ones.
 
         Raises:
-            ValueError: the folder holds no such learner, lacks entries, or holds arrays of other shapes or that are
-                not finite.
+            CheckpointError: the folder holds no such learner, is damaged, or does not fit `env`; the message names what
+                is missing or wrong.
         """
-        config, policy, state = read_checkpoint(Path(path))
-        name = str(config.get("learner"))
-        if full_name(name) not in cls.names():
-            raise ValueError(f"checkpoint {path} names learner {name!r}; {cls.names()} are allowed")
-        needed = ["env_options", "settings", "num_timesteps", "trials", "updates", "buffer"]
-        require_entries(config, needed + (list(RANDOM_STATES) if resume else []), path)
-        if env is None:
-            env = gym.make(cls.ENV, **{**cls.ENV_OPTIONS, **config["env_options"]})
-        model: Any = cls(name, env, **{**config["settings"], **settings})
-        own = model.policy.state_dict()
-        if {k: tuple(v.shape) for k, v in own.items()} != {k: v.shape for k, v in policy.items()}:
-            raise ValueError(
-                f"checkpoint {path} holds {sorted(policy)}; {sorted(own)} of the policy's shapes are allowed"
-            )
-        require_finite(policy, path)
+        config = read_config(Path(path))
+        name = config.get("learner")
+        if not isinstance(name, str) or full_name(name) not in cls.names():
+            raise CheckpointError(f"checkpoint {path} names learner {short(name)}; one of {cls.names()} is expected")
+        require_entries(config, ["buffer", "random_states"], path)
+        counts = read_settings(config, COUNTS, path)
+        numpy_random = read_settings(mapping_of(config, "numpy_random", path), NUMPY_RANDOM, path)
+        action_space = generator_state(mapping_of(config, "action_space", path), "action_space", path)
+        kept, options = mapping_of(config, "settings", path), kept_env_options(config, path)
+        with loading(path):
+            check_settings(kept, SEED | cls.SETTINGS)
+            if env is None:
+                env = gym.make(cls.ENV, **{**cls.ENV_OPTIONS, **options})
+            model: Any = cls(name, env, **{**kept, **settings})
+        model.num_timesteps, model.trials, model._n_updates = (counts[count] for count in COUNTS)
+        place = model._kept_place(config, path)
+        own = {name: value.numpy(force=True) for name, value in model.policy.state_dict().items()}
+        _, policy, state = read_checkpoint(Path(path), entries_of(own), model._state_entries(place))
         model.policy.load_state_dict({name: torch.from_numpy(np.array(value)) for name, value in policy.items()})
-        model._fill(path, config, state)
+        model._fill(place, state)
+        # Known to be valid before any of it is taken up.
+        states = kept_random_states(config, model.env, path) if resume else None
+        _check_torch_states(model, state, path)
         if resume:
-            require_entries(state, ("random/torch", "random/numpy"), path)
-            _set_random_states(model, config, state)
+            _set_global_states(model, numpy_random, state)
+            model.action_space.np_random.bit_generator.state = action_space
+            if states is not None:
+                with loading(path):
+                    set_random_states(model.env, states)
+            model._unseeded = states is None
         return model
 
-    def _fill(self, path: Any, config: dict[str, Any], state: dict[str, NDArray[Any]]) -> None:
+    def _kept_place(self, config: dict[str, Any], path: Any) -> dict[str, Any] | None:
+        """Where the next transition goes in the replay buffer, out of a checkpoint's config; None without a buffer."""
+        buffer = getattr(self, "replay_buffer", None)
+        if buffer is not None:
+            return check_place(buffer, config["buffer"], path)
+        if config["buffer"] is not None:
+            raise CheckpointError(f"checkpoint {path}: buffer is {short(config['buffer'])}; None is expected")
+        return None
+
+    def _state_entries(self, place: dict[str, Any] | None) -> Entries:
+        """What the arrays of a checkpoint's state must be, for the number of updates that have been made."""
+        model: Any = self
+        found = {
+            "random/torch": Entry(np.dtype(np.uint8), tuple(torch.get_rng_state().shape)),
+            "random/numpy": Entry(np.dtype(np.uint32), (TWISTER_WORDS,)),
+            "random/cuda": Entry(np.dtype(np.uint8), (CUDA_STATE_BYTES,), is_optional=True),
+        }
+        for name in model._get_torch_save_params()[0]:
+            if name != "policy" and self._updates_of(name) > 0:
+                for k, value in enumerate(self._moved(name)):
+                    if value is not None:
+                        found |= {f"{name}/{k}/{kind}": entry for kind, entry in _adam_entries(value).items()}
+        variables = {f"variable/{name}": getattr(model, name) for name in model._get_torch_save_params()[1]}
+        found |= entries_of({name: value.numpy(force=True) for name, value in variables.items()})
+        if place is not None:
+            found |= {f"buffer/{k}": entry for k, entry in entries_of_buffer(model.replay_buffer, place).items()}
+        return found
+
+    def _updates_of(self, optimiser: str) -> int:
+        """How many updates an optimiser, named as in `get_parameters`, has made."""
+        model: Any = self
+        return int(model._n_updates)
+
+    def _moved(self, optimiser: str) -> list[torch.Tensor | None]:
+        """The parameters of an optimiser in order, None for those of layers that a rule leaves as they were drawn."""
+        model: Any = self
+        still: set[int] = set()
+        if full_name(self.name).rpartition("-")[2] == "shallow":
+            hidden = [m for m in model.policy.modules() if isinstance(m, RuledLayer) and m.wiring.head is None]
+            still = {id(value) for layer in hidden for value in layer.parameters()}
+        groups = _part(model, optimiser).param_groups
+        return [None if id(value) in still else value for group in groups for value in group["params"]]
+
+    def _fill(self, place: dict[str, Any] | None, state: dict[str, NDArray[Any]]) -> None:
         """Optimisers, variables and replay buffer."""
         model: Any = self
-        model.num_timesteps = int(config["num_timesteps"])
-        self.trials = int(config["trials"])
-        model._n_updates = int(config["updates"])
         for name, values in model.get_parameters().items():
             if name == "policy":
                 continue
@@ -248,27 +342,51 @@ class RewardLearner(ABC):
                 if key.startswith(f"{name}/"):
                     k, kind = key.removeprefix(f"{name}/").split("/")
                     moments.setdefault(int(k), {})[kind] = torch.from_numpy(np.array(value))
-            optimiser = model
-            for part in name.split("."):
-                optimiser = getattr(optimiser, part)
-            optimiser.load_state_dict({**values, "state": moments})
-        variables = model._get_torch_save_params()[1]
-        require_entries(state, (f"variable/{name}" for name in variables), path)
-        for name in variables:
+            _part(model, name).load_state_dict({**values, "state": moments})
+        for name in model._get_torch_save_params()[1]:
             with torch.no_grad():
                 getattr(model, name).copy_(torch.from_numpy(np.array(state[f"variable/{name}"])))
-        buffer = getattr(self, "replay_buffer", None)
-        if buffer is not None and config["buffer"] is not None:
+        if place is not None:
             kept = {k.removeprefix("buffer/"): value for k, value in state.items() if k.startswith("buffer/")}
-            fill(buffer, kept, config["buffer"], path)
+            fill(model.replay_buffer, kept, place)
 
 
-def _set_random_states(model: Any, config: dict[str, Any], state: dict[str, NDArray[Any]]) -> None:
-    set_random_states(model.env, config["random_states"])
+def _part(model: Any, name: str) -> Any:
+    """A part of a model by the name that `get_parameters` gives it, such as "actor.optimizer"."""
+    for part in name.split("."):
+        model = getattr(model, part)
+    return model
+
+
+def _adam_entries(value: torch.Tensor) -> dict[str, Entry]:
+    """What Adam keeps of a parameter that it has changed."""
+    dtype, shape = value.detach().numpy(force=True).dtype, tuple(value.shape)
+    return {
+        "step": Entry(np.dtype(np.float32), (), low=1.0),
+        "exp_avg": Entry(dtype, shape),
+        "exp_avg_sq": Entry(dtype, shape, low=0.0),
+    }
+
+
+def _check_torch_states(model: Any, state: dict[str, NDArray[Any]], path: Any) -> None:
+    """Refuse what is no state of torch's generators, on those of its own that nothing draws from.
+
+    Raises:
+        CheckpointError: torch does not take it.
+    """
+    devices = {"random/torch": "cpu"} | ({"random/cuda": model.device} if model.device.type == "cuda" else {})
+    for name, device in devices.items():
+        try:
+            if name in state:
+                torch.Generator(device).set_state(torch.from_numpy(np.array(state[name])))
+        except RuntimeError as error:
+            raise CheckpointError(f"checkpoint {path}: {name} is no state of torch's generator: {error}") from error
+
+
+def _set_global_states(model: Any, kept: dict[str, Any], state: dict[str, NDArray[Any]]) -> None:
     torch.set_rng_state(torch.from_numpy(np.array(state["random/torch"])))
     if model.device.type == "cuda" and "random/cuda" in state:
         torch.cuda.set_rng_state(torch.from_numpy(np.array(state["random/cuda"])), model.device)
-    kept = config["numpy_random"]
     np.random.set_state(  # noqa: NPY002
         {
             "bit_generator": "MT19937",
@@ -277,4 +395,3 @@ def _set_random_states(model: Any, config: dict[str, Any], state: dict[str, NDAr
             "gauss": kept["gauss"],
         }
     )
-    model.action_space.np_random.bit_generator.state = config["action_space"]
