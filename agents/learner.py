@@ -36,15 +36,13 @@ from agents.teachers.reward import full_name as reward_name
 from agents.trial_learner import TrialLearner
 from agents.trial_source import kept_env_options
 from agents.vec_env import copies_of
-from reach.protocols.reading import ENVIRONMENTS
+from reach.protocols.reading import ENVIRONMENTS, OWN_PREFIX
 
 # Of a learner that has not been tuned.
 LEARNING_RATE = 0.6
 TUNED = Path(__file__).with_name("tuned.json")
 
 BASELINE_ENV = "reach/CupGrab-v0"
-# May stand before an id, so that `gym.make` imports this project first.
-OWN_PREFIX = "reach:"
 BASELINE_TRIALS = 1000
 # Of a learner whose read-out is to stay as it is: what its hidden cells are told has to align with what they do first.
 ALIGNING_TRIALS = 2000

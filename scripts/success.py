@@ -181,7 +181,7 @@ def kept_result(path: Path) -> dict[str, Any]:
     """
     try:
         found = json.loads(path.read_bytes())
-    except ValueError:
+    except (RecursionError, ValueError):
         found = None
     if not isinstance(found, dict) or not {"learner", "timesteps", "success", "training_s"} <= set(found):
         raise ValueError(f"{path} holds no result; delete it, and the same command makes it anew")

@@ -19,7 +19,6 @@ from agents.learner import (
     BASELINE_ENV,
     LEARNERS,
     LONGEST_TRIAL_STEPS,
-    OWN_PREFIX,
     baseline_steps,
     baseline_trials,
     env_for,
@@ -37,6 +36,7 @@ from agents.learner import (
     trained_in,
 )
 from agents.trial_learner import TrialLearner
+from reach.protocols.reading import OWN_PREFIX
 from reach.study.whole_files import make_folder
 
 # Of a learner from reward; a whole number of PPO's rollouts.

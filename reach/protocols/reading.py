@@ -24,6 +24,8 @@ NAME_PATTERN = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 UNSOURCED = "of its user's own"
 # Environments made for one cup and one trial at a time.
 ENVIRONMENTS = ("reach/CupReach-v0", "reach/CupGrab-v0")
+# May stand before an id, so that `gym.make` imports this project first.
+OWN_PREFIX = "reach:"
 
 
 def read_protocol(path: str | Path) -> Protocol:
@@ -52,9 +54,9 @@ def read_protocol(path: str | Path) -> Protocol:
             protocol = protocol_from(tomllib.loads(file.read_text(encoding="utf-8")))
         if not NAME_PATTERN.fullmatch(protocol.name):
             raise ValueError(f"name is {protocol.name!r}; letters, digits, '.', '_' and '-' are allowed")
-        if protocol.env_id not in ENVIRONMENTS:
+        if protocol.env_id.removeprefix(OWN_PREFIX) not in ENVIRONMENTS:
             raise ValueError(f"env_id is {protocol.env_id!r}; {list(ENVIRONMENTS)} are allowed")
-    except (TypeError, ValueError) as error:
+    except (OverflowError, RecursionError, TypeError, ValueError) as error:
         raise ValueError(f"protocol file {file}: {error}") from error
     return protocol
 

@@ -12,9 +12,11 @@ from typing import Any
 import gymnasium as gym
 import numpy as np
 import pytest
+import torch
 from stable_baselines3 import DQN, PPO, SAC, TD3
 
 import reach  # noqa: F401  (registers the environments)
+from agents.checkpoint import CheckpointError
 from agents.foreign import load_zip
 
 REACH = "reach/CupReach-v0"
@@ -68,3 +70,64 @@ def test_what_does_not_fit_is_refused(tmp_path: Path) -> None:
         load_zip(tmp_path / "dqn.zip", gym.make(REACH))
     with pytest.raises(ValueError, match="is no model"):
         load_zip(tmp_path / "missing.zip", gym.make(REACH))
+
+
+def rewritten(path: Path, changes: dict[str, Any], compression: int = zipfile.ZIP_STORED) -> Path:
+    """A zip file with members that hold other bytes, or, where these are no bytes, other tensors."""
+    with zipfile.ZipFile(path) as whole:
+        parts = {name: whole.read(name) for name in whole.namelist()}
+    crafted = path.with_name("crafted.zip")
+    with zipfile.ZipFile(crafted, "w", compression) as archive:
+        for name, data in (parts | changes).items():
+            if isinstance(data, bytes):
+                archive.writestr(name, data)
+            else:
+                with archive.open(name, "w") as opened:
+                    torch.save(data, opened)
+    return crafted
+
+
+def test_what_would_take_more_memory_than_the_file_has_bytes_is_refused(tmp_path: Path) -> None:
+    env = gym.make(REACH)
+    model = PPO("MlpPolicy", env, policy_kwargs={"net_arch": [4]}, device="cpu")
+    model.save(tmp_path / "theirs.zip")
+    weight = "mlp_extractor.policy_net.0.weight"
+    policy = model.policy.state_dict()
+    for wide, message in (
+        ({weight: torch.zeros(1).expand(10**6, 10**6)}, "more numbers than are stored"),
+        ({weight: torch.zeros(10**9, 0)}, "MlpPolicy for this environment would be"),
+        ({"mlp_extractor.policy_net.2.weight": torch.zeros(10**9, 0)}, "MlpPolicy for this environment would be"),
+        ({weight: torch.zeros(4, 19) * torch.nan}, "NaN or infinity"),
+        ({weight: "text"}, "no plain tensor"),
+    ):
+        with pytest.raises(CheckpointError, match=message):
+            load_zip(rewritten(tmp_path / "theirs.zip", {"policy.pth": policy | wide}), env)
+    with pytest.raises(CheckpointError, match="compressed"):
+        load_zip(rewritten(tmp_path / "theirs.zip", {}, zipfile.ZIP_DEFLATED), env)
+
+
+def test_whatever_is_done_to_a_file_it_is_loaded_or_refused_with_one_error(tmp_path: Path) -> None:
+    env = gym.make(REACH)
+    SAC("MlpPolicy", env, policy_kwargs={"net_arch": [4]}, buffer_size=10, device="cpu").save(tmp_path / "theirs.zip")
+    whole, rng, refused = (tmp_path / "theirs.zip").read_bytes(), np.random.default_rng(0), 0
+    with zipfile.ZipFile(tmp_path / "theirs.zip") as archive:
+        members = {name: archive.read(name) for name in archive.namelist()}
+    for k in range(80):
+        # Of the whole file, or of a member, whose checksum is right then.
+        name = list(members)[k // 2 % len(members)] if k % 2 else ""
+        data = bytearray(members[name] if name else whole)
+        if rng.random() < 0.2:
+            del data[rng.integers(len(data)) :]
+        else:
+            for place in rng.integers(len(data), size=rng.integers(1, 9)):
+                data[place] ^= 1 << rng.integers(8)
+        path = tmp_path / "mutant.zip"
+        if name:
+            path = rewritten(tmp_path / "theirs.zip", {name: bytes(data)})
+        else:
+            path.write_bytes(data)
+        try:
+            load_zip(path, env)
+        except CheckpointError:
+            refused += 1
+    assert refused > 20

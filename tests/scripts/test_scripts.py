@@ -155,6 +155,20 @@ def test_training_goes_on_as_it_began_or_not_at_all(tmp_path: Path, script: Call
     assert (config["env"], config["seed"], config["trials"]) == (reach, 3, 6)
 
 
+@pytest.mark.parametrize(
+    ("name", "words"), [("train", ("--resume", "--out")), ("watch", ("--video", "film.mp4", "--checkpoint"))]
+)
+def test_a_checkpoint_that_nobody_can_read_is_answered_in_a_line(
+    name: str, words: tuple[str, ...], tmp_path: Path
+) -> None:
+    (tmp_path / "kept").mkdir()
+    (tmp_path / "kept" / "config.json").write_text("[" * 100_000)
+    done = run(f"scripts/{name}.py", *words, tmp_path / "kept")
+    assert done.returncode == 1
+    assert f"{name}.py: {tmp_path / 'kept' / 'config.json'} is no JSON" in done.stderr.splitlines()[-1]
+    assert "Traceback" not in done.stderr
+
+
 def test_a_spiking_learner_from_reward_is_trained_and_judged_by_trials(tmp_path: Path) -> None:
     words = ("--learners", "reward-snn-stdp", "--env", "reach/CupReach-v0", "--trials", 5, "--seeds", 1, "--every", 3)
     done = run("scripts/success.py", *words, "--judge", 2, "--out", tmp_path / "success", "--jobs", 1)

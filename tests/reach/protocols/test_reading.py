@@ -82,6 +82,7 @@ def test_a_python_file_makes_its_protocol(tmp_path: Path) -> None:
         (f'name = "a/b"\n{BLOCKS}', "name is 'a/b'; letters"),
         (f"name = 3\n{BLOCKS}", "name is 3; text"),
         (f'name = "x"\nenv_id = "CartPole-v1"\n{BLOCKS}', "env_id is 'CartPole-v1'.*CupGrab-v0"),
+        (f'name = "x"\nenv_id = "theirs:reach/CupGrab-v0"\n{BLOCKS}', "env_id is 'theirs:reach/CupGrab-v0'"),
         (f'name = "x"\ncups = [[0.1]]\n{BLOCKS}', r"cup is \[0.1\]"),
         (f'name = "x"\ncups = []\n{BLOCKS}', r"cups is \[\]"),
         ('name = "x"\nblocks = 4\n', "blocks is 4; a table"),
@@ -97,6 +98,7 @@ def test_a_python_file_makes_its_protocol(tmp_path: Path) -> None:
         (f'name = "x"\n{BLOCKS}course = [1]\n', r"course \"kind\" is \[1\]; .*'gradual'"),
         ('name = "x"\n[[blocks]]\nname = "baseline"\ntrials = 1000000000000\n', "trials is 1000000000000; 1 to 100000"),
         ('name = "x', "own.toml"),
+        ("name = " + "[" * 100_000, "own.toml"),
     ],
 )
 def test_what_is_wrong_in_a_file_is_named_and_what_is_right_is_listed(tmp_path: Path, text: str, message: str) -> None:
@@ -130,3 +132,8 @@ def test_the_example_can_be_read() -> None:
     found = read_protocol(Path(__file__).parents[3] / "examples" / "gradual_rotation.toml")
     assert [block.name for block in found.blocks] == ["baseline", "perturbed", "washout"]
     assert found.blocks[1].course == Gradual(60)
+
+
+def test_an_environment_may_be_named_with_the_prefix_of_this_project(tmp_path: Path) -> None:
+    text = f'name = "x"\nenv_id = "reach:reach/CupGrab-v0"\n{BLOCKS}'
+    assert read_protocol(written(tmp_path, text)).env_id == "reach:reach/CupGrab-v0"
