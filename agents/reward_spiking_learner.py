@@ -29,7 +29,6 @@ from agents.checkpoint import (
     mapping_of,
     read_config,
     read_settings,
-    require_entries,
     short,
 )
 from agents.controller import Array, Reach
@@ -123,6 +122,7 @@ class RewardSpikingLearner(TrialLearner[RewardTrial]):
         return self.network.memory()
 
     def _recall(self, config: dict[str, Any], memory: dict[str, NDArray[Any]], path: str | Path) -> None:
+        generator_state(config["exploration"], "exploration", path)
         fill(self.network.memory(), memory, path, self._limits())
 
     def _limits(self) -> dict[str, tuple[float, float]]:
@@ -134,9 +134,8 @@ class RewardSpikingLearner(TrialLearner[RewardTrial]):
     def _kept_settings(self) -> dict[str, Any]:
         return {"exploration": self._rng.bit_generator.state}
 
-    def _resume(self, config: dict[str, Any], path: str | Path) -> None:
-        require_entries(config, ["exploration"], path)
-        self._rng.bit_generator.state = generator_state(config["exploration"], "exploration", path)
+    def _resume(self, config: dict[str, Any]) -> None:
+        self._rng.bit_generator.state = config["exploration"]
 
     @classmethod
     def load(cls, path: str | Path, env: Any, *, resume: bool = False, **settings: Any) -> RewardSpikingLearner:

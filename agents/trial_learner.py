@@ -25,7 +25,17 @@ from stable_baselines3.common.logger import Logger
 from stable_baselines3.common.utils import configure_logger
 from stable_baselines3.common.vec_env import DummyVecEnv, VecEnv
 
-from agents.checkpoint import COUNT, Entry, entries_of, fill, loading, read_checkpoint, read_settings, write_checkpoint
+from agents.checkpoint import (
+    COUNT,
+    Entry,
+    entries_of,
+    fill,
+    loading,
+    read_checkpoint,
+    read_settings,
+    require_entries,
+    write_checkpoint,
+)
 from agents.controller import Controller, Reach
 from agents.sensation import Sensation, Senses
 from agents.trial_source import (
@@ -157,7 +167,7 @@ class TrialLearner(ABC, Generic[T]):
         """What else a checkpoint must hold, as JSON can."""
         return {}
 
-    def _resume(self, config: dict[str, Any], path: str | Path) -> None:
+    def _resume(self, config: dict[str, Any]) -> None:
         """Take up further random states than the environment's."""
 
     def save(self, path: str | Path) -> None:
@@ -192,6 +202,7 @@ class TrialLearner(ABC, Generic[T]):
         """
         own, limits = self._arrays(), self._limits()
         config, arrays, memory = read_checkpoint(Path(path), entries_of(own, limits), self._memory_entries())
+        require_entries(config, [*self._kept_settings(), "random_states"], path)
         counts = read_settings(config, {"num_timesteps": COUNT, "trials": COUNT}, path)
         with loading(path):
             fill(own, arrays, path, limits)
@@ -199,7 +210,7 @@ class TrialLearner(ABC, Generic[T]):
             self.num_timesteps, self.trials = counts["num_timesteps"], counts["trials"]
             if resume:
                 states = kept_random_states(config, self.env, path)
-                self._resume(config, path)
+                self._resume(config)
                 if states is not None:
                     set_random_states(self.env, states)
                 self._unseeded = states is None

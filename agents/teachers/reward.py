@@ -26,6 +26,7 @@ from agents.checkpoint import (
     check_settings,
     entries_of,
     generator_state,
+    in_brief,
     loading,
     mapping_of,
     read_checkpoint,
@@ -280,12 +281,12 @@ class RewardLearner(ABC):
         states = kept_random_states(config, model.env, path) if resume else None
         _check_torch_states(model, state, path)
         if resume:
-            _set_global_states(model, numpy_random, state)
-            model.action_space.np_random.bit_generator.state = action_space
             if states is not None:
                 with loading(path):
                     set_random_states(model.env, states)
             model._unseeded = states is None
+            _set_global_states(model, numpy_random, state)
+            model.action_space.np_random.bit_generator.state = action_space
         return model
 
     def _kept_place(self, config: dict[str, Any], path: Any) -> dict[str, Any] | None:
@@ -380,7 +381,7 @@ def _check_torch_states(model: Any, state: dict[str, NDArray[Any]], path: Any) -
             if name in state:
                 torch.Generator(device).set_state(torch.from_numpy(np.array(state[name])))
         except RuntimeError as error:
-            raise CheckpointError(f"checkpoint {path}: {name} is no state of torch's generator: {error}") from error
+            raise CheckpointError(f"checkpoint {path}: {name} is no state of a generator: {in_brief(error)}") from error
 
 
 def _set_global_states(model: Any, kept: dict[str, Any], state: dict[str, NDArray[Any]]) -> None:
