@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pandas as pd
 import tyro
 
 from reach.protocols import PROTOCOLS, Protocol
@@ -20,6 +19,7 @@ from reach.sim.state import CONTROL_STEP_S, START_HAND_M
 from reach.study.frames import parquet_bytes, trials_frame
 from reach.study.person import TRIALS, Stopped, play, rows_of_person, under_their_name
 from reach.study.person_chart import draw_chart, told
+from reach.study.store import read_whole
 from reach.study.whole_files import make_folder, write_whole
 
 WIDTH, HEIGHT = 900, 700
@@ -97,7 +97,7 @@ def main(options: Play) -> None:
     trials = trials_frame(rows_of_person(protocol, options.seed, rows))
     write_whole(options.out / TRIALS, parquet_bytes(trials))
     unfinished.unlink()
-    others = None if options.beside is None else pd.read_parquet(options.beside / TRIALS)
+    others = None if options.beside is None else read_whole(options.beside / TRIALS)
     picture = draw_chart(trials, others, protocol, (WIDTH, HEIGHT))
     write_whole(options.out / "chart.png", picture.png)
     print("\n".join(told(trials)))

@@ -15,9 +15,10 @@ if TYPE_CHECKING:
     from reach.study.outcome import Outcome
     from reach.study.shards import Shard, merge, shard_folders
     from reach.study.store import FolderInUseError, Store, load
-    from reach.study.whole_files import DiskFullError
+    from reach.study.whole_files import DamagedError, DiskFullError
 
 __all__ = [
+    "DamagedError",
     "DiskFullError",
     "FolderInUseError",
     "Job",
@@ -39,7 +40,7 @@ MODULES = {
     "outcome": ("Outcome",),
     "shards": ("Shard", "merge", "shard_folders"),
     "store": ("FolderInUseError", "Store", "load"),
-    "whole_files": ("DiskFullError",),
+    "whole_files": ("DamagedError", "DiskFullError"),
 }
 HOME = {name: module for module, names in MODULES.items() for name in names}
 

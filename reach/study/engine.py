@@ -17,7 +17,7 @@ from reach.study.jobs import Job
 from reach.study.ledger import Ledger
 from reach.study.outcome import Outcome
 from reach.study.processes import Processes
-from reach.study.store import Store
+from reach.study.store import State, Store
 
 BAR = "{percentage:3.0f}%|{bar}| {n:.1f}/{total} jobs [{elapsed}<{remaining}]{postfix}"
 
@@ -94,14 +94,24 @@ def run_jobs(
 
 
 def missing_jobs(jobs: Sequence[Job], store: Store) -> list[Job]:
-    """Jobs still to be done: runs that are not there, and the trainings that those need and are not there."""
-    runs = [job for job in jobs if job.kind == "protocol" and not store.is_done(job)]
-    needed = {job.needs for job in runs}
-    asked_alone = not any(job.kind == "protocol" for job in jobs)
-    trainings = [
-        job for job in jobs if job.kind == "train" and (job.name in needed or asked_alone) and not store.is_done(job)
-    ]
-    return trainings + runs
+    """Return the jobs still to be done: runs and trainings that are damaged or missing.
+
+    A training that is missing is done only if a run that is to be done needs it, or if there are no runs at all.
+    """
+    return list(_missing(jobs, store))
+
+
+def _missing(jobs: Sequence[Job], store: Store) -> dict[Job, State]:
+    states = {job: store.state(job) for job in jobs}
+    needed = {job.needs for job, state in states.items() if state != "done"}
+    needed_alone = not any(job.kind == "protocol" for job in jobs)
+
+    def is_missing(job: Job) -> bool:
+        needless = job.kind == "train" and job.name not in needed and not needed_alone
+        return states[job] == "damaged" or (states[job] == "absent" and not needless)
+
+    missing = [job for job in jobs if is_missing(job)]
+    return {job: states[job] for job in sorted(missing, key=lambda job: job.kind != "train")}
 
 
 def complete(
@@ -113,7 +123,7 @@ def complete(
     on_end: Callable[[Outcome], None] = lambda outcome: None,
     workers: MakeWorkers = on_this_machine,
 ) -> dict[Job, str]:
-    """Do what is missing of a study and write each result as its job ends; gives the failures, job -> error.
+    """Do what is missing or damaged of a study, write each result as its job ends; return the failures, job -> error.
 
     The caller holds the store (`Store.only_writer`).
 
@@ -125,7 +135,11 @@ def complete(
         on_end: called when a job has ended and what it gave, or its error, has been written.
         workers: makes what jobs run on.
     """
-    todo = missing_jobs(jobs, store)
+    states = _missing(jobs, store)
+    for job, state in states.items():
+        if state == "damaged":
+            store.make_way(job)
+    todo = list(states)
     missing = {job.name for job in todo}
     failures: dict[Job, str] = {}
     parts: dict[str, float] = {}

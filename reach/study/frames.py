@@ -6,12 +6,16 @@ import io
 import json
 import math
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from reach.study.whole_files import UNSEALED, DamagedError, check_seal, seal
+
+SEALED = b"reach.seal"  # the entry of a Parquet file's metadata that holds its seal
 SIGNIFICANT_DIGITS = 6  # of a number in summary.json and summary.csv
 # Whose rows they are; in the store's folders these are in the path, not in the file.
 WHOSE: dict[str, str] = {"learner": "str", "protocol": "str", "seed": "int64"}
@@ -69,13 +73,49 @@ def trials_frame(rows: Sequence[Mapping[str, Any]]) -> pd.DataFrame:
 
 
 def parquet_bytes(frame: pd.DataFrame, notes: Mapping[str, str] | None = None) -> bytes:
-    """A table as the bytes of a Parquet file; `notes` go into the file's own metadata."""
+    """Return a table as the bytes of a sealed Parquet file; `notes` go into the file's own metadata."""
     table = pa.Table.from_pandas(frame, preserve_index=False)
-    if notes:
-        table = table.replace_schema_metadata({**(table.schema.metadata or {}), **notes})
+    table = table.replace_schema_metadata({**(table.schema.metadata or {}), **(notes or {}), SEALED: UNSEALED})
     sink = pa.BufferOutputStream()
-    pq.write_table(table, sink, compression="zstd")
-    return bytes(sink.getvalue().to_pybytes())
+    pq.write_table(table, sink, compression="zstd", write_page_checksum=True)
+    return seal(bytes(sink.getvalue().to_pybytes()))
+
+
+def table_from(data: bytes, path: Path, *, must_be_sealed: bool = True) -> pa.Table:
+    """Return the table that the bytes of a Parquet file hold; its metadata has the notes.
+
+    Args:
+        data: the bytes.
+        path: where they come from, for the message.
+        must_be_sealed: refuse a file without a seal, such as one that another program wrote.
+
+    Raises:
+        DamagedError: the file is not as it was written.
+    """
+    claims_a_seal = SEALED in data or UNSEALED[: len("sha256:")].encode() in data
+    if must_be_sealed or claims_a_seal:
+        check_seal(data, path)
+    try:
+        return pq.read_table(pa.BufferReader(data), page_checksum_verification=True)
+    except (OSError, ValueError, TypeError, pa.ArrowException) as error:
+        raise DamagedError(f"{path} is damaged: {error}") from error
+
+
+def frame_from(data: bytes, path: Path, *, must_be_sealed: bool = True) -> pd.DataFrame:
+    """Return the same as `table_from`, for pandas."""
+    frame: pd.DataFrame = table_from(data, path, must_be_sealed=must_be_sealed).to_pandas()
+    return frame
+
+
+def notes_of(data: bytes, path: Path) -> dict[str, str]:
+    """Return the notes that `parquet_bytes` put into the metadata of a file.
+
+    Raises:
+        DamagedError: the file is not as it was written.
+    """
+    check_seal(data, path)
+    notes: dict[bytes, bytes] = pq.read_schema(pa.BufferReader(data)).metadata or {}
+    return {name.decode(): value.decode() for name, value in notes.items()}
 
 
 def plain_number(value: Any) -> Any:

@@ -24,7 +24,7 @@ from reach.protocols import ProtocolWrapper
 from reach.render.seen import Place, View
 from reach.sim.arm import Arm
 from reach.sim.state import CONTROL_STEP_S, START_HAND_M
-from reach.study.frames import COLUMNS
+from reach.study.frames import COLUMNS, frame_from
 from reach.study.run import UNLEARNED_LAUNCH_ERROR
 from reach.trials import movement_onset
 
@@ -244,7 +244,7 @@ def read_person(folder: Path) -> pd.DataFrame:
     if not file.is_file():
         raise FileNotFoundError(f"{folder} holds no {TRIALS}; a folder that play.py has written is allowed")
     try:
-        trials = pd.read_parquet(file)
+        trials = frame_from(file.read_bytes(), file, must_be_sealed=False)
     except (OSError, ValueError) as error:
         raise ValueError(f"{file} cannot be read ({error}); a file that play.py has written is allowed") from error
     missing = [column for column in (*COLUMNS, UNLEARNED_LAUNCH_ERROR) if column not in trials]

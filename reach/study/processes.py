@@ -19,6 +19,7 @@ from typing import Any
 from reach.study.fork_server import ForkedWorker, ForkServer, can_fork
 from reach.study.jobs import Job
 from reach.study.outcome import Outcome, outcome
+from reach.study.whole_files import replace_by_empty
 
 WORKER = (sys.executable, "-m", "reach.study.worker")
 TRIES = 2  # a worker that dies is started once more
@@ -81,9 +82,8 @@ class Processes:
 
     def _attempt(self, job: Job) -> tuple[dict[str, Any], int]:
         log_path = self.log_path(job)
-        log_path.parent.mkdir(parents=True, exist_ok=True)
         last: dict[str, Any] = {}
-        with log_path.open("w") as log:
+        with os.fdopen(replace_by_empty(log_path), "w") as log:
             with self._lock:
                 if self.closed:
                     return last, 0

@@ -7,17 +7,16 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-import pandas as pd
-
 from reach.protocols import Protocol
-from reach.study.jobs import plan
+from reach.study.jobs import Job, plan
+from reach.study.store import Store, read_whole
 
 # What must be the same to the last bit for a trial to be the one that was recorded.
 COMPARED = ("launch_error_deg", "endpoint_error_cm", "duration_s", "reward", "success", "tipped")
 
 
 def kept_learner(study: Path, learner: str, seed: int, factories: Iterable[str]) -> tuple[Path, bool]:
-    """The folder of a learner trained in a study, and whether it was made by the present code.
+    """Return the folder of a learner trained in a study, and whether it was made by the present code.
 
     Args:
         study: folder of the study.
@@ -26,14 +25,18 @@ def kept_learner(study: Path, learner: str, seed: int, factories: Iterable[str])
         factories: each a "module:function" that may have made it.
 
     Raises:
+        DamagedError: a file of the learner is not as it was written.
         ValueError: the study has kept no such learner, or several of other versions and none of this one.
     """
     for factory in factories:
         (job,) = plan([learner], {}, [seed], factory=factory, out=study)
         if Path(job.folder).is_dir():
+            Store(study).check(job)
             return Path(job.folder), True
     found = sorted((study / "baseline").glob(f"{learner}-{seed}-{'[0-9a-f]' * 12}"))
     if len(found) == 1:
+        fingerprint = found[0].name.rpartition("-")[2]
+        Store(study).check(Job("train", learner, seed, "", str(found[0]), fingerprint))
         return found[0], False
     known = sorted({one.name.rsplit("-", 1)[0] for one in (study / "baseline").glob("*-*-*")})
     if not found:
@@ -44,15 +47,16 @@ def kept_learner(study: Path, learner: str, seed: int, factories: Iterable[str])
 
 
 def recorded_row(study: Path, learner: str, protocol: Protocol, seed: int, trial: int) -> dict[str, Any] | None:
-    """The row of reach `trial` as it was recorded; None where there is none.
+    """Return the row of reach `trial` as it was recorded; None where there is none.
 
     Raises:
+        DamagedError: the file of trials is not as it was written.
         ValueError: the study has no trials.
     """
     path = study / "trials.parquet"
     if not path.is_file():
         raise ValueError(f"{study} holds no trials.parquet; a folder that compare.py wrote is allowed")
-    trials = pd.read_parquet(path)
+    trials = read_whole(path)
     wanted = {"learner": learner, "protocol": protocol.name, "seed": seed, "trial": trial, "probe": False}
     for column, value in wanted.items():
         trials = trials[trials[column] == value]

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from reach.study.jobs import Job
-from reach.study.store import Store
+from reach.study.store import FILM_PHASES, Store
 
 CAPTIONS = {
     "before": "before: nothing is perturbed",
@@ -42,15 +42,21 @@ class Film:
 
 
 def films(store: Store, jobs: Sequence[Job]) -> tuple[list[Film], list[str]]:
-    """The films that were made, a learner each, and the learners whose films did not fit into the page."""
+    """Return the films that were made, a learner each, and the learners whose films did not fit into the page.
+
+    Raises:
+        DamagedError: a film is not as it was written.
+    """
     shown: list[Film] = []
     left_out: list[str] = []
     room = MOST_BYTES
     for job in jobs:
         if not job.film:
             continue
-        paths = {phase: path for phase, path in store.film_paths(job).items() if path.is_file()}
-        clips = tuple(_clip(CAPTIONS[phase], path) for phase, path in paths.items())
+        digests = store.marked_files(job) or {}
+        made = [phase for phase in FILM_PHASES if phase in digests]
+        paths = store.film_paths(job)
+        clips = tuple(_clip(CAPTIONS[phase], paths[phase], store.read_file(job, phase, digests)) for phase in made)
         size = sum(len(clip.data) + len(clip.still) for clip in clips)
         if size > room:
             left_out.append(job.learner)
@@ -60,10 +66,10 @@ def films(store: Store, jobs: Sequence[Job]) -> tuple[list[Film], list[str]]:
     return shown, left_out
 
 
-def _clip(caption: str, path: Path) -> Clip:
+def _clip(caption: str, path: Path, data: bytes) -> Clip:
     still = last_frame(path)
     image = base64.b64encode(jpeg_bytes(still)).decode() if still is not None else ""
-    return Clip(caption, base64.b64encode(path.read_bytes()).decode(), image)
+    return Clip(caption, base64.b64encode(data).decode(), image)
 
 
 def last_frame(path: Path) -> NDArray[np.uint8] | None:

@@ -7,17 +7,13 @@ completed in OUT, first takes over what is finished there, and does only what is
 
 from __future__ import annotations
 
-import os
 import re
-import shutil
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from reach.study.frames import PARTS
 from reach.study.jobs import Job
 from reach.study.store import Store
-from reach.study.whole_files import sync_folder, write_whole
 
 PATTERN = re.compile(r"(\d+)/(\d+)")
 
@@ -57,10 +53,11 @@ def shard_folders(out: Path) -> list[Path]:
 
 
 def merge(store: Store, jobs: Iterable[Job], folders: Iterable[Path]) -> int:
-    """Take over what is finished of `jobs` in other studies' folders; gives how many jobs were taken.
+    """Copy what is finished of `jobs` from other studies' folders; return how many jobs were copied.
 
     Nothing in those folders is changed, and one that is still being written may be read: a result is there whole or not
-    at all. Results of another definition have another fingerprint and are left.
+    at all. Damaged results are named in a warning and left, as are those of another definition, which have another
+    fingerprint.
     """
     jobs, taken = list(jobs), 0
     for folder in folders:
@@ -69,26 +66,6 @@ def merge(store: Store, jobs: Iterable[Job], folders: Iterable[Path]) -> int:
             there = replace(job, folder=str(folder / "baseline" / Path(job.folder).name))
             if store.is_done(job) or not other.is_done(there):
                 continue
-            _take(store, job, other, there)
+            store.take(job, other, there)
             taken += 1
     return taken
-
-
-def _take(store: Store, job: Job, other: Store, there: Job) -> None:
-    if job.kind == "train":
-        target = Path(job.folder)
-        if not target.is_dir():
-            arriving = target.with_name(f"{target.name}.arriving")
-            shutil.rmtree(arriving, ignore_errors=True)
-            shutil.copytree(there.folder, arriving)
-            os.replace(arriving, target)
-            sync_folder(target.parent)
-    else:
-        pairs = [(other.part_path(part, there), store.part_path(part, job)) for part in PARTS if part != "trials"]
-        if job.film:
-            pairs += [(path, store.film_paths(job)[phase]) for phase, path in other.film_paths(there).items()]
-        for source, target in pairs:
-            if source.is_file():
-                write_whole(target, source.read_bytes())
-    # Last, for it says that the job is done.
-    write_whole(store.result_path(job), other.result_path(there).read_bytes())

@@ -1,11 +1,14 @@
 """The folder of a study: results are written whole, as each job ends, and by one process at a time.
 
 A file is written under a temporary name in its own folder, flushed to the disk and then renamed, so a kill at
-any moment leaves either the old file or the new one. Layout of a study's folder:
+any moment leaves either the old file or the new one. Each job ends with its mark of completion: a file with the job's
+name and the SHA-256 of every file that the job gave, sealed by its own SHA-256. The mark of a run is its file of
+trials, that of a training its .done file. So damage is noticed when a result is read, and its job is done again.
+Layout of a study's folder:
 
     trials/          a row a trial: learner=<name>/protocol=<name>/seed=<n>/<fingerprint>.parquet, one a finished run
     traces/, costs/  the remaining error within a reach, and what was counted while learning, in the same layout
-    baseline/        learners trained without a perturbation, one folder each, and <folder>.done where it is whole
+    baseline/        learners trained without a perturbation, one folder each, and <folder>.done, its mark
     films/           <job>-<phase>.mp4
     jobs.sqlite      the table of jobs: state, tries, seconds, traceback
     logs/            what each worker printed; <job>.error.txt if it failed
@@ -13,35 +16,63 @@ any moment leaves either the old file or the new one. Layout of a study's folder
     summary.json     rows of protocol, learner, metric, value, low, high, seeds, failed; summary.csv the same
     report.html      the page
 
-A run is done when its file of trials is there; everything else of it is written before.
+Links below this folder are not followed when results are written.
 """
 
 from __future__ import annotations
 
 import fcntl
+import json
 import os
+import shutil
 import socket
+import warnings
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
 import pyarrow as pa
-import pyarrow.parquet as pq
 
-from reach.study.frames import PARTS, WHOSE, parquet_bytes, rows_frame, summary_bytes, summary_csv_bytes
+from reach.study.frames import (
+    PARTS,
+    WHOSE,
+    frame_from,
+    notes_of,
+    parquet_bytes,
+    rows_frame,
+    summary_bytes,
+    summary_csv_bytes,
+    table_from,
+)
 from reach.study.jobs import Job, digest
 from reach.study.ledger import read_ledger
 from reach.study.outcome import Outcome
-from reach.study.whole_files import TEMPORARY, sync_folder, write_whole
+from reach.study.whole_files import (
+    TEMPORARY,
+    UNSEALED,
+    DamagedError,
+    check_seal,
+    open_regular,
+    seal,
+    set_aside,
+    sha256_of,
+    write_folder,
+    write_whole,
+)
 
-__all__ = ["FILM_PHASES", "FolderInUseError", "Store", "load", "write_whole"]
+__all__ = ["FILM_PHASES", "DamagedError", "FolderInUseError", "Store", "load", "write_whole"]
+
+State = Literal["absent", "damaged", "done"]
 
 FILM_PHASES = ("before", "during", "after")
-DAMAGE = (OSError, ValueError, pa.ArrowException)  # what reading a damaged Parquet file raises
-HELD_JOBS = b"reach.jobs"  # of which jobs a file of all trials was made
+FOLDERS = (*PARTS, "baseline", "films", "logs")
+HELD_JOBS = "reach.jobs"  # in a file of all trials: of which jobs it was made
+# In a file of trials, which is the mark of its run: the job's name, and the SHA-256 of its other files as JSON.
+MARKED_JOB, MARKED_FILES = "reach.job", "reach.files"
+REDO = "the command that made the study, given again, does this job again"
 
 
 class FolderInUseError(RuntimeError):
@@ -67,12 +98,10 @@ class Store:
             FolderInUseError: another process holds it; the message says which, and on which machine.
         """
         self.folder.mkdir(parents=True, exist_ok=True)
-        lock = self.folder / ".lock"
-        with lock.open("a+") as file:
+        with os.fdopen(open_regular(self.folder / ".lock"), "r+") as file:
             try:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
-                file.seek(0)
                 holder = file.read().strip() or "unknown"
                 raise FolderInUseError(
                     f"{self.folder} is being written by process {holder}; wait for it to end, or give another --out"
@@ -80,15 +109,26 @@ class Store:
             file.truncate(0)
             file.write(f"{os.getpid()} on {socket.gethostname()}")
             file.flush()
+            self._refuse_linked_folders()
             self._remove_parts()
             yield
 
+    def _refuse_linked_folders(self) -> None:
+        for folder in FOLDERS:
+            below = [self.folder / folder]
+            below += [Path(at) / name for at, names, _ in os.walk(below[0]) for name in names]
+            for path in below:
+                if path.is_symlink():
+                    raise OSError(f"{path} is a link, and results would be written where it leads; remove it")
+
     def _remove_parts(self) -> None:
-        for name in ("", *PARTS, "films", "logs", "baseline"):
+        for name in ("", *FOLDERS):
             pattern = f"*/*/*/{TEMPORARY}*" if name in PARTS else f"{TEMPORARY}*"
             for part in (self.folder / name).glob(pattern):
-                with suppress(FileNotFoundError, IsADirectoryError):
-                    part.unlink()
+                if part.is_dir() and not part.is_symlink():
+                    shutil.rmtree(part, ignore_errors=True)
+                else:
+                    part.unlink(missing_ok=True)
 
     def part_path(self, part: str, job: Job) -> Path:
         """Where a run's table of this part (a key of PARTS) lies."""
@@ -96,7 +136,7 @@ class Store:
         return whose / f"{job.fingerprint}.parquet"
 
     def result_path(self, job: Job) -> Path:
-        """The file that is there when the job is done."""
+        """The mark of completion: the file that is there when the job is done."""
         if job.kind == "protocol":
             return self.part_path("trials", job)
         return self.folder / "baseline" / f"{Path(job.folder).name}.done"
@@ -112,67 +152,161 @@ class Store:
         return {phase: self.folder / "films" / f"{job.name}-{phase}.mp4" for phase in FILM_PHASES}
 
     def is_done(self, job: Job) -> bool:
-        """Whether all the job was asked for is there."""
-        if not self.result_path(job).is_file():
+        """Return whether all the job was asked for is there, undamaged."""
+        return self.state(job) == "done"
+
+    def state(self, job: Job) -> State:
+        """Return whether a job is done; warn of damage, and name the file."""
+        try:
+            return "done" if self._is_whole(job) else "absent"
+        except DamagedError as error:
+            warnings.warn(f"{error}; its job is done again", stacklevel=1)
+            return "damaged"
+
+    def check(self, job: Job) -> None:
+        """Check what a job gave against its mark; a job without a mark passes.
+
+        Raises:
+            DamagedError: a file is missing, altered or that of another job.
+        """
+        self._is_whole(job)
+
+    def _is_whole(self, job: Job) -> bool:
+        digests = self.marked_files(job)
+        if digests is None:
             return False
+        if job.kind == "train" and not Path(job.folder).is_dir():
+            return False
+        if job.film and not all(phase in digests for phase in FILM_PHASES):
+            return False
+        for name in digests:
+            self.read_file(job, name, digests)
+        return True
+
+    def marked_files(self, job: Job) -> dict[str, str] | None:
+        """Return the SHA-256 of each file that a job gave, as its mark says; None without a mark.
+
+        Raises:
+            DamagedError: the mark is damaged, or that of another job.
+        """
+        path = self.result_path(job)
+        if not path.exists():
+            return None
+        data = _bytes_of(path)
+        if job.kind == "protocol":
+            notes = notes_of(data, path)
+            name, files = notes.get(MARKED_JOB), json.loads(notes.get(MARKED_FILES, "{}"))
+        else:
+            check_seal(data, path)
+            mark = json.loads(data)
+            name, files = mark["job"], mark["files"]
+        if name != job.name:
+            raise DamagedError(f"{path} is damaged: it is the result of job {name}, not of {job.name}")
+        return {str(file): str(digest) for file, digest in files.items()}
+
+    def read_file(self, job: Job, name: str, digests: Mapping[str, str]) -> bytes:
+        """Return the bytes of a file that a job gave.
+
+        Args:
+            job: that gave it.
+            name: a part (a key of PARTS), a phase of FILM_PHASES or, of a training, a path in the learner's folder.
+            digests: what `marked_files` returned.
+
+        Raises:
+            DamagedError: the file is missing or altered.
+        """
         if job.kind == "train":
-            return Path(job.folder).is_dir()
-        return not job.film or all(path.is_file() for path in self.film_paths(job).values())
+            path = Path(job.folder) / name
+        else:
+            path = self.film_paths(job)[name] if name in FILM_PHASES else self.part_path(name, job)
+        data = _bytes_of(path)
+        if sha256_of(data) != digests[name]:
+            raise DamagedError(f"{path} is damaged: its SHA-256 is not the one in {self.result_path(job)}")
+        return data
+
+    def make_way(self, job: Job) -> None:
+        """Have a damaged job start again: rename a damaged learner, remove the mark of a damaged run.
+
+        The mark of a damaged training is kept until the training is done again, so that a kill in between leaves it to
+        be done even where no run needs it.
+        """
+        if job.kind == "protocol":
+            self.result_path(job).unlink(missing_ok=True)
+        elif os.path.lexists(job.folder):
+            set_aside(Path(job.folder))
 
     def write_outcome(self, outcome: Outcome) -> None:
-        """Keep what a job gave, and last the file that says it is done; or keep its error."""
+        """Keep what a job gave, and last its mark; or keep its error."""
         job = outcome.job
         if outcome.error:
             write_whole(self.error_path(job), outcome.error.encode())
             return
         if job.kind == "train":
-            self._write_folder(Path(job.folder), outcome.folder)
-            write_whole(self.result_path(job), (job.fingerprint + "\n").encode())
+            folder = Path(job.folder)
+            if outcome.folder and not folder.is_dir():
+                write_folder(folder, outcome.folder)
+            self._write_training_mark(job)
         else:
-            costs = [{"metric": metric, "value": value} for metric, value in sorted(outcome.cost.items())]
+            digests = {}
             for phase, data in outcome.films.items():
                 write_whole(self.film_paths(job)[phase], data)
-            self._write_part("costs", job, costs)
-            self._write_part("traces", job, outcome.traces)
-            self._write_part("trials", job, outcome.rows)
+                digests[phase] = sha256_of(data)
+            costs = [{"metric": metric, "value": value} for metric, value in sorted(outcome.cost.items())]
+            for part, rows in (("costs", costs), ("traces", outcome.traces)):
+                if rows:
+                    digests[part] = self._write_part(part, job, rows)
+            self._write_part("trials", job, outcome.rows, {MARKED_FILES: json.dumps(digests, sort_keys=True)})
         self.error_path(job).unlink(missing_ok=True)
 
-    def _write_part(self, part: str, job: Job, rows: Sequence[Mapping[str, Any]]) -> None:
-        if not rows and part != "trials":
-            return
+    def _write_training_mark(self, job: Job) -> None:
+        folder = Path(job.folder)
+        files = sorted(file for file in folder.rglob("*") if file.is_file())
+        digests = {file.relative_to(folder).as_posix(): sha256_of(file.read_bytes()) for file in files}
+        mark = {"job": job.name, "files": digests, "seal": UNSEALED}
+        write_whole(self.result_path(job), seal((json.dumps(mark, indent=1) + "\n").encode()))
+
+    def _write_part(
+        self, part: str, job: Job, rows: Sequence[Mapping[str, Any]], notes: Mapping[str, str] | None = None
+    ) -> str:
         frame = rows_frame([{**row, **whose_of(job)} for row in rows], PARTS[part])
-        data = parquet_bytes(frame.drop(columns=list(WHOSE)), {"reach.fingerprint": job.fingerprint})
+        data = parquet_bytes(frame.drop(columns=list(WHOSE)), {MARKED_JOB: job.name, **(notes or {})})
         write_whole(self.part_path(part, job), data)
+        return sha256_of(data)
 
-    @staticmethod
-    def _write_folder(folder: Path, files: Mapping[str, bytes]) -> None:
-        """Put a learner that came by value where the job would have left it."""
-        if not files or folder.is_dir():
-            return
-        whole = folder.with_name(f"{folder.name}.arriving")
-        for name, data in files.items():
-            write_whole(whole / name, data)
-        whole.replace(folder)
-        sync_folder(folder.parent)
-
-    def read(self, part: str, jobs: Iterable[Job]) -> pd.DataFrame:
-        """A part (a key of PARTS) of all finished runs among `jobs`, in the order of `jobs`.
+    def take(self, job: Job, other: Store, there: Job) -> None:
+        """Copy what a job gave from another study's folder, where it is called `there`; its mark last.
 
         Raises:
-            ValueError: a file is damaged; the message says how its run is done anew.
+            DamagedError: something of it is damaged there.
         """
-        runs = [job for job in jobs if job.kind == "protocol" and self.part_path(part, job).is_file()]
-        return one_table(part, [(self._read_part(part, job), whose_of(job)) for job in runs])
+        digests = other.marked_files(there) or {}
+        files = {name: other.read_file(there, name, digests) for name in digests}
+        if job.kind == "train":
+            self.make_way(job)
+            write_folder(Path(job.folder), files)
+        else:
+            for name, data in files.items():
+                write_whole(self.film_paths(job)[name] if name in FILM_PHASES else self.part_path(name, job), data)
+        write_whole(self.result_path(job), other.result_path(there).read_bytes())
 
-    def _read_part(self, part: str, job: Job) -> pa.Table:
-        path = self.part_path(part, job)
+    def read(self, part: str, jobs: Iterable[Job]) -> pd.DataFrame:
+        """Return a part (a key of PARTS) of all finished runs among `jobs`, in the order of `jobs`.
+
+        Raises:
+            DamagedError: a file is damaged; the message says how its run is done again.
+        """
+        found = [(self._read_part(part, job), whose_of(job)) for job in jobs if job.kind == "protocol"]
+        return one_table(part, [(table, whose) for table, whose in found if table is not None])
+
+    def _read_part(self, part: str, job: Job) -> pa.Table | None:
         try:
-            return pq.ParquetFile(path, memory_map=True).read()
-        except DAMAGE as error:
-            raise ValueError(
-                f"{path} is damaged ({error}); delete {self.result_path(job)}, and the command that made the study, "
-                "given again, does this run anew"
-            ) from error
+            digests = self.marked_files(job)
+            if digests is None or (part != "trials" and part not in digests):
+                return None
+            path = self.part_path(part, job)
+            return table_from(_bytes_of(path) if part == "trials" else self.read_file(job, part, digests), path)
+        except DamagedError as error:
+            raise DamagedError(f"{error}; {REDO}") from error
 
     def read_trials(self, jobs: Iterable[Job]) -> pd.DataFrame:
         """The trials of all finished runs among `jobs`, in the order of `jobs`."""
@@ -185,7 +319,7 @@ class Store:
     def write_tables(self, jobs: Sequence[Job]) -> pd.DataFrame:
         """Write trials.parquet, traces.parquet and costs.parquet of the finished runs; gives the trials."""
         held = [job for job in jobs if job.kind == "protocol" and self.result_path(job).is_file()]
-        notes = {HELD_JOBS.decode(): digest([job.name for job in held])}
+        notes = {HELD_JOBS: digest([job.name for job in held])}
         trials = self.read("trials", held)
         for part in PARTS:
             frame = trials if part == "trials" else self.read(part, held)
@@ -222,7 +356,7 @@ def one_table(part: str, tables: Sequence[tuple[pa.Table, Mapping[str, Any]]]) -
 
 
 def load(path: str | Path, part: str = "trials") -> pd.DataFrame:
-    """A study's results as a table; while it runs, of the runs that are finished.
+    """Return a study's results as a table; while it runs, those of the runs that are finished.
 
     Args:
         path: the study's folder, or a file such as its trials.parquet.
@@ -230,42 +364,56 @@ def load(path: str | Path, part: str = "trials") -> pd.DataFrame:
 
     Raises:
         FileNotFoundError: there are no results.
-        ValueError: an unknown part, or a file that is damaged.
+        DamagedError: a file is damaged; the message names it.
+        ValueError: an unknown part.
     """
     path = Path(path)
     if part not in PARTS:
         raise ValueError(f"part is {part!r}; {list(PARTS)} are allowed")
     if path.is_file():
-        return _read_whole(path)
+        return read_whole(path)
     store = Store(path)
     present = store.read_jobs()
+    whole = path / f"{part}.parquet"
+    if present.empty and whole.is_file():
+        return read_whole(whole)
     rows: list[dict[str, Any]] = [{str(k): v for k, v in row.items()} for row in present.to_dict("records")]
     runs = [
         Job("protocol", row["learner"], row["seed"], "", "", row["fingerprint"], row["protocol"])
         for row in rows
         if row["kind"] == "protocol" and row["state"] == "done"
     ]
-    whole = path / f"{part}.parquet"
-    if whole.is_file() and (present.empty or _is_of(whole, runs)):
-        return _read_whole(whole)
+    if whole.is_file():
+        try:
+            data = _bytes_of(whole)
+            if notes_of(data, whole).get(HELD_JOBS) == digest([job.name for job in runs]):
+                return frame_from(data, whole)
+        except DamagedError as error:
+            warnings.warn(f"{error}; the files of single runs are read instead", stacklevel=2)
     if not any(store.result_path(run).is_file() for run in runs):
         raise FileNotFoundError(f"{path} holds no results; make some with scripts/compare.py --out {path}")
     return store.read(part, runs)
 
 
-def _read_whole(file: Path) -> pd.DataFrame:
+def read_whole(file: Path) -> pd.DataFrame:
+    """Return the table that a sealed Parquet file holds.
+
+    Raises:
+        DamagedError: the file is damaged, or was not written by this version.
+    """
     try:
-        return pd.read_parquet(file)
-    except DAMAGE as error:
-        raise ValueError(
-            f"{file} is damaged ({error}); the command that made it, given again, writes it anew"
-        ) from error
+        return frame_from(_bytes_of(file), file)
+    except DamagedError as error:
+        raise DamagedError(f"{error}; the command that made it, given again, writes it again") from error
 
 
-def _is_of(file: Path, runs: Sequence[Job]) -> bool:
-    """Whether a file of a whole part was made of just these runs."""
+def _bytes_of(path: Path) -> bytes:
+    """Return what a file holds.
+
+    Raises:
+        DamagedError: it is missing or cannot be read.
+    """
     try:
-        notes: dict[bytes, bytes] = pq.read_schema(file).metadata or {}
-    except DAMAGE:
-        return False
-    return notes.get(HELD_JOBS, b"").decode() == digest([job.name for job in runs])
+        return path.read_bytes()
+    except OSError as error:
+        raise DamagedError(f"{path} is damaged: {error.strerror}") from error

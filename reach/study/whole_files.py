@@ -1,17 +1,34 @@
-"""Files that are there whole or not at all, and a full disk that says so."""
+"""Write files whole or not at all, never through a link, and detect damage when they are read.
+
+A file may hold its own SHA-256 (a seal). A file that only ever is copied, such as a film, has its SHA-256 in a sealed
+file beside it.
+"""
 
 from __future__ import annotations
 
 import errno
+import hashlib
 import os
+import re
+import secrets
+import shutil
 import sqlite3
+import stat
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
 TEMPORARY = ".part-"  # how the name of a file begins that is not yet whole
 NO_ROOM = (errno.ENOSPC, errno.EDQUOT)
+DIGEST_DIGITS = 64
+# Stands in a file where its seal belongs until it is sealed.
+UNSEALED = "sha256:" + "0" * DIGEST_DIGITS
+SEAL = re.compile(rb"sha256:([0-9a-f]{%d})" % DIGEST_DIGITS)
+
+
+class DamagedError(ValueError):
+    """A stored file is not as it was written: altered, cut short, missing, or that of another job."""
 
 
 class DiskFullError(OSError):
@@ -35,25 +52,140 @@ def disk_full(path: Path) -> Iterator[None]:
         raise
 
 
+def create_new(path: Path) -> int:
+    """Create a file that is not there yet, without following links; return its descriptor, open for writing.
+
+    Raises:
+        FileExistsError: something has this name, be it a link.
+    """
+    return os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o666)
+
+
+def replace_by_empty(path: Path) -> int:
+    """Create an empty file in place of the one that is there; return its descriptor, open for writing.
+
+    A link is replaced and its target left alone.
+
+    Raises:
+        OSError: a folder has this name.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.unlink(missing_ok=True)
+    return create_new(path)
+
+
+def open_regular(path: Path) -> int:
+    """Open a file for reading and writing, create it if it is missing; return its descriptor. Nothing is truncated.
+
+    Raises:
+        OSError: it is a link, a folder, a pipe or anything else but a file of its own; the message names it.
+    """
+    flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK
+    try:
+        opened = os.open(path, flags, 0o666)
+    except OSError as error:
+        if error.errno in (errno.ELOOP, errno.EISDIR, errno.ENXIO):
+            raise _not_regular(path) from error
+        raise
+    found = os.fstat(opened)
+    if not stat.S_ISREG(found.st_mode) or found.st_nlink != 1:
+        os.close(opened)
+        raise _not_regular(path)
+    return opened
+
+
+def _not_regular(path: Path) -> OSError:
+    return OSError(
+        errno.EINVAL, "not a regular file (a link, folder, pipe or device), and so left alone; remove it", str(path)
+    )
+
+
 def write_whole(path: Path, data: bytes) -> None:
     """Write `data` to `path` so that a reader sees the old file or the new one, never a part.
+
+    A link at `path` is replaced and its target left alone.
 
     Raises:
         DiskFullError: there is no room for it.
     """
-    part = path.with_name(f"{TEMPORARY}{os.getpid()}-{path.name}")
-    try:
-        with disk_full(path):
-            path.parent.mkdir(parents=True, exist_ok=True)
-            with part.open("wb") as file:
+    part = path.with_name(f"{TEMPORARY}{secrets.token_hex(6)}-{path.name}")
+    with disk_full(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        opened = create_new(part)
+        try:
+            with os.fdopen(opened, "wb") as file:
                 file.write(data)
                 file.flush()
                 os.fsync(file.fileno())
             part.replace(path)
             sync_folder(path.parent)
+        except BaseException:
+            part.unlink(missing_ok=True)
+            raise
+
+
+def write_folder(folder: Path, files: Mapping[str, bytes]) -> None:
+    """Write a folder of files, by their paths in it, so that a reader sees all of them or no folder.
+
+    Raises:
+        OSError: the folder is there already and holds something.
+    """
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    part = folder.with_name(f"{TEMPORARY}{secrets.token_hex(6)}-{folder.name}")
+    part.mkdir()
+    try:
+        for name, data in files.items():
+            write_whole(part / name, data)
+        part.replace(folder)
+        sync_folder(folder.parent)
     except BaseException:
-        part.unlink(missing_ok=True)
+        shutil.rmtree(part, ignore_errors=True)
         raise
+
+
+def set_aside(path: Path) -> Path:
+    """Rename a file or folder to a name that is free; return that name."""
+    number, aside = 1, path.with_name(f"{path.name}.damaged")
+    while os.path.lexists(aside):
+        number += 1
+        aside = path.with_name(f"{path.name}.damaged-{number}")
+    path.rename(aside)
+    return aside
+
+
+def sha256_of(data: bytes) -> str:
+    """Return the SHA-256 of `data` in hexadecimal digits."""
+    return hashlib.sha256(data).hexdigest()
+
+
+def seal(data: bytes) -> bytes:
+    """Put the SHA-256 of `data` into it, where `UNSEALED` stands.
+
+    Raises:
+        ValueError: there is no place for it.
+    """
+    before, place, after = data.partition(UNSEALED.encode())
+    if not place:
+        raise ValueError("the data holds no UNSEALED to put the seal in its place")
+    return b"".join((before, b"sha256:", sha256_of(data).encode(), after))
+
+
+def is_sealed(data: bytes) -> bool:
+    """Return whether `data` is as `seal` made it, to the last bit."""
+    return any(
+        sha256_of(data[: found.start()] + UNSEALED.encode() + data[found.end() :]) == found[1].decode()
+        for found in SEAL.finditer(data)
+    )
+
+
+def check_seal(data: bytes, path: Path) -> None:
+    """Check that the bytes of the file at `path` are as they were sealed.
+
+    Raises:
+        DamagedError: they are not.
+    """
+    if not is_sealed(data):
+        raise DamagedError(f"{path} is damaged: its SHA-256 is not the one that is stored in it")
 
 
 def make_folder(folder: Path, argument: str) -> None:

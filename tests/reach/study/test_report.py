@@ -14,7 +14,7 @@ import pytest
 from made_up import costs_of, cpu_seconds_of, traces_of, trials_of, tuning_of, with_rows, write_human_files
 from rich.console import Console
 
-from reach.study import Job, Store
+from reach.study import DamagedError, Job, Outcome, Store
 from reach.study.measures import per_seed
 from reach.study.report import answer, page, towards_the_miss, warnings, write_report
 from reach.study.report_across import alignment_table, cost_per_trial, cost_table, step_sizes
@@ -34,9 +34,7 @@ def trials() -> pd.DataFrame:
 def whole(trials: pd.DataFrame, tmp_path: Path) -> str:
     store = Store(tmp_path)
     job = Job("protocol", "error-bp", 0, "a:b", "", "0123", "rotation30", film=True)
-    for path in store.film_paths(job).values():
-        path.parent.mkdir(exist_ok=True)
-        path.write_bytes(b"a film")
+    store.write_outcome(Outcome(job, films=dict.fromkeys(FILM_PHASES, b"a film")))
     return page(
         store,
         [job, replace(job, learner="none", film=False)],
@@ -307,12 +305,14 @@ def test_films_that_do_not_fit_are_named_and_a_film_that_cannot_be_read_has_no_s
     store = Store(tmp_path)
     jobs = [Job("protocol", name, 0, "a:b", "", "0123", "rotation30", film=True) for name in ("one", "two")]
     for job in jobs:
-        for path in store.film_paths(job).values():
-            path.parent.mkdir(exist_ok=True)
-            path.write_bytes(b"no film" * 100)
+        store.write_outcome(Outcome(job, films=dict.fromkeys(FILM_PHASES, b"no film" * 100)))
     shown, left_out = films(store, jobs)
     assert [film.learner for film in shown] == ["one", "two"]
     assert all(clip.still == "" for film in shown for clip in film.clips)
     monkeypatch.setattr("reach.study.report_films.MOST_BYTES", 4000)
     shown, left_out = films(store, jobs)
     assert ([film.learner for film in shown], left_out) == (["one"], ["two"])
+    damaged = store.film_paths(jobs[0])["during"]
+    damaged.write_bytes(b"no film" * 99)
+    with pytest.raises(DamagedError, match=f"{damaged} is damaged"):
+        films(store, jobs)

@@ -10,10 +10,11 @@ import pytest
 from chromium import Page, browser, executable
 from made_up import costs_of, cpu_seconds_of, traces_of, trials_of, tuning_of, with_rows, write_human_files
 
-from reach.render.film import write_film
-from reach.study import Job, Store
+from reach.study import Job, Outcome, Store
+from reach.study.filming import film_bytes
 from reach.study.report import write_report
 from reach.study.statistics import summarise
+from reach.study.store import FILM_PHASES
 
 pytestmark = pytest.mark.skipif(executable() is None, reason="no Chromium here")
 
@@ -32,8 +33,9 @@ def report(tmp_path_factory: pytest.TempPathFactory) -> Path:
     jobs = [Job("protocol", learner, 0, "a:b", "", "0123", "rotation30", film=True) for learner in FILMED]
     rng = np.random.default_rng(0)
     for job in jobs:
-        for path in store.film_paths(job).values():
-            write_film(path, rng.integers(0, 255, (5, 120, 120, 3), dtype=np.uint8), 25)
+        drawn = {phase: rng.integers(0, 255, (5, 120, 120, 3), dtype=np.uint8) for phase in FILM_PHASES}
+        made = {phase: film_bytes(list(frames), 25) for phase, frames in drawn.items()}
+        store.write_outcome(Outcome(job, films=made))
     metrics = {"savings": {"error-bp": 0.3, "error-dfa": 0.1}, "T_c": {"error-bp": 0.3, "none": 0.6}}
     metrics |= {f"generalisation_{angle}": {"error-bp": 1.0 - angle / 90} for angle in (0, 45, 90)}
     write_report(

@@ -16,7 +16,7 @@ import pandas as pd
 import pytest
 
 from reach.protocols import PROTOCOLS
-from reach.study import Job, Store, load, plan
+from reach.study import DamagedError, Job, Store, load, plan
 from reach.study.engine import missing_jobs
 from reach.study.frames import COLUMNS, summary_bytes, trials_frame
 from reach.study.ledger import Ledger
@@ -105,33 +105,44 @@ def test_rows_come_back_as_they_were_written(tmp_path: Path) -> None:
     pd.testing.assert_frame_equal(load(tmp_path / "trials.parquet"), trials)
 
 
-def test_a_damaged_file_is_named_with_the_one_to_delete_for_its_run_to_be_done_anew(tmp_path: Path) -> None:
-    store = Store(tmp_path)
+@pytest.mark.parametrize("part", ["trials", "traces", "costs"])
+@pytest.mark.parametrize("damage", ["truncated", "missing", "of another seed"])
+def test_a_damaged_file_is_named_and_its_run_is_to_be_done_again(part: str, damage: str, tmp_path: Path) -> None:
+    store, other = Store(tmp_path), replace(JOB, seed=1, fingerprint="ba9876543210")
     trace = {"block": "baseline", "time_s": 0.1, "remaining": 0.5, "trials": 2}
     with Ledger(store.ledger_path) as ledger:
-        ledger.enter([JOB], {JOB.name: True})
-    for part in ("trials", "traces"):
-        store.write_outcome(Outcome(JOB, rows=[row(1)], traces=[trace]))
-        damaged = store.part_path(part, JOB)
+        ledger.enter([JOB, other], {JOB.name: True, other.name: True})
+    for job in (JOB, other):
+        trace["remaining"] = job.seed + 0.5
+        cost = {"weight_updates": job.seed + 1.0}
+        store.write_outcome(Outcome(job, rows=[row(1, reward=float(job.seed))], traces=[trace], cost=cost))
+        assert len(load(tmp_path, part)) == job.seed + 1
+    damaged = store.part_path(part, JOB)
+    if damage == "truncated":
         damaged.write_bytes(damaged.read_bytes()[:200])
-        with pytest.raises(ValueError, match=f"{damaged} is damaged .*delete {store.result_path(JOB)}, and"):
-            load(tmp_path, part)
-        assert missing_jobs([JOB], store) == []
-        store.result_path(JOB).unlink()
-        assert missing_jobs([JOB], store) == [JOB]
-    with pytest.raises(FileNotFoundError, match="holds no results"):
-        load(tmp_path)
+    elif damage == "missing":
+        damaged.unlink()
+    else:
+        damaged.write_bytes(store.part_path(part, other).read_bytes())
+    if (part, damage) == ("trials", "missing"):  # it is the mark: the run has never ended
+        assert missing_jobs([JOB, other], store) == [JOB]
+        return
+    with pytest.raises(DamagedError, match=f"{damaged} is damaged.*the command that made the study, given again"):
+        load(tmp_path, part)
+    with pytest.warns(UserWarning, match=f"{damaged} is damaged"):
+        assert missing_jobs([JOB, other], store) == [JOB]
 
 
 def test_a_whole_table_that_is_damaged_is_made_up_for_by_its_runs_or_named(tmp_path: Path) -> None:
     store = Store(tmp_path)
     store.write_outcome(Outcome(JOB, rows=[row(1), row(2)]))
     store.trials_path.write_bytes(b"junk")
-    with pytest.raises(ValueError, match=r"trials\.parquet is damaged"):
+    with pytest.raises(DamagedError, match=r"trials\.parquet is damaged"):
         load(tmp_path)
     with Ledger(store.ledger_path) as ledger:
         ledger.enter([JOB], {JOB.name: True})
-    assert len(load(tmp_path)) == 2
+    with pytest.warns(UserWarning, match=r"trials\.parquet is damaged"):
+        assert len(load(tmp_path)) == 2
 
 
 def test_a_row_without_a_column_is_an_error_that_names_it() -> None:
