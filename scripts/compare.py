@@ -62,7 +62,8 @@ class Compare:
     learners: tuple[str, ...] | None = None
     """Learners to compare; `none` is the measure of the others and belongs in every comparison."""
     protocols: tuple[str, ...] | None = None
-    """Protocols to put each through, by name or as TOML or Python files; the report opens with and films the first."""
+    """Protocols to put each through, by name or as TOML or Python files; the report opens with and films the first.
+    A Python file is executed: give only one you trust."""
     seeds: int | None = None
     """Seeds for each learner and protocol: 0, 1, ... No interval is given below 5; a claim wants 10."""
     list: bool = False
@@ -86,7 +87,8 @@ class Compare:
     control: Literal["posture", "torque", "muscle"] = "posture"
     """What the joints are commanded by, in training and in the protocols."""
     factory: str | None = None
-    """Where learners come from, as "module:function", instead of this project's own."""
+    """Where learners come from, as "module:function", instead of this project's own. The module is executed: give only
+    one you trust."""
 
     def __post_init__(self) -> None:
         preset = PRESETS[self.preset]

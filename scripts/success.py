@@ -41,7 +41,7 @@ from agents.learner import (
 )
 from reach.study import usable_cores
 from reach.study.statistics import estimate
-from reach.study.whole_files import make_folder
+from reach.study.whole_files import make_folder, write_whole
 
 # The share of successes whose first time `--every` looks for.
 WANTED_SHARE = 0.8
@@ -199,12 +199,10 @@ def main(given: Success) -> None:
         running = {pool.submit(result, case): case for case in missing}
         for one in tqdm(as_completed(running), total=len(missing), desc="learners"):
             path = given.out / running[one].file
-            part = path.with_suffix(".part")
             kept[running[one]] = one.result()
-            part.write_text(json.dumps(one.result(), indent=1) + "\n")
-            part.rename(path)
+            write_whole(path, (json.dumps(one.result(), indent=1) + "\n").encode())
     rows = pd.DataFrame([kept[case] for case in wanted])
-    rows.to_csv(given.out / "success.csv", index=False)
+    write_whole(given.out / "success.csv", rows.to_csv(index=False).encode())
     columns = ["success", "95 % interval", "worst seed", "seeds", "minutes a seed"]
     heads = (Column(head, min_width=max(map(len, head.split()))) for head in columns)
     firsts = Column("learner", no_wrap=True), Column("after", min_width=len("1,000,000"))

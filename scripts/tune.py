@@ -41,7 +41,7 @@ from agents.tuning import (
     search_space,
 )
 from reach.study import usable_cores
-from reach.study.whole_files import make_folder
+from reach.study.whole_files import make_folder, write_whole
 
 # Hebbian synapses hear nothing, and their step leads nowhere.
 UNTUNED = (NONE, "hebb")
@@ -195,11 +195,11 @@ def main(given: Tune) -> None:
     found = {learner: found[learner] for learner in given.learners}
     command = " ".join(["python scripts/tune.py", *sys.argv[1:]])
     whole = {learner: one | {"command": command} for learner, one in found.items()}
-    (given.out / "tuned.json").write_text(json.dumps(whole, indent=1) + "\n")
+    write_whole(given.out / "tuned.json", (json.dumps(whole, indent=1) + "\n").encode())
     drawn = whole
     if given.settings is not None:
         drawn = dict(sorted((read_settings(given.settings) | whole).items()))
-        given.settings.write_text(json.dumps(drawn, indent=1) + "\n")
+        write_whole(given.settings, (json.dumps(drawn, indent=1) + "\n").encode())
     draw(drawn, given.out / "tuning.png")
     table = Table("learner", "setting", "best", "left, or missed")
     for learner, one in found.items():

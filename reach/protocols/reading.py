@@ -33,8 +33,9 @@ def read_protocol(path: str | Path) -> Protocol:
 
     Args:
         path: of a TOML file with the fields of `Protocol` and a table `[[blocks]]` for each block, whose fields are
-            those of `Block` (perturbations are tables with a "kind", and so is the course); or of a Python file, which
-            is run, that gives a `Protocol` the name PROTOCOL.
+            those of `Block` (perturbations are tables with a "kind", and so is the course); or of a Python file that
+            gives a `Protocol` the name PROTOCOL. A TOML file is only read. A Python file is executed with the
+            permissions of this process: read only one you trust.
 
     Raises:
         FileNotFoundError: there is no such file.

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import sqlite3
+from contextlib import closing
 from pathlib import Path
 
 import pytest
 
-from reach.study import DiskFullError, Job, Outcome
+from reach.study import DamagedError, DiskFullError, Job, Outcome
 from reach.study.ledger import Ledger, read_ledger
 
 TRAINING = Job("train", "none", 0, "somewhere:prepare", "baseline/none-0", "0123456789ab")
@@ -91,6 +92,45 @@ def test_a_damaged_table_is_named_and_is_kept_aside_when_it_is_made_anew(tmp_pat
         ledger.enter([RUN], {RUN.name: True})
     assert states(path) == {RUN.name: "done"}
     assert (tmp_path / "jobs.sqlite.damaged").read_bytes() == damaged
+
+
+@pytest.mark.parametrize("placed", ["folder", "link", "table of others", "changed row", "unreadable text"])
+def test_whatever_is_in_the_place_of_the_table_is_named_and_made_again(placed: str, tmp_path: Path) -> None:
+    path = tmp_path / "jobs.sqlite"
+    if placed == "folder":
+        (path / "below").mkdir(parents=True)
+    elif placed == "link":
+        path.symlink_to(tmp_path / "nowhere")
+    else:
+        with Ledger(path) as ledger:
+            ledger.enter([RUN], {RUN.name: True})
+        changed = {
+            "table of others": "ALTER TABLE jobs DROP COLUMN place",
+            "changed row": "UPDATE jobs SET learner = 'another'",
+            "unreadable text": "UPDATE jobs SET learner = CAST(x'ff' AS TEXT)",
+        }
+        with closing(sqlite3.connect(path)) as table, table:
+            table.execute(changed[placed])
+    with pytest.raises(DamagedError, match=r"jobs\.sqlite holds no table of jobs that can be read"):
+        read_ledger(path)
+    with pytest.warns(UserWarning, match=r"kept as .*jobs\.sqlite\.damaged"), Ledger(path) as ledger:
+        ledger.enter([RUN], {RUN.name: True})
+    assert states(path) == {RUN.name: "done"}
+    # A second time, with the first one still kept.
+    path.write_bytes(b"junk")
+    with pytest.warns(UserWarning, match=r"kept as .*jobs\.sqlite\.damaged-2"), Ledger(path):
+        assert states(path) == {}
+
+
+def test_a_table_that_another_program_holds_is_left_alone_and_named(tmp_path: Path) -> None:
+    path = tmp_path / "jobs.sqlite"
+    with Ledger(path) as ledger:
+        ledger.enter([RUN], {RUN.name: True})
+    with closing(sqlite3.connect(path, isolation_level=None)) as other:
+        other.execute("BEGIN EXCLUSIVE")
+        with pytest.raises(OSError, match=r"jobs\.sqlite cannot be written \(database is locked\)"):
+            Ledger(path)
+    assert states(path) == {RUN.name: "done"}
 
 
 def test_a_full_disk_is_an_error_that_says_so_and_leaves_the_table_readable(tmp_path: Path) -> None:

@@ -22,7 +22,7 @@ from reach.study.frames import COLUMNS, summary_bytes, trials_frame
 from reach.study.ledger import Ledger
 from reach.study.outcome import Outcome
 from reach.study.store import FILM_PHASES
-from reach.study.whole_files import DiskFullError, make_folder, write_whole
+from reach.study.whole_files import DiskFullError, make_folder, replace_by_empty, write_whole
 
 JOB = Job("protocol", "none", 0, "somewhere:prepare", "baseline/none-0", "0123456789ab", "prism")
 
@@ -90,6 +90,62 @@ def test_a_second_writer_is_refused_by_name(tmp_path: Path) -> None:
     assert second.returncode != 0
     assert f"is being written by process {os.getpid()} on {socket.gethostname()}" in second.stderr
     assert subprocess.run([sys.executable, "-c", code, str(tmp_path)]).returncode == 0
+
+
+@pytest.mark.parametrize("placed", ["link", "hard link", "folder", "pipe"])
+def test_a_lock_that_is_no_file_of_its_own_is_refused_by_name_and_nothing_is_truncated(
+    placed: str, tmp_path: Path
+) -> None:
+    out, valued = tmp_path / "out", tmp_path / "valued"
+    out.mkdir()
+    valued.write_text("of value")
+    lock = out / ".lock"
+    match placed:
+        case "link":
+            lock.symlink_to(valued)
+        case "hard link":
+            lock.hardlink_to(valued)
+        case "folder":
+            lock.mkdir()
+        case _:
+            os.mkfifo(lock)
+    with pytest.raises(OSError, match=f"not a regular file.*{lock}"), Store(out).only_writer():
+        pass
+    assert valued.read_text() == "of value"
+
+
+def test_nothing_outside_the_folder_is_written_or_cut_through_links_in_it(tmp_path: Path) -> None:
+    store, valued = Store(tmp_path / "out"), tmp_path / "valued"
+    valued.write_text("of value")
+    filmed = replace(JOB, film=True)
+    paths = [store.part_path(part, JOB) for part in ("trials", "costs")]
+    paths += [*store.film_paths(JOB).values(), store.error_path(JOB), store.log_path(JOB)]
+    paths += [store.trials_path, store.summary_path, store.report_path, store.ledger_path]
+    paths += [Path(f"{store.ledger_path}{end}") for end in ("-wal", "-shm", "-journal")]
+    for path in paths:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.symlink_to(valued)
+    with store.only_writer():
+        with pytest.warns(UserWarning, match=r"jobs\.sqlite is no regular file"), Ledger(store.ledger_path) as ledger:
+            ledger.enter([JOB], {JOB.name: True})
+        store.write_outcome(Outcome(filmed, error="it failed"))
+        films = dict.fromkeys(FILM_PHASES, b"film")
+        store.write_outcome(Outcome(filmed, rows=[row(1)], cost={"weight_updates": 1.0}, films=films))
+        store.write_tables([JOB])
+        write_whole(store.report_path, b"report")
+        os.close(replace_by_empty(store.log_path(JOB)))
+    assert valued.read_text() == "of value"
+    assert len(load(store.folder)) == 1
+
+
+@pytest.mark.parametrize("folder", ["films", "baseline", "trials/learner=none", "logs"])
+def test_a_link_in_place_of_a_folder_of_results_is_refused_by_name(folder: str, tmp_path: Path) -> None:
+    elsewhere, link = tmp_path / "elsewhere", tmp_path / "out" / folder
+    elsewhere.mkdir()
+    link.parent.mkdir(parents=True)
+    link.symlink_to(elsewhere)
+    with pytest.raises(OSError, match=f"{link} is a link"), Store(tmp_path / "out").only_writer():
+        pass
 
 
 def test_rows_come_back_as_they_were_written(tmp_path: Path) -> None:

@@ -1,0 +1,191 @@
+"""Damage inside a study is never read silently: it is named, and its job is done again, or it is refused.
+
+The study is made once, of learners that only copy bytes, and put back before each example.
+"""
+
+from __future__ import annotations
+
+import shutil
+import warnings
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from reach.protocols import PROTOCOLS
+from reach.study import DamagedError, Job, Outcome, Store, complete, load, plan
+from reach.study.frames import PARTS
+from reach.study.replaying import kept_learner, recorded_row
+from reach.study.store import FILM_PHASES
+
+FACTORY, PROTOCOL, SEEDS = "json:loads", PROTOCOLS["prism"], (0, 1)
+MADE_AGAIN = ("*.parquet", "summary.*")  # written by every command from the results, whatever was there
+
+
+class MadeUp:
+    """Workers that give results made up from the job's seed."""
+
+    def do(self, job: Job) -> Outcome:
+        if job.kind == "train":
+            return Outcome(job, folder={"config.json": job.name.encode(), "deep/policy.bin": bytes(200)})
+        rows = [made_up_row(trial, job.seed) for trial in range(1, 4)]
+        trace = {"block": "perturbed", "time_s": 0.02, "remaining": job.seed + 0.5, "trials": 3}
+        films = dict.fromkeys(FILM_PHASES, bytes(100)) if job.film else {}
+        return Outcome(job, rows=rows, traces=[trace], cost={"weight_updates": job.seed + 7.0}, films=films)
+
+    def close(self) -> None:
+        pass
+
+
+def made_up_row(trial: int, seed: int) -> dict[str, Any]:
+    row = {"trial": trial, "block": "baseline", "trial_in_block": trial, "probe": False, "cup_x": 0.0, "cup_y": 0.5}
+    row |= {"launch_error_deg": 10.0 * seed + trial, "endpoint_error_cm": 1.0, "time_to_success_s": 1.0}
+    return row | {"success": True, "attempts": 1, "tipped": False, "reward": 0.0, "duration_s": 1.0}
+
+
+def command(out: Path) -> list[Job]:
+    """What a command that makes the study does with its results; return the jobs."""
+    protocols = {PROTOCOL.name: PROTOCOL}
+    jobs = plan(["made-up"], protocols, SEEDS, factory=FACTORY, out=out, filmed=[(PROTOCOL.name, 0)])
+    store = Store(out)
+    with store.only_writer():
+        assert not complete(jobs, store, processes=1, show=False, workers=lambda *_: MadeUp())
+        store.write_tables(jobs)
+        store.write_summary(pd.DataFrame([{"learner": "made-up", "value": 1.0}]))
+    return jobs
+
+
+def files_of(out: Path) -> dict[str, bytes]:
+    """The files of a study, without those that hold times or were set aside."""
+    files = [path for path in sorted(out.rglob("*")) if path.is_file() and ".damaged" not in str(path)]
+    kept = {path.relative_to(out).as_posix(): path.read_bytes() for path in files}
+    return {name: data for name, data in kept.items() if name not in ("jobs.sqlite", ".lock")}
+
+
+def read_all(out: Path) -> dict[str, Any]:
+    """All that can be read of a study."""
+    store, jobs = Store(out), store_jobs(out)
+    tables: dict[str, Any] = {f"all {part}": load(out, part) for part in PARTS}
+    tables |= {part: store.read(part, jobs) for part in PARTS}
+    tables |= {f"whole {part}": load(out / f"{part}.parquet") for part in PARTS}
+    row = recorded_row(out, "made-up", PROTOCOL, 1, 2)
+    learners = {
+        name: data
+        for seed in SEEDS
+        for folder, _ in [kept_learner(out, "made-up", seed, [FACTORY])]
+        for name, data in files_of(folder).items()
+    }
+    films = {
+        (job.name, phase): store.read_file(job, phase, store.marked_files(job) or {})
+        for job in jobs
+        if job.film
+        for phase in FILM_PHASES
+    }
+    return {
+        **{name: table.to_csv() for name, table in tables.items()},
+        "row": row,
+        "learners": learners,
+        "films": films,
+    }
+
+
+def store_jobs(out: Path) -> list[Job]:
+    jobs = plan(["made-up"], {PROTOCOL.name: PROTOCOL}, SEEDS, factory=FACTORY, out=out, filmed=[(PROTOCOL.name, 0)])
+    return [job for job in jobs if job.kind == "protocol"]
+
+
+@pytest.fixture(scope="module")
+def sound(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    out = tmp_path_factory.mktemp("sound") / "study"
+    command(out)
+    return out
+
+
+def put_back(sound: Path, out: Path) -> None:
+    shutil.rmtree(out, ignore_errors=True)
+    shutil.copytree(sound, out)
+
+
+ANY_CASE = {"deadline": None, "suppress_health_check": [HealthCheck.function_scoped_fixture]}
+
+
+@settings(max_examples=40, **ANY_CASE)
+@given(data=st.data())
+def test_a_flipped_bit_is_refused_or_named_and_a_rerun_ends_with_the_same_bytes(
+    sound: Path, tmp_path: Path, data: st.DataObject
+) -> None:
+    flip_read_and_rerun(sound, tmp_path / "study", data)
+
+
+@pytest.mark.endurance
+@settings(max_examples=3_000, **ANY_CASE)
+@given(data=st.data())
+def test_any_of_three_thousand_flipped_bits_is_refused_or_named(
+    sound: Path, tmp_path: Path, data: st.DataObject
+) -> None:
+    flip_read_and_rerun(sound, tmp_path / "study", data)
+
+
+def flip_read_and_rerun(sound: Path, out: Path, data: st.DataObject) -> None:
+    put_back(sound, out)
+    files = sorted(path for path in out.rglob("*") if path.is_file() and path.name != ".lock")
+    file = data.draw(st.sampled_from(files))
+    whole = bytearray(file.read_bytes())
+    place, bit = data.draw(st.integers(0, len(whole) - 1)), data.draw(st.integers(0, 7))
+    whole[place] ^= 1 << bit
+    file.write_bytes(whole)
+    with warnings.catch_warnings(record=True) as told:
+        warnings.simplefilter("always")
+        refusal = None
+        try:
+            assert read_all(out) == read_all_of(sound)
+        except DamagedError as error:
+            refusal = str(error)
+        assert refusal is None or str(file) in refusal
+        told.clear()
+        command(out)
+    if not any(file.match(pattern) and file.parent == out for pattern in MADE_AGAIN) and file.name != "jobs.sqlite":
+        assert any(str(file) in str(one.message) for one in told)
+    assert files_of(out) == files_of(sound)
+    assert read_all(out) == read_all_of(sound)
+
+
+@cache
+def read_all_of(sound: Path) -> dict[str, Any]:
+    return read_all(sound)
+
+
+@pytest.mark.parametrize(
+    "kind", ["film", "costs", "traces", "policy", "one seed's in another's place", "mark of another"]
+)
+def test_what_is_missing_cut_short_or_of_another_seed_is_named_and_made_again(
+    kind: str, sound: Path, tmp_path: Path
+) -> None:
+    out = tmp_path / "study"
+    put_back(sound, out)
+    first, second = store_jobs(out)
+    store = Store(out)
+    policies = [Path(job.folder) / "deep" / "policy.bin" for job in (first, second)]
+    match kind:
+        case "film":
+            damaged = store.film_paths(first)["after"]
+            damaged.unlink()
+        case "policy":
+            damaged = policies[0]
+            damaged.write_bytes(damaged.read_bytes()[:-1])
+        case "one seed's in another's place":
+            damaged = Path(first.folder) / "config.json"
+            damaged.write_bytes((Path(second.folder) / "config.json").read_bytes())
+        case "mark of another":
+            damaged = store.result_path(first)
+            damaged.write_bytes(store.result_path(second).read_bytes())
+        case _:
+            damaged = store.part_path(kind, first)
+            damaged.unlink()
+    with pytest.warns(UserWarning, match=str(damaged)):
+        command(out)
+    assert files_of(out) == files_of(sound)
