@@ -63,7 +63,7 @@ class Compare:
     """Learners to compare; `none` is the measure of the others and belongs in every comparison."""
     protocols: tuple[str, ...] | None = None
     """Protocols to put each through, by name or as TOML or Python files; the report opens with and films the first.
-    A Python file is executed: give only one you trust."""
+    A Python file is executed."""
     seeds: int | None = None
     """Seeds for each learner and protocol: 0, 1, ... No interval is given below 5; a claim wants 10."""
     list: bool = False
@@ -71,9 +71,10 @@ class Compare:
     jobs: Annotated[int, tyro.conf.arg(aliases=["-j"])] = field(default_factory=usable_cores)
     """Jobs at a time, one thread each; with --address, as many as the cluster has cores."""
     engine: Literal["local", "ray"] = "local"
-    """Where jobs run: processes on this machine, or tasks of Ray."""
+    """Where jobs run: processes on this machine, or tasks of Ray, behind a random token and on loopback alone."""
     address: str | None = None
-    """Of a Ray cluster that runs already, "auto" for this machine's; without it --engine ray starts its own."""
+    """Of a Ray cluster that runs already, "auto" for this machine's; without it --engine ray starts its own. Your own
+    settings of Ray's authentication apply to it."""
     shard: str | None = None
     """K/N: do the K-th of N parts, into OUT/shard-K-of-N. The command without --shard gathers them and reports."""
     films: bool = True
@@ -87,8 +88,7 @@ class Compare:
     control: Literal["posture", "torque", "muscle"] = "posture"
     """What the joints are commanded by, in training and in the protocols."""
     factory: str | None = None
-    """Where learners come from, as "module:function", instead of this project's own. The module is executed: give only
-    one you trust."""
+    """Where learners come from, as "module:function", instead of this project's own. The module is executed."""
 
     def __post_init__(self) -> None:
         preset = PRESETS[self.preset]

@@ -9,7 +9,9 @@ this process; what is finished has been written, and a rerun does the rest. Need
 from __future__ import annotations
 
 import os
+import secrets
 import shutil
+import sys
 import tempfile
 import threading
 import time
@@ -30,8 +32,15 @@ LOOK_EVERY_S = 0.2
 OBJECT_STORE_BYTES = 80 * 2**20
 # After so long without its head Ray ends this process; by itself it would wait for a minute.
 HEAD_LOST_AFTER_S = 15
-# Without these Ray reports its use to its makers, and writes a token into the home folder.
-QUIET = {"RAY_USAGE_STATS_ENABLED": "0", "RAY_AUTH_MODE": "disabled"}
+# Without this Ray reports its use to its makers.
+QUIET = {"RAY_USAGE_STATS_ENABLED": "0"}
+# A cluster of our own: every process of it asks for a random token, which the environment holds and no file or command
+# line. The last setting, off as on macOS and Windows, has Ray listen on the loopback interface alone.
+PRIVATE = {
+    "RAY_AUTH_MODE": "token",
+    "RAY_AUTH_TOKEN": secrets.token_hex(32),
+    "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0",
+}
 
 
 class RayLostError(RuntimeError):
@@ -96,10 +105,19 @@ class RayTasks:
     def __init__(self, store: Store, address: str | None, processes: int) -> None:
         """Join the cluster at `address`, or start one of `processes` cores on this machine.
 
+        A cluster that is started listens on the loopback interface alone, and refuses whoever lacks its random token.
+        For one that is joined, the user's own settings of Ray's authentication apply.
+
         Raises:
             ModuleNotFoundError: Ray is not installed.
+            RuntimeError: Ray was imported before, so that it has not read the token.
         """
-        os.environ.update(QUIET)
+        if address is None and "ray" in sys.modules and os.environ.get("RAY_AUTH_TOKEN") != PRIVATE["RAY_AUTH_TOKEN"]:
+            raise RuntimeError(
+                "--engine ray starts a cluster behind a random token, which Ray reads when it is imported, but Ray has "
+                "been imported before; move `import ray` into the functions that need it, or give --address"
+            )
+        os.environ.update(QUIET if address else QUIET | PRIVATE)
         try:
             import ray
         except ModuleNotFoundError as error:
@@ -112,6 +130,7 @@ class RayTasks:
         if address is None:
             self._own_folder = tempfile.mkdtemp(prefix="ray-")  # short: Ray's sockets lie below it
             ray.init(
+                address="local",  # whatever RAY_ADDRESS says
                 num_cpus=processes,
                 include_dashboard=False,
                 object_store_memory=OBJECT_STORE_BYTES,
