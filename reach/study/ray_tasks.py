@@ -43,7 +43,7 @@ PRIVATE = {
 }
 
 
-class RayLostError(RuntimeError):
+class RayLostError(ConnectionError):
     """Ray has gone away in the middle of a study."""
 
 
@@ -110,10 +110,11 @@ class RayTasks:
 
         Raises:
             ModuleNotFoundError: Ray is not installed.
-            RuntimeError: Ray was imported before, so that it has not read the token.
+            ConnectionError: there is no cluster at `address`, or it refuses this process.
+            ValueError: no address, and Ray was imported before, so that it has not read the token.
         """
         if address is None and "ray" in sys.modules and os.environ.get("RAY_AUTH_TOKEN") != PRIVATE["RAY_AUTH_TOKEN"]:
-            raise RuntimeError(
+            raise ValueError(
                 "--engine ray starts a cluster behind a random token, which Ray reads when it is imported, but Ray has "
                 "been imported before; move `import ray` into the functions that need it, or give --address"
             )
@@ -140,7 +141,10 @@ class RayTasks:
                 **common,
             )
         else:
-            ray.init(address=address, **common)
+            try:
+                ray.init(address=address, **common)
+            except ray.exceptions.RayError as error:
+                raise ConnectionError(f"--address {address}: {error}") from error
         environment = {"env_vars": {**ONE_THREAD, "PYGAME_HIDE_SUPPORT_PROMPT": "1"}}
         options = {"num_cpus": 1, "max_calls": 1, "max_retries": TRIES - 1, "runtime_env": environment}
         self._task: Any = ray.remote(**options)(do_task)

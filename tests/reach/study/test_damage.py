@@ -160,7 +160,7 @@ def read_all_of(sound: Path) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize(
-    "kind", ["film", "costs", "traces", "policy", "one seed's in another's place", "mark of another"]
+    "kind", ["film", "costs", "traces", "policy", "one seed's in another's place", "mark of another", "table of jobs"]
 )
 def test_what_is_missing_cut_short_or_of_another_seed_is_named_and_made_again(
     kind: str, sound: Path, tmp_path: Path
@@ -174,6 +174,10 @@ def test_what_is_missing_cut_short_or_of_another_seed_is_named_and_made_again(
         case "film":
             damaged = store.film_paths(first)["after"]
             damaged.unlink()
+        case "table of jobs":
+            damaged = store.ledger_path
+            damaged.unlink()
+            (damaged / "below").mkdir(parents=True)
         case "policy":
             damaged = policies[0]
             damaged.write_bytes(damaged.read_bytes()[:-1])
