@@ -1,7 +1,8 @@
 """Which networks and rules the seen-error teacher knows, and what each pair of them is called.
 
-A learner is named `error-<network>-<rule>`. A new network is one entry here, a new rule one where rules of its kind
-stand (`agents.rules.feedback`, `agents.rules.recurrent`, `agents.spiking_feedforward`).
+A learner is named `error-<network>-<rule>`. To add a network, add one entry here. To add a rule, add one entry to the
+registry of its kind: `FEEDBACK_RULES` of `agents.rules.feedback`, where `FeedbackRule` says what a rule may need,
+`RECURRENT_RULES` of `agents.rules.recurrent`, or `RULES` of `agents.spiking_feedforward`.
 """
 
 from __future__ import annotations

@@ -140,7 +140,8 @@ class MemoryFeedForward:
         """Practise, once, with `practice_rate` as Adam's step size."""
         if self._has_practised[0]:
             return
-        self._practise(ImaginedPerturbations(body.arm, body.motor_error, self._rng), practice_rate)
+        with torch.device("cpu"):
+            self._practise(ImaginedPerturbations(body.arm, body.motor_error, self._rng), practice_rate)
         self._has_practised[0] = 1.0
 
     def _practise(self, perturbations: ImaginedPerturbations, rate: float) -> None:

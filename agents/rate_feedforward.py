@@ -79,8 +79,10 @@ class RateFeedForward:
         self.waits_for_launch = sees == "picture"
         self.network = network
         generator = torch.Generator().manual_seed(int(rng.integers(2**62)))
-        example = torch.zeros((1, cells.size), dtype=torch.float64)
-        self._ruled = assign_rule(network, rule, {HEAD: [network]}, generator=generator, example=example)
+        example = torch.zeros((1, cells.size), device="cpu", dtype=torch.float64)
+        (self._ruled,) = assign_rule(
+            network, rule, {HEAD: [network]}, generator=generator, example=example, updates_feedback=True
+        )
         self._decay = ALIGNING_DECAY if aligning else 0.0
         self.plastic: Plastic = "all"
         self._plain = _plain_layers(network)
@@ -153,20 +155,21 @@ class RateFeedForward:
                 moved = float((self.network(seen) - posture).norm()) / PROBE
                 _make(changes, -PROBE)
                 rate *= min(float(lacking.norm()) / max(moved, 1e-12), LARGEST_GAIN)
-            _make(changes, rate)
+            with self._ruled.updating_feedback():
+                _make(changes, rate)
+                if self.plastic == "all" and self._decay > 0.0:
+                    for weight, _, _ in changes[::2]:
+                        weight.mul_(1.0 - self._decay)
             self._costs.add(
                 weight_updates=sum(value.numel() for value, _, _ in changes), learning_macs=self._step_macs(seen)
             )
-            if self.plastic == "all" and self._decay > 0.0:
-                for weight, _, _ in changes[::2]:
-                    weight.mul_(1.0 - self._decay)
 
     def settle(self, body: Controller, practice_rate: float) -> None:
         """Learning goes on as before."""
 
     def alignment(self) -> dict[str, float]:
         """Angle, degrees, between the last step and the true gradient, by hidden layer."""
-        return alignment_degrees(self._ruled)
+        return alignment_degrees([self._ruled])
 
     def inside(self, state: Glimpse) -> Inside:
         """Activities of all layers for what was seen last, and how the last error since the first look came to them."""
@@ -280,7 +283,7 @@ def step_power(layer: RuledLayer, value: torch.Tensor, weight_step: torch.Tensor
 
 def _own(values: Array) -> torch.Tensor:
     """A copy that lies where torch lays its own: the last bits of a product may differ by where an array lies."""
-    return torch.tensor(values)
+    return torch.tensor(values, device="cpu")
 
 
 def _make(changes: list[Change], rate: float) -> None:

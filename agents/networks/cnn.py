@@ -39,10 +39,14 @@ def cnn(retina_px: int, outputs: int, rng: np.random.Generator) -> nn.Sequential
     modules: list[nn.Module] = [nn.Unflatten(-1, (3, retina_px, retina_px))]
     channels, side = 3, retina_px
     for cells, kernel, stride, padding in CONVOLUTIONS:
-        modules += [nn.Conv2d(channels, cells, kernel, stride, padding, dtype=torch.float64), nn.Tanh()]
+        modules += [nn.Conv2d(channels, cells, kernel, stride, padding, device="cpu", dtype=torch.float64), nn.Tanh()]
         channels, side = cells, side // stride
-    modules += [nn.Flatten(-3), nn.Linear(channels * side * side, DENSE_CELLS, dtype=torch.float64), nn.Tanh()]
-    modules += [nn.Linear(DENSE_CELLS, outputs, dtype=torch.float64)]
+    modules += [
+        nn.Flatten(-3),
+        nn.Linear(channels * side * side, DENSE_CELLS, device="cpu", dtype=torch.float64),
+        nn.Tanh(),
+    ]
+    modules += [nn.Linear(DENSE_CELLS, outputs, device="cpu", dtype=torch.float64)]
     for layer in modules:
         if isinstance(layer, nn.Conv2d | nn.Linear):
             drawn = rng.normal(0.0, 1.0 / math.sqrt(layer.weight[0].numel()), tuple(layer.weight.shape))

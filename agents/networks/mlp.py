@@ -27,7 +27,7 @@ def mlp(inputs: int, hidden: tuple[int, ...], outputs: int, rng: np.random.Gener
         raise ValueError(f"hidden is {hidden}; two or more layers of one or more cells are allowed")
     modules: list[nn.Module] = []
     for fan_in, cells in zip((inputs, *hidden), (*hidden, outputs), strict=True):
-        layer = nn.Linear(fan_in, cells, dtype=torch.float64)
+        layer = nn.Linear(fan_in, cells, device="cpu", dtype=torch.float64)
         drawn = rng.normal(0.0, 1.0 / math.sqrt(fan_in), (cells, fan_in))
         with torch.no_grad():
             layer.weight.copy_(torch.from_numpy(drawn))

@@ -11,11 +11,16 @@ from collections.abc import Iterable
 
 import torch
 
-from agents.rules.wiring import RuledNetwork
+from agents.rules.layer_pass import passes_before
+from agents.rules.links import computed_again, random_states_kept
+from agents.rules.wiring import Beginning, RuledNetwork, with_links
 
 
 def alignment_degrees(networks: Iterable[RuledNetwork]) -> dict[str, float]:
     """Angles at the input and the output errors of the latest backward pass, by name of layer.
+
+    One forward pass is computed again, with the weights as they are now and the random numbers and modes of then, and
+    serves both directions. Gradients, buffers and generators stay as they are.
 
     Args:
         networks: as `assign_rule` gave them.
@@ -28,34 +33,49 @@ def alignment_degrees(networks: Iterable[RuledNetwork]) -> dict[str, float]:
     for network in networks:
         hidden = {name: layer.weight for name, layer in network.layers.items() if layer.wiring.head is None}
         hidden = {name: weight for name, weight in hidden.items() if weight.requires_grad}
-        if network.last_input is None or not hidden:
-            continue
-        kept = network.last_input.detach(), dict(network.last_error)
-        by_rule, true = (_steps(network, *kept, list(hidden.values()), exact) for exact in (False, True))
-        for name, step, gradient in zip(hidden, by_rule, true, strict=True):
-            if step is None or gradient is None:
-                continue
-            length = float(step.norm() * gradient.norm())
-            if length > 0.0:
-                cosine = float((step * gradient).sum()) / length
-                found[name] = math.degrees(math.acos(max(-1.0, min(1.0, cosine))))
+        beginnings = network.beginnings
+        for beginning in beginnings if hidden else ():
+            by_rule, true = _steps(network, beginning, list(hidden.values()))
+            for name, step, gradient in zip(hidden, by_rule, true, strict=True):
+                if step is None or gradient is None:
+                    continue
+                length = float(step.norm() * gradient.norm())
+                if length > 0.0:
+                    cosine = float((step * gradient).sum()) / length
+                    found[name] = math.degrees(math.acos(max(-1.0, min(1.0, cosine))))
+        network.beginnings = beginnings
     return found
 
 
 def _steps(
-    network: RuledNetwork,
-    value: torch.Tensor,
-    errors: dict[str, torch.Tensor],
-    weights: list[torch.Tensor],
-    exact: bool,
-) -> tuple[torch.Tensor | None, ...]:
-    with torch.enable_grad(), network.errors_travel_exactly(exact):
-        objective = torch.zeros(())
-        for head, error in errors.items():
-            answer = value
-            chain, layers = network.chains[head], network.layers_of(head)
-            # What was kept is the first layer's own input.
-            for module in chain[chain.index(layers[0]) : chain.index(layers[-1]) + 1]:
-                answer = module(answer)
-            objective = objective + (answer * error).sum()
-        return torch.autograd.grad(objective, weights, allow_unused=True)
+    network: RuledNetwork, beginning: Beginning, weights: list[torch.Tensor]
+) -> list[tuple[torch.Tensor | None, ...]]:
+    """Return the gradients of weights by the rule, then the true ones."""
+    device = beginning.value.device
+    autocast = torch.autocast(device.type, beginning.autocast, enabled=beginning.autocast is not None)
+    with torch.enable_grad(), network.errors_travel_exactly(False), random_states_kept(device), autocast:
+        answers = [_answer(network, beginning, head) for head in beginning.heads]
+    errors = [error for error, _ in beginning.heads.values()]
+    found: list[tuple[torch.Tensor | None, ...]] = []
+    for exact in (False, True):
+        for answer in answers:
+            for last in passes_before(answer, network):
+                for one in last.upstream():
+                    one.exact = exact
+        found.append(torch.autograd.grad(answers, weights, errors, retain_graph=True, allow_unused=True))
+    return found
+
+
+def _answer(network: RuledNetwork, beginning: Beginning, head: str) -> torch.Tensor:
+    """Return what a head gives."""
+    value = beginning.value
+    _, conditions = beginning.heads[head]
+    has_begun = False
+    for layer, link in with_links(network.chains[head]):
+        if has_begun:
+            for module in link:
+                value = computed_again(module, value, conditions.get((layer, module)))
+        has_begun = has_begun or layer is beginning.layer
+        if has_begun:
+            value = layer(value)
+    return value

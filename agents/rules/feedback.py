@@ -27,8 +27,10 @@ from typing import TYPE_CHECKING, Literal
 import torch
 
 from agents.rules.layer_pass import LayerPass
+from agents.rules.links import change_through, in_own_backward_pass
 
 if TYPE_CHECKING:
+    from agents.rules.layers import RuledLayer
     from reach.render.inside import Way
 
 Tensor = torch.Tensor
@@ -36,16 +38,19 @@ Tensor = torch.Tensor
 
 @dataclass(frozen=True)
 class FeedbackRule:
-    """A rule.
+    """A rule, and what it needs of the place where it is used.
 
     Attributes:
         name: in the registry.
-        matrices: which layers hold fixed feedback: "none"; "layers", each in the shape of its weights; "heads", each
-            one matrix for every head it feeds; or "second", only those that a first layer feeds, as for "heads".
-        announce: what a head tells the layers below, of its pass and the error at its output.
+        matrices: which layers hold feedback: "none"; "layers", each in the shape of its weights; "heads", each one
+            matrix for every head it feeds; or "second", only those that a first layer feeds, as for "heads".
+        announce: what a head tells the layers below, from its pass and the error at its output.
         hand_down: the modulator, in the shape of the layer's input, from the layer's pass and d at its output; None for
             none.
-        keeps_output: whether `announce` asks for what the layers gave.
+        needs_links: whether `announce` carries changes forward, through the modules between layers.
+        update_feedback: changes the feedback of a layer, and its weights if the rule says so, after every change of
+            the weights (Kolen and Pollack 1994); called with the layer and that change. None for fixed feedback.
+            `assign_rule` refuses such a rule where nothing calls it.
         way: on which the error comes to the layers, for a picture.
     """
 
@@ -53,7 +58,8 @@ class FeedbackRule:
     matrices: Literal["none", "layers", "heads", "second"]
     announce: Callable[[LayerPass, Tensor], None]
     hand_down: Callable[[LayerPass, Tensor], Tensor | None]
-    keeps_output: bool = False
+    needs_links: bool = False
+    update_feedback: Callable[[RuledLayer, Tensor], None] | None = None
     way: Way = "backward"
 
 
@@ -69,38 +75,38 @@ def tell_error(head: LayerPass, error: Tensor) -> None:
 
 
 def send_forward(head: LayerPass, error: Tensor) -> None:
-    """The output error reaches the first layer's cells, and each layer above is told how that would change it.
-
-    Raises:
-        ValueError: layers joined by something that is neither element by element nor a flattening.
-    """
+    """The output error reaches the first layer's cells, and each layer above is told how that would change it."""
     name = head.layer.wiring.head or ""
     path = [head]
     while path[-1].before:
         path.extend(path[-1].before[:1])
     first, *others = reversed(path)
-    below, change = first, torch.empty(0)
-    for k, one in enumerate(others):
-        signal = one.layer.heard(name, error, one.input_shape) if k == 0 else below.layer.spread(change)
-        if signal.numel() != one.input_shape.numel():
-            raise ValueError(
-                f"layer {one.layer.wiring.name} takes {tuple(one.input_shape)} from {tuple(signal.shape)} of the "
-                "layer below; under rule 'ifa' layers joined by activations or by nn.Flatten are allowed"
-            )
-        signal = signal.reshape(one.input_shape)
-        one.told[id(head)] = (name, signal)
-        change = one.layer.through_link(below, signal)
-        below = one
+
+    def send() -> None:
+        below, change = first, None
+        for one in others:
+            if change is None:
+                signal = one.layer.heard(name, error, one.input_shape)
+            else:
+                signal = below.layer.spread(change, below.weight)
+            one.told[id(head)] = (name, signal.reshape(one.input_shape))
+            if one is not head:
+                assert one.source is not None
+                asked = one.weight.new_zeros(one.input_shape)
+                change = change_through(one.source, below, asked, signal.reshape(below.output_shape))
+                below = one
+
+    in_own_backward_pass(send, error.device)
 
 
 def transposed_weights(one: LayerPass, error: Tensor) -> Tensor:
     """bp: d W."""
-    return one.layer.through(error, one.layer.weight, one.input_shape)
+    return one.layer.through(error, one.weight, one.input_shape)
 
 
 def random_weights(one: LayerPass, error: Tensor) -> Tensor:
     """fa: d B."""
-    return one.layer.through(error, one.layer.feedback_matrix(), one.input_shape)
+    return one.layer.through(error, one.layer.feedback_matrix().to(error.dtype), one.input_shape)
 
 
 def broadcast_error(one: LayerPass, error: Tensor) -> Tensor | None:
@@ -133,7 +139,7 @@ FEEDBACK_RULES: dict[str, FeedbackRule] = {
         FeedbackRule("bp", "none", say_nothing, transposed_weights),
         FeedbackRule("fa", "layers", say_nothing, random_weights),
         FeedbackRule("dfa", "heads", tell_error, broadcast_error, way="broadcast"),
-        FeedbackRule("ifa", "second", send_forward, forward_change, keeps_output=True, way="forward"),
+        FeedbackRule("ifa", "second", send_forward, forward_change, needs_links=True, way="forward"),
         FeedbackRule("shallow", "none", say_nothing, nothing),
     )
 }

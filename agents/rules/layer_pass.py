@@ -11,9 +11,15 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import torch
+from torch import nn
+
+from agents.rules.links import Conditions, Edge
 
 if TYPE_CHECKING:
     from agents.rules.layers import RuledLayer
+
+# The conditions of each module before a layer that needs them, by layer and module.
+LinkConditions = dict[tuple["RuledLayer", nn.Module], Conditions]
 
 
 @dataclass(eq=False, slots=True)
@@ -24,8 +30,13 @@ class LayerPass:
         layer: whose pass it is.
         before: passes of the layers that feed it, of the same network; none for a first layer.
         exact: whether the error is to travel exactly as by back-propagation, whatever the rule.
-        input_shape: of the layer's input, the batch first.
-        output: what the layer gave, where the rule asks for it.
+        weight: as the layer used it, under autocast in the lower precision.
+        autocast: dtype of autocast, None without it.
+        input_shape, output_shape: the batch first.
+        source: where the input comes from, if the rule asks for it.
+        conditions: of the modules before the layer that need them.
+        heads: errors and link conditions of the heads that this pass feeds, in the present backward pass; of a pass
+            without passes before it.
         told: what heads have told this layer in the present backward pass: the head's name and a signal, by the head's
             pass.
     """
@@ -33,9 +44,25 @@ class LayerPass:
     layer: RuledLayer
     before: tuple[LayerPass, ...]
     exact: bool
+    weight: torch.Tensor
+    autocast: torch.dtype | None = None
     input_shape: torch.Size = field(default_factory=torch.Size)
-    output: torch.Tensor | None = None
+    output_shape: torch.Size = field(default_factory=torch.Size)
+    source: Edge | None = None
+    conditions: LinkConditions = field(default_factory=dict)
+    heads: dict[str, tuple[torch.Tensor, LinkConditions]] = field(default_factory=dict)
     told: dict[int, tuple[str, torch.Tensor]] = field(default_factory=dict)
+
+    def tell_beginnings(self, error: torch.Tensor) -> None:
+        """Tell the lowest passes that led to this head its error."""
+        conditions: LinkConditions = {}
+        lowest = []
+        for one in self.upstream():
+            conditions |= one.conditions
+            if not one.before:
+                lowest.append(one)
+        for one in lowest:
+            one.heads[self.layer.wiring.head or ""] = error, conditions
 
     def upstream(self) -> Iterator[LayerPass]:
         """This pass and all that led to it, the nearest first."""

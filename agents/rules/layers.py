@@ -16,7 +16,7 @@ from torch import nn
 from torch.autograd import Function
 from torch.nn import functional
 
-from agents.rules.feedback import transposed_weights
+from agents.rules.feedback import say_nothing, transposed_weights
 from agents.rules.layer_pass import LayerPass, passes_before
 
 if TYPE_CHECKING:
@@ -34,7 +34,7 @@ class Wiring:
         name: as in the state dictionary.
         head: its name as a head, where the network's output error arises; None for a hidden layer.
         feeds: names of the heads that it feeds, its own among them.
-        is_first: whether it takes the network's input.
+        below: the layer below; None for the first, which takes the network's input.
         link: modules between the layer below and this one, in order.
     """
 
@@ -42,8 +42,13 @@ class Wiring:
     name: str
     head: str | None
     feeds: tuple[str, ...]
-    is_first: bool
+    below: RuledLayer | None
     link: tuple[nn.Module, ...]
+
+    @property
+    def is_first(self) -> bool:
+        """Whether it takes the network's input."""
+        return self.below is None
 
 
 class RuledLayer(nn.Module, ABC):
@@ -69,18 +74,7 @@ class RuledLayer(nn.Module, ABC):
 
     def heard(self, head: str, error: Tensor, shape: torch.Size) -> Tensor:
         """What the cells that feed this layer hear of a head's error (batch, ..., outputs), in the given shape."""
-        return (error @ cast(Tensor, getattr(self, f"feedback_{head}"))).reshape(shape)
-
-    def through_link(self, below: LayerPass, signal: Tensor) -> Tensor:
-        """The signal (as this layer's input) times the slope of what stands between the layer below and this one."""
-        assert below.output is not None
-        with torch.enable_grad():
-            source = below.output.requires_grad_()
-            value = source
-            for module in self.wiring.link:
-                value = module(value)
-            (sloped,) = torch.autograd.grad(value, source, signal)
-        return sloped.reshape(signal.shape)
+        return (error @ cast(Tensor, getattr(self, f"feedback_{head}")).to(error.dtype)).reshape(shape)
 
     def draw_feedback(self, sizes: dict[str, int], inputs: int, generator: torch.Generator) -> None:
         """Draw the fixed feedback that the rule asks for, as buffers; SD 1/sqrt(numbers that a cell hears).
@@ -111,11 +105,15 @@ class RuledLayer(nn.Module, ABC):
         """An error at the output, carried to an input of the given shape through a matrix of the weights' shape."""
 
     @abstractmethod
-    def spread(self, change: Tensor) -> Tensor:
-        """How a change of the input changes the output."""
+    def spread(self, change: Tensor, weight: Tensor) -> Tensor:
+        """How a change of the input changes the output, through weights."""
 
-    def open_pass(self, value: Tensor) -> LayerPass:
-        """A pass of this layer for an input."""
+    def open_pass(self, value: Tensor, weight: Tensor) -> LayerPass:
+        """Return a pass of this layer for an input, with the weights as they are used.
+
+        Raises:
+            ValueError: the rule cannot reach the layers below through what lies in between.
+        """
         wiring = self.wiring
         network = wiring.network
         before = () if wiring.is_first else passes_before(value, network)
@@ -125,11 +123,74 @@ class RuledLayer(nn.Module, ABC):
             exact = value.requires_grad
         else:
             exact = any(one.exact for one in before)
-        return LayerPass(self, before, exact)
+        if not exact and not wiring.is_first:
+            self._require_reached(value, before)
+        one = LayerPass(self, before, exact, weight.detach(), autocast_dtype(value))
+        if network.rule.needs_links:
+            one.source = value.grad_fn, value.output_nr
+        for module in wiring.link:
+            if module in network.conditions:
+                one.conditions[self, module] = network.conditions[module]
+        return one
+
+    def _require_reached(self, value: Tensor, before: tuple[LayerPass, ...]) -> None:
+        wiring = self.wiring
+        rule = wiring.network.rule
+        below = wiring.below
+        if not before and value.requires_grad and rule.announce is not say_nothing:
+            raise ValueError(
+                f"layer {wiring.name} has no recorded layer before it; under rule {rule.name!r} the layers of a "
+                "network must be in one graph (torch.utils.checkpoint only with use_reentrant=False)"
+            )
+        if not rule.needs_links:
+            return
+        if len(before) != 1 or before[0].layer is not below:
+            taken = [one.layer.wiring.name for one in before]
+            raise ValueError(
+                f"layer {wiring.name} takes its input from layers {taken}; under rule {rule.name!r} it must take it "
+                f"from layer {below.wiring.name if below else None} alone, with a recorded graph in between"
+            )
+        if before[0].output_shape.numel() != value.numel():
+            between = [type(module).__name__ for module in wiring.link]
+            raise ValueError(
+                f"layer {wiring.name} takes {tuple(value.shape)} from {tuple(before[0].output_shape)} of the layer "
+                f"below, through {between}; under rule {rule.name!r} modules between layers must keep the number of "
+                "cells, as activations and nn.Flatten do and pooling does not"
+            )
+
+    def _as_computed(self, value: Tensor) -> tuple[Tensor, Tensor, Tensor | None]:
+        """Return input, weights and bias in the precision in which torch's own layer would use them."""
+        bias = cast("Tensor | None", self.bias)
+        dtype = autocast_dtype(value)
+        if dtype is None:
+            return value, self.weight, bias
+        return _lowered(value, dtype), _lowered(self.weight, dtype), None if bias is None else _lowered(bias, dtype)
+
+    def _anchor(self, value: Tensor) -> Tensor | None:
+        """Return a tensor that has a frozen first layer recorded, where the rule reaches the others through it."""
+        network = self.wiring.network
+        if not network.rule.needs_links or not self.wiring.is_first or value.requires_grad:
+            return None
+        if not any(own.requires_grad for layer in network.layers.values() for own in layer.parameters()):
+            return None
+        return torch.zeros((), device=value.device, requires_grad=True)
 
     def _keep(self, name: str, shape: tuple[int, ...], heard: int, generator: torch.Generator) -> None:
-        drawn = torch.randn(shape, generator=generator, dtype=self.weight.dtype) / heard**0.5
+        drawn = torch.randn(shape, generator=generator, dtype=self.weight.dtype, device=generator.device) / heard**0.5
         self.register_buffer(name, drawn.to(self.weight.device))
+
+
+def autocast_dtype(value: Tensor) -> torch.dtype | None:
+    """Return the dtype of autocast on the device of a tensor, None where it is off."""
+    kind = value.device.type
+    if not torch.amp.is_autocast_available(kind) or not torch.is_autocast_enabled(kind):
+        return None
+    return torch.get_autocast_dtype(kind)
+
+
+def _lowered(value: Tensor, dtype: torch.dtype) -> Tensor:
+    """Return a tensor as autocast hands it to a layer; double precision stays."""
+    return value.to(dtype) if value.is_floating_point() and value.dtype != torch.float64 else value
 
 
 class RuledLinear(RuledLayer, nn.Linear):
@@ -139,8 +200,7 @@ class RuledLinear(RuledLayer, nn.Linear):
         """(..., inputs) to (..., outputs)."""
         if self.placed is None or not torch.is_grad_enabled():
             return functional.linear(input, self.weight, self.bias)
-        given = cast(Any, _LinearPass).apply(input, self.weight, self.bias, self.open_pass(input))
-        return cast(Tensor, given)
+        return _passed(_LinearPass, self, input)
 
     def numbers_heard(self) -> int:
         """All outputs."""
@@ -150,20 +210,21 @@ class RuledLinear(RuledLayer, nn.Linear):
         """(..., outputs) to (..., inputs)."""
         return error @ matrix
 
-    def spread(self, change: Tensor) -> Tensor:
+    def spread(self, change: Tensor, weight: Tensor) -> Tensor:
         """(..., inputs) to (..., outputs), without the bias."""
-        return functional.linear(change, self.weight.detach())
+        return functional.linear(change.to(weight.dtype), weight)
 
 
 class RuledConv2d(RuledLayer, nn.Conv2d):
     """`nn.Conv2d` under a rule, padded with zeros or not at all."""
 
     def forward(self, input: Tensor) -> Tensor:
-        """(batch, channels, height, width) to the same of other sizes."""
+        """(batch, channels, height, width), or without the batch, to the same of other sizes."""
         if self.placed is None or not torch.is_grad_enabled():
             return cast(Tensor, self._conv_forward(input, self.weight, self.bias))
-        given = cast(Any, _ConvolutionPass).apply(input, self.weight, self.bias, self.open_pass(input))
-        return cast(Tensor, given)
+        if input.dim() == 3:
+            return _passed(_ConvolutionPass, self, input.unsqueeze(0)).squeeze(0)
+        return _passed(_ConvolutionPass, self, input)
 
     def numbers_heard(self) -> int:
         """Channels of a group times the places of the kernel."""
@@ -185,9 +246,20 @@ class RuledConv2d(RuledLayer, nn.Conv2d):
         assert carried is not None
         return carried
 
-    def spread(self, change: Tensor) -> Tensor:
+    def spread(self, change: Tensor, weight: Tensor) -> Tensor:
         """As `forward`, without the bias."""
-        return cast(Tensor, self._conv_forward(change, self.weight.detach(), None))
+        return cast(Tensor, self._conv_forward(change.to(weight.dtype), weight, None))
+
+
+def _passed(function: Any, layer: RuledLayer, value: Tensor) -> Tensor:
+    """Return the output of a layer, recorded with its pass."""
+    value, weight, bias = layer._as_computed(value)
+    one = layer.open_pass(value, weight)
+    arguments = value, weight, bias, one, layer._anchor(value)
+    if one.autocast is None:
+        return cast(Tensor, function.apply(*arguments))
+    with torch.autocast(value.device.type, enabled=False):
+        return cast(Tensor, function.apply(*arguments))
 
 
 def _handed_down(one: LayerPass, value: Tensor, error: Tensor, wanted: bool) -> Tensor | None:
@@ -196,12 +268,12 @@ def _handed_down(one: LayerPass, value: Tensor, error: Tensor, wanted: bool) -> 
     network = wiring.network
     if one.exact:
         return transposed_weights(one, error) if wanted else None
-    if wiring.is_first:
-        network.last_input = value
     if wiring.head is not None:
-        network.last_error[wiring.head] = error
+        one.tell_beginnings(error)
         network.rule.announce(one, error)
     signal = network.rule.hand_down(one, error) if wanted else None
+    if not one.before:
+        network.record(one, value)
     one.told.clear()
     return signal
 
@@ -210,35 +282,36 @@ def _keep_pass(ctx: Any, one: LayerPass, value: Tensor, weight: Tensor, given: T
     ctx.save_for_backward(value, weight)
     ctx.set_materialize_grads(False)
     ctx.layer_pass = one
-    one.input_shape = value.shape
-    if one.layer.wiring.network.rule.keeps_output:
-        # Apart from the graph, which would otherwise hold itself.
-        one.output = given.detach()
+    one.input_shape, one.output_shape = value.shape, given.shape
     return given
 
 
 class _LinearPass(Function):
     @staticmethod
-    def forward(ctx: Any, value: Tensor, weight: Tensor, bias: Tensor | None, one: LayerPass) -> Tensor:
+    def forward(
+        ctx: Any, value: Tensor, weight: Tensor, bias: Tensor | None, one: LayerPass, anchor: Tensor | None
+    ) -> Tensor:
         return _keep_pass(ctx, one, value, weight, functional.linear(value, weight, bias))
 
     @staticmethod
     def backward(ctx: Any, *errors: Tensor | None) -> tuple[Tensor | None, ...]:
         (error,) = errors
         if error is None:
-            return None, None, None, None
+            return None, None, None, None, None
         value, _ = ctx.saved_tensors
-        by_value, by_weight, by_bias, _ = ctx.needs_input_grad
+        by_value, by_weight, by_bias, *_ = ctx.needs_input_grad
         one: LayerPass = ctx.layer_pass
         signal = _handed_down(one, value, error, by_value)
         if value.dim() != 2:
             value, error = value.reshape(-1, value.shape[-1]), error.reshape(-1, error.shape[-1])
-        return signal, error.t() @ value if by_weight else None, error.sum(0) if by_bias else None, None
+        return signal, error.t() @ value if by_weight else None, error.sum(0) if by_bias else None, None, None
 
 
 class _ConvolutionPass(Function):
     @staticmethod
-    def forward(ctx: Any, value: Tensor, weight: Tensor, bias: Tensor | None, one: LayerPass) -> Tensor:
+    def forward(
+        ctx: Any, value: Tensor, weight: Tensor, bias: Tensor | None, one: LayerPass, anchor: Tensor | None
+    ) -> Tensor:
         layer = cast(RuledConv2d, one.layer)
         return _keep_pass(ctx, one, value, weight, layer._conv_forward(value, weight, bias))
 
@@ -246,11 +319,11 @@ class _ConvolutionPass(Function):
     def backward(ctx: Any, *errors: Tensor | None) -> tuple[Tensor | None, ...]:
         (error,) = errors
         if error is None:
-            return None, None, None, None
+            return None, None, None, None, None
         value, weight = ctx.saved_tensors
-        by_value, by_weight, by_bias, _ = ctx.needs_input_grad
+        by_value, by_weight, by_bias, *_ = ctx.needs_input_grad
         one: LayerPass = ctx.layer_pass
         signal = _handed_down(one, value, error, by_value)
         layer = cast(RuledConv2d, one.layer)
         _, weights, bias = layer.gradients(error, value, weight, [False, by_weight, by_bias])
-        return signal, weights, bias, None
+        return signal, weights, bias, None, None

@@ -65,7 +65,8 @@ def _under_rule(
         rule,
         chains,
         generator=torch.Generator().manual_seed(int(seed)),
-        example=torch.zeros(1, *(space.shape or ())) if is_image else None,
+        example=torch.zeros(1, *(space.shape or ()), device="cpu") if is_image else None,
+        updates_feedback=True,
     )
 
 
@@ -95,6 +96,9 @@ class _Ruled:
             raise ValueError("use_sde is True; False is allowed: its noise is no layer that a rule could cover")
         self.rule = feedback_rule(rule).name
         super().__init__(*args, **kwargs)
+        for part in (self, getattr(self, "actor", None), getattr(self, "critic", None)):
+            for network in getattr(part, "rule_networks", ()):
+                network.follow(cast(Any, part).optimizer)
 
     def set_training_mode(self, mode: bool) -> None:
         """As Stable-Baselines3's, which goes through all layers before every action, where it is another mode."""

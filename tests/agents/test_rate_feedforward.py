@@ -5,11 +5,15 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+import pytest
 import torch
 from torch.func import functional_call
 
 from agents.error_networks import make_feedforward
-from agents.rate_feedforward import step_power
+from agents.networks.mlp import mlp
+from agents.networks.place_cells import PlaceCells
+from agents.rate_feedforward import RateFeedForward, step_power
+from agents.rules.feedback import FEEDBACK_RULES, FeedbackRule, random_weights, say_nothing
 from agents.rules.layers import RuledConv2d, RuledLayer, RuledLinear
 
 
@@ -59,3 +63,42 @@ def test_what_is_asked_for_is_what_the_network_gives_also_after_a_step() -> None
         np.testing.assert_allclose(posture, given, rtol=1e-12, atol=1e-15)
         feedforward.change(feedforward.eligibility(state), np.array([0.1, -0.2, 0.05]), 0.5)
     assert np.any(posture != 0.0)
+
+
+def follow(layer: RuledLayer, change: torch.Tensor) -> None:
+    if "feedback" in dict(layer.named_buffers()):
+        layer.feedback_matrix().add_(change)
+
+
+@pytest.mark.parametrize("aligning", [False, True])
+def test_feedback_that_follows_the_weights_changes_with_every_step(
+    aligning: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    kolen_pollack = FeedbackRule("kp", "layers", say_nothing, random_weights, update_feedback=follow)
+    monkeypatch.setitem(FEEDBACK_RULES, "kp", kolen_pollack)
+    rng, cells = np.random.default_rng(0), PlaceCells()
+    made = RateFeedForward("kp", cells, mlp(cells.size, (12, 10), 3, rng), rng, aligning=aligning)
+    layers = [layer for layer in made.network if isinstance(layer, RuledLayer)][1:]
+    before = [layer.feedback_matrix() - layer.weight.detach() for layer in layers]
+    weights = [layer.weight.detach().clone() for layer in layers]
+    for _ in range(5):
+        made.change(rng.random(cells.size), rng.normal(size=3), 0.3)
+    for layer, difference, weight in zip(layers, before, weights, strict=True):
+        assert not torch.equal(layer.weight, weight)
+        torch.testing.assert_close(layer.feedback_matrix() - layer.weight.detach(), difference)
+
+
+@pytest.mark.parametrize("name", ["error-dfa", "error-ifa", "error-cnn-dfa"])
+def test_torch_s_default_device_is_no_part_of_a_learner(name: str) -> None:
+    def taught() -> Any:
+        made: Any = make_feedforward(name, np.random.default_rng(0))
+        rng = np.random.default_rng(1)
+        made.change(rng.random(made.cells.size), rng.normal(size=3), 0.3)
+        return made.arrays(), made.alignment()
+
+    arrays, angles = taught()
+    with torch.device("meta"):
+        other, others_angles = taught()
+    assert angles == others_angles
+    for key, value in arrays.items():
+        np.testing.assert_array_equal(other[key], value)

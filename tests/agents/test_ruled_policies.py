@@ -12,7 +12,8 @@ from stable_baselines3 import DDPG, PPO, SAC, TD3
 from stable_baselines3.common.env_util import make_vec_env
 
 import reach  # noqa: F401  (registers the environments)
-from agents.rules.feedback import FEEDBACK_RULES
+from agents.rules.feedback import FEEDBACK_RULES, FeedbackRule, random_weights, say_nothing
+from agents.rules.layers import RuledLayer
 from agents.teachers.ruled_policies import (
     RuledActorCriticPolicy,
     RuledSACPolicy,
@@ -107,3 +108,34 @@ def test_an_unknown_rule_is_refused() -> None:
         PPO(RuledActorCriticPolicy, gym.make(GRAB), policy_kwargs={"rule": "magic"})
     with pytest.raises(ValueError, match="use_sde is True"):
         PPO(RuledActorCriticPolicy, gym.make(GRAB), use_sde=True)
+
+
+def follow(layer: RuledLayer, change: torch.Tensor) -> None:
+    """Kolen and Pollack 1994, without decay: the feedback changes as the weights do."""
+    if "feedback" in dict(layer.named_buffers()):
+        layer.feedback_matrix().add_(change)
+
+
+def differences(policy: Any) -> dict[str, torch.Tensor]:
+    return {
+        name: layer.feedback_matrix() - layer.weight.detach()
+        for name, layer in policy.named_modules()
+        if isinstance(layer, RuledLayer) and "feedback" in dict(layer.named_buffers()) and "target" not in name
+    }
+
+
+@pytest.mark.parametrize("kind", [PPO, SAC, TD3])
+def test_feedback_that_follows_the_weights_does_so_inside_their_algorithms(
+    kind: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    kolen_pollack = FeedbackRule("kp", "layers", say_nothing, random_weights, update_feedback=follow)
+    monkeypatch.setitem(FEEDBACK_RULES, "kp", kolen_pollack)
+    policy, settings, _ = KINDS[kind]
+    fresh = kind(policy, gym.make(GRAB), seed=4, policy_kwargs={**HIDDEN, "rule": "kp"}, **settings).policy
+    learned = taught(kind, policy, rule="kp").policy
+    before, after = differences(fresh), differences(learned)
+    assert len(before) >= 4
+    for name, difference in before.items():
+        weights = (one.get_submodule(name).weight for one in (fresh, learned))
+        assert not torch.equal(*weights), name
+        torch.testing.assert_close(after[name], difference, rtol=1e-3, atol=1e-4)

@@ -9,8 +9,8 @@ import pytest
 import torch
 from torch import nn
 
-from agents.rules.feedback import FEEDBACK_RULES
-from agents.rules.layers import RuledLinear
+from agents.rules.feedback import FEEDBACK_RULES, FeedbackRule, random_weights, say_nothing
+from agents.rules.layers import RuledLayer, RuledLinear
 from agents.rules.wiring import RuledNetwork, assign_rule
 
 torch.set_num_threads(1)
@@ -323,3 +323,26 @@ def test_ifa_refuses_layers_joined_by_pooling() -> None:
     assign_rule(net, "ifa", {"output": [net]}, example=torch.zeros(1, 1, 8, 8))
     with pytest.raises(ValueError, match="under rule 'ifa'"):
         net(torch.randn(3, 1, 8, 8)).sum().backward()
+
+
+def test_a_rule_whose_feedback_changes_is_refused_where_nothing_changes_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    def follow(layer: RuledLayer, change: torch.Tensor) -> None:
+        if "feedback" in dict(layer.named_buffers()):
+            layer.feedback_matrix().add_(change)
+
+    kolen_pollack = FeedbackRule("kp", "layers", say_nothing, random_weights, update_feedback=follow)
+    monkeypatch.setitem(FEEDBACK_RULES, "kp", kolen_pollack)
+    net = mlp()
+    with pytest.raises(ValueError, match=r"rule 'kp' changes its feedback with the weights.*'dfa'"):
+        assign_rule(net, "kp", {"output": [net]})
+    (network,) = assign_rule(net, "kp", {"output": [net]}, updates_feedback=True)
+    optimizer = torch.optim.SGD(net.parameters(), lr=0.1)
+    network.follow(optimizer)
+    before = [layer.feedback_matrix() - layer.weight.detach() for layer in linears(net)[1:]]
+    first = net[2].weight.detach().clone()
+    for _ in range(3):
+        fitted(net)
+        optimizer.step()
+    assert not torch.equal(net[2].weight, first)
+    for layer, difference in zip(linears(net)[1:], before, strict=True):
+        torch.testing.assert_close(layer.feedback_matrix() - layer.weight.detach(), difference)

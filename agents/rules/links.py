@@ -1,0 +1,178 @@
+"""The modules between two layers: how a change travels through them, and how they are computed a second time.
+
+A network that learns never computes them twice: a change travels through the operations that autograd recorded, so
+dropout masks and batch statistics are those of the forward pass. Only `agents.rules.alignment` computes them again,
+with the random numbers and in the mode of the forward pass, and without touching their buffers.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import nn
+from torch.autograd import Function
+from torch.autograd.function import BackwardCFunction
+from torch.func import functional_call
+
+Tensor = torch.Tensor
+# A node of autograd's graph and the number of its output.
+Edge = tuple[Any, int]
+DRAWING = (
+    nn.Dropout, nn.Dropout1d, nn.Dropout2d, nn.Dropout3d, nn.AlphaDropout, nn.FeatureAlphaDropout, nn.RReLU,
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Conditions:
+    """What the output of a module depends on beside its input.
+
+    Attributes:
+        training: mode of the module and of each module inside it.
+        random: states of torch's generators by device, where the module may draw random numbers.
+    """
+
+    training: tuple[bool, ...]
+    random: dict[torch.device, Tensor]
+
+
+def needs_conditions(module: nn.Module) -> bool:
+    """Return whether a module may draw random numbers, has buffers, or is not torch's own."""
+    return any(True for _ in module.buffers()) or any(
+        isinstance(inner, DRAWING) or not type(inner).__module__.startswith("torch.nn.") for inner in module.modules()
+    )
+
+
+def conditions_of(module: nn.Module, value: Tensor) -> Conditions:
+    """Return the conditions under which a module is about to act on a value."""
+    training = tuple(inner.training for inner in module.modules())
+    return Conditions(training, random_states(value.device) if any(training) else {})
+
+
+def random_states(device: torch.device) -> dict[torch.device, Tensor]:
+    """Return the states of the generators that operations on a device draw from."""
+    states = {torch.device("cpu"): torch.get_rng_state()}
+    if device.type not in ("cpu", "meta"):
+        states[device] = torch.get_device_module(device).get_rng_state(device)
+    return states
+
+
+def set_random_states(states: dict[torch.device, Tensor]) -> None:
+    """Set the states that `random_states` returned."""
+    for device, state in states.items():
+        if device.type == "cpu":
+            torch.set_rng_state(state)
+        else:
+            torch.get_device_module(device).set_rng_state(state, device)
+
+
+@contextmanager
+def random_states_kept(device: torch.device) -> Iterator[None]:
+    """Restore the generators of a device afterwards."""
+    states = random_states(device)
+    try:
+        yield
+    finally:
+        set_random_states(states)
+
+
+def computed_again(module: nn.Module, value: Tensor, conditions: Conditions | None) -> Tensor:
+    """Return what a module gives under the conditions of an earlier call; its buffers and its mode stay as they are."""
+    inside = list(module.modules())
+    now = [inner.training for inner in inside]
+    buffers = {name: buffer.clone() for name, buffer in module.named_buffers()}
+    try:
+        if conditions is not None:
+            set_random_states(conditions.random)
+            for inner, training in zip(inside, conditions.training, strict=True):
+                inner.training = training
+        given: Tensor = functional_call(module, buffers, (value,))
+    finally:
+        for inner, training in zip(inside, now, strict=True):
+            inner.training = training
+    return given
+
+
+def change_through(source: Edge, below: Any, asked: Tensor, change: Tensor) -> Tensor:
+    """Return how a change of a layer's output changes the input of the layer above, by the recorded operations.
+
+    The vector-Jacobian product J^T u is linear in u; its own vector-Jacobian product with the change is J times the
+    change. Nodes are called one by one, since autograd's engine would call the hooks of the tensors in between.
+
+    Args:
+        source: where the input of the layer above comes from.
+        below: the pass of the layer below.
+        asked: zeros in the shape of that input.
+        change: in the shape of the output of the layer below.
+    """
+    asked.requires_grad_()
+    with torch.enable_grad():
+        pulled = _pulled_back(source, below, asked)
+    (moved,) = torch.autograd.grad(pulled, asked, change.to(pulled.dtype))
+    return moved
+
+
+def _pulled_back(source: Edge, below: Any, asked: Tensor) -> Tensor:
+    """Return J^T u at the output of the layer below, for u = `asked` at the source."""
+    top, place = source
+    leads: dict[Any, bool] = {}
+    order: list[Any] = []
+    waiting = [(top, False)]
+    while waiting:
+        node, is_done = waiting.pop()
+        held = getattr(node, "layer_pass", None)
+        if is_done:
+            leads[node] = any(leads.get(following, False) for following, _ in node.next_functions)
+            order.append(node)
+        elif held is not None:
+            leads[node] = held is below
+        elif node is not None and node not in leads:
+            leads[node] = False
+            waiting.append((node, True))
+            waiting.extend((following, False) for following, _ in node.next_functions)
+    signals: dict[Any, list[Tensor | None]] = {top: [None] * (place + 1)}
+    signals[top][place] = asked
+    for node in reversed(order):
+        if not leads[node] or node not in signals:
+            continue
+        heard = signals.pop(node)
+        heard += [None] * (len(node._input_metadata) - len(heard))
+        act = node.apply if isinstance(node, BackwardCFunction) else node
+        given = act(*heard)
+        given = given if isinstance(given, tuple) else (given,)
+        for (following, output), signal in zip(node.next_functions, given, strict=True):
+            if signal is None or not leads.get(following, False):
+                continue
+            kept = signals.setdefault(following, [])
+            kept += [None] * (output + 1 - len(kept))
+            before = kept[output]
+            kept[output] = signal if before is None else before + signal
+    ((pulled,),) = signals.values()
+    assert pulled is not None
+    return pulled
+
+
+def in_own_backward_pass(act: Callable[[], None], device: torch.device) -> None:
+    """Call a function in a backward pass of its own on a device, nested in the present one.
+
+    Activation checkpointing gives out what it saved once for each backward pass, and within `torch.autograd.grad` nodes
+    compute only what it asks for.
+    """
+    with torch.enable_grad():
+        anchor = torch.zeros((), requires_grad=True, device=device)
+        torch.autograd.backward(_Nested.apply(anchor, act))  # type: ignore[no-untyped-call]
+
+
+class _Nested(Function):
+    @staticmethod
+    def forward(ctx: Any, anchor: Tensor, act: Callable[[], None]) -> Tensor:
+        ctx.act = act
+        return anchor.clone()
+
+    @staticmethod
+    def backward(ctx: Any, *errors: Tensor) -> tuple[Tensor, None]:
+        ctx.act()
+        return errors[0], None
