@@ -63,6 +63,27 @@ def require_spread(owner: Any, name: str, low: float, high: float = math.inf) ->
         )
 
 
+def largest_in(dtype: Any) -> float:
+    """Return the largest size of a number whose products with another of that size stay finite in a dtype."""
+    return math.sqrt(float(np.finfo(dtype).max))
+
+
+def require_fits(owner: Any, names: tuple[str, ...], dtype: Any) -> None:
+    """Refuse a field whose number, or range, is too large for circuits of a dtype.
+
+    Raises:
+        ValueError: the message names class, field, value and what is allowed.
+    """
+    most = largest_in(dtype)
+    for name in names:
+        value = getattr(owner, name)
+        if max(abs(largest(value)), abs(smallest(value))) > most:
+            raise ValueError(
+                f"{type(owner).__name__} {name} is {value!r}; {_range(-most, most)} is allowed in a circuit of "
+                f"{np.dtype(dtype)}"
+            )
+
+
 def drawn(value: Spread, size: int, rng: np.random.Generator) -> NDArray[np.float64]:
     """One number for each of `size` cells, (size,): all the same, or drawn evenly from a range."""
     if isinstance(value, tuple):

@@ -107,18 +107,22 @@ def _place(synapses, p):  # type: ignore[no-untyped-def]
 
 
 @kernel
-def teach(synapses, rules, state, told, modulators):  # type: ignore[no-untyped-def]
-    """Third factors arrive at the projections that are told of one; whether they are finite, and act only if they are.
+def teach(synapses, rules, state, told, modulators, largest):  # type: ignore[no-untyped-def]
+    """Third factors arrive at the projections that are told of one, and act only if none is too large.
 
     Args:
         synapses, rules, state: of the circuit.
         told: (projections,) other than 0 where a third factor arrives.
         modulators: (targets,) of all projections, one after another.
+        largest: size of a third factor.
+
+    Returns:
+        Whether they act.
     """
     for p in range(told.shape[0]):
         if told[p]:
             for j in range(synapses.target_start[p], synapses.target_start[p + 1]):
-                if not math.isfinite(modulators[j]):
+                if not abs(modulators[j]) <= largest:
                     return False
     for p in range(told.shape[0]):
         if told[p]:

@@ -40,6 +40,10 @@ LOW_BITS, HIGH_BITS = np.uint64(0x7F7F7F7F7F7F7F7F), np.uint64(0x808080808080808
 PLACES, TOP_BYTE, SEVEN, ONE = np.uint64(0x0001020304050607), np.uint64(56), np.uint64(7), np.uint64(1)
 
 
+# Exponent from which two exponentials are subtracted as they are.
+FAR = 30.0
+
+
 @dataclass(frozen=True)
 class LIFCells:
     """Settings of one population. A value is a number, or a (low, high) range from which each cell draws evenly.
@@ -185,10 +189,12 @@ def resting_cells(cells: Cells) -> CellState:
 def _coupling(membrane_ms: NDArray[Any], current_ms: NDArray[Any], step_ms: float) -> NDArray[Any]:
     """Voltage after one step of a current that starts at 1 and decays with `current_ms`; sound where both are equal."""
     x = step_ms * (1.0 / membrane_ms - 1.0 / current_ms)
-    near = np.abs(x) < 1e-12
-    growth = np.where(near, 1.0, np.expm1(x) / np.where(near, 1.0, x))
+    near, far = np.abs(x) < 1e-12, x > FAR
+    growth = np.where(near, 1.0, np.expm1(np.minimum(x, FAR)) / np.where(near, 1.0, x))
     found: NDArray[Any] = np.exp(-step_ms / membrane_ms) * (step_ms / membrane_ms) * growth
-    return found
+    # exp(x) leaves the range of numbers before its product with exp(-step / membrane) does.
+    apart = (np.exp(-step_ms / current_ms) - np.exp(-step_ms / membrane_ms)) * (step_ms / membrane_ms)
+    return np.where(far, apart / np.where(far, x, 1.0), found)
 
 
 @inlined

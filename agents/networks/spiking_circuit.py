@@ -27,6 +27,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from agents.networks.checks import largest_in, require_fits
 from agents.networks.circuit_kernel import CircuitState, first_state, simulate
 from agents.networks.compiled import call
 from agents.networks.eligibility import catch_up, read_eligibility, teach
@@ -38,6 +39,9 @@ from agents.rules.pair_stdp import ELIGIBLE, plasticity_of
 from agents.rules.structural_plasticity import Turnover, rewire
 from agents.rules.synaptic_scaling import scale
 
+# Settings that must fit into the dtype of a circuit.
+CELL_FIELDS = ("threshold", "reset", "bias", "first_voltage", "threshold_adaptation", "current_adaptation")
+PROJECTION_FIELDS = ("weight_mean", "weight_sd", "largest_weight")
 # Steps whose input spikes are drawn at a time.
 TRAIN_STEPS = 64
 
@@ -86,10 +90,17 @@ class SpikingCircuit:
             raise ValueError(f"step_ms is {step_ms}; a finite number above 0 is allowed")
         if np.dtype(dtype) not in (np.dtype(np.float32), np.dtype(np.float64)):
             raise ValueError(f"dtype is {dtype!r}; numpy.float32 or numpy.float64 is allowed")
+        for population in cells.values():
+            require_fits(population, CELL_FIELDS, dtype)
+        for one in projections:
+            require_fits(one, PROJECTION_FIELDS, dtype)
+            if one.plasticity is not None:
+                require_fits(one.plasticity, ("rate", "potentiation", "depression", "largest_change"), dtype)
         self.inputs = inputs
         self.coding = coding
         self.step_ms = step_ms
         self.dtype = np.dtype(dtype)
+        self._largest = largest_in(self.dtype)
         self.populations = dict(cells)
         self.projections = {one.name: one for one in projections}
         self.cells = draw_cells(list(cells.values()), step_ms, rng, self.dtype)
@@ -124,7 +135,17 @@ class SpikingCircuit:
         self._modulators = np.zeros(int(self.synapses.target_start[-1]))
 
     def begin(self) -> CircuitState:
-        """The circuit at rest."""
+        """Return the state of the circuit at rest.
+
+        Raises:
+            ValueError: a weight that is not finite, or too large for the circuit's dtype.
+        """
+        if not within(self.synapses.weight, -self._largest, self._largest):
+            for name in self.projections:
+                weight = self.weight(name)
+                wrong = weight[~(np.abs(weight) <= self._largest)]
+                if wrong.size:
+                    raise ValueError(f"weight of {name!r} is {wrong[0]}; {self._allowed()} is allowed")
         return first_state(self.cells, self.synapses, self.first_phase)
 
     def run(self, state: CircuitState, rate_hz: NDArray[np.float64], steps: int) -> None:
@@ -254,7 +275,7 @@ class SpikingCircuit:
 
         Raises:
             ValueError: a projection that is not there or has no eligibility, modulators of another shape, or one that
-                is not finite; nothing has changed then.
+                is not finite or too large for the circuit's dtype; nothing has changed then.
         """
         told = self._told
         told.fill(0)
@@ -265,10 +286,10 @@ class SpikingCircuit:
                 modulator if isinstance(modulator, float) else _numbers(name, modulator, last - first)
             )
             told[p] = 1
-        if not call(teach, self._kind, self.synapses, self.rules, state, told, self._modulators):
+        if not call(teach, self._kind, self.synapses, self.rules, state, told, self._modulators, self._largest):
             for name, modulator in modulators.items():
-                if not np.isfinite(np.asarray(modulator, np.float64)).all():
-                    raise ValueError(_refused(name, modulator, self._shapes[name][1]))
+                if not np.all(np.abs(np.asarray(modulator, np.float64)) <= self._largest):
+                    raise ValueError(f"{_refused(name, modulator, self._shapes[name][1])}, {self._allowed()}")
 
     def change(
         self, name: str, eligible: NDArray[Any], modulator: NDArray[np.float64], rate: float | None = None
@@ -282,11 +303,16 @@ class SpikingCircuit:
             rate: instead of the projection's own.
 
         Raises:
-            ValueError: a projection that is not there or has no eligibility, or an array of another shape.
+            ValueError: a projection that is not there or has no eligibility, an array of another shape, or a number
+                that is not finite or too large for the circuit's dtype.
         """
         p = self._checked(name, modulator)
+        if rate is not None and not abs(rate) <= self._largest:
+            raise ValueError(f"rate is {rate!r}; {self._allowed()} is allowed")
         if eligible.shape != self.shape(name):
             raise ValueError(f"eligible has shape {eligible.shape}; {self.shape(name)} is allowed")
+        if not within(np.ascontiguousarray(eligible).ravel(), -self._largest, self._largest):
+            raise ValueError(f"eligible of {name!r} has a number out of range; {self._allowed()} is allowed")
         pull = modulator * (float(self.rules.rate[p]) if rate is None else rate)
         terms = np.ascontiguousarray(eligible, self.dtype)
         change_weights(*self._blocks[name], self.rules.soft[p], terms, pull.astype(self.dtype))
@@ -301,8 +327,9 @@ class SpikingCircuit:
         Raises:
             ValueError: a negative time, or one that is no finite number.
         """
-        if not 0.0 <= elapsed_ms < math.inf:
-            raise ValueError(f"elapsed_ms is {elapsed_ms}; a finite number of 0 or more is allowed")
+        most_ms = largest_in(np.float64)
+        if not 0.0 <= elapsed_ms <= most_ms:
+            raise ValueError(f"elapsed_ms is {elapsed_ms}; 0 to {most_ms:.3g} is allowed")
         elapsed_s = elapsed_ms / 1000.0
         for name, one in self.projections.items():
             p = self._index[name]
@@ -363,9 +390,15 @@ class SpikingCircuit:
     def _checked(self, name: str, modulator: NDArray[np.float64]) -> int:
         p = self._eligible(name)
         targets = self._shapes[name][1]
-        if np.shape(modulator) != (targets,) or not np.isfinite(modulator).all():
-            raise ValueError(f"modulator of {name!r} is {modulator!r}; ({targets},) finite numbers are allowed")
+        if np.shape(modulator) != (targets,) or not np.all(np.abs(modulator) <= self._largest):
+            raise ValueError(
+                f"modulator of {name!r} is {modulator!r}; ({targets},) finite numbers are allowed, {self._allowed()}"
+            )
         return p
+
+    def _allowed(self) -> str:
+        """Return which numbers the circuit's dtype allows, in words."""
+        return f"{-self._largest:.3g} to {self._largest:.3g} in a circuit of {self.dtype}"
 
     def _block(self, values: NDArray[Any], name: str) -> NDArray[Any]:
         """The part (axons, targets) of one projection in an array over all weights."""

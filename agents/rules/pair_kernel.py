@@ -58,7 +58,8 @@ def bounded(weight, change, low, high, soft):  # type: ignore[no-untyped-def]
     if soft:
         span = high - low
         left = (high - weight) if change > 0 else (weight - low)
-        change = change * left / span if span > 0 else change
+        # Nothing is left for a change that is infinite either.
+        change = (change * left / span if left != 0 else left - left) if span > 0 else change
     return min(max(weight + change, low), high)
 
 

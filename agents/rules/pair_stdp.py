@@ -81,6 +81,11 @@ class PairSTDP:
         require_choice(self, "pairs", ("all", "nearest"))
         require_choice(self, "bounds", ("hard", "soft"))
 
+    @property
+    def largest_change(self) -> float:
+        """Change by one pair of spikes for a modulator of 1."""
+        return max(1.0, self.rate) * self.potentiation * max(1.0, self.depression)
+
 
 class Plasticity(NamedTuple):
     """The settings of all projections, for the kernels; arrays (projections,).

@@ -12,11 +12,14 @@ from collections.abc import Mapping
 import numpy as np
 from numpy.typing import NDArray
 
+from agents.networks.checks import largest_in
+
 Array = NDArray[np.float64]
 Modulators = dict[str, Array]
 # Errors of expectation to begin with, and those below which none are worth a change, in units of reward.
 FIRST_SURPRISE = 0.1
 SMALLEST_SURPRISE = 1e-3
+LARGEST_SURPRISE = largest_in(np.float64)
 
 
 class BroadcastError:
@@ -50,10 +53,12 @@ class BroadcastError:
         """Modulators (targets,) by projection for an error (errors,).
 
         Raises:
-            ValueError: another shape.
+            ValueError: another shape, or a number that is not finite.
         """
         if np.shape(error) != (self.errors,):
             raise ValueError(f"error has shape {np.shape(error)}; ({self.errors},) is allowed")
+        if not np.all(np.isfinite(error)):
+            raise ValueError(f"error is {error!r}; finite numbers are allowed")
         return {name: matrix @ error for name, matrix in self.feedback.items()}
 
 
@@ -85,7 +90,12 @@ class RewardPredictionError:
         self.rate = rate
 
     def modulators(self, reward: float, stimulus: int = 0) -> Modulators:
-        """Modulators (targets,) by projection for a reward; the stimulus's expectation moves towards it."""
+        """Return modulators (targets,) by projection for a reward; the stimulus's expectation moves towards it.
+
+        Raises:
+            ValueError: a reward that is not finite or too large to be squared; nothing has changed then.
+        """
+        _require_squarable("reward", reward)
         surprise = reward - float(self.expected[stimulus])
         self.expected[stimulus] += self.rate * surprise
         return {name: np.full(size, surprise) for name, size in self.targets.items()}
@@ -131,8 +141,18 @@ class BoundedSurprise:
         self.rate = rate
 
     def modulators(self, surprise: float) -> Modulators:
-        """Modulators (targets,) by projection for a reward-prediction error; what is usual follows it."""
+        """Return modulators (targets,) by projection for a reward-prediction error; the mean square follows it.
+
+        Raises:
+            ValueError: an error that is not finite or too large to be squared; nothing has changed then.
+        """
+        _require_squarable("surprise", surprise)
         self.mean_square += self.rate * (surprise * surprise - self.mean_square)
         relative = surprise / max(float(np.sqrt(self.mean_square[0])), SMALLEST_SURPRISE)
         heard = min(1.0, max(-1.0, relative))
         return {name: np.full(size, heard) for name, size in self.targets.items()}
+
+
+def _require_squarable(name: str, value: float) -> None:
+    if not abs(value) <= LARGEST_SURPRISE:
+        raise ValueError(f"{name} is {value!r}; {-LARGEST_SURPRISE:.3g} to {LARGEST_SURPRISE:.3g} is allowed")

@@ -107,3 +107,8 @@ def test_what_no_cell_can_have_is_refused(setting: dict[str, object], allowed: s
     with pytest.raises(ValueError, match=allowed) as refusal:
         LIFCells(**setting)  # type: ignore[arg-type]
     assert list(setting)[-1] in str(refusal.value)
+
+
+def test_cells_far_faster_than_a_step_follow_what_drives_them() -> None:
+    cells = draw_cells([LIFCells(1, membrane_ms=1e-3, synapse_ms=5.0)], 1.0, np.random.default_rng(0), np.float64)
+    assert cells.coupling[0] == pytest.approx(math.exp(-0.2), rel=1e-3)

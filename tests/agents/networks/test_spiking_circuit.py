@@ -232,3 +232,76 @@ def test_what_does_not_fit_is_refused() -> None:
         circuit("binary")
     with pytest.raises(ValueError, match=r"numpy\.float32 or numpy\.float64"):
         circuit(dtype=np.int64)
+
+
+SIZES = [1e9, 1e18, 1e20, 1e37, 1e39, 1e160, 1e300]
+CELL_SETTINGS = ["bias", "first_voltage", "reset", "threshold", "threshold_adaptation", "current_adaptation"]
+MS_SETTINGS = ["membrane_ms", "synapse_ms", "adaptation_ms", "readout_ms"]
+RULE_SETTINGS = ["rate", "potentiation", "depression", "pre_trace_ms", "eligibility_ms"]
+WEIGHT_SETTINGS = ["weight_mean", "weight_sd", "largest_weight"]
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@given(
+    st.sampled_from(
+        [*CELL_SETTINGS, *MS_SETTINGS, *RULE_SETTINGS, *WEIGHT_SETTINGS, "weight", "modulator", "eligible"]
+    ),
+    st.sampled_from([*SIZES, *(-size for size in SIZES), 1e-3]),
+    st.sampled_from(["hard", "soft"]),
+    st.sampled_from([None, 20.0]),
+)
+def test_a_circuit_refuses_a_number_by_name_or_stays_finite(
+    dtype: Any, name: str, size: float, bounds: Any, modulator_ms: float | None
+) -> None:
+    def given(names: list[str], **others: Any) -> Any:
+        return others | ({name: size} if name in names else {})
+
+    def live() -> None:
+        rule = PairSTDP(**given(RULE_SETTINGS, rate=0.1, depression=0.5, bounds=bounds, modulator_ms=modulator_ms))
+        net = SpikingCircuit(
+            5,
+            {"cells": LIFCells(6, **given([*CELL_SETTINGS, *MS_SETTINGS], bias=1.2))},
+            [
+                Projection("input", "cells", **given(WEIGHT_SETTINGS, weight_sd=0.9, plasticity=rule)),
+                Projection("cells", "cells", weight_sd=0.9, plasticity=PairSTDP(eligibility_ms=None, bounds=bounds)),
+            ],
+            np.random.default_rng(0),
+            dtype=dtype,
+        )
+        if name == "weight":
+            with np.errstate(over="ignore"):
+                net.weight("input-cells")[2] = size
+        state = net.begin()
+        for modulator in (size if name == "modulator" else 1.0, 0.0, -1.0):
+            net.run(state, np.full(5, 200.0), 60)
+            net.teach(state, {"input-cells": modulator})
+        eligible = np.full((5, 6), size if name == "eligible" else 1.0)
+        net.change("input-cells", eligible, np.zeros(6))
+        assert np.all(np.isfinite(net.synapses.weight))
+        for leaf in leaves(state):
+            assert np.all(np.isfinite(leaf)), name
+
+    refusal = ""
+    try:
+        live()
+    except ValueError as error:
+        refusal = str(error)
+    words = {name, "reset" if name == "threshold" else name, "largest_change" if name in RULE_SETTINGS else name}
+    assert not refusal or any(word in refusal for word in words)
+    assert not refusal or abs(size) > 1e18 or size < 0 or name in ("reset", "first_voltage")
+    assert name != "modulator" or (np.dtype(dtype).name in refusal) == bool(refusal)
+
+
+def test_a_third_factor_beyond_single_precision_is_refused_there_alone() -> None:
+    for dtype, is_refused in ((np.float32, True), (np.float64, False)):
+        net = circuit(dtype=dtype)
+        state = net.begin()
+        net.run(state, RATES_HZ, 100)
+        before = net.synapses.weight.copy()
+        if is_refused:
+            with pytest.raises(ValueError, match=r"modulator of 'input-hidden' is 1e\+39.*to 1\.84e\+19.*float32"):
+                net.teach(state, {"input-hidden": 1e39})
+            np.testing.assert_array_equal(net.synapses.weight, before)
+        else:
+            net.teach(state, {"input-hidden": 1e39})
+        assert np.all(np.isfinite(net.synapses.weight))

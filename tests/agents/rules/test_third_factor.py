@@ -86,3 +86,19 @@ def test_a_broadcast_error_teaches_a_command(dtype: type) -> None:
     for _ in range(150):
         last = command()
     assert np.linalg.norm(goal - last) < 0.35 * np.linalg.norm(goal - first)
+
+
+@pytest.mark.parametrize("wrong", [np.nan, np.inf, -np.inf, 1e200])
+def test_a_signal_that_is_no_finite_number_is_refused_and_changes_no_expectation(wrong: float) -> None:
+    expected, bounded = RewardPredictionError({"a": 2}), BoundedSurprise({"a": 2})
+    before = expected.expected.copy(), bounded.mean_square.copy()
+    with pytest.raises(ValueError, match="reward is "):
+        expected.modulators(wrong)
+    with pytest.raises(ValueError, match="surprise is "):
+        bounded.modulators(wrong)
+    np.testing.assert_array_equal(expected.expected, before[0])
+    np.testing.assert_array_equal(bounded.mean_square, before[1])
+    if not np.isfinite(wrong):
+        broadcast = BroadcastError({"a": np.ones((2, 1))}, {}, np.random.default_rng(0))
+        with pytest.raises(ValueError, match="error is "):
+            broadcast.modulators(np.array([wrong]))
