@@ -28,11 +28,19 @@ def alignment_degrees(networks: Iterable[RuledNetwork]) -> dict[str, float]:
     Returns:
         Degrees, 0..180, for every hidden layer whose weights the rule changed; empty before a backward pass. Heads,
         which take the error itself under every rule, are left out.
+
+    Raises:
+        ValueError: a layer took its input from other layers than the one before it in its chain.
     """
     found: dict[str, float] = {}
     for network in networks:
         hidden = {name: layer.weight for name, layer in network.layers.items() if layer.wiring.head is None}
         hidden = {name: weight for name, weight in hidden.items() if weight.requires_grad}
+        for name, taken in network.off_chain.items():
+            raise ValueError(
+                f"layer {name} took its input from layers {taken}; for alignment_degrees, which computes a chain "
+                "again, it must take it from the layer before it in its chain alone"
+            )
         beginnings = network.beginnings
         for beginning in beginnings if hidden else ():
             by_rule, true = _steps(network, beginning, list(hidden.values()))

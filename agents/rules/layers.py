@@ -142,10 +142,13 @@ class RuledLayer(nn.Module, ABC):
                 f"layer {wiring.name} has no recorded layer before it; under rule {rule.name!r} the layers of a "
                 "network must be in one graph (torch.utils.checkpoint only with use_reentrant=False)"
             )
+        is_chain = len(before) == 1 and before[0].layer is below
+        taken = sorted(one.layer.wiring.name for one in before)
+        if before and not is_chain:
+            wiring.network.off_chain[wiring.name] = taken
         if not rule.needs_links:
             return
-        if len(before) != 1 or before[0].layer is not below:
-            taken = [one.layer.wiring.name for one in before]
+        if not is_chain:
             raise ValueError(
                 f"layer {wiring.name} takes its input from layers {taken}; under rule {rule.name!r} it must take it "
                 f"from layer {below.wiring.name if below else None} alone, with a recorded graph in between"

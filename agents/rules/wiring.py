@@ -54,6 +54,8 @@ class RuledNetwork:
             the network's input requires a gradient: that gradient is exact.
         beginnings: of the latest backward pass by the rule.
         conditions: of the latest forward pass, by module, where a module needs them.
+        off_chain: layers that took their input from other layers than the one before them in their chain, and from
+            which.
     """
 
     rule: FeedbackRule
@@ -61,6 +63,7 @@ class RuledNetwork:
     exact: bool | None = None
     beginnings: tuple[Beginning, ...] = ()
     conditions: dict[nn.Module, Conditions] = field(default_factory=dict)
+    off_chain: dict[str, list[str]] = field(default_factory=dict)
 
     @property
     def layers(self) -> dict[str, RuledLayer]:

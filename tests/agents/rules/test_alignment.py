@@ -69,3 +69,20 @@ def test_the_angle_leaves_gradients_alone() -> None:
 def test_before_a_backward_pass_there_is_no_angle() -> None:
     net = nn.Sequential(nn.Linear(3, 4), nn.Tanh(), nn.Linear(4, 2))
     assert alignment_degrees(assign_rule(net, "dfa", {"output": [net]})) == {}
+
+
+def test_a_network_that_is_no_chain_is_refused() -> None:
+    class Skipping(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.first, self.second, self.head = nn.Linear(3, 4), nn.Linear(4, 4), nn.Linear(4, 2)
+
+        def forward(self, value: torch.Tensor) -> torch.Tensor:
+            below = torch.tanh(self.first(value))
+            return self.head(below + torch.tanh(self.second(below)))
+
+    net = Skipping()
+    networks = assign_rule(net, "dfa", {"output": [net.first, nn.Tanh(), net.second, nn.Tanh(), net.head]})
+    net(torch.randn(5, 3)).sum().backward()
+    with pytest.raises(ValueError, match=r"layer head took its input from layers \['first', 'second'\]"):
+        alignment_degrees(networks)
