@@ -26,11 +26,14 @@ def hand_place(upper, fore, grasp, q1, q2, q3):  # type: ignore[no-untyped-def]
 
 
 @njit(cache=True)
-def motor_error(upper, fore, grasp, q1, q2, q3, right, forward, turn):  # type: ignore[no-untyped-def]
-    """Changes of shoulder, elbow and wrist, rad, that move the hand by (right, forward) m and turn it by `turn` rad.
+def motor_error(upper, fore, grasp, wrist_locked, q1, q2, q3, right, forward, turn):  # type: ignore[no-untyped-def]
+    """Return changes of shoulder, elbow and wrist, rad, that move the hand by (right, forward) m and turn it by `turn`.
+
+    A locked wrist gets no change. Its hand points where the place of the hand makes it point, so `turn` is left out.
 
     Args:
         upper, fore, grasp: lengths of upper arm, forearm and wrist to grasp point, m.
+        wrist_locked: whether hand and forearm are one link.
         q1, q2, q3: joint angles, rad.
         right, forward: wanted displacement of the grasp point, m.
         turn: wanted change of the hand's direction, rad.
@@ -44,6 +47,10 @@ def motor_error(upper, fore, grasp, q1, q2, q3, right, forward, turn):  # type: 
     x1 = x2 + upper * math.cos(q1)
     y1 = y2 + upper * math.sin(q1)
     w = TURN_WEIGHT_M
+    if wrist_locked:
+        x3 = 0.0
+        y3 = 0.0
+        w = 0.0
     damping = DAMPING_M * DAMPING_M
     a11 = y1 * y1 + y2 * y2 + y3 * y3 + damping
     a22 = x1 * x1 + x2 * x2 + x3 * x3 + damping

@@ -28,6 +28,9 @@ from reach import Arm
 
 Array = NDArray[np.float64]
 
+# Of shoulder, elbow and a locked wrist.
+BOTH_FREE = np.array([1.0, 1.0, 0.0])
+
 
 class Reach:
     """What the controller remembers within one reach.
@@ -132,7 +135,8 @@ class Controller:
         upper, fore, _ = arm.length
         lengths = upper, fore, arm.grasp_m
         limits = tuple(arm.lower), tuple(arm.upper)
-        self._body = np.array([(*lengths, *limits, feedback_share, grab, self.servo is None)], dtype=BODY)
+        settings = feedback_share, grab, self.servo is None, arm.wrist_locked
+        self._body = np.array([(*lengths, *limits, *settings)], dtype=BODY)
 
     def sense(self, reach: Reach, now: Sensation) -> None:
         """Take in one observation."""
@@ -165,6 +169,8 @@ class Controller:
         own inertia and viscosity will ask of them: theta* = theta + K^-1 (V theta' + inverse dynamics). Where the
         straight line leaves the reachable, the joints go straight instead.
         """
+        if self.arm.wrist_locked:
+            rest, goal = rest * BOTH_FREE, goal * BOTH_FREE
         times = np.arange(-1, PLAN_STEPS + 1) * CONTROL_STEP_S + COMMAND_LAG_S
         course = np.array([minimum_jerk(t / MOVEMENT_S) for t in times])[:, None]
         ends = self.arm.hand(rest), self.arm.hand(goal)
@@ -182,7 +188,8 @@ class Controller:
         return angles[1:-1] + lead
 
     def motor_error(self, angles: Array, displacement: tuple[float, float], turn: float) -> Array:
-        """The change of posture (3,) rad that would move the hand by `displacement` m and turn it by `turn` rad."""
-        upper, fore, _ = self.arm.length
+        """Return the change of posture (3,) rad that moves the hand by `displacement` m and turns it by `turn` rad."""
+        arm = self.arm
+        upper, fore, _ = arm.length
         q1, q2, q3 = angles.tolist()
-        return np.array(motor_error(upper, fore, self.arm.grasp_m, q1, q2, q3, *displacement, turn))
+        return np.array(motor_error(upper, fore, arm.grasp_m, arm.wrist_locked, q1, q2, q3, *displacement, turn))

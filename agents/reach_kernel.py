@@ -73,6 +73,7 @@ BODY = np.dtype(
         ("feedback_share", "f8"),
         ("grabs", "?"),
         ("commands_postures", "?"),
+        ("wrist_locked", "?"),
     ],
     align=True,
 )
@@ -188,8 +189,10 @@ def _correction(reach, body, moving_s):  # type: ignore[no-untyped-def]
     distance = math.sqrt(right * right + forward * forward)
     gain = min(FEEDBACK_GAIN_PER_S, FASTEST_CORRECTION_M_S / max(distance, 1e-9))
     turn = AXIS_GAIN_PER_S * course * (reach.axis - axis)
-    felt = reach.felt
-    return motor_error(body.upper, body.fore, body.grasp, felt[0], felt[1], felt[2], gain * right, gain * forward, turn)
+    q1, q2, q3 = reach.felt[0], reach.felt[1], reach.felt[2]
+    return motor_error(
+        body.upper, body.fore, body.grasp, body.wrist_locked, q1, q2, q3, gain * right, gain * forward, turn
+    )
 
 
 @inlined

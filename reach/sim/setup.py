@@ -245,7 +245,8 @@ def start_posture(arm: Arm) -> Array:
 def rest_command(arm: Arm, posture: Array, strength: float, control: int) -> Array:
     """The action (4,) in [-1, 1] that holds `posture` (3,) rad and the fingers as a trial begins."""
     joints = joint_action(arm, strength, control, np.zeros(3), posture, np.zeros(3))
-    return np.append(joints, 2.0 * s.START_APERTURE_M / LARGEST_APERTURE_M - 1.0)
+    aperture = s.LOCKED_START_APERTURE_M if arm.wrist_locked else s.START_APERTURE_M
+    return np.append(joints, 2.0 * aperture / LARGEST_APERTURE_M - 1.0)
 
 
 def place_hand_shape(p: Array, arm: Arm) -> None:

@@ -36,6 +36,9 @@ TRIAL_STEPS = 150
 START_HAND_M = (0.12, 0.36)
 START_AXIS_DEGREES = 105.0
 START_APERTURE_M = 0.10
+# With a locked wrist the hand points farther to the left, and a wide-open right finger would stand on the right cups at
+# 0.10 m.
+LOCKED_START_APERTURE_M = 0.06
 # Where cups are drawn: distance from the start of the hand, m, and bearing, degrees.
 CUP_DISTANCE_M = (0.16, 0.24)
 CUP_BEARING_DEGREES = (65.0, 125.0)

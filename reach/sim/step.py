@@ -144,7 +144,7 @@ def begin(t, history, key, tick, i, control, cup_x, cup_y, out):  # type: ignore
         ) = muscles.excitation(w[s.REST_1], w[s.REST_2], w[s.REST_3])  # fmt: skip
     for k in range(s.ACTIONS):
         w[s.ACTION_1 + k] = w[s.REST_1 + k]
-    w[s.APERTURE] = s.START_APERTURE_M
+    w[s.APERTURE] = s.START_APERTURE_M if w[s.WRIST_FREE] > 0.0 else s.LOCKED_START_APERTURE_M
     w[s.CUP_X] = cup_x
     w[s.CUP_Y] = cup_y
     w[s.CUP_PRESENT] = 0.0 if w[s.GONE_ONSET] <= 0.0 else 1.0

@@ -12,9 +12,11 @@ from hypothesis import strategies as st
 
 from agents.body_map import DAMPING_M, hand_place
 from agents.controller import Controller, Reach
+from agents.learner import make_learner, train_trials
 from agents.reach_kernel import minimum_jerk
 from agents.sensation import Sensation
 from reach import Arm, HideHand
+from reach.sim.arm import ARMS
 from reach.sim.setup import Senses
 
 ARM = Arm.winter()
@@ -82,3 +84,31 @@ def test_a_hidden_hand_is_felt_instead() -> None:
     CONTROLLER.sense(reach, Sensation.of(observation))
     assert not reach.visible
     np.testing.assert_allclose(reach.hand, info["truth"]["hand"], atol=0.02)
+
+
+@pytest.mark.parametrize("name", [name for name, make in ARMS.items() if make().wrist_locked])
+def test_a_locked_wrist_is_given_no_error_and_the_other_joints_all_of_it(name: str) -> None:
+    arm = ARMS[name]()
+    controller = Controller(arm, grab=False)
+    for shoulder, elbow in ((0.3, 1.8), (0.6, 1.2), (0.9, 1.5)):
+        angles = np.array([shoulder, elbow, 0.0])
+        error = controller.motor_error(angles, (0.02, -0.01), 0.3)
+        assert error[2] == 0.0
+        np.testing.assert_allclose(arm.jacobian(angles) @ error, (0.02, -0.01), rtol=0.1)
+
+
+@pytest.mark.parametrize("name", [name for name, make in ARMS.items() if make().wrist_locked])
+def test_a_learner_with_a_locked_wrist_learns_to_reach(name: str) -> None:
+    model = make_learner("error-bp", gym.make("reach/CupReach-v0", arm=name), seed=0)
+    train_trials(model, 250)
+    env = gym.make("reach/CupReach-v0", arm=name)
+    won = 0
+    for trial in range(20):
+        observation, _ = env.reset(seed=1000 + trial)
+        state, start, over = None, np.ones(1, dtype=bool), False
+        while not over:
+            action, state = model.predict(observation, state=state, episode_start=start, deterministic=True)
+            observation, _, terminated, truncated, info = env.step(action)
+            start, over = np.zeros(1, dtype=bool), terminated or truncated
+        won += info["is_success"]
+    assert won >= 18
