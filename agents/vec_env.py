@@ -16,6 +16,7 @@ from stable_baselines3.common.env_util import make_vec_env
 from stable_baselines3.common.vec_env import VecEnv
 
 import reach  # noqa: F401  (registers the environments)
+from reach.arguments import require_seed, require_whole
 
 Indices = None | int | Iterable[int]
 # All ids of this project are vectorised as this one.
@@ -38,6 +39,7 @@ class CupVecEnv(VecEnv):
             num_envs: 1 or more.
             options: what `reach.vector.CupVectorEnv` takes.
         """
+        num_envs = require_whole("num_envs", num_envs, 1)
         made: Any = gym.make_vec(
             env_id, num_envs, vectorization_mode="vector_entry_point", autoreset_mode="SameStep", **options
         )
@@ -67,6 +69,7 @@ class CupVecEnv(VecEnv):
 
     def seed(self, seed: int | None = None) -> Sequence[int | None]:
         """Seed environment i with `seed + i` at the next reset; None draws a seed."""
+        seed = require_seed("seed", seed)
         first = int(np.random.SeedSequence().generate_state(1)[0]) if seed is None else seed
         self._next_seed = first
         return [first + index for index in range(self.num_envs)]

@@ -3,7 +3,9 @@
 Importing this package registers `reach/CupReach-v0` and `reach/CupGrab-v0`.
 """
 
-from typing import Any
+from importlib import import_module
+from importlib.util import find_spec
+from typing import TYPE_CHECKING, Any
 
 from gymnasium.envs.registration import register
 
@@ -54,6 +56,15 @@ register(
 def twin(env: Any) -> Any:
     """The trial of `env` (a `CupEnv`, wrapped or not) without its perturbation, as a `CupEnv`; see `CupEnv.twin`."""
     return env.unwrapped.twin()
+
+
+if not TYPE_CHECKING:
+
+    def __getattr__(name: str) -> Any:
+        """Import a submodule when it is first asked for: `reach.env.CupEnv` works after `import reach` alone."""
+        if not name.isidentifier() or find_spec(f"{__name__}.{name}") is None:
+            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        return import_module(f"{__name__}.{name}")
 
 
 __version__ = "0.1.0"

@@ -7,10 +7,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from reach.arguments import require_choice
 from reach.sim import setup
 from reach.sim import state as s
 from reach.sim.arm import Arm
-from reach.simulation import require_choice
 
 
 def joint_action(

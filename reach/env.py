@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import inspect
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import gymnasium as gym
@@ -13,16 +13,17 @@ from gymnasium import spaces
 from numpy.typing import NDArray
 
 from reach import tasks
+from reach.arguments import numbers_in, picture_size, require_bool, require_choice, require_keys, require_seed
 from reach.commands import joint_action
 from reach.goals import compute_reward
 from reach.observing import Observing, of_one
 from reach.page import action_table, observation_table
-from reach.perturbations import Perturbation
+from reach.perturbations import Perturbation, as_perturbations
 from reach.sim import setup
 from reach.sim import state as s
 from reach.sim.arm import Arm
 from reach.sim.ranges import Physical
-from reach.simulation import Simulation, require_choice
+from reach.simulation import Simulation, require_generator
 from reach.truth import Truth
 from reach.view import Label, Paths, scene_of
 
@@ -91,7 +92,7 @@ class CupEnv(gym.Env[Any, NDArray[np.float32]]):
         task: str = "grab",
         *,
         control: str = "posture",
-        perturbation: Perturbation | tuple[Perturbation, ...] | Mapping[str, Any] | None = None,
+        perturbation: Perturbation | Sequence[Any] | Mapping[str, Any] | None = None,
         reward: str | None = None,
         observation: str = "vector",
         retina_px: int = 64,
@@ -111,12 +112,12 @@ class CupEnv(gym.Env[Any, NDArray[np.float32]]):
         Args:
             task: "reach" or "grab".
             control: "posture", "torque" or "muscle".
-            perturbation: one perturbation or a tuple that acts together in every trial.
+            perturbation: one perturbation, or a tuple or list of perturbations that act together in every trial.
             reward: "dense" or "sparse"; None is "dense", but "sparse" with goals.
             observation: "vector", "goal" or "retina", see `reach.observing`.
             retina_px, retina_colour: side of the retina, 16..256 pixels, and whether it sees colours.
             arm: "winter", "shadmehr1994", "li-todorov2004" or an `Arm`.
-            height_m, mass_kg: of the person whose arm it is, for the arm "winter".
+            height_m, mass_kg: of the person whose arm it is, for the arm "winter": 0.94..2.41 m, 5..300 kg.
             strength: factor on the largest torques and muscle forces.
             cup: a `reach.sim.setup.Cup` or its fields as a mapping.
             senses: a `reach.sim.setup.Senses` or its fields as a mapping.
@@ -129,9 +130,6 @@ class CupEnv(gym.Env[Any, NDArray[np.float32]]):
             ValueError: an argument outside what is allowed; the message names it.
         """
         require_choice("render_mode", render_mode, (None, *self.metadata["render_modes"]))
-        for name, size in (("width", width), ("height", height)):
-            if not 16 <= size <= 4096:
-                raise ValueError(f"{name} is {size}; 16 to 4096 pixels is allowed")
         self.task = task
         self.control = control
         self.observing = Observing(observation, retina_px, retina_colour)
@@ -140,9 +138,9 @@ class CupEnv(gym.Env[Any, NDArray[np.float32]]):
             self.compute_reward = compute_reward
         self.render_mode = render_mode
         self.label = Label()
-        self._size = (width, height)
+        self._size = picture_size(width, height)
         self._simulation = Simulation(
-            1, task=task, control=control, reward=self.reward, perturbation=perturbation,
+            1, task=task, control=control, reward=self.reward, perturbations=[as_perturbations(perturbation)],
             person=setup.Person(arm, height_m, mass_kg, strength), cup=cup, senses=senses,
         )  # fmt: skip
         self._take_row()
@@ -175,16 +173,13 @@ class CupEnv(gym.Env[Any, NDArray[np.float32]]):
         Raises:
             ValueError: an unknown option, or a value outside what is allowed.
         """
-        super().reset(seed=seed)
-        given = dict(options or {})
-        unknown = sorted(set(given) - set(RESET_OPTIONS))
-        if unknown:
-            raise ValueError(f"reset options {unknown} are unknown; {list(RESET_OPTIONS)} are allowed")
+        given = reset_options(options, RESET_OPTIONS)
+        super().reset(seed=require_seed("seed", seed))
         if seed is not None or not self._is_sown:
             self._simulation.sow(0, self.np_random.integers(2**64, dtype=np.uint64))
             self._is_sown = True
         self._begun = False
-        perturbation = given.get("perturbation", ()) or () if "perturbation" in given else None
+        perturbation = as_perturbations(given["perturbation"]) if "perturbation" in given else None
         self._simulation.begin(0, cup=given.get("cup"), perturbation=perturbation)
         self._cup_option = given.get("cup")
         self._done_actions = []
@@ -207,10 +202,12 @@ class CupEnv(gym.Env[Any, NDArray[np.float32]]):
         """
         if not self._begun:
             raise gym.error.ResetNeeded("step() was called before reset(); call reset() first")
-        shape = action.shape if type(action) is np.ndarray else np.shape(action)
-        if shape != ACTION_SHAPE:
-            raise ValueError(f"action has shape {shape}; {ACTION_SHAPE} is allowed")
-        self._actions[0] = action
+        given = action if type(action) is np.ndarray and action.dtype.kind == "f" else numbers_in(action)
+        if given is None:
+            raise ValueError(f"action is {action!r}; numbers of shape {ACTION_SHAPE} are allowed")
+        if given.shape != ACTION_SHAPE:
+            raise ValueError(f"action has shape {given.shape}; {ACTION_SHAPE} is allowed")
+        self._actions[0] = given
         self._simulation.advance(self._actions)
         self._done_actions.append(self._actions.tobytes())
         reward, info = self._judgement()
@@ -254,9 +251,8 @@ class CupEnv(gym.Env[Any, NDArray[np.float32]]):
         Raises:
             ValueError: not a state, or one of another number of environments.
         """
-        missing = sorted({"simulation", "generator", *CHANGING} - set(state))
-        if missing:
-            raise ValueError(f"state has no {missing}; what get_state() gave is allowed")
+        require_keys("state", state, ("simulation", "generator", *CHANGING))
+        require_generator(state["generator"], self.np_random)
         self._simulation.restore(state["simulation"])
         self.np_random.bit_generator.state = copy.deepcopy(state["generator"])
         for name in CHANGING:
@@ -275,10 +271,11 @@ class CupEnv(gym.Env[Any, NDArray[np.float32]]):
         """Let the next trial be the one that would have followed where `random_state` was read.
 
         Raises:
-            ValueError: the state of another number of environments.
+            ValueError: not such a state, or that of another number of environments; then nothing has changed.
         """
+        (sown,) = sown_in(state, 1, self.np_random)
         self._simulation.restore_random_state(state)
-        (self._is_sown,) = state["sown"]
+        self._is_sown = sown
         self.np_random.bit_generator.state = copy.deepcopy(state["generator"])
 
     def twin(self) -> CupEnv:
@@ -362,6 +359,36 @@ CupEnv.__doc__ = inspect.cleandoc(CupEnv.__doc__).format(
 )
 
 
+def reset_options(options: Any, known: tuple[str, ...]) -> dict[str, Any]:
+    """Return a copy of the options of `reset`; None is none.
+
+    Raises:
+        ValueError: not a mapping, or an unknown option.
+    """
+    if options is None:
+        return {}
+    if not isinstance(options, Mapping):
+        raise ValueError(f"options is {options!r}; None or a mapping with keys of {list(known)} is allowed")
+    unknown = sorted(set(options) - set(known), key=str)
+    if unknown:
+        raise ValueError(f"reset options {unknown} are unknown; {list(known)} are allowed")
+    return dict(options)
+
+
+def sown_in(state: Any, num_envs: int, rng: np.random.Generator) -> list[bool]:
+    """Return which environments of a random state have been seeded.
+
+    Raises:
+        ValueError: not a random state of `num_envs` environments.
+    """
+    require_keys("random state", state, ("streams", "episodes", "sown", "generator"))
+    require_generator(state["generator"], rng)
+    sown = state["sown"]
+    if not isinstance(sown, Sequence) or len(sown) != num_envs:
+        raise ValueError(f"sown of the random state is {sown!r}; {num_envs} of True or False are allowed")
+    return [require_bool("sown of the random state", value) for value in sown]
+
+
 def action_space() -> Any:
     """The space of one environment's actions."""
     return spaces.Box(-1.0, 1.0, (s.ACTIONS,), np.float32)
@@ -374,7 +401,7 @@ def reward_for(observation: str, reward: str | None) -> str:
         ValueError: goals with dense reward, whose terms are differences between two steps and not of goals.
     """
     if observation != "goal":
-        return reward or "dense"
+        return "dense" if reward is None else reward
     if reward not in (None, "sparse"):
         raise ValueError(f"reward is {reward!r}; None or 'sparse' is allowed with observation 'goal'")
     return "sparse"

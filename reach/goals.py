@@ -18,6 +18,7 @@ from gymnasium import spaces
 from numpy.typing import NDArray
 
 from reach import tasks
+from reach.arguments import numbers_in
 from reach.sim import state as s
 
 Array = NDArray[np.float64]
@@ -68,10 +69,16 @@ def compute_reward(achieved_goal: Any, desired_goal: Any, info: Any) -> Any:
     Raises:
         ValueError: goals of another size.
     """
-    achieved, desired = (np.asarray(goal, dtype=np.float64) for goal in (achieved_goal, desired_goal))
-    for name, goal in (("achieved_goal", achieved), ("desired_goal", desired)):
-        if goal.ndim == 0 or goal.shape[-1] != GOAL_SIZE:
-            raise ValueError(f"{name} has shape {goal.shape}; (..., {GOAL_SIZE}) is allowed")
+    achieved, desired = _goal("achieved_goal", achieved_goal), _goal("desired_goal", desired_goal)
     right, forward = achieved[..., X] - desired[..., X], achieved[..., Y] - desired[..., Y]
     near = right * right + forward * forward < tasks.REACH_RADIUS_M**2
     return np.where(near & (achieved[..., READY] > 0.0), 0.0, -1.0) - achieved[..., FINE]
+
+
+def _goal(name: str, value: Any) -> Array:
+    found = numbers_in(value)
+    if found is None:
+        raise ValueError(f"{name} is {value!r}; numbers of shape (..., {GOAL_SIZE}) are allowed")
+    if found.ndim == 0 or found.shape[-1] != GOAL_SIZE:
+        raise ValueError(f"{name} has shape {found.shape}; (..., {GOAL_SIZE}) is allowed")
+    return found

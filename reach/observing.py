@@ -9,9 +9,10 @@ import numpy as np
 from gymnasium import spaces
 
 from reach import goals
+from reach.arguments import require_bool, require_choice, require_whole
 from reach.retina import LARGEST_PX, SMALLEST_PX, draw_retinas
 from reach.sim import state as s
-from reach.simulation import Simulation, require_choice
+from reach.simulation import Simulation
 
 FORMS = ("vector", "goal", "retina")
 # What the body feels follows what the eye sees in the vector.
@@ -38,8 +39,9 @@ class Observing:
 
     def __post_init__(self) -> None:
         require_choice("observation", self.form, FORMS)
-        if not SMALLEST_PX <= self.retina_px <= LARGEST_PX:
-            raise ValueError(f"retina_px is {self.retina_px}; {SMALLEST_PX} to {LARGEST_PX} pixels is allowed")
+        size = require_whole("retina_px", self.retina_px, SMALLEST_PX, LARGEST_PX)
+        object.__setattr__(self, "retina_px", size)
+        object.__setattr__(self, "retina_colour", require_bool("retina_colour", self.retina_colour))
 
     @property
     def space(self) -> Any:

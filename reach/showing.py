@@ -10,6 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from reach.arguments import require_whole
+
 FPS = 50
 TYPES = {".mp4": "video/mp4", ".gif": "image/gif"}
 # Browsers hold a film of a page in memory.
@@ -70,15 +72,17 @@ def show(
         first, last: numbers of the reaches of the protocol that are shown; those before are gone through unseen.
         seed: of cups and noise.
         fps: of pictures.
-        size: of the picture of a learner, pixels.
+        size: width and height of the picture of a learner, pixels.
         width: at which the notebook shows the film, pixels.
         watched: of a learner, what `reach.study.watching.Watching` takes: `panels`, `twin`, `wish`, `learning`, `cup`;
             and `speed`.
 
     Raises:
-        ValueError: a learner without a protocol, an unknown protocol, no such reaches, a film of another kind or one
-            larger than 50 MB.
+        ValueError: an environment or something else that is no film, a learner without a protocol, an unknown
+            protocol, no such reaches, a film of another kind or one larger than 50 MB.
     """
+    require_whole("width", width, 1)
+    require_whole("fps", fps, 1, 1000)
     if isinstance(what, (str, os.PathLike)):
         path = Path(what)
         if path.suffix.lower() not in TYPES:
@@ -89,6 +93,12 @@ def show(
             raise ValueError("protocol is None; the learner is to go through a protocol, such as 'rotation30'")
         learners = what if isinstance(what, dict) else {_name_of(what): what}
         return _film(_filmed(learners, protocol, (first, last), seed, size, watched), "video/mp4", width)
+    if hasattr(what, "step") or not isinstance(what, Iterable):
+        raise ValueError(
+            f"what is {what!r}; a learner with a protocol, a mapping of learners, pictures (height, width, 3) uint8 or "
+            "the path of a film is allowed. Of an environment made with render_mode='rgb_array', pass the pictures: "
+            "[env.render(), ...]"
+        )
     return _film(_encoded(what, fps), "video/mp4", width)
 
 
@@ -110,15 +120,19 @@ def _filmed(
     size: tuple[int, int],
     watched: dict[str, Any],
 ) -> bytes:
-    from reach.protocols import PROTOCOLS
+    from reach.protocols import PROTOCOLS, Protocol
     from reach.study.watching import Watching, frames_of, indices_of
 
     if isinstance(protocol, str):
         if protocol not in PROTOCOLS:
             raise ValueError(f"protocol is {protocol!r}; {sorted(PROTOCOLS)} are allowed")
         protocol = PROTOCOLS[protocol]
+    if not isinstance(protocol, Protocol):
+        raise ValueError(f"protocol is {protocol!r}; a Protocol or one of {sorted(PROTOCOLS)} is allowed")
+    first, last = (require_whole(name, value, 1) for name, value in zip(("first", "last"), shown, strict=True))
+    seed = require_whole("seed", seed, 0)
     speed = watched.pop("speed", 1.0)
-    chosen = indices_of(protocol, seed, *shown)
+    chosen = indices_of(protocol, seed, first, last)
     watching = Watching(list(learners.items()), protocol, seed, chosen, size=size, **watched)
     return _encoded(frames_of(watching, speed), FPS)
 

@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from reach import tasks
+from reach.arguments import numbers_in, require_choice, require_keys, require_whole
 from reach.perturbations import Perturbation, as_perturbations, write_perturbations
 from reach.sim import setup
 from reach.sim import state as s
@@ -61,7 +62,7 @@ class Simulation:
         task: str,
         control: str,
         reward: str,
-        perturbation: Any,
+        perturbations: Sequence[tuple[Perturbation, ...]],
         person: setup.Person,
         cup: setup.Cup | Mapping[str, Any] | None,
         senses: setup.Senses | Mapping[str, Any] | None,
@@ -74,7 +75,7 @@ class Simulation:
             task: "reach" or "grab".
             control: "posture", "torque" or "muscle".
             reward: "dense" or "sparse".
-            perturbation: one, or a tuple that acts together in every trial; or a list of such, one for each world.
+            perturbations: what acts in every trial of each world, (num_envs,).
             person, cup, senses: with physical arguments as in `sim.ranges`.
             threads: among which the trials are shared.
 
@@ -90,7 +91,7 @@ class Simulation:
         self.person = person
         self.cup = _given(setup.Cup, cup)
         self.senses = _given(setup.Senses, senses)
-        self.standing = self.each_perturbation(perturbation)
+        self.standing = list(perturbations)
         self.perturbations = list(self.standing)
         self.control = s.CONTROLS.index(control)
         self._threads = threads
@@ -138,20 +139,6 @@ class Simulation:
             # Nothing touches a cup that has tipped over, so that idle lanes cost no contacts.
             self.world.row(index)[s.TIPPED] = 1.0
 
-    def each_perturbation(self, value: Any) -> list[tuple[Perturbation, ...]]:
-        """What a user may give as perturbation, as one tuple for each world.
-
-        Raises:
-            ValueError: not a perturbation, or a list whose length is not the number of worlds.
-        """
-        if isinstance(value, list) and self.num_envs > 1:
-            if len(value) != self.num_envs:
-                raise ValueError(
-                    f"perturbation is a list of {len(value)}; one for each of {self.num_envs} environments is allowed"
-                )
-            return [as_perturbations(one) for one in value]
-        return [as_perturbations(value)] * self.num_envs
-
     def _write_body(self, index: int, draws: Array) -> Arm:
         """Write world `index`'s settings from uniform variates (BODY_DRAWS,), and return its arm."""
         following = iter(draws.tolist()).__next__
@@ -175,13 +162,12 @@ class Simulation:
         """Let the next trials be those that would have followed on a `random_state`.
 
         Raises:
-            ValueError: the state of another number of worlds.
+            ValueError: not such a state, or that of another number of worlds.
         """
-        for name in ("streams", "episodes"):
-            given = np.array(state[name], dtype=np.uint64)
-            if given.shape != (self.num_envs,):
-                raise ValueError(f"{name} of the random state has shape {given.shape}; ({self.num_envs},) is allowed")
-            getattr(self.world, name).reshape(-1)[: self.num_envs] = given
+        require_random_state(state, self.num_envs)
+        given = {name: np.array(state[name], dtype=np.uint64) for name in ("streams", "episodes")}
+        for name, values in given.items():
+            getattr(self.world, name).reshape(-1)[: self.num_envs] = values
 
     def begin(self, index: int, *, cup: Any = None, perturbation: Any = None) -> None:
         """Begin the next trial of world `index`.
@@ -286,6 +272,7 @@ class Simulation:
         Raises:
             ValueError: the state of another number of worlds.
         """
+        require_keys("simulation of the state", state, CHANGING)
         tiles = len(state["world"].tiles)
         if len(state["_changed"]) != self.num_envs or tiles != len(self.world.tiles):
             raise ValueError(f"state is of {len(state['_changed'])} environments; one of {self.num_envs} is allowed")
@@ -348,14 +335,32 @@ def require_allowed(actions: NDArray[Any], wrong: int) -> None:
         raise ValueError(f"action{of} is {actions[wrong].tolist()}; finite values in [-1, 1] are allowed (ClipAction)")
 
 
-def require_choice(name: str, value: Any, allowed: Sequence[Any]) -> None:
-    """Refuse a value that is none of `allowed`.
+def require_random_state(state: Any, num_envs: int) -> None:
+    """Refuse what `random_state` of an environment with `num_envs` worlds cannot have returned.
 
     Raises:
-        ValueError: the message names the argument, its value and the choices.
+        ValueError: the message names the entry.
     """
-    if value not in allowed:
-        raise ValueError(f"{name} is {value!r}; {list(allowed)} are allowed")
+    require_keys("random state", state, ("streams", "episodes"))
+    for name in ("streams", "episodes"):
+        values = np.array(state[name], dtype=object)
+        if values.shape != (num_envs,):
+            raise ValueError(f"{name} of the random state has shape {values.shape}; ({num_envs},) is allowed")
+        for value in values:
+            require_whole(f"{name} of the random state", value, 0, 2**64 - 1)
+
+
+def require_generator(state: Any, rng: np.random.Generator) -> None:
+    """Refuse a state that the bit generator of `rng` cannot take.
+
+    Raises:
+        ValueError: the message holds the state.
+    """
+    kind = type(rng.bit_generator)
+    try:
+        kind().state = state
+    except (KeyError, TypeError, ValueError) as error:
+        raise ValueError(f"generator of the state is {state!r}; the state of a {kind.__name__} is allowed") from error
 
 
 def cup_place(value: Any) -> Array:
@@ -364,12 +369,13 @@ def cup_place(value: Any) -> Array:
     Raises:
         ValueError: not two finite numbers on the table before the body.
     """
-    try:
-        place = np.asarray(value, dtype=np.float64)
-    except (TypeError, ValueError):
-        place = np.full(1, np.nan)
-    fits = place.shape == (2,) and NEAREST_CUP_M <= np.hypot(*place) <= TABLE_REACH_M and place[1] >= 0.0
-    if not fits:
+    place = numbers_in(value)
+    if (
+        place is None
+        or place.shape != (2,)
+        or not NEAREST_CUP_M <= np.hypot(*place) <= TABLE_REACH_M
+        or not place[1] >= 0.0
+    ):
         raise ValueError(
             f"option cup is {value!r}; a place (x, y) on the table is allowed, {NEAREST_CUP_M} to {TABLE_REACH_M} m "
             "from the shoulder and not behind it (y of 0 or more)"

@@ -17,20 +17,26 @@ from gymnasium.vector.utils import batch_space
 from numpy.typing import NDArray
 
 from reach import tasks
-from reach.env import CupEnv, action_space, reward_for
+from reach.arguments import numbers_in, picture_size, require_choice, require_seed, require_whole
+from reach.env import CupEnv, action_space, reset_options, reward_for, sown_in
 from reach.goals import compute_reward
 from reach.observing import Observing, of_one
+from reach.perturbations import for_each_environment
 from reach.sim import setup
 from reach.sim import state as s
 from reach.sim.arm import Arm
 from reach.sim.ranges import Physical
 from reach.sim.threads import most_threads
-from reach.simulation import Simulation, require_choice
+from reach.simulation import Simulation
 from reach.truth import Truths
 from reach.view import Label, Paths, scene_of
 
 TERM_MASKS = [f"_{name}" for name in tasks.REWARD_TERMS]
 RESET_OPTIONS = ("cup", "perturbation", "reset_mask")
+AUTORESET_MODES = tuple(mode.value for mode in AutoresetMode)
+# What Gymnasium calls no limit, and the longest limit that counters of inner steps can hold.
+UNLIMITED = -1
+LONGEST_EPISODE_STEPS = 100_000_000
 # With fewer a further thread costs more than it gains.
 ENVS_A_THREAD = 32
 
@@ -73,10 +79,13 @@ class CupVectorEnv(gym.vector.VectorEnv[Any, NDArray[np.float32], NDArray[Any]])
         Args:
             num_envs: 1 or more.
             task, control, reward, observation, retina_px, retina_colour, arm, width, height: as for `CupEnv`.
-            perturbation: one, or a tuple that acts together, for all; or a list of such, one for each environment.
+            perturbation: one perturbation, or a tuple or list of perturbations that act together, for all
+                environments; or a sequence with one entry for each environment, at least one of which is None or itself
+                a sequence: `[None, Prism()]`, `[(Prism(),), (Load(),)]`.
             height_m, mass_kg, strength, cup, senses: as for `CupEnv`; a physical argument may also be an array with one
                 value for each environment.
-            max_episode_steps: steps after which a trial is truncated; None for no limit.
+            max_episode_steps: steps after which a trial is truncated, as in `gym.make`: None for the 150 of the
+                registered environments, -1 for no limit.
             autoreset_mode: Gymnasium's NEXT_STEP, SAME_STEP or DISABLED.
             threads: None takes as many as there are cores and work for them.
             render_mode: None or "rgb_array".
@@ -84,15 +93,18 @@ class CupVectorEnv(gym.vector.VectorEnv[Any, NDArray[np.float32], NDArray[Any]])
         Raises:
             ValueError: an argument outside what is allowed; the message names it.
         """
-        if num_envs < 1:
-            raise ValueError(f"num_envs is {num_envs}; 1 or more is allowed")
+        num_envs = require_whole("num_envs", num_envs, 1)
         cores = most_threads()
         if threads is None:
             threads = max(1, min(cores, num_envs // ENVS_A_THREAD))
-        if not 1 <= threads <= cores:
-            raise ValueError(f"threads is {threads}; None, or 1 to {cores} (the threads of numba) is allowed")
-        if max_episode_steps is not None and max_episode_steps < 1:
-            raise ValueError(f"max_episode_steps is {max_episode_steps}; None, or 1 or more is allowed")
+        threads = require_whole("threads", threads, 1, cores, also="None or, of the threads of numba, ")
+        if max_episode_steps is None:
+            max_episode_steps = s.TRIAL_STEPS
+        elif max_episode_steps != UNLIMITED:
+            max_episode_steps = require_whole(
+                "max_episode_steps", max_episode_steps, 1, LONGEST_EPISODE_STEPS, also="None, -1 for no limit, or "
+            )
+        size = picture_size(width, height)
         require_choice("render_mode", render_mode, (None, "rgb_array"))
         self.num_envs = num_envs
         self.task = task
@@ -101,6 +113,7 @@ class CupVectorEnv(gym.vector.VectorEnv[Any, NDArray[np.float32], NDArray[Any]])
         self.reward = reward_for(observation, reward)
         if observation == "goal":
             self.compute_reward = compute_reward
+        require_choice("autoreset_mode", getattr(autoreset_mode, "value", autoreset_mode), AUTORESET_MODES)
         self.autoreset_mode = AutoresetMode(autoreset_mode)
         self.metadata = {
             "render_modes": ["rgb_array"],
@@ -113,14 +126,15 @@ class CupVectorEnv(gym.vector.VectorEnv[Any, NDArray[np.float32], NDArray[Any]])
         self.observation_space = batch_space(self.single_observation_space, num_envs)
         self.action_space = batch_space(self.single_action_space, num_envs)
         self._simulation = Simulation(
-            num_envs, task=task, control=control, reward=self.reward, perturbation=perturbation,
+            num_envs, task=task, control=control, reward=self.reward,
+            perturbations=for_each_environment(perturbation, num_envs),
             person=setup.Person(arm, height_m, mass_kg, strength), cup=cup, senses=senses, threads=threads,
         )  # fmt: skip
         self._is_sown = np.zeros(num_envs, dtype=np.bool_)
         self._begun = np.zeros(num_envs, dtype=np.bool_)
         self._over = np.zeros(num_envs, dtype=np.bool_)
         self._everywhere, self._nowhere = np.ones(num_envs, dtype=np.bool_), np.zeros(num_envs, dtype=np.bool_)
-        self._size = (width, height)
+        self._size = size
         self._paths = [Paths() for _ in range(num_envs if render_mode else 0)]
 
     @property
@@ -141,22 +155,20 @@ class CupVectorEnv(gym.vector.VectorEnv[Any, NDArray[np.float32], NDArray[Any]])
         Raises:
             ValueError: an unknown option, or a value outside what is allowed.
         """
-        super().reset(seed=seed if isinstance(seed, int) else None)
-        given = dict(options or {})
-        unknown = sorted(set(given) - set(RESET_OPTIONS))
-        if unknown:
-            raise ValueError(f"reset options {unknown} are unknown; {list(RESET_OPTIONS)} are allowed")
+        given = reset_options(options, RESET_OPTIONS)
         mask = self._mask(given.get("reset_mask"))
+        seeds = self._seeds(seed)
+        super().reset(seed=None if isinstance(seed, Sequence | np.ndarray) else seeds[0])
         self._simulation.leave_observations()
         self._begun &= ~mask
-        self._sow(seed, mask)
+        self._sow(seeds, mask)
         if given.get("cup") is None and "perturbation" not in given:
             self._begin(mask)
         else:
             cups = self._cups(given.get("cup"))
             acting: list[Any] = [None] * self.num_envs
             if "perturbation" in given:
-                acting = list(self._simulation.each_perturbation(given["perturbation"]))
+                acting = list(for_each_environment(given["perturbation"], self.num_envs))
             for index in np.flatnonzero(mask).tolist():
                 self._simulation.begin(index, cup=cups[index], perturbation=acting[index])
             self._turn_page(mask)
@@ -179,6 +191,8 @@ class CupVectorEnv(gym.vector.VectorEnv[Any, NDArray[np.float32], NDArray[Any]])
             gymnasium.error.ResetNeeded: an environment was never reset, or, with autoreset DISABLED, is over.
         """
         given = np.asarray(actions)
+        if given.dtype.kind not in "fiu":
+            raise ValueError(f"actions are {actions!r}; numbers of shape {(self.num_envs, s.ACTIONS)} are allowed")
         if given.shape != (self.num_envs, s.ACTIONS):
             raise ValueError(f"actions have shape {given.shape}; {(self.num_envs, s.ACTIONS)} is allowed")
         if not self._begun.all():
@@ -190,7 +204,7 @@ class CupVectorEnv(gym.vector.VectorEnv[Any, NDArray[np.float32], NDArray[Any]])
             )
         simulation = self._simulation
         simulation.leave_observations()
-        longest = self.max_episode_steps or 0
+        longest = 0 if self.max_episode_steps == UNLIMITED else self.max_episode_steps
         waiting = self._over if self.autoreset_mode == AutoresetMode.NEXT_STEP else self._nowhere
         alike = waiting & simulation.begins_alike
         given = given if given.dtype in (np.float32, np.float64) else given.astype(np.float64)
@@ -223,10 +237,11 @@ class CupVectorEnv(gym.vector.VectorEnv[Any, NDArray[np.float32], NDArray[Any]])
         """Let the next trials be those that would have followed where `random_state` was read.
 
         Raises:
-            ValueError: the state of another number of environments.
+            ValueError: not such a state, or that of another number of environments; then nothing has changed.
         """
+        sown = sown_in(state, self.num_envs, self.np_random)
         self._simulation.restore_random_state(state)
-        self._is_sown[:] = state["sown"]
+        self._is_sown[:] = sown
         self.np_random.bit_generator.state = copy.deepcopy(state["generator"])
 
     def _mask(self, value: Any) -> NDArray[np.bool_]:
@@ -238,14 +253,23 @@ class CupVectorEnv(gym.vector.VectorEnv[Any, NDArray[np.float32], NDArray[Any]])
             raise ValueError("option reset_mask is False everywhere; at least one True is allowed")
         return value
 
-    def _sow(self, seed: int | Sequence[int | None] | None, mask: NDArray[np.bool_]) -> None:
+    def _seeds(self, seed: Any) -> list[int | None]:
+        """Return the seed of each environment, None where it has none.
+
+        Raises:
+            ValueError: not a seed, or another number of them.
+        """
+        if isinstance(seed, Sequence | np.ndarray) and not isinstance(seed, str) and np.ndim(seed) == 1:
+            if len(seed) != self.num_envs:
+                raise ValueError(
+                    f"seed has {len(seed)} values; one for each of {self.num_envs} environments is allowed"
+                )
+            return [require_seed(f"seed of environment {index}", one) for index, one in enumerate(seed)]
+        first = require_seed("seed", seed)
+        return [None if first is None else first + index for index in range(self.num_envs)]
+
+    def _sow(self, seeds: Sequence[int | None], mask: NDArray[np.bool_]) -> None:
         """Give the environments in `mask` their streams, where they are seeded or have none yet."""
-        if isinstance(seed, int):
-            seeds: Sequence[int | None] = range(seed, seed + self.num_envs)
-        else:
-            seeds = [None] * self.num_envs if seed is None else seed
-        if len(seeds) != self.num_envs:
-            raise ValueError(f"seed has {len(seeds)} values; one for each of {self.num_envs} environments is allowed")
         for index in np.flatnonzero(mask).tolist():
             one = seeds[index]
             if one is None and self._is_sown[index]:
@@ -257,9 +281,9 @@ class CupVectorEnv(gym.vector.VectorEnv[Any, NDArray[np.float32], NDArray[Any]])
     def _cups(self, value: Any) -> list[Any]:
         if value is None:
             return [None] * self.num_envs
-        places = np.asarray(value, dtype=np.float64)
-        if places.ndim == 1:
-            return [places] * self.num_envs
+        places = numbers_in(value)
+        if places is None or places.ndim < 2:
+            return [value] * self.num_envs
         if places.shape != (self.num_envs, 2):
             raise ValueError(f"option cup has shape {places.shape}; (2,) or {(self.num_envs, 2)} is allowed")
         return list(places)

@@ -5,10 +5,16 @@ between trials); a number is a time in the trial.
 """
 
 from reach.perturbations.bodies import DelayChange, Load, StiffnessChange, ToolLength
-from reach.perturbations.composing import PERTURBATIONS, Perturbation, as_perturbations, write_perturbations
+from reach.perturbations.composing import (
+    PERTURBATIONS,
+    Perturbation,
+    as_perturbations,
+    for_each_environment,
+    write_perturbations,
+)
 from reach.perturbations.cups import CupJump, CupRemoved, Slip
 from reach.perturbations.hand_forces import ConstantForce, CurlField, ForceChannel, Nudge, VelocityField
-from reach.perturbations.scaling import has_size, scaled
+from reach.perturbations.scaling import can_be_scaled, has_size, scaled
 from reach.perturbations.vision import EndVision, ErrorClamp, Gain, HideHand, Prism, Rotation
 
 __all__ = [
@@ -33,6 +39,8 @@ __all__ = [
     "ToolLength",
     "VelocityField",
     "as_perturbations",
+    "can_be_scaled",
+    "for_each_environment",
     "has_size",
     "scaled",
     "write_perturbations",

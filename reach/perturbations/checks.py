@@ -5,8 +5,8 @@ from __future__ import annotations
 import math
 from typing import Any
 
+from reach.arguments import is_number, require_number
 from reach.sim import state as s
-from reach.sim.ranges import is_number
 from reach.sim.state import FROM_THE_START, NEVER
 
 
@@ -17,9 +17,7 @@ def require_within(owner: object, unit: str, low: float, high: float, *names: st
         ValueError: the message names the field, its value and the range.
     """
     for name in names:
-        value = getattr(owner, name)
-        if not is_number(value) or not low <= value <= high:
-            raise ValueError(f"{type(owner).__name__} {name} is {value!r}; {low:g} to {high:g} {unit} is allowed")
+        require_number(f"{type(owner).__name__} {name}", getattr(owner, name), low, high, unit)
 
 
 def onset_rows(owner: object, name: str) -> float:
@@ -33,7 +31,9 @@ def onset_rows(owner: object, name: str) -> float:
         return FROM_THE_START
     if not is_number(seconds) or math.isnan(seconds) or seconds < 0:
         raise ValueError(f"{type(owner).__name__} {name} is {seconds!r}; None or a time of 0 s or later is allowed")
-    return NEVER if math.isinf(seconds) else float(round(seconds / s.INNER_STEP_S))
+    rows = float(seconds) / s.INNER_STEP_S
+    # A time later than any trial is never, and so is one too large to be counted in steps.
+    return float(round(rows)) if rows < NEVER else NEVER
 
 
 def require_unset(owner: object, onset: float) -> None:

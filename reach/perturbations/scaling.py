@@ -5,29 +5,9 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
-from reach.perturbations.bodies import DelayChange, Load, StiffnessChange, ToolLength
-from reach.perturbations.composing import Perturbation
-from reach.perturbations.cups import CupJump
-from reach.perturbations.hand_forces import ConstantForce, CurlField, Nudge, VelocityField
-from reach.perturbations.vision import ErrorClamp, Gain, Prism, Rotation
+from reach.perturbations.bodies import DelayChange
+from reach.perturbations.composing import FACTORS, SIZES, Perturbation
 from reach.sim.state import INNER_STEP_S
-
-# Fields that grow in proportion, and those in which 1 changes nothing, which grow by powers. What is in neither has no
-# size: a hidden hand is hidden or not.
-SIZES: dict[type[Any], tuple[str, ...]] = {
-    Prism: ("shift_m",),
-    Rotation: ("degrees",),
-    ErrorClamp: ("degrees",),
-    CurlField: ("newton_s_per_m",),
-    VelocityField: ("b_xx", "b_xy", "b_yx", "b_yy"),
-    ConstantForce: ("right_n", "forward_n"),
-    Nudge: ("right_n", "forward_n"),
-    CupJump: ("right_m", "forward_m"),
-    ToolLength: ("longer_m",),
-    Load: ("kilograms",),
-    DelayChange: ("later_s",),
-}
-FACTORS: dict[type[Any], tuple[str, ...]] = {Gain: ("factor",), StiffnessChange: ("factor",)}
 
 
 def scaled(perturbation: Perturbation, scale: float) -> Perturbation:
@@ -48,6 +28,11 @@ def scaled(perturbation: Perturbation, scale: float) -> Perturbation:
         changed["later_s"] = round(changed["later_s"] / INNER_STEP_S) * INNER_STEP_S
     found: Perturbation = replace(given, **changed) if changed else given
     return found
+
+
+def can_be_scaled(perturbation: Perturbation) -> bool:
+    """Return whether a perturbation of this kind has a size at all."""
+    return type(perturbation) in SIZES or type(perturbation) in FACTORS
 
 
 def has_size(perturbation: Perturbation) -> bool:

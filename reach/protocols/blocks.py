@@ -8,11 +8,20 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 
-from reach.perturbations import Perturbation, as_perturbations, has_size, scaled, write_perturbations
-from reach.protocols.courses import Abrupt, Course
+from reach.arguments import require_bool, require_choice, require_whole
+from reach.perturbations import (
+    Perturbation,
+    as_perturbations,
+    can_be_scaled,
+    has_size,
+    scaled,
+    write_perturbations,
+)
+from reach.protocols.courses import Abrupt, Course, Random
 from reach.sim import state as s
 from reach.sim.state import START_HAND_M
 
@@ -63,21 +72,25 @@ class Block:
     cups: tuple[Cup, ...] = ()
 
     def __post_init__(self) -> None:
-        if self.name not in BLOCK_NAMES:
-            raise ValueError(f"Block name is {self.name!r}; {list(BLOCK_NAMES)} are allowed")
-        for name in ("trials", "probe_every"):
-            value = getattr(self, name)
-            if not isinstance(value, int) or isinstance(value, bool) or value < 1:
-                raise ValueError(f"Block {name} is {value!r}; a whole number of 1 or more is allowed")
-        if self.trials > MOST_TRIALS:
-            raise ValueError(f"Block trials is {self.trials}; 1 to {MOST_TRIALS} are allowed")
-        if not isinstance(self.learning, bool):
-            raise ValueError(f"Block learning is {self.learning!r}; true or false is allowed")
+        require_choice("Block name", self.name, BLOCK_NAMES)
+        require_whole("Block trials", self.trials, 1, MOST_TRIALS)
+        require_whole("Block probe_every", self.probe_every, 1)
+        require_bool("Block learning", self.learning)
         object.__setattr__(self, "perturbation", as_perturbations(self.perturbation))
         if self.probe is not None:
             object.__setattr__(self, "probe", as_perturbations(self.probe))
             _require_together(self.probe)
-        for scale in sorted(set(self.course.scales(self.trials, np.random.default_rng(0)))):
+        # What is drawn differs from seed to seed; all that can be drawn must be allowed.
+        course: Any = self.course
+        drawn = isinstance(course, Random)
+        scales = set(course.choices if drawn else course.scales(self.trials, np.random.default_rng(0)))
+        if scales != {1.0} and not any(can_be_scaled(one) for one in self.perturbation):
+            kinds = [one.kind for one in self.perturbation]
+            raise ValueError(
+                f"Block course is {self.course!r} with the perturbations {kinds}, none of which has a size that could "
+                "change from trial to trial; Abrupt() is allowed"
+            )
+        for scale in sorted(scales):
             _require_together(tuple(scaled(one, scale) for one in self.perturbation))
 
     @property

@@ -7,7 +7,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from reach.sim.ranges import is_number
+from reach.arguments import require_number, require_whole
 
 LARGEST_SCALE = 10.0
 
@@ -28,15 +28,7 @@ class Course(Protocol):
 
 def _require_scales(owner: object, *scales: float) -> None:
     for scale in scales:
-        if not is_number(scale) or not -LARGEST_SCALE <= scale <= LARGEST_SCALE:
-            raise ValueError(
-                f"{type(owner).__name__} scale is {scale!r}; {-LARGEST_SCALE:g} to {LARGEST_SCALE:g} is allowed"
-            )
-
-
-def _require_trials(owner: object, name: str, value: object) -> None:
-    if not isinstance(value, int) or isinstance(value, bool) or value < 1:
-        raise ValueError(f"{type(owner).__name__} {name} is {value!r}; a whole number of 1 or more is allowed")
+        require_number(f"{type(owner).__name__} scale", scale, -LARGEST_SCALE, LARGEST_SCALE)
 
 
 @dataclass(frozen=True)
@@ -74,7 +66,7 @@ class Gradual:
     kind: str = field(default="gradual", init=False)
 
     def __post_init__(self) -> None:
-        _require_trials(self, "trials", self.trials)
+        require_whole("Gradual trials", self.trials, 1)
 
     def scales(self, trials: int, rng: np.random.Generator) -> list[float]:
         """1/n, 2/n ... 1, 1."""
@@ -124,7 +116,7 @@ class Flipping:
     kind: str = field(default="flipping", init=False)
 
     def __post_init__(self) -> None:
-        _require_trials(self, "every", self.every)
+        require_whole("Flipping every", self.every, 1)
 
     def scales(self, trials: int, rng: np.random.Generator) -> list[float]:
         """1 for `every` trials, then -1 for as many, and so on."""

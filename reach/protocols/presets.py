@@ -17,7 +17,7 @@ from reach.perturbations import (
     Prism,
     Rotation,
 )
-from reach.perturbations.scaling import FACTORS, SIZES
+from reach.perturbations.composing import FACTORS, SIZES
 from reach.protocols.blocks import (
     BASELINE,
     CLAMP,

@@ -8,13 +8,16 @@ from typing import Any
 
 import gymnasium as gym
 import numpy as np
+from gymnasium.wrappers import TimeLimit
 
+from reach.arguments import require_whole
 from reach.channels import channel_index, velocity_field
 from reach.corrections import WITHIN_REACH, HandCourse
 from reach.perturbations import ForceChannel, HideHand
 from reach.protocols.blocks import Protocol
 from reach.protocols.presets import PROTOCOLS
 from reach.protocols.schedule import ScheduledTrial, schedule_of
+from reach.sim.state import TRIAL_S
 from reach.trials import ReachMeasures, ReachRecord, measure_reach
 from reach.view import Label
 
@@ -65,8 +68,19 @@ def _seen_as(probe: ScheduledTrial) -> str:
     return "no-cursor" if HideHand in kinds else "force-channel" if ForceChannel in kinds else "plain"
 
 
+def _has_time_limit(env: gym.Env[Any, Any]) -> bool:
+    while isinstance(env, gym.Wrapper):
+        if isinstance(env, TimeLimit):
+            return True
+        env = env.env
+    return False
+
+
 class ProtocolWrapper(gym.Wrapper[Any, Any, Any, Any]):
     """Runs whatever learns on the wrapped environment through a protocol.
+
+    Trials end at the time limit of the wrapped environment; without one (`gym.make` sets one, `CupEnv` has none) at the
+    3 s of the registered environments.
 
     Attributes:
         schedule: every trial, in order.
@@ -91,14 +105,13 @@ class ProtocolWrapper(gym.Wrapper[Any, Any, Any, Any]):
         super().__init__(env)
         if not hasattr(env.unwrapped, "twin"):
             raise ValueError(f"env is {env.unwrapped!r}; a CupEnv, wrapped or not, is allowed")
-        if isinstance(protocol, str):
-            if protocol not in PROTOCOLS:
-                raise ValueError(f"protocol is {protocol!r}; {sorted(PROTOCOLS)} are allowed")
+        if isinstance(protocol, str) and protocol in PROTOCOLS:
             protocol = PROTOCOLS[protocol]
-        if seed < 0:
-            raise ValueError(f"seed is {seed}; 0 or more is allowed")
+        if not isinstance(protocol, Protocol):
+            raise ValueError(f"protocol is {protocol!r}; a Protocol or one of {sorted(PROTOCOLS)} is allowed")
         self.protocol = protocol
-        self.schedule = schedule_of(protocol, seed)
+        self.schedule = schedule_of(protocol, require_whole("seed", seed, 0))
+        self._limit_s = math.inf if _has_time_limit(env) else TRIAL_S
         self.rows: list[dict[str, Any]] = []
         self.courses: dict[int, HandCourse] = {}
         self.current: ScheduledTrial | None = None
@@ -137,6 +150,7 @@ class ProtocolWrapper(gym.Wrapper[Any, Any, Any, Any]):
     def step(self, action: Any) -> tuple[Any, Any, bool, bool, dict[str, Any]]:
         """Step the environment and record; the row is written when the trial ends, a probe's after 1.2 s at latest."""
         observation, reward, terminated, truncated, info = self.env.step(action)
+        truncated = truncated or info["truth"]["time_s"] > self._limit_s - 1e-9
         if self.current is not None and not self.finished:
             self.recording.moments.append(info["truth"])
             self.recording.reward += float(reward)

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from reach.arguments import require_whole
 from reach.render import palette
 from reach.render.labels import fitted, text
 
@@ -45,8 +46,7 @@ def write_film(path: str | os.PathLike[str], frames: Iterable[Frame], fps: int, 
     suffix = target.suffix.lower()
     if suffix not in SUFFIXES:
         raise ValueError(f"path is {str(target)!r}; a film's name ends in {' or '.join(SUFFIXES)}")
-    if not 1 <= fps <= 1000:
-        raise ValueError(f"fps is {fps}; 1 to 1000 is allowed")
+    fps = require_whole("fps", fps, 1, 1000)
     target.parent.mkdir(parents=True, exist_ok=True)
     if progress:
         from tqdm import tqdm

@@ -20,7 +20,6 @@ from reach.render.rasteriser import STRAIGHT
 from reach.render.scene import Scene
 from reach.sim.state import SHOWN_CENTRE_M, SHOWN_M
 
-SMALLEST_PX, LARGEST_PX = 16, 4096
 GRID_M = 0.10
 TABLE_EDGE_M = 0.10
 START_RADIUS_M = 0.010
@@ -93,9 +92,6 @@ def _ground(still: Still) -> Frame:
 @lru_cache(maxsize=4)
 def room(width: int, height: int) -> Frame:
     """Table, grid, and the person who sits at it, (height, width, 3)."""
-    for name, size in (("width", width), ("height", height)):
-        if not SMALLEST_PX <= size <= LARGEST_PX:
-            raise ValueError(f"{name} is {size}; {SMALLEST_PX} to {LARGEST_PX} pixels is allowed")
     scale = min(width, height) / SHOWN_M
     x = (np.arange(width)[None, :] + 0.5 - 0.5 * width) / scale + SHOWN_CENTRE_M[0]
     y = SHOWN_CENTRE_M[1] - (np.arange(height)[:, None] + 0.5 - 0.5 * height) / scale

@@ -11,6 +11,7 @@ import math
 import numpy as np
 from numpy.typing import NDArray
 
+from reach.arguments import picture_size
 from reach.render import labels, palette
 from reach.render.body import Hand, draw_arm, draw_hand, draw_shadow, hand_of
 from reach.render.canvas import FORCE_RIMS, Canvas, Frame, Pixel
@@ -43,6 +44,7 @@ def draw(scene: Scene, width: int, height: int) -> Frame:
     Raises:
         ValueError: another width or height.
     """
+    width, height = picture_size(width, height)
     say_when_compiling(lay_shapes, "the drawing (a few seconds)")
     hand_differs = scene.seen_hand is not None and _differ(scene.seen_hand, scene.grasp_point)
     cup_differs = scene.cup_present and _differ(scene.seen_cup, scene.cup)

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 os.environ.setdefault("PYGAME_HIDE_SUPPORT_PROMPT", "1")
 import pygame
 
+from reach.arguments import require_whole
 from reach.render.pace import Pace
 
 logger = logging.getLogger("reach")
@@ -45,8 +46,7 @@ class Window:
 
     def __init__(self, width: int, height: int, fps: int, title: str = "reach") -> None:
         for name, value in (("width", width), ("height", height), ("fps", fps)):
-            if value < 1:
-                raise ValueError(f"Window {name} is {value}; 1 or more is allowed")
+            require_whole(f"Window {name}", value, 1)
         try:
             if not pygame.display.get_init():
                 pygame.display.init()

@@ -7,12 +7,15 @@ after Winter's tables, and the two-link arms of two papers, whose wrist is locke
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+
+from reach.arguments import require_bool, require_number, require_numbers
 
 Array = NDArray[np.float64]
 
@@ -59,6 +62,24 @@ PALM_PER_HAND = 0.60
 
 DEFAULT_HEIGHT_M = 1.75
 DEFAULT_MASS_KG = 70.0
+# Of a person; an arm of another height cannot hold its hand at the start of a trial.
+HEIGHT_RANGE_M = (0.94, 2.41)
+MASS_RANGE_KG = (5.0, 300.0)
+
+# The fields of an `Arm`: smallest and largest value, and unit. Wide enough for any person's arm.
+RANGES = {
+    "length": (0.02, 1.0, "m"),
+    "mass": (0.01, 20.0, "kg"),
+    "centre": (0.001, 1.0, "m"),
+    "inertia": (1e-5, 2.0, "kg m2"),
+    "lower": (-math.pi, math.pi, "rad"),
+    "upper": (-math.pi, math.pi, "rad"),
+}
+LARGEST_OF_MATRICES = {
+    "stiffness": (1000.0, "N m/rad"),
+    "viscosity": (100.0, "N m s/rad"),
+    "joint_viscosity": (100.0, "N m s/rad"),
+}
 
 Triple = tuple[float, float, float]
 Matrix = tuple[Triple, Triple, Triple]
@@ -68,17 +89,6 @@ Pair = tuple[float, float]
 def _triple(values: Any) -> Triple:
     first, second, third = (float(v) for v in values)
     return first, second, third
-
-
-def _finite(name: str, values: Any, shape: tuple[int, ...]) -> Array:
-    """Finite real numbers of a shape, from what an arm was given under this name."""
-    try:
-        found = np.zeros(0) if np.iscomplexobj(values) else np.array(values, dtype=np.float64)
-    except (TypeError, ValueError):
-        found = np.zeros(0)
-    if found.shape != shape or not np.isfinite(found).all():
-        raise ValueError(f"Arm {name} is {values!r}; finite numbers of shape {shape} are allowed")
-    return found
 
 
 def _matrix(pair: tuple[Pair, Pair], wrist: float) -> Matrix:
@@ -98,15 +108,15 @@ class Arm:
     no effect, and the hand may be without mass, its mass then being counted with the forearm's.
 
     Attributes:
-        length: segment lengths, m.
-        mass: segment masses, kg.
-        centre: distance of each centre of mass from the segment's proximal joint, m.
-        inertia: moment of inertia of each segment about its centre of mass, kg m2.
-        lower, upper: joint limits of shoulder, elbow and wrist, rad.
-        stiffness: (3, 3) posture stiffness, N m/rad.
-        viscosity: (3, 3) viscosity of the posture springs, muscles and joints together, N m s/rad.
-        joint_viscosity: (3, 3) viscosity of the joints alone, N m s/rad: where torques or muscles, not posture springs,
-            drive the arm.
+        length: segment lengths, 0.02..1 m.
+        mass: segment masses, 0.01..20 kg.
+        centre: distance of each centre of mass from the segment's proximal joint, 0.001..1 m.
+        inertia: moment of inertia of each segment about its centre of mass, 1e-5..2 kg m2.
+        lower, upper: joint limits of shoulder, elbow and wrist, -pi..pi rad.
+        stiffness: (3, 3) posture stiffness, up to 1000 N m/rad.
+        viscosity: (3, 3) viscosity of the posture springs, muscles and joints together, up to 100 N m s/rad.
+        joint_viscosity: (3, 3) viscosity of the joints alone, up to 100 N m s/rad: where torques or muscles, not
+            posture springs, drive the arm.
         wrist_locked: whether hand and forearm are one link.
     """
 
@@ -125,22 +135,25 @@ class Arm:
         """Keep Python's own numbers, which hash and compile alike whatever was given.
 
         Raises:
-            ValueError: a value outside what its line allows; the message names it.
+            ValueError: a value outside its range; the message names it.
         """
-        if not isinstance(self.wrist_locked, bool | np.bool_):
-            raise ValueError(f"Arm wrist_locked is {self.wrist_locked!r}; True or False is allowed")
-        for name in ("length", "mass", "centre", "inertia", "lower", "upper"):
-            object.__setattr__(self, name, _triple(_finite(name, getattr(self, name), (3,))))
-        for name in ("length", "mass", "centre", "inertia"):
-            values = getattr(self, name)
-            light = self.wrist_locked and name != "length"
-            if not (values[0] > 0 and values[1] > 0 and (values[2] > 0 or (light and values[2] == 0))):
-                hand = "; 0 for the hand" if light else ""
-                raise ValueError(f"Arm {name} is {values}; values above 0 are allowed{hand}")
+        object.__setattr__(self, "wrist_locked", require_bool("Arm wrist_locked", self.wrist_locked))
+        for name, (low, high, unit) in RANGES.items():
+            values = require_numbers(f"Arm {name}", getattr(self, name), (3,))
+            light = self.wrist_locked and name in ("mass", "centre", "inertia")
+            fits = (low <= values) & (values <= high)
+            if light and values[2] == 0.0:
+                fits[2] = True
+            if not fits.all():
+                hand = ", and 0 for the hand" if light else ""
+                raise ValueError(f"Arm {name} is {_triple(values)}; {low:g} to {high:g} {unit}{hand} is allowed")
+            object.__setattr__(self, name, _triple(values))
         if not all(low < high for low, high in zip(self.lower, self.upper, strict=True)):
             raise ValueError(f"Arm lower limits {self.lower} must lie below the upper limits {self.upper}")
-        for name in ("stiffness", "viscosity", "joint_viscosity"):
-            matrix = _finite(name, getattr(self, name), (3, 3))
+        for name, (largest, unit) in LARGEST_OF_MATRICES.items():
+            matrix = require_numbers(f"Arm {name}", getattr(self, name), (3, 3))
+            if np.abs(matrix).max() > largest:
+                raise ValueError(f"Arm {name} is {matrix.tolist()}; entries of up to {largest:g} {unit} are allowed")
             if not np.allclose(matrix, matrix.T) or np.linalg.eigvalsh(matrix)[0] < 0:
                 raise ValueError(f"Arm {name} must be symmetric and positive semi-definite, was {matrix.tolist()}")
             object.__setattr__(self, name, tuple(map(_triple, matrix)))
@@ -150,12 +163,10 @@ class Arm:
         """The arm of a person of the given height and mass, after Winter 2009, table 4.1.
 
         Raises:
-            ValueError: height outside 0.5..2.5 m or mass outside 5..300 kg.
+            ValueError: height outside 0.94..2.41 m or mass outside 5..300 kg.
         """
-        if not 0.5 <= height_m <= 2.5:
-            raise ValueError(f"height_m is {height_m}; 0.5 to 2.5 m is allowed")
-        if not 5.0 <= mass_kg <= 300.0:
-            raise ValueError(f"mass_kg is {mass_kg}; 5 to 300 kg is allowed")
+        height_m = require_number("height_m", height_m, *HEIGHT_RANGE_M, "m")
+        mass_kg = require_number("mass_kg", mass_kg, *MASS_RANGE_KG, "kg")
         length = tuple(height_m * f for f in WINTER_LENGTH_PER_HEIGHT)
         mass = tuple(mass_kg * f for f in WINTER_MASS_PER_BODY_MASS)
         limits = np.radians((SHOULDER_LIMITS_DEGREES, ELBOW_LIMITS_DEGREES, WRIST_LIMITS_DEGREES))

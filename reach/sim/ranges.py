@@ -8,6 +8,8 @@ from typing import Any
 
 import numpy as np
 
+from reach.arguments import is_number
+
 # A number; (low, high), drawn evenly at reset; or (num_envs,), one value for each environment.
 Physical = float | tuple[float, float] | np.ndarray[Any, Any]
 
@@ -19,21 +21,16 @@ def require_physical(owner: str, name: str, value: Any, low: float, high: float)
         ValueError: the message names owner, argument, value and what is allowed.
     """
     if isinstance(value, np.ndarray):
-        fits = value.ndim == 1 and value.size > 0
+        fits = value.ndim == 1 and value.size > 0 and value.dtype.kind in "fiu"
     elif isinstance(value, Sequence) and not isinstance(value, str):
         fits = len(value) == 2 and all(is_number(one) for one in value) and value[0] <= value[1]
     else:
         fits = is_number(value)
-    if not fits or not np.all((np.asarray(value) >= low) & (np.asarray(value) <= high)):
+    if not fits or not np.all((np.asarray(value, dtype=float) >= low) & (np.asarray(value, dtype=float) <= high)):
         raise ValueError(
             f"{owner} {name} is {value!r}; {low:g} to {high:g} is allowed, as a number, a (low, high) range or an "
             "array with one value for each environment"
         )
-
-
-def is_number(value: Any) -> bool:
-    """Whether a value is a real number, Python's or NumPy's; True and False are not."""
-    return isinstance(value, int | float | np.floating | np.integer) and not isinstance(value, bool)
 
 
 def is_drawn(value: Any) -> bool:

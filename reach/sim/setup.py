@@ -10,9 +10,10 @@ from typing import Any
 
 import numpy as np
 
+from reach.arguments import is_number
 from reach.sim import state as s
 from reach.sim.actuators import COMMAND_TIME_CONSTANT_S
-from reach.sim.arm import ARMS, PALM_PER_HAND, Arm, Array
+from reach.sim.arm import ARMS, HEIGHT_RANGE_M, MASS_RANGE_KG, PALM_PER_HAND, Arm, Array
 from reach.sim.dynamics import inertia_constants
 from reach.sim.muscles import action_for_torque
 from reach.sim.ranges import Physical, number_of, require_physical
@@ -114,7 +115,7 @@ class Person:
 
     Attributes:
         arm: a name in `sim.arm.ARMS`, an `Arm`, or its fields as a mapping (as JSON brings them back).
-        height_m, mass_kg: of the person, for the arm "winter": 0.5..2.5 m, 5..300 kg.
+        height_m, mass_kg: of the person, for the arm "winter": 0.94..2.41 m, 5..300 kg.
         strength: factor on the largest torques and muscle forces, 0.2..5.
     """
 
@@ -130,8 +131,8 @@ class Person:
             raise ValueError(
                 f"arm is {self.arm!r}; one of {sorted(ARMS)}, an Arm or a mapping of its fields is allowed"
             )
-        require_physical("Person", "height_m", self.height_m, 0.5, 2.5)
-        require_physical("Person", "mass_kg", self.mass_kg, 5.0, 300.0)
+        require_physical("Person", "height_m", self.height_m, *HEIGHT_RANGE_M)
+        require_physical("Person", "mass_kg", self.mass_kg, *MASS_RANGE_KG)
         require_physical("Person", "strength", self.strength, 0.2, 5.0)
         if self.arm != "winter" and (is_given(self.height_m, 1.75) or is_given(self.mass_kg, 70.0)):
             raise ValueError(
@@ -175,7 +176,7 @@ def arm_of(fields_of_arm: Mapping[str, Any]) -> Arm:
 
 def is_given(value: Physical, default: float) -> bool:
     """Whether a physical argument is other than its default."""
-    return not (isinstance(value, int | float) and value == default)
+    return not (is_number(value) and value == default)
 
 
 def write_settings(

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from reach.arguments import picture_size, require_number
 from reach.perturbations import Rotation
 from reach.protocols import PERTURBED, Protocol, ScheduledTrial, schedule_of
 from reach.render.inside import Inside
@@ -85,8 +86,10 @@ class Watching:
         if twin and len(learners) != 1:
             raise ValueError(f"twin is asked for with {len(learners)} learners; one is allowed")
         self.panels = panels or Panels()
-        self.size = size
-        self.layout: Layout = layout_of(self.panels, len(learners) + twin, *size, len(learners))
+        if np.shape(size) != (2,):
+            raise ValueError(f"size is {size!r}; (width, height) in pixels is allowed")
+        self.size = picture_size(*size)
+        self.layout: Layout = layout_of(self.panels, len(learners) + twin, *self.size, len(learners))
         self.courses = [Stepped(model, protocol, seed, chosen, name) for name, model in learners]
         self.help_shown = False
         self.notice = ""
@@ -264,8 +267,7 @@ def require_speed(speed: float) -> None:
     Raises:
         ValueError: the message holds it.
     """
-    if not SLOWEST <= speed <= FASTEST:
-        raise ValueError(f"speed is {speed}; 0.125 to 32 is allowed")
+    require_number("speed", speed, SLOWEST, FASTEST)
 
 
 def speed_said(speed: float) -> str:

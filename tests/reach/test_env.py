@@ -236,6 +236,22 @@ def test_bad_reset_options_are_refused(grab: gym.Env[Any, Any], options: dict[st
         grab.reset(options=options)
 
 
+@pytest.mark.parametrize("control", s.CONTROLS)
+@pytest.mark.parametrize("height_m", [0.94, 2.41, (0.94, 2.41), (0.94, 0.95), (2.40, 2.41)])
+def test_every_height_that_is_allowed_works(height_m: Any, control: str) -> None:
+    env = gym.make("reach/CupReach-v0", height_m=height_m, control=control)
+    for seed in range(30):
+        observation, _ = env.reset(seed=seed)
+        observation, *_ = env.step(observation[15:19])
+        assert env.observation_space.contains(observation)
+
+
+@pytest.mark.parametrize("height_m", [0.9, 2.45, (0.8, 1.8), (1.7, 2.5)])
+def test_both_ends_of_a_range_of_heights_are_checked_before_the_first_trial(height_m: Any) -> None:
+    with pytest.raises(ValueError, match=r"height_m is .*0\.94 to 2\.41"):
+        gym.make("reach/CupReach-v0", height_m=height_m)
+
+
 @pytest.mark.parametrize("copied", [copy.deepcopy, lambda env: pickle.loads(pickle.dumps(env))])
 def test_a_copy_in_the_middle_of_a_trial_goes_on_alike_and_by_itself(copied: Any) -> None:
     env = gym.make("reach/CupGrab-v0", perturbation=Rotation(30.0)).unwrapped

@@ -29,6 +29,7 @@ from reach import (
     ToolLength,
     VelocityField,
 )
+from reach.env import CupEnv
 from reach.perturbations import PERTURBATIONS, as_perturbations
 
 SEEN_HAND, VISIBLE, SEEN_CUP, FELT = slice(0, 2), 2, slice(3, 5), slice(5, 15)
@@ -393,3 +394,34 @@ def test_numbers_of_numpy_do_as_well(number: Any) -> None:
     env = gym.make("reach/CupReach-v0", cup={"mass_kg": (np.float32(0.2), np.float64(0.3))})
     expected, _ = env.reset(seed=1, options={"perturbation": Rotation(30.0)})
     np.testing.assert_array_equal(env.reset(seed=1, options={"perturbation": Rotation(number)})[0], expected)
+
+
+LARGE = {
+    "constant-force": 50.0, "curl-field": 50.0, "velocity-field": 50.0, "gain": 10.0, "stiffness-change": 5.0,
+    "load": 5.0, "tool-length": 0.15, "prism": 0.5, "delay-change": 0.5,
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("kind", sorted(PERTURBATIONS))
+def test_a_hundred_of_a_kind_stay_in_the_range_of_one_or_are_refused_by_name(kind: str) -> None:
+    one = PERTURBATIONS[kind](LARGE[kind]) if kind in LARGE else PERTURBATIONS[kind]()
+    # Angles add up to an angle; what has no size is there or not.
+    if kind not in {"rotation", "end-vision"}:
+        with pytest.raises(ValueError, match=type(one).__name__):
+            CupEnv(perturbation=(one,) * 100)
+        return
+    env = CupEnv(perturbation=(one,) * 100)
+    env.reset(seed=0)
+    for _ in range(30):
+        observation, reward, *_ = env.step(np.array([0.9, -0.9, 0.5, 1.0]))
+        assert np.isfinite(observation).all()
+        assert np.isfinite(reward)
+
+
+def test_the_joint_size_of_several_is_named() -> None:
+    with pytest.raises(ValueError, match=r"2 perturbations StiffnessChange together.*factor is 6\.0"):
+        CupEnv(perturbation=(StiffnessChange(2.0), StiffnessChange(3.0)))
+    with pytest.raises(ValueError, match=r"Load together.*kilograms is 6\.0"):
+        gym.make("reach/CupReach-v0").reset(options={"perturbation": (Load(2.0), Load(4.0))})
+    stacked = CupEnv(perturbation=(StiffnessChange(4.0), StiffnessChange(0.5))).reset(seed=0)[0]
+    np.testing.assert_array_equal(stacked, CupEnv(perturbation=StiffnessChange(2.0)).reset(seed=0)[0])

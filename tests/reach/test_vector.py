@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import json
 import os
+import warnings
 from typing import Any
 
 import gymnasium as gym
 import numpy as np
 import pytest
 import torch
+from gymnasium.envs.registration import EnvSpec
 from gymnasium.vector import AutoresetMode
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
-from reach import CupJump, CurlField, Load, Rotation
+from reach import CupJump, CurlField, EndVision, HideHand, Load, Prism, Rotation
 
 IDS = ("reach/CupReach-v0", "reach/CupGrab-v0")
 CONTROLS = ("posture", "torque", "muscle")
@@ -129,6 +134,69 @@ def test_perturbations_seeds_and_cups_may_differ_between_environments() -> None:
                 under_way.remove(index)
     standing = native("reach/CupReach-v0", 5, perturbation=perturbations)
     np.testing.assert_array_equal(standing.reset(seed=seeds, options={"cup": cups})[0], seen)
+
+
+STACKED = st.lists(
+    st.sampled_from([Rotation(20.0), Prism(0.03), CurlField(9.0), Load(0.5), HideHand(0.2), EndVision()]),
+    max_size=3,
+    unique=True,
+).map(tuple)
+
+
+def through_json(env: Any) -> EnvSpec:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        return EnvSpec.from_json(json.dumps(json.loads(env.spec.to_json())))
+
+
+def gentle(seed: int, num_envs: int, rest: np.ndarray) -> list[np.ndarray]:
+    """Commands about rest, for too short a time to end a trial."""
+    return [rest + 0.02 * action for action in actions_of(seed, num_envs, 12) * (1.0, 1.0, 1.0, 0.0)]
+
+
+@settings(max_examples=8)
+@given(STACKED, st.integers(0, 2**31))
+def test_stacked_perturbations_mean_the_same_alone_in_a_vector_and_from_json(acting: Any, seed: int) -> None:
+    alone = gym.make("reach/CupReach-v0", perturbation=acting)
+    again = gym.make(through_json(alone))
+    first, _ = alone.reset(seed=seed)
+    np.testing.assert_array_equal(again.reset(seed=seed)[0], first)
+    # As many environments as perturbations, and another number.
+    vectors = [native("reach/CupReach-v0", number, perturbation=acting) for number in (max(2, len(acting)), 5)]
+    others = [gym.make_vec(through_json(env)) for env in vectors]
+    for env in (*vectors, *others):
+        np.testing.assert_array_equal(env.reset(seed=seed)[0][0], first)
+    for action in gentle(seed, 1, first[15:19]):
+        observation = alone.step(action[0])[0]
+        np.testing.assert_array_equal(again.step(action[0])[0], observation)
+        for env, other in zip(vectors, others, strict=True):
+            rows = env.step(np.repeat(action, env.num_envs, axis=0))[0]
+            np.testing.assert_array_equal(rows[0], observation)
+            np.testing.assert_array_equal(other.step(np.repeat(action, env.num_envs, axis=0))[0], rows)
+
+
+@settings(max_examples=8)
+@given(st.lists(st.one_of(st.none(), STACKED), min_size=2, max_size=4), st.integers(0, 2**31))
+def test_a_perturbation_for_each_environment_means_the_same_from_json(each: list[Any], seed: int) -> None:
+    ours = native("reach/CupReach-v0", len(each), perturbation=each)
+    again = gym.make_vec(through_json(ours))
+    rows, _ = ours.reset(seed=seed)
+    np.testing.assert_array_equal(again.reset(seed=seed)[0], rows)
+    alone = [gym.make("reach/CupReach-v0", perturbation=acting) for acting in each]
+    for index, env in enumerate(alone):
+        np.testing.assert_array_equal(env.reset(seed=seed + index)[0], rows[index])
+    for action in gentle(seed, len(each), rows[:, 15:19]):
+        step = ours.step(action)[0]
+        np.testing.assert_array_equal(again.step(action)[0], step)
+        np.testing.assert_array_equal([env.step(action[k])[0] for k, env in enumerate(alone)], step)
+
+
+def test_a_list_that_could_mean_either_is_refused_with_what_is_meant() -> None:
+    with pytest.raises(ValueError, match=r"perturbation is \[Rotation.*a tuple is allowed.*2 tuples"):
+        native("reach/CupReach-v0", 2, perturbation=[Rotation(30.0), Load(1.0)])
+    each = native("reach/CupReach-v0", 2, perturbation=[(Rotation(30.0),), (Load(1.0),)]).reset(seed=0)[0]
+    other = native("reach/CupReach-v0", 2, perturbation=((Rotation(30.0),), (Load(1.0),))).reset(seed=0)[0]
+    np.testing.assert_array_equal(each, other)
 
 
 def test_an_array_gives_each_environment_its_own_body() -> None:

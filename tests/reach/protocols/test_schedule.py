@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from reach import CupJump, CurlField, ErrorClamp, HideHand, Load, Nudge, Rotation
+from reach.perturbations import PERTURBATIONS, can_be_scaled
 from reach.protocols import (
     BLOCK_NAMES,
     PROTOCOLS,
@@ -24,6 +25,7 @@ from reach.protocols import (
     listing,
     schedule_of,
 )
+from reach.protocols.courses import Course
 
 TURN = (Rotation(30.0),)
 PRESETS = (
@@ -115,6 +117,8 @@ def test_an_onset_within_the_reach_is_told_from_what_stands_before_it() -> None:
         ({"perturbation": (Nudge(), Nudge())}, "Nudge is given twice"),
         ({"probe": (Rotation(1.0, 0.1), Rotation(1.0, 0.2))}, "share an onset"),
         ({"perturbation": (Load(1.0),), "course": Flipping(2)}, r"kilograms is -1\.0"),
+        ({"perturbation": (Load(1.0),), "trials": 1, "course": Random((1.0, -1.0))}, r"kilograms is -1\.0"),
+        ({"perturbation": (), "course": Flipping(2)}, r"course is Flipping\(every=2.*\[\]"),
         ({"perturbation": (CurlField(40.0),), "course": Abrupt(2.0)}, r"newton_s_per_m is 80\.0"),
     ],
 )
@@ -179,3 +183,17 @@ def test_a_protocol_needs_blocks_and_cups() -> None:
     for changes, message in (({"blocks": ()}, "no blocks"), ({"cups": ()}, "no cups")):
         with pytest.raises(ValueError, match=message):
             replace(PROTOCOLS["prism"], **changes)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("kind", sorted(PERTURBATIONS))
+@pytest.mark.parametrize("course", [Abrupt(0.5), Gradual(3), Flipping(2), Random((0.0, 1.0))])
+def test_a_course_changes_the_perturbation_or_is_refused_by_name(kind: str, course: Course) -> None:
+    perturbation = PERTURBATIONS[kind]() if kind != "error-clamp" else PERTURBATIONS[kind](10.0)
+    if not can_be_scaled(perturbation) or (kind == "load" and isinstance(course, Flipping)):
+        with pytest.raises(ValueError, match=rf"{kind}|{type(perturbation).__name__}"):
+            Block("perturbed", 8, (perturbation,), course)
+        return
+    block = Block("perturbed", 8, (perturbation,), course)
+    protocol = Protocol(name="one", blocks=(block,), source="these tests")
+    assert len({trial.perturbation for trial in schedule_of(protocol, 0)}) > 1 or isinstance(course, Abrupt)
+    assert any(trial.perturbation != (perturbation,) for trial in schedule_of(protocol, 0))

@@ -11,8 +11,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from reach import CupJump, CurlField, ErrorClamp, ForceChannel, HideHand, Rotation
+from reach.env import CupEnv
 from reach.protocols import PROTOCOLS, TARGETS, Abrupt, Block, Protocol, ProtocolWrapper, schedule_of
 from reach.protocols.wrapper import PROBE_S
+from reach.sim.arm import ARMS
 
 SHORT = Protocol(
     name="short",
@@ -40,6 +42,32 @@ def test_presets_have_the_blocks_of_their_studies() -> None:
     assert sizes["rotation30"] == [("baseline", 20), ("perturbed", 100), ("washout", 20)]
     assert sizes["prism"] == [("baseline", 20), ("perturbed", 60), ("washout", 40)]
     assert all(protocol.source for protocol in PROTOCOLS.values())
+
+
+@pytest.mark.parametrize("arm", sorted(ARMS))
+def test_every_arm_can_begin_every_trial_of_every_preset(arm: str) -> None:
+    env = gym.make("reach/CupReach-v0", arm=arm)
+    places = {cup for p in PROTOCOLS.values() for cups in (p.cups, *(b.cups for b in p.blocks)) for cup in cups}
+    for place in sorted(places):
+        env.reset(seed=0, options={"cup": place})
+
+
+@pytest.mark.parametrize("limit", [None, 7])
+def test_trials_end_with_or_without_a_time_limit_of_the_environment(limit: int | None) -> None:
+    env: Any = CupEnv(task="reach") if limit is None else gym.make("reach/CupReach-v0", max_episode_steps=limit)
+    wrapper = ProtocolWrapper(env, SHORT)
+    rest = wrapper.reset()[0][15:19]
+    lengths = []
+    for _ in range(2):
+        steps = 0
+        over = False
+        while not over and steps < 300:
+            *_, truncated, _ = wrapper.step(rest)
+            over, steps = truncated, steps + 1
+        lengths.append(steps)
+        wrapper.reset()
+    assert lengths == [limit or 150] * 2
+    assert [row["success"] for row in wrapper.rows] == [False, False]
 
 
 def test_every_trial_is_run_once_and_in_order() -> None:

@@ -1,0 +1,122 @@
+"""Checks of arguments that users give: each refusal names the argument, its value and what is allowed."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+SMALLEST_PICTURE_PX, LARGEST_PICTURE_PX = 16, 4096
+
+
+def is_number(value: Any) -> bool:
+    """Return whether a value is a real number of Python or NumPy; True and False are not."""
+    return isinstance(value, int | float | np.floating | np.integer) and not isinstance(value, bool)
+
+
+def require_number(name: str, value: Any, low: float, high: float, unit: str = "") -> float:
+    """Return a number in [low, high] as a float.
+
+    Raises:
+        ValueError: not a number, or outside the range; NaN is outside every range.
+    """
+    if not is_number(value) or not low <= value <= high:
+        allowed = f"{low:g} to {high:g} {unit}".rstrip()
+        raise ValueError(f"{name} is {value!r}; {allowed} is allowed")
+    return float(value)
+
+
+def require_whole(name: str, value: Any, low: int, high: int | None = None, *, also: str = "") -> int:
+    """Return a whole number in [low, high] as an int; without `high` there is no upper bound.
+
+    Args:
+        name: of the argument.
+        value: of Python's or NumPy's integer types; 200.0 is refused.
+        low, high: smallest and largest value.
+        also: what else the caller accepts, for the message.
+
+    Raises:
+        ValueError: not a whole number, or outside the range.
+    """
+    if not isinstance(value, int | np.integer) or isinstance(value, bool):
+        bounds = f"of {low} or more" if high is None else f"from {low} to {high}"
+        raise ValueError(f"{name} is {value!r}; {also}a whole number {bounds} is allowed")
+    if value < low or (high is not None and value > high):
+        raise ValueError(f"{name} is {value!r}; {also}{low} {'or more' if high is None else f'to {high}'} is allowed")
+    return int(value)
+
+
+def picture_size(width: Any, height: Any) -> tuple[int, int]:
+    """Return width and height of a picture, pixels.
+
+    Raises:
+        ValueError: not a whole number of pixels, or outside the range.
+    """
+    return (
+        require_whole("width", width, SMALLEST_PICTURE_PX, LARGEST_PICTURE_PX),
+        require_whole("height", height, SMALLEST_PICTURE_PX, LARGEST_PICTURE_PX),
+    )
+
+
+def require_seed(name: str, value: Any) -> int | None:
+    """Return a seed as an int, or None.
+
+    Raises:
+        ValueError: neither None nor a whole number of 0 or more.
+    """
+    return None if value is None else require_whole(name, value, 0, also="None or ")
+
+
+def require_bool(name: str, value: Any) -> bool:
+    """Return True or False.
+
+    Raises:
+        ValueError: another value; 1, 0 and "False" are refused.
+    """
+    if not isinstance(value, bool | np.bool_):
+        raise ValueError(f"{name} is {value!r}; true or false is allowed")
+    return bool(value)
+
+
+def require_choice(name: str, value: Any, allowed: Sequence[str | None]) -> None:
+    """Refuse a value that is none of `allowed`.
+
+    Raises:
+        ValueError: the message lists the choices.
+    """
+    if not (value is None or isinstance(value, str)) or value not in allowed:
+        raise ValueError(f"{name} is {value!r}; {list(allowed)} are allowed")
+
+
+def numbers_in(value: Any) -> NDArray[np.float64] | None:
+    """Return real numbers in any nesting as an array; None for text, booleans, complex numbers and ragged lists."""
+    try:
+        found = np.asarray(value)
+    except (TypeError, ValueError):
+        return None
+    return found.astype(np.float64) if found.dtype.kind in "fiu" else None
+
+
+def require_numbers(name: str, value: Any, shape: tuple[int, ...]) -> NDArray[np.float64]:
+    """Return finite real numbers of a shape as an array.
+
+    Raises:
+        ValueError: another shape, or something that is not a finite real number.
+    """
+    found = numbers_in(value)
+    if found is None or found.shape != shape or not np.isfinite(found).all():
+        raise ValueError(f"{name} is {value!r}; finite numbers of shape {shape} are allowed")
+    return found
+
+
+def require_keys(name: str, value: Any, keys: Sequence[str]) -> None:
+    """Refuse what is not a mapping that holds all `keys`.
+
+    Raises:
+        ValueError: the message lists what is missing.
+    """
+    missing = [key for key in keys if key not in value] if isinstance(value, Mapping) else list(keys)
+    if missing:
+        raise ValueError(f"{name} has no {missing}; a mapping that holds {list(keys)} is allowed")

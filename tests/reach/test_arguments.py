@@ -1,0 +1,193 @@
+"""Every public argument refuses what it cannot mean, by its name and value."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from dataclasses import fields, replace
+from typing import Any
+
+import gymnasium as gym
+import numpy as np
+import pytest
+
+import reach
+from reach import Arm
+from reach.env import CupEnv
+from reach.perturbations import PERTURBATIONS
+from reach.protocols import Abrupt, Block, Flipping, Gradual, ProtocolWrapper
+from reach.sim.setup import Cup, Person, Senses
+from reach.vector import CupVectorEnv
+
+NO_COUNTS = (None, "200", 200.5, float("nan"), float("inf"), True, (3,))
+NO_NUMBERS = (None, "1", True, 1j, float("nan"), [1.0, "2"], np.array(["1.0"]), np.array([True]), np.array([None]))
+NO_FLAGS = (None, 0, 1, "", "False", "yes", 0.0)
+NO_CHOICES = (0, False, "", "nothing", ("dense",), np.array(["dense"]))
+
+
+def vector(**options: Any) -> Any:
+    return CupVectorEnv(**{"num_envs": 2, **options})
+
+
+# Where None has a meaning it is left out.
+REFUSED: list[tuple[Callable[..., Any], str, tuple[Any, ...]]] = [
+    *((make, name, NO_COUNTS) for make in (CupEnv, vector) for name in ("width", "height", "retina_px")),
+    *((make, "retina_colour", NO_FLAGS) for make in (CupEnv, vector)),
+    *((make, name, NO_CHOICES) for make in (CupEnv, vector) for name in ("reward", "render_mode")),
+    *(
+        (make, name, (None, *NO_CHOICES))
+        for make in (CupEnv, vector)
+        for name in ("task", "control", "observation", "arm")
+    ),
+    *((make, name, NO_NUMBERS) for make in (CupEnv, vector) for name in ("height_m", "mass_kg", "strength")),
+    *((make, "perturbation", (0, False, "", {}, 1.5, np.array(["prism"]))) for make in (CupEnv, vector)),
+    (vector, "num_envs", NO_COUNTS),
+    (vector, "threads", (*NO_COUNTS[1:], 0)),
+    (vector, "max_episode_steps", (*NO_COUNTS[1:], 0, -2, 10**12)),
+    (vector, "autoreset_mode", (*NO_CHOICES, None)),
+    *(
+        (owner, f.name, NO_NUMBERS)
+        for owner in (Cup, Senses, Person)
+        for f in fields(owner)
+        if f.name != "arm"
+    ),
+    *(
+        (owner, f.name, (*(NO_NUMBERS if f.name not in {"onset_s", "from_s"} else NO_NUMBERS[1:]), -1e308))
+        for owner in PERTURBATIONS.values()
+        for f in fields(owner)
+        if f.init
+    ),
+    (lambda **given: Block("baseline", **given), "trials", (*NO_COUNTS, 0)),
+    (lambda **given: Block("baseline", 3, **given), "probe_every", (*NO_COUNTS, 0)),
+    (lambda **given: Block("baseline", 3, **given), "learning", NO_FLAGS),
+    (Gradual, "trials", (*NO_COUNTS, 0)),
+    (Flipping, "every", (*NO_COUNTS, 0)),
+    (Abrupt, "scale", NO_NUMBERS),
+    (lambda **given: ProtocolWrapper(CupEnv(), "rotation30", **given), "seed", (*NO_COUNTS, -1)),
+    (lambda **given: ProtocolWrapper(CupEnv(), **given), "protocol", (None, "rotation31", 3)),
+    *((lambda **given: reach.show([], **given), name, (*NO_COUNTS, 0)) for name in ("width", "fps")),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("make", "name", "value"), [(make, name, v) for make, name, values in REFUSED for v in values])
+def test_a_value_without_meaning_is_refused_by_name_and_value(make: Callable[..., Any], name: str, value: Any) -> None:
+    with pytest.raises(ValueError, match=rf"(?s)\b{name}\b.*{re.escape(repr(value))}.* (is|are) allowed"):
+        make(**{name: value})
+
+
+@pytest.mark.parametrize("num_envs", [None, 2])
+@pytest.mark.parametrize("seed", ["3", 1.5, -1, True, np.float64(3.0)])
+def test_what_is_no_seed_is_refused_by_name(num_envs: int | None, seed: Any) -> None:
+    env = CupEnv() if num_envs is None else vector(num_envs=num_envs)
+    with pytest.raises(ValueError, match=rf"seed is {re.escape(repr(seed))}"):
+        env.reset(seed=seed)
+
+
+@pytest.mark.parametrize("seed", [np.int64(3), np.uint8(3)])
+def test_whole_numbers_of_numpy_are_seeds_and_sizes(seed: Any) -> None:
+    np.testing.assert_array_equal(CupEnv().reset(seed=seed)[0], CupEnv().reset(seed=3)[0])
+    expected, _ = vector().reset(seed=3)
+    np.testing.assert_array_equal(vector().reset(seed=seed)[0], expected)
+    np.testing.assert_array_equal(vector().reset(seed=np.array([3, 4]))[0], expected)
+    assert vector(num_envs=np.int64(3), max_episode_steps=np.int32(4)).num_envs == 3
+    schedule = ProtocolWrapper(CupEnv(), "rotation30", seed=seed).schedule
+    assert schedule == ProtocolWrapper(CupEnv(), "rotation30", seed=3).schedule
+
+
+@pytest.mark.parametrize("env", [CupEnv, vector])
+@pytest.mark.parametrize(
+    "spoil",
+    [
+        dict.clear,
+        lambda state: state.update(streams=["a", "b"][: len(state["sown"])]),
+        lambda state: state.update(sown=None),
+        lambda state: state.update(generator={}),
+    ],
+)
+def test_what_is_no_random_state_is_refused_and_changes_nothing(
+    env: Callable[..., Any], spoil: Callable[[Any], None]
+) -> None:
+    ours = env()
+    ours.reset(seed=1)
+    before, state = ours.random_state(), ours.random_state()
+    spoil(state)
+    with pytest.raises(ValueError, match=r"state .*allowed"):
+        ours.set_random_state(state)
+    assert ours.random_state() == before
+
+
+def test_text_is_no_action_and_no_cup() -> None:
+    single, several = CupEnv(), vector()
+    single.reset(seed=0)
+    several.reset(seed=0)
+    with pytest.raises(ValueError, match="action is"):
+        single.step(np.array(["0.0"] * 4))  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match="actions are"):
+        several.step(np.array([["0.0"] * 4] * 2))
+    for env in (single, several):
+        with pytest.raises(ValueError, match="cup is"):
+            env.reset(options={"cup": ("0.1", "0.5")})
+        with pytest.raises(ValueError, match="options is 'cup'"):
+            env.reset(options="cup")
+
+
+def test_no_limit_of_steps_means_in_a_vector_what_it_means_alone() -> None:
+    rest = np.zeros((2, 4))
+    for limit, expected in ((None, 150), (-1, None), (np.int64(3), 3)):
+        env = vector(max_episode_steps=limit, autoreset_mode="Disabled")
+        rest = env.reset(seed=0)[0][:, 15:19]
+        ended = next((n for n in range(1, 200) if env.step(rest)[3].any()), None)
+        assert ended == expected
+        alone = gym.make("reach/CupGrab-v0", max_episode_steps=None if limit is None else int(limit))
+        alone.reset(seed=0)
+        assert next((n for n in range(1, 200) if alone.step(rest[0])[3]), None) == expected
+
+
+@pytest.mark.parametrize("kind", sorted(PERTURBATIONS))
+def test_a_time_after_every_trial_is_never(kind: str) -> None:
+    named = {f.name for f in fields(PERTURBATIONS[kind])}
+    if "onset_s" not in named or kind in {"cup-jump", "nudge"}:
+        pytest.skip("its onset lies within the trial")
+    late, never = (CupEnv(perturbation=PERTURBATIONS[kind](onset_s=onset)) for onset in (1e308, np.inf))
+    np.testing.assert_array_equal(late.reset(seed=0)[0], never.reset(seed=0)[0])
+    for _ in range(20):
+        np.testing.assert_array_equal(late.step(np.zeros(4))[0], never.step(np.zeros(4))[0])
+
+
+@pytest.mark.parametrize("what", [None, 3, CupEnv, object()])
+def test_what_is_no_film_is_refused_with_what_is_one(what: Any) -> None:
+    with pytest.raises(ValueError, match=r"what is .*env\.render"):
+        reach.show(CupEnv(render_mode="rgb_array") if what is CupEnv else what)
+
+
+def test_every_submodule_is_there_after_importing_the_package_alone() -> None:
+    import subprocess
+    import sys
+
+    code = "import reach; help(reach.env.CupEnv); import sys; assert 'reach.study' not in sys.modules"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert "Observation space" in done.stdout
+    with pytest.raises(AttributeError, match="no attribute 'nothing'"):
+        reach.nothing  # noqa: B018
+
+
+ABSURD = (1e300, 1e6, -1e300, 1e-300)
+
+
+@pytest.mark.parametrize("name", ["length", "mass", "centre", "inertia", "lower", "upper"])
+@pytest.mark.parametrize("value", ABSURD[:3])
+@pytest.mark.parametrize("arm", [Arm.winter(), Arm.shadmehr1994()])
+def test_an_absurd_arm_is_refused_by_name(arm: Arm, name: str, value: float) -> None:
+    for segment in range(3):
+        values = list(getattr(arm, name))
+        values[segment] = value
+        with pytest.raises(ValueError, match=rf"Arm {name} is .*allowed"):
+            replace(arm, **{name: tuple(values)})
+
+
+@pytest.mark.parametrize("name", ["stiffness", "viscosity", "joint_viscosity"])
+@pytest.mark.parametrize("value", [1e300, 1e6])
+def test_absurd_springs_are_refused_by_name(name: str, value: float) -> None:
+    with pytest.raises(ValueError, match=rf"Arm {name} is .*allowed"):
+        replace(Arm.winter(), **{name: value * np.eye(3)})
