@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+import subprocess
+import sys
 from collections.abc import Callable
 from dataclasses import fields, replace
 from typing import Any
@@ -143,11 +145,16 @@ def test_no_limit_of_steps_means_in_a_vector_what_it_means_alone() -> None:
         assert next((n for n in range(1, 200) if alone.step(rest[0])[3]), None) == expected
 
 
-@pytest.mark.parametrize("kind", sorted(PERTURBATIONS))
+# Jumps and nudges must set in within the trial.
+STANDING = [
+    kind
+    for kind, owner in sorted(PERTURBATIONS.items())
+    if "onset_s" in {f.name for f in fields(owner)} and kind not in {"cup-jump", "nudge"}
+]
+
+
+@pytest.mark.parametrize("kind", STANDING)
 def test_a_time_after_every_trial_is_never(kind: str) -> None:
-    named = {f.name for f in fields(PERTURBATIONS[kind])}
-    if "onset_s" not in named or kind in {"cup-jump", "nudge"}:
-        pytest.skip("its onset lies within the trial")
     late, never = (CupEnv(perturbation=PERTURBATIONS[kind](onset_s=onset)) for onset in (1e308, np.inf))
     np.testing.assert_array_equal(late.reset(seed=0)[0], never.reset(seed=0)[0])
     for _ in range(20):
@@ -161,9 +168,6 @@ def test_what_is_no_film_is_refused_with_what_is_one(what: Any) -> None:
 
 
 def test_every_submodule_is_there_after_importing_the_package_alone() -> None:
-    import subprocess
-    import sys
-
     code = "import reach; help(reach.env.CupEnv); import sys; assert 'reach.study' not in sys.modules"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
@@ -172,11 +176,8 @@ def test_every_submodule_is_there_after_importing_the_package_alone() -> None:
         reach.nothing  # noqa: B018
 
 
-ABSURD = (1e300, 1e6, -1e300, 1e-300)
-
-
 @pytest.mark.parametrize("name", ["length", "mass", "centre", "inertia", "lower", "upper"])
-@pytest.mark.parametrize("value", ABSURD[:3])
+@pytest.mark.parametrize("value", [1e300, 1e6, -1e300])
 @pytest.mark.parametrize("arm", [Arm.winter(), Arm.shadmehr1994()])
 def test_an_absurd_arm_is_refused_by_name(arm: Arm, name: str, value: float) -> None:
     for segment in range(3):
