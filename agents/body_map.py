@@ -10,12 +10,15 @@ import math
 
 from numba import njit
 
+from reach.sim.kernel_cache import kept_on_disk
+
+kernel = kept_on_disk(njit)
 # Weight of a radian of hand direction beside a metre of hand place, and the damping, m.
 TURN_WEIGHT_M = 0.10
 DAMPING_M = 0.03
 
 
-@njit(cache=True)
+@kernel
 def hand_place(upper, fore, grasp, q1, q2, q3):  # type: ignore[no-untyped-def]
     """Place of the grasp point from the shoulder, m; lengths and angles as in `motor_error`."""
     f2 = q1 + q2
@@ -25,7 +28,7 @@ def hand_place(upper, fore, grasp, q1, q2, q3):  # type: ignore[no-untyped-def]
     return x, y
 
 
-@njit(cache=True)
+@kernel
 def motor_error(upper, fore, grasp, wrist_locked, q1, q2, q3, right, forward, turn):  # type: ignore[no-untyped-def]
     """Return changes of shoulder, elbow and wrist, rad, that move the hand by (right, forward) m and turn it by `turn`.
 

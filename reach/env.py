@@ -353,10 +353,10 @@ class CupEnv(gym.Env[Any, NDArray[np.float32]]):
             self._window = None
 
 
-assert CupEnv.__doc__ is not None
-CupEnv.__doc__ = inspect.cleandoc(CupEnv.__doc__).format(
-    action_table=action_table(), observation_size=s.OBSERVATION_SIZE, observation_table=observation_table()
-)
+if CupEnv.__doc__ is not None:  # python -OO leaves none
+    CupEnv.__doc__ = inspect.cleandoc(CupEnv.__doc__).format(
+        action_table=action_table(), observation_size=s.OBSERVATION_SIZE, observation_table=observation_table()
+    )
 
 
 def reset_options(options: Any, known: tuple[str, ...]) -> dict[str, Any]:

@@ -10,6 +10,7 @@ import numpy as np
 
 from reach import tasks
 from reach.sim import state as s
+from reach.sim.compiled import python_function
 from reach.sim.grasp import FINGERS, capsule
 from reach.simulation import Simulation
 
@@ -85,7 +86,7 @@ def scene_of(simulation: Simulation, index: int, paths: Paths, label: Label) -> 
 
     fingers = []
     for k in FINGERS:
-        u0, v0, u1, v1, _ = capsule.py_func(row, half, k)
+        u0, v0, u1, v1, _ = python_function(capsule)(row, half, k)
         fingers.append((on_table(u0, v0), on_table(u1, v1)))
     shoulder_angle, upper_arm = number(s.ANGLE_1), number(s.LENGTH_1)
     elbow = (upper_arm * math.cos(shoulder_angle), upper_arm * math.sin(shoulder_angle))

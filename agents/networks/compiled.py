@@ -11,16 +11,16 @@ from typing import Any
 
 from numba import njit, typeof
 
-from reach.sim.sources import forgotten_with_sources
+from reach.sim.kernel_cache import kept_on_disk
 
-_options: dict[str, Any] = {"cache": True, "nogil": True, "error_model": "numpy", "_nrt": False}
+_options: dict[str, Any] = {"nogil": True, "error_model": "numpy", "_nrt": False}
 # A function with loops over cells or synapses.
-kernel: Any = forgotten_with_sources(njit(**_options))
+kernel: Any = kept_on_disk(njit(**_options))
 # The same for a function that runs once a trial and needs arrays of its own.
-allocating_kernel: Any = forgotten_with_sources(njit(**{**_options, "_nrt": True}))
+allocating_kernel: Any = kept_on_disk(njit(**{**_options, "_nrt": True}))
 # A function that becomes part of the one that calls it, since handing arrays over takes as long as many a loop over
 # them.
-inlined: Any = forgotten_with_sources(njit(cache=True, nogil=True, error_model="numpy", inline="always"))
+inlined: Any = kept_on_disk(njit(nogil=True, error_model="numpy", inline="always"))
 # What has decayed to this becomes zero: below 1e-38 a processor takes a hundred times longer in single precision.
 SMALLEST = 1e-30
 
@@ -39,5 +39,7 @@ def call(function: Any, kind: str, *arguments: Any) -> Any:
     """
     found = _compiled.get((function, kind))
     if found is None:
-        found = _compiled[function, kind] = function.compile(tuple(typeof(one) for one in arguments))  # type: ignore[no-untyped-call]
+        types = tuple(typeof(one) for one in arguments)  # type: ignore[no-untyped-call]
+        # Where Numba does not compile, a kernel is the function itself.
+        found = _compiled[function, kind] = function.compile(types) if hasattr(function, "compile") else function
     return found(*arguments)

@@ -12,29 +12,33 @@ from typing import Any
 
 from numba import njit
 
-from reach.sim.sources import forgotten_with_sources
+from reach.sim.kernel_cache import is_compiled, is_kept, kept_on_disk
 
 # A function with a loop over the lanes of a tile, or one that works on a single row.
-kernel: Any = forgotten_with_sources(njit(cache=True, nogil=True, error_model="numpy"))
+kernel: Any = kept_on_disk(njit(nogil=True, error_model="numpy"))
 # A function of scalars that becomes part of the loop that calls it.
-inlined: Any = forgotten_with_sources(njit(cache=True, error_model="numpy", inline="always"))
+inlined: Any = kept_on_disk(njit(error_model="numpy", inline="always"))
 # A kernel that shares its tiles among threads.
-parallel_kernel: Any = forgotten_with_sources(njit(cache=True, nogil=True, error_model="numpy", parallel=True))
+parallel_kernel: Any = kept_on_disk(njit(nogil=True, error_model="numpy", parallel=True))
 
 
-def say_when_compiling(dispatcher: Any, what: str) -> None:
-    """Say on standard error, once a process, that kernels are about to be compiled, where no cache holds `dispatcher`.
+def python_function(kernel: Any) -> Any:
+    """The function that a kernel was compiled from, which may be called on a few numbers without compiling it."""
+    return getattr(kernel, "py_func", kernel)
+
+
+def say_when_compiling(kernel: Any, what: str) -> None:
+    """Say on standard error, once a process, that kernels are about to be compiled, where `kernel` is not yet.
 
     Args:
-        dispatcher: the kernel that calls the others.
+        kernel: the one that calls the others.
         what: is compiled, and how long it takes.
     """
-    function = dispatcher.py_func
-    if function in _said:
+    if kernel in _said:
         return
-    _said.add(function)
-    if not dispatcher._cache._cache_file._load_index() and not dispatcher.signatures:
-        print(f"reach: compiling {what}, once for this processor", file=sys.stderr)
+    _said.add(kernel)
+    if kernel is not python_function(kernel) and not is_compiled(kernel):
+        print(f"reach: compiling {what}{', once for this processor' if is_kept(kernel) else ''}", file=sys.stderr)
 
 
 _said: set[Any] = set()

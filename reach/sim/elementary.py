@@ -9,11 +9,12 @@ Sun's fdlibm (k_sin.c, k_cos.c, e_exp.c, e_log.c), with errors below one unit in
 
 from __future__ import annotations
 
+from fractions import Fraction
 from typing import Any
 
 import numpy as np
 from llvmlite import ir
-from numba import types
+from numba import config, types
 from numba.extending import intrinsic
 
 from reach.sim.compiled import inlined
@@ -58,11 +59,28 @@ def _fused(typing_context: Any, a: Any, b: Any, c: Any) -> Any:
     return types.float64(types.float64, types.float64, types.float64), generate
 
 
-# a b + c, rounded once, in compiled code.
-fused: Any = intrinsic(_fused)
-# The 64 bits of a double as an integer, and the double with such bits, in compiled code.
-bits_of: Any = intrinsic(_bits)
-double_of: Any = intrinsic(_double)
+def _interpreted_fused(a: Any, b: Any, c: Any) -> Any:
+    if not np.isfinite([a, b, c]).all():
+        return a * b + c
+    exact = Fraction(float(a)) * Fraction(float(b)) + Fraction(float(c))
+    # A sum of zero has its sign from the rounded one.
+    return np.float64(exact) if exact else a * b + c
+
+
+def _interpreted_bits(x: Any) -> Any:
+    return np.float64(x).view(np.int64)
+
+
+def _interpreted_double(x: Any) -> Any:
+    return np.int64(x).view(np.float64)
+
+
+IS_COMPILED = not config.DISABLE_JIT  # type: ignore[attr-defined]
+# a b + c, rounded once.
+fused: Any = intrinsic(_fused) if IS_COMPILED else _interpreted_fused
+# The 64 bits of a double as an integer, and the double with such bits.
+bits_of: Any = intrinsic(_bits) if IS_COMPILED else _interpreted_bits
+double_of: Any = intrinsic(_double) if IS_COMPILED else _interpreted_double
 
 
 @inlined

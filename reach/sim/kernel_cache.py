@@ -1,0 +1,136 @@
+"""The compiled kernels on disk: used while all files they are made of stay the same, and rebuilt when damaged.
+
+Numba keeps a kernel until the file that defines it changes. Other kernels and constants become part of it too, so all
+files it is made of count here. A cache is never needed: one that is damaged is compiled again, and where no folder can
+be written, or Numba is told not to compile (NUMBA_DISABLE_JIT), kernels work without one.
+"""
+
+# mypy: allow-untyped-calls
+
+from __future__ import annotations
+
+import hashlib
+import pickle
+import sys
+from collections.abc import Callable
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from numba.core.caching import FunctionCache, IndexDataCacheFile, NullCache
+
+from reach.sim.sources import sources_of
+
+
+def kept_on_disk(decorate: Callable[[Any], Any]) -> Callable[[Any], Any]:
+    """Make a decorator of Numba keep what it compiles on disk; it must not do so itself (`cache=True`)."""
+
+    def decorated(function: Any) -> Any:
+        dispatcher = decorate(function)
+        if hasattr(dispatcher, "_cache"):  # Numba compiles
+            dispatcher._cache = _cache_of(function)
+        return dispatcher
+
+    return decorated
+
+
+def is_kept(dispatcher: Any) -> bool:
+    """Whether the kernel's compiled code is kept on disk."""
+    return isinstance(dispatcher._cache, KernelCache)
+
+
+def is_compiled(dispatcher: Any) -> bool:
+    """Whether there is compiled code of the kernel, in this process or on disk."""
+    return bool(dispatcher.signatures) or (is_kept(dispatcher) and dispatcher._cache.is_filled())
+
+
+def _cache_of(function: Any) -> NullCache | KernelCache:
+    try:
+        return KernelCache(function)
+    except RuntimeError:  # Numba finds no folder that can be written
+        return NoFolder()
+
+
+class KernelCache(FunctionCache):
+    """The cache of one kernel, in the folder that Numba finds for it."""
+
+    def __init__(self, function: Any) -> None:
+        super().__init__(function)
+        stamp = _source_digest(function.__module__, Path(function.__code__.co_filename))
+        self._cache_file = SealedFiles(self._cache_path, self._impl.filename_base, stamp)
+
+    def is_filled(self) -> bool:
+        """Whether it holds compiled code for any types of arguments."""
+        return bool(self._cache_file._load_index())
+
+    def save_overload(self, sig: Any, data: Any) -> None:
+        try:
+            super().save_overload(sig, data)
+        except OSError as error:
+            self.disable()
+            _say_not_kept(f"{self.cache_path} cannot be written: {error.strerror}")
+
+
+class NoFolder(NullCache):
+    """In place of a cache, where there is no folder for it."""
+
+    def save_overload(self, sig: Any, data: Any) -> None:
+        _say_not_kept("no folder for it can be written")
+
+
+@cache
+def _say_not_kept(why: str) -> None:
+    """Say on standard error, once a process, that the next process compiles again."""
+    print(
+        f"reach: compiled code is not kept ({why}), so that each process compiles its own; "
+        "NUMBA_CACHE_DIR can name a folder for it",
+        file=sys.stderr,
+    )
+
+
+class SealedFiles(IndexDataCacheFile):
+    """Numba's index and data files, each behind a hash of what it holds, of Numba's version and of the source.
+
+    A file whose hash differs is damaged, or of other code: it is never unpickled and counts as absent.
+    """
+
+    def _load_index(self) -> dict[Any, str]:
+        try:
+            index: dict[Any, str] = pickle.loads(self._read(self._index_path))
+        except OSError:
+            return {}
+        return index
+
+    def _save_index(self, overloads: dict[Any, str]) -> None:
+        self._write(self._index_path, overloads)
+
+    def _load_data(self, name: str) -> Any:
+        """The data; an OSError, which `load` takes for an absent file, if it is damaged."""
+        return pickle.loads(self._read(self._data_path(name)))
+
+    def _save_data(self, name: str, data: Any) -> None:
+        self._write(self._data_path(name), data)
+
+    def _read(self, path: str) -> bytes:
+        content = Path(path).read_bytes()
+        data = content[hashlib.sha256().digest_size :]
+        if content != self._sealed(data):
+            raise OSError(f"{path} is damaged or of other code")
+        return data
+
+    def _write(self, path: str, value: Any) -> None:
+        with self._open_for_write(path) as file:
+            file.write(self._sealed(self._dump(value)))
+
+    def _sealed(self, data: bytes) -> bytes:
+        return hashlib.sha256(f"{self._version} {self._source_stamp} ".encode() + data).digest() + data
+
+
+@cache
+def _source_digest(module: str, file: Path) -> str:
+    """Hash of all files that the kernels in a module are made of."""
+    try:
+        sources = sources_of([module], only_globals=True)
+    except ModuleNotFoundError:  # a script
+        sources = sources_of([file], only_globals=True)
+    return hashlib.sha256(b"".join(one.read_bytes() for _, one in sorted(sources.files.items()))).hexdigest()

@@ -1,0 +1,142 @@
+"""Compiled kernels are taken from disk for as long as all that they are made of stays the same, and no longer.
+
+Nothing that is wrong with the disk is an error: kernels are compiled again.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+CALLED = """
+from {decorators} import kernel
+from pack.constants import ADDED
+
+@kernel
+def called(x):
+    return 2.0 * x + ADDED
+"""
+CALLING = """
+from {decorators} import kernel
+from pack import called as c
+called = c.called
+
+@kernel
+def calling(x):
+    return called(x)
+"""
+ASKED = "from pack.calling import calling; print(calling(3.0), len(calling.stats.cache_hits))"
+DECORATORS = ["reach.sim.compiled", "agents.networks.compiled"]
+
+STEP = """
+import gymnasium as gym
+import reach
+env = gym.make("reach/CupGrab-v0")
+env.reset(seed=0)
+env.action_space.seed(0)
+print(env.step(env.action_space.sample())[0].tobytes().hex())
+"""
+
+
+def write_package(folder: Path, decorators: str) -> Path:
+    package = folder / "pack"
+    package.mkdir()
+    (package / "__init__.py").write_text("")
+    (package / "constants.py").write_text("ADDED = 0.0\n")
+    (package / "called.py").write_text(CALLED.format(decorators=decorators))
+    (package / "calling.py").write_text(CALLING.format(decorators=decorators))
+    return package
+
+
+def run(code: str, folder: Path, *flags: str, **settings: str) -> subprocess.CompletedProcess[str]:
+    paths = os.pathsep.join([str(folder), *filter(None, sys.path)])
+    # Python's own cache tells files of the same size apart by whole seconds.
+    environment = {**os.environ, "PYTHONPATH": paths, "NUMBA_DISABLE_JIT": "0", "PYTHONDONTWRITEBYTECODE": "1"}
+    environment.pop("NUMBA_CACHE_DIR", None)
+    environment |= settings
+    done = subprocess.run([sys.executable, *flags, "-c", code], env=environment, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    return done
+
+
+@pytest.mark.parametrize("decorators", DECORATORS)
+def test_a_kernel_is_compiled_anew_when_what_it_calls_changes(tmp_path: Path, decorators: str) -> None:
+    package = write_package(tmp_path, decorators)
+
+    def asked() -> list[str]:
+        return run(ASKED, tmp_path).stdout.split()
+
+    assert asked() == ["6.0", "0"]
+    assert asked() == ["6.0", "1"]
+    (package / "constants.py").write_text("ADDED = 1.0\n")
+    assert asked() == ["7.0", "0"]
+    (package / "called.py").write_text(CALLED.format(decorators=decorators).replace("2.0 *", "5.0 *"))
+    assert asked() == ["16.0", "0"]
+    assert asked() == ["16.0", "1"]
+
+
+def flipped(data: bytes) -> bytes:
+    """One bit in the midst of it is another."""
+    middle = len(data) // 2
+    return data[:middle] + bytes([data[middle] ^ 1]) + data[middle + 1 :]
+
+
+@pytest.fixture(scope="module")
+def filled(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A package whose kernels have been compiled."""
+    folder = tmp_path_factory.mktemp("filled")
+    package = write_package(folder, DECORATORS[0])
+    run(ASKED, folder)
+    return package
+
+
+@pytest.mark.parametrize("suffix", [".nbi", ".nbc"])
+@pytest.mark.parametrize("damage", [lambda data: data[: len(data) // 2], flipped])
+def test_a_damaged_cache_is_rebuilt(
+    filled: Path, tmp_path: Path, suffix: str, damage: Callable[[bytes], bytes]
+) -> None:
+    package = Path(shutil.copytree(filled, tmp_path / "pack"))
+    files = list(package.rglob(f"*{suffix}"))
+    assert len(files) == 2
+    for file in files:
+        file.write_bytes(damage(file.read_bytes()))
+    again = run(ASKED, tmp_path)
+    assert again.stdout.split() == ["6.0", "0"]
+    assert again.stderr == ""
+    assert run(ASKED, tmp_path).stdout.split() == ["6.0", "1"]
+
+
+def test_kernels_are_compiled_without_a_cache_where_no_folder_can_be_written_and_that_is_said_once(
+    tmp_path: Path,
+) -> None:
+    package = write_package(tmp_path, DECORATORS[0])
+    # Files in place of the folders cannot be written to by anybody, not even by the superuser.
+    (package / "__pycache__").write_text("")
+    home = tmp_path / "home"
+    home.write_text("")
+    done = run(ASKED, tmp_path, HOME=str(home), XDG_CACHE_HOME=str(home / "cache"))
+    assert done.stdout.split() == ["6.0", "0"]
+    assert done.stderr.count("compiled code is not kept") == 1
+    assert "NUMBA_CACHE_DIR" in done.stderr
+
+
+def test_a_folder_that_cannot_be_written_any_more_is_no_error(tmp_path: Path) -> None:
+    package = write_package(tmp_path, DECORATORS[0])
+    replace = "import pack.calling, pathlib, shutil; p = pathlib.Path(pack.calling.__file__).parent / '__pycache__'; "
+    done = run(replace + "shutil.rmtree(p); p.touch(); " + ASKED, tmp_path)
+    assert done.stdout.split() == ["6.0", "0"]
+    assert done.stderr.count("compiled code is not kept") == 1
+    assert (package / "__pycache__").is_file()
+
+
+def test_without_the_compiler_and_without_docstrings_a_step_has_the_same_bits(tmp_path: Path) -> None:
+    compiled = run(STEP, tmp_path).stdout
+    assert compiled
+    assert run(STEP, tmp_path, "-W", "ignore::RuntimeWarning", NUMBA_DISABLE_JIT="1").stdout == compiled
+    assert run(STEP, tmp_path, "-OO", "-W", "ignore::RuntimeWarning", NUMBA_DISABLE_JIT="1").stdout == compiled
