@@ -2,19 +2,18 @@
 
 A job is a value that can be sent to another process as JSON. Its fingerprint is a hash of everything that can
 change its result: the learner's name, the seed, the protocol's full definition, the factory that makes the
-learner, the source code of the world and of the learners, and the versions of the numerical libraries.
-Results are kept under that fingerprint, so those of another definition are never mixed in. This module knows
-a learner only as a name and a factory "module:function"; it never imports one.
+learner, the code of all modules that the job imports, and the versions of the libraries. Comments, docstrings and
+layout of the code do not count. Results are kept under that fingerprint, so those of another definition are never
+mixed in. This module knows a learner only as a name and a factory "module:function"; it never imports one.
 """
 
 from __future__ import annotations
 
 import hashlib
-import importlib.util
 import json
 import platform
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields, is_dataclass
 from importlib import metadata
 from pathlib import Path
@@ -22,14 +21,17 @@ from typing import Any, Literal
 
 import numpy as np
 
+from reach.sim.sources import file_digest, sources_of
+
 Kind = Literal["train", "protocol"]
 
 FINGERPRINT_DIGITS = 12
-# Libraries whose version can change a result's last bits; those that are not installed are left out.
-NUMERICAL_LIBRARIES = ("numpy", "numba", "scipy", "gymnasium", "torch", "stable-baselines3", "cup-reach")
-# Parts of `reach` that only draw or read results, and so cannot change them. How a run is made (RUNS) can.
-READ_ONLY_PARTS = ("study", "render")
-RUNS = tuple(Path(__file__).with_name(name) for name in ("run.py", "watched.py"))
+# Libraries whose version can change a result's last bits, imported by name or by another library.
+NUMERICAL_LIBRARIES = ("numpy", "numba", "gymnasium", "torch", "stable-baselines3", "sb3-contrib")
+# The module that performs a job.
+RUN = "reach.study.run"
+# What a job imports that shows, films or keeps results, and so changes none.
+CHANGES_NO_RESULT = re.compile(r"reach\.(render(\..*)?|showing|study|study\.filming)")
 NAME_PATTERN = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 
 
@@ -40,8 +42,8 @@ class Job:
     kind: "train" trains a learner at baseline and keeps it in `folder`; "protocol" runs the learner kept in
     `folder` through `protocol`. `needs` is the name of the job that must be done first ("" = none).
     `film` asks for films beside the trial rows; it changes no row and so is not in the fingerprint. `protocol_file` is
-    where the protocol is read from, "" for one that is known by its name; the fingerprint holds what was read, and
-    `protocol_digest` tells whether it is the same still.
+    where the protocol is read from, "" for one that is known by its name; `protocol_digest` is its `protocol_digest`
+    when the study was planned.
     """
 
     kind: Kind
@@ -106,54 +108,43 @@ def digest(value: Any) -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:FINGERPRINT_DIGITS]
 
 
-def library_versions() -> dict[str, str]:
-    """Versions of Python and of the numerical libraries that are installed."""
+def protocol_digest(protocol: Any, file: str | Path) -> str:
+    """Hash of a protocol from a file: of its definition and, if the file is Python, of the file's code."""
+    return digest({"protocol": protocol, "code": file_digest(Path(file)) if Path(file).suffix == ".py" else ""})
+
+
+def library_versions(imported: Iterable[str] = ()) -> dict[str, str]:
+    """Versions of Python, of the numerical libraries that are installed, and of packages by the names of imports."""
     versions = {"python": platform.python_version()}
-    for library in NUMERICAL_LIBRARIES:
+    for library in dict.fromkeys((*NUMERICAL_LIBRARIES, *(name.replace("_", "-") for name in sorted(imported)))):
         try:
             versions[library] = metadata.version(library)
         except metadata.PackageNotFoundError:
-            continue
+            if library not in NUMERICAL_LIBRARIES:
+                holders = metadata.packages_distributions().get(library.replace("-", "_"), ())
+                versions |= {holder: metadata.version(holder) for holder in holders}
     return versions
 
 
-def source_digest(package: str, leave_out: Iterable[str] = ()) -> str:
-    """Hash of a package's (or module's) Python source and settings (JSON), found without importing it.
+def definition(
+    factory: str, more: Iterable[str | Path] = (RUN,), *, path: Sequence[str] | None = None
+) -> dict[str, Any]:
+    """The code that a job runs, and the versions of the libraries that it uses.
 
-    package: a top-level name. leave_out: direct sub-packages that are not read.
+    Args:
+        factory: "module:function".
+        more: what is run beside the factory's module: names of modules, and Python files.
+        path: folders in which modules are found; None: those of an import statement.
+
+    Raises:
+        ValueError: factory does not read "module:function".
+        ModuleNotFoundError: its module cannot be found.
     """
-    spec = importlib.util.find_spec(package)
-    if spec is None:
-        raise ModuleNotFoundError(f"no package named {package!r} can be found")
-    if spec.submodule_search_locations:
-        root = Path(next(iter(spec.submodule_search_locations)))
-        skipped = set(leave_out)
-        sources = (p for p in root.rglob("*") if p.suffix in (".py", ".json"))
-        files = sorted(p for p in sources if p.relative_to(root).parts[0] not in skipped)
-    elif spec.origin is not None:
-        root, files = Path(spec.origin).parent, [Path(spec.origin)]
-    else:
-        raise ModuleNotFoundError(f"package {package!r} has no source to read")
-    total = hashlib.sha256()
-    for file in files:
-        total.update(file.relative_to(root).as_posix().encode())
-        total.update(file.read_bytes())
-    return total.hexdigest()[:FINGERPRINT_DIGITS]
-
-
-def definition(factory: str) -> dict[str, Any]:
-    """What all jobs of a study have in common: libraries, source of the world, source of the learners."""
     module, _, function = factory.partition(":")
     if not module or not function:
         raise ValueError(f"factory={factory!r} must read 'module:function', such as 'agents.learner:prepare'")
-    package = module.partition(".")[0]
-    sources = {
-        "reach": source_digest("reach", leave_out=READ_ONLY_PARTS),
-        "runs": hashlib.sha256(b"".join(file.read_bytes() for file in RUNS)).hexdigest()[:FINGERPRINT_DIGITS],
-    }
-    if package != "reach":
-        sources[package] = source_digest(package)
-    return {"factory": factory, "sources": sources, "versions": library_versions()}
+    sources = sources_of((module, *more), leave_out=CHANGES_NO_RESULT.fullmatch, path=path)
+    return {"factory": factory, "sources": sources.digests(), "versions": library_versions(sources.libraries)}
 
 
 def plan(
@@ -176,20 +167,23 @@ def plan(
         for name in names:
             if not NAME_PATTERN.fullmatch(name):
                 raise ValueError(f"{kind} {name!r}: a name may hold letters, digits, '.', '_' and '-' only")
-    common = definition(factory)
     filmed, files = set(filmed), protocol_files or {}
+    training = definition(factory, ())
+    running = {"": definition(factory)}
+    for file in files.values():
+        running[file] = definition(factory, (RUN, Path(file))) if Path(file).suffix == ".py" else running[""]
     trainings: list[Job] = []
     runs: list[Job] = []
     for learner in learners:
         for seed in seeds:
-            who = {"learner": learner, "seed": seed, **common}
-            mark = digest({"kind": "train", **who})
+            who = {"learner": learner, "seed": seed}
+            mark = digest({"kind": "train", **who, **training})
             folder = str(out / "baseline" / f"{learner}-{seed}-{mark}")
             trained = Job("train", learner, seed, factory, folder, mark)
             trainings.append(trained)
             for name, protocol in protocols.items():
-                mark = digest({"kind": "protocol", "name": name, "protocol": protocol, **who})
                 film, file = (name, seed) in filmed, files.get(name, "")
-                read = digest(protocol) if file else ""
+                mark = digest({"kind": "protocol", "name": name, "protocol": protocol, **who, **running[file]})
+                read = protocol_digest(protocol, file) if file else ""
                 runs.append(Job("protocol", learner, seed, factory, folder, mark, name, trained.name, film, file, read))
     return trainings + runs

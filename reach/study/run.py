@@ -31,7 +31,7 @@ from reach.protocols import Protocol as ReachProtocol
 from reach.protocols.blocks import Cup
 from reach.protocols.wrapper import Recording
 from reach.study.filming import FILM_EVERY, Camera, film_bytes, filmed_trials
-from reach.study.jobs import Job, digest
+from reach.study.jobs import Job, protocol_digest
 from reach.study.watched import Companion, Onlooker, Watched
 from reach.trials import LAUNCH_WINDOW_S, launch_error_deg, movement_onset
 
@@ -372,7 +372,7 @@ def protocol_of(job: Job) -> ReachProtocol:
     file = getattr(job, "protocol_file", "")
     if file:
         protocol = read_protocol(file)
-        if digest(protocol) != job.protocol_digest:
+        if protocol_digest(protocol, file) != job.protocol_digest:
             raise ValueError(
                 f"{file} has changed since the study was planned; the same command again plans it with what the file "
                 "holds now"
