@@ -88,7 +88,8 @@ class Compare:
     control: Literal["posture", "torque", "muscle"] = "posture"
     """What the joints are commanded by, in training and in the protocols."""
     factory: str | None = None
-    """Where learners come from, as "module:function", instead of this project's own. The module is executed."""
+    """Where learners come from, as "module:function", instead of this project's own. The module is imported, from the
+    current directory or as Python finds it, and so its code is executed."""
 
     def __post_init__(self) -> None:
         preset = PRESETS[self.preset]
@@ -184,15 +185,19 @@ def planned(given: Compare, out: Path) -> list[Job]:
     assert given.learners is not None
     assert given.seeds is not None
     first = next(iter(chosen))
-    return plan(
-        given.learners,
-        chosen,
-        range(given.seeds),
-        factory=factory_of(given),
-        out=out,
-        filmed=[(first, 0)] if given.films else [],
-        protocol_files=files,
-    )
+    factory = factory_of(given)
+    try:
+        return plan(
+            given.learners,
+            chosen,
+            range(given.seeds),
+            factory=factory,
+            out=out,
+            filmed=[(first, 0)] if given.films else [],
+            protocol_files=files,
+        )
+    except ModuleNotFoundError as error:
+        raise SystemExit(f"--factory {factory}: {error}, neither in the current directory nor on PYTHONPATH") from error
 
 
 def make_folders(given: Compare) -> None:
@@ -261,14 +266,34 @@ def notes_on(given: Compare, store: Store, jobs: list[Job]) -> dict[str, str]:
     return {name: note for name, folders in trained.items() if (note := note_on(name, folders, given.control))}
 
 
+def tuning_for(given: Compare) -> dict[str, Any]:
+    """How step sizes were found, of this project's learners; nothing of those of another factory."""
+    if given.factory is not None:
+        return {}
+    from agents.learner import TUNED
+
+    tuning: dict[str, Any] = json.loads(TUNED.read_text())
+    return tuning
+
+
+def print_cpu_time(store: Store) -> None:
+    """Print what a run took; it differs each time, so it is not in the report."""
+    jobs = store.read_jobs()
+    runs = jobs[(jobs["kind"] == "protocol") & jobs["cpu_seconds"].notna()]
+    medians = runs.groupby("learner", sort=False)["cpu_seconds"].median()
+    if not medians.empty:
+        shown = ", ".join(f"{learner} {seconds:.1f} s" for learner, seconds in medians.items())
+        print(f"CPU time of a run, median: {shown}")
+
+
 def main(given: Compare) -> int:
     if given.list:
         print_protocols()
         return 0
+    if given.factory is not None:
+        sys.path.insert(0, str(Path.cwd()))  # as in the processes that do the jobs
     if given.shard is not None:
         return one_shard(given, Shard.read(given.shard))
-    from agents.learner import TUNED
-
     store, jobs = Store(given.out), planned(given, given.out)
     make_folders(given)
     assert given.learners is not None
@@ -300,9 +325,10 @@ def main(given: Compare) -> int:
             command=shlex.join(["python", *sys.argv]),
             failures={job.title: error for job, error in failures.items()},
             human=given.human,
-            tuning=json.loads(TUNED.read_text()),
+            tuning=tuning_for(given),
         )
     print_table(tables["summary"])
+    print_cpu_time(store)
     print(f"Written: {store.report_path}, {store.summary_path.name} and {store.trials_path.name}")
     runs = [job for job in jobs if job.kind == "protocol"]
     show = [job for job in runs if job.protocol == runs[0].protocol and job.seed == 0 and store.is_done(job)]

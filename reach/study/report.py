@@ -9,7 +9,6 @@ from __future__ import annotations
 import os
 import platform
 from collections.abc import Mapping, Sequence
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -143,7 +142,6 @@ def page(
     tuning: Mapping[str, Mapping[str, Any]] | None = None,
     traces: pd.DataFrame | None = None,
     costs: pd.DataFrame | None = None,
-    cpu_seconds: pd.DataFrame | None = None,
     measured: pd.DataFrame | None = None,
 ) -> str:
     """The whole page; the arguments are those of `write_report`."""
@@ -192,9 +190,9 @@ def page(
         memory_table=across_protocols(summary, fitted, "Memory"),
         memory_terms=remembered,
         sweeps=[c for s in figures.SWEEPS for p in protocols if (c := figures.sweep(summary, p, look, s)) is not None],
-        cost=cost_table(trials, costs, cpu_seconds),
+        cost=cost_table(trials, costs),
         operations=costs is not None and not costs.empty,
-        energy=speed_against_energy(summary, cost_per_trial(trials, costs, None), look),
+        energy=speed_against_energy(summary, cost_per_trial(trials, costs), look),
         steps=step_sizes(tuning or {}, tuned),
         step_looks=tuned,
         step_commands=sorted({str(one["command"]) for one in (tuning or {}).values() if one.get("command")}),
@@ -225,10 +223,9 @@ def _settings(one: Mapping[str, Any]) -> str:
 
 
 def made_with(trials: pd.DataFrame) -> list[tuple[str, str]]:
-    """How the study was made: what, when, on what."""
-    versions = ", ".join(f"{name} {version}" for name, version in library_versions().items())
+    """How the study was made: what, on what. Nothing here differs when the same command is given again."""
+    versions = ", ".join(f"{name} {version}" for name, version in library_versions(("scipy", "cup-reach")).items())
     return [
-        ("made", datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC")),
         ("learners", ", ".join(map(str, trials["learner"].unique()))),
         ("protocols", ", ".join(map(str, trials["protocol"].unique()))),
         ("seeds", ", ".join(map(str, sorted(trials["seed"].unique())))),
@@ -251,7 +248,6 @@ def write_report(
     tuning: Mapping[str, Mapping[str, Any]] | None = None,
     traces: pd.DataFrame | None = None,
     costs: pd.DataFrame | None = None,
-    cpu_seconds: pd.DataFrame | None = None,
     measured: pd.DataFrame | None = None,
 ) -> None:
     """Write report.html into the study's folder, whole.
@@ -268,13 +264,11 @@ def write_report(
         tuning: learner -> settings, history and command of its tuning.
         traces: learner, protocol, seed, block, time_s, remaining; None: those in the store.
         costs: learner, protocol, seed, metric, value, of whole runs; None: those in the store.
-        cpu_seconds: learner, protocol, seed, cpu_seconds, of whole jobs; None: those in the store.
         measured: what `reach.study.measures.per_seed` says of the trials; None: it is asked.
 
     Raises:
         FileNotFoundError, ValueError: human is no folder of such files.
     """
-    runs = store.read_jobs()
     text = page(
         store,
         jobs,
@@ -287,7 +281,6 @@ def write_report(
         tuning=tuning,
         traces=store.read("traces", jobs) if traces is None else traces,
         costs=store.read("costs", jobs) if costs is None else costs,
-        cpu_seconds=runs[runs["kind"] == "protocol"] if cpu_seconds is None else cpu_seconds,
         measured=measured,
     )
     write_whole(store.report_path, text.encode())

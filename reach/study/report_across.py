@@ -135,14 +135,13 @@ def _chance(value: float, low: float, high: float) -> Cell:
     return Cell(f"{value:.2f}", value, "" if math.isnan(low) else f"[{low:.2f}, {high:.2f}]")
 
 
-def cost_table(trials: pd.DataFrame, costs: pd.DataFrame | None, cpu_seconds: pd.DataFrame | None) -> Table | None:
-    """What a trial costs, a row a learner: time, operations, energy.
+def cost_table(trials: pd.DataFrame, costs: pd.DataFrame | None) -> Table | None:
+    """What a trial costs, a row a learner: operations and energy.
 
-    costs: learner, protocol, seed, metric, value, of whole runs. cpu_seconds: learner, protocol, seed, cpu_seconds.
+    costs: learner, protocol, seed, metric, value, of whole runs.
     """
-    found = cost_per_trial(trials, costs, cpu_seconds)
+    found = cost_per_trial(trials, costs)
     columns = [
-        ("cpu_seconds", "CPU time", "ms a trial", 1e3),
         *((metric, label, "a trial", 1.0) for metric, (label, _, _) in COUNTS.items()),
         (ACTING, "energy to act", "\N{MICRO SIGN}J a trial", 1e-6),
         (LEARNING, "energy to learn", "\N{MICRO SIGN}J a trial", 1e-6),
@@ -160,24 +159,16 @@ def cost_table(trials: pd.DataFrame, costs: pd.DataFrame | None, cpu_seconds: pd
     return Table("Cost of a trial", tuple((label, unit) for _, label, unit, _ in columns), tuple(lines))
 
 
-def cost_per_trial(
-    trials: pd.DataFrame, costs: pd.DataFrame | None, cpu_seconds: pd.DataFrame | None
-) -> dict[str, dict[str, float]]:
+def cost_per_trial(trials: pd.DataFrame, costs: pd.DataFrame | None) -> dict[str, dict[str, float]]:
     """Learner -> metric -> its median over runs, a trial where it is a count; with its energy where it can be told."""
     keys = ["learner", "protocol", "seed"]
     trials_a_run = trials.groupby(keys).size().rename("trials").reset_index()
     found: dict[str, dict[str, float]] = {}
-    frames = []
     if costs is not None and not costs.empty:
-        frames.append(costs[[*keys, "metric", "value"]])
-    if cpu_seconds is not None and not cpu_seconds.empty:
-        frames.append(cpu_seconds.rename(columns={"cpu_seconds": "value"}).assign(metric="cpu_seconds"))
-    for frame in frames:
-        rows = frame.merge(trials_a_run, on=keys)
+        rows = costs[[*keys, "metric", "value"]].merge(trials_a_run, on=keys)
         for (learner, metric), own in rows.groupby(["learner", "metric"], sort=False):
             value = own["value"].astype(float)
-            counted = metric == "cpu_seconds" or metric in COUNTS
-            value = value / own["trials"] if counted else value
+            value = value / own["trials"] if metric in COUNTS else value
             if value.notna().any():
                 found.setdefault(str(learner), {})[str(metric)] = float(value.median())
     for counts in found.values():

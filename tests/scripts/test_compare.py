@@ -290,3 +290,66 @@ def test_a_folder_without_a_person_is_refused(tmp_path: Path) -> None:
     done = compare(tmp_path / "out", "--person", str(tmp_path))
     assert done.returncode != 0
     assert f"--person {tmp_path}" in done.stderr
+
+
+# Put into every interpreter, so that it is as if these libraries were not installed.
+WITHOUT_TORCH = """
+import sys
+
+class Refuse:
+    def find_spec(self, name, path=None, target=None):
+        if name.partition(".")[0] in ("torch", "stable_baselines3", "sb3_contrib"):
+            raise ModuleNotFoundError(f"No module named {name!r}", name=name)
+
+sys.meta_path.insert(0, Refuse())
+"""
+# What the README names as the same bytes.
+SAME = ("report.html", "summary.json", "summary.csv", "**/*.parquet", "films/*.mp4")
+
+
+@pytest.fixture(scope="module")
+def twice(tmp_path_factory: pytest.TempPathFactory) -> list[tuple[Path, subprocess.CompletedProcess[str]]]:
+    """The same command in two folders, with a factory in each and without the libraries of this project's learners."""
+    blocked = tmp_path_factory.mktemp("blocked")
+    (blocked / "sitecustomize.py").write_text(WITHOUT_TORCH)
+    path = os.pathsep.join([str(blocked), str(ROOT)])
+    studies = []
+    for name in ("one", "other"):
+        here = tmp_path_factory.mktemp(name)
+        (here / "found_here.py").write_text((FAKES / "fake_learner.py").read_text())
+        words = [
+            *(sys.executable, str(ROOT / "scripts" / "compare.py"), "--out", "study"),
+            *("--factory", "found_here:prepare", "--learners", "none", "wandering"),
+            *("--protocols", "prism", "--seeds", "1", "--jobs", "2"),
+        ]
+        done = subprocess.run(words, cwd=here, env=os.environ | {"PYTHONPATH": path}, capture_output=True, text=True)
+        studies.append((here / "study", done))
+    return studies
+
+
+def test_a_factory_is_found_in_the_current_directory_and_needs_no_library_of_this_projects_learners(
+    twice: list[tuple[Path, subprocess.CompletedProcess[str]]],
+) -> None:
+    for study, done in twice:
+        assert done.returncode == 0, done.stderr
+        assert set(load(study)["learner"]) == {"none", "wandering"}
+
+
+def test_two_studies_by_the_same_command_have_the_same_bytes(
+    twice: list[tuple[Path, subprocess.CompletedProcess[str]]],
+) -> None:
+    (one, done), (other, _) = twice
+    assert "CPU time of a run, median: none" in done.stdout
+    for pattern in SAME:
+        files = sorted(file.relative_to(one) for file in one.glob(pattern))
+        assert files
+        assert files == sorted(file.relative_to(other) for file in other.glob(pattern))
+        for file in files:
+            assert (one / file).read_bytes() == (other / file).read_bytes(), file
+
+
+def test_a_factory_that_is_nowhere_is_an_error_that_names_it(tmp_path: Path) -> None:
+    done = compare(tmp_path, "--factory", "nowhere_at_all:prepare")
+    assert done.returncode != 0
+    assert "--factory nowhere_at_all:prepare: no module named 'nowhere_at_all' can be found" in done.stderr
+    assert "Traceback" not in done.stderr

@@ -72,12 +72,6 @@ def costs_of(macs: dict[str, float], acs: dict[str, float], trials: pd.DataFrame
     return pd.DataFrame(rows)
 
 
-def cpu_seconds_of(trials: pd.DataFrame, seconds: float) -> pd.DataFrame:
-    """The same CPU time for every run."""
-    keys = ["learner", "protocol", "seed"]
-    return trials[keys].drop_duplicates().assign(cpu_seconds=seconds).reset_index(drop=True)
-
-
 def tuning_of(*learners: str) -> dict[str, dict[str, Any]]:
     """A history of tuning with a best step size of 0.4, and one try that was given up."""
     tried = [

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-from made_up import costs_of, cpu_seconds_of, traces_of, trials_of, tuning_of, with_rows, write_human_files
+from made_up import costs_of, traces_of, trials_of, tuning_of, with_rows, write_human_files
 from rich.console import Console
 
 from reach.study import DamagedError, Job, Outcome, Store
@@ -215,7 +215,6 @@ def test_every_section_is_there_once_its_data_are(trials: pd.DataFrame, tmp_path
         tuning=tuning_of("error-bp", "error-dfa"),
         traces=traces_of({"error-bp": 0.2, "none": 0.3}, "rotation30"),
         costs=costs_of({"error-bp": 1e6, "error-dfa": 2e6}, {}, trials),
-        cpu_seconds=cpu_seconds_of(trials, 12.0),
     )
     assert headings(made) == [
         "Protocol by protocol", "Reach by reach", "The measures", "Learner against learner", "Within a reach", "Memory",
@@ -269,17 +268,14 @@ def test_times_within_the_reach_are_drawn_over_peoples(trials: pd.DataFrame, tmp
 
 def test_costs_are_told_by_trial_and_energy_by_operation(trials: pd.DataFrame) -> None:
     costs = costs_of({"error-bp": 1e6, "none": 0.0}, {"error-dfa": 1e6}, trials)
-    found = cost_per_trial(trials, costs, cpu_seconds_of(trials, 10.0))
+    found = cost_per_trial(trials, costs)
     assert found["error-bp"]["energy_pj"] == pytest.approx(4.6 * 1e6 / 100)
     assert found["error-dfa"]["energy_pj"] == pytest.approx(0.9 * 1e6 / 100)
     assert found["error-bp"]["parameters"] == 4864.0
-    assert found["none"]["cpu_seconds"] == pytest.approx(0.1)
     learning = costs.assign(metric=costs["metric"].replace({"effective_macs": "learning_macs"}))
-    assert cost_per_trial(trials, learning, None)["error-bp"]["energy_to_learn_pj"] == pytest.approx(4.6 * 1e6 / 100)
-    table = cost_table(trials, costs, None)
-    assert table is not None
-    assert "CPU time" not in [label for label, _ in table.heads]
-    assert cost_table(trials, None, None) is None
+    assert cost_per_trial(trials, learning)["error-bp"]["energy_to_learn_pj"] == pytest.approx(4.6 * 1e6 / 100)
+    assert cost_table(trials, costs) is not None
+    assert cost_table(trials, None) is None
 
 
 def test_angles_to_the_gradient_are_told_by_layer(trials: pd.DataFrame) -> None:

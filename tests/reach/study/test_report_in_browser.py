@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from chromium import Page, browser, executable
-from made_up import costs_of, cpu_seconds_of, traces_of, trials_of, tuning_of, with_rows, write_human_files
+from made_up import costs_of, traces_of, trials_of, tuning_of, with_rows, write_human_files
 
 from reach.study import Job, Outcome, Store
 from reach.study.filming import film_bytes
@@ -50,7 +50,6 @@ def report(tmp_path_factory: pytest.TempPathFactory) -> Path:
         tuning=tuning_of("error-bp", "error-dfa"),
         traces=traces_of({"error-bp": 0.2, "none": 0.3}, "prism"),
         costs=costs_of({"error-bp": 1e6, "error-dfa": 2e6}, {}, trials),
-        cpu_seconds=cpu_seconds_of(trials, 12.0),
     )
     return store.report_path
 
