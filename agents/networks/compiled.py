@@ -7,20 +7,44 @@ allocate does not compile, and parts of arrays are not counted, which took more 
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import wraps
 from typing import Any
 
-from numba import njit, typeof
+import numpy as np
+from numba import config, njit, typeof
 
 from reach.sim.kernel_cache import kept_on_disk
 
-_options: dict[str, Any] = {"nogil": True, "error_model": "numpy", "_nrt": False}
+
+def _decorator(**options: Any) -> Callable[[Any], Any]:
+    """A decorator that compiles a function, or makes it take records where Numba does not compile."""
+    is_compiled = not config.DISABLE_JIT  # type: ignore[attr-defined]
+    return kept_on_disk(njit(nogil=True, error_model="numpy", **options)) if is_compiled else _taking_records
+
+
+def _taking_records(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Let a function read the fields of records as attributes, as compiled code does."""
+
+    @wraps(function)
+    def called(*arguments: Any) -> Any:
+        return function(*map(_with_attributes, arguments))
+
+    return called
+
+
+def _with_attributes(argument: Any) -> Any:
+    has_fields = isinstance(argument, np.ndarray) and argument.dtype.names is not None
+    return argument.view(np.recarray) if has_fields else argument
+
+
 # A function with loops over cells or synapses.
-kernel: Any = kept_on_disk(njit(**_options))
+kernel: Any = _decorator(_nrt=False)
 # The same for a function that runs once a trial and needs arrays of its own.
-allocating_kernel: Any = kept_on_disk(njit(**{**_options, "_nrt": True}))
+allocating_kernel: Any = _decorator(_nrt=True)
 # A function that becomes part of the one that calls it, since handing arrays over takes as long as many a loop over
 # them.
-inlined: Any = kept_on_disk(njit(nogil=True, error_model="numpy", inline="always"))
+inlined: Any = _decorator(inline="always")
 # What has decayed to this becomes zero: below 1e-38 a processor takes a hundred times longer in single precision.
 SMALLEST = 1e-30
 

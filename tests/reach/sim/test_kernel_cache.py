@@ -140,3 +140,24 @@ def test_without_the_compiler_and_without_docstrings_a_step_has_the_same_bits(tm
     assert compiled
     assert run(STEP, tmp_path, "-W", "ignore::RuntimeWarning", NUMBA_DISABLE_JIT="1").stdout == compiled
     assert run(STEP, tmp_path, "-OO", "-W", "ignore::RuntimeWarning", NUMBA_DISABLE_JIT="1").stdout == compiled
+
+
+RECORDS = """
+import numpy as np
+from agents.networks.compiled import call, kernel
+
+@kernel
+def count(records):
+    record = records[0]
+    record.count += 1
+    record.past[0] = record.count
+
+records = np.zeros(1, dtype=[("count", "i8"), ("past", "f8", 2)])
+count(records)
+call(count, "records", records)
+print(records["count"].tolist(), records["past"].tolist())
+"""
+
+
+def test_without_the_compiler_kernels_of_networks_work_on_records(tmp_path: Path) -> None:
+    assert run(RECORDS, tmp_path, NUMBA_DISABLE_JIT="1").stdout == "[2] [[2.0, 0.0]]\n"
