@@ -24,7 +24,7 @@ from agents.learner import env_for, env_options, load_learner, make_learner, tra
 
 GRAB = "reach/CupGrab-v0"
 FUZZED = ("error-bp", "reward-sac-mlp-shallow")
-MUTANTS = 60
+MUTANTS = 40
 
 
 @pytest.fixture(scope="module")
