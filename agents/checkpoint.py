@@ -221,6 +221,11 @@ def _write_whole(path: Path, data: bytes) -> None:
         os.fsync(file.fileno())
 
 
+def holds_checkpoint(folder: Path) -> bool:
+    """Whether there is a checkpoint in `folder`, or aside where a writer was killed between two renames."""
+    return (_standing(folder) / CONFIG).is_file()
+
+
 def read_config(folder: Path) -> dict[str, Any]:
     """Return the JSON part of a checkpoint.
 

@@ -1,4 +1,4 @@
-"""Keeping a learner while it learns, so that a run that is killed goes on from there and ends as if it had not been."""
+"""Saving a learner while it learns, so that a run that is killed goes on from there and ends as if it had not been."""
 
 from __future__ import annotations
 
@@ -13,25 +13,27 @@ from typing import Any
 import numpy as np
 from stable_baselines3.common.callbacks import BaseCallback
 
+from agents.trial_learner import TrialLearner
+
 
 class Keep(BaseCallback):
-    """Saves the learner every so often, and once more when the process is asked to stop; then learning ends.
+    """Save the learner every so often, and once more when the process is asked to stop; then end learning.
 
-    As a callback it saves between trials, where an error learner goes on exactly; `keep_when_due` is for learners that
-    learn in stretches.
+    It saves where a resumed run is exact: a learner that learns from trial to trial between trials, one from reward
+    between rollouts.
 
     Attributes:
-        stopped: whether learning ended because the process was asked to stop.
+        stopped: the signal by which the process was asked to stop, once learning has ended because of it.
     """
 
     def __init__(self, folder: Path, every_s: float = 20.0) -> None:
-        """Keep the learner in `folder`, every `every_s` seconds."""
+        """Save the learner in `folder`, every `every_s` seconds."""
         super().__init__()
         self._folder = folder
         self._every_s = every_s
         self._last = monotonic()
-        self._asked = False
-        self.stopped = False
+        self._asked: int | None = None
+        self.stopped: int | None = None
 
     @contextmanager
     def asked_by_signals(self) -> Iterator[None]:
@@ -44,16 +46,22 @@ class Keep(BaseCallback):
                 signal.signal(number, handler)
 
     def _ask(self, number: int, frame: FrameType | None) -> None:
-        self._asked = True
+        self._asked = number
+
+    def _on_rollout_start(self) -> None:
+        model: Any = self.model
+        if not isinstance(model, TrialLearner):
+            self.keep_when_due(model)
 
     def _on_step(self) -> bool:
-        if bool(np.any(self.locals["dones"])):
-            self.keep_when_due(self.model)
-        return not self.stopped
+        model: Any = self.model
+        if isinstance(model, TrialLearner) and bool(np.any(self.locals["dones"])):
+            self.keep_when_due(model)
+        return self.stopped is None
 
     def keep_when_due(self, model: Any) -> None:
-        """Save `model`, with which going on is exact just now, if it is time to or if the process was asked to stop."""
-        if self._asked or monotonic() - self._last > self._every_s:
+        """Save `model`, which can be resumed exactly now, if it is time to or if the process was asked to stop."""
+        if self.stopped is None and (self._asked is not None or monotonic() - self._last > self._every_s):
             model.save(self._folder)
             self._last = monotonic()
             self.stopped = self._asked

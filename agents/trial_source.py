@@ -143,6 +143,11 @@ def set_random_states(env: Env, states: list[dict[str, Any]]) -> None:
     if isinstance(env, VecEnv):
         # Takes up the seeds that a VecEnv has drawn for its first reset.
         env.reset()
+    put_random_states(env, states)
+
+
+def put_random_states(env: Env, states: list[dict[str, Any]]) -> None:
+    """Set the random states of an environment, or of all of a VecEnv's; the trials under way go on."""
     for index, state in enumerate(states):
         if isinstance(env, VecEnv):
             env.env_method("set_random_state", state, indices=[index])

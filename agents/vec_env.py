@@ -96,6 +96,14 @@ class CupVecEnv(VecEnv):
         self._lengths[dones] = 0
         return observations, rewards.astype(np.float32), dones, infos
 
+    def begin_trials(self, indices: Sequence[int]) -> None:
+        """Begin the next trial in some environments; the trials of the others go on."""
+        mask = np.zeros(self.num_envs, dtype=np.bool_)
+        mask[list(indices)] = True
+        self.envs.reset(options={"reset_mask": mask})
+        self._returns[mask] = 0.0
+        self._lengths[mask] = 0
+
     def close(self) -> None:
         """Let the environments go."""
         self.envs.close()

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Literal
 
+import command
 import tyro
 from rich.console import Console
 from rich.table import Table
@@ -74,4 +75,4 @@ def main(options: Benchmark) -> None:
 
 
 if __name__ == "__main__":
-    main(tyro.cli(Benchmark))
+    command.run(main, Benchmark)

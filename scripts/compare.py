@@ -7,7 +7,6 @@ is missing.
 
 from __future__ import annotations
 
-import io
 import json
 import shlex
 import sys
@@ -17,6 +16,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
+import command
 import tyro
 from presets import PRESETS
 from rich.console import Console
@@ -340,12 +340,9 @@ def main(given: Compare) -> int:
 
 
 if __name__ == "__main__":
-    if isinstance(sys.stdout, io.TextIOWrapper):
-        # A letter that the terminal or file does not know is no reason to lose the rest.
-        sys.stdout.reconfigure(errors="replace")
-    try:
-        sys.exit(main(tyro.cli(Compare)))
-    except KeyboardInterrupt:
-        sys.exit("Stopped. What is finished is kept: the same command goes on from there.")
-    except (FolderInUseError, ModuleNotFoundError, OSError, ValueError) as error:
-        sys.exit(f"compare.py: {error}")
+    command.run(
+        main,
+        Compare,
+        expected=(FolderInUseError, ModuleNotFoundError),
+        interrupted="Stopped. What is finished is kept: the same command goes on from there.",
+    )

@@ -6,14 +6,13 @@ over the first 30 perturbed reaches, with its interval.
 
 from __future__ import annotations
 
-import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import command
 import numpy as np
 import pandas as pd
-import tyro
 from picture_file import require_picture_file
 
 from reach.render.palette import learner_colour
@@ -103,7 +102,4 @@ def draw_values(axes: Any, rows: pd.DataFrame) -> None:
 
 
 if __name__ == "__main__":
-    try:
-        main(tyro.cli(ComparisonFigure))
-    except (OSError, ValueError) as error:
-        sys.exit(f"comparison_figure.py: {error}")
+    command.run(main, ComparisonFigure)

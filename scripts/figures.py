@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import command
 import imageio.v3 as iio
 import numpy as np
 import torch
-import tyro
 from numpy.typing import NDArray
 
 from agents.learner import LEARNERS, is_learner, prepare
@@ -85,7 +84,4 @@ def main(options: Figures) -> None:
 
 
 if __name__ == "__main__":
-    try:
-        main(tyro.cli(Figures))
-    except (OSError, ValueError) as error:
-        sys.exit(f"figures.py: {error}")
+    command.run(main, Figures)

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import command
 import numpy as np
-import tyro
 
 from reach.protocols import PROTOCOLS, Protocol
 from reach.render import Window
@@ -109,9 +108,4 @@ def main(options: Play) -> None:
 
 
 if __name__ == "__main__":
-    try:
-        main(tyro.cli(Play))
-    except KeyboardInterrupt:
-        sys.exit("Stopped.")
-    except (OSError, ValueError, RuntimeError) as error:
-        sys.exit(f"play.py: {error}")
+    command.run(main, Play, expected=(RuntimeError,))

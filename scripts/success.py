@@ -9,14 +9,13 @@ from __future__ import annotations
 
 import json
 import os
-import sys
-from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures import as_completed
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from time import process_time
 from typing import Annotated, Any, Literal
 
-import gymnasium as gym
+import command
 import numpy as np
 import pandas as pd
 import torch
@@ -195,7 +194,7 @@ def main(given: Success) -> None:
     wanted = cases(given)
     kept = {case: kept_result(given.out / case.file) for case in wanted if (given.out / case.file).exists()}
     missing = [case for case in wanted if case not in kept]
-    with ProcessPoolExecutor(given.jobs) as pool:
+    with command.workers(given.jobs) as pool:
         running = {pool.submit(result, case): case for case in missing}
         for one in tqdm(as_completed(running), total=len(missing), desc="learners"):
             path = given.out / running[one].file
@@ -230,9 +229,4 @@ def main(given: Success) -> None:
 
 
 if __name__ == "__main__":
-    try:
-        main(tyro.cli(Success))
-    except KeyboardInterrupt:
-        sys.exit("Stopped. What is finished is kept: the same command goes on from there.")
-    except (gym.error.Error, OSError, ValueError) as error:
-        sys.exit(f"success.py: {error}")
+    command.run(main, Success, interrupted="Stopped. What is finished is kept: the same command goes on from there.")

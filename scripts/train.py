@@ -8,12 +8,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-import gymnasium as gym
+import command
 import torch
 import tyro
 from rich.console import Console
 from tqdm import tqdm
 
+from agents.checkpoint import holds_checkpoint
 from agents.keeping import Keep
 from agents.learner import (
     BASELINE_ENV,
@@ -65,9 +66,10 @@ class Train:
     seed: int | None = None
     """Of weights and trials, 0 without a word; with --resume it is that of OUT."""
     resume: bool = False
-    """Go on with the learner that OUT holds, to as many trials or steps in all: the same command ends the same run."""
+    """Go on with the learner that OUT holds, to as many trials or steps in all: the same command ends the same run.
+    If there is no OUT yet, the run starts from the beginning."""
     keep_every_s: float = 20.0
-    """Seconds of learning after which the learner is kept; one that is killed goes on from there with --resume."""
+    """Seconds of learning after which the learner is saved; one that is killed goes on from there with --resume."""
     judge: int = 200
     """Fresh trials, with other seeds, on which it is judged at the end; 0 for none."""
     tensorboard: Path | None = None
@@ -90,14 +92,17 @@ class Train:
                 raise SystemExit(f"{name} {value}: 0 or more is allowed")
         if not self.keep_every_s >= 0.0:
             raise SystemExit(f"--keep-every-s {self.keep_every_s}: 0 or more is allowed")
-        if self.out.exists() and not self.resume:
+        if not self.resume and (self.out.exists() or holds_checkpoint(self.out)):
             raise SystemExit(f"--out {self.out} exists; give another folder, or --resume to go on with it")
 
 
 def made(options: Train) -> Any:
     """The learner, new or as OUT holds it."""
     settings = {"tensorboard_log": str(options.tensorboard)} if options.tensorboard else {}
-    if not options.resume:
+    absent = not options.out.exists() and not holds_checkpoint(options.out)
+    if options.resume and absent:
+        print(f"{options.out} holds no checkpoint yet; the run starts from the beginning")
+    if not options.resume or absent:
         name = options.learner or "error-dfa"
         given = env_options(name) | ({"control": options.control} if options.control else {})
         return make_learner(name, make_env(options.env or env_id_of(name), given), seed=options.seed or 0, **settings)
@@ -148,13 +153,13 @@ def learn(model: Any, options: Train, keep: Keep) -> None:
 
 
 def learn_in_stretches(model: Any, options: Train, keep: Keep) -> None:
-    """Let a learner from reward learn in stretches, whose ends do not depend on the clock."""
+    """Let a learner from reward learn in stretches, whose ends do not depend on when it was stopped."""
     wanted = options.timesteps or baseline_steps(model.name)
     with tqdm(total=wanted, initial=model.num_timesteps, unit="step", disable=not sys.stdout.isatty()) as bar:
-        while model.num_timesteps < wanted and not keep.stopped:
-            before = model.num_timesteps
-            model.learn(min(STRETCH_STEPS, wanted - before), reset_num_timesteps=False)
-            bar.update(model.num_timesteps - before)
+        while model.num_timesteps < wanted and keep.stopped is None:
+            end = min(model.stretch_start + STRETCH_STEPS, wanted)
+            model.learn(end - model.num_timesteps, callback=keep, reset_num_timesteps=False)
+            bar.update(model.num_timesteps - bar.n)
             keep.keep_when_due(model)
 
 
@@ -170,11 +175,11 @@ def main(options: Train) -> None:
     with keep.asked_by_signals():
         learn(model, options, keep)
     console = Console()
-    if keep.stopped:
+    if keep.stopped is not None:
         again = sys.argv if options.resume else [*sys.argv, "--resume"]
-        raise SystemExit(
-            f"Stopped. What was learned is kept in {options.out}; go on with\n  python {shlex.join(again)}"
-        )
+        said = f"Stopped. What was learned is kept in {options.out}; go on with\n  python {shlex.join(again)}"
+        print(said, file=sys.stderr)
+        raise SystemExit(128 + keep.stopped)
     if isinstance(model, TrialLearner):
         model.settle_baseline()
     model.save(options.out)
@@ -189,7 +194,4 @@ def main(options: Train) -> None:
 
 
 if __name__ == "__main__":
-    try:
-        main(tyro.cli(Train))
-    except (gym.error.Error, OSError, ValueError) as error:
-        sys.exit(f"train.py: {error}")
+    command.run(main, Train)

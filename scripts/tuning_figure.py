@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import sys
 from dataclasses import dataclass
 from itertools import cycle
 from pathlib import Path
 from typing import Any
 
-import tyro
+import command
 from picture_file import require_picture_file
 
 from agents.error_networks import HIDDEN, full_name, is_error_learner, is_spiking
@@ -116,7 +115,4 @@ def panel_of(learner: str) -> str:
 
 
 if __name__ == "__main__":
-    try:
-        main(tyro.cli(TuningFigure))
-    except (OSError, ValueError) as error:
-        sys.exit(f"tuning_figure.py: {error}")
+    command.run(main, TuningFigure)

@@ -11,9 +11,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+import command
 import gymnasium as gym
 import torch
-import tyro
 from tqdm import tqdm
 
 from agents.foreign import load_zip
@@ -247,7 +247,4 @@ def told_of_replay(options: Watch, names: list[str], watching: Watching) -> None
 
 
 if __name__ == "__main__":
-    try:
-        main(tyro.cli(Watch))
-    except (gym.error.Error, OSError, ValueError) as error:
-        sys.exit(f"watch.py: {error}")
+    command.run(main, Watch)

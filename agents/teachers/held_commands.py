@@ -53,6 +53,10 @@ class HeldCommands(VecEnvWrapper):
         self._observation = self.venv.reset()
         return self._observation
 
+    def observe(self, observation: Any) -> None:
+        """Follow commands from an observation of trials that are under way."""
+        self._observation = observation
+
     def step_async(self, actions: NDArray[np.float32]) -> None:
         """Take what is wanted, (1, 4)."""
         self._wanted = actions

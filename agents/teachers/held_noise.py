@@ -37,6 +37,14 @@ class HeldNoise(ActionNoise):
         self._left = 0
         self._held = np.zeros(len(self.spread), dtype=np.float32)
 
+    def state(self) -> NDArray[np.float64]:
+        """Return the deviation that is held, (4,), and for how many decisions more, (1,)."""
+        return np.append(self._held.astype(np.float64), self._left)
+
+    def set_state(self, state: NDArray[np.float64]) -> None:
+        """Set what `state` returned."""
+        self._held, self._left = state[:-1].astype(np.float32), int(state[-1])
+
     def __call__(self) -> NDArray[np.float32]:
         """The deviation (4,) of one decision, drawn from NumPy's global generator as Stable-Baselines3's own are."""
         if self._left == 0:

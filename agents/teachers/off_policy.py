@@ -96,8 +96,7 @@ class _OffPolicy(RewardLearner):
         return [_chain_of_actor(model.actor)]
 
     def _wrap_env(self, env: Any, verbose: int = 0, monitor_wrapper: bool = True) -> VecEnv:
-        made: Any = super()
-        return within_usual_commands(made._wrap_env(env, verbose, monitor_wrapper), self.GRIP)
+        return within_usual_commands(super()._wrap_env(env, verbose, monitor_wrapper), self.GRIP)
 
     def _sample_action(self, learning_starts: int, action_noise: Any = None, n_envs: int = 1) -> Any:
         made: Any = super()
@@ -111,6 +110,15 @@ class _OffPolicy(RewardLearner):
         end_trials(model.replay_buffer)
         if model.action_noise is not None:
             model.action_noise.reset()
+
+    def _under_way(self) -> dict[str, Any]:
+        model: Any = self
+        return {**super()._under_way(), "learning_starts": np.array(model.learning_starts)}
+
+    def _continue(self, kept: dict[str, Any]) -> None:
+        super()._continue(kept)
+        model: Any = self
+        model.learning_starts = int(kept["learning_starts"])
 
 
 class _Soft(_OffPolicy):
@@ -205,6 +213,17 @@ class RewardTQC(FallingRate, _Soft, TQC):  # type: ignore[misc]
 
     def _own_noise(self) -> ActionNoise:
         return HeldNoise()
+
+    def _under_way(self) -> dict[str, Any]:
+        noise = self.action_noise
+        return {**super()._under_way(), **({"noise": noise.state()} if isinstance(noise, HeldNoise) else {})}
+
+    def _continue(self, kept: dict[str, Any]) -> None:
+        super()._continue(kept)
+        env: Any = self.env
+        env.observe(self._last_obs)
+        if isinstance(self.action_noise, HeldNoise):
+            self.action_noise.set_state(kept["noise"])
 
     def _of_policy(self, rule: str) -> dict[str, Any]:
         return {"n_quantiles": QUANTILES, "n_critics": 2}

@@ -111,9 +111,20 @@ class RewardLSTM(_OnPolicy, RecurrentPPO):  # type: ignore[misc]
     def _remembered(self) -> dict[str, Any]:
         return {"hidden_state_shape": (self.n_steps, 1, self.n_envs, LSTM_CELLS)}
 
-    def learn(self, total_timesteps: int, *given: Any, **settings: Any) -> Any:
-        """As sb3-contrib's `learn`, beginning with new trials, of which nothing is remembered."""
-        model: Any = self
+    def _end_stretch(self) -> None:
         nothing = torch.zeros(1, self.n_envs, LSTM_CELLS, device=self.device)
-        model._last_lstm_states = RNNStates((nothing, nothing), (nothing, nothing))
-        return super().learn(total_timesteps, *given, **settings)
+        self._remember([nothing] * 4)
+
+    def _remember(self, states: list[torch.Tensor]) -> None:
+        """Set the hidden and memory states of the actor's cells and of the critic's."""
+        model: Any = self
+        model._last_lstm_states = RNNStates((states[0], states[1]), (states[2], states[3]))
+
+    def _under_way(self) -> dict[str, Any]:
+        model: Any = self
+        states = [state for pair in model._last_lstm_states for state in pair]
+        return {**super()._under_way(), "memory": torch.stack(states).numpy(force=True)}
+
+    def _continue(self, kept: dict[str, Any]) -> None:
+        super()._continue(kept)
+        self._remember(list(torch.from_numpy(kept["memory"]).to(self.device)))

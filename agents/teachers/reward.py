@@ -1,13 +1,14 @@
 """The reward teacher: algorithms of Stable-Baselines3 with the rule swapped inside their networks.
 
 Everything else is theirs but where they start and how they are kept: a policy begins at the resting command, sees its
-observations scaled by fixed constants, and is kept without pickles. A stretch of learning (`learn`) begins with new
-trials, so that one that follows on a load is the one that would have followed without it.
+observations scaled by fixed constants, and is kept without pickles. A call of `learn` begins with new trials. A
+checkpoint written between two rollouts of a `learn` also holds the trials under way, and learning goes on within them.
 """
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,6 +18,7 @@ import torch
 from numpy.typing import NDArray
 from stable_baselines3.common.vec_env import VecEnv
 
+from agents import checkpoint
 from agents.checkpoint import (
     COUNT,
     CheckpointError,
@@ -39,8 +41,10 @@ from agents.checkpoint import (
 from agents.rules.feedback import FEEDBACK_RULES, feedback_rule
 from agents.rules.layers import RuledLayer
 from agents.teachers.actor_inside import ActorInside
+from agents.teachers.held_noise import HeldNoise
 from agents.teachers.replay import check_place, entries_of_buffer, fill, kept_arrays, kept_place
 from agents.teachers.scaled_observation import ScaledObservation
+from agents.trial_log import logged, trial_log
 from agents.trial_source import (
     env_id,
     env_options_of,
@@ -72,6 +76,10 @@ NUMPY_RANDOM = {
     "gauss": Setting(-np.finfo(np.float64).max),
 }
 CUDA_STATE_BYTES = 16
+# How the names of the arrays begin that only a checkpoint written within a `learn` holds.
+UNDER_WAY = "under_way/"
+# Control steps of one trial; far more than a task allows.
+MOST_STEPS_UNDER_WAY = 10_000
 ALIASES = {"reward-ppo": "reward-mlp-bp"}
 
 
@@ -129,6 +137,11 @@ class RewardLearner(ABC):
         # Until `learn` begins, the environments are not seeded.
         self._unseeded = True
         self._inside: ActorInside | None = None
+        # Steps at the start of the latest `learn`, and at the start of its latest rollout.
+        self._start = 0
+        self._rollout_start: int | None = None
+        # Whether a checkpoint was loaded whose `learn` the next one continues.
+        self._resumed = False
         self.given = {"seed": seed, **kept}
         if not isinstance(env, VecEnv):
             env = copies_of(
@@ -181,13 +194,81 @@ class RewardLearner(ABC):
         model: Any = self
         return env_options_of(model.env)
 
-    def learn(self, total_timesteps: int, *given: Any, **settings: Any) -> Any:
-        """As Stable-Baselines3's `learn`, beginning with new trials."""
-        self._last_obs = None
-        self._unseeded = False
-        self._end_stretch()
+    @property
+    def stretch_start(self) -> int:
+        """Steps at which the `learn` began that the next one continues; the steps so far if it begins a new one."""
+        model: Any = self
+        return self._start if self._resumed else int(model.num_timesteps)
+
+    def _wrap_env(self, env: Any, verbose: int = 0, monitor_wrapper: bool = True) -> VecEnv:
         made: Any = super()
-        return made.learn(total_timesteps, *given, **settings)
+        return logged(made._wrap_env(env, verbose, monitor_wrapper))
+
+    def _setup_learn(
+        self,
+        total_timesteps: int,
+        callback: Any = None,
+        reset_num_timesteps: bool = True,
+        tb_log_name: str = "run",
+        progress_bar: bool = False,
+    ) -> Any:
+        """Prepare a `learn`: continue one that a loaded checkpoint was written in, or begin with new trials."""
+        model: Any = self
+        continued = self._resumed and not reset_num_timesteps and model._last_obs is not None
+        self._resumed, self._rollout_start, self._unseeded = False, None, False
+        if not continued:
+            model._last_obs = None
+            self._end_stretch()
+        noise = model.action_noise if isinstance(model.action_noise, HeldNoise) else None
+        held = None if noise is None else noise.state()
+        made: Any = super()
+        prepared = made._setup_learn(total_timesteps, callback, reset_num_timesteps, tb_log_name, progress_bar)
+        if not continued:
+            self._start = int(model.num_timesteps)
+        elif noise is not None and held is not None:
+            # Stable-Baselines3 has reset it.
+            noise.set_state(held)
+        return prepared
+
+    def collect_rollouts(self, *given: Any, **named: Any) -> Any:
+        """Collect a rollout; at its start all that learning depends on can be saved."""
+        model: Any = self
+        self._rollout_start = int(model.num_timesteps)
+        made: Any = super()
+        return made.collect_rollouts(*given, **named)
+
+    def _under_way(self) -> dict[str, NDArray[Any]]:
+        """Return what must be kept besides to continue a `learn` from the start of a rollout, as arrays by name."""
+        model: Any = self
+        log = trial_log(model.env)
+        assert log is not None
+        space = model.observation_space
+        parts: dict[str, Any] = dict(space.spaces) if isinstance(space, gym.spaces.Dict) else {"": space}
+        last = {name: np.zeros((model.n_envs, *part.shape), part.dtype) for name, part in parts.items()}
+        if model._last_obs is not None:
+            last = model._last_obs if isinstance(space, gym.spaces.Dict) else {"": model._last_obs}
+        return {
+            **log.under_way(),
+            **{f"observation.{name}": values for name, values in last.items()},
+            "start": np.array(self._start),
+        }
+
+    def _continue(self, kept: dict[str, NDArray[Any]]) -> None:
+        """Take up what `_under_way` returned; the environments hold their random states already."""
+        model: Any = self
+        log = trial_log(model.env)
+        assert log is not None
+        log.take_up(kept["commands"], kept["ages"])
+        parts = {
+            name.removeprefix("observation."): values
+            for name, values in kept.items()
+            if name.startswith("observation.")
+        }
+        model._last_obs = parts if isinstance(model.observation_space, gym.spaces.Dict) else parts[""]
+        model._last_episode_starts = kept["ages"] == 0
+        self._start = int(kept["start"])
+        self._rollout_start = int(model.num_timesteps)
+        self._resumed = True
 
     def _update_info_buffer(self, infos: list[dict[str, Any]], dones: NDArray[np.bool_] | None = None) -> None:
         """What Stable-Baselines3 does after each step of learning."""
@@ -195,13 +276,14 @@ class RewardLearner(ABC):
         made._update_info_buffer(infos, dones)
         self.trials += 0 if dones is None else int(np.count_nonzero(dones))
 
-    def _end_stretch(self) -> None:  # noqa: B027  (most have nothing to end)
-        """What was under way in the stretch before has ended."""
+    def _end_stretch(self) -> None:  # noqa: B027  (most learners have nothing to leave)
+        """Leave what the `learn` before has under way."""
 
     def save(self, path: Any, exclude: Any = None, include: Any = None) -> None:
         """Write a checkpoint folder, whole or not at all: weights and feedback, optimisers, buffer and random states.
 
-        A learner that is loaded with `resume` learns on, in its next `learn`, as this one would: the same bits.
+        A learner loaded with `resume` ends with the same bits as this one, if it is given the same `learn`; or what is
+        left of the present one, if this is called at the start of a rollout (a callback's `_on_rollout_start`).
         """
         model: Any = self
         parameters = model.get_parameters()
@@ -221,6 +303,8 @@ class RewardLearner(ABC):
         buffer = getattr(self, "replay_buffer", None)
         if buffer is not None:
             state |= {f"buffer/{name}": values for name, values in kept_arrays(buffer).items()}
+        if self._rollout_start == model.num_timesteps:
+            state |= {f"{UNDER_WAY}{name}": values for name, values in self._under_way().items()}
         config = {
             "learner": self.name,
             "settings": self.given,
@@ -287,6 +371,12 @@ class RewardLearner(ABC):
             model._unseeded = states is None
             _set_global_states(model, numpy_random, state)
             model.action_space.np_random.bit_generator.state = action_space
+            under_way = {
+                key.removeprefix(UNDER_WAY): array for key, array in state.items() if key.startswith(UNDER_WAY)
+            }
+            if under_way:
+                with loading(path):
+                    model._continue(_as_own(model._under_way(), under_way, path))
         return model
 
     def _kept_place(self, config: dict[str, Any], path: Any) -> dict[str, Any] | None:
@@ -313,6 +403,11 @@ class RewardLearner(ABC):
                         found |= {f"{name}/{k}/{kind}": entry for kind, entry in _adam_entries(value).items()}
         variables = {f"variable/{name}": getattr(model, name) for name in model._get_torch_save_params()[1]}
         found |= entries_of({name: value.numpy(force=True) for name, value in variables.items()})
+        under_way = entries_of(self._under_way())
+        under_way["commands"] = replace(
+            under_way["commands"], shape=(MOST_STEPS_UNDER_WAY, *under_way["commands"].shape[1:]), is_shorter_valid=True
+        )
+        found |= {f"{UNDER_WAY}{k}": replace(entry, is_optional=True) for k, entry in under_way.items()}
         if place is not None:
             found |= {f"buffer/{k}": entry for k, entry in entries_of_buffer(model.replay_buffer, place).items()}
         return found
@@ -382,6 +477,20 @@ def _check_torch_states(model: Any, state: dict[str, NDArray[Any]], path: Any) -
                 torch.Generator(device).set_state(torch.from_numpy(np.array(state[name])))
         except RuntimeError as error:
             raise CheckpointError(f"checkpoint {path}: {name} is no state of a generator: {in_brief(error)}") from error
+
+
+def _as_own(own: dict[str, NDArray[Any]], kept: dict[str, NDArray[Any]], path: Any) -> dict[str, NDArray[Any]]:
+    """Return the arrays of a checkpoint in the types of a learner's own; any number of steps is allowed.
+
+    Raises:
+        CheckpointError: arrays of other names or shapes, or that are not finite.
+    """
+    commands = kept.get("commands", np.zeros(0))
+    steps = len(commands) if commands.ndim else 0
+    filled = {name: array.copy() for name, array in own.items()}
+    filled["commands"] = np.zeros((steps, *own["commands"].shape[1:]), dtype=own["commands"].dtype)
+    checkpoint.fill(filled, kept, path)
+    return filled
 
 
 def _set_global_states(model: Any, kept: dict[str, Any], state: dict[str, NDArray[Any]]) -> None:

@@ -14,10 +14,12 @@ from typing import Any
 import gymnasium as gym
 import numpy as np
 import pytest
+from gymnasium.wrappers import TimeLimit
+from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.env_util import make_vec_env
 
-from agents.checkpoint import CONFIG, POLICY, STATE, read_checkpoint
-from agents.learner import env_options, load_learner, make_learner, train_trials
+from agents.checkpoint import CONFIG, POLICY, STATE, read_checkpoint, read_config, write_checkpoint
+from agents.learner import env_for, env_options, load_learner, make_learner, train_trials
 from agents.vec_env import CupVecEnv
 
 GRAB = "reach/CupGrab-v0"
@@ -103,6 +105,85 @@ def test_learning_from_reward_goes_on_too(name: str, steps: int, settings: dict[
     assert everything(tmp_path / "whole") == everything(tmp_path / "never_stopped")
 
 
+class SaveAtRollout(BaseCallback):
+    """Save the model at the start of its n-th rollout, and go on."""
+
+    def __init__(self, folder: Path, rollout: int) -> None:
+        super().__init__()
+        self.folder = folder
+        self.left = rollout
+        self.steps = 0
+
+    def _on_rollout_start(self) -> None:
+        self.left -= 1
+        if self.left == 0:
+            self.model.save(self.folder)
+            self.steps = self.model.num_timesteps
+
+    def _on_step(self) -> bool:
+        return True
+
+
+@pytest.mark.parametrize(
+    ("name", "steps", "rollout", "settings"),
+    [
+        ("reward-mlp-dfa", 4 * 16 * 64, 3, {}),
+        ("reward-lstm-bp", 4 * 16 * 64, 4, {}),
+        ("reward-sac-mlp-dfa", 400, 15, {"learning_starts": 200}),
+        ("reward-td3-mlp-ifa", 400, 22, {"learning_starts": 200}),
+        ("reward-tqc-mlp-bp", 400, 20, {"learning_starts": 180}),
+        ("reward-tqc-mlp-bp", 500, 27, {"learning_starts": 300, "buffer_size": 60}),
+    ],
+)
+def test_learning_goes_on_from_the_start_of_any_rollout(
+    name: str, steps: int, rollout: int, settings: dict[str, Any], tmp_path: Path
+) -> None:
+    model = make_learner(name, gym.make(GRAB, **env_options(name)), seed=5, **settings)
+    saving = SaveAtRollout(tmp_path / "half", rollout)
+    model.learn(steps, callback=saving)
+    assert 0 < saving.steps < steps
+    model.save(tmp_path / "never_stopped")
+    again = load_learner(tmp_path / "half", env_for(tmp_path / "half"), resume=True)
+    again.learn(steps - saving.steps, reset_num_timesteps=False)
+    again.save(tmp_path / "whole")
+    assert everything(tmp_path / "whole") == everything(tmp_path / "never_stopped")
+
+
+def test_learning_in_wrapped_environments_goes_on_from_the_start_of_any_rollout(tmp_path: Path) -> None:
+    def made() -> Any:
+        return make_vec_env(lambda: TimeLimit(gym.make(GRAB), 40), n_envs=3)
+
+    model = make_learner("reward-ppo", made(), seed=5, n_steps=50, batch_size=50)
+    saving = SaveAtRollout(tmp_path / "half", 3)
+    model.learn(5 * 150, callback=saving)
+    model.save(tmp_path / "never_stopped")
+    again = load_learner(tmp_path / "half", made(), resume=True)
+    assert again.stretch_start == 0
+    # What is loaded in the middle of learning can be kept there once more.
+    again.save(tmp_path / "half_again")
+    assert everything(tmp_path / "half_again") == everything(tmp_path / "half")
+    again.learn(5 * 150 - saving.steps, reset_num_timesteps=False)
+    again.save(tmp_path / "whole")
+    assert everything(tmp_path / "whole") == everything(tmp_path / "never_stopped")
+
+
+def test_trials_under_way_that_cannot_be_are_refused(tmp_path: Path) -> None:
+    model = make_learner("reward-ppo", make_vec_env(GRAB, n_envs=3), seed=5, n_steps=50, batch_size=50)
+    model.learn(300, callback=SaveAtRollout(tmp_path / "kept", 2))
+    config, policy, state = read_checkpoint(tmp_path / "kept")
+    for name, wrong in (
+        ("ages", np.full(3, 51)),
+        ("ages", np.zeros(2, dtype=np.int64)),
+        ("observation.", np.full_like(state["under_way/observation."], np.nan)),
+        ("commands", np.float32(1.0)),
+        ("commands", np.full_like(state["under_way/commands"], 2.0)),
+        ("more", np.zeros(1)),
+    ):
+        write_checkpoint(tmp_path / "wrong", config, policy, state | {f"under_way/{name}": np.asarray(wrong)})
+        with pytest.raises(ValueError, match=r"allowed"):
+            load_learner(tmp_path / "wrong", make_vec_env(GRAB, n_envs=3), resume=True)
+
+
 @pytest.mark.parametrize("name", ["error-mlp-bp", "reward-snn-stdp"])
 def test_two_stretches_of_learning_are_one(name: str, tmp_path: Path) -> None:
     for stretches in ((6, 6), (12,)):
@@ -169,32 +250,38 @@ def test_a_learner_kept_before_its_first_trial_goes_on_as_one_that_never_stopped
     assert everything(tmp_path / "whole") == everything(tmp_path / "never_stopped")
 
 
-def test_a_training_that_is_killed_or_stopped_ends_as_one_that_was_not(tmp_path: Path) -> None:
-    words = [
-        sys.executable,
-        "scripts/train.py",
-        "--learner",
-        "error-mlp-dfa",
-        "--trials",
-        "400",
-        "--judge",
-        "0",
-        "--out",
-    ]
+def saved_amount(folder: Path, counted: str) -> int:
+    """How much a checkpoint has learned from; 0 while there is none, or while it is replaced."""
+    try:
+        return int(read_config(folder)[counted])
+    except FileNotFoundError:
+        return 0
+
+
+@pytest.mark.parametrize(
+    ("learner", "amount"),
+    [("error-mlp-dfa", ("--trials", "400")), ("reward-sac-mlp-bp", ("--timesteps", "3000"))],
+)
+def test_a_training_that_is_killed_or_stopped_ends_as_one_that_was_not(
+    learner: str, amount: tuple[str, str], tmp_path: Path
+) -> None:
+    words = [sys.executable, "scripts/train.py", "--learner", learner, *amount, "--judge", "0", "--out"]
+    counted = amount[0].removeprefix("--").replace("timesteps", "num_timesteps")
     root = Path(__file__).parents[2]
-    subprocess.run([*words, tmp_path / "whole"], cwd=root, check=True)
+    # There is no checkpoint yet: the run starts from the beginning.
+    subprocess.run([*words, tmp_path / "whole", "--resume"], cwd=root, check=True)
     for number in (signal.SIGTERM, signal.SIGKILL):
         out = tmp_path / number.name
         given = [*words, out, "--keep-every-s", "0.05"]
         running = subprocess.Popen(given, cwd=root, stderr=subprocess.PIPE, text=True)
-        while not (out / "config.json").exists():
+        while saved_amount(out, counted) == 0:
             assert running.poll() is None
             time.sleep(0.01)
         running.send_signal(number)
         _, said = running.communicate()
-        assert running.returncode != 0
+        assert running.returncode == (-number if number == signal.SIGKILL else 128 + number)
         assert (shlex.join(map(str, given[1:])) + " --resume" in said) == (number == signal.SIGTERM)
-        assert 0 < json.loads((out / "config.json").read_text())["trials"] < 400
+        assert 0 < json.loads((out / "config.json").read_text())[counted] < int(amount[1])
         subprocess.run([*words, out, "--resume"], cwd=root, check=True)
         assert everything(out) == everything(tmp_path / "whole")
 
