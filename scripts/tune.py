@@ -10,14 +10,16 @@ from __future__ import annotations
 
 import json
 import os
+import sqlite3
 import sys
 from collections.abc import Iterator
-from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures import as_completed
 from dataclasses import dataclass, field
 from itertools import repeat
 from pathlib import Path
 from typing import Annotated, Any
 
+import command
 import optuna
 import torch
 import tyro
@@ -34,13 +36,14 @@ from agents.teachers.algorithms import ALGORITHMS
 from agents.teachers.reward import full_name as reward_name
 from agents.tuning import (
     TRAINING_SHARE,
+    SearchSpace,
     criterion_of,
     left_uncorrected,
     missed_in_training,
     read_settings,
     search_space,
 )
-from reach.study import usable_cores
+from reach.study import FolderInUseError, Store, usable_cores
 from reach.study.whole_files import make_folder, write_whole
 
 # Hebbian synapses hear nothing, and their step leads nowhere.
@@ -53,6 +56,8 @@ LEARNERS = (
 SAMPLER_SEED = 20260101
 # Trials that are run to the end before any is cut short.
 UNPRUNED_TRIALS = 4
+# States of trials that are finished.
+OVER = (optuna.trial.TrialState.COMPLETE, optuna.trial.TrialState.PRUNED)
 
 
 @dataclass
@@ -103,6 +108,15 @@ def searched_with(learner: str, given: Tune) -> dict[str, float]:
     return {"seeds": given.seeds, "baseline-trials": given.baseline_trials or baseline_trials(learner)}
 
 
+def storage_in(path: Path) -> optuna.storages.RDBStorage:
+    """Return the storage in a file; its path is not part of a URL, in which "?" and "%" mean something else."""
+
+    def connect() -> sqlite3.Connection:
+        return sqlite3.connect(path, check_same_thread=False)
+
+    return optuna.storages.RDBStorage("sqlite:///search.db", engine_kwargs={"creator": connect})
+
+
 def study_of(learner: str, given: Tune) -> optuna.Study:
     """The search of a learner as it is kept, or a new one.
 
@@ -112,11 +126,7 @@ def study_of(learner: str, given: Tune) -> optuna.Study:
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     study = optuna.create_study(
         study_name=learner,
-        storage=f"sqlite:///{given.out / learner}.db",
-        # Half a seed, one perturbation of several, says little of a network of spikes.
-        pruner=optuna.pruners.MedianPruner(
-            n_startup_trials=UNPRUNED_TRIALS, n_warmup_steps=criterion_of(learner).steps - 1
-        ),
+        storage=storage_in(given.out / f"{learner}.db"),
         load_if_exists=True,
     )
     wanted = searched_with(learner, given)
@@ -141,7 +151,7 @@ def search(learner: str, given: Tune) -> dict[str, Any]:
     torch.set_num_threads(1)
     space = search_space(learner)
     criterion = criterion_of(learner)
-    study = study_of(learner, given)
+    kept = study_of(learner, given)
 
     def worth(trial: optuna.Trial) -> float:
         settings = {space.setting: trial.suggest_float(space.setting, space.low, space.high, log=True)}
@@ -152,12 +162,15 @@ def search(learner: str, given: Tune) -> dict[str, Any]:
                 raise optuna.TrialPruned
         return left
 
-    over = (optuna.trial.TrialState.COMPLETE, optuna.trial.TrialState.PRUNED)
-    done = len(study.get_trials(states=over))
-    # A search that is taken up again must not draw what it has drawn before.
-    study.sampler = optuna.samplers.TPESampler(seed=SAMPLER_SEED + done)
-    study.optimize(worth, n_trials=max(0, given.trials - done))
-    trials = study.get_trials(states=over)
+    study = optuna.create_study(
+        sampler=optuna.samplers.TPESampler(seed=SAMPLER_SEED),
+        # Half a seed, one perturbation of several, says little of a network of spikes.
+        pruner=optuna.pruners.MedianPruner(n_startup_trials=UNPRUNED_TRIALS, n_warmup_steps=criterion.steps - 1),
+    )
+    repeat_trials(kept, study, space)
+    left = max(0, given.trials - len(study.trials))
+    study.optimize(worth, n_trials=left, callbacks=[lambda _, trial: kept.add_trial(trial)])
+    trials = study.get_trials(states=OVER)
     return {
         "settings": {space.setting: study.best_params[space.setting]},
         criterion.name: study.best_value,
@@ -174,6 +187,26 @@ def search(learner: str, given: Tune) -> dict[str, Any]:
     }
 
 
+def repeat_trials(kept: optuna.Study, search: optuna.Study, space: SearchSpace) -> None:
+    """Repeat the trials of a kept search without judging them, so that the next one draws what it would have drawn.
+
+    Raises:
+        ValueError: they were drawn in another way.
+    """
+    drawn = {space.setting: optuna.distributions.FloatDistribution(space.low, space.high, log=True)}
+    for trial in kept.get_trials(states=OVER):
+        again = search.ask(drawn)
+        if again.params != trial.params:
+            raise ValueError(
+                f"--out holds a search of {kept.study_name} whose trial {trial.number} tried {trial.params}; "
+                f"this version tries {again.params} there, and needs another --out"
+            )
+        for step, value in trial.intermediate_values.items():
+            again.report(value, step)
+        is_whole = trial.state == optuna.trial.TrialState.COMPLETE
+        search.tell(again, trial.value if is_whole else None, state=trial.state)
+
+
 def judged(learner: str, settings: dict[str, float], given: Tune) -> Iterator[float]:
     """What is left to do with these settings, step by step; lower is better."""
     if is_error_learner(learner):
@@ -182,19 +215,25 @@ def judged(learner: str, settings: dict[str, float], given: Tune) -> Iterator[fl
 
 
 def main(given: Tune) -> None:
-    """Search, learner by learner, and write what was found."""
+    """Search in OUT, unless another search does."""
     make_folder(given.out, "--out")
+    with Store(given.out).only_writer():
+        search_all(given)
+
+
+def search_all(given: Tune) -> None:
+    """Search, learner by learner, and write what was found."""
     os.environ["OMP_NUM_THREADS"] = "1"
     found: dict[str, dict[str, Any]] = {}
-    with ProcessPoolExecutor(given.jobs) as pool:
+    with command.workers(given.jobs) as pool:
         # What cannot be gone on with is said before any search begins.
         list(pool.map(make_ready, given.learners, repeat(given)))
         waiting = {pool.submit(search, learner, given): learner for learner in given.learners}
         for one in tqdm(as_completed(waiting), total=len(waiting), desc="learners"):
             found[waiting[one]] = one.result()
     found = {learner: found[learner] for learner in given.learners}
-    command = " ".join(["python scripts/tune.py", *sys.argv[1:]])
-    whole = {learner: one | {"command": command} for learner, one in found.items()}
+    given_command = " ".join(["python scripts/tune.py", *sys.argv[1:]])
+    whole = {learner: one | {"command": given_command} for learner, one in found.items()}
     write_whole(given.out / "tuned.json", (json.dumps(whole, indent=1) + "\n").encode())
     drawn = whole
     if given.settings is not None:
@@ -210,9 +249,9 @@ def main(given: Tune) -> None:
 
 
 if __name__ == "__main__":
-    try:
-        main(tyro.cli(Tune))
-    except KeyboardInterrupt:
-        sys.exit("Stopped. What is finished is kept: the same command goes on from there.")
-    except (OSError, ValueError) as error:
-        sys.exit(f"tune.py: {error}")
+    command.run(
+        main,
+        Tune,
+        expected=(FolderInUseError,),
+        interrupted="Stopped. What is finished is kept: the same command goes on from there.",
+    )

@@ -7,7 +7,7 @@ import json
 import math
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +15,8 @@ import imageio.v3 as iio
 import numpy as np
 import pandas as pd
 import pytest
+
+from reach.study import Store
 
 ROOT = Path(__file__).parents[2]
 
@@ -210,6 +212,37 @@ def test_a_search_writes_settings_by_the_names_that_learners_read_and_is_taken_u
     other = run(*words, "--baseline-trials", 40)
     assert other.returncode != 0
     assert "with --seeds 1 --baseline-trials 30; one with --seeds 1 --baseline-trials 40 needs another" in other.stderr
+
+
+def test_a_search_that_is_taken_up_again_draws_what_it_would_have_drawn(
+    script: Callable[[str], Any], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    tune = script("tune")
+
+    def cheap(learner: str, settings: dict[str, float], given: Any) -> Iterator[float]:
+        yield from (abs(math.log(settings["rate"] / 0.5)) + 0.1 * step for step in range(4))
+
+    monkeypatch.setattr(tune, "judged", cheap)
+    histories = {}
+    # The sampler draws at random at first, then by what it has found; some trials are cut short.
+    for name, parts in (("whole", [14]), ("what? 50%#2", [5, 12, 14])):
+        (tmp_path / name).mkdir()
+        for trials in parts:
+            found = tune.search("error-mlp-bp", tune.Tune(tmp_path / name, ("error-bp",), trials=trials))
+        histories[name] = found["history"]
+        assert (tmp_path / name / "error-mlp-bp.db").is_file()
+    assert len(histories["whole"]) == 14
+    assert {trial["pruned"] for trial in histories["whole"]} == {True, False}
+    assert histories["what? 50%#2"] == histories["whole"]
+
+
+def test_two_searches_in_one_folder_are_refused(tmp_path: Path) -> None:
+    with Store(tmp_path).only_writer():
+        done = run("scripts/tune.py", "--out", tmp_path, "--learners", "error-bp", "--trials", 1)
+    assert done.returncode == 1
+    assert "is being written by process" in done.stderr
+    assert "Traceback" not in done.stderr
+    assert not list(tmp_path.glob("*.db"))
 
 
 def test_a_learner_from_reward_is_tuned_by_what_it_misses_in_training(tmp_path: Path) -> None:
