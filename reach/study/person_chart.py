@@ -29,22 +29,28 @@ class Picture:
 
 
 def told(trials: pd.DataFrame) -> list[str]:
-    """A person's measures, a line each."""
+    """Return a person's measures, a line each; measures that the protocol does not have are left out."""
     measured = per_seed(trials).set_index("metric")["value"]
+    lines = []
+
+    def share(name: str) -> str | None:
+        """A measure in percent; None where it was not measured."""
+        value = float(measured.get(name, math.nan))
+        return f"{100 * value:.0f} %" if math.isfinite(value) else None
+
+    if (left := share("L30")) is not None:
+        lines.append(f"Of the miss, {left} was left on average over your first 30 perturbed reaches (L30).")
+    if (corrected := share("A")) is not None:
+        tau = float(measured.get("tau", math.nan))
+        within = f", most of that within {tau:.0f} reaches (tau)" if math.isfinite(tau) else ""
+        lines.append(f"You corrected {corrected} of it in the end{within}.")
+    if (after := share("after_effect")) is not None:
+        side = "to the other side (after-effect)" if measured["after_effect"] < 0.0 else "to the same side"
+        lines.append(f"Back without the perturbation you missed by {after.replace('-', '')} of it {side}.")
     reaction_s = float(trials.loc[~trials["probe"], "reaction_time_s"].median())
-
-    def share(name: str) -> str:
-        return f"{100 * measured[name]:.0f} %"
-
-    tau = measured["tau"]
-    return [
-        f"Of the miss, {share('L30')} was left on average over your first 30 perturbed reaches (L30).",
-        f"You corrected {share('A')} of it in the end"
-        + (f", most of that within {tau:.0f} reaches (tau)." if math.isfinite(tau) else "."),
-        f"Back without the perturbation you missed by {share('after_effect').replace('-', '')} of it"
-        + (" to the other side (after-effect)." if measured["after_effect"] < 0.0 else " to the same side."),
-        f"Your hand set out {1000 * reaction_s:.0f} ms after the cup appeared (median).",
-    ]
+    if math.isfinite(reaction_s):
+        lines.append(f"Your hand set out {1000 * reaction_s:.0f} ms after the cup appeared (median).")
+    return lines
 
 
 def draw_chart(trials: pd.DataFrame, others: pd.DataFrame | None, protocol: Protocol, size: tuple[int, int]) -> Picture:

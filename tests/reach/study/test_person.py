@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ import pytest
 
 import reach  # noqa: F401  (registers the environments)
 from reach.perturbations import HideHand, Rotation
-from reach.protocols import BASELINE, PERTURBED, WASHOUT, Block, Protocol
+from reach.protocols import BASELINE, PERTURBED, PROTOCOLS, WASHOUT, Block, Protocol
 from reach.render.seen import View, draw_seen
 from reach.sim.state import START_HAND_M
 from reach.study.frames import trials_frame
@@ -69,6 +70,20 @@ def test_who_adapts_gets_the_time_constant_back(adapting: pd.DataFrame) -> None:
     assert measured["tau"] == pytest.approx(6.0, rel=0.1)
     assert measured["A"] == pytest.approx(CORRECTED, abs=0.1)
     assert measured["after_effect"] == pytest.approx(-CORRECTED, abs=0.15)
+
+
+@pytest.mark.parametrize("name", sorted(PROTOCOLS))
+def test_a_person_is_told_what_was_measured_in_any_protocol(name: str) -> None:
+    whole = PROTOCOLS[name]
+    short = replace(whole, blocks=tuple(replace(block, trials=min(block.trials, 4)) for block in whole.blocks))
+    person = StraightReacher()
+    trials = pd.DataFrame(rows_of_person(short, 0, play(short, 0, person, person.look, returning=False)))
+    lines = told(trials)
+    assert "Your hand set out" in lines[-1]
+    assert not any("nan" in line or "inf" in line for line in lines)
+    measured = per_seed(trials).set_index("metric")["value"]
+    assert any("after-effect" in line or "same side" in line for line in lines) == ("after_effect" in measured)
+    assert draw_chart(trials, trials.assign(learner="error-bp"), short, (400, 300)).pixels.shape == (300, 400, 3)
 
 
 def test_persons_are_laid_beside_learners_in_the_protocols_of_both(adapting: pd.DataFrame, tmp_path: Path) -> None:
