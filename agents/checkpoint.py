@@ -30,6 +30,8 @@ from numpy.typing import NDArray
 from safetensors import safe_open
 from safetensors.numpy import save
 
+from reach.unfinished import unfinished_prefix
+
 CONFIG = "config.json"
 POLICY = "policy.safetensors"
 STATE = "state.npz"
@@ -181,7 +183,7 @@ def write_checkpoint(folder: Path, config: Mapping[str, Any], policy: Arrays, st
     if folder.exists() and not (folder / CONFIG).is_file():
         raise FileExistsError(f"{folder} exists and holds no checkpoint; give another folder")
     folder.parent.mkdir(parents=True, exist_ok=True)
-    part = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", dir=folder.parent))
+    part = Path(tempfile.mkdtemp(prefix=unfinished_prefix(folder), dir=folder.parent))
     try:
         _write_whole(part / CONFIG, json.dumps({"format": FORMAT, **config}, indent=1).encode())
         _write_whole(part / POLICY, save({name: np.ascontiguousarray(array) for name, array in policy.items()}))

@@ -19,6 +19,7 @@ from stable_baselines3 import PPO, SAC, TD3
 from stable_baselines3.common.save_util import load_from_zip_file
 
 from agents.checkpoint import CheckpointError, in_brief, require_stored, short
+from agents.loggers import make_logger
 
 
 def load_zip(path: str | Path, env: Any, *, trust: bool = False) -> Any:
@@ -68,6 +69,7 @@ def load_zip(path: str | Path, env: Any, *, trust: bool = False) -> Any:
         )
     with _reading(path):
         model.set_parameters(parameters, device="cpu")
+    model.set_logger(make_logger(0, None))
     return model
 
 

@@ -22,7 +22,6 @@ from stable_baselines3.common.callbacks import (
     ProgressBarCallback,
 )
 from stable_baselines3.common.logger import Logger
-from stable_baselines3.common.utils import configure_logger
 from stable_baselines3.common.vec_env import DummyVecEnv, VecEnv
 
 from agents.checkpoint import (
@@ -37,6 +36,7 @@ from agents.checkpoint import (
     write_checkpoint,
 )
 from agents.controller import Controller, Reach
+from agents.loggers import make_logger
 from agents.sensation import Sensation, Senses
 from agents.trial_source import (
     TrialSource,
@@ -219,7 +219,7 @@ class TrialLearner(ABC, Generic[T]):
     def logger(self) -> Logger:
         """The logger in use."""
         if self._logger is None:
-            self._logger = configure_logger(self.verbose, self.tensorboard_log, "run", True)
+            self._logger = make_logger(self.verbose, self.tensorboard_log)
         return self._logger
 
     def set_logger(self, logger: Logger) -> None:
@@ -334,9 +334,7 @@ class TrialLearner(ABC, Generic[T]):
             raise ValueError(f"total_timesteps is {total_timesteps!r}; 0 or more is allowed")
         if reset_num_timesteps:
             self.num_timesteps = 0
-        self._logger = self._logger or configure_logger(
-            self.verbose, self.tensorboard_log, tb_log_name, reset_num_timesteps
-        )
+        self._logger = self._logger or make_logger(self.verbose, self.tensorboard_log, tb_log_name, reset_num_timesteps)
         # Stable-Baselines3's progress bar reads the local of this name, and counts from zero.
         total = total_timesteps = self.num_timesteps + total_timesteps
         self._total_timesteps = total

@@ -38,6 +38,7 @@ from agents.checkpoint import (
     short,
     write_checkpoint,
 )
+from agents.loggers import make_logger
 from agents.rules.feedback import FEEDBACK_RULES, feedback_rule
 from agents.rules.layers import RuledLayer
 from agents.teachers.actor_inside import ActorInside
@@ -219,6 +220,8 @@ class RewardLearner(ABC):
         if not continued:
             model._last_obs = None
             self._end_stretch()
+        if not model._custom_logger and model.tensorboard_log is None:
+            model.set_logger(make_logger(model.verbose, None))
         noise = model.action_noise if isinstance(model.action_noise, HeldNoise) else None
         held = None if noise is None else noise.state()
         made: Any = super()

@@ -19,8 +19,9 @@ from reach.protocols.courses import COURSES, Course
 
 SUFFIXES = (".toml", ".py")
 IN_PYTHON = "PROTOCOL"
-# A protocol's name becomes part of files' names.
-NAME_PATTERN = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
+# A protocol's name becomes part of the names of files and folders, which may have 255 characters.
+MOST_NAME_CHARACTERS = 100
+NAME_PATTERN = re.compile(rf"[A-Za-z0-9][A-Za-z0-9._-]{{0,{MOST_NAME_CHARACTERS - 1}}}")
 UNSOURCED = "of its user's own"
 # Environments made for one cup and one trial at a time.
 ENVIRONMENTS = ("reach/CupReach-v0", "reach/CupGrab-v0")
@@ -54,7 +55,10 @@ def read_protocol(path: str | Path) -> Protocol:
         else:
             protocol = protocol_from(tomllib.loads(file.read_text(encoding="utf-8")))
         if not NAME_PATTERN.fullmatch(protocol.name):
-            raise ValueError(f"name is {protocol.name!r}; letters, digits, '.', '_' and '-' are allowed")
+            raise ValueError(
+                f"name is {protocol.name!r}; letters, digits, '.', '_' and '-' are allowed, "
+                f"up to {MOST_NAME_CHARACTERS} of them"
+            )
         if protocol.env_id.removeprefix(OWN_PREFIX) not in ENVIRONMENTS:
             raise ValueError(f"env_id is {protocol.env_id!r}; {list(ENVIRONMENTS)} are allowed")
     except (OverflowError, RecursionError, TypeError, ValueError) as error:

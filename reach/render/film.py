@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from reach.arguments import require_whole
 from reach.render import palette
 from reach.render.labels import fitted, text
+from reach.unfinished import unfinished_prefix
 
 Frame = NDArray[np.uint8]
 
@@ -52,7 +53,7 @@ def write_film(path: str | os.PathLike[str], frames: Iterable[Frame], fps: int, 
         from tqdm import tqdm
 
         frames = tqdm(frames, desc=target.name, unit="frame")
-    handle, name = tempfile.mkstemp(prefix=f".{target.stem}-", suffix=suffix, dir=target.parent)
+    handle, name = tempfile.mkstemp(prefix=unfinished_prefix(target), suffix=suffix, dir=target.parent)
     os.close(handle)
     try:
         _encode(Path(name), _checked(frames, even=suffix == ".mp4"), fps)

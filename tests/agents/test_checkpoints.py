@@ -6,7 +6,9 @@ import json
 import os
 import pickle
 import shutil
+import subprocess
 import sys
+import tempfile
 import tracemalloc
 import zipfile
 from collections.abc import Callable
@@ -19,7 +21,7 @@ import numpy as np
 import pytest
 from safetensors.numpy import load_file, save_file
 
-from agents.checkpoint import CONFIG, POLICY, STATE, CheckpointError
+from agents.checkpoint import CONFIG, POLICY, STATE, CheckpointError, write_checkpoint
 from agents.learner import env_for, env_options, load_learner, make_learner, train_trials, trained_in
 
 GRAB = "reach/CupGrab-v0"
@@ -424,3 +426,35 @@ def test_whatever_is_done_to_a_checkpoint_it_is_loaded_or_refused_with_one_error
         except CheckpointError:
             refused += 1
     assert refused > MUTANTS / 3
+
+
+LEFT_BEHIND = """
+import os, sys
+from pathlib import Path
+import numpy as np
+from agents.checkpoint import write_checkpoint
+os.fsync = lambda descriptor: os.kill(os.getpid(), 9)
+write_checkpoint(Path(sys.argv[1]), {}, {"k": np.zeros(1)}, {})
+"""
+
+
+def test_what_a_killed_writer_left_is_removed_by_the_next_and_nothing_else(tmp_path: Path) -> None:
+    kept = tmp_path / "kept"
+    subprocess.run([sys.executable, "-c", LEFT_BEHIND, kept], check=False)
+    (left,) = tmp_path.iterdir()
+    number = left.name.split("-")[-2]
+    others = {".kept.abcdefgh", ".kept.mine", ".kept.part-mine", left.name.replace(number, str(os.getpid()))}
+    for name in others:
+        (tmp_path / name).mkdir()
+    write_checkpoint(kept, {}, {"k": np.zeros(1)}, {})
+    assert {path.name for path in tmp_path.iterdir()} == others | {"kept"}
+
+
+@pytest.mark.parametrize("name", ["error-mlp-bp", "reward-ppo", "reward-snn-stdp"])
+def test_learning_leaves_nothing_in_the_folder_for_temporary_files(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    model = make_learner(name, gym.make("reach/CupGrab-v0"))
+    model.learn(1)
+    assert list(tmp_path.iterdir()) == []

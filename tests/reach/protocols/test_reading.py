@@ -80,6 +80,7 @@ def test_a_python_file_makes_its_protocol(tmp_path: Path) -> None:
         ('name = "x"\n', r"lacks \['blocks'\]"),
         (BLOCKS, r"lacks \['name'\]"),
         (f'name = "a/b"\n{BLOCKS}', "name is 'a/b'; letters"),
+        (f'name = "{"a" * 101}"\n{BLOCKS}', "up to 100"),
         (f"name = 3\n{BLOCKS}", "name is 3; text"),
         (f'name = "x"\nenv_id = "CartPole-v1"\n{BLOCKS}', "env_id is 'CartPole-v1'.*CupGrab-v0"),
         (f'name = "x"\nenv_id = "theirs:reach/CupGrab-v0"\n{BLOCKS}', "env_id is 'theirs:reach/CupGrab-v0'"),
