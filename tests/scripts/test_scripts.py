@@ -5,8 +5,11 @@ from __future__ import annotations
 import importlib
 import json
 import math
+import os
+import signal
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -300,3 +303,56 @@ def test_mistakes_are_answered_without_a_traceback(words: tuple[str, ...], messa
     assert done.returncode != 0
     assert message in done.stdout + done.stderr
     assert "Traceback" not in done.stderr
+
+
+INTERRUPTED = {
+    # While libraries are imported; and at work, which begins with the flags.
+    "gymnasium": "import os\nos.kill(os.getpid(), 2)\n",
+    "tyro": "import os\ndef cli(kind):\n    os.kill(os.getpid(), 2)\n",
+}
+
+
+@pytest.mark.parametrize("name", ["train", "compare", "tune", "play", "benchmark"])
+@pytest.mark.parametrize("library", sorted(INTERRUPTED))
+def test_an_interruption_is_answered_in_a_line(name: str, library: str, tmp_path: Path) -> None:
+    (tmp_path / f"{library}.py").write_text(INTERRUPTED[library])
+    done = subprocess.run(
+        [sys.executable, ROOT / "scripts" / f"{name}.py"],
+        env=os.environ | {"PYTHONPATH": os.pathsep.join([str(tmp_path), str(ROOT)])},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 130
+    assert done.stderr.count("\n") == 1
+    assert done.stderr.startswith(("Interrupted.", "Stopped."))
+
+
+def test_a_film_that_is_stopped_leaves_nothing(tmp_path: Path) -> None:
+    words = ("--learner", "none", "--keep", tmp_path / "kept", "--last", 100, "--video", tmp_path / "film" / "x.mp4")
+    running = subprocess.Popen(
+        [sys.executable, *map(str, ("scripts/watch.py", *words))],
+        cwd=ROOT,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    )
+    while not list((tmp_path / "film").glob(".*.mp4")):
+        assert running.poll() is None
+        time.sleep(0.01)
+    running.send_signal(signal.SIGTERM)
+    running.communicate()
+    assert running.returncode == 128 + signal.SIGTERM
+    assert list((tmp_path / "film").iterdir()) == []
+
+
+def test_a_terminal_that_lacks_a_letter_of_a_path_is_told_the_rest(tmp_path: Path) -> None:
+    done = subprocess.run(
+        [sys.executable, "scripts/train.py", "--trials", "2", "--judge", "0", "--out", tmp_path / "tr\u00e4n 2"],
+        cwd=ROOT,
+        env=os.environ | {"PYTHONIOENCODING": "ascii"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert "tr?n 2" in done.stdout
