@@ -9,7 +9,7 @@ INTEGRATION_ENVIRONMENTS := $(INTEGRATION)/shared/.installed $(INTEGRATION)/rlli
 # Learning runs are part of an experiment's definition at one thread a process.
 export OMP_NUM_THREADS := 1
 
-.PHONY: compare test lint proofs endurance integration docs gallery benchmark peers peers-learners references clean
+.PHONY: compare test lint proofs endurance lowest integration docs gallery benchmark peers peers-learners references clean
 
 compare: $(INSTALLED)
 	$(BIN)/python scripts/compare.py --out runs/first
@@ -32,6 +32,15 @@ proofs: $(INSTALLED)
 
 endurance: $(INSTALLED)
 	$(BIN)/python -m pytest -m endurance -s
+
+# The core with the lowest versions that pyproject.toml allows; torch is the one of constraints.txt.
+LOWEST := .venv-lowest
+lowest:
+	test -x $(LOWEST)/bin/python || $(PYTHON) -m venv $(LOWEST)
+	$(LOWEST)/bin/python -m pip install --quiet uv
+	VIRTUAL_ENV=$(LOWEST) $(LOWEST)/bin/uv pip install --resolution lowest-direct -e ".[learners,study]" \
+		"$$(grep '^torch==' constraints.txt)" pytest hypothesis
+	$(LOWEST)/bin/python -m pytest -q tests/reach tests/agents/test_learner.py tests/agents/test_checkpoints.py
 
 integration: $(INSTALLED) $(INTEGRATION_ENVIRONMENTS)
 	$(BIN)/python -m pytest -m integration tests/integration
@@ -102,4 +111,4 @@ $(INTEGRATION)/%/.installed: pyproject.toml constraints-integration-%.txt
 	touch $@
 
 clean:
-	rm -rf $(VENV) $(INTEGRATION) .venv-peers .venv-peers-learners .venv-references build dist *.egg-info
+	rm -rf $(VENV) $(INTEGRATION) .venv-lowest .venv-peers .venv-peers-learners .venv-references build dist *.egg-info

@@ -353,3 +353,11 @@ def test_a_factory_that_is_nowhere_is_an_error_that_names_it(tmp_path: Path) -> 
     assert done.returncode != 0
     assert "--factory nowhere_at_all:prepare: no module named 'nowhere_at_all' can be found" in done.stderr
     assert "Traceback" not in done.stderr
+
+
+def test_a_folder_whose_name_is_not_utf8_is_refused_before_any_work(tmp_path: Path) -> None:
+    done = compare(Path(os.fsdecode(os.fsencode(tmp_path) + b"/x\xff")))
+    assert done.returncode == 1
+    assert "UTF-8" in done.stderr
+    assert "damaged" not in done.stderr
+    assert list(tmp_path.iterdir()) == []
