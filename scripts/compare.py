@@ -116,10 +116,10 @@ class Compare:
         for folder in self.person:
             with named(f"--person {folder}"):
                 read_person(folder)
-        if not str(self.out).isprintable():
-            raise SystemExit(
-                f"--out {str(self.out)!r}: a path of printable UTF-8 characters is allowed, as Parquet needs"
-            )
+        try:
+            str(self.out).encode()
+        except UnicodeEncodeError:
+            raise SystemExit(f"--out {str(self.out)!r}: a name in UTF-8 is allowed, as Parquet needs") from None
         held = {path.name for path in self.out.iterdir() if path.name[0] != "."} if self.out.is_dir() else set()
         own = Store(self.out).ledger_path.exists() or not held.isdisjoint(OWN_FOLDERS)
         if held and not own and not shard_folders(self.out):
