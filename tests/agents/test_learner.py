@@ -172,7 +172,7 @@ def test_the_copies_that_ppo_learns_in_are_compiled_and_teach_the_same_to_the_bi
     policies = []
     for envs, is_compiled in ((env, True), (make_vec_env(lambda: gym.make(env.spec), n_envs=16, seed=4), False)):
         model = make_learner("reward-ppo", envs, seed=4, n_steps=64, n_epochs=1)
-        assert isinstance(model.env, CupVecEnv) == is_compiled
+        assert isinstance(model.env.unwrapped, CupVecEnv) == is_compiled
         model.learn(16 * 128)
         assert model.trials == 48
         policies.append({name: weights.numpy() for name, weights in model.policy.state_dict().items()})
