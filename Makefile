@@ -37,9 +37,9 @@ endurance: $(INSTALLED)
 LOWEST := .venv-lowest
 lowest:
 	test -x $(LOWEST)/bin/python || $(PYTHON) -m venv $(LOWEST)
-	$(LOWEST)/bin/python -m pip install --quiet uv
+	$(LOWEST)/bin/python -m pip install --quiet -c constraints.txt torch uv
 	VIRTUAL_ENV=$(LOWEST) $(LOWEST)/bin/uv pip install --resolution lowest-direct -e ".[learners,study]" \
-		"$$(grep '^torch==' constraints.txt)" pytest hypothesis
+		"$$(grep '^torch==' constraints.txt)" "pytest>=8" "hypothesis>=6.100"
 	$(LOWEST)/bin/python -m pytest -q tests/reach tests/agents/test_learner.py tests/agents/test_checkpoints.py
 
 integration: $(INSTALLED) $(INTEGRATION_ENVIRONMENTS)
