@@ -150,7 +150,7 @@ class ProtocolWrapper(gym.Wrapper[Any, Any, Any, Any]):
     def step(self, action: Any) -> tuple[Any, Any, bool, bool, dict[str, Any]]:
         """Step the environment and record; the row is written when the trial ends, a probe's after 1.2 s at latest."""
         observation, reward, terminated, truncated, info = self.env.step(action)
-        truncated = truncated or info["truth"]["time_s"] > self._limit_s - 1e-9
+        truncated = bool(truncated or info["truth"]["time_s"] > self._limit_s - 1e-9)
         if self.current is not None and not self.finished:
             self.recording.moments.append(info["truth"])
             self.recording.reward += float(reward)

@@ -304,7 +304,7 @@ class Refuse:
 sys.meta_path.insert(0, Refuse())
 """
 # What the README names as the same bytes.
-SAME = ("report.html", "summary.json", "summary.csv", "**/*.parquet", "films/*.mp4")
+SAME = ("report.html", "summary.json", "summary.csv", "**/*.parquet", "films/*.mp4", "baseline/*/*", "baseline/*.done")
 
 
 @pytest.fixture(scope="module")
