@@ -233,9 +233,9 @@ MEASURES: tuple[Measure, ...] = (
         unit="s",
         digits=2,
         better="low",
-        meaning="From the onset of the perturbation to the first control step (20 ms) in which the hand moves "
-        "otherwise than without a correction. Exact: compared with the same reach under the commands of the "
-        "unperturbed one. Median over reaches.",
+        meaning="From the onset of the perturbation to the first control step (20 ms) in which the movement of the "
+        "hand differs from that without a correction, which is the same reach under the commands of the unperturbed "
+        "one. Exact. Median over reaches.",
         group="within",
     ),
     Measure(
