@@ -15,7 +15,6 @@ import numpy as np
 from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.vec_env import VecEnv
 
-import reach  # noqa: F401  (registers the environments)
 from agents.checkpoint import CheckpointError, read_config, short
 from agents.error_learner import ErrorLearner
 from agents.error_networks import (
@@ -36,7 +35,7 @@ from agents.teachers.reward import full_name as reward_name
 from agents.trial_learner import TrialLearner
 from agents.trial_source import kept_env_options
 from agents.vec_env import copies_of
-from reach.protocols.reading import ENVIRONMENTS, OWN_PREFIX
+from reach import ENVIRONMENTS, OWN_PREFIX
 
 # Of a learner that has not been tuned.
 LEARNING_RATE = 0.6

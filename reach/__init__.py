@@ -33,24 +33,21 @@ from reach.showing import show
 from reach.sim.arm import Arm
 from reach.sim.state import TRIAL_STEPS
 
-register(
-    id="reach/CupReach-v0",
-    entry_point="reach.env:CupEnv",
-    vector_entry_point="reach.vector:CupVectorEnv",
-    kwargs={"task": "reach"},
-    max_episode_steps=TRIAL_STEPS,
-    # The environment itself refuses a step or a picture before the first reset.
-    order_enforce=False,
-)
-register(
-    id="reach/CupGrab-v0",
-    entry_point="reach.env:CupEnv",
-    vector_entry_point="reach.vector:CupVectorEnv",
-    kwargs={"task": "grab"},
-    max_episode_steps=TRIAL_STEPS,
-    # The environment itself refuses a step or a picture before the first reset.
-    order_enforce=False,
-)
+# Ids of this project -> the task of each.
+ENVIRONMENTS = {"reach/CupReach-v0": "reach", "reach/CupGrab-v0": "grab"}
+# "reach:reach/CupGrab-v0" makes `gym.make` import this package first.
+OWN_PREFIX = "reach:"
+
+for _env_id, _task in ENVIRONMENTS.items():
+    register(
+        id=_env_id,
+        entry_point="reach.env:CupEnv",
+        vector_entry_point="reach.vector:CupVectorEnv",
+        kwargs={"task": _task},
+        max_episode_steps=TRIAL_STEPS,
+        # The environment itself refuses a step or a picture before the first reset.
+        order_enforce=False,
+    )
 
 
 def twin(env: Any) -> Any:
@@ -69,6 +66,8 @@ if not TYPE_CHECKING:
 
 __version__ = "0.1.0"
 __all__ = [
+    "ENVIRONMENTS",
+    "OWN_PREFIX",
     "Arm",
     "ConstantForce",
     "CupJump",

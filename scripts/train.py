@@ -37,7 +37,7 @@ from agents.learner import (
     trained_in,
 )
 from agents.trial_learner import TrialLearner
-from reach.protocols.reading import OWN_PREFIX
+from reach import OWN_PREFIX
 from reach.study.whole_files import make_folder
 
 # Of a learner from reward; a whole number of PPO's rollouts.

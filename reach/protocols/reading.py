@@ -13,6 +13,7 @@ from dataclasses import MISSING, fields
 from pathlib import Path
 from typing import Any
 
+from reach import ENVIRONMENTS, OWN_PREFIX
 from reach.perturbations import as_perturbations
 from reach.protocols.blocks import Block, Protocol
 from reach.protocols.courses import COURSES, Course
@@ -23,10 +24,6 @@ IN_PYTHON = "PROTOCOL"
 MOST_NAME_CHARACTERS = 100
 NAME_PATTERN = re.compile(rf"[A-Za-z0-9][A-Za-z0-9._-]{{0,{MOST_NAME_CHARACTERS - 1}}}")
 UNSOURCED = "of its user's own"
-# Environments made for one cup and one trial at a time.
-ENVIRONMENTS = ("reach/CupReach-v0", "reach/CupGrab-v0")
-# May stand before an id, so that `gym.make` imports this project first.
-OWN_PREFIX = "reach:"
 
 
 def read_protocol(path: str | Path) -> Protocol:

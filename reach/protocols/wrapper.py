@@ -21,6 +21,9 @@ from reach.sim.state import TRIAL_S
 from reach.trials import ReachMeasures, ReachRecord, measure_reach
 from reach.view import Label
 
+# Column of a row: at the first reach to each cup of the first washout, the launch error, degrees, of that trial by the
+# learner as it was when the washout began. NaN for all other trials.
+WASHOUT_ONSET_LAUNCH_ERROR = "washout_onset_launch_error_deg"
 # A probe is over when a reach should be: nothing is to be got in it, and what counts is how the hand sets out.
 PROBE_S = 1.2
 
@@ -88,6 +91,8 @@ class ProtocolWrapper(gym.Wrapper[Any, Any, Any, Any]):
         recording: of the trial that runs, or of the last one between trials.
         rows: a dictionary of measures for each trial that is over.
         courses: of the hand in trials in which a perturbation sets in, by their place in the schedule.
+        washout_onset_launch_errors: of the column `WASHOUT_ONSET_LAUNCH_ERROR`, by place in the schedule; for whoever
+            launches these trials before the washout to fill in.
         finished: whether all trials are over; resets after that give plain, unrecorded trials.
     """
 
@@ -114,6 +119,7 @@ class ProtocolWrapper(gym.Wrapper[Any, Any, Any, Any]):
         self._limit_s = math.inf if _has_time_limit(env) else TRIAL_S
         self.rows: list[dict[str, Any]] = []
         self.courses: dict[int, HandCourse] = {}
+        self.washout_onset_launch_errors: dict[int, float] = {}
         self.current: ScheduledTrial | None = None
         self.recording = Recording()
         # The force that a learner of this protocol is to expect in the channel.
@@ -189,5 +195,6 @@ class ProtocolWrapper(gym.Wrapper[Any, Any, Any, Any]):
             "reward": measures.reward,
             "duration_s": measures.duration_s,
             "onset_s": math.nan if onset is None else onset,
+            WASHOUT_ONSET_LAUNCH_ERROR: self.washout_onset_launch_errors.get(len(self.rows), math.nan),
             **dict.fromkeys(WITHIN_REACH, math.nan),
         }

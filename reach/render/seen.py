@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from reach.arguments import picture_size
 from reach.render import palette
 from reach.render.canvas import Canvas, Frame
 from reach.render.cup import draw_standing
@@ -57,6 +58,7 @@ def draw_seen(view: View, width: int, height: int) -> Frame:
     Raises:
         ValueError: a width or height outside 16 to 4096 pixels.
     """
+    width, height = picture_size(width, height)
     canvas = Canvas(room(width, height).copy())
     start = canvas.at(view.start)
     canvas.disc(start, max(3.0, START_RADIUS_M * canvas.scale), palette.TABLE, palette.INK)

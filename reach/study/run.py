@@ -39,9 +39,6 @@ from reach.trials import LAUNCH_WINDOW_S, launch_error_deg, movement_onset
 UNTIL_STOPPED = 1_000_000_000
 # The launch error, degrees, of the same trial by the same learner with learning off.
 UNLEARNED_LAUNCH_ERROR = "unlearned_launch_error_deg"
-# At the first reach to each cup of the first washout: the launch error, degrees, of that trial by the learner as it was
-# when the washout began. NaN for all other trials.
-WASHOUT_ONSET_LAUNCH_ERROR = "washout_onset_launch_error_deg"
 # Of what a learner may tell in its `cost`, that which does not grow as it goes.
 SIZES = ("parameters",)
 
@@ -194,13 +191,12 @@ def run_protocol(
         for _ in act_through_trial(model, env):
             pass
 
-    at_washout_onset: dict[int, float] = {}
     extra = dict[str, float]()  # computed for measures alone, and no cost of the protocol
 
     def launch_at_each_cup() -> None:
         nonlocal extra
         spent = cost_of(model)
-        at_washout_onset.update(comparison.first_launch_errors(model, recorder.schedule, env.index))
+        recorder.washout_onset_launch_errors = comparison.first_launch_errors(model, recorder.schedule, env.index)
         extra = sum_of(extra, difference(cost_of(model), spent))
 
     env.on_washout = launch_at_each_cup
@@ -231,10 +227,7 @@ def run_protocol(
                 found = measure_correction(reach, *beside, onset_s)
                 if found is not None:
                     corrections[index] = found
-        rows = [
-            {**row, WASHOUT_ONSET_LAUNCH_ERROR: at_washout_onset.get(index, math.nan)}
-            for index, row in enumerate(recorder.rows)
-        ]
+        rows = [dict(row) for row in recorder.rows]
     finally:
         env.close()
         comparison.close()

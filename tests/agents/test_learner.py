@@ -31,7 +31,8 @@ from agents.teachers.reward import RESTING_COMMAND
 from agents.vec_env import CupVecEnv
 from reach import CurlField, Rotation
 from reach.protocols import BASELINE, PERTURBED, WASHOUT, Block, Protocol
-from reach.study.run import WASHOUT_ONSET_LAUNCH_ERROR, run_protocol
+from reach.protocols.wrapper import WASHOUT_ONSET_LAUNCH_ERROR
+from reach.study.run import run_protocol
 
 GRAB = "reach/CupGrab-v0"
 

@@ -18,7 +18,7 @@ from gymnasium.wrappers import TimeLimit
 from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.env_util import make_vec_env
 
-from agents.checkpoint import CONFIG, POLICY, STATE, read_checkpoint, read_config, write_checkpoint
+from agents.checkpoint import CONFIG, POLICY, STATE, CheckpointError, read_checkpoint, read_config, write_checkpoint
 from agents.learner import env_for, env_options, load_learner, make_learner, train_trials
 from agents.vec_env import CupVecEnv
 
@@ -171,16 +171,16 @@ def test_trials_under_way_that_cannot_be_are_refused(tmp_path: Path) -> None:
     model = make_learner("reward-ppo", make_vec_env(GRAB, n_envs=3), seed=5, n_steps=50, batch_size=50)
     model.learn(300, callback=SaveAtRollout(tmp_path / "kept", 2))
     config, policy, state = read_checkpoint(tmp_path / "kept")
-    for name, wrong in (
-        ("ages", np.full(3, 51)),
-        ("ages", np.zeros(2, dtype=np.int64)),
-        ("observation.", np.full_like(state["under_way/observation."], np.nan)),
-        ("commands", np.float32(1.0)),
-        ("commands", np.full_like(state["under_way/commands"], 2.0)),
-        ("more", np.zeros(1)),
+    for name, wrong, message in (
+        ("ages", np.full(3, 51), "ages of the trials under way"),
+        ("ages", np.zeros(2, dtype=np.int64), "under_way/ages"),
+        ("observation.", np.full_like(state["under_way/observation."], np.nan), "under_way/observation"),
+        ("commands", np.float32(1.0), "under_way/commands"),
+        ("commands", np.full_like(state["under_way/commands"], 2.0), "action is"),
+        ("more", np.zeros(1), "under_way/more"),
     ):
         write_checkpoint(tmp_path / "wrong", config, policy, state | {f"under_way/{name}": np.asarray(wrong)})
-        with pytest.raises(ValueError, match=r"allowed"):
+        with pytest.raises(CheckpointError, match=message):
             load_learner(tmp_path / "wrong", make_vec_env(GRAB, n_envs=3), resume=True)
 
 

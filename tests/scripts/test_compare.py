@@ -60,7 +60,7 @@ def test_it_writes_trials_summary_and_report_and_names_the_next_command(
     assert csv[0] == "learner,protocol,metric,value,low,high,seeds,failed"
     assert len(csv) == 1 + len(json.loads((out / "summary.json").read_text()))
     assert (out / "report.html").read_text().startswith("<!doctype html>")
-    assert "L30" in done.stdout
+    assert "on target at first" in done.stdout
     assert "scripts/watch.py" in done.stdout.splitlines()[-1]
 
 
