@@ -84,19 +84,21 @@ class Setting:
     also: tuple[Any, ...] = ()
     pattern: str | None = None
 
-    def check(self, name: str, value: Any) -> None:
-        """Validate a value.
+    def check(self, name: str, value: Any) -> Any:
+        """Return a valid value; NumPy's scalars as Python's, which JSON can hold.
 
         Raises:
-            ValueError: the message has the name, the value and what is expected.
+            ValueError: the value is not valid; the message has the name, the value and what is expected.
         """
-        if any(type(value) is type(other) and value == other for other in self.also):
-            return
-        if isinstance(value, str) and self.pattern is not None and re.fullmatch(self.pattern, value):
-            return
-        is_number = isinstance(value, int if self.whole else int | float) and not isinstance(value, bool)
-        if self.low is None or not is_number or not self.low <= value <= self.high:
+        plain = value.item() if isinstance(value, np.generic) else value
+        if any(type(plain) is type(other) and plain == other for other in self.also):
+            return plain
+        if isinstance(plain, str) and self.pattern is not None and re.fullmatch(self.pattern, plain):
+            return plain
+        is_number = isinstance(plain, int if self.whole else int | float) and not isinstance(plain, bool)
+        if self.low is None or not is_number or not self.low <= plain <= self.high:
             raise ValueError(f"{name} is {short(value)}; expected {self}")
+        return plain
 
     def __str__(self) -> str:
         parts = [repr(value) for value in self.also]
@@ -419,16 +421,16 @@ def require_entries(kept: Mapping[str, Any], names: Iterable[str], path: str | P
         )
 
 
-def check_settings(given: Mapping[str, Any], known: Mapping[str, Setting]) -> None:
-    """Validate settings.
+def check_settings(given: Mapping[str, Any], known: Mapping[str, Setting]) -> dict[str, Any]:
+    """Return settings after validating them; NumPy's scalars become Python's.
 
     Raises:
         ValueError: a setting that is not known, or a value that is not valid; the message names it.
     """
-    for name, value in given.items():
+    for name in given:
         if name not in known:
             raise ValueError(f"unknown setting {short(name)}; known are {sorted(known)}")
-        known[name].check(name, value)
+    return {name: known[name].check(name, value) for name, value in given.items()}
 
 
 def read_settings(kept: Any, known: Mapping[str, Setting], path: str | Path) -> dict[str, Any]:
@@ -438,10 +440,8 @@ def read_settings(kept: Any, known: Mapping[str, Setting], path: str | Path) -> 
         CheckpointError: one is missing or not valid; the message names it.
     """
     require_entries(kept, known, path)
-    found = {name: kept[name] for name in known}
     with loading(path):
-        check_settings(found, known)
-    return found
+        return check_settings({name: kept[name] for name in known}, known)
 
 
 def mapping_of(config: Mapping[str, Any], name: str, path: str | Path) -> dict[str, Any]:

@@ -15,7 +15,16 @@ import numpy as np
 from numpy.typing import NDArray
 from stable_baselines3.common.vec_env import VecEnv
 
-from agents.checkpoint import CheckpointError, Entry, Setting, loading, read_config, read_settings, short
+from agents.checkpoint import (
+    CheckpointError,
+    Entry,
+    Setting,
+    check_settings,
+    loading,
+    read_config,
+    read_settings,
+    short,
+)
 from agents.controller import Array, Reach
 from agents.error_networks import HIDDEN, is_error_learner, make_feedforward
 from agents.feedforward import JOINTS, FeedForward, Plastic
@@ -78,14 +87,9 @@ class ErrorLearner(TrialLearner[ErrorTrial]):
         Raises:
             ValueError: a rate outside its range.
         """
-        rates = ("rate", rate, 2.0), ("hidden_rate", hidden_rate, 100.0), ("practice_rate", practice_rate, 1.0)
-        for name, value, largest in rates:
-            if not 0.0 <= value <= largest:
-                raise ValueError(f"{name} is {value}; 0 to {largest:g} is allowed")
+        given = {"rate": rate, "hidden_rate": hidden_rate, "practice_rate": practice_rate}
+        self.rate, self.hidden_rate, self.practice_rate = check_settings(given, RATES).values()
         self.feedforward = feedforward
-        self.rate = rate
-        self.hidden_rate = hidden_rate
-        self.practice_rate = practice_rate
         self.baseline = Baseline()
         self._latest: ErrorTrial | None = None
         super().__init__(env, seed=seed, config=config, verbose=verbose, tensorboard_log=tensorboard_log)

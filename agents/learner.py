@@ -6,6 +6,7 @@ A new learner is one function here that builds it; everything else asks for lear
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -15,8 +16,8 @@ import numpy as np
 from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.vec_env import VecEnv
 
-from agents.checkpoint import CheckpointError, read_config, short
-from agents.error_learner import ErrorLearner
+from agents.checkpoint import CheckpointError, Setting, check_settings, read_config, short
+from agents.error_learner import RATES, SEED, ErrorLearner
 from agents.error_networks import (
     ALIASES,
     ERROR_LEARNERS,
@@ -27,10 +28,12 @@ from agents.error_networks import (
     make_feedforward,
     network_of,
 )
-from agents.reward_spiking_learner import REWARD_SPIKING_LEARNERS, RewardSpikingLearner
+from agents.loggers import LOG_SETTINGS
+from agents.reward_spiking_learner import KNOWN_SETTINGS, REWARD_SPIKING_LEARNERS, RewardSpikingLearner
 from agents.teachers.algorithms import ALGORITHMS
 from agents.teachers.reward import ALIASES as REWARD_ALIASES
-from agents.teachers.reward import RewardLearner
+from agents.teachers.reward import SEED as REWARD_SEED
+from agents.teachers.reward import UNKEPT_SETTINGS, RewardLearner
 from agents.teachers.reward import full_name as reward_name
 from agents.trial_learner import TrialLearner
 from agents.trial_source import kept_env_options
@@ -101,8 +104,15 @@ def make_learner(name: str, env: Any, *, seed: int = 0, **settings: Any) -> Any:
         A model with Stable-Baselines3's interface.
 
     Raises:
-        ValueError: an unknown name, or an environment in which the learner cannot learn.
+        ValueError: an unknown name or setting, a seed or setting that is not valid, or an environment in which the
+            learner cannot learn.
     """
+    if not isinstance(name, str) or not is_learner(name):
+        raise ValueError(f"learner is {name!r}; {list(LEARNERS)} are allowed")
+    known = known_settings(name)
+    seed = known.pop("seed").check("seed", seed)
+    paths = {setting: os.fspath(value) for setting, value in settings.items() if isinstance(value, os.PathLike)}
+    settings = check_settings(settings | paths, known)
     if is_error_learner(name):
         network = network_of(name)
         untuned = {"rate": LEARNING_RATE} | ({} if network is None else {"hidden_rate": network.hidden_rate})
@@ -112,10 +122,15 @@ def make_learner(name: str, env: Any, *, seed: int = 0, **settings: Any) -> Any:
         return ErrorLearner(feedforward, env, seed=seed, config=config, **settings)
     if name in REWARD_SPIKING_LEARNERS:
         return RewardSpikingLearner(name, env, seed=seed, **{**tuned_settings(name), **settings})
-    full = reward_name(name)
-    if full in ALGORITHMS:
-        return ALGORITHMS[full](name, env, seed=seed, **{**tuned_settings(name), **settings})
-    raise ValueError(f"learner is {name!r}; {list(LEARNERS)} are allowed")
+    return ALGORITHMS[reward_name(name)](name, env, seed=seed, **{**tuned_settings(name), **settings})
+
+
+def known_settings(name: str) -> dict[str, Setting]:
+    """Return what `make_learner` takes for the learner of this name besides its environment."""
+    algorithm = ALGORITHMS.get(reward_name(name))
+    if algorithm is not None:
+        return REWARD_SEED | algorithm.SETTINGS | UNKEPT_SETTINGS
+    return SEED | (KNOWN_SETTINGS if name in REWARD_SPIKING_LEARNERS else RATES) | LOG_SETTINGS
 
 
 def tuned_settings(name: str) -> dict[str, float]:

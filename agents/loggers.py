@@ -3,9 +3,18 @@
 from __future__ import annotations
 
 import sys
+from dataclasses import replace
 
 from stable_baselines3.common.logger import HumanOutputFormat, Logger
 from stable_baselines3.common.utils import configure_logger
+
+from agents.checkpoint import COUNT, Setting
+
+# What every learner takes besides its own settings; a checkpoint does not hold it.
+LOG_SETTINGS = {
+    "verbose": replace(COUNT, also=(False, True)),
+    "tensorboard_log": Setting(also=(None,), pattern=r"(?s).+"),
+}
 
 
 def make_logger(verbose: int, tensorboard_log: str | None, name: str = "run", new_run: bool = True) -> Logger:

@@ -101,10 +101,7 @@ class RewardSpikingLearner(TrialLearner[RewardTrial]):
         """
         if name not in REWARD_SPIKING_LEARNERS:
             raise ValueError(f"learner is {name!r}; {list(REWARD_SPIKING_LEARNERS)} are allowed")
-        unknown = sorted(set(settings) - set(KNOWN_SETTINGS))
-        if unknown:
-            raise ValueError(f"settings {unknown} are unknown; rate, critic_rate and exploration_rad are allowed")
-        given = {**SETTINGS, **settings}
+        given = {**SETTINGS, **check_settings(settings, KNOWN_SETTINGS)}
         self.network = SpikingActorCritic(name.rpartition("-")[2], np.random.default_rng(seed), **given)
         self._rng = np.random.default_rng([seed, 1])
         self._latest: RewardTrial | None = None

@@ -38,7 +38,7 @@ from agents.checkpoint import (
     short,
     write_checkpoint,
 )
-from agents.loggers import make_logger
+from agents.loggers import LOG_SETTINGS, make_logger
 from agents.rules.feedback import FEEDBACK_RULES, feedback_rule
 from agents.rules.layers import RuledLayer
 from agents.teachers.actor_inside import ActorInside
@@ -65,8 +65,8 @@ RESTING_COMMAND = (-0.638, 0.718, -0.410, 0.818)
 # Exploration of the grip at the start, larger than that of the joints.
 GRIP_LOG_SD = -0.5
 HIDDEN_CELLS = (128, 128)
-# Where a learner computes and what it tells of its learning: no part of it, and never read from a checkpoint.
-UNKEPT_SETTINGS = ("device", "verbose", "tensorboard_log")
+# Where a learner computes and what it logs: never stored in a checkpoint or read from one.
+UNKEPT_SETTINGS = {"device": Setting(pattern=r"auto|cpu|mps|(cuda|xpu)(:\d+)?"), **LOG_SETTINGS}
 SEED = {"seed": Setting(0, 2**32 - 1, whole=True)}
 COUNTS = {"num_timesteps": COUNT, "trials": COUNT, "updates": COUNT}
 # Of NumPy's global generator, a Mersenne twister.
@@ -125,14 +125,12 @@ class RewardLearner(ABC):
                 which a checkpoint does not hold.
 
         Raises:
-            ValueError: an environment of other observations than it is made for, a setting that is neither a number
-                nor a word, or one that is not known or not valid.
+            ValueError: a seed or setting that is not valid, an unknown setting, or an environment of other observations
+                than the learner is made for.
         """
-        for setting, value in settings.items():
-            if setting == "policy_kwargs" or not isinstance(value, bool | int | float | str | None):
-                raise ValueError(f"{setting} is {value!r}; numbers and words are allowed, which a checkpoint can hold")
+        seed = SEED["seed"].check("seed", seed)
+        settings = check_settings(settings, self.SETTINGS | UNKEPT_SETTINGS)
         kept = {setting: value for setting, value in settings.items() if setting not in UNKEPT_SETTINGS}
-        check_settings(kept, self.SETTINGS)
         self.name = name
         self.trials = 0
         # Until `learn` begins, the environments are not seeded.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -251,7 +252,10 @@ def test_a_learner_does_not_know_of_a_perturbation_before_its_senses_do(trained:
     [
         (lambda: make_learner("error-magic", None), "error-magic.*error-dfa"),
         (lambda: make_learner("error-bp", gym.make(GRAB), rate=5.0), "rate is 5.0"),
-        (lambda: make_learner("reward-ppo", gym.make(GRAB), learning_rate=abs), "learning_rate is .*numbers and words"),
+        (
+            lambda: make_learner("reward-ppo", gym.make(GRAB), learning_rate=abs),
+            "learning_rate is .*expected a number of 0",
+        ),
         (lambda: make_learner("none", gym.make(GRAB)).predict(np.zeros(7)), r"shape \(7,\)"),
         (lambda: make_learner("error-bp", gym.make("CartPole-v1")), "env is .*CartPole-v1.* a CupEnv"),
         (lambda: make_learner("error-bp", make_vec_env("CartPole-v1", 2)), "env is .*CartPole-v1.* a CupEnv"),
@@ -262,6 +266,53 @@ def test_a_learner_does_not_know_of_a_perturbation_before_its_senses_do(trained:
 def test_bad_input_is_refused_by_name(call: Any, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         call()
+
+
+# One learner of each way to be made.
+MADE = ("none", "error-bp", "error-stdp", "reward-snn-stdp", "reward-ppo", "reward-sac-mlp-dfa")
+NO_NUMBERS = ("x", None, True, math.nan, -1.0, [0.1], np.array([0.1]))
+
+
+@pytest.mark.parametrize(
+    ("name", "setting", "value"),
+    [
+        *((name, "seed", value) for name in MADE for value in ("x", 1.5, -1, True, None, np.float64(3.0), [3])),
+        *((name, "learning_rate" if "reward" in name else "rate", value) for name in MADE for value in NO_NUMBERS
+          if name != "reward-snn-stdp"),
+        *(("reward-snn-stdp", "exploration_rad", value) for value in NO_NUMBERS),
+        *((name, "hidden_rate", value) for name in MADE[:3] for value in NO_NUMBERS),
+        *((name, "verbose", value) for name in MADE for value in ("x", None, -1, 1.5)),
+        *((name, "tensorboard_log", value) for name in MADE for value in (3, True, "")),
+        *((name, "device", value) for name in MADE[4:] for value in (3, None, "nowhere")),
+        ("reward-sac-mlp-dfa", "buffer_size", 1e3),
+        ("reward-ppo", "normalize_advantage", 1),
+    ],
+)  # fmt: skip
+def test_a_seed_or_setting_without_meaning_is_refused_by_name_value_and_what_is_expected(
+    name: str, setting: str, value: Any
+) -> None:
+    with pytest.raises(ValueError, match=f"^{setting} is {re.escape(repr(value))}; expected "):
+        make_learner(name, gym.make(GRAB), **{setting: value})
+
+
+@pytest.mark.parametrize("name", MADE)
+def test_an_unknown_setting_is_refused_with_the_known_ones(name: str) -> None:
+    with pytest.raises(ValueError, match=r"unknown setting 'zork'; known are \[.*'(learning_)?rate'.*'verbose'"):
+        make_learner(name, gym.make(GRAB), zork=1)
+
+
+@pytest.mark.parametrize("name", MADE)
+def test_numbers_of_numpy_are_seeds_and_settings(name: str, tmp_path: Path) -> None:
+    rate = "learning_rate" if name in ("reward-ppo", "reward-sac-mlp-dfa") else "rate"
+    sizes = {"buffer_size": 50} if "sac" in name else {}
+    made = make_learner(name, gym.make(GRAB), seed=3, **{rate: 0.25}, **sizes)
+    given = {rate: np.float32(0.25), **{size: np.int64(value) for size, value in sizes.items()}}
+    ours = make_learner(name, gym.make(GRAB), seed=np.int64(3), **given, verbose=np.int32(0), tensorboard_log=tmp_path)
+    np.testing.assert_array_equal(commands(ours, steps=20), commands(made, steps=20))
+    for model, folder in ((ours, tmp_path / "ours"), (made, tmp_path / "made")):
+        model.save(folder)
+    assert (tmp_path / "ours" / "config.json").read_bytes() == (tmp_path / "made" / "config.json").read_bytes()
+    load_learner(tmp_path / "ours", gym.make(GRAB))
 
 
 @pytest.mark.parametrize("name", KINDS)

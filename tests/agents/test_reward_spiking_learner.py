@@ -168,8 +168,14 @@ def test_it_is_counted_in_trials() -> None:
 @pytest.mark.parametrize(
     ("call", "message"),
     [
-        (lambda: make_learner("reward-snn-stdp", gym.make(REACH), rate=1.5), "rate is 1.5; 0 to 1 is allowed"),
-        (lambda: make_learner("reward-snn-stdp", gym.make(REACH), speed=1.0), r"\['speed'\] are unknown; rate,"),
+        (
+            lambda: make_learner("reward-snn-stdp", gym.make(REACH), rate=1.5),
+            "rate is 1.5; expected a number of 0 to 1",
+        ),
+        (
+            lambda: make_learner("reward-snn-stdp", gym.make(REACH), speed=1.0),
+            r"unknown setting 'speed'; known are .*'critic_rate', 'exploration_rad', 'rate'",
+        ),
         (lambda: make_learner("reward-snn-stdp", gym.make(REACH, reward="sparse")), "reward 'sparse'; 'dense'"),
         (lambda: make_learner("reward-snn-stdp", gym.make(REACH, observation="goal")), "'vector'"),
         (lambda: network("bp"), "rule is 'bp'"),
