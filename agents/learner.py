@@ -39,6 +39,7 @@ from agents.trial_learner import TrialLearner
 from agents.trial_source import kept_env_options
 from agents.vec_env import copies_of
 from reach import ENVIRONMENTS, OWN_PREFIX
+from reach.arguments import is_whole
 
 # Of a learner that has not been tuned.
 LEARNING_RATE = 0.6
@@ -351,7 +352,7 @@ def _evaluate_at_once(model: Any, envs: VecEnv) -> float:
 
 
 def _require_trials(trials: Any) -> None:
-    if not isinstance(trials, int | np.integer) or trials < 1:
+    if not is_whole(trials) or trials < 1:
         raise ValueError(f"trials is {trials!r}; a whole number of 1 or more is allowed")
 
 

@@ -16,6 +16,11 @@ def is_number(value: Any) -> bool:
     return isinstance(value, int | float | np.floating | np.integer) and not isinstance(value, bool)
 
 
+def is_whole(value: Any) -> bool:
+    """Return whether a value is an integer of Python or NumPy; True, False and 3.0 are not."""
+    return isinstance(value, int | np.integer) and not isinstance(value, bool)
+
+
 def require_number(name: str, value: Any, low: float, high: float, unit: str = "") -> float:
     """Return a number in [low, high] as a float.
 
@@ -40,7 +45,7 @@ def require_whole(name: str, value: Any, low: int, high: int | None = None, *, a
     Raises:
         ValueError: not a whole number, or outside the range.
     """
-    if not isinstance(value, int | np.integer) or isinstance(value, bool):
+    if not is_whole(value):
         bounds = f"of {low} or more" if high is None else f"from {low} to {high}"
         raise ValueError(f"{name} is {value!r}; {also}a whole number {bounds} is allowed")
     if value < low or (high is not None and value > high):

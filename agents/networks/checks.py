@@ -1,4 +1,4 @@
-"""Refusals of settings, in one wording: who, which argument, which value, what is allowed."""
+"""Checks of the fields of settings: the message names class, field, value and what is allowed."""
 
 from __future__ import annotations
 
@@ -8,6 +8,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from reach.arguments import is_number, require_whole
+
 # Shortest time constant, ms: far below any of a cell, and above zero.
 SHORTEST_MS = 1e-3
 # A number, or (low, high), of which each cell draws its own, evenly.
@@ -15,52 +17,53 @@ Spread = float | tuple[float, float]
 
 
 def require_number(owner: Any, name: str, low: float, high: float = math.inf) -> None:
-    """Refuse a field that is no finite number in [low, high]; a `high` of infinity lets any finite number pass.
+    """Validate a field that is a finite number in [low, high]; a NumPy number in it becomes Python's.
 
     Raises:
         ValueError: the message names class, field, value and what is allowed.
     """
-    value = getattr(owner, name)
-    if isinstance(value, bool) or not isinstance(value, int | float) or not low <= value <= high or math.isinf(value):
+    value = _plain(getattr(owner, name))
+    if not is_number(value) or not low <= value <= high or math.isinf(value):
         raise ValueError(f"{type(owner).__name__} {name} is {value!r}; {_range(low, high)} is allowed")
+    object.__setattr__(owner, name, value)
 
 
 def require_count(owner: Any, name: str, low: int) -> None:
-    """Refuse a field that is no whole number of `low` or more.
+    """Validate a field that is a whole number of `low` or more; a NumPy number in it becomes Python's.
 
     Raises:
         ValueError: the message names class, field, value and what is allowed.
     """
-    value = getattr(owner, name)
-    if isinstance(value, bool) or not isinstance(value, int) or value < low:
-        raise ValueError(f"{type(owner).__name__} {name} is {value!r}; a whole number of {low} or more is allowed")
+    object.__setattr__(owner, name, require_whole(f"{type(owner).__name__} {name}", getattr(owner, name), low))
 
 
 def require_choice(owner: Any, name: str, allowed: tuple[str, ...]) -> None:
-    """Refuse a field that is none of the names in `allowed`.
+    """Validate a field that is one of the names in `allowed`.
 
     Raises:
         ValueError: the message names class, field, value and what is allowed.
     """
     value = getattr(owner, name)
-    if value not in allowed:
+    if not isinstance(value, str) or value not in allowed:
         raise ValueError(f"{type(owner).__name__} {name} is {value!r}; {' or '.join(map(repr, allowed))} is allowed")
 
 
 def require_spread(owner: Any, name: str, low: float, high: float = math.inf) -> None:
-    """Refuse a field that is neither a finite number in [low, high] nor a range within it.
+    """Validate a field that is a finite number in [low, high] or a range within it; NumPy numbers become Python's.
 
     Raises:
         ValueError: the message names class, field, value and what is allowed.
     """
-    value = getattr(owner, name)
+    given = getattr(owner, name)
+    value = tuple(map(_plain, given)) if isinstance(given, tuple) else _plain(given)
     ends = value if isinstance(value, tuple) else (value, value)
-    fits = len(ends) == 2 and all(isinstance(x, int | float) and not isinstance(x, bool) for x in ends)
+    fits = len(ends) == 2 and all(map(is_number, ends))
     if not fits or not low <= ends[0] <= ends[1] <= high or math.isinf(ends[0]) or math.isinf(ends[1]):
         raise ValueError(
             f"{type(owner).__name__} {name} is {value!r}; {_range(low, high)} is allowed, as a number or as a "
             "(low, high) range from which each cell draws"
         )
+    object.__setattr__(owner, name, value)
 
 
 def largest_in(dtype: Any) -> float:
@@ -99,6 +102,11 @@ def largest(value: Spread) -> float:
 def smallest(value: Spread) -> float:
     """The lower end of a number or range."""
     return value[0] if isinstance(value, tuple) else value
+
+
+def _plain(value: Any) -> Any:
+    """Return a NumPy number as Python's, so that its precision does not spread to what is computed from it."""
+    return value.item() if isinstance(value, np.number) else value
 
 
 def _range(low: float, high: float) -> str:

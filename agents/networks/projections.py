@@ -23,6 +23,7 @@ from agents.networks.lif import LIFCells
 from agents.rules.pair_stdp import PairSTDP
 from agents.rules.structural_plasticity import StructuralPlasticity
 from agents.rules.synaptic_scaling import SynapticScaling
+from reach.arguments import is_whole
 
 INPUT = "input"
 
@@ -68,12 +69,14 @@ class Projection:
         require_number(self, "weight_sd", 0.0)
         require_number(self, "largest_weight", 1e-9)
         require_number(self, "probability", 0.0, 1.0)
-        low, high = self.delay_range
-        if not all(type(d) is int for d in (low, high)) or not 0 <= low <= high:
+        ends = self.delay_steps if isinstance(self.delay_steps, tuple) else (self.delay_steps,)
+        if not all(is_whole(end) for end in ends) or not 1 <= len(ends) <= 2 or not 0 <= ends[0] <= ends[-1]:
             raise ValueError(
                 f"Projection delay_steps is {self.delay_steps!r}; a whole number of 0 or more is allowed, or a "
                 "(low, high) range of them"
             )
+        whole = tuple(int(end) for end in ends)
+        object.__setattr__(self, "delay_steps", whole if isinstance(self.delay_steps, tuple) else whole[0])
         if self.structure is not None and self.probability == 1.0:
             raise ValueError(
                 "Projection probability is 1.0; with structure, below 1 is allowed, so that a new synapse finds a place"

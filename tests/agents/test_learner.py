@@ -406,7 +406,7 @@ def test_a_handful_of_reaches_does_not_tell_what_is_normal(tmp_path: Path) -> No
         np.testing.assert_array_equal(kept["error_weights"], np.eye(3))
 
 
-@pytest.mark.parametrize("trials", [0, -1, 1.5, math.nan])
+@pytest.mark.parametrize("trials", [0, -1, 1.5, math.nan, True, "3"])
 def test_trials_are_counted_in_whole_numbers(trials: Any) -> None:
     model = make_learner("error-bp", gym.make(GRAB))
     for asked in (lambda: train_trials(model, trials), lambda: evaluate(model, GRAB, trials=trials)):

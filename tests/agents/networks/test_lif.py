@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 import math
+import re
+from typing import Any
 
 import numpy as np
 import pytest
 
 from agents.networks.lif import LIFCells, draw_cells
+from agents.networks.population_code import PopulationCode
 from agents.networks.projections import Projection
 from agents.networks.spiking_circuit import SpikingCircuit
+from agents.rules.pair_stdp import PairSTDP
+from agents.rules.structural_plasticity import StructuralPlasticity
+from agents.rules.synaptic_scaling import SynapticScaling
 
 
 def alone(cells: LIFCells, step_ms: float = 1.0) -> SpikingCircuit:
@@ -112,3 +118,39 @@ def test_what_no_cell_can_have_is_refused(setting: dict[str, object], allowed: s
 def test_cells_far_faster_than_a_step_follow_what_drives_them() -> None:
     cells = draw_cells([LIFCells(1, membrane_ms=1e-3, synapse_ms=5.0)], 1.0, np.random.default_rng(0), np.float64)
     assert cells.coupling[0] == pytest.approx(math.exp(-0.2), rel=1e-3)
+
+
+NUMBERS = [
+    (LIFCells, {"size": 3}, {"size": int, "refractory_steps": int, "inhibitory": int, "membrane_ms": float}),
+    (LIFCells, {"size": 3}, {"bias": (int, float), "readout_ms": int, "threshold": (float, float)}),
+    (PopulationCode, {"low": (0.0,), "high": (1.0,)}, {"cells": int, "peak_hz": float, "width": int}),
+    (PairSTDP, {}, {"rate": float, "depression": int, "pre_trace_ms": float, "eligibility_ms": int}),
+    (SynapticScaling, {}, {"target_hz": int, "time_constant_s": float}),
+    (StructuralPlasticity, {}, {"near_zero": float, "patience_s": int}),
+    (Projection, {"before": "a", "after": "b"}, {"weight_mean": float, "largest_weight": int, "delay_steps": int}),
+    (Projection, {"before": "a", "after": "b"}, {"probability": float, "delay_steps": (int, int)}),
+]
+OF_NUMPY: dict[Any, Any] = {int: np.int64(2), float: np.float32(0.7)}
+
+
+@pytest.mark.parametrize(("owner", "needed", "kinds"), NUMBERS)
+def test_numbers_of_numpy_are_settings_and_mean_what_those_of_python_mean(
+    owner: Any, needed: dict[str, Any], kinds: dict[str, Any]
+) -> None:
+    for name, kind in kinds.items():
+        both = isinstance(kind, tuple)
+        given: Any = tuple(sorted(OF_NUMPY[one] for one in kind)) if both else OF_NUMPY[kind]
+        plain = tuple(one.item() for one in given) if both else given.item()
+        needs = needed | ({"reset": -1.0} if name == "threshold" else {})
+        ours, made = owner(**needs | {name: given}), owner(**needs | {name: plain})
+        assert repr(ours) == repr(made)
+
+
+@pytest.mark.parametrize(("owner", "needed", "kinds"), NUMBERS)
+@pytest.mark.parametrize("value", ["1", True, 1j, math.nan, [1.0], np.array([1.0]), np.bool_(True), (1.0, "2")])
+def test_what_is_no_number_is_refused_by_name_and_value(
+    owner: Any, needed: dict[str, Any], kinds: dict[str, Any], value: Any
+) -> None:
+    for name in kinds:
+        with pytest.raises(ValueError, match=rf"^{owner.__name__} {name} is {re.escape(repr(value))}; .*allowed"):
+            owner(**needed | {name: value})
