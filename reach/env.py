@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import inspect
+import reprlib
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -23,7 +24,7 @@ from reach.sim import setup
 from reach.sim import state as s
 from reach.sim.arm import Arm
 from reach.sim.ranges import Physical
-from reach.simulation import Simulation, require_generator
+from reach.simulation import Simulation, cup_place, require_generator
 from reach.truth import Truth
 from reach.view import Label, Paths, scene_of
 
@@ -249,10 +250,12 @@ class CupEnv(gym.Env[Any, NDArray[np.float32]]):
         """Go back to what `get_state` gave, here or in an environment made with the same arguments.
 
         Raises:
-            ValueError: not a state, or one of another number of environments.
+            ValueError: an entry is missing or wrong, and the message names it; or the state is one of another number of
+                environments. Then nothing has changed.
         """
         require_keys("state", state, ("simulation", "generator", *CHANGING))
         require_generator(state["generator"], self.np_random)
+        _require_changing(state)
         self._simulation.restore(state["simulation"])
         self.np_random.bit_generator.state = copy.deepcopy(state["generator"])
         for name in CHANGING:
@@ -357,6 +360,28 @@ if CupEnv.__doc__ is not None:  # python -OO leaves none
     CupEnv.__doc__ = inspect.cleandoc(CupEnv.__doc__).format(
         action_table=action_table(), observation_size=s.OBSERVATION_SIZE, observation_table=observation_table()
     )
+
+
+def _require_changing(state: Mapping[str, Any]) -> None:
+    """Validate the entries of a state that are an environment's own.
+
+    Raises:
+        ValueError: the message names the entry.
+    """
+    for name in ("_is_sown", "_begun"):
+        require_bool(f"{name} of the state", state[name])
+    if state["_cup_option"] is not None:
+        cup_place(state["_cup_option"], "_cup_option of the state")
+    done = state["_done_actions"]
+    size = s.ACTIONS * np.dtype(np.float64).itemsize
+    fits = isinstance(done, list) and all(isinstance(one, bytes) and len(one) == size for one in done)
+    if not fits or not all((np.abs(np.frombuffer(one)) <= 1.0).all() for one in done):
+        raise ValueError(
+            f"_done_actions of the state is {reprlib.repr(done)}; a list of actions is allowed, each as the bytes of "
+            f"{s.ACTIONS} numbers in [-1, 1]"
+        )
+    if not isinstance(state["_paths"], Paths):
+        raise ValueError(f"_paths of the state is {reprlib.repr(state['_paths'])}; a reach.view.Paths is allowed")
 
 
 def reset_options(options: Any, known: tuple[str, ...]) -> dict[str, Any]:

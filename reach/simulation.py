@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import copy
 import os
+import reprlib
 from collections.abc import Mapping, Sequence
+from dataclasses import fields
 from typing import Any, TypeVar
 
 import numpy as np
@@ -17,6 +19,7 @@ from numpy.typing import NDArray
 from reach import tasks
 from reach.arguments import numbers_in, require_choice, require_keys, require_whole
 from reach.perturbations import Perturbation, as_perturbations, write_perturbations
+from reach.perturbations.composing import is_perturbation
 from reach.sim import setup
 from reach.sim import state as s
 from reach.sim.arm import Arm, Array
@@ -266,16 +269,43 @@ class Simulation:
         """Everything that changes while trials run, copied."""
         return {name: copy.deepcopy(getattr(self, name)) for name in CHANGING}
 
+    def require_state(self, state: Any) -> None:
+        """Validate a `state` of this simulation, or of one made with the same arguments.
+
+        Raises:
+            ValueError: the message names the entry that is missing or wrong, or another number of worlds.
+        """
+        require_keys("simulation of the state", state, CHANGING)
+        changed, world = state["_changed"], state["world"]
+        if isinstance(changed, np.ndarray) and changed.dtype == bool and changed.size != self.num_envs:
+            raise ValueError(f"state is of {changed.size} environments; one of {self.num_envs} is allowed")
+        if not isinstance(world, s.World):
+            raise ValueError(f"world of the state is {reprlib.repr(world)}; a World is allowed")
+        for name in ("_observations", "_changed"):
+            require_like(f"{name} of the state", state[name], getattr(self, name))
+        for field in fields(world):
+            require_like(
+                f"world.{field.name} of the state", getattr(world, field.name), getattr(self.world, field.name)
+            )
+        lists = {
+            "arms": lambda arm: isinstance(arm, Arm),
+            "perturbations": lambda acting: isinstance(acting, tuple) and all(map(is_perturbation, acting)),
+        }
+        for name, fits in lists.items():
+            values = state[name]
+            if not isinstance(values, list) or len(values) != self.num_envs or not all(map(fits, values)):
+                raise ValueError(
+                    f"{name} of the state is {reprlib.repr(values)}; a list with one entry for each of {self.num_envs} "
+                    f"environments is allowed, as get_state returns it"
+                )
+
     def restore(self, state: dict[str, Any]) -> None:
         """Go back to a `state` of this simulation, or of one made with the same arguments.
 
         Raises:
-            ValueError: the state of another number of worlds.
+            ValueError: as for `require_state`; then nothing has changed.
         """
-        require_keys("simulation of the state", state, CHANGING)
-        tiles = len(state["world"].tiles)
-        if len(state["_changed"]) != self.num_envs or tiles != len(self.world.tiles):
-            raise ValueError(f"state is of {len(state['_changed'])} environments; one of {self.num_envs} is allowed")
+        self.require_state(state)
         for name in CHANGING:
             setattr(self, name, copy.deepcopy(state[name]))
         self._take_rows()
@@ -350,6 +380,19 @@ def require_random_state(state: Any, num_envs: int) -> None:
             require_whole(f"{name} of the random state", value, 0, 2**64 - 1)
 
 
+def require_like(name: str, value: Any, own: NDArray[Any]) -> None:
+    """Validate an array that is to take the place of `own`.
+
+    Raises:
+        ValueError: another type or shape, or numbers that are not finite.
+    """
+    alike = isinstance(value, np.ndarray) and (value.dtype, value.shape) == (own.dtype, own.shape)
+    if not alike or not np.isfinite(value).all():
+        raise ValueError(
+            f"{name} is {reprlib.repr(value)}; an array of finite {own.dtype} of shape {own.shape} is allowed"
+        )
+
+
 def require_generator(state: Any, rng: np.random.Generator) -> None:
     """Refuse a state that the bit generator of `rng` cannot take.
 
@@ -359,12 +402,12 @@ def require_generator(state: Any, rng: np.random.Generator) -> None:
     kind = type(rng.bit_generator)
     try:
         kind().state = state
-    except (KeyError, TypeError, ValueError) as error:
+    except (KeyError, TypeError, ValueError, OverflowError) as error:
         raise ValueError(f"generator of the state is {state!r}; the state of a {kind.__name__} is allowed") from error
 
 
-def cup_place(value: Any) -> Array:
-    """A cup's place (2,) m as a user gives it.
+def cup_place(value: Any, name: str = "option cup") -> Array:
+    """Return a cup's place (2,) m as a user gives it, under a name for the message.
 
     Raises:
         ValueError: not two finite numbers on the table before the body.
@@ -377,7 +420,7 @@ def cup_place(value: Any) -> Array:
         or not place[1] >= 0.0
     ):
         raise ValueError(
-            f"option cup is {value!r}; a place (x, y) on the table is allowed, {NEAREST_CUP_M} to {TABLE_REACH_M} m "
+            f"{name} is {value!r}; a place (x, y) on the table is allowed, {NEAREST_CUP_M} to {TABLE_REACH_M} m "
             "from the shoulder and not behind it (y of 0 or more)"
         )
     return place

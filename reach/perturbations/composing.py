@@ -66,6 +66,11 @@ SIZES: dict[type[Any], tuple[str, ...]] = {
 FACTORS: dict[type[Any], tuple[str, ...]] = {Gain: ("factor",), StiffnessChange: ("factor",)}
 
 
+def is_perturbation(value: Any) -> bool:
+    """Return whether a value is a perturbation of a registered kind."""
+    return isinstance(value, tuple(PERTURBATIONS.values()))
+
+
 def as_perturbations(value: Any) -> tuple[Perturbation, ...]:
     """What a user may give as `perturbation`, as a tuple.
 
@@ -79,9 +84,8 @@ def as_perturbations(value: Any) -> tuple[Perturbation, ...]:
         return ()
     if isinstance(value, Mapping):
         return (_from_mapping(value),)
-    for kind in PERTURBATIONS.values():
-        if isinstance(value, kind):
-            return (value,)
+    if is_perturbation(value):
+        return (value,)
     if _is_sequence(value):
         return tuple(one for item in value for one in as_perturbations(item))
     raise ValueError(

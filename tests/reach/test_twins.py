@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+from dataclasses import replace
 from typing import Any
 
 import gymnasium as gym
@@ -56,6 +58,80 @@ def test_what_is_no_state_is_refused() -> None:
     state["simulation"]["_changed"] = np.zeros(4, dtype=bool)
     with pytest.raises(ValueError, match="state is of 4 environments"):
         env.set_state(state)
+
+
+def with_nan(array: Any) -> Any:
+    spoilt = array.copy()
+    spoilt.flat[-1] = np.nan
+    return spoilt
+
+
+def in_simulation(name: str, value: Any) -> Any:
+    return lambda state: {**state, "simulation": {**state["simulation"], name: value(state["simulation"][name])}}
+
+
+def in_world(name: str, value: Any) -> Any:
+    return in_simulation("world", lambda world: replace(world, **{name: value(getattr(world, name))}))
+
+
+def of_state(name: str, value: Any) -> Any:
+    return lambda state: {**state, name: value(state[name])}
+
+
+WRONG = (None, "x", 3, math.nan, [], {}, [None], b"", np.zeros(7), np.array(["x"]))
+ARRAYS = ("tiles", "history", "streams", "episodes", "tick")
+NEGATIVE = {"bit_generator": "PCG64", "state": {"state": -1, "inc": 1}, "has_uint32": 0, "uinteger": 0}
+# The entry, where it is in a state, and what is put in its place.
+SPOILT: list[tuple[str, Any, Any]] = [
+    *(
+        (name, within, lambda _, value=value: value)
+        for within, names in (
+            (of_state, ("simulation", "generator", "_is_sown", "_begun", "_cup_option", "_done_actions", "_paths")),
+            (in_simulation, ("world", "_observations", "_changed", "arms", "perturbations")),
+            (in_world, ARRAYS),
+        )
+        for name in names
+        for value in WRONG
+        # No cup was asked for, and nothing has been done yet: these mean something.
+        if (name, repr(value)) not in (("_cup_option", "None"), ("_done_actions", "[]"))
+    ),
+    ("generator", of_state, lambda _: NEGATIVE),
+    *(("_cup_option", of_state, lambda _, cup=cup: cup) for cup in ((0.0, math.nan), ("x", 0.4), (0.0, 9.0))),
+    *(
+        ("_done_actions", of_state, lambda _, done=done: [done])
+        for done in (b"0" * 31, np.full(4, 2.0).tobytes(), np.full(4, np.nan).tobytes())
+    ),
+    *(("perturbations", in_simulation, lambda _, acting=acting: [acting]) for acting in ((3,), [Nudge()], ("nudge",))),
+    *((name, in_world, lambda array: array[..., :-1]) for name in ARRAYS),
+    *((name, in_world, lambda array: array.astype(np.float32)) for name in ARRAYS),
+    *((name, in_world, with_nan) for name in ("tiles", "history")),
+    ("_observations", in_simulation, with_nan),
+]
+
+
+@pytest.mark.parametrize(("name", "within", "value"), SPOILT)
+def test_a_state_with_a_wrong_entry_is_refused_by_its_name_and_changes_nothing(
+    name: str, within: Any, value: Any
+) -> None:
+    env = gym.make("reach/CupGrab-v0", perturbation=Nudge(onset_s=0.1)).unwrapped
+    env.reset(seed=1)
+    play(env, 9, 0)
+    state = env.get_state()
+    after = play(env, 5, 1)
+    env.set_state(state)
+    with pytest.raises(ValueError, match=rf"{name}\b.* allowed"):
+        env.set_state(within(name, value)(state))
+    assert_same(after, play(env, 5, 1))
+
+
+@pytest.mark.parametrize(("name", "value"), [("_done_actions", []), ("_cup_option", [0.1, 0.5]), ("_is_sown", False)])
+def test_a_state_with_another_entry_that_means_something_works(name: str, value: Any) -> None:
+    env = gym.make("reach/CupGrab-v0").unwrapped
+    env.reset(seed=1)
+    play(env, 9, 0)
+    env.set_state({**env.get_state(), name: value})
+    env.twin().step(np.zeros(4))
+    env.step(np.zeros(4))
 
 
 @pytest.mark.parametrize("control", CONTROLS)
