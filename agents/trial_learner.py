@@ -47,6 +47,7 @@ from agents.trial_source import (
     kept_random_states,
     num_envs_of,
     random_states,
+    require_finite,
     rows_of,
     set_random_states,
 )
@@ -290,9 +291,10 @@ class TrialLearner(ABC, Generic[T]):
             Commands (4,) or (n, 4) in [-1, 1], and the state for the next call.
 
         Raises:
-            ValueError: an observation of another shape.
+            ValueError: an observation of another shape, or one that is not finite.
         """
         alone = is_one(observation, self.observation_space)
+        require_finite(observation)
         batch = [observation] if alone else rows_of(observation)
         given: list[T] = self._own_trials if state is None else state
         trials = [

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import Any
 
@@ -177,6 +178,21 @@ def is_one(observation: Any, space: gym.Space[Any]) -> bool:
         if shape != allowed and shape[1:] != allowed:
             raise ValueError(f"{name} has shape {shape}; {allowed} or (n, {', '.join(map(str, allowed))}) is allowed")
     return all(np.shape(given[name]) == part.shape for name, part in parts.items())
+
+
+def require_finite(observation: Any) -> None:
+    """Validate the numbers of an observation, or of a batch of them.
+
+    Raises:
+        ValueError: a part holds NaN or infinity, or no numbers; the message names it.
+    """
+    for name, values in (observation if isinstance(observation, dict) else {"observation": observation}).items():
+        array = np.asarray(values)
+        if array.dtype.kind in "iub":
+            continue
+        # A finite sum of squares is the faster test; that of large numbers may be infinite.
+        if array.dtype.kind != "f" or not (math.isfinite(np.vdot(array, array)) or np.isfinite(array).all()):
+            raise ValueError(f"{name} is {values!r}; finite numbers are allowed")
 
 
 class TrialSource:

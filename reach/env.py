@@ -14,7 +14,15 @@ from gymnasium import spaces
 from numpy.typing import NDArray
 
 from reach import tasks
-from reach.arguments import numbers_in, picture_size, require_bool, require_choice, require_keys, require_seed
+from reach.arguments import (
+    numbers_in,
+    picture_size,
+    require_bool,
+    require_choice,
+    require_keys,
+    require_number,
+    require_seed,
+)
 from reach.commands import joint_action
 from reach.goals import compute_reward
 from reach.observing import Observing, of_one
@@ -227,8 +235,11 @@ class CupEnv(gym.Env[Any, NDArray[np.float32]]):
         Args:
             torque: (3,) N m, viscosity overcome.
             ahead_s: s, by which the state is led along its velocity; a command acts about 0.04 s late.
+
+        Raises:
+            ValueError: a torque that is not three finite numbers, or a time outside -3 to 3 s.
         """
-        row = self._row
+        row, ahead_s = self._row, require_number("ahead_s", ahead_s, -s.TRIAL_S, s.TRIAL_S, "s")
         angle, velocity = (row[first : first + 3].copy() for first in (s.ANGLE_1, s.VELOCITY_1))
         return joint_action(
             self.arm, self.control, torque, angle + ahead_s * velocity, velocity, strength=row.item(s.STRENGTH)

@@ -268,6 +268,26 @@ def test_bad_input_is_refused_by_name(call: Any, message: str) -> None:
         call()
 
 
+@pytest.mark.parametrize("name", ["none", "error-bp", "error-stdp", "error-cnn-bp", "reward-snn-stdp"])
+@pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf])
+def test_an_observation_that_is_not_finite_is_refused_by_name(name: str, value: float) -> None:
+    env = gym.make(GRAB, **env_options(name))
+    model = make_learner(name, env)
+    observation, _ = env.reset(seed=0)
+    part = "felt" if isinstance(observation, dict) else "observation"
+    felt = observation[part] if isinstance(observation, dict) else observation
+    for place in (0, -1):
+        spoilt = felt.copy()
+        spoilt[place] = value
+        given = {**observation, part: spoilt} if isinstance(observation, dict) else spoilt
+        with pytest.raises(ValueError, match=f"(?s){part} is .*; finite numbers are allowed"):
+            model.predict(given)
+        batch = {name: values[None] for name, values in given.items()} if isinstance(given, dict) else given[None]
+        with pytest.raises(ValueError, match=f"(?s){part} is .*; finite numbers are allowed"):
+            model.predict(batch)
+    assert np.isfinite(model.predict(observation)[0]).all()
+
+
 # One learner of each way to be made.
 MADE = ("none", "error-bp", "error-stdp", "reward-snn-stdp", "reward-ppo", "reward-sac-mlp-dfa")
 NO_NUMBERS = ("x", None, True, math.nan, -1.0, [0.1], np.array([0.1]))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 import subprocess
 import sys
@@ -15,6 +16,7 @@ import pytest
 
 import reach
 from reach import Arm
+from reach.commands import joint_action
 from reach.env import CupEnv
 from reach.perturbations import PERTURBATIONS
 from reach.protocols import Abrupt, Block, Flipping, Gradual, ProtocolWrapper
@@ -75,6 +77,45 @@ REFUSED: list[tuple[Callable[..., Any], str, tuple[Any, ...]]] = [
 def test_a_value_without_meaning_is_refused_by_name_and_value(make: Callable[..., Any], name: str, value: Any) -> None:
     with pytest.raises(ValueError, match=rf"(?s)\b{name}\b.*{re.escape(repr(value))}.* (is|are) allowed"):
         make(**{name: value})
+
+
+ARM = CupEnv().arm
+ASKED: dict[str, Any] = {"torque": [1.0, 2.0, 0.1], "angle": [0.1, 0.9, 0.0], "velocity": [0.0, 1.0, 0.0]}
+NO_TRIPLES = (None, "abc", [1.0, 2.0, math.nan], [1.0, 2.0], [1.0, 2.0, math.inf], ["1", 2.0, 3.0], 1.0, [1j, 0.0, 0.0])
+
+
+@pytest.mark.parametrize("control", ["posture", "torque", "muscle"])
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        *((name, value) for name in ASKED for value in NO_TRIPLES),
+        *(("strength", value) for value in (None, "1", math.nan, 0.0, -1.0, math.inf, True)),
+        ("arm", None),
+        ("control", "levers"),
+    ],
+)
+def test_a_command_for_joints_is_refused_by_the_name_of_what_is_wrong(control: str, name: str, value: Any) -> None:
+    given = {"arm": ARM, "control": control, **ASKED, name: value}
+    with pytest.raises(ValueError, match=rf"^{name} is {re.escape(repr(value))}; .*allowed"):
+        joint_action(**given)
+
+
+@pytest.mark.parametrize("control", ["posture", "torque", "muscle"])
+def test_a_command_for_joints_takes_any_numbers(control: str) -> None:
+    made = joint_action(ARM, control, **ASKED)
+    lists = {name: np.array(value, dtype=np.float64) for name, value in ASKED.items()}
+    np.testing.assert_array_equal(joint_action(ARM, control, **lists, strength=np.float64(1.0)), made)
+    assert np.isfinite(made).all()
+
+
+def test_an_environment_refuses_a_torque_or_a_time_ahead_by_name() -> None:
+    env = CupEnv()
+    env.reset(seed=0)
+    with pytest.raises(ValueError, match="torque is"):
+        env.joint_action([1.0, 2.0, math.nan])
+    for ahead_s in (math.nan, "x", None, 9.0):
+        with pytest.raises(ValueError, match="ahead_s is"):
+            env.joint_action([0.0, 0.0, 0.0], ahead_s)
 
 
 @pytest.mark.parametrize("num_envs", [None, 2])
