@@ -45,6 +45,9 @@ LARGEST_NPY_HEADER_BYTES = 2**10
 ENTRY_OVERHEAD_BYTES = 2**12
 LARGEST_COUNT = 2**53
 
+# What libraries raise, besides ValueError, where no model can be built from settings.
+UNBUILDABLE = (ArithmeticError, AssertionError, MemoryError, RuntimeError, TypeError)
+
 SAFETENSORS_TYPES = {
     "BOOL": "bool", "U8": "uint8", "I8": "int8", "U16": "uint16", "I16": "int16", "U32": "uint32", "I32": "int32",
     "U64": "uint64", "I64": "int64", "F16": "float16", "F32": "float32", "F64": "float64",
@@ -394,13 +397,18 @@ def in_brief(error: Exception) -> str:
 
 @contextmanager
 def loading(path: str | Path) -> Iterator[None]:
-    """Name the checkpoint in every error about its contents, and raise them all as `CheckpointError`."""
+    """Name the checkpoint in every error about its contents, and raise them all as `CheckpointError`.
+
+    Settings may be valid one by one, and yet no model can be built from them together.
+    """
     try:
         yield
     except CheckpointError:
         raise
     except ValueError as error:
         raise CheckpointError(f"checkpoint {path}: {error}") from error
+    except UNBUILDABLE as error:
+        raise CheckpointError(f"checkpoint {path}: {type(error).__name__}: {in_brief(error)}") from error
 
 
 def require_entries(kept: Mapping[str, Any], names: Iterable[str], path: str | Path) -> None:

@@ -36,16 +36,18 @@ NOISE_SD = (0.2, 0.2, 0.2, 0.5)
 # How much of its first weights the last layer of an actor keeps: it starts nearly the same everywhere.
 FIRST_STEEPNESS = 0.1
 QUANTILES = 10
+# Twice Stable-Baselines3's default; transitions of this world take less than 1 kB each.
+LARGEST_BUFFER = 2 * 10**6
 SETTINGS = {
     "learning_rate": Setting(0.0),
-    "buffer_size": Setting(2, 10**8, whole=True),
+    "buffer_size": Setting(2, LARGEST_BUFFER, whole=True),
     "learning_starts": Setting(0, 2**30, whole=True),
-    "batch_size": Setting(1, 2**30, whole=True),
+    "batch_size": Setting(1, 2**20, whole=True),
     "tau": Setting(0.0, 1.0),
     "gamma": Setting(0.0, 1.0),
     "train_freq": Setting(1, 2**30, whole=True),
     "gradient_steps": Setting(-1, 2**30, whole=True),
-    "n_steps": Setting(1, 2**20, whole=True),
+    "n_steps": Setting(1, 2**10, whole=True),
     "action_noise": Setting(also=(None,)),
     "stats_window_size": Setting(1, 2**20, whole=True),
 }

@@ -21,8 +21,9 @@ JOINT_LOG_SD = -2.0
 LSTM_CELLS = 64
 SETTINGS = {
     "learning_rate": Setting(0.0),
-    "n_steps": Setting(2, 2**20, whole=True),
-    "batch_size": Setting(2, 2**30, whole=True),
+    # A rollout is allocated with the learner: about 1 kB a step and environment of one with memory.
+    "n_steps": Setting(2, 2**16, whole=True),
+    "batch_size": Setting(2, 2**20, whole=True),
     "n_epochs": Setting(1, 2**20, whole=True),
     "gamma": Setting(0.0, 1.0),
     "gae_lambda": Setting(0.0, 1.0),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import pickle
+import re
 import shutil
 import subprocess
 import sys
@@ -222,6 +223,23 @@ def test_a_damaged_state_of_a_learner_from_reward_is_refused_by_the_name_of_the_
         taken_up(folder)
 
 
+@pytest.mark.parametrize("name", FUZZED)
+@pytest.mark.parametrize("error", [AssertionError, MemoryError, TypeError, OverflowError, RuntimeError, ValueError])
+def test_whatever_stops_a_model_from_being_built_is_one_error(
+    name: str, error: type[Exception], copied: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = copied(name)
+
+    def fail(*_: Any, **__: Any) -> None:
+        raise error("no model\nfits these")
+
+    monkeypatch.setattr("agents.error_learner.make_feedforward", fail)
+    monkeypatch.setattr("agents.teachers.off_policy.RewardSAC._start_at_rest", fail)
+    with pytest.raises(CheckpointError, match=f"checkpoint {re.escape(str(folder))}: .*no model") as refused:
+        taken_up(folder)
+    assert isinstance(refused.value.__cause__, error)
+
+
 @pytest.mark.parametrize(
     ("path", "value", "message"),
     [
@@ -245,6 +263,9 @@ def test_a_damaged_state_of_a_learner_from_reward_is_refused_by_the_name_of_the_
         (("random_states", 0, "sown", 0), "yes", "sown is 'yes'"),
         (("random_states", 0, "generator"), None, "generator is None"),
         (("random_states",), [], "random_states is"),
+        (("settings", "buffer_size"), 10**8, "buffer_size is 100000000; expected"),
+        (("settings", "batch_size"), 2**30, "batch_size is 1073741824; expected"),
+        (("settings", "n_steps"), 2**20, "n_steps is 1048576; expected"),
     ],
 )
 def test_a_damaged_config_of_a_learner_from_reward_is_refused_by_the_name_of_the_entry(
