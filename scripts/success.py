@@ -57,8 +57,8 @@ class Success:
     trials: int = 1000
     """Trials to learn from, for those that learn from trial to trial: error learners and reward-snn."""
     timesteps: int | None = None
-    """Control steps to learn from, for the others; without a word 1000000 for PPO, 300000 with memory, 150000 for SAC
-    and TD3, 50000 for TQC."""
+    """Control steps to learn from, for the others (default: 1000000 for PPO, 300000 with memory, 150000 for SAC
+    and TD3, 50000 for TQC)."""
     seeds: int = 10
     """Seeds of each learner: FIRST_SEED, FIRST_SEED + 1, ..."""
     first_seed: int = 0

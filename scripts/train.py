@@ -51,12 +51,11 @@ class Train:
     out: Path
     """Folder of the checkpoint."""
     learner: str | None = None
-    """One of the named learners, error-dfa without a word; with --resume it is the one that OUT holds."""
+    """Name of the learner (default: error-dfa; with --resume the one in OUT)."""
     env: str | None = None
-    """Environment id, without a word the one that the learner is made for; with --resume it is the one that OUT was
-    trained in."""
+    """Environment id (default: the one that the learner is made for; with --resume the one that OUT was trained in)."""
     control: Literal["posture", "torque", "muscle"] | None = None
-    """What the joints are commanded by, posture without a word; with --resume it is what OUT was trained with."""
+    """What the joints are commanded by (default: posture; with --resume what OUT was trained with)."""
     trials: int | None = None
     """Trials to learn from in all (default 1000 for the error learners, 2000 where the name ends in -hidden, 5000 for
     reward-snn)."""
@@ -64,7 +63,7 @@ class Train:
     """Control steps to learn from, in all, instead of trials (default 1000000 for PPO, 300000 with
     memory, 150000 for SAC and TD3, 50000 for TQC)."""
     seed: int | None = None
-    """Of weights and trials, 0 without a word; with --resume it is that of OUT."""
+    """Seed of weights and trials (default: 0; with --resume that of OUT)."""
     resume: bool = False
     """Go on with the learner that OUT holds, to as many trials or steps in all: the same command ends the same run.
     If there is no OUT yet, the run starts from the beginning."""

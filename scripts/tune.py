@@ -142,7 +142,7 @@ def study_of(learner: str, given: Tune) -> optuna.Study:
 
 
 def make_ready(learner: str, given: Tune) -> None:
-    """Keep with what a learner is searched, or refuse as `study_of` does."""
+    """Store the search settings of a learner, or raise as `study_of` does."""
     study_of(learner, given)
 
 
@@ -226,7 +226,7 @@ def search_all(given: Tune) -> None:
     os.environ["OMP_NUM_THREADS"] = "1"
     found: dict[str, dict[str, Any]] = {}
     with command.workers(given.jobs) as pool:
-        # What cannot be gone on with is said before any search begins.
+        # Refuse searches that cannot continue before starting any.
         list(pool.map(make_ready, given.learners, repeat(given)))
         waiting = {pool.submit(search, learner, given): learner for learner in given.learners}
         for one in tqdm(as_completed(waiting), total=len(waiting), desc="learners"):

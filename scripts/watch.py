@@ -38,7 +38,7 @@ class Watch:
     """Watch learners go through a protocol."""
 
     learner: str | None = None
-    """One of the named learners, error-dfa without a word; with --checkpoint it is the one kept there."""
+    """Name of the learner (default: error-dfa; with --checkpoint the one stored there)."""
     compare: str | None = None
     """Several learners side by side on the same cups and noise, such as error-bp,error-dfa,error-stdp."""
     protocol: str = "rotation30"

@@ -70,10 +70,6 @@ class RuledNetwork:
         """Layers by name, each chain from first to head."""
         return {one.wiring.name: one for chain in self.chains.values() for one in _layers(chain)}
 
-    def layers_of(self, head: str) -> list[RuledLayer]:
-        """Layers from the first to a head."""
-        return _layers(self.chains[head])
-
     def record(self, one: LayerPass, value: torch.Tensor) -> None:
         """Keep the errors that came back to a lowest pass, instead of earlier ones of the same heads or layer."""
         if one.heads:
