@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+# A name becomes part of the names of files and folders, which may have 255 characters.
+MOST_NAME_CHARACTERS = 100
+NAME_PATTERN = re.compile(rf"[A-Za-z0-9][A-Za-z0-9._-]{{0,{MOST_NAME_CHARACTERS - 1}}}")
 SMALLEST_PICTURE_PX, LARGEST_PICTURE_PX = 16, 4096
 
 
@@ -93,6 +97,19 @@ def require_choice(name: str, value: Any, allowed: Sequence[str | None]) -> None
     """
     if not (value is None or isinstance(value, str)) or value not in allowed:
         raise ValueError(f"{name} is {value!r}; {list(allowed)} are allowed")
+
+
+def require_name(name: str, value: Any) -> None:
+    """Refuse a value that cannot be part of the name of a file.
+
+    Raises:
+        ValueError: the message says which characters a name may hold, and how many.
+    """
+    if not isinstance(value, str) or not NAME_PATTERN.fullmatch(value):
+        raise ValueError(
+            f"{name} is {value!r}; letters, digits, '.', '_' and '-' are allowed: a name may hold up to "
+            f"{MOST_NAME_CHARACTERS} of them and begins with a letter or digit"
+        )
 
 
 def numbers_in(value: Any) -> NDArray[np.float64] | None:

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from reach.arguments import require_bool, require_choice, require_whole
+from reach.arguments import require_bool, require_choice, require_name, require_whole
 from reach.perturbations import (
     Perturbation,
     as_perturbations,
@@ -114,7 +114,7 @@ class Protocol:
     """A schedule of blocks.
 
     Attributes:
-        name: of the protocol.
+        name: of the protocol; letters, digits, '.', '_' and '-', up to 100 of them.
         blocks: in order, 1 or more.
         source: the study it follows.
         env_id: the environment it runs in.
@@ -128,6 +128,7 @@ class Protocol:
     cups: tuple[Cup, ...] = TARGETS
 
     def __post_init__(self) -> None:
+        require_name("Protocol name", self.name)
         if not self.blocks:
             raise ValueError(f"Protocol {self.name!r} has no blocks; 1 or more are allowed")
         if not self.cups:

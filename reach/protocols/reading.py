@@ -5,7 +5,6 @@ What is wrong in the file is an error that names it and lists what is right.
 
 from __future__ import annotations
 
-import re
 import runpy
 import tomllib
 from collections.abc import Mapping
@@ -20,9 +19,6 @@ from reach.protocols.courses import COURSES, Course
 
 SUFFIXES = (".toml", ".py")
 IN_PYTHON = "PROTOCOL"
-# A protocol's name becomes part of the names of files and folders, which may have 255 characters.
-MOST_NAME_CHARACTERS = 100
-NAME_PATTERN = re.compile(rf"[A-Za-z0-9][A-Za-z0-9._-]{{0,{MOST_NAME_CHARACTERS - 1}}}")
 UNSOURCED = "of its user's own"
 
 
@@ -51,11 +47,6 @@ def read_protocol(path: str | Path) -> Protocol:
                 raise ValueError(f"{IN_PYTHON} is {protocol!r}; a reach.protocols.Protocol is allowed")
         else:
             protocol = protocol_from(tomllib.loads(file.read_text(encoding="utf-8")))
-        if not NAME_PATTERN.fullmatch(protocol.name):
-            raise ValueError(
-                f"name is {protocol.name!r}; letters, digits, '.', '_' and '-' are allowed, "
-                f"up to {MOST_NAME_CHARACTERS} of them"
-            )
         if protocol.env_id.removeprefix(OWN_PREFIX) not in ENVIRONMENTS:
             raise ValueError(f"env_id is {protocol.env_id!r}; {list(ENVIRONMENTS)} are allowed")
     except (OverflowError, RecursionError, TypeError, ValueError) as error:

@@ -114,8 +114,11 @@ def notes_of(data: bytes, path: Path) -> dict[str, str]:
         DamagedError: the file is not as it was written.
     """
     check_seal(data, path)
-    notes: dict[bytes, bytes] = pq.read_schema(pa.BufferReader(data)).metadata or {}
-    return {name.decode(): value.decode() for name, value in notes.items()}
+    try:
+        notes: dict[bytes, bytes] = pq.read_schema(pa.BufferReader(data)).metadata or {}
+        return {name.decode(): value.decode() for name, value in notes.items()}
+    except (OSError, ValueError, TypeError, pa.ArrowException) as error:
+        raise DamagedError(f"{path} is damaged: {error}") from error
 
 
 def plain_number(value: Any) -> Any:

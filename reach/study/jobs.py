@@ -21,6 +21,7 @@ from typing import Any, Literal
 
 import numpy as np
 
+from reach.arguments import require_name, require_whole
 from reach.sim.sources import file_digest, sources_of
 
 Kind = Literal["train", "protocol"]
@@ -32,7 +33,7 @@ NUMERICAL_LIBRARIES = ("numpy", "numba", "gymnasium", "torch", "stable-baselines
 RUN = "reach.study.run"
 # What a job imports that shows, films or keeps results, and so changes none.
 CHANGES_NO_RESULT = re.compile(r"reach\.(render(\..*)?|showing|study|study\.filming)")
-NAME_PATTERN = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
+FINGERPRINT = re.compile(r"[0-9a-f]+")
 
 
 @dataclass(frozen=True)
@@ -57,6 +58,15 @@ class Job:
     film: bool = False
     protocol_file: str = ""
     protocol_digest: str = ""
+
+    def __post_init__(self) -> None:
+        # All of these become parts of paths.
+        require_name("learner", self.learner)
+        if self.protocol:
+            require_name("protocol", self.protocol)
+        require_whole("seed", self.seed, 0)
+        if not isinstance(self.fingerprint, str) or not FINGERPRINT.fullmatch(self.fingerprint):
+            raise ValueError(f"fingerprint is {self.fingerprint!r}; hexadecimal digits are allowed")
 
     @property
     def name(self) -> str:
@@ -165,8 +175,7 @@ def plan(
     learners, seeds = list(dict.fromkeys(learners)), list(dict.fromkeys(seeds))
     for kind, names in (("learner", learners), ("protocol", list(protocols))):
         for name in names:
-            if not NAME_PATTERN.fullmatch(name):
-                raise ValueError(f"{kind} {name!r}: a name may hold letters, digits, '.', '_' and '-' only")
+            require_name(kind, name)
     filmed, files = set(filmed), protocol_files or {}
     training = definition(factory, ())
     running = {"": definition(factory)}

@@ -26,6 +26,7 @@ from reach.study.jobs import Job, definition, digest
 from reach.study.outcome import Outcome, answer, cpu_seconds, outcome
 from reach.study.processes import ONE_THREAD, TRIES
 from reach.study.store import Store
+from reach.study.whole_files import below
 
 LOOK_EVERY_S = 0.2
 # Results are some tens of kB; the least that Ray takes.
@@ -55,10 +56,14 @@ def files_in(folder: Path) -> dict[str, bytes]:
 
 
 def put_files(folder: Path, files: Mapping[str, bytes]) -> None:
-    """The reverse of `files_in`."""
-    for name, data in files.items():
-        (folder / name).parent.mkdir(parents=True, exist_ok=True)
-        (folder / name).write_bytes(data)
+    """Write files below a folder; the reverse of `files_in`.
+
+    Raises:
+        ValueError: a path that leads out of the folder.
+    """
+    for path, data in [(below(folder, name), data) for name, data in files.items()]:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(data)
 
 
 def do_task(text: str, wanted: str, learner: Mapping[str, bytes], protocol: Mapping[str, bytes]) -> dict[str, Any]:

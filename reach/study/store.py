@@ -54,6 +54,7 @@ from reach.study.whole_files import (
     TEMPORARY,
     UNSEALED,
     DamagedError,
+    below,
     check_seal,
     open_regular,
     seal,
@@ -195,14 +196,34 @@ class Store:
         data = _bytes_of(path)
         if job.kind == "protocol":
             notes = notes_of(data, path)
-            name, files = notes.get(MARKED_JOB), json.loads(notes.get(MARKED_FILES, "{}"))
+            name, files = notes.get(MARKED_JOB), _json_of(notes.get(MARKED_FILES, "{}"), path)
         else:
             check_seal(data, path)
-            mark = json.loads(data)
-            name, files = mark["job"], mark["files"]
+            mark = _json_of(data, path)
+            name, files = (mark.get("job"), mark.get("files")) if isinstance(mark, dict) else (None, None)
         if name != job.name:
             raise DamagedError(f"{path} is damaged: it is the result of job {name}, not of {job.name}")
-        return {str(file): str(digest) for file, digest in files.items()}
+        if not isinstance(files, dict) or not all(isinstance(value, str) for value in files.values()):
+            raise DamagedError(f"{path} is damaged: {files!r:.200} is no list of files with the SHA-256 of each")
+        # The seal has no key: a mark from another folder may name any path.
+        for file in files:
+            self._check_file_name(job, file, path)
+        return files
+
+    def _check_file_name(self, job: Job, name: str, mark: Path) -> None:
+        """Refuse a name in a mark that is no file of the job.
+
+        Raises:
+            DamagedError: the message names the mark.
+        """
+        if job.kind == "protocol":
+            if name not in (*PARTS, *FILM_PHASES):
+                raise DamagedError(f"{mark} is damaged: it names {name!r}; {[*PARTS, *FILM_PHASES]} are allowed")
+            return
+        try:
+            below(Path(job.folder), name)
+        except ValueError as error:
+            raise DamagedError(f"{mark} is damaged: {error}") from error
 
     def read_file(self, job: Job, name: str, digests: Mapping[str, str]) -> bytes:
         """Return the bytes of a file that a job gave.
@@ -216,7 +237,7 @@ class Store:
             DamagedError: the file is missing or altered.
         """
         if job.kind == "train":
-            path = Path(job.folder) / name
+            path = below(Path(job.folder), name)
         else:
             path = self.film_paths(job)[name] if name in FILM_PHASES else self.part_path(name, job)
         data = _bytes_of(path)
@@ -262,6 +283,8 @@ class Store:
         folder = Path(job.folder)
         files = sorted(file for file in folder.rglob("*") if file.is_file())
         digests = {file.relative_to(folder).as_posix(): sha256_of(file.read_bytes()) for file in files}
+        for name in digests:
+            below(folder, name)
         mark = {"job": job.name, "files": digests, "seal": UNSEALED}
         write_whole(self.result_path(job), seal((json.dumps(mark, indent=1) + "\n").encode()))
 
@@ -378,11 +401,14 @@ def load(path: str | Path, part: str = "trials") -> pd.DataFrame:
     if present.empty and whole.is_file():
         return read_whole(whole)
     rows: list[dict[str, Any]] = [{str(k): v for k, v in row.items()} for row in present.to_dict("records")]
-    runs = [
-        Job("protocol", row["learner"], row["seed"], "", "", row["fingerprint"], row["protocol"])
-        for row in rows
-        if row["kind"] == "protocol" and row["state"] == "done"
-    ]
+    try:
+        runs = [
+            Job("protocol", row["learner"], row["seed"], "", "", row["fingerprint"], row["protocol"])
+            for row in rows
+            if row["kind"] == "protocol" and row["state"] == "done"
+        ]
+    except ValueError as error:
+        raise DamagedError(f"{store.ledger_path} is damaged: {error}") from error
     if whole.is_file():
         try:
             data = _bytes_of(whole)
@@ -405,6 +431,18 @@ def read_whole(file: Path) -> pd.DataFrame:
         return frame_from(_bytes_of(file), file)
     except DamagedError as error:
         raise DamagedError(f"{error}; the command that made it, given again, writes it again") from error
+
+
+def _json_of(text: str | bytes, path: Path) -> Any:
+    """Return the value that JSON text in a file stands for.
+
+    Raises:
+        DamagedError: it is no JSON, or nested too deeply.
+    """
+    try:
+        return json.loads(text)
+    except (RecursionError, ValueError) as error:
+        raise DamagedError(f"{path} is damaged: {error}") from error
 
 
 def _bytes_of(path: Path) -> bytes:

@@ -24,6 +24,7 @@ NO_ROOM = (errno.ENOSPC, errno.EDQUOT)
 DIGEST_DIGITS = 64
 # Stands in a file where its seal belongs until it is sealed.
 UNSEALED = "sha256:" + "0" * DIGEST_DIGITS
+DRIVE = re.compile(r"[A-Za-z]:")  # how a path begins that Windows reads as one on another drive
 SEAL = re.compile(rb"sha256:([0-9a-f]{%d})" % DIGEST_DIGITS)
 
 
@@ -124,18 +125,47 @@ def write_whole(path: Path, data: bytes) -> None:
             raise
 
 
+def below(folder: Path, name: str) -> Path:
+    """Return the path of the file `name` in `folder`.
+
+    Args:
+        folder: that the file is in.
+        name: its path relative to `folder`, with "/" between components.
+
+    Raises:
+        ValueError: an absolute path, or one with a backslash, a drive, or a component that is empty, "." or "..".
+    """
+    is_relative = not any(part in ("", ".", "..") for part in name.split("/"))
+    if not is_relative or DRIVE.match(name) or "\\" in name or "\0" in name or not _can_be_encoded(name):
+        raise ValueError(
+            f"{name!r} is not a file name inside {folder}; a relative path is allowed, without '..', backslash or drive"
+        )
+    return folder / name
+
+
+def _can_be_encoded(name: str) -> bool:
+    try:
+        os.fsencode(name)
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
 def write_folder(folder: Path, files: Mapping[str, bytes]) -> None:
     """Write a folder of files, by their paths in it, so that a reader sees all of them or no folder.
 
     Raises:
         OSError: the folder is there already and holds something.
+        ValueError: a path that `below` refuses; nothing is written.
     """
+    for name in files:
+        below(folder, name)
     folder.parent.mkdir(parents=True, exist_ok=True)
     part = folder.with_name(f"{TEMPORARY}{secrets.token_hex(6)}-{folder.name}")
     part.mkdir()
     try:
         for name, data in files.items():
-            write_whole(part / name, data)
+            write_whole(below(part, name), data)
         part.replace(folder)
         sync_folder(folder.parent)
     except BaseException:

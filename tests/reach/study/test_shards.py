@@ -2,16 +2,23 @@
 
 from __future__ import annotations
 
+import json
+import warnings
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from reach.protocols import PROTOCOLS
-from reach.study import Job, Outcome, Shard, Store, merge, plan, shard_folders
-from reach.study.store import FILM_PHASES
-from reach.study.whole_files import write_whole
+from reach.study import DamagedError, Job, Outcome, Shard, Store, merge, plan, shard_folders
+from reach.study.frames import parquet_bytes
+from reach.study.ray_tasks import put_files
+from reach.study.store import FILM_PHASES, MARKED_FILES, MARKED_JOB
+from reach.study.whole_files import UNSEALED, seal, sha256_of, write_folder, write_whole
 
 LEARNERS, SEEDS = ("none", "error-bp", "error-dfa"), range(5)
 
@@ -74,6 +81,88 @@ def test_what_a_shard_has_not_finished_is_left_to_be_done(tmp_path: Path) -> Non
     mine = planned(tmp_path)
     assert merge(store, mine, shard_folders(tmp_path)) == 1
     assert [job.name for job in mine if store.is_done(job)] == [training.name]
+
+
+PAYLOAD = b"from a stranger"
+# Arbitrary values, and names of files put together from what paths are made of.
+COMPONENTS = ["..", ".", "", "PAYLOAD", "deep", "C:", "a\\b"]
+PATHS = st.lists(st.sampled_from(COMPONENTS), min_size=1, max_size=6).map("/".join)
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text() | PATHS, inner, max_size=3),
+    max_leaves=8,
+)
+FILES = JSON | st.dictionaries(PATHS | st.sampled_from(["costs", "during"]), st.just(sha256_of(PAYLOAD)), max_size=3)
+
+
+def forged(mark: Any, files: Any, job: Job, folder: Path) -> None:
+    """Write a validly sealed mark of a job into a stranger's folder, beside files that have the payload."""
+    there = replace(job, folder=str(folder / "baseline" / Path(job.folder).name))
+    for place in (folder, *folder.parents[:2], folder / "baseline", Path(there.folder), Path(there.folder) / "deep"):
+        write_whole(place / "PAYLOAD", PAYLOAD)
+    path = Store(folder).result_path(there)
+    if job.kind == "train":
+        write_whole(path, seal(json.dumps(mark).encode()))
+    else:
+        frame = pd.DataFrame([outcome(job).rows[0]])
+        write_whole(path, parquet_bytes(frame, {MARKED_JOB: job.name, MARKED_FILES: json.dumps(files)}))
+
+
+def files_outside(out: Path) -> dict[Path, bytes]:
+    files = (path for path in out.parent.rglob("*") if path.is_file() and not path.is_relative_to(out))
+    return {path: path.read_bytes() for path in files}
+
+
+@pytest.mark.parametrize("place", [0, -1], ids=["training", "run"])
+@pytest.mark.parametrize(
+    "name", ["../../../PAYLOAD", "/tmp/../PAYLOAD", "deep//x", "", ".", "a\\b", "C:/x", "\0", "\ud800", "trials/../x"]
+)
+def test_a_forged_mark_that_names_a_path_elsewhere_is_refused_and_nothing_is_written_there(
+    place: int, name: str, tmp_path: Path
+) -> None:
+    out = tmp_path / "a" / "out"
+    job, folder = planned(out)[place], Shard(1, 1).folder(out)
+    files = {name: sha256_of(PAYLOAD)}
+    forged({"job": job.name, "files": files, "seal": UNSEALED}, files, job, folder)
+    before = files_outside(out)
+    with pytest.warns(UserWarning, match=f"{folder}.*is damaged"):
+        assert merge(Store(out), [job], [folder]) == 0
+    assert files_outside(out) == before
+    assert not (tmp_path / "PAYLOAD").exists()
+
+
+@pytest.mark.parametrize("place", [0, -1], ids=["training", "run"])
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(data=st.data())
+def test_a_mark_of_any_json_is_read_or_refused_by_name_and_nothing_is_written_outside(
+    place: int, data: st.DataObject, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    out = tmp_path_factory.mktemp("any") / "a" / "out"
+    job, folder = planned(out)[place], Shard(1, 1).folder(out)
+    files = data.draw(FILES)
+    sealed = {"job": job.name, "files": files, "seal": UNSEALED}
+    mark = data.draw(st.just(sealed) | st.lists(st.just(UNSEALED) | JSON, max_size=2).map(lambda end: [*end, UNSEALED]))
+    forged(mark, files, job, folder)
+    before = files_outside(out)
+    there = replace(job, folder=str(folder / "baseline" / Path(job.folder).name))
+    refusal = None
+    try:
+        Store(folder).check(there)
+    except DamagedError as error:
+        refusal = str(error)
+    assert refusal is None or str(folder) in refusal
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)
+        assert merge(Store(out), [job], [folder]) == (refusal is None)
+    assert files_outside(out) == before
+
+
+@pytest.mark.parametrize("name", ["../x", "/x", "a//b", "", "a\\b", "C:x"])
+def test_a_folder_of_files_is_not_written_where_one_of_them_leads_out_of_it(name: str, tmp_path: Path) -> None:
+    for write in (write_folder, put_files):
+        with pytest.raises(ValueError, match="is not a file name inside"):
+            write(tmp_path / "in" / "folder", {"sound": b"", name: b""})
+        assert not list(tmp_path.iterdir())
 
 
 @pytest.mark.parametrize(

@@ -19,7 +19,7 @@ from reach.protocols import PROTOCOLS
 from reach.study import DamagedError, Job, Store, load, plan
 from reach.study.engine import missing_jobs
 from reach.study.frames import COLUMNS, summary_bytes, trials_frame
-from reach.study.ledger import Ledger
+from reach.study.ledger import SEAL_ROWS, Ledger
 from reach.study.outcome import Outcome
 from reach.study.store import FILM_PHASES
 from reach.study.whole_files import DiskFullError, make_folder, replace_by_empty, write_whole
@@ -201,6 +201,20 @@ def test_a_whole_table_that_is_damaged_is_made_up_for_by_its_runs_or_named(tmp_p
         assert len(load(tmp_path)) == 2
 
 
+@pytest.mark.parametrize(
+    "changed", [{"learner": "../../elsewhere"}, {"protocol": "a/b"}, {"fingerprint": "/x"}, {"learner": ""}]
+)
+def test_a_table_of_jobs_whose_names_are_paths_is_refused_by_name(changed: dict[str, str], tmp_path: Path) -> None:
+    ((column, value),) = changed.items()
+    store = Store(tmp_path)
+    with Ledger(store.ledger_path) as ledger:
+        ledger.enter([JOB], {JOB.name: True})
+        ledger.table.execute(f"UPDATE jobs SET {column} = ?", [value])
+        ledger.table.execute(SEAL_ROWS)
+    with pytest.raises(DamagedError, match=f"{store.ledger_path} is damaged: {column} is '{value}'"):
+        load(tmp_path)
+
+
 def test_a_row_without_a_column_is_an_error_that_names_it() -> None:
     short = row(1)
     del short["reward"]
@@ -264,7 +278,11 @@ def test_the_fingerprint_follows_learner_seed_and_factory_but_not_the_folder(tmp
     assert all(mark not in marks() for other in others for mark in other)
 
 
-@pytest.mark.parametrize("bad", ["", "a/b", "../up", "-dash"])
-def test_a_learner_whose_name_cannot_name_a_file_is_refused(bad: str, tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match="a name may hold"):
+@pytest.mark.parametrize("bad", ["", "a/b", "../up", "-dash", "n" * 101, "trailing\n"])
+def test_a_learner_or_protocol_whose_name_cannot_name_a_file_is_refused(bad: str, tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match=r"learner is .*a name may hold up to 100"):
         plan([bad], {}, [0], factory="json:loads", out=tmp_path)
+    with pytest.raises(ValueError, match=r"protocol is .*a name may hold up to 100"):
+        plan(["none"], {bad: PROTOCOLS["prism"]}, [0], factory="json:loads", out=tmp_path)
+    with pytest.raises(ValueError, match=r"Protocol name is .*a name may hold up to 100"):
+        replace(PROTOCOLS["prism"], name=bad)
