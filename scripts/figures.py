@@ -13,9 +13,10 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from agents.learner import LEARNERS, is_learner, prepare
+from agents.learner import FACTORIES, LEARNERS, POSTURE, is_learner, prepare
 from reach.protocols import PROTOCOLS
 from reach.render import side_by_side
+from reach.study import plan
 from reach.study.run import run_protocol
 from reach.study.watching import indices_of
 from reach.study.whole_files import make_folder
@@ -68,7 +69,8 @@ def main(options: Figures) -> None:
     """Run a learner through the rotation and keep the four moments."""
     torch.set_num_threads(1)
     make_folder(options.out, "--out")
-    model = prepare(options.learner, 0, options.keep / f"{options.learner}-0")
+    (training,) = plan([options.learner], {}, [0], factory=FACTORIES[POSTURE], out=options.keep)
+    model = prepare(options.learner, 0, Path(training.folder))
     protocol = PROTOCOLS[PROTOCOL]
     moment = Moment(
         {

@@ -2,7 +2,7 @@
 
 Trains every learner with every seed, judges each on fresh trials and prints the interquartile mean of the share of
 successes with its bootstrap interval; with `--every`, also after how many trials 80 % were first reached. Every result
-is kept as it comes in; the same command goes on where it stopped.
+is kept as it comes in; the same command goes on where it stopped, and repeats what other code or libraries computed.
 """
 
 from __future__ import annotations
@@ -27,7 +27,9 @@ from tqdm import tqdm
 
 from agents.learner import (
     BASELINE_ENV,
+    FACTORIES,
     LEARNERS,
+    POSTURE,
     baseline_steps,
     env_id_of,
     env_options,
@@ -38,7 +40,8 @@ from agents.learner import (
     make_learner,
     train_trials,
 )
-from reach.study import usable_cores
+from reach.study import FolderInUseError, Store, usable_cores
+from reach.study.jobs import code_digest
 from reach.study.statistics import estimate
 from reach.study.whole_files import make_folder, write_whole
 
@@ -173,7 +176,7 @@ def first_time(trials: pd.Series[Any]) -> str:
 
 
 def kept_result(path: Path) -> dict[str, Any]:
-    """The result that a file holds.
+    """Return the result that a file holds.
 
     Raises:
         ValueError: it holds none.
@@ -187,19 +190,35 @@ def kept_result(path: Path) -> dict[str, Any]:
     return found
 
 
+def holds(result: dict[str, Any], case: Case, code: str) -> bool:
+    """Return whether a result is that of a case, computed by the code and libraries with this hash."""
+    return bool((asdict(case) | {"code": code}).items() <= result.items())
+
+
 def main(given: Success) -> None:
-    """Do what is missing, then print and write the table."""
+    """Judge in OUT, unless another process writes there."""
     make_folder(given.out, "--out")
+    with Store(given.out).only_writer():
+        judge_all(given)
+
+
+def judge_all(given: Success) -> None:
+    """Do what is missing, then print and write the table."""
     os.environ["OMP_NUM_THREADS"] = "1"
     wanted = cases(given)
-    kept = {case: kept_result(given.out / case.file) for case in wanted if (given.out / case.file).exists()}
+    code = code_digest(FACTORIES[POSTURE], ())
+    kept: dict[Case, dict[str, Any]] = {}
+    for case in wanted:
+        path = given.out / case.file
+        if path.exists() and holds(found := kept_result(path), case, code):
+            kept[case] = found
     missing = [case for case in wanted if case not in kept]
     with command.workers(given.jobs) as pool:
         running = {pool.submit(result, case): case for case in missing}
         for one in tqdm(as_completed(running), total=len(missing), desc="learners"):
             path = given.out / running[one].file
-            kept[running[one]] = one.result()
-            write_whole(path, (json.dumps(one.result(), indent=1) + "\n").encode())
+            kept[running[one]] = one.result() | {"code": code}
+            write_whole(path, (json.dumps(kept[running[one]], indent=1) + "\n").encode())
     rows = pd.DataFrame([kept[case] for case in wanted])
     write_whole(given.out / "success.csv", rows.to_csv(index=False).encode())
     columns = ["success", "95 % interval", "worst seed", "seeds", "minutes a seed"]
@@ -229,4 +248,9 @@ def main(given: Success) -> None:
 
 
 if __name__ == "__main__":
-    command.run(main, Success, interrupted="Stopped. What is finished is kept: the same command goes on from there.")
+    command.run(
+        main,
+        Success,
+        expected=(FolderInUseError,),
+        interrupted="Stopped. What is finished is kept: the same command goes on from there.",
+    )

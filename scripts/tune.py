@@ -29,7 +29,7 @@ from tqdm import tqdm
 from tuning_figure import draw
 
 from agents.error_networks import ERROR_LEARNERS, HIDDEN, NONE, full_name, is_error_learner, rule_of
-from agents.learner import baseline_trials, is_learner
+from agents.learner import FACTORIES, POSTURE, baseline_trials, is_learner
 from agents.reward_spiking_learner import REWARD_SPIKING_LEARNERS
 from agents.rules.feedback import FEEDBACK_RULES
 from agents.teachers.algorithms import ALGORITHMS
@@ -44,6 +44,7 @@ from agents.tuning import (
     search_space,
 )
 from reach.study import FolderInUseError, Store, usable_cores
+from reach.study.jobs import code_digest
 from reach.study.whole_files import make_folder, write_whole
 
 # Hebbian synapses hear nothing, and their step leads nowhere.
@@ -121,12 +122,13 @@ def study_of(learner: str, given: Tune) -> optuna.Study:
     """The search of a learner as it is kept, or a new one.
 
     Raises:
-        ValueError: it is kept, and was made with other settings.
+        ValueError: it is kept, and was made with other settings, or by other code or libraries.
     """
     optuna.logging.set_verbosity(optuna.logging.WARNING)
+    path = given.out / f"{learner}.db"
     study = optuna.create_study(
         study_name=learner,
-        storage=storage_in(given.out / f"{learner}.db"),
+        storage=storage_in(path),
         load_if_exists=True,
     )
     wanted = searched_with(learner, given)
@@ -136,9 +138,20 @@ def study_of(learner: str, given: Tune) -> optuna.Study:
         raise ValueError(
             f"--out {given.out} holds a search of {learner} with {was}; one with {now} needs another --out"
         )
-    for name, value in wanted.items():
+    code = code_of_search()
+    if study.trials and study.user_attrs.get("code") != code:
+        raise ValueError(
+            f"{path} holds a search of {learner} by other code or libraries, whose trials cannot be compared with new "
+            "ones; give another --out, or delete that file to search again"
+        )
+    for name, value in {**wanted, "code": code}.items():
         study.set_user_attr(name, value)
     return study
+
+
+def code_of_search() -> str:
+    """Hash of the code and the versions of libraries that the worth of a setting depends on."""
+    return code_digest(FACTORIES[POSTURE], ("agents.tuning",))
 
 
 def make_ready(learner: str, given: Tune) -> None:
@@ -210,7 +223,8 @@ def repeat_trials(kept: optuna.Study, search: optuna.Study, space: SearchSpace) 
 def judged(learner: str, settings: dict[str, float], given: Tune) -> Iterator[float]:
     """What is left to do with these settings, step by step; lower is better."""
     if is_error_learner(learner):
-        return left_uncorrected(learner, settings, given.seeds, given.baseline_trials, given.out / "baseline")
+        kept = given.out / "baseline" / code_of_search()
+        return left_uncorrected(learner, settings, given.seeds, given.baseline_trials, kept)
     return missed_in_training(learner, settings, given.seeds, given.training_share)
 
 

@@ -17,12 +17,23 @@ import torch
 from tqdm import tqdm
 
 from agents.foreign import load_zip
-from agents.learner import BASELINE_ENV, FACTORIES, LEARNERS, env_for, is_learner, learner_of, load_learner, prepare
+from agents.learner import (
+    BASELINE_ENV,
+    FACTORIES,
+    LEARNERS,
+    POSTURE,
+    env_for,
+    is_learner,
+    learner_of,
+    load_learner,
+    prepare,
+)
 from reach.protocols import PROTOCOLS
 from reach.render import Panels, Window, write_film
 from reach.render.panels import layout_of
 from reach.render.recording import write_png
 from reach.sim.state import CONTROL_STEP_S
+from reach.study import plan
 from reach.study.replaying import differences, kept_learner, recorded_row
 from reach.study.stepping import Wish
 from reach.study.watching import FASTEST, SLOWEST, Watching, frames_of, indices_of
@@ -87,7 +98,7 @@ class Watch:
     saves: Path = Path("runs/watch/saved")
     """Where keys S and V put pictures and films."""
     keep: Path = Path("runs/watch")
-    """Where learners trained for watching are kept for the next time."""
+    """Where learners trained for watching are kept for the next time; other code trains them again."""
 
     def __post_init__(self) -> None:
         for flag, names in (("learner", [] if self.learner is None else [self.learner]), ("compare", self.compared)):
@@ -211,7 +222,9 @@ def model_of(options: Watch, name: str) -> Any:
     if checkpoint is not None:
         return load_learner(checkpoint, env_for(checkpoint))
     with tqdm(total=100, desc=f"training {name}", unit="%", disable=not sys.stderr.isatty()) as bar:
-        folder = options.keep / f"{name}-{options.seed}"
+        # Other code or libraries have another folder, as in a study.
+        (training,) = plan([name], {}, [options.seed], factory=FACTORIES[POSTURE], out=options.keep)
+        folder = Path(training.folder)
         return prepare(name, options.seed, folder, lambda done: bar.update(round(100 * done) - bar.n) and None)
 
 

@@ -157,6 +157,11 @@ def definition(
     return {"factory": factory, "sources": sources.digests(), "versions": library_versions(sources.libraries)}
 
 
+def code_digest(factory: str, more: Iterable[str | Path] = (RUN,)) -> str:
+    """Hash of the code that a job runs and of the versions of the libraries; arguments and errors of `definition`."""
+    return digest(definition(factory, more))
+
+
 def plan(
     learners: Iterable[str],
     protocols: Mapping[str, Any],

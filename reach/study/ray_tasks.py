@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import Any
 
 from reach.study.engine import MakeWorkers, Workers
-from reach.study.jobs import Job, definition, digest
+from reach.study.jobs import Job, code_digest
 from reach.study.outcome import Outcome, answer, cpu_seconds, outcome
 from reach.study.processes import ONE_THREAD, TRIES
 from reach.study.store import Store
@@ -82,7 +82,7 @@ def do_task(text: str, wanted: str, learner: Mapping[str, bytes], protocol: Mapp
     with tempfile.TemporaryDirectory(prefix="reach-job-") as place:
         try:
             job = Job.from_json(text)
-            found = digest(definition(job.factory))
+            found = code_digest(job.factory)
             if found != wanted:
                 raise RuntimeError(
                     f"this machine ({os.uname().nodename}) holds other code or libraries ({found}) than the study was "
@@ -164,7 +164,7 @@ class RayTasks:
         learner = files_in(folder) if job.kind == "protocol" else {}
         protocol = {file.name: file.read_bytes()} if job.protocol_file else {}
         try:
-            reference = self._task.remote(job.to_json(), digest(definition(job.factory)), learner, protocol)
+            reference = self._task.remote(job.to_json(), code_digest(job.factory), learner, protocol)
             while not self._ray.wait([reference], timeout=LOOK_EVERY_S)[0]:
                 if self._closed.is_set():
                     self._ray.cancel(reference, force=True)

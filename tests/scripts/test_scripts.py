@@ -11,6 +11,8 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -239,13 +241,79 @@ def test_a_search_that_is_taken_up_again_draws_what_it_would_have_drawn(
     assert histories["what? 50%#2"] == histories["whole"]
 
 
-def test_two_searches_in_one_folder_are_refused(tmp_path: Path) -> None:
+@pytest.mark.parametrize("name", ["tune", "success"])
+def test_two_processes_that_write_results_in_one_folder_are_refused(name: str, tmp_path: Path) -> None:
     with Store(tmp_path).only_writer():
-        done = run("scripts/tune.py", "--out", tmp_path, "--learners", "error-bp", "--trials", 1)
+        done = run(f"scripts/{name}.py", "--out", tmp_path, "--learners", "error-bp", "--trials", 1)
     assert done.returncode == 1
     assert "is being written by process" in done.stderr
     assert "Traceback" not in done.stderr
-    assert not list(tmp_path.glob("*.db"))
+    assert {path.name for path in tmp_path.iterdir()} == {".lock"}
+
+
+def change_libraries(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Have results depend on another version of a library, as they do after an update."""
+    monkeypatch.setattr("reach.study.jobs.library_versions", lambda *_: {"numpy": "0.0"})
+
+
+def test_success_is_judged_again_by_other_libraries_or_on_another_device(
+    script: Callable[[str], Any], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    success = script("success")
+    judged = []
+
+    def made_up(case: Any) -> dict[str, Any]:
+        judged.append(case.learner)
+        return asdict(case) | {"success": 0.5, "steps": 1, "training_s": len(judged)}
+
+    monkeypatch.setattr(success.command, "workers", ThreadPoolExecutor)
+    monkeypatch.setattr(success, "result", made_up)
+
+    def judgings(**given: Any) -> int:
+        before = len(judged)
+        success.main(success.Success(tmp_path, ("error-bp",), seeds=2, jobs=1, **given))
+        assert len(pd.read_csv(tmp_path / "success.csv")) == 2
+        return len(judged) - before
+
+    assert [judgings(), judgings()] == [2, 0]
+    assert [judgings(device="cpu"), judgings(device="cpu")] == [2, 0]
+    change_libraries(monkeypatch)
+    assert [judgings(device="cpu"), judgings(device="cpu")] == [2, 0]
+
+
+def test_a_search_by_other_libraries_is_refused_with_what_to_do(
+    script: Callable[[str], Any], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    tune = script("tune")
+    given = tune.Tune(tmp_path, ("error-bp",), trials=1)
+    monkeypatch.setattr(tune, "judged", lambda *_: iter([0.5]))
+    tune.make_ready("error-mlp-bp", given)
+    tune.search("error-mlp-bp", given)
+    tune.make_ready("error-mlp-bp", given)
+    change_libraries(monkeypatch)
+    with pytest.raises(ValueError, match=f"{tmp_path / 'error-mlp-bp.db'} holds .* other code or libraries.*--out, or"):
+        tune.make_ready("error-mlp-bp", given)
+    (tmp_path / "error-mlp-bp.db").unlink()
+    tune.make_ready("error-mlp-bp", given)
+
+
+def test_learners_trained_for_a_search_or_for_watching_are_kept_apart_by_libraries(
+    script: Callable[[str], Any], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    tune, watch = script("tune"), script("watch")
+    monkeypatch.setattr(tune, "left_uncorrected", lambda *given: iter([given[-1]]))
+    monkeypatch.setattr(watch, "prepare", lambda learner, seed, folder, on_progress: folder)
+
+    def folders() -> list[Path]:
+        given = tune.Tune(tmp_path / "search", ("error-bp",))
+        watched = watch.model_of(watch.Watch(keep=tmp_path / "keep"), "error-dfa")
+        return [*tune.judged("error-mlp-bp", {}, given), watched]
+
+    before = folders()
+    assert folders() == before
+    assert [path.relative_to(tmp_path).parts[0] for path in before] == ["search", "keep"]
+    change_libraries(monkeypatch)
+    assert set(folders()).isdisjoint(before)
 
 
 def test_a_learner_from_reward_is_tuned_by_what_it_misses_in_training(tmp_path: Path) -> None:
