@@ -1,9 +1,13 @@
-"""Names of files and folders that are not finished yet, from which a later writer knows what a killed one has left."""
+"""Files and folders that are not finished yet: temporary names, and files that appear whole or not at all.
+
+From the name of an unfinished file a later writer knows what a killed one has left.
+"""
 
 from __future__ import annotations
 
 import os
 import re
+import secrets
 import shutil
 import socket
 from pathlib import Path
@@ -25,6 +29,52 @@ def unfinished_prefix(target: Path) -> str:
         else:
             path.unlink(missing_ok=True)
     return f"{beginning}{os.getpid()}-"
+
+
+def unfinished_path(target: Path) -> Path:
+    """Return a free name for an unfinished `target`, beside it; first remove what killed writers left of it."""
+    return target.with_name(f"{unfinished_prefix(target)}{secrets.token_hex(4)}")
+
+
+def create_new(path: Path) -> int:
+    """Create a file that is not there yet, without following links; return its descriptor, open for writing.
+
+    Raises:
+        FileExistsError: something has this name, be it a link.
+    """
+    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_CLOEXEC", 0)
+    return os.open(path, flags | getattr(os, "O_BINARY", 0), 0o666)
+
+
+def write_file(path: Path, data: bytes) -> None:
+    """Write `data` to `path` so that a reader sees the old file or the new one, never a part.
+
+    A link at `path` is replaced and its target left alone. The folder is made if it is missing.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    part = unfinished_path(path)
+    opened = create_new(part)
+    try:
+        with os.fdopen(opened, "wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        part.replace(path)
+        sync_folder(path.parent)
+    except BaseException:
+        part.unlink(missing_ok=True)
+        raise
+
+
+def sync_folder(folder: Path) -> None:
+    """Have the disk keep the names in a folder, where the system can open one."""
+    if os.name != "posix":
+        return
+    opened = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(opened)
+    finally:
+        os.close(opened)
 
 
 def _runs(process: int) -> bool:

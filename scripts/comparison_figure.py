@@ -13,7 +13,7 @@ from typing import Any
 import command
 import numpy as np
 import pandas as pd
-from picture_file import require_picture_file
+from picture_file import require_picture_file, write_figure
 
 from reach.render.palette import learner_colour
 from reach.study import load
@@ -59,7 +59,7 @@ def main(options: ComparisonFigure) -> None:
     curves, values = figure.subplots(1, 2, width_ratios=[1.7, 1.0])
     draw_curves(curves, towards_the_miss(trials))
     draw_values(values, left)
-    figure.savefig(options.out, dpi=150)
+    write_figure(figure, options.out, dpi=150)
     print(f"Picture: {options.out}")
 
 

@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 import command
-import imageio.v3 as iio
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -16,6 +15,7 @@ from numpy.typing import NDArray
 from agents.learner import FACTORIES, LEARNERS, POSTURE, is_learner, prepare
 from reach.protocols import PROTOCOLS
 from reach.render import side_by_side
+from reach.render.recording import write_png
 from reach.study import plan
 from reach.study.run import run_protocol
 from reach.study.watching import indices_of
@@ -80,8 +80,8 @@ def main(options: Figures) -> None:
         }
     )
     run_protocol(model, protocol, 0, onlooker=moment)
-    path = options.out / "correction.png"
-    iio.imwrite(path, side_by_side([moment.frames[title] for title in SHOWN.values()], list(SHOWN.values())))
+    picture = side_by_side([moment.frames[title] for title in SHOWN.values()], list(SHOWN.values()))
+    path = write_png(options.out / "correction.png", picture)
     print(f"Picture: {path}")
 
 

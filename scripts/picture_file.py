@@ -2,7 +2,14 @@
 
 from __future__ import annotations
 
+import io
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+from reach.study.whole_files import write_whole
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 FORMATS = (".png", ".svg", ".pdf")
 
@@ -15,3 +22,10 @@ def require_picture_file(out: Path) -> None:
     """
     if out.suffix not in FORMATS or out.is_dir():
         raise SystemExit(f"--out {out}: a file whose name ends in {', '.join(FORMATS)} is allowed")
+
+
+def write_figure(figure: Figure, path: Path, dpi: int) -> None:
+    """Write a figure whole or not at all, in the format that the file's name ends in."""
+    data = io.BytesIO()
+    figure.savefig(data, format=path.suffix.removeprefix("."), dpi=dpi)
+    write_whole(path, data.getvalue())

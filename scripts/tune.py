@@ -45,6 +45,7 @@ from agents.tuning import (
 )
 from reach.study import FolderInUseError, Store, usable_cores
 from reach.study.jobs import code_digest
+from reach.study.ledger import connect_to_file
 from reach.study.whole_files import make_folder, write_whole
 
 # Hebbian synapses hear nothing, and their step leads nowhere.
@@ -110,10 +111,13 @@ def searched_with(learner: str, given: Tune) -> dict[str, float]:
 
 
 def storage_in(path: Path) -> optuna.storages.RDBStorage:
-    """Return the storage in a file; its path is not part of a URL, in which "?" and "%" mean something else."""
+    """Return the storage in a file; its path is not part of a URL, in which "?" and "%" mean something else.
+
+    A link, folder, pipe or device in place of the file is refused with a `DamagedError`.
+    """
 
     def connect() -> sqlite3.Connection:
-        return sqlite3.connect(path, check_same_thread=False)
+        return connect_to_file(path, check_same_thread=False)
 
     return optuna.storages.RDBStorage("sqlite:///search.db", engine_kwargs={"creator": connect})
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import command
-from picture_file import require_picture_file
+from picture_file import require_picture_file, write_figure
 
 from agents.error_networks import HIDDEN, full_name, is_error_learner, is_spiking
 from agents.learner import TUNED, is_learner
@@ -102,7 +102,7 @@ def draw(found: dict[str, dict[str, Any]], path: Path) -> None:
         axes.spines[["top", "right"]].set_visible(False)
     for axes in grid[len(panels) :]:
         axes.set_axis_off()
-    figure.savefig(path, dpi=120)
+    write_figure(figure, path, dpi=120)
 
 
 def panel_of(learner: str) -> str:

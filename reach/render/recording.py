@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import io
 import os
 import queue
-import tempfile
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -16,6 +16,7 @@ import pygame
 
 from reach.render.canvas import Frame
 from reach.render.film import write_film
+from reach.unfinished import write_file
 
 # Pictures that may wait to be written, before whoever gives them has to wait.
 WAITING = 200
@@ -30,17 +31,11 @@ def write_png(path: str | os.PathLike[str], frame: Frame) -> Path:
     target = Path(path)
     if target.suffix.lower() != ".png":
         raise ValueError(f"path is {str(target)!r}; a name that ends in .png is allowed")
-    target.parent.mkdir(parents=True, exist_ok=True)
     picture = np.ascontiguousarray(frame)
-    handle, name = tempfile.mkstemp(prefix=f".{target.stem}-", suffix=".png", dir=target.parent)
-    os.close(handle)
-    try:
-        height, width, _ = picture.shape
-        pygame.image.save(pygame.image.frombuffer(picture.data, (width, height), "RGB"), name)
-        os.chmod(name, 0o644)
-        os.replace(name, target)
-    finally:
-        Path(name).unlink(missing_ok=True)
+    height, width, _ = picture.shape
+    data = io.BytesIO()
+    pygame.image.save(pygame.image.frombuffer(picture.data, (width, height), "RGB"), data, "picture.png")
+    write_file(target, data.getvalue())
     return target
 
 

@@ -19,7 +19,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from types import TracebackType
-from typing import Literal
+from typing import Any, Literal
 
 import pandas as pd
 
@@ -172,9 +172,7 @@ def _told(path: Path) -> Iterator[None]:
 
 
 def _opened(path: Path) -> sqlite3.Connection:
-    for end in ENDS:
-        _check_that_it_is_a_file(Path(f"{path}{end}"))
-    table = sqlite3.connect(path, isolation_level=None)
+    table = connect_to_file(path, isolation_level=None)
     try:
         table.create_function("seal_of", len(COLUMNS), _seal_of, deterministic=True)
         with _damage(path):
@@ -185,6 +183,18 @@ def _opened(path: Path) -> sqlite3.Connection:
     except (sqlite3.Error, DamagedError):
         table.close()
         raise
+    return table
+
+
+def connect_to_file(path: Path, **options: Any) -> sqlite3.Connection:
+    """Open a database of SQLite for writing, or create it; `options` are those of `sqlite3.connect`.
+
+    Raises:
+        DamagedError: it, or a file that SQLite keeps beside it, is a link, folder, pipe or device.
+    """
+    for end in ENDS:
+        _check_that_it_is_a_file(Path(f"{path}{end}"))
+    table: sqlite3.Connection = sqlite3.connect(path, **options)
     return table
 
 

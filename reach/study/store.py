@@ -51,7 +51,6 @@ from reach.study.jobs import Job, digest
 from reach.study.ledger import read_ledger
 from reach.study.outcome import Outcome
 from reach.study.whole_files import (
-    TEMPORARY,
     UNSEALED,
     DamagedError,
     below,
@@ -73,6 +72,7 @@ FOLDERS = (*PARTS, "baseline", "films", "logs")
 HELD_JOBS = "reach.jobs"  # in a file of all trials: of which jobs it was made
 # In a file of trials, which is the mark of its run: the job's name, and the SHA-256 of its other files as JSON.
 MARKED_JOB, MARKED_FILES = "reach.job", "reach.files"
+UNFINISHED = ".*.part-*"  # temporary names of `reach.unfinished`
 REDO = "the command that made the study, given again, does this job again"
 
 
@@ -124,7 +124,8 @@ class Store:
 
     def _remove_parts(self) -> None:
         for name in ("", *FOLDERS):
-            pattern = f"*/*/*/{TEMPORARY}*" if name in PARTS else f"{TEMPORARY}*"
+            # Also those of other machines: nobody else writes here now.
+            pattern = f"*/*/*/{UNFINISHED}" if name in PARTS else UNFINISHED
             for part in (self.folder / name).glob(pattern):
                 if part.is_dir() and not part.is_symlink():
                     shutil.rmtree(part, ignore_errors=True)

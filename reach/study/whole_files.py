@@ -10,7 +10,6 @@ import errno
 import hashlib
 import os
 import re
-import secrets
 import shutil
 import sqlite3
 import stat
@@ -19,7 +18,8 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
-TEMPORARY = ".part-"  # how the name of a file begins that is not yet whole
+from reach.unfinished import create_new, sync_folder, unfinished_path, write_file
+
 NO_ROOM = (errno.ENOSPC, errno.EDQUOT)
 DIGEST_DIGITS = 64
 # Stands in a file where its seal belongs until it is sealed.
@@ -51,15 +51,6 @@ def disk_full(path: Path) -> Iterator[None]:
                 str(path),
             ) from error
         raise
-
-
-def create_new(path: Path) -> int:
-    """Create a file that is not there yet, without following links; return its descriptor, open for writing.
-
-    Raises:
-        FileExistsError: something has this name, be it a link.
-    """
-    return os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o666)
 
 
 def replace_by_empty(path: Path) -> int:
@@ -109,20 +100,8 @@ def write_whole(path: Path, data: bytes) -> None:
     Raises:
         DiskFullError: there is no room for it.
     """
-    part = path.with_name(f"{TEMPORARY}{secrets.token_hex(6)}-{path.name}")
     with disk_full(path):
-        path.parent.mkdir(parents=True, exist_ok=True)
-        opened = create_new(part)
-        try:
-            with os.fdopen(opened, "wb") as file:
-                file.write(data)
-                file.flush()
-                os.fsync(file.fileno())
-            part.replace(path)
-            sync_folder(path.parent)
-        except BaseException:
-            part.unlink(missing_ok=True)
-            raise
+        write_file(path, data)
 
 
 def below(folder: Path, name: str) -> Path:
@@ -161,7 +140,7 @@ def write_folder(folder: Path, files: Mapping[str, bytes]) -> None:
     for name in files:
         below(folder, name)
     folder.parent.mkdir(parents=True, exist_ok=True)
-    part = folder.with_name(f"{TEMPORARY}{secrets.token_hex(6)}-{folder.name}")
+    part = unfinished_path(folder)
     part.mkdir()
     try:
         for name, data in files.items():
@@ -237,12 +216,3 @@ def make_folder(folder: Path, argument: str) -> None:
             f"{argument} {folder}: no folder that can be written to ({error.strerror}); one that is there, or that can "
             "be made, is allowed"
         ) from error
-
-
-def sync_folder(folder: Path) -> None:
-    """Have the disk keep the names in a folder."""
-    opened = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(opened)
-    finally:
-        os.close(opened)

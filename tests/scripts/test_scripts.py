@@ -297,6 +297,22 @@ def test_a_search_by_other_libraries_is_refused_with_what_to_do(
     tune.make_ready("error-mlp-bp", given)
 
 
+def test_a_link_in_place_of_a_search_or_a_picture_is_not_written_through(
+    script: Callable[[str], Any], tmp_path: Path
+) -> None:
+    valued = tmp_path / "valued"
+    valued.write_bytes(b"")
+    for name in ("error-mlp-bp.db", "tuning.png"):
+        (tmp_path / name).symlink_to(valued)
+    tune = script("tune")
+    with pytest.raises(ValueError, match=r"error-mlp-bp\.db is no regular file, but a link"):
+        tune.make_ready("error-mlp-bp", tune.Tune(tmp_path, ("error-bp",)))
+    history = [{"rate": 0.5, "left_of_the_miss": 0.3, "pruned": False}]
+    script("tuning_figure").draw({"error-mlp-bp": {"history": history}}, tmp_path / "tuning.png")
+    assert valued.read_bytes() == b""
+    assert not (tmp_path / "tuning.png").is_symlink()
+
+
 def test_learners_trained_for_a_search_or_for_watching_are_kept_apart_by_libraries(
     script: Callable[[str], Any], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:

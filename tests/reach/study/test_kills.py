@@ -82,7 +82,7 @@ def check_that_all_is_whole(out: Path) -> dict[str, bytes]:
         if not file.name.startswith("."):
             pq.read_table(file)
     runs = {name: data for name, data in results(out).items() if name.startswith("trials/")}
-    whole = {name: data for name, data in runs.items() if "/.part-" not in name}
+    whole = {name: data for name, data in runs.items() if not Path(name).name.startswith(".")}
     done = Store(out).read_jobs()
     if len(done) and ((done["kind"] == "protocol") & (done["state"] == "done")).any():
         trials = load(out)

@@ -8,6 +8,7 @@ import os
 import socket
 import subprocess
 import sys
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -23,6 +24,7 @@ from reach.study.ledger import SEAL_ROWS, Ledger
 from reach.study.outcome import Outcome
 from reach.study.store import FILM_PHASES
 from reach.study.whole_files import DiskFullError, make_folder, replace_by_empty, write_whole
+from reach.unfinished import write_file
 
 JOB = Job("protocol", "none", 0, "somewhere:prepare", "baseline/none-0", "0123456789ab", "prism")
 
@@ -73,11 +75,28 @@ def test_a_place_where_no_folder_can_be_is_refused_by_the_argument_that_gave_it(
 
 def test_parts_left_by_a_kill_are_removed(tmp_path: Path) -> None:
     store = Store(tmp_path / "run")
-    part = store.part_path("trials", JOB).with_name(".part-1-none.parquet")
+    path = store.part_path("trials", JOB)
+    part = path.with_name(f".{path.name}.part-another-machine-1-01234567")
     part.parent.mkdir(parents=True)
     part.write_bytes(b"half")
     with store.only_writer():
         assert not part.exists()
+
+
+@pytest.mark.parametrize("write", [write_whole, write_file], ids=["result", "file"])
+def test_what_a_killed_writer_left_of_a_file_is_removed_by_the_next_one(
+    write: Callable[[Path, bytes], None], tmp_path: Path
+) -> None:
+    path = tmp_path / "file.json"
+    code = (
+        "import os, sys; from pathlib import Path; from reach.study.whole_files import write_whole\n"
+        "os.fsync = lambda file: os._exit(9)\n"
+        "write_whole(Path(sys.argv[1]), b'half')"
+    )
+    assert subprocess.run([sys.executable, "-c", code, str(path)]).returncode == 9
+    assert len(list(tmp_path.iterdir())) == 1
+    write(path, b"whole")
+    assert [p.name for p in tmp_path.iterdir()] == ["file.json"]
 
 
 def test_a_second_writer_is_refused_by_name(tmp_path: Path) -> None:
@@ -286,3 +305,13 @@ def test_a_learner_or_protocol_whose_name_cannot_name_a_file_is_refused(bad: str
         plan(["none"], {bad: PROTOCOLS["prism"]}, [0], factory="json:loads", out=tmp_path)
     with pytest.raises(ValueError, match=r"Protocol name is .*a name may hold up to 100"):
         replace(PROTOCOLS["prism"], name=bad)
+
+
+def test_results_of_the_longest_names_can_be_written(tmp_path: Path) -> None:
+    longest = "n" * 100
+    store = Store(tmp_path)
+    films = dict.fromkeys(FILM_PHASES, b"film")
+    for job in plan([longest], {longest: PROTOCOLS["prism"]}, [2**63], factory="json:loads", out=tmp_path):
+        store.write_outcome(Outcome(job, error="it failed"))
+        store.write_outcome(Outcome(job, rows=[row(1)], films=films, folder={"config.json": b"{}"}))
+        assert store.is_done(job)
