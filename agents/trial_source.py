@@ -35,7 +35,9 @@ ENV_OPTIONS = {
     "retina_px": Setting(SMALLEST_PX, LARGEST_PX, whole=True),
     "retina_colour": FLAG,
 }
-COUNT_64 = Setting(0, 2**64 - 1, whole=True)
+STREAM = Setting(0, 2**64 - 1, whole=True)
+# Far from the end of 64 bits, where a counter would begin again at 0.
+EPISODES = Setting(0, 2**62, whole=True)
 
 
 def env_attribute(env: Env, name: str) -> Any:
@@ -121,7 +123,7 @@ def kept_random_states(config: dict[str, Any], env: Env, path: str | Path) -> li
 
 
 def _require_random_state(state: Any, path: str | Path) -> None:
-    kinds = {"streams": COUNT_64, "episodes": COUNT_64, "sown": FLAG}
+    kinds = {"streams": STREAM, "episodes": EPISODES, "sown": FLAG}
     given = mapping_of({"random_states": state}, "random_states", path)
     require_entries(given, [*kinds, "generator"], path)
     generator_state(given["generator"], "generator", path)

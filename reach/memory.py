@@ -40,12 +40,13 @@ def early_error(error: Array) -> float:
 def savings(first: Array, again: Array) -> float:
     """1 - L10'/L10: how much less is missed when what was learned and washed out is met again; 0 for nothing saved.
 
-    What the washout has left counts as saved.
+    What the washout has left counts as saved. NaN where nothing was missed at first.
 
     Args:
         first, again: (n,) errors of the reaches of either block.
     """
-    return 1.0 - early_error(again) / early_error(first)
+    missed = early_error(first)
+    return 1.0 - early_error(again) / missed if missed > 0.0 else math.nan
 
 
 def interference(first: Array, again: Array) -> float:
@@ -53,7 +54,8 @@ def interference(first: Array, again: Array) -> float:
 
     B is not washed out, so that its after-effect, which adds to the miss of A, is part of it.
     """
-    return early_error(again) / early_error(first) - 1.0
+    missed = early_error(first)
+    return early_error(again) / missed - 1.0 if missed > 0.0 else math.nan
 
 
 def retention(trained: Array, unseen: Array) -> float:

@@ -245,7 +245,7 @@ def miss_deg(unlearning: TrialSeries, scale: Array | None = None) -> Array:
     """Return the miss of each reach, (n,) degrees: the launch error that the perturbation causes without learning.
 
     It is the mean of the corrected launch error over all perturbed reaches to the same cup. A cup that was never
-    perturbed has the mean over all perturbed reaches.
+    perturbed has the mean over all perturbed reaches. Reaches with a scale of 0 are not perturbed.
 
     Args:
         unlearning: the reaches of the same learner with learning off, or of one that never learns.
@@ -253,12 +253,13 @@ def miss_deg(unlearning: TrialSeries, scale: Array | None = None) -> Array:
             is that of a positive scale.
 
     Returns:
-        Signed as launch errors are; NaN where no perturbed reach set out.
+        Signed as launch errors are; NaN if no perturbed reach set out.
     """
     error = unlearning.corrected_error_deg()
+    perturbed = unlearning.block == "perturbed"
     if scale is not None:
         error = np.where(scale < 0.0, -error, error)
-    perturbed = unlearning.block == "perturbed"
+        perturbed &= scale != 0.0
     miss = np.full(len(error), _mean(error[perturbed]))
     for cup in np.unique(unlearning.cup[perturbed], axis=0):
         at_cup = np.all(unlearning.cup == cup, axis=1)
@@ -353,7 +354,8 @@ def share_left(error: Array, miss: Array) -> float:
 def _after_effect(series: TrialSeries, miss: Array, corrected: Array, given: Array | None) -> float:
     if given is None:
         given = np.full(len(miss), math.nan)
-        first = np.flatnonzero(series.block == "washout")[:1]
+        began = int(np.argmax(series.block == "perturbed"))
+        first = began + np.flatnonzero(series.block[began:] == "washout")[:1]
         given[first] = corrected[first]
     read = np.isfinite(given) & (np.abs(miss) >= LEAST_MISS_DEG)
     return float(np.sum(given[read] * np.sign(miss[read])) / np.sum(np.abs(miss[read]))) if np.any(read) else math.nan

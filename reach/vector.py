@@ -37,6 +37,7 @@ AUTORESET_MODES = tuple(mode.value for mode in AutoresetMode)
 # What Gymnasium calls no limit, and the longest limit that counters of inner steps can hold.
 UNLIMITED = -1
 LONGEST_EPISODE_STEPS = 100_000_000
+MOST_ENVS = 1_000_000
 # With fewer a further thread costs more than it gains.
 ENVS_A_THREAD = 32
 
@@ -77,7 +78,7 @@ class CupVectorEnv(gym.vector.VectorEnv[Any, NDArray[np.float32], NDArray[Any]])
         """Make the environments.
 
         Args:
-            num_envs: 1 or more.
+            num_envs: 1 to 1,000,000.
             task, control, reward, observation, retina_px, retina_colour, arm, width, height: as for `CupEnv`.
             perturbation: one perturbation, or a tuple or list of perturbations that act together, for all
                 environments; or a sequence with one entry for each environment, at least one of which is None or itself
@@ -93,7 +94,7 @@ class CupVectorEnv(gym.vector.VectorEnv[Any, NDArray[np.float32], NDArray[Any]])
         Raises:
             ValueError: an argument outside what is allowed; the message names it.
         """
-        num_envs = require_whole("num_envs", num_envs, 1)
+        num_envs = require_whole("num_envs", num_envs, 1, MOST_ENVS)
         cores = most_threads()
         if threads is None:
             threads = max(1, min(cores, num_envs // ENVS_A_THREAD))

@@ -7,6 +7,7 @@ checkpoint written between two rollouts of a `learn` also holds the trials under
 
 from __future__ import annotations
 
+import sys
 from abc import ABC, abstractmethod
 from dataclasses import replace
 from pathlib import Path
@@ -74,7 +75,7 @@ TWISTER_WORDS = 624
 NUMPY_RANDOM = {
     "pos": Setting(0, TWISTER_WORDS, whole=True),
     "has_gauss": Setting(0, 1, whole=True),
-    "gauss": Setting(-np.finfo(np.float64).max),
+    "gauss": Setting(-sys.float_info.max),
 }
 CUDA_STATE_BYTES = 16
 # How the names of the arrays begin that only a checkpoint written within a `learn` holds.

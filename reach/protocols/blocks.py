@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from reach.arguments import require_bool, require_choice, require_name, require_whole
+from reach.arguments import require_bool, require_choice, require_name, require_numbers, require_whole
 from reach.perturbations import (
     Perturbation,
     as_perturbations,
@@ -77,6 +77,9 @@ class Block:
         require_whole("Block probe_every", self.probe_every, 1)
         require_bool("Block learning", self.learning)
         object.__setattr__(self, "perturbation", as_perturbations(self.perturbation))
+        object.__setattr__(self, "cups", _places("Block cups", self.cups))
+        if isinstance(self.course, type) or not callable(getattr(self.course, "scales", None)):
+            raise ValueError(f"Block course is {self.course!r}; a course such as Abrupt() is allowed")
         if self.probe is not None:
             object.__setattr__(self, "probe", as_perturbations(self.probe))
             _require_together(self.probe)
@@ -97,6 +100,18 @@ class Block:
     def has_size(self) -> bool:
         """Whether something acts that can be larger or smaller, and not only a way of seeing."""
         return any(has_size(one) for one in self.perturbation)
+
+
+def _places(name: str, cups: Any) -> tuple[Cup, ...]:
+    """Return the places of cups as pairs of numbers.
+
+    Raises:
+        ValueError: not a sequence of pairs of finite numbers.
+    """
+    if not isinstance(cups, list | tuple):
+        raise ValueError(f"{name} is {cups!r}; a tuple of places (x, y) in m is allowed")
+    places = [require_numbers(f"{name}, one of them,", cup, (2,)).tolist() for cup in cups]
+    return tuple((x, y) for x, y in places)
 
 
 def _require_together(perturbations: tuple[Perturbation, ...]) -> None:
@@ -129,6 +144,10 @@ class Protocol:
 
     def __post_init__(self) -> None:
         require_name("Protocol name", self.name)
+        if not isinstance(self.blocks, list | tuple) or not all(isinstance(one, Block) for one in self.blocks):
+            raise ValueError(f"Protocol {self.name!r} blocks is {self.blocks!r}; a tuple of Blocks is allowed")
+        object.__setattr__(self, "blocks", tuple(self.blocks))
+        object.__setattr__(self, "cups", _places(f"Protocol {self.name!r} cups", self.cups))
         if not self.blocks:
             raise ValueError(f"Protocol {self.name!r} has no blocks; 1 or more are allowed")
         if not self.cups:

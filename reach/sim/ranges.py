@@ -26,7 +26,11 @@ def require_physical(owner: str, name: str, value: Any, low: float, high: float)
         fits = len(value) == 2 and all(is_number(one) for one in value) and value[0] <= value[1]
     else:
         fits = is_number(value)
-    if not fits or not np.all((np.asarray(value, dtype=float) >= low) & (np.asarray(value, dtype=float) <= high)):
+    if fits and isinstance(value, np.ndarray):
+        fits = bool(np.all((value >= low) & (value <= high)))
+    elif fits:  # as they are: a whole number may be too large for a float
+        fits = all(low <= one <= high for one in (value if is_drawn(value) else (value,)))
+    if not fits:
         raise ValueError(
             f"{owner} {name} is {value!r}; {low:g} to {high:g} is allowed, as a number, a (low, high) range or an "
             "array with one value for each environment"

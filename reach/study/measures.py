@@ -79,10 +79,11 @@ def baseline_corrected(trials: pd.DataFrame) -> pd.DataFrame:
 
     Probes are corrected by the same baseline as reaches to the same cup.
     """
-    corrected = trials.copy()
-    for _, rows in trials.groupby(KEYS, sort=False):
+    # Rows by their place: labels of an index may be there twice.
+    corrected = trials.reset_index(drop=True)
+    for _, rows in corrected.groupby(KEYS, sort=False):
         corrected.loc[rows.index, LAUNCH] = _less_baseline(rows)
-    return corrected
+    return corrected.set_axis(trials.index)
 
 
 def _less_baseline(rows: pd.DataFrame) -> Array:
@@ -103,13 +104,14 @@ def with_misses(trials: pd.DataFrame) -> pd.DataFrame:
 
     The miss is that of a positive scale, signed; NaN where nothing tells of it.
     """
-    found = baseline_corrected(trials).assign(miss_deg=math.nan)
-    for rows, reference in _with_references(_completed(trials)):
+    placed = trials.reset_index(drop=True)
+    found = baseline_corrected(placed).assign(miss_deg=math.nan)
+    for rows, reference in _with_references(_completed(placed)):
         if reference is not None:
             scale = _reaches(rows)["perturbation_scale"].to_numpy(dtype=np.float64)
             missed = miss_deg(reference, scale)
             found.loc[rows.index, "miss_deg"] = _by_cup(rows, reference, missed, otherwise=math.nan)
-    return found
+    return found.set_axis(trials.index)
 
 
 def adaptation_index(trials: pd.DataFrame) -> pd.DataFrame:
@@ -163,7 +165,18 @@ def _reaches(rows: pd.DataFrame) -> pd.DataFrame:
 
 
 def _completed(trials: pd.DataFrame) -> pd.DataFrame:
-    """Trials with the columns that a table of plain blocks, abrupt and seen to the end, may do without."""
+    """Return trials with the columns that a table of plain blocks, abrupt and seen to the end, may do without.
+
+    Raises:
+        ValueError: a trial occurs more than once.
+    """
+    repeated = trials.duplicated([*KEYS, "trial", "probe"])
+    if repeated.any():
+        first = trials[repeated].iloc[0]
+        raise ValueError(
+            f"trials holds trial {first['trial']} of learner {first['learner']!r}, protocol {first['protocol']!r}, "
+            f"seed {first['seed']} more than once; one row for each trial is allowed"
+        )
     completed = trials.copy()
     for name, values in (
         ("block_number", (trials["block"] != trials["block"].shift()).cumsum()),
@@ -208,7 +221,7 @@ def measures_of(rows: pd.DataFrame, reference: TrialSeries | None) -> Iterator[t
         measures = correction_measures(own, side * miss, _at_washout_onset(rows, own))
         if scales.nunique() > 1:
             measures = _of_a_ramp(measures, own, reference)
-        if WASHOUT not in set(reaches["block"]):
+        if WASHOUT not in set(reaches["block"].iloc[int(np.argmax(own.block == PERTURBED)) :]):
             measures.pop("after_effect")
         yield from measures.items()
     telling = np.abs(miss) >= LEAST_MISS_DEG

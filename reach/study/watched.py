@@ -10,7 +10,7 @@ from typing import Any, Protocol, SupportsFloat
 
 import gymnasium as gym
 
-from reach.protocols import WASHOUT, ProtocolWrapper, ScheduledTrial
+from reach.protocols import PERTURBED, WASHOUT, ProtocolWrapper, ScheduledTrial
 
 
 class Onlooker(Protocol):
@@ -49,7 +49,7 @@ class Watched(gym.Wrapper[Any, Any, Any, Any]):
         self.silenced = False
         # Goes through the upcoming trial without learning, in the midst of `learn`.
         self.act_alone: Callable[[], None] | None = None
-        # Called once, before the first reach of the first washout.
+        # Called once, before the first reach of the first washout after a perturbation.
         self.on_washout: Callable[[], None] | None = None
 
     @property
@@ -71,6 +71,12 @@ class Watched(gym.Wrapper[Any, Any, Any, Any]):
         """Whether learning is on in the trial that runs, or in the next one between trials."""
         return not self.finished and self.upcoming.learning and not self.silenced
 
+    @property
+    def _is_at_washout(self) -> bool:
+        """Whether a reach without the perturbation comes next, after one with it."""
+        before = self.protocol.schedule[: self.index]
+        return not self.finished and self.upcoming.block == WASHOUT and any(one.block == PERTURBED for one in before)
+
     def keep_learning(self, *_: Any) -> bool:
         """Callback for `learn`: False ends it, also before a reach whose twin is to be run first."""
         return self.learning and (self.steps > 0 or self.upcoming.onset_s is None)
@@ -86,7 +92,7 @@ class Watched(gym.Wrapper[Any, Any, Any, Any]):
             while not self.finished and not self.upcoming.learning and self.upcoming.onset_s is None:
                 act_alone()
         self.act_alone = act_alone
-        if self.on_washout is not None and not self.finished and self.upcoming.block == WASHOUT:
+        if self.on_washout is not None and self._is_at_washout:
             on_washout, self.on_washout = self.on_washout, None
             on_washout()
         self.steps = 0

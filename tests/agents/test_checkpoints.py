@@ -256,6 +256,7 @@ def test_whatever_stops_a_model_from_being_built_is_one_error(
         (("updates",), 0, "optimizer"),
         (("numpy_random", "pos"), 625, "pos is 625"),
         (("numpy_random", "gauss"), "0", "gauss is '0'"),
+        (("numpy_random", "gauss"), 10**400, "gauss is 1000"),
         (("action_space", "bit_generator"), "MT19937", "bit_generator is 'MT19937'"),
         (("action_space", "state", "inc"), 2, "even increment"),
         (("action_space", "state", "state"), 2**128, "state is 34"),

@@ -158,6 +158,14 @@ def test_a_learner_that_keeps_misses_to_both_sides_is_not_taken_for_one_that_cor
     assert halved["late_error"] == pytest.approx(0.5)
 
 
+def test_where_nothing_acts_there_is_no_miss() -> None:
+    """An arm that launches aside, without a baseline to tell so, has not been perturbed by that."""
+    aside = series(np.full(40, 5.0), np.zeros(0), np.zeros(0))
+    assert np.all(np.isnan(miss_deg(aside, np.zeros(40))))
+    half = np.where(np.arange(40) < 20, 0.0, 1.0)
+    assert miss_deg(series(30.0 * half, np.zeros(0), np.zeros(0)), half) == pytest.approx(np.full(40, 30.0))
+
+
 @given(small=st.floats(0.0, 1.9))
 def test_a_cup_without_a_miss_has_no_say_in_when_the_others_are_corrected(small: float) -> None:
     """An error of some degrees is many times a miss of one degree, and none of it is left to correct."""

@@ -246,7 +246,7 @@ def test_every_height_that_is_allowed_works(height_m: Any, control: str) -> None
         assert env.observation_space.contains(observation)
 
 
-@pytest.mark.parametrize("height_m", [0.9, 2.45, (0.8, 1.8), (1.7, 2.5)])
+@pytest.mark.parametrize("height_m", [0.9, 2.45, (0.8, 1.8), (1.7, 2.5), 10**400, (1.7, 10**400)])
 def test_both_ends_of_a_range_of_heights_are_checked_before_the_first_trial(height_m: Any) -> None:
     with pytest.raises(ValueError, match=r"height_m is .*0\.94 to 2\.41"):
         gym.make("reach/CupReach-v0", height_m=height_m)

@@ -40,6 +40,11 @@ def test_who_relearns_faster_has_saved_what_it_misses_less(tau: float, times: fl
     assert memory.savings(first, -again) == memory.savings(first, again)
 
 
+def test_where_nothing_was_missed_nothing_can_be_saved_or_undone() -> None:
+    assert math.isnan(memory.savings(np.zeros(10), np.ones(10)))
+    assert math.isnan(memory.interference(np.zeros(10), np.ones(10)))
+
+
 def test_interference_is_what_more_is_missed_after_the_opposite() -> None:
     assert memory.interference(decay(5.0), decay(5.0)) == 0.0
     assert memory.interference(decay(5.0), decay(5.0, start=2.0)) == pytest.approx(1.0)

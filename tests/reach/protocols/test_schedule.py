@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -197,3 +199,36 @@ def test_a_course_changes_the_perturbation_or_is_refused_by_name(kind: str, cour
     protocol = Protocol(name="one", blocks=(block,), source="these tests")
     assert len({trial.perturbation for trial in schedule_of(protocol, 0)}) > 1 or isinstance(course, Abrupt)
     assert any(trial.perturbation != (perturbation,) for trial in schedule_of(protocol, 0))
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [("course", None), ("course", Abrupt), ("cups", 1), ("cups", "ab"), ("cups", [(1,)]), ("cups", ((math.nan, 0.0),))],
+)
+def test_a_block_of_wrong_values_is_refused_by_the_name_of_the_field(field: str, value: Any) -> None:
+    with pytest.raises(ValueError, match=f"Block {field}"):
+        Block("perturbed", 2, **{field: value})
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("blocks", 1),
+        ("blocks", (1,)),
+        ("blocks", Block("baseline", 2)),
+        ("blocks", "ab"),
+        ("cups", 1),
+        ("cups", [(0.1,)]),
+    ],
+)
+def test_a_protocol_of_wrong_values_is_refused_by_the_name_of_the_field(field: str, value: Any) -> None:
+    given: dict[str, Any] = {"name": "any", "blocks": (Block("baseline", 2),), "source": "these tests", field: value}
+    with pytest.raises(ValueError, match=f"Protocol 'any' {field}"):
+        Protocol(**given)
+
+
+def test_lists_of_blocks_and_cups_are_kept_as_tuples() -> None:
+    block = Block("baseline", 2, cups=[[0.1, 0.5]])
+    kept = Protocol("any", [block], "these tests", cups=[[0.1, 0.5], (0.0, 0.5)])
+    assert (block.cups, kept.blocks, kept.cups) == (((0.1, 0.5),), (block,), ((0.1, 0.5), (0.0, 0.5)))
+    hash(kept)

@@ -94,6 +94,19 @@ def test_the_after_effect_does_not_depend_on_how_fast_it_is_unlearned(rate: floa
     assert measured(trials)["after_effect"] == pytest.approx(-learned)
 
 
+def test_a_washout_before_the_perturbation_has_no_after_effect() -> None:
+    washed = protocol(Block("washout", 20), Block("perturbed", 60, TURN))
+    assert set(measured(trials_of(washed, 0.2))) == SPEED
+    twice = protocol(Block("washout", 20), Block("perturbed", 60, TURN), Block("washout", 20))
+    assert measured(trials_of(twice, 0.2))["after_effect"] == pytest.approx(-1.0, abs=1e-5)
+
+
+def test_a_trial_that_is_there_twice_is_refused() -> None:
+    trials = trials_of(protocol(Block("perturbed", 20, TURN)), 0.2)
+    with pytest.raises(ValueError, match="trial 1 of learner 'one', protocol 'any', seed 0 more than once"):
+        per_seed(pd.concat([trials, trials]))
+
+
 def test_a_relearned_block_has_savings_and_after_the_opposite_interference() -> None:
     washed = protocol(Block("perturbed", 60, TURN), Block("washout", 60), Block("relearned", 60, TURN))
     assert measured(trials_of(washed, 0.2))["savings"] == pytest.approx(0.0, abs=1e-4)
