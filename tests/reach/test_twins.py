@@ -130,8 +130,9 @@ def test_a_state_with_another_entry_that_means_something_works(name: str, value:
     env.reset(seed=1)
     play(env, 9, 0)
     env.set_state({**env.get_state(), name: value})
-    env.twin().step(np.zeros(4))
-    env.step(np.zeros(4))
+    ours, twins = env.step(np.zeros(4)), env.twin().step(np.zeros(4))
+    assert np.isfinite(ours[0]).all()
+    assert np.isfinite(twins[0]).all()
 
 
 @pytest.mark.parametrize("control", CONTROLS)

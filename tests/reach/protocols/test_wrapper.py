@@ -49,7 +49,8 @@ def test_every_arm_can_begin_every_trial_of_every_preset(arm: str) -> None:
     env = gym.make("reach/CupReach-v0", arm=arm)
     places = {cup for p in PROTOCOLS.values() for cups in (p.cups, *(b.cups for b in p.blocks)) for cup in cups}
     for place in sorted(places):
-        env.reset(seed=0, options={"cup": place})
+        _, info = env.reset(seed=0, options={"cup": place})
+        assert info["truth"]["cup"] == pytest.approx(place)
 
 
 @pytest.mark.parametrize("limit", [None, 7])
