@@ -479,4 +479,5 @@ def test_learning_leaves_nothing_in_the_folder_for_temporary_files(
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
     model = make_learner(name, gym.make("reach/CupGrab-v0"))
     model.learn(1)
-    assert list(tmp_path.iterdir()) == []
+    # Torch keeps a cache of its own there.
+    assert [path.name for path in tmp_path.iterdir() if not path.name.startswith("torchinductor")] == []

@@ -113,7 +113,7 @@ def put_back(sound: Path, out: Path) -> None:
 ANY_CASE = {"deadline": None, "suppress_health_check": [HealthCheck.function_scoped_fixture]}
 
 
-@settings(max_examples=40, **ANY_CASE)
+@settings(max_examples=12, **ANY_CASE)
 @given(data=st.data())
 def test_a_flipped_bit_is_refused_or_named_and_a_rerun_ends_with_the_same_bytes(
     sound: Path, tmp_path: Path, data: st.DataObject
