@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import shlex
 import signal
 import subprocess
@@ -281,7 +280,7 @@ def test_a_training_that_is_killed_or_stopped_ends_as_one_that_was_not(
         _, said = running.communicate()
         assert running.returncode == (-number if number == signal.SIGKILL else 128 + number)
         assert (shlex.join(map(str, given[1:])) + " --resume" in said) == (number == signal.SIGTERM)
-        assert 0 < json.loads((out / "config.json").read_text())[counted] < int(amount[1])
+        assert 0 < saved_amount(out, counted) < int(amount[1])
         subprocess.run([*words, out, "--resume"], cwd=root, check=True)
         assert everything(out) == everything(tmp_path / "whole")
 
