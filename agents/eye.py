@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from agents.networks.compiled import kernel
 from reach import Arm
-from reach.retina import CUP, HAND, TABLE, hand_centre_m, places_m
+from reach.sim.retina import CUP, HAND, TABLE, hand_centre_m, places_m
 
 Array = NDArray[np.float64]
 

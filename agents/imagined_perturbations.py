@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from reach import Arm
-from reach.sim.state import START_HAND_M
+from reach.sim.layout import START_HAND_M
 
 Array = NDArray[np.float64]
 # (3,) rad for joint angles (3,) rad, a displacement of the hand (2,) m and a turn of it, rad.

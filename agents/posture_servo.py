@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from reach import Arm
-from reach.commands import joint_action
+from reach.sim.actuators import joint_action
 
 Array = NDArray[np.float64]
 

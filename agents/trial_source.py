@@ -22,16 +22,16 @@ from agents.checkpoint import (
     require_entries,
     short,
 )
-from reach.observing import FORMS
-from reach.retina import LARGEST_PX, SMALLEST_PX
-from reach.sim.state import CONTROLS
+from reach.env import OBSERVATION_FORMS
+from reach.sim.layout import CONTROLS
+from reach.sim.retina import LARGEST_PX, SMALLEST_PX
 
 Array = NDArray[np.float64]
 Env = gym.Env[Any, Any] | VecEnv
 # What `env_options_of` may give.
 ENV_OPTIONS = {
     "control": Setting(also=CONTROLS),
-    "observation": Setting(also=FORMS),
+    "observation": Setting(also=OBSERVATION_FORMS),
     "retina_px": Setting(SMALLEST_PX, LARGEST_PX, whole=True),
     "retina_colour": FLAG,
 }

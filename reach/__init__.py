@@ -7,8 +7,6 @@ from importlib import import_module
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
-from gymnasium.envs.registration import register
-
 from reach.perturbations import (
     ConstantForce,
     CupJump,
@@ -29,36 +27,27 @@ from reach.perturbations import (
     ToolLength,
     VelocityField,
 )
-from reach.showing import show
+from reach.registration import ENVIRONMENTS, OWN_PREFIX
 from reach.sim.arm import Arm
-from reach.sim.state import TRIAL_STEPS
 
-# Ids of this project -> the task of each.
-ENVIRONMENTS = {"reach/CupReach-v0": "reach", "reach/CupGrab-v0": "grab"}
-# "reach:reach/CupGrab-v0" makes `gym.make` import this package first.
-OWN_PREFIX = "reach:"
+if TYPE_CHECKING:
+    from reach.env import twin
+    from reach.showing import show
 
-for _env_id, _task in ENVIRONMENTS.items():
-    register(
-        id=_env_id,
-        entry_point="reach.env:CupEnv",
-        vector_entry_point="reach.vector:CupVectorEnv",
-        kwargs={"task": _task},
-        max_episode_steps=TRIAL_STEPS,
-        # The environment itself refuses a step or a picture before the first reset.
-        order_enforce=False,
-    )
-
-
-def twin(env: Any) -> Any:
-    """The trial of `env` (a `CupEnv`, wrapped or not) without its perturbation, as a `CupEnv`; see `CupEnv.twin`."""
-    return env.unwrapped.twin()
+# Names whose modules take long to import, or need what an installation may lack: imported when first asked for.
+_LAZY = {
+    "show": "reach.showing",
+    "twin": "reach.env",
+}
 
 
 if not TYPE_CHECKING:
 
     def __getattr__(name: str) -> Any:
-        """Import a submodule when it is first asked for: `reach.env.CupEnv` works after `import reach` alone."""
+        """Import a name of `_LAZY`, or a submodule (`reach.env.CupEnv` works after `import reach` alone)."""
+        if name in _LAZY:
+            globals()[name] = value = getattr(import_module(_LAZY[name]), name)
+            return value
         if not name.isidentifier() or find_spec(f"{__name__}.{name}") is None:
             raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
         return import_module(f"{__name__}.{name}")

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import copy
 import inspect
+import math
 import reprlib
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import gymnasium as gym
@@ -13,7 +15,6 @@ import numpy as np
 from gymnasium import spaces
 from numpy.typing import NDArray
 
-from reach import tasks
 from reach.arguments import (
     numbers_in,
     picture_size,
@@ -22,24 +23,98 @@ from reach.arguments import (
     require_keys,
     require_number,
     require_seed,
+    require_whole,
 )
-from reach.commands import joint_action
-from reach.goals import compute_reward
-from reach.observing import Observing, of_one
-from reach.page import action_table, observation_table
 from reach.perturbations import Perturbation, as_perturbations
-from reach.sim import setup
-from reach.sim import state as s
-from reach.sim.arm import Arm
-from reach.sim.ranges import Physical
+from reach.sim import layout as s
+from reach.sim import setup, tasks
+from reach.sim.actuators import LARGEST_TORQUE_N_M, joint_action
+from reach.sim.arm import ELBOW_LIMITS_DEGREES, SHOULDER_LIMITS_DEGREES, WRIST_LIMITS_DEGREES, Arm
+from reach.sim.retina import LARGEST_PX, SMALLEST_PX, draw_retinas
+from reach.sim.setup import LARGEST_APERTURE_M, Physical
+from reach.sim.tasks import compute_reward
+from reach.sim.truth import Truth
 from reach.simulation import Simulation, cup_place, require_generator
-from reach.truth import Truth
 from reach.view import Label, Paths, scene_of
 
 RESET_OPTIONS = ("cup", "perturbation")
-ACTION_SHAPE = (s.ACTIONS,)
+ACTION_SHAPE = (s.ACTION_SIZE,)
 # What changes while trials run, of an environment's attributes.
 CHANGING = ("_is_sown", "_begun", "_cup_option", "_done_actions", "_paths")
+OBSERVATION_FORMS = ("vector", "goal", "retina")
+# What the body feels follows what the eye sees in the vector.
+FIRST_FELT = next(
+    sum(row[1] for row in s.OBSERVATION[:k]) for k, row in enumerate(s.OBSERVATION) if row[0] == "joint angles"
+)
+
+
+def goal_space() -> Any:
+    """The space of one goal, (4,) float64: m, m, 0 or 1, steps. Doubles, so that the reward is that of the step."""
+    farthest, most = tasks.FARTHEST_M, s.TRIAL_STEPS + tasks.TIPPING_PENALTY
+    return spaces.Box(
+        np.array([-farthest, -farthest, 0.0, 0.0]), np.array([farthest, farthest, 1.0, most]), dtype=np.float64
+    )
+
+
+@dataclass(frozen=True)
+class Observing:
+    """A form of observation.
+
+    Attributes:
+        form: "vector", (19,) float32; "goal", a dictionary of "observation" (that vector), "achieved_goal" and
+            "desired_goal" (see `reach.sim.tasks`); or "retina", a dictionary of "retina" (size, size, channels)
+            uint8 and "felt" (14,) float32, the vector without what is seen.
+        retina_px: side of the retina, 16..256 pixels.
+        retina_colour: red, green and blue instead of grey.
+    """
+
+    form: str = "vector"
+    retina_px: int = 64
+    retina_colour: bool = False
+
+    def __post_init__(self) -> None:
+        require_choice("observation", self.form, OBSERVATION_FORMS)
+        size = require_whole("retina_px", self.retina_px, SMALLEST_PX, LARGEST_PX)
+        object.__setattr__(self, "retina_px", size)
+        object.__setattr__(self, "retina_colour", require_bool("retina_colour", self.retina_colour))
+
+    @property
+    def space(self) -> Any:
+        """The space of one environment's observation."""
+        low, high = (np.concatenate([np.full(row[1], row[k]) for row in s.OBSERVATION]) for k in (3, 4))
+        low, high = low.astype(np.float32), high.astype(np.float32)
+        vector = spaces.Box(low, high, dtype=np.float32)
+        if self.form == "goal":
+            goal = goal_space()
+            return spaces.Dict({"observation": vector, "achieved_goal": goal, "desired_goal": goal_space()})
+        if self.form == "retina":
+            shape = (self.retina_px, self.retina_px, self._channels)
+            felt = spaces.Box(low[FIRST_FELT:], high[FIRST_FELT:], dtype=np.float32)
+            return spaces.Dict({"retina": spaces.Box(0, 255, shape, np.uint8), "felt": felt})
+        return vector
+
+    @property
+    def _channels(self) -> int:
+        return 3 if self.retina_colour else 1
+
+    def of(self, simulation: Simulation) -> Any:
+        """The observations of all worlds at this moment: arrays (num_envs, ...)."""
+        vector = simulation.observations
+        if self.form == "goal":
+            achieved, desired = tasks.goals_of(simulation.column, simulation.grab)
+            return {"observation": vector, "achieved_goal": achieved, "desired_goal": desired}
+        if self.form == "retina":
+            images = np.empty((simulation.num_envs, self.retina_px, self.retina_px, self._channels), dtype=np.uint8)
+            draw_retinas(simulation.world.tiles, images)
+            return {"retina": images, "felt": vector[:, FIRST_FELT:].copy()}
+        return vector
+
+
+def of_one(observations: Any, index: int) -> Any:
+    """The observation of one environment, copied from those of all."""
+    if isinstance(observations, dict):
+        return {name: values[index].copy() for name, values in observations.items()}
+    return observations[index].copy()
 
 
 class CupEnv(gym.Env[Any, NDArray[np.float32]]):
@@ -63,10 +138,10 @@ class CupEnv(gym.Env[Any, NDArray[np.float32]]):
     {observation_table}
 
     `observation="goal"`: a dictionary of `observation` (that vector), `achieved_goal` and `desired_goal`, with
-    `compute_reward` for learning from hindsight; reward is then sparse. See `reach.goals`.
+    `compute_reward` for learning from hindsight; reward is then sparse. See `reach.sim.tasks`.
 
     `observation="retina"`: a dictionary of `retina`, a small picture `(retina_px, retina_px, 1 or 3)`, uint8, of seen
-    hand and seen cup, and `felt`, the vector from the joint angles on. See `reach.retina`.
+    hand and seen cup, and `felt`, the vector from the joint angles on. See `reach.sim.retina`.
 
     ## Rewards
     `info["reward_terms"]` holds them by name.
@@ -123,7 +198,7 @@ class CupEnv(gym.Env[Any, NDArray[np.float32]]):
             control: "posture", "torque" or "muscle".
             perturbation: one perturbation, or a tuple or list of perturbations that act together in every trial.
             reward: "dense" or "sparse"; None is "dense", but "sparse" with goals.
-            observation: "vector", "goal" or "retina", see `reach.observing`.
+            observation: "vector", "goal" or "retina", see `Observing`.
             retina_px, retina_colour: side of the retina, 16..256 pixels, and whether it sees colours.
             arm: "winter", "shadmehr1994", "li-todorov2004" or an `Arm`.
             height_m, mass_kg: of the person whose arm it is, for the arm "winter": 0.94..2.41 m, 5..300 kg.
@@ -153,7 +228,7 @@ class CupEnv(gym.Env[Any, NDArray[np.float32]]):
             person=setup.Person(arm, height_m, mass_kg, strength), cup=cup, senses=senses,
         )  # fmt: skip
         self._take_row()
-        self._actions = np.zeros((1, s.ACTIONS))
+        self._actions = np.zeros((1, s.ACTION_SIZE))
         self._is_sown = False
         # Of this trial, so that it can be played again.
         self._cup_option: Any = None
@@ -322,7 +397,7 @@ class CupEnv(gym.Env[Any, NDArray[np.float32]]):
         """The world's row, and of it the body and what judges the last step, and its observation, as views."""
         self._row = self._simulation.world.row(0)
         self._body = self._row[: s.SETTING]
-        self._judged = self._row[tasks.TERMS : tasks.SUCCESS + 1]
+        self._judged = self._row[s.TERM_PROGRESS : s.SUCCESS + 1]
         self._sensed = self._simulation.observations[0]
 
     def _observation(self) -> Any:
@@ -367,6 +442,39 @@ class CupEnv(gym.Env[Any, NDArray[np.float32]]):
             self._window = None
 
 
+JOINTS = ("shoulder", "elbow", "wrist")
+JOINT_LIMITS_DEGREES = (SHOULDER_LIMITS_DEGREES, ELBOW_LIMITS_DEGREES, WRIST_LIMITS_DEGREES)
+
+
+def action_table() -> str:
+    """What -1 and 1 ask for in each control mode, of the arm "winter", as a Markdown table."""
+    lines = ['| index | action | `"posture"` | `"torque"` | `"muscle"` |', "|---|---|---|---|---|"]
+    for k, joint in enumerate(JOINTS):
+        low, high = JOINT_LIMITS_DEGREES[k]
+        torque = LARGEST_TORQUE_N_M[k]
+        lines.append(
+            f"| {k} | {joint} | {low:g}..{high:g} degrees | {-torque:g}..{torque:g} N m | extensors..flexors |"
+        )
+    fingers = f"0..{LARGEST_APERTURE_M:g} m"
+    lines.append(f"| {len(JOINTS)} | aperture of the fingers | {fingers} | {fingers} | {fingers} |")
+    return "\n".join(lines)
+
+
+def observation_table() -> str:
+    """Index, meaning, unit, bounds and delay of each observation, as a Markdown table."""
+    lines = ["| index | observation | unit | min | max | delay |", "|---|---|---|---|---|---|"]
+    first = 0
+    for name, width, unit, low, high, delay in s.OBSERVATION:
+        index = str(first) if width == 1 else f"{first}-{first + width - 1}"
+        lines.append(f"| {index} | {name} | {unit} | {_bound(low)} | {_bound(high)} | {delay} |")
+        first += width
+    return "\n".join(lines)
+
+
+def _bound(value: float) -> str:
+    return ("-" if value < 0 else "") + ("pi" if abs(value) == math.pi else f"{abs(value):g}")
+
+
 if CupEnv.__doc__ is not None:  # python -OO leaves none
     CupEnv.__doc__ = inspect.cleandoc(CupEnv.__doc__).format(
         action_table=action_table(), observation_size=s.OBSERVATION_SIZE, observation_table=observation_table()
@@ -384,12 +492,12 @@ def _require_changing(state: Mapping[str, Any]) -> None:
     if state["_cup_option"] is not None:
         cup_place(state["_cup_option"], "_cup_option of the state")
     done = state["_done_actions"]
-    size = s.ACTIONS * np.dtype(np.float64).itemsize
+    size = s.ACTION_SIZE * np.dtype(np.float64).itemsize
     fits = isinstance(done, list) and all(isinstance(one, bytes) and len(one) == size for one in done)
     if not fits or not all((np.abs(np.frombuffer(one)) <= 1.0).all() for one in done):
         raise ValueError(
             f"_done_actions of the state is {reprlib.repr(done)}; a list of actions is allowed, each as the bytes of "
-            f"{s.ACTIONS} numbers in [-1, 1]"
+            f"{s.ACTION_SIZE} numbers in [-1, 1]"
         )
     if not isinstance(state["_paths"], Paths):
         raise ValueError(f"_paths of the state is {reprlib.repr(state['_paths'])}; a reach.view.Paths is allowed")
@@ -427,7 +535,7 @@ def sown_in(state: Any, num_envs: int, rng: np.random.Generator) -> list[bool]:
 
 def action_space() -> Any:
     """The space of one environment's actions."""
-    return spaces.Box(-1.0, 1.0, (s.ACTIONS,), np.float32)
+    return spaces.Box(-1.0, 1.0, (s.ACTION_SIZE,), np.float32)
 
 
 def reward_for(observation: str, reward: str | None) -> str:
@@ -441,3 +549,9 @@ def reward_for(observation: str, reward: str | None) -> str:
     if reward not in (None, "sparse"):
         raise ValueError(f"reward is {reward!r}; None or 'sparse' is allowed with observation 'goal'")
     return "sparse"
+
+
+def twin(env: Any) -> CupEnv:
+    """Return the trial of `env` (a `CupEnv`, wrapped or not) without its perturbation; see `CupEnv.twin`."""
+    copied: CupEnv = env.unwrapped.twin()
+    return copied

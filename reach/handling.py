@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from reach.perturbations import as_perturbations, write_perturbations
-from reach.sim import state as s
+from reach.sim import layout as s
 from reach.sim.grasp import smallest_clearance
 from reach.simulation import cup_place
 from reach.view import scene_of

@@ -16,18 +16,17 @@ from typing import Any, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from reach import tasks
 from reach.arguments import numbers_in, require_choice, require_keys, require_whole
-from reach.perturbations import Perturbation, as_perturbations, write_perturbations
-from reach.perturbations.composing import is_perturbation
-from reach.sim import setup
-from reach.sim import state as s
-from reach.sim.arm import Arm, Array
-from reach.sim.compiled import say_when_compiling
+from reach.perturbations import Perturbation, as_perturbations, is_perturbation, write_perturbations
+from reach.sim import layout as s
+from reach.sim import loop, setup, tasks
+from reach.sim.arm import Arm
 from reach.sim.grasp import smallest_clearance
+from reach.sim.jit import say_when_compiling
+from reach.sim.layout import Array
+from reach.sim.loop import drawn_cup
 from reach.sim.noise import BODY_COUNTER, trial_key, uniforms
-from reach.sim.ranges import is_drawn, numbers_of, require_one_for_each
-from reach.sim.step import drawn_cup
+from reach.sim.setup import is_drawn, numbers_of, require_one_for_each
 from reach.sim.threads import sharing
 
 T = TypeVar("T")
@@ -52,7 +51,7 @@ class Simulation:
         world: the arrays of all trials.
         observations: (num_envs, OBSERVATION_SIZE) float32, of this moment; overwritten by the next.
         arms: the arm of each world in its present trial.
-        control: index in `sim.state.CONTROLS`.
+        control: index in `sim.layout.CONTROLS`.
         grab: whether the cup is to be held.
         perturbations: what acts in each trial.
         standing: what acts in a trial that names no perturbation of its own.
@@ -88,7 +87,7 @@ class Simulation:
         require_choice("task", task, TASKS)
         require_choice("control", control, s.CONTROLS)
         require_choice("reward", reward, REWARDS)
-        say_when_compiling(tasks.advance_and_judge, "the simulation (half a minute)")
+        say_when_compiling(loop.advance_and_judge, "the simulation (half a minute)")
         self.num_envs = num_envs
         self.world = s.World.empty(num_envs)
         self.person = person
@@ -210,7 +209,7 @@ class Simulation:
     def _begin(self, index: int, key: np.uint64, cup: Array | None) -> None:
         tile, lane = divmod(index, s.LANES)
         x, y = drawn_cup(key) if cup is None else cup
-        tasks.begin_trial(
+        loop.begin_trial(
             self.world.tiles[tile], self.world.history[tile], key, self.world.tick[0], lane, self.control,
             x, y, self._observations[tile, lane],
         )  # fmt: skip
@@ -226,7 +225,7 @@ class Simulation:
     def begin_drawn(self, mask: NDArray[np.bool_]) -> None:
         """Begin the next trial, with a drawn cup and the standing perturbation, of the worlds in `mask` (num_envs,)."""
         world = self.world
-        tasks.begin_drawn_trials(
+        loop.begin_drawn_trials(
             mask, world.tiles, world.history, world.streams, world.episodes, world.tick[0],
             self.control, self._observations,
         )  # fmt: skip
@@ -241,7 +240,7 @@ class Simulation:
             ValueError: an action not finite or outside [-1, 1]; then nothing has moved.
         """
         world = self.world
-        wrong = tasks.advance_and_judge(
+        wrong = loop.advance_and_judge(
             actions, world.tiles, self._lanes, world.history, world.tick, self.control, self.grab, self._dense,
             self._observations,
         )  # fmt: skip
@@ -251,7 +250,7 @@ class Simulation:
     def play(self, actions: NDArray[np.floating[Any]], begin: NDArray[np.bool_], longest: int) -> Judgements:
         """`advance`, then `begin_drawn` in the worlds of `begin` (num_envs,), then `judgements`, on all threads."""
         world = self.world
-        require_allowed(actions, tasks.take_actions(actions, world.tiles))
+        require_allowed(actions, loop.take_actions(actions, world.tiles))
         world.tick[0] += 1
         judged = self._blank_judgements()
         given = (
@@ -259,10 +258,10 @@ class Simulation:
             self._dense, self._observations, begin, longest, *judged,
         )  # fmt: skip
         if self._threads == 1 or os.getpid() != PROCESS:
-            tasks.play(*given)
+            loop.play(*given)
         else:
             with sharing(self._threads):
-                tasks.play_together(*given)
+                loop.play_together(*given)
         return judged
 
     def state(self) -> dict[str, Any]:
@@ -345,7 +344,7 @@ class Simulation:
             long as `longest`, each (num_envs,).
         """
         judged = self._blank_judgements()
-        tasks.read_judgements(self.world.tiles, longest, *judged)
+        loop.read_judgements(self.world.tiles, longest, *judged)
         return judged
 
     def _blank_judgements(self) -> Judgements:

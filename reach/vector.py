@@ -16,19 +16,17 @@ from gymnasium.vector import AutoresetMode
 from gymnasium.vector.utils import batch_space
 from numpy.typing import NDArray
 
-from reach import tasks
 from reach.arguments import numbers_in, picture_size, require_choice, require_seed, require_whole
-from reach.env import CupEnv, action_space, reset_options, reward_for, sown_in
-from reach.goals import compute_reward
-from reach.observing import Observing, of_one
+from reach.env import CupEnv, Observing, action_space, of_one, reset_options, reward_for, sown_in
 from reach.perturbations import for_each_environment
-from reach.sim import setup
-from reach.sim import state as s
+from reach.sim import layout as s
+from reach.sim import setup, tasks
 from reach.sim.arm import Arm
-from reach.sim.ranges import Physical
+from reach.sim.setup import Physical
+from reach.sim.tasks import compute_reward
 from reach.sim.threads import most_threads
+from reach.sim.truth import Truths
 from reach.simulation import Simulation
-from reach.truth import Truths
 from reach.view import Label, Paths, scene_of
 
 TERM_MASKS = [f"_{name}" for name in tasks.REWARD_TERMS]
@@ -193,9 +191,9 @@ class CupVectorEnv(gym.vector.VectorEnv[Any, NDArray[np.float32], NDArray[Any]])
         """
         given = np.asarray(actions)
         if given.dtype.kind not in "fiu":
-            raise ValueError(f"actions are {actions!r}; numbers of shape {(self.num_envs, s.ACTIONS)} are allowed")
-        if given.shape != (self.num_envs, s.ACTIONS):
-            raise ValueError(f"actions have shape {given.shape}; {(self.num_envs, s.ACTIONS)} is allowed")
+            raise ValueError(f"actions are {actions!r}; numbers of shape {(self.num_envs, s.ACTION_SIZE)} are allowed")
+        if given.shape != (self.num_envs, s.ACTION_SIZE):
+            raise ValueError(f"actions have shape {given.shape}; {(self.num_envs, s.ACTION_SIZE)} is allowed")
         if not self._begun.all():
             raise gym.error.ResetNeeded("step() was called before reset(); call reset() first")
         if self.autoreset_mode == AutoresetMode.DISABLED and self._over.any():

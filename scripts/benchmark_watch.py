@@ -14,7 +14,7 @@ from timing import Measurement, Row, measured, rate
 from agents.learner import BASELINE_ENV, env_options, make_learner
 from reach.protocols import PROTOCOLS
 from reach.render.canvas import Frame
-from reach.sim.state import CONTROL_STEP_S
+from reach.sim.layout import CONTROL_STEP_S
 from reach.study.watching import Watching, indices_of
 from reach.study.watching_live import Live
 

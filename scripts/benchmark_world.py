@@ -13,7 +13,7 @@ from rich.console import Console
 from timing import Measurement, Row, measured, rate
 
 import reach
-from reach.retina import draw_retina
+from reach.sim.retina import draw_retina
 
 SINGLE_PEER = "Reacher-v5"
 SYNC_PEER = "SyncVectorEnv of 16 Reacher-v5"

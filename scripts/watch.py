@@ -32,7 +32,7 @@ from reach.protocols import PROTOCOLS
 from reach.render import Panels, Window, write_film
 from reach.render.panels import layout_of
 from reach.render.recording import write_png
-from reach.sim.state import CONTROL_STEP_S
+from reach.sim.layout import CONTROL_STEP_S
 from reach.study import plan
 from reach.study.replaying import differences, kept_learner, recorded_row
 from reach.study.stepping import Wish

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from numba import config, njit, typeof
 
-from reach.sim.kernel_cache import kept_on_disk
+from reach.sim.jit import kept_on_disk
 
 
 def _decorator(**options: Any) -> Callable[[Any], Any]:

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from agents.networks.gabor_filters import GaborFilters
 from agents.networks.v1_bank import SIZES, held_together, require_picture
-from reach.retina import TABLE
+from reach.sim.retina import TABLE
 
 Array = NDArray[np.float64]
 

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from agents.networks.v1_bank import require_picture
-from reach.retina import TABLE
+from reach.sim.retina import TABLE
 
 Array = NDArray[np.float64]
 

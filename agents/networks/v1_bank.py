@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from agents.networks.gabor_filters import GaborFilters
-from reach.retina import LUMINANCE, TABLE
+from reach.sim.retina import LUMINANCE, TABLE
 
 Array = NDArray[np.float64]
 

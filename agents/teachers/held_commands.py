@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 from stable_baselines3.common.vec_env import VecEnv, VecEnvWrapper
 
-from reach.sim.state import ACTIONS
+from reach.sim.layout import ACTION_SIZE
 
 # Control steps from one decision to the next: 0.16 s.
 DECISION_STEPS = 8
@@ -23,7 +23,7 @@ FOLLOWED_SHARE = 0.12
 
 def followed(wanted: NDArray[np.float32], observation: Any) -> NDArray[np.float32]:
     """The commands (..., 4) that lie a share of the way from the last ones, which are observed, to those wanted."""
-    last = np.asarray(observation["observation"])[..., -ACTIONS:]
+    last = np.asarray(observation["observation"])[..., -ACTION_SIZE:]
     command: NDArray[np.float32] = (last + FOLLOWED_SHARE * (wanted - last)).astype(np.float32)
     return command
 
@@ -46,7 +46,7 @@ class HeldCommands(VecEnvWrapper):
         super().__init__(venv)
         self.steps = 0
         self._observation: Any = None
-        self._wanted = np.zeros((1, ACTIONS), dtype=np.float32)
+        self._wanted = np.zeros((1, ACTION_SIZE), dtype=np.float32)
 
     def reset(self) -> Any:
         """As the environment."""

@@ -1,7 +1,7 @@
 """Hindsight experience replay (Andrychowicz et al. 2017) whose goals are places where the hand was ready.
 
-A goal is reached by a hand that is ready there (`reach.goals`), which a hand that passes through never is. Goals drawn
-from all that was achieved would be, nearly all of them, goals that nobody could say how to reach.
+A goal is reached by a hand that is ready there (`reach.sim.tasks`), which a hand that passes through never is. Goals
+drawn from all that was achieved would be, nearly all of them, goals that nobody could say how to reach.
 
 A trial ends where its goal is reached. So it does in hindsight, where Stable-Baselines3 would let it go on: what a way
 to a goal is worth then rests on an end that is known, instead of on what comes after it.
@@ -19,7 +19,7 @@ import torch
 from numpy.typing import NDArray
 from stable_baselines3 import HerReplayBuffer
 
-from reach.goals import FINE, READY
+from reach.sim.tasks import GOAL_READY, GOAL_TIP_PENALTY
 
 
 class ReadyHindsight(HerReplayBuffer):
@@ -49,12 +49,12 @@ class ReadyHindsight(HerReplayBuffer):
         step = np.arange(length.max())
         place = (start[:, None] + step) % self.buffer_size
         achieved = self.next_observations["achieved_goal"]
-        ready = achieved[place, env_indices[:, None], READY] > 0.0
+        ready = achieved[place, env_indices[:, None], GOAL_READY] > 0.0
         allowed = (step >= now[:, None]) & (step < length[:, None])
         # The largest of equal chances; a ready step before any other.
         chance = np.random.random(ready.shape)  # noqa: NPY002  (as Stable-Baselines3 draws)
         chosen = np.argmax(np.where(allowed, chance + ready, -1.0), axis=1)
         goals: NDArray[np.float64] = achieved[place[np.arange(len(chosen)), chosen], env_indices]
-        tipped = achieved[batch_indices, env_indices, FINE] > 0.0
+        tipped = achieved[batch_indices, env_indices, GOAL_TIP_PENALTY] > 0.0
         goals[tipped] = self.next_observations["desired_goal"][batch_indices, env_indices][tipped]
         return goals

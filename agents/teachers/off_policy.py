@@ -25,7 +25,7 @@ from agents.teachers.reward import GRIP_LOG_SD, RESTING_COMMAND, RewardLearner
 from agents.teachers.ruled_policies import RuledSACPolicy, RuledTD3Policy
 from agents.teachers.scaled_observation import ScaledGoal
 from agents.teachers.usual_commands import ANY_GRIP, OPEN_GRIP, within_usual_commands
-from reach.sim.state import ACTIONS
+from reach.sim.layout import ACTION_SIZE
 
 # The small exploration of the joints at the start, in units of the usual commands.
 USUAL_LOG_SD = -1.2
@@ -264,16 +264,16 @@ class RewardTQC(FallingRate, _Soft, TQC):  # type: ignore[misc]
             deterministic: whether to act without exploration.
         """
         shape = np.shape(observation["observation"])[:-1]
-        held = np.zeros((*(shape or (1,)), ACTIONS + 1), dtype=np.float32) if state is None else state.copy()
-        due = held[:, ACTIONS] == 0
+        held = np.zeros((*(shape or (1,)), ACTION_SIZE + 1), dtype=np.float32) if state is None else state.copy()
+        due = held[:, ACTION_SIZE] == 0
         if episode_start is not None:
             due |= np.asarray(episode_start, dtype=bool)
         if due.any():
             wanted, _ = super().predict(observation, deterministic=deterministic)
-            held[due, :ACTIONS] = np.atleast_2d(wanted)[due]
-            held[due, ACTIONS] = DECISION_STEPS
-        held[:, ACTIONS] -= 1
-        wanted_now = held[:, :ACTIONS].reshape(*shape, ACTIONS)
+            held[due, :ACTION_SIZE] = np.atleast_2d(wanted)[due]
+            held[due, ACTION_SIZE] = DECISION_STEPS
+        held[:, ACTION_SIZE] -= 1
+        wanted_now = held[:, :ACTION_SIZE].reshape(*shape, ACTION_SIZE)
         return followed(wanted_now, observation), held
 
     def _sample_action(self, learning_starts: int, action_noise: Any = None, n_envs: int = 1) -> Any:

@@ -4,18 +4,22 @@ Each says what it changes and when. `onset_s` None means that it is there before
 between trials); a number is a time in the trial.
 """
 
-from reach.perturbations.bodies import DelayChange, Load, StiffnessChange, ToolLength
-from reach.perturbations.composing import (
+from reach.perturbations.base import (
     PERTURBATIONS,
     Perturbation,
     as_perturbations,
+    can_be_scaled,
     for_each_environment,
+    has_size,
+    is_perturbation,
+    register,
+    scaled,
     write_perturbations,
 )
+from reach.perturbations.bodies import DelayChange, Load, StiffnessChange, ToolLength
 from reach.perturbations.cups import CupJump, CupRemoved, Slip
-from reach.perturbations.hand_forces import ConstantForce, CurlField, ForceChannel, Nudge, VelocityField
-from reach.perturbations.scaling import can_be_scaled, has_size, scaled
-from reach.perturbations.vision import EndVision, ErrorClamp, Gain, HideHand, Prism, Rotation
+from reach.perturbations.forces import ConstantForce, CurlField, ForceChannel, Nudge, VelocityField
+from reach.perturbations.vision import EndVision, ErrorClamp, Gain, HideHand, Prism, Rotation, VisualMap
 
 __all__ = [
     "PERTURBATIONS",
@@ -38,10 +42,13 @@ __all__ = [
     "StiffnessChange",
     "ToolLength",
     "VelocityField",
+    "VisualMap",
     "as_perturbations",
     "can_be_scaled",
     "for_each_environment",
     "has_size",
+    "is_perturbation",
+    "register",
     "scaled",
     "write_perturbations",
 ]

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import ClassVar
 
-from reach.perturbations.checks import require_within
-from reach.sim import state as s
-from reach.sim.state import Array
+from reach.perturbations.base import Perturbation, register, require_within
+from reach.sim import layout as s
+from reach.sim.layout import Array
 
 
+@register
 @dataclass(frozen=True)
-class ToolLength:
+class ToolLength(Perturbation):
     """The hand is lengthened: fingers and grasp point lie farther from the wrist (tool use; Cardinali et al. 2009).
 
     The arm starts in the posture in which it always does, so the grasp point starts farther out.
@@ -21,18 +24,20 @@ class ToolLength:
 
     longer_m: float = 0.05
     kind: str = field(default="tool-length", init=False)
+    sizes: ClassVar[tuple[str, ...]] = ("longer_m",)
 
     def __post_init__(self) -> None:
         require_within(self, "m", -0.05, 0.15, "longer_m")
 
     def write(self, row: Array) -> None:
         """Move the grasp point, and with it the fingers, out along the hand."""
-        row[s.GRASP] += self.longer_m
+        row[s.WRIST_TO_GRASP] += self.longer_m
         row[s.WRIST_OFFSET] -= self.longer_m
 
 
+@register
 @dataclass(frozen=True)
-class StiffnessChange:
+class StiffnessChange(Perturbation):
     """The springs of `posture` control, the torques or the muscles are stronger or weaker than they were.
 
     Attributes:
@@ -41,6 +46,7 @@ class StiffnessChange:
 
     factor: float = 0.7
     kind: str = field(default="stiffness-change", init=False)
+    factors: ClassVar[tuple[str, ...]] = ("factor",)
 
     def __post_init__(self) -> None:
         require_within(self, "times", 0.2, 5.0, "factor")
@@ -52,8 +58,9 @@ class StiffnessChange:
         row[s.STRENGTH] *= self.factor
 
 
+@register
 @dataclass(frozen=True)
-class Load:
+class Load(Perturbation):
     """A mass at the grasp point moves with the hand (inertial load; Krakauer, Ghilardi and Ghez 1999).
 
     Attributes:
@@ -62,13 +69,14 @@ class Load:
 
     kilograms: float = 1.0
     kind: str = field(default="load", init=False)
+    sizes: ClassVar[tuple[str, ...]] = ("kilograms",)
 
     def __post_init__(self) -> None:
         require_within(self, "kg", 0.0, 5.0, "kilograms")
 
     def write(self, row: Array) -> None:
         """Add a point mass to the constants of the kinetic energy (see `sim.dynamics`)."""
-        mass, upper, fore, hand = self.kilograms, row[s.LENGTH_1], row[s.LENGTH_2], row[s.GRASP]
+        mass, upper, fore, hand = self.kilograms, row[s.LENGTH_1], row[s.LENGTH_2], row[s.WRIST_TO_GRASP]
         row[s.INERTIA_11] += mass * upper**2
         if row[s.WRIST_FREE] > 0.0:
             row[s.INERTIA_22] += mass * fore**2
@@ -81,8 +89,9 @@ class Load:
             row[s.INERTIA_12] += mass * upper * (fore + hand)
 
 
+@register
 @dataclass(frozen=True)
-class DelayChange:
+class DelayChange(Perturbation):
     """What is seen arrives later, or earlier, than usual (Miall and Jackson 2006, Exp Brain Res 172:77).
 
     Attributes:
@@ -91,6 +100,8 @@ class DelayChange:
 
     later_s: float = 0.10
     kind: str = field(default="delay-change", init=False)
+    sizes: ClassVar[tuple[str, ...]] = ("later_s",)
+    steps: ClassVar[Mapping[str, float]] = {"later_s": s.INNER_STEP_S}
 
     def __post_init__(self) -> None:
         require_within(self, "s", -0.63, 0.63, "later_s")

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import ClassVar
 
-from reach.perturbations.checks import onset_rows, require_unset, require_within
-from reach.sim import state as s
-from reach.sim.state import Array
+from reach.perturbations.base import Perturbation, onset_rows, register, require_unset, require_within
+from reach.sim import layout as s
+from reach.sim.layout import Array
 
 
+@register
 @dataclass(frozen=True)
-class CupJump:
+class CupJump(Perturbation):
     """The cup jumps while the hand is under way (target jump; Paulignan et al. 1991).
 
     A cup in the grip stays where it is, and a jump onto the hand waits until the place is free.
@@ -24,6 +26,7 @@ class CupJump:
     forward_m: float = 0.0
     onset_s: float = 0.4
     kind: str = field(default="cup-jump", init=False)
+    sizes: ClassVar[tuple[str, ...]] = ("right_m", "forward_m")
 
     def __post_init__(self) -> None:
         require_within(self, "m", -0.3, 0.3, "right_m", "forward_m")
@@ -37,8 +40,9 @@ class CupJump:
         row[s.JUMP_ONSET] = onset_rows(self, "onset_s")
 
 
+@register
 @dataclass(frozen=True)
-class CupRemoved:
+class CupRemoved(Perturbation):
     """The cup is taken away: neither seen nor touched any more (target removal; Prablanc et al. 1986).
 
     Attributes:
@@ -57,8 +61,9 @@ class CupRemoved:
         row[s.GONE_ONSET] = onset_rows(self, "onset_s")
 
 
+@register
 @dataclass(frozen=True)
-class Slip:
+class Slip(Perturbation):
     """The cup turns slippery in the fingers (Johansson and Westling 1984, Exp Brain Res 56:550).
 
     Attributes:

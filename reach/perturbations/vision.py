@@ -7,25 +7,48 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field
+from typing import Any, ClassVar
 
 import numpy as np
 
-from reach.perturbations.checks import onset_rows, require_unset, require_within, shared_onset
-from reach.sim import state as s
-from reach.sim.state import Array
+from reach.perturbations.base import Perturbation, onset_rows, register, require_unset, require_within, shared_onset
+from reach.sim import layout as s
+from reach.sim.layout import Array
 
 
-def _add_visual_map(owner: object, row: Array, matrix: Array, shift: Array) -> None:
-    """Put a map of the seen hand after those already in `row`; all act about the start."""
-    onset = shared_onset(owner, "visual perturbations", row[s.MAP_ONSET])
-    old = row[s.MAP_11 : s.MAP_22 + 1].reshape(2, 2)
-    row[s.MAP_X : s.MAP_Y + 1] = matrix @ row[s.MAP_X : s.MAP_Y + 1] + shift
-    row[s.MAP_11 : s.MAP_22 + 1] = (matrix @ old).ravel()
-    row[s.MAP_ONSET] = onset
+class VisualMap(Perturbation):
+    """A linear map of the seen hand about the start of the reach, and a shift, from `onset_s` on.
+
+    A new one derives from this class, is a frozen dataclass with the fields `onset_s` and `kind`, and returns its own
+    `matrix`, `shift` or both.
+
+    Attributes:
+        onset_s: time in the trial, s; None = before it.
+    """
+
+    onset_s: float | None
+
+    def matrix(self) -> Any:
+        """Return the (2, 2) map of the seen hand, relative to the start; without one the hand stays where it is."""
+        return np.eye(2)
+
+    def shift(self) -> tuple[float, float]:
+        """Return the shift (right, forward) of the seen hand after the map, m."""
+        return 0.0, 0.0
+
+    def write(self, row: Array) -> None:
+        """Put this map after those already in `row`."""
+        onset = shared_onset(self, "visual perturbations", row[s.MAP_ONSET])
+        matrix = np.asarray(self.matrix(), dtype=np.float64)
+        old = row[s.MAP_11 : s.MAP_22 + 1].reshape(2, 2)
+        row[s.MAP_X : s.MAP_Y + 1] = matrix @ row[s.MAP_X : s.MAP_Y + 1] + self.shift()
+        row[s.MAP_11 : s.MAP_22 + 1] = (matrix @ old).ravel()
+        row[s.MAP_ONSET] = onset
 
 
+@register
 @dataclass(frozen=True)
-class Prism:
+class Prism(VisualMap):
     """All that is seen, hand and cup, is shifted sideways, as by wedge prisms (Helmholtz 1867; Martin et al. 1996).
 
     Attributes:
@@ -36,19 +59,25 @@ class Prism:
     shift_m: float = 0.06
     onset_s: float | None = None
     kind: str = field(default="prism", init=False)
+    sizes: ClassVar[tuple[str, ...]] = ("shift_m",)
 
     def __post_init__(self) -> None:
         require_within(self, "m", -0.5, 0.5, "shift_m")
         onset_rows(self, "onset_s")
 
+    def shift(self) -> tuple[float, float]:
+        """Return the shift of the seen hand, m."""
+        return self.shift_m, 0.0
+
     def write(self, row: Array) -> None:
         """Shift seen hand and seen cup alike."""
-        _add_visual_map(self, row, np.eye(2), np.array([self.shift_m, 0.0]))
+        super().write(row)
         row[s.CUP_SHIFT_X] += self.shift_m
 
 
+@register
 @dataclass(frozen=True)
-class Rotation:
+class Rotation(VisualMap):
     """The seen hand is turned about the start of the reach (Cunningham 1989; Krakauer et al. 2000).
 
     Attributes:
@@ -59,19 +88,22 @@ class Rotation:
     degrees: float = 30.0
     onset_s: float | None = None
     kind: str = field(default="rotation", init=False)
+    sizes: ClassVar[tuple[str, ...]] = ("degrees",)
+    is_bounded_together: ClassVar[bool] = False  # angles add up to an angle
 
     def __post_init__(self) -> None:
         require_within(self, "degrees", -180.0, 180.0, "degrees")
         onset_rows(self, "onset_s")
 
-    def write(self, row: Array) -> None:
-        """Turn the seen hand about the start."""
+    def matrix(self) -> Any:
+        """Return the rotation about the start."""
         cosine, sine = math.cos(math.radians(self.degrees)), math.sin(math.radians(self.degrees))
-        _add_visual_map(self, row, np.array([[cosine, -sine], [sine, cosine]]), np.zeros(2))
+        return [[cosine, -sine], [sine, cosine]]
 
 
+@register
 @dataclass(frozen=True)
-class Gain:
+class Gain(VisualMap):
     """The seen hand is farther from the start than the true one, or nearer (Krakauer et al. 2000).
 
     Attributes:
@@ -82,18 +114,20 @@ class Gain:
     factor: float = 1.5
     onset_s: float | None = None
     kind: str = field(default="gain", init=False)
+    factors: ClassVar[tuple[str, ...]] = ("factor",)
 
     def __post_init__(self) -> None:
         require_within(self, "times", 0.1, 10.0, "factor")
         onset_rows(self, "onset_s")
 
-    def write(self, row: Array) -> None:
-        """Stretch the seen hand about the start."""
-        _add_visual_map(self, row, self.factor * np.eye(2), np.zeros(2))
+    def matrix(self) -> Any:
+        """Return the scaling about the start."""
+        return self.factor * np.eye(2)
 
 
+@register
 @dataclass(frozen=True)
-class HideHand:
+class HideHand(Perturbation):
     """The hand is not seen between two times of the trial.
 
     Attributes:
@@ -116,8 +150,9 @@ class HideHand:
         row[s.HIDDEN_UNTIL] = onset_rows(self, "until_s")
 
 
+@register
 @dataclass(frozen=True)
-class EndVision:
+class EndVision(Perturbation):
     """The hand is seen only where a reach ends: at rest, away from the start (Bernier, Chua and Franks 2005)."""
 
     kind: str = field(default="end-vision", init=False)
@@ -127,8 +162,9 @@ class EndVision:
         row[s.END_ONLY] = 1.0
 
 
+@register
 @dataclass(frozen=True)
-class ErrorClamp:
+class ErrorClamp(Perturbation):
     """The seen hand goes out on a fixed ray, as far as the true one, whatever its direction (Morehead et al. 2017).
 
     Attributes:
@@ -139,6 +175,7 @@ class ErrorClamp:
     degrees: float = 0.0
     onset_s: float | None = None
     kind: str = field(default="error-clamp", init=False)
+    sizes: ClassVar[tuple[str, ...]] = ("degrees",)
 
     def __post_init__(self) -> None:
         require_within(self, "degrees", -180.0, 180.0, "degrees")

@@ -17,7 +17,6 @@ from reach.perturbations import (
     Prism,
     Rotation,
 )
-from reach.perturbations.composing import FACTORS, SIZES
 from reach.protocols.blocks import (
     BASELINE,
     CLAMP,
@@ -171,7 +170,7 @@ PROTOCOLS: dict[str, Protocol] = {protocol.name: protocol for protocol in _ALL}
 
 def size_in_words(perturbation: Perturbation) -> str:
     """A perturbation's kind and size, such as "rotation degrees=30"."""
-    names = (SIZES | FACTORS).get(type(perturbation), ())
+    names = (*perturbation.sizes, *perturbation.factors)
     sizes = [f"{name}={getattr(perturbation, name):g}" for name in names if getattr(perturbation, name)]
     return " ".join([perturbation.kind, *sizes])
 

@@ -17,7 +17,7 @@ from reach.perturbations import ForceChannel, HideHand
 from reach.protocols.blocks import Protocol
 from reach.protocols.presets import PROTOCOLS
 from reach.protocols.schedule import ScheduledTrial, schedule_of
-from reach.sim.state import TRIAL_S
+from reach.sim.layout import TRIAL_S
 from reach.trials import ReachMeasures, ReachRecord, measure_reach
 from reach.view import Label
 

@@ -18,7 +18,7 @@ import pygame
 
 from reach.render.palette import Colour
 from reach.render.rasteriser import HOLLOW, ROUND, SHAPE, STRAIGHT, lay_path, lay_shapes
-from reach.sim.state import SHOWN_CENTRE_M, SHOWN_M
+from reach.sim.layout import SHOWN_CENTRE_M, SHOWN_M
 
 Frame = NDArray[np.uint8]
 Pixel = tuple[float, float]

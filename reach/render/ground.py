@@ -18,7 +18,7 @@ from reach.render.labels import METRES_PER_NEWTON, Words
 from reach.render.palette import Colour
 from reach.render.rasteriser import STRAIGHT
 from reach.render.scene import Scene
-from reach.sim.state import SHOWN_CENTRE_M, SHOWN_M
+from reach.sim.layout import SHOWN_CENTRE_M, SHOWN_M
 
 GRID_M = 0.10
 TABLE_EDGE_M = 0.10

@@ -7,7 +7,7 @@ import numpy as np
 from reach.render.canvas import Canvas, Pixel
 from reach.render.seen import Place
 from reach.render.window import Window
-from reach.sim.state import CONTROL_STEP_S
+from reach.sim.layout import CONTROL_STEP_S
 
 # How fast the arrow keys move what is pointed at.
 KEYS_M_S = 0.5

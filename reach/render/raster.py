@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from reach.render.canvas import Frame
 from reach.render.palette import Colour
-from reach.sim.compiled import kernel
+from reach.sim.jit import kernel
 
 Box = tuple[int, int, int, int]  # left, top, width and height, pixels
 

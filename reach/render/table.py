@@ -19,7 +19,7 @@ from reach.render.cup import draw_cup, draw_seen_cup
 from reach.render.ground import SMALLEST_FORCE_N, arrow_m, ground_of
 from reach.render.rasteriser import HOLLOW, lay_shapes
 from reach.render.scene import Scene
-from reach.sim.compiled import say_when_compiling
+from reach.sim.jit import say_when_compiling
 
 # Seen and true places nearer than this look the same.
 SEEN_DIFFERS_M = 0.004

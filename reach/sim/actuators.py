@@ -8,14 +8,25 @@ own activation lags. Without posture springs only the viscosity of the joints th
 
 from __future__ import annotations
 
+import math
+from typing import Any
+
+import numpy as np
+
+from reach.arguments import is_number, numbers_in, require_choice, require_numbers
+from reach.sim import layout as s
 from reach.sim import muscles
-from reach.sim import state as s
-from reach.sim.compiled import inlined, kernel
+from reach.sim.arm import Arm
 from reach.sim.dynamics import ONE_SIXTH, acceleration, limited, past_stops, weighted
 from reach.sim.elementary import fused
+from reach.sim.jit import inlined, kernel
+from reach.sim.layout import Array
 
 L = s.LANES
 COMMAND_TIME_CONSTANT_S = 0.040
+# What a command of 1 asks for in `torque` control: some three times what a reach of 0.2 m in 0.5 s needs in a curl
+# field of 13 N s/m, and well below an adult's greatest voluntary torques.
+LARGEST_TORQUE_N_M = (12.0, 10.0, 1.0)
 
 
 @kernel
@@ -190,3 +201,47 @@ def _pull_muscles(t, lanes):  # type: ignore[no-untyped-def]
             m2 * t[s.GAIN_2 * L + i] - t[s.VISCOSITY_12 * L + i] * v1 - t[s.VISCOSITY_22 * L + i] * v2
         )
         t[s.TORQUE_3 * L + i] = m3 * t[s.GAIN_3 * L + i] - t[s.VISCOSITY_33 * L + i] * v3
+
+
+def joint_action(arm: Arm, control: str, torque: Any, angle: Any, velocity: Any, strength: float = 1.0) -> Array:
+    """Return the action (3,) in [-1, 1] that, held until its lag is over, gives the joints `torque`, or nearly.
+
+    Args:
+        arm: the body.
+        control: "posture", "torque" or "muscle".
+        torque: (3,) N m, beyond what overcomes viscosity.
+        angle, velocity: (3,) rad and rad/s, at which it is wanted.
+        strength: of its muscles, above 0; 1 for an unperturbed body.
+
+    Raises:
+        ValueError: an argument that is not as described; the message names it.
+    """
+    if not isinstance(arm, Arm):
+        raise ValueError(f"arm is {arm!r}; an Arm is allowed")
+    require_choice("control", control, s.CONTROLS)
+    if not is_number(strength) or not 0.0 < strength < math.inf:
+        raise ValueError(f"strength is {strength!r}; a finite number above 0 is allowed")
+    # All at once, which is faster: this is called in every control step.
+    given = numbers_in((torque, angle, velocity))
+    if given is None or given.shape != (3, 3) or not np.isfinite(given).all():
+        named = {"torque": torque, "angle": angle, "velocity": velocity}
+        given = np.array([require_numbers(name, values, (3,)) for name, values in named.items()])
+    torque, angle, velocity = given
+    return action_for(arm, s.CONTROLS.index(control), torque, angle, velocity, strength)
+
+
+def action_for(arm: Arm, control: int, torque: Array, angle: Array, velocity: Array, strength: float) -> Array:
+    """Return `joint_action` of arguments that have been checked; `control` is POSTURE, TORQUE or MUSCLE."""
+    if control == s.POSTURE:
+        lower, upper = np.asarray(arm.lower), np.asarray(arm.upper)
+        active = torque + np.asarray(arm.viscosity) @ velocity
+        # Least squares: an arm may lack springs at some joint.
+        equilibrium = angle + np.linalg.lstsq(np.asarray(arm.stiffness), active, rcond=None)[0]
+        posture_action: Array = np.clip(2.0 * (equilibrium - lower) / (upper - lower) - 1.0, -1.0, 1.0)
+        return posture_action
+    active = torque + np.asarray(arm.joint_viscosity) @ velocity
+    if control == s.TORQUE:
+        action: Array = np.clip(active / (strength * np.array(LARGEST_TORQUE_N_M)), -1.0, 1.0)
+    else:
+        action = muscles.action_for_torque(active, angle, velocity, strength)
+    return action

@@ -13,11 +13,10 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from reach.arguments import require_bool, require_number, require_numbers
-
-Array = NDArray[np.float64]
+from reach.sim import layout as s
+from reach.sim.layout import Array
 
 # Winter 2009, Biomechanics and Motor Control of Human Movement, 4th ed., table 4.1: upper arm, forearm, hand; lengths
 # as fractions of body height, masses of body mass.
@@ -173,8 +172,10 @@ class Arm:
         return cls(
             length=_triple(length),
             mass=_triple(mass),
-            centre=_triple(f * s for f, s in zip(WINTER_CENTRE_PER_LENGTH, length, strict=True)),
-            inertia=_triple(m * (f * s) ** 2 for m, f, s in zip(mass, WINTER_GYRATION_PER_LENGTH, length, strict=True)),
+            centre=_triple(f * part for f, part in zip(WINTER_CENTRE_PER_LENGTH, length, strict=True)),
+            inertia=_triple(
+                m * (f * part) ** 2 for m, f, part in zip(mass, WINTER_GYRATION_PER_LENGTH, length, strict=True)
+            ),
             lower=_triple(limits[:, 0]),
             upper=_triple(limits[:, 1]),
             stiffness=_matrix(SHADMEHR_STIFFNESS, WRIST_STIFFNESS),
@@ -224,6 +225,16 @@ class Arm:
     def grasp_m(self) -> float:
         """Distance from wrist to grasp point, m."""
         return GRASP_POINT_PER_HAND * self.length[2]
+
+    @property
+    def inertia_constants(self) -> tuple[float, float, float, float, float, float]:
+        """A_11, A_22, A_33, A_12, A_13, A_23 of the kinetic energy (see `sim.dynamics`), kg m2."""
+        (l1, l2, _), (m1, m2, m3), (c1, c2, c3), (i1, i2, i3) = self.length, self.mass, self.centre, self.inertia
+        first = i1 + m1 * c1**2 + (m2 + m3) * l1**2
+        if self.wrist_locked:
+            return first, i2 + m2 * c2**2 + i3 + m3 * (l2 + c3) ** 2, 1.0, l1 * (m2 * c2 + m3 * (l2 + c3)), 0.0, 0.0
+        middle, last = i2 + m2 * c2**2 + m3 * l2**2, i3 + m3 * c3**2
+        return first, middle, last, l1 * (m2 * c2 + m3 * l2), m3 * l1 * c3, m3 * l2 * c3
 
     def joints(self, angle: Any) -> Array:
         """Positions of shoulder, elbow, wrist and grasp point, (4, 2) m, at joint angles (3,) rad."""
@@ -293,13 +304,27 @@ class Arm:
         shapes = [np.shape(given) for given in (angle, velocity, acceleration)]
         if shapes.count(shapes[0]) < 3 or shapes[0][-1:] != (3,):
             raise ValueError(f"angle, velocity and acceleration have shapes {shapes}; one shape (..., 3) is allowed")
-        # Compilers take longer to load than the rest of the package.
-        from reach.sim.newton_euler import torques
+        # Numba takes longer to load than the rest of the package.
+        from reach.sim import dynamics
 
         states = [np.ascontiguousarray(given, np.float64).reshape(-1, 3) for given in (angle, velocity, acceleration)]
-        found = np.empty_like(states[0])
-        torques(self.length, self.mass, self.centre, self.inertia, *states, found)
-        return found.reshape(shapes[0])
+        torque = np.empty_like(states[0])
+        dynamics.inverse_dynamics(self.length, self.mass, self.centre, self.inertia, *states, torque)
+        return torque.reshape(shapes[0])
+
+    def forward_dynamics(self, angle: Array, velocity: Array, torque: Array) -> Array:
+        """Joint accelerations (n, 3) rad/s2 at angles rad, velocities rad/s and torques N m, each (n, 3).
+
+        Without viscosity, joint stops and forces from outside.
+        """
+        from reach.sim import dynamics
+
+        tile = np.zeros(s.TILE_SIZE)
+        tile[s.INERTIA_11 * s.LANES : (s.INERTIA_23 + 1) * s.LANES : s.LANES] = self.inertia_constants
+        tile[s.WRIST_FREE * s.LANES] = 0.0 if self.wrist_locked else 1.0
+        result = np.empty(np.shape(angle))
+        dynamics.forward_dynamics(tile, angle, velocity, torque, result)
+        return result
 
 
 ARMS: dict[str, Callable[..., Arm]] = {

@@ -11,26 +11,16 @@ t3). With a locked wrist the forearm has the hand's share too, and the wrist nev
 
 from __future__ import annotations
 
-import numpy as np
+import math
 
-from reach.sim import state as s
-from reach.sim.arm import Arm, Array
-from reach.sim.compiled import inlined, kernel
+from reach.sim import layout as s
 from reach.sim.elementary import fused, sine_and_cosine, within
+from reach.sim.jit import inlined, kernel
 
 L = s.LANES
 ONE_SIXTH = 1.0 / 6.0
 # Sweeps over joints that are at their stops together.
 STOP_SWEEPS = 16
-
-
-def inertia_constants(arm: Arm) -> tuple[float, float, float, float, float, float]:
-    """A_11, A_22, A_33, A_12, A_13, A_23 of the kinetic energy above, kg m2."""
-    (l1, l2, _), (m1, m2, m3), (c1, c2, c3), (i1, i2, i3) = arm.length, arm.mass, arm.centre, arm.inertia
-    first = i1 + m1 * c1**2 + (m2 + m3) * l1**2
-    if arm.wrist_locked:
-        return first, i2 + m2 * c2**2 + i3 + m3 * (l2 + c3) ** 2, 1.0, l1 * (m2 * c2 + m3 * (l2 + c3)), 0.0, 0.0
-    return first, i2 + m2 * c2**2 + m3 * l2**2, i3 + m3 * c3**2, l1 * (m2 * c2 + m3 * l2), m3 * l1 * c3, m3 * l2 * c3
 
 
 @inlined
@@ -293,7 +283,14 @@ def push(t, i, w, first, j1, j2, j3, change):  # type: ignore[no-untyped-def]
 
 
 @kernel
-def _accelerate(t, angle, velocity, torque, result):  # type: ignore[no-untyped-def]
+def forward_dynamics(t, angle, velocity, torque, result):  # type: ignore[no-untyped-def]
+    """Write the joint accelerations of n states to `result` (n, 3) rad/s2.
+
+    Args:
+        t: tile, whose lane 0 holds the inertia constants.
+        angle, velocity, torque: (n, 3) rad, rad/s and N m.
+        result: (n, 3), overwritten.
+    """
     for k in range(angle.shape[0]):
         result[k, 0], result[k, 1], result[k, 2] = acceleration(
             t, 0, angle[k, 1], angle[k, 2], velocity[k, 0], velocity[k, 1], velocity[k, 2],
@@ -301,28 +298,40 @@ def _accelerate(t, angle, velocity, torque, result):  # type: ignore[no-untyped-
         )  # fmt: skip
 
 
-def forward_dynamics(arm: Arm, angle: Array, velocity: Array, torque: Array) -> Array:
-    """Joint accelerations (n, 3) rad/s2 of an arm at angles rad, velocities rad/s and torques N m, each (n, 3)."""
-    tile = np.zeros(s.TILE_SIZE)
-    tile[s.INERTIA_11 * L : (s.INERTIA_23 + 1) * L : L] = inertia_constants(arm)
-    tile[s.WRIST_FREE * L] = 0.0 if arm.wrist_locked else 1.0
-    result = np.empty(np.shape(angle))
-    _accelerate(tile, angle, velocity, torque, result)
-    return result
+@kernel
+def inverse_dynamics(length, mass, centre, inertia, angle, velocity, acceleration, torque):  # type: ignore[no-untyped-def]
+    """Write the joint torques of n states to `torque` (n, 3) N m: segment by segment from the hand inwards.
 
+    Source: Featherstone 2008, Rigid Body Dynamics Algorithms, section 5.3.
 
-def kinetic_energy(arm: Arm, angle: Array, velocity: Array) -> Array:
-    """Kinetic energy (n,) J at joint angles and velocities (n, 3), from the body's segments one by one.
-
-    Computed from the velocity of each centre of mass rather than from A_ij, so that it checks them.
+    Args:
+        length, mass, centre, inertia: of the three segments, as in `Arm`.
+        angle, velocity, acceleration: (n, 3) rad, rad/s and rad/s2.
+        torque: (n, 3), overwritten.
     """
-    absolute = np.cumsum(angle, axis=-1)
-    rate = np.cumsum(velocity, axis=-1)
-    joint_velocity = np.zeros((*angle.shape[:-1], 2))
-    energy = np.zeros(angle.shape[:-1])
-    for k in range(3):
-        across = np.stack([-np.sin(absolute[..., k]), np.cos(absolute[..., k])], axis=-1) * rate[..., k, None]
-        centre_velocity = joint_velocity + arm.centre[k] * across
-        energy += 0.5 * arm.mass[k] * np.sum(centre_velocity**2, axis=-1) + 0.5 * arm.inertia[k] * rate[..., k] ** 2
-        joint_velocity = joint_velocity + arm.length[k] * across
-    return energy
+    for i in range(len(angle)):
+        absolute = _summed(angle[i, 0], angle[i, 1], angle[i, 2])
+        rate = _summed(velocity[i, 0], velocity[i, 1], velocity[i, 2])
+        spin = _summed(acceleration[i, 0], acceleration[i, 1], acceleration[i, 2])
+        moment, force_x, force_y = 0.0, 0.0, 0.0
+        for k in (2, 1, 0):
+            x, y = 0.0, 0.0
+            for j in range(k + 1):
+                # Acceleration of a point along the segment, beyond that of the segment's proximal joint.
+                along = centre[k] if j == k else length[j]
+                cosine, sine = math.cos(absolute[j]), math.sin(absolute[j])
+                x -= along * (spin[j] * sine + rate[j] * rate[j] * cosine)
+                y += along * (spin[j] * cosine - rate[j] * rate[j] * sine)
+            own_x, own_y = mass[k] * x, mass[k] * y
+            cosine, sine = math.cos(absolute[k]), math.sin(absolute[k])
+            moment += inertia[k] * spin[k]
+            moment += centre[k] * (cosine * own_y - sine * own_x) + length[k] * (cosine * force_y - sine * force_x)
+            force_x += own_x
+            force_y += own_y
+            torque[i, k] = moment
+
+
+@inlined
+def _summed(first, second, third):  # type: ignore[no-untyped-def]
+    """Of each segment, from what the joints add to it."""
+    return first, first + second, first + second + third

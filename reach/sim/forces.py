@@ -5,10 +5,10 @@ A force F at the grasp point turns the joints by tau = J^T F.
 
 from __future__ import annotations
 
-from reach.sim import state as s
-from reach.sim.compiled import inlined, kernel
+from reach.sim import layout as s
 from reach.sim.dynamics import push
 from reach.sim.elementary import sine_and_cosine
+from reach.sim.jit import inlined, kernel
 
 L = s.LANES
 # The robot that pushes the hand saturates, in each direction, well above the forces of any reach in a common field.
@@ -24,8 +24,8 @@ def _arms(t, i, q1, q2, q3):  # type: ignore[no-untyped-def]
     sine1, cosine1 = sine_and_cosine(q1)
     sine2, cosine2 = sine_and_cosine(q1 + q2)
     sine3, cosine3 = sine_and_cosine(q1 + q2 + q3)
-    x3 = t[s.GRASP * L + i] * cosine3
-    y3 = t[s.GRASP * L + i] * sine3
+    x3 = t[s.WRIST_TO_GRASP * L + i] * cosine3
+    y3 = t[s.WRIST_TO_GRASP * L + i] * sine3
     x2 = x3 + t[s.LENGTH_2 * L + i] * cosine2
     y2 = y3 + t[s.LENGTH_2 * L + i] * sine2
     return (

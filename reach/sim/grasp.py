@@ -13,9 +13,9 @@ from __future__ import annotations
 
 import math
 
-from reach.sim import state as s
-from reach.sim.compiled import inlined, kernel
+from reach.sim import layout as s
 from reach.sim.elementary import sine_and_cosine, within
+from reach.sim.jit import inlined, kernel
 
 L = s.LANES
 
@@ -95,7 +95,7 @@ def _place_hand(t, i):  # type: ignore[no-untyped-def]
     y1 = t[s.LENGTH_1 * L + i] * sine1
     x2 = t[s.LENGTH_2 * L + i] * cosine2
     y2 = t[s.LENGTH_2 * L + i] * sine2
-    reach = t[s.GRASP * L + i]
+    reach = t[s.WRIST_TO_GRASP * L + i]
     t[s.HAND_X * L + i] = x1 + x2 + reach * hx
     t[s.HAND_Y * L + i] = y1 + y2 + reach * hy
     t[s.AXIS_X * L + i] = hx

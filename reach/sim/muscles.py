@@ -17,7 +17,7 @@ import math
 
 import numpy as np
 
-from reach.sim.compiled import inlined, kernel
+from reach.sim.jit import inlined, kernel
 
 MUSCLES = (
     "shoulder flexor",  # pectoralis

@@ -10,9 +10,9 @@ from __future__ import annotations
 
 import math
 
-from reach.sim import state as s
-from reach.sim.compiled import inlined, kernel
+from reach.sim import layout as s
 from reach.sim.elementary import within
+from reach.sim.jit import inlined, kernel
 
 L = s.LANES
 # Vision of the end alone: the hand shows once it rests this far from the start.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import MISSING, dataclass, fields
 from functools import lru_cache
 from typing import Any
@@ -11,17 +11,85 @@ from typing import Any
 import numpy as np
 
 from reach.arguments import is_number
-from reach.sim import state as s
-from reach.sim.actuators import COMMAND_TIME_CONSTANT_S
-from reach.sim.arm import ARMS, HEIGHT_RANGE_M, MASS_RANGE_KG, PALM_PER_HAND, Arm, Array
-from reach.sim.dynamics import inertia_constants
-from reach.sim.muscles import action_for_torque
-from reach.sim.ranges import Physical, number_of, require_physical
+from reach.sim import layout as s
+from reach.sim.actuators import COMMAND_TIME_CONSTANT_S, LARGEST_TORQUE_N_M, action_for
+from reach.sim.arm import ARMS, HEIGHT_RANGE_M, MASS_RANGE_KG, PALM_PER_HAND, Arm
+from reach.sim.layout import Array
+
+# A number; (low, high), drawn evenly at reset; or (num_envs,), one value for each environment.
+Physical = float | tuple[float, float] | np.ndarray[Any, Any]
+
+
+def require_physical(owner: str, name: str, value: Any, low: float, high: float) -> None:
+    """Refuse a physical argument outside [low, high].
+
+    Raises:
+        ValueError: the message names owner, argument, value and what is allowed.
+    """
+    if isinstance(value, np.ndarray):
+        fits = value.ndim == 1 and value.size > 0 and value.dtype.kind in "fiu"
+    elif isinstance(value, Sequence) and not isinstance(value, str):
+        fits = len(value) == 2 and all(is_number(one) for one in value) and value[0] <= value[1]
+    else:
+        fits = is_number(value)
+    if fits and isinstance(value, np.ndarray):
+        fits = bool(np.all((value >= low) & (value <= high)))
+    elif fits:  # as they are: a whole number may be too large for a float
+        fits = all(low <= one <= high for one in (value if is_drawn(value) else (value,)))
+    if not fits:
+        raise ValueError(
+            f"{owner} {name} is {value!r}; {low:g} to {high:g} is allowed, as a number, a (low, high) range or an "
+            "array with one value for each environment"
+        )
+
+
+def is_drawn(value: Any) -> bool:
+    """Whether a physical argument is a range."""
+    return isinstance(value, Sequence) and not isinstance(value, str)
+
+
+def require_one_for_each(owner: Any, name: str, num_envs: int) -> None:
+    """Refuse a physical argument of `owner` that is an array of another length than the number of environments.
+
+    Raises:
+        ValueError: the message names owner, argument and both numbers.
+    """
+    value = getattr(owner, name)
+    if isinstance(value, np.ndarray) and value.size != num_envs:
+        raise ValueError(
+            f"{type(owner).__name__} {name} has {value.size} values; one for each of {num_envs} environments is allowed"
+        )
+
+
+def number_of(value: Any, index: int, uniform: float) -> float:
+    """A physical argument's value in environment `index`, for one trial.
+
+    Args:
+        value: the argument.
+        index: of the environment.
+        uniform: in (0, 1), of which a drawn value is made.
+    """
+    if isinstance(value, np.ndarray):
+        return float(value[index])
+    if is_drawn(value):
+        return float(value[0] + uniform * (value[1] - value[0]))
+    return float(value)
+
+
+def numbers_of(owner: Any, index: int, uniform: Callable[[], float]) -> dict[str, float]:
+    """The fields of a dataclass of physical arguments, as numbers: those of environment `index` for one trial.
+
+    Args:
+        owner: the dataclass.
+        index: of the environment.
+        uniform: gives the next variate; asked once for each field, so that a range shifts no other's draw.
+    """
+    return {f.name: number_of(getattr(owner, f.name), index, uniform()) for f in fields(owner)}
 
 
 @dataclass(frozen=True)
 class Cup:
-    """The cup, the table under it and the fingers' hold on it; each a number, a range or an array (see `ranges`).
+    """The cup, the table under it and the fingers' hold on it; each a number, a range or an array (see `Physical`).
 
     Attributes:
         radius_m: 0.015..0.05 m.
@@ -55,7 +123,7 @@ class Cup:
 
 @dataclass(frozen=True)
 class Senses:
-    """Delays and noise of what is sensed, and of the torque; each a number, a range or an array (see `ranges`).
+    """Delays and noise of what is sensed, and of the torque; each a number, a range or an array (see `Physical`).
 
     Attributes:
         vision_delay_s: 0..0.63 s in steps of 5 ms (people: 0.09-0.12 s; Cross et al. 2019).
@@ -104,14 +172,11 @@ APERTURE_SPEED_M_S = 0.40
 FINGER_RADIUS_M = 0.008
 PALM_RADIUS_M = 0.010
 HAND_RADIUS_M = 0.025
-# What a command of 1 asks for in `torque` control: some three times what a reach of 0.2 m in 0.5 s needs in a curl
-# field of 13 N s/m, and well below an adult's greatest voluntary torques.
-LARGEST_TORQUE_N_M = (12.0, 10.0, 1.0)
 
 
 @dataclass(frozen=True)
 class Person:
-    """Whose arm it is; each but the arm a number, a range or an array (see `ranges`).
+    """Whose arm it is; each but the arm a number, a range or an array (see `Physical`).
 
     Attributes:
         arm: a name in `sim.arm.ARMS`, an `Arm`, or its fields as a mapping (as JSON brings them back).
@@ -141,7 +206,7 @@ class Person:
             )
 
     def numbers(self, index: int, uniform: Callable[[], float]) -> tuple[Arm, float]:
-        """The arm and its strength in environment `index` for one trial; `uniform` as for `ranges.numbers_of`."""
+        """The arm and its strength in environment `index` for one trial; `uniform` as for `numbers_of`."""
         height, mass, strength = (
             number_of(getattr(self, name), index, uniform()) for name in ("height_m", "mass_kg", "strength")
         )
@@ -196,8 +261,8 @@ def write_settings(
     p = row
     p[s.SETTING : s.DISTURBANCE] = 0.0
     p[s.LENGTH_1], p[s.LENGTH_2] = arm.length[:2]
-    p[s.GRASP] = arm.grasp_m
-    p[s.INERTIA_11 : s.INERTIA_23 + 1] = inertia_constants(arm)
+    p[s.WRIST_TO_GRASP] = arm.grasp_m
+    p[s.INERTIA_11 : s.INERTIA_23 + 1] = arm.inertia_constants
     p[s.WRIST_FREE] = 0.0 if arm.wrist_locked else 1.0
     p[s.LOWER_1 : s.LOWER_3 + 1] = arm.lower
     p[s.UPPER_1 : s.UPPER_3 + 1] = arm.upper
@@ -245,7 +310,7 @@ def start_posture(arm: Arm) -> Array:
 
 def rest_command(arm: Arm, posture: Array, strength: float, control: int) -> Array:
     """The action (4,) in [-1, 1] that holds `posture` (3,) rad and the fingers as a trial begins."""
-    joints = joint_action(arm, strength, control, np.zeros(3), posture, np.zeros(3))
+    joints = action_for(arm, control, np.zeros(3), posture, np.zeros(3), strength)
     aperture = s.LOCKED_START_APERTURE_M if arm.wrist_locked else s.START_APERTURE_M
     return np.append(joints, 2.0 * aperture / LARGEST_APERTURE_M - 1.0)
 
@@ -258,27 +323,3 @@ def place_hand_shape(p: Array, arm: Arm) -> None:
     p[s.FINGER_RADIUS] = FINGER_RADIUS_M
     p[s.PALM_RADIUS] = PALM_RADIUS_M
     p[s.HAND_RADIUS] = HAND_RADIUS_M
-
-
-def joint_action(arm: Arm, strength: float, control: int, torque: Array, angle: Array, velocity: Array) -> Array:
-    """The action (3,) in [-1, 1] that, held until its lag is over, turns the joints by `torque`, or as near as it can.
-
-    Args:
-        arm, strength: of the body.
-        control: POSTURE, TORQUE or MUSCLE.
-        torque: (3,) N m, viscosity overcome.
-        angle, velocity: (3,) rad and rad/s, at which it is wanted.
-    """
-    if control == s.POSTURE:
-        lower, upper = np.asarray(arm.lower), np.asarray(arm.upper)
-        active = torque + np.asarray(arm.viscosity) @ velocity
-        # Least squares: an arm may lack springs at some joint.
-        equilibrium = angle + np.linalg.lstsq(np.asarray(arm.stiffness), active, rcond=None)[0]
-        action: Array = np.clip(2.0 * (equilibrium - lower) / (upper - lower) - 1.0, -1.0, 1.0)
-        return action
-    active = torque + np.asarray(arm.joint_viscosity) @ velocity
-    if control == s.TORQUE:
-        action = np.clip(active / (strength * np.array(LARGEST_TORQUE_N_M)), -1.0, 1.0)
-    else:
-        action = action_for_torque(active, angle, velocity, strength)
-    return action

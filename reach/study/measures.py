@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from reach import memory
 from reach.protocols import BASELINE, CLAMP, OPPOSITE, PERTURBED, PROBED, RELEARNED, UNSEEN, WASHOUT
 from reach.protocols.wrapper import WASHOUT_ONSET_LAUNCH_ERROR
-from reach.sim.state import START_HAND_M
+from reach.sim.layout import START_HAND_M
 from reach.study.run import UNLEARNED_LAUNCH_ERROR
 from reach.trials import (
     BASELINE_REACHES,

@@ -18,12 +18,12 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from reach.commands import joint_action
 from reach.protocols import Protocol as ReachProtocol
 from reach.protocols import ProtocolWrapper
 from reach.render.seen import Place, View
+from reach.sim.actuators import joint_action
 from reach.sim.arm import Arm
-from reach.sim.state import CONTROL_STEP_S, START_HAND_M
+from reach.sim.layout import CONTROL_STEP_S, START_HAND_M
 from reach.study.frames import COLUMNS, frame_from
 from reach.study.run import UNLEARNED_LAUNCH_ERROR
 from reach.trials import movement_onset

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from reach.render.canvas import Canvas
 from reach.render.panels import table_at
 from reach.render.recording import Recorder, write_png
-from reach.sim.state import CONTROL_STEP_S
+from reach.sim.layout import CONTROL_STEP_S
 from reach.study.stepping import ADDED_FIELD, ADDED_PRISM
 from reach.study.watching import FASTEST, SLOWEST, Watching, require_speed, speed_said
 

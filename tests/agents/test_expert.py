@@ -9,7 +9,7 @@ import pytest
 
 from agents.expert import Expert
 from reach.sim.arm import ARMS
-from reach.sim.state import CONTROLS
+from reach.sim.layout import CONTROLS
 
 
 def success_rate(env: gym.Env[Any, Any], trials: int, seed: int) -> float:

@@ -12,8 +12,8 @@ from agents.feedforward import FeedForward
 from agents.lstm_feedforward import LSTMFeedForward
 from agents.rate_feedforward import RateFeedForward
 from agents.spiking_feedforward import CELLS_PER_MUSCLE, INHIBITORY_CELLS, SpikingFeedForward
-from reach.retina import CUP as CUP_COLOUR
-from reach.retina import TABLE, places_m
+from reach.sim.retina import CUP as CUP_COLOUR
+from reach.sim.retina import TABLE, places_m
 
 CUP = np.array([0.12, 0.55])
 ERROR = np.array([0.1, -0.2, 0.05])

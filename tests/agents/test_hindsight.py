@@ -17,8 +17,8 @@ from agents.teachers.held_commands import DECISION_STEPS, FOLLOWED_SHARE, HeldCo
 from agents.teachers.held_noise import HeldNoise
 from agents.teachers.scaled_observation import ScaledGoal
 from agents.teachers.usual_commands import within_usual_commands
-from reach.goals import FINE, READY
-from reach.sim.state import TRIAL_STEPS
+from reach.sim.layout import TRIAL_STEPS
+from reach.sim.tasks import GOAL_READY, GOAL_TIP_PENALTY
 
 GOALS: dict[str, Any] = {"observation": "goal"}
 
@@ -30,11 +30,11 @@ def test_hindsight_asks_for_later_steps_at_which_the_hand_was_ready() -> None:
     achieved = buffer.next_observations["achieved_goal"][:, 0]
     over = np.flatnonzero(buffer.ep_length[:, 0] > 0)
     goals = buffer._sample_goals(over, np.zeros_like(over))
-    assert 0 < np.count_nonzero(achieved[over, READY]) < len(over)
+    assert 0 < np.count_nonzero(achieved[over, GOAL_READY]) < len(over)
     for index, goal in zip(over, goals, strict=True):
         later = achieved[index : buffer.ep_start[index, 0] + buffer.ep_length[index, 0]]
         assert (later == goal).all(axis=1).any(), "a goal is what was achieved from then on"
-        assert goal[READY] == later[:, READY].max()
+        assert goal[GOAL_READY] == later[:, GOAL_READY].max()
 
 
 def test_a_trial_ends_in_hindsight_where_its_goal_is_reached() -> None:
@@ -203,7 +203,7 @@ def test_a_tip_keeps_its_goal_in_hindsight_and_costs_no_more_than_time_can() -> 
     model = make_learner("reward-tqc-mlp-bp", gym.make("reach/CupReach-v0", **GOALS), seed=3, gradient_steps=0)
     model.learn(6_000)
     buffer = model.replay_buffer
-    index = np.flatnonzero(buffer.next_observations["achieved_goal"][: buffer.pos, 0, FINE] > 0.0)
+    index = np.flatnonzero(buffer.next_observations["achieved_goal"][: buffer.pos, 0, GOAL_TIP_PENALTY] > 0.0)
     assert len(index) > 0
     goals = buffer._sample_goals(index, np.zeros_like(index))
     np.testing.assert_array_equal(goals, buffer.next_observations["desired_goal"][index, 0])

@@ -34,7 +34,7 @@ from reach.perturbations import (
     VelocityField,
 )
 from reach.sim.arm import ARMS
-from reach.sim.state import CONTROLS, START_AXIS_DEGREES, START_HAND_M
+from reach.sim.layout import CONTROLS, START_AXIS_DEGREES, START_HAND_M
 
 pytestmark = pytest.mark.slow
 

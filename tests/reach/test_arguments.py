@@ -16,10 +16,10 @@ import pytest
 
 import reach
 from reach import Arm
-from reach.commands import joint_action
 from reach.env import CupEnv
 from reach.perturbations import PERTURBATIONS
 from reach.protocols import Abrupt, Block, Flipping, Gradual, ProtocolWrapper
+from reach.sim.actuators import joint_action
 from reach.sim.setup import Cup, Person, Senses
 from reach.vector import CupVectorEnv
 

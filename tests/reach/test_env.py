@@ -21,7 +21,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from reach import CupJump, CurlField, HideHand, Prism, Rotation
-from reach.sim import state as s
+from reach.sim import layout as s
 from reach.sim.setup import Senses
 
 IDS = ("reach/CupReach-v0", "reach/CupGrab-v0")

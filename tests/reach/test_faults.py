@@ -33,8 +33,8 @@ from reach.perturbations import (
     VelocityField,
 )
 from reach.sim.arm import ARMS
+from reach.sim.layout import CONTROLS
 from reach.sim.setup import Cup, Senses
-from reach.sim.state import CONTROLS
 from reach.simulation import REWARDS
 
 DEEPEST_M = 1e-3

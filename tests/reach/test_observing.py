@@ -14,8 +14,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from reach import CupRemoved, HideHand, Prism, Rotation
-from reach.goals import compute_reward
-from reach.sim.state import SHOWN_CENTRE_M, SHOWN_M
+from reach.sim.layout import SHOWN_CENTRE_M, SHOWN_M
+from reach.sim.tasks import compute_reward
 
 IDS = ("reach/CupReach-v0", "reach/CupGrab-v0")
 QUIET = {"hand_noise_m": 0.0, "cup_noise_m": 0.0}

@@ -10,7 +10,7 @@ import pytest
 
 import reach
 from reach.protocols import ProtocolWrapper
-from reach.sim import state as s
+from reach.sim import layout as s
 from reach.view import Label, Paths, scene_of
 
 STILL = np.zeros(4, dtype=np.float32)

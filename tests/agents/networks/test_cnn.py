@@ -8,7 +8,7 @@ import torch
 
 from agents.networks.cnn import cnn
 from agents.networks.receptors import Receptors
-from reach.retina import TABLE
+from reach.sim.retina import TABLE
 
 
 def test_an_untrained_network_rests_whatever_it_sees() -> None:

@@ -8,7 +8,7 @@ import pytest
 from agents.networks.complex_cells import ComplexCells
 from agents.networks.gabor_filters import ORIENTATIONS
 from agents.networks.v1_bank import SIZES, TOGETHER
-from reach.retina import CUP, HAND, TABLE
+from reach.sim.retina import CUP, HAND, TABLE
 
 CELLS = ComplexCells()
 

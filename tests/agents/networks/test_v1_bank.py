@@ -7,7 +7,7 @@ import pytest
 
 from agents.networks.gabor_filters import ORIENTATIONS
 from agents.networks.v1_bank import SIZES, TOGETHER, V1Bank
-from reach.retina import TABLE
+from reach.sim.retina import TABLE
 
 BANK = V1Bank()
 # Of the smaller cells: five kinds (four simple, one complex) of each orientation on a grid of places.

@@ -8,13 +8,13 @@ from typing import Any
 
 import numpy as np
 import pytest
+from energy import kinetic_energy
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from reach.sim import state as s
+from reach.sim import layout as s
 from reach.sim.arm import ARMS, Arm
-from reach.sim.dynamics import kinetic_energy
 
 ARM = Arm.winter()
 LOCKED = [name for name, make in ARMS.items() if make().wrist_locked]

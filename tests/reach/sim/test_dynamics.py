@@ -7,15 +7,15 @@ from typing import Any
 
 import numpy as np
 import pytest
+from energy import kinetic_energy
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from reach import Arm
-from reach.sim import setup, step
-from reach.sim import state as s
+from reach.sim import layout as s
+from reach.sim import loop, setup
 from reach.sim.actuators import COMMAND_TIME_CONSTANT_S, follow_goals, set_goals
 from reach.sim.arm import ARMS
-from reach.sim.dynamics import forward_dynamics, kinetic_energy
 from reach.sim.muscles import excitation
 
 ARM = Arm.winter()
@@ -68,7 +68,7 @@ class Body:
         return float(kinetic_energy(ARM, self.angle[None], self.row[None, s.VELOCITY_1 : s.VELOCITY_3 + 1])[0])
 
     def move(self, step_s: float = s.INNER_STEP_S) -> None:
-        step.move_arms(self.tile, s.ALL_LANES, self.control, False, False, step_s)
+        loop.move_arms(self.tile, s.ALL_LANES, self.control, False, False, step_s)
 
 
 @pytest.mark.parametrize("seed", range(5))
@@ -88,7 +88,7 @@ def test_energy_is_conserved_without_viscosity_and_torque(seed: int) -> None:
 def test_forward_and_inverse_dynamics_agree() -> None:
     rng = np.random.default_rng(0)
     angle, velocity, torque = (scale * rng.normal(size=(200, 3)) for scale in (1.5, 4.0, 5.0))
-    acceleration = forward_dynamics(ARM, angle, velocity, torque)
+    acceleration = ARM.forward_dynamics(angle, velocity, torque)
     np.testing.assert_allclose(ARM.inverse_dynamics(angle, velocity, acceleration), torque, atol=1e-9)
 
 

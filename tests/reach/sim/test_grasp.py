@@ -9,8 +9,8 @@ import pytest
 
 from reach import Arm
 from reach.perturbations import write_perturbations
+from reach.sim import layout as s
 from reach.sim import setup
-from reach.sim import state as s
 from reach.sim.grasp import move_hands_and_cups, place_hand, smallest_clearance
 
 ARM = Arm.winter()

@@ -11,10 +11,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from reach.sim import setup, step
-from reach.sim import state as s
+from reach.sim import layout as s
+from reach.sim import loop, setup
 from reach.sim.arm import ARMS, Arm
-from reach.sim.dynamics import forward_dynamics
 
 mujoco = pytest.importorskip("mujoco")
 
@@ -34,7 +33,7 @@ def trajectory_of(arm: Arm, angle: np.ndarray, equilibrium: np.ndarray, steps: i
     row[s.GAIN_1 : s.GAIN_3 + 1] = 1.0
     path = np.empty((steps, 3))
     for k in range(steps):
-        step.move_arms(tile, s.ALL_LANES, s.POSTURE, False, False, step_s)
+        loop.move_arms(tile, s.ALL_LANES, s.POSTURE, False, False, step_s)
         path[k] = row[s.ANGLE_1 : s.ANGLE_3 + 1]
     return path
 
@@ -88,7 +87,7 @@ def test_a_locked_wrist_is_a_joint_less() -> None:
 def test_accelerations_agree(arm: Arm) -> None:
     model, data = build(arm)
     angle, velocity, torque = random_states(arm, 1)
-    ours = forward_dynamics(arm, angle, velocity, torque)
+    ours = arm.forward_dynamics(angle, velocity, torque)
     n = joints_of(model)
     for k in range(STATES):
         data.qpos[:], data.qvel[:], data.qfrc_applied[:] = angle[k, :n], velocity[k, :n], torque[k, :n]

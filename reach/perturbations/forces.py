@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field
+from typing import ClassVar
 
-from reach.perturbations.checks import onset_rows, require_unset, require_within, shared_onset
-from reach.sim import state as s
-from reach.sim.state import NEVER, Array
+from reach.perturbations.base import Perturbation, onset_rows, register, require_unset, require_within, shared_onset
+from reach.sim import layout as s
+from reach.sim.layout import NEVER, Array
 
 LARGEST_FIELD_N_S_M = 50.0
 LARGEST_FORCE_N = 50.0
 
 
+@register
 @dataclass(frozen=True)
-class CurlField:
+class CurlField(Perturbation):
     """A force at the hand across its velocity: F = b (v_y, -v_x) (curl field; Shadmehr and Mussa-Ivaldi 1994).
 
     Attributes:
@@ -25,6 +27,7 @@ class CurlField:
     newton_s_per_m: float = 13.0
     onset_s: float | None = None
     kind: str = field(default="curl-field", init=False)
+    sizes: ClassVar[tuple[str, ...]] = ("newton_s_per_m",)
 
     def __post_init__(self) -> None:
         require_within(self, "N s/m", -LARGEST_FIELD_N_S_M, LARGEST_FIELD_N_S_M, "newton_s_per_m")
@@ -35,8 +38,9 @@ class CurlField:
         _add_field(self, row, 0.0, self.newton_s_per_m, -self.newton_s_per_m, 0.0)
 
 
+@register
 @dataclass(frozen=True)
-class VelocityField:
+class VelocityField(Perturbation):
     """A force at the hand that is linear in its velocity: F = B v (Shadmehr and Mussa-Ivaldi 1994, eq. 1).
 
     Attributes:
@@ -50,6 +54,7 @@ class VelocityField:
     b_yy: float = 11.1
     onset_s: float | None = None
     kind: str = field(default="velocity-field", init=False)
+    sizes: ClassVar[tuple[str, ...]] = ("b_xx", "b_xy", "b_yx", "b_yy")
 
     def __post_init__(self) -> None:
         require_within(self, "N s/m", -LARGEST_FIELD_N_S_M, LARGEST_FIELD_N_S_M, "b_xx", "b_xy", "b_yx", "b_yy")
@@ -66,8 +71,9 @@ def _add_field(owner: object, row: Array, xx: float, xy: float, yx: float, yy: f
     row[s.FIELD_ONSET] = onset
 
 
+@register
 @dataclass(frozen=True)
-class ConstantForce:
+class ConstantForce(Perturbation):
     """A force at the hand that stays on (bias force; Lackner and Dizio 1994 for its like in a turning room).
 
     Attributes:
@@ -79,6 +85,7 @@ class ConstantForce:
     forward_n: float = 0.0
     onset_s: float | None = None
     kind: str = field(default="constant-force", init=False)
+    sizes: ClassVar[tuple[str, ...]] = ("right_n", "forward_n")
 
     def __post_init__(self) -> None:
         require_within(self, "N", -LARGEST_FORCE_N, LARGEST_FORCE_N, "right_n", "forward_n")
@@ -92,8 +99,9 @@ class ConstantForce:
         row[s.FORCE_ONSET] = onset
 
 
+@register
 @dataclass(frozen=True)
-class Nudge:
+class Nudge(Perturbation):
     """A pulse of force at the hand, under way (mechanical perturbation; Pruszynski and Scott 2012).
 
     Attributes:
@@ -107,6 +115,7 @@ class Nudge:
     onset_s: float = 0.4
     duration_s: float = 0.1
     kind: str = field(default="nudge", init=False)
+    sizes: ClassVar[tuple[str, ...]] = ("right_n", "forward_n")
 
     def __post_init__(self) -> None:
         require_within(self, "N", -LARGEST_FORCE_N, LARGEST_FORCE_N, "right_n", "forward_n")
@@ -122,8 +131,9 @@ class Nudge:
         row[s.NUDGE_UNTIL] = row[s.NUDGE_ONSET] + round(self.duration_s / s.INNER_STEP_S)
 
 
+@register
 @dataclass(frozen=True)
-class ForceChannel:
+class ForceChannel(Perturbation):
     """The hand is held to a straight line from the start; `info["truth"]["channel_force_n"]` is the wall's force on it.
 
     Channel trials show which force the arm has learned to expect (error-clamp trials of Scheidt et al. 2000,

@@ -7,8 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from reach.sim import state as s
-from reach.sim.arm import Array
+from reach.sim import layout as s
+from reach.sim.layout import Array
 
 # Name: the columns of the body row, or one column with the type in which it is given.
 PLACES = {

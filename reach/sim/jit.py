@@ -1,8 +1,12 @@
-"""The compiled kernels on disk: used while all files they are made of stay the same, and rebuilt when damaged.
+"""How kernels are compiled, and how their compiled code is kept on disk.
 
-Numba keeps a kernel until the file that defines it changes. Other kernels and constants become part of it too, so all
-files it is made of count here. A cache is never needed: one that is damaged is compiled again, and where no folder can
-be written, or Numba is told not to compile (NUMBA_DISABLE_JIT), kernels work without one.
+Kernels run without the interpreter's lock. Division by zero gives infinity, as in NumPy, instead of an exception: a
+branch in a loop over lanes would keep the compiler from turning the loop into vector instructions. No fast-math flag is
+set, so sums are never reordered and a lane's bits do not depend on its neighbours.
+
+Numba keeps compiled code until the file that defines the kernel changes. Other kernels and constants become part of a
+kernel too, so here all files that it is made of count. A cache is never needed: a damaged one is compiled again, and
+kernels work without one where no folder can be written or Numba is told not to compile (NUMBA_DISABLE_JIT).
 """
 
 # mypy: allow-untyped-calls
@@ -17,6 +21,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+from numba import njit
 from numba.core.caching import FunctionCache, IndexDataCacheFile, NullCache
 
 from reach.sim.sources import sources_of
@@ -134,3 +139,33 @@ def _source_digest(module: str, file: Path) -> str:
     except ModuleNotFoundError:  # a script
         sources = sources_of([file], only_globals=True)
     return hashlib.sha256(b"".join(one.read_bytes() for _, one in sorted(sources.files.items()))).hexdigest()
+
+
+# A function with a loop over the lanes of a tile, or one that works on a single row.
+kernel: Any = kept_on_disk(njit(nogil=True, error_model="numpy"))
+# A function of scalars that becomes part of the loop that calls it.
+inlined: Any = kept_on_disk(njit(error_model="numpy", inline="always"))
+# A kernel that shares its tiles among threads.
+parallel_kernel: Any = kept_on_disk(njit(nogil=True, error_model="numpy", parallel=True))
+
+
+def python_function(kernel: Any) -> Any:
+    """The function that a kernel was compiled from, which may be called on a few numbers without compiling it."""
+    return getattr(kernel, "py_func", kernel)
+
+
+def say_when_compiling(kernel: Any, what: str) -> None:
+    """Say on standard error, once a process, that kernels are about to be compiled, where `kernel` is not yet.
+
+    Args:
+        kernel: the one that calls the others.
+        what: is compiled, and how long it takes.
+    """
+    if kernel in _said:
+        return
+    _said.add(kernel)
+    if kernel is not python_function(kernel) and not is_compiled(kernel):
+        print(f"reach: compiling {what}{', once for this processor' if is_kept(kernel) else ''}", file=sys.stderr)
+
+
+_said: set[Any] = set()

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from reach import CupJump, CurlField, DelayChange, ErrorClamp, Gain, HideHand, Load, Prism, Rotation, VelocityField
 from reach.perturbations import PERTURBATIONS, has_size, scaled, write_perturbations
-from reach.sim import state as s
+from reach.sim import layout as s
 
 WITHOUT_SIZE = {"hide-hand", "end-vision", "force-channel", "cup-removed", "slip", "error-clamp"}
 

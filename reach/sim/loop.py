@@ -1,20 +1,22 @@
-"""One control step of a tile of worlds, and the start of a trial in one of its lanes, compiled."""
+"""The loop of the simulation, compiled: one control step, the start of a trial, and whole steps of many worlds."""
 
 from __future__ import annotations
 
 import math
 
 import numpy as np
+from numba import prange
 
+from reach.sim import layout as s
 from reach.sim import muscles
-from reach.sim import state as s
 from reach.sim.actuators import follow_goals, pull, set_goals, swing
-from reach.sim.compiled import kernel
 from reach.sim.dynamics import begin_step, end_step, find_blocked, stage, turn_joints
 from reach.sim.forces import apply_forces, clear_forces, first_onset, hold_in_channel
 from reach.sim.grasp import move_hands_and_cups, place_hand, smallest_clearance
-from reach.sim.noise import CUP_COUNTER, draw, draw_first, kept_key, uniform
+from reach.sim.jit import kernel, parallel_kernel
+from reach.sim.noise import CUP_COUNTER, draw, draw_first, kept_key, trial_key, uniform
 from reach.sim.senses import asked, look, notice, notice_start, observe, observe_start
+from reach.sim.tasks import begin_judging, judge
 
 L = s.LANES
 # What tiles without may skip.
@@ -122,7 +124,7 @@ def drawn_cup(key):  # type: ignore[no-untyped-def]
 
 
 @kernel
-def begin(t, history, key, tick, i, control, cup_x, cup_y, out):  # type: ignore[no-untyped-def]
+def begin_trial(t, history, key, tick, i, control, cup_x, cup_y, out):  # type: ignore[no-untyped-def]
     """Begin a trial in lane `i`: the arm at rest as its settings say, the cup at (cup_x, cup_y) m.
 
     Args:
@@ -142,7 +144,7 @@ def begin(t, history, key, tick, i, control, cup_x, cup_y, out):  # type: ignore
             w[s.ACTIVATION_1], w[s.ACTIVATION_2], w[s.ACTIVATION_3], w[s.ACTIVATION_4],
             w[s.ACTIVATION_5], w[s.ACTIVATION_6], w[s.ACTIVATION_7], w[s.ACTIVATION_8],
         ) = muscles.excitation(w[s.REST_1], w[s.REST_2], w[s.REST_3])  # fmt: skip
-    for k in range(s.ACTIONS):
+    for k in range(s.ACTION_SIZE):
         w[s.ACTION_1 + k] = w[s.REST_1 + k]
     w[s.APERTURE] = s.START_APERTURE_M if w[s.WRIST_FREE] > 0.0 else s.LOCKED_START_APERTURE_M
     w[s.CUP_X] = cup_x
@@ -158,3 +160,139 @@ def begin(t, history, key, tick, i, control, cup_x, cup_y, out):  # type: ignore
     w[s.KEY] = kept_key(key)
     draw_first(w)
     observe_start(t, history, tick, i, out)
+    begin_judging(t, i)
+
+
+@kernel
+def _begin_drawn(n, tiles, history, streams, episodes, tick, control, observations):  # type: ignore[no-untyped-def]
+    """Begin the next trial of world `n`, with a cup drawn from its key."""
+    k = n // L
+    i = n % L
+    key = trial_key(streams[k, i], episodes[k, i])
+    episodes[k, i] += np.uint64(1)
+    cup_x, cup_y = drawn_cup(key)
+    begin_trial(tiles[k], history[k], key, tick, i, control, cup_x, cup_y, observations[k, i])
+
+
+@kernel
+def begin_drawn_trials(mask, tiles, history, streams, episodes, tick, control, observations):  # type: ignore[no-untyped-def]
+    """Begin the next trial, with a cup drawn from its key, in every world of `mask` (num_envs,).
+
+    Args:
+        mask: which worlds.
+        tiles, history, streams, episodes: the arrays of `state.World`.
+        tick, control: as for `step.begin`.
+        observations: (num_tiles, LANES, OBSERVATION_SIZE) float32; those of the begun trials are overwritten.
+    """
+    for n in range(mask.size):
+        if mask[n]:
+            _begin_drawn(n, tiles, history, streams, episodes, tick, control, observations)
+
+
+@kernel
+def _read_judgements(t, k, longest, terms, won, ended, late):  # type: ignore[no-untyped-def]
+    """Write how the last step of tile `k`'s worlds is judged."""
+    first = k * L
+    count = min(L, won.size - first)
+    for c in range(terms.shape[0]):
+        for i in range(count):
+            terms[c, first + i] = t[(s.TERM_PROGRESS + c) * L + i]
+    latest = float(longest * s.INNER_STEPS) if longest > 0 else np.inf
+    for i in range(count):
+        success = t[s.SUCCESS * L + i] > 0.0
+        won[first + i] = success
+        ended[first + i] = success | (t[s.TIPPED * L + i] > 0.0)
+        late[first + i] = t[s.CLOCK * L + i] >= latest
+
+
+@kernel
+def read_judgements(tiles, longest, terms, won, ended, late):  # type: ignore[no-untyped-def]
+    """Write how the last step of all worlds is judged; see `Simulation.judgements`."""
+    for k in range(tiles.shape[0]):
+        _read_judgements(tiles[k], k, longest, terms, won, ended, late)
+
+
+@kernel
+def _play_tile(  # type: ignore[no-untyped-def]
+    k, tiles, history, streams, episodes, tick, control, grab, dense, observations, begin, longest,
+    terms, won, ended, late,
+):  # fmt: skip
+    t = tiles[k]
+    advance(t, s.ALL_LANES, history[k], tick, control, observations[k])
+    judge(t, s.ALL_LANES, grab, dense)
+    for i in range(min(L, won.size - k * L)):
+        n = k * L + i
+        if begin[n]:
+            _begin_drawn(n, tiles, history, streams, episodes, tick, control, observations)
+    _read_judgements(t, k, longest, terms, won, ended, late)
+
+
+@kernel
+def play(  # type: ignore[no-untyped-def]
+    tiles, history, streams, episodes, tick, control, grab, dense, observations, begin, longest, terms, won, ended, late
+):
+    """The step of `advance_and_judge` once actions are taken, then `begin_drawn_trials` and `read_judgements`, in one.
+
+    `begin` (num_envs,) says in which worlds the next trial begins.
+    """
+    for k in range(tiles.shape[0]):
+        _play_tile(
+            k, tiles, history, streams, episodes, tick, control, grab, dense, observations, begin, longest,
+            terms, won, ended, late,
+        )  # fmt: skip
+
+
+@parallel_kernel
+def play_together(  # type: ignore[no-untyped-def]
+    tiles, history, streams, episodes, tick, control, grab, dense, observations, begin, longest, terms, won, ended, late
+):
+    """`play`, its tiles shared among threads."""
+    for k in prange(tiles.shape[0]):
+        _play_tile(
+            k, tiles, history, streams, episodes, tick, control, grab, dense, observations, begin, longest,
+            terms, won, ended, late,
+        )  # fmt: skip
+
+
+@kernel
+def take_actions(actions, tiles):  # type: ignore[no-untyped-def]
+    """Put `actions` (num_envs, 4) into `tiles`.
+
+    Returns:
+        The first world whose action is not finite or leaves [-1, 1], or -1. Then nothing is to be advanced.
+    """
+    wrong = -1
+    for k in range(tiles.shape[0]):
+        t = tiles[k]
+        for i in range(min(L, actions.shape[0] - k * L)):
+            for c in range(s.ACTION_SIZE):
+                action = float(actions[k * L + i, c])
+                # Written so that NaN, of which every comparison is false, is refused as well.
+                if not -1.0 <= action <= 1.0 and wrong < 0:
+                    wrong = k * L + i
+                t[(s.ACTION_1 + c) * L + i] = action
+    return wrong
+
+
+@kernel
+def advance_and_judge(actions, tiles, lanes, history, tick, control, grab, dense, observations):  # type: ignore[no-untyped-def]
+    """One control step, judged, of all worlds, for `actions` (num_envs, 4).
+
+    Args:
+        actions: in [-1, 1].
+        tiles, history: the arrays of `state.World`.
+        lanes: as for `step.advance`, in every tile.
+        tick: (1,), counted on.
+        control, grab, dense: as for `step.advance` and `judge`.
+        observations: (num_tiles, LANES, OBSERVATION_SIZE) float32, overwritten.
+
+    Returns:
+        As `take_actions`.
+    """
+    wrong = take_actions(actions, tiles)
+    if wrong < 0:
+        tick[0] += 1
+        for k in range(tiles.shape[0]):
+            advance(tiles[k], lanes, history[k], tick[0], control, observations[k])
+            judge(tiles[k], lanes, grab, dense)
+    return wrong

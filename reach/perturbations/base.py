@@ -1,0 +1,268 @@
+"""What every perturbation is, the registry of their kinds, and how several act together in one trial."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import fields, is_dataclass, replace
+from typing import Any, ClassVar, TypeVar
+
+from reach.arguments import is_number, require_number
+from reach.sim import layout as s
+from reach.sim.layout import FROM_THE_START, NEVER, Array
+
+
+class Perturbation:
+    """A change of what is seen, felt or moved in a trial, as a frozen dataclass with a registered `kind`.
+
+    A new kind is one class that is passed to `register`. It then works wherever a perturbation does: `gym.make`,
+    `reset`, protocols, TOML and the twin.
+
+        @register
+        @dataclass(frozen=True)
+        class MirrorReversal(VisualMap):
+            onset_s: float | None = None
+            kind: str = field(default="mirror-reversal", init=False)
+
+            def matrix(self):
+                return ((-1.0, 0.0), (0.0, 1.0))
+
+    Attributes:
+        kind: the registered name, a dataclass field that `__init__` does not take.
+        sizes: names of the fields that `scaled` multiplies.
+        factors: names of the fields in which 1 changes nothing, which `scaled` raises to a power.
+        steps: fields of which `scaled` keeps multiples of a step, with that step.
+        is_bounded_together: whether several in one trial stay within the range of one.
+    """
+
+    kind: str
+    sizes: ClassVar[tuple[str, ...]] = ()
+    factors: ClassVar[tuple[str, ...]] = ()
+    steps: ClassVar[Mapping[str, float]] = {}
+    is_bounded_together: ClassVar[bool] = True
+
+    def write(self, row: Array) -> None:
+        """Add this perturbation to a row of a world (see `sim.layout`), whose settings are those of the trial."""
+        raise NotImplementedError
+
+
+# Every registered perturbation by its kind.
+PERTURBATIONS: dict[str, type[Any]] = {}
+P = TypeVar("P", bound=type[Perturbation])
+
+
+def register(perturbation: P) -> P:
+    """Register a kind of perturbation; return the class, so that this can decorate it.
+
+    Raises:
+        ValueError: not a frozen dataclass of `Perturbation` whose `kind` has a default, or a kind that is taken.
+    """
+    kind_of: Any = perturbation
+    name = kind_of.__name__
+    if not issubclass(kind_of, Perturbation) or not is_dataclass(kind_of) or not kind_of.__dataclass_params__.frozen:
+        raise ValueError(f"perturbation: expected a frozen dataclass derived from Perturbation, got {name}")
+    named = {f.name: f for f in fields(kind_of)}
+    kind = named["kind"].default if "kind" in named and not named["kind"].init else None
+    if not isinstance(kind, str):
+        raise ValueError(f'{name} kind: expected a field such as kind: str = field(default="prism", init=False)')
+    unknown = sorted({*kind_of.sizes, *kind_of.factors, *kind_of.steps} - set(named))
+    if unknown:
+        raise ValueError(f"{name} sizes, factors and steps: expected names of its fields, got {unknown}")
+    if PERTURBATIONS.get(kind, kind_of).__qualname__ != kind_of.__qualname__:
+        raise ValueError(f"{name} kind: expected a new name, got {kind!r}, which is {PERTURBATIONS[kind].__name__}")
+    PERTURBATIONS[kind] = kind_of
+    return perturbation
+
+
+def is_perturbation(value: Any) -> bool:
+    """Return whether a value is a perturbation of a registered kind."""
+    return isinstance(value, tuple(PERTURBATIONS.values()))
+
+
+def as_perturbations(value: Any) -> tuple[Perturbation, ...]:
+    """Return what a user may give as `perturbation`, as a tuple.
+
+    Args:
+        value: None, one perturbation, a sequence of them, or mappings with a "kind" (as JSON brings them back).
+
+    Raises:
+        ValueError: an unknown kind or field; the message lists the known ones.
+    """
+    if value is None:
+        return ()
+    if isinstance(value, Mapping):
+        return (_from_mapping(value),)
+    if is_perturbation(value):
+        return (value,)
+    if _is_sequence(value):
+        return tuple(one for item in value for one in as_perturbations(item))
+    raise ValueError(
+        f"perturbation is {value!r}; None, one of {sorted(c.__name__ for c in PERTURBATIONS.values())}, a tuple of "
+        'them or a mapping with "kind" is allowed'
+    )
+
+
+def for_each_environment(value: Any, num_envs: int) -> list[tuple[Perturbation, ...]]:
+    """Return what a user may give a vector environment as `perturbation`, as one tuple for each environment.
+
+    The meaning follows from how deep the value is nested, not from whether it is a tuple or a list, so that it is the
+    same after a detour through JSON.
+
+    Args:
+        value: as for `as_perturbations`, for all environments alike; or a sequence with one entry for each environment,
+            each as for `as_perturbations`, of which at least one is None or a sequence.
+        num_envs: number of environments.
+
+    Raises:
+        ValueError: not a perturbation; another number of entries; or a list of as many perturbations as there are
+            environments, which could mean either.
+    """
+    if not _is_sequence(value) or not any(item is None or _is_sequence(item) for item in value):
+        acting = as_perturbations(value)
+        if (
+            isinstance(value, list)
+            and len(value) == num_envs > 1
+            and not all(isinstance(item, Mapping) for item in value)
+        ):
+            raise ValueError(
+                f"perturbation is {value!r}, a list of as many perturbations as there are environments; a tuple is "
+                f"allowed, where all act together in every environment, or {num_envs} tuples, one for each environment"
+            )
+        return [acting] * num_envs
+    if len(value) != num_envs:
+        raise ValueError(
+            f"perturbation is a list of {len(value)} entries; one for each of {num_envs} environments is allowed"
+        )
+    return [as_perturbations(item) for item in value]
+
+
+def _is_sequence(value: Any) -> bool:
+    return isinstance(value, Sequence) and not isinstance(value, str)
+
+
+def _from_mapping(value: Mapping[str, Any]) -> Perturbation:
+    kind = value.get("kind")
+    if not isinstance(kind, str) or kind not in PERTURBATIONS:
+        raise ValueError(f'perturbation {value!r} has "kind" {kind!r}; {sorted(PERTURBATIONS)} are allowed')
+    chosen = PERTURBATIONS[kind]
+    known = [f.name for f in fields(chosen) if f.init]
+    given = {name: item for name, item in value.items() if name != "kind"}
+    unknown = sorted(set(given) - set(known))
+    if unknown:
+        raise ValueError(f"perturbation {kind!r} has no {unknown}; {known} are allowed")
+    made: Perturbation = chosen(**given)
+    return made
+
+
+def write_perturbations(perturbations: Sequence[Perturbation], row: Array) -> None:
+    """Overwrite the disturbance of a world's row with `perturbations`, acting together.
+
+    Args:
+        perturbations: written in order; those of the body change the settings of the row. Several of one kind together
+            stay within the range of one: their sizes are added, or multiplied where they are factors.
+        row: (COLUMNS,) of `state.World.row`, its settings those of the unperturbed trial.
+
+    Raises:
+        ValueError: two that cannot act together, or several of one kind that are too much together.
+    """
+    _require_bounded(perturbations)
+    row[s.DISTURBANCE : s.NOISE] = 0.0
+    row[s.MAP_11] = row[s.MAP_22] = 1.0
+    row[list(s.ONSETS)] = NEVER
+    for perturbation in perturbations:
+        perturbation.write(row)
+
+
+def _require_bounded(perturbations: Sequence[Perturbation]) -> None:
+    """Refuse several perturbations of one kind whose joint size is outside the range of one.
+
+    Raises:
+        ValueError: the message names the perturbation and the joint size.
+    """
+    for kind in {type(perturbation): None for perturbation in perturbations}:
+        alike: list[Any] = [perturbation for perturbation in perturbations if type(perturbation) is kind]
+        if len(alike) < 2 or not kind.is_bounded_together:
+            continue
+        joint = {name: sum(getattr(p, name) for p in alike) for name in kind.sizes}
+        joint |= {name: math.prod(getattr(p, name) for p in alike) for name in kind.factors}
+        try:
+            replace(alike[0], **joint)
+        except ValueError as error:
+            raise ValueError(f"{len(alike)} perturbations {kind.__name__} together: {error}") from error
+
+
+def scaled(perturbation: Perturbation, scale: float) -> Perturbation:
+    """Return the perturbation at `scale` times its size: 0 is none of it, -1 the same to the other side.
+
+    Gains and changes of stiffness are raised to the power of `scale`, so that -1 undoes them. Delays stay multiples of
+    5 ms. A perturbation without a size (a hidden hand, a force channel) is returned as it is.
+
+    Raises:
+        ValueError: the size would leave its range.
+    """
+    if scale == 1.0:
+        return perturbation
+    given: Any = perturbation
+    changed = {name: scale * getattr(given, name) for name in given.sizes}
+    changed |= {name: getattr(given, name) ** scale for name in given.factors}
+    changed |= {name: round(changed[name] / step) * step for name, step in given.steps.items()}
+    return replace(given, **changed) if changed else perturbation
+
+
+def can_be_scaled(perturbation: Perturbation) -> bool:
+    """Return whether a perturbation of this kind has a size at all."""
+    return bool(perturbation.sizes or perturbation.factors)
+
+
+def has_size(perturbation: Perturbation) -> bool:
+    """Return whether the perturbation can be made larger or smaller; one of size 0 cannot."""
+    return scaled(perturbation, 0.0) != perturbation
+
+
+def require_within(owner: object, unit: str, low: float, high: float, *names: str) -> None:
+    """Refuse fields of `owner` that are not finite numbers in [low, high].
+
+    Raises:
+        ValueError: the message names the field, its value and the range.
+    """
+    for name in names:
+        require_number(f"{type(owner).__name__} {name}", getattr(owner, name), low, high, unit)
+
+
+def onset_rows(owner: object, name: str) -> float:
+    """The time (s) in a field of `owner`, in inner steps; None is before the trial, infinity never.
+
+    Raises:
+        ValueError: neither None nor a time of 0 s or later.
+    """
+    seconds: Any = getattr(owner, name)
+    if seconds is None:
+        return FROM_THE_START
+    if not is_number(seconds) or math.isnan(seconds) or seconds < 0:
+        raise ValueError(f"{type(owner).__name__} {name} is {seconds!r}; None or a time of 0 s or later is allowed")
+    rows = float(seconds) / s.INNER_STEP_S
+    # A time later than any trial is never, and so is one too large to be counted in steps.
+    return float(round(rows)) if rows < NEVER else NEVER
+
+
+def require_unset(owner: object, onset: float) -> None:
+    """Refuse a second perturbation of a kind of which a trial has room for one.
+
+    Raises:
+        ValueError: `onset` is already set.
+    """
+    if onset != NEVER:
+        raise ValueError(f"{type(owner).__name__} is given twice; one in a trial is allowed")
+
+
+def shared_onset(owner: object, what: str, before: float) -> float:
+    """The onset of `owner` in inner steps, which must be that of others of its sort in the trial.
+
+    Raises:
+        ValueError: `before` is set to another time.
+    """
+    onset = onset_rows(owner, "onset_s")
+    if before not in (NEVER, onset):
+        given = getattr(owner, "onset_s")  # noqa: B009
+        raise ValueError(f"{type(owner).__name__} onset_s is {given}; {what} in one trial share an onset")
+    return onset

@@ -1,0 +1,23 @@
+"""The environments of this project, as Gymnasium registers them."""
+
+from __future__ import annotations
+
+from gymnasium.envs.registration import register
+
+from reach.sim.layout import TRIAL_STEPS
+
+# Ids of this project -> the task of each.
+ENVIRONMENTS = {"reach/CupReach-v0": "reach", "reach/CupGrab-v0": "grab"}
+# "reach:reach/CupGrab-v0" makes `gym.make` import this package first.
+OWN_PREFIX = "reach:"
+
+for _env_id, _task in ENVIRONMENTS.items():
+    register(
+        id=_env_id,
+        entry_point="reach.env:CupEnv",
+        vector_entry_point="reach.vector:CupVectorEnv",
+        kwargs={"task": _task},
+        max_episode_steps=TRIAL_STEPS,
+        # The environment itself refuses a step or a picture before the first reset.
+        order_enforce=False,
+    )
