@@ -35,7 +35,7 @@ from agents.teachers.seen_error import CREDIT_STEP, READING_STEP, Reading, SeenE
 from agents.trial_learner import Trial, TrialLearner
 
 if TYPE_CHECKING:
-    from reach.render.inside import Inside
+    from reach.snapshot import Inside
 
 HIDDEN_RATE = 4.0
 PRACTICE_RATE = 0.004

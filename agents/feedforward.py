@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 if TYPE_CHECKING:
     from agents.controller import Controller
-    from reach.render.inside import Inside
+    from reach.snapshot import Inside
 
 Array = NDArray[np.float64]
 # Which synapses learn: all, or all but those of the read-out.
@@ -113,7 +113,7 @@ class NoFeedForward:
 
     def inside(self, state: None) -> Inside:
         """Nothing to show."""
-        from reach.render.inside import Inside
+        from reach.snapshot import Inside
 
         return Inside()
 

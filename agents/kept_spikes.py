@@ -12,7 +12,7 @@ from agents.networks.circuit_kernel import CircuitState
 from agents.networks.spiking_circuit import SpikingCircuit
 
 if TYPE_CHECKING:
-    from reach.render.inside import Population
+    from reach.snapshot import Population
 
 # To this measure of time spikes are kept, how long a reach lasts at most, and how much of it is shown.
 BIN_MS, LONGEST_REACH_MS, WINDOW_BINS = 2, 3000, 500
@@ -60,7 +60,7 @@ def populations_of(
         circuit, state: of the network.
         parts: by name, the first of a population's units and the one after its last, sources first.
     """
-    from reach.render.inside import Population
+    from reach.snapshot import Population
 
     spikes = np.zeros((0, len(state.spikes)), np.uint8)
     sources = np.zeros(circuit.inputs)

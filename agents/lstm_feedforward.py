@@ -25,7 +25,7 @@ from agents.rules.recurrent import (
 
 if TYPE_CHECKING:
     from agents.controller import Controller
-    from reach.render.inside import Inside, Way
+    from reach.snapshot import Inside, Way
 
 CELLS = 64
 # The layer of cells in the alignment that is told.
@@ -155,7 +155,7 @@ class LSTMFeedForward:
 
     def inside(self, state: LSTMState) -> Inside:
         """What the cells hear, hold and give, and how the last error came to them."""
-        from reach.render.inside import Arrival, Inside, Layer, Travel
+        from reach.snapshot import Arrival, Inside, Layer, Travel
 
         layers = (
             Layer("senses", state.heard[: self.sensory.size].copy()),

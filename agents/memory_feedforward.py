@@ -23,7 +23,7 @@ from agents.rate_feedforward import Glimpse, RateFeedForward
 
 if TYPE_CHECKING:
     from agents.controller import Controller
-    from reach.render.inside import Inside
+    from reach.snapshot import Inside
 
 RULES = ("bp", "shallow")
 CELLS = 48
@@ -188,7 +188,7 @@ class MemoryFeedForward:
 
     def inside(self, state: Recalling) -> Inside:
         """What goes on below and in the cells; after the practice an error reaches the cells alone, as activity."""
-        from reach.render.inside import Arrival, Inside, Layer, Travel
+        from reach.snapshot import Arrival, Inside, Layer, Travel
 
         below = self.below.inside(state.glimpse)
         if not self._has_practised[0]:

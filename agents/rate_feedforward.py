@@ -19,7 +19,7 @@ from agents.rules.wiring import assign_rule
 
 if TYPE_CHECKING:
     from agents.controller import Controller
-    from reach.render.inside import Inside, Layer, Travel
+    from reach.snapshot import Inside, Layer, Travel
 
 HEAD = "posture"
 # Share of each weight that is forgotten with every step of a network that is to align; without it the read-out keeps
@@ -173,7 +173,7 @@ class RateFeedForward:
 
     def inside(self, state: Glimpse) -> Inside:
         """Activities of all layers for what was seen last, and how the last error since the first look came to them."""
-        from reach.render.inside import Inside
+        from reach.snapshot import Inside
 
         self._is_looked_into = True
         if self._layers is None or self._layers[0] is not state.seen or self._layers[1] != self._errors:
@@ -181,7 +181,7 @@ class RateFeedForward:
         return Inside(layers=self._layers[2], travel=self._travel())
 
     def _activities(self, state: Glimpse) -> tuple[Layer, ...]:
-        from reach.render.inside import Layer
+        from reach.snapshot import Layer
 
         # Until something has been seen in a reach, the senses are silent.
         activity = np.zeros(self.cells.size) if state.seen is None else state.activity
@@ -196,7 +196,7 @@ class RateFeedForward:
         return tuple(Layer(name, values) for name, values in zip(["senses", *self._names()], found, strict=True))
 
     def _travel(self) -> Travel | None:
-        from reach.render.inside import Arrival, Travel
+        from reach.snapshot import Arrival, Travel
 
         if self._told is None:
             return None

@@ -40,7 +40,7 @@ from agents.trial_learner import Trial, TrialLearner
 from agents.trial_source import env_attribute
 
 if TYPE_CHECKING:
-    from reach.render.inside import Inside
+    from reach.snapshot import Inside
 
 REWARD_SPIKING_LEARNERS = tuple(f"reward-snn-{rule}" for rule in RULES)
 SETTINGS = {"rate": 0.07, "critic_rate": 0.1}

@@ -33,7 +33,7 @@ from agents.rules.pair_stdp import PairSTDP
 from agents.rules.third_factor import BoundedSurprise, Hebb
 
 if TYPE_CHECKING:
-    from reach.render.inside import Inside
+    from reach.snapshot import Inside
 
 RULES = ("stdp", "hebb")
 CELLS_PER_MUSCLE = 20
@@ -214,7 +214,7 @@ class SpikingActorCritic:
 
     def inside(self, state: CircuitState, kept: KeptSpikes | None) -> Inside:
         """Spikes of a reach by population, and how the last surprise met the pairs."""
-        from reach.render.inside import Arrival, Inside, Travel
+        from reach.snapshot import Arrival, Inside, Travel
 
         places, actors, critics = self.cells.size, len(self.readout.sign), len(self.critic.sign)
         first = places + actors

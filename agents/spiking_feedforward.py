@@ -30,7 +30,7 @@ from agents.rules.third_factor import BroadcastError, Hebb
 
 if TYPE_CHECKING:
     from agents.controller import Controller
-    from reach.render.inside import Inside, Population, Travel
+    from reach.snapshot import Inside, Population, Travel
 
 RULES = ("stdp", "hebb")
 HIDDEN_CELLS = 300
@@ -264,7 +264,7 @@ class SpikingFeedForward:
 
         Spikes are kept from the first reach on that begins after the first look.
         """
-        from reach.render.inside import Inside
+        from reach.snapshot import Inside
 
         self._is_looked_into = True
         return Inside(populations=self._populations(state), travel=self._travel())
@@ -279,7 +279,7 @@ class SpikingFeedForward:
         return populations_of(state.kept, self.circuit, state.circuit, parts)
 
     def _travel(self) -> Travel | None:
-        from reach.render.inside import Arrival, Travel
+        from reach.snapshot import Arrival, Travel
 
         if self._told is None or self._hebb is not None:
             return None

@@ -7,6 +7,9 @@ from importlib import import_module
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
+from gymnasium.envs.registration import register
+
+from reach.notebook import show
 from reach.perturbations import (
     ConstantForce,
     CupJump,
@@ -27,7 +30,6 @@ from reach.perturbations import (
     ToolLength,
     VelocityField,
 )
-from reach.registration import ENVIRONMENTS, OWN_PREFIX
 from reach.sim.arm import Arm
 
 if TYPE_CHECKING:

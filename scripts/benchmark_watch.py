@@ -14,9 +14,9 @@ from timing import Measurement, Row, measured, rate
 from agents.learner import BASELINE_ENV, env_options, make_learner
 from reach.protocols import PROTOCOLS
 from reach.render.canvas import Frame
-from reach.sim.layout import CONTROL_STEP_S
-from reach.study.watching import Watching, indices_of
-from reach.study.watching_live import Live
+from reach.sim.state import CONTROL_STEP_S
+from reach.study.watch.live import Live
+from reach.study.watch.session import Watching, indices_of
 
 PROTOCOL = PROTOCOLS["rotation30"]
 SIZES = {"1280 x 720": (1280, 720), "2560 x 1440": (2560, 1440)}

@@ -37,10 +37,10 @@ from reach.study import (
     usable_cores,
 )
 from reach.study.engine import MakeWorkers, on_this_machine
-from reach.study.human_files import read_curves
 from reach.study.live import NowAndThen, TensorBoard
 from reach.study.measures import per_seed
-from reach.study.person import read_person, with_persons
+from reach.study.people.game import read_person, with_persons
+from reach.study.people.human_data import read_curves
 from reach.study.report import write_report
 from reach.study.statistics import summarise
 from reach.study.tables import print_table

@@ -15,10 +15,10 @@ from numpy.typing import NDArray
 from agents.learner import FACTORIES, LEARNERS, POSTURE, is_learner, prepare
 from reach.protocols import PROTOCOLS
 from reach.render import side_by_side
-from reach.render.recording import write_png
+from reach.render.film import write_png
 from reach.study import plan
 from reach.study.run import run_protocol
-from reach.study.watching import indices_of
+from reach.study.watch.session import indices_of
 from reach.study.whole_files import make_folder
 
 Frame = NDArray[np.uint8]

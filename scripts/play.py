@@ -12,12 +12,19 @@ import numpy as np
 
 from reach.protocols import PROTOCOLS, Protocol
 from reach.render import Window
-from reach.render.pointing import WindowPointer
-from reach.render.seen import View, draw_seen
-from reach.sim.layout import CONTROL_STEP_S, START_HAND_M
+from reach.sim.state import CONTROL_STEP_S, START_HAND_M
 from reach.study.frames import parquet_bytes, trials_frame
-from reach.study.person import TRIALS, Stopped, play, rows_of_person, under_their_name
-from reach.study.person_chart import draw_chart, told
+from reach.study.people.chart import draw_chart, told
+from reach.study.people.game import (
+    TRIALS,
+    Stopped,
+    View,
+    WindowPointer,
+    draw_seen,
+    play,
+    rows_of_person,
+    under_their_name,
+)
 from reach.study.store import read_whole
 from reach.study.whole_files import make_folder, write_whole
 

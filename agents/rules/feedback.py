@@ -31,7 +31,7 @@ from agents.rules.links import change_through, in_own_backward_pass
 
 if TYPE_CHECKING:
     from agents.rules.layers import RuledLayer
-    from reach.render.inside import Way
+    from reach.snapshot import Way
 
 Tensor = torch.Tensor
 

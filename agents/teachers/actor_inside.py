@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from torch import nn
 
 if TYPE_CHECKING:
-    from reach.render.inside import Inside, Way
+    from reach.snapshot import Inside, Way
 
 COMMANDS = "commands"
 
@@ -54,7 +54,7 @@ class ActorInside:
 
     def look(self, updates: int) -> Inside:
         """What the layers gave in the latest step, and what they were told in the last of so many updates."""
-        from reach.render.inside import Arrival, Inside, Layer, Travel
+        from reach.snapshot import Arrival, Inside, Layer, Travel
 
         layers = tuple(Layer(name, given) for name, given in zip(self._names, self._given, strict=False))
         told = [layer.bias.grad for layer in self._layers]

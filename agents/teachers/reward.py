@@ -59,7 +59,7 @@ from agents.trial_source import (
 from agents.vec_env import copies_of
 
 if TYPE_CHECKING:
-    from reach.render.inside import Inside
+    from reach.snapshot import Inside
 
 # Of the arm before it is moved.
 RESTING_COMMAND = (-0.638, 0.718, -0.410, 0.818)

@@ -17,9 +17,9 @@ from reach.perturbations import ForceChannel, HideHand
 from reach.protocols.blocks import Protocol
 from reach.protocols.presets import PROTOCOLS
 from reach.protocols.schedule import ScheduledTrial, schedule_of
-from reach.sim.layout import TRIAL_S
+from reach.scene import Label
+from reach.sim.state import TRIAL_S
 from reach.trials import ReachMeasures, ReachRecord, measure_reach
-from reach.view import Label
 
 # Column of a row: at the first reach to each cup of the first washout, the launch error, degrees, of that trial by the
 # learner as it was when the washout began. NaN for all other trials.

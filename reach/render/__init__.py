@@ -3,13 +3,17 @@
 Reads a scene and never changes it; knows nothing of the simulation behind it.
 """
 
+import os
+
+# Before the first import of pygame in this package.
+os.environ.setdefault("PYGAME_HIDE_SUPPORT_PROMPT", "1")
+
 from reach.render.film import side_by_side, write_film
-from reach.render.inside import Arrival, Inside, Layer, Population, Travel
-from reach.render.panels import Moment, Panels, compose
-from reach.render.scene import Scene
-from reach.render.story import BlockSpan, Story
+from reach.render.panels import BlockSpan, Moment, Panels, Story, compose
 from reach.render.table import draw
 from reach.render.window import Window
+from reach.scene import Scene
+from reach.snapshot import Arrival, Inside, Layer, Population, Travel
 
 __all__ = [
     "Arrival",

@@ -14,8 +14,8 @@ import pygame.font
 from reach.render import palette
 from reach.render.canvas import FORCE_RIMS, Canvas, Pixel
 from reach.render.palette import Colour
-from reach.render.scene import Scene
-from reach.sim.layout import INNER_STEP_S, TRIAL_S
+from reach.scene import Scene
+from reach.sim.state import INNER_STEP_S, TRIAL_S
 
 SCALE_BAR_M = 0.10
 KEY_FORCE_N = 5.0

@@ -1,25 +1,185 @@
-"""The table seen from above: arm, hand, cup, paths, forces, and what the eye makes of them, drawn into an array.
+"""Draw a scene: the table seen from above with arm, hand, cup, paths, forces, and what the eye sees.
 
-Nothing here touches `pygame.display`: a picture is a NumPy array. The square of the table around `SHOWN_CENTRE_M`
+The static background (room, force field, channel, earlier paths, start, labels) is cached; a frame begins as a copy of
+it. Nothing here touches `pygame.display`: a picture is a NumPy array. The square of the table around `SHOWN_CENTRE_M`
 always fits; a picture that is not square shows more at its sides.
 """
 
 from __future__ import annotations
 
 import math
+from functools import lru_cache
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from reach.arguments import picture_size
 from reach.render import labels, palette
-from reach.render.body import Hand, draw_arm, draw_hand, draw_shadow, hand_of
-from reach.render.canvas import FORCE_RIMS, Canvas, Frame, Pixel
-from reach.render.cup import draw_cup, draw_seen_cup
-from reach.render.ground import SMALLEST_FORCE_N, arrow_m, ground_of
-from reach.render.rasteriser import HOLLOW, lay_shapes
-from reach.render.scene import Scene
-from reach.sim.jit import say_when_compiling
+from reach.render.bodies import Hand, draw_arm, draw_cup, draw_hand, draw_seen_cup, draw_shadow, hand_of
+from reach.render.canvas import FORCE_RIMS, HOLLOW, STRAIGHT, Canvas, Frame, Pixel, lay_shapes
+from reach.render.labels import METRES_PER_NEWTON, Words
+from reach.render.palette import Colour
+from reach.scene import Scene
+from reach.sim.compiled import say_when_compiling
+from reach.sim.state import SHOWN_CENTRE_M, SHOWN_M
+
+GRID_M = 0.10
+TABLE_EDGE_M = 0.10
+START_RADIUS_M = 0.010
+# The longest arrow of a force, and the smallest force that has one.
+LONGEST_ARROW_M, SMALLEST_FORCE_N = 0.09, 0.05
+# Speed at which a velocity field is shown: that of a reach of 20 cm in 0.6 s lies between 0 and 0.6 m/s.
+SHOWN_SPEED_M_S = 0.4
+# Half the width of a force channel between its walls, how far it is drawn from the start, the thickness of a wall, and
+# how far it begins before the start, so that the hand is between the walls there too.
+CHANNEL_HALF_M, CHANNEL_LENGTH_M, WALL_M, WALL_BEFORE_M = 0.014, 0.32, 0.006, 0.01
+
+
+class Still(NamedTuple):
+    """All that a kept ground depends on; arrays as their bytes."""
+
+    width: int
+    height: int
+    start: Pixel
+    past_paths: tuple[bytes, ...]
+    velocity_field: bytes
+    constant_force: bytes
+    channel: bytes
+
+
+def ground_of(scene: Scene, words: Words, width: int, height: int) -> Frame:
+    """The ground of a scene, (height, width, 3), not to be written on."""
+    start_x, start_y = scene.start.tolist()
+    still = Still(
+        width,
+        height,
+        (start_x, start_y),
+        tuple([_bytes(path) for path in scene.past_paths]),
+        _bytes(scene.field_n_s_per_m),
+        _bytes(scene.constant_force_n),
+        _bytes(scene.channel),
+    )
+    return _written(still, words)
+
+
+def _bytes(values: NDArray[np.float64] | None) -> bytes:
+    return b"" if values is None else np.asarray(values, dtype=np.float64).tobytes()
+
+
+@lru_cache(maxsize=4)
+def _written(still: Still, words: Words) -> Frame:
+    frame = _ground(still).copy()
+    labels.write(Canvas(frame), words)
+    return frame
+
+
+@lru_cache(maxsize=4)
+def _ground(still: Still) -> Frame:
+    frame = room(still.width, still.height).copy()
+    canvas = Canvas(frame)
+    if still.velocity_field or still.constant_force:
+        field = np.frombuffer(still.velocity_field or bytes(32)).reshape(2, 2)
+        force = np.frombuffer(still.constant_force or bytes(16))
+        _draw_field(canvas, np.array(still.start), field, force)
+    if still.channel:
+        _draw_channel(canvas, np.array(still.start), np.frombuffer(still.channel))
+    thick = max(0.8, 1.1 * canvas.rim_px)
+    for age, kept in zip(range(len(still.past_paths), 0, -1), still.past_paths, strict=True):
+        past = np.frombuffer(kept).reshape(-1, 2)
+        canvas.path(past, 50 if canvas.wordy else 12, palette.faded_path(age), thick_px=thick, dot_px=0.0)
+    canvas.ring(canvas.at(still.start), max(2.0, START_RADIUS_M * canvas.scale), palette.FAINT_INK)
+    canvas.lay()
+    return frame
+
+
+@lru_cache(maxsize=4)
+def room(width: int, height: int) -> Frame:
+    """Table, grid, and the person who sits at it, (height, width, 3)."""
+    scale = min(width, height) / SHOWN_M
+    x = (np.arange(width)[None, :] + 0.5 - 0.5 * width) / scale + SHOWN_CENTRE_M[0]
+    y = SHOWN_CENTRE_M[1] - (np.arange(height)[:, None] + 0.5 - 0.5 * height) / scale
+    room = np.empty((height, width, 3))
+    room[:] = palette.TABLE
+
+    def paint(colour: Colour, outside_m: NDArray[np.float64], softness_px: float = 1.0) -> None:
+        cover = np.clip(0.5 - outside_m * scale / softness_px, 0.0, 1.0)[..., None]
+        room[:] += cover * (np.array(colour) - room)
+
+    line = 0.5 / scale
+    for places in (x, y):
+        paint(palette.GRID, np.abs(places - GRID_M * np.round(places / GRID_M)) - line + 0.0 * (x + y))
+    paint(palette.TABLE_EDGE, y - TABLE_EDGE_M + 0.0 * x)
+    paint(palette.FLOOR, y - (TABLE_EDGE_M - max(0.006, 2.0 * line)) + 0.0 * x)
+    for colour, (middle_x, middle_y), (half_x, half_y) in (
+        (palette.TORSO, (-0.185, -0.03), (0.225, 0.095)),
+        (palette.HEAD, (-0.185, -0.005), (0.075, 0.088)),
+    ):
+        shape = np.sqrt(((x - middle_x) / half_x) ** 2 + ((y - middle_y) / half_y) ** 2)
+        paint(colour, (shape - 1.0) * min(half_x, half_y))
+    return room.round().astype(np.uint8)
+
+
+def arrow_m(force: Pixel, longest_m: float) -> Pixel:
+    """The arrow (m) of a force (N): METRES_PER_NEWTON long for each newton, and never above `longest_m`."""
+    newton = math.hypot(*force)
+    longest = longest_m / METRES_PER_NEWTON
+    factor = METRES_PER_NEWTON * (1.0 if newton <= longest else longest / newton)
+    return factor * force[0], factor * force[1]
+
+
+def _draw_field(
+    canvas: Canvas, start: NDArray[np.float64], field: NDArray[np.float64], force: NDArray[np.float64]
+) -> None:
+    """Each arrow is the force F = B v + F0 that acts on the hand when it passes there on its straight way out from the
+    start, at SHOWN_SPEED_M_S. So a curl field looks like a vortex about the start, and a constant force like a stream.
+    """
+    # Fewer and longer ones where a picture is small.
+    spacing, longer = (0.1, 1.0) if canvas.wordy else (0.15, 1.4)
+    thick = max(0.7, 1.3 * canvas.rim_px)
+    half_x, half_y = 0.5 * canvas.width / canvas.scale, 0.5 * canvas.height / canvas.scale
+    # Caption, time and badge stand above the highest.
+    highest = SHOWN_CENTRE_M[1] + half_y - (labels.head_px(canvas) / canvas.scale if canvas.wordy else 0.0)
+    xs = _middles(SHOWN_CENTRE_M[0] - half_x, SHOWN_CENTRE_M[0] + half_x, spacing)
+    ys = _middles(max(TABLE_EDGE_M + 0.02, SHOWN_CENTRE_M[1] - half_y), highest, spacing)
+    places = np.stack(np.meshgrid(xs, ys), axis=-1).reshape(-1, 2)
+    out = places - start
+    distance = np.maximum(np.hypot(out[:, 0], out[:, 1]), 1e-9)[:, None]
+    forces = SHOWN_SPEED_M_S * (out / distance) @ field.T + force
+    for (x, y), (force_x, force_y) in zip(places.tolist(), forces.tolist(), strict=True):
+        if math.hypot(force_x, force_y) < SMALLEST_FORCE_N:
+            continue
+        along_x, along_y = arrow_m((force_x, force_y), LONGEST_ARROW_M)
+        by_x, by_y = 0.5 * longer * along_x, 0.5 * longer * along_y
+        canvas.arrow(canvas.at((x - by_x, y - by_y)), canvas.at((x + by_x, y + by_y)), thick, palette.FIELD)
+    canvas.lay()
+
+
+def _middles(low: float, high: float, spacing: float) -> NDArray[np.float64]:
+    """The middles between the multiples of `spacing` from low to high."""
+    first, last = math.ceil(low / spacing - 0.5), math.floor(high / spacing - 0.5)
+    return np.array([spacing * (k + 0.5) for k in range(first, last + 1)], dtype=np.float64)
+
+
+def _draw_channel(canvas: Canvas, start: NDArray[np.float64], along: NDArray[np.float64]) -> None:
+    """Two walls, between which the hand is held to a line from the start."""
+    beside = np.array([-along[1], along[0]])
+    thick = max(0.6, 0.5 * WALL_M * canvas.scale)
+    first, last = start - WALL_BEFORE_M * along, start + CHANNEL_LENGTH_M * along
+    for side in (-1.0, 1.0):
+        by = side * (CHANNEL_HALF_M + 0.5 * WALL_M) * beside
+        canvas.capsule(
+            canvas.at((first + by).tolist()),
+            canvas.at((last + by).tolist()),
+            (thick, thick),
+            palette.WALL,
+            palette.WALL_EDGE,
+            STRAIGHT,
+        )
+    canvas.lay()
+
+
+# --- frame ----------------------------------------------------------------------------------------------------
 
 # Seen and true places nearer than this look the same.
 SEEN_DIFFERS_M = 0.004

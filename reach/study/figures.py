@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from reach.study.charts import Row, Series, Shade, line_chart, value_chart
 from reach.study.marks import Look, shown
-from reach.study.people import HumanFact, facts
+from reach.study.people.human_data import HumanFact, facts
 from reach.study.statistics import mean_band
 from reach.study.tables import (
     GENERALISATION,

@@ -32,7 +32,7 @@ NUMERICAL_LIBRARIES = ("numpy", "numba", "gymnasium", "torch", "stable-baselines
 # The module that performs a job.
 RUN = "reach.study.run"
 # What a job imports that shows, films or keeps results, and so changes none.
-CHANGES_NO_RESULT = re.compile(r"reach\.(render(\..*)?|showing|study|study\.filming)")
+CHANGES_NO_RESULT = re.compile(r"reach\.(render(\..*)?|notebook|scene|snapshot|study|study\.filming)")
 FINGERPRINT = re.compile(r"[0-9a-f]+")
 
 

@@ -18,12 +18,13 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from reach.render.palette import learner_colour
-from reach.study import figures, people
+from reach.study import figures
 from reach.study.figures import Chart, Looks, capital
-from reach.study.human_files import read_curves
 from reach.study.jobs import Job, library_versions
 from reach.study.marks import looks, sample
 from reach.study.measures import per_seed, with_misses
+from reach.study.people import human_data
+from reach.study.people.human_data import read_curves
 from reach.study.report_across import (
     Cell,
     Line,
@@ -160,7 +161,7 @@ def page(
     remembered = shown_measures(summary, "memory")
     memory = [(protocol, measure.metric) for measure in remembered for protocol in protocols if measure.better]
     fitted = [(protocol, measure.metric) for measure in remembered for protocol in protocols]
-    timed = [(protocol, fact.metric) for protocol in protocols for fact in people.facts(protocol) if fact.metric]
+    timed = [(protocol, fact.metric) for protocol in protocols for fact in human_data.facts(protocol) if fact.metric]
     environment = Environment(
         loader=PackageLoader("reach.study", "."), autoescape=True, undefined=StrictUndefined, trim_blocks=True
     )
@@ -185,7 +186,7 @@ def page(
         within=_value_charts(summary, measured, look, timed),
         within_tables=measure_tables(summary, "within"),
         within_terms=shown_measures(summary, "within"),
-        within_facts=figures.cited([fact for p in protocols for fact in people.facts(p) if fact.metric]),
+        within_facts=figures.cited([fact for p in protocols for fact in human_data.facts(p) if fact.metric]),
         memory=_value_charts(summary, measured, look, memory),
         memory_table=across_protocols(summary, fitted, "Memory"),
         memory_terms=remembered,
@@ -260,7 +261,7 @@ def write_report(
         notes: learner -> what it is, in a few words.
         command: how the study was made.
         failures: job's title -> its error.
-        human: folder with CSV files of people (see `reach.study.human_files`); None: cited numbers alone.
+        human: folder with CSV files of people (see `reach.study.people.human_data`); None: cited numbers alone.
         tuning: learner -> settings, history and command of its tuning.
         traces: learner, protocol, seed, block, time_s, remaining; None: those in the store.
         costs: learner, protocol, seed, metric, value, of whole runs; None: those in the store.

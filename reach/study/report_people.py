@@ -13,13 +13,12 @@ from markupsafe import Markup
 from numpy.typing import NDArray
 
 from reach.protocols import PROTOCOLS
-from reach.study import people
 from reach.study.charts import Series, line_chart
 from reach.study.figures import Chart, Looks, anchor, by_seed, capital
-from reach.study.human_files import HumanSeries
 from reach.study.marks import Look, shown
 from reach.study.measures import adaptation_index, per_seed
-from reach.study.people import HumanCurve, HumanFit
+from reach.study.people import human_data
+from reach.study.people.human_data import HumanCurve, HumanFit, HumanSeries
 from reach.study.report_across import Cell, Line, Table
 from reach.study.report_answer import REFERENCE
 from reach.study.statistics import estimate, mean_band
@@ -66,7 +65,7 @@ def beside_people(trials: pd.DataFrame, looks: Looks, human: Sequence[HumanSerie
     """Each protocol for which there are cited numbers or curves of people."""
     found = []
     for protocol in map(str, trials["protocol"].unique()):
-        cited = tuple(f"{capital(fact.text)} ({fact.citation})." for fact in people.facts(protocol))
+        cited = tuple(f"{capital(fact.text)} ({fact.citation})." for fact in human_data.facts(protocol))
         if protocol.startswith("rotation"):
             beside = _rotation(trials, protocol, looks, human, cited)
         else:
@@ -91,12 +90,12 @@ def _rotation(
     if not indices:
         return None
     degrees = rotation_degrees(protocol)
-    fits = people.fits(degrees) or people.fits(people.CURVES[0].degrees)
+    fits = human_data.fits(degrees) or human_data.fits(human_data.CURVES[0].degrees)
     files = [one for one in human if one.kind == "rotation"]
-    charts = [_block_chart(indices, people.CURVES, protocol, looks)]
+    charts = [_block_chart(indices, human_data.CURVES, protocol, looks)]
     if files:
         charts.append(_full_chart(indices, files, protocol, looks))
-    sizes = {curve.perturbation for curve in people.CURVES}
+    sizes = {curve.perturbation for curve in human_data.CURVES}
     notes = [
         "Baseline and numbering are the same for learners and people: the direction of the hand less the mean of the "
         "last ten baseline reaches (of those to the same cup, where there are two or more); reach 1 is the first "
@@ -106,7 +105,7 @@ def _rotation(
         "About half of what people do is a strategy: they aim elsewhere on purpose. The implicit part is the rest, "
         "measured in reaches without a cursor. A learner that has no strategy is fairly compared with that part too.",
     ]
-    if degrees not in [curve.degrees for curve in people.CURVES]:
+    if degrees not in [curve.degrees for curve in human_data.CURVES]:
         notes.append(
             f"People's symbols are of a {', '.join(sorted(sizes))}, these learners met "
             + (f"{degrees:g}°" if math.isfinite(degrees) else "another")
@@ -114,9 +113,9 @@ def _rotation(
             f"{fits[0].degrees:g}°."
         )
     notes += [f"People, {fit.part}, {fit.degrees:g}°: {_fit_text(fit)}" for fit in fits]
-    notes += [f"Curves of people: {source}." for source in dict.fromkeys(c.citation for c in people.CURVES)]
+    notes += [f"Curves of people: {source}." for source in dict.fromkeys(c.citation for c in human_data.CURVES)]
     names = [(learner, looks[learner], "line") for learner in indices]
-    names += [(curve.name, look, "marks") for curve, look in zip(people.CURVES, PEOPLE_LOOKS, strict=False)]
+    names += [(curve.name, look, "marks") for curve, look in zip(human_data.CURVES, PEOPLE_LOOKS, strict=False)]
     legend = (*names, *_legend_of(files))
     title = capital(named_protocol(protocol))
     return Beside(
@@ -160,17 +159,19 @@ def _force(
     for learner, (_, index) in indices.items():
         means = np.stack([np.nanmean(part, axis=1) for part in (index[:, :1], index[:, :5], index[:, -5:])], axis=1)
         series.append(Series(learner, looks[learner], np.arange(3.0), *mean_band(means)))
-    drawn = Series(people.FORCE.name, PEOPLE_LOOKS[0], np.arange(3.0), np.array(people.FORCE.index), drawn="marks")
+    drawn = Series(
+        human_data.FORCE.name, PEOPLE_LOOKS[0], np.arange(3.0), np.array(human_data.FORCE.index), drawn="marks"
+    )
     charts = [_index_chart([*series, drawn], ("first", "first five", "last five"), "channel trials", "force", protocol)]
     if files:
         charts.append(_full_chart(indices, files, protocol, looks, "channel trial", "force, 1 = ideal"))
     legend = [(learner, looks[learner], "line") for learner in indices]
-    legend += [(people.FORCE.name, PEOPLE_LOOKS[0], "marks"), *_legend_of(files)]
+    legend += [(human_data.FORCE.name, PEOPLE_LOOKS[0], "marks"), *_legend_of(files)]
     note = (
         "Read-out, baseline and numbering are the same for learners and people: the slope of the force on the wall "
         "against the force that would cancel the field, less its mean in the last ten channel trials of baseline; "
         "trial 1 is the first channel trial of the block. Fields differ in strength, and so do the reaches between two "
-        f"channel trials. Source: {people.FORCE.citation}."
+        f"channel trials. Source: {human_data.FORCE.citation}."
     )
     return Beside(title, tuple(charts), None, tuple(legend), (note,), cited)
 
@@ -207,7 +208,7 @@ def inside_table(measured: pd.DataFrame, learners: Sequence[str], fits: Sequence
             cells.append(Cell(text, one.value, below))
         for fit in fits:
             for one, between in zip(estimates, (fit.asymptote_interval, fit.tau_interval), strict=True):
-                where = people.place(one.value, between)
+                where = human_data.place(one.value, between)
                 cells.append(Cell(where or "\N{EN DASH}", one.value - sum(between) / 2.0, _reaches_in(one, between)))
         lines.append(Line(learner, tuple(cells)))
     return Table("Inside people's 95 % intervals?", tuple(heads), tuple(lines))
@@ -217,7 +218,7 @@ def _reaches_in(one: object, between: tuple[float, float]) -> str:
     """Says where only the learner's own interval reaches into people's."""
     low, high, value = (float(getattr(one, key)) for key in ("low", "high", "value"))
     apart = not math.isfinite(low) or low > between[1] or high < between[0]
-    return "" if apart or people.place(value, between) in ("", "inside") else "intervals overlap"
+    return "" if apart or human_data.place(value, between) in ("", "inside") else "intervals overlap"
 
 
 def _range(fit: HumanFit, what: str) -> str:

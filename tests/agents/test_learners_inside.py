@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from agents.learner import env_id_of, env_options, make_learner
-from reach.render.inside import Inside, inside_of
+from reach.snapshot import Inside, inside_of
 
 STEPS = 500
 LOOKED_INTO = (

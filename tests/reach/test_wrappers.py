@@ -30,7 +30,7 @@ from gymnasium.wrappers import (
 )
 
 from reach import Arm, CurlField, Rotation
-from reach.view import Label
+from reach.scene import Label
 
 IDS = ("reach/CupReach-v0", "reach/CupGrab-v0")
 OBSERVATIONS = ("vector", "goal", "retina")

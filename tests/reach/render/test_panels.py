@@ -10,9 +10,8 @@ import numpy as np
 import pytest
 
 from reach.render import Scene, palette
-from reach.render.inside import Inside, Layer
-from reach.render.panels import Moment, Panels, compose, layout_of
-from reach.render.story import BlockSpan, Story, draw_story
+from reach.render.panels import BlockSpan, Moment, Panels, Story, compose, draw_story, layout_of
+from reach.snapshot import Inside, Layer
 
 WIDTH, HEIGHT = 640, 400
 BLOCKS = BlockSpan("baseline", 1, 4), BlockSpan("perturbed", 5, 12)

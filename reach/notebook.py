@@ -74,8 +74,8 @@ def show(
         fps: of pictures.
         size: width and height of the picture of a learner, pixels.
         width: at which the notebook shows the film, pixels.
-        watched: of a learner, what `reach.study.watching.Watching` takes: `panels`, `twin`, `wish`, `learning`, `cup`;
-            and `speed`.
+        watched: options of `reach.study.watch.session.Watching` (`panels`, `twin`, `wish`, `learning`, `cup`), and
+            `speed`.
 
     Raises:
         ValueError: an environment or something else that is no film, a learner without a protocol, an unknown
@@ -121,7 +121,7 @@ def _filmed(
     watched: dict[str, Any],
 ) -> bytes:
     from reach.protocols import PROTOCOLS, Protocol
-    from reach.study.watching import Watching, frames_of, indices_of
+    from reach.study.watch.session import Watching, frames_of, indices_of
 
     if isinstance(protocol, str):
         if protocol not in PROTOCOLS:

@@ -10,10 +10,10 @@ import pandas as pd
 import pytest
 from made_up import trials_of, write_human_files
 
-from reach.study import people
-from reach.study.human_files import read_curves
 from reach.study.marks import Look
 from reach.study.measures import per_seed
+from reach.study.people import human_data
+from reach.study.people.human_data import read_curves
 from reach.study.report_people import adaptation, beside_people, channel_indices, inside_table
 
 LOOKS = {"none": Look("#7f7f7f"), "slow": Look("#0072b2"), "fast": Look("#d55e00")}
@@ -24,25 +24,25 @@ def rate_for(tau_reaches: float) -> float:
 
 
 def test_human_curves_rise_and_carry_a_citation() -> None:
-    for curve in people.CURVES:
+    for curve in human_data.CURVES:
         assert len(curve.blocks) == len(curve.index)
         assert curve.index[-1] > curve.index[0]
         assert "n = 37" in curve.citation
     with pytest.raises(KeyError, match="known are"):
-        people.curve("apes")
+        human_data.curve("apes")
 
 
 def test_every_fit_lies_in_its_own_intervals_and_every_fact_is_cited() -> None:
-    for fit in people.FITS:
-        assert people.place(fit.asymptote, fit.asymptote_interval) == "inside"
-        assert people.place(fit.tau_reaches, fit.tau_interval) == "inside"
+    for fit in human_data.FITS:
+        assert human_data.place(fit.asymptote, fit.asymptote_interval) == "inside"
+        assert human_data.place(fit.tau_reaches, fit.tau_interval) == "inside"
         assert fit.citation
-    assert all(fact.text and fact.citation for fact in people.FACTS)
-    assert {fact.metric for fact in people.facts("jump")} >= {"t50_s", "t90_s"}
+    assert all(fact.text and fact.citation for fact in human_data.FACTS)
+    assert {fact.metric for fact in human_data.facts("jump")} >= {"t50_s", "t90_s"}
 
 
 def test_a_rate_of_learning_becomes_the_tau_of_the_same_curve() -> None:
-    fit = people.fit_of_rate("whole reach", 30.0, (20.0, 10.0, 30.0), (15.0, 12.0, 18.0))
+    fit = human_data.fit_of_rate("whole reach", 30.0, (20.0, 10.0, 30.0), (15.0, 12.0, 18.0))
     reach = np.arange(20)
     np.testing.assert_allclose(1.0 - np.exp(-reach / fit.tau_reaches), 1.0 - 0.8**reach)
     assert fit.tau_interval[0] < fit.tau_reaches < fit.tau_interval[1]
@@ -50,7 +50,7 @@ def test_a_rate_of_learning_becomes_the_tau_of_the_same_curve() -> None:
 
 
 def test_a_value_lies_inside_below_or_above_an_interval() -> None:
-    places = [people.place(value, (1.0, 2.0)) for value in (0.5, 1.0, 1.5, 2.5, math.inf, math.nan)]
+    places = [human_data.place(value, (1.0, 2.0)) for value in (0.5, 1.0, 1.5, 2.5, math.inf, math.nan)]
     assert places == ["below", "inside", "inside", "above", "above", ""]
 
 
@@ -64,7 +64,7 @@ def test_reach_one_of_a_learner_is_the_first_perturbed_one_and_nothing_learned_i
 def test_a_learner_with_peoples_tau_and_asymptote_is_inside_their_intervals_and_a_faster_one_below() -> None:
     rates = {"none": 0.0, "slow": rate_for(7.3), "fast": rate_for(2.0)}
     trials = trials_of(rates, noise=0.0, misses={"rotation45": 45.0})
-    table = inside_table(per_seed(trials), ["slow", "fast"], people.fits(45.0))
+    table = inside_table(per_seed(trials), ["slow", "fast"], human_data.fits(45.0))
     heads = [label for label, _ in table.heads]
     lines = {line.learner: dict(zip(heads, line.cells, strict=True)) for line in table.lines}
     assert lines["slow"]["tau, whole reach"].text == "inside"

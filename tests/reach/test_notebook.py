@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 import reach
-from reach.showing import Film
+from reach.notebook import Film
 
 FRAMES = [np.full((40, 60, 3), shade, dtype=np.uint8) for shade in range(0, 250, 50)]
 

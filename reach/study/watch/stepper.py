@@ -14,13 +14,13 @@ from typing import Any, Literal
 
 import gymnasium as gym
 
-from reach.handling import move_cup, perturb, scene_in
+from reach.interventions import move_cup, perturb
 from reach.perturbations import CurlField, Perturbation, Prism, VelocityField
 from reach.protocols import Protocol, ScheduledTrial, schedule_of
-from reach.render.inside import Inside, inside_of
+from reach.scene import Label, scene_in
+from reach.snapshot import Inside, inside_of
 from reach.study.run import Model, act_through_trial, made_for, run_protocol
 from reach.study.watched import Watched
-from reach.view import Label
 
 # In a step of a trial, at its end, when the learner has learned from it, and when all is over.
 Stage = Literal["before", "step", "over", "learned", "end"]

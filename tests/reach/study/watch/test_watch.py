@@ -13,12 +13,12 @@ from fake_learner import Fake
 
 from reach.perturbations import CupJump, CurlField, Prism, Rotation
 from reach.protocols import PROTOCOLS, Block, Protocol, schedule_of
-from reach.render.inside import Arrival, Inside, Layer, Travel
 from reach.render.panels import Panels
-from reach.study.replaying import differences
+from reach.snapshot import Arrival, Inside, Layer, Travel
 from reach.study.run import run_protocol
-from reach.study.stepping import Stepped, Wish
-from reach.study.watching import (
+from reach.study.watch.live import Live
+from reach.study.watch.replay import differences
+from reach.study.watch.session import (
     TRAVEL_STEPS,
     Watching,
     errors_of,
@@ -28,7 +28,7 @@ from reach.study.watching import (
     people_under,
     spans_of,
 )
-from reach.study.watching_live import Live
+from reach.study.watch.stepper import Stepped, Wish
 
 TINY = PROTOCOLS["tiny"]
 SMALL = (640, 400)

@@ -15,22 +15,23 @@ import pytest
 import reach  # noqa: F401  (registers the environments)
 from reach.perturbations import HideHand, Rotation
 from reach.protocols import BASELINE, PERTURBED, PROTOCOLS, WASHOUT, Block, Protocol
-from reach.render.seen import View, draw_seen
-from reach.sim.layout import START_HAND_M
+from reach.sim.state import START_HAND_M
 from reach.study.frames import trials_frame
 from reach.study.measures import adaptation_index, per_seed
-from reach.study.person import (
+from reach.study.people.chart import draw_chart, told
+from reach.study.people.game import (
     PERSON,
     OwnArm,
     Stopped,
     StraightReacher,
+    View,
+    draw_seen,
     play,
     read_person,
     rows_of_person,
     under_their_name,
     with_persons,
 )
-from reach.study.person_chart import draw_chart, told
 
 BEFORE, DURING, MISS = 12, 36, 30.0
 # Less than all, so that noise does not take single errors to the other side.

@@ -1,7 +1,7 @@
 """Watching learners go through a protocol, in step with each other on the same cups and noise: what there is to see.
 
 A `Watching` goes on by control steps and gives the picture of each moment; when it goes on, and where the pictures go,
-is the affair of whoever has it: a window (`reach.study.watching_live`) or a film (`frames_of`).
+is the affair of whoever has it: a window (`reach.study.watch.live`) or a film (`frames_of`).
 """
 
 from __future__ import annotations
@@ -17,12 +17,11 @@ from numpy.typing import NDArray
 from reach.arguments import picture_size, require_number
 from reach.perturbations import Rotation
 from reach.protocols import PERTURBED, Protocol, ScheduledTrial, schedule_of
-from reach.render.inside import Inside
-from reach.render.panels import Layout, Moment, Panels, compose, layout_of
-from reach.render.story import BlockSpan, Story
-from reach.study.people import curve
+from reach.render.panels import BlockSpan, Layout, Moment, Panels, Story, compose, layout_of
+from reach.snapshot import Inside
+from reach.study.people.human_data import curve
 from reach.study.run import Model
-from reach.study.stepping import Stepped, Wish
+from reach.study.watch.stepper import Stepped, Wish
 
 Frame = NDArray[np.uint8]
 

@@ -7,23 +7,10 @@ from __future__ import annotations
 
 from typing import Any
 
-import numpy as np
-
 from reach.perturbations import as_perturbations, write_perturbations
 from reach.sim import layout as s
 from reach.sim.grasp import smallest_clearance
 from reach.simulation import cup_place
-from reach.view import scene_of
-
-
-def scene_in(env: Any) -> Any:
-    """The `reach.render.Scene` of this moment of `env`, a `CupEnv`, wrapped or not, with a render mode, to be kept."""
-    own = env.unwrapped
-    seen = scene_of(own._simulation, 0, own._paths, own.label)
-    # What was read from the world are views of it, and the world goes on.
-    return type(seen).trusted(
-        **{name: value.copy() if isinstance(value, np.ndarray) else value for name, value in vars(seen).items()}
-    )
 
 
 def perturb(env: Any, perturbation: Any) -> None:

@@ -8,16 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from reach.render.rasteriser import (
-    HOLLOW,
-    ROUND,
-    ROUND_THEN_STRAIGHT,
-    SHAPE,
-    STRAIGHT,
-    lay_capsule,
-    lay_path,
-    lay_shapes,
-)
+from reach.render.canvas import HOLLOW, ROUND, ROUND_THEN_STRAIGHT, SHAPE, STRAIGHT, lay_capsule, lay_path, lay_shapes
 
 SIDE = 40
 FINE = 8

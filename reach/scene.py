@@ -1,6 +1,6 @@
-"""What a picture is made of: all that the drawing needs, in metres and seconds.
+"""What a picture of the world is made of, read from a simulation; reads the world and never changes it.
 
-Coordinates are the table's: the shoulder at (0, 0), x to the right, y away from the body.
+Coordinates are the table's, in metres: the shoulder at (0, 0), x to the right, y away from the body.
 """
 
 from __future__ import annotations
@@ -11,6 +11,12 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+
+from reach import tasks
+from reach.sim import state as s
+from reach.sim.compiled import python_function
+from reach.sim.grasp import FINGERS, capsule
+from reach.simulation import Simulation
 
 Points = NDArray[np.float64]
 
@@ -157,3 +163,131 @@ def _require_shape(name: str, places: Any, shape: tuple[int, ...]) -> None:
 def _is_near(places: Points) -> bool:
     """Whether all places, m, are finite and on or near the table; written so that NaN is not."""
     return places.size == 0 or bool(max(places.max(), -places.min()) <= FARTHEST_M)
+
+
+# --- from a simulation ----------------------------------------------------------------------------------------
+
+PAST_PATHS = 6
+
+
+@dataclass(frozen=True)
+class Label:
+    """What is written over a picture.
+
+    Attributes:
+        caption: what is shown.
+        trial: number of the trial; None counts those of the environment.
+        block: name of the block the trial belongs to.
+    """
+
+    caption: str = ""
+    trial: int | None = None
+    block: str = ""
+
+
+class Paths:
+    """The course of the hand in this trial, and in the last few.
+
+    Attributes:
+        trials: begun so far.
+    """
+
+    def __init__(self) -> None:
+        """No trial yet."""
+        self.trials = 0
+        self._path: list[tuple[float, float]] = []
+        self._past: tuple[Any, ...] = ()
+
+    def begin(self) -> None:
+        """A trial begins; keep the one before it."""
+        self.trials += 1
+        if len(self._path) > 1:
+            self._past = (*self._past, self.path)[-PAST_PATHS:]
+        self._path = []
+
+    def extend(self, simulation: Simulation, index: int) -> None:
+        """Take in where the hand of world `index` is now."""
+        x, y = simulation.world.row(index)[s.HAND_X : s.HAND_Y + 1].tolist()
+        self._path.append((x, y))
+
+    @property
+    def path(self) -> Any:
+        """(n, 2) m, of this trial."""
+        return np.array(self._path).reshape(-1, 2)
+
+    @property
+    def past_paths(self) -> tuple[Any, ...]:
+        """Of earlier trials, oldest first, each (n, 2) m."""
+        return self._past
+
+
+def scene_of(simulation: Simulation, index: int, paths: Paths, label: Label) -> Any:
+    """The `reach.render.Scene` of world `index`.
+
+    The error that the eye sees is shown until the cup is in the hand.
+    """
+    row = simulation.world.row(index)
+    number = row.item
+    x, y, ax, ay = row[s.HAND_X : s.AXIS_Y + 1].tolist()
+    palm, half = number(s.PALM_OFFSET), 0.5 * number(s.APERTURE) + number(s.FINGER_RADIUS)
+
+    def on_table(u: float, v: float) -> tuple[float, float]:
+        """A place of the hand's frame, see `sim.grasp.capsule`."""
+        return x + u * ax - v * ay, y + u * ay + v * ax
+
+    fingers = []
+    for k in FINGERS:
+        u0, v0, u1, v1, _ = python_function(capsule)(row, half, k)
+        fingers.append((on_table(u0, v0), on_table(u1, v1)))
+    shoulder_angle, upper_arm = number(s.ANGLE_1), number(s.LENGTH_1)
+    elbow = (upper_arm * math.cos(shoulder_angle), upper_arm * math.sin(shoulder_angle))
+    joints = ((0.0, 0.0), elbow, on_table(-number(s.GRASP), 0.0), on_table(palm, 0.0))
+    muscles = simulation.control == s.MUSCLE
+    held, tipped = number(s.HELD_S) > 0.0, number(s.TIPPED) > 0.0
+    forced = number(s.HAND_FORCE_X) != 0.0 or number(s.HAND_FORCE_Y) != 0.0
+    return Scene.trusted(
+        joints=np.array(joints),
+        fingers=np.array(fingers),
+        finger_radius=number(s.FINGER_RADIUS),
+        grasp_point=row[s.HAND_X : s.HAND_Y + 1],
+        cup=row[s.CUP_X : s.CUP_Y + 1],
+        cup_radius=number(s.CUP_RADIUS),
+        cup_held=held,
+        cup_tipped=tipped,
+        seen_hand=row[s.EYE_HAND_X : s.EYE_HAND_Y + 1] if number(s.EYE_VISIBLE) > 0.0 else None,
+        seen_cup=row[s.EYE_CUP_X : s.EYE_CUP_Y + 1],
+        start=row[s.START_X : s.START_Y + 1],
+        touch=row[s.TOUCH_LEFT : s.TOUCH_PALM + 1] > 0.0,
+        path=paths.path,
+        past_paths=paths.past_paths,
+        time_s=number(s.CLOCK) * s.INNER_STEP_S,
+        caption=label.caption,
+        trial=paths.trials if label.trial is None else label.trial,
+        block=label.block,
+        show_error=not held and not tipped,
+        success=number(tasks.SUCCESS) > 0.0,
+        cup_present=number(s.CUP_PRESENT) > 0.0,
+        effort=None if muscles else row[s.TORQUE_1 : s.TORQUE_3 + 1] / row[s.LARGEST_TORQUE_1 : s.LARGEST_TORQUE_3 + 1],
+        activation=row[s.ACTIVATION_1 : s.ACTIVATION_8 + 1] if muscles else None,
+        hand_force_n=row[s.HAND_FORCE_X : s.HAND_FORCE_Y + 1] if forced else None,
+        field_n_s_per_m=row[s.FIELD_11 : s.FIELD_22 + 1].reshape(2, 2) if number(s.FIELD_ONSET) < s.NEVER else None,
+        constant_force_n=row[s.FORCE_X : s.FORCE_Y + 1] if number(s.FORCE_ONSET) < s.NEVER else None,
+        channel=_channel(row) if number(s.CHANNEL_ONSET) < s.NEVER else None,
+    )
+
+
+def scene_in(env: Any) -> Any:
+    """The `reach.render.Scene` of this moment of `env`, a `CupEnv`, wrapped or not, with a render mode, to be kept."""
+    own = env.unwrapped
+    seen = scene_of(own._simulation, 0, own._paths, own.label)
+    # What was read from the world are views of it, and the world goes on.
+    return type(seen).trusted(
+        **{name: value.copy() if isinstance(value, np.ndarray) else value for name, value in vars(seen).items()}
+    )
+
+
+def _channel(row: Any) -> Any:
+    """Unit vector along the channel."""
+    cosine, sine = row[s.CHANNEL_COSINE], row[s.CHANNEL_SINE]
+    x, y = row[s.TARGET_X], row[s.TARGET_Y]
+    return np.array([cosine * x - sine * y, sine * x + cosine * y])

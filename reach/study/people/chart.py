@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 
 from reach.protocols import Protocol
 from reach.render.palette import learner_colour
-from reach.study import people
 from reach.study.measures import adaptation_index, per_seed
+from reach.study.people import human_data
 
 PERSON_COLOUR = "#a63e7b"
 LEGEND_COLUMNS = 3
@@ -76,7 +76,7 @@ def draw_chart(trials: pd.DataFrame, others: pd.DataFrame | None, protocol: Prot
             mean = rows.groupby("trial_in_block")["index"].mean()
             axes.plot(mean.index, mean, color=learner_colour(str(learner)), lw=1.3, label=str(learner))
     if protocol.name.startswith("rotation"):
-        for curve, mark in zip(people.CURVES[:2], ("s", "D"), strict=True):
+        for curve, mark in zip(human_data.CURVES[:2], ("s", "D"), strict=True):
             middle = [0.5 * (first + last) for first, last in curve.blocks]
             label = f"{curve.name}, {curve.perturbation} ('t Hart 2024)"
             axes.plot(middle, curve.index, mark, color="black", mfc="white", ms=5, label=label, zorder=4)

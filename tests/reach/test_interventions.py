@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 
 import reach
-from reach.handling import move_cup, perturb, scene_in
+from reach.interventions import move_cup, perturb
+from reach.scene import scene_in
 
 ACTION = np.array([0.2, 0.3, 0.0, 0.9], dtype=np.float32)
 

@@ -1,8 +1,9 @@
-"""A person who moves the hand through a protocol, with a mouse for instance, instead of a learner.
+"""A person goes through a protocol instead of a learner, with a mouse for instance.
 
-Trials, cups, perturbations and measures are those that a learner gets. A person has an arm already, so the arm of the
-world follows the place that is pointed at as closely as its strength allows; what is shown is where the hand is seen.
-Between trials the hand is brought back to the start unseen (`reach.render.seen`).
+Trials, cups, perturbations and measures are those that a learner gets. The arm of the world follows the place that the
+person points at as closely as its strength allows. The picture shows the cup, the seen hand and the start, but no arm,
+as in the laboratory. Between trials the hand returns to the start unseen: only a ring shows its distance, because its
+direction would tell of the perturbation.
 """
 
 from __future__ import annotations
@@ -18,15 +19,116 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from reach.arguments import picture_size
+from reach.commands import joint_action
 from reach.protocols import Protocol as ReachProtocol
 from reach.protocols import ProtocolWrapper
-from reach.render.seen import Place, View
-from reach.sim.actuators import joint_action
+from reach.render import palette
+from reach.render.bodies import draw_standing
+from reach.render.canvas import Canvas, Frame, Pixel
+from reach.render.labels import fitted, text
+from reach.render.table import START_RADIUS_M, room
+from reach.render.window import Window
 from reach.sim.arm import Arm
 from reach.sim.layout import CONTROL_STEP_S, START_HAND_M
 from reach.study.frames import COLUMNS, frame_from
 from reach.study.run import UNLEARNED_LAUNCH_ERROR
 from reach.trials import movement_onset
+
+Place = tuple[float, float]
+
+HAND_RADIUS_M = 0.009
+
+
+@dataclass(frozen=True)
+class View:
+    """One moment as a person sees it.
+
+    Attributes:
+        start: (x, y) m, where the hand starts.
+        cup: (x, y) m, where the cup is seen; None between trials.
+        cup_radius: m.
+        hand: (x, y) m, where the hand is seen; None where it is hidden.
+        ring_m: distance of the hand from the start, shown as a ring around it; None for none.
+        words: what there is to do, or how it went.
+        won: whether `words` tell of a success, of a failure (False), or of neither (None).
+        score: in the upper right.
+        time_s: since the trial began; 0 between trials.
+        trial: its number, from 1.
+        probe: whether it is one without sight of the hand or the like.
+    """
+
+    start: Place
+    cup: Place | None
+    cup_radius: float
+    hand: Place | None
+    ring_m: float | None = None
+    words: str = ""
+    won: bool | None = None
+    score: str = ""
+    time_s: float = 0.0
+    trial: int = 0
+    probe: bool = False
+
+
+def draw_seen(view: View, width: int, height: int) -> Frame:
+    """The picture of a view, (height, width, 3) uint8, an array of its own.
+
+    Raises:
+        ValueError: a width or height outside 16 to 4096 pixels.
+    """
+    width, height = picture_size(width, height)
+    canvas = Canvas(room(width, height).copy())
+    start = canvas.at(view.start)
+    canvas.disc(start, max(3.0, START_RADIUS_M * canvas.scale), palette.TABLE, palette.INK)
+    if view.cup is not None:
+        draw_standing(canvas, canvas.at(view.cup), view.cup_radius * canvas.scale, held=view.won is True)
+    if view.ring_m is not None:
+        canvas.ring(start, max(3.0, view.ring_m * canvas.scale), palette.SEEN)
+    if view.hand is not None:
+        canvas.disc(canvas.at(view.hand), HAND_RADIUS_M * canvas.scale, palette.SEEN, palette.WHITE)
+    canvas.lay()
+    margin = 0.025 * canvas.side
+    colour = {None: palette.INK, True: palette.SUCCESS, False: palette.FAILURE}[view.won]
+    score = text(view.score, canvas.text_px, palette.INK)
+    room_px = int(width - 4 * margin - score.get_width())
+    canvas.write(text(fitted(view.words, canvas.text_px, room_px), canvas.text_px, colour), margin, margin)
+    canvas.write(score, width - margin - score.get_width(), margin)
+    return canvas.frame
+
+
+# --- pointing -------------------------------------------------------------------------------------------------
+
+# How fast the arrow keys move what is pointed at.
+KEYS_M_S = 0.5
+DIRECTIONS = {"left": (-1.0, 0.0), "right": (1.0, 0.0), "up": (0.0, 1.0), "down": (0.0, -1.0)}
+
+
+class WindowPointer:
+    """Follows the pointer of a window, which is hidden there; arrow keys move on from where it was."""
+
+    def __init__(self, window: Window, width: int, height: int, at: Place) -> None:
+        """Begin at a place (x, y) m, in a window whose pictures have this width and height."""
+        self._window = window
+        self._canvas = Canvas(np.zeros((height, width, 3), dtype=np.uint8))
+        window.take_pointer(self._canvas.at(at))
+        self._last: Pixel | None = None
+        self._place = at
+
+    def place(self) -> Place:
+        """(x, y) m on the table; asked for once a control step."""
+        pixel = self._window.pointer
+        if self._last is not None and pixel != self._last:
+            self._place = self._canvas.place(pixel)
+        self._last = pixel
+        for name in self._window.pressed():
+            right, forward = DIRECTIONS[name]
+            step = KEYS_M_S * CONTROL_STEP_S
+            self._place = self._place[0] + step * right, self._place[1] + step * forward
+        return self._place
+
+
+# --- going through a protocol ---------------------------------------------------------------------------------
 
 Array = NDArray[np.float64]
 

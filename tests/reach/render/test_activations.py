@@ -6,9 +6,8 @@ import numpy as np
 import pytest
 
 from reach.render import palette
-from reach.render.activations import draw_inside
-from reach.render.inside import WAYS, Arrival, Inside, Layer, Population, Travel, inside_of
-from reach.render.raster import draw_spikes, tiling
+from reach.render.activations import draw_inside, draw_spikes, tiling
+from reach.snapshot import WAYS, Arrival, Inside, Layer, Population, Travel, inside_of
 
 WIDTH, HEIGHT = 480, 320
 

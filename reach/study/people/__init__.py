@@ -1,0 +1,1 @@
+"""People: a person who goes through a protocol, and published human data."""

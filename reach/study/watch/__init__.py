@@ -1,0 +1,1 @@
+"""Watch learners go through a protocol step by step, in a window or as a film."""
