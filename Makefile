@@ -47,14 +47,14 @@ integration: $(INSTALLED) $(INTEGRATION_ENVIRONMENTS)
 
 # Every picture and film of README and docs.
 gallery: $(INSTALLED)
-	$(BIN)/python scripts/figures.py
+	$(BIN)/python scripts/figure.py correction
 	$(BIN)/python scripts/watch.py --compare error-bp,error-dfa --trial 24 --png docs/pictures/watching.png
 	$(BIN)/python scripts/watch.py --learner error-stdp --trial 24 --png docs/pictures/raster.png
 	$(BIN)/python scripts/watch.py --learner error-dfa --protocol prism --first 20 --last 25 --no-inside --no-story \
 		--size 480 480 --speed 2 --video docs/pictures/prism.gif
 	$(BIN)/python scripts/compare.py --preset paper --protocols rotation30 --no-films --out runs/gallery
-	$(BIN)/python scripts/comparison_figure.py --study runs/gallery
-	$(BIN)/python scripts/tuning_figure.py
+	$(BIN)/python scripts/figure.py comparison --study runs/gallery
+	$(BIN)/python scripts/figure.py tuning
 
 # A dead link or a page that is not there ends it.
 docs: $(INSTALLED)

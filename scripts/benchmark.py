@@ -50,19 +50,19 @@ class Benchmark:
 def main(options: Benchmark) -> None:
     """Measure, print and keep."""
     if options.what == "world":
-        from benchmark_world import world
+        from benchmarks.world import world
 
         rows = world(options.seconds, options.rounds, options.peers)
     elif options.what == "watch":
-        from benchmark_watch import watch
+        from benchmarks.watch import watch
 
         rows = watch(options.seconds, options.rounds)
     elif options.what == "learners":
-        from benchmark_learners import learners
+        from benchmarks.learners import learners
 
         rows = learners(options.rounds, options.peers)
     else:
-        from benchmark_study import study
+        from benchmarks.study import study
 
         rows = study()
     if options.json is not None:

@@ -38,10 +38,9 @@ from reach.study import (
 )
 from reach.study.engine import MakeWorkers, on_this_machine
 from reach.study.live import NowAndThen, TensorBoard
-from reach.study.measures import per_seed
-from reach.study.people.game import read_person, with_persons
-from reach.study.people.human_data import read_curves
+from reach.study.person import read_person, with_persons
 from reach.study.report import write_report
+from reach.study.run.measures import per_seed
 from reach.study.statistics import summarise
 from reach.study.tables import print_table
 from reach.study.whole_files import make_folder

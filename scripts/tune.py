@@ -23,18 +23,11 @@ import command
 import optuna
 import torch
 import tyro
+from figures.tuning import draw
 from rich.console import Console
 from rich.table import Table
 from tqdm import tqdm
-from tuning_figure import draw
-
-from agents.error_networks import ERROR_LEARNERS, HIDDEN, NONE, full_name, is_error_learner, rule_of
-from agents.learner import FACTORIES, POSTURE, baseline_trials, is_learner
-from agents.reward_spiking_learner import REWARD_SPIKING_LEARNERS
-from agents.rules.feedback import FEEDBACK_RULES
-from agents.teachers.algorithms import ALGORITHMS
-from agents.teachers.reward import full_name as reward_name
-from agents.tuning import (
+from tuning import (
     TRAINING_SHARE,
     SearchSpace,
     criterion_of,
@@ -43,6 +36,13 @@ from agents.tuning import (
     read_settings,
     search_space,
 )
+
+from agents.error_networks import ERROR_LEARNERS, HIDDEN, NONE, full_name, is_error_learner, rule_of
+from agents.learner import FACTORIES, POSTURE, baseline_trials, is_learner
+from agents.reward_spiking_learner import REWARD_SPIKING_LEARNERS
+from agents.rules.feedback import FEEDBACK_RULES
+from agents.teachers.algorithms import ALGORITHMS
+from agents.teachers.reward import full_name as reward_name
 from reach.study import FolderInUseError, Store, usable_cores
 from reach.study.jobs import code_digest
 from reach.study.ledger import connect_to_file
@@ -155,7 +155,7 @@ def study_of(learner: str, given: Tune) -> optuna.Study:
 
 def code_of_search() -> str:
     """Hash of the code and the versions of libraries that the worth of a setting depends on."""
-    return code_digest(FACTORIES[POSTURE], ("agents.tuning",))
+    return code_digest(FACTORIES[POSTURE], ("tuning",))
 
 
 def make_ready(learner: str, given: Tune) -> None:

@@ -18,12 +18,12 @@ from reach.protocols.blocks import (
     WASHOUT,
     Block,
     Protocol,
+    ScheduledTrial,
     cup_at,
+    schedule_of,
 )
-from reach.protocols.courses import COURSES, Abrupt, Flipping, Gradual, Random
-from reach.protocols.presets import PROTOCOLS, listing
-from reach.protocols.reading import read_protocol
-from reach.protocols.schedule import ScheduledTrial, schedule_of
+from reach.protocols.presets import PROTOCOLS, listing, read_protocol
+from reach.protocols.schedules import COURSES, Abrupt, Flipping, Gradual, Random
 from reach.protocols.wrapper import ProtocolWrapper
 
 __all__ = [

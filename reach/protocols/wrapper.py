@@ -11,15 +11,14 @@ import numpy as np
 from gymnasium.wrappers import TimeLimit
 
 from reach.arguments import require_whole
-from reach.channels import channel_index, velocity_field
-from reach.corrections import WITHIN_REACH, HandCourse
+from reach.measures.channel import channel_index, velocity_field
+from reach.measures.correction import WITHIN_REACH, HandCourse
+from reach.measures.reach import ReachMeasures, ReachRecord, measure_reach
 from reach.perturbations import ForceChannel, HideHand
-from reach.protocols.blocks import Protocol
+from reach.protocols.blocks import Protocol, ScheduledTrial, schedule_of
 from reach.protocols.presets import PROTOCOLS
-from reach.protocols.schedule import ScheduledTrial, schedule_of
-from reach.scene import Label
 from reach.sim.state import TRIAL_S
-from reach.trials import ReachMeasures, ReachRecord, measure_reach
+from reach.view import Label
 
 # Column of a row: at the first reach to each cup of the first washout, the launch error, degrees, of that trial by the
 # learner as it was when the washout began. NaN for all other trials.

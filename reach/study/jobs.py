@@ -30,7 +30,7 @@ FINGERPRINT_DIGITS = 12
 # Libraries whose version can change a result's last bits, imported by name or by another library.
 NUMERICAL_LIBRARIES = ("numpy", "numba", "gymnasium", "torch", "stable-baselines3", "sb3-contrib")
 # The module that performs a job.
-RUN = "reach.study.run"
+RUN = "reach.study.perform"
 # What a job imports that shows, films or keeps results, and so changes none.
 CHANGES_NO_RESULT = re.compile(r"reach\.(render(\..*)?|notebook|scene|snapshot|study|study\.filming)")
 FINGERPRINT = re.compile(r"[0-9a-f]+")

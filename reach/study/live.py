@@ -11,8 +11,8 @@ from typing import Any
 import pandas as pd
 
 from reach.study.frames import trials_frame
-from reach.study.measures import per_seed
 from reach.study.outcome import Outcome
+from reach.study.run.measures import per_seed
 from reach.study.store import whose_of
 
 # Of the time a study takes, the largest share that is spent on writing down how far it is.

@@ -33,7 +33,7 @@ THREAD_SETTINGS = (
     "NUMBA_NUM_THREADS",
 )
 ONE_THREAD = dict.fromkeys(THREAD_SETTINGS, "1")
-ALWAYS_IMPORTED = "reach.study.run"
+ALWAYS_IMPORTED = "reach.study.perform"
 
 
 def worker_environment() -> dict[str, str]:

@@ -94,7 +94,7 @@ def do_task(text: str, wanted: str, learner: Mapping[str, bytes], protocol: Mapp
             if protocol:
                 put_files(Path(place), protocol)
                 job = replace(job, protocol_file=str(Path(place) / next(iter(protocol))))
-            from reach.study.run import perform
+            from reach.study.perform import perform
 
             told = answer(perform(job))
             if job.kind == "train":

@@ -22,9 +22,6 @@ from reach.study import figures
 from reach.study.figures import Chart, Looks, capital
 from reach.study.jobs import Job, library_versions
 from reach.study.marks import looks, sample
-from reach.study.measures import per_seed, with_misses
-from reach.study.people import human_data
-from reach.study.people.human_data import read_curves
 from reach.study.report_across import (
     Cell,
     Line,
@@ -40,6 +37,7 @@ from reach.study.report_across import (
 from reach.study.report_answer import answer, findings, headline_metric, in_short, warnings
 from reach.study.report_films import films
 from reach.study.report_people import beside_people
+from reach.study.run.measures import per_seed, with_misses
 from reach.study.store import Store, write_whole
 from reach.study.tables import (
     MEASURES,
@@ -265,7 +263,7 @@ def write_report(
         tuning: learner -> settings, history and command of its tuning.
         traces: learner, protocol, seed, block, time_s, remaining; None: those in the store.
         costs: learner, protocol, seed, metric, value, of whole runs; None: those in the store.
-        measured: what `reach.study.measures.per_seed` says of the trials; None: it is asked.
+        measured: what `reach.study.run.measures.per_seed` says of the trials; None: it is asked.
 
     Raises:
         FileNotFoundError, ValueError: human is no folder of such files.

@@ -22,7 +22,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from reach.protocols import PERTURBED
-from reach.study.measures import per_seed
+from reach.study.run.measures import per_seed
 
 Array = NDArray[np.float64]
 
@@ -229,7 +229,7 @@ def summarise(trials: pd.DataFrame, measured: pd.DataFrame | None = None) -> pd.
 
     Args:
         trials: a row a trial.
-        measured: what `reach.study.measures.per_seed` says of them; None: it is asked.
+        measured: what `reach.study.run.measures.per_seed` says of them; None: it is asked.
 
     Censored metrics (`CENSORED`) have a restricted mean, with the perturbed reaches of the protocol as the horizon, and
     the share of seeds that `failed`; all others an interquartile mean.

@@ -66,8 +66,10 @@ def test_it_writes_trials_summary_and_report_and_names_the_next_command(
 
 def draw(study: Path, out: Path, protocol: str) -> subprocess.CompletedProcess[str]:
     flags = ("--study", str(study), "--out", str(out), "--protocol", protocol)
-    script = str(ROOT / "scripts" / "comparison_figure.py")
-    return subprocess.run([sys.executable, script, *flags], env=environment(), capture_output=True, text=True)
+    script = str(ROOT / "scripts" / "figure.py")
+    return subprocess.run(
+        [sys.executable, script, "comparison", *flags], env=environment(), capture_output=True, text=True
+    )
 
 
 def test_its_answer_is_drawn_as_one_picture(

@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 
 from reach.arguments import picture_size
 from reach.commands import joint_action
+from reach.measures.reach import movement_onset
 from reach.protocols import Protocol as ReachProtocol
 from reach.protocols import ProtocolWrapper
 from reach.render import palette
@@ -33,7 +34,6 @@ from reach.sim.arm import Arm
 from reach.sim.layout import CONTROL_STEP_S, START_HAND_M
 from reach.study.frames import COLUMNS, frame_from
 from reach.study.run import UNLEARNED_LAUNCH_ERROR
-from reach.trials import movement_onset
 
 Place = tuple[float, float]
 

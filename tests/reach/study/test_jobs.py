@@ -14,7 +14,7 @@ import agents
 import reach
 from reach.protocols import read_protocol
 from reach.study.jobs import definition, plan
-from reach.study.run import perform
+from reach.study.perform import perform
 
 FACTORY = "agents.learner:prepare"
 PROTOCOL = """
@@ -62,14 +62,13 @@ def definitions(folder: Path) -> tuple[Any, Any]:
         ("reach/sim/forces.py", "ADDED = 1", True, True),
         ("reach/env.py", "ADDED = 1", True, True),  # named as text alone
         ("reach/sim/forces.py", "# A comment.", False, False),
-        ("reach/trials.py", "ADDED = 1", False, True),
+        ("reach/measures/reach.py", "ADDED = 1", False, True),
         ("reach/protocols/presets.py", "ADDED = 1", False, True),
-        ("reach/study/run.py", "ADDED = 1", False, True),
-        ("reach/render/bodies.py", "ADDED = 1", False, False),
+        ("reach/study/run/protocol_run.py", "ADDED = 1", False, True),
+        ("reach/render/body.py", "ADDED = 1", False, False),
         ("reach/study/report.py", "ADDED = 1", False, False),
         ("reach/study/watch/session.py", "ADDED = 1", False, False),
         ("reach/study/store.py", "ADDED = 1", False, False),
-        ("agents/tuning.py", "ADDED = 1", False, False),
     ],
 )
 def test_what_a_change_of_this_project_does_anew(

@@ -17,9 +17,7 @@ from reach.perturbations import HideHand, Rotation
 from reach.protocols import BASELINE, PERTURBED, PROTOCOLS, WASHOUT, Block, Protocol
 from reach.sim.state import START_HAND_M
 from reach.study.frames import trials_frame
-from reach.study.measures import adaptation_index, per_seed
-from reach.study.people.chart import draw_chart, told
-from reach.study.people.game import (
+from reach.study.person import (
     PERSON,
     OwnArm,
     Stopped,
@@ -32,6 +30,8 @@ from reach.study.people.game import (
     under_their_name,
     with_persons,
 )
+from reach.study.person_chart import draw_chart, told
+from reach.study.run.measures import adaptation_index, per_seed
 
 BEFORE, DURING, MISS = 12, 36, 30.0
 # Less than all, so that noise does not take single errors to the other side.

@@ -13,27 +13,24 @@ that measure within the reach keep learning off.
 
 from __future__ import annotations
 
-import importlib
 import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any, Protocol
 
 import gymnasium as gym
 import numpy as np
 from numpy.typing import NDArray
 
-from reach.corrections import WINDOW, WINDOW_S, WITHIN_REACH, Correction, HandCourse, measure_correction
+from reach.measures.correction import WINDOW, WINDOW_S, WITHIN_REACH, Correction, HandCourse, measure_correction
+from reach.measures.reach import LAUNCH_WINDOW_S, launch_error_deg, movement_onset
 from reach.perturbations import Perturbation
-from reach.protocols import PROTOCOLS, ProtocolWrapper, ScheduledTrial, read_protocol, schedule_of
 from reach.protocols import Protocol as ReachProtocol
+from reach.protocols import ProtocolWrapper, ScheduledTrial, schedule_of
 from reach.protocols.blocks import Cup
 from reach.protocols.wrapper import Recording
 from reach.study.filming import FILM_EVERY, Camera, film_bytes, filmed_trials
-from reach.study.jobs import Job, protocol_digest
 from reach.study.watched import Companion, Onlooker, Watched
-from reach.trials import LAUNCH_WINDOW_S, launch_error_deg, movement_onset
 
 # More steps than any protocol has: `learn` is ended by its callback.
 UNTIL_STOPPED = 1_000_000_000
@@ -59,9 +56,6 @@ class Model(Protocol):
     def set_env(self, env: Any) -> None: ...
 
 
-Factory = Callable[[str, int, Path, Callable[[float], None] | None], Model]
-
-
 @dataclass(frozen=True)
 class Result:
     """What a job gives back; all of it is empty for a training.
@@ -79,18 +73,6 @@ class Result:
     films: dict[str, bytes] = field(default_factory=dict)
     traces: list[dict[str, Any]] = field(default_factory=list)
     cost: dict[str, float] = field(default_factory=dict)
-
-
-def load_factory(name: str) -> Factory:
-    """The function that "module:function" names."""
-    module, _, function = name.partition(":")
-    if not module or not function:
-        raise ValueError(f"factory={name!r} must read 'module:function', such as 'agents.learner:prepare'")
-    factory = getattr(importlib.import_module(module), function, None)
-    if not callable(factory):
-        raise ValueError(f"factory={name!r}: module {module!r} has no function {function!r}")
-    made: Factory = factory
-    return made
 
 
 def act_through_trial(
@@ -312,33 +294,6 @@ def _launch_error(model: Model, env: gym.Env[Any, Any], trial: ScheduledTrial) -
     return launch_error_deg(recording.record(False, trial.is_clamped))
 
 
-def perform(job: Job, on_progress: Callable[[float], None] | None = None) -> Result:
-    """Do a job here and now. Training ends with the learner kept in the job's folder by its factory."""
-    # First of all: the module may make protocols known.
-    prepare = load_factory(job.factory)
-    if job.kind == "train":
-        _prepared(prepare, job, on_progress)
-        return Result()
-    protocol = protocol_of(job)
-    model = _prepared(prepare, job)
-    return run_measured(model, protocol, job.seed, film=job.film, on_progress=on_progress)
-
-
-def _prepared(prepare: Factory, job: Job, on_progress: Callable[[float], None] | None = None) -> Model:
-    """The learner of a job, from its folder where that is there."""
-    folder = Path(job.folder)
-    is_kept = folder.exists()
-    try:
-        return prepare(job.learner, job.seed, folder, on_progress)
-    except Exception as error:
-        if not is_kept:
-            raise
-        raise RuntimeError(
-            f"the learner kept in {folder} cannot be taken up ({error}); delete that folder, and the same command "
-            "trains it anew"
-        ) from error
-
-
 def run_measured(
     model: Model,
     protocol: ReachProtocol,
@@ -354,23 +309,3 @@ def run_measured(
     for index, row in enumerate(result.rows):
         row[UNLEARNED_LAUNCH_ERROR] = row["launch_error_deg"] if unlearned is None else unlearned[index]
     return result
-
-
-def protocol_of(job: Job) -> ReachProtocol:
-    """The protocol of a job: a preset, or that of a file of the user's.
-
-    Raises:
-        ValueError: neither, or the file holds another protocol than the study was planned with.
-    """
-    file = getattr(job, "protocol_file", "")
-    if file:
-        protocol = read_protocol(file)
-        if protocol_digest(protocol, file) != job.protocol_digest:
-            raise ValueError(
-                f"{file} has changed since the study was planned; the same command again plans it with what the file "
-                "holds now"
-            )
-        return protocol
-    if job.protocol not in PROTOCOLS:
-        raise ValueError(f"protocol={job.protocol!r} is not known; known are {sorted(PROTOCOLS)}")
-    return PROTOCOLS[job.protocol]

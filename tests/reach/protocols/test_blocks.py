@@ -27,7 +27,7 @@ from reach.protocols import (
     listing,
     schedule_of,
 )
-from reach.protocols.courses import Course
+from reach.protocols.schedules import Course
 
 TURN = (Rotation(30.0),)
 PRESETS = (

@@ -7,7 +7,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import command
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -36,7 +35,7 @@ SHOWN_AT_THEIR_END = (20, 50)
 
 
 @dataclass
-class Figures:
+class Options:
     """Make the pictures of README anew."""
 
     out: Path = Path("docs/pictures")
@@ -49,6 +48,25 @@ class Figures:
     def __post_init__(self) -> None:
         if not is_learner(self.learner):
             raise SystemExit(f"--learner {self.learner}: known are {' '.join(LEARNERS)}")
+
+    def draw(self) -> None:
+        """Run a learner through the rotation and keep the four moments."""
+        torch.set_num_threads(1)
+        make_folder(self.out, "--out")
+        (training,) = plan([self.learner], {}, [0], factory=FACTORIES[POSTURE], out=self.keep)
+        model = prepare(self.learner, 0, Path(training.folder))
+        protocol = PROTOCOLS[PROTOCOL]
+        moment = Moment(
+            {
+                index: (title, END_STEP if reach in SHOWN_AT_THEIR_END else MOMENT_STEP)
+                for reach, title in SHOWN.items()
+                for index in indices_of(protocol, 0, reach, reach)
+            }
+        )
+        run_protocol(model, protocol, 0, onlooker=moment)
+        picture = side_by_side([moment.frames[title] for title in SHOWN.values()], list(SHOWN.values()))
+        path = write_png(self.out / "correction.png", picture)
+        print(f"Picture: {path}")
 
 
 @dataclass
@@ -63,27 +81,3 @@ class Moment:
         title, moment = self.chosen.get(index, ("", 0))
         if title and (step == moment or (over and step < moment)):
             self.frames[title] = np.asarray(render(), dtype=np.uint8)
-
-
-def main(options: Figures) -> None:
-    """Run a learner through the rotation and keep the four moments."""
-    torch.set_num_threads(1)
-    make_folder(options.out, "--out")
-    (training,) = plan([options.learner], {}, [0], factory=FACTORIES[POSTURE], out=options.keep)
-    model = prepare(options.learner, 0, Path(training.folder))
-    protocol = PROTOCOLS[PROTOCOL]
-    moment = Moment(
-        {
-            index: (title, END_STEP if reach in SHOWN_AT_THEIR_END else MOMENT_STEP)
-            for reach, title in SHOWN.items()
-            for index in indices_of(protocol, 0, reach, reach)
-        }
-    )
-    run_protocol(model, protocol, 0, onlooker=moment)
-    picture = side_by_side([moment.frames[title] for title in SHOWN.values()], list(SHOWN.values()))
-    path = write_png(options.out / "correction.png", picture)
-    print(f"Picture: {path}")
-
-
-if __name__ == "__main__":
-    command.run(main, Figures)

@@ -19,7 +19,7 @@ import numpy as np
 from reach.perturbations import Rotation
 from reach.protocols import BASELINE, PERTURBED, PROTOCOLS, Block, Protocol
 
-FACTORY = "benchmark_study:prepare"
+FACTORY = "benchmarks.study:prepare"
 SMALL = Protocol(
     name="small",
     blocks=(Block(BASELINE, 1, learning=False), Block(PERTURBED, 1, (Rotation(30.0),), learning=False)),
@@ -132,7 +132,7 @@ def made_up_trials(rng: np.random.Generator) -> list[dict[str, Any]]:
 
 def study(most: int = 1_000, processes: int = 2) -> list[dict[str, Any]]:
     """Rows of a benchmark: name, value, unit, peer, ratio."""
-    here = str(Path(__file__).parent)
+    here = str(Path(__file__).parents[1])
     os.environ["PYTHONPATH"] = os.pathsep.join([here, os.environ.get("PYTHONPATH", "")])
     if here not in sys.path:
         sys.path.insert(0, here)

@@ -13,9 +13,9 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from reach import CurlField, ForceChannel, HideHand, VelocityField
-from reach.channels import channel_index, velocity_field
+from reach.measures.channel import channel_index, velocity_field
+from reach.measures.reach import ReachRecord
 from reach.protocols.wrapper import Recording
-from reach.trials import ReachRecord
 
 Array = NDArray[np.float64]
 

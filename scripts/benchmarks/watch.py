@@ -9,7 +9,7 @@ from typing import Any
 
 import gymnasium as gym
 import torch
-from timing import Measurement, Row, measured, rate
+from benchmarks.timing import Measurement, Row, measured, rate
 
 from agents.learner import BASELINE_ENV, env_options, make_learner
 from reach.protocols import PROTOCOLS

@@ -12,12 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from reach.trials import (
-    ReachRecord,
-    measure_reach,
-    movement_onset,
-    wrapped_degrees,
-)
+from reach.measures.reach import ReachRecord, measure_reach, movement_onset, wrapped_degrees
 
 Array = NDArray[np.float64]
 

@@ -1,4 +1,4 @@
-"""Draw a study's answer as one picture: `python scripts/comparison_figure.py --study runs/paper`.
+"""Draw a study's answer as one picture: `python scripts/figure.py comparison --study runs/paper`.
 
 On the left the error of each reach over the whole protocol, on the right what each learner leaves of the miss
 over the first 30 perturbed reaches, with its interval.
@@ -10,10 +10,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import command
 import numpy as np
 import pandas as pd
-from picture_file import require_picture_file, write_figure
+from figures.picture_file import require_picture_file, write_figure
 
 from reach.render.palette import learner_colour
 from reach.study import load
@@ -26,7 +25,7 @@ SMOOTHED_REACHES = 3
 
 
 @dataclass
-class ComparisonFigure:
+class Options:
     """Draw a study's answer as one picture."""
 
     study: Path
@@ -39,28 +38,29 @@ class ComparisonFigure:
     def __post_init__(self) -> None:
         require_picture_file(self.out)
 
+    def draw(self) -> None:
+        """Draw and write."""
+        from matplotlib.figure import Figure
 
-def main(options: ComparisonFigure) -> None:
-    """Draw and write."""
-    from matplotlib.figure import Figure
-
-    make_folder(options.out.parent, "--out")
-    try:
-        trials = load(options.study)
-    except (OSError, ValueError) as error:
-        raise SystemExit(f"--study {options.study}: {error}") from None
-    trials = trials[trials["protocol"] == options.protocol]
-    if trials.empty:
-        raise SystemExit(f"--protocol {options.protocol}: {options.study} holds no reach of it")
-    left = summarise(trials).query("metric == 'L30'").reset_index(drop=True)
-    if left.empty:
-        raise SystemExit(f"--protocol {options.protocol}: nothing tells there how much of a lasting miss is left (L30)")
-    figure = Figure(figsize=(9.6, 4.0), layout="constrained")
-    curves, values = figure.subplots(1, 2, width_ratios=[1.7, 1.0])
-    draw_curves(curves, towards_the_miss(trials))
-    draw_values(values, left)
-    write_figure(figure, options.out, dpi=150)
-    print(f"Picture: {options.out}")
+        make_folder(self.out.parent, "--out")
+        try:
+            trials = load(self.study)
+        except (OSError, ValueError) as error:
+            raise SystemExit(f"--study {self.study}: {error}") from None
+        trials = trials[trials["protocol"] == self.protocol]
+        if trials.empty:
+            raise SystemExit(f"--protocol {self.protocol}: {self.study} holds no reach of it")
+        left = summarise(trials).query("metric == 'L30'").reset_index(drop=True)
+        if left.empty:
+            raise SystemExit(
+                f"--protocol {self.protocol}: nothing tells there how much of a lasting miss is left (L30)"
+            )
+        figure = Figure(figsize=(9.6, 4.0), layout="constrained")
+        curves, values = figure.subplots(1, 2, width_ratios=[1.7, 1.0])
+        draw_curves(curves, towards_the_miss(trials))
+        draw_values(values, left)
+        write_figure(figure, self.out, dpi=150)
+        print(f"Picture: {self.out}")
 
 
 def draw_curves(axes: Any, trials: pd.DataFrame) -> None:
@@ -99,7 +99,3 @@ def draw_values(axes: Any, rows: pd.DataFrame) -> None:
     axes.spines[["top", "right", "left"]].set_visible(False)
     axes.tick_params(left=False)
     axes.grid(axis="x", color="#ececec")
-
-
-if __name__ == "__main__":
-    command.run(main, ComparisonFigure)

@@ -1,8 +1,8 @@
-"""A spiking network that learns, in a library of others: `python scripts/spiking_peer.py snnTorch 3`.
+"""A spiking network that learns, in a library of others: `python scripts/benchmarks/spiking_peer.py snnTorch 3`.
 
 Run by the Python of `make peers-learners`, which shares nothing with ours. Prints one line of JSON: milliseconds by the
 wall clock and of the processor for each of so many rounds, mean rates of hidden and output cells in the last, and
-whether the weights are finite. The network is that of `benchmark_learners.py`: Poisson sources, current-based LIF cells
+whether the weights are finite. The network is that of `learners.py`: Poisson sources, current-based LIF cells
 held at a bias just below their threshold, reward-modulated STDP in both layers, run in closed loop.
 """
 

@@ -34,8 +34,8 @@ from agents.learner import (
 from agents.learner import train_trials as train
 from reach.perturbations import HideHand, Prism, Rotation
 from reach.protocols import BASELINE, PERTURBED, Block, Protocol
-from reach.study.measures import per_seed
 from reach.study.run import run_measured
+from reach.study.run.measures import per_seed
 
 UNSEEN_UNDER_WAY = HideHand(until_s=0.8)
 TUNING_PROTOCOLS = (

@@ -17,12 +17,9 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from reach import memory
-from reach.protocols import BASELINE, CLAMP, OPPOSITE, PERTURBED, PROBED, RELEARNED, UNSEEN, WASHOUT
-from reach.protocols.wrapper import WASHOUT_ONSET_LAUNCH_ERROR
-from reach.sim.layout import START_HAND_M
-from reach.study.run import UNLEARNED_LAUNCH_ERROR
-from reach.trials import (
+from reach.measures import memory
+from reach.measures.reach import wrapped_degrees
+from reach.measures.series import (
     BASELINE_REACHES,
     L30_REACHES,
     LATE_REACHES,
@@ -33,9 +30,12 @@ from reach.trials import (
     fit_exponential,
     miss_deg,
     share_left,
-    wrapped_degrees,
 )
-from reach.two_states import fit_two_states
+from reach.protocols import BASELINE, CLAMP, OPPOSITE, PERTURBED, PROBED, RELEARNED, UNSEEN, WASHOUT
+from reach.protocols.wrapper import WASHOUT_ONSET_LAUNCH_ERROR
+from reach.sim.state import START_HAND_M
+from reach.study.run import UNLEARNED_LAUNCH_ERROR
+from reach.study.run.two_states import fit_two_states
 
 Array = NDArray[np.float64]
 

@@ -9,8 +9,8 @@ from typing import Any
 
 import gymnasium as gym
 import numpy as np
+from benchmarks.timing import Measurement, Row, measured, rate
 from rich.console import Console
-from timing import Measurement, Row, measured, rate
 
 import reach
 from reach.sim.retina import draw_retina

@@ -12,13 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from reach.trials import (
-    TrialSeries,
-    correction_measures,
-    first_corrected,
-    fit_exponential,
-    miss_deg,
-)
+from reach.measures.series import TrialSeries, correction_measures, first_corrected, fit_exponential, miss_deg
 
 Array = NDArray[np.float64]
 

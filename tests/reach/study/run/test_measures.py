@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 
 from reach import HideHand, Rotation
 from reach.protocols import Abrupt, Block, Flipping, Gradual, Protocol, cup_at, schedule_of
-from reach.study.measures import adaptation_index, baseline_corrected, per_seed
-from reach.two_states import TwoStates, simulate
+from reach.study.run.measures import adaptation_index, baseline_corrected, per_seed
+from reach.study.run.two_states import TwoStates, simulate
 
 Array = NDArray[np.float64]
 

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from reach import memory
+from reach.measures import memory
 
 Array = NDArray[np.float64]
 

@@ -13,9 +13,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
-from rich.console import Console
-from spiking_peer import (
+from benchmarks.spiking_peer import (
     BIAS,
     CALL_MS,
     CALLS,
@@ -30,7 +28,9 @@ from spiking_peer import (
     rewards,
     weights,
 )
-from timing import Measurement, Row, measured
+from benchmarks.timing import Measurement, Row, measured
+from numpy.typing import NDArray
+from rich.console import Console
 from torch import nn
 
 from agents.networks.lif import LIFCells

@@ -10,8 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from reach.memory import rebound
-from reach.two_states import TwoStates, fit_two_states, simulate
+from reach.measures.memory import rebound
+from reach.study.run.two_states import TwoStates, fit_two_states, simulate
 
 # Smith, Ghazizadeh and Shadmehr 2006.
 PUBLISHED = TwoStates(fast_retention=0.59, fast_rate=0.21, slow_retention=0.992, slow_rate=0.02)

@@ -5,9 +5,10 @@ from __future__ import annotations
 import math
 
 import gymnasium as gym
+import tuning
 
 import reach  # noqa: F401  (registers the environments)
-from agents import learner, tuning
+from agents import learner
 from reach.protocols import PROTOCOLS
 
 

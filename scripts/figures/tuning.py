@@ -1,4 +1,4 @@
-"""Draw what every setting that was tried is worth, by learner: `python scripts/tuning_figure.py`."""
+"""Draw what every setting that was tried is worth, by learner: `python scripts/figure.py tuning`."""
 
 from __future__ import annotations
 
@@ -7,12 +7,11 @@ from itertools import cycle
 from pathlib import Path
 from typing import Any
 
-import command
-from picture_file import require_picture_file, write_figure
+from figures.picture_file import require_picture_file, write_figure
+from tuning import criterion_of, read_settings, search_space
 
 from agents.error_networks import HIDDEN, full_name, is_error_learner, is_spiking
 from agents.learner import TUNED, is_learner
-from agents.tuning import criterion_of, read_settings, search_space
 from reach.study.whole_files import make_folder
 
 PANELS_IN_A_ROW = 4
@@ -23,7 +22,7 @@ TICKS = (0.0001, 0.0002, 0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2
 
 
 @dataclass
-class TuningFigure:
+class Options:
     """Draw what every setting that was tried is worth, by learner."""
 
     settings: Path = TUNED
@@ -34,24 +33,23 @@ class TuningFigure:
     def __post_init__(self) -> None:
         require_picture_file(self.out)
 
-
-def main(options: TuningFigure) -> None:
-    """Draw and write."""
-    make_folder(options.out.parent, "--out")
-    try:
-        found = read_settings(options.settings)
-    except (OSError, ValueError) as error:
-        raise SystemExit(f"--settings {options.settings}: {error}") from None
-    strangers = [
-        name for name, one in found.items() if not (is_learner(name) and isinstance(one, dict) and "history" in one)
-    ]
-    if strangers or not found:
-        raise SystemExit(
-            f"--settings {options.settings}: it holds no search of {', '.join(strangers) or 'any learner'}; a file as "
-            "tune.py writes it is allowed"
-        )
-    draw(found, options.out)
-    print(f"Picture: {options.out}")
+    def draw(self) -> None:
+        """Draw and write."""
+        make_folder(self.out.parent, "--out")
+        try:
+            found = read_settings(self.settings)
+        except (OSError, ValueError) as error:
+            raise SystemExit(f"--settings {self.settings}: {error}") from None
+        strangers = [
+            name for name, one in found.items() if not (is_learner(name) and isinstance(one, dict) and "history" in one)
+        ]
+        if strangers or not found:
+            raise SystemExit(
+                f"--settings {self.settings}: it holds no search of {', '.join(strangers) or 'any learner'}; a file as "
+                "tune.py writes it is allowed"
+            )
+        draw(found, self.out)
+        print(f"Picture: {self.out}")
 
 
 def draw(found: dict[str, dict[str, Any]], path: Path) -> None:
@@ -112,7 +110,3 @@ def panel_of(learner: str) -> str:
     if not is_error_learner(learner):
         return f"{kind}, from reward"
     return f"{kind}, hidden cells alone" if learner.endswith(HIDDEN) else kind
-
-
-if __name__ == "__main__":
-    command.run(main, TuningFigure)
