@@ -30,7 +30,7 @@ from numpy.typing import NDArray
 from safetensors import safe_open
 from safetensors.numpy import save
 
-from reach.unfinished import unfinished_prefix
+from reach.files import unfinished_prefix
 
 CONFIG = "config.json"
 POLICY = "policy.safetensors"

@@ -22,6 +22,7 @@ from presets import PRESETS
 from rich.console import Console
 from rich.table import Table
 
+from reach.files import make_folder
 from reach.protocols import PROTOCOLS, listing, read_protocol
 from reach.study import (
     FolderInUseError,
@@ -36,14 +37,14 @@ from reach.study import (
     shard_folders,
     usable_cores,
 )
-from reach.study.engine import MakeWorkers, on_this_machine
+from reach.study.engine.scheduler import MakeWorkers, on_this_machine
+from reach.study.human_files import read_curves
 from reach.study.live import NowAndThen, TensorBoard
 from reach.study.person import read_person, with_persons
 from reach.study.report import write_report
 from reach.study.run.measures import per_seed
 from reach.study.statistics import summarise
 from reach.study.tables import print_table
-from reach.study.whole_files import make_folder
 
 # What a study's folder holds once its first job has ended; its table of jobs is there before.
 OWN_FOLDERS = ("trials", "baseline", "logs")
@@ -168,7 +169,7 @@ def workers_for(given: Compare) -> MakeWorkers:
     """Where the jobs run."""
     if given.engine == "local":
         return on_this_machine
-    from reach.study.ray_tasks import on_ray
+    from reach.study.engine.ray_tasks import on_ray
 
     return on_ray(given.address, given.jobs)
 

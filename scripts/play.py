@@ -10,23 +10,14 @@ from typing import Any
 import command
 import numpy as np
 
+from reach.files import make_folder, write_file
 from reach.protocols import PROTOCOLS, Protocol
 from reach.render import Window
 from reach.sim.state import CONTROL_STEP_S, START_HAND_M
-from reach.study.frames import parquet_bytes, trials_frame
-from reach.study.people.chart import draw_chart, told
-from reach.study.people.game import (
-    TRIALS,
-    Stopped,
-    View,
-    WindowPointer,
-    draw_seen,
-    play,
-    rows_of_person,
-    under_their_name,
-)
-from reach.study.store import read_whole
-from reach.study.whole_files import make_folder, write_whole
+from reach.study.engine.formats import parquet_bytes, trials_frame
+from reach.study.engine.store import read_whole
+from reach.study.person import TRIALS, Stopped, play, rows_of_person, under_their_name
+from reach.study.person_chart import draw_chart, told
 
 WIDTH, HEIGHT = 900, 700
 # The trials of one who has not come to the end, which no comparison reads.
@@ -93,7 +84,7 @@ def main(options: Play) -> None:
     unfinished = options.out / UNFINISHED
 
     def keep(rows: list[dict[str, Any]]) -> None:
-        write_whole(unfinished, parquet_bytes(trials_frame(under_their_name(protocol, options.seed, rows))))
+        write_file(unfinished, parquet_bytes(trials_frame(under_their_name(protocol, options.seed, rows))))
 
     try:
         rows = play_in(window, protocol, options.seed, on_trial=keep)
@@ -101,11 +92,11 @@ def main(options: Play) -> None:
         kept = f"your trials are kept in {unfinished}, which no comparison reads" if unfinished.exists() else ""
         raise SystemExit(f"You left before the end; {kept or 'there was no whole trial to keep'}.") from None
     trials = trials_frame(rows_of_person(protocol, options.seed, rows))
-    write_whole(options.out / TRIALS, parquet_bytes(trials))
+    write_file(options.out / TRIALS, parquet_bytes(trials))
     unfinished.unlink()
     others = None if options.beside is None else read_whole(options.beside / TRIALS)
     picture = draw_chart(trials, others, protocol, (WIDTH, HEIGHT))
-    write_whole(options.out / "chart.png", picture.png)
+    write_file(options.out / "chart.png", picture.png)
     print("\n".join(told(trials)))
     print(f"Written: {options.out / TRIALS} and {options.out / 'chart.png'}")
     for _ in range(round(options.watch_s / CONTROL_STEP_S)):

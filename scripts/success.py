@@ -40,10 +40,10 @@ from agents.learner import (
     make_learner,
     train_trials,
 )
+from reach.files import make_folder, write_file
 from reach.study import FolderInUseError, Store, usable_cores
-from reach.study.jobs import code_digest
+from reach.study.engine.jobs import code_digest
 from reach.study.statistics import estimate
-from reach.study.whole_files import make_folder, write_whole
 
 # The share of successes whose first time `--every` looks for.
 WANTED_SHARE = 0.8
@@ -218,9 +218,9 @@ def judge_all(given: Success) -> None:
         for one in tqdm(as_completed(running), total=len(missing), desc="learners"):
             path = given.out / running[one].file
             kept[running[one]] = one.result() | {"code": code}
-            write_whole(path, (json.dumps(kept[running[one]], indent=1) + "\n").encode())
+            write_file(path, (json.dumps(kept[running[one]], indent=1) + "\n").encode())
     rows = pd.DataFrame([kept[case] for case in wanted])
-    write_whole(given.out / "success.csv", rows.to_csv(index=False).encode())
+    write_file(given.out / "success.csv", rows.to_csv(index=False).encode())
     columns = ["success", "95 % interval", "worst seed", "seeds", "minutes a seed"]
     heads = (Column(head, min_width=max(map(len, head.split()))) for head in columns)
     firsts = Column("learner", no_wrap=True), Column("after", min_width=len("1,000,000"))

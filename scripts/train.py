@@ -38,7 +38,7 @@ from agents.learner import (
 )
 from agents.trial_learner import TrialLearner
 from reach import OWN_PREFIX
-from reach.study.whole_files import make_folder
+from reach.files import make_folder
 
 # Of a learner from reward; a whole number of PPO's rollouts.
 STRETCH_STEPS = 10_240

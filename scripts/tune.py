@@ -36,17 +36,10 @@ from tuning import (
     read_settings,
     search_space,
 )
-
-from agents.error_networks import ERROR_LEARNERS, HIDDEN, NONE, full_name, is_error_learner, rule_of
-from agents.learner import FACTORIES, POSTURE, baseline_trials, is_learner
-from agents.reward_spiking_learner import REWARD_SPIKING_LEARNERS
-from agents.rules.feedback import FEEDBACK_RULES
-from agents.teachers.algorithms import ALGORITHMS
-from agents.teachers.reward import full_name as reward_name
+from reach.files import make_folder, write_file
 from reach.study import FolderInUseError, Store, usable_cores
-from reach.study.jobs import code_digest
-from reach.study.ledger import connect_to_file
-from reach.study.whole_files import make_folder, write_whole
+from reach.study.engine.jobs import code_digest
+from reach.study.engine.ledger import connect_to_file
 
 # Hebbian synapses hear nothing, and their step leads nowhere.
 UNTUNED = (NONE, "hebb")
@@ -252,11 +245,11 @@ def search_all(given: Tune) -> None:
     found = {learner: found[learner] for learner in given.learners}
     given_command = " ".join(["python scripts/tune.py", *sys.argv[1:]])
     whole = {learner: one | {"command": given_command} for learner, one in found.items()}
-    write_whole(given.out / "tuned.json", (json.dumps(whole, indent=1) + "\n").encode())
+    write_file(given.out / "tuned.json", (json.dumps(whole, indent=1) + "\n").encode())
     drawn = whole
     if given.settings is not None:
         drawn = dict(sorted((read_settings(given.settings) | whole).items()))
-        write_whole(given.settings, (json.dumps(drawn, indent=1) + "\n").encode())
+        write_file(given.settings, (json.dumps(drawn, indent=1) + "\n").encode())
     draw(drawn, given.out / "tuning.png")
     table = Table("learner", "setting", "best", "left, or missed")
     for learner, one in found.items():

@@ -10,12 +10,11 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from reach.study.engine import complete, missing_jobs, run_jobs, usable_cores
-    from reach.study.jobs import Job, plan
-    from reach.study.outcome import Outcome
-    from reach.study.shards import Shard, merge, shard_folders
-    from reach.study.store import FolderInUseError, Store, load
-    from reach.study.whole_files import DamagedError, DiskFullError
+    from reach.files import DiskFullError
+    from reach.study.engine.formats import DamagedError
+    from reach.study.engine.jobs import Job, Outcome, plan
+    from reach.study.engine.scheduler import complete, missing_jobs, run_jobs, usable_cores
+    from reach.study.engine.store import FolderInUseError, Shard, Store, load, merge, shard_folders
 
 __all__ = [
     "DamagedError",
@@ -35,12 +34,11 @@ __all__ = [
     "usable_cores",
 ]
 MODULES = {
-    "engine": ("complete", "missing_jobs", "run_jobs", "usable_cores"),
-    "jobs": ("Job", "plan"),
-    "outcome": ("Outcome",),
-    "shards": ("Shard", "merge", "shard_folders"),
-    "store": ("FolderInUseError", "Store", "load"),
-    "whole_files": ("DamagedError", "DiskFullError"),
+    "reach.files": ("DiskFullError",),
+    "reach.study.engine.formats": ("DamagedError",),
+    "reach.study.engine.jobs": ("Job", "Outcome", "plan"),
+    "reach.study.engine.scheduler": ("complete", "missing_jobs", "run_jobs", "usable_cores"),
+    "reach.study.engine.store": ("FolderInUseError", "Shard", "Store", "load", "merge", "shard_folders"),
 }
 HOME = {name: module for module, names in MODULES.items() for name in names}
 
@@ -48,4 +46,4 @@ HOME = {name: module for module, names in MODULES.items() for name in names}
 def __getattr__(name: str) -> Any:
     if name not in HOME:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(import_module(f"{__name__}.{HOME[name]}"), name)
+    return getattr(import_module(HOME[name]), name)

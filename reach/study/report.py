@@ -17,10 +17,13 @@ import pandas as pd
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
+from reach.files import write_file
 from reach.render.palette import learner_colour
-from reach.study import figures
+from reach.study import figures, people
+from reach.study.engine.jobs import Job, library_versions
+from reach.study.engine.store import Store
 from reach.study.figures import Chart, Looks, capital
-from reach.study.jobs import Job, library_versions
+from reach.study.human_files import read_curves
 from reach.study.marks import looks, sample
 from reach.study.report_across import (
     Cell,
@@ -37,8 +40,6 @@ from reach.study.report_across import (
 from reach.study.report_answer import answer, findings, headline_metric, in_short, warnings
 from reach.study.report_films import films
 from reach.study.report_people import beside_people
-from reach.study.run.measures import per_seed, with_misses
-from reach.study.store import Store, write_whole
 from reach.study.tables import (
     MEASURES,
     NO_NUMBER,
@@ -282,4 +283,4 @@ def write_report(
         costs=store.read("costs", jobs) if costs is None else costs,
         measured=measured,
     )
-    write_whole(store.report_path, text.encode())
+    write_file(store.report_path, text.encode())

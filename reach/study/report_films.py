@@ -11,8 +11,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from reach.study.jobs import Job
-from reach.study.store import FILM_PHASES, Store
+from reach.study.engine.jobs import Job
+from reach.study.engine.store import FILM_PHASES, Store
 
 CAPTIONS = {
     "before": "before: nothing is perturbed",

@@ -75,7 +75,7 @@ def growth(most: int, processes: int) -> list[dict[str, Any]]:
 def loading() -> list[dict[str, Any]]:
     """Seconds to load RUNS runs of TRIALS trials, the best of three."""
     from reach.study import Outcome, Store, load, plan
-    from reach.study.ledger import Ledger
+    from reach.study.engine.ledger import Ledger
 
     rng = np.random.default_rng(0)
     with tempfile.TemporaryDirectory(prefix="reach-study-") as folder:

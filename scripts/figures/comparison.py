@@ -14,11 +14,11 @@ import numpy as np
 import pandas as pd
 from figures.picture_file import require_picture_file, write_figure
 
+from reach.files import make_folder
 from reach.render.palette import learner_colour
 from reach.study import load
 from reach.study.report import towards_the_miss
 from reach.study.statistics import summarise
-from reach.study.whole_files import make_folder
 
 # Reaches over whose mean a curve is smoothed.
 SMOOTHED_REACHES = 3

@@ -12,13 +12,13 @@ import torch
 from numpy.typing import NDArray
 
 from agents.learner import FACTORIES, LEARNERS, POSTURE, is_learner, prepare
+from reach.files import make_folder
 from reach.protocols import PROTOCOLS
 from reach.render import side_by_side
 from reach.render.film import write_png
 from reach.study import plan
 from reach.study.run import run_protocol
-from reach.study.watch.session import indices_of
-from reach.study.whole_files import make_folder
+from reach.study.watching import indices_of
 
 Frame = NDArray[np.uint8]
 PROTOCOL = "rotation30"

@@ -6,7 +6,7 @@ import io
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from reach.study.whole_files import write_whole
+from reach.files import write_file
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -28,4 +28,4 @@ def write_figure(figure: Figure, path: Path, dpi: int) -> None:
     """Write a figure whole or not at all, in the format that the file's name ends in."""
     data = io.BytesIO()
     figure.savefig(data, format=path.suffix.removeprefix("."), dpi=dpi)
-    write_whole(path, data.getvalue())
+    write_file(path, data.getvalue())

@@ -17,8 +17,8 @@ from matplotlib.image import imread
 from agents.learner import FACTORIES
 from reach.render.palette import learner_colour
 from reach.study import load
-from reach.study.ledger import Ledger
-from reach.study.watch.replay import kept_learner
+from reach.study.engine.ledger import Ledger
+from reach.study.replaying import kept_learner
 
 ROOT = Path(__file__).parents[2]
 FAKES = ROOT / "tests" / "reach" / "study"

@@ -253,7 +253,7 @@ def test_two_processes_that_write_results_in_one_folder_are_refused(name: str, t
 
 def change_libraries(monkeypatch: pytest.MonkeyPatch) -> None:
     """Have results depend on another version of a library, as they do after an update."""
-    monkeypatch.setattr("reach.study.jobs.library_versions", lambda *_: {"numpy": "0.0"})
+    monkeypatch.setattr("reach.study.engine.jobs.library_versions", lambda *_: {"numpy": "0.0"})
 
 
 def test_success_is_judged_again_by_other_libraries_or_on_another_device(

@@ -31,8 +31,8 @@ from reach.render.labels import fitted, text
 from reach.render.table import START_RADIUS_M, room
 from reach.render.window import Window
 from reach.sim.arm import Arm
-from reach.sim.layout import CONTROL_STEP_S, START_HAND_M
-from reach.study.frames import COLUMNS, frame_from
+from reach.sim.state import CONTROL_STEP_S, START_HAND_M
+from reach.study.engine.formats import COLUMNS, frame_from
 from reach.study.run import UNLEARNED_LAUNCH_ERROR
 
 Place = tuple[float, float]

@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from reach.protocols import Protocol
-from reach.study.jobs import Job, plan
-from reach.study.store import Store, read_whole
+from reach.study.engine.jobs import Job, plan
+from reach.study.engine.store import Store, read_whole
 
 # What must be the same to the last bit for a trial to be the one that was recorded.
 COMPARED = ("launch_error_deg", "endpoint_error_cm", "duration_s", "reward", "success", "tipped")

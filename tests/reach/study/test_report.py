@@ -15,13 +15,14 @@ from made_up import costs_of, traces_of, trials_of, tuning_of, with_rows, write_
 from rich.console import Console
 
 from reach.study import DamagedError, Job, Outcome, Store
+from reach.study.engine.store import FILM_PHASES
+from reach.study.measures import per_seed
 from reach.study.report import answer, page, towards_the_miss, warnings, write_report
 from reach.study.report_across import alignment_table, cost_per_trial, cost_table, step_sizes
 from reach.study.report_answer import findings, in_short
 from reach.study.report_films import films
 from reach.study.run.measures import per_seed
 from reach.study.statistics import summarise
-from reach.study.store import FILM_PHASES
 from reach.study.tables import MEASURES, interval, number, print_table
 
 

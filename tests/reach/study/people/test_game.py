@@ -16,7 +16,8 @@ import reach  # noqa: F401  (registers the environments)
 from reach.perturbations import HideHand, Rotation
 from reach.protocols import BASELINE, PERTURBED, PROTOCOLS, WASHOUT, Block, Protocol
 from reach.sim.state import START_HAND_M
-from reach.study.frames import trials_frame
+from reach.study.engine.formats import trials_frame
+from reach.study.measures import adaptation_index, per_seed
 from reach.study.person import (
     PERSON,
     OwnArm,

@@ -24,11 +24,13 @@ from __future__ import annotations
 import fcntl
 import json
 import os
+import re
 import shutil
 import socket
 import warnings
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -36,43 +38,33 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 
-from reach.study.frames import (
+from reach.files import below, open_regular, set_aside, write_file, write_folder
+from reach.study.engine.formats import (
     PARTS,
+    UNSEALED,
     WHOSE,
+    DamagedError,
+    check_seal,
     frame_from,
     notes_of,
     parquet_bytes,
     rows_frame,
+    seal,
+    sha256_of,
     summary_bytes,
     summary_csv_bytes,
     table_from,
 )
-from reach.study.jobs import Job, digest
-from reach.study.ledger import read_ledger
-from reach.study.outcome import Outcome
-from reach.study.whole_files import (
-    UNSEALED,
-    DamagedError,
-    below,
-    check_seal,
-    open_regular,
-    seal,
-    set_aside,
-    sha256_of,
-    write_folder,
-    write_whole,
-)
-
-__all__ = ["FILM_PHASES", "DamagedError", "FolderInUseError", "Store", "load", "write_whole"]
+from reach.study.engine.jobs import Job, Outcome, digest
+from reach.study.engine.ledger import read_ledger
 
 State = Literal["absent", "damaged", "done"]
-
 FILM_PHASES = ("before", "during", "after")
 FOLDERS = (*PARTS, "baseline", "films", "logs")
 HELD_JOBS = "reach.jobs"  # in a file of all trials: of which jobs it was made
 # In a file of trials, which is the mark of its run: the job's name, and the SHA-256 of its other files as JSON.
 MARKED_JOB, MARKED_FILES = "reach.job", "reach.files"
-UNFINISHED = ".*.part-*"  # temporary names of `reach.unfinished`
+UNFINISHED = ".*.part-*"  # temporary names of `reach.files`
 REDO = "the command that made the study, given again, does this job again"
 
 
@@ -261,7 +253,7 @@ class Store:
         """Keep what a job gave, and last its mark; or keep its error."""
         job = outcome.job
         if outcome.error:
-            write_whole(self.error_path(job), outcome.error.encode())
+            write_file(self.error_path(job), outcome.error.encode())
             return
         if job.kind == "train":
             folder = Path(job.folder)
@@ -271,7 +263,7 @@ class Store:
         else:
             digests = {}
             for phase, data in outcome.films.items():
-                write_whole(self.film_paths(job)[phase], data)
+                write_file(self.film_paths(job)[phase], data)
                 digests[phase] = sha256_of(data)
             costs = [{"metric": metric, "value": value} for metric, value in sorted(outcome.cost.items())]
             for part, rows in (("costs", costs), ("traces", outcome.traces)):
@@ -287,14 +279,14 @@ class Store:
         for name in digests:
             below(folder, name)
         mark = {"job": job.name, "files": digests, "seal": UNSEALED}
-        write_whole(self.result_path(job), seal((json.dumps(mark, indent=1) + "\n").encode()))
+        write_file(self.result_path(job), seal((json.dumps(mark, indent=1) + "\n").encode()))
 
     def _write_part(
         self, part: str, job: Job, rows: Sequence[Mapping[str, Any]], notes: Mapping[str, str] | None = None
     ) -> str:
         frame = rows_frame([{**row, **whose_of(job)} for row in rows], PARTS[part])
         data = parquet_bytes(frame.drop(columns=list(WHOSE)), {MARKED_JOB: job.name, **(notes or {})})
-        write_whole(self.part_path(part, job), data)
+        write_file(self.part_path(part, job), data)
         return sha256_of(data)
 
     def take(self, job: Job, other: Store, there: Job) -> None:
@@ -310,8 +302,8 @@ class Store:
             write_folder(Path(job.folder), files)
         else:
             for name, data in files.items():
-                write_whole(self.film_paths(job)[name] if name in FILM_PHASES else self.part_path(name, job), data)
-        write_whole(self.result_path(job), other.result_path(there).read_bytes())
+                write_file(self.film_paths(job)[name] if name in FILM_PHASES else self.part_path(name, job), data)
+        write_file(self.result_path(job), other.result_path(there).read_bytes())
 
     def read(self, part: str, jobs: Iterable[Job]) -> pd.DataFrame:
         """Return a part (a key of PARTS) of all finished runs among `jobs`, in the order of `jobs`.
@@ -347,12 +339,12 @@ class Store:
         trials = self.read("trials", held)
         for part in PARTS:
             frame = trials if part == "trials" else self.read(part, held)
-            write_whole(self.folder / f"{part}.parquet", parquet_bytes(frame, notes))
+            write_file(self.folder / f"{part}.parquet", parquet_bytes(frame, notes))
         return trials
 
     def write_summary(self, summary: pd.DataFrame) -> None:
-        write_whole(self.summary_path, summary_bytes(summary))
-        write_whole(self.summary_csv_path, summary_csv_bytes(summary))
+        write_file(self.summary_path, summary_bytes(summary))
+        write_file(self.summary_csv_path, summary_csv_bytes(summary))
 
     def other_results(self, jobs: Iterable[Job]) -> int:
         """How many results in the folder belong to none of `jobs` (another definition, or not asked for)."""
@@ -456,3 +448,59 @@ def _bytes_of(path: Path) -> bytes:
         return path.read_bytes()
     except OSError as error:
         raise DamagedError(f"{path} is damaged: {error.strerror}") from error
+
+
+PATTERN = re.compile(r"(\d+)/(\d+)")
+
+
+@dataclass(frozen=True)
+class Shard:
+    """Shard `number` of `of`, counted from 1."""
+
+    number: int
+    of: int
+
+    def __post_init__(self) -> None:
+        if not 1 <= self.number <= self.of:
+            raise ValueError(f"shard is {self.number}/{self.of}; 1/{self.of} to {self.of}/{self.of} are allowed")
+
+    @classmethod
+    def read(cls, text: str) -> Shard:
+        """The shard that "K/N" names."""
+        found = PATTERN.fullmatch(text)
+        if found is None:
+            raise ValueError(f"shard is {text!r}; K/N is allowed, such as 1/8")
+        return cls(int(found[1]), int(found[2]))
+
+    def folder(self, out: Path) -> Path:
+        """Where this shard of the study in `out` lies."""
+        return out / f"shard-{self.number}-of-{self.of}"
+
+    def of_jobs(self, jobs: Sequence[Job]) -> list[Job]:
+        """This shard's jobs, in their order: a training and all its runs are in the same one."""
+        units = {unit: place for place, unit in enumerate(dict.fromkeys((job.learner, job.seed) for job in jobs))}
+        return [job for job in jobs if units[job.learner, job.seed] % self.of == self.number - 1]
+
+
+def shard_folders(out: Path) -> list[Path]:
+    """The folders of shards that lie in a study's folder."""
+    return sorted(path for path in out.glob("shard-*-of-*") if path.is_dir())
+
+
+def merge(store: Store, jobs: Iterable[Job], folders: Iterable[Path]) -> int:
+    """Copy what is finished of `jobs` from other studies' folders; return how many jobs were copied.
+
+    Nothing in those folders is changed, and one that is still being written may be read: a result is there whole or not
+    at all. Damaged results are named in a warning and left, as are those of another definition, which have another
+    fingerprint.
+    """
+    jobs, taken = list(jobs), 0
+    for folder in folders:
+        other = Store(folder)
+        for job in jobs:
+            there = replace(job, folder=str(folder / "baseline" / Path(job.folder).name))
+            if store.is_done(job) or not other.is_done(there):
+                continue
+            store.take(job, other, there)
+            taken += 1
+    return taken

@@ -15,18 +15,11 @@ import pytest
 
 from reach.protocols import PROTOCOLS
 from reach.study import Job, Store, complete, missing_jobs, plan, run_jobs
-from reach.study.processes import Processes
+from reach.study.engine.processes import Processes
 from reach.study.run import filmed_trials
 
-HERE = Path(__file__).parent
 FACTORY = "fake_learner:prepare"
-
-
-@pytest.fixture(autouse=True)
-def _fake_learner_can_be_found(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.syspath_prepend(str(HERE))
-    monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(HERE), os.environ.get("PYTHONPATH", "")]))
-    __import__("fake_learner")
+pytestmark = pytest.mark.usefixtures("fake_learner")
 
 
 def planned(out: Path, *learners: str, seeds: int = 1, film: bool = False) -> list[Job]:

@@ -13,19 +13,13 @@ import pytest
 
 from reach.protocols import PROTOCOLS
 from reach.study import Store, complete, plan
-from reach.study.fork_server import ForkServer, can_fork
-from reach.study.jobs import Job
-from reach.study.processes import Processes, worker_environment
+from reach.study.engine.jobs import Job
+from reach.study.engine.processes import ForkServer, Processes, can_fork, worker_environment
 
-HERE = Path(__file__).parent
-pytestmark = pytest.mark.skipif(not can_fork(), reason="workers are forked on Linux only")
-
-
-@pytest.fixture(autouse=True)
-def _fake_learner_can_be_found(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.syspath_prepend(str(HERE))
-    monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(HERE), os.environ.get("PYTHONPATH", "")]))
-    __import__("fake_learner")
+pytestmark = [
+    pytest.mark.skipif(not can_fork(), reason="workers are forked on Linux only"),
+    pytest.mark.usefixtures("fake_learner"),
+]
 
 
 @pytest.fixture

@@ -17,9 +17,9 @@ import pyarrow.parquet as pq
 import pytest
 
 from reach.study import load
-from reach.study.store import Store
+from reach.study.engine.store import Store
 
-HERE = Path(__file__).parent
+HERE = Path(__file__).parents[1]
 # The whole study of two fake learners, in a process of its own; it says when it has begun.
 STUDY = """
 import sys

@@ -22,10 +22,10 @@ if find_spec("ray") is None:
 
 from reach.protocols import PROTOCOLS
 from reach.study import Job, Store, complete, plan
-from reach.study.jobs import definition, digest
-from reach.study.ray_tasks import do_task, files_in, on_ray
+from reach.study.engine.jobs import definition, digest
+from reach.study.engine.ray_tasks import do_task, files_in, on_ray
 
-HERE = Path(__file__).parent
+HERE = Path(__file__).parents[1]
 FACTORY = "fake_learner:prepare"
 
 
@@ -81,7 +81,7 @@ CLUSTER = """
 import sys
 from pathlib import Path
 from reach.study import Store
-from reach.study.ray_tasks import on_ray
+from reach.study.engine.ray_tasks import on_ray
 workers = on_ray(None, 1)(Store(Path(sys.argv[1])), lambda job, done: None)
 import ray
 ray.get(ray.remote(runtime_env={"env_vars": {"A": "1"}})(lambda: 1).remote())  # then its agent has started too
@@ -239,7 +239,7 @@ from pathlib import Path
 import fake_learner
 from reach.protocols import PROTOCOLS
 from reach.study import Store, complete, plan
-from reach.study.ray_tasks import on_ray
+from reach.study.engine.ray_tasks import on_ray
 out = Path(sys.argv[1])
 jobs = plan(["steady", "wandering"], {"tiny": PROTOCOLS["tiny"]}, range(2), factory="fake_learner:prepare", out=out)
 complete(jobs, Store(out), processes=1, show=False, workers=on_ray(None, 1))

@@ -7,21 +7,104 @@ from __future__ import annotations
 
 import json
 import os
+import signal
+import socket
 import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
-from reach.study.fork_server import ForkedWorker, ForkServer, can_fork
-from reach.study.jobs import Job
-from reach.study.outcome import Outcome, outcome
-from reach.study.whole_files import replace_by_empty
+from reach.files import replace_by_empty
+from reach.study.engine.jobs import Job, Outcome, outcome_of
+from reach.study.engine.worker import READY
 
-WORKER = (sys.executable, "-m", "reach.study.worker")
+SERVER = (sys.executable, "-m", "reach.study.engine.worker")
+
+
+def can_fork() -> bool:
+    """Whether this system is one on which workers are forked."""
+    return sys.platform == "linux"
+
+
+class ForkedWorker:
+    """A worker that the server has forked, as the engine sees it: like a `subprocess.Popen` with pipes."""
+
+    def __init__(self, stdin: TextIO, stdout: TextIO, status: TextIO) -> None:
+        self.stdin = stdin
+        self.stdout = stdout
+        self._status = status
+        self._pid = int(status.readline() or 0)
+
+    def wait(self) -> int:
+        """Exit status, below 0 for a signal; `-SIGKILL` where the server went too, and so nobody can tell."""
+        line = self._status.readline()
+        self._pid = 0
+        self._status.close()
+        return int(line or -signal.SIGKILL)
+
+    def kill(self) -> None:
+        if self._pid:
+            os.kill(self._pid, signal.SIGKILL)
+
+
+class ForkServer:
+    """The server as the engine sees it."""
+
+    def __init__(self, modules: Sequence[str], environment: dict[str, str]) -> None:
+        """Start a server that imports `modules`; one that cannot be imported is left for the worker to report.
+
+        Raises:
+            OSError: the server did not start, or must not be forked.
+        """
+        self._socket, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        with theirs:
+            self._process = subprocess.Popen(
+                (*SERVER, *modules),
+                stdin=theirs.fileno(),
+                stdout=subprocess.DEVNULL,
+                stderr=subprocess.DEVNULL,
+                env=environment,
+            )
+        if self._socket.recv(len(READY)) != READY:
+            self.close()
+            raise OSError("the server of workers holds threads, which no fork survives")
+
+    @property
+    def pid(self) -> int:
+        """Of the server's process."""
+        return self._process.pid
+
+    def start(self, log: TextIO) -> ForkedWorker:
+        """Fork a worker that writes its standard error to `log`.
+
+        Raises:
+            OSError: the server is gone.
+        """
+        (read_in, write_in), (read_out, write_out), (read_status, write_status) = os.pipe(), os.pipe(), os.pipe()
+        given = (read_in, write_out, log.fileno(), write_status)
+        try:
+            socket.send_fds(self._socket, [b"fork"], given)
+        except OSError:
+            for descriptor in (write_in, read_out, read_status):
+                os.close(descriptor)
+            raise
+        finally:
+            for descriptor in (read_in, write_out, write_status):
+                os.close(descriptor)
+        return ForkedWorker(os.fdopen(write_in, "w"), os.fdopen(read_out), os.fdopen(read_status))
+
+    def close(self) -> None:
+        """End the server; workers that run go on until their standard input closes."""
+        self._socket.close()
+        self._process.kill()
+        self._process.wait()
+
+
+WORKER = (sys.executable, "-m", "reach.study.engine.worker")
 TRIES = 2  # a worker that dies is started once more
 LOG_TAIL_CHARS = 2_000
 THREAD_SETTINGS = (
@@ -71,7 +154,7 @@ class Processes:
             message, status = self._attempt(job)
             if "error" in message or "rows" in message:
                 spent = {"cpu_seconds": message["cpu_seconds"], "wall_seconds": time.monotonic() - began}
-                return outcome(job, message, tries=tries, **spent)
+                return outcome_of(job, message, tries=tries, **spent)
             if self.closed:
                 break
             self.on_progress(job, 0.0)

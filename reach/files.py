@@ -1,16 +1,16 @@
-"""Write files whole or not at all, never through a link, and detect damage when they are read.
+"""Files and folders that are not finished yet: temporary names, and files that appear whole or not at all.
 
-A file may hold its own SHA-256 (a seal). A file that only ever is copied, such as a film, has its SHA-256 in a sealed
-file beside it.
+From the name of an unfinished file a later writer knows what a killed one has left.
 """
 
 from __future__ import annotations
 
 import errno
-import hashlib
 import os
 import re
+import secrets
 import shutil
+import socket
 import sqlite3
 import stat
 import tempfile
@@ -18,22 +18,80 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
-from reach.unfinished import create_new, sync_folder, unfinished_path, write_file
-
 NO_ROOM = (errno.ENOSPC, errno.EDQUOT)
-DIGEST_DIGITS = 64
-# Stands in a file where its seal belongs until it is sealed.
-UNSEALED = "sha256:" + "0" * DIGEST_DIGITS
 DRIVE = re.compile(r"[A-Za-z]:")  # how a path begins that Windows reads as one on another drive
-SEAL = re.compile(rb"sha256:([0-9a-f]{%d})" % DIGEST_DIGITS)
-
-
-class DamagedError(ValueError):
-    """A stored file is not as it was written: altered, cut short, missing, or that of another job."""
 
 
 class DiskFullError(OSError):
     """There is no room for a result; what was written before is whole."""
+
+
+def unfinished_prefix(target: Path) -> str:
+    """Return how the name of an unfinished `target` begins, for `tempfile`; first remove what killed writers left.
+
+    Only what processes of this machine left that no longer run is removed.
+    """
+    beginning = f".{target.name[:100]}.part-{socket.gethostname()[:60]}-"
+    ours = re.compile(re.escape(beginning) + r"(\d+)-\w{8}(\.\w+)?")
+    for path in target.parent.iterdir() if os.name == "posix" else ():
+        match = ours.fullmatch(path.name)
+        if match is None or _runs(int(match[1])):
+            continue
+        if path.is_dir() and not path.is_symlink():
+            shutil.rmtree(path, ignore_errors=True)
+        else:
+            path.unlink(missing_ok=True)
+    return f"{beginning}{os.getpid()}-"
+
+
+def unfinished_path(target: Path) -> Path:
+    """Return a free name for an unfinished `target`, beside it; first remove what killed writers left of it."""
+    return target.with_name(f"{unfinished_prefix(target)}{secrets.token_hex(4)}")
+
+
+def create_new(path: Path) -> int:
+    """Create a file that is not there yet, without following links; return its descriptor, open for writing.
+
+    Raises:
+        FileExistsError: something has this name, be it a link.
+    """
+    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_CLOEXEC", 0)
+    return os.open(path, flags | getattr(os, "O_BINARY", 0), 0o666)
+
+
+def write_file(path: Path, data: bytes) -> None:
+    """Write `data` to `path` so that a reader sees the old file or the new one, never a part.
+
+    A link at `path` is replaced and its target left alone. The folder is made if it is missing.
+
+    Raises:
+        DiskFullError: there is no room for it.
+    """
+    with disk_full(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        part = unfinished_path(path)
+        opened = create_new(part)
+        try:
+            with os.fdopen(opened, "wb") as file:
+                file.write(data)
+                file.flush()
+                os.fsync(file.fileno())
+            part.replace(path)
+            sync_folder(path.parent)
+        except BaseException:
+            part.unlink(missing_ok=True)
+            raise
+
+
+def sync_folder(folder: Path) -> None:
+    """Have the disk keep the names in a folder, where the system can open one."""
+    if os.name != "posix":
+        return
+    opened = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(opened)
+    finally:
+        os.close(opened)
 
 
 @contextmanager
@@ -92,18 +150,6 @@ def _not_regular(path: Path) -> OSError:
     )
 
 
-def write_whole(path: Path, data: bytes) -> None:
-    """Write `data` to `path` so that a reader sees the old file or the new one, never a part.
-
-    A link at `path` is replaced and its target left alone.
-
-    Raises:
-        DiskFullError: there is no room for it.
-    """
-    with disk_full(path):
-        write_file(path, data)
-
-
 def below(folder: Path, name: str) -> Path:
     """Return the path of the file `name` in `folder`.
 
@@ -144,7 +190,7 @@ def write_folder(folder: Path, files: Mapping[str, bytes]) -> None:
     part.mkdir()
     try:
         for name, data in files.items():
-            write_whole(below(part, name), data)
+            write_file(below(part, name), data)
         part.replace(folder)
         sync_folder(folder.parent)
     except BaseException:
@@ -160,41 +206,6 @@ def set_aside(path: Path) -> Path:
         aside = path.with_name(f"{path.name}.damaged-{number}")
     path.rename(aside)
     return aside
-
-
-def sha256_of(data: bytes) -> str:
-    """Return the SHA-256 of `data` in hexadecimal digits."""
-    return hashlib.sha256(data).hexdigest()
-
-
-def seal(data: bytes) -> bytes:
-    """Put the SHA-256 of `data` into it, where `UNSEALED` stands.
-
-    Raises:
-        ValueError: there is no place for it.
-    """
-    before, place, after = data.partition(UNSEALED.encode())
-    if not place:
-        raise ValueError("the data holds no UNSEALED to put the seal in its place")
-    return b"".join((before, b"sha256:", sha256_of(data).encode(), after))
-
-
-def is_sealed(data: bytes) -> bool:
-    """Return whether `data` is as `seal` made it, to the last bit."""
-    return any(
-        sha256_of(data[: found.start()] + UNSEALED.encode() + data[found.end() :]) == found[1].decode()
-        for found in SEAL.finditer(data)
-    )
-
-
-def check_seal(data: bytes, path: Path) -> None:
-    """Check that the bytes of the file at `path` are as they were sealed.
-
-    Raises:
-        DamagedError: they are not.
-    """
-    if not is_sealed(data):
-        raise DamagedError(f"{path} is damaged: its SHA-256 is not the one that is stored in it")
 
 
 def make_folder(folder: Path, argument: str) -> None:
@@ -216,3 +227,14 @@ def make_folder(folder: Path, argument: str) -> None:
             f"{argument} {folder}: no folder that can be written to ({error.strerror}); one that is there, or that can "
             "be made, is allowed"
         ) from error
+
+
+def _runs(process: int) -> bool:
+    """Whether there is a process of this number."""
+    try:
+        os.kill(process, 0)
+    except (ProcessLookupError, OverflowError):
+        return False
+    except PermissionError:
+        return True
+    return True

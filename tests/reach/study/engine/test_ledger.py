@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from reach.study import DamagedError, DiskFullError, Job, Outcome
-from reach.study.ledger import Ledger, read_ledger
+from reach.study.engine.ledger import Ledger, read_ledger
 
 TRAINING = Job("train", "none", 0, "somewhere:prepare", "baseline/none-0", "0123456789ab")
 RUN = Job("protocol", "none", 0, "somewhere:prepare", "baseline/none-0", "ba9876543210", "prism", TRAINING.name)

@@ -8,7 +8,6 @@ import os
 import socket
 import subprocess
 import sys
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -16,15 +15,14 @@ from typing import Any
 import pandas as pd
 import pytest
 
+from reach.files import DiskFullError, make_folder, replace_by_empty, write_file
 from reach.protocols import PROTOCOLS
 from reach.study import DamagedError, Job, Store, load, plan
-from reach.study.engine import missing_jobs
-from reach.study.frames import COLUMNS, summary_bytes, trials_frame
-from reach.study.ledger import SEAL_ROWS, Ledger
-from reach.study.outcome import Outcome
-from reach.study.store import FILM_PHASES
-from reach.study.whole_files import DiskFullError, make_folder, replace_by_empty, write_whole
-from reach.unfinished import write_file
+from reach.study.engine.formats import COLUMNS, summary_bytes, trials_frame
+from reach.study.engine.jobs import Outcome
+from reach.study.engine.ledger import SEAL_ROWS, Ledger
+from reach.study.engine.scheduler import missing_jobs
+from reach.study.engine.store import FILM_PHASES
 
 JOB = Job("protocol", "none", 0, "somewhere:prepare", "baseline/none-0", "0123456789ab", "prism")
 
@@ -51,14 +49,14 @@ def row(trial: int, **other: Any) -> dict[str, Any]:
 
 def test_a_write_that_fails_leaves_the_old_file_and_no_part(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = tmp_path / "file.json"
-    write_whole(path, b"old")
+    write_file(path, b"old")
 
     def full_disk(file: int) -> None:
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(os, "fsync", full_disk)
     with pytest.raises(DiskFullError, match="No space left on the disk; what was finished before is kept") as told:
-        write_whole(path, b"new")
+        write_file(path, b"new")
     assert "file.json" in str(told.value)
     assert path.read_bytes() == b"old"
     assert [p.name for p in tmp_path.iterdir()] == ["file.json"]
@@ -83,19 +81,16 @@ def test_parts_left_by_a_kill_are_removed(tmp_path: Path) -> None:
         assert not part.exists()
 
 
-@pytest.mark.parametrize("write", [write_whole, write_file], ids=["result", "file"])
-def test_what_a_killed_writer_left_of_a_file_is_removed_by_the_next_one(
-    write: Callable[[Path, bytes], None], tmp_path: Path
-) -> None:
+def test_what_a_killed_writer_left_of_a_file_is_removed_by_the_next_one(tmp_path: Path) -> None:
     path = tmp_path / "file.json"
     code = (
-        "import os, sys; from pathlib import Path; from reach.study.whole_files import write_whole\n"
+        "import os, sys; from pathlib import Path; from reach.files import write_file\n"
         "os.fsync = lambda file: os._exit(9)\n"
-        "write_whole(Path(sys.argv[1]), b'half')"
+        "write_file(Path(sys.argv[1]), b'half')"
     )
     assert subprocess.run([sys.executable, "-c", code, str(path)]).returncode == 9
     assert len(list(tmp_path.iterdir())) == 1
-    write(path, b"whole")
+    write_file(path, b"whole")
     assert [p.name for p in tmp_path.iterdir()] == ["file.json"]
 
 
@@ -151,7 +146,7 @@ def test_nothing_outside_the_folder_is_written_or_cut_through_links_in_it(tmp_pa
         films = dict.fromkeys(FILM_PHASES, b"film")
         store.write_outcome(Outcome(filmed, rows=[row(1)], cost={"weight_updates": 1.0}, films=films))
         store.write_tables([JOB])
-        write_whole(store.report_path, b"report")
+        write_file(store.report_path, b"report")
         os.close(replace_by_empty(store.log_path(JOB)))
     assert valued.read_text() == "of value"
     assert len(load(store.folder)) == 1

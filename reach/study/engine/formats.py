@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import hashlib
 import io
 import json
 import math
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -13,13 +15,55 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from reach.study.whole_files import UNSEALED, DamagedError, check_seal, seal
+DIGEST_DIGITS = 64
+# Stands in a file where its seal belongs until it is sealed.
+UNSEALED = "sha256:" + "0" * DIGEST_DIGITS
+SEAL = re.compile(rb"sha256:([0-9a-f]{%d})" % DIGEST_DIGITS)
+
+
+class DamagedError(ValueError):
+    """A stored file is not as it was written: altered, cut short, missing, or that of another job."""
+
+
+def sha256_of(data: bytes) -> str:
+    """Return the SHA-256 of `data` in hexadecimal digits."""
+    return hashlib.sha256(data).hexdigest()
+
+
+def seal(data: bytes) -> bytes:
+    """Put the SHA-256 of `data` into it, where `UNSEALED` stands.
+
+    Raises:
+        ValueError: there is no place for it.
+    """
+    before, place, after = data.partition(UNSEALED.encode())
+    if not place:
+        raise ValueError("the data holds no UNSEALED to put the seal in its place")
+    return b"".join((before, b"sha256:", sha256_of(data).encode(), after))
+
+
+def is_sealed(data: bytes) -> bool:
+    """Return whether `data` is as `seal` made it, to the last bit."""
+    return any(
+        sha256_of(data[: found.start()] + UNSEALED.encode() + data[found.end() :]) == found[1].decode()
+        for found in SEAL.finditer(data)
+    )
+
+
+def check_seal(data: bytes, path: Path) -> None:
+    """Check that the bytes of the file at `path` are as they were sealed.
+
+    Raises:
+        DamagedError: they are not.
+    """
+    if not is_sealed(data):
+        raise DamagedError(f"{path} is damaged: its SHA-256 is not the one that is stored in it")
+
 
 SEALED = b"reach.seal"  # the entry of a Parquet file's metadata that holds its seal
 SIGNIFICANT_DIGITS = 6  # of a number in summary.json and summary.csv
 # Whose rows they are; in the store's folders these are in the path, not in the file.
 WHOSE: dict[str, str] = {"learner": "str", "protocol": "str", "seed": "int64"}
-
 # Columns that every trial has, with their types.
 COLUMNS: dict[str, str] = {
     **WHOSE,

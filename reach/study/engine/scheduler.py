@@ -13,11 +13,10 @@ from typing import Protocol
 
 from tqdm import tqdm
 
-from reach.study.jobs import Job
-from reach.study.ledger import Ledger
-from reach.study.outcome import Outcome
-from reach.study.processes import Processes
-from reach.study.store import State, Store
+from reach.study.engine.jobs import Job, Outcome
+from reach.study.engine.ledger import Ledger
+from reach.study.engine.processes import Processes
+from reach.study.engine.store import State, Store
 
 BAR = "{percentage:3.0f}%|{bar}| {n:.1f}/{total} jobs [{elapsed}<{remaining}]{postfix}"
 

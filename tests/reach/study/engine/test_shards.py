@@ -13,12 +13,12 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from reach.files import write_file, write_folder
 from reach.protocols import PROTOCOLS
 from reach.study import DamagedError, Job, Outcome, Shard, Store, merge, plan, shard_folders
-from reach.study.frames import parquet_bytes
-from reach.study.ray_tasks import put_files
-from reach.study.store import FILM_PHASES, MARKED_FILES, MARKED_JOB
-from reach.study.whole_files import UNSEALED, seal, sha256_of, write_folder, write_whole
+from reach.study.engine.formats import UNSEALED, parquet_bytes, seal, sha256_of
+from reach.study.engine.ray_tasks import put_files
+from reach.study.engine.store import FILM_PHASES, MARKED_FILES, MARKED_JOB
 
 LEARNERS, SEEDS = ("none", "error-bp", "error-dfa"), range(5)
 
@@ -76,7 +76,7 @@ def test_what_a_shard_has_not_finished_is_left_to_be_done(tmp_path: Path) -> Non
     training, run = jobs[0], next(job for job in jobs if job.needs == jobs[0].name)
     Store(folder).write_outcome(outcome(training))
     # A run that has its traces and not yet its trials, and one of another definition.
-    write_whole(Store(folder).part_path("traces", run), b"")
+    write_file(Store(folder).part_path("traces", run), b"")
     Store(folder).write_outcome(outcome(replace(run, fingerprint="0123456789ab")))
     mine = planned(tmp_path)
     assert merge(store, mine, shard_folders(tmp_path)) == 1
@@ -99,13 +99,13 @@ def forged(mark: Any, files: Any, job: Job, folder: Path) -> None:
     """Write a validly sealed mark of a job into a stranger's folder, beside files that have the payload."""
     there = replace(job, folder=str(folder / "baseline" / Path(job.folder).name))
     for place in (folder, *folder.parents[:2], folder / "baseline", Path(there.folder), Path(there.folder) / "deep"):
-        write_whole(place / "PAYLOAD", PAYLOAD)
+        write_file(place / "PAYLOAD", PAYLOAD)
     path = Store(folder).result_path(there)
     if job.kind == "train":
-        write_whole(path, seal(json.dumps(mark).encode()))
+        write_file(path, seal(json.dumps(mark).encode()))
     else:
         frame = pd.DataFrame([outcome(job).rows[0]])
-        write_whole(path, parquet_bytes(frame, {MARKED_JOB: job.name, MARKED_FILES: json.dumps(files)}))
+        write_file(path, parquet_bytes(frame, {MARKED_JOB: job.name, MARKED_FILES: json.dumps(files)}))
 
 
 def files_outside(out: Path) -> dict[Path, bytes]:

@@ -13,8 +13,8 @@ import pytest
 import agents
 import reach
 from reach.protocols import read_protocol
-from reach.study.jobs import definition, plan
-from reach.study.perform import perform
+from reach.study.engine.jobs import definition, plan
+from reach.study.run import perform
 
 FACTORY = "agents.learner:prepare"
 PROTOCOL = """
@@ -67,8 +67,9 @@ def definitions(folder: Path) -> tuple[Any, Any]:
         ("reach/study/run/protocol_run.py", "ADDED = 1", False, True),
         ("reach/render/body.py", "ADDED = 1", False, False),
         ("reach/study/report.py", "ADDED = 1", False, False),
-        ("reach/study/watch/session.py", "ADDED = 1", False, False),
-        ("reach/study/store.py", "ADDED = 1", False, False),
+        ("reach/study/watching.py", "ADDED = 1", False, False),
+        ("reach/study/engine/store.py", "ADDED = 1", False, False),
+        ("agents/tuning.py", "ADDED = 1", False, False),
     ],
 )
 def test_what_a_change_of_this_project_does_anew(

@@ -21,12 +21,11 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from reach.study.engine import MakeWorkers, Workers
-from reach.study.jobs import Job, code_digest
-from reach.study.outcome import Outcome, answer, cpu_seconds, outcome
-from reach.study.processes import ONE_THREAD, TRIES
-from reach.study.store import Store
-from reach.study.whole_files import below
+from reach.files import below
+from reach.study.engine.jobs import Job, Outcome, answer, code_digest, cpu_seconds, outcome_of
+from reach.study.engine.processes import ONE_THREAD, TRIES
+from reach.study.engine.scheduler import MakeWorkers, Workers
+from reach.study.engine.store import Store
 
 LOOK_EVERY_S = 0.2
 # Results are some tens of kB; the least that Ray takes.
@@ -76,7 +75,7 @@ def do_task(text: str, wanted: str, learner: Mapping[str, bytes], protocol: Mapp
         protocol: the file that the protocol is read from, by its name; none for one known by its own name.
 
     Returns:
-        What `reach.study.outcome.outcome` reads, and "folder": files of a learner that was trained.
+        What `reach.study.engine.jobs.outcome_of` reads, and "folder": files of a learner that was trained.
     """
     began, spent = time.monotonic(), cpu_seconds()
     with tempfile.TemporaryDirectory(prefix="reach-job-") as place:
@@ -178,7 +177,7 @@ class RayTasks:
                 "goes on from there"
             ) from error
         measured = {name: message[name] for name in ("cpu_seconds", "wall_seconds")}
-        return outcome(job, message, folder=message.get("folder", {}), **measured)
+        return outcome_of(job, message, folder=message.get("folder", {}), **measured)
 
     def close(self) -> None:
         """End every task that still runs, and the cluster that was started for them."""

@@ -23,9 +23,9 @@ from typing import Any, Literal
 
 import pandas as pd
 
-from reach.study.jobs import Job
-from reach.study.outcome import Outcome
-from reach.study.whole_files import DamagedError, disk_full, set_aside, sha256_of
+from reach.files import disk_full, set_aside
+from reach.study.engine.formats import DamagedError, sha256_of
+from reach.study.engine.jobs import Job, Outcome
 
 State = Literal["waiting", "running", "done", "failed"]
 
