@@ -15,7 +15,7 @@ from agents.spiking_feedforward import RULES as SPIKING_RULES
 from reach.env import CupEnv
 from reach.protocols import PROTOCOLS
 from reach.protocols.presets import in_words
-from reach.study.tables import MEASURES
+from reach.study.report.metrics import MEASURES
 
 ENVIRONMENTS = {
     "CupReach-v0": "Bring the open hand to the cup and stop.",

@@ -6,7 +6,7 @@ learning at the edge of the statistical precipice"). Below five seeds such an in
 `Estimate.warning` says.
 
 A measure may be censored: N63 is infinite for a learner that was never corrected. It is summarised as a restricted
-mean (`reach.study.censored`) with the share that failed beside it. In an interquartile mean infinite values are ranked
+mean (`restricted_mean`) with the share that failed beside it. In an interquartile mean infinite values are ranked
 as the largest and never replaced by a number, so it, or an end of its interval, is infinite just where one of them
 reaches into the middle half.
 """
@@ -16,6 +16,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 import pandas as pd
@@ -58,11 +59,6 @@ class Estimate:
         if self.seeds < ENOUGH_SEEDS:
             return f"{self.seeds} seeds: the 95 % interval is somewhat too narrow below {ENOUGH_SEEDS}"
         return ""
-
-    @property
-    def covers_zero(self) -> bool:
-        """Whether 0 lies in the interval; False where there is none."""
-        return self.low <= 0.0 <= self.high
 
 
 def interquartile_mean(values: Array) -> Array:
@@ -163,27 +159,6 @@ def paired_difference(first: Array, second: Array) -> tuple[float, float, float]
     return found.value, found.low, found.high
 
 
-def difference_in_words(difference: Estimate, first: str, second: str, *, digits: int = 2, unit: str = "") -> str:
-    """Whether `first` and `second` differ, as a sentence; "no difference" where the interval covers zero.
-
-    Args:
-        difference: of first - second, such as `paired_estimate` gives.
-        first, second: what the two are called.
-        digits: shown after the point.
-        unit: of the difference.
-    """
-    between = f"[{difference.low:.{digits}f}, {difference.high:.{digits}f}]"
-    named = f"{first} less {second}: {difference.value:.{digits}f}{' ' if unit else ''}{unit}"
-    if difference.seeds < FEWEST_SEEDS:
-        return f"{difference.seeds} seeds cannot say whether {first} and {second} differ."
-    if math.isnan(difference.low) or math.isnan(difference.high):
-        return f"Whether {first} and {second} differ cannot be said: too many runs of both never got there."
-    if difference.covers_zero:
-        return f"No difference between {first} and {second} ({named} {between}, {difference.seeds} seeds)."
-    side = "below" if difference.value < 0.0 else "above"
-    return f"{first} is {side} {second} ({named} {between}, {difference.seeds} seeds)."
-
-
 def probability_of_improvement(first: Array, second: Array) -> float:
     """Share of pairs of seeds in which `first` is below `second` (ties count half): Mann and Whitney's U / (n m).
 
@@ -234,8 +209,6 @@ def summarise(trials: pd.DataFrame, measured: pd.DataFrame | None = None) -> pd.
     Censored metrics (`CENSORED`) have a restricted mean, with the perturbed reaches of the protocol as the horizon, and
     the share of seeds that `failed`; all others an interquartile mean.
     """
-    from reach.study.censored import restricted_mean
-
     horizons = perturbed_reaches(trials)
     found = []
     measured = per_seed(trials) if measured is None else measured
@@ -246,3 +219,150 @@ def summarise(trials: pd.DataFrame, measured: pd.DataFrame | None = None) -> pd.
         whose = {"learner": learner, "protocol": protocol, "metric": metric}
         found.append({**whose, **{name: getattr(one, name) for name in ESTIMATED}})
     return pd.DataFrame(found, columns=["learner", "protocol", "metric", *ESTIMATED])
+
+
+def checked_times(times: Array, horizon: float | Array) -> tuple[Array, Array]:
+    """Times (n,) and horizons (n,) of the runs that are known; NaN runs are left out.
+
+    Raises:
+        ValueError: a horizon that is not above 0, a time below 0, or shapes that do not fit.
+    """
+    time = np.asarray(times, dtype=np.float64)
+    if time.ndim != 1:
+        raise ValueError(f"times has shape {time.shape}; (n,) is allowed")
+    end = np.asarray(horizon, dtype=np.float64)
+    if end.shape not in ((), time.shape):
+        raise ValueError(f"horizon has shape {end.shape}; a number or {time.shape}, one a run, is allowed")
+    ends = np.broadcast_to(end, time.shape)
+    known = ~np.isnan(time)
+    if not np.all(ends[known] > 0.0) or not np.all(np.isfinite(ends[known])):
+        raise ValueError(f"horizon is {horizon}; finite numbers above 0 are allowed")
+    if np.any(time[known] < 0.0):
+        raise ValueError(f"times holds {float(np.min(time[known]))}; 0 or more, or infinity for never, is allowed")
+    return time[known], ends[known]
+
+
+def restricted_mean(times: Array, horizon: float) -> Estimate:
+    """Mean time to the event, a run without one counted as the horizon, with its percentile-bootstrap interval.
+
+    The value is the area under `kaplan_meier` from 0 to the horizon. `failed` of the estimate is the share of runs in
+    which there was no event; where all failed, value and interval are the horizon, and `failed` is 1.
+    """
+    time, end = checked_times(times, horizon)
+    if not len(time):
+        return Estimate(math.nan, math.nan, math.nan, 0, math.nan)
+    within = np.minimum(time, end)
+    value, failed = float(np.mean(within)), float(np.mean(time > end))
+    if len(within) < FEWEST_SEEDS:
+        return Estimate(value, math.nan, math.nan, len(within), failed)
+    low, high = percentiles(np.mean(within[resamples(len(within))], axis=1))
+    return Estimate(value, float(low), float(high), len(within), failed)
+
+
+Better = Literal["low", "high"]
+
+
+PROFILE_RESAMPLES = 2_000
+
+
+@dataclass(frozen=True)
+class Profile:
+    """Share of runs that are better than each threshold.
+
+    thresholds, share, low, high: (n,); the interval is 95 %, pointwise, NaN below five seeds in a stratum.
+    """
+
+    thresholds: Array
+    share: Array
+    low: Array
+    high: Array
+    seeds: int
+
+
+def _checked_better(better: str) -> None:
+    if better not in ("low", "high"):
+        raise ValueError(f"better is {better!r}; 'low' and 'high' are allowed")
+
+
+def performance_profile(
+    scores: Array,
+    thresholds: Array,
+    *,
+    better: Better = "low",
+    strata: Sequence[object] | None = None,
+) -> Profile:
+    """Share of runs with a score below (`better` low) or above (high) each threshold, with its bootstrap band.
+
+    Args:
+        scores: (n,), one a run; infinite for "never"; NaN runs are left out.
+        thresholds: (m,).
+        better: which scores are better.
+        strata: (n,) label of each run, such as its protocol; seeds are redrawn within their own stratum.
+    """
+    _checked_better(better)
+    score = np.asarray(scores, dtype=np.float64)
+    limits = np.asarray(thresholds, dtype=np.float64)
+    if limits.ndim != 1 or np.any(np.isnan(limits)):
+        raise ValueError(f"thresholds has shape {limits.shape}; (m,) numbers are allowed")
+    places = places_by_stratum(score, strata)
+    kept = np.array([place for own in places.values() for place in own], dtype=np.int64)
+    if not len(kept):
+        nothing = np.full_like(limits, np.nan)
+        return Profile(limits, nothing, nothing, nothing, 0)
+    passed = score[:, None] < limits if better == "low" else score[:, None] > limits
+    share: Array = np.mean(passed[kept], axis=0)
+    seeds = min(len(own) for own in places.values())
+    if seeds < FEWEST_SEEDS:
+        nothing = np.full_like(limits, np.nan)
+        return Profile(limits, share, nothing, nothing, seeds)
+    drawn = [np.array(own)[resamples(len(own), k)[:PROFILE_RESAMPLES]] for k, own in enumerate(places.values())]
+    rows = np.concatenate(drawn, axis=1)
+    # How often each run is drawn, times whether it passes: the same as the mean over the drawn runs, with less memory.
+    counts = np.zeros((len(rows), len(score)))
+    np.add.at(counts, (np.arange(len(rows))[:, None], rows), 1.0)
+    low, high = percentiles(counts @ passed.astype(np.float64) / rows.shape[1])
+    return Profile(limits, share, low, high, seeds)
+
+
+def improvement(
+    first: Array,
+    second: Array,
+    *,
+    better: Better = "low",
+    strata: tuple[Sequence[object], Sequence[object]] | None = None,
+) -> Estimate:
+    """Probability that a run of `first` is better than a run of `second`, ties half, with its bootstrap interval.
+
+    With strata the probability is the mean over them, as over tasks in the paper; seeds of either learner are redrawn
+    by themselves within each stratum.
+
+    Args:
+        first, second: (n,) and (m,) scores; NaN runs are left out.
+        better: which scores are better.
+        strata: the labels of the runs of either, ((n,), (m,)).
+
+    Raises:
+        ValueError: the two have runs in different strata.
+    """
+    _checked_better(better)
+    sign = 1.0 if better == "low" else -1.0
+    one, other = sign * np.asarray(first, dtype=np.float64), sign * np.asarray(second, dtype=np.float64)
+    places = [
+        places_by_stratum(scores, None if strata is None else strata[side]) for side, scores in enumerate((one, other))
+    ]
+    if set(places[0]) != set(places[1]):
+        raise ValueError(f"first has runs in {list(places[0])} and second in {list(places[1])}; the same are allowed")
+    pairs = [(one[own], other[places[1][label]]) for label, own in places[0].items()]
+    seeds = min((min(len(a), len(b)) for a, b in pairs), default=0)
+    if seeds == 0:
+        return Estimate(math.nan, math.nan, math.nan, 0)
+    value = float(np.mean([probability_of_improvement(a, b) for a, b in pairs]))
+    if seeds < FEWEST_SEEDS:
+        return Estimate(value, math.nan, math.nan, seeds)
+    drawn = np.zeros(len(resamples(seeds)))
+    for k, (a, b) in enumerate(pairs):
+        won = (a[:, None] < b[None, :]) + 0.5 * (a[:, None] == b[None, :])
+        rows, columns = resamples(len(a), 2 * k), resamples(len(b), 2 * k + 1)
+        drawn += np.mean(won[rows[:, :, None], columns[:, None, :]], axis=(1, 2)) / len(pairs)
+    low, high = percentiles(drawn)
+    return Estimate(value, float(low), float(high), seeds)

@@ -9,8 +9,8 @@ from xml.etree import ElementTree
 import numpy as np
 import pytest
 
-from reach.study.charts import Row, Series, Shade, line_chart, value_chart
-from reach.study.marks import Look, log_ticks, looks, shown, ticks
+from reach.study.report.charts import Look, Row, Series, Shade, line_chart, log_ticks, looks, ticks, value_chart
+from reach.study.report.metrics import shown
 
 LOOK = Look("#0072b2")
 

@@ -17,13 +17,14 @@ from rich.console import Console
 from reach.study import DamagedError, Job, Outcome, Store
 from reach.study.engine.store import FILM_PHASES
 from reach.study.measures import per_seed
-from reach.study.report import answer, page, towards_the_miss, warnings, write_report
-from reach.study.report_across import alignment_table, cost_per_trial, cost_table, step_sizes
-from reach.study.report_answer import findings, in_short
-from reach.study.report_films import films
-from reach.study.run.measures import per_seed
+from reach.study.report import print_table, towards_the_miss, write_report
+from reach.study.report.figures import step_sizes
+from reach.study.report.findings import answer, findings, in_short, warnings
+from reach.study.report.metrics import MEASURES, interval, number
+from reach.study.report.page import films, page
+from reach.study.report.tables import alignment_table, cost_per_trial, cost_table
 from reach.study.statistics import summarise
-from reach.study.tables import MEASURES, interval, number, print_table
+from reach.study.store import FILM_PHASES
 
 
 @pytest.fixture(scope="module")
@@ -306,7 +307,7 @@ def test_films_that_do_not_fit_are_named_and_a_film_that_cannot_be_read_has_no_s
     shown, left_out = films(store, jobs)
     assert [film.learner for film in shown] == ["one", "two"]
     assert all(clip.still == "" for film in shown for clip in film.clips)
-    monkeypatch.setattr("reach.study.report_films.MOST_BYTES", 4000)
+    monkeypatch.setattr("reach.study.report.page.MOST_BYTES", 4000)
     shown, left_out = films(store, jobs)
     assert ([film.learner for film in shown], left_out) == (["one"], ["two"])
     damaged = store.film_paths(jobs[0])["during"]

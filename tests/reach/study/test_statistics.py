@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import math
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -16,13 +18,14 @@ from scipy.stats import mannwhitneyu, trim_mean
 from reach.study.run.measures import baseline_corrected, per_seed
 from reach.study.statistics import (
     Estimate,
-    difference_in_words,
     estimate,
+    improvement,
     interquartile_mean,
     mean_band,
     paired_difference,
-    paired_estimate,
+    performance_profile,
     probability_of_improvement,
+    restricted_mean,
     summarise,
 )
 
@@ -143,18 +146,6 @@ def test_two_censored_seeds_do_not_differ() -> None:
     assert all(math.isnan(one) for one in (value, low, high))
 
 
-def test_a_difference_whose_interval_covers_zero_is_called_none() -> None:
-    hard = np.array([1.0, 5.0, 2.0, 9.0, 4.0, 7.0])
-    below = difference_in_words(paired_estimate(hard - 0.25, hard), "bp", "dfa", unit="reaches")
-    assert below == "bp is below dfa (bp less dfa: -0.25 reaches [-0.25, -0.25], 6 seeds)."
-    assert "is above" in difference_in_words(paired_estimate(hard + 0.25, hard), "bp", "dfa")
-    noise = np.array([0.3, -0.2, 0.1, -0.4, 0.2, 0.0])
-    assert difference_in_words(paired_estimate(hard + noise, hard), "bp", "dfa").startswith("No difference between")
-    assert "3 seeds cannot say" in difference_in_words(paired_estimate(hard[:3] + 1.0, hard[:3]), "bp", "dfa")
-    censored = paired_estimate(np.array([INF, 9.0] * 3), np.array([9.0, INF] * 3))
-    assert "cannot be said" in difference_in_words(censored, "bp", "dfa")
-
-
 @given(first=numbers, second=numbers)
 def test_the_probability_of_improvement_is_mann_and_whitneys_and_turns_with_its_arguments(
     first: list[float], second: list[float]
@@ -198,6 +189,144 @@ def test_a_band_leaves_out_reaches_without_a_value() -> None:
 def test_misshapen_values_are_errors_that_say_what_is_allowed(call: Any, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         call()
+
+
+# Performance profiles and probabilities of improvement
+
+RLIABLE: dict[str, Any] = json.loads(Path(__file__).with_name("rliable.json").read_text())
+TASKS = [task for task in range(3) for _ in range(10)]
+# Two bootstraps of the same scores differ by their draws; of what the interval is wide, 4 %.
+DRAWS = 0.04
+
+
+def scores(learner: str) -> Array:
+    return np.ravel(RLIABLE["scores"][learner])
+
+
+@pytest.mark.parametrize("learner", ["slow", "fast"])
+def test_the_stratified_interquartile_mean_is_rliables(learner: str) -> None:
+    value, low, high = RLIABLE["iqm"][learner]
+    found = estimate(scores(learner), TASKS)
+    # rliable cuts whole values, ours fractions of them: of 30 values, 7 and 7.5 from either end.
+    assert found.value == pytest.approx(value, abs=0.02 * (high - low))
+    assert (found.low, found.high) == pytest.approx((low, high), abs=DRAWS * (high - low))
+
+
+@pytest.mark.parametrize("learner", ["slow", "fast"])
+def test_the_performance_profile_and_its_band_are_rliables(learner: str) -> None:
+    share, low, high = RLIABLE["profiles"][learner]
+    found = performance_profile(scores(learner), np.array(RLIABLE["thresholds"]), better="high", strata=TASKS)
+    assert found.share == pytest.approx(np.array(share))
+    # A share of thirty runs moves in steps of a thirtieth.
+    assert found.low == pytest.approx(np.array(low), abs=1 / 30 + 1e-9)
+    assert found.high == pytest.approx(np.array(high), abs=1 / 30 + 1e-9)
+
+
+def test_the_probability_of_improvement_and_its_interval_are_rliables() -> None:
+    value, low, high = RLIABLE["improvement"]
+    found = improvement(scores("fast"), scores("slow"), strata=(TASKS, TASKS))
+    assert found.value == pytest.approx(value)
+    assert (found.low, found.high) == pytest.approx((low, high), abs=2 * DRAWS * (high - low))
+
+
+def test_a_profile_falls_from_all_to_none_and_turns_with_what_is_better() -> None:
+    values = np.array([3.0, 1.0, INF, 2.0, 5.0, 4.0])
+    limits = np.array([0.5, 2.5, 4.5, 100.0])
+    below = performance_profile(values, limits)
+    above = performance_profile(values, limits, better="high")
+    assert below.share == pytest.approx([0.0, 2 / 6, 4 / 6, 5 / 6])
+    assert below.share + above.share == pytest.approx(np.ones(4))
+    assert np.all(below.low <= below.share)
+    assert np.all(below.share <= below.high)
+    assert below.seeds == 6
+
+
+def test_there_is_no_band_below_five_seeds_and_unknown_runs_are_left_out() -> None:
+    found = performance_profile(np.array([1.0, 2.0, np.nan, 3.0, 4.0]), np.array([2.5]))
+    assert (float(found.share[0]), found.seeds) == (0.5, 4)
+    assert math.isnan(float(found.low[0]))
+    assert performance_profile(np.array([np.nan]), np.array([2.5])).seeds == 0
+    few = improvement(np.arange(4.0), np.arange(9.0))
+    assert (few.seeds, few.value) == (4, probability_of_improvement(np.arange(4.0), np.arange(9.0)))
+    assert math.isnan(few.low)
+    assert improvement(np.array([np.nan]), np.arange(9.0)).seeds == 0
+
+
+def test_improvement_is_one_half_between_equals_and_sure_between_those_apart() -> None:
+    same = improvement(np.arange(8.0), np.arange(8.0))
+    assert same.value == 0.5
+    assert same.low < 0.5 < same.high
+    sure = improvement(np.arange(8.0), np.arange(8.0) + 100.0)
+    assert (sure.value, sure.low, sure.high) == (1.0, 1.0, 1.0)
+    assert improvement(np.arange(8.0), np.arange(8.0) + 100.0, better="high").value == 0.0
+
+
+def test_an_interval_covers_the_probability_about_as_often_as_it_says() -> None:
+    # Two normal scores, one lower by 1: P = Phi(1 / sqrt 2).
+    rng, truth = np.random.default_rng(3), 0.5 * (1.0 + math.erf(0.5))
+    found = [improvement(rng.normal(size=10) - 1.0, rng.normal(size=10)) for _ in range(30)]
+    assert np.mean([one.low <= truth <= one.high for one in found]) >= 0.8
+
+
+def test_a_band_covers_the_share_about_as_often_as_it_says() -> None:
+    rng = np.random.default_rng(4)
+    found = [performance_profile(rng.uniform(size=20), np.array([0.5])) for _ in range(100)]
+    assert np.mean([one.low[0] <= 0.5 <= one.high[0] for one in found]) >= 0.86
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda: performance_profile(np.ones(5), np.ones(2), better="up"), "better is 'up'"),  # type: ignore[arg-type]
+        (lambda: performance_profile(np.ones(5), np.ones((2, 2))), "thresholds has shape"),
+        (lambda: improvement(np.ones(5), np.ones(5), strata=(["a"] * 5, ["b"] * 5)), "the same are allowed"),
+    ],
+)
+def test_scores_that_do_not_fit_are_errors_that_say_what_is_allowed(call: Any, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        call()
+
+
+# Times to an event that may never come
+
+
+def test_a_learner_that_never_corrects_counts_as_never_and_not_as_the_last_reach() -> None:
+    never, late = restricted_mean(np.full(6, INF), 100.0), restricted_mean(np.full(6, 100.0), 100.0)
+    assert (never.value, never.low, never.high, never.failed) == (100.0, 100.0, 100.0, 1.0)
+    assert (late.value, late.failed) == (100.0, 0.0)
+    mixed = restricted_mean(np.array([8.0, 9.0, 10.0, 12.0, INF]), 100.0)
+    assert (mixed.value, mixed.failed, mixed.seeds) == (pytest.approx(27.8), 0.2, 5)
+
+
+def test_there_is_no_interval_below_five_runs_and_unknown_runs_are_left_out() -> None:
+    few = restricted_mean(np.array([8.0, 9.0, INF, np.nan]), 40.0)
+    assert (few.value, few.failed, few.seeds) == (19.0, pytest.approx(1 / 3), 3)
+    assert math.isnan(few.low)
+    assert "no interval" in few.warning
+    nothing = restricted_mean(np.full(3, np.nan), 40.0)
+    assert nothing.seeds == 0
+    assert math.isnan(nothing.value)
+
+
+@pytest.mark.parametrize(("runs", "least"), [(5, 0.75), (10, 0.84), (20, 0.88)])
+def test_an_interval_covers_the_restricted_mean_about_as_often_as_it_says(runs: int, least: float) -> None:
+    # Exponential times of mean 15, watched until 40: the restricted mean is 15 (1 - exp(-40 / 15)).
+    rng, truth = np.random.default_rng(runs), 15.0 * (1.0 - math.exp(-40.0 / 15.0))
+    found = [restricted_mean(rng.exponential(15.0, runs), 40.0) for _ in range(200)]
+    assert least <= np.mean([one.low <= truth <= one.high for one in found]) <= 0.99
+
+
+@pytest.mark.parametrize(
+    ("times", "horizon", "message"),
+    [
+        (np.zeros((2, 3)), 40.0, r"times has shape \(2, 3\)"),
+        (np.ones(3), 0.0, "horizon is 0.0; finite numbers above 0"),
+        (np.array([-1.0, 2.0]), 40.0, "times holds -1.0"),
+    ],
+)
+def test_bad_times_are_errors_that_say_what_is_allowed(times: Any, horizon: float, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        restricted_mean(times, horizon)
 
 
 # From trials to the summary

@@ -6,9 +6,12 @@ the history of tuning, curves of people). A section without data is left out.
 
 from __future__ import annotations
 
+import base64
 import os
 import platform
+from collections import deque
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -16,42 +19,35 @@ import numpy as np
 import pandas as pd
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
+from numpy.typing import NDArray
 
 from reach.files import write_file
 from reach.render.palette import learner_colour
-from reach.study import figures, people
-from reach.study.engine.jobs import Job, library_versions
-from reach.study.engine.store import Store
-from reach.study.figures import Chart, Looks, capital
+from reach.study import people
 from reach.study.human_files import read_curves
-from reach.study.marks import looks, sample
-from reach.study.report_across import (
-    Cell,
-    Line,
-    Table,
+from reach.study.jobs import Job, library_versions
+from reach.study.measures import per_seed, with_misses
+from reach.study.report import figures
+from reach.study.report.beside_people import beside_people
+from reach.study.report.charts import Looks, looks, sample
+from reach.study.report.figures import Chart, profile, speed_against_energy, step_sizes
+from reach.study.report.findings import answer, findings, headline_metric, in_short, warnings
+from reach.study.report.metrics import (
+    MEASURES,
+    capital,
+    counted,
+    named_protocol,
+    shown_measures,
+)
+from reach.study.report.tables import (
+    across_protocols,
     alignment_table,
     cost_per_trial,
     cost_table,
     improvement_table,
-    profile,
-    speed_against_energy,
-    step_sizes,
+    measure_tables,
 )
-from reach.study.report_answer import answer, findings, headline_metric, in_short, warnings
-from reach.study.report_films import films
-from reach.study.report_people import beside_people
-from reach.study.tables import (
-    MEASURES,
-    NO_NUMBER,
-    Measure,
-    counted,
-    lookup,
-    named_protocol,
-    number,
-    short_protocol,
-    shown_measures,
-    written,
-)
+from reach.study.store import FILM_PHASES, Store, write_whole
 
 __all__ = ["answer", "page", "towards_the_miss", "warnings", "write_report"]
 
@@ -61,63 +57,6 @@ def towards_the_miss(trials: pd.DataFrame) -> pd.DataFrame:
     corrected = with_misses(trials)
     corrected["launch_error_deg"] *= np.where(corrected["miss_deg"] < 0.0, -1.0, 1.0)
     return corrected.drop(columns="miss_deg")
-
-
-def measure_tables(summary: pd.DataFrame, group: str, kind: str = "") -> list[Table]:
-    """Return one table a protocol with the measures of a group; `kind` is added to their titles."""
-    rows = lookup(summary)
-    tables = []
-    for protocol in summary["protocol"].unique():
-        mine = summary[summary["protocol"] == protocol]
-        measures = shown_measures(mine, group)
-        if not measures:
-            continue
-        best = {measure.metric: _best(measure, mine[mine["metric"] == measure.metric]) for measure in measures}
-        lines = []
-        for learner in mine["learner"].unique():
-            found = [(measure, rows.get((protocol, learner, measure.metric))) for measure in measures]
-            lines.append(Line(str(learner), tuple(_cell(measure, row, best[measure.metric]) for measure, row in found)))
-        parts = [capital(named_protocol(protocol)), kind, counted(int(mine["seeds"].max()), "seed")]
-        title = ", ".join(filter(None, parts))
-        tables.append(Table(title, tuple((measure.label, measure.unit) for measure in measures), tuple(lines)))
-    return tables
-
-
-def across_protocols(summary: pd.DataFrame, wanted: Sequence[tuple[str, str]], title: str) -> Table | None:
-    """One table of learners by measures of several protocols; wanted: (protocol, metric) pairs, "" for no metric."""
-    known = {measure.metric: measure for measure in MEASURES}
-    rows = lookup(summary)
-    pairs = [(protocol, known[metric]) for protocol, metric in wanted if metric]
-    pairs = [(p, m) for p, m in pairs if m in shown_measures(summary[summary["protocol"] == p])]
-    if not pairs:
-        return None
-    lines = []
-    for learner in summary["learner"].unique():
-        cells = []
-        for protocol, measure in pairs:
-            here = summary[(summary["protocol"] == protocol) & (summary["metric"] == measure.metric)]
-            cells.append(_cell(measure, rows.get((protocol, learner, measure.metric)), _best(measure, here)))
-        if any(not np.isnan(cell.value) for cell in cells):
-            lines.append(Line(str(learner), tuple(cells)))
-    heads = [(capital(short_protocol(p)), f"{m.label}, {m.unit}" if m.unit else m.label) for p, m in pairs]
-    return Table(title, tuple(heads), tuple(lines))
-
-
-def _cell(measure: Measure, row: Mapping[str, Any] | None, best: str) -> Cell:
-    text, below = written(measure, row)
-    never = row is not None and text == measure.no_number != NO_NUMBER
-    value = np.inf if never else np.nan if row is None or row["value"] is None else float(row["value"])
-    return Cell(text, value, below, bool(best) and text == best)
-
-
-def _best(measure: Measure, rows: pd.DataFrame) -> str:
-    """The best number of a measure as it is shown; "" where none is better than another."""
-    values = rows["value"].astype(float)
-    values = values[np.isfinite(values)]
-    if not measure.better or len(values) < 2:
-        return ""
-    best, worst = sorted([values.min(), values.max()], reverse=measure.better == "high")
-    return "" if number(measure, best) == number(measure, worst) else number(measure, best)
 
 
 def _value_charts(
@@ -162,10 +101,10 @@ def page(
     fitted = [(protocol, measure.metric) for measure in remembered for protocol in protocols]
     timed = [(protocol, fact.metric) for protocol in protocols for fact in human_data.facts(protocol) if fact.metric]
     environment = Environment(
-        loader=PackageLoader("reach.study", "."), autoescape=True, undefined=StrictUndefined, trim_blocks=True
+        loader=PackageLoader("reach.study.report", "."), autoescape=True, undefined=StrictUndefined, trim_blocks=True
     )
     environment.filters["sample"] = lambda look, drawn="line": Markup(sample(look, drawn))
-    return environment.get_template("report.html.jinja").render(
+    return environment.get_template("page.html.jinja").render(
         answer=in_short(found),
         findings=answer(summary, measured),
         warnings=warnings(trials, failures),
@@ -283,4 +222,85 @@ def write_report(
         costs=store.read("costs", jobs) if costs is None else costs,
         measured=measured,
     )
-    write_file(store.report_path, text.encode())
+    write_whole(store.report_path, text.encode())
+
+
+CAPTIONS = {
+    "before": "before: nothing is perturbed",
+    "during": "during: the first perturbed reaches",
+    "after": "after: the last perturbed reaches",
+}
+
+
+MOST_BYTES = 6_500_000  # of all films together, as they stand in the page
+
+
+@dataclass(frozen=True)
+class Clip:
+    """One film: its caption, its bytes and those of its last frame (JPEG), in base64; still is "" of none."""
+
+    caption: str
+    data: str
+    still: str
+
+
+@dataclass(frozen=True)
+class Film:
+    """What was filmed of one learner."""
+
+    learner: str
+    protocol: str
+    seed: int
+    clips: tuple[Clip, ...]
+
+
+def films(store: Store, jobs: Sequence[Job]) -> tuple[list[Film], list[str]]:
+    """Return the films that were made, a learner each, and the learners whose films did not fit into the page.
+
+    Raises:
+        DamagedError: a film is not as it was written.
+    """
+    shown: list[Film] = []
+    left_out: list[str] = []
+    room = MOST_BYTES
+    for job in jobs:
+        if not job.film:
+            continue
+        digests = store.marked_files(job) or {}
+        made = [phase for phase in FILM_PHASES if phase in digests]
+        paths = store.film_paths(job)
+        clips = tuple(_clip(CAPTIONS[phase], paths[phase], store.read_file(job, phase, digests)) for phase in made)
+        size = sum(len(clip.data) + len(clip.still) for clip in clips)
+        if size > room:
+            left_out.append(job.learner)
+        elif clips:
+            room -= size
+            shown.append(Film(job.learner, job.protocol, job.seed, clips))
+    return shown, left_out
+
+
+def _clip(caption: str, path: Path, data: bytes) -> Clip:
+    still = last_frame(path)
+    image = base64.b64encode(jpeg_bytes(still)).decode() if still is not None else ""
+    return Clip(caption, base64.b64encode(data).decode(), image)
+
+
+def last_frame(path: Path) -> NDArray[np.uint8] | None:
+    """The last frame (height, width, 3) of a film; None where it cannot be read."""
+    import imageio_ffmpeg
+
+    try:
+        reader = imageio_ffmpeg.read_frames(str(path))
+        width, height = next(reader)["size"]
+        held = deque(reader, maxlen=1)
+    except (OSError, RuntimeError, StopIteration, KeyError):
+        return None
+    return np.frombuffer(held[0], dtype=np.uint8).reshape(height, width, 3) if held else None
+
+
+def jpeg_bytes(frame: NDArray[np.uint8]) -> bytes:
+    """A picture as the bytes of a JPEG file."""
+    import imageio.v3
+
+    data: bytes = imageio.v3.imwrite("<bytes>", frame, extension=".jpg", quality=80)
+    return data

@@ -3,20 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import pandas as pd
-from rich.box import SIMPLE_HEAD
-from rich.console import Console
-from rich.table import Table
-from rich.text import Text
 
 NO_NUMBER = "\N{EN DASH}"
 MINUS = "\N{MINUS SIGN}"
-# Of a table that is printed: what a label takes, the longest interval, and what lies between two columns.
-LABEL_LETTERS, COLUMN_LETTERS, COLUMN_GAP = 18, 14, 3
 # What a protocol is called; in brackets, what it is.
 TITLES = {
     "rotation30": "30° rotation of the seen hand",
@@ -395,41 +389,15 @@ def lookup(summary: pd.DataFrame) -> Mapping[tuple[str, str, str], Mapping[str, 
     return {(row["protocol"], row["learner"], row["metric"]): row for row in rows}
 
 
-def print_table(summary: pd.DataFrame, console: Console | None = None) -> None:
-    """Print a table a protocol: measures down, learners across, each number with its interval below it.
-
-    More learners than there is room for are in further tables of the same protocol.
-    """
-    console = console or Console()
-    rows = lookup(summary)
-    for protocol in summary["protocol"].unique():
-        mine = summary[summary["protocol"] == protocol]
-        learners = [str(learner) for learner in mine["learner"].unique()]
-        title = f"{named_protocol(protocol)}, {counted(int(mine['seeds'].max()), 'seed')}, 95 % intervals"
-        for few in _beside_each_other(learners, console.width):
-            table = Table(title=title, title_justify="left", title_style="bold", box=SIMPLE_HEAD, pad_edge=False)
-            table.add_column("")
-            for learner in few:
-                table.add_column(learner, justify="right", overflow="fold")
-            for measure in shown_measures(mine):
-                cells = [Text(f"{measure.label}\n{measure.unit}")]
-                for learner in few:
-                    value, below = written(measure, rows.get((protocol, learner, measure.metric)))
-                    cells.append(Text.assemble(value, "\n", (below, "dim")))
-                table.add_row(*cells)
-            console.print(table)
-            title = f"{named_protocol(protocol)}, further learners"
+def shown(value: float) -> str:
+    """A number with three significant digits; "" where there is none."""
+    if not math.isfinite(value):
+        return "never" if value > 0 else ""
+    if value == 0.0:
+        return "0"
+    text = f"{value:,.0f}" if 1000 <= abs(value) < 1e7 else f"{value:.3g}"
+    return text.replace("-", "\N{MINUS SIGN}")
 
 
-def _beside_each_other(learners: Sequence[str], width: int) -> list[list[str]]:
-    """As many at a time as there is room for in so many letters, one at least."""
-    groups: list[list[str]] = []
-    left = 0
-    for learner in learners:
-        wanted = max(len(learner), COLUMN_LETTERS) + COLUMN_GAP
-        if not groups or wanted > left:
-            groups.append([])
-            left = width - LABEL_LETTERS
-        groups[-1].append(learner)
-        left -= wanted
-    return groups
+def capital(text: str) -> str:
+    return text[:1].upper() + text[1:]

@@ -5,27 +5,29 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import pandas as pd
 from markupsafe import Markup
 from numpy.typing import NDArray
 
-from reach.study.charts import Row, Series, Shade, line_chart, value_chart
-from reach.study.marks import Look, shown
-from reach.study.people.human_data import HumanFact, facts
-from reach.study.statistics import mean_band
-from reach.study.tables import (
+from reach.study.people import HumanFact, facts
+from reach.study.report.charts import Look, Looks, Row, Series, Shade, line_chart, value_chart
+from reach.study.report.metrics import (
     GENERALISATION,
     SWITCHING,
     Measure,
+    capital,
     named_protocol,
     short_protocol,
+    shown,
     written,
 )
+from reach.study.report.tables import ENERGY, MEASURE
+from reach.study.statistics import mean_band, performance_profile
 
 Floats = NDArray[np.float64]
-Looks = Mapping[str, Look]
 
 BLOCK_TITLES = {
     "baseline": "before",
@@ -48,10 +50,6 @@ class Chart:
     heads: tuple[str, ...] = ()
     lines: tuple[tuple[str, ...], ...] = ()
     note: str = ""
-
-
-def capital(text: str) -> str:
-    return text[:1].upper() + text[1:]
 
 
 def anchor(text: str) -> str:
@@ -301,3 +299,104 @@ def alignment(trials: pd.DataFrame, looks: Looks) -> list[Chart]:
 def cited(found: Sequence[HumanFact]) -> list[str]:
     """Facts as sentences with their sources."""
     return [f"People: {fact.text} ({fact.citation})." for fact in found]
+
+
+THRESHOLDS = np.linspace(0.0, 1.2, 61)
+
+
+def profile(measured: pd.DataFrame, looks: Looks) -> Chart | None:
+    """Share of runs (protocol, seed) whose L30 is below a threshold; None of fewer than two learners."""
+    kept = measured[(measured["metric"] == MEASURE) & measured["value"].notna()]
+    series, lines = [], []
+    quarters = (0.25, 0.5, 0.75, 1.0)
+    for learner, look in looks.items():
+        own = kept[kept["learner"] == learner]
+        if own.empty:
+            continue
+        found = performance_profile(own["value"].to_numpy(np.float64), THRESHOLDS, strata=own["protocol"].tolist())
+        series.append(Series(learner, look, 100.0 * THRESHOLDS, found.share, found.low, found.high))
+        lines.append((learner, *(shown(float(np.interp(q, THRESHOLDS, found.share))) for q in quarters)))
+    if len(series) < 2:
+        return None
+    svg = line_chart(
+        series,
+        name="profile",
+        alternative="Share of runs by how much of the miss they leave at most, a line a learner.",
+        x_label="of the miss left at most, %",
+        y_label="share of runs",
+        guides=(),
+        y_range=(-0.02, 1.04),
+    )
+    heads = ("learner", *(f"below {100 * q:.0f} %" for q in quarters))
+    return Chart("Performance profile", Markup(svg), heads, tuple(lines), "Share of runs, by what they leave at most.")
+
+
+def speed_against_energy(summary: pd.DataFrame, costs: Mapping[str, Mapping[str, float]], looks: Looks) -> Chart | None:
+    """What is left of the miss under the first protocol with L30, by energy a trial; None of fewer than two."""
+    rows = summary[(summary["metric"] == MEASURE) & summary["value"].notna()]
+    if rows.empty:
+        return None
+    rows = rows[rows["protocol"] == rows["protocol"].iloc[0]].set_index("learner")
+    series = []
+    for learner, look in looks.items():
+        energy = costs.get(learner, {}).get(ENERGY, 0.0) * 1e-6
+        if learner in rows.index and energy > 0.0:
+            value, low, high = (np.array([100.0 * float(rows[key][learner])]) for key in ("value", "low", "high"))
+            series.append(Series(learner, look, np.array([energy]), value, low, high, "marks"))
+    if len(series) < 2:
+        return None
+    svg = line_chart(
+        series,
+        name="energy",
+        alternative="Share of the miss that is left, by energy a trial, a mark a learner.",
+        x_label="energy a trial, \N{MICRO SIGN}J (arithmetic alone)",
+        y_label="of the miss left, %",
+        log_x=True,
+    )
+    lines = tuple((one.name, shown(float(one.x[0])), shown(float(one.y[0]))) for one in series)
+    heads = ("learner", "energy, \N{MICRO SIGN}J", "left, %")
+    return Chart("Speed against energy", Markup(svg), heads, lines, "Lower left is better.")
+
+
+def step_sizes(tuning: Mapping[str, Mapping[str, Any]], looks: Looks) -> list[Chart]:
+    """What is left of the miss by step size, a chart for each setting that was tuned.
+
+    tuning: learner -> {"history": [{setting: value, "left_of_the_miss": value, "pruned": bool}, ...], ...}; tries that
+    were given up early (pruned) are left out.
+    """
+    curves: dict[str, list[tuple[str, list[tuple[float, float]]]]] = {}
+    for learner, one in tuning.items():
+        tries: dict[str, list[tuple[float, float]]] = {}
+        for tried in one.get("history", ()):
+            left = tried.get("left_of_the_miss")
+            if tried.get("pruned") or left is None:
+                continue
+            for setting, value in tried.items():
+                numeric = isinstance(value, (int, float)) and not isinstance(value, bool)
+                if setting != "left_of_the_miss" and numeric and value > 0:
+                    tries.setdefault(setting, []).append((float(value), 100.0 * float(left)))
+        for setting, points in tries.items():
+            curves.setdefault(setting, []).append((learner, sorted(points)))
+    charts = []
+    for setting, found in curves.items():
+        series, lines = [], []
+        for learner, points in found:
+            x, y = (np.array(column) for column in zip(*points, strict=True))
+            series.append(Series(learner, looks.get(learner, Look("#555555")), x, y))
+            best = int(np.argmin(y))
+            lines.append(
+                (learner, shown(float(x[best])), shown(float(y[best])), f"{shown(x[0])}\N{EN DASH}{shown(x[-1])}")
+            )
+        title = setting.replace("_", " ")
+        svg = line_chart(
+            series,
+            name=f"step-{anchor(setting)}",
+            alternative=f"Share of the miss that is left, by {title}: {', '.join(learner for learner, _ in found)}.",
+            x_label=f"{title} (logarithmic)",
+            y_label="of the miss left, %",
+            guides=(0.0, 100.0),
+            log_x=True,
+        )
+        heads = ("learner", f"best {title}", "left, %", "tried")
+        charts.append(Chart(f"By {title}", Markup(svg), heads, tuple(lines), "Best of what was tried."))
+    return charts

@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from reach.study.report.metrics import MINUS, counted, short_protocol
 from reach.study.statistics import paired_difference, probability_of_improvement
-from reach.study.tables import MINUS, counted, short_protocol
 
 REFERENCE = "none"  # the learner that does not learn: the measure of the others
 FEW_SEEDS, ENOUGH_SEEDS = 5, 10

@@ -8,25 +8,38 @@ Communications); energies per operation are those of Horowitz 2014 (ISSCC, "Comp
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations
 from typing import Any
 
 import numpy as np
 import pandas as pd
-from markupsafe import Markup
+from rich.box import SIMPLE_HEAD
+from rich.console import Console
+from rich.table import Table as PrintedTable
+from rich.text import Text
 
-from reach.study.charts import Series, line_chart
-from reach.study.figures import Chart, Looks, anchor
-from reach.study.marks import Look, shown
-from reach.study.profiles import improvement, performance_profile
-from reach.study.statistics import estimate
+from reach.study.report.charts import Looks
+from reach.study.report.metrics import (
+    MEASURES,
+    NO_NUMBER,
+    Measure,
+    capital,
+    counted,
+    lookup,
+    named_protocol,
+    number,
+    short_protocol,
+    shown,
+    shown_measures,
+    written,
+)
+from reach.study.statistics import estimate, improvement
 
 MULTIPLY_ADD_PJ = 4.6  # 32-bit floating point: multiplication 3.7, addition 0.9
 ADD_PJ = 0.9
 MEASURE = "L30"
-THRESHOLDS = np.linspace(0.0, 1.2, 61)
 
 
 @dataclass(frozen=True)
@@ -80,33 +93,6 @@ PROPERTIES = {
     "connection_sparsity": "connection sparsity",
     "activation_sparsity": "activation sparsity",
 }
-
-
-def profile(measured: pd.DataFrame, looks: Looks) -> Chart | None:
-    """Share of runs (protocol, seed) whose L30 is below a threshold; None of fewer than two learners."""
-    kept = measured[(measured["metric"] == MEASURE) & measured["value"].notna()]
-    series, lines = [], []
-    quarters = (0.25, 0.5, 0.75, 1.0)
-    for learner, look in looks.items():
-        own = kept[kept["learner"] == learner]
-        if own.empty:
-            continue
-        found = performance_profile(own["value"].to_numpy(np.float64), THRESHOLDS, strata=own["protocol"].tolist())
-        series.append(Series(learner, look, 100.0 * THRESHOLDS, found.share, found.low, found.high))
-        lines.append((learner, *(shown(float(np.interp(q, THRESHOLDS, found.share))) for q in quarters)))
-    if len(series) < 2:
-        return None
-    svg = line_chart(
-        series,
-        name="profile",
-        alternative="Share of runs by how much of the miss they leave at most, a line a learner.",
-        x_label="of the miss left at most, %",
-        y_label="share of runs",
-        guides=(),
-        y_range=(-0.02, 1.04),
-    )
-    heads = ("learner", *(f"below {100 * q:.0f} %" for q in quarters))
-    return Chart("Performance profile", Markup(svg), heads, tuple(lines), "Share of runs, by what they leave at most.")
 
 
 def improvement_table(measured: pd.DataFrame, looks: Looks) -> Table | None:
@@ -180,33 +166,6 @@ def cost_per_trial(trials: pd.DataFrame, costs: pd.DataFrame | None) -> dict[str
     return found
 
 
-def speed_against_energy(summary: pd.DataFrame, costs: Mapping[str, Mapping[str, float]], looks: Looks) -> Chart | None:
-    """What is left of the miss under the first protocol with L30, by energy a trial; None of fewer than two."""
-    rows = summary[(summary["metric"] == MEASURE) & summary["value"].notna()]
-    if rows.empty:
-        return None
-    rows = rows[rows["protocol"] == rows["protocol"].iloc[0]].set_index("learner")
-    series = []
-    for learner, look in looks.items():
-        energy = costs.get(learner, {}).get(ENERGY, 0.0) * 1e-6
-        if learner in rows.index and energy > 0.0:
-            value, low, high = (np.array([100.0 * float(rows[key][learner])]) for key in ("value", "low", "high"))
-            series.append(Series(learner, look, np.array([energy]), value, low, high, "marks"))
-    if len(series) < 2:
-        return None
-    svg = line_chart(
-        series,
-        name="energy",
-        alternative="Share of the miss that is left, by energy a trial, a mark a learner.",
-        x_label="energy a trial, \N{MICRO SIGN}J (arithmetic alone)",
-        y_label="of the miss left, %",
-        log_x=True,
-    )
-    lines = tuple((one.name, shown(float(one.x[0])), shown(float(one.y[0]))) for one in series)
-    heads = ("learner", "energy, \N{MICRO SIGN}J", "left, %")
-    return Chart("Speed against energy", Markup(svg), heads, lines, "Lower left is better.")
-
-
 def alignment_table(costs: pd.DataFrame | None) -> Table | None:
     """Angles between a rule's step and the gradient that a learner tells of with its costs, by layer.
 
@@ -232,45 +191,102 @@ def alignment_table(costs: pd.DataFrame | None) -> Table | None:
     return Table("Angle between step and gradient", tuple(heads), tuple(lines))
 
 
-def step_sizes(tuning: Mapping[str, Mapping[str, Any]], looks: Looks) -> list[Chart]:
-    """What is left of the miss by step size, a chart for each setting that was tuned.
+def measure_tables(summary: pd.DataFrame, group: str, kind: str = "") -> list[Table]:
+    """Return one table a protocol with the measures of a group; `kind` is added to their titles."""
+    rows = lookup(summary)
+    tables = []
+    for protocol in summary["protocol"].unique():
+        mine = summary[summary["protocol"] == protocol]
+        measures = shown_measures(mine, group)
+        if not measures:
+            continue
+        best = {measure.metric: _best(measure, mine[mine["metric"] == measure.metric]) for measure in measures}
+        lines = []
+        for learner in mine["learner"].unique():
+            found = [(measure, rows.get((protocol, learner, measure.metric))) for measure in measures]
+            lines.append(Line(str(learner), tuple(_cell(measure, row, best[measure.metric]) for measure, row in found)))
+        parts = [capital(named_protocol(protocol)), kind, counted(int(mine["seeds"].max()), "seed")]
+        title = ", ".join(filter(None, parts))
+        tables.append(Table(title, tuple((measure.label, measure.unit) for measure in measures), tuple(lines)))
+    return tables
 
-    tuning: learner -> {"history": [{setting: value, "left_of_the_miss": value, "pruned": bool}, ...], ...}; tries that
-    were given up early (pruned) are left out.
+
+def across_protocols(summary: pd.DataFrame, wanted: Sequence[tuple[str, str]], title: str) -> Table | None:
+    """One table of learners by measures of several protocols; wanted: (protocol, metric) pairs, "" for no metric."""
+    known = {measure.metric: measure for measure in MEASURES}
+    rows = lookup(summary)
+    pairs = [(protocol, known[metric]) for protocol, metric in wanted if metric]
+    pairs = [(p, m) for p, m in pairs if m in shown_measures(summary[summary["protocol"] == p])]
+    if not pairs:
+        return None
+    lines = []
+    for learner in summary["learner"].unique():
+        cells = []
+        for protocol, measure in pairs:
+            here = summary[(summary["protocol"] == protocol) & (summary["metric"] == measure.metric)]
+            cells.append(_cell(measure, rows.get((protocol, learner, measure.metric)), _best(measure, here)))
+        if any(not np.isnan(cell.value) for cell in cells):
+            lines.append(Line(str(learner), tuple(cells)))
+    heads = [(capital(short_protocol(p)), f"{m.label}, {m.unit}" if m.unit else m.label) for p, m in pairs]
+    return Table(title, tuple(heads), tuple(lines))
+
+
+def _cell(measure: Measure, row: Mapping[str, Any] | None, best: str) -> Cell:
+    text, below = written(measure, row)
+    never = row is not None and text == measure.no_number != NO_NUMBER
+    value = np.inf if never else np.nan if row is None or row["value"] is None else float(row["value"])
+    return Cell(text, value, below, bool(best) and text == best)
+
+
+def _best(measure: Measure, rows: pd.DataFrame) -> str:
+    """The best number of a measure as it is shown; "" where none is better than another."""
+    values = rows["value"].astype(float)
+    values = values[np.isfinite(values)]
+    if not measure.better or len(values) < 2:
+        return ""
+    best, worst = sorted([values.min(), values.max()], reverse=measure.better == "high")
+    return "" if number(measure, best) == number(measure, worst) else number(measure, best)
+
+
+# Width of the printed table, letters: a label, the longest interval, and the gap between two columns.
+LABEL_LETTERS, COLUMN_LETTERS, COLUMN_GAP = 18, 14, 3
+
+
+def print_table(summary: pd.DataFrame, console: Console | None = None) -> None:
+    """Print a table a protocol: measures down, learners across, each number with its interval below it.
+
+    More learners than there is room for are in further tables of the same protocol.
     """
-    curves: dict[str, list[tuple[str, list[tuple[float, float]]]]] = {}
-    for learner, one in tuning.items():
-        tries: dict[str, list[tuple[float, float]]] = {}
-        for tried in one.get("history", ()):
-            left = tried.get("left_of_the_miss")
-            if tried.get("pruned") or left is None:
-                continue
-            for setting, value in tried.items():
-                numeric = isinstance(value, (int, float)) and not isinstance(value, bool)
-                if setting != "left_of_the_miss" and numeric and value > 0:
-                    tries.setdefault(setting, []).append((float(value), 100.0 * float(left)))
-        for setting, points in tries.items():
-            curves.setdefault(setting, []).append((learner, sorted(points)))
-    charts = []
-    for setting, found in curves.items():
-        series, lines = [], []
-        for learner, points in found:
-            x, y = (np.array(column) for column in zip(*points, strict=True))
-            series.append(Series(learner, looks.get(learner, Look("#555555")), x, y))
-            best = int(np.argmin(y))
-            lines.append(
-                (learner, shown(float(x[best])), shown(float(y[best])), f"{shown(x[0])}\N{EN DASH}{shown(x[-1])}")
-            )
-        title = setting.replace("_", " ")
-        svg = line_chart(
-            series,
-            name=f"step-{anchor(setting)}",
-            alternative=f"Share of the miss that is left, by {title}: {', '.join(learner for learner, _ in found)}.",
-            x_label=f"{title} (logarithmic)",
-            y_label="of the miss left, %",
-            guides=(0.0, 100.0),
-            log_x=True,
-        )
-        heads = ("learner", f"best {title}", "left, %", "tried")
-        charts.append(Chart(f"By {title}", Markup(svg), heads, tuple(lines), "Best of what was tried."))
-    return charts
+    console = console or Console()
+    rows = lookup(summary)
+    for protocol in summary["protocol"].unique():
+        mine = summary[summary["protocol"] == protocol]
+        learners = [str(learner) for learner in mine["learner"].unique()]
+        title = f"{named_protocol(protocol)}, {counted(int(mine['seeds'].max()), 'seed')}, 95 % intervals"
+        for few in _beside_each_other(learners, console.width):
+            table = PrintedTable(title=title, title_justify="left", title_style="bold", box=SIMPLE_HEAD, pad_edge=False)
+            table.add_column("")
+            for learner in few:
+                table.add_column(learner, justify="right", overflow="fold")
+            for measure in shown_measures(mine):
+                cells = [Text(f"{measure.label}\n{measure.unit}")]
+                for learner in few:
+                    value, below = written(measure, rows.get((protocol, learner, measure.metric)))
+                    cells.append(Text.assemble(value, "\n", (below, "dim")))
+                table.add_row(*cells)
+            console.print(table)
+            title = f"{named_protocol(protocol)}, further learners"
+
+
+def _beside_each_other(learners: Sequence[str], width: int) -> list[list[str]]:
+    """As many at a time as there is room for in so many letters, one at least."""
+    groups: list[list[str]] = []
+    left = 0
+    for learner in learners:
+        wanted = max(len(learner), COLUMN_LETTERS) + COLUMN_GAP
+        if not groups or wanted > left:
+            groups.append([])
+            left = width - LABEL_LETTERS
+        groups[-1].append(learner)
+        left -= wanted
+    return groups
