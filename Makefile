@@ -86,7 +86,7 @@ peers-learners: .venv-peers-learners/.installed
 
 # What independent simulators make of the same input, made anew and compared with what the tests read.
 references: .venv-references/.installed
-	.venv-references/bin/python references/make_brian2_references.py tests/agents/networks/brian2.npz
+	.venv-references/bin/python references/make_brian2_references.py tests/agents/spiking/brian2.npz
 	.venv-references/bin/python references/make_rliable_references.py tests/reach/study/rliable.json
 
 .venv-references/.installed: constraints-references.txt

@@ -2,7 +2,7 @@
 
 A learner is named `error-<network>-<rule>`. To add a network, add one entry here. To add a rule, add one entry to the
 registry of its kind: `FEEDBACK_RULES` of `agents.rules.feedback`, where `FeedbackRule` says what a rule may need,
-`RECURRENT_RULES` of `agents.rules.recurrent`, or `RULES` of `agents.spiking_feedforward`.
+`RECURRENT_RULES` of `agents.rules.recurrent`, or `RULES` of `agents.error.spiking`.
 """
 
 from __future__ import annotations
@@ -13,6 +13,8 @@ from typing import Any
 
 import numpy as np
 
+from agents.error.spiking import RULES as SPIKING_RULES
+from agents.error.spiking import Recurrence, SpikingFeedForward
 from agents.feedforward import JOINTS, FeedForward, NoFeedForward
 from agents.lstm_feedforward import LSTMFeedForward
 from agents.memory_feedforward import RULES as PRACTISING_RULES
@@ -26,9 +28,7 @@ from agents.networks.v1_bank import V1Bank
 from agents.rate_feedforward import RateFeedForward
 from agents.rules.feedback import FEEDBACK_RULES
 from agents.rules.recurrent import RECURRENT_RULES
-from agents.rules.structural_plasticity import StructuralPlasticity
-from agents.spiking_feedforward import RULES as SPIKING_RULES
-from agents.spiking_feedforward import Recurrence, SpikingFeedForward
+from agents.spiking.structural_plasticity import StructuralPlasticity
 
 NONE = "none"
 # Ends the name of a learner that learns in all synapses at baseline and then keeps its read-out as it is.

@@ -29,7 +29,7 @@ from agents.error_networks import (
     network_of,
 )
 from agents.loggers import LOG_SETTINGS
-from agents.reward_spiking_learner import KNOWN_SETTINGS, REWARD_SPIKING_LEARNERS, RewardSpikingLearner
+from agents.reward.spiking_learner import KNOWN_SETTINGS, REWARD_SPIKING_LEARNERS, RewardSpikingLearner
 from agents.teachers.algorithms import ALGORITHMS
 from agents.teachers.reward import ALIASES as REWARD_ALIASES
 from agents.teachers.reward import SEED as REWARD_SEED

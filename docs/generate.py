@@ -8,10 +8,10 @@ from dataclasses import is_dataclass
 import mkdocs_gen_files
 
 import reach
+from agents.error.spiking import RULES as SPIKING_RULES
 from agents.learner import LEARNERS
 from agents.notes import note_on
 from agents.rules.feedback import FEEDBACK_RULES
-from agents.spiking_feedforward import RULES as SPIKING_RULES
 from reach.env import CupEnv
 from reach.protocols import PROTOCOLS
 from reach.protocols.presets import in_words
@@ -24,7 +24,7 @@ ENVIRONMENTS = {
 # Where the functions of a rule are.
 RULE_MODULES = {
     **dict.fromkeys(FEEDBACK_RULES, "agents.rules.feedback"),
-    **dict.fromkeys(SPIKING_RULES, "agents.rules.pair_stdp"),
+    **dict.fromkeys(SPIKING_RULES, "agents.spiking.stdp"),
 }
 
 

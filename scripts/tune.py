@@ -27,7 +27,15 @@ from figures.tuning import draw
 from rich.console import Console
 from rich.table import Table
 from tqdm import tqdm
-from tuning import (
+from tuning_figure import draw
+
+from agents.error_networks import ERROR_LEARNERS, HIDDEN, NONE, full_name, is_error_learner, rule_of
+from agents.learner import FACTORIES, POSTURE, baseline_trials, is_learner
+from agents.reward.spiking_learner import REWARD_SPIKING_LEARNERS
+from agents.rules.feedback import FEEDBACK_RULES
+from agents.teachers.algorithms import ALGORITHMS
+from agents.teachers.reward import full_name as reward_name
+from agents.tuning import (
     TRAINING_SHARE,
     SearchSpace,
     criterion_of,

@@ -7,13 +7,13 @@ from typing import Any
 import numpy as np
 import pytest
 
+from agents.error.spiking import CELLS_PER_MUSCLE, INHIBITORY_CELLS, SpikingFeedForward
 from agents.error_networks import ALIASES, ERROR_LEARNERS, is_error_learner, make_feedforward
 from agents.feedforward import FeedForward
 from agents.lstm_feedforward import LSTMFeedForward
 from agents.rate_feedforward import RateFeedForward
-from agents.spiking_feedforward import CELLS_PER_MUSCLE, INHIBITORY_CELLS, SpikingFeedForward
-from reach.sim.retina import CUP as CUP_COLOUR
-from reach.sim.retina import TABLE, places_m
+from reach.retina import CUP as CUP_COLOUR
+from reach.retina import TABLE, places_m
 
 CUP = np.array([0.12, 0.55])
 ERROR = np.array([0.1, -0.2, 0.05])

@@ -27,7 +27,7 @@ from agents.learner import (
     prepare,
     train_trials,
 )
-from agents.reward_spiking_learner import REWARD_SPIKING_LEARNERS
+from agents.reward.spiking_learner import REWARD_SPIKING_LEARNERS
 from agents.teachers.reward import RESTING_COMMAND
 from agents.vec_env import CupVecEnv
 from reach import CurlField, Rotation

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from agents.networks.spike_trains import write_poisson, write_regular
+from agents.spiking.kernels import write_poisson, write_regular
 
 RATES_HZ = np.array([0.0, 5.0, 40.0, 200.0])
 

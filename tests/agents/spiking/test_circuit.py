@@ -13,11 +13,11 @@ from hypothesis.extra.numpy import arrays
 from numba.core.runtime import _nrt_python, rtsys
 from numpy.typing import NDArray
 
-from agents.networks.circuit_kernel import CircuitState
-from agents.networks.lif import LIFCells
-from agents.networks.projections import Projection
-from agents.networks.spiking_circuit import SpikingCircuit
-from agents.rules.pair_stdp import PairSTDP
+from agents.spiking.circuit import SpikingCircuit
+from agents.spiking.kernels import CircuitState
+from agents.spiking.lif import LIFCells
+from agents.spiking.projections import Projection
+from agents.spiking.stdp import PairSTDP
 
 RATES_HZ = np.linspace(5.0, 60.0, 20)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from agents.rules.expected_eligibility import ExpectedEligibility
+from agents.spiking.third_factors import ExpectedEligibility
 
 ACTIVITY = np.array([1.0, 0.4, 0.0])
 

@@ -15,7 +15,7 @@
     circuit.teach(state, modulators)
 
 The circuit holds what learning changes, the state what a run changes; both are plain arrays. How a step goes is written
-in `circuit_kernel`.
+in `kernels`.
 """
 
 from __future__ import annotations
@@ -28,16 +28,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from agents.networks.checks import largest_in, require_fits
-from agents.networks.circuit_kernel import CircuitState, first_state, simulate
 from agents.networks.compiled import call
-from agents.networks.eligibility import catch_up, read_eligibility, teach
-from agents.networks.lif import LIFCells, draw_cells
-from agents.networks.projections import INPUT, Projection, draw_synapses
-from agents.networks.spike_trains import within, write_poisson, write_regular
-from agents.rules.pair_kernel import change_weights
-from agents.rules.pair_stdp import ELIGIBLE, plasticity_of
-from agents.rules.structural_plasticity import Turnover, rewire
-from agents.rules.synaptic_scaling import scale
+from agents.spiking.kernels import CircuitState, first_state, simulate, within, write_poisson, write_regular
+from agents.spiking.lif import LIFCells, draw_cells
+from agents.spiking.projections import INPUT, Projection, draw_synapses
+from agents.spiking.stdp import ELIGIBLE, catch_up, change_weights, plasticity_of, read_eligibility, teach
+from agents.spiking.structural_plasticity import Turnover, rewire
 
 # Settings that must fit into the dtype of a circuit.
 CELL_FIELDS = ("threshold", "reset", "bias", "first_voltage", "threshold_adaptation", "current_adaptation")
@@ -318,10 +314,10 @@ class SpikingCircuit:
         change_weights(*self._blocks[name], self.rules.soft[p], terms, pull.astype(self.dtype))
 
     def maintain(self, state: CircuitState, elapsed_ms: float) -> None:
-        """Let slow plasticity act: synaptic scaling and structural plasticity, of the projections that have them.
+        """Let structural plasticity act on the projections that have it.
 
         Args:
-            state: whose filtered rates scaling looks at; a synapse that is replaced loses its eligibility in it.
+            state: a synapse that is replaced loses its eligibility in it.
             elapsed_ms: time since the last call, ms, 0 or more.
 
         Raises:
@@ -334,9 +330,6 @@ class SpikingCircuit:
         for name, one in self.projections.items():
             p = self._index[name]
             weight, connected, lowest, highest = self._blocks[name]
-            if one.scaling is not None:
-                growth = elapsed_s / one.scaling.time_constant_s
-                scale(weight, self.rate_hz(state, one.after), one.scaling.target_hz, growth, lowest, highest)
             if one.structure is not None:
                 seed = (int(self.seed[0]) + p) % 2**62
                 memory = self.turnovers[name]

@@ -10,11 +10,11 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from agents.networks.circuit_kernel import CircuitState
-from agents.networks.lif import LIFCells, draw_cells
-from agents.networks.projections import Projection
-from agents.networks.spiking_circuit import SpikingCircuit
-from agents.rules.pair_stdp import PairSTDP
+from agents.spiking.circuit import SpikingCircuit
+from agents.spiking.kernels import CircuitState
+from agents.spiking.lif import LIFCells, draw_cells
+from agents.spiking.projections import Projection
+from agents.spiking.stdp import PairSTDP
 
 STORED = Path(__file__).with_name("brian2.npz")
 STEPS = 1000

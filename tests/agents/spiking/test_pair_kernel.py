@@ -9,11 +9,10 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from agents.networks.lif import LIFCells
-from agents.networks.projections import Projection
-from agents.networks.spiking_circuit import SpikingCircuit
-from agents.rules.pair_kernel import BACKLOG
-from agents.rules.pair_stdp import LARGEST_GROWTH, PairSTDP
+from agents.spiking.circuit import SpikingCircuit
+from agents.spiking.lif import LIFCells
+from agents.spiking.projections import Projection
+from agents.spiking.stdp import BACKLOG, LARGEST_GROWTH, PairSTDP
 
 # More cells than spikes may wait; the last axon is silent, and the first falls silent.
 INPUTS, CELLS, STEPS = 4, BACKLOG + 90, 400

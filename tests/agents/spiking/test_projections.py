@@ -7,12 +7,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from agents.networks.lif import LIFCells
-from agents.networks.projections import Projection
-from agents.networks.spiking_circuit import SpikingCircuit
-from agents.rules.pair_stdp import PairSTDP
-from agents.rules.structural_plasticity import StructuralPlasticity
-from agents.rules.synaptic_scaling import SynapticScaling
+from agents.spiking.circuit import SpikingCircuit
+from agents.spiking.lif import LIFCells
+from agents.spiking.projections import Projection
+from agents.spiking.stdp import PairSTDP
+from agents.spiking.structural_plasticity import StructuralPlasticity
 
 
 def test_a_delay_of_d_steps_is_d_steps() -> None:
@@ -79,7 +78,6 @@ def test_dale_s_law_outlives_learning(seed: int, eligibility: float | None, boun
                 probability=0.7,
                 delay_steps=(0, 3),
                 plasticity=rule,
-                scaling=SynapticScaling(target_hz=5.0, time_constant_s=0.05),
                 structure=StructuralPlasticity(near_zero=0.2, patience_s=0.0, turnover_per_s=5.0),
             ),
         ],

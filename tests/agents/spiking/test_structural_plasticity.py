@@ -1,42 +1,14 @@
-"""Synaptic scaling holds a rate; structural plasticity moves idle synapses and keeps their number."""
+"""Structural plasticity moves idle synapses and keeps their number."""
 
 from __future__ import annotations
 
 import numpy as np
 import pytest
 
-from agents.networks.lif import LIFCells
-from agents.networks.projections import Projection
-from agents.networks.spiking_circuit import SpikingCircuit
-from agents.rules.structural_plasticity import StructuralPlasticity
-from agents.rules.synaptic_scaling import SynapticScaling
-
-RATES_HZ = np.full(30, 20.0)
-
-
-@pytest.mark.parametrize("weight", [0.05, 1.0])
-def test_scaling_brings_every_cell_to_its_rate_and_keeps_the_ratios(weight: float) -> None:
-    projection = Projection(
-        "input",
-        "cells",
-        weight_mean=weight,
-        weight_sd=0.2 * weight,
-        largest_weight=50.0,
-        scaling=SynapticScaling(target_hz=15.0, time_constant_s=1.0),
-    )
-    circuit = SpikingCircuit(
-        30, {"cells": LIFCells(10, readout_ms=500.0)}, [projection], np.random.default_rng(0), coding="poisson"
-    )
-    before = circuit.weight("input-cells").copy()
-    state = circuit.begin()
-    for k in range(2500):
-        if k == 1000:
-            spikes = state.spikes.copy()
-        circuit.run(state, RATES_HZ, 20)
-        circuit.maintain(state, 20.0)
-    np.testing.assert_allclose((state.spikes - spikes)[30:] / 30.0, 15.0, rtol=0.05)
-    ratio = circuit.weight("input-cells") / before
-    np.testing.assert_allclose(ratio, np.broadcast_to(ratio[0], ratio.shape), rtol=1e-9)
+from agents.spiking.circuit import SpikingCircuit
+from agents.spiking.lif import LIFCells
+from agents.spiking.projections import Projection
+from agents.spiking.structural_plasticity import StructuralPlasticity
 
 
 def rewiring(turnover_per_s: float, patience_s: float = 0.1) -> SpikingCircuit:

@@ -9,13 +9,11 @@ from typing import Any
 import numpy as np
 import pytest
 
-from agents.networks.lif import LIFCells, draw_cells
-from agents.networks.population_code import PopulationCode
-from agents.networks.projections import Projection
-from agents.networks.spiking_circuit import SpikingCircuit
-from agents.rules.pair_stdp import PairSTDP
-from agents.rules.structural_plasticity import StructuralPlasticity
-from agents.rules.synaptic_scaling import SynapticScaling
+from agents.spiking.circuit import SpikingCircuit
+from agents.spiking.lif import LIFCells, draw_cells
+from agents.spiking.projections import Projection
+from agents.spiking.stdp import PairSTDP
+from agents.spiking.structural_plasticity import StructuralPlasticity
 
 
 def alone(cells: LIFCells, step_ms: float = 1.0) -> SpikingCircuit:
@@ -123,9 +121,7 @@ def test_cells_far_faster_than_a_step_follow_what_drives_them() -> None:
 NUMBERS = [
     (LIFCells, {"size": 3}, {"size": int, "refractory_steps": int, "inhibitory": int, "membrane_ms": float}),
     (LIFCells, {"size": 3}, {"bias": (int, float), "readout_ms": int, "threshold": (float, float)}),
-    (PopulationCode, {"low": (0.0,), "high": (1.0,)}, {"cells": int, "peak_hz": float, "width": int}),
     (PairSTDP, {}, {"rate": float, "depression": int, "pre_trace_ms": float, "eligibility_ms": int}),
-    (SynapticScaling, {}, {"target_hz": int, "time_constant_s": float}),
     (StructuralPlasticity, {}, {"near_zero": float, "patience_s": int}),
     (Projection, {"before": "a", "after": "b"}, {"weight_mean": float, "largest_weight": int, "delay_steps": int}),
     (Projection, {"before": "a", "after": "b"}, {"probability": float, "delay_steps": (int, int)}),

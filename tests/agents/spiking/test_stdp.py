@@ -10,12 +10,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agents.networks.circuit_kernel import CircuitState
-from agents.networks.lif import LIFCells
-from agents.networks.projections import Projection
-from agents.networks.spiking_circuit import SpikingCircuit
-from agents.rules.pair_kernel import bounded
-from agents.rules.pair_stdp import PairSTDP
+from agents.spiking.circuit import SpikingCircuit
+from agents.spiking.kernels import CircuitState
+from agents.spiking.lif import LIFCells
+from agents.spiking.projections import Projection
+from agents.spiking.stdp import PairSTDP, bounded
 
 # A driving spike makes the cell fire in the next step.
 DRIVE = 100.0

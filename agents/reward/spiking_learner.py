@@ -32,10 +32,10 @@ from agents.checkpoint import (
     short,
 )
 from agents.controller import Array, Reach
-from agents.kept_spikes import KeptSpikes
 from agents.reach_kernel import PREPARATION_STEPS
+from agents.reward.spiking_actor_critic import RULES, Decision, SpikingActorCritic
 from agents.sensation import Senses
-from agents.spiking_actor_critic import RULES, Decision, SpikingActorCritic
+from agents.spiking.readouts import KeptSpikes
 from agents.trial_learner import Trial, TrialLearner
 from agents.trial_source import env_attribute
 

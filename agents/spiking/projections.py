@@ -19,10 +19,9 @@ from numpy.typing import NDArray
 
 from agents.networks.checks import require_number
 from agents.networks.compiled import inlined
-from agents.networks.lif import LIFCells
-from agents.rules.pair_stdp import PairSTDP
-from agents.rules.structural_plasticity import StructuralPlasticity
-from agents.rules.synaptic_scaling import SynapticScaling
+from agents.spiking.lif import LIFCells
+from agents.spiking.stdp import PairSTDP
+from agents.spiking.structural_plasticity import StructuralPlasticity
 from reach.arguments import is_whole
 
 INPUT = "input"
@@ -41,7 +40,6 @@ class Projection:
         delay_steps: whole steps from a spike to its arrival, 0 or more, or (low, high), of which each axon draws one.
             A spike of a step acts on the thresholds of the next, with a delay of d on those of d steps after.
         plasticity: pair STDP, or None for weights that do not change.
-        scaling: synaptic scaling, or None.
         structure: structural plasticity, or None for synapses that stay where they are.
     """
 
@@ -54,7 +52,6 @@ class Projection:
     probability: float = 1.0
     delay_steps: int | tuple[int, int] = 0
     plasticity: PairSTDP | None = None
-    scaling: SynapticScaling | None = None
     structure: StructuralPlasticity | None = None
 
     def __post_init__(self) -> None:

@@ -12,8 +12,8 @@ import numpy as np
 import pytest
 
 from agents.learner import baseline_trials, evaluate, is_trial_learner, load_learner, make_learner, train_trials
-from agents.reward_spiking_learner import REWARD_SPIKING_LEARNERS
-from agents.spiking_actor_critic import Decision, SpikingActorCritic
+from agents.reward.spiking_actor_critic import Decision, SpikingActorCritic
+from agents.reward.spiking_learner import REWARD_SPIKING_LEARNERS
 from agents.vec_env import CupVecEnv
 
 REACH = "reach/CupReach-v0"
@@ -123,7 +123,7 @@ def test_background_synapses_do_not_learn() -> None:
 
 def test_nothing_of_it_knows_of_gradients() -> None:
     """Network and rules are imported in a fresh process, where torch must not appear."""
-    code = "import sys, agents.spiking_actor_critic; assert 'torch' not in sys.modules, 'torch is imported'"
+    code = "import sys, agents.reward.spiking_actor_critic; assert 'torch' not in sys.modules, 'torch is imported'"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
 

@@ -5,12 +5,12 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from agents.networks.lif import LIFCells
-from agents.networks.projections import Projection
-from agents.networks.readouts import AntagonistReadout
-from agents.networks.spiking_circuit import SpikingCircuit
-from agents.rules.pair_stdp import PairSTDP
-from agents.rules.third_factor import BoundedSurprise, BroadcastError, Hebb, RewardPredictionError
+from agents.spiking.circuit import SpikingCircuit
+from agents.spiking.lif import LIFCells
+from agents.spiking.projections import Projection
+from agents.spiking.readouts import AntagonistReadout
+from agents.spiking.stdp import PairSTDP
+from agents.spiking.third_factors import BoundedSurprise, BroadcastError, Hebb, RewardPredictionError
 
 
 def test_output_cells_hear_their_own_error_and_hidden_cells_a_fixed_mixture() -> None:

@@ -17,16 +17,15 @@ from numpy.typing import NDArray
 
 from agents.costs import Costs
 from agents.feedforward import CONTROL_STEP_MS, JOINTS, Array, Plastic, Sees, SensoryCells
-from agents.kept_spikes import KeptSpikes, muscle_parts, populations_of
-from agents.networks.circuit_kernel import CircuitState
-from agents.networks.lif import LIFCells
 from agents.networks.place_cells import PlaceCells
-from agents.networks.projections import Projection
-from agents.networks.readouts import AntagonistReadout
-from agents.networks.spiking_circuit import SpikingCircuit
-from agents.rules.pair_stdp import PairSTDP
-from agents.rules.structural_plasticity import StructuralPlasticity
-from agents.rules.third_factor import BroadcastError, Hebb
+from agents.spiking.circuit import SpikingCircuit
+from agents.spiking.kernels import CircuitState
+from agents.spiking.lif import LIFCells
+from agents.spiking.projections import Projection
+from agents.spiking.readouts import AntagonistReadout, KeptSpikes, muscle_parts, populations_of
+from agents.spiking.stdp import PairSTDP
+from agents.spiking.structural_plasticity import StructuralPlasticity
+from agents.spiking.third_factors import BroadcastError, Hebb
 
 if TYPE_CHECKING:
     from agents.controller import Controller

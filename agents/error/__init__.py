@@ -1,0 +1,1 @@
+"""Learners taught by their seen error."""

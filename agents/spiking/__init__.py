@@ -1,0 +1,1 @@
+"""Spiking populations, their synapses and spike-timing-dependent plasticity."""
