@@ -12,8 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 if TYPE_CHECKING:
-    from agents.controller import Controller
-    from reach.snapshot import Inside
+    from agents.reaching.controller import Controller
+    from reach.render.inside import Inside
 
 Array = NDArray[np.float64]
 # Which synapses learn: all, or all but those of the read-out.

@@ -24,8 +24,8 @@ from agents.rules.recurrent import (
 )
 
 if TYPE_CHECKING:
-    from agents.controller import Controller
-    from reach.snapshot import Inside, Way
+    from agents.reaching.controller import Controller
+    from reach.render.inside import Inside, Way
 
 CELLS = 64
 # The layer of cells in the alignment that is told.

@@ -22,8 +22,8 @@ from agents.networks.lstm import LSTMCells, LSTMState
 from agents.rate_feedforward import Glimpse, RateFeedForward
 
 if TYPE_CHECKING:
-    from agents.controller import Controller
-    from reach.snapshot import Inside
+    from agents.reaching.controller import Controller
+    from reach.render.inside import Inside
 
 RULES = ("bp", "shallow")
 CELLS = 48

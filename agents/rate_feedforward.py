@@ -18,8 +18,8 @@ from agents.rules.layers import RuledLayer, RuledLinear
 from agents.rules.wiring import assign_rule
 
 if TYPE_CHECKING:
-    from agents.controller import Controller
-    from reach.snapshot import Inside, Layer, Travel
+    from agents.reaching.controller import Controller
+    from reach.render.inside import Inside, Layer, Travel
 
 HEAD = "posture"
 # Share of each weight that is forgotten with every step of a network that is to align; without it the read-out keeps

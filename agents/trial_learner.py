@@ -35,10 +35,7 @@ from agents.checkpoint import (
     require_entries,
     write_checkpoint,
 )
-from agents.controller import Controller, Reach
-from agents.loggers import make_logger
-from agents.sensation import Sensation, Senses
-from agents.trial_source import (
+from agents.environments import (
     TrialSource,
     env_attribute,
     env_id,
@@ -51,6 +48,9 @@ from agents.trial_source import (
     rows_of,
     set_random_states,
 )
+from agents.loggers import make_logger
+from agents.reaching.controller import Controller, Reach
+from agents.reaching.senses import Sensation, Senses
 
 # After a command has been sent, the next observation of the same trial repeats it; float32 keeps seven digits.
 SAME_COMMAND = 1e-5

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 from stable_baselines3.common.vec_env import VecEnv, VecEnvWrapper
 
-from agents.trial_source import put_random_states, random_states
+from agents.environments import put_random_states, random_states
 from agents.vec_env import CupVecEnv
 
 

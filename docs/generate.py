@@ -8,9 +8,8 @@ from dataclasses import is_dataclass
 import mkdocs_gen_files
 
 import reach
-from agents.error.spiking import RULES as SPIKING_RULES
+from agents.descriptions import note_on
 from agents.learner import LEARNERS
-from agents.notes import note_on
 from agents.rules.feedback import FEEDBACK_RULES
 from reach.env import CupEnv
 from reach.protocols import PROTOCOLS

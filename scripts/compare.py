@@ -260,7 +260,7 @@ def notes_on(given: Compare, store: Store, jobs: list[Job]) -> dict[str, str]:
     """What a reader of the report is told about each learner and its training; nothing of those of another factory."""
     if given.factory is not None:
         return {}
-    from agents.notes import note_on
+    from agents.descriptions import note_on
 
     trained: dict[str, list[Path]] = {name: [] for name in given.learners or ()}
     for job in jobs:

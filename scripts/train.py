@@ -15,11 +15,11 @@ from rich.console import Console
 from tqdm import tqdm
 
 from agents.checkpoint import holds_checkpoint
-from agents.keeping import Keep
 from agents.learner import (
     BASELINE_ENV,
     LEARNERS,
     LONGEST_TRIAL_STEPS,
+    Keep,
     baseline_steps,
     baseline_trials,
     env_for,

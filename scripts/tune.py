@@ -29,7 +29,7 @@ from rich.table import Table
 from tqdm import tqdm
 from tuning_figure import draw
 
-from agents.error_networks import ERROR_LEARNERS, HIDDEN, NONE, full_name, is_error_learner, rule_of
+from agents.error.networks import ERROR_LEARNERS, HIDDEN, NONE, full_name, is_error_learner, rule_of
 from agents.learner import FACTORIES, POSTURE, baseline_trials, is_learner
 from agents.reward.spiking_learner import REWARD_SPIKING_LEARNERS
 from agents.rules.feedback import FEEDBACK_RULES

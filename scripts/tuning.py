@@ -18,7 +18,7 @@ from typing import Any, NamedTuple
 import gymnasium as gym
 import pandas as pd
 
-from agents.error_networks import HIDDEN, is_error_learner, is_spiking, practises
+from agents.error.networks import HIDDEN, is_error_learner, is_spiking, practises
 from agents.learner import (
     BASELINE_ENV,
     baseline_steps,

@@ -28,8 +28,8 @@ from agents.spiking.structural_plasticity import StructuralPlasticity
 from agents.spiking.third_factors import BroadcastError, Hebb
 
 if TYPE_CHECKING:
-    from agents.controller import Controller
-    from reach.snapshot import Inside, Population, Travel
+    from agents.reaching.controller import Controller
+    from reach.render.inside import Inside, Population, Travel
 
 RULES = ("stdp", "hebb")
 HIDDEN_CELLS = 300

@@ -21,14 +21,13 @@ from numpy.typing import NDArray
 
 from agents.feedforward import CONTROL_STEP_MS, JOINTS, Array
 from agents.networks.place_cells import PlaceCells
-from agents.reach_kernel import PREPARATION_S
-from agents.spiking.circuit import SpikingCircuit
-from agents.spiking.kernels import CircuitState
-from agents.spiking.lif import LIFCells
-from agents.spiking.projections import INPUT, Projection
-from agents.spiking.readouts import AntagonistReadout, KeptSpikes, muscle_parts, populations_of
-from agents.spiking.stdp import PairSTDP
-from agents.spiking.third_factors import BoundedSurprise, ExpectedEligibility, Hebb
+from agents.networks.projections import INPUT, Projection
+from agents.networks.readouts import AntagonistReadout
+from agents.networks.spiking_circuit import SpikingCircuit
+from agents.reaching.controller import PREPARATION_S
+from agents.rules.expected_eligibility import ExpectedEligibility
+from agents.rules.pair_stdp import PairSTDP
+from agents.rules.third_factor import BoundedSurprise, Hebb
 
 if TYPE_CHECKING:
     from reach.snapshot import Inside

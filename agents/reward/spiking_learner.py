@@ -31,13 +31,12 @@ from agents.checkpoint import (
     read_settings,
     short,
 )
-from agents.controller import Array, Reach
-from agents.reach_kernel import PREPARATION_STEPS
-from agents.reward.spiking_actor_critic import RULES, Decision, SpikingActorCritic
-from agents.sensation import Senses
-from agents.spiking.readouts import KeptSpikes
+from agents.environments import env_attribute
+from agents.kept_spikes import KeptSpikes
+from agents.reaching.controller import PREPARATION_STEPS, Array, Reach
+from agents.reaching.senses import Senses
+from agents.spiking_actor_critic import RULES, Decision, SpikingActorCritic
 from agents.trial_learner import Trial, TrialLearner
-from agents.trial_source import env_attribute
 
 if TYPE_CHECKING:
     from reach.snapshot import Inside

@@ -39,15 +39,7 @@ from agents.checkpoint import (
     short,
     write_checkpoint,
 )
-from agents.loggers import LOG_SETTINGS, make_logger
-from agents.rules.feedback import FEEDBACK_RULES, feedback_rule
-from agents.rules.layers import RuledLayer
-from agents.teachers.actor_inside import ActorInside
-from agents.teachers.held_noise import HeldNoise
-from agents.teachers.replay import check_place, entries_of_buffer, fill, kept_arrays, kept_place
-from agents.teachers.scaled_observation import ScaledObservation
-from agents.trial_log import logged, trial_log
-from agents.trial_source import (
+from agents.environments import (
     env_id,
     env_options_of,
     kept_env_options,
@@ -56,6 +48,14 @@ from agents.trial_source import (
     random_states,
     set_random_states,
 )
+from agents.loggers import LOG_SETTINGS, make_logger
+from agents.rules.feedback import FEEDBACK_RULES, feedback_rule
+from agents.rules.layers import RuledLayer
+from agents.teachers.actor_inside import ActorInside
+from agents.teachers.held_noise import HeldNoise
+from agents.teachers.replay import check_place, entries_of_buffer, fill, kept_arrays, kept_place
+from agents.teachers.scaled_observation import ScaledObservation
+from agents.trial_log import logged, trial_log
 from agents.vec_env import copies_of
 
 if TYPE_CHECKING:

@@ -13,7 +13,7 @@ import numpy as np
 from gymnasium import spaces
 from stable_baselines3.common.vec_env import VecEnv, VecEnvWrapper
 
-from agents.trial_source import env_attribute
+from agents.environments import env_attribute
 
 # Shoulder, elbow, wrist: those of reaches that were learned from their seen error, and some room beyond.
 LOWEST = (-0.75, -0.08, -0.85)

@@ -10,7 +10,7 @@ from typing import Any
 from figures.picture_file import require_picture_file, write_figure
 from tuning import criterion_of, read_settings, search_space
 
-from agents.error_networks import HIDDEN, full_name, is_error_learner, is_spiking
+from agents.error.networks import HIDDEN, full_name, is_error_learner, is_spiking
 from agents.learner import TUNED, is_learner
 from agents.tuning import criterion_of, read_settings, search_space
 from reach.files import make_folder

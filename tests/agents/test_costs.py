@@ -8,7 +8,7 @@ import gymnasium as gym
 import numpy as np
 import pytest
 
-from agents.error_networks import make_feedforward
+from agents.error.networks import make_feedforward
 from agents.learner import env_options, make_learner, train_trials
 
 GRAB = "reach/CupGrab-v0"

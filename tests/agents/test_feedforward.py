@@ -7,8 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from agents.error.spiking import CELLS_PER_MUSCLE, INHIBITORY_CELLS, SpikingFeedForward
-from agents.error_networks import ALIASES, ERROR_LEARNERS, is_error_learner, make_feedforward
+from agents.error.networks import ALIASES, ERROR_LEARNERS, is_error_learner, make_feedforward
 from agents.feedforward import FeedForward
 from agents.lstm_feedforward import LSTMFeedForward
 from agents.rate_feedforward import RateFeedForward

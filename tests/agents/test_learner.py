@@ -15,7 +15,7 @@ from stable_baselines3.common.callbacks import BaseCallback, StopTrainingOnMaxEp
 from stable_baselines3.common.env_util import make_vec_env
 from stable_baselines3.common.evaluation import evaluate_policy
 
-from agents.error_networks import ERROR_LEARNERS
+from agents.error.networks import ERROR_LEARNERS
 from agents.learner import (
     env_for,
     env_options,

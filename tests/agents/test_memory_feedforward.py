@@ -11,12 +11,12 @@ import gymnasium as gym
 import numpy as np
 import pytest
 
-from agents.controller import Controller
-from agents.error_learner import PRACTICE_RATE
-from agents.error_networks import make_feedforward
+from agents.error.learner import PRACTICE_RATE
+from agents.error.networks import make_feedforward
 from agents.imagined_perturbations import NOISE_RAD, ImaginedPerturbations
 from agents.learner import make_learner
 from agents.memory_feedforward import MemoryFeedForward
+from agents.reaching.controller import Controller
 from reach import Arm
 
 BODY = Controller(Arm.winter(), grab=True)

@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch.func import functional_call
 
-from agents.error_networks import make_feedforward
+from agents.error.networks import make_feedforward
 from agents.networks.mlp import mlp
 from agents.networks.place_cells import PlaceCells
 from agents.rate_feedforward import RateFeedForward, step_power

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from agents.expert import Expert
+from agents.reaching.expert import Expert
 from reach.perturbations import (
     PERTURBATIONS,
     ConstantForce,

@@ -40,7 +40,7 @@ def test_gymnasium_and_stable_baselines_check_without_warnings(env_id: str, form
 )
 def test_the_reward_of_a_goal_is_that_of_its_step(env_id: str, seed: int, perturbation: Any, eager: float) -> None:
     """Over random courses and, so that trials are won as well, the expert's."""
-    from agents.expert import Expert
+    from agents.reaching.expert import Expert
 
     env = gym.make(env_id, observation="goal", perturbation=perturbation)
     rng = np.random.default_rng(seed)
@@ -65,7 +65,7 @@ def test_the_reward_of_a_goal_is_that_of_its_step(env_id: str, seed: int, pertur
 
 
 def test_the_expert_wins_goals_so_the_reward_of_success_is_met() -> None:
-    from agents.expert import Expert
+    from agents.reaching.expert import Expert
 
     for env_id in IDS:
         env = gym.make(env_id, observation="goal")

@@ -7,7 +7,7 @@ import re
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agents.error_networks import ALIASES
+from agents.error.networks import ALIASES
 from agents.learner import LEARNERS
 from agents.teachers.reward import ALIASES as REWARD_ALIASES
 from reach.render.palette import LEARNER_COLOURS, OKABE_ITO, blend, learner_colour

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from agents.checkpoint import COUNT, read_config, read_settings
-from agents.error_networks import HIDDEN, NONE, full_name, is_error_learner, rule_of
+from agents.error.networks import HIDDEN, NONE, full_name, is_error_learner, rule_of
 from agents.learner import POSTURE, baseline_steps, baseline_trials, env_options, is_trial_learner
 from agents.teachers.algorithms import ALGORITHMS
 from agents.teachers.reward import full_name as reward_name

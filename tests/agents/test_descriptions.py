@@ -7,8 +7,8 @@ from pathlib import Path
 import gymnasium as gym
 from stable_baselines3.common.callbacks import BaseCallback
 
+from agents.descriptions import note_on
 from agents.learner import LEARNERS, load_learner, make_learner
-from agents.notes import note_on
 
 
 def test_a_reader_is_told_of_every_learner() -> None:

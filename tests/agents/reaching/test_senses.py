@@ -6,7 +6,7 @@ import gymnasium as gym
 import numpy as np
 import pytest
 
-from agents.eye import Eye
+from agents.reaching.senses import Eye
 from reach import Arm, HideHand
 from reach.sim.setup import Senses
 

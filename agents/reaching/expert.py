@@ -15,8 +15,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from agents.posture_servo import CONTROL_STEP_S
-from agents.reach_kernel import AXIS_RANGE_DEGREES, LARGEST_APERTURE_M, minimum_jerk
+from agents.reaching.controller import AXIS_RANGE_DEGREES, LARGEST_APERTURE_M, minimum_jerk
+from agents.reaching.posture_servo import CONTROL_STEP_S
 
 Array = NDArray[np.float64]
 

@@ -7,7 +7,7 @@ from typing import Any
 import gymnasium as gym
 import pytest
 
-from agents.expert import Expert
+from agents.reaching.expert import Expert
 from reach.sim.arm import ARMS
 from reach.sim.layout import CONTROLS
 

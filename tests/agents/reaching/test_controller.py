@@ -10,11 +10,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agents.body_map import DAMPING_M, hand_place
-from agents.controller import Controller, Reach
 from agents.learner import make_learner, train_trials
-from agents.reach_kernel import minimum_jerk
-from agents.sensation import Sensation
+from agents.reaching.body_map import DAMPING_M, hand_place
+from agents.reaching.controller import Controller, Reach, minimum_jerk
+from agents.reaching.senses import Sensation
 from reach import Arm, HideHand
 from reach.sim.arm import ARMS
 from reach.sim.setup import Senses
