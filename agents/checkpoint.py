@@ -1,9 +1,9 @@
-"""Checkpoints: `config.json`, `policy.safetensors` and `state.npz` in a folder, written whole or not at all.
+"""Checkpoints: a folder with `config.json`, `policy.safetensors` and `state.npz`, written atomically.
 
-The policy is what a learner acts by. The state is what else it needs to learn on. Safetensors, NPZ without pickled
-objects and JSON hold data only, so loading a checkpoint runs no code of it. A checkpoint may come from a stranger:
-names, types and shapes are compared with what the learner expects before an array is read, and every error about the
-contents is a `CheckpointError`.
+The policy is what the learner needs to act; the state is what else it needs to continue learning. JSON, safetensors and
+NPZ without pickled objects hold data only, so loading a checkpoint runs no code. A checkpoint may be damaged or
+malicious: names, types and shapes are compared with the expected ones before an array is read, and every error about
+the contents is a `CheckpointError`.
 """
 
 from __future__ import annotations
@@ -37,15 +37,15 @@ POLICY = "policy.safetensors"
 STATE = "state.npz"
 FORMAT = 2
 
-# Far more than a learner writes.
+# Limits far above what a learner writes.
 LARGEST_CONFIG_BYTES = 2**24
 LARGEST_HEADER_BYTES = 2**20
 LARGEST_NPY_HEADER_BYTES = 2**10
-# For names and headers of one array in the archive.
+# Names and headers of one array in the archive.
 ENTRY_OVERHEAD_BYTES = 2**12
 LARGEST_COUNT = 2**53
 
-# What libraries raise, besides ValueError, where no model can be built from settings.
+# Errors of libraries, besides ValueError, when no model can be built from the settings.
 UNBUILDABLE = (ArithmeticError, AssertionError, MemoryError, RuntimeError, TypeError)
 
 SAFETENSORS_TYPES = {
@@ -54,7 +54,7 @@ SAFETENSORS_TYPES = {
 }  # fmt: skip
 
 Arrays = Mapping[str, NDArray[Any]]
-# A type as the file names it, and a shape.
+# Type string and shape.
 Header = tuple[str, tuple[int, ...]]
 
 _SHORT = reprlib.Repr()
@@ -63,22 +63,22 @@ _SHORT.maxlist = _SHORT.maxdict = _SHORT.maxtuple = 12
 
 
 class CheckpointError(ValueError):
-    """A checkpoint that cannot be used: it is damaged, incomplete, or not of the learner that was asked for."""
+    """The checkpoint is damaged, incomplete, or of another learner."""
 
 
 class NoCheckpointError(CheckpointError, FileNotFoundError):
-    """There is no checkpoint in the folder."""
+    """The folder holds no checkpoint."""
 
 
 @dataclass(frozen=True)
 class Setting:
-    """What a setting that a checkpoint holds may be.
+    """The valid values of a setting.
 
     Attributes:
-        low, high: range of a number; None for a setting that is no number.
-        whole: whether the number is whole.
-        also: further values, such as None or "auto".
-        pattern: regular expression for further words.
+        low, high: range of a number; `low` is None if numbers are invalid.
+        whole: whether the number must be an integer.
+        also: further valid values, such as None or "auto".
+        pattern: regular expression for valid strings.
     """
 
     low: float | None = None
@@ -88,10 +88,10 @@ class Setting:
     pattern: str | None = None
 
     def check(self, name: str, value: Any) -> Any:
-        """Return a valid value; NumPy's scalars as Python's, which JSON can hold.
+        """Validate and return a value; NumPy scalars become Python scalars, which JSON can store.
 
         Raises:
-            ValueError: the value is not valid; the message has the name, the value and what is expected.
+            ValueError: an invalid value; the message has the name, the value and what was expected.
         """
         plain = value.item() if isinstance(value, np.generic) else value
         if any(type(plain) is type(other) and plain == other for other in self.also):
@@ -119,13 +119,13 @@ COUNT = Setting(0, LARGEST_COUNT, whole=True)
 
 @dataclass(frozen=True)
 class Entry:
-    """What an array of a checkpoint must be.
+    """The expected form of an array in a checkpoint.
 
     Attributes:
-        dtype, shape: of the array.
-        low, high: range of its values; numbers that are not finite are never valid.
+        dtype, shape: type and shape.
+        low, high: range of the values; NaN and infinity are never valid.
         is_shorter_valid: whether the first axis may be shorter than in `shape`.
-        is_optional: whether it may be missing.
+        is_optional: whether the array may be missing.
     """
 
     dtype: np.dtype[Any]
@@ -137,11 +137,11 @@ class Entry:
 
     @property
     def largest_bytes(self) -> int:
-        """Size of the largest valid array."""
+        """Return the size of the largest valid array."""
         return math.prod(self.shape) * self.dtype.itemsize
 
     def fits(self, dtype: str, shape: tuple[int, ...]) -> bool:
-        """Whether an array has the right type and shape."""
+        """Return whether an array has the right type and shape."""
         if dtype != self.dtype.str:
             return False
         if not self.is_shorter_valid:
@@ -153,11 +153,11 @@ Entries = Mapping[str, Entry]
 
 
 def entries_of(own: Arrays, limits: Mapping[str, tuple[float, float]] | None = None) -> dict[str, Entry]:
-    """Entries for arrays like a learner's own.
+    """Return the expected entries for arrays like the learner's own.
 
     Args:
-        own: the learner's arrays, by name.
-        limits: lowest and highest value, by name; of arrays that are not named any finite number is valid.
+        own: the learner's arrays by name.
+        limits: lowest and highest value by name; other arrays may hold any finite numbers.
     """
     limits = limits or {}
     return {
@@ -166,25 +166,25 @@ def entries_of(own: Arrays, limits: Mapping[str, tuple[float, float]] | None = N
 
 
 def short(value: Any) -> str:
-    """Return `repr(value)`, cut where it is long."""
+    """Return `repr(value)`, shortened."""
     return _SHORT.repr(value)
 
 
 def write_checkpoint(folder: Path, config: Mapping[str, Any], policy: Arrays, state: Arrays) -> None:
-    """Write a checkpoint so that a reader finds the old one or the new one, never a part.
+    """Write a checkpoint atomically: a reader finds the old one or the new one.
 
     Args:
-        folder: of the checkpoint; one that is there is replaced.
+        folder: the checkpoint folder; an existing checkpoint is replaced.
         config: JSON values.
-        policy, state: arrays by name, no object arrays.
+        policy, state: arrays by name, without object arrays.
 
     Raises:
         ValueError: an object array.
-        FileExistsError: `folder` is there and is no checkpoint.
+        FileExistsError: `folder` exists and is not a checkpoint.
     """
     for name, array in [*policy.items(), *state.items()]:
         if array.dtype.hasobject:
-            raise ValueError(f"array {name!r} has dtype {array.dtype}; arrays of numbers are allowed")
+            raise ValueError(f"array {name!r} has dtype {array.dtype}; expected numbers")
     if folder.exists() and not (folder / CONFIG).is_file():
         raise FileExistsError(f"{folder} exists and holds no checkpoint; give another folder")
     folder.parent.mkdir(parents=True, exist_ok=True)
@@ -203,7 +203,7 @@ def write_checkpoint(folder: Path, config: Mapping[str, Any], policy: Arrays, st
 
 
 def _put_in_place(part: Path, folder: Path) -> None:
-    """Rename a whole checkpoint to where it belongs; the one before stands aside until then."""
+    """Move a finished checkpoint to its folder; the previous one is set aside until then."""
     aside = _aside(folder)
     if folder.exists():
         shutil.rmtree(aside, ignore_errors=True)
@@ -217,7 +217,7 @@ def _aside(folder: Path) -> Path:
 
 
 def _standing(folder: Path) -> Path:
-    """Where the checkpoint is: in its folder, or aside where a writer was killed between two renames."""
+    """Return the present folder: set aside if a writer was killed between two renames."""
     return folder if folder.exists() or not _aside(folder).exists() else _aside(folder)
 
 
@@ -229,7 +229,7 @@ def _write_whole(path: Path, data: bytes) -> None:
 
 
 def holds_checkpoint(folder: Path) -> bool:
-    """Whether there is a checkpoint in `folder`, or aside where a writer was killed between two renames."""
+    """Return whether `folder` holds a checkpoint."""
     return (_standing(folder) / CONFIG).is_file()
 
 
@@ -238,101 +238,101 @@ def read_config(folder: Path) -> dict[str, Any]:
 
     Raises:
         NoCheckpointError: there is no checkpoint.
-        CheckpointError: it is no JSON object, or of an unknown format.
+        CheckpointError: not a JSON object, or an unknown format.
     """
     path = _standing(folder) / CONFIG
-    with _parsing(path, "is no JSON"):
+    with parsing(path, "is not JSON"):
         if not path.is_file():
             raise NoCheckpointError(f"{folder} holds no checkpoint ({CONFIG} is missing)")
         stored_bytes = path.stat().st_size
         if stored_bytes > LARGEST_CONFIG_BYTES:
-            raise CheckpointError(f"{path} has {stored_bytes} bytes; {LARGEST_CONFIG_BYTES} at most are expected")
+            raise CheckpointError(f"{path} has {stored_bytes} bytes; expected at most {LARGEST_CONFIG_BYTES}")
         config = json.loads(path.read_bytes(), parse_constant=_refuse_constant)
     if not isinstance(config, dict) or config.get("format") != FORMAT:
-        raise CheckpointError(f"{path} is no checkpoint of format {FORMAT}")
+        raise CheckpointError(f"{path} is not a checkpoint of format {FORMAT}")
     return config
 
 
 def read_checkpoint(
     folder: Path, policy: Entries | None = None, state: Entries | None = None
 ) -> tuple[dict[str, Any], dict[str, NDArray[Any]], dict[str, NDArray[Any]]]:
-    """Return config, policy and state of a checkpoint; nothing in it is executed.
+    """Return config, policy and state of a checkpoint; no code of it is run.
 
     Args:
-        folder: the checkpoint.
-        policy, state: the expected arrays, which are compared with the files' headers before an array is read; None
-            takes what is there.
+        folder: the checkpoint folder.
+        policy, state: the expected arrays, compared with the headers of the files before an array is read; None
+            accepts any.
 
     Raises:
         NoCheckpointError: there is no checkpoint.
-        CheckpointError: a part is damaged, or its arrays are not as expected.
+        CheckpointError: a damaged part, or unexpected arrays.
     """
     config = read_config(folder)
     stood = _standing(folder)
     return config, _read_policy(folder, stood / POLICY, policy), _read_state(folder, stood / STATE, state)
 
 
-def _read_policy(folder: Path, path: Path, wanted: Entries | None) -> dict[str, NDArray[Any]]:
-    with _parsing(path, "cannot be read as safetensors"):
+def _read_policy(folder: Path, path: Path, expected: Entries | None) -> dict[str, NDArray[Any]]:
+    with parsing(path, "cannot be read as safetensors"):
         _require_file(path)
         with path.open("rb") as file:
             header_bytes = int.from_bytes(file.read(8), "little")
         if header_bytes > LARGEST_HEADER_BYTES:
             raise CheckpointError(
-                f"{path} has a header of {header_bytes} bytes; {LARGEST_HEADER_BYTES} at most are expected"
+                f"{path} has a header of {header_bytes} bytes; expected at most {LARGEST_HEADER_BYTES}"
             )
         with safe_open(path, framework="numpy") as stored:
             headers = {}
-            for name in stored.keys():  # noqa: SIM118  (a file, no mapping)
+            for name in stored.keys():  # noqa: SIM118  (a file, not a mapping)
                 part = stored.get_slice(name)
                 headers[name] = _type_named(part.get_dtype(), path), tuple(part.get_shape())
-            if wanted is not None:
-                require_fit(headers, wanted, folder)
+            if expected is not None:
+                require_fit(headers, expected, folder)
             arrays = {name: stored.get_tensor(name) for name in headers}
-    if wanted is not None:
-        require_values(arrays, wanted, folder)
+    if expected is not None:
+        require_values(arrays, expected, folder)
     return arrays
 
 
 def _type_named(name: str, path: Path) -> str:
     if name not in SAFETENSORS_TYPES:
-        raise CheckpointError(f"{path} has an array of type {name}; {list(SAFETENSORS_TYPES)} can be read")
+        raise CheckpointError(f"{path} has an array of type {name}; expected one of {list(SAFETENSORS_TYPES)}")
     return np.dtype(SAFETENSORS_TYPES[name]).str
 
 
-def _read_state(folder: Path, path: Path, wanted: Entries | None) -> dict[str, NDArray[Any]]:
-    with _parsing(path, "cannot be read as an archive of plain arrays"):
+def _read_state(folder: Path, path: Path, expected: Entries | None) -> dict[str, NDArray[Any]]:
+    with parsing(path, "cannot be read as an archive of plain arrays"):
         _require_file(path)
         stored_bytes = path.stat().st_size
-        if wanted is not None:
-            most = sum(entry.largest_bytes + ENTRY_OVERHEAD_BYTES for entry in wanted.values()) + ENTRY_OVERHEAD_BYTES
+        if expected is not None:
+            most = sum(entry.largest_bytes + ENTRY_OVERHEAD_BYTES for entry in expected.values()) + ENTRY_OVERHEAD_BYTES
             if stored_bytes > most:
-                raise CheckpointError(f"{path} has {stored_bytes} bytes; this learner's has {most} at most")
+                raise CheckpointError(f"{path} has {stored_bytes} bytes; expected at most {most} for this learner")
         with path.open("rb") as file, ZipFile(file) as archive:
             members = _members(archive, stored_bytes, path)
             headers = {name: _header_of(archive, member, path) for name, member in members.items()}
-            if wanted is not None:
-                require_fit(headers, wanted, folder)
+            if expected is not None:
+                require_fit(headers, expected, folder)
             arrays = {}
             for name, member in members.items():
                 with archive.open(member) as opened:
                     arrays[name] = npy.read_array(opened, allow_pickle=False)
-    if wanted is not None:
-        require_values(arrays, wanted, folder)
+    if expected is not None:
+        require_values(arrays, expected, folder)
     return arrays
 
 
 def require_stored(members: Iterable[ZipInfo], archive_bytes: int, path: Path) -> None:
-    """Refuse an archive that holds more than its own size, or a name twice, before anything of it is read.
+    """Check the members of an archive before reading any.
 
     Raises:
-        CheckpointError: a member is compressed, occurs twice, or all of them are larger than the archive.
+        CheckpointError: a member is compressed or occurs twice, or the members are larger than the archive.
     """
     names: set[str] = set()
     total = 0
     for member in members:
         if member.compress_type != ZIP_STORED or member.file_size != member.compress_size:
-            raise CheckpointError(f"{path} has a compressed member {short(member.filename)}; plain ones are expected")
+            raise CheckpointError(f"{path} has a compressed member {short(member.filename)}; expected stored ones")
         if member.filename in names:
             raise CheckpointError(f"{path} has two members {short(member.filename)}")
         names.add(member.filename)
@@ -345,12 +345,12 @@ def _members(archive: ZipFile, archive_bytes: int, path: Path) -> dict[str, ZipI
     require_stored(archive.infolist(), archive_bytes, path)
     for member in archive.infolist():
         if not member.filename.endswith(".npy"):
-            raise CheckpointError(f"{path} has a member {short(member.filename)}; names that end in .npy are expected")
+            raise CheckpointError(f"{path} has a member {short(member.filename)}; expected names that end in .npy")
     return {member.filename.removesuffix(".npy"): member for member in archive.infolist()}
 
 
 def _header_of(archive: ZipFile, member: ZipInfo, path: Path) -> Header:
-    """Read type and shape of an array, whose data must be just as long as they say."""
+    """Return type and shape of an array after checking that its data has this size."""
     with archive.open(member) as opened:
         version = npy.read_magic(opened)
         if version not in ((1, 0), (2, 0)):
@@ -368,18 +368,19 @@ def _header_of(archive: ZipFile, member: ZipInfo, path: Path) -> Header:
 
 def _require_file(path: Path) -> None:
     if not path.is_file():
-        raise CheckpointError(f"{path} is missing, or no regular file")
+        raise CheckpointError(f"{path} is missing or not a regular file")
 
 
 def _refuse_constant(name: str) -> None:
-    raise ValueError(f"a number is {name}; finite numbers are expected")
+    raise ValueError(f"a number is {name}; expected finite numbers")
 
 
 @contextmanager
-def _parsing(path: Path, complaint: str) -> Iterator[None]:
-    """Raise whatever a parser raises on damaged bytes as a `CheckpointError`.
+def parsing(path: Path, complaint: str) -> Iterator[None]:
+    """Raise every error of a parser as a `CheckpointError` "<path> <complaint>: <error>".
 
-    Parsers of JSON, ZIP, NPY and safetensors raise errors of a dozen types, RecursionError and MemoryError among them.
+    Parsers of JSON, ZIP, NPY, safetensors and pickles raise errors of a dozen types on damaged bytes, RecursionError
+    and MemoryError among them.
     """
     try:
         yield
@@ -390,16 +391,16 @@ def _parsing(path: Path, complaint: str) -> Iterator[None]:
 
 
 def in_brief(error: Exception) -> str:
-    """Return an error's text in one line, cut where it is long."""
+    """Return the text of an error in one line, shortened."""
     text = " ".join(str(error).split()) or type(error).__name__
     return text if len(text) <= 200 else f"{text[:200]}..."
 
 
 @contextmanager
 def loading(path: str | Path) -> Iterator[None]:
-    """Name the checkpoint in every error about its contents, and raise them all as `CheckpointError`.
+    """Raise errors about the contents of a checkpoint as `CheckpointError` with its path.
 
-    Settings may be valid one by one, and yet no model can be built from them together.
+    Each setting may be valid, and yet no model can be built from all of them together.
     """
     try:
         yield
@@ -412,28 +413,26 @@ def loading(path: str | Path) -> Iterator[None]:
 
 
 def require_entries(kept: Mapping[str, Any], names: Iterable[str], path: str | Path) -> None:
-    """Refuse a checkpoint that lacks entries.
+    """Check that a checkpoint has all entries.
 
     Args:
         kept: its config, or its arrays by name.
-        names: of the entries that are needed.
-        path: of the checkpoint, for the message.
+        names: names of the required entries.
+        path: path of the checkpoint, for the message.
 
     Raises:
         CheckpointError: some are missing.
     """
     missing = sorted(set(names) - set(kept))
     if missing:
-        raise CheckpointError(
-            f"checkpoint {path} lacks {missing}; a whole checkpoint, as `save` writes it, is expected"
-        )
+        raise CheckpointError(f"checkpoint {path} lacks {missing}; expected a complete checkpoint as written by `save`")
 
 
 def check_settings(given: Mapping[str, Any], known: Mapping[str, Setting]) -> dict[str, Any]:
-    """Return settings after validating them; NumPy's scalars become Python's.
+    """Validate and return settings; NumPy scalars become Python scalars.
 
     Raises:
-        ValueError: a setting that is not known, or a value that is not valid; the message names it.
+        ValueError: an unknown setting or an invalid value; the message names it.
     """
     for name in given:
         if name not in known:
@@ -442,10 +441,10 @@ def check_settings(given: Mapping[str, Any], known: Mapping[str, Setting]) -> di
 
 
 def read_settings(kept: Any, known: Mapping[str, Setting], path: str | Path) -> dict[str, Any]:
-    """Return those entries of a checkpoint's config that are known, all of which must be there and valid.
+    """Validate and return the known entries of a checkpoint's config, all of which must be present.
 
     Raises:
-        CheckpointError: one is missing or not valid; the message names it.
+        CheckpointError: a missing or invalid entry; the message names it.
     """
     require_entries(kept, known, path)
     with loading(path):
@@ -456,16 +455,16 @@ def mapping_of(config: Mapping[str, Any], name: str, path: str | Path) -> dict[s
     """Return an entry of a checkpoint's config that must be a mapping.
 
     Raises:
-        CheckpointError: it is missing, or something else.
+        CheckpointError: the entry is missing or not a mapping.
     """
     require_entries(config, [name], path)
-    found = config[name]
-    if not isinstance(found, dict):
-        raise CheckpointError(f"checkpoint {path}: {name} is {short(found)}; a mapping is expected")
-    return found
+    entry = config[name]
+    if not isinstance(entry, dict):
+        raise CheckpointError(f"checkpoint {path}: {name} is {short(entry)}; expected a mapping")
+    return entry
 
 
-# A generator is PCG64 everywhere. Its increment is odd.
+# Every generator is a PCG64, whose increment is odd.
 PCG64 = {
     "bit_generator": Setting(also=("PCG64",)),
     "has_uint32": Setting(0, 1, whole=True),
@@ -475,30 +474,30 @@ PCG64_STATE = {"state": Setting(0, 2**128 - 1, whole=True), "inc": Setting(1, 2*
 
 
 def generator_state(kept: Any, name: str, path: str | Path) -> dict[str, Any]:
-    """Return the state of a NumPy generator after validating it.
+    """Validate and return the state of a NumPy generator.
 
     Raises:
-        CheckpointError: it is no state of a PCG64.
+        CheckpointError: not the state of a PCG64.
     """
     state = mapping_of(mapping_of({name: kept}, name, path), "state", path)
-    found = read_settings(kept, PCG64, path) | {"state": read_settings(state, PCG64_STATE, path)}
-    if found["state"]["inc"] % 2 == 0:
-        raise CheckpointError(f"checkpoint {path}: {name} has an even increment; an odd one is expected")
-    return found
+    valid = read_settings(kept, PCG64, path) | {"state": read_settings(state, PCG64_STATE, path)}
+    if valid["state"]["inc"] % 2 == 0:
+        raise CheckpointError(f"checkpoint {path}: {name} has an even increment; expected an odd one")
+    return valid
 
 
-def require_fit(found: Mapping[str, Header], wanted: Entries, path: str | Path) -> None:
-    """Compare the names, types and shapes of a checkpoint's arrays with those that are expected.
+def require_fit(headers: Mapping[str, Header], expected: Entries, path: str | Path) -> None:
+    """Compare names, types and shapes of a checkpoint's arrays with the expected ones.
 
     Raises:
-        CheckpointError: they differ; the message names the checkpoint and the array.
+        CheckpointError: a difference; the message names the checkpoint and the array.
     """
-    require_entries(found, (name for name, entry in wanted.items() if not entry.is_optional), path)
-    unknown = sorted(set(found) - set(wanted))
+    require_entries(headers, (name for name, entry in expected.items() if not entry.is_optional), path)
+    unknown = sorted(set(headers) - set(expected))
     if unknown:
         raise CheckpointError(f"checkpoint {path} holds arrays {short(unknown)}, which this learner does not have")
-    for name, (dtype, shape) in found.items():
-        entry = wanted[name]
+    for name, (dtype, shape) in headers.items():
+        entry = expected[name]
         if not entry.fits(dtype, shape):
             most = " at most" if entry.is_shorter_valid else ""
             raise CheckpointError(
@@ -507,38 +506,38 @@ def require_fit(found: Mapping[str, Header], wanted: Entries, path: str | Path) 
             )
 
 
-def require_values(kept: Arrays, wanted: Entries, path: str | Path) -> None:
-    """Refuse arrays with values that are not finite, or outside their range.
+def require_values(kept: Arrays, expected: Entries, path: str | Path) -> None:
+    """Check that all values are finite and in range.
 
     Raises:
-        CheckpointError: the message names the checkpoint and the arrays.
+        CheckpointError: a value is not; the message names the checkpoint and the arrays.
     """
     wrong = sorted(name for name, array in kept.items() if array.dtype.kind == "f" and not np.isfinite(array).all())
     if wrong:
-        raise CheckpointError(f"checkpoint {path} holds NaN or infinity in {wrong}; finite numbers are expected")
+        raise CheckpointError(f"checkpoint {path} holds NaN or infinity in {wrong}; expected finite numbers")
     for name, array in kept.items():
-        low, high = wanted[name].low, wanted[name].high
-        # A byte of a bool that is neither 0 nor 1 means nothing.
+        low, high = expected[name].low, expected[name].high
+        # The byte of a bool must be 0 or 1.
         values, top = (array.view(np.uint8), 1) if array.dtype.kind == "b" else (array, high)
         if values.size and not (low <= values.min() and values.max() <= top):
             raise CheckpointError(f"checkpoint {path}: array {name!r} has values outside {low:g} to {top:g}")
 
 
 def fill(own: Arrays, kept: Arrays, path: str | Path, limits: Mapping[str, tuple[float, float]] | None = None) -> None:
-    """Put the arrays of a checkpoint where the learner has its own, in place.
+    """Copy the arrays of a checkpoint into the learner's own arrays.
 
     Args:
-        own: the learner's, by name.
-        kept: those of the checkpoint.
-        path: of the checkpoint, for the message.
-        limits: as for `entries_of`.
+        own: the learner's arrays by name.
+        kept: the arrays of the checkpoint.
+        path: path of the checkpoint, for the message.
+        limits: as in `entries_of`.
 
     Raises:
-        CheckpointError: they differ in names, types or shapes, are not finite, or outside their limits; nothing has
-            been changed then.
+        CheckpointError: other names, types or shapes, or values that are not finite or outside the limits. Nothing is
+            changed then.
     """
-    wanted = entries_of(own, limits)
-    require_fit({name: (array.dtype.str, array.shape) for name, array in kept.items()}, wanted, path)
-    require_values(kept, wanted, path)
+    expected = entries_of(own, limits)
+    require_fit({name: (array.dtype.str, array.shape) for name, array in kept.items()}, expected, path)
+    require_values(kept, expected, path)
     for name, array in own.items():
         array[...] = kept[name]

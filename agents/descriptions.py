@@ -8,8 +8,8 @@ from pathlib import Path
 from agents.checkpoint import COUNT, read_config, read_settings
 from agents.error.networks import HIDDEN, NONE, full_name, is_error_learner, rule_of
 from agents.learner import POSTURE, baseline_steps, baseline_trials, env_options, is_trial_learner
-from agents.teachers.algorithms import ALGORITHMS
-from agents.teachers.reward import full_name as reward_name
+from agents.reward.algorithms import ALGORITHMS
+from agents.reward.learner import full_name as reward_name
 
 # Of a learner taught by its seen error, by its rule; by network and rule where the network makes a difference.
 ERROR_NOTES = {

@@ -34,12 +34,12 @@ from agents.error.networks import (
     network_of,
 )
 from agents.loggers import LOG_SETTINGS
-from agents.reward.spiking_learner import KNOWN_SETTINGS, REWARD_SPIKING_LEARNERS, RewardSpikingLearner
-from agents.teachers.algorithms import ALGORITHMS
-from agents.teachers.reward import ALIASES as REWARD_ALIASES
-from agents.teachers.reward import SEED as REWARD_SEED
-from agents.teachers.reward import UNKEPT_SETTINGS, RewardLearner
-from agents.teachers.reward import full_name as reward_name
+from agents.reward.algorithms import ALGORITHMS
+from agents.reward.learner import ALIASES as REWARD_ALIASES
+from agents.reward.learner import SEED as REWARD_SEED
+from agents.reward.learner import UNKEPT_SETTINGS, RewardLearner
+from agents.reward.learner import full_name as reward_name
+from agents.reward_spiking_learner import KNOWN_SETTINGS, REWARD_SPIKING_LEARNERS, RewardSpikingLearner
 from agents.trial_learner import TrialLearner
 from agents.vec_env import copies_of
 from reach import ENVIRONMENTS, OWN_PREFIX

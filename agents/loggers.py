@@ -1,4 +1,4 @@
-"""The loggers of learners: Stable-Baselines3's, which make no folder unless TensorBoard needs one."""
+"""Stable-Baselines3's loggers for all learners."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from stable_baselines3.common.utils import configure_logger
 
 from agents.checkpoint import COUNT, Setting
 
-# What every learner takes besides its own settings; a checkpoint does not hold it.
+# Settings of every learner that a checkpoint does not store.
 LOG_SETTINGS = {
     "verbose": replace(COUNT, also=(False, True)),
     "tensorboard_log": Setting(also=(None,), pattern=r"(?s).+"),
@@ -18,15 +18,13 @@ LOG_SETTINGS = {
 
 
 def make_logger(verbose: int, tensorboard_log: str | None, name: str = "run", new_run: bool = True) -> Logger:
-    """Return a logger as Stable-Baselines3's `configure_logger` does.
-
-    Without TensorBoard that one makes an empty folder in the folder for temporary files; this one makes none.
+    """Return a logger like Stable-Baselines3's `configure_logger`, without its empty temporary folder.
 
     Args:
-        verbose: 1 or more to write to the standard output.
+        verbose: 1 or more logs to standard output.
         tensorboard_log: folder for TensorBoard, or None.
-        name: of the run in TensorBoard.
-        new_run: whether a new run begins there.
+        name: name of the run in TensorBoard.
+        new_run: whether to begin a new run.
     """
     if tensorboard_log is not None:
         return configure_logger(verbose, tensorboard_log, name, new_run)

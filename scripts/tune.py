@@ -31,10 +31,10 @@ from tuning_figure import draw
 
 from agents.error.networks import ERROR_LEARNERS, HIDDEN, NONE, full_name, is_error_learner, rule_of
 from agents.learner import FACTORIES, POSTURE, baseline_trials, is_learner
-from agents.reward.spiking_learner import REWARD_SPIKING_LEARNERS
+from agents.reward.algorithms import ALGORITHMS
+from agents.reward.learner import full_name as reward_name
+from agents.reward_spiking_learner import REWARD_SPIKING_LEARNERS
 from agents.rules.feedback import FEEDBACK_RULES
-from agents.teachers.algorithms import ALGORITHMS
-from agents.teachers.reward import full_name as reward_name
 from agents.tuning import (
     TRAINING_SHARE,
     SearchSpace,

@@ -16,7 +16,6 @@ import gymnasium as gym
 import torch
 from tqdm import tqdm
 
-from agents.foreign import load_zip
 from agents.learner import (
     BASELINE_ENV,
     FACTORIES,
@@ -28,7 +27,7 @@ from agents.learner import (
     load_learner,
     prepare,
 )
-from reach.files import make_folder
+from agents.sb3_zip import load_zip
 from reach.protocols import PROTOCOLS
 from reach.render import Panels, Window, write_film
 from reach.render.film import write_png

@@ -27,8 +27,8 @@ from agents.learner import (
     prepare,
     train_trials,
 )
-from agents.reward.spiking_learner import REWARD_SPIKING_LEARNERS
-from agents.teachers.reward import RESTING_COMMAND
+from agents.reward.learner import RESTING_COMMAND
+from agents.reward_spiking_learner import REWARD_SPIKING_LEARNERS
 from agents.vec_env import CupVecEnv
 from reach import CurlField, Rotation
 from reach.protocols import BASELINE, PERTURBED, WASHOUT, Block, Protocol

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from agents.error.networks import ALIASES
 from agents.learner import LEARNERS
-from agents.teachers.reward import ALIASES as REWARD_ALIASES
+from agents.reward.learner import ALIASES as REWARD_ALIASES
 from reach.render.palette import LEARNER_COLOURS, OKABE_ITO, blend, learner_colour
 
 CHANNEL = st.integers(0, 255)

@@ -1,13 +1,12 @@
-"""The reward teacher: algorithms of Stable-Baselines3 with the rule swapped inside their networks.
+"""Learners taught by reward: Stable-Baselines3's algorithms with a learning rule inside their networks.
 
-Everything else is theirs but where they start and how they are kept: a policy begins at the resting command, sees its
-observations scaled by fixed constants, and is kept without pickles. A call of `learn` begins with new trials. A
-checkpoint written between two rollouts of a `learn` also holds the trials under way, and learning goes on within them.
+Differences from Stable-Baselines3: an untrained policy outputs the resting command, observations are standardised by
+fixed constants, and checkpoints contain no pickles. Every call of `learn` begins new trials. A checkpoint that is
+written at the start of a rollout also holds the unfinished trials, and a resumed `learn` continues them.
 """
 
 from __future__ import annotations
 
-import sys
 from abc import ABC, abstractmethod
 from dataclasses import replace
 from pathlib import Path
@@ -19,7 +18,6 @@ import torch
 from numpy.typing import NDArray
 from stable_baselines3.common.vec_env import VecEnv
 
-from agents import checkpoint
 from agents.checkpoint import (
     COUNT,
     CheckpointError,
@@ -29,7 +27,6 @@ from agents.checkpoint import (
     check_settings,
     entries_of,
     generator_state,
-    in_brief,
     loading,
     mapping_of,
     read_checkpoint,
@@ -39,7 +36,27 @@ from agents.checkpoint import (
     short,
     write_checkpoint,
 )
-from agents.environments import (
+from agents.loggers import LOG_SETTINGS, make_logger
+from agents.reward.activity import ActorInside
+from agents.reward.commands import HeldNoise
+from agents.reward.policies import ScaledObservation
+from agents.reward.saved_state import (
+    CUDA_STATE_BYTES,
+    NUMPY_RANDOM,
+    TWISTER_WORDS,
+    adam_entries,
+    check_place,
+    check_torch_states,
+    entries_of_buffer,
+    fill,
+    kept_arrays,
+    kept_place,
+    like_own,
+    set_global_states,
+)
+from agents.rules.feedback import FEEDBACK_RULES, feedback_rule
+from agents.rules.layers import RuledLayer
+from agents.trial_source import (
     env_id,
     env_options_of,
     kept_env_options,
@@ -48,39 +65,25 @@ from agents.environments import (
     random_states,
     set_random_states,
 )
-from agents.loggers import LOG_SETTINGS, make_logger
-from agents.rules.feedback import FEEDBACK_RULES, feedback_rule
-from agents.rules.layers import RuledLayer
-from agents.teachers.actor_inside import ActorInside
-from agents.teachers.held_noise import HeldNoise
-from agents.teachers.replay import check_place, entries_of_buffer, fill, kept_arrays, kept_place
-from agents.teachers.scaled_observation import ScaledObservation
-from agents.trial_log import logged, trial_log
-from agents.vec_env import copies_of
+from agents.vec_env import copies_of, logged, trial_log
 
 if TYPE_CHECKING:
     from reach.snapshot import Inside
 
-# Of the arm before it is moved.
+# Commands of the arm at rest.
 RESTING_COMMAND = (-0.638, 0.718, -0.410, 0.818)
-# Exploration of the grip at the start, larger than that of the joints.
+# Initial log SD of the grip command; it is larger than that of the joints.
 GRIP_LOG_SD = -0.5
+# Share of the learning rate that is left after `STEPS` steps.
+LAST_SHARE = 0.1
 HIDDEN_CELLS = (128, 128)
-# Where a learner computes and what it logs: never stored in a checkpoint or read from one.
+# Settings that a checkpoint neither stores nor restores: device and logging.
 UNKEPT_SETTINGS = {"device": Setting(pattern=r"auto|cpu|mps|(cuda|xpu)(:\d+)?"), **LOG_SETTINGS}
 SEED = {"seed": Setting(0, 2**32 - 1, whole=True)}
 COUNTS = {"num_timesteps": COUNT, "trials": COUNT, "updates": COUNT}
-# Of NumPy's global generator, a Mersenne twister.
-TWISTER_WORDS = 624
-NUMPY_RANDOM = {
-    "pos": Setting(0, TWISTER_WORDS, whole=True),
-    "has_gauss": Setting(0, 1, whole=True),
-    "gauss": Setting(-sys.float_info.max),
-}
-CUDA_STATE_BYTES = 16
-# How the names of the arrays begin that only a checkpoint written within a `learn` holds.
+# Prefix of the arrays of unfinished trials.
 UNDER_WAY = "under_way/"
-# Control steps of one trial; far more than a task allows.
+# Upper limit for the control steps of an unfinished trial, far above the time limit of a task.
 MOST_STEPS_UNDER_WAY = 10_000
 ALIASES = {"reward-ppo": "reward-mlp-bp"}
 
@@ -91,15 +94,15 @@ def full_name(name: str) -> str:
 
 
 class RewardLearner(ABC):
-    """What Stable-Baselines3's algorithms share here: how they are made, kept and loaded.
+    """Base of the learners from reward: construction, saving and loading.
 
     Attributes:
-        SETTINGS: what may be set of Stable-Baselines3's algorithm, and kept in a checkpoint.
-        KIND: what stands between `reward-` and the rule in a learner's name.
-        RULES: that its networks take.
-        ENV, ENV_OPTIONS: the environment it is made for, and what `gym.make` must be told for it.
-        STEPS: of unperturbed training that it is given without a word.
-        trials: that have ended while it learned.
+        SETTINGS: settings of the Stable-Baselines3 algorithm that a user may set; a checkpoint stores them.
+        KIND: the part of the learner's name between `reward-` and the rule.
+        RULES: names of the rules that the networks can use.
+        ENV, ENV_OPTIONS: id of the environment it is made for, and the options of `gym.make`.
+        STEPS: control steps of unperturbed training by default.
+        trials: number of trials that ended during learning.
     """
 
     POLICY: Any
@@ -107,8 +110,8 @@ class RewardLearner(ABC):
     SETTINGS: dict[str, Setting]
     PARALLEL_ENVS: int
     FEATURES: Any = ScaledObservation
-    # What the first layer that is looked into hears.
-    HEARD = "senses"
+    # Name of the input of the first layer in the display.
+    INPUT_NAME = "senses"
     KIND: str
     RULES: tuple[str, ...] = tuple(FEEDBACK_RULES)
     ENV = "reach/CupGrab-v0"
@@ -119,90 +122,88 @@ class RewardLearner(ABC):
         """Make an untrained learner.
 
         Args:
-            name: of the learner, in full or in short; the rule stands at the end of the full one.
-            env: an environment id or a `CupEnv` made by `gym.make` (copies of it are learned in), or a VecEnv.
-            seed: of weights, feedback and trials.
-            settings: those of `SETTINGS`, instead of the defaults here; and `device`, `verbose`, `tensorboard_log`,
-                which a checkpoint does not hold.
+            name: full or short name of the learner.
+            env: an environment id, a `CupEnv` made by `gym.make` (the learner trains in copies of it), or a VecEnv.
+            seed: seed of weights, feedback weights and trials.
+            settings: those of `SETTINGS`, and `device`, `verbose`, `tensorboard_log`, which are not stored.
 
         Raises:
-            ValueError: a seed or setting that is not valid, an unknown setting, or an environment of other observations
-                than the learner is made for.
+            ValueError: an invalid seed or setting, an unknown setting, or an environment with other observations.
         """
         seed = SEED["seed"].check("seed", seed)
         settings = check_settings(settings, self.SETTINGS | UNKEPT_SETTINGS)
         kept = {setting: value for setting, value in settings.items() if setting not in UNKEPT_SETTINGS}
         self.name = name
         self.trials = 0
-        # Until `learn` begins, the environments are not seeded.
+        # The environments are seeded when `learn` begins.
         self._unseeded = True
         self._inside: ActorInside | None = None
-        # Steps at the start of the latest `learn`, and at the start of its latest rollout.
+        # Number of steps at the start of the latest `learn` and of its latest rollout.
         self._start = 0
         self._rollout_start: int | None = None
-        # Whether a checkpoint was loaded whose `learn` the next one continues.
+        # Whether the next `learn` continues the one of a loaded checkpoint.
         self._resumed = False
         self.given = {"seed": seed, **kept}
         if not isinstance(env, VecEnv):
             env = copies_of(
                 gym.make(env, **self.ENV_OPTIONS) if isinstance(env, str) else env, seed, self.PARALLEL_ENVS
             )
-        observed, wanted = (one.get("observation", "vector") for one in (env_options_of(env), self.ENV_OPTIONS))
-        if observed != wanted:
-            raise ValueError(f"env has observation={observed!r}; learner {name!r} takes observation={wanted!r}")
+        given, expected = (options.get("observation", "vector") for options in (env_options_of(env), self.ENV_OPTIONS))
+        if given != expected:
+            raise ValueError(f"env has observation={given!r}; learner {name!r} expected observation={expected!r}")
         policy_kwargs = {
             "features_extractor_class": self.FEATURES,
             "net_arch": list(HIDDEN_CELLS),
-            **self._of_policy(full_name(name).rpartition("-")[2]),
+            **self._policy_arguments(full_name(name).rpartition("-")[2]),
         }
-        made: Any = super()
-        made.__init__(self.POLICY, env, seed=seed, policy_kwargs=policy_kwargs, **{**self.DEFAULTS, **settings})
+        algorithm: Any = super()
+        algorithm.__init__(self.POLICY, env, seed=seed, policy_kwargs=policy_kwargs, **{**self.DEFAULTS, **settings})
         with torch.no_grad():
             self._start_at_rest()
 
     @classmethod
     def names(cls) -> list[str]:
-        """The learners that this class makes, named in full."""
+        """Return the full names of the learners of this class."""
         return [f"reward-{cls.KIND}-{rule}" for rule in cls.RULES]
 
-    def _of_policy(self, rule: str) -> dict[str, Any]:
-        """What else the policy is told."""
+    def _policy_arguments(self, rule: str) -> dict[str, Any]:
+        """Return further `policy_kwargs`."""
         return {"rule": rule}
 
     @abstractmethod
     def _start_at_rest(self) -> None:
-        """Let the untrained policy ask for the resting command."""
+        """Set the weights so that the untrained policy outputs the resting command."""
 
     @abstractmethod
     def _actors(self) -> list[list[Any]]:
-        """The modules of the actor that learns, in the order in which they act; and those of others that act for it."""
+        """Return the modules of the actor in forward order, and those of copies of it that also act."""
 
     def inside(self) -> Inside:
-        """What the actor's layers gave in its latest step, from the first look on, and what its last update told them.
+        """Return the activities of the actor's latest step and the modulators of its last update, for the display.
 
-        Looking changes nothing.
+        Recording begins with the first call. No number of the learner changes.
         """
         model: Any = self
         if self._inside is None:
             rule = feedback_rule(full_name(self.name).rpartition("-")[2])
-            self._inside = ActorInside(self._actors(), rule.way, self.HEARD)
+            self._inside = ActorInside(self._actors(), rule.way, self.INPUT_NAME)
         return self._inside.look(model._n_updates)
 
     @property
     def env_options(self) -> dict[str, Any]:
-        """What `gym.make` must be told for an environment like the one it learns in."""
+        """Return the options of `gym.make` for an environment like the one it learns in."""
         model: Any = self
         return env_options_of(model.env)
 
     @property
     def stretch_start(self) -> int:
-        """Steps at which the `learn` began that the next one continues; the steps so far if it begins a new one."""
+        """Return the number of steps at which the `learn` to be continued began; the steps so far if there is none."""
         model: Any = self
         return self._start if self._resumed else int(model.num_timesteps)
 
     def _wrap_env(self, env: Any, verbose: int = 0, monitor_wrapper: bool = True) -> VecEnv:
-        made: Any = super()
-        return logged(made._wrap_env(env, verbose, monitor_wrapper))
+        algorithm: Any = super()
+        return logged(algorithm._wrap_env(env, verbose, monitor_wrapper))
 
     def _setup_learn(
         self,
@@ -212,7 +213,7 @@ class RewardLearner(ABC):
         tb_log_name: str = "run",
         progress_bar: bool = False,
     ) -> Any:
-        """Prepare a `learn`: continue one that a loaded checkpoint was written in, or begin with new trials."""
+        """Continue the `learn` of a loaded checkpoint, or begin new trials."""
         model: Any = self
         continued = self._resumed and not reset_num_timesteps and model._last_obs is not None
         self._resumed, self._rollout_start, self._unseeded = False, None, False
@@ -223,24 +224,24 @@ class RewardLearner(ABC):
             model.set_logger(make_logger(model.verbose, None))
         noise = model.action_noise if isinstance(model.action_noise, HeldNoise) else None
         held = None if noise is None else noise.state()
-        made: Any = super()
-        prepared = made._setup_learn(total_timesteps, callback, reset_num_timesteps, tb_log_name, progress_bar)
+        algorithm: Any = super()
+        prepared = algorithm._setup_learn(total_timesteps, callback, reset_num_timesteps, tb_log_name, progress_bar)
         if not continued:
             self._start = int(model.num_timesteps)
         elif noise is not None and held is not None:
-            # Stable-Baselines3 has reset it.
+            # Stable-Baselines3 has reset the noise.
             noise.set_state(held)
         return prepared
 
     def collect_rollouts(self, *given: Any, **named: Any) -> Any:
-        """Collect a rollout; at its start all that learning depends on can be saved."""
+        """Collect a rollout; `save` can store an unfinished `learn` at its start."""
         model: Any = self
         self._rollout_start = int(model.num_timesteps)
-        made: Any = super()
-        return made.collect_rollouts(*given, **named)
+        algorithm: Any = super()
+        return algorithm.collect_rollouts(*given, **named)
 
     def _under_way(self) -> dict[str, NDArray[Any]]:
-        """Return what must be kept besides to continue a `learn` from the start of a rollout, as arrays by name."""
+        """Return the arrays, by name, that are needed to continue a `learn` from the start of a rollout."""
         model: Any = self
         log = trial_log(model.env)
         assert log is not None
@@ -256,7 +257,7 @@ class RewardLearner(ABC):
         }
 
     def _continue(self, kept: dict[str, NDArray[Any]]) -> None:
-        """Take up what `_under_way` returned; the environments hold their random states already."""
+        """Restore what `_under_way` returned; the random states of the environments are restored before."""
         model: Any = self
         log = trial_log(model.env)
         assert log is not None
@@ -273,19 +274,19 @@ class RewardLearner(ABC):
         self._resumed = True
 
     def _update_info_buffer(self, infos: list[dict[str, Any]], dones: NDArray[np.bool_] | None = None) -> None:
-        """What Stable-Baselines3 does after each step of learning."""
-        made: Any = super()
-        made._update_info_buffer(infos, dones)
+        """Count trials that ended, after each step of learning."""
+        algorithm: Any = super()
+        algorithm._update_info_buffer(infos, dones)
         self.trials += 0 if dones is None else int(np.count_nonzero(dones))
 
-    def _end_stretch(self) -> None:  # noqa: B027  (most learners have nothing to leave)
-        """Leave what the `learn` before has under way."""
+    def _end_stretch(self) -> None:  # noqa: B027  (most learners have no such state)
+        """Drop the state of the previous `learn`."""
 
     def save(self, path: Any, exclude: Any = None, include: Any = None) -> None:
-        """Write a checkpoint folder, whole or not at all: weights and feedback, optimisers, buffer and random states.
+        """Write a checkpoint folder atomically: weights, feedback weights, optimisers, replay buffer, random states.
 
-        A learner loaded with `resume` ends with the same bits as this one, if it is given the same `learn`; or what is
-        left of the present one, if this is called at the start of a rollout (a callback's `_on_rollout_start`).
+        A learner loaded with `resume` and given the same `learn` ends bit-identical to this one. If `save` is called at
+        the start of a rollout (in a callback's `_on_rollout_start`), the rest of the present `learn` can be resumed.
         """
         model: Any = self
         parameters = model.get_parameters()
@@ -315,7 +316,7 @@ class RewardLearner(ABC):
             "updates": model._n_updates,
             "env": env_id(model.env),
             "env_options": self.env_options,
-            # Until the environments are seeded, their generators are in no state that follows from the seed.
+            # Environments that are not seeded yet have no reproducible state.
             "random_states": [None] * num_envs_of(model.env) if self._unseeded else random_states(model.env),
             "numpy_random": {
                 "pos": int(legacy["state"]["pos"]),
@@ -330,23 +331,21 @@ class RewardLearner(ABC):
 
     @classmethod
     def load(cls, path: Any, env: Any = None, *, resume: bool = False, **settings: Any) -> Any:
-        """Read what `save` wrote, without running any code of it.
+        """Load what `save` wrote; no code of the checkpoint is run.
 
         Args:
-            path: the folder.
-            env: to go on in; the one that the learner is made for without one.
-            resume: take up the random states too, those of torch and numpy among them, so that learning goes on as it
-                would have.
-            settings: instead of the saved ones.
+            path: the checkpoint folder.
+            env: the environment to learn in; by default the one that the learner is made for.
+            resume: restore the random states too, including the global ones of torch and NumPy.
+            settings: override the saved settings.
 
         Raises:
-            CheckpointError: the folder holds no such learner, is damaged, or does not fit `env`; the message names what
-                is missing or wrong.
+            CheckpointError: the folder holds no such learner, is damaged or does not fit `env`.
         """
         config = read_config(Path(path))
         name = config.get("learner")
         if not isinstance(name, str) or full_name(name) not in cls.names():
-            raise CheckpointError(f"checkpoint {path} names learner {short(name)}; one of {cls.names()} is expected")
+            raise CheckpointError(f"checkpoint {path} names learner {short(name)}; expected one of {cls.names()}")
         require_entries(config, ["buffer", "random_states"], path)
         counts = read_settings(config, COUNTS, path)
         numpy_random = read_settings(mapping_of(config, "numpy_random", path), NUMPY_RANDOM, path)
@@ -363,37 +362,37 @@ class RewardLearner(ABC):
         _, policy, state = read_checkpoint(Path(path), entries_of(own), model._state_entries(place))
         model.policy.load_state_dict({name: torch.from_numpy(np.array(value)) for name, value in policy.items()})
         model._fill(place, state)
-        # Known to be valid before any of it is taken up.
+        # Validate everything before anything is restored.
         states = kept_random_states(config, model.env, path) if resume else None
-        _check_torch_states(model, state, path)
+        check_torch_states(model, state, path)
         if resume:
             if states is not None:
                 with loading(path):
                     set_random_states(model.env, states)
             model._unseeded = states is None
-            _set_global_states(model, numpy_random, state)
+            set_global_states(model, numpy_random, state)
             model.action_space.np_random.bit_generator.state = action_space
             under_way = {
                 key.removeprefix(UNDER_WAY): array for key, array in state.items() if key.startswith(UNDER_WAY)
             }
             if under_way:
                 with loading(path):
-                    model._continue(_as_own(model._under_way(), under_way, path))
+                    model._continue(like_own(model._under_way(), under_way, path))
         return model
 
     def _kept_place(self, config: dict[str, Any], path: Any) -> dict[str, Any] | None:
-        """Where the next transition goes in the replay buffer, out of a checkpoint's config; None without a buffer."""
+        """Return the position of the next transition in the replay buffer; None without a buffer."""
         buffer = getattr(self, "replay_buffer", None)
         if buffer is not None:
             return check_place(buffer, config["buffer"], path)
         if config["buffer"] is not None:
-            raise CheckpointError(f"checkpoint {path}: buffer is {short(config['buffer'])}; None is expected")
+            raise CheckpointError(f"checkpoint {path}: buffer is {short(config['buffer'])}; expected None")
         return None
 
     def _state_entries(self, place: dict[str, Any] | None) -> Entries:
-        """What the arrays of a checkpoint's state must be, for the number of updates that have been made."""
+        """Return the expected arrays of a checkpoint's state, given the number of updates."""
         model: Any = self
-        found = {
+        entries = {
             "random/torch": Entry(np.dtype(np.uint8), tuple(torch.get_rng_state().shape)),
             "random/numpy": Entry(np.dtype(np.uint32), (TWISTER_WORDS,)),
             "random/cuda": Entry(np.dtype(np.uint8), (CUDA_STATE_BYTES,), is_optional=True),
@@ -402,25 +401,25 @@ class RewardLearner(ABC):
             if name != "policy" and self._updates_of(name) > 0:
                 for k, value in enumerate(self._moved(name)):
                     if value is not None:
-                        found |= {f"{name}/{k}/{kind}": entry for kind, entry in _adam_entries(value).items()}
+                        entries |= {f"{name}/{k}/{kind}": entry for kind, entry in adam_entries(value).items()}
         variables = {f"variable/{name}": getattr(model, name) for name in model._get_torch_save_params()[1]}
-        found |= entries_of({name: value.numpy(force=True) for name, value in variables.items()})
+        entries |= entries_of({name: value.numpy(force=True) for name, value in variables.items()})
         under_way = entries_of(self._under_way())
         under_way["commands"] = replace(
             under_way["commands"], shape=(MOST_STEPS_UNDER_WAY, *under_way["commands"].shape[1:]), is_shorter_valid=True
         )
-        found |= {f"{UNDER_WAY}{k}": replace(entry, is_optional=True) for k, entry in under_way.items()}
+        entries |= {f"{UNDER_WAY}{k}": replace(entry, is_optional=True) for k, entry in under_way.items()}
         if place is not None:
-            found |= {f"buffer/{k}": entry for k, entry in entries_of_buffer(model.replay_buffer, place).items()}
-        return found
+            entries |= {f"buffer/{k}": entry for k, entry in entries_of_buffer(model.replay_buffer, place).items()}
+        return entries
 
     def _updates_of(self, optimiser: str) -> int:
-        """How many updates an optimiser, named as in `get_parameters`, has made."""
+        """Return the number of updates of an optimiser, named as in `get_parameters`."""
         model: Any = self
         return int(model._n_updates)
 
     def _moved(self, optimiser: str) -> list[torch.Tensor | None]:
-        """The parameters of an optimiser in order, None for those of layers that a rule leaves as they were drawn."""
+        """Return the parameters of an optimiser in order; None for parameters that the rule never changes."""
         model: Any = self
         still: set[int] = set()
         if full_name(self.name).rpartition("-")[2] == "shallow":
@@ -430,7 +429,7 @@ class RewardLearner(ABC):
         return [None if id(value) in still else value for group in groups for value in group["params"]]
 
     def _fill(self, place: dict[str, Any] | None, state: dict[str, NDArray[Any]]) -> None:
-        """Optimisers, variables and replay buffer."""
+        """Restore optimisers, variables and replay buffer."""
         model: Any = self
         for name, values in model.get_parameters().items():
             if name == "policy":
@@ -450,60 +449,28 @@ class RewardLearner(ABC):
 
 
 def _part(model: Any, name: str) -> Any:
-    """A part of a model by the name that `get_parameters` gives it, such as "actor.optimizer"."""
+    """Return a part of a model by its name in `get_parameters`, such as "actor.optimizer"."""
     for part in name.split("."):
         model = getattr(model, part)
     return model
 
 
-def _adam_entries(value: torch.Tensor) -> dict[str, Entry]:
-    """What Adam keeps of a parameter that it has changed."""
-    dtype, shape = value.detach().numpy(force=True).dtype, tuple(value.shape)
-    return {
-        "step": Entry(np.dtype(np.float32), (), low=1.0),
-        "exp_avg": Entry(dtype, shape),
-        "exp_avg_sq": Entry(dtype, shape, low=0.0),
-    }
+class FallingRate:
+    """Let the learning rate of an algorithm fall linearly to a tenth over `STEPS` steps, and stay there.
 
-
-def _check_torch_states(model: Any, state: dict[str, NDArray[Any]], path: Any) -> None:
-    """Refuse what is no state of torch's generators, on those of its own that nothing draws from.
-
-    Raises:
-        CheckpointError: torch does not take it.
+    The number of calls of `learn` makes no difference. A `learn` that resets the number of steps, as at the start of a
+    protocol, resets the learning rate.
     """
-    devices = {"random/torch": "cpu"} | ({"random/cuda": model.device} if model.device.type == "cuda" else {})
-    for name, device in devices.items():
-        try:
-            if name in state:
-                torch.Generator(device).set_state(torch.from_numpy(np.array(state[name])))
-        except RuntimeError as error:
-            raise CheckpointError(f"checkpoint {path}: {name} is no state of a generator: {in_brief(error)}") from error
 
+    STEPS: int
 
-def _as_own(own: dict[str, NDArray[Any]], kept: dict[str, NDArray[Any]], path: Any) -> dict[str, NDArray[Any]]:
-    """Return the arrays of a checkpoint in the types of a learner's own; any number of steps is allowed.
+    def _setup_lr_schedule(self) -> None:
+        algorithm: Any = super()
+        algorithm._setup_lr_schedule()
+        model: Any = self
+        rate = model.lr_schedule
+        model.lr_schedule = lambda left: rate(left) * (LAST_SHARE + (1.0 - LAST_SHARE) * left)
 
-    Raises:
-        CheckpointError: arrays of other names or shapes, or that are not finite.
-    """
-    commands = kept.get("commands", np.zeros(0))
-    steps = len(commands) if commands.ndim else 0
-    filled = {name: array.copy() for name, array in own.items()}
-    filled["commands"] = np.zeros((steps, *own["commands"].shape[1:]), dtype=own["commands"].dtype)
-    checkpoint.fill(filled, kept, path)
-    return filled
-
-
-def _set_global_states(model: Any, kept: dict[str, Any], state: dict[str, NDArray[Any]]) -> None:
-    torch.set_rng_state(torch.from_numpy(np.array(state["random/torch"])))
-    if model.device.type == "cuda" and "random/cuda" in state:
-        torch.cuda.set_rng_state(torch.from_numpy(np.array(state["random/cuda"])), model.device)
-    np.random.set_state(  # noqa: NPY002
-        {
-            "bit_generator": "MT19937",
-            "state": {"key": state["random/numpy"], "pos": kept["pos"]},
-            "has_gauss": kept["has_gauss"],
-            "gauss": kept["gauss"],
-        }
-    )
+    def _update_current_progress_remaining(self, num_timesteps: int, total_timesteps: int) -> None:
+        algorithm: Any = super()
+        algorithm._update_current_progress_remaining(min(num_timesteps, self.STEPS), self.STEPS)

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from agents.teachers.off_policy import RewardSAC, RewardTD3, RewardTQC
-from agents.teachers.on_policy import RewardLSTM, RewardPPO
-from agents.teachers.reward import RewardLearner
+from agents.reward.learner import RewardLearner
+from agents.reward.off_policy import RewardSAC, RewardTD3, RewardTQC
+from agents.reward.on_policy import RewardLSTM, RewardPPO
 
 ALGORITHMS: dict[str, type[RewardLearner]] = {
     name: algorithm

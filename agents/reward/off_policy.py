@@ -1,4 +1,4 @@
-"""SAC, TD3, and TQC with hindsight, taught by reward from a replay buffer."""
+"""SAC, TD3, and TQC with hindsight experience replay, with a learning rule inside their networks."""
 
 from __future__ import annotations
 
@@ -8,35 +8,39 @@ from typing import Any
 import gymnasium as gym
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from sb3_contrib import TQC
-from stable_baselines3 import SAC, TD3
+from stable_baselines3 import SAC, TD3, HerReplayBuffer
 from stable_baselines3.common.noise import ActionNoise, NormalActionNoise
 from stable_baselines3.common.vec_env import VecEnv
 
 from agents.checkpoint import Setting
-from agents.teachers.actor_inside import chain_of
-from agents.teachers.averaged_policy import AveragedTQCPolicy
-from agents.teachers.falling_rate import FallingRate
-from agents.teachers.held_commands import DECISION_STEPS, HeldCommands, followed
-from agents.teachers.held_noise import HeldNoise
-from agents.teachers.hindsight import ReadyHindsight
-from agents.teachers.replay import end_trials
-from agents.teachers.reward import GRIP_LOG_SD, RESTING_COMMAND, RewardLearner
-from agents.teachers.ruled_policies import RuledSACPolicy, RuledTD3Policy
-from agents.teachers.scaled_observation import ScaledGoal
-from agents.teachers.usual_commands import ANY_GRIP, OPEN_GRIP, within_usual_commands
-from reach.sim.layout import ACTION_SIZE
+from agents.reward.activity import chain_of
+from agents.reward.commands import (
+    ANY_GRIP,
+    DECISION_STEPS,
+    OPEN_GRIP,
+    HeldCommands,
+    HeldNoise,
+    followed,
+    within_usual_commands,
+)
+from agents.reward.learner import GRIP_LOG_SD, RESTING_COMMAND, FallingRate, RewardLearner
+from agents.reward.policies import AveragedTQCPolicy, RuledSACPolicy, RuledTD3Policy, ScaledGoal
+from agents.reward.saved_state import end_trials
+from reach.goals import FINE, READY
+from reach.sim.state import ACTIONS
 
-# The small exploration of the joints at the start, in units of the usual commands.
+# Initial log SD of the joint commands of SAC, in units of half the range of usual commands.
 USUAL_LOG_SD = -1.2
-# Too little to keep a hand from resting.
+# Initial log SD of TQC: so small that the hand can come to rest.
 STILL_LOG_SD = -3.0
-# Of the commands of TD3, in units of half the range of the usual ones; the last is the grip's.
+# SD of the action noise of TD3 for shoulder, elbow, wrist and grip, in units of half the range of usual commands.
 NOISE_SD = (0.2, 0.2, 0.2, 0.5)
-# How much of its first weights the last layer of an actor keeps: it starts nearly the same everywhere.
+# Factor of the initial weights of an actor's last layer, so that its output hardly depends on the observation.
 FIRST_STEEPNESS = 0.1
 QUANTILES = 10
-# Twice Stable-Baselines3's default; transitions of this world take less than 1 kB each.
+# Twice Stable-Baselines3's default. A transition takes less than 1 kB.
 LARGEST_BUFFER = 2 * 10**6
 SETTINGS = {
     "learning_rate": Setting(0.0),
@@ -51,7 +55,7 @@ SETTINGS = {
     "action_noise": Setting(also=(None,)),
     "stats_window_size": Setting(1, 2**20, whole=True),
 }
-# Of those whose actor learns how far it strays. A temperature that is learned begins at the number after "auto_".
+# Further settings of SAC and TQC. The number after "auto_" is the initial entropy coefficient.
 SOFT_SETTINGS = {
     "ent_coef": Setting(0.0, also=("auto",), pattern=r"auto_(?=[\d.]*[1-9])\d*\.?\d+(e[+-]?\d\d?)?"),
     "target_update_interval": Setting(1, 2**30, whole=True),
@@ -59,32 +63,77 @@ SOFT_SETTINGS = {
 }
 
 
-class _OffPolicy(RewardLearner):
-    """What SAC, TD3 and TQC share: they explore around their own policy, from the first step on.
+class ReadyHindsight(HerReplayBuffer):
+    """Hindsight experience replay (Andrychowicz et al. 2017) whose goals are places where the hand was ready.
 
-    Commands from all over the range, with which Stable-Baselines3 begins, only tip cups.
+    Differences from Stable-Baselines3's `HerReplayBuffer` with the "future" strategy:
+    - Goals are drawn among the steps at which the hand was ready (see the goals of the environment). A hand that
+      passes through a place does not reach a goal there, so most other achieved states are goals without a solution.
+    - A transition that reaches its goal is terminal, as in the environment.
+    - A step in which the cup tips keeps its desired goal. The goal stands in for the cup (`ScaledGoal`), so with
+      another goal the tip would have no visible cause.
+
+    Attributes:
+        least_reward: rewards are clipped below at this value. The penalty for a tip is meant to outweigh the time that
+            it saves; with discounting the largest possible loss of time suffices.
+    """
+
+    least_reward = -np.inf
+
+    def sample(self, batch_size: int, env: Any = None) -> Any:
+        """Return a batch as Stable-Baselines3 does, with clipped rewards and with reached goals as terminal."""
+        drawn = super().sample(batch_size, env)
+        dones = torch.maximum(drawn.dones, (drawn.rewards == 0.0).to(drawn.dones.dtype))
+        return drawn._replace(rewards=drawn.rewards.clamp(min=self.least_reward), dones=dones)
+
+    def _sample_goals(self, batch_indices: NDArray[np.int64], env_indices: NDArray[np.int64]) -> NDArray[np.float64]:
+        """Return goals (n, 4): achieved at a later step of the same trial, at a ready step if there is one.
+
+        Where the cup tipped, return the desired goal.
+        """
+        start = self.ep_start[batch_indices, env_indices]
+        length = self.ep_length[batch_indices, env_indices]
+        now = (batch_indices - start) % self.buffer_size
+        step = np.arange(length.max())
+        place = (start[:, None] + step) % self.buffer_size
+        achieved = self.next_observations["achieved_goal"]
+        ready = achieved[place, env_indices[:, None], READY] > 0.0
+        allowed = (step >= now[:, None]) & (step < length[:, None])
+        # Choose uniformly; ready steps come before all others.
+        chance = np.random.random(ready.shape)  # noqa: NPY002  (as Stable-Baselines3 draws)
+        chosen = np.argmax(np.where(allowed, chance + ready, -1.0), axis=1)
+        goals: NDArray[np.float64] = achieved[place[np.arange(len(chosen)), chosen], env_indices]
+        tipped = achieved[batch_indices, env_indices, FINE] > 0.0
+        goals[tipped] = self.next_observations["desired_goal"][batch_indices, env_indices][tipped]
+        return goals
+
+
+class _OffPolicy(RewardLearner):
+    """What SAC, TD3 and TQC share: they explore around their own policy from the first step on.
+
+    Stable-Baselines3 begins with uniformly random actions, which only tip cups.
     """
 
     PARALLEL_ENVS = 1
     SETTINGS = SETTINGS
-    # Control steps of a transition.
+    # Control steps per transition.
     TRANSITION_STEPS = 1
     GRIP = ANY_GRIP
 
     def __init__(self, name: str, env: gym.Env[Any, Any] | VecEnv | str, *, seed: int = 0, **settings: Any) -> None:
-        """As the other learners; `action_noise` is the learner's own without a word."""
+        """Make an untrained learner; `action_noise` defaults to the noise of the algorithm here."""
         super().__init__(name, env, seed=seed, **settings)
         if "action_noise" not in settings:
             self.action_noise = self._own_noise()
 
     def _own_noise(self) -> ActionNoise | None:
-        """What it explores by besides the spread of its policy."""
+        """Return the default action noise."""
         return None
 
     def _start_at_rest(self) -> None:
         model: Any = self
         last = model.actor.mu if isinstance(model.actor.mu, torch.nn.Linear) else model.actor.mu[-2]
-        # The command is the hyperbolic tangent of what the last layer gives, between the lowest and the highest.
+        # The action is the tanh of the last layer's output, scaled to the range of commands.
         squashed = model.policy.scale_action(np.array(RESTING_COMMAND))
         last.bias.copy_(torch.as_tensor(np.arctanh(squashed)))
         last.weight.mul_(FIRST_STEEPNESS)
@@ -101,12 +150,12 @@ class _OffPolicy(RewardLearner):
         return within_usual_commands(super()._wrap_env(env, verbose, monitor_wrapper), self.GRIP)
 
     def _sample_action(self, learning_starts: int, action_noise: Any = None, n_envs: int = 1) -> Any:
-        made: Any = super()
-        return made._sample_action(0, action_noise, n_envs)
+        algorithm: Any = super()
+        return algorithm._sample_action(0, action_noise, n_envs)
 
     def _end_stretch(self) -> None:
         model: Any = self
-        # A learner that has enough to replay goes on learning at once, from wherever its steps are counted.
+        # With enough stored transitions, learning starts at once, even if the step counter was reset.
         if model.replay_buffer.size() * model.n_envs * self.TRANSITION_STEPS >= model.learning_starts:
             model.learning_starts = 0
         end_trials(model.replay_buffer)
@@ -124,7 +173,7 @@ class _OffPolicy(RewardLearner):
 
 
 class _Soft(_OffPolicy):
-    """What SAC and TQC share: an actor that learns how far it strays from its mean."""
+    """What SAC and TQC share: an actor that learns the log SD of its actions."""
 
     LOG_SD: tuple[float, float, float, float]
     SETTINGS = SETTINGS | SOFT_SETTINGS
@@ -137,7 +186,7 @@ class _Soft(_OffPolicy):
 
 
 class RewardSAC(_Soft, SAC):  # type: ignore[misc]
-    """SAC (Haarnoja et al. 2018) as Stable-Baselines3 has it, set for the cup."""
+    """Stable-Baselines3's SAC (Haarnoja et al. 2018) with settings for this task."""
 
     KIND = "sac-mlp"
     STEPS = 150_000
@@ -151,7 +200,7 @@ class RewardSAC(_Soft, SAC):  # type: ignore[misc]
 
 
 class RewardTD3(_OffPolicy, TD3):  # type: ignore[misc]
-    """TD3 (Fujimoto et al. 2018) as Stable-Baselines3 has it, set for the cup."""
+    """Stable-Baselines3's TD3 (Fujimoto et al. 2018) with settings for this task."""
 
     KIND = "td3-mlp"
     STEPS = 150_000
@@ -167,7 +216,7 @@ class RewardTD3(_OffPolicy, TD3):  # type: ignore[misc]
     }  # fmt: skip
 
     def _updates_of(self, optimiser: str) -> int:
-        # The actor is changed at every so many updates of the critic.
+        # The actor is updated once per `policy_delay` updates of the critic.
         return super()._updates_of(optimiser) // (self.policy_delay if optimiser == "actor.optimizer" else 1)
 
     def _own_noise(self) -> ActionNoise:
@@ -175,11 +224,11 @@ class RewardTD3(_OffPolicy, TD3):  # type: ignore[misc]
 
 
 class RewardTQC(FallingRate, _Soft, TQC):  # type: ignore[misc]
-    """TQC (Kuznetsov et al. 2020) with HER (Andrychowicz et al. 2017) as sb3-contrib and Stable-Baselines3 have them.
+    """sb3-contrib's TQC (Kuznetsov et al. 2020) with hindsight experience replay (Andrychowicz et al. 2017).
 
-    It reaches by sparse reward, whose sums bound the values that its critic learns from. It decides every 0.16 s and
-    its commands follow by and by what it decided (`HeldCommands`); it explores by deviations that last (`HeldNoise`),
-    since a reach asks for a hand at rest. Without exploration it acts by the average of its weights.
+    The reward is sparse, so the sum of possible rewards bounds the target values of the critic. It decides every 0.16 s
+    and its commands approach the decision gradually (`HeldCommands`). It explores by noise that lasts (`HeldNoise`),
+    because a reach ends with the hand at rest. Deterministic actions use the average of the weights.
     """
 
     KIND = "tqc-mlp"
@@ -193,7 +242,7 @@ class RewardTQC(FallingRate, _Soft, TQC):  # type: ignore[misc]
     ENV_OPTIONS = {"observation": "goal"}  # noqa: RUF012
     LOG_SD = (STILL_LOG_SD,) * 4
     GRIP = OPEN_GRIP
-    # Frequencies are of decisions, `learning_starts` of control steps.
+    # `train_freq` counts decisions, `learning_starts` control steps.
     DEFAULTS = {  # noqa: RUF012
         "learning_rate": 1e-3, "gamma": 0.95, "tau": 0.005, "batch_size": 256, "buffer_size": 200_000,
         "learning_starts": 2_400, "train_freq": 2, "gradient_steps": 8, "ent_coef": 0.001,
@@ -202,16 +251,16 @@ class RewardTQC(FallingRate, _Soft, TQC):  # type: ignore[misc]
     }  # fmt: skip
 
     def __init__(self, name: str, env: gym.Env[Any, Any] | VecEnv | str, *, seed: int = 0, **settings: Any) -> None:
-        """As the other learners from a replay buffer."""
+        """Make an untrained learner."""
         super().__init__(name, env, seed=seed, **settings)
         buffer: Any = self.replay_buffer
         policy: Any = self.policy
-        # All that can be lost by taking time.
+        # The largest possible cost of time.
         worst = -1.0 / (1.0 - self.gamma) if self.gamma < 1.0 else -np.inf
         buffer.least_reward = worst
         if not isinstance(self.ent_coef, str):
-            # With a temperature that is learned, entropy counts for much beside reward.
-            policy.critic_target.register_forward_hook(partial(_possible, worst))
+            # With a learned entropy coefficient, entropy is a large part of the value.
+            policy.critic_target.register_forward_hook(partial(_clip_values, worst))
 
     def _own_noise(self) -> ActionNoise:
         return HeldNoise()
@@ -227,7 +276,7 @@ class RewardTQC(FallingRate, _Soft, TQC):  # type: ignore[misc]
         if isinstance(self.action_noise, HeldNoise):
             self.action_noise.set_state(kept["noise"])
 
-    def _of_policy(self, rule: str) -> dict[str, Any]:
+    def _policy_arguments(self, rule: str) -> dict[str, Any]:
         return {"n_quantiles": QUANTILES, "n_critics": 2}
 
     def _start_at_rest(self) -> None:
@@ -246,7 +295,7 @@ class RewardTQC(FallingRate, _Soft, TQC):  # type: ignore[misc]
         return made if isinstance(made, HeldCommands) else HeldCommands(made)
 
     def train(self, gradient_steps: int, batch_size: int = 64) -> None:
-        """As sb3-contrib's, and average the weights."""
+        """Update as sb3-contrib does, then update the average of the weights."""
         super().train(gradient_steps, batch_size)
         policy: Any = self.policy
         policy.average(gradient_steps)
@@ -254,13 +303,13 @@ class RewardTQC(FallingRate, _Soft, TQC):  # type: ignore[misc]
     def predict(
         self, observation: Any, state: Any = None, episode_start: Any = None, deterministic: bool = False
     ) -> Any:
-        """Commands that follow what the policy wants, and what to hand over at the next step.
+        """Return the commands of the next control step, and the state to pass to the next call.
 
         Args:
-            observation: dictionary of goals, of one environment or of n.
-            state: (n, 5) what was handed over: what is wanted, and for how many steps it still holds. Without it the
-                policy decides now, which it was not trained to do at every step.
-            episode_start: (n,) whether a trial begins, with which a decision is due.
+            observation: dictionary observation of one environment or of n.
+            state: (n, 5), the wanted commands and the number of steps that they still hold. Without it the policy
+                decides now; it was not trained to decide at every step, so pass the state on.
+            episode_start: (n,), whether a trial begins; then a new decision is made.
             deterministic: whether to act without exploration.
         """
         shape = np.shape(observation["observation"])[:-1]
@@ -277,7 +326,7 @@ class RewardTQC(FallingRate, _Soft, TQC):  # type: ignore[misc]
         return followed(wanted_now, observation), held
 
     def _sample_action(self, learning_starts: int, action_noise: Any = None, n_envs: int = 1) -> Any:
-        """What to want next and the same between -1 and 1, which is what is learned from; both (n_envs, 4)."""
+        """Return the next decision and its form scaled to -1..1 for the replay buffer; both (n_envs, 4)."""
         observation: Any = self._last_obs
         wanted, _ = self.policy.predict(observation, deterministic=False)
         scaled = self.policy.scale_action(wanted)
@@ -286,21 +335,18 @@ class RewardTQC(FallingRate, _Soft, TQC):  # type: ignore[misc]
         return self.policy.unscale_action(scaled), scaled
 
     def _store_transition(self, *given: Any, **named: Any) -> None:
-        made: Any = super()
-        made._store_transition(*given, **named)
+        algorithm: Any = super()
+        algorithm._store_transition(*given, **named)
         env: Any = self.env
-        # Stable-Baselines3 has counted one.
+        # Stable-Baselines3 has counted one step for the whole decision.
         self.num_timesteps += env.steps - 1
 
 
-def _possible(worst: float, critic: Any, given: Any, values: torch.Tensor) -> torch.Tensor:
-    """Values within what steps that cost 1 can add up to, as Andrychowicz et al. bound what a critic learns from.
-
-    Entropy is left out, of which a thousandth counts in the usual settings.
-    """
+def _clip_values(worst: float, critic: Any, inputs: Any, values: torch.Tensor) -> torch.Tensor:
+    """Clip target values to the possible sums of rewards, as Andrychowicz et al. (2017) do; entropy is neglected."""
     return values.clamp(worst, 0.0)
 
 
 def _chain_of_actor(actor: Any) -> list[Any]:
-    """The modules of an actor in the order in which they act: TD3's has its hidden layers and its last one in one."""
+    """Return the modules of an actor in forward order; TD3 has hidden and last layers in one sequence."""
     return chain_of(*([actor.latent_pi] if hasattr(actor, "latent_pi") else []), actor.mu)

@@ -8,7 +8,7 @@ import gymnasium as gym
 import pytest
 
 from agents.learner import env_id_of, env_options, make_learner
-from agents.teachers.falling_rate import LAST_SHARE
+from agents.reward.learner import LAST_SHARE
 
 SMALL = {
     "reward-mlp-bp": {"n_steps": 10, "batch_size": 80, "n_epochs": 1, "learning_rate": 1e-3},

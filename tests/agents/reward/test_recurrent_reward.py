@@ -12,8 +12,7 @@ from sb3_contrib.common.recurrent.policies import RecurrentActorCriticPolicy
 
 from agents.learner import make_learner
 from agents.networks.lstm import LSTMCells
-from agents.teachers.on_policy import LSTM_CELLS, RewardLSTM
-from agents.teachers.recurrent_policy import SequencePolicy, forget_gate
+from agents.reward.on_policy import LSTM_CELLS, RewardLSTM, SequencePolicy, forget_gate
 
 GRAB = "reach/CupGrab-v0"
 

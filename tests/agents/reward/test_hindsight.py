@@ -12,13 +12,10 @@ from stable_baselines3.common.env_util import make_vec_env
 
 import reach  # noqa: F401  (registers the environments)
 from agents.learner import make_learner
-from agents.teachers.averaged_policy import LATEST_SHARE
-from agents.teachers.held_commands import DECISION_STEPS, FOLLOWED_SHARE, HeldCommands
-from agents.teachers.held_noise import HeldNoise
-from agents.teachers.scaled_observation import ScaledGoal
-from agents.teachers.usual_commands import within_usual_commands
-from reach.sim.layout import TRIAL_STEPS
-from reach.sim.tasks import GOAL_READY, GOAL_TIP_PENALTY
+from agents.reward.commands import DECISION_STEPS, FOLLOWED_SHARE, HeldCommands, HeldNoise, within_usual_commands
+from agents.reward.policies import LATEST_SHARE, ScaledGoal
+from reach.goals import FINE, READY
+from reach.sim.state import TRIAL_STEPS
 
 GOALS: dict[str, Any] = {"observation": "goal"}
 

@@ -12,14 +12,9 @@ from stable_baselines3 import DDPG, PPO, SAC, TD3
 from stable_baselines3.common.env_util import make_vec_env
 
 import reach  # noqa: F401  (registers the environments)
+from agents.reward.policies import RuledActorCriticPolicy, RuledSACPolicy, RuledTD3Policy, alignment_by_layer
 from agents.rules.feedback import FEEDBACK_RULES, FeedbackRule, random_weights, say_nothing
 from agents.rules.layers import RuledLayer
-from agents.teachers.ruled_policies import (
-    RuledActorCriticPolicy,
-    RuledSACPolicy,
-    RuledTD3Policy,
-    alignment_by_layer,
-)
 
 GRAB = "reach/CupGrab-v0"
 KINDS: dict[Any, tuple[Any, dict[str, Any], int]] = {

@@ -1,0 +1,294 @@
+"""Stable-Baselines3's policies with a learning rule inside their networks: `policy_kwargs={"rule": "dfa"}`.
+
+PPO, SAC and TD3 are unchanged; only the layers of their networks get their error signals by the rule. The error of an
+actor is that of its mean and, in SAC, of its log SD; the error of a critic is that of its value. Shared layers get
+both.
+
+SAC and TD3 improve their actor along dQ/da, the gradient with respect to the *input* of the critic. Feedback alignment
+does not define this gradient, and a random one does not teach. It is therefore exact under every rule, while the
+weights of the critic learn by the rule. PPO has no such step.
+"""
+
+from __future__ import annotations
+
+from contextlib import ExitStack
+from typing import Any, cast
+
+import gymnasium as gym
+import numpy as np
+import torch
+from gymnasium import spaces
+from sb3_contrib.tqc.policies import MultiInputPolicy
+from stable_baselines3.common.policies import ActorCriticPolicy, ContinuousCritic
+from stable_baselines3.common.torch_layers import BaseFeaturesExtractor, NatureCNN
+from stable_baselines3.sac.policies import Actor as SACActor
+from stable_baselines3.sac.policies import SACPolicy
+from stable_baselines3.td3.policies import Actor as TD3Actor
+from stable_baselines3.td3.policies import TD3Policy
+from torch import nn
+
+from agents.rules.alignment import alignment_degrees
+from agents.rules.feedback import feedback_rule
+from agents.rules.wiring import RuledNetwork, assign_rule
+
+# Separates the random stream of the feedback weights from others with the same seed.
+FEEDBACK_STREAM = 0x0FEEDBAC
+ACTOR, CRITIC = range(2)
+
+
+def features_chain(extractor: nn.Module) -> list[nn.Module]:
+    """Return the modules of a features extractor in forward order; empty if it has no parameters.
+
+    A custom extractor with layers lists them in an attribute `chain`.
+
+    Raises:
+        ValueError: an extractor with parameters and without `chain`.
+    """
+    chain = getattr(extractor, "chain", None)
+    if chain is not None:
+        return list(chain)
+    if isinstance(extractor, NatureCNN):
+        return [extractor.cnn, extractor.linear]
+    if any(True for _ in extractor.parameters()):
+        raise ValueError(
+            f"features extractor {type(extractor).__name__} has layers; expected NatureCNN, one without layers, or one "
+            "whose attribute `chain` lists its modules in forward order"
+        )
+    return []
+
+
+def _apply_rule(
+    root: nn.Module, rule: str, space: spaces.Space[Any], stream: int, **chains: list[nn.Module]
+) -> list[RuledNetwork]:
+    """Apply a rule to chains of modules; feedback weights are seeded by torch's seed and draw nothing from torch."""
+    seed = np.random.SeedSequence([torch.initial_seed() % 2**63, FEEDBACK_STREAM, stream]).generate_state(1)[0]
+    is_image = isinstance(space, spaces.Box) and len(space.shape) == 3
+    return assign_rule(
+        root,
+        rule,
+        chains,
+        generator=torch.Generator().manual_seed(int(seed)),
+        example=torch.zeros(1, *(space.shape or ()), device="cpu") if is_image else None,
+        updates_feedback=True,
+    )
+
+
+def alignment_by_layer(policy: nn.Module) -> dict[str, float]:
+    """Return the angle in degrees between the rule's step and the gradient at the latest minibatch, by layer name."""
+    degrees: dict[str, float] = {}
+    for prefix, part in (
+        ("", policy),
+        ("actor.", getattr(policy, "actor", None)),
+        ("critic.", getattr(policy, "critic", None)),
+    ):
+        angles = alignment_degrees(getattr(part, "rule_networks", ()))
+        degrees |= {f"{prefix}{name}": angle for name, angle in angles.items()}
+    return degrees
+
+
+class _Ruled:
+    """Add the keyword `rule` to a policy."""
+
+    def __init__(self, *args: Any, rule: str = "bp", **kwargs: Any) -> None:
+        """Make the policy; all other arguments are those of Stable-Baselines3.
+
+        Raises:
+            ValueError: an unknown rule, `use_sde`, or a features extractor whose layers are unknown.
+        """
+        if kwargs.get("use_sde"):
+            raise ValueError("use_sde is True; expected False: no rule applies to its noise")
+        self.rule = feedback_rule(rule).name
+        super().__init__(*args, **kwargs)
+        for part in (self, getattr(self, "actor", None), getattr(self, "critic", None)):
+            for network in getattr(part, "rule_networks", ()):
+                network.follow(cast(Any, part).optimizer)
+
+    def set_training_mode(self, mode: bool) -> None:
+        """Set the mode only if it changes: Stable-Baselines3 visits every layer before every action."""
+        policy: Any = self
+        if policy.training != mode:
+            super().set_training_mode(mode)  # type: ignore[misc]
+
+    def _get_constructor_parameters(self) -> dict[str, Any]:
+        given: dict[str, Any] = super()._get_constructor_parameters()  # type: ignore[misc]
+        return {**given, "rule": self.rule}
+
+
+class RuledActorCriticPolicy(_Ruled, ActorCriticPolicy):
+    """The policy of PPO and A2C with a rule; its heads are "action" and "value"."""
+
+    def _build(self, lr_schedule: Any) -> None:
+        super()._build(lr_schedule)
+        first_layers = [
+            features_chain(extractor) for extractor in (self.pi_features_extractor, self.vf_features_extractor)
+        ]
+        self.rule_networks = _apply_rule(
+            self,
+            self.rule,
+            self.observation_space,
+            ACTOR,
+            action=[*first_layers[0], self.mlp_extractor.policy_net, self.action_net],
+            value=[*first_layers[1], self.mlp_extractor.value_net, self.value_net],
+        )
+
+
+class RuledCritic(ContinuousCritic):
+    """The critic of SAC and TD3 with a rule; its heads are "q0" and "q1". dQ/da is exact."""
+
+    rule_networks: list[RuledNetwork]
+
+    def forward(self, obs: Any, actions: torch.Tensor) -> tuple[torch.Tensor, ...]:
+        """Return the values (n, 1) of each critic."""
+        with self._exact_input_gradient(actions.requires_grad):
+            values: tuple[torch.Tensor, ...] = super().forward(obs, actions)
+        return values
+
+    def q1_forward(self, obs: Any, actions: torch.Tensor) -> torch.Tensor:
+        """Return the values (n, 1) of the first critic."""
+        with self._exact_input_gradient(actions.requires_grad):
+            value: torch.Tensor = super().q1_forward(obs, actions)
+        return value
+
+    def _exact_input_gradient(self, exact: bool) -> ExitStack:
+        with ExitStack() as stack:
+            for network in self.rule_networks:
+                stack.enter_context(network.errors_travel_exact_input_gradient(exact))
+            return stack.pop_all()
+
+
+def _make_critic(policy: Any, arguments: dict[str, Any]) -> RuledCritic:
+    critic = RuledCritic(**arguments).to(policy.device)
+    first_layers = [] if policy.share_features_extractor else features_chain(critic.features_extractor)
+    chains = {f"q{k}": [*first_layers, network] for k, network in enumerate(critic.q_networks)}
+    critic.rule_networks = _apply_rule(critic, policy.rule, critic.observation_space, CRITIC, **chains)
+    return critic
+
+
+def _refuse_sharing(rule: str, extractor: nn.Module, shared: bool) -> None:
+    if shared and rule != "bp" and features_chain(extractor):
+        raise ValueError("share_features_extractor is True; expected False for rules other than 'bp'")
+
+
+class RuledSACPolicy(_Ruled, SACPolicy):
+    """The policy of SAC with a rule; the heads of its actor are "mean" and "log_std"."""
+
+    def make_actor(self, features_extractor: BaseFeaturesExtractor | None = None) -> SACActor:
+        """Make the actor with its rule."""
+        actor: Any = super().make_actor(features_extractor)
+        first_layers = features_chain(actor.features_extractor)
+        _refuse_sharing(self.rule, actor.features_extractor, self.share_features_extractor)
+        actor.rule_networks = _apply_rule(
+            actor,
+            self.rule,
+            self.observation_space,
+            ACTOR,
+            mean=[*first_layers, actor.latent_pi, actor.mu],
+            log_std=[*first_layers, actor.latent_pi, actor.log_std],
+        )
+        return cast(SACActor, actor)
+
+    def make_critic(self, features_extractor: BaseFeaturesExtractor | None = None) -> RuledCritic:
+        """Make the critics with their rule."""
+        return _make_critic(self, self._update_features_extractor(self.critic_kwargs, features_extractor))
+
+
+class RuledTD3Policy(_Ruled, TD3Policy):
+    """The policy of TD3 and DDPG with a rule; the head of its actor is "action"."""
+
+    def make_actor(self, features_extractor: BaseFeaturesExtractor | None = None) -> TD3Actor:
+        """Make the actor with its rule."""
+        actor: Any = super().make_actor(features_extractor)
+        first_layers = features_chain(actor.features_extractor)
+        _refuse_sharing(self.rule, actor.features_extractor, self.share_features_extractor)
+        actor.rule_networks = _apply_rule(
+            actor, self.rule, self.observation_space, ACTOR, action=[*first_layers, actor.mu]
+        )
+        return cast(TD3Actor, actor)
+
+    def make_critic(self, features_extractor: BaseFeaturesExtractor | None = None) -> RuledCritic:
+        """Make the critics with their rule."""
+        return _make_critic(self, self._update_features_extractor(self.critic_kwargs, features_extractor))
+
+
+# Weight of the latest parameters in the moving average, per update.
+LATEST_SHARE = 0.002
+
+
+class AveragedTQCPolicy(MultiInputPolicy):
+    """TQC's policy for dictionary observations; its deterministic actions use an average of the actor's weights.
+
+    An actor that learns from its critic wanders around the optimum, and its average is closer to it (Polyak and
+    Juditsky 1992).
+
+    Attributes:
+        averaged_actor: the actor with the averaged weights, stored with the policy.
+    """
+
+    def _build(self, lr_schedule: Any) -> None:
+        super()._build(lr_schedule)
+        self.averaged_actor = self.make_actor()
+        self.averaged_actor.requires_grad_(False)
+        self.begin_average()
+
+    def begin_average(self) -> None:
+        """Reset the average to the present weights."""
+        self.averaged_actor.load_state_dict(self.actor.state_dict())
+
+    @torch.no_grad()
+    def average(self, updates: int) -> None:
+        """Update the average after `updates` updates of the actor."""
+        share = 1.0 - (1.0 - LATEST_SHARE) ** updates
+        for average, latest in zip(self.averaged_actor.parameters(), self.actor.parameters(), strict=True):
+            average.lerp_(latest, share)
+
+    def _predict(self, observation: Any, deterministic: bool = False) -> torch.Tensor:
+        actor = self.averaged_actor if deterministic else self.actor
+        commands: torch.Tensor = actor(observation, deterministic)
+        return commands
+
+
+# Mean and spread of observations in reaches; columns as in the observation table of the environment. They are fixed, so
+# that a checkpoint needs no running statistics.
+CENTRE = (0.10, 0.45, 1.0, 0.13, 0.55, 0.4, 1.9, -0.4, 0, 0, 0, 0.08, 0, 0, 0, -0.45, 0.5, -0.4, 0.5)
+SPREAD = (0.10, 0.10, 1.0, 0.07, 0.03, 0.3, 0.3, 0.3, 1, 1, 2, 0.02, 1, 1, 1, 0.2, 0.3, 0.3, 0.5)
+SEEN_CUP = slice(3, 5)
+# The position in a goal; its other columns are the same in every goal.
+PLACE = slice(0, 2)
+# Scale of the distance to the goal: a few times the radius within which the goal is reached.
+WAY_SPREAD_M = 0.05
+
+
+class ScaledObservation(BaseFeaturesExtractor):
+    """Standardise the observation by fixed constants."""
+
+    def __init__(self, observation_space: gym.spaces.Box) -> None:
+        """Make the extractor for observations (19,)."""
+        super().__init__(observation_space, features_dim=len(CENTRE))
+        self.centre: torch.Tensor
+        self.spread: torch.Tensor
+        self.register_buffer("centre", torch.tensor(CENTRE))
+        self.register_buffer("spread", torch.tensor(SPREAD))
+
+    def forward(self, observation: torch.Tensor) -> torch.Tensor:
+        """Return the standardised batch (n, 19)."""
+        return (observation - self.centre) / self.spread
+
+
+class ScaledGoal(BaseFeaturesExtractor):
+    """Standardise the observation, replace the seen cup by the goal and add the vector from hand to goal.
+
+    In hindsight the goal is not at the cup. A policy that saw both would learn about trials in which they differ, which
+    never occur.
+    """
+
+    def __init__(self, observation_space: gym.spaces.Dict) -> None:
+        """Make the extractor for the dictionary of `observation="goal"`."""
+        super().__init__(observation_space, features_dim=len(CENTRE) + 2)
+        self.scaled = ScaledObservation(cast(gym.spaces.Box, observation_space["observation"]))
+
+    def forward(self, observations: dict[str, torch.Tensor]) -> torch.Tensor:
+        """Return the features (n, 21) of a batch."""
+        goal, hand = (observations[name][:, PLACE] for name in ("desired_goal", "achieved_goal"))
+        observation = observations["observation"].clone()
+        observation[:, SEEN_CUP] = goal
+        return torch.cat([self.scaled(observation), (goal - hand) / WAY_SPREAD_M], dim=1)
