@@ -26,7 +26,7 @@ ERROR_NOTES = {
     "sparse-stdp": "spiking cells with half of the sensory synapses; these change by the timing of spikes, gated by "
     "the broadcast error",
     "lstm-bp": "cells with memory; the seen error is carried back through the network and through the reach's past",
-    "lstm-dfa": "cells with memory; the seen error is sent to each by fixed random weights, to meet synapses' traces",
+    "lstm-eprop": "cells with memory; the seen error is sent to each by fixed random weights, to meet synapses' traces",
     "memory-bp": "after training no synapse changes: cells with memory, practised by back-propagation through time on "
     "imagined perturbations, keep the seen error from reach to reach",
     "memory-shallow": "after training no synapse changes: cells with memory that stay as they were drawn keep the seen "

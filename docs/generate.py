@@ -10,7 +10,8 @@ import mkdocs_gen_files
 import reach
 from agents.descriptions import note_on
 from agents.learner import LEARNERS
-from agents.rules.feedback import FEEDBACK_RULES
+from agents.notes import note_on
+from agents.rules.registry import RULES
 from reach.env import CupEnv
 from reach.protocols import PROTOCOLS
 from reach.protocols.presets import in_words
@@ -19,11 +20,6 @@ from reach.study.report.metrics import MEASURES
 ENVIRONMENTS = {
     "CupReach-v0": "Bring the open hand to the cup and stop.",
     "CupGrab-v0": "Reach, close the fingers, and hold the cup for 0.2 s.",
-}
-# Where the functions of a rule are.
-RULE_MODULES = {
-    **dict.fromkeys(FEEDBACK_RULES, "agents.rules.feedback"),
-    **dict.fromkeys(SPIKING_RULES, "agents.spiking.stdp"),
 }
 
 
@@ -62,8 +58,10 @@ def main() -> None:
     for one in MEASURES:
         better = {"low": "Lower is better.", "high": "Higher is better.", "": ""}[one.better]
         write(f"measures/{one.metric}.md", f"# {one.label}\n\n{one.meaning}\n\nUnit: {one.unit}. {better}\n")
-    for name, module in RULE_MODULES.items():
-        write(f"rules/{name}.md", f"# {name}\n\nIn `error-{name}`, {note_on(f'error-{name}')}.\n\n::: {module}\n")
+    for name in dict.fromkeys(rule.name for rule in RULES.values()):
+        classes = dict.fromkeys(type(rule) for rule in RULES.values() if rule.name == name)
+        text = "\n".join(f"::: {cls.__module__}.{cls.__name__}\n" for cls in classes)
+        write(f"rules/{name}.md", f"# {name}\n\n{text}")
     rows = "\n".join(f"| `{name}` | {note_on(name)} |" for name in LEARNERS)
     write("learners.md", f"# Learners\n\n| learner | |\n|---|---|\n{rows}\n")
 

@@ -31,10 +31,11 @@ from tuning_figure import draw
 
 from agents.error.networks import ERROR_LEARNERS, HIDDEN, NONE, full_name, is_error_learner, rule_of
 from agents.learner import FACTORIES, POSTURE, baseline_trials, is_learner
-from agents.reward.algorithms import ALGORITHMS
-from agents.reward.learner import full_name as reward_name
+from agents.networks.registry import NETWORKS
 from agents.reward_spiking_learner import REWARD_SPIKING_LEARNERS
-from agents.rules.feedback import FEEDBACK_RULES
+from agents.rules.registry import rules_for
+from agents.teachers.algorithms import ALGORITHMS
+from agents.teachers.reward import full_name as reward_name
 from agents.tuning import (
     TRAINING_SHARE,
     SearchSpace,
@@ -53,7 +54,7 @@ from reach.study.engine.ledger import connect_to_file
 UNTUNED = (NONE, "hebb")
 LEARNERS = (
     *(name for name in (*ERROR_LEARNERS, *ALGORITHMS, *REWARD_SPIKING_LEARNERS) if rule_of(name) not in UNTUNED),
-    *(f"error-mlp-{rule}{HIDDEN}" for rule in FEEDBACK_RULES if rule != "shallow"),
+    *(f"error-mlp-{rule}{HIDDEN}" for rule in rules_for(NETWORKS["mlp"]) if rule != "shallow"),
     f"error-snn-stdp{HIDDEN}",
 )
 SAMPLER_SEED = 20260101

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from agents.checkpoint import CheckpointError, Entry, entries_of, fill, require_fit, require_values
-from agents.feedforward import JOINTS
+from agents.networks.registry import JOINTS
 
 Array = NDArray[np.float64]
 

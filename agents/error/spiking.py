@@ -16,16 +16,19 @@ import numpy as np
 from numpy.typing import NDArray
 
 from agents.costs import Costs
-from agents.feedforward import CONTROL_STEP_MS, JOINTS, Array, Plastic, Sees, SensoryCells
+from agents.error.feedforward import CONTROL_STEP_MS, Array, Plastic, SensoryCells
+from agents.kept_spikes import KeptSpikes, muscle_parts, populations_of
+from agents.networks.circuit_kernel import CircuitState
+from agents.networks.lif import LIFCells
 from agents.networks.place_cells import PlaceCells
-from agents.spiking.circuit import SpikingCircuit
-from agents.spiking.kernels import CircuitState
-from agents.spiking.lif import LIFCells
-from agents.spiking.projections import Projection
-from agents.spiking.readouts import AntagonistReadout, KeptSpikes, muscle_parts, populations_of
-from agents.spiking.stdp import PairSTDP
-from agents.spiking.structural_plasticity import StructuralPlasticity
-from agents.spiking.third_factors import BroadcastError, Hebb
+from agents.networks.projections import Projection
+from agents.networks.readouts import AntagonistReadout
+from agents.networks.registry import JOINTS, Sees
+from agents.networks.spiking_circuit import SpikingCircuit
+from agents.networks.v1 import ComplexCells
+from agents.rules.pair_stdp import PairSTDP
+from agents.rules.structural_plasticity import StructuralPlasticity
+from agents.rules.third_factor import BroadcastError, Hebb
 
 if TYPE_CHECKING:
     from agents.reaching.controller import Controller
@@ -53,6 +56,10 @@ STDP = PairSTDP(depression=0.3)
 TO_HIDDEN, RECURRENT, TO_OUTPUT = "input-hidden", "hidden-hidden", "hidden-output"
 # From one step of learning to the next, s.
 TRIAL_S = 3.0
+# Density of the synapses from sensory to hidden cells of the networks `sparse` and `structural`, and how those of the
+# latter vanish and form.
+SPARSE_DENSITY = 0.5
+TURNOVER = StructuralPlasticity(near_zero=0.1, patience_s=9.0, turnover_per_s=0.001, new_weight=0.3)
 # A source fires once a step at most.
 FASTEST_HZ = 1000.0
 
@@ -222,8 +229,8 @@ class SpikingFeedForward:
             self.circuit.maintain(self.circuit.begin(), 1000.0 * TRIAL_S)
             self._fan_out, self._pairs = self._fans()
 
-    def settle(self, body: Controller, practice_rate: float) -> None:
-        """Learning goes on as before."""
+    def end_baseline(self, body: Controller, practice_rate: float) -> None:
+        """Change nothing: learning goes on as before."""
 
     def alignment(self) -> dict[str, float]:
         """Spikes have no gradient."""
@@ -311,3 +318,23 @@ def _recurrent(given: Recurrence | None) -> list[Projection]:
             delay_steps=given.delay_ms,
         )
     ]
+
+
+def snn(rng: np.random.Generator) -> tuple[SensoryCells, dict[str, Any]]:
+    """Return place cells of the cup, and the settings of a circuit with all synapses."""
+    return PlaceCells(), {}
+
+
+def sparse(rng: np.random.Generator) -> tuple[SensoryCells, dict[str, Any]]:
+    """Return place cells of the cup, and the settings of a circuit with half of the sensory synapses."""
+    return PlaceCells(), {"density": SPARSE_DENSITY}
+
+
+def structural(rng: np.random.Generator) -> tuple[SensoryCells, dict[str, Any]]:
+    """Return place cells of the cup, and the settings of a sparse circuit whose sensory synapses vanish and form."""
+    return PlaceCells(), {"density": SPARSE_DENSITY, "structure": TURNOVER}
+
+
+def brain(rng: np.random.Generator) -> tuple[SensoryCells, dict[str, Any]]:
+    """Return complex cells of a picture, and the settings of a circuit with synapses among hidden cells."""
+    return ComplexCells(), {"recurrence": Recurrence()}

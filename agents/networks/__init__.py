@@ -1,1 +1,5 @@
-"""Networks: each turns a seen cup into a posture and says what is eligible for change."""
+"""Networks: sensory cells, and cells that turn their activity into a posture. `register` adds a network."""
+
+from agents.networks.registry import NETWORKS, Network, register
+
+__all__ = ["NETWORKS", "Network", "register"]

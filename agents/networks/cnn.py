@@ -1,9 +1,7 @@
 """A small convolutional network of rate cells: two convolutions, a dense layer, and a linear output.
 
-Each convolution skips places instead of pooling them (Springenberg, Dosovitskiy, Brox and Riedmiller 2015,
-arXiv:1412.6806), with the kernels of a network that learned to play from pixels (Mnih et al. 2015, Nature 518:529).
-Direct feedback is known to do badly through convolutions (Bartunov et al. 2018, NeurIPS 31; Launay, Poli and Krzakala
-2019, arXiv:1906.04554); under a rule with direct feedback they hear the error all the same, as any layer does.
+Strides take the place of pooling (Springenberg, Dosovitskiy, Brox and Riedmiller 2015, arXiv:1412.6806); kernel sizes
+are those of a network that learned to play from pixels (Mnih et al. 2015, Nature 518:529).
 """
 
 from __future__ import annotations
@@ -13,6 +11,9 @@ import math
 import numpy as np
 import torch
 from torch import nn
+
+from agents.networks.registry import JOINTS
+from agents.networks.v1 import Receptors
 
 # Channels, side of the kernel, stride and padding of each convolution.
 CONVOLUTIONS = ((16, 8, 4, 2), (16, 4, 2, 1))
@@ -32,10 +33,10 @@ def cnn(retina_px: int, outputs: int, rng: np.random.Generator) -> nn.Sequential
         (..., outputs); biases are zero.
 
     Raises:
-        ValueError: another size of the pictures.
+        ValueError: `retina_px` is no multiple of 8.
     """
     if retina_px < 8 or retina_px % 8:
-        raise ValueError(f"retina_px is {retina_px}; a multiple of 8 is allowed")
+        raise ValueError(f"expected retina_px to be a multiple of 8, got {retina_px}")
     modules: list[nn.Module] = [nn.Unflatten(-1, (3, retina_px, retina_px))]
     channels, side = 3, retina_px
     for cells, kernel, stride, padding in CONVOLUTIONS:
@@ -49,10 +50,16 @@ def cnn(retina_px: int, outputs: int, rng: np.random.Generator) -> nn.Sequential
     modules += [nn.Linear(DENSE_CELLS, outputs, device="cpu", dtype=torch.float64)]
     for layer in modules:
         if isinstance(layer, nn.Conv2d | nn.Linear):
-            drawn = rng.normal(0.0, 1.0 / math.sqrt(layer.weight[0].numel()), tuple(layer.weight.shape))
+            weight = rng.normal(0.0, 1.0 / math.sqrt(layer.weight[0].numel()), tuple(layer.weight.shape))
             with torch.no_grad():
-                layer.weight.copy_(torch.from_numpy(drawn))
+                layer.weight.copy_(torch.from_numpy(weight))
                 assert layer.bias is not None
                 layer.bias.zero_()
     nn.init.zeros_(modules[-1].weight)  # type: ignore[arg-type]
     return nn.Sequential(*modules)
+
+
+def receptor_cnn(rng: np.random.Generator) -> tuple[Receptors, nn.Sequential]:
+    """Return colour receptors of a picture, and a convolutional network that gives a posture."""
+    cells = Receptors()
+    return cells, cnn(cells.retina_px, JOINTS, rng)

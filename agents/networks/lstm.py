@@ -1,13 +1,13 @@
-"""A layer of long short-term memory cells whose gates can be read out (Hochreiter and Schmidhuber 1997; Gers 2000).
+"""A layer of long short-term memory cells whose gates can be read (Hochreiter and Schmidhuber 1997; Gers et al. 2000).
 
-With z the activities of all that a cell hears - inputs, the layer's own output of the step before, and 1 for the bias -
+With z the activities of all sources of a cell - inputs, the layer's own output of the step before, and 1 for the bias -
 and a = W z for each gate:
 
     i = sigmoid(a_i)   f = sigmoid(a_f)   g = tanh(a_g)   o = sigmoid(a_o)
     c = f c_before + i g                  h = o tanh(c)
 
-What it computes is `torch.nn.LSTM`'s, in double precision and one control step at a time; compiled, because a step of
-torch's costs more than the whole sum.
+These are the equations of `torch.nn.LSTM`, in double precision and one control step at a time. The step is compiled,
+since the overhead of a step of torch's is larger than the whole sum.
 """
 
 from __future__ import annotations
@@ -18,30 +18,33 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from agents.networks.compiled import inlined, kernel
+from agents.jit import inlined, kernel
+from agents.networks.place_cells import PlaceCells
 
 Array = NDArray[np.float64]
 
 # In the order of torch's weights.
 GATES = ("input", "forget", "candidate", "output")
-# A forget gate that starts open keeps what comes in (Jozefowicz, Zaremba and Sutskever 2015, ICML 37:2342).
+# A forget gate that starts open keeps the memory (Jozefowicz, Zaremba and Sutskever 2015, ICML 37:2342).
 FORGET_BIAS = 1.0
+# Of the network `lstm`.
+CELLS = 64
 
 
 @dataclass
 class LSTMState:
-    """The cells in the course of a reach.
+    """The state of the cells during a reach.
 
     Attributes:
-        heard: (inputs + cells + 1,), what the synapses carried in the latest step; the last is 1.
-        hidden: (cells,), what the cells gave in the latest step, in -1..1.
-        memory: (cells,), what they hold; `memory_before` is that of the step before.
+        sources: (inputs + cells + 1,), what the synapses carried in the latest step; the last is 1.
+        hidden: (cells,), the output of the cells in the latest step, in -1..1.
+        memory: (cells,), c; `memory_before` is that of the step before.
         gates: (4 x cells,), one gate after the other as in `GATES`; zeros before the first step.
         inputs: (inputs,) of every step so far.
-        traces: (inputs + cells + 1, 4 x cells), the eligibility of each synapse, where a rule asks for it.
+        traces: (inputs + cells + 1, 4 x cells), the eligibility trace of each synapse, if the rule keeps traces.
     """
 
-    heard: Array
+    sources: Array
     hidden: Array
     memory: Array
     memory_before: Array
@@ -50,20 +53,20 @@ class LSTMState:
     traces: Array | None = None
 
     def gate(self, name: str) -> Array:
-        """A gate (cells,) in the latest step, a copy: 0..1, the "candidate" -1..1.
+        """Return a copy of a gate (cells,) in the latest step: 0..1, the "candidate" -1..1.
 
         Raises:
             ValueError: an unknown gate.
         """
         if name not in GATES:
-            raise ValueError(f"gate is {name!r}; {list(GATES)} are allowed")
+            raise ValueError(f"expected gate in {list(GATES)}, got {name!r}")
         cells = len(self.hidden)
         first = GATES.index(name) * cells
         return self.gates[first : first + cells].copy()
 
     @property
     def forget_gate(self) -> Array:
-        """(cells,), the share 0..1 of its memory that each cell kept in the latest step: 1 keeps it, 0 loses it."""
+        """The share 0..1 of its memory that each cell kept in the latest step, (cells,)."""
         return self.gate("forget")
 
 
@@ -71,7 +74,7 @@ class LSTMCells:
     """Cells and their synapses.
 
     Attributes:
-        weights: (inputs + cells + 1, 4 x cells), a row for all that is heard, the bias last.
+        weights: (inputs + cells + 1, 4 x cells), a row for each source, the bias last.
     """
 
     def __init__(self, inputs: int, cells: int, rng: np.random.Generator) -> None:
@@ -86,7 +89,7 @@ class LSTMCells:
         """
         for name, value in (("inputs", inputs), ("cells", cells)):
             if value < 1:
-                raise ValueError(f"{name} is {value}; 1 or more is allowed")
+                raise ValueError(f"expected {name} of 1 or more, got {value}")
         self.inputs, self.cells = inputs, cells
         self.weights = np.zeros((inputs + cells + 1, 4 * cells))
         self.weight_ih[...] = rng.normal(0.0, 1.0 / math.sqrt(inputs), (4 * cells, inputs))
@@ -110,39 +113,45 @@ class LSTMCells:
         return bias
 
     def begin(self) -> LSTMState:
-        """Nothing held and nothing given."""
-        heard = np.zeros(len(self.weights))
-        heard[-1] = 1.0
+        """Return the state at rest."""
+        sources = np.zeros(len(self.weights))
+        sources[-1] = 1.0
         hidden, memory, before = np.zeros((3, self.cells))
-        return LSTMState(heard, hidden, memory, before, gates=np.zeros(4 * self.cells))
+        return LSTMState(sources, hidden, memory, before, gates=np.zeros(4 * self.cells))
 
     def advance(self, state: LSTMState, inputs: Array) -> Array:
-        """One control step with inputs (inputs,), in place; the cells' output (cells,), a view."""
+        """Advance the state by one control step with inputs (inputs,); return the output (cells,), a view."""
         state.inputs.append(inputs)
         state.memory_before[:] = state.memory
-        advance(self.weights, inputs, state.heard, state.hidden, state.memory, state.gates)
+        advance(self.weights, inputs, state.sources, state.hidden, state.memory, state.gates)
         return state.hidden
+
+
+def place_lstm(rng: np.random.Generator) -> tuple[PlaceCells, LSTMCells]:
+    """Return place cells of the cup, and LSTM cells."""
+    cells = PlaceCells()
+    return cells, LSTMCells(cells.size, CELLS, rng)
 
 
 @inlined
 def sigmoid(value):  # type: ignore[no-untyped-def]
-    """1 / (1 + e^-value)."""
+    """Return 1 / (1 + e^-value)."""
     return 1.0 / (1.0 + math.exp(-value))
 
 
 @kernel
-def advance(weights, inputs, heard, hidden, memory, gates):  # type: ignore[no-untyped-def]
-    """One step of cells: fills `heard` and `gates`, and moves `hidden` and `memory` on."""
+def advance(weights, inputs, sources, hidden, memory, gates):  # type: ignore[no-untyped-def]
+    """Advance cells by one step: fill `sources` and `gates`, update `hidden` and `memory`."""
     first, cells = len(inputs), len(hidden)
     for row in range(first):
-        heard[row] = inputs[row]
+        sources[row] = inputs[row]
     for k in range(cells):
-        heard[first + k] = hidden[k]
+        sources[first + k] = hidden[k]
     for column in range(4 * cells):
         gates[column] = 0.0
-    # Row by row, so that the sum over what is heard has one order and many cells are summed at once.
-    for row in range(len(heard)):
-        value = heard[row]
+    # Row by row: the sum over sources has one order, and the inner loop runs as vector instructions.
+    for row in range(len(sources)):
+        value = sources[row]
         for column in range(4 * cells):
             gates[column] += value * weights[row, column]
     for k in range(cells):

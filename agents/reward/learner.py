@@ -37,25 +37,14 @@ from agents.checkpoint import (
     write_checkpoint,
 )
 from agents.loggers import LOG_SETTINGS, make_logger
-from agents.reward.activity import ActorInside
-from agents.reward.commands import HeldNoise
-from agents.reward.policies import ScaledObservation
-from agents.reward.saved_state import (
-    CUDA_STATE_BYTES,
-    NUMPY_RANDOM,
-    TWISTER_WORDS,
-    adam_entries,
-    check_place,
-    check_torch_states,
-    entries_of_buffer,
-    fill,
-    kept_arrays,
-    kept_place,
-    like_own,
-    set_global_states,
-)
-from agents.rules.feedback import FEEDBACK_RULES, feedback_rule
+from agents.networks.registry import NETWORKS
 from agents.rules.layers import RuledLayer
+from agents.rules.registry import rule_for, rules_for
+from agents.teachers.actor_inside import ActorInside
+from agents.teachers.held_noise import HeldNoise
+from agents.teachers.replay import check_place, entries_of_buffer, fill, kept_arrays, kept_place
+from agents.teachers.scaled_observation import ScaledObservation
+from agents.trial_log import logged, trial_log
 from agents.trial_source import (
     env_id,
     env_options_of,
@@ -113,7 +102,7 @@ class RewardLearner(ABC):
     # Name of the input of the first layer in the display.
     INPUT_NAME = "senses"
     KIND: str
-    RULES: tuple[str, ...] = tuple(FEEDBACK_RULES)
+    RULES: tuple[str, ...] = rules_for(NETWORKS["mlp"])
     ENV = "reach/CupGrab-v0"
     STEPS: int
     ENV_OPTIONS: dict[str, Any] = {}  # noqa: RUF012
@@ -185,8 +174,8 @@ class RewardLearner(ABC):
         """
         model: Any = self
         if self._inside is None:
-            rule = feedback_rule(full_name(self.name).rpartition("-")[2])
-            self._inside = ActorInside(self._actors(), rule.way, self.INPUT_NAME)
+            rule = rule_for(full_name(self.name).rpartition("-")[2], "layers")
+            self._inside = ActorInside(self._actors(), rule.path, self.HEARD)
         return self._inside.look(model._n_updates)
 
     @property
@@ -423,7 +412,7 @@ class RewardLearner(ABC):
         model: Any = self
         still: set[int] = set()
         if full_name(self.name).rpartition("-")[2] == "shallow":
-            hidden = [m for m in model.policy.modules() if isinstance(m, RuledLayer) and m.wiring.head is None]
+            hidden = [m for m in model.policy.modules() if isinstance(m, RuledLayer) and m.place.head is None]
             still = {id(value) for layer in hidden for value in layer.parameters()}
         groups = _part(model, optimiser).param_groups
         return [None if id(value) in still else value for group in groups for value in group["params"]]

@@ -19,10 +19,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from agents.feedforward import CONTROL_STEP_MS, JOINTS, Array
+from agents.error.feedforward import CONTROL_STEP_MS, Array
+from agents.kept_spikes import KeptSpikes, muscle_parts, populations_of
+from agents.networks.circuit_kernel import CircuitState
+from agents.networks.lif import LIFCells
 from agents.networks.place_cells import PlaceCells
 from agents.networks.projections import INPUT, Projection
 from agents.networks.readouts import AntagonistReadout
+from agents.networks.registry import JOINTS
 from agents.networks.spiking_circuit import SpikingCircuit
 from agents.reaching.controller import PREPARATION_S
 from agents.rules.expected_eligibility import ExpectedEligibility

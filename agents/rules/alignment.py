@@ -1,4 +1,4 @@
-"""The angle between what a rule does to a layer's weights and the true gradient.
+"""The angle between a rule's step of a layer's weights and the gradient.
 
 Below 90 degrees a small step by the rule makes the error smaller (Lillicrap et al. 2016, Nature Communications
 7:13276).
@@ -11,19 +11,19 @@ from collections.abc import Iterable
 
 import torch
 
-from agents.rules.layer_pass import passes_before
+from agents.rules.assign import with_links
+from agents.rules.layers import Beginning, RuledNetwork, passes_before
 from agents.rules.links import computed_again, random_states_kept
-from agents.rules.wiring import Beginning, RuledNetwork, with_links
 
 
 def alignment_degrees(networks: Iterable[RuledNetwork]) -> dict[str, float]:
-    """Angles at the input and the output errors of the latest backward pass, by name of layer.
+    """Return the angles at the input and the output errors of the latest backward pass, by name of layer.
 
-    One forward pass is computed again, with the weights as they are now and the random numbers and modes of then, and
-    serves both directions. Gradients, buffers and generators stay as they are.
+    One forward pass is computed again, with the weights of now and the random numbers and modes of then, and serves
+    both the rule's step and the gradient. Gradients, buffers and generators are not changed.
 
     Args:
-        networks: as `assign_rule` gave them.
+        networks: from `assign_rule`.
 
     Returns:
         Degrees, 0..180, for every hidden layer whose weights the rule changed; empty before a backward pass. Heads,
@@ -32,50 +32,54 @@ def alignment_degrees(networks: Iterable[RuledNetwork]) -> dict[str, float]:
     Raises:
         ValueError: a layer took its input from other layers than the one before it in its chain.
     """
-    found: dict[str, float] = {}
+    angles: dict[str, float] = {}
     for network in networks:
-        hidden = {name: layer.weight for name, layer in network.layers.items() if layer.wiring.head is None}
+        hidden = {name: layer.weight for name, layer in network.layers.items() if layer.place.head is None}
         hidden = {name: weight for name, weight in hidden.items() if weight.requires_grad}
         for name, taken in network.off_chain.items():
             raise ValueError(
-                f"layer {name} took its input from layers {taken}; for alignment_degrees, which computes a chain "
-                "again, it must take it from the layer before it in its chain alone"
+                f"expected the input of layer {name} from the layer before it in its chain alone, since "
+                f"alignment_degrees computes a chain again, got it from layers {taken}"
             )
         beginnings = network.beginnings
         for beginning in beginnings if hidden else ():
-            by_rule, true = _steps(network, beginning, list(hidden.values()))
-            for name, step, gradient in zip(hidden, by_rule, true, strict=True):
+            by_rule, exact = _steps(network, beginning, list(hidden.values()))
+            for name, step, gradient in zip(hidden, by_rule, exact, strict=True):
                 if step is None or gradient is None:
                     continue
                 length = float(step.norm() * gradient.norm())
                 if length > 0.0:
-                    cosine = float((step * gradient).sum()) / length
-                    found[name] = math.degrees(math.acos(max(-1.0, min(1.0, cosine))))
+                    angles[name] = degrees_of_cosine(float((step * gradient).sum()) / length)
         network.beginnings = beginnings
-    return found
+    return angles
+
+
+def degrees_of_cosine(cosine: float) -> float:
+    """Return the angle of a cosine that rounding may have put a little outside -1..1."""
+    return math.degrees(math.acos(max(-1.0, min(1.0, cosine))))
 
 
 def _steps(
     network: RuledNetwork, beginning: Beginning, weights: list[torch.Tensor]
 ) -> list[tuple[torch.Tensor | None, ...]]:
-    """Return the gradients of weights by the rule, then the true ones."""
+    """Return the steps of weights by the rule, then their gradients."""
     device = beginning.value.device
     autocast = torch.autocast(device.type, beginning.autocast, enabled=beginning.autocast is not None)
     with torch.enable_grad(), network.errors_travel_exactly(False), random_states_kept(device), autocast:
-        answers = [_answer(network, beginning, head) for head in beginning.heads]
+        outputs = [_output(network, beginning, head) for head in beginning.heads]
     errors = [error for error, _ in beginning.heads.values()]
-    found: list[tuple[torch.Tensor | None, ...]] = []
+    steps: list[tuple[torch.Tensor | None, ...]] = []
     for exact in (False, True):
-        for answer in answers:
-            for last in passes_before(answer, network):
-                for one in last.upstream():
-                    one.exact = exact
-        found.append(torch.autograd.grad(answers, weights, errors, retain_graph=True, allow_unused=True))
-    return found
+        for output in outputs:
+            for last in passes_before(output, network):
+                for layer_pass in last.upstream():
+                    layer_pass.exact = exact
+        steps.append(torch.autograd.grad(outputs, weights, errors, retain_graph=True, allow_unused=True))
+    return steps
 
 
-def _answer(network: RuledNetwork, beginning: Beginning, head: str) -> torch.Tensor:
-    """Return what a head gives."""
+def _output(network: RuledNetwork, beginning: Beginning, head: str) -> torch.Tensor:
+    """Return the output of a head, computed from the beginning."""
     value = beginning.value
     _, conditions = beginning.heads[head]
     has_begun = False

@@ -1,39 +1,44 @@
 """Linear and convolutional layers whose backward pass takes its error by a rule.
 
-Such a layer computes forward what torch's own does. Backward, its weights take the product of input and error as ever;
-what it hands to the layer below is the rule's affair. No product with transposed weights is computed that a rule does
-not ask for. Without wiring (`agents.rules.wiring`) a layer is torch's own.
+Forward, such a layer computes what torch's own does. Backward, its weights take the product of input and error, and the
+rule gives the signal for the layer below. No product with transposed weights is computed that a rule does not ask for.
+`agents.rules.assign.assign_rule` puts the layers of a network under a rule; until then a layer is torch's own.
+
+Each layer keeps a `LayerPass` of every forward pass in autograd's graph. So two forward passes before one backward pass
+do not mix, and a layer receives the errors of exactly the heads that it fed.
 """
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, cast
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from itertools import pairwise
+from typing import Any, cast
 
 import torch
 from torch import nn
 from torch.autograd import Function
 from torch.nn import functional
 
-from agents.rules.feedback import say_nothing, transposed_weights
-from agents.rules.layer_pass import LayerPass, passes_before
-
-if TYPE_CHECKING:
-    from agents.rules.wiring import RuledNetwork
+from agents.rules.links import Conditions, Edge, change_through, in_own_backward_pass
+from agents.rules.rule import LayerRule
 
 Tensor = torch.Tensor
+# The conditions of the modules before layers, by layer and module.
+LinkConditions = dict[tuple["RuledLayer", nn.Module], Conditions]
 
 
 @dataclass(frozen=True, eq=False)
-class Wiring:
-    """Where a layer stands.
+class Place:
+    """Where a layer stands in its network.
 
     Attributes:
         network: to which it belongs.
         name: as in the state dictionary.
-        head: its name as a head, where the network's output error arises; None for a hidden layer.
-        feeds: names of the heads that it feeds, its own among them.
+        head: its name if it is a head, at whose output an error arises; None for a hidden layer.
+        feeds: names of the heads that it feeds, including its own.
         below: the layer below; None for the first, which takes the network's input.
         link: modules between the layer below and this one, in order.
     """
@@ -45,68 +50,234 @@ class Wiring:
     below: RuledLayer | None
     link: tuple[nn.Module, ...]
 
+
+@dataclass(eq=False, slots=True)
+class LayerPass:
+    """One layer in one forward pass.
+
+    Attributes:
+        layer: whose pass it is.
+        before: passes of the layers of the same network that feed it; none for a first layer.
+        exact: whether the error goes back by back-propagation, whatever the rule.
+        weight: as the layer used it, under autocast in the lower precision.
+        autocast: dtype of autocast, None without it.
+        input_shape, output_shape: the batch first.
+        source: where its input comes from in autograd's graph, under a rule with the path "forward".
+        conditions: of the modules before the layer that need them.
+        heads: of a pass without passes before it: errors and link conditions of the heads that it feeds, in the present
+            backward pass.
+        received: what the layer has received from heads in the present backward pass: the head's name and a signal, by
+            the identity of the head's pass.
+    """
+
+    layer: RuledLayer
+    before: tuple[LayerPass, ...]
+    exact: bool
+    weight: Tensor
+    autocast: torch.dtype | None = None
+    input_shape: torch.Size = field(default_factory=torch.Size)
+    output_shape: torch.Size = field(default_factory=torch.Size)
+    source: Edge | None = None
+    conditions: LinkConditions = field(default_factory=dict)
+    heads: dict[str, tuple[Tensor, LinkConditions]] = field(default_factory=dict)
+    received: dict[int, tuple[str, Tensor]] = field(default_factory=dict)
+
+    def upstream(self) -> Iterator[LayerPass]:
+        """Yield this pass and all that led to it, the nearest first."""
+        known, waiting = {id(self)}, [self]
+        while waiting:
+            layer_pass = waiting.pop()
+            yield layer_pass
+            for earlier in layer_pass.before:
+                if id(earlier) not in known:
+                    known.add(id(earlier))
+                    waiting.append(earlier)
+
+    def exact_signal(self, error: Tensor) -> Tensor:
+        """Return an error at the output times the weights, in the shape of the input."""
+        return self.layer.through(error, self.weight, self.input_shape)
+
+    def input_change(self, below: LayerPass, change: Tensor) -> Tensor:
+        """Return how a change of the output of the layer below changes the input of this one."""
+        assert self.source is not None
+        return change_through(self.source, below, self.weight.new_zeros(self.input_shape), change)
+
+    def in_own_backward_pass(self, act: Callable[[], None], device: torch.device) -> None:
+        """Call a function in a backward pass of its own, nested in the present one."""
+        in_own_backward_pass(act, device)
+
+    def take_error(self, error: Tensor, value: Tensor, signal_wanted: bool) -> Tensor | None:
+        """Handle the error at the layer's output in a backward pass.
+
+        A head sends its error as the rule does; a first layer has the network remember what it has received.
+
+        Args:
+            error: in the shape of the output.
+            value: the layer's input.
+            signal_wanted: whether the layer below needs a signal.
+
+        Returns:
+            The modulator of the cells that feed the layer, in the shape of its input; None for none.
+        """
+        if self.exact:
+            return self.exact_signal(error) if signal_wanted else None
+        network = self.layer.place.network
+        rule = network.rule
+        if self.layer.place.head is not None:
+            self._remember_error(error)
+            if rule.path != "backward":
+                rule.send_error(self, error)
+        signal = rule.backward_signal(self, error) if signal_wanted else None
+        if not self.before:
+            network.record(self, value)
+        self.received.clear()
+        return cast("Tensor | None", signal)
+
+    def _remember_error(self, error: Tensor) -> None:
+        """Have the lowest passes that led to this head keep its error."""
+        conditions: LinkConditions = {}
+        lowest = []
+        for layer_pass in self.upstream():
+            conditions |= layer_pass.conditions
+            if not layer_pass.before:
+                lowest.append(layer_pass)
+        for layer_pass in lowest:
+            layer_pass.heads[self.layer.place.head or ""] = error, conditions
+
+
+@dataclass(frozen=True, eq=False)
+class Beginning:
+    """The lowest recorded layer in a backward pass by the rule, and the errors of the heads that it led to.
+
+    Attributes:
+        layer: the first layer, unless layers below this one are frozen.
+        value: its input.
+        autocast: dtype of autocast, None without it.
+        heads: by head, the error at its output, and the conditions of modules on the way to it.
+    """
+
+    layer: RuledLayer
+    value: Tensor
+    autocast: torch.dtype | None
+    heads: dict[str, tuple[Tensor, LinkConditions]]
+
+
+@dataclass(eq=False)
+class RuledNetwork:
+    """Layers under one rule.
+
+    Attributes:
+        rule: how the error reaches them.
+        chains: modules by the name of the head in which they end; the last layer among them is the head.
+        exact: True for back-propagation in the passes that begin now, False for the rule. None decides by whether the
+            network's input requires a gradient: that gradient is exact.
+        beginnings: of the latest backward pass by the rule.
+        conditions: of the latest forward pass, by module, where a module needs them.
+        off_chain: layers that took their input from other layers than the one before them in their chain, and from
+            which.
+    """
+
+    rule: LayerRule
+    chains: dict[str, tuple[nn.Module, ...]]
+    exact: bool | None = None
+    beginnings: tuple[Beginning, ...] = ()
+    conditions: dict[nn.Module, Conditions] = field(default_factory=dict)
+    off_chain: dict[str, list[str]] = field(default_factory=dict)
+
     @property
-    def is_first(self) -> bool:
-        """Whether it takes the network's input."""
-        return self.below is None
+    def layers(self) -> dict[str, RuledLayer]:
+        """Layers by name, each chain from first to head."""
+        return {layer.place.name: layer for chain in self.chains.values() for layer in layers_of(chain)}
+
+    def record(self, lowest: LayerPass, value: Tensor) -> None:
+        """Keep the errors that a lowest pass led to, in place of earlier ones of the same heads or layer."""
+        if lowest.heads:
+            others = (
+                other
+                for other in self.beginnings
+                if other.layer is not lowest.layer and not other.heads.keys() & lowest.heads
+            )
+            beginning = Beginning(lowest.layer, value.detach(), lowest.autocast, dict(lowest.heads))
+            self.beginnings = (*others, beginning)
+            lowest.heads.clear()
+
+    @contextmanager
+    def updating_feedback(self) -> Iterator[None]:
+        """Update the feedback after the changes of weights inside, if the rule modifies it."""
+        before = self._weights()
+        yield
+        self._update_feedback(before)
+
+    def follow(self, optimizer: torch.optim.Optimizer) -> None:
+        """Update the feedback after every step of an optimiser, if the rule modifies it."""
+        if "feedback" in self.rule.modifies:
+            before: dict[RuledLayer, Tensor] = {}
+            optimizer.register_step_pre_hook(lambda *_: before.update(self._weights()))
+            optimizer.register_step_post_hook(lambda *_: self._update_feedback(before))
+
+    def _weights(self) -> dict[RuledLayer, Tensor]:
+        if "feedback" not in self.rule.modifies:
+            return {}
+        return {layer: layer.weight.detach().clone() for layer in self.layers.values()}
+
+    def _update_feedback(self, before: Mapping[RuledLayer, Tensor]) -> None:
+        with torch.no_grad():
+            for layer, weight in before.items():
+                change = layer.weight - weight
+                if bool(change.any()):
+                    self.rule.update_feedback(layer, change)
+
+    def is_fed_by_first(self, layer: RuledLayer) -> bool:
+        """Return whether the layer below is a network's first."""
+        chains = (layers_of(chain) for chain in self.chains.values())
+        return any(above is layer and below is chain[0] for chain in chains for below, above in pairwise(chain))
+
+    @contextmanager
+    def errors_travel_exactly(self, exact: bool | None = True) -> Iterator[None]:
+        """Set `exact` for the passes that begin inside."""
+        before, self.exact = self.exact, exact
+        try:
+            yield
+        finally:
+            self.exact = before
 
 
 class RuledLayer(nn.Module, ABC):
-    """What linear and convolutional layers share."""
+    """What linear and convolutional layers under a rule share."""
 
     weight: Tensor
-    placed: Wiring | None = None
+    placed: Place | None = None
 
     @property
-    def wiring(self) -> Wiring:
+    def place(self) -> Place:
         """Where the layer stands.
 
         Raises:
             RuntimeError: it belongs to no network.
         """
         if self.placed is None:
-            raise RuntimeError("the layer belongs to no network; assign_rule wires it")
+            raise RuntimeError("expected a layer of a network, which assign_rule places, got one without a network")
         return self.placed
 
     def feedback_matrix(self) -> Tensor:
-        """Under `fa`, the fixed numbers in the place of the transposed weights."""
+        """Return the feedback in the shape of the weights, of a rule with `feedback` "layers"."""
         return cast(Tensor, self.feedback)
 
-    def heard(self, head: str, error: Tensor, shape: torch.Size) -> Tensor:
-        """What the cells that feed this layer hear of a head's error (batch, ..., outputs), in the given shape."""
+    def broadcast(self, head: str, error: Tensor, shape: torch.Size) -> Tensor:
+        """Return a head's error (batch, ..., outputs) times this layer's feedback for it, in the shape of its input."""
         return (error @ cast(Tensor, getattr(self, f"feedback_{head}")).to(error.dtype)).reshape(shape)
 
-    def draw_feedback(self, sizes: dict[str, int], inputs: int, generator: torch.Generator) -> None:
-        """Draw the fixed feedback that the rule asks for, as buffers; SD 1/sqrt(numbers that a cell hears).
-
-        Args:
-            sizes: outputs of each head that this layer feeds.
-            inputs: numbers in one input of this layer.
-            generator: source.
-        """
-        wiring = self.wiring
-        matrices = wiring.network.rule.matrices
-        fed_by_first = wiring.network.is_fed_by_first(self)
-        if wiring.is_first or matrices == "none" or (matrices == "second" and not fed_by_first):
-            return
-        if matrices == "layers":
-            heard = self.numbers_heard()
-            self._keep("feedback", tuple(self.weight.shape), heard, generator)
-            return
-        for head in wiring.feeds:
-            self._keep(f"feedback_{head}", (sizes[head], inputs), sizes[head], generator)
-
     @abstractmethod
-    def numbers_heard(self) -> int:
-        """How many cells of this layer one cell of the layer below hears through a matrix of the weights' shape."""
+    def fan_back(self) -> int:
+        """Return from how many cells of this layer a cell below receives through a matrix of the weights' shape."""
 
     @abstractmethod
     def through(self, error: Tensor, matrix: Tensor, shape: torch.Size) -> Tensor:
-        """An error at the output, carried to an input of the given shape through a matrix of the weights' shape."""
+        """Return an error at the output, carried to an input of the given shape through a matrix like the weights."""
 
     @abstractmethod
     def spread(self, change: Tensor, weight: Tensor) -> Tensor:
-        """How a change of the input changes the output, through weights."""
+        """Return how a change of the input changes the output, through weights."""
 
     def open_pass(self, value: Tensor, weight: Tensor) -> LayerPass:
         """Return a pass of this layer for an input, with the weights as they are used.
@@ -114,73 +285,205 @@ class RuledLayer(nn.Module, ABC):
         Raises:
             ValueError: the rule cannot reach the layers below through what lies in between.
         """
-        wiring = self.wiring
-        network = wiring.network
-        before = () if wiring.is_first else passes_before(value, network)
+        place = self.place
+        network = place.network
+        is_first = place.below is None
+        before = () if is_first else passes_before(value, network)
         if network.exact is not None:
             exact = network.exact
-        elif wiring.is_first:
+        elif is_first:
             exact = value.requires_grad
         else:
-            exact = any(one.exact for one in before)
-        if not exact and not wiring.is_first:
+            exact = any(earlier.exact for earlier in before)
+        if not exact and not is_first:
             self._require_reached(value, before)
-        one = LayerPass(self, before, exact, weight.detach(), autocast_dtype(value))
-        if network.rule.needs_links:
-            one.source = value.grad_fn, value.output_nr
-        for module in wiring.link:
+        layer_pass = LayerPass(self, before, exact, weight.detach(), autocast_dtype(value))
+        if network.rule.path == "forward":
+            layer_pass.source = value.grad_fn, value.output_nr
+        for module in place.link:
             if module in network.conditions:
-                one.conditions[self, module] = network.conditions[module]
-        return one
+                layer_pass.conditions[self, module] = network.conditions[module]
+        return layer_pass
 
     def _require_reached(self, value: Tensor, before: tuple[LayerPass, ...]) -> None:
-        wiring = self.wiring
-        rule = wiring.network.rule
-        below = wiring.below
-        if not before and value.requires_grad and rule.announce is not say_nothing:
+        place = self.place
+        rule = place.network.rule
+        below = place.below
+        if not before and value.requires_grad and rule.path != "backward":
             raise ValueError(
-                f"layer {wiring.name} has no recorded layer before it; under rule {rule.name!r} the layers of a "
-                "network must be in one graph (torch.utils.checkpoint only with use_reentrant=False)"
+                f"expected a recorded layer before layer {place.name}, got none; under rule {rule.name!r} the layers "
+                "of a network must be in one graph (torch.utils.checkpoint only with use_reentrant=False)"
             )
         is_chain = len(before) == 1 and before[0].layer is below
-        taken = sorted(one.layer.wiring.name for one in before)
+        taken = sorted(earlier.layer.place.name for earlier in before)
         if before and not is_chain:
-            wiring.network.off_chain[wiring.name] = taken
-        if not rule.needs_links:
+            place.network.off_chain[place.name] = taken
+        if rule.path != "forward":
             return
         if not is_chain:
             raise ValueError(
-                f"layer {wiring.name} takes its input from layers {taken}; under rule {rule.name!r} it must take it "
-                f"from layer {below.wiring.name if below else None} alone, with a recorded graph in between"
+                f"expected the input of layer {place.name} from layer {below.place.name if below else None} alone, "
+                f"with a recorded graph in between, as rule {rule.name!r} requires, got it from layers {taken}"
             )
         if before[0].output_shape.numel() != value.numel():
-            between = [type(module).__name__ for module in wiring.link]
+            between = [type(module).__name__ for module in place.link]
             raise ValueError(
-                f"layer {wiring.name} takes {tuple(value.shape)} from {tuple(before[0].output_shape)} of the layer "
-                f"below, through {between}; under rule {rule.name!r} modules between layers must keep the number of "
-                "cells, as activations and nn.Flatten do and pooling does not"
+                f"expected modules before layer {place.name} that keep the number of cells, as activations and "
+                f"nn.Flatten do and rule {rule.name!r} requires, got {between} from {tuple(before[0].output_shape)} to "
+                f"{tuple(value.shape)}"
             )
 
-    def _as_computed(self, value: Tensor) -> tuple[Tensor, Tensor, Tensor | None]:
-        """Return input, weights and bias in the precision in which torch's own layer would use them."""
+    def _apply_pass(self, function: Any, value: Tensor) -> Tensor:
+        """Return the output for an input, by an autograd function that records this layer's pass."""
         bias = cast("Tensor | None", self.bias)
-        dtype = autocast_dtype(value)
-        if dtype is None:
-            return value, self.weight, bias
-        return _lowered(value, dtype), _lowered(self.weight, dtype), None if bias is None else _lowered(bias, dtype)
+        weight, dtype = self.weight, autocast_dtype(value)
+        if dtype is not None:
+            value, weight = _lowered(value, dtype), _lowered(weight, dtype)
+            bias = None if bias is None else _lowered(bias, dtype)
+        layer_pass = self.open_pass(value, weight)
+        arguments = value, weight, bias, layer_pass, self._anchor(value)
+        if layer_pass.autocast is None:
+            return cast(Tensor, function.apply(*arguments))
+        with torch.autocast(value.device.type, enabled=False):
+            return cast(Tensor, function.apply(*arguments))
 
     def _anchor(self, value: Tensor) -> Tensor | None:
         """Return a tensor that has a frozen first layer recorded, where the rule reaches the others through it."""
-        network = self.wiring.network
-        if not network.rule.needs_links or not self.wiring.is_first or value.requires_grad:
+        network = self.place.network
+        if network.rule.path != "forward" or self.place.below is not None or value.requires_grad:
             return None
         if not any(own.requires_grad for layer in network.layers.values() for own in layer.parameters()):
             return None
         return torch.zeros((), device=value.device, requires_grad=True)
 
-    def _keep(self, name: str, shape: tuple[int, ...], heard: int, generator: torch.Generator) -> None:
-        drawn = torch.randn(shape, generator=generator, dtype=self.weight.dtype, device=generator.device) / heard**0.5
-        self.register_buffer(name, drawn.to(self.weight.device))
+
+class RuledLinear(RuledLayer, nn.Linear):
+    """`nn.Linear` under a rule."""
+
+    def forward(self, input: Tensor) -> Tensor:
+        """Return (..., outputs) for (..., inputs)."""
+        if self.placed is None or not torch.is_grad_enabled():
+            return functional.linear(input, self.weight, self.bias)
+        return self._apply_pass(_LinearPass, input)
+
+    def fan_back(self) -> int:
+        """Return the number of outputs."""
+        return self.out_features
+
+    def through(self, error: Tensor, matrix: Tensor, shape: torch.Size) -> Tensor:
+        """Return (..., inputs) for (..., outputs)."""
+        return error @ matrix
+
+    def spread(self, change: Tensor, weight: Tensor) -> Tensor:
+        """Return (..., outputs) for (..., inputs), without the bias."""
+        return functional.linear(change.to(weight.dtype), weight)
+
+
+class RuledConv2d(RuledLayer, nn.Conv2d):
+    """`nn.Conv2d` under a rule, padded with zeros or not at all."""
+
+    def forward(self, input: Tensor) -> Tensor:
+        """Return (batch, channels, height, width) for the same of other sizes, both with or without the batch."""
+        if self.placed is None or not torch.is_grad_enabled():
+            return cast(Tensor, self._conv_forward(input, self.weight, self.bias))
+        if input.dim() == 3:
+            return self._apply_pass(_ConvolutionPass, input.unsqueeze(0)).squeeze(0)
+        return self._apply_pass(_ConvolutionPass, input)
+
+    def fan_back(self) -> int:
+        """Return the channels of a group times the places of the kernel."""
+        return self.out_channels // self.groups * self.weight[0, 0].numel()
+
+    def gradients(
+        self, error: Tensor, value: Tensor, matrix: Tensor, wanted: list[bool]
+    ) -> tuple[Tensor | None, Tensor | None, Tensor | None]:
+        """Return those wanted of the gradients by input, weights and bias, for an error at the output and an input."""
+        gradients = torch.ops.aten.convolution_backward(
+            error, value, matrix, [self.out_channels], list(self.stride), list(cast(tuple[int, ...], self.padding)),
+            list(self.dilation), False, [0, 0], self.groups, wanted,
+        )  # fmt: skip
+        return cast(tuple[Tensor | None, Tensor | None, Tensor | None], gradients)
+
+    def through(self, error: Tensor, matrix: Tensor, shape: torch.Size) -> Tensor:
+        """Return (batch, channels, height, width) of the input for the same of the output."""
+        carried, _, _ = self.gradients(error, error.new_empty(shape), matrix, [True, False, False])
+        assert carried is not None
+        return carried
+
+    def spread(self, change: Tensor, weight: Tensor) -> Tensor:
+        """Return what `forward` does, without the bias."""
+        return cast(Tensor, self._conv_forward(change.to(weight.dtype), weight, None))
+
+
+class _LinearPass(Function):
+    @staticmethod
+    def forward(
+        ctx: Any, value: Tensor, weight: Tensor, bias: Tensor | None, layer_pass: LayerPass, anchor: Tensor | None
+    ) -> Tensor:
+        return _keep_pass(ctx, layer_pass, value, weight, functional.linear(value, weight, bias))
+
+    @staticmethod
+    def backward(ctx: Any, *errors: Tensor | None) -> tuple[Tensor | None, ...]:
+        (error,) = errors
+        if error is None:
+            return None, None, None, None, None
+        value, _ = ctx.saved_tensors
+        by_value, by_weight, by_bias, *_ = ctx.needs_input_grad
+        signal = ctx.layer_pass.take_error(error, value, by_value)
+        if value.dim() != 2:
+            value, error = value.reshape(-1, value.shape[-1]), error.reshape(-1, error.shape[-1])
+        return signal, error.t() @ value if by_weight else None, error.sum(0) if by_bias else None, None, None
+
+
+class _ConvolutionPass(Function):
+    @staticmethod
+    def forward(
+        ctx: Any, value: Tensor, weight: Tensor, bias: Tensor | None, layer_pass: LayerPass, anchor: Tensor | None
+    ) -> Tensor:
+        layer = cast(RuledConv2d, layer_pass.layer)
+        return _keep_pass(ctx, layer_pass, value, weight, layer._conv_forward(value, weight, bias))
+
+    @staticmethod
+    def backward(ctx: Any, *errors: Tensor | None) -> tuple[Tensor | None, ...]:
+        (error,) = errors
+        if error is None:
+            return None, None, None, None, None
+        value, weight = ctx.saved_tensors
+        by_value, by_weight, by_bias, *_ = ctx.needs_input_grad
+        signal = ctx.layer_pass.take_error(error, value, by_value)
+        _, weights, bias = ctx.layer_pass.layer.gradients(error, value, weight, [False, by_weight, by_bias])
+        return signal, weights, bias, None, None
+
+
+def _keep_pass(ctx: Any, layer_pass: LayerPass, value: Tensor, weight: Tensor, output: Tensor) -> Tensor:
+    ctx.save_for_backward(value, weight)
+    ctx.set_materialize_grads(False)
+    ctx.layer_pass = layer_pass
+    layer_pass.input_shape, layer_pass.output_shape = value.shape, output.shape
+    return output
+
+
+def passes_before(value: Tensor, network: RuledNetwork) -> tuple[LayerPass, ...]:
+    """Return the passes of layers of a network from which a tensor was computed without a further layer in between."""
+    passes: list[LayerPass] = []
+    known: set[Any] = set()
+    waiting: list[Any] = [value.grad_fn]
+    while waiting:
+        node = waiting.pop()
+        if node is None or node in known:
+            continue
+        known.add(node)
+        layer_pass = getattr(node, "layer_pass", None)
+        if layer_pass is None:
+            waiting.extend(following for following, _ in node.next_functions)
+        elif layer_pass.layer.place.network is network:
+            passes.append(layer_pass)
+    return tuple(passes)
+
+
+def layers_of(chain: tuple[nn.Module, ...]) -> list[RuledLayer]:
+    """Return the layers among modules."""
+    return [module for module in chain if isinstance(module, RuledLayer)]
 
 
 def autocast_dtype(value: Tensor) -> torch.dtype | None:
@@ -194,139 +497,3 @@ def autocast_dtype(value: Tensor) -> torch.dtype | None:
 def _lowered(value: Tensor, dtype: torch.dtype) -> Tensor:
     """Return a tensor as autocast hands it to a layer; double precision stays."""
     return value.to(dtype) if value.is_floating_point() and value.dtype != torch.float64 else value
-
-
-class RuledLinear(RuledLayer, nn.Linear):
-    """`nn.Linear` under a rule."""
-
-    def forward(self, input: Tensor) -> Tensor:
-        """(..., inputs) to (..., outputs)."""
-        if self.placed is None or not torch.is_grad_enabled():
-            return functional.linear(input, self.weight, self.bias)
-        return _passed(_LinearPass, self, input)
-
-    def numbers_heard(self) -> int:
-        """All outputs."""
-        return self.out_features
-
-    def through(self, error: Tensor, matrix: Tensor, shape: torch.Size) -> Tensor:
-        """(..., outputs) to (..., inputs)."""
-        return error @ matrix
-
-    def spread(self, change: Tensor, weight: Tensor) -> Tensor:
-        """(..., inputs) to (..., outputs), without the bias."""
-        return functional.linear(change.to(weight.dtype), weight)
-
-
-class RuledConv2d(RuledLayer, nn.Conv2d):
-    """`nn.Conv2d` under a rule, padded with zeros or not at all."""
-
-    def forward(self, input: Tensor) -> Tensor:
-        """(batch, channels, height, width), or without the batch, to the same of other sizes."""
-        if self.placed is None or not torch.is_grad_enabled():
-            return cast(Tensor, self._conv_forward(input, self.weight, self.bias))
-        if input.dim() == 3:
-            return _passed(_ConvolutionPass, self, input.unsqueeze(0)).squeeze(0)
-        return _passed(_ConvolutionPass, self, input)
-
-    def numbers_heard(self) -> int:
-        """Channels of a group times the places of the kernel."""
-        return self.out_channels // self.groups * self.weight[0, 0].numel()
-
-    def gradients(
-        self, error: Tensor, value: Tensor, matrix: Tensor, wanted: list[bool]
-    ) -> tuple[Tensor | None, Tensor | None, Tensor | None]:
-        """Those wanted of the gradients by input, weights and bias, from an error at the output and an input."""
-        found = torch.ops.aten.convolution_backward(
-            error, value, matrix, [self.out_channels], list(self.stride), list(cast(tuple[int, ...], self.padding)),
-            list(self.dilation), False, [0, 0], self.groups, wanted,
-        )  # fmt: skip
-        return cast(tuple[Tensor | None, Tensor | None, Tensor | None], found)
-
-    def through(self, error: Tensor, matrix: Tensor, shape: torch.Size) -> Tensor:
-        """(batch, channels, height, width) of the output to the same of the input."""
-        carried, _, _ = self.gradients(error, error.new_empty(shape), matrix, [True, False, False])
-        assert carried is not None
-        return carried
-
-    def spread(self, change: Tensor, weight: Tensor) -> Tensor:
-        """As `forward`, without the bias."""
-        return cast(Tensor, self._conv_forward(change.to(weight.dtype), weight, None))
-
-
-def _passed(function: Any, layer: RuledLayer, value: Tensor) -> Tensor:
-    """Return the output of a layer, recorded with its pass."""
-    value, weight, bias = layer._as_computed(value)
-    one = layer.open_pass(value, weight)
-    arguments = value, weight, bias, one, layer._anchor(value)
-    if one.autocast is None:
-        return cast(Tensor, function.apply(*arguments))
-    with torch.autocast(value.device.type, enabled=False):
-        return cast(Tensor, function.apply(*arguments))
-
-
-def _handed_down(one: LayerPass, value: Tensor, error: Tensor, wanted: bool) -> Tensor | None:
-    """Tell, where the layer is a head, and give the modulator of the layer's input where it is wanted."""
-    wiring = one.layer.wiring
-    network = wiring.network
-    if one.exact:
-        return transposed_weights(one, error) if wanted else None
-    if wiring.head is not None:
-        one.tell_beginnings(error)
-        network.rule.announce(one, error)
-    signal = network.rule.hand_down(one, error) if wanted else None
-    if not one.before:
-        network.record(one, value)
-    one.told.clear()
-    return signal
-
-
-def _keep_pass(ctx: Any, one: LayerPass, value: Tensor, weight: Tensor, given: Tensor) -> Tensor:
-    ctx.save_for_backward(value, weight)
-    ctx.set_materialize_grads(False)
-    ctx.layer_pass = one
-    one.input_shape, one.output_shape = value.shape, given.shape
-    return given
-
-
-class _LinearPass(Function):
-    @staticmethod
-    def forward(
-        ctx: Any, value: Tensor, weight: Tensor, bias: Tensor | None, one: LayerPass, anchor: Tensor | None
-    ) -> Tensor:
-        return _keep_pass(ctx, one, value, weight, functional.linear(value, weight, bias))
-
-    @staticmethod
-    def backward(ctx: Any, *errors: Tensor | None) -> tuple[Tensor | None, ...]:
-        (error,) = errors
-        if error is None:
-            return None, None, None, None, None
-        value, _ = ctx.saved_tensors
-        by_value, by_weight, by_bias, *_ = ctx.needs_input_grad
-        one: LayerPass = ctx.layer_pass
-        signal = _handed_down(one, value, error, by_value)
-        if value.dim() != 2:
-            value, error = value.reshape(-1, value.shape[-1]), error.reshape(-1, error.shape[-1])
-        return signal, error.t() @ value if by_weight else None, error.sum(0) if by_bias else None, None, None
-
-
-class _ConvolutionPass(Function):
-    @staticmethod
-    def forward(
-        ctx: Any, value: Tensor, weight: Tensor, bias: Tensor | None, one: LayerPass, anchor: Tensor | None
-    ) -> Tensor:
-        layer = cast(RuledConv2d, one.layer)
-        return _keep_pass(ctx, one, value, weight, layer._conv_forward(value, weight, bias))
-
-    @staticmethod
-    def backward(ctx: Any, *errors: Tensor | None) -> tuple[Tensor | None, ...]:
-        (error,) = errors
-        if error is None:
-            return None, None, None, None, None
-        value, weight = ctx.saved_tensors
-        by_value, by_weight, by_bias, *_ = ctx.needs_input_grad
-        one: LayerPass = ctx.layer_pass
-        signal = _handed_down(one, value, error, by_value)
-        layer = cast(RuledConv2d, one.layer)
-        _, weights, bias = layer.gradients(error, value, weight, [False, by_weight, by_bias])
-        return signal, weights, bias, None, None

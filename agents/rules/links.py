@@ -1,8 +1,8 @@
-"""The modules between two layers: how a change travels through them, and how they are computed a second time.
+"""The modules between two layers: how a change passes through them, and how they are computed a second time.
 
-A network that learns never computes them twice: a change travels through the operations that autograd recorded, so
-dropout masks and batch statistics are those of the forward pass. Only `agents.rules.alignment` computes them again,
-with the random numbers and in the mode of the forward pass, and without touching their buffers.
+During learning they are not computed again: a change passes through the operations that autograd recorded, with the
+dropout masks and batch statistics of the forward pass. Only `agents.rules.alignment` computes them again, with the
+random numbers and in the mode of the forward pass, and without changing their buffers.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from torch.func import functional_call
 Tensor = torch.Tensor
 # A node of autograd's graph and the number of its output.
 Edge = tuple[Any, int]
-DRAWING = (
+RANDOM_MODULES = (
     nn.Dropout, nn.Dropout1d, nn.Dropout2d, nn.Dropout3d, nn.AlphaDropout, nn.FeatureAlphaDropout, nn.RReLU,
 )  # fmt: skip
 
@@ -32,7 +32,7 @@ class Conditions:
 
     Attributes:
         training: mode of the module and of each module inside it.
-        random: states of torch's generators by device, where the module may draw random numbers.
+        random: states of torch's generators by device, if the module may draw random numbers.
     """
 
     training: tuple[bool, ...]
@@ -42,7 +42,8 @@ class Conditions:
 def needs_conditions(module: nn.Module) -> bool:
     """Return whether a module may draw random numbers, has buffers, or is not torch's own."""
     return any(True for _ in module.buffers()) or any(
-        isinstance(inner, DRAWING) or not type(inner).__module__.startswith("torch.nn.") for inner in module.modules()
+        isinstance(inner, RANDOM_MODULES) or not type(inner).__module__.startswith("torch.nn.")
+        for inner in module.modules()
     )
 
 
@@ -80,23 +81,23 @@ def random_states_kept(device: torch.device) -> Iterator[None]:
 
 
 def computed_again(module: nn.Module, value: Tensor, conditions: Conditions | None) -> Tensor:
-    """Return what a module gives under the conditions of an earlier call; its buffers and its mode stay as they are."""
-    inside = list(module.modules())
-    now = [inner.training for inner in inside]
+    """Return the output of a module under the conditions of an earlier call, without changing its buffers or mode."""
+    modules = list(module.modules())
+    modes = [inner.training for inner in modules]
     buffers = {name: buffer.clone() for name, buffer in module.named_buffers()}
     try:
         if conditions is not None:
             set_random_states(conditions.random)
-            for inner, training in zip(inside, conditions.training, strict=True):
+            for inner, training in zip(modules, conditions.training, strict=True):
                 inner.training = training
-        given: Tensor = functional_call(module, buffers, (value,))
+        output: Tensor = functional_call(module, buffers, (value,))
     finally:
-        for inner, training in zip(inside, now, strict=True):
+        for inner, training in zip(modules, modes, strict=True):
             inner.training = training
-    return given
+    return output
 
 
-def change_through(source: Edge, below: Any, asked: Tensor, change: Tensor) -> Tensor:
+def change_through(source: Edge, below: Any, zeros: Tensor, change: Tensor) -> Tensor:
     """Return how a change of a layer's output changes the input of the layer above, by the recorded operations.
 
     The vector-Jacobian product J^T u is linear in u; its own vector-Jacobian product with the change is J times the
@@ -105,61 +106,63 @@ def change_through(source: Edge, below: Any, asked: Tensor, change: Tensor) -> T
     Args:
         source: where the input of the layer above comes from.
         below: the pass of the layer below.
-        asked: zeros in the shape of that input.
+        zeros: in the shape of that input.
         change: in the shape of the output of the layer below.
     """
-    asked.requires_grad_()
+    zeros.requires_grad_()
     with torch.enable_grad():
-        pulled = _pulled_back(source, below, asked)
-    (moved,) = torch.autograd.grad(pulled, asked, change.to(pulled.dtype))
+        product = _vector_jacobian_product(source, below, zeros)
+    (moved,) = torch.autograd.grad(product, zeros, change.to(product.dtype))
     return moved
 
 
-def _pulled_back(source: Edge, below: Any, asked: Tensor) -> Tensor:
-    """Return J^T u at the output of the layer below, for u = `asked` at the source."""
+def _vector_jacobian_product(source: Edge, below: Any, vector: Tensor) -> Tensor:
+    """Return J^T u at the output of the layer below, for a vector u at the source."""
     top, place = source
+    # Depth first: nodes in the order in which they finish, and whether each leads to the layer below.
     leads: dict[Any, bool] = {}
     order: list[Any] = []
     waiting = [(top, False)]
     while waiting:
         node, is_done = waiting.pop()
-        held = getattr(node, "layer_pass", None)
+        layer_pass = getattr(node, "layer_pass", None)
         if is_done:
             leads[node] = any(leads.get(following, False) for following, _ in node.next_functions)
             order.append(node)
-        elif held is not None:
-            leads[node] = held is below
+        elif layer_pass is not None:
+            leads[node] = layer_pass is below
         elif node is not None and node not in leads:
             leads[node] = False
             waiting.append((node, True))
             waiting.extend((following, False) for following, _ in node.next_functions)
+    # The signals at the outputs of each node, summed over the nodes that use them.
     signals: dict[Any, list[Tensor | None]] = {top: [None] * (place + 1)}
-    signals[top][place] = asked
+    signals[top][place] = vector
     for node in reversed(order):
         if not leads[node] or node not in signals:
             continue
-        heard = signals.pop(node)
-        heard += [None] * (len(node._input_metadata) - len(heard))
+        outputs = signals.pop(node)
+        outputs += [None] * (len(node._input_metadata) - len(outputs))
         act = node.apply if isinstance(node, BackwardCFunction) else node
-        given = act(*heard)
-        given = given if isinstance(given, tuple) else (given,)
-        for (following, output), signal in zip(node.next_functions, given, strict=True):
+        inputs = act(*outputs)
+        inputs = inputs if isinstance(inputs, tuple) else (inputs,)
+        for (following, number), signal in zip(node.next_functions, inputs, strict=True):
             if signal is None or not leads.get(following, False):
                 continue
-            kept = signals.setdefault(following, [])
-            kept += [None] * (output + 1 - len(kept))
-            before = kept[output]
-            kept[output] = signal if before is None else before + signal
-    ((pulled,),) = signals.values()
-    assert pulled is not None
-    return pulled
+            sums = signals.setdefault(following, [])
+            sums += [None] * (number + 1 - len(sums))
+            before = sums[number]
+            sums[number] = signal if before is None else before + signal
+    ((product,),) = signals.values()
+    assert product is not None
+    return product
 
 
 def in_own_backward_pass(act: Callable[[], None], device: torch.device) -> None:
     """Call a function in a backward pass of its own on a device, nested in the present one.
 
     Activation checkpointing gives out what it saved once for each backward pass, and within `torch.autograd.grad` nodes
-    compute only what it asks for.
+    compute only the gradients that were asked for.
     """
     with torch.enable_grad():
         anchor = torch.zeros((), requires_grad=True, device=device)

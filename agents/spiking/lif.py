@@ -22,7 +22,8 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from agents.networks.checks import (
+from agents.jit import SMALLEST, inlined, kernel
+from agents.spiking.checks import (
     SHORTEST_MS,
     Spread,
     drawn,
@@ -32,7 +33,6 @@ from agents.networks.checks import (
     require_spread,
     smallest,
 )
-from agents.networks.compiled import SMALLEST, inlined, kernel
 
 # To find, among eight bytes in a word, the first of them lowest, those that are not 0: all bits of a byte but the
 # highest, and that one; 0 to 7 from the highest byte to the lowest, of which a product with 1 in byte k brings k up.

@@ -17,11 +17,12 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from agents.networks.checks import require_number
-from agents.networks.compiled import inlined
-from agents.spiking.lif import LIFCells
-from agents.spiking.stdp import PairSTDP
-from agents.spiking.structural_plasticity import StructuralPlasticity
+from agents.jit import inlined
+from agents.networks.lif import LIFCells
+from agents.rules.pair_stdp import PairSTDP
+from agents.rules.structural_plasticity import StructuralPlasticity
+from agents.rules.synaptic_scaling import SynapticScaling
+from agents.spiking.checks import require_number
 from reach.arguments import is_whole
 
 INPUT = "input"

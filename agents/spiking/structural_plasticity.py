@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from agents.networks.checks import require_number
+from agents.spiking.checks import require_number
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ from collections.abc import Mapping
 import numpy as np
 from numpy.typing import NDArray
 
-from agents.networks.checks import largest_in
+from agents.spiking.checks import largest_in
 
 Array = NDArray[np.float64]
 Modulators = dict[str, Array]

@@ -35,11 +35,11 @@ def as_torch(layer: LSTMCells) -> torch.nn.LSTM:
 @given(st.integers(0, 2**32), st.integers(1, 6), st.integers(1, 7), st.integers(1, 30))
 def test_every_step_is_that_of_torch(seed: int, inputs: int, cells: int, steps: int) -> None:
     layer, rng = drawn(seed, inputs, cells)
-    heard = 3.0 * rng.normal(size=(steps, inputs))
+    rows = 3.0 * rng.normal(size=(steps, inputs))
     state = layer.begin()
-    given_out = np.array([layer.advance(state, row).copy() for row in heard])
+    given_out = np.array([layer.advance(state, row).copy() for row in rows])
     with torch.no_grad():
-        outputs, (hidden, memory) = as_torch(layer)(torch.from_numpy(heard))
+        outputs, (hidden, memory) = as_torch(layer)(torch.from_numpy(rows))
     np.testing.assert_allclose(given_out, outputs.numpy(), rtol=0.0, atol=1e-12)
     np.testing.assert_allclose(state.hidden, hidden[0].numpy(), rtol=0.0, atol=1e-12)
     np.testing.assert_allclose(state.memory, memory[0].numpy(), rtol=0.0, atol=1e-12)
@@ -87,11 +87,14 @@ def test_gates_are_read_by_name_and_reading_changes_nothing() -> None:
         assert np.all(np.abs(gate) <= 1.0)
         gate[:] = 7.0
     assert np.all(state.gates < 7.0)
-    with pytest.raises(ValueError, match=r"gate is 'memory'.*'forget'"):
+    with pytest.raises(ValueError, match=r"expected gate in .*'forget'.*got 'memory'"):
         state.gate("memory")
 
 
-@pytest.mark.parametrize(("sizes", "message"), [((0, 4), "inputs is 0"), ((4, 0), "cells is 0")])
+@pytest.mark.parametrize(
+    ("sizes", "message"),
+    [((0, 4), "expected inputs of 1 or more, got 0"), ((4, 0), "expected cells of 1 or more, got 0")],
+)
 def test_a_layer_without_inputs_or_cells_is_refused(sizes: Any, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         LSTMCells(*sizes, np.random.default_rng(0))

@@ -12,11 +12,19 @@ from stable_baselines3 import DDPG, PPO, SAC, TD3
 from stable_baselines3.common.env_util import make_vec_env
 
 import reach  # noqa: F401  (registers the environments)
-from agents.reward.policies import RuledActorCriticPolicy, RuledSACPolicy, RuledTD3Policy, alignment_by_layer
-from agents.rules.feedback import FEEDBACK_RULES, FeedbackRule, random_weights, say_nothing
+from agents.networks.registry import NETWORKS
+from agents.rules.fa import FeedbackAlignment
 from agents.rules.layers import RuledLayer
+from agents.rules.registry import RULES, rules_for
+from agents.teachers.ruled_policies import (
+    RuledActorCriticPolicy,
+    RuledSACPolicy,
+    RuledTD3Policy,
+    alignment_by_layer,
+)
 
 GRAB = "reach/CupGrab-v0"
+LAYER_RULES = rules_for(NETWORKS["mlp"])
 KINDS: dict[Any, tuple[Any, dict[str, Any], int]] = {
     PPO: (RuledActorCriticPolicy, {"n_steps": 64, "batch_size": 32, "n_epochs": 2}, 192),
     SAC: (RuledSACPolicy, {"learning_starts": 60, "batch_size": 32, "buffer_size": 500}, 150),
@@ -39,7 +47,7 @@ def test_back_propagation_is_theirs_to_the_last_bit(kind: Any) -> None:
         assert torch.equal(value, other), name
 
 
-@pytest.mark.parametrize("rule", [rule for rule in FEEDBACK_RULES if rule != "bp"])
+@pytest.mark.parametrize("rule", [rule for rule in LAYER_RULES if rule != "bp"])
 @pytest.mark.parametrize("kind", [PPO, SAC, TD3])
 def test_each_rule_starts_from_the_same_weights_and_learns_otherwise(kind: Any, rule: str) -> None:
     policy, settings, _ = KINDS[kind]
@@ -105,10 +113,15 @@ def test_an_unknown_rule_is_refused() -> None:
         PPO(RuledActorCriticPolicy, gym.make(GRAB), use_sde=True)
 
 
-def follow(layer: RuledLayer, change: torch.Tensor) -> None:
-    """Kolen and Pollack 1994, without decay: the feedback changes as the weights do."""
-    if "feedback" in dict(layer.named_buffers()):
-        layer.feedback_matrix().add_(change)
+class KolenPollack(FeedbackAlignment):
+    """Feedback that changes as the weights do (Kolen and Pollack 1994)."""
+
+    name = "kp"
+    modifies = ("hidden", "read-out", "feedback")
+
+    def update_feedback(self, layer: RuledLayer, change: torch.Tensor) -> None:
+        if "feedback" in dict(layer.named_buffers()):
+            layer.feedback_matrix().add_(change)
 
 
 def differences(policy: Any) -> dict[str, torch.Tensor]:
@@ -123,8 +136,7 @@ def differences(policy: Any) -> dict[str, torch.Tensor]:
 def test_feedback_that_follows_the_weights_does_so_inside_their_algorithms(
     kind: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    kolen_pollack = FeedbackRule("kp", "layers", say_nothing, random_weights, update_feedback=follow)
-    monkeypatch.setitem(FEEDBACK_RULES, "kp", kolen_pollack)
+    monkeypatch.setitem(RULES, ("kp", "layers"), KolenPollack())
     policy, settings, _ = KINDS[kind]
     fresh = kind(policy, gym.make(GRAB), seed=4, policy_kwargs={**HIDDEN, "rule": "kp"}, **settings).policy
     learned = taught(kind, policy, rule="kp").policy

@@ -9,7 +9,8 @@ import torch
 from torch import nn
 
 from agents.rules.alignment import alignment_degrees
-from agents.rules.wiring import RuledNetwork, assign_rule
+from agents.rules.assign import assign_rule
+from agents.rules.layers import RuledNetwork
 
 torch.set_num_threads(1)
 
@@ -84,5 +85,7 @@ def test_a_network_that_is_no_chain_is_refused() -> None:
     net = Skipping()
     networks = assign_rule(net, "dfa", {"output": [net.first, nn.Tanh(), net.second, nn.Tanh(), net.head]})
     net(torch.randn(5, 3)).sum().backward()
-    with pytest.raises(ValueError, match=r"layer head took its input from layers \['first', 'second'\]"):
+    with pytest.raises(
+        ValueError, match=r"expected the input of layer head .* got it from layers \['first', 'second'\]"
+    ):
         alignment_degrees(networks)

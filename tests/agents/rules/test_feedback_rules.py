@@ -9,12 +9,15 @@ import pytest
 import torch
 from torch import nn
 
-from agents.rules.feedback import FEEDBACK_RULES, FeedbackRule, random_weights, say_nothing
-from agents.rules.layers import RuledLayer, RuledLinear
-from agents.rules.wiring import RuledNetwork, assign_rule
+from agents.networks.registry import NETWORKS
+from agents.rules.assign import assign_rule
+from agents.rules.fa import FeedbackAlignment
+from agents.rules.layers import RuledLayer, RuledLinear, RuledNetwork
+from agents.rules.registry import rules_for
 
 torch.set_num_threads(1)
 
+LAYER_RULES = rules_for(NETWORKS["mlp"])
 INPUTS, OUTPUTS, BATCH = 5, 3, 16
 ACTIVATIONS: dict[str, type[nn.Module]] = {"tanh": nn.Tanh, "relu": nn.ReLU, "linear": nn.Identity}
 
@@ -117,7 +120,7 @@ def test_bp_is_autograd_s_gradient_with_two_heads(convolutional: bool) -> None:
     assert_same(gradients(ours, sum(ours.losses())), gradients(theirs, sum(theirs.losses())))
 
 
-@pytest.mark.parametrize("rule", FEEDBACK_RULES)
+@pytest.mark.parametrize("rule", LAYER_RULES)
 @pytest.mark.parametrize("convolutional", [False, True])
 def test_the_forward_pass_and_the_heads_steps_are_the_same_under_every_rule(rule: str, convolutional: bool) -> None:
     ours, theirs = (two_heads(one, convolutional) for one in (rule, None))
@@ -194,7 +197,7 @@ def test_shallow_leaves_hidden_layers_as_they_were_drawn() -> None:
     assert set(fitted(net)) == {"6.weight", "6.bias"}
 
 
-@pytest.mark.parametrize("rule", FEEDBACK_RULES)
+@pytest.mark.parametrize("rule", LAYER_RULES)
 def test_two_forward_passes_before_one_backward_pass_do_not_mix(rule: str) -> None:
     net, _ = ruled(mlp(), rule)
     apart = [fitted(net, seed) for seed in (0, 1)]
@@ -221,7 +224,7 @@ def test_each_layer_hears_the_heads_it_feeds(rule: str, convolutional: bool) -> 
         torch.testing.assert_close(both[name], action[name] + value[name], rtol=1e-4, atol=1e-5)
 
 
-@pytest.mark.parametrize("rule", FEEDBACK_RULES)
+@pytest.mark.parametrize("rule", LAYER_RULES)
 def test_a_backward_pass_forgets_what_another_head_said_before(rule: str) -> None:
     net = two_heads(rule, convolutional=False)
     alone = gradients(net, net.losses()[1])
@@ -230,13 +233,13 @@ def test_a_backward_pass_forgets_what_another_head_said_before(rule: str) -> Non
     assert_same(gradients(net, value), alone)
 
 
-@pytest.mark.parametrize("rule", FEEDBACK_RULES)
+@pytest.mark.parametrize("rule", LAYER_RULES)
 def test_the_gradient_by_the_network_s_input_is_exact(rule: str) -> None:
     net = mlp()
     found = []
-    for one in (ruled(net, rule)[0], net):
+    for network in (ruled(net, rule)[0], net):
         value = batch()[0].requires_grad_()
-        one(value).sum().backward()
+        network(value).sum().backward()
         found.append(value.grad)
     torch.testing.assert_close(found[0], found[1])
 
@@ -299,16 +302,20 @@ def test_weights_are_the_same_tensors_and_no_random_number_is_taken() -> None:
 @pytest.mark.parametrize(
     ("net", "rule", "message"),
     [
-        (mlp(), "magic", r"rule is 'magic'.*'dfa'"),
-        (nn.Sequential(nn.Tanh()), "bp", "holds no layer"),
-        (nn.Sequential(nn.Linear(2, 2), nn.LayerNorm(2), nn.Linear(2, 2)), "bp", "LayerNorm with parameters"),
+        (mlp(), "magic", r"expected a rule for layers cells.*'dfa'.*got 'magic'"),
+        (nn.Sequential(nn.Tanh()), "bp", "expected an nn.Linear or nn.Conv2d in chain .* got none"),
+        (nn.Sequential(nn.Linear(2, 2), nn.LayerNorm(2), nn.Linear(2, 2)), "bp", "got LayerNorm with parameters"),
         (nn.Sequential(nn.Conv2d(1, 1, 3, padding="same"), nn.Flatten(), nn.Linear(9, 2)), "bp", "padding"),
         (
             nn.Sequential(nn.Conv2d(1, 1, 3), nn.Conv2d(1, 1, 3), nn.Flatten(), nn.Linear(4, 2)),
             "dfa",
-            "example is None",
+            "expected an example.* got None",
         ),
-        (nn.Sequential(nn.Linear(2, 2), nn.Conv2d(1, 1, 3)), "bp", "head 'output' is RuledConv2d"),
+        (
+            nn.Sequential(nn.Linear(2, 2), nn.Conv2d(1, 1, 3)),
+            "bp",
+            "expected a linear layer as head 'output', got RuledConv2d",
+        ),
     ],
 )
 def test_what_no_rule_covers_is_refused(net: nn.Module, rule: str, message: str) -> None:
@@ -321,21 +328,26 @@ def test_ifa_refuses_layers_joined_by_pooling() -> None:
         nn.Conv2d(1, 2, 3), nn.ReLU(), nn.Conv2d(2, 2, 3), nn.MaxPool2d(2), nn.Flatten(), nn.Linear(8, 2)
     )
     assign_rule(net, "ifa", {"output": [net]}, example=torch.zeros(1, 1, 8, 8))
-    with pytest.raises(ValueError, match="under rule 'ifa'"):
+    with pytest.raises(ValueError, match="rule 'ifa' requires"):
         net(torch.randn(3, 1, 8, 8)).sum().backward()
 
 
-def test_a_rule_whose_feedback_changes_is_refused_where_nothing_changes_it(monkeypatch: pytest.MonkeyPatch) -> None:
-    def follow(layer: RuledLayer, change: torch.Tensor) -> None:
+class KolenPollack(FeedbackAlignment):
+    """Feedback that changes as the weights do (Kolen and Pollack 1994)."""
+
+    name = "kp"
+    modifies = ("hidden", "read-out", "feedback")
+
+    def update_feedback(self, layer: RuledLayer, change: torch.Tensor) -> None:
         if "feedback" in dict(layer.named_buffers()):
             layer.feedback_matrix().add_(change)
 
-    kolen_pollack = FeedbackRule("kp", "layers", say_nothing, random_weights, update_feedback=follow)
-    monkeypatch.setitem(FEEDBACK_RULES, "kp", kolen_pollack)
+
+def test_a_rule_whose_feedback_changes_is_refused_where_nothing_changes_it() -> None:
     net = mlp()
-    with pytest.raises(ValueError, match=r"rule 'kp' changes its feedback with the weights.*'dfa'"):
-        assign_rule(net, "kp", {"output": [net]})
-    (network,) = assign_rule(net, "kp", {"output": [net]}, updates_feedback=True)
+    with pytest.raises(ValueError, match=r"expected updates_feedback=True for rule 'kp'.*'dfa'"):
+        assign_rule(net, KolenPollack(), {"output": [net]})
+    (network,) = assign_rule(net, KolenPollack(), {"output": [net]}, updates_feedback=True)
     optimizer = torch.optim.SGD(net.parameters(), lr=0.1)
     network.follow(optimizer)
     before = [layer.feedback_matrix() - layer.weight.detach() for layer in linears(net)[1:]]

@@ -15,11 +15,13 @@ from hypothesis import strategies as st
 from torch import nn
 from torch.utils.checkpoint import checkpoint
 
+from agents.networks.registry import NETWORKS
 from agents.rules.alignment import alignment_degrees
-from agents.rules.feedback import FEEDBACK_RULES
-from agents.rules.layers import RuledLayer
-from agents.rules.wiring import RuledNetwork, assign_rule
+from agents.rules.assign import assign_rule
+from agents.rules.layers import RuledLayer, RuledNetwork
+from agents.rules.registry import rules_for
 
+LAYER_RULES = rules_for(NETWORKS["mlp"])
 BATCH, SIDE, OUTPUTS = 6, 8, 3
 # What may stand between layers, by a number of channels or cells.
 BETWEEN_CONVOLUTIONS: list[Callable[[int], nn.Module]] = [
@@ -119,7 +121,7 @@ def assert_same(ours: dict[str, torch.Tensor], theirs: dict[str, torch.Tensor], 
 
 
 def hidden_that_learn(network: RuledNetwork) -> set[str]:
-    return {name for name, one in network.layers.items() if one.wiring.head is None and one.weight.grad is not None}
+    return {name for name, one in network.layers.items() if one.place.head is None and one.weight.grad is not None}
 
 
 @settings(max_examples=25, deadline=None)
@@ -177,7 +179,7 @@ def test_ifa_carries_the_change_through_what_the_forward_pass_computed(net: nn.S
     for below, above in pairwise(layers):
         heard = signals[above]
         torch.testing.assert_close(heard, signal.reshape(heard.shape), rtol=1e-4, atol=1e-5)
-        link = nn.Sequential(*(copy.deepcopy(module) for module in above.wiring.link))
+        link = nn.Sequential(*(copy.deepcopy(module) for module in above.place.link))
         for module in link:
             module._forward_pre_hooks.clear()
         torch.set_rng_state(states[below])
@@ -224,7 +226,7 @@ def test_the_angle_of_one_head_s_pass_takes_nothing_from_an_earlier_pass_of_anot
     assert pass_of("b", 7) == alone
 
 
-@pytest.mark.parametrize("rule", FEEDBACK_RULES)
+@pytest.mark.parametrize("rule", LAYER_RULES)
 def test_activation_checkpointing_changes_no_step(rule: str) -> None:
     net = mlp(lambda n: nn.Tanh(), lambda n: nn.Dropout(0.3))
     ours, plain = ruled(net, rule)[0], ruled(net, rule)[0]
@@ -252,7 +254,7 @@ def hook_tensor(names: list[str], module: nn.Module, value: Any, output: torch.T
     output.register_hook(lambda error: names.append("tensor"))
 
 
-@pytest.mark.parametrize("rule", FEEDBACK_RULES)
+@pytest.mark.parametrize("rule", LAYER_RULES)
 def test_hooks_are_called_as_in_torch_s_own_layers(rule: str) -> None:
     called: dict[bool, list[str]] = {}
     for is_ruled in (True, False):
@@ -322,11 +324,11 @@ class Scaled(nn.Linear):
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (parametrized, "layer 3 is a ParametrizedLinear"),
-        (with_weight_norm, r"layer 3 has parameters \['bias', 'weight_g', 'weight_v'\]"),
-        (with_spectral_norm, r"layer 3 has parameters \['bias', 'weight_orig'\]"),
-        (with_own_forward, "layer 3 has a forward method set on the object"),
-        (lambda module: Scaled(8, 8), "layer 3 is a Scaled"),
+        (parametrized, "as layer 3, .* got ParametrizedLinear"),
+        (with_weight_norm, r"in layer 3, .* got \['bias', 'weight_g', 'weight_v'\]"),
+        (with_spectral_norm, r"in layer 3, .* got \['bias', 'weight_orig'\]"),
+        (with_own_forward, "in layer 3, got one set on the object"),
+        (lambda module: Scaled(8, 8), "as layer 3, .* got Scaled"),
     ],
 )
 def test_a_layer_whose_forward_pass_a_rule_would_change_is_refused(
@@ -341,11 +343,11 @@ def test_a_layer_whose_forward_pass_a_rule_would_change_is_refused(
 def test_a_layer_twice_in_a_chain_is_refused() -> None:
     net = mlp(lambda n: nn.Tanh())
     net[5] = net[3]
-    with pytest.raises(ValueError, match="layer 3 2 times"):
+    with pytest.raises(ValueError, match=r"expected layer 3 once .* got it 2 times"):
         ruled(net, "dfa")
 
 
-@pytest.mark.parametrize("rule", FEEDBACK_RULES)
+@pytest.mark.parametrize("rule", LAYER_RULES)
 def test_an_example_draws_nothing_and_leaves_statistics_alone(rule: str) -> None:
     net = nn.Sequential(
         nn.Conv2d(2, 3, 3), nn.BatchNorm2d(3, affine=False), nn.Dropout(), nn.Conv2d(3, 2, 3), nn.Flatten(),
@@ -360,7 +362,7 @@ def test_an_example_draws_nothing_and_leaves_statistics_alone(rule: str) -> None
     assert net.training
 
 
-@pytest.mark.parametrize("rule", FEEDBACK_RULES)
+@pytest.mark.parametrize("rule", LAYER_RULES)
 def test_the_default_device_is_no_part_of_a_network(rule: str) -> None:
     net = nn.Sequential(nn.Conv2d(2, 3, 3), nn.Tanh(), nn.Conv2d(3, 2, 3), nn.Flatten(), nn.Linear(32, OUTPUTS))
     ours, network = ruled(net, rule)
@@ -385,7 +387,7 @@ def test_feedback_is_made_where_the_weights_are() -> None:
     assert all(buffer.is_meta and buffer.dtype == torch.bfloat16 for buffer in feedback)
 
 
-@pytest.mark.parametrize("rule", FEEDBACK_RULES)
+@pytest.mark.parametrize("rule", LAYER_RULES)
 def test_autocast_keeps_every_rule_near_its_steps_in_single_precision(rule: str) -> None:
     net = mlp(lambda n: nn.Tanh(), lambda n: nn.Dropout(0.2))
     low, single = (learned(ruled(net, rule)[0], low=low) for low in (True, False))
@@ -396,7 +398,7 @@ def test_autocast_keeps_every_rule_near_its_steps_in_single_precision(rule: str)
             assert float((low[name] - value).norm()) < 0.05 * float(value.norm()), name
 
 
-@pytest.mark.parametrize("rule", FEEDBACK_RULES)
+@pytest.mark.parametrize("rule", LAYER_RULES)
 def test_a_picture_without_a_batch_is_a_batch_of_one(rule: str) -> None:
     net = nn.Sequential(nn.Conv2d(2, 3, 3), nn.Tanh(), nn.Conv2d(3, 2, 3), nn.Flatten(-3), nn.Linear(32, OUTPUTS))
     ours, _ = ruled(net, rule)

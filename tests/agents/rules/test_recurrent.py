@@ -8,10 +8,14 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from agents.lstm_feedforward import LSTMFeedForward
+from agents.error.lstm import LSTMFeedForward
 from agents.networks.lstm import LSTMCells
-from agents.rules.recurrent import RecurrentEligible, back_through_time, carry_forward, eligible_now, recurrent_rule
+from agents.networks.place_cells import PlaceCells
+from agents.rules.bp import BackpropagationThroughTime
+from agents.rules.eprop import EProp
+from agents.rules.recurrent import RecurrentEligible
 
+BPTT, EPROP = BackpropagationThroughTime(), EProp()
 SEED, INPUTS, CELLS, STEPS = st.integers(0, 2**32), st.integers(1, 5), st.integers(1, 6), st.integers(1, 25)
 
 
@@ -23,8 +27,8 @@ def lived(seed: int, inputs: int, cells: int, steps: int) -> tuple[LSTMCells, Re
     state = layer.begin()
     for row in 2.0 * rng.normal(size=(steps, inputs)):
         layer.advance(state, row)
-        carry_forward(state)
-    return layer, eligible_now(state), rng
+        EPROP.advance_traces(state)
+    return layer, EPROP.eligible(state), rng
 
 
 def autograd(layer: LSTMCells, inputs: np.ndarray, signal: np.ndarray, cut: bool) -> np.ndarray:
@@ -33,8 +37,8 @@ def autograd(layer: LSTMCells, inputs: np.ndarray, signal: np.ndarray, cut: bool
     hidden = memory = torch.zeros(layer.cells, dtype=torch.float64)
     one = torch.ones(1, dtype=torch.float64)
     for row in torch.from_numpy(inputs):
-        heard = torch.cat([row, hidden.detach() if cut else hidden, one])
-        i, f, g, o = (heard @ weights).chunk(4)
+        sources = torch.cat([row, hidden.detach() if cut else hidden, one])
+        i, f, g, o = (sources @ weights).chunk(4)
         memory = torch.sigmoid(f) * memory + torch.sigmoid(i) * torch.tanh(g)
         hidden = torch.sigmoid(o) * torch.tanh(memory)
     (gradient,) = torch.autograd.grad(hidden @ torch.from_numpy(signal), weights)
@@ -46,7 +50,7 @@ def autograd(layer: LSTMCells, inputs: np.ndarray, signal: np.ndarray, cut: bool
 def test_bp_is_autograd_s_gradient_through_time(seed: int, inputs: int, cells: int, steps: int) -> None:
     layer, eligible, rng = lived(seed, inputs, cells, steps)
     signal = rng.normal(size=cells)
-    found = back_through_time(layer, eligible, signal)
+    found = BPTT.step(layer, eligible, signal)
     np.testing.assert_allclose(found, autograd(layer, eligible.inputs, signal, cut=False), rtol=1e-9, atol=1e-12)
 
 
@@ -66,17 +70,16 @@ def test_forward_traces_are_autograd_s_gradient_where_no_error_travels_between_c
         np.testing.assert_allclose(found, true, rtol=1e-9, atol=1e-12)
 
 
-def test_bp_and_dfa_part_where_one_cell_has_heard_another() -> None:
+def test_bp_and_eprop_differ_where_one_cell_has_sources_another() -> None:
     """With one step there is no way between cells yet, and the two rules' gradients are the same."""
     layer, eligible, rng = lived(5, 3, 4, 1)
     signal = rng.normal(size=4)
-    step = recurrent_rule("dfa").step
-    assert step is not None
+    step = EPROP.step
     np.testing.assert_allclose(
-        step(layer, eligible, signal), back_through_time(layer, eligible, signal), rtol=1e-12, atol=1e-15
+        step(layer, eligible, signal), BPTT.step(layer, eligible, signal), rtol=1e-12, atol=1e-15
     )
     layer, eligible, _ = lived(5, 3, 4, 6)
-    assert not np.allclose(step(layer, eligible, signal), back_through_time(layer, eligible, signal))
+    assert not np.allclose(step(layer, eligible, signal), BPTT.step(layer, eligible, signal))
 
 
 def reach(part: LSTMFeedForward, steps: int = 15) -> RecurrentEligible:
@@ -86,14 +89,19 @@ def reach(part: LSTMFeedForward, steps: int = 15) -> RecurrentEligible:
     return part.eligibility(state)
 
 
+def network(rule: str, seed: int, cells: int = 64, aligning: bool = False) -> LSTMFeedForward:
+    rng, sensory = np.random.default_rng(seed), PlaceCells()
+    return LSTMFeedForward(rule, sensory, LSTMCells(sensory.size, cells, rng), rng, aligning=aligning)
+
+
 def with_readout(rule: str) -> LSTMFeedForward:
-    part = LSTMFeedForward(rule, np.random.default_rng(4), cells=9)
+    part = network(rule, 4, cells=9)
     part.readout[:] = np.random.default_rng(5).normal(size=part.readout.shape)
     return part
 
 
-def test_with_the_read_out_itself_as_feedback_the_step_of_dfa_is_the_cut_gradient() -> None:
-    part = with_readout("dfa")
+def test_with_the_read_out_itself_as_feedback_the_step_of_eprop_is_the_cut_gradient() -> None:
+    part = with_readout("eprop")
     assert part.feedback is not None
     part.feedback[:] = part.readout
     eligible, error = reach(part), np.array([0.1, -0.2, 0.05])
@@ -108,18 +116,18 @@ def test_with_the_read_out_itself_as_feedback_the_step_of_dfa_is_the_cut_gradien
 def test_alignment_is_told_of_the_cells_and_is_zero_for_bp() -> None:
     error = np.array([0.1, -0.2, 0.05])
     angles = {}
-    for rule in ("bp", "dfa", "shallow"):
+    for rule in ("bp", "eprop", "shallow"):
         part = with_readout(rule)
         assert part.alignment() == {}
         part.change(reach(part), error, 0.1)
         angles[rule] = part.alignment()
     assert angles["shallow"] == {}
     assert angles["bp"]["lstm"] < 1e-3
-    assert 10.0 < angles["dfa"]["lstm"] < 170.0
+    assert 10.0 < angles["eprop"]["lstm"] < 170.0
 
 
 def test_broadcast_errors_align_with_the_gradient_while_the_network_learns() -> None:
-    part = LSTMFeedForward("dfa", np.random.default_rng(3), aligning=True)
+    part = network("eprop", 3, aligning=True)
     rng = np.random.default_rng(0)
     angles = []
     for _ in range(800):
@@ -134,8 +142,10 @@ def test_broadcast_errors_align_with_the_gradient_while_the_network_learns() -> 
 
 
 def test_a_rule_without_a_recurrent_form_is_refused() -> None:
-    with pytest.raises(ValueError, match=r"rule is 'ifa'.*'dfa'.*recurrent"):
-        LSTMFeedForward("ifa", np.random.default_rng(0))
+    with pytest.raises(
+        ValueError, match=r"expected a rule for recurrent cells.*'eprop'.*got 'ifa'; it is a rule for layers cells"
+    ):
+        network("ifa", 0)
 
 
 def test_a_step_corrects_the_share_of_the_error_that_it_is_asked_for() -> None:

@@ -1,4 +1,4 @@
-"""Commands are read from rates."""
+"""Commands are read from the rates of output cells."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import math
 import numpy as np
 import pytest
 
-from agents.spiking.readouts import AntagonistReadout, LinearReadout, antagonist_signs
+from agents.networks.readouts import AntagonistReadout, LinearReadout, antagonist_signs
 
 
 def test_flexors_and_extensors_pull_on_their_joint_alone() -> None:

@@ -32,7 +32,7 @@ def calling(x):
     return called(x)
 """
 ASKED = "from pack.calling import calling; print(calling(3.0), len(calling.stats.cache_hits))"
-DECORATORS = ["reach.sim.jit", "agents.networks.compiled"]
+DECORATORS = ["reach.sim.compiled", "agents.jit"]
 
 STEP = """
 import gymnasium as gym
@@ -144,7 +144,7 @@ def test_without_the_compiler_and_without_docstrings_a_step_has_the_same_bits(tm
 
 RECORDS = """
 import numpy as np
-from agents.networks.compiled import call, kernel
+from agents.jit import call, kernel
 
 @kernel
 def count(records):

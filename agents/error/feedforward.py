@@ -1,7 +1,7 @@
-"""What an error learner needs of its network and rule, behind one small interface.
+"""The interface between an error learner and its network with a rule.
 
-For each the change of a synapse is rate x modulator x eligibility: the network supplies the eligibility, the rule the
-modulator, and the error comes from the teacher.
+The change of a synapse is rate x modulator x eligibility: the network supplies the eligibility, the rule the modulator,
+and the teacher the error.
 """
 
 from __future__ import annotations
@@ -11,16 +11,15 @@ from typing import TYPE_CHECKING, Any, Literal, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from agents.networks.registry import JOINTS, Sees
+from reach.render.inside import Inside
+
 if TYPE_CHECKING:
-    from agents.reaching.controller import Controller
-    from reach.render.inside import Inside
+    from agents.controller import Controller
 
 Array = NDArray[np.float64]
 # Which synapses learn: all, or all but those of the read-out.
 Plastic = Literal["all", "hidden"]
-# What a network is given to see.
-Sees = Literal["cup", "picture"]
-JOINTS = 3
 CONTROL_STEP_MS = 20
 
 
@@ -32,7 +31,7 @@ class SensoryCells(Protocol):
         """Number of cells."""
 
     def activity(self, seen: Array) -> Array:
-        """Activity (size,), 0 or more."""
+        """Return the activity (size,), 0 or more."""
 
 
 class FeedForward(Protocol):
@@ -41,8 +40,8 @@ class FeedForward(Protocol):
     Attributes:
         plastic: which synapses `change` changes.
         sees: what `posture` is given: the place of the "cup" (2,) m, or the "picture" on the retina.
-        waits_for_launch: whether it is asked only once the arm sets out. What needs no time to settle need not look at
-            every picture of the preparation, whose mean it is given in the end.
+        waits_for_launch: whether it is called only from the launch of the arm on, with the mean of the pictures seen
+            during the preparation. Networks whose state takes time to develop are called at every control step.
     """
 
     plastic: Plastic
@@ -50,77 +49,75 @@ class FeedForward(Protocol):
     waits_for_launch: bool
 
     def begin(self) -> Any:
-        """The network's state at the start of a reach."""
+        """Return the network's state at the start of a reach."""
 
     def posture(self, state: Any, seen: Array) -> Array:
-        """The change of posture (3,) rad for what is seen; advances the network by one control step."""
+        """Advance the network by one control step; return the change of posture (3,) rad for what is seen."""
 
     def eligibility(self, state: Any) -> Any:
-        """What may change, as of now."""
+        """Return what may change, as of now."""
 
     def change(self, eligible: Any, error: Array, rate: float) -> None:
         """Change the synapses for a motor error (3,) rad; `rate` is the share of it to correct."""
 
-    def settle(self, body: Controller, practice_rate: float) -> None:
-        """Unperturbed training with this body has ended; what now practises does so with this step size."""
+    def end_baseline(self, body: Controller, practice_rate: float) -> None:
+        """End unperturbed training with this body; a network that practises does so now, with this step size."""
 
     def alignment(self) -> dict[str, float]:
-        """Angle, degrees, between the last step and the true gradient, by layer; empty where there is no gradient."""
+        """Return the angle, degrees, between the last step and the gradient, by layer; empty without a gradient."""
 
     def cost(self) -> dict[str, float]:
-        """What it has computed and changed since it was made, by the names of `agents.costs`."""
+        """Return what it has computed and changed since it was made, by the names of `agents.costs`."""
 
     def inside(self, state: Any) -> Inside:
-        """What goes on in the network, for a picture; looking changes no number that it computes."""
+        """Return a snapshot of the network for a picture; it changes no number that the network computes."""
 
     def arrays(self) -> dict[str, NDArray[Any]]:
-        """Every array that a checkpoint must hold, by name; views, so that they can be filled in place."""
+        """Return every array that a checkpoint must hold, by name, as views that can be filled in place."""
 
     def limits(self) -> dict[str, tuple[float, float]]:
-        """Lowest and highest value of those arrays that have such limits, by name."""
+        """Return the lowest and highest value of those arrays that have limits, by name."""
 
 
 class NoFeedForward:
-    """No network: what is left is feedback alone."""
+    """No network: the learner has feedback control alone."""
 
     plastic: Plastic = "all"
     sees: Sees = "cup"
     waits_for_launch = False
 
     def begin(self) -> None:
-        """Nothing to begin."""
+        """Return no state."""
 
     def posture(self, state: None, seen: Array) -> Array:
-        """No change of posture."""
+        """Return no change of posture."""
         return np.zeros(JOINTS)
 
     def eligibility(self, state: None) -> None:
-        """Nothing is eligible."""
+        """Return nothing."""
 
     def change(self, eligible: None, error: Array, rate: float) -> None:
-        """Nothing changes."""
+        """Change nothing."""
 
-    def settle(self, body: Controller, practice_rate: float) -> None:
-        """Nothing has been trained."""
+    def end_baseline(self, body: Controller, practice_rate: float) -> None:
+        """Do nothing."""
 
     def alignment(self) -> dict[str, float]:
-        """Nothing has a gradient."""
+        """Return no angles."""
         return {}
 
     def cost(self) -> dict[str, float]:
-        """Nothing is computed."""
+        """Return no counts."""
         return {}
 
     def inside(self, state: None) -> Inside:
-        """Nothing to show."""
-        from reach.snapshot import Inside
-
+        """Return an empty snapshot."""
         return Inside()
 
     def arrays(self) -> dict[str, NDArray[Any]]:
-        """Nothing to keep."""
+        """Return no arrays."""
         return {}
 
     def limits(self) -> dict[str, tuple[float, float]]:
-        """Nothing to keep."""
+        """Return no limits."""
         return {}

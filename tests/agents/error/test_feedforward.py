@@ -7,10 +7,11 @@ from typing import Any
 import numpy as np
 import pytest
 
-from agents.error.networks import ALIASES, ERROR_LEARNERS, is_error_learner, make_feedforward
-from agents.feedforward import FeedForward
-from agents.lstm_feedforward import LSTMFeedForward
-from agents.rate_feedforward import RateFeedForward
+from agents.error.feedforward import FeedForward
+from agents.error.lstm import LSTMFeedForward
+from agents.error.rate import RateFeedForward
+from agents.error_networks import ALIASES, ERROR_LEARNERS, is_error_learner, make_feedforward
+from agents.spiking_feedforward import CELLS_PER_MUSCLE, INHIBITORY_CELLS, SpikingFeedForward
 from reach.retina import CUP as CUP_COLOUR
 from reach.retina import TABLE, places_m
 

@@ -9,11 +9,11 @@ import pytest
 import torch
 from torch.func import functional_call
 
-from agents.error.networks import make_feedforward
+from agents.error.rate import RateFeedForward, step_power
+from agents.error_networks import make_feedforward
 from agents.networks.mlp import mlp
 from agents.networks.place_cells import PlaceCells
-from agents.rate_feedforward import RateFeedForward, step_power
-from agents.rules.feedback import FEEDBACK_RULES, FeedbackRule, random_weights, say_nothing
+from agents.rules.fa import FeedbackAlignment
 from agents.rules.layers import RuledConv2d, RuledLayer, RuledLinear
 
 
@@ -65,19 +65,21 @@ def test_what_is_asked_for_is_what_the_network_gives_also_after_a_step() -> None
     assert np.any(posture != 0.0)
 
 
-def follow(layer: RuledLayer, change: torch.Tensor) -> None:
-    if "feedback" in dict(layer.named_buffers()):
-        layer.feedback_matrix().add_(change)
+class KolenPollack(FeedbackAlignment):
+    """Feedback that changes as the weights do (Kolen and Pollack 1994)."""
+
+    name = "kp"
+    modifies = ("hidden", "read-out", "feedback")
+
+    def update_feedback(self, layer: RuledLayer, change: torch.Tensor) -> None:
+        if "feedback" in dict(layer.named_buffers()):
+            layer.feedback_matrix().add_(change)
 
 
 @pytest.mark.parametrize("aligning", [False, True])
-def test_feedback_that_follows_the_weights_changes_with_every_step(
-    aligning: bool, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    kolen_pollack = FeedbackRule("kp", "layers", say_nothing, random_weights, update_feedback=follow)
-    monkeypatch.setitem(FEEDBACK_RULES, "kp", kolen_pollack)
+def test_feedback_that_follows_the_weights_changes_with_every_step(aligning: bool) -> None:
     rng, cells = np.random.default_rng(0), PlaceCells()
-    made = RateFeedForward("kp", cells, mlp(cells.size, (12, 10), 3, rng), rng, aligning=aligning)
+    made = RateFeedForward(KolenPollack(), cells, mlp(cells.size, (12, 10), 3, rng), rng, aligning=aligning)
     layers = [layer for layer in made.network if isinstance(layer, RuledLayer)][1:]
     before = [layer.feedback_matrix() - layer.weight.detach() for layer in layers]
     weights = [layer.weight.detach().clone() for layer in layers]

@@ -11,12 +11,11 @@ import gymnasium as gym
 import numpy as np
 import pytest
 
-from agents.error.learner import PRACTICE_RATE
-from agents.error.networks import make_feedforward
-from agents.imagined_perturbations import NOISE_RAD, ImaginedPerturbations
+from agents.controller import Controller
+from agents.error.memory import NOISE_RAD, ImaginedPerturbations, MemoryFeedForward
+from agents.error_learner import PRACTICE_RATE
+from agents.error_networks import make_feedforward
 from agents.learner import make_learner
-from agents.memory_feedforward import MemoryFeedForward
-from agents.reaching.controller import Controller
 from reach import Arm
 
 BODY = Controller(Arm.winter(), grab=True)
@@ -31,7 +30,7 @@ def imagined(seed: int, count: int = 30, reaches: int = 40) -> tuple[Any, Any]:
 def once_practised(name: str) -> MemoryFeedForward:
     part = make_feedforward(name, np.random.default_rng(3))
     assert isinstance(part, MemoryFeedForward)
-    part.settle(BODY, PRACTICE_RATE)
+    part.end_baseline(BODY, PRACTICE_RATE)
     return part
 
 

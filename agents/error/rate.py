@@ -1,4 +1,4 @@
-"""A feed-forward part of rate cells, whose synapses change by any rule of `agents.rules.feedback`."""
+"""A feed-forward part of rate cells: sensory cells, then torch layers whose synapses change by a `LayerRule`."""
 
 from __future__ import annotations
 
@@ -11,31 +11,32 @@ from torch import nn
 from torch.func import functional_call
 
 from agents.costs import Costs, Multiplications
-from agents.feedforward import JOINTS, Array, Plastic, Sees, SensoryCells
+from agents.error.feedforward import Array, Plastic, SensoryCells
+from agents.networks.registry import JOINTS, Sees
 from agents.rules.alignment import alignment_degrees
-from agents.rules.feedback import feedback_rule
+from agents.rules.assign import assign_rule
 from agents.rules.layers import RuledLayer, RuledLinear
-from agents.rules.wiring import assign_rule
+from agents.rules.rule import LayerRule
+from reach.render.inside import Arrival, Inside, Layer, Travel
 
 if TYPE_CHECKING:
-    from agents.reaching.controller import Controller
-    from reach.render.inside import Inside, Layer, Travel
+    from agents.controller import Controller
 
 HEAD = "posture"
-# Share of each weight that is forgotten with every step of a network that is to align; without it the read-out keeps
-# what it learned from random hidden cells, and the feedback has nothing to do with it (Song, Xu and Lafferty 2021,
-# NeurIPS 34, "Convergence and alignment of gradient descent with random backpropagation weights").
+# Share of each weight that decays with every step of a network that is to align. Without decay the read-out keeps what
+# it learned from random hidden cells, which is unrelated to the feedback (Song, Xu and Lafferty 2021, NeurIPS 34,
+# "Convergence and alignment of gradient descent with random backpropagation weights").
 ALIGNING_DECAY = 5e-4
-# Share of a step by which its effect on the posture is probed, and the most that a step without much of it is enlarged.
+# Share of a step by which its effect on the posture is probed, and the largest factor by which a step is enlarged.
 PROBE = 1e-4
 LARGEST_GAIN = 1000.0
-# A value, its step by the rule, and what the step is divided by.
+# A value, its step by the rule, and the step's divisor.
 Change = tuple[torch.Tensor, torch.Tensor, float]
 
 
 @dataclass
-class Glimpse:
-    """What was seen last, what the sensory cells made of it, and the posture (3,) rad that followed."""
+class ForwardCache:
+    """What was seen last, the activity of the sensory cells for it, and the posture (3,) rad that followed."""
 
     seen: Array | None = None
     activity: Array = field(default_factory=lambda: np.zeros(0))
@@ -47,12 +48,12 @@ class RateFeedForward:
 
     Attributes:
         network: the layers, in order.
-        plastic: "all", or "hidden" where the read-out stays as it is.
+        plastic: "all", or "hidden" for a fixed read-out.
     """
 
     def __init__(
         self,
-        rule: str,
+        rule: str | LayerRule,
         cells: SensoryCells,
         network: nn.Sequential,
         rng: np.random.Generator,
@@ -63,7 +64,7 @@ class RateFeedForward:
         """Put a network under a rule.
 
         Args:
-            rule: one of `agents.rules.feedback.FEEDBACK_RULES`.
+            rule: a rule for layers, or its name.
             cells: the sensory cells.
             network: from their activity (..., cells.size) to changes of posture (..., 3) rad, in double precision; its
                 last layer is the read-out.
@@ -92,22 +93,22 @@ class RateFeedForward:
             network(example)
         self._pass_macs = counted.count
         first = self._plastic_layers()[0]
-        # By how much less one silent input is, where each goes to every cell of the first layer.
+        # Multiply-accumulates that one silent input saves, if each input goes to every cell of the first layer.
         self._silent_share = first.out_features if isinstance(first, RuledLinear) else 0
-        self._way = feedback_rule(rule).way
-        # What the last error told each layer that hears of it, kept for those who look; and how many there have been.
-        self._told: tuple[Array, dict[RuledLayer, Array]] | None = None
+        # The last error, the modulator times slope of each layer that received one, and the number of errors so far;
+        # kept once a snapshot has been asked for.
+        self._modulators: tuple[Array, dict[RuledLayer, Array]] | None = None
         self._errors = 0
-        self._is_looked_into = False
-        # What was shown of the inside last, and for which sight and error.
+        self._keeps_modulators = False
+        # The layers of the last snapshot, and for which input and error it was made.
         self._layers: tuple[Array | None, int, tuple[Layer, ...]] | None = None
 
-    def begin(self) -> Glimpse:
-        """Nothing has been seen yet."""
-        return Glimpse()
+    def begin(self) -> ForwardCache:
+        """Return an empty cache."""
+        return ForwardCache()
 
-    def posture(self, state: Glimpse, seen: Array) -> Array:
-        """One forward pass, unless the very same was seen in the step before."""
+    def posture(self, state: ForwardCache, seen: Array) -> Array:
+        """Return the posture of a forward pass, or of the last one if `seen` is the same array."""
         if state.seen is not seen:
             state.seen, state.activity = seen, self.cells.activity(seen)
             state.posture = self._forward(state.activity)
@@ -115,19 +116,24 @@ class RateFeedForward:
             self._costs.add(dense_operations=self._pass_macs, effective_macs=self._pass_macs - silent)
         return state.posture
 
-    def eligibility(self, state: Glimpse) -> Array:
-        """The present input: from it and the weights follow input times slope of every layer."""
+    def eligibility(self, state: ForwardCache) -> Array:
+        """Return the present input: with the weights it gives input times slope of every layer."""
         return state.activity
 
     def change(self, eligible: Array, error: Array, rate: float) -> None:
-        """One step by the rule, each layer normalised so that the rate is a share of its error; the layers share it.
+        """Take one step by the rule, each layer normalised so that the rate is a share of its error.
 
-        Normalised steps (Nagumo and Noda 1967) let a rate mean the same share of the error corrected whatever the size
-        of a layer (`step_power`). Hidden synapses move the posture through the read-out; where they learn alone, their
-        step is normalised by what it does to the posture, whichever way the rule turns it.
+        Normalised steps (Nagumo and Noda 1967, IEEE Trans. Automatic Control 12:282) give a rate the same meaning for
+        layers of any size (`step_power`); the layers share the rate. If hidden synapses learn alone, they move the
+        posture through a fixed read-out, and their step is normalised by its effect on the posture.
+
+        Args:
+            eligible: (cells.size,), the input.
+            error: (3,) rad, what the posture lacked. The step goes along it, not against it.
+            rate: share of the error to correct.
         """
-        seen = _own(eligible)[None]
-        lacking = _own(error)[None]
+        seen = _as_tensor(eligible)[None]
+        lacking = _as_tensor(error)[None]
         inputs: dict[RuledLayer, torch.Tensor] = {}
         posture = seen
         for module in self.network:
@@ -136,12 +142,12 @@ class RateFeedForward:
             posture = module(posture)
         plastic = self._plastic_layers()
         values = [value for layer in plastic for value in layer.parameters()]
-        # The error is what the posture lacked: the step goes along it, where a gradient would go against a loss.
         steps = torch.autograd.grad(posture, values, lacking, allow_unused=True)
         self._errors += 1
-        if self._is_looked_into:
-            told = zip(plastic, steps[1::2], strict=True)
-            self._told = error, {layer: step.numpy().copy() for layer, step in told if step is not None}
+        if self._keeps_modulators:
+            # The step of a bias is the modulator of its cell times its slope.
+            by_layer = zip(plastic, steps[1::2], strict=True)
+            self._modulators = error, {layer: step.numpy().copy() for layer, step in by_layer if step is not None}
         with torch.no_grad():
             changes: list[Change] = []
             for layer, weight_step, bias_step in zip(plastic, steps[::2], steps[1::2], strict=True):
@@ -151,12 +157,12 @@ class RateFeedForward:
                 for value, step in zip(layer.parameters(), (weight_step, bias_step), strict=True):
                     changes.append((value, step, power))
             if self.plastic == "hidden" and changes:
-                _make(changes, PROBE)
+                _add(changes, PROBE)
                 moved = float((self.network(seen) - posture).norm()) / PROBE
-                _make(changes, -PROBE)
+                _add(changes, -PROBE)
                 rate *= min(float(lacking.norm()) / max(moved, 1e-12), LARGEST_GAIN)
             with self._ruled.updating_feedback():
-                _make(changes, rate)
+                _add(changes, rate)
                 if self.plastic == "all" and self._decay > 0.0:
                     for weight, _, _ in changes[::2]:
                         weight.mul_(1.0 - self._decay)
@@ -164,68 +170,66 @@ class RateFeedForward:
                 weight_updates=sum(value.numel() for value, _, _ in changes), learning_macs=self._step_macs(seen)
             )
 
-    def settle(self, body: Controller, practice_rate: float) -> None:
-        """Learning goes on as before."""
+    def end_baseline(self, body: Controller, practice_rate: float) -> None:
+        """Change nothing: learning goes on as before."""
 
     def alignment(self) -> dict[str, float]:
-        """Angle, degrees, between the last step and the true gradient, by hidden layer."""
+        """Return the angle, degrees, between the last step and the gradient, by hidden layer."""
         return alignment_degrees([self._ruled])
 
-    def inside(self, state: Glimpse) -> Inside:
-        """Activities of all layers for what was seen last, and how the last error since the first look came to them."""
-        from reach.snapshot import Inside
+    def inside(self, state: ForwardCache) -> Inside:
+        """Return the activities of all layers for what was seen last, and the path of the last error.
 
-        self._is_looked_into = True
+        The path is known of errors since the first call.
+        """
+        self._keeps_modulators = True
         if self._layers is None or self._layers[0] is not state.seen or self._layers[1] != self._errors:
             self._layers = state.seen, self._errors, self._activities(state)
-        return Inside(layers=self._layers[2], travel=self._travel())
+        return Inside(layers=self._layers[2], travel=self._error_path())
 
-    def _activities(self, state: Glimpse) -> tuple[Layer, ...]:
-        from reach.snapshot import Layer
-
-        # Until something has been seen in a reach, the senses are silent.
+    def _activities(self, state: ForwardCache) -> tuple[Layer, ...]:
+        # Before anything is seen in a reach, the sensory cells are silent.
         activity = np.zeros(self.cells.size) if state.seen is None else state.activity
-        found = [activity]
+        activities = [activity]
         with torch.no_grad():
-            value = _own(activity)
+            value = _as_tensor(activity)
             for module in self.network:
                 if isinstance(module, RuledLayer):
-                    found.append(activity)
+                    activities.append(activity)
                 value = module(value)
-                found[-1] = value.flatten().numpy() if len(found) > 1 else found[-1]
-        return tuple(Layer(name, values) for name, values in zip(["senses", *self._names()], found, strict=True))
+                # What comes before the first layer only shapes the input.
+                activities[-1] = value.flatten().numpy() if len(activities) > 1 else activity
+        return tuple(Layer(name, values) for name, values in zip(["senses", *self._names()], activities, strict=True))
 
-    def _travel(self) -> Travel | None:
-        from reach.snapshot import Arrival, Travel
-
-        if self._told is None:
+    def _error_path(self) -> Travel | None:
+        if self._modulators is None:
             return None
-        error, told = self._told
+        error, modulators = self._modulators
         layers = [layer for layer in self.network if isinstance(layer, RuledLayer)]
         arrivals = [
-            Arrival(name, told[layer] if layer in told else np.zeros(len(layer.weight)))
+            Arrival(name, modulators[layer] if layer in modulators else np.zeros(len(layer.weight)))
             for name, layer in zip(self._names(), layers, strict=True)
         ]
-        return Travel(self._way, error, tuple(arrivals), self._errors)
+        return Travel(self._ruled.rule.path, error, tuple(arrivals), self._errors)
 
     def _names(self) -> list[str]:
         hidden = sum(isinstance(layer, RuledLayer) for layer in self.network) - 1
         return [f"hidden {k}" for k in range(1, hidden + 1)] + ["posture"]
 
     def arrays(self) -> dict[str, Array]:
-        """Weights and feedback matrices, views."""
+        """Return weights and feedback matrices, as views."""
         return {name: value.numpy() for name, value in self.network.state_dict().items()}
 
     def limits(self) -> dict[str, tuple[float, float]]:
-        """Any finite number is valid."""
+        """Return no limits: any finite number is valid."""
         return {}
 
     def _forward(self, activity: Array) -> Array:
-        """What the network gives; of plain layers without torch, whose calls take longer than so few products."""
+        """Return the network's output; for plain layers without torch, whose calls take longer than the products."""
         if self._plain is None:
             with torch.no_grad():
-                found: Array = self.network(_own(activity)).numpy()
-            return found
+                output: Array = self.network(_as_tensor(activity)).numpy()
+            return output
         value = activity
         for weight, bias in self._plain[:-1]:
             value = np.tanh(weight @ value + bias)
@@ -234,11 +238,11 @@ class RateFeedForward:
         return posture
 
     def cost(self) -> dict[str, float]:
-        """Counts so far, by the names of `agents.costs`."""
+        """Return the counts so far, by the names of `agents.costs`."""
         return dict(self._costs.counts)
 
     def _step_macs(self, seen: torch.Tensor) -> int:
-        """Multiply-accumulates of one step by the rule, beyond the forward pass; counted once for each `plastic`."""
+        """Return the multiply-accumulates of a step beyond the forward pass; counted once for each `plastic`."""
         if self.plastic not in self._steps_macs:
             values = [value for layer in self._plastic_layers() for value in layer.parameters()]
             with torch.enable_grad(), Multiplications() as counted:
@@ -253,22 +257,22 @@ class RateFeedForward:
 
 
 def _plain_layers(network: nn.Sequential) -> list[tuple[Array, Array]] | None:
-    """Weights and biases, views, of linear layers with hyperbolic tangents between them; None for other networks."""
+    """Return weights and biases, views, of linear layers with tanh between them; None for other networks."""
     kinds = [nn.Linear if place % 2 == 0 else nn.Tanh for place in range(len(network))]
-    if len(network) % 2 == 0 or not all(isinstance(one, kind) for one, kind in zip(network, kinds, strict=True)):
+    if len(network) % 2 == 0 or not all(isinstance(module, kind) for module, kind in zip(network, kinds, strict=True)):
         return None
-    layers = [one for one in network if isinstance(one, nn.Linear)]
-    return [(one.weight.detach().numpy(), one.bias.detach().numpy()) for one in layers]
+    layers = [module for module in network if isinstance(module, nn.Linear)]
+    return [(layer.weight.detach().numpy(), layer.bias.detach().numpy()) for layer in layers]
 
 
 def step_power(layer: RuledLayer, value: torch.Tensor, weight_step: torch.Tensor, bias_step: torch.Tensor) -> float:
-    """By what a layer's step is divided, so that it brings its cells' drive as near as it can to what is asked of them.
+    """Return the divisor of a layer's step that brings its cells' drive nearest to their modulator times slope.
 
     With x a kernel's input and d the modulator times slope, at each place where the kernel is laid, the step is
     dW = sum d x^T and db = sum d over the places, and changes the drives by y = dW x + db. |d - y / p|^2 is least for
     p = |y|^2 / <d, y> = |y|^2 / (|dW|^2 + |db|^2). A linear layer has one place: there y = (1 + |x|^2) d, so that
-    p = 1 + |x|^2, and nothing of d is left. A kernel that meets like inputs with other modulators elsewhere cannot
-    satisfy all, and what they have in common is counted once.
+    p = 1 + |x|^2, and y / p is d. A kernel that meets equal inputs with different modulators elsewhere cannot satisfy
+    all, and what they have in common is counted once.
 
     Args:
         layer: whose step it is.
@@ -281,12 +285,12 @@ def step_power(layer: RuledLayer, value: torch.Tensor, weight_step: torch.Tensor
     return float(change.square().sum() / (weight_step.square().sum() + bias_step.square().sum()))
 
 
-def _own(values: Array) -> torch.Tensor:
-    """A copy that lies where torch lays its own: the last bits of a product may differ by where an array lies."""
+def _as_tensor(values: Array) -> torch.Tensor:
+    """Return a copy in torch's own memory: the last bits of a product may depend on the alignment of an array."""
     return torch.tensor(values, device="cpu")
 
 
-def _make(changes: list[Change], rate: float) -> None:
+def _add(changes: list[Change], rate: float) -> None:
     """Add a share of every step to its value."""
     for value, step, power in changes:
         value.add_(step, alpha=rate / power)

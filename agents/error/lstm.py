@@ -1,0 +1,190 @@
+"""A feed-forward part with memory: sensory cells, a layer of LSTM cells, and a linear read-out of the posture.
+
+It sees the cup in every control step of a reach, and is taught at one of them.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from agents.costs import Costs
+from agents.error.feedforward import Array, Plastic, SensoryCells
+from agents.error.rate import ALIGNING_DECAY
+from agents.networks.lstm import LSTMCells, LSTMState
+from agents.networks.registry import JOINTS, Sees
+from agents.rules.alignment import degrees_of_cosine
+from agents.rules.bp import BackpropagationThroughTime
+from agents.rules.recurrent import RecurrentEligible, RecurrentRule
+from agents.rules.registry import rule_for
+from reach.render.inside import Arrival, Inside, Layer, Travel
+
+if TYPE_CHECKING:
+    from agents.controller import Controller
+
+# Name of the cells' layer in the alignment.
+LAYER = "lstm"
+GRADIENT = BackpropagationThroughTime()
+
+
+class LSTMFeedForward:
+    """LSTM cells under a rule of `agents.rules.recurrent`.
+
+    Attributes:
+        lstm: the cells.
+        readout: (3, cells) rad, zero at first, so that an untrained arm rests; `readout_bias` is (3,) rad.
+        feedback: (3, cells), fixed, through which a broadcast error reaches the cells; SD 1/sqrt(3). None if the rule
+            does not broadcast.
+        plastic: "all", or "hidden" for a fixed read-out.
+    """
+
+    waits_for_launch = False
+
+    def __init__(
+        self,
+        rule: str,
+        sensory: SensoryCells,
+        lstm: LSTMCells,
+        rng: np.random.Generator,
+        *,
+        aligning: bool = False,
+        sees: Sees = "cup",
+    ) -> None:
+        """Put cells under a rule.
+
+        Args:
+            rule: name of a rule for recurrent cells.
+            sensory: the cells before them.
+            lstm: as many inputs as sensory cells.
+            rng: source of the feedback.
+            aligning: let weights decay while all are plastic, so that the read-out aligns with the feedback.
+            sees: what the sensory cells are given.
+
+        Raises:
+            ValueError: an unknown rule.
+        """
+        named = rule_for(rule, "recurrent")
+        assert isinstance(named, RecurrentRule)
+        self._rule = named
+        self.sensory = sensory
+        self.sees: Sees = sees
+        self.lstm = lstm
+        self.readout = np.zeros((JOINTS, lstm.cells))
+        self.readout_bias = np.zeros(JOINTS)
+        self.feedback: Array | None = None
+        if self._rule.path == "broadcast":
+            self.feedback = rng.normal(0.0, 1.0 / math.sqrt(JOINTS), (JOINTS, lstm.cells))
+        self._decay = ALIGNING_DECAY if aligning else 0.0
+        self._taught: tuple[RecurrentEligible, Array] | None = None
+        self._errors = 0
+        self.plastic: Plastic = "all"
+        self._costs = Costs()
+
+    def begin(self) -> LSTMState:
+        """Return the cells at rest."""
+        return self.lstm.begin()
+
+    def posture(self, state: LSTMState, seen: Array) -> Array:
+        """Advance the cells by one control step; return the read-out."""
+        hidden = self.lstm.advance(state, self.sensory.activity(seen))
+        macs = self.lstm.weights.size + self.readout.size
+        self._costs.add(dense_operations=macs, effective_macs=macs)
+        self._rule.advance_traces(state)
+        if state.traces is not None:
+            # A trace decays by one product and grows by another.
+            self._costs.add(learning_macs=2 * self.lstm.weights.size)
+        posture: Array = self.readout @ hidden + self.readout_bias
+        return posture
+
+    def eligibility(self, state: LSTMState) -> RecurrentEligible:
+        """Return the reach so far and, if the rule keeps traces, the eligibility of the synapses."""
+        return self._rule.eligible(state)
+
+    def change(self, eligible: RecurrentEligible, error: Array, rate: float) -> None:
+        """Take one step by the rule, each layer normalised by the power of its input; the layers share the rate.
+
+        As in `agents.error.rate`: the power of a layer's input follows from the steps of its weights and biases, so
+        that a rate means the same share of the error for layers of any size.
+        """
+        self._taught = eligible, error.copy()
+        self._errors += 1
+        if not np.any(error):
+            return
+        share = rate / (1 if self.plastic == "hidden" else 2)
+        kept = 1.0 - self._decay if self.plastic == "all" else 1.0
+        step = self._step(eligible, error)
+        if step is not None and np.any(step[-1]):
+            power = 1.0 + float(np.sum(step[:-1] ** 2) / np.sum(step[-1] ** 2))
+            self.lstm.weights += (share / power) * step
+            self._costs.add(weight_updates=step.size, learning_macs=self._rule.step_macs(self.lstm, eligible))
+            self.lstm.weights[:-1] *= kept
+        if self.plastic == "all":
+            power = 1.0 + float(np.sum(eligible.hidden**2))
+            self.readout += (share / power) * np.outer(error, eligible.hidden)
+            self.readout_bias += (share / power) * error
+            self.readout *= kept
+            self._costs.add(weight_updates=self.readout.size + JOINTS, learning_macs=self.readout.size)
+
+    def _signal(self, error: Array) -> Array:
+        """Return the modulator (cells,) of the cells' output."""
+        signal: Array = error @ (self.readout if self.feedback is None else self.feedback)
+        return signal
+
+    def _step(self, eligible: RecurrentEligible, error: Array) -> Array | None:
+        """Return modulator x eligibility of the cells' synapses, (sources, 4 x cells); None if they do not learn."""
+        if "hidden" not in self._rule.modifies:
+            return None
+        return self._rule.step(self.lstm, eligible, self._signal(error))
+
+    def end_baseline(self, body: Controller, practice_rate: float) -> None:
+        """Change nothing: learning goes on as before."""
+
+    def alignment(self) -> dict[str, float]:
+        """Return the angle, degrees, between the last step of the cells' synapses and the gradient."""
+        step = None if self._taught is None else self._step(*self._taught)
+        if self._taught is None or step is None:
+            return {}
+        eligible, error = self._taught
+        # Without the biases, as for other networks.
+        step, gradient = step[:-1], GRADIENT.step(self.lstm, eligible, error @ self.readout)[:-1]
+        length = float(np.linalg.norm(step) * np.linalg.norm(gradient))
+        return {LAYER: degrees_of_cosine(float(np.sum(step * gradient)) / length)} if length > 0.0 else {}
+
+    def cost(self) -> dict[str, float]:
+        """Return the counts so far, by the names of `agents.costs`."""
+        return dict(self._costs.counts)
+
+    def inside(self, state: LSTMState) -> Inside:
+        """Return the activity of sensory cells, memory, output and posture, and the path of the last error."""
+        layers = (
+            Layer("senses", state.sources[: self.sensory.size].copy()),
+            Layer("memory", state.memory.copy()),
+            Layer("cells", state.hidden.copy()),
+            Layer("posture", self.readout @ state.hidden + self.readout_bias),
+        )
+        if self._taught is None:
+            return Inside(layers=layers)
+        error = self._taught[1]
+        learns = "hidden" in self._rule.modifies
+        arrivals = (
+            Arrival("cells", self._signal(error) if learns else np.zeros_like(state.hidden)),
+            Arrival("posture", error if self.plastic == "all" else np.zeros_like(error)),
+        )
+        return Inside(layers=layers, travel=Travel(self._rule.path, error, arrivals, self._errors))
+
+    def arrays(self) -> dict[str, Array]:
+        """Return weights and feedback, as views; those of the cells as `torch.nn.LSTM` has them."""
+        arrays = {
+            "lstm.weight_ih": self.lstm.weight_ih,
+            "lstm.weight_hh": self.lstm.weight_hh,
+            "lstm.bias": self.lstm.bias,
+            "posture.weight": self.readout,
+            "posture.bias": self.readout_bias,
+        }
+        return arrays if self.feedback is None else arrays | {"posture.feedback": self.feedback}
+
+    def limits(self) -> dict[str, tuple[float, float]]:
+        """Return no limits: any finite number is valid."""
+        return {}

@@ -1,0 +1,328 @@
+"""A feed-forward part that adapts by activity: LSTM cells remember from reach to reach what the posture lacked.
+
+While unperturbed cups are learned, synapses change as in `agents.error.rate`. Then the cells practise on imagined
+perturbations, by back-propagation through time, to predict from the reaches so far what the next one will lack. After
+the practice no synapse changes: the correction is in the cells' activity, whose dynamics are the learning rule
+(Hochreiter, Younger and Conwell 2001, ICANN; Wang et al. 2018, Nature Neuroscience 21:860).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from torch import nn
+
+from agents.costs import Costs
+from agents.error.feedforward import Array, Plastic
+from agents.error.rate import ForwardCache, RateFeedForward
+from agents.networks.lstm import LSTMCells, LSTMState
+from agents.networks.registry import JOINTS, Sees
+from reach import Arm
+from reach.render.inside import Arrival, Inside, Layer, Travel
+from reach.sim.state import START_HAND_M
+
+if TYPE_CHECKING:
+    from agents.controller import Controller
+
+CELLS = 48
+# The cells' inputs are the cup less this centre, in units of this spread, and a posture in this unit.
+CENTRE_M = np.array([0.12, 0.55])
+SPREAD_M = 0.1
+UNIT_RAD = 0.15
+INPUTS = 2 + JOINTS
+# The practice: sequences in each update, reaches in each sequence, and updates.
+SEQUENCES, REACHES, UPDATES = 64, 50, 600
+LARGEST_GRADIENT = 1.0
+
+# (3,) rad for joint angles (3,) rad, a displacement of the hand (2,) m and a turn of it, rad.
+MotorError = Callable[[Array, tuple[float, float], float], Array]
+# Where cups are imagined, from the start of the hand.
+CUP_DISTANCE_M = (0.14, 0.26)
+CUP_BEARING_DEGREES = (50.0, 150.0)
+CUPS = 400
+LARGEST_ROTATION_DEGREES = 50.0
+LARGEST_SHIFT_M = (0.10, 0.03)
+# Probabilities of a rotation and of a shift; else there is no perturbation.
+ROTATION_SHARE, SHIFT_SHARE = 0.5, 0.3
+# Probability of a change between two reaches: from once in a hundred reaches to every other reach, log-uniform.
+CHANGE_PROBABILITY = (0.01, 0.5)
+# Of changes: to the opposite perturbation, and to another; else to none.
+OPPOSITE_SHARE, OTHER_SHARE = 0.4, 0.3
+# SD of what a reach seems to lack in each joint without perturbation.
+NOISE_RAD = 0.03
+
+
+@dataclass
+class MemoryState:
+    """The state of one reach.
+
+    Attributes:
+        cache: of the network below.
+        cells: the LSTM cells.
+        added: (3,) rad, what they add to the posture.
+        seen: what was seen last.
+    """
+
+    cache: ForwardCache
+    cells: LSTMState
+    added: Array
+    seen: Array | None = None
+
+
+@dataclass(frozen=True)
+class MemoryTrace:
+    """What a reach leaves for learning.
+
+    Attributes:
+        below: what is eligible in the network below.
+        hidden, memory: (cells,), output and memory of the LSTM cells.
+        added: (3,) rad, what they added to the posture.
+    """
+
+    below: Any
+    hidden: Array
+    memory: Array
+    added: Array
+
+
+class MemoryFeedForward:
+    """A network that has learned to reach, and LSTM cells that correct it from memory.
+
+    Attributes:
+        below: the network that learns to reach; its rule is that of the cells' practice too.
+        cells: the LSTM cells; under "shallow" they stay as they were drawn and only the read-out practises.
+        readout: (3, cells), `readout_bias` (3,), in units of 0.15 rad.
+        plastic, sees: those of the network below.
+    """
+
+    def __init__(self, rule: str, below: RateFeedForward, rng: np.random.Generator) -> None:
+        """Put cells that have not practised beside a network.
+
+        Args:
+            rule: "bp" or "shallow".
+            below: under the same rule.
+            rng: source of weights and of the practice.
+        """
+        self.below = below
+        self.sees: Sees = below.sees
+        self.waits_for_launch = below.waits_for_launch
+        self._practises_cells = rule == "bp"
+        self.cells = LSTMCells(INPUTS, CELLS, rng)
+        self.readout = np.zeros((JOINTS, CELLS))
+        self.readout_bias = np.zeros(JOINTS)
+        self._rng = rng
+        # Output and memory of the cells after the last reach, and what that reach lacked in all.
+        self._hidden, self._memory = np.zeros((2, CELLS))
+        self._lacked = np.zeros(JOINTS)
+        self._has_practised = np.zeros(1)
+        # The last change of the cells' output by an error, and the number of errors.
+        self._signal: tuple[Array, int] | None = None
+        self._costs = Costs()
+
+    @property
+    def plastic(self) -> Plastic:
+        """Which synapses learn before the practice."""
+        return self.below.plastic
+
+    @plastic.setter
+    def plastic(self, plastic: Plastic) -> None:
+        self.below.plastic = plastic
+
+    def begin(self) -> MemoryState:
+        """Return the cells as the last reach left them."""
+        return MemoryState(self.below.begin(), self._remembered(), np.zeros(JOINTS))
+
+    def _remembered(self) -> LSTMState:
+        cells = self.cells.begin()
+        cells.hidden[:], cells.memory[:] = self._hidden, self._memory
+        return cells
+
+    def posture(self, state: MemoryState, seen: Array) -> Array:
+        """Return the posture of the network below and what the cells add, from all reaches so far and this cup."""
+        below = self.below.posture(state.cache, seen)
+        if self._has_practised[0] and state.seen is not seen:
+            state.seen, state.cells = seen, self._remembered()
+            hidden = self.cells.advance(state.cells, cell_inputs(seen, self._lacked))
+            state.added = UNIT_RAD * (self.readout @ hidden + self.readout_bias)
+            macs = self.cells.weights.size + self.readout.size
+            self._costs.add(dense_operations=macs, effective_macs=macs)
+        posture: Array = below + state.added
+        return posture
+
+    def eligibility(self, state: MemoryState) -> MemoryTrace:
+        """Return what the reach leaves for learning, as copies."""
+        cells = state.cells
+        return MemoryTrace(
+            self.below.eligibility(state.cache), cells.hidden.copy(), cells.memory.copy(), state.added.copy()
+        )
+
+    def change(self, eligible: MemoryTrace, error: Array, rate: float) -> None:
+        """Remember the reach and what it lacked, (3,) rad; before the practice, change the synapses below instead."""
+        if not self._has_practised[0]:
+            self.below.change(eligible.below, error, rate)
+            return
+        self._signal = eligible.hidden - self._hidden, 1 if self._signal is None else self._signal[1] + 1
+        self._hidden[:], self._memory[:] = eligible.hidden, eligible.memory
+        self._lacked[:] = error + eligible.added
+
+    def end_baseline(self, body: Controller, practice_rate: float) -> None:
+        """Practise, once, with `practice_rate` as Adam's step size."""
+        if self._has_practised[0]:
+            return
+        with torch.device("cpu"):
+            self._practise(ImaginedPerturbations(body.arm, body.motor_error, self._rng), practice_rate)
+        self._has_practised[0] = 1.0
+
+    def _practise(self, perturbations: ImaginedPerturbations, rate: float) -> None:
+        """Learn to predict what each reach will lack, from the cup and what the reaches before it lacked."""
+        lstm, last = nn.LSTM(INPUTS, CELLS, batch_first=True), nn.Linear(CELLS, JOINTS)
+        lstm.load_state_dict(
+            {
+                "weight_ih_l0": torch.tensor(self.cells.weight_ih),
+                "weight_hh_l0": torch.tensor(self.cells.weight_hh),
+                "bias_ih_l0": torch.tensor(self.cells.bias),
+                "bias_hh_l0": torch.zeros(len(self.cells.bias)),
+            }
+        )
+        last.load_state_dict({"weight": torch.tensor(self.readout), "bias": torch.tensor(self.readout_bias)})
+        practised = [*last.parameters(), *(lstm.parameters() if self._practises_cells else ())]
+        optimiser = torch.optim.Adam(practised, lr=rate)
+        for update in range(UPDATES):
+            for group in optimiser.param_groups:
+                group["lr"] = rate * (1.0 - update / UPDATES)
+            cups, lacked = perturbations.sequences(SEQUENCES, REACHES)
+            before = np.concatenate([np.zeros((SEQUENCES, 1, JOINTS)), lacked[:, :-1]], axis=1)
+            predicted = last(lstm(torch.tensor(cell_inputs(cups, before), dtype=torch.float32))[0])
+            loss = (predicted - torch.tensor(lacked / UNIT_RAD, dtype=torch.float32)).square().mean()
+            optimiser.zero_grad()
+            loss.backward()
+            nn.utils.clip_grad_norm_(practised, LARGEST_GRADIENT)
+            optimiser.step()
+        weights = {name: value.numpy() for name, value in lstm.state_dict().items()}
+        self.cells.weight_ih[...] = weights["weight_ih_l0"]
+        self.cells.weight_hh[...] = weights["weight_hh_l0"]
+        self.cells.bias[:] = weights["bias_ih_l0"] + weights["bias_hh_l0"]
+        self.readout[...] = last.weight.detach().numpy()
+        self.readout_bias[:] = last.bias.detach().numpy()
+
+    def alignment(self) -> dict[str, float]:
+        """Return the angles of the network below."""
+        return self.below.alignment()
+
+    def cost(self) -> dict[str, float]:
+        """Return the counts so far without the practice, by the names of `agents.costs`."""
+        below = self.below.cost()
+        own = self._costs.counts
+        return {name: below.get(name, 0.0) + own.get(name, 0.0) for name in {**below, **own}}
+
+    def inside(self, state: MemoryState) -> Inside:
+        """Return the activity below and of the cells; after the practice an error reaches the cells, as activity."""
+        below = self.below.inside(state.cache)
+        if not self._has_practised[0]:
+            return below
+        cells = Layer("memory", state.cells.memory.copy()), Layer("added", state.added.copy())
+        path = None
+        if self._signal is not None:
+            path = Travel("activity", self._lacked.copy(), (Arrival("memory", self._signal[0]),), self._signal[1])
+        return Inside(layers=(*below.layers, *cells), travel=path)
+
+    def arrays(self) -> dict[str, Array]:
+        """Return weights, and what is remembered, as views."""
+        return {
+            **{f"below.{name}": value for name, value in self.below.arrays().items()},
+            "memory.weight_ih": self.cells.weight_ih,
+            "memory.weight_hh": self.cells.weight_hh,
+            "memory.bias": self.cells.bias,
+            "memory.readout": self.readout,
+            "memory.readout_bias": self.readout_bias,
+            "memory.hidden": self._hidden,
+            "memory.held": self._memory,
+            "memory.lacked": self._lacked,
+            "memory.has_practised": self._has_practised,
+        }
+
+    def limits(self) -> dict[str, tuple[float, float]]:
+        """Return the limits of the flag that tells whether the cells have practised."""
+        return {"memory.has_practised": (0.0, 1.0)}
+
+
+def cell_inputs(cups: Array, lacked: Array) -> Array:
+    """Return the cells' inputs (..., 5) for cups (..., 2) m and what the reaches before lacked (..., 3) rad."""
+    return np.concatenate([(cups - CENTRE_M) / SPREAD_M, lacked / UNIT_RAD], axis=-1)
+
+
+class ImaginedPerturbations:
+    """Sequences of reaches under changing perturbations, and what each reach would lack, from the learner's own body.
+
+    The seen hand is rotated about the start or shifted, as by a rotation of the screen or a prism, or seen where it is.
+    From reach to reach the perturbation stays, or turns into its opposite, into another or into none; how often differs
+    between sequences.
+
+    Attributes:
+        cups: (CUPS, 2) m.
+    """
+
+    def __init__(self, arm: Arm, motor_error: MotorError, rng: np.random.Generator) -> None:
+        """Draw cups, and compute for each which change of posture moves the hand there.
+
+        Args:
+            arm: the learner's own body.
+            motor_error: its body map.
+            rng: source of the cups and of every sequence.
+        """
+        self._rng = rng
+        self._start = np.array(START_HAND_M)
+        distance = rng.uniform(*CUP_DISTANCE_M, CUPS)
+        bearing = np.radians(rng.uniform(*CUP_BEARING_DEGREES, CUPS))
+        self._displacement = distance[:, None] * np.stack([np.cos(bearing), np.sin(bearing)], axis=1)
+        self.cups = self._start + self._displacement
+        angles = np.clip(arm.inverse_kinematics(self.cups, bearing), arm.lower, arm.upper)
+        self._map = np.array(
+            [np.stack([motor_error(at, (1.0, 0.0), 0.0), motor_error(at, (0.0, 1.0), 0.0)], axis=1) for at in angles]
+        )
+
+    def sequences(self, count: int, reaches: int) -> tuple[Array, Array]:
+        """Draw sequences of reaches.
+
+        Returns:
+            Cups (count, reaches, 2) m, and the changes of posture (count, reaches, 3) rad that the reaches lacked.
+        """
+        rng = self._rng
+        cup = rng.integers(CUPS, size=(count, reaches))
+        probability = np.exp(rng.uniform(math.log(CHANGE_PROBABILITY[0]), math.log(CHANGE_PROBABILITY[1]), count))
+        rotation, shift = self._perturbations(count)
+        lacked = np.empty((count, reaches, 3))
+        for k in range(reaches):
+            changes = rng.random(count) < probability
+            kind = rng.random(count)
+            other_rotation, other_shift = self._perturbations(count)
+            opposite = changes & (kind < OPPOSITE_SHARE)
+            other = changes & (kind >= OPPOSITE_SHARE) & (kind < OPPOSITE_SHARE + OTHER_SHARE)
+            none = changes & (kind >= OPPOSITE_SHARE + OTHER_SHARE)
+            sign = np.where(opposite, -1.0, np.where(none, 0.0, 1.0))
+            rotation = np.where(other, other_rotation, sign * rotation)
+            shift = np.where(other[:, None], other_shift, sign[:, None] * shift)
+            cup_at = self._displacement[cup[:, k]]
+            # Where the hand must go for its image to come to the cup.
+            cosine, sine = np.cos(-rotation), np.sin(-rotation)
+            rotated = np.stack(
+                [cosine * cup_at[:, 0] - sine * cup_at[:, 1], sine * cup_at[:, 0] + cosine * cup_at[:, 1]], axis=1
+            )
+            lacked[:, k] = np.einsum("nij,nj->ni", self._map[cup[:, k]], rotated - shift - cup_at)
+        lacked += rng.normal(0.0, NOISE_RAD, lacked.shape)
+        return self.cups[cup], lacked
+
+    def _perturbations(self, count: int) -> tuple[Array, Array]:
+        """Draw rotations (count,) rad and shifts (count, 2) m of the seen hand; at most one of the two is not zero."""
+        rng = self._rng
+        kind = rng.random(count)
+        largest = math.radians(LARGEST_ROTATION_DEGREES)
+        rotation = np.where(kind < ROTATION_SHARE, rng.uniform(-largest, largest, count), 0.0)
+        is_shift = (kind >= ROTATION_SHARE) & (kind < ROTATION_SHARE + SHIFT_SHARE)
+        size = np.array(LARGEST_SHIFT_M)
+        return rotation, np.where(is_shift[:, None], rng.uniform(-size, size, (count, 2)), 0.0)

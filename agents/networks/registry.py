@@ -1,0 +1,93 @@
+"""The registry of networks: what each sees, which kind of cells it has, and how it is made. It imports no torch."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from importlib import import_module
+from typing import Any, Literal, get_args
+
+import numpy as np
+
+# Kinds of cells: layers of torch, LSTM cells, leaky integrate-and-fire cells.
+Cells = Literal["layers", "recurrent", "spiking"]
+# What the sensory cells of a network are given: the seen place of the cup, or the picture on the retina.
+Sees = Literal["cup", "picture"]
+# Angles that a posture has: shoulder, elbow and wrist.
+JOINTS = 3
+# From a source of random numbers, the sensory cells and the network.
+Make = Callable[[np.random.Generator], tuple[Any, Any]]
+COLOURED_RETINA = {"observation": "retina", "retina_colour": True}
+
+
+@dataclass(frozen=True)
+class Network:
+    """A network that learns from the seen error.
+
+    Attributes:
+        name: in the name of a learner, such as "mlp".
+        cells: kind of cells; every rule for this kind can train it.
+        make: draws it from a source of random numbers; or "module:function", imported when it is first made. Returns
+            the sensory cells (an `agents.error.feedforward.SensoryCells`), and what gives the posture for their
+            activity: for "layers" an `nn.Sequential` in double precision whose last layer is the read-out, for
+            "recurrent" an `LSTMCells`, for "spiking" the keyword arguments of `SpikingFeedForward`.
+        rules: the only rules that can train it; None for all rules of its kind of cells.
+        env_options: what its environment must be made with.
+        hidden_rate: step size of an untuned learner whose read-out is fixed (`-hidden`). Above 1 where a step is not
+            normalised by its effect on the posture.
+        practises: whether LSTM cells beside it practise at the end of unperturbed training.
+    """
+
+    name: str
+    cells: Cells
+    make: str | Make
+    rules: tuple[str, ...] | None = None
+    env_options: Mapping[str, Any] = field(default_factory=dict)
+    hidden_rate: float = 0.7
+    practises: bool = False
+
+    @property
+    def sees(self) -> Sees:
+        """What the sensory cells are given."""
+        return "picture" if self.env_options.get("observation") == "retina" else "cup"
+
+    def build(self, rng: np.random.Generator) -> tuple[Any, Any]:
+        """Return the sensory cells and the network, untrained."""
+        if not isinstance(self.make, str):
+            return self.make(rng)
+        module, _, name = self.make.partition(":")
+        made: tuple[Any, Any] = getattr(import_module(module), name)(rng)
+        return made
+
+
+NETWORKS: dict[str, Network] = {}
+
+
+def register(network: Network) -> Network:
+    """Add a network: every rule for its kind of cells can then train it, as `error-<network>-<rule>`.
+
+    Raises:
+        ValueError: its kind of cells is unknown, its name cannot be part of a learner's name, or is taken.
+    """
+    if network.cells not in get_args(Cells):
+        raise ValueError(f"expected cells of network {network.name!r} in {get_args(Cells)}, got {network.cells!r}")
+    if not network.name.isidentifier():
+        raise ValueError(f"expected a network name of letters, digits and underscores, got {network.name!r}")
+    if network.name in NETWORKS:
+        raise ValueError(f"expected a new network, got {network.name!r}, which is registered")
+    NETWORKS[network.name] = network
+    return network
+
+
+for _network in (
+    Network("mlp", "layers", "agents.networks.mlp:place_mlp"),
+    Network("retina", "layers", "agents.networks.mlp:v1_mlp", env_options=COLOURED_RETINA),
+    Network("cnn", "layers", "agents.networks.cnn:receptor_cnn", env_options=COLOURED_RETINA),
+    Network("lstm", "recurrent", "agents.networks.lstm:place_lstm", hidden_rate=4.0),
+    Network("memory", "layers", "agents.networks.mlp:place_mlp", rules=("bp", "shallow"), practises=True),
+    Network("snn", "spiking", "agents.spiking_feedforward:snn", hidden_rate=4.0),
+    Network("sparse", "spiking", "agents.spiking_feedforward:sparse", hidden_rate=4.0),
+    Network("structural", "spiking", "agents.spiking_feedforward:structural", hidden_rate=4.0),
+    Network("brain", "spiking", "agents.spiking_feedforward:brain", env_options=COLOURED_RETINA, hidden_rate=4.0),
+):
+    register(_network)

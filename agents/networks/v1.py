@@ -1,0 +1,227 @@
+"""Fixed cells that see a picture: colour receptors, and simple and complex cells after the primary visual cortex (V1).
+
+Simple cells are Gabor filters (Daugman 1985, J Opt Soc Am A 2:1160) in eight orientations, rectified. A complex cell is
+the energy of two Gabor filters a quarter wave apart (Adelson and Bergen 1985, J Opt Soc Am A 2:284). Activities are
+divided by their common norm: divisive normalisation (Heeger 1992, Vis Neurosci 9:181). Nothing here learns.
+"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+from numpy.typing import NDArray
+
+from agents.jit import kernel
+from reach.retina import LUMINANCE, TABLE
+
+Array = NDArray[np.float64]
+
+ORIENTATIONS = 8
+# SD of a receptive field's Gaussian envelope, in wavelengths: a bandwidth of about an octave and a half.
+ENVELOPE_WAVELENGTHS = 0.4
+# Radius of a receptive field, in SDs of its envelope.
+FIELD_ENVELOPES = 2.5
+# (wavelength, distance between neighbouring cells) of each size of cell, as shares of the picture's side.
+SIZES = ((1.0 / 8.0, 1.0 / 16.0), (1.0 / 4.0, 1.0 / 8.0))
+SMALLEST_PICTURE_PX = 32
+# Norm of all activities together after divisive normalisation.
+NORM = 2.0
+RED_MINUS_GREEN = (1.0, -1.0, 0.0)
+# Complex cells of this many neighbouring places in each direction are averaged.
+POOLED_PLACES = 2
+
+
+class GaborFilters:
+    """Pairs of Gabor filters of one wavelength, on a square grid of places (Daugman 1985, J Opt Soc Am A 2:1160).
+
+    Attributes:
+        filters: (n, n, 2 ORIENTATIONS), first the even filters, whose mean is removed, then the odd ones.
+    """
+
+    def __init__(self, wavelength_px: float, step_px: int) -> None:
+        """Compute the filters.
+
+        Args:
+            wavelength_px: pixels.
+            step_px: distance between neighbouring places, pixels.
+        """
+        self._step = step_px
+        envelope = ENVELOPE_WAVELENGTHS * wavelength_px
+        radius = math.ceil(FIELD_ENVELOPES * envelope)
+        y, x = np.mgrid[-radius : radius + 1, -radius : radius + 1].astype(np.float64)
+        window = np.exp(-(x * x + y * y) / (2.0 * envelope * envelope))
+        window /= window.sum()
+        bank = []
+        for phase in (0.0, -0.5 * math.pi):
+            for k in range(ORIENTATIONS):
+                angle = math.pi * k / ORIENTATIONS
+                wave = np.cos(2.0 * math.pi / wavelength_px * (x * math.cos(angle) + y * math.sin(angle)) + phase)
+                bank.append(window * (wave - np.sum(window * wave)))
+        self.filters = np.ascontiguousarray(np.stack(bank, axis=-1))
+
+    def responses(self, contrast: Array) -> tuple[Array, Array]:
+        """Return the responses of the even and of the odd filters, (ORIENTATIONS, places, places) each.
+
+        Args:
+            contrast: (size, size), 0 where the picture has the table's colour; it is 0 beyond the edges.
+        """
+        places = (len(contrast) - 1) // self._step + 1
+        responses = np.zeros((places, places, 2 * ORIENTATIONS))
+        _add_responses(contrast, self.filters, self._step, responses)
+        by_filter = np.moveaxis(responses, -1, 0)
+        return by_filter[:ORIENTATIONS], by_filter[ORIENTATIONS:]
+
+
+@kernel
+def _add_responses(contrast, filters, step, responses):  # type: ignore[no-untyped-def]
+    """Add each pixel's contribution to every response.
+
+    Pixels of contrast 0 are skipped. Most of a picture is table, so this costs about 1 % of a full convolution.
+
+    Args:
+        contrast: (size, size).
+        filters: (n, n, kinds), n odd.
+        step: distance between neighbouring places, pixels.
+        responses: (places, places, kinds), added to.
+    """
+    radius = filters.shape[0] // 2
+    last = responses.shape[0] - 1
+    for i in range(contrast.shape[0]):
+        top, bottom = max(0, -((radius - i) // step)), min(last, (i + radius) // step)
+        for j in range(contrast.shape[1]):
+            value = contrast[i, j]
+            if value == 0.0:
+                continue
+            left, right = max(0, -((radius - j) // step)), min(last, (j + radius) // step)
+            for u in range(top, bottom + 1):
+                for v in range(left, right + 1):
+                    for kind in range(filters.shape[2]):
+                        responses[u, v, kind] += value * filters[i - u * step + radius, j - v * step + radius, kind]
+
+
+class V1Bank:
+    """Simple and complex cells of two sizes that respond to luminance.
+
+    At each place and orientation there are four simple cells, two phases and their opposites, and a complex cell.
+
+    Attributes:
+        size: number of cells.
+    """
+
+    def __init__(self, retina_px: int = 64) -> None:
+        """Lay out the cells.
+
+        Args:
+            retina_px: side of the pictures, 32 or more.
+
+        Raises:
+            ValueError: a smaller picture.
+        """
+        _require_side(retina_px)
+        self.retina_px = retina_px
+        self._filters = [GaborFilters(wavelength * retina_px, round(step * retina_px)) for wavelength, step in SIZES]
+        self.size = len(self._responses(np.zeros((retina_px, retina_px, 3))))
+
+    def activity(self, picture: Array) -> Array:
+        """Return the activity (size,), 0 or more, for a picture (retina_px, retina_px, 3) of 0..255.
+
+        Raises:
+            ValueError: a picture of another shape.
+        """
+        _require_picture(picture, self.retina_px)
+        return divisive_normalisation(self._responses(picture))
+
+    def _responses(self, picture: Array) -> Array:
+        contrast = (np.asarray(picture, dtype=np.float64) - TABLE) @ np.array(LUMINANCE) / 255.0
+        cells: list[Array] = []
+        for filters in self._filters:
+            even, odd = filters.responses(contrast)
+            simple = [np.maximum(response, 0.0) for response in (even, -even, odd, -odd)]
+            cells += [response.ravel() for response in (*simple, np.hypot(even, odd))]
+        return np.concatenate(cells)
+
+
+class ComplexCells:
+    """Complex cells of the smaller size that respond to red minus green, averaged over neighbouring places.
+
+    Such cells of V1 have oriented receptive fields in which red and green oppose each other, and respond to borders of
+    colour (Johnson, Hawken and Shapley 2001, Nat Neurosci 4:409). They are few enough for a spiking network.
+
+    Attributes:
+        size: number of cells: 8 orientations at 8 x 8 places.
+    """
+
+    def __init__(self, retina_px: int = 64) -> None:
+        """Lay out the cells.
+
+        Args:
+            retina_px: side of the pictures, 32 or more.
+
+        Raises:
+            ValueError: a smaller picture.
+        """
+        _require_side(retina_px)
+        self.retina_px = retina_px
+        wavelength, step = SIZES[0]
+        self._filters = GaborFilters(wavelength * retina_px, round(step * retina_px))
+        self.size = self._responses(np.zeros((retina_px, retina_px, 3))).size
+
+    def activity(self, picture: Array) -> Array:
+        """Return the activity (size,), 0 or more, for a picture (retina_px, retina_px, 3) of 0..255.
+
+        The orientation is the slowest index.
+
+        Raises:
+            ValueError: a picture of another shape.
+        """
+        _require_picture(picture, self.retina_px)
+        return divisive_normalisation(self._responses(picture))
+
+    def _responses(self, picture: Array) -> Array:
+        contrast = (np.asarray(picture, dtype=np.float64) - TABLE) @ np.array(RED_MINUS_GREEN) / 255.0
+        energy = np.hypot(*self._filters.responses(contrast))
+        kinds, places, _ = energy.shape
+        pools = places // POOLED_PLACES
+        whole = energy[:, : pools * POOLED_PLACES, : pools * POOLED_PLACES]
+        pooled: Array = whole.reshape(kinds, pools, POOLED_PLACES, pools, POOLED_PLACES).mean(axis=(2, 4)).ravel()
+        return pooled
+
+
+class Receptors:
+    """Three colour receptors at each pixel, adapted to the table: 0 for its colour or brighter, 1 for black.
+
+    Attributes:
+        size: number of receptors.
+    """
+
+    def __init__(self, retina_px: int = 64) -> None:
+        """Lay out receptors for pictures with sides of `retina_px` pixels."""
+        self.retina_px = retina_px
+        self.size = 3 * retina_px * retina_px
+
+    def activity(self, picture: Array) -> Array:
+        """Return the activity (size,), colours first, for a picture (retina_px, retina_px, 3) of 0..255.
+
+        Raises:
+            ValueError: a picture of another shape.
+        """
+        _require_picture(picture, self.retina_px)
+        lacking = np.maximum(1.0 - np.asarray(picture, dtype=np.float64) / TABLE, 0.0)
+        return np.ascontiguousarray(lacking.transpose(2, 0, 1)).ravel()
+
+
+def divisive_normalisation(cells: Array) -> Array:
+    """Return activities (cells,) divided by their norm, times NORM (Heeger 1992, Vis Neurosci 9:181)."""
+    normalised: Array = cells * (NORM / max(float(np.linalg.norm(cells)), 1e-9))
+    return normalised
+
+
+def _require_side(retina_px: int) -> None:
+    if retina_px < SMALLEST_PICTURE_PX:
+        raise ValueError(f"expected retina_px of {SMALLEST_PICTURE_PX} or more, got {retina_px}")
+
+
+def _require_picture(picture: Array, retina_px: int) -> None:
+    if picture.shape != (retina_px, retina_px, 3):
+        raise ValueError(f"expected a picture of shape {(retina_px, retina_px, 3)}, got {picture.shape}")

@@ -1,0 +1,225 @@
+"""Put the layers of a network under a rule.
+
+A network is one or more chains of modules, each from the first layer to a head. Chains may share their first layers, as
+an actor and a critic share a trunk; a layer receives the errors of the heads that it feeds.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Iterator, Mapping, Sequence
+from functools import partial
+
+import torch
+from torch import nn
+
+from agents.rules.layers import Place, RuledConv2d, RuledLayer, RuledLinear, RuledNetwork, layers_of
+from agents.rules.links import conditions_of, needs_conditions, random_states_kept
+from agents.rules.registry import RULES, rule_for
+from agents.rules.rule import LayerRule
+
+Modules = Sequence[nn.Module]
+# The class that torch's layers get under a rule.
+KINDS: dict[type[nn.Module], type[RuledLayer]] = {nn.Linear: RuledLinear, nn.Conv2d: RuledConv2d}
+
+
+def assign_rule(
+    root: nn.Module,
+    rule: str | LayerRule,
+    chains: Mapping[str, Modules],
+    *,
+    generator: torch.Generator | None = None,
+    example: torch.Tensor | None = None,
+    updates_feedback: bool = False,
+) -> list[RuledNetwork]:
+    """Put the layers of `chains` under a rule, in place.
+
+    Linear and convolutional layers stay the same objects, with their weights, hooks and modes, and change their class
+    to their kind in `agents.rules.layers`. Feedback becomes their buffers, `feedback` or `feedback_<head>`, and so part
+    of the state dictionary, on the device and in the precision of the weights.
+
+    Args:
+        root: the module that holds all layers.
+        rule: a rule for layers, or its name in `agents.rules.RULES`.
+        chains: by name of head, the modules from input to head, in the order in which they act; the contents of
+            `nn.Sequential` count. The last layer of a chain is the head.
+        generator: of the feedback; None draws from torch's own.
+        example: an input (1, ...) of the chains, needed where a convolution follows a layer. Nothing is drawn for it
+            and no buffer changes.
+        updates_feedback: whether the caller changes weights inside `RuledNetwork.updating_feedback` or calls
+            `RuledNetwork.follow` with its optimiser, which a rule that modifies feedback needs.
+
+    Returns:
+        The networks: chains with the same first layer belong to one.
+
+    Raises:
+        ValueError: an unknown rule, or one whose feedback the caller does not update; a chain without layers, with a
+            layer twice, or with modules that no rule covers; a head that feeds further layers, chains that meet after
+            different first layers, or a missing example.
+    """
+    if isinstance(rule, str):
+        named = rule_for(rule, "layers")
+        assert isinstance(named, LayerRule)
+        rule = named
+    if "feedback" in rule.modifies and not updates_feedback:
+        fixed = [other.name for other in RULES.values() if other.cells == "layers" and "feedback" not in other.modifies]
+        raise ValueError(
+            f"expected updates_feedback=True for rule {rule.name!r}, which changes its feedback with the weights, got "
+            f"False; call RuledNetwork.follow with the optimiser, or use one of {fixed}"
+        )
+    generator = generator or torch.default_generator
+    flat = {head: tuple(_flat(chain)) for head, chain in chains.items()}
+    names = {id(module): name for name, module in root.named_modules()}
+    for head, chain in flat.items():
+        _require_covered(head, chain, names)
+    for chain in flat.values():
+        for module in chain:
+            if type(module) in KINDS:
+                # The object stays the same, and with it hooks, references and shared parameters.
+                module.__class__ = KINDS[type(module)]
+    feeds: dict[int, list[str]] = {}
+    for head, chain in flat.items():
+        for layer in layers_of(chain):
+            feeds.setdefault(id(layer), []).append(head)
+    networks: dict[int, RuledNetwork] = {}
+    for head, chain in flat.items():
+        layers = layers_of(chain)
+        network = networks.setdefault(id(layers[0]), RuledNetwork(rule, {}))
+        network.chains[head] = chain
+        below: RuledLayer | None = None
+        for layer, link in with_links(chain):
+            is_head = layer is layers[-1]
+            if is_head and len(feeds[id(layer)]) > 1:
+                raise ValueError(f"expected head {head!r} to feed no other head, got {feeds[id(layer)]}")
+            place = Place(network, names[id(layer)], head if is_head else None, tuple(feeds[id(layer)]), below, link)
+            if layer.placed is not None and layer.placed.network is not network:
+                raise ValueError(f"expected one first layer for all chains of layer {place.name}, got several")
+            layer.placed = place
+            below = layer
+    for network in networks.values():
+        _record_conditions(network)
+        _draw_feedback(network, generator, example)
+    return list(networks.values())
+
+
+def _flat(modules: Modules) -> list[nn.Module]:
+    return [
+        inner
+        for module in modules
+        for inner in (_flat(list(module)) if isinstance(module, nn.Sequential) else [module])
+    ]
+
+
+def with_links(chain: Modules) -> Iterator[tuple[RuledLayer, tuple[nn.Module, ...]]]:
+    """Yield each layer with the modules between the layer below, or the input, and it."""
+    link: list[nn.Module] = []
+    for module in chain:
+        if isinstance(module, RuledLayer):
+            yield module, tuple(link)
+            link = []
+        else:
+            link.append(module)
+
+
+def _require_covered(head: str, chain: Modules, names: dict[int, str]) -> None:
+    layers = [module for module in chain if isinstance(module, nn.Linear | nn.Conv2d)]
+    if not layers:
+        raise ValueError(f"expected an nn.Linear or nn.Conv2d in chain {head!r}, got none")
+    for module in chain:
+        own = {name for name, _ in module.named_parameters()}
+        if module not in layers:
+            if own:
+                raise ValueError(
+                    f"expected nn.Linear, nn.Conv2d, nn.Sequential of them, and modules without parameters in chain "
+                    f"{head!r}, got {type(module).__name__} with parameters"
+                )
+            continue
+        if not names.get(id(module)):
+            raise ValueError(f"expected layers that the root module holds, got {module}")
+        name = names[id(module)]
+        if layers.count(module) > 1:
+            raise ValueError(f"expected layer {name} once in chain {head!r}, got it {layers.count(module)} times")
+        if type(module) not in KINDS and not isinstance(module, RuledLayer):
+            raise ValueError(
+                f"expected nn.Linear or nn.Conv2d itself as layer {name}, without parametrizations, since a rule has a "
+                f"forward pass of its own, got {type(module).__name__}"
+            )
+        if "forward" in vars(module):
+            raise ValueError(f"expected the forward method of its class in layer {name}, got one set on the object")
+        if not {"weight"} <= own <= {"weight", "bias"}:
+            raise ValueError(
+                f"expected parameters weight and bias in layer {name}, without weight normalisation, spectral "
+                f"normalisation or pruning, got {sorted(own)}"
+            )
+        if isinstance(module, nn.Conv2d) and (module.padding_mode != "zeros" or isinstance(module.padding, str)):
+            raise ValueError(f"expected padding by a number of zeros in chain {head!r}, got {module}")
+
+
+def _record_conditions(network: RuledNetwork) -> None:
+    """Have modules between layers record the conditions of each forward pass, if they need it."""
+    between = {module for layer in network.layers.values() for module in layer.place.link}
+    for module in between:
+        if needs_conditions(module):
+            module.register_forward_pre_hook(partial(_record, network))
+
+
+def _record(network: RuledNetwork, module: nn.Module, inputs: tuple[torch.Tensor, ...]) -> None:
+    if torch.is_grad_enabled():
+        network.conditions[module] = conditions_of(module, inputs[0])
+
+
+def _draw_feedback(network: RuledNetwork, generator: torch.Generator, example: torch.Tensor | None) -> None:
+    """Draw the feedback of every layer, as buffers, the lower layers of each chain first.
+
+    SD 1/sqrt(numbers that a cell receives through it).
+    """
+    inputs = _input_sizes(network, example)
+    outputs = {head: _outputs(layers_of(chain)[-1]) for head, chain in network.chains.items()}
+    feedback = network.rule.feedback
+    for name, layer in network.layers.items():
+        is_second = network.is_fed_by_first(layer)
+        if layer.place.below is None or feedback == "none" or (feedback == "second" and not is_second):
+            continue
+        if feedback == "layers":
+            _draw(layer, "feedback", tuple(layer.weight.shape), layer.fan_back(), generator)
+        else:
+            for head in layer.place.feeds:
+                _draw(layer, f"feedback_{head}", (outputs[head], inputs[name]), outputs[head], generator)
+
+
+def _draw(layer: RuledLayer, name: str, shape: tuple[int, ...], fan_in: int, generator: torch.Generator) -> None:
+    dtype = layer.weight.dtype
+    matrix = torch.randn(shape, generator=generator, dtype=dtype, device=generator.device) / fan_in**0.5
+    layer.register_buffer(name, matrix.to(layer.weight.device))
+
+
+def _outputs(head: RuledLayer) -> int:
+    if not isinstance(head, RuledLinear):
+        raise ValueError(f"expected a linear layer as head {head.place.head!r}, got {type(head).__name__}")
+    return head.out_features
+
+
+def _input_sizes(network: RuledNetwork, example: torch.Tensor | None) -> dict[str, int]:
+    """Return how many numbers one input of each layer has."""
+    sizes: dict[str, int] = {}
+    for chain in network.chains.values():
+        value = None if example is None else example.to(layers_of(chain)[0].weight.device)
+        for module in chain:
+            if isinstance(module, RuledLinear):
+                sizes[module.place.name] = module.in_features
+            elif isinstance(module, RuledLayer):
+                if value is None:
+                    if module.place.below is not None and network.rule.feedback in ("heads", "second"):
+                        raise ValueError(
+                            f"expected an example, an input (1, ...) that shows the size of the input of layer "
+                            f"{module.place.name}, got None"
+                        )
+                    sizes[module.place.name] = 0
+                else:
+                    sizes[module.place.name] = value[0].numel()
+            if value is not None:
+                # A copy keeps the buffers and the mode of the module itself; `forward` calls no hooks.
+                acting = module if isinstance(module, RuledLayer) else copy.deepcopy(module).eval()
+                with torch.no_grad(), random_states_kept(value.device):
+                    value = acting.forward(value)
+    return sizes

@@ -1,0 +1,29 @@
+"""Feedback alignment (Lillicrap, Cownden, Tweed and Akerman 2016, Nature Communications 7:13276)."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from agents.rules.rule import LayerRule
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from agents.rules.layers import LayerPass
+
+
+class FeedbackAlignment(LayerRule):
+    """The error goes back from layer to layer through fixed random weights B in place of the transposed weights.
+
+    The modulator of the cells that feed a layer is d B, with d the modulator of the layer's cells times their slope. B
+    has the shape of the layer's weights, SD 1/sqrt(cells of this layer that one cell below feeds).
+    """
+
+    name = "fa"
+    path = "backward"
+    feedback = "layers"
+
+    def backward_signal(self, layer_pass: LayerPass, error: Tensor) -> Tensor:
+        """Return d B, in the shape of the layer's input."""
+        layer = layer_pass.layer
+        return layer.through(error, layer.feedback_matrix().to(error.dtype), layer_pass.input_shape)

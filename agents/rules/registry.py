@@ -1,0 +1,84 @@
+"""The registry of learning rules, by name and kind of cells. It imports no torch."""
+
+from __future__ import annotations
+
+from typing import get_args
+
+from agents.networks.registry import Cells, Network
+from agents.rules.bp import Backpropagation, BackpropagationThroughTime
+from agents.rules.dfa import DirectFeedbackAlignment
+from agents.rules.eprop import EProp
+from agents.rules.fa import FeedbackAlignment
+from agents.rules.ifa import IndirectFeedbackAlignment
+from agents.rules.rule import Feedback, LayerRule, Modifies, Path, Probe, Rule
+from agents.rules.shallow import Shallow, ShallowRecurrent
+from agents.rules.stdp import GatedSTDP, HebbianSTDP
+
+RULES: dict[tuple[str, str], Rule] = {}
+
+
+def register(rule: Rule) -> Rule:
+    """Add a rule: every network with its kind of cells can then be trained by it, as `error-<network>-<rule>`.
+
+    Args:
+        rule: of a class of your own, such as a `LayerRule`.
+
+    Returns:
+        The rule.
+
+    Raises:
+        ValueError: it declares something unknown, or a rule of this name and these cells exists.
+    """
+    for attribute, values, known in (
+        ("cells", (rule.cells,), Cells),
+        ("modifies", rule.modifies, Modifies),
+        ("path", (rule.path,), Path),
+        ("probes", rule.probes, Probe),
+        *((("feedback", (rule.feedback,), Feedback),) if isinstance(rule, LayerRule) else ()),
+    ):
+        for value in values:
+            if value not in get_args(known):
+                raise ValueError(f"expected {attribute} of rule {rule.name!r} in {get_args(known)}, got {value!r}")
+    for name in (rule.name, *rule.aliases):
+        if not name.isidentifier():
+            raise ValueError(f"expected a rule name of letters, digits and underscores, got {name!r}")
+        if (name, rule.cells) in RULES:
+            raise ValueError(f"expected a new rule for {rule.cells} cells, got {name!r}, which is registered")
+    RULES.update({(name, rule.cells): rule for name in (rule.name, *rule.aliases)})
+    return rule
+
+
+def rules_for(network: Network) -> tuple[str, ...]:
+    """Return the names of the rules that can train a network, without aliases."""
+    names = dict.fromkeys(rule.name for rule in RULES.values() if rule.cells == network.cells)
+    return tuple(name for name in names if network.rules is None or name in network.rules)
+
+
+def rule_for(name: str, cells: str) -> Rule:
+    """Return the rule of a name, or alias, for a kind of cells.
+
+    Raises:
+        ValueError: no such rule changes these cells.
+    """
+    rule = RULES.get((name, cells))
+    if rule is None:
+        known = list(dict.fromkeys(rule.name for rule in RULES.values() if rule.cells == cells))
+        elsewhere = sorted({rule.cells for (other, _), rule in RULES.items() if other == name})
+        hint = f"; it is a rule for {' and '.join(elsewhere)} cells" if elsewhere else ""
+        raise ValueError(f"expected a rule for {cells} cells, one of {known}, got {name!r}{hint}")
+    return rule
+
+
+for _rule in (
+    Backpropagation(),
+    FeedbackAlignment(),
+    DirectFeedbackAlignment(),
+    IndirectFeedbackAlignment(),
+    Shallow(),
+    BackpropagationThroughTime(),
+    EProp(),
+    ShallowRecurrent(),
+    GatedSTDP(),
+    HebbianSTDP(),
+):
+    register(_rule)
