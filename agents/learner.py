@@ -39,7 +39,7 @@ from agents.reward.learner import ALIASES as REWARD_ALIASES
 from agents.reward.learner import SEED as REWARD_SEED
 from agents.reward.learner import UNKEPT_SETTINGS, RewardLearner
 from agents.reward.learner import full_name as reward_name
-from agents.reward_spiking_learner import KNOWN_SETTINGS, REWARD_SPIKING_LEARNERS, RewardSpikingLearner
+from agents.reward.spiking_learner import KNOWN_SETTINGS, REWARD_SPIKING_LEARNERS, RewardSpikingLearner
 from agents.trial_learner import TrialLearner
 from agents.vec_env import copies_of
 from reach import ENVIRONMENTS, OWN_PREFIX

@@ -16,7 +16,7 @@ from stable_baselines3.common.env_util import make_vec_env
 from stable_baselines3.common.vec_env import VecEnv, VecEnvWrapper
 
 import reach  # noqa: F401  (registers the environments)
-from agents.trial_source import put_random_states, random_states
+from agents.environments import put_random_states, random_states
 from reach.arguments import require_seed, require_whole
 
 Indices = None | int | Iterable[int]

@@ -10,7 +10,6 @@ import mkdocs_gen_files
 import reach
 from agents.descriptions import note_on
 from agents.learner import LEARNERS
-from agents.notes import note_on
 from agents.rules.registry import RULES
 from reach.env import CupEnv
 from reach.protocols import PROTOCOLS

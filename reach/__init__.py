@@ -7,9 +7,6 @@ from importlib import import_module
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
-from gymnasium.envs.registration import register
-
-from reach.notebook import show
 from reach.perturbations import (
     ConstantForce,
     CupJump,
@@ -30,15 +27,16 @@ from reach.perturbations import (
     ToolLength,
     VelocityField,
 )
+from reach.registration import ENVIRONMENTS, OWN_PREFIX
 from reach.sim.arm import Arm
 
 if TYPE_CHECKING:
     from reach.env import twin
-    from reach.showing import show
+    from reach.notebook import show
 
 # Names whose modules take long to import, or need what an installation may lack: imported when first asked for.
 _LAZY = {
-    "show": "reach.showing",
+    "show": "reach.notebook",
     "twin": "reach.env",
 }
 

@@ -27,12 +27,15 @@ from reach.arguments import (
 )
 from reach.perturbations import Perturbation, as_perturbations
 from reach.scene import Label, Paths, scene_of
-from reach.sim import setup
-from reach.sim import state as s
-from reach.sim.arm import Arm
-from reach.sim.ranges import Physical
+from reach.sim import layout as s
+from reach.sim import setup, tasks
+from reach.sim.actuators import LARGEST_TORQUE_N_M, joint_action
+from reach.sim.arm import ELBOW_LIMITS_DEGREES, SHOULDER_LIMITS_DEGREES, WRIST_LIMITS_DEGREES, Arm
+from reach.sim.retina import LARGEST_PX, SMALLEST_PX, draw_retinas
+from reach.sim.setup import LARGEST_APERTURE_M, Physical
+from reach.sim.tasks import compute_reward
+from reach.sim.truth import Truth
 from reach.simulation import Simulation, cup_place, require_generator
-from reach.truth import Truth
 
 RESET_OPTIONS = ("cup", "perturbation")
 ACTION_SHAPE = (s.ACTION_SIZE,)

@@ -12,10 +12,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from reach import tasks
-from reach.sim import state as s
-from reach.sim.compiled import python_function
+from reach.sim import layout as s
 from reach.sim.grasp import FINGERS, capsule
+from reach.sim.jit import python_function
 from reach.simulation import Simulation
 
 Points = NDArray[np.float64]
@@ -241,7 +240,7 @@ def scene_of(simulation: Simulation, index: int, paths: Paths, label: Label) -> 
         fingers.append((on_table(u0, v0), on_table(u1, v1)))
     shoulder_angle, upper_arm = number(s.ANGLE_1), number(s.LENGTH_1)
     elbow = (upper_arm * math.cos(shoulder_angle), upper_arm * math.sin(shoulder_angle))
-    joints = ((0.0, 0.0), elbow, on_table(-number(s.GRASP), 0.0), on_table(palm, 0.0))
+    joints = ((0.0, 0.0), elbow, on_table(-number(s.WRIST_TO_GRASP), 0.0), on_table(palm, 0.0))
     muscles = simulation.control == s.MUSCLE
     held, tipped = number(s.HELD_S) > 0.0, number(s.TIPPED) > 0.0
     forced = number(s.HAND_FORCE_X) != 0.0 or number(s.HAND_FORCE_Y) != 0.0
@@ -265,7 +264,7 @@ def scene_of(simulation: Simulation, index: int, paths: Paths, label: Label) -> 
         trial=paths.trials if label.trial is None else label.trial,
         block=label.block,
         show_error=not held and not tipped,
-        success=number(tasks.SUCCESS) > 0.0,
+        success=number(s.SUCCESS) > 0.0,
         cup_present=number(s.CUP_PRESENT) > 0.0,
         effort=None if muscles else row[s.TORQUE_1 : s.TORQUE_3 + 1] / row[s.LARGEST_TORQUE_1 : s.LARGEST_TORQUE_3 + 1],
         activation=row[s.ACTIVATION_1 : s.ACTIVATION_8 + 1] if muscles else None,

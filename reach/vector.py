@@ -20,15 +20,14 @@ from reach.arguments import numbers_in, picture_size, require_choice, require_se
 from reach.env import CupEnv, Observing, action_space, of_one, reset_options, reward_for, sown_in
 from reach.perturbations import for_each_environment
 from reach.scene import Label, Paths, scene_of
-from reach.sim import setup
-from reach.sim import state as s
+from reach.sim import layout as s
+from reach.sim import setup, tasks
 from reach.sim.arm import Arm
 from reach.sim.setup import Physical
 from reach.sim.tasks import compute_reward
 from reach.sim.threads import most_threads
 from reach.sim.truth import Truths
 from reach.simulation import Simulation
-from reach.truth import Truths
 
 TERM_MASKS = [f"_{name}" for name in tasks.REWARD_TERMS]
 RESET_OPTIONS = ("cup", "perturbation", "reset_mask")

@@ -38,12 +38,12 @@ from reach.study import (
     usable_cores,
 )
 from reach.study.engine.scheduler import MakeWorkers, on_this_machine
-from reach.study.human_files import read_curves
 from reach.study.live import NowAndThen, TensorBoard
-from reach.study.person import read_person, with_persons
+from reach.study.people.game import read_person, with_persons
+from reach.study.people.human_data import read_curves
 from reach.study.report import print_table, write_report
+from reach.study.run.measures import per_seed
 from reach.study.statistics import summarise
-from reach.study.whole_files import make_folder
 
 # What a study's folder holds once its first job has ended; its table of jobs is there before.
 OWN_FOLDERS = ("trials", "baseline", "logs")

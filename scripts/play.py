@@ -13,11 +13,20 @@ import numpy as np
 from reach.files import make_folder, write_file
 from reach.protocols import PROTOCOLS, Protocol
 from reach.render import Window
-from reach.sim.state import CONTROL_STEP_S, START_HAND_M
+from reach.sim.layout import CONTROL_STEP_S, START_HAND_M
 from reach.study.engine.formats import parquet_bytes, trials_frame
 from reach.study.engine.store import read_whole
-from reach.study.person import TRIALS, Stopped, play, rows_of_person, under_their_name
-from reach.study.person_chart import draw_chart, told
+from reach.study.people.chart import draw_chart, told
+from reach.study.people.game import (
+    TRIALS,
+    Stopped,
+    View,
+    WindowPointer,
+    draw_seen,
+    play,
+    rows_of_person,
+    under_their_name,
+)
 
 WIDTH, HEIGHT = 900, 700
 # The trials of one who has not come to the end, which no comparison reads.

@@ -23,20 +23,10 @@ import command
 import optuna
 import torch
 import tyro
-from figures.tuning import draw
 from rich.console import Console
 from rich.table import Table
 from tqdm import tqdm
-from tuning_figure import draw
-
-from agents.error.networks import ERROR_LEARNERS, HIDDEN, NONE, full_name, is_error_learner, rule_of
-from agents.learner import FACTORIES, POSTURE, baseline_trials, is_learner
-from agents.networks.registry import NETWORKS
-from agents.reward_spiking_learner import REWARD_SPIKING_LEARNERS
-from agents.rules.registry import rules_for
-from agents.teachers.algorithms import ALGORITHMS
-from agents.teachers.reward import full_name as reward_name
-from agents.tuning import (
+from tuning import (
     TRAINING_SHARE,
     SearchSpace,
     criterion_of,
@@ -45,6 +35,15 @@ from agents.tuning import (
     read_settings,
     search_space,
 )
+from tuning_figure import draw
+
+from agents.error.networks import ERROR_LEARNERS, HIDDEN, NONE, full_name, is_error_learner, rule_of
+from agents.learner import FACTORIES, POSTURE, baseline_trials, is_learner
+from agents.networks.registry import NETWORKS
+from agents.reward.algorithms import ALGORITHMS
+from agents.reward.learner import full_name as reward_name
+from agents.reward.spiking_learner import REWARD_SPIKING_LEARNERS
+from agents.rules.registry import rules_for
 from reach.files import make_folder, write_file
 from reach.study import FolderInUseError, Store, usable_cores
 from reach.study.engine.jobs import code_digest

@@ -28,16 +28,17 @@ from agents.learner import (
     prepare,
 )
 from agents.sb3_zip import load_zip
+from reach.files import make_folder
 from reach.protocols import PROTOCOLS
 from reach.render import Panels, Window, write_film
 from reach.render.film import write_png
 from reach.render.panels import layout_of
-from reach.sim.state import CONTROL_STEP_S
+from reach.sim.layout import CONTROL_STEP_S
 from reach.study import plan
-from reach.study.replaying import differences, kept_learner, recorded_row
-from reach.study.stepping import Wish
-from reach.study.watching import FASTEST, SLOWEST, Watching, frames_of, indices_of
-from reach.study.watching_live import Live
+from reach.study.watch.live import Live
+from reach.study.watch.replay import differences, kept_learner, recorded_row
+from reach.study.watch.session import FASTEST, SLOWEST, Watching, frames_of, indices_of
+from reach.study.watch.stepper import Wish
 
 FRAMES_PER_SECOND = 50
 WINDOW_FRAMES_PER_SECOND = 60

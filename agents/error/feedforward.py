@@ -12,10 +12,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from agents.networks.registry import JOINTS, Sees
-from reach.render.inside import Inside
+from reach.snapshot import Inside
 
 if TYPE_CHECKING:
-    from agents.controller import Controller
+    from agents.reaching.controller import Controller
 
 Array = NDArray[np.float64]
 # Which synapses learn: all, or all but those of the read-out.

@@ -25,14 +25,22 @@ from agents.checkpoint import (
     read_settings,
     short,
 )
-from agents.controller import Array, Reach
+from agents.error.baseline import Baseline
 from agents.error.feedforward import FeedForward, Plastic
-from agents.error_networks import HIDDEN, is_error_learner, make_feedforward
+from agents.error.networks import HIDDEN, is_error_learner, make_feedforward
 from agents.networks.registry import JOINTS
-from agents.reach_kernel import PREPARATION_STEPS
-from agents.sensation import Sensation, Senses
-from agents.teachers.baseline import Baseline
-from agents.teachers.seen_error import CREDIT_STEP, READING_STEP, Reading, SeenError
+from agents.reaching.controller import (
+    MOVEMENT_S,
+    PREPARATION_S,
+    PREPARATION_STEPS,
+    SIGHT_LAG_S,
+    Array,
+    Controller,
+    Reach,
+    minimum_jerk,
+)
+from agents.reaching.posture_servo import CONTROL_STEP_S
+from agents.reaching.senses import Sensation, Senses
 from agents.trial_learner import Trial, TrialLearner
 
 if TYPE_CHECKING:

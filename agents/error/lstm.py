@@ -19,10 +19,10 @@ from agents.rules.alignment import degrees_of_cosine
 from agents.rules.bp import BackpropagationThroughTime
 from agents.rules.recurrent import RecurrentEligible, RecurrentRule
 from agents.rules.registry import rule_for
-from reach.render.inside import Arrival, Inside, Layer, Travel
+from reach.snapshot import Arrival, Inside, Layer, Travel
 
 if TYPE_CHECKING:
-    from agents.controller import Controller
+    from agents.reaching.controller import Controller
 
 # Name of the cells' layer in the alignment.
 LAYER = "lstm"

@@ -23,11 +23,11 @@ from agents.error.rate import ForwardCache, RateFeedForward
 from agents.networks.lstm import LSTMCells, LSTMState
 from agents.networks.registry import JOINTS, Sees
 from reach import Arm
-from reach.render.inside import Arrival, Inside, Layer, Travel
-from reach.sim.state import START_HAND_M
+from reach.sim.layout import START_HAND_M
+from reach.snapshot import Arrival, Inside, Layer, Travel
 
 if TYPE_CHECKING:
-    from agents.controller import Controller
+    from agents.reaching.controller import Controller
 
 CELLS = 48
 # The cells' inputs are the cup less this centre, in units of this spread, and a posture in this unit.

@@ -11,9 +11,9 @@ from agents.error.feedforward import FeedForward, NoFeedForward
 from agents.error.lstm import LSTMFeedForward
 from agents.error.memory import MemoryFeedForward
 from agents.error.rate import RateFeedForward
+from agents.error.spiking import SpikingFeedForward
 from agents.networks.registry import NETWORKS, Network
 from agents.rules.registry import RULES, rules_for
-from agents.spiking_feedforward import SpikingFeedForward
 
 NONE = "none"
 # Ends the name of a learner that learns in all synapses at baseline and then keeps its read-out as it is.

@@ -17,10 +17,10 @@ from agents.rules.alignment import alignment_degrees
 from agents.rules.assign import assign_rule
 from agents.rules.layers import RuledLayer, RuledLinear
 from agents.rules.rule import LayerRule
-from reach.render.inside import Arrival, Inside, Layer, Travel
+from reach.snapshot import Arrival, Inside, Layer, Travel
 
 if TYPE_CHECKING:
-    from agents.controller import Controller
+    from agents.reaching.controller import Controller
 
 HEAD = "posture"
 # Share of each weight that decays with every step of a network that is to align. Without decay the read-out keeps what

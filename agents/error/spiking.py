@@ -17,22 +17,21 @@ from numpy.typing import NDArray
 
 from agents.costs import Costs
 from agents.error.feedforward import CONTROL_STEP_MS, Array, Plastic, SensoryCells
-from agents.kept_spikes import KeptSpikes, muscle_parts, populations_of
-from agents.networks.circuit_kernel import CircuitState
-from agents.networks.lif import LIFCells
 from agents.networks.place_cells import PlaceCells
-from agents.networks.projections import Projection
-from agents.networks.readouts import AntagonistReadout
 from agents.networks.registry import JOINTS, Sees
-from agents.networks.spiking_circuit import SpikingCircuit
 from agents.networks.v1 import ComplexCells
-from agents.rules.pair_stdp import PairSTDP
-from agents.rules.structural_plasticity import StructuralPlasticity
-from agents.rules.third_factor import BroadcastError, Hebb
+from agents.spiking.circuit import SpikingCircuit
+from agents.spiking.kernels import CircuitState
+from agents.spiking.lif import LIFCells
+from agents.spiking.projections import Projection
+from agents.spiking.readouts import AntagonistReadout, KeptSpikes, muscle_parts, populations_of
+from agents.spiking.stdp import PairSTDP
+from agents.spiking.structural_plasticity import StructuralPlasticity
+from agents.spiking.third_factors import BroadcastError, Hebb
 
 if TYPE_CHECKING:
     from agents.reaching.controller import Controller
-    from reach.render.inside import Inside, Population, Travel
+    from reach.snapshot import Inside, Population, Travel
 
 RULES = ("stdp", "hebb")
 HIDDEN_CELLS = 300

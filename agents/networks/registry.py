@@ -85,9 +85,9 @@ for _network in (
     Network("cnn", "layers", "agents.networks.cnn:receptor_cnn", env_options=COLOURED_RETINA),
     Network("lstm", "recurrent", "agents.networks.lstm:place_lstm", hidden_rate=4.0),
     Network("memory", "layers", "agents.networks.mlp:place_mlp", rules=("bp", "shallow"), practises=True),
-    Network("snn", "spiking", "agents.spiking_feedforward:snn", hidden_rate=4.0),
-    Network("sparse", "spiking", "agents.spiking_feedforward:sparse", hidden_rate=4.0),
-    Network("structural", "spiking", "agents.spiking_feedforward:structural", hidden_rate=4.0),
-    Network("brain", "spiking", "agents.spiking_feedforward:brain", env_options=COLOURED_RETINA, hidden_rate=4.0),
+    Network("snn", "spiking", "agents.error.spiking:snn", hidden_rate=4.0),
+    Network("sparse", "spiking", "agents.error.spiking:sparse", hidden_rate=4.0),
+    Network("structural", "spiking", "agents.error.spiking:structural", hidden_rate=4.0),
+    Network("brain", "spiking", "agents.error.spiking:brain", env_options=COLOURED_RETINA, hidden_rate=4.0),
 ):
     register(_network)

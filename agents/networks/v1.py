@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from agents.jit import kernel
-from reach.retina import LUMINANCE, TABLE
+from reach.sim.retina import LUMINANCE, TABLE
 
 Array = NDArray[np.float64]
 

@@ -11,12 +11,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from agents.networks.compiled import kernel
+from agents.jit import kernel
 from reach import Arm
-from reach.retina import CUP as CUP_COLOUR
-from reach.retina import HAND as HAND_COLOUR
-from reach.retina import TABLE as TABLE_COLOUR
-from reach.retina import hand_centre_m, places_m
+from reach.sim.retina import CUP as CUP_COLOUR
+from reach.sim.retina import HAND as HAND_COLOUR
+from reach.sim.retina import TABLE as TABLE_COLOUR
+from reach.sim.retina import hand_centre_m, places_m
 
 Array = NDArray[np.float64]
 

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from torch import nn
 
 if TYPE_CHECKING:
-    from reach.render.inside import Inside, Way
+    from reach.snapshot import Inside, Way
 
 COMMANDS = "commands"
 
@@ -54,7 +54,7 @@ class ActorInside:
 
     def look(self, updates: int) -> Inside:
         """Return the activities of the latest step and the modulators of update number `updates`."""
-        from reach.render.inside import Arrival, Inside, Layer, Travel
+        from reach.snapshot import Arrival, Inside, Layer, Travel
 
         layers = tuple(Layer(name, activity) for name, activity in zip(self._names, self._activities, strict=False))
         gradients = [layer.bias.grad for layer in self._layers]

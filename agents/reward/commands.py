@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 from stable_baselines3.common.noise import ActionNoise
 from stable_baselines3.common.vec_env import VecEnv, VecEnvWrapper
 
-from agents.trial_source import env_attribute
-from reach.sim.state import ACTIONS
+from agents.environments import env_attribute
+from reach.sim.layout import ACTION_SIZE
 
 # Control steps from one decision to the next: 0.16 s.
 DECISION_STEPS = 8
@@ -31,7 +31,7 @@ def followed(wanted: NDArray[np.float32], observation: Any) -> NDArray[np.float3
 
     The last commands are the end of the observation (the efference copy).
     """
-    last = np.asarray(observation["observation"])[..., -ACTIONS:]
+    last = np.asarray(observation["observation"])[..., -ACTION_SIZE:]
     command: NDArray[np.float32] = (last + FOLLOWED_SHARE * (wanted - last)).astype(np.float32)
     return command
 
@@ -58,7 +58,7 @@ class HeldCommands(VecEnvWrapper):
         super().__init__(venv)
         self.steps = 0
         self._observation: Any = None
-        self._wanted = np.zeros((1, ACTIONS), dtype=np.float32)
+        self._wanted = np.zeros((1, ACTION_SIZE), dtype=np.float32)
 
     def reset(self) -> Any:
         """Reset the environment."""

@@ -36,16 +36,7 @@ from agents.checkpoint import (
     short,
     write_checkpoint,
 )
-from agents.loggers import LOG_SETTINGS, make_logger
-from agents.networks.registry import NETWORKS
-from agents.rules.layers import RuledLayer
-from agents.rules.registry import rule_for, rules_for
-from agents.teachers.actor_inside import ActorInside
-from agents.teachers.held_noise import HeldNoise
-from agents.teachers.replay import check_place, entries_of_buffer, fill, kept_arrays, kept_place
-from agents.teachers.scaled_observation import ScaledObservation
-from agents.trial_log import logged, trial_log
-from agents.trial_source import (
+from agents.environments import (
     env_id,
     env_options_of,
     kept_env_options,
@@ -54,6 +45,27 @@ from agents.trial_source import (
     random_states,
     set_random_states,
 )
+from agents.loggers import LOG_SETTINGS, make_logger
+from agents.networks.registry import NETWORKS
+from agents.reward.activity import ActorInside
+from agents.reward.commands import HeldNoise
+from agents.reward.policies import ScaledObservation
+from agents.reward.saved_state import (
+    CUDA_STATE_BYTES,
+    NUMPY_RANDOM,
+    TWISTER_WORDS,
+    adam_entries,
+    check_place,
+    check_torch_states,
+    entries_of_buffer,
+    fill,
+    kept_arrays,
+    kept_place,
+    like_own,
+    set_global_states,
+)
+from agents.rules.layers import RuledLayer
+from agents.rules.registry import rule_for, rules_for
 from agents.vec_env import copies_of, logged, trial_log
 
 if TYPE_CHECKING:
@@ -175,7 +187,7 @@ class RewardLearner(ABC):
         model: Any = self
         if self._inside is None:
             rule = rule_for(full_name(self.name).rpartition("-")[2], "layers")
-            self._inside = ActorInside(self._actors(), rule.path, self.HEARD)
+            self._inside = ActorInside(self._actors(), rule.path, self.INPUT_NAME)
         return self._inside.look(model._n_updates)
 
     @property

@@ -28,8 +28,8 @@ from agents.reward.commands import (
 from agents.reward.learner import GRIP_LOG_SD, RESTING_COMMAND, FallingRate, RewardLearner
 from agents.reward.policies import AveragedTQCPolicy, RuledSACPolicy, RuledTD3Policy, ScaledGoal
 from agents.reward.saved_state import end_trials
-from reach.goals import FINE, READY
-from reach.sim.state import ACTIONS
+from reach.sim.layout import ACTION_SIZE
+from reach.sim.tasks import GOAL_READY, GOAL_TIP_PENALTY
 
 # Initial log SD of the joint commands of SAC, in units of half the range of usual commands.
 USUAL_LOG_SD = -1.2
@@ -97,13 +97,13 @@ class ReadyHindsight(HerReplayBuffer):
         step = np.arange(length.max())
         place = (start[:, None] + step) % self.buffer_size
         achieved = self.next_observations["achieved_goal"]
-        ready = achieved[place, env_indices[:, None], READY] > 0.0
+        ready = achieved[place, env_indices[:, None], GOAL_READY] > 0.0
         allowed = (step >= now[:, None]) & (step < length[:, None])
         # Choose uniformly; ready steps come before all others.
         chance = np.random.random(ready.shape)  # noqa: NPY002  (as Stable-Baselines3 draws)
         chosen = np.argmax(np.where(allowed, chance + ready, -1.0), axis=1)
         goals: NDArray[np.float64] = achieved[place[np.arange(len(chosen)), chosen], env_indices]
-        tipped = achieved[batch_indices, env_indices, FINE] > 0.0
+        tipped = achieved[batch_indices, env_indices, GOAL_TIP_PENALTY] > 0.0
         goals[tipped] = self.next_observations["desired_goal"][batch_indices, env_indices][tipped]
         return goals
 

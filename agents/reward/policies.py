@@ -28,8 +28,9 @@ from stable_baselines3.td3.policies import TD3Policy
 from torch import nn
 
 from agents.rules.alignment import alignment_degrees
-from agents.rules.feedback import feedback_rule
-from agents.rules.wiring import RuledNetwork, assign_rule
+from agents.rules.assign import assign_rule
+from agents.rules.layers import RuledNetwork
+from agents.rules.registry import rule_for
 
 # Separates the random stream of the feedback weights from others with the same seed.
 FEEDBACK_STREAM = 0x0FEEDBAC
@@ -97,7 +98,7 @@ class _Ruled:
         """
         if kwargs.get("use_sde"):
             raise ValueError("use_sde is True; expected False: no rule applies to its noise")
-        self.rule = feedback_rule(rule).name
+        self.rule = rule_for(rule, "layers").name
         super().__init__(*args, **kwargs)
         for part in (self, getattr(self, "actor", None), getattr(self, "critic", None)):
             for network in getattr(part, "rule_networks", ()):
@@ -152,7 +153,7 @@ class RuledCritic(ContinuousCritic):
     def _exact_input_gradient(self, exact: bool) -> ExitStack:
         with ExitStack() as stack:
             for network in self.rule_networks:
-                stack.enter_context(network.errors_travel_exact_input_gradient(exact))
+                stack.enter_context(network.errors_travel_exactly(exact))
             return stack.pop_all()
 
 

@@ -20,18 +20,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from agents.error.feedforward import CONTROL_STEP_MS, Array
-from agents.kept_spikes import KeptSpikes, muscle_parts, populations_of
-from agents.networks.circuit_kernel import CircuitState
-from agents.networks.lif import LIFCells
 from agents.networks.place_cells import PlaceCells
-from agents.networks.projections import INPUT, Projection
-from agents.networks.readouts import AntagonistReadout
 from agents.networks.registry import JOINTS
-from agents.networks.spiking_circuit import SpikingCircuit
 from agents.reaching.controller import PREPARATION_S
-from agents.rules.expected_eligibility import ExpectedEligibility
-from agents.rules.pair_stdp import PairSTDP
-from agents.rules.third_factor import BoundedSurprise, Hebb
+from agents.spiking.circuit import SpikingCircuit
+from agents.spiking.kernels import CircuitState
+from agents.spiking.lif import LIFCells
+from agents.spiking.projections import INPUT, Projection
+from agents.spiking.readouts import AntagonistReadout, KeptSpikes, muscle_parts, populations_of
+from agents.spiking.stdp import PairSTDP
+from agents.spiking.third_factors import BoundedSurprise, ExpectedEligibility, Hebb
 
 if TYPE_CHECKING:
     from reach.snapshot import Inside

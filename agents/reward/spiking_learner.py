@@ -32,10 +32,10 @@ from agents.checkpoint import (
     short,
 )
 from agents.environments import env_attribute
-from agents.kept_spikes import KeptSpikes
 from agents.reaching.controller import PREPARATION_STEPS, Array, Reach
 from agents.reaching.senses import Senses
-from agents.spiking_actor_critic import RULES, Decision, SpikingActorCritic
+from agents.reward.spiking_actor_critic import RULES, Decision, SpikingActorCritic
+from agents.spiking.readouts import KeptSpikes
 from agents.trial_learner import Trial, TrialLearner
 
 if TYPE_CHECKING:

@@ -28,16 +28,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from agents.jit import call
-from agents.networks.circuit_kernel import CircuitState, first_state, simulate
-from agents.networks.eligibility import catch_up, read_eligibility, teach
-from agents.networks.lif import LIFCells, draw_cells
-from agents.networks.projections import INPUT, Projection, draw_synapses
-from agents.networks.spike_trains import within, write_poisson, write_regular
-from agents.rules.pair_kernel import change_weights
-from agents.rules.pair_stdp import ELIGIBLE, plasticity_of
-from agents.rules.structural_plasticity import Turnover, rewire
-from agents.rules.synaptic_scaling import scale
 from agents.spiking.checks import largest_in, require_fits
+from agents.spiking.kernels import CircuitState, first_state, simulate, within, write_poisson, write_regular
+from agents.spiking.lif import LIFCells, draw_cells
+from agents.spiking.projections import INPUT, Projection, draw_synapses
+from agents.spiking.stdp import ELIGIBLE, catch_up, change_weights, plasticity_of, read_eligibility, teach
+from agents.spiking.structural_plasticity import Turnover, rewire
 
 # Settings that must fit into the dtype of a circuit.
 CELL_FIELDS = ("threshold", "reset", "bias", "first_voltage", "threshold_adaptation", "current_adaptation")

@@ -13,12 +13,24 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from agents.jit import kernel
-from agents.networks.eligibility import act_of_modulators, catch_up, largest_of, renew_eligibilities, renew_traces
-from agents.networks.lif import Cells, CellState, cross, decay, integrate, note, resting_cells
-from agents.networks.projections import Axons, Synapses, deliver, send, silent_axons
-from agents.rules.pair_kernel import Backlog, arrive, arrive_at_once, empty_backlog
-from agents.rules.pair_stdp import ELIGIBLE, FIXED, LARGEST_GROWTH, UNGATED
+from agents.jit import inlined, kernel
+from agents.spiking.lif import Cells, CellState, cross, decay, integrate, note, resting_cells
+from agents.spiking.projections import Axons, Synapses, deliver, send, silent_axons
+from agents.spiking.stdp import (
+    ELIGIBLE,
+    FIXED,
+    LARGEST_GROWTH,
+    UNGATED,
+    Backlog,
+    act_of_modulators,
+    arrive,
+    arrive_at_once,
+    catch_up,
+    empty_backlog,
+    largest_of,
+    renew_eligibilities,
+    renew_traces,
+)
 
 
 class CircuitState(NamedTuple):

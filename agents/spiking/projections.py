@@ -18,11 +18,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from agents.jit import inlined
-from agents.networks.lif import LIFCells
-from agents.rules.pair_stdp import PairSTDP
-from agents.rules.structural_plasticity import StructuralPlasticity
-from agents.rules.synaptic_scaling import SynapticScaling
 from agents.spiking.checks import require_number
+from agents.spiking.lif import LIFCells
+from agents.spiking.stdp import PairSTDP
+from agents.spiking.structural_plasticity import StructuralPlasticity
 from reach.arguments import is_whole
 
 INPUT = "input"

@@ -14,8 +14,8 @@ import numpy as np
 
 from reach.measures.reach import ReachRecord, first_stop, movement_onset
 from reach.perturbations import Perturbation, write_perturbations
-from reach.sim import state as s
-from reach.sim.state import Array
+from reach.sim import layout as s
+from reach.sim.layout import Array
 
 # A movement with less is no measure: rows of it, and the spread of the ideal force, N.
 FEWEST_ROWS = 5

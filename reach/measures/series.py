@@ -9,8 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from reach.measures.reach import wrapped_degrees
-from reach.sim.state import TRIAL_S
-from reach.tasks import REACH_RADIUS_M
+from reach.sim.layout import TRIAL_S
+from reach.sim.tasks import REACH_RADIUS_M
 
 Array = NDArray[np.float64]
 

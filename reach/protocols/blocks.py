@@ -24,8 +24,8 @@ from reach.perturbations import (
     write_perturbations,
 )
 from reach.protocols.schedules import Abrupt, Course, Random
-from reach.sim import state as s
-from reach.sim.state import START_HAND_M
+from reach.sim import layout as s
+from reach.sim.layout import START_HAND_M
 
 BASELINE, PERTURBED, WASHOUT = "baseline", "perturbed", "washout"
 # B of A-B-A and A again; error clamp; nothing seen of the hand; other directions than the one trained.

@@ -17,8 +17,8 @@ from reach.measures.reach import ReachMeasures, ReachRecord, measure_reach
 from reach.perturbations import ForceChannel, HideHand
 from reach.protocols.blocks import Protocol, ScheduledTrial, schedule_of
 from reach.protocols.presets import PROTOCOLS
-from reach.sim.state import TRIAL_S
-from reach.view import Label
+from reach.scene import Label
+from reach.sim.layout import TRIAL_S
 
 # Column of a row: at the first reach to each cup of the first washout, the launch error, degrees, of that trial by the
 # learner as it was when the washout began. NaN for all other trials.

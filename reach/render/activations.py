@@ -18,7 +18,7 @@ from reach.render import palette
 from reach.render.canvas import Canvas, Frame, Pixel
 from reach.render.labels import fitted, text
 from reach.render.palette import Colour
-from reach.sim.compiled import kernel
+from reach.sim.jit import kernel
 from reach.snapshot import SPIKE_BIN_MS, Inside, Population, Travel
 
 Box = tuple[int, int, int, int]  # left, top, width and height, pixels

@@ -15,7 +15,7 @@ from reach.render import palette
 from reach.render.canvas import ROUND, ROUND_THEN_STRAIGHT, STRAIGHT, Canvas, Pixel, between, lay_capsule
 from reach.render.palette import blend
 from reach.scene import Scene
-from reach.sim.compiled import kernel
+from reach.sim.jit import kernel
 
 # Half the thickness of a muscle at rest, and what full activation adds, m.
 STRAND_M, BELLY_M = 0.0012, 0.0062

@@ -17,8 +17,8 @@ import pygame
 from numpy.typing import NDArray
 
 from reach.render.palette import Colour
-from reach.sim.compiled import inlined, kernel
-from reach.sim.state import SHOWN_CENTRE_M, SHOWN_M
+from reach.sim.jit import inlined, kernel
+from reach.sim.layout import SHOWN_CENTRE_M, SHOWN_M
 
 # Columns of a shape, in pixels and colours (0..255). The rim lies half inside and half outside the outline.
 X0, Y0, RADIUS_0, X1, Y1, RADIUS_1, ENDS, RIM_PX, FILL, RIM, SHAPE = 0, 1, 2, 3, 4, 5, 6, 7, 8, 11, 14

@@ -15,12 +15,10 @@ import numpy as np
 import pygame
 
 from reach.arguments import require_whole
-from reach.files import unfinished_prefix
+from reach.files import unfinished_prefix, write_file
 from reach.render import palette
 from reach.render.canvas import Frame
 from reach.render.labels import fitted, text
-
-Frame = NDArray[np.uint8]
 
 SUFFIXES = (".mp4", ".gif")
 # H.264 with half-resolution colour (yuv420p), which every player understands, needs even sides.

@@ -15,7 +15,7 @@ from reach.render import palette
 from reach.render.canvas import FORCE_RIMS, Canvas, Pixel
 from reach.render.palette import Colour
 from reach.scene import Scene
-from reach.sim.state import INNER_STEP_S, TRIAL_S
+from reach.sim.layout import INNER_STEP_S, TRIAL_S
 
 SCALE_BAR_M = 0.10
 KEY_FORCE_N = 5.0

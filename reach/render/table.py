@@ -21,8 +21,8 @@ from reach.render.canvas import FORCE_RIMS, HOLLOW, STRAIGHT, Canvas, Frame, Pix
 from reach.render.labels import METRES_PER_NEWTON, Words
 from reach.render.palette import Colour
 from reach.scene import Scene
-from reach.sim.compiled import say_when_compiling
-from reach.sim.state import SHOWN_CENTRE_M, SHOWN_M
+from reach.sim.jit import say_when_compiling
+from reach.sim.layout import SHOWN_CENTRE_M, SHOWN_M
 
 GRID_M = 0.10
 TABLE_EDGE_M = 0.10

@@ -13,7 +13,7 @@ import pandas as pd
 from reach.study.engine.formats import trials_frame
 from reach.study.engine.jobs import Outcome
 from reach.study.engine.store import whose_of
-from reach.study.measures import per_seed
+from reach.study.run.measures import per_seed
 
 # Of the time a study takes, the largest share that is spent on writing down how far it is.
 WRITING_SHARE = 0.05

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from reach.protocols import PROTOCOLS, read_protocol
 from reach.protocols import Protocol as ReachProtocol
-from reach.study.jobs import Job, protocol_digest
+from reach.study.engine.jobs import Job, protocol_digest
 from reach.study.run import Model, Result, run_measured
 
 Factory = Callable[[str, int, Path, Callable[[float], None] | None], Model]

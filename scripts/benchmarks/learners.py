@@ -33,11 +33,11 @@ from numpy.typing import NDArray
 from rich.console import Console
 from torch import nn
 
-from agents.networks.lif import LIFCells
-from agents.networks.projections import Projection
-from agents.networks.spiking_circuit import SpikingCircuit
 from agents.rules.assign import assign_rule
-from agents.rules.pair_stdp import PairSTDP
+from agents.spiking.circuit import SpikingCircuit
+from agents.spiking.lif import LIFCells
+from agents.spiking.projections import Projection
+from agents.spiking.stdp import PairSTDP
 from reach.study import usable_cores
 
 PEER_SCRIPT = Path(__file__).with_name("spiking_peer.py")

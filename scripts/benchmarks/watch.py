@@ -14,7 +14,7 @@ from benchmarks.timing import Measurement, Row, measured, rate
 from agents.learner import BASELINE_ENV, env_options, make_learner
 from reach.protocols import PROTOCOLS
 from reach.render.canvas import Frame
-from reach.sim.state import CONTROL_STEP_S
+from reach.sim.layout import CONTROL_STEP_S
 from reach.study.watch.live import Live
 from reach.study.watch.session import Watching, indices_of
 

@@ -18,7 +18,7 @@ from reach.render import side_by_side
 from reach.render.film import write_png
 from reach.study import plan
 from reach.study.run import run_protocol
-from reach.study.watching import indices_of
+from reach.study.watch.session import indices_of
 
 Frame = NDArray[np.uint8]
 PROTOCOL = "rotation30"

@@ -12,7 +12,6 @@ from tuning import criterion_of, read_settings, search_space
 
 from agents.error.networks import HIDDEN, full_name, is_error_learner, is_spiking
 from agents.learner import TUNED, is_learner
-from agents.tuning import criterion_of, read_settings, search_space
 from reach.files import make_folder
 
 PANELS_IN_A_ROW = 4

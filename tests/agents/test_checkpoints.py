@@ -233,7 +233,7 @@ def test_whatever_stops_a_model_from_being_built_is_one_error(
     def fail(*_: Any, **__: Any) -> None:
         raise error("no model\nfits these")
 
-    monkeypatch.setattr("agents.error_learner.make_feedforward", fail)
+    monkeypatch.setattr("agents.error.learner.make_feedforward", fail)
     monkeypatch.setattr("agents.reward.off_policy.RewardSAC._start_at_rest", fail)
     with pytest.raises(CheckpointError, match=f"checkpoint {re.escape(str(folder))}: .*no model") as refused:
         taken_up(folder)

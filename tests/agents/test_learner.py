@@ -28,7 +28,7 @@ from agents.learner import (
     train_trials,
 )
 from agents.reward.learner import RESTING_COMMAND
-from agents.reward_spiking_learner import REWARD_SPIKING_LEARNERS
+from agents.reward.spiking_learner import REWARD_SPIKING_LEARNERS
 from agents.vec_env import CupVecEnv
 from reach import CurlField, Rotation
 from reach.protocols import BASELINE, PERTURBED, WASHOUT, Block, Protocol

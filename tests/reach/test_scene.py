@@ -13,7 +13,7 @@ import reach
 from reach.protocols import ProtocolWrapper
 from reach.render import Scene
 from reach.scene import Label, Paths, scene_of
-from reach.sim import state as s
+from reach.sim import layout as s
 
 
 @pytest.mark.parametrize(

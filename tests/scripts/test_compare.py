@@ -18,7 +18,7 @@ from agents.learner import FACTORIES
 from reach.render.palette import learner_colour
 from reach.study import load
 from reach.study.engine.ledger import Ledger
-from reach.study.replaying import kept_learner
+from reach.study.watch.replay import kept_learner
 
 ROOT = Path(__file__).parents[2]
 FAKES = ROOT / "tests" / "reach" / "study"

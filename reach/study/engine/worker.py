@@ -68,7 +68,7 @@ def main() -> None:
             say({"progress": float(done)})
 
     try:
-        from reach.study.run import perform
+        from reach.study.perform import perform
 
         told = answer(perform(job, on_progress))
         say({**told, "cpu_seconds": cpu_seconds()})

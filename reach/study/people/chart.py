@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from reach.protocols import Protocol
 from reach.render.palette import learner_colour
-from reach.study import people
+from reach.study.people import human_data
 from reach.study.run.measures import adaptation_index, per_seed
 
 PERSON_COLOUR = "#a63e7b"

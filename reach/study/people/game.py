@@ -20,7 +20,6 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from reach.arguments import picture_size
-from reach.commands import joint_action
 from reach.measures.reach import movement_onset
 from reach.protocols import Protocol as ReachProtocol
 from reach.protocols import ProtocolWrapper
@@ -30,8 +29,9 @@ from reach.render.canvas import Canvas, Frame, Pixel
 from reach.render.labels import fitted, text
 from reach.render.table import START_RADIUS_M, room
 from reach.render.window import Window
+from reach.sim.actuators import joint_action
 from reach.sim.arm import Arm
-from reach.sim.state import CONTROL_STEP_S, START_HAND_M
+from reach.sim.layout import CONTROL_STEP_S, START_HAND_M
 from reach.study.engine.formats import COLUMNS, frame_from
 from reach.study.run import UNLEARNED_LAUNCH_ERROR
 

@@ -14,17 +14,15 @@ from numpy.typing import NDArray
 
 from reach.measures.series import BASELINE_REACHES
 from reach.protocols import PROTOCOLS
-from reach.study import people
-from reach.study.human_files import HumanSeries
-from reach.study.measures import adaptation_index, per_seed
-from reach.study.people import HumanCurve, HumanFit
+from reach.study.people import human_data
+from reach.study.people.human_data import HumanCurve, HumanFit, HumanSeries
 from reach.study.report.charts import Look, Looks, Series, line_chart
 from reach.study.report.figures import Chart, anchor, by_seed
 from reach.study.report.findings import REFERENCE
 from reach.study.report.metrics import capital, named_protocol, short_protocol, shown
 from reach.study.report.tables import Cell, Line, Table
+from reach.study.run.measures import adaptation_index, per_seed
 from reach.study.statistics import estimate, mean_band
-from reach.trials import BASELINE_REACHES
 
 Floats = NDArray[np.float64]
 

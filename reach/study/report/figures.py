@@ -12,7 +12,7 @@ import pandas as pd
 from markupsafe import Markup
 from numpy.typing import NDArray
 
-from reach.study.people import HumanFact, facts
+from reach.study.people.human_data import HumanFact, facts
 from reach.study.report.charts import Look, Looks, Row, Series, Shade, line_chart, value_chart
 from reach.study.report.metrics import (
     GENERALISATION,

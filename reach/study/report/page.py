@@ -23,10 +23,10 @@ from numpy.typing import NDArray
 
 from reach.files import write_file
 from reach.render.palette import learner_colour
-from reach.study import people
-from reach.study.human_files import read_curves
-from reach.study.jobs import Job, library_versions
-from reach.study.measures import per_seed, with_misses
+from reach.study.engine.jobs import Job, library_versions
+from reach.study.engine.store import FILM_PHASES, Store
+from reach.study.people import human_data
+from reach.study.people.human_data import read_curves
 from reach.study.report import figures
 from reach.study.report.beside_people import beside_people
 from reach.study.report.charts import Looks, looks, sample
@@ -47,7 +47,7 @@ from reach.study.report.tables import (
     improvement_table,
     measure_tables,
 )
-from reach.study.store import FILM_PHASES, Store, write_whole
+from reach.study.run.measures import per_seed, with_misses
 
 __all__ = ["answer", "page", "towards_the_miss", "warnings", "write_report"]
 
@@ -222,7 +222,7 @@ def write_report(
         costs=store.read("costs", jobs) if costs is None else costs,
         measured=measured,
     )
-    write_whole(store.report_path, text.encode())
+    write_file(store.report_path, text.encode())
 
 
 CAPTIONS = {

@@ -33,7 +33,7 @@ from reach.measures.series import (
 )
 from reach.protocols import BASELINE, CLAMP, OPPOSITE, PERTURBED, PROBED, RELEARNED, UNSEEN, WASHOUT
 from reach.protocols.wrapper import WASHOUT_ONSET_LAUNCH_ERROR
-from reach.sim.state import START_HAND_M
+from reach.sim.layout import START_HAND_M
 from reach.study.run import UNLEARNED_LAUNCH_ERROR
 from reach.study.run.two_states import fit_two_states
 

@@ -29,7 +29,6 @@ from reach.protocols import Protocol as ReachProtocol
 from reach.protocols import ProtocolWrapper, ScheduledTrial, schedule_of
 from reach.protocols.blocks import Cup
 from reach.protocols.wrapper import Recording
-from reach.study.engine.jobs import Job, protocol_digest
 from reach.study.filming import FILM_EVERY, Camera, film_bytes, filmed_trials
 from reach.study.watched import Companion, Onlooker, Watched
 

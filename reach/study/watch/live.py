@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from reach.render.canvas import Canvas
 from reach.render.film import Recorder, write_png
 from reach.render.panels import table_at
-from reach.sim.state import CONTROL_STEP_S
+from reach.sim.layout import CONTROL_STEP_S
 from reach.study.watch.session import FASTEST, SLOWEST, Watching, require_speed, speed_said
 from reach.study.watch.stepper import ADDED_FIELD, ADDED_PRISM
 

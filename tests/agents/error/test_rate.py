@@ -9,8 +9,8 @@ import pytest
 import torch
 from torch.func import functional_call
 
+from agents.error.networks import make_feedforward
 from agents.error.rate import RateFeedForward, step_power
-from agents.error_networks import make_feedforward
 from agents.networks.mlp import mlp
 from agents.networks.place_cells import PlaceCells
 from agents.rules.fa import FeedbackAlignment

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from agents.networks.v1 import NORM, ORIENTATIONS, SIZES, ComplexCells, GaborFilters, Receptors, V1Bank
-from reach.retina import CUP, HAND, TABLE
+from reach.sim.retina import CUP, HAND, TABLE
 
 BANK, COMPLEX = V1Bank(), ComplexCells()
 PHASES = (0.0, 1.0, 2.5)

@@ -14,8 +14,8 @@ import reach  # noqa: F401  (registers the environments)
 from agents.learner import make_learner
 from agents.reward.commands import DECISION_STEPS, FOLLOWED_SHARE, HeldCommands, HeldNoise, within_usual_commands
 from agents.reward.policies import LATEST_SHARE, ScaledGoal
-from reach.goals import FINE, READY
-from reach.sim.state import TRIAL_STEPS
+from reach.sim.layout import TRIAL_STEPS
+from reach.sim.tasks import GOAL_READY, GOAL_TIP_PENALTY
 
 GOALS: dict[str, Any] = {"observation": "goal"}
 

@@ -9,12 +9,11 @@ from typing import Any
 import numpy as np
 import pytest
 
-from agents.networks.lif import LIFCells, draw_cells
-from agents.networks.projections import Projection
-from agents.networks.spiking_circuit import SpikingCircuit
-from agents.rules.pair_stdp import PairSTDP
-from agents.rules.structural_plasticity import StructuralPlasticity
-from agents.rules.synaptic_scaling import SynapticScaling
+from agents.spiking.circuit import SpikingCircuit
+from agents.spiking.lif import LIFCells, draw_cells
+from agents.spiking.projections import Projection
+from agents.spiking.stdp import PairSTDP
+from agents.spiking.structural_plasticity import StructuralPlasticity
 
 
 def alone(cells: LIFCells, step_ms: float = 1.0) -> SpikingCircuit:

@@ -7,7 +7,7 @@ import math
 import numpy as np
 import pytest
 
-from agents.networks.readouts import AntagonistReadout, LinearReadout, antagonist_signs
+from agents.spiking.readouts import AntagonistReadout, LinearReadout, antagonist_signs
 
 
 def test_flexors_and_extensors_pull_on_their_joint_alone() -> None:

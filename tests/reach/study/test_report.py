@@ -16,15 +16,14 @@ from rich.console import Console
 
 from reach.study import DamagedError, Job, Outcome, Store
 from reach.study.engine.store import FILM_PHASES
-from reach.study.measures import per_seed
 from reach.study.report import print_table, towards_the_miss, write_report
 from reach.study.report.figures import step_sizes
 from reach.study.report.findings import answer, findings, in_short, warnings
 from reach.study.report.metrics import MEASURES, interval, number
 from reach.study.report.page import films, page
 from reach.study.report.tables import alignment_table, cost_per_trial, cost_table
+from reach.study.run.measures import per_seed
 from reach.study.statistics import summarise
-from reach.study.store import FILM_PHASES
 
 
 @pytest.fixture(scope="module")

@@ -17,10 +17,10 @@ from stable_baselines3 import PPO, SAC
 
 from reach import CupJump, HideHand, Nudge, Rotation
 from reach.protocols import PROTOCOLS, Block, Flipping, Protocol, Random, read_protocol
-from reach.protocols.schedule import schedule_of
+from reach.protocols.blocks import schedule_of
 from reach.study.engine.jobs import plan
 from reach.study.engine.store import Store
-from reach.study.measures import per_seed
+from reach.study.perform import perform
 from reach.study.report import write_report
 from reach.study.run import run_measured, run_protocol, unlearned_launch_errors
 from reach.study.run.measures import per_seed

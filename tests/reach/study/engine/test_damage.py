@@ -20,7 +20,7 @@ from reach.protocols import PROTOCOLS
 from reach.study import DamagedError, Job, Outcome, Store, complete, load, plan
 from reach.study.engine.formats import PARTS
 from reach.study.engine.store import FILM_PHASES
-from reach.study.replaying import kept_learner, recorded_row
+from reach.study.watch.replay import kept_learner, recorded_row
 
 FACTORY, PROTOCOL, SEEDS = "json:loads", PROTOCOLS["prism"], (0, 1)
 MADE_AGAIN = ("*.parquet", "summary.*")  # written by every command from the results, whatever was there

@@ -14,7 +14,7 @@ import agents
 import reach
 from reach.protocols import read_protocol
 from reach.study.engine.jobs import definition, plan
-from reach.study.run import perform
+from reach.study.perform import perform
 
 FACTORY = "agents.learner:prepare"
 PROTOCOL = """

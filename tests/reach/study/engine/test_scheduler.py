@@ -16,7 +16,7 @@ import pytest
 from reach.protocols import PROTOCOLS
 from reach.study import Job, Store, complete, missing_jobs, plan, run_jobs
 from reach.study.engine.processes import Processes
-from reach.study.run import filmed_trials
+from reach.study.filming import filmed_trials
 
 FACTORY = "fake_learner:prepare"
 pytestmark = pytest.mark.usefixtures("fake_learner")

@@ -15,10 +15,10 @@ import pytest
 import reach  # noqa: F401  (registers the environments)
 from reach.perturbations import HideHand, Rotation
 from reach.protocols import BASELINE, PERTURBED, PROTOCOLS, WASHOUT, Block, Protocol
-from reach.sim.state import START_HAND_M
+from reach.sim.layout import START_HAND_M
 from reach.study.engine.formats import trials_frame
-from reach.study.measures import adaptation_index, per_seed
-from reach.study.person import (
+from reach.study.people.chart import draw_chart, told
+from reach.study.people.game import (
     PERSON,
     OwnArm,
     Stopped,
@@ -31,7 +31,6 @@ from reach.study.person import (
     under_their_name,
     with_persons,
 )
-from reach.study.person_chart import draw_chart, told
 from reach.study.run.measures import adaptation_index, per_seed
 
 BEFORE, DURING, MISS = 12, 36, 30.0
