@@ -15,7 +15,6 @@ import re
 import reprlib
 import shutil
 import sys
-import tempfile
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -30,7 +29,7 @@ from numpy.typing import NDArray
 from safetensors import safe_open
 from safetensors.numpy import save
 
-from reach.files import unfinished_prefix
+from reach.files import unfinished_path
 
 CONFIG = "config.json"
 POLICY = "policy.safetensors"
@@ -188,14 +187,14 @@ def write_checkpoint(folder: Path, config: Mapping[str, Any], policy: Arrays, st
     if folder.exists() and not (folder / CONFIG).is_file():
         raise FileExistsError(f"{folder} exists and holds no checkpoint; give another folder")
     folder.parent.mkdir(parents=True, exist_ok=True)
-    part = Path(tempfile.mkdtemp(prefix=unfinished_prefix(folder), dir=folder.parent))
+    part = unfinished_path(folder)
+    part.mkdir()
     try:
         _write_whole(part / CONFIG, json.dumps({"format": FORMAT, **config}, indent=1).encode())
         _write_whole(part / POLICY, save({name: np.ascontiguousarray(array) for name, array in policy.items()}))
         stored = BytesIO()
         np.savez(stored, **dict(state))  # type: ignore[arg-type]
         _write_whole(part / STATE, stored.getvalue())
-        part.chmod(0o755)
         _put_in_place(part, folder)
     except BaseException:
         shutil.rmtree(part, ignore_errors=True)

@@ -1,62 +1,66 @@
-"""Files and folders that are not finished yet: temporary names, and files that appear whole or not at all.
+"""Write files and folders whole or not at all, never through a link, and detect damage when they are read.
 
-From the name of an unfinished file a later writer knows what a killed one has left.
+What is being written has a temporary name beside its target, by which a later writer knows what a killed one has left.
+A file may hold its own SHA-256, a seal; the SHA-256 of a file that cannot, such as a film, stands in a sealed one.
 """
 
 from __future__ import annotations
 
 import errno
+import hashlib
 import os
 import re
 import secrets
 import shutil
 import socket
-import sqlite3
 import stat
 import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
-NO_ROOM = (errno.ENOSPC, errno.EDQUOT)
-DRIVE = re.compile(r"[A-Za-z]:")  # how a path begins that Windows reads as one on another drive
+DISK_FULL = (errno.ENOSPC, errno.EDQUOT)
+WINDOWS_DRIVE = re.compile(r"[A-Za-z]:")
+DIGEST_DIGITS = 64
+# Stands in a file where its seal belongs until it is sealed.
+UNSEALED = "sha256:" + "0" * DIGEST_DIGITS
+SEAL = re.compile(rb"sha256:([0-9a-f]{%d})" % DIGEST_DIGITS)
+
+
+class DamagedError(ValueError):
+    """A stored file is not as it was written: altered, cut short, missing, or that of another job."""
 
 
 class DiskFullError(OSError):
-    """There is no room for a result; what was written before is whole."""
+    """The disk is full; what was written before is whole."""
 
 
-def unfinished_prefix(target: Path) -> str:
-    """Return how the name of an unfinished `target` begins, for `tempfile`; first remove what killed writers left.
+def unfinished_path(target: Path, suffix: str = "") -> Path:
+    """Return a free name beside `target` for it while it is written; remove what killed writers left of it.
 
-    Only what processes of this machine left that no longer run is removed.
+    Only parts of processes of this machine that no longer run are removed.
     """
     beginning = f".{target.name[:100]}.part-{socket.gethostname()[:60]}-"
-    ours = re.compile(re.escape(beginning) + r"(\d+)-\w{8}(\.\w+)?")
+    part = re.compile(re.escape(beginning) + r"(\d+)-\w{8}(\.\w+)?")
     for path in target.parent.iterdir() if os.name == "posix" else ():
-        match = ours.fullmatch(path.name)
-        if match is None or _runs(int(match[1])):
+        match = part.fullmatch(path.name)
+        if match is None or _is_running(int(match[1])):
             continue
         if path.is_dir() and not path.is_symlink():
             shutil.rmtree(path, ignore_errors=True)
         else:
             path.unlink(missing_ok=True)
-    return f"{beginning}{os.getpid()}-"
+    return target.with_name(f"{beginning}{os.getpid()}-{secrets.token_hex(4)}{suffix}")
 
 
-def unfinished_path(target: Path) -> Path:
-    """Return a free name for an unfinished `target`, beside it; first remove what killed writers left of it."""
-    return target.with_name(f"{unfinished_prefix(target)}{secrets.token_hex(4)}")
-
-
-def create_new(path: Path) -> int:
-    """Create a file that is not there yet, without following links; return its descriptor, open for writing.
-
-    Raises:
-        FileExistsError: something has this name, be it a link.
-    """
-    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_CLOEXEC", 0)
-    return os.open(path, flags | getattr(os, "O_BINARY", 0), 0o666)
+def _is_running(process: int) -> bool:
+    try:
+        os.kill(process, 0)
+    except (ProcessLookupError, OverflowError):
+        return False
+    except PermissionError:
+        return True
+    return True
 
 
 def write_file(path: Path, data: bytes) -> None:
@@ -70,9 +74,9 @@ def write_file(path: Path, data: bytes) -> None:
     with disk_full(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         part = unfinished_path(path)
-        opened = create_new(part)
+        descriptor = _create_new(part)
         try:
-            with os.fdopen(opened, "wb") as file:
+            with os.fdopen(descriptor, "wb") as file:
                 file.write(data)
                 file.flush()
                 os.fsync(file.fileno())
@@ -83,25 +87,57 @@ def write_file(path: Path, data: bytes) -> None:
             raise
 
 
+def write_folder(folder: Path, files: Mapping[str, bytes]) -> None:
+    """Write a folder of files so that a reader sees all of them or no folder.
+
+    Args:
+        folder: to be written.
+        files: path in the folder -> bytes.
+
+    Raises:
+        DiskFullError: there is no room for it.
+        OSError: the folder is there already and holds something.
+        ValueError: a path that `path_inside` refuses; nothing is written.
+    """
+    for name in files:
+        path_inside(folder, name)
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    part = unfinished_path(folder)
+    part.mkdir()
+    try:
+        for name, data in files.items():
+            write_file(path_inside(part, name), data)
+        part.replace(folder)
+        sync_folder(folder.parent)
+    except BaseException:
+        shutil.rmtree(part, ignore_errors=True)
+        raise
+
+
+def read_folder(folder: Path) -> dict[str, bytes]:
+    """Return the files of a folder, path in the folder -> bytes, as `write_folder` takes them."""
+    files = sorted(path for path in folder.rglob("*") if path.is_file())
+    return {file.relative_to(folder).as_posix(): file.read_bytes() for file in files}
+
+
 def sync_folder(folder: Path) -> None:
-    """Have the disk keep the names in a folder, where the system can open one."""
+    """Flush the names in a folder to the disk, where the system can open one."""
     if os.name != "posix":
         return
-    opened = os.open(folder, os.O_RDONLY)
+    descriptor = os.open(folder, os.O_RDONLY)
     try:
-        os.fsync(opened)
+        os.fsync(descriptor)
     finally:
-        os.close(opened)
+        os.close(descriptor)
 
 
 @contextmanager
 def disk_full(path: Path) -> Iterator[None]:
-    """Turn what a full disk raises inside into a `DiskFullError` that says what to do."""
+    """Turn the error of a full disk into a `DiskFullError` that says what to do."""
     try:
         yield
-    except (OSError, sqlite3.Error) as error:
-        full = getattr(error, "sqlite_errorcode", None) == sqlite3.SQLITE_FULL
-        if full or getattr(error, "errno", None) in NO_ROOM:
+    except OSError as error:
+        if error.errno in DISK_FULL and not isinstance(error, DiskFullError):
             raise DiskFullError(
                 errno.ENOSPC,
                 "No space left on the disk; what was finished before is kept, whole. Free some space and give the "
@@ -121,98 +157,76 @@ def replace_by_empty(path: Path) -> int:
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     path.unlink(missing_ok=True)
-    return create_new(path)
+    return _create_new(path)
+
+
+def _create_new(path: Path) -> int:
+    """Create a file, without following links; return its descriptor, open for writing.
+
+    Raises:
+        FileExistsError: a file, folder or link has this name.
+    """
+    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_CLOEXEC", 0)
+    return os.open(path, flags | getattr(os, "O_BINARY", 0), 0o666)
 
 
 def open_regular(path: Path) -> int:
-    """Open a file for reading and writing, create it if it is missing; return its descriptor. Nothing is truncated.
+    """Open a file, or create it if it is missing; return its descriptor. Nothing is truncated.
 
     Raises:
-        OSError: it is a link, a folder, a pipe or anything else but a file of its own; the message names it.
+        OSError: a link, folder, pipe, device or hard link; the message names it.
     """
-    flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK
-    try:
-        opened = os.open(path, flags, 0o666)
-    except OSError as error:
-        if error.errno in (errno.ELOOP, errno.EISDIR, errno.ENXIO):
-            raise _not_regular(path) from error
-        raise
-    found = os.fstat(opened)
-    if not stat.S_ISREG(found.st_mode) or found.st_nlink != 1:
-        os.close(opened)
-        raise _not_regular(path)
-    return opened
-
-
-def _not_regular(path: Path) -> OSError:
-    return OSError(
+    refusal = OSError(
         errno.EINVAL, "not a regular file (a link, folder, pipe or device), and so left alone; remove it", str(path)
     )
+    try:
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK, 0o666)
+    except OSError as error:
+        if error.errno in (errno.ELOOP, errno.EISDIR, errno.ENXIO):
+            raise refusal from error
+        raise
+    status = os.fstat(descriptor)
+    if not stat.S_ISREG(status.st_mode) or status.st_nlink != 1:
+        os.close(descriptor)
+        raise refusal
+    return descriptor
 
 
-def below(folder: Path, name: str) -> Path:
+def check_regular(path: Path) -> None:
+    """Check that `path` is a regular file, or nothing.
+
+    Raises:
+        DamagedError: a link, folder, pipe or device.
+    """
+    if os.path.lexists(path) and not stat.S_ISREG(path.lstat().st_mode):
+        raise DamagedError(f"{path} is no regular file, but a link, folder, pipe or device")
+
+
+def path_inside(folder: Path, name: str) -> Path:
     """Return the path of the file `name` in `folder`.
 
     Args:
-        folder: that the file is in.
+        folder: that holds the file.
         name: its path relative to `folder`, with "/" between components.
 
     Raises:
         ValueError: an absolute path, or one with a backslash, a drive, or a component that is empty, "." or "..".
     """
     is_relative = not any(part in ("", ".", "..") for part in name.split("/"))
-    if not is_relative or DRIVE.match(name) or "\\" in name or "\0" in name or not _can_be_encoded(name):
-        raise ValueError(
-            f"{name!r} is not a file name inside {folder}; a relative path is allowed, without '..', backslash or drive"
-        )
-    return folder / name
-
-
-def _can_be_encoded(name: str) -> bool:
     try:
         os.fsencode(name)
     except UnicodeEncodeError:
-        return False
-    return True
-
-
-def write_folder(folder: Path, files: Mapping[str, bytes]) -> None:
-    """Write a folder of files, by their paths in it, so that a reader sees all of them or no folder.
-
-    Raises:
-        OSError: the folder is there already and holds something.
-        ValueError: a path that `below` refuses; nothing is written.
-    """
-    for name in files:
-        below(folder, name)
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    part = unfinished_path(folder)
-    part.mkdir()
-    try:
-        for name, data in files.items():
-            write_file(below(part, name), data)
-        part.replace(folder)
-        sync_folder(folder.parent)
-    except BaseException:
-        shutil.rmtree(part, ignore_errors=True)
-        raise
-
-
-def set_aside(path: Path) -> Path:
-    """Rename a file or folder to a name that is free; return that name."""
-    number, aside = 1, path.with_name(f"{path.name}.damaged")
-    while os.path.lexists(aside):
-        number += 1
-        aside = path.with_name(f"{path.name}.damaged-{number}")
-    path.rename(aside)
-    return aside
+        is_relative = False
+    if not is_relative or WINDOWS_DRIVE.match(name) or "\\" in name or "\0" in name:
+        raise ValueError(f"expected a relative path inside {folder}, without '..', backslash or drive, got {name!r}")
+    return folder / name
 
 
 def make_folder(folder: Path, argument: str) -> None:
-    """Make a folder, unless it is there, and see that files can be written in it.
+    """Make a folder, with those that it lies in, and check that files can be written in it.
 
     Args:
-        folder: to make, with those that it lies in.
+        folder: to make, unless it is there.
         argument: that named it, for the message.
 
     Raises:
@@ -223,18 +237,49 @@ def make_folder(folder: Path, argument: str) -> None:
         with tempfile.TemporaryFile(dir=folder):
             pass
     except OSError as error:
-        raise OSError(
-            f"{argument} {folder}: no folder that can be written to ({error.strerror}); one that is there, or that can "
-            "be made, is allowed"
-        ) from error
+        raise OSError(f"{argument}: expected a folder that can be written, got {folder} ({error.strerror})") from error
 
 
-def _runs(process: int) -> bool:
-    """Whether there is a process of this number."""
-    try:
-        os.kill(process, 0)
-    except (ProcessLookupError, OverflowError):
-        return False
-    except PermissionError:
-        return True
-    return True
+def set_aside(path: Path) -> Path:
+    """Rename a file or folder to <name>.damaged, or <name>.damaged-2 and so on; return the new path."""
+    number, aside = 1, path.with_name(f"{path.name}.damaged")
+    while os.path.lexists(aside):
+        number += 1
+        aside = path.with_name(f"{path.name}.damaged-{number}")
+    path.rename(aside)
+    return aside
+
+
+def sha256_of(data: bytes) -> str:
+    """Return the SHA-256 of `data` in hexadecimal digits."""
+    return hashlib.sha256(data).hexdigest()
+
+
+def seal(data: bytes) -> bytes:
+    """Put the SHA-256 of `data` into it, in place of `UNSEALED`.
+
+    Raises:
+        ValueError: `data` does not hold `UNSEALED`.
+    """
+    before, place, after = data.partition(UNSEALED.encode())
+    if not place:
+        raise ValueError("expected data that hold UNSEALED in place of their seal, got data without it")
+    return b"".join((before, b"sha256:", sha256_of(data).encode(), after))
+
+
+def is_sealed(data: bytes) -> bool:
+    """Return whether `data` is as `seal` made it, to the last bit."""
+    return any(
+        sha256_of(data[: match.start()] + UNSEALED.encode() + data[match.end() :]) == match[1].decode()
+        for match in SEAL.finditer(data)
+    )
+
+
+def check_seal(data: bytes, path: Path) -> None:
+    """Check that the bytes of the file at `path` are as they were sealed.
+
+    Raises:
+        DamagedError: they are not.
+    """
+    if not is_sealed(data):
+        raise DamagedError(f"{path} is damaged: its SHA-256 is not the one that is stored in it")

@@ -120,7 +120,7 @@ class Compare:
         except UnicodeEncodeError:
             raise SystemExit(f"--out {str(self.out)!r}: a name in UTF-8 is allowed, as Parquet needs") from None
         held = {path.name for path in self.out.iterdir() if path.name[0] != "."} if self.out.is_dir() else set()
-        own = Store(self.out).ledger_path.exists() or not held.isdisjoint(OWN_FOLDERS)
+        own = Store(self.out).jobs_path.exists() or not held.isdisjoint(OWN_FOLDERS)
         if held and not own and not shard_folders(self.out):
             raise SystemExit(f"--out {self.out} holds other files, which a report could replace; give another folder")
 

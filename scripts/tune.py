@@ -44,10 +44,9 @@ from agents.reward.algorithms import ALGORITHMS
 from agents.reward.learner import full_name as reward_name
 from agents.reward.spiking_learner import REWARD_SPIKING_LEARNERS
 from agents.rules.registry import rules_for
-from reach.files import make_folder, write_file
+from reach.files import check_regular, make_folder, write_file
 from reach.study import FolderInUseError, Store, usable_cores
 from reach.study.engine.jobs import code_digest
-from reach.study.engine.ledger import connect_to_file
 
 # Hebbian synapses hear nothing, and their step leads nowhere.
 UNTUNED = (NONE, "hebb")
@@ -118,7 +117,9 @@ def storage_in(path: Path) -> optuna.storages.RDBStorage:
     """
 
     def connect() -> sqlite3.Connection:
-        return connect_to_file(path, check_same_thread=False)
+        for ending in ("", "-wal", "-shm", "-journal"):  # the file, and those that SQLite writes beside it
+            check_regular(Path(f"{path}{ending}"))
+        return sqlite3.connect(path, check_same_thread=False)
 
     return optuna.storages.RDBStorage("sqlite:///search.db", engine_kwargs={"creator": connect})
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import os
 import queue
-import tempfile
+
 import threading
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
@@ -15,7 +15,7 @@ import numpy as np
 import pygame
 
 from reach.arguments import require_whole
-from reach.files import unfinished_prefix, write_file
+from reach.files import unfinished_path, write_file
 from reach.render import palette
 from reach.render.canvas import Frame
 from reach.render.labels import fitted, text
@@ -55,14 +55,12 @@ def write_film(path: str | os.PathLike[str], frames: Iterable[Frame], fps: int, 
         from tqdm import tqdm
 
         frames = tqdm(frames, desc=target.name, unit="frame")
-    handle, name = tempfile.mkstemp(prefix=unfinished_prefix(target), suffix=suffix, dir=target.parent)
-    os.close(handle)
+    part = unfinished_path(target, suffix)
     try:
-        _encode(Path(name), _checked(frames, even=suffix == ".mp4"), fps)
-        os.chmod(name, 0o644)
-        os.replace(name, target)
+        _encode(part, _checked(frames, even=suffix == ".mp4"), fps)
+        part.replace(target)
     finally:
-        Path(name).unlink(missing_ok=True)
+        part.unlink(missing_ok=True)
     return target
 
 

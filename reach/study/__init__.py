@@ -10,8 +10,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from reach.files import DiskFullError
-    from reach.study.engine.formats import DamagedError
+    from reach.files import DamagedError, DiskFullError
     from reach.study.engine.jobs import Job, Outcome, plan
     from reach.study.engine.scheduler import complete, missing_jobs, run_jobs, usable_cores
     from reach.study.engine.store import FolderInUseError, Shard, Store, load, merge, shard_folders

@@ -75,7 +75,7 @@ def growth(most: int, processes: int) -> list[dict[str, Any]]:
 def loading() -> list[dict[str, Any]]:
     """Seconds to load RUNS runs of TRIALS trials, the best of three."""
     from reach.study import Outcome, Store, load, plan
-    from reach.study.engine.ledger import Ledger
+    from reach.study.engine.job_table import JobTable
 
     rng = np.random.default_rng(0)
     with tempfile.TemporaryDirectory(prefix="reach-study-") as folder:
@@ -86,8 +86,8 @@ def loading() -> list[dict[str, Any]]:
         for job in jobs:
             store.write_outcome(Outcome(job, rows=made_up_trials(rng)))
         wrote = time.perf_counter() - began
-        with Ledger(store.ledger_path) as ledger:
-            ledger.enter(jobs, dict.fromkeys((job.name for job in jobs), True))
+        with JobTable(store.jobs_path) as table:
+            table.enter(jobs, dict.fromkeys((job.name for job in jobs), True))
         from_runs = min(timed(lambda: load(store.folder)) for _ in range(3))
         store.write_tables(jobs)
         from_one = min(timed(lambda: load(store.folder)) for _ in range(3))

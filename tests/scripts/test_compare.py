@@ -17,7 +17,7 @@ from matplotlib.image import imread
 from agents.learner import FACTORIES
 from reach.render.palette import learner_colour
 from reach.study import load
-from reach.study.engine.ledger import Ledger
+from reach.study.engine.job_table import JobTable
 from reach.study.watch.replay import kept_learner
 
 ROOT = Path(__file__).parents[2]
@@ -140,8 +140,8 @@ def test_a_folder_of_other_files_is_left_alone(tmp_path: Path) -> None:
 
 
 def test_a_study_that_was_killed_before_its_first_job_ended_is_taken_up(tmp_path: Path) -> None:
-    with Ledger(tmp_path / "jobs.sqlite"):
-        pass
+    with JobTable(tmp_path / "jobs.jsonl") as table:
+        table.enter([], {})
     done = compare(tmp_path)
     assert done.returncode == 0, done.stderr
     assert len(load(tmp_path)) == 2 * 2 * 120

@@ -1,68 +1,24 @@
-"""The tables of a study and their bytes: columns with their types, Parquet, and the summary as JSON and CSV."""
+"""The formats of a study's results: tables with typed columns as sealed Parquet, the summary as JSON and CSV."""
 
 from __future__ import annotations
 
-import hashlib
 import io
 import json
 import math
-import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-DIGEST_DIGITS = 64
-# Stands in a file where its seal belongs until it is sealed.
-UNSEALED = "sha256:" + "0" * DIGEST_DIGITS
-SEAL = re.compile(rb"sha256:([0-9a-f]{%d})" % DIGEST_DIGITS)
-
-
-class DamagedError(ValueError):
-    """A stored file is not as it was written: altered, cut short, missing, or that of another job."""
-
-
-def sha256_of(data: bytes) -> str:
-    """Return the SHA-256 of `data` in hexadecimal digits."""
-    return hashlib.sha256(data).hexdigest()
-
-
-def seal(data: bytes) -> bytes:
-    """Put the SHA-256 of `data` into it, where `UNSEALED` stands.
-
-    Raises:
-        ValueError: there is no place for it.
-    """
-    before, place, after = data.partition(UNSEALED.encode())
-    if not place:
-        raise ValueError("the data holds no UNSEALED to put the seal in its place")
-    return b"".join((before, b"sha256:", sha256_of(data).encode(), after))
-
-
-def is_sealed(data: bytes) -> bool:
-    """Return whether `data` is as `seal` made it, to the last bit."""
-    return any(
-        sha256_of(data[: found.start()] + UNSEALED.encode() + data[found.end() :]) == found[1].decode()
-        for found in SEAL.finditer(data)
-    )
-
-
-def check_seal(data: bytes, path: Path) -> None:
-    """Check that the bytes of the file at `path` are as they were sealed.
-
-    Raises:
-        DamagedError: they are not.
-    """
-    if not is_sealed(data):
-        raise DamagedError(f"{path} is damaged: its SHA-256 is not the one that is stored in it")
-
+from reach.files import UNSEALED, DamagedError, check_seal, seal
 
 SEALED = b"reach.seal"  # the entry of a Parquet file's metadata that holds its seal
 SIGNIFICANT_DIGITS = 6  # of a number in summary.json and summary.csv
-# Whose rows they are; in the store's folders these are in the path, not in the file.
+# To whom a row belongs; in the store's folders these are in the path, not in the file.
 WHOSE: dict[str, str] = {"learner": "str", "protocol": "str", "seed": "int64"}
 # Columns that every trial has, with their types.
 COLUMNS: dict[str, str] = {
@@ -95,7 +51,7 @@ PARTS: dict[str, dict[str, str]] = {"trials": COLUMNS, "traces": TRACE_COLUMNS, 
 
 
 def rows_frame(rows: Sequence[Mapping[str, Any]], columns: Mapping[str, str]) -> pd.DataFrame:
-    """Rows as a table with `columns`, in that order, then any further ones by name.
+    """Return rows as a table with `columns`, in that order, then any further ones by name.
 
     Raises:
         ValueError: a column is missing.
@@ -103,17 +59,30 @@ def rows_frame(rows: Sequence[Mapping[str, Any]], columns: Mapping[str, str]) ->
     frame = pd.DataFrame(list(rows), columns=None if rows else list(columns))
     missing = [column for column in columns if column not in frame.columns]
     if missing:
-        raise ValueError(f"rows lack the columns {missing}; a row has {list(columns)}")
+        raise ValueError(f"rows: expected the columns {list(columns)}, got rows without {missing}")
     further = sorted(set(map(str, frame.columns)) - set(columns))
     for column in further:
         if frame[column].isna().all():
-            frame[column] = frame[column].astype("float64")  # nothing known of any trial is still a number
+            frame[column] = frame[column].astype("float64")  # None in all rows: a column of numbers, all missing
     return frame[[*columns, *further]].astype(columns)
 
 
 def trials_frame(rows: Sequence[Mapping[str, Any]]) -> pd.DataFrame:
-    """Trial rows as a table with the columns of COLUMNS, in that order, then any further ones by name."""
+    """Return trial rows as a table with the columns of COLUMNS, in that order, then any further ones by name."""
     return rows_frame(rows, COLUMNS)
+
+
+def one_table(part: str, tables: Sequence[tuple[pa.Table, Mapping[str, Any]]]) -> pd.DataFrame:
+    """Concatenate tables of one part (a key of PARTS), in the order given; each comes with its values of WHOSE."""
+    if not tables:
+        return rows_frame([], PARTS[part])
+    whole = pa.concat_tables([table for table, _ in tables], promote_options="default").replace_schema_metadata(None)
+    lengths = [len(table) for table, _ in tables]
+    for place, column in enumerate(WHOSE):
+        repeated = np.repeat(np.array([whose[column] for _, whose in tables]), lengths)
+        whole = whole.add_column(place, column, pa.array(repeated))
+    frame: pd.DataFrame = whole.to_pandas().astype(PARTS[part])
+    return frame
 
 
 def parquet_bytes(frame: pd.DataFrame, notes: Mapping[str, str] | None = None) -> bytes:
@@ -146,7 +115,7 @@ def table_from(data: bytes, path: Path, *, must_be_sealed: bool = True) -> pa.Ta
 
 
 def frame_from(data: bytes, path: Path, *, must_be_sealed: bool = True) -> pd.DataFrame:
-    """Return the same as `table_from`, for pandas."""
+    """Return the same as `table_from`, as a pandas table."""
     frame: pd.DataFrame = table_from(data, path, must_be_sealed=must_be_sealed).to_pandas()
     return frame
 
@@ -166,7 +135,7 @@ def notes_of(data: bytes, path: Path) -> dict[str, str]:
 
 
 def plain_number(value: Any) -> Any:
-    """A number with few enough digits to be the same on every rerun; None for inf ("never") and NaN."""
+    """Return a number with few enough digits to be the same on every rerun; None for infinity ("never") and NaN."""
     if isinstance(value, bool) or not isinstance(value, float):
         return value
     if not math.isfinite(value):
@@ -175,7 +144,7 @@ def plain_number(value: Any) -> Any:
 
 
 def summary_rows(summary: pd.DataFrame) -> list[dict[str, Any]]:
-    """A summary's rows in the order given, with plain numbers."""
+    """Return a summary's rows in the order given, with plain numbers."""
     columns = [str(column) for column in summary.columns]
     values = (summary[column].tolist() for column in columns)
     return [
@@ -184,13 +153,13 @@ def summary_rows(summary: pd.DataFrame) -> list[dict[str, Any]]:
 
 
 def summary_bytes(summary: pd.DataFrame) -> bytes:
-    """summary.json: one row a line, in the order given, strict JSON."""
+    """Return the bytes of summary.json: one row a line, in the order given, strict JSON."""
     lines = [json.dumps(row, allow_nan=False) for row in summary_rows(summary)]
     return ("[\n" + ",\n".join(lines) + "\n]\n").encode()
 
 
 def summary_csv_bytes(summary: pd.DataFrame) -> bytes:
-    """summary.csv: the same numbers as in summary.json; an empty field where that says null."""
+    """Return the bytes of summary.csv: the numbers of summary.json, an empty field where that says null."""
     text = io.StringIO(newline="")
     frame = pd.DataFrame(summary_rows(summary), columns=[str(column) for column in summary.columns], dtype=object)
     frame.to_csv(text, index=False, lineterminator="\n")

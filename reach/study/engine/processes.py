@@ -1,6 +1,8 @@
 """Jobs on this machine: one fresh process a job, one thread each.
 
-A worker that dies (killed, out of memory) is started once more; one that raises tells its traceback.
+On Linux a server that has imported the learners forks the processes. Elsewhere, and where the server holds threads,
+each job gets a new interpreter, which takes seconds longer and gives the same bytes. A worker that dies (killed, out of
+memory) is started once more; one that raises reports its traceback. `reach.study.engine.worker` documents the messages.
 """
 
 from __future__ import annotations
@@ -13,96 +15,14 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import Any, TextIO
+from typing import IO, Any
 
 from reach.files import replace_by_empty
 from reach.study.engine.jobs import Job, Outcome, outcome_of
 from reach.study.engine.worker import READY
-
-SERVER = (sys.executable, "-m", "reach.study.engine.worker")
-
-
-def can_fork() -> bool:
-    """Whether this system is one on which workers are forked."""
-    return sys.platform == "linux"
-
-
-class ForkedWorker:
-    """A worker that the server has forked, as the engine sees it: like a `subprocess.Popen` with pipes."""
-
-    def __init__(self, stdin: TextIO, stdout: TextIO, status: TextIO) -> None:
-        self.stdin = stdin
-        self.stdout = stdout
-        self._status = status
-        self._pid = int(status.readline() or 0)
-
-    def wait(self) -> int:
-        """Exit status, below 0 for a signal; `-SIGKILL` where the server went too, and so nobody can tell."""
-        line = self._status.readline()
-        self._pid = 0
-        self._status.close()
-        return int(line or -signal.SIGKILL)
-
-    def kill(self) -> None:
-        if self._pid:
-            os.kill(self._pid, signal.SIGKILL)
-
-
-class ForkServer:
-    """The server as the engine sees it."""
-
-    def __init__(self, modules: Sequence[str], environment: dict[str, str]) -> None:
-        """Start a server that imports `modules`; one that cannot be imported is left for the worker to report.
-
-        Raises:
-            OSError: the server did not start, or must not be forked.
-        """
-        self._socket, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        with theirs:
-            self._process = subprocess.Popen(
-                (*SERVER, *modules),
-                stdin=theirs.fileno(),
-                stdout=subprocess.DEVNULL,
-                stderr=subprocess.DEVNULL,
-                env=environment,
-            )
-        if self._socket.recv(len(READY)) != READY:
-            self.close()
-            raise OSError("the server of workers holds threads, which no fork survives")
-
-    @property
-    def pid(self) -> int:
-        """Of the server's process."""
-        return self._process.pid
-
-    def start(self, log: TextIO) -> ForkedWorker:
-        """Fork a worker that writes its standard error to `log`.
-
-        Raises:
-            OSError: the server is gone.
-        """
-        (read_in, write_in), (read_out, write_out), (read_status, write_status) = os.pipe(), os.pipe(), os.pipe()
-        given = (read_in, write_out, log.fileno(), write_status)
-        try:
-            socket.send_fds(self._socket, [b"fork"], given)
-        except OSError:
-            for descriptor in (write_in, read_out, read_status):
-                os.close(descriptor)
-            raise
-        finally:
-            for descriptor in (read_in, write_out, write_status):
-                os.close(descriptor)
-        return ForkedWorker(os.fdopen(write_in, "w"), os.fdopen(read_out), os.fdopen(read_status))
-
-    def close(self) -> None:
-        """End the server; workers that run go on until their standard input closes."""
-        self._socket.close()
-        self._process.kill()
-        self._process.wait()
-
 
 WORKER = (sys.executable, "-m", "reach.study.engine.worker")
 TRIES = 2  # a worker that dies is started once more
@@ -115,20 +35,57 @@ THREAD_SETTINGS = (
     "VECLIB_MAXIMUM_THREADS",
     "NUMBA_NUM_THREADS",
 )
-ONE_THREAD = dict.fromkeys(THREAD_SETTINGS, "1")
+# Environment variables of every worker.
+SETTINGS = {**dict.fromkeys(THREAD_SETTINGS, "1"), "PYGAME_HIDE_SUPPORT_PROMPT": "1"}
 ALWAYS_IMPORTED = "reach.study.perform"
 
 
-def worker_environment() -> dict[str, str]:
-    """The environment variables of a worker."""
-    return {**os.environ, **ONE_THREAD, "PYGAME_HIDE_SUPPORT_PROMPT": "1"}
+class ForkServer:
+    """A process that has imported modules and forks workers."""
+
+    def __init__(self, modules: Sequence[str], environment: Mapping[str, str]) -> None:
+        """Start the server.
+
+        Raises:
+            OSError: it did not start, or holds threads and cannot be forked.
+        """
+        self._socket, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        with theirs:
+            nowhere = subprocess.DEVNULL
+            command = (*WORKER, *modules)
+            self._process = subprocess.Popen(
+                command, stdin=theirs.fileno(), stdout=nowhere, stderr=nowhere, env=environment
+            )
+        if self._socket.recv(len(READY)) != READY:
+            self.close()
+            raise OSError("the server of workers did not start, or holds threads, which no fork survives")
+
+    @property
+    def pid(self) -> int:
+        """The server's process."""
+        return self._process.pid
+
+    def fork(self, connection: socket.socket, log: IO[Any]) -> None:
+        """Fork a worker that reads its job from `connection` and prints to `log`.
+
+        Raises:
+            OSError: the server is gone.
+        """
+        socket.send_fds(self._socket, [b"f"], [connection.fileno(), log.fileno()])
+
+    def close(self) -> None:
+        """End the server; workers that run go on until their connection closes."""
+        self._socket.close()
+        self._process.kill()
+        self._process.wait()
 
 
 class Processes:
-    """The processes that run now, so that all of them can be ended at once.
+    """The workers of a study on this machine.
 
-    fork: fork workers from a server that has imported the learners, where the system allows it; else each is a new
-    interpreter, which takes seconds longer and gives the same bytes.
+    Attributes:
+        forks: whether workers are forked; where a server cannot be had, each is a new interpreter.
+        server: that forks them, once it has been started.
     """
 
     def __init__(
@@ -138,12 +95,12 @@ class Processes:
         *,
         fork: bool = True,
     ) -> None:
-        self.log_path = log_path
-        self.on_progress = on_progress
-        self.running: dict[str, subprocess.Popen[str] | ForkedWorker] = {}
-        self.closed = False
-        self.forks = fork and can_fork()
+        self._log_path = log_path
+        self._on_progress = on_progress
+        self.forks = fork and sys.platform == "linux"
         self.server: ForkServer | None = None
+        self._running: dict[str, socket.socket] = {}  # name of the job -> connection to its worker
+        self._closed = False
         self._lock = threading.Lock()
 
     def do(self, job: Job) -> Outcome:
@@ -155,57 +112,53 @@ class Processes:
             if "error" in message or "rows" in message:
                 spent = {"cpu_seconds": message["cpu_seconds"], "wall_seconds": time.monotonic() - began}
                 return outcome_of(job, message, tries=tries, **spent)
-            if self.closed:
+            if self._closed:
                 break
-            self.on_progress(job, 0.0)
+            self._on_progress(job, 0.0)
         how = f"signal {-status}" if status < 0 else f"exit status {status}"
-        tail = self.log_path(job).read_text(errors="replace")[-LOG_TAIL_CHARS:]
+        tail = self._log_path(job).read_text(errors="replace")[-LOG_TAIL_CHARS:]
         text = f"the worker died {TRIES} times without an answer (last: {how})\n{tail}"
         return Outcome(job, error=text, tries=TRIES)
 
     def _attempt(self, job: Job) -> tuple[dict[str, Any], int]:
-        log_path = self.log_path(job)
+        """Run one job; return its worker's last message and exit status, below 0 for a signal."""
         last: dict[str, Any] = {}
-        with os.fdopen(replace_by_empty(log_path), "w") as log:
-            with self._lock:
-                if self.closed:
-                    return last, 0
-                process = self._start(job, log)
-                self.running[job.name] = process
-            assert process.stdin is not None
-            assert process.stdout is not None
-            with suppress(BrokenPipeError):
-                process.stdin.write(job.to_json() + "\n")
-                process.stdin.flush()
-            for line in process.stdout:
+        status = -signal.SIGKILL  # where the server was killed too, so that nobody can tell
+        connection, theirs = socket.socketpair()
+        with theirs, os.fdopen(replace_by_empty(self._log_path(job)), "w") as log, self._lock:
+            if self._closed:
+                connection.close()
+                return last, 0
+            process = self._start(job, theirs, log)
+            self._running[job.name] = connection
+        with suppress(ConnectionError), connection.makefile("r", encoding="utf-8") as lines:
+            connection.sendall(f"{job.to_json()}\n".encode())
+            for line in lines:
                 with suppress(json.JSONDecodeError):  # a line cut short by the worker's death
-                    last = json.loads(line)
-                    if "progress" in last:
-                        self.on_progress(job, last["progress"])
-            status = process.wait()
-            with suppress(BrokenPipeError):
-                process.stdin.close()
-            process.stdout.close()
-            self.running.pop(job.name, None)
-        return last, status
+                    message = json.loads(line)
+                    if "exit" in message:
+                        status = message["exit"]
+                        break
+                    last = message
+                    if "progress" in message:
+                        self._on_progress(job, message["progress"])
+        with self._lock:
+            self._running.pop(job.name).close()
+        return last, status if process is None else process.wait()
 
-    def _start(self, job: Job, log: Any) -> subprocess.Popen[str] | ForkedWorker:
+    def _start(self, job: Job, connection: socket.socket, log: IO[Any]) -> subprocess.Popen[bytes] | None:
+        """Start a worker; None for one that was forked."""
+        environment = os.environ | SETTINGS
         for _ in range(2 if self.forks else 0):  # a server that has died is replaced once
             try:
                 if self.server is None:
-                    self.server = ForkServer((ALWAYS_IMPORTED, job.factory.partition(":")[0]), worker_environment())
-                return self.server.start(log)
+                    self.server = ForkServer((ALWAYS_IMPORTED, job.factory.partition(":")[0]), environment)
+                self.server.fork(connection, log)
+                return None
             except OSError:
                 self._end_server()
         self.forks = False
-        return subprocess.Popen(
-            WORKER,
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=log,
-            text=True,
-            env=worker_environment(),
-        )
+        return subprocess.Popen(WORKER, stdin=connection.fileno(), stdout=log, stderr=log, env=environment)
 
     def _end_server(self) -> None:
         if self.server is not None:
@@ -215,8 +168,8 @@ class Processes:
     def close(self) -> None:
         """End every process that still runs."""
         with self._lock:
-            self.closed = True
-            for process in list(self.running.values()):
-                with suppress(ProcessLookupError):
-                    process.kill()
+            self._closed = True
+            for connection in self._running.values():
+                with suppress(OSError):
+                    connection.shutdown(socket.SHUT_WR)
             self._end_server()

@@ -1,9 +1,9 @@
 """Jobs as tasks of Ray, on this machine or on a cluster, with the same results to the last byte.
 
-Everything a job needs and gives travels by value: the trained learner's files go to a run and come from a training, so
-the machines need no disk in common. They need the same code and libraries, which every task checks. A task has a
-process to itself and one thread; one whose process or machine dies is started once more. When Ray's head dies, Ray ends
-this process; what is finished has been written, and a rerun does the rest. Needs the extra `ray`.
+Everything a job needs and gives travels by value: a learner's files go to a run and come from a training, so the
+machines need no disk in common. They need the same code and libraries, which every task checks. A task has a process
+and a thread to itself; one whose process or machine dies is started once more. When Ray's head dies, Ray ends this
+process; what is finished has been written, and a rerun does the rest. Needs the extra `ray`.
 """
 
 from __future__ import annotations
@@ -21,21 +21,22 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from reach.files import below
+from reach.files import read_folder, write_folder
 from reach.study.engine.jobs import Job, Outcome, answer, code_digest, cpu_seconds, outcome_of
-from reach.study.engine.processes import ONE_THREAD, TRIES
+from reach.study.engine.processes import SETTINGS, TRIES
 from reach.study.engine.scheduler import MakeWorkers, Workers
 from reach.study.engine.store import Store
 
-LOOK_EVERY_S = 0.2
-# Results are some tens of kB; the least that Ray takes.
+POLL_INTERVAL_S = 0.2
+# The least that Ray takes; results are some tens of kB.
 OBJECT_STORE_BYTES = 80 * 2**20
 # After so long without its head Ray ends this process; by itself it would wait for a minute.
 HEAD_LOST_AFTER_S = 15
 # Without this Ray reports its use to its makers.
 QUIET = {"RAY_USAGE_STATS_ENABLED": "0"}
-# A cluster of our own: every process of it asks for a random token, which the environment holds and no file or command
-# line. The last setting, off as on macOS and Windows, has Ray listen on the loopback interface alone.
+# Settings of a cluster that is started here: each of its processes asks for a random token, which is in the environment
+# and in no file or command line. The last one, off as on macOS and Windows, has Ray listen on the loopback interface
+# alone.
 PRIVATE = {
     "RAY_AUTH_MODE": "token",
     "RAY_AUTH_TOKEN": secrets.token_hex(32),
@@ -47,66 +48,48 @@ class RayLostError(ConnectionError):
     """Ray has gone away in the middle of a study."""
 
 
-def files_in(folder: Path) -> dict[str, bytes]:
-    """The files below a folder, by their path in it."""
-    return {
-        file.relative_to(folder).as_posix(): file.read_bytes() for file in sorted(folder.rglob("*")) if file.is_file()
-    }
-
-
-def put_files(folder: Path, files: Mapping[str, bytes]) -> None:
-    """Write files below a folder; the reverse of `files_in`.
-
-    Raises:
-        ValueError: a path that leads out of the folder.
-    """
-    for path, data in [(below(folder, name), data) for name, data in files.items()]:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(data)
-
-
-def do_task(text: str, wanted: str, learner: Mapping[str, bytes], protocol: Mapping[str, bytes]) -> dict[str, Any]:
+def do_task(text: str, planned: str, learner: Mapping[str, bytes], protocol: Mapping[str, bytes]) -> dict[str, Any]:
     """Do one job in this process, in a folder that is removed afterwards.
 
     Args:
         text: the job, as JSON.
-        wanted: digest of the code and libraries with which the study was planned.
-        learner: the trained learner's files; none for a training.
-        protocol: the file that the protocol is read from, by its name; none for one known by its own name.
+        planned: digest of the code and libraries with which the study was planned.
+        learner: the trained learner's files, path -> bytes; none for a training.
+        protocol: the protocol's file, name -> bytes; none for a protocol that is known by its name.
 
     Returns:
         What `reach.study.engine.jobs.outcome_of` reads, and "folder": files of a learner that was trained.
     """
     began, spent = time.monotonic(), cpu_seconds()
-    with tempfile.TemporaryDirectory(prefix="reach-job-") as place:
+    with tempfile.TemporaryDirectory(prefix="reach-job-") as folder:
         try:
             job = Job.from_json(text)
-            found = code_digest(job.factory)
-            if found != wanted:
+            here = code_digest(job.factory)
+            if here != planned:
                 raise RuntimeError(
-                    f"this machine ({os.uname().nodename}) holds other code or libraries ({found}) than the study was "
-                    f"planned with ({wanted}); install the same on all machines"
+                    f"this machine ({os.uname().nodename}): expected the code and libraries that the study was planned "
+                    f"with ({planned}), got others ({here}); install the same on all machines"
                 )
-            job = replace(job, folder=str(Path(place) / Path(job.folder).name))
+            job = replace(job, folder=str(Path(folder) / "learner" / Path(job.folder).name))
             if learner:
-                put_files(Path(job.folder), learner)
+                write_folder(Path(job.folder), learner)
             if protocol:
-                put_files(Path(place), protocol)
-                job = replace(job, protocol_file=str(Path(place) / next(iter(protocol))))
+                write_folder(Path(folder) / "protocol", protocol)
+                job = replace(job, protocol_file=str(Path(folder) / "protocol" / next(iter(protocol))))
             from reach.study.perform import perform
 
-            told = answer(perform(job))
+            message = answer(perform(job))
             if job.kind == "train":
-                told["folder"] = files_in(Path(job.folder))
+                message["folder"] = read_folder(Path(job.folder))
         except Exception:
-            told = {"error": traceback.format_exc()}
-    return {**told, "cpu_seconds": cpu_seconds() - spent, "wall_seconds": time.monotonic() - began}
+            message = {"error": traceback.format_exc()}
+    return {**message, "cpu_seconds": cpu_seconds() - spent, "wall_seconds": time.monotonic() - began}
 
 
 class RayTasks:
-    """The tasks that run now."""
+    """The workers of a study on a cluster."""
 
-    def __init__(self, store: Store, address: str | None, processes: int) -> None:
+    def __init__(self, address: str | None, processes: int) -> None:
         """Join the cluster at `address`, or start one of `processes` cores on this machine.
 
         A cluster that is started listens on the loopback interface alone, and refuses whoever lacks its random token.
@@ -115,7 +98,7 @@ class RayTasks:
         Raises:
             ModuleNotFoundError: Ray is not installed.
             ConnectionError: there is no cluster at `address`, or it refuses this process.
-            ValueError: no address, and Ray was imported before, so that it has not read the token.
+            ValueError: no address, and Ray was imported before, so that it has not read the random token.
         """
         if address is None and "ray" in sys.modules and os.environ.get("RAY_AUTH_TOKEN") != PRIVATE["RAY_AUTH_TOKEN"]:
             raise ValueError(
@@ -128,7 +111,6 @@ class RayTasks:
         except ModuleNotFoundError as error:
             raise ModuleNotFoundError("--engine ray needs Ray: pip install 'cup-reach[ray]'") from error
         self._ray = ray
-        self._store = store
         self._closed = threading.Event()
         self._own_folder: str | None = None
         common: dict[str, Any] = {"log_to_driver": False, "logging_level": "ERROR"}
@@ -149,8 +131,7 @@ class RayTasks:
                 ray.init(address=address, **common)
             except ray.exceptions.RayError as error:
                 raise ConnectionError(f"--address {address}: {error}") from error
-        environment = {"env_vars": {**ONE_THREAD, "PYGAME_HIDE_SUPPORT_PROMPT": "1"}}
-        options = {"num_cpus": 1, "max_calls": 1, "max_retries": TRIES - 1, "runtime_env": environment}
+        options = {"num_cpus": 1, "max_calls": 1, "max_retries": TRIES - 1, "runtime_env": {"env_vars": SETTINGS}}
         self._task: Any = ray.remote(**options)(do_task)
 
     def do(self, job: Job) -> Outcome:
@@ -160,11 +141,11 @@ class RayTasks:
             RayLostError: Ray does not answer any more.
         """
         folder, file = Path(job.folder), Path(job.protocol_file)
-        learner = files_in(folder) if job.kind == "protocol" else {}
+        learner = read_folder(folder) if job.kind == "protocol" else {}
         protocol = {file.name: file.read_bytes()} if job.protocol_file else {}
         try:
             reference = self._task.remote(job.to_json(), code_digest(job.factory), learner, protocol)
-            while not self._ray.wait([reference], timeout=LOOK_EVERY_S)[0]:
+            while not self._ray.wait([reference], timeout=POLL_INTERVAL_S)[0]:
                 if self._closed.is_set():
                     self._ray.cancel(reference, force=True)
                     return Outcome(job, error="ended before it was done")
@@ -188,9 +169,9 @@ class RayTasks:
 
 
 def on_ray(address: str | None, processes: int) -> MakeWorkers:
-    """Workers that are tasks of Ray."""
+    """Return what makes workers that are tasks of Ray; arguments as in `RayTasks`."""
 
     def make(store: Store, on_progress: Callable[[Job, float], None]) -> Workers:
-        return RayTasks(store, address, processes)
+        return RayTasks(address, processes)
 
     return make

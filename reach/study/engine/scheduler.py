@@ -1,7 +1,7 @@
-"""Does the jobs of a study: in what order, what is written when, and what is told of it.
+"""Runs the jobs of a study: in what order, and what is written when.
 
-Where and how a job runs is left to `Workers`: processes on this machine, or tasks of Ray. Only this process writes
-results. A job waits for the job it needs; one whose need has failed is not run.
+Where a job runs is left to `Workers`: processes on this machine, or tasks of Ray. Only this process writes results. A
+job waits for the job it needs; one whose need has failed is not run.
 """
 
 from __future__ import annotations
@@ -13,8 +13,8 @@ from typing import Protocol
 
 from tqdm import tqdm
 
+from reach.study.engine.job_table import JobTable
 from reach.study.engine.jobs import Job, Outcome
-from reach.study.engine.ledger import Ledger
 from reach.study.engine.processes import Processes
 from reach.study.engine.store import State, Store
 
@@ -29,17 +29,17 @@ class Workers(Protocol):
     def close(self) -> None: ...
 
 
-# Makes the workers of a study; the second argument is to be told how much of a job is done, 0..1.
+# Makes the workers of a study; they report the share of a job that is done, 0 to 1, to the second argument.
 MakeWorkers = Callable[[Store, Callable[[Job, float], None]], Workers]
 
 
 def usable_cores() -> int:
-    """Cores this process may use."""
+    """Return how many cores this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def on_this_machine(store: Store, on_progress: Callable[[Job, float], None]) -> Workers:
-    """One fresh process a job."""
+    """Return workers that are processes of this machine, a fresh one a job."""
     return Processes(store.log_path, on_progress)
 
 
@@ -50,12 +50,15 @@ def run_jobs(
     workers: Workers,
     on_start: Callable[[Job], None] = lambda job: None,
 ) -> Iterator[Outcome]:
-    """Do all jobs, each as soon as a worker is free and the job it needs is done; yields them as they end.
+    """Run all jobs, each as soon as a worker is free and the job it needs is done; yield their outcomes as they end.
 
-    A job whose need is not among `jobs` is taken to have it already. The workers are closed in the end.
+    A job that needs one outside of `jobs` is taken to have it already. The workers are closed in the end.
+
+    Raises:
+        ValueError: processes below 1, or jobs that wait for each other.
     """
     if processes < 1:
-        raise ValueError(f"processes={processes} must be at least 1")
+        raise ValueError(f"processes: expected at least 1, got {processes}")
     waiting = {job.name: job for job in jobs}
     unfinished = set(waiting)
     failed: set[str] = set()
@@ -77,10 +80,10 @@ def run_jobs(
                     running[pool.submit(workers.do, job)] = job
             if not running:
                 if waiting:
-                    raise ValueError(f"these jobs wait for each other: {list(waiting)}")
+                    raise ValueError(f"jobs: expected an order in which they can run, got a cycle: {list(waiting)}")
                 break
-            done, _ = wait(running, return_when=FIRST_COMPLETED)
-            for future in sorted(done, key=lambda f: running[f].name):
+            ended, _ = wait(running, return_when=FIRST_COMPLETED)
+            for future in sorted(ended, key=lambda f: running[f].name):
                 job = running.pop(future)
                 outcome = future.result()
                 if outcome.error:
@@ -97,20 +100,21 @@ def missing_jobs(jobs: Sequence[Job], store: Store) -> list[Job]:
 
     A training that is missing is done only if a run that is to be done needs it, or if there are no runs at all.
     """
-    return list(_missing(jobs, store))
+    return list(_states_of_missing(jobs, store))
 
 
-def _missing(jobs: Sequence[Job], store: Store) -> dict[Job, State]:
+def _states_of_missing(jobs: Sequence[Job], store: Store) -> dict[Job, State]:
+    """Return the jobs still to be done, trainings first, and what is wrong with each: "absent" or "damaged"."""
     states = {job: store.state(job) for job in jobs}
     needed = {job.needs for job, state in states.items() if state != "done"}
-    needed_alone = not any(job.kind == "protocol" for job in jobs)
+    trainings_only = all(job.kind == "train" for job in jobs)
 
     def is_missing(job: Job) -> bool:
-        needless = job.kind == "train" and job.name not in needed and not needed_alone
-        return states[job] == "damaged" or (states[job] == "absent" and not needless)
+        is_needed = job.kind == "protocol" or job.name in needed or trainings_only
+        return states[job] == "damaged" or (states[job] == "absent" and is_needed)
 
-    missing = [job for job in jobs if is_missing(job)]
-    return {job: states[job] for job in sorted(missing, key=lambda job: job.kind != "train")}
+    missing = sorted(filter(is_missing, jobs), key=lambda job: job.kind != "train")
+    return {job: states[job] for job in missing}
 
 
 def complete(
@@ -127,41 +131,38 @@ def complete(
     The caller holds the store (`Store.only_writer`).
 
     Args:
-        jobs: all of the study, as `reach.study.plan` gives them.
-        store: where results are kept.
-        processes: jobs at a time.
-        show: a progress bar, drawn only on a terminal.
-        on_end: called when a job has ended and what it gave, or its error, has been written.
+        jobs: all of the study, as `reach.study.plan` returns them.
+        store: where results are written.
+        processes: how many jobs run at a time.
+        show: show a progress bar, drawn only on a terminal.
+        on_end: called when a job has ended and its results, or its error, have been written.
         workers: makes what jobs run on.
     """
-    states = _missing(jobs, store)
-    for job, state in states.items():
+    missing = _states_of_missing(jobs, store)
+    for job, state in missing.items():
         if state == "damaged":
-            store.make_way(job)
-    todo = list(states)
-    missing = {job.name for job in todo}
+            store.discard_damaged(job)
     failures: dict[Job, str] = {}
-    parts: dict[str, float] = {}
-    whole = 0.0
-    bar = tqdm(total=len(todo), bar_format=BAR, smoothing=0.0, disable=None if show else True)
+    shares: dict[str, float] = {}
+    bar = tqdm(total=len(missing), bar_format=BAR, smoothing=0.0, disable=None if show else True)
 
-    def on_progress(job: Job, done: float) -> None:
-        nonlocal whole
-        whole += done - parts.get(job.name, 0.0)
-        parts[job.name] = done
-        bar.n = min(len(todo), whole)
+    def on_progress(job: Job, share: float) -> None:
+        shares[job.name] = share
+        bar.n = min(len(missing), sum(shares.copy().values()))
         bar.set_postfix_str(job.title)
 
-    with bar, Ledger(store.ledger_path) as ledger:
-        ledger.enter(jobs, {job.name: job.name not in missing for job in jobs})
-        if not todo:
+    with bar, JobTable(store.jobs_path) as table:
+        table.enter(jobs, {job.name: job not in missing for job in jobs})
+        if not missing:
             return failures
-        outcomes = run_jobs(todo, processes=processes, workers=workers(store, on_progress), on_start=ledger.begun)
+        outcomes = run_jobs(
+            list(missing), processes=processes, workers=workers(store, on_progress), on_start=table.begin
+        )
         for outcome in outcomes:
             if outcome.error:
                 failures[outcome.job] = outcome.error
             store.write_outcome(outcome)
-            ledger.ended(outcome)
+            table.end(outcome)
             on_end(outcome)
             on_progress(outcome.job, 1.0)
     return failures

@@ -1,22 +1,24 @@
 """The folder of a study: results are written whole, as each job ends, and by one process at a time.
 
-A file is written under a temporary name in its own folder, flushed to the disk and then renamed, so a kill at
-any moment leaves either the old file or the new one. Each job ends with its mark of completion: a file with the job's
-name and the SHA-256 of every file that the job gave, sealed by its own SHA-256. The mark of a run is its file of
-trials, that of a training its .done file. So damage is noticed when a result is read, and its job is done again.
+A file is written under a temporary name in its own folder, flushed to the disk and then renamed, so a kill at any
+moment leaves either the old file or the new one. Each job ends with its mark of completion: a file with the job's name
+and the SHA-256 of every file that the job gave, sealed by its own SHA-256. The mark of a run is its file of trials,
+that of a training its .done file. So damage is noticed when a result is read, and its job is done again.
 Layout of a study's folder:
 
     trials/          a row a trial: learner=<name>/protocol=<name>/seed=<n>/<fingerprint>.parquet, one a finished run
     traces/, costs/  the remaining error within a reach, and what was counted while learning, in the same layout
     baseline/        learners trained without a perturbation, one folder each, and <folder>.done, its mark
     films/           <job>-<phase>.mp4
-    jobs.sqlite      the table of jobs: state, tries, seconds, traceback
+    jobs.jsonl       the table of jobs: state, tries, seconds, traceback
     logs/            what each worker printed; <job>.error.txt if it failed
     trials.parquet   all trials of the present definition in one file; traces.parquet and costs.parquet likewise
     summary.json     rows of protocol, learner, metric, value, low, high, seeds, failed; summary.csv the same
     report.html      the page
 
-Links below this folder are not followed when results are written.
+Links below this folder are not followed when results are written. A study may be cut into shards for batch queues: a
+shard holds every run of its share of the learners and seeds, and the trainings these need, so no shard waits for
+another. Shard 2 of 8 of a study in OUT is a study of its own in OUT/shard-2-of-8; `merge` copies its results to OUT.
 """
 
 from __future__ import annotations
@@ -34,38 +36,47 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
-import numpy as np
 import pandas as pd
 import pyarrow as pa
 
-from reach.files import below, open_regular, set_aside, write_file, write_folder
-from reach.study.engine.formats import (
-    PARTS,
+from reach.files import (
     UNSEALED,
-    WHOSE,
     DamagedError,
     check_seal,
+    open_regular,
+    path_inside,
+    read_folder,
+    seal,
+    set_aside,
+    sha256_of,
+    write_file,
+    write_folder,
+)
+from reach.study.engine.formats import (
+    PARTS,
+    WHOSE,
     frame_from,
     notes_of,
+    one_table,
     parquet_bytes,
     rows_frame,
-    seal,
-    sha256_of,
     summary_bytes,
     summary_csv_bytes,
     table_from,
 )
+from reach.study.engine.job_table import read_jobs
 from reach.study.engine.jobs import Job, Outcome, digest
-from reach.study.engine.ledger import read_ledger
 
 State = Literal["absent", "damaged", "done"]
+
 FILM_PHASES = ("before", "during", "after")
 FOLDERS = (*PARTS, "baseline", "films", "logs")
-HELD_JOBS = "reach.jobs"  # in a file of all trials: of which jobs it was made
+MERGED_JOBS = "reach.jobs"  # in a file of all trials: hash of the names of the jobs it was made of
 # In a file of trials, which is the mark of its run: the job's name, and the SHA-256 of its other files as JSON.
 MARKED_JOB, MARKED_FILES = "reach.job", "reach.files"
 UNFINISHED = ".*.part-*"  # temporary names of `reach.files`
 REDO = "the command that made the study, given again, does this job again"
+SHARD = re.compile(r"(\d+)/(\d+)")
 
 
 class FolderInUseError(RuntimeError):
@@ -81,14 +92,15 @@ class Store:
         self.summary_path = folder / "summary.json"
         self.summary_csv_path = folder / "summary.csv"
         self.report_path = folder / "report.html"
-        self.ledger_path = folder / "jobs.sqlite"
+        self.jobs_path = folder / "jobs.jsonl"
 
     @contextmanager
     def only_writer(self) -> Iterator[None]:
-        """Hold the folder for this process.
+        """Lock the folder for this process.
 
         Raises:
             FolderInUseError: another process holds it; the message says which, and on which machine.
+            OSError: the lock or a folder of results is a link.
         """
         self.folder.mkdir(parents=True, exist_ok=True)
         with os.fdopen(open_regular(self.folder / ".lock"), "r+") as file:
@@ -108,15 +120,14 @@ class Store:
 
     def _refuse_linked_folders(self) -> None:
         for folder in FOLDERS:
-            below = [self.folder / folder]
-            below += [Path(at) / name for at, names, _ in os.walk(below[0]) for name in names]
-            for path in below:
+            top = self.folder / folder
+            for path in [top, *(Path(parent) / name for parent, names, _ in os.walk(top) for name in names)]:
                 if path.is_symlink():
                     raise OSError(f"{path} is a link, and results would be written where it leads; remove it")
 
     def _remove_parts(self) -> None:
+        """Remove what killed writers left, also those of other machines: nobody else writes here now."""
         for name in ("", *FOLDERS):
-            # Also those of other machines: nobody else writes here now.
             pattern = f"*/*/*/{UNFINISHED}" if name in PARTS else UNFINISHED
             for part in (self.folder / name).glob(pattern):
                 if part.is_dir() and not part.is_symlink():
@@ -125,28 +136,30 @@ class Store:
                     part.unlink(missing_ok=True)
 
     def part_path(self, part: str, job: Job) -> Path:
-        """Where a run's table of this part (a key of PARTS) lies."""
-        whose = self.folder / part / f"learner={job.learner}" / f"protocol={job.protocol}" / f"seed={job.seed}"
-        return whose / f"{job.fingerprint}.parquet"
+        """Return the path of a run's table of this part (a key of PARTS)."""
+        folder = self.folder / part / f"learner={job.learner}" / f"protocol={job.protocol}" / f"seed={job.seed}"
+        return folder / f"{job.fingerprint}.parquet"
 
     def result_path(self, job: Job) -> Path:
-        """The mark of completion: the file that is there when the job is done."""
+        """Return the path of the mark of completion: the file that is there when the job is done."""
         if job.kind == "protocol":
             return self.part_path("trials", job)
         return self.folder / "baseline" / f"{Path(job.folder).name}.done"
 
     def error_path(self, job: Job) -> Path:
+        """Return the path of the error of a job that failed."""
         return self.folder / "logs" / f"{job.name}.error.txt"
 
     def log_path(self, job: Job) -> Path:
+        """Return the path of what a job's worker printed."""
         return self.folder / "logs" / f"{job.name}.txt"
 
     def film_paths(self, job: Job) -> dict[str, Path]:
-        """Phase -> where its film lies, for the phases of FILM_PHASES."""
+        """Return the path of each film: phase of FILM_PHASES -> path."""
         return {phase: self.folder / "films" / f"{job.name}-{phase}.mp4" for phase in FILM_PHASES}
 
     def is_done(self, job: Job) -> bool:
-        """Return whether all the job was asked for is there, undamaged."""
+        """Return whether all that the job should give is there, undamaged."""
         return self.state(job) == "done"
 
     def state(self, job: Job) -> State:
@@ -186,37 +199,39 @@ class Store:
         path = self.result_path(job)
         if not path.exists():
             return None
-        data = _bytes_of(path)
+        data = _read_bytes(path)
         if job.kind == "protocol":
             notes = notes_of(data, path)
-            name, files = notes.get(MARKED_JOB), _json_of(notes.get(MARKED_FILES, "{}"), path)
+            name, files = notes.get(MARKED_JOB), _read_json(notes.get(MARKED_FILES, "{}"), path)
         else:
             check_seal(data, path)
-            mark = _json_of(data, path)
+            mark = _read_json(data, path)
             name, files = (mark.get("job"), mark.get("files")) if isinstance(mark, dict) else (None, None)
         if name != job.name:
-            raise DamagedError(f"{path} is damaged: it is the result of job {name}, not of {job.name}")
+            raise DamagedError(f"{path} is damaged: expected the result of job {job.name}, got that of {name}")
         if not isinstance(files, dict) or not all(isinstance(value, str) for value in files.values()):
-            raise DamagedError(f"{path} is damaged: {files!r:.200} is no list of files with the SHA-256 of each")
+            raise DamagedError(f"{path} is damaged: expected the SHA-256 of each file by its name, got {files!r:.200}")
         # The seal has no key: a mark from another folder may name any path.
         for file in files:
-            self._check_file_name(job, file, path)
+            try:
+                self._path_of(job, file)
+            except ValueError as error:
+                raise DamagedError(f"{path} is damaged: {error}") from error
         return files
 
-    def _check_file_name(self, job: Job, name: str, mark: Path) -> None:
-        """Refuse a name in a mark that is no file of the job.
+    def _path_of(self, job: Job, name: str) -> Path:
+        """Return the path of a file that a job gives, by its name in the job's mark.
 
         Raises:
-            DamagedError: the message names the mark.
+            ValueError: the name is no file of the job.
         """
-        if job.kind == "protocol":
-            if name not in (*PARTS, *FILM_PHASES):
-                raise DamagedError(f"{mark} is damaged: it names {name!r}; {[*PARTS, *FILM_PHASES]} are allowed")
-            return
-        try:
-            below(Path(job.folder), name)
-        except ValueError as error:
-            raise DamagedError(f"{mark} is damaged: {error}") from error
+        if job.kind == "train":
+            return path_inside(Path(job.folder), name)
+        if name in FILM_PHASES:
+            return self.film_paths(job)[name]
+        if name not in PARTS:
+            raise ValueError(f"expected files of {[*PARTS, *FILM_PHASES]}, got {name!r}")
+        return self.part_path(name, job)
 
     def read_file(self, job: Job, name: str, digests: Mapping[str, str]) -> bytes:
         """Return the bytes of a file that a job gave.
@@ -229,17 +244,14 @@ class Store:
         Raises:
             DamagedError: the file is missing or altered.
         """
-        if job.kind == "train":
-            path = below(Path(job.folder), name)
-        else:
-            path = self.film_paths(job)[name] if name in FILM_PHASES else self.part_path(name, job)
-        data = _bytes_of(path)
+        path = self._path_of(job, name)
+        data = _read_bytes(path)
         if sha256_of(data) != digests[name]:
             raise DamagedError(f"{path} is damaged: its SHA-256 is not the one in {self.result_path(job)}")
         return data
 
-    def make_way(self, job: Job) -> None:
-        """Have a damaged job start again: rename a damaged learner, remove the mark of a damaged run.
+    def discard_damaged(self, job: Job) -> None:
+        """Let a damaged job start again: rename a damaged learner, remove the mark of a damaged run.
 
         The mark of a damaged training is kept until the training is done again, so that a kill in between leaves it to
         be done even where no run needs it.
@@ -250,18 +262,22 @@ class Store:
             set_aside(Path(job.folder))
 
     def write_outcome(self, outcome: Outcome) -> None:
-        """Keep what a job gave, and last its mark; or keep its error."""
+        """Write what a job gave, and last its mark; or write its error."""
         job = outcome.job
         if outcome.error:
             write_file(self.error_path(job), outcome.error.encode())
             return
+        digests = {}
         if job.kind == "train":
             folder = Path(job.folder)
             if outcome.folder and not folder.is_dir():
                 write_folder(folder, outcome.folder)
-            self._write_training_mark(job)
+            for name, data in read_folder(folder).items():
+                path_inside(folder, name)
+                digests[name] = sha256_of(data)
+            mark = {"job": job.name, "files": digests, "seal": UNSEALED}
+            write_file(self.result_path(job), seal((json.dumps(mark, indent=1) + "\n").encode()))
         else:
-            digests = {}
             for phase, data in outcome.films.items():
                 write_file(self.film_paths(job)[phase], data)
                 digests[phase] = sha256_of(data)
@@ -272,38 +288,30 @@ class Store:
             self._write_part("trials", job, outcome.rows, {MARKED_FILES: json.dumps(digests, sort_keys=True)})
         self.error_path(job).unlink(missing_ok=True)
 
-    def _write_training_mark(self, job: Job) -> None:
-        folder = Path(job.folder)
-        files = sorted(file for file in folder.rglob("*") if file.is_file())
-        digests = {file.relative_to(folder).as_posix(): sha256_of(file.read_bytes()) for file in files}
-        for name in digests:
-            below(folder, name)
-        mark = {"job": job.name, "files": digests, "seal": UNSEALED}
-        write_file(self.result_path(job), seal((json.dumps(mark, indent=1) + "\n").encode()))
-
     def _write_part(
         self, part: str, job: Job, rows: Sequence[Mapping[str, Any]], notes: Mapping[str, str] | None = None
     ) -> str:
+        """Write a table of a run; return its SHA-256."""
         frame = rows_frame([{**row, **whose_of(job)} for row in rows], PARTS[part])
         data = parquet_bytes(frame.drop(columns=list(WHOSE)), {MARKED_JOB: job.name, **(notes or {})})
         write_file(self.part_path(part, job), data)
         return sha256_of(data)
 
-    def take(self, job: Job, other: Store, there: Job) -> None:
-        """Copy what a job gave from another study's folder, where it is called `there`; its mark last.
+    def copy_from(self, other: Store, original: Job, job: Job) -> None:
+        """Copy what job `original` gave in another study's folder, its mark last, as what `job` gave here.
 
         Raises:
             DamagedError: something of it is damaged there.
         """
-        digests = other.marked_files(there) or {}
-        files = {name: other.read_file(there, name, digests) for name in digests}
+        digests = other.marked_files(original) or {}
+        files = {name: other.read_file(original, name, digests) for name in digests}
         if job.kind == "train":
-            self.make_way(job)
+            self.discard_damaged(job)
             write_folder(Path(job.folder), files)
         else:
             for name, data in files.items():
-                write_file(self.film_paths(job)[name] if name in FILM_PHASES else self.part_path(name, job), data)
-        write_file(self.result_path(job), other.result_path(there).read_bytes())
+                write_file(self._path_of(job, name), data)
+        write_file(self.result_path(job), other.result_path(original).read_bytes())
 
     def read(self, part: str, jobs: Iterable[Job]) -> pd.DataFrame:
         """Return a part (a key of PARTS) of all finished runs among `jobs`, in the order of `jobs`.
@@ -311,8 +319,8 @@ class Store:
         Raises:
             DamagedError: a file is damaged; the message says how its run is done again.
         """
-        found = [(self._read_part(part, job), whose_of(job)) for job in jobs if job.kind == "protocol"]
-        return one_table(part, [(table, whose) for table, whose in found if table is not None])
+        tables = [(self._read_part(part, job), whose_of(job)) for job in jobs if job.kind == "protocol"]
+        return one_table(part, [(table, whose) for table, whose in tables if table is not None])
 
     def _read_part(self, part: str, job: Job) -> pa.Table | None:
         try:
@@ -320,55 +328,47 @@ class Store:
             if digests is None or (part != "trials" and part not in digests):
                 return None
             path = self.part_path(part, job)
-            return table_from(_bytes_of(path) if part == "trials" else self.read_file(job, part, digests), path)
+            return table_from(_read_bytes(path) if part == "trials" else self.read_file(job, part, digests), path)
         except DamagedError as error:
             raise DamagedError(f"{error}; {REDO}") from error
 
     def read_trials(self, jobs: Iterable[Job]) -> pd.DataFrame:
-        """The trials of all finished runs among `jobs`, in the order of `jobs`."""
+        """Return the trials of all finished runs among `jobs`, in the order of `jobs`."""
         return self.read("trials", jobs)
 
     def read_jobs(self) -> pd.DataFrame:
-        """The table of the present jobs: state, tries, cpu_seconds, wall_seconds, started, ended, traceback."""
-        return read_ledger(self.ledger_path)
+        """Return the table of the present jobs: state, tries, cpu_seconds, wall_seconds, started, ended, traceback."""
+        return read_jobs(self.jobs_path)
 
     def write_tables(self, jobs: Sequence[Job]) -> pd.DataFrame:
-        """Write trials.parquet, traces.parquet and costs.parquet of the finished runs; gives the trials."""
-        held = [job for job in jobs if job.kind == "protocol" and self.result_path(job).is_file()]
-        notes = {HELD_JOBS: digest([job.name for job in held])}
-        trials = self.read("trials", held)
+        """Write trials.parquet, traces.parquet and costs.parquet of the finished runs; return the trials."""
+        finished = self.finished_runs(jobs)
+        notes = {MERGED_JOBS: digest([job.name for job in finished])}
+        trials = self.read("trials", finished)
         for part in PARTS:
-            frame = trials if part == "trials" else self.read(part, held)
+            frame = trials if part == "trials" else self.read(part, finished)
             write_file(self.folder / f"{part}.parquet", parquet_bytes(frame, notes))
         return trials
 
+    def finished_runs(self, jobs: Iterable[Job]) -> list[Job]:
+        """Return the runs among `jobs` whose mark is there."""
+        return [job for job in jobs if job.kind == "protocol" and self.result_path(job).is_file()]
+
     def write_summary(self, summary: pd.DataFrame) -> None:
+        """Write summary.json and summary.csv."""
         write_file(self.summary_path, summary_bytes(summary))
         write_file(self.summary_csv_path, summary_csv_bytes(summary))
 
     def other_results(self, jobs: Iterable[Job]) -> int:
-        """How many results in the folder belong to none of `jobs` (another definition, or not asked for)."""
+        """Return how many results in the folder belong to none of `jobs`: of another definition, or not chosen."""
         known = {self.result_path(job) for job in jobs}
         files = [*self.folder.glob("trials/*/*/*/[!.]*.parquet"), *self.folder.glob("baseline/[!.]*.done")]
         return sum(file not in known for file in files)
 
 
 def whose_of(job: Job) -> dict[str, Any]:
-    """The columns that say whose rows they are."""
+    """Return the columns that say to whom the rows of a job belong."""
     return {"learner": job.learner, "protocol": job.protocol, "seed": job.seed}
-
-
-def one_table(part: str, tables: Sequence[tuple[pa.Table, Mapping[str, Any]]]) -> pd.DataFrame:
-    """Tables of one part in one, in the order given; each comes with its columns of WHOSE."""
-    if not tables:
-        return rows_frame([], PARTS[part])
-    whole = pa.concat_tables([table for table, _ in tables], promote_options="default").replace_schema_metadata(None)
-    lengths = [len(table) for table, _ in tables]
-    for place, column in enumerate(WHOSE):
-        repeated = np.repeat(np.array([whose[column] for _, whose in tables]), lengths)
-        whole = whole.add_column(place, column, pa.array(repeated))
-    found: pd.DataFrame = whole.to_pandas().astype(PARTS[part])
-    return found
 
 
 def load(path: str | Path, part: str = "trials") -> pd.DataFrame:
@@ -385,7 +385,7 @@ def load(path: str | Path, part: str = "trials") -> pd.DataFrame:
     """
     path = Path(path)
     if part not in PARTS:
-        raise ValueError(f"part is {part!r}; {list(PARTS)} are allowed")
+        raise ValueError(f"part: expected one of {list(PARTS)}, got {part!r}")
     if path.is_file():
         return read_whole(path)
     store = Store(path)
@@ -393,25 +393,24 @@ def load(path: str | Path, part: str = "trials") -> pd.DataFrame:
     whole = path / f"{part}.parquet"
     if present.empty and whole.is_file():
         return read_whole(whole)
-    rows: list[dict[str, Any]] = [{str(k): v for k, v in row.items()} for row in present.to_dict("records")]
+    rows = present[present["kind"] == "protocol"].to_dict("records")
     try:
         runs = [
-            Job("protocol", row["learner"], row["seed"], "", "", row["fingerprint"], row["protocol"])
-            for row in rows
-            if row["kind"] == "protocol" and row["state"] == "done"
+            Job("protocol", row["learner"], row["seed"], "", "", row["fingerprint"], row["protocol"]) for row in rows
         ]
     except ValueError as error:
-        raise DamagedError(f"{store.ledger_path} is damaged: {error}") from error
+        raise DamagedError(f"{store.jobs_path} is damaged: {error}") from error
+    finished = store.finished_runs(runs)
     if whole.is_file():
         try:
-            data = _bytes_of(whole)
-            if notes_of(data, whole).get(HELD_JOBS) == digest([job.name for job in runs]):
+            data = _read_bytes(whole)
+            if notes_of(data, whole).get(MERGED_JOBS) == digest([job.name for job in finished]):
                 return frame_from(data, whole)
         except DamagedError as error:
             warnings.warn(f"{error}; the files of single runs are read instead", stacklevel=2)
-    if not any(store.result_path(run).is_file() for run in runs):
+    if not finished:
         raise FileNotFoundError(f"{path} holds no results; make some with scripts/compare.py --out {path}")
-    return store.read(part, runs)
+    return store.read(part, finished)
 
 
 def read_whole(file: Path) -> pd.DataFrame:
@@ -421,13 +420,13 @@ def read_whole(file: Path) -> pd.DataFrame:
         DamagedError: the file is damaged, or was not written by this version.
     """
     try:
-        return frame_from(_bytes_of(file), file)
+        return frame_from(_read_bytes(file), file)
     except DamagedError as error:
         raise DamagedError(f"{error}; the command that made it, given again, writes it again") from error
 
 
-def _json_of(text: str | bytes, path: Path) -> Any:
-    """Return the value that JSON text in a file stands for.
+def _read_json(text: str | bytes, path: Path) -> Any:
+    """Return the value of JSON text from the file at `path`.
 
     Raises:
         DamagedError: it is no JSON, or nested too deeply.
@@ -438,8 +437,8 @@ def _json_of(text: str | bytes, path: Path) -> Any:
         raise DamagedError(f"{path} is damaged: {error}") from error
 
 
-def _bytes_of(path: Path) -> bytes:
-    """Return what a file holds.
+def _read_bytes(path: Path) -> bytes:
+    """Return the bytes of a file.
 
     Raises:
         DamagedError: it is missing or cannot be read.
@@ -448,9 +447,6 @@ def _bytes_of(path: Path) -> bytes:
         return path.read_bytes()
     except OSError as error:
         raise DamagedError(f"{path} is damaged: {error.strerror}") from error
-
-
-PATTERN = re.compile(r"(\d+)/(\d+)")
 
 
 @dataclass(frozen=True)
@@ -462,45 +458,43 @@ class Shard:
 
     def __post_init__(self) -> None:
         if not 1 <= self.number <= self.of:
-            raise ValueError(f"shard is {self.number}/{self.of}; 1/{self.of} to {self.of}/{self.of} are allowed")
+            raise ValueError(f"shard: expected 1/{self.of} to {self.of}/{self.of}, got {self.number}/{self.of}")
 
     @classmethod
     def read(cls, text: str) -> Shard:
-        """The shard that "K/N" names."""
-        found = PATTERN.fullmatch(text)
-        if found is None:
-            raise ValueError(f"shard is {text!r}; K/N is allowed, such as 1/8")
-        return cls(int(found[1]), int(found[2]))
+        """Return the shard that "K/N" names."""
+        match = SHARD.fullmatch(text)
+        if match is None:
+            raise ValueError(f"shard: expected K/N, such as 1/8, got {text!r}")
+        return cls(int(match[1]), int(match[2]))
 
     def folder(self, out: Path) -> Path:
-        """Where this shard of the study in `out` lies."""
+        """Return the folder of this shard of the study in `out`."""
         return out / f"shard-{self.number}-of-{self.of}"
 
     def of_jobs(self, jobs: Sequence[Job]) -> list[Job]:
-        """This shard's jobs, in their order: a training and all its runs are in the same one."""
+        """Return this shard's jobs, in their order: a training and all its runs are in the same one."""
         units = {unit: place for place, unit in enumerate(dict.fromkeys((job.learner, job.seed) for job in jobs))}
         return [job for job in jobs if units[job.learner, job.seed] % self.of == self.number - 1]
 
 
 def shard_folders(out: Path) -> list[Path]:
-    """The folders of shards that lie in a study's folder."""
+    """Return the folders of shards that lie in a study's folder."""
     return sorted(path for path in out.glob("shard-*-of-*") if path.is_dir())
 
 
 def merge(store: Store, jobs: Iterable[Job], folders: Iterable[Path]) -> int:
     """Copy what is finished of `jobs` from other studies' folders; return how many jobs were copied.
 
-    Nothing in those folders is changed, and one that is still being written may be read: a result is there whole or not
-    at all. Damaged results are named in a warning and left, as are those of another definition, which have another
-    fingerprint.
+    Nothing in those folders is changed, and one that is still being written may be read. Damaged results are named in a
+    warning and left, as are those of another definition, which have another fingerprint.
     """
-    jobs, taken = list(jobs), 0
+    jobs, copied = list(jobs), 0
     for folder in folders:
         other = Store(folder)
         for job in jobs:
-            there = replace(job, folder=str(folder / "baseline" / Path(job.folder).name))
-            if store.is_done(job) or not other.is_done(there):
-                continue
-            store.take(job, other, there)
-            taken += 1
-    return taken
+            original = replace(job, folder=str(folder / "baseline" / Path(job.folder).name))
+            if not store.is_done(job) and other.is_done(original):
+                store.copy_from(other, original, job)
+                copied += 1
+    return copied

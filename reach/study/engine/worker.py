@@ -1,10 +1,16 @@
-"""The process that does one job: started by the engine and by nothing else.
+"""The process that does one job, and the server that forks such processes.
 
-It reads the job as one line of JSON from its standard input and answers in lines of JSON on its standard
-output: {"progress": 0..1} any number of times, then {"rows": [...], "traces": [...], "cost": {...},
-"films": {phase: base64}} or {"error": traceback}, with "cpu_seconds". Whatever the learner prints goes to standard
-error. The standard input stays open as long as the parent lives; when it closes, the worker ends at once, so that a
-killed parent leaves none behind.
+A worker's standard input is a socket that it shares with the engine. It reads the job as a line of JSON and answers in
+lines of JSON: {"progress": 0..1} any number of times, then what `answer` returns or {"error": traceback}, with
+"cpu_seconds". What the learner prints goes to the log. When the engine closes its end, the worker ends at once, so a
+killed engine leaves none behind.
+
+Importing the learners takes seconds; a fork takes milliseconds and is as fresh: the server has run no job, and holds
+one thread and no state but loaded modules and the simulation's compiled functions. Linux only: elsewhere a process that
+has loaded numerical libraries may not be forked.
+
+Why not multiprocessing's forkserver: it runs the caller's main script again in every worker (4 s instead of 0.15 s a
+job of compare.py), fails for a script without a `__main__` guard, and keeps the environment of the first study.
 """
 
 from __future__ import annotations
@@ -13,8 +19,6 @@ import gc
 import importlib
 import json
 import os
-import random
-import selectors
 import signal
 import socket
 import sys
@@ -23,65 +27,63 @@ import time
 import traceback
 from collections.abc import Sequence
 from contextlib import suppress
-from typing import Any, TextIO
+from typing import Any
+
+import numpy as np
 
 from reach.study.engine.jobs import Job, answer, cpu_seconds, plain
 
-ORPHANED = 3  # exit status when the parent is gone
-PROGRESS_EVERY_S = 0.2
+READY, UNFIT = b"ready", b"unfit"  # what the server tells the engine once its modules are imported
+ORPHANED = 3  # exit status when the engine is gone
+PROGRESS_INTERVAL_S = 0.2
 
 
-def leave_with_parent() -> None:
-    """Wait for the end of standard input, then end this process."""
-    while os.read(0, 4096):
-        pass
-    os._exit(ORPHANED)
+def socket_of_standard_input() -> socket.socket:
+    """Return the socket at standard input, out of reach of what the learner starts; standard input becomes empty."""
+    connection = socket.socket(fileno=os.dup(0))
+    with open(os.devnull) as nothing:
+        os.dup2(nothing.fileno(), 0)
+    return connection
 
 
-def read_line() -> str:
-    """The first line of standard input, unbuffered, so that the rest is left to the watchdog."""
-    line = b""
-    while not line.endswith(b"\n"):
-        piece = os.read(0, 1)
-        if not piece:
-            os._exit(ORPHANED)
-        line += piece
-    return line.decode()
+def do_job() -> None:
+    """Read a job from standard input, do it, and answer there."""
+    engine = socket_of_standard_input()
+    sys.stdout = sys.stderr  # the same log, and unbuffered
+    with engine.makefile("r", encoding="utf-8") as lines:
+        line = lines.readline()
+    if not line.endswith("\n"):
+        os._exit(ORPHANED)
+    threading.Thread(target=_end_with, args=(engine,), daemon=True).start()
+    reported = time.monotonic()
 
-
-def main() -> None:
-    answers: TextIO = os.fdopen(os.dup(1), "w", encoding="utf-8")
-    os.dup2(2, 1)
-    sys.stdout = sys.stderr
-    job = Job.from_json(read_line())
-    threading.Thread(target=leave_with_parent, daemon=True).start()
-    said = time.monotonic()
-
-    def say(message: dict[str, Any]) -> None:
-        answers.write(json.dumps(message, default=plain) + "\n")
-        answers.flush()
+    def send(message: dict[str, Any]) -> None:
+        engine.sendall((json.dumps(message, default=plain) + "\n").encode())
 
     def on_progress(done: float) -> None:
-        nonlocal said
-        if time.monotonic() - said >= PROGRESS_EVERY_S:
-            said = time.monotonic()
-            say({"progress": float(done)})
+        nonlocal reported
+        if time.monotonic() - reported >= PROGRESS_INTERVAL_S:
+            reported = time.monotonic()
+            send({"progress": float(done)})
 
     try:
         from reach.study.perform import perform
 
-        told = answer(perform(job, on_progress))
-        say({**told, "cpu_seconds": cpu_seconds()})
+        results = answer(perform(Job.from_json(line), on_progress))
+        send({**results, "cpu_seconds": cpu_seconds()})
     except Exception:
-        say({"error": traceback.format_exc(), "cpu_seconds": cpu_seconds()})
+        send({"error": traceback.format_exc(), "cpu_seconds": cpu_seconds()})
 
 
-READY, UNFIT = b"ready", b"unfit"
-DESCRIPTORS = 4
+def _end_with(engine: socket.socket) -> None:
+    """End this process when the engine closes its end of the socket."""
+    with suppress(OSError):
+        engine.recv(1)
+    os._exit(ORPHANED)
 
 
 def load_simulation() -> None:
-    """Have the simulation's compiled functions loaded, which takes half a second, by one step of an arm."""
+    """Load the simulation's compiled functions, which takes half a second, by one step of an arm."""
     import gymnasium as gym
 
     import reach  # noqa: F401  (registers the environments)
@@ -92,81 +94,70 @@ def load_simulation() -> None:
     env.close()
 
 
-def threads() -> int:
-    """Threads of this process, those of libraries included."""
-    return len(os.listdir("/proc/self/task"))
+def serve(modules: Sequence[str]) -> None:
+    """Import `modules`, then fork a worker for every request until the engine closes the socket.
+
+    A request carries two descriptors: the worker's socket and its log. When a worker has ended, its socket receives
+    {"exit": status}. A module that cannot be imported is left for the worker to report.
+    """
+    engine = socket_of_standard_input()
+    for module in modules:
+        with suppress(Exception):
+            importlib.import_module(module)
+    load_simulation()
+    if len(os.listdir("/proc/self/task")) > 1:  # threads, which no fork survives
+        engine.send(UNFIT)
+        return
+    gc.collect()
+    gc.freeze()  # so that a worker's collections touch no page it shares with the server
+    running: dict[int, socket.socket] = {}
+    signal.signal(signal.SIGCHLD, lambda *_: _report_ended(running))
+    engine.send(READY)
+    while True:
+        request, descriptors, _, _ = socket.recv_fds(engine, 1, 2)
+        if not request:
+            return
+        connection, log = socket.socket(fileno=descriptors[0]), descriptors[1]
+        signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGCHLD})  # until the worker is in `running`
+        pid = os.fork()
+        if pid == 0:
+            for target, descriptor in enumerate((connection.fileno(), log, log)):
+                os.dup2(descriptor, target)
+            for other in (engine, connection, *running.values()):
+                other.close()
+            os.close(log)
+            _do_forked_job()
+        running[pid] = connection
+        os.close(log)
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGCHLD})
 
 
-def become_worker(given: Sequence[int], servers: Sequence[int]) -> None:
-    """In a forked process: take the descriptors given, close the server's own, do one job, end."""
+def _do_forked_job() -> None:
+    """Do a job in a process that has just been forked, and end it."""
     status = 1
     try:
-        signal.set_wakeup_fd(-1)
         signal.signal(signal.SIGCHLD, signal.SIG_DFL)
-        for target, descriptor in enumerate(given[:3]):
-            os.dup2(descriptor, target)
-        for descriptor in (*given, *servers):
-            os.close(descriptor)
-        random.seed()
-        if "numpy" in sys.modules:
-            importlib.import_module("numpy").random.seed()
-        main()
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGCHLD})
+        np.random.seed()  # noqa: NPY002  (the global generator, as fresh as in a new interpreter)
+        do_job()
         status = 0
+    except BaseException:
+        traceback.print_exc()
     finally:
         with suppress(Exception):
             sys.stderr.flush()
         os._exit(status)
 
 
-def serve(modules: Sequence[str]) -> None:
-    """Import, then fork a worker for every request until the engine closes the socket."""
-    engine = socket.socket(fileno=0)
-    for module in modules:
-        with suppress(Exception):
-            importlib.import_module(module)
-    load_simulation()
-    if threads() > 1:
-        engine.send(UNFIT)
-        return
-    gc.collect()
-    gc.freeze()  # so that a worker's collections touch no page it shares with the server
-    ended, wake = os.pipe()
-    os.set_blocking(wake, False)
-    signal.signal(signal.SIGCHLD, lambda *_: None)
-    signal.set_wakeup_fd(wake)
-    engine.send(READY)
-    running: dict[int, int] = {}
-    waiting = selectors.EpollSelector()
-    waiting.register(engine, selectors.EVENT_READ)
-    waiting.register(ended, selectors.EVENT_READ)
-    while True:
-        for key, _ in waiting.select():
-            if key.fileobj is engine:
-                message, given, _, _ = socket.recv_fds(engine, 16, DESCRIPTORS)
-                if not message:
-                    return
-                if (pid := os.fork()) == 0:
-                    become_worker(given, (ended, wake, waiting.fileno(), *running.values()))
-                for descriptor in given[:3]:
-                    os.close(descriptor)
-                running[pid] = given[3]
-                os.write(given[3], f"{pid}\n".encode())
-            else:
-                os.read(ended, 4096)
-                report_ended(running)
-
-
-def report_ended(running: dict[int, int]) -> None:
-    """Tell of every worker that has ended; running: process id -> where to tell it."""
-    while running:
-        pid, status = os.waitpid(-1, os.WNOHANG)
-        if pid == 0:
-            return
-        told = running.pop(pid)
-        with suppress(BrokenPipeError):
-            os.write(told, f"{os.waitstatus_to_exitcode(status)}\n".encode())
-        os.close(told)
+def _report_ended(running: dict[int, socket.socket]) -> None:
+    """Report the exit status of every worker that has ended; running: process id -> its socket."""
+    with suppress(ChildProcessError):
+        while (ended := os.waitpid(-1, os.WNOHANG))[0]:
+            if ended[0] in running:  # and no process that a module has started
+                with running.pop(ended[0]) as connection, suppress(OSError):
+                    # The first newline ends a line that the worker's death has cut short.
+                    connection.sendall(b'\n{"exit": %d}\n' % os.waitstatus_to_exitcode(ended[1]))
 
 
 if __name__ == "__main__":
-    serve(sys.argv[1:]) if sys.argv[1:] else main()
+    serve(sys.argv[1:]) if sys.argv[1:] else do_job()

@@ -1,4 +1,4 @@
-"""Let the tests of a study, and the processes that they start, import `fake_learner`."""
+"""What the tests of a study share."""
 
 from __future__ import annotations
 
@@ -7,6 +7,12 @@ import os
 from pathlib import Path
 
 import pytest
+
+
+@pytest.fixture(autouse=True)
+def _no_flush(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Leave out flushing files to the disk, which takes most of the time and which no test can observe."""
+    monkeypatch.setattr(os, "fsync", lambda file: None)
 
 
 @pytest.fixture

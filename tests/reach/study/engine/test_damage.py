@@ -63,7 +63,7 @@ def files_of(out: Path) -> dict[str, bytes]:
     """The files of a study, without those that hold times or were set aside."""
     files = [path for path in sorted(out.rglob("*")) if path.is_file() and ".damaged" not in str(path)]
     kept = {path.relative_to(out).as_posix(): path.read_bytes() for path in files}
-    return {name: data for name, data in kept.items() if name not in ("jobs.sqlite", ".lock")}
+    return {name: data for name, data in kept.items() if name not in ("jobs.jsonl", ".lock")}
 
 
 def read_all(out: Path) -> dict[str, Any]:
@@ -148,7 +148,7 @@ def flip_read_and_rerun(sound: Path, out: Path, data: st.DataObject) -> None:
         assert refusal is None or str(file) in refusal
         told.clear()
         command(out)
-    if not any(file.match(pattern) and file.parent == out for pattern in MADE_AGAIN) and file.name != "jobs.sqlite":
+    if not any(file.match(pattern) and file.parent == out for pattern in MADE_AGAIN) and file.name != "jobs.jsonl":
         assert any(str(file) in str(one.message) for one in told)
     assert files_of(out) == files_of(sound)
     assert read_all(out) == read_all_of(sound)
@@ -175,7 +175,7 @@ def test_what_is_missing_cut_short_or_of_another_seed_is_named_and_made_again(
             damaged = store.film_paths(first)["after"]
             damaged.unlink()
         case "table of jobs":
-            damaged = store.ledger_path
+            damaged = store.jobs_path
             damaged.unlink()
             (damaged / "below").mkdir(parents=True)
         case "policy":

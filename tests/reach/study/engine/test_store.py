@@ -15,12 +15,12 @@ from typing import Any
 import pandas as pd
 import pytest
 
-from reach.files import DiskFullError, make_folder, replace_by_empty, write_file
+from reach.files import UNSEALED, DiskFullError, make_folder, replace_by_empty, seal, write_file
 from reach.protocols import PROTOCOLS
 from reach.study import DamagedError, Job, Store, load, plan
 from reach.study.engine.formats import COLUMNS, summary_bytes, trials_frame
+from reach.study.engine.job_table import JobTable
 from reach.study.engine.jobs import Outcome
-from reach.study.engine.ledger import SEAL_ROWS, Ledger
 from reach.study.engine.scheduler import missing_jobs
 from reach.study.engine.store import FILM_PHASES
 
@@ -67,7 +67,7 @@ def test_a_place_where_no_folder_can_be_is_refused_by_the_argument_that_gave_it(
     make_folder(tmp_path / "a" / "b", "--out")
     (tmp_path / "file").touch()
     for place in (tmp_path / "file", tmp_path / "file" / "below"):
-        with pytest.raises(OSError, match=f"--out {place}: no folder"):
+        with pytest.raises(OSError, match=f"--out: expected a folder that can be written, got {place}"):
             make_folder(place, "--out")
 
 
@@ -134,14 +134,13 @@ def test_nothing_outside_the_folder_is_written_or_cut_through_links_in_it(tmp_pa
     filmed = replace(JOB, film=True)
     paths = [store.part_path(part, JOB) for part in ("trials", "costs")]
     paths += [*store.film_paths(JOB).values(), store.error_path(JOB), store.log_path(JOB)]
-    paths += [store.trials_path, store.summary_path, store.report_path, store.ledger_path]
-    paths += [Path(f"{store.ledger_path}{end}") for end in ("-wal", "-shm", "-journal")]
+    paths += [store.trials_path, store.summary_path, store.report_path, store.jobs_path]
     for path in paths:
         path.parent.mkdir(parents=True, exist_ok=True)
         path.symlink_to(valued)
     with store.only_writer():
-        with pytest.warns(UserWarning, match=r"jobs\.sqlite is no regular file"), Ledger(store.ledger_path) as ledger:
-            ledger.enter([JOB], {JOB.name: True})
+        with pytest.warns(UserWarning, match=r"jobs\.jsonl is no regular file"), JobTable(store.jobs_path) as table:
+            table.enter([JOB], {JOB.name: True})
         store.write_outcome(Outcome(filmed, error="it failed"))
         films = dict.fromkeys(FILM_PHASES, b"film")
         store.write_outcome(Outcome(filmed, rows=[row(1)], cost={"weight_updates": 1.0}, films=films))
@@ -180,8 +179,8 @@ def test_rows_come_back_as_they_were_written(tmp_path: Path) -> None:
 def test_a_damaged_file_is_named_and_its_run_is_to_be_done_again(part: str, damage: str, tmp_path: Path) -> None:
     store, other = Store(tmp_path), replace(JOB, seed=1, fingerprint="ba9876543210")
     trace = {"block": "baseline", "time_s": 0.1, "remaining": 0.5, "trials": 2}
-    with Ledger(store.ledger_path) as ledger:
-        ledger.enter([JOB, other], {JOB.name: True, other.name: True})
+    with JobTable(store.jobs_path) as table:
+        table.enter([JOB, other], {JOB.name: True, other.name: True})
     for job in (JOB, other):
         trace["remaining"] = job.seed + 0.5
         cost = {"weight_updates": job.seed + 1.0}
@@ -209,24 +208,22 @@ def test_a_whole_table_that_is_damaged_is_made_up_for_by_its_runs_or_named(tmp_p
     store.trials_path.write_bytes(b"junk")
     with pytest.raises(DamagedError, match=r"trials\.parquet is damaged"):
         load(tmp_path)
-    with Ledger(store.ledger_path) as ledger:
-        ledger.enter([JOB], {JOB.name: True})
+    with JobTable(store.jobs_path) as table:
+        table.enter([JOB], {JOB.name: True})
     with pytest.warns(UserWarning, match=r"trials\.parquet is damaged"):
         assert len(load(tmp_path)) == 2
 
 
-@pytest.mark.parametrize(
-    "changed", [{"learner": "../../elsewhere"}, {"protocol": "a/b"}, {"fingerprint": "/x"}, {"learner": ""}]
-)
-def test_a_table_of_jobs_whose_names_are_paths_is_refused_by_name(changed: dict[str, str], tmp_path: Path) -> None:
-    ((column, value),) = changed.items()
+def test_a_table_of_jobs_whose_names_are_paths_is_refused_by_name(tmp_path: Path) -> None:
     store = Store(tmp_path)
-    with Ledger(store.ledger_path) as ledger:
-        ledger.enter([JOB], {JOB.name: True})
-        ledger.table.execute(f"UPDATE jobs SET {column} = ?", [value])
-        ledger.table.execute(SEAL_ROWS)
-    with pytest.raises(DamagedError, match=f"{store.ledger_path} is damaged: {column} is '{value}'"):
-        load(tmp_path)
+    with JobTable(store.jobs_path) as table:
+        table.enter([JOB], {JOB.name: True})
+    sound = json.loads(store.jobs_path.read_bytes())
+    for column, value in {"learner": "../../elsewhere", "protocol": "a/b", "fingerprint": "/x", "seed": "0"}.items():
+        forged = json.dumps(sound | {column: value, "seal": UNSEALED})
+        store.jobs_path.write_bytes(seal(f"{forged}\n".encode()))
+        with pytest.raises(DamagedError, match=f"{store.jobs_path} is damaged: {column} is '{value}'"):
+            load(tmp_path)
 
 
 def test_a_row_without_a_column_is_an_error_that_names_it() -> None:
