@@ -1,10 +1,10 @@
-"""What is to be computed: one job per training and per run through a protocol, each with a fingerprint.
+"""What is to be computed, one job per training and per run through a protocol, and how each job ended.
 
-A job is a value that can be sent to another process as JSON. Its fingerprint is a hash of everything that can
-change its result: the learner's name, the seed, the protocol's full definition, the factory that makes the
-learner, the code of all modules that the job imports, and the versions of the libraries. Comments, docstrings and
-layout of the code do not count. Results are kept under that fingerprint, so those of another definition are never
-mixed in. This module knows a learner only as a name and a factory "module:function"; it never imports one.
+A job is a value that can be sent to another process as JSON. Its fingerprint is a hash of everything that can change
+its result: the learner's name, the seed, the protocol's full definition, the factory that makes the learner, the code
+of all modules that the job imports, and the versions of the libraries. Comments, docstrings and layout of the code do
+not count. Results are kept under that fingerprint, so those of another definition are never mixed in. This module knows
+a learner only as a name and a factory "module:function"; it never imports one.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ import platform
 import re
 import resource
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field, fields, is_dataclass
+from dataclasses import asdict, dataclass, field, fields, is_dataclass, replace
 from importlib import metadata
 from pathlib import Path
 from typing import Any, Literal
@@ -32,7 +32,7 @@ FINGERPRINT_DIGITS = 12
 NUMERICAL_LIBRARIES = ("numpy", "numba", "gymnasium", "torch", "stable-baselines3", "sb3-contrib")
 # The module that performs a job.
 RUN = "reach.study.perform"
-# What a job imports that shows, films or keeps results, and so changes none.
+# Modules that a job imports and that change no result: they show, film or export.
 CHANGES_NO_RESULT = re.compile(r"reach\.(render(\..*)?|notebook|scene|snapshot|study|study\.filming)")
 FINGERPRINT = re.compile(r"[0-9a-f]+")
 
@@ -41,11 +41,18 @@ FINGERPRINT = re.compile(r"[0-9a-f]+")
 class Job:
     """One piece of work for one process.
 
-    kind: "train" trains a learner at baseline and keeps it in `folder`; "protocol" runs the learner kept in
-    `folder` through `protocol`. `needs` is the name of the job that must be done first ("" = none).
-    `film` asks for films beside the trial rows; it changes no row and so is not in the fingerprint. `protocol_file` is
-    where the protocol is read from, "" for one that is known by its name; `protocol_digest` is its `protocol_digest`
-    when the study was planned.
+    Attributes:
+        kind: "train" trains a learner without a perturbation; "protocol" runs a trained one through a protocol.
+        learner: its name.
+        seed: of the training, or of the protocol's cups and noise.
+        factory: "module:function" that makes the learner.
+        folder: of the trained learner, which a training writes and a run reads.
+        fingerprint: hexadecimal hash of all that can change the result.
+        protocol: its name; "" for a training.
+        needs: name of the job that must be done first; "" for none.
+        film: write films beside the rows; this changes no row and is not in the fingerprint.
+        protocol_file: that the protocol is read from; "" for a protocol that is known by its name.
+        protocol_digest: `protocol_digest` of that file when the study was planned.
     """
 
     kind: Kind
@@ -61,38 +68,42 @@ class Job:
     protocol_digest: str = ""
 
     def __post_init__(self) -> None:
-        # All of these become parts of paths.
+        # These become parts of paths.
         require_name("learner", self.learner)
         if self.protocol:
             require_name("protocol", self.protocol)
         require_whole("seed", self.seed, 0)
         if not isinstance(self.fingerprint, str) or not FINGERPRINT.fullmatch(self.fingerprint):
-            raise ValueError(f"fingerprint is {self.fingerprint!r}; hexadecimal digits are allowed")
+            raise ValueError(f"fingerprint is {self.fingerprint!r}; expected hexadecimal digits")
 
     @property
     def name(self) -> str:
-        """A file name: what the job is, then its fingerprint."""
-        parts = [self.learner, self.protocol or self.kind, str(self.seed), self.fingerprint]
-        return "-".join(parts)
+        """A file name: learner, protocol, seed and fingerprint."""
+        return "-".join([self.learner, self.protocol or self.kind, str(self.seed), self.fingerprint])
 
     @property
     def title(self) -> str:
-        """What a person calls the job."""
+        """The job in words."""
         return f"{self.learner}, {self.protocol or 'baseline training'}, seed {self.seed}"
 
     def to_json(self) -> str:
+        """Return the job as JSON."""
         return json.dumps(asdict(self), sort_keys=True)
 
     @classmethod
     def from_json(cls, text: str) -> Job:
+        """Return the job that `to_json` has written."""
         return cls(**json.loads(text))
 
 
 def canonical(value: Any) -> Any:
-    """`value` as plain JSON data that is the same in every process (dataclasses carry their class name)."""
+    """Return `value` as JSON data that are the same in every process; a dataclass has its class name in them.
+
+    Raises:
+        TypeError: a type that a protocol may not hold.
+    """
     if is_dataclass(value) and not isinstance(value, type):
-        named = {f.name: canonical(getattr(value, f.name)) for f in fields(value)}
-        return {"class": type(value).__name__, **named}
+        return {"class": type(value).__name__} | {f.name: canonical(getattr(value, f.name)) for f in fields(value)}
     if isinstance(value, Mapping):
         return {str(key): canonical(item) for key, item in sorted(value.items(), key=lambda kv: str(kv[0]))}
     if isinstance(value, np.ndarray):
@@ -108,24 +119,24 @@ def canonical(value: Any) -> Any:
     if callable(value):
         return f"{value.__module__}.{value.__qualname__}"
     raise TypeError(
-        f"a protocol may hold numbers, text, lists, mappings, arrays, functions and dataclasses; "
+        "a protocol: expected numbers, text, lists, mappings, arrays, functions and dataclasses, "
         f"got {value!r} of type {type(value).__name__}"
     )
 
 
 def digest(value: Any) -> str:
-    """The first hexadecimal digits of the SHA-256 of a value's canonical JSON."""
+    """Return the first hexadecimal digits of the SHA-256 of a value's canonical JSON."""
     text = json.dumps(canonical(value), sort_keys=True, separators=(",", ":"))
     return hashlib.sha256(text.encode()).hexdigest()[:FINGERPRINT_DIGITS]
 
 
 def protocol_digest(protocol: Any, file: str | Path) -> str:
-    """Hash of a protocol from a file: of its definition and, if the file is Python, of the file's code."""
+    """Return the hash of a protocol from a file: of its definition and, if the file is Python, of its code."""
     return digest({"protocol": protocol, "code": file_digest(Path(file)) if Path(file).suffix == ".py" else ""})
 
 
 def library_versions(imported: Iterable[str] = ()) -> dict[str, str]:
-    """Versions of Python, of the numerical libraries that are installed, and of packages by the names of imports."""
+    """Return versions of Python, of the numerical libraries, and of other packages, given by the names of imports."""
     versions = {"python": platform.python_version()}
     for library in dict.fromkeys((*NUMERICAL_LIBRARIES, *(name.replace("_", "-") for name in sorted(imported)))):
         try:
@@ -140,26 +151,26 @@ def library_versions(imported: Iterable[str] = ()) -> dict[str, str]:
 def definition(
     factory: str, more: Iterable[str | Path] = (RUN,), *, path: Sequence[str] | None = None
 ) -> dict[str, Any]:
-    """The code that a job runs, and the versions of the libraries that it uses.
+    """Return hashes of the code that a job runs, and the versions of the libraries that it uses.
 
     Args:
         factory: "module:function".
-        more: what is run beside the factory's module: names of modules, and Python files.
+        more: names of further modules that the job runs, and Python files.
         path: folders in which modules are found; None: those of an import statement.
 
     Raises:
-        ValueError: factory does not read "module:function".
+        ValueError: factory is not "module:function".
         ModuleNotFoundError: its module cannot be found.
     """
     module, _, function = factory.partition(":")
     if not module or not function:
-        raise ValueError(f"factory={factory!r} must read 'module:function', such as 'agents.learner:prepare'")
+        raise ValueError(f"factory: expected 'module:function', such as 'agents.learner:prepare', got {factory!r}")
     sources = sources_of((module, *more), leave_out=CHANGES_NO_RESULT.fullmatch, path=path)
     return {"factory": factory, "sources": sources.digests(), "versions": library_versions(sources.libraries)}
 
 
 def code_digest(factory: str, more: Iterable[str | Path] = (RUN,)) -> str:
-    """Hash of the code that a job runs and of the versions of the libraries; arguments and errors of `definition`."""
+    """Return a hash of the code that a job runs and of the libraries; arguments and errors as in `definition`."""
     return digest(definition(factory, more))
 
 
@@ -173,49 +184,60 @@ def plan(
     filmed: Iterable[tuple[str, int]] = (),
     protocol_files: Mapping[str, str] | None = None,
 ) -> list[Job]:
-    """All jobs of a study in a fixed order: first every training, then every run through a protocol.
+    """Return all jobs of a study in a fixed order: first every training, then every run through a protocol.
 
-    protocols: name -> definition (any dataclass). filmed: (protocol, seed) pairs of which films are made.
-    protocol_files: name -> file, of the protocols that workers have to read from one.
+    Args:
+        learners: their names.
+        protocols: name -> definition (any dataclass).
+        seeds: of trainings and runs.
+        factory: "module:function" that makes a learner.
+        out: folder of the study.
+        filmed: (protocol, seed) of the runs that are filmed.
+        protocol_files: name -> file, of the protocols that workers read from a file.
+
+    Raises:
+        ValueError: a name that cannot name a file, or a factory that is not "module:function".
+        ModuleNotFoundError: the factory's module cannot be found.
     """
     learners, seeds = list(dict.fromkeys(learners)), list(dict.fromkeys(seeds))
     for kind, names in (("learner", learners), ("protocol", list(protocols))):
         for name in names:
             require_name(kind, name)
     filmed, files = set(filmed), protocol_files or {}
-    training = definition(factory, ())
-    running = {"": definition(factory)}
+    training_code = definition(factory, ())
+    run_code = {"": definition(factory)}
     for file in files.values():
-        running[file] = definition(factory, (RUN, Path(file))) if Path(file).suffix == ".py" else running[""]
+        run_code[file] = definition(factory, (RUN, Path(file))) if Path(file).suffix == ".py" else run_code[""]
     trainings: list[Job] = []
     runs: list[Job] = []
     for learner in learners:
         for seed in seeds:
-            who = {"learner": learner, "seed": seed}
-            mark = digest({"kind": "train", **who, **training})
-            folder = str(out / "baseline" / f"{learner}-{seed}-{mark}")
-            trained = Job("train", learner, seed, factory, folder, mark)
-            trainings.append(trained)
+            identity = {"learner": learner, "seed": seed}
+            fingerprint = digest({"kind": "train", **identity, **training_code})
+            folder = str(out / "baseline" / f"{learner}-{seed}-{fingerprint}")
+            training = Job("train", learner, seed, factory, folder, fingerprint)
+            trainings.append(training)
             for name, protocol in protocols.items():
-                film, file = (name, seed) in filmed, files.get(name, "")
-                mark = digest({"kind": "protocol", "name": name, "protocol": protocol, **who, **running[file]})
+                file = files.get(name, "")
+                definitions = {"kind": "protocol", "name": name, "protocol": protocol, **identity, **run_code[file]}
+                run = Job("protocol", learner, seed, factory, folder, digest(definitions), name, training.name)
                 read = protocol_digest(protocol, file) if file else ""
-                runs.append(Job("protocol", learner, seed, factory, folder, mark, name, trained.name, film, file, read))
+                runs.append(replace(run, film=(name, seed) in filmed, protocol_file=file, protocol_digest=read))
     return trainings + runs
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """How a job ended: with what a run gave, or with an error text.
+    """How a job ended: with results, or with an error.
 
     Attributes:
-        job: which.
-        rows: one a trial.
-        traces: one a moment of a block, the remaining error within a reach.
-        cost: what was spent while learning, counted and therefore the same on every rerun: name -> count.
+        job: that ended.
+        rows: of a run, one a trial.
+        traces: the remaining error within a reach, one row a moment of a block.
+        cost: what was counted while learning, name -> count; the same on every rerun.
         films: phase -> bytes of an MP4 film.
-        folder: the trained learner's files by name, where the worker has no disk in common with the engine.
-        error: why there is none of this; empty for success.
+        folder: files of the trained learner, path -> bytes, where the worker has no disk in common with the engine.
+        error: why there are no results; "" for success.
         tries: how often the job was started.
         cpu_seconds, wall_seconds: of the last try; NaN where it died.
     """
@@ -233,37 +255,31 @@ class Outcome:
 
 
 def cpu_seconds() -> float:
-    """Processor time this process has used, in user and system mode, s."""
-    used = resource.getrusage(resource.RUSAGE_SELF)
-    return used.ru_utime + used.ru_stime
+    """Return the processor time that this process has used, in user and system mode, s."""
+    usage = resource.getrusage(resource.RUSAGE_SELF)
+    return usage.ru_utime + usage.ru_stime
 
 
 def plain(value: Any) -> Any:
-    """A NumPy number as a Python one, for JSON."""
+    """Return a NumPy number as a Python one, for JSON.
+
+    Raises:
+        TypeError: any other value.
+    """
     if hasattr(value, "item"):
         return value.item()
-    raise TypeError(f"a trial row may hold numbers, text and truth values; got {value!r}")
+    raise TypeError(f"a trial row: expected numbers, text and truth values, got {value!r}")
 
 
 def answer(result: Any) -> dict[str, Any]:
-    """What a worker tells of a `reach.study.run.Result`, ready for JSON with `plain`."""
-    return {
-        "rows": result.rows,
-        "traces": getattr(result, "traces", []),
-        "cost": getattr(result, "cost", {}),
-        "films": {phase: base64.b64encode(data).decode() for phase, data in result.films.items()},
-    }
+    """Return the message in which a worker sends a `reach.study.run.Result`, ready for JSON with `plain`."""
+    films = {phase: base64.b64encode(data).decode() for phase, data in result.films.items()}
+    return {"rows": result.rows, "traces": result.traces, "cost": result.cost, "films": films}
 
 
-def outcome_of(job: Job, message: Mapping[str, Any], **measured: Any) -> Outcome:
-    """The outcome that a worker's last message tells; `measured` are the other fields of `Outcome`."""
+def outcome_of(job: Job, message: Mapping[str, Any], **others: Any) -> Outcome:
+    """Return the outcome that a worker's last message describes; `others` are the other fields of `Outcome`."""
     if "error" in message:
-        return Outcome(job, error=str(message["error"]), **measured)
-    return Outcome(
-        job,
-        rows=message["rows"],
-        traces=message["traces"],
-        cost=message["cost"],
-        films={phase: base64.b64decode(data) for phase, data in message["films"].items()},
-        **measured,
-    )
+        return Outcome(job, error=str(message["error"]), **others)
+    films = {phase: base64.b64decode(data) for phase, data in message["films"].items()}
+    return Outcome(job, message["rows"], message["traces"], message["cost"], films, **others)

@@ -10,7 +10,6 @@ import sys
 import time
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
 
 import pandas as pd
 import pyarrow.parquet as pq
@@ -20,7 +19,7 @@ from reach.study import load
 from reach.study.engine.store import Store
 
 HERE = Path(__file__).parents[1]
-# The whole study of two fake learners, in a process of its own; it says when it has begun.
+# The whole study of two fake learners, in a process of its own; it prints a line when it begins and as each job ends.
 STUDY = """
 import sys
 from pathlib import Path
@@ -28,35 +27,36 @@ import fake_learner
 from reach.protocols import PROTOCOLS
 from reach.study import Store, complete, plan
 out = Path(sys.argv[1])
-protocols = {"tiny": PROTOCOLS["tiny"]}
-jobs = plan(["steady", "wandering"], protocols, range(3), factory="fake_learner:prepare", out=out)
+jobs = plan(["steady", "wandering"], {"tiny": PROTOCOLS["tiny"]}, range(2), factory="fake_learner:prepare", out=out)
 store = Store(out)
+
+def on_end(outcome):
+    store.write_tables(jobs)
+    print("ended", flush=True)
+
 with store.only_writer():
     print("begun", flush=True)
-    failures = complete(jobs, store, processes=2, show=False, on_end=lambda outcome: store.write_tables(jobs))
+    failures = complete(jobs, store, processes=2, show=False, on_end=on_end)
     store.write_tables(jobs)
 sys.exit(bool(failures))
 """
-LONGEST_S = 5.0  # by when, after it has begun, a study is killed
 
 
 def start(out: Path, trial_s: float) -> subprocess.Popen[str]:
     path = os.pathsep.join([str(HERE), os.environ.get("PYTHONPATH", "")])
-    study = subprocess.Popen(
+    return subprocess.Popen(
         [sys.executable, "-c", STUDY, str(out)],
         env=os.environ | {"PYTHONPATH": path, "FAKE_TRIAL_S": str(trial_s)},
         stdout=subprocess.PIPE,
         text=True,
     )
-    assert study.stdout is not None
-    assert study.stdout.readline() == "begun\n"
-    return study
 
 
 def finish(out: Path) -> dict[str, bytes]:
-    """Run the study to its end; the bytes of all that it keeps."""
+    """Run the study to its end; return the bytes of all that it keeps."""
     study = start(out, 0.0)
-    assert study.wait() == 0
+    study.communicate()
+    assert study.returncode == 0
     assert set(Store(out).read_jobs()["state"]) == {"done"}
     return results(out)
 
@@ -66,57 +66,60 @@ def results(out: Path) -> dict[str, bytes]:
     return {str(file.relative_to(out)): file.read_bytes() for file in files}
 
 
-def offspring(pid: int) -> list[int]:
+def descendants(pid: int) -> list[int]:
     """Processes below a process: the server, and the workers it has forked."""
-    found: list[int] = []
+    below: list[int] = []
     with suppress(OSError):
         for task in Path(f"/proc/{pid}/task").iterdir():
             for child in map(int, (task / "children").read_text().split()):
-                found += [child, *offspring(child)]
-    return found
+                below += [child, *descendants(child)]
+    return below
 
 
 def check_that_all_is_whole(out: Path) -> dict[str, bytes]:
-    """Whatever can be read is whole; gives the finished runs."""
-    for file in out.rglob("*.parquet"):
-        if not file.name.startswith("."):
-            pq.read_table(file)
-    runs = {name: data for name, data in results(out).items() if name.startswith("trials/")}
-    whole = {name: data for name, data in runs.items() if not Path(name).name.startswith(".")}
-    done = Store(out).read_jobs()
-    if len(done) and ((done["kind"] == "protocol") & (done["state"] == "done")).any():
+    """Check that whatever can be read is whole; return the finished runs."""
+    for file in out.rglob("[!.]*.parquet"):
+        pq.read_table(file)
+    runs = {str(file.relative_to(out)): file.read_bytes() for file in out.glob("trials/*/*/*/[!.]*")}
+    if runs:
         trials = load(out)
         assert set(trials.groupby(["learner", "seed"]).size()) == {20}
-    return whole
+        assert len(trials) == 20 * len(runs)
+    return runs
 
 
-def kill_at_random(out: Path, moments: int, seed: int) -> dict[str, Any]:
-    """Kill the study or one of its processes again and again; how often what was hit."""
+def kill_at_random(out: Path, times: int, seed: int) -> dict[str, int]:
+    """Kill the study or one of its processes again and again; return how often which was hit.
+
+    It is killed up to half a second after a random line, so at any stage however fast the machine is.
+    """
     rng = random.Random(seed)
-    hit = {"parent": 0, "worker": 0}
+    hits = {"engine": 0, "worker": 0}
     finished: dict[str, bytes] = {}
-    for _ in range(moments):
-        study = start(out, 0.1)
-        time.sleep(rng.uniform(0.0, LONGEST_S))
-        below = offspring(study.pid)
+    for _ in range(times):
+        study = start(out, 0.02)
+        assert study.stdout is not None
+        for _ in range(rng.randint(1, 4)):
+            study.stdout.readline()
+        time.sleep(rng.uniform(0.0, 0.5))
+        below = descendants(study.pid)
         if below and rng.random() < 0.5:
             with suppress(ProcessLookupError):
                 os.kill(rng.choice(below), signal.SIGKILL)
-                hit["worker"] += 1
-            time.sleep(rng.uniform(0.0, 1.0))
+                hits["worker"] += 1
+            time.sleep(rng.uniform(0.0, 0.5))
         study.kill()
-        study.wait()
-        hit["parent"] += 1
-        whole = check_that_all_is_whole(out)
-        assert finished.items() <= whole.items(), "something that was finished has gone or changed"
-        finished = whole
-    return hit
+        study.communicate()
+        hits["engine"] += 1
+        runs = check_that_all_is_whole(out)
+        assert finished.items() <= runs.items(), "something that was finished has gone or changed"
+        finished = runs
+    return hits
 
 
 def test_killed_at_random_moments_it_loses_nothing_and_ends_with_the_same_bytes(tmp_path: Path) -> None:
     undisturbed = finish(tmp_path / "undisturbed")
-    hit = kill_at_random(tmp_path / "killed", moments=6, seed=1)
-    assert hit["parent"] == 6
+    kill_at_random(tmp_path / "killed", times=3, seed=1)
     assert finish(tmp_path / "killed") == undisturbed
     pd.testing.assert_frame_equal(load(tmp_path / "killed"), load(tmp_path / "undisturbed"))
 
@@ -124,13 +127,13 @@ def test_killed_at_random_moments_it_loses_nothing_and_ends_with_the_same_bytes(
 @pytest.mark.endurance
 def test_killed_at_fifty_random_moments_it_loses_nothing_and_ends_with_the_same_bytes(tmp_path: Path) -> None:
     undisturbed = finish(tmp_path / "undisturbed")
-    total = {"parent": 0, "worker": 0}
+    total = {"engine": 0, "worker": 0}
     # Of ten studies each is killed five times, so that kills fall early and late.
     for study in range(10):
         out = tmp_path / f"killed-{study}"
-        for what, times in kill_at_random(out, moments=5, seed=study).items():
+        for what, times in kill_at_random(out, times=5, seed=study).items():
             total[what] += times
         assert finish(out) == undisturbed
     print(f"killed: {total}")
-    assert total["parent"] == 50
+    assert total["engine"] == 50
     assert total["worker"] > 5

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import importlib
 import os
 import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
@@ -22,80 +24,83 @@ FACTORY = "fake_learner:prepare"
 pytestmark = pytest.mark.usefixtures("fake_learner")
 
 
-def planned(out: Path, *learners: str, seeds: int = 1, film: bool = False) -> list[Job]:
-    return plan(
-        learners,
-        {"tiny": PROTOCOLS["tiny"]},
-        range(seeds),
-        factory=FACTORY,
-        out=out,
-        filmed=[("tiny", 0)] if film else [],
-    )
+def planned(out: Path, *learners: str, film: bool = False) -> list[Job]:
+    filmed = [("tiny", 0)] if film else []
+    return plan(learners, {"tiny": PROTOCOLS["tiny"]}, [0], factory=FACTORY, out=out, filmed=filmed)
 
 
-def study(out: Path, *learners: str, seeds: int = 1, processes: int = 2) -> tuple[pd.DataFrame, dict[Job, str]]:
-    store, jobs = Store(out), planned(out, *learners, seeds=seeds)
+def study(out: Path, *learners: str, processes: int, film: bool = False) -> tuple[pd.DataFrame, dict[Job, str]]:
+    store, jobs = Store(out), planned(out, *learners, film=film)
     with store.only_writer():
         failures = complete(jobs, store, processes=processes, show=False)
         return store.read_trials(jobs), failures
 
 
-def test_every_trial_of_the_protocol_is_recorded_once_and_learners_are_paired(tmp_path: Path) -> None:
-    trials, failures = study(tmp_path, "steady", "wandering")
-    assert not failures
-    for _, one in trials.groupby("learner"):
-        reaches = one[~one["probe"]]
+@pytest.fixture(scope="module")
+def mixed(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, pd.DataFrame, dict[Job, str]]:
+    """A study of learners that work, raise and die: its folder, trials and failures."""
+    out = tmp_path_factory.mktemp("mixed")
+    with pytest.MonkeyPatch.context() as monkeypatch:
+        here = str(Path(__file__).parents[1])
+        monkeypatch.setenv("PYTHONPATH", os.pathsep.join([here, os.environ.get("PYTHONPATH", "")]))
+        importlib.import_module("fake_learner")
+        return out, *study(out, "steady", "wandering", "raises", "dies-once", "dies", processes=2)
+
+
+def rows_of(trials: pd.DataFrame, *learners: str) -> pd.DataFrame:
+    return trials[trials["learner"].isin(learners)].reset_index(drop=True)
+
+
+def test_every_trial_of_the_protocol_is_recorded_once_and_learners_are_paired(
+    mixed: tuple[Path, pd.DataFrame, dict[Job, str]],
+) -> None:
+    _, trials, _ = mixed
+    cups = []
+    for learner in ("steady", "wandering"):
+        rows = rows_of(trials, learner)
+        reaches = rows[~rows["probe"]]
         assert reaches["trial"].tolist() == list(range(1, 15))
         assert reaches["block"].tolist() == ["baseline"] * 4 + ["perturbed"] * 6 + ["washout"] * 4
-        assert one[one["probe"]]["trial"].tolist() == list(range(5, 11))
-    cups = [one["cup_x"].tolist() for _, one in trials.groupby("learner")]
+        assert rows[rows["probe"]]["trial"].tolist() == list(range(5, 11))
+        cups.append(rows["cup_x"].tolist())
     assert cups[0] == cups[1]
 
 
-def test_rows_do_not_depend_on_how_many_processes_run(tmp_path: Path) -> None:
-    alone, _ = study(tmp_path / "alone", "steady", seeds=2, processes=1)
-    together, _ = study(tmp_path / "together", "steady", seeds=2, processes=2)
-    pd.testing.assert_frame_equal(alone, together)
+def test_errors_and_deaths_are_recorded_and_the_other_learners_finish(
+    mixed: tuple[Path, pd.DataFrame, dict[Job, str]],
+) -> None:
+    out, trials, failures = mixed
+    assert trials.groupby("learner").size().to_dict() == {"steady": 20, "wandering": 20, "dies-once": 20}
+    errors = {(job.learner, job.kind): error for job, error in failures.items()}
+    assert set(errors) == {(learner, kind) for learner in ("raises", "dies") for kind in ("train", "protocol")}
+    assert "RuntimeError: this learner cannot be made" in errors["raises", "train"]
+    assert "not run" in errors["raises", "protocol"]
+    assert f"the worker died 2 times without an answer (last: signal {signal.SIGKILL.value})" in errors["dies", "train"]
+    for job, error in failures.items():
+        assert Store(out).error_path(job).read_text() == error
 
 
-def test_a_learner_that_raises_is_recorded_with_its_traceback_and_the_others_finish(tmp_path: Path) -> None:
-    trials, failures = study(tmp_path, "raises", "steady")
-    assert set(trials["learner"]) == {"steady"}
-    first, second = failures.items()
-    assert "RuntimeError: this learner cannot be made" in first[1]
-    assert "Traceback" in Store(tmp_path).error_path(first[0]).read_text()
-    assert second[0].protocol == "tiny"
-    assert "not run" in second[1]
-
-
-def test_a_worker_that_is_killed_is_started_once_more(tmp_path: Path) -> None:
-    trials, failures = study(tmp_path, "dies-once")
-    assert not failures
-    assert len(trials) == 20
-
-
-def test_a_worker_that_dies_twice_is_a_failure_that_says_how(tmp_path: Path) -> None:
-    trials, failures = study(tmp_path, "dies", "steady")
-    assert set(trials["learner"]) == {"steady"}
-    assert any(f"signal {signal.SIGKILL.value}" in error for error in failures.values())
-
-
-def test_what_is_done_is_not_done_again(tmp_path: Path) -> None:
-    study(tmp_path, "steady")
+def test_what_is_done_is_not_done_again_and_rows_do_not_depend_on_how_many_processes_run(
+    mixed: tuple[Path, pd.DataFrame, dict[Job, str]], tmp_path: Path
+) -> None:
+    alone, _ = study(tmp_path, "steady", processes=1)
+    pd.testing.assert_frame_equal(alone, rows_of(mixed[1], "steady"))
     store, jobs = Store(tmp_path), planned(tmp_path, "steady", "wandering")
     assert {job.learner for job in missing_jobs(jobs, store)} == {"wandering"}
     before = {path: path.stat().st_mtime_ns for path in tmp_path.glob("trials/*/*/*/*.parquet")}
     assert before
-    study(tmp_path, "steady", "wandering")
+    both, _ = study(tmp_path, "steady", "wandering", processes=1)
     assert before == {path: path.stat().st_mtime_ns for path in before}
+    pd.testing.assert_frame_equal(both, rows_of(mixed[1], "steady", "wandering"))
 
 
-def test_a_film_is_made_of_each_phase_and_changes_no_row(tmp_path: Path) -> None:
-    plain, _ = study(tmp_path / "plain", "wandering")
-    store, jobs = Store(tmp_path / "filmed"), planned(tmp_path / "filmed", "wandering", film=True)
-    assert not complete(jobs, store, processes=1, show=False)
-    pd.testing.assert_frame_equal(plain, store.read_trials(jobs))
-    for path in store.film_paths(jobs[-1]).values():
+def test_a_film_is_made_of_each_phase_and_changes_no_row(
+    mixed: tuple[Path, pd.DataFrame, dict[Job, str]], tmp_path: Path
+) -> None:
+    filmed, failures = study(tmp_path, "wandering", processes=1, film=True)
+    assert not failures
+    pd.testing.assert_frame_equal(filmed, rows_of(mixed[1], "wandering"))
+    for path in Store(tmp_path).film_paths(planned(tmp_path, "wandering")[-1]).values():
         assert path.read_bytes()[4:8] == b"ftyp"
 
 
@@ -115,63 +120,55 @@ def test_films_show_the_reaches_next_to_the_onset_and_the_last_perturbed_ones() 
 
 
 def test_jobs_that_wait_for_each_other_are_an_error(tmp_path: Path) -> None:
-    one = Job("protocol", "a", 0, FACTORY, "", "1", "tiny", needs="b-tiny-0-2")
-    other = Job("protocol", "b", 0, FACTORY, "", "2", "tiny", needs="a-tiny-0-1")
+    first = Job("protocol", "a", 0, FACTORY, "", "1", "tiny", needs="b-tiny-0-2")
+    second = Job("protocol", "b", 0, FACTORY, "", "2", "tiny", needs="a-tiny-0-1")
     with pytest.raises(ValueError, match="got a cycle"):
-        list(run_jobs([one, other], processes=1, workers=Processes(Store(tmp_path).log_path)))
+        list(run_jobs([first, second], processes=1, workers=Processes(Store(tmp_path).log_path)))
 
 
-def test_no_worker_outlives_a_killed_parent(tmp_path: Path) -> None:
-    code = (
-        "import sys, fake_learner; from pathlib import Path; from reach.protocols import PROTOCOLS\n"
-        "from reach.study import Store, complete, plan\n"
-        "out = Path(sys.argv[1]); jobs = plan(['steady'], {'tiny': PROTOCOLS['tiny']}, range(2),"
-        " factory='fake_learner:prepare', out=out)\n"
-        "complete(jobs, Store(out), processes=2, show=False)"
-    )
-    parent = subprocess.Popen([sys.executable, "-c", code, str(tmp_path)], env=os.environ | {"FAKE_TRIAL_S": "5"})
+STUDY = """
+import sys
+from pathlib import Path
+import fake_learner
+from reach.protocols import PROTOCOLS
+from reach.study import Store, complete, plan
+out = Path(sys.argv[1])
+jobs = plan(["steady"], {"tiny": PROTOCOLS["tiny"]}, range(2), factory="fake_learner:prepare", out=out)
+complete(jobs, Store(out), processes=2, show=False)
+"""
+
+
+@pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="needs /proc")
+def test_no_worker_outlives_a_killed_engine(tmp_path: Path) -> None:
+    engine = subprocess.Popen([sys.executable, "-c", STUDY, str(tmp_path)], env=os.environ | {"FAKE_TRIAL_S": "5"})
     try:
-        until(lambda: len(workers_of(parent.pid)) == 2 and len(list((tmp_path / "baseline").glob("*.done"))) == 2)
-        workers = descendants(parent.pid)
-        assert workers
+        wait_until(lambda: len(list((tmp_path / "baseline").glob("*.done"))) == 2 and len(descendants(engine.pid)) == 3)
+        processes = descendants(engine.pid)  # the server and two workers
     finally:
-        parent.kill()
-        parent.wait()
-    until(lambda: not any(alive(worker) for worker in workers))
+        engine.kill()
+        engine.wait()
+    wait_until(lambda: not any(map(is_alive, processes)))
 
 
-def until(holds, seconds: float = 60.0) -> None:  # type: ignore[no-untyped-def]
-    """Wait until a condition holds."""
+def wait_until(holds: Callable[[], bool], seconds: float = 60.0) -> None:
     end = time.monotonic() + seconds
     while not holds():
         assert time.monotonic() < end, "waited in vain"
         time.sleep(0.05)
 
 
-def children(pid: int) -> list[int]:
-    if not Path("/proc/self/task").exists():
-        pytest.skip("needs /proc")
-    found: list[int] = []
-    with suppress(FileNotFoundError, ProcessLookupError):  # it may end as it is looked at
-        for task in Path(f"/proc/{pid}/task").iterdir():
-            found += map(int, (task / "children").read_text().split())
-    return found
-
-
 def descendants(pid: int) -> list[int]:
-    """Processes that a process has started, and those that they have, nearest first."""
-    found, queue = [], children(pid)
-    while queue:
-        found.append(queue.pop(0))
-        queue += children(found[-1])
-    return found
+    """Processes that a process has started, and those that they have."""
+    below: list[int] = []
+    with suppress(OSError):  # it may end meanwhile
+        for task in Path(f"/proc/{pid}/task").iterdir():
+            for child in map(int, (task / "children").read_text().split()):
+                below += [child, *descendants(child)]
+    return below
 
 
-def workers_of(pid: int) -> list[int]:
-    """The processes that do jobs: those without children of their own."""
-    return [one for one in descendants(pid) if not children(one)]
-
-
-def alive(pid: int) -> bool:
+def is_alive(pid: int) -> bool:
     status = Path(f"/proc/{pid}/stat")
-    return status.exists() and status.read_text().rpartition(")")[2].split()[0] != "Z"
+    with suppress(OSError):
+        return status.read_text().rpartition(")")[2].split()[0] != "Z"
+    return False
