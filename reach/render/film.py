@@ -5,7 +5,6 @@ from __future__ import annotations
 import io
 import os
 import queue
-
 import threading
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path

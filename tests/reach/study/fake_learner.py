@@ -1,10 +1,9 @@
-"""Learners without a network, for tests of the study: cheap, honest about SB3's interface, and able to fail.
+"""Learners without a network, for tests of the study: cheap, with SB3's interface, and able to fail.
 
-`wandering` draws a posture a trial; `raises` fails when it is prepared, `remembers` with what its process is like;
-`dies-once` kills its own process the first time it is prepared, `dies` every time; any other name commands one posture
-for ever. The environment
-variable FAKE_TRIAL_S makes each trial of learning last that long; FAKE_MARKS is a folder for the marks of learners that
-have died, beside their own folders where it is not set.
+`wandering` draws a posture a trial. `raises` fails when it is prepared, `remembers` with the state of its process.
+`dies-once` kills its own process the first time it is prepared, `dies` every time. Any other name always commands one
+posture. The environment variable FAKE_TRIAL_S makes each trial of learning last that long; FAKE_MARKS is a folder for
+the marks of learners that have died, beside their own folders where it is not set.
 """
 
 from __future__ import annotations
@@ -23,37 +22,31 @@ import numpy as np
 from reach.perturbations import HideHand, Rotation
 from reach.protocols import BASELINE, PERTURBED, PROTOCOLS, WASHOUT, Block, Protocol
 
-PROTOCOLS.setdefault(
-    "tiny",
-    Protocol(
-        name="tiny",
-        blocks=(
-            Block(BASELINE, 4),
-            Block(PERTURBED, 6, (Rotation(30.0),), probe=(HideHand(),)),
-            Block(WASHOUT, 4),
-        ),
-        source="made for tests",
-    ),
-)
+for name, (before, during, after) in {"tiny": (4, 6, 4), "brief": (1, 5, 1)}.items():
+    blocks = (
+        Block(BASELINE, before),
+        Block(PERTURBED, during, (Rotation(30.0),), probe=(HideHand(),)),
+        Block(WASHOUT, after),
+    )
+    PROTOCOLS.setdefault(name, Protocol(name=name, blocks=blocks, source="made for tests"))
+
+CALLS: list[int] = []
 
 
-TIMES_LOOKED: list[int] = []
-
-
-def look_about() -> dict[str, Any]:
-    """What tells one process from another, and a fresh one from a used one."""
-    TIMES_LOOKED.append(1)
+def process_state() -> dict[str, Any]:
+    """Return what tells one process from another, and a fresh one from a used one."""
+    CALLS.append(1)
     return {
         "pid": os.getpid(),
-        "times": len(TIMES_LOOKED),
+        "times": len(CALLS),
         "threads": len(os.listdir("/proc/self/task")),
         "random": random.random(),
-        "numpy": float(np.random.random()),  # noqa: NPY002  (the global generator is what is looked at)
+        "numpy": float(np.random.random()),  # noqa: NPY002  (the state of the global generator is returned)
     }
 
 
 class Fake:
-    """Answers the part of SB3's model interface that a study asks for."""
+    """The part of SB3's model interface that a study calls."""
 
     def __init__(self, learner: str, seed: int) -> None:
         self.rng = np.random.default_rng(seed)
@@ -90,7 +83,7 @@ def prepare(learner: str, seed: int, folder: Path, on_progress: Callable[[float]
     """Make a fake learner and leave a mark in its folder."""
     mark = Path(os.environ.get("FAKE_MARKS", folder.parent)) / f"{folder.name}.tried"
     if learner == "remembers":
-        raise RuntimeError("seen " + json.dumps(look_about()))
+        raise RuntimeError("seen " + json.dumps(process_state()))
     if learner == "raises":
         raise RuntimeError("this learner cannot be made")
     if learner == "dies" or (learner == "dies-once" and not mark.exists()):

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import shutil
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -54,55 +56,62 @@ def definitions(folder: Path) -> tuple[Any, Any]:
     return definition(FACTORY, (), path=path), definition(FACTORY, path=path)
 
 
-@pytest.mark.parametrize(
-    ("file", "added", "trains_anew", "runs_anew"),
-    [
-        ("agents/rules/feedback.py", "ADDED = 1", True, True),
-        ("agents/tuned.json", " ", True, True),
-        ("reach/sim/forces.py", "ADDED = 1", True, True),
-        ("reach/env.py", "ADDED = 1", True, True),  # named as text alone
-        ("reach/sim/forces.py", "# A comment.", False, False),
-        ("reach/measures/reach.py", "ADDED = 1", False, True),
-        ("reach/protocols/presets.py", "ADDED = 1", False, True),
-        ("reach/study/run/protocol_run.py", "ADDED = 1", False, True),
-        ("reach/render/body.py", "ADDED = 1", False, False),
-        ("reach/study/report.py", "ADDED = 1", False, False),
-        ("reach/study/watching.py", "ADDED = 1", False, False),
-        ("reach/study/engine/store.py", "ADDED = 1", False, False),
-        ("agents/tuning.py", "ADDED = 1", False, False),
-    ],
-)
-def test_what_a_change_of_this_project_does_anew(
-    copied: Path, file: str, added: str, trains_anew: bool, runs_anew: bool
-) -> None:
+@contextmanager
+def added(folder: Path, texts: dict[str, str]) -> Iterator[None]:
+    """Append text to files, name -> text, and take it away again."""
+    before = {name: (folder / name).read_bytes() for name in texts}
+    for name, text in texts.items():
+        (folder / name).write_bytes(before[name] + text.encode() + b"\n")
+    yield
+    for name, data in before.items():
+        (folder / name).write_bytes(data)
+
+
+def test_changed_code_repeats_the_jobs_that_import_it_and_no_others(copied: Path) -> None:
     before = definitions(copied)
-    changed = copied / file
-    kept = changed.read_bytes()
-    try:
-        changed.write_bytes(kept + added.encode() + b"\n")
-        training, run = definitions(copied)
-    finally:
-        changed.write_bytes(kept)
-    assert (training != before[0], run != before[1]) == (trains_anew, runs_anew)
-    assert definitions(copied) == before
+    code = "ADDED = 1"
+    for file, text, trains_anew in [
+        ("agents/rules/feedback.py", code, True),
+        ("agents/tuned.json", " ", True),
+        ("reach/sim/forces.py", code, True),
+        ("reach/env.py", code, True),  # named as text alone
+        ("reach/trials.py", code, False),
+        ("reach/protocols/presets.py", code, False),
+        ("reach/study/run.py", code, False),
+    ]:
+        with added(copied, {file: text}):
+            training, run = definitions(copied)
+        assert (training != before[0], run != before[1]) == (trains_anew, True), file
+    no_effect = dict.fromkeys(
+        (
+            "reach/render/body.py",
+            "reach/study/report.py",
+            "reach/study/watching.py",
+            "reach/study/engine/store.py",
+            "agents/tuning.py",
+        ),
+        code,
+    )
+    with added(copied, {**no_effect, "reach/sim/forces.py": "# A comment."}):
+        assert definitions(copied) == before
 
 
 def test_docstrings_and_layout_do_not_count(copied: Path) -> None:
     before = definitions(copied)
-    changed = copied / "agents" / "rules" / "feedback.py"
-    kept = changed.read_text()
-    assert kept.startswith('"""')
-    changed.write_text(kept.replace('"""', '"""Other words. ', 1).replace("    ", "  ").replace("\n\n\n", "\n"))
+    file = copied / "agents" / "rules" / "feedback.py"
+    text = file.read_text()
+    assert text.startswith('"""')
+    file.write_text(text.replace('"""', '"""Other words. ', 1).replace("    ", "  ").replace("\n\n\n", "\n"))
     assert definitions(copied) == before
-    changed.write_text(kept)
+    file.write_text(text)
 
 
-@pytest.mark.parametrize("library", ["sb3-contrib", "numba", "torch"])
-def test_the_version_of_a_library_counts(monkeypatch: pytest.MonkeyPatch, library: str) -> None:
-    before = definition(FACTORY)
+def test_the_version_of_a_library_counts(monkeypatch: pytest.MonkeyPatch) -> None:
+    before = definition(FACTORY)["versions"]
     version = metadata.version
-    monkeypatch.setattr(metadata, "version", lambda name: "0.0" if name == library else version(name))
-    assert definition(FACTORY) != before
+    for library in ("sb3-contrib", "numba", "torch"):
+        monkeypatch.setattr(metadata, "version", lambda name, own=library: "0.0" if name == own else version(name))
+        assert definition(FACTORY)["versions"] == before | {library: "0.0"}
 
 
 @pytest.mark.parametrize(

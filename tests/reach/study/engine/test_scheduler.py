@@ -14,23 +14,25 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
+from fake_learner import Fake
 
 from reach.protocols import PROTOCOLS
 from reach.study import Job, Store, complete, missing_jobs, plan, run_jobs
+from reach.study.engine.formats import trials_frame
 from reach.study.engine.processes import Processes
 from reach.study.filming import filmed_trials
+from reach.study.run import run_measured
 
 FACTORY = "fake_learner:prepare"
 pytestmark = pytest.mark.usefixtures("fake_learner")
 
 
-def planned(out: Path, *learners: str, film: bool = False) -> list[Job]:
-    filmed = [("tiny", 0)] if film else []
-    return plan(learners, {"tiny": PROTOCOLS["tiny"]}, [0], factory=FACTORY, out=out, filmed=filmed)
+def planned(out: Path, *learners: str) -> list[Job]:
+    return plan(learners, {"tiny": PROTOCOLS["tiny"]}, [0], factory=FACTORY, out=out)
 
 
-def study(out: Path, *learners: str, processes: int, film: bool = False) -> tuple[pd.DataFrame, dict[Job, str]]:
-    store, jobs = Store(out), planned(out, *learners, film=film)
+def study(out: Path, *learners: str, processes: int) -> tuple[pd.DataFrame, dict[Job, str]]:
+    store, jobs = Store(out), planned(out, *learners)
     with store.only_writer():
         failures = complete(jobs, store, processes=processes, show=False)
         return store.read_trials(jobs), failures
@@ -94,13 +96,14 @@ def test_what_is_done_is_not_done_again_and_rows_do_not_depend_on_how_many_proce
     pd.testing.assert_frame_equal(both, rows_of(mixed[1], "steady", "wandering"))
 
 
-def test_a_film_is_made_of_each_phase_and_changes_no_row(
-    mixed: tuple[Path, pd.DataFrame, dict[Job, str]], tmp_path: Path
-) -> None:
-    filmed, failures = study(tmp_path, "wandering", processes=1, film=True)
-    assert not failures
-    pd.testing.assert_frame_equal(filmed, rows_of(mixed[1], "wandering"))
-    for path in Store(tmp_path).film_paths(planned(tmp_path, "wandering")[-1]).values():
+def test_a_film_is_made_of_each_phase_and_changes_no_row(tmp_path: Path) -> None:
+    jobs = plan(["wandering"], {"brief": PROTOCOLS["brief"]}, [0], factory=FACTORY, out=tmp_path, filmed=[("brief", 0)])
+    store = Store(tmp_path)
+    assert not complete(jobs, store, processes=1, show=False)
+    unfilmed = run_measured(Fake("wandering", 0), PROTOCOLS["brief"], 0).rows
+    identity = {"learner": "wandering", "protocol": "brief", "seed": 0}
+    pd.testing.assert_frame_equal(store.read_trials(jobs), trials_frame([{**row, **identity} for row in unfilmed]))
+    for path in store.film_paths(jobs[-1]).values():
         assert path.read_bytes()[4:8] == b"ftyp"
 
 
