@@ -74,7 +74,7 @@ class LSTMFeedForward:
         self.readout = np.zeros((JOINTS, lstm.cells))
         self.readout_bias = np.zeros(JOINTS)
         self.feedback: Array | None = None
-        if self._rule.path == "broadcast":
+        if self._rule.route == "broadcast":
             self.feedback = rng.normal(0.0, 1.0 / math.sqrt(JOINTS), (JOINTS, lstm.cells))
         self._decay = ALIGNING_DECAY if aligning else 0.0
         self._taught: tuple[RecurrentEligible, Array] | None = None
@@ -172,7 +172,7 @@ class LSTMFeedForward:
             Arrival("cells", self._signal(error) if learns else np.zeros_like(state.hidden)),
             Arrival("posture", error if self.plastic == "all" else np.zeros_like(error)),
         )
-        return Inside(layers=layers, travel=Travel(self._rule.path, error, arrivals, self._errors))
+        return Inside(layers=layers, travel=Travel(self._rule.route, error, arrivals, self._errors))
 
     def arrays(self) -> dict[str, Array]:
         """Return weights and feedback, as views; those of the cells as `torch.nn.LSTM` has them."""

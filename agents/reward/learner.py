@@ -187,7 +187,7 @@ class RewardLearner(ABC):
         model: Any = self
         if self._inside is None:
             rule = rule_for(full_name(self.name).rpartition("-")[2], "layers")
-            self._inside = ActorInside(self._actors(), rule.path, self.INPUT_NAME)
+            self._inside = ActorInside(self._actors(), rule.route, self.HEARD)
         return self._inside.look(model._n_updates)
 
     @property

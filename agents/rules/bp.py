@@ -26,7 +26,7 @@ class Backpropagation(LayerRule):
     """
 
     name = "bp"
-    path = "backward"
+    route = "backward"
 
     def backward_signal(self, layer_pass: LayerPass, error: Tensor) -> Tensor:
         """Return d W, in the shape of the layer's input."""
@@ -41,7 +41,7 @@ class BackpropagationThroughTime(RecurrentRule):
     """
 
     name = "bp"
-    path = "backward"
+    route = "backward"
 
     def step(self, cells: LSTMCells, eligible: RecurrentEligible, signal: Array) -> Array:
         """Return the gradient of signal x output with respect to the weights, (sources, 4 x cells)."""

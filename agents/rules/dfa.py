@@ -23,7 +23,7 @@ class DirectFeedbackAlignment(LayerRule):
     """
 
     name = "dfa"
-    path = "broadcast"
+    route = "broadcast"
     feedback = "heads"
 
     def send_error(self, head: LayerPass, error: Tensor) -> None:

@@ -28,7 +28,7 @@ class EProp(RecurrentRule):
 
     name = "eprop"
     aliases = ("dfa",)
-    path = "broadcast"
+    route = "broadcast"
     probes = ("modulator", "alignment", "eligibility")
 
     def advance_traces(self, state: LSTMState) -> None:

@@ -20,7 +20,7 @@ class FeedbackAlignment(LayerRule):
     """
 
     name = "fa"
-    path = "backward"
+    route = "backward"
     feedback = "layers"
 
     def backward_signal(self, layer_pass: LayerPass, error: Tensor) -> Tensor:

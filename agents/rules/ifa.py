@@ -22,7 +22,7 @@ class IndirectFeedbackAlignment(LayerRule):
     """
 
     name = "ifa"
-    path = "forward"
+    route = "forward"
     feedback = "second"
 
     def send_error(self, head: LayerPass, error: Tensor) -> None:

@@ -62,7 +62,7 @@ class LayerPass:
         weight: as the layer used it, under autocast in the lower precision.
         autocast: dtype of autocast, None without it.
         input_shape, output_shape: the batch first.
-        source: where its input comes from in autograd's graph, under a rule with the path "forward".
+        source: where its input comes from in autograd's graph, under a rule with the route "forward".
         conditions: of the modules before the layer that need them.
         heads: of a pass without passes before it: errors and link conditions of the heads that it feeds, in the present
             backward pass.
@@ -125,7 +125,7 @@ class LayerPass:
         rule = network.rule
         if self.layer.place.head is not None:
             self._remember_error(error)
-            if rule.path != "backward":
+            if rule.route != "backward":
                 rule.send_error(self, error)
         signal = rule.backward_signal(self, error) if signal_wanted else None
         if not self.before:
@@ -298,7 +298,7 @@ class RuledLayer(nn.Module, ABC):
         if not exact and not is_first:
             self._require_reached(value, before)
         layer_pass = LayerPass(self, before, exact, weight.detach(), autocast_dtype(value))
-        if network.rule.path == "forward":
+        if network.rule.route == "forward":
             layer_pass.source = value.grad_fn, value.output_nr
         for module in place.link:
             if module in network.conditions:
@@ -309,7 +309,7 @@ class RuledLayer(nn.Module, ABC):
         place = self.place
         rule = place.network.rule
         below = place.below
-        if not before and value.requires_grad and rule.path != "backward":
+        if not before and value.requires_grad and rule.route != "backward":
             raise ValueError(
                 f"expected a recorded layer before layer {place.name}, got none; under rule {rule.name!r} the layers "
                 "of a network must be in one graph (torch.utils.checkpoint only with use_reentrant=False)"
@@ -318,7 +318,7 @@ class RuledLayer(nn.Module, ABC):
         taken = sorted(earlier.layer.place.name for earlier in before)
         if before and not is_chain:
             place.network.off_chain[place.name] = taken
-        if rule.path != "forward":
+        if rule.route != "forward":
             return
         if not is_chain:
             raise ValueError(
@@ -350,7 +350,7 @@ class RuledLayer(nn.Module, ABC):
     def _anchor(self, value: Tensor) -> Tensor | None:
         """Return a tensor that has a frozen first layer recorded, where the rule reaches the others through it."""
         network = self.place.network
-        if network.rule.path != "forward" or self.place.below is not None or value.requires_grad:
+        if network.rule.route != "forward" or self.place.below is not None or value.requires_grad:
             return None
         if not any(own.requires_grad for layer in network.layers.values() for own in layer.parameters()):
             return None

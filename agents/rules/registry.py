@@ -10,7 +10,7 @@ from agents.rules.dfa import DirectFeedbackAlignment
 from agents.rules.eprop import EProp
 from agents.rules.fa import FeedbackAlignment
 from agents.rules.ifa import IndirectFeedbackAlignment
-from agents.rules.rule import Feedback, LayerRule, Modifies, Path, Probe, Rule
+from agents.rules.rule import Feedback, LayerRule, Modifies, Probe, Route, Rule
 from agents.rules.shallow import Shallow, ShallowRecurrent
 from agents.rules.stdp import GatedSTDP, HebbianSTDP
 
@@ -32,7 +32,7 @@ def register(rule: Rule) -> Rule:
     for attribute, values, known in (
         ("cells", (rule.cells,), Cells),
         ("modifies", rule.modifies, Modifies),
-        ("path", (rule.path,), Path),
+        ("route", (rule.route,), Route),
         ("probes", rule.probes, Probe),
         *((("feedback", (rule.feedback,), Feedback),) if isinstance(rule, LayerRule) else ()),
     ):

@@ -14,7 +14,7 @@ from agents.networks.registry import Cells
 
 Modifies = Literal["hidden", "read-out", "feedback"]
 Probe = Literal["modulator", "alignment", "eligibility"]
-Path = Literal["backward", "broadcast", "forward", "gate"]
+Route = Literal["backward", "broadcast", "forward", "gate"]
 Feedback = Literal["none", "layers", "heads", "second"]
 
 
@@ -26,7 +26,7 @@ class Rule(ABC):
         cells: kind of cells it can change; `agents.networks.registry` says which cells a network has.
         error: the error it takes: "output", at the network's output, or "none".
         modifies: what changes: weights of "hidden" cells, of the "read-out", and "feedback".
-        path: how the error reaches hidden cells: "backward" from layer to layer, by "broadcast" to all, "forward" from
+        route: how the error reaches hidden cells: "backward" from layer to layer, by "broadcast" to all, "forward" from
             the first layer on, or as a "gate" of what synapses have gathered.
         probes: what can be observed while it learns: the "modulator" of each cell, the "alignment" of its steps with
             the gradient, the "eligibility" of synapses.
@@ -37,7 +37,7 @@ class Rule(ABC):
     cells: ClassVar[Cells]
     error: ClassVar[Literal["output", "none"]] = "output"
     modifies: ClassVar[tuple[Modifies, ...]] = ("hidden", "read-out")
-    path: ClassVar[Path]
+    route: ClassVar[Route]
     probes: ClassVar[tuple[Probe, ...]] = ("modulator", "alignment")
     aliases: ClassVar[tuple[str, ...]] = ()
 
@@ -69,7 +69,7 @@ class LayerRule(Rule):
     feedback: ClassVar[Feedback] = "none"
 
     def send_error(self, head: Any, error: Any) -> None:
-        """Send the error at the network's output to the layers below; called unless `path` is "backward".
+        """Send the error at the network's output to the layers below; called unless `route` is "backward".
 
         Args:
             head: the `agents.rules.layers.LayerPass` of the output layer.

@@ -17,7 +17,7 @@ class Shallow(LayerRule):
     """Hidden layers have no modulator."""
 
     name = "shallow"
-    path = "backward"
+    route = "backward"
     modifies = ("read-out",)
     probes = ("modulator",)
 
@@ -29,6 +29,6 @@ class ShallowRecurrent(RecurrentRule):
     """Recurrent cells have no modulator."""
 
     name = "shallow"
-    path = "backward"
+    route = "backward"
     modifies = ("read-out",)
     probes = ("modulator",)

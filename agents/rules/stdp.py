@@ -10,7 +10,7 @@ class GatedSTDP(Rule):
 
     name = "stdp"
     cells = "spiking"
-    path = "gate"
+    route = "gate"
     probes = ("modulator", "eligibility")
 
 
@@ -20,5 +20,5 @@ class HebbianSTDP(Rule):
     name = "hebb"
     cells = "spiking"
     error = "none"
-    path = "gate"
+    route = "gate"
     probes = ("modulator", "eligibility")
