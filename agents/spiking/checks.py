@@ -1,4 +1,4 @@
-"""Checks of the fields of settings: the message names class, field, value and what is allowed."""
+"""Checks of the fields of settings. Each error reads "CLASS FIELD: expected WHAT, got VALUE"."""
 
 from __future__ import annotations
 
@@ -10,29 +10,29 @@ from numpy.typing import NDArray
 
 from reach.arguments import is_number, require_whole
 
-# Shortest time constant, ms: far below any of a cell, and above zero.
+# Shortest time constant, ms: above zero, and far below any of a cell.
 SHORTEST_MS = 1e-3
-# A number, or (low, high), of which each cell draws its own, evenly.
+# A number for all cells, or (low, high), from which each cell draws its own uniformly.
 Spread = float | tuple[float, float]
 
 
 def require_number(owner: Any, name: str, low: float, high: float = math.inf) -> None:
-    """Validate a field that is a finite number in [low, high]; a NumPy number in it becomes Python's.
+    """Validate a field that is a finite number in [low, high]; convert a NumPy number to Python's.
 
     Raises:
-        ValueError: the message names class, field, value and what is allowed.
+        ValueError: another value.
     """
     value = _plain(getattr(owner, name))
     if not is_number(value) or not low <= value <= high or math.isinf(value):
-        raise ValueError(f"{type(owner).__name__} {name} is {value!r}; {_range(low, high)} is allowed")
+        raise ValueError(f"{type(owner).__name__} {name}: expected {_range(low, high)}, got {value!r}")
     object.__setattr__(owner, name, value)
 
 
 def require_count(owner: Any, name: str, low: int) -> None:
-    """Validate a field that is a whole number of `low` or more; a NumPy number in it becomes Python's.
+    """Validate a field that is a whole number of `low` or more; convert a NumPy number to Python's.
 
     Raises:
-        ValueError: the message names class, field, value and what is allowed.
+        ValueError: another value.
     """
     object.__setattr__(owner, name, require_whole(f"{type(owner).__name__} {name}", getattr(owner, name), low))
 
@@ -41,71 +41,71 @@ def require_choice(owner: Any, name: str, allowed: tuple[str, ...]) -> None:
     """Validate a field that is one of the names in `allowed`.
 
     Raises:
-        ValueError: the message names class, field, value and what is allowed.
+        ValueError: another value.
     """
     value = getattr(owner, name)
     if not isinstance(value, str) or value not in allowed:
-        raise ValueError(f"{type(owner).__name__} {name} is {value!r}; {' or '.join(map(repr, allowed))} is allowed")
+        raise ValueError(f"{type(owner).__name__} {name}: expected {' or '.join(map(repr, allowed))}, got {value!r}")
 
 
 def require_spread(owner: Any, name: str, low: float, high: float = math.inf) -> None:
-    """Validate a field that is a finite number in [low, high] or a range within it; NumPy numbers become Python's.
+    """Validate a field that is a finite number in [low, high] or a range within it; convert NumPy numbers to Python's.
 
     Raises:
-        ValueError: the message names class, field, value and what is allowed.
+        ValueError: another value.
     """
-    given = getattr(owner, name)
-    value = tuple(map(_plain, given)) if isinstance(given, tuple) else _plain(given)
+    raw = getattr(owner, name)
+    value = tuple(map(_plain, raw)) if isinstance(raw, tuple) else _plain(raw)
     ends = value if isinstance(value, tuple) else (value, value)
     fits = len(ends) == 2 and all(map(is_number, ends))
     if not fits or not low <= ends[0] <= ends[1] <= high or math.isinf(ends[0]) or math.isinf(ends[1]):
         raise ValueError(
-            f"{type(owner).__name__} {name} is {value!r}; {_range(low, high)} is allowed, as a number or as a "
-            "(low, high) range from which each cell draws"
+            f"{type(owner).__name__} {name}: expected {_range(low, high)}, or a (low, high) range of such numbers, got "
+            f"{value!r}"
         )
     object.__setattr__(owner, name, value)
 
 
 def largest_in(dtype: Any) -> float:
-    """Return the largest size of a number whose products with another of that size stay finite in a dtype."""
+    """Return the largest magnitude of numbers whose products are finite in a dtype."""
     return math.sqrt(float(np.finfo(dtype).max))
 
 
 def require_fits(owner: Any, names: tuple[str, ...], dtype: Any) -> None:
-    """Refuse a field whose number, or range, is too large for circuits of a dtype.
+    """Validate that fields, numbers or ranges, are not too large for circuits of a dtype.
 
     Raises:
-        ValueError: the message names class, field, value and what is allowed.
+        ValueError: a larger number.
     """
     most = largest_in(dtype)
     for name in names:
         value = getattr(owner, name)
         if max(abs(largest(value)), abs(smallest(value))) > most:
             raise ValueError(
-                f"{type(owner).__name__} {name} is {value!r}; {_range(-most, most)} is allowed in a circuit of "
-                f"{np.dtype(dtype)}"
+                f"{type(owner).__name__} {name}: expected {_range(-most, most)} in a circuit of {np.dtype(dtype)}, "
+                f"got {value!r}"
             )
 
 
 def drawn(value: Spread, size: int, rng: np.random.Generator) -> NDArray[np.float64]:
-    """One number for each of `size` cells, (size,): all the same, or drawn evenly from a range."""
+    """Return a number for each cell, (size,): all the same, or drawn uniformly from a range."""
     if isinstance(value, tuple):
         return rng.uniform(value[0], value[1], size)
     return np.full(size, float(value))
 
 
 def largest(value: Spread) -> float:
-    """The upper end of a number or range."""
+    """Return a number, or the upper end of a range."""
     return value[1] if isinstance(value, tuple) else value
 
 
 def smallest(value: Spread) -> float:
-    """The lower end of a number or range."""
+    """Return a number, or the lower end of a range."""
     return value[0] if isinstance(value, tuple) else value
 
 
 def _plain(value: Any) -> Any:
-    """Return a NumPy number as Python's, so that its precision does not spread to what is computed from it."""
+    """Return a NumPy number as Python's, so that its precision does not propagate to results."""
     return value.item() if isinstance(value, np.number) else value
 
 

@@ -148,5 +148,5 @@ def test_what_is_no_number_is_refused_by_name_and_value(
     owner: Any, needed: dict[str, Any], kinds: dict[str, Any], value: Any
 ) -> None:
     for name in kinds:
-        with pytest.raises(ValueError, match=rf"^{owner.__name__} {name} is {re.escape(repr(value))}; .*allowed"):
+        with pytest.raises(ValueError, match=rf"^{owner.__name__} {name}\b.*{re.escape(repr(value))}"):
             owner(**needed | {name: value})

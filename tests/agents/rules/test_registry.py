@@ -1,0 +1,99 @@
+"""Rules and networks declare what they can do, can be added, and are refused where they cannot work."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import pytest
+
+from agents.error.rate import RateFeedForward
+from agents.networks import NETWORKS, Network
+from agents.networks import register as register_network
+from agents.networks.mlp import mlp
+from agents.networks.place_cells import PlaceCells
+from agents.rules import RULES, register, rule_for, rules_for
+from agents.rules.fa import FeedbackAlignment
+
+
+class KolenPollack(FeedbackAlignment):
+    """Feedback and forward weights receive the same changes (Kolen and Pollack 1994)."""
+
+    name = "kp"
+    modifies = ("hidden", "read-out", "feedback")
+
+    def update_feedback(self, layer: Any, change: Any) -> None:
+        if layer.place.below is not None:
+            layer.feedback_matrix().add_(change)
+
+
+def deep(rng: np.random.Generator) -> tuple[Any, Any]:
+    cells = PlaceCells()
+    return cells, mlp(cells.size, (64,) * 4, 3, rng)
+
+
+@pytest.fixture(autouse=True)
+def registries() -> Iterator[None]:
+    rules, networks = dict(RULES), dict(NETWORKS)
+    yield
+    for registry, kept in ((RULES, rules), (NETWORKS, networks)):
+        registry.clear()
+        registry.update(kept)  # type: ignore[call-overload]
+
+
+def test_names_and_capabilities_are_read_without_torch() -> None:
+    code = "import sys, agents.rules, agents.networks; sys.exit('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code]).returncode == 0
+
+
+def test_an_own_rule_trains_an_own_network() -> None:
+    register(KolenPollack())
+    network = register_network(Network("deep", "layers", deep))
+    assert "kp" in rules_for(network)
+    assert "kp" not in rules_for(NETWORKS["lstm"])
+    rng = np.random.default_rng(0)
+    part = RateFeedForward("kp", *network.build(rng), rng)
+    cup, wanted = np.array([0.1, 0.55]), np.array([0.1, -0.2, 0.05])
+    for _ in range(20):
+        state = part.begin()
+        error = wanted - part.posture(state, cup)
+        part.change(part.eligibility(state), error, 0.5)
+    assert np.linalg.norm(error) < 0.1 * np.linalg.norm(wanted)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"modifies": ("everything",)}, "expected modifies of rule 'kp' in .* got 'everything'"),
+        ({"cells": "grid"}, "expected cells of rule 'kp' in .* got 'grid'"),
+        ({"feedback": "all"}, "expected feedback of rule 'kp' in .* got 'all'"),
+        ({"name": "k-p"}, "expected a rule name of letters, digits and underscores, got 'k-p'"),
+        ({"name": "bp"}, "expected a new rule for layers cells, got 'bp', which is registered"),
+    ],
+)
+def test_a_rule_with_an_unknown_declaration_or_a_known_name_is_refused(change: Any, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        register(type("Other", (KolenPollack,), change)())
+
+
+@pytest.mark.parametrize(
+    ("network", "message"),
+    [
+        (Network("mlp", "layers", deep), "expected a new network, got 'mlp', which is registered"),
+        (Network("deep", "grid", deep), "expected cells of network 'deep' in .* got 'grid'"),  # type: ignore[arg-type]
+        (Network("deep-mlp", "layers", deep), "expected a network name of .* got 'deep-mlp'"),
+    ],
+)
+def test_a_network_of_unknown_cells_or_a_known_name_is_refused(network: Network, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        register_network(network)
+
+
+def test_a_rule_is_refused_by_name_where_it_cannot_work() -> None:
+    assert rule_for("dfa", "recurrent") is rule_for("eprop", "recurrent")
+    with pytest.raises(ValueError, match=r"expected a rule for recurrent cells, one of .*'eprop'.* got 'ifa'; it is a"):
+        rule_for("ifa", "recurrent")
+    assert rules_for(NETWORKS["memory"]) == ("bp", "shallow")
