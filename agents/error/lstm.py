@@ -9,6 +9,7 @@ import math
 from typing import TYPE_CHECKING
 
 import numpy as np
+from reach.render.inside import Arrival, Inside, Layer, Travel
 
 from agents.costs import Costs
 from agents.error.feedforward import Array, Plastic, SensoryCells
@@ -16,10 +17,8 @@ from agents.error.rate import ALIGNING_DECAY
 from agents.networks.lstm import LSTMCells, LSTMState
 from agents.networks.registry import JOINTS, Sees
 from agents.rules.alignment import degrees_of_cosine
-from agents.rules.bp import BackpropagationThroughTime
-from agents.rules.recurrent import RecurrentEligible, RecurrentRule
+from agents.rules.recurrent import BackpropagationThroughTime, RecurrentEligible, RecurrentRule
 from agents.rules.registry import rule_for
-from reach.snapshot import Arrival, Inside, Layer, Travel
 
 if TYPE_CHECKING:
     from agents.reaching.controller import Controller

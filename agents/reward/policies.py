@@ -28,9 +28,9 @@ from stable_baselines3.td3.policies import TD3Policy
 from torch import nn
 
 from agents.rules.alignment import alignment_degrees
-from agents.rules.assign import assign_rule
+from agents.rules.feedback import feedback_rule
 from agents.rules.layers import RuledNetwork
-from agents.rules.registry import rule_for
+from agents.rules.assign import assign_rule
 
 # Separates the random stream of the feedback weights from others with the same seed.
 FEEDBACK_STREAM = 0x0FEEDBAC

@@ -5,13 +5,11 @@ from __future__ import annotations
 from typing import get_args
 
 from agents.networks.registry import Cells, Network
-from agents.rules.bp import Backpropagation, BackpropagationThroughTime
+from agents.rules.backward import Backpropagation, FeedbackAlignment, Shallow
 from agents.rules.dfa import DirectFeedbackAlignment
-from agents.rules.eprop import EProp
-from agents.rules.fa import FeedbackAlignment
 from agents.rules.ifa import IndirectFeedbackAlignment
+from agents.rules.recurrent import BackpropagationThroughTime, EProp, ShallowRecurrent
 from agents.rules.rule import Feedback, LayerRule, Modifies, Probe, Route, Rule
-from agents.rules.shallow import Shallow, ShallowRecurrent
 from agents.rules.stdp import GatedSTDP, HebbianSTDP
 
 RULES: dict[tuple[str, str], Rule] = {}

@@ -7,13 +7,14 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from agents.error_networks import make_feedforward
 from torch.func import functional_call
 
 from agents.error.networks import make_feedforward
 from agents.error.rate import RateFeedForward, step_power
 from agents.networks.mlp import mlp
 from agents.networks.place_cells import PlaceCells
-from agents.rules.fa import FeedbackAlignment
+from agents.rules.backward import FeedbackAlignment
 from agents.rules.layers import RuledConv2d, RuledLayer, RuledLinear
 
 

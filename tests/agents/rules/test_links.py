@@ -107,9 +107,9 @@ def learned(
     with torch.autocast("cpu", torch.bfloat16, enabled=low):
         output = (forward or net)(batch())
     (output.float() ** 2).sum().backward()
-    found = {name: value.grad for name, value in net.named_parameters() if value.grad is not None}
+    by_name = {name: value.grad for name, value in net.named_parameters() if value.grad is not None}
     buffers = {name: value.clone() for name, value in net.named_buffers() if "feedback" not in name}
-    return {**found, **buffers, "output": output.detach(), "random state": torch.get_rng_state()}
+    return {**by_name, **buffers, "output": output.detach(), "random state": torch.get_rng_state()}
 
 
 def assert_same(ours: dict[str, torch.Tensor], theirs: dict[str, torch.Tensor], tolerance: float = 1e-6) -> None:
@@ -121,15 +121,16 @@ def assert_same(ours: dict[str, torch.Tensor], theirs: dict[str, torch.Tensor], 
 
 
 def hidden_that_learn(network: RuledNetwork) -> set[str]:
-    return {name for name, one in network.layers.items() if one.place.head is None and one.weight.grad is not None}
+    return {
+        name for name, layer in network.layers.items() if layer.place.head is None and layer.weight.grad is not None
+    }
 
 
 @settings(max_examples=25, deadline=None)
 @given(networks(), st.booleans())
 def test_bp_is_torch_s_own_in_any_network(net: nn.Sequential, low: bool) -> None:
     ours, network = ruled(net, "bp")
-    found = learned(ours, low=low)
-    assert_same(found, learned(net, low=low))
+    assert_same(learned(ours, low=low), learned(net, low=low))
     buffers, state = {name: value.clone() for name, value in ours.named_buffers()}, torch.get_rng_state()
     angles = alignment_degrees([network])
     assert angles.keys() <= hidden_that_learn(network)
@@ -151,10 +152,10 @@ def test_fa_with_the_weights_as_feedback_is_torch_s_own_in_any_network(net: nn.S
 @given(networks(KEEPING_CELLS), st.sampled_from(["dfa", "ifa"]))
 def test_freezing_layers_leaves_the_steps_of_the_others_as_they_were(net: nn.Sequential, rule: str) -> None:
     ours, _ = ruled(net, rule)
-    found = learned(ours)
+    steps = learned(ours)
     other = copy.deepcopy(net).requires_grad_(True)
     whole = learned(ruled(other, rule)[0])
-    assert_same(found, {name: whole[name] for name in found})
+    assert_same(steps, {name: whole[name] for name in steps})
 
 
 @settings(max_examples=20, deadline=None)
@@ -162,29 +163,31 @@ def test_freezing_layers_leaves_the_steps_of_the_others_as_they_were(net: nn.Seq
 def test_ifa_carries_the_change_through_what_the_forward_pass_computed(net: nn.Sequential) -> None:
     net.requires_grad_(True)
     ours, network = ruled(net, "ifa")
-    given_by: dict[nn.Module, torch.Tensor] = {}
+    outputs: dict[nn.Module, torch.Tensor] = {}
     states: dict[nn.Module, torch.Tensor] = {}
     signals: dict[nn.Module, torch.Tensor] = {}
 
-    def look(layer: nn.Module, value: tuple[torch.Tensor], output: torch.Tensor) -> None:
-        given_by[layer], states[layer] = output.detach().clone(), torch.get_rng_state()
+    def keep(layer: nn.Module, value: tuple[torch.Tensor], output: torch.Tensor) -> None:
+        outputs[layer], states[layer] = output.detach().clone(), torch.get_rng_state()
         if value[0].requires_grad:
             value[0].register_hook(lambda signal: signals.__setitem__(layer, signal))
 
     layers = list(network.layers.values())
     for layer in layers:
-        layer.register_forward_hook(look)
+        layer.register_forward_hook(keep)
     output = learned(ours)["output"]
     signal = 2.0 * output @ layers[1].get_buffer("feedback_output")
     for below, above in pairwise(layers):
-        heard = signals[above]
-        torch.testing.assert_close(heard, signal.reshape(heard.shape), rtol=1e-4, atol=1e-5)
+        modulator = signals[above]
+        torch.testing.assert_close(modulator, signal.reshape(modulator.shape), rtol=1e-4, atol=1e-5)
         link = nn.Sequential(*(copy.deepcopy(module) for module in above.place.link))
         for module in link:
             module._forward_pre_hooks.clear()
         torch.set_rng_state(states[below])
-        start = given_by[below]
-        _, change = torch.autograd.functional.jvp(lambda x, act=link: act(x.clone()), start, heard.reshape(start.shape))
+        start = outputs[below]
+        _, change = torch.autograd.functional.jvp(
+            lambda x, act=link: act(x.clone()), start, modulator.reshape(start.shape)
+        )
         with torch.no_grad():
             signal = above.forward(change) - above.forward(torch.zeros_like(change))
 
@@ -195,17 +198,19 @@ def test_a_drawn_mask_is_the_same_in_the_pass_and_in_the_angle() -> None:
             return value * (torch.rand_like(value) < 0.5)
 
     ours, network = ruled(mlp(lambda n: nn.ReLU(), lambda n: Noisy(), lambda n: nn.Dropout(0.5)), "fa")
-    true = copy.deepcopy(ours)
-    found = learned(ours)
-    for layer in true.modules():
+    plain = copy.deepcopy(ours)
+    by_rule = learned(ours)
+    for layer in plain.modules():
         if isinstance(layer, RuledLayer):
             layer.placed = None
-    exact = learned(true)
+    exact = learned(plain)
     ours.eval()  # as Stable-Baselines3 does after each training
     angles = alignment_degrees([network])
     assert len(angles) == 3
     for name, angle in angles.items():
-        cosine = torch.nn.functional.cosine_similarity(*(one[f"{name}.weight"].flatten() for one in (found, exact)), 0)
+        cosine = torch.nn.functional.cosine_similarity(
+            *(steps[f"{name}.weight"].flatten() for steps in (by_rule, exact)), 0
+        )
         assert angle == pytest.approx(float(torch.rad2deg(torch.arccos(cosine.clamp(-1, 1)))), abs=0.1)
     assert not any(module.training for module in ours.modules())
 
@@ -261,15 +266,15 @@ def test_hooks_are_called_as_in_torch_s_own_layers(rule: str) -> None:
         net = mlp(lambda n: nn.Tanh(), layers=2)
         names = called[is_ruled] = []
 
-        def heard(name: str, result: Any = None, names: list[str] = names) -> Callable[..., Any]:
-            return lambda *given: (names.append(name), result)[1]
+        def note(name: str, result: Any = None, names: list[str] = names) -> Callable[..., Any]:
+            return lambda *arguments: (names.append(name), result)[1]
 
         for k, module in enumerate(net):
-            module.register_forward_pre_hook(heard(f"before {k}"))
-            module.register_forward_hook(heard(f"after {k}"))
+            module.register_forward_pre_hook(note(f"before {k}"))
+            module.register_forward_hook(note(f"after {k}"))
             if k != 0:
-                module.register_full_backward_hook(heard(f"backward {k}"))
-            module._register_state_dict_hook(heard(f"state {k}"))
+                module.register_full_backward_hook(note(f"backward {k}"))
+            module._register_state_dict_hook(note(f"state {k}"))
         net[2].register_forward_hook(partial(hook_tensor, names))
         before = list(net)
         if is_ruled:

@@ -11,16 +11,14 @@ from hypothesis import strategies as st
 from agents.error.lstm import LSTMFeedForward
 from agents.networks.lstm import LSTMCells
 from agents.networks.place_cells import PlaceCells
-from agents.rules.bp import BackpropagationThroughTime
-from agents.rules.eprop import EProp
-from agents.rules.recurrent import RecurrentEligible
+from agents.rules.recurrent import BackpropagationThroughTime, EProp, RecurrentEligible
 
 BPTT, EPROP = BackpropagationThroughTime(), EProp()
 SEED, INPUTS, CELLS, STEPS = st.integers(0, 2**32), st.integers(1, 5), st.integers(1, 6), st.integers(1, 25)
 
 
-def lived(seed: int, inputs: int, cells: int, steps: int) -> tuple[LSTMCells, RecurrentEligible, np.random.Generator]:
-    """Cells after some steps with random inputs, and what is eligible then."""
+def run(seed: int, inputs: int, cells: int, steps: int) -> tuple[LSTMCells, RecurrentEligible, np.random.Generator]:
+    """Cells with random weights after some steps with random inputs, and what is eligible then."""
     rng = np.random.default_rng(seed)
     layer = LSTMCells(inputs, cells, rng)
     layer.bias[:] = rng.normal(0.0, 1.0, 4 * cells)
@@ -32,12 +30,12 @@ def lived(seed: int, inputs: int, cells: int, steps: int) -> tuple[LSTMCells, Re
 
 
 def autograd(layer: LSTMCells, inputs: np.ndarray, signal: np.ndarray, cut: bool) -> np.ndarray:
-    """Gradient of signal x output by the weights; `cut` keeps errors from travelling from cell to cell."""
+    """Gradient of signal x output by the weights; with `cut`, errors do not go from cell to cell."""
     weights = torch.from_numpy(layer.weights.copy()).requires_grad_()
     hidden = memory = torch.zeros(layer.cells, dtype=torch.float64)
-    one = torch.ones(1, dtype=torch.float64)
+    bias = torch.ones(1, dtype=torch.float64)
     for row in torch.from_numpy(inputs):
-        sources = torch.cat([row, hidden.detach() if cut else hidden, one])
+        sources = torch.cat([row, hidden.detach() if cut else hidden, bias])
         i, f, g, o = (sources @ weights).chunk(4)
         memory = torch.sigmoid(f) * memory + torch.sigmoid(i) * torch.tanh(g)
         hidden = torch.sigmoid(o) * torch.tanh(memory)
@@ -45,40 +43,40 @@ def autograd(layer: LSTMCells, inputs: np.ndarray, signal: np.ndarray, cut: bool
     return gradient.numpy()
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=20, deadline=None)
 @given(SEED, INPUTS, CELLS, STEPS)
 def test_bp_is_autograd_s_gradient_through_time(seed: int, inputs: int, cells: int, steps: int) -> None:
-    layer, eligible, rng = lived(seed, inputs, cells, steps)
+    layer, eligible, rng = run(seed, inputs, cells, steps)
     signal = rng.normal(size=cells)
-    found = BPTT.step(layer, eligible, signal)
-    np.testing.assert_allclose(found, autograd(layer, eligible.inputs, signal, cut=False), rtol=1e-9, atol=1e-12)
+    expected = autograd(layer, eligible.inputs, signal, cut=False)
+    np.testing.assert_allclose(BPTT.step(layer, eligible, signal), expected, rtol=1e-9, atol=1e-12)
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=20, deadline=None)
 @given(SEED, INPUTS, CELLS, STEPS)
 def test_forward_traces_are_autograd_s_gradient_where_no_error_travels_between_cells(
     seed: int, inputs: int, cells: int, steps: int
 ) -> None:
-    layer, eligible, _ = lived(seed, inputs, cells, steps)
+    layer, eligible, _ = run(seed, inputs, cells, steps)
     assert eligible.eligibility is not None
     # One cell at a time: its own synapses have the traces, those of the others none.
     by_gate = eligible.eligibility.reshape(-1, 4, cells)
     for cell in range(cells):
-        found = np.zeros_like(by_gate)
-        found[:, :, cell] = by_gate[:, :, cell]
-        true = autograd(layer, eligible.inputs, np.eye(cells)[cell], cut=True).reshape(by_gate.shape)
-        np.testing.assert_allclose(found, true, rtol=1e-9, atol=1e-12)
+        own = np.zeros_like(by_gate)
+        own[:, :, cell] = by_gate[:, :, cell]
+        expected = autograd(layer, eligible.inputs, np.eye(cells)[cell], cut=True).reshape(by_gate.shape)
+        np.testing.assert_allclose(own, expected, rtol=1e-9, atol=1e-12)
 
 
-def test_bp_and_eprop_differ_where_one_cell_has_sources_another() -> None:
-    """With one step there is no way between cells yet, and the two rules' gradients are the same."""
-    layer, eligible, rng = lived(5, 3, 4, 1)
+def test_bp_and_eprop_differ_once_a_cell_has_received_from_another() -> None:
+    """After one step no cell has received from another, and the two rules give the same step."""
+    layer, eligible, rng = run(5, 3, 4, 1)
     signal = rng.normal(size=4)
     step = EPROP.step
     np.testing.assert_allclose(
         step(layer, eligible, signal), BPTT.step(layer, eligible, signal), rtol=1e-12, atol=1e-15
     )
-    layer, eligible, _ = lived(5, 3, 4, 6)
+    layer, eligible, _ = run(5, 3, 4, 6)
     assert not np.allclose(step(layer, eligible, signal), BPTT.step(layer, eligible, signal))
 
 
@@ -113,7 +111,7 @@ def test_with_the_read_out_itself_as_feedback_the_step_of_eprop_is_the_cut_gradi
     np.testing.assert_allclose(step, 0.3 / power * true, rtol=1e-9, atol=1e-14)
 
 
-def test_alignment_is_told_of_the_cells_and_is_zero_for_bp() -> None:
+def test_alignment_is_that_of_the_cells_and_is_zero_for_bp() -> None:
     error = np.array([0.1, -0.2, 0.05])
     angles = {}
     for rule in ("bp", "eprop", "shallow"):
@@ -148,7 +146,7 @@ def test_a_rule_without_a_recurrent_form_is_refused() -> None:
         network("ifa", 0)
 
 
-def test_a_step_corrects_the_share_of_the_error_that_it_is_asked_for() -> None:
+def test_a_step_corrects_the_wanted_share_of_the_error() -> None:
     """The read-out alone corrects its half exactly: that is what the normalisation is for."""
     part = with_readout("shallow")
     error = np.array([0.1, -0.2, 0.05])

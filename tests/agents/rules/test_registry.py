@@ -16,7 +16,7 @@ from agents.networks import register as register_network
 from agents.networks.mlp import mlp
 from agents.networks.place_cells import PlaceCells
 from agents.rules import RULES, register, rule_for, rules_for
-from agents.rules.fa import FeedbackAlignment
+from agents.rules.backward import FeedbackAlignment
 
 
 class KolenPollack(FeedbackAlignment):
