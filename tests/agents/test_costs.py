@@ -1,4 +1,4 @@
-"""What a learner says it has computed and changed is what its network and rule ask for."""
+"""The counts of a learner are those that follow from its network and rule."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ CELLS, OUTPUTS = 128, 3
 
 
 def begun(name: str) -> Any:
-    """A network of place cells after a first step, with which the read-out leaves zero."""
+    """Return a network after a first step, by which the read-out leaves zero."""
     network: Any = make_feedforward(name, np.random.default_rng(0))
     step(network, 1)
     return network
 
 
 def step(network: Any, passes: int) -> dict[str, float]:
-    """Passes of one reach and a step; what they have cost."""
+    """Return the counts of some passes of one reach and a step."""
     before = network.cost()
     state = network.begin()
     for _ in range(passes):
@@ -71,8 +71,8 @@ def test_silent_inputs_cost_nothing() -> None:
     assert after["dense_operations"] == 2 * before["dense_operations"]
 
 
-@pytest.mark.parametrize("rule", ["bp", "dfa"])
-def test_a_rule_of_memory_costs_more_the_longer_the_reach(rule: str) -> None:
+@pytest.mark.parametrize("rule", ["bp", "eprop"])
+def test_a_rule_for_recurrent_cells_costs_more_in_a_longer_reach(rule: str) -> None:
     network = begun(f"error-lstm-{rule}")
     learning = [step(network, passes)["learning_macs"] for passes in (2, 4)]
     assert 1.3 < learning[1] / learning[0] < 2.0
@@ -96,7 +96,7 @@ def test_spikes_cost_the_synapses_that_they_reach() -> None:
 
 
 @pytest.mark.parametrize("name", ["none", "error-mlp-dfa", "error-snn-stdp", "error-lstm-dfa", "error-cnn-ifa"])
-def test_learners_tell_their_counts_and_reaching_alone_changes_nothing(name: str) -> None:
+def test_learners_return_their_counts_and_reaching_alone_updates_no_weight(name: str) -> None:
     model = make_learner(name, gym.make(GRAB, **env_options(name)), seed=0)
     train_trials(model, 2)
     counts = model.cost()

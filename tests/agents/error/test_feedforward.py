@@ -1,4 +1,4 @@
-"""Feed-forward parts: each network with each of its rules goes along the error, and nowhere without one."""
+"""Feed-forward parts: every rule moves every network along the error, and nowhere without one."""
 
 from __future__ import annotations
 
@@ -94,15 +94,15 @@ def test_a_kept_read_out_stays_as_it_is_and_hidden_synapses_learn(name: str) -> 
 
 
 @pytest.mark.parametrize("name", [name for name in NETWORKS if name.endswith("hebb")])
-def test_a_hebbian_network_hears_no_error(name: str) -> None:
+def test_a_hebbian_network_takes_no_error(name: str) -> None:
     first, second = made(name), made(name)
     for part, error in ((first, ERROR), (second, -ERROR)):
         part.change(answer(part)[1], error, 0.3)
-    for one, other in zip(first.arrays().values(), second.arrays().values(), strict=True):
-        np.testing.assert_array_equal(one, other)
+    for array, other in zip(first.arrays().values(), second.arrays().values(), strict=True):
+        np.testing.assert_array_equal(array, other)
 
 
-def test_hidden_cells_speak_to_each_other_under_dale_s_law_and_in_balance() -> None:
+def test_recurrent_synapses_obey_dale_s_law_are_balanced_and_do_not_learn() -> None:
     part = made("error-brain-stdp")
     assert isinstance(part, SpikingFeedForward)
     among = part.circuit.weight("hidden-hidden")
@@ -121,7 +121,7 @@ def test_hidden_cells_speak_to_each_other_under_dale_s_law_and_in_balance() -> N
     assert len(set(delays.tolist())) > 1
 
 
-def test_hidden_cells_hear_each_other_and_stay_between_silence_and_their_fastest() -> None:
+def test_recurrent_synapses_change_the_rates_of_hidden_cells_and_neither_silence_nor_saturate_them() -> None:
     part = made("error-brain-stdp")
     assert isinstance(part, SpikingFeedForward)
     rates = []
@@ -141,18 +141,19 @@ def test_feedback_aligns_with_the_gradient_while_the_network_learns(rule: str, l
     part = made(f"error-mlp-{rule}")
     rng = np.random.default_rng(0)
     angles: dict[str, list[float]] = {"0": [], "2": []}
-    for _ in range(500):
+    for k in range(500):
         cup = CUP + rng.uniform(-0.1, 0.1, 2)
         wanted = np.array([cup[0] - 0.1, 2.0 * (cup[1] - 0.5), 0.3])
         state = part.begin()
         posture = part.posture(state, cup)
         part.change(part.eligibility(state), wanted - posture, 0.6)
-        for layer, degrees in part.alignment().items():
-            angles[layer].append(degrees)
-    assert all(np.mean(found[-100:]) < min(largest, 1e-3 + np.mean(found[:100])) for found in angles.values())
+        if k < 100 or k >= 400:
+            for layer, degrees in part.alignment().items():
+                angles[layer].append(degrees)
+    assert all(np.mean(layer[100:]) < min(largest, 1e-3 + np.mean(layer[:100])) for layer in angles.values())
 
 
-def test_the_angle_of_convolutions_is_told_too() -> None:
+def test_convolutions_have_an_angle_too() -> None:
     part = made("error-cnn-bp")
     for _ in range(2):
         part.change(answer(part)[1], ERROR, 0.3)

@@ -1,4 +1,4 @@
-"""Cells that remember tell what the next reach will lack, and no synapse changes while they do."""
+"""Practised LSTM cells predict what the next reach will lack, and no synapse changes while they do."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from copy import deepcopy
 from functools import cache
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 import gymnasium as gym
 import numpy as np
@@ -31,17 +32,19 @@ def imagined(seed: int, count: int = 30, reaches: int = 40) -> tuple[Any, Any]:
 def once_practised(name: str) -> MemoryFeedForward:
     part = make_feedforward(name, np.random.default_rng(3))
     assert isinstance(part, MemoryFeedForward)
-    part.end_baseline(BODY, PRACTICE_RATE)
+    # A quarter of the practice is enough.
+    with patch("agents.error.memory.UPDATES", 150):
+        part.end_baseline(BODY, PRACTICE_RATE)
     return part
 
 
 def practised(name: str = "error-memory-bp") -> MemoryFeedForward:
-    """One that remembers nothing yet."""
+    """A practised network before its first reach."""
     return deepcopy(once_practised(name))
 
 
 def reaches(part: MemoryFeedForward, cups: Any, lacked: Any) -> Any:
-    """What is still lacking (reaches, 3) rad when the network reaches for cups one after the other."""
+    """Return what is still lacking (reaches, 3) rad in reaches for cups one after the other."""
     left = []
     for cup, need in zip(cups, lacked, strict=True):
         state = part.begin()
@@ -52,7 +55,7 @@ def reaches(part: MemoryFeedForward, cups: Any, lacked: Any) -> Any:
 
 
 @pytest.mark.parametrize(("name", "least"), [("error-memory-bp", 0.5), ("error-memory-shallow", 0.35)])
-def test_practised_cells_foresee_what_reaches_lack(name: str, least: float) -> None:
+def test_practised_cells_predict_what_reaches_lack(name: str, least: float) -> None:
     part = practised(name)
     cups, lacked = imagined(seed=77)
     left = np.array([reaches(part, *sequence) for sequence in zip(cups, lacked, strict=True)])
@@ -62,7 +65,7 @@ def test_practised_cells_foresee_what_reaches_lack(name: str, least: float) -> N
 def test_no_synapse_changes_after_the_practice_and_what_is_remembered_does() -> None:
     part = practised()
     before = {name: value.copy() for name, value in part.arrays().items()}
-    reaches(part, *(one[0] for one in imagined(seed=77)))
+    reaches(part, *(values[0] for values in imagined(seed=77)))
     changed = {name for name, value in part.arrays().items() if not np.array_equal(value, before[name])}
     assert changed == {"memory.hidden", "memory.held", "memory.lacked"}
     assert part.cost().get("weight_updates", 0.0) == 0.0
@@ -81,7 +84,8 @@ def test_before_the_practice_the_network_below_learns_and_nothing_is_added() -> 
     np.testing.assert_array_equal(part.begin().cells.memory, 0.0)
 
 
-def test_it_practises_once_and_a_learner_that_is_loaded_remembers(tmp_path: Path) -> None:
+def test_it_practises_once_and_a_loaded_learner_remembers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("agents.error.memory.UPDATES", 10)
     model = make_learner("error-memory-bp", gym.make("reach/CupGrab-v0"), seed=4)
     model.settle_baseline()
     part = model.feedforward
@@ -95,7 +99,7 @@ def test_it_practises_once_and_a_learner_that_is_loaded_remembers(tmp_path: Path
     np.testing.assert_array_equal(reaches(again, cups[1], lacked[1]), reaches(part, cups[1], lacked[1]))
 
 
-def test_what_is_imagined_to_be_lacking_brings_the_hand_to_its_place() -> None:
+def test_an_imagined_lack_moves_the_hand_to_the_place_where_it_is_seen_at_the_cup() -> None:
     perturbations = ImaginedPerturbations(BODY.arm, BODY.motor_error, np.random.default_rng(2))
     cups, lacked = perturbations.sequences(200, 20)
     start = np.array([0.12, 0.36])

@@ -1,4 +1,4 @@
-"""How long a layer's step is: as long as brings its cells nearest to what their modulator asks for."""
+"""The length of a layer's step brings its cells nearest to what their modulator asks for."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def drawn(*shape: int) -> torch.Tensor:
     return torch.from_numpy(np.random.default_rng(sum(shape)).normal(size=shape))
 
 
-def test_a_linear_layer_comes_to_give_just_what_was_asked_for() -> None:
+def test_a_linear_layer_changes_by_exactly_its_modulator() -> None:
     layer, value, modulator = RuledLinear(7, 4, dtype=torch.float64), drawn(1, 7), drawn(1, 4)
     weight_step, bias_step = step_of(layer, value, modulator)
     length = 1.0 / step_power(layer, value, weight_step, bias_step)
@@ -46,7 +46,7 @@ def test_no_other_length_brings_a_convolution_nearer() -> None:
     assert min(left, key=lambda factor: left[factor]) == 1.0
 
 
-def test_a_convolution_that_is_laid_once_is_a_linear_layer() -> None:
+def test_a_convolution_with_one_place_is_a_linear_layer() -> None:
     convolution, linear = RuledConv2d(2, 3, 4, dtype=torch.float64), RuledLinear(32, 3, dtype=torch.float64)
     value, modulator = drawn(1, 2, 4, 4), drawn(1, 3)
     once = step_power(convolution, value, *step_of(convolution, value, modulator[..., None, None]))
@@ -54,14 +54,14 @@ def test_a_convolution_that_is_laid_once_is_a_linear_layer() -> None:
     assert abs(once / step_power(linear, flat, *step_of(linear, flat, modulator)) - 1.0) < 1e-12
 
 
-def test_what_is_asked_for_is_what_the_network_gives_also_after_a_step() -> None:
+def test_the_posture_is_the_output_of_the_torch_network_also_after_a_step() -> None:
     feedforward: Any = make_feedforward("error-mlp-dfa", np.random.default_rng(3))
     for _ in range(3):
         state = feedforward.begin()
         posture = feedforward.posture(state, np.array([0.05, 0.5]))
         with torch.no_grad():
-            given = feedforward.network(torch.tensor(state.activity)).numpy()
-        np.testing.assert_allclose(posture, given, rtol=1e-12, atol=1e-15)
+            output = feedforward.network(torch.tensor(state.activity)).numpy()
+        np.testing.assert_allclose(posture, output, rtol=1e-12, atol=1e-15)
         feedforward.change(feedforward.eligibility(state), np.array([0.1, -0.2, 0.05]), 0.5)
     assert np.any(posture != 0.0)
 
