@@ -28,9 +28,9 @@ from stable_baselines3.td3.policies import TD3Policy
 from torch import nn
 
 from agents.rules.alignment import alignment_degrees
-from agents.rules.feedback import feedback_rule
-from agents.rules.layers import RuledNetwork
 from agents.rules.assign import assign_rule
+from agents.rules.layers import RuledNetwork
+from agents.rules.registry import rule_for
 
 # Separates the random stream of the feedback weights from others with the same seed.
 FEEDBACK_STREAM = 0x0FEEDBAC
@@ -153,7 +153,7 @@ class RuledCritic(ContinuousCritic):
     def _exact_input_gradient(self, exact: bool) -> ExitStack:
         with ExitStack() as stack:
             for network in self.rule_networks:
-                stack.enter_context(network.errors_travel_exactly(exact))
+                stack.enter_context(network.exact_errors(exact))
             return stack.pop_all()
 
 

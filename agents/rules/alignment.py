@@ -11,9 +11,9 @@ from collections.abc import Iterable
 
 import torch
 
-from agents.rules.assign import with_links
-from agents.rules.layers import Beginning, RuledNetwork, passes_before
-from agents.rules.links import computed_again, random_states_kept
+from agents.rules.assign import layers_with_links
+from agents.rules.layers import BackwardRecord, RuledNetwork, passes_before
+from agents.rules.links import keep_random_states, recompute
 
 
 def alignment_degrees(networks: Iterable[RuledNetwork]) -> dict[str, float]:
@@ -41,16 +41,16 @@ def alignment_degrees(networks: Iterable[RuledNetwork]) -> dict[str, float]:
                 f"expected the input of layer {name} from the layer before it in its chain alone, since "
                 f"alignment_degrees computes a chain again, got it from layers {taken}"
             )
-        beginnings = network.beginnings
-        for beginning in beginnings if hidden else ():
-            by_rule, exact = _steps(network, beginning, list(hidden.values()))
+        records = network.records
+        for record in records if hidden else ():
+            by_rule, exact = _steps(network, record, list(hidden.values()))
             for name, step, gradient in zip(hidden, by_rule, exact, strict=True):
                 if step is None or gradient is None:
                     continue
                 length = float(step.norm() * gradient.norm())
                 if length > 0.0:
                     angles[name] = degrees_of_cosine(float((step * gradient).sum()) / length)
-        network.beginnings = beginnings
+        network.records = records
     return angles
 
 
@@ -60,14 +60,14 @@ def degrees_of_cosine(cosine: float) -> float:
 
 
 def _steps(
-    network: RuledNetwork, beginning: Beginning, weights: list[torch.Tensor]
+    network: RuledNetwork, record: BackwardRecord, weights: list[torch.Tensor]
 ) -> list[tuple[torch.Tensor | None, ...]]:
     """Return the steps of weights by the rule, then their gradients."""
-    device = beginning.value.device
-    autocast = torch.autocast(device.type, beginning.autocast, enabled=beginning.autocast is not None)
-    with torch.enable_grad(), network.errors_travel_exactly(False), random_states_kept(device), autocast:
-        outputs = [_output(network, beginning, head) for head in beginning.heads]
-    errors = [error for error, _ in beginning.heads.values()]
+    device = record.value.device
+    autocast = torch.autocast(device.type, record.autocast, enabled=record.autocast is not None)
+    with torch.enable_grad(), network.exact_errors(False), keep_random_states(device), autocast:
+        outputs = [_output(network, record, head) for head in record.heads]
+    errors = [error for error, _ in record.heads.values()]
     steps: list[tuple[torch.Tensor | None, ...]] = []
     for exact in (False, True):
         for output in outputs:
@@ -78,16 +78,16 @@ def _steps(
     return steps
 
 
-def _output(network: RuledNetwork, beginning: Beginning, head: str) -> torch.Tensor:
-    """Return the output of a head, computed from the beginning."""
-    value = beginning.value
-    _, conditions = beginning.heads[head]
+def _output(network: RuledNetwork, record: BackwardRecord, head: str) -> torch.Tensor:
+    """Return the output of a head, computed again from the recorded input on."""
+    value = record.value
+    _, conditions = record.heads[head]
     has_begun = False
-    for layer, link in with_links(network.chains[head]):
+    for layer, link in layers_with_links(network.chains[head]):
         if has_begun:
             for module in link:
-                value = computed_again(module, value, conditions.get((layer, module)))
-        has_begun = has_begun or layer is beginning.layer
+                value = recompute(module, value, conditions.get((layer, module)))
+        has_begun = has_begun or layer is record.layer
         if has_begun:
             value = layer(value)
     return value

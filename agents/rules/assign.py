@@ -14,7 +14,7 @@ import torch
 from torch import nn
 
 from agents.rules.layers import Place, RuledConv2d, RuledLayer, RuledLinear, RuledNetwork, layers_of
-from agents.rules.links import conditions_of, needs_conditions, random_states_kept
+from agents.rules.links import conditions_of, keep_random_states, needs_conditions
 from agents.rules.registry import RULES, rule_for
 from agents.rules.rule import LayerRule
 
@@ -87,7 +87,7 @@ def assign_rule(
         network = networks.setdefault(id(layers[0]), RuledNetwork(rule, {}))
         network.chains[head] = chain
         below: RuledLayer | None = None
-        for layer, link in with_links(chain):
+        for layer, link in layers_with_links(chain):
             is_head = layer is layers[-1]
             if is_head and len(feeds[id(layer)]) > 1:
                 raise ValueError(f"expected head {head!r} to feed no other head, got {feeds[id(layer)]}")
@@ -110,7 +110,7 @@ def _flat(modules: Modules) -> list[nn.Module]:
     ]
 
 
-def with_links(chain: Modules) -> Iterator[tuple[RuledLayer, tuple[nn.Module, ...]]]:
+def layers_with_links(chain: Modules) -> Iterator[tuple[RuledLayer, tuple[nn.Module, ...]]]:
     """Yield each layer with the modules between the layer below, or the input, and it."""
     link: list[nn.Module] = []
     for module in chain:
@@ -220,6 +220,6 @@ def _input_sizes(network: RuledNetwork, example: torch.Tensor | None) -> dict[st
             if value is not None:
                 # A copy keeps the buffers and the mode of the module itself; `forward` calls no hooks.
                 acting = module if isinstance(module, RuledLayer) else copy.deepcopy(module).eval()
-                with torch.no_grad(), random_states_kept(value.device):
+                with torch.no_grad(), keep_random_states(value.device):
                     value = acting.forward(value)
     return sizes

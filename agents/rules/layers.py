@@ -106,10 +106,10 @@ class LayerPass:
         """Call a function in a backward pass of its own, nested in the present one."""
         in_own_backward_pass(act, device)
 
-    def take_error(self, error: Tensor, value: Tensor, signal_wanted: bool) -> Tensor | None:
+    def receive_error(self, error: Tensor, value: Tensor, signal_wanted: bool) -> Tensor | None:
         """Handle the error at the layer's output in a backward pass.
 
-        A head sends its error as the rule does; a first layer has the network remember what it has received.
+        A head sends its error by the rule; the lowest layer has the network record the errors that reached it.
 
         Args:
             error: in the shape of the output.
@@ -146,11 +146,11 @@ class LayerPass:
 
 
 @dataclass(frozen=True, eq=False)
-class Beginning:
-    """The lowest recorded layer in a backward pass by the rule, and the errors of the heads that it led to.
+class BackwardRecord:
+    """What a backward pass by the rule leaves for `agents.rules.alignment`.
 
     Attributes:
-        layer: the first layer, unless layers below this one are frozen.
+        layer: the lowest layer that the pass reached: the first, unless the lowest ones are frozen.
         value: its input.
         autocast: dtype of autocast, None without it.
         heads: by head, the error at its output, and the conditions of modules on the way to it.
@@ -169,9 +169,9 @@ class RuledNetwork:
     Attributes:
         rule: how the error reaches them.
         chains: modules by the name of the head in which they end; the last layer among them is the head.
-        exact: True for back-propagation in the passes that begin now, False for the rule. None decides by whether the
-            network's input requires a gradient: that gradient is exact.
-        beginnings: of the latest backward pass by the rule.
+        exact: True if errors of forward passes from now on go back by back-propagation, False if by the rule. None: by
+            back-propagation if the network's input requires a gradient.
+        records: of the latest backward pass by the rule.
         conditions: of the latest forward pass, by module, where a module needs them.
         off_chain: layers that took their input from other layers than the one before them in their chain, and from
             which.
@@ -180,7 +180,7 @@ class RuledNetwork:
     rule: LayerRule
     chains: dict[str, tuple[nn.Module, ...]]
     exact: bool | None = None
-    beginnings: tuple[Beginning, ...] = ()
+    records: tuple[BackwardRecord, ...] = ()
     conditions: dict[nn.Module, Conditions] = field(default_factory=dict)
     off_chain: dict[str, list[str]] = field(default_factory=dict)
 
@@ -190,15 +190,15 @@ class RuledNetwork:
         return {layer.place.name: layer for chain in self.chains.values() for layer in layers_of(chain)}
 
     def record(self, lowest: LayerPass, value: Tensor) -> None:
-        """Keep the errors that a lowest pass led to, in place of earlier ones of the same heads or layer."""
+        """Record the errors that reached a lowest pass, in place of earlier ones of the same heads or layer."""
         if lowest.heads:
             others = (
                 other
-                for other in self.beginnings
+                for other in self.records
                 if other.layer is not lowest.layer and not other.heads.keys() & lowest.heads
             )
-            beginning = Beginning(lowest.layer, value.detach(), lowest.autocast, dict(lowest.heads))
-            self.beginnings = (*others, beginning)
+            record = BackwardRecord(lowest.layer, value.detach(), lowest.autocast, dict(lowest.heads))
+            self.records = (*others, record)
             lowest.heads.clear()
 
     @contextmanager
@@ -233,8 +233,8 @@ class RuledNetwork:
         return any(above is layer and below is chain[0] for chain in chains for below, above in pairwise(chain))
 
     @contextmanager
-    def errors_travel_exactly(self, exact: bool | None = True) -> Iterator[None]:
-        """Set `exact` for the passes that begin inside."""
+    def exact_errors(self, exact: bool | None = True) -> Iterator[None]:
+        """Set `exact` for the forward passes inside."""
         before, self.exact = self.exact, exact
         try:
             yield
@@ -429,7 +429,7 @@ class _LinearPass(Function):
             return None, None, None, None, None
         value, _ = ctx.saved_tensors
         by_value, by_weight, by_bias, *_ = ctx.needs_input_grad
-        signal = ctx.layer_pass.take_error(error, value, by_value)
+        signal = ctx.layer_pass.receive_error(error, value, by_value)
         if value.dim() != 2:
             value, error = value.reshape(-1, value.shape[-1]), error.reshape(-1, error.shape[-1])
         return signal, error.t() @ value if by_weight else None, error.sum(0) if by_bias else None, None, None
@@ -450,7 +450,7 @@ class _ConvolutionPass(Function):
             return None, None, None, None, None
         value, weight = ctx.saved_tensors
         by_value, by_weight, by_bias, *_ = ctx.needs_input_grad
-        signal = ctx.layer_pass.take_error(error, value, by_value)
+        signal = ctx.layer_pass.receive_error(error, value, by_value)
         _, weights, bias = ctx.layer_pass.layer.gradients(error, value, weight, [False, by_weight, by_bias])
         return signal, weights, bias, None, None
 

@@ -71,7 +71,7 @@ def set_random_states(states: dict[torch.device, Tensor]) -> None:
 
 
 @contextmanager
-def random_states_kept(device: torch.device) -> Iterator[None]:
+def keep_random_states(device: torch.device) -> Iterator[None]:
     """Restore the generators of a device afterwards."""
     states = random_states(device)
     try:
@@ -80,7 +80,7 @@ def random_states_kept(device: torch.device) -> Iterator[None]:
         set_random_states(states)
 
 
-def computed_again(module: nn.Module, value: Tensor, conditions: Conditions | None) -> Tensor:
+def recompute(module: nn.Module, value: Tensor, conditions: Conditions | None) -> Tensor:
     """Return the output of a module under the conditions of an earlier call, without changing its buffers or mode."""
     modules = list(module.modules())
     modes = [inner.training for inner in modules]

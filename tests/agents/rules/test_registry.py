@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from agents.error.lstm import LSTMFeedForward
 from agents.error.rate import RateFeedForward
 from agents.networks import NETWORKS, Network
 from agents.networks import register as register_network
@@ -97,3 +98,27 @@ def test_a_rule_is_refused_by_name_where_it_cannot_work() -> None:
     with pytest.raises(ValueError, match=r"expected a rule for recurrent cells, one of .*'eprop'.* got 'ifa'; it is a"):
         rule_for("ifa", "recurrent")
     assert rules_for(NETWORKS["memory"]) == ("bp", "shallow")
+
+
+@pytest.mark.parametrize("name", ["mlp", "lstm"])
+def test_a_rule_lets_observe_what_it_declares_and_modifies_nothing_else(name: str) -> None:
+    network, sees = NETWORKS[name], np.array([0.1, 0.55])
+    for rule in rules_for(network):
+        rng = np.random.default_rng(0)
+        part = (RateFeedForward if name == "mlp" else LSTMFeedForward)(rule, *network.build(rng), rng)
+        state = part.begin()
+        part.posture(state, sees)
+        part.inside(state)
+        # The first step moves the read-out alone, which is zero at first.
+        for _ in range(2):
+            before = {key: value.copy() for key, value in part.arrays().items()}
+            part.posture(state, sees)
+            part.change(part.eligibility(state), np.array([0.1, -0.2, 0.05]), 0.3)
+        declared = rule_for(rule, network.cells)
+        assert bool(part.alignment()) == ("alignment" in declared.probes), rule
+        assert part.inside(state).travel is not None
+        changed = {key for key, value in part.arrays().items() if not np.array_equal(value, before[key])}
+        readout = {key for key in changed if key.startswith("4." if name == "mlp" else "posture.")}
+        assert bool(readout) == ("read-out" in declared.modifies)
+        assert bool(changed - readout) == ("hidden" in declared.modifies), rule
+        assert any("feedback" in key for key in changed) == ("feedback" in declared.modifies)
