@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
-from reach.render.inside import Inside
 
 from agents.networks.registry import JOINTS, Sees
+from reach.snapshot import Inside
 
 if TYPE_CHECKING:
     from agents.reaching.controller import Controller

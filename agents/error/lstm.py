@@ -9,7 +9,6 @@ import math
 from typing import TYPE_CHECKING
 
 import numpy as np
-from reach.render.inside import Arrival, Inside, Layer, Travel
 
 from agents.costs import Costs
 from agents.error.feedforward import Array, Plastic, SensoryCells
@@ -19,6 +18,7 @@ from agents.networks.registry import JOINTS, Sees
 from agents.rules.alignment import degrees_of_cosine
 from agents.rules.recurrent import BackpropagationThroughTime, RecurrentEligible, RecurrentRule
 from agents.rules.registry import rule_for
+from reach.snapshot import Arrival, Inside, Layer, Travel
 
 if TYPE_CHECKING:
     from agents.reaching.controller import Controller

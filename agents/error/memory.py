@@ -15,8 +15,6 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
-from reach.render.inside import Arrival, Inside, Layer, Travel
-from reach.sim.state import START_HAND_M
 from torch import nn
 
 from agents.costs import Costs
@@ -25,6 +23,8 @@ from agents.error.rate import ForwardCache, RateFeedForward
 from agents.networks.lstm import LSTMCells, LSTMState
 from agents.networks.registry import JOINTS, Sees
 from reach import Arm
+from reach.sim.layout import START_HAND_M
+from reach.snapshot import Arrival, Inside, Layer, Travel
 
 if TYPE_CHECKING:
     from agents.reaching.controller import Controller

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
-from reach.render.inside import Arrival, Inside, Layer, Travel
 from torch import nn
 from torch.func import functional_call
 
@@ -18,6 +17,7 @@ from agents.rules.alignment import alignment_degrees
 from agents.rules.assign import assign_rule
 from agents.rules.layers import RuledLayer, RuledLinear
 from agents.rules.rule import LayerRule
+from reach.snapshot import Arrival, Inside, Layer, Travel
 
 if TYPE_CHECKING:
     from agents.reaching.controller import Controller

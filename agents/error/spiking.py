@@ -30,9 +30,8 @@ from agents.spiking.structural_plasticity import StructuralPlasticity
 from agents.spiking.third_factors import BroadcastError, Hebb
 
 if TYPE_CHECKING:
-    from reach.render.inside import Inside, Population, Travel
-
     from agents.reaching.controller import Controller
+    from reach.snapshot import Inside, Population, Travel
 
 RULES = ("stdp", "hebb")
 HIDDEN_CELLS = 300

@@ -21,8 +21,8 @@ from typing import Any, Literal, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from agents.spiking.checks import SHORTEST_MS, require_choice, require_number
 from agents.jit import SMALLEST, inlined, kernel
+from agents.spiking.checks import SHORTEST_MS, require_choice, require_number
 from agents.spiking.lif import fade
 
 FIXED, ELIGIBLE, UNGATED = 0, 1, 2

@@ -6,14 +6,14 @@ from typing import Any
 
 import numpy as np
 import pytest
-from agents.error_networks import ALIASES, ERROR_LEARNERS, is_error_learner, make_feedforward
-from agents.spiking_feedforward import CELLS_PER_MUSCLE, INHIBITORY_CELLS, SpikingFeedForward
-from reach.retina import CUP as CUP_COLOUR
-from reach.retina import TABLE, places_m
 
 from agents.error.feedforward import FeedForward
 from agents.error.lstm import LSTMFeedForward
+from agents.error.networks import ALIASES, ERROR_LEARNERS, is_error_learner, make_feedforward
 from agents.error.rate import RateFeedForward
+from agents.error.spiking import CELLS_PER_MUSCLE, INHIBITORY_CELLS, SpikingFeedForward
+from reach.sim.retina import CUP as CUP_COLOUR
+from reach.sim.retina import TABLE, places_m
 
 CUP = np.array([0.12, 0.55])
 ERROR = np.array([0.1, -0.2, 0.05])

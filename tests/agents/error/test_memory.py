@@ -11,11 +11,10 @@ from unittest.mock import patch
 import gymnasium as gym
 import numpy as np
 import pytest
-from agents.controller import Controller
-from agents.error_learner import PRACTICE_RATE
-from agents.error_networks import make_feedforward
 
+from agents.error.learner import PRACTICE_RATE
 from agents.error.memory import NOISE_RAD, ImaginedPerturbations, MemoryFeedForward
+from agents.error.networks import make_feedforward
 from agents.learner import make_learner
 from agents.reaching.controller import Controller
 from reach import Arm

@@ -7,7 +7,6 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from agents.error_networks import make_feedforward
 from torch.func import functional_call
 
 from agents.error.networks import make_feedforward
