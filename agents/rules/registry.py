@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import get_args
 
 from agents.networks.registry import Cells, Network
@@ -9,26 +10,32 @@ from agents.rules.backward import Backpropagation, FeedbackAlignment, Shallow
 from agents.rules.dfa import DirectFeedbackAlignment
 from agents.rules.ifa import IndirectFeedbackAlignment
 from agents.rules.recurrent import BackpropagationThroughTime, EProp, ShallowRecurrent
-from agents.rules.rule import Feedback, LayerRule, Modifies, Probe, Route, Rule
+from agents.rules.rule import Error, Feedback, LayerRule, Modifies, Probe, Route, Rule
 from agents.rules.stdp import GatedSTDP, HebbianSTDP
 
 RULES: dict[tuple[str, str], Rule] = {}
+# In a learner's name: words joined by hyphens, and no "-hidden" at the end.
+NAME = re.compile(r"(?!.*-hidden$)[a-z][a-z0-9_]*(-[a-z0-9_]+)*")
 
 
 def register(rule: Rule) -> Rule:
     """Add a rule: every network with its kind of cells can then be trained by it, as `error-<network>-<rule>`.
 
     Args:
-        rule: of a class of your own, such as a `LayerRule`.
+        rule: of a subclass of `LayerRule`, for example.
 
     Returns:
         The rule.
 
     Raises:
-        ValueError: it declares something unknown, or a rule of this name and these cells exists.
+        ValueError: it declares too little or something unknown, or a rule of this name and these cells exists.
     """
+    for attribute in ("name", "cells", "route"):
+        if not hasattr(rule, attribute):
+            raise ValueError(f"expected {type(rule).__name__} to declare {attribute}, got none")
     for attribute, values, known in (
         ("cells", (rule.cells,), Cells),
+        ("error", (rule.error,), Error),
         ("modifies", rule.modifies, Modifies),
         ("route", (rule.route,), Route),
         ("probes", rule.probes, Probe),
@@ -38,8 +45,8 @@ def register(rule: Rule) -> Rule:
             if value not in get_args(known):
                 raise ValueError(f"expected {attribute} of rule {rule.name!r} in {get_args(known)}, got {value!r}")
     for name in (rule.name, *rule.aliases):
-        if not name.isidentifier():
-            raise ValueError(f"expected a rule name of letters, digits and underscores, got {name!r}")
+        if not NAME.fullmatch(name):
+            raise ValueError(f"expected a rule name of lower-case words, digits and hyphens, got {name!r}")
         if (name, rule.cells) in RULES:
             raise ValueError(f"expected a new rule for {rule.cells} cells, got {name!r}, which is registered")
     RULES.update({(name, rule.cells): rule for name in (rule.name, *rule.aliases)})

@@ -12,6 +12,7 @@ from typing import Any, ClassVar, Literal
 
 from agents.networks.registry import Cells
 
+Error = Literal["output", "none"]
 Modifies = Literal["hidden", "read-out", "feedback"]
 Probe = Literal["modulator", "alignment", "eligibility"]
 Route = Literal["backward", "broadcast", "forward", "gate"]
@@ -19,7 +20,10 @@ Feedback = Literal["none", "layers", "heads", "second"]
 
 
 class Rule(ABC):
-    """A learning rule for one kind of cells. An instance is immutable; `register` validates what it declares.
+    """A learning rule for one kind of cells, and what it declares.
+
+    A rule holds no state: state belongs to the network. Parameters are the fields of a frozen dataclass. `register`
+    validates the declarations.
 
     Attributes:
         name: in the name of a learner, such as "dfa".
@@ -35,7 +39,7 @@ class Rule(ABC):
 
     name: ClassVar[str]
     cells: ClassVar[Cells]
-    error: ClassVar[Literal["output", "none"]] = "output"
+    error: ClassVar[Error] = "output"
     modifies: ClassVar[tuple[Modifies, ...]] = ("hidden", "read-out")
     route: ClassVar[Route]
     probes: ClassVar[tuple[Probe, ...]] = ("modulator", "alignment")
@@ -48,13 +52,13 @@ class LayerRule(Rule):
     The eligibility is the same under each rule: the layer's input times the slope of its cells. With e the output
     error, d the modulator of a layer's cells times their slope, W its weights and B fixed random weights:
 
-    | rule | modulator of the cells that feed a layer | source |
-    |---|---|---|
-    | `bp` | d W | Rumelhart, Hinton and Williams 1986, Nature 323:533 |
-    | `fa` | d B | Lillicrap, Cownden, Tweed and Akerman 2016, Nature Communications 7:13276 |
-    | `dfa` | e B | Nokland 2016, NeurIPS 29, figure 1c and equation 7 |
-    | `ifa` | e B for the first layer; its effect, carried forward through W, for the others | Nokland, figure 1d |
-    | `shallow` | none: hidden layers stay as they were drawn | |
+    | rule | modulator of the cells that feed a layer |
+    |---|---|
+    | `bp` | d W |
+    | `fa` | d B |
+    | `dfa` | e B |
+    | `ifa` | e B for the first layer; for the others its effect, carried forward through W |
+    | `shallow` | none: hidden layers stay as they were drawn |
 
     B is drawn once from a normal distribution of SD 1/sqrt(numbers that a cell receives through it), so that the
     modulator has the root mean square of the error it is made of.

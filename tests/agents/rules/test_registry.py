@@ -71,7 +71,7 @@ def test_an_own_rule_trains_an_own_network() -> None:
         ({"modifies": ("everything",)}, "expected modifies of rule 'kp' in .* got 'everything'"),
         ({"cells": "grid"}, "expected cells of rule 'kp' in .* got 'grid'"),
         ({"feedback": "all"}, "expected feedback of rule 'kp' in .* got 'all'"),
-        ({"name": "k-p"}, "expected a rule name of letters, digits and underscores, got 'k-p'"),
+        ({"name": "kp-hidden"}, "expected a rule name of lower-case words, digits and hyphens, got 'kp-hidden'"),
         ({"name": "bp"}, "expected a new rule for layers cells, got 'bp', which is registered"),
     ],
 )
