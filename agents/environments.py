@@ -1,4 +1,4 @@
-"""Where a learner's trials come from: one environment or a Stable-Baselines3 VecEnv, in the same words."""
+"""Environments of a learner: one `CupEnv` or a Stable-Baselines3 VecEnv of them, behind the same functions."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ from reach.sim.retina import LARGEST_PX, SMALLEST_PX
 
 Array = NDArray[np.float64]
 Env = gym.Env[Any, Any] | VecEnv
-# What `env_options_of` may give.
+# What `env_options_of` may return.
 ENV_OPTIONS = {
     "control": Setting(also=CONTROLS),
     "observation": Setting(also=OBSERVATION_FORMS),
@@ -36,12 +36,12 @@ ENV_OPTIONS = {
     "retina_colour": FLAG,
 }
 STREAM = Setting(0, 2**64 - 1, whole=True)
-# Far from the end of 64 bits, where a counter would begin again at 0.
+# Far below 2**64, where a counter would start again at 0.
 EPISODES = Setting(0, 2**62, whole=True)
 
 
 def env_attribute(env: Env, name: str) -> Any:
-    """An attribute of a `CupEnv`, wrapped or not, or of the first of a VecEnv's.
+    """Return an attribute of a `CupEnv`, wrapped or not, or of the first one of a VecEnv.
 
     Raises:
         ValueError: an environment of another kind, which has no such attribute.
@@ -50,30 +50,30 @@ def env_attribute(env: Env, name: str) -> Any:
         return env.get_attr(name, 0)[0] if isinstance(env, VecEnv) else env.get_wrapper_attr(name)
     except AttributeError:
         given = env.env_method("__str__", indices=0)[0] if isinstance(env, VecEnv) else env
-        raise ValueError(f"env is {given}; a CupEnv, wrapped or not, or a VecEnv of them is allowed") from None
+        raise ValueError(f"expected env to be a CupEnv, wrapped or not, or a VecEnv of them, got {given}") from None
 
 
 def env_id(env: Env) -> str | None:
-    """The id by which an environment, or the first of a VecEnv's, was made; None where it was made without one."""
+    """Return the id by which an environment, or the first one of a VecEnv, was made; None without one."""
     spec = env_attribute(env, "spec")
     return None if spec is None else str(spec.id)
 
 
 def env_options_of(env: Env) -> dict[str, Any]:
-    """What `gym.make` must be told for an environment whose actions and observations mean the same as those of `env`.
+    """Return arguments of `gym.make` for an environment with the same actions and observations as `env`.
 
     Defaults are left out.
     """
     observing = env_attribute(env, "observing")
-    found = {"control": env_attribute(env, "control"), "observation": observing.form}
+    options = {"control": env_attribute(env, "control"), "observation": observing.form}
     if observing.form == "retina":
-        found |= {"retina_px": observing.retina_px, "retina_colour": observing.retina_colour}
+        options |= {"retina_px": observing.retina_px, "retina_colour": observing.retina_colour}
     usual = {"control": "posture", "observation": "vector", "retina_px": 64, "retina_colour": False}
-    return {name: value for name, value in found.items() if value != usual[name]}
+    return {name: value for name, value in options.items() if value != usual[name]}
 
 
-def kept_env_options(config: dict[str, Any], path: str | Path) -> dict[str, Any]:
-    """Return what `env_options_of` gave, out of a checkpoint's config.
+def saved_env_options(config: dict[str, Any], path: str | Path) -> dict[str, Any]:
+    """Return what `env_options_of` returned, from the config of a checkpoint.
 
     Raises:
         CheckpointError: an option that is not known, or a value that is not valid.
@@ -85,40 +85,38 @@ def kept_env_options(config: dict[str, Any], path: str | Path) -> dict[str, Any]
 
 
 def num_envs_of(env: Env) -> int:
-    """Return how many environments there are."""
+    """Return the number of environments."""
     return env.num_envs if isinstance(env, VecEnv) else 1
 
 
 def random_states(env: Env) -> list[dict[str, Any]]:
-    """What `CupEnv.random_state` says of every environment; of a native vector one state for all."""
+    """Return the `CupEnv.random_state` of every environment; of a `CupVecEnv` one state for all."""
     if not isinstance(env, VecEnv):
         return [env.get_wrapper_attr("random_state")()]
     states: list[dict[str, Any]] = env.env_method("random_state")
     return states if len(states[0]["streams"]) == 1 else states[:1]
 
 
-def kept_random_states(config: dict[str, Any], env: Env, path: str | Path) -> list[dict[str, Any]] | None:
-    """Return what `random_states` gave, out of a checkpoint's config.
+def saved_random_states(config: dict[str, Any], env: Env, path: str | Path) -> list[dict[str, Any]] | None:
+    """Return what `random_states` returned, from the config of a checkpoint.
 
     Returns:
-        The states, or None where the learner was kept before its environments were seeded.
+        The states, or None if the learner was saved before its environments were seeded.
 
     Raises:
-        CheckpointError: they are no random states, or those of another number of environments.
+        CheckpointError: they are not random states, or those of another number of environments.
     """
     require_entries(config, ["random_states"], path)
     states, own = config["random_states"], num_envs_of(env)
     if not isinstance(states, list) or not states:
-        raise CheckpointError(f"checkpoint {path}: random_states is {short(states)}; a list of them is expected")
+        raise CheckpointError(f"checkpoint {path}: expected random_states to be a list, got {short(states)}")
     is_seeded = any(state is not None for state in states)
     if is_seeded:
         for state in states:
             _require_random_state(state, path)
     held = sum(len(state["streams"]) for state in states) if is_seeded else len(states)
     if held != own:
-        raise CheckpointError(
-            f"checkpoint {path}: the random states are of {held} environments; those of {own} are expected"
-        )
+        raise CheckpointError(f"checkpoint {path}: expected random states of {own} environments, got those of {held}")
     return states if is_seeded else None
 
 
@@ -130,7 +128,7 @@ def _require_random_state(state: Any, path: str | Path) -> None:
     for name, kind in kinds.items():
         if not isinstance(given[name], list) or len(given[name]) != len(given["streams"]):
             raise CheckpointError(
-                f"checkpoint {path}: {name} is {short(given[name])}; one for each environment is expected"
+                f"checkpoint {path}: expected {name} to be a list, one for each environment, got {short(given[name])}"
             )
         with loading(path):
             for value in given[name]:
@@ -138,19 +136,19 @@ def _require_random_state(state: Any, path: str | Path) -> None:
 
 
 def set_random_states(env: Env, states: list[dict[str, Any]]) -> None:
-    """Let the next trials be those that would have followed where `random_states` was read.
+    """Set the random states, so that the next trials are those that would have followed when they were read.
 
     Raises:
-        ValueError: the states are of environments that are put together otherwise.
+        ValueError: the states are those of other kinds of environments.
     """
     if isinstance(env, VecEnv):
-        # Takes up the seeds that a VecEnv has drawn for its first reset.
+        # Consumes the seeds that a VecEnv has drawn for its first reset.
         env.reset()
     put_random_states(env, states)
 
 
 def put_random_states(env: Env, states: list[dict[str, Any]]) -> None:
-    """Set the random states of an environment, or of all of a VecEnv's; the trials under way go on."""
+    """Set the random states of an environment, or of all in a VecEnv, without ending their trials."""
     for index, state in enumerate(states):
         if isinstance(env, VecEnv):
             env.env_method("set_random_state", state, indices=[index])
@@ -158,37 +156,37 @@ def put_random_states(env: Env, states: list[dict[str, Any]]) -> None:
             env.get_wrapper_attr("set_random_state")(state)
 
 
-def rows_of(observations: Any) -> list[Any]:
-    """The observations of each environment out of those of all, which are arrays or dictionaries of them."""
-    if isinstance(observations, dict):
-        return [dict(zip(observations, values, strict=True)) for values in zip(*observations.values(), strict=True)]
-    return list(observations)
+def observations_of(batch: Any) -> list[Any]:
+    """Split a batch of observations, an array or a dictionary of arrays, by environment."""
+    if isinstance(batch, dict):
+        return [dict(zip(batch, values, strict=True)) for values in zip(*batch.values(), strict=True)]
+    return list(batch)
 
 
 def is_one(observation: Any, space: gym.Space[Any]) -> bool:
-    """Whether an observation is that of one environment, and not of a batch of them.
+    """Return whether an observation is that of one environment, not a batch of them.
 
     Raises:
-        ValueError: an observation that fits neither.
+        ValueError: it is neither.
     """
     parts = space.spaces if isinstance(space, gym.spaces.Dict) else {"observation": space}
     given = observation if isinstance(observation, dict) else {"observation": observation}
     if set(given) != set(parts):
-        raise ValueError(f"observation has parts {sorted(given)}; {sorted(parts)} are allowed")
+        raise ValueError(f"expected an observation with parts {sorted(parts)}, got {sorted(given)}")
     for name, part in parts.items():
         shape, allowed = np.shape(given[name]), part.shape or ()
         if shape != allowed and shape[1:] != allowed:
-            raise ValueError(f"{name} has shape {shape}; {allowed} or (n, {', '.join(map(str, allowed))}) is allowed")
+            raise ValueError(f"expected {name} of shape {allowed} or {('n', *allowed)}, got {shape}")
     return all(np.shape(given[name]) == part.shape for name, part in parts.items())
 
 
 def require_finite(observation: Any) -> None:
-    """Validate the numbers of an observation, or of a batch of them.
+    """Check that an observation, or a batch of them, is finite.
 
     Raises:
-        ValueError: a part holds NaN or infinity, or no numbers; the message names it.
+        ValueError: a part holds NaN, infinity or something else; the message names it.
     """
-    # The usual case in little time. The sum of squares of large numbers may be infinite.
+    # Fast path. The sum of squares of large finite numbers may be infinite, so a failure is not yet an error.
     if (
         type(observation) is np.ndarray
         and observation.dtype.kind == "f"
@@ -200,39 +198,39 @@ def require_finite(observation: Any) -> None:
         if array.dtype.kind in "iub":
             continue
         if array.dtype.kind != "f" or not np.isfinite(array).all():
-            raise ValueError(f"{name} is {values!r}; finite numbers are allowed")
+            raise ValueError(f"expected finite numbers in {name}, got {values!r}")
 
 
 class TrialSource:
-    """Trials from one environment or from a VecEnv, in the same words."""
+    """Runs trials in one environment or in a VecEnv."""
 
     def __init__(self, env: Env, seed: int | None) -> None:
-        """Begin a trial in each environment; None goes on with the random numbers it has."""
+        """Begin a trial in each environment; with seed None, continue their random numbers."""
         self._env = env
         if isinstance(env, VecEnv):
             if seed is not None:
                 env.seed(seed)
             self.num_envs = env.num_envs
-            self.rows = rows_of(env.reset())
+            self.observations = observations_of(env.reset())
         else:
             self.num_envs = 1
-            self.rows = [env.reset(seed=seed)[0]]
+            self.observations = [env.reset(seed=seed)[0]]
 
     def step(self, commands: NDArray[np.float32]) -> tuple[Array, NDArray[np.bool_], list[dict[str, Any]]]:
-        """Rewards, whether trials are over, (n,) each, and infos of one step of commands (n, 4)."""
+        """Step by commands (n, 4); return rewards (n,), whether trials are over (n,), and infos."""
         if isinstance(self._env, VecEnv):
-            observation, rewards, dones, infos = self._env.step(commands)
-            self.rows = rows_of(observation)
+            batch, rewards, dones, infos = self._env.step(commands)
+            self.observations = observations_of(batch)
             return rewards, dones, infos
         observation, reward, terminated, truncated, info = self._env.step(commands[0])
-        self.rows = [observation]
+        self.observations = [observation]
         return np.array([reward]), np.array([terminated or truncated]), [info]
 
-    def last_row(self, k: int, infos: list[dict[str, Any]]) -> Any:
-        """The last observation of a trial that has just ended (a VecEnv has already begun the next one)."""
-        return infos[k].get("terminal_observation", self.rows[k])
+    def last_observation(self, k: int, infos: list[dict[str, Any]]) -> Any:
+        """Return the last observation of a trial that has just ended; a VecEnv has already begun the next one."""
+        return infos[k].get("terminal_observation", self.observations[k])
 
     def restart(self) -> None:
-        """Begin the next trial now that one has ended; a VecEnv has done so by itself."""
+        """Begin the next trial after the last one has ended; a VecEnv has already done so."""
         if not isinstance(self._env, VecEnv):
-            self.rows = [self._env.reset()[0]]
+            self.observations = [self._env.reset()[0]]

@@ -1,11 +1,7 @@
-"""The registry of named learners, and how to make, load and prepare one.
-
-A new learner is one function here that builds it; everything else asks for learners by name.
-"""
+"""Make, load, train and judge a learner by its name; `agents.registry` says what names mean."""
 
 from __future__ import annotations
 
-import json
 import os
 import signal
 from collections.abc import Callable, Iterator, Sequence
@@ -17,93 +13,33 @@ from typing import Any
 
 import gymnasium as gym
 import numpy as np
+from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.vec_env import VecEnv
 
-from agents.checkpoint import CheckpointError, Setting, check_settings, read_config, short
-from agents.environments import kept_env_options
-from agents.error.learner import RATES, SEED, ErrorLearner
-from agents.error.networks import (
-    ALIASES,
-    ERROR_LEARNERS,
-    HIDDEN,
-    NONE,
-    full_name,
-    is_error_learner,
-    make_feedforward,
-    network_of,
-)
-from agents.loggers import LOG_SETTINGS
-from agents.reward.algorithms import ALGORITHMS
-from agents.reward.learner import ALIASES as REWARD_ALIASES
-from agents.reward.learner import SEED as REWARD_SEED
-from agents.reward.learner import UNKEPT_SETTINGS, RewardLearner
-from agents.reward.learner import full_name as reward_name
-from agents.reward.spiking_learner import KNOWN_SETTINGS, REWARD_SPIKING_LEARNERS, RewardSpikingLearner
+from agents.checkpoint import CheckpointError, check_settings, read_config, short
+from agents.environments import saved_env_options
+from agents.registry import NONE, POSTURE, Learner, Spec, find, is_learner, tuned_settings
 from agents.trial_learner import TrialLearner
 from agents.vec_env import copies_of
 from reach import ENVIRONMENTS, OWN_PREFIX
 from reach.arguments import is_whole
 
-# Of a learner that has not been tuned.
-LEARNING_RATE = 0.6
-TUNED = Path(__file__).with_name("tuned.json")
-
-BASELINE_ENV = "reach/CupGrab-v0"
-BASELINE_TRIALS = 1000
-# Of a learner whose read-out is to stay as it is: what its hidden cells are told has to align with what they do first.
-ALIGNING_TRIALS = 2000
-# Of a spiking learner from reward.
-REWARDED_TRIALS = 5000
 LONGEST_TRIAL_STEPS = 150
-POSTURE = "posture"
-# Where a study's learners come from, by what their joints are commanded by.
-FACTORIES = {
-    POSTURE: "agents.learner:prepare",
-    "torque": "agents.learner:prepare_torque",
-    "muscle": "agents.learner:prepare_muscle",
-}
-# Training draws its trials from small seeds.
+# Training draws its trials from smaller seeds.
 JUDGED_SEED = 1_000_000
 
 
-LEARNERS = (*ERROR_LEARNERS, *ALIASES, *ALGORITHMS, *REWARD_ALIASES, *REWARD_SPIKING_LEARNERS)
-
-
-def is_learner(name: str) -> bool:
-    """Whether `make_learner` knows a name: one of `LEARNERS`, or an error learner's that ends in `-hidden`."""
-    return is_trial_learner(name) or name in (*ALGORITHMS, *REWARD_ALIASES)
-
-
-def is_trial_learner(name: str) -> bool:
-    """Whether the learner of this name learns from trial to trial, and its learning is counted in trials."""
-    return is_error_learner(name) or name in REWARD_SPIKING_LEARNERS
-
-
-def baseline_trials(name: str) -> int:
-    """Trials of unperturbed training that a learner counted in trials is given without a word."""
-    if name in REWARD_SPIKING_LEARNERS:
-        return REWARDED_TRIALS
-    return ALIGNING_TRIALS if name.endswith(HIDDEN) else BASELINE_TRIALS
-
-
-def baseline_steps(name: str) -> int:
-    """Control steps of unperturbed training that a learner counted in steps is given without a word."""
-    return ALGORITHMS[reward_name(name)].STEPS
-
-
-def make_learner(name: str, env: Any, *, seed: int = 0, **settings: Any) -> Any:
+def make_learner(learner: str | Spec, env: Any, *, seed: int = 0, **settings: Any) -> Any:
     """Make an untrained learner.
 
     Args:
-        name: one of `LEARNERS`; with `-hidden` at the end of an error learner's, its read-out stays as it is once
-            `settle_baseline` has been called.
+        learner: a name that `agents.registry.find` knows, with settings or without, or a `Spec`.
         env: a `CupEnv`, wrapped or not, or a VecEnv of them.
         seed: of weights, feedback matrices and trials.
-        settings: `rate`, `hidden_rate` and `practice_rate` of an error learner, instead of the tuned ones; `rate`,
-            `critic_rate` and `exploration_rad` of a spiking learner from reward; anything that Stable-Baselines3's PPO,
-            SAC, TD3 or TQC takes for the others, `learning_rate` instead of the tuned one; and `verbose`,
-            `tensorboard_log`.
+        settings: `rate`, `hidden_rate`, `practice_rate` and `plastic` of an error learner; `rate`, `critic_rate` and
+            `exploration_rad` of a spiking learner from reward; those of Stable-Baselines3's PPO, SAC, TD3 or TQC for
+            the others; and `verbose`, `tensorboard_log`. They replace the tuned ones.
 
     Returns:
         A model with Stable-Baselines3's interface.
@@ -112,82 +48,74 @@ def make_learner(name: str, env: Any, *, seed: int = 0, **settings: Any) -> Any:
         ValueError: an unknown name or setting, a seed or setting that is not valid, or an environment in which the
             learner cannot learn.
     """
-    if not isinstance(name, str) or not is_learner(name):
-        raise ValueError(f"learner is {name!r}; {list(LEARNERS)} are allowed")
-    known = known_settings(name)
-    seed = known.pop("seed").check("seed", seed)
-    paths = {setting: os.fspath(value) for setting, value in settings.items() if isinstance(value, os.PathLike)}
-    settings = check_settings(settings | paths, known)
-    if is_error_learner(name):
-        network = network_of(name)
-        untuned = {"rate": LEARNING_RATE} | ({} if network is None else {"hidden_rate": network.hidden_rate})
-        settings = untuned | tuned_settings(name) | settings
-        feedforward = make_feedforward(name, np.random.default_rng(seed))
-        config = {"learner": name, "seed": seed, "rate": settings["rate"]}
-        return ErrorLearner(feedforward, env, seed=seed, config=config, **settings)
-    if name in REWARD_SPIKING_LEARNERS:
-        return RewardSpikingLearner(name, env, seed=seed, **{**tuned_settings(name), **settings})
-    return ALGORITHMS[reward_name(name)](name, env, seed=seed, **{**tuned_settings(name), **settings})
+    text = str(learner)
+    known = find(text, **settings)
+    values = {**known.defaults, **tuned_settings(known.spec), **checked_settings(known, seed=seed)}
+    name = known.spec.name if "plastic" in settings else text
+    return known.model_class(name, env, **values)
 
 
-def known_settings(name: str) -> dict[str, Setting]:
-    """Return what `make_learner` takes for the learner of this name besides its environment."""
-    algorithm = ALGORITHMS.get(reward_name(name))
-    if algorithm is not None:
-        return REWARD_SEED | algorithm.SETTINGS | UNKEPT_SETTINGS
-    return SEED | (KNOWN_SETTINGS if name in REWARD_SPIKING_LEARNERS else RATES) | LOG_SETTINGS
+def checked_settings(learner: Learner, seed: int = 0) -> dict[str, Any]:
+    """Return the settings in a learner's name and the seed, as plain values.
 
+    A registered class whose settings are not known, since it has no `known_settings`, gets them as they are.
 
-def tuned_settings(name: str) -> dict[str, float]:
-    """What `scripts/tune.py` has found for a learner, named in full or in short; empty without tuning."""
-    found = json.loads(TUNED.read_text()) if TUNED.exists() else {}
-    settings: dict[str, float] = found.get(reward_name(full_name(name)), {}).get("settings", {})
-    return settings
+    Raises:
+        ValueError: an unknown setting, or a value that is not valid.
+    """
+    given = {
+        setting: os.fspath(value) if isinstance(value, os.PathLike) else value
+        for setting, value in learner.spec.settings.items()
+    }
+    if not hasattr(learner.model_class, "known_settings"):
+        return {"seed": seed, **given}
+    known = learner.model_class.known_settings()
+    checked_seed = known.pop("seed").check("seed", seed)
+    return {"seed": checked_seed, **check_settings(given, known)}
 
 
 def learner_of(path: str | Path) -> str:
-    """The name of the learner that a checkpoint folder holds.
+    """Return the name of the learner that a checkpoint folder holds.
 
     Raises:
         NoCheckpointError: there is no checkpoint.
         CheckpointError: the folder names no known learner.
     """
     name = read_config(Path(path)).get("learner")
-    if not isinstance(name, str) or not is_learner(name):
-        raise CheckpointError(f"checkpoint {path} names learner {short(name)}; one of {list(LEARNERS)} is expected")
+    if not is_learner(name):
+        raise CheckpointError(f"checkpoint {path}: expected the name of a learner, got {short(name)}")
+    assert isinstance(name, str)
     return name
 
 
-def env_options(name: str) -> dict[str, Any]:
-    """What `gym.make` must be told for an environment in which the learner of this name can act; {} for most."""
-    algorithm = ALGORITHMS.get(reward_name(name))
-    if algorithm is not None:
-        return dict(algorithm.ENV_OPTIONS)
-    network = network_of(name)
-    return {} if network is None else dict(network.env_options)
+def load_learner(path: str | Path, env: Any, **settings: Any) -> Any:
+    """Load a learner from a checkpoint folder; no code of the checkpoint is run.
 
+    Args:
+        path: the folder.
+        env: as for `make_learner`.
+        settings: `verbose`, `tensorboard_log`; and `resume=True` to continue with the trials that would have followed
+            when it was saved.
 
-def env_id_of(name: str) -> str:
-    """The id of the environment for which the learner of this name is made."""
-    if name in REWARD_SPIKING_LEARNERS:
-        return RewardSpikingLearner.ENV
-    algorithm = ALGORITHMS.get(reward_name(name))
-    return BASELINE_ENV if algorithm is None else algorithm.ENV
+    Raises:
+        CheckpointError: the folder holds no checkpoint, a damaged one, or one that does not fit `env`.
+    """
+    return find(learner_of(path)).model_class.load(path, env, **settings)
 
 
 def env_named_in(path: str | Path) -> str:
-    """Return the id of the environment in which the learner of a checkpoint folder was trained, as the folder has it.
+    """Return the id of the environment in which the learner of a checkpoint folder was trained, as stored.
 
     For an environment that was made without an id, it is the one for which the learner is made. The id may name a
     module, which `gym.make` would import; `trained_in` returns only ids of this project.
 
     Raises:
-        CheckpointError: it is no text.
+        CheckpointError: it is not text.
     """
     stored = read_config(Path(path)).get("env")
     if stored is not None and not isinstance(stored, str):
-        raise CheckpointError(f"checkpoint {path}: env is {short(stored)}; the id of an environment is expected")
-    return stored or env_id_of(learner_of(path))
+        raise CheckpointError(f"checkpoint {path}: expected env to be the id of an environment, got {short(stored)}")
+    return stored or find(learner_of(path)).env_id
 
 
 def trained_in(path: str | Path) -> str:
@@ -196,18 +124,18 @@ def trained_in(path: str | Path) -> str:
     Raises:
         CheckpointError: it is an environment of somebody else.
     """
-    named = env_named_in(path)
-    env_id = named.removeprefix(OWN_PREFIX)
+    stored = env_named_in(path)
+    env_id = stored.removeprefix(OWN_PREFIX)
     if env_id not in ENVIRONMENTS:
         raise CheckpointError(
-            f"checkpoint {path} names environment {short(named)}, which is not loaded from a file; one of "
-            f"{list(ENVIRONMENTS)} is expected"
+            f"checkpoint {path}: expected an environment of {list(ENVIRONMENTS)}, got {short(stored)}, which is not "
+            "loaded from a file"
         )
     return env_id
 
 
 def make_env(env_id: str, options: dict[str, Any]) -> gym.Env[Any, Any]:
-    """An environment by its id.
+    """Make an environment by its id.
 
     Raises:
         ValueError: it does not take the options, as a `CupEnv` does.
@@ -215,9 +143,7 @@ def make_env(env_id: str, options: dict[str, Any]) -> gym.Env[Any, Any]:
     try:
         return gym.make(env_id, **options)
     except TypeError as error:
-        raise ValueError(
-            f"env is {env_id!r} with {options}; a CupEnv, which takes these, is allowed: {error}"
-        ) from None
+        raise ValueError(f"expected the id of a CupEnv, which takes {options}, got {env_id!r}: {error}") from None
 
 
 def env_for(path: str | Path, env_id: str | None = None) -> gym.Env[Any, Any]:
@@ -232,27 +158,8 @@ def env_for(path: str | Path, env_id: str | None = None) -> gym.Env[Any, Any]:
         CheckpointError: the folder names another environment than this project's, or options that are not valid.
         ValueError: the environment does not take the options.
     """
-    options = kept_env_options({"env_options": {}, **read_config(Path(path))}, path)
+    options = saved_env_options({"env_options": {}, **read_config(Path(path))}, path)
     return make_env(env_id or trained_in(path), options)
-
-
-def load_learner(path: str | Path, env: Any, **settings: Any) -> Any:
-    """Load a learner from a checkpoint folder; no code of the checkpoint is run.
-
-    Args:
-        path: the folder.
-        env: as for `make_learner`.
-        settings: `verbose`, `tensorboard_log`; and `resume` for one that is to go on with the trials that would have
-            followed when it was kept.
-
-    Raises:
-        CheckpointError: the folder holds no checkpoint, a damaged one, or one that does not fit `env`.
-    """
-    name = reward_name(learner_of(path))
-    if name in ALGORITHMS:
-        return ALGORITHMS[name].load(path, env=env, **settings)
-    kind = RewardSpikingLearner if name in REWARD_SPIKING_LEARNERS else ErrorLearner
-    return kind.load(path, env, **settings)
 
 
 def prepare(
@@ -263,36 +170,36 @@ def prepare(
     *,
     control: str = POSTURE,
 ) -> Any:
-    """A learner that has learned to grab unperturbed cups, or to reach for them, trained once and kept in `folder`.
+    """Return a learner after unperturbed training; trained once and saved in `folder`.
 
     Args:
-        learner: a name of `LEARNERS`.
+        learner: its name.
         seed: of the learner and its training trials.
-        folder: of the checkpoint; a whole one there is loaded instead of training anew.
-        on_progress: told the share of the training that is done, 0..1.
-        control: what its joints are commanded by: "posture", "torque" or "muscle".
+        folder: of the checkpoint; a whole one there is loaded instead.
+        on_progress: called with the share of the training that is done, 0..1.
+        control: of the joints: "posture", "torque" or "muscle".
     """
     if (folder / "config.json").exists():
         return load_learner(folder, env_for(folder))
-    env = gym.make(env_id_of(learner), **env_options(learner), control=control)
+    known = find(learner)
+    env = gym.make(known.env_id, **known.env_options, control=control)
     model = make_learner(learner, env, seed=seed)
-    if not isinstance(model, TrialLearner):
-        steps = baseline_steps(learner)
-        model.learn(steps, callback=_Progress(steps, on_progress, by="steps"))
-    elif learner != NONE:
-        train_trials(model, baseline_trials(learner), on_progress=on_progress)
-        model.settle_baseline()
+    if known.steps:
+        model.learn(known.steps, callback=_Progress(known.steps, on_progress, by="steps"))
+    elif known.spec.teacher != NONE:
+        train_trials(model, known.trials, on_progress=on_progress)
+        model.end_baseline()
     model.save(folder)
     return model
 
 
 def prepare_torque(learner: str, seed: int, folder: Path, on_progress: Callable[[float], None] | None = None) -> Any:
-    """As `prepare`, with joints commanded by torques."""
+    """As `prepare`, under torque control."""
     return prepare(learner, seed, folder, on_progress, control="torque")
 
 
 def prepare_muscle(learner: str, seed: int, folder: Path, on_progress: Callable[[float], None] | None = None) -> Any:
-    """As `prepare`, with joints commanded by muscles."""
+    """As `prepare`, under muscle control."""
     return prepare(learner, seed, folder, on_progress, control="muscle")
 
 
@@ -317,7 +224,7 @@ def train_trials(
 
 
 def evaluate(model: Any, env_id: str, *, trials: int = 500, seed: int = 0) -> float:
-    """Share of successes of a model in fresh trials, whose seeds no training uses.
+    """Return the share of successes of a model in fresh trials, whose seeds no training uses.
 
     The environment has the control and the observations of the model's own.
 
@@ -327,9 +234,9 @@ def evaluate(model: Any, env_id: str, *, trials: int = 500, seed: int = 0) -> fl
     _require_trials(trials)
     env = gym.make(env_id, **getattr(model, "env_options", {}))
     first = JUDGED_SEED + 100_000 * seed
-    if isinstance(model, RewardLearner):
+    if isinstance(model, BaseAlgorithm):
         return _evaluate_at_once(model, copies_of(env, first, trials))
-    won = 0
+    successes = 0
     for k in range(trials):
         observation, _ = env.reset(seed=first + k)
         state, start, over = None, np.ones(1, dtype=bool), False
@@ -337,56 +244,56 @@ def evaluate(model: Any, env_id: str, *, trials: int = 500, seed: int = 0) -> fl
             action, state = model.predict(observation, state=state, episode_start=start, deterministic=True)
             observation, _, terminated, truncated, info = env.step(action)
             start, over = np.zeros(1, dtype=bool), bool(terminated or truncated)
-        won += info["is_success"]
-    return won / trials
+        successes += info["is_success"]
+    return successes / trials
 
 
-def _evaluate_at_once(model: Any, envs: VecEnv) -> float:
-    """Share of successes in the first trial of each environment, all of them side by side."""
-    observations, state = envs.reset(), None
-    over, won = np.ones(envs.num_envs, dtype=bool), np.zeros(envs.num_envs, dtype=bool)
+def _evaluate_at_once(model: BaseAlgorithm, envs: VecEnv) -> float:
+    """Return the share of successes in the first trial of each environment, all of them side by side."""
+    observations: Any = envs.reset()
+    state: Any = None
+    over, success = np.ones(envs.num_envs, dtype=bool), np.zeros(envs.num_envs, dtype=bool)
     running = over.copy()
     while running.any():
         actions, state = model.predict(observations, state=state, episode_start=over, deterministic=True)
         observations, _, over, infos = envs.step(actions)
         for index in np.flatnonzero(over & running):
-            won[index] = infos[index]["is_success"]
+            success[index] = infos[index]["is_success"]
         running &= ~over
-    return float(won.mean())
+    return float(success.mean())
 
 
 def _require_trials(trials: Any) -> None:
     if not is_whole(trials) or trials < 1:
-        raise ValueError(f"trials is {trials!r}; a whole number of 1 or more is allowed")
+        raise ValueError(f"expected trials to be a whole number of 1 or more, got {trials!r}")
 
 
 class _Progress(BaseCallback):
-    """Tells how much of the wanted learning is over, counted in "trials" or in "steps", and ends it then."""
+    """Reports the share of the training that is done, counted in "trials" or "steps", and ends it at 1."""
 
-    def __init__(self, wanted: int, tell: Callable[[float], None] | None, by: str) -> None:
+    def __init__(self, total: int, report: Callable[[float], None] | None, by: str) -> None:
         super().__init__()
-        self._wanted = wanted
-        self._tell = tell
+        self._total = total
+        self._report = report
         self._by = by
-        self._over = 0
+        self._done = 0
 
     def _on_step(self) -> bool:
         dones = self.locals["dones"]
-        over = int(np.count_nonzero(dones)) if self._by == "trials" else len(dones)
-        self._over += over
-        if over and self._tell is not None:
-            self._tell(min(1.0, self._over / self._wanted))
-        return self._over < self._wanted
+        new = int(np.count_nonzero(dones)) if self._by == "trials" else len(dones)
+        self._done += new
+        if new and self._report is not None:
+            self._report(min(1.0, self._done / self._total))
+        return self._done < self._total
 
 
-class Keep(BaseCallback):
-    """Save the learner every so often, and once more when the process is asked to stop; then end learning.
+class PeriodicCheckpoint(BaseCallback):
+    """Save the learner at intervals, and once more when the process is asked to stop; then end learning.
 
-    It saves where a resumed run is exact: a learner that learns from trial to trial between trials, one from reward
-    between rollouts.
+    It saves where a resumed run is exact: a `TrialLearner` between trials, a learner from reward between rollouts.
 
     Attributes:
-        stopped: the signal by which the process was asked to stop, once learning has ended because of it.
+        stopped_by: the signal that ended learning; None as long as none did.
     """
 
     def __init__(self, folder: Path, every_s: float = 20.0) -> None:
@@ -395,36 +302,36 @@ class Keep(BaseCallback):
         self._folder = folder
         self._every_s = every_s
         self._last = monotonic()
-        self._asked: int | None = None
-        self.stopped: int | None = None
+        self._signal: int | None = None
+        self.stopped_by: int | None = None
 
     @contextmanager
-    def asked_by_signals(self) -> Iterator[None]:
-        """Take SIGINT and SIGTERM as being asked to stop, while inside."""
-        before = {number: signal.signal(number, self._ask) for number in (signal.SIGINT, signal.SIGTERM)}
+    def stopped_by_signals(self) -> Iterator[None]:
+        """End learning at SIGINT and SIGTERM, while inside."""
+        before = {number: signal.signal(number, self._on_signal) for number in (signal.SIGINT, signal.SIGTERM)}
         try:
             yield
         finally:
             for number, handler in before.items():
                 signal.signal(number, handler)
 
-    def _ask(self, number: int, frame: FrameType | None) -> None:
-        self._asked = number
+    def _on_signal(self, number: int, frame: FrameType | None) -> None:
+        self._signal = number
 
     def _on_rollout_start(self) -> None:
         model: Any = self.model
         if not isinstance(model, TrialLearner):
-            self.keep_when_due(model)
+            self.save_when_due(model)
 
     def _on_step(self) -> bool:
         model: Any = self.model
         if isinstance(model, TrialLearner) and bool(np.any(self.locals["dones"])):
-            self.keep_when_due(model)
-        return self.stopped is None
+            self.save_when_due(model)
+        return self.stopped_by is None
 
-    def keep_when_due(self, model: Any) -> None:
-        """Save `model`, which can be resumed exactly now, if it is time to or if the process was asked to stop."""
-        if self.stopped is None and (self._asked is not None or monotonic() - self._last > self._every_s):
+    def save_when_due(self, model: Any) -> None:
+        """Save a model, which can be resumed exactly now, if it is time to or the process was asked to stop."""
+        if self.stopped_by is None and (self._signal is not None or monotonic() - self._last > self._every_s):
             model.save(self._folder)
             self._last = monotonic()
-            self.stopped = self._asked
+            self.stopped_by = self._signal

@@ -1,7 +1,7 @@
-"""What all learners that learn from one trial to the next share: Stable-Baselines3's model interface over trials.
+"""The base of learners that learn from trial to trial: Stable-Baselines3's model interface over trials.
 
-A trial is lived through the shared controller and learned from when it is over; what is learned, and from what, is the
-learner's own. Nothing is learned inside a trial (an adaptive loop closed over a delay would be unstable).
+The shared controller acts in a trial. The learner learns when the trial is over, never within it: an adaptive loop
+closed over a delay would be unstable. What it learns, and from what, is up to the subclass.
 """
 
 from __future__ import annotations
@@ -41,29 +41,29 @@ from agents.environments import (
     env_id,
     env_options_of,
     is_one,
-    kept_random_states,
     num_envs_of,
+    observations_of,
     random_states,
     require_finite,
-    rows_of,
+    saved_random_states,
     set_random_states,
 )
 from agents.loggers import make_logger
 from agents.reaching.controller import Controller, Reach
 from agents.reaching.senses import Sensation, Senses
 
-# After a command has been sent, the next observation of the same trial repeats it; float32 keeps seven digits.
+# An observation repeats the last command, in float32: it belongs to the same trial if the two differ by less.
 SAME_COMMAND = 1e-5
 
 
 @dataclass
 class Trial:
-    """One reach of one environment, as the learner lives it.
+    """One reach of one environment.
 
     Attributes:
-        reach: what the controller remembers.
+        reach: memory of the controller.
         network: state of the learner's network.
-        command: (4,) the last one given.
+        command: (4,) the last one sent.
     """
 
     reach: Reach
@@ -83,7 +83,7 @@ class TrialLearner(ABC, Generic[T]):
         logger: where `learn` writes.
     """
 
-    # Share of the shared visual feedback by which this kind of learner reaches.
+    # Share of the controller's visual feedback.
     FEEDBACK_SHARE: ClassVar[float] = 1.0
 
     def __init__(
@@ -95,12 +95,12 @@ class TrialLearner(ABC, Generic[T]):
         verbose: int = 0,
         tensorboard_log: str | None = None,
     ) -> None:
-        """Join a learner to an environment.
+        """Connect a learner to an environment.
 
         Args:
             env: a `CupEnv`, wrapped or not, or a Stable-Baselines3 VecEnv of them.
             seed: of the trials drawn in `learn`.
-            config: what `save` writes so that the learner can be built again.
+            config: what `save` writes so that the learner can be made again.
             verbose, tensorboard_log: as in Stable-Baselines3.
 
         Raises:
@@ -119,63 +119,62 @@ class TrialLearner(ABC, Generic[T]):
 
     @abstractmethod
     def _begin(self, exploring: bool) -> T:
-        """A trial that is about to begin; `exploring` where it is to be learned from or explored in."""
+        """Return a new trial; `exploring` where the learner may explore."""
 
     @abstractmethod
-    def _act(self, trial: T, row: Any) -> NDArray[np.float32]:
-        """The command (4,) for an observation; kept in the trial."""
+    def _act(self, trial: T, observation: Any) -> NDArray[np.float32]:
+        """Return the command (4,) for an observation, and store it in the trial."""
 
     @abstractmethod
-    def _finish(self, trial: T, last: Any, earned: float) -> None:
-        """Learn from a trial that is over, for its last observation and the sum of its rewards."""
+    def _finish(self, trial: T, last: Any, rewards: float) -> None:
+        """Learn from a trial that is over, given its last observation and the sum of its rewards."""
 
     def _measures(self) -> dict[str, float]:
-        """Further values for the log, by name."""
+        """Return further values for the log, by name."""
         return {}
 
     def _require_usable(self, env: gym.Env[Any, Any] | VecEnv, senses: Senses) -> None:
-        """Refuse an environment in which this learner cannot learn.
+        """Check that this learner can learn in an environment.
 
         Raises:
-            ValueError: observations or rewards that lack what it needs.
+            ValueError: observations or rewards lack what it needs.
         """
 
     @abstractmethod
-    def settle_baseline(self) -> None:
+    def end_baseline(self) -> None:
         """End unperturbed training."""
 
     @abstractmethod
     def _arrays(self) -> dict[str, NDArray[Any]]:
-        """Every array of the network, by name; views, so that they can be filled in place."""
+        """Return every array of the network, by name, as views that can be filled in place."""
 
     @abstractmethod
     def _memory(self) -> dict[str, NDArray[Any]]:
-        """Every other array that a checkpoint must hold, by name."""
+        """Return every other array that a checkpoint must hold, by name."""
 
     def _limits(self) -> dict[str, tuple[float, float]]:
-        """Lowest and highest value of those arrays of `_arrays` and `_memory` that have such limits, by name."""
+        """Return lowest and highest values of those arrays of `_arrays` and `_memory` that have limits, by name."""
         return {}
 
     def _memory_entries(self) -> dict[str, Entry]:
-        """What the arrays of `_memory` must be when they are read."""
+        """Return what the arrays of `_memory` must be when they are read."""
         return entries_of(self._memory())
 
     @abstractmethod
-    def _recall(self, config: dict[str, Any], memory: dict[str, NDArray[Any]], path: str | Path) -> None:
-        """Take in what `_memory` and `_kept_settings` gave."""
+    def _restore_memory(self, config: dict[str, Any], memory: dict[str, NDArray[Any]], path: str | Path) -> None:
+        """Restore what `_memory` and `_saved_settings` returned."""
 
-    def _kept_settings(self) -> dict[str, Any]:
-        """What else a checkpoint must hold, as JSON can."""
+    def _saved_settings(self) -> dict[str, Any]:
+        """Return what else a checkpoint must hold, as JSON values."""
         return {}
 
     def _resume(self, config: dict[str, Any]) -> None:
-        """Take up further random states than the environment's."""
+        """Restore random states other than the environment's."""
 
     def save(self, path: str | Path) -> None:
         """Write a checkpoint folder, whole or not at all.
 
-        A learner that is loaded with `resume` goes on, between trials, as this one would: the same trials, the same
-        bits.
+        A learner that is loaded with `resume` continues between trials as this one would, to the bit.
         """
         config = {
             **self.config,
@@ -183,19 +182,19 @@ class TrialLearner(ABC, Generic[T]):
             "trials": self.trials,
             "env": env_id(self.env),
             "env_options": self.env_options,
-            # Until the environments are seeded, their generators are in no state that follows from the seed.
+            # Before they are seeded, the states of the environments do not follow from the seed.
             "random_states": [None] * num_envs_of(self.env) if self._unseeded else random_states(self.env),
-            **self._kept_settings(),
+            **self._saved_settings(),
         }
         write_checkpoint(Path(path), config, self._arrays(), self._memory())
 
     def restore(self, path: str | Path, *, resume: bool = False) -> None:
-        """Fill this learner with what `save` wrote; no code of the checkpoint is run.
+        """Restore what `save` wrote; no code of the checkpoint is run.
 
         Args:
             path: the folder.
-            resume: give `env` the random state of the learner's own when it was kept, so that `learn` goes on with the
-                trial that would have followed there.
+            resume: set the random state of `env` to that of the learner's own when it was saved, so that `learn`
+                continues with the trial that would have followed.
 
         Raises:
             CheckpointError: the checkpoint lacks entries, holds other arrays than this learner, or, with `resume`, the
@@ -203,14 +202,14 @@ class TrialLearner(ABC, Generic[T]):
         """
         own, limits = self._arrays(), self._limits()
         config, arrays, memory = read_checkpoint(Path(path), entries_of(own, limits), self._memory_entries())
-        require_entries(config, [*self._kept_settings(), "random_states"], path)
+        require_entries(config, [*self._saved_settings(), "random_states"], path)
         counts = read_settings(config, {"num_timesteps": COUNT, "trials": COUNT}, path)
         with loading(path):
             fill(own, arrays, path, limits)
-            self._recall(config, memory, path)
+            self._restore_memory(config, memory, path)
             self.num_timesteps, self.trials = counts["num_timesteps"], counts["trials"]
             if resume:
-                states = kept_random_states(config, self.env, path)
+                states = saved_random_states(config, self.env, path)
                 self._resume(config)
                 if states is not None:
                     set_random_states(self.env, states)
@@ -249,7 +248,7 @@ class TrialLearner(ABC, Generic[T]):
         return self._vec_env
 
     def get_vec_normalize_env(self) -> None:
-        """None: observations are never normalised (Stable-Baselines3's callbacks ask)."""
+        """Return None: observations are never normalised. Stable-Baselines3's callbacks call this."""
 
     @property
     def observation_space(self) -> gym.Space[Any]:
@@ -263,12 +262,12 @@ class TrialLearner(ABC, Generic[T]):
 
     @property
     def n_envs(self) -> int:
-        """How many environments it learns in at once."""
+        """Number of environments in which it learns at once."""
         return num_envs_of(self.env)
 
     @property
     def env_options(self) -> dict[str, Any]:
-        """What `gym.make` must be told for an environment like the one it learns in."""
+        """Arguments of `gym.make` for an environment like the one in which it learns."""
         return env_options_of(self.env)
 
     def predict(
@@ -278,14 +277,14 @@ class TrialLearner(ABC, Generic[T]):
         episode_start: NDArray[np.bool_] | None = None,
         deterministic: bool = False,
     ) -> tuple[NDArray[np.float32], list[T]]:
-        """Commands for one observation or a batch of n.
+        """Return commands for one observation or a batch of n.
 
         Args:
             observation: from the environment.
-            state: what the call before returned. Without it the learner goes on with the reach of its own last call,
-                and begins a new one where the observation does not repeat the command it gave.
-            episode_start: (n,) where a trial has just begun.
-            deterministic: without exploration in trials that begin now; of no effect for a learner that never explores.
+            state: what the last call returned. Without it the learner continues the reach of its last call, and begins
+                a new one where the observation does not repeat the last command.
+            episode_start: (n,) whether a trial has just begun.
+            deterministic: whether trials that begin now are without exploration.
 
         Returns:
             Commands (4,) or (n, 4) in [-1, 1], and the state for the next call.
@@ -293,22 +292,22 @@ class TrialLearner(ABC, Generic[T]):
         Raises:
             ValueError: an observation of another shape, or one that is not finite.
         """
-        alone = is_one(observation, self.observation_space)
+        is_single = is_one(observation, self.observation_space)
         require_finite(observation)
-        batch = [observation] if alone else rows_of(observation)
-        given: list[T] = self._own_trials if state is None else state
+        batch = [observation] if is_single else observations_of(observation)
+        previous: list[T] = self._own_trials if state is None else state
         trials = [
             self._begin(exploring=not deterministic)
-            if len(given) != len(batch)
+            if len(previous) != len(batch)
             or (episode_start is not None and episode_start[k])
-            or (state is None and not self._continues(given[k], row))
-            else given[k]
-            for k, row in enumerate(batch)
+            or (state is None and not self._continues(previous[k], part))
+            else previous[k]
+            for k, part in enumerate(batch)
         ]
-        commands = np.array([self._act(trial, row) for trial, row in zip(trials, batch, strict=True)])
+        commands = np.array([self._act(trial, part) for trial, part in zip(trials, batch, strict=True)])
         if state is None:
             self._own_trials = trials
-        return (commands[0] if alone else commands), trials
+        return (commands[0] if is_single else commands), trials
 
     def learn(
         self,
@@ -319,25 +318,25 @@ class TrialLearner(ABC, Generic[T]):
         reset_num_timesteps: bool = True,
         progress_bar: bool = False,
     ) -> Self:
-        """Reach, and learn after each reach, for at least `total_timesteps` control steps; ends between trials.
+        """Reach and learn after each reach, for at least `total_timesteps` control steps; end between trials.
 
         Args:
             total_timesteps: control steps, summed over environments.
-            callback: Stable-Baselines3 callback, list of them or function; one that returns False ends the learning.
-            log_interval: trials between two entries in the log; None for none.
+            callback: Stable-Baselines3 callback, list of them or function; one that returns False ends learning.
+            log_interval: trials between two entries of the log; None for no entries.
             tb_log_name: name of the run in TensorBoard.
             reset_num_timesteps: count from zero.
-            progress_bar: show one.
+            progress_bar: whether to show one.
 
         Raises:
-            ValueError: a number of steps below 0, or none.
+            ValueError: a number of steps below 0, or NaN.
         """
         if not total_timesteps >= 0:
-            raise ValueError(f"total_timesteps is {total_timesteps!r}; 0 or more is allowed")
+            raise ValueError(f"expected total_timesteps of 0 or more, got {total_timesteps!r}")
         if reset_num_timesteps:
             self.num_timesteps = 0
         self._logger = self._logger or make_logger(self.verbose, self.tensorboard_log, tb_log_name, reset_num_timesteps)
-        # Stable-Baselines3's progress bar reads the local of this name, and counts from zero.
+        # Stable-Baselines3's progress bar reads this local, and counts from zero.
         total = total_timesteps = self.num_timesteps + total_timesteps
         self._total_timesteps = total
         hook = self._callback(callback, progress_bar)
@@ -347,22 +346,22 @@ class TrialLearner(ABC, Generic[T]):
         self._unseeded = False
         trials = [self._begin(exploring=True) for _ in range(source.num_envs)]
         recent: deque[tuple[float, int, bool]] = deque(maxlen=100)
-        earned = np.zeros(source.num_envs)
+        total_reward = np.zeros(source.num_envs)
         steps = np.zeros(source.num_envs, dtype=int)
         running = True
         while running:
-            commands = np.array([self._act(trial, row) for trial, row in zip(trials, source.rows, strict=True)])
+            commands = np.array([self._act(*pair) for pair in zip(trials, source.observations, strict=True)])
             rewards, dones, infos = source.step(commands)
             self.num_timesteps += source.num_envs
-            earned += rewards
+            total_reward += rewards
             steps += 1
             over = dones.nonzero()[0].tolist()
             for k in over:
                 self.trials += 1
-                self._finish(trials[k], source.last_row(k, infos), float(earned[k]))
+                self._finish(trials[k], source.last_observation(k, infos), float(total_reward[k]))
                 trials[k] = self._begin(exploring=True)
-                recent.append((float(earned[k]), int(steps[k]), bool(infos[k].get("is_success", False))))
-                earned[k], steps[k] = 0.0, 0
+                recent.append((float(total_reward[k]), int(steps[k]), bool(infos[k].get("is_success", False))))
+                total_reward[k], steps[k] = 0.0, 0
                 if log_interval is not None and self.trials % log_interval == 0:
                     self._log(recent)
             hook.update_locals(locals())
@@ -373,14 +372,14 @@ class TrialLearner(ABC, Generic[T]):
         hook.on_training_end()
         return self
 
-    def _continues(self, trial: Trial, row: Any) -> bool:
+    def _continues(self, trial: Trial, observation: Any) -> bool:
         if trial.command is None:
             return False
-        return bool(np.max(np.abs(self.senses.latest_command(row) - trial.command)) < SAME_COMMAND)
+        return bool(np.max(np.abs(self.senses.latest_command(observation) - trial.command)) < SAME_COMMAND)
 
-    def _sense(self, trial: T, row: Any) -> Sensation:
-        """Take in an observation."""
-        now = self.senses.read(row, trial.reach.past_angles)
+    def _sense(self, trial: T, observation: Any) -> Sensation:
+        """Sense an observation."""
+        now = self.senses.read(observation, trial.reach.past_angles)
         self.controller.sense(trial.reach, now)
         return now
 

@@ -8,8 +8,7 @@ from dataclasses import is_dataclass
 import mkdocs_gen_files
 
 import reach
-from agents.descriptions import note_on
-from agents.learner import LEARNERS
+from agents.registry import learners
 from agents.rules.registry import RULES
 from reach.env import CupEnv
 from reach.protocols import PROTOCOLS
@@ -61,7 +60,7 @@ def main() -> None:
         classes = dict.fromkeys(type(rule) for rule in RULES.values() if rule.name == name)
         text = "\n".join(f"::: {cls.__module__}.{cls.__name__}\n" for cls in classes)
         write(f"rules/{name}.md", f"# {name}\n\n{text}")
-    rows = "\n".join(f"| `{name}` | {note_on(name)} |" for name in LEARNERS)
+    rows = "\n".join(f"| `{name}` | {learner.describe()} |" for name, learner in learners().items())
     write("learners.md", f"# Learners\n\n| learner | |\n|---|---|\n{rows}\n")
 
 

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 # A name becomes part of the names of files and folders, which may have 255 characters.
 MOST_NAME_CHARACTERS = 100
-NAME_PATTERN = re.compile(rf"[A-Za-z0-9][A-Za-z0-9._-]{{0,{MOST_NAME_CHARACTERS - 1}}}")
+NAME_PATTERN = re.compile(rf"[A-Za-z0-9][A-Za-z0-9._,=-]{{0,{MOST_NAME_CHARACTERS - 1}}}")
 SMALLEST_PICTURE_PX, LARGEST_PICTURE_PX = 16, 4096
 
 

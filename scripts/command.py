@@ -1,6 +1,6 @@
-"""What all scripts do around their work: read flags, say in a line what went wrong, and end quietly when interrupted.
+"""What all scripts share: read flags, report errors in one line, end quietly when interrupted, list the learners.
 
-Import it before anything slow: an interruption is then answered in a line from the first import on.
+Import it before anything slow, so that an interruption during the imports is answered in one line too.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ import io
 import os
 import signal
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
 from multiprocessing import active_children
@@ -28,13 +28,13 @@ def run(
     expected: tuple[type[Exception], ...] = (),
     interrupted: str = "Interrupted.",
 ) -> None:
-    """Read the flags and do the work, then end the process.
+    """Read the flags, call `main`, then end the process. With the flag `--list` alone, print the learners instead.
 
     Args:
         main: does the work; returns the exit code, 0 or None for success.
         options: the dataclass of the flags.
-        expected: errors whose message is all that a user needs, besides those of files, values and environments.
-        interrupted: what is said on Ctrl-C; the exit code is then 130.
+        expected: errors that are reported by their message alone, besides those of files, values and environments.
+        interrupted: message on Ctrl-C; the exit code is then 130.
     """
     import gymnasium as gym
     import tyro
@@ -43,11 +43,46 @@ def run(
     # Ends by an exception, so that unfinished files are removed.
     signal.signal(signal.SIGTERM, _terminate)
     try:
+        takes_learners = not {"learner", "learners"}.isdisjoint(options.__annotations__)
+        if sys.argv[1:] == ["--list"] and takes_learners and not hasattr(options, "list"):
+            print_learners()
+            sys.exit()
         sys.exit(main(tyro.cli(options)))
     except KeyboardInterrupt:
         _interrupt(interrupted)
     except (gym.error.Error, OSError, ValueError, *expected) as error:
         sys.exit(f"{SCRIPT.name}: {error}")
+
+
+def require_learners(flag: str, names: Iterable[str]) -> None:
+    """End the process with a message on the first name that is not that of a learner, or has a wrong setting."""
+    from agents.registry import find
+
+    for name in names:
+        try:
+            learner = find(name)
+            if learner.spec.settings:
+                from agents.learner import checked_settings
+
+                checked_settings(learner)
+        except ValueError as error:
+            raise SystemExit(f"{flag}: {error}") from None
+
+
+def print_learners() -> None:
+    """Print the names of all learners, with their other names and descriptions."""
+    from rich.console import Console
+    from rich.table import Column, Table
+
+    from agents.registry import aliases, learners
+
+    table = Table(Column("learner", no_wrap=True), Column("also", no_wrap=True), "what it is")
+    for name, learner in learners().items():
+        others = [alias for alias, full in aliases().items() if full == name]
+        table.add_row(name, ", ".join(others), learner.description)
+    Console().print(table)
+    print("Error learners may end in -hidden: after training, the read-out is fixed. Settings follow a name:")
+    print("  error-mlp-bp,hidden_rate=0.5,plastic=hidden")
 
 
 @contextmanager

@@ -1,8 +1,7 @@
 """Compare learners by how fast they correct a perturbed reach.
 
-Runs learners x protocols x seeds in parallel, keeps every result as it comes in, and ends with a table,
-OUT/trials.parquet, OUT/summary.json and OUT/report.html. Run again after an interruption, it does only what
-is missing.
+It runs learners x protocols x seeds in parallel, saves every result as it comes in, and ends with a table,
+OUT/trials.parquet, OUT/summary.json and OUT/report.html. Run again after an interruption, it does only what is missing.
 """
 
 from __future__ import annotations
@@ -22,6 +21,7 @@ from presets import PRESETS
 from rich.console import Console
 from rich.table import Table
 
+from agents.registry import FACTORIES, TUNED, find, is_learner
 from reach.files import make_folder
 from reach.protocols import PROTOCOLS, listing, read_protocol
 from reach.study import (
@@ -55,40 +55,41 @@ class Compare:
     """Compare learners by how fast they correct a perturbed reach."""
 
     out: Path = Path("runs/compare")
-    """Folder of the results; give the same one again to take up where it stopped."""
+    """Folder of the results; give the same one again to continue."""
     preset: Literal["standard", "quick", "paper", "switching"] = "standard"
-    """What to compare: `quick` for a look in minutes, `paper` for the whole grid; the next three change it."""
+    """What to compare: `quick` takes minutes, `paper` is the whole grid; the next three flags change it."""
     learners: tuple[str, ...] | None = None
-    """Learners to compare; `none` is the measure of the others and belongs in every comparison."""
+    """Learners to compare, with settings if you like, such as error-mlp-bp,rate=0.5; `none` is the reference of the
+    others and belongs in every comparison."""
     protocols: tuple[str, ...] | None = None
-    """Protocols to put each through, by name or as TOML or Python files; the report opens with and films the first.
-    A Python file is executed."""
+    """Protocols, by name or as TOML or Python files; the report opens with the first, which is filmed. A Python file is
+    executed."""
     seeds: int | None = None
-    """Seeds for each learner and protocol: 0, 1, ... No interval is given below 5; a claim wants 10."""
+    """Seeds for each learner and protocol: 0, 1, ... Below 5 there is no interval; a claim needs 10."""
     list: bool = False
-    """Print the protocols and end."""
+    """Print the learners and the protocols."""
     jobs: Annotated[int, tyro.conf.arg(aliases=["-j"])] = field(default_factory=usable_cores)
     """Jobs at a time, one thread each; with --address, as many as the cluster has cores."""
     engine: Literal["local", "ray"] = "local"
-    """Where jobs run: processes on this machine, or tasks of Ray, behind a random token and on loopback alone."""
+    """Where jobs run: processes on this machine, or tasks of Ray, which listens on loopback alone, behind a token."""
     address: str | None = None
-    """Of a Ray cluster that runs already, "auto" for this machine's; without it --engine ray starts its own. Your own
-    settings of Ray's authentication apply to it."""
+    """Address of a running Ray cluster, "auto" for this machine's; without it --engine ray starts its own. Your own
+    settings of Ray's authentication apply."""
     shard: str | None = None
-    """K/N: do the K-th of N parts, into OUT/shard-K-of-N. The command without --shard gathers them and reports."""
+    """K/N: do the K-th of N parts, into OUT/shard-K-of-N. The command without --shard merges them and reports."""
     films: bool = True
     """Film each learner's first seed in the first protocol."""
     human: Path | None = None
     """Folder of people's curves (CSV) to draw beside the learners'."""
     person: tuple[Path, ...] = ()
-    """Folders of play.py, whose persons are compared too, as the seeds of a learner called person."""
+    """Folders of play.py: their persons are compared too, as seeds of a learner `person`."""
     tensorboard: Path | None = None
-    """Folder for TensorBoard: progress, and measures by seed as they come in."""
+    """Folder for TensorBoard: progress, and measures by seed."""
     control: Literal["posture", "torque", "muscle"] = "posture"
-    """What the joints are commanded by, in training and in the protocols."""
+    """Control of the joints of this project's learners, in training and in the protocols."""
     factory: str | None = None
-    """Where learners come from, as "module:function", instead of this project's own. The module is imported, from the
-    current directory or as Python finds it, and so its code is executed."""
+    """Source of further learners, as "module:function": of those names in --learners that this project does not know.
+    The module is imported, from the current directory or as Python finds it, so its code is executed."""
 
     def __post_init__(self) -> None:
         preset = PRESETS[self.preset]
@@ -96,19 +97,15 @@ class Compare:
         self.protocols = preset.protocols if self.protocols is None else self.protocols
         self.seeds = preset.seeds if self.seeds is None else self.seeds
         if not self.learners:
-            raise SystemExit("--learners must name at least one learner")
-        if self.factory is None:
-            from agents.learner import LEARNERS, is_learner
-
-            strangers = [name for name in self.learners if not is_learner(name)]
-            if strangers:
-                raise SystemExit(f"--learners {' '.join(strangers)}: known are {' '.join(LEARNERS)}")
-        if self.factory is not None and self.control != Compare.control:
-            raise SystemExit(f"--control {self.control} is of this project's learners; a --factory sees to its own")
+            raise SystemExit("--learners: expected at least one learner")
+        ours = [name for name in self.learners if self.factory is None or is_learner(name)]
+        command.require_learners("--learners", ours)
+        if self.control != Compare.control and not ours:
+            raise SystemExit(f"--control {self.control}: it is for this project's learners, and --learners names none")
         if self.seeds < 1 or self.jobs < 1:
-            raise SystemExit(f"--seeds {self.seeds} --jobs {self.jobs}: both must be at least 1")
+            raise SystemExit(f"--seeds {self.seeds} --jobs {self.jobs}: expected 1 or more of both")
         if self.address is not None and self.engine != "ray":
-            raise SystemExit(f"--address {self.address} is of a Ray cluster; give --engine ray with it")
+            raise SystemExit(f"--address {self.address}: expected --engine ray with it")
         if self.human is not None:
             with named(f"--human {self.human}"):
                 read_curves(self.human)
@@ -127,7 +124,7 @@ class Compare:
 
 @contextmanager
 def named(flag: str) -> Iterator[None]:
-    """Have the message on what is wrong with a file say which flag gave it."""
+    """Name the flag in the message about a wrong file."""
     try:
         yield
     except (OSError, ValueError) as error:
@@ -135,7 +132,7 @@ def named(flag: str) -> Iterator[None]:
 
 
 def chosen_protocols(given: Compare) -> tuple[dict[str, Any], dict[str, str]]:
-    """Protocols by name, and for those from files also where these are."""
+    """Return the protocols by name, and the files of those that come from files."""
     chosen, files = {}, {}
     for name in given.protocols or ():
         if Path(name).suffix in PROTOCOL_FILES:
@@ -157,7 +154,7 @@ def chosen_protocols(given: Compare) -> tuple[dict[str, Any], dict[str, str]]:
 
 
 def print_protocols() -> None:
-    """The protocols that are known by name: what happens in them, and after whom."""
+    """Print the protocols that are known by name, with their schedules and sources."""
     table = Table("protocol", "schedule", "source")
     for row in listing():
         table.add_row(*row)
@@ -165,7 +162,7 @@ def print_protocols() -> None:
 
 
 def workers_for(given: Compare) -> MakeWorkers:
-    """Where the jobs run."""
+    """Return what runs the jobs."""
     if given.engine == "local":
         return on_this_machine
     from reach.study.engine.ray_tasks import on_ray
@@ -173,45 +170,48 @@ def workers_for(given: Compare) -> MakeWorkers:
     return on_ray(given.address, given.jobs)
 
 
-def factory_of(given: Compare) -> str:
-    """Where the learners come from."""
-    if given.factory is not None:
-        return given.factory
-    from agents.learner import FACTORIES
-
-    return FACTORIES[given.control]
+def factory_of(learner: str, given: Compare) -> str:
+    """Return where a learner comes from: this project for those it knows, else --factory."""
+    if given.factory is None or is_learner(learner):
+        return FACTORIES[given.control]
+    return given.factory
 
 
 def planned(given: Compare, out: Path) -> list[Job]:
-    """All jobs of the comparison, their learners kept below `out`."""
+    """Return all jobs of the comparison, trainings first; their learners are saved below `out`."""
     chosen, files = chosen_protocols(given)
     assert given.learners is not None
     assert given.seeds is not None
     first = next(iter(chosen))
-    factory = factory_of(given)
-    try:
-        return plan(
-            given.learners,
-            chosen,
-            range(given.seeds),
-            factory=factory,
-            out=out,
-            filmed=[(first, 0)] if given.films else [],
-            protocol_files=files,
-        )
-    except ModuleNotFoundError as error:
-        raise SystemExit(f"--factory {factory}: {error}, neither in the current directory nor on PYTHONPATH") from error
+    names = list(dict.fromkeys(given.learners))
+    jobs: list[Job] = []
+    for factory in dict.fromkeys(factory_of(name, given) for name in names):
+        try:
+            jobs += plan(
+                [name for name in names if factory_of(name, given) == factory],
+                chosen,
+                range(given.seeds),
+                factory=factory,
+                out=out,
+                filmed=[(first, 0)] if given.films else [],
+                protocol_files=files,
+            )
+        except ModuleNotFoundError as error:
+            raise SystemExit(
+                f"--factory {factory}: {error}, neither in the current directory nor on PYTHONPATH"
+            ) from error
+    return sorted(jobs, key=lambda job: (job.kind != "train", names.index(job.learner)))
 
 
 def make_folders(given: Compare) -> None:
-    """Make what results are written to, the study's own folder last."""
+    """Make the folders for results, the study's own last."""
     if given.tensorboard is not None:
         make_folder(given.tensorboard, "--tensorboard")
     make_folder(given.out, "--out")
 
 
 def do_jobs(given: Compare, store: Store, jobs: list[Job], keep: NowAndThen | None) -> dict[Job, str]:
-    """Do what is missing, telling of it as asked; gives the failures."""
+    """Do what is missing, and report progress; return the failures."""
     missing = len(missing_jobs(jobs, store))
     if missing < len(jobs):
         print(f"{len(jobs) - missing} of {len(jobs)} jobs are done already")
@@ -232,7 +232,7 @@ def do_jobs(given: Compare, store: Store, jobs: list[Job], keep: NowAndThen | No
 
 
 def one_shard(given: Compare, shard: Shard) -> int:
-    """Do one part of the comparison, in a folder of its own."""
+    """Do one part of the comparison, in its own folder."""
     out = shard.folder(given.out)
     store, jobs = Store(out), shard.of_jobs(planned(given, out))
     make_folders(given)
@@ -244,7 +244,7 @@ def one_shard(given: Compare, shard: Shard) -> int:
 
 
 def without_shard(given: Compare) -> str:
-    """The command that was given, less its --shard."""
+    """Return the command that was given, without --shard."""
     words = ["python", *sys.argv]
     for at, word in enumerate(words):
         if word == "--shard":
@@ -256,31 +256,27 @@ def without_shard(given: Compare) -> str:
     return shlex.join(words)
 
 
-def notes_on(given: Compare, store: Store, jobs: list[Job]) -> dict[str, str]:
-    """What a reader of the report is told about each learner and its training; nothing of those of another factory."""
-    if given.factory is not None:
-        return {}
-    from agents.descriptions import note_on
-
-    trained: dict[str, list[Path]] = {name: [] for name in given.learners or ()}
-    for job in jobs:
-        if job.kind == "train" and store.is_done(job):
-            trained[job.learner].append(Path(job.folder))
-    return {name: note for name, folders in trained.items() if (note := note_on(name, folders, given.control))}
+def descriptions_of(given: Compare, store: Store, jobs: list[Job]) -> dict[str, str]:
+    """Return a line on each of this project's learners and its training."""
+    descriptions = {}
+    for name in filter(is_learner, given.learners or ()):
+        learner = find(name)
+        folders = [job.folder for job in jobs if job.kind == "train" and job.learner == name and store.is_done(job)]
+        trials = [json.loads((Path(folder) / "config.json").read_text())["trials"] for folder in folders]
+        descriptions[name] = learner.describe(trials, given.control)
+    return {name: line for name, line in descriptions.items() if line}
 
 
 def tuning_for(given: Compare) -> dict[str, Any]:
-    """How step sizes were found, of this project's learners; nothing of those of another factory."""
-    if given.factory is not None:
+    """Return how the step sizes of this project's learners were found; {} without any of them."""
+    if not any(map(is_learner, given.learners or ())):
         return {}
-    from agents.learner import TUNED
-
     tuning: dict[str, Any] = json.loads(TUNED.read_text())
     return tuning
 
 
 def print_cpu_time(store: Store) -> None:
-    """Print what a run took; it differs each time, so it is not in the report."""
+    """Print the CPU time of a run; it differs each time, so it is not in the report."""
     jobs = store.read_jobs()
     runs = jobs[(jobs["kind"] == "protocol") & jobs["cpu_seconds"].notna()]
     medians = runs.groupby("learner", sort=False)["cpu_seconds"].median()
@@ -290,7 +286,9 @@ def print_cpu_time(store: Store) -> None:
 
 
 def main(given: Compare) -> int:
+    """Plan, compute, report; return the exit code."""
     if given.list:
+        command.print_learners()
         print_protocols()
         return 0
     if given.factory is not None:
@@ -309,7 +307,7 @@ def main(given: Compare) -> int:
             print(f"Gathered {gathered} jobs from {len(shard_folders(given.out))} shards")
 
         def write() -> Mapping[str, Any]:
-            """What there is so far, whole; a run after a kill ends with the same bytes."""
+            """Write the results so far; a run after a kill ends with the same bytes."""
             trials = with_persons(store.write_tables(jobs), given.person)
             measured = per_seed(trials)
             summary = summarise(trials, measured)
@@ -324,7 +322,7 @@ def main(given: Compare) -> int:
             store,
             jobs,
             **tables,
-            notes=notes_on(given, store, jobs),
+            notes=descriptions_of(given, store, jobs),
             command=shlex.join(["python", *sys.argv]),
             failures={job.title: error for job, error in failures.items()},
             human=given.human,

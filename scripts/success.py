@@ -25,21 +25,8 @@ from rich.console import Console
 from rich.table import Column, Table
 from tqdm import tqdm
 
-from agents.learner import (
-    BASELINE_ENV,
-    FACTORIES,
-    LEARNERS,
-    POSTURE,
-    baseline_steps,
-    env_id_of,
-    env_options,
-    evaluate,
-    is_learner,
-    is_trial_learner,
-    make_env,
-    make_learner,
-    train_trials,
-)
+from agents.learner import evaluate, make_env, make_learner, train_trials
+from agents.registry import BASELINE_ENV, FACTORIES, POSTURE, find
 from reach.files import make_folder, write_file
 from reach.study import FolderInUseError, Store, usable_cores
 from reach.study.engine.jobs import code_digest
@@ -78,9 +65,9 @@ class Success:
     """Processes at a time, one thread each."""
 
     def __post_init__(self) -> None:
-        unknown = [name for name in self.learners if not is_learner(name)]
-        if unknown or not self.learners:
-            raise SystemExit(f"--learners {' '.join(unknown) or '(none)'}: known are {' '.join(LEARNERS)}")
+        command.require_learners("--learners", self.learners)
+        if not self.learners:
+            raise SystemExit("--learners: expected at least one learner")
         for name in ("trials", "timesteps", "seeds", "judge", "jobs"):
             if getattr(self, name) is not None and getattr(self, name) < 1:
                 raise SystemExit(f"--{name} {getattr(self, name)}: 1 or more is allowed")
@@ -120,7 +107,7 @@ def result(case: Case) -> dict[str, Any]:
     torch.set_flush_denormal(True)
     began, judging_s = process_time(), 0.0
     settings = {} if case.trials else {"device": case.device}
-    model = make_learner(case.learner, make_env(case.env, env_options(case.learner)), seed=case.seed, **settings)
+    model = make_learner(case.learner, make_env(case.env, find(case.learner).env_options), seed=case.seed, **settings)
     first: int | None = None
     if case.trials:
         while case.learner != "none" and model.trials < case.trials:
@@ -130,7 +117,7 @@ def result(case: Case) -> dict[str, Any]:
             if case.every and first is None and judged(model, case) >= WANTED_SHARE:
                 first = model.trials
             judging_s += process_time() - stopped
-        model.settle_baseline()
+        model.end_baseline()
     else:
         assert case.timesteps is not None
         model.learn(case.timesteps)
@@ -150,12 +137,12 @@ def cases(given: Success) -> list[Case]:
         Case(
             learner,
             seed,
-            given.env or env_id_of(learner),
-            given.trials if is_trial_learner(learner) else None,
-            None if is_trial_learner(learner) else given.timesteps or baseline_steps(learner),
+            given.env or find(learner).env_id,
+            given.trials if find(learner).trials else None,
+            None if find(learner).trials else given.timesteps or find(learner).steps,
             given.judge,
             given.device,
-            given.every if is_trial_learner(learner) else None,
+            given.every if find(learner).trials else None,
         )
         for seed in range(given.first_seed, given.first_seed + given.seeds)
         for learner in given.learners
@@ -228,7 +215,7 @@ def judge_all(given: Success) -> None:
     for learner in given.learners:
         own = rows[rows["learner"] == learner]
         found = estimate(own["success"].to_numpy(dtype=np.float64))
-        learned = is_trial_learner(learner)
+        learned = find(learner).trials
         after = f"{given.trials:,} trials" if learned else f"{own['timesteps'].iloc[0]:,.0f} steps"
         table.add_row(
             learner,
@@ -241,7 +228,7 @@ def judge_all(given: Success) -> None:
         )
     Console().print(table)
     for learner in given.learners if given.every else ():
-        if is_trial_learner(learner) and learner != "none":
+        if find(learner).trials and learner != "none":
             own = rows[rows["learner"] == learner]
             print(f"{learner}: {100 * WANTED_SHARE:.0f} % first reached {first_time(own['first_trials'])}")
     print(f"Written: {given.out / 'success.csv'}")

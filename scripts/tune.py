@@ -23,6 +23,7 @@ import command
 import optuna
 import torch
 import tyro
+from figures.tuning import draw
 from rich.console import Console
 from rich.table import Table
 from tqdm import tqdm
@@ -35,23 +36,18 @@ from tuning import (
     read_settings,
     search_space,
 )
-from tuning_figure import draw
 
-from agents.error.networks import ERROR_LEARNERS, HIDDEN, NONE, full_name, is_error_learner, rule_of
-from agents.learner import FACTORIES, POSTURE, baseline_trials, is_learner
 from agents.networks.registry import NETWORKS
-from agents.reward.algorithms import ALGORITHMS
-from agents.reward.learner import full_name as reward_name
-from agents.reward.spiking_learner import REWARD_SPIKING_LEARNERS
+from agents.registry import FACTORIES, HIDDEN, POSTURE, find, learners
 from agents.rules.registry import rules_for
 from reach.files import check_regular, make_folder, write_file
 from reach.study import FolderInUseError, Store, usable_cores
 from reach.study.engine.jobs import code_digest
 
-# Hebbian synapses hear nothing, and their step leads nowhere.
-UNTUNED = (NONE, "hebb")
+# No step size makes Hebbian synapses correct an error.
+UNTUNED_RULES = ("", "hebb")
 LEARNERS = (
-    *(name for name in (*ERROR_LEARNERS, *ALGORITHMS, *REWARD_SPIKING_LEARNERS) if rule_of(name) not in UNTUNED),
+    *(name for name, learner in learners().items() if learner.spec.rule not in UNTUNED_RULES),
     *(f"error-mlp-{rule}{HIDDEN}" for rule in rules_for(NETWORKS["mlp"]) if rule != "shallow"),
     f"error-snn-stdp{HIDDEN}",
 )
@@ -84,11 +80,13 @@ class Tune:
     """Learners at a time, one thread each."""
 
     def __post_init__(self) -> None:
+        command.require_learners("--learners", self.learners)
         # Learners look for their settings under these.
-        self.learners = tuple(reward_name(full_name(name)) for name in self.learners)
-        unknown = [name for name in self.learners if not is_learner(name) or rule_of(name) in UNTUNED]
-        if unknown or not self.learners:
-            raise SystemExit(f"--learners {' '.join(unknown) or '(none)'}: known are {' '.join(LEARNERS)}")
+        self.learners = tuple(find(name).spec.name for name in self.learners)
+        untuned = [name for name in self.learners if find(name).spec.rule in UNTUNED_RULES]
+        if untuned or not self.learners:
+            names = " ".join(untuned) or "(none)"
+            raise SystemExit(f"--learners {names}: expected learners with a step size to find: {' '.join(LEARNERS)}")
         if not 0.0 < self.training_share <= 1.0:
             raise SystemExit(f"--training-share {self.training_share}: above 0, up to 1, is allowed")
         for name in ("trials", "seeds", "jobs"):
@@ -105,9 +103,9 @@ class Tune:
 
 def searched_with(learner: str, given: Tune) -> dict[str, float]:
     """What is given besides the number of trials that what is found depends on, by the names of the flags."""
-    if not is_error_learner(learner):
+    if find(learner).spec.teacher == "reward":
         return {"seeds": given.seeds, "training-share": given.training_share}
-    return {"seeds": given.seeds, "baseline-trials": given.baseline_trials or baseline_trials(learner)}
+    return {"seeds": given.seeds, "baseline-trials": given.baseline_trials or find(learner).trials}
 
 
 def storage_in(path: Path) -> optuna.storages.RDBStorage:
@@ -228,7 +226,7 @@ def repeat_trials(kept: optuna.Study, search: optuna.Study, space: SearchSpace) 
 
 def judged(learner: str, settings: dict[str, float], given: Tune) -> Iterator[float]:
     """What is left to do with these settings, step by step; lower is better."""
-    if is_error_learner(learner):
+    if find(learner).spec.teacher != "reward":
         kept = given.out / "baseline" / code_of_search()
         return left_uncorrected(learner, settings, given.seeds, given.baseline_trials, kept)
     return missed_in_training(learner, settings, given.seeds, given.training_share)

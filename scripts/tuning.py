@@ -18,20 +18,10 @@ from typing import Any, NamedTuple
 import gymnasium as gym
 import pandas as pd
 
-from agents.error.networks import HIDDEN, is_error_learner, is_spiking, practises
-from agents.learner import (
-    BASELINE_ENV,
-    baseline_steps,
-    baseline_trials,
-    env_for,
-    env_id_of,
-    env_options,
-    evaluate,
-    is_trial_learner,
-    load_learner,
-    make_learner,
-)
+from agents.learner import env_for, evaluate, load_learner, make_learner
 from agents.learner import train_trials as train
+from agents.networks.registry import NETWORKS
+from agents.registry import BASELINE_ENV, find
 from reach.perturbations import HideHand, Prism, Rotation
 from reach.protocols import BASELINE, PERTURBED, Block, Protocol
 from reach.study.run import run_measured
@@ -78,7 +68,7 @@ BY_REWARD = Criterion("missed_in_training", "share of cups missed in training", 
 
 def criterion_of(learner: str) -> Criterion:
     """What the settings of this learner are judged by."""
-    return BY_ERROR if is_error_learner(learner) else BY_REWARD
+    return BY_REWARD if find(learner).spec.teacher == "reward" else BY_ERROR
 
 
 @dataclass(frozen=True)
@@ -97,16 +87,18 @@ def search_space(learner: str) -> SearchSpace:
     `practice_rate` where cells practise, `hidden_rate` where the read-out stays as it is, `learning_rate` of an
     algorithm of Stable-Baselines3, else `rate`.
     """
-    if not is_error_learner(learner):
-        if is_trial_learner(learner):
+    spec = find(learner).spec
+    if spec.teacher == "reward":
+        if find(learner).trials:
             return SearchSpace("rate", 0.007, 0.7, "step for a usual surprise")
         return SearchSpace("learning_rate", 1e-4, 1e-2, STEP_OF_ADAM)
-    if practises(learner):
+    network = NETWORKS[spec.network]
+    if network.practises:
         return SearchSpace("practice_rate", 0.0003, 0.05, STEP_OF_ADAM)
-    if not learner.endswith(HIDDEN):
+    if spec.plastic == "all":
         return SearchSpace("rate", 0.05, 1.8, SHARE)
     # Rate networks know what a step does to their posture, spiking ones do not: their share is counted in other steps.
-    low, high = (0.3, 30.0) if is_spiking(learner) else (0.1, 1.8)
+    low, high = (0.3, 30.0) if network.cells == "spiking" else (0.1, 1.8)
     return SearchSpace("hidden_rate", low, high, SHARE)
 
 
@@ -145,16 +137,18 @@ def left_uncorrected(
     found: list[float] = []
     for seed in range(FIRST_TUNING_SEED, FIRST_TUNING_SEED + seeds):
         with tempfile.TemporaryDirectory(prefix="tuning-") as passing:
-            number = trials or baseline_trials(learner)
+            number = trials or find(learner).trials
             trained, settled = Path(passing) / "trained", Path(passing) / "settled"
             if kept is not None and "rate" not in settings:
                 trained = kept / f"{learner}-{number}-{seed}"
             if not trained.exists():
-                model = make_learner(learner, gym.make(BASELINE_ENV, **env_options(learner)), seed=seed, **settings)
+                model = make_learner(
+                    learner, gym.make(BASELINE_ENV, **find(learner).env_options), seed=seed, **settings
+                )
                 train(model, number)
                 model.save(trained)
             model = _loaded(trained, settings)
-            model.settle_baseline()
+            model.end_baseline()
             model.save(settled)
             grabbed = evaluate(_loaded(settled, settings), BASELINE_ENV, trials=JUDGED_TRIALS, seed=seed)
             missing = max(0.0, WANTED_SUCCESS - grabbed)
@@ -178,14 +172,14 @@ def missed_in_training(
         After each seed and each of the STRETCHES parts of the training, the mean so far; lower is better.
     """
     missed: list[float] = []
-    env_id = env_id_of(learner)
+    env_id = find(learner).env_id
     for seed in range(FIRST_TUNING_SEED, FIRST_TUNING_SEED + seeds):
-        model = make_learner(learner, gym.make(env_id, **env_options(learner)), seed=seed, **settings)
+        model = make_learner(learner, gym.make(env_id, **find(learner).env_options), seed=seed, **settings)
         for _ in range(STRETCHES):
-            if is_trial_learner(learner):
-                train(model, max(1, round(share * baseline_trials(learner) / STRETCHES)))
+            if find(learner).trials:
+                train(model, max(1, round(share * find(learner).trials / STRETCHES)))
             else:
-                steps = max(1, round(share * baseline_steps(learner) / STRETCHES))
+                steps = max(1, round(share * find(learner).steps / STRETCHES))
                 model.learn(steps, reset_num_timesteps=False)
             missed.append(1.0 - evaluate(model, env_id, trials=JUDGED_TRIALS, seed=seed))
             yield sum(missed) / len(missed)

@@ -16,17 +16,8 @@ import gymnasium as gym
 import torch
 from tqdm import tqdm
 
-from agents.learner import (
-    BASELINE_ENV,
-    FACTORIES,
-    LEARNERS,
-    POSTURE,
-    env_for,
-    is_learner,
-    learner_of,
-    load_learner,
-    prepare,
-)
+from agents.learner import env_for, learner_of, load_learner, prepare
+from agents.registry import BASELINE_ENV, FACTORIES, POSTURE, split_names
 from agents.sb3_zip import load_zip
 from reach.files import make_folder
 from reach.protocols import PROTOCOLS
@@ -102,11 +93,9 @@ class Watch:
 
     def __post_init__(self) -> None:
         for flag, names in (("learner", [] if self.learner is None else [self.learner]), ("compare", self.compared)):
-            for name in names:
-                if not is_learner(name):
-                    raise SystemExit(f"--{flag} {name}: known are {' '.join(LEARNERS)}")
+            command.require_learners(f"--{flag}", names)
         if self.compare is not None and not self.compared:
-            raise SystemExit(f"--compare {self.compare!r}: known are {' '.join(LEARNERS)}")
+            raise SystemExit(f"--compare {self.compare!r}: expected names of learners, such as error-bp,error-dfa")
         if self.protocol not in PROTOCOLS:
             raise SystemExit(f"--protocol {self.protocol}: known are {' '.join(sorted(PROTOCOLS))}")
         if self.seed < 0:
@@ -148,7 +137,7 @@ class Watch:
     @property
     def compared(self) -> list[str]:
         """The learners of --compare."""
-        return [] if self.compare is None else [name.strip() for name in self.compare.split(",") if name.strip()]
+        return [] if self.compare is None else split_names(self.compare)
 
 
 def main(options: Watch) -> None:

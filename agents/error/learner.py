@@ -1,14 +1,15 @@
 """A learner taught by its seen error, behind Stable-Baselines3's model interface.
 
-It runs the shared controller with its own feed-forward part, asks the teacher once a reach what was missing, and
-changes its synapses between reaches, never inside one (an adaptive loop closed over a delay would be unstable).
+Feedback-error learning (Kawato, Furukawa and Suzuki 1987): what feedback added to the posture, and what it would still
+have to add, is the error of the feed-forward posture. It is read once a reach, when the movement should be over and has
+been seen. Synapses change between reaches, never within one: an adaptive loop closed over a delay would be unstable.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import gymnasium as gym
 import numpy as np
@@ -26,8 +27,9 @@ from agents.checkpoint import (
     short,
 )
 from agents.error.baseline import Baseline
-from agents.error.feedforward import FeedForward, Plastic
-from agents.error.networks import HIDDEN, is_error_learner, make_feedforward
+from agents.error.feedforward import Plastic
+from agents.error.networks import make_feedforward
+from agents.loggers import LOG_SETTINGS
 from agents.networks.registry import JOINTS
 from agents.reaching.controller import (
     MOVEMENT_S,
@@ -41,73 +43,129 @@ from agents.reaching.controller import (
 )
 from agents.reaching.posture_servo import CONTROL_STEP_S
 from agents.reaching.senses import Sensation, Senses
+from agents.registry import find, is_learner
 from agents.trial_learner import Trial, TrialLearner
+from reach.snapshot import Inside
 
-if TYPE_CHECKING:
-    from reach.snapshot import Inside
-
-HIDDEN_RATE = 4.0
-PRACTICE_RATE = 0.004
-# What a checkpoint may hold of what a learner is built from.
+READING_S = PREPARATION_S + MOVEMENT_S + SIGHT_LAG_S
+READING_STEP = round(READING_S / CONTROL_STEP_S)
+# The seen error was caused this much earlier.
+CREDIT_LAG_S = 0.15
+CREDIT_STEP = round((READING_S - CREDIT_LAG_S) / CONTROL_STEP_S)
+LARGEST_ERROR_RAD = 0.6
 RATES = {"rate": Setting(0.0, 2.0), "hidden_rate": Setting(0.0, 100.0), "practice_rate": Setting(0.0, 1.0)}
 SEED = {"seed": Setting(0, whole=True)}
 PLASTIC = {"plastic": Setting(also=("all", "hidden"))}
 
 
+@dataclass(frozen=True)
+class Reading:
+    """The error of one reach.
+
+    Attributes:
+        displacement: (2,) m, from the seen hand to its planned place.
+        error: (3,) rad, what the feed-forward posture lacked.
+    """
+
+    displacement: Array
+    error: Array
+
+
+class SeenError:
+    """The teacher: reads the error of a reach from the senses.
+
+    Attributes:
+        expected: (2,) m, the mean displacement of unperturbed reaches, which is subtracted from every reading.
+    """
+
+    def __init__(self, controller: Controller) -> None:
+        """Make a teacher that uses the body map of a controller."""
+        self._controller = controller
+        self.expected = np.zeros(2)
+
+    def read(self, reach: Reach) -> Reading | None:
+        """Return the error of a reach sensed up to now; None if the hand is not seen or the movement not half over.
+
+        It is read at `READING_STEP`, or at the end of a shorter trial.
+        """
+        progress = minimum_jerk((reach.time_s - PREPARATION_S - SIGHT_LAG_S) / MOVEMENT_S)
+        if not reach.visible or progress < 0.5:
+            return None
+        displacement = reach.start + progress * (reach.aimed_cup - reach.start) - reach.hand
+        turn = progress * (reach.axis - float(np.sum(reach.angles_at_sight)))
+        right, forward = (displacement - self.expected).tolist()
+        error = reach.feedback + self._controller.motor_error(reach.angles_at_sight, (right, forward), turn)
+        # The size of a large error is not trusted, only its direction.
+        size = float(np.linalg.norm(error))
+        return Reading(displacement, error * min(1.0, LARGEST_ERROR_RAD / max(size, 1e-12)))
+
+
 @dataclass
 class ErrorTrial(Trial):
-    """One reach, what the network asked for until the step that is taught, and what the teacher has seen of it."""
+    """One reach of an error learner.
+
+    Attributes:
+        posture: (3,) rad, the network's latest output up to `CREDIT_STEP`.
+        eligible: what may change, as of `CREDIT_STEP`; None before.
+        reading: the error; None where the teacher could not read one.
+        is_read: whether the teacher has been asked.
+    """
 
     posture: Array = field(default_factory=lambda: np.zeros(JOINTS))
     eligible: Any = None
     reading: Reading | None = None
-    read: bool = False
+    is_read: bool = False
 
 
 class ErrorLearner(TrialLearner[ErrorTrial]):
-    """Network x rule with the teacher `seen-error`."""
+    """A network with a rule, and the teacher `SeenError`."""
 
     def __init__(
         self,
-        feedforward: FeedForward,
+        name: str,
         env: gym.Env[Any, Any] | VecEnv,
         *,
         rate: float,
-        hidden_rate: float = HIDDEN_RATE,
-        practice_rate: float = PRACTICE_RATE,
-        seed: int | None = None,
-        config: dict[str, Any] | None = None,
+        hidden_rate: float,
+        practice_rate: float,
+        seed: int = 0,
         verbose: int = 0,
         tensorboard_log: str | None = None,
     ) -> None:
-        """Join a feed-forward part to an environment.
+        """Make an untrained learner.
 
         Args:
-            feedforward: network and rule.
+            name: of an error learner, or "none".
             env: a `CupEnv`, wrapped or not, or a Stable-Baselines3 VecEnv of them.
             rate: share of the error to correct after each reach, 0..2.
-            hidden_rate: the same once the read-out stays as it is, 0..100. Of networks that do not know what their
-                hidden synapses do to the posture, which is less than the share they are asked for, it is larger.
-            practice_rate: step size, 0..1, of cells that practise once unperturbed training has ended (`error-memory`).
-            seed: of the trials drawn in `learn`.
-            config: what `save` writes so that the learner can be built again.
+            hidden_rate: the same once the read-out is fixed, 0..100. It is above 1 for networks that do not normalise
+                a step by its effect on the posture.
+            practice_rate: step size, 0..1, of cells that practise at the end of unperturbed training (`error-memory`).
+            seed: of weights, feedback and trials.
             verbose, tensorboard_log: as in Stable-Baselines3.
 
         Raises:
-            ValueError: a rate outside its range.
+            ValueError: an unknown name, a rate outside its range, or an environment that the learner cannot use.
         """
-        given = {"rate": rate, "hidden_rate": hidden_rate, "practice_rate": practice_rate}
-        self.rate, self.hidden_rate, self.practice_rate = check_settings(given, RATES).values()
-        self.feedforward = feedforward
+        rates = {"rate": rate, "hidden_rate": hidden_rate, "practice_rate": practice_rate}
+        self.rate, self.hidden_rate, self.practice_rate = check_settings(rates, RATES).values()
+        self._spec = find(name).spec
+        self.feedforward = make_feedforward(name, np.random.default_rng(seed))
         self.baseline = Baseline()
         self._latest: ErrorTrial | None = None
+        config = {"learner": name, "seed": seed, "rate": self.rate}
         super().__init__(env, seed=seed, config=config, verbose=verbose, tensorboard_log=tensorboard_log)
+
+    @classmethod
+    def known_settings(cls) -> dict[str, Setting]:
+        """Return the keyword arguments of the constructor, by name."""
+        return SEED | RATES | LOG_SETTINGS
 
     def set_env(self, env: gym.Env[Any, Any] | VecEnv, force_reset: bool = True) -> None:
         """Learn and act in another environment; `force_reset` is there for Stable-Baselines3's signature.
 
         Raises:
-            ValueError: observations from which this learner cannot tell where hand and cup are.
+            ValueError: observations that do not show where hand and cup are.
         """
         super().set_env(env, force_reset)
         self.teacher = SeenError(self.controller)
@@ -116,81 +174,32 @@ class ErrorLearner(TrialLearner[ErrorTrial]):
 
     def _require_usable(self, env: gym.Env[Any, Any] | VecEnv, senses: Senses) -> None:
         if self.feedforward.sees == "picture" and not senses.has_pictures:
-            raise ValueError("env gives no pictures; one made with observation='retina', retina_colour=True is allowed")
+            raise ValueError("expected an env with observation='retina', retina_colour=True, got one without pictures")
 
     @property
     def plastic(self) -> Plastic:
         """Which synapses learn."""
         return self.feedforward.plastic
 
-    def settle_baseline(self) -> None:
-        """End unperturbed training: its last reaches are normal, and a learner `-hidden` keeps its read-out."""
-        if str(self.config.get("learner", "")).endswith(HIDDEN):
+    def end_baseline(self) -> None:
+        """End unperturbed training: its last reaches are the baseline, and a learner `-hidden` fixes its read-out."""
+        if self._spec.plastic == "hidden":
             self.feedforward.plastic = "hidden"
-        self.baseline.settle()
+        self.baseline.end()
         self.feedforward.end_baseline(self.controller, self.practice_rate)
 
     def cost(self) -> dict[str, float]:
-        """What its network has computed and changed since it was made or loaded, by the names of `agents.costs`."""
+        """Return what the network has computed and changed since it was made or loaded, by names of `agents.costs`."""
         return self.feedforward.cost()
 
     def alignment(self) -> dict[str, float]:
-        """Angle, degrees, between the last step and the true gradient, by layer; empty where there is no gradient."""
+        """Return the angle, degrees, between the last step and the gradient, by layer; empty without a gradient."""
         return self.feedforward.alignment()
 
-    def _arrays(self) -> dict[str, NDArray[Any]]:
-        return self.feedforward.arrays()
-
-    def _memory(self) -> dict[str, NDArray[Any]]:
-        return dict(self.baseline.arrays())
-
-    def _limits(self) -> dict[str, tuple[float, float]]:
-        return self.feedforward.limits()
-
-    def _memory_entries(self) -> dict[str, Entry]:
-        return self.baseline.entries()
-
-    def _recall(self, config: dict[str, Any], memory: dict[str, NDArray[Any]], path: str | Path) -> None:
-        plastic = read_settings(config, PLASTIC, path)["plastic"]
-        self.baseline.restore(memory, path)
-        self.feedforward.plastic = plastic
-
-    def _kept_settings(self) -> dict[str, Any]:
-        return {"plastic": self.plastic, "hidden_rate": self.hidden_rate, "practice_rate": self.practice_rate}
-
-    @classmethod
-    def load(cls, path: str | Path, env: Any, *, resume: bool = False, **settings: Any) -> ErrorLearner:
-        """The learner of a checkpoint folder; no code of the checkpoint is run.
-
-        Args:
-            path: the folder.
-            env: as for the constructor.
-            resume: give `env` the random state of the learner's own when it was kept, so that `learn` goes on with the
-                trial that would have followed there.
-            settings: `verbose` and `tensorboard_log`.
-
-        Raises:
-            CheckpointError: the checkpoint is damaged, of another learner, lacks entries, or does not fit `env`.
-        """
-        config = read_config(Path(path))
-        name = config.get("learner")
-        if not isinstance(name, str) or not is_error_learner(name):
-            raise CheckpointError(
-                f"checkpoint {path} names learner {short(name)}; one taught by its seen error is expected"
-            )
-        kept = read_settings(config, SEED | RATES, path)
-        seed = kept.pop("seed")
-        with loading(path):
-            feedforward = make_feedforward(name, np.random.default_rng(seed))
-            known = {"learner": name, "seed": seed, "rate": kept["rate"]}
-            learner = cls(feedforward, env, seed=seed, config=known, **kept, **settings)
-        learner.restore(path, resume=resume)
-        return learner
-
     def inside(self) -> Inside:
-        """What goes on in the network in the reach that it acts in, for a picture.
+        """Return what goes on in the network in the present reach, for a picture.
 
-        Looking changes nothing. Spikes are kept from the first reach on that begins after the first look.
+        It changes nothing. Spikes are recorded in reaches that begin after the first call.
         """
         state = self.feedforward.begin() if self._latest is None else self._latest.network
         return self.feedforward.inside(state)
@@ -198,17 +207,9 @@ class ErrorLearner(TrialLearner[ErrorTrial]):
     def _begin(self, exploring: bool) -> ErrorTrial:
         return ErrorTrial(Reach(), self.feedforward.begin())
 
-    def _sense(self, trial: ErrorTrial, row: Any) -> Sensation:
-        """Take in an observation, and the teacher's reading when it is due."""
-        now = super()._sense(trial, row)
-        if trial.reach.step == READING_STEP:
-            trial.reading = self.teacher.read(trial.reach)
-            trial.read = True
-        return now
-
-    def _act(self, trial: ErrorTrial, row: Any) -> NDArray[np.float32]:
+    def _act(self, trial: ErrorTrial, observation: Any) -> NDArray[np.float32]:
         self._latest = trial
-        now = self._sense(trial, row)
+        now = self._sense(trial, observation)
         step = trial.reach.step
         posture = trial.posture
         if step >= PREPARATION_STEPS or not self.feedforward.waits_for_launch:
@@ -223,70 +224,73 @@ class ErrorLearner(TrialLearner[ErrorTrial]):
         trial.command = command
         return command
 
-    def _finish(self, trial: ErrorTrial, last: Any, earned: float) -> None:
-        if not trial.read:
+    def _sense(self, trial: ErrorTrial, observation: Any) -> Sensation:
+        """Sense an observation, and read the error when it is due."""
+        now = super()._sense(trial, observation)
+        if trial.reach.step == READING_STEP:
+            trial.reading = self.teacher.read(trial.reach)
+            trial.is_read = True
+        return now
+
+    def _finish(self, trial: ErrorTrial, last: Any, rewards: float) -> None:
+        if not trial.is_read:
             self._sense(trial, last)
-            trial.reading = trial.reading if trial.read else self.teacher.read(trial.reach)
+            trial.reading = trial.reading if trial.is_read else self.teacher.read(trial.reach)
         if trial.reading is None:
             return
-        self.baseline.note(trial.reading.displacement, trial.posture)
+        self.baseline.add(trial.reading.displacement, trial.posture)
         if trial.eligible is None:
             trial.eligible = self.feedforward.eligibility(trial.network)
+        error = trial.reading.error
         if self.plastic == "hidden":
-            self.feedforward.change(trial.eligible, self.baseline.weighed(trial.reading.error), self.hidden_rate)
+            self.feedforward.change(trial.eligible, self.baseline.weight_error(error), self.hidden_rate)
         else:
-            self.feedforward.change(trial.eligible, trial.reading.error, self.rate)
-        self.logger.record_mean("train/motor_error_rad", float(np.linalg.norm(trial.reading.error)))
+            self.feedforward.change(trial.eligible, error, self.rate)
+        self.logger.record_mean("train/motor_error_rad", float(np.linalg.norm(error)))
 
     def _measures(self) -> dict[str, float]:
         return {f"alignment/{layer}_degrees": degrees for layer, degrees in self.alignment().items()}
 
+    def _arrays(self) -> dict[str, NDArray[Any]]:
+        return self.feedforward.arrays()
 
-READING_S = PREPARATION_S + MOVEMENT_S + SIGHT_LAG_S
-READING_STEP = round(READING_S / CONTROL_STEP_S)
-# What is read now was caused this much earlier.
-CREDIT_LAG_S = 0.15
-CREDIT_STEP = round((READING_S - CREDIT_LAG_S) / CONTROL_STEP_S)
-LARGEST_ERROR_RAD = 0.6
+    def _limits(self) -> dict[str, tuple[float, float]]:
+        return self.feedforward.limits()
 
+    def _memory(self) -> dict[str, NDArray[Any]]:
+        return dict(self.baseline.arrays())
 
-@dataclass(frozen=True)
-class Reading:
-    """One reading of a reach.
+    def _memory_entries(self) -> dict[str, Entry]:
+        return self.baseline.entries()
 
-    Attributes:
-        displacement: (2,) m, from the seen hand to where it ought to be by now.
-        error: (3,) rad, what the feed-forward posture lacked.
-    """
+    def _saved_settings(self) -> dict[str, Any]:
+        return {"plastic": self.plastic, "hidden_rate": self.hidden_rate, "practice_rate": self.practice_rate}
 
-    displacement: Array
-    error: Array
+    def _restore_memory(self, config: dict[str, Any], memory: dict[str, NDArray[Any]], path: str | Path) -> None:
+        plastic = read_settings(config, PLASTIC, path)["plastic"]
+        self.baseline.restore(memory, path)
+        self.feedforward.plastic = plastic
 
+    @classmethod
+    def load(cls, path: str | Path, env: Any, *, resume: bool = False, **settings: Any) -> ErrorLearner:
+        """Return the learner of a checkpoint folder; no code of the checkpoint is run.
 
-class SeenError:
-    """Reads the error of a reach from the senses.
+        Args:
+            path: the folder.
+            env: as for the constructor.
+            resume: set the random state of `env` to that of the learner's own when it was saved, so that `learn`
+                continues with the trial that would have followed.
+            settings: `verbose` and `tensorboard_log`.
 
-    Attributes:
-        expected: (2,) m, the displacement that is normal in unperturbed reaches; subtracted from every reading.
-    """
-
-    def __init__(self, controller: Controller) -> None:
-        """Make a teacher that uses a controller's body map."""
-        self._controller = controller
-        self.expected = np.zeros(2)
-
-    def read(self, reach: Reach) -> Reading | None:
-        """The error of a reach that has been sensed up to now; None when the hand is not seen or has not set out.
-
-        It is asked for at `READING_STEP`, or at the end of a trial that ended before.
+        Raises:
+            CheckpointError: the checkpoint is damaged, of another learner, lacks entries, or does not fit `env`.
         """
-        course = minimum_jerk((reach.time_s - PREPARATION_S - SIGHT_LAG_S) / MOVEMENT_S)
-        if not reach.visible or course < 0.5:
-            return None
-        displacement = reach.start + course * (reach.aimed_cup - reach.start) - reach.hand
-        turn = course * (reach.axis - float(np.sum(reach.felt)))
-        right, forward = (displacement - self.expected).tolist()
-        error = reach.feedback + self._controller.motor_error(reach.felt, (right, forward), turn)
-        # A glance that is wildly off says in which direction, not how far.
-        size = float(np.linalg.norm(error))
-        return Reading(displacement, error * min(1.0, LARGEST_ERROR_RAD / max(size, 1e-12)))
+        config = read_config(Path(path))
+        name = config.get("learner")
+        if not is_learner(name) or find(str(name)).model_class is not cls:
+            raise CheckpointError(f"checkpoint {path}: expected a learner taught by its seen error, got {short(name)}")
+        saved = read_settings(config, SEED | RATES, path)
+        with loading(path):
+            learner = cls(str(name), env, **saved, **settings)
+        learner.restore(path, resume=resume)
+        return learner

@@ -1,7 +1,7 @@
-"""The learner's own body map, compiled: where the hand is, and which change of posture moves it by so much.
+"""The learner's map of its own body, compiled: the place of the hand, and the change of posture that moves it.
 
-The latter is damped least squares (Wampler 1986, IEEE Trans SMC 16:93) on the unperturbed arm's Jacobian, with the
-hand's direction as a third coordinate: bounded near a straight arm, exact elsewhere to the damping.
+The change is damped least squares (Wampler 1986, IEEE Trans SMC 16:93) on the Jacobian of the unperturbed arm, with the
+direction of the hand as a third coordinate. It is bounded near a straight arm, and elsewhere exact up to the damping.
 """
 
 from __future__ import annotations
@@ -13,14 +13,14 @@ from numba import njit
 from reach.sim.jit import kept_on_disk
 
 kernel = kept_on_disk(njit)
-# Weight of a radian of hand direction beside a metre of hand place, and the damping, m.
+# Weight of a radian of hand direction relative to a metre of hand place, and the damping, m.
 TURN_WEIGHT_M = 0.10
 DAMPING_M = 0.03
 
 
 @kernel
 def hand_place(upper, fore, grasp, q1, q2, q3):  # type: ignore[no-untyped-def]
-    """Place of the grasp point from the shoulder, m; lengths and angles as in `motor_error`."""
+    """Return the place of the grasp point from the shoulder, m; lengths and angles as in `motor_error`."""
     f2 = q1 + q2
     f3 = f2 + q3
     x = upper * math.cos(q1) + fore * math.cos(f2) + grasp * math.cos(f3)
@@ -30,9 +30,9 @@ def hand_place(upper, fore, grasp, q1, q2, q3):  # type: ignore[no-untyped-def]
 
 @kernel
 def motor_error(upper, fore, grasp, wrist_locked, q1, q2, q3, right, forward, turn):  # type: ignore[no-untyped-def]
-    """Return changes of shoulder, elbow and wrist, rad, that move the hand by (right, forward) m and turn it by `turn`.
+    """Return the changes of shoulder, elbow and wrist, rad, that move the hand by (right, forward) and turn it.
 
-    A locked wrist gets no change. Its hand points where the place of the hand makes it point, so `turn` is left out.
+    A locked wrist does not change. The direction of its hand follows from its place, so `turn` is ignored.
 
     Args:
         upper, fore, grasp: lengths of upper arm, forearm and wrist to grasp point, m.

@@ -1,10 +1,9 @@
 """The reach controller that all error-driven learners share: timing, plan, visual feedback and grip.
 
-A reach is prepared for 0.2 s, in which the cup's place is averaged; then the arm is led on a straight minimum-jerk
-course (Flash and Hogan 1985) to a posture that the learner supplies, while a fixed and modest visual feedback loop
-pulls the seen hand towards where it ought to be by now. It uses what the senses give and the learner's own
-unperturbed body (kinematics and inertia), and nothing else. The step itself is
-compiled: `sense` and `act`.
+A reach is prepared for 0.2 s, in which the place of the cup is averaged. Then the hand follows a straight minimum-jerk
+trajectory (Flash and Hogan 1985) to a posture that the learner supplies, while a fixed and modest visual feedback loop
+pulls the seen hand towards its planned place. The controller uses the senses and the learner's own unperturbed body
+(kinematics and inertia), and nothing else. `sense` and `act` are one control step, compiled.
 """
 
 from __future__ import annotations
@@ -22,63 +21,126 @@ from reach import Arm
 
 Array = NDArray[np.float64]
 
-# Of shoulder, elbow and a locked wrist.
+PREPARATION_S = 0.20
+MOVEMENT_S = 0.60
+PREPARATION_STEPS = round(PREPARATION_S / CONTROL_STEP_S)
+# The plan has a posture for the launch and one for the end of every step of the movement.
+PLAN_STEPS = round(MOVEMENT_S / CONTROL_STEP_S) + 1
+# The plan leads the command filter by its lag. Its effect is seen one visual delay after it acts.
+SIGHT_LAG_S = 0.14
+FEEDBACK_GAIN_PER_S = 1.2
+AXIS_GAIN_PER_S = 1.0
+FASTEST_CORRECTION_M_S = 0.25
+VISION_BEHIND_TOUCH_STEPS = 2
+CUP_FILTER = 0.10
+
+# The approach funnel: while the sideways error exceeds the clearance, the fingertips stay this far before the cup.
+FUNNEL_CLEARANCE_M = 0.012
+FUNNEL_SLOPE = 4.0
+FUNNEL_STANDOFF_M = 0.085
+AXIS_RANGE_DEGREES = (80.0, 130.0)
+LEAST_AXIS, LARGEST_AXIS = (math.radians(degrees) for degrees in AXIS_RANGE_DEGREES)
+
+OPEN_APERTURE_M = 0.11
+LARGEST_APERTURE_M = 0.11
+CLOSE_WITHIN_M = 0.015
+EMPTY_APERTURE_M = 0.045
+RELEASE_STEPS = 15
+
+# Memory of one reach; `Reach` documents its fields.
+REACH = np.dtype(
+    [
+        ("step", "i8"),
+        ("cup", "f8", 2),
+        ("aimed_cup", "f8", 2),
+        ("start", "f8", 2),
+        ("rest", "f8", 3),
+        ("feedback", "f8", 3),
+        ("hand", "f8", 2),
+        ("angles_at_sight", "f8", 3),
+        ("past_angles", "f8", (VISION_BEHIND_TOUCH_STEPS + 1, 3)),
+        ("axis", "f8"),
+        ("goal", "f8", 3),
+        ("plan", "f8", (PLAN_STEPS, 3)),
+        ("posture", "f8", 3),
+        ("opening", "i8"),
+        ("visible", "?"),
+        ("closing", "?"),
+    ],
+    align=True,
+)
+# The body, lengths in m and angles in rad, and the settings of the controller.
+BODY = np.dtype(
+    [
+        ("upper", "f8"),
+        ("fore", "f8"),
+        ("grasp", "f8"),
+        ("lower", "f8", 3),
+        ("higher", "f8", 3),
+        ("feedback_share", "f8"),
+        ("grabs", "?"),
+        ("commands_postures", "?"),
+        ("wrist_locked", "?"),
+    ],
+    align=True,
+)
+# Which of shoulder, elbow and a locked wrist move.
 BOTH_FREE = np.array([1.0, 1.0, 0.0])
 
 
 class Reach:
-    """What the controller remembers within one reach.
+    """Memory of the controller within one reach.
 
     Attributes:
         memory: (1,) of `REACH`, on which the kernels work.
-        picture: on the retina, its mean while the reach is prepared; None without a retina.
-        body: what the own body is believed to do, where torques or muscles are commanded.
+        picture: mean picture of the retina during preparation; None without a retina.
+        body: state of the posture servo, under torque or muscle control.
     """
 
     def __init__(self) -> None:
-        """Nothing has been sensed yet."""
+        """Start with nothing sensed."""
         self.memory = np.zeros(1, dtype=REACH)
         self.picture: Array | None = None
         self.body: BodyState | None = None
 
     @property
     def step(self) -> int:
-        """Control steps since the trial began."""
+        """Control steps since the start of the trial."""
         return int(self.memory["step"].item())
 
     @property
     def time_s(self) -> float:
-        """Time since the trial began, s."""
+        """Time since the start of the trial, s."""
         return self.step * CONTROL_STEP_S
 
     @property
     def cup(self) -> Array:
-        """The filtered seen cup, (2,) m, as it is now."""
+        """The filtered seen cup, (2,) m, at present."""
         return self._copy("cup")
 
     @property
     def aimed_cup(self) -> Array:
-        """The filtered seen cup, (2,) m, at the moment of launch."""
+        """The filtered seen cup, (2,) m, at launch."""
         return self._copy("aimed_cup")
 
     @property
     def start(self) -> Array:
-        """Where the hand was seen (or felt, when hidden) at the start, (2,) m."""
+        """The seen hand (from proprioception when hidden) at the start, (2,) m."""
         return self._copy("start")
 
     @property
     def rest(self) -> Array:
-        """The posture that was held at the start, (3,) rad."""
+        """The posture held at the start, (3,) rad."""
         return self._copy("rest")
 
     @property
     def feedback(self) -> Array:
-        """What feedback has added to the posture so far, (3,) rad."""
+        """The sum of feedback added to the posture, (3,) rad."""
         return self._copy("feedback")
 
     @property
     def hand(self) -> Array:
-        """The latest sight (or feeling) of the hand, (2,) m."""
+        """The latest seen hand (from proprioception when hidden), (2,) m."""
         return self._copy("hand")
 
     @property
@@ -87,42 +149,42 @@ class Reach:
         return bool(self.memory["visible"].item())
 
     @property
-    def felt(self) -> Array:
-        """Joint angles (3,) rad of the moment at which `hand` was seen."""
-        return self._copy("felt")
+    def angles_at_sight(self) -> Array:
+        """Joint angles (3,) rad at the moment at which `hand` was seen."""
+        return self._copy("angles_at_sight")
 
     @property
     def axis(self) -> float:
-        """Direction, rad, in which the hand should point at the cup: that of the reach, as far as the wrist allows."""
+        """Direction, rad, in which the hand should point at the cup: that of the reach, limited by the wrist."""
         return float(self.memory["axis"].item())
 
     @property
     def past_angles(self) -> Array:
-        """Joint angles (n, 3) rad as they were felt in the latest steps, the oldest first."""
+        """Joint angles (n, 3) rad as sensed in the latest steps, the oldest first."""
         past: Array = self.memory["past_angles"][0]
         return past[max(0, len(past) - self.step) :]
 
     def launch(self, feedforward: Array, plan: Array) -> None:
-        """Set out for a change of posture (3,) rad, by postures (PLAN_STEPS, 3) rad."""
+        """Start the movement for a change of posture (3,) rad, by postures (PLAN_STEPS, 3) rad."""
         self.memory["goal"] = feedforward
         self.memory["plan"] = plan
 
     def _copy(self, name: str) -> Array:
-        part: Array = self.memory[name][0].copy()
-        return part
+        field: Array = self.memory[name][0].copy()
+        return field
 
 
 class Controller:
-    """The fixed part of a reaching learner: from sensations and a feed-forward posture to commands."""
+    """The fixed part of a learner: commands from sensations and a feed-forward posture."""
 
     def __init__(self, arm: Arm, grab: bool, control: str = "posture", feedback_share: float = 1.0) -> None:
         """Make a controller for a body.
 
         Args:
             arm: the learner's own body, unperturbed.
-            grab: whether the fingers are to close on the cup.
-            control: what its commands mean: "posture", "torque" or "muscle".
-            feedback_share: of the visual feedback, 0..1; with 0 the arm goes where the learner says, seen or not.
+            grab: whether the fingers close on the cup.
+            control: of the environment: "posture", "torque" or "muscle".
+            feedback_share: share of the visual feedback, 0..1; 0 for none.
         """
         self.arm = arm
         self.servo = None if control == "posture" else PostureServo(arm, control)
@@ -140,40 +202,40 @@ class Controller:
         sense(reach.memory, self._body, now.row)
 
     def act(self, reach: Reach, now: Sensation, feedforward: Array) -> NDArray[np.float32]:
-        """The command (4,) in [-1, 1] for this step; moves the reach on by one step.
+        """Return the command (4,) in [-1, 1] for this step, and advance the reach by one step.
 
         Args:
             reach: memory of this reach, updated.
-            now: the observation that `sense` has taken in.
-            feedforward: (3,) rad, the learned change of posture from rest that should bring the hand to the cup.
+            now: the observation given to `sense`.
+            feedforward: (3,) rad, the learned change of posture from rest that brings the hand to the cup.
         """
         if reach.step == PREPARATION_STEPS:
             reach.launch(feedforward, self.plan(reach.rest, reach.rest + feedforward))
         command = np.empty(4, dtype=np.float32)
         act(reach.memory, self._body, now.row, feedforward, command)
         if self.servo is not None:
-            joints, reach.body = self.servo.command(reach.body, now.felt, reach.memory["posture"][0])
+            joints, reach.body = self.servo.command(reach.body, now.joints, reach.memory["posture"][0])
             command[:3] = np.minimum(1.0, np.maximum(-1.0, joints))
         return command
 
     def plan(self, rest: Array, goal: Array) -> Array:
-        """Equilibrium postures (steps, 3) rad, one a control step, that lead the arm from rest to goal, (3,) rad.
+        """Return equilibrium postures (steps, 3) rad, one a control step, from rest to goal, (3,) rad each.
 
-        The hand goes straight with minimum jerk and turns on the way; the posture springs are led by what the body's
-        own inertia and viscosity will ask of them: theta* = theta + K^-1 (V theta' + inverse dynamics). Where the
-        straight line leaves the reachable, the joints go straight instead.
+        The hand moves straight with minimum jerk and turns on the way. The postures lead the trajectory by what
+        inertia and viscosity need: theta* = theta + K^-1 (V theta' + inverse dynamics). If the straight line leaves
+        the reachable space, the joints move straight instead.
         """
         if self.arm.wrist_locked:
             rest, goal = rest * BOTH_FREE, goal * BOTH_FREE
         times = np.arange(-1, PLAN_STEPS + 1) * CONTROL_STEP_S + COMMAND_LAG_S
-        course = np.array([minimum_jerk(t / MOVEMENT_S) for t in times])[:, None]
+        progress = np.array([minimum_jerk(t / MOVEMENT_S) for t in times])[:, None]
         ends = self.arm.hand(rest), self.arm.hand(goal)
         axes = float(np.sum(rest)), float(np.sum(goal))
         angles = self.arm.inverse_kinematics(
-            ends[0] + course * (ends[1] - ends[0]), axes[0] + course[:, 0] * (axes[1] - axes[0])
+            ends[0] + progress * (ends[1] - ends[0]), axes[0] + progress[:, 0] * (axes[1] - axes[0])
         )
         if not self.arm.is_within_limits(angles):
-            angles = rest + course * (goal - rest)
+            angles = rest + progress * (goal - rest)
         velocity = (angles[2:] - angles[:-2]) / (2.0 * CONTROL_STEP_S)
         acceleration = (angles[2:] - 2.0 * angles[1:-1] + angles[:-2]) / CONTROL_STEP_S**2
         torque = self.arm.inverse_dynamics(angles[1:-1], velocity, acceleration)
@@ -189,81 +251,16 @@ class Controller:
         return np.array(motor_error(upper, fore, arm.grasp_m, arm.wrist_locked, q1, q2, q3, *displacement, turn))
 
 
-PREPARATION_S = 0.20
-MOVEMENT_S = 0.60
-PREPARATION_STEPS = round(PREPARATION_S / CONTROL_STEP_S)
-# The plan has a posture for the launch and one for the end of every step of the movement.
-PLAN_STEPS = round(MOVEMENT_S / CONTROL_STEP_S) + 1
-# What the plan, which leads the command filter by its lag, means for now is seen one visual delay later.
-SIGHT_LAG_S = 0.14
-FEEDBACK_GAIN_PER_S = 1.2
-AXIS_GAIN_PER_S = 1.0
-FASTEST_CORRECTION_M_S = 0.25
-VISION_BEHIND_TOUCH_STEPS = 2
-CUP_FILTER = 0.10
-
-# The approach funnel: sideways errors above the clearance keep the fingertips this far before the cup.
-FUNNEL_CLEARANCE_M = 0.012
-FUNNEL_SLOPE = 4.0
-FUNNEL_STANDOFF_M = 0.085
-AXIS_RANGE_DEGREES = (80.0, 130.0)
-LEAST_AXIS, LARGEST_AXIS = (math.radians(degrees) for degrees in AXIS_RANGE_DEGREES)
-
-OPEN_APERTURE_M = 0.11
-LARGEST_APERTURE_M = 0.11
-CLOSE_WITHIN_M = 0.015
-EMPTY_APERTURE_M = 0.045
-RELEASE_STEPS = 15
-
-# What the controller remembers within one reach, as one record; `Reach` says what each part is.
-REACH = np.dtype(
-    [
-        ("step", "i8"),
-        ("cup", "f8", 2),
-        ("aimed_cup", "f8", 2),
-        ("start", "f8", 2),
-        ("rest", "f8", 3),
-        ("feedback", "f8", 3),
-        ("hand", "f8", 2),
-        ("felt", "f8", 3),
-        ("past_angles", "f8", (VISION_BEHIND_TOUCH_STEPS + 1, 3)),
-        ("axis", "f8"),
-        ("goal", "f8", 3),
-        ("plan", "f8", (PLAN_STEPS, 3)),
-        ("posture", "f8", 3),
-        ("opening", "i8"),
-        ("visible", "?"),
-        ("closing", "?"),
-    ],
-    align=True,
-)
-# Whose reach it is: lengths in m, angles in rad, and the settings of its controller.
-BODY = np.dtype(
-    [
-        ("upper", "f8"),
-        ("fore", "f8"),
-        ("grasp", "f8"),
-        ("lower", "f8", 3),
-        ("higher", "f8", 3),
-        ("feedback_share", "f8"),
-        ("grabs", "?"),
-        ("commands_postures", "?"),
-        ("wrist_locked", "?"),
-    ],
-    align=True,
-)
-
-
 @kernel
-def minimum_jerk(share):  # type: ignore[no-untyped-def]
-    """Position from 0 to 1 of a minimum-jerk movement at a share of its time (Flash and Hogan 1985, eq. 4)."""
-    x = min(1.0, max(0.0, share))
+def minimum_jerk(fraction):  # type: ignore[no-untyped-def]
+    """Return the position, 0..1, of a minimum-jerk movement at a fraction of its time (Flash and Hogan 1985, eq. 4)."""
+    x = min(1.0, max(0.0, fraction))
     return x * x * x * (10.0 - 15.0 * x + 6.0 * x * x)
 
 
 @inlined
-def _within(value, low, high):  # type: ignore[no-untyped-def]
-    """A value within bounds; what is not a number stays so, and is refused by the environment."""
+def _clip(value, low, high):  # type: ignore[no-untyped-def]
+    """Clip a value; NaN stays NaN, and the environment refuses it."""
     if value < low:
         return low
     if value > high:
@@ -278,7 +275,7 @@ def sense(reaches, bodies, row):  # type: ignore[no-untyped-def]
     Args:
         reaches: (1,) of `REACH`, updated.
         bodies: (1,) of `BODY`.
-        row: (19,), see `agents.reaching.senses`.
+        row: (19,) observation, see `agents.reaching.senses`.
     """
     reach, body = reaches[0], bodies[0]
     past = reach.past_angles
@@ -288,16 +285,16 @@ def sense(reaches, bodies, row):  # type: ignore[no-untyped-def]
     latest = past[VISION_BEHIND_TOUCH_STEPS]
     for joint in range(3):
         latest[joint] = row[ANGLES + joint]
-    # In the first steps nothing has been felt yet of the moment that is seen.
+    # In the first steps, no angles were sensed at the moment that is seen.
     then = past[0] if reach.step >= VISION_BEHIND_TOUCH_STEPS else latest
     for joint in range(3):
-        reach.felt[joint] = then[joint]
+        reach.angles_at_sight[joint] = then[joint]
     reach.visible = row[VISIBLE] > 0.5
     if reach.visible:
         reach.hand[0], reach.hand[1] = row[HAND], row[HAND + 1]
     else:
-        felt = reach.felt
-        x, y = hand_place(body.upper, body.fore, body.grasp, felt[0], felt[1], felt[2])
+        q1, q2, q3 = reach.angles_at_sight[0], reach.angles_at_sight[1], reach.angles_at_sight[2]
+        x, y = hand_place(body.upper, body.fore, body.grasp, q1, q2, q3)
         reach.hand[0], reach.hand[1] = x, y
     if reach.step == 0:
         for joint in range(3):
@@ -312,59 +309,59 @@ def sense(reaches, bodies, row):  # type: ignore[no-untyped-def]
             reach.aimed_cup[way] = reach.cup[way]
     if preparing:
         bearing = math.atan2(reach.cup[1] - reach.start[1], reach.cup[0] - reach.start[0])
-        reach.axis = _within(bearing, LEAST_AXIS, LARGEST_AXIS)
+        reach.axis = _clip(bearing, LEAST_AXIS, LARGEST_AXIS)
 
 
 @kernel
 def act(reaches, bodies, row, feedforward, command):  # type: ignore[no-untyped-def]
-    """The command of this step; moves the reach on by one step, and leaves the posture it asks for.
+    """Compute the command of this step, and advance the reach by one step.
 
     Args:
-        reaches: (1,) of `REACH`, updated; its plan has been made by the time of the launch.
+        reaches: (1,) of `REACH`, updated; its plan is needed from the launch on. Its posture is set.
         bodies: (1,) of `BODY`.
-        row: (19,) the observation that `sense` has taken in.
+        row: (19,) the observation given to `sense`.
         feedforward: (3,) rad, the learned change of posture from rest.
         command: (4,) float32, filled: joints by posture, and aperture, in [-1, 1].
     """
     reach, body = reaches[0], bodies[0]
     moving = reach.step - PREPARATION_STEPS
-    shoulder, elbow, wrist, course = 0.0, 0.0, 0.0, 0.0
+    shoulder, elbow, wrist, progress = 0.0, 0.0, 0.0, 0.0
     if moving >= 0:
         shoulder, elbow, wrist = _correction(reach, body, moving * CONTROL_STEP_S)
-        course = minimum_jerk(moving * CONTROL_STEP_S / MOVEMENT_S)
+        progress = minimum_jerk(moving * CONTROL_STEP_S / MOVEMENT_S)
     for joint, rate in ((0, shoulder), (1, elbow), (2, wrist)):
         wanted = reach.rest[joint]
         if moving >= 0:
             reach.feedback[joint] += CONTROL_STEP_S * (body.feedback_share * rate)
-            # What the learner wants otherwise since the launch fades in with the movement.
-            since = course * (feedforward[joint] - reach.goal[joint])
-            wanted = reach.plan[min(moving, PLAN_STEPS - 1), joint] + since
+            # Changes of the feed-forward posture since the launch fade in with the movement.
+            change = progress * (feedforward[joint] - reach.goal[joint])
+            wanted = reach.plan[min(moving, PLAN_STEPS - 1), joint] + change
         low, high = body.lower[joint], body.higher[joint]
-        # Feedback never winds up beyond what the joints can do.
-        posture = _within(wanted + reach.feedback[joint], low, high)
-        reach.feedback[joint] = posture - _within(wanted, low, high)
+        # No wind-up: feedback stays within the joints' limits.
+        posture = _clip(wanted + reach.feedback[joint], low, high)
+        reach.feedback[joint] = posture - _clip(wanted, low, high)
         reach.posture[joint] = posture
-        command[joint] = _within(2.0 * (posture - low) / (high - low) - 1.0, -1.0, 1.0)
+        command[joint] = _clip(2.0 * (posture - low) / (high - low) - 1.0, -1.0, 1.0)
     aperture = _aperture(reach, row) if body.grabs else OPEN_APERTURE_M
-    command[3] = _within(2.0 * aperture / LARGEST_APERTURE_M - 1.0, -1.0, 1.0)
+    command[3] = _clip(2.0 * aperture / LARGEST_APERTURE_M - 1.0, -1.0, 1.0)
     reach.step += 1
 
 
 @inlined
 def _correction(reach, body, moving_s):  # type: ignore[no-untyped-def]
-    """Rates of change of shoulder, elbow and wrist, rad/s, that feedback asks for."""
-    course = minimum_jerk((moving_s - SIGHT_LAG_S) / MOVEMENT_S)
-    axis = reach.felt[0] + reach.felt[1] + reach.felt[2]
+    """Return the rates of change of shoulder, elbow and wrist, rad/s, by visual feedback."""
+    progress = minimum_jerk((moving_s - SIGHT_LAG_S) / MOVEMENT_S)
+    axis = reach.angles_at_sight[0] + reach.angles_at_sight[1] + reach.angles_at_sight[2]
     x, y = reach.hand[0], reach.hand[1]
-    if course < 1.0:
-        right = reach.start[0] + course * (reach.cup[0] - reach.start[0]) - x
-        forward = reach.start[1] + course * (reach.cup[1] - reach.start[1]) - y
+    if progress < 1.0:
+        right = reach.start[0] + progress * (reach.cup[0] - reach.start[0]) - x
+        forward = reach.start[1] + progress * (reach.cup[1] - reach.start[1]) - y
     else:
         right, forward = _funnel(reach.cup[0] - x, reach.cup[1] - y, axis)
     distance = math.sqrt(right * right + forward * forward)
     gain = min(FEEDBACK_GAIN_PER_S, FASTEST_CORRECTION_M_S / max(distance, 1e-9))
-    turn = AXIS_GAIN_PER_S * course * (reach.axis - axis)
-    q1, q2, q3 = reach.felt[0], reach.felt[1], reach.felt[2]
+    turn = AXIS_GAIN_PER_S * progress * (reach.axis - axis)
+    q1, q2, q3 = reach.angles_at_sight[0], reach.angles_at_sight[1], reach.angles_at_sight[2]
     return motor_error(
         body.upper, body.fore, body.grasp, body.wrist_locked, q1, q2, q3, gain * right, gain * forward, turn
     )
@@ -372,7 +369,7 @@ def _correction(reach, body, moving_s):  # type: ignore[no-untyped-def]
 
 @inlined
 def _funnel(right, forward, axis):  # type: ignore[no-untyped-def]
-    """The error to correct first: sideways before along, so that the fingers go round the cup, not into it."""
+    """Return the error to correct first, m: sideways before along, so that the fingers pass beside the cup."""
     cosine, sine = math.cos(axis), math.sin(axis)
     along, aside = right * cosine + forward * sine, forward * cosine - right * sine
     along -= min(FUNNEL_STANDOFF_M, FUNNEL_SLOPE * max(0.0, abs(aside) - FUNNEL_CLEARANCE_M))
@@ -381,7 +378,7 @@ def _funnel(right, forward, axis):  # type: ignore[no-untyped-def]
 
 @inlined
 def _aperture(reach, row):  # type: ignore[no-untyped-def]
-    """Close around the cup, and open again when the fingers met without it, m."""
+    """Return the aperture, m: close near the cup, and open again when the fingers met without it."""
     if reach.opening > 0:
         reach.opening -= 1
         return OPEN_APERTURE_M

@@ -1,9 +1,9 @@
 """The scripted expert: a feedback controller that knows body, state and cup perfectly, in every control mode.
 
-It reads `info["truth"]`, so it is no honest learner; it shows that a task can be done, and how well. The hand is led on
-a minimum-jerk course (Flash and Hogan 1985) to a place before the cup and along its own axis around it, by computed
-torque (Craig, Introduction to Robotics, section 10.4): the body's inverse dynamics of the wanted acceleration plus
-feedback on the true state. What a torque means as an action is for the environment to say.
+It reads `info["truth"]`, so it is not an honest learner. It shows that a task can be done, and how well. The hand
+follows a minimum-jerk trajectory (Flash and Hogan 1985) to a place before the cup, then along its own axis around the
+cup, by computed torque (Craig, Introduction to Robotics, section 10.4): inverse dynamics of the wanted acceleration
+plus feedback on the true state. The environment converts torques to actions.
 """
 
 from __future__ import annotations
@@ -20,47 +20,43 @@ from agents.reaching.posture_servo import CONTROL_STEP_S
 
 Array = NDArray[np.float64]
 
-# The course: to the place before the cup, then around it; the fingers close when the hand has settled.
+# Durations of the movement to the place before the cup, and of the movement around it.
 APPROACH_S = 0.9
 AROUND_S = 0.6
-# Before the cup, m; the first whose course the joints can follow.
+# Distances of that place from the cup; the first for which the trajectory stays within the joints' limits is used.
 STANDOFFS_M = (0.10, 0.08, 0.06, 0.04, 0.0)
 CLOSE_WITHIN_M = 0.01
-# A command acts late by about the lag of its filter, or of muscle activation.
+# Lag of the command filter, and about that of muscle activation.
 LAG_S = 0.04
-# Errors decay with this rate, critically damped: as fast as the lag allows.
+# Decay rate of errors, critically damped: as fast as the lag allows.
 DECAY_PER_S = 8.0
-# An attempt that has not held the cup by then is given up: the fingers open, the hand goes back and comes again.
+# An attempt that has not held the cup by then starts again: the fingers open and the hand goes back.
 ATTEMPT_S = 1.4 + APPROACH_S
 
 
 class Expert:
-    """A controller of one `CupEnv` by its truth."""
+    """Controls one `CupEnv` by its true state."""
 
     def __init__(self, env: Any) -> None:
-        """Make an expert for an environment.
-
-        Args:
-            env: a `CupEnv`, wrapped or not.
-        """
+        """Make an expert for a `CupEnv`, wrapped or not."""
         self.env = env.unwrapped
         self.grab = self.env.task == "grab"
-        self._course = np.zeros((0, 3))
+        self._trajectory = np.zeros((0, 3))
 
     def begin(self, truth: Mapping[str, Any]) -> None:
-        """A trial begins."""
+        """Start a trial."""
         self._plan(truth)
 
     def act(self, truth: Mapping[str, Any]) -> Array:
-        """The action (4,) in [-1, 1] for the state in `truth`."""
+        """Return the action (4,) in [-1, 1] for the true state."""
         if self._step * CONTROL_STEP_S > ATTEMPT_S:
             self._plan(truth)
         angle, velocity = truth["joint_angles"], truth["joint_velocities"]
-        k = min(self._step + round(LAG_S / CONTROL_STEP_S), len(self._course) - 2)
-        before, now, after = self._course[k - 1 : k + 2]
+        k = min(self._step + round(LAG_S / CONTROL_STEP_S), len(self._trajectory) - 2)
+        before, now, after = self._trajectory[k - 1 : k + 2]
         wanted = (after - before) / (2.0 * CONTROL_STEP_S)
         acceleration = (after - 2.0 * now + before) / CONTROL_STEP_S**2
-        # The state is led by the lag too, as far as its velocity tells.
+        # The state one lag ahead, extrapolated by its velocity.
         ahead = angle + LAG_S * velocity
         acceleration = acceleration + DECAY_PER_S**2 * (now - ahead) + 2.0 * DECAY_PER_S * (wanted - velocity)
         torque = self.env.arm.inverse_dynamics(ahead, velocity, acceleration)
@@ -75,7 +71,7 @@ class Expert:
         return LARGEST_APERTURE_M
 
     def _plan(self, truth: Mapping[str, Any]) -> None:
-        """Lay the course of joint angles (steps, 3) rad from where the arm is."""
+        """Plan the trajectory of joint angles (steps, 3) rad from the present state."""
         arm, cup, angle = self.env.arm, truth["cup"], truth["joint_angles"]
         hand, axis = truth["hand"], float(np.sum(angle))
         bearing = math.atan2(cup[1] - hand[1], cup[0] - hand[0])
@@ -89,11 +85,11 @@ class Expert:
         axes = axis + approach[:, 0] * (goal_axis - axis)
         for standoff in STANDOFFS_M:
             places = hand + approach * (cup - standoff * along - hand) + around * standoff * along
-            self._course = arm.inverse_kinematics(places, axes)
-            if arm.is_within_limits(self._course):
+            self._trajectory = arm.inverse_kinematics(places, axes)
+            if arm.is_within_limits(self._trajectory):
                 break
         else:
-            # No straight line stays within reach: the joints go straight instead, or stay where the cup is out of it.
+            # No straight path of the hand stays within reach: move the joints straight, or stay if it is unreachable.
             goal = arm.inverse_kinematics(cup, goal_axis)
-            self._course = angle + approach * (np.where(np.isfinite(goal), goal, angle) - angle)
+            self._trajectory = angle + approach * (np.where(np.isfinite(goal), goal, angle) - angle)
         self._step = 0

@@ -1,4 +1,9 @@
-"""One observation of the environment by name, whatever its form: numbers, or a coloured picture and what is felt."""
+"""What a learner senses: one observation of the environment by name, and the eye that reads a picture of the retina.
+
+An observation is a row of numbers, or a coloured picture of the table with proprioception, touch and the last command.
+Every pixel mixes the colours of table, cup and hand by how much of it each covers. Three kinds of receptor separate the
+three shares by a linear map, like that of colour opponency, and the centre of a share is the place of its thing.
+"""
 
 from __future__ import annotations
 
@@ -20,19 +25,23 @@ from reach.sim.retina import hand_centre_m, places_m
 
 Array = NDArray[np.float64]
 
-# Where the environment's observation table has what; what is seen comes first, and what is felt ends with the latest
-# command.
-HAND, VISIBLE, CUP, SEEN = 0, 2, 3, 5
+# Columns of the environment's observation table. Vision comes first; the rest ends with the last command.
+HAND, VISIBLE, CUP, NOT_SEEN = 0, 2, 3, 5
 ANGLES, APERTURE, TOUCH, COMMAND = 5, 11, 12, 15
 COMMANDS = 4
+# A smaller share of a pixel is the rounding of its colours.
+LEAST_SHARE = 0.01
+# A thing that covers less than a pixel is not seen.
+LEAST_PIXELS = 1.0
+APERTURE_GRID_M = 0.002
 
 
 @dataclass(frozen=True)
 class Sensation:
-    """One observation of `CupEnv`, by name; see its observation table for units.
+    """One observation of `CupEnv` by name; units are in its observation table.
 
     Attributes:
-        row: (19,) the observation; where there is a picture, with what the eye finds in it.
+        row: (19,) the observation; from a picture, with the places that the eye reads in it.
         picture: (size, size, 3) of the retina, if there is one.
     """
 
@@ -45,7 +54,7 @@ class Sensation:
         return cls(np.asarray(observation, dtype=np.float64))
 
     @property
-    def felt(self) -> Array:
+    def joints(self) -> Array:
         """(6,) joint angles and velocities, rad and rad/s."""
         return self.row[ANGLES:APERTURE]
 
@@ -53,100 +62,93 @@ class Sensation:
 class Senses:
     """Reads the observations of an environment."""
 
-    def __init__(self, arm: Arm, observed: Mapping[str, Any]) -> None:
-        """Make the senses of somebody with this arm.
+    def __init__(self, arm: Arm, env_options: Mapping[str, Any]) -> None:
+        """Make the senses of a learner with this arm.
 
         Args:
-            arm: the own body, by whose shape the eye knows the hand.
-            observed: what `gym.make` was told of observations: "observation" and "retina_colour", where they are not
-                the defaults.
+            arm: the own body; the eye knows the shape of its hand.
+            env_options: "observation" and "retina_colour" as given to `gym.make`, where they are not the defaults.
 
         Raises:
-            ValueError: observations from which nobody could tell where hand and cup are.
+            ValueError: observations that do not show where hand and cup are.
         """
-        form = observed.get("observation", "vector")
-        if form == "goal" or (form == "retina" and not observed.get("retina_colour")):
+        form = env_options.get("observation", "vector")
+        if form == "goal" or (form == "retina" and not env_options.get("retina_colour")):
             raise ValueError(
-                f"env observes {dict(observed)}; observation='vector', or 'retina' with retina_colour=True, is allowed"
+                "expected an env with observation='vector', or 'retina' with retina_colour=True, got one with "
+                f"{dict(env_options)}"
             )
         self.has_pictures = form == "retina"
         self._eye = Eye(arm)
 
-    def read(self, row: Any, past_angles: Array) -> Sensation:
-        """One observation by name.
+    def read(self, observation: Any, past_angles: Array) -> Sensation:
+        """Return one observation by name.
 
         Args:
-            row: (19,) numbers, or a dictionary of "retina" and "felt".
-            past_angles: joint angles (n, 3) rad as they were felt in the latest steps, the oldest first.
+            observation: (19,) numbers, or a dictionary of "retina" and "felt".
+            past_angles: joint angles (n, 3) rad as sensed in the latest steps, the oldest first.
         """
-        if not isinstance(row, dict):
-            return Sensation.of(row)
-        felt = np.asarray(row["felt"], dtype=np.float64)
-        # What is seen is later than what is felt.
+        if not isinstance(observation, dict):
+            return Sensation.of(observation)
+        felt = np.asarray(observation["felt"], dtype=np.float64)
+        # Vision is later than proprioception.
         axis = float(np.sum(past_angles[0] if len(past_angles) else felt[:3]))
-        hand, visible, cup = self._eye.look(row["retina"], axis, float(felt[APERTURE - SEEN]))
-        return Sensation(np.concatenate([hand, [visible], cup, felt]), row["retina"])
+        hand, visible, cup = self._eye.locate(observation["retina"], axis, float(felt[APERTURE - NOT_SEEN]))
+        return Sensation(np.concatenate([hand, [visible], cup, felt]), observation["retina"])
 
     @staticmethod
-    def latest_command(row: Any) -> NDArray[np.float32]:
-        """The command (4,) of which an observation tells."""
-        felt: NDArray[np.float32] = row["felt"] if isinstance(row, dict) else row[SEEN:]
+    def latest_command(observation: Any) -> NDArray[np.float32]:
+        """Return the command (4,) that an observation holds."""
+        felt: NDArray[np.float32] = observation["felt"] if isinstance(observation, dict) else observation[NOT_SEEN:]
         return felt[-COMMANDS:]
 
 
-# Less of a pixel than this is the rounding of its colours.
-LEAST_SHARE = 0.01
-# A thing of which less than a pixel is seen is not seen.
-LEAST_PIXELS = 1.0
-APERTURE_GRID_M = 0.002
-
-
 class Eye:
-    """Sees hand and cup in coloured pictures."""
+    """Locates hand and cup in coloured pictures."""
 
     def __init__(self, arm: Arm) -> None:
-        """Make the eye of somebody with this arm, whose hand's shape it knows."""
+        """Make the eye of a learner with this arm, whose hand's shape it knows."""
         self._centre_m = lru_cache(maxsize=128)(lambda step: hand_centre_m(arm, step * APERTURE_GRID_M))
         # What is neither cup nor hand is table: two shares of three colours.
         self._places_m = lru_cache(maxsize=8)(places_m)
         self._table = np.array(TABLE_COLOUR)
         self._unmix = np.linalg.pinv(np.array([CUP_COLOUR, HAND_COLOUR]) - self._table)
 
-    def look(self, picture: NDArray[np.uint8], axis_rad: float, aperture_m: float) -> tuple[Array, bool, Array]:
-        """Place of the hand (2,) m, whether it is seen, and place of the cup (2,) m; an unseen thing is at 0.
+    def locate(self, picture: NDArray[np.uint8], axis_rad: float, aperture_m: float) -> tuple[Array, bool, Array]:
+        """Return the place of the hand (2,) m, whether it is seen, and the place of the cup (2,) m; unseen is 0.
 
         Args:
             picture: (size, size, 3).
-            axis_rad: direction of the hand, as felt.
-            aperture_m: between the fingers, as felt.
+            axis_rad: direction of the hand, from proprioception.
+            aperture_m: between the fingers, from proprioception.
 
         Raises:
             ValueError: a picture without colours.
         """
         if picture.ndim != 3 or picture.shape[2] != 3:
-            raise ValueError(f"picture has shape {picture.shape}; (size, size, 3) is allowed: retina_colour=True")
-        seen = np.zeros((2, 3))
-        _add_shares(picture, self._table, self._unmix, *self._places_m(len(picture)), seen)
-        (cup, _), (middle, visible) = (
+            raise ValueError(f"expected a picture (size, size, 3), from retina_colour=True, got shape {picture.shape}")
+        sums = np.zeros((2, 3))
+        _add_shares(picture, self._table, self._unmix, *self._places_m(len(picture)), sums)
+        (cup, _), (centre, visible) = (
             (place / total, True) if total > LEAST_PIXELS else (np.zeros(2), False)
-            for place, total in zip(seen[:, :2], seen[:, 2], strict=True)
+            for place, total in zip(sums[:, :2], sums[:, 2], strict=True)
         )
         if visible:
             ahead = self._centre_m(round(aperture_m / APERTURE_GRID_M))
-            middle = middle - ahead * np.array([math.cos(axis_rad), math.sin(axis_rad)])
-        return middle, visible, cup
+            centre = centre - ahead * np.array([math.cos(axis_rad), math.sin(axis_rad)])
+        return centre, visible, cup
 
 
 @kernel
-def _add_shares(picture, table, unmix, x, y, seen):  # type: ignore[no-untyped-def]
-    """Add up where a picture shows things and how much of them it shows.
+def _add_shares(picture, table, unmix, x, y, sums):  # type: ignore[no-untyped-def]
+    """Sum the shares of cup and hand over the pixels of a picture, and their places weighted by them.
 
     Args:
         picture: (size, size, 3) uint8.
         table: its colour, (3,).
-        unmix: (3, 2) from a colour less the table's to the share of each thing.
+        unmix: (3, 2) from a colour less the table's to the shares of cup and hand.
         x, y: (size,) places of columns and rows, m.
-        seen: (2, 3), to which the sums of share times x, share times y, and share are added for each thing.
+        sums: (2, 3) for cup and hand, added to: share times x, share times y, and share.
     """
     for i in range(picture.shape[0]):
         for j in range(picture.shape[1]):
@@ -156,6 +158,6 @@ def _add_shares(picture, table, unmix, x, y, seen):  # type: ignore[no-untyped-d
             for thing in range(2):
                 share = red * unmix[0, thing] + green * unmix[1, thing] + blue * unmix[2, thing]
                 if share > LEAST_SHARE:
-                    seen[thing, 0] += share * x[j]
-                    seen[thing, 1] += share * y[i]
-                    seen[thing, 2] += share
+                    sums[thing, 0] += share * x[j]
+                    sums[thing, 1] += share * y[i]
+                    sums[thing, 2] += share

@@ -39,14 +39,14 @@ from agents.checkpoint import (
 from agents.environments import (
     env_id,
     env_options_of,
-    kept_env_options,
-    kept_random_states,
     num_envs_of,
     random_states,
+    saved_env_options,
+    saved_random_states,
     set_random_states,
 )
 from agents.loggers import LOG_SETTINGS, make_logger
-from agents.networks.registry import NETWORKS
+from agents.registry import Learner, find, is_learner
 from agents.reward.activity import ActorInside
 from agents.reward.commands import HeldNoise
 from agents.reward.policies import ScaledObservation
@@ -65,7 +65,7 @@ from agents.reward.saved_state import (
     set_global_states,
 )
 from agents.rules.layers import RuledLayer
-from agents.rules.registry import rule_for, rules_for
+from agents.rules.registry import rule_for
 from agents.vec_env import copies_of, logged, trial_log
 
 if TYPE_CHECKING:
@@ -75,7 +75,7 @@ if TYPE_CHECKING:
 RESTING_COMMAND = (-0.638, 0.718, -0.410, 0.818)
 # Initial log SD of the grip command; it is larger than that of the joints.
 GRIP_LOG_SD = -0.5
-# Share of the learning rate that is left after `STEPS` steps.
+# Share of the learning rate that is left after the usual training.
 LAST_SHARE = 0.1
 HIDDEN_CELLS = (128, 128)
 # Settings that a checkpoint neither stores nor restores: device and logging.
@@ -86,12 +86,6 @@ COUNTS = {"num_timesteps": COUNT, "trials": COUNT, "updates": COUNT}
 UNDER_WAY = "under_way/"
 # Upper limit for the control steps of an unfinished trial, far above the time limit of a task.
 MOST_STEPS_UNDER_WAY = 10_000
-ALIASES = {"reward-ppo": "reward-mlp-bp"}
-
-
-def full_name(name: str) -> str:
-    """`reward-<algorithm and network>-<rule>` for a name in short; any other name as it is."""
-    return ALIASES.get(name, name)
 
 
 class RewardLearner(ABC):
@@ -99,10 +93,6 @@ class RewardLearner(ABC):
 
     Attributes:
         SETTINGS: settings of the Stable-Baselines3 algorithm that a user may set; a checkpoint stores them.
-        KIND: the part of the learner's name between `reward-` and the rule.
-        RULES: names of the rules that the networks can use.
-        ENV, ENV_OPTIONS: id of the environment it is made for, and the options of `gym.make`.
-        STEPS: control steps of unperturbed training by default.
         trials: number of trials that ended during learning.
     """
 
@@ -113,11 +103,6 @@ class RewardLearner(ABC):
     FEATURES: Any = ScaledObservation
     # Name of the input of the first layer in the display.
     INPUT_NAME = "senses"
-    KIND: str
-    RULES: tuple[str, ...] = rules_for(NETWORKS["mlp"])
-    ENV = "reach/CupGrab-v0"
-    STEPS: int
-    ENV_OPTIONS: dict[str, Any] = {}  # noqa: RUF012
 
     def __init__(self, name: str, env: gym.Env[Any, Any] | VecEnv | str, *, seed: int = 0, **settings: Any) -> None:
         """Make an untrained learner.
@@ -132,6 +117,7 @@ class RewardLearner(ABC):
             ValueError: an invalid seed or setting, an unknown setting, or an environment with other observations.
         """
         seed = SEED["seed"].check("seed", seed)
+        self._known = find(name)
         settings = check_settings(settings, self.SETTINGS | UNKEPT_SETTINGS)
         kept = {setting: value for setting, value in settings.items() if setting not in UNKEPT_SETTINGS}
         self.name = name
@@ -147,15 +133,17 @@ class RewardLearner(ABC):
         self.given = {"seed": seed, **kept}
         if not isinstance(env, VecEnv):
             env = copies_of(
-                gym.make(env, **self.ENV_OPTIONS) if isinstance(env, str) else env, seed, self.PARALLEL_ENVS
+                gym.make(env, **self._known.env_options) if isinstance(env, str) else env, seed, self.PARALLEL_ENVS
             )
-        given, expected = (options.get("observation", "vector") for options in (env_options_of(env), self.ENV_OPTIONS))
+        given, expected = (
+            options.get("observation", "vector") for options in (env_options_of(env), self._known.env_options)
+        )
         if given != expected:
             raise ValueError(f"env has observation={given!r}; learner {name!r} expected observation={expected!r}")
         policy_kwargs = {
             "features_extractor_class": self.FEATURES,
             "net_arch": list(HIDDEN_CELLS),
-            **self._policy_arguments(full_name(name).rpartition("-")[2]),
+            **self._policy_arguments(self._known.spec.rule),
         }
         algorithm: Any = super()
         algorithm.__init__(self.POLICY, env, seed=seed, policy_kwargs=policy_kwargs, **{**self.DEFAULTS, **settings})
@@ -163,9 +151,9 @@ class RewardLearner(ABC):
             self._start_at_rest()
 
     @classmethod
-    def names(cls) -> list[str]:
-        """Return the full names of the learners of this class."""
-        return [f"reward-{cls.KIND}-{rule}" for rule in cls.RULES]
+    def known_settings(cls) -> dict[str, Setting]:
+        """Return the keyword arguments of the constructor, by name."""
+        return SEED | cls.SETTINGS | UNKEPT_SETTINGS
 
     def _policy_arguments(self, rule: str) -> dict[str, Any]:
         """Return further `policy_kwargs`."""
@@ -186,8 +174,8 @@ class RewardLearner(ABC):
         """
         model: Any = self
         if self._inside is None:
-            rule = rule_for(full_name(self.name).rpartition("-")[2], "layers")
-            self._inside = ActorInside(self._actors(), rule.route, self.HEARD)
+            rule = rule_for(self._known.spec.rule, "layers")
+            self._inside = ActorInside(self._actors(), rule.path, self.INPUT_NAME)
         return self._inside.look(model._n_updates)
 
     @property
@@ -345,18 +333,19 @@ class RewardLearner(ABC):
         """
         config = read_config(Path(path))
         name = config.get("learner")
-        if not isinstance(name, str) or full_name(name) not in cls.names():
-            raise CheckpointError(f"checkpoint {path} names learner {short(name)}; expected one of {cls.names()}")
+        if not is_learner(name) or find(str(name)).model_class is not cls:
+            raise CheckpointError(f"checkpoint {path}: expected a learner made by {cls.__name__}, got {short(name)}")
+        known = find(str(name))
         require_entries(config, ["buffer", "random_states"], path)
         counts = read_settings(config, COUNTS, path)
         numpy_random = read_settings(mapping_of(config, "numpy_random", path), NUMPY_RANDOM, path)
         action_space = generator_state(mapping_of(config, "action_space", path), "action_space", path)
-        kept, options = mapping_of(config, "settings", path), kept_env_options(config, path)
+        kept, options = mapping_of(config, "settings", path), saved_env_options(config, path)
         with loading(path):
             check_settings(kept, SEED | cls.SETTINGS)
             if env is None:
-                env = gym.make(cls.ENV, **{**cls.ENV_OPTIONS, **options})
-            model: Any = cls(name, env, **{**kept, **settings})
+                env = gym.make(known.env_id, **{**known.env_options, **options})
+            model: Any = cls(str(name), env, **{**kept, **settings})
         model.num_timesteps, model.trials, model._n_updates = (counts[count] for count in COUNTS)
         place = model._kept_place(config, path)
         own = {name: value.numpy(force=True) for name, value in model.policy.state_dict().items()}
@@ -364,7 +353,7 @@ class RewardLearner(ABC):
         model.policy.load_state_dict({name: torch.from_numpy(np.array(value)) for name, value in policy.items()})
         model._fill(place, state)
         # Validate everything before anything is restored.
-        states = kept_random_states(config, model.env, path) if resume else None
+        states = saved_random_states(config, model.env, path) if resume else None
         check_torch_states(model, state, path)
         if resume:
             if states is not None:
@@ -423,7 +412,7 @@ class RewardLearner(ABC):
         """Return the parameters of an optimiser in order; None for parameters that the rule never changes."""
         model: Any = self
         still: set[int] = set()
-        if full_name(self.name).rpartition("-")[2] == "shallow":
+        if self._known.spec.rule == "shallow":
             hidden = [m for m in model.policy.modules() if isinstance(m, RuledLayer) and m.place.head is None]
             still = {id(value) for layer in hidden for value in layer.parameters()}
         groups = _part(model, optimiser).param_groups
@@ -457,13 +446,13 @@ def _part(model: Any, name: str) -> Any:
 
 
 class FallingRate:
-    """Let the learning rate of an algorithm fall linearly to a tenth over `STEPS` steps, and stay there.
+    """Let the learning rate of an algorithm fall linearly to a tenth over the usual training, and stay there.
 
     The number of calls of `learn` makes no difference. A `learn` that resets the number of steps, as at the start of a
     protocol, resets the learning rate.
     """
 
-    STEPS: int
+    _known: Learner
 
     def _setup_lr_schedule(self) -> None:
         algorithm: Any = super()
@@ -474,4 +463,4 @@ class FallingRate:
 
     def _update_current_progress_remaining(self, num_timesteps: int, total_timesteps: int) -> None:
         algorithm: Any = super()
-        algorithm._update_current_progress_remaining(min(num_timesteps, self.STEPS), self.STEPS)
+        algorithm._update_current_progress_remaining(min(num_timesteps, self._known.steps), self._known.steps)

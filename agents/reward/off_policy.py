@@ -188,8 +188,6 @@ class _Soft(_OffPolicy):
 class RewardSAC(_Soft, SAC):  # type: ignore[misc]
     """Stable-Baselines3's SAC (Haarnoja et al. 2018) with settings for this task."""
 
-    KIND = "sac-mlp"
-    STEPS = 150_000
     POLICY = RuledSACPolicy
     LOG_SD = (USUAL_LOG_SD, USUAL_LOG_SD, USUAL_LOG_SD, GRIP_LOG_SD)
     DEFAULTS = {  # noqa: RUF012
@@ -202,8 +200,6 @@ class RewardSAC(_Soft, SAC):  # type: ignore[misc]
 class RewardTD3(_OffPolicy, TD3):  # type: ignore[misc]
     """Stable-Baselines3's TD3 (Fujimoto et al. 2018) with settings for this task."""
 
-    KIND = "td3-mlp"
-    STEPS = 150_000
     POLICY = RuledTD3Policy
     SETTINGS = SETTINGS | {
         "policy_delay": Setting(1, 2**30, whole=True),
@@ -231,15 +227,10 @@ class RewardTQC(FallingRate, _Soft, TQC):  # type: ignore[misc]
     because a reach ends with the hand at rest. Deterministic actions use the average of the weights.
     """
 
-    KIND = "tqc-mlp"
-    STEPS = 50_000
     TRANSITION_STEPS = DECISION_STEPS
-    RULES = ("bp",)
     POLICY = AveragedTQCPolicy
     SETTINGS = _Soft.SETTINGS | {"top_quantiles_to_drop_per_net": Setting(0, QUANTILES - 1, whole=True)}
     FEATURES = ScaledGoal
-    ENV = "reach/CupReach-v0"
-    ENV_OPTIONS = {"observation": "goal"}  # noqa: RUF012
     LOG_SD = (STILL_LOG_SD,) * 4
     GRIP = OPEN_GRIP
     # `train_freq` counts decisions, `learning_starts` control steps.

@@ -156,8 +156,6 @@ class _OnPolicy(FallingRate, RewardLearner):
 class RewardPPO(_OnPolicy, PPO):  # type: ignore[misc]
     """Stable-Baselines3's PPO (Schulman et al. 2017) with settings for this task."""
 
-    KIND = "mlp"
-    STEPS = 1_000_000
     POLICY = RuledActorCriticPolicy
     # A small entropy bonus lets most seeds grab the cup sooner.
     DEFAULTS = {**_OnPolicy.DEFAULTS, "ent_coef": 0.003}  # noqa: RUF012
@@ -170,9 +168,6 @@ class RewardLSTM(_OnPolicy, RecurrentPPO):  # type: ignore[misc]
     LSTM is one kernel, inside which the error signal cannot be replaced. `forget_gate` reads its memory.
     """
 
-    KIND = "lstm"
-    STEPS = 300_000
-    RULES = ("bp",)
     POLICY = SequencePolicy
     INPUT_NAME = "cells"
 

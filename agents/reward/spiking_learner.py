@@ -32,16 +32,17 @@ from agents.checkpoint import (
     short,
 )
 from agents.environments import env_attribute
+from agents.loggers import LOG_SETTINGS
 from agents.reaching.controller import PREPARATION_STEPS, Array, Reach
 from agents.reaching.senses import Senses
-from agents.reward.spiking_actor_critic import RULES, Decision, SpikingActorCritic
+from agents.registry import find, is_learner
+from agents.reward.spiking_actor_critic import Decision, SpikingActorCritic
 from agents.spiking.readouts import KeptSpikes
 from agents.trial_learner import Trial, TrialLearner
 
 if TYPE_CHECKING:
     from reach.snapshot import Inside
 
-REWARD_SPIKING_LEARNERS = tuple(f"reward-snn-{rule}" for rule in RULES)
 SETTINGS = {"rate": 0.07, "critic_rate": 0.1}
 # What a user, or a checkpoint, may set.
 KNOWN_SETTINGS = {"rate": Setting(0.0, 1.0), "critic_rate": Setting(0.0, 1.0), "exploration_rad": Setting(0.0, 0.1)}
@@ -69,11 +70,9 @@ class RewardSpikingLearner(TrialLearner[RewardTrial]):
     """A spiking actor and critic with the teacher `reward`.
 
     Attributes:
-        ENV: the environment it is made for.
         network: actor and critic.
     """
 
-    ENV: ClassVar[str] = "reach/CupReach-v0"
     FEEDBACK_SHARE: ClassVar[float] = 0.0
 
     def __init__(
@@ -89,7 +88,7 @@ class RewardSpikingLearner(TrialLearner[RewardTrial]):
         """Make an untrained learner.
 
         Args:
-            name: one of `REWARD_SPIKING_LEARNERS`.
+            name: "reward-snn-stdp" or "reward-snn-hebb".
             env: a `CupEnv` with dense reward, wrapped or not, or a Stable-Baselines3 VecEnv of them.
             seed: of cells, exploration and trials.
             verbose, tensorboard_log: as in Stable-Baselines3.
@@ -98,17 +97,20 @@ class RewardSpikingLearner(TrialLearner[RewardTrial]):
         Raises:
             ValueError: an unknown name or setting, a setting outside its range, or an environment that it cannot use.
         """
-        if name not in REWARD_SPIKING_LEARNERS:
-            raise ValueError(f"learner is {name!r}; {list(REWARD_SPIKING_LEARNERS)} are allowed")
         given = {**SETTINGS, **check_settings(settings, KNOWN_SETTINGS)}
-        self.network = SpikingActorCritic(name.rpartition("-")[2], np.random.default_rng(seed), **given)
+        self.network = SpikingActorCritic(find(name).spec.rule, np.random.default_rng(seed), **given)
         self._rng = np.random.default_rng([seed, 1])
         self._latest: RewardTrial | None = None
         self._is_looked_into = False
         config = {"learner": name, "seed": seed, "settings": given}
         super().__init__(env, seed=seed, config=config, verbose=verbose, tensorboard_log=tensorboard_log)
 
-    def settle_baseline(self) -> None:
+    @classmethod
+    def known_settings(cls) -> dict[str, Setting]:
+        """Return the keyword arguments of the constructor, by name."""
+        return SEED | KNOWN_SETTINGS | LOG_SETTINGS
+
+    def end_baseline(self) -> None:
         """Nothing changes: it goes on from what it has learned."""
 
     def _arrays(self) -> dict[str, NDArray[Any]]:
@@ -117,7 +119,7 @@ class RewardSpikingLearner(TrialLearner[RewardTrial]):
     def _memory(self) -> dict[str, NDArray[Any]]:
         return self.network.memory()
 
-    def _recall(self, config: dict[str, Any], memory: dict[str, NDArray[Any]], path: str | Path) -> None:
+    def _restore_memory(self, config: dict[str, Any], memory: dict[str, NDArray[Any]], path: str | Path) -> None:
         generator_state(config["exploration"], "exploration", path)
         fill(self.network.memory(), memory, path, self._limits())
 
@@ -127,7 +129,7 @@ class RewardSpikingLearner(TrialLearner[RewardTrial]):
     def _memory_entries(self) -> dict[str, Entry]:
         return entries_of(self.network.memory(), self._limits())
 
-    def _kept_settings(self) -> dict[str, Any]:
+    def _saved_settings(self) -> dict[str, Any]:
         return {"exploration": self._rng.bit_generator.state}
 
     def _resume(self, config: dict[str, Any]) -> None:
@@ -149,14 +151,12 @@ class RewardSpikingLearner(TrialLearner[RewardTrial]):
         """
         config = read_config(Path(path))
         name = config.get("learner")
-        if not isinstance(name, str) or name not in REWARD_SPIKING_LEARNERS:
-            raise CheckpointError(
-                f"checkpoint {path} names learner {short(name)}; one of {list(REWARD_SPIKING_LEARNERS)} is expected"
-            )
+        if not is_learner(name) or find(str(name)).model_class is not cls:
+            raise CheckpointError(f"checkpoint {path}: expected a spiking learner from reward, got {short(name)}")
         seed, kept = read_settings(config, SEED, path)["seed"], mapping_of(config, "settings", path)
         with loading(path):
             check_settings(kept, KNOWN_SETTINGS)
-            learner = cls(name, env, seed=seed, **{**kept, **settings})
+            learner = cls(str(name), env, seed=seed, **{**kept, **settings})
         learner.restore(path, resume=resume)
         return learner
 

@@ -135,7 +135,7 @@ def learner_colour(learner: str) -> str:
     an algorithm that learns from reward that of the rule with the algorithm's tint; and one that ends in `-hidden` a
     lighter shade.
     """
-    short = learner.removesuffix("-hidden").replace("-mlp-", "-").replace("-snn-", "-")
+    short = learner.removesuffix("-hidden").replace("-mlp-", "-").replace("-snn-", "-").replace("-eprop", "-dfa")
     colour = _usual_colour("reward-ppo" if short == "reward-bp" else short)
     if short != learner and learner.endswith("-hidden"):
         colour = blend(colour, WHITE, 0.45)

@@ -11,7 +11,8 @@ import gymnasium as gym
 import torch
 from benchmarks.timing import Measurement, Row, measured, rate
 
-from agents.learner import BASELINE_ENV, env_options, make_learner
+from agents.learner import make_learner
+from agents.registry import BASELINE_ENV, find
 from reach.protocols import PROTOCOLS
 from reach.render.canvas import Frame
 from reach.sim.layout import CONTROL_STEP_S
@@ -66,7 +67,7 @@ def watch(seconds: float, rounds: int) -> list[Row]:
 
 def learner(name: str) -> Any:
     """A learner that has learned for a few trials."""
-    model = make_learner(name, gym.make(BASELINE_ENV, **env_options(name)), seed=0)
+    model = make_learner(name, gym.make(BASELINE_ENV, **find(name).env_options), seed=0)
     model.learn(1500)
     return model
 

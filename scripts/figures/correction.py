@@ -7,11 +7,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import command
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from agents.learner import FACTORIES, LEARNERS, POSTURE, is_learner, prepare
+from agents.learner import prepare
+from agents.registry import FACTORIES, POSTURE
 from reach.files import make_folder
 from reach.protocols import PROTOCOLS
 from reach.render import side_by_side
@@ -46,8 +48,7 @@ class Options:
     """Whose reaches are shown."""
 
     def __post_init__(self) -> None:
-        if not is_learner(self.learner):
-            raise SystemExit(f"--learner {self.learner}: known are {' '.join(LEARNERS)}")
+        command.require_learners("--learner", [self.learner])
 
     def draw(self) -> None:
         """Run a learner through the rotation and keep the four moments."""

@@ -10,8 +10,8 @@ from typing import Any
 from figures.picture_file import require_picture_file, write_figure
 from tuning import criterion_of, read_settings, search_space
 
-from agents.error.networks import HIDDEN, full_name, is_error_learner, is_spiking
-from agents.learner import TUNED, is_learner
+from agents.networks.registry import NETWORKS
+from agents.registry import TUNED, find, is_learner
 from reach.files import make_folder
 
 PANELS_IN_A_ROW = 4
@@ -59,7 +59,8 @@ def draw(found: dict[str, dict[str, Any]], path: Path) -> None:
     from reach.render.palette import learner_colour
 
     panels: dict[tuple[str, str], list[str]] = {}
-    for learner in sorted(found, key=lambda learner: (not is_error_learner(learner), learner.endswith(HIDDEN))):
+    specs = {learner: find(learner).spec for learner in found}
+    for learner in sorted(found, key=lambda name: (specs[name].teacher == "reward", specs[name].plastic == "hidden")):
         panels.setdefault((panel_of(learner), search_space(learner).setting), []).append(learner)
     columns = min(len(panels), PANELS_IN_A_ROW)
     rows = -(-len(panels) // columns)
@@ -105,8 +106,9 @@ def draw(found: dict[str, dict[str, Any]], path: Path) -> None:
 
 def panel_of(learner: str) -> str:
     """What a panel shows together: one kind of rate network, or all spiking networks."""
-    _, *network, _ = full_name(learner).removesuffix(HIDDEN).split("-")
-    kind = "spiking" if is_spiking(learner) else " ".join(network)
-    if not is_error_learner(learner):
+    spec = find(learner).spec
+    is_spiking = NETWORKS[spec.network].cells == "spiking"
+    kind = "spiking" if is_spiking else f"{spec.algorithm} {spec.network}".strip()
+    if spec.teacher == "reward":
         return f"{kind}, from reward"
-    return f"{kind}, hidden cells alone" if learner.endswith(HIDDEN) else kind
+    return f"{kind}, hidden cells alone" if spec.plastic == "hidden" else kind

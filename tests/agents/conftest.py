@@ -15,5 +15,5 @@ def trained(request: pytest.FixtureRequest) -> Any:
     """Each error learner after 300 unperturbed trials."""
     model = make_learner(request.param, gym.make("reach/CupGrab-v0"), seed=1)
     train_trials(model, 300)
-    model.settle_baseline()
+    model.end_baseline()
     return model

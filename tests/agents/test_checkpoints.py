@@ -23,7 +23,8 @@ import pytest
 from safetensors.numpy import load_file, save_file
 
 from agents.checkpoint import CONFIG, POLICY, STATE, CheckpointError, write_checkpoint
-from agents.learner import env_for, env_options, load_learner, make_learner, train_trials, trained_in
+from agents.learner import env_for, load_learner, make_learner, train_trials, trained_in
+from agents.registry import find
 
 GRAB = "reach/CupGrab-v0"
 FUZZED = ("error-bp", "reward-sac-mlp-shallow")
@@ -85,7 +86,7 @@ def test_a_pickle_in_a_checkpoint_is_refused_and_not_run(name: str, part: str, t
         def __reduce__(self) -> tuple[Any, tuple[str]]:
             return (Path(tmp_path / "ran").write_text, ("boom",))
 
-    env = gym.make(GRAB, **env_options(name))
+    env = gym.make(GRAB, **find(name).env_options)
     make_learner(name, env, seed=2).save(tmp_path / "kept")
     (tmp_path / "kept" / part).write_bytes(pickle.dumps(Bomb()))
     with pytest.raises(ValueError, match=part):
@@ -95,7 +96,7 @@ def test_a_pickle_in_a_checkpoint_is_refused_and_not_run(name: str, part: str, t
 
 @pytest.mark.parametrize("name", ["error-dfa", "reward-ppo", "reward-tqc-mlp-bp", "reward-snn-stdp"])
 def test_a_checkpoint_that_lacks_an_entry_is_refused_by_its_name(name: str, tmp_path: Path) -> None:
-    env = gym.make(GRAB, **env_options(name))
+    env = gym.make(GRAB, **find(name).env_options)
     make_learner(name, env, seed=2).save(tmp_path / "kept")
     config = json.loads((tmp_path / "kept" / CONFIG).read_text())
     # Without these it is loaded as if it were of the usual environment.
@@ -122,7 +123,7 @@ def test_weights_that_are_not_finite_are_refused(name: str, value: float, tmp_pa
 @pytest.mark.parametrize("name", ["error-dfa", "reward-ppo", "reward-sac-mlp-dfa", "reward-snn-stdp"])
 def test_a_learner_is_loaded_into_the_environment_that_it_was_trained_in(name: str, tmp_path: Path) -> None:
     for env_id in (GRAB, "reach/CupReach-v0"):
-        make_learner(name, gym.make(env_id, **env_options(name)), seed=2).save(tmp_path / "kept")
+        make_learner(name, gym.make(env_id, **find(name).env_options), seed=2).save(tmp_path / "kept")
         assert trained_in(tmp_path / "kept") == env_for(tmp_path / "kept").spec.id == env_id
 
 

@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 
 from agents.error.networks import make_feedforward
-from agents.learner import env_options, make_learner, train_trials
+from agents.learner import make_learner, train_trials
+from agents.registry import find
 
 GRAB = "reach/CupGrab-v0"
 CELLS, OUTPUTS = 128, 3
@@ -96,8 +97,8 @@ def test_spikes_cost_the_synapses_that_they_reach() -> None:
 
 
 @pytest.mark.parametrize("name", ["none", "error-mlp-dfa", "error-snn-stdp", "error-lstm-dfa", "error-cnn-ifa"])
-def test_learners_return_their_counts_and_reaching_alone_updates_no_weight(name: str) -> None:
-    model = make_learner(name, gym.make(GRAB, **env_options(name)), seed=0)
+def test_learners_tell_their_counts_and_reaching_alone_changes_nothing(name: str) -> None:
+    model = make_learner(name, gym.make(GRAB, **find(name).env_options), seed=0)
     train_trials(model, 2)
     counts = model.cost()
     if name == "none":

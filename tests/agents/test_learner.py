@@ -15,20 +15,9 @@ from stable_baselines3.common.callbacks import BaseCallback, StopTrainingOnMaxEp
 from stable_baselines3.common.env_util import make_vec_env
 from stable_baselines3.common.evaluation import evaluate_policy
 
-from agents.error.networks import ERROR_LEARNERS
-from agents.learner import (
-    env_for,
-    env_options,
-    evaluate,
-    is_trial_learner,
-    learner_of,
-    load_learner,
-    make_learner,
-    prepare,
-    train_trials,
-)
+from agents.learner import env_for, evaluate, learner_of, load_learner, make_learner, prepare, train_trials
+from agents.registry import find, learners
 from agents.reward.learner import RESTING_COMMAND
-from agents.reward.spiking_learner import REWARD_SPIKING_LEARNERS
 from agents.vec_env import CupVecEnv
 from reach import CurlField, Rotation
 from reach.protocols import BASELINE, PERTURBED, WASHOUT, Block, Protocol
@@ -40,9 +29,10 @@ GRAB = "reach/CupGrab-v0"
 
 # Every network with every rule that the seen error teaches; of the teacher reward each algorithm, with some rule.
 KINDS = (
-    *ERROR_LEARNERS, "error-dfa", "reward-ppo", "reward-mlp-ifa", "reward-sac-mlp-dfa", "reward-td3-mlp-fa",
+    *(name for name in learners() if not name.startswith("reward")),
+    "error-dfa", "reward-ppo", "reward-mlp-ifa", "reward-sac-mlp-dfa", "reward-td3-mlp-fa",
     "reward-lstm-bp", "reward-tqc-mlp-bp",
-    *REWARD_SPIKING_LEARNERS,
+    "reward-snn-stdp", "reward-snn-hebb",
 )  # fmt: skip
 
 
@@ -141,8 +131,8 @@ def test_learning_stops_after_the_asked_steps_between_trials() -> None:
 
 @pytest.mark.parametrize("name", KINDS)
 def test_a_kept_learner_acts_as_before(name: str, tmp_path: Path) -> None:
-    model = make_learner(name, gym.make(GRAB, **env_options(name)), seed=2)
-    if is_trial_learner(name):
+    model = make_learner(name, gym.make(GRAB, **find(name).env_options), seed=2)
+    if find(name).trials:
         train_trials(model, 3)
     else:
         model.learn(16 * 64)
@@ -198,7 +188,7 @@ def test_what_is_wrapped_around_an_environment_is_wrapped_around_its_copies() ->
 
 @pytest.mark.parametrize("name", ["reward-sac-mlp-bp", "reward-td3-mlp-bp", "reward-tqc-mlp-bp"])
 def test_learners_that_replay_begin_near_rest_and_stay_within_the_usual_commands(name: str) -> None:
-    env = gym.make(GRAB, **env_options(name))
+    env = gym.make(GRAB, **find(name).env_options)
     model = make_learner(name, env, seed=0, gradient_steps=0)
     first = commands(model, steps=3)
     np.testing.assert_allclose(first, np.tile(RESTING_COMMAND, (3, 1)), atol=0.2)
@@ -207,7 +197,7 @@ def test_learners_that_replay_begin_near_rest_and_stay_within_the_usual_commands
     assert np.all(tried[1] >= tried[0])
     assert np.all((tried >= tried[1] - 1e-6)[1:])
     assert np.all((tried <= tried[-1] + 1e-6)[1:])
-    model.set_env(gym.make(GRAB, **env_options(name)))
+    model.set_env(gym.make(GRAB, **find(name).env_options))
     model.learn(50, reset_num_timesteps=False)
     assert model.num_timesteps >= 250
 
@@ -271,7 +261,7 @@ def test_bad_input_is_refused_by_name(call: Any, message: str) -> None:
 @pytest.mark.parametrize("name", ["none", "error-bp", "error-stdp", "error-cnn-bp", "reward-snn-stdp"])
 @pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf])
 def test_an_observation_that_is_not_finite_is_refused_by_name(name: str, value: float) -> None:
-    env = gym.make(GRAB, **env_options(name))
+    env = gym.make(GRAB, **find(name).env_options)
     model = make_learner(name, env)
     observation, _ = env.reset(seed=0)
     part = "felt" if isinstance(observation, dict) else "observation"
@@ -337,7 +327,7 @@ def test_numbers_of_numpy_are_seeds_and_settings(name: str, tmp_path: Path) -> N
 
 @pytest.mark.parametrize("name", KINDS)
 def test_every_learner_answers_the_model_interface_and_loads_what_it_saved(name: str, tmp_path: Path) -> None:
-    env = gym.make("reach/CupGrab-v0", **env_options(name))
+    env = gym.make("reach/CupGrab-v0", **find(name).env_options)
     model = make_learner(name, env, seed=1)
     model.save(tmp_path / "kept")
     assert learner_of(tmp_path / "kept") == name
@@ -376,7 +366,7 @@ def test_error_learners_learn_by_torques_and_muscles(control: str) -> None:
 
 
 def test_a_learner_that_sees_pictures_alone_learns_and_goes_through_a_protocol() -> None:
-    options = env_options("error-retina-dfa")
+    options = find("error-retina-dfa").env_options
     model = make_learner("error-retina-dfa", make_vec_env(GRAB, n_envs=2, seed=0, env_kwargs=options), seed=0)
     before = evaluate(model, GRAB, trials=30)
     train_trials(model, 200)
@@ -387,7 +377,7 @@ def test_a_learner_that_sees_pictures_alone_learns_and_goes_through_a_protocol()
 
 @pytest.mark.parametrize("name", ["error-retina-bp", "error-cnn-dfa"])
 def test_rate_cells_look_at_a_picture_once_a_reach(name: str) -> None:
-    model = make_learner(name, gym.make(GRAB, **env_options(name)), seed=0)
+    model = make_learner(name, gym.make(GRAB, **find(name).env_options), seed=0)
     train_trials(model, 1)
     once = model.cost()["dense_operations"]
     train_trials(model, 3)
@@ -419,7 +409,7 @@ def test_error_learners_refuse_observations_they_cannot_read(options: dict[str, 
 def test_a_handful_of_reaches_does_not_tell_what_is_normal(tmp_path: Path) -> None:
     model = make_learner("error-bp", gym.make("reach/CupGrab-v0"))
     train_trials(model, 5)
-    model.settle_baseline()
+    model.end_baseline()
     model.save(tmp_path / "kept")
     with np.load(tmp_path / "kept" / "state.npz") as kept:
         np.testing.assert_array_equal(kept["expected_displacement_m"], [0.0, 0.0])

@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 import torch
 
-from agents.learner import env_id_of, env_options, make_learner
+from agents.learner import make_learner
+from agents.registry import find
 from reach.snapshot import Inside, inside_of
 
 STEPS = 500
@@ -27,7 +28,7 @@ LOOKED_INTO = (
 
 
 def learner(name: str, **settings: Any) -> Any:
-    return make_learner(name, gym.make(env_id_of(name), **env_options(name)), seed=4, **settings)
+    return make_learner(name, gym.make(find(name).env_id, **find(name).env_options), seed=4, **settings)
 
 
 def seen_in(model: Any, steps: int) -> list[Inside]:
@@ -134,7 +135,7 @@ def test_feedback_alone_has_nothing_to_show() -> None:
 
 def test_what_was_lacking_reaches_the_cells_that_remember_and_no_synapse() -> None:
     model = learner("error-memory-bp")
-    model.settle_baseline()
+    model.end_baseline()
     found = seen_in(model, STEPS)
     assert [layer.name for layer in found[-1].layers][-2:] == ["memory", "added"]
     travel = found[-1].travel
@@ -160,7 +161,7 @@ def test_an_actor_is_looked_into_and_changes_no_number(name: str) -> None:
     for key, value in plain.policy.state_dict().items():
         assert torch.equal(value, model.policy.state_dict()[key]), key
     assert found[0].travel is None
-    env = gym.make(env_id_of(name), **env_options(name))
+    env = gym.make(find(name).env_id, **find(name).env_options)
     observation, _ = env.reset(seed=2)
     model.predict(observation, deterministic=True)
     inside = model.inside()

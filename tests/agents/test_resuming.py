@@ -18,7 +18,8 @@ from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.env_util import make_vec_env
 
 from agents.checkpoint import CONFIG, POLICY, STATE, CheckpointError, read_checkpoint, read_config, write_checkpoint
-from agents.learner import env_for, env_options, load_learner, make_learner, train_trials
+from agents.learner import env_for, load_learner, make_learner, train_trials
+from agents.registry import find
 from agents.vec_env import CupVecEnv
 
 GRAB = "reach/CupGrab-v0"
@@ -59,9 +60,9 @@ def everything(folder: Path) -> dict[str, bytes]:
     ],
 )
 def test_going_on_in_another_process_is_never_having_stopped(name: str, tmp_path: Path) -> None:
-    model = make_learner(name, gym.make(GRAB, **env_options(name)), seed=5)
+    model = make_learner(name, gym.make(GRAB, **find(name).env_options), seed=5)
     train_trials(model, 9)
-    model.settle_baseline()
+    model.end_baseline()
     model.save(tmp_path / "half")
     subprocess.run([sys.executable, "-c", GO_ON, tmp_path / "half", GRAB, tmp_path / "whole"], check=True)
     train_trials(model, 7)
@@ -94,7 +95,7 @@ model.save(sys.argv[3])
     ],
 )
 def test_learning_from_reward_goes_on_too(name: str, steps: int, settings: dict[str, Any], tmp_path: Path) -> None:
-    model = make_learner(name, gym.make(GRAB, **env_options(name)), seed=5, **settings)
+    model = make_learner(name, gym.make(GRAB, **find(name).env_options), seed=5, **settings)
     model.learn(steps)
     model.save(tmp_path / "half")
     words = [tmp_path / "half", GRAB, tmp_path / "whole", str(steps)]
@@ -137,7 +138,7 @@ class SaveAtRollout(BaseCallback):
 def test_learning_goes_on_from_the_start_of_any_rollout(
     name: str, steps: int, rollout: int, settings: dict[str, Any], tmp_path: Path
 ) -> None:
-    model = make_learner(name, gym.make(GRAB, **env_options(name)), seed=5, **settings)
+    model = make_learner(name, gym.make(GRAB, **find(name).env_options), seed=5, **settings)
     saving = SaveAtRollout(tmp_path / "half", rollout)
     model.learn(steps, callback=saving)
     assert 0 < saving.steps < steps
@@ -259,7 +260,7 @@ def saved_amount(folder: Path, counted: str) -> int:
 
 @pytest.mark.parametrize(
     ("learner", "amount"),
-    [("error-mlp-dfa", ("--trials", "400")), ("reward-sac-mlp-bp", ("--timesteps", "3000"))],
+    [("error-mlp-dfa", ("--trials", "250")), ("reward-sac-mlp-bp", ("--timesteps", "2700"))],
 )
 def test_a_training_that_is_killed_or_stopped_ends_as_one_that_was_not(
     learner: str, amount: tuple[str, str], tmp_path: Path
@@ -269,20 +270,21 @@ def test_a_training_that_is_killed_or_stopped_ends_as_one_that_was_not(
     root = Path(__file__).parents[2]
     # There is no checkpoint yet: the run starts from the beginning.
     subprocess.run([*words, tmp_path / "whole", "--resume"], cwd=root, check=True)
+    out, amount_before = tmp_path / "interrupted", 0
     for number in (signal.SIGTERM, signal.SIGKILL):
-        out = tmp_path / number.name
-        given = [*words, out, "--keep-every-s", "0.05"]
-        running = subprocess.Popen(given, cwd=root, stderr=subprocess.PIPE, text=True)
-        while saved_amount(out, counted) == 0:
+        command = [*words, out, "--keep-every-s", "0.05", *(["--resume"] if amount_before else [])]
+        running = subprocess.Popen(command, cwd=root, stderr=subprocess.PIPE, text=True)
+        while saved_amount(out, counted) <= amount_before:
             assert running.poll() is None
             time.sleep(0.01)
         running.send_signal(number)
-        _, said = running.communicate()
+        _, message = running.communicate()
         assert running.returncode == (-number if number == signal.SIGKILL else 128 + number)
-        assert (shlex.join(map(str, given[1:])) + " --resume" in said) == (number == signal.SIGTERM)
-        assert 0 < saved_amount(out, counted) < int(amount[1])
-        subprocess.run([*words, out, "--resume"], cwd=root, check=True)
-        assert everything(out) == everything(tmp_path / "whole")
+        assert (shlex.join(map(str, command[1:])) + " --resume" in message) == (number == signal.SIGTERM)
+        amount_before = saved_amount(out, counted)
+        assert 0 < amount_before < int(amount[1])
+    subprocess.run([*words, out, "--resume"], cwd=root, check=True)
+    assert everything(out) == everything(tmp_path / "whole")
 
 
 WRITE_FOREVER = """
@@ -315,8 +317,8 @@ def test_a_writer_killed_at_any_moment_leaves_a_whole_checkpoint(tmp_path: Path)
 def test_what_was_normal_at_baseline_is_still_known_after_loading(tmp_path: Path) -> None:
     model = make_learner("error-mlp-bp", gym.make(GRAB), seed=5)
     for _ in range(200):
-        model.baseline.note(np.array([0.01, -0.02]), np.zeros(3))
-    model.settle_baseline()
+        model.baseline.add(np.array([0.01, -0.02]), np.zeros(3))
+    model.end_baseline()
     model.save(tmp_path / "kept")
     again = load_learner(tmp_path / "kept", gym.make(GRAB), resume=True)
     np.testing.assert_array_equal(again.teacher.expected, model.teacher.expected)

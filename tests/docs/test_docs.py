@@ -5,15 +5,23 @@ from __future__ import annotations
 import os
 import re
 import runpy
+import subprocess
+import sys
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from agents.networks.registry import NETWORKS
+from agents.rules.registry import RULES
+
 ROOT = Path(__file__).parents[2]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 BLOCK = re.compile(r"^```python\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+COMMANDS = re.compile(r"^```sh\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+# A block that the reader saves as a file.
+FILE = re.compile(r"# (my_\w+\.py)\n")
 LINK = re.compile(r"!?\[[^\]]*\]\(([^)\s]+)\)")
 # Folders whose pages are made from the code when the site is built.
 MADE = ("environments/", "perturbations/", "protocols/", "measures/", "rules/", "learners.md")
@@ -21,11 +29,14 @@ MADE = ("environments/", "perturbations/", "protocols/", "measures/", "rules/", 
 
 @pytest.fixture
 def at_the_root() -> Iterator[None]:
-    """Blocks name files as one who has just cloned the repository does."""
-    before = Path.cwd()
+    """Run blocks where a user does who has just cloned the repository, and forget what they register."""
+    before, added = Path.cwd(), [(registered, dict(registered)) for registered in (NETWORKS, RULES)]
     os.chdir(ROOT)
     yield
     os.chdir(before)
+    for registered, entries in added:
+        registered.clear()
+        registered.update(entries)
 
 
 @pytest.mark.usefixtures("at_the_root")
@@ -37,6 +48,23 @@ def test_code_blocks_run_one_after_the_other(page: Path) -> None:
         for block in BLOCK.findall(page.read_text()):
             exec(compile(block, page.name, "exec"), names)
     assert [str(one.message) for one in warned] == []
+
+
+def test_the_commands_of_the_tutorial_run_one_after_the_other(tmp_path: Path) -> None:
+    page = (ROOT / "docs" / "tutorial.md").read_text()
+    for block in BLOCK.findall(page):
+        if (file := FILE.match(block)) is not None:
+            (tmp_path / file[1]).write_text(block)
+    path = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
+    modules = os.pathsep.join([str(tmp_path), str(ROOT)])
+    commands = [line for block in COMMANDS.findall(page) for line in block.splitlines()]
+    assert len(commands) >= 4
+    for command in commands:
+        words = command.replace("runs/tutorial", str(tmp_path / "runs")).split()
+        done = subprocess.run(
+            words, cwd=ROOT, env=os.environ | {"PATH": path, "PYTHONPATH": modules}, capture_output=True, text=True
+        )
+        assert done.returncode == 0, f"{command}: {done.stderr}"
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)

@@ -1,4 +1,4 @@
-"""`scripts/compare.py` as a user meets it: one command, killed, taken up again, the same bytes."""
+"""`scripts/compare.py` as a user runs it: one command, killed, continued, the same bytes."""
 
 from __future__ import annotations
 
@@ -13,8 +13,9 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 from matplotlib.image import imread
+from presets import PRESETS
 
-from agents.learner import FACTORIES
+from agents.registry import FACTORIES, is_learner
 from reach.render.palette import learner_colour
 from reach.study import load
 from reach.study.engine.job_table import JobTable
@@ -22,14 +23,33 @@ from reach.study.watch.replay import kept_learner
 
 ROOT = Path(__file__).parents[2]
 FAKES = ROOT / "tests" / "reach" / "study"
+SHORT = """
+name = "short"
+[[blocks]]
+name = "baseline"
+trials = 6
+[[blocks]]
+name = "perturbed"
+trials = 12
+perturbation = [{kind = "prism"}]
+"""
+TRIALS = 18
 
 
-def command(out: Path, *flags: str) -> list[str]:
+@pytest.fixture(scope="module")
+def short(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """A protocol of few trials, as a file."""
+    file = tmp_path_factory.mktemp("protocol") / "short.toml"
+    file.write_text(SHORT)
+    return str(file)
+
+
+def command(out: Path, protocol: str, *flags: str) -> list[str]:
     return [
         sys.executable,
         str(ROOT / "scripts" / "compare.py"),
-        *("--out", str(out), "--factory", "fake_learner:prepare", "--learners", "none", "wandering"),
-        *("--protocols", "prism", "--seeds", "2", "--jobs", "2", "--no-films", *flags),
+        *("--out", str(out), "--factory", "fake_learner:prepare", "--learners", "still", "wandering"),
+        *("--protocols", protocol, "--seeds", "2", "--jobs", "2", "--no-films", *flags),
     ]
 
 
@@ -38,14 +58,14 @@ def environment(**settings: str) -> dict[str, str]:
     return os.environ | {"PYTHONPATH": path} | settings
 
 
-def compare(out: Path, *flags: str, **settings: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(command(out, *flags), env=environment(**settings), capture_output=True, text=True)
+def compare(out: Path, protocol: str, *flags: str, **settings: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(command(out, protocol, *flags), env=environment(**settings), capture_output=True, text=True)
 
 
 @pytest.fixture(scope="module")
-def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, subprocess.CompletedProcess[str]]:
+def undisturbed(tmp_path_factory: pytest.TempPathFactory, short: str) -> tuple[Path, subprocess.CompletedProcess[str]]:
     out = tmp_path_factory.mktemp("undisturbed")
-    return out, compare(out)
+    return out, compare(out, short)
 
 
 def test_it_writes_trials_summary_and_report_and_names_the_next_command(
@@ -53,7 +73,7 @@ def test_it_writes_trials_summary_and_report_and_names_the_next_command(
 ) -> None:
     out, done = undisturbed
     assert done.returncode == 0, done.stderr
-    assert len(load(out)) == 2 * 2 * 120
+    assert len(load(out)) == 2 * 2 * TRIALS
     for row in json.loads((out / "summary.json").read_text()):
         assert list(row) == ["learner", "protocol", "metric", "value", "low", "high", "seeds", "failed"]
     csv = (out / "summary.csv").read_text().splitlines()
@@ -61,7 +81,7 @@ def test_it_writes_trials_summary_and_report_and_names_the_next_command(
     assert len(csv) == 1 + len(json.loads((out / "summary.json").read_text()))
     assert (out / "report.html").read_text().startswith("<!doctype html>")
     assert "on target at first" in done.stdout
-    assert "scripts/watch.py" in done.stdout.splitlines()[-1]
+    assert "Written:" in done.stdout
 
 
 def draw(study: Path, out: Path, protocol: str) -> subprocess.CompletedProcess[str]:
@@ -76,10 +96,10 @@ def test_its_answer_is_drawn_as_one_picture(
     undisturbed: tuple[Path, subprocess.CompletedProcess[str]], tmp_path: Path
 ) -> None:
     study, _ = undisturbed
-    done = draw(study, tmp_path / "pictures" / "answer.png", "prism")
+    done = draw(study, tmp_path / "pictures" / "answer.png", "short")
     assert done.returncode == 0, done.stderr
     picture = imread(tmp_path / "pictures" / "answer.png")
-    for learner in ("none", "wandering"):
+    for learner in ("still", "wandering"):
         colour = np.array([int(learner_colour(learner)[k : k + 2], 16) for k in (1, 3, 5)])
         assert np.all(np.rint(255 * picture[..., :3]) == colour, axis=-1).any(), learner
     assert len(np.unique(picture.reshape(-1, picture.shape[2])[:, :3], axis=0)) > 100
@@ -90,12 +110,12 @@ def test_its_answer_is_drawn_as_one_picture(
 
 
 def test_killed_and_run_again_it_ends_with_the_same_bytes(
-    undisturbed: tuple[Path, subprocess.CompletedProcess[str]], tmp_path: Path
+    undisturbed: tuple[Path, subprocess.CompletedProcess[str]], short: str, tmp_path: Path
 ) -> None:
     for finished in (0, 2):
         killed = subprocess.Popen(
-            command(tmp_path),
-            env=environment(FAKE_TRIAL_S="0.02"),
+            command(tmp_path, short),
+            env=environment(FAKE_TRIAL_S="0.1"),
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
         )
@@ -110,22 +130,22 @@ def test_killed_and_run_again_it_ends_with_the_same_bytes(
             json.loads((tmp_path / "summary.json").read_text())
     kept = {path: path.stat().st_mtime_ns for path in tmp_path.glob("trials/*/*/*/[!.]*.parquet")}
     assert len(kept) >= 2
-    again = compare(tmp_path)
+    again = compare(tmp_path, short)
     assert again.returncode == 0, again.stderr
     assert (tmp_path / "summary.json").read_bytes() == (undisturbed[0] / "summary.json").read_bytes()
     assert kept == {path: path.stat().st_mtime_ns for path in kept}
 
 
-def test_a_learner_that_fails_is_named_and_the_others_are_reported(tmp_path: Path) -> None:
-    done = compare(tmp_path, "--learners", "none", "raises")
+def test_a_learner_that_fails_is_named_and_the_others_are_reported(short: str, tmp_path: Path) -> None:
+    done = compare(tmp_path, short, "--learners", "still", "raises")
     assert done.returncode == 1
     assert "Failed: raises, baseline training, seed 0: RuntimeError: this learner cannot be made" in done.stdout
-    assert set(load(tmp_path)["learner"]) == {"none"}
+    assert set(load(tmp_path)["learner"]) == {"still"}
     assert "this learner cannot be made" in (tmp_path / "report.html").read_text()
 
 
 def test_an_unknown_protocol_is_an_error_that_names_the_known_ones(tmp_path: Path) -> None:
-    done = compare(tmp_path, "--protocols", "rotation31")
+    done = compare(tmp_path, "rotation31")
     assert done.returncode != 0
     assert "rotation31" in done.stderr
     assert "rotation30" in done.stderr
@@ -133,29 +153,29 @@ def test_an_unknown_protocol_is_an_error_that_names_the_known_ones(tmp_path: Pat
 
 def test_a_folder_of_other_files_is_left_alone(tmp_path: Path) -> None:
     (tmp_path / "report.html").write_text("mine")
-    done = compare(tmp_path)
+    done = compare(tmp_path, "prism")
     assert done.returncode != 0
     assert "holds other files" in done.stderr
     assert (tmp_path / "report.html").read_text() == "mine"
 
 
-def test_a_study_that_was_killed_before_its_first_job_ended_is_taken_up(tmp_path: Path) -> None:
-    with JobTable(tmp_path / "jobs.jsonl") as table:
-        table.enter([], {})
-    done = compare(tmp_path)
+def test_a_study_that_was_killed_before_its_first_job_ended_is_taken_up(short: str, tmp_path: Path) -> None:
+    with Ledger(tmp_path / "jobs.sqlite"):
+        pass
+    done = compare(tmp_path, short)
     assert done.returncode == 0, done.stderr
-    assert len(load(tmp_path)) == 2 * 2 * 120
+    assert len(load(tmp_path)) == 2 * 2 * TRIALS
 
 
 def test_shards_are_gathered_into_the_study_that_was_never_cut(
-    undisturbed: tuple[Path, subprocess.CompletedProcess[str]], tmp_path: Path
+    undisturbed: tuple[Path, subprocess.CompletedProcess[str]], short: str, tmp_path: Path
 ) -> None:
     for shard in ("1/2", "2/2"):
-        done = compare(tmp_path, "--shard", shard)
+        done = compare(tmp_path, short, "--shard", shard)
         assert done.returncode == 0, done.stderr
         assert "--shard" not in done.stdout.splitlines()[-1]
     assert not (tmp_path / "report.html").exists()
-    gathered = compare(tmp_path, "--tensorboard", str(tmp_path / "board"))
+    gathered = compare(tmp_path, short, "--tensorboard", str(tmp_path / "board"))
     assert gathered.returncode == 0, gathered.stderr
     assert "Gathered 8 jobs from 2 shards" in gathered.stdout
     for name in ("summary.json", "summary.csv", "trials.parquet"):
@@ -169,28 +189,29 @@ def test_shards_are_gathered_into_the_study_that_was_never_cut(
         (("--address", "auto"), "give --engine ray with it"),
         (("--human", "nowhere"), "--human nowhere:"),
         (("--tensorboard", __file__), f"--tensorboard {__file__}:"),
-        (("--seeds", "0"), "must be at least 1"),
-        (("--control", "torque"), "--control torque is of this project's learners"),
+        (("--seeds", "0"), "expected 1 or more"),
+        (("--control", "torque"), "--control torque: it is for this project's learners"),
+        (("--learners", "none", "error-bp,rat=1"), "unknown setting 'rat'; known are ['hidden_rate'"),
     ],
 )
 def test_a_flag_that_cannot_be_followed_is_an_error_that_says_why(
     flags: tuple[str, ...], message: str, tmp_path: Path
 ) -> None:
-    done = compare(tmp_path, *flags)
+    done = compare(tmp_path, "prism", *flags)
     assert done.returncode != 0
     assert message in done.stderr
     assert not (tmp_path / "trials").exists()
 
 
 def test_a_terminal_that_lacks_a_letter_is_told_the_rest(
-    undisturbed: tuple[Path, subprocess.CompletedProcess[str]],
+    undisturbed: tuple[Path, subprocess.CompletedProcess[str]], short: str
 ) -> None:
-    done = compare(undisturbed[0], PYTHONIOENCODING="latin-1")
+    done = compare(undisturbed[0], short, PYTHONIOENCODING="latin-1")
     assert done.returncode == 0, done.stderr
     assert "Written:" in done.stdout
 
 
-def test_a_full_disk_says_what_to_do_and_what_was_finished_can_be_read(tmp_path: Path) -> None:
+def test_a_full_disk_says_what_to_do_and_what_was_finished_can_be_read(short: str, tmp_path: Path) -> None:
     small = tmp_path / "small"
     small.mkdir()
     mounted = subprocess.run(
@@ -199,25 +220,20 @@ def test_a_full_disk_says_what_to_do_and_what_was_finished_can_be_read(tmp_path:
     if mounted.returncode != 0:
         pytest.skip("needs the right to mount a small disk")
     try:
-        done = compare(small / "out")
+        done = compare(small / "out", short)
         assert done.returncode != 0
         assert "No space left on the disk; what was finished before is kept" in done.stderr
         assert "Traceback" not in done.stderr
         for file in small.rglob("[!.]*.parquet"):
             pq.read_table(file)
         subprocess.run(["mount", "-o", "remount,size=64m", str(small)], check=True)
-        again = compare(small / "out")
+        again = compare(small / "out", short)
         assert again.returncode == 0, again.stderr
     finally:
         subprocess.run(["umount", str(small)], check=True)
 
 
 def test_presets_name_learners_that_there_are() -> None:
-    sys.path.insert(0, str(ROOT / "scripts"))
-    from presets import PRESETS
-
-    from agents.learner import is_learner
-
     assert set(PRESETS) == {"standard", "quick", "paper", "switching"}
     for preset in PRESETS.values():
         assert all(map(is_learner, preset.learners))
@@ -229,67 +245,66 @@ def test_presets_name_learners_that_there_are() -> None:
 
 
 def test_protocols_are_listed_with_their_sources(tmp_path: Path) -> None:
-    done = compare(tmp_path, "--list")
+    done = compare(tmp_path, "prism", "--list")
     assert done.returncode == 0, done.stderr
-    for name in ("rotation30", "prism", "curl", "savings", "switching", "jump", "generalisation"):
+    for name in (
+        "error-mlp-dfa",
+        "error-lstm-eprop",
+        "rotation30",
+        "prism",
+        "curl",
+        "savings",
+        "switching",
+        "jump",
+        "generalisation",
+    ):
         assert name in done.stdout
     assert "Krakauer" in done.stdout
     assert not (tmp_path / "trials").exists()
 
 
-def test_a_users_own_protocol_is_run_from_its_file(tmp_path: Path) -> None:
+def test_a_protocol_file_that_is_wrong_is_refused(tmp_path: Path) -> None:
+    # All studies here are of one; a wrong one is named.
     file = tmp_path / "mine.toml"
-    file.write_text(
-        'name = "mine"\n[[blocks]]\nname = "baseline"\ntrials = 4\n'
-        '[[blocks]]\nname = "perturbed"\ntrials = 4\nperturbation = [{kind = "rotation", degrees = 20.0}]\n'
-    )
-    done = compare(tmp_path / "out", "--protocols", str(file))
-    assert done.returncode == 0, done.stderr
-    assert set(load(tmp_path / "out")["protocol"]) == {"mine"}
     file.write_text('name = "mine"\nblock = []\n')
-    wrong = compare(tmp_path / "wrong", "--protocols", str(file))
+    wrong = compare(tmp_path / "wrong", str(file))
     assert wrong.returncode != 0
     assert "blocks" in wrong.stderr
 
 
-def test_learners_that_command_torques_are_trained_and_compared_so(tmp_path: Path) -> None:
-    file = tmp_path / "short.toml"
-    file.write_text('name = "short"\n[[blocks]]\nname = "baseline"\ntrials = 3\n')
-    done = subprocess.run(
-        [
-            *(sys.executable, str(ROOT / "scripts" / "compare.py"), "--out", str(tmp_path / "out")),
-            *("--learners", "none", "--protocols", str(file), "--seeds", "1", "--no-films", "--control", "torque"),
-        ],
-        env=environment(),
-        capture_output=True,
-        text=True,
-    )
+def test_a_factory_adds_learners_to_ours_which_are_trained_with_the_control_asked_for(
+    short: str, tmp_path: Path
+) -> None:
+    flags = ("--learners", "none", "still", "none,rate=0.5", "--seeds", "1", "--control", "torque")
+    done = compare(tmp_path / "out", short, *flags)
     assert done.returncode == 0, done.stderr
-    (config,) = (tmp_path / "out" / "baseline").glob("*/config.json")
-    assert json.loads(config.read_text())["env_options"] == {"control": "torque"}
+    assert set(load(tmp_path / "out")["learner"]) == {"none", "still", "none,rate=0.5"}
+    for config in (tmp_path / "out" / "baseline").glob("none*/config.json"):
+        assert json.loads(config.read_text())["env_options"] == {"control": "torque"}
+    (config,) = (tmp_path / "out" / "baseline").glob("none-0-*/config.json")
     assert "it commands torques" in (tmp_path / "out" / "report.html").read_text()
     assert kept_learner(tmp_path / "out", "none", 0, FACTORIES.values()) == (config.parent, True)
 
 
 def test_a_person_is_compared_as_a_learner_is(
-    undisturbed: tuple[Path, subprocess.CompletedProcess[str]], tmp_path: Path
+    undisturbed: tuple[Path, subprocess.CompletedProcess[str]], short: str, tmp_path: Path
 ) -> None:
     out, _ = undisturbed
     played = load(out)
     one = played[(played["learner"] == "wandering") & (played["seed"] == 0)].assign(learner="person")
     (tmp_path / "me").mkdir()
     one.to_parquet(tmp_path / "me" / "trials.parquet")
-    done = compare(out, "--person", str(tmp_path / "me"))
+    done = compare(out, short, "--person", str(tmp_path / "me"))
     assert done.returncode == 0, done.stderr
     values = {(row["learner"], row["metric"]): row["value"] for row in json.loads((out / "summary.json").read_text())}
     alone = [row for row in values if row[0] == "person"]
     assert alone
     assert "person" in (out / "report.html").read_text()
-    assert set(load(out)["learner"]) == {"none", "wandering"}
+    assert set(load(out)["learner"]) == {"still", "wandering"}
 
 
 def test_a_folder_without_a_person_is_refused(tmp_path: Path) -> None:
-    done = compare(tmp_path / "out", "--person", str(tmp_path))
+    done = compare(tmp_path / "out", "prism", "--person", str(tmp_path))
     assert done.returncode != 0
     assert f"--person {tmp_path}" in done.stderr
 
@@ -300,7 +315,7 @@ import sys
 
 class Refuse:
     def find_spec(self, name, path=None, target=None):
-        if name.partition(".")[0] in ("torch", "stable_baselines3", "sb3_contrib"):
+        if name.partition(".")[0] in ("torch", "stable_baselines3", "sb3_contrib", "safetensors"):
             raise ModuleNotFoundError(f"No module named {name!r}", name=name)
 
 sys.meta_path.insert(0, Refuse())
@@ -310,7 +325,7 @@ SAME = ("report.html", "summary.json", "summary.csv", "**/*.parquet", "films/*.m
 
 
 @pytest.fixture(scope="module")
-def twice(tmp_path_factory: pytest.TempPathFactory) -> list[tuple[Path, subprocess.CompletedProcess[str]]]:
+def twice(tmp_path_factory: pytest.TempPathFactory, short: str) -> list[tuple[Path, subprocess.CompletedProcess[str]]]:
     """The same command in two folders, with a factory in each and without the libraries of this project's learners."""
     blocked = tmp_path_factory.mktemp("blocked")
     (blocked / "sitecustomize.py").write_text(WITHOUT_TORCH)
@@ -321,8 +336,8 @@ def twice(tmp_path_factory: pytest.TempPathFactory) -> list[tuple[Path, subproce
         (here / "found_here.py").write_text((FAKES / "fake_learner.py").read_text())
         words = [
             *(sys.executable, str(ROOT / "scripts" / "compare.py"), "--out", "study"),
-            *("--factory", "found_here:prepare", "--learners", "none", "wandering"),
-            *("--protocols", "prism", "--seeds", "1", "--jobs", "2"),
+            *("--factory", "found_here:prepare", "--learners", "still", "wandering"),
+            *("--protocols", short, "--seeds", "1", "--jobs", "2"),
         ]
         done = subprocess.run(words, cwd=here, env=os.environ | {"PYTHONPATH": path}, capture_output=True, text=True)
         studies.append((here / "study", done))
@@ -334,14 +349,14 @@ def test_a_factory_is_found_in_the_current_directory_and_needs_no_library_of_thi
 ) -> None:
     for study, done in twice:
         assert done.returncode == 0, done.stderr
-        assert set(load(study)["learner"]) == {"none", "wandering"}
+        assert set(load(study)["learner"]) == {"still", "wandering"}
 
 
 def test_two_studies_by_the_same_command_have_the_same_bytes(
     twice: list[tuple[Path, subprocess.CompletedProcess[str]]],
 ) -> None:
     (one, done), (other, _) = twice
-    assert "CPU time of a run, median: none" in done.stdout
+    assert "CPU time of a run, median: still" in done.stdout
     for pattern in SAME:
         files = sorted(file.relative_to(one) for file in one.glob(pattern))
         assert files
@@ -351,14 +366,14 @@ def test_two_studies_by_the_same_command_have_the_same_bytes(
 
 
 def test_a_factory_that_is_nowhere_is_an_error_that_names_it(tmp_path: Path) -> None:
-    done = compare(tmp_path, "--factory", "nowhere_at_all:prepare")
+    done = compare(tmp_path, "prism", "--factory", "nowhere_at_all:prepare")
     assert done.returncode != 0
     assert "--factory nowhere_at_all:prepare: no module named 'nowhere_at_all' can be found" in done.stderr
     assert "Traceback" not in done.stderr
 
 
 def test_a_folder_whose_name_is_not_utf8_is_refused_before_any_work(tmp_path: Path) -> None:
-    done = compare(Path(os.fsdecode(os.fsencode(tmp_path) + b"/x\xff")))
+    done = compare(Path(os.fsdecode(os.fsencode(tmp_path) + b"/x\xff")), "prism")
     assert done.returncode == 1
     assert "UTF-8" in done.stderr
     assert "damaged" not in done.stderr

@@ -1,4 +1,4 @@
-"""What a user types works, and what a careless one types is answered in a line."""
+"""What a user types works, and mistakes are answered in a line."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import importlib
 import json
 import math
 import os
+import runpy
 import signal
 import subprocess
 import sys
@@ -33,21 +34,47 @@ def run(*words: object) -> subprocess.CompletedProcess[str]:
 
 
 @pytest.fixture
+def run_here(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> Iterator[Callable[..., tuple[Any, str]]]:
+    """Run a script in this process, which has imported everything; gives its exit code and all that it prints."""
+    handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    monkeypatch.chdir(ROOT)
+
+    def run_script(path: str, *words: object) -> tuple[Any, str]:
+        monkeypatch.setattr(sys, "argv", [path, *map(str, words)])
+        with pytest.raises(SystemExit) as ended:
+            runpy.run_path(path, run_name="__main__")
+        code = ended.value.code
+        printed = capsys.readouterr()
+        return code, printed.out + printed.err + (code if isinstance(code, str) else "")
+
+    yield run_script
+    for number, handler in handlers.items():
+        signal.signal(number, handler)
+
+
+@pytest.fixture
 def script(monkeypatch: pytest.MonkeyPatch) -> Callable[[str], Any]:
     """A script as a module, by its name."""
     monkeypatch.syspath_prepend(ROOT / "scripts")
     return importlib.import_module
 
 
-@pytest.mark.parametrize("name", ["train", "watch", "compare", "benchmark", "tune"])
-def test_help_is_given(name: str) -> None:
-    done = run(f"scripts/{name}.py", "--help")
-    assert done.returncode == 0
-    assert "--help" in done.stdout
+def test_help_and_a_list_of_learners_are_given(run_here: Callable[..., tuple[Any, str]]) -> None:
+    for name in ("train", "watch", "compare", "benchmark", "tune", "success"):
+        code, printed = run_here(f"scripts/{name}.py", "--help")
+        assert code == 0
+        assert "--help" in printed
+    for name in ("train", "watch", "tune", "success"):
+        code, printed = run_here(f"scripts/{name}.py", "--list")
+        assert not code
+        assert "error-lstm-dfa" in printed
+        assert "learns from reward alone" in " ".join(printed.split())
 
 
 def test_train_then_watch(tmp_path: Path) -> None:
-    trained = run("scripts/train.py", "--learner", "error-dfa", "--trials", 20, "--judge", 5, "--out", tmp_path / "dfa")
+    trained = run("scripts/train.py", "--learner", "error-dfa", "--trials", 5, "--judge", 2, "--out", tmp_path / "dfa")
     assert trained.returncode == 0, trained.stderr
     assert "watch.py" in trained.stdout
     film = tmp_path / "film.mp4"
@@ -107,7 +134,7 @@ def test_a_trial_is_replayed_as_it_was_recorded(tmp_path: Path) -> None:
         ({"png_s": -1.0}, "--png-s -1: 0 or more"),
         ({"compare": ""}, "--compare '': .*error-dfa"),
         ({"compare": ","}, "--compare ',': .*error-dfa"),
-        ({"learner": ""}, "--learner : .*error-dfa"),
+        ({"learner": ""}, "--learner: unknown learner ''"),
         ({"size": (10, 10)}, "--size 10 10: .*480 and 400"),
         ({"table": False, "inside": False, "story": False}, "--no-table --no-inside --no-story: one"),
         ({"png": Path("tests")}, "--png tests: .*a folder"),
@@ -354,7 +381,8 @@ def test_a_learner_from_reward_is_tuned_by_what_it_misses_in_training(tmp_path: 
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (("scripts/train.py", "--out", "x", "--learner", "error-magic"), "error-dfa"),
+        (("scripts/train.py", "--out", "x", "--learner", "error-dfaa"), "Did you mean 'error-dfa'? See --list."),
+        (("scripts/train.py", "--out", "x", "--learner", "error-dfa,rat=1"), "unknown setting 'rat'; known are ["),
         (("scripts/train.py", "--out", "x", "--trials", "0"), "1 or more"),
         (("scripts/train.py", "--out", "x", "--learner", "reward-ppo", "--trials", "9"), "--timesteps"),
         (("scripts/train.py", "--out", "tests"), "exists"),
@@ -369,7 +397,7 @@ def test_a_learner_from_reward_is_tuned_by_what_it_misses_in_training(tmp_path: 
         (("scripts/watch.py", "--video", "x.avi"), ".mp4"),
         (("scripts/watch.py", "--first", "500"), "1 to 140"),
         (("scripts/watch.py", "--trial", "500"), "1 to 140"),
-        (("scripts/watch.py", "--compare", "error-bp,error-magic"), "error-dfa"),
+        (("scripts/watch.py", "--compare", "error-bp,error-dfaa"), "error-dfa"),
         (("scripts/watch.py", "--compare", "error-bp,error-bp"), "once"),
         (("scripts/watch.py", "--png", "x.jpg"), ".png"),
         (("scripts/watch.py", "--replay", "tests", "--learner", "none", "--video", "x.mp4"), "no such study"),
@@ -381,12 +409,13 @@ def test_a_learner_from_reward_is_tuned_by_what_it_misses_in_training(tmp_path: 
         (("scripts/play.py", "--out", "README.md"), "--out README.md: "),
     ],
 )
-def test_mistakes_are_answered_without_a_traceback(words: tuple[str, ...], message: str, tmp_path: Path) -> None:
+def test_mistakes_are_answered_without_a_traceback(
+    words: tuple[str, ...], message: str, tmp_path: Path, run_here: Callable[..., tuple[Any, str]]
+) -> None:
     (tmp_path / "file").touch()
-    done = run(*(word.replace("FILE", str(tmp_path / "file")) for word in words))
-    assert done.returncode != 0
-    assert message in done.stdout + done.stderr
-    assert "Traceback" not in done.stderr
+    code, printed = run_here(*(word.replace("FILE", str(tmp_path / "file")) for word in words))
+    assert code
+    assert message in " ".join(printed.split())
 
 
 INTERRUPTED = {

@@ -8,7 +8,8 @@ import gymnasium as gym
 import tuning
 
 import reach  # noqa: F401  (registers the environments)
-from agents import learner
+from agents import registry
+from agents.learner import load_learner, make_learner
 from reach.protocols import PROTOCOLS
 
 
@@ -33,15 +34,15 @@ def test_learners_are_made_with_what_was_found_unless_told_otherwise(tmp_path, m
         '{"error-mlp-dfa": {"settings": {"rate": 0.31}}, "error-snn-stdp-hidden": {"settings": {"hidden_rate": 7}},'
         ' "error-memory-bp": {"settings": {"practice_rate": 0.01}}}'
     )
-    monkeypatch.setattr(learner, "TUNED", found)
-    env = gym.make(learner.BASELINE_ENV)
-    assert learner.make_learner("error-dfa", env).rate == 0.31
-    assert learner.make_learner("error-dfa", env, rate=0.2).rate == 0.2
-    assert learner.make_learner("error-bp", env).rate == learner.LEARNING_RATE
-    assert learner.make_learner("error-stdp-hidden", env).hidden_rate == 7
-    remembering = learner.make_learner("error-memory-bp", env)
+    monkeypatch.setattr(registry, "TUNED", found)
+    env = gym.make(registry.BASELINE_ENV)
+    assert make_learner("error-dfa", env).rate == 0.31
+    assert make_learner("error-dfa", env, rate=0.2).rate == 0.2
+    assert make_learner("error-bp", env).rate == registry.LEARNING_RATE
+    assert make_learner("error-stdp-hidden", env).hidden_rate == 7
+    remembering = make_learner("error-memory-bp", env)
     remembering.save(tmp_path / "kept")
-    assert learner.load_learner(tmp_path / "kept", env).practice_rate == remembering.practice_rate == 0.01
+    assert load_learner(tmp_path / "kept", env).practice_rate == remembering.practice_rate == 0.01
 
 
 def test_learners_from_reward_are_made_with_what_was_found_too(tmp_path, monkeypatch) -> None:  # type: ignore[no-untyped-def]
@@ -49,15 +50,15 @@ def test_learners_from_reward_are_made_with_what_was_found_too(tmp_path, monkeyp
     found.write_text(
         '{"reward-snn-stdp": {"settings": {"rate": 0.02}}, "reward-mlp-bp": {"settings": {"learning_rate": 0.0005}}}'
     )
-    monkeypatch.setattr(learner, "TUNED", found)
-    reaching, grabbing = gym.make("reach/CupReach-v0"), gym.make(learner.BASELINE_ENV)
-    assert learner.make_learner("reward-snn-stdp", reaching).config["settings"]["rate"] == 0.02
-    tuned = learner.make_learner("reward-ppo", grabbing)
+    monkeypatch.setattr(registry, "TUNED", found)
+    reaching, grabbing = gym.make("reach/CupReach-v0"), gym.make(registry.BASELINE_ENV)
+    assert make_learner("reward-snn-stdp", reaching).config["settings"]["rate"] == 0.02
+    tuned = make_learner("reward-ppo", grabbing)
     assert tuned.learning_rate == 0.0005
-    assert learner.make_learner("reward-ppo", grabbing, learning_rate=0.002).learning_rate == 0.002
+    assert make_learner("reward-ppo", grabbing, learning_rate=0.002).learning_rate == 0.002
     tuned.save(tmp_path / "kept")
     found.unlink()
-    assert learner.load_learner(tmp_path / "kept", grabbing).learning_rate == 0.0005
+    assert load_learner(tmp_path / "kept", grabbing).learning_rate == 0.0005
 
 
 def test_a_spiking_actor_that_learns_misses_fewer_cups_in_training() -> None:

@@ -18,14 +18,14 @@ def settled(seed: int, spread: tuple[float, float, float] = (0.3, 0.1, 0.05)) ->
     turned = np.linalg.qr(rng.normal(size=(3, 3)))[0] * spread
     baseline = Baseline()
     for _ in range(REACHES):
-        baseline.note(rng.normal(0.02, 0.01, 2), turned @ rng.normal(size=3))
-    baseline.settle()
+        baseline.add(rng.normal(0.02, 0.01, 2), turned @ rng.normal(size=3))
+    baseline.end()
     return baseline
 
 
 @given(ERRORS, st.integers(0, 20))
 def test_weighing_turns_an_error_and_keeps_its_size(error: np.ndarray, seed: int) -> None:
-    weighed = settled(seed).weighed(error)
+    weighed = settled(seed).weight_error(error)
     assert np.linalg.norm(weighed) == pytest.approx(np.linalg.norm(error), abs=1e-12)
     assert weighed @ error >= 0.0
 
@@ -40,13 +40,13 @@ def test_through_what_varied_a_weighed_error_goes_where_it_should(error: np.ndar
         moved = passed_on @ step
         return float(moved @ error / (np.linalg.norm(moved) * np.linalg.norm(error)))
 
-    assert aside(baseline.weighed(error)) >= aside(error) - 1e-9
-    assert aside(baseline.weighed(error)) > 0.7
+    assert aside(baseline.weight_error(error)) >= aside(error) - 1e-9
+    assert aside(baseline.weight_error(error)) > 0.7
 
 
 def test_the_mean_displacement_is_expected_and_the_unsettled_expect_none() -> None:
     assert np.all(Baseline().expected == 0.0)
-    assert np.array_equal(Baseline().weighed(np.ones(3)), np.ones(3))
+    assert np.array_equal(Baseline().weight_error(np.ones(3)), np.ones(3))
     np.testing.assert_allclose(settled(0).expected, [0.02, 0.02], atol=0.003)
 
 

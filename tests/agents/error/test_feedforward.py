@@ -9,15 +9,16 @@ import pytest
 
 from agents.error.feedforward import FeedForward
 from agents.error.lstm import LSTMFeedForward
-from agents.error.networks import ALIASES, ERROR_LEARNERS, is_error_learner, make_feedforward
+from agents.error.networks import make_feedforward
 from agents.error.rate import RateFeedForward
 from agents.error.spiking import CELLS_PER_MUSCLE, INHIBITORY_CELLS, SpikingFeedForward
+from agents.registry import learners
 from reach.sim.retina import CUP as CUP_COLOUR
 from reach.sim.retina import TABLE, places_m
 
 CUP = np.array([0.12, 0.55])
 ERROR = np.array([0.1, -0.2, 0.05])
-NETWORKS = [name for name in ERROR_LEARNERS if name != "none"]
+NETWORKS = [name for name in learners() if name.startswith("error")]
 TAUGHT = [name for name in NETWORKS if not name.endswith("hebb")]
 CONTROL_STEPS = 40
 
@@ -163,17 +164,13 @@ def test_convolutions_have_an_angle_too() -> None:
 def test_short_names_stand_for_networks_and_rules() -> None:
     assert isinstance(made("error-dfa"), RateFeedForward)
     assert isinstance(made("error-stdp"), SpikingFeedForward)
-    assert ALIASES["error-stdp"] == "error-snn-stdp"
-    assert is_error_learner("error-mlp-dfa-hidden")
-    assert not is_error_learner("none-hidden")
-    assert not is_error_learner("error-snn-bp")
 
 
 @pytest.mark.parametrize(
     "name", ["error-magic", "error-mlp-stdp", "error-snn-dfa", "error-lstm-ifa", "reward-mlp-bp", "none-hidden"]
 )
 def test_a_pair_of_network_and_rule_that_does_not_exist_is_refused(name: str) -> None:
-    with pytest.raises(ValueError, match=f"{name}.*error-mlp-dfa"):
+    with pytest.raises(ValueError, match=name):
         make_feedforward(name, np.random.default_rng(0))
 
 

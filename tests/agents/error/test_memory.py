@@ -12,11 +12,11 @@ import gymnasium as gym
 import numpy as np
 import pytest
 
-from agents.error.learner import PRACTICE_RATE
 from agents.error.memory import NOISE_RAD, ImaginedPerturbations, MemoryFeedForward
 from agents.error.networks import make_feedforward
 from agents.learner import make_learner
 from agents.reaching.controller import Controller
+from agents.registry import PRACTICE_RATE
 from reach import Arm
 
 BODY = Controller(Arm.winter(), grab=True)
@@ -86,10 +86,10 @@ def test_before_the_practice_the_network_below_learns_and_nothing_is_added() -> 
 def test_it_practises_once_and_a_loaded_learner_remembers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("agents.error.memory.UPDATES", 10)
     model = make_learner("error-memory-bp", gym.make("reach/CupGrab-v0"), seed=4)
-    model.settle_baseline()
+    model.end_baseline()
     part = model.feedforward
     weights = part.cells.weights.copy()
-    model.settle_baseline()
+    model.end_baseline()
     np.testing.assert_array_equal(part.cells.weights, weights)
     cups, lacked = imagined(seed=5)
     reaches(part, cups[0], lacked[0])

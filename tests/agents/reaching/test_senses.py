@@ -21,7 +21,7 @@ def test_hand_and_cup_are_found_within_a_tenth_of_a_pixel_or_two(size: int) -> N
     for seed in range(8):
         observation, _ = pictures.reset(seed=seed)
         row, _ = numbers.reset(seed=seed)
-        hand, visible, cup = EYE.look(observation["retina"], float(np.sum(row[5:8])), float(row[11]))
+        hand, visible, cup = EYE.locate(observation["retina"], float(np.sum(row[5:8])), float(row[11]))
         assert visible
         np.testing.assert_allclose(hand, row[:2], atol=0.2 * 0.9 / size)
         np.testing.assert_allclose(cup, row[3:5], atol=0.1 * 0.9 / size)
@@ -30,10 +30,10 @@ def test_hand_and_cup_are_found_within_a_tenth_of_a_pixel_or_two(size: int) -> N
 def test_a_hidden_hand_is_not_seen() -> None:
     env = gym.make("reach/CupGrab-v0", **PICTURES)
     observation, _ = env.reset(seed=0, options={"perturbation": HideHand()})
-    _, visible, _ = EYE.look(observation["retina"], 1.5, 0.1)
+    _, visible, _ = EYE.locate(observation["retina"], 1.5, 0.1)
     assert not visible
 
 
 def test_a_grey_picture_is_refused() -> None:
     with pytest.raises(ValueError, match="retina_colour"):
-        EYE.look(np.zeros((64, 64, 1), dtype=np.uint8), 1.5, 0.1)
+        EYE.locate(np.zeros((64, 64, 1), dtype=np.uint8), 1.5, 0.1)

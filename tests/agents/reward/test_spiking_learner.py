@@ -11,9 +11,9 @@ import gymnasium as gym
 import numpy as np
 import pytest
 
-from agents.learner import baseline_trials, evaluate, is_trial_learner, load_learner, make_learner, train_trials
+from agents.learner import evaluate, load_learner, make_learner, train_trials
+from agents.registry import find
 from agents.reward.spiking_actor_critic import Decision, SpikingActorCritic
-from agents.reward.spiking_learner import REWARD_SPIKING_LEARNERS
 from agents.vec_env import CupVecEnv
 
 REACH = "reach/CupReach-v0"
@@ -159,10 +159,10 @@ def test_return_and_surprise_are_logged(tmp_path: Path) -> None:
 
 
 def test_it_is_counted_in_trials() -> None:
-    for name in REWARD_SPIKING_LEARNERS:
-        assert is_trial_learner(name)
-        assert baseline_trials(name) == 5000
-    assert not is_trial_learner("reward-ppo")
+    for name in ("reward-snn-stdp", "reward-snn-hebb"):
+        assert find(name).trials
+        assert find(name).trials == 5000
+    assert not find("reward-ppo").trials
 
 
 @pytest.mark.parametrize(

@@ -7,9 +7,7 @@ import re
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agents.error.networks import ALIASES
-from agents.learner import LEARNERS
-from agents.reward.learner import ALIASES as REWARD_ALIASES
+from agents.registry import aliases, learners
 from reach.render.palette import LEARNER_COLOURS, OKABE_ITO, blend, learner_colour
 
 CHANNEL = st.integers(0, 255)
@@ -24,7 +22,7 @@ def luminance(colour: str) -> float:
 
 
 def test_every_learner_has_a_colour_of_its_own_that_stands_out_from_white() -> None:
-    names = [name for name in LEARNERS if name not in (*ALIASES, *REWARD_ALIASES)]
+    names = list(learners())
     colours = {name: learner_colour(name) for name in names}
     assert len(set(colours.values())) == len(names)
     for name, colour in colours.items():
@@ -32,7 +30,7 @@ def test_every_learner_has_a_colour_of_its_own_that_stands_out_from_white() -> N
 
 
 def test_aliases_have_the_colours_of_what_they_stand_for() -> None:
-    for short, full in (*ALIASES.items(), *REWARD_ALIASES.items()):
+    for short, full in aliases().items():
         assert learner_colour(short) == learner_colour(full)
 
 

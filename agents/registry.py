@@ -1,0 +1,364 @@
+"""The registry of learners: their names, parts, defaults and descriptions.
+
+A learner is a teacher, a network and a rule. Its name is made of these parts, such as `error-mlp-dfa`; settings follow
+it, such as `error-mlp-dfa,hidden_rate=0.5`. This module imports neither torch nor Stable-Baselines3: the class of a
+learner is imported when `agents.learner` makes or loads one.
+
+To add a learner, call `register`. To add a rule or a network, call `register` of `agents.rules.registry` or
+`agents.networks.registry`: the learners that combine it with the networks or rules it fits then exist.
+"""
+
+from __future__ import annotations
+
+import json
+from ast import literal_eval
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from difflib import get_close_matches
+from importlib import import_module
+from pathlib import Path
+from typing import Any, Literal
+
+from agents.networks.registry import NETWORKS
+from agents.rules.registry import RULES, rules_for
+
+Plastic = Literal["all", "hidden"]
+NONE = "none"
+# At the end of a name: `plastic=hidden`.
+HIDDEN = "-hidden"
+POSTURE = "posture"
+GRAB, REACH = "reach/CupGrab-v0", "reach/CupReach-v0"
+BASELINE_ENV = GRAB
+# The functions that prepare learners for a study, by the control of the joints.
+FACTORIES = {
+    POSTURE: "agents.learner:prepare",
+    "torque": "agents.learner:prepare_torque",
+    "muscle": "agents.learner:prepare_muscle",
+}
+# Settings found by `scripts/tune.py`, by learner.
+TUNED = Path(__file__).with_name("tuned.json")
+
+# Unperturbed training, trials. With a fixed read-out, feedback and forward weights have to align first.
+ERROR_TRIALS, HIDDEN_TRIALS, REWARDED_TRIALS = 1000, 2000, 5000
+# Settings of an error learner that has not been tuned.
+LEARNING_RATE = 0.6
+HIDDEN_RATE = 4.0
+PRACTICE_RATE = 0.004
+
+# The classes of learners.
+ERROR_LEARNER = "agents.error.learner:ErrorLearner"
+PPO = "agents.reward.on_policy:RewardPPO"
+RECURRENT_PPO = "agents.reward.on_policy:RewardLSTM"
+SAC = "agents.reward.off_policy:RewardSAC"
+TD3 = "agents.reward.off_policy:RewardTD3"
+TQC = "agents.reward.off_policy:RewardTQC"
+SPIKING_ACTOR_CRITIC = "agents.reward.spiking_learner:RewardSpikingLearner"
+
+# By rule, or by network and rule where the network makes a difference.
+ERROR_DESCRIPTIONS = {
+    "bp": "the seen error is carried back through the network by back-propagation",
+    "fa": "the seen error is carried back through the network by fixed random weights",
+    "dfa": "the seen error is sent to every layer directly, through fixed random weights",
+    "ifa": "the seen error is sent to the first layer through fixed random weights, and its effect travels forward",
+    "shallow": "the seen error reaches the read-out alone; hidden weights stay at their initial values",
+    "stdp": "spiking cells; synapses change by spike timing, gated by the broadcast error",
+    "hebb": "spiking cells; synapses change by spike timing, whatever the error",
+    "structural-stdp": "spiking cells; synapses change by spike timing, gated by the broadcast error; synapses that "
+    "stay near zero vanish, and as many form elsewhere",
+    "sparse-stdp": "spiking cells with half of the sensory synapses; these change by spike timing, gated by the "
+    "broadcast error",
+    "lstm-bp": "LSTM cells with memory; the seen error is carried back through the network and through time",
+    "lstm-eprop": "LSTM cells with memory; the seen error is broadcast through fixed random weights and meets the "
+    "eligibility traces of the synapses",
+    "lstm-shallow": "LSTM cells with memory and initial weights; the seen error reaches the read-out alone",
+    "memory-bp": "no synapse changes after training: LSTM cells with memory, practised by back-propagation through "
+    "time on imagined perturbations, keep the seen error from reach to reach",
+    "memory-shallow": "no synapse changes after training: LSTM cells with memory and initial weights keep the seen "
+    "error from reach to reach, and a read-out practised on imagined perturbations reads it",
+}
+SPIKING_REWARD_DESCRIPTIONS = {
+    "stdp": "a spiking actor and critic without visual feedback; synapses change by spike timing, gated by the reward "
+    "less its expectation",
+    "hebb": "a spiking actor without visual feedback; synapses change by spike timing, whatever the reward",
+}
+HIDDEN_DESCRIPTION = "; under the perturbation only hidden weights learn, the read-out is fixed"
+PIXELS_DESCRIPTION = "; it sees pixels"
+CONTROL_DESCRIPTIONS = {POSTURE: "", "torque": "; it commands torques", "muscle": "; it commands muscles"}
+
+
+@dataclass(frozen=True)
+class Spec:
+    """The parts of a learner's name.
+
+    Attributes:
+        teacher: "none", "error" or "reward"; of a registered learner, its whole name.
+        network: such as "mlp"; "" without one.
+        rule: such as "dfa"; "" without one.
+        algorithm: of a learner from reward, such as "sac"; "" for PPO and for spiking cells.
+        plastic: which weights learn once unperturbed training has ended: "all", or "hidden" for a fixed read-out.
+        settings: further keyword arguments of `make_learner`.
+    """
+
+    teacher: str
+    network: str = ""
+    rule: str = ""
+    algorithm: str = ""
+    plastic: Plastic = "all"
+    settings: Mapping[str, Any] = field(default_factory=dict, hash=False)
+
+    @property
+    def name(self) -> str:
+        """The full name without settings."""
+        parts = (self.teacher, self.algorithm, self.network, self.rule)
+        return "-".join(part for part in parts if part) + (HIDDEN if self.plastic == "hidden" else "")
+
+    def __str__(self) -> str:
+        return ",".join([self.name, *(f"{setting}={value}" for setting, value in self.settings.items())])
+
+    @classmethod
+    def parse(cls, text: str, **settings: Any) -> Spec:
+        """Return the parts of a name, in full or an alias; arguments and errors of `find`."""
+        return find(text, **settings).spec
+
+
+@dataclass(frozen=True)
+class Learner:
+    """What is known of a learner before it is made.
+
+    Attributes:
+        spec: its name.
+        model: its class, or "module:class".
+        description: one line for a reader of a report; "" for none.
+        trials: of unperturbed training; 0 for a learner whose training is counted in control steps.
+        steps: of unperturbed training, control steps; 0 for a learner whose training is counted in trials.
+        env_id: the environment in which it is trained and judged.
+        env_options: arguments of `gym.make` that it needs.
+        defaults: settings of a learner that has not been tuned.
+    """
+
+    spec: Spec
+    model: str | type[Any]
+    description: str = ""
+    trials: int = 0
+    steps: int = 0
+    env_id: str = GRAB
+    env_options: Mapping[str, Any] = field(default_factory=dict)
+    defaults: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def model_class(self) -> Any:
+        """The class, imported now."""
+        if not isinstance(self.model, str):
+            return self.model
+        module, _, name = self.model.partition(":")
+        return getattr(import_module(module), name)
+
+    def describe(self, trials: Sequence[int] = (), control: str = POSTURE) -> str:
+        """Return a line on the learner and its training; "" without a description.
+
+        Args:
+            trials: of the training of each seed, for a learner whose training is counted in steps.
+            control: of the joints: "posture", "torque" or "muscle".
+        """
+        if not self.description:
+            return ""
+        text = self.description + CONTROL_DESCRIPTIONS[control]
+        if self.spec.teacher == NONE:
+            return text
+        if self.trials:
+            return f"{text}; trained in {self.trials:,} unperturbed trials"
+        text = f"{text}; trained in {self.steps:,} unperturbed control steps"
+        if not trials:
+            return text
+        fewest, most = f"{min(trials):,}", f"{max(trials):,}"
+        return f"{text}, which were {fewest if fewest == most else f'{fewest} to {most}'} trials"
+
+
+_registered: dict[str, Learner] = {}
+
+
+def register(
+    name: str,
+    model: str | type[Any],
+    *,
+    description: str = "",
+    trials: int = 0,
+    steps: int = 0,
+    env_id: str = GRAB,
+    env_options: Mapping[str, Any] | None = None,
+) -> Learner:
+    """Add a learner, so that `make_learner`, the scripts and `prepare` know it by name.
+
+    Args:
+        name: without a comma, and not ending in "-hidden".
+        model: a class with Stable-Baselines3's model interface, or "module:class", which is imported when one is made.
+            It is called as `model(name, env, seed=seed, **settings)` and loaded by `model.load(path, env)`.
+        description: one line for the reader of a report.
+        trials: of unperturbed training, for a learner that is an `agents.trial_learner.TrialLearner`.
+        steps: of unperturbed training, control steps, for any other.
+        env_id: the environment in which it is trained.
+        env_options: arguments of `gym.make` that it needs.
+
+    Returns:
+        The entry of the registry.
+
+    Raises:
+        ValueError: the name is not valid or taken, or not exactly one of `trials` and `steps` is given.
+    """
+    if "," in name or name.endswith(HIDDEN) or not name:
+        raise ValueError(f"expected a name without a comma that does not end in {HIDDEN!r}, got {name!r}")
+    if is_learner(name):
+        raise ValueError(f"expected a new name, got {name!r}, which is registered")
+    if (trials > 0) == (steps > 0):
+        raise ValueError(f"expected either trials or steps, got trials={trials!r} and steps={steps!r}")
+    _registered[name] = Learner(Spec(name), model, description, trials, steps, env_id, dict(env_options or {}))
+    return _registered[name]
+
+
+def learners() -> dict[str, Learner]:
+    """Return all learners by full name: by seen error, by reward, and those registered."""
+    feedback_only = "feedback only, nothing is learned"
+    entries = [Learner(Spec(NONE), ERROR_LEARNER, feedback_only, ERROR_TRIALS, defaults=_defaults(HIDDEN_RATE))]
+    for network in NETWORKS.values():
+        entries += [
+            Learner(
+                Spec("error", network.name, rule),
+                ERROR_LEARNER,
+                _error_description(network.name, rule) + (PIXELS_DESCRIPTION if network.sees == "picture" else ""),
+                ERROR_TRIALS,
+                env_options=network.env_options,
+                defaults=_defaults(network.hidden_rate),
+            )
+            for rule in rules_for(network)
+        ]
+    for algorithm, model, title, steps in (
+        ("", PPO, "PPO", 1_000_000),
+        ("sac", SAC, "SAC", 150_000),
+        ("td3", TD3, "TD3", 150_000),
+    ):
+        entries += [
+            Learner(Spec("reward", "mlp", rule, algorithm), model, f"learns from reward alone, by {title}", steps=steps)
+            for rule in rules_for(NETWORKS["mlp"])
+        ]
+    entries += [
+        Learner(
+            Spec("reward", "lstm", "bp"),
+            RECURRENT_PPO,
+            "LSTM cells with memory; learns from reward alone, by PPO and back-propagation through time",
+            steps=300_000,
+        ),
+        Learner(
+            Spec("reward", "mlp", "bp", "tqc"),
+            TQC,
+            "learns from sparse reward alone, by TQC with hindsight",
+            steps=50_000,
+            env_id=REACH,
+            env_options={"observation": "goal"},
+        ),
+    ]
+    entries += [
+        Learner(
+            Spec("reward", "snn", rule),
+            SPIKING_ACTOR_CRITIC,
+            description,
+            REWARDED_TRIALS,
+            env_id=REACH,
+        )
+        for rule, description in SPIKING_REWARD_DESCRIPTIONS.items()
+    ]
+    return {entry.spec.name: entry for entry in entries} | _registered
+
+
+def aliases() -> dict[str, str]:
+    """Return the full names of learners by their other names."""
+    names = {f"error-{rule}": f"error-mlp-{rule}" for rule in rules_for(NETWORKS["mlp"])}
+    for network in NETWORKS.values():
+        for (name, cells), rule in RULES.items():
+            if cells == network.cells and name != rule.name and rule.name in rules_for(network):
+                names[f"error-{network.name}-{name}"] = f"error-{network.name}-{rule.name}"
+    return names | {"error-stdp": "error-snn-stdp", "reward-ppo": "reward-mlp-bp"}
+
+
+def find(text: str, **settings: Any) -> Learner:
+    """Return what is known of a learner.
+
+    Args:
+        text: a name in full or an alias. One of an error learner may end in "-hidden". Settings may follow, such as
+            "error-mlp-dfa,rate=0.5,plastic=hidden".
+        settings: more of them; they replace those in the text.
+
+    Raises:
+        ValueError: an unknown name, or a setting that does not read "name=value".
+    """
+    if not isinstance(text, str):
+        raise ValueError(f"expected the name of a learner, got {text!r}")
+    name, *fields = text.split(",")
+    given: dict[str, Any] = {}
+    for part in fields:
+        setting, equals, value = part.partition("=")
+        if not (setting.isidentifier() and equals):
+            raise ValueError(f"expected settings of learner {text!r} as name=value, got {part!r}")
+        given[setting] = _value_of(value)
+    given |= settings
+    known, short = learners(), name.removesuffix(HIDDEN)
+    entry = known.get(aliases().get(short, short))
+    if entry is None or (name.endswith(HIDDEN) and entry.spec.teacher != "error"):
+        close = get_close_matches(name, [*aliases(), *known], n=1)
+        hint = f" Did you mean {close[0]!r}?" if close else ""
+        raise ValueError(f"unknown learner {name!r}.{hint} See --list.")
+    plastic: Any = "hidden" if name.endswith(HIDDEN) else "all"
+    if entry.spec.teacher == "error":
+        plastic = given.pop("plastic", plastic)
+        if plastic not in ("all", "hidden"):
+            raise ValueError(f"plastic is {plastic!r}; expected 'all' or 'hidden'")
+    is_hidden = plastic == "hidden"
+    return replace(
+        entry,
+        spec=replace(entry.spec, plastic=plastic, settings=given),
+        description=entry.description + (HIDDEN_DESCRIPTION if is_hidden else ""),
+        trials=HIDDEN_TRIALS if is_hidden else entry.trials,
+    )
+
+
+def is_learner(text: Any) -> bool:
+    """Return whether `find` knows a name."""
+    try:
+        find(text)
+    except ValueError:
+        return False
+    return True
+
+
+def split_names(text: str) -> list[str]:
+    """Split names of learners at commas; a part such as "rate=0.5" belongs to the name before it."""
+    names: list[str] = []
+    for part in filter(None, (part.strip() for part in text.split(","))):
+        if "=" in part and names:
+            names[-1] += f",{part}"
+        else:
+            names.append(part)
+    return names
+
+
+def tuned_settings(spec: Spec) -> dict[str, Any]:
+    """Return the settings that `scripts/tune.py` found for a learner; empty without tuning."""
+    stored = json.loads(TUNED.read_text()) if TUNED.exists() else {}
+    settings: dict[str, Any] = stored.get(spec.name, {}).get("settings", {})
+    return settings
+
+
+def _defaults(hidden_rate: float) -> dict[str, float]:
+    return {"rate": LEARNING_RATE, "hidden_rate": hidden_rate, "practice_rate": PRACTICE_RATE}
+
+
+def _error_description(network: str, rule: str) -> str:
+    usual = ERROR_DESCRIPTIONS.get(rule, "learns from its seen error")
+    return ERROR_DESCRIPTIONS.get(f"{network}-{rule}", usual)
+
+
+def _value_of(text: str) -> Any:
+    """Return a number, True, False or None that a text stands for; the text itself otherwise."""
+    try:
+        return literal_eval(text)
+    except (SyntaxError, ValueError):
+        return text
