@@ -1,4 +1,4 @@
-"""What a picture of the world is made of, read from a simulation; reads the world and never changes it.
+"""The scene: all that a picture of the world shows, read from a simulation without changing it.
 
 Coordinates are the table's, in metres: the shoulder at (0, 0), x to the right, y away from the body.
 """
@@ -19,20 +19,20 @@ from reach.simulation import Simulation
 
 Points = NDArray[np.float64]
 
-# A place farther off than this is a mistake (centimetres or pixels given for metres).
+# A place farther away than this is an error, such as centimetres or pixels given for metres.
 FARTHEST_M = 10.0
-# Of places that every scene has; -1 stands for any length.
-SHAPES = {
+# Shapes of the places that every scene has; -1 stands for any length.
+PLACE_SHAPES = {
     "joints": (4, 2), "fingers": (2, 2, 2), "grasp_point": (2,), "cup": (2,), "seen_cup": (2,), "start": (2,),
     "path": (-1, 2),
 }  # fmt: skip
-# What may act: shape, and the range of a value.
-ACTING = {
+# Shape and range of the optional fields.
+BOUNDED_FIELDS = {
     "effort": ((3,), -1000.0, 1000.0), "activation": ((8,), 0.0, 1.0), "hand_force_n": ((2,), -1000.0, 1000.0),
     "field_n_s_per_m": ((2, 2), -1000.0, 1000.0), "constant_force_n": ((2,), -1000.0, 1000.0),
     "channel": ((2,), -1.001, 1.001),
 }  # fmt: skip
-# How far the length of a direction may be from 1.
+# Tolerance of the length of a unit vector.
 DIRECTION_TOLERANCE = 1e-3
 
 
@@ -49,33 +49,33 @@ class Scene:
         cup_radius: m.
         cup_held: the cup is in the hand.
         cup_tipped: the cup has fallen over.
-        seen_hand: (2,) m, where the eye sees the grasp point; None when the hand is hidden.
+        seen_hand: (2,) m, where the eye sees the grasp point; None if the hand is hidden.
         seen_cup: (2,) m, where the eye sees the cup.
         start: (2,) m, where the hand starts.
         touch: (3,) bool, left finger, right finger, palm.
         path: (n, 2) m, path of the hand in this reach.
         past_paths: paths of earlier reaches, each (n, 2) m, oldest first.
         time_s: time since the reach began, s.
-        caption: one line to write into the picture; "" for none.
+        caption: one line of text in the picture; "" for none.
         success: the reach has succeeded.
-        cup_present: the cup has not been taken away; of one that has, only a faint outline is left where it stood.
+        cup_present: False after the cup was removed; a faint outline marks its place.
         effort: (3,) torques of shoulder, elbow and wrist as shares of the largest, -1..1, flexion positive, shown as
-            colour at the joints; None where muscles act.
+            colour at the joints; None in muscle control.
         activation: (8,) of the muscles, 0..1, in the order of `sim.muscles.MUSCLES`, shown as strands along the arm;
             None without muscles.
-        hand_force_n: (2,) N, from outside at this moment, shown as an arrow; None for none.
-        field_n_s_per_m: (2, 2) N s/m, the matrix B of a force F = B v at the hand; None without one.
-        constant_force_n: (2,) N, at the hand wherever it is, shown with the field; None without one.
-        channel: (2,) unit vector along a force channel from the start, shown as its walls; None without one.
-        show_error: show the error the eye sees, an arrow from the seen hand to the seen cup. There is none while the
-            hand is hidden or the cup gone.
+        hand_force_n: (2,) N, external force now, shown as an arrow; None for none.
+        field_n_s_per_m: (2, 2) N s/m, the matrix B of a force F = B v at the hand; None for none.
+        constant_force_n: (2,) N, at the hand wherever it is, shown with the field; None for none.
+        channel: (2,) unit vector along a force channel from the start, shown as its walls; None for none.
+        show_error: show the seen error, an arrow from the seen hand to the seen cup, unless the hand is hidden or the
+            cup removed.
         trial: number of the trial, 0 or more; None for none.
         block: name of the block the trial belongs to; "" for none.
 
     Raises:
         ValueError: an array of another shape, a place not finite or farther than 10 m, a radius not above 0, an
-            activation outside 0..1, a share, a force or a field above 1,000, a channel's direction that is no unit
-            vector, a trial below 0.
+            activation outside 0..1, an effort, force or field beyond 1,000, a channel that is not a unit vector, or a
+            trial below 0.
     """
 
     joints: Points
@@ -107,76 +107,76 @@ class Scene:
     block: str = ""
 
     @classmethod
-    def trusted(cls, **values: Any) -> Scene:
-        """A scene of all its attributes but those left at their defaults, of which nothing is checked.
+    def unchecked(cls, **values: Any) -> Scene:
+        """Return a scene without validating its attributes, of which those without a default are required.
 
-        For values that were read from a simulation: the checks cost as much as drawing a small picture.
+        For values read from a simulation: validation takes as long as drawing a small picture.
         """
         scene = object.__new__(cls)
         scene.__dict__.update(values)
         return scene
 
     def __post_init__(self) -> None:
-        """Refuse what cannot be drawn."""
-        for name, shape in SHAPES.items():
+        """Validate all attributes."""
+        for name, shape in PLACE_SHAPES.items():
             _require_shape(name, getattr(self, name), shape)
         if self.seen_hand is not None:
             _require_shape("seen_hand", self.seen_hand, (2,))
         for number, past in enumerate(self.past_paths):
             _require_shape(f"past_paths[{number}]", past, (-1, 2))
-        every = (*SHAPES, "seen_hand")
+        every = (*PLACE_SHAPES, "seen_hand")
         named: dict[str, Any] = {name: getattr(self, name) for name in every if getattr(self, name) is not None}
-        # All at once, and one by one only to name the one that is wrong.
-        places = [np.ravel(one) for one in (*named.values(), *self.past_paths)]
+        # All at once for speed, one by one only to name the wrong one.
+        places = [np.ravel(place) for place in (*named.values(), *self.past_paths)]
         if not _is_near(np.concatenate(places)):
             named |= {f"past_paths[{number}]": path for number, path in enumerate(self.past_paths)}
-            name, wrong = next((name, one) for name, one in named.items() if not _is_near(np.ravel(one)))
-            raise ValueError(f"Scene {name} is {wrong}; finite values within {FARTHEST_M:g} m are allowed")
-        for name, (shape, low, high) in ACTING.items():
+            name, wrong = next((name, place) for name, place in named.items() if not _is_near(np.ravel(place)))
+            raise ValueError(f"expected Scene {name} finite and within {FARTHEST_M:g} m, got {wrong}")
+        for name, (shape, low, high) in BOUNDED_FIELDS.items():
             values = getattr(self, name)
             if values is not None:
                 _require_shape(name, values, shape)
-                # Written so that NaN is refused as well.
+                # False for NaN too.
                 if not (values.min() >= low and values.max() <= high):
-                    raise ValueError(f"Scene {name} is {values}; {low:g} to {high:g} is allowed")
+                    raise ValueError(f"expected Scene {name} of {low:g} to {high:g}, got {values}")
         if self.channel is not None and abs(math.hypot(*self.channel.tolist()) - 1.0) > DIRECTION_TOLERANCE:
-            raise ValueError(f"Scene channel is {self.channel}; a vector of length 1 is allowed")
+            raise ValueError(f"expected Scene channel to be a unit vector, got {self.channel}")
         if self.trial is not None and self.trial < 0:
-            raise ValueError(f"Scene trial is {self.trial}; 0 or more, or None, is allowed")
+            raise ValueError(f"expected Scene trial of 0 or more, or None, got {self.trial}")
         if np.shape(self.touch) != (3,):
-            raise ValueError(f"Scene touch has shape {np.shape(self.touch)}; (3,) is allowed")
+            raise ValueError(f"expected Scene touch of shape (3,), got {np.shape(self.touch)}")
         for name in ("finger_radius", "cup_radius"):
             radius = getattr(self, name)
             if not 0.0 < radius <= FARTHEST_M:
-                raise ValueError(f"Scene {name} is {radius}; above 0 and up to {FARTHEST_M} m is allowed")
+                raise ValueError(f"expected Scene {name} above 0 and up to {FARTHEST_M} m, got {radius}")
 
 
 def _require_shape(name: str, places: Any, shape: tuple[int, ...]) -> None:
-    """Refuse places of another shape; -1 stands for any length."""
-    given = np.shape(places)
-    if given != shape and not (shape[0] == -1 and len(given) == len(shape) and given[1:] == shape[1:]):
-        allowed = str(shape).replace("-1", "n")
-        raise ValueError(f"Scene {name} has shape {given}; {allowed} is allowed")
+    """Raise ValueError for another shape; -1 stands for any length."""
+    actual = np.shape(places)
+    if actual != shape and not (shape[0] == -1 and len(actual) == len(shape) and actual[1:] == shape[1:]):
+        raise ValueError(f"expected Scene {name} of shape {str(shape).replace('-1', 'n')}, got {actual}")
 
 
 def _is_near(places: Points) -> bool:
-    """Whether all places, m, are finite and on or near the table; written so that NaN is not."""
+    """Return whether all places, m, are finite and within FARTHEST_M; False for NaN."""
     return places.size == 0 or bool(max(places.max(), -places.min()) <= FARTHEST_M)
 
 
 # --- from a simulation ----------------------------------------------------------------------------------------
 
+# Number of earlier paths that are shown.
 PAST_PATHS = 6
 
 
 @dataclass(frozen=True)
 class Label:
-    """What is written over a picture.
+    """Caption, trial and block in a picture.
 
     Attributes:
-        caption: what is shown.
-        trial: number of the trial; None counts those of the environment.
-        block: name of the block the trial belongs to.
+        caption: one line of text.
+        trial: number of the trial; None for the number of trials of the environment so far.
+        block: name of the block that the trial belongs to.
     """
 
     caption: str = ""
@@ -185,45 +185,45 @@ class Label:
 
 
 class Paths:
-    """The course of the hand in this trial, and in the last few.
+    """Path of the hand in this trial and in the last few.
 
     Attributes:
-        trials: begun so far.
+        trials: number of trials begun so far.
     """
 
     def __init__(self) -> None:
-        """No trial yet."""
+        """Begin without a trial."""
         self.trials = 0
         self._path: list[tuple[float, float]] = []
         self._past: tuple[Any, ...] = ()
 
     def begin(self) -> None:
-        """A trial begins; keep the one before it."""
+        """Begin a trial; store the path of the previous one."""
         self.trials += 1
         if len(self._path) > 1:
             self._past = (*self._past, self.path)[-PAST_PATHS:]
         self._path = []
 
     def extend(self, simulation: Simulation, index: int) -> None:
-        """Take in where the hand of world `index` is now."""
+        """Append the current place of the hand of world `index`."""
         x, y = simulation.world.row(index)[s.HAND_X : s.HAND_Y + 1].tolist()
         self._path.append((x, y))
 
     @property
     def path(self) -> Any:
-        """(n, 2) m, of this trial."""
+        """Path of this trial, (n, 2) m."""
         return np.array(self._path).reshape(-1, 2)
 
     @property
     def past_paths(self) -> tuple[Any, ...]:
-        """Of earlier trials, oldest first, each (n, 2) m."""
+        """Paths of earlier trials, oldest first, each (n, 2) m."""
         return self._past
 
 
-def scene_of(simulation: Simulation, index: int, paths: Paths, label: Label) -> Any:
-    """The `reach.render.Scene` of world `index`.
+def scene_of(simulation: Simulation, index: int, paths: Paths, label: Label) -> Scene:
+    """Return the scene of world `index`; its arrays are views that the next step overwrites.
 
-    The error that the eye sees is shown until the cup is in the hand.
+    The seen error is shown until the cup is held or tipped over.
     """
     row = simulation.world.row(index)
     number = row.item
@@ -231,7 +231,7 @@ def scene_of(simulation: Simulation, index: int, paths: Paths, label: Label) -> 
     palm, half = number(s.PALM_OFFSET), 0.5 * number(s.APERTURE) + number(s.FINGER_RADIUS)
 
     def on_table(u: float, v: float) -> tuple[float, float]:
-        """A place of the hand's frame, see `sim.grasp.capsule`."""
+        """Return the place (m) on the table of a place in the hand's frame, see `sim.grasp.capsule`."""
         return x + u * ax - v * ay, y + u * ay + v * ax
 
     fingers = []
@@ -244,7 +244,7 @@ def scene_of(simulation: Simulation, index: int, paths: Paths, label: Label) -> 
     muscles = simulation.control == s.MUSCLE
     held, tipped = number(s.HELD_S) > 0.0, number(s.TIPPED) > 0.0
     forced = number(s.HAND_FORCE_X) != 0.0 or number(s.HAND_FORCE_Y) != 0.0
-    return Scene.trusted(
+    return Scene.unchecked(
         joints=np.array(joints),
         fingers=np.array(fingers),
         finger_radius=number(s.FINGER_RADIUS),
@@ -271,22 +271,22 @@ def scene_of(simulation: Simulation, index: int, paths: Paths, label: Label) -> 
         hand_force_n=row[s.HAND_FORCE_X : s.HAND_FORCE_Y + 1] if forced else None,
         field_n_s_per_m=row[s.FIELD_11 : s.FIELD_22 + 1].reshape(2, 2) if number(s.FIELD_ONSET) < s.NEVER else None,
         constant_force_n=row[s.FORCE_X : s.FORCE_Y + 1] if number(s.FORCE_ONSET) < s.NEVER else None,
-        channel=_channel(row) if number(s.CHANNEL_ONSET) < s.NEVER else None,
+        channel=_channel_direction(row) if number(s.CHANNEL_ONSET) < s.NEVER else None,
     )
 
 
-def scene_in(env: Any) -> Any:
-    """The `reach.render.Scene` of this moment of `env`, a `CupEnv`, wrapped or not, with a render mode, to be kept."""
-    own = env.unwrapped
-    seen = scene_of(own._simulation, 0, own._paths, own.label)
-    # What was read from the world are views of it, and the world goes on.
-    return type(seen).trusted(
-        **{name: value.copy() if isinstance(value, np.ndarray) else value for name, value in vars(seen).items()}
+def copy_scene(env: Any) -> Scene:
+    """Return a copy of the current scene of `env`, a `CupEnv`, wrapped or not, with a render mode."""
+    cup_env = env.unwrapped
+    scene = scene_of(cup_env._simulation, 0, cup_env._paths, cup_env.label)
+    # Copy the arrays: they are views that the next step overwrites.
+    return Scene.unchecked(
+        **{name: value.copy() if isinstance(value, np.ndarray) else value for name, value in vars(scene).items()}
     )
 
 
-def _channel(row: Any) -> Any:
-    """Unit vector along the channel."""
+def _channel_direction(row: Any) -> Any:
+    """Return the unit vector along the channel."""
     cosine, sine = row[s.CHANNEL_COSINE], row[s.CHANNEL_SINE]
     x, y = row[s.TARGET_X], row[s.TARGET_Y]
     return np.array([cosine * x - sine * y, sine * x + cosine * y])

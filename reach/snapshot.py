@@ -1,6 +1,6 @@
-"""What goes on inside a learner at one moment, as plain data that a learner may give and a picture be made of.
+"""What happens in a learner's network at one moment, as plain data: learners fill it, `reach.render` draws it.
 
-A learner that can be looked into has a method `inside()` that answers an `Inside`. Looking changes nothing.
+A learner that can be displayed has a method `snapshot()` that returns a `Snapshot`. Taking one changes nothing.
 """
 
 from __future__ import annotations
@@ -11,9 +11,9 @@ from typing import Any, Literal, get_args
 import numpy as np
 from numpy.typing import NDArray
 
-Way = Literal["backward", "broadcast", "forward", "gate", "activity"]
-WAYS: tuple[Way, ...] = get_args(Way)
-# A spike is shown to this measure of time.
+Route = Literal["backward", "broadcast", "forward", "gate", "activity"]
+ROUTES: tuple[Route, ...] = get_args(Route)
+# Spikes are displayed in bins of this length.
 SPIKE_BIN_MS = 2
 
 
@@ -22,10 +22,10 @@ class Population:
     """Spiking cells of one kind.
 
     Attributes:
-        name: of the cells, such as "hidden, excitatory".
+        name: of the population, such as "hidden, excitatory".
         spikes: (bins, cells) uint8, spikes of each cell in each of the last bins of 2 ms, oldest first; no bins where
-            none were kept.
-        rate_hz: present firing rate, Hz, mean over cells.
+            none were recorded.
+        rate_hz: current firing rate, Hz, mean over cells.
 
     Raises:
         ValueError: spikes of another shape or type, or a rate below 0.
@@ -36,23 +36,23 @@ class Population:
     rate_hz: float
 
     def __post_init__(self) -> None:
-        """Refuse what cannot be drawn."""
+        """Validate spikes and rate."""
         if np.ndim(self.spikes) != 2 or self.spikes.dtype != np.uint8:
             raise ValueError(
-                f"Population spikes has shape {np.shape(self.spikes)} and type {self.spikes.dtype}; (bins, cells) "
-                "uint8 is allowed"
+                f"expected Population spikes of shape (bins, cells) and type uint8, got shape {np.shape(self.spikes)} "
+                f"and type {self.spikes.dtype}"
             )
         if not self.rate_hz >= 0.0:
-            raise ValueError(f"Population rate_hz is {self.rate_hz}; 0 or more is allowed")
+            raise ValueError(f"expected Population rate_hz of 0 or more, got {self.rate_hz}")
 
 
 @dataclass(frozen=True, eq=False)
 class Layer:
-    """Cells of one layer whose activity is a number.
+    """Rate cells of one layer.
 
     Attributes:
         name: of the layer.
-        activation: (cells,), finite; how strong the colours are follows from the largest.
+        activation: (cells,), finite; colours are scaled to the largest.
 
     Raises:
         ValueError: activations of another shape, or not finite.
@@ -62,18 +62,18 @@ class Layer:
     activation: NDArray[np.float64]
 
     def __post_init__(self) -> None:
-        """Refuse what cannot be drawn."""
+        """Validate the activations."""
         _require_cells("Layer activation", self.activation)
 
 
 @dataclass(frozen=True, eq=False)
-class Arrival:
-    """What an error told the cells of one layer.
+class LayerSignal:
+    """The learning signal that reached the cells of one layer.
 
     Attributes:
         name: of the layer.
-        told: (cells,), the modulator of each cell; all 0 where nothing arrived.
-        eligible: (cells,), how much each cell had gathered of recent pre-post pairs, 0 or more; None where synapses
+        modulator: (cells,), of each cell; all 0 where no error arrived.
+        eligibility: (cells,), sum over each cell's synapses of recent pre-post pairs, 0 or more; None where synapses
             learn from rates.
 
     Raises:
@@ -81,73 +81,71 @@ class Arrival:
     """
 
     name: str
-    told: NDArray[np.float64]
-    eligible: NDArray[np.float64] | None = None
+    modulator: NDArray[np.float64]
+    eligibility: NDArray[np.float64] | None = None
 
     def __post_init__(self) -> None:
-        """Refuse what cannot be drawn."""
-        _require_cells("Arrival told", self.told)
-        if self.eligible is not None and _require_cells("Arrival eligible", self.eligible) != len(self.told):
-            raise ValueError(
-                f"Arrival eligible has {len(self.eligible)} cells, told {len(self.told)}; alike is allowed"
-            )
+        """Validate both arrays."""
+        cells = _require_cells("LayerSignal modulator", self.modulator)
+        if self.eligibility is not None and _require_cells("LayerSignal eligibility", self.eligibility) != cells:
+            raise ValueError(f"expected LayerSignal eligibility of {cells} cells, got {len(self.eligibility)}")
 
 
 @dataclass(frozen=True, eq=False)
-class Travel:
-    """How the last error came to the synapses.
+class ErrorPath:
+    """How the last error reached the synapses.
 
     Attributes:
-        way: "backward" layer by layer from the last to the first (BP, FA), "broadcast" to all at once (DFA), "forward"
-            to the first and from there on (IFA), as a "gate" on recent pre-post pairs (STDP), or as "activity" of cells
-            that remember it, by which no synapse changes.
+        route: "backward" layer by layer from the last to the first (BP, FA), "broadcast" to all at once (DFA),
+            "forward" to the first and from there on (IFA), as a "gate" on recent pre-post pairs (STDP), or as
+            "activity" of cells that remember it, by which no synapse changes.
         error: (n,) the error that was sent.
-        arrivals: of each layer that can hear of it, the first layer first.
-        number: of the error, counted from 1; another number is another error.
-        what: was sent, as it is written into the picture.
+        signals: of each layer that can receive it, the first layer first.
+        number: of the error, counted from 1; another number means another error.
+        label: of the error in the picture.
 
     Raises:
-        ValueError: an unknown way, no arrivals, or an error that cannot be drawn.
+        ValueError: an unknown route, no signals, or an error of another shape.
     """
 
-    way: Way
+    route: Route
     error: NDArray[np.float64]
-    arrivals: tuple[Arrival, ...]
+    signals: tuple[LayerSignal, ...]
     number: int = 1
-    what: str = "error"
+    label: str = "error"
 
     def __post_init__(self) -> None:
-        """Refuse what cannot be drawn."""
-        if self.way not in WAYS:
-            raise ValueError(f"Travel way is {self.way!r}; {list(WAYS)} are allowed")
-        if not self.arrivals:
-            raise ValueError("Travel arrivals is empty; one or more are allowed")
-        _require_cells("Travel error", self.error)
+        """Validate route, signals and error."""
+        if self.route not in ROUTES:
+            raise ValueError(f"expected ErrorPath route to be one of {list(ROUTES)}, got {self.route!r}")
+        if not self.signals:
+            raise ValueError("expected one ErrorPath signal or more, got none")
+        _require_cells("ErrorPath error", self.error)
 
 
 @dataclass(frozen=True, eq=False)
-class Inside:
-    """One moment inside a learner.
+class Snapshot:
+    """One moment in a learner's network.
 
     Attributes:
-        populations: of spiking cells, those that hear the senses first; none in a network of rate cells.
-        layers: of rate cells, those that hear the senses first.
-        travel: of the last error that was learned from; None before the first, and without one.
+        populations: of spiking cells, from the senses on; empty in a network of rate cells.
+        layers: of rate cells, from the senses on.
+        error_path: of the last error that was learned from; None before the first, and without learning.
     """
 
     populations: tuple[Population, ...] = ()
     layers: tuple[Layer, ...] = ()
-    travel: Travel | None = None
+    error_path: ErrorPath | None = None
 
 
-def inside_of(model: Any) -> Inside | None:
-    """What a learner shows of its inside; None for one that shows nothing."""
-    look = getattr(model, "inside", None)
-    return None if look is None else look()
+def snapshot_of(model: Any) -> Snapshot | None:
+    """Return the snapshot of a learner; None of one that provides none."""
+    take = getattr(model, "snapshot", None)
+    return None if take is None else take()
 
 
 def _require_cells(name: str, values: NDArray[np.float64]) -> int:
-    """How many cells; refuse what is no row of finite numbers."""
+    """Return the number of cells; raise ValueError unless the values are (cells,) and finite."""
     if np.ndim(values) != 1 or not len(values) or not np.isfinite(values).all():
-        raise ValueError(f"{name} is {values!r}; (cells,) finite numbers are allowed")
+        raise ValueError(f"expected {name} of shape (cells,) with finite values, got {values!r}")
     return len(values)

@@ -1,6 +1,6 @@
-"""What all scripts share: read flags, report errors in one line, end quietly when interrupted, list the learners.
+"""Command lines: parse the flags, print errors in one line, and exit cleanly on Ctrl-C.
 
-Import it before anything slow, so that an interruption during the imports is answered in one line too.
+Import this module first, so that Ctrl-C is handled during the slow imports too.
 """
 
 from __future__ import annotations
@@ -28,19 +28,19 @@ def run(
     expected: tuple[type[Exception], ...] = (),
     interrupted: str = "Interrupted.",
 ) -> None:
-    """Read the flags, call `main`, then end the process. With the flag `--list` alone, print the learners instead.
+    """Parse the flags, run `main`, and exit.
 
     Args:
-        main: does the work; returns the exit code, 0 or None for success.
-        options: the dataclass of the flags.
-        expected: errors that are reported by their message alone, besides those of files, values and environments.
+        main: returns the exit code; 0 or None for success.
+        options: dataclass of the flags.
+        expected: exceptions to print without a traceback, besides those of files, values and environments.
         interrupted: message on Ctrl-C; the exit code is then 130.
     """
     import gymnasium as gym
     import tyro
 
     signal.signal(signal.SIGINT, signal.default_int_handler)
-    # Ends by an exception, so that unfinished files are removed.
+    # Exit by an exception, so that unfinished files are removed.
     signal.signal(signal.SIGTERM, _terminate)
     try:
         takes_learners = not {"learner", "learners"}.isdisjoint(options.__annotations__)
@@ -87,7 +87,7 @@ def print_learners() -> None:
 
 @contextmanager
 def workers(number: int) -> Iterator[ProcessPoolExecutor]:
-    """Give a pool of `number` processes, which end at once if this process is interrupted."""
+    """Provide a pool of `number` processes, which are terminated if this process is interrupted."""
     with ProcessPoolExecutor(number, initializer=_end_by_signals) as pool:
         try:
             yield pool
@@ -99,7 +99,7 @@ def workers(number: int) -> Iterator[ProcessPoolExecutor]:
 
 
 def _end_by_signals() -> None:
-    """Let SIGINT and SIGTERM end a worker silently: its parent says what is to be said."""
+    """Let SIGINT and SIGTERM end a worker silently; its parent prints the message."""
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, signal.SIG_DFL)
 
@@ -108,9 +108,9 @@ def _terminate(number: int, frame: FrameType | None) -> None:
     sys.exit(128 + number)
 
 
-def _interrupt(said: str) -> None:
+def _interrupt(message: str) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    print(said, file=sys.stderr)
+    print(message, file=sys.stderr)
     sys.exit(128 + signal.SIGINT)
 
 
@@ -120,13 +120,13 @@ def _interrupt_at_once(number: int, frame: FrameType | None) -> None:
 
 
 def _begin() -> None:
-    """Answer interruptions during the imports that follow, and write what the terminal cannot show as "?"."""
+    """Handle Ctrl-C during the imports that follow, and print "?" for letters that the terminal cannot show."""
     # Libraries may catch a KeyboardInterrupt while they are imported.
     signal.signal(signal.SIGINT, _interrupt_at_once)
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="replace")
 
 
-# Tests and workers import scripts too.
+# Not where tests and workers import a script.
 if SCRIPT.parent.resolve() == Path(__file__).parent.resolve():
     _begin()

@@ -39,7 +39,7 @@ from reach.study import (
 )
 from reach.study.engine.scheduler import MakeWorkers, on_this_machine
 from reach.study.live import NowAndThen, TensorBoard
-from reach.study.people.game import read_person, with_persons
+from reach.study.people.game import append_persons, read_person
 from reach.study.people.human_data import read_curves
 from reach.study.report import print_table, write_report
 from reach.study.run.measures import per_seed
@@ -307,8 +307,8 @@ def main(given: Compare) -> int:
             print(f"Gathered {gathered} jobs from {len(shard_folders(given.out))} shards")
 
         def write() -> Mapping[str, Any]:
-            """Write the results so far; a run after a kill ends with the same bytes."""
-            trials = with_persons(store.write_tables(jobs), given.person)
+            """What there is so far, whole; a run after a kill ends with the same bytes."""
+            trials = append_persons(store.write_tables(jobs), given.person)
             measured = per_seed(trials)
             summary = summarise(trials, measured)
             store.write_summary(summary)

@@ -1,4 +1,4 @@
-"""Move the hand yourself through a protocol that learners go through: `python scripts/play.py --out runs/me`."""
+"""Play a protocol yourself, with the mouse or the arrow keys: `python scripts/play.py --out runs/me`."""
 
 from __future__ import annotations
 
@@ -16,100 +16,107 @@ from reach.render import Window
 from reach.sim.layout import CONTROL_STEP_S, START_HAND_M
 from reach.study.engine.formats import parquet_bytes, trials_frame
 from reach.study.engine.store import read_whole
-from reach.study.people.chart import draw_chart, told
+from reach.study.people.chart import draw_chart, summary_lines
 from reach.study.people.game import (
     TRIALS,
-    Stopped,
-    View,
+    PersonLeft,
+    PersonView,
     WindowPointer,
-    draw_seen,
+    as_person_trials,
+    draw_view,
+    person_trials,
     play,
-    rows_of_person,
-    under_their_name,
 )
 
 WIDTH, HEIGHT = 900, 700
-# The trials of one who has not come to the end, which no comparison reads.
+# The trials of a person who has not finished; no comparison reads them.
 UNFINISHED = "unfinished.parquet"
-PRIVACY = "What you do stays on this machine: it is written to {out} and nowhere else."
+PRIVACY = "Your data stays on this machine, in {out}."
 
 
 @dataclass
 class Play:
-    """Move the hand yourself, with the mouse, a trackpad or the arrow keys, through a protocol."""
+    """Play a protocol yourself: move the hand with the mouse, a trackpad or the arrow keys, and reach for the cup.
+
+    At the end a chart shows how fast you corrected.
+    """
 
     out: Path
-    """Folder for what you did: trials.parquet, which compare.py --person reads, and chart.png; unfinished.parquet if
-    you leave before the end."""
+    """Folder for your results: trials.parquet (for compare.py --person) and chart.png. If you leave before the end, it
+    holds unfinished.parquet."""
     protocol: str = "rotation30"
-    """One of the presets."""
+    """Name of a preset protocol; an unknown name prints the list."""
     seed: int = 0
-    """Of cups and noise; learners with the same seed meet the same."""
+    """Seed of cups and noise; a learner with the same seed gets the same."""
     beside: Path | None = None
-    """Folder of a comparison (compare.py --out), whose learners are drawn beside you."""
+    """Folder of a comparison (compare.py --out) whose learners are added to your chart."""
     watch_s: float = 60.0
-    """How long the chart stays in the window at the end, unless you close it."""
+    """Time for which the chart stays in the window at the end, s; closing the window ends it."""
 
     def __post_init__(self) -> None:
         if self.protocol not in PROTOCOLS:
-            raise SystemExit(f"--protocol {self.protocol}: known are {' '.join(sorted(PROTOCOLS))}")
+            raise SystemExit(f"--protocol: expected one of {' '.join(sorted(PROTOCOLS))}, got {self.protocol}")
         if self.seed < 0:
-            raise SystemExit(f"--seed {self.seed}: 0 or more is allowed")
+            raise SystemExit(f"--seed: expected 0 or more, got {self.seed}")
         if any((self.out / name).exists() for name in (TRIALS, UNFINISHED)):
-            raise SystemExit(f"--out {self.out} holds trials already; give another folder")
+            raise SystemExit(f"--out: expected a folder without trials, got {self.out}")
         if self.beside is not None and not (self.beside / TRIALS).is_file():
-            raise SystemExit(f"--beside {self.beside} holds no comparison; make one with compare.py --out")
+            raise SystemExit(f"--beside: expected a folder written by compare.py --out, got {self.beside}")
 
 
 def play_in(
     window: Window,
     protocol: Protocol,
     seed: int,
-    onlooker: Callable[[View], None] | None = None,
+    on_view: Callable[[PersonView], None] | None = None,
     on_trial: Callable[[list[dict[str, Any]]], None] | None = None,
 ) -> list[dict[str, Any]]:
-    """Play through a protocol in a window.
+    """Run a protocol with a person in a window.
 
-    An `onlooker` is told of every view before it is shown, `on_trial` of all rows so far after each trial.
+    Args:
+        window: of WIDTH by HEIGHT pixels.
+        protocol, seed: as for `play`.
+        on_view: called with every view before it is shown.
+        on_trial: called with the rows so far after each trial.
     """
     pointer = WindowPointer(window, WIDTH, HEIGHT, (float(START_HAND_M[0]), float(START_HAND_M[1])))
 
-    def show(view: View) -> bool:
-        if onlooker is not None:
-            onlooker(view)
-        return window.show(draw_seen(view, WIDTH, HEIGHT))
+    def show(view: PersonView) -> bool:
+        if on_view is not None:
+            on_view(view)
+        return window.show(draw_view(view, WIDTH, HEIGHT))
 
     return play(protocol, seed, pointer, show, on_trial=on_trial)
 
 
 def main(options: Play) -> None:
-    """Play, then keep and show what came of it."""
+    """Play, then save and show the results."""
     make_folder(options.out, "--out")
     print(PRIVACY.format(out=options.out))
     protocol = PROTOCOLS[options.protocol]
     window = Window(WIDTH, HEIGHT, round(1.0 / CONTROL_STEP_S), title=f"reach for the cup: {protocol.name}")
-    if not window.is_seen:
-        raise SystemExit("play.py: there is no screen to play on")
+    if not window.is_visible:
+        raise SystemExit("play.py: there is no screen")
     unfinished = options.out / UNFINISHED
 
-    def keep(rows: list[dict[str, Any]]) -> None:
-        write_file(unfinished, parquet_bytes(trials_frame(under_their_name(protocol, options.seed, rows))))
+    def save_unfinished(rows: list[dict[str, Any]]) -> None:
+        write_file(unfinished, parquet_bytes(trials_frame(as_person_trials(protocol, options.seed, rows))))
 
     try:
-        rows = play_in(window, protocol, options.seed, on_trial=keep)
-    except (Stopped, KeyboardInterrupt):
-        kept = f"your trials are kept in {unfinished}, which no comparison reads" if unfinished.exists() else ""
-        raise SystemExit(f"You left before the end; {kept or 'there was no whole trial to keep'}.") from None
-    trials = trials_frame(rows_of_person(protocol, options.seed, rows))
+        rows = play_in(window, protocol, options.seed, on_trial=save_unfinished)
+    except (PersonLeft, KeyboardInterrupt):
+        saved = f"your trials are in {unfinished}" if unfinished.exists() else "no trial was finished"
+        raise SystemExit(f"You left before the end; {saved}.") from None
+    trials = trials_frame(person_trials(protocol, options.seed, rows))
     write_file(options.out / TRIALS, parquet_bytes(trials))
     unfinished.unlink()
     others = None if options.beside is None else read_whole(options.beside / TRIALS)
-    picture = draw_chart(trials, others, protocol, (WIDTH, HEIGHT))
-    write_file(options.out / "chart.png", picture.png)
-    print("\n".join(told(trials)))
+    chart = draw_chart(trials, others, protocol, (WIDTH, HEIGHT))
+    write_file(options.out / "chart.png", chart.png)
+    print("\n".join(summary_lines(trials)))
     print(f"Written: {options.out / TRIALS} and {options.out / 'chart.png'}")
     for _ in range(round(options.watch_s / CONTROL_STEP_S)):
-        if not window.show(np.asarray(picture.pixels)):
+        if not window.show(np.asarray(chart.pixels)):
             break
     window.close()
 

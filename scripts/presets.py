@@ -1,4 +1,4 @@
-"""Comparisons under a name, for `scripts/compare.py --preset`."""
+"""Preset comparisons for `scripts/compare.py --preset`."""
 
 from __future__ import annotations
 
@@ -7,9 +7,12 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Preset:
-    """A comparison: which learners, through which protocols, over how many seeds.
+    """A comparison.
 
-    The first protocol is the one the report opens with and films; learner `none` is the measure of the others.
+    Attributes:
+        learners: names; `none` is the reference for the others.
+        protocols: names; the report opens with the first one and shows films of it.
+        seeds: number of seeds.
     """
 
     learners: tuple[str, ...]
@@ -23,7 +26,7 @@ PRESETS: dict[str, Preset] = {
         protocols=("rotation30", "prism"),
         seeds=10,
     ),
-    # A look at the whole way from training to report, in minutes; five seeds give intervals and no claim.
+    # From training to report in minutes; five seeds give intervals, but are too few for a claim.
     "quick": Preset(learners=("none", "error-bp", "error-dfa"), protocols=("prism",), seeds=5),
     "paper": Preset(
         learners=(
@@ -41,7 +44,7 @@ PRESETS: dict[str, Preset] = {
         protocols=("rotation30", "prism", "curl", "savings", "interference", "retention", "switching", "jump"),
         seeds=10,
     ),
-    # What can still follow a perturbation that turns: synapses, cells' activity, and synapses that come and go.
+    # Which memory follows a switching perturbation: synapses, activity of cells, or structural plasticity.
     "switching": Preset(
         learners=(
             "none",

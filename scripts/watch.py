@@ -1,6 +1,6 @@
-"""Watch learners go through a protocol, in a window or as a film: `python scripts/watch.py --learner error-dfa`.
+"""Watch learners in a protocol, in a window or as a film: `python scripts/watch.py --learner error-dfa`.
 
-In a window, `H` shows what the keys do. Every key has a flag, for films and for those without a keyboard.
+In a window, press H to see the keys. Every key has a flag, for films.
 """
 
 from __future__ import annotations
@@ -26,10 +26,10 @@ from reach.render.film import write_png
 from reach.render.panels import layout_of
 from reach.sim.layout import CONTROL_STEP_S
 from reach.study import plan
-from reach.study.watch.live import Live
-from reach.study.watch.replay import differences, kept_learner, recorded_row
-from reach.study.watch.session import FASTEST, SLOWEST, Watching, frames_of, indices_of
-from reach.study.watch.stepper import Wish
+from reach.study.watch.live import LiveSession
+from reach.study.watch.replay import differences, recorded_row, trained_learner
+from reach.study.watch.session import FASTEST, SLOWEST, WatchSession, film_frames, trial_indices
+from reach.study.watch.stepper import Overrides
 
 FRAMES_PER_SECOND = 50
 WINDOW_FRAMES_PER_SECOND = 60
@@ -37,91 +37,93 @@ WINDOW_FRAMES_PER_SECOND = 60
 
 @dataclass
 class Watch:
-    """Watch learners go through a protocol."""
+    """Watch one or several learners in a protocol, in a window, or write a film or a picture.
+
+    In the window, press H to see the keys.
+    """
 
     learner: str | None = None
-    """Name of the learner (default: error-dfa; with --checkpoint the one stored there)."""
+    """Name of the learner. Default: error-dfa, or the learner in --checkpoint."""
     compare: str | None = None
     """Several learners side by side on the same cups and noise, such as error-bp,error-dfa,error-stdp."""
     protocol: str = "rotation30"
-    """One of the presets; an unknown name lists them."""
+    """Name of a preset protocol; an unknown name prints the list."""
     checkpoint: Path | None = None
-    """A learner kept by train.py, or a zip file of Stable-Baselines3; without one, the named learner is trained on
-    unperturbed cups first."""
+    """Folder of a learner saved by train.py, or zip file of a Stable-Baselines3 model. Without it, the learner is
+    trained first, without perturbation."""
     trust: bool = False
-    """Run the code that a zip file may hold; without it only its tensors are read."""
+    """Unpickle the zip file, which can run any code in it. Without this flag only its tensors are read."""
     replay: Path | None = None
-    """Folder of a comparison (compare.py --out): the learner as it was trained there, and the trial as it was."""
+    """Folder of a comparison (compare.py --out): load the learner trained there, and check that the reaches are
+    identical to the recorded ones."""
     seed: int = 0
-    """Of the learner and of the protocol."""
+    """Seed of the learner and of the protocol (cups and noise)."""
     first: int = 17
-    """Number of the first reach to show; those before it are run unseen."""
+    """Number of the first reach to show; earlier reaches run without a picture."""
     last: int = 40
     """Number of the last reach to show."""
     trial: int | None = None
     """Number of the only reach to show, instead of --first and --last."""
     twin: bool = False
-    """Show each reach beside itself without the perturbation."""
+    """Show each reach also without its perturbation, side by side."""
     table: bool = True
-    """Show the table."""
-    inside: bool = True
-    """Show the inside of the learner: spikes or activities, and the error on its way."""
-    story: bool = True
-    """Show the errors of all trials so far."""
+    """Show the table with arm and cup."""
+    network: bool = True
+    """Show the learner's network: spikes or activities, and the path of the error to the synapses."""
+    errors: bool = True
+    """Show the launch errors of all trials so far."""
     size: tuple[int, int] = (1280, 720)
     """Width and height of the picture, pixels."""
     speed: float = 1.0
-    """1/8 to 32; 1 is real time (keys up and down)."""
+    """Playback speed, 0.125 to 32; 1 is real time (keys up and down)."""
     prism: Literal["on", "off"] | None = None
-    """Put the prism on or off, whatever the protocol says (key P)."""
+    """Switch a prism (6 cm) on or off in all reaches (key P). Default: as in the protocol."""
     field: Literal["on", "off"] | None = None
-    """Put the force field on or off (key F)."""
+    """Switch a curl field (13 N s/m) on or off in all reaches (key F). Default: as in the protocol."""
     learning: bool = True
     """Let the learners learn (key L)."""
     cup: tuple[float, float] | None = None
-    """Where the cup is put as each shown reach begins, x and y in m (dragging with the mouse)."""
+    """Place of the cup at the start of each shown reach, x and y in m (in the window: drag the cup)."""
     video: Path | None = None
-    """Film (.mp4 or .gif) to write instead of opening a window; no display is needed (key V)."""
+    """Write a film (.mp4 or .gif) instead of opening a window; needs no display (key V)."""
     png: Path | None = None
-    """Picture to write instead of opening a window (key S)."""
+    """Write a picture (.png) instead of opening a window; needs no display (key S)."""
     png_s: float = 0.7
-    """Time in the first shown reach at which that picture is taken, s."""
-    saves: Path = Path("runs/watch/saved")
-    """Where keys S and V put pictures and films."""
+    """Time of the --png picture in the first shown reach, s."""
+    save_folder: Path = Path("runs/watch/saved")
+    """Folder for pictures and films saved with the keys S and V."""
     keep: Path = Path("runs/watch")
-    """Where learners trained for watching are kept for the next time; other code trains them again."""
+    """Folder that caches the learners trained here. A change of the code trains them again."""
 
     def __post_init__(self) -> None:
         for flag, names in (("learner", [] if self.learner is None else [self.learner]), ("compare", self.compared)):
-            command.require_learners(f"--{flag}", names)
+            for name in names:
+                if not is_learner(name):
+                    raise SystemExit(f"--{flag}: expected one of {' '.join(LEARNERS)}, got {name}")
         if self.compare is not None and not self.compared:
-            raise SystemExit(f"--compare {self.compare!r}: expected names of learners, such as error-bp,error-dfa")
+            raise SystemExit(f"--compare: expected some of {' '.join(LEARNERS)}, got {self.compare!r}")
         if self.protocol not in PROTOCOLS:
-            raise SystemExit(f"--protocol {self.protocol}: known are {' '.join(sorted(PROTOCOLS))}")
+            raise SystemExit(f"--protocol: expected one of {' '.join(sorted(PROTOCOLS))}, got {self.protocol}")
         if self.seed < 0:
-            raise SystemExit(f"--seed {self.seed}: 0 or more is allowed")
+            raise SystemExit(f"--seed: expected 0 or more, got {self.seed}")
         if not SLOWEST <= self.speed <= FASTEST:
-            raise SystemExit(f"--speed {self.speed:g}: {SLOWEST:g} to {FASTEST:g} is allowed")
+            raise SystemExit(f"--speed: expected {SLOWEST:g} to {FASTEST:g}, got {self.speed:g}")
         if not self.png_s >= 0.0:
-            raise SystemExit(f"--png-s {self.png_s:g}: 0 or more is allowed")
-        for flag, path in (("video", self.video), ("png", self.png)):
-            if path is not None and path.is_dir():
-                raise SystemExit(f"--{flag} {path}: the name of a file is allowed, and that is a folder")
-        if self.video is not None and self.video.suffix not in (".mp4", ".gif"):
-            raise SystemExit(f"--video {self.video}: a name that ends in .mp4 or .gif is allowed")
-        if self.png is not None and self.png.suffix != ".png":
-            raise SystemExit(f"--png {self.png}: a name that ends in .png is allowed")
+            raise SystemExit(f"--png-s: expected 0 or more, got {self.png_s:g}")
+        for flag, path, suffixes in (("video", self.video, (".mp4", ".gif")), ("png", self.png, (".png",))):
+            if path is not None and (path.suffix not in suffixes or path.is_dir()):
+                raise SystemExit(f"--{flag}: expected a file name that ends in {' or '.join(suffixes)}, got {path}")
         if self.compared and (self.learner or self.checkpoint or self.twin):
             raise SystemExit("--compare: leave out --learner, --checkpoint and --twin")
         if len(set(self.compared)) != len(self.compared):
-            raise SystemExit(f"--compare {self.compare}: each learner once")
+            raise SystemExit(f"--compare: expected each learner once, got {self.compare}")
         if self.replay is not None and self.checkpoint is not None:
             raise SystemExit("--replay: leave out --checkpoint")
-        # A study that was stopped has the runs that are finished, and no whole table yet.
-        if self.replay is not None and not any((self.replay / kept).exists() for kept in ("trials.parquet", "trials")):
-            raise SystemExit(f"--replay {self.replay}: there is no such study; a folder of compare.py --out is allowed")
-        if not (self.table or self.inside or self.story):
-            raise SystemExit("--no-table --no-inside --no-story: one of the three at least is to be shown")
+        # An interrupted study has the folder of finished runs, but no table yet.
+        if self.replay is not None and not any((self.replay / name).exists() for name in ("trials.parquet", "trials")):
+            raise SystemExit(f"--replay: expected a folder written by compare.py --out, got {self.replay}")
+        if not (self.table or self.network or self.errors):
+            raise SystemExit("--no-table --no-network --no-errors: leave out at least one of these")
         try:
             layout_of(Panels(), (len(self.compared) or 1) + self.twin, *self.size)
         except ValueError as error:
@@ -136,116 +138,112 @@ class Watch:
 
     @property
     def compared(self) -> list[str]:
-        """The learners of --compare."""
-        return [] if self.compare is None else split_names(self.compare)
+        """Names in --compare."""
+        return [] if self.compare is None else [name.strip() for name in self.compare.split(",") if name.strip()]
 
 
 def main(options: Watch) -> None:
-    """Get the learners, then show or film them."""
+    """Load or train the learners, then show or film them."""
     torch.set_num_threads(1)
     protocol = PROTOCOLS[options.protocol]
     try:
-        chosen = indices_of(protocol, options.seed, options.first, options.last)
+        chosen = trial_indices(protocol, options.seed, options.first, options.last)
     except ValueError as error:
-        asked = (
-            f"--trial {options.trial}"
-            if options.trial is not None
-            else f"--first {options.first} --last {options.last}"
-        )
-        raise SystemExit(f"{asked}: {error}") from None
+        flags = "--first and --last" if options.trial is None else "--trial"
+        raise SystemExit(f"{flags}: {error}") from None
     names = names_of(options)
     window = None
-    # Film and window are tried now, not after the learner is trained.
+    # Fail before the learner is trained, not after.
     for flag, path in (("--video", options.video), ("--png", options.png)):
         if path is not None:
             make_folder(path.parent, flag)
     if options.video is None and options.png is None:
         window = Window(*options.size, WINDOW_FRAMES_PER_SECOND, title=f"{', '.join(names)}: {options.protocol}")
-        if not window.is_seen:
-            raise SystemExit("watch.py: there is no screen to show it on; add --video film.mp4 for a film")
-    watching = Watching(
+        if not window.is_visible:
+            raise SystemExit("watch.py: there is no screen; add --video film.mp4 to write a film")
+    session = WatchSession(
         [(name, model_of(options, name)) for name in names],
         protocol,
         options.seed,
         chosen,
         size=options.size,
-        panels=Panels(options.table, options.inside, options.story),
+        panels=Panels(options.table, options.network, options.errors),
         twin=options.twin,
-        wish=Wish(*(None if asked is None else asked == "on" for asked in (options.prism, options.field))),
+        overrides=Overrides(*(None if switch is None else switch == "on" for switch in (options.prism, options.field))),
         learning=options.learning,
         cup=options.cup,
     )
     if window is not None:
-        Live(watching, window, options.saves, speed=options.speed).run()
+        LiveSession(session, window, options.save_folder, speed=options.speed).run()
         window.close()
     elif options.png is not None:
-        print(f"Picture: {write_png(options.png, picture_at(watching, options.png_s))}")
+        print(f"Picture: {write_png(options.png, picture_at(session, options.png_s))}")
     if options.video is not None:
-        print(f"Film: {write_film(options.video, filmed(watching, options, len(chosen)), FRAMES_PER_SECOND)}")
+        print(f"Film: {write_film(options.video, filmed(session, options, len(chosen)), FRAMES_PER_SECOND)}")
     if options.replay is not None:
-        told_of_replay(options, names, watching)
+        print_replay(options, names, session)
     print("Compare all learners next:")
     print("  make compare")
 
 
 def names_of(options: Watch) -> list[str]:
-    """The learners to watch."""
+    """Return the names of the learners to watch."""
     name = options.learner or "error-dfa"
     if options.checkpoint is not None:
-        foreign = options.checkpoint.suffix == ".zip"
-        name = options.checkpoint.stem if foreign else learner_of(options.checkpoint)
+        is_zip = options.checkpoint.suffix == ".zip"
+        name = options.checkpoint.stem if is_zip else learner_of(options.checkpoint)
         if options.learner not in (None, name):
-            raise SystemExit(f"--learner {options.learner}: {options.checkpoint} holds {name}; leave one of them out")
+            raise SystemExit(f"--learner: expected {name}, the learner in --checkpoint, got {options.learner}")
     return options.compared or [name]
 
 
 def model_of(options: Watch, name: str) -> Any:
-    """A learner, loaded or trained."""
+    """Return a learner, loaded or trained."""
     checkpoint = options.checkpoint
     if options.replay is not None:
-        checkpoint, is_present = kept_learner(options.replay, name, options.seed, FACTORIES.values())
+        checkpoint, is_present = trained_learner(options.replay, name, options.seed, FACTORIES.values())
         if not is_present:
-            print(f"{name} was trained by other versions of the code or of libraries: the trial may differ.")
+            print(f"{name} was trained by another version of the code or of a library: reaches may differ.")
     if checkpoint is not None and checkpoint.suffix == ".zip":
         return load_zip(checkpoint, gym.make(BASELINE_ENV), trust=options.trust)
     if checkpoint is not None:
         return load_learner(checkpoint, env_for(checkpoint))
     with tqdm(total=100, desc=f"training {name}", unit="%", disable=not sys.stderr.isatty()) as bar:
-        # Other code or libraries have another folder, as in a study.
+        # Another version of the code or of a library gets another folder, as in a study.
         (training,) = plan([name], {}, [options.seed], factory=FACTORIES[POSTURE], out=options.keep)
         folder = Path(training.folder)
         return prepare(name, options.seed, folder, lambda done: bar.update(round(100 * done) - bar.n) and None)
 
 
-def picture_at(watching: Watching, time_s: float) -> Any:
-    """The picture of a time in the first shown reach, or of its end where it ends before."""
-    while watching.step() and not (watching.first.stage == "step" and watching.first.step * CONTROL_STEP_S >= time_s):
-        if watching.first.stage == "over":
+def picture_at(session: WatchSession, time_s: float) -> Any:
+    """Return the picture of a time in the first shown reach, or of its end if it ends before."""
+    while session.step() and not (session.first.stage == "step" and session.first.step * CONTROL_STEP_S >= time_s):
+        if session.first.stage == "over":
             break
-    frame = watching.frame()
-    watching.leave()
+    frame = session.frame()
+    session.leave()
     return frame
 
 
-def filmed(watching: Watching, options: Watch, trials: int) -> Iterator[Any]:
-    """The pictures of a film, with a bar of the reaches that are over."""
+def filmed(session: WatchSession, options: Watch, trials: int) -> Iterator[Any]:
+    """Yield the frames of a film, with a progress bar of the finished reaches."""
     with tqdm(total=trials, desc="filming", unit="reach", disable=not sys.stderr.isatty()) as bar:
-        yield from frames_of(watching, options.speed, lambda seen: bar.update(seen - bar.n) and None)
+        yield from film_frames(session, options.speed, lambda done: bar.update(done - bar.n) and None)
 
 
-def told_of_replay(options: Watch, names: list[str], watching: Watching) -> None:
-    """Say whether what was shown is what was recorded, of reaches that were seen to their end."""
+def print_replay(options: Watch, names: list[str], session: WatchSession) -> None:
+    """Print whether the finished reaches are identical to the recorded ones."""
     assert options.replay is not None
     only_first = options.png is not None and options.video is None
-    for name, course in zip(names, watching.courses, strict=True):
-        rows = {row["trial"]: row for row in course.rows if not row["probe"]}
+    for name, stepper in zip(names, session.steppers, strict=True):
+        rows = {row["trial"]: row for row in stepper.rows if not row["probe"]}
         for trial in range(options.first, (options.first if only_first else options.last) + 1):
-            recorded = recorded_row(options.replay, name, course.protocol, options.seed, trial)
+            recorded = recorded_row(options.replay, name, stepper.protocol, options.seed, trial)
             if recorded is None:
-                print(f"{name}, trial {trial}: nothing was recorded to compare it with")
+                print(f"{name}, trial {trial}: not recorded in {options.replay}")
             elif trial in rows:
-                found = differences(recorded, rows[trial])
-                print(f"{name}, trial {trial}: {'; '.join(found) if found else 'as it was recorded'}")
+                changes = differences(recorded, rows[trial])
+                print(f"{name}, trial {trial}: {'; '.join(changes) if changes else 'identical to the recorded one'}")
 
 
 if __name__ == "__main__":

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from agents.networks.registry import JOINTS, Sees
-from reach.snapshot import Inside
+from reach.snapshot import Snapshot
 
 if TYPE_CHECKING:
     from agents.reaching.controller import Controller
@@ -69,7 +69,7 @@ class FeedForward(Protocol):
     def cost(self) -> dict[str, float]:
         """Return what it has computed and changed since it was made, by the names of `agents.costs`."""
 
-    def inside(self, state: Any) -> Inside:
+    def snapshot(self, state: Any) -> Snapshot:
         """Return a snapshot of the network for a picture; it changes no number that the network computes."""
 
     def arrays(self) -> dict[str, NDArray[Any]]:
@@ -110,9 +110,9 @@ class NoFeedForward:
         """Return no counts."""
         return {}
 
-    def inside(self, state: None) -> Inside:
+    def snapshot(self, state: None) -> Snapshot:
         """Return an empty snapshot."""
-        return Inside()
+        return Snapshot()
 
     def arrays(self) -> dict[str, NDArray[Any]]:
         """Return no arrays."""

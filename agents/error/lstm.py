@@ -18,7 +18,7 @@ from agents.networks.registry import JOINTS, Sees
 from agents.rules.alignment import degrees_of_cosine
 from agents.rules.recurrent import BackpropagationThroughTime, RecurrentEligible, RecurrentRule
 from agents.rules.registry import rule_for
-from reach.snapshot import Arrival, Inside, Layer, Travel
+from reach.snapshot import ErrorPath, Layer, LayerSignal, Snapshot
 
 if TYPE_CHECKING:
     from agents.reaching.controller import Controller
@@ -155,7 +155,7 @@ class LSTMFeedForward:
         """Return the counts so far, by the names of `agents.costs`."""
         return dict(self._costs.counts)
 
-    def inside(self, state: LSTMState) -> Inside:
+    def snapshot(self, state: LSTMState) -> Snapshot:
         """Return the activity of sensory cells, memory, output and posture, and the path of the last error."""
         layers = (
             Layer("senses", state.sources[: self.sensory.size].copy()),
@@ -164,14 +164,14 @@ class LSTMFeedForward:
             Layer("posture", self.readout @ state.hidden + self.readout_bias),
         )
         if self._taught is None:
-            return Inside(layers=layers)
+            return Snapshot(layers=layers)
         error = self._taught[1]
         learns = "hidden" in self._rule.modifies
-        arrivals = (
-            Arrival("cells", self._signal(error) if learns else np.zeros_like(state.hidden)),
-            Arrival("posture", error if self.plastic == "all" else np.zeros_like(error)),
+        signals = (
+            LayerSignal("cells", self._signal(error) if learns else np.zeros_like(state.hidden)),
+            LayerSignal("posture", error if self.plastic == "all" else np.zeros_like(error)),
         )
-        return Inside(layers=layers, travel=Travel(self._rule.route, error, arrivals, self._errors))
+        return Snapshot(layers=layers, error_path=ErrorPath(self._rule.path, error, signals, self._errors))
 
     def arrays(self) -> dict[str, Array]:
         """Return weights and feedback, as views; those of the cells as `torch.nn.LSTM` has them."""

@@ -24,7 +24,7 @@ from agents.networks.lstm import LSTMCells, LSTMState
 from agents.networks.registry import JOINTS, Sees
 from reach import Arm
 from reach.sim.layout import START_HAND_M
-from reach.snapshot import Arrival, Inside, Layer, Travel
+from reach.snapshot import ErrorPath, Layer, LayerSignal, Snapshot
 
 if TYPE_CHECKING:
     from agents.reaching.controller import Controller
@@ -220,16 +220,18 @@ class MemoryFeedForward:
         own = self._costs.counts
         return {name: below.get(name, 0.0) + own.get(name, 0.0) for name in {**below, **own}}
 
-    def inside(self, state: MemoryState) -> Inside:
+    def snapshot(self, state: MemoryState) -> Snapshot:
         """Return the activity below and of the cells; after the practice an error reaches the cells, as activity."""
-        below = self.below.inside(state.cache)
+        below = self.below.snapshot(state.cache)
         if not self._has_practised[0]:
             return below
         cells = Layer("memory", state.cells.memory.copy()), Layer("added", state.added.copy())
         path = None
         if self._signal is not None:
-            path = Travel("activity", self._lacked.copy(), (Arrival("memory", self._signal[0]),), self._signal[1])
-        return Inside(layers=(*below.layers, *cells), travel=path)
+            path = ErrorPath(
+                "activity", self._lacked.copy(), (LayerSignal("memory", self._signal[0]),), self._signal[1]
+            )
+        return Snapshot(layers=(*below.layers, *cells), error_path=path)
 
     def arrays(self) -> dict[str, Array]:
         """Return weights, and what is remembered, as views."""

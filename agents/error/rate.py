@@ -17,7 +17,7 @@ from agents.rules.alignment import alignment_degrees
 from agents.rules.assign import assign_rule
 from agents.rules.layers import RuledLayer, RuledLinear
 from agents.rules.rule import LayerRule
-from reach.snapshot import Arrival, Inside, Layer, Travel
+from reach.snapshot import ErrorPath, Layer, LayerSignal, Snapshot
 
 if TYPE_CHECKING:
     from agents.reaching.controller import Controller
@@ -177,7 +177,7 @@ class RateFeedForward:
         """Return the angle, degrees, between the last step and the gradient, by hidden layer."""
         return alignment_degrees([self._ruled])
 
-    def inside(self, state: ForwardCache) -> Inside:
+    def snapshot(self, state: ForwardCache) -> Snapshot:
         """Return the activities of all layers for what was seen last, and the path of the last error.
 
         The path is known of errors since the first call.
@@ -185,7 +185,7 @@ class RateFeedForward:
         self._keeps_modulators = True
         if self._layers is None or self._layers[0] is not state.seen or self._layers[1] != self._errors:
             self._layers = state.seen, self._errors, self._activities(state)
-        return Inside(layers=self._layers[2], travel=self._error_path())
+        return Snapshot(layers=self._layers[2], error_path=self._error_path())
 
     def _activities(self, state: ForwardCache) -> tuple[Layer, ...]:
         # Before anything is seen in a reach, the sensory cells are silent.
@@ -201,16 +201,16 @@ class RateFeedForward:
                 activities[-1] = value.flatten().numpy() if len(activities) > 1 else activity
         return tuple(Layer(name, values) for name, values in zip(["senses", *self._names()], activities, strict=True))
 
-    def _error_path(self) -> Travel | None:
+    def _error_path(self) -> ErrorPath | None:
         if self._modulators is None:
             return None
         error, modulators = self._modulators
         layers = [layer for layer in self.network if isinstance(layer, RuledLayer)]
-        arrivals = [
-            Arrival(name, modulators[layer] if layer in modulators else np.zeros(len(layer.weight)))
+        signals = [
+            LayerSignal(name, modulators[layer] if layer in modulators else np.zeros(len(layer.weight)))
             for name, layer in zip(self._names(), layers, strict=True)
         ]
-        return Travel(self._ruled.rule.route, error, tuple(arrivals), self._errors)
+        return ErrorPath(self._ruled.rule.path, error, tuple(signals), self._errors)
 
     def _names(self) -> list[str]:
         hidden = sum(isinstance(layer, RuledLayer) for layer in self.network) - 1

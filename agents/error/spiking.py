@@ -31,7 +31,7 @@ from agents.spiking.third_factors import BroadcastError, Hebb
 
 if TYPE_CHECKING:
     from agents.reaching.controller import Controller
-    from reach.snapshot import Inside, Population, Travel
+    from reach.snapshot import ErrorPath, Population, Snapshot
 
 RULES = ("stdp", "hebb")
 HIDDEN_CELLS = 300
@@ -264,15 +264,15 @@ class SpikingFeedForward:
             dense_operations=self._connections * CONTROL_STEP_MS,
         )
 
-    def inside(self, state: Sight) -> Inside:
+    def snapshot(self, state: Sight) -> Snapshot:
         """The last second of spikes by population, and how the last error met the pairs.
 
         Spikes are kept from the first reach on that begins after the first look.
         """
-        from reach.snapshot import Inside
+        from reach.snapshot import Snapshot
 
         self._is_looked_into = True
-        return Inside(populations=self._populations(state), travel=self._travel())
+        return Snapshot(populations=self._populations(state), error_path=self._error_path())
 
     def _populations(self, state: Sight) -> tuple[Population, ...]:
         inputs, hidden = self.cells.size, self.circuit.populations["hidden"]
@@ -283,17 +283,17 @@ class SpikingFeedForward:
         parts |= muscle_parts(last, self._cells_per_muscle)
         return populations_of(state.kept, self.circuit, state.circuit, parts)
 
-    def _travel(self) -> Travel | None:
-        from reach.snapshot import Arrival, Travel
+    def _error_path(self) -> ErrorPath | None:
+        from reach.snapshot import ErrorPath, LayerSignal
 
         if self._told is None or self._hebb is not None:
             return None
         error, modulators, eligible = self._told
-        arrivals = tuple(
-            Arrival(name, modulators[projection], np.abs(eligible[projection][0]).sum(axis=0).astype(np.float64))
+        signals = tuple(
+            LayerSignal(name, modulators[projection], np.abs(eligible[projection][0]).sum(axis=0).astype(np.float64))
             for name, projection in (("hidden", TO_HIDDEN), ("output", TO_OUTPUT))
         )
-        return Travel("gate", error, arrivals, self._errors)
+        return ErrorPath("gate", error, signals, self._errors)
 
     def arrays(self) -> dict[str, NDArray[Any]]:
         """Cells, synapses and feedback."""

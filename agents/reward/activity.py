@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from torch import nn
 
 if TYPE_CHECKING:
-    from reach.snapshot import Inside, Way
+    from reach.snapshot import Route, Snapshot
 
 COMMANDS = "commands"
 
@@ -22,7 +22,7 @@ class ActorInside:
     It uses forward hooks and the gradients that the last update left, and changes no number.
     """
 
-    def __init__(self, actors: Sequence[Sequence[nn.Module]], way: Way, input_name: str = "senses") -> None:
+    def __init__(self, actors: Sequence[Sequence[nn.Module]], way: Route, input_name: str = "senses") -> None:
         """Register the hooks.
 
         Args:
@@ -52,22 +52,22 @@ class ActorInside:
         else:
             self._activities[-1] = _row(output)
 
-    def look(self, updates: int) -> Inside:
+    def look(self, updates: int) -> Snapshot:
         """Return the activities of the latest step and the modulators of update number `updates`."""
-        from reach.snapshot import Arrival, Inside, Layer, Travel
+        from reach.snapshot import ErrorPath, Layer, LayerSignal, Snapshot
 
         layers = tuple(Layer(name, activity) for name, activity in zip(self._names, self._activities, strict=False))
         gradients = [layer.bias.grad for layer in self._layers]
         if gradients[-1] is None or updates == 0:
-            return Inside(layers=layers)
+            return Snapshot(layers=layers)
         # A modulator is the negative gradient of the loss.
-        arrivals = [
-            Arrival(name, np.zeros(len(layer.weight)) if grad is None else -_row(grad[None]))
+        signals = [
+            LayerSignal(name, np.zeros(len(layer.weight)) if grad is None else -_row(grad[None]))
             for name, layer, grad in zip(self._names[1:], self._layers, gradients, strict=True)
         ]
-        return Inside(
+        return Snapshot(
             layers=layers,
-            travel=Travel(self._way, arrivals[-1].told, tuple(arrivals), updates, what="policy gradient"),
+            error_path=ErrorPath(self._way, signals[-1].modulator, tuple(signals), updates, label="policy gradient"),
         )
 
 

@@ -69,7 +69,7 @@ from agents.rules.registry import rule_for
 from agents.vec_env import copies_of, logged, trial_log
 
 if TYPE_CHECKING:
-    from reach.snapshot import Inside
+    from reach.snapshot import Snapshot
 
 # Commands of the arm at rest.
 RESTING_COMMAND = (-0.638, 0.718, -0.410, 0.818)
@@ -167,7 +167,7 @@ class RewardLearner(ABC):
     def _actors(self) -> list[list[Any]]:
         """Return the modules of the actor in forward order, and those of copies of it that also act."""
 
-    def inside(self) -> Inside:
+    def snapshot(self) -> Snapshot:
         """Return the activities of the actor's latest step and the modulators of its last update, for the display.
 
         Recording begins with the first call. No number of the learner changes.

@@ -32,7 +32,7 @@ from agents.spiking.stdp import PairSTDP
 from agents.spiking.third_factors import BoundedSurprise, ExpectedEligibility, Hebb
 
 if TYPE_CHECKING:
-    from reach.snapshot import Inside
+    from reach.snapshot import Snapshot
 
 RULES = ("stdp", "hebb")
 CELLS_PER_MUSCLE = 20
@@ -211,9 +211,9 @@ class SpikingActorCritic:
         self.circuit.change(TO_CRITIC, decision.eligible[TO_CRITIC], value, self.critic_rate * self._critic_step)
         return surprise
 
-    def inside(self, state: CircuitState, kept: KeptSpikes | None) -> Inside:
+    def snapshot(self, state: CircuitState, kept: KeptSpikes | None) -> Snapshot:
         """Spikes of a reach by population, and how the last surprise met the pairs."""
-        from reach.snapshot import Arrival, Inside, Travel
+        from reach.snapshot import ErrorPath, LayerSignal, Snapshot
 
         places, actors, critics = self.cells.size, len(self.readout.sign), len(self.critic.sign)
         first = places + actors
@@ -221,13 +221,15 @@ class SpikingActorCritic:
         parts["critic"] = first + actors, first + actors + critics
         populations = populations_of(kept, self.circuit, state, parts)
         if self._told is None:
-            return Inside(populations)
+            return Snapshot(populations)
         surprise, told, eligible = self._told
-        arrivals = tuple(
-            Arrival(name, told[projection], np.abs(eligible[projection]).sum(axis=0).astype(np.float64))
+        signals = tuple(
+            LayerSignal(name, told[projection], np.abs(eligible[projection]).sum(axis=0).astype(np.float64))
             for name, projection in (("actor", TO_ACTOR), ("critic", TO_CRITIC))
         )
-        return Inside(populations, travel=Travel("gate", np.array([surprise]), arrivals, self._surprises, "surprise"))
+        return Snapshot(
+            populations, error_path=ErrorPath("gate", np.array([surprise]), signals, self._surprises, "surprise")
+        )
 
     def arrays(self) -> dict[str, NDArray[Any]]:
         """Cells and synapses, to be filled in place."""

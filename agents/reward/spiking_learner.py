@@ -41,7 +41,7 @@ from agents.spiking.readouts import KeptSpikes
 from agents.trial_learner import Trial, TrialLearner
 
 if TYPE_CHECKING:
-    from reach.snapshot import Inside
+    from reach.snapshot import Snapshot
 
 SETTINGS = {"rate": 0.07, "critic_rate": 0.1}
 # What a user, or a checkpoint, may set.
@@ -165,15 +165,15 @@ class RewardSpikingLearner(TrialLearner[RewardTrial]):
         if reward != "dense":
             raise ValueError(f"env has reward {reward!r}; 'dense' is allowed: a miss has to earn more the nearer it is")
 
-    def inside(self) -> Inside:
+    def snapshot(self) -> Snapshot:
         """What goes on in the network in the reach that it acts in, for a picture.
 
         Looking changes nothing. Spikes are kept from the first reach on that begins after the first look.
         """
         self._is_looked_into = True
         if self._latest is None:
-            return self.network.inside(self.network.begin(), None)
-        return self.network.inside(self._latest.network, self._latest.kept)
+            return self.network.snapshot(self.network.begin(), None)
+        return self.network.snapshot(self._latest.network, self._latest.kept)
 
     def _begin(self, exploring: bool) -> RewardTrial:
         trial = RewardTrial(Reach(), self.network.begin(), exploring=exploring)

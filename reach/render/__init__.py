@@ -9,23 +9,23 @@ import os
 os.environ.setdefault("PYGAME_HIDE_SUPPORT_PROMPT", "1")
 
 from reach.render.film import side_by_side, write_film
-from reach.render.panels import BlockSpan, Moment, Panels, Story, compose
+from reach.render.panels import BlockSpan, ErrorHistory, LearnerView, Panels, compose
 from reach.render.table import draw
 from reach.render.window import Window
 from reach.scene import Scene
-from reach.snapshot import Arrival, Inside, Layer, Population, Travel
+from reach.snapshot import ErrorPath, Layer, LayerSignal, Population, Snapshot
 
 __all__ = [
-    "Arrival",
     "BlockSpan",
-    "Inside",
+    "ErrorHistory",
+    "ErrorPath",
     "Layer",
-    "Moment",
+    "LayerSignal",
+    "LearnerView",
     "Panels",
     "Population",
     "Scene",
-    "Story",
-    "Travel",
+    "Snapshot",
     "Window",
     "compose",
     "draw",

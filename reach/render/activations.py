@@ -16,51 +16,118 @@ from numpy.typing import NDArray
 
 from reach.render import palette
 from reach.render.canvas import Canvas, Frame, Pixel
-from reach.render.labels import fitted, text
+from reach.render.labels import fit_text, render_text
 from reach.render.palette import Colour
 from reach.sim.jit import kernel
-from reach.snapshot import SPIKE_BIN_MS, Inside, Population, Travel
+from reach.snapshot import SPIKE_BIN_MS, ErrorPath, Population, Snapshot
 
 Box = tuple[int, int, int, int]  # left, top, width and height, pixels
 
+RASTER_WINDOW_MS = 1000
+ROUTE_TEXTS = {
+    "backward": "layer by layer, backwards",
+    "broadcast": "to all layers at once",
+    "forward": "to the first layer, then forward",
+    "gate": "a gate on recent pre-post pairs",
+    "activity": "remembered as activity, no synapse changes",
+}
+NO_ERROR = "nothing has been learned from yet"
+PANEL_BACKGROUND: Colour = (252, 251, 249)
+EMPTY_TILE: Colour = (236, 234, 228)
+# Activities of rate cells below and above 0.
+NEGATIVE, POSITIVE = palette.OKABE_ITO["blue"], palette.OKABE_ITO["vermillion"]
+# Strength of the colours of signals while no error travels.
+RESTING_STRENGTH = 0.6
+LARGEST_TILE_PX, SMALLEST_TILE_PX = 14, 3
+SMALLEST_WIDTH, SMALLEST_HEIGHT = 120, 90
+
+
+def draw_network(snapshot: Snapshot | None, width: int, height: int, progress: float | None = None) -> Frame:
+    """Return the picture of a learner's network, (height, width, 3) uint8, a new array.
+
+    Args:
+        snapshot: of the learner; None of one that provides none.
+        width, height: pixels, at least 120 and 90.
+        progress: share of its path that the last error has covered, 0..1; None while none travels.
+
+    Raises:
+        ValueError: a smaller picture, or a progress outside 0..1.
+    """
+    if width < SMALLEST_WIDTH or height < SMALLEST_HEIGHT:
+        raise ValueError(
+            f"expected width and height of at least {SMALLEST_WIDTH} and {SMALLEST_HEIGHT} pixels, got {width} and "
+            f"{height}"
+        )
+    if progress is not None and not 0.0 <= progress <= 1.0:
+        raise ValueError(f"expected progress of 0 to 1, or None, got {progress}")
+    canvas = Canvas(blank_panel(width, height).copy())
+    size = panel_text_px(height)
+    if snapshot is None or not (snapshot.populations or snapshot.layers):
+        line = "nothing in it learns" if snapshot is not None else "it does not show its network"
+        text = render_text(line, size, palette.FAINT_INK)
+        canvas.write(text, 0.5 * (width - text.get_width()), 0.5 * (height - text.get_height()))
+        return canvas.frame
+    if snapshot.populations:
+        gates_height = max(7 * size, round(0.34 * height))
+        _draw_raster(canvas, snapshot.populations, size, height - gates_height)
+        _draw_gates(canvas, snapshot.error_path, size, height - gates_height, progress)
+    else:
+        _draw_layers(canvas, snapshot, size, progress)
+    return canvas.frame
+
+
+@lru_cache(maxsize=8)
+def blank_panel(width: int, height: int) -> Frame:
+    """Return an empty panel; read-only by convention, because it is cached."""
+    frame = np.empty((height, width, 3), dtype=np.uint8)
+    frame[:] = PANEL_BACKGROUND
+    return frame
+
+
+def panel_text_px(height: int) -> int:
+    """Return the font size in a panel of that height."""
+    return max(11, min(24, round(0.036 * height)))
+
+
+# --- marks and tiles ---------------------------------------------------------------------------------------
+
 
 def draw_spikes(frame: Frame, box: Box, spikes: NDArray[np.uint8], bins: int, colour: Colour) -> None:
-    """A raster: time to the right, its end at the right edge; a row a cell, or a choice of cells where rows run out.
+    """Draw a raster: time to the right, ending at the right edge; one row a cell, or evenly chosen cells if too many.
 
     Args:
         frame: (height, width, 3) uint8, drawn on in place.
-        box: where, within the frame.
-        spikes: (bins so far, cells), the last bin the present.
-        bins: for how many there is room in the box.
+        box: place in the frame.
+        spikes: (recorded bins, cells), the last bin is the current one.
+        bins: number that fits into the box.
         colour: of a spike.
     """
     left, top, width, height = box
-    shown = np.ascontiguousarray(spikes[-bins:])
-    chosen = rows_of(spikes.shape[1], height)
-    if len(shown) and len(chosen):
-        _lay_spikes(frame, shown, chosen, left, top, width / bins, width, height / len(chosen), colour)
+    recent = np.ascontiguousarray(spikes[-bins:])
+    cells = shown_cells(spikes.shape[1], height)
+    if len(recent) and len(cells):
+        _fill_spikes(frame, recent, cells, left, top, width / bins, width, height / len(cells), colour)
 
 
-def rows_of(cells: int, height: int, row_px: int = 2) -> NDArray[np.int64]:
-    """The cells shown where each has a row of at least `row_px` pixels: all, or as many as fit, evenly chosen."""
-    fit = max(1, min(cells, height // row_px))
-    return np.linspace(0, cells - 1, fit).round().astype(np.int64)
+def shown_cells(cells: int, height: int, row_px: int = 2) -> NDArray[np.int64]:
+    """Return the cells that get a row of at least `row_px` pixels: all, or as many as fit, evenly chosen."""
+    count = max(1, min(cells, height // row_px))
+    return np.linspace(0, cells - 1, count).round().astype(np.int64)
 
 
 def tiling(cells: int, width: int, height: int, largest_px: int) -> tuple[int, int, int]:
-    """(tiles in a row, rows, side of a tile in pixels) that show most of the cells as large as they can be.
+    """Return (columns, rows, side of a tile in pixels), with tiles as large as fit.
 
     Where tiles of 3 pixels do not fit, some cells are left out.
     """
-    for side in range(largest_px, 3, -1):
-        across = min(cells, max(1, width // side))
-        rows = math.ceil(cells / across)
-        if across * side <= width and rows * side <= height:
+    for side in range(largest_px, SMALLEST_TILE_PX, -1):
+        columns = min(cells, max(1, width // side))
+        rows = math.ceil(cells / columns)
+        if columns * side <= width and rows * side <= height:
             # As square as the box, and no row almost empty.
-            across = max(across // 2 if rows == 1 else 1, math.ceil(cells / max(1, height // side)))
-            return across, math.ceil(cells / across), side
-    across, rows = max(1, width // 3), max(1, height // 3)
-    return across, rows, 3
+            columns = max(columns // 2 if rows == 1 else 1, math.ceil(cells / max(1, height // side)))
+            return columns, math.ceil(cells / columns), side
+    return max(1, width // SMALLEST_TILE_PX), max(1, height // SMALLEST_TILE_PX), SMALLEST_TILE_PX
 
 
 def draw_tiles(
@@ -71,35 +138,35 @@ def draw_tiles(
     colours: tuple[Colour, Colour, Colour],
     strength: float = 1.0,
 ) -> None:
-    """Numbers as tiles, column by column from the top left; the largest is the strongest in colour.
+    """Draw numbers as tiles, column by column from the top left; the largest has the strongest colour.
 
     Args:
         frame: (height, width, 3) uint8, drawn on in place.
         at: left and top, pixels.
-        values: (cells,); as many of them as there are tiles, evenly chosen.
-        grid: of `tiling`.
-        colours: of the most negative value, of 0 and of the most positive.
+        values: (cells,); evenly chosen if there are more cells than tiles.
+        grid: from `tiling`.
+        colours: of the most negative value, of 0 and of the most positive value.
         strength: of all colours, 0..1.
     """
-    across, rows, side = grid
-    shown = min(len(values), across * rows)
-    chosen = values[np.linspace(0, len(values) - 1, shown).round().astype(np.int64)]
+    columns, rows, side = grid
+    count = min(len(values), columns * rows)
+    chosen = values[np.linspace(0, len(values) - 1, count).round().astype(np.int64)]
     largest = float(np.max(np.abs(chosen)))
-    # The root lets weak cells be told from silent ones.
-    share = np.sign(chosen) * np.sqrt(np.abs(chosen) / largest) * strength if largest > 0.0 else np.zeros(shown)
-    _lay_tiles(frame, share, at[0], at[1], rows, side, *colours)
+    # The square root distinguishes weak cells from silent ones.
+    share = np.sign(chosen) * np.sqrt(np.abs(chosen) / largest) * strength if largest > 0.0 else np.zeros(count)
+    _fill_tiles(frame, share, at[0], at[1], rows, side, *colours)
 
 
 @kernel
-def _lay_spikes(frame, spikes, chosen, left, top, bin_px, width, row_px, colour):  # type: ignore[no-untyped-def]
-    """Marks of at least two pixels' width in rows of `row_px`; spikes (bins, cells), chosen (rows,)."""
+def _fill_spikes(frame, spikes, cells, left, top, bin_px, width, row_px, colour):  # type: ignore[no-untyped-def]
+    """Fill marks at least two pixels wide in rows of `row_px`; spikes (bins, all cells), cells (rows,)."""
     bins = spikes.shape[0]
     mark = max(2, math.ceil(bin_px))
     for k in range(bins):
         right = left + width - math.floor((bins - 1 - k) * bin_px)
         first, last = max(left, right - mark), right
-        for r in range(chosen.shape[0]):
-            if spikes[k, chosen[r]] == 0:
+        for r in range(cells.shape[0]):
+            if spikes[k, cells[r]] == 0:
                 continue
             above, below = top + math.floor(r * row_px), top + math.floor((r + 1) * row_px)
             if below - above > 2:
@@ -110,8 +177,8 @@ def _lay_spikes(frame, spikes, chosen, left, top, bin_px, width, row_px, colour)
 
 
 @kernel
-def _lay_tiles(frame, share, left, top, rows, side, low, middle, high):  # type: ignore[no-untyped-def]
-    """Tiles with a gap of one pixel where they are four pixels wide or wider; share (cells,) in -1..1."""
+def _fill_tiles(frame, share, left, top, rows, side, low, middle, high):  # type: ignore[no-untyped-def]
+    """Fill tiles, with gaps of one pixel from a side of 4 pixels on; share (cells,) in -1..1."""
     gap = 1 if side >= 4 else 0
     for k in range(share.shape[0]):
         x0, y0 = left + (k // rows) * side, top + (k % rows) * side
@@ -124,115 +191,36 @@ def _lay_tiles(frame, share, left, top, rows, side, low, middle, high):  # type:
                     frame[y, x, c] = shade
 
 
-# --- panel ----------------------------------------------------------------------------------------------------
-
-WINDOW_MS = 1000
-SAID = {
-    "backward": "layer by layer, backwards",
-    "broadcast": "to all layers at once",
-    "forward": "to the first layer, then forward",
-    "gate": "a gate on recent pre-post pairs",
-    "activity": "remembered as activity, no synapse changes",
-}
-NO_ERROR = "nothing has been learned from yet"
-PAPER: Colour = (252, 251, 249)
-EMPTY_TILE: Colour = (236, 234, 228)
-# Activities of rate cells, below and above 0.
-BELOW, ABOVE = palette.OKABE_ITO["blue"], palette.OKABE_ITO["vermillion"]
-LEAST_SHOWN = 0.35
-LARGEST_TILE_PX = 14
-
-
-@dataclass(frozen=True)
-class Lane:
-    """Where an error travels: pixels.
-
-    Attributes:
-        stops: middle of each layer, the first layer first.
-        source: where the error arises.
-        y: of the lane; `bus_y` of the line that leads to all.
-    """
-
-    stops: tuple[float, ...]
-    source: float
-    y: float
-    bus_y: float
-
-
-def draw_inside(inside: Inside | None, width: int, height: int, progress: float | None = None) -> Frame:
-    """The picture of a learner's inside, (height, width, 3) uint8, an array of its own.
-
-    Args:
-        inside: what the learner shows; None for one that shows nothing.
-        width, height: pixels, 120 or more and 90 or more.
-        progress: how far the last error has come on its way, 0..1; None while none travels.
-
-    Raises:
-        ValueError: a smaller picture, or a progress outside 0..1.
-    """
-    if width < 120 or height < 90:
-        raise ValueError(f"width and height are {width} and {height}; 120 and 90 pixels or more are allowed")
-    if progress is not None and not 0.0 <= progress <= 1.0:
-        raise ValueError(f"progress is {progress}; 0 to 1, or None, is allowed")
-    canvas = Canvas(paper(width, height).copy())
-    size = words_px(height)
-    if inside is None or not (inside.populations or inside.layers):
-        said = text(
-            "nothing in it learns" if inside is not None else "it does not show its inside", size, palette.FAINT_INK
-        )
-        canvas.write(said, 0.5 * (width - said.get_width()), 0.5 * (height - said.get_height()))
-        return canvas.frame
-    if inside.populations:
-        below = max(7 * size, round(0.34 * height))
-        _draw_raster(canvas, inside.populations, size, height - below)
-        _draw_gates(canvas, inside.travel, size, height - below, progress)
-    else:
-        _draw_layers(canvas, inside, size, progress)
-    return canvas.frame
-
-
-@lru_cache(maxsize=8)
-def paper(width: int, height: int) -> Frame:
-    """An empty panel, not to be written on."""
-    frame = np.empty((height, width, 3), dtype=np.uint8)
-    frame[:] = PAPER
-    return frame
-
-
-def words_px(height: int) -> int:
-    """Size of the writing in a panel."""
-    return max(11, min(24, round(0.036 * height)))
-
-
-# --- spikes ------------------------------------------------------------------------------------------------
+# --- spiking cells -----------------------------------------------------------------------------------------
 
 
 def _draw_raster(canvas: Canvas, populations: tuple[Population, ...], size: int, height: int) -> None:
-    """Populations one above the other, each with its name and present rate; time to the right."""
+    """Draw populations one above the other, each with its name and current rate; time to the right."""
     margin, gap = size, max(2, size // 4)
-    names = round(min(13.5 * size, 0.36 * canvas.width))
-    left = margin + names
-    room = height - margin - round(1.7 * size) - gap * len(populations)
-    # The root lets small populations have a name beside large ones.
-    shares = np.sqrt([one.spikes.shape[1] for one in populations])
-    least = round(1.25 * size)
-    heights = np.maximum(least, np.floor(room * shares / shares.sum())).astype(int)
-    while heights.sum() > room and heights.max() > least:
+    names_width = round(min(13.5 * size, 0.36 * canvas.width))
+    left = margin + names_width
+    free = height - margin - round(1.7 * size) - gap * len(populations)
+    # The square root leaves small populations room for a name beside large ones.
+    shares = np.sqrt([population.spikes.shape[1] for population in populations])
+    smallest = round(1.25 * size)
+    heights = np.maximum(smallest, np.floor(free * shares / shares.sum())).astype(int)
+    while heights.sum() > free and heights.max() > smallest:
         heights[int(np.argmax(heights))] -= 1
     top = margin
     width = canvas.width - left - margin
-    for one, tall in zip(populations, heights.tolist(), strict=True):
-        canvas.frame[top : top + tall, left : left + width] = palette.WHITE
-        colour = _population_colour(one.name)
-        draw_spikes(canvas.frame, (left, top, width, tall), one.spikes, WINDOW_MS // SPIKE_BIN_MS, colour)
-        rate = text(f"{one.rate_hz:.0f} Hz", size, palette.FAINT_INK)
-        middle = top + 0.5 * (tall - rate.get_height())
+    for population, row_height in zip(populations, heights.tolist(), strict=True):
+        canvas.frame[top : top + row_height, left : left + width] = palette.WHITE
+        colour = _population_colour(population.name)
+        box = (left, top, width, row_height)
+        draw_spikes(canvas.frame, box, population.spikes, RASTER_WINDOW_MS // SPIKE_BIN_MS, colour)
+        rate = render_text(f"{population.rate_hz:.0f} Hz", size, palette.FAINT_INK)
+        middle = top + 0.5 * (row_height - rate.get_height())
         canvas.write(rate, left - rate.get_width() - 0.5 * size, middle)
-        said = fitted(one.name, size, round(names - rate.get_width() - 0.8 * size))
-        canvas.write(text(said, size, colour), 0.6 * margin, middle)
-        top += tall + gap
-    canvas.write(text("1 s ago", size, palette.FAINT_INK), left, top)
-    now = text("now", size, palette.FAINT_INK)
+        name = fit_text(population.name, size, round(names_width - rate.get_width() - 0.8 * size))
+        canvas.write(render_text(name, size, colour), 0.6 * margin, middle)
+        top += row_height + gap
+    canvas.write(render_text("1 s ago", size, palette.FAINT_INK), left, top)
+    now = render_text("now", size, palette.FAINT_INK)
     canvas.write(now, left + width - now.get_width(), top)
 
 
@@ -246,127 +234,137 @@ def _population_colour(name: str) -> Colour:
     return palette.EXTENSION if name.endswith("extensors") else palette.FAILURE
 
 
-def _draw_gates(canvas: Canvas, travel: Travel | None, size: int, top: int, progress: float | None) -> None:
-    """For each projection the pairs of spikes gathered, the error that gates them, and what they change together."""
+def _draw_gates(canvas: Canvas, path: ErrorPath | None, size: int, top: int, progress: float | None) -> None:
+    """Draw for each projection: eligibility x modulator = change."""
     margin = size
     canvas.frame[top, margin : canvas.width - margin] = palette.GRID
     y = top + round(0.5 * size)
-    canvas.write(text(NO_ERROR if travel is None else _said(travel), size, palette.SEEN), margin, y)
-    if travel is None:
+    canvas.write(render_text(NO_ERROR if path is None else _path_text(path), size, palette.SEEN), margin, y)
+    if path is None:
         return
     share = 1.0 if progress is None else progress
-    heads = y + round(1.5 * size)
-    y = heads + round(1.4 * size)
-    rows = max(4, (canvas.height - y - margin // 2) // len(travel.arrivals))
-    names = round(min(7.0 * size, 0.2 * canvas.width))
-    sign = 2 * size
-    wide = (canvas.width - 2 * margin - names - 2 * sign) // 3
+    header_y = y + round(1.5 * size)
+    y = header_y + round(1.4 * size)
+    row_height = max(4, (canvas.height - y - margin // 2) // len(path.signals))
+    names_width = round(min(7.0 * size, 0.2 * canvas.width))
+    sign_width = 2 * size
+    strip_width = (canvas.width - 2 * margin - names_width - 2 * sign_width) // 3
     signs = ("\u00d7", "=")
-    for number, one in enumerate(travel.arrivals):
-        high = y + number * rows
-        canvas.write(text(fitted(one.name, size, names), size, palette.INK), margin, high)
-        grid = tiling(len(one.told), wide, rows - 4, 8)
-        pairs = one.eligible if one.eligible is not None else np.ones_like(one.told)
+    for number, signal in enumerate(path.signals):
+        row = y + number * row_height
+        canvas.write(render_text(fit_text(signal.name, size, names_width), size, palette.INK), margin, row)
+        grid = tiling(len(signal.modulator), strip_width, row_height - 4, 8)
+        pairs = signal.eligibility if signal.eligibility is not None else np.ones_like(signal.modulator)
         arrived, changed = _ramp(share, 0.25, 0.6), _ramp(share, 0.65, 1.0)
-        strips = ((pairs, palette.INK, 0.9, "recent pairs"), (one.told, palette.SEEN, arrived, travel.what),
-                  (pairs * one.told, palette.SUCCESS, changed, "change"))  # fmt: skip
-        for k, (values, colour, strength, said) in enumerate(strips):
-            left = margin + names + k * (wide + sign)
+        strips = ((pairs, palette.INK, 0.9, "recent pairs"), (signal.modulator, palette.SEEN, arrived, path.label),
+                  (pairs * signal.modulator, palette.SUCCESS, changed, "change"))  # fmt: skip
+        for k, (values, colour, strength, title) in enumerate(strips):
+            left = margin + names_width + k * (strip_width + sign_width)
             if number == 0:
-                canvas.write(text(fitted(said, size, wide), size, colour), left, heads)
-            below = palette.blend(colour, palette.OKABE_ITO["blue"], 0.75) if k else colour
-            draw_tiles(canvas.frame, (left, high), values, grid, (below, EMPTY_TILE, colour), strength)
+                canvas.write(render_text(fit_text(title, size, strip_width), size, colour), left, header_y)
+            negative = palette.blend(colour, palette.OKABE_ITO["blue"], 0.75) if k else colour
+            draw_tiles(canvas.frame, (left, row), values, grid, (negative, EMPTY_TILE, colour), strength)
             if k < 2:
-                written = text(signs[k], size + 4, palette.INK)
-                middle = high + 0.5 * grid[1] * grid[2]
-                canvas.write(
-                    written, left + wide + 0.5 * (sign - written.get_width()), middle - 0.5 * written.get_height()
-                )
+                sign = render_text(signs[k], size + 4, palette.INK)
+                x = left + strip_width + 0.5 * (sign_width - sign.get_width())
+                canvas.write(sign, x, row + 0.5 * grid[1] * grid[2] - 0.5 * sign.get_height())
 
 
-# --- rates -------------------------------------------------------------------------------------------------
+# --- rate cells --------------------------------------------------------------------------------------------
 
 
-def _draw_layers(canvas: Canvas, inside: Inside, size: int, progress: float | None) -> None:
-    """Layers from left to right: activities above, what the last error told them below, and its way between."""
+@dataclass(frozen=True)
+class _Lane:
+    """Pixels of the path of an error: layers' centres in `stops`, the first layer first, and where it begins.
+
+    `y` is the height of the lane, `bus_y` that of the line that leads to all layers.
+    """
+
+    stops: tuple[float, ...]
+    source: float
+    y: float
+    bus_y: float
+
+
+def _draw_layers(canvas: Canvas, snapshot: Snapshot, size: int, progress: float | None) -> None:
+    """Draw layers from left to right: activities above, the last error's signals below, its path in between."""
     margin = size
-    count = len(inside.layers)
+    count = len(snapshot.layers)
     column = (canvas.width - 2 * margin) / (count + 0.55)
-    wide = round(column - 0.8 * size)
-    head, lane_px = round(1.6 * size), round(4.6 * size)
-    block = (canvas.height - 2 * margin - 2 * head - lane_px) // 2
-    top = margin + head
-    second = top + block + head + lane_px
-    named = {}
-    for k, layer in enumerate(inside.layers):
+    tiles_width = round(column - 0.8 * size)
+    header, lane_px = round(1.6 * size), round(4.6 * size)
+    block = (canvas.height - 2 * margin - 2 * header - lane_px) // 2
+    top = margin + header
+    signals_top = top + block + header + lane_px
+    places = {}
+    for k, layer in enumerate(snapshot.layers):
         left = round(margin + k * column)
-        grid = tiling(len(layer.activation), wide, block, LARGEST_TILE_PX)
-        named[layer.name] = left, grid
-        canvas.write(text(fitted(layer.name, size, wide + round(0.6 * size)), size, palette.INK), left, margin)
-        draw_tiles(canvas.frame, (left, top), layer.activation, grid, (BELOW, EMPTY_TILE, ABOVE))
+        grid = tiling(len(layer.activation), tiles_width, block, LARGEST_TILE_PX)
+        places[layer.name] = left, grid
+        name = fit_text(layer.name, size, tiles_width + round(0.6 * size))
+        canvas.write(render_text(name, size, palette.INK), left, margin)
+        draw_tiles(canvas.frame, (left, top), layer.activation, grid, (NEGATIVE, EMPTY_TILE, POSITIVE))
         if grid[0] * grid[1] < len(layer.activation):
-            said = text(f"{grid[0] * grid[1]} of {len(layer.activation):,}", size, palette.FAINT_INK)
-            canvas.write(said, left, top + grid[1] * grid[2] + 2)
-    travel = inside.travel
+            note = render_text(f"{grid[0] * grid[1]} of {len(layer.activation):,}", size, palette.FAINT_INK)
+            canvas.write(note, left, top + grid[1] * grid[2] + 2)
+    path = snapshot.error_path
     lane_top = top + block
-    if travel is None:
-        canvas.write(text(NO_ERROR, size, palette.FAINT_INK), margin, lane_top + 1.5 * size)
+    if path is None:
+        canvas.write(render_text(NO_ERROR, size, palette.FAINT_INK), margin, lane_top + 1.5 * size)
         return
-    canvas.write(text(_said(travel), size, palette.SEEN), margin, lane_top + 1.5 * size)
-    places = []
-    for k, one in enumerate(travel.arrivals):
-        left, grid = named.get(one.name, (round(margin + (k + 1) * column), (1, 1, LARGEST_TILE_PX)))
-        if len(one.told) < grid[0] * grid[1] // 2:
-            # A layer of maps hears one number a map.
-            grid = tiling(len(one.told), wide, block, LARGEST_TILE_PX)
-        places.append((left, grid))
-    stops = tuple(left + 0.5 * grid[0] * grid[2] for left, grid in places)
+    canvas.write(render_text(_path_text(path), size, palette.SEEN), margin, lane_top + 1.5 * size)
+    signal_places = []
+    for k, signal in enumerate(path.signals):
+        left, grid = places.get(signal.name, (round(margin + (k + 1) * column), (1, 1, LARGEST_TILE_PX)))
+        if len(signal.modulator) < grid[0] * grid[1] // 2:
+            # A convolutional layer receives one number a map.
+            grid = tiling(len(signal.modulator), tiles_width, block, LARGEST_TILE_PX)
+        signal_places.append((left, grid))
+    stops = tuple(left + 0.5 * grid[0] * grid[2] for left, grid in signal_places)
     source = margin + (count + 0.1) * column
     y = lane_top + lane_px + 0.1 * size
-    lane = Lane(stops, source, y, y - 1.3 * size)
-    share = 1.0 if progress is None else progress
-    reached = _draw_way(canvas, lane, travel, share)
-    for one, (left, grid), arrived in zip(travel.arrivals, places, reached, strict=True):
-        strength = arrived if progress is not None else max(LEAST_SHOWN, 0.6) * arrived
-        low = palette.OKABE_ITO["blue"]
-        draw_tiles(canvas.frame, (left, second), one.told, grid, (low, EMPTY_TILE, palette.SEEN), strength)
-    left, grid = round(source - 0.5 * LARGEST_TILE_PX), (1, len(travel.error), LARGEST_TILE_PX)
-    draw_tiles(canvas.frame, (left, second), travel.error, grid, (palette.OKABE_ITO["blue"], EMPTY_TILE, palette.SEEN))
-    said = text(travel.what, size, palette.SEEN)
-    right = canvas.width - said.get_width() - 2
-    canvas.write(said, min(source - 0.5 * said.get_width(), right), lane.bus_y - 1.35 * size)
+    lane = _Lane(stops, source, y, y - 1.3 * size)
+    arrived = _draw_route(canvas, lane, path, 1.0 if progress is None else progress)
+    colours = (palette.OKABE_ITO["blue"], EMPTY_TILE, palette.SEEN)
+    for signal, (left, grid), share in zip(path.signals, signal_places, arrived, strict=True):
+        strength = share if progress is not None else RESTING_STRENGTH * share
+        draw_tiles(canvas.frame, (left, signals_top), signal.modulator, grid, colours, strength)
+    left, grid = round(source - 0.5 * LARGEST_TILE_PX), (1, len(path.error), LARGEST_TILE_PX)
+    draw_tiles(canvas.frame, (left, signals_top), path.error, grid, colours)
+    label = render_text(path.label, size, palette.SEEN)
+    right = canvas.width - label.get_width() - 2
+    canvas.write(label, min(source - 0.5 * label.get_width(), right), lane.bus_y - 1.35 * size)
 
 
-def _draw_way(canvas: Canvas, lane: Lane, travel: Travel, share: float) -> list[float]:
-    """The tracks of an error and how far it has come; answers how much of it has arrived at each layer, 0..1."""
-    legs = _legs(lane, travel)
-    empty = [not np.any(one.told) for one in travel.arrivals]
-    reached = [0.0] * len(lane.stops)
-    thick = max(2.0, 0.006 * canvas.height)
-    for begin, end, points, stop in legs:
-        if stop is not None and empty[stop]:
+def _draw_route(canvas: Canvas, lane: _Lane, path: ErrorPath, progress: float) -> list[float]:
+    """Draw the route of an error and how far it has come; return the share that has arrived at each layer, 0..1."""
+    arrived = [0.0] * len(lane.stops)
+    thickness = max(2.0, 0.006 * canvas.height)
+    for begin, end, points, layer in _legs(lane, path.route):
+        if layer is not None and not np.any(path.signals[layer].modulator):
             continue
         for start, finish in itertools.pairwise(points):
-            canvas.line(start, finish, thick, palette.FIELD)
-        part = _ramp(share, begin, end)
+            canvas.line(start, finish, thickness, palette.FIELD)
+        part = _ramp(progress, begin, end)
         if part > 0.0:
-            _draw_along(canvas, points, part, thick, arrow=stop is not None)
-        if stop is not None:
-            reached[stop] = max(reached[stop], _ramp(share, end - 0.02, min(1.0, end + 0.12)) if share < 1.0 else 1.0)
-    canvas.disc((lane.source, lane.y), 2.4 * thick, palette.SEEN)
-    canvas.lay()
-    return reached
+            _draw_along(canvas, points, part, thickness, dot_at_end=layer is not None)
+        if layer is not None:
+            share = _ramp(progress, end - 0.02, min(1.0, end + 0.12)) if progress < 1.0 else 1.0
+            arrived[layer] = max(arrived[layer], share)
+    canvas.disc((lane.source, lane.y), 2.4 * thickness, palette.SEEN)
+    canvas.flush()
+    return arrived
 
 
-def _legs(lane: Lane, travel: Travel) -> list[tuple[float, float, list[Pixel], int | None]]:
-    """Begin and end (shares of the time), points, and the layer it ends at, of every part of the way."""
+def _legs(lane: _Lane, route: str) -> list[tuple[float, float, list[Pixel], int | None]]:
+    """Return (begin, end, points, layer at its end) of each leg of a route; begin and end are shares of the time."""
     stops, source, y, bus = lane.stops, lane.source, lane.y, lane.bus_y
     last = len(stops) - 1
-    if travel.way == "backward":
+    if route == "backward":
         step = 0.9 / len(stops)
         places = [source, *reversed(stops)]
         return [(k * step, (k + 1) * step, [(places[k], y), (places[k + 1], y)], last - k) for k in range(len(stops))]
-    if travel.way == "forward":
+    if route == "forward":
         step = 0.5 / max(1, last)
         first: list[tuple[float, float, list[Pixel], int | None]] = [
             (0.0, 0.4, [(source, y), (source, bus), (stops[0], bus), (stops[0], y)], 0)
@@ -378,28 +376,27 @@ def _legs(lane: Lane, travel: Travel) -> list[tuple[float, float, list[Pixel], i
     return [(0.0, 0.7, [(source, y), (source, bus), (stop, bus), (stop, y)], k) for k, stop in enumerate(stops)]
 
 
-def _draw_along(canvas: Canvas, points: list[Pixel], part: float, thick: float, *, arrow: bool) -> None:
-    """The first `part` (0..1) of a broken line."""
+def _draw_along(canvas: Canvas, points: list[Pixel], part: float, thickness: float, *, dot_at_end: bool) -> None:
+    """Draw the first `part` (0..1) of a polyline."""
     lengths = [abs(b[0] - a[0]) + abs(b[1] - a[1]) for a, b in itertools.pairwise(points)]
-    left = part * sum(lengths)
+    remaining = part * sum(lengths)
     for (start, finish), length in zip(itertools.pairwise(points), lengths, strict=True):
-        if left <= 0.0 or length <= 0.0:
+        if remaining <= 0.0 or length <= 0.0:
             continue
-        share = min(1.0, left / length)
+        share = min(1.0, remaining / length)
         end = start[0] + share * (finish[0] - start[0]), start[1] + share * (finish[1] - start[1])
-        canvas.line(start, end, 1.4 * thick, palette.SEEN)
-        left -= length
-        if left <= 0.0:
-            canvas.disc(end, 2.2 * thick, palette.SEEN)
-    if arrow and part >= 1.0:
-        canvas.disc(points[-1], 1.8 * thick, palette.SEEN)
+        canvas.line(start, end, 1.4 * thickness, palette.SEEN)
+        remaining -= length
+        if remaining <= 0.0:
+            canvas.disc(end, 2.2 * thickness, palette.SEEN)
+    if dot_at_end and part >= 1.0:
+        canvas.disc(points[-1], 1.8 * thickness, palette.SEEN)
 
 
-def _said(travel: Travel) -> str:
-    """What goes which way."""
-    return f"{travel.what}: {SAID[travel.way]}"
+def _path_text(path: ErrorPath) -> str:
+    return f"{path.label}: {ROUTE_TEXTS[path.route]}"
 
 
 def _ramp(share: float, begin: float, end: float) -> float:
-    """0 before `begin`, 1 after `end`, evenly rising between."""
+    """Return 0 before `begin`, 1 after `end`, linear in between."""
     return float(min(1.0, max(0.0, (share - begin) / max(end - begin, 1e-9))))

@@ -12,19 +12,19 @@ from typing import NamedTuple
 import numpy as np
 
 from reach.render import palette
-from reach.render.canvas import ROUND, ROUND_THEN_STRAIGHT, STRAIGHT, Canvas, Pixel, between, lay_capsule
+from reach.render.canvas import ROUND, ROUND_THEN_STRAIGHT, STRAIGHT, Canvas, Pixel, between, draw_capsule
 from reach.render.palette import blend
 from reach.scene import Scene
 from reach.sim.jit import kernel
 
-# Half the thickness of a muscle at rest, and what full activation adds, m.
+# Half the thickness of a muscle at rest, and the increase at full activation, m.
 STRAND_M, BELLY_M = 0.0012, 0.0062
 UPPER_ARM, ELBOW, FOREARM = 0.0, 1.0, 2.0
-# Courses of the flexors at shoulder and elbow, over both, and at the wrist, each with its number of points. A point
-# lies at a share of its limb's length, beside the axis by a share of half its thickness there. The second and third
-# points are the ends of the belly. Extensors run on the other side; muscles over both joints nearest to the bone.
-POINTS = (4, 5, 5, 4)
-COURSES = np.array(
+# Paths of the flexors at shoulder, at elbow, over both, and at the wrist, with the number of points of each. A point is
+# (limb, share of the limb's length, distance from its axis as a share of half its thickness). The second and third
+# points are the ends of the belly. Extensors are mirrored; muscles over both joints lie nearest to the bone.
+POINT_COUNTS = (4, 5, 5, 4)
+MUSCLE_PATHS = np.array(
     [
         [
             (UPPER_ARM, -0.12, 0.50),
@@ -53,24 +53,24 @@ COURSES = np.array(
 
 
 def draw_muscles(canvas: Canvas, scene: Scene, radii_m: tuple[float, float, float]) -> None:
-    """The muscles of a scene over all shapes so far.
+    """Draw the muscles of a scene over all shapes so far.
 
     Args:
-        canvas: to draw on.
+        canvas: drawn on in place.
         scene: with activations.
         radii_m: half the thickness of the arm at shoulder, elbow and wrist, m.
     """
-    canvas.lay()
+    canvas.flush()
     joints = np.ascontiguousarray(scene.joints, dtype=np.float64)
     activations = np.ascontiguousarray(scene.activation, dtype=np.float64)
-    # Colours go in as arguments: a kernel kept on disk would not notice that another file's constants changed.
-    inks = palette.FLEXION, palette.EXTENSION, palette.MUSCLE_AT_REST
-    _lay_muscles(canvas.frame, joints, activations, canvas.x0, canvas.y0, canvas.scale, radii_m, inks)
+    # Colours are arguments because a cached kernel would not notice a change of constants in another file.
+    colours = palette.FLEXION, palette.EXTENSION, palette.MUSCLE_AT_REST
+    _draw_muscles(canvas.frame, joints, activations, canvas.x0, canvas.y0, canvas.scale, radii_m, colours)
 
 
 @kernel
-def _lay_muscles(frame, joints, activations, x0, y0, scale, radii_m, inks):  # type: ignore[no-untyped-def]
-    """Lay the strands of all muscles; joints (4, 2) m, activations (8,) 0..1, x0, y0, scale the map to the frame."""
+def _draw_muscles(frame, joints, activations, x0, y0, scale, radii_m, colours):  # type: ignore[no-untyped-def]
+    """Draw all muscles; joints (4, 2) m, activations (8,) 0..1; x0, y0, scale: the map from the table to the frame."""
     shoulder, elbow, wrist = joints[0], joints[1], joints[2]
     upper_x, upper_y, fore_x, fore_y = (
         elbow[0] - shoulder[0],
@@ -79,25 +79,26 @@ def _lay_muscles(frame, joints, activations, x0, y0, scale, radii_m, inks):  # t
         wrist[1] - elbow[1],
     )
     upper_length, fore_length = math.hypot(upper_x, upper_y) + 1e-9, math.hypot(fore_x, fore_y) + 1e-9
-    # To the left of each limb, and at the elbow half-way between both.
+    # Normals to the left of each limb, and at the elbow half-way between both.
     upper_left_x, upper_left_y = -upper_y / upper_length, upper_x / upper_length
     fore_left_x, fore_left_y = -fore_y / fore_length, fore_x / fore_length
     left_x, left_y = upper_left_x + fore_left_x, upper_left_y + fore_left_y
     left_length = math.hypot(left_x, left_y) + 1e-9
     for muscle in range(8):
         kind, side = muscle // 2, 1.0 if muscle % 2 == 0 else -1.0
-        strong, rest = inks[muscle % 2], inks[2]
-        # The root, because a reach takes a tenth of what muscles can do.
+        strong, rest = colours[muscle % 2], colours[2]
+        # The square root, because a reach takes a tenth of the possible activation.
         active = math.sqrt(activations[muscle])
-        ink = (
+        colour = (
             rest[0] + active * (strong[0] - rest[0]),
             rest[1] + active * (strong[1] - rest[1]),
             rest[2] + active * (strong[2] - rest[2]),
         )
         thin, thick = STRAND_M * scale, (STRAND_M + BELLY_M * active) * scale
         before_x, before_y = 0.0, 0.0
-        for point in range(POINTS[kind]):
-            limb, share, beside = COURSES[kind, point, 0], COURSES[kind, point, 1], side * COURSES[kind, point, 2]
+        for point in range(POINT_COUNTS[kind]):
+            limb, share = MUSCLE_PATHS[kind, point, 0], MUSCLE_PATHS[kind, point, 1]
+            beside = side * MUSCLE_PATHS[kind, point, 2]
             if limb == UPPER_ARM:
                 out = beside * (radii_m[0] + share * (radii_m[1] - radii_m[0]))
                 x = shoulder[0] + share * upper_x + out * upper_left_x
@@ -113,7 +114,7 @@ def _lay_muscles(frame, joints, activations, x0, y0, scale, radii_m, inks):  # t
             if point > 0:
                 first = thick if point == 2 or point == 3 else thin
                 second = thick if point == 1 or point == 2 else thin
-                lay_capsule(frame, before_x, before_y, first, px, py, second, ROUND, 0.0, ink, ink)
+                draw_capsule(frame, before_x, before_y, first, px, py, second, ROUND, 0.0, colour, colour)
             before_x, before_y = px, py
 
 
@@ -122,11 +123,11 @@ def _lay_muscles(frame, joints, activations, x0, y0, scale, radii_m, inks):  # t
 # Half the thickness of the arm at shoulder, elbow and wrist, and of the hand, m.
 SHOULDER_RADIUS_M, ELBOW_RADIUS_M, WRIST_RADIUS_M, HAND_RADIUS_M = 0.046, 0.036, 0.026, 0.025
 PALM_RADIUS_M = 0.010
-# The discs at shoulder, elbow and wrist, m; larger where their colour shows a torque.
+# Radii of the discs at shoulder, elbow and wrist, m; larger where their colour shows a torque.
 JOINT_RADII_M = (0.017, 0.014, 0.011)
 EFFORT_RADII_M = (0.022, 0.019, 0.015)
 SHADOW_M = 0.007
-# Fingers are never drawn thinner than this, so that a network sees them in a small picture, pixels.
+# Smallest radius of a finger, pixels, so that a network sees it in a small picture.
 THINNEST_FINGER_PX = 0.7
 
 
@@ -134,7 +135,7 @@ Bar = tuple[Pixel, Pixel, float]
 
 
 class Hand(NamedTuple):
-    """Where the parts of the hand are, pixels; a bar is from, to, and half the thickness."""
+    """Places of the parts of the hand, pixels; a bar is (start, end, half its thickness)."""
 
     wrist: Pixel
     palm: Pixel
@@ -143,25 +144,25 @@ class Hand(NamedTuple):
     bars: tuple[Bar, Bar, Bar]
 
 
-def hand_of(canvas: Canvas, scene: Scene) -> Hand:
-    """The hand of a scene in pixels."""
-    at = canvas.at
-    (left, left_tip), (right, right_tip) = ((at(base), at(tip)) for base, tip in scene.fingers.tolist())
+def locate_hand(canvas: Canvas, scene: Scene) -> Hand:
+    """Return the hand of a scene in pixels."""
+    pixel = canvas.pixel
+    (left, left_tip), (right, right_tip) = ((pixel(base), pixel(tip)) for base, tip in scene.fingers.tolist())
     wrist, palm = scene.joints[2:].tolist()
     finger_px = max(THINNEST_FINGER_PX, scene.finger_radius * canvas.scale)
     palm_px = max(finger_px, PALM_RADIUS_M * canvas.scale)
     bars = (left, left_tip, finger_px), (right, right_tip, finger_px), (left, right, palm_px)
-    # The back of the hand meets the palm within the bases of the fingers.
-    return Hand(at(wrist), at(palm), 0.4 * math.dist(left, right), bars)
+    # The back of the hand is narrower than the distance of the fingers.
+    return Hand(pixel(wrist), pixel(palm), 0.4 * math.dist(left, right), bars)
 
 
 def draw_shadow(canvas: Canvas, scene: Scene, hand: Hand) -> None:
-    """The shadow of forearm and hand on the table."""
-    elbow, wrist = (canvas.at(place) for place in scene.joints[1:3].tolist())
-    by = SHADOW_M * canvas.scale
+    """Draw the shadow of forearm and hand on the table."""
+    elbow, wrist = (canvas.pixel(place) for place in scene.joints[1:3].tolist())
+    offset = SHADOW_M * canvas.scale
 
     def shade(start: Pixel, end: Pixel, first_px: float, second_px: float, ends: float = ROUND) -> None:
-        start, end = (start[0] + by, start[1] + by), (end[0] + by, end[1] + by)
+        start, end = (start[0] + offset, start[1] + offset), (end[0] + offset, end[1] + offset)
         canvas.capsule(start, end, (first_px, second_px), palette.SHADOW, ends=ends)
 
     shade(elbow, wrist, ELBOW_RADIUS_M * canvas.scale, WRIST_RADIUS_M * canvas.scale)
@@ -171,11 +172,11 @@ def draw_shadow(canvas: Canvas, scene: Scene, hand: Hand) -> None:
 
 
 def draw_arm(canvas: Canvas, scene: Scene) -> None:
-    """Forearm, upper arm, muscles, and the joints at shoulder and elbow."""
-    joints = [canvas.at(place) for place in scene.joints[:3].tolist()]
+    """Draw forearm, upper arm, muscles, and the joints at shoulder and elbow."""
+    joints = [canvas.pixel(place) for place in scene.joints[:3].tolist()]
     shoulder, elbow, wrist = joints
     scale = canvas.scale
-    sleeve, edge = palette.SLEEVE if scene.activation is None else palette.SHEER_SLEEVE, palette.SLEEVE_EDGE
+    sleeve, edge = palette.SLEEVE if scene.activation is None else palette.TRANSPARENT_SLEEVE, palette.SLEEVE_EDGE
     canvas.capsule(elbow, wrist, (ELBOW_RADIUS_M * scale, WRIST_RADIUS_M * scale), sleeve, edge)
     canvas.capsule(shoulder, elbow, (SHOULDER_RADIUS_M * scale, ELBOW_RADIUS_M * scale), sleeve, edge)
     if scene.activation is not None:
@@ -185,25 +186,25 @@ def draw_arm(canvas: Canvas, scene: Scene) -> None:
 
 
 def draw_hand(canvas: Canvas, scene: Scene, hand: Hand) -> None:
-    """The hand, lit where it is touched; hollow when it is hidden from the eye."""
+    """Draw the hand, highlighted where it is touched; pale when it is hidden from the eye."""
     skin, edge = palette.SKIN, palette.SKIN_EDGE
     if scene.seen_hand is None:
         skin, edge = palette.HIDDEN, palette.HIDDEN_EDGE
     back_radii = (HAND_RADIUS_M * canvas.scale, hand.back_px)
     canvas.capsule(hand.wrist, hand.palm, back_radii, skin, edge, ROUND_THEN_STRAIGHT)
-    lit = palette.LIT if canvas.wordy else palette.LIT_SMALL
+    touch_colour = palette.TOUCHED if canvas.has_labels else palette.TOUCHED_SMALL
     touched = scene.touch.tolist()
     for k in (2, 1, 0):
         start, end, thick = hand.bars[k]
-        canvas.capsule(start, end, (thick, thick), lit if touched[k] else skin, edge)
+        canvas.capsule(start, end, (thick, thick), touch_colour if touched[k] else skin, edge)
     _draw_joint(canvas, scene, 2, hand.wrist)
-    if not any(touched) or not canvas.wordy:
+    if not any(touched) or not canvas.has_labels:
         return
-    cup = canvas.at(scene.cup.tolist())
+    cup = canvas.pixel(scene.cup.tolist())
     for k in (0, 1, 2):
         if touched[k]:
             start, end, thick = hand.bars[k]
-            canvas.disc(_nearest(cup, start, end), max(2.0, 0.6 * thick), palette.FAILURE, palette.INK)
+            canvas.disc(_nearest_point(cup, start, end), max(2.0, 0.6 * thick), palette.FAILURE, palette.INK)
 
 
 def _draw_joint(canvas: Canvas, scene: Scene, joint: int, place: Pixel) -> None:
@@ -211,14 +212,14 @@ def _draw_joint(canvas: Canvas, scene: Scene, joint: int, place: Pixel) -> None:
         canvas.disc(place, JOINT_RADII_M[joint] * canvas.scale, palette.JOINT, palette.SLEEVE_EDGE)
         return
     effort = float(scene.effort[joint])
-    # The root, because a reach takes a small part of the largest torque.
+    # The square root, because a reach takes a small part of the largest torque.
     shown = math.sqrt(min(1.0, abs(effort)))
     colour = blend(palette.JOINT, palette.FLEXION if effort > 0.0 else palette.EXTENSION, shown)
     canvas.disc(place, EFFORT_RADII_M[joint] * canvas.scale, colour, palette.SLEEVE_EDGE)
 
 
-def _nearest(place: Pixel, start: Pixel, end: Pixel) -> Pixel:
-    """The point of the segment from start to end that is nearest to a place, pixels."""
+def _nearest_point(place: Pixel, start: Pixel, end: Pixel) -> Pixel:
+    """Return the point of the segment from start to end that is nearest to a place, pixels."""
     dx, dy = end[0] - start[0], end[1] - start[1]
     along = ((place[0] - start[0]) * dx + (place[1] - start[1]) * dy) / max(dx * dx + dy * dy, 1e-9)
     along = min(1.0, max(0.0, along))
@@ -228,37 +229,36 @@ def _nearest(place: Pixel, start: Pixel, end: Pixel) -> Pixel:
 # --- cup ------------------------------------------------------------------------------------------------------
 
 CUP_HEIGHT_M = 0.10
-SHADOW_M = 0.007
 
 
 def draw_cup(canvas: Canvas, scene: Scene) -> None:
-    """The cup of a scene, in whichever state it is."""
-    cup, radius = canvas.at(scene.cup.tolist()), scene.cup_radius * canvas.scale
+    """Draw the cup of a scene: standing, held, tipped over or removed."""
+    cup, radius = canvas.pixel(scene.cup.tolist()), scene.cup_radius * canvas.scale
     if not scene.cup_present:
-        _draw_gone(canvas, cup, radius)
+        _draw_removed(canvas, cup, radius)
     elif scene.cup_tipped:
-        _draw_tipped(canvas, cup, canvas.at(scene.grasp_point.tolist()), radius)
+        _draw_tipped(canvas, cup, canvas.pixel(scene.grasp_point.tolist()), radius)
     else:
-        draw_standing(canvas, cup, radius, scene.cup_held)
+        draw_standing_cup(canvas, cup, radius, scene.cup_held)
 
 
 def draw_seen_cup(canvas: Canvas, scene: Scene) -> None:
-    """Where the eye sees the cup, joined to where it is."""
-    cup, seen = canvas.at(scene.cup.tolist()), canvas.at(scene.seen_cup.tolist())
+    """Draw the place where the eye sees the cup, connected to its true place."""
+    cup, seen = canvas.pixel(scene.cup.tolist()), canvas.pixel(scene.seen_cup.tolist())
     radius = scene.cup_radius * canvas.scale
     canvas.ring(seen, radius, palette.SEEN)
-    if canvas.wordy:
+    if canvas.has_labels:
         canvas.dashes(cup, seen, 1.4 * canvas.rim_px, palette.SEEN)
         canvas.ring(seen, 0.72 * radius, palette.SEEN)
 
 
-def draw_standing(canvas: Canvas, cup: Pixel, radius: float, held: bool) -> None:
-    """A cup that stands at a pixel, with a radius in pixels."""
-    if canvas.wordy:
-        by = SHADOW_M * canvas.scale
-        canvas.disc((cup[0] + by, cup[1] + by), radius, palette.SHADOW)
+def draw_standing_cup(canvas: Canvas, cup: Pixel, radius: float, held: bool) -> None:
+    """Draw a standing cup at a pixel, with a radius in pixels."""
+    if canvas.has_labels:
+        offset = SHADOW_M * canvas.scale
+        canvas.disc((cup[0] + offset, cup[1] + offset), radius, palette.SHADOW)
     rim, edge = (palette.HELD, palette.HELD_EDGE) if held else (palette.CUP_RIM, palette.CUP_EDGE)
-    if canvas.wordy:
+    if canvas.has_labels:
         canvas.disc(cup, radius - 0.5 * canvas.rim_px, rim, edge)
         canvas.disc(cup, (0.74 if held else 0.82) * radius, palette.CUP_WALL, edge)
         canvas.disc(cup, 0.64 * radius, palette.CUP_INSIDE)
@@ -267,22 +267,22 @@ def draw_standing(canvas: Canvas, cup: Pixel, radius: float, held: bool) -> None
         canvas.disc(cup, 0.5 * radius, palette.CUP_INSIDE)
 
 
-def _draw_gone(canvas: Canvas, cup: Pixel, radius: float) -> None:
-    """A ring of dashes where it stood."""
+def _draw_removed(canvas: Canvas, cup: Pixel, radius: float) -> None:
+    """Draw a dashed ring where the cup stood."""
     dashes = max(6, 2 * round(radius / 4.0))
     thick = 1.4 * canvas.rim_px
     for k in range(0, 2 * dashes, 2):
         first, last = (math.pi * turn / dashes for turn in (k, k + 1))
         start = cup[0] + radius * math.cos(first), cup[1] + radius * math.sin(first)
         end = cup[0] + radius * math.cos(last), cup[1] + radius * math.sin(last)
-        canvas.line(start, end, thick, palette.GONE)
+        canvas.line(start, end, thick, palette.REMOVED)
 
 
 def _draw_tipped(canvas: Canvas, cup: Pixel, hand: Pixel, radius: float) -> None:
-    """A cup that lies on its side, its mouth away from the hand, and what ran out of it."""
+    """Draw a cup that lies on its side, its mouth away from the hand, and its spilt content."""
     away = math.dist(cup, hand)
-    forth = between(hand, cup, 1.0, away) if away > 1e-6 else (hand[0], hand[1] - 1.0)
-    ux, uy = forth[0] - hand[0], forth[1] - hand[1]
+    ahead = between(hand, cup, 1.0, away) if away > 1e-6 else (hand[0], hand[1] - 1.0)
+    ux, uy = ahead[0] - hand[0], ahead[1] - hand[1]
     half = 0.5 * CUP_HEIGHT_M * canvas.scale
 
     def place(along: float, across: float) -> Pixel:

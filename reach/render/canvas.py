@@ -20,18 +20,23 @@ from reach.render.palette import Colour
 from reach.sim.jit import inlined, kernel
 from reach.sim.layout import SHOWN_CENTRE_M, SHOWN_M
 
-# Columns of a shape, in pixels and colours (0..255). The rim lies half inside and half outside the outline.
-X0, Y0, RADIUS_0, X1, Y1, RADIUS_1, ENDS, RIM_PX, FILL, RIM, SHAPE = 0, 1, 2, 3, 4, 5, 6, 7, 8, 11, 14
-# What `ENDS` may be: both round, both straight, or the first round and the second straight.
+Frame = NDArray[np.uint8]  # (height, width, 3)
+Pixel = tuple[float, float]
+
+# Columns of a shape, in pixels and colours (0..255). Half of the rim lies inside the outline.
+X0, Y0, RADIUS_0, X1, Y1, RADIUS_1, ENDS, RIM_PX, FILL, RIM, COLUMNS = 0, 1, 2, 3, 4, 5, 6, 7, 8, 11, 14
+# Values of `ENDS`: both round, both straight, or the first round and the second straight.
 ROUND, STRAIGHT, ROUND_THEN_STRAIGHT = 0.0, 1.0, 2.0
-# A fill whose first number is below 0 leaves the inside as it is.
+# A fill whose first number is below 0 leaves the interior unchanged.
 HOLLOW = (-1.0, 0.0, 0.0)
 
 
 @kernel
-def _outside(along, across, length, radius_0, radius_1, taper, lean, straight_0, straight_1):  # type: ignore[no-untyped-def]
-    """Distance of a point from the outline of a capsule, pixels, below 0 inside; `taper` is its change of radius along
-    its length, `lean` the cosine of that angle."""
+def _signed_distance(along, across, length, radius_0, radius_1, taper, lean, straight_0, straight_1):  # type: ignore[no-untyped-def]
+    """Return the distance (pixels, below 0 inside) of a point from the outline of a capsule.
+
+    `taper` is the change of radius per length, `lean` the cosine of the angle of that slope.
+    """
     if along < 0.0:
         if straight_0:
             return max((across - radius_0) * lean, -along)
@@ -50,8 +55,8 @@ def _outside(along, across, length, radius_0, radius_1, taper, lean, straight_0,
 
 
 @inlined
-def _within(first, last, slope, least):  # type: ignore[no-untyped-def]
-    """The part of the interval first..last on which slope * x >= least."""
+def _clip_interval(first, last, slope, least):  # type: ignore[no-untyped-def]
+    """Return the part of the interval first..last on which slope * x >= least."""
     if slope > 1e-9:
         return max(first, least / slope), last
     if slope < -1e-9:
@@ -60,8 +65,8 @@ def _within(first, last, slope, least):  # type: ignore[no-untyped-def]
 
 
 @kernel
-def lay_capsule(frame, x0, y0, radius_0, x1, y1, radius_1, ends, rim_px, fill, rim):  # type: ignore[no-untyped-def]
-    """Lay one capsule over a frame (height, width, 3); its columns are those of a shape, above."""
+def draw_capsule(frame, x0, y0, radius_0, x1, y1, radius_1, ends, rim_px, fill, rim):  # type: ignore[no-untyped-def]
+    """Draw one capsule into a frame (height, width, 3); the arguments are the columns of a shape."""
     height, width, _ = frame.shape
     reach = max(radius_0, radius_1) + 0.5 * rim_px + 0.5
     left, right = max(0.0, min(x0, x1) - reach), min(width - 1.0, max(x0, x1) + reach)
@@ -74,7 +79,7 @@ def lay_capsule(frame, x0, y0, radius_0, x1, y1, radius_1, ends, rim_px, fill, r
     straight_0, straight_1 = ends == STRAIGHT, ends != ROUND
     hollow = fill[0] < 0.0
     red, green, blue = np.uint8(fill[0]), np.uint8(fill[1]), np.uint8(fill[2])
-    # Deeper than this below the outline a pixel is fill alone.
+    # A pixel deeper than this is all fill.
     deep = 0.5 + 0.5 * rim_px
     # Round ends stand out from the straight sides by less than the square of the taper.
     edge = radius_0 + deep / lean + taper * taper * max(radius_0, radius_1)
@@ -82,20 +87,20 @@ def lay_capsule(frame, x0, y0, radius_0, x1, y1, radius_1, ends, rim_px, fill, r
     start_depth, end_depth = deep if straight_0 else 0.0, length - (deep if straight_1 else 0.0)
     for row in range(top, bottom + 1):
         py = row - y0
-        # Where this row may touch the shape: between both sides, moved out.
+        # Columns of this row that may touch the shape: between both sides, moved outwards.
         first, last = left - x0, right - x0
         if length > 0.0:
-            first, last = _within(first, last, taper * ux + uy, py * ux - edge - taper * py * uy)
-            first, last = _within(first, last, taper * ux - uy, -py * ux - edge - taper * py * uy)
+            first, last = _clip_interval(first, last, taper * ux + uy, py * ux - edge - taper * py * uy)
+            first, last = _clip_interval(first, last, taper * ux - uy, -py * ux - edge - taper * py * uy)
         begin, end = math.ceil(first + x0), math.floor(last + x0)
-        # Where it is surely inside: between both sides and both ends, or within the disc at a round end. A capsule is
-        # convex, so what lies between two such places is inside too.
+        # Columns that are certainly inside: between both sides and both ends, or within the disc at a round end. A
+        # capsule is convex, so what lies between two such columns is inside too.
         inside, beyond = end + 1, begin
         if length > 0.0:
-            first, last = _within(first, last, taper * ux + uy, py * ux - core_0 - taper * py * uy)
-            first, last = _within(first, last, taper * ux - uy, -py * ux - core_0 - taper * py * uy)
-            first, last = _within(first, last, ux, start_depth - py * uy)
-            first, last = _within(first, last, -ux, py * uy - end_depth)
+            first, last = _clip_interval(first, last, taper * ux + uy, py * ux - core_0 - taper * py * uy)
+            first, last = _clip_interval(first, last, taper * ux - uy, -py * ux - core_0 - taper * py * uy)
+            first, last = _clip_interval(first, last, ux, start_depth - py * uy)
+            first, last = _clip_interval(first, last, -ux, py * uy - end_depth)
             if first <= last:
                 inside, beyond = math.ceil(first + x0), math.floor(last + x0) + 1
         if not straight_0 and abs(py) < core_0:
@@ -116,7 +121,9 @@ def lay_capsule(frame, x0, y0, radius_0, x1, y1, radius_1, ends, rim_px, fill, r
             for column in range(begin if part == 0 else beyond, inside if part == 0 else end + 1):
                 px = column - x0
                 along, across = px * ux + py * uy, abs(py * ux - px * uy)
-                outside = _outside(along, across, length, radius_0, radius_1, taper, lean, straight_0, straight_1)
+                outside = _signed_distance(
+                    along, across, length, radius_0, radius_1, taper, lean, straight_0, straight_1
+                )
                 covered = min(1.0, deep - outside)
                 if covered <= 0.0:
                     continue
@@ -124,7 +131,7 @@ def lay_capsule(frame, x0, y0, radius_0, x1, y1, radius_1, ends, rim_px, fill, r
                 outer = covered - inner
                 if hollow:
                     inner = 0.0
-                # The half added makes the cut a rounding.
+                # Adding a half turns truncation into rounding.
                 bare = 1.0 - outer - inner
                 frame[row, column, 0] = np.uint8(bare * frame[row, column, 0] + outer * rim[0] + inner * fill[0] + 0.5)
                 frame[row, column, 1] = np.uint8(bare * frame[row, column, 1] + outer * rim[1] + inner * fill[1] + 0.5)
@@ -132,27 +139,22 @@ def lay_capsule(frame, x0, y0, radius_0, x1, y1, radius_1, ends, rim_px, fill, r
 
 
 @kernel
-def lay_shapes(frame, shapes):  # type: ignore[no-untyped-def]
-    """Lay shapes over a frame, the first one lowest.
-
-    Args:
-        frame: (height, width, 3) uint8, painted in place.
-        shapes: (n, SHAPE), see the columns above.
-    """
+def draw_shapes(frame, shapes):  # type: ignore[no-untyped-def]
+    """Draw shapes (n, COLUMNS) into a frame (height, width, 3) uint8 in place, the first one lowest."""
     for k in range(shapes.shape[0]):
         shape = shapes[k]
         fill, rim = (shape[8], shape[9], shape[10]), (shape[11], shape[12], shape[13])
         x0, y0, radius_0, x1, y1, radius_1 = shape[0], shape[1], shape[2], shape[3], shape[4], shape[5]
-        lay_capsule(frame, x0, y0, radius_0, x1, y1, radius_1, shape[ENDS], shape[RIM_PX], fill, rim)
+        draw_capsule(frame, x0, y0, radius_0, x1, y1, radius_1, shape[ENDS], shape[RIM_PX], fill, rim)
 
 
 @kernel
-def lay_path(frame, path, every, x0, y0, scale, radius, dot_radius, colour):  # type: ignore[no-untyped-def]
-    """Lay a path over a frame as a line, with dots at even steps of time.
+def draw_path(frame, path, every, x0, y0, scale, radius, dot_radius, colour):  # type: ignore[no-untyped-def]
+    """Draw a path as a line, with dots at even steps of time.
 
     Args:
-        frame: (height, width, 3) uint8, painted in place.
-        path: (n, 2) m; drawn through every `every`-th point, the last one always.
+        frame: (height, width, 3) uint8, drawn on in place.
+        path: (n, 2) m; drawn through every `every`-th point and the last one.
         every: 1 or more.
         x0, y0, scale: the map from the table to the frame.
         radius: half the thickness of the line, pixels.
@@ -164,22 +166,19 @@ def lay_path(frame, path, every, x0, y0, scale, radius, dot_radius, colour):  # 
         before = max(0, k - every)
         ax, ay = x0 + scale * path[k, 0], y0 - scale * path[k, 1]
         bx, by = x0 + scale * path[before, 0], y0 - scale * path[before, 1]
-        lay_capsule(frame, ax, ay, radius, bx, by, radius, ROUND_THEN_STRAIGHT, 0.0, colour, colour)
+        draw_capsule(frame, ax, ay, radius, bx, by, radius, ROUND_THEN_STRAIGHT, 0.0, colour, colour)
     if dot_radius > 0.0:
         for k in range(last, -1, -2 * every):
             ax, ay = x0 + scale * path[k, 0], y0 - scale * path[k, 1]
-            lay_capsule(frame, ax, ay, dot_radius, ax, ay, dot_radius, ROUND, 0.0, colour, colour)
+            draw_capsule(frame, ax, ay, dot_radius, ax, ay, dot_radius, ROUND, 0.0, colour, colour)
 
 
 # --- canvas ---------------------------------------------------------------------------------------------------
 
 
-Frame = NDArray[np.uint8]
-Pixel = tuple[float, float]
-
-# Pictures with a shorter side than this carry no words and no shadows: nobody could read them.
-WORDS_FROM_PX = 200
-# Below this there is room for caption, trial, time and outcome, but for no legend and no keys.
+# Pictures with a shorter side than this have no labels and no shadows: the labels would be illegible.
+LABELS_FROM_PX = 200
+# Below this there is space for caption, trial, time and outcome, but not for legend and keys.
 LEGEND_FROM_PX = 280
 THINNEST_RIM_PX, THICKEST_RIM_PX = 0.6, 3.0
 # A rim is one pixel wide where the shorter side has this many.
@@ -205,23 +204,23 @@ class Canvas:
         self.scale = self.side / SHOWN_M
         self.x0 = 0.5 * self.width - 0.5 - self.scale * SHOWN_CENTRE_M[0]
         self.y0 = 0.5 * self.height - 0.5 + self.scale * SHOWN_CENTRE_M[1]
-        # Large enough for words and shadows.
-        self.wordy = self.side >= WORDS_FROM_PX
-        self.roomy = self.side >= LEGEND_FROM_PX
+
+        self.has_labels = self.side >= LABELS_FROM_PX
+        self.has_legend = self.side >= LEGEND_FROM_PX
         self.rim_px = min(THICKEST_RIM_PX, max(THINNEST_RIM_PX, self.side / RIM_UNIT_PX))
         self._shapes: list[float] = []
 
     @property
     def text_px(self) -> int:
-        """Size of the writing."""
+        """Font size."""
         return max(11, round(0.027 * self.side))
 
-    def at(self, place: Sequence[float]) -> Pixel:
-        """Pixel of a place (m)."""
+    def pixel(self, place: Sequence[float]) -> Pixel:
+        """Return the pixel of a place (m) on the table."""
         return self.x0 + self.scale * place[0], self.y0 - self.scale * place[1]
 
     def place(self, pixel: Pixel) -> Pixel:
-        """Place (m) of a pixel."""
+        """Return the place (m) on the table of a pixel."""
         return (pixel[0] - self.x0) / self.scale, (self.y0 - pixel[1]) / self.scale
 
     def capsule(
@@ -233,34 +232,34 @@ class Canvas:
         rim: Colour | None = None,
         ends: float = ROUND,
     ) -> None:
-        """A capsule with a radius (pixels) at its start and at its end, lined with a rim where one is given."""
-        lined = self.rim_px if rim is not None else 0.0
-        self._shapes += (*start, radii[0], *end, radii[1], ends, lined, *fill, *(rim or fill))
+        """Draw a capsule with a radius (pixels) at its start and at its end, and a rim if a colour is given."""
+        rim_px = self.rim_px if rim is not None else 0.0
+        self._shapes += (*start, radii[0], *end, radii[1], ends, rim_px, *fill, *(rim or fill))
 
     def disc(self, middle: Pixel, radius: float, fill: Sequence[float], rim: Colour | None = None) -> None:
-        """A disc, lined with a rim where one is given."""
+        """Draw a disc, with a rim if a colour is given."""
         self.capsule(middle, middle, (radius, radius), fill, rim)
 
     def ring(self, middle: Pixel, radius: float, colour: Colour) -> None:
-        """The outline of a disc."""
+        """Draw the outline of a disc."""
         self.capsule(middle, middle, (radius, radius), HOLLOW, colour)
 
     def line(self, start: Pixel, end: Pixel, thick_px: float, colour: Colour) -> None:
-        """A straight line with round ends."""
+        """Draw a straight line with round ends."""
         self.capsule(start, end, (0.5 * thick_px, 0.5 * thick_px), colour)
 
     def dashes(self, start: Pixel, end: Pixel, thick_px: float, colour: Colour) -> None:
-        """A dashed line that begins with a dash."""
+        """Draw a dashed line that begins with a dash."""
         length = math.dist(start, end)
         dash = max(2.0, 0.009 * self.side)
-        # A line to a place far outside is drawn as far as the frame can show it.
+        # A line to a place far outside is cut off beyond the frame.
         shown = min(length, 4.0 * (self.width + self.height))
         for k in range(int(shown / (2.0 * dash)) + 1):
             first, last = 2 * k * dash, min(length, (2 * k + 1) * dash)
             self.line(between(start, end, first, length), between(start, end, last, length), thick_px, colour)
 
     def arrow(self, start: Pixel, end: Pixel, thick_px: float, colour: Colour, halo: Colour | None = None) -> None:
-        """An arrow from start to end; its head shrinks where the arrow is short. A halo sets it off from the rest."""
+        """Draw an arrow from start to end, in front of a halo if a colour is given; a short arrow has a small head."""
         length = math.dist(start, end)
         if length <= 0.0:
             return
@@ -269,37 +268,41 @@ class Canvas:
         half = 0.5 * thick
         head = 0.5 * HEAD_WIDTH * thick
         if halo is not None:
-            by = self.rim_px
-            self.capsule(start, neck, (half + by, half + by), halo)
-            self.capsule(between(start, end, length - HEAD_LENGTH * thick - by, length), end, (head + by, by), halo)
+            margin = self.rim_px
+            self.capsule(start, neck, (half + margin, half + margin), halo)
+            self.capsule(
+                between(start, end, length - HEAD_LENGTH * thick - margin, length), end, (head + margin, margin), halo
+            )
         self.capsule(start, neck, (half, half), colour)
         self.capsule(neck, end, (head, 0.2), colour, ends=STRAIGHT)
 
-    def path(self, path: NDArray[np.float64], most: int, colour: Colour, *, thick_px: float, dot_px: float) -> None:
-        """A path (n, 2) m through about `most` of its points, over all shapes so far."""
+    def path(
+        self, path: NDArray[np.float64], max_points: int, colour: Colour, *, thick_px: float, dot_px: float
+    ) -> None:
+        """Draw a path (n, 2) m through about `max_points` of its points, over all shapes so far."""
         if len(path) < 2:
             return
-        self.lay()
-        every = max(1, -(-len(path) // most))
+        self.flush()
+        every = max(1, -(-len(path) // max_points))
         points = np.ascontiguousarray(path, dtype=np.float64)
-        red, green, blue = colour
-        ink = (float(red), float(green), float(blue))
-        lay_path(self.frame, points, every, self.x0, self.y0, self.scale, 0.5 * thick_px, 0.5 * dot_px, ink)
+        red, green, blue = map(float, colour)
+        radii = 0.5 * thick_px, 0.5 * dot_px
+        draw_path(self.frame, points, every, self.x0, self.y0, self.scale, *radii, (red, green, blue))
 
-    def lay(self) -> None:
-        """Lay the shapes gathered so far into the frame."""
+    def flush(self) -> None:
+        """Draw the shapes collected so far into the frame."""
         if self._shapes:
-            lay_shapes(self.frame, np.frombuffer(array("d", self._shapes)).reshape(-1, SHAPE))
+            draw_shapes(self.frame, np.frombuffer(array("d", self._shapes)).reshape(-1, COLUMNS))
             self._shapes = []
 
-    def write(self, words: pygame.Surface, left: float, top: float) -> None:
-        """Write words over all shapes so far, with their upper left corner at a pixel."""
-        self.lay()
-        ground = pygame.image.frombuffer(self.frame.data, (self.width, self.height), "RGB")
-        ground.blit(words, (left, top))
+    def write(self, text: pygame.Surface, left: float, top: float) -> None:
+        """Draw rendered text over all shapes so far, with its upper left corner at a pixel."""
+        self.flush()
+        surface = pygame.image.frombuffer(self.frame.data, (self.width, self.height), "RGB")
+        surface.blit(text, (left, top))
 
 
 def between(start: Pixel, end: Pixel, distance: float, length: float) -> Pixel:
-    """The pixel at a distance from start on the line to end, which is `length` away."""
+    """Return the pixel at a distance from start on the line to end, which is `length` away."""
     share = distance / length if length > 0.0 else 0.0
     return start[0] + share * (end[0] - start[0]), start[1] + share * (end[1] - start[1])

@@ -17,7 +17,7 @@ from reach.arguments import require_whole
 from reach.files import unfinished_path, write_file
 from reach.render import palette
 from reach.render.canvas import Frame
-from reach.render.labels import fitted, text
+from reach.render.labels import fit_text, render_text
 
 SUFFIXES = (".mp4", ".gif")
 # H.264 with half-resolution colour (yuv420p), which every player understands, needs even sides.
@@ -26,15 +26,15 @@ GAP_PX = 6
 
 
 def write_film(path: str | os.PathLike[str], frames: Iterable[Frame], fps: int, *, progress: bool = False) -> Path:
-    """Write frames as a film, one at a time: frames may come from a generator and are not kept.
+    """Write frames as a film, one at a time; frames may come from a generator.
 
-    The film appears under its name only when it is whole; if anything fails, what was there before stays.
+    The file is replaced only when the film is complete.
 
     Args:
-        path: ends in .mp4 or .gif; its folder is made if it is missing.
+        path: ends in .mp4 or .gif; its folder is created if it is missing.
         frames: (height, width, 3) uint8, all of one size. For MP4 an odd side is made even by repeating its
             last line.
-        fps: frames a second. GIFs keep time in hundredths of a second, so theirs is the nearest possible.
+        fps: frames a second. GIF stores hundredths of a second, so the rate of a GIF is the nearest possible.
         progress: show a progress bar.
 
     Returns:
@@ -47,7 +47,7 @@ def write_film(path: str | os.PathLike[str], frames: Iterable[Frame], fps: int, 
     target = Path(path)
     suffix = target.suffix.lower()
     if suffix not in SUFFIXES:
-        raise ValueError(f"path is {str(target)!r}; a film's name ends in {' or '.join(SUFFIXES)}")
+        raise ValueError(f"expected path to end in {' or '.join(SUFFIXES)}, got {str(target)!r}")
     fps = require_whole("fps", fps, 1, 1000)
     target.parent.mkdir(parents=True, exist_ok=True)
     if progress:
@@ -56,19 +56,26 @@ def write_film(path: str | os.PathLike[str], frames: Iterable[Frame], fps: int, 
         frames = tqdm(frames, desc=target.name, unit="frame")
     part = unfinished_path(target, suffix)
     try:
-        _encode(part, _checked(frames, even=suffix == ".mp4"), fps)
-        part.replace(target)
+        _encode(Path(name), _validated(frames, even=suffix == ".mp4"), fps)
+        os.chmod(name, 0o644)
+        os.replace(name, target)
     finally:
         part.unlink(missing_ok=True)
     return target
 
 
+def film_bytes(frames: Iterable[Frame], fps: int) -> bytes:
+    """Return frames as the bytes of an MP4 film; see `write_film`."""
+    with tempfile.TemporaryDirectory(prefix="reach-film-") as folder:
+        return write_film(Path(folder) / "film.mp4", frames, fps).read_bytes()
+
+
 def side_by_side(frames: Sequence[Frame], titles: Sequence[str] = ()) -> Frame:
-    """Set frames of one height next to each other, each under its title.
+    """Place frames of one height next to each other, each under its title.
 
     Args:
         frames: one or more, (height, width_i, 3) uint8.
-        titles: one for each frame; none for no titles.
+        titles: one for each frame, or empty.
 
     Returns:
         (height + title, sum of widths + gaps, 3) uint8.
@@ -77,13 +84,13 @@ def side_by_side(frames: Sequence[Frame], titles: Sequence[str] = ()) -> Frame:
         ValueError: no frames, another number of titles than of frames, or frames of different heights.
     """
     if not frames:
-        raise ValueError("frames is empty; at least one is needed")
+        raise ValueError("expected at least one frame, got none")
     if titles and len(titles) != len(frames):
-        raise ValueError(f"titles has {len(titles)} entries for {len(frames)} frames; one for each or none is allowed")
+        raise ValueError(f"expected one title for each of {len(frames)} frames, or none, got {len(titles)}")
     checked = [_frame(frame, number) for number, frame in enumerate(frames)]
     heights = [frame.shape[0] for frame in checked]
     if len(set(heights)) > 1:
-        raise ValueError(f"frames have heights {heights}; one height is allowed")
+        raise ValueError(f"expected frames of one height, got heights {heights}")
     widths = [frame.shape[1] for frame in checked]
     size = max(11, round(0.035 * heights[0]))
     above = 2 * size if titles else 0
@@ -99,38 +106,37 @@ def side_by_side(frames: Sequence[Frame], titles: Sequence[str] = ()) -> Frame:
 
 
 def _print_title(strip: Frame, title: str, size: int) -> None:
-    """Write a title into the middle of a strip of a picture, in place."""
-    import pygame
+    """Draw a title into the middle of a strip of a picture, in place."""
 
     height, width, _ = strip.shape
-    ground = np.full((height, width, 3), palette.WHITE, dtype=np.uint8)
-    surface = pygame.image.frombuffer(ground.data, (width, height), "RGB")
-    words = text(fitted(title, size, width - size), size, palette.INK)
-    surface.blit(words, ((width - words.get_width()) // 2, (height - words.get_height()) // 2))
-    strip[:] = ground
+    background = np.full((height, width, 3), palette.WHITE, dtype=np.uint8)
+    surface = pygame.image.frombuffer(background.data, (width, height), "RGB")
+    text = render_text(fit_text(title, size, width - size), size, palette.INK)
+    surface.blit(text, ((width - text.get_width()) // 2, (height - text.get_height()) // 2))
+    strip[:] = background
 
 
-def _checked(frames: Iterable[Frame], *, even: bool) -> Iterable[Frame]:
-    """The frames, refused when one differs in size from the first, with even sides where wanted."""
+def _validated(frames: Iterable[Frame], *, even: bool) -> Iterable[Frame]:
+    """Yield the frames, with even sides if asked for; raise ValueError if one differs in size from the first."""
     first: tuple[int, ...] | None = None
     for number, given in enumerate(frames):
         frame = _frame(given, number)
         first = first or frame.shape
         if frame.shape != first:
-            raise ValueError(f"frames[{number}] has shape {frame.shape}, the first has {first}; one size is allowed")
+            raise ValueError(f"expected frames[{number}] of shape {first} like the first, got {frame.shape}")
         below, beside = frame.shape[0] % EVEN, frame.shape[1] % EVEN
         if even and (below or beside):
             frame = np.pad(frame, ((0, below), (0, beside), (0, 0)), mode="edge")
         yield frame
     if first is None:
-        raise ValueError("frames is empty; a film needs at least one frame")
+        raise ValueError("expected at least one frame, got none")
 
 
 def _frame(frame: Any, number: int) -> Frame:
     picture = np.asarray(frame)
     if picture.ndim != 3 or picture.shape[2] != 3 or picture.dtype != np.uint8 or 0 in picture.shape:
         raise ValueError(
-            f"frames[{number}] has shape {picture.shape} and type {picture.dtype}; (height, width, 3) uint8 is allowed"
+            f"expected frames[{number}] of shape (height, width, 3) and type uint8, got {picture.shape} {picture.dtype}"
         )
     return picture
 
@@ -143,11 +149,11 @@ def _encode(path: Path, frames: Iterable[Frame], fps: int) -> None:
     first = next(rest)
     height, width, _ = first.shape
     if path.suffix.lower() == ".mp4":
-        # Quality by constant rate factor; the index goes in front, so that browsers start at once.
+        # Quality by constant rate factor; the index in front lets browsers start at once.
         codec, pixels = "libx264", "yuv420p"
         options = ["-crf", "20", "-preset", "medium", "-movflags", "+faststart"]
     else:
-        # One palette for the whole film, made from the film; it loops for ever.
+        # One palette for the whole film; the film loops forever.
         codec, pixels = "gif", "pal8"
         options = [
             "-vf",
@@ -179,19 +185,19 @@ def _encode(path: Path, frames: Iterable[Frame], fps: int) -> None:
 # --- single pictures, and films in the background -------------------------------------------------------------
 
 
-# Pictures that may wait to be written, before whoever gives them has to wait.
-WAITING = 200
+# Frames that may wait to be written before `FilmRecorder.add` blocks.
+MAX_WAITING_FRAMES = 200
 
 
 def write_png(path: str | os.PathLike[str], frame: Frame) -> Path:
-    """Write a picture (height, width, 3) uint8 as a PNG, whole or not at all; its folder is made if it is missing.
+    """Write a picture (height, width, 3) uint8 as a PNG; its folder is created if it is missing.
 
     Raises:
-        ValueError: a name that does not end in .png.
+        ValueError: a path that does not end in .png.
     """
     target = Path(path)
     if target.suffix.lower() != ".png":
-        raise ValueError(f"path is {str(target)!r}; a name that ends in .png is allowed")
+        raise ValueError(f"expected path to end in .png, got {str(target)!r}")
     picture = np.ascontiguousarray(frame)
     height, width, _ = picture.shape
     data = io.BytesIO()
@@ -200,29 +206,30 @@ def write_png(path: str | os.PathLike[str], frame: Frame) -> Path:
     return target
 
 
-class Recorder:
-    """A film to which pictures are added one by one; it appears when it is finished."""
+class FilmRecorder:
+    """Writes frames to a film in a thread of its own; the file appears with `finish`."""
 
     def __init__(self, path: str | os.PathLike[str], fps: int) -> None:
         """Begin a film at `path` with `fps` frames a second."""
         self.path = Path(path)
-        self._waiting: queue.Queue[Frame | None] = queue.Queue(WAITING)
+        self._waiting: queue.Queue[Frame | None] = queue.Queue(MAX_WAITING_FRAMES)
         self._error: Exception | None = None
         self.frames = 0
         self._thread = threading.Thread(target=self._write, args=(fps,), daemon=True)
         self._thread.start()
 
     def add(self, frame: Frame) -> None:
-        """Add a picture; a copy is not made."""
+        """Add a frame (height, width, 3) uint8, which is not copied."""
         self.frames += 1
         if self._error is None:
             self._waiting.put(frame)
 
     def finish(self) -> Path:
-        """End the film and answer its path; an error in writing it is raised here.
+        """Finish the film and return its path.
 
         Raises:
-            ValueError: no picture was added, or not all had one size.
+            ValueError: no frame was added, or not all had one size.
+            Exception: any error of the writing thread.
         """
         self._waiting.put(None)
         self._thread.join()
@@ -240,5 +247,5 @@ class Recorder:
             write_film(self.path, frames, fps)
         except Exception as error:
             self._error = error
-            for _ in frames:  # nobody is to wait for a place
+            for _ in frames:  # unblocks `add`
                 pass

@@ -1,8 +1,7 @@
 """Colours: of the learners, in every figure and film, and of the things on the table.
 
-Colours that carry a meaning come from the palette of Okabe and Ito (Color Universal Design, 2008), which
-people with any common form of colour blindness can tell apart. The rest is neutral, so that it stays in the
-background.
+Colours that carry a meaning come from the palette of Okabe and Ito (Color Universal Design, 2008), which people with
+any common form of colour blindness can tell apart. The others are neutral.
 """
 
 from __future__ import annotations
@@ -26,7 +25,7 @@ OKABE_ITO: Final = MappingProxyType(
     }
 )
 GREY: Final[Colour] = (127, 127, 127)
-DARK_YELLOW: Final[Colour] = (188, 166, 0)  # yellow is lost on white
+DARK_YELLOW: Final[Colour] = (188, 166, 0)  # yellow has too little contrast on white
 
 LEARNER_COLOURS: Final = MappingProxyType(
     {
@@ -40,6 +39,7 @@ LEARNER_COLOURS: Final = MappingProxyType(
         # The colour of the same rule without memory, darkened.
         "error-lstm-bp": (0, 56, 98),
         "error-lstm-dfa": (138, 88, 0),
+        "error-lstm-eprop": (138, 88, 0),
         "error-lstm-shallow": (70, 70, 70),
         "error-memory-bp": (140, 132, 0),
         "error-memory-shallow": (84, 80, 44),
@@ -50,12 +50,12 @@ LEARNER_COLOURS: Final = MappingProxyType(
         "reward-hebb": (150, 140, 90),
     }
 )
-# What is mixed into the colour of a rule where an algorithm has it that learns from reward, and how much of it.
+# Tint of each algorithm that learns from reward, and its share in the colour of a rule inside that algorithm.
 ALGORITHM_TINTS: Final = MappingProxyType(
     {"ppo": OKABE_ITO["reddish purple"], "sac": (58, 62, 66), "td3": (120, 140, 40), "tqc": (90, 40, 120)}
 )
 TINT_SHARE: Final = 0.4
-# How much grey is in the colour of a learner of another network than the usual one of its rule.
+# Share of grey in the colour of a learner whose network is not the usual one of its rule.
 NETWORK_GREYS: Final = MappingProxyType({"retina": 0.35, "cnn": 0.6, "brain": 0.35, "sparse": 0.6, "structural": 0.2})
 # For a learner that is not listed above.
 SPARE_COLOURS: Final = (
@@ -85,8 +85,8 @@ SKIN: Final[Colour] = (240, 208, 172)
 SKIN_EDGE: Final[Colour] = (161, 116, 76)
 HIDDEN: Final[Colour] = (243, 241, 236)
 HIDDEN_EDGE: Final[Colour] = (160, 160, 158)
-LIT: Final[Colour] = OKABE_ITO["yellow"]
-LIT_SMALL: Final[Colour] = OKABE_ITO["orange"]  # yellow is lost where a finger is two pixels wide
+TOUCHED: Final[Colour] = OKABE_ITO["yellow"]
+TOUCHED_SMALL: Final[Colour] = OKABE_ITO["orange"]  # yellow is invisible on a finger two pixels wide
 
 # The cup.
 CUP_RIM: Final[Colour] = OKABE_ITO["vermillion"]
@@ -97,18 +97,18 @@ SPILL: Final[Colour] = (178, 148, 126)
 HELD: Final[Colour] = OKABE_ITO["bluish green"]
 HELD_EDGE: Final[Colour] = (0, 92, 66)
 
-# Muscles and torques: one colour for what bends, one for what stretches.
+# Muscles and torques: one colour for flexion, one for extension.
 FLEXION: Final[Colour] = OKABE_ITO["orange"]
 EXTENSION: Final[Colour] = OKABE_ITO["blue"]
 MUSCLE_AT_REST: Final[Colour] = (172, 184, 195)
-SHEER_SLEEVE: Final[Colour] = (213, 221, 228)  # of an arm through which the muscles show
+TRANSPARENT_SLEEVE: Final[Colour] = (213, 221, 228)  # of an arm through which the muscles show
 
-# Forces: a field and walls in the background, what pushes the hand in front.
+# Forces: field and walls in the background, the force on the hand in the foreground.
 FIELD: Final[Colour] = (196, 195, 191)
 WALL: Final[Colour] = (206, 203, 195)
 WALL_EDGE: Final[Colour] = (166, 163, 155)
 FORCE: Final[Colour] = INK
-GONE: Final[Colour] = (160, 157, 150)
+REMOVED: Final[Colour] = (160, 157, 150)
 
 # Blocks of a protocol.
 BLOCK_COLOURS: Final = MappingProxyType(
@@ -121,19 +121,18 @@ BLOCK_COLOURS: Final = MappingProxyType(
 # For a block that is not listed above.
 SPARE_BLOCK_COLOURS: Final = (OKABE_ITO["yellow"], OKABE_ITO["bluish green"], OKABE_ITO["blue"], OKABE_ITO["black"])
 
-# What happened, and what was seen.
+# Outcome, path, and what the eye sees.
 SUCCESS: Final[Colour] = OKABE_ITO["bluish green"]
 FAILURE: Final[Colour] = OKABE_ITO["vermillion"]
 PATH: Final[Colour] = OKABE_ITO["blue"]
-SEEN: Final[Colour] = (166, 62, 123)  # reddish purple, darkened to hold as a thin line on a light table
+SEEN: Final[Colour] = (166, 62, 123)  # reddish purple, darkened for thin lines on a light table
 
 
 def learner_colour(learner: str) -> str:
-    """The colour of a learner as "#rrggbb". A learner not listed gets a spare colour, always the same one.
+    """Return the colour of a learner as "#rrggbb"; an unlisted name gets a spare colour, always the same one.
 
-    A name in full has the colour of the short one; one of another network the same with some grey in it; a rule within
-    an algorithm that learns from reward that of the rule with the algorithm's tint; and one that ends in `-hidden` a
-    lighter shade.
+    A full name has the colour of the short one. Another network adds grey, an algorithm that learns from reward its
+    tint to the colour of the rule, and the ending `-hidden` lightens it.
     """
     short = learner.removesuffix("-hidden").replace("-mlp-", "-").replace("-snn-", "-").replace("-eprop", "-dfa")
     colour = _usual_colour("reward-ppo" if short == "reward-bp" else short)
@@ -156,13 +155,13 @@ def _usual_colour(short: str) -> Colour:
 
 
 def block_colour(block: str) -> Colour:
-    """The colour of a block of trials. A block not listed gets a spare colour, always the same one."""
+    """Return the colour of a block of trials; an unlisted one gets a spare colour, always the same one."""
     spare = SPARE_BLOCK_COLOURS[crc32(block.encode()) % len(SPARE_BLOCK_COLOURS)]
     return BLOCK_COLOURS.get(block, spare)
 
 
 def blend(under: Colour, over: Colour, share: float) -> Colour:
-    """The colour `share` (0..1) of the way from `under` to `over`."""
+    """Return the mixture of two colours, of which `share` (0..1) is `over`."""
     return (
         round(under[0] + (over[0] - under[0]) * share),
         round(under[1] + (over[1] - under[1]) * share),
@@ -171,5 +170,5 @@ def blend(under: Colour, over: Colour, share: float) -> Colour:
 
 
 def faded_path(age: int) -> Colour:
-    """The colour of the path of an earlier reach: the last one has age 1."""
+    """Return the colour of the path of an earlier reach; the latest one has age 1."""
     return blend(TABLE, PATH, max(0.12, 0.5 - 0.08 * (age - 1)))

@@ -12,21 +12,77 @@ import numpy as np
 from numpy.typing import NDArray
 
 from reach.render import palette
-from reach.render.activations import PAPER, Box, draw_inside, paper, words_px
+from reach.render.activations import PANEL_BACKGROUND, Box, blank_panel, draw_network, panel_text_px
 from reach.render.canvas import Canvas, Frame
-from reach.render.labels import fitted, text
+from reach.render.labels import fit_text, render_text
 from reach.render.palette import Colour
 from reach.render.table import draw
 from reach.scene import Scene
-from reach.snapshot import Inside
+from reach.snapshot import Snapshot
 
+GAP_PX = 4
+# Smallest picture, and smallest width for each world in it.
+SMALLEST_WIDTH, SMALLEST_HEIGHT, SMALLEST_PART = 480, 400, 150
+SMALLEST_HISTORY_WIDTH, SMALLEST_HISTORY_HEIGHT = 120, 80
+# Share of white in the shade behind a block.
 BLOCK_SHADE = 0.83
 HUMAN: Colour = (168, 165, 160)
+# Steps between the marks of the axes: the first that gives few enough of them.
+DEGREE_STEPS = (5, 10, 15, 20, 30, 45, 60, 90, 180)
+TRIAL_STEPS = (5, 10, 20, 50, 100, 200, 500, 1000, 10000)
+# In letters that pygame's own font has.
+KEY_HELP = (
+    ("space", "pause"), ("right", "one control step"), ("up, down", "faster, slower"), ("R", "next trial"),
+    ("P", "prism"), ("F", "force field"), ("L", "learning"), ("drag", "move the cup"),
+    ("S", "save a PNG"), ("V", "record an MP4"), ("H", "this help"), ("Q", "leave"),
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Panels:
+    """Which panels are shown; at least one.
+
+    Attributes:
+        table: the table with arm and cup.
+        network: activity of the learner's network.
+        errors: launch errors of all trials so far.
+
+    Raises:
+        ValueError: all are off.
+    """
+
+    table: bool = True
+    network: bool = True
+    errors: bool = True
+
+    def __post_init__(self) -> None:
+        """Validate that one panel is on."""
+        if not (self.table or self.network or self.errors):
+            raise ValueError("expected one of the panels table, network and errors to be on, got all off")
+
+
+@dataclass(frozen=True, eq=False)
+class LearnerView:
+    """What is shown of one learner at one moment.
+
+    Attributes:
+        name: of the learner, or of whatever else is shown.
+        scene: of its world; None before its first trial.
+        snapshot: of its network; None where it provides none.
+        progress: share of its path that the last error has covered, 0..1; None while none travels.
+        is_learner: False for a world without a colour and a network of its own.
+    """
+
+    name: str
+    scene: Scene | None
+    snapshot: Snapshot | None = None
+    progress: float | None = None
+    is_learner: bool = True
 
 
 @dataclass(frozen=True)
 class BlockSpan:
-    """Trials `first` to `last`, from 1, of one block."""
+    """Trials `first` to `last`, counted from 1, of one block."""
 
     name: str
     first: int
@@ -34,17 +90,17 @@ class BlockSpan:
 
 
 @dataclass(frozen=True, eq=False)
-class Story:
-    """What has happened so far.
+class ErrorHistory:
+    """Launch errors of one or several learners so far.
 
     Attributes:
-        trials: how many there will be, 1 or more.
-        blocks: of them, in order.
-        errors: launch errors of each learner, (trials,) degrees, NaN where there is none or not yet; by its name.
-        limit_deg: the largest error shown, degrees, above 0; larger ones stand at the edge.
-        trial: the present one, from 1; None for none.
-        human: what people's mean error would be, as (first trial, last trial, degrees); none where nothing is known.
-        human_name: of that curve.
+        trials: number of trials of the protocol, 1 or more.
+        blocks: of the trials, in order.
+        errors: launch errors by learner, (trials,) degrees, NaN where there is none or not yet.
+        limit_deg: largest error on the axis, degrees, above 0; larger ones are drawn at the edge.
+        trial: the current one, from 1; None for none.
+        human: mean error of people, as (first trial, last trial, degrees); empty where unknown.
+        human_name: label of that curve.
 
     Raises:
         ValueError: no trials, errors of another length, or a limit not above 0.
@@ -59,14 +115,209 @@ class Story:
     human_name: str = "people"
 
     def __post_init__(self) -> None:
-        """Refuse what cannot be drawn."""
+        """Validate trials, errors and limit."""
         if self.trials < 1:
-            raise ValueError(f"Story trials is {self.trials}; 1 or more is allowed")
+            raise ValueError(f"expected ErrorHistory trials of 1 or more, got {self.trials}")
         for name, values in self.errors.items():
             if np.shape(values) != (self.trials,):
-                raise ValueError(f"Story errors of {name} have shape {np.shape(values)}; ({self.trials},) is allowed")
+                raise ValueError(
+                    f"expected ErrorHistory errors of {name} of shape ({self.trials},), got {np.shape(values)}"
+                )
         if not 0.0 < self.limit_deg < math.inf:
-            raise ValueError(f"Story limit_deg is {self.limit_deg}; above 0 is allowed")
+            raise ValueError(f"expected ErrorHistory limit_deg above 0 and finite, got {self.limit_deg}")
+
+
+@dataclass(frozen=True)
+class Layout:
+    """Places of the panels, pixels.
+
+    Attributes:
+        headers: name of each learner; empty where there is only one.
+        tables, networks: of each learner; empty where they are off.
+        errors: the error history; None where it is off.
+    """
+
+    headers: tuple[Box, ...]
+    tables: tuple[Box, ...]
+    networks: tuple[Box, ...]
+    errors: Box | None
+
+
+@lru_cache(maxsize=8)
+def layout_of(panels: Panels, tables: int, width: int, height: int, networks: int | None = None) -> Layout:
+    """Return the places of all panels: a table at the left, or several side by side above one error history.
+
+    Args:
+        panels: which are shown.
+        tables: number of worlds, 1 or more.
+        width, height: of the picture, pixels.
+        networks: number of learners; None for one a world.
+
+    Raises:
+        ValueError: no world, or a picture smaller than 480 by 400 pixels or 150 pixels a world.
+    """
+    if tables < 1:
+        raise ValueError(f"expected tables of 1 or more, got {tables}")
+    smallest = max(SMALLEST_WIDTH, SMALLEST_PART * tables)
+    if width < smallest or height < SMALLEST_HEIGHT:
+        raise ValueError(
+            f"expected width and height of at least {smallest} and {SMALLEST_HEIGHT} pixels for {tables} worlds, got "
+            f"{width} and {height}"
+        )
+    if tables == 1:
+        return _single_layout(panels, width, height)
+    return _multi_layout(panels, tables, width, height, tables if networks is None else networks)
+
+
+def _single_layout(panels: Panels, width: int, height: int) -> Layout:
+    left = min(height, round(0.6 * width)) if panels.table else 0
+    if not (panels.network or panels.errors):
+        left = width
+    right = left + (GAP_PX if panels.table else 0)
+    middle = height if not panels.errors else (0 if not panels.network else round(0.56 * height))
+    below = middle + (GAP_PX if panels.network and panels.errors else 0)
+    return Layout(
+        (),
+        ((0, 0, left, height),) if panels.table else (),
+        ((right, 0, width - right, middle),) if panels.network else (),
+        (right, below, width - right, height - below) if panels.errors else None,
+    )
+
+
+def _multi_layout(panels: Panels, tables: int, width: int, height: int, networks: int) -> Layout:
+    if not (panels.table or panels.network):
+        return Layout((), (), (), (0, 0, width, height))
+    header = 2 * panel_text_px(height // 2)
+    errors = round(0.22 * height) if panels.errors else 0
+    free = height - errors - header - (GAP_PX if errors else 0)
+    table = 0 if not panels.table else free if not panels.network else round(0.5 * free)
+    below = header + table + (GAP_PX if table else 0)
+    return Layout(
+        tuple((left, 0, column, header) for left, column in _columns(width, tables)),
+        tuple((left, header, column, table) for left, column in _columns(width, tables)) if panels.table else (),
+        tuple((left, below, column, header + free - below) for left, column in _columns(width, networks))
+        if panels.network
+        else (),
+        (0, height - errors, width, errors) if errors else None,
+    )
+
+
+def _columns(width: int, number: int) -> list[tuple[int, int]]:
+    """Return left edge and width of columns side by side."""
+    each = (width - GAP_PX * (number - 1)) // number
+    return [(k * (each + GAP_PX), each) for k in range(number)]
+
+
+def compose(
+    views: Sequence[LearnerView],
+    history: ErrorHistory | None,
+    width: int,
+    height: int,
+    panels: Panels | None = None,
+    *,
+    status: str = "",
+    help_shown: bool = False,
+) -> Frame:
+    """Return the picture of one moment of one or several learners, (height, width, 3) uint8, a new array.
+
+    Args:
+        views: one for each learner.
+        history: of them all; None leaves its place empty.
+        width, height: pixels, at least 480 by 400, and 150 across for each learner.
+        panels: which are shown; all by default.
+        status: one line at the lower left, such as the speed.
+        help_shown: show what the keys do.
+
+    Raises:
+        ValueError: no views, or a smaller picture.
+    """
+    learners = [view for view in views if view.is_learner]
+    layout = layout_of(panels or Panels(), len(views), width, height, len(learners))
+    frame = _empty_frame(width, height).copy()
+    for box, view in zip(layout.tables, views, strict=False):
+        if view.scene is not None:
+            _paste(frame, box, draw(view.scene, box[2], box[3]))
+    for box, view in zip(layout.networks, learners, strict=False):
+        _paste(frame, box, draw_network(view.snapshot, box[2], box[3], view.progress))
+    if layout.errors is not None and history is not None:
+        _paste(frame, layout.errors, draw_history(history, *layout.errors[2:]))
+    canvas = Canvas(frame)
+    if len(views) > 1:
+        for box, view in zip(layout.headers, views, strict=False):
+            _draw_header(canvas, box, view)
+    if status:
+        _draw_status(canvas, status, layout.headers[-1] if len(views) > 1 and layout.headers else None)
+    if help_shown:
+        _draw_help(canvas)
+    canvas.flush()
+    return frame
+
+
+def table_at(layout: Layout, x: float, y: float) -> tuple[int, Box] | None:
+    """Return the number and place of the table that contains a pixel; None where there is none."""
+    for number, (left, top, width, height) in enumerate(layout.tables):
+        if left <= x < left + width and top <= y < top + height:
+            return number, (left, top, width, height)
+    return None
+
+
+@lru_cache(maxsize=4)
+def _empty_frame(width: int, height: int) -> Frame:
+    frame = np.empty((height, width, 3), dtype=np.uint8)
+    frame[:] = palette.TABLE_EDGE
+    return frame
+
+
+def _paste(frame: Frame, box: Box, picture: Frame) -> None:
+    left, top, width, height = box
+    frame[top : top + height, left : left + width] = picture
+
+
+def _draw_header(canvas: Canvas, box: Box, view: LearnerView) -> None:
+    left, top, width, height = box
+    canvas.frame[top : top + height, left : left + width] = blank_panel(width, height)
+    size = panel_text_px(canvas.height // 2)
+    colour = _learner_rgb(view.name) if view.is_learner else palette.WHITE
+    canvas.disc((left + 1.2 * size, top + 0.5 * height), 0.42 * size, colour, palette.FAINT_INK)
+    name = render_text(fit_text(view.name, size, width - 3 * size), size, palette.INK)
+    canvas.write(name, left + 2.2 * size, top + 0.5 * (height - name.get_height()))
+
+
+def _draw_status(canvas: Canvas, status: str, header: Box | None) -> None:
+    """Draw a line at the right end of a header, or on a plate at the lower left."""
+    size = panel_text_px(canvas.height // 2)
+    available = canvas.width // 3 if header else canvas.width - 4 * size
+    line = render_text(fit_text(status, size, available), size, palette.INK)
+    if header is not None:
+        left, top, width, height = header
+        canvas.write(line, left + width - line.get_width() - size, top + 0.5 * (height - line.get_height()))
+        return
+    y = canvas.height - 1.4 * size
+    x = 1.2 * size
+    canvas.line((x, y), (x + line.get_width(), y), 1.8 * size, palette.WHITE)
+    canvas.write(line, x, y - 0.5 * line.get_height())
+
+
+def _draw_help(canvas: Canvas) -> None:
+    """Draw what the keys do, on a plate in the middle."""
+    size = max(13, panel_text_px(canvas.height // 2))
+    row, width = 1.7 * size, 18 * size
+    height = row * len(KEY_HELP) + 2 * size
+    left, top = round(0.5 * (canvas.width - width)), round(0.5 * (canvas.height - height))
+    right = left + width
+    canvas.frame[top : top + round(height), left : left + width] = palette.WHITE
+    for start, end in (((left, top), (right, top)), ((left, top + height), (right, top + height))):
+        canvas.line(start, end, 1.5, palette.INK)
+    for number, (key, effect) in enumerate(KEY_HELP):
+        y = top + size + number * row
+        canvas.write(render_text(key, size, palette.SEEN), left + 1.5 * size, y)
+        canvas.write(render_text(effect, size, palette.INK), left + 7 * size, y)
+
+
+# --- error history -----------------------------------------------------------------------------------------
+
+# What the background of a history depends on: trials, blocks, limit_deg, human, human_name.
+_HistoryKey = tuple[int, tuple[BlockSpan, ...], float, tuple[tuple[float, float, float], ...], str]
 
 
 @dataclass(frozen=True)
@@ -88,355 +339,108 @@ class _Axes:
         return 0.5 * (self.top + self.bottom) - 0.5 * share * (self.bottom - self.top)
 
 
-def draw_story(story: Story, width: int, height: int) -> Frame:
-    """The picture of a story, (height, width, 3) uint8, an array of its own.
+def draw_history(history: ErrorHistory, width: int, height: int) -> Frame:
+    """Return the picture of an error history, (height, width, 3) uint8, a new array.
 
     Raises:
         ValueError: a picture smaller than 120 by 80 pixels.
     """
-    if width < 120 or height < 80:
-        raise ValueError(f"width and height are {width} and {height}; 120 and 80 pixels or more are allowed")
-    told = tuple((name, np.asarray(values, dtype=np.float64).tobytes()) for name, values in story.errors.items())
-    key = (story.trials, story.blocks, story.limit_deg, story.human, story.human_name)
-    canvas = Canvas(_told(key, told, width, height).copy())
-    if story.trial is not None:
-        axes = _axes(story.trials, story.limit_deg, width, height)
-        x = axes.x(story.trial)
+    if width < SMALLEST_HISTORY_WIDTH or height < SMALLEST_HISTORY_HEIGHT:
+        raise ValueError(
+            f"expected width and height of at least {SMALLEST_HISTORY_WIDTH} and {SMALLEST_HISTORY_HEIGHT} pixels, got "
+            f"{width} and {height}"
+        )
+    errors = tuple((name, np.asarray(values, dtype=np.float64).tobytes()) for name, values in history.errors.items())
+    key = (history.trials, history.blocks, history.limit_deg, history.human, history.human_name)
+    canvas = Canvas(_history_points(key, errors, width, height).copy())
+    if history.trial is not None:
+        axes = _axes(history.trials, history.limit_deg, width, height)
+        x = axes.x(history.trial)
         canvas.line((x, axes.top), (x, axes.bottom), 1.2, palette.INK)
-        size = _size(width, height)
-        said = text(f"launch error · trial {story.trial} of {story.trials}", size, palette.INK)
-        canvas.write(said, axes.right - said.get_width(), 0.45 * size)
-    canvas.lay()
+        size = _history_text_px(width, height)
+        title = render_text(f"launch error · trial {history.trial} of {history.trials}", size, palette.INK)
+        canvas.write(title, axes.right - title.get_width(), 0.45 * size)
+    canvas.flush()
     return canvas.frame
 
 
-def _size(width: int, height: int) -> int:
-    return max(11, min(22, round(0.045 * height), words_px(round(0.6 * width))))
+def _history_text_px(width: int, height: int) -> int:
+    return max(11, min(22, round(0.045 * height), panel_text_px(round(0.6 * width))))
 
 
 def _axes(trials: int, limit: float, width: int, height: int) -> _Axes:
-    size = _size(width, height)
+    size = _history_text_px(width, height)
     return _Axes(3.2 * size, width - 1.0 * size, 2.2 * size, height - 2.6 * size, trials, limit)
 
 
 @lru_cache(maxsize=8)
-def _told(
-    key: tuple[int, tuple[BlockSpan, ...], float, tuple[tuple[float, float, float], ...], str],
-    told: tuple[tuple[str, bytes], ...],
-    width: int,
-    height: int,
-) -> Frame:
-    """Ground and points; drawn anew once a trial."""
+def _history_points(key: _HistoryKey, errors: tuple[tuple[str, bytes], ...], width: int, height: int) -> Frame:
+    """Return background and points; drawn anew once a trial. Errors are given as their bytes."""
     trials, _, limit, _, _ = key
-    canvas = Canvas(_ground(key, tuple(name for name, _ in told), width, height).copy())
+    canvas = Canvas(_history_background(key, tuple(name for name, _ in errors), width, height).copy())
     axes = _axes(trials, limit, width, height)
     radius = max(1.8, min(4.0, 0.35 * (axes.right - axes.left) / trials))
-    for name, kept in told:
-        colour = _learner(name)
-        for trial, degrees in enumerate(np.frombuffer(kept).tolist(), start=1):
+    for name, values in errors:
+        colour = _learner_rgb(name)
+        for trial, degrees in enumerate(np.frombuffer(values).tolist(), start=1):
             if math.isfinite(degrees):
                 canvas.disc((axes.x(trial), axes.y(degrees)), radius, colour)
-    canvas.lay()
+    canvas.flush()
     return canvas.frame
 
 
 @lru_cache(maxsize=8)
-def _ground(
-    key: tuple[int, tuple[BlockSpan, ...], float, tuple[tuple[float, float, float], ...], str],
-    names: tuple[str, ...],
-    width: int,
-    height: int,
-) -> Frame:
-    """Blocks, axes, people's curve and names; not to be written on."""
+def _history_background(key: _HistoryKey, names: tuple[str, ...], width: int, height: int) -> Frame:
+    """Return blocks, axes, the curve of people and the names of the learners."""
     trials, blocks, limit, human, human_name = key
-    frame = np.empty((height, width, 3), dtype=np.uint8)
-    frame[:] = PAPER
+    frame = blank_panel(width, height).copy()
     canvas = Canvas(frame)
-    axes, size = _axes(trials, limit, width, height), _size(width, height)
+    axes, size = _axes(trials, limit, width, height), _history_text_px(width, height)
     top, bottom = round(axes.top), round(axes.bottom)
     free_from = 0.0
     for block in blocks:
         left, right = axes.x(block.first - 0.5), axes.x(block.last + 0.5)
         shade = palette.blend(palette.block_colour(block.name), palette.WHITE, BLOCK_SHADE)
         frame[top:bottom, round(left) : round(right)] = shade
-        said = text(fitted(block.name, size, max(1, round(right - left))), size, palette.FAINT_INK)
+        name = render_text(fit_text(block.name, size, max(1, round(right - left))), size, palette.FAINT_INK)
         if len(block.name) * 0.3 * size < right - left and left >= free_from:
-            canvas.write(said, left, bottom + 1.4 * size)
-            free_from = left + said.get_width()
+            canvas.write(name, left, bottom + 1.4 * size)
+            free_from = left + name.get_width()
     _draw_axes(canvas, axes, size, limit)
     points = [(axes.x(0.5 * (first + last)), axes.y(degrees)) for first, last, degrees in human]
     for start, end in itertools.pairwise(points):
         canvas.line(start, end, 2.2, HUMAN)
     for point in points:
-        canvas.disc(point, 3.4, PAPER, HUMAN)
-    canvas.lay()
+        canvas.disc(point, 3.4, PANEL_BACKGROUND, HUMAN)
+    canvas.flush()
     x = axes.left
-    entries: list[tuple[str, Colour]] = [(name, _learner(name)) for name in names]
-    for named, colour in entries + ([(human_name, HUMAN)] if human else []):
-        room = round(axes.right - 14 * size - x)
-        if room < 3 * size:
+    entries: list[tuple[str, Colour]] = [(name, _learner_rgb(name)) for name in names]
+    for entry, colour in entries + ([(human_name, HUMAN)] if human else []):
+        available = round(axes.right - 14 * size - x)
+        if available < 3 * size:
             break
         canvas.disc((x + 0.4 * size, 1.0 * size), 0.32 * size, colour)
-        written = text(fitted(named, size, room), size, palette.INK if colour != HUMAN else palette.FAINT_INK)
-        canvas.write(written, x + 1.0 * size, 0.45 * size)
-        x += written.get_width() + 2.2 * size
+        ink = palette.INK if colour != HUMAN else palette.FAINT_INK
+        text = render_text(fit_text(entry, size, available), size, ink)
+        canvas.write(text, x + 1.0 * size, 0.45 * size)
+        x += text.get_width() + 2.2 * size
     return frame
 
 
 def _draw_axes(canvas: Canvas, axes: _Axes, size: int, limit: float) -> None:
-    """Degrees at the left, trials below."""
-    step = next(one for one in (5, 10, 15, 20, 30, 45, 60, 90, 180) if one * 3.2 >= limit)
+    """Draw degrees at the left, trials below."""
+    step = next(step for step in DEGREE_STEPS if step * 3.2 >= limit)
     for degrees in range(-step * int(limit // step), int(limit) + 1, step):
         y = axes.y(degrees)
-        canvas.line((axes.left, y), (axes.right, y), 1.0, palette.GONE if degrees == 0 else palette.GRID)
-        said = text(f"{degrees}°", size, palette.FAINT_INK)
-        canvas.write(said, axes.left - said.get_width() - 0.4 * size, y - 0.5 * said.get_height())
-    every = next(one for one in (5, 10, 20, 50, 100, 200, 500, 1000, 10000) if one * 10 >= axes.trials)
+        canvas.line((axes.left, y), (axes.right, y), 1.0, palette.REMOVED if degrees == 0 else palette.GRID)
+        mark = render_text(f"{degrees}°", size, palette.FAINT_INK)
+        canvas.write(mark, axes.left - mark.get_width() - 0.4 * size, y - 0.5 * mark.get_height())
+    every = next(step for step in TRIAL_STEPS if step * 10 >= axes.trials)
     for trial in range(every, axes.trials + 1, every):
-        said = text(str(trial), size, palette.FAINT_INK)
-        canvas.write(said, axes.x(trial) - 0.5 * said.get_width(), axes.bottom + 0.3 * size)
+        mark = render_text(str(trial), size, palette.FAINT_INK)
+        canvas.write(mark, axes.x(trial) - 0.5 * mark.get_width(), axes.bottom + 0.3 * size)
 
 
-def _learner(name: str) -> Colour:
-    return rgb(palette.learner_colour(name))
-
-
-def rgb(code: str) -> Colour:
-    """The colour of a code "#rrggbb"."""
+def _learner_rgb(name: str) -> Colour:
+    code = palette.learner_colour(name)
     return int(code[1:3], 16), int(code[3:5], 16), int(code[5:7], 16)
-
-
-# --- composition ----------------------------------------------------------------------------------------------
-
-GAP_PX = 4
-# Of the picture, and of the part of it that a learner has.
-SMALLEST_WIDTH, SMALLEST_HEIGHT, SMALLEST_PART = 480, 400, 150
-# In letters that pygame's own font has.
-HELP = (
-    ("space", "pause"), ("right", "one control step"), ("up, down", "faster, slower"), ("R", "next trial"),
-    ("P", "prism"), ("F", "force field"), ("L", "learning"), ("drag", "move the cup"),
-    ("S", "save a PNG"), ("V", "record an MP4"), ("H", "this help"), ("Q", "leave"),
-)  # fmt: skip
-
-
-@dataclass(frozen=True)
-class Panels:
-    """Which parts are shown; one at least.
-
-    Raises:
-        ValueError: all are off.
-    """
-
-    table: bool = True
-    inside: bool = True
-    story: bool = True
-
-    def __post_init__(self) -> None:
-        """Refuse an empty picture."""
-        if not (self.table or self.inside or self.story):
-            raise ValueError("table, inside and story are all off; one at least is to be shown")
-
-
-@dataclass(frozen=True, eq=False)
-class Moment:
-    """What is shown of one learner.
-
-    Attributes:
-        name: of the learner, or of what else is shown.
-        scene: of its world; None before its first trial.
-        inside: of its network; None where it shows none.
-        progress: how far the last error has come on its way, 0..1; None while none travels.
-        is_learner: it has a colour and an inside of its own.
-    """
-
-    name: str
-    scene: Scene | None
-    inside: Inside | None = None
-    progress: float | None = None
-    is_learner: bool = True
-
-
-@dataclass(frozen=True)
-class Layout:
-    """Where the parts go, in pixels.
-
-    Attributes:
-        heads: of each learner, its name; none where there is only one.
-        tables, insides: of each learner; none where they are off.
-        story: None where it is off.
-    """
-
-    heads: tuple[Box, ...]
-    tables: tuple[Box, ...]
-    insides: tuple[Box, ...]
-    story: Box | None
-
-
-@lru_cache(maxsize=8)
-def layout_of(panels: Panels, tables: int, width: int, height: int, insides: int | None = None) -> Layout:
-    """Where everything goes: one learner has its table at the left, several stand side by side above one story.
-
-    Args:
-        panels: what is shown.
-        tables: worlds that are shown, 1 or more.
-        width, height: of the picture, pixels.
-        insides: learners that are shown the inside of, where those are fewer.
-
-    Raises:
-        ValueError: no world, or a picture smaller than 480 by 400 pixels or 150 pixels a world.
-    """
-    if tables < 1:
-        raise ValueError(f"tables is {tables}; 1 or more is allowed")
-    least = max(SMALLEST_WIDTH, SMALLEST_PART * tables)
-    if width < least or height < SMALLEST_HEIGHT:
-        raise ValueError(
-            f"width and height are {width} and {height} for {tables} worlds; {least} and {SMALLEST_HEIGHT} or more "
-            "are allowed"
-        )
-    if tables == 1:
-        return _alone(panels, width, height)
-    return _side_by_side(panels, tables, width, height, tables if insides is None else insides)
-
-
-def _alone(panels: Panels, width: int, height: int) -> Layout:
-    left = min(height, round(0.6 * width)) if panels.table else 0
-    if not (panels.inside or panels.story):
-        left = width
-    right = left + (GAP_PX if panels.table else 0)
-    middle = height if not panels.story else (0 if not panels.inside else round(0.56 * height))
-    below = middle + (GAP_PX if panels.inside and panels.story else 0)
-    return Layout(
-        (),
-        ((0, 0, left, height),) if panels.table else (),
-        ((right, 0, width - right, middle),) if panels.inside else (),
-        (right, below, width - right, height - below) if panels.story else None,
-    )
-
-
-def _side_by_side(panels: Panels, tables: int, width: int, height: int, insides: int) -> Layout:
-    if not (panels.table or panels.inside):
-        return Layout((), (), (), (0, 0, width, height))
-    head = 2 * words_px(height // 2)
-    story = round(0.22 * height) if panels.story else 0
-    room = height - story - head - (GAP_PX if story else 0)
-    table = 0 if not panels.table else room if not panels.inside else round(0.5 * room)
-    below = head + table + (GAP_PX if table else 0)
-    return Layout(
-        tuple((left, 0, wide, head) for left, wide in _columns(width, tables)),
-        tuple((left, head, wide, table) for left, wide in _columns(width, tables)) if panels.table else (),
-        tuple((left, below, wide, head + room - below) for left, wide in _columns(width, insides))
-        if panels.inside
-        else (),
-        (0, height - story, width, story) if story else None,
-    )
-
-
-def _columns(width: int, number: int) -> list[tuple[int, int]]:
-    """Left edge and width of columns side by side."""
-    each = (width - GAP_PX * (number - 1)) // number
-    return [(k * (each + GAP_PX), each) for k in range(number)]
-
-
-def compose(
-    moments: Sequence[Moment],
-    story: Story | None,
-    width: int,
-    height: int,
-    panels: Panels | None = None,
-    *,
-    status: str = "",
-    help_shown: bool = False,
-) -> Frame:
-    """The picture of one moment of one or several learners, (height, width, 3) uint8, an array of its own.
-
-    Args:
-        moments: one for each learner.
-        story: of them all; None leaves its place empty.
-        width, height: pixels, at least 480 by 400, and 150 across for each learner.
-        panels: what is shown; everything without a word.
-        status: a line at the lower left, such as the speed.
-        help_shown: show what the keys do.
-
-    Raises:
-        ValueError: no moments, or a smaller picture.
-    """
-    learners = [one for one in moments if one.is_learner]
-    layout = layout_of(panels or Panels(), len(moments), width, height, len(learners))
-    frame = _empty_ground(width, height).copy()
-    for box, moment in zip(layout.tables, moments, strict=False):
-        if moment.scene is not None:
-            _put(frame, box, draw(moment.scene, box[2], box[3]))
-    for box, moment in zip(layout.insides, learners, strict=False):
-        _put(frame, box, draw_inside(moment.inside, box[2], box[3], moment.progress))
-    if layout.story is not None and story is not None:
-        _put(frame, layout.story, draw_story(story, *layout.story[2:]))
-    canvas = Canvas(frame)
-    if len(moments) > 1:
-        for box, moment in zip(layout.heads, moments, strict=False):
-            _name(canvas, box, moment)
-    if status:
-        _write_status(canvas, status, layout.heads[-1] if len(moments) > 1 and layout.heads else None)
-    if help_shown:
-        _write_help(canvas)
-    canvas.lay()
-    return frame
-
-
-def table_at(layout: Layout, x: float, y: float) -> tuple[int, Box] | None:
-    """The number of the learner on whose table a pixel lies, and that table's place; None where it is on none."""
-    for number, (left, top, width, height) in enumerate(layout.tables):
-        if left <= x < left + width and top <= y < top + height:
-            return number, (left, top, width, height)
-    return None
-
-
-@lru_cache(maxsize=4)
-def _empty_ground(width: int, height: int) -> Frame:
-    frame = np.empty((height, width, 3), dtype=np.uint8)
-    frame[:] = palette.TABLE_EDGE
-    return frame
-
-
-def _put(frame: Frame, box: Box, picture: Frame) -> None:
-    left, top, width, height = box
-    frame[top : top + height, left : left + width] = picture
-
-
-def _name(canvas: Canvas, box: Box, moment: Moment) -> None:
-    left, top, width, height = box
-    canvas.frame[top : top + height, left : left + width] = paper(width, height)
-    size = words_px(canvas.height // 2)
-    colour = rgb(palette.learner_colour(moment.name)) if moment.is_learner else palette.WHITE
-    canvas.disc((left + 1.2 * size, top + 0.5 * height), 0.42 * size, colour, palette.FAINT_INK)
-    written = text(fitted(moment.name, size, width - 3 * size), size, palette.INK)
-    canvas.write(written, left + 2.2 * size, top + 0.5 * (height - written.get_height()))
-
-
-def _write_status(canvas: Canvas, status: str, head: Box | None) -> None:
-    """A line at the right end of a head, or on a plate at the lower left."""
-    size = words_px(canvas.height // 2)
-    written = text(fitted(status, size, canvas.width // 3 if head else canvas.width - 4 * size), size, palette.INK)
-    if head is not None:
-        left, top, width, height = head
-        canvas.write(written, left + width - written.get_width() - size, top + 0.5 * (height - written.get_height()))
-        return
-    y = canvas.height - 1.4 * size
-    x = 1.2 * size
-    canvas.line((x, y), (x + written.get_width(), y), 1.8 * size, palette.WHITE)
-    canvas.write(written, x, y - 0.5 * written.get_height())
-
-
-def _write_help(canvas: Canvas) -> None:
-    """What the keys do, on a plate in the middle."""
-    size = max(13, words_px(canvas.height // 2))
-    row, wide = 1.7 * size, 18 * size
-    tall = row * len(HELP) + 2 * size
-    left, top = round(0.5 * (canvas.width - wide)), round(0.5 * (canvas.height - tall))
-    beside = left + wide
-    canvas.frame[top : top + round(tall), left : left + wide] = palette.WHITE
-    for a, b in (((left, top), (beside, top)), ((left, top + tall), (beside, top + tall))):
-        canvas.line(a, b, 1.5, palette.INK)
-    for number, (key, does) in enumerate(HELP):
-        y = top + size + number * row
-        canvas.write(text(key, size, palette.SEEN), left + 1.5 * size, y)
-        canvas.write(text(does, size, palette.INK), left + 7 * size, y)

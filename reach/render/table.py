@@ -16,9 +16,9 @@ from numpy.typing import NDArray
 
 from reach.arguments import picture_size
 from reach.render import labels, palette
-from reach.render.bodies import Hand, draw_arm, draw_cup, draw_hand, draw_seen_cup, draw_shadow, hand_of
-from reach.render.canvas import FORCE_RIMS, HOLLOW, STRAIGHT, Canvas, Frame, Pixel, lay_shapes
-from reach.render.labels import METRES_PER_NEWTON, Words
+from reach.render.bodies import Hand, draw_arm, draw_cup, draw_hand, draw_seen_cup, draw_shadow, locate_hand
+from reach.render.canvas import FORCE_RIMS, HOLLOW, STRAIGHT, Canvas, Frame, Pixel, draw_shapes
+from reach.render.labels import METRES_PER_NEWTON, LabelContent
 from reach.render.palette import Colour
 from reach.scene import Scene
 from reach.sim.jit import say_when_compiling
@@ -27,17 +27,17 @@ from reach.sim.layout import SHOWN_CENTRE_M, SHOWN_M
 GRID_M = 0.10
 TABLE_EDGE_M = 0.10
 START_RADIUS_M = 0.010
-# The longest arrow of a force, and the smallest force that has one.
+# The longest arrow of a force, and the smallest force that is drawn.
 LONGEST_ARROW_M, SMALLEST_FORCE_N = 0.09, 0.05
-# Speed at which a velocity field is shown: that of a reach of 20 cm in 0.6 s lies between 0 and 0.6 m/s.
+# Speed for which a velocity field is shown; a reach of 20 cm in 0.6 s has 0 to 0.6 m/s.
 SHOWN_SPEED_M_S = 0.4
-# Half the width of a force channel between its walls, how far it is drawn from the start, the thickness of a wall, and
-# how far it begins before the start, so that the hand is between the walls there too.
+# A force channel: half the width between its walls, its length from the start, the thickness of a wall, and its length
+# before the start, so that the hand is between the walls there too.
 CHANNEL_HALF_M, CHANNEL_LENGTH_M, WALL_M, WALL_BEFORE_M = 0.014, 0.32, 0.006, 0.01
 
 
-class Still(NamedTuple):
-    """All that a kept ground depends on; arrays as their bytes."""
+class BackgroundKey(NamedTuple):
+    """All that a cached background depends on; arrays as their bytes."""
 
     width: int
     height: int
@@ -48,19 +48,19 @@ class Still(NamedTuple):
     channel: bytes
 
 
-def ground_of(scene: Scene, words: Words, width: int, height: int) -> Frame:
-    """The ground of a scene, (height, width, 3), not to be written on."""
+def background_of(scene: Scene, content: LabelContent, width: int, height: int) -> Frame:
+    """Return the background of a scene, (height, width, 3), cached: copy it before drawing."""
     start_x, start_y = scene.start.tolist()
-    still = Still(
+    key = BackgroundKey(
         width,
         height,
         (start_x, start_y),
-        tuple([_bytes(path) for path in scene.past_paths]),
+        tuple(_bytes(path) for path in scene.past_paths),
         _bytes(scene.field_n_s_per_m),
         _bytes(scene.constant_force_n),
         _bytes(scene.channel),
     )
-    return _written(still, words)
+    return _labelled_background(key, content)
 
 
 def _bytes(values: NDArray[np.float64] | None) -> bytes:
@@ -68,43 +68,43 @@ def _bytes(values: NDArray[np.float64] | None) -> bytes:
 
 
 @lru_cache(maxsize=4)
-def _written(still: Still, words: Words) -> Frame:
-    frame = _ground(still).copy()
-    labels.write(Canvas(frame), words)
+def _labelled_background(key: BackgroundKey, content: LabelContent) -> Frame:
+    frame = _background(key).copy()
+    labels.draw_labels(Canvas(frame), content)
     return frame
 
 
 @lru_cache(maxsize=4)
-def _ground(still: Still) -> Frame:
-    frame = room(still.width, still.height).copy()
+def _background(key: BackgroundKey) -> Frame:
+    frame = draw_room(key.width, key.height).copy()
     canvas = Canvas(frame)
-    if still.velocity_field or still.constant_force:
-        field = np.frombuffer(still.velocity_field or bytes(32)).reshape(2, 2)
-        force = np.frombuffer(still.constant_force or bytes(16))
-        _draw_field(canvas, np.array(still.start), field, force)
-    if still.channel:
-        _draw_channel(canvas, np.array(still.start), np.frombuffer(still.channel))
+    if key.velocity_field or key.constant_force:
+        field = np.frombuffer(key.velocity_field or bytes(32)).reshape(2, 2)
+        force = np.frombuffer(key.constant_force or bytes(16))
+        _draw_field(canvas, np.array(key.start), field, force)
+    if key.channel:
+        _draw_channel(canvas, np.array(key.start), np.frombuffer(key.channel))
     thick = max(0.8, 1.1 * canvas.rim_px)
-    for age, kept in zip(range(len(still.past_paths), 0, -1), still.past_paths, strict=True):
+    for age, kept in zip(range(len(key.past_paths), 0, -1), key.past_paths, strict=True):
         past = np.frombuffer(kept).reshape(-1, 2)
-        canvas.path(past, 50 if canvas.wordy else 12, palette.faded_path(age), thick_px=thick, dot_px=0.0)
-    canvas.ring(canvas.at(still.start), max(2.0, START_RADIUS_M * canvas.scale), palette.FAINT_INK)
-    canvas.lay()
+        canvas.path(past, 50 if canvas.has_labels else 12, palette.faded_path(age), thick_px=thick, dot_px=0.0)
+    canvas.ring(canvas.pixel(key.start), max(2.0, START_RADIUS_M * canvas.scale), palette.FAINT_INK)
+    canvas.flush()
     return frame
 
 
 @lru_cache(maxsize=4)
-def room(width: int, height: int) -> Frame:
-    """Table, grid, and the person who sits at it, (height, width, 3)."""
+def draw_room(width: int, height: int) -> Frame:
+    """Return table, grid and the person who sits at it, (height, width, 3), cached: copy it before drawing."""
     scale = min(width, height) / SHOWN_M
     x = (np.arange(width)[None, :] + 0.5 - 0.5 * width) / scale + SHOWN_CENTRE_M[0]
     y = SHOWN_CENTRE_M[1] - (np.arange(height)[:, None] + 0.5 - 0.5 * height) / scale
-    room = np.empty((height, width, 3))
-    room[:] = palette.TABLE
+    picture = np.empty((height, width, 3))
+    picture[:] = palette.TABLE
 
     def paint(colour: Colour, outside_m: NDArray[np.float64], softness_px: float = 1.0) -> None:
         cover = np.clip(0.5 - outside_m * scale / softness_px, 0.0, 1.0)[..., None]
-        room[:] += cover * (np.array(colour) - room)
+        picture[:] += cover * (np.array(colour) - picture)
 
     line = 0.5 / scale
     for places in (x, y):
@@ -117,11 +117,11 @@ def room(width: int, height: int) -> Frame:
     ):
         shape = np.sqrt(((x - middle_x) / half_x) ** 2 + ((y - middle_y) / half_y) ** 2)
         paint(colour, (shape - 1.0) * min(half_x, half_y))
-    return room.round().astype(np.uint8)
+    return picture.round().astype(np.uint8)
 
 
-def arrow_m(force: Pixel, longest_m: float) -> Pixel:
-    """The arrow (m) of a force (N): METRES_PER_NEWTON long for each newton, and never above `longest_m`."""
+def force_arrow_m(force: Pixel, longest_m: float) -> Pixel:
+    """Return the arrow (m) of a force (N): METRES_PER_NEWTON for each newton, at most `longest_m`."""
     newton = math.hypot(*force)
     longest = longest_m / METRES_PER_NEWTON
     factor = METRES_PER_NEWTON * (1.0 if newton <= longest else longest / newton)
@@ -131,17 +131,18 @@ def arrow_m(force: Pixel, longest_m: float) -> Pixel:
 def _draw_field(
     canvas: Canvas, start: NDArray[np.float64], field: NDArray[np.float64], force: NDArray[np.float64]
 ) -> None:
-    """Each arrow is the force F = B v + F0 that acts on the hand when it passes there on its straight way out from the
-    start, at SHOWN_SPEED_M_S. So a curl field looks like a vortex about the start, and a constant force like a stream.
+    """Draw the force F = B v + F0 on a hand that moves straight away from the start at SHOWN_SPEED_M_S, as arrows.
+
+    A curl field looks like a vortex about the start, and a constant force like a stream.
     """
-    # Fewer and longer ones where a picture is small.
-    spacing, longer = (0.1, 1.0) if canvas.wordy else (0.15, 1.4)
+    # Fewer and longer arrows in a small picture.
+    spacing, longer = (0.1, 1.0) if canvas.has_labels else (0.15, 1.4)
     thick = max(0.7, 1.3 * canvas.rim_px)
     half_x, half_y = 0.5 * canvas.width / canvas.scale, 0.5 * canvas.height / canvas.scale
-    # Caption, time and badge stand above the highest.
-    highest = SHOWN_CENTRE_M[1] + half_y - (labels.head_px(canvas) / canvas.scale if canvas.wordy else 0.0)
-    xs = _middles(SHOWN_CENTRE_M[0] - half_x, SHOWN_CENTRE_M[0] + half_x, spacing)
-    ys = _middles(max(TABLE_EDGE_M + 0.02, SHOWN_CENTRE_M[1] - half_y), highest, spacing)
+    # Caption, time and badge stand above the highest arrow.
+    highest = SHOWN_CENTRE_M[1] + half_y - (labels.header_px(canvas) / canvas.scale if canvas.has_labels else 0.0)
+    xs = _grid_centres(SHOWN_CENTRE_M[0] - half_x, SHOWN_CENTRE_M[0] + half_x, spacing)
+    ys = _grid_centres(max(TABLE_EDGE_M + 0.02, SHOWN_CENTRE_M[1] - half_y), highest, spacing)
     places = np.stack(np.meshgrid(xs, ys), axis=-1).reshape(-1, 2)
     out = places - start
     distance = np.maximum(np.hypot(out[:, 0], out[:, 1]), 1e-9)[:, None]
@@ -149,114 +150,113 @@ def _draw_field(
     for (x, y), (force_x, force_y) in zip(places.tolist(), forces.tolist(), strict=True):
         if math.hypot(force_x, force_y) < SMALLEST_FORCE_N:
             continue
-        along_x, along_y = arrow_m((force_x, force_y), LONGEST_ARROW_M)
+        along_x, along_y = force_arrow_m((force_x, force_y), LONGEST_ARROW_M)
         by_x, by_y = 0.5 * longer * along_x, 0.5 * longer * along_y
-        canvas.arrow(canvas.at((x - by_x, y - by_y)), canvas.at((x + by_x, y + by_y)), thick, palette.FIELD)
-    canvas.lay()
+        canvas.arrow(canvas.pixel((x - by_x, y - by_y)), canvas.pixel((x + by_x, y + by_y)), thick, palette.FIELD)
+    canvas.flush()
 
 
-def _middles(low: float, high: float, spacing: float) -> NDArray[np.float64]:
-    """The middles between the multiples of `spacing` from low to high."""
+def _grid_centres(low: float, high: float, spacing: float) -> NDArray[np.float64]:
+    """Return the middles between the multiples of `spacing` from low to high."""
     first, last = math.ceil(low / spacing - 0.5), math.floor(high / spacing - 0.5)
     return np.array([spacing * (k + 0.5) for k in range(first, last + 1)], dtype=np.float64)
 
 
 def _draw_channel(canvas: Canvas, start: NDArray[np.float64], along: NDArray[np.float64]) -> None:
-    """Two walls, between which the hand is held to a line from the start."""
+    """Draw the two walls that hold the hand to a line from the start."""
     beside = np.array([-along[1], along[0]])
     thick = max(0.6, 0.5 * WALL_M * canvas.scale)
     first, last = start - WALL_BEFORE_M * along, start + CHANNEL_LENGTH_M * along
     for side in (-1.0, 1.0):
-        by = side * (CHANNEL_HALF_M + 0.5 * WALL_M) * beside
+        offset = side * (CHANNEL_HALF_M + 0.5 * WALL_M) * beside
         canvas.capsule(
-            canvas.at((first + by).tolist()),
-            canvas.at((last + by).tolist()),
+            canvas.pixel((first + offset).tolist()),
+            canvas.pixel((last + offset).tolist()),
             (thick, thick),
             palette.WALL,
             palette.WALL_EDGE,
             STRAIGHT,
         )
-    canvas.lay()
+    canvas.flush()
 
 
 # --- frame ----------------------------------------------------------------------------------------------------
 
-# Seen and true places nearer than this look the same.
+# Seen and true places nearer than this are drawn as one.
 SEEN_DIFFERS_M = 0.004
 LONGEST_HAND_ARROW_M = 0.30
 
 
 def draw(scene: Scene, width: int, height: int) -> Frame:
-    """The picture of a scene.
+    """Return the picture of a scene.
 
     A velocity field and a constant force are shown as faint arrows all over the table: each is the force on a hand that
-    passes there on its straight way out from the start at 0.4 m/s, 1 cm for each newton, at most 9 cm. The force that
-    acts on the hand at this moment is a dark arrow from the hand, to the same
-    measure, at most 30 cm.
+    moves straight away from the start at 0.4 m/s, 1 cm for each newton, at most 9 cm. The force that acts on the hand
+    now is a dark arrow from the hand to the same scale, at most 30 cm.
 
     Args:
-        scene: what to draw; it is not changed.
-        width, height: of the picture, 16 to 4096 pixels.
+        scene: not changed.
+        width, height: 16 to 4096 pixels.
 
     Returns:
-        (height, width, 3) uint8, RGB, an array of its own.
+        (height, width, 3) uint8, RGB, a new array.
 
     Raises:
         ValueError: another width or height.
     """
     width, height = picture_size(width, height)
-    say_when_compiling(lay_shapes, "the drawing (a few seconds)")
-    hand_differs = scene.seen_hand is not None and _differ(scene.seen_hand, scene.grasp_point)
-    cup_differs = scene.cup_present and _differ(scene.seen_cup, scene.cup)
-    words = labels.words_of(scene, seen_differs=hand_differs or cup_differs)
-    canvas = Canvas(ground_of(scene, words, width, height).copy())
-    hand = hand_of(canvas, scene)
-    if canvas.wordy:
+    say_when_compiling(draw_shapes, "the drawing (a few seconds)")
+    hand_differs = scene.seen_hand is not None and _differs_visibly(scene.seen_hand, scene.grasp_point)
+    cup_differs = scene.cup_present and _differs_visibly(scene.seen_cup, scene.cup)
+    content = labels.label_content(scene, seen_differs=hand_differs or cup_differs)
+    canvas = Canvas(background_of(scene, content, width, height).copy())
+    hand = locate_hand(canvas, scene)
+    if canvas.has_labels:
         draw_shadow(canvas, scene, hand)
     draw_cup(canvas, scene)
     draw_arm(canvas, scene)
     draw_hand(canvas, scene, hand)
     dots = 0.0
-    if canvas.wordy:
-        # Dots at even steps of time: far apart where the hand was fast.
+    if canvas.has_labels:
+        # Dots at even steps of time lie far apart where the hand was fast.
         dots = max(2.0, 0.007 * canvas.side)
     thick = max(0.9, 1.5 * canvas.rim_px)
-    canvas.path(scene.path, 75 if canvas.wordy else 24, palette.PATH, thick_px=thick, dot_px=dots)
+    canvas.path(scene.path, 75 if canvas.has_labels else 24, palette.PATH, thick_px=thick, dot_px=dots)
     if hand_differs and scene.seen_hand is not None:
-        _draw_seen_hand(canvas, hand, canvas.at(scene.grasp_point.tolist()), canvas.at(scene.seen_hand.tolist()))
+        _draw_seen_hand(canvas, hand, canvas.pixel(scene.grasp_point.tolist()), canvas.pixel(scene.seen_hand.tolist()))
     if cup_differs:
         draw_seen_cup(canvas, scene)
-    if words.error and scene.seen_hand is not None:
-        _draw_error(canvas, canvas.at(scene.seen_hand.tolist()), canvas.at(scene.seen_cup.tolist()))
+    if content.error and scene.seen_hand is not None:
+        _draw_error(canvas, canvas.pixel(scene.seen_hand.tolist()), canvas.pixel(scene.seen_cup.tolist()))
     if scene.hand_force_n is not None:
         _draw_hand_force(canvas, scene.grasp_point, scene.hand_force_n)
-    canvas.lay()
-    if canvas.wordy:
-        labels.write_time(canvas, scene.time_s, below_caption=bool(scene.caption))
+    canvas.flush()
+    if canvas.has_labels:
+        labels.draw_time(canvas, scene.time_s, below_caption=bool(scene.caption))
     return canvas.frame
 
 
-def _differ(seen: NDArray[np.float64], true: NDArray[np.float64]) -> bool:
+def _differs_visibly(seen: NDArray[np.float64], true: NDArray[np.float64]) -> bool:
     (seen_x, seen_y), (x, y) = seen.tolist(), true.tolist()
     return math.hypot(seen_x - x, seen_y - y) > SEEN_DIFFERS_M
 
 
 def _draw_seen_hand(canvas: Canvas, hand: Hand, grasp: Pixel, seen: Pixel) -> None:
-    """Outlines of fingers and palm where the eye sees them, joined to where they are."""
-    if canvas.wordy:
+    """Draw the outline of fingers and palm where the eye sees them, connected to the true hand."""
+    if canvas.has_labels:
         canvas.dashes(grasp, seen, 1.4 * canvas.rim_px, palette.SEEN)
     dx, dy = seen[0] - grasp[0], seen[1] - grasp[1]
     for start, end, thick in hand.bars:
         start, end = (start[0] + dx, start[1] + dy), (end[0] + dx, end[1] + dy)
-        if canvas.wordy:
+        if canvas.has_labels:
             canvas.capsule(start, end, (thick, thick), HOLLOW, palette.SEEN)
         else:
             canvas.line(start, end, canvas.rim_px + 0.4, palette.SEEN)
 
 
 def _draw_error(canvas: Canvas, seen_hand: Pixel, seen_cup: Pixel) -> None:
-    """The error that the eye sees: how far, and which way, the hand has yet to go."""
-    halo = palette.TABLE if canvas.wordy else None
+    """Draw the seen error: an arrow from the seen hand to the seen cup."""
+    halo = palette.TABLE if canvas.has_labels else None
     canvas.arrow(seen_hand, seen_cup, max(1.0, 2.2 * canvas.rim_px), palette.SEEN, halo)
 
 
@@ -265,7 +265,7 @@ def _draw_hand_force(canvas: Canvas, hand: NDArray[np.float64], force: NDArray[n
     if math.hypot(force_x, force_y) < SMALLEST_FORCE_N:
         return
     x, y = hand.tolist()
-    along_x, along_y = arrow_m((force_x, force_y), LONGEST_HAND_ARROW_M)
-    halo = palette.TABLE if canvas.wordy else None
+    along_x, along_y = force_arrow_m((force_x, force_y), LONGEST_HAND_ARROW_M)
+    halo = palette.TABLE if canvas.has_labels else None
     thick = max(1.0, FORCE_RIMS * canvas.rim_px)
-    canvas.arrow(canvas.at((x, y)), canvas.at((x + along_x, y + along_y)), thick, palette.FORCE, halo)
+    canvas.arrow(canvas.pixel((x, y)), canvas.pixel((x + along_x, y + along_y)), thick, palette.FORCE, halo)

@@ -17,14 +17,14 @@ from numpy.typing import NDArray
 
 from reach.arguments import require_whole
 
-# What a frame is late by more than so many frames is not made up for: a rush would be worse.
-MADE_UP_FRAMES = 3.0
+# A delay of more frames than this is not made up for: the picture would rush.
+MAX_CATCH_UP_FRAMES = 3.0
 
 
-class Pace:
-    """Waits until each frame's time is over.
+class FramePacer:
+    """Waits until each frame's time is over; after a slow frame the next waits are shorter.
 
-    `pygame.time.Clock.tick` counts whole milliseconds, of which 60 frames a second have no whole number.
+    `pygame.time.Clock.tick` counts whole milliseconds, and 1/60 s is not a whole number of them.
     """
 
     def __init__(
@@ -33,12 +33,12 @@ class Pace:
         clock: Callable[[], float] = time.perf_counter,
         sleep: Callable[[float], None] = time.sleep,
     ) -> None:
-        """Begin with the first `wait`.
+        """Set the frame rate.
 
         Args:
             frames_per_second: above 0.
-            clock: tells the time, s.
-            sleep: waits, s.
+            clock: returns the time, s.
+            sleep: waits for a time, s.
         """
         self._frame_s = 1.0 / frames_per_second
         self._clock = clock
@@ -46,10 +46,10 @@ class Pace:
         self._due_s: float | None = None
 
     def wait(self) -> None:
-        """Wait for the end of the frame that is shown."""
+        """Wait for the end of the current frame."""
         now = self._clock()
         due = now if self._due_s is None else self._due_s
-        self._due_s = max(due, now - MADE_UP_FRAMES * self._frame_s) + self._frame_s
+        self._due_s = max(due, now - MAX_CATCH_UP_FRAMES * self._frame_s) + self._frame_s
         if self._due_s > now:
             self._sleep(self._due_s - now)
 
@@ -59,27 +59,27 @@ class Pace:
 
 logger = logging.getLogger("reach")
 
-# What SDL takes, without a word, when there is no screen.
-BLIND_DRIVERS = ("dummy", "offscreen")
+# What SDL chooses, without an error, when there is no screen.
+HEADLESS_DRIVERS = ("dummy", "offscreen")
 ARROWS = ("left", "right", "up", "down")
 
-# Every open window. Events come in one queue for all of them, so whoever empties it tells the others.
+# Every open window. They share one queue of events, so whichever window empties it passes the events on.
 _open: weakref.WeakSet[Window] = weakref.WeakSet()
 
 
 class Window:
     """A window that shows frames.
 
+    Logs a warning to the logger `reach` where SDL finds no screen; `is_visible` is then False.
+
     Args:
-        width, height: of the window, pixels.
+        width, height: pixels.
         fps: frames a second in real time.
         title: of the window.
 
     Raises:
         ValueError: a size or a rate below 1.
-        RuntimeError: no window can be opened here.
-
-    Where SDL finds no screen, so that nobody will see the window, it says so in the log `reach`.
+        RuntimeError: no window can be opened.
     """
 
     def __init__(self, width: int, height: int, fps: int, title: str = "reach") -> None:
@@ -94,26 +94,24 @@ class Window:
                 f"no window could be opened ({error}); without a screen use render_mode='rgb_array'"
             ) from error
         driver = pygame.display.get_driver()
-        # Whether there is a screen on which somebody can see it.
-        self.is_seen = driver not in BLIND_DRIVERS
-        if not self.is_seen:
+        self.is_visible = driver not in HEADLESS_DRIVERS
+        if not self.is_visible:
             logger.warning(
-                "SDL draws with its %r driver: there is no screen, and nobody will see this window; "
-                "use render_mode='rgb_array' for pictures",
+                "SDL uses its %r driver, so this window is not visible; use render_mode='rgb_array' for pictures",
                 driver,
             )
         self._size = (width, height)
-        self._pace = Pace(fps)
+        self._pace = FramePacer(fps)
         self._keys: list[str] = []
         _open.add(self)
 
     @property
     def is_open(self) -> bool:
-        """The window has not been closed."""
+        """Whether the window has not been closed."""
         return self._window is not None
 
     def show(self, frame: NDArray[np.uint8]) -> bool:
-        """Show a frame, wait until its time is over, and answer whether the window is still open.
+        """Show a frame, wait until its time is over, and return whether the window is still open.
 
         Args:
             frame: (height, width, 3) uint8 of the window's size.
@@ -125,84 +123,84 @@ class Window:
         picture = np.ascontiguousarray(frame)
         if picture.shape != (height, width, 3) or picture.dtype != np.uint8:
             raise ValueError(
-                f"frame has shape {picture.shape} and type {picture.dtype}; ({height}, {width}, 3) uint8 is allowed"
+                f"expected frame of shape ({height}, {width}, 3) and type uint8, got {picture.shape} {picture.dtype}"
             )
         if pygame.display.get_init():
-            _hear_events()
+            _process_events()
         else:
-            # Somebody's pygame.quit() has closed every window.
+            # The program has called pygame.quit(), which closes every window.
             _open.discard(self)
             self._window = None
         if self._window is None:
             return False
-        shown = pygame.image.frombuffer(picture.data, self._size, "RGB")
+        image = pygame.image.frombuffer(picture.data, self._size, "RGB")
         surface = self._window.get_surface()
         if surface.get_size() != self._size:  # the desktop gave the window another size
-            shown = pygame.transform.smoothscale(shown, surface.get_size())
-        surface.blit(shown, (0, 0))
+            image = pygame.transform.smoothscale(image, surface.get_size())
+        surface.blit(image, (0, 0))
         self._window.flip()
         self._pace.wait()
         return True
 
-    def take_pointer(self, pixel: tuple[float, float]) -> None:
-        """Put the pointer on a pixel of the picture, and hide it over this window."""
+    def capture_pointer(self, pixel: tuple[float, float]) -> None:
+        """Hide the mouse pointer and move it to a pixel of the picture."""
         pygame.mouse.set_visible(False)
-        self.put_pointer(pixel)
+        self.move_pointer(pixel)
 
-    def put_pointer(self, pixel: tuple[float, float]) -> None:
-        """Put the pointer on a pixel of the picture."""
-        pygame.mouse.set_pos([round(value * by) for value, by in zip(pixel, self._stretch(), strict=True)])
+    def move_pointer(self, pixel: tuple[float, float]) -> None:
+        """Move the mouse pointer to a pixel of the picture."""
+        pygame.mouse.set_pos([round(value * by) for value, by in zip(pixel, self._window_scale(), strict=True)])
 
     @property
     def pointer(self) -> tuple[float, float]:
-        """The pixel of the picture that the pointer is on."""
-        x, y = (value / by for value, by in zip(pygame.mouse.get_pos(), self._stretch(), strict=True))
+        """Pixel of the picture under the mouse pointer."""
+        x, y = (value / by for value, by in zip(pygame.mouse.get_pos(), self._window_scale(), strict=True))
         return x, y
 
     @property
-    def is_held(self) -> bool:
-        """Whether the first button of the mouse is held."""
+    def is_button_down(self) -> bool:
+        """Whether the first mouse button is held down."""
         return bool(pygame.mouse.get_pressed()[0])
 
-    def take_keys(self) -> list[str]:
-        """Names of the keys that were struck in this window since the last call, such as "space", "right" or "p"."""
+    def read_keys(self) -> list[str]:
+        """Return the names of the keys pressed in this window since the last call, such as "space" or "p"."""
         keys, self._keys = self._keys, []
         return keys
 
-    def pressed(self) -> set[str]:
-        """Which of the arrow keys are held: "left", "right", "up", "down"."""
+    def held_arrows(self) -> set[str]:
+        """Return which of the arrow keys are held down: "left", "right", "up", "down"."""
         keys = pygame.key.get_pressed()
         return {name for name in ARROWS if keys[getattr(pygame, f"K_{name.upper()}")]}
 
-    def _stretch(self) -> tuple[float, float]:
-        """By how much the window is larger than the picture."""
+    def _window_scale(self) -> tuple[float, float]:
+        """Return the size of the window as a multiple of that of the picture."""
         if self._window is None:
             return 1.0, 1.0
         width, height = self._window.get_surface().get_size()
         return width / self._size[0], height / self._size[1]
 
     def owns(self, event: pygame.Event) -> bool:
-        """The event happened to this window."""
+        """Return whether an event belongs to this window."""
         return self._window is not None and getattr(event, "window", None) is self._window
 
     def close(self) -> None:
-        """Close this window, and no other. A second call does nothing."""
+        """Close this window only. A second call does nothing."""
         _open.discard(self)
         if self._window is not None:
             self._window.destroy()
             self._window = None
 
 
-def _hear_events() -> None:
-    """Empty the queue of events, and close the windows whose person asked for it."""
+def _process_events() -> None:
+    """Empty the queue of events: store pressed keys, and close windows as asked."""
     for event in pygame.event.get():
         if event.type == pygame.QUIT:
             for window in list(_open):
                 window.close()
         elif event.type == pygame.KEYDOWN:
-            known = any(window.owns(event) for window in _open)
+            has_owner = any(window.owns(event) for window in _open)
             for window in list(_open):
-                if window.owns(event) or not known:
+                if window.owns(event) or not has_owner:
                     window._keys.append(pygame.key.name(event.key))
         elif event.type == pygame.WINDOWCLOSE:
             for window in list(_open):

@@ -16,8 +16,8 @@ from agents.registry import BASELINE_ENV, find
 from reach.protocols import PROTOCOLS
 from reach.render.canvas import Frame
 from reach.sim.layout import CONTROL_STEP_S
-from reach.study.watch.live import Live
-from reach.study.watch.session import Watching, indices_of
+from reach.study.watch.live import LiveSession
+from reach.study.watch.session import WatchSession, trial_indices
 
 PROTOCOL = PROTOCOLS["rotation30"]
 SIZES = {"1280 x 720": (1280, 720), "2560 x 1440": (2560, 1440)}
@@ -29,13 +29,13 @@ WANTED = 60
 class Blind:
     """A window that nobody sees, as fast as the screen would be."""
 
-    is_open, is_held, pointer = True, False, (0.0, 0.0)
+    is_open, is_button_down, pointer = True, False, (0.0, 0.0)
 
     def __init__(self, until_s: float) -> None:
         self._until = perf_counter() + until_s
         self._next = perf_counter()
 
-    def take_keys(self) -> list[str]:
+    def read_keys(self) -> list[str]:
         """Nobody strikes one."""
         return []
 
@@ -72,9 +72,9 @@ def learner(name: str) -> Any:
     return model
 
 
-def begun(models: list[tuple[str, Any]], size: tuple[int, int]) -> Watching:
+def begun(models: list[tuple[str, Any]], size: tuple[int, int]) -> WatchSession:
     """A watching in its first reach, all kernels compiled."""
-    watching = Watching(models, PROTOCOL, 0, indices_of(PROTOCOL, 0, 1, 140), size=size)
+    watching = WatchSession(models, PROTOCOL, 0, trial_indices(PROTOCOL, 0, 1, 140), size=size)
     for _ in range(10):
         watching.step()
         watching.frame()
@@ -103,7 +103,7 @@ def real_time(models: list[tuple[str, Any]], size: tuple[int, int], seconds: flo
     """Seconds of the world in a second, in a window at speed 1."""
 
     def take() -> float:
-        live = Live(begun(models, size), Blind(seconds), saves=None)  # type: ignore[arg-type]
+        live = LiveSession(begun(models, size), Blind(seconds), save_folder=None)  # type: ignore[arg-type]
         start = perf_counter()
         live.run()
         return live.steps * CONTROL_STEP_S / (perf_counter() - start)

@@ -20,7 +20,7 @@ from reach.render import side_by_side
 from reach.render.film import write_png
 from reach.study import plan
 from reach.study.run import run_protocol
-from reach.study.watch.session import indices_of
+from reach.study.watch.session import trial_indices
 
 Frame = NDArray[np.uint8]
 PROTOCOL = "rotation30"
@@ -61,7 +61,7 @@ class Options:
             {
                 index: (title, END_STEP if reach in SHOWN_AT_THEIR_END else MOMENT_STEP)
                 for reach, title in SHOWN.items()
-                for index in indices_of(protocol, 0, reach, reach)
+                for index in trial_indices(protocol, 0, reach, reach)
             }
         )
         run_protocol(model, protocol, 0, onlooker=moment)

@@ -9,9 +9,8 @@ import numpy as np
 import pytest
 import torch
 
-from agents.learner import make_learner
-from agents.registry import find
-from reach.snapshot import Inside, inside_of
+from agents.learner import env_id_of, env_options, make_learner
+from reach.snapshot import Snapshot, snapshot_of
 
 STEPS = 500
 LOOKED_INTO = (
@@ -31,19 +30,19 @@ def learner(name: str, **settings: Any) -> Any:
     return make_learner(name, gym.make(find(name).env_id, **find(name).env_options), seed=4, **settings)
 
 
-def seen_in(model: Any, steps: int) -> list[Inside]:
+def seen_in(model: Any, steps: int) -> list[Snapshot]:
     """What it shows at each step of learning."""
-    found: list[Inside] = []
+    found: list[Snapshot] = []
 
     def see(*_: Any) -> bool:
-        found.append(model.inside())
+        found.append(model.snapshot())
         return True
 
     model.learn(steps, callback=see)
     return found
 
 
-def looked_into(name: str, *, look: bool, steps: int = STEPS, **settings: Any) -> tuple[Any, list[Inside]]:
+def looked_into(name: str, *, look: bool, steps: int = STEPS, **settings: Any) -> tuple[Any, list[Snapshot]]:
     model = learner(name, **settings)
     if look:
         return model, seen_in(model, steps)
@@ -67,10 +66,10 @@ def test_looking_into_a_learner_from_reward_changes_no_number() -> None:
 
 def test_a_reward_gates_every_cell_of_the_actor_alike() -> None:
     model, found = looked_into("reward-snn-stdp", look=True)
-    travel = found[-1].travel
-    assert travel is not None
-    assert (travel.way, travel.number) == ("gate", model.trials)
-    assert np.unique(travel.arrivals[0].told).size == 1
+    error_path = found[-1].error_path
+    assert error_path is not None
+    assert (error_path.route, error_path.number) == ("gate", model.trials)
+    assert np.unique(error_path.signals[0].modulator).size == 1
     late = next(one for one in reversed(found) if one.populations[0].spikes.shape[0] == 110)
     assert {one.name for one in late.populations} >= {"senses", "background", "wrist extensors", "critic"}
     assert all(one.spikes.any() for one in late.populations)
@@ -83,13 +82,13 @@ def test_a_reward_gates_every_cell_of_the_actor_alike() -> None:
 )  # fmt: skip
 def test_the_way_of_the_error_is_the_rules(name: str, way: str) -> None:
     _model, found = looked_into(name, look=True)
-    travel = found[-1].travel
-    assert travel is not None
-    assert travel.way == way
-    assert travel.number == len({one.travel.number for one in found if one.travel is not None}) > 1
+    error_path = found[-1].error_path
+    assert error_path is not None
+    assert error_path.route == way
+    assert error_path.number == len({one.error_path.number for one in found if one.error_path is not None}) > 1
     # A read-out of zeros hands nothing down in the first steps of back-propagation; the last layer always hears.
-    assert np.any(travel.arrivals[-1].told)
-    assert found[0].travel is None
+    assert np.any(error_path.signals[-1].modulator)
+    assert found[0].error_path is None
 
 
 @pytest.mark.parametrize("name", ["error-bp", "error-dfa"])
@@ -99,7 +98,7 @@ def test_the_last_layer_is_what_the_arm_gets(name: str) -> None:
     observation, _ = env.reset(seed=1)
     for _ in range(20):
         observation, *_ = env.step(model.predict(observation)[0])
-    inside = model.inside()
+    inside = model.snapshot()
     assert [len(layer.activation) for layer in inside.layers] == [48, 128, 128, 3]
     np.testing.assert_allclose(inside.layers[-1].activation, model._latest.network.posture, rtol=1e-12)
     assert np.any(inside.layers[-1].activation)
@@ -107,9 +106,9 @@ def test_the_last_layer_is_what_the_arm_gets(name: str) -> None:
 
 def test_shallow_learning_reaches_the_read_out_alone() -> None:
     _, found = looked_into("error-shallow", look=True)
-    travel = found[-1].travel
-    assert travel is not None
-    assert [bool(np.any(one.told)) for one in travel.arrivals] == [False, False, True]
+    error_path = found[-1].error_path
+    assert error_path is not None
+    assert [bool(np.any(one.modulator)) for one in error_path.signals] == [False, False, True]
 
 
 def test_the_raster_holds_every_spike_of_the_last_second() -> None:
@@ -118,7 +117,7 @@ def test_the_raster_holds_every_spike_of_the_last_second() -> None:
     observation, _ = env.reset(seed=1)
     for _ in range(40):
         observation, *_ = env.step(model.predict(observation)[0])
-    inside = model.inside()
+    inside = model.snapshot()
     counted = model._latest.network.circuit.spikes
     spikes = np.concatenate([one.spikes for one in inside.populations], axis=1)
     assert spikes.shape == (400, 48 + 300 + 120)
@@ -128,9 +127,9 @@ def test_the_raster_holds_every_spike_of_the_last_second() -> None:
 
 
 def test_feedback_alone_has_nothing_to_show() -> None:
-    inside = inside_of(learner("none"))
+    inside = snapshot_of(learner("none"))
     assert inside is not None
-    assert (inside.layers, inside.populations, inside.travel) == ((), (), None)
+    assert (inside.layers, inside.populations, inside.error_path) == ((), (), None)
 
 
 def test_what_was_lacking_reaches_the_cells_that_remember_and_no_synapse() -> None:
@@ -138,11 +137,11 @@ def test_what_was_lacking_reaches_the_cells_that_remember_and_no_synapse() -> No
     model.end_baseline()
     found = seen_in(model, STEPS)
     assert [layer.name for layer in found[-1].layers][-2:] == ["memory", "added"]
-    travel = found[-1].travel
-    assert travel is not None
-    assert travel.way == "activity"
-    assert [arrival.name for arrival in travel.arrivals] == ["memory"]
-    assert np.any(travel.arrivals[0].told != 0.0)
+    error_path = found[-1].error_path
+    assert error_path is not None
+    assert error_path.route == "activity"
+    assert [signal.name for signal in error_path.signals] == ["memory"]
+    assert np.any(error_path.signals[0].modulator != 0.0)
 
 
 REWARDED: dict[str, tuple[int, str, list[int], dict[str, Any]]] = {
@@ -160,21 +159,21 @@ def test_an_actor_is_looked_into_and_changes_no_number(name: str) -> None:
     (plain, _), (model, found) = (looked_into(name, look=look, steps=steps, **settings) for look in (False, True))
     for key, value in plain.policy.state_dict().items():
         assert torch.equal(value, model.policy.state_dict()[key]), key
-    assert found[0].travel is None
-    env = gym.make(find(name).env_id, **find(name).env_options)
+    assert found[0].error_path is None
+    env = gym.make(env_id_of(name), **env_options(name))
     observation, _ = env.reset(seed=2)
     model.predict(observation, deterministic=True)
-    inside = model.inside()
+    inside = model.snapshot()
     assert [len(layer.activation) for layer in inside.layers] == sizes
-    assert inside.travel is not None
-    assert inside.travel.way == way
-    assert [len(arrival.told) for arrival in inside.travel.arrivals] == sizes[1:]
-    assert all(np.any(arrival.told) for arrival in inside.travel.arrivals)
+    assert inside.error_path is not None
+    assert inside.error_path.route == way
+    assert [len(signal.modulator) for signal in inside.error_path.signals] == sizes[1:]
+    assert all(np.any(signal.modulator) for signal in inside.error_path.signals)
 
 
 def test_the_last_layer_of_an_actor_is_what_is_commanded() -> None:
     model = make_learner("reward-ppo", gym.make("reach/CupGrab-v0"), seed=4)
     observation, _ = gym.make("reach/CupGrab-v0").reset(seed=2)
-    assert model.inside().layers == ()
+    assert model.snapshot().layers == ()
     command, _ = model.predict(observation, deterministic=True)
-    np.testing.assert_allclose(model.inside().layers[-1].activation, command, atol=1e-6)
+    np.testing.assert_allclose(model.snapshot().layers[-1].activation, command, atol=1e-6)

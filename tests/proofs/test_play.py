@@ -1,4 +1,4 @@
-"""A person as a program moves the real pointer over the real window, on a screen that nobody sees."""
+"""A simulated person moves the real pointer over the real window, on a virtual screen."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from reach.protocols import BASELINE, PERTURBED, WASHOUT, Block, Protocol
 from reach.render import Window
 from reach.render.canvas import Canvas
 from reach.study.measures import per_seed
-from reach.study.person import StraightReacher, rows_of_person
+from reach.study.people.game import StraightReacher, person_trials
 
 tau = float(sys.argv[1])
 short = Protocol("short", (Block(BASELINE, 12), Block(PERTURBED, 36, (Rotation(30.0),)), Block(WASHOUT, 4)), "a test")
@@ -31,15 +31,15 @@ def aside(view):
 
 person = StraightReacher(aside)
 window = Window(play.WIDTH, play.HEIGHT, 100_000)
-assert window.is_seen
+assert window.is_visible
 canvas = Canvas(np.zeros((play.HEIGHT, play.WIDTH, 3), np.uint8))
 
 def move(view):
-    person.look(view)
-    window.put_pointer(canvas.at(person.place()))
+    person.observe(view)
+    window.move_pointer(canvas.pixel(person.place()))
 
 rows = play.play_in(window, short, 0, move)
-measured = per_seed(pd.DataFrame(rows_of_person(short, 0, rows))).set_index("metric")["value"]
+measured = per_seed(pd.DataFrame(person_trials(short, 0, rows))).set_index("metric")["value"]
 print(json.dumps({name: measured[name] for name in ("L30", "tau")}))
 """
 
@@ -50,7 +50,7 @@ import numpy as np
 sys.path.insert(0, "scripts")
 import play
 from reach.render.canvas import Canvas
-from reach.study.person import StraightReacher
+from reach.study.people.game import StraightReacher
 
 played = play.play_in
 person = StraightReacher()
@@ -59,8 +59,8 @@ def play_two_trials(window, protocol, seed, on_trial):
     canvas = Canvas(np.zeros((play.HEIGHT, play.WIDTH, 3), np.uint8))
 
     def move(view):
-        person.look(view)
-        window.put_pointer(canvas.at(person.place()))
+        person.observe(view)
+        window.move_pointer(canvas.pixel(person.place()))
         if view.trial > 2:
             raise KeyboardInterrupt
 
@@ -91,8 +91,8 @@ def test_a_person_at_the_window_is_measured_as_they_act(at_a_window: Callable[..
 def test_what_was_played_is_kept_of_one_who_leaves(at_a_window: Callable[..., Any], tmp_path: Path) -> None:
     out = tmp_path / "me"
     first, again = at_a_window(LEAVER, str(out))
-    assert f"You left before the end; your trials are kept in {out / 'unfinished.parquet'}" in first
-    assert "holds trials already" in again
+    assert f"You left before the end; your trials are in {out / 'unfinished.parquet'}" in first
+    assert "expected a folder without trials" in again
     kept = pd.read_parquet(out / "unfinished.parquet")
     assert kept["learner"].tolist() == ["person"] * 2
     assert kept["success"].all()

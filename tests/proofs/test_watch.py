@@ -1,4 +1,4 @@
-"""A watcher as a program strikes the keys of the real window, on a screen that nobody sees."""
+"""A program presses the keys of the real window, on a virtual screen."""
 
 from __future__ import annotations
 
@@ -20,16 +20,16 @@ import pygame
 from agents.learner import BASELINE_ENV, make_learner
 from reach.protocols import PROTOCOLS
 from reach.render import Window
-from reach.study.watching_live import Live
-from reach.study.watching import Watching, indices_of
+from reach.study.watch.live import LiveSession
+from reach.study.watch.session import WatchSession, trial_indices
 
-protocol, saves = PROTOCOLS["rotation30"], Path(sys.argv[1])
+protocol, save_folder = PROTOCOLS["rotation30"], Path(sys.argv[1])
 model = make_learner("error-stdp", gym.make(BASELINE_ENV), seed=0)
 window = Window(1280, 720, 60)
-assert window.is_seen
+assert window.is_visible
 # More reaches than pass until the last stroke, however few pictures a busy computer shows of each.
-watching = Watching([("error-stdp", model)], protocol, 0, indices_of(protocol, 0, 1, 100))
-live = Live(watching, window, saves)
+watching = WatchSession([("error-stdp", model)], protocol, 0, trial_indices(protocol, 0, 1, 100))
+live = LiveSession(watching, window, save_folder)
 strokes = {10: "p", 20: "f", 30: "l", 40: "v", 60: "up", 80: "s", 90: "space", 100: "right", 110: "h", 150: "q"}
 shown = window.show
 said = {}
@@ -44,9 +44,9 @@ def show(frame):
 window.show = show
 live.run()
 first = watching.first
-print(json.dumps({"prism": first.wish.prism, "field": first.wish.field, "learning": first.learning,
+print(json.dumps({"prism": first.overrides.prism, "field": first.overrides.field, "learning": first.learning,
     "speed": live.speed, "paused": live.paused, "help": watching.help_shown, "steps": said,
-    "saved": sorted(path.name for path in saves.iterdir())}))
+    "saved": sorted(path.name for path in save_folder.iterdir())}))
 """
 
 

@@ -1,4 +1,4 @@
-"""A scene refuses what cannot be drawn, and says which part of it."""
+"""A scene validates its attributes by name, and shows what the world holds."""
 
 from __future__ import annotations
 
@@ -35,21 +35,21 @@ from reach.sim import layout as s
     ],
 )
 def test_a_wrong_shape_is_named(scene_with: Callable[..., Scene], field: str, value: Any) -> None:
-    with pytest.raises(ValueError, match=rf"Scene {field}.* has shape .* allowed"):
+    with pytest.raises(ValueError, match=rf"expected Scene {field}.* of shape .* got"):
         scene_with(**{field: value})
 
 
-@pytest.mark.parametrize("value", [np.nan, np.inf, -11.0])
-@pytest.mark.parametrize("field", ["grasp_point", "cup", "seen_hand", "seen_cup", "start"])
-def test_a_place_off_the_world_is_named(scene_with: Callable[..., Scene], field: str, value: float) -> None:
-    with pytest.raises(ValueError, match=f"Scene {field} is .*within 10 m"):
-        scene_with(**{field: np.array([0.1, value])})
+def test_a_place_off_the_world_is_named(scene_with: Callable[..., Scene]) -> None:
+    for field in ("grasp_point", "cup", "seen_hand", "seen_cup", "start"):
+        for value in (np.nan, np.inf, -11.0):
+            with pytest.raises(ValueError, match=f"Scene {field} finite and within 10 m, got"):
+                scene_with(**{field: np.array([0.1, value])})
 
 
-@pytest.mark.parametrize("radius", [0.0, -0.01, np.nan, np.inf])
-def test_a_radius_must_be_above_zero(scene_with: Callable[..., Scene], radius: float) -> None:
-    with pytest.raises(ValueError, match="Scene cup_radius"):
-        scene_with(cup_radius=radius)
+def test_a_radius_must_be_above_zero(scene_with: Callable[..., Scene]) -> None:
+    for radius in (0.0, -0.01, np.nan, np.inf):
+        with pytest.raises(ValueError, match="Scene cup_radius"):
+            scene_with(cup_radius=radius)
 
 
 @pytest.mark.parametrize(
@@ -70,18 +70,18 @@ def test_a_value_out_of_range_is_named(
     for value in (wrong, np.nan, np.inf):
         values = np.zeros(shape)
         values.flat[-1] = value
-        with pytest.raises(ValueError, match=rf"(?s)Scene {field} is .*{allowed} is allowed"):
+        with pytest.raises(ValueError, match=f"Scene {field} of {allowed}, got"):
             scene_with(**{field: values})
 
 
 def test_a_channel_needs_a_direction(scene_with: Callable[..., Scene]) -> None:
     for wrong in (np.zeros(2), np.array([0.6, 0.6]), np.array([1.0, 1.0])):
-        with pytest.raises(ValueError, match=r"Scene channel is .*length 1 is allowed"):
+        with pytest.raises(ValueError, match="Scene channel to be a unit vector, got"):
             scene_with(channel=wrong)
 
 
 def test_a_trial_below_zero_is_named(scene_with: Callable[..., Scene]) -> None:
-    with pytest.raises(ValueError, match="Scene trial is -1; 0 or more"):
+    with pytest.raises(ValueError, match="Scene trial of 0 or more, or None, got -1"):
         scene_with(trial=-1)
 
 

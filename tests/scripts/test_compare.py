@@ -13,13 +13,12 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 from matplotlib.image import imread
-from presets import PRESETS
+from reach.study.engine.job_table import JobTable
 
 from agents.registry import FACTORIES, is_learner
 from reach.render.palette import learner_colour
 from reach.study import load
-from reach.study.engine.job_table import JobTable
-from reach.study.watch.replay import kept_learner
+from reach.study.watch.replay import trained_learner
 
 ROOT = Path(__file__).parents[2]
 FAKES = ROOT / "tests" / "reach" / "study"
@@ -159,8 +158,8 @@ def test_a_folder_of_other_files_is_left_alone(tmp_path: Path) -> None:
     assert (tmp_path / "report.html").read_text() == "mine"
 
 
-def test_a_study_that_was_killed_before_its_first_job_ended_is_taken_up(short: str, tmp_path: Path) -> None:
-    with Ledger(tmp_path / "jobs.sqlite"):
+def test_a_study_that_was_killed_before_its_first_job_ended_is_taken_up(tmp_path: Path) -> None:
+    with JobTable(tmp_path / "jobs.sqlite"):
         pass
     done = compare(tmp_path, short)
     assert done.returncode == 0, done.stderr
@@ -283,7 +282,7 @@ def test_a_factory_adds_learners_to_ours_which_are_trained_with_the_control_aske
         assert json.loads(config.read_text())["env_options"] == {"control": "torque"}
     (config,) = (tmp_path / "out" / "baseline").glob("none-0-*/config.json")
     assert "it commands torques" in (tmp_path / "out" / "report.html").read_text()
-    assert kept_learner(tmp_path / "out", "none", 0, FACTORIES.values()) == (config.parent, True)
+    assert trained_learner(tmp_path / "out", "none", 0, FACTORIES.values()) == (config.parent, True)
 
 
 def test_a_person_is_compared_as_a_learner_is(

@@ -111,12 +111,12 @@ def test_a_trial_is_replayed_as_it_was_recorded(tmp_path: Path) -> None:
     asked = ("--replay", out, "--learner", "none", "--trial", 23, "--size", 640, 400, "--speed", 8)
     done = run("scripts/watch.py", *asked, "--twin", "--video", tmp_path / "film.gif")
     assert done.returncode == 0, done.stderr
-    assert "none, trial 23: as it was recorded" in done.stdout
+    assert "none, trial 23: identical to the recorded one" in done.stdout
     handled = run("scripts/watch.py", *asked, "--prism", "on", "--video", tmp_path / "other.gif")
     assert "instead of" in handled.stdout
     other = ("--replay", out, "--learner", "none", "--trial", 23, "--protocol", "prism")
     unrecorded = run("scripts/watch.py", *other, "--png", tmp_path / "other.png")
-    assert "none, trial 23: nothing was recorded" in unrecorded.stdout
+    assert "none, trial 23: not recorded in" in unrecorded.stdout
     stranger = run("scripts/watch.py", *asked, "--seed", 1, "--video", tmp_path / "none.gif")
     assert stranger.returncode != 0
     assert "none-0" in stranger.stderr
@@ -127,17 +127,17 @@ def test_a_trial_is_replayed_as_it_was_recorded(tmp_path: Path) -> None:
     [
         ({"cup": (9.0, 9.0)}, "--cup 9 9: .*0.7 m"),
         ({"cup": (math.nan, 0.5)}, "--cup nan 0.5: "),
-        ({"replay": Path("nothere")}, "--replay nothere: there is no such study"),
-        ({"speed": math.nan}, "--speed nan: 0.125 to 32"),
-        ({"speed": 0.0}, "--speed 0: 0.125 to 32"),
-        ({"png_s": math.nan}, "--png-s nan: 0 or more"),
-        ({"png_s": -1.0}, "--png-s -1: 0 or more"),
-        ({"compare": ""}, "--compare '': .*error-dfa"),
-        ({"compare": ","}, "--compare ',': .*error-dfa"),
-        ({"learner": ""}, "--learner: unknown learner ''"),
+        ({"replay": Path("nothere")}, "--replay: expected a folder written by compare.py --out, got nothere"),
+        ({"speed": math.nan}, "--speed: expected 0.125 to 32, got nan"),
+        ({"speed": 0.0}, "--speed: expected 0.125 to 32, got 0"),
+        ({"png_s": math.nan}, "--png-s: expected 0 or more, got nan"),
+        ({"png_s": -1.0}, "--png-s: expected 0 or more, got -1"),
+        ({"compare": ""}, "--compare: .*error-dfa.*got ''"),
+        ({"compare": ","}, "--compare: .*error-dfa.*got ','"),
+        ({"learner": ""}, "--learner: .*error-dfa.*got "),
         ({"size": (10, 10)}, "--size 10 10: .*480 and 400"),
-        ({"table": False, "inside": False, "story": False}, "--no-table --no-inside --no-story: one"),
-        ({"png": Path("tests")}, "--png tests: .*a folder"),
+        ({"table": False, "network": False, "errors": False}, "--no-table --no-network --no-errors: leave out"),
+        ({"png": Path("tests")}, "--png: expected a file name that ends in .png, got tests"),
     ],
 )
 def test_watching_that_cannot_be_is_refused_before_a_learner_is_trained(
@@ -400,7 +400,10 @@ def test_a_learner_from_reward_is_tuned_by_what_it_misses_in_training(tmp_path: 
         (("scripts/watch.py", "--compare", "error-bp,error-dfaa"), "error-dfa"),
         (("scripts/watch.py", "--compare", "error-bp,error-bp"), "once"),
         (("scripts/watch.py", "--png", "x.jpg"), ".png"),
-        (("scripts/watch.py", "--replay", "tests", "--learner", "none", "--video", "x.mp4"), "no such study"),
+        (
+            ("scripts/watch.py", "--replay", "tests", "--learner", "none", "--video", "x.mp4"),
+            "expected a folder written by compare.py",
+        ),
         (("scripts/compare.py", "--out", "x", "--protocols", "rotation31"), "rotation30"),
         (("scripts/tune.py", "--out", "x", "--learners", "error-snn-hebb"), "error-snn-stdp"),
         (("scripts/tune.py", "--out", "x", "--training-share", "2"), "up to 1"),

@@ -46,9 +46,14 @@ CREVECOEUR_2020 = "Crevecoeur, Thonnard and Lefevre 2020, eNeuro 7"
 
 @dataclass(frozen=True)
 class HumanFit:
-    """A (1 - exp(-(n - 1) / tau)) as fitted to people, with 95 % intervals over people.
+    """A (1 - exp(-(n - 1) / tau)) fitted to people, with 95 % intervals over people.
 
-    part: "whole reach" or "implicit part". asymptote: adaptation index. tau_reaches: reaches for 63 % of it.
+    Attributes:
+        part: "whole reach" or "implicit part".
+        degrees: size of the rotation.
+        asymptote, asymptote_interval: A, adaptation index.
+        tau_reaches, tau_interval: tau, reaches for 63 % of A.
+        citation, note: source, and a remark.
     """
 
     part: str
@@ -78,8 +83,10 @@ class HumanCurve:
 
 @dataclass(frozen=True)
 class HumanForce:
-    """Force in channel trials as a fraction of the force that would cancel the field: mean of the first, the first five
-    and the last five channel trials of the block."""
+    """Force in channel trials as a fraction of the force that would cancel the field.
+
+    `index` holds the mean of the first, of the first five and of the last five channel trials of the block.
+    """
 
     name: str
     citation: str
@@ -88,7 +95,7 @@ class HumanForce:
 
 @dataclass(frozen=True)
 class HumanFact:
-    """One cited number in words; where it is a range of a measure of ours, that too (metric, low, high)."""
+    """One cited result in words; if it is a range of one of our measures, also (metric, low, high)."""
 
     topic: str
     text: str
@@ -105,12 +112,12 @@ def fit_of_rate(
     asymptote_deg: tuple[float, float, float],
     note: str = "",
 ) -> HumanFit:
-    """A fit given as percent of the rest learned per trial and asymptote in degrees, each as value, low, high.
+    """Return a fit from the percentage of the remainder learned per trial and the asymptote, each (value, low, high).
 
-    With a share r learned of what is left at each trial, tau = -1 / ln(1 - r).
+    If each trial corrects a share r of the remaining error, tau = -1 / ln(1 - r).
     """
-    tau, longest, shortest = (-1.0 / math.log(1.0 - one / 100.0) for one in percent)
-    a, low, high = (one / degrees for one in asymptote_deg)
+    tau, longest, shortest = (-1.0 / math.log(1.0 - rate / 100.0) for rate in percent)
+    a, low, high = (value / degrees for value in asymptote_deg)
     return HumanFit(part, degrees, a, (low, high), tau, (shortest, longest), THART_2023, note)
 
 
@@ -232,25 +239,25 @@ FACTS: tuple[HumanFact, ...] = (
 
 
 def curve(name: str) -> HumanCurve:
-    """The curve of that name."""
-    for one in CURVES:
-        if one.name == name:
-            return one
-    raise KeyError(f"no human curve named {name!r}; known are {[one.name for one in CURVES]}")
+    """Return the curve of that name."""
+    for human in CURVES:
+        if human.name == name:
+            return human
+    raise KeyError(f"expected one of the human curves {[human.name for human in CURVES]}, got {name!r}")
 
 
 def fits(degrees: float) -> tuple[HumanFit, ...]:
-    """The fits to people under a rotation of that size."""
-    return tuple(one for one in FITS if one.degrees == degrees)
+    """Return the fits to people under a rotation of that size."""
+    return tuple(fit for fit in FITS if fit.degrees == degrees)
 
 
 def facts(protocol: str) -> tuple[HumanFact, ...]:
-    """Cited numbers that belong to a protocol: those whose topic its name begins with."""
+    """Return the cited results for a protocol: those whose topic begins its name."""
     return tuple(fact for fact in FACTS if protocol.startswith(fact.topic))
 
 
 def place(value: float, interval: Interval) -> str:
-    """Where a value lies to an interval: "inside", "below" or "above"; "" of no number (infinity is above)."""
+    """Return where a value lies relative to an interval: "inside", "below" or "above"; "" for NaN."""
     if math.isnan(value):
         return ""
     low, high = interval
@@ -268,17 +275,17 @@ Floats = NDArray[np.float64]
 
 @dataclass(frozen=True)
 class HumanSeries:
-    """A group's mean by reach.
+    """Mean of a group of people by reach.
 
     Attributes:
-        name: what it is called in a legend.
+        name: label in a legend.
         kind: "rotation" (adaptation index), "force" (share of the ideal force in channel trials) or "clamp" (angle of
             the hand, degrees, by cycle of 8 reaches).
-        degrees: size of the rotation as the file's name says it ("rot45..."), NaN if it does not.
+        degrees: size of the rotation from the file's name ("rot45..."), NaN without one.
         reach: (n,) from 1, the first perturbed one.
-        mean, sem: (n,) over people; sem is NaN where it is not given.
-        people: most people that any mean rests on.
-        file: where it comes from.
+        mean, sem: (n,) over people; sem is NaN where it is missing.
+        people: largest number of people behind any mean.
+        file: its name.
     """
 
     name: str
@@ -313,22 +320,22 @@ TABLES = ({"group", "reach_asymptote_deg"}, {"topic", "quantity", "value"})
 
 
 def read_curves(folder: str | Path) -> tuple[HumanSeries, ...]:
-    """The curves of all CSV files in a folder, by file name.
+    """Return the curves of all CSV files in a folder, sorted by file name.
 
     Raises:
-        FileNotFoundError: folder is none, or has no CSV file.
-        ValueError: a file is no table of these kinds, or holds what is no number; or no file holds a curve.
+        FileNotFoundError: the folder does not exist or has no CSV file.
+        ValueError: a file is not a table of these kinds or has a wrong value, or no file holds a curve.
     """
     folder = Path(folder)
     if not folder.is_dir():
-        raise FileNotFoundError(f"human={str(folder)!r} is no folder; a folder with CSV files of people is allowed")
+        raise FileNotFoundError(f"expected human to be a folder with CSV files of people, got {str(folder)!r}")
     files = sorted(folder.glob("*.csv"))
     if not files:
-        raise FileNotFoundError(f"human={str(folder)!r} has no file *.csv")
-    found = [series for file in files for series in _read(file)]
-    if not found:
-        raise ValueError(f"human={str(folder)!r}: no file holds a curve; one has the columns {_known()}")
-    return tuple(found)
+        raise FileNotFoundError(f"expected human to be a folder with CSV files, got {str(folder)!r} without any")
+    curves = [series for file in files for series in _read(file)]
+    if not curves:
+        raise ValueError(f"expected a curve with the columns {_known()}, got none in human={str(folder)!r}")
+    return tuple(curves)
 
 
 def _known() -> str:
@@ -346,34 +353,35 @@ def _read(file: Path) -> list[HumanSeries]:
             if kind.name == "clamp" and "target_group" in columns:
                 return [_series(file, kind, part, str(group)) for group, part in table.groupby("target_group")]
             return [_series(file, kind, table, "")]
-    if any(named <= columns for named in TABLES):
+    if any(table_columns <= columns for table_columns in TABLES):
         return []
-    raise ValueError(f"{file} has the columns {', '.join(map(str, table.columns))}; a curve has {_known()}")
+    raise ValueError(f"expected the columns {_known()}, got {', '.join(map(str, table.columns))} in {file}")
 
 
 def _series(file: Path, kind: _Kind, table: pd.DataFrame, group: str) -> HumanSeries:
     numbers = {}
     for column in (kind.reach, kind.mean, kind.sem, "n"):
-        found = pd.to_numeric(table[column], errors="coerce").to_numpy(dtype=np.float64)
-        allowed, wrong = "a number", ~np.isfinite(found)
+        values = pd.to_numeric(table[column], errors="coerce").to_numpy(dtype=np.float64)
+        expected, wrong = "a number", ~np.isfinite(values)
         if column == kind.sem:
-            allowed, wrong = "0 or more, or nothing,", (wrong & table[column].notna().to_numpy()) | (found < 0.0)
+            expected, wrong = "0 or more, or nothing", (wrong & table[column].notna().to_numpy()) | (values < 0.0)
         elif column == kind.reach:
-            allowed, wrong = "a whole number of 1 or more", wrong | (found < 1.0) | (found % 1.0 != 0.0)
+            expected, wrong = "a whole number of 1 or more", wrong | (values < 1.0) | (values % 1.0 != 0.0)
         elif column == "n":
-            allowed, wrong = "1 or more", wrong | (found < 1.0)
+            expected, wrong = "1 or more", wrong | (values < 1.0)
         if np.any(wrong):
             at = int(np.flatnonzero(wrong)[0])
             value, row = table[column].tolist()[at], table.index[at] + 1
-            raise ValueError(f"{file}: {column} in row {row} is {value!r}; {allowed} is allowed")
-        numbers[column] = found
+            raise ValueError(f"{file}: expected {column} in row {row} to be {expected}, got {value!r}")
+        numbers[column] = values
     reach = numbers[kind.reach]
     if len(reach) == 0:
         raise ValueError(f"{file} has no rows")
     if np.any(np.diff(reach) <= 0.0):
-        raise ValueError(f"{file}: {kind.reach} must count upwards from 1, the first perturbed reach")
+        raise ValueError(f"{file}: expected {kind.reach} to increase from row to row")
     if kind.name == "rotation" and np.max(np.abs(numbers[kind.mean])) > 5.0:
-        raise ValueError(f"{file}: {kind.mean} reaches {np.max(np.abs(numbers[kind.mean])):g}; 1 is fully corrected")
+        largest = np.max(np.abs(numbers[kind.mean]))
+        raise ValueError(f"{file}: expected {kind.mean} as a fraction (1 is fully corrected), got {largest:g}")
     degrees = re.match(r"rot(?:ation)?_?(\d+(?:\.\d+)?)", file.stem)
     name = file.stem.replace("_", " ") + (f", {group}" if group else "")
     return HumanSeries(

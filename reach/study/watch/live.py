@@ -1,4 +1,4 @@
-"""Watching in a window, in real time: keys, the mouse, and a clock that skips pictures rather than slow the world."""
+"""A `WatchSession` in a window, in real time, with keys and mouse; where drawing is slow, frames are dropped."""
 
 from __future__ import annotations
 
@@ -6,29 +6,26 @@ import math
 from collections.abc import Callable
 from pathlib import Path
 from time import perf_counter
-from typing import Any, Protocol
+from typing import Protocol
 
 import numpy as np
-from numpy.typing import NDArray
 
-from reach.render.canvas import Canvas
-from reach.render.film import Recorder, write_png
+from reach.perturbations import CurlField, Prism, VelocityField
+from reach.render.canvas import Canvas, Frame
+from reach.render.film import FilmRecorder, write_png
 from reach.render.panels import table_at
 from reach.sim.layout import CONTROL_STEP_S
-from reach.study.watch.session import FASTEST, SLOWEST, Watching, require_speed, speed_said
-from reach.study.watch.stepper import ADDED_FIELD, ADDED_PRISM
-
-Frame = NDArray[np.uint8]
+from reach.study.watch.session import FASTEST, SLOWEST, WatchSession, require_speed, speed_text
 
 FILM_FPS = 50
-# Where the computer cannot keep up at all, a picture is shown at least this often, s.
-LONGEST_BETWEEN_PICTURES_S = 0.1
-# The pointer takes hold of a cup within this many of its radii.
+# A frame is shown at least this often, even if the computer cannot keep up.
+LONGEST_BETWEEN_FRAMES_S = 0.1
+# The pointer grasps a cup within this many of its radii.
 GRASP_RADII = 1.6
 
 
 class Screen(Protocol):
-    """What is needed of a window."""
+    """The part of `reach.render.Window` that a session uses."""
 
     @property
     def is_open(self) -> bool: ...
@@ -37,60 +34,61 @@ class Screen(Protocol):
     def pointer(self) -> tuple[float, float]: ...
 
     @property
-    def is_held(self) -> bool: ...
+    def is_button_down(self) -> bool: ...
 
-    def take_keys(self) -> list[str]: ...
+    def read_keys(self) -> list[str]: ...
 
     def show(self, frame: Frame) -> bool: ...
 
 
-class Live:
-    """A watching in a window.
+class LiveSession:
+    """A session in a window.
 
     Attributes:
         speed: 1/8 to 32; 1 is real time.
-        paused: the world stands still.
-        shown: pictures shown so far; `steps` control steps gone.
+        paused: whether the world stands still.
+        shown: number of frames shown so far.
+        steps: number of control steps so far.
     """
 
     def __init__(
         self,
-        watching: Watching,
+        session: WatchSession,
         window: Screen,
-        saves: Path,
+        save_folder: Path,
         *,
         speed: float = 1.0,
         clock: Callable[[], float] = perf_counter,
     ) -> None:
-        """Make ready.
+        """Prepare the window.
 
         Args:
-            watching: not yet begun.
+            session: not begun yet.
             window: of its size.
-            saves: folder for pictures and films that the watcher asks for.
-            speed: to begin with.
-            clock: tells the time, s.
+            save_folder: for pictures and films that the keys save.
+            speed: initial speed.
+            clock: returns the time, s.
 
         Raises:
             ValueError: a speed outside 1/8 to 32.
         """
         require_speed(speed)
-        self.watching = watching
+        self.session = session
         self.window = window
-        self.saves = saves
+        self.save_folder = save_folder
         self.speed = speed
         self.paused = False
         self.shown = self.steps = 0
         self._clock = clock
         self._is_over = False
         self._is_left = False
-        self._grasped = False
-        self._recorder: Recorder | None = None
-        self._recorded_from = 0.0
+        self._is_dragging = False
+        self._recorder: FilmRecorder | None = None
+        self._recording_since = 0.0
         self._frame: Frame | None = None
 
     def run(self) -> bool:
-        """Watch until all is over or the window is closed; False when it was left before its end."""
+        """Show the session until it is over or the window is closed; return whether it came to its end."""
         due, before = 1.0, self._clock()
         try:
             while not self._is_over and not self._is_left and self.window.is_open:
@@ -98,43 +96,43 @@ class Live:
                 if not self.paused:
                     due += (now - before) * self.speed / CONTROL_STEP_S
                 before = now
-                due = self._go_on(due, now + LONGEST_BETWEEN_PICTURES_S)
+                due = self._take_steps(due, now + LONGEST_BETWEEN_FRAMES_S)
                 self._drag()
-                self._frame = self.watching.frame(self._status())
+                self._frame = self.session.frame(self._status())
                 self.shown += 1
                 self._record(now)
                 if not self.window.show(self._frame):
                     break
-                for key in self.window.take_keys():
-                    self.strike(key)
+                for key in self.window.read_keys():
+                    self.press_key(key)
         finally:
-            self.watching.leave()
+            self.session.leave()
             self._finish_film()
         return self._is_over
 
-    def _go_on(self, due: float, until: float) -> float:
-        """Take the control steps that are due; what cannot be done in time is left out."""
+    def _take_steps(self, due: float, deadline: float) -> float:
+        """Take the control steps that are due until a deadline, s; return what remains due."""
         while due >= 1.0 and not self._is_over:
             self._is_over = not self._step()
             due -= 1.0
-            if self._clock() > until:
+            if self._clock() > deadline:
                 return min(due, 1.0)
         return due
 
     def _step(self) -> bool:
         self.steps += 1
-        going = self.watching.step()
-        # What comes before the first watched trial passes at once.
-        while going and self.watching.first.stage == "before":
-            going = self.watching.step()
+        going = self.session.step()
+        # Skip all that comes before the first chosen trial.
+        while going and self.session.first.stage == "before":
+            going = self.session.step()
         return going
 
-    def strike(self, key: str) -> None:
-        """Do what a key asks for; others are passed over."""
-        asked = _KEYS.get(key)
-        if asked is not None:
-            self.watching.notice = ""
-            asked(self)
+    def press_key(self, key: str) -> None:
+        """Do what a key stands for; other keys are ignored."""
+        action = _KEYS.get(key)
+        if action is not None:
+            self.session.message = ""
+            action(self)
 
     def toggle_pause(self) -> None:
         self.paused = not self.paused
@@ -148,47 +146,47 @@ class Live:
         self.speed = min(FASTEST, max(SLOWEST, self.speed * factor))
 
     def toggle_prism(self) -> None:
-        on = any(isinstance(one, type(ADDED_PRISM)) for one in self.watching.first.acting)
-        self.watching.set_wish(prism=not on)
+        self.session.set_overrides(prism=not self._has(Prism))
 
     def toggle_field(self) -> None:
-        kinds = ("curl-field", "velocity-field", ADDED_FIELD.kind)
-        on = any(one.kind in kinds for one in self.watching.first.acting)
-        self.watching.set_wish(field=not on)
+        self.session.set_overrides(field=not self._has(CurlField, VelocityField))
+
+    def _has(self, *kinds: type) -> bool:
+        return any(isinstance(perturbation, kinds) for perturbation in self.session.first.perturbations)
 
     def toggle_learning(self) -> None:
-        self.watching.set_learning(not self.watching.first.learning)
+        self.session.set_learning(not self.session.first.learning)
 
     def skip(self) -> None:
-        self.watching.skip()
+        self.session.skip()
 
     def save_picture(self) -> None:
         if self._frame is not None:
             path = write_png(self._free_name(".png"), self._frame)
-            self.watching.notice = f"saved {path}"
+            self.session.message = f"saved {path}"
 
     def toggle_film(self) -> None:
         if self._recorder is not None:
             self._finish_film()
             return
-        self._recorder, self._recorded_from = Recorder(self._free_name(".mp4"), FILM_FPS), self._clock()
+        self._recorder, self._recording_since = FilmRecorder(self._free_name(".mp4"), FILM_FPS), self._clock()
 
     def toggle_help(self) -> None:
-        self.watching.help_shown = not self.watching.help_shown
+        self.session.help_shown = not self.session.help_shown
 
     def leave(self) -> None:
         self._is_left = True
 
     def _status(self) -> str:
-        said = speed_said(self.speed)
-        parts = ("paused" if self.paused else "", said, "recording" if self._recorder is not None else "")
+        recording = "recording" if self._recorder is not None else ""
+        parts = ("paused" if self.paused else "", speed_text(self.speed), recording)
         return " · ".join(part for part in parts if part) or "H: keys"
 
     def _record(self, now: float) -> None:
-        """Add the present picture as often as keeps the film in time with the clock."""
+        """Add the current frame as often as keeps the film in time with the clock."""
         if self._recorder is None or self._frame is None:
             return
-        due = math.floor((now - self._recorded_from) * FILM_FPS) + 1
+        due = math.floor((now - self._recording_since) * FILM_FPS) + 1
         for _ in range(self._recorder.frames, due):
             self._recorder.add(self._frame)
 
@@ -198,45 +196,45 @@ class Live:
         recorder, self._recorder = self._recorder, None
         if recorder.frames == 0 and self._frame is not None:
             recorder.add(self._frame)
-        self.watching.notice = f"saved {recorder.finish()}"
+        self.session.message = f"saved {recorder.finish()}"
 
     def _free_name(self, suffix: str) -> Path:
-        self.saves.mkdir(parents=True, exist_ok=True)
+        self.save_folder.mkdir(parents=True, exist_ok=True)
         number = 1
-        while (path := self.saves / f"watch-{number:03d}{suffix}").exists():
+        while (path := self.save_folder / f"watch-{number:03d}{suffix}").exists():
             number += 1
         return path
 
     def _drag(self) -> None:
-        """Move the cup with the pointer while the button is held that was pressed upon it."""
-        found = table_at(self.watching.layout, *self.window.pointer) if self.window.is_held else None
-        if found is None or self.watching.first.stage != "step":
-            self._grasped = False
+        """Move the cup with the pointer while the button is down that was pressed on it."""
+        table = table_at(self.session.layout, *self.window.pointer) if self.window.is_button_down else None
+        if table is None or self.session.first.stage != "step":
+            self._is_dragging = False
             return
-        number, (left, top, width, height) = found
-        if number >= len(self.watching.courses):
+        number, (left, top, width, height) = table
+        if number >= len(self.session.steppers):
             return
         x, y = self.window.pointer
         place = Canvas(np.empty((height, width, 3), dtype=np.uint8)).place((x - left, y - top))
-        scene: Any = self.watching.courses[number].scene()
-        if not self._grasped:
-            self._grasped = math.dist(place, scene.cup.tolist()) < GRASP_RADII * scene.cup_radius
-        if self._grasped:
-            self.watching.move_cup(place)
+        if not self._is_dragging:
+            scene = self.session.steppers[number].scene()
+            self._is_dragging = math.dist(place, scene.cup.tolist()) < GRASP_RADII * scene.cup_radius
+        if self._is_dragging:
+            self.session.move_cup(place)
 
 
-_KEYS: dict[str, Callable[[Live], None]] = {
-    "space": Live.toggle_pause,
-    "right": Live.step_once,
+_KEYS: dict[str, Callable[[LiveSession], None]] = {
+    "space": LiveSession.toggle_pause,
+    "right": LiveSession.step_once,
     "up": lambda live: live.change_speed(2.0),
     "down": lambda live: live.change_speed(0.5),
-    "p": Live.toggle_prism,
-    "f": Live.toggle_field,
-    "l": Live.toggle_learning,
-    "r": Live.skip,
-    "s": Live.save_picture,
-    "v": Live.toggle_film,
-    "h": Live.toggle_help,
-    "q": Live.leave,
-    "escape": Live.leave,
+    "p": LiveSession.toggle_prism,
+    "f": LiveSession.toggle_field,
+    "l": LiveSession.toggle_learning,
+    "r": LiveSession.skip,
+    "s": LiveSession.save_picture,
+    "v": LiveSession.toggle_film,
+    "h": LiveSession.toggle_help,
+    "q": LiveSession.leave,
+    "escape": LiveSession.leave,
 }

@@ -1,4 +1,4 @@
-"""Finding what a study has kept of a trial: the learner as it was trained, and the row that was recorded."""
+"""Find a learner and a recorded trial in a study's folder, and compare a replayed trial with the recorded one."""
 
 from __future__ import annotations
 
@@ -11,51 +11,51 @@ from reach.protocols import Protocol
 from reach.study.engine.jobs import Job, plan
 from reach.study.engine.store import Store, read_whole
 
-# What must be the same to the last bit for a trial to be the one that was recorded.
+# Measures that must be equal to the last bit.
 COMPARED = ("launch_error_deg", "endpoint_error_cm", "duration_s", "reward", "success", "tipped")
 
 
-def kept_learner(study: Path, learner: str, seed: int, factories: Iterable[str]) -> tuple[Path, bool]:
-    """Return the folder of a learner trained in a study, and whether it was made by the present code.
+def trained_learner(study: Path, learner: str, seed: int, factories: Iterable[str]) -> tuple[Path, bool]:
+    """Return the folder of a learner trained in a study, and whether it was trained by the current code.
 
     Args:
         study: folder of the study.
         learner: its name.
         seed: of its training.
-        factories: each a "module:function" that may have made it.
+        factories: "module:function" of each that may have made it.
 
     Raises:
-        DamagedError: a file of the learner is not as it was written.
-        ValueError: the study has kept no such learner, or several of other versions and none of this one.
+        DamagedError: a file of the learner has changed since it was written.
+        ValueError: the study has no such learner, or several of other versions and none of the current one.
     """
     for factory in factories:
         (job,) = plan([learner], {}, [seed], factory=factory, out=study)
         if Path(job.folder).is_dir():
             Store(study).check(job)
             return Path(job.folder), True
-    found = sorted((study / "baseline").glob(f"{learner}-{seed}-{'[0-9a-f]' * 12}"))
-    if len(found) == 1:
-        fingerprint = found[0].name.rpartition("-")[2]
-        Store(study).check(Job("train", learner, seed, "", str(found[0]), fingerprint))
-        return found[0], False
-    known = sorted({one.name.rsplit("-", 1)[0] for one in (study / "baseline").glob("*-*-*")})
-    if not found:
-        raise ValueError(f"{study} has kept no learner {learner!r} with seed {seed}; its learners are {known}")
+    folders = sorted((study / "baseline").glob(f"{learner}-{seed}-{'[0-9a-f]' * 12}"))
+    if len(folders) == 1:
+        fingerprint = folders[0].name.rpartition("-")[2]
+        Store(study).check(Job("train", learner, seed, "", str(folders[0]), fingerprint))
+        return folders[0], False
+    known = sorted({folder.name.rsplit("-", 1)[0] for folder in (study / "baseline").glob("*-*-*")})
+    if not folders:
+        raise ValueError(f"{study} has no learner {learner!r} with seed {seed}; its learners are {known}")
     raise ValueError(
-        f"{study} has kept {learner!r} with seed {seed} of {len(found)} other versions, and none of this one"
+        f"{study} has {learner!r} with seed {seed} from {len(folders)} other versions of the code, none from this one"
     )
 
 
 def recorded_row(study: Path, learner: str, protocol: Protocol, seed: int, trial: int) -> dict[str, Any] | None:
-    """Return the row of reach `trial` as it was recorded; None where there is none.
+    """Return the recorded row of reach `trial`; None if there is none.
 
     Raises:
-        DamagedError: the file of trials is not as it was written.
+        DamagedError: the file of trials has changed since it was written.
         ValueError: the study has no trials.
     """
     path = study / "trials.parquet"
     if not path.is_file():
-        raise ValueError(f"{study} holds no trials.parquet; a folder that compare.py wrote is allowed")
+        raise ValueError(f"expected a folder written by compare.py, got {study} without trials.parquet")
     trials = read_whole(path)
     wanted = {"learner": learner, "protocol": protocol.name, "seed": seed, "trial": trial, "probe": False}
     for column, value in wanted.items():
@@ -64,14 +64,14 @@ def recorded_row(study: Path, learner: str, protocol: Protocol, seed: int, trial
 
 
 def differences(recorded: dict[str, Any], replayed: dict[str, Any]) -> list[str]:
-    """In what a trial differs from the one that was recorded; [] for the very same."""
+    """Return the differences between a replayed and the recorded trial, in words; [] if there are none."""
     return [
         f"{name} {replayed[name]} instead of {recorded[name]}"
         for name in COMPARED
-        if name in recorded and not _same(recorded[name], replayed[name])
+        if name in recorded and not _is_same(recorded[name], replayed[name])
     ]
 
 
-def _same(one: Any, other: Any) -> bool:
-    both_missing = isinstance(one, float) and isinstance(other, float) and math.isnan(one) and math.isnan(other)
-    return bool(both_missing or one == other)
+def _is_same(a: Any, b: Any) -> bool:
+    """Return whether two values are equal; NaN equals NaN."""
+    return bool(a == b or (isinstance(a, float) and isinstance(b, float) and math.isnan(a) and math.isnan(b)))

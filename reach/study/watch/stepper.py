@@ -1,8 +1,8 @@
-"""A learner on its way through a protocol, one control step at a time, for whoever watches.
+"""A learner in a protocol, one control step at a time, for interactive display.
 
-The protocol runs as it does in a study, in a thread of its own that waits after each step of a watched trial and once
-more when the learner has learned from it. Only one of the two threads ever runs; so world and learner can be looked at,
-and a hand be laid on them, while it waits.
+The protocol runs as in a study, in a thread of its own that waits after each step of a shown trial and again after the
+learner has learned from it. Only one of the two threads runs at any time, so while the protocol waits, world and
+learner can be read and the world can be changed.
 """
 
 from __future__ import annotations
@@ -17,86 +17,88 @@ import gymnasium as gym
 from reach.interventions import move_cup, perturb
 from reach.perturbations import CurlField, Perturbation, Prism, VelocityField
 from reach.protocols import Protocol, ScheduledTrial, schedule_of
-from reach.scene import Label, scene_in
-from reach.snapshot import Inside, inside_of
+from reach.scene import Label, Scene, copy_scene
+from reach.snapshot import Snapshot, snapshot_of
 from reach.study.run import Model, act_through_trial, made_for, run_protocol
 from reach.study.watched import Watched
 
-# In a step of a trial, at its end, when the learner has learned from it, and when all is over.
+# Before the first shown trial; in a step of one; at its end; after the learner has learned from it; after the last one.
 Stage = Literal["before", "step", "over", "learned", "end"]
 ADDED_PRISM, ADDED_FIELD = Prism(0.06), CurlField(13.0)
 
 
 class StoppedWatchingError(Exception):
-    """Whoever watched has had enough."""
+    """The display was left before the protocol was over."""
 
 
 @dataclass(frozen=True)
-class Wish:
-    """What a watcher has asked for beside the protocol.
+class Overrides:
+    """Perturbations that are switched on or off whatever the protocol says.
 
     Attributes:
-        prism, field: on (one of the laboratory's size where the trial has none), off, or None for as the protocol says.
+        prism, field: on (adds `ADDED_PRISM` or `ADDED_FIELD` where the trial has none), off, or None for the protocol's
+            own.
     """
 
     prism: bool | None = None
     field: bool | None = None
 
-    def granted(self, acting: tuple[Perturbation, ...]) -> tuple[Perturbation, ...]:
-        """What acts in a trial in which `acting` would."""
-        kinds: tuple[tuple[bool | None, tuple[type, ...], Perturbation], ...] = (
+    def applied_to(self, perturbations: tuple[Perturbation, ...]) -> tuple[Perturbation, ...]:
+        """Return the perturbations of a trial that has `perturbations` by its protocol."""
+        switches: tuple[tuple[bool | None, tuple[type, ...], Perturbation], ...] = (
             (self.prism, (Prism,), ADDED_PRISM),
             (self.field, (CurlField, VelocityField), ADDED_FIELD),
         )
-        for wanted, kind, added in kinds:
-            there = any(isinstance(one, kind) for one in acting)
+        for wanted, kinds, added in switches:
+            present = any(isinstance(perturbation, kinds) for perturbation in perturbations)
             if wanted is False:
-                acting = tuple(one for one in acting if not isinstance(one, kind))
-            elif wanted and not there:
-                acting = (*acting, added)
-        return acting
+                perturbations = tuple(kept for kept in perturbations if not isinstance(kept, kinds))
+            elif wanted and not present:
+                perturbations = (*perturbations, added)
+        return perturbations
 
 
-class _World(gym.Wrapper[Any, Any, Any, Any]):
-    """The bare world: waits before each trial, and lets more or less act in it than the protocol says."""
+class _OverriddenWorld(gym.Wrapper[Any, Any, Any, Any]):
+    """The bare world: waits before each trial, and applies the overrides to its perturbations."""
 
-    def __init__(self, env: gym.Env[Any, Any], course: Stepped) -> None:
+    def __init__(self, env: gym.Env[Any, Any], stepper: ProtocolStepper) -> None:
         super().__init__(env)
-        self._course = course
+        self._stepper = stepper
 
     def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Any, dict[str, Any]]:
-        self._course._before_trial()
-        given = dict(options or {})
-        if "perturbation" in given:
-            given["perturbation"] = self._course.wish.granted(given["perturbation"])
-        return self.env.reset(seed=seed, options=given)
+        self._stepper._before_trial()
+        changed = dict(options or {})
+        if "perturbation" in changed:
+            changed["perturbation"] = self._stepper.overrides.applied_to(changed["perturbation"])
+        return self.env.reset(seed=seed, options=changed)
 
 
-class Stepped:
-    """One learner's course.
+class ProtocolStepper:
+    """Runs one learner through a protocol, step by step.
 
     Attributes:
         schedule: of the protocol.
-        stage: where it has come to; nothing is there to see "before" the first watched step.
-        index: in the schedule, of the trial that is seen.
-        wish: what the watcher has asked for.
+        stage: of the current trial; there is nothing to show "before" the first shown step.
+        index: of the current trial in the schedule.
+        step: number of the current control step.
+        overrides: perturbations switched on or off.
     """
 
     def __init__(self, model: Model, protocol: Protocol, seed: int, chosen: set[int], name: str = "") -> None:
-        """Make ready.
+        """Prepare the run.
 
         Args:
             model: the learner.
-            protocol: to go through.
+            protocol: to run.
             seed: of cups and noise.
-            chosen: trials of the schedule that are watched; the protocol is left after the last of them.
+            chosen: indices in the schedule of the trials to show; the run ends after the last of them.
             name: of the learner.
 
         Raises:
-            ValueError: no trial is chosen.
+            ValueError: `chosen` is empty.
         """
         if not chosen:
-            raise ValueError("chosen is empty; one trial or more are to be watched")
+            raise ValueError("expected one chosen trial or more, got none")
         self.model = model
         self.protocol = protocol
         self.name = name
@@ -105,30 +107,30 @@ class Stepped:
         self.stage: Stage = "before"
         self.index = 0
         self.step = 0
-        self.wish = Wish()
+        self.overrides = Overrides()
         self._seed = seed
         self._learning = True
         self._is_skipping = False
         self._is_left = False
         self._env: Watched | None = None
         self._error: BaseException | None = None
-        self._go, self._halted = threading.Semaphore(0), threading.Semaphore(0)
+        self._resume, self._halted = threading.Semaphore(0), threading.Semaphore(0)
         self._thread: threading.Thread | None = None
-        self._last: Any = None
-        # Of what it shows, it keeps some only for those who have looked before.
-        inside_of(model)
+        self._last_scene: Scene | None = None
+        # A learner records spikes only after its first snapshot.
+        snapshot_of(model)
 
-    # --- whoever watches ---------------------------------------------------------------------------------
+    # --- called by the display ----------------------------------------------------------------------------
 
     def advance(self) -> bool:
-        """Go on until there is something new to see; False when the course is over. An error in it is raised here."""
+        """Run until there is something new to show; return False at the end. Raises errors of the run."""
         if self.is_over:
             return False
         if self._thread is None:
             self._thread = threading.Thread(target=self._run, daemon=True)
             self._thread.start()
         else:
-            self._go.release()
+            self._resume.release()
         self._halted.acquire()
         if self._error is not None:
             error, self._error = self._error, None
@@ -137,114 +139,111 @@ class Stepped:
 
     @property
     def is_over(self) -> bool:
-        """There is nothing more to see."""
+        """Whether there is nothing more to show."""
         return self.stage == "end"
 
     def leave(self) -> None:
-        """End the course where it is."""
+        """End the run where it is."""
         self._is_left = True
         if self._thread is not None and self.stage != "end":
-            self._go.release()
+            self._resume.release()
             self._thread.join()
         self.stage = "end"
 
     @property
     def trial(self) -> ScheduledTrial:
-        """The trial that is seen."""
+        """The current trial."""
         return self.schedule[self.index]
 
     @property
     def rows(self) -> list[dict[str, Any]]:
-        """Measures of the trials that are over."""
+        """Measures of the finished trials."""
         return [] if self._env is None else self._env.protocol.rows
 
-    def scene(self) -> Any:
-        """The `reach.render.Scene` of this moment; once a reach is over, of its end."""
+    def scene(self) -> Scene:
+        """Return the current scene; after a reach, the scene of its end."""
         assert self._env is not None
         if self.stage != "step":
-            return self._last
-        return scene_in(self._env)
+            assert self._last_scene is not None
+            return self._last_scene
+        return copy_scene(self._env)
 
-    def inside(self) -> Inside | None:
-        """The learner's inside at this moment; None where it shows none."""
-        return inside_of(self.model)
+    def snapshot(self) -> Snapshot | None:
+        """Return the current snapshot of the learner's network; None if it provides none."""
+        return snapshot_of(self.model)
 
     def skip(self) -> None:
-        """Let the rest of this trial pass unseen; it is learned from all the same."""
+        """Run the rest of this trial without showing it; the learner learns from it all the same."""
         self._is_skipping = self.stage == "step"
 
     @property
     def learning(self) -> bool:
-        """Whether learning is wanted."""
+        """Whether the learner learns where the protocol lets it."""
         return self._learning
 
     def set_learning(self, wanted: bool) -> None:
-        """Let the learner learn, where the protocol does, or not; from the next trial on."""
+        """Switch learning on or off from the next trial on; where the protocol has it off, it stays off."""
         self._learning = wanted
 
     @property
-    def acting(self) -> tuple[Perturbation, ...]:
-        """What acts in the trial that is seen."""
-        return self.wish.granted(self.trial.perturbation)
+    def perturbations(self) -> tuple[Perturbation, ...]:
+        """Perturbations of the current trial, with the overrides."""
+        return self.overrides.applied_to(self.trial.perturbation)
 
-    def set_wish(self, wish: Wish) -> None:
-        """Let more or less act than the protocol says, from now on.
+    def set_overrides(self, overrides: Overrides) -> None:
+        """Replace the overrides from now on.
 
         Raises:
-            ValueError: perturbations that cannot act together; then nothing changes.
+            ValueError: the perturbations cannot be combined; nothing changes then.
         """
         if self.stage == "step":
-            perturb(self._env, wish.granted(self.trial.perturbation))
-        self.wish = wish
+            perturb(self._env, overrides.applied_to(self.trial.perturbation))
+        self.overrides = overrides
 
     def move_cup(self, place: tuple[float, float]) -> bool:
-        """Put the cup elsewhere (x, y) m; False where that cannot be."""
+        """Move the cup to (x, y) m; return whether it was moved."""
         try:
             return self.stage == "step" and move_cup(self._env, place)
         except ValueError:
             return False
 
-    def twin_scenes(self) -> list[Any]:
-        """Scenes of the trial that is seen as it would go without its perturbation, step by step.
+    def twin_scenes(self) -> list[Scene]:
+        """Return the scenes of the current trial as it would go without its perturbation, step by step.
 
-        To be asked for before the learner learns from it. Of a perturbation that sets in within the reach, what was
-        there before stays.
+        To be called before the learner learns from the trial. If a perturbation sets in within the reach, those that
+        act from its start stay.
         """
-        now = self.trial
+        trial = self.trial
         env = made_for(self.model, self.protocol, "rgb_array")
-        options = {"cup": now.cup, "perturbation": now.standing if now.onset_s is not None else ()}
-        env.unwrapped.label = Label("", now.trial)  # type: ignore[attr-defined]
-        scenes = []
+        options = {"cup": trial.cup, "perturbation": trial.standing if trial.onset_s is not None else ()}
+        env.unwrapped.label = Label("", trial.trial)  # type: ignore[attr-defined]
         try:
-            for _ in act_through_trial(self.model, env, options, now.seed):
-                scenes.append(scene_in(env))
+            return [copy_scene(env) for _ in act_through_trial(self.model, env, options, trial.seed)]
         finally:
             env.close()
-        return scenes
 
-    # --- the course, in its own thread -------------------------------------------------------------------
+    # --- called by the protocol, in its own thread --------------------------------------------------------
 
     def take(self, env: gym.Env[Any, Any]) -> gym.Env[Any, Any]:
-        """The world, in which the watcher has a hand."""
-        return _World(env, self)
+        """Wrap the world."""
+        return _OverriddenWorld(env, self)
 
     def meet(self, env: Watched) -> None:
-        """The protocol, before its first trial."""
+        """Store the environment of the protocol, before its first trial."""
         self._env = env
         env.silenced = not self._learning
 
     def look(self, index: int, step: int, over: bool, render: Callable[[], Any]) -> None:
-        """Wait for whoever watches, where this trial is watched.
+        """Wait for the display after a step of a shown trial.
 
         Raises:
-            StoppedWatchingError: the course was left.
+            StoppedWatchingError: the display was left.
         """
         if index in self.chosen and (over or not self._is_skipping):
             self.index, self.step = index, step
             self.stage = "over" if over else "step"
             if over:
-                assert self._env is not None
-                self._last = scene_in(self._env)
+                self._last_scene = copy_scene(self._env)
             self._halt()
         if over:
             assert self._env is not None
@@ -260,7 +259,7 @@ class Stepped:
 
     def _halt(self) -> None:
         self._halted.release()
-        self._go.acquire()
+        self._resume.acquire()
         if self._is_left:
             raise StoppedWatchingError
 

@@ -55,7 +55,7 @@ def test_a_touched_finger_lights_up_and_the_other_does_not(scene_with: Make, fin
     touch[finger] = True
     scene = scene_with(touch=touch)
     frame = draw(scene, 600, 600)
-    for k, colour in ((finger, palette.LIT), (1 - finger, palette.SKIN)):
+    for k, colour in ((finger, palette.TOUCHED), (1 - finger, palette.SKIN)):
         assert tuple(frame[pixel(scene.fingers[k].mean(axis=0).tolist())]) == colour
 
 

@@ -8,7 +8,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from reach.render.canvas import HOLLOW, ROUND, ROUND_THEN_STRAIGHT, SHAPE, STRAIGHT, lay_capsule, lay_path, lay_shapes
+from reach.render.canvas import (
+    COLUMNS,
+    HOLLOW,
+    ROUND,
+    ROUND_THEN_STRAIGHT,
+    STRAIGHT,
+    draw_capsule,
+    draw_path,
+    draw_shapes,
+)
 
 SIDE = 40
 FINE = 8
@@ -19,7 +28,7 @@ def laid(x0: float, y0: float, x1: float, y1: float, radius: float, ends: float)
     """Coverage, (SIDE, SIDE) 0..1, of one capsule of even thickness."""
     frame = np.zeros((SIDE, SIDE, 3), dtype=np.uint8)
     white = (255.0, 255.0, 255.0)
-    lay_capsule(frame, x0, y0, radius, x1, y1, radius, ends, 0.0, white, white)
+    draw_capsule(frame, x0, y0, radius, x1, y1, radius, ends, 0.0, white, white)
     return frame[:, :, 0] / 255.0
 
 
@@ -61,8 +70,8 @@ def test_a_pixel_is_covered_as_far_as_the_shape_reaches_into_it(
 def test_a_rim_lines_the_fill_and_a_hollow_shape_leaves_its_inside(ends: float) -> None:
     filled = np.full((SIDE, SIDE, 3), 90, dtype=np.uint8)
     hollow = filled.copy()
-    lay_capsule(filled, 10.0, 20.0, 8.0, 30.0, 20.0, 5.0, ends, 2.0, INK, EDGE)
-    lay_capsule(hollow, 10.0, 20.0, 8.0, 30.0, 20.0, 5.0, ends, 2.0, HOLLOW, EDGE)
+    draw_capsule(filled, 10.0, 20.0, 8.0, 30.0, 20.0, 5.0, ends, 2.0, INK, EDGE)
+    draw_capsule(hollow, 10.0, 20.0, 8.0, 30.0, 20.0, 5.0, ends, 2.0, HOLLOW, EDGE)
     assert tuple(filled[20, 20]) == INK
     assert tuple(hollow[20, 20]) == (90, 90, 90)
     rim = np.all(filled == EDGE, axis=-1)
@@ -72,7 +81,7 @@ def test_a_rim_lines_the_fill_and_a_hollow_shape_leaves_its_inside(ends: float) 
 
 def test_a_taper_narrows_evenly() -> None:
     frame = np.zeros((SIDE, SIDE, 3), dtype=np.uint8)
-    lay_capsule(frame, 5.0, 20.0, 10.0, 35.0, 20.0, 0.0, STRAIGHT, 0.0, INK, INK)
+    draw_capsule(frame, 5.0, 20.0, 10.0, 35.0, 20.0, 0.0, STRAIGHT, 0.0, INK, INK)
     thick = (frame[:, :, 0] / INK[0]).sum(axis=0)
     np.testing.assert_allclose(thick[8:32], 20.0 * (1.0 - (np.arange(8, 32) - 5.0) / 30.0), atol=0.4)
 
@@ -80,22 +89,22 @@ def test_a_taper_narrows_evenly() -> None:
 def test_later_shapes_lie_over_earlier_ones() -> None:
     row = [20.0, 20.0, 5.0, 20.0, 20.0, 5.0, ROUND, 0.0]
     shapes = np.array([[*row, *INK, *INK], [*row, *EDGE, *EDGE]])
-    assert shapes.shape == (2, SHAPE)
+    assert shapes.shape == (2, COLUMNS)
     frame = np.zeros((SIDE, SIDE, 3), dtype=np.uint8)
-    lay_shapes(frame, shapes)
+    draw_shapes(frame, shapes)
     assert tuple(frame[20, 20]) == EDGE
 
 
 @pytest.mark.parametrize("middle", [(-1e5, 20.0), (20.0, 1e5), (-30.0, -30.0), (SIDE + 20.0, 20.0)])
 def test_a_shape_outside_leaves_the_frame(middle: tuple[float, float]) -> None:
     frame = np.zeros((SIDE, SIDE, 3), dtype=np.uint8)
-    lay_capsule(frame, *middle, 9.0, *middle, 9.0, ROUND, 1.0, INK, EDGE)
+    draw_capsule(frame, *middle, 9.0, *middle, 9.0, ROUND, 1.0, INK, EDGE)
     assert not frame.any()
 
 
 def test_a_path_passes_its_points() -> None:
     path = np.array([[0.1, 0.1], [0.2, 0.3], [0.35, 0.2], [0.3, 0.05]])
     frame = np.zeros((SIDE, SIDE, 3), dtype=np.uint8)
-    lay_path(frame, path, 1, 0.0, float(SIDE), 100.0, 1.0, 0.0, INK)
+    draw_path(frame, path, 1, 0.0, float(SIDE), 100.0, 1.0, 0.0, INK)
     for x, y in path:
         assert frame[round(SIDE - 100.0 * y), round(100.0 * x), 0] >= 0.5 * INK[0]

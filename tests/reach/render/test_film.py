@@ -11,7 +11,7 @@ import pytest
 from numpy.typing import NDArray
 
 from reach.render import Scene, draw, side_by_side, write_film
-from reach.render.film import Recorder, write_png
+from reach.render.film import FilmRecorder, write_png
 
 Frame = NDArray[np.uint8]
 SIZES = [(64, 48), (63, 47), (64, 47)]
@@ -90,12 +90,12 @@ def test_another_suffix_is_refused_with_those_allowed(tmp_path: Path, name: str)
 @pytest.mark.parametrize(
     ("frames", "says"),
     [
-        ([], "frames is empty"),
-        ([np.zeros((48, 64), dtype=np.uint8)], r"frames\[0\] has shape \(48, 64\)"),
+        ([], "expected at least one frame, got none"),
+        ([np.zeros((48, 64), dtype=np.uint8)], r"frames\[0\] .* got \(48, 64\)"),
         ([np.zeros((48, 64, 3))], r"frames\[0\] .* float64"),
         (
             [np.zeros((48, 64, 3), dtype=np.uint8), np.zeros((48, 66, 3), dtype=np.uint8)],
-            r"frames\[1\] has shape \(48, 66, 3\)",
+            r"frames\[1\] .* got \(48, 66, 3\)",
         ),
     ],
 )
@@ -126,9 +126,9 @@ def test_frames_side_by_side_stay_whole_under_their_titles() -> None:
 
 def test_side_by_side_refuses_what_does_not_fit() -> None:
     frame = next(ramp(64, 48, 1))
-    with pytest.raises(ValueError, match="frames is empty"):
+    with pytest.raises(ValueError, match="at least one frame"):
         side_by_side([])
-    with pytest.raises(ValueError, match="titles has 1 entries for 2 frames"):
+    with pytest.raises(ValueError, match="one title for each of 2 frames, or none, got 1"):
         side_by_side([frame, frame], ["one"])
     with pytest.raises(ValueError, match=r"heights \[48, 50\]"):
         side_by_side([frame, next(ramp(64, 50, 1))])
@@ -137,10 +137,10 @@ def test_side_by_side_refuses_what_does_not_fit() -> None:
 FRAME = np.arange(40 * 60 * 3, dtype=np.uint8).reshape(40, 60, 3)
 
 
-def test_a_picture_is_kept_to_the_last_bit(tmp_path: Path) -> None:
+def test_a_png_holds_the_picture_to_the_last_bit(tmp_path: Path) -> None:
     path = write_png(tmp_path / "new" / "one.png", FRAME[:, ::-1])
     np.testing.assert_array_equal(iio.imread(path), FRAME[:, ::-1])
-    assert [one.name for one in path.parent.iterdir()] == ["one.png"]
+    assert [file.name for file in path.parent.iterdir()] == ["one.png"]
 
 
 def test_another_name_is_refused(tmp_path: Path) -> None:
@@ -149,15 +149,15 @@ def test_another_name_is_refused(tmp_path: Path) -> None:
 
 
 def test_a_film_holds_every_picture_that_was_added(tmp_path: Path) -> None:
-    recorder = Recorder(tmp_path / "film.mp4", 25)
+    recorder = FilmRecorder(tmp_path / "film.mp4", 25)
     for _ in range(7):
         recorder.add(FRAME)
     assert len(iio.imread(recorder.finish())) == 7
 
 
-def test_what_cannot_be_written_is_said_at_the_end_and_holds_nobody_up(tmp_path: Path) -> None:
-    recorder = Recorder(tmp_path / "film.mp4", 25)
+def test_an_error_in_writing_is_raised_at_the_end_and_blocks_nobody(tmp_path: Path) -> None:
+    recorder = FilmRecorder(tmp_path / "film.mp4", 25)
     for k in range(500):
         recorder.add(FRAME[: 40 - k % 2])
-    with pytest.raises(ValueError, match="one size"):
+    with pytest.raises(ValueError, match="like the first"):
         recorder.finish()

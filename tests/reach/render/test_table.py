@@ -119,7 +119,7 @@ def test_a_wider_picture_shows_the_same_square_in_its_middle(scene_with: Make) -
 @pytest.mark.parametrize("width", [84, 600])
 @pytest.mark.parametrize("part", ["seen_hand", "seen_cup"])
 @pytest.mark.parametrize(("shift_m", "shows"), [(0.0, False), (0.0035, False), (0.0045, True), (0.06, True)])
-def test_the_seen_place_shows_only_where_it_differs(
+def test_a_seen_place_is_drawn_only_if_it_differs(
     scene_with: Make, width: int, part: str, shift_m: float, shows: bool
 ) -> None:
     plain = draw(scene_with(), width, width)
@@ -168,7 +168,7 @@ def test_a_held_cup_has_a_green_rim(scene_with: Make, width: int) -> None:
     ],
     ids=lambda change: next(iter(change)),
 )
-def test_what_happens_shows(scene_with: Make, width: int, change: dict[str, Any]) -> None:
+def test_each_state_changes_the_picture(scene_with: Make, width: int, change: dict[str, Any]) -> None:
     assert not np.array_equal(draw(scene_with(**change), width, width), draw(scene_with(), width, width))
 
 
@@ -255,7 +255,7 @@ def test_a_constant_force_is_a_stream_that_is_the_same_everywhere(scene_with: Ma
     drawn = np.abs(table(scene_with, constant_force_n=np.array([2.0, 1.0])) - table(scene_with))
     rows = slice(0, 200)
     assert drawn[rows, 20:350].any()
-    assert np.abs(drawn[rows, 20:350] - drawn[rows, 220:550]).max() <= 14, "but for what lies on lines of the grid"
+    assert np.abs(drawn[rows, 20:350] - drawn[rows, 220:550]).max() <= 14, "except on the lines of the grid"
 
 
 def test_a_larger_force_has_longer_arrows(scene_with: Make) -> None:

@@ -20,7 +20,7 @@ from reach.protocols import PROTOCOLS
 from reach.study import DamagedError, Job, Outcome, Store, complete, load, plan
 from reach.study.engine.formats import PARTS
 from reach.study.engine.store import FILM_PHASES
-from reach.study.watch.replay import kept_learner, recorded_row
+from reach.study.watch.replay import recorded_row, trained_learner
 
 FACTORY, PROTOCOL, SEEDS = "json:loads", PROTOCOLS["prism"], (0, 1)
 MADE_AGAIN = ("*.parquet", "summary.*")  # written by every command from the results, whatever was there
@@ -76,7 +76,7 @@ def read_all(out: Path) -> dict[str, Any]:
     learners = {
         name: data
         for seed in SEEDS
-        for folder, _ in [kept_learner(out, "made-up", seed, [FACTORY])]
+        for folder, _ in [trained_learner(out, "made-up", seed, [FACTORY])]
         for name, data in files_of(folder).items()
     }
     films = {

@@ -1,4 +1,4 @@
-"""A person's reaches are measured as a learner's are; a person who corrects is found out, and one who does not."""
+"""A person's reaches are measured like those of a learner."""
 
 from __future__ import annotations
 
@@ -17,19 +17,19 @@ from reach.perturbations import HideHand, Rotation
 from reach.protocols import BASELINE, PERTURBED, PROTOCOLS, WASHOUT, Block, Protocol
 from reach.sim.layout import START_HAND_M
 from reach.study.engine.formats import trials_frame
-from reach.study.people.chart import draw_chart, told
+from reach.study.people.chart import draw_chart, summary_lines
 from reach.study.people.game import (
     PERSON,
-    OwnArm,
-    Stopped,
+    ArmFollower,
+    PersonLeft,
+    PersonView,
     StraightReacher,
-    View,
-    draw_seen,
+    append_persons,
+    as_person_trials,
+    draw_view,
+    person_trials,
     play,
     read_person,
-    rows_of_person,
-    under_their_name,
-    with_persons,
 )
 from reach.study.run.measures import adaptation_index, per_seed
 
@@ -44,68 +44,69 @@ TURNED = Protocol(
 
 
 def trials_of(person: StraightReacher) -> pd.DataFrame:
-    rows = play(TURNED, 0, person, person.look, returning=False)
-    return pd.DataFrame(rows_of_person(TURNED, 0, rows))
+    rows = play(TURNED, 0, person, person.observe, returning=False)
+    return pd.DataFrame(person_trials(TURNED, 0, rows))
 
 
 @pytest.fixture(scope="module")
 def adapting() -> pd.DataFrame:
-    """Trials of one who corrects 0.8 (1 - exp(-(n - 1) / 6)) of the miss."""
+    """Trials of a person who corrects 0.8 (1 - exp(-(n - 1) / 6)) of the error."""
 
-    def aside(view: View) -> float:
+    def aside(view: PersonView) -> float:
         n = view.trial - BEFORE
         return -CORRECTED * MISS * (1.0 - math.exp(-(min(n, DURING) - 1) / 6.0)) if n >= 1 else 0.0
 
     return trials_of(StraightReacher(aside))
 
 
-def test_who_heeds_no_error_leaves_all_of_the_miss() -> None:
+def test_a_person_who_corrects_nothing_has_an_l30_of_one() -> None:
     measured = per_seed(trials_of(StraightReacher())).set_index("metric")["value"]
     assert measured["L30"] == pytest.approx(1.0, abs=0.05)
     assert measured["N63"] == math.inf
     assert abs(measured["after_effect"]) < 0.1
 
 
-def test_who_adapts_gets_the_time_constant_back(adapting: pd.DataFrame) -> None:
+def test_a_person_who_corrects_exponentially_gets_the_time_constant_back(adapting: pd.DataFrame) -> None:
     measured = per_seed(adapting).set_index("metric")["value"]
     assert measured["tau"] == pytest.approx(6.0, rel=0.1)
     assert measured["A"] == pytest.approx(CORRECTED, abs=0.1)
     assert measured["after_effect"] == pytest.approx(-CORRECTED, abs=0.15)
 
 
-@pytest.mark.parametrize("name", sorted(PROTOCOLS))
-def test_a_person_is_told_what_was_measured_in_any_protocol(name: str) -> None:
-    whole = PROTOCOLS[name]
-    short = replace(whole, blocks=tuple(replace(block, trials=min(block.trials, 4)) for block in whole.blocks))
+@pytest.mark.parametrize("name", ["rotation30", "curl", "jump", "switching", "generalisation"])
+def test_a_summary_names_what_was_measured_in_any_protocol(name: str) -> None:
+    preset = PROTOCOLS[name]
+    # A pattern of probes may be longer than a block of two trials.
+    short = replace(preset, blocks=tuple(replace(block, trials=min(block.trials, 4)) for block in preset.blocks[-3:]))
     person = StraightReacher()
-    trials = pd.DataFrame(rows_of_person(short, 0, play(short, 0, person, person.look, returning=False)))
-    lines = told(trials)
-    assert "Your hand set out" in lines[-1]
+    trials = pd.DataFrame(person_trials(short, 0, play(short, 0, person, person.observe, returning=False)))
+    lines = summary_lines(trials)
+    assert "Your hand started" in lines[-1]
     assert not any("nan" in line or "inf" in line for line in lines)
     measured = per_seed(trials).set_index("metric")["value"]
     assert any("after-effect" in line or "same side" in line for line in lines) == ("after_effect" in measured)
     assert draw_chart(trials, trials.assign(learner="error-bp"), short, (400, 300)).pixels.shape == (300, 400, 3)
 
 
-def test_persons_are_laid_beside_learners_in_the_protocols_of_both(adapting: pd.DataFrame, tmp_path: Path) -> None:
+def test_persons_are_appended_in_the_protocols_of_the_learners(adapting: pd.DataFrame, tmp_path: Path) -> None:
     adapting.to_parquet(tmp_path / "trials.parquet")
     learners = adapting.assign(learner="error-bp")
-    both = with_persons(learners, [tmp_path, tmp_path])
+    both = append_persons(learners, [tmp_path, tmp_path])
     assert both.groupby("learner")["seed"].unique().map(list).to_dict() == {"error-bp": [0], "person": [0, 1]}
-    assert len(with_persons(learners.assign(protocol="other"), [tmp_path])) == len(learners)
+    assert len(append_persons(learners.assign(protocol="other"), [tmp_path])) == len(learners)
 
 
-def test_only_what_a_person_has_played_is_taken_for_it(adapting: pd.DataFrame, tmp_path: Path) -> None:
-    with pytest.raises(FileNotFoundError, match=r"holds no trials\.parquet"):
+def test_a_folder_without_trials_of_a_person_is_refused(adapting: pd.DataFrame, tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError, match=r"without trials\.parquet"):
         read_person(tmp_path)
     (tmp_path / "trials.parquet").write_bytes(b"junk")
-    with pytest.raises(ValueError, match=r"trials\.parquet cannot be read"):
+    with pytest.raises(ValueError, match=r"trials\.parquet, which cannot be read"):
         read_person(tmp_path)
     wrong = {
-        "learners .*'none', 'person'": pd.concat([adapting, adapting.assign(learner="none")]),
-        r"learners \[\]": adapting[:0],
-        r"lacks the columns \['success'\]": adapting.drop(columns="success"),
-        "no trial is": adapting.assign(launch_error_deg="far"),
+        "trials of .*'none', 'person'": pd.concat([adapting, adapting.assign(learner="none")]),
+        r"trials of \[\]": adapting[:0],
+        r"without the columns \['success'\]": adapting.drop(columns="success"),
+        "wrong values": adapting.assign(launch_error_deg="far"),
     }
     for message, trials in wrong.items():
         trials.to_parquet(tmp_path / "trials.parquet")
@@ -118,7 +119,7 @@ def test_the_chart_draws_a_person_beside_learners(adapting: pd.DataFrame) -> Non
     picture = draw_chart(adapting, learners, TURNED, (500, 400))
     assert picture.pixels.shape == (400, 500, 3)
     assert picture.png.startswith(b"\x89PNG")
-    assert len(told(adapting)) == 4
+    assert len(summary_lines(adapting)) == 4
     index = adaptation_index(adapting)["index"].to_numpy()
     assert len(index) == DURING
     assert np.mean(index[-10:]) == pytest.approx(CORRECTED, abs=0.1)
@@ -129,7 +130,7 @@ def test_the_arm_goes_where_it_is_pointed_to_and_no_farther_than_it_reaches() ->
     for place, within_m in (((0.1, 0.5), 0.005), ((-0.15, 0.45), 0.005), ((0.9, 0.9), 0.8)):
         _, info = env.reset(seed=0, options={"cup": (0.0, 0.6)})
         truth = info["truth"]
-        own = OwnArm(env.unwrapped.arm, env.unwrapped.control, np.array(truth["joint_angles"]))
+        own = ArmFollower(env.unwrapped.arm, env.unwrapped.control, np.array(truth["joint_angles"]))
         for _ in range(50):
             action = own.action(truth, place)
             assert env.action_space.contains(action)
@@ -143,29 +144,29 @@ def test_the_arm_goes_where_it_is_pointed_to_and_no_farther_than_it_reaches() ->
 
 def test_a_person_may_leave() -> None:
     class Leaver(StraightReacher):
-        def look(self, view: View) -> bool:
-            super().look(view)
+        def observe(self, view: PersonView) -> bool:
+            super().observe(view)
             return view.trial < 3
 
     leaver = Leaver()
     kept: list[list[dict[str, Any]]] = []
-    with pytest.raises(Stopped):
-        play(TURNED, 0, leaver, leaver.look, returning=False, on_trial=kept.append)
+    with pytest.raises(PersonLeft):
+        play(TURNED, 0, leaver, leaver.observe, returning=False, on_trial=kept.append)
     assert [len(rows) for rows in kept] == [1, 2]
     assert kept[1][0] == kept[0][0]
-    frame = trials_frame(under_their_name(TURNED, 0, kept[-1]))
+    frame = trials_frame(as_person_trials(TURNED, 0, kept[-1]))
     assert frame["learner"].tolist() == [PERSON] * 2
     assert frame["duration_s"].between(0.1, 3.0).all()
 
 
 def test_between_trials_the_hand_comes_back_unseen() -> None:
     short = Protocol(name="two", blocks=(Block(BASELINE, 2, (HideHand(),)),), source="a test")
-    views: list[View] = []
+    views: list[PersonView] = []
     person = StraightReacher()
 
-    def look(view: View) -> bool:
+    def look(view: PersonView) -> bool:
         views.append(view)
-        return person.look(view)
+        return person.observe(view)
 
     rows = play(short, 0, person, look)
     assert len(rows) == 2
@@ -176,9 +177,9 @@ def test_between_trials_the_hand_comes_back_unseen() -> None:
 
 def test_a_view_shows_what_is_seen_and_nothing_else() -> None:
     start = (float(START_HAND_M[0]), float(START_HAND_M[1]))
-    bare = draw_seen(View(start=start, cup=None, cup_radius=0.035, hand=None), 300, 240)
-    seen = draw_seen(View(start=start, cup=(0.1, 0.5), cup_radius=0.035, hand=(0.0, 0.45)), 300, 240)
+    bare = draw_view(PersonView(start=start, cup=None, cup_radius=0.035, hand=None), 300, 240)
+    seen = draw_view(PersonView(start=start, cup=(0.1, 0.5), cup_radius=0.035, hand=(0.0, 0.45)), 300, 240)
     assert bare.shape == (240, 300, 3)
     assert np.any(seen != bare)
     with pytest.raises(ValueError, match="width"):
-        draw_seen(View(start=start, cup=None, cup_radius=0.035, hand=None), 4, 240)
+        draw_view(PersonView(start=start, cup=None, cup_radius=0.035, hand=None), 4, 240)
