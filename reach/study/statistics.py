@@ -1,14 +1,14 @@
-"""Statistics of a study: measures by seed, interquartile means, bootstrap intervals and paired differences.
+"""Statistics over seeds: interquartile means, restricted means, paired differences and performance profiles.
 
-The interquartile mean with a percentile bootstrap over seeds follows Agarwal et al. 2021 (NeurIPS, "Deep reinforcement
-learning at the edge of the statistical precipice"). Below five seeds such an interval covers its value far too rarely
-(about 75 % at three), so none is given; from five to nine it is somewhat too narrow (about 90 %), which
-`Estimate.warning` says.
+Interquartile means with percentile-bootstrap intervals, performance profiles and probabilities of improvement follow
+Agarwal et al. 2021 (NeurIPS, "Deep reinforcement learning at the edge of the statistical precipice"). Below five seeds
+such an interval covers the true value far too rarely (about 75 % at three), so none is given; from five to nine it is
+somewhat too narrow (about 90 %).
 
-A measure may be censored: N63 is infinite for a learner that was never corrected. It is summarised as a restricted
-mean (`restricted_mean`) with the share that failed beside it. In an interquartile mean infinite values are ranked
-as the largest and never replaced by a number, so it, or an end of its interval, is infinite just where one of them
-reaches into the middle half.
+A measure may be censored: N63 is infinite for a learner that never corrects. It is summarised by a restricted mean
+(Royston and Parmar 2013, BMC Med Res Methodol 13:152) and the share of seeds that failed. In an interquartile mean,
+infinite values are ranked as the largest and never replaced by a number, so the mean, or an end of its interval, is
+infinite only if one of them reaches into the middle half.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
+from functools import lru_cache
 
 import numpy as np
 import pandas as pd
@@ -27,22 +27,25 @@ from reach.study.run.measures import per_seed
 
 Array = NDArray[np.float64]
 
-FEWEST_SEEDS = 5
-ENOUGH_SEEDS = 10
+FEWEST_SEEDS = 5  # for an interval
+ENOUGH_SEEDS = 10  # for a claim
 RESAMPLES = 10_000
 BAND_RESAMPLES = 1_000
+PROFILE_RESAMPLES = 2_000
 CONFIDENCE = 0.95
 BOOTSTRAP_SEED = 20260101
 CENSORED = frozenset({"N63", "channel_reaches_to_63"})
-ESTIMATED = ("value", "low", "high", "seeds", "failed")
 
 
 @dataclass(frozen=True)
 class Estimate:
-    """A value with its 95 % interval (NaN below five seeds) and the number of seeds it rests on.
+    """A value with its 95 % interval.
 
-    With strata, `seeds` is that of the smallest stratum. `failed` is the share of seeds in which a censored event never
-    came; 0 for measures that are not censored.
+    Attributes:
+        value: mean over seeds.
+        low, high: ends of the interval; NaN below five seeds.
+        seeds: number of seeds; with strata, of the smallest stratum.
+        failed: share of seeds in which a censored event never came; 0 for measures that are not censored.
     """
 
     value: float
@@ -51,22 +54,28 @@ class Estimate:
     seeds: int
     failed: float = 0.0
 
-    @property
-    def warning(self) -> str:
-        """What a reader must know of the interval; empty where there are seeds enough."""
-        if self.seeds < FEWEST_SEEDS:
-            return f"{self.seeds} seeds: no interval below {FEWEST_SEEDS}"
-        if self.seeds < ENOUGH_SEEDS:
-            return f"{self.seeds} seeds: the 95 % interval is somewhat too narrow below {ENOUGH_SEEDS}"
-        return ""
+
+@dataclass(frozen=True)
+class Profile:
+    """Share of runs below each threshold, with its pointwise 95 % interval.
+
+    Attributes:
+        share, low, high: (n,); the interval is NaN below five seeds in a stratum.
+        seeds: of the smallest stratum.
+    """
+
+    share: Array
+    low: Array
+    high: Array
+    seeds: int
 
 
 def interquartile_mean(values: Array) -> Array:
-    """Mean of the middle half along the last axis; infinite values count as the largest, and make it infinite only
-    where they reach into that half.
+    """Return the mean of the middle half along the last axis.
 
-    A quarter of the values is cut from either end, with fractional weights where the number is not divisible by four.
-    Where both infinities reach into that half, the mean is NaN.
+    A quarter of the values is cut from either end, with fractional weights if their number is not divisible by four.
+    Infinite values count as the largest and make the mean infinite only if they reach into the middle half; if both
+    infinities do, the mean is NaN.
 
     Raises:
         ValueError: there are no values, or one is NaN.
@@ -74,29 +83,29 @@ def interquartile_mean(values: Array) -> Array:
     ordered = np.sort(np.asarray(values, dtype=np.float64), axis=-1)
     n = ordered.shape[-1]
     if n == 0:
-        raise ValueError("values has 0 entries along its last axis; 1 or more are allowed")
+        raise ValueError("expected values with 1 or more entries along the last axis, got 0")
     if np.any(np.isnan(ordered)):
-        raise ValueError("values holds NaN; numbers and infinities are allowed")
+        raise ValueError("expected values to be numbers or infinities, got NaN")
     edges = np.arange(n + 1, dtype=np.float64)
     weight = np.clip(np.minimum(edges[1:], 0.75 * n) - np.maximum(edges[:-1], 0.25 * n), 0.0, 1.0)
     kept = np.where(weight > 0.0, ordered, 0.0)
     with np.errstate(invalid="ignore"):
-        found: Array = np.sum(kept * weight, axis=-1) / np.sum(weight)
-    return found
+        mean: Array = np.sum(kept * weight, axis=-1) / np.sum(weight)
+    return mean
 
 
 def estimate(values: Array, strata: Sequence[object] | None = None) -> Estimate:
-    """Interquartile mean over seeds with its percentile-bootstrap interval; NaN seeds are left out.
+    """Return the interquartile mean over seeds with its percentile-bootstrap interval.
 
-    The same values give the same interval to the last bit, in whatever process.
+    NaN seeds are left out. The same values give the same interval to the last bit in every process.
 
     Args:
-        values: (n,), one for each seed, or for each seed of each stratum.
-        strata: (n,) label of each value, the protocol for instance: seeds are then redrawn within their own stratum, so
-            that every resample holds as many of each. None: all are of one.
+        values: (n,), one per seed, or per seed and stratum.
+        strata: (n,) label of each value, such as its protocol. Seeds are resampled within their stratum. None: one
+            stratum.
     """
     known = np.asarray(values, dtype=np.float64)
-    places = places_by_stratum(known, strata)
+    places = _places_by_stratum(known, strata)
     kept = ~np.isnan(known)
     if not np.any(kept):
         return Estimate(math.nan, math.nan, math.nan, 0)
@@ -104,21 +113,193 @@ def estimate(values: Array, strata: Sequence[object] | None = None) -> Estimate:
     seeds = min(len(own) for own in places.values())
     if seeds < FEWEST_SEEDS:
         return Estimate(value, math.nan, math.nan, seeds)
-    rows = [np.array(own)[resamples(len(own), k)] for k, own in enumerate(places.values())]
-    low, high = percentiles(interquartile_mean(known[np.concatenate(rows, axis=1)]))
+    rows = [np.array(own)[_resamples(len(own), k)] for k, own in enumerate(places.values())]
+    low, high = _percentiles(interquartile_mean(known[np.concatenate(rows, axis=1)]))
     return Estimate(value, float(low), float(high), seeds)
 
 
-def places_by_stratum(values: Array, strata: Sequence[object] | None) -> dict[object, list[int]]:
-    """Label of each stratum -> where its values that are not NaN stand in `values` (n,).
+def restricted_mean(times: Array, horizon: float) -> Estimate:
+    """Return the mean time to an event, a run without one counted as the horizon, with its bootstrap interval.
+
+    This is the area under Kaplan and Meier's curve from 0 to the horizon. `failed` of the result is the share of runs
+    without an event; if all runs failed, value and interval are the horizon.
+
+    Args:
+        times: (n,), one per run; infinite if the event never came, NaN if unknown.
+        horizon: duration of the runs; later events do not count.
 
     Raises:
-        ValueError: `values` is not (n,), or `strata` is not as long.
+        ValueError: times are not (n,) or below 0, or the horizon is not above 0.
     """
+    time = np.asarray(times, dtype=np.float64)
+    if time.ndim != 1:
+        raise ValueError(f"expected times of shape (n,), got {time.shape}")
+    if not 0.0 < horizon < math.inf:
+        raise ValueError(f"expected a finite horizon above 0, got {horizon}")
+    time = time[~np.isnan(time)]
+    if np.any(time < 0.0):
+        raise ValueError(f"expected times of 0 or more, or infinity for never, got {float(np.min(time))}")
+    if not len(time):
+        return Estimate(math.nan, math.nan, math.nan, 0, math.nan)
+    within = np.minimum(time, horizon)
+    value, failed = float(np.mean(within)), float(np.mean(time > horizon))
+    if len(within) < FEWEST_SEEDS:
+        return Estimate(value, math.nan, math.nan, len(within), failed)
+    low, high = _percentiles(np.mean(within[_resamples(len(within))], axis=1))
+    return Estimate(value, float(low), float(high), len(within), failed)
+
+
+def paired_difference(first: Array, second: Array) -> Estimate:
+    """Return the interquartile mean of first - second, paired by seed, with its interval.
+
+    A pair with a NaN is left out; two censored seeds do not differ. If censored seeds of both reach into the middle
+    half, value and interval are NaN.
+
+    Args:
+        first, second: (n,), one per seed.
+    """
+    left, right = np.asarray(first, dtype=np.float64), np.asarray(second, dtype=np.float64)
+    if left.shape != right.shape:
+        raise ValueError(f"expected first and second of the same shape (n,), got {left.shape} and {right.shape}")
+    equal = left == right
+    return estimate(np.where(equal, 0.0, left) - np.where(equal, 0.0, right))
+
+
+def probability_of_improvement(first: Array, second: Array) -> float:
+    """Return the share of pairs of seeds in which `first` is below `second`: Mann and Whitney's U / (n m).
+
+    Ties count half. NaN seeds are left out; NaN if none remain.
+
+    Args:
+        first, second: (n,) and (m,); lower is better.
+    """
+    left, right = np.asarray(first, dtype=np.float64), np.asarray(second, dtype=np.float64)
+    left, right = left[~np.isnan(left)], right[~np.isnan(right)]
+    return float(np.mean(_wins(left, right))) if len(left) and len(right) else math.nan
+
+
+def improvement(
+    first: Array, second: Array, *, strata: tuple[Sequence[object], Sequence[object]] | None = None
+) -> Estimate:
+    """Return the probability that a run of `first` is below a run of `second`, with its bootstrap interval.
+
+    With strata, it is the mean over them, as over tasks in the paper; the seeds of either learner are resampled
+    independently within each stratum.
+
+    Args:
+        first, second: (n,) and (m,) scores; NaN runs are left out.
+        strata: labels of the runs, ((n,), (m,)).
+
+    Raises:
+        ValueError: the two have runs in different strata.
+    """
+    left, right = np.asarray(first, dtype=np.float64), np.asarray(second, dtype=np.float64)
+    own, other = (
+        _places_by_stratum(scores, None if strata is None else strata[side])
+        for side, scores in enumerate((left, right))
+    )
+    if set(own) != set(other):
+        raise ValueError(f"expected first and second in the same strata, got {list(own)} and {list(other)}")
+    pairs = [(left[places], right[other[label]]) for label, places in own.items()]
+    seeds = min((min(len(a), len(b)) for a, b in pairs), default=0)
+    if seeds == 0:
+        return Estimate(math.nan, math.nan, math.nan, 0)
+    value = float(np.mean([probability_of_improvement(a, b) for a, b in pairs]))
+    if seeds < FEWEST_SEEDS:
+        return Estimate(value, math.nan, math.nan, seeds)
+    drawn = np.zeros(RESAMPLES)
+    for k, (a, b) in enumerate(pairs):
+        rows, columns = _resamples(len(a), 2 * k), _resamples(len(b), 2 * k + 1)
+        drawn += np.mean(_wins(a, b)[rows[:, :, None], columns[:, None, :]], axis=(1, 2)) / len(pairs)
+    low, high = _percentiles(drawn)
+    return Estimate(value, float(low), float(high), seeds)
+
+
+def performance_profile(scores: Array, thresholds: Array, *, strata: Sequence[object] | None = None) -> Profile:
+    """Return the share of runs with a score below each threshold, with its bootstrap band.
+
+    It shows what a mean hides, such as a learner that is fast in most runs and never corrects in the rest.
+
+    Args:
+        scores: (n,), one per run; infinite for "never"; NaN runs are left out.
+        thresholds: (m,).
+        strata: (n,) label of each run, such as its protocol; seeds are resampled within their stratum.
+    """
+    score, limits = np.asarray(scores, dtype=np.float64), np.asarray(thresholds, dtype=np.float64)
+    if limits.ndim != 1 or np.any(np.isnan(limits)):
+        raise ValueError(f"expected thresholds to be numbers of shape (m,), got {limits}")
+    places = _places_by_stratum(score, strata)
+    kept = np.array([place for own in places.values() for place in own], dtype=np.int64)
+    nothing = np.full_like(limits, np.nan)
+    if not len(kept):
+        return Profile(nothing, nothing, nothing, 0)
+    passed = score[:, None] < limits
+    share: Array = np.mean(passed[kept], axis=0)
+    seeds = min(len(own) for own in places.values())
+    if seeds < FEWEST_SEEDS:
+        return Profile(share, nothing, nothing, seeds)
+    drawn = [np.array(own)[_resamples(len(own), k)[:PROFILE_RESAMPLES]] for k, own in enumerate(places.values())]
+    rows = np.concatenate(drawn, axis=1)
+    # How often each run is drawn, times whether it passes: the mean over the drawn runs, with less memory.
+    counts = np.zeros((len(rows), len(score)))
+    np.add.at(counts, (np.arange(len(rows))[:, None], rows), 1.0)
+    low, high = _percentiles(counts @ passed.astype(np.float64) / rows.shape[1])
+    return Profile(share, low, high, seeds)
+
+
+def mean_band(values: Array) -> tuple[Array, Array, Array]:
+    """Return the mean over seeds of (seeds, trials), and the bootstrap interval of each trial; NaN below five seeds."""
+    mean = _column_means(values)
+    if len(values) < FEWEST_SEEDS:
+        nothing = np.full_like(mean, np.nan)
+        return mean, nothing, nothing
+    drawn = np.array([_column_means(values[rows]) for rows in _resamples(len(values))[:BAND_RESAMPLES]])
+    # A resample without any seed that has a value at a trial says nothing about that trial.
+    low, high = _percentiles(np.where(np.isnan(drawn), mean, drawn))
+    return mean, low, high
+
+
+def summarise(trials: pd.DataFrame, measured: pd.DataFrame | None = None) -> pd.DataFrame:
+    """Return the estimates over seeds: learner, protocol, metric, value, low, high, seeds, failed.
+
+    Censored metrics (`CENSORED`) get a restricted mean, with the number of perturbed reaches of the protocol as the
+    horizon, and the share of seeds that failed; all others get an interquartile mean.
+
+    Args:
+        trials: one row per trial.
+        measured: result of `reach.study.run.measures.per_seed` for the trials; None computes it.
+    """
+    horizons = _perturbed_reaches(trials)
+    measured = per_seed(trials) if measured is None else measured
+    rows = []
+    for (learner, protocol, metric), own in measured.groupby(["learner", "protocol", "metric"], sort=False):
+        values = own["value"].to_numpy(dtype=np.float64)
+        censored = metric in CENSORED and protocol in horizons
+        rows.append(
+            (
+                learner,
+                protocol,
+                metric,
+                restricted_mean(values, horizons[str(protocol)]) if censored else estimate(values),
+            )
+        )
+    columns = ["learner", "protocol", "metric", "value", "low", "high", "seeds", "failed"]
+    return pd.DataFrame([(*names, e.value, e.low, e.high, e.seeds, e.failed) for *names, e in rows], columns=columns)
+
+
+def _perturbed_reaches(trials: pd.DataFrame) -> dict[str, int]:
+    """Return protocol -> number of its perturbed reaches, without probes."""
+    reaches = trials[(trials["block"] == PERTURBED) & ~trials["probe"].astype(bool)]
+    counts = reaches.groupby(["learner", "protocol", "seed"], sort=False).size().groupby("protocol").max()
+    return {str(protocol): int(n) for protocol, n in counts.items()}
+
+
+def _places_by_stratum(values: Array, strata: Sequence[object] | None) -> dict[object, list[int]]:
+    """Return the label of each stratum -> the indices of its values (n,) that are not NaN."""
     if values.ndim != 1:
-        raise ValueError(f"values has shape {values.shape}; (n,) is allowed")
+        raise ValueError(f"expected values of shape (n,), got {values.shape}")
     if strata is not None and len(strata) != len(values):
-        raise ValueError(f"strata has {len(strata)} labels; {len(values)}, one a value, are allowed")
+        raise ValueError(f"expected strata with {len(values)} labels, one per value, got {len(strata)}")
     places: dict[object, list[int]] = {}
     for place, label in enumerate([None] * len(values) if strata is None else strata):
         own = places.setdefault(label, [])
@@ -127,62 +308,26 @@ def places_by_stratum(values: Array, strata: Sequence[object] | None) -> dict[ob
     return places
 
 
-def resamples(n: int, stratum: int = 0) -> NDArray[np.int64]:
-    """The same resamples for every estimate from n seeds, so that learners are compared on the same draws."""
+@lru_cache(maxsize=32)
+def _resamples(n: int, stratum: int = 0) -> NDArray[np.int64]:
+    """Return the same resamples for every estimate from n seeds, so that learners share their draws."""
     seed = [BOOTSTRAP_SEED, n, stratum] if stratum else [BOOTSTRAP_SEED, n]
-    return np.random.default_rng(seed).integers(n, size=(RESAMPLES, n))
+    rows = np.random.default_rng(seed).integers(n, size=(RESAMPLES, n))
+    rows.flags.writeable = False
+    return rows
 
 
-def percentiles(drawn: Array) -> Array:
-    """Ends of the interval (2, ...) along the first axis, each one of the draws: no mean with an infinity is taken."""
+def _percentiles(drawn: Array) -> Array:
+    """Return the ends of the interval (2, ...) along the first axis, each one of the draws, which may be infinite."""
     tail = 50.0 * (1.0 - CONFIDENCE)
-    found: Array = np.percentile(drawn, [tail, 100.0 - tail], axis=0, method="nearest")
-    return found
+    ends: Array = np.percentile(drawn, [tail, 100.0 - tail], axis=0, method="nearest")
+    return ends
 
 
-def paired_estimate(first: Array, second: Array) -> Estimate:
-    """Interquartile mean of first - second, paired by seed, with its interval.
-
-    A pair in which one is NaN is left out; two that are both censored do not differ. Where censored seeds on both sides
-    reach into the middle half, the difference has no interval (NaN).
-    """
-    one, other = np.asarray(first, dtype=np.float64), np.asarray(second, dtype=np.float64)
-    if one.shape != other.shape:
-        raise ValueError(f"first and second have shapes {one.shape} and {other.shape}; the same (n,) is allowed")
-    equal = one == other
-    return estimate(np.where(equal, 0.0, one) - np.where(equal, 0.0, other))
-
-
-def paired_difference(first: Array, second: Array) -> tuple[float, float, float]:
-    """Value, low and high of `paired_estimate`."""
-    found = paired_estimate(first, second)
-    return found.value, found.low, found.high
-
-
-def probability_of_improvement(first: Array, second: Array) -> float:
-    """Share of pairs of seeds in which `first` is below `second` (ties count half): Mann and Whitney's U / (n m).
-
-    Lower is better. Every seed of one meets every seed of the other; NaN seeds are left out, and the share is NaN when
-    none are left.
-    """
-    one, other = np.asarray(first, dtype=np.float64), np.asarray(second, dtype=np.float64)
-    one, other = one[~np.isnan(one)], other[~np.isnan(other)]
-    if not len(one) or not len(other):
-        return math.nan
-    below, equal = one[:, None] < other[None, :], one[:, None] == other[None, :]
-    return float(np.mean(below + 0.5 * equal))
-
-
-def mean_band(values: Array) -> tuple[Array, Array, Array]:
-    """Mean over seeds of (seeds, trials), with the bootstrap interval of each trial; NaN below five seeds."""
-    mean = _column_means(values)
-    if len(values) < FEWEST_SEEDS:
-        nothing = np.full_like(mean, np.nan)
-        return mean, nothing, nothing
-    drawn = np.array([_column_means(values[rows]) for rows in resamples(len(values))[:BAND_RESAMPLES]])
-    # A resample may miss all the seeds that have a value at some trial: it says nothing of that trial.
-    low, high = percentiles(np.where(np.isnan(drawn), mean, drawn))
-    return mean, low, high
+def _wins(first: Array, second: Array) -> Array:
+    """Return whether each of `first` (n,) is below each of `second` (m,), ties half: (n, m)."""
+    wins: Array = (first[:, None] < second[None, :]) + 0.5 * (first[:, None] == second[None, :])
+    return wins
 
 
 def _column_means(values: Array) -> Array:
@@ -190,179 +335,3 @@ def _column_means(values: Array) -> Array:
     count = np.sum(known, axis=0)
     total = np.sum(np.where(known, values, 0.0), axis=0)
     return np.where(count > 0, total / np.maximum(count, 1), np.nan)
-
-
-def perturbed_reaches(trials: pd.DataFrame) -> dict[str, int]:
-    """Protocol -> its perturbed reaches, probes not counted: until when a correction is waited for."""
-    reaches = trials[(trials["block"] == PERTURBED) & ~trials["probe"].astype(bool)]
-    counts = reaches.groupby(["learner", "protocol", "seed"], sort=False).size().groupby("protocol").max()
-    return {str(protocol): int(n) for protocol, n in counts.items()}
-
-
-def summarise(trials: pd.DataFrame, measured: pd.DataFrame | None = None) -> pd.DataFrame:
-    """Estimates over seeds: a row (learner, protocol, metric, value, low, high, seeds, failed) each.
-
-    Args:
-        trials: a row a trial.
-        measured: what `reach.study.run.measures.per_seed` says of them; None: it is asked.
-
-    Censored metrics (`CENSORED`) have a restricted mean, with the perturbed reaches of the protocol as the horizon, and
-    the share of seeds that `failed`; all others an interquartile mean.
-    """
-    horizons = perturbed_reaches(trials)
-    found = []
-    measured = per_seed(trials) if measured is None else measured
-    for (learner, protocol, metric), rows in measured.groupby(["learner", "protocol", "metric"], sort=False):
-        values = rows["value"].to_numpy(dtype=np.float64)
-        censored = metric in CENSORED and protocol in horizons
-        one = restricted_mean(values, horizons[str(protocol)]) if censored else estimate(values)
-        whose = {"learner": learner, "protocol": protocol, "metric": metric}
-        found.append({**whose, **{name: getattr(one, name) for name in ESTIMATED}})
-    return pd.DataFrame(found, columns=["learner", "protocol", "metric", *ESTIMATED])
-
-
-def checked_times(times: Array, horizon: float | Array) -> tuple[Array, Array]:
-    """Times (n,) and horizons (n,) of the runs that are known; NaN runs are left out.
-
-    Raises:
-        ValueError: a horizon that is not above 0, a time below 0, or shapes that do not fit.
-    """
-    time = np.asarray(times, dtype=np.float64)
-    if time.ndim != 1:
-        raise ValueError(f"times has shape {time.shape}; (n,) is allowed")
-    end = np.asarray(horizon, dtype=np.float64)
-    if end.shape not in ((), time.shape):
-        raise ValueError(f"horizon has shape {end.shape}; a number or {time.shape}, one a run, is allowed")
-    ends = np.broadcast_to(end, time.shape)
-    known = ~np.isnan(time)
-    if not np.all(ends[known] > 0.0) or not np.all(np.isfinite(ends[known])):
-        raise ValueError(f"horizon is {horizon}; finite numbers above 0 are allowed")
-    if np.any(time[known] < 0.0):
-        raise ValueError(f"times holds {float(np.min(time[known]))}; 0 or more, or infinity for never, is allowed")
-    return time[known], ends[known]
-
-
-def restricted_mean(times: Array, horizon: float) -> Estimate:
-    """Mean time to the event, a run without one counted as the horizon, with its percentile-bootstrap interval.
-
-    The value is the area under `kaplan_meier` from 0 to the horizon. `failed` of the estimate is the share of runs in
-    which there was no event; where all failed, value and interval are the horizon, and `failed` is 1.
-    """
-    time, end = checked_times(times, horizon)
-    if not len(time):
-        return Estimate(math.nan, math.nan, math.nan, 0, math.nan)
-    within = np.minimum(time, end)
-    value, failed = float(np.mean(within)), float(np.mean(time > end))
-    if len(within) < FEWEST_SEEDS:
-        return Estimate(value, math.nan, math.nan, len(within), failed)
-    low, high = percentiles(np.mean(within[resamples(len(within))], axis=1))
-    return Estimate(value, float(low), float(high), len(within), failed)
-
-
-Better = Literal["low", "high"]
-
-
-PROFILE_RESAMPLES = 2_000
-
-
-@dataclass(frozen=True)
-class Profile:
-    """Share of runs that are better than each threshold.
-
-    thresholds, share, low, high: (n,); the interval is 95 %, pointwise, NaN below five seeds in a stratum.
-    """
-
-    thresholds: Array
-    share: Array
-    low: Array
-    high: Array
-    seeds: int
-
-
-def _checked_better(better: str) -> None:
-    if better not in ("low", "high"):
-        raise ValueError(f"better is {better!r}; 'low' and 'high' are allowed")
-
-
-def performance_profile(
-    scores: Array,
-    thresholds: Array,
-    *,
-    better: Better = "low",
-    strata: Sequence[object] | None = None,
-) -> Profile:
-    """Share of runs with a score below (`better` low) or above (high) each threshold, with its bootstrap band.
-
-    Args:
-        scores: (n,), one a run; infinite for "never"; NaN runs are left out.
-        thresholds: (m,).
-        better: which scores are better.
-        strata: (n,) label of each run, such as its protocol; seeds are redrawn within their own stratum.
-    """
-    _checked_better(better)
-    score = np.asarray(scores, dtype=np.float64)
-    limits = np.asarray(thresholds, dtype=np.float64)
-    if limits.ndim != 1 or np.any(np.isnan(limits)):
-        raise ValueError(f"thresholds has shape {limits.shape}; (m,) numbers are allowed")
-    places = places_by_stratum(score, strata)
-    kept = np.array([place for own in places.values() for place in own], dtype=np.int64)
-    if not len(kept):
-        nothing = np.full_like(limits, np.nan)
-        return Profile(limits, nothing, nothing, nothing, 0)
-    passed = score[:, None] < limits if better == "low" else score[:, None] > limits
-    share: Array = np.mean(passed[kept], axis=0)
-    seeds = min(len(own) for own in places.values())
-    if seeds < FEWEST_SEEDS:
-        nothing = np.full_like(limits, np.nan)
-        return Profile(limits, share, nothing, nothing, seeds)
-    drawn = [np.array(own)[resamples(len(own), k)[:PROFILE_RESAMPLES]] for k, own in enumerate(places.values())]
-    rows = np.concatenate(drawn, axis=1)
-    # How often each run is drawn, times whether it passes: the same as the mean over the drawn runs, with less memory.
-    counts = np.zeros((len(rows), len(score)))
-    np.add.at(counts, (np.arange(len(rows))[:, None], rows), 1.0)
-    low, high = percentiles(counts @ passed.astype(np.float64) / rows.shape[1])
-    return Profile(limits, share, low, high, seeds)
-
-
-def improvement(
-    first: Array,
-    second: Array,
-    *,
-    better: Better = "low",
-    strata: tuple[Sequence[object], Sequence[object]] | None = None,
-) -> Estimate:
-    """Probability that a run of `first` is better than a run of `second`, ties half, with its bootstrap interval.
-
-    With strata the probability is the mean over them, as over tasks in the paper; seeds of either learner are redrawn
-    by themselves within each stratum.
-
-    Args:
-        first, second: (n,) and (m,) scores; NaN runs are left out.
-        better: which scores are better.
-        strata: the labels of the runs of either, ((n,), (m,)).
-
-    Raises:
-        ValueError: the two have runs in different strata.
-    """
-    _checked_better(better)
-    sign = 1.0 if better == "low" else -1.0
-    one, other = sign * np.asarray(first, dtype=np.float64), sign * np.asarray(second, dtype=np.float64)
-    places = [
-        places_by_stratum(scores, None if strata is None else strata[side]) for side, scores in enumerate((one, other))
-    ]
-    if set(places[0]) != set(places[1]):
-        raise ValueError(f"first has runs in {list(places[0])} and second in {list(places[1])}; the same are allowed")
-    pairs = [(one[own], other[places[1][label]]) for label, own in places[0].items()]
-    seeds = min((min(len(a), len(b)) for a, b in pairs), default=0)
-    if seeds == 0:
-        return Estimate(math.nan, math.nan, math.nan, 0)
-    value = float(np.mean([probability_of_improvement(a, b) for a, b in pairs]))
-    if seeds < FEWEST_SEEDS:
-        return Estimate(value, math.nan, math.nan, seeds)
-    drawn = np.zeros(len(resamples(seeds)))
-    for k, (a, b) in enumerate(pairs):
-        won = (a[:, None] < b[None, :]) + 0.5 * (a[:, None] == b[None, :])
-        rows, columns = resamples(len(a), 2 * k), resamples(len(b), 2 * k + 1)
-        drawn += np.mean(won[rows[:, :, None], columns[:, None, :]], axis=(1, 2)) / len(pairs)
-    low, high = percentiles(drawn)
-    return Estimate(value, float(low), float(high), seeds)

@@ -1,4 +1,4 @@
-"""Learners beside people: the same read-out, the same baseline, the same numbering of reaches for both."""
+"""Show learners beside people: the same read-out, the same baseline and the same numbering of reaches for both."""
 
 from __future__ import annotations
 
@@ -9,50 +9,99 @@ from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
-from markupsafe import Markup
-from numpy.typing import NDArray
 
 from reach.measures.series import BASELINE_REACHES
 from reach.protocols import PROTOCOLS
 from reach.study.people import human_data
-from reach.study.people.human_data import HumanCurve, HumanFit, HumanSeries
-from reach.study.report.charts import Look, Looks, Series, line_chart
-from reach.study.report.figures import Chart, anchor, by_seed
-from reach.study.report.findings import REFERENCE
-from reach.study.report.metrics import capital, named_protocol, short_protocol, shown
-from reach.study.report.tables import Cell, Line, Table
-from reach.study.run.measures import adaptation_index, per_seed
-from reach.study.statistics import estimate, mean_band
-
-Floats = NDArray[np.float64]
+from reach.study.people.human_data import HumanFit, HumanSeries, Interval
+from reach.study.report.charts import DASHES, Floats, Look, Looks, Series, line_chart
+from reach.study.report.figures import Chart, by_seed
+from reach.study.report.metrics import NO_NUMBER, REFERENCE, capital, protocol_name, protocol_title, short_number
+from reach.study.report.tables import Cell, Table, estimate_cell
+from reach.study.run.measures import adaptation_index
+from reach.study.statistics import Estimate, estimate, mean_band
 
 CHANNEL = "channel_index"  # force in a channel trial, 1 = what would cancel the field
 STANDARD_ERRORS = 1.96  # on either side, for 95 %
 INK, SOFT = "#222222", "#6b6b6b"
-PEOPLE_LOOKS = (Look(INK, "circle"), Look(INK, "diamond", "2 3", hollow=True), Look(SOFT, "square", "7 3", hollow=True))
+PEOPLE_LOOKS = (
+    Look(INK, "circle"),
+    Look(INK, "diamond", DASHES[2], hollow=True),
+    Look(SOFT, "square", DASHES[1], hollow=True),
+)
+FILE_LOOKS = tuple(
+    Look((INK, SOFT)[place % 2], marker, dash, hollow=True)
+    for place, (marker, dash) in enumerate(
+        zip(("circle", "diamond", "square", "wedge"), ((1, 0), (2, 3), (7, 3), (9, 3)), strict=True)
+    )
+)
+Indices = dict[str, tuple[Floats, Floats]]  # learner -> trial numbers (n,) from 1, values (seeds, n)
 
 
 @dataclass(frozen=True)
-class Beside:
-    """One protocol beside people: charts, what is inside people's intervals, sources and notes."""
+class Comparison:
+    """One protocol beside people.
+
+    Attributes:
+        title: heading.
+        charts: of learners and people.
+        table: whether learners lie inside people's intervals.
+        legend: name, look and "line" or "marks" each.
+        notes: how to read the charts, and sources.
+        facts: cited numbers as sentences.
+    """
 
     title: str
-    charts: tuple[Chart, ...]
-    table: Table | None
-    legend: tuple[tuple[str, Look, str], ...]  # name, look, "line" or "marks"
-    notes: tuple[str, ...]
-    facts: tuple[str, ...]
+    charts: tuple[Chart, ...] = ()
+    table: Table | None = None
+    legend: tuple[tuple[str, Look, str], ...] = ()
+    notes: tuple[str, ...] = ()
+    facts: tuple[str, ...] = ()
 
 
-def adaptation(trials: pd.DataFrame, protocol: str, looks: Looks) -> dict[str, tuple[Floats, Floats]]:
-    """Return learner -> perturbed reaches (n,) from 1 and their adaptation index (seeds, n)."""
+def beside_people(
+    trials: pd.DataFrame, measured: pd.DataFrame, looks: Looks, human: Sequence[HumanSeries] = ()
+) -> list[Comparison]:
+    """Compare learners with people, under each protocol for which there are cited numbers or curves of people.
+
+    Args:
+        trials: one row per trial.
+        measured: learner, protocol, seed, metric, value.
+        looks: of the learners.
+        human: curves of people from a reader's files.
+    """
+    comparisons = []
+    for protocol in map(str, trials["protocol"].unique()):
+        cited = tuple(f"{capital(fact.text)} ({fact.citation})." for fact in human_data.facts(protocol))
+        comparison = None
+        if protocol.startswith("rotation"):
+            comparison = _rotation(trials, measured, protocol, looks, human, cited)
+        elif protocol.startswith("curl"):
+            comparison = _force(trials, protocol, looks, human, cited)
+        if comparison is None and cited:
+            comparison = Comparison(capital(protocol_title(protocol)), facts=cited)
+        if comparison is not None:
+            comparisons.append(comparison)
+    clamped = [curve for curve in human if curve.kind == "clamp"]
+    if clamped:
+        chart = _people_alone(clamped, "angle of the hand, degrees")
+        notes = ("Cycles of 8 reaches. No learner here was tested under such a clamp.",)
+        comparisons.append(Comparison("Error clamp", (chart,), legend=_file_legend(clamped), notes=notes))
+    return comparisons
+
+
+def adaptation(trials: pd.DataFrame, protocol: str, looks: Looks) -> Indices:
+    """Return the adaptation index of each learner by perturbed reach."""
     index = adaptation_index(trials[trials["protocol"] == protocol])
     own = {learner: index[index["learner"] == learner] for learner in looks if learner != REFERENCE}
     return {learner: by_seed(rows, "index", "trial_in_block") for learner, rows in own.items() if len(rows)}
 
 
 def rotation_degrees(protocol: str) -> float:
-    """How far a protocol's perturbed block turns what is seen, degrees; of one not known here, what its name says."""
+    """Return the visual rotation in a protocol's perturbed block, degrees; NaN if unknown.
+
+    A protocol that is not a preset is judged by its name.
+    """
     if protocol not in PROTOCOLS:
         named = re.match(r"rotation(\d+)$", protocol)
         return float(named[1]) if named else math.nan
@@ -60,123 +109,120 @@ def rotation_degrees(protocol: str) -> float:
     return next((abs(float(p.degrees)) for b in blocks for p in b.perturbation if hasattr(p, "degrees")), math.nan)
 
 
-def beside_people(trials: pd.DataFrame, looks: Looks, human: Sequence[HumanSeries] = ()) -> list[Beside]:
-    """Each protocol for which there are cited numbers or curves of people."""
-    found = []
-    for protocol in map(str, trials["protocol"].unique()):
-        cited = tuple(f"{capital(fact.text)} ({fact.citation})." for fact in human_data.facts(protocol))
-        if protocol.startswith("rotation"):
-            beside = _rotation(trials, protocol, looks, human, cited)
-        else:
-            beside = _force(trials, protocol, looks, human, cited) if protocol.startswith("curl") else None
-        if beside is None and cited:
-            beside = Beside(capital(named_protocol(protocol)), (), None, (), (), cited)
-        if beside is not None:
-            found.append(beside)
-    clamped = [one for one in human if one.kind == "clamp"]
-    if clamped:
-        chart = _alone(clamped, "people-clamp", "angle of the hand, degrees")
-        legend = _legend_of(clamped)
-        note = ("Cycles of 8 reaches. No learner here was put through such a clamp.",)
-        found.append(Beside("Error clamp", (chart,), None, legend, note, ()))
-    return found
-
-
 def _rotation(
-    trials: pd.DataFrame, protocol: str, looks: Looks, human: Sequence[HumanSeries], cited: tuple[str, ...]
-) -> Beside | None:
+    trials: pd.DataFrame,
+    measured: pd.DataFrame,
+    protocol: str,
+    looks: Looks,
+    human: Sequence[HumanSeries],
+    cited: tuple[str, ...],
+) -> Comparison | None:
     indices = adaptation(trials, protocol, looks)
     if not indices:
         return None
     degrees = rotation_degrees(protocol)
     fits = human_data.fits(degrees) or human_data.fits(human_data.CURVES[0].degrees)
-    files = [one for one in human if one.kind == "rotation"]
-    charts = [_block_chart(indices, human_data.CURVES, protocol, looks)]
+    files = [curve for curve in human if curve.kind == "rotation"]
+    blocks = human_data.CURVES[0].blocks
+    block_means = {
+        learner: np.stack([_block_mean(reach, index, *block) for block in blocks], axis=1)
+        for learner, (reach, index) in indices.items()
+    }
+    curves = [
+        Series(curve.name, look, np.arange(float(len(blocks))), np.array(curve.index), drawn="marks")
+        for curve, look in zip(human_data.CURVES, PEOPLE_LOOKS, strict=False)
+    ]
+    block_names = [f"{first}\N{EN DASH}{last}" if last > first else f"{first}" for first, last in blocks]
+    counted = "reaches after the perturbation began"
+    charts = [_block_chart(block_means, curves, block_names, counted, "adaptation index", protocol, looks)]
     if files:
-        charts.append(_full_chart(indices, files, protocol, looks))
-    sizes = {curve.perturbation for curve in human_data.CURVES}
+        label = "reach after the perturbation began"
+        charts.append(_trial_chart(indices, files, protocol, looks, label, "adaptation index, 1 = all"))
     notes = [
-        "Baseline and numbering are the same for learners and people: the direction of the hand less the mean of the "
-        "last ten baseline reaches (of those to the same cup, where there are two or more); reach 1 is the first "
-        "perturbed one; probes are left out. 1 is a correction of all that the same learner misses by with learning "
-        "off. Learners are read at launch, before vision can act, people at the peak speed of the hand. A and tau of "
+        "Learners and people have the same baseline and numbering: the direction of the hand minus the mean of the "
+        "last ten baseline reaches (of those to the same cup, if there are at least two); reach 1 is the first "
+        "perturbed one; probes are left out. 1 is a correction of the whole miss of the same learner without learning. "
+        "Learners are measured at launch, before vision can act, people at the peak speed of the hand. A and tau of "
         "learners are those of the table of measures.",
-        "About half of what people do is a strategy: they aim elsewhere on purpose. The implicit part is the rest, "
-        "measured in reaches without a cursor. A learner that has no strategy is fairly compared with that part too.",
+        "About half of a person's correction is a strategy: people aim elsewhere on purpose. The implicit part is the "
+        "rest, measured in reaches without a cursor. A learner without a strategy is fairly compared with that part.",
     ]
     if degrees not in [curve.degrees for curve in human_data.CURVES]:
+        sizes = ", ".join(sorted({curve.perturbation for curve in human_data.CURVES}))
+        own = f"{degrees:g}°" if math.isfinite(degrees) else "another"
         notes.append(
-            f"People's symbols are of a {', '.join(sorted(sizes))}, these learners met "
-            + (f"{degrees:g}°" if math.isfinite(degrees) else "another")
-            + ": read the shape, not the difference. The intervals in the table are those of people under "
-            f"{fits[0].degrees:g}°."
+            f"People met a {sizes}, these learners {own}: compare the shapes, not the values. The intervals in the "
+            f"table are those of people under {fits[0].degrees:g}°."
         )
     notes += [f"People, {fit.part}, {fit.degrees:g}°: {_fit_text(fit)}" for fit in fits]
-    notes += [f"Curves of people: {source}." for source in dict.fromkeys(c.citation for c in human_data.CURVES)]
-    names = [(learner, looks[learner], "line") for learner in indices]
-    names += [(curve.name, look, "marks") for curve, look in zip(human_data.CURVES, PEOPLE_LOOKS, strict=False)]
-    legend = (*names, *_legend_of(files))
-    title = capital(named_protocol(protocol))
-    return Beside(
-        title,
+    notes += [f"Curves of people: {source}." for source in dict.fromkeys(curve.citation for curve in human_data.CURVES)]
+    own_measures = measured[measured["protocol"] == protocol]
+    return Comparison(
+        capital(protocol_title(protocol)),
         tuple(charts),
-        inside_table(per_seed(trials[trials["protocol"] == protocol]), list(indices), fits),
-        legend,
+        inside_table(own_measures, list(indices), fits),
+        _legend(indices, looks, curves, files),
         tuple(notes),
         cited,
     )
 
 
-def channel_indices(trials: pd.DataFrame, protocol: str, looks: Looks) -> dict[str, tuple[Floats, Floats]]:
-    """Learner -> channel trials (n,) from 1 and the force in them (seeds, n), less its mean in the last of baseline."""
+def channel_indices(trials: pd.DataFrame, protocol: str, looks: Looks) -> Indices:
+    """Return the force of each learner by perturbed channel trial, minus its mean in the last baseline ones."""
     if CHANNEL not in trials:
         return {}
-    mine = trials[(trials["protocol"] == protocol) & trials[CHANNEL].notna()]
-    found = {}
+    own = trials[(trials["protocol"] == protocol) & trials[CHANNEL].notna()]
+    indices = {}
     for learner in looks:
         seeds = []
-        for _, rows in mine[mine["learner"] == learner].groupby("seed", sort=True):
+        for _, rows in own[own["learner"] == learner].groupby("seed", sort=True):
             before = rows[rows["block"] == "baseline"].sort_values("trial")[CHANNEL].to_numpy(np.float64)
             during = rows[rows["block"] == "perturbed"].sort_values("trial")[CHANNEL].to_numpy(np.float64)
             seeds.append(during - (float(np.mean(before[-BASELINE_REACHES:])) if len(before) else 0.0))
         fewest = min(map(len, seeds), default=0)
         if fewest:
-            found[learner] = (np.arange(1.0, fewest + 1.0), np.stack([one[:fewest] for one in seeds]))
-    return found
+            indices[learner] = (np.arange(1.0, fewest + 1.0), np.stack([values[:fewest] for values in seeds]))
+    return indices
 
 
 def _force(
     trials: pd.DataFrame, protocol: str, looks: Looks, human: Sequence[HumanSeries], cited: tuple[str, ...]
-) -> Beside | None:
-    files = [one for one in human if one.kind == "force"]
+) -> Comparison | None:
+    files = [curve for curve in human if curve.kind == "force"]
     indices = channel_indices(trials, protocol, looks)
-    title = capital(named_protocol(protocol))
+    title = capital(protocol_title(protocol))
     if not indices:
-        chart = (_alone(files, f"people-{anchor(protocol)}", "share of the ideal force"),) if files else ()
-        return Beside(title, chart, None, _legend_of(files), (), cited) if files or cited else None
-    series = []
-    for learner, (_, index) in indices.items():
-        means = np.stack([np.nanmean(part, axis=1) for part in (index[:, :1], index[:, :5], index[:, -5:])], axis=1)
-        series.append(Series(learner, looks[learner], np.arange(3.0), *mean_band(means)))
-    drawn = Series(
-        human_data.FORCE.name, PEOPLE_LOOKS[0], np.arange(3.0), np.array(human_data.FORCE.index), drawn="marks"
-    )
-    charts = [_index_chart([*series, drawn], ("first", "first five", "last five"), "channel trials", "force", protocol)]
-    if files:
-        charts.append(_full_chart(indices, files, protocol, looks, "channel trial", "force, 1 = ideal"))
-    legend = [(learner, looks[learner], "line") for learner in indices]
-    legend += [(human_data.FORCE.name, PEOPLE_LOOKS[0], "marks"), *_legend_of(files)]
+        charts = (_people_alone(files, "share of the ideal force"),) if files else ()
+        return Comparison(title, charts, legend=_file_legend(files), facts=cited) if files or cited else None
+    block_means = {
+        learner: np.stack([np.nanmean(part, axis=1) for part in (index[:, :1], index[:, :5], index[:, -5:])], axis=1)
+        for learner, (_, index) in indices.items()
+    }
+    curves = [
+        Series(human_data.FORCE.name, PEOPLE_LOOKS[0], np.arange(3.0), np.array(human_data.FORCE.index), drawn="marks")
+    ]
+    block_names = ("first", "first five", "last five")
+    blocks = _block_chart(block_means, curves, block_names, "channel trials", "force", protocol, looks)
+    trial = _trial_chart(indices, files, protocol, looks, "channel trial", "force, 1 = ideal") if files else None
     note = (
-        "Read-out, baseline and numbering are the same for learners and people: the slope of the force on the wall "
-        "against the force that would cancel the field, less its mean in the last ten channel trials of baseline; "
-        "trial 1 is the first channel trial of the block. Fields differ in strength, and so do the reaches between two "
-        f"channel trials. Source: {human_data.FORCE.citation}."
+        "Learners and people have the same measure, baseline and numbering: the slope of the force on the wall against "
+        "the force that would cancel the field, minus its mean in the last ten baseline channel trials; trial 1 is the "
+        "first channel trial of the perturbed block. The fields differ in strength, and the number of reaches between "
+        f"two channel trials differs too. Source: {human_data.FORCE.citation}."
     )
-    return Beside(title, tuple(charts), None, tuple(legend), (note,), cited)
+    charts = (blocks, trial) if trial else (blocks,)
+    return Comparison(title, charts, None, _legend(indices, looks, curves, files), (note,), cited)
 
 
-def _legend_of(files: Sequence[HumanSeries]) -> tuple[tuple[str, Look, str], ...]:
-    return tuple((one.name, _file_look(place), "line") for place, one in enumerate(files))
+def _legend(
+    indices: Indices, looks: Looks, curves: Sequence[Series], files: Sequence[HumanSeries]
+) -> tuple[tuple[str, Look, str], ...]:
+    learners = [(learner, looks[learner], "line") for learner in indices]
+    return (*learners, *((curve.name, curve.look, "marks") for curve in curves), *_file_legend(files))
+
+
+def _file_legend(files: Sequence[HumanSeries]) -> tuple[tuple[str, Look, str], ...]:
+    return tuple((one.name, one.look, "line") for one in _file_series(files))
 
 
 def _fit_text(fit: HumanFit) -> str:
@@ -187,46 +233,39 @@ def _fit_text(fit: HumanFit) -> str:
 
 
 def inside_table(measured: pd.DataFrame, learners: Sequence[str], fits: Sequence[HumanFit]) -> Table:
-    """Return whether each learner's A and tau lie inside people's intervals, for the whole reach and its implicit part.
+    """Return whether each learner's A and tau lie inside people's intervals.
 
     Args:
-        measured: of one protocol: learner, seed, metric, value.
-        learners: that have a row.
-        fits: to people.
+        measured: learner, seed, metric, value, of one protocol.
+        learners: one row each.
+        fits: to people, of the whole reach and its implicit part.
     """
-    heads = [("A", ""), ("tau", "reaches")]
-    heads += [(f"{what}, {fit.part}", f"people {_range(fit, what)}") for fit in fits for what in ("A", "tau")]
-    lines = []
+    header = [("A", ""), ("tau", "reaches")]
+    for fit in fits:
+        (a_low, a_high), (t_low, t_high) = fit.asymptote_interval, fit.tau_interval
+        header.append((f"A, {fit.part}", f"people {a_low:.2f}\N{EN DASH}{a_high:.2f}"))
+        header.append((f"tau, {fit.part}", f"people {t_low:.1f}\N{EN DASH}{t_high:.1f}"))
+    rows = []
     for learner in learners:
         own = measured[measured["learner"] == learner]
-        estimates = [estimate(own.loc[own["metric"] == name, "value"].to_numpy(np.float64)) for name in ("A", "tau")]
-        cells = []
-        for one, digits in zip(estimates, (2, 1), strict=True):
-            text = f"{one.value:.{digits}f}" if math.isfinite(one.value) else "\N{EN DASH}"
-            below = f"[{one.low:.{digits}f}, {one.high:.{digits}f}]" if math.isfinite(one.low) else ""
-            cells.append(Cell(text, one.value, below))
+        a, tau = (estimate(own.loc[own["metric"] == name, "value"].to_numpy(np.float64)) for name in ("A", "tau"))
+        cells = [estimate_cell(a.value, a.low, a.high, 2), estimate_cell(tau.value, tau.low, tau.high, 1)]
         for fit in fits:
-            for one, between in zip(estimates, (fit.asymptote_interval, fit.tau_interval), strict=True):
-                where = human_data.place(one.value, between)
-                cells.append(Cell(where or "\N{EN DASH}", one.value - sum(between) / 2.0, _reaches_in(one, between)))
-        lines.append(Line(learner, tuple(cells)))
-    return Table("Inside people's 95 % intervals?", tuple(heads), tuple(lines))
+            cells += [_place_cell(a, fit.asymptote_interval), _place_cell(tau, fit.tau_interval)]
+        rows.append((learner, tuple(cells)))
+    return Table("Inside people's 95 % intervals?", tuple(header), tuple(rows))
 
 
-def _reaches_in(one: object, between: tuple[float, float]) -> str:
-    """Says where only the learner's own interval reaches into people's."""
-    low, high, value = (float(getattr(one, key)) for key in ("low", "high", "value"))
-    apart = not math.isfinite(low) or low > between[1] or high < between[0]
-    return "" if apart or human_data.place(value, between) in ("", "inside") else "intervals overlap"
-
-
-def _range(fit: HumanFit, what: str) -> str:
-    low, high = fit.asymptote_interval if what == "A" else fit.tau_interval
-    return f"{low:.2f}\N{EN DASH}{high:.2f}" if what == "A" else f"{low:.1f}\N{EN DASH}{high:.1f}"
+def _place_cell(own: Estimate, interval: Interval) -> Cell:
+    """Return where an estimate lies relative to people's interval, and whether only the two intervals overlap."""
+    where = human_data.place(own.value, interval)
+    apart = not math.isfinite(own.low) or own.low > interval[1] or own.high < interval[0]
+    overlap = where in ("below", "above") and not apart
+    return Cell(where or NO_NUMBER, own.value - sum(interval) / 2.0, "intervals overlap" if overlap else "")
 
 
 def _block_mean(reach: Floats, index: Floats, first: int, last: int) -> Floats:
-    """Mean of the reaches first to last of (seeds, n); NaN for a seed that has none of them."""
+    """Return the mean of (seeds, n) over the reaches first to last; NaN for a seed that has none of them."""
     block = index[:, (reach >= first) & (reach <= last)]
     known = np.isfinite(block)
     total = np.where(known, block, 0.0).sum(axis=1)
@@ -234,79 +273,67 @@ def _block_mean(reach: Floats, index: Floats, first: int, last: int) -> Floats:
 
 
 def _block_chart(
-    indices: dict[str, tuple[Floats, Floats]], curves: Sequence[HumanCurve], protocol: str, looks: Looks
+    block_means: dict[str, Floats],
+    curves: Sequence[Series],
+    block_names: Sequence[str],
+    counted: str,
+    index: str,
+    protocol: str,
+    looks: Looks,
 ) -> Chart:
-    blocks = curves[0].blocks
-    places = np.arange(len(blocks), dtype=np.float64)
-    series = []
-    for learner, (reach, index) in indices.items():
-        means = np.stack([_block_mean(reach, index, *block) for block in blocks], axis=1)
-        series.append(Series(learner, looks[learner], places, *mean_band(means)))
-    for one, look in zip(curves, PEOPLE_LOOKS, strict=False):
-        series.append(Series(one.name, look, places, np.array(one.index), drawn="marks"))
-    names = [f"{first}\N{EN DASH}{last}" if last > first else f"{first}" for first, last in blocks]
-    return _index_chart(series, names, "reaches after the perturbation began", "adaptation index", protocol)
-
-
-def _index_chart(series: Sequence[Series], names: Sequence[str], counted: str, index: str, protocol: str) -> Chart:
+    """Draw learners and people by block of trials; block_means: learner -> (seeds, blocks)."""
+    places = np.arange(float(len(block_names)))
+    series = [Series(learner, looks[learner], places, *mean_band(means)) for learner, means in block_means.items()]
+    series += curves
     svg = line_chart(
         series,
-        name=f"people-{anchor(protocol)}",
-        alternative=f"{capital(index)} of learners and of people, by {counted}.",
+        alternative=f"{capital(index)} of learners and of people under the {protocol_name(protocol)}, by {counted}.",
         x_label=counted,
         y_label=f"{index}, 1 = all",
         guides=(0.0, 1.0),
-        x_names=names,
+        x_names=block_names,
     )
-    lines = tuple((one.name, *map(shown, one.y.tolist())) for one in series)
-    title = f"{capital(short_protocol(protocol))}, by {counted.partition(' after')[0]}"
-    return Chart(title, Markup(svg), ("", *names), lines, f"{capital(index)}, mean.")
+    rows = tuple((one.name, *map(short_number, one.y.tolist())) for one in series)
+    title = f"{capital(protocol_name(protocol))}, by {counted.partition(' after')[0]}"
+    return Chart(title, svg, ("", *block_names), rows, f"{capital(index)}, mean.")
 
 
-def _file_look(place: int) -> Look:
-    dashes = ("", "2 3", "7 3", "9 3 2 3")
-    return Look((INK, SOFT)[place % 2], ("circle", "diamond", "square", "wedge")[place % 4], dashes[place % 4], True)
-
-
-def _full_chart(
-    indices: dict[str, tuple[Floats, Floats]],
-    files: Sequence[HumanSeries],
-    protocol: str,
-    looks: Looks,
-    counted: str = "reach after the perturbation began",
-    index: str = "adaptation index, 1 = all",
+def _trial_chart(
+    indices: Indices, files: Sequence[HumanSeries], protocol: str, looks: Looks, counted: str, index: str
 ) -> Chart:
+    """Draw learners and the people of a reader's files trial by trial."""
     series = [Series(learner, looks[learner], reach, *mean_band(index)) for learner, (reach, index) in indices.items()]
-    series += [_series(one, place) for place, one in enumerate(files)]
+    trial = counted.partition(" after")[0]
     svg = line_chart(
-        series,
-        name=f"people-full-{anchor(protocol)}",
-        alternative=f"{capital(index)}, of learners and of people, one by one.",
+        [*series, *_file_series(files)],
+        alternative=f"{capital(index)}, of learners and of people under the {protocol_name(protocol)}, by {trial}.",
         x_label=counted,
         y_label=index,
         guides=(0.0, 1.0),
         y_range=(-0.35, 1.35),
     )
-    title = f"{capital(short_protocol(protocol))}, {counted.partition(' after')[0]} by {counted.partition(' after')[0]}"
-    return Chart(title, Markup(svg), note=_sources(files))
+    return Chart(f"{capital(protocol_name(protocol))}, {trial} by {trial}", svg, note=_sources(files))
 
 
-def _series(one: HumanSeries, place: int) -> Series:
-    reach = STANDARD_ERRORS * one.sem
-    return Series(one.name, _file_look(place), one.reach, one.mean, one.mean - reach, one.mean + reach)
+def _people_alone(files: Sequence[HumanSeries], label: str) -> Chart:
+    svg = line_chart(_file_series(files), alternative=f"People: {label}, by trial.", x_label="trial", y_label=label)
+    return Chart("People alone", svg, note=_sources(files))
 
 
-def _alone(files: Sequence[HumanSeries], name: str, label: str) -> Chart:
-    svg = line_chart(
-        [_series(one, place) for place, one in enumerate(files)],
-        name=name,
-        alternative=f"People: {label}, by trial.",
-        x_label="trial",
-        y_label=label,
-    )
-    return Chart("People alone", Markup(svg), note=_sources(files))
+def _file_series(files: Sequence[HumanSeries]) -> list[Series]:
+    return [
+        Series(
+            curve.name,
+            FILE_LOOKS[place % len(FILE_LOOKS)],
+            curve.reach,
+            curve.mean,
+            curve.mean - STANDARD_ERRORS * curve.sem,
+            curve.mean + STANDARD_ERRORS * curve.sem,
+        )
+        for place, curve in enumerate(files)
+    ]
 
 
 def _sources(files: Sequence[HumanSeries]) -> str:
-    named = dict.fromkeys(f"{one.file}, n = {one.people}" for one in files)
+    named = dict.fromkeys(f"{curve.file}, n = {curve.people}" for curve in files)
     return f"People: {'; '.join(named)}. Bands: 95 % of the mean."

@@ -38,9 +38,9 @@ INF = math.inf
 numbers = st.lists(st.floats(-100.0, 100.0), min_size=5, max_size=12)
 
 
-def close(found: Estimate, value: float, low: float, high: float, seeds: int) -> bool:
-    wanted = pytest.approx((value, low, high), rel=1e-12, abs=1e-12, nan_ok=True)
-    return (found.value, found.low, found.high) == wanted and found.seeds == seeds
+def close(actual: Estimate, value: float, low: float, high: float, seeds: int) -> bool:
+    expected = pytest.approx((value, low, high), rel=1e-9, abs=1e-12, nan_ok=True)
+    return (actual.value, actual.low, actual.high) == expected and actual.seeds == seeds
 
 
 @pytest.mark.parametrize("n", [4, 8, 12, 20])
@@ -80,20 +80,17 @@ def test_golden_estimates() -> None:
     assert close(estimate(TEN), 0.313, 0.265, 0.424, 10)
     assert close(estimate(TEN[:7]), 0.315, 0.25142857142857145, 0.39071428571428574, 7)
     assert close(estimate(TEN, [0] * 5 + [1] * 5), 0.313, 0.267, 0.416, 5)
-    assert paired_difference(TEN, TEN[::-1] + 0.1) == pytest.approx((-0.1, -0.196, -0.004), rel=1e-9)
+    assert close(paired_difference(TEN, TEN[::-1] + 0.1), -0.1, -0.196, -0.004, 10)
 
 
 def test_the_same_values_give_the_same_bits() -> None:
     assert estimate(TEN) == estimate(TEN.copy())
 
 
-def test_there_is_no_interval_below_five_seeds_and_a_warning_below_ten() -> None:
-    four, five, ten = estimate(TEN[:4]), estimate(TEN[:5]), estimate(TEN)
+def test_there_is_no_interval_below_five_seeds() -> None:
+    four, five = estimate(TEN[:4]), estimate(TEN[:5])
     assert close(four, float(np.mean([0.28, 0.35])), math.nan, math.nan, 4)
     assert math.isfinite(five.low + five.high)
-    assert "no interval" in four.warning
-    assert "too narrow" in five.warning
-    assert ten.warning == ""
 
 
 def test_seeds_without_a_value_are_left_out() -> None:
@@ -128,22 +125,22 @@ def test_an_interval_over_strata_needs_five_seeds_in_each() -> None:
 def test_an_interval_covers_the_truth_about_as_often_as_it_says() -> None:
     rng = np.random.default_rng(7)
     found = [estimate(rng.normal(size=10)) for _ in range(150)]
-    assert 0.88 <= np.mean([one.low <= 0.0 <= one.high for one in found]) <= 0.99
+    assert 0.88 <= np.mean([interval.low <= 0.0 <= interval.high for interval in found]) <= 0.99
 
 
 def test_paired_differences_are_taken_seed_by_seed() -> None:
     hard = np.array([1.0, 5.0, 2.0, 9.0, 4.0, 7.0])
-    assert paired_difference(hard + 0.25, hard) == pytest.approx((0.25, 0.25, 0.25))
+    assert close(paired_difference(hard + 0.25, hard), 0.25, 0.25, 0.25, 6)
     assert estimate(hard).high - estimate(hard).low > 1.0
 
 
 def test_two_censored_seeds_do_not_differ() -> None:
-    censored = np.full(6, INF)
-    assert paired_difference(censored, censored) == (0.0, 0.0, 0.0)
-    assert paired_difference(censored, np.full(6, 9.0)) == (INF, INF, INF)
-    assert paired_difference(np.full(6, 9.0), censored) == (-INF, -INF, -INF)
-    value, low, high = paired_difference(np.array([INF, 9.0] * 3), np.array([9.0, INF] * 3))
-    assert all(math.isnan(one) for one in (value, low, high))
+    censored, nine = np.full(6, INF), np.full(6, 9.0)
+    either = np.array([INF, 9.0] * 3)
+    assert close(paired_difference(censored, censored), 0.0, 0.0, 0.0, 6)
+    assert close(paired_difference(censored, nine), INF, INF, INF, 6)
+    assert close(paired_difference(nine, censored), -INF, -INF, -INF, 6)
+    assert close(paired_difference(either, either[::-1]), math.nan, math.nan, math.nan, 6)
 
 
 @given(first=numbers, second=numbers)
@@ -179,14 +176,14 @@ def test_a_band_leaves_out_reaches_without_a_value() -> None:
 @pytest.mark.parametrize(
     ("call", "message"),
     [
-        (lambda: estimate(np.zeros((2, 5))), r"values has shape \(2, 5\)"),
-        (lambda: estimate(np.zeros(5), ["a"] * 4), "strata has 4 labels; 5, one a value"),
-        (lambda: interquartile_mean(np.zeros(0)), "0 entries"),
-        (lambda: interquartile_mean(np.array([1.0, np.nan])), "values holds NaN"),
-        (lambda: paired_difference(np.zeros(5), np.zeros(6)), r"shapes \(5,\) and \(6,\)"),
+        (lambda: estimate(np.zeros((2, 5))), r"expected values of shape \(n,\), got \(2, 5\)"),
+        (lambda: estimate(np.zeros(5), ["a"] * 4), "expected strata with 5 labels, one per value, got 4"),
+        (lambda: interquartile_mean(np.zeros(0)), "1 or more entries .* got 0"),
+        (lambda: interquartile_mean(np.array([1.0, np.nan])), "numbers or infinities, got NaN"),
+        (lambda: paired_difference(np.zeros(5), np.zeros(6)), r"got \(5,\) and \(6,\)"),
     ],
 )
-def test_misshapen_values_are_errors_that_say_what_is_allowed(call: Any, message: str) -> None:
+def test_misshapen_values_are_errors_that_say_what_was_expected(call: Any, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         call()
 
@@ -215,7 +212,7 @@ def test_the_stratified_interquartile_mean_is_rliables(learner: str) -> None:
 @pytest.mark.parametrize("learner", ["slow", "fast"])
 def test_the_performance_profile_and_its_band_are_rliables(learner: str) -> None:
     share, low, high = RLIABLE["profiles"][learner]
-    found = performance_profile(scores(learner), np.array(RLIABLE["thresholds"]), better="high", strata=TASKS)
+    found = performance_profile(-scores(learner), -np.array(RLIABLE["thresholds"]), strata=TASKS)  # rliable: above
     assert found.share == pytest.approx(np.array(share))
     # A share of thirty runs moves in steps of a thirtieth.
     assert found.low == pytest.approx(np.array(low), abs=1 / 30 + 1e-9)
@@ -233,7 +230,7 @@ def test_a_profile_falls_from_all_to_none_and_turns_with_what_is_better() -> Non
     values = np.array([3.0, 1.0, INF, 2.0, 5.0, 4.0])
     limits = np.array([0.5, 2.5, 4.5, 100.0])
     below = performance_profile(values, limits)
-    above = performance_profile(values, limits, better="high")
+    above = performance_profile(-values, -limits)
     assert below.share == pytest.approx([0.0, 2 / 6, 4 / 6, 5 / 6])
     assert below.share + above.share == pytest.approx(np.ones(4))
     assert np.all(below.low <= below.share)
@@ -258,31 +255,29 @@ def test_improvement_is_one_half_between_equals_and_sure_between_those_apart() -
     assert same.low < 0.5 < same.high
     sure = improvement(np.arange(8.0), np.arange(8.0) + 100.0)
     assert (sure.value, sure.low, sure.high) == (1.0, 1.0, 1.0)
-    assert improvement(np.arange(8.0), np.arange(8.0) + 100.0, better="high").value == 0.0
 
 
 def test_an_interval_covers_the_probability_about_as_often_as_it_says() -> None:
     # Two normal scores, one lower by 1: P = Phi(1 / sqrt 2).
     rng, truth = np.random.default_rng(3), 0.5 * (1.0 + math.erf(0.5))
     found = [improvement(rng.normal(size=10) - 1.0, rng.normal(size=10)) for _ in range(30)]
-    assert np.mean([one.low <= truth <= one.high for one in found]) >= 0.8
+    assert np.mean([run.low <= truth <= run.high for run in found]) >= 0.8
 
 
 def test_a_band_covers_the_share_about_as_often_as_it_says() -> None:
     rng = np.random.default_rng(4)
     found = [performance_profile(rng.uniform(size=20), np.array([0.5])) for _ in range(100)]
-    assert np.mean([one.low[0] <= 0.5 <= one.high[0] for one in found]) >= 0.86
+    assert np.mean([run.low[0] <= 0.5 <= run.high[0] for run in found]) >= 0.86
 
 
 @pytest.mark.parametrize(
     ("call", "message"),
     [
-        (lambda: performance_profile(np.ones(5), np.ones(2), better="up"), "better is 'up'"),  # type: ignore[arg-type]
-        (lambda: performance_profile(np.ones(5), np.ones((2, 2))), "thresholds has shape"),
-        (lambda: improvement(np.ones(5), np.ones(5), strata=(["a"] * 5, ["b"] * 5)), "the same are allowed"),
+        (lambda: performance_profile(np.ones(5), np.ones((2, 2))), "expected thresholds"),
+        (lambda: improvement(np.ones(5), np.ones(5), strata=(["a"] * 5, ["b"] * 5)), "in the same strata"),
     ],
 )
-def test_scores_that_do_not_fit_are_errors_that_say_what_is_allowed(call: Any, message: str) -> None:
+def test_scores_that_do_not_fit_are_errors_that_say_what_was_expected(call: Any, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         call()
 
@@ -302,7 +297,6 @@ def test_there_is_no_interval_below_five_runs_and_unknown_runs_are_left_out() ->
     few = restricted_mean(np.array([8.0, 9.0, INF, np.nan]), 40.0)
     assert (few.value, few.failed, few.seeds) == (19.0, pytest.approx(1 / 3), 3)
     assert math.isnan(few.low)
-    assert "no interval" in few.warning
     nothing = restricted_mean(np.full(3, np.nan), 40.0)
     assert nothing.seeds == 0
     assert math.isnan(nothing.value)
@@ -313,18 +307,18 @@ def test_an_interval_covers_the_restricted_mean_about_as_often_as_it_says(runs: 
     # Exponential times of mean 15, watched until 40: the restricted mean is 15 (1 - exp(-40 / 15)).
     rng, truth = np.random.default_rng(runs), 15.0 * (1.0 - math.exp(-40.0 / 15.0))
     found = [restricted_mean(rng.exponential(15.0, runs), 40.0) for _ in range(200)]
-    assert least <= np.mean([one.low <= truth <= one.high for one in found]) <= 0.99
+    assert least <= np.mean([run.low <= truth <= run.high for run in found]) <= 0.99
 
 
 @pytest.mark.parametrize(
     ("times", "horizon", "message"),
     [
-        (np.zeros((2, 3)), 40.0, r"times has shape \(2, 3\)"),
-        (np.ones(3), 0.0, "horizon is 0.0; finite numbers above 0"),
-        (np.array([-1.0, 2.0]), 40.0, "times holds -1.0"),
+        (np.zeros((2, 3)), 40.0, r"shape \(n,\), got \(2, 3\)"),
+        (np.ones(3), 0.0, "finite horizon above 0, got 0.0"),
+        (np.array([-1.0, 2.0]), 40.0, "got -1.0"),
     ],
 )
-def test_bad_times_are_errors_that_say_what_is_allowed(times: Any, horizon: float, message: str) -> None:
+def test_bad_times_are_errors_that_say_what_was_expected(times: Any, horizon: float, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         restricted_mean(times, horizon)
 

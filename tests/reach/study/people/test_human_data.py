@@ -65,12 +65,12 @@ def test_a_learner_with_peoples_tau_and_asymptote_is_inside_their_intervals_and_
     rates = {"none": 0.0, "slow": rate_for(7.3), "fast": rate_for(2.0)}
     trials = trials_of(rates, noise=0.0, misses={"rotation45": 45.0})
     table = inside_table(per_seed(trials), ["slow", "fast"], human_data.fits(45.0))
-    heads = [label for label, _ in table.heads]
-    lines = {line.learner: dict(zip(heads, line.cells, strict=True)) for line in table.lines}
-    assert lines["slow"]["tau, whole reach"].text == "inside"
-    assert lines["fast"]["tau, whole reach"].text == "below"
-    assert lines["slow"]["A, implicit part"].text == "above"
-    assert float(lines["slow"]["tau"].text) == pytest.approx(7.3, abs=0.1)
+    labels = [label for label, _ in table.header]
+    rows = {learner: dict(zip(labels, cells, strict=True)) for learner, cells in table.rows}
+    assert rows["slow"]["tau, whole reach"].text == "inside"
+    assert rows["fast"]["tau, whole reach"].text == "below"
+    assert rows["slow"]["A, implicit part"].text == "above"
+    assert float(rows["slow"]["tau"].text) == pytest.approx(7.3, abs=0.1)
 
 
 def test_channel_trials_are_numbered_from_the_first_perturbed_one_and_less_their_baseline() -> None:
@@ -81,7 +81,7 @@ def test_channel_trials_are_numbered_from_the_first_perturbed_one_and_less_their
     number, index = channel_indices(trials, "curl", LOOKS)["slow"]
     np.testing.assert_allclose(number, np.arange(1, 13))
     np.testing.assert_allclose(index[0], 0.05 * number)
-    (beside,) = beside_people(trials, LOOKS)
+    (beside,) = beside_people(trials, per_seed(trials), LOOKS)
     assert "channel" in beside.notes[0]
 
 
@@ -126,8 +126,9 @@ def test_a_folder_without_files_is_an_error(tmp_path: Path) -> None:
 
 
 def test_a_study_without_an_arm_that_does_not_learn_is_not_laid_beside_people_but_numbers_are_cited() -> None:
-    (beside,) = beside_people(trials_of({"slow": 0.1}, misses={"prism": 12.0}), LOOKS)
+    prism = trials_of({"slow": 0.1}, misses={"prism": 12.0})
+    (beside,) = beside_people(prism, per_seed(prism), LOOKS)
     assert beside.charts == ()
     assert any("10 to 30 throws" in fact for fact in beside.facts)
     alone: pd.DataFrame = trials_of({"slow": 0.1}, misses={"rotation45": 45.0})
-    assert all(not one.charts for one in beside_people(alone, LOOKS))
+    assert all(not one.charts for one in beside_people(alone, per_seed(alone), LOOKS))
