@@ -1,9 +1,9 @@
-"""A feed-forward part of spiking cells: sensory cells, a hidden population and antagonist output populations.
+"""A feed-forward network of spiking cells: sensory cells, a hidden population and antagonist output populations.
 
-Its synapses change by pair STDP gated by a third factor. Cells differ in their time constants and thresholds: output
-cells that were alike would hear the same and fire in step, and their mean would waver as a single cell does. Hidden
-cells excite or inhibit, never both (Dale's law); they may also speak to each other, through synapses that stay as they
-were drawn.
+Synapses from sensory to hidden and from hidden to output cells learn by pair STDP with a third factor. Cells differ in
+time constant and threshold: equal output cells with the same input would fire in synchrony, and their mean rate would
+fluctuate like that of one cell. Hidden cells are excitatory or inhibitory (Dale's law), and may be connected with each
+other by constant synapses.
 """
 
 from __future__ import annotations
@@ -20,60 +20,57 @@ from agents.error.feedforward import CONTROL_STEP_MS, Array, Plastic, SensoryCel
 from agents.networks.place_cells import PlaceCells
 from agents.networks.registry import JOINTS, Sees
 from agents.networks.v1 import ComplexCells
-from agents.spiking.circuit import SpikingCircuit
+from agents.spiking.circuit import FASTEST_HZ, SpikingCircuit
 from agents.spiking.kernels import CircuitState
 from agents.spiking.lif import LIFCells
 from agents.spiking.projections import Projection
-from agents.spiking.readouts import AntagonistReadout, KeptSpikes, muscle_parts, populations_of
+from agents.spiking.readouts import AntagonistReadout, SpikeRecord, muscle_parts, populations_of
 from agents.spiking.stdp import PairSTDP
 from agents.spiking.structural_plasticity import StructuralPlasticity
 from agents.spiking.third_factors import BroadcastError, Hebb
+from reach.snapshot import Arrival, Inside, Population, Travel
 
 if TYPE_CHECKING:
     from agents.reaching.controller import Controller
-    from reach.snapshot import ErrorPath, Population, Snapshot
 
 RULES = ("stdp", "hebb")
 HIDDEN_CELLS = 300
-# A share of one in five, as in the cortex (Braitenberg and Schuez 1998, "Cortex: Statistics and Geometry").
+# One in five, as in the cortex (Braitenberg and Schuez 1998, "Cortex: Statistics and Geometry").
 INHIBITORY_CELLS = 60
 CELLS_PER_MUSCLE = 20
 INPUT_PEAK_HZ = 100.0
 SYNAPSE_MS = 5.0
 # Drive without input, in units of the threshold: hidden cells rest just below it, output cells fire at about 25 Hz, so
-# that each can be turned up or down.
+# that their rates can rise and fall.
 HIDDEN_DRIVE = 0.85
 OUTPUT_DRIVE = 1.2
 INPUT_WEIGHT_SD = 0.9
-# Of each cell, drawn from these; thresholds in units of the mean one.
+# Ranges from which each cell draws; thresholds in units of the mean one.
 MEMBRANE_MS = (10.0, 30.0)
 THRESHOLD = (0.9, 1.1)
-# Posture change per difference of antagonist rates, rad/Hz, and the slope of a cell's rate by its drive at rest, Hz.
+# Posture change per difference of antagonist rates, rad/Hz, and slope of a cell's rate by its drive at rest, Hz.
 READOUT_RAD_PER_HZ = 0.02
 RATE_SLOPE_HZ = 60.0
 STDP = PairSTDP(depression=0.3)
 TO_HIDDEN, RECURRENT, TO_OUTPUT = "input-hidden", "hidden-hidden", "hidden-output"
-# From one step of learning to the next, s.
+# Time from one weight change to the next, s.
 TRIAL_S = 3.0
-# Density of the synapses from sensory to hidden cells of the networks `sparse` and `structural`, and how those of the
-# latter vanish and form.
+# Density of the sensory synapses of the networks `sparse` and `structural`, and structural plasticity of the latter.
 SPARSE_DENSITY = 0.5
 TURNOVER = StructuralPlasticity(near_zero=0.1, patience_s=9.0, turnover_per_s=0.001, new_weight=0.3)
-# A source fires once a step at most.
-FASTEST_HZ = 1000.0
 
 
 @dataclass(frozen=True)
 class Recurrence:
-    """Synapses among hidden cells. They do not learn: what they do is spread and balance activity.
+    """Constant synapses among hidden cells, which spread and balance activity.
 
-    As there are fewer cells that inhibit, each of their synapses is as much stronger, so that a cell gets as much
-    inhibition as excitation from its like (van Vreeswijk and Sompolinsky 1996, Science 274:1724).
+    There are fewer inhibitory cells, and their synapses are stronger by the same factor, so that a cell receives as
+    much inhibition as excitation (van Vreeswijk and Sompolinsky 1996, Science 274:1724).
 
     Attributes:
-        weight_sd: of the variates whose magnitudes excitatory cells' weights are.
-        probability: that one cell reaches another.
-        delay_ms: shortest and longest time from a spike to its arrival.
+        weight_sd: SD of the normal distribution whose magnitudes are the weights of excitatory cells.
+        probability: of a synapse from one cell to another.
+        delay_ms: shortest and longest axonal delay, ms.
     """
 
     weight_sd: float = 0.1
@@ -82,22 +79,30 @@ class Recurrence:
 
 
 @dataclass
-class Sight:
-    """One reach: the circuit's state, what was seen last, the rates of the sources for it, Hz, and spikes if kept."""
+class SpikingState:
+    """The state of the network in one reach.
+
+    Attributes:
+        circuit: state of the circuit.
+        seen: the latest visual input.
+        rate_hz: (inputs,) rates of the sources for it, Hz.
+        counted: (units,) spikes so far that `cost` includes.
+        record: recorded spikes; None without a picture.
+    """
 
     circuit: CircuitState
     seen: Array | None = None
-    counted: NDArray[np.int64] | None = None
     rate_hz: Array = field(default_factory=lambda: np.zeros(0))
-    kept: KeptSpikes | None = None
+    counted: NDArray[np.int64] | None = None
+    record: SpikeRecord | None = None
 
 
 class SpikingFeedForward:
-    """Leaky integrate-and-fire cells under STDP.
+    """Leaky integrate-and-fire cells that learn by STDP.
 
     Attributes:
-        circuit: the cells and synapses.
-        plastic: "all", or "hidden" where the synapses to the output cells stay as they are.
+        circuit: cells and synapses.
+        plastic: "all", or "hidden" for constant synapses to the output cells.
     """
 
     waits_for_launch = False
@@ -106,13 +111,9 @@ class SpikingFeedForward:
         self,
         rule: str,
         rng: np.random.Generator,
-        hidden: int = HIDDEN_CELLS,
-        inhibitory: int | None = INHIBITORY_CELLS,
-        cells_per_muscle: int = CELLS_PER_MUSCLE,
-        plasticity: PairSTDP = STDP,
         *,
-        cells: SensoryCells | None = None,
-        sees: Sees = "cup",
+        cells: SensoryCells,
+        sees: Sees,
         recurrence: Recurrence | None = None,
         density: float = 1.0,
         structure: StructuralPlasticity | None = None,
@@ -120,31 +121,30 @@ class SpikingFeedForward:
         """Make the circuit and its third factor.
 
         Args:
-            rule: "stdp", gated by the broadcast error, or "hebb", which hears no error.
+            rule: "stdp", with the broadcast error as third factor, or "hebb", without a teacher.
             rng: source of cells, weights and feedback.
-            hidden: hidden cells.
-            inhibitory: how many of them inhibit; None for cells of either sign.
-            cells_per_muscle: output cells of each of the six populations.
-            plasticity: of both projections forward.
-            cells: the sensory cells before them; place cells of the cup without a word.
-            sees: what those cells are given.
+            cells: sensory cells.
+            sees: the visual input of these cells.
             recurrence: among hidden cells; None for none.
-            density: share of the synapses from sensory to hidden cells that are there, above 0, up to 1.
-            structure: by which those vanish and form between reaches; None for synapses that stay where they are.
+            density: fraction of the synapses from sensory to hidden cells that exist, above 0, up to 1.
+            structure: structural plasticity of these synapses between reaches; None for none.
 
         Raises:
-            ValueError: another rule, or numbers that are not allowed.
+            ValueError: another rule, or an argument outside its range.
         """
         if rule not in RULES:
-            raise ValueError(f"rule is {rule!r}; {list(RULES)} are allowed for a network of spiking cells")
-        self.cells = PlaceCells() if cells is None else cells
-        self._cells_per_muscle = cells_per_muscle
-        self.readout = AntagonistReadout(JOINTS, cells_per_muscle, READOUT_RAD_PER_HZ)
+            raise ValueError(f"expected rule of {list(RULES)} for a network of spiking cells, got {rule!r}")
+        self.cells = cells
+        self.readout = AntagonistReadout(JOINTS, CELLS_PER_MUSCLE, READOUT_RAD_PER_HZ)
         outputs = len(self.readout.sign)
+        # Fewer synapses are stronger, which keeps the spread of drives.
+        input_weight_sd = INPUT_WEIGHT_SD / math.sqrt(density)
         self.circuit = SpikingCircuit(
             inputs=self.cells.size,
             cells={
-                "hidden": LIFCells(hidden, inhibitory, membrane_ms=MEMBRANE_MS, threshold=THRESHOLD, bias=HIDDEN_DRIVE),
+                "hidden": LIFCells(
+                    HIDDEN_CELLS, INHIBITORY_CELLS, membrane_ms=MEMBRANE_MS, threshold=THRESHOLD, bias=HIDDEN_DRIVE
+                ),
                 "output": LIFCells(
                     outputs,
                     membrane_ms=MEMBRANE_MS,
@@ -157,53 +157,54 @@ class SpikingFeedForward:
                 Projection(
                     "input",
                     "hidden",
-                    # Fewer synapses are as much stronger, for the same spread of drives.
-                    weight_sd=INPUT_WEIGHT_SD / math.sqrt(density),
+                    weight_sd=input_weight_sd,
                     probability=density,
-                    plasticity=plasticity,
+                    plasticity=STDP,
                     structure=structure,
                 ),
                 *_recurrent(recurrence),
-                Projection("hidden", "output", plasticity=plasticity),
+                Projection("hidden", "output", plasticity=STDP),
             ],
             rng=rng,
         )
-        if recurrence is not None and inhibitory:
-            self.circuit.weight(RECURRENT)[-inhibitory:] *= (hidden - inhibitory) / inhibitory
-        self._error = BroadcastError({TO_OUTPUT: self.readout.sign}, {TO_HIDDEN: hidden}, rng)
-        self._hebb = Hebb({TO_HIDDEN: hidden, TO_OUTPUT: outputs}) if rule == "hebb" else None
+        if recurrence is not None:
+            self.circuit.weight(RECURRENT)[-INHIBITORY_CELLS:] *= (HIDDEN_CELLS - INHIBITORY_CELLS) / INHIBITORY_CELLS
+        self._broadcast = BroadcastError({TO_OUTPUT: self.readout.sign}, {TO_HIDDEN: HIDDEN_CELLS}, rng)
+        self._hebb = Hebb({TO_HIDDEN: HIDDEN_CELLS, TO_OUTPUT: outputs}) if rule == "hebb" else None
         self.plastic: Plastic = "all"
         self.sees: Sees = sees
         self._structured = structure is not None
         self._costs = Costs()
         self._fan_out, self._pairs = self._fans()
-        self._connections = sum(int(np.count_nonzero(self.circuit.connected(one))) for one in self.circuit.projections)
-        self._is_looked_into = False
-        # What the last error told, and the eligibilities it met; and how many there have been.
-        self._told: tuple[Array, dict[str, Array], dict[str, tuple[Array, Array]]] | None = None
+        self._connections = sum(
+            int(np.count_nonzero(self.circuit.connected(name))) for name in self.circuit.projections
+        )
+        self._records_spikes = False
+        # The last error with its modulators and eligibilities, and the number of errors so far.
+        self._last_error: tuple[Array, dict[str, Array], dict[str, tuple[Array, Array]]] | None = None
         self._errors = 0
 
-    def begin(self) -> Sight:
-        """The circuit at rest."""
-        state = Sight(self.circuit.begin())
-        if self._is_looked_into:
-            state.kept = KeptSpikes.none_yet(len(state.circuit.spikes))
+    def begin(self) -> SpikingState:
+        """Return the state of the circuit at rest."""
+        state = SpikingState(self.circuit.begin())
+        if self._records_spikes:
+            state.record = SpikeRecord.empty(len(state.circuit.spikes))
         return state
 
-    def posture(self, state: Sight, seen: Array) -> Array:
-        """Twenty milliseconds of spikes; the sensory cells are asked anew when something else is seen."""
+    def posture(self, state: SpikingState, seen: Array) -> Array:
+        """Run 20 ms; return the change of posture (3,) rad. Rates of sensory cells change with the object `seen`."""
         if state.seen is not seen:
             state.seen = seen
             state.rate_hz = np.minimum(INPUT_PEAK_HZ * self.cells.activity(seen), FASTEST_HZ)
-        if state.kept is None:
+        if state.record is None:
             self.circuit.run(state.circuit, state.rate_hz, CONTROL_STEP_MS)
         else:
-            state.kept.run(self.circuit, state.circuit, state.rate_hz, CONTROL_STEP_MS)
-        self._count(state)
+            state.record.run(self.circuit, state.circuit, state.rate_hz, CONTROL_STEP_MS)
+        self._count_operations(state)
         return self.readout.command(self.circuit.rate_hz(state.circuit, "output"))
 
-    def eligibility(self, state: Sight) -> dict[str, tuple[Array, Array]]:
-        """By projection, the pair terms that have gathered in this reach, and the mean rates of the cells before."""
+    def eligibility(self, state: SpikingState) -> dict[str, tuple[Array, Array]]:
+        """Return by projection the present eligibilities and the mean rates of the presynaptic cells, Hz."""
         circuit, now = self.circuit, state.circuit
         return {
             name: (circuit.eligibility(now, name), circuit.mean_rate_hz(now, circuit.projections[name].before))
@@ -211,17 +212,21 @@ class SpikingFeedForward:
         }
 
     def change(self, eligible: dict[str, tuple[Array, Array]], error: Array, rate: float) -> None:
-        """One step, each projection normalised by its eligible drive; the two share it."""
-        modulators = self._hebb.modulators() if self._hebb is not None else self._error.modulators(error)
-        self._told = error, modulators, eligible
+        """Change weights by rate x modulator x eligibility.
+
+        The plastic projections share the rate. It is divided by the drive that a weight change of the size of the
+        eligibility causes, so that `rate` is the fraction of the error that one step corrects.
+        """
+        modulators = self._hebb.modulators() if self._hebb is not None else self._broadcast.modulators(error)
+        self._last_error = error, modulators, eligible
         self._errors += 1
         plastic = (TO_HIDDEN,) if self.plastic == "hidden" else (TO_HIDDEN, TO_OUTPUT)
         slope = 2.0 * READOUT_RAD_PER_HZ * RATE_SLOPE_HZ
         for name in plastic:
-            terms, before_hz = eligible[name]
-            drive = float(np.mean(before_hz @ np.abs(terms))) * SYNAPSE_MS / 1000.0
+            eligibility, before_hz = eligible[name]
+            drive = float(np.mean(before_hz @ np.abs(eligibility))) * SYNAPSE_MS / 1000.0
             if drive > 1e-9:
-                self.circuit.change(name, terms, modulators[name], rate / (len(plastic) * drive * slope))
+                self.circuit.change(name, eligibility, modulators[name], rate / (len(plastic) * drive * slope))
                 synapses = float(np.count_nonzero(self.circuit.connected(name)))
                 self._costs.add(weight_updates=synapses, learning_macs=synapses)
         if self._structured and np.any(error):
@@ -229,33 +234,34 @@ class SpikingFeedForward:
             self._fan_out, self._pairs = self._fans()
 
     def end_baseline(self, body: Controller, practice_rate: float) -> None:
-        """Change nothing: learning goes on as before."""
+        """Do nothing: learning continues as before."""
 
     def alignment(self) -> dict[str, float]:
-        """Spikes have no gradient."""
+        """Return no angles: spikes have no gradient."""
         return {}
 
     def cost(self) -> dict[str, float]:
-        """Counts so far, by the names of `agents.costs`."""
+        """Return the counts so far, by the names of `agents.costs`."""
         return dict(self._costs.counts)
 
     def _fans(self) -> tuple[Array, Array]:
-        """For each unit (sources, then cells): synapses that its spikes reach, and pair terms that they add to."""
-        where = {"input": slice(0, self.circuit.inputs)}
+        """Return the numbers of synapses that a spike of each unit reaches and of eligibilities that it changes."""
+        units = {"input": slice(0, self.circuit.inputs)}
+        first = self.circuit.inputs
         for name, cells in self.circuit.populations.items():
-            first = max(one.stop for one in where.values())
-            where[name] = slice(first, first + cells.size)
-        fan_out, pairs = np.zeros((2, where["output"].stop))
-        for name, one in self.circuit.projections.items():
+            units[name] = slice(first, first + cells.size)
+            first += cells.size
+        fan_out, pairs = np.zeros((2, first))
+        for name, projection in self.circuit.projections.items():
             synapses = self.circuit.connected(name)
-            fan_out[where[one.before]] += synapses.sum(axis=1)
-            if one.plasticity is not None:
-                pairs[where[one.before]] += synapses.sum(axis=1)
-                pairs[where[one.after]] += synapses.sum(axis=0)
+            fan_out[units[projection.before]] += synapses.sum(axis=1)
+            if projection.plasticity is not None:
+                pairs[units[projection.before]] += synapses.sum(axis=1)
+                pairs[units[projection.after]] += synapses.sum(axis=0)
         return fan_out, pairs
 
-    def _count(self, state: Sight) -> None:
-        """The events that the spikes since the last call have brought about."""
+    def _count_operations(self, state: SpikingState) -> None:
+        """Add the operations that the spikes since the last call have caused."""
         spikes = state.circuit.spikes if state.counted is None else state.circuit.spikes - state.counted
         state.counted = state.circuit.spikes.copy()
         self._costs.add(
@@ -264,63 +270,56 @@ class SpikingFeedForward:
             dense_operations=self._connections * CONTROL_STEP_MS,
         )
 
-    def snapshot(self, state: Sight) -> Snapshot:
-        """The last second of spikes by population, and how the last error met the pairs.
+    def inside(self, state: SpikingState) -> Inside:
+        """Return the spikes of the last second by population, and the last error with the eligibilities it met.
 
-        Spikes are kept from the first reach on that begins after the first look.
+        Spikes are recorded from the first reach that begins after the first call.
         """
-        from reach.snapshot import Snapshot
+        self._records_spikes = True
+        return Inside(populations=self._populations(state), travel=self._travel())
 
-        self._is_looked_into = True
-        return Snapshot(populations=self._populations(state), error_path=self._error_path())
+    def _populations(self, state: SpikingState) -> tuple[Population, ...]:
+        inputs = self.cells.size
+        inhibitory, output = inputs + HIDDEN_CELLS - INHIBITORY_CELLS, inputs + HIDDEN_CELLS
+        parts = {"senses": (0, inputs), "hidden": (inputs, inhibitory), "inhibitory": (inhibitory, output)}
+        return populations_of(state.record, self.circuit, state.circuit, parts | muscle_parts(output, CELLS_PER_MUSCLE))
 
-    def _populations(self, state: Sight) -> tuple[Population, ...]:
-        inputs, hidden = self.cells.size, self.circuit.populations["hidden"]
-        excite, last = inputs + hidden.size - (hidden.inhibitory or 0), inputs + hidden.size
-        parts = {"senses": (0, inputs), "hidden": (inputs, excite)}
-        if excite < last:
-            parts["inhibitory"] = excite, last
-        parts |= muscle_parts(last, self._cells_per_muscle)
-        return populations_of(state.kept, self.circuit, state.circuit, parts)
-
-    def _error_path(self) -> ErrorPath | None:
-        from reach.snapshot import ErrorPath, LayerSignal
-
-        if self._told is None or self._hebb is not None:
+    def _travel(self) -> Travel | None:
+        if self._last_error is None or self._hebb is not None:
             return None
-        error, modulators, eligible = self._told
-        signals = tuple(
-            LayerSignal(name, modulators[projection], np.abs(eligible[projection][0]).sum(axis=0).astype(np.float64))
+        error, modulators, eligible = self._last_error
+        arrivals = tuple(
+            Arrival(name, modulators[projection], np.abs(eligible[projection][0]).sum(axis=0).astype(np.float64))
             for name, projection in (("hidden", TO_HIDDEN), ("output", TO_OUTPUT))
         )
         return ErrorPath("gate", error, signals, self._errors)
 
     def arrays(self) -> dict[str, NDArray[Any]]:
-        """Cells, synapses and feedback."""
-        return self.circuit.arrays() | {f"feedback.{name}": value for name, value in self._error.feedback.items()}
+        """Return the arrays of cells, synapses and feedback, by name, to be filled in place."""
+        return self.circuit.arrays() | {f"feedback.{name}": value for name, value in self._broadcast.feedback.items()}
 
     def limits(self) -> dict[str, tuple[float, float]]:
-        """Those of the circuit."""
+        """Return the lowest and highest value of those arrays that have limits, by name."""
         return self.circuit.limits()
 
 
-def _recurrent(given: Recurrence | None) -> list[Projection]:
-    """The projection among hidden cells; steps are milliseconds."""
-    if given is None:
+def _recurrent(recurrence: Recurrence | None) -> list[Projection]:
+    """Return the projection among hidden cells, if any."""
+    if recurrence is None:
         return []
     return [
         Projection(
             "hidden",
             "hidden",
-            weight_sd=given.weight_sd,
-            probability=given.probability,
-            delay_steps=given.delay_ms,
+            weight_sd=recurrence.weight_sd,
+            probability=recurrence.probability,
+            delay_steps=recurrence.delay_ms,
         )
     ]
 
 
 def snn(rng: np.random.Generator) -> tuple[SensoryCells, dict[str, Any]]:
-    """Return place cells of the cup, and the settings of a circuit with all synapses."""
+    """Return place cells of the cup, and the settings of a circuit with all sensory synapses."""
     return PlaceCells(), {}
 
 
@@ -330,7 +329,7 @@ def sparse(rng: np.random.Generator) -> tuple[SensoryCells, dict[str, Any]]:
 
 
 def structural(rng: np.random.Generator) -> tuple[SensoryCells, dict[str, Any]]:
-    """Return place cells of the cup, and the settings of a sparse circuit whose sensory synapses vanish and form."""
+    """Return place cells of the cup, and the settings of a sparse circuit with structural plasticity."""
     return PlaceCells(), {"density": SPARSE_DENSITY, "structure": TURNOVER}
 
 

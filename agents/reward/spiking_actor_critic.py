@@ -1,20 +1,20 @@
 """A spiking actor and a spiking critic that learn from reward alone, after Fremaux, Sprekeler and Gerstner.
 
-Place cells of the seen cup excite both. The actor's six antagonist populations give the change of posture, the critic's
-two the return that is to be expected with a cup there. Every synapse changes by the same law, rate x third factor x
-pair-STDP eligibility (J. Neurosci. 30:13326, 2010; PLoS Comput. Biol. 9:e1003024, 2013), and the third factor is one
-number for all, the return less what the critic said; the critic's two populations hear it with opposite signs. No error
-is computed for any cell of the actor, and nothing is carried back.
+Place cells of the seen cup excite both. Six antagonist populations of the actor give the change of posture, two
+populations of the critic the expected return. Every synapse changes by rate x third factor x pair-STDP eligibility (J.
+Neurosci. 30:13326, 2010; PLoS Comput. Biol. 9:e1003024, 2013). The third factor is one number for all cells: the reward
+prediction error, return - expected return; the critic's two populations receive it with opposite signs. No cell of the
+actor receives an error of its own, and nothing is propagated backwards.
 
-The actor explores by its background: an axon to each cell, whose mean rate is drawn anew for each reach, the same for
-the cells of a muscle, as a nucleus that injects variability does for song birds (Fiete, Fee and Seung 2007, J.
-Neurophysiol. 98:2038). Background synapses do not learn. Without exploration the background fires at its mean.
+The actor explores through its background: one axon to each cell, whose mean rate is drawn once per reach, the same for
+the cells of a muscle, like a nucleus that injects variability in song birds (Fiete, Fee and Seung 2007, J.
+Neurophysiol. 98:2038). Background synapses are constant. Without exploration the background fires at its mean rate.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -27,55 +27,54 @@ from agents.spiking.circuit import SpikingCircuit
 from agents.spiking.kernels import CircuitState
 from agents.spiking.lif import LIFCells
 from agents.spiking.projections import INPUT, Projection
-from agents.spiking.readouts import AntagonistReadout, KeptSpikes, muscle_parts, populations_of
+from agents.spiking.readouts import AntagonistReadout, SpikeRecord, muscle_parts, populations_of
 from agents.spiking.stdp import PairSTDP
-from agents.spiking.third_factors import BoundedSurprise, ExpectedEligibility, Hebb
-
-if TYPE_CHECKING:
-    from reach.snapshot import Snapshot
+from agents.spiking.third_factors import ExpectedEligibility, Hebb, NormalisedRewardPredictionError
+from reach.snapshot import Arrival, Inside, Travel
 
 RULES = ("stdp", "hebb")
 CELLS_PER_MUSCLE = 20
 CRITIC_CELLS_PER_SIGN = 20
 INPUT_PEAK_HZ = 100.0
 SYNAPSE_MS = 5.0
-# Drive without a cup, in units of the threshold: cells fire at some RESTING_HZ, so that each can be turned up or down.
+# Drive without a cup, in units of the threshold: cells fire at about RESTING_HZ, so that their rates can rise and fall.
 DRIVE = 1.2
-# Cells of one drive would fall into step with each other, and their common rate would follow no small change.
+# Half the range of drives. Cells with equal drives would synchronise, and their mean rate would miss small changes.
 DRIVE_SPREAD = 0.3
 RESTING_HZ = 25.0
-# The slope of a cell's rate by its drive there.
+# Slope of a cell's rate by its drive at rest, Hz.
 RATE_SLOPE_HZ = 60.0
 # Posture change and expected return per difference of antagonist rates, rad/Hz and 1/Hz.
 READOUT_RAD_PER_HZ = 0.025
 READOUT_MS = 200.0
 RETURN_PER_HZ = 0.5
-# Mean rate of the axon that excites one cell of the actor, and the drive that it adds in the mean.
+# Mean rate of the axon that excites one cell of the actor, and its mean drive.
 BACKGROUND_HZ = 200.0
 BACKGROUND_DRIVE = 0.1
-# How far exploration moves a joint's posture, SD.
+# SD of the exploration of a joint's posture, and the largest: beyond it the background would fall silent.
 EXPLORATION_RAD = 0.08
+LARGEST_EXPLORATION_RAD = 0.1
 EXPECTATION_RATE = 0.04
-# Spikes that a decision is read from: those of the preparation and of the step of the launch.
-DECIDED_MS = round(1000.0 * PREPARATION_S) + CONTROL_STEP_MS
+# A decision is read from the spikes of the preparation and of the step of the launch.
+DECISION_MS = round(1000.0 * PREPARATION_S) + CONTROL_STEP_MS
 STDP = PairSTDP(depression=0.3)
 TO_ACTOR, TO_CRITIC, BACKGROUND = "input-actor", "input-critic", "background-actor"
 
 
 @dataclass(frozen=True)
 class Decision:
-    """What a network remembers of a decision until its outcome is known.
+    """A decision, kept until its return is known.
 
     Attributes:
         posture: (3,) rad, the change of posture.
         value: the return that the critic expects.
-        eligible: by projection, (axons, targets), the pair terms of the spikes that led to it.
-        activity: (axons,) of the sources, 0..1.
+        eligibility: by projection, (axons, targets), from the spikes that led to it.
+        activity: (axons,) of the sources, 0 to 1.
     """
 
     posture: Array
     value: float
-    eligible: dict[str, Array]
+    eligibility: dict[str, Array]
     activity: Array
 
 
@@ -83,7 +82,8 @@ class SpikingActorCritic:
     """Actor and critic, and how they learn.
 
     Attributes:
-        circuit: the cells and synapses.
+        circuit: cells and synapses.
+        rate, critic_rate: learning rates of actor and critic.
     """
 
     def __init__(
@@ -98,21 +98,24 @@ class SpikingActorCritic:
         """Make the circuit.
 
         Args:
-            rule: "stdp", gated by the surprise, or "hebb", whose actor hears 1 whatever is earned.
+            rule: "stdp", with the reward prediction error as the actor's third factor, or "hebb", with 1.
             rng: source of the cells.
-            rate: share of what a cell did beyond its habit that a full surprise makes a habit, 0..1.
-            critic_rate: share of a surprise by which the expected return follows, 0..1.
-            exploration_rad: SD of exploration at each joint, 0..0.1 rad; beyond, the background would fall silent.
+            rate: fraction of the unexpected part of a cell's activity that a modulator of 1 makes permanent, 0 to 1.
+            critic_rate: fraction of a reward prediction error by which the expected return changes, 0 to 1.
+            exploration_rad: SD of exploration at each joint, 0 to 0.1 rad.
 
         Raises:
             ValueError: another rule, or a number outside its range.
         """
         if rule not in RULES:
-            raise ValueError(f"rule is {rule!r}; {list(RULES)} are allowed for a spiking actor and critic")
-        limits = (("rate", rate, 1.0), ("critic_rate", critic_rate, 1.0), ("exploration_rad", exploration_rad, 0.1))
-        for name, value, largest in limits:
+            raise ValueError(f"expected rule of {list(RULES)} for a spiking actor and critic, got {rule!r}")
+        for name, value, largest in (
+            ("rate", rate, 1.0),
+            ("critic_rate", critic_rate, 1.0),
+            ("exploration_rad", exploration_rad, LARGEST_EXPLORATION_RAD),
+        ):
             if not 0.0 <= value <= largest:
-                raise ValueError(f"{name} is {value}; 0 to {largest:g} is allowed")
+                raise ValueError(f"expected {name} of 0 to {largest:g}, got {value}")
         self.rate, self.critic_rate = rate, critic_rate
         self.cells = PlaceCells()
         self.readout = AntagonistReadout(JOINTS, CELLS_PER_MUSCLE, READOUT_RAD_PER_HZ)
@@ -142,125 +145,125 @@ class SpikingActorCritic:
             ],
             rng=rng,
         )
-        self._part_axons()
-        self._resting = np.full(actors, BACKGROUND_HZ)
-        # A joint moves by the difference of two muscles, whose backgrounds are drawn one by one.
+        self._remove_synapses()
+        self._background_hz = np.full(actors, BACKGROUND_HZ)
+        # A joint moves by the difference of two muscles, whose backgrounds are drawn independently.
         settled = -np.expm1(-1000.0 * PREPARATION_S / READOUT_MS)
         drive_sd = exploration_rad / (np.sqrt(2.0) * READOUT_RAD_PER_HZ * RATE_SLOPE_HZ * settled)
-        self._spread_hz = BACKGROUND_HZ * drive_sd / BACKGROUND_DRIVE
+        self._background_sd_hz = BACKGROUND_HZ * drive_sd / BACKGROUND_DRIVE
         self._expected = ExpectedEligibility(self.circuit.shape(TO_ACTOR), EXPECTATION_RATE)
-        self._surprise = BoundedSurprise({TO_ACTOR: actors})
-        # What the last surprise told each cell, and the eligibilities that it met; and how many there have been.
-        self._told: tuple[float, dict[str, Array], dict[str, Array]] | None = None
-        self._surprises = 0
+        self._reward_prediction = NormalisedRewardPredictionError({TO_ACTOR: actors})
+        # The last reward prediction error with its modulators and eligibilities, and the number of errors so far.
+        self._last_error: tuple[float, dict[str, Array], dict[str, Array]] | None = None
+        self._errors = 0
         self._hebb = Hebb({TO_ACTOR: actors}) if rule == "hebb" else None
-        per_hz = self._step_per_hz()
-        self._actor_step = per_hz
-        # Read-outs tell by how much cells fire otherwise than without a cup.
-        self._tone, self._usual = np.zeros(JOINTS), 0.0
-        idle = self.begin()
-        self.circuit.run(idle, np.concatenate([np.zeros(self.cells.size), self._resting]), DECIDED_MS)
-        at_rest = self.decide(idle)
-        self._tone, self._usual = at_rest.posture, at_rest.value
-        self._critic_step = per_hz / (2.0 * RETURN_PER_HZ * RESTING_HZ)
+        self._actor_step = self._weight_per_eligibility()
+        self._critic_step = self._actor_step / (2.0 * RETURN_PER_HZ * RESTING_HZ)
+        # Read-outs without a cup, which decisions are measured from.
+        self._resting_posture, self._resting_value = np.zeros(JOINTS), 0.0
+        rest = self.begin()
+        self.circuit.run(rest, np.concatenate([np.zeros(self.cells.size), self._background_hz]), DECISION_MS)
+        decision = self.decide(rest)
+        self._resting_posture, self._resting_value = decision.posture, decision.value
 
     def begin(self) -> CircuitState:
-        """The circuit at rest."""
+        """Return the state of the circuit at rest."""
         return self.circuit.begin()
 
     def explore(self, rng: np.random.Generator) -> Array:
-        """Rates of the background, Hz, for a reach in which something else is tried."""
-        drawn = rng.normal(BACKGROUND_HZ, self._spread_hz, 2 * JOINTS)
-        return np.repeat(np.clip(drawn, 0.0, 2.0 * BACKGROUND_HZ), CELLS_PER_MUSCLE)
+        """Return rates of the background, Hz, for a reach with exploration."""
+        muscle_hz = rng.normal(BACKGROUND_HZ, self._background_sd_hz, 2 * JOINTS)
+        return np.repeat(np.clip(muscle_hz, 0.0, 2.0 * BACKGROUND_HZ), CELLS_PER_MUSCLE)
 
     def run(
-        self, state: CircuitState, cup: Array, background_hz: Array | None = None, kept: KeptSpikes | None = None
+        self, state: CircuitState, cup: Array, background_hz: Array | None = None, record: SpikeRecord | None = None
     ) -> None:
-        """Twenty milliseconds of spikes for a seen cup (2,) m; the background is at its mean unless given.
+        """Run 20 ms.
 
-        Where there is a place to keep the spikes, they are kept.
+        Args:
+            state: of the circuit.
+            cup: (2,) place of the seen cup, m.
+            background_hz: rates of the background, Hz; None for the mean.
+            record: to which spikes are written; None for none.
         """
-        background = self._resting if background_hz is None else background_hz
+        background = self._background_hz if background_hz is None else background_hz
         rates = np.concatenate([INPUT_PEAK_HZ * self.cells.activity(cup), background])
-        if kept is None:
+        if record is None:
             self.circuit.run(state, rates, CONTROL_STEP_MS)
         else:
-            kept.run(self.circuit, state, rates, CONTROL_STEP_MS)
+            record.run(self.circuit, state, rates, CONTROL_STEP_MS)
 
     def decide(self, state: CircuitState) -> Decision:
-        """What the spikes so far come to."""
+        """Return the decision that follows from the spikes so far."""
         circuit = self.circuit
         return Decision(
-            posture=self.readout.command(circuit.rate_hz(state, "actor")) - self._tone,
-            value=float(self.critic.command(circuit.rate_hz(state, "critic"))[0]) - self._usual,
-            eligible={name: circuit.eligibility(state, name) for name in (TO_ACTOR, TO_CRITIC)},
+            posture=self.readout.command(circuit.rate_hz(state, "actor")) - self._resting_posture,
+            value=float(self.critic.command(circuit.rate_hz(state, "critic"))[0]) - self._resting_value,
+            eligibility={name: circuit.eligibility(state, name) for name in (TO_ACTOR, TO_CRITIC)},
             activity=circuit.mean_rate_hz(state, INPUT) / INPUT_PEAK_HZ,
         )
 
-    def learn(self, decision: Decision, outcome: float) -> float:
-        """Learn from the return that a decision has brought; returns the surprise, what of it was not expected."""
-        surprise = outcome - decision.value
-        modulators = self._surprise.modulators(surprise)
-        heard = modulators[TO_ACTOR] if self._hebb is None else self._hebb.modulators()[TO_ACTOR]
-        beyond = self._expected.beyond(decision.eligible[TO_ACTOR], decision.activity)
-        self.circuit.change(TO_ACTOR, beyond, heard, self.rate * self._actor_step)
-        self._expected.follow(decision.eligible[TO_ACTOR], decision.activity)
-        value = surprise * self.critic.sign[:, 0]
-        self._told = surprise, {TO_ACTOR: heard, TO_CRITIC: value}, decision.eligible
-        self._surprises += 1
-        self.circuit.change(TO_CRITIC, decision.eligible[TO_CRITIC], value, self.critic_rate * self._critic_step)
-        return surprise
+    def learn(self, decision: Decision, earned: float) -> float:
+        """Learn from the return of a decision; return the reward prediction error."""
+        error = earned - decision.value
+        modulators = self._reward_prediction.modulators(error)
+        actor = modulators[TO_ACTOR] if self._hebb is None else self._hebb.modulators()[TO_ACTOR]
+        eligibility = decision.eligibility[TO_ACTOR]
+        unexpected = self._expected.unexpected(eligibility, decision.activity)
+        self.circuit.change(TO_ACTOR, unexpected, actor, self.rate * self._actor_step)
+        self._expected.update(eligibility, decision.activity)
+        critic = error * self.critic.sign[:, 0]
+        self.circuit.change(TO_CRITIC, decision.eligibility[TO_CRITIC], critic, self.critic_rate * self._critic_step)
+        self._last_error = error, {TO_ACTOR: actor, TO_CRITIC: critic}, decision.eligibility
+        self._errors += 1
+        return error
 
-    def snapshot(self, state: CircuitState, kept: KeptSpikes | None) -> Snapshot:
-        """Spikes of a reach by population, and how the last surprise met the pairs."""
-        from reach.snapshot import ErrorPath, LayerSignal, Snapshot
-
+    def inside(self, state: CircuitState, record: SpikeRecord | None) -> Inside:
+        """Return the spikes of a reach by population, and the last reward prediction error with the eligibilities."""
         places, actors, critics = self.cells.size, len(self.readout.sign), len(self.critic.sign)
         first = places + actors
         parts = {"senses": (0, places), "background": (places, first)} | muscle_parts(first, CELLS_PER_MUSCLE)
         parts["critic"] = first + actors, first + actors + critics
-        populations = populations_of(kept, self.circuit, state, parts)
-        if self._told is None:
-            return Snapshot(populations)
-        surprise, told, eligible = self._told
-        signals = tuple(
-            LayerSignal(name, told[projection], np.abs(eligible[projection]).sum(axis=0).astype(np.float64))
+        populations = populations_of(record, self.circuit, state, parts)
+        if self._last_error is None:
+            return Inside(populations)
+        error, modulators, eligibility = self._last_error
+        arrivals = tuple(
+            Arrival(name, modulators[projection], np.abs(eligibility[projection]).sum(axis=0).astype(np.float64))
             for name, projection in (("actor", TO_ACTOR), ("critic", TO_CRITIC))
         )
-        return Snapshot(
-            populations, error_path=ErrorPath("gate", np.array([surprise]), signals, self._surprises, "surprise")
-        )
+        return Inside(populations, travel=Travel("gate", np.array([error]), arrivals, self._errors, "surprise"))
 
     def arrays(self) -> dict[str, NDArray[Any]]:
-        """Cells and synapses, to be filled in place."""
+        """Return the arrays of cells and synapses, by name, to be filled in place."""
         return self.circuit.arrays()
 
-    def limits(self) -> dict[str, tuple[float, float]]:
-        """Lowest and highest value of those arrays and of that memory that have such limits, by name."""
-        return self.circuit.limits() | {"mean_square_surprise": (0.0, np.inf)}
-
     def memory(self) -> dict[str, NDArray[Any]]:
-        """What it needs to learn on, to be filled in place: expected eligibilities and the usual size of a surprise."""
+        """Return the arrays that learning needs besides, by name, to be filled in place."""
         return {
             "expected_eligibility": self._expected.per_activity,
-            "mean_square_surprise": self._surprise.mean_square,
+            "mean_square_surprise": self._reward_prediction.mean_square,
         }
 
-    def _part_axons(self) -> None:
-        """Leave each axon the synapses that it has: place cells all plastic ones, background axons one cell."""
+    def limits(self) -> dict[str, tuple[float, float]]:
+        """Return the lowest and highest value of those arrays and that memory that have limits, by name."""
+        return self.circuit.limits() | {"mean_square_surprise": (0.0, np.inf)}
+
+    def _remove_synapses(self) -> None:
+        """Connect place cells with all cells by plastic synapses, and each background axon with one cell."""
         places = self.cells.size
         for name in (TO_ACTOR, TO_CRITIC):
             self.circuit.connected(name)[places:] = 0
-        there = self.circuit.connected(BACKGROUND)
-        there[:places] = 0
-        there[places:] = np.eye(there.shape[1], dtype=np.uint8)
-        self.circuit.weight(BACKGROUND)[there == 0] = 0.0
+        background = self.circuit.connected(BACKGROUND)
+        background[:places] = 0
+        background[places:] = np.eye(background.shape[1], dtype=np.uint8)
+        self.circuit.weight(BACKGROUND)[background == 0] = 0.0
 
-    def _step_per_hz(self) -> float:
-        """Weight change for a unit of eligibility that moves a cell's rate by as much as it fired to be eligible.
+    def _weight_per_eligibility(self) -> float:
+        """Return the weight change, per eligibility, that changes a cell's rate by the rate that made it eligible.
 
-        A cell that fires `f` Hz in a reach leaves pair terms of x_i f tau+ (A+ - A-) T at the axons of rates x_i; a
-        change of weights in proportion moves its drive by the sum of x_i^2 times that, and its rate by the slope.
+        A cell that fires at f Hz in a reach has eligibilities of x_i f tau+ (A+ - A-) T at axons of rates x_i. A
+        proportional weight change adds the sum of x_i^2 times that to its drive, and the slope times this to its rate.
         """
         middle = np.mean(self.cells.centres, axis=0)
         power = float(np.sum(np.square(INPUT_PEAK_HZ * self.cells.activity(middle))))

@@ -1,16 +1,16 @@
-"""A spiking learner taught by reward alone, behind Stable-Baselines3's model interface.
+"""A spiking actor and critic that learn from reward, with Stable-Baselines3's model interface.
 
-It reaches with the same body and the same plan as the learners taught by their seen error, but without the shared
-visual feedback, which brings the hand to the cup by itself: where the hand goes is what the spiking actor has decided
-when the reach is launched. When the trial is over, its summed reward is compared with what the spiking critic expected.
-No error is seen, and no gradient exists. In `reach/CupGrab-v0` the fingers close on a near cup by the shared reflex.
+The learner has the same body and the same movement plan as the learners by seen error, but not their visual feedback,
+which alone brings the hand to the cup. The spiking actor decides at the launch where the hand goes. After the trial,
+the sum of its rewards is compared with the return that the spiking critic expected. There is no seen error and no
+gradient. In `reach/CupGrab-v0` the shared reflex closes the fingers on a near cup.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import Any, ClassVar
 
 import gymnasium as gym
 import numpy as np
@@ -35,41 +35,44 @@ from agents.environments import env_attribute
 from agents.loggers import LOG_SETTINGS
 from agents.reaching.controller import PREPARATION_STEPS, Array, Reach
 from agents.reaching.senses import Senses
-from agents.registry import find, is_learner
-from agents.reward.spiking_actor_critic import Decision, SpikingActorCritic
-from agents.spiking.readouts import KeptSpikes
+from agents.reward.spiking_actor_critic import LARGEST_EXPLORATION_RAD, RULES, Decision, SpikingActorCritic
+from agents.spiking.readouts import SpikeRecord
 from agents.trial_learner import Trial, TrialLearner
+from reach.snapshot import Inside
 
-if TYPE_CHECKING:
-    from reach.snapshot import Snapshot
-
-SETTINGS = {"rate": 0.07, "critic_rate": 0.1}
-# What a user, or a checkpoint, may set.
-KNOWN_SETTINGS = {"rate": Setting(0.0, 1.0), "critic_rate": Setting(0.0, 1.0), "exploration_rad": Setting(0.0, 0.1)}
+REWARD_SPIKING_LEARNERS = tuple(f"reward-snn-{rule}" for rule in RULES)
+DEFAULT_SETTINGS = {"rate": 0.07, "critic_rate": 0.1}
+# Settings of a user or a checkpoint.
+KNOWN_SETTINGS = {
+    "rate": Setting(0.0, 1.0),
+    "critic_rate": Setting(0.0, 1.0),
+    "exploration_rad": Setting(0.0, LARGEST_EXPLORATION_RAD),
+}
 SEED = {"seed": Setting(0, whole=True)}
 
 
 @dataclass
 class RewardTrial(Trial):
-    """One reach, and what was decided in it.
+    """One reach and its decision.
 
     Attributes:
-        exploring: whether something else than usual is tried.
-        background_hz: what the actor's background fires at in this reach; None at its mean.
+        exploring: whether the actor explores.
+        background_hz: rates of the actor's background in this reach, Hz; None for the mean.
         decision: None before the launch.
-        kept: spikes so far, for whoever looks; None where nobody does.
+        record: recorded spikes; None without a picture.
     """
 
     exploring: bool = False
     background_hz: Array | None = None
     decision: Decision | None = None
-    kept: KeptSpikes | None = None
+    record: SpikeRecord | None = None
 
 
 class RewardSpikingLearner(TrialLearner[RewardTrial]):
     """A spiking actor and critic with the teacher `reward`.
 
     Attributes:
+        ENV: the environment for which its settings are chosen.
         network: actor and critic.
     """
 
@@ -95,23 +98,20 @@ class RewardSpikingLearner(TrialLearner[RewardTrial]):
             settings: `rate`, `critic_rate` and `exploration_rad` of `SpikingActorCritic`.
 
         Raises:
-            ValueError: an unknown name or setting, a setting outside its range, or an environment that it cannot use.
+            ValueError: an unknown name or setting, a setting outside its range, or an unsuitable environment.
         """
-        given = {**SETTINGS, **check_settings(settings, KNOWN_SETTINGS)}
-        self.network = SpikingActorCritic(find(name).spec.rule, np.random.default_rng(seed), **given)
+        if name not in REWARD_SPIKING_LEARNERS:
+            raise ValueError(f"expected a learner of {list(REWARD_SPIKING_LEARNERS)}, got {name!r}")
+        all_settings = {**DEFAULT_SETTINGS, **check_settings(settings, KNOWN_SETTINGS)}
+        self.network = SpikingActorCritic(name.rpartition("-")[2], np.random.default_rng(seed), **all_settings)
         self._rng = np.random.default_rng([seed, 1])
         self._latest: RewardTrial | None = None
-        self._is_looked_into = False
-        config = {"learner": name, "seed": seed, "settings": given}
+        self._records_spikes = False
+        config = {"learner": name, "seed": seed, "settings": all_settings}
         super().__init__(env, seed=seed, config=config, verbose=verbose, tensorboard_log=tensorboard_log)
 
-    @classmethod
-    def known_settings(cls) -> dict[str, Setting]:
-        """Return the keyword arguments of the constructor, by name."""
-        return SEED | KNOWN_SETTINGS | LOG_SETTINGS
-
-    def end_baseline(self) -> None:
-        """Nothing changes: it goes on from what it has learned."""
+    def settle_baseline(self) -> None:
+        """Do nothing: learning continues as before."""
 
     def _arrays(self) -> dict[str, NDArray[Any]]:
         return self.network.arrays()
@@ -137,70 +137,71 @@ class RewardSpikingLearner(TrialLearner[RewardTrial]):
 
     @classmethod
     def load(cls, path: str | Path, env: Any, *, resume: bool = False, **settings: Any) -> RewardSpikingLearner:
-        """The learner of a checkpoint folder; no code of the checkpoint is run.
+        """Return the learner of a checkpoint folder; no code of the checkpoint is run.
 
         Args:
             path: the folder.
             env: as for the constructor.
-            resume: take up the random states of environment and exploration, so that `learn` goes on with the trial
+            resume: restore the random states of environment and exploration, so that `learn` continues with the trial
                 that would have followed.
             settings: `verbose` and `tensorboard_log`.
 
         Raises:
-            CheckpointError: the checkpoint is damaged, of another learner, lacks entries, or does not fit `env`.
+            CheckpointError: the checkpoint is damaged or incomplete, is of another learner, or does not fit `env`.
         """
         config = read_config(Path(path))
         name = config.get("learner")
-        if not is_learner(name) or find(str(name)).model_class is not cls:
-            raise CheckpointError(f"checkpoint {path}: expected a spiking learner from reward, got {short(name)}")
-        seed, kept = read_settings(config, SEED, path)["seed"], mapping_of(config, "settings", path)
+        if not isinstance(name, str) or name not in REWARD_SPIKING_LEARNERS:
+            raise CheckpointError(
+                f"expected a learner of {list(REWARD_SPIKING_LEARNERS)} in checkpoint {path}, got {short(name)}"
+            )
+        seed, saved = read_settings(config, SEED, path)["seed"], mapping_of(config, "settings", path)
         with loading(path):
-            check_settings(kept, KNOWN_SETTINGS)
-            learner = cls(str(name), env, seed=seed, **{**kept, **settings})
+            check_settings(saved, KNOWN_SETTINGS)
+            learner = cls(name, env, seed=seed, **{**saved, **settings})
         learner.restore(path, resume=resume)
         return learner
 
     def _require_usable(self, env: gym.Env[Any, Any] | VecEnv, senses: Senses) -> None:
         reward = env_attribute(env, "reward")
         if reward != "dense":
-            raise ValueError(f"env has reward {reward!r}; 'dense' is allowed: a miss has to earn more the nearer it is")
+            raise ValueError(f"expected env with reward 'dense', which grades misses by distance, got {reward!r}")
 
-    def snapshot(self) -> Snapshot:
-        """What goes on in the network in the reach that it acts in, for a picture.
+    def inside(self) -> Inside:
+        """Return a snapshot of the network in the present reach, for a picture; it changes no number.
 
-        Looking changes nothing. Spikes are kept from the first reach on that begins after the first look.
+        Spikes are recorded from the first reach that begins after the first call.
         """
-        self._is_looked_into = True
+        self._records_spikes = True
         if self._latest is None:
-            return self.network.snapshot(self.network.begin(), None)
-        return self.network.snapshot(self._latest.network, self._latest.kept)
+            return self.network.inside(self.network.begin(), None)
+        return self.network.inside(self._latest.network, self._latest.record)
 
     def _begin(self, exploring: bool) -> RewardTrial:
         trial = RewardTrial(Reach(), self.network.begin(), exploring=exploring)
-        if self._is_looked_into:
-            trial.kept = KeptSpikes.none_yet(len(trial.network.spikes))
+        if self._records_spikes:
+            trial.record = SpikeRecord.empty(len(trial.network.spikes))
         return trial
 
     def _act(self, trial: RewardTrial, row: Any) -> NDArray[np.float32]:
         self._latest = trial
         now = self._sense(trial, row)
         if trial.reach.step == 0 and trial.exploring:
-            # Drawn when the trial has begun, not when it is made ready: a learner is kept in between.
+            # Drawn in the first step and not in `_begin`: a checkpoint may be saved in between.
             trial.background_hz = self.network.explore(self._rng)
         if trial.decision is None:
-            self.network.run(trial.network, trial.reach.cup, trial.background_hz, trial.kept)
+            self.network.run(trial.network, trial.reach.cup, trial.background_hz, trial.record)
             if trial.reach.step == PREPARATION_STEPS:
                 trial.decision = self.network.decide(trial.network)
-        wanted = np.zeros(3) if trial.decision is None else trial.decision.posture
-        command = self.controller.act(trial.reach, now, wanted)
-        trial.command = command
-        return command
+        posture = np.zeros(3) if trial.decision is None else trial.decision.posture
+        trial.command = self.controller.act(trial.reach, now, posture)
+        return trial.command
 
     def _finish(self, trial: RewardTrial, last: Any, earned: float) -> None:
-        """Learn from the return of a trial; one that ended before the launch tells nothing."""
+        """Learn from the return of a trial, unless it ended before the launch."""
         if trial.decision is None:
             return
-        surprise = self.network.learn(trial.decision, earned)
+        error = self.network.learn(trial.decision, earned)
         self.logger.record_mean("train/expected_return", trial.decision.value)
-        self.logger.record_mean("train/surprise", surprise)
-        self.logger.record_mean("train/surprise_size", abs(surprise))
+        self.logger.record_mean("train/surprise", error)
+        self.logger.record_mean("train/surprise_size", abs(error))

@@ -1,15 +1,12 @@
-"""Leaky integrate-and-fire cells, plain and adaptive, integrated exactly.
+"""Leaky integrate-and-fire (LIF) cells with exponential synaptic currents, integrated exactly in steps of 1 ms.
 
-    membrane_ms dv/dt = bias + g - current_adaptation a - v        (held at `reset` while refractory)
-    synapse_ms dg/dt = -g            g grows by the weight of each spike that arrives
-    adaptation_ms da/dt = -a         a grows by 1 with each spike of the cell
-    a spike where v >= threshold + threshold_adaptation a; then v = reset
+    membrane_ms dv/dt = bias + g - v        (v is held at `reset` while the cell is refractory)
+    synapse_ms dg/dt = -g                   (g grows by the weight of each spike that arrives)
+    a cell with v >= threshold fires, and v = reset
 
-The system is linear between spikes, so a step multiplies by exponentials (Rotter and Diesmann 1999, Biological
-Cybernetics 81:381) and its length changes no solution, only the grid on which spikes may fall. The threshold that
-adapts is that of Bellec et al. 2018 (NeurIPS, "Long short-term memory and learning-to-learn in networks of spiking
-neurons"), the current that of Brette and Gerstner 2005 (J. Neurophysiol. 94:3637) without its subthreshold part.
-Voltages and weights are in units of the usual distance from rest to threshold. Nothing here knows of synapses or rules.
+The equations are linear between spikes, so a step multiplies by exponentials (Rotter and Diesmann 1999, Biological
+Cybernetics 81:381). Only the spike times are bound to the grid of steps. Voltages and weights are in units of the
+distance from rest to the usual threshold. This module does not know of synapses or learning rules.
 """
 
 from __future__ import annotations
@@ -22,7 +19,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from agents.jit import SMALLEST, inlined, kernel
+from agents.jit import SMALLEST, inlined
 from agents.spiking.checks import (
     SHORTEST_MS,
     Spread,
@@ -34,31 +31,32 @@ from agents.spiking.checks import (
     smallest,
 )
 
-# To find, among eight bytes in a word, the first of them lowest, those that are not 0: all bits of a byte but the
-# highest, and that one; 0 to 7 from the highest byte to the lowest, of which a product with 1 in byte k brings k up.
+STEP_MS = 1.0
+
+# Bit masks that find the nonzero bytes of a 64-bit word. A product with PLACES moves the index of the lowest nonzero
+# byte to the top byte.
 LOW_BITS, HIGH_BITS = np.uint64(0x7F7F7F7F7F7F7F7F), np.uint64(0x8080808080808080)
 PLACES, TOP_BYTE, SEVEN, ONE = np.uint64(0x0001020304050607), np.uint64(56), np.uint64(7), np.uint64(1)
-
-
-# Exponent from which two exponentials are subtracted as they are.
-FAR = 30.0
+# Largest exponent for which expm1 is used; above it, two exponentials are subtracted.
+LARGEST_EXPONENT = 30.0
 
 
 @dataclass(frozen=True)
 class LIFCells:
-    """Settings of one population. A value is a number, or a (low, high) range from which each cell draws evenly.
+    """Settings of one population. A value is a number, or a (low, high) range from which each cell draws uniformly.
 
     Attributes:
-        size: cells, 1 or more.
-        inhibitory: under Dale's law, how many of them (the last ones) inhibit while the others excite; None lets every
-            cell have outgoing weights of either sign.
-        membrane_ms, synapse_ms, adaptation_ms: time constants, ms.
-        threshold, reset, bias: voltages; the reset lies below the threshold.
-        first_voltage: at the start of a run.
-        refractory_steps: steps from a spike to the first at which the cell integrates again, 1 or more.
-        threshold_adaptation: what each spike adds to the threshold, 0 or more.
-        current_adaptation: what each spike takes from the drive, 0 or more.
-        readout_ms: time constant of the filtered rate that a read-out sees, ms.
+        size: number of cells, 1 or more.
+        inhibitory: number of inhibitory cells under Dale's law; they come last, the others are excitatory. None: a
+            cell may have outgoing weights of both signs.
+        membrane_ms, synapse_ms: time constants, ms.
+        threshold, reset, bias: voltages; `reset` is below `threshold`.
+        first_voltage: voltage at the start of a run.
+        refractory_steps: steps from a spike to the first step that integrates again, 1 or more.
+        readout_ms: time constant of the filtered firing rate that a read-out uses, ms.
+
+    Raises:
+        ValueError: a setting outside its range.
     """
 
     size: int
@@ -70,37 +68,26 @@ class LIFCells:
     bias: Spread = 0.0
     first_voltage: Spread = 0.0
     refractory_steps: int = 2
-    adaptation_ms: Spread = 200.0
-    threshold_adaptation: Spread = 0.0
-    current_adaptation: Spread = 0.0
     readout_ms: float = 100.0
 
     def __post_init__(self) -> None:
-        """Refuse what no cell can have.
-
-        Raises:
-            ValueError: a setting outside what its line allows.
-        """
+        """Validate the settings."""
         require_count(self, "size", 1)
         require_count(self, "refractory_steps", 1)
         if self.inhibitory is not None:
             require_count(self, "inhibitory", 0)
             if self.inhibitory > self.size:
-                raise ValueError(f"LIFCells inhibitory is {self.inhibitory}; 0 to size = {self.size} is allowed")
-        for name in ("membrane_ms", "synapse_ms", "adaptation_ms"):
+                raise ValueError(f"expected LIFCells inhibitory of 0 to size = {self.size}, got {self.inhibitory}")
+        for name in ("membrane_ms", "synapse_ms"):
             require_spread(self, name, SHORTEST_MS)
-        for name in ("threshold_adaptation", "current_adaptation"):
-            require_spread(self, name, 0.0)
         for name in ("threshold", "reset", "bias", "first_voltage"):
             require_spread(self, name, -math.inf)
         require_number(self, "readout_ms", SHORTEST_MS)
         if not largest(self.reset) < smallest(self.threshold):
-            raise ValueError(
-                f"LIFCells reset is {self.reset!r}; a voltage below the threshold {self.threshold!r} is allowed"
-            )
+            raise ValueError(f"expected LIFCells reset below the threshold {self.threshold!r}, got {self.reset!r}")
 
     def signs(self) -> NDArray[np.int8]:
-        """Sign that each cell's outgoing weights must have, (size,): 1, -1, or 0 for either."""
+        """Return the sign of each cell's outgoing weights, (size,): 1, -1, or 0 for either."""
         signs = np.zeros(self.size, dtype=np.int8)
         if self.inhibitory is not None:
             signs[:] = 1
@@ -109,10 +96,15 @@ class LIFCells:
 
 
 class Cells(NamedTuple):
-    """What does not change about cells; arrays (cells,) over all populations, one after another.
+    """The constants of all cells, population after population; arrays (cells,).
 
-    `coupling` is the voltage that a unit of synaptic drive leaves after one step, `brake` that of a unit of adaptation.
-    `readout_step` is what a spike adds to the filtered rate, Hz.
+    Attributes:
+        bias, threshold, reset, first_voltage, refractory_steps: as in `LIFCells`.
+        leak: factor of the voltage's distance from `bias` in a step.
+        drive_decay: factor of the synaptic drive g in a step.
+        coupling: voltage that a drive of 1 adds in a step.
+        readout_decay: factor of the filtered rate in a step.
+        readout_step: what a spike adds to the filtered rate, Hz.
     """
 
     bias: NDArray[Any]
@@ -122,92 +114,85 @@ class Cells(NamedTuple):
     first_voltage: NDArray[Any]
     drive_decay: NDArray[Any]
     coupling: NDArray[Any]
-    adaptation_decay: NDArray[Any]
-    brake: NDArray[Any]
-    threshold_adaptation: NDArray[Any]
     readout_decay: NDArray[Any]
     readout_step: NDArray[Any]
     refractory_steps: NDArray[np.int32]
 
 
 class CellState(NamedTuple):
-    """What changes in cells; arrays (cells,). `rest` counts the steps of refractoriness that are left."""
+    """The variables of all cells; arrays (cells,).
+
+    Attributes:
+        voltage: v.
+        drive: synaptic drive g.
+        rate_hz: filtered firing rate, Hz.
+        refractory_left: remaining refractory steps.
+    """
 
     voltage: NDArray[Any]
     drive: NDArray[Any]
-    adaptation: NDArray[Any]
     rate_hz: NDArray[Any]
-    rest: NDArray[np.int32]
+    refractory_left: NDArray[np.int32]
 
 
-def draw_cells(populations: Sequence[LIFCells], step_ms: float, rng: np.random.Generator, dtype: Any) -> Cells:
-    """The cells of several populations, each setting drawn in the order in which `LIFCells` names them."""
-    found: dict[str, list[NDArray[Any]]] = {name: [] for name in Cells._fields}
-    for one in populations:
-        membrane_ms = drawn(one.membrane_ms, one.size, rng)
-        synapse_ms = drawn(one.synapse_ms, one.size, rng)
-        threshold = drawn(one.threshold, one.size, rng)
-        reset = drawn(one.reset, one.size, rng)
-        bias = drawn(one.bias, one.size, rng)
-        first_voltage = drawn(one.first_voltage, one.size, rng)
-        adaptation_ms = drawn(one.adaptation_ms, one.size, rng)
-        threshold_adaptation = drawn(one.threshold_adaptation, one.size, rng)
-        current_adaptation = drawn(one.current_adaptation, one.size, rng)
-        own = {
-            "bias": bias,
-            "leak": np.exp(-step_ms / membrane_ms),
-            "threshold": threshold,
-            "reset": reset,
-            "first_voltage": first_voltage,
-            "drive_decay": np.exp(-step_ms / synapse_ms),
-            "coupling": _coupling(membrane_ms, synapse_ms, step_ms),
-            "adaptation_decay": np.exp(-step_ms / adaptation_ms),
-            "brake": current_adaptation * _coupling(membrane_ms, adaptation_ms, step_ms),
-            "threshold_adaptation": threshold_adaptation,
-            "readout_decay": np.full(one.size, math.exp(-step_ms / one.readout_ms)),
-            "readout_step": np.full(one.size, 1000.0 / one.readout_ms),
-            "refractory_steps": np.full(one.size, one.refractory_steps),
+def draw_cells(populations: Sequence[LIFCells], rng: np.random.Generator, dtype: Any) -> Cells:
+    """Return the constants of the cells of several populations, drawn setting by setting in the order of `LIFCells`."""
+    columns: dict[str, list[NDArray[Any]]] = {name: [] for name in Cells._fields}
+    for cells in populations:
+        membrane_ms = drawn(cells.membrane_ms, cells.size, rng)
+        synapse_ms = drawn(cells.synapse_ms, cells.size, rng)
+        values = {name: drawn(getattr(cells, name), cells.size, rng) for name in ("threshold", "reset", "bias")}
+        values |= {
+            "first_voltage": drawn(cells.first_voltage, cells.size, rng),
+            "leak": np.exp(-STEP_MS / membrane_ms),
+            "drive_decay": np.exp(-STEP_MS / synapse_ms),
+            "coupling": _coupling(membrane_ms, synapse_ms),
+            "readout_decay": np.full(cells.size, math.exp(-STEP_MS / cells.readout_ms)),
+            "readout_step": np.full(cells.size, 1000.0 / cells.readout_ms),
+            "refractory_steps": np.full(cells.size, cells.refractory_steps),
         }
-        for name, values in own.items():
-            found[name].append(values)
-    whole = {name: np.concatenate(parts) for name, parts in found.items()}
-    return Cells(**{k: v.astype(np.int32 if k == "refractory_steps" else dtype) for k, v in whole.items()})
-
-
-def resting_cells(cells: Cells) -> CellState:
-    """The state at the start of a run."""
-    zeros = np.zeros_like(cells.bias)
-    return CellState(
-        voltage=cells.first_voltage.copy(),
-        drive=zeros.copy(),
-        adaptation=zeros.copy(),
-        rate_hz=zeros.copy(),
-        rest=np.zeros(len(zeros), dtype=np.int32),
+        for name, column in columns.items():
+            column.append(values[name])
+    return Cells(
+        **{
+            name: np.concatenate(column).astype(np.int32 if name == "refractory_steps" else dtype)
+            for name, column in columns.items()
+        }
     )
 
 
-def _coupling(membrane_ms: NDArray[Any], current_ms: NDArray[Any], step_ms: float) -> NDArray[Any]:
-    """Voltage after one step of a current that starts at 1 and decays with `current_ms`; sound where both are equal."""
-    x = step_ms * (1.0 / membrane_ms - 1.0 / current_ms)
-    near, far = np.abs(x) < 1e-12, x > FAR
-    growth = np.where(near, 1.0, np.expm1(np.minimum(x, FAR)) / np.where(near, 1.0, x))
-    found: NDArray[Any] = np.exp(-step_ms / membrane_ms) * (step_ms / membrane_ms) * growth
-    # exp(x) leaves the range of numbers before its product with exp(-step / membrane) does.
-    apart = (np.exp(-step_ms / current_ms) - np.exp(-step_ms / membrane_ms)) * (step_ms / membrane_ms)
-    return np.where(far, apart / np.where(far, x, 1.0), found)
+def first_cell_state(cells: Cells) -> CellState:
+    """Return the state of the cells at the start of a run."""
+    return CellState(
+        voltage=cells.first_voltage.copy(),
+        drive=np.zeros_like(cells.bias),
+        rate_hz=np.zeros_like(cells.bias),
+        refractory_left=np.zeros(len(cells.bias), dtype=np.int32),
+    )
+
+
+def _coupling(membrane_ms: NDArray[Any], synapse_ms: NDArray[Any]) -> NDArray[Any]:
+    """Return the voltage after one step of a drive that starts at 1; also exact for equal time constants."""
+    x = STEP_MS * (1.0 / membrane_ms - 1.0 / synapse_ms)
+    is_zero, is_large = np.abs(x) < 1e-12, x > LARGEST_EXPONENT
+    growth = np.where(is_zero, 1.0, np.expm1(np.minimum(x, LARGEST_EXPONENT)) / np.where(is_zero, 1.0, x))
+    product: NDArray[Any] = np.exp(-STEP_MS / membrane_ms) * (STEP_MS / membrane_ms) * growth
+    # For a large x, exp(x) overflows although its product with exp(-step / membrane) does not.
+    difference = (np.exp(-STEP_MS / synapse_ms) - np.exp(-STEP_MS / membrane_ms)) * (STEP_MS / membrane_ms)
+    return np.where(is_large, difference / np.where(is_large, x, 1.0), product)
 
 
 @inlined
-def integrate(voltage, drive, adaptation, rest, bias, leak, coupling, brake):  # type: ignore[no-untyped-def]
-    """One step of the voltages between spikes; all arrays are (cells,)."""
+def integrate(voltage, drive, refractory_left, bias, leak, coupling):  # type: ignore[no-untyped-def]
+    """Advance the voltages by one step without spikes; all arrays are (cells,)."""
     smallest, zero = voltage.dtype.type(SMALLEST), voltage.dtype.type(0)
-    # One array is written by each loop: the compiler then proves that no other overlaps it, and uses vectors.
+    # Each loop writes to one array: the compiler then sees that no other array overlaps it, and vectorises the loop.
     for c in range(voltage.shape[0]):
-        moved = bias[c] + (voltage[c] - bias[c]) * leak[c] + drive[c] * coupling[c] - adaptation[c] * brake[c]
-        moved = zero if abs(moved) <= smallest else moved
-        voltage[c] = moved if rest[c] == 0 else voltage[c]
-    for c in range(rest.shape[0]):
-        rest[c] = max(rest[c] - 1, 0)
+        integrated = bias[c] + (voltage[c] - bias[c]) * leak[c] + drive[c] * coupling[c]
+        integrated = zero if abs(integrated) <= smallest else integrated
+        voltage[c] = integrated if refractory_left[c] == 0 else voltage[c]
+    for c in range(refractory_left.shape[0]):
+        refractory_left[c] = max(refractory_left[c] - 1, 0)
 
 
 @inlined
@@ -215,41 +200,33 @@ def decay(values, factor):  # type: ignore[no-untyped-def]
     """Multiply values (n,) by factors (n,)."""
     smallest, zero = values.dtype.type(SMALLEST), values.dtype.type(0)
     for c in range(values.shape[0]):
-        left = values[c] * factor[c]
-        values[c] = zero if abs(left) <= smallest else left
-
-
-@kernel
-def fade(values, factor, smallest):  # type: ignore[no-untyped-def]
-    """Multiply values (n,) by one factor; what is then no larger than `smallest` becomes zero."""
-    for c in range(values.shape[0]):
-        left = values[c] * factor
-        values[c] = left if abs(left) > smallest else 0
+        decayed = values[c] * factor[c]
+        values[c] = zero if abs(decayed) <= smallest else decayed
 
 
 @inlined
-def cross(voltage, adaptation, threshold, raised, above):  # type: ignore[no-untyped-def]
-    """Write to `above` (cells,) whether each cell reaches its threshold; all arrays are (cells,)."""
+def compare_with_threshold(voltage, threshold, fires):  # type: ignore[no-untyped-def]
+    """Write to `fires` whether each cell reaches its threshold; all arrays are (cells,)."""
     for c in range(voltage.shape[0]):
-        above[c] = voltage[c] >= threshold[c] + raised[c] * adaptation[c]
+        fires[c] = voltage[c] >= threshold[c]
 
 
 @inlined
-def note(fires, fired):  # type: ignore[no-untyped-def]
-    """Write the places at which `fires` (units,) is not 0 to `fired`; returns their number."""
+def find_spikes(fires, fired):  # type: ignore[no-untyped-def]
+    """Write the indices at which `fires` (units,) is not 0 to `fired`, in ascending order; return their number."""
     count = 0
-    # Most units are silent in most steps: eight are looked at together. Those that fire are picked out by arithmetic,
-    # since nobody foresees which.
+    # Most units are silent in most steps, so eight units are tested at a time. The indices of those that fire are
+    # computed without branches, which the processor could not predict.
     words = fires[: fires.shape[0] // 8 * 8].view(np.uint64)
     for w in range(words.shape[0]):
         word = words[w]
         if word:
-            left = (((word & LOW_BITS) + LOW_BITS) | word) & HIGH_BITS
-            while left:
-                lowest = left & (~left + ONE)
+            nonzero = (((word & LOW_BITS) + LOW_BITS) | word) & HIGH_BITS
+            while nonzero:
+                lowest = nonzero & (~nonzero + ONE)
                 fired[count] = 8 * w + np.int64(((lowest >> SEVEN) * PLACES) >> TOP_BYTE)
                 count += 1
-                left ^= lowest
+                nonzero ^= lowest
     for i in range(8 * words.shape[0], fires.shape[0]):
         if fires[i]:
             fired[count] = i

@@ -1,10 +1,10 @@
 """Projections: the synapses from one population to another, with axonal delays and Dale's law.
 
-A projection is a dense block of weights (axons, targets) with a mask of the synapses that are there; all blocks lie
-one after another in one array, so that a network of any shape runs in one kernel. A delay belongs to an axon: every
-spike of a cell reaches all targets of the projection the same number of steps later. Two projections between the same
-populations give a pair of cells two paths with two delays. Under Dale's law (a cell's outgoing weights share one sign;
-Eccles, Fatt and Koketsu 1954) the sign of the presynaptic cell bounds its weights.
+The weights of a projection are a dense block (axons, targets) with a mask of existing synapses. All blocks lie one
+after another in one array, so that one kernel runs a network of any shape. A delay belongs to an axon: a spike reaches
+all targets of the projection the same number of steps later. Two projections between the same populations give a pair
+of cells two paths with two delays. Dale's law (a cell's outgoing weights share one sign; Eccles, Fatt and Koketsu 1954)
+bounds the weights of an axon at 0.
 """
 
 from __future__ import annotations
@@ -24,23 +24,29 @@ from agents.spiking.stdp import PairSTDP
 from agents.spiking.structural_plasticity import StructuralPlasticity
 from reach.arguments import is_whole
 
+# The name of the sources, as if they were a population.
 INPUT = "input"
 
 
 @dataclass(frozen=True)
 class Projection:
-    """Settings of the synapses from population `before` to population `after`; "input" names the sources.
+    """Settings of the synapses from population `before` to population `after`.
 
     Attributes:
-        name: by which the circuit knows it; "before-after" where it is empty.
-        weight_mean, weight_sd: of the normal variates from which first weights are drawn; under Dale's law their
-            magnitude counts. In units of the synaptic drive that a spike adds.
-        largest_weight: bound of a weight's magnitude, above 0. First weights are held to it too.
-        probability: that a synapse is there, 0 to 1.
-        delay_steps: whole steps from a spike to its arrival, 0 or more, or (low, high), of which each axon draws one.
-            A spike of a step acts on the thresholds of the next, with a delay of d on those of d steps after.
-        plasticity: pair STDP, or None for weights that do not change.
-        structure: structural plasticity, or None for synapses that stay where they are.
+        before: a population, or "input" for the sources.
+        after: a population.
+        name: of the projection in its circuit; "before-after" if empty.
+        weight_mean, weight_sd: of the normal distribution of the first weights, in units of the synaptic drive that a
+            spike adds. Under Dale's law the magnitude of a draw is used.
+        largest_weight: bound of a weight's magnitude, above 0; first weights are clipped to it.
+        probability: of a synapse to exist, 0 to 1.
+        delay_steps: steps from a spike to its arrival, 0 or more, or a (low, high) range from which each axon draws. A
+            spike acts on the thresholds of the next step with a delay of 0, and of d steps later with a delay of d.
+        plasticity: pair STDP; None for constant weights.
+        structure: structural plasticity; None for synapses that stay where they are.
+
+    Raises:
+        ValueError: a setting outside its range.
     """
 
     before: str
@@ -55,11 +61,7 @@ class Projection:
     structure: StructuralPlasticity | None = None
 
     def __post_init__(self) -> None:
-        """Name the projection and refuse what has no meaning.
-
-        Raises:
-            ValueError: a setting outside what its line allows.
-        """
+        """Name the projection and validate the settings."""
         if not self.name:
             object.__setattr__(self, "name", f"{self.before}-{self.after}")
         require_number(self, "weight_mean", -math.inf)
@@ -69,14 +71,14 @@ class Projection:
         ends = self.delay_steps if isinstance(self.delay_steps, tuple) else (self.delay_steps,)
         if not all(is_whole(end) for end in ends) or not 1 <= len(ends) <= 2 or not 0 <= ends[0] <= ends[-1]:
             raise ValueError(
-                f"Projection delay_steps is {self.delay_steps!r}; a whole number of 0 or more is allowed, or a "
-                "(low, high) range of them"
+                "expected Projection delay_steps as a whole number of 0 or more, or as a (low, high) range of them, "
+                f"got {self.delay_steps!r}"
             )
         whole = tuple(int(end) for end in ends)
         object.__setattr__(self, "delay_steps", whole if isinstance(self.delay_steps, tuple) else whole[0])
         if self.structure is not None and self.probability == 1.0:
             raise ValueError(
-                "Projection probability is 1.0; with structure, below 1 is allowed, so that a new synapse finds a place"
+                "expected Projection probability below 1 with structure, to leave room for new synapses, got 1.0"
             )
 
     @property
@@ -86,15 +88,15 @@ class Projection:
 
 
 class Synapses(NamedTuple):
-    """All projections of a circuit, as arrays; axons, targets and blocks of weights lie one after another.
+    """All projections of a circuit as arrays; axons, targets and blocks of weights lie one after another.
 
     Attributes:
-        unit_start: (populations + 1,) first unit of each population; the input is population 0.
+        unit_start: (populations + 1,) first unit of each population; population 0 is the sources.
         before, after: (projections,) populations.
-        axon_start, target_start, weight_start: (projections + 1,).
+        axon_start, target_start, weight_start: (projections + 1,) first axon, target and weight of each projection.
         delay_steps: (axons,).
         lowest, highest: (axons,) bounds of an axon's weights.
-        weight: (weights,); the only array that learning changes.
+        weight: (weights,); learning changes only this array.
         connected: (weights,) 1 where there is a synapse.
     """
 
@@ -111,17 +113,17 @@ class Synapses(NamedTuple):
     connected: NDArray[np.uint8]
 
 
-class Axons(NamedTuple):
-    """Spikes under way: places of axons by step of arrival, a ring of (longest delay + 1) steps.
+class SpikesUnderWay(NamedTuple):
+    """Spikes that have not arrived, in a ring of (longest delay + 1) steps.
 
     Attributes:
-        arriving: (steps, axons) places within the projection, from `axon_start` on.
-        number: (steps, projections) how many arrive.
-        delay_steps: (axons,) as they were when the run began, none as long as the ring.
+        axon: (ring, axons) indices of axons within their projection, by step of arrival.
+        count: (ring, projections) number of spikes that arrive.
+        delay_steps: (axons,) the delays at the start of the run; all are shorter than the ring.
     """
 
-    arriving: NDArray[np.int32]
-    number: NDArray[np.int64]
+    axon: NDArray[np.int32]
+    count: NDArray[np.int64]
     delay_steps: NDArray[np.int32]
 
 
@@ -132,46 +134,47 @@ def draw_synapses(
     rng: np.random.Generator,
     dtype: Any,
 ) -> Synapses:
-    """Draw masks, weights and delays, one projection after another.
+    """Draw weights, masks and delays, one projection after another.
 
     Args:
-        inputs: sources.
+        inputs: number of sources.
         populations: by name.
-        projections: their `before` and `after` are in `populations`, or `before` is "input".
-        rng: source of what is drawn.
+        projections: between `populations`, or from "input".
+        rng: source of random numbers.
         dtype: of the weights.
 
     Raises:
-        ValueError: a projection with an unknown population, or two of one name.
+        ValueError: a projection with an unknown population, or two of the same name.
     """
     names = [INPUT, *populations]
-    sizes = [inputs, *(one.size for one in populations.values())]
-    signs = [np.zeros(inputs, dtype=np.int8), *(one.signs() for one in populations.values())]
-    seen: set[str] = set()
+    sizes = [inputs, *(cells.size for cells in populations.values())]
+    signs = [np.zeros(inputs, dtype=np.int8), *(cells.signs() for cells in populations.values())]
+    taken: set[str] = set()
     weights, masks, delays, lowest, highest = [], [], [], [], []
     before, after = [], []
-    for one in projections:
-        if one.before not in names or one.after not in names[1:]:
+    for projection in projections:
+        if projection.before not in names or projection.after not in names[1:]:
             raise ValueError(
-                f"projection {one.name!r} goes from {one.before!r} to {one.after!r}; from {names} to {names[1:]} is "
-                "allowed"
+                f"expected projection {projection.name!r} from {names} to {names[1:]}, got {projection.before!r} to "
+                f"{projection.after!r}"
             )
-        if one.name in seen:
-            raise ValueError(f"two projections are named {one.name!r}; names of their own are allowed")
-        seen.add(one.name)
-        p, q = names.index(one.before), names.index(one.after)
+        if projection.name in taken:
+            raise ValueError(f"expected projections with different names, got two named {projection.name!r}")
+        taken.add(projection.name)
+        p, q = names.index(projection.before), names.index(projection.after)
         shape = sizes[p], sizes[q]
         sign = signs[p][:, None]
-        drawn = rng.normal(one.weight_mean, one.weight_sd, shape)
-        weight = np.clip(np.where(sign == 0, drawn, sign * np.abs(drawn)), -one.largest_weight, one.largest_weight)
-        there = rng.random(shape) < one.probability
+        bound = projection.largest_weight
+        normal = rng.normal(projection.weight_mean, projection.weight_sd, shape)
+        weight = np.clip(np.where(sign == 0, normal, sign * np.abs(normal)), -bound, bound)
+        mask = rng.random(shape) < projection.probability
         before.append(p)
         after.append(q)
-        weights.append((weight * there).ravel())
-        masks.append(there.ravel())
-        delays.append(rng.integers(one.delay_range[0], one.delay_range[1] + 1, sizes[p]))
-        lowest.append(np.where(signs[p] > 0, 0.0, -one.largest_weight))
-        highest.append(np.where(signs[p] < 0, 0.0, one.largest_weight))
+        weights.append((weight * mask).ravel())
+        masks.append(mask.ravel())
+        delays.append(rng.integers(projection.delay_range[0], projection.delay_range[1] + 1, sizes[p]))
+        lowest.append(np.where(signs[p] > 0, 0.0, -bound))
+        highest.append(np.where(signs[p] < 0, 0.0, bound))
 
     def starts(counts: Sequence[int]) -> NDArray[np.int64]:
         return np.concatenate([[0], np.cumsum(counts, dtype=np.int64)]).astype(np.int64)
@@ -194,40 +197,40 @@ def draw_synapses(
     )
 
 
-def silent_axons(synapses: Synapses) -> Axons:
-    """No spike under way."""
-    steps = int(synapses.delay_steps.max(initial=0)) + 1
-    return Axons(
-        arriving=np.zeros((steps, len(synapses.delay_steps)), dtype=np.int32),
-        number=np.zeros((steps, len(synapses.before)), dtype=np.int64),
+def no_spikes_under_way(synapses: Synapses) -> SpikesUnderWay:
+    """Return an empty ring for the present delays."""
+    ring = int(synapses.delay_steps.max(initial=0)) + 1
+    return SpikesUnderWay(
+        axon=np.zeros((ring, len(synapses.delay_steps)), dtype=np.int32),
+        count=np.zeros((ring, len(synapses.before)), dtype=np.int64),
         delay_steps=synapses.delay_steps.copy(),
     )
 
 
 @inlined
-def send(fired, delay_steps, arriving, number, step):  # type: ignore[no-untyped-def]
-    """Put the spikes of a step on their way along one projection.
+def send_spikes(fired, delay_steps, axon, count, step):  # type: ignore[no-untyped-def]
+    """Send the spikes of a step along one projection.
 
     Args:
-        fired: places of the axons that fired.
-        delay_steps: (axons,), arriving: (ring, axons), number: (ring,), as in `Axons`.
-        step: the running number of the step.
+        fired: (spikes,) indices of the axons that fired.
+        delay_steps: (axons,), axon: (ring, axons), count: (ring,), as in `SpikesUnderWay`.
+        step: index of the step.
     """
-    ring = number.shape[0]
+    ring = count.shape[0]
     now = step % ring
     for n in range(fired.shape[0]):
         i = fired[n]
-        # A division for each spike would take longer than all else here.
+        # A modulo for each spike would take longer than the rest of the loop.
         slot = now + delay_steps[i]
         slot = slot - ring if slot >= ring else slot
-        arriving[slot, number[slot]] = i
-        number[slot] += 1
+        axon[slot, count[slot]] = i
+        count[slot] += 1
 
 
 @inlined
-def deliver(drive, weight, places):  # type: ignore[no-untyped-def]
-    """Spikes arrive along the axons at `places`: add their weights (axons, targets) to the drives (targets,)."""
-    for n in range(places.shape[0]):
-        i = places[n]
+def excite(drive, weight, axons):  # type: ignore[no-untyped-def]
+    """Add the weights (axons, targets) of the axons along which a spike arrives to the drives (targets,)."""
+    for n in range(axons.shape[0]):
+        i = axons[n]
         for j in range(drive.shape[0]):
             drive[j] += weight[i, j]

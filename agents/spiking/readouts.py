@@ -1,101 +1,73 @@
-"""Read-outs: commands from the spikes of output cells.
-
-Both read the spikes filtered by an exponential of `LIFCells.readout_ms`, in Hz: a difference of antagonist populations,
-as flexors and extensors pull on a joint, or any linear sum (Salinas and Abbott 1994, J. Comput. Neurosci. 1:89).
-"""
+"""What is read from a spiking circuit: commands from antagonist populations, and recorded spikes for a picture."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from agents.spiking.circuit import SpikingCircuit
 from agents.spiking.kernels import CircuitState
+from reach.snapshot import Population
 
 Array = NDArray[np.float64]
+# Bin width, longest reach and length of the picture's window.
+BIN_MS, LONGEST_REACH_MS, WINDOW_BINS = 2, 3000, 500
+JOINT_NAMES, MUSCLE_NAMES = ("shoulder", "elbow", "wrist"), ("flexors", "extensors")
 
 
-class LinearReadout:
-    """command = weight^T rates."""
+class AntagonistReadout:
+    """command_k = per_hz (mean rate of the flexors of joint k - mean rate of its extensors).
 
-    def __init__(self, weight: Array) -> None:
-        """Take the weights (cells, commands), in command a Hz.
+    A linear read-out (Salinas and Abbott 1994, J. Comput. Neurosci. 1:89) of rates filtered with
+    `LIFCells.readout_ms`. Cells are ordered by joint, muscle (flexor, extensor), cell.
 
-        Raises:
-            ValueError: another number of dimensions, or a weight that is no finite number.
-        """
-        if weight.ndim != 2 or not np.all(np.isfinite(weight)):
-            raise ValueError(f"weight has shape {weight.shape}; (cells, commands) finite numbers are allowed")
-        self.weight = weight
-
-    def command(self, rate_hz: NDArray[Any]) -> Array:
-        """Commands (commands,) for filtered rates (cells,) Hz."""
-        found: Array = rate_hz @ self.weight
-        return found
-
-
-class AntagonistReadout(LinearReadout):
-    """command_k = per_hz (mean rate of its flexors - mean rate of its extensors).
-
-    Cells stand in the order joint, muscle (flexor, extensor), cell.
+    Attributes:
+        sign: (cells, joints) effect of each cell on each joint: 1 flexes, -1 extends, 0 elsewhere.
+        weight: (cells, joints) command per Hz.
     """
 
     def __init__(self, joints: int, cells_per_muscle: int, per_hz: float) -> None:
         """Make the weights.
 
         Args:
-            joints: commands, 1 or more.
-            cells_per_muscle: cells of each of the 2 x joints populations, 1 or more.
+            joints: number of commands, 1 or more.
+            cells_per_muscle: number of cells of each of the 2 x joints populations, 1 or more.
             per_hz: command per difference of mean rates.
-
-        Raises:
-            ValueError: an argument outside these.
         """
-        if joints < 1 or cells_per_muscle < 1:
-            raise ValueError(f"joints is {joints} and cells_per_muscle {cells_per_muscle}; 1 or more are allowed")
-        self.sign = antagonist_signs(joints, cells_per_muscle)
-        super().__init__(self.sign * (per_hz / cells_per_muscle))
+        muscles = np.kron(np.eye(joints), np.array([[1.0], [-1.0]]))
+        self.sign: Array = np.repeat(muscles, cells_per_muscle, axis=0)
+        self.weight = self.sign * (per_hz / cells_per_muscle)
 
-
-def antagonist_signs(joints: int, cells_per_muscle: int) -> Array:
-    """Effect of each cell on each joint, (2 x joints x cells_per_muscle, joints): 1 flexes, -1 extends, 0 elsewhere."""
-    muscles = np.kron(np.eye(joints), np.array([[1.0], [-1.0]]))
-    return np.repeat(muscles, cells_per_muscle, axis=0)
-
-
-# The spikes of a reach, kept for whoever looks into a network; keeping them changes no number that it computes.
-
-if TYPE_CHECKING:
-    from reach.snapshot import Population
-
-# To this measure of time spikes are kept, how long a reach lasts at most, and how much of it is shown.
-BIN_MS, LONGEST_REACH_MS, WINDOW_BINS = 2, 3000, 500
-JOINTS, MUSCLES = ("shoulder", "elbow", "wrist"), ("flexors", "extensors")
+    def command(self, rate_hz: NDArray[Any]) -> Array:
+        """Return the commands (joints,) for filtered rates (cells,), Hz."""
+        command: Array = rate_hz @ self.weight
+        return command
 
 
 @dataclass
-class KeptSpikes:
-    """The spikes of one reach so far.
+class SpikeRecord:
+    """The spikes of one reach so far. To record them changes no number that the circuit computes.
 
     Attributes:
-        spikes: (bins, units) in each bin of 2 ms; the first `bins` of them are over.
-        rate_hz: (inputs,) of the sources in the latest step.
+        spikes: (bins, units) number of spikes in each bin of 2 ms; the first `bins` rows are filled.
+        bins: number of bins so far.
+        rate_hz: (inputs,) rates of the sources in the latest step, Hz.
     """
 
     spikes: NDArray[np.uint8]
     bins: int = 0
-    rate_hz: NDArray[np.float64] = field(default_factory=lambda: np.zeros(0))
+    rate_hz: Array = field(default_factory=lambda: np.zeros(0))
 
     @classmethod
-    def none_yet(cls, units: int) -> KeptSpikes:
-        """At the start of a reach of a circuit with that many sources and cells."""
+    def empty(cls, units: int) -> SpikeRecord:
+        """Return the record at the start of a reach, for a number of sources and cells."""
         return cls(np.zeros((LONGEST_REACH_MS // BIN_MS, units), dtype=np.uint8))
 
-    def run(self, circuit: SpikingCircuit, state: CircuitState, rate_hz: NDArray[np.float64], steps_ms: int) -> None:
-        """Run a circuit of steps of 1 ms in pieces so short that a cell hardly fires twice in one."""
+    def run(self, circuit: SpikingCircuit, state: CircuitState, rate_hz: Array, steps_ms: int) -> None:
+        """Run a circuit bin by bin; a cell rarely fires twice in a bin."""
         self.rate_hz = rate_hz
         for _ in range(steps_ms // BIN_MS):
             before = state.spikes.copy()
@@ -108,23 +80,21 @@ class KeptSpikes:
 
 
 def populations_of(
-    kept: KeptSpikes | None, circuit: SpikingCircuit, state: CircuitState, parts: dict[str, tuple[int, int]]
+    record: SpikeRecord | None, circuit: SpikingCircuit, state: CircuitState, parts: dict[str, tuple[int, int]]
 ) -> tuple[Population, ...]:
-    """The last second of spikes, and present rates, by population.
+    """Return the spikes of the last second and the present rates, by population.
 
     Args:
-        kept: of the reach; None where none were kept.
+        record: of the reach; None without a record.
         circuit, state: of the network.
-        parts: by name, the first of a population's units and the one after its last, sources first.
+        parts: by name, the first unit of a population and the one after its last; sources come first.
     """
-    from reach.snapshot import Population
-
     spikes = np.zeros((0, len(state.spikes)), np.uint8)
-    sources = np.zeros(circuit.inputs)
-    if kept is not None:
-        spikes = kept.spikes[max(0, kept.bins - WINDOW_BINS) : kept.bins]
-        sources = kept.rate_hz if len(kept.rate_hz) else sources
-    rates = np.concatenate([sources, state.cells.rate_hz])
+    source_hz = np.zeros(circuit.inputs)
+    if record is not None:
+        spikes = record.spikes[max(0, record.bins - WINDOW_BINS) : record.bins]
+        source_hz = record.rate_hz if len(record.rate_hz) else source_hz
+    rates = np.concatenate([source_hz, state.cells.rate_hz])
     return tuple(
         Population(name, spikes[:, first:last], float(np.mean(rates[first:last])))
         for name, (first, last) in parts.items()
@@ -132,6 +102,6 @@ def populations_of(
 
 
 def muscle_parts(first: int, cells_per_muscle: int) -> dict[str, tuple[int, int]]:
-    """The units of six antagonist populations, in the order of `antagonist_signs`, from unit `first` on."""
-    names = [f"{joint} {muscle}" for joint in JOINTS for muscle in MUSCLES]
+    """Return the units of six antagonist populations, ordered as in `AntagonistReadout`, from unit `first` on."""
+    names = [f"{joint} {muscle}" for joint in JOINT_NAMES for muscle in MUSCLE_NAMES]
     return {name: (first + k * cells_per_muscle, first + (k + 1) * cells_per_muscle) for k, name in enumerate(names)}

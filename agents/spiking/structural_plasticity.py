@@ -1,7 +1,7 @@
-"""Structural plasticity: synapses that stay near zero vanish and as many new ones form elsewhere, at a set rate.
+"""Structural plasticity: synapses that stay near zero are removed, and as many new ones form elsewhere.
 
-After the turnover of dendritic spines, in which weak synapses go and the number stays (Holtmaat and Svoboda 2009, Nat.
-Rev. Neurosci. 10:647); as a learning rule, Kappel et al. 2015, PLoS Comput. Biol. 11:e1004485.
+As dendritic spines turn over: weak synapses disappear and the number stays (Holtmaat and Svoboda 2009, Nat. Rev.
+Neurosci. 10:647; as a learning rule, Kappel et al. 2015, PLoS Comput. Biol. 11:e1004485).
 """
 
 from __future__ import annotations
@@ -17,13 +17,16 @@ from agents.spiking.checks import require_number
 
 @dataclass(frozen=True)
 class StructuralPlasticity:
-    """Settings.
+    """Settings of the structural plasticity of one projection.
 
     Attributes:
-        near_zero: a weight of a magnitude up to this is near zero, 0 or more.
-        patience_s: time for which a synapse stays near zero before it may vanish, 0 or more.
-        turnover_per_s: largest share of the synapses that is replaced in a second, 0 or more.
-        new_weight: magnitude of a new synapse's weight, 0 or more; its sign is its axon's, or either at random.
+        near_zero: largest magnitude of a weight that is near zero, 0 or more.
+        patience_s: time for which a synapse stays near zero before it may be removed, s, 0 or more.
+        turnover_per_s: largest fraction of the synapses that is replaced per second, 0 or more.
+        new_weight: magnitude of the weight of a new synapse, 0 or more. It has the sign of its axon, or a random one.
+
+    Raises:
+        ValueError: a setting outside its range.
     """
 
     near_zero: float = 0.01
@@ -32,23 +35,19 @@ class StructuralPlasticity:
     new_weight: float = 0.1
 
     def __post_init__(self) -> None:
-        """Refuse what has no meaning.
-
-        Raises:
-            ValueError: a setting outside what its line allows.
-        """
+        """Validate the settings."""
         for name in ("near_zero", "patience_s", "turnover_per_s", "new_weight"):
             require_number(self, name, 0.0)
 
 
 @dataclass
 class Turnover:
-    """What structural plasticity remembers of one projection.
+    """The memory of structural plasticity for one projection.
 
     Attributes:
-        near_zero_s: (axons, targets) s, how long each synapse has been near zero.
-        allowance: (1,) synapses that may be replaced now; what is not used is kept, up to one second's worth.
-        calls: (1,) calls so far, from which random numbers are drawn anew, so that a run can go on from its arrays.
+        near_zero_s: (axons, targets) time for which each synapse has been near zero, s.
+        allowance: (1,) number of synapses that may be replaced now; the unused part is kept, up to that of one second.
+        calls: (1,) number of calls so far. It seeds the random numbers, so a run can continue from these arrays.
     """
 
     near_zero_s: NDArray[np.float64]
@@ -57,7 +56,7 @@ class Turnover:
 
     @classmethod
     def new(cls, shape: tuple[int, int]) -> Turnover:
-        """Nothing remembered yet."""
+        """Return the memory before the first call, for (axons, targets) synapses."""
         return cls(np.zeros(shape), np.zeros(1), np.zeros(1, dtype=np.int64))
 
 
@@ -66,41 +65,41 @@ def rewire(
     connected: NDArray[np.uint8],
     bounds: tuple[NDArray[Any], NDArray[Any]],
     settings: StructuralPlasticity,
-    memory: Turnover,
+    turnover: Turnover,
     elapsed_s: float,
     seed: int,
 ) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
-    """Replace synapses that have long been near zero; weight, connected and memory change in place.
+    """Replace synapses that have been near zero for long; change `weight`, `connected` and `turnover` in place.
 
     Args:
         weight, connected: (axons, targets).
         bounds: lowest and highest weight of each axon, (axons,) each.
-        settings: see there.
-        memory: of this projection.
+        settings: of the projection.
+        turnover: of the projection.
         elapsed_s: time since the last call, s.
-        seed: of the random places; the same seed and memory give the same places.
+        seed: of the random numbers; the same seed and turnover give the same synapses.
 
     Returns:
-        Flat places of the synapses that vanished and of those that formed, of one length.
+        Flat indices of the removed and of the formed synapses, of the same length.
     """
-    memory.calls[0] += 1
+    turnover.calls[0] += 1
     near = (connected != 0) & (np.abs(weight) <= settings.near_zero)
-    memory.near_zero_s[...] = np.where(near, memory.near_zero_s + elapsed_s, 0.0)
+    turnover.near_zero_s[...] = np.where(near, turnover.near_zero_s + elapsed_s, 0.0)
     per_second = settings.turnover_per_s * float(np.count_nonzero(connected))
-    memory.allowance[0] = min(memory.allowance[0] + per_second * elapsed_s, max(per_second, 1.0))
-    tired = np.flatnonzero(near & (memory.near_zero_s >= settings.patience_s))
+    turnover.allowance[0] = min(turnover.allowance[0] + per_second * elapsed_s, max(per_second, 1.0))
+    removable = np.flatnonzero(near & (turnover.near_zero_s >= settings.patience_s))
     vacant = np.flatnonzero(connected == 0)
-    number = min(len(tired), len(vacant), int(memory.allowance[0]))
-    rng = np.random.default_rng((seed, int(memory.calls[0])))
-    gone = tired[np.argsort(-memory.near_zero_s.flat[tired], kind="stable")[:number]]
+    number = min(len(removable), len(vacant), int(turnover.allowance[0]))
+    rng = np.random.default_rng((seed, int(turnover.calls[0])))
+    removed = removable[np.argsort(-turnover.near_zero_s.flat[removable], kind="stable")[:number]]
     formed = rng.choice(vacant, number, replace=False)
     axon = formed // weight.shape[1]
-    side = rng.choice((-1.0, 1.0), number)
-    connected.flat[gone], weight.flat[gone], memory.near_zero_s.flat[gone] = 0, 0.0, 0.0
+    sign = rng.choice((-1.0, 1.0), number)
+    connected.flat[removed], weight.flat[removed], turnover.near_zero_s.flat[removed] = 0, 0.0, 0.0
     connected.flat[formed] = 1
-    # An axon of one sign has a bound at zero, so that the side drawn for it must not count.
+    # An axon with a bound at zero has one sign, which replaces the random one.
     lowest, highest = bounds[0][axon], bounds[1][axon]
-    side = np.where(lowest == 0.0, 1.0, np.where(highest == 0.0, -1.0, side))
-    weight.flat[formed] = np.clip(side * settings.new_weight, lowest, highest)
-    memory.allowance[0] -= number
-    return gone, formed
+    sign = np.where(lowest == 0.0, 1.0, np.where(highest == 0.0, -1.0, sign))
+    weight.flat[formed] = np.clip(sign * settings.new_weight, lowest, highest)
+    turnover.allowance[0] -= number
+    return removed, formed

@@ -1,6 +1,8 @@
-"""Delays make a cell choose an interval; Dale's law holds whatever is learned."""
+"""Delays select an interval between spikes; Dale's law holds during learning."""
 
 from __future__ import annotations
+
+from typing import Any
 
 import numpy as np
 import pytest
@@ -34,8 +36,8 @@ def test_a_delay_of_d_steps_is_d_steps() -> None:
     assert arrivals == [3, 4, 10]
 
 
-def test_cells_with_delays_answer_to_the_interval_between_two_spikes() -> None:
-    # The first source's spike waits in each cell's own path, and only meets the second's after that cell's interval.
+def test_cells_with_delays_respond_to_the_interval_between_two_spikes() -> None:
+    # Each cell has its own delay for the first source; the two spikes coincide at the cell with that interval.
     intervals = (4, 8, 12, 16)
     names = [f"interval_{d}" for d in intervals]
     circuit = SpikingCircuit(
@@ -52,20 +54,15 @@ def test_cells_with_delays_answer_to_the_interval_between_two_spikes() -> None:
         train = np.zeros((60, 2), dtype=np.uint8)
         train[5, 0] = train[5 + apart, 1] = 1
         circuit.replay(state, train)
-        answered = {d for d, count in zip(intervals, state.spikes[2:], strict=True) if count > 0}
-        assert answered == {apart} & set(intervals)
+        responding = {d for d, count in zip(intervals, state.spikes[2:], strict=True) if count > 0}
+        assert responding == {apart} & set(intervals)
 
 
-@settings(max_examples=25)
-@given(
-    seed=st.integers(0, 2**32 - 1),
-    eligibility=st.sampled_from([None, 200.0]),
-    bounds=st.sampled_from(["hard", "soft"]),
-    modulation=st.floats(-50.0, 50.0),
-)
-def test_dale_s_law_outlives_learning(seed: int, eligibility: float | None, bounds: str, modulation: float) -> None:
+@settings(max_examples=20)
+@given(seed=st.integers(0, 2**32 - 1), modulation=st.floats(-50.0, 50.0))
+def test_dale_s_law_holds_during_learning(seed: int, modulation: float) -> None:
     rng = np.random.default_rng(seed)
-    rule = PairSTDP(rate=0.5, depression=1.0, eligibility_ms=eligibility, bounds=bounds)  # type: ignore[arg-type]
+    rule = PairSTDP(rate=0.5, depression=1.0, eligibility_ms=200.0)
     circuit = SpikingCircuit(
         5,
         {"hidden": LIFCells(10, inhibitory=4, bias=1.1, first_voltage=(0.0, 1.0))},
@@ -88,8 +85,7 @@ def test_dale_s_law_outlives_learning(seed: int, eligibility: float | None, boun
     number = np.count_nonzero(circuit.connected("hidden-hidden"))
     for _ in range(10):
         circuit.run(state, np.full(5, 200.0), 20)
-        if eligibility is not None:
-            circuit.teach(state, {name: modulation * rng.normal(size=10) for name in circuit.projections})
+        circuit.teach(state, {name: modulation * rng.normal(size=10) for name in circuit.projections})
         circuit.maintain(state, 20.0)
         assert np.all(recurrent[:6] >= 0.0)
         assert np.all(recurrent[6:] <= 0.0)
@@ -105,21 +101,20 @@ def test_a_projection_has_its_probability_of_synapses() -> None:
     np.testing.assert_array_equal(circuit.weight("input-cells"), circuit.connected("input-cells"))
 
 
-@pytest.mark.parametrize(
-    ("setting", "allowed"),
-    [
+def test_settings_outside_their_range_are_refused() -> None:
+    cases: list[tuple[dict[str, Any], str]] = [
         ({"probability": 1.5}, "0 to 1"),
         ({"delay_steps": -1}, "0 or more"),
         ({"delay_steps": (3, 1)}, "range"),
         ({"largest_weight": 0.0}, "or more"),
         ({"structure": StructuralPlasticity()}, "below 1"),
-        ({"before": "nowhere"}, "is allowed"),
-    ],
-)
-def test_what_no_projection_can_have_is_refused(setting: dict[str, object], allowed: str) -> None:
-    def make() -> None:
-        projection = Projection(**({"before": "input", "after": "cells"} | setting))  # type: ignore[arg-type]
+        ({"before": "nowhere"}, "got 'nowhere' to 'cells'"),
+    ]
+
+    def make(settings_: dict[str, Any]) -> None:
+        projection = Projection(**({"before": "input", "after": "cells"} | settings_))
         SpikingCircuit(1, {"cells": LIFCells(1)}, [projection], np.random.default_rng(0))
 
-    with pytest.raises(ValueError, match=allowed):
-        make()
+    for settings_, expected in cases:
+        with pytest.raises(ValueError, match=expected):
+            make(settings_)
