@@ -29,22 +29,49 @@ from reach.perturbations import (
 )
 from reach.registration import ENVIRONMENTS, OWN_PREFIX
 from reach.sim.arm import Arm
+from reach.sim.layout import ACTION_SIZE, CONTROL_STEP_S, CONTROLS, START_HAND_M, TRIAL_STEPS
 
 if TYPE_CHECKING:
     from reach.env import twin
     from reach.notebook import show
+    from reach.sim.actuators import joint_action
+    from reach.sim.jit import kept_on_disk
+    from reach.sim.retina import (
+        CUP_RGB,
+        HAND_RGB,
+        LARGEST_RETINA_PX,
+        LUMINANCE,
+        SMALLEST_RETINA_PX,
+        TABLE_RGB,
+        hand_centre_m,
+        pixel_places_m,
+    )
+    from reach.sim.setup import Cup, Senses
+    from reach.sim.tasks import GOAL_READY, GOAL_TIP_PENALTY
 
-# Names whose modules take long to import, or need what an installation may lack: imported when first asked for.
+# Names that are imported when first used, because their modules load a compiler or parts of the study.
 _LAZY = {
-    "show": "reach.notebook",
-    "twin": "reach.env",
-}
+    name: module
+    for module, names in {
+        "reach.env": ("twin",),
+        "reach.notebook": ("show",),
+        "reach.sim.actuators": ("joint_action",),
+        "reach.sim.jit": ("kept_on_disk",),
+        "reach.sim.retina": (
+            "CUP_RGB", "HAND_RGB", "LARGEST_RETINA_PX", "LUMINANCE", "SMALLEST_RETINA_PX", "TABLE_RGB",
+            "hand_centre_m", "pixel_places_m",
+        ),
+        "reach.sim.setup": ("Cup", "Senses"),
+        "reach.sim.tasks": ("GOAL_READY", "GOAL_TIP_PENALTY"),
+    }.items()
+    for name in names
+}  # fmt: skip
 
 
 if not TYPE_CHECKING:
 
     def __getattr__(name: str) -> Any:
-        """Import a name of `_LAZY`, or a submodule (`reach.env.CupEnv` works after `import reach` alone)."""
+        """Import a name of `_LAZY`, or a submodule: `reach.env.CupEnv` works after `import reach` alone."""
         if name in _LAZY:
             globals()[name] = value = getattr(import_module(_LAZY[name]), name)
             return value
@@ -55,10 +82,24 @@ if not TYPE_CHECKING:
 
 __version__ = "0.1.0"
 __all__ = [
+    "ACTION_SIZE",
+    "CONTROLS",
+    "CONTROL_STEP_S",
+    "CUP_RGB",
     "ENVIRONMENTS",
+    "GOAL_READY",
+    "GOAL_TIP_PENALTY",
+    "HAND_RGB",
+    "LARGEST_RETINA_PX",
+    "LUMINANCE",
     "OWN_PREFIX",
+    "SMALLEST_RETINA_PX",
+    "START_HAND_M",
+    "TABLE_RGB",
+    "TRIAL_STEPS",
     "Arm",
     "ConstantForce",
+    "Cup",
     "CupJump",
     "CupRemoved",
     "CurlField",
@@ -72,11 +113,16 @@ __all__ = [
     "Nudge",
     "Prism",
     "Rotation",
+    "Senses",
     "Slip",
     "StiffnessChange",
     "ToolLength",
     "VelocityField",
     "__version__",
+    "hand_centre_m",
+    "joint_action",
+    "kept_on_disk",
+    "pixel_places_m",
     "show",
     "twin",
 ]

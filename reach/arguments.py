@@ -1,4 +1,4 @@
-"""Checks of arguments that users give: each refusal names the argument, its value and what is allowed."""
+"""Checks of arguments. Each error reads "NAME: expected WHAT, got VALUE"."""
 
 from __future__ import annotations
 
@@ -32,8 +32,7 @@ def require_number(name: str, value: Any, low: float, high: float, unit: str = "
         ValueError: not a number, or outside the range; NaN is outside every range.
     """
     if not is_number(value) or not low <= value <= high:
-        allowed = f"{low:g} to {high:g} {unit}".rstrip()
-        raise ValueError(f"{name} is {value!r}; {allowed} is allowed")
+        raise ValueError(f"{name}: expected a number from {low:g} to {f'{high:g} {unit}'.rstrip()}, got {value!r}")
     return float(value)
 
 
@@ -49,11 +48,9 @@ def require_whole(name: str, value: Any, low: int, high: int | None = None, *, a
     Raises:
         ValueError: not a whole number, or outside the range.
     """
-    if not is_whole(value):
+    if not is_whole(value) or value < low or (high is not None and value > high):
         bounds = f"of {low} or more" if high is None else f"from {low} to {high}"
-        raise ValueError(f"{name} is {value!r}; {also}a whole number {bounds} is allowed")
-    if value < low or (high is not None and value > high):
-        raise ValueError(f"{name} is {value!r}; {also}{low} {'or more' if high is None else f'to {high}'} is allowed")
+        raise ValueError(f"{name}: expected {also}a whole number {bounds}, got {value!r}")
     return int(value)
 
 
@@ -85,40 +82,51 @@ def require_bool(name: str, value: Any) -> bool:
         ValueError: another value; 1, 0 and "False" are refused.
     """
     if not isinstance(value, bool | np.bool_):
-        raise ValueError(f"{name} is {value!r}; true or false is allowed")
+        raise ValueError(f"{name}: expected true or false, got {value!r}")
     return bool(value)
 
 
 def require_choice(name: str, value: Any, allowed: Sequence[str | None]) -> None:
-    """Refuse a value that is none of `allowed`.
+    """Validate a value that must be one of `allowed`.
 
     Raises:
         ValueError: the message lists the choices.
     """
     if not (value is None or isinstance(value, str)) or value not in allowed:
-        raise ValueError(f"{name} is {value!r}; {list(allowed)} are allowed")
+        raise ValueError(f"{name}: expected one of {list(allowed)}, got {value!r}")
+
+
+def require_known(name: str, given: Mapping[Any, Any], known: Sequence[str]) -> None:
+    """Validate the keys of a mapping.
+
+    Raises:
+        ValueError: the message lists the unknown keys and the known ones.
+    """
+    unknown = sorted(set(given) - set(known), key=str)
+    if unknown:
+        raise ValueError(f"{name}: expected keys of {list(known)}, got {unknown}")
 
 
 def require_name(name: str, value: Any) -> None:
-    """Refuse a value that cannot be part of the name of a file.
+    """Validate a name that becomes part of the name of a file.
 
     Raises:
         ValueError: the message says which characters a name may hold, and how many.
     """
     if not isinstance(value, str) or not NAME_PATTERN.fullmatch(value):
         raise ValueError(
-            f"{name} is {value!r}; letters, digits, '.', '_' and '-' are allowed: a name may hold up to "
-            f"{MOST_NAME_CHARACTERS} of them and begins with a letter or digit"
+            f"{name}: expected up to {MOST_NAME_CHARACTERS} letters, digits, '.', '_' and '-' that begin with a letter "
+            f"or digit, got {value!r}"
         )
 
 
 def numbers_in(value: Any) -> NDArray[np.float64] | None:
     """Return real numbers in any nesting as an array; None for text, booleans, complex numbers and ragged lists."""
     try:
-        found = np.asarray(value)
+        array = np.asarray(value)
     except (TypeError, ValueError):
         return None
-    return found.astype(np.float64) if found.dtype.kind in "fiu" else None
+    return array.astype(np.float64) if array.dtype.kind in "fiu" else None
 
 
 def require_numbers(name: str, value: Any, shape: tuple[int, ...]) -> NDArray[np.float64]:
@@ -127,18 +135,18 @@ def require_numbers(name: str, value: Any, shape: tuple[int, ...]) -> NDArray[np
     Raises:
         ValueError: another shape, or something that is not a finite real number.
     """
-    found = numbers_in(value)
-    if found is None or found.shape != shape or not np.isfinite(found).all():
-        raise ValueError(f"{name} is {value!r}; finite numbers of shape {shape} are allowed")
-    return found
+    array = numbers_in(value)
+    if array is None or array.shape != shape or not np.isfinite(array).all():
+        raise ValueError(f"{name}: expected finite numbers of shape {shape}, got {value!r}")
+    return array
 
 
 def require_keys(name: str, value: Any, keys: Sequence[str]) -> None:
-    """Refuse what is not a mapping that holds all `keys`.
+    """Validate a mapping that must hold all `keys`.
 
     Raises:
         ValueError: the message lists what is missing.
     """
     missing = [key for key in keys if key not in value] if isinstance(value, Mapping) else list(keys)
     if missing:
-        raise ValueError(f"{name} has no {missing}; a mapping that holds {list(keys)} is allowed")
+        raise ValueError(f"{name}: expected a mapping with {list(keys)}, got one without {missing}")

@@ -1,4 +1,4 @@
-"""`CupEnv`: the arm, the cup and the senses as a Gymnasium environment."""
+"""`CupEnv`: the arm, the cup and the senses as a Gymnasium environment, with its spaces and forms of observation."""
 
 from __future__ import annotations
 
@@ -21,6 +21,7 @@ from reach.arguments import (
     require_bool,
     require_choice,
     require_keys,
+    require_known,
     require_number,
     require_seed,
     require_whole,
@@ -31,29 +32,24 @@ from reach.sim import layout as s
 from reach.sim import setup, tasks
 from reach.sim.actuators import LARGEST_TORQUE_N_M, joint_action
 from reach.sim.arm import ELBOW_LIMITS_DEGREES, SHOULDER_LIMITS_DEGREES, WRIST_LIMITS_DEGREES, Arm
-from reach.sim.retina import LARGEST_PX, SMALLEST_PX, draw_retinas
-from reach.sim.setup import LARGEST_APERTURE_M, Physical
+from reach.sim.retina import LARGEST_RETINA_PX, SMALLEST_RETINA_PX, draw_retinas
+from reach.sim.setup import LARGEST_APERTURE_M, Physical, cup_place
 from reach.sim.tasks import compute_reward
 from reach.sim.truth import Truth
-from reach.simulation import Simulation, cup_place, require_generator
+from reach.simulation import Simulation, require_generator
 
 RESET_OPTIONS = ("cup", "perturbation")
 ACTION_SHAPE = (s.ACTION_SIZE,)
-# What changes while trials run, of an environment's attributes.
-CHANGING = ("_is_sown", "_begun", "_cup_option", "_done_actions", "_paths")
+# Attributes of an environment that change while trials run.
+SAVED_ATTRIBUTES = ("_begun", "_cup_option", "_done_actions", "_paths")
 OBSERVATION_FORMS = ("vector", "goal", "retina")
-# What the body feels follows what the eye sees in the vector.
-FIRST_FELT = next(
+# Proprioception follows vision in the vector.
+FIRST_PROPRIOCEPTION = next(
     sum(row[1] for row in s.OBSERVATION[:k]) for k, row in enumerate(s.OBSERVATION) if row[0] == "joint angles"
 )
-
-
-def goal_space() -> Any:
-    """The space of one goal, (4,) float64: m, m, 0 or 1, steps. Doubles, so that the reward is that of the step."""
-    farthest, most = tasks.FARTHEST_M, s.TRIAL_STEPS + tasks.TIPPING_PENALTY
-    return spaces.Box(
-        np.array([-farthest, -farthest, 0.0, 0.0]), np.array([farthest, farthest, 1.0, most]), dtype=np.float64
-    )
+JOINT_LIMITS_DEGREES = {
+    "shoulder": SHOULDER_LIMITS_DEGREES, "elbow": ELBOW_LIMITS_DEGREES, "wrist": WRIST_LIMITS_DEGREES,
+}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -61,11 +57,9 @@ class Observing:
     """A form of observation.
 
     Attributes:
-        form: "vector", (19,) float32; "goal", a dictionary of "observation" (that vector), "achieved_goal" and
-            "desired_goal" (see `reach.sim.tasks`); or "retina", a dictionary of "retina" (size, size, channels)
-            uint8 and "felt" (14,) float32, the vector without what is seen.
+        form: "vector", "goal" or "retina", see `CupEnv`.
         retina_px: side of the retina, 16..256 pixels.
-        retina_colour: red, green and blue instead of grey.
+        retina_colour: whether the retina is red, green and blue instead of grey.
     """
 
     form: str = "vector"
@@ -74,23 +68,22 @@ class Observing:
 
     def __post_init__(self) -> None:
         require_choice("observation", self.form, OBSERVATION_FORMS)
-        size = require_whole("retina_px", self.retina_px, SMALLEST_PX, LARGEST_PX)
+        size = require_whole("retina_px", self.retina_px, SMALLEST_RETINA_PX, LARGEST_RETINA_PX)
         object.__setattr__(self, "retina_px", size)
         object.__setattr__(self, "retina_colour", require_bool("retina_colour", self.retina_colour))
 
     @property
     def space(self) -> Any:
-        """The space of one environment's observation."""
+        """The space of one environment's observations."""
         low, high = (np.concatenate([np.full(row[1], row[k]) for row in s.OBSERVATION]) for k in (3, 4))
         low, high = low.astype(np.float32), high.astype(np.float32)
         vector = spaces.Box(low, high, dtype=np.float32)
         if self.form == "goal":
-            goal = goal_space()
-            return spaces.Dict({"observation": vector, "achieved_goal": goal, "desired_goal": goal_space()})
+            return spaces.Dict({"observation": vector, "achieved_goal": _goal_space(), "desired_goal": _goal_space()})
         if self.form == "retina":
             shape = (self.retina_px, self.retina_px, self._channels)
-            felt = spaces.Box(low[FIRST_FELT:], high[FIRST_FELT:], dtype=np.float32)
-            return spaces.Dict({"retina": spaces.Box(0, 255, shape, np.uint8), "felt": felt})
+            proprioception = spaces.Box(low[FIRST_PROPRIOCEPTION:], high[FIRST_PROPRIOCEPTION:], dtype=np.float32)
+            return spaces.Dict({"retina": spaces.Box(0, 255, shape, np.uint8), "proprioception": proprioception})
         return vector
 
     @property
@@ -98,7 +91,7 @@ class Observing:
         return 3 if self.retina_colour else 1
 
     def of(self, simulation: Simulation) -> Any:
-        """The observations of all worlds at this moment: arrays (num_envs, ...)."""
+        """Return the present observations of all worlds: arrays (num_envs, ...)."""
         vector = simulation.observations
         if self.form == "goal":
             achieved, desired = tasks.goals_of(simulation.column, simulation.grab)
@@ -106,29 +99,37 @@ class Observing:
         if self.form == "retina":
             images = np.empty((simulation.num_envs, self.retina_px, self.retina_px, self._channels), dtype=np.uint8)
             draw_retinas(simulation.world.tiles, images)
-            return {"retina": images, "felt": vector[:, FIRST_FELT:].copy()}
+            return {"retina": images, "proprioception": vector[:, FIRST_PROPRIOCEPTION:].copy()}
         return vector
 
 
+def _goal_space() -> Any:
+    """Return the space of a goal, (4,) float64: m, m, 0 or 1, steps."""
+    farthest, penalty = tasks.FARTHEST_M, s.TRIAL_STEPS + tasks.TIPPING_PENALTY
+    low, high = np.array([-farthest, -farthest, 0.0, 0.0]), np.array([farthest, farthest, 1.0, penalty])
+    return spaces.Box(low, high, dtype=np.float64)
+
+
 def of_one(observations: Any, index: int) -> Any:
-    """The observation of one environment, copied from those of all."""
+    """Return a copy of the observation of environment `index`."""
     if isinstance(observations, dict):
         return {name: values[index].copy() for name, values in observations.items()}
     return observations[index].copy()
 
 
 class CupEnv(gym.Env[Any, NDArray[np.float32]]):
-    """An arm on a table reaches for a cup. One episode is one trial: one cup, up to 3 s, as many attempts as fit.
+    """An arm on a table reaches for a cup. One episode is one trial: one cup, up to 3 s, any number of attempts.
 
     ## Description
-    Shoulder, elbow and wrist move a hand with two fingers in the plane; eyes and joints report late and with noise. In
-    `reach/CupReach-v0` the open hand is to come to rest around the cup (as they are seen, which matters only while a
-    perturbation moves the seen hand); in `reach/CupGrab-v0` the fingers are to close on it and hold it for 0.2 s. A cup
-    struck too fast tips over, which ends the trial.
+    Shoulder, elbow and wrist move a hand with two fingers in the horizontal plane. Vision and proprioception are
+    delayed and noisy. In `reach/CupReach-v0` the open hand must come to rest around the cup, both as they are seen
+    (which matters where a perturbation moves the seen hand). In `reach/CupGrab-v0` the fingers must close on the cup
+    and hold it for 0.2 s. A cup that is struck too fast tips over, which ends the trial.
 
     ## Action space
-    `Box(-1, 1, (4,), float32)`, applied for 20 ms. `control` says what the joints make of it: an equilibrium posture
-    held by joint springs (the default), torques, or the excitation of eight muscles in antagonist pairs.
+    `Box(-1, 1, (4,), float32)`, applied for 20 ms. Actions outside the bounds are errors. `control` selects what an
+    action means to the joints: an equilibrium posture held by joint springs (the default), torques, or the excitation
+    of eight muscles in antagonist pairs.
 
     {action_table}
 
@@ -138,31 +139,46 @@ class CupEnv(gym.Env[Any, NDArray[np.float32]]):
     {observation_table}
 
     `observation="goal"`: a dictionary of `observation` (that vector), `achieved_goal` and `desired_goal`, with
-    `compute_reward` for learning from hindsight; reward is then sparse. See `reach.sim.tasks`.
+    `compute_reward` for learning from hindsight. See `reach.sim.tasks`.
 
-    `observation="retina"`: a dictionary of `retina`, a small picture `(retina_px, retina_px, 1 or 3)`, uint8, of seen
-    hand and seen cup, and `felt`, the vector from the joint angles on. See `reach.sim.retina`.
+    `observation="retina"`: a dictionary of `retina`, a picture `(retina_px, retina_px, 1 or 3)`, uint8, of seen hand
+    and seen cup, and `proprioception`, the vector from the joint angles on. See `reach.sim.retina`.
 
     ## Rewards
-    `info["reward_terms"]` holds them by name.
+    `info["reward_terms"]` holds the terms by name.
 
-    - `reward="dense"`: progress of the seen hand towards the seen cup and of the grasp (differences of potentials,
-      weighted 4 and 8), a little for steady commands, +10 for success. A tipped cup takes all progress back and 1 more.
-    - `reward="sparse"`: -1 a step, 0 on success; a tipped cup costs all the steps that were left and 1 more.
+    - `reward="dense"` (the default): progress of the seen hand towards the seen cup, and of the grasp (differences of
+      potentials, weighted 4 and 8); a small cost of changing commands; +10 for success. A tipped cup takes back all
+      progress and 1 more.
+    - `reward="sparse"` (always with goals): -1 a step, 0 on success. A tipped cup costs the remaining steps and 1 more.
 
     ## Starting state
-    The arm rests with the hand at (0.12, 0.36) m; the cup stands 0.16-0.24 m away at a bearing of 65-125 degrees.
+    The arm is at rest with the hand at (0.12, 0.36) m. The cup is 0.16-0.24 m away at a bearing of 65-125 degrees.
 
     ## Episode end
-    Terminated on success or when the cup tips over; truncated after 150 steps (by the registered time limit).
+    Termination: success, or the cup tips over. Truncation: 150 steps (by the registered time limit).
 
     ## Arguments
-    `task`, `control`, `perturbation`, `reward`, `observation`, `retina_px`, `retina_colour`, `arm`, `height_m`,
-    `mass_kg`, `strength`, `cup` (size, mass, tipping threshold, friction), `senses`, `render_mode`, `width`, `height`;
-    and `reset(options={{"cup": (x, y), "perturbation": ...}})` for one trial.
+    | argument | default | meaning |
+    |---|---|---|
+    | `task` | by the id | `"reach"` or `"grab"` |
+    | `control` | `"posture"` | `"posture"`, `"torque"` or `"muscle"` |
+    | `perturbation` | `None` | a perturbation, or a tuple or list of them that act together in every trial |
+    | `reward` | `None` | `"dense"` or `"sparse"`; `None` is `"dense"`, and `"sparse"` with goals |
+    | `observation` | `"vector"` | `"vector"`, `"goal"` or `"retina"` |
+    | `retina_px`, `retina_colour` | `64`, `False` | side of the retina, 16..256 pixels, and whether it is in colour |
+    | `arm` | `"winter"` | `"winter"`, `"shadmehr1994"`, `"li-todorov2004"` or an `Arm` |
+    | `height_m`, `mass_kg` | `1.75`, `70` | of the person, for the arm "winter": 0.94..2.41 m, 5..300 kg |
+    | `strength` | `1` | factor on the largest torques and muscle forces, 0.2..5 |
+    | `cup`, `senses` | `None` | a `reach.Cup` and a `reach.Senses`, or mappings of their fields |
+    | `render_mode` | `None` | `"human"` or `"rgb_array"` |
+    | `width`, `height` | `600` | of the picture, pixels |
+
+    Height, mass, strength and the fields of cup and senses may be (low, high) ranges, sampled for each trial.
+    `reset(options={{"cup": (x, y), "perturbation": ...}})` sets the cup and the perturbation of one trial.
 
     ## Truth
-    `info["truth"]` holds the true state. It is for metrics and pictures; a learner that reads it is not honest.
+    `info["truth"]` holds the true state, for metrics and pictures. A learner that reads it is not honest.
 
     ## Version history
     v0: first version.
@@ -191,27 +207,10 @@ class CupEnv(gym.Env[Any, NDArray[np.float32]]):
         width: int = 600,
         height: int = 600,
     ) -> None:
-        """Make the environment.
-
-        Args:
-            task: "reach" or "grab".
-            control: "posture", "torque" or "muscle".
-            perturbation: one perturbation, or a tuple or list of perturbations that act together in every trial.
-            reward: "dense" or "sparse"; None is "dense", but "sparse" with goals.
-            observation: "vector", "goal" or "retina", see `Observing`.
-            retina_px, retina_colour: side of the retina, 16..256 pixels, and whether it sees colours.
-            arm: "winter", "shadmehr1994", "li-todorov2004" or an `Arm`.
-            height_m, mass_kg: of the person whose arm it is, for the arm "winter": 0.94..2.41 m, 5..300 kg.
-            strength: factor on the largest torques and muscle forces.
-            cup: a `reach.sim.setup.Cup` or its fields as a mapping.
-            senses: a `reach.sim.setup.Senses` or its fields as a mapping.
-            render_mode: None, "human" or "rgb_array".
-            width, height: of the picture, pixels.
-
-        Height, mass, strength and the fields of cup and senses may be (low, high) ranges, drawn anew for each trial.
+        """Create the environment; the arguments are those of the class.
 
         Raises:
-            ValueError: an argument outside what is allowed; the message names it.
+            ValueError: an argument outside its range; the message names it.
         """
         require_choice("render_mode", render_mode, (None, *self.metadata["render_modes"]))
         self.task = task
@@ -227,16 +226,15 @@ class CupEnv(gym.Env[Any, NDArray[np.float32]]):
             1, task=task, control=control, reward=self.reward, perturbations=[as_perturbations(perturbation)],
             person=setup.Person(arm, height_m, mass_kg, strength), cup=cup, senses=senses,
         )  # fmt: skip
-        self._take_row()
+        self._set_views()
         self._actions = np.zeros((1, s.ACTION_SIZE))
-        self._is_sown = False
-        # Of this trial, so that it can be played again.
+        # What `twin` plays again.
         self._cup_option: Any = None
         self._done_actions: list[bytes] = []
         self._begun = False
         self._paths = Paths()
         self._window: Any = None
-        # Whether the person has left the window open; the environment goes on either way.
+        # False once the person has closed the window; the environment keeps running.
         self.window_open = True
 
         self.observation_space = self.observing.space
@@ -252,16 +250,15 @@ class CupEnv(gym.Env[Any, NDArray[np.float32]]):
 
         Args:
             seed: of this trial and those after it.
-            options: "cup", its place (x, y) m; "perturbation", for this trial instead of the environment's own.
+            options: "cup", its place (x, y) m; "perturbation", of this trial instead of the default one.
 
         Raises:
             ValueError: an unknown option, or a value outside what is allowed.
         """
         given = reset_options(options, RESET_OPTIONS)
         super().reset(seed=require_seed("seed", seed))
-        if seed is not None or not self._is_sown:
-            self._simulation.sow(0, self.np_random.integers(2**64, dtype=np.uint64))
-            self._is_sown = True
+        if seed is not None or not self._simulation.seeded[0]:
+            self._simulation.seed(0, self.np_random.integers(2**64, dtype=np.uint64))
         self._begun = False
         perturbation = as_perturbations(given["perturbation"]) if "perturbation" in given else None
         self._simulation.begin(0, cup=given.get("cup"), perturbation=perturbation)
@@ -288,9 +285,9 @@ class CupEnv(gym.Env[Any, NDArray[np.float32]]):
             raise gym.error.ResetNeeded("step() was called before reset(); call reset() first")
         given = action if type(action) is np.ndarray and action.dtype.kind == "f" else numbers_in(action)
         if given is None:
-            raise ValueError(f"action is {action!r}; numbers of shape {ACTION_SHAPE} are allowed")
+            raise ValueError(f"action: expected numbers of shape {ACTION_SHAPE}, got {action!r}")
         if given.shape != ACTION_SHAPE:
-            raise ValueError(f"action has shape {given.shape}; {ACTION_SHAPE} is allowed")
+            raise ValueError(f"action: expected shape {ACTION_SHAPE}, got {given.shape}")
         self._actions[0] = given
         self._simulation.advance(self._actions)
         self._done_actions.append(self._actions.tobytes())
@@ -303,13 +300,13 @@ class CupEnv(gym.Env[Any, NDArray[np.float32]]):
         return self._observation(), reward, terminated, False, info
 
     def joint_action(self, torque: Any, ahead_s: float = 0.0) -> NDArray[np.float64]:
-        """The action (3,) of the joints that asks for `torque` in the true state, for scripted controllers.
+        """Return the action (3,) of the joints that gives `torque` in the true state, for scripted controllers.
 
-        It knows the body and its state, as no honest learner does.
+        It reads the true state, which an honest learner may not.
 
         Args:
-            torque: (3,) N m, viscosity overcome.
-            ahead_s: s, by which the state is led along its velocity; a command acts about 0.04 s late.
+            torque: (3,) N m, beyond what overcomes viscosity.
+            ahead_s: s, by which the state is extrapolated along its velocity; an action acts about 0.04 s late.
 
         Raises:
             ValueError: a torque that is not three finite numbers, or a time outside -3 to 3 s.
@@ -321,80 +318,77 @@ class CupEnv(gym.Env[Any, NDArray[np.float32]]):
         )
 
     def get_state(self) -> dict[str, Any]:
-        """The whole state in the middle of a trial: body, cup, senses under way, noise, clock and generator.
+        """Return the whole state, also during a trial: body, cup, delayed senses, noise, clock and generator.
 
-        `set_state` goes back to it, and what follows is the same to the last bit. A time limit that a wrapper keeps is
-        the wrapper's own.
+        After `set_state`, what follows is bit-identical. The step count of a `TimeLimit` wrapper is not part of it.
         """
         return {
             "simulation": self._simulation.state(),
             "generator": copy.deepcopy(self.np_random.bit_generator.state),
-            **{name: copy.deepcopy(getattr(self, name)) for name in CHANGING},
+            **{name: copy.deepcopy(getattr(self, name)) for name in SAVED_ATTRIBUTES},
         }
 
     def set_state(self, state: dict[str, Any]) -> None:
-        """Go back to what `get_state` gave, here or in an environment made with the same arguments.
+        """Restore what `get_state` returned, here or in an environment made with the same arguments.
 
         Raises:
-            ValueError: an entry is missing or wrong, and the message names it; or the state is one of another number of
-                environments. Then nothing has changed.
+            ValueError: an entry is missing or wrong; the message names it, and nothing has changed.
         """
-        require_keys("state", state, ("simulation", "generator", *CHANGING))
+        require_keys("state", state, ("simulation", "generator", *SAVED_ATTRIBUTES))
         require_generator(state["generator"], self.np_random)
-        _require_changing(state)
+        _require_saved(state)
         self._simulation.restore(state["simulation"])
         self.np_random.bit_generator.state = copy.deepcopy(state["generator"])
-        for name in CHANGING:
+        for name in SAVED_ATTRIBUTES:
             setattr(self, name, copy.deepcopy(state[name]))
-        self._take_row()
+        self._set_views()
 
     def random_state(self) -> dict[str, Any]:
-        """From what the trials after this one follow, as JSON values."""
+        """Return what determines the next trials, as JSON values."""
         return {
             **self._simulation.random_state(),
-            "sown": [self._is_sown],
             "generator": copy.deepcopy(self.np_random.bit_generator.state),
         }
 
     def set_random_state(self, state: Mapping[str, Any]) -> None:
-        """Let the next trial be the one that would have followed where `random_state` was read.
+        """Continue with the trials that follow a `random_state`.
 
         Raises:
-            ValueError: not such a state, or that of another number of environments; then nothing has changed.
+            ValueError: not such a state, or one of another number of environments; then nothing has changed.
         """
-        (sown,) = sown_in(state, 1, self.np_random)
+        require_keys("random state", state, ("generator",))
+        require_generator(state["generator"], self.np_random)
         self._simulation.restore_random_state(state)
-        self._is_sown = sown
         self.np_random.bit_generator.state = copy.deepcopy(state["generator"])
 
     def twin(self) -> CupEnv:
-        """A copy of this environment in which the present trial went on, with the same actions, unperturbed.
+        """Return a copy of this environment in which the present trial was played, with the same actions, unperturbed.
 
-        Noise, body and cup are the same, so all that differs from the twin is what the perturbation did.
+        Noise, body and cup are the same, so every difference from the twin is an effect of the perturbation.
 
         Raises:
             gymnasium.error.ResetNeeded: no trial has begun.
         """
         if not self._begun:
             raise gym.error.ResetNeeded("twin() was called before reset(); call reset() first")
-        other = copy.deepcopy(self)
-        other.render_mode = None
-        other._simulation.begin_again(0, self._cup_option)
-        for actions in self._done_actions:
-            other._simulation.advance(np.frombuffer(actions).reshape(1, -1).copy())
-        return other
+        unperturbed = copy.deepcopy(self)
+        unperturbed.render_mode = None
+        unperturbed._simulation.begin_again(0, self._cup_option)
+        for action in self._done_actions:
+            unperturbed._simulation.advance(np.frombuffer(action).reshape(1, -1).copy())
+        return unperturbed
 
     def __getstate__(self) -> dict[str, Any]:
-        """What a copy or a pickle holds: everything but the window."""
+        """Return what a copy or a pickle holds: everything but the window."""
         return {**self.__dict__, "_window": None}
 
     def __setstate__(self, held: dict[str, Any]) -> None:
-        """Become a copy, whose row is a view of its own world."""
+        """Restore a copy or a pickle, whose views are of its own world."""
         self.__dict__.update(held)
-        self._take_row()
+        self._set_views()
 
-    def _take_row(self) -> None:
-        """The world's row, and of it the body and what judges the last step, and its observation, as views."""
+    def _set_views(self) -> None:
+        """Set the views of the world: its row, body, reward columns and observation."""
         self._row = self._simulation.world.row(0)
         self._body = self._row[: s.SETTING]
         self._judged = self._row[s.TERM_PROGRESS : s.SUCCESS + 1]
@@ -406,10 +400,10 @@ class CupEnv(gym.Env[Any, NDArray[np.float32]]):
         return of_one(self.observing.of(self._simulation), 0)
 
     def _judgement(self) -> tuple[float, dict[str, Any]]:
-        """Reward and info of the last step."""
+        """Return reward and info of the last step."""
         progress, grasp, effort, tipping, success, step, reward, won = self._judged.tolist()
         return reward, {
-            # The `tasks.REWARD_TERMS`, one by one: this is read in every step.
+            # `tasks.REWARD_TERMS`, written out for speed.
             "reward_terms": {
                 "progress": progress, "grasp": grasp, "effort": effort,
                 "tipping": tipping, "success": success, "step": step,
@@ -419,9 +413,9 @@ class CupEnv(gym.Env[Any, NDArray[np.float32]]):
         }  # fmt: skip
 
     def render(self) -> Any:
-        """The picture: (height, width, 3) uint8 for "rgb_array"; shown in a window for "human"."""
+        """Return the picture, (height, width, 3) uint8, for "rgb_array", or show it in a window for "human"."""
         if self.render_mode is None:
-            gym.logger.warn("render() needs a render_mode; gym.make(..., render_mode='rgb_array') gives frames")
+            gym.logger.warn("render: expected a render_mode, got None; use gym.make(..., render_mode='rgb_array')")
             return None
         if not self._begun:
             raise gym.error.ResetNeeded("render() was called before reset(); call reset() first")
@@ -442,26 +436,21 @@ class CupEnv(gym.Env[Any, NDArray[np.float32]]):
             self._window = None
 
 
-JOINTS = ("shoulder", "elbow", "wrist")
-JOINT_LIMITS_DEGREES = (SHOULDER_LIMITS_DEGREES, ELBOW_LIMITS_DEGREES, WRIST_LIMITS_DEGREES)
-
-
 def action_table() -> str:
-    """What -1 and 1 ask for in each control mode, of the arm "winter", as a Markdown table."""
+    """Return the meaning of actions -1..1 in each control mode, for the arm "winter", as a Markdown table."""
     lines = ['| index | action | `"posture"` | `"torque"` | `"muscle"` |', "|---|---|---|---|---|"]
-    for k, joint in enumerate(JOINTS):
-        low, high = JOINT_LIMITS_DEGREES[k]
+    for k, (joint, (low, high)) in enumerate(JOINT_LIMITS_DEGREES.items()):
         torque = LARGEST_TORQUE_N_M[k]
         lines.append(
             f"| {k} | {joint} | {low:g}..{high:g} degrees | {-torque:g}..{torque:g} N m | extensors..flexors |"
         )
     fingers = f"0..{LARGEST_APERTURE_M:g} m"
-    lines.append(f"| {len(JOINTS)} | aperture of the fingers | {fingers} | {fingers} | {fingers} |")
+    lines.append(f"| {len(JOINT_LIMITS_DEGREES)} | aperture of the fingers | {fingers} | {fingers} | {fingers} |")
     return "\n".join(lines)
 
 
 def observation_table() -> str:
-    """Index, meaning, unit, bounds and delay of each observation, as a Markdown table."""
+    """Return index, meaning, unit, bounds and delay of each observation as a Markdown table."""
     lines = ["| index | observation | unit | min | max | delay |", "|---|---|---|---|---|---|"]
     first = 0
     for name, width, unit, low, high, delay in s.OBSERVATION:
@@ -481,30 +470,29 @@ if CupEnv.__doc__ is not None:  # python -OO leaves none
     )
 
 
-def _require_changing(state: Mapping[str, Any]) -> None:
-    """Validate the entries of a state that are an environment's own.
+def _require_saved(state: Mapping[str, Any]) -> None:
+    """Validate the `SAVED_ATTRIBUTES` of a state.
 
     Raises:
         ValueError: the message names the entry.
     """
-    for name in ("_is_sown", "_begun"):
-        require_bool(f"{name} of the state", state[name])
+    require_bool("_begun of the state", state["_begun"])
     if state["_cup_option"] is not None:
         cup_place(state["_cup_option"], "_cup_option of the state")
     done = state["_done_actions"]
     size = s.ACTION_SIZE * np.dtype(np.float64).itemsize
-    fits = isinstance(done, list) and all(isinstance(one, bytes) and len(one) == size for one in done)
-    if not fits or not all((np.abs(np.frombuffer(one)) <= 1.0).all() for one in done):
+    fits = isinstance(done, list) and all(isinstance(action, bytes) and len(action) == size for action in done)
+    if not fits or not all((np.abs(np.frombuffer(action)) <= 1.0).all() for action in done):
         raise ValueError(
-            f"_done_actions of the state is {reprlib.repr(done)}; a list of actions is allowed, each as the bytes of "
-            f"{s.ACTION_SIZE} numbers in [-1, 1]"
+            f"_done_actions of the state: expected a list of actions, each the bytes of {s.ACTION_SIZE} numbers in "
+            f"[-1, 1], got {reprlib.repr(done)}"
         )
     if not isinstance(state["_paths"], Paths):
-        raise ValueError(f"_paths of the state is {reprlib.repr(state['_paths'])}; a reach.scene.Paths is allowed")
+        raise ValueError(f"_paths of the state: expected a reach.scene.Paths, got {reprlib.repr(state['_paths'])}")
 
 
 def reset_options(options: Any, known: tuple[str, ...]) -> dict[str, Any]:
-    """Return a copy of the options of `reset`; None is none.
+    """Return a copy of the options of `reset`, empty for None.
 
     Raises:
         ValueError: not a mapping, or an unknown option.
@@ -512,46 +500,30 @@ def reset_options(options: Any, known: tuple[str, ...]) -> dict[str, Any]:
     if options is None:
         return {}
     if not isinstance(options, Mapping):
-        raise ValueError(f"options is {options!r}; None or a mapping with keys of {list(known)} is allowed")
-    unknown = sorted(set(options) - set(known), key=str)
-    if unknown:
-        raise ValueError(f"reset options {unknown} are unknown; {list(known)} are allowed")
+        raise ValueError(f"options: expected None or a mapping with keys of {list(known)}, got {options!r}")
+    require_known("options", options, known)
     return dict(options)
 
 
-def sown_in(state: Any, num_envs: int, rng: np.random.Generator) -> list[bool]:
-    """Return which environments of a random state have been seeded.
-
-    Raises:
-        ValueError: not a random state of `num_envs` environments.
-    """
-    require_keys("random state", state, ("streams", "episodes", "sown", "generator"))
-    require_generator(state["generator"], rng)
-    sown = state["sown"]
-    if not isinstance(sown, Sequence) or len(sown) != num_envs:
-        raise ValueError(f"sown of the random state is {sown!r}; {num_envs} of True or False are allowed")
-    return [require_bool("sown of the random state", value) for value in sown]
-
-
 def action_space() -> Any:
-    """The space of one environment's actions."""
-    return spaces.Box(-1.0, 1.0, (s.ACTION_SIZE,), np.float32)
+    """Return the space of one environment's actions."""
+    return spaces.Box(-1.0, 1.0, ACTION_SHAPE, np.float32)
 
 
 def reward_for(observation: str, reward: str | None) -> str:
-    """The reward that goes with a form of observation, where none is asked for.
+    """Return the reward of a form of observation, where the argument `reward` may be None.
 
     Raises:
-        ValueError: goals with dense reward, whose terms are differences between two steps and not of goals.
+        ValueError: goals with dense reward, whose terms depend on two steps instead of a goal.
     """
     if observation != "goal":
         return "dense" if reward is None else reward
     if reward not in (None, "sparse"):
-        raise ValueError(f"reward is {reward!r}; None or 'sparse' is allowed with observation 'goal'")
+        raise ValueError(f"reward: expected None or 'sparse' with observation 'goal', got {reward!r}")
     return "sparse"
 
 
 def twin(env: Any) -> CupEnv:
     """Return the trial of `env` (a `CupEnv`, wrapped or not) without its perturbation; see `CupEnv.twin`."""
-    copied: CupEnv = env.unwrapped.twin()
-    return copied
+    unperturbed: CupEnv = env.unwrapped.twin()
+    return unperturbed

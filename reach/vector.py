@@ -1,6 +1,6 @@
-"""`CupVectorEnv`: many trials at once as a Gymnasium vector environment, compiled, on all cores.
+"""`CupVectorEnv`: many trials side by side as a Gymnasium vector environment, compiled, on all cores.
 
-Each of its environments is, bit for bit, a `CupEnv` with the same seed.
+Each of its environments is bit-identical to a `CupEnv` with the same seed.
 """
 
 from __future__ import annotations
@@ -16,8 +16,8 @@ from gymnasium.vector import AutoresetMode
 from gymnasium.vector.utils import batch_space
 from numpy.typing import NDArray
 
-from reach.arguments import numbers_in, picture_size, require_choice, require_seed, require_whole
-from reach.env import CupEnv, Observing, action_space, of_one, reset_options, reward_for, sown_in
+from reach.arguments import numbers_in, picture_size, require_choice, require_keys, require_seed, require_whole
+from reach.env import CupEnv, Observing, action_space, of_one, reset_options, reward_for
 from reach.perturbations import for_each_environment
 from reach.scene import Label, Paths, scene_of
 from reach.sim import layout as s
@@ -27,26 +27,26 @@ from reach.sim.setup import Physical
 from reach.sim.tasks import compute_reward
 from reach.sim.threads import most_threads
 from reach.sim.truth import Truths
-from reach.simulation import Simulation
+from reach.simulation import Simulation, require_generator
 
 TERM_MASKS = [f"_{name}" for name in tasks.REWARD_TERMS]
 RESET_OPTIONS = ("cup", "perturbation", "reset_mask")
 AUTORESET_MODES = tuple(mode.value for mode in AutoresetMode)
-# What Gymnasium calls no limit, and the longest limit that counters of inner steps can hold.
+# Gymnasium's value for no limit, and the longest limit that the counters of inner steps can hold.
 UNLIMITED = -1
 LONGEST_EPISODE_STEPS = 100_000_000
 MOST_ENVS = 1_000_000
-# With fewer a further thread costs more than it gains.
+# A further thread for fewer environments costs more than it gains.
 ENVS_A_THREAD = 32
 
 
 class CupVectorEnv(gym.vector.VectorEnv[Any, NDArray[np.float32], NDArray[Any]]):
-    """`num_envs` cup-reaching trials side by side; spaces, rewards and endings are those of `CupEnv`.
+    """`num_envs` trials side by side; spaces, rewards and ends are those of `CupEnv`.
 
-    `gym.make_vec("reach/CupGrab-v0", num_envs=64, vectorization_mode="vector_entry_point")` makes one. `info` holds
-    arrays over the environments: `is_success` (num_envs,), `reward_terms` by name, each (num_envs,), and `truth`, whose
-    `truth["hand"]` is (num_envs, 2) and `truth[3]` the mapping of environment 3; `truth` shows the present step and
-    refuses to be read after the next.
+    Create one with `gym.make_vec("reach/CupGrab-v0", num_envs=64, vectorization_mode="vector_entry_point")`. `info`
+    holds arrays over the environments: `is_success` (num_envs,), `reward_terms` by name, each (num_envs,), and `truth`:
+    `truth["hand"]` is (num_envs, 2), `truth[3]` the mapping of environment 3. Read `truth` before the next step; later
+    it raises an error.
     """
 
     def __init__(
@@ -73,24 +73,23 @@ class CupVectorEnv(gym.vector.VectorEnv[Any, NDArray[np.float32], NDArray[Any]])
         width: int = 600,
         height: int = 600,
     ) -> None:
-        """Make the environments.
+        """Create the environments.
 
         Args:
             num_envs: 1 to 1,000,000.
             task, control, reward, observation, retina_px, retina_colour, arm, width, height: as for `CupEnv`.
-            perturbation: one perturbation, or a tuple or list of perturbations that act together, for all
-                environments; or a sequence with one entry for each environment, at least one of which is None or itself
-                a sequence: `[None, Prism()]`, `[(Prism(),), (Load(),)]`.
-            height_m, mass_kg, strength, cup, senses: as for `CupEnv`; a physical argument may also be an array with one
-                value for each environment.
-            max_episode_steps: steps after which a trial is truncated, as in `gym.make`: None for the 150 of the
-                registered environments, -1 for no limit.
+            perturbation: one perturbation, or a tuple or list of them that act together, for all environments; or a
+                sequence with one entry for each environment, at least one of which is None or a sequence:
+                `[None, Prism()]`, `[(Prism(),), (Load(),)]`.
+            height_m, mass_kg, strength, cup, senses: as for `CupEnv`, or arrays with one value for each environment.
+            max_episode_steps: steps after which a trial is truncated: None for the 150 of the registered environments,
+                -1 for no limit.
             autoreset_mode: Gymnasium's NEXT_STEP, SAME_STEP or DISABLED.
-            threads: None takes as many as there are cores and work for them.
+            threads: None for as many as are useful on this machine.
             render_mode: None or "rgb_array".
 
         Raises:
-            ValueError: an argument outside what is allowed; the message names it.
+            ValueError: an argument outside its range; the message names it.
         """
         num_envs = require_whole("num_envs", num_envs, 1, MOST_ENVS)
         cores = most_threads()
@@ -129,7 +128,6 @@ class CupVectorEnv(gym.vector.VectorEnv[Any, NDArray[np.float32], NDArray[Any]])
             perturbations=for_each_environment(perturbation, num_envs),
             person=setup.Person(arm, height_m, mass_kg, strength), cup=cup, senses=senses, threads=threads,
         )  # fmt: skip
-        self._is_sown = np.zeros(num_envs, dtype=np.bool_)
         self._begun = np.zeros(num_envs, dtype=np.bool_)
         self._over = np.zeros(num_envs, dtype=np.bool_)
         self._everywhere, self._nowhere = np.ones(num_envs, dtype=np.bool_), np.zeros(num_envs, dtype=np.bool_)
@@ -148,7 +146,7 @@ class CupVectorEnv(gym.vector.VectorEnv[Any, NDArray[np.float32], NDArray[Any]])
 
         Args:
             seed: environment i is seeded with `seed + i`; or one seed, or None, for each.
-            options: "cup", one place (x, y) m for all or (num_envs, 2); "perturbation", for this trial, as for the
+            options: "cup", one place (x, y) m for all or (num_envs, 2); "perturbation" of this trial, as for the
                 constructor; "reset_mask", (num_envs,) bool.
 
         Raises:
@@ -158,9 +156,9 @@ class CupVectorEnv(gym.vector.VectorEnv[Any, NDArray[np.float32], NDArray[Any]])
         mask = self._mask(given.get("reset_mask"))
         seeds = self._seeds(seed)
         super().reset(seed=None if isinstance(seed, Sequence | np.ndarray) else seeds[0])
-        self._simulation.leave_observations()
+        self._simulation.detach_observations()
         self._begun &= ~mask
-        self._sow(seeds, mask)
+        self._seed(seeds, mask)
         if given.get("cup") is None and "perturbation" not in given:
             self._begin(mask)
         else:
@@ -170,7 +168,7 @@ class CupVectorEnv(gym.vector.VectorEnv[Any, NDArray[np.float32], NDArray[Any]])
                 acting = list(for_each_environment(given["perturbation"], self.num_envs))
             for index in np.flatnonzero(mask).tolist():
                 self._simulation.begin(index, cup=cups[index], perturbation=acting[index])
-            self._turn_page(mask)
+            self._begin_paths(mask)
         self._begun |= mask
         self._over &= ~mask
         for index in np.flatnonzero(mask).tolist() if self._paths else ():
@@ -186,32 +184,32 @@ class CupVectorEnv(gym.vector.VectorEnv[Any, NDArray[np.float32], NDArray[Any]])
             actions: (num_envs, 4) in [-1, 1].
 
         Raises:
-            ValueError: actions of another shape, not finite, or outside [-1, 1]; nothing has moved then.
-            gymnasium.error.ResetNeeded: an environment was never reset, or, with autoreset DISABLED, is over.
+            ValueError: actions of another shape, not finite, or outside [-1, 1]; then nothing has changed.
+            gymnasium.error.ResetNeeded: an environment was never reset, or has ended with autoreset DISABLED.
         """
         given = np.asarray(actions)
         if given.dtype.kind not in "fiu":
-            raise ValueError(f"actions are {actions!r}; numbers of shape {(self.num_envs, s.ACTION_SIZE)} are allowed")
+            raise ValueError(f"actions: expected numbers of shape {(self.num_envs, s.ACTION_SIZE)}, got {actions!r}")
         if given.shape != (self.num_envs, s.ACTION_SIZE):
-            raise ValueError(f"actions have shape {given.shape}; {(self.num_envs, s.ACTION_SIZE)} is allowed")
+            raise ValueError(f"actions: expected shape {(self.num_envs, s.ACTION_SIZE)}, got {given.shape}")
         if not self._begun.all():
             raise gym.error.ResetNeeded("step() was called before reset(); call reset() first")
         if self.autoreset_mode == AutoresetMode.DISABLED and self._over.any():
             over = np.flatnonzero(self._over).tolist()
             raise gym.error.ResetNeeded(
-                f'environments {over} are over; call reset(options={{"reset_mask": ...}}) for them first'
+                f'environments {over} have ended; call reset(options={{"reset_mask": ...}}) for them before step()'
             )
         simulation = self._simulation
-        simulation.leave_observations()
+        simulation.detach_observations()
         longest = 0 if self.max_episode_steps == UNLIMITED else self.max_episode_steps
         waiting = self._over if self.autoreset_mode == AutoresetMode.NEXT_STEP else self._nowhere
-        alike = waiting & simulation.begins_alike
+        drawn = waiting & simulation.can_begin_drawn
         given = given if given.dtype in (np.float32, np.float64) else given.astype(np.float64)
-        judged = simulation.play(given, alike, longest)
-        if (waiting & ~alike).any():
-            self._begin(waiting & ~alike)
+        judged = simulation.play(given, drawn, longest)
+        if (waiting & ~drawn).any():
+            self._begin(waiting & ~drawn)
             judged = simulation.judgements(longest)
-        self._turn_page(alike)
+        self._begin_paths(drawn)
         terms, _, terminated, truncated = judged
         self._over = terminated | truncated
         info = {}
@@ -225,31 +223,30 @@ class CupVectorEnv(gym.vector.VectorEnv[Any, NDArray[np.float32], NDArray[Any]])
         return self.observing.of(simulation), terms[-1], terminated, truncated, info
 
     def random_state(self) -> dict[str, Any]:
-        """From what the trials after the present ones follow, as JSON values."""
+        """Return what determines the next trials, as JSON values."""
         return {
             **self._simulation.random_state(),
-            "sown": self._is_sown.tolist(),
             "generator": copy.deepcopy(self.np_random.bit_generator.state),
         }
 
     def set_random_state(self, state: Mapping[str, Any]) -> None:
-        """Let the next trials be those that would have followed where `random_state` was read.
+        """Continue with the trials that follow a `random_state`.
 
         Raises:
-            ValueError: not such a state, or that of another number of environments; then nothing has changed.
+            ValueError: not such a state, or one of another number of environments; then nothing has changed.
         """
-        sown = sown_in(state, self.num_envs, self.np_random)
+        require_keys("random state", state, ("generator",))
+        require_generator(state["generator"], self.np_random)
         self._simulation.restore_random_state(state)
-        self._is_sown[:] = sown
         self.np_random.bit_generator.state = copy.deepcopy(state["generator"])
 
     def _mask(self, value: Any) -> NDArray[np.bool_]:
         if value is None:
             return np.ones(self.num_envs, dtype=np.bool_)
         if not isinstance(value, np.ndarray) or value.shape != (self.num_envs,) or value.dtype != np.bool_:
-            raise ValueError(f"option reset_mask is {value!r}; a ({self.num_envs},) array of bool is allowed")
+            raise ValueError(f"option reset_mask: expected a ({self.num_envs},) array of bool, got {value!r}")
         if not value.any():
-            raise ValueError("option reset_mask is False everywhere; at least one True is allowed")
+            raise ValueError("option reset_mask: expected at least one True, got none")
         return value
 
     def _seeds(self, seed: Any) -> list[int | None]:
@@ -260,22 +257,19 @@ class CupVectorEnv(gym.vector.VectorEnv[Any, NDArray[np.float32], NDArray[Any]])
         """
         if isinstance(seed, Sequence | np.ndarray) and not isinstance(seed, str) and np.ndim(seed) == 1:
             if len(seed) != self.num_envs:
-                raise ValueError(
-                    f"seed has {len(seed)} values; one for each of {self.num_envs} environments is allowed"
-                )
-            return [require_seed(f"seed of environment {index}", one) for index, one in enumerate(seed)]
+                raise ValueError(f"seed: expected one for each of {self.num_envs} environments, got {len(seed)}")
+            return [require_seed(f"seed of environment {index}", value) for index, value in enumerate(seed)]
         first = require_seed("seed", seed)
         return [None if first is None else first + index for index in range(self.num_envs)]
 
-    def _sow(self, seeds: Sequence[int | None], mask: NDArray[np.bool_]) -> None:
-        """Give the environments in `mask` their streams, where they are seeded or have none yet."""
+    def _seed(self, seeds: Sequence[int | None], mask: NDArray[np.bool_]) -> None:
+        """Seed the environments in `mask` that have a seed or no stream yet."""
         for index in np.flatnonzero(mask).tolist():
-            one = seeds[index]
-            if one is None and self._is_sown[index]:
+            seed = seeds[index]
+            if seed is None and self._simulation.seeded[index]:
                 continue
-            source = self.np_random if one is None else seeding.np_random(one)[0]
-            self._simulation.sow(index, source.integers(2**64, dtype=np.uint64))
-            self._is_sown[index] = True
+            generator = self.np_random if seed is None else seeding.np_random(seed)[0]
+            self._simulation.seed(index, generator.integers(2**64, dtype=np.uint64))
 
     def _cups(self, value: Any) -> list[Any]:
         if value is None:
@@ -284,23 +278,23 @@ class CupVectorEnv(gym.vector.VectorEnv[Any, NDArray[np.float32], NDArray[Any]])
         if places is None or places.ndim < 2:
             return [value] * self.num_envs
         if places.shape != (self.num_envs, 2):
-            raise ValueError(f"option cup has shape {places.shape}; (2,) or {(self.num_envs, 2)} is allowed")
+            raise ValueError(f"option cup: expected shape (2,) or {(self.num_envs, 2)}, got {places.shape}")
         return list(places)
 
     def _begin(self, mask: NDArray[np.bool_]) -> None:
-        """Begin the next trial of the environments in `mask`, with a drawn cup and their standing perturbation."""
-        alike = mask & self._simulation.begins_alike
-        self._simulation.begin_drawn(alike)
-        for index in np.flatnonzero(mask & ~alike).tolist():
+        """Begin the next trial of the environments in `mask`: a random cup, the default perturbations."""
+        drawn = mask & self._simulation.can_begin_drawn
+        self._simulation.begin_drawn(drawn)
+        for index in np.flatnonzero(mask & ~drawn).tolist():
             self._simulation.begin(index)
-        self._turn_page(mask)
+        self._begin_paths(mask)
 
-    def _turn_page(self, mask: NDArray[np.bool_]) -> None:
+    def _begin_paths(self, mask: NDArray[np.bool_]) -> None:
         for index in np.flatnonzero(mask).tolist() if self._paths else ():
             self._paths[index].begin()
 
     def _info(self, mask: NDArray[np.bool_], judged: tuple[NDArray[Any], ...]) -> dict[str, Any]:
-        """What `info` holds of the environments in `mask`, each key with its mask, as Gymnasium's own have it."""
+        """Return `info` of the environments in `mask`, each key with its mask, as Gymnasium has it."""
         terms, won, _, _ = judged
         named = {name: terms[k] for k, name in enumerate(tasks.REWARD_TERMS)} | dict.fromkeys(TERM_MASKS, mask)
         truth = Truths(self._simulation.world, self.num_envs)
@@ -311,7 +305,7 @@ class CupVectorEnv(gym.vector.VectorEnv[Any, NDArray[np.float32], NDArray[Any]])
         }  # fmt: skip
 
     def _final(self, over: NDArray[np.bool_], judged: tuple[NDArray[Any], ...]) -> dict[str, Any]:
-        """`final_obs` and `final_info` of trials that are over and begin anew in the same step."""
+        """Return `final_obs` and `final_info` of trials that end and begin anew in the same step."""
         last = self.observing.of(self._simulation)
         observations = np.full(self.num_envs, None, dtype=object)
         for index in np.flatnonzero(over).tolist():
@@ -321,9 +315,9 @@ class CupVectorEnv(gym.vector.VectorEnv[Any, NDArray[np.float32], NDArray[Any]])
         return {"final_obs": observations, "_final_obs": over, "final_info": final, "_final_info": over}
 
     def render(self) -> tuple[Any, ...] | None:
-        """The pictures, (height, width, 3) uint8, one for each environment."""
+        """Return the pictures, (height, width, 3) uint8, one for each environment."""
         if self.render_mode is None:
-            gym.logger.warn("render() needs render_mode='rgb_array'")
+            gym.logger.warn("render: expected render_mode='rgb_array', got None")
             return None
         from reach import render
 

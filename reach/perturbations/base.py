@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import fields, is_dataclass, replace
 from typing import Any, ClassVar, TypeVar
 
-from reach.arguments import is_number, require_number
+from reach.arguments import is_number, require_known, require_number
 from reach.sim import layout as s
 from reach.sim.layout import FROM_THE_START, NEVER, Array
 
@@ -95,10 +95,10 @@ def as_perturbations(value: Any) -> tuple[Perturbation, ...]:
     if is_perturbation(value):
         return (value,)
     if _is_sequence(value):
-        return tuple(one for item in value for one in as_perturbations(item))
+        return tuple(perturbation for item in value for perturbation in as_perturbations(item))
     raise ValueError(
-        f"perturbation is {value!r}; None, one of {sorted(c.__name__ for c in PERTURBATIONS.values())}, a tuple of "
-        'them or a mapping with "kind" is allowed'
+        f"perturbation: expected None, one of {sorted(kind.__name__ for kind in PERTURBATIONS.values())}, a tuple of "
+        f'them or a mapping with "kind", got {value!r}'
     )
 
 
@@ -125,14 +125,12 @@ def for_each_environment(value: Any, num_envs: int) -> list[tuple[Perturbation, 
             and not all(isinstance(item, Mapping) for item in value)
         ):
             raise ValueError(
-                f"perturbation is {value!r}, a list of as many perturbations as there are environments; a tuple is "
-                f"allowed, where all act together in every environment, or {num_envs} tuples, one for each environment"
+                "perturbation: expected a tuple of perturbations that act together in every environment, or "
+                f"{num_envs} tuples, one for each environment, got a list, which could mean either: {value!r}"
             )
         return [acting] * num_envs
     if len(value) != num_envs:
-        raise ValueError(
-            f"perturbation is a list of {len(value)} entries; one for each of {num_envs} environments is allowed"
-        )
+        raise ValueError(f"perturbation: expected one entry for each of {num_envs} environments, got {len(value)}")
     return [as_perturbations(item) for item in value]
 
 
@@ -143,30 +141,27 @@ def _is_sequence(value: Any) -> bool:
 def _from_mapping(value: Mapping[str, Any]) -> Perturbation:
     kind = value.get("kind")
     if not isinstance(kind, str) or kind not in PERTURBATIONS:
-        raise ValueError(f'perturbation {value!r} has "kind" {kind!r}; {sorted(PERTURBATIONS)} are allowed')
-    chosen = PERTURBATIONS[kind]
-    known = [f.name for f in fields(chosen) if f.init]
+        raise ValueError(f'perturbation: expected "kind" to be one of {sorted(PERTURBATIONS)}, got {value!r}')
     given = {name: item for name, item in value.items() if name != "kind"}
-    unknown = sorted(set(given) - set(known))
-    if unknown:
-        raise ValueError(f"perturbation {kind!r} has no {unknown}; {known} are allowed")
-    made: Perturbation = chosen(**given)
-    return made
+    require_known(f"perturbation {kind!r}", given, [f.name for f in fields(PERTURBATIONS[kind]) if f.init])
+    perturbation: Perturbation = PERTURBATIONS[kind](**given)
+    return perturbation
 
 
 def write_perturbations(perturbations: Sequence[Perturbation], row: Array) -> None:
-    """Overwrite the disturbance of a world's row with `perturbations`, acting together.
+    """Write `perturbations`, acting together, to the disturbance columns of a world's row.
 
     Args:
-        perturbations: written in order; those of the body change the settings of the row. Several of one kind together
-            stay within the range of one: their sizes are added, or multiplied where they are factors.
-        row: (COLUMNS,) of `state.World.row`, its settings those of the unperturbed trial.
+        perturbations: in the order in which they are written. Those of the body change the settings of the row. The
+            sizes of several of one kind are added, or multiplied where they are factors, and must together stay within
+            the range of one.
+        row: (COLUMNS,) of `World.row`, with the settings of the unperturbed trial.
 
     Raises:
-        ValueError: two that cannot act together, or several of one kind that are too much together.
+        ValueError: two that cannot act together, or several of one kind that are too large together.
     """
     _require_bounded(perturbations)
-    row[s.DISTURBANCE : s.NOISE] = 0.0
+    row[s.PERTURBATION : s.NOISE] = 0.0
     row[s.MAP_11] = row[s.MAP_22] = 1.0
     row[list(s.ONSETS)] = NEVER
     for perturbation in perturbations:
@@ -174,7 +169,7 @@ def write_perturbations(perturbations: Sequence[Perturbation], row: Array) -> No
 
 
 def _require_bounded(perturbations: Sequence[Perturbation]) -> None:
-    """Refuse several perturbations of one kind whose joint size is outside the range of one.
+    """Validate the joint size of several perturbations of one kind, which must be within the range of one.
 
     Raises:
         ValueError: the message names the perturbation and the joint size.
@@ -220,7 +215,7 @@ def has_size(perturbation: Perturbation) -> bool:
 
 
 def require_within(owner: object, unit: str, low: float, high: float, *names: str) -> None:
-    """Refuse fields of `owner` that are not finite numbers in [low, high].
+    """Validate fields of `owner`, which must be finite numbers in [low, high].
 
     Raises:
         ValueError: the message names the field, its value and the range.
@@ -230,7 +225,7 @@ def require_within(owner: object, unit: str, low: float, high: float, *names: st
 
 
 def onset_rows(owner: object, name: str) -> float:
-    """The time (s) in a field of `owner`, in inner steps; None is before the trial, infinity never.
+    """Return the time in a field of `owner`, s, in inner steps; None is before the trial, infinity never.
 
     Raises:
         ValueError: neither None nor a time of 0 s or later.
@@ -239,24 +234,28 @@ def onset_rows(owner: object, name: str) -> float:
     if seconds is None:
         return FROM_THE_START
     if not is_number(seconds) or math.isnan(seconds) or seconds < 0:
-        raise ValueError(f"{type(owner).__name__} {name} is {seconds!r}; None or a time of 0 s or later is allowed")
+        raise ValueError(f"{type(owner).__name__} {name}: expected None or a time of 0 s or later, got {seconds!r}")
     rows = float(seconds) / s.INNER_STEP_S
-    # A time later than any trial is never, and so is one too large to be counted in steps.
     return float(round(rows)) if rows < NEVER else NEVER
 
 
 def require_unset(owner: object, onset: float) -> None:
-    """Refuse a second perturbation of a kind of which a trial has room for one.
+    """Validate that a trial has no other perturbation of this kind, of which it can hold one.
 
     Raises:
         ValueError: `onset` is already set.
     """
     if onset != NEVER:
-        raise ValueError(f"{type(owner).__name__} is given twice; one in a trial is allowed")
+        raise ValueError(f"perturbation: expected one {type(owner).__name__} in a trial, got two")
 
 
 def shared_onset(owner: object, what: str, before: float) -> float:
-    """The onset of `owner` in inner steps, which must be that of others of its sort in the trial.
+    """Return the onset of `owner` in inner steps, which must be that of the others of its sort in the trial.
+
+    Args:
+        owner: the perturbation.
+        what: its sort, in the plural, for the message.
+        before: the onset that the others have set; NEVER where there are none.
 
     Raises:
         ValueError: `before` is set to another time.
@@ -264,5 +263,5 @@ def shared_onset(owner: object, what: str, before: float) -> float:
     onset = onset_rows(owner, "onset_s")
     if before not in (NEVER, onset):
         given = getattr(owner, "onset_s")  # noqa: B009
-        raise ValueError(f"{type(owner).__name__} onset_s is {given}; {what} in one trial share an onset")
+        raise ValueError(f"{type(owner).__name__} onset_s: expected that of the other {what} in the trial, got {given}")
     return onset

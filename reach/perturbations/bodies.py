@@ -1,4 +1,4 @@
-"""Perturbations of the body and its nerves, there from before the trial: a tool, other springs, a load, later eyes."""
+"""Perturbations of the body, present from before the trial: a tool, other springs, a load, another visual delay."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ class ToolLength(Perturbation):
 @register
 @dataclass(frozen=True)
 class StiffnessChange(Perturbation):
-    """The springs of `posture` control, the torques or the muscles are stronger or weaker than they were.
+    """The springs of `posture` control, the torques or the muscles become stronger or weaker.
 
     Attributes:
         factor: 0.2..5.
@@ -92,10 +92,10 @@ class Load(Perturbation):
 @register
 @dataclass(frozen=True)
 class DelayChange(Perturbation):
-    """What is seen arrives later, or earlier, than usual (Miall and Jackson 2006, Exp Brain Res 172:77).
+    """Vision arrives later, or earlier, than usual (Miall and Jackson 2006, Exp Brain Res 172:77).
 
     Attributes:
-        later_s: s, in steps of 5 ms, -0.63..0.63; the delay as a whole is held to 0..0.635 s.
+        later_s: s, in steps of 5 ms, -0.63..0.63; the whole delay is clipped to 0..0.635 s.
     """
 
     later_s: float = 0.10
@@ -107,9 +107,9 @@ class DelayChange(Perturbation):
         require_within(self, "s", -0.63, 0.63, "later_s")
         rows = self.later_s / s.INNER_STEP_S
         if abs(rows - round(rows)) > 1e-6:
-            raise ValueError(f"DelayChange later_s is {self.later_s!r}; steps of {s.INNER_STEP_S} s are allowed")
+            raise ValueError(f"DelayChange later_s: expected a multiple of {s.INNER_STEP_S} s, got {self.later_s!r}")
 
     def write(self, row: Array) -> None:
         """Change the visual delay."""
         longest = round(s.LONGEST_DELAY_S / s.INNER_STEP_S)
-        row[s.VISION_ROWS] = min(longest, max(0, row[s.VISION_ROWS] + round(self.later_s / s.INNER_STEP_S)))
+        row[s.VISION_DELAY] = min(longest, max(0, row[s.VISION_DELAY] + round(self.later_s / s.INNER_STEP_S)))

@@ -1,4 +1,4 @@
-"""Perturbations of the cup: it jumps, it vanishes, it turns slippery."""
+"""Perturbations of the cup: it jumps, vanishes or becomes slippery."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from reach.sim.layout import Array
 @register
 @dataclass(frozen=True)
 class CupJump(Perturbation):
-    """The cup jumps while the hand is under way (target jump; Paulignan et al. 1991).
+    """The cup jumps during the reach (target jump; Paulignan et al. 1991).
 
     A cup in the grip stays where it is, and a jump onto the hand waits until the place is free.
 
@@ -33,7 +33,7 @@ class CupJump(Perturbation):
         require_within(self, "s", 0.0, s.TRIAL_S, "onset_s")
 
     def write(self, row: Array) -> None:
-        """Set where and when the cup goes."""
+        """Set the displacement and its onset."""
         require_unset(self, row[s.JUMP_ONSET])
         row[s.JUMP_X] = self.right_m
         row[s.JUMP_Y] = self.forward_m
@@ -56,15 +56,15 @@ class CupRemoved(Perturbation):
         onset_rows(self, "onset_s")
 
     def write(self, row: Array) -> None:
-        """Set when it goes."""
-        require_unset(self, row[s.GONE_ONSET])
-        row[s.GONE_ONSET] = onset_rows(self, "onset_s")
+        """Set the onset."""
+        require_unset(self, row[s.REMOVED_ONSET])
+        row[s.REMOVED_ONSET] = onset_rows(self, "onset_s")
 
 
 @register
 @dataclass(frozen=True)
 class Slip(Perturbation):
-    """The cup turns slippery in the fingers (Johansson and Westling 1984, Exp Brain Res 56:550).
+    """The cup becomes slippery in the fingers (Johansson and Westling 1984, Exp Brain Res 56:550).
 
     Attributes:
         finger_friction: Coulomb coefficient of finger and cup from then on, 0..2.

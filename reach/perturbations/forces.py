@@ -74,7 +74,7 @@ def _add_field(owner: object, row: Array, xx: float, xy: float, yx: float, yy: f
 @register
 @dataclass(frozen=True)
 class ConstantForce(Perturbation):
-    """A force at the hand that stays on (bias force; Lackner and Dizio 1994 for its like in a turning room).
+    """A constant force at the hand (bias force; compare Lackner and Dizio 1994, in a rotating room).
 
     Attributes:
         right_n, forward_n: N, each -50..50.
@@ -102,7 +102,7 @@ class ConstantForce(Perturbation):
 @register
 @dataclass(frozen=True)
 class Nudge(Perturbation):
-    """A pulse of force at the hand, under way (mechanical perturbation; Pruszynski and Scott 2012).
+    """A pulse of force at the hand during the reach (mechanical perturbation; Pruszynski and Scott 2012).
 
     Attributes:
         right_n, forward_n: N, each -50..50.
@@ -134,9 +134,9 @@ class Nudge(Perturbation):
 @register
 @dataclass(frozen=True)
 class ForceChannel(Perturbation):
-    """The hand is held to a straight line from the start; `info["truth"]["channel_force_n"]` is the wall's force on it.
+    """Stiff walls hold the hand to a straight line from the start; `info["truth"]["channel_force_n"]` is their force.
 
-    Channel trials show which force the arm has learned to expect (error-clamp trials of Scheidt et al. 2000,
+    Channel trials measure the force that the arm has learned to expect (error-clamp trials of Scheidt et al. 2000,
     J Neurophysiol 84:853). The walls act from before the trial.
 
     Attributes:

@@ -1,6 +1,6 @@
-"""Perturbations of what is seen: the visual map, the hidden hand and the error clamp.
+"""Perturbations of vision: the visual map, the hidden hand and the error clamp.
 
-What they change at the eye shows one visual delay after its onset.
+They act at the eye, so a learner sees them one visual delay after their onset.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ class VisualMap(Perturbation):
 @register
 @dataclass(frozen=True)
 class Prism(VisualMap):
-    """All that is seen, hand and cup, is shifted sideways, as by wedge prisms (Helmholtz 1867; Martin et al. 1996).
+    """Hand and cup are seen shifted sideways, as by wedge prisms (Helmholtz 1867; Martin et al. 1996).
 
     Attributes:
         shift_m: shift to the right, m, -0.5..0.5. At 0.6 m from the eyes 17 degrees of prism are 0.18 m.
@@ -78,7 +78,7 @@ class Prism(VisualMap):
 @register
 @dataclass(frozen=True)
 class Rotation(VisualMap):
-    """The seen hand is turned about the start of the reach (Cunningham 1989; Krakauer et al. 2000).
+    """The seen hand is rotated about the start of the reach (Cunningham 1989; Krakauer et al. 2000).
 
     Attributes:
         degrees: counter-clockwise, -180..180.
@@ -141,7 +141,7 @@ class HideHand(Perturbation):
 
     def __post_init__(self) -> None:
         if onset_rows(self, "from_s") >= onset_rows(self, "until_s"):
-            raise ValueError(f"HideHand until_s is {self.until_s}; a time after from_s ({self.from_s}) is allowed")
+            raise ValueError(f"HideHand until_s: expected a time after from_s ({self.from_s}), got {self.until_s}")
 
     def write(self, row: Array) -> None:
         """Set the window in which the hand is hidden."""
@@ -153,19 +153,19 @@ class HideHand(Perturbation):
 @register
 @dataclass(frozen=True)
 class EndVision(Perturbation):
-    """The hand is seen only where a reach ends: at rest, away from the start (Bernier, Chua and Franks 2005)."""
+    """The hand is seen only at the end of a reach: at rest, away from the start (Bernier, Chua and Franks 2005)."""
 
     kind: str = field(default="end-vision", init=False)
 
     def write(self, row: Array) -> None:
-        """Hide the hand while it moves or has not set out."""
+        """Hide the hand while it moves or is still at the start."""
         row[s.END_ONLY] = 1.0
 
 
 @register
 @dataclass(frozen=True)
 class ErrorClamp(Perturbation):
-    """The seen hand goes out on a fixed ray, as far as the true one, whatever its direction (Morehead et al. 2017).
+    """The seen hand moves along a fixed ray, as far from the start as the true one (Morehead et al. 2017).
 
     Attributes:
         degrees: of the ray from the direction of the cup, counter-clockwise, -180..180; 0 shows no error.

@@ -1,1 +1,1 @@
-"""The simulated arm, hand, cup and senses. Knows nothing of rewards, learners or drawing."""
+"""The simulated arm, hand, cup, senses and tasks, compiled. Knows nothing of Gymnasium, learners or drawing."""

@@ -1,9 +1,9 @@
-"""From a command to joint torques, compiled: posture springs, torques and muscles.
+"""From actions to joint torques and back: posture springs, torques and muscles.
 
-`posture` (Shadmehr and Mussa-Ivaldi 1994): the command is an equilibrium posture theta*, and the torque is
-K (theta* - theta) - V theta'. `torque`: the command is a share of the largest torque. Before both stands a first-order
-filter of 40 ms, the lag of muscle activation. `muscle`: the command excites antagonist muscles (see `muscles`), whose
-own activation lags. Without posture springs only the viscosity of the joints themselves damps them.
+`posture` (Shadmehr and Mussa-Ivaldi 1994): the action is an equilibrium posture theta*, and the torque is
+K (theta* - theta) - V theta'. `torque`: the action is a share of the largest torque. A first-order filter of 40 ms, the
+lag of muscle activation, precedes both. `muscle`: the action excites antagonist muscles (see `muscles`), which have
+activation dynamics of their own. Without posture springs only the viscosity of the joints damps them.
 """
 
 from __future__ import annotations
@@ -17,21 +17,21 @@ from reach.arguments import is_number, numbers_in, require_choice, require_numbe
 from reach.sim import layout as s
 from reach.sim import muscles
 from reach.sim.arm import Arm
-from reach.sim.dynamics import ONE_SIXTH, acceleration, limited, past_stops, weighted
-from reach.sim.elementary import fused
+from reach.sim.dynamics import ONE_SIXTH, acceleration, clip_velocity, overshoot, weighted_sum
+from reach.sim.elementary import fma
 from reach.sim.jit import inlined, kernel
 from reach.sim.layout import Array
 
 L = s.LANES
 COMMAND_TIME_CONSTANT_S = 0.040
-# What a command of 1 asks for in `torque` control: some three times what a reach of 0.2 m in 0.5 s needs in a curl
-# field of 13 N s/m, and well below an adult's greatest voluntary torques.
+# Torque at action 1 in `torque` control: about three times what a reach of 0.2 m in 0.5 s needs in a curl field of
+# 13 N s/m, and well below an adult's largest voluntary torques.
 LARGEST_TORQUE_N_M = (12.0, 10.0, 1.0)
 
 
 @kernel
-def set_goals(t, lanes, control):  # type: ignore[no-untyped-def]
-    """Turn the actions of a tile into what this control step aims at, with its signal-dependent motor noise."""
+def decode_actions(t, lanes, control):  # type: ignore[no-untyped-def]
+    """Write the GOAL, GAIN and EXCITATION columns: the decoded actions and their signal-dependent noise."""
     for i in range(len(lanes)):
         for j in range(3):
             action = t[(s.ACTION_1 + j) * L + i]
@@ -54,10 +54,10 @@ def set_goals(t, lanes, control):  # type: ignore[no-untyped-def]
 
 
 @kernel
-def follow_goals(t, lanes, control, step):  # type: ignore[no-untyped-def]
-    """Move filtered commands or activations towards their goals for `step` seconds, and note their means over it.
+def filter_commands(t, lanes, control, step):  # type: ignore[no-untyped-def]
+    """Filter commands or activations for `step` seconds, and write their means over the step to the MEAN columns.
 
-    The means are what acts in this step: with the values at its end the arm would lead by half a step.
+    The means act in this step: with the values at its end the arm would lead by half a step.
     """
     if control == s.MUSCLE:
         for i in range(len(lanes)):
@@ -72,9 +72,9 @@ def follow_goals(t, lanes, control, step):  # type: ignore[no-untyped-def]
         before1 = t[s.COMMAND_1 * L + i]
         before2 = t[s.COMMAND_2 * L + i]
         before3 = t[s.COMMAND_3 * L + i]
-        after1 = fused(rate, t[s.GOAL_1 * L + i] - before1, before1)
-        after2 = fused(rate, t[s.GOAL_2 * L + i] - before2, before2)
-        after3 = fused(rate, t[s.GOAL_3 * L + i] - before3, before3)
+        after1 = fma(rate, t[s.GOAL_1 * L + i] - before1, before1)
+        after2 = fma(rate, t[s.GOAL_2 * L + i] - before2, before2)
+        after3 = fma(rate, t[s.GOAL_3 * L + i] - before3, before3)
         t[s.COMMAND_1 * L + i] = after1
         t[s.COMMAND_2 * L + i] = after2
         t[s.COMMAND_3 * L + i] = after3
@@ -85,34 +85,33 @@ def follow_goals(t, lanes, control, step):  # type: ignore[no-untyped-def]
 
 @inlined
 def joint_torque(t, i, control, q1, q2, q3, v1, v2, v3):  # type: ignore[no-untyped-def]
-    """The torques (N m) of lane `i` under POSTURE or TORQUE control at joint angles rad and velocities rad/s."""
+    """Return the torques, N m, of lane `i` under POSTURE or TORQUE control at angles, rad, and velocities, rad/s."""
     c1 = t[s.MEAN_1 * L + i]
     c2 = t[s.MEAN_2 * L + i]
     c3 = t[s.MEAN_3 * L + i]
     d1 = c1 - q1
     d2 = c2 - q2
-    spring1 = fused(t[s.STIFFNESS_11 * L + i], d1, t[s.STIFFNESS_12 * L + i] * d2)
-    spring2 = fused(t[s.STIFFNESS_12 * L + i], d1, t[s.STIFFNESS_22 * L + i] * d2)
+    spring1 = fma(t[s.STIFFNESS_11 * L + i], d1, t[s.STIFFNESS_12 * L + i] * d2)
+    spring2 = fma(t[s.STIFFNESS_12 * L + i], d1, t[s.STIFFNESS_22 * L + i] * d2)
     spring3 = t[s.STIFFNESS_33 * L + i] * (c3 - q3)
     active1 = spring1 if control == s.POSTURE else c1
     active2 = spring2 if control == s.POSTURE else c2
     active3 = spring3 if control == s.POSTURE else c3
-    damping1 = fused(t[s.VISCOSITY_11 * L + i], v1, t[s.VISCOSITY_12 * L + i] * v2)
-    damping2 = fused(t[s.VISCOSITY_12 * L + i], v1, t[s.VISCOSITY_22 * L + i] * v2)
+    damping1 = fma(t[s.VISCOSITY_11 * L + i], v1, t[s.VISCOSITY_12 * L + i] * v2)
+    damping2 = fma(t[s.VISCOSITY_12 * L + i], v1, t[s.VISCOSITY_22 * L + i] * v2)
     return (
-        fused(active1, t[s.GAIN_1 * L + i], -damping1),
-        fused(active2, t[s.GAIN_2 * L + i], -damping2),
-        fused(active3, t[s.GAIN_3 * L + i], -t[s.VISCOSITY_33 * L + i] * v3),
+        fma(active1, t[s.GAIN_1 * L + i], -damping1),
+        fma(active2, t[s.GAIN_2 * L + i], -damping2),
+        fma(active3, t[s.GAIN_3 * L + i], -t[s.VISCOSITY_33 * L + i] * v3),
     )
 
 
 @kernel
-def swing(t, lanes, control, step):  # type: ignore[no-untyped-def]
-    """A whole Runge-Kutta step of `step` seconds under POSTURE or TORQUE control where no outside force acts.
+def unforced_step(t, lanes, control, step):  # type: ignore[no-untyped-def]
+    """Take a Runge-Kutta step of `step` seconds under POSTURE or TORQUE control without external forces.
 
-    The same operations as `begin_step`, four times `pull` and `stage`, `end_step` and
-    `find_blocked`, but in one loop, so that nothing
-    between the stages goes through memory.
+    These are the operations of `begin_step`, four times `write_torques` and `stage`, `end_step` and `find_overshoot`
+    in one loop, so that nothing goes through memory between the stages.
     """
     half = 0.5 * step
     sixth = step / 6.0
@@ -125,49 +124,49 @@ def swing(t, lanes, control, step):  # type: ignore[no-untyped-def]
         v3 = t[s.VELOCITY_3 * L + i]
         t1, t2, t3 = joint_torque(t, i, control, q1, q2, q3, v1, v2, v3)
         a1, a2, a3 = acceleration(t, i, q2, q3, v1, v2, v3, t1, t2, t3)
-        p1 = fused(half, v1, q1)
-        p2 = fused(half, v2, q2)
-        p3 = fused(half, v3, q3)
-        u1 = fused(half, a1, v1)
-        u2 = fused(half, a2, v2)
-        u3 = fused(half, a3, v3)
+        p1 = fma(half, v1, q1)
+        p2 = fma(half, v2, q2)
+        p3 = fma(half, v3, q3)
+        u1 = fma(half, a1, v1)
+        u2 = fma(half, a2, v2)
+        u3 = fma(half, a3, v3)
         t1, t2, t3 = joint_torque(t, i, control, p1, p2, p3, u1, u2, u3)
         b1, b2, b3 = acceleration(t, i, p2, p3, u1, u2, u3, t1, t2, t3)
-        p1 = fused(half, u1, q1)
-        p2 = fused(half, u2, q2)
-        p3 = fused(half, u3, q3)
-        w1 = fused(half, b1, v1)
-        w2 = fused(half, b2, v2)
-        w3 = fused(half, b3, v3)
+        p1 = fma(half, u1, q1)
+        p2 = fma(half, u2, q2)
+        p3 = fma(half, u3, q3)
+        w1 = fma(half, b1, v1)
+        w2 = fma(half, b2, v2)
+        w3 = fma(half, b3, v3)
         t1, t2, t3 = joint_torque(t, i, control, p1, p2, p3, w1, w2, w3)
         c1, c2, c3 = acceleration(t, i, p2, p3, w1, w2, w3, t1, t2, t3)
-        p1 = fused(step, w1, q1)
-        p2 = fused(step, w2, q2)
-        p3 = fused(step, w3, q3)
-        x1 = fused(step, c1, v1)
-        x2 = fused(step, c2, v2)
-        x3 = fused(step, c3, v3)
+        p1 = fma(step, w1, q1)
+        p2 = fma(step, w2, q2)
+        p3 = fma(step, w3, q3)
+        x1 = fma(step, c1, v1)
+        x2 = fma(step, c2, v2)
+        x3 = fma(step, c3, v3)
         t1, t2, t3 = joint_torque(t, i, control, p1, p2, p3, x1, x2, x3)
         d1, d2, d3 = acceleration(t, i, p2, p3, x1, x2, x3, t1, t2, t3)
-        rate1 = limited(ONE_SIXTH * weighted(v1, u1, w1, x1))
-        rate2 = limited(ONE_SIXTH * weighted(v2, u2, w2, x2))
-        rate3 = limited(ONE_SIXTH * weighted(v3, u3, w3, x3))
-        past = past_stops(t, i, step, rate1, rate2, rate3)
-        # Stores stand behind all loads: the compiler gives vectors up where a load might wait for a store.
+        rate1 = clip_velocity(ONE_SIXTH * weighted_sum(v1, u1, w1, x1))
+        rate2 = clip_velocity(ONE_SIXTH * weighted_sum(v2, u2, w2, x2))
+        rate3 = clip_velocity(ONE_SIXTH * weighted_sum(v3, u3, w3, x3))
+        past = overshoot(t, i, step, rate1, rate2, rate3)
+        # All loads come before the stores: the compiler does not vectorise loads that may alias a store.
         t[s.TORQUE_1 * L + i] = t1
         t[s.TORQUE_2 * L + i] = t2
         t[s.TORQUE_3 * L + i] = t3
-        t[s.VELOCITY_1 * L + i] = limited(fused(sixth, weighted(a1, b1, c1, d1), v1))
-        t[s.VELOCITY_2 * L + i] = limited(fused(sixth, weighted(a2, b2, c2, d2), v2))
-        t[s.VELOCITY_3 * L + i] = limited(fused(sixth, weighted(a3, b3, c3, d3), v3))
+        t[s.VELOCITY_1 * L + i] = clip_velocity(fma(sixth, weighted_sum(a1, b1, c1, d1), v1))
+        t[s.VELOCITY_2 * L + i] = clip_velocity(fma(sixth, weighted_sum(a2, b2, c2, d2), v2))
+        t[s.VELOCITY_3 * L + i] = clip_velocity(fma(sixth, weighted_sum(a3, b3, c3, d3), v3))
         t[s.SUM_VELOCITY_1 * L + i] = rate1
         t[s.SUM_VELOCITY_2 * L + i] = rate2
         t[s.SUM_VELOCITY_3 * L + i] = rate3
-        t[s.BLOCKED * L + i] = past
+        t[s.OVERSHOOT * L + i] = past
 
 
 @kernel
-def pull(t, lanes, control):  # type: ignore[no-untyped-def]
+def write_torques(t, lanes, control):  # type: ignore[no-untyped-def]
     """Write the joint torques at the point of this Runge-Kutta stage."""
     if control == s.MUSCLE:
         _pull_muscles(t, lanes)
@@ -175,24 +174,24 @@ def pull(t, lanes, control):  # type: ignore[no-untyped-def]
         for i in range(len(lanes)):
             t[s.TORQUE_1 * L + i], t[s.TORQUE_2 * L + i], t[s.TORQUE_3 * L + i] = joint_torque(
                 t, i, control,
-                t[s.AT_ANGLE_1 * L + i], t[s.AT_ANGLE_2 * L + i], t[s.AT_ANGLE_3 * L + i],
-                t[s.AT_VELOCITY_1 * L + i], t[s.AT_VELOCITY_2 * L + i], t[s.AT_VELOCITY_3 * L + i],
+                t[s.STAGE_ANGLE_1 * L + i], t[s.STAGE_ANGLE_2 * L + i], t[s.STAGE_ANGLE_3 * L + i],
+                t[s.STAGE_VELOCITY_1 * L + i], t[s.STAGE_VELOCITY_2 * L + i], t[s.STAGE_VELOCITY_3 * L + i],
             )  # fmt: skip
 
 
 @kernel
 def _pull_muscles(t, lanes):  # type: ignore[no-untyped-def]
-    """The joint torques of the muscles; noise scales what all muscles of a joint do together."""
+    """Write the joint torques of the muscles; noise scales the sum over the muscles of a joint."""
     for i in range(len(lanes)):
-        v1 = t[s.AT_VELOCITY_1 * L + i]
-        v2 = t[s.AT_VELOCITY_2 * L + i]
-        v3 = t[s.AT_VELOCITY_3 * L + i]
+        v1 = t[s.STAGE_VELOCITY_1 * L + i]
+        v2 = t[s.STAGE_VELOCITY_2 * L + i]
+        v3 = t[s.STAGE_VELOCITY_3 * L + i]
         m1, m2, m3 = muscles.muscle_torque(
             t[s.STRENGTH * L + i],
             t[s.MEAN_1 * L + i], t[s.MEAN_2 * L + i], t[s.MEAN_3 * L + i],
             t[s.MEAN_4 * L + i], t[s.MEAN_5 * L + i], t[s.MEAN_6 * L + i],
             t[s.MEAN_7 * L + i], t[s.MEAN_8 * L + i],
-            t[s.AT_ANGLE_1 * L + i], t[s.AT_ANGLE_2 * L + i], t[s.AT_ANGLE_3 * L + i], v1, v2, v3,
+            t[s.STAGE_ANGLE_1 * L + i], t[s.STAGE_ANGLE_2 * L + i], t[s.STAGE_ANGLE_3 * L + i], v1, v2, v3,
         )  # fmt: skip
         t[s.TORQUE_1 * L + i] = (
             m1 * t[s.GAIN_1 * L + i] - t[s.VISCOSITY_11 * L + i] * v1 - t[s.VISCOSITY_12 * L + i] * v2
@@ -204,24 +203,24 @@ def _pull_muscles(t, lanes):  # type: ignore[no-untyped-def]
 
 
 def joint_action(arm: Arm, control: str, torque: Any, angle: Any, velocity: Any, strength: float = 1.0) -> Array:
-    """Return the action (3,) in [-1, 1] that, held until its lag is over, gives the joints `torque`, or nearly.
+    """Return the action (3,) in [-1, 1] whose steady torque is nearest to `torque`.
 
     Args:
         arm: the body.
         control: "posture", "torque" or "muscle".
         torque: (3,) N m, beyond what overcomes viscosity.
-        angle, velocity: (3,) rad and rad/s, at which it is wanted.
-        strength: of its muscles, above 0; 1 for an unperturbed body.
+        angle, velocity: (3,) rad and rad/s, at which the torque acts.
+        strength: factor on torques and muscle forces, above 0; 1 for an unperturbed body.
 
     Raises:
         ValueError: an argument that is not as described; the message names it.
     """
     if not isinstance(arm, Arm):
-        raise ValueError(f"arm is {arm!r}; an Arm is allowed")
+        raise ValueError(f"arm: expected an Arm, got {arm!r}")
     require_choice("control", control, s.CONTROLS)
     if not is_number(strength) or not 0.0 < strength < math.inf:
-        raise ValueError(f"strength is {strength!r}; a finite number above 0 is allowed")
-    # All at once, which is faster: this is called in every control step.
+        raise ValueError(f"strength: expected a finite number above 0, got {strength!r}")
+    # One conversion for all three, for speed.
     given = numbers_in((torque, angle, velocity))
     if given is None or given.shape != (3, 3) or not np.isfinite(given).all():
         named = {"torque": torque, "angle": angle, "velocity": velocity}

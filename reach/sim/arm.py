@@ -1,7 +1,7 @@
-"""The arm: three segments in a horizontal plane, their inertias, joint limits and posture springs, and its kinematics.
+"""The arm: three segments in a horizontal plane, with inertias, joint limits, posture springs and kinematics.
 
 The shoulder is the origin, x points right, y away from the body, angles are counter-clockwise; joint angles are
-relative (elbow to upper arm, wrist to forearm), so flexion is positive. `ARMS` names the bodies: one with a free wrist
+relative (elbow to upper arm, wrist to forearm), so flexion is positive. `ARMS` names the arms: one with a free wrist
 after Winter's tables, and the two-link arms of two papers, whose wrist is locked.
 """
 
@@ -33,8 +33,8 @@ SHADMEHR_CENTRE = (0.165, 0.19)
 SHADMEHR_INERTIA = (0.0141, 0.0188)
 SHADMEHR_STIFFNESS = ((15.0, 6.0), (6.0, 16.0))
 SHADMEHR_VISCOSITY = ((2.3, 0.9), (0.9, 2.4))
-# The wrist, scaled: stiff enough to carry a hand of 0.005 kg m2 at 20 rad/s, and with the ratio of viscosity to
-# stiffness (0.15 s) of shoulder and elbow, so that the three joints follow a command together.
+# The wrist, by scaling: stiff enough to move a hand of 0.005 kg m2 at 20 rad/s, with the ratio of viscosity to
+# stiffness of shoulder and elbow (0.15 s), so that the three joints follow a command together.
 WRIST_STIFFNESS = 2.0
 WRIST_VISCOSITY = 0.30
 
@@ -44,8 +44,8 @@ LI_TODOROV_LENGTH = (0.30, 0.33)
 LI_TODOROV_MASS = (1.4, 1.0)
 LI_TODOROV_CENTRE = (0.11, 0.16)
 LI_TODOROV_INERTIA_ABOUT_JOINT = (0.025, 0.045)
-# The viscosity of their shoulder and elbow without muscles, N m s/rad. Neither other source gives one, so every body
-# has it; the wrist's is to the elbow's as in the posture springs.
+# The viscosity of their shoulder and elbow without muscles, N m s/rad. The other sources give none, so every arm has
+# it. The ratio of wrist to elbow is that of the posture springs.
 LI_TODOROV_JOINT_VISCOSITY = ((0.05, 0.025), (0.025, 0.05))
 WRIST_JOINT_VISCOSITY = LI_TODOROV_JOINT_VISCOSITY[1][1] * WRIST_VISCOSITY / SHADMEHR_VISCOSITY[1][1]
 
@@ -61,11 +61,11 @@ PALM_PER_HAND = 0.60
 
 DEFAULT_HEIGHT_M = 1.75
 DEFAULT_MASS_KG = 70.0
-# Of a person; an arm of another height cannot hold its hand at the start of a trial.
+# Of a person. Outside this range of heights the arm cannot hold its hand at the start of a trial.
 HEIGHT_RANGE_M = (0.94, 2.41)
 MASS_RANGE_KG = (5.0, 300.0)
 
-# The fields of an `Arm`: smallest and largest value, and unit. Wide enough for any person's arm.
+# Fields of an `Arm`: smallest and largest value, and unit. Wide enough for any person.
 RANGES = {
     "length": (0.02, 1.0, "m"),
     "mass": (0.01, 20.0, "kg"),
@@ -91,7 +91,7 @@ def _triple(values: Any) -> Triple:
 
 
 def _matrix(pair: tuple[Pair, Pair], wrist: float) -> Matrix:
-    """Of the three joints, from that of shoulder and elbow and the wrist's own."""
+    """Return the matrix of three joints from that of shoulder and elbow and the value of the wrist."""
     (a, b), (_, c) = pair
     return (a, b, 0.0), (b, c, 0.0), (0.0, 0.0, wrist)
 
@@ -103,8 +103,8 @@ JOINT_VISCOSITY = _matrix(LI_TODOROV_JOINT_VISCOSITY, WRIST_JOINT_VISCOSITY)
 class Arm:
     """A planar arm of upper arm, forearm and hand.
 
-    A locked wrist stays at angle 0: hand and forearm are one link, the wrist's limits, stiffness and viscosities are of
-    no effect, and the hand may be without mass, its mass then being counted with the forearm's.
+    A locked wrist stays at angle 0: hand and forearm are one link, and the wrist's limits, stiffness and viscosity have
+    no effect. The hand's mass may then be 0, as part of the forearm's.
 
     Attributes:
         length: segment lengths, 0.02..1 m.
@@ -113,9 +113,8 @@ class Arm:
         inertia: moment of inertia of each segment about its centre of mass, 1e-5..2 kg m2.
         lower, upper: joint limits of shoulder, elbow and wrist, -pi..pi rad.
         stiffness: (3, 3) posture stiffness, up to 1000 N m/rad.
-        viscosity: (3, 3) viscosity of the posture springs, muscles and joints together, up to 100 N m s/rad.
-        joint_viscosity: (3, 3) viscosity of the joints alone, up to 100 N m s/rad: where torques or muscles, not
-            posture springs, drive the arm.
+        viscosity: (3, 3) viscosity of posture springs and joints together, up to 100 N m s/rad, in posture control.
+        joint_viscosity: (3, 3) viscosity of the joints alone, up to 100 N m s/rad, in torque and muscle control.
         wrist_locked: whether hand and forearm are one link.
     """
 
@@ -131,7 +130,7 @@ class Arm:
     wrist_locked: bool = False
 
     def __post_init__(self) -> None:
-        """Keep Python's own numbers, which hash and compile alike whatever was given.
+        """Validate the fields and convert them to Python's floats, which hash and compile alike.
 
         Raises:
             ValueError: a value outside its range; the message names it.
@@ -144,22 +143,24 @@ class Arm:
             if light and values[2] == 0.0:
                 fits[2] = True
             if not fits.all():
-                hand = ", and 0 for the hand" if light else ""
-                raise ValueError(f"Arm {name} is {_triple(values)}; {low:g} to {high:g} {unit}{hand} is allowed")
+                hand = " (or 0 for the hand)" if light else ""
+                raise ValueError(f"Arm {name}: expected {low:g} to {high:g} {unit}{hand}, got {_triple(values)}")
             object.__setattr__(self, name, _triple(values))
         if not all(low < high for low, high in zip(self.lower, self.upper, strict=True)):
-            raise ValueError(f"Arm lower limits {self.lower} must lie below the upper limits {self.upper}")
+            raise ValueError(f"Arm lower: expected limits below the upper ones {self.upper}, got {self.lower}")
         for name, (largest, unit) in LARGEST_OF_MATRICES.items():
             matrix = require_numbers(f"Arm {name}", getattr(self, name), (3, 3))
             if np.abs(matrix).max() > largest:
-                raise ValueError(f"Arm {name} is {matrix.tolist()}; entries of up to {largest:g} {unit} are allowed")
+                raise ValueError(f"Arm {name}: expected entries of up to {largest:g} {unit}, got {matrix.tolist()}")
             if not np.allclose(matrix, matrix.T) or np.linalg.eigvalsh(matrix)[0] < 0:
-                raise ValueError(f"Arm {name} must be symmetric and positive semi-definite, was {matrix.tolist()}")
+                raise ValueError(
+                    f"Arm {name}: expected a symmetric positive semi-definite matrix, got {matrix.tolist()}"
+                )
             object.__setattr__(self, name, tuple(map(_triple, matrix)))
 
     @classmethod
     def winter(cls, height_m: float = DEFAULT_HEIGHT_M, mass_kg: float = DEFAULT_MASS_KG) -> Arm:
-        """The arm of a person of the given height and mass, after Winter 2009, table 4.1.
+        """Return the arm of a person of this height, m, and mass, kg, after Winter 2009, table 4.1.
 
         Raises:
             ValueError: height outside 0.94..2.41 m or mass outside 5..300 kg.
@@ -184,7 +185,7 @@ class Arm:
 
     @classmethod
     def shadmehr1994(cls) -> Arm:
-        """The two-link arm of Shadmehr and Mussa-Ivaldi 1994."""
+        """Return the two-link arm of Shadmehr and Mussa-Ivaldi 1994."""
         return cls._two_links(
             SHADMEHR_LENGTH,
             SHADMEHR_MASS,
@@ -195,7 +196,7 @@ class Arm:
 
     @classmethod
     def li_todorov2004(cls) -> Arm:
-        """The two-link arm of Li and Todorov 2004, with the posture springs of Shadmehr and Mussa-Ivaldi 1994."""
+        """Return the two-link arm of Li and Todorov 2004, with posture springs of Shadmehr and Mussa-Ivaldi 1994."""
         about_joint = zip(LI_TODOROV_INERTIA_ABOUT_JOINT, LI_TODOROV_MASS, LI_TODOROV_CENTRE, strict=True)
         first, second = (inertia - mass * centre**2 for inertia, mass, centre in about_joint)
         return cls._two_links(
@@ -206,7 +207,7 @@ class Arm:
     def _two_links(
         cls, length: Pair, mass: Pair, centre: Pair, inertia: Pair, limits_degrees: tuple[Pair, Pair]
     ) -> Arm:
-        """An arm of two links with the wrist locked; the second reaches to the grasp point and weighs the hand too."""
+        """Return an arm with a locked wrist, whose second link ends at the grasp point and includes the hand's mass."""
         hand = WINTER_LENGTH_PER_HEIGHT[2] * DEFAULT_HEIGHT_M
         limits = np.radians((*limits_degrees, WRIST_LIMITS_DEGREES))
         return cls(
@@ -237,7 +238,7 @@ class Arm:
         return first, middle, last, l1 * (m2 * c2 + m3 * l2), m3 * l1 * c3, m3 * l2 * c3
 
     def joints(self, angle: Any) -> Array:
-        """Positions of shoulder, elbow, wrist and grasp point, (4, 2) m, at joint angles (3,) rad."""
+        """Return the places of shoulder, elbow, wrist and grasp point, (4, 2) m, at joint angles (3,) rad."""
         first, second, third = np.cumsum(np.asarray(angle, dtype=np.float64))
         steps = np.array(
             [
@@ -251,12 +252,12 @@ class Arm:
         return points
 
     def hand(self, angle: Any) -> Array:
-        """Position of the grasp point, (2,) m, at joint angles (3,) rad."""
+        """Return the place of the grasp point, (2,) m, at joint angles (3,) rad."""
         place: Array = self.joints(angle)[3]
         return place
 
     def jacobian(self, angle: Any) -> Array:
-        """Derivative of the grasp point by the joint angles, (2, 3) m/rad; the column of a locked wrist is 0."""
+        """Return the derivative of the grasp point by the joint angles, (2, 3) m/rad; 0 for a locked wrist."""
         points = self.joints(angle)
         arms = points[3] - points[:3]
         if self.wrist_locked:
@@ -264,10 +265,10 @@ class Arm:
         return np.stack([-arms[:, 1], arms[:, 0]])
 
     def inverse_kinematics(self, hand: Any, axis_rad: Any) -> Array:
-        """Joint angles (..., 3) rad with the grasp point at `hand` (..., 2) m and the hand along `axis_rad` (...) rad.
+        """Return the joint angles (..., 3) rad with the hand at `hand` (..., 2) m along `axis_rad` (...) rad.
 
-        The elbow is flexed (the human branch). NaN where the place is out of reach; joint limits are not asked. With a
-        locked wrist the place alone decides how the hand points, and `axis_rad` gives no more than its shape.
+        The elbow is flexed (the human branch). NaN where the place is out of reach; joint limits are ignored. With a
+        locked wrist the place determines the direction of the hand, and only the shape of `axis_rad` is used.
         """
         axis = np.asarray(axis_rad, dtype=np.float64)
         along = np.stack([np.cos(axis), np.sin(axis)], axis=-1)
@@ -284,26 +285,26 @@ class Arm:
         return np.stack([shoulder, elbow, wrist], axis=-1)
 
     def is_within_limits(self, angle: Array) -> bool:
-        """Whether all of `angle` (..., 3) rad is a posture that the joints can take; NaN is not."""
+        """Return whether all postures `angle` (..., 3) rad are within the joint limits; NaN is not."""
         return bool(np.all(angle >= np.asarray(self.lower)) and np.all(angle <= np.asarray(self.upper)))
 
     def posture_for(self, hand: Any, axis_rad: float) -> Array | None:
-        """`inverse_kinematics` of one place; None where it is out of reach or a joint limit forbids it."""
+        """Return `inverse_kinematics` of one place; None where it is out of reach or outside the joint limits."""
         angle = self.inverse_kinematics(hand, axis_rad)
         return angle if self.is_within_limits(angle) else None
 
     def inverse_dynamics(self, angle: Array, velocity: Array, acceleration: Array) -> Array:
-        """Joint torques (..., 3) N m that give `acceleration` rad/s2 at `angle` rad and `velocity` rad/s, all (..., 3).
+        """Return the joint torques (..., 3) N m for `acceleration` rad/s2 at `angle` rad and `velocity` rad/s.
 
-        Without viscosity. With a locked wrist, whose angle, velocity and acceleration are 0, the third torque is the
-        one its lock bears.
+        Without viscosity. With a locked wrist, whose angle, velocity and acceleration are 0, the third is the torque
+        on the lock.
 
         Raises:
-            ValueError: the three differ in their shapes, or are not of three joints.
+            ValueError: different shapes, or not (..., 3).
         """
         shapes = [np.shape(given) for given in (angle, velocity, acceleration)]
         if shapes.count(shapes[0]) < 3 or shapes[0][-1:] != (3,):
-            raise ValueError(f"angle, velocity and acceleration have shapes {shapes}; one shape (..., 3) is allowed")
+            raise ValueError(f"angle, velocity and acceleration: expected one shape (..., 3), got {shapes}")
         # Numba takes longer to load than the rest of the package.
         from reach.sim import dynamics
 
@@ -313,9 +314,9 @@ class Arm:
         return torque.reshape(shapes[0])
 
     def forward_dynamics(self, angle: Array, velocity: Array, torque: Array) -> Array:
-        """Joint accelerations (n, 3) rad/s2 at angles rad, velocities rad/s and torques N m, each (n, 3).
+        """Return the joint accelerations (n, 3) rad/s2 at angles rad, velocities rad/s and torques N m, each (n, 3).
 
-        Without viscosity, joint stops and forces from outside.
+        Without viscosity, joint stops and external forces.
         """
         from reach.sim import dynamics
 

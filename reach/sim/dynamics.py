@@ -1,4 +1,4 @@
-"""Forward dynamics of the planar arm, compiled: full inertia and Coriolis coupling, Runge-Kutta steps, joint stops.
+"""Dynamics of the planar arm, compiled: full inertia and Coriolis coupling, Runge-Kutta steps, joint stops.
 
 In absolute segment angles phi the kinetic energy is T = 1/2 sum_ij A_ij cos(phi_i - phi_j) phi'_i phi'_j with constants
 A_ij of the body alone, so the equations of motion are
@@ -6,7 +6,7 @@ A_ij of the body alone, so the equations of motion are
     sum_j A_ij cos(phi_i - phi_j) phi''_j + sum_j A_ij sin(phi_i - phi_j) phi'_j^2 = Q_i
 
 (Goldstein, Classical Mechanics, chapter 1, for the Lagrangian). The torques at the joints give Q = (t1 - t2, t2 - t3,
-t3). With a locked wrist the forearm has the hand's share too, and the wrist never accelerates.
+t3). With a locked wrist the forearm includes the hand, and the wrist never accelerates.
 """
 
 from __future__ import annotations
@@ -14,38 +14,38 @@ from __future__ import annotations
 import math
 
 from reach.sim import layout as s
-from reach.sim.elementary import fused, sine_and_cosine, within
+from reach.sim.elementary import clip, fma, sine_and_cosine
 from reach.sim.jit import inlined, kernel
 
 L = s.LANES
 ONE_SIXTH = 1.0 / 6.0
-# Sweeps over joints that are at their stops together.
+# Gauss-Seidel sweeps over the joints at their stops.
 STOP_SWEEPS = 16
 
 
 @inlined
 def _solve(a11, a22, a33, a12, a13, a23, b1, b2, b3):  # type: ignore[no-untyped-def]
     """Solve the symmetric positive definite 3 x 3 system A x = b by cofactors."""
-    k11 = fused(a22, a33, -a23 * a23)
-    k12 = fused(a13, a23, -a12 * a33)
-    k13 = fused(a12, a23, -a13 * a22)
-    inverse = 1.0 / fused(a11, k11, fused(a12, k12, a13 * k13))
-    k22 = fused(a11, a33, -a13 * a13)
-    k23 = fused(a12, a13, -a11 * a23)
-    k33 = fused(a11, a22, -a12 * a12)
+    k11 = fma(a22, a33, -a23 * a23)
+    k12 = fma(a13, a23, -a12 * a33)
+    k13 = fma(a12, a23, -a13 * a22)
+    inverse = 1.0 / fma(a11, k11, fma(a12, k12, a13 * k13))
+    k22 = fma(a11, a33, -a13 * a13)
+    k23 = fma(a12, a13, -a11 * a23)
+    k33 = fma(a11, a22, -a12 * a12)
     return (
-        fused(k11, b1, fused(k12, b2, k13 * b3)) * inverse,
-        fused(k12, b1, fused(k22, b2, k23 * b3)) * inverse,
-        fused(k13, b1, fused(k23, b2, k33 * b3)) * inverse,
+        fma(k11, b1, fma(k12, b2, k13 * b3)) * inverse,
+        fma(k12, b1, fma(k22, b2, k23 * b3)) * inverse,
+        fma(k13, b1, fma(k23, b2, k33 * b3)) * inverse,
     )
 
 
 @inlined
 def acceleration(t, i, q2, q3, v1, v2, v3, t1, t2, t3):  # type: ignore[no-untyped-def]
-    """Joint accelerations, rad/s2, of the arm in lane `i` of tile `t`.
+    """Return the joint accelerations, rad/s2, of the arm in lane `i` of tile `t`.
 
     Args:
-        t, i: tile and lane, of which the inertia constants are read.
+        t, i: tile and lane with the inertia constants.
         q2, q3: elbow and wrist angle, rad (the shoulder angle does not enter: no gravity).
         v1, v2, v3: joint velocities, rad/s.
         t1, t2, t3: joint torques, N m.
@@ -58,115 +58,116 @@ def acceleration(t, i, q2, q3, v1, v2, v3, t1, t2, t3):  # type: ignore[no-untyp
     a12 = t[s.INERTIA_12 * L + i]
     a13 = t[s.INERTIA_13 * L + i]
     a23 = t[s.INERTIA_23 * L + i]
-    # Each coupling times the sine of the angle between its segments.
+    # Coupling times the sine of the angle between the segments.
     c12 = a12 * sine2
-    c13 = a13 * fused(sine2, cosine3, cosine2 * sine3)
+    c13 = a13 * fma(sine2, cosine3, cosine2 * sine3)
     c23 = a23 * sine3
     square1 = v1 * v1
     square2 = w2 * w2
     square3 = w3 * w3
     wrist = free * t3
-    b1 = fused(c12, square2, fused(c13, square3, t1 - t2))
-    b2 = fused(-c12, square1, fused(c23, square3, t2 - wrist))
-    b3 = fused(-c13, square1, fused(-c23, square2, wrist))
+    b1 = fma(c12, square2, fma(c13, square3, t1 - t2))
+    b2 = fma(-c12, square1, fma(c23, square3, t2 - wrist))
+    b3 = fma(-c13, square1, fma(-c23, square2, wrist))
     x1, x2, x3 = _solve(
         t[s.INERTIA_11 * L + i], t[s.INERTIA_22 * L + i], t[s.INERTIA_33 * L + i],
-        a12 * cosine2, a13 * fused(cosine2, cosine3, -sine2 * sine3), a23 * cosine3, b1, b2, b3,
+        a12 * cosine2, a13 * fma(cosine2, cosine3, -sine2 * sine3), a23 * cosine3, b1, b2, b3,
     )  # fmt: skip
     return x1, x2 - x1, free * (x3 - x2)
 
 
 @inlined
-def weighted(first, second, third, fourth):  # type: ignore[no-untyped-def]
-    """Six times the mean of a rate over a Runge-Kutta step, from its four stages."""
-    return fourth + fused(2.0, third, fused(2.0, second, first))
+def weighted_sum(first, second, third, fourth):  # type: ignore[no-untyped-def]
+    """Return six times the mean of a rate over a Runge-Kutta step, from its four stages."""
+    return fourth + fma(2.0, third, fma(2.0, second, first))
 
 
 @inlined
-def limited(rate):  # type: ignore[no-untyped-def]
-    """A joint velocity, held to FASTEST_RAD_S, whatever a field that feeds energy would do to it."""
-    return within(rate, -s.FASTEST_RAD_S, s.FASTEST_RAD_S)
+def clip_velocity(rate):  # type: ignore[no-untyped-def]
+    """Return a joint velocity clipped to FASTEST_RAD_S, which bounds it in a field that feeds energy to the arm."""
+    return clip(rate, -s.FASTEST_RAD_S, s.FASTEST_RAD_S)
 
 
 @kernel
 def begin_step(t, lanes):  # type: ignore[no-untyped-def]
-    """Put the first stage of a Runge-Kutta step at the present angles and velocities."""
+    """Set the first stage of a Runge-Kutta step to the present angles and velocities."""
     for i in range(len(lanes)):
         for j in range(3):
-            t[(s.AT_ANGLE_1 + j) * L + i] = t[(s.ANGLE_1 + j) * L + i]
-            t[(s.AT_VELOCITY_1 + j) * L + i] = t[(s.VELOCITY_1 + j) * L + i]
+            t[(s.STAGE_ANGLE_1 + j) * L + i] = t[(s.ANGLE_1 + j) * L + i]
+            t[(s.STAGE_VELOCITY_1 + j) * L + i] = t[(s.VELOCITY_1 + j) * L + i]
 
 
 @kernel
 def stage(t, lanes, number, ahead):  # type: ignore[no-untyped-def]
-    """One stage of a Runge-Kutta step under the torques and outside torques that stand in the tile.
+    """Compute one stage of a Runge-Kutta step under the TORQUE and OUTSIDE torques of the tile.
 
     Args:
-        t: tile; its AT_ columns hold the point of this stage and receive that of the next, its SUM_ columns what
-            `weighted` has gathered.
+        t: tile. Its STAGE columns hold the point of this stage and receive that of the next; its SUM columns hold the
+            partial sums of `weighted_sum`.
+        lanes: as for `loop.advance`.
         number: of this stage, 0..3.
         ahead: time from the start of the step to the next stage, s.
     """
     for i in range(len(lanes)):
-        v1 = t[s.AT_VELOCITY_1 * L + i]
-        v2 = t[s.AT_VELOCITY_2 * L + i]
-        v3 = t[s.AT_VELOCITY_3 * L + i]
+        v1 = t[s.STAGE_VELOCITY_1 * L + i]
+        v2 = t[s.STAGE_VELOCITY_2 * L + i]
+        v3 = t[s.STAGE_VELOCITY_3 * L + i]
         a1, a2, a3 = acceleration(
-            t, i, t[s.AT_ANGLE_2 * L + i], t[s.AT_ANGLE_3 * L + i], v1, v2, v3,
+            t, i, t[s.STAGE_ANGLE_2 * L + i], t[s.STAGE_ANGLE_3 * L + i], v1, v2, v3,
             t[s.TORQUE_1 * L + i] + t[s.OUTSIDE_1 * L + i],
             t[s.TORQUE_2 * L + i] + t[s.OUTSIDE_2 * L + i],
             t[s.TORQUE_3 * L + i] + t[s.OUTSIDE_3 * L + i],
         )  # fmt: skip
-        _gather(t, s.SUM_VELOCITY_1 * L + i, number, v1)
-        _gather(t, s.SUM_VELOCITY_2 * L + i, number, v2)
-        _gather(t, s.SUM_VELOCITY_3 * L + i, number, v3)
-        _gather(t, s.SUM_ACCELERATION_1 * L + i, number, a1)
-        _gather(t, s.SUM_ACCELERATION_2 * L + i, number, a2)
-        _gather(t, s.SUM_ACCELERATION_3 * L + i, number, a3)
-        t[s.AT_ANGLE_1 * L + i] = fused(ahead, v1, t[s.ANGLE_1 * L + i])
-        t[s.AT_ANGLE_2 * L + i] = fused(ahead, v2, t[s.ANGLE_2 * L + i])
-        t[s.AT_ANGLE_3 * L + i] = fused(ahead, v3, t[s.ANGLE_3 * L + i])
-        t[s.AT_VELOCITY_1 * L + i] = fused(ahead, a1, t[s.VELOCITY_1 * L + i])
-        t[s.AT_VELOCITY_2 * L + i] = fused(ahead, a2, t[s.VELOCITY_2 * L + i])
-        t[s.AT_VELOCITY_3 * L + i] = fused(ahead, a3, t[s.VELOCITY_3 * L + i])
+        _accumulate(t, s.SUM_VELOCITY_1 * L + i, number, v1)
+        _accumulate(t, s.SUM_VELOCITY_2 * L + i, number, v2)
+        _accumulate(t, s.SUM_VELOCITY_3 * L + i, number, v3)
+        _accumulate(t, s.SUM_ACCELERATION_1 * L + i, number, a1)
+        _accumulate(t, s.SUM_ACCELERATION_2 * L + i, number, a2)
+        _accumulate(t, s.SUM_ACCELERATION_3 * L + i, number, a3)
+        t[s.STAGE_ANGLE_1 * L + i] = fma(ahead, v1, t[s.ANGLE_1 * L + i])
+        t[s.STAGE_ANGLE_2 * L + i] = fma(ahead, v2, t[s.ANGLE_2 * L + i])
+        t[s.STAGE_ANGLE_3 * L + i] = fma(ahead, v3, t[s.ANGLE_3 * L + i])
+        t[s.STAGE_VELOCITY_1 * L + i] = fma(ahead, a1, t[s.VELOCITY_1 * L + i])
+        t[s.STAGE_VELOCITY_2 * L + i] = fma(ahead, a2, t[s.VELOCITY_2 * L + i])
+        t[s.STAGE_VELOCITY_3 * L + i] = fma(ahead, a3, t[s.VELOCITY_3 * L + i])
 
 
 @inlined
-def _gather(t, at, number, rate):  # type: ignore[no-untyped-def]
-    """Add a stage's rate to the sum at `at`, in the order of `weighted`."""
+def _accumulate(t, at, number, rate):  # type: ignore[no-untyped-def]
+    """Add a stage's rate to the sum at `at`, in the order of `weighted_sum`."""
     middle = number == 1 or number == 2
     before = t[at]
-    t[at] = rate if number == 0 else (fused(2.0, rate, before) if middle else rate + before)
+    t[at] = rate if number == 0 else (fma(2.0, rate, before) if middle else rate + before)
 
 
 @kernel
 def end_step(t, lanes, step):  # type: ignore[no-untyped-def]
-    """From the sums of a step of `step` seconds: the velocity after it, and its mean, left in SUM_VELOCITY."""
+    """Write the velocity after a step of `step` seconds to VELOCITY, and its mean over the step to SUM_VELOCITY."""
     sixth = step / 6.0
     for i in range(len(lanes)):
         for j in range(3):
             before = t[(s.VELOCITY_1 + j) * L + i]
-            t[(s.VELOCITY_1 + j) * L + i] = limited(fused(sixth, t[(s.SUM_ACCELERATION_1 + j) * L + i], before))
-            t[(s.SUM_VELOCITY_1 + j) * L + i] = limited(ONE_SIXTH * t[(s.SUM_VELOCITY_1 + j) * L + i])
+            t[(s.VELOCITY_1 + j) * L + i] = clip_velocity(fma(sixth, t[(s.SUM_ACCELERATION_1 + j) * L + i], before))
+            t[(s.SUM_VELOCITY_1 + j) * L + i] = clip_velocity(ONE_SIXTH * t[(s.SUM_VELOCITY_1 + j) * L + i])
 
 
 @inlined
-def past_stops(t, i, step, rate1, rate2, rate3):  # type: ignore[no-untyped-def]
-    """How far, rad, joints at these velocities would be past their stops after `step` seconds, together."""
-    end1 = fused(step, rate1, t[s.ANGLE_1 * L + i])
-    end2 = fused(step, rate2, t[s.ANGLE_2 * L + i])
-    end3 = fused(step, rate3, t[s.ANGLE_3 * L + i])
-    past1 = end1 - within(end1, t[s.LOWER_1 * L + i], t[s.UPPER_1 * L + i])
-    past2 = end2 - within(end2, t[s.LOWER_2 * L + i], t[s.UPPER_2 * L + i])
-    past3 = end3 - within(end3, t[s.LOWER_3 * L + i], t[s.UPPER_3 * L + i])
+def overshoot(t, i, step, rate1, rate2, rate3):  # type: ignore[no-untyped-def]
+    """Return how far the joints at these velocities would pass their stops in `step` seconds, summed, rad."""
+    end1 = fma(step, rate1, t[s.ANGLE_1 * L + i])
+    end2 = fma(step, rate2, t[s.ANGLE_2 * L + i])
+    end3 = fma(step, rate3, t[s.ANGLE_3 * L + i])
+    past1 = end1 - clip(end1, t[s.LOWER_1 * L + i], t[s.UPPER_1 * L + i])
+    past2 = end2 - clip(end2, t[s.LOWER_2 * L + i], t[s.UPPER_2 * L + i])
+    past3 = end3 - clip(end3, t[s.LOWER_3 * L + i], t[s.UPPER_3 * L + i])
     return abs(past1) + abs(past2) + abs(past3)
 
 
 @kernel
-def find_blocked(t, lanes, step):  # type: ignore[no-untyped-def]
-    """Write `past_stops` at the mean velocities of this step to the BLOCKED column."""
+def find_overshoot(t, lanes, step):  # type: ignore[no-untyped-def]
+    """Write `overshoot` at the mean velocities of this step to the OVERSHOOT column."""
     for i in range(len(lanes)):
-        t[s.BLOCKED * L + i] = past_stops(
+        t[s.OVERSHOOT * L + i] = overshoot(
             t, i, step,
             t[s.SUM_VELOCITY_1 * L + i], t[s.SUM_VELOCITY_2 * L + i], t[s.SUM_VELOCITY_3 * L + i],
         )  # fmt: skip
@@ -174,18 +175,18 @@ def find_blocked(t, lanes, step):  # type: ignore[no-untyped-def]
 
 @kernel
 def turn_joints(t, lanes, step):  # type: ignore[no-untyped-def]
-    """Turn the joints by the mean velocity of this step; none, once `find_blocked` has looked, crosses its limit."""
+    """Turn the joints by the mean velocity of this step; with OVERSHOOT up to date, none crosses its limit."""
     for i in range(len(lanes)):
-        if t[s.BLOCKED * L + i] > 0.0:
-            _stop(t, i, step)
+        if t[s.OVERSHOOT * L + i] > 0.0:
+            _apply_stops(t, i, step)
     for i in range(len(lanes)):
         for j in range(3):
-            t[(s.ANGLE_1 + j) * L + i] = fused(step, t[(s.SUM_VELOCITY_1 + j) * L + i], t[(s.ANGLE_1 + j) * L + i])
+            t[(s.ANGLE_1 + j) * L + i] = fma(step, t[(s.SUM_VELOCITY_1 + j) * L + i], t[(s.ANGLE_1 + j) * L + i])
 
 
 @inlined
 def _mobility(t, i):  # type: ignore[no-untyped-def]
-    """The inverse of lane `i`'s inertia matrix in joint angles, 1/(kg m2): r11, r12, r13, r22, r23, r33."""
+    """Return the inverse of lane `i`'s inertia matrix in joint angles, 1/(kg m2): r11, r12, r13, r22, r23, r33."""
     free = t[s.WRIST_FREE * L + i]
     sine2, cosine2 = sine_and_cosine(t[s.ANGLE_2 * L + i])
     sine3, cosine3 = sine_and_cosine(t[s.ANGLE_3 * L + i])
@@ -211,12 +212,12 @@ def _mobility(t, i):  # type: ignore[no-untyped-def]
 
 
 @kernel
-def _stop(t, i, step):  # type: ignore[no-untyped-def]
-    """Make lane `i`'s mean velocity of this step, and the velocity after it, such that no joint crosses its limit.
+def _apply_stops(t, i, step):  # type: ignore[no-untyped-def]
+    """Change lane `i`'s velocities, mean and after this step, so that no joint crosses its limit.
 
-    The stops are inelastic. A joint about to cross takes the impulse that brings it just to its limit; the other joints
-    take their share of it through the inertia matrix, so momentum is passed on as in a real collision. Joints that are
-    at their stops together are solved by Gauss-Seidel; what its sweeps leave over is cut off.
+    The stops are inelastic. A joint about to cross receives the impulse that brings it just to its limit; the inertia
+    matrix passes the impulse on to the other joints. Several joints at their stops are solved by Gauss-Seidel sweeps;
+    what remains is clipped.
     """
     r11, r12, r13, r22, r23, r33 = _mobility(t, i)
     v1 = t[s.SUM_VELOCITY_1 * L + i]
@@ -230,19 +231,19 @@ def _stop(t, i, step):  # type: ignore[no-untyped-def]
     low2 = (t[s.LOWER_2 * L + i] - t[s.ANGLE_2 * L + i]) * rate
     low3 = (t[s.LOWER_3 * L + i] - t[s.ANGLE_3 * L + i]) * rate
     for _ in range(STOP_SWEEPS):
-        excess1 = v1 - within(v1, low1, high1)
+        excess1 = v1 - clip(v1, low1, high1)
         if excess1 != 0.0:
             impulse = -excess1 / r11
             v1 += impulse * r11
             v2 += impulse * r12
             v3 += impulse * r13
-        excess2 = v2 - within(v2, low2, high2)
+        excess2 = v2 - clip(v2, low2, high2)
         if excess2 != 0.0:
             impulse = -excess2 / r22
             v1 += impulse * r12
             v2 += impulse * r22
             v3 += impulse * r23
-        excess3 = v3 - within(v3, low3, high3)
+        excess3 = v3 - clip(v3, low3, high3)
         if excess3 != 0.0 and r33 > 0.0:
             impulse = -excess3 / r33
             v1 += impulse * r13
@@ -250,9 +251,9 @@ def _stop(t, i, step):  # type: ignore[no-untyped-def]
             v3 += impulse * r33
         if abs(excess1) + abs(excess2) + abs(excess3) < 1e-9:
             break
-    v1 = within(v1, low1, high1)
-    v2 = within(v2, low2, high2)
-    v3 = within(v3, low3, high3)
+    v1 = clip(v1, low1, high1)
+    v2 = clip(v2, low2, high2)
+    v3 = clip(v3, low3, high3)
     t[s.SUM_VELOCITY_1 * L + i] = v1
     t[s.SUM_VELOCITY_2 * L + i] = v2
     t[s.SUM_VELOCITY_3 * L + i] = v3
@@ -262,14 +263,14 @@ def _stop(t, i, step):  # type: ignore[no-untyped-def]
 
 
 @kernel
-def push(t, i, w, first, j1, j2, j3, change):  # type: ignore[no-untyped-def]
-    """Change the speed along a generalised direction by an impulse along it, and return the impulse.
+def apply_impulse(t, i, w, first, j1, j2, j3, change):  # type: ignore[no-untyped-def]
+    """Change the speed along a generalised direction by an impulse along it; return the impulse.
 
     Args:
         t, i, w: tile, lane and its row.
         first: column of the first of three joint velocities to change.
         j1, j2, j3: the direction, a row of a Jacobian.
-        change: wanted change of j . velocity.
+        change: of j . velocity.
     """
     r11, r12, r13, r22, r23, r33 = _mobility(t, i)
     u1 = r11 * j1 + r12 * j2 + r13 * j3
@@ -333,5 +334,5 @@ def inverse_dynamics(length, mass, centre, inertia, angle, velocity, acceleratio
 
 @inlined
 def _summed(first, second, third):  # type: ignore[no-untyped-def]
-    """Of each segment, from what the joints add to it."""
+    """Return the absolute values of three segments from relative ones of the joints."""
     return first, first + second, first + second + third

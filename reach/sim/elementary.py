@@ -1,10 +1,10 @@
 """Sine, cosine, exponential and logarithm by polynomials, so that a loop over lanes becomes vector instructions.
 
-A call into the C library would be made lane by lane, and its last bit differs between libraries. `fused` multiplies and
-adds with one rounding (IEEE 754 fusedMultiplyAdd), wherever it is written and nowhere else: left to the compiler, it
-would be used or not depending on what stands beside it. Arguments are reduced
-as by Cody and Waite (Software Manual for the Elementary Functions, 1980); the polynomials are the minimax ones of
-Sun's fdlibm (k_sin.c, k_cos.c, e_exp.c, e_log.c), with errors below one unit in the last place.
+A call into the C library would be made lane by lane, and its last bit differs between libraries. `fma` multiplies and
+adds with one rounding (IEEE 754 fusedMultiplyAdd) wherever it is written and nowhere else; the compiler would decide by
+the surrounding code. Arguments are reduced after Cody and Waite (Software Manual for the Elementary Functions, 1980);
+the polynomials are the minimax ones of Sun's fdlibm (k_sin.c, k_cos.c, e_exp.c, e_log.c), with errors below one unit in
+the last place.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from numba.extending import intrinsic
 
 from reach.sim.jit import inlined
 
-# Adding and taking away 1.5 x 2^52 rounds a double to the nearest integer.
+# Adding and subtracting 1.5 x 2^52 rounds a double to the nearest integer.
 ROUNDING = 6755399441055744.0
 TWO_OVER_PI = 0.6366197723675814
 # pi / 2 and ln 2 in parts, the first with zeros at its end so that its small multiples are exact.
@@ -52,14 +52,14 @@ def _double(typing_context: Any, x: Any) -> Any:
     return types.float64(types.int64), generate
 
 
-def _fused(typing_context: Any, a: Any, b: Any, c: Any) -> Any:
+def _fma(typing_context: Any, a: Any, b: Any, c: Any) -> Any:
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
         return builder.fma(*arguments)
 
     return types.float64(types.float64, types.float64, types.float64), generate
 
 
-def _interpreted_fused(a: Any, b: Any, c: Any) -> Any:
+def _interpreted_fma(a: Any, b: Any, c: Any) -> Any:
     if not np.isfinite([a, b, c]).all():
         return a * b + c
     exact = Fraction(float(a)) * Fraction(float(b)) + Fraction(float(c))
@@ -77,7 +77,7 @@ def _interpreted_double(x: Any) -> Any:
 
 IS_COMPILED = not config.DISABLE_JIT  # type: ignore[attr-defined]
 # a b + c, rounded once.
-fused: Any = intrinsic(_fused) if IS_COMPILED else _interpreted_fused
+fma: Any = intrinsic(_fma) if IS_COMPILED else _interpreted_fma
 # The 64 bits of a double as an integer, and the double with such bits.
 bits_of: Any = intrinsic(_bits) if IS_COMPILED else _interpreted_bits
 double_of: Any = intrinsic(_double) if IS_COMPILED else _interpreted_double
@@ -85,41 +85,41 @@ double_of: Any = intrinsic(_double) if IS_COMPILED else _interpreted_double
 
 @inlined
 def smaller(a, b):  # type: ignore[no-untyped-def]
-    """The smaller of two doubles; several of the interpreter's own `min` in one loop keep it from becoming vectors."""
+    """Return the smaller of two doubles; several calls of Python's `min` in one loop would keep it scalar."""
     return b if b < a else a
 
 
 @inlined
 def larger(a, b):  # type: ignore[no-untyped-def]
-    """The larger of two doubles."""
+    """Return the larger of two doubles."""
     return b if b > a else a
 
 
 @inlined
-def within(value, low, high):  # type: ignore[no-untyped-def]
-    """A double held to low..high."""
+def clip(value, low, high):  # type: ignore[no-untyped-def]
+    """Return a double clipped to low..high."""
     return smaller(larger(value, low), high)
 
 
 @inlined
 def sine_and_cosine(x):  # type: ignore[no-untyped-def]
-    """Sine and cosine of x rad, |x| up to 1e5."""
-    shifted = fused(x, TWO_OVER_PI, ROUNDING)
+    """Return sine and cosine of x rad, |x| up to 1e5."""
+    shifted = fma(x, TWO_OVER_PI, ROUNDING)
     k = shifted - ROUNDING
-    r = fused(-k, HALF_PI_3, fused(-k, HALF_PI_2, fused(-k, HALF_PI_1, x)))
+    r = fma(-k, HALF_PI_3, fma(-k, HALF_PI_2, fma(-k, HALF_PI_1, x)))
     z = r * r
-    s = fused(z, 1.58969099521155010221e-10, -2.50507602534068634195e-08)
-    s = fused(z, s, 2.75573137070700676789e-06)
-    s = fused(z, s, -1.98412698298579493134e-04)
-    s = fused(z, s, 8.33333333332248946124e-03)
-    s = fused(z, s, -1.66666666666666324348e-01)
-    s = fused(r * z, s, r)
-    c = fused(z, -1.13596475577881948265e-11, 2.08757232129817482790e-09)
-    c = fused(z, c, -2.75573143513906633035e-07)
-    c = fused(z, c, 2.48015872894767294178e-05)
-    c = fused(z, c, -1.38888888888741095749e-03)
-    c = fused(z, c, 4.16666666666666019037e-02)
-    c = fused(z * z, c, fused(-0.5, z, 1.0))
+    s = fma(z, 1.58969099521155010221e-10, -2.50507602534068634195e-08)
+    s = fma(z, s, 2.75573137070700676789e-06)
+    s = fma(z, s, -1.98412698298579493134e-04)
+    s = fma(z, s, 8.33333333332248946124e-03)
+    s = fma(z, s, -1.66666666666666324348e-01)
+    s = fma(r * z, s, r)
+    c = fma(z, -1.13596475577881948265e-11, 2.08757232129817482790e-09)
+    c = fma(z, c, -2.75573143513906633035e-07)
+    c = fma(z, c, 2.48015872894767294178e-05)
+    c = fma(z, c, -1.38888888888741095749e-03)
+    c = fma(z, c, 4.16666666666666019037e-02)
+    c = fma(z * z, c, fma(-0.5, z, 1.0))
     # The last bits of the shifted sum are those of the integer k: which quarter turn.
     quarter = bits_of(shifted)
     odd = (quarter & ONE) == ONE
@@ -133,41 +133,41 @@ def sine_and_cosine(x):  # type: ignore[no-untyped-def]
 
 @inlined
 def exponential(x):  # type: ignore[no-untyped-def]
-    """e to the power x, for x held to -700..700."""
-    x = within(x, -LARGEST_EXPONENT, LARGEST_EXPONENT)
-    k = fused(x, ONE_OVER_LN_2, ROUNDING) - ROUNDING
-    high = fused(-k, LN_2_HIGH, x)
-    r = fused(-k, LN_2_LOW, high)
+    """Return e to the power x, with x clipped to -700..700."""
+    x = clip(x, -LARGEST_EXPONENT, LARGEST_EXPONENT)
+    k = fma(x, ONE_OVER_LN_2, ROUNDING) - ROUNDING
+    high = fma(-k, LN_2_HIGH, x)
+    r = fma(-k, LN_2_LOW, high)
     z = r * r
-    c = fused(z, 4.13813679705723846039e-08, -1.65339022054652515390e-06)
-    c = fused(z, c, 6.61375632143793436117e-05)
-    c = fused(z, c, -2.77777777770155933842e-03)
-    c = fused(z, c, 1.66666666666666019037e-01)
-    c = fused(-z, c, r)
+    c = fma(z, 4.13813679705723846039e-08, -1.65339022054652515390e-06)
+    c = fma(z, c, 6.61375632143793436117e-05)
+    c = fma(z, c, -2.77777777770155933842e-03)
+    c = fma(z, c, 1.66666666666666019037e-01)
+    c = fma(-z, c, r)
     power = double_of((np.int64(k) + BIAS) << MANTISSA_BITS)
     return (1.0 + (r * c / (2.0 - c) + r)) * power
 
 
 @inlined
 def logarithm(x):  # type: ignore[no-untyped-def]
-    """Natural logarithm of a normal double x > 0."""
+    """Return the natural logarithm of a normal double x > 0."""
     bits = bits_of(x) + (BITS_OF_1 - BITS_OF_ROOT_HALF)
     exponent = float((bits >> MANTISSA_BITS) - BIAS)
     f = double_of((bits & MANTISSA) + BITS_OF_ROOT_HALF) - 1.0
     s = f / (2.0 + f)
     z = s * s
     w = z * z
-    even = fused(w, 1.531383769920937332e-01, 2.222219843214978396e-01)
-    even = w * fused(w, even, 3.999999999940941908e-01)
-    odd = fused(w, 1.479819860511658591e-01, 1.818357216161805012e-01)
-    odd = fused(w, odd, 2.857142874366239149e-01)
-    odd = z * fused(w, odd, 6.666666666666735130e-01)
+    even = fma(w, 1.531383769920937332e-01, 2.222219843214978396e-01)
+    even = w * fma(w, even, 3.999999999940941908e-01)
+    odd = fma(w, 1.479819860511658591e-01, 1.818357216161805012e-01)
+    odd = fma(w, odd, 2.857142874366239149e-01)
+    odd = z * fma(w, odd, 6.666666666666735130e-01)
     half = 0.5 * f * f
-    return fused(exponent, LN_2_HIGH, f - (half - fused(s, half + (even + odd), exponent * LN_2_LOW)))
+    return fma(exponent, LN_2_HIGH, f - (half - fma(s, half + (even + odd), exponent * LN_2_LOW)))
 
 
 @inlined
 def hyperbolic_tangent(x):  # type: ignore[no-untyped-def]
-    """tanh x for x >= 0."""
+    """Return tanh x for x >= 0."""
     decay = exponential(-2.0 * x)
     return (1.0 - decay) / (1.0 + decay)

@@ -1,4 +1,4 @@
-"""Forces from outside on the hand, compiled: velocity fields, constant forces and pulses, and the force channel.
+"""External forces on the hand, compiled: velocity fields, constant forces, pulses and the force channel.
 
 A force F at the grasp point turns the joints by tau = J^T F.
 """
@@ -6,21 +6,21 @@ A force F at the grasp point turns the joints by tau = J^T F.
 from __future__ import annotations
 
 from reach.sim import layout as s
-from reach.sim.dynamics import push
+from reach.sim.dynamics import apply_impulse
 from reach.sim.elementary import sine_and_cosine
 from reach.sim.jit import inlined, kernel
 
 L = s.LANES
-# The robot that pushes the hand saturates, in each direction, well above the forces of any reach in a common field.
+# The robot saturates in each direction, well above the forces of any reach in a common field.
 LARGEST_FORCE_N = 100.0
-# A hand beside the channel is led back to it no faster than this.
+# The channel returns a hand that is beside it no faster than this.
 CHANNEL_SPEED_M_S = 0.5
 CHANNEL_ITERATIONS = 3
 
 
 @inlined
-def _arms(t, i, q1, q2, q3):  # type: ignore[no-untyped-def]
-    """Vectors from shoulder, elbow and wrist to the grasp point, m: x1, y1, x2, y2, x3, y3."""
+def _lever_arms(t, i, q1, q2, q3):  # type: ignore[no-untyped-def]
+    """Return the vectors from shoulder, elbow and wrist to the grasp point, m: x1, y1, x2, y2, x3, y3."""
     sine1, cosine1 = sine_and_cosine(q1)
     sine2, cosine2 = sine_and_cosine(q1 + q2)
     sine3, cosine3 = sine_and_cosine(q1 + q2 + q3)
@@ -35,7 +35,7 @@ def _arms(t, i, q1, q2, q3):  # type: ignore[no-untyped-def]
 
 @inlined
 def _channel(t, i):  # type: ignore[no-untyped-def]
-    """Unit vector along lane `i`'s channel: the direction of the cup, turned."""
+    """Return the unit vector along lane `i`'s channel: the direction of the cup, rotated."""
     cosine = t[s.CHANNEL_COSINE * L + i]
     sine = t[s.CHANNEL_SINE * L + i]
     x = t[s.TARGET_X * L + i]
@@ -45,7 +45,7 @@ def _channel(t, i):  # type: ignore[no-untyped-def]
 
 @kernel
 def first_onset(t, lanes, columns):  # type: ignore[no-untyped-def]
-    """The earliest of the onsets in some columns of any lane of tile `t`; NEVER when none is set."""
+    """Return the earliest onset in `columns` over the lanes of tile `t`; NEVER where none is set."""
     earliest = s.NEVER
     for column in columns:
         for i in range(len(lanes)):
@@ -55,7 +55,7 @@ def first_onset(t, lanes, columns):  # type: ignore[no-untyped-def]
 
 @kernel
 def clear_forces(t, lanes):  # type: ignore[no-untyped-def]
-    """No force from outside in any lane."""
+    """Set the external forces of every lane to zero."""
     for i in range(len(lanes)):
         t[s.OUTSIDE_1 * L + i] = 0.0
         t[s.OUTSIDE_2 * L + i] = 0.0
@@ -66,15 +66,17 @@ def clear_forces(t, lanes):  # type: ignore[no-untyped-def]
 
 @kernel
 def apply_forces(t, lanes):  # type: ignore[no-untyped-def]
-    """Write the joint torques of the forces at the point of this stage: F = B v + constant + pulse + channel.
+    """Write the joint torques of F = B v + constant + pulse + channel at the point of this Runge-Kutta stage.
 
-    The channel's force is that of the step before; `hold_in_channel` adds what it lacks.
+    The channel's force is that of the previous step; `hold_in_channel` adds the rest.
     """
     for i in range(len(lanes)):
-        v1 = t[s.AT_VELOCITY_1 * L + i]
-        v2 = t[s.AT_VELOCITY_2 * L + i]
-        v3 = t[s.AT_VELOCITY_3 * L + i]
-        x1, y1, x2, y2, x3, y3 = _arms(t, i, t[s.AT_ANGLE_1 * L + i], t[s.AT_ANGLE_2 * L + i], t[s.AT_ANGLE_3 * L + i])
+        v1 = t[s.STAGE_VELOCITY_1 * L + i]
+        v2 = t[s.STAGE_VELOCITY_2 * L + i]
+        v3 = t[s.STAGE_VELOCITY_3 * L + i]
+        x1, y1, x2, y2, x3, y3 = _lever_arms(
+            t, i, t[s.STAGE_ANGLE_1 * L + i], t[s.STAGE_ANGLE_2 * L + i], t[s.STAGE_ANGLE_3 * L + i]
+        )
         vx = -y1 * v1 - y2 * v2 - y3 * v3
         vy = x1 * v1 + x2 * v2 + x3 * v3
         clock = t[s.CLOCK * L + i]
@@ -105,11 +107,11 @@ def apply_forces(t, lanes):  # type: ignore[no-untyped-def]
 
 @kernel
 def hold_in_channel(t, i, step):  # type: ignore[no-untyped-def]
-    """Give lane `i` the impulses that end this step with its hand on the channel's line and no speed aside.
+    """Apply the impulses after which lane `i`'s hand is on the channel's line, without lateral speed.
 
-    The channel is a rigid frictionless slot from the start through the cup's first place, turned by the channel's
-    angle; a stiff spring (as in Scheidt et al. 2000, J Neurophysiol 84:853) would need a far smaller step. Its force is
-    that of the wall on the hand, to the left of the line's direction, N, a mean over the step.
+    The channel is a rigid frictionless slot from the start through the first place of the cup, rotated by the
+    channel's angle; a stiff spring (Scheidt et al. 2000, J Neurophysiol 84:853) would need a far smaller step.
+    CHANNEL_FORCE is the mean force of the wall on the hand over the step, N, positive to the left of the line.
     """
     w = t[i::L]
     if w[s.CHANNEL_ONSET] == s.NEVER:
@@ -122,7 +124,7 @@ def hold_in_channel(t, i, step):  # type: ignore[no-untyped-def]
     j2 = 0.0
     j3 = 0.0
     for _ in range(CHANNEL_ITERATIONS):
-        x1, y1, x2, y2, x3, y3 = _arms(
+        x1, y1, x2, y2, x3, y3 = _lever_arms(
             t, i,
             w[s.ANGLE_1] + step * w[s.SUM_VELOCITY_1],
             w[s.ANGLE_2] + step * w[s.SUM_VELOCITY_2],
@@ -132,6 +134,6 @@ def hold_in_channel(t, i, step):  # type: ignore[no-untyped-def]
         j2 = y2 * along_y + x2 * along_x
         j3 = y3 * along_y + x3 * along_x
         aside = (y1 - w[s.START_Y]) * along_x - (x1 - w[s.START_X]) * along_y
-        push(t, i, w, s.SUM_VELOCITY_1, j1, j2, j3, (goal - aside) / step)
+        apply_impulse(t, i, w, s.SUM_VELOCITY_1, j1, j2, j3, (goal - aside) / step)
     end = j1 * w[s.VELOCITY_1] + j2 * w[s.VELOCITY_2] + j3 * w[s.VELOCITY_3]
-    w[s.CHANNEL_FORCE] += push(t, i, w, s.VELOCITY_1, j1, j2, j3, -end) / step
+    w[s.CHANNEL_FORCE] += apply_impulse(t, i, w, s.VELOCITY_1, j1, j2, j3, -end) / step

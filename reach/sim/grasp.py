@@ -1,12 +1,11 @@
-"""The cup and the hand that pushes, tips, grips and loses it, compiled.
+"""The contact of hand and cup, compiled: the hand pushes, tips, grips and loses the cup.
 
 The hand is a fork of four capsules in its own frame (u along the hand, v to its left, origin at the grasp point): two
 fingers parallel to u, the palm across their bases and the back of the hand. The cup is a disc on a table with
-friction, moved quasi-statically (Mason 1986, Int J Robotics Res 5(3)): it goes just as far as the hand pushes it and
-stops with it. Both fingers on opposite sides make a grip with friction 2 mu N along the fingers; pulled harder than
-that, it slips.
+friction and moves quasi-statically (Mason 1986, Int J Robotics Res 5(3)): just as far as the hand pushes it. Two
+fingers on opposite sides make a grip with friction 2 mu N along the fingers; a larger force makes the cup slip.
 
-The cup is light beside the arm (0.25 kg), so its push back on the hand is left out.
+The cup (0.25 kg) is light compared with the arm, so its force on the hand is neglected.
 """
 
 from __future__ import annotations
@@ -14,25 +13,25 @@ from __future__ import annotations
 import math
 
 from reach.sim import layout as s
-from reach.sim.elementary import sine_and_cosine, within
+from reach.sim.elementary import clip, sine_and_cosine
 from reach.sim.jit import inlined, kernel
 
 L = s.LANES
 
 GRAVITY_M_S2 = 9.81
 TOUCH_TOLERANCE_M = 1e-4
-# Both fingers still hold a cup this far beyond their tips, inside the friction cone of the fingertips.
+# The fingers hold a cup up to this far beyond their tips, inside the friction cone of the fingertips.
 TIP_HOLD_M = 0.012
 LEAST_GRIP_N = 0.3
 CAPSULES = 4
 FINGERS = (0, 1)
-# Sweeps over the hand's capsules in which a cup finds its way out.
+# Sweeps over the hand's capsules to resolve an overlap with the cup.
 PUSHES = 24
 
 
 @inlined
 def capsule(w, half, k):  # type: ignore[no-untyped-def]
-    """Capsule k (left finger, right finger, palm, back of the hand): start u, v, end u, v and radius, hand's frame.
+    """Return capsule k (left finger, right finger, palm, back of the hand): start u, v, end u, v and radius, m.
 
     `half` is the distance of a finger's centre line from the hand's axis.
     """
@@ -48,7 +47,7 @@ def capsule(w, half, k):  # type: ignore[no-untyped-def]
 
 @inlined
 def clearance(w, half, k, u, v):  # type: ignore[no-untyped-def]
-    """Gap between the cup's rim at (u, v) and capsule k, m, with the contact point and the unit normal to the cup."""
+    """Return the gap between a cup at (u, v) and capsule k, m, the contact point and the unit normal to the cup."""
     u0, v0, u1, v1, radius = capsule(w, half, k)
     du = u1 - u0
     dv = v1 - v0
@@ -68,7 +67,7 @@ def clearance(w, half, k, u, v):  # type: ignore[no-untyped-def]
 
 @kernel
 def smallest_clearance(w, x, y):  # type: ignore[no-untyped-def]
-    """Gap between the hand of row `w` and a cup at (x, y), m; negative when they overlap."""
+    """Return the gap between the hand of row `w` and a cup at (x, y), m; negative where they overlap."""
     u = (x - w[s.HAND_X]) * w[s.AXIS_X] + (y - w[s.HAND_Y]) * w[s.AXIS_Y]
     v = -(x - w[s.HAND_X]) * w[s.AXIS_Y] + (y - w[s.HAND_Y]) * w[s.AXIS_X]
     half = 0.5 * w[s.APERTURE] + w[s.FINGER_RADIUS]
@@ -113,9 +112,9 @@ def place_hand(t, i):  # type: ignore[no-untyped-def]
 
 @kernel
 def move_hands_and_cups(t, lanes, step):  # type: ignore[no-untyped-def]
-    """Place every hand of a tile, move its fingers towards GOAL_APERTURE for `step` seconds, and let it act on its cup.
+    """Place every hand of a tile, move its fingers towards GOAL_APERTURE for `step` seconds, and move its cup.
 
-    A cup that no part of the hand can touch in this step stays where it is; the others are moved lane by lane.
+    A cup that no part of the hand can touch in this step stays in place; the others are moved lane by lane.
     """
     for i in range(len(lanes)):
         _place_hand(t, i)
@@ -124,16 +123,16 @@ def move_hands_and_cups(t, lanes, step):  # type: ignore[no-untyped-def]
         dy = t[s.CUP_Y * L + i] - t[s.HAND_Y * L + i]
         u = dx * t[s.AXIS_X * L + i] + dy * t[s.AXIS_Y * L + i]
         v = -dx * t[s.AXIS_Y * L + i] + dy * t[s.AXIS_X * L + i]
-        # The cup against the four capsules of the hand, each as wide as its fingers may move in this step.
+        # Distances to the capsules of the hand, widened by the largest movement of the fingers in this step.
         aperture = t[s.APERTURE * L + i]
         most = t[s.APERTURE_SPEED * L + i] * step
         half = 0.5 * aperture + t[s.FINGER_RADIUS * L + i]
         palm = t[s.PALM_OFFSET * L + i]
         back = palm - t[s.HAND_RADIUS * L + i] + t[s.PALM_RADIUS * L + i]
-        along_finger = u - within(u, palm, t[s.TIP_OFFSET * L + i])
+        along_finger = u - clip(u, palm, t[s.TIP_OFFSET * L + i])
         across_finger = abs(v) - half
-        across_palm = v - within(v, -half, half)
-        along_back = u - within(u, t[s.WRIST_OFFSET * L + i], back)
+        across_palm = v - clip(v, -half, half)
+        along_back = u - clip(u, t[s.WRIST_OFFSET * L + i], back)
         around = t[s.CUP_RADIUS * L + i] + TOUCH_TOLERANCE_M + most
         to_finger = around + t[s.FINGER_RADIUS * L + i]
         to_palm = around + t[s.PALM_RADIUS * L + i]
@@ -141,22 +140,22 @@ def move_hands_and_cups(t, lanes, step):  # type: ignore[no-untyped-def]
         near = along_finger * along_finger + across_finger * across_finger < to_finger * to_finger
         near = near | ((u - palm) * (u - palm) + across_palm * across_palm < to_palm * to_palm)
         near = near | (along_back * along_back + v * v < to_back * to_back)
-        # What is held may have been left behind in this step, and is pulled along.
+        # The hand pulls a gripped cup along, even where it has moved away from it in this step.
         near = near | (t[s.GRIP_FORCE * L + i] > 0.0)
         near = near & (t[s.TIPPED * L + i] == 0.0) & (t[s.CUP_PRESENT * L + i] > 0.0)
-        opened = aperture + within(t[s.GOAL_APERTURE * L + i] - aperture, -most, most)
+        opened = aperture + clip(t[s.GOAL_APERTURE * L + i] - aperture, -most, most)
         t[s.NEAR * L + i] = 1.0 if near else 0.0
         t[s.APERTURE * L + i] = aperture if near else opened
         t[s.PENETRATION * L + i] = 0.0
-    _let_loose(t, lanes)
+    _release_cups(t, lanes)
     for i in range(len(lanes)):
         if t[s.NEAR * L + i] > 0.0:
             _move_cup(t[i::L], step)
 
 
 @kernel
-def _let_loose(t, lanes):  # type: ignore[no-untyped-def]
-    """Clear velocity, touch, grip and time held of every cup of a tile that no part of its hand can touch."""
+def _release_cups(t, lanes):  # type: ignore[no-untyped-def]
+    """Clear velocity, touch, grip and holding time of every cup that no part of its hand can touch."""
     for i in range(len(lanes)):
         near = t[s.NEAR * L + i] > 0.0
         velocity_x = t[s.CUP_VELOCITY_X * L + i]
@@ -177,9 +176,9 @@ def _let_loose(t, lanes):  # type: ignore[no-untyped-def]
 
 @inlined
 def _nearest_free(w, half, u, v):  # type: ignore[no-untyped-def]
-    """The place (u, v) nearest to a cup at (u, v) at one of the four sides of the box around the hand.
+    """Return the place nearest to (u, v) outside the box around the hand.
 
-    For a cup that was struck so hard that it lies among fingers and palm, each of which pushes it into another.
+    For a cup that was struck so hard that fingers and palm push it into each other.
     """
     room = w[s.CUP_RADIUS] + 1e-6
     ahead = w[s.TIP_OFFSET] + w[s.FINGER_RADIUS] + room
@@ -194,9 +193,9 @@ def _nearest_free(w, half, u, v):  # type: ignore[no-untyped-def]
 
 @kernel
 def _move_cup(w, step):  # type: ignore[no-untyped-def]
-    """Move the fingers of row `w` towards GOAL_APERTURE for `step` seconds and let the hand act on the cup.
+    """Move the fingers of row `w` towards GOAL_APERTURE for `step` seconds, and the cup with the hand.
 
-    Changes aperture, cup position and velocity, touch, grip force, time held, tipped, penetration.
+    Writes aperture, cup position and velocity, touch, grip, holding time, tipped and penetration.
     """
     gx, gy, hx, hy = w[s.HAND_X], w[s.HAND_Y], w[s.AXIS_X], w[s.AXIS_Y]
     gvx, gvy, turning = w[s.HAND_VELOCITY_X], w[s.HAND_VELOCITY_Y], w[s.TURNING]

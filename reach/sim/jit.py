@@ -28,7 +28,7 @@ from reach.sim.sources import sources_of
 
 
 def kept_on_disk(decorate: Callable[[Any], Any]) -> Callable[[Any], Any]:
-    """Make a decorator of Numba keep what it compiles on disk; it must not do so itself (`cache=True`)."""
+    """Return a decorator of Numba whose compiled code is kept on disk by `KernelCache` instead of `cache=True`."""
 
     def decorated(function: Any) -> Any:
         dispatcher = decorate(function)
@@ -40,12 +40,12 @@ def kept_on_disk(decorate: Callable[[Any], Any]) -> Callable[[Any], Any]:
 
 
 def is_kept(dispatcher: Any) -> bool:
-    """Whether the kernel's compiled code is kept on disk."""
+    """Return whether the compiled code of a kernel is kept on disk."""
     return isinstance(dispatcher._cache, KernelCache)
 
 
 def is_compiled(dispatcher: Any) -> bool:
-    """Whether there is compiled code of the kernel, in this process or on disk."""
+    """Return whether a kernel has compiled code, in this process or on disk."""
     return bool(dispatcher.signatures) or (is_kept(dispatcher) and dispatcher._cache.is_filled())
 
 
@@ -57,7 +57,7 @@ def _cache_of(function: Any) -> NullCache | KernelCache:
 
 
 class KernelCache(FunctionCache):
-    """The cache of one kernel, in the folder that Numba finds for it."""
+    """The cache of one kernel, in the folder that Numba chooses."""
 
     def __init__(self, function: Any) -> None:
         super().__init__(function)
@@ -65,7 +65,7 @@ class KernelCache(FunctionCache):
         self._cache_file = SealedFiles(self._cache_path, self._impl.filename_base, stamp)
 
     def is_filled(self) -> bool:
-        """Whether it holds compiled code for any types of arguments."""
+        """Return whether it holds compiled code for any argument types."""
         return bool(self._cache_file._load_index())
 
     def save_overload(self, sig: Any, data: Any) -> None:
@@ -77,7 +77,7 @@ class KernelCache(FunctionCache):
 
 
 class NoFolder(NullCache):
-    """In place of a cache, where there is no folder for it."""
+    """No cache, where there is no folder for one."""
 
     def save_overload(self, sig: Any, data: Any) -> None:
         _say_not_kept("no folder for it can be written")
@@ -85,18 +85,18 @@ class NoFolder(NullCache):
 
 @cache
 def _say_not_kept(why: str) -> None:
-    """Say on standard error, once a process, that the next process compiles again."""
+    """Print to standard error, once a process, that the next process compiles again."""
     print(
-        f"reach: compiled code is not kept ({why}), so that each process compiles its own; "
-        "NUMBA_CACHE_DIR can name a folder for it",
+        f"reach: compiled code is not kept ({why}), so every process compiles again; "
+        "set NUMBA_CACHE_DIR to a folder for it",
         file=sys.stderr,
     )
 
 
 class SealedFiles(IndexDataCacheFile):
-    """Numba's index and data files, each behind a hash of what it holds, of Numba's version and of the source.
+    """Numba's index and data files, each preceded by a hash of its content, Numba's version and the source.
 
-    A file whose hash differs is damaged, or of other code: it is never unpickled and counts as absent.
+    A file with another hash is damaged or of other code. It is never unpickled and counts as absent.
     """
 
     def _load_index(self) -> dict[Any, str]:
@@ -110,7 +110,7 @@ class SealedFiles(IndexDataCacheFile):
         self._write(self._index_path, overloads)
 
     def _load_data(self, name: str) -> Any:
-        """The data; an OSError, which `load` takes for an absent file, if it is damaged."""
+        """Return the data; raise OSError, which `load` treats as an absent file, if it is damaged."""
         return pickle.loads(self._read(self._data_path(name)))
 
     def _save_data(self, name: str, data: Any) -> None:
@@ -133,38 +133,38 @@ class SealedFiles(IndexDataCacheFile):
 
 @cache
 def _source_digest(module: str, file: Path) -> str:
-    """Hash of all files that the kernels in a module are made of."""
+    """Return the hash of all files that the kernels in a module are made of."""
     try:
         sources = sources_of([module], only_globals=True)
     except ModuleNotFoundError:  # a script
         sources = sources_of([file], only_globals=True)
-    return hashlib.sha256(b"".join(one.read_bytes() for _, one in sorted(sources.files.items()))).hexdigest()
+    return hashlib.sha256(b"".join(path.read_bytes() for _, path in sorted(sources.files.items()))).hexdigest()
 
 
 # A function with a loop over the lanes of a tile, or one that works on a single row.
 kernel: Any = kept_on_disk(njit(nogil=True, error_model="numpy"))
-# A function of scalars that becomes part of the loop that calls it.
+# A function of scalars that is inlined into the loop that calls it.
 inlined: Any = kept_on_disk(njit(error_model="numpy", inline="always"))
-# A kernel that shares its tiles among threads.
+# A kernel that divides its tiles among threads.
 parallel_kernel: Any = kept_on_disk(njit(nogil=True, error_model="numpy", parallel=True))
 
 
-def python_function(kernel: Any) -> Any:
-    """The function that a kernel was compiled from, which may be called on a few numbers without compiling it."""
+def python_version_of(kernel: Any) -> Any:
+    """Return the Python function of a kernel, to call it on a few numbers without compiling."""
     return getattr(kernel, "py_func", kernel)
 
 
 def say_when_compiling(kernel: Any, what: str) -> None:
-    """Say on standard error, once a process, that kernels are about to be compiled, where `kernel` is not yet.
+    """Print to standard error, once a process, that kernels will be compiled, unless `kernel` has compiled code.
 
     Args:
         kernel: the one that calls the others.
-        what: is compiled, and how long it takes.
+        what: what is compiled, and how long it takes.
     """
     if kernel in _said:
         return
     _said.add(kernel)
-    if kernel is not python_function(kernel) and not is_compiled(kernel):
+    if kernel is not python_version_of(kernel) and not is_compiled(kernel):
         print(f"reach: compiling {what}{', once for this processor' if is_kept(kernel) else ''}", file=sys.stderr)
 
 

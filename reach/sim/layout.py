@@ -1,9 +1,10 @@
-"""The layout of the simulation's arrays: what each column of a world's rows holds.
+"""The memory layout of the simulation: one table of columns, and the arrays that hold them.
 
-Worlds live in tiles of LANES: a tile is one stretch of memory in which column c of lane i stands at c * LANES + i, so
-that a kernel's loop over the lanes of a column reads neighbours, and all distances are known when it is compiled. That
-is what lets the compiler turn such a loop into vector instructions. One world is one lane, `World.row`. A kernel is a
-pure function over these arrays and allocates nothing; a copy of the arrays is a copy of the worlds.
+Worlds live in tiles of LANES. A tile is one block of memory in which column c of lane i is at c * LANES + i: a loop
+over the lanes of a column reads neighbours at distances known at compile time, which lets the compiler emit vector
+instructions. One world is one lane, `World.row`. A kernel is a pure function of these arrays and allocates nothing; a
+copy of the arrays is a copy of the worlds. Other modules import this one as `s`: `row[s.HAND_X]`,
+`tile[s.HAND_X * LANES + lane]`.
 """
 
 from __future__ import annotations
@@ -19,36 +20,35 @@ Array = NDArray[np.float64]
 
 # Doubles in the widest vector register (AVX-512).
 LANES = 8
-# The lanes on which kernels work: of a full tile, or of one world alone, for which the others would be computed in
-# vain. Passed as a tuple, whose length belongs to its type, so that the compiler knows how long loops over lanes are.
+# The lanes on which kernels work: all of a tile, or the first where there is one world. A tuple's length is part of its
+# type, so the compiler knows how long a loop over lanes is.
 ALL_LANES = tuple(range(LANES))
 FIRST_LANE = (0,)
 
 CONTROL_STEP_S = 0.02
 INNER_STEP_S = 0.005
 INNER_STEPS = 4
-# No joint turns faster; a fast reach stays below 10, and what the joints report ends here.
+# Joint velocities, simulated and sensed, are clipped to this; a fast reach stays below 10.
 FASTEST_RAD_S = 60.0
-# The hand counts as still below this speed.
+# The hand is still below this speed.
 STILL_SPEED_M_S = 0.05
 TRIAL_S = 3.0
 TRIAL_STEPS = 150
-# The hand at the start of every trial: grasp point, m, the direction in which it points, and the fingers' opening, m.
+# The hand at the start of every trial: grasp point, m, direction, and aperture of the fingers, m.
 START_HAND_M = (0.12, 0.36)
 START_AXIS_DEGREES = 105.0
 START_APERTURE_M = 0.10
-# With a locked wrist the hand points farther to the left, and a wide-open right finger would stand on the right cups at
-# 0.10 m.
+# With a locked wrist the hand points farther to the left; at 0.10 m the right finger would overlap cups on the right.
 LOCKED_START_APERTURE_M = 0.06
-# Where cups are drawn: distance from the start of the hand, m, and bearing, degrees.
+# Where cups are placed at random: distance from the start of the hand, m, and bearing, degrees.
 CUP_DISTANCE_M = (0.16, 0.24)
 CUP_BEARING_DEGREES = (65.0, 125.0)
 
-# The square of the table that pictures show: its side and its centre, m. All that the arm can reach from the start.
+# The square of the table that pictures show: side and centre, m.
 SHOWN_M = 0.90
 SHOWN_CENTRE_M = (0.0, 0.33)
 
-# How a command moves the joints; see `actuators`.
+# How an action moves the joints, see `actuators`.
 CONTROLS = ("posture", "torque", "muscle")
 POSTURE, TORQUE, MUSCLE = range(3)
 MUSCLES = 8
@@ -61,7 +61,7 @@ def _columns(width: int) -> tuple[int, ...]:
     return tuple(itertools.islice(_free, width))
 
 
-# The table of columns: one line for each quantity, with its width. m, rad, N, N m, s and their rates throughout.
+# The table of columns: names, width, unit and meaning, in order. `_columns` computes the offsets.
 
 # The body, cup and eye of this moment.
 ANGLE_1, ANGLE_2, ANGLE_3 = _columns(3)  # rad, of shoulder, elbow and wrist
@@ -97,7 +97,7 @@ COMMAND_RATE, APERTURE_SPEED, LARGEST_APERTURE = _columns(3)  # share of the gap
 PALM_OFFSET, TIP_OFFSET, FINGER_RADIUS, PALM_RADIUS, WRIST_OFFSET, HAND_RADIUS = _columns(6)  # m, in the hand's frame
 CUP_RADIUS, CUP_MASS, TIP_SPEED = _columns(3)  # m, kg, m/s
 FINGER_FRICTION, TABLE_FRICTION, GRIP_STIFFNESS = _columns(3)  # coefficients; N/m
-VISION_ROWS, TOUCH_ROWS = _columns(2)  # delays, inner steps
+VISION_DELAY, PROPRIOCEPTION_DELAY = _columns(2)  # delays, inner steps
 HAND_NOISE_M, CUP_NOISE_M, ANGLE_NOISE, VELOCITY_NOISE, APERTURE_NOISE, TORQUE_NOISE = _columns(6)  # SD
 START_X, START_Y = _columns(2)  # m, of the grasp point
 START_ANGLE_1, START_ANGLE_2, START_ANGLE_3 = _columns(3)  # rad
@@ -113,7 +113,7 @@ FORCE_X, FORCE_Y, FORCE_ONSET = _columns(3)  # N
 NUDGE_X, NUDGE_Y, NUDGE_ONSET, NUDGE_UNTIL = _columns(4)  # N
 CHANNEL_COSINE, CHANNEL_SINE, CHANNEL_ONSET = _columns(3)  # of the line from the direction of the cup
 JUMP_X, JUMP_Y, JUMP_ONSET = _columns(3)  # m
-GONE_ONSET, SLIP_FRICTION, SLIP_ONSET = _columns(3)
+REMOVED_ONSET, SLIP_FRICTION, SLIP_ONSET = _columns(3)
 
 # The standard normal draws of one control step. An even number: they are drawn in pairs.
 NOISE_HAND_X, NOISE_HAND_Y, NOISE_CUP_X, NOISE_CUP_Y = _columns(4)
@@ -121,50 +121,47 @@ NOISE_ANGLE_1, NOISE_ANGLE_2, NOISE_ANGLE_3 = _columns(3)
 NOISE_VELOCITY_1, NOISE_VELOCITY_2, NOISE_VELOCITY_3 = _columns(3)
 NOISE_APERTURE, NOISE_TORQUE_1, NOISE_TORQUE_2, NOISE_TORQUE_3 = _columns(4)
 
-# The last command, in [-1, 1], and the trial's key: 64 bits from which all its noise follows, in the bits of a double.
+# The latest action, in [-1, 1], and the key of the trial: the 64 bits that seed all its noise, as those of a double.
 ACTION_1, ACTION_2, ACTION_3, ACTION_4 = _columns(4)
 (KEY,) = _columns(1)
 
-# What of the past reaches the senses now, without noise, in the order of `World.history`: seen, then felt.
+# What reaches the senses now, after their delays and without noise, in the order of `World.history`: vision first.
 LATE_HAND_X, LATE_HAND_Y, LATE_VISIBLE, LATE_CUP_X, LATE_CUP_Y = _columns(5)
 LATE_AXIS_X, LATE_AXIS_Y, LATE_OPENING = _columns(3)
 LATE_ANGLE_1, LATE_ANGLE_2, LATE_ANGLE_3 = _columns(3)
 LATE_VELOCITY_1, LATE_VELOCITY_2, LATE_VELOCITY_3 = _columns(3)
 LATE_APERTURE, LATE_LEFT, LATE_RIGHT, LATE_PALM = _columns(4)
 
-# The task (see `tasks`): potentials, the action before this one, reward terms, their sum, success, and whether the hand
-# holds the cup for as long as is asked, or rests and is open.
+# The task, see `tasks`: potentials, previous action, reward terms, their sum, success, and whether the hand is ready.
 PROGRESS_POTENTIAL, GRASP_POTENTIAL = _columns(2)
 PREVIOUS_1, PREVIOUS_2, PREVIOUS_3, PREVIOUS_4 = _columns(4)
 TERM_PROGRESS, TERM_GRASP, TERM_EFFORT, TERM_TIPPING, TERM_SUCCESS, TERM_STEP = _columns(6)
 REWARD, SUCCESS, READY = _columns(3)
 
-# What kernels keep within a step.
-GOAL_1, GOAL_2, GOAL_3, GOAL_APERTURE = _columns(4)  # what this control step aims at; m
+# Intermediate values of a step.
+GOAL_1, GOAL_2, GOAL_3, GOAL_APERTURE = _columns(4)  # decoded action: posture, rad, or torque, N m; aperture, m
 GAIN_1, GAIN_2, GAIN_3 = _columns(3)  # signal-dependent noise: factor on the active torques
 EXCITATION_1, EXCITATION_2, EXCITATION_3, EXCITATION_4 = _columns(4)  # 0..1
 EXCITATION_5, EXCITATION_6, EXCITATION_7, EXCITATION_8 = _columns(4)
 MEAN_1, MEAN_2, MEAN_3, MEAN_4 = _columns(4)  # command of a joint, or activation of a muscle, over an inner step
 MEAN_5, MEAN_6, MEAN_7, MEAN_8 = _columns(4)
-AT_ANGLE_1, AT_ANGLE_2, AT_ANGLE_3 = _columns(3)  # point of a Runge-Kutta stage
-AT_VELOCITY_1, AT_VELOCITY_2, AT_VELOCITY_3 = _columns(3)
+STAGE_ANGLE_1, STAGE_ANGLE_2, STAGE_ANGLE_3 = _columns(3)  # point of a Runge-Kutta stage
+STAGE_VELOCITY_1, STAGE_VELOCITY_2, STAGE_VELOCITY_3 = _columns(3)
 SUM_VELOCITY_1, SUM_VELOCITY_2, SUM_VELOCITY_3 = _columns(3)  # sums over stages; then the mean velocity of the step
 SUM_ACCELERATION_1, SUM_ACCELERATION_2, SUM_ACCELERATION_3 = _columns(3)
 OUTSIDE_1, OUTSIDE_2, OUTSIDE_3 = _columns(3)  # joint torques of forces from outside, N m
-BLOCKED, NEAR = _columns(2)  # rad past the joint stops; 1 where hand and cup may touch
+OVERSHOOT, NEAR = _columns(2)  # rad past the joint stops; 1 where hand and cup may touch
 
 (COLUMNS,) = _columns(1)
 TILE_SIZE = COLUMNS * LANES
 
-# Where the parts of a row begin.
-SETTING, DISTURBANCE, NOISE, LATE, TASK, SCRATCH = (
-    LENGTH_1,
-    MAP_11,
-    NOISE_HAND_X,
-    LATE_HAND_X,
-    PROGRESS_POTENTIAL,
-    GOAL_1,
-)
+# Where the sections of a row begin.
+SETTING = LENGTH_1
+PERTURBATION = MAP_11
+NOISE = NOISE_HAND_X
+LATE = LATE_HAND_X
+TASK = PROGRESS_POTENTIAL
+SCRATCH = GOAL_1
 NOISE_SIZE = ACTION_1 - NOISE
 SEEN_SIZE = LATE_ANGLE_1 - LATE
 HISTORY_SIZE = TASK - LATE
@@ -172,16 +169,16 @@ ACTION_SIZE = ACTION_4 + 1 - ACTION_1
 
 ONSETS = (
     MAP_ONSET, CLAMP_ONSET, HIDDEN_FROM, HIDDEN_UNTIL, FIELD_ONSET, FORCE_ONSET, NUDGE_ONSET, NUDGE_UNTIL,
-    CHANNEL_ONSET, JUMP_ONSET, GONE_ONSET, SLIP_ONSET,
+    CHANNEL_ONSET, JUMP_ONSET, REMOVED_ONSET, SLIP_ONSET,
 )  # fmt: skip
 FROM_THE_START = -1e9
 NEVER = 1e9
 
-# The ring of `World.history` has a row a control step; a delay is at most one inner step less than all of them.
+# `World.history` is a ring with one row for each control step. A delay is at most one inner step shorter than it.
 HISTORY_ROWS = 32
 LONGEST_DELAY_S = (HISTORY_ROWS * INNER_STEPS - 1) * INNER_STEP_S
 
-# Columns of the observation: (name, width, unit, low, high, delay), in order.
+# Columns of the observation, in order: name, width, unit, low, high, delay.
 OBSERVATION = (
     ("seen hand (x right, y forward of the shoulder; 0 when not visible)", 2, "m", -1.5, 1.5, "vision"),
     ("hand visible", 1, "0 or 1", 0.0, 1.0, "vision"),
@@ -200,11 +197,11 @@ class World:
     """Everything that changes while trials run, for a number of worlds; saving it is copying it.
 
     Attributes:
-        tiles: (num_tiles, TILE_SIZE), see the columns above.
-        history: (num_tiles, HISTORY_ROWS, HISTORY_SIZE * LANES), a ring indexed by `tick`; one row a control step.
-        streams: (num_tiles, LANES) uint64, from which the keys of an environment's trials follow.
-        episodes: (num_tiles, LANES) uint64, trials begun.
-        tick: (1,) int64, control steps that the worlds have made together.
+        tiles: (num_tiles, TILE_SIZE), see the table of columns.
+        history: (num_tiles, HISTORY_ROWS, HISTORY_SIZE * LANES), a ring indexed by `tick`, one row a control step.
+        streams: (num_tiles, LANES) uint64, seed of each world; the keys of its trials follow from it.
+        episodes: (num_tiles, LANES) uint64, number of trials begun.
+        tick: (1,) int64, control steps made.
     """
 
     tiles: Array
@@ -215,7 +212,7 @@ class World:
 
     @classmethod
     def empty(cls, num_envs: int) -> World:
-        """Lanes of zeros for `num_envs` worlds; lanes over in the last tile stay idle."""
+        """Return `num_envs` worlds of zeros; lanes left over in the last tile stay idle."""
         tiles = -(-num_envs // LANES)
         return cls(
             tiles=np.zeros((tiles, TILE_SIZE)),
@@ -226,9 +223,9 @@ class World:
         )
 
     def row(self, index: int) -> Array:
-        """World `index` as a view (COLUMNS,)."""
+        """Return world `index` as a view (COLUMNS,)."""
         return self.tiles[index // LANES, index % LANES :: LANES]
 
     def copy(self) -> World:
-        """A copy that shares nothing with this world."""
+        """Return a copy that shares no memory with this one."""
         return World(**{f.name: copy.copy(getattr(self, f.name)) for f in fields(self)})

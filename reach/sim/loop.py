@@ -1,4 +1,7 @@
-"""The loop of the simulation, compiled: one control step, the start of a trial, and whole steps of many worlds."""
+"""The loop of the simulation, compiled: one control step, the start of a trial, and both for many worlds.
+
+`advance` names the parts of a control step in their order; `advance_and_judge` and `play` run it on all tiles.
+"""
 
 from __future__ import annotations
 
@@ -9,28 +12,28 @@ from numba import prange
 
 from reach.sim import layout as s
 from reach.sim import muscles
-from reach.sim.actuators import follow_goals, pull, set_goals, swing
-from reach.sim.dynamics import begin_step, end_step, find_blocked, stage, turn_joints
+from reach.sim.actuators import decode_actions, filter_commands, unforced_step, write_torques
+from reach.sim.dynamics import begin_step, end_step, find_overshoot, stage, turn_joints
 from reach.sim.forces import apply_forces, clear_forces, first_onset, hold_in_channel
 from reach.sim.grasp import move_hands_and_cups, place_hand, smallest_clearance
 from reach.sim.jit import kernel, parallel_kernel
-from reach.sim.noise import CUP_COUNTER, draw, draw_first, kept_key, trial_key, uniform
-from reach.sim.senses import asked, look, notice, notice_start, observe, observe_start
+from reach.sim.noise import CUP_COUNTER, double_from_key, draw_first_noise, draw_noise, trial_key, uniform
+from reach.sim.senses import apply_visual_map, delayed_samples_due, observe, observe_start, record_history, record_start
 from reach.sim.tasks import begin_judging, judge
 
 L = s.LANES
-# What tiles without may skip.
+# Onsets of what a tile without it skips.
 FORCES = (s.FIELD_ONSET, s.FORCE_ONSET, s.NUDGE_ONSET, s.CHANNEL_ONSET)
 CHANNELS = (s.CHANNEL_ONSET,)
-EVENTS = (s.JUMP_ONSET, s.GONE_ONSET)
+EVENTS = (s.JUMP_ONSET, s.REMOVED_ONSET)
 
 
 @kernel
 def move_arms(t, lanes, control, forced, channelled, step):  # type: ignore[no-untyped-def]
-    """Move the arms of a tile for `step` seconds: classical Runge-Kutta of fourth order, then channel and joint stops.
+    """Move the arms of a tile for `step` seconds: a fourth-order Runge-Kutta step, then channel and joint stops.
 
     Args:
-        t, lanes: as for `advance`; GAIN_ columns scale the active torques (1 without motor noise).
+        t, lanes: as for `advance`.
         control: POSTURE, TORQUE or MUSCLE.
         forced, channelled: whether any lane has a force, or a force channel, set.
         step: s.
@@ -38,7 +41,7 @@ def move_arms(t, lanes, control, forced, channelled, step):  # type: ignore[no-u
     if forced or channelled or control == s.MUSCLE:
         begin_step(t, lanes)
         for k in range(4):
-            pull(t, lanes, control)
+            write_torques(t, lanes, control)
             if forced:
                 apply_forces(t, lanes)
             stage(t, lanes, k, step if k == 2 else 0.5 * step)
@@ -46,17 +49,17 @@ def move_arms(t, lanes, control, forced, channelled, step):  # type: ignore[no-u
         if channelled:
             for i in range(len(lanes)):
                 hold_in_channel(t, i, step)
-        find_blocked(t, lanes, step)
+        find_overshoot(t, lanes, step)
     else:
-        swing(t, lanes, control, step)
+        unforced_step(t, lanes, control, step)
     turn_joints(t, lanes, step)
 
 
 @kernel
-def _let_happen(w):  # type: ignore[no-untyped-def]
-    """Let the cup of row `w` jump or vanish when its time has come; a cup in the grip does not jump."""
+def apply_cup_events(w):  # type: ignore[no-untyped-def]
+    """Move or remove the cup of row `w` at its onset; a gripped cup does not jump."""
     now = w[s.CLOCK] + 1.0
-    if now >= w[s.GONE_ONSET]:
+    if now >= w[s.REMOVED_ONSET]:
         w[s.CUP_PRESENT] = 0.0
     if w[s.JUMPED] == 0.0 and now >= w[s.JUMP_ONSET] and w[s.GRIP_FORCE] == 0.0:
         x = w[s.CUP_X] + w[s.JUMP_X]
@@ -68,7 +71,8 @@ def _let_happen(w):  # type: ignore[no-untyped-def]
 
 
 @kernel
-def _pass_time(t, lanes, step):  # type: ignore[no-untyped-def]
+def _count_time(t, lanes, step):  # type: ignore[no-untyped-def]
+    """Advance the clock of every lane and the time for which its hand has been still."""
     for i in range(len(lanes)):
         vx = t[s.HAND_VELOCITY_X * L + i]
         vy = t[s.HAND_VELOCITY_Y * L + i]
@@ -82,39 +86,39 @@ def advance(t, lanes, history, tick, control, out):  # type: ignore[no-untyped-d
     """Advance a tile by one control step of 20 ms and write its observations.
 
     Args:
-        t: (TILE_SIZE,) tile; its ACTION columns hold the commands, in [-1, 1].
-        lanes: `state.ALL_LANES`, or `state.FIRST_LANE` where the tile holds one world alone.
+        t: (TILE_SIZE,) tile; its ACTION columns hold the actions, in [-1, 1].
+        lanes: `ALL_LANES`, or `FIRST_LANE` where the tile holds one world.
         history: (HISTORY_ROWS, HISTORY_SIZE * LANES) of this tile.
-        tick: of this step, from which its row of `history` follows.
+        tick: number of this step, which selects its row of `history`.
         control: POSTURE, TORQUE or MUSCLE.
         out: (LANES, OBSERVATION_SIZE) float32, overwritten.
     """
     step = s.INNER_STEP_S
-    draw(t, lanes)
-    set_goals(t, lanes, control)
+    draw_noise(t, lanes)
+    decode_actions(t, lanes, control)
     clear_forces(t, lanes)
     forced = first_onset(t, lanes, FORCES) < s.NEVER
     channelled = first_onset(t, lanes, CHANNELS) < s.NEVER
     eventful = first_onset(t, lanes, EVENTS) < s.NEVER
-    seen = asked(t, lanes, s.VISION_ROWS)
-    felt = asked(t, lanes, s.TOUCH_ROWS)
+    vision_due = delayed_samples_due(t, lanes, s.VISION_DELAY)
+    proprioception_due = delayed_samples_due(t, lanes, s.PROPRIOCEPTION_DELAY)
     for inner in range(1, s.INNER_STEPS + 1):
-        follow_goals(t, lanes, control, step)
+        filter_commands(t, lanes, control, step)
         move_arms(t, lanes, control, forced, channelled, step)
         move_hands_and_cups(t, lanes, step)
         if eventful:
             for i in range(len(lanes)):
-                _let_happen(t[i::L])
-        _pass_time(t, lanes, step)
+                apply_cup_events(t[i::L])
+        _count_time(t, lanes, step)
         if inner == s.INNER_STEPS:
-            look(t, lanes)
-        notice(t, lanes, history, tick, inner, seen, felt)
+            apply_visual_map(t, lanes)
+        record_history(t, lanes, history, tick, inner, vision_due, proprioception_due)
     observe(t, lanes, history, tick, out)
 
 
 @kernel
 def drawn_cup(key):  # type: ignore[no-untyped-def]
-    """The place (x, y) m of a trial's cup: drawn from its key in a fan about the start of the hand."""
+    """Return the random place (x, y) m of a trial's cup, in a fan around the start of the hand."""
     near, far = s.CUP_DISTANCE_M
     right, left = s.CUP_BEARING_DEGREES
     distance = near + (far - near) * uniform(key, CUP_COUNTER)
@@ -125,13 +129,13 @@ def drawn_cup(key):  # type: ignore[no-untyped-def]
 
 @kernel
 def begin_trial(t, history, key, tick, i, control, cup_x, cup_y, out):  # type: ignore[no-untyped-def]
-    """Begin a trial in lane `i`: the arm at rest as its settings say, the cup at (cup_x, cup_y) m.
+    """Begin a trial in lane `i`, with the arm at rest.
 
     Args:
         t, history, tick, control: as for `advance`.
-        key: uint64, of the trial.
+        key: of the trial, uint64.
         i: lane.
-        cup_x, cup_y: m.
+        cup_x, cup_y: place of the cup, m.
         out: (OBSERVATION_SIZE,) float32, overwritten with the first observation.
     """
     w = t[i::L]
@@ -149,23 +153,23 @@ def begin_trial(t, history, key, tick, i, control, cup_x, cup_y, out):  # type: 
     w[s.APERTURE] = s.START_APERTURE_M if w[s.WRIST_FREE] > 0.0 else s.LOCKED_START_APERTURE_M
     w[s.CUP_X] = cup_x
     w[s.CUP_Y] = cup_y
-    w[s.CUP_PRESENT] = 0.0 if w[s.GONE_ONSET] <= 0.0 else 1.0
+    w[s.CUP_PRESENT] = 0.0 if w[s.REMOVED_ONSET] <= 0.0 else 1.0
     away_x = cup_x - w[s.START_X]
     away_y = cup_y - w[s.START_Y]
     away = max(1e-9, math.sqrt(away_x * away_x + away_y * away_y))
     w[s.TARGET_X] = away_x / away
     w[s.TARGET_Y] = away_y / away
     place_hand(t, i)
-    notice_start(t, history, tick, i)
-    w[s.KEY] = kept_key(key)
-    draw_first(w)
+    record_start(t, history, tick, i)
+    w[s.KEY] = double_from_key(key)
+    draw_first_noise(w)
     observe_start(t, history, tick, i, out)
     begin_judging(t, i)
 
 
 @kernel
 def _begin_drawn(n, tiles, history, streams, episodes, tick, control, observations):  # type: ignore[no-untyped-def]
-    """Begin the next trial of world `n`, with a cup drawn from its key."""
+    """Begin the next trial of world `n`, with a random cup."""
     k = n // L
     i = n % L
     key = trial_key(streams[k, i], episodes[k, i])
@@ -176,13 +180,13 @@ def _begin_drawn(n, tiles, history, streams, episodes, tick, control, observatio
 
 @kernel
 def begin_drawn_trials(mask, tiles, history, streams, episodes, tick, control, observations):  # type: ignore[no-untyped-def]
-    """Begin the next trial, with a cup drawn from its key, in every world of `mask` (num_envs,).
+    """Begin the next trial, with a random cup, in the worlds of `mask`.
 
     Args:
-        mask: which worlds.
-        tiles, history, streams, episodes: the arrays of `state.World`.
-        tick, control: as for `step.begin`.
-        observations: (num_tiles, LANES, OBSERVATION_SIZE) float32; those of the begun trials are overwritten.
+        mask: (num_envs,) bool.
+        tiles, history, streams, episodes: the arrays of `World`.
+        tick, control: as for `begin_trial`.
+        observations: (num_tiles, LANES, OBSERVATION_SIZE) float32; those of the new trials are overwritten.
     """
     for n in range(mask.size):
         if mask[n]:
@@ -191,7 +195,7 @@ def begin_drawn_trials(mask, tiles, history, streams, episodes, tick, control, o
 
 @kernel
 def _read_judgements(t, k, longest, terms, won, ended, late):  # type: ignore[no-untyped-def]
-    """Write how the last step of tile `k`'s worlds is judged."""
+    """Write `read_judgements` of tile `k`."""
     first = k * L
     count = min(L, won.size - first)
     for c in range(terms.shape[0]):
@@ -207,7 +211,14 @@ def _read_judgements(t, k, longest, terms, won, ended, late):  # type: ignore[no
 
 @kernel
 def read_judgements(tiles, longest, terms, won, ended, late):  # type: ignore[no-untyped-def]
-    """Write how the last step of all worlds is judged; see `Simulation.judgements`."""
+    """Write reward terms, successes, ends and truncations of the last step; see `Simulation.judgements`.
+
+    Args:
+        tiles: of `World`.
+        longest: steps of the longest trial; 0 for no limit.
+        terms: (REWARD_TERMS + 1, num_envs), overwritten: the terms and their sum.
+        won, ended, late: (num_envs,) bool, overwritten: success; success or a tipped cup; `longest` reached.
+    """
     for k in range(tiles.shape[0]):
         _read_judgements(tiles[k], k, longest, terms, won, ended, late)
 
@@ -231,9 +242,14 @@ def _play_tile(  # type: ignore[no-untyped-def]
 def play(  # type: ignore[no-untyped-def]
     tiles, history, streams, episodes, tick, control, grab, dense, observations, begin, longest, terms, won, ended, late
 ):
-    """The step of `advance_and_judge` once actions are taken, then `begin_drawn_trials` and `read_judgements`, in one.
+    """Advance and judge all worlds, whose actions have been set, then begin trials and read the judgements.
 
-    `begin` (num_envs,) says in which worlds the next trial begins.
+    Args:
+        tiles, history, streams, episodes, control, observations: as for `begin_drawn_trials`.
+        tick: number of this step.
+        grab, dense: as for `judge`.
+        begin: (num_envs,) bool, worlds in which the next trial begins after this step.
+        longest, terms, won, ended, late: as for `read_judgements`.
     """
     for k in range(tiles.shape[0]):
         _play_tile(
@@ -246,7 +262,7 @@ def play(  # type: ignore[no-untyped-def]
 def play_together(  # type: ignore[no-untyped-def]
     tiles, history, streams, episodes, tick, control, grab, dense, observations, begin, longest, terms, won, ended, late
 ):
-    """`play`, its tiles shared among threads."""
+    """`play` with the tiles divided among threads."""
     for k in prange(tiles.shape[0]):
         _play_tile(
             k, tiles, history, streams, episodes, tick, control, grab, dense, observations, begin, longest,
@@ -256,10 +272,10 @@ def play_together(  # type: ignore[no-untyped-def]
 
 @kernel
 def take_actions(actions, tiles):  # type: ignore[no-untyped-def]
-    """Put `actions` (num_envs, 4) into `tiles`.
+    """Write `actions` (num_envs, 4) to `tiles`.
 
     Returns:
-        The first world whose action is not finite or leaves [-1, 1], or -1. Then nothing is to be advanced.
+        The first world whose action is not in [-1, 1], or -1 where all are. The caller advances only after -1.
     """
     wrong = -1
     for k in range(tiles.shape[0]):
@@ -267,7 +283,7 @@ def take_actions(actions, tiles):  # type: ignore[no-untyped-def]
         for i in range(min(L, actions.shape[0] - k * L)):
             for c in range(s.ACTION_SIZE):
                 action = float(actions[k * L + i, c])
-                # Written so that NaN, of which every comparison is false, is refused as well.
+                # Not `action < -1 or action > 1`, which is false for NaN.
                 if not -1.0 <= action <= 1.0 and wrong < 0:
                     wrong = k * L + i
                 t[(s.ACTION_1 + c) * L + i] = action
@@ -276,14 +292,14 @@ def take_actions(actions, tiles):  # type: ignore[no-untyped-def]
 
 @kernel
 def advance_and_judge(actions, tiles, lanes, history, tick, control, grab, dense, observations):  # type: ignore[no-untyped-def]
-    """One control step, judged, of all worlds, for `actions` (num_envs, 4).
+    """Advance all worlds by one control step and judge it.
 
     Args:
-        actions: in [-1, 1].
-        tiles, history: the arrays of `state.World`.
-        lanes: as for `step.advance`, in every tile.
-        tick: (1,), counted on.
-        control, grab, dense: as for `step.advance` and `judge`.
+        actions: (num_envs, 4) in [-1, 1].
+        tiles, history: the arrays of `World`.
+        lanes: as for `advance`, in every tile.
+        tick: (1,), incremented.
+        control, grab, dense: as for `advance` and `judge`.
         observations: (num_tiles, LANES, OBSERVATION_SIZE) float32, overwritten.
 
     Returns:

@@ -7,7 +7,7 @@ constant at the shoulder and linear in the angle at the elbow. Force depends on 
 in Kistemaker, Van Soest and Bobbert (2006, J Neurophysiol 95:2898): a parabola and Hill's hyperbola. Activation follows
 Thelen (2003, J Biomech Eng 125:70).
 
-Every function takes and gives single numbers and has no branch, so that a caller's loop over many arms is vectorised.
+Kernels of single numbers have no branches, so that a caller's loop over arms is vectorised.
 Muscles are in the order of `MUSCLES`, joints shoulder, elbow, wrist; flexion is positive.
 """
 
@@ -61,22 +61,22 @@ FORCE_LENGTH_HALF_WIDTH = 0.66
 HILL_A = 0.41
 HILL_B_PER_S = 5.2
 LARGEST_SPEED_PER_S = HILL_B_PER_S / HILL_A
-# Van Soest and Bobbert 1993, Biol Cybern 69:195: the most that a lengthening muscle bears, in isometric forces. Here
-# the curve goes through zero velocity without a kink, which fixes its other constant.
+# Van Soest and Bobbert 1993, Biol Cybern 69:195: largest force of a lengthening muscle, in isometric forces. The curve
+# has no kink at zero velocity, which fixes its other constant.
 LENGTHENING_FORCE = 1.5
 _LENGTHENING_SPEED_PER_S = (LENGTHENING_FORCE - 1.0) * HILL_B_PER_S / (1.0 + HILL_A)
-# Thelen 2003: stretch at which a passive muscle bears its largest active force, in optimal lengths. The fourth power of
-# the stretch stands for his exponential: within 0.02 of the largest force up to 1.4 optimal lengths.
+# Thelen 2003: stretch at which the passive force equals the largest active force, in optimal lengths. The fourth power
+# of the stretch replaces his exponential; they differ by less than 0.02 of the largest force up to 1.4 optimal lengths.
 PASSIVE_STRETCH = 0.6
 
 # Thelen 2003, young adults.
 ACTIVATION_S = 0.015
 DEACTIVATION_S = 0.050
 
-# Excitation of both muscles of a pair while the action is 0: it steadies the joint.
+# Excitation of both muscles of a pair at action 0, which stiffens the joint.
 CO_CONTRACTION = 0.05
 
-# Rounds of `action_for_torque` over the joints; few are needed where no muscle is far from its optimal length.
+# Sweeps of `action_for_torque` over the joints; few are needed where muscles are near their optimal lengths.
 MOST_SWEEPS = 200
 
 # Per muscle: fibre length with all joints at 0 and its change with each joint, in optimal lengths; torque of the
@@ -94,7 +94,7 @@ _ELBOW_NM_PER_RAD = tuple(-2.0 * e * force for e, force in zip(PATH_PER_ELBOW_SQ
 
 
 def _largest_torque() -> tuple[float, float, float]:
-    """Of the weaker side of shoulder, elbow and wrist, all its muscles at optimal length, the elbow at 90 degrees."""
+    """Return the torque, N m, of the weaker side of each joint: optimal lengths, the elbow at 90 degrees."""
     elbow = [start + 0.5 * math.pi * rate for start, rate in zip(_ELBOW_NM, _ELBOW_NM_PER_RAD, strict=True)]
     return (
         min(_SHOULDER_NM[0] + _SHOULDER_NM[4], -_SHOULDER_NM[1] - _SHOULDER_NM[5]),
@@ -108,7 +108,7 @@ LARGEST_TORQUE_NM = _largest_torque()
 
 @inlined
 def force_length(length):  # type: ignore[no-untyped-def]
-    """Isometric force of full activation as a share of the largest, at a fibre length in optimal lengths."""
+    """Return the isometric force at full activation as a share of the largest, at a length in optimal lengths."""
     x = (length - 1.0) * (1.0 / FORCE_LENGTH_HALF_WIDTH)
     share = 1.0 - x * x
     return share if share > 0.0 else 0.0
@@ -116,7 +116,7 @@ def force_length(length):  # type: ignore[no-untyped-def]
 
 @inlined
 def force_velocity(velocity):  # type: ignore[no-untyped-def]
-    """Active force in isometric forces at a velocity in optimal lengths per second; lengthening is positive."""
+    """Return the active force in isometric forces, at a velocity in optimal lengths/s, lengthening positive."""
     lengthening = velocity > 0.0
     speed = velocity if lengthening else -velocity
     gain = LENGTHENING_FORCE / _LENGTHENING_SPEED_PER_S if lengthening else -1.0 / LARGEST_SPEED_PER_S
@@ -127,7 +127,7 @@ def force_velocity(velocity):  # type: ignore[no-untyped-def]
 
 @inlined
 def passive_force(length):  # type: ignore[no-untyped-def]
-    """Force without activation as a share of the largest active one, at a fibre length in optimal lengths."""
+    """Return the passive force as a share of the largest active one, at a length in optimal lengths."""
     x = (length - 1.0) * (1.0 / PASSIVE_STRETCH)
     x = x if x > 0.0 else 0.0
     return x * x * x * x
@@ -140,13 +140,13 @@ def _force(activation, length, velocity):  # type: ignore[no-untyped-def]
 
 @inlined
 def _excited(action):  # type: ignore[no-untyped-def]
-    """Of the muscle that pulls towards +1: the muscle's and its antagonist's excitations differ by the action."""
+    """Return the excitation of the muscle that pulls towards +1; it and its antagonist's differ by the action."""
     return CO_CONTRACTION + (1.0 - CO_CONTRACTION if action > 0.0 else CO_CONTRACTION) * action
 
 
 @inlined
 def excitation(action_1, action_2, action_3):  # type: ignore[no-untyped-def]
-    """Excitations of the eight muscles, each in 0..1, for one action in [-1, 1] per joint; positive flexes.
+    """Return the excitations of the eight muscles, each in 0..1, for one action in [-1, 1] per joint; positive flexes.
 
     At action 0 both muscles of a pair are at `CO_CONTRACTION`; at 1 the flexor is at 1 and the extensor at 0. The
     biarticular pair follows the mean of the actions of shoulder and elbow.
@@ -166,12 +166,12 @@ def excitation(action_1, action_2, action_3):  # type: ignore[no-untyped-def]
 
 @inlined
 def activate(activation, excited, step_s):  # type: ignore[no-untyped-def]
-    """Activation, 0..1, after `step_s` seconds of excitation `excited`, 0..1.
+    """Return the activation, 0..1, after `step_s` seconds of excitation `excited`, 0..1.
 
     Thelen's da/dt = (u - a) / tau with tau = ACTIVATION_S (0.5 + 1.5 a) while a rises and
     DEACTIVATION_S / (0.5 + 1.5 a) while it falls, by the implicit midpoint rule: for half the change it is a quadratic
-    equation. Of second order; no step goes beyond `excited`. An integrator stays of second order with the mean of the
-    activations before and after a step as those during it; with the ones after it, it is of first order.
+    equation. Second order; no step overshoots `excited`. An integrator that uses the mean of the activations before
+    and after a step stays of second order.
     """
     gap = excited - activation
     slowness = 0.5 + 1.5 * activation
@@ -190,7 +190,7 @@ def activate(activation, excited, step_s):  # type: ignore[no-untyped-def]
 
 @inlined
 def muscle_torque(strength, a1, a2, a3, a4, a5, a6, a7, a8, q1, q2, q3, v1, v2, v3):  # type: ignore[no-untyped-def]
-    """Torques of all muscles at shoulder, elbow and wrist, N m.
+    """Return the torques of all muscles at shoulder, elbow and wrist, N m.
 
     Args:
         strength: factor on all forces; 1 is that of the sources.
@@ -241,7 +241,7 @@ def _torques(strength, activation, q, v, torque):  # type: ignore[no-untyped-def
 
 @kernel
 def _torque_of_joint(joint, action, alone, none):  # type: ignore[no-untyped-def]
-    """From the torques `alone` (8, 3) of each muscle at full activation and those of `none` (3,)."""
+    """Return a joint's torque from those of each muscle alone, (8, 3), and without activation, `none` (3,)."""
     excited = excitation(action[0], action[1], action[2])
     torque = none[joint]
     for k in range(8):
@@ -251,11 +251,11 @@ def _torque_of_joint(joint, action, alone, none):  # type: ignore[no-untyped-def
 
 @kernel
 def action_for_torque(torque, angle, velocity, strength=1.0):  # type: ignore[no-untyped-def]
-    """The action (3,) in [-1, 1] whose steady muscle torque is nearest to a wanted one, joint by joint.
+    """Return the action (3,) in [-1, 1] whose steady muscle torque is nearest to a wanted one, joint by joint.
 
-    Steady means that the activations have come up with the excitations. Torque then rises with each action along
-    straight lines with kinks where a pair changes sides; the joints are solved in turn until none moves (Gauss-Seidel).
-    A joint that its muscles cannot serve stays at the end of its range, and the others still get what they can.
+    Steady: the activations equal the excitations. Torque is then piecewise linear in each action, with kinks where a
+    pair changes sides; Gauss-Seidel sweeps solve the joints in turn. A joint whose muscles are too weak stays at the
+    end of its range.
 
     Args:
         torque: (3,) wanted, N m.
@@ -278,16 +278,16 @@ def action_for_torque(torque, angle, velocity, strength=1.0):  # type: ignore[no
             ends[1] = min(kink, 0.0)
             ends[2] = max(kink, 0.0)
             before = action[joint]
-            found = -1.0
+            solution = -1.0
             low = 0.0
             for k in range(4):
                 action[joint] = ends[k]
                 high = _torque_of_joint(joint, action, alone, none)
                 if k > 0 and low < torque[joint]:
-                    found = ends[k - 1] + min((torque[joint] - low) / (high - low), 1.0) * (ends[k] - ends[k - 1])
+                    solution = ends[k - 1] + min((torque[joint] - low) / (high - low), 1.0) * (ends[k] - ends[k - 1])
                 low = high
-            action[joint] = found
-            moved = max(moved, abs(found - before))
+            action[joint] = solution
+            moved = max(moved, abs(solution - before))
         if moved < 1e-12:
             break
     return action

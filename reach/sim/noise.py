@@ -1,8 +1,8 @@
-"""A trial's random numbers, from its own key: each is a function of key and counter, compiled.
+"""Counter-based random numbers, compiled: each is a function of the trial's key and a counter.
 
-A counter-based generator keeps no state, so a trial can be saved, replayed without its perturbation or run in a batch,
-and its noise is the same bits each time. The bits are SplitMix64's (Steele, Lea and Flood 2014, OOPSLA) and pairs of
-them become normal variates by Box and Muller 1958.
+Without a generator state, a trial can be saved, replayed without its perturbation or run in a batch, and its noise has
+the same bits each time. The generator is SplitMix64 (Steele, Lea and Flood 2014, OOPSLA); Box and Muller (1958) turn
+pairs of uniform variates into normal ones.
 """
 
 from __future__ import annotations
@@ -21,14 +21,14 @@ MIX_1 = np.uint64(0xBF58476D1CE4E5B9)
 MIX_2 = np.uint64(0x94D049BB133111EB)
 TO_UNIT = 2.0**-53
 INNER_STEP_BITS = np.uint64(s.INNER_STEPS.bit_length() - 1)
-# Where the counters of a trial's own choices begin: its cup, and the drawn values of its body and senses.
+# First counters of a trial's random cup, and of the random values of its body, cup and senses.
 CUP_COUNTER = np.uint64(1 << 40)
 BODY_COUNTER = np.uint64(1 << 41)
 
 
 @inlined
-def mixed(key, counter):  # type: ignore[no-untyped-def]
-    """The 64 random bits of a key and a counter, all uint64."""
+def random_bits(key, counter):  # type: ignore[no-untyped-def]
+    """Return 64 random bits for a key and a counter, all uint64."""
     z = key + (counter + np.uint64(1)) * GOLDEN_GAMMA
     z = (z ^ (z >> np.uint64(30))) * MIX_1
     z = (z ^ (z >> np.uint64(27))) * MIX_2
@@ -37,8 +37,8 @@ def mixed(key, counter):  # type: ignore[no-untyped-def]
 
 @inlined
 def uniform(key, counter):  # type: ignore[no-untyped-def]
-    """A uniform variate in (0, 1) for a key and a counter, both uint64."""
-    return (float(np.int64(mixed(key, counter) >> np.uint64(11))) + 0.5) * TO_UNIT
+    """Return a uniform variate in (0, 1) for a key and a counter, both uint64."""
+    return (float(np.int64(random_bits(key, counter) >> np.uint64(11))) + 0.5) * TO_UNIT
 
 
 @inlined
@@ -49,39 +49,39 @@ def _normal_pair(key, counter):  # type: ignore[no-untyped-def]
 
 
 @kernel
-def draw(t, lanes):  # type: ignore[no-untyped-def]
-    """Write the standard normal draws of the control step that begins now to tile `t`."""
+def draw_noise(t, lanes):  # type: ignore[no-untyped-def]
+    """Write the standard normal variates of the control step that begins now to tile `t`."""
     for pair in range(s.NOISE_SIZE // 2):
         column = (s.NOISE + 2 * pair) * L
         for i in range(len(lanes)):
-            # The first observation has taken the first draws.
+            # The first observation uses the first variates.
             control_step = (np.uint64(t[s.CLOCK * L + i]) >> INNER_STEP_BITS) + np.uint64(1)
             counter = control_step * np.uint64(s.NOISE_SIZE) + np.uint64(2 * pair)
-            t[column + i], t[column + L + i] = _normal_pair(key_of(t[s.KEY * L + i]), counter)
+            t[column + i], t[column + L + i] = _normal_pair(key_from_double(t[s.KEY * L + i]), counter)
 
 
 @kernel
-def draw_first(w):  # type: ignore[no-untyped-def]
-    """Write the standard normal draws of a trial's first observation to row `w`."""
+def draw_first_noise(w):  # type: ignore[no-untyped-def]
+    """Write the standard normal variates of a trial's first observation to row `w`."""
     for pair in range(s.NOISE_SIZE // 2):
-        w[s.NOISE + 2 * pair], w[s.NOISE + 2 * pair + 1] = _normal_pair(key_of(w[s.KEY]), np.uint64(2 * pair))
+        w[s.NOISE + 2 * pair], w[s.NOISE + 2 * pair + 1] = _normal_pair(key_from_double(w[s.KEY]), np.uint64(2 * pair))
 
 
 @inlined
-def key_of(kept):  # type: ignore[no-untyped-def]
-    """The key (uint64) kept in the bits of a double."""
-    return np.uint64(bits_of(kept))
+def key_from_double(value):  # type: ignore[no-untyped-def]
+    """Return the key (uint64) stored in the bits of a double."""
+    return np.uint64(bits_of(value))
 
 
 @inlined
-def kept_key(key):  # type: ignore[no-untyped-def]
-    """A key (uint64) as a double with its bits."""
+def double_from_key(key):  # type: ignore[no-untyped-def]
+    """Return the double with the bits of a key (uint64)."""
     return double_of(np.int64(key))
 
 
 @kernel
 def uniforms(key, first, count):  # type: ignore[no-untyped-def]
-    """`count` uniform variates (count,) in (0, 1) of a trial, from counter `first` on."""
+    """Return `count` uniform variates (count,) in (0, 1), from counter `first` on."""
     result = np.empty(count)
     for k in range(count):
         result[k] = uniform(key, first + np.uint64(k))
@@ -90,5 +90,5 @@ def uniforms(key, first, count):  # type: ignore[no-untyped-def]
 
 @kernel
 def trial_key(stream, episode):  # type: ignore[no-untyped-def]
-    """The key of one trial of an environment's stream, all uint64."""
-    return mixed(stream, episode)
+    """Return the key of trial `episode` of a stream, all uint64."""
+    return random_bits(stream, episode)

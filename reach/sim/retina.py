@@ -1,8 +1,8 @@
-"""The retina: a small picture of the table as the eye has it by now, drawn by a compiled rasteriser.
+"""The retina: a small picture of what the eye sees, drawn by a compiled rasteriser.
 
-It shows the cup and the hand with its fingers where they are *seen* (after the visual map, one visual delay ago, with
-the noise of seeing), from above; the hand's direction and opening are those of that moment. The arm is not drawn: as at
-a laboratory's cursor, seeing is of hand and cup alone. Edges are softened by how much of a pixel a shape covers.
+It shows cup, hand and fingers from above where they are *seen*: after the visual map, one visual delay ago, with visual
+noise. The hand's direction and aperture are those of that moment. The arm is not drawn, as in experiments with a
+cursor. Edges are anti-aliased by the covered share of a pixel.
 """
 
 from __future__ import annotations
@@ -20,20 +20,20 @@ from reach.sim.jit import kernel
 from reach.sim.setup import place_hand_shape
 
 L = s.LANES
-SMALLEST_PX, LARGEST_PX = 16, 256
-# Red, green and blue of table, cup and hand. Their luminances, 0.92, 0.45 and 0.16 of white, tell them apart in grey.
-TABLE = (236.0, 234.0, 229.0)
-CUP = (213.0, 94.0, 0.0)
-HAND = (32.0, 44.0, 60.0)
+SMALLEST_RETINA_PX, LARGEST_RETINA_PX = 16, 256
+# Red, green and blue, 0..255. The luminances of the three, 0.92, 0.45 and 0.16 of white, differ in grey too.
+TABLE_RGB = (236.0, 234.0, 229.0)
+CUP_RGB = (213.0, 94.0, 0.0)
+HAND_RGB = (32.0, 44.0, 60.0)
 # ITU-R BT.601, section 2.5.1.
 LUMINANCE = (0.299, 0.587, 0.114)
-# Of the grid on which the middle of a hand's picture is found.
+# Step of the grid on which `hand_centre_m` averages.
 CENTRE_GRID_M = 0.001
 
 
 @kernel
 def _paint(image, x0, y0, x1, y1, radius, colour):  # type: ignore[no-untyped-def]
-    """Lay a capsule from (x0, y0) to (x1, y1) with its radius, all in pixels, over `image`."""
+    """Draw a capsule from (x0, y0) to (x1, y1), all in pixels, over `image`."""
     size = image.shape[0]
     channels = image.shape[2]
     reach = radius + 1.0
@@ -62,7 +62,7 @@ def _paint(image, x0, y0, x1, y1, radius, colour):  # type: ignore[no-untyped-de
 
 @kernel
 def draw_retina(w, image):  # type: ignore[no-untyped-def]
-    """Draw what the eye of row `w` has by now.
+    """Draw what the eye of row `w` sees.
 
     Args:
         w: (COLUMNS,) row of a world.
@@ -70,9 +70,9 @@ def draw_retina(w, image):  # type: ignore[no-untyped-def]
     """
     size = image.shape[0]
     channels = image.shape[2]
-    grey = LUMINANCE[0] * TABLE[0] + LUMINANCE[1] * TABLE[1] + LUMINANCE[2] * TABLE[2]
+    grey = LUMINANCE[0] * TABLE_RGB[0] + LUMINANCE[1] * TABLE_RGB[1] + LUMINANCE[2] * TABLE_RGB[2]
     for c in range(channels):
-        image[:, :, c] = int((grey if channels == 1 else TABLE[c]) + 0.5)
+        image[:, :, c] = int((grey if channels == 1 else TABLE_RGB[c]) + 0.5)
     scale = size / s.SHOWN_M
     centre_x, centre_y = s.SHOWN_CENTRE_M
     left = 0.5 * size - 0.5 - scale * centre_x
@@ -80,7 +80,7 @@ def draw_retina(w, image):  # type: ignore[no-untyped-def]
     if w[s.LATE_CUP_X] != 0.0 or w[s.LATE_CUP_Y] != 0.0:
         x = left + scale * (w[s.LATE_CUP_X] + w[s.CUP_NOISE_M] * w[s.NOISE_CUP_X])
         y = top - scale * (w[s.LATE_CUP_Y] + w[s.CUP_NOISE_M] * w[s.NOISE_CUP_Y])
-        _paint(image, x, y, x, y, scale * w[s.CUP_RADIUS], CUP)
+        _paint(image, x, y, x, y, scale * w[s.CUP_RADIUS], CUP_RGB)
     if w[s.LATE_VISIBLE] == 0.0:
         return
     x = left + scale * (w[s.LATE_HAND_X] + w[s.HAND_NOISE_M] * w[s.NOISE_HAND_X])
@@ -93,30 +93,30 @@ def draw_retina(w, image):  # type: ignore[no-untyped-def]
         _paint(
             image,
             x + ax * u0 - ay * v0, y - ay * u0 - ax * v0, x + ax * u1 - ay * v1, y - ay * u1 - ax * v1,
-            scale * radius, HAND,
+            scale * radius, HAND_RGB,
         )  # fmt: skip
 
 
 @kernel
 def draw_retinas(tiles, images):  # type: ignore[no-untyped-def]
-    """Draw the eyes of the first worlds of `tiles` to `images` (num_envs, size, size, channels) uint8."""
+    """Draw the retinas of the worlds in `tiles` to `images` (num_envs, size, size, channels) uint8."""
     for n in range(images.shape[0]):
         draw_retina(tiles[n // L][n % L :: L], images[n])
 
 
-def places_m(size: int) -> tuple[NDArray[Any], NDArray[Any]]:
-    """Where on the table the pixels of a picture lie, m: x of its columns and y of its rows, (size,) each."""
+def pixel_places_m(size: int) -> tuple[NDArray[Any], NDArray[Any]]:
+    """Return the places on the table of a retina's pixels, m: x of its columns and y of its rows, (size,) each."""
     step = s.SHOWN_M / size
     middle = (np.arange(size) - 0.5 * (size - 1)) * step
     return s.SHOWN_CENTRE_M[0] + middle, s.SHOWN_CENTRE_M[1] - middle
 
 
 def hand_centre_m(arm: Arm, aperture_m: float) -> float:
-    """How far before the grasp point, along the hand, the middle of a hand's picture lies, m; behind it is negative.
+    """Return the centre of a drawn hand along its axis, m, relative to the grasp point; forward is positive.
 
     Args:
-        arm: whose hand it is.
-        aperture_m: between the fingers' pads, m.
+        arm: of the hand.
+        aperture_m: between the pads of the fingers, m.
     """
     row = np.zeros(s.COLUMNS)
     place_hand_shape(row, arm)

@@ -1,9 +1,9 @@
-"""What the eye sees and the body feels: the visual map, the ring of past sensations, exact delays and noise, compiled.
+"""Vision and proprioception, compiled: the visual map, the ring of past samples, exact delays, and noise.
 
-The ring has one row a control step. A delay of d seconds asks for the state of d seconds before an observation, which
-lies at the same inner step of every control step: the row keeps the state of just that inner step, for the eye and for
-the body. Before a trial the world rested as it begins. The visual map acts when light reaches the eye, so its effect
-shows one visual delay after its onset.
+The ring, `World.history`, has one row for each control step. A delayed sample lies at the same inner step of every
+control step, so a row keeps the state at that inner step alone, one for vision and one for proprioception. Before a
+trial the world was at rest as it begins. The visual map acts at the eye, so its effect is seen one visual delay after
+its onset.
 """
 
 from __future__ import annotations
@@ -11,18 +11,18 @@ from __future__ import annotations
 import math
 
 from reach.sim import layout as s
-from reach.sim.elementary import within
+from reach.sim.elementary import clip
 from reach.sim.jit import inlined, kernel
 
 L = s.LANES
-# Vision of the end alone: the hand shows once it rests this far from the start.
+# Endpoint vision shows the hand after it has rested for this time, this far from the start.
 END_REST_S = 0.05
 END_DISTANCE_M = 0.03
 
 
 @inlined
-def _look(t, i):  # type: ignore[no-untyped-def]
-    """Write what the eye of lane `i` is shown at this moment."""
+def _apply_visual_map(t, i):  # type: ignore[no-untyped-def]
+    """Write to lane `i`'s EYE columns what the eye is shown at this moment."""
     clock = t[s.CLOCK * L + i]
     hand_x = t[s.HAND_X * L + i]
     hand_y = t[s.HAND_Y * L + i]
@@ -57,20 +57,20 @@ def _look(t, i):  # type: ignore[no-untyped-def]
 
 @inlined
 def _copy(lanes, columns, source, first, target, at):  # type: ignore[no-untyped-def]
-    """Copy so many columns of `source`, from `first` on, to those of `target` from `at` on."""
+    """Copy `columns` columns of `source`, from `first` on, to `target` from `at` on."""
     for c in range(columns):
         for i in range(len(lanes)):
             target[(at + c) * L + i] = source[(first + c) * L + i]
 
 
 @inlined
-def _note_sight(t, row, i):  # type: ignore[no-untyped-def]
+def _record_vision(t, row, i):  # type: ignore[no-untyped-def]
     for c in range(s.SEEN_SIZE):
         row[c * L + i] = t[(s.EYE_HAND_X + c) * L + i]
 
 
 @inlined
-def _note_feeling(t, row, i):  # type: ignore[no-untyped-def]
+def _record_proprioception(t, row, i):  # type: ignore[no-untyped-def]
     for c in range(3):
         row[(s.SEEN_SIZE + c) * L + i] = t[(s.ANGLE_1 + c) * L + i]
         row[(s.SEEN_SIZE + 3 + c) * L + i] = t[(s.VELOCITY_1 + c) * L + i]
@@ -79,21 +79,21 @@ def _note_feeling(t, row, i):  # type: ignore[no-untyped-def]
 
 
 @inlined
-def _is_asked(delay_rows, inner):  # type: ignore[no-untyped-def]
-    """Whether a delay asks for the state after inner step `inner` (1..INNER_STEPS) of each control step."""
+def _is_due(delay_rows, inner):  # type: ignore[no-untyped-def]
+    """Return whether a delay, in inner steps, samples the state after inner step `inner` (1..INNER_STEPS)."""
     return s.INNER_STEPS - (int(delay_rows) & (s.INNER_STEPS - 1)) == inner
 
 
 @kernel
-def look(t, lanes):  # type: ignore[no-untyped-def]
-    """Write what every eye of the tile is shown at this moment."""
+def apply_visual_map(t, lanes):  # type: ignore[no-untyped-def]
+    """Write the EYE columns of a tile: what the visual map shows at this moment."""
     for i in range(len(lanes)):
-        _look(t, i)
+        _apply_visual_map(t, i)
 
 
 @kernel
-def asked(t, lanes, delay):  # type: ignore[no-untyped-def]
-    """The inner steps (1..INNER_STEPS) after which the delays in column `delay` ask for the state, as bits."""
+def delayed_samples_due(t, lanes, delay):  # type: ignore[no-untyped-def]
+    """Return the inner steps (1..INNER_STEPS) at which the delays in column `delay` sample the state, as a bit set."""
     bits = 0
     for i in range(len(lanes)):
         bits |= 1 << (s.INNER_STEPS - (int(t[delay * L + i]) & (s.INNER_STEPS - 1)))
@@ -101,117 +101,117 @@ def asked(t, lanes, delay):  # type: ignore[no-untyped-def]
 
 
 @kernel
-def notice(t, lanes, history, tick, inner, seen, felt):  # type: ignore[no-untyped-def]
-    """Keep in the ring, at `tick`, what a delay will ask for of the state after inner step `inner`.
+def record_history(t, lanes, history, tick, inner, vision_due, proprioception_due):  # type: ignore[no-untyped-def]
+    """Write the samples that are due after inner step `inner` to the ring.
 
-    The eye must have looked at the end of a control step; in between this looks by itself.
+    At the last inner step the EYE columns must be up to date; before it they are written here.
 
     Args:
-        t, lanes, history, tick: as for `step.advance`.
+        t, lanes, history, tick: as for `loop.advance`.
         inner: 1..INNER_STEPS.
-        seen, felt: `asked` for the delays of eye and body.
+        vision_due, proprioception_due: `delayed_samples_due` of both delays.
     """
     row = history[tick % s.HISTORY_ROWS]
     now = 1 << inner
-    if seen & now:
+    if vision_due & now:
         if inner < s.INNER_STEPS:
-            look(t, lanes)
-        if seen == now:
+            apply_visual_map(t, lanes)
+        if vision_due == now:
             _copy(lanes, s.SEEN_SIZE, t, s.EYE_HAND_X, row, 0)
         else:
             for i in range(len(lanes)):
-                if _is_asked(t[s.VISION_ROWS * L + i], inner):
-                    _note_sight(t, row, i)
-    if felt == now:
-        # Angles and velocities stand side by side, as in the ring.
+                if _is_due(t[s.VISION_DELAY * L + i], inner):
+                    _record_vision(t, row, i)
+    if proprioception_due == now:
+        # Angles and velocities are neighbours, as in the ring.
         _copy(lanes, 6, t, s.ANGLE_1, row, s.SEEN_SIZE)
         _copy(lanes, 1, t, s.APERTURE, row, s.SEEN_SIZE + 6)
         _copy(lanes, 3, t, s.TOUCH_LEFT, row, s.SEEN_SIZE + 7)
-    elif felt & now:
+    elif proprioception_due & now:
         for i in range(len(lanes)):
-            if _is_asked(t[s.TOUCH_ROWS * L + i], inner):
-                _note_feeling(t, row, i)
+            if _is_due(t[s.PROPRIOCEPTION_DELAY * L + i], inner):
+                _record_proprioception(t, row, i)
 
 
 @kernel
-def notice_start(t, history, tick, i):  # type: ignore[no-untyped-def]
-    """Keep in the ring what lane `i` sees and feels as its trial begins."""
+def record_start(t, history, tick, i):  # type: ignore[no-untyped-def]
+    """Write lane `i`'s samples at the start of its trial to the ring."""
     row = history[tick % s.HISTORY_ROWS]
-    _look(t, i)
-    _note_sight(t, row, i)
-    _note_feeling(t, row, i)
+    _apply_visual_map(t, i)
+    _record_vision(t, row, i)
+    _record_proprioception(t, row, i)
 
 
 @inlined
 def _past_row(t, tick, delay, i):  # type: ignore[no-untyped-def]
-    """The row of the ring from which lane `i`'s sense of column `delay` reads now; none from before its trial."""
+    """Return the row of the ring that lane `i` reads now for the delay in column `delay`, at the earliest its first."""
     age = int(t[s.CLOCK * L + i]) // s.INNER_STEPS
     return (tick - min(age, int(t[delay * L + i]) // s.INNER_STEPS)) % s.HISTORY_ROWS
 
 
 @inlined
-def _recall(t, history, tick, i):  # type: ignore[no-untyped-def]
-    """Write to lane `i`'s LATE columns what of the past reaches its senses now."""
-    seen = history[_past_row(t, tick, s.VISION_ROWS, i)]
-    felt = history[_past_row(t, tick, s.TOUCH_ROWS, i)]
+def _read_delayed(t, history, tick, i):  # type: ignore[no-untyped-def]
+    """Write lane `i`'s LATE columns from the ring."""
+    vision = history[_past_row(t, tick, s.VISION_DELAY, i)]
+    proprioception = history[_past_row(t, tick, s.PROPRIOCEPTION_DELAY, i)]
     for c in range(s.SEEN_SIZE):
-        t[(s.LATE + c) * L + i] = seen[c * L + i]
+        t[(s.LATE + c) * L + i] = vision[c * L + i]
     for c in range(s.SEEN_SIZE, s.HISTORY_SIZE):
-        t[(s.LATE + c) * L + i] = felt[c * L + i]
+        t[(s.LATE + c) * L + i] = proprioception[c * L + i]
 
 
 @kernel
-def _recall_all(t, lanes, history, tick):  # type: ignore[no-untyped-def]
-    """`_recall` for every lane; those that read the same rows do it together."""
-    first_seen = _past_row(t, tick, s.VISION_ROWS, 0)
-    first_felt = _past_row(t, tick, s.TOUCH_ROWS, 0)
+def _read_all_delayed(t, lanes, history, tick):  # type: ignore[no-untyped-def]
+    """Write the LATE columns of a tile; lanes that all read the same rows are copied together."""
+    vision = _past_row(t, tick, s.VISION_DELAY, 0)
+    proprioception = _past_row(t, tick, s.PROPRIOCEPTION_DELAY, 0)
     differ = 0
     for i in range(1, len(lanes)):
-        differ |= _past_row(t, tick, s.VISION_ROWS, i) ^ first_seen
-        differ |= _past_row(t, tick, s.TOUCH_ROWS, i) ^ first_felt
+        differ |= _past_row(t, tick, s.VISION_DELAY, i) ^ vision
+        differ |= _past_row(t, tick, s.PROPRIOCEPTION_DELAY, i) ^ proprioception
     if differ:
         for i in range(len(lanes)):
-            _recall(t, history, tick, i)
+            _read_delayed(t, history, tick, i)
         return
-    _copy(lanes, s.SEEN_SIZE, history[first_seen], 0, t, s.LATE)
-    _copy(lanes, s.HISTORY_SIZE - s.SEEN_SIZE, history[first_felt], s.SEEN_SIZE, t, s.LATE_ANGLE_1)
+    _copy(lanes, s.SEEN_SIZE, history[vision], 0, t, s.LATE)
+    _copy(lanes, s.HISTORY_SIZE - s.SEEN_SIZE, history[proprioception], s.SEEN_SIZE, t, s.LATE_ANGLE_1)
 
 
 @inlined
 def _observe(t, i, out):  # type: ignore[no-untyped-def]
-    """Write lane `i`'s observation (OBSERVATION_SIZE,) from LATE columns and this step's noise.
+    """Write lane `i`'s observation (OBSERVATION_SIZE,) from its LATE columns and this step's noise.
 
-    A receptor saturates at the ends of its range, so that an observation never leaves the observation space.
+    Receptors saturate, so an observation never leaves the observation space.
     """
     visible = t[s.LATE_VISIBLE * L + i]
     hand_noise = t[s.HAND_NOISE_M * L + i]
     cup_noise = t[s.CUP_NOISE_M * L + i]
-    hand_x = within(t[s.LATE_HAND_X * L + i] + hand_noise * t[s.NOISE_HAND_X * L + i], -1.5, 1.5)
-    hand_y = within(t[s.LATE_HAND_Y * L + i] + hand_noise * t[s.NOISE_HAND_Y * L + i], -1.5, 1.5)
+    hand_x = clip(t[s.LATE_HAND_X * L + i] + hand_noise * t[s.NOISE_HAND_X * L + i], -1.5, 1.5)
+    hand_y = clip(t[s.LATE_HAND_Y * L + i] + hand_noise * t[s.NOISE_HAND_Y * L + i], -1.5, 1.5)
     out[0] = hand_x if visible > 0.0 else 0.0
     out[1] = hand_y if visible > 0.0 else 0.0
     out[2] = visible
     cup_x = t[s.LATE_CUP_X * L + i]
     cup_y = t[s.LATE_CUP_Y * L + i]
     gone = cup_x == 0.0 and cup_y == 0.0
-    out[3] = 0.0 if gone else within(cup_x + cup_noise * t[s.NOISE_CUP_X * L + i], -1.5, 1.5)
-    out[4] = 0.0 if gone else within(cup_y + cup_noise * t[s.NOISE_CUP_Y * L + i], -1.5, 1.5)
+    out[3] = 0.0 if gone else clip(cup_x + cup_noise * t[s.NOISE_CUP_X * L + i], -1.5, 1.5)
+    out[4] = 0.0 if gone else clip(cup_y + cup_noise * t[s.NOISE_CUP_Y * L + i], -1.5, 1.5)
     for k in range(3):
         angle_noise = t[s.ANGLE_NOISE * L + i] * t[(s.NOISE_ANGLE_1 + k) * L + i]
         velocity_noise = t[s.VELOCITY_NOISE * L + i] * t[(s.NOISE_VELOCITY_1 + k) * L + i]
-        out[5 + k] = within(t[(s.LATE_ANGLE_1 + k) * L + i] + angle_noise, -3.14, 3.14)
-        out[8 + k] = within(t[(s.LATE_VELOCITY_1 + k) * L + i] + velocity_noise, -s.FASTEST_RAD_S, s.FASTEST_RAD_S)
+        out[5 + k] = clip(t[(s.LATE_ANGLE_1 + k) * L + i] + angle_noise, -3.14, 3.14)
+        out[8 + k] = clip(t[(s.LATE_VELOCITY_1 + k) * L + i] + velocity_noise, -s.FASTEST_RAD_S, s.FASTEST_RAD_S)
         out[12 + k] = t[(s.LATE_LEFT + k) * L + i]
     aperture = t[s.LATE_APERTURE * L + i] + t[s.APERTURE_NOISE * L + i] * t[s.NOISE_APERTURE * L + i]
-    out[11] = within(aperture, -0.02, 0.13)
+    out[11] = clip(aperture, -0.02, 0.13)
     for k in range(4):
         out[15 + k] = t[(s.ACTION_1 + k) * L + i]
 
 
 @kernel
 def observe(t, lanes, history, tick, out):  # type: ignore[no-untyped-def]
-    """Write the observations of a tile to `out` (LANES, OBSERVATION_SIZE), with delays and this step's noise."""
-    _recall_all(t, lanes, history, tick)
+    """Write the delayed and noisy observations of a tile to `out` (LANES, OBSERVATION_SIZE)."""
+    _read_all_delayed(t, lanes, history, tick)
     for i in range(len(lanes)):
         _observe(t, i, out[i])
 
@@ -219,5 +219,5 @@ def observe(t, lanes, history, tick, out):  # type: ignore[no-untyped-def]
 @kernel
 def observe_start(t, history, tick, i, out):  # type: ignore[no-untyped-def]
     """Write the first observation of lane `i`'s trial to `out` (OBSERVATION_SIZE,)."""
-    _recall(t, history, tick, i)
+    _read_delayed(t, history, tick, i)
     _observe(t, i, out)

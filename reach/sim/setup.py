@@ -1,4 +1,8 @@
-"""From a body, a cup and senses, as a user gives them, to the settings row and the starting state that kernels read."""
+"""Arguments of the world (person, cup, senses), and the settings columns that kernels read of them.
+
+A physical argument is a number, a (low, high) range that is sampled for each trial, or an array with one value for each
+environment.
+"""
 
 from __future__ import annotations
 
@@ -6,99 +10,100 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import MISSING, dataclass, fields
 from functools import lru_cache
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 
-from reach.arguments import is_number
+from reach.arguments import is_number, numbers_in, require_known
 from reach.sim import layout as s
 from reach.sim.actuators import COMMAND_TIME_CONSTANT_S, LARGEST_TORQUE_N_M, action_for
 from reach.sim.arm import ARMS, HEIGHT_RANGE_M, MASS_RANGE_KG, PALM_PER_HAND, Arm
 from reach.sim.layout import Array
 
-# A number; (low, high), drawn evenly at reset; or (num_envs,), one value for each environment.
+T = TypeVar("T")
 Physical = float | tuple[float, float] | np.ndarray[Any, Any]
 
 
 def require_physical(owner: str, name: str, value: Any, low: float, high: float) -> None:
-    """Refuse a physical argument outside [low, high].
+    """Validate a physical argument, whose values must be in [low, high].
 
     Raises:
-        ValueError: the message names owner, argument, value and what is allowed.
+        ValueError: the message names owner, argument, value and range.
     """
     if isinstance(value, np.ndarray):
         fits = value.ndim == 1 and value.size > 0 and value.dtype.kind in "fiu"
     elif isinstance(value, Sequence) and not isinstance(value, str):
-        fits = len(value) == 2 and all(is_number(one) for one in value) and value[0] <= value[1]
+        fits = len(value) == 2 and all(is_number(end) for end in value) and value[0] <= value[1]
     else:
         fits = is_number(value)
     if fits and isinstance(value, np.ndarray):
         fits = bool(np.all((value >= low) & (value <= high)))
-    elif fits:  # as they are: a whole number may be too large for a float
-        fits = all(low <= one <= high for one in (value if is_drawn(value) else (value,)))
+    elif fits:  # not as an array: an integer may be too large for a float
+        fits = all(low <= number <= high for number in (value if is_range(value) else (value,)))
     if not fits:
         raise ValueError(
-            f"{owner} {name} is {value!r}; {low:g} to {high:g} is allowed, as a number, a (low, high) range or an "
-            "array with one value for each environment"
+            f"{owner} {name}: expected {low:g} to {high:g}, as a number, a (low, high) range or an array with a value "
+            f"for each environment, got {value!r}"
         )
 
 
-def is_drawn(value: Any) -> bool:
-    """Whether a physical argument is a range."""
+def is_range(value: Any) -> bool:
+    """Return whether a physical argument is a range, sampled for each trial."""
     return isinstance(value, Sequence) and not isinstance(value, str)
 
 
 def require_one_for_each(owner: Any, name: str, num_envs: int) -> None:
-    """Refuse a physical argument of `owner` that is an array of another length than the number of environments.
+    """Validate the length of a physical argument of `owner` that is an array.
 
     Raises:
-        ValueError: the message names owner, argument and both numbers.
+        ValueError: not one value for each environment; the message names owner, argument and both numbers.
     """
     value = getattr(owner, name)
     if isinstance(value, np.ndarray) and value.size != num_envs:
         raise ValueError(
-            f"{type(owner).__name__} {name} has {value.size} values; one for each of {num_envs} environments is allowed"
+            f"{type(owner).__name__} {name}: expected a value for each of {num_envs} environments, got {value.size}"
         )
 
 
 def number_of(value: Any, index: int, uniform: float) -> float:
-    """A physical argument's value in environment `index`, for one trial.
+    """Return the value of a physical argument in environment `index`, for one trial.
 
     Args:
         value: the argument.
         index: of the environment.
-        uniform: in (0, 1), of which a drawn value is made.
+        uniform: variate in (0, 1) that selects the value in a range.
     """
     if isinstance(value, np.ndarray):
         return float(value[index])
-    if is_drawn(value):
+    if is_range(value):
         return float(value[0] + uniform * (value[1] - value[0]))
     return float(value)
 
 
 def numbers_of(owner: Any, index: int, uniform: Callable[[], float]) -> dict[str, float]:
-    """The fields of a dataclass of physical arguments, as numbers: those of environment `index` for one trial.
+    """Return the physical arguments of `owner` as numbers, in environment `index` for one trial.
 
     Args:
-        owner: the dataclass.
+        owner: a dataclass of physical arguments.
         index: of the environment.
-        uniform: gives the next variate; asked once for each field, so that a range shifts no other's draw.
+        uniform: returns the next variate; called once for each field, whether it is a range or not, so that a range
+            does not shift the variates of the others.
     """
     return {f.name: number_of(getattr(owner, f.name), index, uniform()) for f in fields(owner)}
 
 
 @dataclass(frozen=True)
 class Cup:
-    """The cup, the table under it and the fingers' hold on it; each a number, a range or an array (see `Physical`).
+    """The cup, the table under it and the grip of the fingers; each field a number, a range or an array.
 
     Attributes:
         radius_m: 0.015..0.05 m.
         mass_kg: above 0.
         tip_speed_m_s: normal contact speed above which it tips over. The default is that of a cup 0.10 m high struck
-            at its middle: the impulse turns it about the far edge of its foot, and it falls when the energy of that
-            turn lifts the centre over the edge (Housner 1963, the inverted-pendulum block).
+            at its middle: the impulse rotates it about the far edge of its base, and it falls when that energy lifts
+            its centre over the edge (Housner 1963, the inverted-pendulum block).
         finger_friction, table_friction: Coulomb coefficients, 0..2.
-        grip_n_per_m: force of the fingers for each metre that the commanded aperture is narrower than the cup.
+        grip_n_per_m: grip force per metre by which the commanded aperture is narrower than the cup, N/m.
     """
 
     radius_m: Physical = 0.035
@@ -123,13 +128,13 @@ class Cup:
 
 @dataclass(frozen=True)
 class Senses:
-    """Delays and noise of what is sensed, and of the torque; each a number, a range or an array (see `Physical`).
+    """Delays and noise of the senses, and of the torque; each field a number, a range or an array.
 
     Attributes:
         vision_delay_s: 0..0.63 s in steps of 5 ms (people: 0.09-0.12 s; Cross et al. 2019).
         proprioception_delay_s: the same for joints, aperture and touch (people: 0.02-0.06 s).
         hand_noise_m, cup_noise_m: SD of each seen coordinate in each control step, m.
-        angle_noise_rad, velocity_noise_rad_s, aperture_noise_m: SD of what is felt.
+        angle_noise_rad, velocity_noise_rad_s, aperture_noise_m: SD of proprioception.
         torque_noise: SD of the active torque as a share of it (signal-dependent; Harris and Wolpert 1998).
     """
 
@@ -148,14 +153,14 @@ class Senses:
             require_physical("Senses", name, value, 0.0, s.LONGEST_DELAY_S)
             rows = np.asarray(value) / s.INNER_STEP_S
             if np.any(np.abs(rows - np.round(rows)) > 1e-6):
-                raise ValueError(f"Senses {name} is {value!r}; steps of {s.INNER_STEP_S} s are allowed")
+                raise ValueError(f"Senses {name}: expected multiples of {s.INNER_STEP_S} s, got {value!r}")
         for name in ("hand_noise_m", "cup_noise_m", "angle_noise_rad", "velocity_noise_rad_s", "aperture_noise_m"):
             require_physical("Senses", name, getattr(self, name), 0.0, 1.0)
         require_physical("Senses", "torque_noise", self.torque_noise, 0.0, 0.25)
 
     @classmethod
     def noiseless(cls) -> Senses:
-        """The default delays without any noise."""
+        """Return the default delays without noise."""
         return cls(
             hand_noise_m=0.0,
             cup_noise_m=0.0,
@@ -166,7 +171,10 @@ class Senses:
         )
 
 
-# The fingers: width of one, how fast and how far they open (Paulignan et al. 1991: 0.3-0.5 m/s in grasping).
+# Where a user may put a cup: distance from the shoulder, m.
+NEAREST_CUP_M, TABLE_REACH_M = 0.10, 0.70
+
+# The fingers: largest aperture, its speed (Paulignan et al. 1991: 0.3-0.5 m/s in grasping), and radii of the hand.
 LARGEST_APERTURE_M = 0.11
 APERTURE_SPEED_M_S = 0.40
 FINGER_RADIUS_M = 0.008
@@ -176,7 +184,7 @@ HAND_RADIUS_M = 0.025
 
 @dataclass(frozen=True)
 class Person:
-    """Whose arm it is; each but the arm a number, a range or an array (see `Physical`).
+    """The person whose arm it is; each field but the arm a number, a range or an array.
 
     Attributes:
         arm: a name in `sim.arm.ARMS`, an `Arm`, or its fields as a mapping (as JSON brings them back).
@@ -194,19 +202,19 @@ class Person:
             object.__setattr__(self, "arm", arm_of(self.arm))
         if not isinstance(self.arm, Arm) and not (isinstance(self.arm, str) and self.arm in ARMS):
             raise ValueError(
-                f"arm is {self.arm!r}; one of {sorted(ARMS)}, an Arm or a mapping of its fields is allowed"
+                f"arm: expected one of {sorted(ARMS)}, an Arm or a mapping of its fields, got {self.arm!r}"
             )
         require_physical("Person", "height_m", self.height_m, *HEIGHT_RANGE_M)
         require_physical("Person", "mass_kg", self.mass_kg, *MASS_RANGE_KG)
         require_physical("Person", "strength", self.strength, 0.2, 5.0)
         if self.arm != "winter" and (is_given(self.height_m, 1.75) or is_given(self.mass_kg, 70.0)):
             raise ValueError(
-                f"height_m is {self.height_m!r} and mass_kg {self.mass_kg!r}; with the arm {self.arm!r}, whose lengths "
-                "and masses are fixed, only their defaults are allowed"
+                f"height_m and mass_kg: expected the defaults with the arm {self.arm!r}, whose lengths and masses are "
+                f"fixed, got {self.height_m!r} and {self.mass_kg!r}"
             )
 
     def numbers(self, index: int, uniform: Callable[[], float]) -> tuple[Arm, float]:
-        """The arm and its strength in environment `index` for one trial; `uniform` as for `numbers_of`."""
+        """Return the arm and its strength in environment `index` for one trial; `uniform` as for `numbers_of`."""
         height, mass, strength = (
             number_of(getattr(self, name), index, uniform()) for name in ("height_m", "mass_kg", "strength")
         )
@@ -217,12 +225,12 @@ class Person:
 
 @lru_cache(maxsize=64)
 def _named_arm(name: str, height_m: float, mass_kg: float) -> Arm:
-    """The arm of a name in `ARMS`; asked for with every trial in which anything is drawn, mostly for the same one."""
+    """Return the arm of a name in `ARMS`; cached, because it is called in every trial that samples anything."""
     return Arm.winter(height_m, mass_kg) if name == "winter" else ARMS[name]()
 
 
 def arm_of(fields_of_arm: Mapping[str, Any]) -> Arm:
-    """An arm from its fields.
+    """Return an arm from its fields.
 
     Raises:
         ValueError: an unknown field, or one that is missing or not allowed.
@@ -231,16 +239,16 @@ def arm_of(fields_of_arm: Mapping[str, Any]) -> Arm:
     unknown = sorted(set(fields_of_arm) - set(known))
     missing = sorted(name for name, f in known.items() if f.default is MISSING and name not in fields_of_arm)
     if unknown or missing:
-        raise ValueError(f"arm has no {unknown} and lacks {missing}; the fields {list(known)} are allowed")
+        raise ValueError(f"arm: expected the fields {list(known)}, got unknown {unknown}, missing {missing}")
 
     def frozen(value: Any) -> Any:
-        return tuple(frozen(one) for one in value) if isinstance(value, list | tuple | np.ndarray) else value
+        return tuple(frozen(item) for item in value) if isinstance(value, list | tuple | np.ndarray) else value
 
     return Arm(**{name: frozen(value) for name, value in fields_of_arm.items()})
 
 
 def is_given(value: Physical, default: float) -> bool:
-    """Whether a physical argument is other than its default."""
+    """Return whether a physical argument differs from its default."""
     return not (is_number(value) and value == default)
 
 
@@ -250,76 +258,110 @@ def write_settings(
     """Write the settings columns of a world's row.
 
     Args:
-        row: (COLUMNS,) of `state.World.row`.
+        row: (COLUMNS,) of `World.row`.
         arm, strength: of the body.
         cup, senses: the fields of `Cup` and `Senses`, as numbers.
-        control: POSTURE, TORQUE or MUSCLE, for the command at rest.
+        control: POSTURE, TORQUE or MUSCLE.
 
     Raises:
         ValueError: the arm cannot hold its hand at the start.
     """
-    p = row
-    p[s.SETTING : s.DISTURBANCE] = 0.0
-    p[s.LENGTH_1], p[s.LENGTH_2] = arm.length[:2]
-    p[s.WRIST_TO_GRASP] = arm.grasp_m
-    p[s.INERTIA_11 : s.INERTIA_23 + 1] = arm.inertia_constants
-    p[s.WRIST_FREE] = 0.0 if arm.wrist_locked else 1.0
-    p[s.LOWER_1 : s.LOWER_3 + 1] = arm.lower
-    p[s.UPPER_1 : s.UPPER_3 + 1] = arm.upper
-    # The posture springs' viscosity holds that of the joints.
+    row[s.SETTING : s.PERTURBATION] = 0.0
+    row[s.LENGTH_1], row[s.LENGTH_2] = arm.length[:2]
+    row[s.WRIST_TO_GRASP] = arm.grasp_m
+    row[s.INERTIA_11 : s.INERTIA_23 + 1] = arm.inertia_constants
+    row[s.WRIST_FREE] = 0.0 if arm.wrist_locked else 1.0
+    row[s.LOWER_1 : s.LOWER_3 + 1] = arm.lower
+    row[s.UPPER_1 : s.UPPER_3 + 1] = arm.upper
+    # The viscosity of the posture springs includes that of the joints.
     viscosity = arm.viscosity if control == s.POSTURE else arm.joint_viscosity
     for first, matrix in ((s.STIFFNESS_11, arm.stiffness), (s.VISCOSITY_11, viscosity)):
-        p[first : first + 4] = matrix[0][0], matrix[0][1], matrix[1][1], matrix[2][2]
-    p[s.LARGEST_TORQUE_1 : s.LARGEST_TORQUE_3 + 1] = strength * np.array(LARGEST_TORQUE_N_M)
-    p[s.STRENGTH] = strength
-    p[s.COMMAND_RATE] = 1.0 - math.exp(-s.INNER_STEP_S / COMMAND_TIME_CONSTANT_S)
-    p[s.APERTURE_SPEED] = APERTURE_SPEED_M_S
-    p[s.LARGEST_APERTURE] = LARGEST_APERTURE_M
-    place_hand_shape(p, arm)
-    p[s.CUP_RADIUS] = cup["radius_m"]
-    p[s.CUP_MASS] = cup["mass_kg"]
-    p[s.TIP_SPEED] = cup["tip_speed_m_s"]
-    p[s.FINGER_FRICTION] = cup["finger_friction"]
-    p[s.TABLE_FRICTION] = cup["table_friction"]
-    p[s.GRIP_STIFFNESS] = cup["grip_n_per_m"]
-    p[s.VISION_ROWS] = np.round(senses["vision_delay_s"] / s.INNER_STEP_S)
-    p[s.TOUCH_ROWS] = np.round(senses["proprioception_delay_s"] / s.INNER_STEP_S)
-    p[s.HAND_NOISE_M] = senses["hand_noise_m"]
-    p[s.CUP_NOISE_M] = senses["cup_noise_m"]
-    p[s.ANGLE_NOISE] = senses["angle_noise_rad"]
-    p[s.VELOCITY_NOISE] = senses["velocity_noise_rad_s"]
-    p[s.APERTURE_NOISE] = senses["aperture_noise_m"]
-    p[s.TORQUE_NOISE] = senses["torque_noise"]
+        row[first : first + 4] = matrix[0][0], matrix[0][1], matrix[1][1], matrix[2][2]
+    row[s.LARGEST_TORQUE_1 : s.LARGEST_TORQUE_3 + 1] = strength * np.array(LARGEST_TORQUE_N_M)
+    row[s.STRENGTH] = strength
+    row[s.COMMAND_RATE] = 1.0 - math.exp(-s.INNER_STEP_S / COMMAND_TIME_CONSTANT_S)
+    row[s.APERTURE_SPEED] = APERTURE_SPEED_M_S
+    row[s.LARGEST_APERTURE] = LARGEST_APERTURE_M
+    place_hand_shape(row, arm)
+    row[s.CUP_RADIUS] = cup["radius_m"]
+    row[s.CUP_MASS] = cup["mass_kg"]
+    row[s.TIP_SPEED] = cup["tip_speed_m_s"]
+    row[s.FINGER_FRICTION] = cup["finger_friction"]
+    row[s.TABLE_FRICTION] = cup["table_friction"]
+    row[s.GRIP_STIFFNESS] = cup["grip_n_per_m"]
+    row[s.VISION_DELAY] = np.round(senses["vision_delay_s"] / s.INNER_STEP_S)
+    row[s.PROPRIOCEPTION_DELAY] = np.round(senses["proprioception_delay_s"] / s.INNER_STEP_S)
+    row[s.HAND_NOISE_M] = senses["hand_noise_m"]
+    row[s.CUP_NOISE_M] = senses["cup_noise_m"]
+    row[s.ANGLE_NOISE] = senses["angle_noise_rad"]
+    row[s.VELOCITY_NOISE] = senses["velocity_noise_rad_s"]
+    row[s.APERTURE_NOISE] = senses["aperture_noise_m"]
+    row[s.TORQUE_NOISE] = senses["torque_noise"]
     posture = start_posture(arm)
-    p[s.START_X : s.START_Y + 1] = arm.hand(posture)
-    p[s.START_ANGLE_1 : s.START_ANGLE_3 + 1] = posture
-    p[s.REST_1 : s.REST_4 + 1] = rest_command(arm, posture, strength, control)
+    row[s.START_X : s.START_Y + 1] = arm.hand(posture)
+    row[s.START_ANGLE_1 : s.START_ANGLE_3 + 1] = posture
+    row[s.REST_1 : s.REST_4 + 1] = rest_command(arm, posture, strength, control)
 
 
 def start_posture(arm: Arm) -> Array:
-    """Joint angles (3,) rad at the start of a trial.
+    """Return the joint angles (3,) rad at the start of a trial.
 
     Raises:
         ValueError: the arm cannot hold its hand at the start.
     """
     posture = arm.posture_for(s.START_HAND_M, math.radians(s.START_AXIS_DEGREES))
     if posture is None:
-        raise ValueError(f"arm of lengths {arm.length} m cannot hold the hand at the start, {s.START_HAND_M} m")
+        raise ValueError(f"arm: expected lengths with which the hand reaches {s.START_HAND_M} m, got {arm.length}")
     return posture
 
 
 def rest_command(arm: Arm, posture: Array, strength: float, control: int) -> Array:
-    """The action (4,) in [-1, 1] that holds `posture` (3,) rad and the fingers as a trial begins."""
+    """Return the action (4,) in [-1, 1] that holds `posture` (3,) rad and the aperture at the start of a trial."""
     joints = action_for(arm, control, np.zeros(3), posture, np.zeros(3), strength)
     aperture = s.LOCKED_START_APERTURE_M if arm.wrist_locked else s.START_APERTURE_M
     return np.append(joints, 2.0 * aperture / LARGEST_APERTURE_M - 1.0)
 
 
-def place_hand_shape(p: Array, arm: Arm) -> None:
-    """Write the shape of a hand, in its own frame, to a row (COLUMNS,)."""
-    p[s.PALM_OFFSET] = PALM_PER_HAND * arm.length[2] - arm.grasp_m
-    p[s.TIP_OFFSET] = arm.length[2] - arm.grasp_m
-    p[s.WRIST_OFFSET] = -arm.grasp_m
-    p[s.FINGER_RADIUS] = FINGER_RADIUS_M
-    p[s.PALM_RADIUS] = PALM_RADIUS_M
-    p[s.HAND_RADIUS] = HAND_RADIUS_M
+def place_hand_shape(row: Array, arm: Arm) -> None:
+    """Write the shape of the hand, in its own frame, to a row (COLUMNS,)."""
+    row[s.PALM_OFFSET] = PALM_PER_HAND * arm.length[2] - arm.grasp_m
+    row[s.TIP_OFFSET] = arm.length[2] - arm.grasp_m
+    row[s.WRIST_OFFSET] = -arm.grasp_m
+    row[s.FINGER_RADIUS] = FINGER_RADIUS_M
+    row[s.PALM_RADIUS] = PALM_RADIUS_M
+    row[s.HAND_RADIUS] = HAND_RADIUS_M
+
+
+def cup_place(value: Any, name: str = "option cup") -> Array:
+    """Return the place (2,) m of a cup from a user's value; `name` is for the message.
+
+    Raises:
+        ValueError: not two finite numbers on the table in front of the body.
+    """
+    place = numbers_in(value)
+    if (
+        place is None
+        or place.shape != (2,)
+        or not NEAREST_CUP_M <= np.hypot(*place) <= TABLE_REACH_M
+        or not place[1] >= 0.0
+    ):
+        raise ValueError(
+            f"{name}: expected a place (x, y) on the table, {NEAREST_CUP_M} to {TABLE_REACH_M} m from the shoulder and "
+            f"not behind it (y of 0 or more), got {value!r}"
+        )
+    return place
+
+
+def made_of(kind: type[T], value: T | Mapping[str, Any] | None) -> T:
+    """Return a dataclass from an instance of it, a mapping of its fields, or None for the defaults.
+
+    Raises:
+        ValueError: something else, or an unknown field.
+    """
+    if isinstance(value, kind):
+        return value
+    if value is None or isinstance(value, Mapping):
+        given = dict(value or {})
+        require_known(kind.__name__, given, [f.name for f in fields(kind)])  # type: ignore[arg-type]
+        return kind(**given)
+    raise ValueError(f"{kind.__name__}: expected a {kind.__name__} or a mapping of its fields, got {value!r}")

@@ -1,21 +1,27 @@
-"""The two tasks, reaching and grabbing: when a trial is won and what each step earns, compiled.
+"""The two tasks, reaching and grabbing: potentials, rewards, success and goals.
 
-Reaching is judged as in the laboratory, where the cursor must come to rest in the target: by where the eye sees hand
-and cup by now, one visual delay late. Grabbing is physical: the fingers must hold the true cup.
+Reaching is judged as in the laboratory, where the cursor must come to rest in the target: by the seen hand and the seen
+cup, one visual delay late. Grabbing is physical: the fingers must hold the true cup.
 
 The reward is computed from what is *seen* (after the visual map, one visual delay ago, without noise), never from the
-true hand, so that under a visual perturbation it tells a learner no more than its eyes do.
+true hand. Under a visual perturbation it tells a learner no more than its eyes do.
 
 Dense reward is a sum of named terms. `progress` and `grasp` are differences of bounded potentials (Ng, Harada and
-Russell 1999), so going to and fro earns nothing. Tipping the cup sets both to zero and costs 1 more, so ending early
-never pays: with P0 the weighted potential at the start, a tipped trial earns at most -P0 - 1, and an honest one,
-however bad, at least -P0 - 0.24 (the most that unsteady commands can cost).
+Russell 1999), so moving back and forth earns nothing. Tipping the cup sets both potentials to zero and costs 1 more, so
+an early end never pays: with P0 the weighted potential at the start, a tipped trial earns at most -P0 - 1, and any
+other at least -P0 - 0.24 (the largest cost of unsteady commands).
+
+Goals are for learning from hindsight (Andrychowicz et al. 2017, HER). `desired_goal` is (cup x, cup y, 1, 0), with the
+seen cup. `achieved_goal` is (hand x, hand y, ready, tip penalty): the seen hand; 1 when the hand rests and is open
+(reaching) or has held the cup long enough (grabbing); and the cost of a tipped cup, in steps. The reward of goals is
+that of every step with sparse reward: 0 for a ready hand within 2 cm of the goal, else -1, less the tip penalty. A
+hidden hand is at (0, 0). A held cup is at the goal, wherever hand and cup are seen.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import numpy as np
@@ -35,7 +41,7 @@ PROGRESS_WEIGHT = 4.0
 PROGRESS_SCALE_M = 0.15
 APERTURE_WEIGHT = 3.0
 GRASP_WEIGHT = 8.0
-# A hand within about this of the cup is around it; closing then counts half of a grasp, holding the other half.
+# Width of the bell around the cup in which closing the fingers counts as half of a grasp; holding is the other half.
 AROUND_M = 0.02
 EFFORT_WEIGHT = 0.0001
 TIPPING_PENALTY = 1.0
@@ -44,25 +50,25 @@ SUCCESS_BONUS = 10.0
 
 @inlined
 def _potentials(t, i, progress_before, grasp_before):  # type: ignore[no-untyped-def]
-    """How far lane `i`'s reach and grasp have come, each in 0..1, by what is seen and felt; zero for a tipped cup.
+    """Return the potentials of lane `i`'s reach and grasp, each in 0..1, from its senses; zero for a tipped cup.
 
-    Progress is 1 with the seen hand, open as wide as the cup, at the seen cup: what the felt aperture lacks counts as
-    distance, because a closed hand at the cup is as far from holding it as an open one beside it. Grasp is half the
-    closing of the fingers around the cup and half the time of the hold. The values before are kept while hand or cup
-    is not seen.
+    Progress is 1 with the seen hand at the seen cup and open at least as wide as the cup. Missing aperture counts as
+    distance, because a closed hand at the cup is as far from a grasp as an open one beside it. Grasp is half the
+    closing of the fingers around the cup and half the time of the hold. While hand or cup is not seen, the potentials
+    keep their previous values.
     """
     dx = t[s.LATE_HAND_X * L + i] - t[s.LATE_CUP_X * L + i]
     dy = t[s.LATE_HAND_Y * L + i] - t[s.LATE_CUP_Y * L + i]
     squared = dx * dx + dy * dy
     width = 2.0 * t[s.CUP_RADIUS * L + i]
     room = t[s.LATE_APERTURE * L + i] - width
-    lacking = APERTURE_WEIGHT * larger(-room, 0.0)
-    progress = 1.0 - hyperbolic_tangent(math.sqrt(squared + lacking * lacking) / PROGRESS_SCALE_M)
+    missing = APERTURE_WEIGHT * larger(-room, 0.0)
+    progress = 1.0 - hyperbolic_tangent(math.sqrt(squared + missing * missing) / PROGRESS_SCALE_M)
     closed = 1.0 - smaller(abs(room) / (t[s.LARGEST_APERTURE * L + i] - width), 1.0)
     around = exponential(-squared / (2.0 * AROUND_M * AROUND_M))
     grasp = 0.5 * around * closed + 0.5 * smaller(t[s.HELD_S * L + i] / HOLD_S, 1.0)
-    gone = (t[s.LATE_CUP_X * L + i] == 0.0) & (t[s.LATE_CUP_Y * L + i] == 0.0)
-    unseen = (t[s.LATE_VISIBLE * L + i] == 0.0) | gone
+    removed = (t[s.LATE_CUP_X * L + i] == 0.0) & (t[s.LATE_CUP_Y * L + i] == 0.0)
+    unseen = (t[s.LATE_VISIBLE * L + i] == 0.0) | removed
     progress = progress_before if unseen else progress
     grasp = grasp_before if unseen else grasp
     standing = t[s.TIPPED * L + i] == 0.0
@@ -71,7 +77,7 @@ def _potentials(t, i, progress_before, grasp_before):  # type: ignore[no-untyped
 
 @inlined
 def _has_reached(t, i, ready):  # type: ignore[no-untyped-def]
-    """Whether a `ready` hand, as the eye sees it by now, is around the seen cup; an unseen hand is not judged."""
+    """Return whether a `ready` hand is seen around the seen cup."""
     dx = t[s.LATE_HAND_X * L + i] - t[s.LATE_CUP_X * L + i]
     dy = t[s.LATE_HAND_Y * L + i] - t[s.LATE_CUP_Y * L + i]
     near = dx * dx + dy * dy < REACH_RADIUS_M * REACH_RADIUS_M
@@ -80,7 +86,7 @@ def _has_reached(t, i, ready):  # type: ignore[no-untyped-def]
 
 @kernel
 def begin_judging(t, i):  # type: ignore[no-untyped-def]
-    """Set lane `i`'s task columns at the start of its trial."""
+    """Write lane `i`'s task columns at the start of its trial."""
     w = t[i::L]
     w[s.TASK : s.SCRATCH] = 0.0
     w[s.PROGRESS_POTENTIAL], w[s.GRASP_POTENTIAL] = _potentials(t, i, 0.0, 0.0)
@@ -90,10 +96,15 @@ def begin_judging(t, i):  # type: ignore[no-untyped-def]
 
 @kernel
 def judge(t, lanes, grab, dense):  # type: ignore[no-untyped-def]
-    """Write reward terms, reward and success of a tile's trials after one control step.
+    """Write reward terms, reward and success of a tile's trials after a control step.
 
-    Conditions are joined by & and |, which evaluate both sides, and stores stand behind all loads: branches, and loads
-    that might wait for a store, would keep the loop from becoming vectors.
+    Conditions are joined by & and |, which evaluate both sides, and all loads come before the stores: branches, and
+    loads that may alias a store, would keep the loop from being vectorised.
+
+    Args:
+        t, lanes: as for `loop.advance`.
+        grab: whether the cup must be held; else reached.
+        dense: dense or sparse reward.
     """
     for i in range(len(lanes)):
         tipped = t[s.TIPPED * L + i] > 0.0
@@ -115,66 +126,65 @@ def judge(t, lanes, grab, dense):  # type: ignore[no-untyped-def]
         grasp_before = t[s.GRASP_POTENTIAL * L + i]
         left = s.TRIAL_STEPS - t[s.CLOCK * L + i] * (1.0 / s.INNER_STEPS)
         progress, grasp = _potentials(t, i, progress_before, grasp_before)
-        toll = 0.0 if dense | won else -1.0
-        fine = TIPPING_PENALTY if dense else TIPPING_PENALTY + larger(left, 0.0)
-        of_progress = PROGRESS_WEIGHT * (progress - progress_before) if dense else 0.0
-        of_grasp = GRASP_WEIGHT * (grasp - grasp_before) if dense & grab else 0.0
-        of_effort = -EFFORT_WEIGHT * effort if dense else 0.0
-        of_tipping = -fine if tipped else 0.0
-        of_success = SUCCESS_BONUS if dense & won else 0.0
+        time_penalty = 0.0 if dense | won else -1.0
+        tip_penalty = TIPPING_PENALTY if dense else TIPPING_PENALTY + larger(left, 0.0)
+        progress_term = PROGRESS_WEIGHT * (progress - progress_before) if dense else 0.0
+        grasp_term = GRASP_WEIGHT * (grasp - grasp_before) if dense & grab else 0.0
+        effort_term = -EFFORT_WEIGHT * effort if dense else 0.0
+        tipping_term = -tip_penalty if tipped else 0.0
+        success_term = SUCCESS_BONUS if dense & won else 0.0
         t[s.READY * L + i] = 1.0 if ready else 0.0
         t[s.PREVIOUS_1 * L + i] = action1
         t[s.PREVIOUS_2 * L + i] = action2
         t[s.PREVIOUS_3 * L + i] = action3
         t[s.PREVIOUS_4 * L + i] = action4
-        t[s.TERM_PROGRESS * L + i] = of_progress
-        t[s.TERM_GRASP * L + i] = of_grasp
-        t[s.TERM_EFFORT * L + i] = of_effort
-        t[s.TERM_TIPPING * L + i] = of_tipping
-        t[s.TERM_SUCCESS * L + i] = of_success
-        t[s.TERM_STEP * L + i] = toll
-        t[s.REWARD * L + i] = of_progress + of_grasp + of_effort + of_tipping + of_success + toll
+        t[s.TERM_PROGRESS * L + i] = progress_term
+        t[s.TERM_GRASP * L + i] = grasp_term
+        t[s.TERM_EFFORT * L + i] = effort_term
+        t[s.TERM_TIPPING * L + i] = tipping_term
+        t[s.TERM_SUCCESS * L + i] = success_term
+        t[s.TERM_STEP * L + i] = time_penalty
+        t[s.REWARD * L + i] = progress_term + grasp_term + effort_term + tipping_term + success_term + time_penalty
         t[s.SUCCESS * L + i] = 1.0 if won else 0.0
         t[s.PROGRESS_POTENTIAL * L + i] = progress
         t[s.GRASP_POTENTIAL * L + i] = grasp
 
 
-# Goals for learning from hindsight (Andrychowicz et al. 2017, HER): a place, and what a place does not tell.
+# Bounds and elements of a goal.
 FARTHEST_M = 1.5
 GOAL_SIZE = 4
 GOAL_X, GOAL_Y, GOAL_READY, GOAL_TIP_PENALTY = range(GOAL_SIZE)
 
 
 def goals_of(column: Callable[[int], s.Array], grab: bool) -> tuple[s.Array, s.Array]:
-    """Achieved and desired goals, each (num_envs, 4).
+    """Return achieved and desired goals, each (num_envs, 4).
 
     Args:
-        column: gives a column (num_envs,) of the worlds' rows.
-        grab: whether the cup is to be held.
+        column: returns a column (num_envs,) of the worlds' rows.
+        grab: whether the cup must be held.
     """
     visible, won = column(s.LATE_VISIBLE) > 0.0, column(s.SUCCESS) > 0.0
     goal = column(s.LATE_CUP_X), column(s.LATE_CUP_Y)
     hand = column(s.LATE_HAND_X), column(s.LATE_HAND_Y)
     places = [np.where(won & grab, goal[k], np.where(visible, hand[k], 0.0)) for k in range(2)]
-    fine = -column(s.TERM_TIPPING)
-    achieved = np.stack([*(_held(place) for place in places), column(s.READY), fine], axis=-1)
-    desired = np.stack([*(_held(place) for place in goal), np.ones(len(won)), np.zeros(len(won))], axis=-1)
+    achieved = np.stack([*_clipped(places), column(s.READY), -column(s.TERM_TIPPING)], axis=-1)
+    desired = np.stack([*_clipped(goal), np.ones(len(won)), np.zeros(len(won))], axis=-1)
     return achieved, desired
 
 
-def _held(place: s.Array) -> s.Array:
-    return np.clip(place, -FARTHEST_M, FARTHEST_M)
+def _clipped(places: Iterable[s.Array]) -> list[s.Array]:
+    return [np.clip(place, -FARTHEST_M, FARTHEST_M) for place in places]
 
 
 def compute_reward(achieved_goal: Any, desired_goal: Any, info: Any) -> Any:
-    """The reward (...) of goals achieved and desired, each (..., 4).
+    """Return the reward (...) of achieved and desired goals.
 
     Args:
-        achieved_goal, desired_goal: of one step or of many.
-        info: not read; Gymnasium's goal environments have it.
+        achieved_goal, desired_goal: (..., 4), of one step or of many.
+        info: ignored; Gymnasium's goal environments take it.
 
     Raises:
-        ValueError: goals of another size.
+        ValueError: goals of another shape.
     """
     achieved, desired = _goal("achieved_goal", achieved_goal), _goal("desired_goal", desired_goal)
     right, forward = achieved[..., GOAL_X] - desired[..., GOAL_X], achieved[..., GOAL_Y] - desired[..., GOAL_Y]
@@ -183,9 +193,9 @@ def compute_reward(achieved_goal: Any, desired_goal: Any, info: Any) -> Any:
 
 
 def _goal(name: str, value: Any) -> s.Array:
-    found = numbers_in(value)
-    if found is None:
-        raise ValueError(f"{name} is {value!r}; numbers of shape (..., {GOAL_SIZE}) are allowed")
-    if found.ndim == 0 or found.shape[-1] != GOAL_SIZE:
-        raise ValueError(f"{name} has shape {found.shape}; (..., {GOAL_SIZE}) is allowed")
-    return found
+    goal = numbers_in(value)
+    if goal is None:
+        raise ValueError(f"{name}: expected numbers of shape (..., {GOAL_SIZE}), got {value!r}")
+    if goal.ndim == 0 or goal.shape[-1] != GOAL_SIZE:
+        raise ValueError(f"{name}: expected shape (..., {GOAL_SIZE}), got {goal.shape}")
+    return goal

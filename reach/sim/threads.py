@@ -1,7 +1,7 @@
-"""The threads that kernels share, and how many other libraries of this process go on using.
+"""The number of threads of parallel kernels, without a side effect on other libraries.
 
-numba's OpenMP threads count by the same setting of the runtime as torch's: without care, a network that computes with
-one thread would compute with all of them, and give other last bits, once a vector of environments has been stepped.
+numba and torch read the same setting of the OpenMP runtime. Without care, a network that computes with one thread would
+use all of them, with other last bits, after a vector environment has been stepped.
 """
 
 from __future__ import annotations
@@ -17,15 +17,15 @@ from numba import get_num_threads, set_num_threads
 
 
 def most_threads() -> int:
-    """Threads that kernels may share at most."""
-    with _others_kept():
+    """Return the largest number of threads for kernels."""
+    with _restored_setting():
         return get_num_threads()
 
 
 @contextmanager
 def sharing(threads: int) -> Iterator[None]:
-    """Kernels that share their work do so among this many threads, 1 to `most_threads()`, until the end."""
-    with _others_kept():
+    """Let parallel kernels use this many threads, 1 to `most_threads()`, in the body of the `with` statement."""
+    with _restored_setting():
         before = get_num_threads()
         set_num_threads(threads)
         try:
@@ -35,8 +35,8 @@ def sharing(threads: int) -> Iterator[None]:
 
 
 @contextmanager
-def _others_kept() -> Iterator[None]:
-    """OpenMP's setting is at the end what it was at the beginning."""
+def _restored_setting() -> Iterator[None]:
+    """Restore the OpenMP setting at the end."""
     runtime = _shared_runtime()
     if runtime is None:
         yield
@@ -50,6 +50,6 @@ def _others_kept() -> Iterator[None]:
 
 @cache
 def _shared_runtime() -> Any:
-    """The OpenMP runtime that a library loaded before has brought for all, and that numba takes then; None if none."""
+    """Return the OpenMP runtime that a library loaded earlier shares with numba; None if there is none."""
     everyones = ctypes.CDLL(None) if os.name == "posix" else None
     return everyones if hasattr(everyones, "omp_get_max_threads") else None

@@ -1,4 +1,4 @@
-"""The true state of a trial, as `info["truth"]` shows it: for metrics and pictures, never for an honest learner."""
+"""The true state of a trial, `info["truth"]`: for metrics and pictures, never for an honest learner."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import numpy as np
 from reach.sim import layout as s
 from reach.sim.layout import Array
 
-# Name: the columns of the body row, or one column with the type in which it is given.
+# Keys of arrays, numbers and flags -> their columns.
 PLACES = {
     "joint_angles": slice(s.ANGLE_1, s.ANGLE_3 + 1),
     "joint_velocities": slice(s.VELOCITY_1, s.VELOCITY_3 + 1),
@@ -32,28 +32,27 @@ NUMBERS = {
 }
 FLAGS = {"hand_visible": s.EYE_VISIBLE, "cup_present": s.CUP_PRESENT, "tipped": s.TIPPED}
 NAMES = ("time_s", *PLACES, *NUMBERS, *FLAGS)
-# The keys for many trials, each with its mask; values are read when they are asked for.
+# The keys for many trials, each with its mask. Values are read on access.
 OF_MANY = dict.fromkeys([*NAMES, *(f"_{name}" for name in NAMES)])
 
 
 class Truth(Mapping[str, Any]):
-    """A read-only mapping over one moment's body row; what is not asked for costs nothing.
+    """A read-only mapping over the body columns of one moment; values are read on access.
 
     Keys: time_s; joint_angles (3,) rad; joint_velocities (3,) rad/s; hand, cup (2,) m; hand_velocity (2,) m/s;
-    seen_hand, seen_cup (2,) m, where the visual map shows them at this moment, before any delay; aperture_m; grip_n;
-    held_s; penetration_m; torque_n_m (3,) of the actuators; activation (8,) of the muscles in 0..1; hand_force_n (2,)
-    from outside; channel_force_n, the channel wall's force on the hand, to the left of the line; hand_visible;
-    cup_present; tipped.
+    seen_hand, seen_cup (2,) m, after the visual map and before any delay; aperture_m; grip_n; held_s; penetration_m;
+    torque_n_m (3,) of the actuators; activation (8,) of the muscles in 0..1; hand_force_n (2,) from outside;
+    channel_force_n, of the channel's wall on the hand, to the left of the line; hand_visible; cup_present; tipped.
     """
 
     __slots__ = ("_body",)
 
     def __init__(self, body: Array) -> None:
-        """Show the first SETTING columns of a world's row, which must not change any more."""
+        """Wrap the first SETTING columns of a world's row, which must not change any more."""
         self._body = body
 
     def __getitem__(self, name: str) -> Any:
-        """The value of one key."""
+        """Return the value of a key."""
         if name in PLACES:
             return self._body[PLACES[name]]
         if name in NUMBERS:
@@ -62,74 +61,74 @@ class Truth(Mapping[str, Any]):
             return self._body.item(FLAGS[name]) > 0.0
         if name == "time_s":
             return self._body.item(s.CLOCK) * s.INNER_STEP_S
-        raise KeyError(f"truth has no {name!r}; it has {list(NAMES)}")
+        raise KeyError(f"truth: expected one of {list(NAMES)}, got {name!r}")
 
     def __iter__(self) -> Iterator[str]:
-        """The keys."""
+        """Iterate over the keys."""
         return iter(NAMES)
 
     def __len__(self) -> int:
-        """Number of keys."""
+        """Return the number of keys."""
         return len(NAMES)
 
     def __eq__(self, other: object) -> bool:
-        """Whether two moments are the same to the last bit."""
+        """Return whether two moments are bit-identical."""
         return isinstance(other, Truth) and np.array_equal(self._body, other._body)
 
     __hash__ = None  # type: ignore[assignment]
 
     def __repr__(self) -> str:
-        """As a dictionary."""
+        """Return it as a dictionary would be shown."""
         return f"Truth({dict(self)!r})"
 
 
 class Truths(dict[str, Any]):
-    """The truth of many trials at one step: `truths["hand"]` is an array over them, `truths[3]` the `Truth` of one.
+    """The truth of many trials at one step: `truths["hand"]` holds all of them, `truths[3]` is the `Truth` of one.
 
     A dictionary of arrays with their masks ("_hand" and so on), as Gymnasium's vector wrappers expect. It reads the
-    world as it is and copies nothing, so it belongs to the step that gave it and refuses to be read later.
+    world on access and copies nothing, so reading it after a later step is an error.
     """
 
     def __init__(self, world: s.World, num_envs: int) -> None:
-        """Show `num_envs` worlds as they are now."""
+        """Wrap `num_envs` worlds as they are now."""
         super().__init__(OF_MANY)
         self._world = world
         self._num_envs = num_envs
         self._tick = int(world.tick[0])
 
     def __getitem__(self, which: str | int) -> Any:
-        """The value of one key for all trials, (num_envs, ...), or all of one trial.
+        """Return the value of a key for all trials, (num_envs, ...), or the `Truth` of one trial.
 
         Raises:
-            RuntimeError: a later step has been taken.
+            RuntimeError: the world has been stepped since.
             KeyError: an unknown key.
             IndexError: an unknown trial.
         """
         if int(self._world.tick[0]) != self._tick:
-            raise RuntimeError("truth belongs to the step that gave it, and a later one has been taken; read it sooner")
+            raise RuntimeError("truth: expected to be read before the next step, got a world that has been stepped")
         if isinstance(which, str):
             return self._of_all(which)
         if not -self._num_envs <= which < self._num_envs:
-            raise IndexError(f"environment {which} is none of {self._num_envs}")
+            raise IndexError(f"truth: expected an environment from 0 to {self._num_envs - 1}, got {which}")
         return Truth(self._world.row(which % self._num_envs)[: s.SETTING].copy())
 
     def get(self, which: Any, default: Any = None) -> Any:
-        """The value of one key, or `default`."""
+        """Return the value of a key, or `default`."""
         if which not in self:
             return default
         return self[which]
 
     def items(self) -> Any:
-        """Names and arrays."""
+        """Return pairs of key and array."""
         return [(name, self[name]) for name in self]
 
     def values(self) -> Any:
-        """Arrays."""
+        """Return the arrays."""
         return [self[name] for name in self]
 
     def _of_all(self, name: str) -> Any:
         if name not in self:
-            raise KeyError(f"truth has no {name!r}; it has {list(NAMES)}")
+            raise KeyError(f"truth: expected one of {list(NAMES)}, got {name!r}")
         if name.startswith("_"):
             return np.ones(self._num_envs, dtype=np.bool_)
         lanes = self._world.tiles.reshape(-1, s.COLUMNS, s.LANES).transpose(0, 2, 1)
@@ -143,5 +142,5 @@ class Truths(dict[str, Any]):
         return values * (s.INNER_STEP_S if name == "time_s" else 1.0)
 
     def kept(self) -> Truths:
-        """A copy that can be read at any time."""
+        """Return a copy that can be read at any time."""
         return Truths(self._world.copy(), self._num_envs)
