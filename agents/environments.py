@@ -24,7 +24,7 @@ from agents.checkpoint import (
 )
 from reach.env import OBSERVATION_FORMS
 from reach.sim.layout import CONTROLS
-from reach.sim.retina import LARGEST_PX, SMALLEST_PX
+from reach.sim.retina import LARGEST_RETINA_PX, SMALLEST_RETINA_PX
 
 Array = NDArray[np.float64]
 Env = gym.Env[Any, Any] | VecEnv
@@ -32,7 +32,7 @@ Env = gym.Env[Any, Any] | VecEnv
 ENV_OPTIONS = {
     "control": Setting(also=CONTROLS),
     "observation": Setting(also=OBSERVATION_FORMS),
-    "retina_px": Setting(SMALLEST_PX, LARGEST_PX, whole=True),
+    "retina_px": Setting(SMALLEST_RETINA_PX, LARGEST_RETINA_PX, whole=True),
     "retina_colour": FLAG,
 }
 STREAM = Setting(0, 2**64 - 1, whole=True)

@@ -10,7 +10,7 @@ from typing import Any
 from reach.perturbations import as_perturbations, write_perturbations
 from reach.sim import layout as s
 from reach.sim.grasp import smallest_clearance
-from reach.simulation import cup_place
+from reach.sim.setup import cup_place
 
 
 def perturb(env: Any, perturbation: Any) -> None:
@@ -30,9 +30,9 @@ def perturb(env: Any, perturbation: Any) -> None:
     row = simulation.world.row(0)
     changed = row.copy()
     write_perturbations(perturbations, changed)
-    row[s.DISTURBANCE : s.NOISE] = changed[s.DISTURBANCE : s.NOISE]
+    row[s.PERTURBATION : s.NOISE] = changed[s.PERTURBATION : s.NOISE]
     simulation.perturbations[0] = perturbations
-    simulation.leave_changed(0)
+    simulation.mark_changed(0)
 
 
 def move_cup(env: Any, place: Any) -> bool:

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from reach.sim import layout as s
 from reach.sim.grasp import FINGERS, capsule
-from reach.sim.jit import python_function
+from reach.sim.jit import python_version_of
 from reach.simulation import Simulation
 
 Points = NDArray[np.float64]
@@ -236,7 +236,7 @@ def scene_of(simulation: Simulation, index: int, paths: Paths, label: Label) -> 
 
     fingers = []
     for k in FINGERS:
-        u0, v0, u1, v1, _ = python_function(capsule)(row, half, k)
+        u0, v0, u1, v1, _ = python_version_of(capsule)(row, half, k)
         fingers.append((on_table(u0, v0), on_table(u1, v1)))
     shoulder_angle, upper_arm = number(s.ANGLE_1), number(s.LENGTH_1)
     elbow = (upper_arm * math.cos(shoulder_angle), upper_arm * math.sin(shoulder_angle))

@@ -23,7 +23,7 @@ from rich.table import Table
 
 from agents.registry import FACTORIES, TUNED, find, is_learner
 from reach.files import make_folder
-from reach.protocols import PROTOCOLS, listing, read_protocol
+from reach.protocols import PROTOCOLS, protocol_table, read_protocol
 from reach.study import (
     FolderInUseError,
     Job,
@@ -156,7 +156,7 @@ def chosen_protocols(given: Compare) -> tuple[dict[str, Any], dict[str, str]]:
 def print_protocols() -> None:
     """Print the protocols that are known by name, with their schedules and sources."""
     table = Table("protocol", "schedule", "source")
-    for row in listing():
+    for row in protocol_table():
         table.add_row(*row)
     Console().print(table)
 

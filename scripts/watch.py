@@ -97,11 +97,9 @@ class Watch:
 
     def __post_init__(self) -> None:
         for flag, names in (("learner", [] if self.learner is None else [self.learner]), ("compare", self.compared)):
-            for name in names:
-                if not is_learner(name):
-                    raise SystemExit(f"--{flag}: expected one of {' '.join(LEARNERS)}, got {name}")
+            command.require_learners(f"--{flag}", names)
         if self.compare is not None and not self.compared:
-            raise SystemExit(f"--compare: expected some of {' '.join(LEARNERS)}, got {self.compare!r}")
+            raise SystemExit(f"--compare {self.compare!r}: expected names of learners, such as error-bp,error-dfa")
         if self.protocol not in PROTOCOLS:
             raise SystemExit(f"--protocol: expected one of {' '.join(sorted(PROTOCOLS))}, got {self.protocol}")
         if self.seed < 0:
@@ -138,8 +136,8 @@ class Watch:
 
     @property
     def compared(self) -> list[str]:
-        """Names in --compare."""
-        return [] if self.compare is None else [name.strip() for name in self.compare.split(",") if name.strip()]
+        """The learners of --compare."""
+        return [] if self.compare is None else split_names(self.compare)
 
 
 def main(options: Watch) -> None:

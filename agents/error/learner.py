@@ -45,14 +45,14 @@ from agents.reaching.posture_servo import CONTROL_STEP_S
 from agents.reaching.senses import Sensation, Senses
 from agents.registry import find, is_learner
 from agents.trial_learner import Trial, TrialLearner
-from reach.snapshot import Inside
+from reach.snapshot import Snapshot
 
-if TYPE_CHECKING:
-    from reach.snapshot import Snapshot
-
-HIDDEN_RATE = 4.0
-PRACTICE_RATE = 0.004
-# What a checkpoint may hold of what a learner is built from.
+READING_S = PREPARATION_S + MOVEMENT_S + SIGHT_LAG_S
+READING_STEP = round(READING_S / CONTROL_STEP_S)
+# The seen error was caused this much earlier.
+CREDIT_LAG_S = 0.15
+CREDIT_STEP = round((READING_S - CREDIT_LAG_S) / CONTROL_STEP_S)
+LARGEST_ERROR_RAD = 0.6
 RATES = {"rate": Setting(0.0, 2.0), "hidden_rate": Setting(0.0, 100.0), "practice_rate": Setting(0.0, 1.0)}
 SEED = {"seed": Setting(0, whole=True)}
 PLASTIC = {"plastic": Setting(also=("all", "hidden"))}
@@ -196,57 +196,8 @@ class ErrorLearner(TrialLearner[ErrorTrial]):
         """Return the angle, degrees, between the last step and the gradient, by layer; empty without a gradient."""
         return self.feedforward.alignment()
 
-    def _arrays(self) -> dict[str, NDArray[Any]]:
-        return self.feedforward.arrays()
-
-    def _memory(self) -> dict[str, NDArray[Any]]:
-        return dict(self.baseline.arrays())
-
-    def _limits(self) -> dict[str, tuple[float, float]]:
-        return self.feedforward.limits()
-
-    def _memory_entries(self) -> dict[str, Entry]:
-        return self.baseline.entries()
-
-    def _recall(self, config: dict[str, Any], memory: dict[str, NDArray[Any]], path: str | Path) -> None:
-        plastic = read_settings(config, PLASTIC, path)["plastic"]
-        self.baseline.restore(memory, path)
-        self.feedforward.plastic = plastic
-
-    def _kept_settings(self) -> dict[str, Any]:
-        return {"plastic": self.plastic, "hidden_rate": self.hidden_rate, "practice_rate": self.practice_rate}
-
-    @classmethod
-    def load(cls, path: str | Path, env: Any, *, resume: bool = False, **settings: Any) -> ErrorLearner:
-        """The learner of a checkpoint folder; no code of the checkpoint is run.
-
-        Args:
-            path: the folder.
-            env: as for the constructor.
-            resume: give `env` the random state of the learner's own when it was kept, so that `learn` goes on with the
-                trial that would have followed there.
-            settings: `verbose` and `tensorboard_log`.
-
-        Raises:
-            CheckpointError: the checkpoint is damaged, of another learner, lacks entries, or does not fit `env`.
-        """
-        config = read_config(Path(path))
-        name = config.get("learner")
-        if not isinstance(name, str) or not is_error_learner(name):
-            raise CheckpointError(
-                f"checkpoint {path} names learner {short(name)}; one taught by its seen error is expected"
-            )
-        kept = read_settings(config, SEED | RATES, path)
-        seed = kept.pop("seed")
-        with loading(path):
-            feedforward = make_feedforward(name, np.random.default_rng(seed))
-            known = {"learner": name, "seed": seed, "rate": kept["rate"]}
-            learner = cls(feedforward, env, seed=seed, config=known, **kept, **settings)
-        learner.restore(path, resume=resume)
-        return learner
-
     def snapshot(self) -> Snapshot:
-        """What goes on in the network in the reach that it acts in, for a picture.
+        """Return what goes on in the network in the present reach, for a picture.
 
         It changes nothing. Spikes are recorded in reaches that begin after the first call.
         """

@@ -171,7 +171,7 @@ class LSTMFeedForward:
             LayerSignal("cells", self._signal(error) if learns else np.zeros_like(state.hidden)),
             LayerSignal("posture", error if self.plastic == "all" else np.zeros_like(error)),
         )
-        return Snapshot(layers=layers, error_path=ErrorPath(self._rule.path, error, signals, self._errors))
+        return Snapshot(layers=layers, error_path=ErrorPath(self._rule.route, error, signals, self._errors))
 
     def arrays(self) -> dict[str, Array]:
         """Return weights and feedback, as views; those of the cells as `torch.nn.LSTM` has them."""

@@ -210,7 +210,7 @@ class RateFeedForward:
             LayerSignal(name, modulators[layer] if layer in modulators else np.zeros(len(layer.weight)))
             for name, layer in zip(self._names(), layers, strict=True)
         ]
-        return ErrorPath(self._ruled.rule.path, error, tuple(signals), self._errors)
+        return ErrorPath(self._ruled.rule.route, error, tuple(signals), self._errors)
 
     def _names(self) -> list[str]:
         hidden = sum(isinstance(layer, RuledLayer) for layer in self.network) - 1

@@ -28,7 +28,7 @@ from agents.spiking.readouts import AntagonistReadout, SpikeRecord, muscle_parts
 from agents.spiking.stdp import PairSTDP
 from agents.spiking.structural_plasticity import StructuralPlasticity
 from agents.spiking.third_factors import BroadcastError, Hebb
-from reach.snapshot import Arrival, Inside, Population, Travel
+from reach.snapshot import ErrorPath, LayerSignal, Population, Snapshot
 
 if TYPE_CHECKING:
     from agents.reaching.controller import Controller
@@ -270,13 +270,13 @@ class SpikingFeedForward:
             dense_operations=self._connections * CONTROL_STEP_MS,
         )
 
-    def inside(self, state: SpikingState) -> Inside:
+    def snapshot(self, state: SpikingState) -> Snapshot:
         """Return the spikes of the last second by population, and the last error with the eligibilities it met.
 
         Spikes are recorded from the first reach that begins after the first call.
         """
         self._records_spikes = True
-        return Inside(populations=self._populations(state), travel=self._travel())
+        return Snapshot(populations=self._populations(state), error_path=self._error_path())
 
     def _populations(self, state: SpikingState) -> tuple[Population, ...]:
         inputs = self.cells.size
@@ -284,12 +284,12 @@ class SpikingFeedForward:
         parts = {"senses": (0, inputs), "hidden": (inputs, inhibitory), "inhibitory": (inhibitory, output)}
         return populations_of(state.record, self.circuit, state.circuit, parts | muscle_parts(output, CELLS_PER_MUSCLE))
 
-    def _travel(self) -> Travel | None:
+    def _error_path(self) -> ErrorPath | None:
         if self._last_error is None or self._hebb is not None:
             return None
         error, modulators, eligible = self._last_error
-        arrivals = tuple(
-            Arrival(name, modulators[projection], np.abs(eligible[projection][0]).sum(axis=0).astype(np.float64))
+        signals = tuple(
+            LayerSignal(name, modulators[projection], np.abs(eligible[projection][0]).sum(axis=0).astype(np.float64))
             for name, projection in (("hidden", TO_HIDDEN), ("output", TO_OUTPUT))
         )
         return ErrorPath("gate", error, signals, self._errors)

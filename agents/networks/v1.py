@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from agents.jit import kernel
-from reach.sim.retina import LUMINANCE, TABLE
+from reach.sim.retina import LUMINANCE, TABLE_RGB
 
 Array = NDArray[np.float64]
 
@@ -133,7 +133,7 @@ class V1Bank:
         return divisive_normalisation(self._responses(picture))
 
     def _responses(self, picture: Array) -> Array:
-        contrast = (np.asarray(picture, dtype=np.float64) - TABLE) @ np.array(LUMINANCE) / 255.0
+        contrast = (np.asarray(picture, dtype=np.float64) - TABLE_RGB) @ np.array(LUMINANCE) / 255.0
         cells: list[Array] = []
         for filters in self._filters:
             even, odd = filters.responses(contrast)
@@ -179,7 +179,7 @@ class ComplexCells:
         return divisive_normalisation(self._responses(picture))
 
     def _responses(self, picture: Array) -> Array:
-        contrast = (np.asarray(picture, dtype=np.float64) - TABLE) @ np.array(RED_MINUS_GREEN) / 255.0
+        contrast = (np.asarray(picture, dtype=np.float64) - TABLE_RGB) @ np.array(RED_MINUS_GREEN) / 255.0
         energy = np.hypot(*self._filters.responses(contrast))
         kinds, places, _ = energy.shape
         pools = places // POOLED_PLACES
@@ -207,7 +207,7 @@ class Receptors:
             ValueError: a picture of another shape.
         """
         _require_picture(picture, self.retina_px)
-        lacking = np.maximum(1.0 - np.asarray(picture, dtype=np.float64) / TABLE, 0.0)
+        lacking = np.maximum(1.0 - np.asarray(picture, dtype=np.float64) / TABLE_RGB, 0.0)
         return np.ascontiguousarray(lacking.transpose(2, 0, 1)).ravel()
 
 

@@ -18,10 +18,10 @@ from numpy.typing import NDArray
 
 from agents.jit import kernel
 from reach import Arm
-from reach.sim.retina import CUP as CUP_COLOUR
-from reach.sim.retina import HAND as HAND_COLOUR
-from reach.sim.retina import TABLE as TABLE_COLOUR
-from reach.sim.retina import hand_centre_m, places_m
+from reach.sim.retina import CUP_RGB as CUP_COLOUR
+from reach.sim.retina import HAND_RGB as HAND_COLOUR
+from reach.sim.retina import TABLE_RGB as TABLE_COLOUR
+from reach.sim.retina import hand_centre_m, pixel_places_m
 
 Array = NDArray[np.float64]
 
@@ -110,7 +110,7 @@ class Eye:
         """Make the eye of a learner with this arm, whose hand's shape it knows."""
         self._centre_m = lru_cache(maxsize=128)(lambda step: hand_centre_m(arm, step * APERTURE_GRID_M))
         # What is neither cup nor hand is table: two shares of three colours.
-        self._places_m = lru_cache(maxsize=8)(places_m)
+        self._places_m = lru_cache(maxsize=8)(pixel_places_m)
         self._table = np.array(TABLE_COLOUR)
         self._unmix = np.linalg.pinv(np.array([CUP_COLOUR, HAND_COLOUR]) - self._table)
 

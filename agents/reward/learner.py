@@ -175,7 +175,7 @@ class RewardLearner(ABC):
         model: Any = self
         if self._inside is None:
             rule = rule_for(self._known.spec.rule, "layers")
-            self._inside = ActorInside(self._actors(), rule.path, self.INPUT_NAME)
+            self._inside = ActorInside(self._actors(), rule.route, self.INPUT_NAME)
         return self._inside.look(model._n_updates)
 
     @property

@@ -30,7 +30,7 @@ from agents.spiking.projections import INPUT, Projection
 from agents.spiking.readouts import AntagonistReadout, SpikeRecord, muscle_parts, populations_of
 from agents.spiking.stdp import PairSTDP
 from agents.spiking.third_factors import ExpectedEligibility, Hebb, NormalisedRewardPredictionError
-from reach.snapshot import Arrival, Inside, Travel
+from reach.snapshot import ErrorPath, LayerSignal, Snapshot
 
 RULES = ("stdp", "hebb")
 CELLS_PER_MUSCLE = 20
@@ -218,7 +218,7 @@ class SpikingActorCritic:
         self._errors += 1
         return error
 
-    def inside(self, state: CircuitState, record: SpikeRecord | None) -> Inside:
+    def snapshot(self, state: CircuitState, record: SpikeRecord | None) -> Snapshot:
         """Return the spikes of a reach by population, and the last reward prediction error with the eligibilities."""
         places, actors, critics = self.cells.size, len(self.readout.sign), len(self.critic.sign)
         first = places + actors
@@ -226,13 +226,13 @@ class SpikingActorCritic:
         parts["critic"] = first + actors, first + actors + critics
         populations = populations_of(record, self.circuit, state, parts)
         if self._last_error is None:
-            return Inside(populations)
+            return Snapshot(populations)
         error, modulators, eligibility = self._last_error
-        arrivals = tuple(
-            Arrival(name, modulators[projection], np.abs(eligibility[projection]).sum(axis=0).astype(np.float64))
+        signals = tuple(
+            LayerSignal(name, modulators[projection], np.abs(eligibility[projection]).sum(axis=0).astype(np.float64))
             for name, projection in (("actor", TO_ACTOR), ("critic", TO_CRITIC))
         )
-        return Inside(populations, travel=Travel("gate", np.array([error]), arrivals, self._errors, "surprise"))
+        return Snapshot(populations, error_path=ErrorPath("gate", np.array([error]), signals, self._errors, "surprise"))
 
     def arrays(self) -> dict[str, NDArray[Any]]:
         """Return the arrays of cells and synapses, by name, to be filled in place."""

@@ -32,13 +32,12 @@ from agents.checkpoint import (
     short,
 )
 from agents.environments import env_attribute
-from agents.loggers import LOG_SETTINGS
 from agents.reaching.controller import PREPARATION_STEPS, Array, Reach
 from agents.reaching.senses import Senses
 from agents.reward.spiking_actor_critic import LARGEST_EXPLORATION_RAD, RULES, Decision, SpikingActorCritic
 from agents.spiking.readouts import SpikeRecord
 from agents.trial_learner import Trial, TrialLearner
-from reach.snapshot import Inside
+from reach.snapshot import Snapshot
 
 REWARD_SPIKING_LEARNERS = tuple(f"reward-snn-{rule}" for rule in RULES)
 DEFAULT_SETTINGS = {"rate": 0.07, "critic_rate": 0.1}
@@ -110,7 +109,7 @@ class RewardSpikingLearner(TrialLearner[RewardTrial]):
         config = {"learner": name, "seed": seed, "settings": all_settings}
         super().__init__(env, seed=seed, config=config, verbose=verbose, tensorboard_log=tensorboard_log)
 
-    def settle_baseline(self) -> None:
+    def end_baseline(self) -> None:
         """Do nothing: learning continues as before."""
 
     def _arrays(self) -> dict[str, NDArray[Any]]:
@@ -167,15 +166,15 @@ class RewardSpikingLearner(TrialLearner[RewardTrial]):
         if reward != "dense":
             raise ValueError(f"expected env with reward 'dense', which grades misses by distance, got {reward!r}")
 
-    def inside(self) -> Inside:
+    def snapshot(self) -> Snapshot:
         """Return a snapshot of the network in the present reach, for a picture; it changes no number.
 
         Spikes are recorded from the first reach that begins after the first call.
         """
         self._records_spikes = True
         if self._latest is None:
-            return self.network.inside(self.network.begin(), None)
-        return self.network.inside(self._latest.network, self._latest.record)
+            return self.network.snapshot(self.network.begin(), None)
+        return self.network.snapshot(self._latest.network, self._latest.record)
 
     def _begin(self, exploring: bool) -> RewardTrial:
         trial = RewardTrial(Reach(), self.network.begin(), exploring=exploring)

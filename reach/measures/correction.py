@@ -47,7 +47,7 @@ WITHIN_REACH = ("correction_time_s", "correction_onset_s", "t50_s", "t90_s", "ov
 
 
 @dataclass(frozen=True)
-class HandCourse:
+class Trajectory:
     """The course of one hand, a row a control step.
 
     Attributes:
@@ -71,14 +71,14 @@ class HandCourse:
             if getattr(self, name).shape != (rows, 2):
                 raise ValueError(f"{name} has shape {getattr(self, name).shape}; ({rows}, 2) is allowed")
 
-    def until(self, time_s: Array) -> HandCourse:
+    def until(self, time_s: Array) -> Trajectory:
         """The course at other times (s); after its end the hand stands where it stood last."""
         over = time_s > self.time_s[-1] + 1e-9
 
         def at(values: Array) -> Array:
             return np.stack([np.interp(time_s, self.time_s, column) for column in values.T], axis=1)
 
-        return HandCourse(
+        return Trajectory(
             time_s=time_s,
             hand=at(self.hand),
             velocity=np.where(over[:, None], 0.0, at(self.velocity)),
@@ -115,7 +115,7 @@ class Correction:
     remaining: Array
 
 
-def measure_correction(reach: HandCourse, twin: HandCourse, open_loop: HandCourse, onset_s: float) -> Correction | None:
+def measure_correction(reach: Trajectory, twin: Trajectory, open_loop: Trajectory, onset_s: float) -> Correction | None:
     """Measures of the correction in a reach; None where there is nothing to measure.
 
     That is where the perturbation moved neither hand nor cup, and where reach and twin had gone apart before it: a
@@ -150,7 +150,7 @@ def measure_correction(reach: HandCourse, twin: HandCourse, open_loop: HandCours
     )
 
 
-def correction_onset(reach: HandCourse, open_loop: HandCourse, onset_s: float) -> float:
+def correction_onset(reach: Trajectory, open_loop: Trajectory, onset_s: float) -> float:
     """Return when the hand first moves otherwise than in the open loop, s from the onset of the perturbation.
 
     The two are compared while both last. A difference at a row arose in the control step that ends there, so the result

@@ -108,7 +108,7 @@ def miss_deg(unlearning: TrialSeries, scale: Array | None = None) -> Array:
     return miss
 
 
-def correction_measures(
+def series_measures(
     series: TrialSeries, miss: Array | float, after_effect_deg: Array | None = None
 ) -> dict[str, float]:
     """Return how fast a learner corrected.
@@ -172,15 +172,15 @@ def _relative_to_the_miss(error: Array, miss: Array) -> dict[str, float]:
     share = left[telling] / size[telling]
     amplitude, tau = fit_exponential(1.0 - share, number - 1.0, weight=size[telling] ** 2)
     return {
-        "L30": share_left(left[:L30_REACHES], size[:L30_REACHES]),
-        "N63": first_corrected(share, number),
+        "L30": relative_error(left[:L30_REACHES], size[:L30_REACHES]),
+        "N63": reaches_to_63(share, number),
         "A": amplitude,
         "tau": tau,
-        "late_error": share_left(left[-LATE_REACHES:], size[-LATE_REACHES:]),
+        "late_error": relative_error(left[-LATE_REACHES:], size[-LATE_REACHES:]),
     }
 
 
-def share_left(error: Array, miss: Array) -> float:
+def relative_error(error: Array, miss: Array) -> float:
     """Return the summed size of errors (n,) over that of their misses (n,); NaN without any miss.
 
     A NaN error counts as its whole miss; a reach whose miss is NaN is left out.
@@ -208,7 +208,7 @@ def _seconds_lost(series: TrialSeries) -> float:
     return _mean(time[series.block == "perturbed"][:L30_REACHES]) - _mean(time[baseline])
 
 
-def first_corrected(share: Array, number: Array | None = None) -> float:
+def reaches_to_63(share: Array, number: Array | None = None) -> float:
     """Return the first reach at which the median of the last four sizes is below 0.368; infinity without one.
 
     Args:

@@ -22,20 +22,20 @@ from reach.protocols.blocks import (
     cup_at,
     schedule_of,
 )
-from reach.protocols.presets import PROTOCOLS, listing, read_protocol
-from reach.protocols.schedules import COURSES, Abrupt, Flipping, Gradual, Random
+from reach.protocols.presets import PROTOCOLS, protocol_table, read_protocol
+from reach.protocols.schedules import SCALE_SCHEDULES, Abrupt, Flipping, Gradual, Random
 from reach.protocols.wrapper import ProtocolWrapper
 
 __all__ = [
     "BASELINE",
     "BLOCK_NAMES",
     "CLAMP",
-    "COURSES",
     "OPPOSITE",
     "PERTURBED",
     "PROBED",
     "PROTOCOLS",
     "RELEARNED",
+    "SCALE_SCHEDULES",
     "TARGETS",
     "UNSEEN",
     "WASHOUT",
@@ -48,7 +48,7 @@ __all__ = [
     "Random",
     "ScheduledTrial",
     "cup_at",
-    "listing",
+    "protocol_table",
     "read_protocol",
     "schedule_of",
 ]

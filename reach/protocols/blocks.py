@@ -23,7 +23,7 @@ from reach.perturbations import (
     scaled,
     write_perturbations,
 )
-from reach.protocols.schedules import Abrupt, Course, Random
+from reach.protocols.schedules import Abrupt, Random, ScaleSchedule
 from reach.sim import layout as s
 from reach.sim.layout import START_HAND_M
 
@@ -67,7 +67,7 @@ class Block:
     name: str
     trials: int
     perturbation: tuple[Perturbation, ...] = ()
-    course: Course = field(default_factory=Abrupt)
+    course: ScaleSchedule = field(default_factory=Abrupt)
     probe: tuple[Perturbation, ...] | None = None
     probe_every: int = 1
     learning: bool = True

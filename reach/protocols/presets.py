@@ -40,7 +40,7 @@ from reach.protocols.blocks import (
     Protocol,
     cup_at,
 )
-from reach.protocols.schedules import COURSES, Abrupt, Course, Flipping, Random
+from reach.protocols.schedules import SCALE_SCHEDULES, Abrupt, Flipping, Random, ScaleSchedule
 
 TURN = (Rotation(30.0),)
 NO_CURSOR = (HideHand(),)
@@ -197,7 +197,7 @@ def in_words(block: Block) -> str:
     return said[0] if len(said) == 1 else f"{said[0]} ({', '.join(said[1:])})"
 
 
-def listing() -> list[tuple[str, str, str]]:
+def protocol_table() -> list[tuple[str, str, str]]:
     """The presets as rows of a table: name, schedule in words, source."""
     return [
         (name, "; ".join(in_words(block) for block in protocol.blocks), protocol.source)
@@ -286,13 +286,13 @@ def _block(number: int, given: Mapping[str, Any]) -> Block:
         raise ValueError(f"block {number}: {error}") from error
 
 
-def _course(given: Any) -> Course:
+def _course(given: Any) -> ScaleSchedule:
     kind = given.get("kind") if isinstance(given, Mapping) else given
-    if not isinstance(kind, str) or kind not in COURSES:
-        raise ValueError(f'course "kind" is {kind!r}; {list(COURSES)} are allowed')
+    if not isinstance(kind, str) or kind not in SCALE_SCHEDULES:
+        raise ValueError(f'course "kind" is {kind!r}; {list(SCALE_SCHEDULES)} are allowed')
     values = {name: value for name, value in given.items() if name != "kind"} if isinstance(given, Mapping) else {}
-    _require_keys(f"course {kind!r}", COURSES[kind], values)
-    return COURSES[kind](**values)
+    _require_keys(f"course {kind!r}", SCALE_SCHEDULES[kind], values)
+    return SCALE_SCHEDULES[kind](**values)
 
 
 def _require_keys(owner: str, kind: type[Any], given: Mapping[str, Any]) -> None:
@@ -313,7 +313,7 @@ def _cups(given: Any) -> tuple[tuple[float, float], ...]:
 
 
 def _place(given: Any) -> tuple[float, float]:
-    from reach.simulation import cup_place
+    from reach.sim.setup import cup_place
 
     x, y = cup_place(given).tolist()
     return x, y

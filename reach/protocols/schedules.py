@@ -12,12 +12,12 @@ from reach.arguments import require_number, require_whole
 LARGEST_SCALE = 10.0
 
 
-class Course(Protocol):
+class ScaleSchedule(Protocol):
     """What every course answers."""
 
     @property
     def kind(self) -> str:
-        """The name, in `COURSES`."""
+        """The name, in `SCALE_SCHEDULES`."""
 
     def scales(self, trials: int, rng: np.random.Generator) -> list[float]:
         """For each of a block's trials, the size of the perturbation as a multiple of the one given."""
@@ -127,7 +127,7 @@ class Flipping:
         return f"flipped every {self.every}"
 
 
-COURSES: dict[str, type[Abrupt] | type[Gradual] | type[Random] | type[Flipping]] = {
+SCALE_SCHEDULES: dict[str, type[Abrupt] | type[Gradual] | type[Random] | type[Flipping]] = {
     "abrupt": Abrupt,
     "gradual": Gradual,
     "random": Random,

@@ -12,7 +12,7 @@ from gymnasium.wrappers import TimeLimit
 
 from reach.arguments import require_whole
 from reach.measures.channel import channel_index, velocity_field
-from reach.measures.correction import WITHIN_REACH, HandCourse
+from reach.measures.correction import WITHIN_REACH, Trajectory
 from reach.measures.reach import ReachMeasures, ReachRecord, measure_reach
 from reach.perturbations import ForceChannel, HideHand
 from reach.protocols.blocks import Protocol, ScheduledTrial, schedule_of
@@ -53,9 +53,9 @@ class Recording:
             reward=self.reward,
         )
 
-    def course(self) -> HandCourse:
+    def course(self) -> Trajectory:
         """As the course of the hand."""
-        return HandCourse(
+        return Trajectory(
             time_s=self.column("time_s"),
             hand=self.column("hand"),
             velocity=self.column("hand_velocity"),
@@ -117,7 +117,7 @@ class ProtocolWrapper(gym.Wrapper[Any, Any, Any, Any]):
         self.schedule = schedule_of(protocol, require_whole("seed", seed, 0))
         self._limit_s = math.inf if _has_time_limit(env) else TRIAL_S
         self.rows: list[dict[str, Any]] = []
-        self.courses: dict[int, HandCourse] = {}
+        self.courses: dict[int, Trajectory] = {}
         self.washout_onset_launch_errors: dict[int, float] = {}
         self.current: ScheduledTrial | None = None
         self.recording = Recording()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import os
 import queue
+import tempfile
 import threading
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
@@ -56,9 +57,8 @@ def write_film(path: str | os.PathLike[str], frames: Iterable[Frame], fps: int, 
         frames = tqdm(frames, desc=target.name, unit="frame")
     part = unfinished_path(target, suffix)
     try:
-        _encode(Path(name), _validated(frames, even=suffix == ".mp4"), fps)
-        os.chmod(name, 0o644)
-        os.replace(name, target)
+        _encode(part, _validated(frames, even=suffix == ".mp4"), fps)
+        part.replace(target)
     finally:
         part.unlink(missing_ok=True)
     return target

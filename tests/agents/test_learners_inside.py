@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 import torch
 
-from agents.learner import env_id_of, env_options, make_learner
+from agents.learner import make_learner
+from agents.registry import find
 from reach.snapshot import Snapshot, snapshot_of
 
 STEPS = 500
@@ -160,7 +161,7 @@ def test_an_actor_is_looked_into_and_changes_no_number(name: str) -> None:
     for key, value in plain.policy.state_dict().items():
         assert torch.equal(value, model.policy.state_dict()[key]), key
     assert found[0].error_path is None
-    env = gym.make(env_id_of(name), **env_options(name))
+    env = gym.make(find(name).env_id, **find(name).env_options)
     observation, _ = env.reset(seed=2)
     model.predict(observation, deterministic=True)
     inside = model.snapshot()

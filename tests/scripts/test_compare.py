@@ -13,11 +13,12 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 from matplotlib.image import imread
-from reach.study.engine.job_table import JobTable
+from presets import PRESETS
 
 from agents.registry import FACTORIES, is_learner
 from reach.render.palette import learner_colour
 from reach.study import load
+from reach.study.engine.job_table import JobTable
 from reach.study.watch.replay import trained_learner
 
 ROOT = Path(__file__).parents[2]
@@ -158,7 +159,7 @@ def test_a_folder_of_other_files_is_left_alone(tmp_path: Path) -> None:
     assert (tmp_path / "report.html").read_text() == "mine"
 
 
-def test_a_study_that_was_killed_before_its_first_job_ended_is_taken_up(tmp_path: Path) -> None:
+def test_a_study_that_was_killed_before_its_first_job_ended_is_taken_up(short: str, tmp_path: Path) -> None:
     with JobTable(tmp_path / "jobs.sqlite"):
         pass
     done = compare(tmp_path, short)

@@ -31,7 +31,7 @@ FINGERPRINT_DIGITS = 12
 # Libraries whose version can change a result's last bits, imported by name or by another library.
 NUMERICAL_LIBRARIES = ("numpy", "numba", "gymnasium", "torch", "stable-baselines3", "sb3-contrib")
 # The module that performs a job.
-RUN = "reach.study.perform"
+RUN = "reach.study.engine.worker"
 # Modules that a job imports and that change no result: they show, film or export.
 CHANGES_NO_RESULT = re.compile(r"reach\.(render(\..*)?|notebook|scene|snapshot|study|study\.filming)")
 FINGERPRINT = re.compile(r"[0-9a-f]+")

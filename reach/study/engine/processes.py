@@ -37,7 +37,7 @@ THREAD_SETTINGS = (
 )
 # Environment variables of every worker.
 SETTINGS = {**dict.fromkeys(THREAD_SETTINGS, "1"), "PYGAME_HIDE_SUPPORT_PROMPT": "1"}
-ALWAYS_IMPORTED = "reach.study.perform"
+ALWAYS_IMPORTED = "reach.study.engine.worker"
 
 
 class ForkServer:

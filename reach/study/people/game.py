@@ -33,7 +33,7 @@ from reach.sim.actuators import joint_action
 from reach.sim.arm import Arm
 from reach.sim.layout import CONTROL_STEP_S, START_HAND_M
 from reach.study.engine.formats import COLUMNS, frame_from
-from reach.study.run import UNLEARNED_LAUNCH_ERROR
+from reach.study.run import LAUNCH_ERROR_WITHOUT_LEARNING
 
 Place = tuple[float, float]
 
@@ -335,7 +335,7 @@ def person_trials(protocol: ReachProtocol, seed: int, rows: Sequence[dict[str, A
     """Return a person's trials as those of a learner, with the launch errors without any correction."""
     errors = errors_without_correction(protocol, seed)
     trials = as_person_trials(protocol, seed, rows)
-    return [{**row, UNLEARNED_LAUNCH_ERROR: error} for row, error in zip(trials, errors, strict=True)]
+    return [{**row, LAUNCH_ERROR_WITHOUT_LEARNING: error} for row, error in zip(trials, errors, strict=True)]
 
 
 def read_person(folder: Path) -> pd.DataFrame:
@@ -352,14 +352,14 @@ def read_person(folder: Path) -> pd.DataFrame:
         trials = frame_from(file.read_bytes(), file, must_be_sealed=False)
     except (OSError, ValueError) as error:
         raise ValueError(f"expected a file written by play.py, got {file}, which cannot be read ({error})") from error
-    missing = [column for column in (*COLUMNS, UNLEARNED_LAUNCH_ERROR) if column not in trials]
+    missing = [column for column in (*COLUMNS, LAUNCH_ERROR_WITHOUT_LEARNING) if column not in trials]
     if missing:
         raise ValueError(f"expected a file written by play.py, got {file} without the columns {missing}")
     learners = sorted(set(map(str, trials["learner"])))
     if learners != [PERSON]:
         raise ValueError(f"expected trials of {PERSON!r} only, got trials of {learners} in {file}")
     try:
-        return trials.astype({**COLUMNS, UNLEARNED_LAUNCH_ERROR: "float64"})
+        return trials.astype({**COLUMNS, LAUNCH_ERROR_WITHOUT_LEARNING: "float64"})
     except (TypeError, ValueError) as error:
         raise ValueError(f"expected a file written by play.py, got {file} with wrong values ({error})") from error
 

@@ -186,8 +186,8 @@ def _best(measure: Measure, rows: pd.DataFrame) -> str:
     if not measure.better or len(values) < 2:
         return ""
     best, worst = sorted([values.min(), values.max()], reverse=measure.better == "high")
-    best, worst = format_value(measure, best), format_value(measure, worst)
-    return "" if best == worst else best
+    shown_best, shown_worst = format_value(measure, best), format_value(measure, worst)
+    return "" if shown_best == shown_worst else shown_best
 
 
 def estimate_cell(value: float, low: float, high: float, digits: int) -> Cell:

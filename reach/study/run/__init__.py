@@ -4,23 +4,23 @@ The measures (`reach.study.run.measures`) need pandas and are not imported here:
 """
 
 from reach.study.run.protocol_run import (
-    UNLEARNED_LAUNCH_ERROR,
+    LAUNCH_ERROR_WITHOUT_LEARNING,
     Model,
     Result,
     act_through_trial,
-    made_for,
+    env_of,
+    launch_errors_without_learning,
     run_measured,
     run_protocol,
-    unlearned_launch_errors,
 )
 
 __all__ = [
-    "UNLEARNED_LAUNCH_ERROR",
+    "LAUNCH_ERROR_WITHOUT_LEARNING",
     "Model",
     "Result",
     "act_through_trial",
-    "made_for",
+    "env_of",
+    "launch_errors_without_learning",
     "run_measured",
     "run_protocol",
-    "unlearned_launch_errors",
 ]

@@ -25,21 +25,21 @@ from reach.measures.series import (
     LATE_REACHES,
     LEAST_MISS_DEG,
     TrialSeries,
-    correction_measures,
-    first_corrected,
     fit_exponential,
     miss_deg,
-    share_left,
+    reaches_to_63,
+    relative_error,
+    series_measures,
 )
 from reach.protocols import BASELINE, CLAMP, OPPOSITE, PERTURBED, PROBED, RELEARNED, UNSEEN, WASHOUT
 from reach.protocols.wrapper import WASHOUT_ONSET_LAUNCH_ERROR
 from reach.sim.layout import START_HAND_M
-from reach.study.run import UNLEARNED_LAUNCH_ERROR
+from reach.study.run import LAUNCH_ERROR_WITHOUT_LEARNING
 from reach.study.run.two_states import fit_two_states
 
 Array = NDArray[np.float64]
 
-UNLEARNING = "none"
+NON_LEARNER = "none"
 KEYS = ["learner", "protocol", "seed"]
 LAUNCH = "launch_error_deg"
 # Measured within reaches: name of the measure, column, and how many reaches become one number. Times that may be
@@ -150,13 +150,13 @@ def _with_references(trials: pd.DataFrame) -> Iterator[tuple[pd.DataFrame, Trial
     """The trials of each learner, protocol and seed, and the same reaches without learning where these are known."""
     groups = dict(iter(trials.groupby(KEYS, sort=False)))
     for (_, protocol, seed), rows in groups.items():
-        told = UNLEARNED_LAUNCH_ERROR in rows
-        if told and rows[UNLEARNED_LAUNCH_ERROR].notna().any():
-            yield rows, _series(rows, UNLEARNED_LAUNCH_ERROR)
-        elif (UNLEARNING, protocol, seed) in groups:
-            yield rows, _series(groups[(UNLEARNING, protocol, seed)])
+        told = LAUNCH_ERROR_WITHOUT_LEARNING in rows
+        if told and rows[LAUNCH_ERROR_WITHOUT_LEARNING].notna().any():
+            yield rows, _series(rows, LAUNCH_ERROR_WITHOUT_LEARNING)
+        elif (NON_LEARNER, protocol, seed) in groups:
+            yield rows, _series(groups[(NON_LEARNER, protocol, seed)])
         else:  # told and NaN: a hand that never set out
-            yield rows, _series(rows, UNLEARNED_LAUNCH_ERROR) if told else None
+            yield rows, _series(rows, LAUNCH_ERROR_WITHOUT_LEARNING) if told else None
 
 
 def _reaches(rows: pd.DataFrame) -> pd.DataFrame:
@@ -218,7 +218,7 @@ def measures_of(rows: pd.DataFrame, reference: TrialSeries | None) -> Iterator[t
     miss = miss_deg(reference, reaches["perturbation_scale"].to_numpy(dtype=np.float64))
     if lasting:
         side = -1.0 if (scales < 0.0).any() else 1.0
-        measures = correction_measures(own, side * miss, _at_washout_onset(rows, own))
+        measures = series_measures(own, side * miss, _at_washout_onset(rows, own))
         if scales.nunique() > 1:
             measures = _of_a_ramp(measures, own, reference)
         if WASHOUT not in set(reaches["block"].iloc[int(np.argmax(own.block == PERTURBED)) :]):
@@ -262,8 +262,8 @@ def _of_a_ramp(measures: dict[str, float], own: TrialSeries, reference: TrialSer
     error, whole = (one.corrected_error_deg()[perturbed] for one in (own, reference))
     kept = {name: value for name, value in measures.items() if name not in ("N63", "A", "tau")}
     return kept | {
-        "L30": share_left(error[:L30_REACHES], whole[:L30_REACHES]),
-        "late_error": share_left(error[-LATE_REACHES:], whole[-LATE_REACHES:]),
+        "L30": relative_error(error[:L30_REACHES], whole[:L30_REACHES]),
+        "late_error": relative_error(error[-LATE_REACHES:], whole[-LATE_REACHES:]),
     }
 
 
@@ -294,7 +294,7 @@ def _by_channel(rows: pd.DataFrame) -> dict[str, float]:
         share = index / field
         asymptote, tau = fit_exponential(share, reach)
         found |= {
-            "channel_reaches_to_63": first_corrected(1.0 - share, reach),
+            "channel_reaches_to_63": reaches_to_63(1.0 - share, reach),
             "channel_asymptote": asymptote,
             "channel_tau": tau,
         }

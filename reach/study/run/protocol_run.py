@@ -22,20 +22,21 @@ import gymnasium as gym
 import numpy as np
 from numpy.typing import NDArray
 
-from reach.measures.correction import WINDOW, WINDOW_S, WITHIN_REACH, Correction, HandCourse, measure_correction
+from reach.measures.correction import WINDOW, WINDOW_S, WITHIN_REACH, Correction, Trajectory, measure_correction
 from reach.measures.reach import LAUNCH_WINDOW_S, launch_error_deg, movement_onset
 from reach.perturbations import Perturbation
 from reach.protocols import Protocol as ReachProtocol
 from reach.protocols import ProtocolWrapper, ScheduledTrial, schedule_of
 from reach.protocols.blocks import Cup
 from reach.protocols.wrapper import Recording
-from reach.study.filming import FILM_EVERY, Camera, film_bytes, filmed_trials
+from reach.render.film import film_bytes
+from reach.study.filming import FILM_EVERY, Camera, filmed_trials
 from reach.study.watched import Companion, Onlooker, Watched
 
 # More steps than any protocol has: `learn` is ended by its callback.
 UNTIL_STOPPED = 1_000_000_000
 # The launch error, degrees, of the same trial by the same learner with learning off.
-UNLEARNED_LAUNCH_ERROR = "unlearned_launch_error_deg"
+LAUNCH_ERROR_WITHOUT_LEARNING = "unlearned_launch_error_deg"
 # Of what a learner may tell in its `cost`, that which does not grow as it goes.
 SIZES = ("parameters",)
 
@@ -105,7 +106,7 @@ class Comparison:
         self._made = self._made or self._make()
         return self._made
 
-    def prepare(self, model: Model, trial: ScheduledTrial) -> tuple[HandCourse, HandCourse]:
+    def prepare(self, model: Model, trial: ScheduledTrial) -> tuple[Trajectory, Trajectory]:
         """Twin and open loop of a trial, by the learner as it is now."""
         twin, commands = Recording(), []
         for command, info in act_through_trial(model, self._env, _options(trial, trial.standing), trial.seed):
@@ -161,13 +162,13 @@ def run_protocol(
     every step instead, and a `companion` have a hand in it.
     """
     mode = "rgb_array" if film or onlooker is not None or companion is not None else None
-    world = made_for(model, protocol, mode)
+    world = env_of(model, protocol, mode)
     recorder = ProtocolWrapper(world if companion is None else companion.take(world), protocol, seed=seed)
     camera = Camera(filmed_trials(recorder.schedule)) if film else None
     env = Watched(recorder, companion or onlooker or camera, on_progress)
     if companion is not None:
         companion.meet(env)
-    comparison = Comparison(lambda: made_for(model, protocol))
+    comparison = Comparison(lambda: env_of(model, protocol))
 
     def act_alone() -> None:
         for _ in act_through_trial(model, env):
@@ -223,7 +224,7 @@ def run_protocol(
     return Result(rows, films, traces_of(rows, corrections), cost)
 
 
-def made_for(model: Model, protocol: ReachProtocol, mode: str | None = None) -> gym.Env[Any, Any]:
+def env_of(model: Model, protocol: ReachProtocol, mode: str | None = None) -> gym.Env[Any, Any]:
     """The environment of a protocol. A learner may say what its world must be like: its control, its observations."""
     options: dict[str, Any] = getattr(model, "env_options", {})
     return gym.make(protocol.env_id, render_mode=mode, disable_env_checker=True, **options)
@@ -263,12 +264,12 @@ def traces_of(rows: list[dict[str, Any]], corrections: dict[int, Correction]) ->
     ]
 
 
-def unlearned_launch_errors(model: Model, protocol: ReachProtocol, seed: int) -> list[float]:
+def launch_errors_without_learning(model: Model, protocol: ReachProtocol, seed: int) -> list[float]:
     """The launch error (degrees) of each trial of a schedule by a learner that acts as it is; NaN for probes.
 
     A trial is left once its launch has been read.
     """
-    env = made_for(model, protocol)
+    env = env_of(model, protocol)
     found = []
     try:
         for trial in schedule_of(protocol, seed):
@@ -304,8 +305,8 @@ def run_measured(
 ) -> Result:
     """`run_protocol`, with what the learner does when it does not learn, the measure of what it learns, in each row."""
     learns = any(block.learning for block in protocol.blocks)
-    unlearned = unlearned_launch_errors(model, protocol, seed) if learns else None
+    unlearned = launch_errors_without_learning(model, protocol, seed) if learns else None
     result = run_protocol(model, protocol, seed, film=film, on_progress=on_progress)
     for index, row in enumerate(result.rows):
-        row[UNLEARNED_LAUNCH_ERROR] = row["launch_error_deg"] if unlearned is None else unlearned[index]
+        row[LAUNCH_ERROR_WITHOUT_LEARNING] = row["launch_error_deg"] if unlearned is None else unlearned[index]
     return result

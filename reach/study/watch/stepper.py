@@ -19,7 +19,7 @@ from reach.perturbations import CurlField, Perturbation, Prism, VelocityField
 from reach.protocols import Protocol, ScheduledTrial, schedule_of
 from reach.scene import Label, Scene, copy_scene
 from reach.snapshot import Snapshot, snapshot_of
-from reach.study.run import Model, act_through_trial, made_for, run_protocol
+from reach.study.run import Model, act_through_trial, env_of, run_protocol
 from reach.study.watched import Watched
 
 # Before the first shown trial; in a step of one; at its end; after the learner has learned from it; after the last one.
@@ -214,7 +214,7 @@ class ProtocolStepper:
         act from its start stay.
         """
         trial = self.trial
-        env = made_for(self.model, self.protocol, "rgb_array")
+        env = env_of(self.model, self.protocol, "rgb_array")
         options = {"cup": trial.cup, "perturbation": trial.standing if trial.onset_s is not None else ()}
         env.unwrapped.label = Label("", trial.trial)  # type: ignore[attr-defined]
         try:

@@ -13,8 +13,8 @@ from agents.error.networks import make_feedforward
 from agents.error.rate import RateFeedForward
 from agents.error.spiking import CELLS_PER_MUSCLE, INHIBITORY_CELLS, SpikingFeedForward
 from agents.registry import learners
-from reach.sim.retina import CUP as CUP_COLOUR
-from reach.sim.retina import TABLE, places_m
+from reach.sim.retina import CUP_RGB as CUP_COLOUR
+from reach.sim.retina import TABLE_RGB, pixel_places_m
 
 CUP = np.array([0.12, 0.55])
 ERROR = np.array([0.1, -0.2, 0.05])
@@ -31,9 +31,9 @@ def seen_by(part: FeedForward, cup: np.ndarray) -> np.ndarray:
     """A cup, or the picture of one, whichever the network is given."""
     if part.sees == "cup":
         return cup
-    x, y = places_m(64)
+    x, y = pixel_places_m(64)
     distance = np.hypot(x[None, :] - cup[0], y[:, None] - cup[1])
-    return np.where((distance < 0.035)[..., None], np.array(CUP_COLOUR), np.array(TABLE))
+    return np.where((distance < 0.035)[..., None], np.array(CUP_COLOUR), np.array(TABLE_RGB))
 
 
 def answer(part: FeedForward, cup: np.ndarray = CUP) -> tuple[np.ndarray, Any]:

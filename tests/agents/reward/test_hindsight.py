@@ -8,13 +8,14 @@ import gymnasium as gym
 import numpy as np
 import pytest
 import torch
-from reach.sim.state import TRIAL_STEPS
 from stable_baselines3.common.env_util import make_vec_env
 
 import reach  # noqa: F401  (registers the environments)
 from agents.learner import make_learner
 from agents.reward.commands import DECISION_STEPS, FOLLOWED_SHARE, HeldCommands, HeldNoise, within_usual_commands
 from agents.reward.policies import LATEST_SHARE, ScaledGoal
+from reach.sim.layout import TRIAL_STEPS
+from reach.sim.tasks import GOAL_READY, GOAL_TIP_PENALTY
 
 GOALS: dict[str, Any] = {"observation": "goal"}
 

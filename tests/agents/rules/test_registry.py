@@ -108,7 +108,7 @@ def test_a_rule_lets_observe_what_it_declares_and_modifies_nothing_else(name: st
         part = (RateFeedForward if name == "mlp" else LSTMFeedForward)(rule, *network.build(rng), rng)
         state = part.begin()
         part.posture(state, sees)
-        part.inside(state)
+        part.snapshot(state)
         # The first step moves the read-out alone, which is zero at first.
         for _ in range(2):
             before = {key: value.copy() for key, value in part.arrays().items()}
@@ -116,7 +116,7 @@ def test_a_rule_lets_observe_what_it_declares_and_modifies_nothing_else(name: st
             part.change(part.eligibility(state), np.array([0.1, -0.2, 0.05]), 0.3)
         declared = rule_for(rule, network.cells)
         assert bool(part.alignment()) == ("alignment" in declared.probes), rule
-        assert part.inside(state).travel is not None
+        assert part.snapshot(state).error_path is not None
         changed = {key for key, value in part.arrays().items() if not np.array_equal(value, before[key])}
         readout = {key for key in changed if key.startswith("4." if name == "mlp" else "posture.")}
         assert bool(readout) == ("read-out" in declared.modifies)

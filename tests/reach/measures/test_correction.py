@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from reach.measures.correction import (
     WINDOW,
-    HandCourse,
+    Trajectory,
     acceleration,
     correction_time,
     extrapolated_latency,
@@ -42,7 +42,7 @@ def course(
     jump: Array | None = None,
     until_s: float = 2.0,
     step_s: float = 0.02,
-) -> HandCourse:
+) -> Trajectory:
     """A reach forward by minimum jerk, with a way aside (T,) m on top, for a cup that jumps by (2,) m at onset."""
     time = np.arange(round(until_s / step_s) + 1) * step_s
     way, rate = minimum_jerk(time, 0.2, 0.6)
@@ -55,12 +55,12 @@ def course(
     cup = np.tile(CUP, (len(time), 1))
     if jump is not None:
         cup[time >= ONSET_S - 1e-9] += jump
-    return HandCourse(time, hand, velocity, hand, cup)
+    return Trajectory(time, hand, velocity, hand, cup)
 
 
 def corrected_jump(
     size_m: float, delay_s: float, seconds: float, *, bearing_deg: float = 0.0, **changes: Any
-) -> tuple[HandCourse, HandCourse, HandCourse]:
+) -> tuple[Trajectory, Trajectory, Trajectory]:
     """Reach, twin and open loop of a cup jump that is corrected whole by minimum jerk."""
     time = np.arange(101) * 0.02
     to = np.array([math.cos(math.radians(bearing_deg)), math.sin(math.radians(bearing_deg))])
@@ -173,7 +173,7 @@ def test_a_reach_that_is_tipped_over_before_it_answers_has_no_correction_onset()
 
 def test_a_reach_that_went_apart_from_its_twin_before_the_onset_is_not_measured() -> None:
     reach, twin, open_loop = corrected_jump(0.05, 0.12, 0.3)
-    strayed = HandCourse(
+    strayed = Trajectory(
         reach.time_s, reach.hand + 1e-4, reach.velocity, reach.seen_hand + 1e-4, reach.seen_cup
     )  # fmt: skip
     assert measure_correction(strayed, twin, open_loop, ONSET_S) is None
@@ -183,7 +183,7 @@ def test_the_share_that_goes_too_far_is_the_overshoot() -> None:
     reach, twin, open_loop = corrected_jump(0.05, 0.12, 0.3)
     time = reach.time_s
     further, rate = minimum_jerk(time, ONSET_S + 0.42, 0.2)
-    past = HandCourse(
+    past = Trajectory(
         time,
         reach.hand + 0.01 * further[:, None] * np.array([1.0, 0.0]),
         reach.velocity + 0.01 * rate[:, None] * np.array([1.0, 0.0]),
@@ -235,7 +235,7 @@ def test_a_cup_that_is_pushed_on_is_no_moving_target() -> None:
     reach, twin, open_loop = corrected_jump(0.05, 0.12, 0.3)
     pushed = reach.seen_cup.copy()
     pushed[reach.time_s > 0.9] += [0.03, 0.03]
-    again = HandCourse(reach.time_s, reach.hand, reach.velocity, reach.seen_hand, pushed)
+    again = Trajectory(reach.time_s, reach.hand, reach.velocity, reach.seen_hand, pushed)
     plain, moved = (measure_correction(one, twin, open_loop, ONSET_S) for one in (reach, again))
     assert plain is not None
     assert moved is not None
@@ -245,6 +245,6 @@ def test_a_cup_that_is_pushed_on_is_no_moving_target() -> None:
 def test_courses_of_unequal_columns_are_refused_by_name() -> None:
     good = course()
     with pytest.raises(ValueError, match="velocity has shape"):
-        HandCourse(good.time_s, good.hand, good.velocity[:5], good.seen_hand, good.seen_cup)
+        Trajectory(good.time_s, good.hand, good.velocity[:5], good.seen_hand, good.seen_cup)
     with pytest.raises(ValueError, match="time_s has 1 rows"):
-        HandCourse(*(getattr(good, name)[:1] for name in ("time_s", "hand", "velocity", "seen_hand", "seen_cup")))
+        Trajectory(*(getattr(good, name)[:1] for name in ("time_s", "hand", "velocity", "seen_hand", "seen_cup")))

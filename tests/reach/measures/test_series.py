@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from reach.measures.series import TrialSeries, correction_measures, first_corrected, fit_exponential, miss_deg
+from reach.measures.series import TrialSeries, fit_exponential, miss_deg, reaches_to_63, series_measures
 
 Array = NDArray[np.float64]
 
@@ -49,7 +49,7 @@ def decay(tau: float, amplitude: float = 1.0, size_deg: float = 30.0, reaches: i
 def test_a_learner_that_does_not_learn_keeps_the_whole_miss() -> None:
     noise = np.random.default_rng(0).normal(scale=3.0, size=140)
     unlearning = series(30.0 + noise[:100], noise[100:120], noise[120:])
-    found = correction_measures(unlearning, miss_deg(unlearning))
+    found = series_measures(unlearning, miss_deg(unlearning))
     assert found["L30"] == pytest.approx(1.0, abs=0.05)
     assert found["N63"] == math.inf
     assert found["A"] == pytest.approx(0.0, abs=0.1)
@@ -62,7 +62,7 @@ def test_a_learner_that_does_not_learn_keeps_the_whole_miss() -> None:
 def test_an_exponential_learner_gives_back_its_amplitude_and_time_constant(
     tau: float, amplitude: float, side: float
 ) -> None:
-    found = correction_measures(series(side * decay(tau, amplitude)), side * 30.0)
+    found = series_measures(series(side * decay(tau, amplitude)), side * 30.0)
     assert found["A"] == pytest.approx(amplitude, abs=1e-4)
     assert found["tau"] == pytest.approx(tau, rel=1e-3)
     left = 1.0 - amplitude * (1.0 - np.exp(-np.arange(100) / tau))
@@ -99,17 +99,17 @@ def test_amplitude_and_time_constant_stay_in_their_bounds() -> None:
 def test_n63_is_the_reach_that_brings_the_median_of_four_below_the_threshold() -> None:
     error = np.array([1.0, 1.0, 1.0, 0.2, 0.2, 0.2, 0.2])
     # After reach 5 the last four are 1, 1, 0.2, 0.2 with median 0.6, after reach 6 they are 1, 0.2, 0.2, 0.2.
-    assert first_corrected(error) == 6.0
-    assert first_corrected(np.full(3, 0.0)) == math.inf
-    assert first_corrected(np.full(4, 0.368)) == math.inf
-    assert first_corrected(np.full(4, 0.367)) == 4.0
-    assert first_corrected(-np.ones(10)) == math.inf
+    assert reaches_to_63(error) == 6.0
+    assert reaches_to_63(np.full(3, 0.0)) == math.inf
+    assert reaches_to_63(np.full(4, 0.368)) == math.inf
+    assert reaches_to_63(np.full(4, 0.367)) == 4.0
+    assert reaches_to_63(-np.ones(10)) == math.inf
 
 
 @given(tau=st.floats(2.0, 25.0), factor=st.floats(1.1, 2.0))
 def test_a_slower_learner_has_a_larger_l30_and_no_smaller_n63(tau: float, factor: float) -> None:
-    fast = correction_measures(series(decay(tau)), 30.0)
-    slow = correction_measures(series(decay(tau * factor)), 30.0)
+    fast = series_measures(series(decay(tau)), 30.0)
+    slow = series_measures(series(decay(tau * factor)), 30.0)
     assert slow["L30"] > fast["L30"]
     assert slow["N63"] >= fast["N63"]
 
@@ -119,7 +119,7 @@ def test_the_after_effect_is_that_of_the_first_washout_reach_and_negative_to_the
     """The reaches that follow come after washout learning, and would measure how fast that is."""
     washout = side * np.array([-15.0, -6.0, 0.0, 0.0, 30.0, 30.0])
     learner = series(side * decay(5.0), washout=washout)
-    assert correction_measures(learner, side * 30.0)["after_effect"] == pytest.approx(-0.5)
+    assert series_measures(learner, side * 30.0)["after_effect"] == pytest.approx(-0.5)
 
 
 def test_an_after_effect_given_for_each_cup_is_their_mean_weighted_by_the_misses() -> None:
@@ -127,14 +127,14 @@ def test_an_after_effect_given_for_each_cup_is_their_mean_weighted_by_the_misses
     learner = series(np.tile([30.0, -10.0], 50), cup=cup)
     given_deg = np.full(140, np.nan)
     given_deg[120:122] = [-24.0, 4.0]
-    found = correction_measures(learner, miss_deg(learner), given_deg)
+    found = series_measures(learner, miss_deg(learner), given_deg)
     assert found["after_effect"] == pytest.approx(-(24.0 + 4.0) / (30.0 + 10.0))
 
 
 def test_an_overshoot_is_an_error_as_large_as_the_miss_it_equals() -> None:
     """A learner that swings to the other side and stays there has corrected nothing."""
     swinging = np.array([30.0] + [-30.0] * 99)
-    found = correction_measures(series(swinging), 30.0)
+    found = series_measures(series(swinging), 30.0)
     assert (found["L30"], found["N63"], found["late_error"]) == pytest.approx((1.0, math.inf, 1.0))
     assert abs(found["A"]) < 0.1
 
@@ -145,10 +145,10 @@ def test_a_learner_that_keeps_misses_to_both_sides_is_not_taken_for_one_that_cor
     noise = np.random.default_rng(4).normal(scale=2.0, size=140)
     miss = np.tile([20.0, -20.0], 50)
     still = series(miss + noise[20:120], noise[:20], noise[120:], cup=cup)
-    found = correction_measures(still, miss_deg(still))
+    found = series_measures(still, miss_deg(still))
     assert found["L30"] == pytest.approx(1.0, abs=0.05)
     assert found["N63"] == math.inf
-    halved = correction_measures(series(0.5 * miss, cup=cup), miss_deg(series(miss, cup=cup)))
+    halved = series_measures(series(0.5 * miss, cup=cup), miss_deg(series(miss, cup=cup)))
     assert halved["late_error"] == pytest.approx(0.5)
 
 
@@ -166,7 +166,7 @@ def test_a_cup_without_a_miss_has_no_say_in_when_the_others_are_corrected(small:
     cup = np.tile([[0.0, 0.5], [0.1, 0.5]], (70, 1))
     miss = np.tile([30.0, small], 70)
     error = np.where(np.arange(100) % 2 == 0, decay(8.0), 3.0)
-    found = correction_measures(series(error, cup=cup), miss)
+    found = series_measures(series(error, cup=cup), miss)
     assert found["tau"] == pytest.approx(8.0, rel=0.05)
     assert found["N63"] < math.inf
 
@@ -187,14 +187,14 @@ def test_mirroring_all_reaches_changes_no_measure() -> None:
     rng = np.random.default_rng(3)
     learner = series(decay(6.0) + rng.normal(size=100), rng.normal(size=20), rng.normal(size=20) - 15.0)
     mirrored = replace(learner, launch_error_deg=-learner.launch_error_deg)
-    assert correction_measures(mirrored, -29.0) == pytest.approx(correction_measures(learner, 29.0))
+    assert series_measures(mirrored, -29.0) == pytest.approx(series_measures(learner, 29.0))
 
 
 @given(shift=st.floats(-20.0, 20.0))
 def test_an_arm_that_always_launches_aside_is_measured_like_one_that_does_not(shift: float) -> None:
     learner = series(decay(6.0), washout=np.full(20, -15.0))
     shifted = replace(learner, launch_error_deg=learner.launch_error_deg + shift)
-    assert correction_measures(shifted, 30.0) == pytest.approx(correction_measures(learner, 30.0))
+    assert series_measures(shifted, 30.0) == pytest.approx(series_measures(learner, 30.0))
 
 
 def test_the_baseline_is_that_of_the_last_ten_reaches_to_the_same_cup() -> None:
@@ -231,16 +231,16 @@ def test_a_corrected_error_is_wrapped() -> None:
 def test_a_reach_that_never_set_out_counts_as_the_whole_miss() -> None:
     error = np.zeros(100)
     error[:15] = np.nan
-    found = correction_measures(series(error), 30.0)
+    found = series_measures(series(error), 30.0)
     assert found["L30"] == pytest.approx(0.5)
     assert found["N63"] == 18.0
-    found = correction_measures(series(np.full(100, np.nan)), 30.0)
+    found = series_measures(series(np.full(100, np.nan)), 30.0)
     assert (found["L30"], found["N63"], found["late_error"]) == (1.0, math.inf, 1.0)
     assert math.isnan(found["tau"])
 
 
 def test_a_washout_that_never_set_out_has_no_after_effect() -> None:
-    nowhere = correction_measures(series(decay(5.0), washout=np.full(20, np.nan)), 30.0)
+    nowhere = series_measures(series(decay(5.0), washout=np.full(20, np.nan)), 30.0)
     assert math.isnan(nowhere["after_effect"])
 
 
@@ -249,7 +249,7 @@ def test_seconds_lost_count_a_reach_without_success_as_the_limit_of_a_trial() ->
     time[20:50] = 1.4
     time[20:35] = np.nan
     success[20:35] = False
-    found = correction_measures(series(np.full(100, 30.0), time_to_success_s=time, success=success), 30.0)
+    found = series_measures(series(np.full(100, 30.0), time_to_success_s=time, success=success), 30.0)
     assert found["seconds_lost"] == pytest.approx(0.5 * (1.4 + 3.0) - 1.0)
     assert found["success"] == pytest.approx(0.85)
     assert found["time_to_success_s"] == pytest.approx((15 * 1.4 + 70 * 1.0) / 85)
@@ -257,27 +257,27 @@ def test_seconds_lost_count_a_reach_without_success_as_the_limit_of_a_trial() ->
 
 def test_seconds_lost_are_unknown_to_an_arm_that_never_got_the_cup_in_the_baseline() -> None:
     never = series(np.full(100, 30.0), time_to_success_s=np.full(140, np.nan), success=np.zeros(140, dtype=np.bool_))
-    assert math.isnan(correction_measures(never, 30.0)["seconds_lost"])
+    assert math.isnan(series_measures(never, 30.0)["seconds_lost"])
 
 
 def test_endpoint_errors_are_those_of_the_first_and_the_last_ten_perturbed_reaches() -> None:
     endpoint = np.full(140, 50.0)
     endpoint[20:30], endpoint[110:120] = 8.0, 1.5
     endpoint[22] = np.nan
-    found = correction_measures(series(np.full(100, 30.0), endpoint_error_cm=endpoint), 30.0)
+    found = series_measures(series(np.full(100, 30.0), endpoint_error_cm=endpoint), 30.0)
     assert (found["endpoint_early_cm"], found["endpoint_late_cm"]) == (8.0, 1.5)
 
 
 @pytest.mark.parametrize("miss", [0.0, -1.0, math.nan])
 def test_without_a_miss_to_correct_there_is_no_measure_of_its_correction(miss: float) -> None:
-    found = correction_measures(series(np.full(10, 30.0)), miss)
+    found = series_measures(series(np.full(10, 30.0)), miss)
     assert all(math.isnan(found[name]) for name in ("L30", "N63", "A", "tau", "late_error", "after_effect"))
     assert found["success"] == 1.0
 
 
 def test_a_series_without_perturbed_reaches_is_an_error() -> None:
     with pytest.raises(ValueError, match="no perturbed reaches"):
-        correction_measures(series(np.zeros(0)), 30.0)
+        series_measures(series(np.zeros(0)), 30.0)
 
 
 def test_a_series_with_columns_of_unequal_length_is_an_error_that_names_the_column() -> None:

@@ -24,10 +24,10 @@ from reach.protocols import (
     Protocol,
     Random,
     cup_at,
-    listing,
+    protocol_table,
     schedule_of,
 )
-from reach.protocols.schedules import Course
+from reach.protocols.schedules import ScaleSchedule
 
 TURN = (Rotation(30.0),)
 PRESETS = (
@@ -172,7 +172,7 @@ def test_presets_have_the_shape_of_their_studies() -> None:
 
 
 def test_the_list_of_protocols_has_a_row_for_each_and_tells_sizes() -> None:
-    rows = {name: schedule for name, schedule, _ in listing()}
+    rows = {name: schedule for name, schedule, _ in protocol_table()}
     assert set(PRESETS) <= set(rows) == set(PROTOCOLS)
     assert rows["savings"] == (
         "baseline 20; perturbed 60 (rotation degrees=30); washout 60; relearned 60 (rotation degrees=30)"
@@ -189,7 +189,7 @@ def test_a_protocol_needs_blocks_and_cups() -> None:
 
 @pytest.mark.parametrize("kind", sorted(PERTURBATIONS))
 @pytest.mark.parametrize("course", [Abrupt(0.5), Gradual(3), Flipping(2), Random((0.0, 1.0))])
-def test_a_course_changes_the_perturbation_or_is_refused_by_name(kind: str, course: Course) -> None:
+def test_a_course_changes_the_perturbation_or_is_refused_by_name(kind: str, course: ScaleSchedule) -> None:
     perturbation = PERTURBATIONS[kind]() if kind != "error-clamp" else PERTURBATIONS[kind](10.0)
     if not can_be_scaled(perturbation) or (kind == "load" and isinstance(course, Flipping)):
         with pytest.raises(ValueError, match=rf"{kind}|{type(perturbation).__name__}"):

@@ -20,9 +20,9 @@ from reach.protocols import PROTOCOLS, Block, Flipping, Protocol, Random, read_p
 from reach.protocols.blocks import schedule_of
 from reach.study.engine.jobs import plan
 from reach.study.engine.store import Store
-from reach.study.perform import perform
+from reach.study.engine.worker import perform
 from reach.study.report import write_report
-from reach.study.run import run_measured, run_protocol, unlearned_launch_errors
+from reach.study.run import launch_errors_without_learning, run_measured, run_protocol
 from reach.study.run.measures import per_seed
 from reach.study.statistics import summarise
 
@@ -160,7 +160,7 @@ def test_launches_without_learning_are_those_of_whole_reaches_and_probes_have_no
         "these tests",
     )
     rows = run_protocol(Fake("reaching", 0), mixed, 7, learning=False).rows
-    found = unlearned_launch_errors(Fake("reaching", 0), mixed, 7)
+    found = launch_errors_without_learning(Fake("reaching", 0), mixed, 7)
     assert [math.isnan(one) for one in found] == [row["probe"] for row in rows]
     for row, error in zip(rows, found, strict=True):
         assert row["probe"] or row["launch_error_deg"] == error
@@ -207,7 +207,7 @@ def test_every_preset_can_be_run_and_has_the_measures_it_is_for(name: str) -> No
     )
     short = replace(preset, blocks=blocks)
     model = Fake("wandering", 0)
-    unlearned = unlearned_launch_errors(model, short, 0)
+    unlearned = launch_errors_without_learning(model, short, 0)
     trials = pd.DataFrame(run_protocol(model, short, 0).rows)
     trials = trials.assign(learner="wandering", protocol=name, seed=0, unlearned_launch_error_deg=unlearned)
     assert set(per_seed(trials)["metric"]) == OF_PRESETS[name]

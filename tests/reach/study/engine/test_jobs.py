@@ -16,7 +16,7 @@ import agents
 import reach
 from reach.protocols import read_protocol
 from reach.study.engine.jobs import definition, plan
-from reach.study.perform import perform
+from reach.study.engine.worker import perform
 
 FACTORY = "agents.learner:prepare"
 PROTOCOL = """

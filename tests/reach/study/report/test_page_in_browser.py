@@ -11,9 +11,9 @@ import numpy as np
 import pytest
 from made_up import costs_of, traces_of, trials_of, tuning_of, with_rows, write_human_files
 
+from reach.render.film import film_bytes
 from reach.study import Job, Outcome, Store
 from reach.study.engine.store import FILM_PHASES
-from reach.study.filming import film_bytes
 from reach.study.report import write_report
 from reach.study.statistics import summarise
 
