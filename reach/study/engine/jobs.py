@@ -205,7 +205,7 @@ def plan(
             require_name(kind, name)
     filmed, files = set(filmed), protocol_files or {}
     training_code = definition(factory, ())
-    run_code = {"": definition(factory)}
+    run_code = {"": definition(factory)} if protocols else {}
     for file in files.values():
         run_code[file] = definition(factory, (RUN, Path(file))) if Path(file).suffix == ".py" else run_code[""]
     trainings: list[Job] = []

@@ -37,7 +37,6 @@ THREAD_SETTINGS = (
 )
 # Environment variables of every worker.
 SETTINGS = {**dict.fromkeys(THREAD_SETTINGS, "1"), "PYGAME_HIDE_SUPPORT_PROMPT": "1"}
-ALWAYS_IMPORTED = "reach.study.engine.worker"
 
 
 class ForkServer:
@@ -152,7 +151,7 @@ class Processes:
         for _ in range(2 if self.forks else 0):  # a server that has died is replaced once
             try:
                 if self.server is None:
-                    self.server = ForkServer((ALWAYS_IMPORTED, job.factory.partition(":")[0]), environment)
+                    self.server = ForkServer((job.factory.partition(":")[0],), environment)
                 self.server.fork(connection, log)
                 return None
             except OSError:

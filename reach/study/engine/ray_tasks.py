@@ -26,6 +26,7 @@ from reach.study.engine.jobs import Job, Outcome, answer, code_digest, cpu_secon
 from reach.study.engine.processes import SETTINGS, TRIES
 from reach.study.engine.scheduler import MakeWorkers, Workers
 from reach.study.engine.store import Store
+from reach.study.engine.worker import perform
 
 POLL_INTERVAL_S = 0.2
 # The least that Ray takes; results are some tens of kB.
@@ -76,8 +77,6 @@ def do_task(text: str, planned: str, learner: Mapping[str, bytes], protocol: Map
             if protocol:
                 write_folder(Path(folder) / "protocol", protocol)
                 job = replace(job, protocol_file=str(Path(folder) / "protocol" / next(iter(protocol))))
-            from reach.study.perform import perform
-
             message = answer(perform(job))
             if job.kind == "train":
                 message["folder"] = read_folder(Path(job.folder))

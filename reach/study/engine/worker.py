@@ -1,13 +1,13 @@
-"""The process that does one job, and the server that forks such processes.
+"""The process that does one job: it makes the job's learner and puts it through its protocol.
 
 A worker's standard input is a socket that it shares with the engine. It reads the job as a line of JSON and answers in
 lines of JSON: {"progress": 0..1} any number of times, then what `answer` returns or {"error": traceback}, with
 "cpu_seconds". What the learner prints goes to the log. When the engine closes its end, the worker ends at once, so a
 killed engine leaves none behind.
 
-Importing the learners takes seconds; a fork takes milliseconds and is as fresh: the server has run no job, and holds
-one thread and no state but loaded modules and the simulation's compiled functions. Linux only: elsewhere a process that
-has loaded numerical libraries may not be forked.
+On Linux a server forks the workers. Importing the learners takes seconds; a fork takes milliseconds and is as fresh:
+the server has run no job, and holds one thread and no state but loaded modules and the simulation's compiled functions.
+Elsewhere a process that has loaded numerical libraries may not be forked.
 
 Why not multiprocessing's forkserver: it runs the caller's main script again in every worker (4 s instead of 0.15 s a
 job of compare.py), fails for a script without a `__main__` guard, and keeps the environment of the first study.
@@ -25,17 +25,83 @@ import sys
 import threading
 import time
 import traceback
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
+from pathlib import Path
 from typing import Any
 
+import gymnasium as gym
 import numpy as np
 
-from reach.study.engine.jobs import Job, answer, cpu_seconds, plain
+from reach.protocols import PROTOCOLS, Protocol, read_protocol
+from reach.study.engine.jobs import Job, answer, cpu_seconds, plain, protocol_digest
+from reach.study.run import Model, Result, run_measured
+
+# Makes a learner by its name and seed, reads it from the folder or trains it and writes it there; the last argument
+# takes the share of the training that is done, 0 to 1.
+Factory = Callable[[str, int, Path, Callable[[float], None] | None], Model]
 
 READY, UNFIT = b"ready", b"unfit"  # what the server tells the engine once its modules are imported
 ORPHANED = 3  # exit status when the engine is gone
 PROGRESS_INTERVAL_S = 0.2
+
+
+def load_factory(name: str) -> Factory:
+    """Return the function that "module:function" names.
+
+    Raises:
+        ValueError: the name has another form, or the module has no such function.
+    """
+    module, _, function = name.partition(":")
+    if not module or not function:
+        raise ValueError(f"factory: expected 'module:function', such as 'agents.learner:prepare', got {name!r}")
+    factory: Factory | None = getattr(importlib.import_module(module), function, None)
+    if factory is None or not callable(factory):
+        raise ValueError(f"factory={name!r}: module {module!r} has no function {function!r}")
+    return factory
+
+
+def perform(job: Job, on_progress: Callable[[float], None] | None = None) -> Result:
+    """Do a job in this process. A training writes the learner to the job's folder and has an empty result."""
+    factory = load_factory(job.factory)  # first, as the module may register protocols
+    if job.kind == "train":
+        _make_learner(factory, job, on_progress)
+        return Result()
+    protocol = protocol_of(job)
+    return run_measured(_make_learner(factory, job), protocol, job.seed, film=job.film, on_progress=on_progress)
+
+
+def _make_learner(factory: Factory, job: Job, on_progress: Callable[[float], None] | None = None) -> Model:
+    folder = Path(job.folder)
+    is_trained = folder.exists()
+    try:
+        return factory(job.learner, job.seed, folder, on_progress)
+    except Exception as error:
+        if not is_trained:
+            raise
+        raise RuntimeError(
+            f"the learner in {folder} cannot be loaded ({error}); delete that folder, and the same command trains it "
+            "again"
+        ) from error
+
+
+def protocol_of(job: Job) -> Protocol:
+    """Return the protocol of a job: a preset, or that of a file.
+
+    Raises:
+        ValueError: neither, or the file holds another protocol than the study was planned with.
+    """
+    if job.protocol_file:
+        protocol = read_protocol(job.protocol_file)
+        if protocol_digest(protocol, job.protocol_file) != job.protocol_digest:
+            raise ValueError(
+                f"{job.protocol_file} has changed since the study was planned; give the same command again to plan it "
+                "with the file as it is now"
+            )
+        return protocol
+    if job.protocol not in PROTOCOLS:
+        raise ValueError(f"protocol: expected one of {sorted(PROTOCOLS)}, got {job.protocol!r}")
+    return PROTOCOLS[job.protocol]
 
 
 def socket_of_standard_input() -> socket.socket:
@@ -67,8 +133,6 @@ def do_job() -> None:
             send({"progress": float(done)})
 
     try:
-        from reach.study.perform import perform
-
         results = answer(perform(Job.from_json(line), on_progress))
         send({**results, "cpu_seconds": cpu_seconds()})
     except Exception:
@@ -84,10 +148,6 @@ def _end_with(engine: socket.socket) -> None:
 
 def load_simulation() -> None:
     """Load the simulation's compiled functions, which takes half a second, by one step of an arm."""
-    import gymnasium as gym
-
-    import reach  # noqa: F401  (registers the environments)
-
     env = gym.make("reach/CupGrab-v0", disable_env_checker=True)
     env.reset(seed=0)
     env.step(env.action_space.sample())

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import warnings
 from dataclasses import replace
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -22,9 +23,14 @@ from reach.study.engine.store import FILM_PHASES, MARKED_FILES, MARKED_JOB
 LEARNERS, SEEDS = ("none", "error-bp", "error-dfa"), range(5)
 
 
-def planned(out: Path) -> list[Job]:
+@cache
+def planned_once() -> list[Job]:
     protocols = {name: PROTOCOLS[name] for name in ("prism", "rotation30")}
-    return plan(LEARNERS, protocols, SEEDS, factory="json:loads", out=out, filmed=[("prism", 0)])
+    return plan(LEARNERS, protocols, SEEDS, factory="json:loads", out=Path("out"), filmed=[("prism", 0)])
+
+
+def planned(out: Path) -> list[Job]:
+    return [replace(job, folder=str(out / "baseline" / Path(job.folder).name)) for job in planned_once()]
 
 
 def outcome(job: Job) -> Outcome:
