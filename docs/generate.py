@@ -12,7 +12,7 @@ from agents.registry import learners
 from agents.rules.registry import RULES
 from reach.env import CupEnv
 from reach.protocols import PROTOCOLS
-from reach.protocols.presets import in_words
+from reach.protocols.presets import describe_block
 from reach.study.report.metrics import MEASURES
 
 ENVIRONMENTS = {
@@ -36,7 +36,7 @@ def environment(name: str, task: str) -> str:
 def protocol(name: str) -> str:
     """The page of a protocol."""
     one = PROTOCOLS[name]
-    blocks = "\n".join(f"{number}. {in_words(block)}" for number, block in enumerate(one.blocks, start=1))
+    blocks = "\n".join(f"{number}. {describe_block(block)}" for number, block in enumerate(one.blocks, start=1))
     command = f"python scripts/compare.py --out runs/{name} --protocols {name}"
     return (
         f"# {name}\n\n{one.reaches} reaches in `{one.env_id}`, probes not counted; each round visits all cups.\n\n"

@@ -1,9 +1,9 @@
-"""What stays of a correction: measures over the reaches of protocols that come back to it, or take its errors away.
+"""Measure what remains of a correction, in protocols that repeat a perturbation or remove its errors.
 
-Errors are shares of the miss of the same learner with learning off (1 = the whole miss), 1 being the side to which the
-perturbation throws. Adaptation is the other way round: what the learner does otherwise than with learning off, in the
-same trial with the same noise, as a share of that miss. A reach that never set out is NaN; as an error it counts as the
-whole miss, of the adaptation it is left out.
+Errors are shares of the miss: the launch error in the same trial, with the same noise, of the same learner with
+learning off. 1 is the whole miss, on the side to which the perturbation deviates the hand. Adaptation is the share of
+the miss that learning has removed. A reach in which the hand did not move is NaN; as an error it counts as 1, and from
+adaptation it is left out.
 """
 
 from __future__ import annotations
@@ -11,70 +11,74 @@ from __future__ import annotations
 import math
 
 import numpy as np
-from numpy.typing import NDArray
 
-Array = NDArray[np.float64]
+from reach.measures.series import LATE_REACHES, N63_THRESHOLD, Array, finite_mean
 
 EARLY_REACHES = 10
-LATE_REACHES = 10
-# Less adaptation is no memory to be kept or lost.
+# Less adaptation is no memory that could be kept or lost.
 LEAST_ADAPTATION = 0.1
 # In an error clamp the fast state is gone after about five reaches, and the slow one fades over many more.
 REBOUND_FROM, REBOUND_UNTIL = 5, 25
 REBOUND_START = 2
-# As in N63: 63 % of the miss is gone.
-FOLLOWED = 0.368
 
 
-def _mean(values: Array) -> float:
-    finite = values[np.isfinite(values)]
-    return float(np.mean(finite)) if len(finite) else math.nan
+def _sizes(error: Array) -> Array:
+    """Return |error|, (n,), with 1 for NaN."""
+    return np.abs(np.where(np.isfinite(error), error, 1.0))
 
 
 def early_error(error: Array) -> float:
-    """L10: mean |error| of the first ten reaches."""
-    sizes = np.abs(np.where(np.isfinite(error), error, 1.0))
-    return float(np.mean(sizes[:EARLY_REACHES]))
+    """Return L10: mean |error| of the first ten reaches."""
+    return float(np.mean(_sizes(error)[:EARLY_REACHES]))
 
 
 def savings(first: Array, again: Array) -> float:
-    """1 - L10'/L10: how much less is missed when what was learned and washed out is met again; 0 for nothing saved.
+    """Return 1 - L10'/L10: by how much errors are smaller when a perturbation returns after a washout.
 
-    What the washout has left counts as saved. NaN where nothing was missed at first.
+    Adaptation that the washout has left counts as saved.
 
     Args:
-        first, again: (n,) errors of the reaches of either block.
+        first, again: (n,) errors of the first and the repeated block.
+
+    Returns:
+        0 for nothing saved; NaN if there were no errors at first.
     """
-    missed = early_error(first)
-    return 1.0 - early_error(again) / missed if missed > 0.0 else math.nan
+    error = early_error(first)
+    return 1.0 - early_error(again) / error if error > 0.0 else math.nan
 
 
 def interference(first: Array, again: Array) -> float:
-    """L10'/L10 - 1 of A in A-B-A: how much more is missed in A when B came between; 0 for nothing, -1 for no miss left.
+    """Return L10'/L10 - 1 of A in A-B-A: by how much errors in A are larger when B came between.
 
-    B is not washed out, so that its after-effect, which adds to the miss of A, is part of it.
+    B is not washed out, so its after-effect, which adds to the miss of A, is included.
+
+    Args:
+        first, again: (n,) errors of the first and the repeated block.
+
+    Returns:
+        0 for no interference, -1 for no errors left; NaN if there were no errors at first.
     """
-    missed = early_error(first)
-    return early_error(again) / missed - 1.0 if missed > 0.0 else math.nan
+    error = early_error(first)
+    return early_error(again) / error - 1.0 if error > 0.0 else math.nan
 
 
 def retention(trained: Array, unseen: Array) -> float:
-    """Adaptation of the last ten reaches without sight of the hand, as a share of that of the last ten seen ones.
+    """Return adaptation in the last ten reaches without sight of the hand, as a share of that in the last ten with it.
 
     Args:
-        trained, unseen: (n,) adaptation of either block.
+        trained, unseen: (n,) adaptation in each block.
 
     Returns:
-        1 for nothing lost; NaN where less than a tenth was learned.
+        1 for nothing lost; NaN if less than a tenth was learned.
     """
-    learned = _mean(trained[-LATE_REACHES:])
-    return _mean(unseen[-LATE_REACHES:]) / learned if learned >= LEAST_ADAPTATION else math.nan
+    learned = finite_mean(trained[-LATE_REACHES:])
+    return finite_mean(unseen[-LATE_REACHES:]) / learned if learned >= LEAST_ADAPTATION else math.nan
 
 
 def rebound(clamp: Array) -> float:
-    """Spontaneous recovery: how far A comes back in reaches 6 to 25 of the clamp, beyond its first two and beyond 0.
+    """Return spontaneous recovery: how far A returns in reaches 6 to 25 of the clamp, above its first two and above 0.
 
-    What is left of A when the clamp begins is no recovery, and neither is B that fades.
+    What is left of A at the start of the clamp is no recovery, and neither is the fading of B.
 
     Args:
         clamp: (n,) adaptation to A, in the error clamp that follows a short B.
@@ -82,72 +86,72 @@ def rebound(clamp: Array) -> float:
     Returns:
         A share of the miss, 0 for none.
     """
-    return max(0.0, _mean(clamp[REBOUND_FROM:REBOUND_UNTIL]) - max(0.0, _mean(clamp[:REBOUND_START])))
+    return max(0.0, finite_mean(clamp[REBOUND_FROM:REBOUND_UNTIL]) - max(0.0, finite_mean(clamp[:REBOUND_START])))
 
 
 def reaches_between_flips(scale: Array) -> int | None:
-    """Reaches between two flips of a perturbation that goes to either side in turn; None if it does not.
+    """Return the number of reaches between two flips of an alternating perturbation; None if it does not alternate.
 
     Args:
-        scale: (n,) size of the perturbation of each reach, 1 or -1.
+        scale: (n,) size of the perturbation in each reach, 1 or -1.
     """
     changed = np.flatnonzero(scale != scale[0]) if len(scale) else np.zeros(0, dtype=np.int64)
     if not len(changed) or scale[0] == 0.0:
         return None
     every = int(changed[0])
-    flipped = np.where(np.arange(len(scale)) // every % 2, -scale[0], scale[0])
-    return every if np.array_equal(scale, flipped) else None
+    alternating = np.where(np.arange(len(scale)) // every % 2, -scale[0], scale[0])
+    return every if np.array_equal(scale, alternating) else None
 
 
 def switching_error(error: Array, every: int) -> tuple[float, float]:
-    """What is left of the miss while the perturbation flips: at the last reach before a flip, and on average.
+    """Return what is left of the miss under an alternating perturbation: just before a flip, and on average.
 
-    Stretches up to the first flip are left out, for nothing had been learned the other way before.
+    Reaches before the first flip are left out, since nothing had been learned in the other direction.
 
     Args:
         error: (n,) of each reach.
         every: reaches between two flips.
 
     Returns:
-        Median |error| at the ends of stretches, and mean |error|.
+        Median |error| of the last reaches before a flip, and mean |error|.
     """
-    sizes = np.abs(np.where(np.isfinite(error), error, 1.0))[every:]
+    sizes = _sizes(error)[every:]
     ends = sizes[every - 1 :: every]
     return float(np.median(ends)) if len(ends) else math.nan, float(np.mean(sizes)) if len(sizes) else math.nan
 
 
-def fastest_switch(left_at_flip: dict[int, float]) -> float:
-    """Fewest reaches between flips at which the learner can still follow; infinite if it follows none.
+def fastest_switch(error_at_flip: dict[int, float]) -> float:
+    """Return the fewest reaches between flips at which the learner still follows; infinite if it follows none.
 
-    It follows when less than 0.368 of the miss is left at the last reach before a flip (63 % is gone, as in N63), and
-    it must follow all slower flips too.
+    It follows if less than 0.368 of the miss is left at the last reach before a flip (63 % is gone, as in N63), for
+    this and all slower rates.
 
     Args:
-        left_at_flip: reaches between flips -> what is left, of `switching_error`.
+        error_at_flip: reaches between flips -> what is left before a flip, as `switching_error` returns it.
     """
     fastest = math.inf
-    for every in sorted(left_at_flip, reverse=True):
-        if not left_at_flip[every] < FOLLOWED:
+    for every in sorted(error_at_flip, reverse=True):
+        if not error_at_flip[every] < N63_THRESHOLD:
             break
         fastest = float(every)
     return fastest
 
 
 def generalisation(adaptation: Array, angle: Array) -> dict[int, float]:
-    """Adaptation in each direction as a share of that in the direction trained.
+    """Return adaptation in each direction as a share of that in the trained direction.
 
     Args:
         adaptation: (n,) of the reaches of a block without errors.
-        angle: (n,) degrees between the cup of the reach and the one trained, unsigned.
+        angle: (n,) degrees between the cup of the reach and the trained one, unsigned.
 
     Returns:
-        Rounded angle, above 0 -> share; NaN where less than a tenth was learned in the direction trained.
+        Rounded angle, above 0 -> share; NaN if less than a tenth was learned in the trained direction.
     """
     rounded = np.rint(angle).astype(np.int64)
-    trained = _mean(adaptation[rounded == 0])
-    known = trained >= LEAST_ADAPTATION
+    trained = finite_mean(adaptation[rounded == 0])
+    is_known = trained >= LEAST_ADAPTATION
     return {
-        int(one): _mean(adaptation[rounded == one]) / trained if known else math.nan
-        for one in np.unique(rounded)
-        if one > 0
+        int(degrees): finite_mean(adaptation[rounded == degrees]) / trained if is_known else math.nan
+        for degrees in np.unique(rounded)
+        if degrees > 0
     }

@@ -1,4 +1,7 @@
-"""Measure a series of reaches: how fast and how far the launch errors of one learner fall (L30, N63, A, tau ...)."""
+"""Measure a series of reaches: how fast and how far the launch errors of one learner fall (L30, N63, A, tau ...).
+
+The *miss* is the launch error that the perturbation causes without learning. Errors are given as shares of it.
+"""
 
 from __future__ import annotations
 
@@ -8,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from reach.measures.reach import wrapped_degrees
+from reach.measures.reach import require_shapes, wrapped_degrees
 from reach.sim.layout import TRIAL_S
 from reach.sim.tasks import REACH_RADIUS_M
 
@@ -18,20 +21,21 @@ BASELINE_REACHES = 10
 L30_REACHES = 30
 N63_WINDOW = 4
 N63_THRESHOLD = 0.368
-# A smaller miss, degrees, cannot be told from the scatter of a launch.
+# A smaller miss, degrees, cannot be told from the scatter of launches.
 LEAST_MISS_DEG = 2.0
 LATE_REACHES = 10
-# How near to the cup a reach has to stop for success.
+# Largest distance from the cup at which a reach may stop for success.
 ON_TARGET_CM = 100.0 * REACH_RADIUS_M
 AMPLITUDE_BOUNDS = (-0.5, 1.5)
 TAU_BOUNDS_REACHES = (0.3, 300.0)
 LEAST_AMPLITUDE = 0.1
+# Significance level of F tests for a fit.
 FIT_LEVEL = 0.01
 
 
 @dataclass(frozen=True)
 class TrialSeries:
-    """The reaches of one learner through one protocol with one seed, in order, probes left out.
+    """The reaches of one learner through one protocol with one seed, in order, without probes.
 
     Attributes:
         launch_error_deg: (n,) raw.
@@ -39,6 +43,9 @@ class TrialSeries:
         cup: (n, 2) m.
         endpoint_error_cm, time_to_success_s: (n,), NaN where there is none.
         success: (n,).
+
+    Raises:
+        ValueError: an array of another shape.
     """
 
     launch_error_deg: Array
@@ -50,59 +57,57 @@ class TrialSeries:
 
     def __post_init__(self) -> None:
         reaches = len(self.launch_error_deg)
-        for name in ("launch_error_deg", "block", "endpoint_error_cm", "time_to_success_s", "success"):
-            if getattr(self, name).shape != (reaches,):
-                raise ValueError(f"{name} has shape {getattr(self, name).shape}; ({reaches},) is allowed")
-        if self.cup.shape != (reaches, 2):
-            raise ValueError(f"cup has shape {self.cup.shape}; ({reaches}, 2) is allowed")
+        columns = ("launch_error_deg", "block", "endpoint_error_cm", "time_to_success_s", "success")
+        require_shapes(self, dict.fromkeys(columns, (reaches,)) | {"cup": (reaches, 2)})
 
     def corrected_error_deg(self) -> Array:
-        """Launch errors (n,) less the mean of the last ten baseline reaches.
+        """Return launch errors (n,) less the mean of the last ten baseline reaches.
 
-        For a cup that two or more of those ten went to, the mean is that of the reaches to it: an arm launches a little
-        aside in some directions, and that is not the perturbation's doing.
+        If two or more of those ten went to the cup of a reach, the mean is over these alone: an arm launches slightly
+        aside in some directions, whatever the perturbation.
         """
         baseline = np.flatnonzero(self.block == "baseline")[-BASELINE_REACHES:]
         if len(baseline) == 0:
             return self.launch_error_deg.copy()
         error = self.launch_error_deg[baseline]
-        corrected = self.launch_error_deg - _mean(error)
+        corrected = self.launch_error_deg - finite_mean(error)
         for cup in np.unique(self.cup, axis=0):
             own = error[np.all(self.cup[baseline] == cup, axis=1)]
             if np.sum(np.isfinite(own)) >= 2:
                 at_cup = np.all(self.cup == cup, axis=1)
-                corrected[at_cup] = self.launch_error_deg[at_cup] - _mean(own)
+                corrected[at_cup] = self.launch_error_deg[at_cup] - finite_mean(own)
         return wrapped_degrees(corrected)
 
 
-def _mean(values: Array) -> float:
+def finite_mean(values: Array) -> float:
+    """Return the mean of the finite values; NaN without any."""
     finite = values[np.isfinite(values)]
     return float(np.mean(finite)) if len(finite) else math.nan
 
 
-def miss_deg(unlearning: TrialSeries, scale: Array | None = None) -> Array:
-    """Return the miss of each reach, (n,) degrees: the launch error that the perturbation causes without learning.
+def miss_deg(without_learning: TrialSeries, scale: Array | None = None) -> Array:
+    """Return the miss of each reach, (n,), degrees: the launch error that the perturbation causes without learning.
 
-    It is the mean of the corrected launch error over all perturbed reaches to the same cup. A cup that was never
-    perturbed has the mean over all perturbed reaches. Reaches with a scale of 0 are not perturbed.
+    It is the mean of the corrected launch error over all perturbed reaches to the same cup, or over all perturbed
+    reaches if this cup was never perturbed. Reaches with a scale of 0 are not perturbed.
 
     Args:
-        unlearning: the reaches of the same learner with learning off, or of one that never learns.
-        scale: (n,) size of the perturbation in each reach, negative to the other side; None for 1 throughout. The miss
+        without_learning: the reaches of the same learner with learning off, or of one that never learns.
+        scale: (n,) size of the perturbation in each reach, negative for the opposite; None for 1 throughout. The miss
             is that of a positive scale.
 
     Returns:
-        Signed as launch errors are; NaN if no perturbed reach set out.
+        Signed as launch errors are; NaN if the hand moved in no perturbed reach.
     """
-    error = unlearning.corrected_error_deg()
-    perturbed = unlearning.block == "perturbed"
+    error = without_learning.corrected_error_deg()
+    perturbed = without_learning.block == "perturbed"
     if scale is not None:
         error = np.where(scale < 0.0, -error, error)
         perturbed &= scale != 0.0
-    miss = np.full(len(error), _mean(error[perturbed]))
-    for cup in np.unique(unlearning.cup[perturbed], axis=0):
-        at_cup = np.all(unlearning.cup == cup, axis=1)
-        mean = _mean(error[perturbed & at_cup])
+    miss = np.full(len(error), finite_mean(error[perturbed]))
+    for cup in np.unique(without_learning.cup[perturbed], axis=0):
+        at_cup = np.all(without_learning.cup == cup, axis=1)
+        mean = finite_mean(error[perturbed & at_cup])
         if math.isfinite(mean):
             miss[at_cup] = mean
     return miss
@@ -111,32 +116,32 @@ def miss_deg(unlearning: TrialSeries, scale: Array | None = None) -> Array:
 def series_measures(
     series: TrialSeries, miss: Array | float, after_effect_deg: Array | None = None
 ) -> dict[str, float]:
-    """Return how fast a learner corrected.
+    """Return how fast a learner corrected from reach to reach.
 
-    An error counts by its size, as a share of the miss at the same cup: an overshoot is an error too. A perturbed reach
-    that never set out counts as one that kept the whole miss. In means and fits, cups count by the size of their miss.
-    N63, A, tau and the after-effect leave out cups with a miss below 2 degrees; without any other cup, all measures
-    relative to the miss are NaN. Scatter makes a size of an error that is 0 on average, so that A and tau come out a
-    little low where the scatter is large.
+    An error counts by its size as a share of the miss at the same cup, so an overshoot is an error too. A perturbed
+    reach in which the hand did not move counts as the whole miss. Cups are weighted by the size of their miss. N63, A,
+    tau and the after-effect leave out cups with a miss below 2 degrees; without any other cup, all measures relative to
+    the miss are NaN. A and tau are slightly low if launches scatter, because the size of an error that is 0 on average
+    is above 0.
 
     Args:
         series: the learner's reaches.
-        miss: (n,) degrees, of each reach, as `miss_deg` gives it; or one for all.
-        after_effect_deg: (n,) degrees, launch errors of the reaches from which the after-effect is read, NaN for all
-            others; None for the first washout reach alone.
+        miss: (n,) degrees, of each reach, as `miss_deg` returns it; or one for all.
+        after_effect_deg: (n,) degrees, launch errors from which the after-effect is read, NaN for all other reaches;
+            None for the first washout reach alone.
 
     Returns:
         L30: mean |error| of the first 30 perturbed reaches over the mean miss of the same reaches (1 = learns nothing).
-        N63: first perturbed reach whose running median of four is below 0.368 of the miss; inf if none is.
-        A, tau: of A (1 - exp(-(n - 1) / tau)), fitted to 1 - |error| / miss; tau in reaches, NaN where A cannot be told
+        N63: first perturbed reach whose running median of four is below 0.368 of the miss; inf if there is none.
+        A, tau: of A (1 - exp(-(n - 1) / tau)), fitted to 1 - |error| / miss; tau in reaches, NaN if A cannot be told
             from 0 (see `fit_exponential`).
-        after_effect: launch error after the perturbation has gone and before any of it has been unlearned, over the
-            miss, negative to the other side than the miss.
         late_error: as L30, of the last ten perturbed reaches.
+        after_effect: launch error when the perturbation is gone and nothing has been unlearned yet, over the miss;
+            negative if it is opposite to the miss.
         endpoint_early_cm, endpoint_late_cm: mean endpoint error of the first and last ten perturbed reaches.
         time_to_success_s: mean over the successful perturbed reaches.
         seconds_lost: mean time to success of the first 30 perturbed reaches less that of the last ten baseline reaches,
-            a reach without success counting as the trial's limit of 3 s; NaN if the baseline has no success.
+            with the trial limit of 3 s for a reach without success; NaN if the baseline has no success.
         on_target: share of perturbed reaches whose first movement ends within 2 cm of the seen cup.
         success: share of perturbed reaches with success in the end, visual feedback included.
 
@@ -145,16 +150,16 @@ def series_measures(
     """
     perturbed = series.block == "perturbed"
     if not np.any(perturbed):
-        raise ValueError("the series has no perturbed reaches")
-    missed = np.broadcast_to(np.asarray(miss, dtype=np.float64), perturbed.shape)
+        raise ValueError("series: expected 1 or more perturbed reaches, got none")
+    miss = np.broadcast_to(np.asarray(miss, dtype=np.float64), perturbed.shape)
     corrected = series.corrected_error_deg()
     endpoint = series.endpoint_error_cm[perturbed]
     return {
-        **_relative_to_the_miss(corrected[perturbed], missed[perturbed]),
-        "after_effect": _after_effect(series, missed, corrected, after_effect_deg),
-        "endpoint_early_cm": _mean(endpoint[:LATE_REACHES]),
-        "endpoint_late_cm": _mean(endpoint[-LATE_REACHES:]),
-        "time_to_success_s": _mean(series.time_to_success_s[perturbed]),
+        **_relative_to_the_miss(corrected[perturbed], miss[perturbed]),
+        "after_effect": _after_effect(series, miss, corrected, after_effect_deg),
+        "endpoint_early_cm": finite_mean(endpoint[:LATE_REACHES]),
+        "endpoint_late_cm": finite_mean(endpoint[-LATE_REACHES:]),
+        "time_to_success_s": finite_mean(series.time_to_success_s[perturbed]),
         "seconds_lost": _seconds_lost(series),
         "on_target": float(np.mean(endpoint < ON_TARGET_CM)),
         "success": float(np.mean(series.success[perturbed])),
@@ -162,54 +167,57 @@ def series_measures(
 
 
 def _relative_to_the_miss(error: Array, miss: Array) -> dict[str, float]:
-    """L30, N63, A, tau and late_error of perturbed reaches, errors and misses (n,) in degrees."""
-    size = np.abs(miss)
-    left = np.where(np.isfinite(error), np.abs(error), size)
-    telling = size >= LEAST_MISS_DEG
-    if not np.any(telling):
+    """Return L30, N63, A, tau and late_error of perturbed reaches, errors and misses (n,) in degrees."""
+    miss = np.abs(miss)
+    error = np.where(np.isfinite(error), np.abs(error), miss)
+    is_large = miss >= LEAST_MISS_DEG
+    if not np.any(is_large):
         return dict.fromkeys(("L30", "N63", "A", "tau", "late_error"), math.nan)
-    number: Array = np.flatnonzero(telling).astype(np.float64) + 1.0
-    share = left[telling] / size[telling]
-    amplitude, tau = fit_exponential(1.0 - share, number - 1.0, weight=size[telling] ** 2)
+    number: Array = np.flatnonzero(is_large).astype(np.float64) + 1.0
+    share = error[is_large] / miss[is_large]
+    amplitude, tau = fit_exponential(1.0 - share, number - 1.0, weight=miss[is_large] ** 2)
     return {
-        "L30": relative_error(left[:L30_REACHES], size[:L30_REACHES]),
+        "L30": relative_error(error[:L30_REACHES], miss[:L30_REACHES]),
         "N63": reaches_to_63(share, number),
         "A": amplitude,
         "tau": tau,
-        "late_error": relative_error(left[-LATE_REACHES:], size[-LATE_REACHES:]),
+        "late_error": relative_error(error[-LATE_REACHES:], miss[-LATE_REACHES:]),
     }
 
 
 def relative_error(error: Array, miss: Array) -> float:
-    """Return the summed size of errors (n,) over that of their misses (n,); NaN without any miss.
+    """Return the summed size of errors (n,) over that of their misses (n,); NaN if all misses are 0 or NaN.
 
-    A NaN error counts as its whole miss; a reach whose miss is NaN is left out.
+    A NaN error counts as its whole miss; a reach with a NaN miss is left out.
     """
-    size = np.abs(miss[np.isfinite(miss)])
-    left = np.where(np.isfinite(error), np.abs(error), np.abs(miss))[np.isfinite(miss)]
+    known = np.isfinite(miss)
+    size = np.abs(miss[known])
+    left = np.where(np.isfinite(error), np.abs(error), np.abs(miss))[known]
     return float(np.sum(left) / np.sum(size)) if np.any(size > 0.0) else math.nan
 
 
-def _after_effect(series: TrialSeries, miss: Array, corrected: Array, given: Array | None) -> float:
-    if given is None:
-        given = np.full(len(miss), math.nan)
-        began = int(np.argmax(series.block == "perturbed"))
-        first = began + np.flatnonzero(series.block[began:] == "washout")[:1]
-        given[first] = corrected[first]
-    read = np.isfinite(given) & (np.abs(miss) >= LEAST_MISS_DEG)
-    return float(np.sum(given[read] * np.sign(miss[read])) / np.sum(np.abs(miss[read]))) if np.any(read) else math.nan
+def _after_effect(series: TrialSeries, miss: Array, corrected: Array, after_effect_deg: Array | None) -> float:
+    if after_effect_deg is None:
+        after_effect_deg = np.full(len(miss), math.nan)
+        start = int(np.argmax(series.block == "perturbed"))
+        first = start + np.flatnonzero(series.block[start:] == "washout")[:1]
+        after_effect_deg[first] = corrected[first]
+    read = np.isfinite(after_effect_deg) & (np.abs(miss) >= LEAST_MISS_DEG)
+    if not np.any(read):
+        return math.nan
+    return float(np.sum(after_effect_deg[read] * np.sign(miss[read])) / np.sum(np.abs(miss[read])))
 
 
 def _seconds_lost(series: TrialSeries) -> float:
-    time = np.where(series.success, series.time_to_success_s, TRIAL_S)
+    time_s = np.where(series.success, series.time_to_success_s, TRIAL_S)
     baseline = np.flatnonzero(series.block == "baseline")[-BASELINE_REACHES:]
     if not np.any(series.success[baseline]):
         return math.nan
-    return _mean(time[series.block == "perturbed"][:L30_REACHES]) - _mean(time[baseline])
+    return finite_mean(time_s[series.block == "perturbed"][:L30_REACHES]) - finite_mean(time_s[baseline])
 
 
 def reaches_to_63(share: Array, number: Array | None = None) -> float:
-    """Return the first reach at which the median of the last four sizes is below 0.368; infinity without one.
+    """Return the first reach at which the median of the last four errors is below 0.368; infinity without one.
 
     Args:
         share: (n,) errors as shares of the miss; their size counts.
@@ -224,19 +232,20 @@ def reaches_to_63(share: Array, number: Array | None = None) -> float:
 def fit_exponential(adaptation: Array, before: Array | None = None, weight: Array | None = None) -> tuple[float, float]:
     """Return A and tau (reaches) of A (1 - exp(-(n - 1) / tau)) by least squares, A in [-0.5, 1.5], tau in [0.3, 300].
 
-    For each tau the best A follows in closed form, so only tau is searched, ever more finely. tau is NaN where A cannot
-    be told from 0: |A| is 0.1 or less, or the curve fits no better than zero by an F test with 2 and n - 2 degrees of
+    For each tau the best A follows in closed form, so only tau is searched, ever more finely. tau is NaN if A cannot be
+    told from 0: |A| is 0.1 or less, or the curve fits no better than zero by an F test with 2 and n - 2 degrees of
     freedom at 1 %, whose tail probability is (squared error of the curve / that of zero) ** ((n - 2) / 2).
 
     Args:
         adaptation: (n,) adaptation index of each reach, 0 for nothing and 1 for all of the miss.
-        before: (n,) perturbed reaches before each; None for 0, 1, 2 ...
+        before: (n,) number of perturbed reaches before each; None for 0, 1, 2 ...
         weight: (n,) of the squared deviation of each reach, 0 or more; None for 1.
     """
     n = np.arange(len(adaptation), dtype=np.float64) if before is None else before
     weight = np.ones(len(adaptation)) if weight is None else weight
 
-    def best(tau: float) -> tuple[float, float]:
+    def best_amplitude(tau: float) -> tuple[float, float]:
+        """Return the squared error and A."""
         shape = 1.0 - np.exp(-n / tau)
         amplitude = float((weight * shape) @ adaptation / max(float((weight * shape) @ shape), 1e-12))
         amplitude = min(AMPLITUDE_BOUNDS[1], max(AMPLITUDE_BOUNDS[0], amplitude))
@@ -245,10 +254,10 @@ def fit_exponential(adaptation: Array, before: Array | None = None, weight: Arra
     low, high = (math.log(bound) for bound in TAU_BOUNDS_REACHES)
     for _ in range(6):
         grid = np.linspace(low, high, 41)
-        k = int(np.argmin([best(math.exp(x))[0] for x in grid]))
+        k = int(np.argmin([best_amplitude(math.exp(x))[0] for x in grid]))
         low, high = float(grid[max(k - 1, 0)]), float(grid[min(k + 1, 40)])
     tau = math.exp(0.5 * (low + high))
-    left, amplitude = best(tau)
-    whole = float(weight @ adaptation**2)
-    told_apart = whole > 0.0 and (left / whole) ** max(0.5 * len(n) - 1.0, 0.0) < FIT_LEVEL
-    return amplitude, tau if told_apart and abs(amplitude) > LEAST_AMPLITUDE else math.nan
+    error, amplitude = best_amplitude(tau)
+    error_of_zero = float(weight @ adaptation**2)
+    is_significant = error_of_zero > 0.0 and (error / error_of_zero) ** max(0.5 * len(n) - 1.0, 0.0) < FIT_LEVEL
+    return amplitude, tau if is_significant and abs(amplitude) > LEAST_AMPLITUDE else math.nan

@@ -1,8 +1,8 @@
 """Protocols of the motor-learning laboratory as data, and the wrapper that runs any learner through one.
 
-A protocol is a list of blocks: so many trials, what is perturbed, what probe follows each reach, whether learning is
-on. `ProtocolWrapper` turns each `reset` into the next trial of the schedule and records a row of measures for it.
-Whatever trains on a Gymnasium environment can be put through it; nothing of the schedule reaches the learner.
+A protocol is a list of blocks: how many trials, what is perturbed, which probe follows a reach, whether learning is on.
+`ProtocolWrapper` turns each `reset` into the next trial and records a row of measures for it. It works with anything
+that trains on a Gymnasium environment; the learner is told nothing of the schedule.
 """
 
 from reach.protocols.blocks import (
@@ -17,14 +17,15 @@ from reach.protocols.blocks import (
     UNSEEN,
     WASHOUT,
     Block,
+    Cup,
     Protocol,
     ScheduledTrial,
     cup_at,
     schedule_of,
 )
-from reach.protocols.presets import PROTOCOLS, protocol_table, read_protocol
-from reach.protocols.schedules import SCALE_SCHEDULES, Abrupt, Flipping, Gradual, Random
-from reach.protocols.wrapper import ProtocolWrapper
+from reach.protocols.presets import PROTOCOLS, describe_block, protocol_table, read_protocol
+from reach.protocols.schedules import SCALE_SCHEDULES, Abrupt, Flipping, Gradual, Random, ScaleSchedule
+from reach.protocols.wrapper import WASHOUT_ONSET_LAUNCH_ERROR, ProtocolWrapper, Recording
 
 __all__ = [
     "BASELINE",
@@ -39,15 +40,20 @@ __all__ = [
     "TARGETS",
     "UNSEEN",
     "WASHOUT",
+    "WASHOUT_ONSET_LAUNCH_ERROR",
     "Abrupt",
     "Block",
+    "Cup",
     "Flipping",
     "Gradual",
     "Protocol",
     "ProtocolWrapper",
     "Random",
+    "Recording",
+    "ScaleSchedule",
     "ScheduledTrial",
     "cup_at",
+    "describe_block",
     "protocol_table",
     "read_protocol",
     "schedule_of",

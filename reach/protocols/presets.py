@@ -1,11 +1,13 @@
-"""The protocols of the laboratory, by name, each after the study it follows.
+"""The presets, each after a published study, and the reader of protocol files.
 
-All share the fan of cups and begin with 20 baseline reaches, so that one learner's numbers can be laid beside each
-other. Sizes are those of the studies; numbers of trials are theirs, or fewer where theirs serve fatigue and attention.
+All presets but the two within-reach ones begin with 20 baseline reaches and share a fan of cups, so that the results of
+one learner can be compared between them. Sizes are those of the studies; numbers of trials are those of the studies or
+fewer, since a learner neither tires nor loses attention.
 """
 
 from __future__ import annotations
 
+import os
 import runpy
 import tomllib
 from collections.abc import Mapping
@@ -26,6 +28,7 @@ from reach.perturbations import (
     Rotation,
     as_perturbations,
 )
+from reach.perturbations.base import FACTORS, SIZES
 from reach.protocols.blocks import (
     BASELINE,
     CLAMP,
@@ -37,54 +40,60 @@ from reach.protocols.blocks import (
     UNSEEN,
     WASHOUT,
     Block,
+    Cup,
     Protocol,
     cup_at,
 )
 from reach.protocols.schedules import SCALE_SCHEDULES, Abrupt, Flipping, Random, ScaleSchedule
+from reach.sim.setup import cup_place
 
 TURN = (Rotation(30.0),)
 NO_CURSOR = (HideHand(),)
-OTHER_SIDE = Abrupt(-1.0)
-# The arm is unseen under way, as in throwing through prisms, else the reach is corrected before it ends.
-UNDER_WAY = HideHand(until_s=0.8)
+REVERSED = Abrupt(-1.0)
+# The hand is hidden during the reach, as in throwing through prisms; otherwise vision corrects the reach itself.
+HIDDEN_UNDER_WAY = HideHand(until_s=0.8)
 CURL = (CurlField(13.0),)
-# As far as in the study of the field: over 20 cm it throws the hand 15 cm aside, and into the cup on its way back.
+# 10 cm as in the study: over 20 cm the field pushes the hand 15 cm aside, and into the cup on its way back.
 CURL_CUPS = tuple(cup_at(bearing, 0.10) for bearing in TARGET_BEARINGS_DEGREES)
-# A channel trial after each fourth reach is one trial in five.
+# One channel trial in five.
 CHANNEL, REACHES_BETWEEN_CHANNELS = (ForceChannel(),), 4
-# Trials between two flips and how many flips, slow to fast.
+# (trials between two flips, number of stretches), slow to fast.
 SWITCHES = ((32, 3), (16, 4), (8, 6), (4, 8), (2, 12), (1, 16))
 TRAINED_DEGREES = 65.0
 FAN = tuple(cup_at(bearing) for bearing in (65.0, 80.0, 95.0, 110.0, 125.0))
-# The hand is well on its way: a reach is prepared in 0.2 s and takes 0.6 s.
-UNDER_WAY_S = 0.34
+# About the middle of the reach, which is prepared in 0.2 s and takes 0.6 s.
+MID_REACH_S = 0.34
 GRASP = "reach/CupGrab-v0"
 
 RUTTLE = "Ruttle, 't Hart and Henriques 2021, Sci Rep 11:2001"
 
-_ALL = (
+_PRESETS = (
     Protocol(
         name="rotation30",
+        title="30° rotation of the seen hand",
         blocks=(Block(BASELINE, 20), Block(PERTURBED, 100, TURN, probe=NO_CURSOR), Block(WASHOUT, 20)),
         source=f"Krakauer et al. 2000, J Neurosci 20:8916 (30 degrees, centre-out); no-cursor probes as in {RUTTLE}",
     ),
     Protocol(
         name="rotation45",
+        title="45° rotation of the seen hand",
         blocks=(Block(BASELINE, 20), Block(PERTURBED, 100, (Rotation(45.0),), probe=NO_CURSOR), Block(WASHOUT, 20)),
         source="'t Hart 2024, data set ExplicitTimeCourse (45 degrees, four targets, a reach without a cursor after "
         f"each); probes as in {RUTTLE}",
     ),
     Protocol(
         name="prism",
+        title="prism shift",
         blocks=(
-            Block(BASELINE, 20, (UNDER_WAY,)),
-            Block(PERTURBED, 60, (Prism(0.06), UNDER_WAY)),
-            Block(WASHOUT, 40, (UNDER_WAY,)),
+            Block(BASELINE, 20, (HIDDEN_UNDER_WAY,)),
+            Block(PERTURBED, 60, (Prism(0.06), HIDDEN_UNDER_WAY)),
+            Block(WASHOUT, 40, (HIDDEN_UNDER_WAY,)),
         ),
         source="Martin et al. 1996, Brain 119:1183 (throwing while looking through prisms)",
     ),
     Protocol(
         name="curl",
+        title="curl force field",
         blocks=(
             Block(BASELINE, 20, probe=CHANNEL, probe_every=REACHES_BETWEEN_CHANNELS),
             Block(PERTURBED, 80, CURL, probe=CHANNEL, probe_every=REACHES_BETWEEN_CHANNELS),
@@ -96,6 +105,7 @@ _ALL = (
     ),
     Protocol(
         name="savings",
+        title="savings protocol (a rotation met twice)",
         blocks=(
             Block(BASELINE, 20),
             Block(PERTURBED, 60, TURN),
@@ -106,10 +116,11 @@ _ALL = (
     ),
     Protocol(
         name="interference",
+        title="interference protocol (a rotation, its opposite, the rotation again)",
         blocks=(
             Block(BASELINE, 20),
             Block(PERTURBED, 60, TURN),
-            Block(OPPOSITE, 60, TURN, OTHER_SIDE),
+            Block(OPPOSITE, 60, TURN, REVERSED),
             Block(RELEARNED, 60, TURN),
         ),
         source="Brashers-Krug, Shadmehr and Bizzi 1996, Nature 382:252 (A, B, A); with rotations Krakauer, Ghez and "
@@ -117,17 +128,19 @@ _ALL = (
     ),
     Protocol(
         name="recovery",
+        title="recovery protocol (a rotation, its opposite for a few reaches, a clamp)",
         blocks=(
             Block(BASELINE, 20),
             Block(PERTURBED, 100, TURN),
-            # About as many as undo A: one for each cup.
-            Block(OPPOSITE, 4, TURN, OTHER_SIDE),
+            # About as many reaches as undo A: one for each cup.
+            Block(OPPOSITE, 4, TURN, REVERSED),
             Block(CLAMP, 40, (ErrorClamp(0.0),)),
         ),
         source="Smith, Ghazizadeh and Shadmehr 2006, PLoS Biol 4:e179 (long A, short B, error clamp)",
     ),
     Protocol(
         name="switching",
+        title="switching protocol (a rotation that changes its sign)",
         blocks=(
             Block(BASELINE, 20),
             *(Block(PERTURBED, every * flips, TURN, Flipping(every)) for every, flips in SWITCHES),
@@ -137,15 +150,17 @@ _ALL = (
     ),
     Protocol(
         name="retention",
+        title="retention protocol (a rotation, then reaches unseen)",
         blocks=(Block(BASELINE, 20), Block(PERTURBED, 60, TURN), Block(UNSEEN, 40, NO_CURSOR)),
         source="Kitago et al. 2013, Front Hum Neurosci 7:307 (errors removed: reaches without a cursor)",
     ),
-    # The hand's own course is measured, against the same reach without the perturbation: learning would blur it.
+    # Learning is off in the next two: the path of the hand is compared with the same reach without the perturbation.
     Protocol(
         name="jump",
+        title="cup jump (within the reach)",
         blocks=(
             Block(BASELINE, 10, learning=False),
-            Block(PERTURBED, 40, (CupJump(right_m=0.05, onset_s=UNDER_WAY_S),), Random((-1.0, 1.0)), learning=False),
+            Block(PERTURBED, 40, (CupJump(right_m=0.05, onset_s=MID_REACH_S),), Random((-1.0, 1.0)), learning=False),
         ),
         source="Paulignan et al. 1991, Exp Brain Res 83:502 (the object to be grasped is displaced as the hand "
         "sets out)",
@@ -153,10 +168,11 @@ _ALL = (
     ),
     Protocol(
         name="nudge",
+        title="nudge of the arm (within the reach)",
         blocks=(
             Block(BASELINE, 10, learning=False),
             Block(
-                PERTURBED, 40, (Nudge(right_n=4.0, onset_s=UNDER_WAY_S),), Random((-1.0, 1.0)), learning=False
+                PERTURBED, 40, (Nudge(right_n=4.0, onset_s=MID_REACH_S),), Random((-1.0, 1.0)), learning=False
             ),
         ),
         source="Pruszynski and Scott 2012, Exp Brain Res 218:341 (a pulse of force under way)",
@@ -164,6 +180,7 @@ _ALL = (
     ),
     Protocol(
         name="generalisation",
+        title="generalisation protocol (one direction trained, others probed)",
         blocks=(
             Block(BASELINE, 20),
             Block(PERTURBED, 60, TURN, cups=(cup_at(TRAINED_DEGREES),)),
@@ -174,146 +191,143 @@ _ALL = (
     ),
 )  # fmt: skip
 
-PROTOCOLS: dict[str, Protocol] = {protocol.name: protocol for protocol in _ALL}
+PROTOCOLS: dict[str, Protocol] = {protocol.name: protocol for protocol in _PRESETS}
 
 
-def size_in_words(perturbation: Perturbation) -> str:
-    """A perturbation's kind and size, such as "rotation degrees=30"."""
-    names = (*perturbation.sizes, *perturbation.factors)
+def describe_block(block: Block) -> str:
+    """Return a block in a few words: name, trials, perturbation and its schedule, probes, whether learning is off."""
+    details = [_kind_and_size(perturbation) for perturbation in block.perturbation]
+    if block.has_size and block.scale.describe():
+        details.append(block.scale.describe())
+    if block.probe is not None:
+        kinds = "+".join(perturbation.kind for perturbation in block.probe) or "plain"
+        details.append(f"{kinds} probe after {'each' if block.probe_every == 1 else f'every {block.probe_every}th'}")
+    if not block.learning:
+        details.append("no learning")
+    return f"{block.name} {block.trials}" + (f" ({', '.join(details)})" if details else "")
+
+
+def _kind_and_size(perturbation: Perturbation) -> str:
+    """Return such as "rotation degrees=30"."""
+    names = (SIZES | FACTORS).get(type(perturbation), ())
     sizes = [f"{name}={getattr(perturbation, name):g}" for name in names if getattr(perturbation, name)]
     return " ".join([perturbation.kind, *sizes])
 
 
-def in_words(block: Block) -> str:
-    """A block as a few words: its name and trials, how large its perturbation is, what is seen, what probes it has."""
-    said = [f"{block.name} {block.trials}", *(size_in_words(one) for one in block.perturbation)]
-    if block.has_size and block.course.in_words():
-        said.append(block.course.in_words())
-    if block.probe is not None:
-        probes = "+".join(one.kind for one in block.probe) or "plain"
-        said.append(f"{probes} probe after {'each' if block.probe_every == 1 else f'every {block.probe_every}th'}")
-    if not block.learning:
-        said.append("no learning")
-    return said[0] if len(said) == 1 else f"{said[0]} ({', '.join(said[1:])})"
-
-
 def protocol_table() -> list[tuple[str, str, str]]:
-    """The presets as rows of a table: name, schedule in words, source."""
+    """Return name, schedule in words and source of every preset."""
     return [
-        (name, "; ".join(in_words(block) for block in protocol.blocks), protocol.source)
+        (name, "; ".join(describe_block(block) for block in protocol.blocks), protocol.source)
         for name, protocol in PROTOCOLS.items()
     ]
 
 
 SUFFIXES = (".toml", ".py")
-IN_PYTHON = "PROTOCOL"
-UNSOURCED = "of its user's own"
+PYTHON_NAME = "PROTOCOL"
+NO_SOURCE = "a protocol of the user"
 
 
 def read_protocol(path: str | Path) -> Protocol:
-    """The protocol that a file holds.
+    """Read a protocol from a file.
 
-    Args:
-        path: of a TOML file with the fields of `Protocol` and a table `[[blocks]]` for each block, whose fields are
-            those of `Block` (perturbations are tables with a "kind", and so is the course); or of a Python file that
-            gives a `Protocol` the name PROTOCOL. A TOML file is only read. A Python file is executed with the
-            permissions of this process: read only one you trust.
+    A TOML file holds the fields of `Protocol` and a table `[[blocks]]` for each block with the fields of `Block`;
+    perturbations and `scale` are tables with a "kind". It is only read. A Python file assigns a `Protocol` to the name
+    PROTOCOL. It is executed with the permissions of this process, so read only files you trust.
 
     Raises:
         FileNotFoundError: there is no such file.
-        ValueError: something in it is not allowed; the message names the file, what it is and what is allowed.
+        ValueError: the file holds no valid protocol; the message names the file and the field.
     """
     file = Path(path)
     if file.suffix not in SUFFIXES:
-        raise ValueError(f"protocol file {file}: its name ends in {file.suffix!r}; {list(SUFFIXES)} are allowed")
-    if not file.is_file():
-        raise FileNotFoundError(f"protocol file {file} does not exist")
+        raise ValueError(f"protocol file {_short(file)}: expected a name that ends in {' or '.join(SUFFIXES)}")
+    # False, and no error, for a name that is too long for a file.
+    if not os.path.isfile(file):
+        raise FileNotFoundError(f"protocol file {_short(file)} does not exist")
     try:
         if file.suffix == ".py":
-            protocol = _run(file).get(IN_PYTHON)
+            protocol = _run(file).get(PYTHON_NAME)
             if not isinstance(protocol, Protocol):
-                raise ValueError(f"{IN_PYTHON} is {protocol!r}; a reach.protocols.Protocol is allowed")
+                raise ValueError(f"{PYTHON_NAME}: expected a reach.protocols.Protocol, got {protocol!r}")
         else:
-            protocol = protocol_from(tomllib.loads(file.read_text(encoding="utf-8")))
+            protocol = _protocol_from(tomllib.loads(file.read_text(encoding="utf-8")))
         if protocol.env_id.removeprefix(OWN_PREFIX) not in ENVIRONMENTS:
-            raise ValueError(f"env_id is {protocol.env_id!r}; {list(ENVIRONMENTS)} are allowed")
+            raise ValueError(f"env_id: expected one of {list(ENVIRONMENTS)}, got {protocol.env_id!r}")
     except (OverflowError, RecursionError, TypeError, ValueError) as error:
         raise ValueError(f"protocol file {file}: {error}") from error
     return protocol
 
 
+def _short(file: Path) -> str:
+    """Return a path for a message, cut in the middle if it is very long."""
+    text = str(file)
+    return text if len(text) <= 200 else f"{text[:80]}...{text[-80:]} ({len(text)} characters)"
+
+
 def _run(file: Path) -> dict[str, Any]:
-    """What is named in a Python file when it has been run."""
+    """Execute a Python file and return its global names."""
     try:
         return runpy.run_path(str(file))
     except (Exception, SystemExit) as error:
         raise ValueError(f"running it raises {type(error).__name__}: {error}".removesuffix(": ")) from error
 
 
-def protocol_from(given: Mapping[str, Any]) -> Protocol:
-    """A protocol from plain values, as TOML or JSON brings them.
+def _protocol_from(table: Mapping[str, Any]) -> Protocol:
+    """Return a protocol from plain values, as TOML gives them.
 
     Raises:
-        ValueError: a key that is unknown or missing, or a value that is not allowed.
+        ValueError: an unknown or missing key, or an invalid value.
     """
-    given = {"source": UNSOURCED, **given}
-    _require_keys("the protocol", Protocol, given)
-    blocks = given["blocks"]
+    table = {"source": NO_SOURCE, **table}
+    _require_keys("the protocol", Protocol, table)
+    blocks = table["blocks"]
     if not isinstance(blocks, list) or not all(isinstance(block, Mapping) for block in blocks):
-        raise ValueError(f"blocks is {blocks!r}; a table [[blocks]] for each block is allowed")
-    values = {**given, "blocks": tuple(_block(number, block) for number, block in enumerate(blocks, start=1))}
-    for name in ("name", "source", "env_id"):
+        raise ValueError(f"blocks: expected a table [[blocks]] for each block, got {blocks!r}")
+    values = {**table, "blocks": tuple(_block_from(number, block) for number, block in enumerate(blocks, start=1))}
+    for name in ("name", "source", "env_id", "title"):
         if not isinstance(values.get(name, ""), str):
-            raise ValueError(f"{name} is {values[name]!r}; text is allowed")
+            raise ValueError(f"{name}: expected text, got {values[name]!r}")
     if "cups" in values:
-        values["cups"] = _cups(values["cups"])
+        values["cups"] = _cups_from(values["cups"])
     return Protocol(**values)
 
 
-def _block(number: int, given: Mapping[str, Any]) -> Block:
+def _block_from(number: int, table: Mapping[str, Any]) -> Block:
     try:
-        _require_keys("a block", Block, given)
-        values = dict(given)
-        for name in ("perturbation", "probe"):
-            if name in values:
-                values[name] = as_perturbations(values[name])
-        if "course" in values:
-            values["course"] = _course(values["course"])
-        if "cups" in values:
-            values["cups"] = _cups(values["cups"])
+        _require_keys("a block", Block, table)
+        values = dict(table)
+        read = {"perturbation": as_perturbations, "probe": as_perturbations, "scale": _scale_from, "cups": _cups_from}
+        for name in [name for name in read if name in values]:
+            values[name] = read[name](values[name])
         return Block(**values)
     except (TypeError, ValueError) as error:
         raise ValueError(f"block {number}: {error}") from error
 
 
-def _course(given: Any) -> ScaleSchedule:
-    kind = given.get("kind") if isinstance(given, Mapping) else given
+def _scale_from(value: Any) -> ScaleSchedule:
+    """Return a schedule from a table with a "kind", or from its kind alone."""
+    table = dict(value) if isinstance(value, Mapping) else {"kind": value}
+    kind = table.pop("kind", None)
     if not isinstance(kind, str) or kind not in SCALE_SCHEDULES:
-        raise ValueError(f'course "kind" is {kind!r}; {list(SCALE_SCHEDULES)} are allowed')
-    values = {name: value for name, value in given.items() if name != "kind"} if isinstance(given, Mapping) else {}
-    _require_keys(f"course {kind!r}", SCALE_SCHEDULES[kind], values)
-    return SCALE_SCHEDULES[kind](**values)
+        raise ValueError(f"scale kind: expected one of {list(SCALE_SCHEDULES)}, got {kind!r}")
+    _require_keys(f"scale {kind!r}", SCALE_SCHEDULES[kind], table)
+    return SCALE_SCHEDULES[kind](**table)
 
 
-def _require_keys(owner: str, kind: type[Any], given: Mapping[str, Any]) -> None:
+def _cups_from(value: Any) -> tuple[Cup, ...]:
+    if not isinstance(value, list) or not value:
+        raise ValueError(f"cups: expected 1 or more places [x, y] in m, got {value!r}")
+    places = [cup_place(cup).tolist() for cup in value]
+    return tuple((x, y) for x, y in places)
+
+
+def _require_keys(owner: str, kind: type[Any], table: Mapping[str, Any]) -> None:
+    """Check that a table has no key that the dataclass `kind` lacks, and all that it needs."""
     known = [field for field in fields(kind) if field.init]
-    unknown = sorted(set(given) - {field.name for field in known})
+    unknown = sorted(set(table) - {field.name for field in known})
     if unknown:
-        raise ValueError(f"{owner} has no {unknown}; {[field.name for field in known]} are allowed")
+        raise ValueError(f"{owner}: expected keys of {[field.name for field in known]}, got {unknown}")
     needed = [f.name for f in known if f.default is MISSING and f.default_factory is MISSING]
-    missing = [name for name in needed if name not in given]
+    missing = [name for name in needed if name not in table]
     if missing:
-        raise ValueError(f"{owner} lacks {missing}; it needs {needed}")
-
-
-def _cups(given: Any) -> tuple[tuple[float, float], ...]:
-    if not isinstance(given, list) or not given:
-        raise ValueError(f"cups is {given!r}; 1 or more places [x, y] in m are allowed")
-    return tuple(_place(cup) for cup in given)
-
-
-def _place(given: Any) -> tuple[float, float]:
-    from reach.sim.setup import cup_place
-
-    x, y = cup_place(given).tolist()
-    return x, y
+        raise ValueError(f"{owner}: expected the keys {needed}, got no {missing}")

@@ -1,4 +1,4 @@
-"""How large a perturbation is from trial to trial of a block: at once, ramped, drawn, or to either side in turn."""
+"""Schedules of size: how large a block's perturbation is in each trial."""
 
 from __future__ import annotations
 
@@ -13,30 +13,30 @@ LARGEST_SCALE = 10.0
 
 
 class ScaleSchedule(Protocol):
-    """What every course answers."""
+    """The interface of every schedule."""
 
     @property
     def kind(self) -> str:
-        """The name, in `SCALE_SCHEDULES`."""
+        """Name in `SCALE_SCHEDULES`."""
 
     def scales(self, trials: int, rng: np.random.Generator) -> list[float]:
-        """For each of a block's trials, the size of the perturbation as a multiple of the one given."""
+        """Return the size of the perturbation in each of `trials` trials, as a multiple of the block's perturbation."""
 
-    def in_words(self) -> str:
-        """What is said of it in a list of protocols; empty for the usual."""
+    def describe(self) -> str:
+        """Return a few words for a table of protocols; empty for the default schedule."""
 
 
-def _require_scales(owner: object, *scales: float) -> None:
+def _require_scales(schedule: object, *scales: float) -> None:
     for scale in scales:
-        require_number(f"{type(owner).__name__} scale", scale, -LARGEST_SCALE, LARGEST_SCALE)
+        require_number(f"{type(schedule).__name__} scale", scale, -LARGEST_SCALE, LARGEST_SCALE)
 
 
 @dataclass(frozen=True)
 class Abrupt:
-    """The whole perturbation from the first trial on.
+    """The same size in every trial.
 
     Attributes:
-        scale: -10..10; -1 is the same perturbation to the other side.
+        scale: -10..10; -1 is the opposite perturbation.
     """
 
     scale: float = 1.0
@@ -46,20 +46,20 @@ class Abrupt:
         _require_scales(self, self.scale)
 
     def scales(self, trials: int, rng: np.random.Generator) -> list[float]:
-        """The same for all."""
+        """Return `scale` for every trial."""
         return [float(self.scale)] * trials
 
-    def in_words(self) -> str:
-        """Its side or size, where it is not the usual one."""
-        return {1.0: "", -1.0: "to the other side"}.get(float(self.scale), f"times {self.scale:g}")
+    def describe(self) -> str:
+        """Return the size if it is not 1."""
+        return {1.0: "", -1.0: "opposite"}.get(float(self.scale), f"times {self.scale:g}")
 
 
 @dataclass(frozen=True)
 class Gradual:
-    """Ramped up in equal steps, so that no one trial brings an error that is noticed (Kagerer et al. 1997).
+    """A ramp in equal steps, so that no single error is noticed (Kagerer et al. 1997).
 
     Attributes:
-        trials: over which it grows to the whole, 1 or more; it stays so after that.
+        trials: length of the ramp, 1 or more; the perturbation keeps its full size after it.
     """
 
     trials: int
@@ -69,44 +69,44 @@ class Gradual:
         require_whole("Gradual trials", self.trials, 1)
 
     def scales(self, trials: int, rng: np.random.Generator) -> list[float]:
-        """1/n, 2/n ... 1, 1."""
+        """Return 1/n, 2/n ... 1, 1."""
         return [min(1.0, n / self.trials) for n in range(1, trials + 1)]
 
-    def in_words(self) -> str:
-        """How long the ramp is."""
+    def describe(self) -> str:
+        """Return the length of the ramp."""
         return f"ramped over {self.trials}"
 
 
 @dataclass(frozen=True)
 class Random:
-    """Drawn anew for each trial from the schedule's seed (Scheidt, Dingwell and Mussa-Ivaldi 2001).
+    """A size drawn for each trial from the seed of the schedule (Scheidt, Dingwell and Mussa-Ivaldi 2001).
 
     Attributes:
-        choices: the scales drawn from, each equally often, 1 or more of -10..10; 0 is a trial without it.
+        choices: scales to draw from with equal probability, 1 or more of -10..10; 0 is an unperturbed trial.
     """
 
     choices: tuple[float, ...] = (-1.0, 1.0)
     kind: str = field(default="random", init=False)
 
     def __post_init__(self) -> None:
-        given: Any = self.choices
-        if not isinstance(given, list | tuple) or not given:
-            raise ValueError(f"Random choices is {self.choices!r}; 1 or more scales are allowed")
-        object.__setattr__(self, "choices", tuple(given))
+        choices: Any = self.choices
+        if not isinstance(choices, list | tuple) or not choices:
+            raise ValueError(f"Random choices: expected 1 or more scales, got {choices!r}")
+        object.__setattr__(self, "choices", tuple(choices))
         _require_scales(self, *self.choices)
 
     def scales(self, trials: int, rng: np.random.Generator) -> list[float]:
-        """One draw a trial."""
+        """Return one draw for each trial."""
         return [float(self.choices[k]) for k in rng.integers(len(self.choices), size=trials)]
 
-    def in_words(self) -> str:
-        """What is drawn from."""
+    def describe(self) -> str:
+        """Return the choices."""
         return "drawn from " + ", ".join(f"{scale:g}" for scale in self.choices)
 
 
 @dataclass(frozen=True)
 class Flipping:
-    """To one side and to the other in turn (alternating fields of Thoroughman and Shadmehr 1999 and others).
+    """The perturbation and its opposite in turn (Thoroughman and Shadmehr 1999).
 
     Attributes:
         every: trials between two flips, 1 or more.
@@ -119,11 +119,11 @@ class Flipping:
         require_whole("Flipping every", self.every, 1)
 
     def scales(self, trials: int, rng: np.random.Generator) -> list[float]:
-        """1 for `every` trials, then -1 for as many, and so on."""
+        """Return 1 for `every` trials, then -1 for as many, and so on."""
         return [-1.0 if n // self.every % 2 else 1.0 for n in range(trials)]
 
-    def in_words(self) -> str:
-        """How often it flips."""
+    def describe(self) -> str:
+        """Return how often the sign flips."""
         return f"flipped every {self.every}"
 
 

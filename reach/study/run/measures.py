@@ -1,16 +1,15 @@
-"""From the trials of a study to measures: a value for each learner, protocol and seed.
+"""Turn the trials of a study into measures: a value for each learner, protocol, seed and metric.
 
-The measures of a protocol follow from its blocks and from what was recorded, never from its name. Launch errors of a
-perturbed block give the speed of correction. Channel trials give the channel measures, which have names of their own.
-An onset within the reach gives the correction within it. Blocks that come back, clamp the error, hide the hand or probe
-other directions give memory.
+Which measures a run has follows from its blocks and from what was recorded, never from the name of the protocol. To add
+a measure, write a function of a `Run` that yields names and values, and list it in `MEASURES`.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
-from dataclasses import replace
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -31,19 +30,30 @@ from reach.measures.series import (
     relative_error,
     series_measures,
 )
-from reach.protocols import BASELINE, CLAMP, OPPOSITE, PERTURBED, PROBED, RELEARNED, UNSEEN, WASHOUT
-from reach.protocols.wrapper import WASHOUT_ONSET_LAUNCH_ERROR
+from reach.protocols import (
+    BASELINE,
+    CLAMP,
+    OPPOSITE,
+    PERTURBED,
+    PROBED,
+    RELEARNED,
+    UNSEEN,
+    WASHOUT,
+    WASHOUT_ONSET_LAUNCH_ERROR,
+)
 from reach.sim.layout import START_HAND_M
-from reach.study.run import LAUNCH_ERROR_WITHOUT_LEARNING
+from reach.study.run.protocol_run import LAUNCH_ERROR_WITHOUT_LEARNING
 from reach.study.run.two_states import fit_two_states
 
 Array = NDArray[np.float64]
+Measured = Iterator[tuple[str, float]]
 
+# The learner that never learns.
 NON_LEARNER = "none"
 KEYS = ["learner", "protocol", "seed"]
 LAUNCH = "launch_error_deg"
-# Measured within reaches: name of the measure, column, and how many reaches become one number. Times that may be
-# infinite are given by their median.
+# Measures within reaches: name, column, and how many reaches become one number. Times that may be infinite have a
+# median.
 WITHIN = (
     ("T_c", "correction_time_s", np.mean),
     ("correction_onset_s", "correction_onset_s", np.median),
@@ -51,14 +61,82 @@ WITHIN = (
     ("t90_s", "t90_s", np.median),
     ("overshoot", "overshoot", np.mean),
 )
-# Channel trials whose mean is the late channel index, as people's is given (Avraham et al. 2017).
+# The late channel index is a mean over these, as in human data (Avraham et al. 2017).
 LATE_CHANNEL_TRIALS = 5
-# Reaches in these blocks are made without seeing an error.
+# Blocks in which no error is seen.
 WITHOUT_ERROR = (CLAMP, UNSEEN, PROBED)
 
 
+def per_seed(trials: pd.DataFrame) -> pd.DataFrame:
+    """Return all measures, in the order of the trials.
+
+    The miss is that of the same learner with learning off if the trials hold it, else that of the learner `none`. A run
+    with neither has only measures within the reach and of channel trials. If the hand moved in no trial that tells the
+    miss, the measures relative to it are NaN.
+
+    Args:
+        trials: a row for each trial of any number of runs.
+
+    Returns:
+        Columns learner, protocol, seed, metric, value.
+
+    Raises:
+        ValueError: a trial occurs more than once.
+    """
+    measured = []
+    for rows, reference in _with_references(_completed(trials)):
+        keys = {name: rows[name].iloc[0] for name in KEYS}
+        run = Run(rows, reference)
+        measured += [{**keys, "metric": name, "value": value} for measure in MEASURES for name, value in measure(run)]
+    return pd.DataFrame(measured, columns=[*KEYS, "metric", "value"])
+
+
+def _completed(trials: pd.DataFrame) -> pd.DataFrame:
+    """Return trials with the columns that are optional where blocks are plain and abrupt.
+
+    Raises:
+        ValueError: a trial occurs more than once.
+    """
+    repeated = trials.duplicated([*KEYS, "trial", "probe"])
+    if repeated.any():
+        first = trials[repeated].iloc[0]
+        raise ValueError(
+            f"trials: expected one row for each trial, got trial {first['trial']} of learner {first['learner']!r}, "
+            f"protocol {first['protocol']!r}, seed {first['seed']} more than once"
+        )
+    completed = trials.copy()
+    for name, values in (
+        ("block_number", (trials["block"] != trials["block"].shift()).cumsum()),
+        ("perturbation_scale", (trials["block"] == PERTURBED).astype(np.float64)),
+        ("channel_index", math.nan),
+        ("onset_s", math.nan),
+        (WASHOUT_ONSET_LAUNCH_ERROR, math.nan),
+    ):
+        if name not in trials:
+            completed[name] = values
+    return completed
+
+
+def _with_references(trials: pd.DataFrame) -> Iterator[tuple[pd.DataFrame, TrialSeries | None]]:
+    """Yield the trials of each run, and the same reaches without learning if these are known."""
+    runs = dict(iter(trials.groupby(KEYS, sort=False)))
+    for (_, protocol, seed), rows in runs.items():
+        is_recorded = LAUNCH_ERROR_WITHOUT_LEARNING in rows
+        if is_recorded and rows[LAUNCH_ERROR_WITHOUT_LEARNING].notna().any():
+            yield rows, _series(rows, LAUNCH_ERROR_WITHOUT_LEARNING)
+        elif (NON_LEARNER, protocol, seed) in runs:
+            yield rows, _series(runs[NON_LEARNER, protocol, seed])
+        else:  # recorded and NaN: the hand never moved
+            yield rows, _series(rows, LAUNCH_ERROR_WITHOUT_LEARNING) if is_recorded else None
+
+
+def _reaches(rows: pd.DataFrame) -> pd.DataFrame:
+    """Return the trials in order, without probes."""
+    return rows[~rows["probe"]].sort_values("trial")
+
+
 def _series(rows: pd.DataFrame, launch_error: str = LAUNCH) -> TrialSeries:
-    """One learner, protocol and seed as a series, probes left out; `launch_error` is the column to read it from."""
+    """Return the trials of one run as a series; `launch_error` is the column to read it from."""
     reaches = _reaches(rows)
 
     def column(name: str) -> Array:
@@ -74,44 +152,230 @@ def _series(rows: pd.DataFrame, launch_error: str = LAUNCH) -> TrialSeries:
     )
 
 
+@dataclass(frozen=True)
+class Run:
+    """The trials of one learner through one protocol with one seed, as its measures need them.
+
+    Attributes:
+        rows: all trials.
+        reference: the same reaches with learning off; None if unknown.
+    """
+
+    rows: pd.DataFrame
+    reference: TrialSeries | None
+
+    @cached_property
+    def reaches(self) -> pd.DataFrame:
+        """All reaches in order."""
+        return _reaches(self.rows)
+
+    @cached_property
+    def within(self) -> pd.DataFrame:
+        """Perturbed reaches with an onset within the reach."""
+        return self.reaches[self.reaches["onset_s"].notna() & (self.reaches["block"] == PERTURBED)]
+
+    @cached_property
+    def perturbed(self) -> pd.DataFrame:
+        """Perturbed reaches that are perturbed from the start."""
+        return self.reaches[(self.reaches["block"] == PERTURBED) & self.reaches["onset_s"].isna()]
+
+    @cached_property
+    def flips(self) -> dict[int, int]:
+        """Blocks with an alternating perturbation: number of the block -> reaches between flips."""
+        flips = {}
+        for number, rows in self.perturbed.groupby("block_number", sort=False):
+            every = memory.reaches_between_flips(rows["perturbation_scale"].to_numpy(dtype=np.float64))
+            if every is not None:
+                flips[int(str(number))] = every
+        return flips
+
+    @cached_property
+    def is_lasting(self) -> bool:
+        """Whether there is a perturbation that never changes its side."""
+        scales = self.perturbed["perturbation_scale"]
+        return len(scales) > 0 and not self.flips and bool((scales >= 0.0).all() or (scales <= 0.0).all())
+
+    @cached_property
+    def own(self) -> TrialSeries:
+        """The reaches as a series."""
+        return _series(self.rows)
+
+    @cached_property
+    def miss(self) -> Array | None:
+        """(n,) degrees, the miss of each reach; None without a reference or a perturbed reach."""
+        if self.reference is None or self.perturbed.empty:
+            return None
+        return miss_deg(self.reference, self.reaches["perturbation_scale"].to_numpy(dtype=np.float64))
+
+    @cached_property
+    def relative(self) -> tuple[Array, Array] | None:
+        """Error and adaptation (n,) of each reach as shares of the miss; None if no miss is large enough.
+
+        At a cup whose miss is too small, they are shares of the mean miss.
+        """
+        if self.reference is None or self.miss is None:
+            return None
+        is_large = np.abs(self.miss) >= LEAST_MISS_DEG
+        if not np.any(is_large):
+            return None
+        miss = np.where(is_large, self.miss, np.copysign(float(np.mean(np.abs(self.miss[is_large]))), self.miss))
+        error = self.own.corrected_error_deg()
+        return error / miss, wrapped_degrees(self.reference.corrected_error_deg() - error) / miss
+
+
+def within_reach(run: Run) -> Measured:
+    """Yield T_c, correction onset, t50, t90, overshoot, attempts and tips of reaches with an onset within them."""
+    if run.within.empty:
+        return
+    for metric, column, average in WITHIN:
+        values = run.within[column].to_numpy(dtype=np.float64)
+        known = values[~np.isnan(values)]
+        yield metric, float(average(known)) if len(known) else math.nan
+    yield "attempts", float(run.within["attempts"].mean())
+    yield "tips", float(run.within["tipped"].mean())
+    if run.perturbed.empty:
+        yield "time_to_success_s", float(run.within["time_to_success_s"].mean())
+        yield "success", float(run.within["success"].mean())
+
+
+def force_channel(run: Run) -> Measured:
+    """Yield how much of a lasting force field is compensated, from its channel trials.
+
+    The compensation in a channel trial is its channel index less that of the last ten channel trials of baseline, as a
+    share of the field of that trial.
+    """
+    channel = run.rows[run.rows["channel_index"].notna()].sort_values("trial")
+    perturbed = channel[channel["block"] == PERTURBED]
+    if not run.is_lasting or perturbed.empty:
+        return
+    baseline = channel.loc[channel["block"] == BASELINE, "channel_index"].to_numpy(dtype=np.float64)[-BASELINE_REACHES:]
+    index = perturbed["channel_index"].to_numpy(dtype=np.float64) - (float(np.mean(baseline)) if len(baseline) else 0.0)
+    field = perturbed["perturbation_scale"].to_numpy(dtype=np.float64)
+    reach = perturbed["trial_in_block"].to_numpy(dtype=np.float64)
+
+    def compensation(trials: Any) -> float:
+        return float(index[trials] @ field[trials] / max(float(field[trials] @ field[trials]), 1e-12))
+
+    early = reach <= L30_REACHES
+    yield "channel_index_early", compensation(early) if np.any(early) else math.nan
+    yield "channel_index_late", compensation(slice(-LATE_CHANNEL_TRIALS, None))
+    if field[0] != 0.0 and len(set(np.abs(field).tolist())) == 1:
+        share = index / field
+        asymptote, tau = fit_exponential(share, reach)
+        yield "channel_reaches_to_63", reaches_to_63(1.0 - share, reach)
+        yield "channel_asymptote", asymptote
+        yield "channel_tau", tau
+
+
+def launch(run: Run) -> Measured:
+    """Yield L30, N63, A, tau, the after-effect and the rest of `series_measures` of a lasting perturbation."""
+    if not run.is_lasting or run.miss is None or run.reference is None:
+        return
+    scales = run.perturbed["perturbation_scale"]
+    side = -1.0 if (scales < 0.0).any() else 1.0
+    measures = series_measures(run.own, side * run.miss, _at_washout_onset(run))
+    perturbed = run.own.block == PERTURBED
+    if scales.nunique() > 1:
+        # On a ramp the miss grows from reach to reach: errors are shares of it, and there is no time course.
+        error, miss = (series.corrected_error_deg()[perturbed] for series in (run.own, run.reference))
+        measures = {name: value for name, value in measures.items() if name not in ("N63", "A", "tau")}
+        measures["L30"] = relative_error(error[:L30_REACHES], miss[:L30_REACHES])
+        measures["late_error"] = relative_error(error[-LATE_REACHES:], miss[-LATE_REACHES:])
+    if WASHOUT not in run.own.block[int(np.argmax(perturbed)) :]:
+        measures.pop("after_effect")
+    yield from measures.items()
+
+
+def _at_washout_onset(run: Run) -> Array | None:
+    """Return corrected launch errors of the first visits to each cup by the learner as it was when the washout began.
+
+    NaN for all other reaches; None if they were not recorded, as in a person's trials.
+    """
+    launched = _series(run.rows, WASHOUT_ONSET_LAUNCH_ERROR).launch_error_deg
+    is_known = np.isfinite(launched)
+    if not np.any(is_known):
+        return None
+    at_onset = replace(run.own, launch_error_deg=np.where(is_known, launched, run.own.launch_error_deg))
+    return np.where(is_known, at_onset.corrected_error_deg(), math.nan)
+
+
+def switching(run: Run) -> Measured:
+    """Yield the mean error at each rate of an alternating perturbation, and the fastest rate that is followed."""
+    if run.relative is None or not run.flips:
+        return
+    error, _ = run.relative
+    block_number = run.reaches["block_number"].to_numpy()
+    at_flip = {}
+    for number, every in run.flips.items():
+        at_flip[every], mean = memory.switching_error(error[block_number == number], every)
+        yield f"switching_{every}", mean
+    yield "fastest_switch", memory.fastest_switch(at_flip)
+
+
+def memory_measures(run: Run) -> Measured:
+    """Yield savings or interference, retention, rebound with the two states, and generalisation, as blocks allow."""
+    if run.relative is None:
+        return
+    error, adaptation = run.relative
+    block = run.own.block
+    blocks = set(block.tolist())
+    if RELEARNED in blocks:
+        measure = memory.interference if OPPOSITE in blocks else memory.savings
+        yield measure.__name__, measure(error[block == PERTURBED], error[block == RELEARNED])
+    if UNSEEN in blocks:
+        yield "retention", memory.retention(adaptation[block == PERTURBED], adaptation[block == UNSEEN])
+    if CLAMP in blocks and OPPOSITE in blocks:
+        yield "rebound", memory.rebound(adaptation[block == CLAMP])
+        is_unseen = np.isin(block, WITHOUT_ERROR)
+        scale = np.where(is_unseen, 0.0, run.reaches["perturbation_scale"].to_numpy(dtype=np.float64))
+        yield from vars(fit_two_states(adaptation, scale, ~is_unseen)).items()
+    if PROBED in blocks:
+        to_cup = run.own.cup - np.array(START_HAND_M)
+        bearing = np.degrees(np.arctan2(to_cup[:, 1], to_cup[:, 0]))
+        trained = np.unique(bearing[block == PERTURBED])
+        if len(trained) == 1:
+            angle = np.abs(wrapped_degrees(bearing - trained[0]))[block == PROBED]
+            for degrees, share in memory.generalisation(adaptation[block == PROBED], angle).items():
+                yield f"generalisation_{degrees}", share
+
+
+# All measures, in the order of their rows. What each is called in a report stands in `reach.study.report.metrics`.
+MEASURES: tuple[Callable[[Run], Measured], ...] = (within_reach, force_channel, launch, switching, memory_measures)
+
+
 def baseline_corrected(trials: pd.DataFrame) -> pd.DataFrame:
-    """Return the trials with launch errors less their baseline, each learner, protocol and seed by itself.
+    """Return the trials with launch errors less their baseline, for each run by itself.
 
     Probes are corrected by the same baseline as reaches to the same cup.
     """
-    # Rows by their place: labels of an index may be there twice.
+    # Labels of the index may occur more than once, so rows are addressed by position.
     corrected = trials.reset_index(drop=True)
     for _, rows in corrected.groupby(KEYS, sort=False):
-        corrected.loc[rows.index, LAUNCH] = _less_baseline(rows)
+        series = _series(rows)
+        baseline = _by_cup(rows, series, series.launch_error_deg - series.corrected_error_deg(), default=0.0)
+        # Both may differ by a full turn.
+        corrected.loc[rows.index, LAUNCH] = wrapped_degrees(rows[LAUNCH].to_numpy(dtype=np.float64) - baseline)
     return corrected.set_axis(trials.index)
 
 
-def _less_baseline(rows: pd.DataFrame) -> Array:
-    series = _series(rows)
-    taken = _by_cup(rows, series, series.launch_error_deg - series.corrected_error_deg(), otherwise=0.0)
-    # A whole turn may lie between two ways of writing one angle.
-    return wrapped_degrees(rows[LAUNCH].to_numpy(dtype=np.float64) - taken)
-
-
-def _by_cup(rows: pd.DataFrame, series: TrialSeries, values: Array, otherwise: float) -> Array:
-    """Values of the reaches of a series, one for each cup, for all its trials with probes."""
+def _by_cup(rows: pd.DataFrame, series: TrialSeries, values: Array, default: float) -> Array:
+    """Return for all trials, probes included, the value (one for each cup) of the reaches of a series."""
     known = {tuple(cup): float(value) for cup, value in zip(series.cup, values, strict=True) if math.isfinite(value)}
-    return np.array([known.get((x, y), otherwise) for x, y in zip(rows["cup_x"], rows["cup_y"], strict=True)])
+    return np.array([known.get((x, y), default) for x, y in zip(rows["cup_x"], rows["cup_y"], strict=True)])
 
 
 def with_misses(trials: pd.DataFrame) -> pd.DataFrame:
-    """Return the trials, launch errors less their baseline, with the miss at the cup of each in the column `miss_deg`.
+    """Return the trials with launch errors less their baseline, and a column `miss_deg` with the miss at each cup.
 
-    The miss is that of a positive scale, signed; NaN where nothing tells of it.
+    The miss is that of a positive scale, signed; NaN if it is not known.
     """
     placed = trials.reset_index(drop=True)
-    found = baseline_corrected(placed).assign(miss_deg=math.nan)
+    result = baseline_corrected(placed).assign(miss_deg=math.nan)
     for rows, reference in _with_references(_completed(placed)):
         if reference is not None:
             scale = _reaches(rows)["perturbation_scale"].to_numpy(dtype=np.float64)
-            missed = miss_deg(reference, scale)
-            found.loc[rows.index, "miss_deg"] = _by_cup(rows, reference, missed, otherwise=math.nan)
-    return found.set_axis(trials.index)
+            result.loc[rows.index, "miss_deg"] = _by_cup(rows, reference, miss_deg(reference, scale), default=math.nan)
+    return result.set_axis(trials.index)
 
 
 def adaptation_index(trials: pd.DataFrame) -> pd.DataFrame:
@@ -123,227 +387,9 @@ def adaptation_index(trials: pd.DataFrame) -> pd.DataFrame:
     Returns:
         Columns learner, protocol, seed, trial_in_block, index.
     """
-    trials = _completed(trials)
-    measured = with_misses(trials)
-    reaches = measured[(measured["block"] == PERTURBED) & ~measured["probe"]]
+    trials = with_misses(_completed(trials))
+    reaches = trials[(trials["block"] == PERTURBED) & ~trials["probe"]]
     first = reaches.groupby(KEYS)["block_number"].transform("min")
     kept = reaches[(reaches["block_number"] == first) & (reaches["miss_deg"].abs() >= LEAST_MISS_DEG)]
     index: pd.DataFrame = kept.assign(index=1.0 - kept[LAUNCH] / kept["miss_deg"])
     return index[[*KEYS, "trial_in_block", "index"]]
-
-
-def per_seed(trials: pd.DataFrame) -> pd.DataFrame:
-    """Return all measures: a row (learner, protocol, seed, metric, value) each, in the order of the trials.
-
-    The miss is that of the same learner with learning off, where the trials tell of it, else that of the learner that
-    never learns. Seeds with neither have measures within the reach and of channel trials at most. Without a launch to
-    read a miss from, the measures relative to it are NaN.
-    """
-    found = []
-    for rows, reference in _with_references(_completed(trials)):
-        whose = {name: rows[name].iloc[0] for name in KEYS}
-        found += [{**whose, "metric": metric, "value": value} for metric, value in measures_of(rows, reference)]
-    return pd.DataFrame(found, columns=[*KEYS, "metric", "value"])
-
-
-def _with_references(trials: pd.DataFrame) -> Iterator[tuple[pd.DataFrame, TrialSeries | None]]:
-    """The trials of each learner, protocol and seed, and the same reaches without learning where these are known."""
-    groups = dict(iter(trials.groupby(KEYS, sort=False)))
-    for (_, protocol, seed), rows in groups.items():
-        told = LAUNCH_ERROR_WITHOUT_LEARNING in rows
-        if told and rows[LAUNCH_ERROR_WITHOUT_LEARNING].notna().any():
-            yield rows, _series(rows, LAUNCH_ERROR_WITHOUT_LEARNING)
-        elif (NON_LEARNER, protocol, seed) in groups:
-            yield rows, _series(groups[(NON_LEARNER, protocol, seed)])
-        else:  # told and NaN: a hand that never set out
-            yield rows, _series(rows, LAUNCH_ERROR_WITHOUT_LEARNING) if told else None
-
-
-def _reaches(rows: pd.DataFrame) -> pd.DataFrame:
-    """Trials in order, probes left out."""
-    return rows[~rows["probe"]].sort_values("trial")
-
-
-def _completed(trials: pd.DataFrame) -> pd.DataFrame:
-    """Return trials with the columns that a table of plain blocks, abrupt and seen to the end, may do without.
-
-    Raises:
-        ValueError: a trial occurs more than once.
-    """
-    repeated = trials.duplicated([*KEYS, "trial", "probe"])
-    if repeated.any():
-        first = trials[repeated].iloc[0]
-        raise ValueError(
-            f"trials holds trial {first['trial']} of learner {first['learner']!r}, protocol {first['protocol']!r}, "
-            f"seed {first['seed']} more than once; one row for each trial is allowed"
-        )
-    completed = trials.copy()
-    for name, values in (
-        ("block_number", (trials["block"] != trials["block"].shift()).cumsum()),
-        ("perturbation_scale", (trials["block"] == PERTURBED).astype(np.float64)),
-        ("channel_index", math.nan),
-        ("onset_s", math.nan),
-        (WASHOUT_ONSET_LAUNCH_ERROR, math.nan),
-    ):
-        if name not in trials:
-            completed[name] = values
-    return completed
-
-
-def measures_of(rows: pd.DataFrame, reference: TrialSeries | None) -> Iterator[tuple[str, float]]:
-    """The measures, by name, of one learner in one protocol with one seed.
-
-    Args:
-        rows: its trials.
-        reference: the same reaches with learning off; None for what can be told without it.
-    """
-    reaches = _reaches(rows)
-    within = reaches[reaches["onset_s"].notna() & (reaches["block"] == PERTURBED)]
-    perturbed = reaches[(reaches["block"] == PERTURBED) & reaches["onset_s"].isna()]
-    if len(within):
-        yield from _within_reach(within)
-        if perturbed.empty:
-            yield "time_to_success_s", float(within["time_to_success_s"].mean())
-            yield "success", float(within["success"].mean())
-    if perturbed.empty:
-        return
-    flips = _flipping(perturbed)
-    scales = perturbed["perturbation_scale"]
-    lasting = not flips and ((scales >= 0.0).all() or (scales <= 0.0).all())
-    if lasting:
-        yield from _by_channel(rows).items()
-    if reference is None:
-        return
-    own = _series(rows)
-    miss = miss_deg(reference, reaches["perturbation_scale"].to_numpy(dtype=np.float64))
-    if lasting:
-        side = -1.0 if (scales < 0.0).any() else 1.0
-        measures = series_measures(own, side * miss, _at_washout_onset(rows, own))
-        if scales.nunique() > 1:
-            measures = _of_a_ramp(measures, own, reference)
-        if WASHOUT not in set(reaches["block"].iloc[int(np.argmax(own.block == PERTURBED)) :]):
-            measures.pop("after_effect")
-        yield from measures.items()
-    telling = np.abs(miss) >= LEAST_MISS_DEG
-    if not np.any(telling):
-        return
-    # Where the miss at a cup is too small to be told, errors are shares of the mean miss.
-    miss = np.where(telling, miss, np.copysign(float(np.mean(np.abs(miss[telling]))), miss))
-    error = own.corrected_error_deg() / miss
-    adaptation = wrapped_degrees(reference.corrected_error_deg() - own.corrected_error_deg()) / miss
-    yield from _switching(flips, reaches["block_number"].to_numpy(), error)
-    yield from _memory(reaches, error, adaptation)
-
-
-def _at_washout_onset(rows: pd.DataFrame, own: TrialSeries) -> Array | None:
-    """Corrected launch errors of the first visits to each cup by the learner as it was when the washout began.
-
-    NaN for all other reaches; None where they were not recorded, as in a person's trials.
-    """
-    launched = _series(rows, WASHOUT_ONSET_LAUNCH_ERROR).launch_error_deg
-    if not np.any(np.isfinite(launched)):
-        return None
-    at_onset = replace(own, launch_error_deg=np.where(np.isfinite(launched), launched, own.launch_error_deg))
-    return np.where(np.isfinite(launched), at_onset.corrected_error_deg(), math.nan)
-
-
-def _within_reach(reaches: pd.DataFrame) -> Iterator[tuple[str, float]]:
-    for metric, column, of_many in WITHIN:
-        values = reaches[column].to_numpy(dtype=np.float64)
-        known = values[~np.isnan(values)]
-        yield metric, float(of_many(known)) if len(known) else math.nan
-    yield "attempts", float(reaches["attempts"].mean())
-    yield "tips", float(reaches["tipped"].mean())
-
-
-def _of_a_ramp(measures: dict[str, float], own: TrialSeries, reference: TrialSeries) -> dict[str, float]:
-    """Measures where the miss grows from reach to reach: errors are shares of it, and there is no time course."""
-    perturbed = own.block == PERTURBED
-    error, whole = (one.corrected_error_deg()[perturbed] for one in (own, reference))
-    kept = {name: value for name, value in measures.items() if name not in ("N63", "A", "tau")}
-    return kept | {
-        "L30": relative_error(error[:L30_REACHES], whole[:L30_REACHES]),
-        "late_error": relative_error(error[-LATE_REACHES:], whole[-LATE_REACHES:]),
-    }
-
-
-def _by_channel(rows: pd.DataFrame) -> dict[str, float]:
-    """Compensation of a force field, read from the channel trials; empty without any.
-
-    The compensation of a channel trial is its channel index less that of the last ten channel trials of baseline, as a
-    share of the field of that trial.
-    """
-    channel = rows[rows["channel_index"].notna()].sort_values("trial")
-    perturbed = channel[channel["block"] == PERTURBED]
-    if perturbed.empty:
-        return {}
-    baseline = channel.loc[channel["block"] == BASELINE, "channel_index"].to_numpy(dtype=np.float64)[-BASELINE_REACHES:]
-    index = perturbed["channel_index"].to_numpy(dtype=np.float64) - (float(np.mean(baseline)) if len(baseline) else 0.0)
-    field = perturbed["perturbation_scale"].to_numpy(dtype=np.float64)
-    reach = perturbed["trial_in_block"].to_numpy(dtype=np.float64)
-
-    def compensated(trials: Any) -> float:
-        return float(index[trials] @ field[trials] / max(float(field[trials] @ field[trials]), 1e-12))
-
-    early = reach <= L30_REACHES
-    found = {
-        "channel_index_early": compensated(early) if np.any(early) else math.nan,
-        "channel_index_late": compensated(slice(-LATE_CHANNEL_TRIALS, None)),
-    }
-    if field[0] != 0.0 and len(set(np.abs(field).tolist())) == 1:
-        share = index / field
-        asymptote, tau = fit_exponential(share, reach)
-        found |= {
-            "channel_reaches_to_63": reaches_to_63(1.0 - share, reach),
-            "channel_asymptote": asymptote,
-            "channel_tau": tau,
-        }
-    return found
-
-
-def _flipping(perturbed: pd.DataFrame) -> dict[int, int]:
-    """Blocks in which the perturbation goes to either side in turn: number of the block -> reaches between flips."""
-    found = {}
-    for number, rows in perturbed.groupby("block_number", sort=False):
-        every = memory.reaches_between_flips(rows["perturbation_scale"].to_numpy(dtype=np.float64))
-        if every is not None:
-            found[int(str(number))] = every
-    return found
-
-
-def _switching(flips: dict[int, int], block_number: NDArray[np.int64], error: Array) -> Iterator[tuple[str, float]]:
-    if not flips:
-        return
-    left = {}
-    for number, every in flips.items():
-        left[every], mean = memory.switching_error(error[block_number == number], every)
-        yield f"switching_{every}", mean
-    yield "fastest_switch", memory.fastest_switch(left)
-
-
-def _memory(reaches: pd.DataFrame, error: Array, adaptation: Array) -> Iterator[tuple[str, float]]:
-    block = reaches["block"].to_numpy(dtype=np.str_)
-    blocks = set(block.tolist())
-    if RELEARNED in blocks:
-        measure = memory.interference if OPPOSITE in blocks else memory.savings
-        yield measure.__name__, measure(error[block == PERTURBED], error[block == RELEARNED])
-    if UNSEEN in blocks:
-        yield "retention", memory.retention(adaptation[block == PERTURBED], adaptation[block == UNSEEN])
-    if CLAMP in blocks and OPPOSITE in blocks:
-        yield "rebound", memory.rebound(adaptation[block == CLAMP])
-        scale = np.where(np.isin(block, WITHOUT_ERROR), 0.0, reaches["perturbation_scale"].to_numpy(dtype=np.float64))
-        states = fit_two_states(adaptation, scale, ~np.isin(block, WITHOUT_ERROR))
-        yield from vars(states).items()
-    if PROBED in blocks:
-        yield from _generalisation(reaches, block, adaptation)
-
-
-def _generalisation(reaches: pd.DataFrame, block: NDArray[np.str_], adaptation: Array) -> Iterator[tuple[str, float]]:
-    aside = reaches[["cup_x", "cup_y"]].to_numpy(dtype=np.float64) - np.array(START_HAND_M)
-    bearing = np.degrees(np.arctan2(aside[:, 1], aside[:, 0]))
-    trained = np.unique(bearing[block == PERTURBED])
-    if len(trained) != 1:
-        return
-    angle = np.abs(wrapped_degrees(bearing - trained[0]))[block == PROBED]
-    for degrees, share in memory.generalisation(adaptation[block == PROBED], angle).items():
-        yield f"generalisation_{degrees}", share

@@ -1,14 +1,13 @@
-"""One job done in this process: a learner is made by its factory and put through a protocol, trial by trial.
+"""Run a learner through a protocol, trial by trial.
 
-The learner is known by Stable-Baselines3's model interface alone (`predict`, `learn` with a callback,
-`set_env`). Trials in which learning is on are run by the learner's own `learn`; the others (probes) by
-`predict`, if need be while `learn` waits for its next trial.
+The learner is known by Stable-Baselines3's model interface alone (`predict`, `learn` with a callback, `set_env`).
+Trials with learning on are run by the learner's own `learn`; the others (probes) by `predict`, also while `learn` waits
+for its next trial.
 
-Where a perturbation sets in within a reach, the reach is compared with its twin: the same trial, noise and learner
-without it. The learner acts in the twin by `predict`, before the reach itself, so that it is in the very state in which
-it meets the perturbation and learns nothing from the twin. What was there before the reach (a standing rotation, a
-hidden hand) stays in the twin. A learner that explores while it learns differs from its twin by that too: protocols
-that measure within the reach keep learning off.
+A reach with an onset within it is compared with its twin: the same trial, noise and learner without what sets in. What
+acts from the start (a rotation, a hidden hand) stays in the twin. The learner acts in the twin by `predict` before the
+reach itself, so it is in the same state in both and learns nothing from the twin. A learner that explores while it
+learns also differs from its twin by that, so protocols that measure within the reach keep learning off.
 """
 
 from __future__ import annotations
@@ -25,24 +24,25 @@ from numpy.typing import NDArray
 from reach.measures.correction import WINDOW, WINDOW_S, WITHIN_REACH, Correction, Trajectory, measure_correction
 from reach.measures.reach import LAUNCH_WINDOW_S, launch_error_deg, movement_onset
 from reach.perturbations import Perturbation
+from reach.protocols import Cup, ProtocolWrapper, Recording, ScheduledTrial, schedule_of
 from reach.protocols import Protocol as ReachProtocol
-from reach.protocols import ProtocolWrapper, ScheduledTrial, schedule_of
-from reach.protocols.blocks import Cup
-from reach.protocols.wrapper import Recording
-from reach.render.film import film_bytes
-from reach.study.filming import FILM_EVERY, Camera, filmed_trials
+from reach.study.filming import FILM_EVERY, Camera, film_bytes, filmed_trials
 from reach.study.watched import Companion, Onlooker, Watched
 
-# More steps than any protocol has: `learn` is ended by its callback.
+# More steps than any protocol has: a callback ends `learn`.
 UNTIL_STOPPED = 1_000_000_000
-# The launch error, degrees, of the same trial by the same learner with learning off.
+# Column of a row: the launch error, degrees, in the same trial of the same learner with learning off.
 LAUNCH_ERROR_WITHOUT_LEARNING = "unlearned_launch_error_deg"
-# Of what a learner may tell in its `cost`, that which does not grow as it goes.
+# Entries of a learner's `cost` that are sizes and no counts.
 SIZES = ("parameters",)
 
 
 class Model(Protocol):
-    """What the study asks of a learner: the part of SB3's interface it calls."""
+    """What the study asks of a learner: the part of SB3's interface that it calls.
+
+    A learner may also have `env_options`, the settings of the environment it needs; `cost()`, what it has counted since
+    it was made; and `alignment()`, the angle between its last step and the true gradient for each layer.
+    """
 
     def predict(
         self,
@@ -59,15 +59,15 @@ class Model(Protocol):
 
 @dataclass(frozen=True)
 class Result:
-    """What a job gives back; all of it is empty for a training.
+    """What a run returns; all of it is empty for a training.
 
     Attributes:
-        rows: a row a trial.
-        films: by phase, MP4 bytes.
-        traces: a row a block and moment: block, time_s from onset, remaining (mean r(t) over the block's reaches) and
-            trials, how many those are. Empty where nothing sets in within a reach.
-        cost: counts of what the learner computed and changed in this protocol, by name, and the angle between its last
-            step and the true gradient, by layer; empty for one that tells of neither.
+        rows: a row for each trial.
+        films: phase -> bytes of an MP4 film.
+        traces: a row for each block and moment: block, time_s from onset, remaining (mean r(t) over the block's
+            reaches) and trials, their number. Empty if nothing sets in within a reach.
+        cost: counts of what the learner computed and changed in this protocol, and the angle between its last step and
+            the true gradient by layer; empty for a learner that has neither.
     """
 
     rows: list[dict[str, Any]] = field(default_factory=list)
@@ -79,7 +79,7 @@ class Result:
 def act_through_trial(
     model: Model, env: gym.Env[Any, Any], options: dict[str, Any] | None = None, seed: int | None = None
 ) -> Iterator[tuple[Any, dict[str, Any]]]:
-    """One trial by `predict` alone: (action, info) of each step, the first (None, info) of its beginning."""
+    """Run one trial by `predict` and yield (action, info) of each step, first (None, info) of the reset."""
     observation, info = env.reset(seed=seed, options=options)
     yield None, info
     state, start, over = None, np.ones(1, dtype=bool), False
@@ -90,26 +90,30 @@ def act_through_trial(
         yield action, info
 
 
-class Comparison:
-    """Runs further trials in an environment of its own, by the learner as it is, without learning.
+class ExtraTrials:
+    """Trials beside the protocol, in an environment of their own, by the learner as it is and without learning.
 
-    These are the twin of a reach, the perturbation under the twin's commands, and launches at the onset of a washout.
+    Attributes:
+        cost: what the learner counted in them, which is no cost of the protocol.
     """
 
-    def __init__(self, make: Callable[[], gym.Env[Any, Any]]) -> None:
-        """Keep how to make the environment, which is done when it is first needed."""
-        self._make = make
+    def __init__(self, model: Model, protocol: ReachProtocol) -> None:
+        """Keep the learner and the protocol; the environment is made when it is first needed."""
+        self.model = model
+        self.cost: dict[str, float] = {}
+        self._protocol = protocol
         self._made: gym.Env[Any, Any] | None = None
 
     @property
     def _env(self) -> gym.Env[Any, Any]:
-        self._made = self._made or self._make()
+        self._made = self._made or env_of(self.model, self._protocol)
         return self._made
 
-    def prepare(self, model: Model, trial: ScheduledTrial) -> tuple[Trajectory, Trajectory]:
-        """Twin and open loop of a trial, by the learner as it is now."""
+    def twin_and_open_loop(self, trial: ScheduledTrial) -> tuple[Trajectory, Trajectory]:
+        """Return the trial without what sets in within it, and the whole trial under the commands of that twin."""
+        before = cost_of(self.model)
         twin, commands = Recording(), []
-        for command, info in act_through_trial(model, self._env, _options(trial, trial.standing), trial.seed):
+        for command, info in act_through_trial(self.model, self._env, _options(trial, trial.from_start), trial.seed):
             twin.moments.append(info["truth"])
             commands.append(command)
         open_loop = Recording()
@@ -120,21 +124,27 @@ class Comparison:
             _, _, over, _, info = self._env.step(commands[min(step, len(commands) - 1)])
             open_loop.moments.append(info["truth"])
             step += 1
-        return twin.course(), open_loop.course()
+        self._count(before)
+        return twin.trajectory(), open_loop.trajectory()
 
-    def first_launch_errors(self, model: Model, schedule: Sequence[ScheduledTrial], index: int) -> dict[int, float]:
-        """Place in the schedule -> launch error, degrees, of the first reach to each cup of the block that begins.
+    def first_launch_errors(self, schedule: Sequence[ScheduledTrial], index: int) -> dict[int, float]:
+        """Return the launch error, degrees, of the first reach to each cup in the block that begins at `index`.
 
-        Args:
-            model: the learner.
-            schedule: every trial of the protocol.
-            index: of the first trial of the block.
+        Returns:
+            Index in the schedule -> launch error.
         """
+        before = cost_of(self.model)
         first: dict[Cup, int] = {}
         for place, trial in enumerate(schedule[index:], start=index):
             if trial.block_number == schedule[index].block_number and not trial.probe:
                 first.setdefault(trial.cup, place)
-        return {place: _launch_error(model, self._env, schedule[place]) for place in first.values()}
+        errors = {place: _launch_error(self.model, self._env, schedule[place]) for place in first.values()}
+        self._count(before)
+        return errors
+
+    def _count(self, before: dict[str, float]) -> None:
+        spent = difference(cost_of(self.model), before)
+        self.cost = {name: self.cost.get(name, 0.0) + spent.get(name, 0.0) for name in {**self.cost, **spent}}
 
     def close(self) -> None:
         if self._made is not None:
@@ -156,10 +166,20 @@ def run_protocol(
     companion: Companion | None = None,
     on_progress: Callable[[float], None] | None = None,
 ) -> Result:
-    """Put `model` through every trial of `protocol`; the same seed gives the same cups and the same noise.
+    """Run a learner through all trials of a protocol.
 
-    Without `learning` it acts throughout as it is. With `film` a few reaches are filmed; an `onlooker` may look at
-    every step instead, and a `companion` have a hand in it.
+    Args:
+        model: the learner.
+        protocol: what it goes through.
+        seed: the same seed gives the same cups and the same noise.
+        learning: False: the learner acts as it is throughout.
+        film: whether to film a few reaches.
+        onlooker: is shown each step, instead of the film.
+        companion: an onlooker that may also change the world.
+        on_progress: is called with the share of trials done, 0..1.
+
+    Raises:
+        RuntimeError: the learner's `learn` took no step.
     """
     mode = "rgb_array" if film or onlooker is not None or companion is not None else None
     world = env_of(model, protocol, mode)
@@ -168,19 +188,14 @@ def run_protocol(
     env = Watched(recorder, companion or onlooker or camera, on_progress)
     if companion is not None:
         companion.meet(env)
-    comparison = Comparison(lambda: env_of(model, protocol))
+    extra = ExtraTrials(model, protocol)
 
     def act_alone() -> None:
         for _ in act_through_trial(model, env):
             pass
 
-    extra = dict[str, float]()  # computed for measures alone, and no cost of the protocol
-
     def launch_at_each_cup() -> None:
-        nonlocal extra
-        spent = cost_of(model)
-        recorder.washout_onset_launch_errors = comparison.first_launch_errors(model, recorder.schedule, env.index)
-        extra = sum_of(extra, difference(cost_of(model), spent))
+        recorder.washout_onset_launch_errors = extra.first_launch_errors(recorder.schedule, env.index)
 
     env.on_washout = launch_at_each_cup
     corrections: dict[int, Correction] = {}
@@ -190,13 +205,9 @@ def run_protocol(
         while not env.finished:
             index, steps = env.index, env.total_steps
             onset_s = env.upcoming.onset_s
-            beside = None
-            if onset_s is not None:
-                spent = cost_of(model)
-                beside = comparison.prepare(model, env.upcoming)
-                extra = sum_of(extra, difference(cost_of(model), spent))
+            compared = None if onset_s is None else extra.twin_and_open_loop(env.upcoming)
             if learning and env.learning:
-                model.set_env(env)  # anew each time: probes have moved the environment on
+                model.set_env(env)  # each time, because probes have moved the environment on
                 env.act_alone = act_alone
                 model.learn(UNTIL_STOPPED, callback=env.keep_learning, reset_num_timesteps=first)
                 env.act_alone = None
@@ -205,94 +216,57 @@ def run_protocol(
                 act_alone()
             if env.total_steps == steps:
                 raise RuntimeError(f"{type(model).__name__}.learn took no step of trial {env.index}")
-            if beside is not None and onset_s is not None:
-                reach = recorder.courses[index]
-                found = measure_correction(reach, *beside, onset_s)
-                if found is not None:
-                    corrections[index] = found
+            if compared is not None and onset_s is not None:
+                correction = measure_correction(recorder.trajectories[index], *compared, onset_s)
+                if correction is not None:
+                    corrections[index] = correction
         rows = [dict(row) for row in recorder.rows]
     finally:
         env.close()
-        comparison.close()
-    for index, found in corrections.items():
-        rows[index] |= {name: getattr(found, name) for name in WITHIN_REACH}
+        extra.close()
+    for index, correction in corrections.items():
+        rows[index] |= {name: getattr(correction, name) for name in WITHIN_REACH}
     films = {}
     if camera is not None:
         fps = round(env.metadata.get("render_fps", 50) / FILM_EVERY)
         films = {phase: film_bytes(frames, fps) for phase, frames in camera.frames.items() if frames}
-    cost = difference(difference(cost_of(model), before), extra) | alignment_of(model)
+    cost = difference(difference(cost_of(model), before), extra.cost) | alignment_of(model)
     return Result(rows, films, traces_of(rows, corrections), cost)
 
 
 def env_of(model: Model, protocol: ReachProtocol, mode: str | None = None) -> gym.Env[Any, Any]:
-    """The environment of a protocol. A learner may say what its world must be like: its control, its observations."""
+    """Return the environment of a protocol, with the settings that the learner needs (control, observation)."""
     options: dict[str, Any] = getattr(model, "env_options", {})
     return gym.make(protocol.env_id, render_mode=mode, disable_env_checker=True, **options)
 
 
 def cost_of(model: Model) -> dict[str, float]:
-    """What a learner has counted since it was made: operations, changes of weights; {} if it does not count."""
+    """Return what a learner has counted since it was made (operations, changes of weights); {} if it does not count."""
     count = getattr(model, "cost", None)
     return {} if count is None else {str(name): float(value) for name, value in count().items()}
 
 
 def alignment_of(model: Model) -> dict[str, float]:
-    """The angle between a learner's last step and the true gradient, by layer; {} for one that does not tell."""
+    """Return the angle between a learner's last step and the true gradient by layer; {} if the learner has none."""
     angles = getattr(model, "alignment", None)
     return {f"alignment_{layer}_degrees": float(angle) for layer, angle in angles().items()} if callable(angles) else {}
 
 
 def difference(now: dict[str, float], before: dict[str, float]) -> dict[str, float]:
-    """What was counted in between; sizes of a learner, which are no counts, stay as they are."""
+    """Return what was counted in between; sizes of the learner stay as they are."""
     return {name: value if name in SIZES else value - before.get(name, 0.0) for name, value in now.items()}
 
 
-def sum_of(one: dict[str, float], other: dict[str, float]) -> dict[str, float]:
-    """Counts added up."""
-    return {name: one.get(name, 0.0) + other.get(name, 0.0) for name in {**one, **other}}
-
-
 def traces_of(rows: list[dict[str, Any]], corrections: dict[int, Correction]) -> list[dict[str, Any]]:
-    """The mean course of the remaining error by block, every 20 ms."""
+    """Return the mean remaining error of each block, every 20 ms."""
     blocks: dict[str, list[NDArray[np.float64]]] = {}
-    for index, found in corrections.items():
-        blocks.setdefault(rows[index]["block"], []).append(found.remaining)
+    for index, correction in corrections.items():
+        blocks.setdefault(rows[index]["block"], []).append(correction.remaining)
     return [
-        {"block": block, "time_s": round(time, 3), "remaining": left, "trials": len(courses)}
-        for block, courses in blocks.items()
-        for time, left in zip(WINDOW.tolist(), np.mean(courses, axis=0).tolist(), strict=True)
+        {"block": block, "time_s": round(time, 3), "remaining": mean, "trials": len(remaining)}
+        for block, remaining in blocks.items()
+        for time, mean in zip(WINDOW.tolist(), np.mean(remaining, axis=0).tolist(), strict=True)
     ]
-
-
-def launch_errors_without_learning(model: Model, protocol: ReachProtocol, seed: int) -> list[float]:
-    """The launch error (degrees) of each trial of a schedule by a learner that acts as it is; NaN for probes.
-
-    A trial is left once its launch has been read.
-    """
-    env = env_of(model, protocol)
-    found = []
-    try:
-        for trial in schedule_of(protocol, seed):
-            found.append(math.nan if trial.probe else _launch_error(model, env, trial))
-    finally:
-        env.close()
-    return found
-
-
-def _launch_error(model: Model, env: gym.Env[Any, Any], trial: ScheduledTrial) -> float:
-    recording = Recording()
-    speeds: list[float] = []
-    until = math.inf
-    for _, info in act_through_trial(model, env, _options(trial, trial.perturbation), trial.seed):
-        truth = info["truth"]
-        recording.moments.append(truth)
-        speeds.append(math.hypot(*truth["hand_velocity"]))
-        onset = movement_onset(np.array(speeds[-2:]))
-        if onset is not None and until == math.inf:
-            until = recording.moments[-2]["time_s"] + LAUNCH_WINDOW_S
-        if truth["time_s"] > until - 1e-9:
-            break
-    return launch_error_deg(recording.record(False, trial.is_clamped))
 
 
 def run_measured(
@@ -303,10 +277,38 @@ def run_measured(
     film: bool = False,
     on_progress: Callable[[float], None] | None = None,
 ) -> Result:
-    """`run_protocol`, with what the learner does when it does not learn, the measure of what it learns, in each row."""
+    """Run a protocol as `run_protocol` does, and add to each row the launch error without learning."""
     learns = any(block.learning for block in protocol.blocks)
-    unlearned = launch_errors_without_learning(model, protocol, seed) if learns else None
+    without_learning = launch_errors_without_learning(model, protocol, seed) if learns else None
     result = run_protocol(model, protocol, seed, film=film, on_progress=on_progress)
     for index, row in enumerate(result.rows):
-        row[LAUNCH_ERROR_WITHOUT_LEARNING] = row["launch_error_deg"] if unlearned is None else unlearned[index]
+        error = row["launch_error_deg"] if without_learning is None else without_learning[index]
+        row[LAUNCH_ERROR_WITHOUT_LEARNING] = error
     return result
+
+
+def launch_errors_without_learning(model: Model, protocol: ReachProtocol, seed: int) -> list[float]:
+    """Return the launch error, degrees, of a learner as it is in each trial of a schedule; NaN for probes.
+
+    Each trial ends when its launch has been read.
+    """
+    env = env_of(model, protocol)
+    try:
+        return [math.nan if trial.probe else _launch_error(model, env, trial) for trial in schedule_of(protocol, seed)]
+    finally:
+        env.close()
+
+
+def _launch_error(model: Model, env: gym.Env[Any, Any], trial: ScheduledTrial) -> float:
+    recording = Recording()
+    speeds: list[float] = []
+    until_s = math.inf
+    for _, info in act_through_trial(model, env, _options(trial, trial.perturbation), trial.seed):
+        truth = info["truth"]
+        recording.moments.append(truth)
+        speeds.append(math.hypot(*truth["hand_velocity"]))
+        if until_s == math.inf and movement_onset(np.array(speeds[-2:])) is not None:
+            until_s = recording.moments[-2]["time_s"] + LAUNCH_WINDOW_S
+        if truth["time_s"] > until_s - 1e-9:
+            break
+    return launch_error_deg(recording.reach(success=False, clamped=trial.is_clamped))

@@ -192,7 +192,7 @@ def test_a_closing_that_grips_the_cup_is_no_further_attempt() -> None:
 @pytest.mark.parametrize("name", ["hand", "seen_hand", "seen_cup", "speed", "aperture", "held"])
 def test_a_record_with_rows_missing_is_an_error_that_names_the_array(name: str) -> None:
     record = aimed_reach()
-    with pytest.raises(ValueError, match=rf"^{name} has shape"):
+    with pytest.raises(ValueError, match=rf"^{name}: expected shape"):
         replace(record, **{name: getattr(record, name)[1:]})
 
 
@@ -202,7 +202,7 @@ def test_an_empty_record_is_an_error() -> None:
         name: getattr(record, name)[:0]
         for name in ("time_s", "hand", "seen_hand", "seen_cup", "speed", "aperture", "held")
     }
-    with pytest.raises(ValueError, match="0 rows"):
+    with pytest.raises(ValueError, match="1 or more rows, got 0"):
         replace(record, **nothing)
 
 

@@ -276,12 +276,12 @@ def test_without_a_miss_to_correct_there_is_no_measure_of_its_correction(miss: f
 
 
 def test_a_series_without_perturbed_reaches_is_an_error() -> None:
-    with pytest.raises(ValueError, match="no perturbed reaches"):
+    with pytest.raises(ValueError, match="1 or more perturbed reaches"):
         series_measures(series(np.zeros(0)), 30.0)
 
 
 def test_a_series_with_columns_of_unequal_length_is_an_error_that_names_the_column() -> None:
-    with pytest.raises(ValueError, match=r"^success has shape"):
+    with pytest.raises(ValueError, match=r"^success: expected shape"):
         series(np.zeros(10), success=np.ones(3, dtype=np.bool_))
-    with pytest.raises(ValueError, match=r"^cup has shape"):
+    with pytest.raises(ValueError, match=r"^cup: expected shape"):
         series(np.zeros(10), cup=np.zeros((3, 2)))

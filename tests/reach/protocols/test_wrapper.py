@@ -160,7 +160,7 @@ def one_trial(
 
 
 def test_a_row_tells_the_number_of_the_block_and_the_size_of_what_acts() -> None:
-    plain, turned = one_trial((Rotation(30.0),), course=Abrupt(-1.0))
+    plain, turned = one_trial((Rotation(30.0),), scale=Abrupt(-1.0))
     assert (plain["block_number"], plain["perturbation_scale"]) == (1, 0.0)
     assert (turned["block_number"], turned["perturbation_scale"]) == (2, -1.0)
     straight = one_trial((Rotation(-30.0),))[1]
@@ -188,15 +188,15 @@ def test_a_channel_trial_has_the_adaptation_index_and_no_other_has() -> None:
     assert np.isnan(one_trial((), probe=(ForceChannel(),))[2]["channel_index"])
 
 
-def test_the_course_is_kept_of_reaches_in_which_something_sets_in() -> None:
+def test_the_trajectory_is_kept_of_reaches_in_which_something_sets_in() -> None:
     blocks = (Block("baseline", 1), Block("perturbed", 1, (CupJump(onset_s=0.1),)))
     wrapper = ProtocolWrapper(gym.make("reach/CupReach-v0"), Protocol("jump", blocks, "these tests"))
     play(wrapper)
-    assert list(wrapper.courses) == [1]
-    course = wrapper.courses[1]
-    assert course.time_s[-1] == pytest.approx(wrapper.rows[1]["duration_s"])
-    moved = np.flatnonzero(np.any(course.seen_cup != course.seen_cup[0], axis=1))
-    assert course.time_s[moved[0]] == pytest.approx(0.1, abs=0.0201)
+    assert list(wrapper.trajectories) == [1]
+    path = wrapper.trajectories[1]
+    assert path.time_s[-1] == pytest.approx(wrapper.rows[1]["duration_s"])
+    moved = np.flatnonzero(np.any(path.seen_cup != path.seen_cup[0], axis=1))
+    assert path.time_s[moved[0]] == pytest.approx(0.1, abs=0.0201)
 
 
 def test_nothing_of_the_schedule_is_told_outside_truth() -> None:
@@ -209,9 +209,9 @@ def test_nothing_of_the_schedule_is_told_outside_truth() -> None:
 @pytest.mark.parametrize(
     ("make", "message"),
     [
-        (lambda env: ProtocolWrapper(env, "rotation31"), "rotation31.*rotation30"),
-        (lambda env: ProtocolWrapper(env, SHORT, seed=-1), "seed is -1"),
-        (lambda env: Block("baseline", 0), "trials is 0"),
+        (lambda env: ProtocolWrapper(env, "rotation31"), "rotation30.*rotation31"),
+        (lambda env: ProtocolWrapper(env, SHORT, seed=-1), "seed.*-1"),
+        (lambda env: Block("baseline", 0), "trials.*0"),
         (lambda env: Block("middle", 5), "middle.*washout"),
     ],
 )
