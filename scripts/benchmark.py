@@ -1,4 +1,4 @@
-"""Measure speed beside named peers in one run: `python scripts/benchmark.py world --json world.json`."""
+"""Measure speed next to other libraries in one run: `python scripts/benchmark.py world --json world.json`."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ from rich.table import Table
 
 @dataclass
 class Benchmark:
-    """Measure speed beside named peers, in one run.
+    """Measure speed next to other libraries (peers), in one run.
 
-    world: steps a second of single and vector environments, resets included, and frames a second.
-    watch: pictures a second with all panels, and seconds of the world in a second of real time, on one core.
-    learners: milliseconds for a second of a spiking circuit that learns, and for a step by direct feedback.
-    study: how long a small job takes as their number grows from 10 to 1,000, and a thousand runs to load.
+    world: steps per second of single and vector environments, resets included, and frames per second.
+    watch: pictures per second with all panels, and simulated seconds per second, on one core.
+    learners: milliseconds for a second of a spiking circuit that learns, and for a training step by direct feedback.
+    study: time per small job as their number grows from 10 to 1,000, and to load a thousand runs.
     """
 
     what: Annotated[Literal["world", "learners", "study", "watch"], tyro.conf.Positional]
@@ -29,26 +29,28 @@ class Benchmark:
     json: Path | None = None
     """File for the rows: name, value, unit, peer, ratio."""
     seconds: float = 2.0
-    """Length of one measurement of the world and of watching."""
+    """Length of one measurement of `world` and `watch`."""
     rounds: int = 5
-    """Measurements of each, taken in turn; their median counts."""
+    """Number of measurements of each, taken in turn; their median is reported."""
     peers: Path | None = None
-    """Python of an environment that holds the peers: `make peers` makes .venv-peers with EnvPool, `make peers-learners`
-    makes .venv-peers-learners with BindsNET, snnTorch and Brian2. Without it they are left out."""
+    """Python of an environment with the peers: `make peers` makes .venv-peers with EnvPool, `make peers-learners` makes
+    .venv-peers-learners with BindsNET, snnTorch and Brian2. Without it they are left out."""
 
     def __post_init__(self) -> None:
-        if self.rounds < 1 or not self.seconds > 0:
-            raise SystemExit(f"--rounds {self.rounds} --seconds {self.seconds}: 1 or more, and above 0, are allowed")
+        if self.rounds < 1:
+            raise SystemExit(f"--rounds {self.rounds}: expected 1 or more")
+        if not self.seconds > 0:
+            raise SystemExit(f"--seconds {self.seconds}: expected more than 0")
         if self.json is not None and (self.json.is_dir() or not self.json.parent.is_dir()):
-            raise SystemExit(f"--json {self.json}: a file in a folder that is there is allowed")
+            raise SystemExit(f"--json {self.json}: expected a file in an existing folder")
         if self.peers is not None and not (self.peers.is_file() and os.access(self.peers, os.X_OK)):
             raise SystemExit(
-                f"--peers {self.peers}: there is no such Python; `make peers` or `make peers-learners` makes one"
+                f"--peers {self.peers}: expected a Python such as `make peers` and `make peers-learners` make"
             )
 
 
 def main(options: Benchmark) -> None:
-    """Measure, print and keep."""
+    """Measure, print the table and write the file."""
     if options.what == "world":
         from benchmarks.world import world
 

@@ -1,8 +1,8 @@
-"""How often learners grab unperturbed cups after training: `python scripts/success.py --out runs/success`.
+"""Measure how often trained learners grab unperturbed cups: `python scripts/success.py --out runs/success`.
 
-Trains every learner with every seed, judges each on fresh trials and prints the interquartile mean of the share of
-successes with its bootstrap interval; with `--every`, also after how many trials 80 % were first reached. Every result
-is kept as it comes in; the same command goes on where it stopped, and repeats what other code or libraries computed.
+Each learner is trained with each seed and judged on new trials. The table has the interquartile mean of the success
+rates with a bootstrap interval; with `--every` also the number of trials after which 80 % were first reached. Results
+are saved one by one. The same command continues after an interruption, and repeats results of other code or libraries.
 """
 
 from __future__ import annotations
@@ -32,51 +32,49 @@ from reach.study import FolderInUseError, Store, usable_cores
 from reach.study.engine.jobs import code_digest
 from reach.study.statistics import estimate
 
-# The share of successes whose first time `--every` looks for.
+# `--every` looks for the first time that the success rate is this high.
 WANTED_SHARE = 0.8
 
 
 @dataclass
 class Success:
-    """Train learners on unperturbed cups and judge them on fresh trials."""
+    """Train learners on unperturbed cups and judge them on new trials."""
 
     out: Path
-    """Folder of the results; give the same one again to take up where it stopped."""
+    """Folder of the results; with the same one again, the command continues."""
     learners: tuple[str, ...] = ("error-bp", "error-fa", "error-dfa", "error-ifa", "error-shallow", "error-stdp")
     """Learners to judge."""
     trials: int = 1000
-    """Trials to learn from, for those that learn from trial to trial: error learners and reward-snn."""
+    """Training of learners that learn from trial to trial, error learners and reward-snn: trials."""
     timesteps: int | None = None
-    """Control steps to learn from, for the others (default: 1000000 for PPO, 300000 with memory, 150000 for SAC
+    """Training of the others: control steps (default: 1000000 for PPO, 300000 with memory, 150000 for SAC
     and TD3, 50000 for TQC)."""
     seeds: int = 10
-    """Seeds of each learner: FIRST_SEED, FIRST_SEED + 1, ..."""
+    """Number of seeds: FIRST_SEED, FIRST_SEED + 1, ..."""
     first_seed: int = 0
-    """The first of them; settings that were chosen on some seeds are judged on others."""
+    """First seed; judge settings on other seeds than those they were chosen on."""
     judge: int = 500
-    """Fresh trials on which each is judged."""
+    """Number of new trials on which a learner is judged."""
     every: int | None = None
-    """Trials after each of which learners counted in trials are judged on the way, to find when 80 % are reached."""
+    """Also judge after every EVERY trials of training, to find when 80 % are reached (learners trained by trials)."""
     env: str | None = None
-    """Environment id; without one, each learner's own."""
+    """Environment id (default: that of each learner)."""
     device: Literal["auto", "cpu", "cuda"] = "auto"
-    """Where the networks of those taught by reward are; small ones are faster on a processor."""
+    """Device of networks that learn from reward; small ones are faster on a CPU."""
     jobs: Annotated[int, tyro.conf.arg(aliases=["-j"])] = field(default_factory=usable_cores)
-    """Processes at a time, one thread each."""
+    """Number of processes, one thread each."""
 
     def __post_init__(self) -> None:
         command.require_learners("--learners", self.learners)
         if not self.learners:
             raise SystemExit("--learners: expected at least one learner")
-        for name in ("trials", "timesteps", "seeds", "judge", "jobs"):
+        for name in ("trials", "timesteps", "seeds", "judge", "every", "jobs"):
             if getattr(self, name) is not None and getattr(self, name) < 1:
-                raise SystemExit(f"--{name} {getattr(self, name)}: 1 or more is allowed")
+                raise SystemExit(f"--{name} {getattr(self, name)}: expected 1 or more")
         if self.first_seed < 0:
-            raise SystemExit(f"--first-seed {self.first_seed}: 0 or more is allowed")
+            raise SystemExit(f"--first-seed {self.first_seed}: expected 0 or more")
         if self.env is not None and not self.env.strip():
-            raise SystemExit(f"--env {self.env!r}: the id of an environment is allowed, such as {BASELINE_ENV}")
-        if self.every is not None and self.every < 1:
-            raise SystemExit(f"--every {self.every}: 1 or more is allowed")
+            raise SystemExit(f"--env {self.env!r}: expected the id of an environment, such as {BASELINE_ENV}")
 
 
 @dataclass(frozen=True)
@@ -94,45 +92,45 @@ class Case:
 
     @property
     def file(self) -> str:
-        """Where its result is kept: a name that says all that was asked for."""
+        """Name of the file of its result, which holds all settings."""
         amount = f"{self.trials}-trials" if self.trials else f"{self.timesteps}-steps"
         judged = f"{self.judge}-judged" + (f"-every-{self.every}" if self.every else "")
         return f"{self.learner}-{self.env.replace('/', '-')}-{amount}-{judged}-{self.seed}.json"
 
 
 def result(case: Case) -> dict[str, Any]:
-    """Train and judge."""
+    """Train and judge a learner."""
     torch.set_num_threads(1)
-    # Weights that fade away are many times slower than nothing at all.
+    # Weights that decay to denormal numbers would slow the training down many times.
     torch.set_flush_denormal(True)
     began, judging_s = process_time(), 0.0
     settings = {} if case.trials else {"device": case.device}
     model = make_learner(case.learner, make_env(case.env, find(case.learner).env_options), seed=case.seed, **settings)
-    first: int | None = None
+    first_trials: int | None = None
     if case.trials:
         while case.learner != "none" and model.trials < case.trials:
             left = case.trials - model.trials
             train_trials(model, min(left, case.every or left))
             stopped = process_time()
-            if case.every and first is None and judged(model, case) >= WANTED_SHARE:
-                first = model.trials
+            if case.every and first_trials is None and success_of(model, case) >= WANTED_SHARE:
+                first_trials = model.trials
             judging_s += process_time() - stopped
         model.end_baseline()
     else:
         assert case.timesteps is not None
         model.learn(case.timesteps)
     trained_s = process_time() - began - judging_s
-    found = {"success": judged(model, case), "steps": int(model.num_timesteps), "training_s": round(trained_s)}
-    return asdict(case) | found | ({"first_trials": first} if case.every else {})
+    measured = {"success": success_of(model, case), "steps": int(model.num_timesteps), "training_s": round(trained_s)}
+    return asdict(case) | measured | ({"first_trials": first_trials} if case.every else {})
 
 
-def judged(model: Any, case: Case) -> float:
-    """Share of successes in fresh trials."""
+def success_of(model: Any, case: Case) -> float:
+    """Return the success rate in new trials."""
     return evaluate(model, case.env, trials=case.judge, seed=case.seed)
 
 
 def cases(given: Success) -> list[Case]:
-    """All that is asked for."""
+    """Return all learners with all seeds."""
     return [
         Case(
             learner,
@@ -150,63 +148,63 @@ def cases(given: Success) -> list[Case]:
 
 
 def first_time(trials: pd.Series[Any]) -> str:
-    """When seeds first reached the wanted share: interquartile mean with its interval, and how many never did."""
+    """Return when seeds first reached the wanted share: interquartile mean with interval, and how many never did."""
     reached = trials.dropna().to_numpy(dtype=np.float64)
-    told = []
+    words = []
     if len(reached):
-        found = estimate(reached)
-        between = "" if np.isnan(found.low) else f" [{found.low:,.0f}, {found.high:,.0f}]"
-        told.append(f"after {found.value:,.0f}{between} trials")
+        mean = estimate(reached)
+        interval = "" if np.isnan(mean.low) else f" [{mean.low:,.0f}, {mean.high:,.0f}]"
+        words.append(f"after {mean.value:,.0f}{interval} trials")
     if len(reached) < len(trials):
-        told.append(f"never with {len(trials) - len(reached)} of {len(trials)} seeds")
-    return ", ".join(told)
+        words.append(f"never with {len(trials) - len(reached)} of {len(trials)} seeds")
+    return ", ".join(words)
 
 
 def kept_result(path: Path) -> dict[str, Any]:
-    """Return the result that a file holds.
+    """Read a result.
 
     Raises:
-        ValueError: it holds none.
+        ValueError: the file holds none.
     """
     try:
-        found = json.loads(path.read_bytes())
+        stored = json.loads(path.read_bytes())
     except (RecursionError, ValueError):
-        found = None
-    if not isinstance(found, dict) or not {"learner", "timesteps", "success", "training_s"} <= set(found):
-        raise ValueError(f"{path} holds no result; delete it, and the same command makes it anew")
-    return found
+        stored = None
+    if not isinstance(stored, dict) or not {"learner", "timesteps", "success", "training_s"} <= set(stored):
+        raise ValueError(f"{path} holds no result; delete it, and the same command computes it again")
+    return stored
 
 
 def holds(result: dict[str, Any], case: Case, code: str) -> bool:
-    """Return whether a result is that of a case, computed by the code and libraries with this hash."""
+    """Return whether a result is that of a case, computed by code and libraries with this hash."""
     return bool((asdict(case) | {"code": code}).items() <= result.items())
 
 
 def main(given: Success) -> None:
-    """Judge in OUT, unless another process writes there."""
+    """Judge all and write to OUT, which no other process may write to."""
     make_folder(given.out, "--out")
     with Store(given.out).only_writer():
         judge_all(given)
 
 
 def judge_all(given: Success) -> None:
-    """Do what is missing, then print and write the table."""
+    """Compute missing results, then print and write the table."""
     os.environ["OMP_NUM_THREADS"] = "1"
-    wanted = cases(given)
+    all_cases = cases(given)
     code = code_digest(FACTORIES[POSTURE], ())
     kept: dict[Case, dict[str, Any]] = {}
-    for case in wanted:
+    for case in all_cases:
         path = given.out / case.file
-        if path.exists() and holds(found := kept_result(path), case, code):
-            kept[case] = found
-    missing = [case for case in wanted if case not in kept]
+        if path.exists() and holds(stored := kept_result(path), case, code):
+            kept[case] = stored
+    missing = [case for case in all_cases if case not in kept]
     with command.workers(given.jobs) as pool:
         running = {pool.submit(result, case): case for case in missing}
-        for one in tqdm(as_completed(running), total=len(missing), desc="learners"):
-            path = given.out / running[one].file
-            kept[running[one]] = one.result() | {"code": code}
-            write_file(path, (json.dumps(kept[running[one]], indent=1) + "\n").encode())
-    rows = pd.DataFrame([kept[case] for case in wanted])
+        for future in tqdm(as_completed(running), total=len(missing), desc="learners"):
+            case = running[future]
+            kept[case] = future.result() | {"code": code}
+            write_file(given.out / case.file, (json.dumps(kept[case], indent=1) + "\n").encode())
+    rows = pd.DataFrame([kept[case] for case in all_cases])
     write_file(given.out / "success.csv", rows.to_csv(index=False).encode())
     columns = ["success", "95 % interval", "worst seed", "seeds", "minutes a seed"]
     heads = (Column(head, min_width=max(map(len, head.split()))) for head in columns)
@@ -214,14 +212,14 @@ def judge_all(given: Success) -> None:
     table = Table(*firsts, *heads, box=SIMPLE, pad_edge=False, collapse_padding=True)
     for learner in given.learners:
         own = rows[rows["learner"] == learner]
-        found = estimate(own["success"].to_numpy(dtype=np.float64))
-        learned = find(learner).trials
-        after = f"{given.trials:,} trials" if learned else f"{own['timesteps'].iloc[0]:,.0f} steps"
+        mean = estimate(own["success"].to_numpy(dtype=np.float64))
+        by_trials = find(learner).trials
+        after = f"{given.trials:,} trials" if by_trials else f"{own['timesteps'].iloc[0]:,.0f} steps"
         table.add_row(
             learner,
             after,
-            f"{100 * found.value:.1f} %",
-            "" if np.isnan(found.low) else f"{100 * found.low:.1f} to {100 * found.high:.1f}",
+            f"{100 * mean.value:.1f} %",
+            "" if np.isnan(mean.low) else f"{100 * mean.low:.1f} to {100 * mean.high:.1f}",
             f"{100 * own['success'].min():.1f} %",
             str(len(own)),
             f"{own['training_s'].mean() / 60:.1f}",
@@ -239,5 +237,5 @@ if __name__ == "__main__":
         main,
         Success,
         expected=(FolderInUseError,),
-        interrupted="Stopped. What is finished is kept: the same command goes on from there.",
+        interrupted="Stopped. Finished results are saved; the same command continues.",
     )

@@ -1,8 +1,7 @@
-"""What a learner's settings are worth: how fast it corrects, or learns from reward, on seeds that no comparison uses.
+"""Judge the settings of a learner: how fast it corrects, or learns from reward, on seeds that no comparison uses.
 
-The perturbations of the laboratory's protocols are judged by in comparisons; tuning takes others: a rotation the other
-way and smaller, and a prism the other way and smaller. A learner from reward is judged by how early in a training it
-has the cup.
+Comparisons use the perturbations of the presets. Tuning uses others: a smaller rotation and a smaller prism, both in
+the opposite direction. A learner from reward is judged by how many cups it misses during a training.
 """
 
 from __future__ import annotations
@@ -27,7 +26,7 @@ from reach.protocols import BASELINE, PERTURBED, Block, Protocol
 from reach.study.run import run_measured
 from reach.study.run.measures import per_seed
 
-UNSEEN_UNDER_WAY = HideHand(until_s=0.8)
+HIDDEN_UNDER_WAY = HideHand(until_s=0.8)
 TUNING_PROTOCOLS = (
     Protocol(
         name="tuning-rotation",
@@ -37,25 +36,31 @@ TUNING_PROTOCOLS = (
     Protocol(
         name="tuning-prism",
         blocks=(
-            Block(BASELINE, 20, (UNSEEN_UNDER_WAY,)),
-            Block(PERTURBED, 40, (Prism(-0.04), UNSEEN_UNDER_WAY)),
+            Block(BASELINE, 20, (HIDDEN_UNDER_WAY,)),
+            Block(PERTURBED, 40, (Prism(-0.04), HIDDEN_UNDER_WAY)),
         ),
         source="a prism that no comparison uses",
     ),
 )
-# Comparisons count their seeds from 0.
+# The seeds of comparisons begin at 0.
 FIRST_TUNING_SEED = 10_000
-# A setting that corrects fast but no longer grabs cups is not wanted: what is missing to this share is added.
+# A setting must not correct fast at the expense of grabbing: what is missing to this success rate is a penalty.
 WANTED_SUCCESS = 0.97
 JUDGED_TRIALS = 100
-# Of its usual training, what a learner from reward is given, and after how many equal parts of it it is judged.
+# The share of its usual training that a learner from reward gets, and in how many parts; it is judged after each.
 TRAINING_SHARE = 0.4
 STRETCHES = 4
 STEP_OF_ADAM, SHARE = "step of Adam", "share of the error"
 
 
 class Criterion(NamedTuple):
-    """What settings are judged by: its name in the file, on a picture, and the steps that judge one seed."""
+    """What settings are judged by.
+
+    Attributes:
+        name: in the file of settings.
+        axis: label in the picture.
+        steps: number of values for one seed.
+    """
 
     name: str
     axis: str
@@ -67,13 +72,19 @@ BY_REWARD = Criterion("missed_in_training", "share of cups missed in training", 
 
 
 def criterion_of(learner: str) -> Criterion:
-    """What the settings of this learner are judged by."""
+    """Return what the settings of this learner are judged by."""
     return BY_REWARD if find(learner).spec.teacher == "reward" else BY_ERROR
 
 
 @dataclass(frozen=True)
 class SearchSpace:
-    """A setting and the range, on a logarithmic scale, in which it is looked for, in a unit said in words."""
+    """A setting and its range on a logarithmic scale.
+
+    Attributes:
+        setting: name of the option of the learner.
+        low, high: the range.
+        unit: in words, for the picture.
+    """
 
     setting: str
     low: float
@@ -82,10 +93,10 @@ class SearchSpace:
 
 
 def search_space(learner: str) -> SearchSpace:
-    """The step size that a learner corrects by.
+    """Return the step size by which a learner corrects.
 
-    `practice_rate` where cells practise, `hidden_rate` where the read-out stays as it is, `learning_rate` of an
-    algorithm of Stable-Baselines3, else `rate`.
+    It is `practice_rate` if cells practise, `hidden_rate` if only hidden layers learn, `learning_rate` for an algorithm
+    of Stable-Baselines3, else `rate`.
     """
     spec = find(learner).spec
     if spec.teacher == "reward":
@@ -97,48 +108,46 @@ def search_space(learner: str) -> SearchSpace:
         return SearchSpace("practice_rate", 0.0003, 0.05, STEP_OF_ADAM)
     if spec.plastic == "all":
         return SearchSpace("rate", 0.05, 1.8, SHARE)
-    # Rate networks know what a step does to their posture, spiking ones do not: their share is counted in other steps.
+    # Rate networks know how a step changes their posture and spiking ones do not, so their units of a share differ.
     low, high = (0.3, 30.0) if network.cells == "spiking" else (0.1, 1.8)
     return SearchSpace("hidden_rate", low, high, SHARE)
 
 
 def read_settings(path: Path) -> dict[str, Any]:
-    """The settings that a file holds, by learner; none where there is no file yet.
+    """Return the settings in a file by learner; none if there is no file yet.
 
     Raises:
-        FileNotFoundError: there is no folder for it.
+        FileNotFoundError: its folder does not exist.
         ValueError: it holds no JSON object.
     """
     if not path.parent.is_dir():
-        raise FileNotFoundError(f"{path.parent} is no folder")
-    found = json.loads(path.read_bytes()) if path.exists() else {}
-    if not isinstance(found, dict):
-        raise ValueError(f"it holds {type(found).__name__}; a JSON object, settings by learner, is allowed")
-    return found
+        raise FileNotFoundError(f"expected a file in an existing folder, got none at {path.parent}")
+    settings = json.loads(path.read_bytes()) if path.exists() else {}
+    if not isinstance(settings, dict):
+        raise ValueError(f"expected a JSON object with settings by learner, got {type(settings).__name__}")
+    return settings
 
 
 def left_uncorrected(
     learner: str, settings: dict[str, Any], seeds: int, trials: int | None = None, kept: Path | None = None
 ) -> Iterator[float]:
-    """What a learner leaves of a miss over the first 30 perturbed reaches (L30), the mean so far after each protocol.
+    """Yield L30 of an error learner, the mean so far after each seed and protocol; lower is better.
+
+    A success rate without perturbation below WANTED_SUCCESS is a penalty: what is missing is added.
 
     Args:
         learner: name of an error learner.
         settings: for `make_learner`.
-        seeds: tuning seeds to average over.
+        seeds: number of tuning seeds.
         trials: of baseline training; None for as many as in a comparison.
-        kept: folder of learners after baseline training, which is the same whatever any setting but `rate`: such a
-            learner is trained once for each seed, and taken from there afterwards.
-
-    Yields:
-        After each seed and protocol, the mean so far; lower is better. The share of unperturbed cups that are not
-        grabbed, where it exceeds 1 - WANTED_SUCCESS, is added.
+        kept: folder for learners after baseline training. This depends on no setting but `rate`, so for other settings
+            a learner is trained once for each seed and then loaded from there.
     """
-    found: list[float] = []
+    left: list[float] = []
     for seed in range(FIRST_TUNING_SEED, FIRST_TUNING_SEED + seeds):
         with tempfile.TemporaryDirectory(prefix="tuning-") as passing:
             number = trials or find(learner).trials
-            trained, settled = Path(passing) / "trained", Path(passing) / "settled"
+            trained, ready = Path(passing) / "trained", Path(passing) / "ready"
             if kept is not None and "rate" not in settings:
                 trained = kept / f"{learner}-{number}-{seed}"
             if not trained.exists():
@@ -149,27 +158,26 @@ def left_uncorrected(
                 model.save(trained)
             model = _loaded(trained, settings)
             model.end_baseline()
-            model.save(settled)
-            grabbed = evaluate(_loaded(settled, settings), BASELINE_ENV, trials=JUDGED_TRIALS, seed=seed)
-            missing = max(0.0, WANTED_SUCCESS - grabbed)
+            model.save(ready)
+            success = evaluate(_loaded(ready, settings), BASELINE_ENV, trials=JUDGED_TRIALS, seed=seed)
+            penalty = max(0.0, WANTED_SUCCESS - success)
             for protocol in TUNING_PROTOCOLS:
-                found.append(_left(_loaded(settled, settings), protocol, seed) + missing)
-                yield sum(found) / len(found)
+                left.append(_l30(_loaded(ready, settings), protocol, seed) + penalty)
+                yield sum(left) / len(left)
 
 
 def missed_in_training(
     learner: str, settings: dict[str, Any], seeds: int, share: float = TRAINING_SHARE
 ) -> Iterator[float]:
-    """The share of unperturbed cups that a learner from reward misses, averaged over a training.
+    """Yield the share of unperturbed cups that a learner from reward misses, the mean so far; lower is better.
+
+    There is a value after each seed and each of the STRETCHES parts of the training.
 
     Args:
         learner: name of a learner from reward.
         settings: for `make_learner`.
-        seeds: tuning seeds to average over.
+        seeds: number of tuning seeds.
         share: of its usual training, above 0.
-
-    Yields:
-        After each seed and each of the STRETCHES parts of the training, the mean so far; lower is better.
     """
     missed: list[float] = []
     env_id = find(learner).env_id
@@ -192,9 +200,8 @@ def _loaded(folder: Path, settings: dict[str, Any]) -> Any:
     return model
 
 
-def _left(model: Any, protocol: Protocol, seed: int) -> float:
+def _l30(model: Any, protocol: Protocol, seed: int) -> float:
     rows = run_measured(model, protocol, seed).rows
-    trials = pd.DataFrame(rows).assign(learner="one", protocol=protocol.name, seed=seed)
-    measures = per_seed(trials).set_index("metric")["value"]
-    left = float(measures["L30"])
-    return 1.0 if math.isnan(left) else left  # a hand that never set out has corrected nothing
+    trials = pd.DataFrame(rows).assign(learner="tuned", protocol=protocol.name, seed=seed)
+    l30 = float(per_seed(trials).set_index("metric")["value"]["L30"])
+    return 1.0 if math.isnan(l30) else l30  # a hand that never moved has corrected nothing

@@ -1,4 +1,4 @@
-"""Print EnvPool's steps a second on Reacher-v5: run by the Python of `make peers`, which shares nothing with ours."""
+"""Print EnvPool's steps per second on Reacher-v5; run by the Python of `make peers`, which shares nothing with ours."""
 
 import sys
 import time
@@ -11,7 +11,7 @@ THREADS = 2
 
 
 def main(seconds: float) -> None:
-    """Step under random actions for so many seconds."""
+    """Step under random actions for `seconds`."""
     env = envpool.make_gymnasium("Reacher-v5", num_envs=NUM_ENVS, num_threads=THREADS, seed=0)
     env.reset()
     rng = np.random.default_rng(0)

@@ -1,4 +1,4 @@
-"""What `benchmark.py learners` measures: a spiking circuit that learns, and a step by direct feedback, beside peers."""
+"""Measure a spiking circuit that learns, and a training step by direct feedback: `benchmark.py learners`."""
 
 from __future__ import annotations
 
@@ -43,10 +43,10 @@ from reach.study import usable_cores
 PEER_SCRIPT = Path(__file__).with_name("spiking_peer.py")
 PEER_ROUNDS = 1
 TO_HIDDEN, TO_OUTPUT = "input-hidden", "hidden-output"
-# Seconds of ours that are measured together, and seeds that share the cores.
+# Seconds of our circuit that are measured together, and seeds that share the cores.
 OWN_SECONDS = 20
 SEEDS = 40
-# Input, hidden layers, output and batch of the step that is timed; then what more is.
+# Input, hidden layers and output of the step that is timed, its batch, and further networks.
 STEP = (64, (256, 256), 8)
 BATCH = 256
 OTHER_STEPS = tuple((64, (cells,) * layers, 8) for cells in (256, 1024) for layers in (2, 4, 6))
@@ -54,7 +54,7 @@ STEPS_A_ROUND = 20
 
 
 def circuit_of(dtype: Any, seed: int = 0) -> SpikingCircuit:
-    """The circuit that is timed, with the first weights of its peers."""
+    """Return the circuit that is timed, with the initial weights of its peers."""
     rule = PairSTDP(rate=RATE, depression=DEPRESSION)
     circuit = SpikingCircuit(
         INPUTS,
@@ -70,7 +70,7 @@ def circuit_of(dtype: Any, seed: int = 0) -> SpikingCircuit:
 
 
 def live(circuit: SpikingCircuit) -> Any:
-    """A second of a circuit in closed loop; its state afterwards."""
+    """Run a circuit in closed loop for a second and return its state."""
     state = circuit.begin()
     rates_hz: NDArray[np.float64] = np.full(INPUTS, INPUT_HZ)
     for reward in rewards():
@@ -80,8 +80,8 @@ def live(circuit: SpikingCircuit) -> Any:
 
 
 def own_second(dtype: Any) -> dict[str, Any]:
-    """What a peer tells of its second, of ours."""
-    # A peer's second is long beside the turns that a busy machine gives its processes; so must ours be.
+    """Measure a second of our circuit; return what a peer returns."""
+    # Repeated, because one second of ours is short next to the time slices of a busy machine, which a peer's is not.
     wall_ms, processor_ms = 0.0, 0.0
     for _ in range(OWN_SECONDS):
         circuit = circuit_of(dtype)
@@ -100,7 +100,7 @@ def own_second(dtype: Any) -> dict[str, Any]:
 
 
 def own_population(dtype: Any) -> float:
-    """Milliseconds for a second of one seed, of several that share the cores."""
+    """Return the milliseconds for a second of one seed when several share the cores."""
     circuits = [circuit_of(dtype, seed) for seed in range(SEEDS)]
     start = perf_counter()
     with ThreadPoolExecutor(usable_cores()) as threads:
@@ -108,16 +108,16 @@ def own_population(dtype: Any) -> float:
     return 1000.0 * (perf_counter() - start) / SEEDS
 
 
-def told_by_peer(python: Path, name: str) -> dict[str, Any]:
-    """What a peer's Python says of its run."""
+def peer_second(python: Path, name: str) -> dict[str, Any]:
+    """Measure a second of a peer's circuit in its own Python."""
     command = [str(python), str(PEER_SCRIPT), name, str(PEER_ROUNDS)]
     done = subprocess.run(command, check=True, capture_output=True, text=True)
-    told: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
-    return told
+    second: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
+    return second
 
 
 def step(rule: str | None, sizes: tuple[int, tuple[int, ...], int]) -> Callable[[], float]:
-    """Milliseconds of a training step under a rule, or of torch's own layers; one thread."""
+    """Return a measurement, ms, of a training step under a rule, or of torch's own layers without one; one thread."""
     torch.set_num_threads(1)
     torch.manual_seed(0)
     inputs, hidden, outputs = sizes
@@ -128,13 +128,13 @@ def step(rule: str | None, sizes: tuple[int, tuple[int, ...], int]) -> Callable[
     if rule is not None:
         assign_rule(network, rule, {"output": [network]})
     optimiser = torch.optim.SGD(network.parameters(), lr=1e-3)
-    given, wanted = torch.randn(BATCH, inputs), torch.randn(BATCH, outputs)
+    inputs_given, target = torch.randn(BATCH, inputs), torch.randn(BATCH, outputs)
 
     def take() -> float:
         start = perf_counter()
         for _ in range(STEPS_A_ROUND):
             optimiser.zero_grad()
-            nn.functional.mse_loss(network(given), wanted).backward()
+            nn.functional.mse_loss(network(inputs_given), target).backward()
             optimiser.step()
         return 1000.0 * (perf_counter() - start) / STEPS_A_ROUND
 
@@ -143,32 +143,32 @@ def step(rule: str | None, sizes: tuple[int, tuple[int, ...], int]) -> Callable[
 
 
 def named(sizes: tuple[int, tuple[int, ...], int]) -> str:
-    """A step's name: the sizes of its layers."""
+    """Return the sizes of the layers as a name."""
     inputs, hidden, outputs = sizes
     return f"{inputs}, {len(hidden)} x {hidden[0]}, {outputs}"
 
 
-def spiking_acts(peers: Path | None, told: dict[str, dict[str, Any]]) -> dict[str, Measurement]:
-    """A second of each peer and of ours, by the wall clock and of the processor; what peers say goes to `told`."""
+def spiking_acts(peers: Path | None, details: dict[str, dict[str, Any]]) -> dict[str, Measurement]:
+    """Return measurements of a second of each circuit, wall and processor time; rates are put into `details`."""
     acts: dict[str, Measurement] = {}
 
     def add(name: str, second: Callable[[], dict[str, Any]], compared: bool) -> None:
         def wall() -> float:
-            told[name] = second()
-            return float(np.median(told[name]["wall_ms"]))
+            details[name] = second()
+            return float(np.median(details[name]["wall_ms"]))
 
         def processor() -> float:
-            return float(np.median(told[name]["processor_ms"]))
+            return float(np.median(details[name]["processor_ms"]))
 
         acts[name] = Measurement("ms", wall, tuple(PEERS) if compared else ())
-        # Of the same second as the measurement before.
+        # The processor time of the second that was measured just before.
         acts[processor_time(name)] = Measurement(
             "ms", processor, tuple(processor_time(peer) for peer in PEERS) if compared else ()
         )
 
     if peers is not None:
         for name in PEERS:
-            add(name, partial(told_by_peer, peers, name), False)
+            add(name, partial(peer_second, peers, name), False)
     for dtype in (np.float64, np.float32):
         live(circuit_of(dtype))
         add(f"spiking circuit, {np.dtype(dtype).name}", partial(own_second, dtype), True)
@@ -179,25 +179,24 @@ def spiking_acts(peers: Path | None, told: dict[str, dict[str, Any]]) -> dict[st
 
 
 def processor_time(name: str) -> str:
-    """Name of the row that holds the time of the processor."""
+    """Return the name of the row with the processor time."""
     return f"{name}, processor"
 
 
 def learners(rounds: int, peers: Path | None) -> list[Row]:
-    """Measure all, in turn."""
-    told: dict[str, dict[str, Any]] = {}
-    acts = spiking_acts(peers, told)
+    """Measure all in turn."""
+    details: dict[str, dict[str, Any]] = {}
+    acts = spiking_acts(peers, details)
     for sizes in dict.fromkeys((STEP, *OTHER_STEPS)):
         torch_name = f"back-propagation by torch, {named(sizes)}"
         acts[torch_name] = Measurement("ms", step(None, sizes))
         for rule in ("dfa", "bp"):
             acts[f"{rule}, {named(sizes)}"] = Measurement("ms", step(rule, sizes), (torch_name,))
     rows = measured(acts, rounds)
-    for name, one in told.items():
-        Console().print(
-            f"{name}: hidden cells at {one['hidden_hz']:.1f} Hz, output cells at {one['output_hz']:.1f} Hz, weights "
-            f"{'finite' if one['finite'] else 'not finite'}"
-        )
+    for name, second in details.items():
+        finite = "finite" if second["finite"] else "not finite"
+        rates = f"hidden cells at {second['hidden_hz']:.1f} Hz, output cells at {second['output_hz']:.1f} Hz"
+        Console().print(f"{name}: {rates}, weights {finite}")
     Console().print(
         f"A second is {CALLS} calls of {CALL_MS} ms, the reward given after each; ratios are how much faster."
     )

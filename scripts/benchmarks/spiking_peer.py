@@ -1,9 +1,9 @@
-"""A spiking network that learns, in a library of others: `python scripts/benchmarks/spiking_peer.py snnTorch 3`.
+"""Time a spiking network that learns in another library: `python scripts/benchmarks/spiking_peer.py snnTorch 3`.
 
-Run by the Python of `make peers-learners`, which shares nothing with ours. Prints one line of JSON: milliseconds by the
-wall clock and of the processor for each of so many rounds, mean rates of hidden and output cells in the last, and
-whether the weights are finite. The network is that of `learners.py`: Poisson sources, current-based LIF cells
-held at a bias just below their threshold, reward-modulated STDP in both layers, run in closed loop.
+Run by the Python of `make peers-learners`, which shares nothing with ours. Prints one line of JSON: wall and processor
+time, ms, of each round, mean rates of hidden and output cells in the last, and whether the weights are finite. The
+network is that of `learners.py`: Poisson sources, current-based LIF cells held at a bias just below their threshold,
+reward-modulated STDP in both layers, run in closed loop.
 """
 
 import json
@@ -20,28 +20,28 @@ INPUT_WEIGHT_SD, OUTPUT_WEIGHT_SD, LARGEST_WEIGHT = 0.4, 0.1, 4.0
 BIAS, MEMBRANE_MS, SYNAPSE_MS = 0.85, 20.0, 5.0
 TRACE_MS, ELIGIBILITY_MS, DEPRESSION, RATE = 20.0, 500.0, 0.3, 1e-4
 LEAK, SYNAPSE_DECAY = math.exp(-1.0 / MEMBRANE_MS), math.exp(-1.0 / SYNAPSE_MS)
-# What the drive of a spike leaves in the voltage after a millisecond, and the drive that holds it at the bias.
+# Voltage that the drive of a spike leaves after a millisecond, and the drive that holds the voltage at the bias.
 RATE_DIFFERENCE = 1.0 / MEMBRANE_MS - 1.0 / SYNAPSE_MS
 COUPLING = LEAK / MEMBRANE_MS * math.expm1(RATE_DIFFERENCE) / RATE_DIFFERENCE
 STEADY = (1.0 - LEAK) * (1.0 - SYNAPSE_DECAY) * BIAS
-# Milliseconds by the wall clock and of the processor, rates of hidden and output cells, and whether weights are finite.
-Found = tuple[float, float, float, float, bool]
+# Wall and processor time, ms, rates of hidden and output cells, Hz, and whether weights are finite.
+Second = tuple[float, float, float, float, bool]
 
 
 class Watch:
-    """Milliseconds since it was made, by the wall clock and of the processor."""
+    """A stopwatch for wall and processor time, ms."""
 
     def __init__(self) -> None:
         self._start = time.perf_counter(), time.process_time()
 
     def read(self) -> tuple[float, float]:
-        """Both."""
+        """Return both since it was made."""
         wall, processor = self._start
         return 1000.0 * (time.perf_counter() - wall), 1000.0 * (time.process_time() - processor)
 
 
 def weights() -> tuple[np.ndarray, np.ndarray]:
-    """First weights (inputs, hidden) and (hidden, outputs)."""
+    """Return initial weights (inputs, hidden) and (hidden, outputs)."""
     rng = np.random.default_rng(0)
     return (
         rng.normal(0.0, INPUT_WEIGHT_SD, (INPUTS, HIDDEN)),
@@ -50,22 +50,22 @@ def weights() -> tuple[np.ndarray, np.ndarray]:
 
 
 def rewards() -> np.ndarray:
-    """One for each call."""
+    """Return a reward for each call."""
     return np.random.default_rng(1).normal(size=CALLS)
 
 
 def per_second(spikes: float, cells: int) -> float:
-    """Mean rate of so many cells, Hz."""
+    """Return the mean rate of `cells` cells, Hz."""
     return 1000.0 * spikes / (cells * CALLS * CALL_MS)
 
 
-def bindsnet() -> Found:
-    """BindsNET's MSTDPET, the reward of a call given in each of its steps."""
+def bindsnet() -> Second:
+    """Run BindsNET's MSTDPET, which gets the reward of a call in each of its steps."""
     import importlib
     import importlib.util
     import types
 
-    # Its top level imports data sets and plots that nothing here needs.
+    # Its top level imports data sets and plots that are not needed here.
     if "bindsnet" not in sys.modules:
         package = types.ModuleType("bindsnet")
         package.__path__ = list(importlib.util.find_spec("bindsnet").submodule_search_locations)
@@ -112,23 +112,23 @@ def bindsnet() -> Found:
             for name, monitor in monitors.items():
                 spikes[name] += float(monitor.get("s").sum())
     taken = watch.read()
-    finite = all(bool(torch.isfinite(one.w).all()) for one in network.connections.values())
+    finite = all(bool(torch.isfinite(connection.w).all()) for connection in network.connections.values())
     return *taken, per_second(spikes["hidden"], HIDDEN), per_second(spikes["output"], OUTPUTS), finite
 
 
-def snntorch() -> Found:
-    """Cells of snnTorch, and the rule written by hand in torch, as it has none."""
+def snntorch() -> Second:
+    """Run cells of snnTorch with the rule written in torch, since it has none."""
     import snntorch as snn
     import torch
 
     torch.set_num_threads(1)
     torch.manual_seed(0)
-    weight = [torch.tensor(one, dtype=torch.float32) for one in weights()]
+    weight = [torch.tensor(values, dtype=torch.float32) for values in weights()]
     cells = [snn.Synaptic(alpha=SYNAPSE_DECAY, beta=LEAK, threshold=1.0, reset_mechanism="zero") for _ in weight]
     state = [cell.init_synaptic() for cell in cells]
     sizes = (INPUTS, HIDDEN, OUTPUTS)
     trace = [torch.zeros(size) for size in sizes]
-    eligibility = [torch.zeros_like(one) for one in weight]
+    eligibility = [torch.zeros_like(values) for values in weight]
     fade, forget = math.exp(-1.0 / TRACE_MS), math.exp(-1.0 / ELIGIBILITY_MS)
     spikes = [torch.zeros(size) for size in sizes[1:]]
     watch = Watch()
@@ -142,19 +142,19 @@ def snntorch() -> Found:
                     spikes[k] += spike
                 for k in range(2):
                     eligibility[k].mul_(forget).addr_(fired[k], trace[k + 1], alpha=-DEPRESSION)
-                trace = [fade * one + spike for one, spike in zip(trace, fired, strict=True)]
+                trace = [fade * values + spike for values, spike in zip(trace, fired, strict=True)]
                 for k in range(2):
                     eligibility[k].addr_(trace[k], fired[k + 1])
             for k in range(2):
                 weight[k].add_(eligibility[k], alpha=RATE * float(reward)).clamp_(-LARGEST_WEIGHT, LARGEST_WEIGHT)
     taken = watch.read()
-    finite = all(bool(torch.isfinite(one).all()) for one in weight)
-    hidden, output = (float(one.sum()) for one in spikes)
+    finite = all(bool(torch.isfinite(values).all()) for values in weight)
+    hidden, output = (float(values.sum()) for values in spikes)
     return *taken, per_second(hidden, HIDDEN), per_second(output, OUTPUTS), finite
 
 
-def brian2(one_run: bool = False) -> Found:
-    """Brian2 with compiled code: one `run` a call, or one in all that gives the reward itself."""
+def brian2(one_run: bool = False) -> Second:
+    """Run Brian2 with compiled code: one `run` for each call, or a single one that applies the rewards itself."""
     import brian2 as b
 
     b.prefs.codegen.target = "cython"
@@ -176,24 +176,25 @@ def brian2(one_run: bool = False) -> Found:
         )
     synapses, counts = [], [b.SpikeMonitor(group, record=False) for group in groups[1:]]
     for before, after, weight in zip(groups[:-1], groups[1:], weights(), strict=True):
-        one = b.Synapses(
+        projection = b.Synapses(
             before, after,
             "w : 1\ndpre/dt = -pre / pair : 1 (event-driven)\ndpost/dt = -post / pair : 1 (event-driven)\n"
             "deligible/dt = -eligible / memory : 1 (event-driven)",
             on_pre="g_post += w\npre += 1\neligible -= dep * post",
             on_post="post += 1\neligible += pre", namespace=space,
         )  # fmt: skip
-        one.connect()
-        one.w = weight.ravel()
-        synapses.append(one)
+        projection.connect()
+        projection.w = weight.ravel()
+        synapses.append(projection)
     network = b.Network(*groups, *synapses, *counts)
     given = iter(rewards())
 
     def reward_all() -> None:
         reward = next(given)
-        for one in synapses:
-            present = one.eligible[:] * np.exp(-((network.t - one.lastupdate[:]) / times["memory"]))
-            one.w = np.clip(one.w[:] + RATE * reward * present, -LARGEST_WEIGHT, LARGEST_WEIGHT)
+        for projection in synapses:
+            age = network.t - projection.lastupdate[:]
+            present = projection.eligible[:] * np.exp(-(age / times["memory"]))
+            projection.w = np.clip(projection.w[:] + RATE * reward * present, -LARGEST_WEIGHT, LARGEST_WEIGHT)
 
     if one_run:
         network.add(b.NetworkOperation(reward_all, dt=CALL_MS * b.ms, when="end"))
@@ -206,17 +207,17 @@ def brian2(one_run: bool = False) -> Found:
             network.run(CALL_MS * b.ms)
             reward_all()
     taken = watch.read()
-    finite = all(bool(np.isfinite(one.w[:]).all()) for one in synapses)
-    hidden, output = (int(one.num_spikes) for one in counts)
+    finite = all(bool(np.isfinite(projection.w[:]).all()) for projection in synapses)
+    hidden, output = (int(monitor.num_spikes) for monitor in counts)
     return *taken, per_second(hidden, HIDDEN), per_second(output, OUTPUTS), finite
 
 
-def brian2_in_one_run() -> Found:
-    """Brian2 where nothing outside it closes the loop."""
+def brian2_in_one_run() -> Second:
+    """Run Brian2 without anything outside it in the loop."""
     return brian2(one_run=True)
 
 
-PEERS: dict[str, Callable[[], Found]] = {
+PEERS: dict[str, Callable[[], Second]] = {
     "BindsNET MSTDPET": bindsnet,
     "snnTorch": snntorch,
     "Brian2": brian2,
@@ -225,12 +226,12 @@ PEERS: dict[str, Callable[[], Found]] = {
 
 
 def main(name: str, rounds: int) -> None:
-    """Time a peer, the first round, which compiles, apart."""
+    """Time a peer; the first round, which compiles, does not count."""
     PEERS[name]()
-    found = [PEERS[name]() for _ in range(rounds)]
-    *_, hidden_hz, output_hz, finite = found[-1]
-    told = {"wall_ms": [one[0] for one in found], "processor_ms": [one[1] for one in found]}
-    print(json.dumps({**told, "hidden_hz": hidden_hz, "output_hz": output_hz, "finite": finite}))
+    seconds = [PEERS[name]() for _ in range(rounds)]
+    *_, hidden_hz, output_hz, finite = seconds[-1]
+    times = {"wall_ms": [second[0] for second in seconds], "processor_ms": [second[1] for second in seconds]}
+    print(json.dumps({**times, "hidden_hz": hidden_hz, "output_hz": output_hz, "finite": finite}))
 
 
 if __name__ == "__main__":

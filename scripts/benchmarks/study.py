@@ -1,7 +1,7 @@
-"""Measure the study's engine and store: `python scripts/benchmark.py study`.
+"""Measure the study's engine and store: `benchmark.py study`.
 
-How long a small job takes as their number grows tenfold, twice; and how long it takes to load a thousand runs of two
-hundred trials, from the file of all trials and from the files of single runs.
+Time per small job as their number grows tenfold, twice; and the time to load a thousand runs of two hundred trials,
+from the file of all trials and from the files of single runs.
 """
 
 from __future__ import annotations
@@ -23,21 +23,21 @@ FACTORY = "benchmarks.study:prepare"
 SMALL = Protocol(
     name="small",
     blocks=(Block(BASELINE, 1, learning=False), Block(PERTURBED, 1, (Rotation(30.0),), learning=False)),
-    source="made for measuring",
+    source="made for this benchmark",
 )
-PROTOCOLS.setdefault(SMALL.name, SMALL)  # workers import this module, and so know it too
+PROTOCOLS.setdefault(SMALL.name, SMALL)  # workers import this module and so know it too
 RUNS, TRIALS = 1_000, 200
 
 
 class Still:
-    """A learner that commands one posture for ever."""
+    """A learner that always commands one posture."""
 
     def predict(self, observation: Any, state: Any = None, **_: Any) -> tuple[Any, Any]:
         return np.array([0.2, 0.3, 0.0, 0.9], dtype=np.float32), state
 
 
 def prepare(learner: str, seed: int, folder: Path, on_progress: Callable[[float], None] | None = None) -> Still:
-    """A learner for the engine, kept as an empty folder."""
+    """Return a learner for the engine, saved as an empty folder."""
     folder.mkdir(parents=True, exist_ok=True)
     return Still()
 
@@ -47,7 +47,7 @@ def row(name: str, value: float, unit: str) -> dict[str, Any]:
 
 
 def growth(most: int, processes: int) -> list[dict[str, Any]]:
-    """Seconds a job for 10, 100, ... jobs, tables written and all."""
+    """Measure the seconds per job for 10, 100, ... jobs, tables included."""
     from reach.study import Store, complete, plan
     from reach.study.live import NowAndThen
 
@@ -66,14 +66,14 @@ def growth(most: int, processes: int) -> list[dict[str, Any]]:
             if failures:
                 raise RuntimeError(next(iter(failures.values())))
             cpu = float(store.read_jobs()["cpu_seconds"].mean())
-        rows.append(row(f"{count} small jobs, wall", took / count, "s a job"))
-        rows.append(row(f"{count} small jobs, CPU of workers", cpu, "s a job"))
+        rows.append(row(f"{count} small jobs, wall", took / count, "s per job"))
+        rows.append(row(f"{count} small jobs, CPU of workers", cpu, "s per job"))
         count *= 10
     return rows
 
 
 def loading() -> list[dict[str, Any]]:
-    """Seconds to load RUNS runs of TRIALS trials, the best of three."""
+    """Measure the seconds to load RUNS runs of TRIALS trials, the best of three."""
     from reach.study import Outcome, Store, load, plan
     from reach.study.engine.job_table import JobTable
 
@@ -106,7 +106,7 @@ def timed(call: Callable[[], Any]) -> float:
 
 
 def made_up_trials(rng: np.random.Generator) -> list[dict[str, Any]]:
-    """Rows such as a run gives."""
+    """Return rows as a run returns them, with random numbers."""
     numbers = rng.normal(size=(TRIALS, 6))
     return [
         {
@@ -116,22 +116,22 @@ def made_up_trials(rng: np.random.Generator) -> list[dict[str, Any]]:
             "probe": False,
             "cup_x": 0.1,
             "cup_y": 0.5,
-            "launch_error_deg": one[0],
-            "endpoint_error_cm": one[1],
-            "time_to_success_s": one[2],
+            "launch_error_deg": values[0],
+            "endpoint_error_cm": values[1],
+            "time_to_success_s": values[2],
             "success": True,
             "attempts": 1,
             "tipped": False,
-            "reward": one[3],
-            "duration_s": one[4],
-            "unlearned_launch_error_deg": one[5],
+            "reward": values[3],
+            "duration_s": values[4],
+            "unlearned_launch_error_deg": values[5],
         }
-        for k, one in enumerate(numbers.tolist())
+        for k, values in enumerate(numbers.tolist())
     ]
 
 
 def study(most: int = 1_000, processes: int = 2) -> list[dict[str, Any]]:
-    """Rows of a benchmark: name, value, unit, peer, ratio."""
+    """Measure all; return rows of name, value, unit, peer, ratio."""
     here = str(Path(__file__).parents[1])
     os.environ["PYTHONPATH"] = os.pathsep.join([here, os.environ.get("PYTHONPATH", "")])
     if here not in sys.path:

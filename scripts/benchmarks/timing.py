@@ -1,4 +1,4 @@
-"""Measurements taken in turn, so that a slow moment of the machine strikes all alike, and their ratios."""
+"""Measure several things in turn, so that a slow moment of the machine affects all alike, and compare them."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ class Measurement:
     """One thing to measure.
 
     Attributes:
-        unit: of the value; ratios are taken of rates, and the other way round of times ("ms").
+        unit: of the value; a ratio says how much faster, so it is inverted for times ("ms").
         take: measures once.
-        peers: names of those to compare it with.
+        peers: names of the measurements to compare it with.
     """
 
     unit: str
@@ -31,7 +31,7 @@ class Measurement:
 
 
 def rate(act: Callable[[], int], seconds: float) -> float:
-    """What `act` counts, a second."""
+    """Return the sum of what `act` returns, per second."""
     count, start = 0, perf_counter()
     while perf_counter() - start < seconds:
         count += act()
@@ -39,19 +39,19 @@ def rate(act: Callable[[], int], seconds: float) -> float:
 
 
 def measured(acts: Mapping[str, Measurement], rounds: int) -> list[Row]:
-    """Medians over rounds, a row for each name and peer that was measured; ratios are medians of ratios of a round."""
+    """Return medians over rounds, a row for each name and measured peer; ratios are medians of those of each round."""
     taken: dict[str, list[float]] = {name: [] for name in acts}
     for _ in tqdm(range(rounds), desc="rounds", disable=not sys.stderr.isatty()):
-        for name, one in acts.items():
-            taken[name].append(one.take())
+        for name, measurement in acts.items():
+            taken[name].append(measurement.take())
     rows: list[Row] = []
-    for name, one in acts.items():
-        values = np.array(taken[name])
-        for peer in [other for other in one.peers if other in acts] or [None]:
+    for name, measurement in acts.items():
+        values, is_time = np.array(taken[name]), measurement.unit == "ms"
+        value = round(float(np.median(values)), 3 if is_time else 1)
+        for peer in [peer for peer in measurement.peers if peer in acts] or [None]:
             ratio = None
             if peer is not None:
-                faster = np.array(taken[peer]) / values if one.unit == "ms" else values / np.array(taken[peer])
+                faster = np.array(taken[peer]) / values if is_time else values / np.array(taken[peer])
                 ratio = round(float(np.median(faster)), 2)
-            value = round(float(np.median(values)), 3 if one.unit == "ms" else 1)
-            rows.append({"name": name, "value": value, "unit": one.unit, "peer": peer, "ratio": ratio})
+            rows.append({"name": name, "value": value, "unit": measurement.unit, "peer": peer, "ratio": ratio})
     return rows

@@ -1,4 +1,4 @@
-"""What `benchmark.py watch` measures: pictures a second with all panels, and whether the world keeps real time."""
+"""Measure pictures per second with all panels, and whether the world keeps real time: `benchmark.py watch`."""
 
 from __future__ import annotations
 
@@ -22,12 +22,11 @@ from reach.study.watch.session import WatchSession, trial_indices
 PROTOCOL = PROTOCOLS["rotation30"]
 SIZES = {"1280 x 720": (1280, 720), "2560 x 1440": (2560, 1440)}
 WATCHED = (("error-bp",), ("error-stdp",), ("error-bp", "error-dfa", "error-stdp"))
-# What the screen shows, a second.
-WANTED = 60
+SCREEN_HZ = 60
 
 
 class Blind:
-    """A window that nobody sees, as fast as the screen would be."""
+    """A window without a display that shows pictures at the rate of a screen until a time limit."""
 
     is_open, is_button_down, pointer = True, False, (0.0, 0.0)
 
@@ -36,19 +35,19 @@ class Blind:
         self._next = perf_counter()
 
     def read_keys(self) -> list[str]:
-        """Nobody strikes one."""
+        """Return no keys."""
         return []
 
     def show(self, frame: Frame) -> bool:
-        """Wait for the screen; False when the time is over."""
-        self._next = max(self._next + 1.0 / WANTED, perf_counter())
+        """Wait for the next refresh of the screen; False when the time is over."""
+        self._next = max(self._next + 1.0 / SCREEN_HZ, perf_counter())
         while perf_counter() < self._next:
             pass
         return perf_counter() < self._until
 
 
 def watch(seconds: float, rounds: int) -> list[Row]:
-    """Rows of pictures a second, each of another control step, and of seconds of the world in a second of real time.
+    """Return rows of pictures per second, each of another control step, and of simulated seconds per second.
 
     Everything runs on one core.
     """
@@ -58,22 +57,22 @@ def watch(seconds: float, rounds: int) -> list[Row]:
     acts: dict[str, Measurement] = {}
     for names in WATCHED:
         models = [(name, learner(name)) for name in names]
-        for said, size in SIZES.items():
+        for size_name, size in SIZES.items():
             who = " ".join(names)
-            acts[f"pictures, {who}, {said}"] = Measurement("1/s", pictures(models, size, seconds))
-            acts[f"world in real time, {who}, {said}"] = Measurement("s/s", real_time(models, size, seconds))
+            acts[f"pictures, {who}, {size_name}"] = Measurement("1/s", pictures(models, size, seconds))
+            acts[f"world in real time, {who}, {size_name}"] = Measurement("s/s", real_time(models, size, seconds))
     return measured(acts, rounds)
 
 
 def learner(name: str) -> Any:
-    """A learner that has learned for a few trials."""
+    """Return a learner that has learned for a few trials."""
     model = make_learner(name, gym.make(BASELINE_ENV, **find(name).env_options), seed=0)
     model.learn(1500)
     return model
 
 
 def begun(models: list[tuple[str, Any]], size: tuple[int, int]) -> WatchSession:
-    """A watching in its first reach, all kernels compiled."""
+    """Return a session in its first reach, with all kernels compiled."""
     watching = WatchSession(models, PROTOCOL, 0, trial_indices(PROTOCOL, 0, 1, 140), size=size)
     for _ in range(10):
         watching.step()
@@ -82,7 +81,7 @@ def begun(models: list[tuple[str, Any]], size: tuple[int, int]) -> WatchSession:
 
 
 def pictures(models: list[tuple[str, Any]], size: tuple[int, int], seconds: float) -> Callable[[], float]:
-    """Pictures a second, a control step of every learner before each."""
+    """Return a measurement of pictures per second, with a control step of every learner before each."""
 
     def take() -> float:
         watching = begun(models, size)
@@ -92,15 +91,15 @@ def pictures(models: list[tuple[str, Any]], size: tuple[int, int], seconds: floa
             watching.frame()
             return 1
 
-        found = rate(act, seconds)
+        per_second = rate(act, seconds)
         watching.leave()
-        return found
+        return per_second
 
     return take
 
 
 def real_time(models: list[tuple[str, Any]], size: tuple[int, int], seconds: float) -> Callable[[], float]:
-    """Seconds of the world in a second, in a window at speed 1."""
+    """Return a measurement of simulated seconds per second in a window at speed 1."""
 
     def take() -> float:
         live = LiveSession(begun(models, size), Blind(seconds), save_folder=None)  # type: ignore[arg-type]

@@ -1,4 +1,4 @@
-"""What `benchmark.py world` measures: environments and pictures beside Gymnasium's, EnvPool's and a core's peak."""
+"""Measure environments and pictures next to Gymnasium, EnvPool and the peak of a core: `benchmark.py world`."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ POOL_PEER = "EnvPool Reacher-v5, 64 envs, 2 threads"
 POOL_SCRIPT = Path(__file__).with_name("envpool_peer.py")
 VECTOR = "reach/CupGrab-v0, vector of 1024"
 PEAK = "matrix product, one core"
-# Additions, multiplications, divisions and roots of one control step under posture control, noise, observation and
-# reward included, counted in the source: 16 stages of the equations of motion at some 200, 4 placements of the hand at
-# some 150, 7 pairs of normal variates at some 110, and some 500 for the rest.
+# Additions, multiplications, divisions and roots of one control step under posture control with noise, observation and
+# reward, counted in the source: 16 stages of the equations of motion at about 200, 4 placements of the hand at about
+# 150, 7 pairs of normal variates at about 110, and about 500 for the rest.
 FLOPS_PER_CONTROL_STEP = 5_070
 
 
 def single(env_id: str) -> Callable[[], int]:
-    """A hundred steps of an environment under random actions, with its resets."""
+    """Return a function that takes a hundred steps of an environment under random actions, with resets."""
     env = gym.make(env_id)
     env.action_space.seed(0)
     env.reset(seed=0)
@@ -48,7 +48,7 @@ def single(env_id: str) -> Callable[[], int]:
 
 
 def vector(env: Any) -> Callable[[], int]:
-    """Ten steps of a vector environment under random actions, with its resets."""
+    """Return a function that takes ten steps of a vector environment under random actions, with resets."""
     env.action_space.seed(0)
     env.reset(seed=0)
     actions = [env.action_space.sample() for _ in range(50)]
@@ -65,12 +65,12 @@ def vector(env: Any) -> Callable[[], int]:
 
 
 def native(**options: Any) -> Callable[[], int]:
-    """The native vector environment of 1024."""
+    """Return a function that steps the native vector environment of 1024."""
     return vector(gym.make_vec("reach/CupGrab-v0", 1024, vectorization_mode="vector_entry_point", **options))
 
 
 def frames(size: int) -> Callable[[], int]:
-    """Ten pictures of one moment of a rotated reach, without the step."""
+    """Return a function that draws ten pictures of one moment of a rotated reach, without stepping."""
     env = gym.make("reach/CupGrab-v0", render_mode="rgb_array", width=size, height=size, perturbation=reach.Rotation())
     env.reset(seed=0)
     for _ in range(25):
@@ -85,7 +85,7 @@ def frames(size: int) -> Callable[[], int]:
 
 
 def retinas() -> Callable[[], int]:
-    """A thousand retinas."""
+    """Return a function that draws a thousand retinas."""
     env: Any = gym.make("reach/CupGrab-v0").unwrapped
     env.reset(seed=0)
     row, image = env._simulation.world.row(0), np.empty((64, 64, 1), dtype=np.uint8)
@@ -99,7 +99,7 @@ def retinas() -> Callable[[], int]:
 
 
 def peak() -> Callable[[], int]:
-    """Floating-point operations of one core at its best: a product of matrices, on one thread of BLAS."""
+    """Return a function that multiplies matrices on one thread of BLAS, as a measure of the peak of a core."""
     matrix = np.ones((256, 256))
 
     def act() -> int:
@@ -110,13 +110,13 @@ def peak() -> Callable[[], int]:
 
 
 def pool(python: Path, seconds: float) -> float:
-    """Steps a second of EnvPool, measured by a Python that has it."""
+    """Return steps per second of EnvPool, measured by a Python that has it."""
     command = [str(python), str(POOL_SCRIPT), str(seconds)]
     return float(subprocess.run(command, check=True, capture_output=True, text=True).stdout.split()[-1])
 
 
 def world(seconds: float, rounds: int, peers: Path | None) -> list[Row]:
-    """Measure all, in turn, for so many seconds a round."""
+    """Measure all in turn, `seconds` in each round."""
     sync = gym.make_vec(SINGLE_PEER, 16, vectorization_mode="sync")
 
     def timed(unit: str, act: Callable[[], int], *compared: str) -> Measurement:

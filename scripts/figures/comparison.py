@@ -1,7 +1,6 @@
-"""Draw a study's answer as one picture: `python scripts/figure.py comparison --study runs/paper`.
+"""Draw the result of a study as one picture: `figure.py comparison --study runs/paper`.
 
-On the left the error of each reach over the whole protocol, on the right what each learner leaves of the miss
-over the first 30 perturbed reaches, with its interval.
+On the left is the error of each reach over the whole protocol, on the right L30 of each learner with its interval.
 """
 
 from __future__ import annotations
@@ -20,20 +19,20 @@ from reach.study import load
 from reach.study.report import towards_the_miss
 from reach.study.statistics import summarise
 
-# Reaches over whose mean a curve is smoothed.
+# Length of the running mean that smooths a curve.
 SMOOTHED_REACHES = 3
 
 
 @dataclass
 class Options:
-    """Draw a study's answer as one picture."""
+    """Draw the result of a study as one picture."""
 
     study: Path
-    """Folder of a study that `compare.py` has made."""
+    """Folder of a study, as `compare.py` writes it."""
     out: Path = Path("docs/pictures/comparison.png")
     """File of the picture: .png, .svg or .pdf."""
     protocol: str = "rotation30"
-    """Protocol that is shown."""
+    """Protocol to show."""
 
     def __post_init__(self) -> None:
         require_picture_file(self.out)
@@ -49,22 +48,22 @@ class Options:
             raise SystemExit(f"--study {self.study}: {error}") from None
         trials = trials[trials["protocol"] == self.protocol]
         if trials.empty:
-            raise SystemExit(f"--protocol {self.protocol}: {self.study} holds no reach of it")
-        left = summarise(trials).query("metric == 'L30'").reset_index(drop=True)
-        if left.empty:
             raise SystemExit(
-                f"--protocol {self.protocol}: nothing tells there how much of a lasting miss is left (L30)"
+                f"--protocol {self.protocol}: expected a protocol of {self.study}, which has no reach of it"
             )
+        l30 = summarise(trials).query("metric == 'L30'").reset_index(drop=True)
+        if l30.empty:
+            raise SystemExit(f"--protocol {self.protocol}: expected a lasting perturbation, which L30 needs")
         figure = Figure(figsize=(9.6, 4.0), layout="constrained")
         curves, values = figure.subplots(1, 2, width_ratios=[1.7, 1.0])
         draw_curves(curves, towards_the_miss(trials))
-        draw_values(values, left)
+        draw_values(values, l30)
         write_figure(figure, self.out, dpi=150)
         print(f"Picture: {self.out}")
 
 
 def draw_curves(axes: Any, trials: pd.DataFrame) -> None:
-    """The error of each reach, mean over seeds with the seeds' middle half as a band."""
+    """Draw the error of each reach: mean over seeds, and the middle half of the seeds as a band."""
     reaches = trials[~trials["probe"].astype(bool)]
     blocks = reaches.groupby("block_number")["trial"].agg(["min", "max"])
     names = reaches.groupby("block_number")["block"].first()
@@ -87,7 +86,7 @@ def draw_curves(axes: Any, trials: pd.DataFrame) -> None:
 
 
 def draw_values(axes: Any, rows: pd.DataFrame) -> None:
-    """What is left of the miss, a row for each learner."""
+    """Draw L30, a row for each learner."""
     place = np.arange(len(rows))[::-1]
     for at, row in zip(place, rows.itertuples(), strict=True):
         colour = learner_colour(str(row.learner))

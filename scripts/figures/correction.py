@@ -1,4 +1,4 @@
-"""Make the picture that README opens with anew, from a trained learner: `make gallery`."""
+"""Draw four reaches of a trained learner before, under and after a rotation: `figure.py correction`."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from reach.study.watch.session import trial_indices
 
 Frame = NDArray[np.uint8]
 PROTOCOL = "rotation30"
-MOMENT_STEP = 44  # 0.90 s: the first movement is over
+MOMENT_STEP = 44  # at 0.90 s the first movement is over
 END_STEP = 10_000
 SHOWN = {
     20: "before: unperturbed",
@@ -32,53 +32,58 @@ SHOWN = {
     50: "30 reaches later",
     121: "turned back: the after-effect",
 }
-# Of these the end is shown; of the others the end of the first movement.
+# These are shown at their end, the others at the end of the first movement.
 SHOWN_AT_THEIR_END = (20, 50)
 
 
 @dataclass
 class Options:
-    """Make the pictures of README anew."""
+    """Draw four reaches of a learner before, under and after a rotation."""
 
     out: Path = Path("docs/pictures")
-    """Folder of the pictures."""
+    """Folder of the picture, correction.png."""
     keep: Path = Path("runs/watch")
-    """Where the trained learner is kept."""
+    """Folder of trained learners; one that is missing is trained."""
     learner: str = "error-dfa"
-    """Whose reaches are shown."""
+    """Learner whose reaches are shown."""
 
     def __post_init__(self) -> None:
         command.require_learners("--learner", [self.learner])
 
     def draw(self) -> None:
-        """Run a learner through the rotation and keep the four moments."""
+        """Run the learner through the rotation and write the four moments side by side."""
         torch.set_num_threads(1)
         make_folder(self.out, "--out")
         (training,) = plan([self.learner], {}, [0], factory=FACTORIES[POSTURE], out=self.keep)
         model = prepare(self.learner, 0, Path(training.folder))
         protocol = PROTOCOLS[PROTOCOL]
-        moment = Moment(
+        moments = Moments(
             {
                 index: (title, END_STEP if reach in SHOWN_AT_THEIR_END else MOMENT_STEP)
                 for reach, title in SHOWN.items()
                 for index in trial_indices(protocol, 0, reach, reach)
             }
         )
-        run_protocol(model, protocol, 0, onlooker=moment)
-        picture = side_by_side([moment.frames[title] for title in SHOWN.values()], list(SHOWN.values()))
+        run_protocol(model, protocol, 0, onlooker=moments)
+        picture = side_by_side([moments.frames[title] for title in SHOWN.values()], list(SHOWN.values()))
         path = write_png(self.out / "correction.png", picture)
         print(f"Picture: {path}")
 
 
 @dataclass
-class Moment:
-    """Keeps one frame of each chosen trial: index -> title and step of its moment, or the end if that is earlier."""
+class Moments:
+    """An onlooker that keeps one frame of each chosen trial.
+
+    Attributes:
+        chosen: index of the trial -> title of the frame, and its step; the last step of a trial that ends before.
+        frames: title -> frame.
+    """
 
     chosen: dict[int, tuple[str, int]]
     frames: dict[str, Frame] = field(default_factory=dict)
 
     def look(self, index: int, step: int, over: bool, render: Callable[[], Any]) -> None:
-        """Take the frame when its moment has come."""
+        """Keep the frame at its step."""
         title, moment = self.chosen.get(index, ("", 0))
         if title and (step == moment or (over and step < moment)):
             self.frames[title] = np.asarray(render(), dtype=np.uint8)

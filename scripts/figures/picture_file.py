@@ -1,4 +1,4 @@
-"""The file that a script of one picture writes."""
+"""The file that a picture is written to."""
 
 from __future__ import annotations
 
@@ -15,17 +15,17 @@ FORMATS = (".png", ".svg", ".pdf")
 
 
 def require_picture_file(out: Path) -> None:
-    """Refuse an --out to which no picture can be written.
+    """Check that a picture can be written to --out.
 
     Raises:
         SystemExit: its name ends in none of FORMATS, or it is a folder.
     """
     if out.suffix not in FORMATS or out.is_dir():
-        raise SystemExit(f"--out {out}: a file whose name ends in {', '.join(FORMATS)} is allowed")
+        raise SystemExit(f"--out {out}: expected a file whose name ends in {', '.join(FORMATS)}")
 
 
 def write_figure(figure: Figure, path: Path, dpi: int) -> None:
-    """Write a figure whole or not at all, in the format that the file's name ends in."""
+    """Write a figure atomically, in the format that the file's name ends in."""
     data = io.BytesIO()
     figure.savefig(data, format=path.suffix.removeprefix("."), dpi=dpi)
     write_file(path, data.getvalue())

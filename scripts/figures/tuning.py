@@ -1,4 +1,4 @@
-"""Draw what every setting that was tried is worth, by learner: `python scripts/figure.py tuning`."""
+"""Draw the result of every step size that was tried, by learner: `figure.py tuning`."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from agents.registry import TUNED, find, is_learner
 from reach.files import make_folder
 
 PANELS_IN_A_ROW = 4
-# Networks that differ little in colour differ in these.
+# Learners of similar colour differ in their marker.
 MARKERS = "osD^vPX*"
 MOST_TICKS = 6
 TICKS = (0.0001, 0.0002, 0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 20.0)
@@ -23,7 +23,7 @@ TICKS = (0.0001, 0.0002, 0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2
 
 @dataclass
 class Options:
-    """Draw what every setting that was tried is worth, by learner."""
+    """Draw the result of every step size that was tried, by learner."""
 
     settings: Path = TUNED
     """File of settings with their history, as `tune.py --settings` writes it."""
@@ -37,30 +37,32 @@ class Options:
         """Draw and write."""
         make_folder(self.out.parent, "--out")
         try:
-            found = read_settings(self.settings)
+            searches = read_settings(self.settings)
         except (OSError, ValueError) as error:
             raise SystemExit(f"--settings {self.settings}: {error}") from None
-        strangers = [
-            name for name, one in found.items() if not (is_learner(name) and isinstance(one, dict) and "history" in one)
+        unknown = [
+            name
+            for name, search in searches.items()
+            if not (is_learner(name) and isinstance(search, dict) and "history" in search)
         ]
-        if strangers or not found:
+        if unknown or not searches:
             raise SystemExit(
-                f"--settings {self.settings}: it holds no search of {', '.join(strangers) or 'any learner'}; a file as "
-                "tune.py writes it is allowed"
+                f"--settings {self.settings}: expected a file as tune.py writes it, got no search of "
+                f"{', '.join(unknown) or 'any learner'}"
             )
-        draw(found, self.out)
+        draw(searches, self.out)
         print(f"Picture: {self.out}")
 
 
-def draw(found: dict[str, dict[str, Any]], path: Path) -> None:
-    """What is left of a miss, or missed, against the step size; a panel for each kind of network and each setting."""
+def draw(searches: dict[str, dict[str, Any]], path: Path) -> None:
+    """Draw L30, or the share of missed cups, over the step size, a panel for each kind of network and each setting."""
     from matplotlib.figure import Figure
 
     from reach.render.palette import learner_colour
 
     panels: dict[tuple[str, str], list[str]] = {}
-    specs = {learner: find(learner).spec for learner in found}
-    for learner in sorted(found, key=lambda name: (specs[name].teacher == "reward", specs[name].plastic == "hidden")):
+    specs = {learner: find(learner).spec for learner in searches}
+    for learner in sorted(searches, key=lambda name: (specs[name].teacher == "reward", specs[name].plastic == "hidden")):
         panels.setdefault((panel_of(learner), search_space(learner).setting), []).append(learner)
     columns = min(len(panels), PANELS_IN_A_ROW)
     rows = -(-len(panels) // columns)
@@ -70,9 +72,9 @@ def draw(found: dict[str, dict[str, Any]], path: Path) -> None:
     for k, (axes, ((title, setting), learners)) in enumerate(zip(grid, panels.items(), strict=False)):
         for learner, marker in zip(learners, cycle(MARKERS), strict=False):
             tried = sorted(
-                (one[setting], one[criterion_of(learner).name])
-                for one in found[learner]["history"]
-                if not one["pruned"]
+                (trial[setting], trial[criterion_of(learner).name])
+                for trial in searches[learner]["history"]
+                if not trial["pruned"]
             )
             name = learner.partition("-")[2]
             axes.plot(*zip(*tried, strict=True), marker, ls="-", ms=5, label=name, color=learner_colour(learner))
@@ -86,7 +88,7 @@ def draw(found: dict[str, dict[str, Any]], path: Path) -> None:
         ticks = ticks if len(ticks) <= MOST_TICKS else ticks[::2]
         axes.set_xticks(ticks, [f"{tick:g}" for tick in ticks])
         axes.minorticks_off()
-        # Above the panel, since curves may lie anywhere in it.
+        # Above the panel, because curves may lie anywhere in it.
         axes.legend(
             title=title,
             title_fontsize="large",
@@ -105,7 +107,7 @@ def draw(found: dict[str, dict[str, Any]], path: Path) -> None:
 
 
 def panel_of(learner: str) -> str:
-    """What a panel shows together: one kind of rate network, or all spiking networks."""
+    """Return the title of the panel of a learner: its kind of rate network, or spiking."""
     spec = find(learner).spec
     is_spiking = NETWORKS[spec.network].cells == "spiking"
     kind = "spiking" if is_spiking else f"{spec.algorithm} {spec.network}".strip()
