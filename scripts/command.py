@@ -39,6 +39,7 @@ def run(
     import gymnasium as gym
     import tyro
 
+    failures: tuple[type[Exception], ...] = (gym.error.Error, OSError, ValueError, *expected)
     signal.signal(signal.SIGINT, signal.default_int_handler)
     # Exit by an exception, so that unfinished files are removed.
     signal.signal(signal.SIGTERM, _terminate)
@@ -50,7 +51,7 @@ def run(
         sys.exit(main(tyro.cli(options)))
     except KeyboardInterrupt:
         _interrupt(interrupted)
-    except (gym.error.Error, OSError, ValueError, *expected) as error:
+    except failures as error:
         sys.exit(f"{SCRIPT.name}: {error}")
 
 

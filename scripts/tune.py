@@ -210,6 +210,7 @@ def repeat_trials(kept: optuna.Study, search: optuna.Study, space: SearchSpace) 
     Raises:
         ValueError: they were drawn in another way.
     """
+    drawn: dict[str, optuna.distributions.BaseDistribution]
     drawn = {space.setting: optuna.distributions.FloatDistribution(space.low, space.high, log=True)}
     for trial in kept.get_trials(states=OVER):
         again = search.ask(drawn)
@@ -247,8 +248,8 @@ def search_all(given: Tune) -> None:
         # Refuse searches that cannot continue before starting any.
         list(pool.map(make_ready, given.learners, repeat(given)))
         waiting = {pool.submit(search, learner, given): learner for learner in given.learners}
-        for one in tqdm(as_completed(waiting), total=len(waiting), desc="learners"):
-            found[waiting[one]] = one.result()
+        for future in tqdm(as_completed(waiting), total=len(waiting), desc="learners"):
+            found[waiting[future]] = future.result()
     found = {learner: found[learner] for learner in given.learners}
     given_command = " ".join(["python scripts/tune.py", *sys.argv[1:]])
     whole = {learner: one | {"command": given_command} for learner, one in found.items()}

@@ -72,7 +72,8 @@ class Trajectory:
         """
         hand = np.stack([np.interp(time_s, self.time_s, column) for column in self.seen_hand.T], axis=1)
         cup = np.array([np.interp(time_s[1], self.time_s, column) for column in self.seen_cup.T])
-        return hand - cup
+        offset: Array = hand - cup
+        return offset
 
 
 @dataclass(frozen=True)

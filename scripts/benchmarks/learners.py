@@ -134,7 +134,7 @@ def step(rule: str | None, sizes: tuple[int, tuple[int, ...], int]) -> Callable[
         start = perf_counter()
         for _ in range(STEPS_A_ROUND):
             optimiser.zero_grad()
-            nn.functional.mse_loss(network(inputs_given), target).backward()
+            nn.functional.mse_loss(network(inputs_given), target).backward()  # type: ignore[no-untyped-call]
             optimiser.step()
         return 1000.0 * (perf_counter() - start) / STEPS_A_ROUND
 

@@ -68,7 +68,8 @@ def bindsnet() -> Second:
     # Its top level imports data sets and plots that are not needed here.
     if "bindsnet" not in sys.modules:
         package = types.ModuleType("bindsnet")
-        package.__path__ = list(importlib.util.find_spec("bindsnet").submodule_search_locations)
+        spec = importlib.util.find_spec("bindsnet")
+        package.__path__ = list((spec and spec.submodule_search_locations) or ())
         sys.modules["bindsnet"] = package
     # First, because its parts import each other in a circle.
     importlib.import_module("bindsnet.network")

@@ -47,29 +47,34 @@ def row(name: str, value: float, unit: str) -> dict[str, Any]:
 
 
 def growth(most: int, processes: int) -> list[dict[str, Any]]:
-    """Measure the seconds per job for 10, 100, ... jobs, tables included."""
-    from reach.study import Store, complete, plan
-    from reach.study.live import NowAndThen
-
+    """Measure the seconds per job for 10, 100, ... jobs."""
     rows, count = [], 10
     while count <= most:
-        with tempfile.TemporaryDirectory(prefix="reach-study-") as folder:
-            store = Store(Path(folder))
-            # A training and a run for each seed.
-            jobs = plan(["still"], {SMALL.name: SMALL}, range(count // 2), factory=FACTORY, out=store.folder)
-            keep = NowAndThen(lambda store=store, jobs=jobs: store.write_tables(jobs))
-            began = time.perf_counter()
-            with store.only_writer():
-                failures = complete(jobs, store, processes=processes, on_end=lambda _, keep=keep: keep())
-                store.write_tables(jobs)
-            took = time.perf_counter() - began
-            if failures:
-                raise RuntimeError(next(iter(failures.values())))
-            cpu = float(store.read_jobs()["cpu_seconds"].mean())
-        rows.append(row(f"{count} small jobs, wall", took / count, "s per job"))
+        wall, cpu = small_jobs(count, processes)
+        rows.append(row(f"{count} small jobs, wall", wall / count, "s per job"))
         rows.append(row(f"{count} small jobs, CPU of workers", cpu, "s per job"))
         count *= 10
     return rows
+
+
+def small_jobs(count: int, processes: int) -> tuple[float, float]:
+    """Do `count` small jobs and write their tables; return wall time and mean CPU time of a job, s."""
+    from reach.study import Store, complete, plan
+    from reach.study.live import NowAndThen
+
+    with tempfile.TemporaryDirectory(prefix="reach-study-") as folder:
+        store = Store(Path(folder))
+        # A training and a run for each seed.
+        jobs = plan(["still"], {SMALL.name: SMALL}, range(count // 2), factory=FACTORY, out=store.folder)
+        write_tables = NowAndThen(lambda: store.write_tables(jobs))
+        began = time.perf_counter()
+        with store.only_writer():
+            failures = complete(jobs, store, processes=processes, on_end=lambda _: write_tables())
+            store.write_tables(jobs)
+        wall = time.perf_counter() - began
+        if failures:
+            raise RuntimeError(next(iter(failures.values())))
+        return wall, float(store.read_jobs()["cpu_seconds"].mean())
 
 
 def loading() -> list[dict[str, Any]]:

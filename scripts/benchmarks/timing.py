@@ -48,7 +48,8 @@ def measured(acts: Mapping[str, Measurement], rounds: int) -> list[Row]:
     for name, measurement in acts.items():
         values, is_time = np.array(taken[name]), measurement.unit == "ms"
         value = round(float(np.median(values)), 3 if is_time else 1)
-        for peer in [peer for peer in measurement.peers if peer in acts] or [None]:
+        peers: list[str | None] = [peer for peer in measurement.peers if peer in acts]
+        for peer in peers or [None]:
             ratio = None
             if peer is not None:
                 faster = np.array(taken[peer]) / values if is_time else values / np.array(taken[peer])

@@ -65,12 +65,10 @@ class Options:
 def draw_curves(axes: Any, trials: pd.DataFrame) -> None:
     """Draw the error of each reach: mean over seeds, and the middle half of the seeds as a band."""
     reaches = trials[~trials["probe"].astype(bool)]
-    blocks = reaches.groupby("block_number")["trial"].agg(["min", "max"])
-    names = reaches.groupby("block_number")["block"].first()
-    for number, (first, last) in blocks.iterrows():
-        if names[number] == "perturbed":
-            axes.axvspan(first, last, color="#f5f1e6", lw=0)
-            axes.text(first + 1, 1.0, "perturbed", transform=axes.get_xaxis_transform(), va="bottom", color="#555555")
+    for _, block in reaches[reaches["block"] == "perturbed"].groupby("block_number"):
+        first, last = int(block["trial"].min()), int(block["trial"].max())
+        axes.axvspan(first, last, color="#f5f1e6", lw=0)
+        axes.text(first + 1, 1.0, "perturbed", transform=axes.get_xaxis_transform(), va="bottom", color="#555555")
     axes.axhline(0.0, color="#cccccc", lw=1)
     for learner, rows in reaches.groupby("learner", sort=False):
         table = rows.pivot(index=["block_number", "trial"], columns="seed", values="launch_error_deg")
@@ -88,10 +86,11 @@ def draw_curves(axes: Any, trials: pd.DataFrame) -> None:
 def draw_values(axes: Any, rows: pd.DataFrame) -> None:
     """Draw L30, a row for each learner."""
     place = np.arange(len(rows))[::-1]
-    for at, row in zip(place, rows.itertuples(), strict=True):
-        colour = learner_colour(str(row.learner))
-        axes.plot([100 * row.low, 100 * row.high], [at, at], color=colour, lw=3, alpha=0.5, solid_capstyle="butt")
-        axes.plot(100 * row.value, at, "o", color=colour, ms=6)
+    for at, row in zip(place, rows.to_dict("records"), strict=True):
+        colour = learner_colour(row["learner"])
+        interval = [100 * row["low"], 100 * row["high"]]
+        axes.plot(interval, [at, at], color=colour, lw=3, alpha=0.5, solid_capstyle="butt")
+        axes.plot(100 * row["value"], at, "o", color=colour, ms=6)
     axes.set_yticks(place, rows["learner"])
     axes.set_xlim(0, None)
     axes.set(xlabel="left of the miss (L30), %")
