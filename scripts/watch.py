@@ -210,7 +210,11 @@ def model_of(options: Watch, name: str) -> Any:
         # Another version of the code or of a library gets another folder, as in a study.
         (training,) = plan([name], {}, [options.seed], factory=FACTORIES[POSTURE], out=options.keep)
         folder = Path(training.folder)
-        return prepare(name, options.seed, folder, lambda done: bar.update(round(100 * done) - bar.n) and None)
+
+        def show(done: float) -> None:
+            bar.update(round(100 * done) - bar.n)
+
+        return prepare(name, options.seed, folder, show)
 
 
 def picture_at(session: WatchSession, time_s: float) -> Any:
@@ -226,7 +230,11 @@ def picture_at(session: WatchSession, time_s: float) -> Any:
 def filmed(session: WatchSession, options: Watch, trials: int) -> Iterator[Any]:
     """Yield the frames of a film, with a progress bar of the finished reaches."""
     with tqdm(total=trials, desc="filming", unit="reach", disable=not sys.stderr.isatty()) as bar:
-        yield from film_frames(session, options.speed, lambda done: bar.update(done - bar.n) and None)
+
+        def show(done: int) -> None:
+            bar.update(done - bar.n)
+
+        yield from film_frames(session, options.speed, show)
 
 
 def print_replay(options: Watch, names: list[str], session: WatchSession) -> None:

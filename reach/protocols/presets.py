@@ -28,7 +28,6 @@ from reach.perturbations import (
     Rotation,
     as_perturbations,
 )
-from reach.perturbations.base import FACTORS, SIZES
 from reach.protocols.blocks import (
     BASELINE,
     CLAMP,
@@ -209,7 +208,7 @@ def describe_block(block: Block) -> str:
 
 def _kind_and_size(perturbation: Perturbation) -> str:
     """Return such as "rotation degrees=30"."""
-    names = (SIZES | FACTORS).get(type(perturbation), ())
+    names = (*perturbation.sizes, *perturbation.factors)
     sizes = [f"{name}={getattr(perturbation, name):g}" for name in names if getattr(perturbation, name)]
     return " ".join([perturbation.kind, *sizes])
 

@@ -62,7 +62,9 @@ def draw(searches: dict[str, dict[str, Any]], path: Path) -> None:
 
     panels: dict[tuple[str, str], list[str]] = {}
     specs = {learner: find(learner).spec for learner in searches}
-    for learner in sorted(searches, key=lambda name: (specs[name].teacher == "reward", specs[name].plastic == "hidden")):
+    for learner in sorted(
+        searches, key=lambda name: (specs[name].teacher == "reward", specs[name].plastic == "hidden")
+    ):
         panels.setdefault((panel_of(learner), search_space(learner).setting), []).append(learner)
     columns = min(len(panels), PANELS_IN_A_ROW)
     rows = -(-len(panels) // columns)

@@ -202,7 +202,7 @@ def test_every_preset_can_be_run_and_has_the_measures_it_is_for(name: str) -> No
     preset = PROTOCOLS[name]
     # As many reaches as its measures need at least: two flips, every cup, one probe.
     blocks = tuple(
-        replace(block, trials=2 * block.course.every if isinstance(block.course, Flipping) else min(block.trials, 10))
+        replace(block, trials=2 * block.scale.every if isinstance(block.scale, Flipping) else min(block.trials, 10))
         for block in preset.blocks
     )
     short = replace(preset, blocks=blocks)
