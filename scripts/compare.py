@@ -37,8 +37,8 @@ from reach.study import (
     shard_folders,
     usable_cores,
 )
+from reach.study.engine.progress import TensorBoard, Throttle
 from reach.study.engine.scheduler import MakeWorkers, on_this_machine
-from reach.study.live import NowAndThen, TensorBoard
 from reach.study.people.game import append_persons, read_person
 from reach.study.people.human_data import read_curves
 from reach.study.report import print_table, write_report
@@ -210,7 +210,7 @@ def make_folders(given: Compare) -> None:
     make_folder(given.out, "--out")
 
 
-def do_jobs(given: Compare, store: Store, jobs: list[Job], keep: NowAndThen | None) -> dict[Job, str]:
+def do_jobs(given: Compare, store: Store, jobs: list[Job], keep: Throttle | None) -> dict[Job, str]:
     """Do what is missing, and report progress; return the failures."""
     missing = len(missing_jobs(jobs, store))
     if missing < len(jobs):
@@ -314,7 +314,7 @@ def main(given: Compare) -> int:
             store.write_summary(summary)
             return {"trials": trials, "summary": summary, "measured": measured}
 
-        failures = do_jobs(given, store, jobs, NowAndThen(write))
+        failures = do_jobs(given, store, jobs, Throttle(write))
         tables = write()
         if tables["trials"].empty:
             return 1

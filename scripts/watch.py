@@ -99,7 +99,7 @@ class Watch:
         for flag, names in (("learner", [] if self.learner is None else [self.learner]), ("compare", self.compared)):
             command.require_learners(f"--{flag}", names)
         if self.compare is not None and not self.compared:
-            raise SystemExit(f"--compare {self.compare!r}: expected names of learners, such as error-bp,error-dfa")
+            raise SystemExit(f"--compare: expected names of learners, such as error-bp,error-dfa, got {self.compare!r}")
         if self.protocol not in PROTOCOLS:
             raise SystemExit(f"--protocol: expected one of {' '.join(sorted(PROTOCOLS))}, got {self.protocol}")
         if self.seed < 0:
@@ -136,7 +136,7 @@ class Watch:
 
     @property
     def compared(self) -> list[str]:
-        """The learners of --compare."""
+        """Names in --compare."""
         return [] if self.compare is None else split_names(self.compare)
 
 

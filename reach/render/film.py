@@ -58,7 +58,8 @@ def write_film(path: str | os.PathLike[str], frames: Iterable[Frame], fps: int, 
     part = unfinished_path(target, suffix)
     try:
         _encode(part, _validated(frames, even=suffix == ".mp4"), fps)
-        part.replace(target)
+        os.chmod(part, 0o644)
+        os.replace(part, target)
     finally:
         part.unlink(missing_ok=True)
     return target

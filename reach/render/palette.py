@@ -39,7 +39,6 @@ LEARNER_COLOURS: Final = MappingProxyType(
         # The colour of the same rule without memory, darkened.
         "error-lstm-bp": (0, 56, 98),
         "error-lstm-dfa": (138, 88, 0),
-        "error-lstm-eprop": (138, 88, 0),
         "error-lstm-shallow": (70, 70, 70),
         "error-memory-bp": (140, 132, 0),
         "error-memory-shallow": (84, 80, 44),

@@ -60,13 +60,13 @@ def growth(most: int, processes: int) -> list[dict[str, Any]]:
 def small_jobs(count: int, processes: int) -> tuple[float, float]:
     """Do `count` small jobs and write their tables; return wall time and mean CPU time of a job, s."""
     from reach.study import Store, complete, plan
-    from reach.study.live import NowAndThen
+    from reach.study.engine.progress import Throttle
 
     with tempfile.TemporaryDirectory(prefix="reach-study-") as folder:
         store = Store(Path(folder))
         # A training and a run for each seed.
         jobs = plan(["still"], {SMALL.name: SMALL}, range(count // 2), factory=FACTORY, out=store.folder)
-        write_tables = NowAndThen(lambda: store.write_tables(jobs))
+        write_tables = Throttle(lambda: store.write_tables(jobs))
         began = time.perf_counter()
         with store.only_writer():
             failures = complete(jobs, store, processes=processes, on_end=lambda _: write_tables())

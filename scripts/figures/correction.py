@@ -64,7 +64,7 @@ class Options:
                 for index in trial_indices(protocol, 0, reach, reach)
             }
         )
-        run_protocol(model, protocol, 0, onlooker=moments)
+        run_protocol(model, protocol, 0, observer=moments)
         picture = side_by_side([moments.frames[title] for title in SHOWN.values()], list(SHOWN.values()))
         path = write_png(self.out / "correction.png", picture)
         print(f"Picture: {path}")
@@ -72,7 +72,7 @@ class Options:
 
 @dataclass
 class Moments:
-    """An onlooker that keeps one frame of each chosen trial.
+    """An observer that keeps one frame of each chosen trial.
 
     Attributes:
         chosen: index of the trial -> title of the frame, and its step; the last step of a trial that ends before.
@@ -82,7 +82,7 @@ class Moments:
     chosen: dict[int, tuple[str, int]]
     frames: dict[str, Frame] = field(default_factory=dict)
 
-    def look(self, index: int, step: int, over: bool, render: Callable[[], Any]) -> None:
+    def on_step(self, index: int, step: int, over: bool, render: Callable[[], Any]) -> None:
         """Keep the frame at its step."""
         title, moment = self.chosen.get(index, ("", 0))
         if title and (step == moment or (over and step < moment)):

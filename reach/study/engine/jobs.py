@@ -33,7 +33,7 @@ NUMERICAL_LIBRARIES = ("numpy", "numba", "gymnasium", "torch", "stable-baselines
 # The module that performs a job.
 RUN = "reach.study.engine.worker"
 # Modules that a job imports and that change no result: they show, film or export.
-CHANGES_NO_RESULT = re.compile(r"reach\.(render(\..*)?|notebook|scene|snapshot|study|study\.filming)")
+CHANGES_NO_RESULT = re.compile(r"reach\.(render(\..*)?|notebook|scene|snapshot|study)")
 FINGERPRINT = re.compile(r"[0-9a-f]+")
 
 

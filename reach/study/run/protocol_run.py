@@ -26,8 +26,7 @@ from reach.measures.reach import LAUNCH_WINDOW_S, launch_error_deg, movement_ons
 from reach.perturbations import Perturbation
 from reach.protocols import Cup, ProtocolWrapper, Recording, ScheduledTrial, schedule_of
 from reach.protocols import Protocol as ReachProtocol
-from reach.study.filming import FILM_EVERY, Camera, film_bytes, filmed_trials
-from reach.study.watched import Companion, Onlooker, Watched
+from reach.study.run.observed import Camera, Intervener, ObservedRun, Observer, filmed_trials
 
 # More steps than any protocol has: a callback ends `learn`.
 UNTIL_STOPPED = 1_000_000_000
@@ -162,8 +161,8 @@ def run_protocol(
     *,
     learning: bool = True,
     film: bool = False,
-    onlooker: Onlooker | None = None,
-    companion: Companion | None = None,
+    observer: Observer | None = None,
+    intervener: Intervener | None = None,
     on_progress: Callable[[float], None] | None = None,
 ) -> Result:
     """Run a learner through all trials of a protocol.
@@ -174,20 +173,20 @@ def run_protocol(
         seed: the same seed gives the same cups and the same noise.
         learning: False: the learner acts as it is throughout.
         film: whether to film a few reaches.
-        onlooker: is shown each step, instead of the film.
-        companion: an onlooker that may also change the world.
+        observer: is called after each step; then there is no film.
+        intervener: an observer that may also change the world, instead of `observer`.
         on_progress: is called with the share of trials done, 0..1.
 
     Raises:
         RuntimeError: the learner's `learn` took no step.
     """
-    mode = "rgb_array" if film or onlooker is not None or companion is not None else None
+    mode = "rgb_array" if film or observer is not None or intervener is not None else None
     world = env_of(model, protocol, mode)
-    recorder = ProtocolWrapper(world if companion is None else companion.take(world), protocol, seed=seed)
+    recorder = ProtocolWrapper(world if intervener is None else intervener.wrap_world(world), protocol, seed=seed)
     camera = Camera(filmed_trials(recorder.schedule)) if film else None
-    env = Watched(recorder, companion or onlooker or camera, on_progress)
-    if companion is not None:
-        companion.meet(env)
+    env = ObservedRun(recorder, intervener or observer or camera, on_progress)
+    if intervener is not None:
+        intervener.attach(env)
     extra = ExtraTrials(model, protocol)
 
     def act_alone() -> None:
@@ -226,10 +225,7 @@ def run_protocol(
         extra.close()
     for index, correction in corrections.items():
         rows[index] |= {name: getattr(correction, name) for name in WITHIN_REACH}
-    films = {}
-    if camera is not None:
-        fps = round(env.metadata.get("render_fps", 50) / FILM_EVERY)
-        films = {phase: film_bytes(frames, fps) for phase, frames in camera.frames.items() if frames}
+    films = {} if camera is None else camera.films(env.metadata.get("render_fps", 50))
     cost = difference(difference(cost_of(model), before), extra.cost) | alignment_of(model)
     return Result(rows, films, traces_of(rows, corrections), cost)
 

@@ -20,7 +20,7 @@ from reach.protocols import Protocol, ScheduledTrial, schedule_of
 from reach.scene import Label, Scene, copy_scene
 from reach.snapshot import Snapshot, snapshot_of
 from reach.study.run import Model, act_through_trial, env_of, run_protocol
-from reach.study.watched import Watched
+from reach.study.run.observed import ObservedRun
 
 # Before the first shown trial; in a step of one; at its end; after the learner has learned from it; after the last one.
 Stage = Literal["before", "step", "over", "learned", "end"]
@@ -112,7 +112,7 @@ class ProtocolStepper:
         self._learning = True
         self._is_skipping = False
         self._is_left = False
-        self._env: Watched | None = None
+        self._env: ObservedRun | None = None
         self._error: BaseException | None = None
         self._resume, self._halted = threading.Semaphore(0), threading.Semaphore(0)
         self._thread: threading.Thread | None = None
@@ -224,16 +224,16 @@ class ProtocolStepper:
 
     # --- called by the protocol, in its own thread --------------------------------------------------------
 
-    def take(self, env: gym.Env[Any, Any]) -> gym.Env[Any, Any]:
+    def wrap_world(self, env: gym.Env[Any, Any]) -> gym.Env[Any, Any]:
         """Wrap the world."""
         return _OverriddenWorld(env, self)
 
-    def meet(self, env: Watched) -> None:
+    def attach(self, env: ObservedRun) -> None:
         """Store the environment of the protocol, before its first trial."""
         self._env = env
         env.silenced = not self._learning
 
-    def look(self, index: int, step: int, over: bool, render: Callable[[], Any]) -> None:
+    def on_step(self, index: int, step: int, over: bool, render: Callable[[], Any]) -> None:
         """Wait for the display after a step of a shown trial.
 
         Raises:
@@ -265,7 +265,7 @@ class ProtocolStepper:
 
     def _run(self) -> None:
         try:
-            run_protocol(self.model, self.protocol, self._seed, companion=self)
+            run_protocol(self.model, self.protocol, self._seed, intervener=self)
             if self.stage == "over":
                 self.stage = "learned"
                 self._halt()

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from reach.study import Job, Outcome
-from reach.study.live import WRITING_SHARE, NowAndThen, TensorBoard
+from reach.study.engine.progress import WRITING_SHARE, TensorBoard, Throttle
 
 
 def test_writing_now_and_then_takes_a_small_share_of_the_time_however_long_it_takes() -> None:
@@ -19,7 +19,7 @@ def test_writing_now_and_then_takes_a_small_share_of_the_time_however_long_it_ta
         clock["spent"] += 0.001 * clock["s"]
         clock["s"] += 0.001 * clock["s"]
 
-    keep = NowAndThen(write, clock=lambda: clock["s"])
+    keep = Throttle(write, clock=lambda: clock["s"])
     for _ in range(10_000):
         clock["s"] += 1.0
         keep()
@@ -28,7 +28,7 @@ def test_writing_now_and_then_takes_a_small_share_of_the_time_however_long_it_ta
 
 def test_the_first_result_is_written_at_once() -> None:
     written: list[int] = []
-    NowAndThen(lambda: written.append(1))()
+    Throttle(lambda: written.append(1))()
     assert written == [1]
 
 

@@ -1,4 +1,4 @@
-"""What a study tells while it runs: whole results now and then, and TensorBoard curves as jobs end."""
+"""Progress of a running study: results written from time to time, and TensorBoard curves as jobs end."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ from reach.study.engine.jobs import Outcome
 from reach.study.engine.store import whose_of
 from reach.study.run.measures import per_seed
 
-# Of the time a study takes, the largest share that is spent on writing down how far it is.
+# Largest share of a study's time that is spent on writing its progress.
 WRITING_SHARE = 0.05
 
 
-class NowAndThen:
-    """Calls `write` when it has not been called for so long that it takes no more than WRITING_SHARE of the time.
+class Throttle:
+    """Calls `write` only as often as takes at most WRITING_SHARE of the time.
 
-    So the cost of a study grows in proportion to its jobs, though each writing takes longer than the one before.
+    So the cost of a study is proportional to its jobs, although each call takes longer than the one before.
     """
 
     def __init__(self, write: Callable[[], Any], clock: Callable[[], float] = time.monotonic) -> None:
@@ -40,10 +40,10 @@ class NowAndThen:
 
 
 class TensorBoard:
-    """Writes TensorBoard files: a run for each learner, whose steps are seeds, and one for the study's progress."""
+    """Writes TensorBoard files: one run for each learner, whose steps are seeds, and one for the study's progress."""
 
     def __init__(self, folder: Path, jobs: int) -> None:
-        """Write below `folder`; jobs: how many are to be done.
+        """Write into `folder`; `jobs` is the number of jobs to do.
 
         Raises:
             ModuleNotFoundError: TensorBoard is not installed.
@@ -67,7 +67,7 @@ class TensorBoard:
         return self._writers[run]
 
     def on_end(self, outcome: Outcome) -> None:
-        """A job has ended: the share that is over and, of a run through a protocol, its measures."""
+        """Write the share of finished jobs and, for a run of a protocol, its measures."""
         self._done += 1
         study = self._writer("study")
         second = round(time.monotonic() - self._began)
@@ -88,5 +88,5 @@ class TensorBoard:
 
 
 def measures_of(outcome: Outcome) -> pd.DataFrame:
-    """The measures of one run, a row each."""
+    """Return the measures of one run, one row each."""
     return per_seed(trials_frame([{**row, **whose_of(outcome.job)} for row in outcome.rows]))
