@@ -104,7 +104,7 @@ _PRESETS = (
     ),
     Protocol(
         name="savings",
-        title="savings protocol (a rotation met twice)",
+        title="savings protocol (the same rotation twice)",
         blocks=(
             Block(BASELINE, 20),
             Block(PERTURBED, 60, TURN),
@@ -149,7 +149,7 @@ _PRESETS = (
     ),
     Protocol(
         name="retention",
-        title="retention protocol (a rotation, then reaches unseen)",
+        title="retention protocol (a rotation, then reaches without sight of the hand)",
         blocks=(Block(BASELINE, 20), Block(PERTURBED, 60, TURN), Block(UNSEEN, 40, NO_CURSOR)),
         source="Kitago et al. 2013, Front Hum Neurosci 7:307 (errors removed: reaches without a cursor)",
     ),

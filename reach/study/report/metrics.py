@@ -9,28 +9,14 @@ from typing import Any
 
 import pandas as pd
 
+from reach.protocols import PROTOCOLS
+
 NO_NUMBER = "\N{EN DASH}"
 MINUS = "\N{MINUS SIGN}"
 REFERENCE = "none"  # the learner without learning, to which the others are compared
 L30, T_C = "L30", "T_c"  # headline measures of correction across reaches, and within a reach
 GENERALISATION = "generalisation_"  # followed by the angle from the trained direction, degrees
 SWITCHING = "switching_"  # followed by the reaches between two flips
-
-# Title of a protocol; a description in brackets.
-TITLES = {
-    "rotation30": "30° rotation of the seen hand",
-    "rotation45": "45° rotation of the seen hand",
-    "prism": "prism shift",
-    "curl": "curl force field",
-    "savings": "savings protocol (the same rotation twice)",
-    "interference": "interference protocol (a rotation, its opposite, the rotation again)",
-    "recovery": "recovery protocol (a rotation, its opposite for a few reaches, a clamp)",
-    "switching": "switching protocol (a rotation that changes its sign)",
-    "retention": "retention protocol (a rotation, then reaches without sight of the hand)",
-    "jump": "cup jump (within the reach)",
-    "nudge": "nudge of the arm (within the reach)",
-    "generalisation": "generalisation protocol (one direction trained, others probed)",
-}
 
 
 @dataclass(frozen=True)
@@ -153,7 +139,7 @@ MEASURES: tuple[Measure, ...] = (
 
 def protocol_title(protocol: str) -> str:
     """Return the title of a protocol with its description."""
-    return TITLES.get(protocol, protocol)
+    return PROTOCOLS[protocol].title or protocol if protocol in PROTOCOLS else protocol
 
 
 def protocol_name(protocol: str) -> str:
