@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
@@ -58,6 +58,7 @@ def test_a_learner_that_does_not_learn_keeps_the_whole_miss() -> None:
     assert found["late_error"] == pytest.approx(1.0, abs=0.1)
 
 
+@settings(max_examples=30)
 @given(tau=st.floats(1.0, 40.0), amplitude=st.floats(0.3, 1.0), side=st.sampled_from([-1.0, 1.0]))
 def test_an_exponential_learner_gives_back_its_amplitude_and_time_constant(
     tau: float, amplitude: float, side: float
@@ -106,6 +107,7 @@ def test_n63_is_the_reach_that_brings_the_median_of_four_below_the_threshold() -
     assert reaches_to_63(-np.ones(10)) == math.inf
 
 
+@settings(max_examples=20)
 @given(tau=st.floats(2.0, 25.0), factor=st.floats(1.1, 2.0))
 def test_a_slower_learner_has_a_larger_l30_and_no_smaller_n63(tau: float, factor: float) -> None:
     fast = series_measures(series(decay(tau)), 30.0)
@@ -160,6 +162,7 @@ def test_where_nothing_acts_there_is_no_miss() -> None:
     assert miss_deg(series(30.0 * half, np.zeros(0), np.zeros(0)), half) == pytest.approx(np.full(40, 30.0))
 
 
+@settings(max_examples=20)
 @given(small=st.floats(0.0, 1.9))
 def test_a_cup_without_a_miss_has_no_say_in_when_the_others_are_corrected(small: float) -> None:
     """An error of some degrees is many times a miss of one degree, and none of it is left to correct."""
@@ -190,6 +193,7 @@ def test_mirroring_all_reaches_changes_no_measure() -> None:
     assert series_measures(mirrored, -29.0) == pytest.approx(series_measures(learner, 29.0))
 
 
+@settings(max_examples=20)
 @given(shift=st.floats(-20.0, 20.0))
 def test_an_arm_that_always_launches_aside_is_measured_like_one_that_does_not(shift: float) -> None:
     learner = series(decay(6.0), washout=np.full(20, -15.0))

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from reach import CupJump, CurlField, ErrorClamp, HideHand, Load, Nudge, Rotation
@@ -61,6 +61,7 @@ def test_a_flipping_one_goes_to_either_side_in_turn() -> None:
     assert scales(one_block(scale=Flipping(1))) == [1.0, -1.0] * 6
 
 
+@settings(max_examples=20)
 @given(st.integers(0, 2**31))
 def test_a_random_one_is_drawn_from_the_seed_and_leaves_cups_and_noise_alone(seed: int) -> None:
     drawn = one_block(scale=Random((-1.0, 0.0, 1.0)), trials=40)

@@ -27,14 +27,14 @@ def test_one_error_is_taken_in_and_forgotten_as_the_equations_say() -> None:
 
 
 def test_what_was_learned_long_ago_comes_back_in_the_clamp() -> None:
-    course = simulate(PUBLISHED, PERTURBATION, SEEN)
-    clamp = course[-40:]
+    adaptation = simulate(PUBLISHED, PERTURBATION, SEEN)
+    clamp = adaptation[-40:]
     assert rebound(clamp) > 0.1
     single = simulate(TwoStates(0.0, 0.0, 0.98, 0.15), PERTURBATION, SEEN)
     assert rebound(single[-40:]) == 0.0
 
 
-@settings(max_examples=15)
+@settings(max_examples=6)
 @given(
     fast_retention=st.floats(0.3, 0.8),
     fast_rate=st.floats(0.12, 0.35),
@@ -51,22 +51,22 @@ def test_a_simulation_gets_its_parameters_back(
 
 def test_noise_blurs_the_parameters_but_does_not_shift_them() -> None:
     rng = np.random.default_rng(0)
-    course = simulate(PUBLISHED, PERTURBATION, SEEN)
-    fits = [fit_two_states(course + rng.normal(scale=0.02, size=180), PERTURBATION, SEEN) for _ in range(12)]
+    adaptation = simulate(PUBLISHED, PERTURBATION, SEEN)
+    fits = [fit_two_states(adaptation + rng.normal(scale=0.02, size=180), PERTURBATION, SEEN) for _ in range(8)]
     mean = {name: float(np.mean([getattr(fit, name) for fit in fits])) for name in vars(PUBLISHED)}
     assert mean == pytest.approx(vars(PUBLISHED), rel=0.15)
 
 
 def test_reaches_without_a_value_are_left_out() -> None:
-    course = simulate(PUBLISHED, PERTURBATION, SEEN)
-    course[[3, 40, 130, 170]] = np.nan
-    assert vars(fit_two_states(course, PERTURBATION, SEEN)) == pytest.approx(vars(PUBLISHED), abs=1e-3)
+    adaptation = simulate(PUBLISHED, PERTURBATION, SEEN)
+    adaptation[[3, 40, 130, 170]] = np.nan
+    assert vars(fit_two_states(adaptation, PERTURBATION, SEEN)) == pytest.approx(vars(PUBLISHED), abs=1e-3)
 
 
 @pytest.mark.parametrize("noise", [0.0, 0.05])
 def test_one_state_is_not_taken_for_two(noise: float) -> None:
-    course = simulate(TwoStates(0.0, 0.0, 0.98, 0.15), PERTURBATION, SEEN)
-    found = fit_two_states(course + np.random.default_rng(1).normal(scale=noise, size=180), PERTURBATION, SEEN)
+    adaptation = simulate(TwoStates(0.0, 0.0, 0.98, 0.15), PERTURBATION, SEEN)
+    found = fit_two_states(adaptation + np.random.default_rng(1).normal(scale=noise, size=180), PERTURBATION, SEEN)
     assert math.isnan(found.fast_retention)
     assert math.isnan(found.fast_rate)
     assert (found.slow_retention, found.slow_rate) == pytest.approx((0.98, 0.15), abs=0.2 * noise + 1e-6)
