@@ -133,7 +133,7 @@ class SpikingFeedForward:
             ValueError: another rule, or an argument outside its range.
         """
         if rule not in RULES:
-            raise ValueError(f"expected rule of {list(RULES)} for a network of spiking cells, got {rule!r}")
+            raise ValueError(f"rule: expected one of {list(RULES)} for spiking cells, got {rule!r}")
         self.cells = cells
         self.readout = AntagonistReadout(JOINTS, CELLS_PER_MUSCLE, READOUT_RAD_PER_HZ)
         outputs = len(self.readout.sign)

@@ -108,14 +108,14 @@ class SpikingActorCritic:
             ValueError: another rule, or a number outside its range.
         """
         if rule not in RULES:
-            raise ValueError(f"expected rule of {list(RULES)} for a spiking actor and critic, got {rule!r}")
+            raise ValueError(f"rule: expected one of {list(RULES)} for a spiking actor and critic, got {rule!r}")
         for name, value, largest in (
             ("rate", rate, 1.0),
             ("critic_rate", critic_rate, 1.0),
             ("exploration_rad", exploration_rad, LARGEST_EXPLORATION_RAD),
         ):
             if not 0.0 <= value <= largest:
-                raise ValueError(f"expected {name} of 0 to {largest:g}, got {value}")
+                raise ValueError(f"{name}: expected 0 to {largest:g}, got {value}")
         self.rate, self.critic_rate = rate, critic_rate
         self.cells = PlaceCells()
         self.readout = AntagonistReadout(JOINTS, CELLS_PER_MUSCLE, READOUT_RAD_PER_HZ)

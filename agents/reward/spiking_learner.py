@@ -100,7 +100,7 @@ class RewardSpikingLearner(TrialLearner[RewardTrial]):
             ValueError: an unknown name or setting, a setting outside its range, or an unsuitable environment.
         """
         if name not in REWARD_SPIKING_LEARNERS:
-            raise ValueError(f"expected a learner of {list(REWARD_SPIKING_LEARNERS)}, got {name!r}")
+            raise ValueError(f"learner: expected one of {list(REWARD_SPIKING_LEARNERS)}, got {name!r}")
         all_settings = {**DEFAULT_SETTINGS, **check_settings(settings, KNOWN_SETTINGS)}
         self.network = SpikingActorCritic(name.rpartition("-")[2], np.random.default_rng(seed), **all_settings)
         self._rng = np.random.default_rng([seed, 1])
@@ -152,7 +152,7 @@ class RewardSpikingLearner(TrialLearner[RewardTrial]):
         name = config.get("learner")
         if not isinstance(name, str) or name not in REWARD_SPIKING_LEARNERS:
             raise CheckpointError(
-                f"expected a learner of {list(REWARD_SPIKING_LEARNERS)} in checkpoint {path}, got {short(name)}"
+                f"checkpoint {path}: expected one of the learners {list(REWARD_SPIKING_LEARNERS)}, got {short(name)}"
             )
         seed, saved = read_settings(config, SEED, path)["seed"], mapping_of(config, "settings", path)
         with loading(path):
@@ -164,7 +164,7 @@ class RewardSpikingLearner(TrialLearner[RewardTrial]):
     def _require_usable(self, env: gym.Env[Any, Any] | VecEnv, senses: Senses) -> None:
         reward = env_attribute(env, "reward")
         if reward != "dense":
-            raise ValueError(f"expected env with reward 'dense', which grades misses by distance, got {reward!r}")
+            raise ValueError(f"env: expected reward 'dense', which grades misses by distance, got {reward!r}")
 
     def snapshot(self) -> Snapshot:
         """Return a snapshot of the network in the present reach, for a picture; it changes no number.

@@ -79,13 +79,13 @@ class SpikingCircuit:
             ValueError: an argument outside its range.
         """
         if inputs < 1:
-            raise ValueError(f"expected inputs of 1 or more, got {inputs}")
+            raise ValueError(f"inputs: expected 1 or more, got {inputs}")
         if not cells or INPUT in cells:
-            raise ValueError(f"expected cells with one or more names other than {INPUT!r}, got {list(cells)}")
+            raise ValueError(f"cells: expected one or more names other than {INPUT!r}, got {list(cells)}")
         if coding not in ("regular", "poisson"):
-            raise ValueError(f"expected coding 'regular' or 'poisson', got {coding!r}")
+            raise ValueError(f"coding: expected 'regular' or 'poisson', got {coding!r}")
         if np.dtype(dtype) not in (np.dtype(np.float32), np.dtype(np.float64)):
-            raise ValueError(f"expected dtype numpy.float32 or numpy.float64, got {dtype!r}")
+            raise ValueError(f"dtype: expected numpy.float32 or numpy.float64, got {dtype!r}")
         for population in cells.values():
             require_fits(population, CELL_FIELDS, dtype)
         for projection in projections:
@@ -142,7 +142,7 @@ class SpikingCircuit:
                 weight = self.weight(name)
                 wrong = weight[~(np.abs(weight) <= self._largest)]
                 if wrong.size:
-                    raise ValueError(f"expected weights of {name!r} of {self._range()}, got {wrong[0]}")
+                    raise ValueError(f"weight of {name!r}: expected {self._range()}, got {wrong[0]}")
         return first_state(self.cells, self.synapses, self.first_phase)
 
     def run(self, state: CircuitState, rate_hz: NDArray[np.float64], steps: int) -> None:
@@ -158,9 +158,9 @@ class SpikingCircuit:
         """
         rates = np.ascontiguousarray(rate_hz, np.float64)
         if rates.shape != (self.inputs,) or not all_within(rates, 0.0, FASTEST_HZ):
-            raise ValueError(f"expected rate_hz as ({self.inputs},) rates of 0 to {FASTEST_HZ:g} Hz, got {rate_hz!r}")
+            raise ValueError(f"rate_hz: expected ({self.inputs},) rates of 0 to {FASTEST_HZ:g} Hz, got {rate_hz!r}")
         if steps < 0:
-            raise ValueError(f"expected steps of 0 or more, got {steps}")
+            raise ValueError(f"steps: expected 0 or more, got {steps}")
         while steps > 0:
             train = self._train[: min(steps, TRAIN_STEPS)]
             if self.coding == "poisson":
@@ -178,7 +178,7 @@ class SpikingCircuit:
         """
         if train.ndim != 2 or train.shape[1] != self.inputs or train.dtype != np.uint8:
             raise ValueError(
-                f"expected train of shape (steps, {self.inputs}) and dtype uint8, got {train.shape} and {train.dtype}"
+                f"train: expected shape (steps, {self.inputs}) and dtype uint8, got {train.shape} and {train.dtype}"
             )
         simulate(self.cells, self.synapses, self.rules, state, train)
 
@@ -226,7 +226,7 @@ class SpikingCircuit:
             ValueError: there is no population of this name.
         """
         if population not in self.populations:
-            raise ValueError(f"expected a population of {list(self.populations)}, got {population!r}")
+            raise ValueError(f"population: expected one of {list(self.populations)}, got {population!r}")
         q = 1 + list(self.populations).index(population)
         first, last = self.synapses.unit_start[q : q + 2] - self.inputs
         return values[first:last]
@@ -285,8 +285,7 @@ class SpikingCircuit:
         if not call(apply_third_factors, self._kind, *arguments):
             for name, modulator in modulators.items():
                 if not np.all(np.abs(np.asarray(modulator, np.float64)) <= self._largest):
-                    allowed = f"{_modulator_words(name, self._shapes[name][1])}, {self._range()}"
-                    raise ValueError(f"expected {allowed}, got {modulator!r}")
+                    raise ValueError(_modulator_error(name, modulator, self._shapes[name][1], self._range()))
 
     def change(
         self, name: str, eligibility: NDArray[Any], modulator: NDArray[np.float64], rate: float | None = None
@@ -306,14 +305,13 @@ class SpikingCircuit:
         p = self._require_plastic(name)
         shape = self._shapes[name]
         if np.shape(modulator) != shape[1:] or not np.all(np.abs(modulator) <= self._largest):
-            allowed = f"{_modulator_words(name, shape[1])}, {self._range()}"
-            raise ValueError(f"expected {allowed}, got {modulator!r}")
+            raise ValueError(_modulator_error(name, modulator, shape[1], self._range()))
         if rate is not None and not abs(rate) <= self._largest:
-            raise ValueError(f"expected rate of {self._range()}, got {rate!r}")
+            raise ValueError(f"rate: expected {self._range()}, got {rate!r}")
         if eligibility.shape != shape:
-            raise ValueError(f"expected eligibility of shape {shape}, got {eligibility.shape}")
+            raise ValueError(f"eligibility: expected shape {shape}, got {eligibility.shape}")
         if not all_within(np.ascontiguousarray(eligibility).ravel(), -self._largest, self._largest):
-            raise ValueError(f"expected eligibility of {name!r} of {self._range()}, got a number outside")
+            raise ValueError(f"eligibility of {name!r}: expected numbers of {self._range()}, got another")
         gain = modulator * (float(self.rules.rate[p]) if rate is None else rate)
         change_weights(*self._blocks[name], np.ascontiguousarray(eligibility, self.dtype), gain.astype(self.dtype))
 
@@ -329,7 +327,7 @@ class SpikingCircuit:
         """
         longest_ms = largest_in(np.float64)
         if not 0.0 <= elapsed_ms <= longest_ms:
-            raise ValueError(f"expected elapsed_ms of 0 to {longest_ms:.3g}, got {elapsed_ms}")
+            raise ValueError(f"elapsed_ms: expected 0 to {longest_ms:.3g}, got {elapsed_ms}")
         for name, turnover in self.turnovers.items():
             p, structure = self._index[name], self.projections[name].structure
             assert structure is not None
@@ -375,13 +373,13 @@ class SpikingCircuit:
     def _require_projection(self, name: str) -> int:
         """Return the index of a projection."""
         if name not in self._index:
-            raise ValueError(f"expected a projection of {list(self._index)}, got {name!r}")
+            raise ValueError(f"projection: expected one of {list(self._index)}, got {name!r}")
         return self._index[name]
 
     def _require_plastic(self, name: str) -> int:
         """Return the index of a plastic projection."""
         if name not in self._plastic:
-            raise ValueError(f"expected a plastic projection of {list(self._plastic)}, got {name!r}")
+            raise ValueError(f"projection: expected a plastic one of {list(self._plastic)}, got {name!r}")
         return self._plastic[name]
 
     def _range(self) -> str:
@@ -403,12 +401,13 @@ def _as_numbers(name: str, modulator: Any, targets: int) -> NDArray[np.float64]:
     try:
         numbers = np.asarray(modulator, np.float64)
     except (TypeError, ValueError) as error:
-        raise ValueError(f"expected {_modulator_words(name, targets)}, got {modulator!r}") from error
+        raise ValueError(_modulator_error(name, modulator, targets)) from error
     if numbers.shape not in ((), (targets,)):
-        raise ValueError(f"expected {_modulator_words(name, targets)}, got {modulator!r}")
+        raise ValueError(_modulator_error(name, modulator, targets))
     return numbers
 
 
-def _modulator_words(name: str, targets: int) -> str:
-    """Return the description of a valid modulator for an error message."""
-    return f"modulator of {name!r} as a finite number or ({targets},) finite numbers"
+def _modulator_error(name: str, modulator: Any, targets: int, allowed: str = "") -> str:
+    """Return the message about a wrong modulator."""
+    expected = f"a finite number or ({targets},) finite numbers{allowed and f' of {allowed}'}"
+    return f"modulator of {name!r}: expected {expected}, got {modulator!r}"

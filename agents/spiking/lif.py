@@ -77,14 +77,16 @@ class LIFCells:
         if self.inhibitory is not None:
             require_count(self, "inhibitory", 0)
             if self.inhibitory > self.size:
-                raise ValueError(f"expected LIFCells inhibitory of 0 to size = {self.size}, got {self.inhibitory}")
+                raise ValueError(f"LIFCells inhibitory: expected 0 to size = {self.size}, got {self.inhibitory}")
         for name in ("membrane_ms", "synapse_ms"):
             require_spread(self, name, SHORTEST_MS)
         for name in ("threshold", "reset", "bias", "first_voltage"):
             require_spread(self, name, -math.inf)
         require_number(self, "readout_ms", SHORTEST_MS)
         if not largest(self.reset) < smallest(self.threshold):
-            raise ValueError(f"expected LIFCells reset below the threshold {self.threshold!r}, got {self.reset!r}")
+            raise ValueError(
+                f"LIFCells reset: expected a voltage below the threshold {self.threshold!r}, got {self.reset!r}"
+            )
 
     def signs(self) -> NDArray[np.int8]:
         """Return the sign of each cell's outgoing weights, (size,): 1, -1, or 0 for either."""

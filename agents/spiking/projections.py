@@ -71,14 +71,14 @@ class Projection:
         ends = self.delay_steps if isinstance(self.delay_steps, tuple) else (self.delay_steps,)
         if not all(is_whole(end) for end in ends) or not 1 <= len(ends) <= 2 or not 0 <= ends[0] <= ends[-1]:
             raise ValueError(
-                "expected Projection delay_steps as a whole number of 0 or more, or as a (low, high) range of them, "
+                "Projection delay_steps: expected a whole number of 0 or more, or a (low, high) range of them, "
                 f"got {self.delay_steps!r}"
             )
         whole = tuple(int(end) for end in ends)
         object.__setattr__(self, "delay_steps", whole if isinstance(self.delay_steps, tuple) else whole[0])
         if self.structure is not None and self.probability == 1.0:
             raise ValueError(
-                "expected Projection probability below 1 with structure, to leave room for new synapses, got 1.0"
+                "Projection probability: expected below 1 with structure, to leave room for new synapses, got 1.0"
             )
 
     @property
@@ -118,12 +118,12 @@ class SpikesUnderWay(NamedTuple):
 
     Attributes:
         axon: (ring, axons) indices of axons within their projection, by step of arrival.
-        count: (ring, projections) number of spikes that arrive.
+        number: (ring, projections) number of spikes that arrive.
         delay_steps: (axons,) the delays at the start of the run; all are shorter than the ring.
     """
 
     axon: NDArray[np.int32]
-    count: NDArray[np.int64]
+    number: NDArray[np.int64]
     delay_steps: NDArray[np.int32]
 
 
@@ -155,11 +155,11 @@ def draw_synapses(
     for projection in projections:
         if projection.before not in names or projection.after not in names[1:]:
             raise ValueError(
-                f"expected projection {projection.name!r} from {names} to {names[1:]}, got {projection.before!r} to "
-                f"{projection.after!r}"
+                f"projection {projection.name!r}: expected one from {names} to {names[1:]}, got "
+                f"{projection.before!r} to {projection.after!r}"
             )
         if projection.name in taken:
-            raise ValueError(f"expected projections with different names, got two named {projection.name!r}")
+            raise ValueError(f"projections: expected different names, got two named {projection.name!r}")
         taken.add(projection.name)
         p, q = names.index(projection.before), names.index(projection.after)
         shape = sizes[p], sizes[q]
@@ -202,29 +202,29 @@ def no_spikes_under_way(synapses: Synapses) -> SpikesUnderWay:
     ring = int(synapses.delay_steps.max(initial=0)) + 1
     return SpikesUnderWay(
         axon=np.zeros((ring, len(synapses.delay_steps)), dtype=np.int32),
-        count=np.zeros((ring, len(synapses.before)), dtype=np.int64),
+        number=np.zeros((ring, len(synapses.before)), dtype=np.int64),
         delay_steps=synapses.delay_steps.copy(),
     )
 
 
 @inlined
-def send_spikes(fired, delay_steps, axon, count, step):  # type: ignore[no-untyped-def]
+def send_spikes(fired, delay_steps, axon, number, step):  # type: ignore[no-untyped-def]
     """Send the spikes of a step along one projection.
 
     Args:
         fired: (spikes,) indices of the axons that fired.
-        delay_steps: (axons,), axon: (ring, axons), count: (ring,), as in `SpikesUnderWay`.
+        delay_steps: (axons,), axon: (ring, axons), number: (ring,), as in `SpikesUnderWay`.
         step: index of the step.
     """
-    ring = count.shape[0]
+    ring = number.shape[0]
     now = step % ring
     for n in range(fired.shape[0]):
         i = fired[n]
         # A modulo for each spike would take longer than the rest of the loop.
         slot = now + delay_steps[i]
         slot = slot - ring if slot >= ring else slot
-        axon[slot, count[slot]] = i
-        count[slot] += 1
+        axon[slot, number[slot]] = i
+        number[slot] += 1
 
 
 @inlined

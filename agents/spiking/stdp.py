@@ -120,7 +120,7 @@ class PendingPotentiation(NamedTuple):
     Attributes:
         target: (projections, length) the target that fired, in order of time.
         amount: (projections, length) A+, scaled as the stored eligibility; the trace of an axon is multiplied by it.
-        count: (projections,) pending spikes.
+        number: (projections,) number of pending spikes.
         added: (axons,) how many of them, from the first, an axon has added.
         total: (targets,) sum of the amounts of a target. Most axons have added none of the pending spikes; these add
             `trace * total`, which is vectorised.
@@ -128,7 +128,7 @@ class PendingPotentiation(NamedTuple):
 
     target: NDArray[np.uint32]
     amount: NDArray[Any]
-    count: NDArray[np.int64]
+    number: NDArray[np.int64]
     added: NDArray[np.int64]
     total: NDArray[Any]
 
@@ -141,7 +141,7 @@ def no_pending_potentiation(
     return PendingPotentiation(
         target=np.zeros((projections, length), dtype=np.uint32),
         amount=np.zeros((projections, length), dtype),
-        count=np.zeros(projections, dtype=np.int64),
+        number=np.zeros(projections, dtype=np.int64),
         added=np.zeros(axons, dtype=np.int64),
         total=np.zeros(targets, dtype),
     )
@@ -253,13 +253,13 @@ def add_pending_and_change_weights(  # type: ignore[no-untyped-def]
 def add_pending(synapses, state, p):  # type: ignore[no-untyped-def]
     """Add all pending potentiation of projection p to its eligibilities."""
     axons, targets, block, shape = _slices(synapses, p)
-    target, amount, count, added, total = state.pending
+    target, amount, number, added, total = state.pending
     add_pending_to_block(
         state.eligibility[block].reshape(shape),
         state.pre_trace[axons],
         added[axons],
-        target[p, : count[p]],
-        amount[p, : count[p]],
+        target[p, : number[p]],
+        amount[p, : number[p]],
         total[targets],
     )
     _clear_pending(state.pending, p, axons, targets)
@@ -272,7 +272,7 @@ def read_eligibility(synapses, rules, state, p, eligibility):  # type: ignore[no
     Pending potentiation stays pending: to add it here would round later sums differently.
     """
     axons, targets, block, shape = _slices(synapses, p)
-    target, amount, count, added, total = state.pending
+    target, amount, number, added, total = state.pending
     decayed = eligibility.dtype.type(
         math.exp(-(state.clock[0] - state.eligibility_origin[p]) * rules.decay_per_step[p])
     )
@@ -284,8 +284,8 @@ def read_eligibility(synapses, rules, state, p, eligibility):  # type: ignore[no
         eligibility,
         state.pre_trace[axons],
         added[axons],
-        target[p, : count[p]],
-        amount[p, : count[p]],
+        target[p, : number[p]],
+        amount[p, : number[p]],
         total[targets],
     )
     for i in range(shape[0]):
@@ -297,7 +297,7 @@ def read_eligibility(synapses, rules, state, p, eligibility):  # type: ignore[no
 def apply_third_factor(synapses, rules, state, p, modulator):  # type: ignore[no-untyped-def]
     """Change the weights of projection p by rate x modulator (targets,) x eligibility."""
     axons, targets, block, shape = _slices(synapses, p)
-    target, amount, count, added, total = state.pending
+    target, amount, number, added, total = state.pending
     decayed = math.exp(-(state.clock[0] - state.eligibility_origin[p]) * rules.decay_per_step[p])
     factor = rules.rate[p] * decayed
     gain = state.gain[targets]
@@ -312,8 +312,8 @@ def apply_third_factor(synapses, rules, state, p, modulator):  # type: ignore[no
         gain,
         state.pre_trace[axons],
         added[axons],
-        target[p, : count[p]],
-        amount[p, : count[p]],
+        target[p, : number[p]],
+        amount[p, : number[p]],
         total[targets],
     )
     _clear_pending(state.pending, p, axons, targets)
@@ -377,10 +377,10 @@ def _multiply(values, factor, smallest):  # type: ignore[no-untyped-def]
 @kernel
 def _clear_pending(pending, p, axons, targets):  # type: ignore[no-untyped-def]
     """Empty the list of projection p and fill it with zeros, so that equal circuits hold equal bits."""
-    target, amount, count, added, total = pending
-    target[p, : count[p]] = 0
-    amount[p, : count[p]] = 0
-    count[p] = 0
+    target, amount, number, added, total = pending
+    target[p, : number[p]] = 0
+    amount[p, : number[p]] = 0
+    number[p] = 0
     added[axons] = 0
     total[targets] = 0
 

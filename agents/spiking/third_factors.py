@@ -48,7 +48,7 @@ class BroadcastError:
         """
         errors = {matrix.shape[1] for matrix in output.values()}
         if len(errors) != 1:
-            raise ValueError(f"expected output with matrices for one number of errors, got {sorted(errors)}")
+            raise ValueError(f"output: expected matrices for one number of errors, got {sorted(errors)}")
         self.errors = errors.pop()
         sd = 1.0 / np.sqrt(self.errors)
         self.feedback: Modulators = {
@@ -62,7 +62,7 @@ class BroadcastError:
             ValueError: another shape, or a number that is not finite.
         """
         if np.shape(error) != (self.errors,) or not np.all(np.isfinite(error)):
-            raise ValueError(f"expected error as ({self.errors},) finite numbers, got {error!r}")
+            raise ValueError(f"error: expected ({self.errors},) finite numbers, got {error!r}")
         return {name: matrix @ error for name, matrix in self.feedback.items()}
 
 
@@ -112,7 +112,7 @@ class NormalisedRewardPredictionError:
         """
         if not abs(prediction_error) <= LARGEST_ERROR:
             raise ValueError(
-                f"expected prediction_error of {-LARGEST_ERROR:.3g} to {LARGEST_ERROR:.3g}, got {prediction_error!r}"
+                f"prediction_error: expected {-LARGEST_ERROR:.3g} to {LARGEST_ERROR:.3g}, got {prediction_error!r}"
             )
         self.mean_square += self.rate * (prediction_error * prediction_error - self.mean_square)
         normalised = prediction_error / max(float(np.sqrt(self.mean_square[0])), SMALLEST_RMS)
@@ -158,4 +158,4 @@ class ExpectedEligibility:
 
 def _require_rate(rate: float) -> None:
     if not 0.0 < rate <= 1.0:
-        raise ValueError(f"expected rate above 0 and up to 1, got {rate}")
+        raise ValueError(f"rate: expected a number above 0 and up to 1, got {rate}")

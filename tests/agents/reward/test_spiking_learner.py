@@ -177,7 +177,7 @@ def test_it_is_counted_in_trials() -> None:
         ),
         (
             lambda: make_learner("reward-snn-stdp", gym.make(REACH, reward="sparse")),
-            "expected env with reward 'dense'.* got 'sparse'",
+            "env: expected reward 'dense'.* got 'sparse'",
         ),
         (lambda: make_learner("reward-snn-stdp", gym.make(REACH, observation="goal")), "'vector'"),
         (lambda: network("bp"), "got 'bp'"),

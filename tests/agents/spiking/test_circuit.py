@@ -210,7 +210,7 @@ def test_what_does_not_fit_is_refused() -> None:
     for wrong in (None, "much", np.ones(29), np.full(30, np.inf)):
         with pytest.raises(ValueError, match=r"a finite number or \(30,\) finite numbers"):
             net.teach(state, {"hidden-output": 1.0, "input-hidden": wrong})
-    with pytest.raises(ValueError, match=r"'hidden-output' .*got nan"):
+    with pytest.raises(ValueError, match=r"'hidden-output': .*got nan"):
         net.teach(state, {"input-hidden": 1.0, "hidden-output": math.nan})
     np.testing.assert_array_equal(net.synapses.weight, before, err_msg="a refused modulator changed weights")
     net.teach(state, {"input-hidden": 1.0})
@@ -218,7 +218,7 @@ def test_what_does_not_fit_is_refused() -> None:
     with pytest.raises(ValueError, match=r"\['hidden', 'output'\]"):
         net.rate_hz(state, "retina")
     constant = SpikingCircuit(1, {"a": LIFCells(1)}, [Projection("input", "a")], np.random.default_rng(0))
-    with pytest.raises(ValueError, match=r"expected a plastic projection of \[\], got 'input-a'"):
+    with pytest.raises(ValueError, match=r"expected a plastic one of \[\], got 'input-a'"):
         constant.eligibility(constant.begin(), "input-a")
     with pytest.raises(ValueError, match="got 'binary'"):
         circuit("binary")

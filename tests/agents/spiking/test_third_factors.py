@@ -29,7 +29,7 @@ def test_output_cells_receive_their_own_error_and_hidden_cells_a_fixed_mixture()
     np.testing.assert_array_equal(modulators["input-hidden"], rule.feedback["input-hidden"] @ error)
     assert np.std(rule.feedback["input-hidden"]) == pytest.approx(1.0 / np.sqrt(2.0), rel=0.05)
     for wrong in (np.zeros(3), np.array([0.3, np.nan]), np.array([np.inf, 0.0])):
-        with pytest.raises(ValueError, match=r"error as \(2,\) finite numbers"):
+        with pytest.raises(ValueError, match=r"error: expected \(2,\) finite numbers"):
             rule.modulators(wrong)
 
 
@@ -50,7 +50,7 @@ def test_a_reward_prediction_error_is_normalised_and_clipped() -> None:
 def test_a_wrong_reward_prediction_error_is_refused_and_changes_nothing(wrong: float) -> None:
     rule = NormalisedRewardPredictionError({"a": 2})
     before = rule.mean_square.copy()
-    with pytest.raises(ValueError, match=r"prediction_error of"):
+    with pytest.raises(ValueError, match="prediction_error: expected"):
         rule.modulators(wrong)
     np.testing.assert_array_equal(rule.mean_square, before)
 
@@ -110,7 +110,7 @@ def test_only_what_differs_from_the_usual_eligibility_is_unexpected() -> None:
 
 def test_a_rate_outside_its_range_is_refused() -> None:
     for rate in (0.0, 1.5, float("nan")):
-        with pytest.raises(ValueError, match=r"rate above 0 and up to 1"):
+        with pytest.raises(ValueError, match="rate: expected a number above 0 and up to 1"):
             ExpectedEligibility((1, 1), rate)
-        with pytest.raises(ValueError, match=r"rate above 0 and up to 1"):
+        with pytest.raises(ValueError, match="rate: expected a number above 0 and up to 1"):
             NormalisedRewardPredictionError({"a": 2}, rate)
