@@ -28,7 +28,7 @@ from agents.spiking.readouts import AntagonistReadout, SpikeRecord, muscle_parts
 from agents.spiking.stdp import PairSTDP
 from agents.spiking.structural_plasticity import StructuralPlasticity
 from agents.spiking.third_factors import BroadcastError, Hebb
-from reach.snapshot import LayerSignal, Snapshot, Population, ErrorPath
+from reach.snapshot import ErrorPath, LayerSignal, Population, Snapshot
 
 if TYPE_CHECKING:
     from agents.reaching.controller import Controller

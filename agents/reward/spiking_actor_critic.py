@@ -30,7 +30,7 @@ from agents.spiking.projections import INPUT, Projection
 from agents.spiking.readouts import AntagonistReadout, SpikeRecord, muscle_parts, populations_of
 from agents.spiking.stdp import PairSTDP
 from agents.spiking.third_factors import ExpectedEligibility, Hebb, NormalisedRewardPredictionError
-from reach.snapshot import LayerSignal, Snapshot, ErrorPath
+from reach.snapshot import ErrorPath, LayerSignal, Snapshot
 
 RULES = ("stdp", "hebb")
 CELLS_PER_MUSCLE = 20

@@ -34,12 +34,12 @@ from agents.checkpoint import (
 from agents.environments import env_attribute
 from agents.reaching.controller import PREPARATION_STEPS, Array, Reach
 from agents.reaching.senses import Senses
-from agents.reward.spiking_actor_critic import LARGEST_EXPLORATION_RAD, RULES, Decision, SpikingActorCritic
+from agents.registry import find, is_learner
+from agents.reward.spiking_actor_critic import LARGEST_EXPLORATION_RAD, Decision, SpikingActorCritic
 from agents.spiking.readouts import SpikeRecord
 from agents.trial_learner import Trial, TrialLearner
 from reach.snapshot import Snapshot
 
-REWARD_SPIKING_LEARNERS = tuple(f"reward-snn-{rule}" for rule in RULES)
 DEFAULT_SETTINGS = {"rate": 0.07, "critic_rate": 0.1}
 # Settings of a user or a checkpoint.
 KNOWN_SETTINGS = {
@@ -71,7 +71,6 @@ class RewardSpikingLearner(TrialLearner[RewardTrial]):
     """A spiking actor and critic with the teacher `reward`.
 
     Attributes:
-        ENV: the environment for which its settings are chosen.
         network: actor and critic.
     """
 
@@ -99,15 +98,18 @@ class RewardSpikingLearner(TrialLearner[RewardTrial]):
         Raises:
             ValueError: an unknown name or setting, a setting outside its range, or an unsuitable environment.
         """
-        if name not in REWARD_SPIKING_LEARNERS:
-            raise ValueError(f"learner: expected one of {list(REWARD_SPIKING_LEARNERS)}, got {name!r}")
         all_settings = {**DEFAULT_SETTINGS, **check_settings(settings, KNOWN_SETTINGS)}
-        self.network = SpikingActorCritic(name.rpartition("-")[2], np.random.default_rng(seed), **all_settings)
+        self.network = SpikingActorCritic(find(name).spec.rule, np.random.default_rng(seed), **all_settings)
         self._rng = np.random.default_rng([seed, 1])
         self._latest: RewardTrial | None = None
         self._records_spikes = False
         config = {"learner": name, "seed": seed, "settings": all_settings}
         super().__init__(env, seed=seed, config=config, verbose=verbose, tensorboard_log=tensorboard_log)
+
+    @classmethod
+    def known_settings(cls) -> dict[str, Setting]:
+        """Return the keyword arguments of the constructor, by name."""
+        return SEED | KNOWN_SETTINGS | LOG_SETTINGS
 
     def end_baseline(self) -> None:
         """Do nothing: learning continues as before."""
@@ -150,14 +152,12 @@ class RewardSpikingLearner(TrialLearner[RewardTrial]):
         """
         config = read_config(Path(path))
         name = config.get("learner")
-        if not isinstance(name, str) or name not in REWARD_SPIKING_LEARNERS:
-            raise CheckpointError(
-                f"checkpoint {path}: expected one of the learners {list(REWARD_SPIKING_LEARNERS)}, got {short(name)}"
-            )
+        if not is_learner(name) or find(str(name)).model_class is not cls:
+            raise CheckpointError(f"checkpoint {path}: expected a spiking learner from reward, got {short(name)}")
         seed, saved = read_settings(config, SEED, path)["seed"], mapping_of(config, "settings", path)
         with loading(path):
             check_settings(saved, KNOWN_SETTINGS)
-            learner = cls(name, env, seed=seed, **{**saved, **settings})
+            learner = cls(str(name), env, seed=seed, **{**saved, **settings})
         learner.restore(path, resume=resume)
         return learner
 
