@@ -32,6 +32,7 @@ from agents.checkpoint import (
     short,
 )
 from agents.environments import env_attribute
+from agents.loggers import LOG_SETTINGS
 from agents.reaching.controller import PREPARATION_STEPS, Array, Reach
 from agents.reaching.senses import Senses
 from agents.registry import find, is_learner
