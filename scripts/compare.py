@@ -115,11 +115,11 @@ class Compare:
         try:
             str(self.out).encode()
         except UnicodeEncodeError:
-            raise SystemExit(f"--out {str(self.out)!r}: a name in UTF-8 is allowed, as Parquet needs") from None
+            raise SystemExit(f"--out {str(self.out)!r}: expected a name in UTF-8, which Parquet needs") from None
         held = {path.name for path in self.out.iterdir() if path.name[0] != "."} if self.out.is_dir() else set()
         own = Store(self.out).jobs_path.exists() or not held.isdisjoint(OWN_FOLDERS)
         if held and not own and not shard_folders(self.out):
-            raise SystemExit(f"--out {self.out} holds other files, which a report could replace; give another folder")
+            raise SystemExit(f"--out {self.out} holds other files; give another folder")
 
 
 @contextmanager
@@ -345,5 +345,5 @@ if __name__ == "__main__":
         main,
         Compare,
         expected=(FolderInUseError, ModuleNotFoundError),
-        interrupted="Stopped. What is finished is kept: the same command goes on from there.",
+        interrupted="Stopped. Finished jobs are saved: the same command continues.",
     )

@@ -38,7 +38,7 @@ WANTED_SHARE = 0.8
 
 @dataclass
 class Success:
-    """Train learners on unperturbed cups and judge them on new trials."""
+    """Train learners on unperturbed cups and judge them on new trials. With --list alone, print the learners."""
 
     out: Path
     """Folder of the results; with the same one again, the command continues."""

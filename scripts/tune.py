@@ -1,9 +1,9 @@
 """Find each learner's step size with the same number of trials: `python scripts/tune.py --out runs/tuning`.
 
 Every learner gets as many trials of the same search (Optuna's TPE, pruned by the median) on the same tuning
-perturbations and seeds, which no comparison uses; those from reward are judged by the cups that they miss in the course
-of a training. The best settings of all learners, with the whole history, are written to one file; the learners read
-theirs from agents/tuned.json. All of them take hours; `--learners` names some.
+perturbations and seeds, which no comparison uses. Learners from reward are judged by the cups that they miss during a
+training. The best settings of all learners, with the whole history, are written to one file; the learners read theirs
+from agents/tuned.json. All learners take hours; `--learners` selects some.
 """
 
 from __future__ import annotations
@@ -52,18 +52,18 @@ LEARNERS = (
     f"error-snn-stdp{HIDDEN}",
 )
 SAMPLER_SEED = 20260101
-# Trials that are run to the end before any is cut short.
+# Trials that are run to the end before any is pruned.
 UNPRUNED_TRIALS = 4
-# States of trials that are finished.
+# States of finished trials.
 OVER = (optuna.trial.TrialState.COMPLETE, optuna.trial.TrialState.PRUNED)
 
 
 @dataclass
 class Tune:
-    """Find each learner's step size with the same number of trials."""
+    """Find each learner's step size with the same number of trials. With --list alone, print the learners."""
 
     out: Path
-    """Folder of the search; the same one with the same settings goes on where it stopped."""
+    """Folder of the search; give the same one with the same settings to continue."""
     learners: tuple[str, ...] = LEARNERS
     """Learners to tune."""
     trials: int = 12
@@ -71,11 +71,11 @@ class Tune:
     seeds: int = 2
     """Tuning seeds of one trial."""
     baseline_trials: int | None = None
-    """Reaches of baseline training in each, of learners by seen error; None for as many as a comparison has."""
+    """Unperturbed trials of each training of an error learner; None for as many as in a comparison."""
     training_share: float = TRAINING_SHARE
-    """Of its usual training, what a learner from reward is given and judged in."""
+    """Share of its usual training in which a learner from reward is judged."""
     settings: Path | None = None
-    """File for the best settings, such as agents/tuned.json; learners that are not tuned keep theirs in it."""
+    """File for the best settings, such as agents/tuned.json; learners that are not tuned keep theirs."""
     jobs: Annotated[int, tyro.conf.arg(aliases=["-j"])] = field(default_factory=usable_cores)
     """Learners at a time, one thread each."""
 
@@ -88,12 +88,12 @@ class Tune:
             names = " ".join(untuned) or "(none)"
             raise SystemExit(f"--learners {names}: expected learners with a step size to find: {' '.join(LEARNERS)}")
         if not 0.0 < self.training_share <= 1.0:
-            raise SystemExit(f"--training-share {self.training_share}: above 0, up to 1, is allowed")
+            raise SystemExit(f"--training-share {self.training_share}: expected above 0, up to 1")
         for name in ("trials", "seeds", "jobs"):
             if getattr(self, name) < 1:
-                raise SystemExit(f"--{name} {getattr(self, name)}: 1 or more is allowed")
+                raise SystemExit(f"--{name} {getattr(self, name)}: expected 1 or more")
         if self.baseline_trials is not None and self.baseline_trials < 1:
-            raise SystemExit(f"--baseline-trials {self.baseline_trials}: 1 or more is allowed")
+            raise SystemExit(f"--baseline-trials {self.baseline_trials}: expected 1 or more")
         if self.settings is not None:
             try:
                 read_settings(self.settings)
@@ -102,7 +102,7 @@ class Tune:
 
 
 def searched_with(learner: str, given: Tune) -> dict[str, float]:
-    """What is given besides the number of trials that what is found depends on, by the names of the flags."""
+    """Return the flags on which the result of a search depends, besides the number of trials."""
     if find(learner).spec.teacher == "reward":
         return {"seeds": given.seeds, "training-share": given.training_share}
     return {"seeds": given.seeds, "baseline-trials": given.baseline_trials or find(learner).trials}
@@ -123,10 +123,10 @@ def storage_in(path: Path) -> optuna.storages.RDBStorage:
 
 
 def study_of(learner: str, given: Tune) -> optuna.Study:
-    """The search of a learner as it is kept, or a new one.
+    """Return the stored search of a learner, or a new one.
 
     Raises:
-        ValueError: it is kept, and was made with other settings, or by other code or libraries.
+        ValueError: it was made with other settings, code or libraries.
     """
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     path = given.out / f"{learner}.db"
@@ -154,7 +154,7 @@ def study_of(learner: str, given: Tune) -> optuna.Study:
 
 
 def code_of_search() -> str:
-    """Hash of the code and the versions of libraries that the worth of a setting depends on."""
+    """Return a hash of the code and of the versions of libraries on which the value of a setting depends."""
     return code_digest(FACTORIES[POSTURE], ("tuning",))
 
 
@@ -164,7 +164,7 @@ def make_ready(learner: str, given: Tune) -> None:
 
 
 def search(learner: str, given: Tune) -> dict[str, Any]:
-    """The best setting of a learner with the history of its search, continued from the storage."""
+    """Continue the search of a learner; return its best setting with the history."""
     torch.set_num_threads(1)
     space = search_space(learner)
     criterion = criterion_of(learner)
@@ -181,7 +181,7 @@ def search(learner: str, given: Tune) -> dict[str, Any]:
 
     study = optuna.create_study(
         sampler=optuna.samplers.TPESampler(seed=SAMPLER_SEED),
-        # Half a seed, one perturbation of several, says little of a network of spikes.
+        # A part of a seed, one perturbation of several, says little of a spiking network.
         pruner=optuna.pruners.MedianPruner(n_startup_trials=UNPRUNED_TRIALS, n_warmup_steps=criterion.steps - 1),
     )
     repeat_trials(kept, study, space)
@@ -205,7 +205,7 @@ def search(learner: str, given: Tune) -> dict[str, Any]:
 
 
 def repeat_trials(kept: optuna.Study, search: optuna.Study, space: SearchSpace) -> None:
-    """Repeat the trials of a kept search without judging them, so that the next one draws what it would have drawn.
+    """Repeat the trials of a stored search without judging them, so that the next one draws as if uninterrupted.
 
     Raises:
         ValueError: they were drawn in another way.
@@ -226,7 +226,7 @@ def repeat_trials(kept: optuna.Study, search: optuna.Study, space: SearchSpace) 
 
 
 def judged(learner: str, settings: dict[str, float], given: Tune) -> Iterator[float]:
-    """What is left to do with these settings, step by step; lower is better."""
+    """Judge settings step by step; lower is better."""
     if find(learner).spec.teacher != "reward":
         kept = given.out / "baseline" / code_of_search()
         return left_uncorrected(learner, settings, given.seeds, given.baseline_trials, kept)
@@ -241,7 +241,7 @@ def main(given: Tune) -> None:
 
 
 def search_all(given: Tune) -> None:
-    """Search, learner by learner, and write what was found."""
+    """Search, learner by learner, and write the results."""
     os.environ["OMP_NUM_THREADS"] = "1"
     found: dict[str, dict[str, Any]] = {}
     with command.workers(given.jobs) as pool:
@@ -272,5 +272,5 @@ if __name__ == "__main__":
         main,
         Tune,
         expected=(FolderInUseError,),
-        interrupted="Stopped. What is finished is kept: the same command goes on from there.",
+        interrupted="Stopped. Finished trials are saved: the same command continues.",
     )

@@ -264,7 +264,7 @@ def test_whatever_stops_a_model_from_being_built_is_one_error(
         (("random_states", 0, "streams", 0), -1, "streams is -1"),
         (("random_states", 0, "sown", 0), "yes", "sown is 'yes'"),
         (("random_states", 0, "generator"), None, "generator is None"),
-        (("random_states",), [], "random_states is"),
+        (("random_states",), [], "expected random_states"),
         (("settings", "buffer_size"), 10**8, "buffer_size is 100000000; expected"),
         (("settings", "batch_size"), 2**30, "batch_size is 1073741824; expected"),
         (("settings", "n_steps"), 2**20, "n_steps is 1048576; expected"),

@@ -134,7 +134,7 @@ def test_a_trial_is_replayed_as_it_was_recorded(tmp_path: Path) -> None:
         ({"png_s": -1.0}, "--png-s: expected 0 or more, got -1"),
         ({"compare": ""}, "--compare: .*error-dfa.*got ''"),
         ({"compare": ","}, "--compare: .*error-dfa.*got ','"),
-        ({"learner": ""}, "--learner: .*error-dfa.*got "),
+        ({"learner": ""}, "--learner: unknown learner ''"),
         ({"size": (10, 10)}, "--size 10 10: .*480 and 400"),
         ({"table": False, "network": False, "errors": False}, "--no-table --no-network --no-errors: leave out"),
         ({"png": Path("tests")}, "--png: expected a file name that ends in .png, got tests"),
