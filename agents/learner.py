@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from time import monotonic
@@ -134,7 +134,7 @@ def trained_in(path: str | Path) -> str:
     return env_id
 
 
-def make_env(env_id: str, options: dict[str, Any]) -> gym.Env[Any, Any]:
+def make_env(env_id: str, options: Mapping[str, Any]) -> gym.Env[Any, Any]:
     """Make an environment by its id.
 
     Raises:
