@@ -107,7 +107,7 @@ def test_wrong_frames_are_named(tmp_path: Path, frames: list[Frame], says: str) 
 
 @pytest.mark.parametrize("fps", [0, -1, 2000])
 def test_an_impossible_rate_is_named(tmp_path: Path, fps: int) -> None:
-    with pytest.raises(ValueError, match=f"fps is {fps}"):
+    with pytest.raises(ValueError, match=f"fps: expected a whole number from 1 to 1000, got {fps}"):
         write_film(tmp_path / "film.mp4", ramp(64, 48, 2), fps)
 
 
