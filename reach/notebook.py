@@ -87,16 +87,16 @@ def show(
     if isinstance(what, (str, os.PathLike)):
         path = Path(what)
         if path.suffix.lower() not in TYPES:
-            raise ValueError(f"expected what to be a path that ends in {' or '.join(TYPES)}, got {str(path)!r}")
+            raise ValueError(f"what: expected a path that ends in {' or '.join(TYPES)}, got {str(path)!r}")
         return _film(path.read_bytes(), TYPES[path.suffix.lower()], width)
     if hasattr(what, "predict") or isinstance(what, dict):
         if protocol is None:
-            raise ValueError("expected protocol for a learner, such as 'rotation30', got None")
+            raise ValueError("protocol: expected one for a learner, such as 'rotation30', got None")
         learners = what if isinstance(what, dict) else {_name_of(what): what}
         return _film(_filmed(learners, protocol, (first, last), seed, size, options), "video/mp4", width)
     if hasattr(what, "step") or not isinstance(what, Iterable):
         raise ValueError(
-            "expected what to be a learner (with a protocol), a mapping of learners, frames (height, width, 3) uint8 "
+            "what: expected a learner (with a protocol), a mapping of learners, frames (height, width, 3) uint8 "
             f"or the path of a film, got {what!r}. Of an environment with render_mode='rgb_array', pass its frames: "
             "[env.render(), ...]"
         )
@@ -105,7 +105,7 @@ def show(
 
 def _film(data: bytes, kind: str, width: int) -> Film:
     if len(data) > LARGEST_BYTES:
-        raise ValueError(f"expected a film of at most {LARGEST_BYTES:,} bytes, got {len(data):,}")
+        raise ValueError(f"what: expected a film of at most {LARGEST_BYTES:,} bytes, got {len(data):,}")
     return Film(data, kind, width)
 
 
@@ -127,10 +127,10 @@ def _filmed(
 
     if isinstance(protocol, str):
         if protocol not in PROTOCOLS:
-            raise ValueError(f"expected protocol to be one of {sorted(PROTOCOLS)}, got {protocol!r}")
+            raise ValueError(f"protocol: expected one of {sorted(PROTOCOLS)}, got {protocol!r}")
         protocol = PROTOCOLS[protocol]
     if not isinstance(protocol, Protocol):
-        raise ValueError(f"expected protocol to be a Protocol or one of {sorted(PROTOCOLS)}, got {protocol!r}")
+        raise ValueError(f"protocol: expected a Protocol or one of {sorted(PROTOCOLS)}, got {protocol!r}")
     first, last = (require_whole(name, value, 1) for name, value in zip(("first", "last"), shown, strict=True))
     seed = require_whole("seed", seed, 0)
     speed = options.pop("speed", 1.0)

@@ -131,31 +131,31 @@ class Scene:
         if not _is_near(np.concatenate(places)):
             named |= {f"past_paths[{number}]": path for number, path in enumerate(self.past_paths)}
             name, wrong = next((name, place) for name, place in named.items() if not _is_near(np.ravel(place)))
-            raise ValueError(f"expected Scene {name} finite and within {FARTHEST_M:g} m, got {wrong}")
+            raise ValueError(f"Scene {name}: expected finite values within {FARTHEST_M:g} m, got {wrong}")
         for name, (shape, low, high) in BOUNDED_FIELDS.items():
             values = getattr(self, name)
             if values is not None:
                 _require_shape(name, values, shape)
                 # False for NaN too.
                 if not (values.min() >= low and values.max() <= high):
-                    raise ValueError(f"expected Scene {name} of {low:g} to {high:g}, got {values}")
+                    raise ValueError(f"Scene {name}: expected {low:g} to {high:g}, got {values}")
         if self.channel is not None and abs(math.hypot(*self.channel.tolist()) - 1.0) > DIRECTION_TOLERANCE:
-            raise ValueError(f"expected Scene channel to be a unit vector, got {self.channel}")
+            raise ValueError(f"Scene channel: expected a unit vector, got {self.channel}")
         if self.trial is not None and self.trial < 0:
-            raise ValueError(f"expected Scene trial of 0 or more, or None, got {self.trial}")
+            raise ValueError(f"Scene trial: expected 0 or more, or None, got {self.trial}")
         if np.shape(self.touch) != (3,):
-            raise ValueError(f"expected Scene touch of shape (3,), got {np.shape(self.touch)}")
+            raise ValueError(f"Scene touch: expected shape (3,), got {np.shape(self.touch)}")
         for name in ("finger_radius", "cup_radius"):
             radius = getattr(self, name)
             if not 0.0 < radius <= FARTHEST_M:
-                raise ValueError(f"expected Scene {name} above 0 and up to {FARTHEST_M} m, got {radius}")
+                raise ValueError(f"Scene {name}: expected a number above 0 and up to {FARTHEST_M} m, got {radius}")
 
 
 def _require_shape(name: str, places: Any, shape: tuple[int, ...]) -> None:
     """Raise ValueError for another shape; -1 stands for any length."""
     actual = np.shape(places)
     if actual != shape and not (shape[0] == -1 and len(actual) == len(shape) and actual[1:] == shape[1:]):
-        raise ValueError(f"expected Scene {name} of shape {str(shape).replace('-1', 'n')}, got {actual}")
+        raise ValueError(f"Scene {name}: expected shape {str(shape).replace('-1', 'n')}, got {actual}")
 
 
 def _is_near(places: Points) -> bool:

@@ -39,11 +39,11 @@ class Population:
         """Validate spikes and rate."""
         if np.ndim(self.spikes) != 2 or self.spikes.dtype != np.uint8:
             raise ValueError(
-                f"expected Population spikes of shape (bins, cells) and type uint8, got shape {np.shape(self.spikes)} "
+                f"Population spikes: expected shape (bins, cells) and type uint8, got shape {np.shape(self.spikes)} "
                 f"and type {self.spikes.dtype}"
             )
         if not self.rate_hz >= 0.0:
-            raise ValueError(f"expected Population rate_hz of 0 or more, got {self.rate_hz}")
+            raise ValueError(f"Population rate_hz: expected 0 or more, got {self.rate_hz}")
 
 
 @dataclass(frozen=True, eq=False)
@@ -88,7 +88,7 @@ class LayerSignal:
         """Validate both arrays."""
         cells = _require_cells("LayerSignal modulator", self.modulator)
         if self.eligibility is not None and _require_cells("LayerSignal eligibility", self.eligibility) != cells:
-            raise ValueError(f"expected LayerSignal eligibility of {cells} cells, got {len(self.eligibility)}")
+            raise ValueError(f"LayerSignal eligibility: expected {cells} cells, got {len(self.eligibility)}")
 
 
 @dataclass(frozen=True, eq=False)
@@ -117,9 +117,9 @@ class ErrorPath:
     def __post_init__(self) -> None:
         """Validate route, signals and error."""
         if self.route not in ROUTES:
-            raise ValueError(f"expected ErrorPath route to be one of {list(ROUTES)}, got {self.route!r}")
+            raise ValueError(f"ErrorPath route: expected one of {list(ROUTES)}, got {self.route!r}")
         if not self.signals:
-            raise ValueError("expected one ErrorPath signal or more, got none")
+            raise ValueError("ErrorPath signals: expected one or more, got none")
         _require_cells("ErrorPath error", self.error)
 
 
@@ -147,5 +147,5 @@ def snapshot_of(model: Any) -> Snapshot | None:
 def _require_cells(name: str, values: NDArray[np.float64]) -> int:
     """Return the number of cells; raise ValueError unless the values are (cells,) and finite."""
     if np.ndim(values) != 1 or not len(values) or not np.isfinite(values).all():
-        raise ValueError(f"expected {name} of shape (cells,) with finite values, got {values!r}")
+        raise ValueError(f"{name}: expected shape (cells,) and finite values, got {values!r}")
     return len(values)

@@ -55,11 +55,11 @@ def draw_network(snapshot: Snapshot | None, width: int, height: int, progress: f
     """
     if width < SMALLEST_WIDTH or height < SMALLEST_HEIGHT:
         raise ValueError(
-            f"expected width and height of at least {SMALLEST_WIDTH} and {SMALLEST_HEIGHT} pixels, got {width} and "
+            f"width and height: expected at least {SMALLEST_WIDTH} and {SMALLEST_HEIGHT} pixels, got {width} and "
             f"{height}"
         )
     if progress is not None and not 0.0 <= progress <= 1.0:
-        raise ValueError(f"expected progress of 0 to 1, or None, got {progress}")
+        raise ValueError(f"progress: expected 0 to 1, or None, got {progress}")
     canvas = Canvas(blank_panel(width, height).copy())
     size = panel_text_px(height)
     if snapshot is None or not (snapshot.populations or snapshot.layers):

@@ -48,7 +48,7 @@ def write_film(path: str | os.PathLike[str], frames: Iterable[Frame], fps: int, 
     target = Path(path)
     suffix = target.suffix.lower()
     if suffix not in SUFFIXES:
-        raise ValueError(f"expected path to end in {' or '.join(SUFFIXES)}, got {str(target)!r}")
+        raise ValueError(f"path: expected a name that ends in {' or '.join(SUFFIXES)}, got {str(target)!r}")
     fps = require_whole("fps", fps, 1, 1000)
     target.parent.mkdir(parents=True, exist_ok=True)
     if progress:
@@ -85,13 +85,13 @@ def side_by_side(frames: Sequence[Frame], titles: Sequence[str] = ()) -> Frame:
         ValueError: no frames, another number of titles than of frames, or frames of different heights.
     """
     if not frames:
-        raise ValueError("expected at least one frame, got none")
+        raise ValueError("frames: expected at least one, got none")
     if titles and len(titles) != len(frames):
-        raise ValueError(f"expected one title for each of {len(frames)} frames, or none, got {len(titles)}")
+        raise ValueError(f"titles: expected one for each of {len(frames)} frames, or none, got {len(titles)}")
     checked = [_frame(frame, number) for number, frame in enumerate(frames)]
     heights = [frame.shape[0] for frame in checked]
     if len(set(heights)) > 1:
-        raise ValueError(f"expected frames of one height, got heights {heights}")
+        raise ValueError(f"frames: expected one height, got {heights}")
     widths = [frame.shape[1] for frame in checked]
     size = max(11, round(0.035 * heights[0]))
     above = 2 * size if titles else 0
@@ -124,20 +124,20 @@ def _validated(frames: Iterable[Frame], *, even: bool) -> Iterable[Frame]:
         frame = _frame(given, number)
         first = first or frame.shape
         if frame.shape != first:
-            raise ValueError(f"expected frames[{number}] of shape {first} like the first, got {frame.shape}")
+            raise ValueError(f"frames[{number}]: expected shape {first} like the first, got {frame.shape}")
         below, beside = frame.shape[0] % EVEN, frame.shape[1] % EVEN
         if even and (below or beside):
             frame = np.pad(frame, ((0, below), (0, beside), (0, 0)), mode="edge")
         yield frame
     if first is None:
-        raise ValueError("expected at least one frame, got none")
+        raise ValueError("frames: expected at least one, got none")
 
 
 def _frame(frame: Any, number: int) -> Frame:
     picture = np.asarray(frame)
     if picture.ndim != 3 or picture.shape[2] != 3 or picture.dtype != np.uint8 or 0 in picture.shape:
         raise ValueError(
-            f"expected frames[{number}] of shape (height, width, 3) and type uint8, got {picture.shape} {picture.dtype}"
+            f"frames[{number}]: expected shape (height, width, 3) and type uint8, got {picture.shape} {picture.dtype}"
         )
     return picture
 
@@ -198,7 +198,7 @@ def write_png(path: str | os.PathLike[str], frame: Frame) -> Path:
     """
     target = Path(path)
     if target.suffix.lower() != ".png":
-        raise ValueError(f"expected path to end in .png, got {str(target)!r}")
+        raise ValueError(f"path: expected a name that ends in .png, got {str(target)!r}")
     picture = np.ascontiguousarray(frame)
     height, width, _ = picture.shape
     data = io.BytesIO()

@@ -58,7 +58,7 @@ class Panels:
     def __post_init__(self) -> None:
         """Validate that one panel is on."""
         if not (self.table or self.network or self.errors):
-            raise ValueError("expected one of the panels table, network and errors to be on, got all off")
+            raise ValueError("table, network, errors: expected one or more to be True, got none")
 
 
 @dataclass(frozen=True, eq=False)
@@ -117,14 +117,14 @@ class ErrorHistory:
     def __post_init__(self) -> None:
         """Validate trials, errors and limit."""
         if self.trials < 1:
-            raise ValueError(f"expected ErrorHistory trials of 1 or more, got {self.trials}")
+            raise ValueError(f"ErrorHistory trials: expected 1 or more, got {self.trials}")
         for name, values in self.errors.items():
             if np.shape(values) != (self.trials,):
                 raise ValueError(
-                    f"expected ErrorHistory errors of {name} of shape ({self.trials},), got {np.shape(values)}"
+                    f"ErrorHistory errors of {name}: expected shape ({self.trials},), got {np.shape(values)}"
                 )
         if not 0.0 < self.limit_deg < math.inf:
-            raise ValueError(f"expected ErrorHistory limit_deg above 0 and finite, got {self.limit_deg}")
+            raise ValueError(f"ErrorHistory limit_deg: expected a finite number above 0, got {self.limit_deg}")
 
 
 @dataclass(frozen=True)
@@ -157,11 +157,11 @@ def layout_of(panels: Panels, tables: int, width: int, height: int, networks: in
         ValueError: no world, or a picture smaller than 480 by 400 pixels or 150 pixels a world.
     """
     if tables < 1:
-        raise ValueError(f"expected tables of 1 or more, got {tables}")
+        raise ValueError(f"tables: expected 1 or more, got {tables}")
     smallest = max(SMALLEST_WIDTH, SMALLEST_PART * tables)
     if width < smallest or height < SMALLEST_HEIGHT:
         raise ValueError(
-            f"expected width and height of at least {smallest} and {SMALLEST_HEIGHT} pixels for {tables} worlds, got "
+            f"width and height: expected at least {smallest} and {SMALLEST_HEIGHT} pixels for {tables} worlds, got "
             f"{width} and {height}"
         )
     if tables == 1:
@@ -347,7 +347,7 @@ def draw_history(history: ErrorHistory, width: int, height: int) -> Frame:
     """
     if width < SMALLEST_HISTORY_WIDTH or height < SMALLEST_HISTORY_HEIGHT:
         raise ValueError(
-            f"expected width and height of at least {SMALLEST_HISTORY_WIDTH} and {SMALLEST_HISTORY_HEIGHT} pixels, got "
+            f"width and height: expected at least {SMALLEST_HISTORY_WIDTH} and {SMALLEST_HISTORY_HEIGHT} pixels, got "
             f"{width} and {height}"
         )
     errors = tuple((name, np.asarray(values, dtype=np.float64).tobytes()) for name, values in history.errors.items())

@@ -123,7 +123,7 @@ class Window:
         picture = np.ascontiguousarray(frame)
         if picture.shape != (height, width, 3) or picture.dtype != np.uint8:
             raise ValueError(
-                f"expected frame of shape ({height}, {width}, 3) and type uint8, got {picture.shape} {picture.dtype}"
+                f"frame: expected shape ({height}, {width}, 3) and type uint8, got {picture.shape} {picture.dtype}"
             )
         if pygame.display.get_init():
             _process_events()

@@ -35,14 +35,14 @@ from reach.sim import layout as s
     ],
 )
 def test_a_wrong_shape_is_named(scene_with: Callable[..., Scene], field: str, value: Any) -> None:
-    with pytest.raises(ValueError, match=rf"expected Scene {field}.* of shape .* got"):
+    with pytest.raises(ValueError, match=rf"Scene {field}.*: expected shape .* got"):
         scene_with(**{field: value})
 
 
 def test_a_place_off_the_world_is_named(scene_with: Callable[..., Scene]) -> None:
     for field in ("grasp_point", "cup", "seen_hand", "seen_cup", "start"):
         for value in (np.nan, np.inf, -11.0):
-            with pytest.raises(ValueError, match=f"Scene {field} finite and within 10 m, got"):
+            with pytest.raises(ValueError, match=f"Scene {field}: expected finite values within 10 m, got"):
                 scene_with(**{field: np.array([0.1, value])})
 
 
@@ -70,18 +70,18 @@ def test_a_value_out_of_range_is_named(
     for value in (wrong, np.nan, np.inf):
         values = np.zeros(shape)
         values.flat[-1] = value
-        with pytest.raises(ValueError, match=f"Scene {field} of {allowed}, got"):
+        with pytest.raises(ValueError, match=f"Scene {field}: expected {allowed}, got"):
             scene_with(**{field: values})
 
 
 def test_a_channel_needs_a_direction(scene_with: Callable[..., Scene]) -> None:
     for wrong in (np.zeros(2), np.array([0.6, 0.6]), np.array([1.0, 1.0])):
-        with pytest.raises(ValueError, match="Scene channel to be a unit vector, got"):
+        with pytest.raises(ValueError, match="Scene channel: expected a unit vector, got"):
             scene_with(channel=wrong)
 
 
 def test_a_trial_below_zero_is_named(scene_with: Callable[..., Scene]) -> None:
-    with pytest.raises(ValueError, match="Scene trial of 0 or more, or None, got -1"):
+    with pytest.raises(ValueError, match="Scene trial: expected 0 or more, or None, got -1"):
         scene_with(trial=-1)
 
 

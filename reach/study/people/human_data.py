@@ -243,7 +243,7 @@ def curve(name: str) -> HumanCurve:
     for human in CURVES:
         if human.name == name:
             return human
-    raise KeyError(f"expected one of the human curves {[human.name for human in CURVES]}, got {name!r}")
+    raise KeyError(f"name: expected one of {[human.name for human in CURVES]}, got {name!r}")
 
 
 def fits(degrees: float) -> tuple[HumanFit, ...]:
@@ -328,13 +328,13 @@ def read_curves(folder: str | Path) -> tuple[HumanSeries, ...]:
     """
     folder = Path(folder)
     if not folder.is_dir():
-        raise FileNotFoundError(f"expected human to be a folder with CSV files of people, got {str(folder)!r}")
+        raise FileNotFoundError(f"human: expected a folder with CSV files of people, got {str(folder)!r}")
     files = sorted(folder.glob("*.csv"))
     if not files:
-        raise FileNotFoundError(f"expected human to be a folder with CSV files, got {str(folder)!r} without any")
+        raise FileNotFoundError(f"human: expected a folder with CSV files, got {str(folder)!r} without any")
     curves = [series for file in files for series in _read(file)]
     if not curves:
-        raise ValueError(f"expected a curve with the columns {_known()}, got none in human={str(folder)!r}")
+        raise ValueError(f"human: expected a curve with the columns {_known()}, got none in {str(folder)!r}")
     return tuple(curves)
 
 
@@ -355,7 +355,7 @@ def _read(file: Path) -> list[HumanSeries]:
             return [_series(file, kind, table, "")]
     if any(table_columns <= columns for table_columns in TABLES):
         return []
-    raise ValueError(f"expected the columns {_known()}, got {', '.join(map(str, table.columns))} in {file}")
+    raise ValueError(f"{file}: expected the columns {_known()}, got {', '.join(map(str, table.columns))}")
 
 
 def _series(file: Path, kind: _Kind, table: pd.DataFrame, group: str) -> HumanSeries:
@@ -372,16 +372,16 @@ def _series(file: Path, kind: _Kind, table: pd.DataFrame, group: str) -> HumanSe
         if np.any(wrong):
             at = int(np.flatnonzero(wrong)[0])
             value, row = table[column].tolist()[at], table.index[at] + 1
-            raise ValueError(f"{file}: expected {column} in row {row} to be {expected}, got {value!r}")
+            raise ValueError(f"{file}: {column} in row {row}: expected {expected}, got {value!r}")
         numbers[column] = values
     reach = numbers[kind.reach]
     if len(reach) == 0:
         raise ValueError(f"{file} has no rows")
     if np.any(np.diff(reach) <= 0.0):
-        raise ValueError(f"{file}: expected {kind.reach} to increase from row to row")
+        raise ValueError(f"{file}: {kind.reach}: expected numbers that increase from row to row")
     if kind.name == "rotation" and np.max(np.abs(numbers[kind.mean])) > 5.0:
         largest = np.max(np.abs(numbers[kind.mean]))
-        raise ValueError(f"{file}: expected {kind.mean} as a fraction (1 is fully corrected), got {largest:g}")
+        raise ValueError(f"{file}: {kind.mean}: expected a fraction (1 is fully corrected), got {largest:g}")
     degrees = re.match(r"rot(?:ation)?_?(\d+(?:\.\d+)?)", file.stem)
     name = file.stem.replace("_", " ") + (f", {group}" if group else "")
     return HumanSeries(

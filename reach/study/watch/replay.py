@@ -55,7 +55,7 @@ def recorded_row(study: Path, learner: str, protocol: Protocol, seed: int, trial
     """
     path = study / "trials.parquet"
     if not path.is_file():
-        raise ValueError(f"expected a folder written by compare.py, got {study} without trials.parquet")
+        raise ValueError(f"study: expected a folder written by compare.py, got {study} without trials.parquet")
     trials = read_whole(path)
     wanted = {"learner": learner, "protocol": protocol.name, "seed": seed, "trial": trial, "probe": False}
     for column, value in wanted.items():

@@ -85,10 +85,10 @@ class WatchSession:
             ValueError: no learners, a twin for several, or a picture too small.
         """
         if twin and len(learners) != 1:
-            raise ValueError(f"expected one learner with twin, got {len(learners)}")
+            raise ValueError(f"learners: expected one with twin, got {len(learners)}")
         self.panels = panels or Panels()
         if np.shape(size) != (2,):
-            raise ValueError(f"expected size to be (width, height) in pixels, got {size!r}")
+            raise ValueError(f"size: expected (width, height) in pixels, got {size!r}")
         self.size = picture_size(*size)
         self.layout: Layout = layout_of(self.panels, len(learners) + twin, *self.size, len(learners))
         self.steppers = [ProtocolStepper(model, protocol, seed, chosen, name) for name, model in learners]
@@ -285,7 +285,7 @@ def trial_indices(protocol: Protocol, seed: int, first: int, last: int) -> set[i
         ValueError: the protocol has no such reaches.
     """
     if not 1 <= first <= last <= protocol.reaches:
-        raise ValueError(f"expected reaches within 1 to {protocol.reaches} of {protocol.name}, got {first} to {last}")
+        raise ValueError(f"first, last: expected 1 to {protocol.reaches} of {protocol.name}, got {first} to {last}")
     schedule = schedule_of(protocol, seed)
     return {k for k, trial in enumerate(schedule) if first <= trial.trial <= last and not trial.probe}
 

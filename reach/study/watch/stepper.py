@@ -98,7 +98,7 @@ class ProtocolStepper:
             ValueError: `chosen` is empty.
         """
         if not chosen:
-            raise ValueError("expected one chosen trial or more, got none")
+            raise ValueError("chosen: expected one trial or more, got none")
         self.model = model
         self.protocol = protocol
         self.name = name

@@ -90,12 +90,12 @@ def test_another_suffix_is_refused_with_those_allowed(tmp_path: Path, name: str)
 @pytest.mark.parametrize(
     ("frames", "says"),
     [
-        ([], "expected at least one frame, got none"),
-        ([np.zeros((48, 64), dtype=np.uint8)], r"frames\[0\] .* got \(48, 64\)"),
-        ([np.zeros((48, 64, 3))], r"frames\[0\] .* float64"),
+        ([], "frames: expected at least one, got none"),
+        ([np.zeros((48, 64), dtype=np.uint8)], r"frames\[0\]: .* got \(48, 64\)"),
+        ([np.zeros((48, 64, 3))], r"frames\[0\]: .* float64"),
         (
             [np.zeros((48, 64, 3), dtype=np.uint8), np.zeros((48, 66, 3), dtype=np.uint8)],
-            r"frames\[1\] .* got \(48, 66, 3\)",
+            r"frames\[1\]: .* got \(48, 66, 3\)",
         ),
     ],
 )
@@ -126,11 +126,11 @@ def test_frames_side_by_side_stay_whole_under_their_titles() -> None:
 
 def test_side_by_side_refuses_what_does_not_fit() -> None:
     frame = next(ramp(64, 48, 1))
-    with pytest.raises(ValueError, match="at least one frame"):
+    with pytest.raises(ValueError, match="expected at least one"):
         side_by_side([])
-    with pytest.raises(ValueError, match="one title for each of 2 frames, or none, got 1"):
+    with pytest.raises(ValueError, match="titles: expected one for each of 2 frames, or none, got 1"):
         side_by_side([frame, frame], ["one"])
-    with pytest.raises(ValueError, match=r"heights \[48, 50\]"):
+    with pytest.raises(ValueError, match=r"frames: expected one height, got \[48, 50\]"):
         side_by_side([frame, next(ramp(64, 50, 1))])
 
 

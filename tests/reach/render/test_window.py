@@ -86,7 +86,7 @@ def test_a_window_shows_what_was_drawn(scene_with: Callable[..., Scene]) -> None
 
 
 def test_a_frame_of_another_size_is_named(pair: tuple[Window, Window]) -> None:
-    with pytest.raises(ValueError, match=r"expected frame of shape \(40, 60, 3\) .* got \(60, 40, 3\)"):
+    with pytest.raises(ValueError, match=r"frame: expected shape \(40, 60, 3\) .* got \(60, 40, 3\)"):
         pair[0].show(np.zeros((60, 40, 3), dtype=np.uint8))
 
 

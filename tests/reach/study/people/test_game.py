@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import functools
 import math
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -17,6 +19,7 @@ from reach.perturbations import HideHand, Rotation
 from reach.protocols import BASELINE, PERTURBED, PROTOCOLS, WASHOUT, Block, Protocol
 from reach.sim.layout import START_HAND_M
 from reach.study.engine.formats import trials_frame
+from reach.study.people import game
 from reach.study.people.chart import draw_chart, summary_lines
 from reach.study.people.game import (
     PERSON,
@@ -41,6 +44,13 @@ TURNED = Protocol(
     blocks=(Block(BASELINE, BEFORE), Block(PERTURBED, DURING, (Rotation(MISS),)), Block(WASHOUT, 4)),
     source="a test",
 )
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _play_without_correction_once() -> Iterator[None]:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(game, "errors_without_correction", functools.cache(game.errors_without_correction))
+        yield
 
 
 def trials_of(person: StraightReacher) -> pd.DataFrame:

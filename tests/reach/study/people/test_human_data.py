@@ -28,7 +28,7 @@ def test_human_curves_rise_and_carry_a_citation() -> None:
         assert len(curve.blocks) == len(curve.index)
         assert curve.index[-1] > curve.index[0]
         assert "n = 37" in curve.citation
-    with pytest.raises(KeyError, match="expected one of the human curves"):
+    with pytest.raises(KeyError, match="name: expected one of"):
         human_data.curve("apes")
 
 
@@ -97,12 +97,21 @@ def test_files_of_people_are_told_apart_by_their_columns(tmp_path: Path) -> None
     ("text", "match"),
     [
         ("a,b\n1,2\n", "expected the columns trial_after_onset, .* got a, b"),
-        ("trial_after_onset,n,ai_mean,ai_sem\n1,20,half,0.1\n", "ai_mean in row 1 to be a number, got 'half'"),
-        ("trial_after_onset,n,ai_mean,ai_sem\n1,5,0.1,0.1\n2,0,0.2,0.1\n", r"people\.csv: .* n in row 2 .* got 0"),
-        ("trial_after_onset,n,ai_mean,ai_sem\n1,5,0.1,-0.1\n", "ai_sem in row 1 to be 0 or more, or nothing, got -0.1"),
-        ("trial_after_onset,n,ai_mean,ai_sem\n1,5,0.1,wide\n", "ai_sem in row 1 to be 0 or more, .* got 'wide'"),
-        ("trial_after_onset,n,ai_mean,ai_sem\n2.5,5,0.1,\n", "trial_after_onset in row 1 to be a whole number .* 2.5"),
-        ("trial_after_onset,n,ai_mean,ai_sem\n2,20,0.1,0.1\n1,20,0.2,0.1\n", "to increase from row to row"),
+        ("trial_after_onset,n,ai_mean,ai_sem\n1,20,half,0.1\n", "ai_mean in row 1: expected a number, got 'half'"),
+        (
+            "trial_after_onset,n,ai_mean,ai_sem\n1,5,0.1,0.1\n2,0,0.2,0.1\n",
+            r"people\.csv: n in row 2: expected 1 or more, got 0",
+        ),
+        (
+            "trial_after_onset,n,ai_mean,ai_sem\n1,5,0.1,-0.1\n",
+            "ai_sem in row 1: expected 0 or more, or nothing, got -0.1",
+        ),
+        ("trial_after_onset,n,ai_mean,ai_sem\n1,5,0.1,wide\n", "ai_sem in row 1: expected 0 or more, .* got 'wide'"),
+        (
+            "trial_after_onset,n,ai_mean,ai_sem\n2.5,5,0.1,\n",
+            "trial_after_onset in row 1: expected a whole number .* 2.5",
+        ),
+        ("trial_after_onset,n,ai_mean,ai_sem\n2,20,0.1,0.1\n1,20,0.2,0.1\n", "increase from row to row"),
         ("trial_after_onset,n,ai_mean,ai_sem\n1,20,12.0,0.1\n", "1 is fully corrected"),
         ("trial_after_onset,n,ai_mean,ai_sem\n", "has no rows"),
         ("", "cannot be read as CSV"),
@@ -118,7 +127,7 @@ def test_a_wrong_file_is_an_error_that_says_what_is_wrong(tmp_path: Path, text: 
 def test_a_folder_without_files_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError, match="without any"):
         read_curves(tmp_path)
-    with pytest.raises(FileNotFoundError, match="to be a folder"):
+    with pytest.raises(FileNotFoundError, match="human: expected a folder"):
         read_curves(tmp_path / "nowhere")
     (tmp_path / "a.csv").mkdir()
     with pytest.raises(ValueError, match=r"a\.csv cannot be read as CSV: .*[Dd]irectory"):
