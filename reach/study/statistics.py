@@ -249,11 +249,11 @@ def performance_profile(scores: Array, thresholds: Array, *, strata: Sequence[ob
 
 def mean_band(values: Array) -> tuple[Array, Array, Array]:
     """Return the mean over seeds of (seeds, trials), and the bootstrap interval of each trial; NaN below five seeds."""
-    mean = _column_means(values)
+    mean = _means_over_seeds(values)
     if len(values) < FEWEST_SEEDS:
         nothing = np.full_like(mean, np.nan)
         return mean, nothing, nothing
-    drawn = np.array([_column_means(values[rows]) for rows in _resamples(len(values))[:BAND_RESAMPLES]])
+    drawn = _means_over_seeds(values[_resamples(len(values))[:BAND_RESAMPLES]])
     # A resample without any seed that has a value at a trial says nothing about that trial.
     low, high = _percentiles(np.where(np.isnan(drawn), mean, drawn))
     return mean, low, high
@@ -330,8 +330,9 @@ def _wins(first: Array, second: Array) -> Array:
     return wins
 
 
-def _column_means(values: Array) -> Array:
+def _means_over_seeds(values: Array) -> Array:
+    """Return the means of (..., seeds, trials) over the seeds that have a value; NaN where none has."""
     known = ~np.isnan(values)
-    count = np.sum(known, axis=0)
-    total = np.sum(np.where(known, values, 0.0), axis=0)
+    count = np.sum(known, axis=-2)
+    total = np.sum(np.where(known, values, 0.0), axis=-2)
     return np.where(count > 0, total / np.maximum(count, 1), np.nan)

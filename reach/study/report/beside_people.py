@@ -192,8 +192,10 @@ def _force(
     indices = channel_indices(trials, protocol, looks)
     title = capital(protocol_title(protocol))
     if not indices:
-        charts = (_people_alone(files, "share of the ideal force"),) if files else ()
-        return Comparison(title, charts, legend=_file_legend(files), facts=cited) if files or cited else None
+        if not files:
+            return None
+        alone = _people_alone(files, "share of the ideal force")
+        return Comparison(title, (alone,), legend=_file_legend(files), facts=cited)
     block_means = {
         learner: np.stack([np.nanmean(part, axis=1) for part in (index[:, :1], index[:, :5], index[:, -5:])], axis=1)
         for learner, (_, index) in indices.items()

@@ -163,7 +163,10 @@ def line_chart(
     x_low, x_high = _x_range(series, shades, bool(x_names), log_x)
     y_low, y_high = y_range or _y_range(series, guides)
     px_per_x = (WIDTH - 60) / (x_high - x_low)
-    bands, bars, lines, markers = [], [], [], []
+    bands: list[Layer] = []
+    bars: list[Layer] = []
+    lines: list[Layer] = []
+    markers: list[Layer] = []
     for place, one in enumerate(series):
         look = _style(one.name, one.look)
         known = np.isfinite(one.x) & np.isfinite(one.y)

@@ -15,6 +15,7 @@ from reach.render.film import film_bytes
 from reach.study import Job, Outcome, Store
 from reach.study.engine.store import FILM_PHASES
 from reach.study.report import write_report
+from reach.study.run.measures import per_seed
 from reach.study.statistics import summarise
 
 playwright = pytest.importorskip("playwright.sync_api")
@@ -41,12 +42,13 @@ def report(tmp_path_factory: pytest.TempPathFactory) -> Path:
         made = {phase: film_bytes(list(film), 25) for phase, film in frames.items()}
         store.write_outcome(Outcome(job, films=made))
     metrics = {"savings": {"error-bp": 0.3, "error-dfa": 0.1}, "T_c": {"error-bp": 0.3, "none": 0.6}}
+    measured = per_seed(trials)
     metrics |= {f"generalisation_{angle}": {"error-bp": 1.0 - angle / 90} for angle in (0, 45, 90)}
     write_report(
         store,
         jobs,
         trials.assign(alignment_hidden_deg=40.0 + trials["trial"] / 10),
-        with_rows(summarise(trials), "prism", metrics),
+        with_rows(summarise(trials, measured), "prism", metrics),
         notes=dict.fromkeys(LEARNERS, "learns"),
         command="python scripts/compare.py --out runs/a-rather-long-name-of-a-folder --learners " + " ".join(LEARNERS),
         failures={"error-x, prism, seed 0": "Traceback: " + "x" * 300},
@@ -54,6 +56,7 @@ def report(tmp_path_factory: pytest.TempPathFactory) -> Path:
         tuning=tuning_of("error-bp", "error-dfa"),
         traces=traces_of({"error-bp": 0.2, "none": 0.3}, "prism"),
         costs=costs_of({"error-bp": 1e6, "error-dfa": 2e6}, {}, trials),
+        measured=measured,
     )
     return store.report_path
 
