@@ -198,7 +198,7 @@ def line_chart(
             "labelFontSize": 11,
         }
     x = {"field": "x", "type": "quantitative", "scale": scale, "axis": x_axis}
-    y_axis = {"title": y_label, "tickCount": 6, "domain": False, "ticks": False, "offset": 5}
+    y_axis = {"title": y_label, "tickCount": 6, "domain": False, "ticks": False, "offset": 8}
     y = {"field": "y", "type": "quantitative", "scale": {"domain": [y_low, y_high], "nice": False}, "axis": y_axis}
     layers = [
         _layer({"type": "rect", "color": SHADE}, tinted, x=x, x2={"field": "x2"}),
@@ -278,7 +278,8 @@ def value_chart(
         _layer(_marker(VALUE_MARKER_AREA), values, "stroke", "fill", "shape", x=x, y=y),
         _hover(areas, x={"value": 0}, x2={"value": "width"}, y=y, y2={"field": "y2"}),
     ]
-    return _svg(layers, alternative, ROW_HEIGHT * len(rows) + 70, x=x, y=y)
+    around = 70 if band or guide else 54  # px, for the axis, and for titles above
+    return _svg(layers, alternative, ROW_HEIGHT * len(rows) + around, x=x, y=y)
 
 
 def _rows(known: NDArray[np.bool_], *columns: Floats) -> Iterable[tuple[float, ...]]:
