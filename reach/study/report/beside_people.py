@@ -224,7 +224,7 @@ def _legend(
 
 
 def _file_legend(files: Sequence[HumanSeries]) -> tuple[tuple[str, Look, str], ...]:
-    return tuple((one.name, one.look, "line") for one in _file_series(files))
+    return tuple((curve.name, curve.look, "line") for curve in _file_series(files))
 
 
 def _fit_text(fit: HumanFit) -> str:
@@ -295,7 +295,7 @@ def _block_chart(
         guides=(0.0, 1.0),
         x_names=block_names,
     )
-    rows = tuple((one.name, *map(short_number, one.y.tolist())) for one in series)
+    rows = tuple((curve.name, *map(short_number, curve.y.tolist())) for curve in series)
     title = f"{capital(protocol_name(protocol))}, by {counted.partition(' after')[0]}"
     return Chart(title, svg, ("", *block_names), rows, f"{capital(index)}, mean.")
 

@@ -167,16 +167,18 @@ def line_chart(
     bars: list[Layer] = []
     lines: list[Layer] = []
     markers: list[Layer] = []
-    for place, one in enumerate(series):
-        look = _style(one.name, one.look)
-        known = np.isfinite(one.x) & np.isfinite(one.y)
-        if one.low is not None and one.high is not None:
-            between = np.isfinite(one.x) & np.isfinite(one.low) & np.isfinite(one.high)
-            ends = [look | {"x": x, "y": low, "y2": high} for x, low, high in _rows(between, one.x, one.low, one.high)]
-            (bars if one.drawn == "marks" else bands).extend(ends)
-        points = [look | {"x": x, "y": y} for x, y in _rows(known, one.x, one.y)]
+    for place, curve in enumerate(series):
+        look = _style(curve.name, curve.look)
+        known = np.isfinite(curve.x) & np.isfinite(curve.y)
+        if curve.low is not None and curve.high is not None:
+            between = np.isfinite(curve.x) & np.isfinite(curve.low) & np.isfinite(curve.high)
+            ends = [
+                look | {"x": x, "y": low, "y2": high} for x, low, high in _rows(between, curve.x, curve.low, curve.high)
+            ]
+            (bars if curve.drawn == "marks" else bands).extend(ends)
+        points = [look | {"x": x, "y": y} for x, y in _rows(known, curve.x, curve.y)]
         step = 1
-        if one.drawn == "line":
+        if curve.drawn == "line":
             lines += points
             step = max(1, len(points) // MARKERS_PER_LINE)
         # Staggered, so that the markers of similar learners do not cover each other.
@@ -320,12 +322,12 @@ def _values_by_place(
 ) -> list[Layer]:
     """Return what is shown on hover over each place on the axis, with the stretch nearest to that place."""
     words: dict[float, list[str]] = {}
-    for one in series:
-        nothing = np.full_like(one.y, np.nan)
-        low, high = (nothing if end is None else end for end in (one.low, one.high))
-        for x, y, below, above in _rows(np.isfinite(one.x) & np.isfinite(one.y), one.x, one.y, low, high):
+    for curve in series:
+        nothing = np.full_like(curve.y, np.nan)
+        low, high = (nothing if end is None else end for end in (curve.low, curve.high))
+        for x, y, below, above in _rows(np.isfinite(curve.x) & np.isfinite(curve.y), curve.x, curve.y, low, high):
             between = f" [{short_number(below)}, {short_number(above)}]" if math.isfinite(below + above) else ""
-            words.setdefault(x, []).append(f"{one.name} {short_number(y)}{between}")
+            words.setdefault(x, []).append(f"{curve.name} {short_number(y)}{between}")
     places = sorted(words)
     if not places:
         return []
@@ -366,7 +368,7 @@ def _svg(layers: Sequence[Layer], alternative: str, height: int, **axes: Layer) 
 
 
 def _x_range(series: Sequence[Series], shades: Sequence[Shade], named: bool, log_x: bool) -> tuple[float, float]:
-    ends = [float(x) for one in series for x in one.x if math.isfinite(x)]
+    ends = [float(x) for curve in series for x in curve.x if math.isfinite(x)]
     ends += [end for shade in shades for end in (shade.first, shade.last)]
     low, high = min(ends, default=0.0), max(ends, default=1.0)
     if log_x:
@@ -375,7 +377,7 @@ def _x_range(series: Sequence[Series], shades: Sequence[Shade], named: bool, log
 
 
 def _y_range(series: Sequence[Series], guides: Sequence[float]) -> tuple[float, float]:
-    parts = [part for one in series for part in (one.y, one.low, one.high) if part is not None]
+    parts = [part for curve in series for part in (curve.y, curve.low, curve.high) if part is not None]
     known = [*guides, *(float(value) for part in parts for value in part if math.isfinite(value))]
     low, high = min(known, default=0.0), max(known, default=1.0)
     room = 0.05 * ((high - low) or 1.0)

@@ -155,13 +155,13 @@ def learning_curve(trials: pd.DataFrame, protocol: str, looks: Looks) -> Chart |
     title = capital(protocol_title(protocol))
     svg = line_chart(
         series,
-        alternative=f"{title}: {label.split(',')[0]} by reach for {', '.join(one.name for one in series)}.",
+        alternative=f"{title}: {label.split(',')[0]} by reach for {', '.join(curve.name for curve in series)}.",
         x_label="reach",
         y_label=label,
         shades=shades(blocks),
     )
     header = ("learner", *(f"{block_title(block)}, {a:.0f}\N{EN DASH}{b:.0f}" for block, a, b in parts))
-    rows = tuple((one.name, *(_mean_between(one, a, b) for _, a, b in parts)) for one in series)
+    rows = tuple((curve.name, *(_mean_between(curve, a, b) for _, a, b in parts)) for curve in series)
     return Chart(title, svg, header, rows, f"{capital(label)}, mean over seeds.")
 
 
@@ -193,7 +193,9 @@ def correction_traces(traces: pd.DataFrame | None, protocols: Sequence[str], loo
             guides=(0.0, 1.0),
         )
         header = ("learner", *(f"after {at:g} s" for at in times))
-        rows = tuple((one.name, *(short_number(float(np.interp(at, one.x, one.y))) for at in times)) for one in series)
+        rows = tuple(
+            (curve.name, *(short_number(float(np.interp(at, curve.x, curve.y))) for at in times)) for curve in series
+        )
         charts.append(Chart(title, svg, header, rows, "Error that remains, as a fraction of the perturbation."))
     return charts
 
@@ -276,7 +278,9 @@ def alignment(trials: pd.DataFrame, looks: Looks) -> list[Chart]:
                 shades=shades(spans(own)),
                 guides=(90.0,),
             )
-            ends = tuple((one.name, short_number(float(one.y[0])), short_number(float(one.y[-1]))) for one in series)
+            ends = tuple(
+                (curve.name, short_number(float(curve.y[0])), short_number(float(curve.y[-1]))) for curve in series
+            )
             note = "Degrees from the gradient, mean over seeds; chance level is 90."
             charts.append(Chart(title, svg, ("learner", "first", "last"), ends, note))
     return charts
@@ -331,7 +335,7 @@ def speed_against_energy(summary: pd.DataFrame, costs: Mapping[str, Mapping[str,
         y_label=OF_THE_MISS_LEFT,
         log_x=True,
     )
-    numbers = tuple((one.name, short_number(float(one.x[0])), short_number(float(one.y[0]))) for one in series)
+    numbers = tuple((curve.name, short_number(float(curve.x[0])), short_number(float(curve.y[0]))) for curve in series)
     header = ("learner", "energy, \N{MICRO SIGN}J", "left, %")
     return Chart("Speed against energy", svg, header, numbers, "Lower left is better.")
 

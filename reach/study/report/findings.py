@@ -56,7 +56,7 @@ def findings(summary: pd.DataFrame, measured: pd.DataFrame) -> list[Finding]:
         summary: learner, protocol, metric, value, low, high.
         measured: learner, protocol, seed, metric, value.
     """
-    found = []
+    results = []
     for protocol in map(str, summary["protocol"].unique()):
         metric = headline_metric(summary, protocol)
         rows = summary[(summary["protocol"] == protocol) & (summary["metric"] == metric)]
@@ -72,8 +72,8 @@ def findings(summary: pd.DataFrame, measured: pd.DataFrame) -> list[Finding]:
             second = f"{second} {_share(metric, ranked[1])}"
         reference = rows[rows["learner"] == REFERENCE].to_dict("records")
         unlearned = _share(metric, reference[0]) if reference and math.isfinite(reference[0]["value"]) else ""
-        found.append(Finding(protocol, metric, best, _share(metric, ranked[0]), second, sure, lead, unlearned))
-    return found
+        results.append(Finding(protocol, metric, best, _share(metric, ranked[0]), second, sure, lead, unlearned))
+    return results
 
 
 def sentence(finding: Finding) -> str:
@@ -93,17 +93,17 @@ def sentence(finding: Finding) -> str:
     return f"{text} {finding.lead}".strip()
 
 
-def in_short(found: Sequence[Finding]) -> str:
+def in_short(results: Sequence[Finding]) -> str:
     """Return one paragraph: the finding of the first protocol, and the fastest learner under the others."""
-    if not found:
+    if not results:
         return ""
-    text = sentence(found[0])
+    text = sentence(results[0])
     by_best: dict[str, list[str]] = {}
-    for finding in found[1:]:
+    for finding in results[1:]:
         by_best.setdefault(finding.best if finding.sure else "", []).append(f"the {protocol_name(finding.protocol)}")
     undecided = by_best.pop("", [])
     for best, protocols in by_best.items():
-        also = "also " if found[0].sure and best == found[0].best else ""
+        also = "also " if results[0].sure and best == results[0].best else ""
         text += f" {best} was {also}the fastest under {_joined(protocols)}."
     if undecided:
         text += f" Under {_joined(undecided)}, no learner is shown to be the fastest."

@@ -105,7 +105,7 @@ def write_report(
     tuned_looks = looks(list(tuning), learner_colour)
     corrected = towards_the_miss(trials)
     reaches = corrected[~corrected["probe"]]
-    found = findings(summary, measured)
+    results = findings(summary, measured)
     film_list, films_left_out = films(store, jobs)
     headlines = [(protocol, headline_metric(summary, protocol)) for protocol in protocols]
     headline = _value_charts(summary, measured, look, headlines)
@@ -118,8 +118,8 @@ def write_report(
     )
     environment.filters["sample"] = legend_sample
     text = environment.get_template("page.html.jinja").render(
-        answer=in_short(found),
-        findings=[sentence(finding) for finding in found],
+        answer=in_short(results),
+        findings=[sentence(finding) for finding in results],
         warnings=warnings(trials, failures),
         seeds=plural(int(trials["seed"].nunique()), "seed"),
         notes=notes or {},

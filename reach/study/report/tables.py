@@ -145,8 +145,8 @@ def measure_tables(summary: pd.DataFrame, group: str, kind: str = "") -> list[Ta
         best = {measure.metric: _best(measure, own) for measure in measures}
         lines = []
         for learner in own["learner"].unique():
-            found = [(measure, rows.get((protocol, learner, measure.metric))) for measure in measures]
-            lines.append((str(learner), tuple(_cell(measure, row, best[measure.metric]) for measure, row in found)))
+            values = [(measure, rows.get((protocol, learner, measure.metric))) for measure in measures]
+            lines.append((str(learner), tuple(_cell(measure, row, best[measure.metric]) for measure, row in values)))
         parts = [capital(protocol_title(protocol)), kind, plural(int(own["seeds"].max()), "seed")]
         header = tuple((measure.label, measure.unit) for measure in measures)
         tables.append(Table(", ".join(filter(None, parts)), header, tuple(lines)))
@@ -164,8 +164,8 @@ def across_protocols(summary: pd.DataFrame, columns: Sequence[tuple[str, str]], 
     best = [_best(measure, summary[summary["protocol"] == protocol]) for protocol, measure in pairs]
     lines = []
     for learner in map(str, summary["learner"].unique()):
-        found = [(measure, rows.get((protocol, learner, measure.metric))) for protocol, measure in pairs]
-        cells = tuple(_cell(measure, row, text) for (measure, row), text in zip(found, best, strict=True))
+        values = [(measure, rows.get((protocol, learner, measure.metric))) for protocol, measure in pairs]
+        cells = tuple(_cell(measure, row, text) for (measure, row), text in zip(values, best, strict=True))
         if any(not math.isnan(cell.value) for cell in cells):
             lines.append((learner, cells))
     header = tuple((capital(protocol_name(p)), f"{m.label}, {m.unit}" if m.unit else m.label) for p, m in pairs)

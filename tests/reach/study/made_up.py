@@ -15,7 +15,7 @@ MISS_DEG = {"rotation30": 30.0, "prism": -12.0}
 def trials_of(
     rates: dict[str, float], seeds: int = 6, noise: float = 0.5, misses: dict[str, float] | None = None
 ) -> pd.DataFrame:
-    """Trials of learners that keep (1 - rate) of their error from reach to reach. misses: protocol -> degrees."""
+    """Return trials of learners that keep (1 - rate) of their error at each reach. misses: protocol -> degrees."""
     rows = []
     for learner, rate in rates.items():
         for protocol, miss in (misses or MISS_DEG).items():
@@ -37,7 +37,7 @@ def trials_of(
 
 
 def with_rows(summary: pd.DataFrame, protocol: str, metrics: dict[str, dict[str, float]]) -> pd.DataFrame:
-    """The summary with further metrics of a protocol: metric -> learner -> value."""
+    """Return the summary with further metrics of a protocol: metric -> learner -> value."""
     rows = [
         {"learner": learner, "protocol": protocol, "metric": metric, "value": value, "low": value - 0.05}
         | {"high": value + 0.05, "seeds": 6, "failed": 0.0}
@@ -48,7 +48,7 @@ def with_rows(summary: pd.DataFrame, protocol: str, metrics: dict[str, dict[str,
 
 
 def traces_of(taus: dict[str, float], protocol: str, seeds: int = 6, delay_s: float = 0.12) -> pd.DataFrame:
-    """Corrections that wait for a delay and then fall off exponentially. taus: learner -> s."""
+    """Return corrections that start after a delay and then decay exponentially. taus: learner -> s."""
     time = np.arange(0.0, 1.001, 0.02)
     rows = [
         {"learner": learner, "protocol": protocol, "seed": seed, "block": "perturbed", "time_s": at, "trials": 40}
@@ -61,7 +61,7 @@ def traces_of(taus: dict[str, float], protocol: str, seeds: int = 6, delay_s: fl
 
 
 def costs_of(macs: dict[str, float], acs: dict[str, float], trials: pd.DataFrame) -> pd.DataFrame:
-    """Counts of whole runs, the same for every run of a learner."""
+    """Return counts of whole runs, the same for every run of a learner."""
     rows = []
     for learner, protocol, seed in trials[["learner", "protocol", "seed"]].drop_duplicates().itertuples(index=False):
         for metric, of in (("effective_macs", macs), ("effective_acs", acs)):
@@ -73,17 +73,17 @@ def costs_of(macs: dict[str, float], acs: dict[str, float], trials: pd.DataFrame
 
 
 def tuning_of(*learners: str) -> dict[str, dict[str, Any]]:
-    """A history of tuning with a best step size of 0.4, and one try that was given up."""
+    """Return a history of tuning with a best step size of 0.4, and one try that was stopped early."""
     tried = [
         {"rate": rate, "left_of_the_miss": 0.3 + abs(rate - 0.4), "pruned": False} for rate in (0.1, 0.2, 0.4, 0.8)
     ]
     given_up = {"rate": 0.05, "left_of_the_miss": 0.01, "pruned": True}
-    one = {"settings": {"rate": 0.4}, "history": [*tried, given_up], "command": "python scripts/tune.py"}
-    return dict.fromkeys(learners, one)
+    tuned = {"settings": {"rate": 0.4}, "history": [*tried, given_up], "command": "python scripts/tune.py"}
+    return dict.fromkeys(learners, tuned)
 
 
 def write_human_files(folder: Path) -> Path:
-    """A folder with one curve of each kind and a table of fits."""
+    """Write a folder with one curve of each kind and a table of fits."""
     folder.mkdir(parents=True, exist_ok=True)
     reach = np.arange(1, 101)
     index = 0.9 * (1.0 - np.exp(-(reach - 1) / 7.0))

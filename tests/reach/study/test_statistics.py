@@ -124,8 +124,8 @@ def test_an_interval_over_strata_needs_five_seeds_in_each() -> None:
 
 def test_an_interval_covers_the_truth_about_as_often_as_it_says() -> None:
     rng = np.random.default_rng(7)
-    found = [estimate(rng.normal(size=10)) for _ in range(150)]
-    assert 0.88 <= np.mean([interval.low <= 0.0 <= interval.high for interval in found]) <= 0.99
+    runs = [estimate(rng.normal(size=10)) for _ in range(150)]
+    assert 0.88 <= np.mean([interval.low <= 0.0 <= interval.high for interval in runs]) <= 0.99
 
 
 def test_paired_differences_are_taken_seed_by_seed() -> None:
@@ -147,10 +147,10 @@ def test_two_censored_seeds_do_not_differ() -> None:
 def test_the_probability_of_improvement_is_mann_and_whitneys_and_turns_with_its_arguments(
     first: list[float], second: list[float]
 ) -> None:
-    one, other = np.array(first), np.array(second)
-    found = probability_of_improvement(one, other)
-    assert found == pytest.approx(mannwhitneyu(other, one).statistic / (len(one) * len(other)))
-    assert found + probability_of_improvement(other, one) == pytest.approx(1.0)
+    x, y = np.array(first), np.array(second)
+    chance = probability_of_improvement(x, y)
+    assert chance == pytest.approx(mannwhitneyu(y, x).statistic / (len(x) * len(y)))
+    assert chance + probability_of_improvement(y, x) == pytest.approx(1.0)
 
 
 def test_the_probability_of_improvement_knows_censored_and_missing_seeds() -> None:
@@ -164,8 +164,8 @@ def test_a_band_leaves_out_reaches_without_a_value() -> None:
     values[:, 1] = np.nan
     values[1:, 2] = np.nan
     mean, low, high = mean_band(values)
-    for found in (mean, low, high):
-        np.testing.assert_array_equal(found, [1.0, np.nan, 3.0])
+    for band in (mean, low, high):
+        np.testing.assert_array_equal(band, [1.0, np.nan, 3.0])
     spread = np.random.default_rng(0).normal(size=(8, 5))
     mean, low, high = mean_band(spread)
     assert np.all(low < mean)
@@ -203,27 +203,27 @@ def scores(learner: str) -> Array:
 @pytest.mark.parametrize("learner", ["slow", "fast"])
 def test_the_stratified_interquartile_mean_is_rliables(learner: str) -> None:
     value, low, high = RLIABLE["iqm"][learner]
-    found = estimate(scores(learner), TASKS)
+    actual = estimate(scores(learner), TASKS)
     # rliable cuts whole values, ours fractions of them: of 30 values, 7 and 7.5 from either end.
-    assert found.value == pytest.approx(value, abs=0.02 * (high - low))
-    assert (found.low, found.high) == pytest.approx((low, high), abs=DRAWS * (high - low))
+    assert actual.value == pytest.approx(value, abs=0.02 * (high - low))
+    assert (actual.low, actual.high) == pytest.approx((low, high), abs=DRAWS * (high - low))
 
 
 @pytest.mark.parametrize("learner", ["slow", "fast"])
 def test_the_performance_profile_and_its_band_are_rliables(learner: str) -> None:
     share, low, high = RLIABLE["profiles"][learner]
-    found = performance_profile(-scores(learner), -np.array(RLIABLE["thresholds"]), strata=TASKS)  # rliable: above
-    assert found.share == pytest.approx(np.array(share))
+    profile = performance_profile(-scores(learner), -np.array(RLIABLE["thresholds"]), strata=TASKS)  # rliable: above
+    assert profile.share == pytest.approx(np.array(share))
     # A share of thirty runs moves in steps of a thirtieth.
-    assert found.low == pytest.approx(np.array(low), abs=1 / 30 + 1e-9)
-    assert found.high == pytest.approx(np.array(high), abs=1 / 30 + 1e-9)
+    assert profile.low == pytest.approx(np.array(low), abs=1 / 30 + 1e-9)
+    assert profile.high == pytest.approx(np.array(high), abs=1 / 30 + 1e-9)
 
 
 def test_the_probability_of_improvement_and_its_interval_are_rliables() -> None:
     value, low, high = RLIABLE["improvement"]
-    found = improvement(scores("fast"), scores("slow"), strata=(TASKS, TASKS))
-    assert found.value == pytest.approx(value)
-    assert (found.low, found.high) == pytest.approx((low, high), abs=2 * DRAWS * (high - low))
+    actual = improvement(scores("fast"), scores("slow"), strata=(TASKS, TASKS))
+    assert actual.value == pytest.approx(value)
+    assert (actual.low, actual.high) == pytest.approx((low, high), abs=2 * DRAWS * (high - low))
 
 
 def test_a_profile_falls_from_all_to_none_and_turns_with_what_is_better() -> None:
@@ -239,9 +239,9 @@ def test_a_profile_falls_from_all_to_none_and_turns_with_what_is_better() -> Non
 
 
 def test_there_is_no_band_below_five_seeds_and_unknown_runs_are_left_out() -> None:
-    found = performance_profile(np.array([1.0, 2.0, np.nan, 3.0, 4.0]), np.array([2.5]))
-    assert (float(found.share[0]), found.seeds) == (0.5, 4)
-    assert math.isnan(float(found.low[0]))
+    profile = performance_profile(np.array([1.0, 2.0, np.nan, 3.0, 4.0]), np.array([2.5]))
+    assert (float(profile.share[0]), profile.seeds) == (0.5, 4)
+    assert math.isnan(float(profile.low[0]))
     assert performance_profile(np.array([np.nan]), np.array([2.5])).seeds == 0
     few = improvement(np.arange(4.0), np.arange(9.0))
     assert (few.seeds, few.value) == (4, probability_of_improvement(np.arange(4.0), np.arange(9.0)))
@@ -260,14 +260,14 @@ def test_improvement_is_one_half_between_equals_and_sure_between_those_apart() -
 def test_an_interval_covers_the_probability_about_as_often_as_it_says() -> None:
     # Two normal scores, one lower by 1: P = Phi(1 / sqrt 2).
     rng, truth = np.random.default_rng(3), 0.5 * (1.0 + math.erf(0.5))
-    found = [improvement(rng.normal(size=10) - 1.0, rng.normal(size=10)) for _ in range(30)]
-    assert np.mean([run.low <= truth <= run.high for run in found]) >= 0.8
+    runs = [improvement(rng.normal(size=10) - 1.0, rng.normal(size=10)) for _ in range(30)]
+    assert np.mean([run.low <= truth <= run.high for run in runs]) >= 0.8
 
 
 def test_a_band_covers_the_share_about_as_often_as_it_says() -> None:
     rng = np.random.default_rng(4)
-    found = [performance_profile(rng.uniform(size=20), np.array([0.5])) for _ in range(100)]
-    assert np.mean([run.low[0] <= 0.5 <= run.high[0] for run in found]) >= 0.86
+    runs = [performance_profile(rng.uniform(size=20), np.array([0.5])) for _ in range(100)]
+    assert np.mean([run.low[0] <= 0.5 <= run.high[0] for run in runs]) >= 0.86
 
 
 @pytest.mark.parametrize(
@@ -302,12 +302,12 @@ def test_there_is_no_interval_below_five_runs_and_unknown_runs_are_left_out() ->
     assert math.isnan(nothing.value)
 
 
-@pytest.mark.parametrize(("runs", "least"), [(5, 0.75), (10, 0.84), (20, 0.88)])
-def test_an_interval_covers_the_restricted_mean_about_as_often_as_it_says(runs: int, least: float) -> None:
+@pytest.mark.parametrize(("n", "least"), [(5, 0.75), (10, 0.84), (20, 0.88)])
+def test_an_interval_covers_the_restricted_mean_about_as_often_as_it_says(n: int, least: float) -> None:
     # Exponential times of mean 15, watched until 40: the restricted mean is 15 (1 - exp(-40 / 15)).
-    rng, truth = np.random.default_rng(runs), 15.0 * (1.0 - math.exp(-40.0 / 15.0))
-    found = [restricted_mean(rng.exponential(15.0, runs), 40.0) for _ in range(200)]
-    assert least <= np.mean([run.low <= truth <= run.high for run in found]) <= 0.99
+    rng, truth = np.random.default_rng(n), 15.0 * (1.0 - math.exp(-40.0 / 15.0))
+    runs = [restricted_mean(rng.exponential(15.0, n), 40.0) for _ in range(200)]
+    assert least <= np.mean([run.low <= truth <= run.high for run in runs]) <= 0.99
 
 
 @pytest.mark.parametrize(
@@ -362,15 +362,15 @@ def study(seeds: int, *, size: float = -30.0) -> pd.DataFrame:
 
 
 def test_measures_by_seed_take_the_miss_of_the_learner_that_does_not_learn() -> None:
-    found = per_seed(study(2)).pivot(index=["learner", "seed"], columns="metric", values="value")
+    measured = per_seed(study(2)).pivot(index=["learner", "seed"], columns="metric", values="value")
     for seed in (0, 1):
-        assert found.loc[("none", seed), "L30"] == pytest.approx(1.0)
-        assert found.loc[("none", seed), "N63"] == INF
-        assert found.loc[("halving", seed), "L30"] == pytest.approx(float(np.mean(0.5 ** (np.arange(30) / 4.0))))
-        assert found.loc[("halving", seed), "tau"] == pytest.approx(4.0 / math.log(2.0), rel=1e-3)
+        assert measured.loc[("none", seed), "L30"] == pytest.approx(1.0)
+        assert measured.loc[("none", seed), "N63"] == INF
+        assert measured.loc[("halving", seed), "L30"] == pytest.approx(float(np.mean(0.5 ** (np.arange(30) / 4.0))))
+        assert measured.loc[("halving", seed), "tau"] == pytest.approx(4.0 / math.log(2.0), rel=1e-3)
         # The running median of reaches n - 3 .. n is about 0.5 ** ((n - 2.5) / 4), below 0.368 from 8.3 on.
-        assert found.loc[("halving", seed), "N63"] == 9.0
-        assert found.loc[("halving", seed), "after_effect"] == pytest.approx(-0.6, abs=0.01)
+        assert measured.loc[("halving", seed), "N63"] == 9.0
+        assert measured.loc[("halving", seed), "after_effect"] == pytest.approx(-0.6, abs=0.01)
 
 
 def test_errors_to_either_side_of_the_miss_count_by_their_size() -> None:
@@ -378,9 +378,9 @@ def test_errors_to_either_side_of_the_miss_count_by_their_size() -> None:
     trials = pd.concat(
         [trials_of("none", 0, np.full(40, -30.0)), trials_of("swinging", 0, swinging)], ignore_index=True
     )
-    found = per_seed(trials).set_index(["learner", "metric"])["value"]
-    assert found["swinging", "N63"] == INF
-    assert found["swinging", "A"] == pytest.approx(1.0 - 20.0 / 30.0, abs=0.01)
+    measured = per_seed(trials).set_index(["learner", "metric"])["value"]
+    assert measured["swinging", "N63"] == INF
+    assert measured["swinging", "A"] == pytest.approx(1.0 - 20.0 / 30.0, abs=0.01)
 
 
 def test_a_seed_without_the_learner_that_does_not_learn_has_no_measures() -> None:
@@ -392,14 +392,14 @@ def test_a_seed_without_the_learner_that_does_not_learn_has_no_measures() -> Non
 
 
 def test_the_summary_has_a_row_for_each_learner_and_metric_with_its_interval() -> None:
-    found = summarise(study(6))
-    assert list(found.columns) == ["learner", "protocol", "metric", "value", "low", "high", "seeds", "failed"]
-    assert set(found["learner"]) == {"none", "halving"}
+    summary = summarise(study(6))
+    assert list(summary.columns) == ["learner", "protocol", "metric", "value", "low", "high", "seeds", "failed"]
+    assert set(summary["learner"]) == {"none", "halving"}
     # Never corrected: the 40 perturbed reaches are a lower limit, and the share that failed says so.
-    n63 = found[(found["learner"] == "none") & (found["metric"] == "N63")].iloc[0]
+    n63 = summary[(summary["learner"] == "none") & (summary["metric"] == "N63")].iloc[0]
     assert (n63["value"], n63["low"], n63["high"], n63["seeds"], n63["failed"]) == (40.0, 40.0, 40.0, 6, 1.0)
-    assert set(found[found["metric"] != "N63"]["failed"]) == {0.0}
-    l30 = found[(found["learner"] == "halving") & (found["metric"] == "L30")].iloc[0]
+    assert set(summary[summary["metric"] != "N63"]["failed"]) == {0.0}
+    l30 = summary[(summary["learner"] == "halving") & (summary["metric"] == "L30")].iloc[0]
     assert l30["low"] <= l30["value"] <= l30["high"] < 0.5
 
 
@@ -411,8 +411,8 @@ def test_the_summary_does_not_depend_on_the_order_of_rows_within_a_run() -> None
 
 def test_corrected_trials_lack_the_side_to_which_the_arm_launches_anyway() -> None:
     trials = study(1)
-    found = baseline_corrected(trials)
-    reaches, probes = found[~found["probe"]], found[found["probe"]]
+    corrected = baseline_corrected(trials)
+    reaches, probes = corrected[~corrected["probe"]], corrected[corrected["probe"]]
     assert reaches[reaches["block"] == "baseline"]["launch_error_deg"].to_numpy() == pytest.approx(np.zeros(40))
     first = reaches[(reaches["learner"] == "halving") & (reaches["block"] == "perturbed")]["launch_error_deg"].iloc[0]
     assert first == pytest.approx(-30.0)

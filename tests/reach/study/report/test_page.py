@@ -159,14 +159,14 @@ def test_a_study_of_one_learner_and_one_seed_has_a_page_without_empty_sections_a
 def test_the_first_sentence_names_the_fastest_learner_its_number_and_its_lead(
     summary: pd.DataFrame, measured: pd.DataFrame
 ) -> None:
-    found = findings(summary, measured)
-    rotation, prism = map(sentence, found)
+    results = findings(summary, measured)
+    rotation, prism = map(sentence, results)
     l30 = summary.query("metric == 'L30' and protocol == 'rotation30'").set_index("learner")["value"]
     assert rotation.startswith("Under the 30° rotation of the seen hand, error-bp corrected fastest")
     assert f"{100 * l30['error-bp']:.0f}\N{NO-BREAK SPACE}% [" in rotation
     assert "Its lead over error-dfa is" in rotation
     assert prism.startswith("Under the prism shift, error-bp")
-    assert in_short(found) == f"{rotation} error-bp was also the fastest under the prism shift."
+    assert in_short(results) == f"{rotation} error-bp was also the fastest under the prism shift."
     assert in_short([]) == ""
 
 
@@ -199,10 +199,10 @@ def test_protocols_within_the_reach_are_judged_by_their_mean_correction_time(
         for learner, value in times.items()
         for seed in range(6)
     ]
-    found = findings(with_rows(summary, "jump", {"T_c": times}), pd.concat([measured, pd.DataFrame(seeds)]))[-1]
-    assert (found.protocol, found.metric, found.best, found.sure) == ("jump", "T_c", "error-bp", True)
-    assert "its mean correction time was 0.30\N{NO-BREAK SPACE}s" in sentence(found)
-    assert "200 ms [200, 200]" in sentence(found)
+    finding = findings(with_rows(summary, "jump", {"T_c": times}), pd.concat([measured, pd.DataFrame(seeds)]))[-1]
+    assert (finding.protocol, finding.metric, finding.best, finding.sure) == ("jump", "T_c", "error-bp", True)
+    assert "its mean correction time was 0.30\N{NO-BREAK SPACE}s" in sentence(finding)
+    assert "200 ms [200, 200]" in sentence(finding)
 
 
 def test_curves_are_positive_to_the_side_of_the_perturbation(trials: pd.DataFrame) -> None:
