@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from numba import config, njit, typeof
 
-from reach.sim.jit import kept_on_disk
+from reach.jit import kept_on_disk
 
 
 def _decorator(**options: Any) -> Callable[[Any], Any]:

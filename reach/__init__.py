@@ -35,7 +35,6 @@ if TYPE_CHECKING:
     from reach.env import twin
     from reach.notebook import show
     from reach.sim.actuators import joint_action
-    from reach.sim.jit import kept_on_disk
     from reach.sim.retina import (
         CUP_RGB,
         HAND_RGB,
@@ -56,7 +55,6 @@ _LAZY = {
         "reach.env": ("twin",),
         "reach.notebook": ("show",),
         "reach.sim.actuators": ("joint_action",),
-        "reach.sim.jit": ("kept_on_disk",),
         "reach.sim.retina": (
             "CUP_RGB", "HAND_RGB", "LARGEST_RETINA_PX", "LUMINANCE", "SMALLEST_RETINA_PX", "TABLE_RGB",
             "hand_centre_m", "pixel_places_m",
@@ -121,7 +119,6 @@ __all__ = [
     "__version__",
     "hand_centre_m",
     "joint_action",
-    "kept_on_disk",
     "pixel_places_m",
     "show",
     "twin",

@@ -16,12 +16,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from reach.arguments import require_bool, require_choice, require_keys, require_whole
+from reach.jit import say_when_compiling
 from reach.perturbations import Perturbation, as_perturbations, is_perturbation, write_perturbations
 from reach.sim import layout as s
 from reach.sim import loop, setup, tasks
 from reach.sim.arm import Arm
 from reach.sim.grasp import smallest_clearance
-from reach.sim.jit import say_when_compiling
 from reach.sim.layout import Array
 from reach.sim.loop import drawn_cup
 from reach.sim.noise import BODY_COUNTER, trial_key, uniforms

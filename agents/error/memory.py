@@ -22,8 +22,7 @@ from agents.error.feedforward import Array, Plastic
 from agents.error.rate import ForwardCache, RateFeedForward
 from agents.networks.lstm import LSTMCells, LSTMState
 from agents.networks.registry import JOINTS, Sees
-from reach import Arm
-from reach.sim.layout import START_HAND_M
+from reach import START_HAND_M, Arm
 from reach.snapshot import ErrorPath, Layer, LayerSignal, Snapshot
 
 if TYPE_CHECKING:

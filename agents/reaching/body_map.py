@@ -10,7 +10,7 @@ import math
 
 from numba import njit
 
-from reach.sim.jit import kept_on_disk
+from reach.jit import kept_on_disk
 
 kernel = kept_on_disk(njit)
 # Weight of a radian of hand direction relative to a metre of hand place, and the damping, m.

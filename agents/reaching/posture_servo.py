@@ -17,8 +17,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from reach import Arm
-from reach.sim.actuators import joint_action
+from reach import Arm, joint_action
 
 Array = NDArray[np.float64]
 

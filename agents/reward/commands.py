@@ -12,7 +12,7 @@ from stable_baselines3.common.noise import ActionNoise
 from stable_baselines3.common.vec_env import VecEnv, VecEnvWrapper
 
 from agents.environments import env_attribute
-from reach.sim.layout import ACTION_SIZE
+from reach import ACTION_SIZE
 
 # Control steps from one decision to the next: 0.16 s.
 DECISION_STEPS = 8

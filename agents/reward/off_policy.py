@@ -28,8 +28,7 @@ from agents.reward.commands import (
 from agents.reward.learner import GRIP_LOG_SD, RESTING_COMMAND, FallingRate, RewardLearner
 from agents.reward.policies import AveragedTQCPolicy, RuledSACPolicy, RuledTD3Policy, ScaledGoal
 from agents.reward.saved_state import end_trials
-from reach.sim.layout import ACTION_SIZE
-from reach.sim.tasks import GOAL_READY, GOAL_TIP_PENALTY
+from reach import ACTION_SIZE, GOAL_READY, GOAL_TIP_PENALTY
 
 # Initial log SD of the joint commands of SAC, in units of half the range of usual commands.
 USUAL_LOG_SD = -1.2

@@ -14,11 +14,11 @@ from functools import lru_cache
 import numpy as np
 from numpy.typing import NDArray
 
+from reach.jit import kernel
 from reach.render import palette
 from reach.render.canvas import Canvas, Frame, Pixel
 from reach.render.labels import fit_text, render_text
 from reach.render.palette import Colour
-from reach.sim.jit import kernel
 from reach.snapshot import SPIKE_BIN_MS, ErrorPath, Population, Snapshot
 
 Box = tuple[int, int, int, int]  # left, top, width and height, pixels

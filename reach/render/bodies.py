@@ -11,11 +11,11 @@ from typing import NamedTuple
 
 import numpy as np
 
+from reach.jit import kernel
 from reach.render import palette
 from reach.render.canvas import ROUND, ROUND_THEN_STRAIGHT, STRAIGHT, Canvas, Pixel, between, draw_capsule
 from reach.render.palette import blend
 from reach.scene import Scene
-from reach.sim.jit import kernel
 
 # Half the thickness of a muscle at rest, and the increase at full activation, m.
 STRAND_M, BELLY_M = 0.0012, 0.0062

@@ -16,8 +16,8 @@ import numpy as np
 import pygame
 from numpy.typing import NDArray
 
+from reach.jit import inlined, kernel
 from reach.render.palette import Colour
-from reach.sim.jit import inlined, kernel
 from reach.sim.layout import SHOWN_CENTRE_M, SHOWN_M
 
 Frame = NDArray[np.uint8]  # (height, width, 3)

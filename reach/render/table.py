@@ -15,13 +15,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from reach.arguments import picture_size
+from reach.jit import say_when_compiling
 from reach.render import labels, palette
 from reach.render.bodies import Hand, draw_arm, draw_cup, draw_hand, draw_seen_cup, draw_shadow, locate_hand
 from reach.render.canvas import FORCE_RIMS, HOLLOW, STRAIGHT, Canvas, Frame, Pixel, draw_shapes
 from reach.render.labels import METRES_PER_NEWTON, LabelContent
 from reach.render.palette import Colour
 from reach.scene import Scene
-from reach.sim.jit import say_when_compiling
 from reach.sim.layout import SHOWN_CENTRE_M, SHOWN_M
 
 GRID_M = 0.10

@@ -14,12 +14,12 @@ from typing import Any
 import numpy as np
 
 from reach.arguments import is_number, numbers_in, require_choice, require_numbers
+from reach.jit import inlined, kernel
 from reach.sim import layout as s
 from reach.sim import muscles
 from reach.sim.arm import Arm
 from reach.sim.dynamics import ONE_SIXTH, acceleration, clip_velocity, overshoot, weighted_sum
 from reach.sim.elementary import fma
-from reach.sim.jit import inlined, kernel
 from reach.sim.layout import Array
 
 L = s.LANES

@@ -13,9 +13,9 @@ from __future__ import annotations
 
 import math
 
+from reach.jit import inlined, kernel
 from reach.sim import layout as s
 from reach.sim.elementary import clip, fma, sine_and_cosine
-from reach.sim.jit import inlined, kernel
 
 L = s.LANES
 ONE_SIXTH = 1.0 / 6.0

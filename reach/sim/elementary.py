@@ -17,7 +17,7 @@ from llvmlite import ir
 from numba import config, types
 from numba.extending import intrinsic
 
-from reach.sim.jit import inlined
+from reach.jit import inlined
 
 # Adding and subtracting 1.5 x 2^52 rounds a double to the nearest integer.
 ROUNDING = 6755399441055744.0

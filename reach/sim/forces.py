@@ -5,10 +5,10 @@ A force F at the grasp point turns the joints by tau = J^T F.
 
 from __future__ import annotations
 
+from reach.jit import inlined, kernel
 from reach.sim import layout as s
 from reach.sim.dynamics import apply_impulse
 from reach.sim.elementary import sine_and_cosine
-from reach.sim.jit import inlined, kernel
 
 L = s.LANES
 # The robot saturates in each direction, well above the forces of any reach in a common field.

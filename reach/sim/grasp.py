@@ -12,9 +12,9 @@ from __future__ import annotations
 
 import math
 
+from reach.jit import inlined, kernel
 from reach.sim import layout as s
 from reach.sim.elementary import clip, sine_and_cosine
-from reach.sim.jit import inlined, kernel
 
 L = s.LANES
 

@@ -17,7 +17,7 @@ import math
 
 import numpy as np
 
-from reach.sim.jit import inlined, kernel
+from reach.jit import inlined, kernel
 
 MUSCLES = (
     "shoulder flexor",  # pectoralis

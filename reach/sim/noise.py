@@ -11,9 +11,9 @@ import math
 
 import numpy as np
 
+from reach.jit import inlined, kernel
 from reach.sim import layout as s
 from reach.sim.elementary import bits_of, double_of, logarithm, sine_and_cosine
-from reach.sim.jit import inlined, kernel
 
 L = s.LANES
 GOLDEN_GAMMA = np.uint64(0x9E3779B97F4A7C15)

@@ -13,10 +13,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from reach.jit import kernel
 from reach.sim import layout as s
 from reach.sim.arm import Arm
 from reach.sim.grasp import CAPSULES, capsule
-from reach.sim.jit import kernel
 from reach.sim.setup import place_hand_shape
 
 L = s.LANES

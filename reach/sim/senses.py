@@ -10,9 +10,9 @@ from __future__ import annotations
 
 import math
 
+from reach.jit import inlined, kernel
 from reach.sim import layout as s
 from reach.sim.elementary import clip
-from reach.sim.jit import inlined, kernel
 
 L = s.LANES
 # Endpoint vision shows the hand after it has rested for this time, this far from the start.

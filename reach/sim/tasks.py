@@ -27,9 +27,9 @@ from typing import Any
 import numpy as np
 
 from reach.arguments import numbers_in
+from reach.jit import inlined, kernel
 from reach.sim import layout as s
 from reach.sim.elementary import exponential, hyperbolic_tangent, larger, smaller
-from reach.sim.jit import inlined, kernel
 
 L = s.LANES
 HOLD_S = 0.2

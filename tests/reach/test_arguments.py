@@ -73,37 +73,37 @@ REFUSED: list[tuple[Callable[..., Any], str, tuple[Any, ...]]] = [
 ]  # fmt: skip
 
 
-@pytest.mark.parametrize(("make", "name", "value"), [(make, name, v) for make, name, values in REFUSED for v in values])
-def test_a_value_without_meaning_is_refused_by_name_and_value(make: Callable[..., Any], name: str, value: Any) -> None:
-    with pytest.raises(ValueError, match=rf"(?s)\b{name}\b.*{re.escape(repr(value))}.* (is|are) allowed"):
-        make(**{name: value})
+@pytest.mark.parametrize("maker", dict.fromkeys(make for make, _, _ in REFUSED))
+def test_an_invalid_value_is_refused_by_name_and_value(maker: Callable[..., Any]) -> None:
+    for make, name, values in REFUSED:
+        for value in values if make is maker else ():
+            with pytest.raises(ValueError, match=rf"\b{name}\b") as refusal:
+                make(**{name: value})
+            assert repr(value) in str(refusal.value)
 
 
 ARM = CupEnv().arm
-ASKED: dict[str, Any] = {"torque": [1.0, 2.0, 0.1], "angle": [0.1, 0.9, 0.0], "velocity": [0.0, 1.0, 0.0]}
+VALID: dict[str, Any] = {"torque": [1.0, 2.0, 0.1], "angle": [0.1, 0.9, 0.0], "velocity": [0.0, 1.0, 0.0]}
 NO_TRIPLES = (None, "abc", [1.0, 2.0, math.nan], [1.0, 2.0], [1.0, 2.0, math.inf], ["1", 2.0, 3.0], 1.0, [1j, 0.0, 0.0])
 
 
 @pytest.mark.parametrize("control", ["posture", "torque", "muscle"])
-@pytest.mark.parametrize(
-    ("name", "value"),
-    [
-        *((name, value) for name in ASKED for value in NO_TRIPLES),
+def test_an_invalid_argument_of_joint_action_is_refused_by_name(control: str) -> None:
+    for name, value in (
+        *((name, value) for name in VALID for value in NO_TRIPLES),
         *(("strength", value) for value in (None, "1", math.nan, 0.0, -1.0, math.inf, True)),
         ("arm", None),
         ("control", "levers"),
-    ],
-)
-def test_a_command_for_joints_is_refused_by_the_name_of_what_is_wrong(control: str, name: str, value: Any) -> None:
-    given = {"arm": ARM, "control": control, **ASKED, name: value}
-    with pytest.raises(ValueError, match=rf"^{name} is {re.escape(repr(value))}; .*allowed"):
-        joint_action(**given)
+    ):
+        given = {"arm": ARM, "control": control, **VALID, name: value}
+        with pytest.raises(ValueError, match=rf"^{name}: expected .*, got {re.escape(repr(value))}"):
+            joint_action(**given)
 
 
 @pytest.mark.parametrize("control", ["posture", "torque", "muscle"])
 def test_a_command_for_joints_takes_any_numbers(control: str) -> None:
-    made = joint_action(ARM, control, **ASKED)
-    lists = {name: np.array(value, dtype=np.float64) for name, value in ASKED.items()}
+    made = joint_action(ARM, control, **VALID)
+    lists = {name: np.array(value, dtype=np.float64) for name, value in VALID.items()}
     np.testing.assert_array_equal(joint_action(ARM, control, **lists, strength=np.float64(1.0)), made)
     assert np.isfinite(made).all()
 
@@ -111,10 +111,10 @@ def test_a_command_for_joints_takes_any_numbers(control: str) -> None:
 def test_an_environment_refuses_a_torque_or_a_time_ahead_by_name() -> None:
     env = CupEnv()
     env.reset(seed=0)
-    with pytest.raises(ValueError, match="torque is"):
+    with pytest.raises(ValueError, match="torque: expected"):
         env.joint_action([1.0, 2.0, math.nan])
     for ahead_s in (math.nan, "x", None, 9.0):
-        with pytest.raises(ValueError, match="ahead_s is"):
+        with pytest.raises(ValueError, match="ahead_s: expected"):
             env.joint_action([0.0, 0.0, 0.0], ahead_s)
 
 
@@ -122,7 +122,7 @@ def test_an_environment_refuses_a_torque_or_a_time_ahead_by_name() -> None:
 @pytest.mark.parametrize("seed", ["3", 1.5, -1, True, np.float64(3.0)])
 def test_what_is_no_seed_is_refused_by_name(num_envs: int | None, seed: Any) -> None:
     env = CupEnv() if num_envs is None else vector(num_envs=num_envs)
-    with pytest.raises(ValueError, match=rf"seed is {re.escape(repr(seed))}"):
+    with pytest.raises(ValueError, match=rf"seed: expected .*, got {re.escape(repr(seed))}"):
         env.reset(seed=seed)
 
 
@@ -154,7 +154,7 @@ def test_what_is_no_random_state_is_refused_and_changes_nothing(
     ours.reset(seed=1)
     before, state = ours.random_state(), ours.random_state()
     spoil(state)
-    with pytest.raises(ValueError, match=r"state .*allowed"):
+    with pytest.raises(ValueError, match=r"state: expected "):
         ours.set_random_state(state)
     assert ours.random_state() == before
 
@@ -163,14 +163,14 @@ def test_text_is_no_action_and_no_cup() -> None:
     single, several = CupEnv(), vector()
     single.reset(seed=0)
     several.reset(seed=0)
-    with pytest.raises(ValueError, match="action is"):
+    with pytest.raises(ValueError, match="action: expected"):
         single.step(np.array(["0.0"] * 4))  # type: ignore[arg-type]
-    with pytest.raises(ValueError, match="actions are"):
+    with pytest.raises(ValueError, match="actions: expected"):
         several.step(np.array([["0.0"] * 4] * 2))
     for env in (single, several):
-        with pytest.raises(ValueError, match="cup is"):
+        with pytest.raises(ValueError, match="cup: expected"):
             env.reset(options={"cup": ("0.1", "0.5")})
-        with pytest.raises(ValueError, match="options is 'cup'"):
+        with pytest.raises(ValueError, match=r"options: expected .*'cup'"):
             env.reset(options="cup")
 
 
@@ -202,6 +202,18 @@ def test_a_time_after_every_trial_is_never(kind: str) -> None:
         np.testing.assert_array_equal(late.step(np.zeros(4))[0], never.step(np.zeros(4))[0])
 
 
+def test_importing_the_package_loads_neither_the_study_nor_the_picture_nor_a_compiler() -> None:
+    code = "import reach, sys; print(*sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    heavy = ("reach.study", "reach.render", "reach.protocols", "scipy", "pandas", "torch", "numba", "pygame")
+    assert not [name for name in done.stdout.split() if name.startswith(heavy)]
+
+
+def test_every_public_name_is_there() -> None:
+    for name in reach.__all__:
+        assert getattr(reach, name) is not None
+
+
 @pytest.mark.parametrize("what", [None, 3, CupEnv, object()])
 def test_what_is_no_film_is_refused_with_what_is_one(what: Any) -> None:
     with pytest.raises(ValueError, match=r"what is .*env\.render"):
@@ -209,7 +221,7 @@ def test_what_is_no_film_is_refused_with_what_is_one(what: Any) -> None:
 
 
 def test_every_submodule_is_there_after_importing_the_package_alone() -> None:
-    code = "import reach; help(reach.env.CupEnv); import sys; assert 'reach.study' not in sys.modules"
+    code = "import reach; help(reach.env.CupEnv)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     assert "Observation space" in done.stdout
@@ -224,12 +236,12 @@ def test_an_absurd_arm_is_refused_by_name(arm: Arm, name: str, value: float) -> 
     for segment in range(3):
         values = list(getattr(arm, name))
         values[segment] = value
-        with pytest.raises(ValueError, match=rf"Arm {name} is .*allowed"):
+        with pytest.raises(ValueError, match=rf"Arm {name}: expected "):
             replace(arm, **{name: tuple(values)})
 
 
 @pytest.mark.parametrize("name", ["stiffness", "viscosity", "joint_viscosity"])
 @pytest.mark.parametrize("value", [1e300, 1e6])
 def test_absurd_springs_are_refused_by_name(name: str, value: float) -> None:
-    with pytest.raises(ValueError, match=rf"Arm {name} is .*allowed"):
+    with pytest.raises(ValueError, match=rf"Arm {name}: expected "):
         replace(Arm.winter(), **{name: value * np.eye(3)})

@@ -132,17 +132,10 @@ def test_no_option_and_no_action_breaks_the_world(
                 observation, _ = env.reset()
 
 
-# A time may be infinite: what begins or ends then never does.
-@pytest.mark.parametrize("value", [np.nan, -np.inf, "much"])
-@pytest.mark.parametrize(
-    ("owner", "name"),
-    [
-        (owner, f.name)
-        for owner in (Cup, Senses, *PERTURBATIONS.values())
-        for f in fields(owner)
-        if f.init and ("float" in str(f.type) or f.type == "Physical")
-    ],
-)
-def test_what_is_no_number_is_refused_by_name(owner: type[Any], name: str, value: Any) -> None:
-    with pytest.raises(ValueError, match=rf"{owner.__name__} {name} is .*allowed"):
-        owner(**{name: value})
+@pytest.mark.parametrize("owner", [Cup, Senses, *PERTURBATIONS.values()])
+def test_a_value_that_is_no_number_is_refused_by_name(owner: type[Any]) -> None:
+    """A time may be infinite, though: what begins or ends then never does."""
+    for field in fields(owner):
+        for value in (np.nan, -np.inf, "much") if field.init and str(field.type) != "str" else ():
+            with pytest.raises(ValueError, match=rf"{owner.__name__} {field.name}: expected .*got {value!r}"):
+                owner(**{field.name: value})

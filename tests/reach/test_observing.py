@@ -84,7 +84,7 @@ def test_a_goal_that_was_reached_is_rewarded_in_hindsight_and_an_unready_hand_is
     achieved = np.array([[0.1, 0.5, 1.0, 0.0], [0.1, 0.5, 0.0, 0.0], [0.1, 0.5, 1.0, 0.0], [0.1, 0.5, 0.0, 30.0]])
     desired = np.array([[0.1, 0.5, 1.0, 0.0], [0.1, 0.5, 1.0, 0.0], [0.2, 0.5, 1.0, 0.0], [0.2, 0.5, 1.0, 0.0]])
     np.testing.assert_array_equal(compute_reward(achieved, desired, None), [0.0, -1.0, -1.0, -31.0])
-    with pytest.raises(ValueError, match=r"achieved_goal has shape \(2,\)"):
+    with pytest.raises(ValueError, match=r"achieved_goal: .* got \(2,\)"):
         compute_reward(np.zeros(2), np.zeros(4), None)
 
 
@@ -104,7 +104,7 @@ def test_hindsight_replay_trains() -> None:
 
 
 def test_goals_ask_for_sparse_reward() -> None:
-    with pytest.raises(ValueError, match=r"reward is 'dense'.*sparse"):
+    with pytest.raises(ValueError, match=r"reward: .*sparse.* got 'dense'"):
         gym.make("reach/CupReach-v0", observation="goal", reward="dense")
     assert not hasattr(gym.make("reach/CupReach-v0").unwrapped, "compute_reward")
 
@@ -113,7 +113,7 @@ def picture(place: tuple[float, float], **options: Any) -> tuple[np.ndarray, np.
     """The first retina with the cup at a place, and the felt vector."""
     env = gym.make("reach/CupReach-v0", observation="retina", senses=QUIET, **options)
     observation, _ = env.reset(seed=0, options={"cup": place})
-    return observation["retina"].astype(float), observation["felt"]
+    return observation["retina"].astype(float), observation["proprioception"]
 
 
 def pixels(place: Any, size: int) -> np.ndarray:
@@ -194,15 +194,15 @@ def test_vector_environments_give_the_same_dictionaries(form: str) -> None:
 
 
 def test_dictionary_wrappers_work() -> None:
-    env = FlattenObservation(FilterObservation(gym.make("reach/CupReach-v0", observation="retina"), ["felt"]))
+    env = FlattenObservation(FilterObservation(gym.make("reach/CupReach-v0", observation="retina"), ["proprioception"]))
     assert env.reset(seed=0)[0].shape == (14,)
 
 
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"observation": "smell"}, "observation is 'smell'.*vector.*goal.*retina"),
-        ({"observation": "retina", "retina_px": 8}, "retina_px is 8"),
+        ({"observation": "smell"}, "observation: .*vector.*goal.*retina.*got 'smell'"),
+        ({"observation": "retina", "retina_px": 8}, "retina_px: .* got 8"),
     ],
 )
 def test_unknown_forms_are_refused(options: dict[str, Any], message: str) -> None:

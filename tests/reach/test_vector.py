@@ -192,7 +192,7 @@ def test_a_perturbation_for_each_environment_means_the_same_from_json(each: list
 
 
 def test_a_list_that_could_mean_either_is_refused_with_what_is_meant() -> None:
-    with pytest.raises(ValueError, match=r"perturbation is \[Rotation.*a tuple is allowed.*2 tuples"):
+    with pytest.raises(ValueError, match=r"perturbation: expected a tuple.*2 tuples.*\[Rotation"):
         native("reach/CupReach-v0", 2, perturbation=[Rotation(30.0), Load(1.0)])
     each = native("reach/CupReach-v0", 2, perturbation=[(Rotation(30.0),), (Load(1.0),)]).reset(seed=0)[0]
     other = native("reach/CupReach-v0", 2, perturbation=((Rotation(30.0),), (Load(1.0),))).reset(seed=0)[0]
@@ -207,7 +207,7 @@ def test_an_array_gives_each_environment_its_own_body() -> None:
         env = gym.make("reach/CupReach-v0", height_m=float(height), cup={"radius_m": 0.02 + 0.01 * index})
         np.testing.assert_array_equal(env.reset(seed=1 + index)[0], seen[index])
     for number in (1, 2, 4):
-        with pytest.raises(ValueError, match=f"height_m has 3 values; one for each of {number} "):
+        with pytest.raises(ValueError, match=f"height_m: expected a value for each of {number} environments, got 3"):
             native("reach/CupReach-v0", number, height_m=heights)
 
 
@@ -248,7 +248,7 @@ def test_truth_is_that_of_its_step_and_refuses_to_be_read_later() -> None:
     with pytest.raises(KeyError, match="colour"):
         info["truth"]["colour"]
     env.step(np.zeros((3, 4)))
-    with pytest.raises(RuntimeError, match="sooner"):
+    with pytest.raises(RuntimeError, match="before the next step"):
         info["truth"]["hand"]
 
 
@@ -287,11 +287,11 @@ def test_observations_of_earlier_steps_stay_as_they_were() -> None:
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"num_envs": 0}, "num_envs is 0"),
-        ({"threads": 0}, "threads is 0"),
-        ({"max_episode_steps": 0}, "max_episode_steps is 0"),
-        ({"render_mode": "human"}, "render_mode is 'human'"),
-        ({"perturbation": [None]}, "list of 1"),
+        ({"num_envs": 0}, "num_envs: .* got 0"),
+        ({"threads": 0}, "threads: .* got 0"),
+        ({"max_episode_steps": 0}, "max_episode_steps: .* got 0"),
+        ({"render_mode": "human"}, "render_mode: .* got 'human'"),
+        ({"perturbation": [None]}, "each of 2 environments, got 1"),
     ],
 )
 def test_bad_arguments_are_refused_by_name(options: dict[str, Any], message: str) -> None:
@@ -304,8 +304,8 @@ def test_bad_arguments_are_refused_by_name(options: dict[str, Any], message: str
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"cups": 1}, r"\['cups'\] are unknown"),
-        ({"cup": np.zeros((3, 2))}, "option cup has shape"),
+        ({"cups": 1}, r"got \['cups'\]"),
+        ({"cup": np.zeros((3, 2))}, "option cup: expected shape"),
         ({"reset_mask": [True, True]}, "reset_mask"),
         ({"reset_mask": np.zeros(2, dtype=bool)}, "at least one True"),
     ],

@@ -24,7 +24,7 @@ from typing import Any, Literal
 import numpy as np
 
 from reach.arguments import require_name, require_whole
-from reach.sim.sources import file_digest, sources_of
+from reach.sources import file_digest, sources_of
 
 Kind = Literal["train", "protocol"]
 FINGERPRINT_DIGITS = 12

@@ -365,14 +365,14 @@ def test_unknown_perturbations_are_refused_with_the_known_ones(value: Any, messa
     ],
 )
 def test_values_outside_their_range_are_refused(make: Any) -> None:
-    with pytest.raises(ValueError, match="allowed"):
+    with pytest.raises(ValueError, match=r"expected .* got"):
         make()
 
 
 @pytest.mark.parametrize("kind", [HideHand, ErrorClamp, Nudge, ForceChannel, CupJump, CupRemoved, Slip])
 def test_a_second_of_a_kind_that_has_room_for_one_is_refused(kind: Any) -> None:
     env = gym.make("reach/CupReach-v0")
-    with pytest.raises(ValueError, match=f"{kind.__name__} is given twice"):
+    with pytest.raises(ValueError, match=f"expected one {kind.__name__} in a trial, got two"):
         env.reset(options={"perturbation": (kind(), kind())})
 
 
@@ -380,7 +380,7 @@ def test_two_onsets_for_one_eye_are_refused() -> None:
     env, untouched = (gym.make("reach/CupReach-v0") for _ in range(2))
     for one in (env, untouched):
         one.reset(seed=0)
-    with pytest.raises(ValueError, match="share an onset"):
+    with pytest.raises(ValueError, match="onset_s: expected that of the other visual perturbations"):
         env.reset(options={"perturbation": (Load(2.0), Prism(0.05), Rotation(10.0, 0.2))})
     # Nothing of them is left in the next trial.
     env.reset(seed=1)
@@ -419,9 +419,9 @@ def test_a_hundred_of_a_kind_stay_in_the_range_of_one_or_are_refused_by_name(kin
 
 
 def test_the_joint_size_of_several_is_named() -> None:
-    with pytest.raises(ValueError, match=r"2 perturbations StiffnessChange together.*factor is 6\.0"):
+    with pytest.raises(ValueError, match=r"2 perturbations StiffnessChange together.*factor: .* got 6\.0"):
         CupEnv(perturbation=(StiffnessChange(2.0), StiffnessChange(3.0)))
-    with pytest.raises(ValueError, match=r"Load together.*kilograms is 6\.0"):
+    with pytest.raises(ValueError, match=r"Load together.*kilograms: .* got 6\.0"):
         gym.make("reach/CupReach-v0").reset(options={"perturbation": (Load(2.0), Load(4.0))})
     stacked = CupEnv(perturbation=(StiffnessChange(4.0), StiffnessChange(0.5))).reset(seed=0)[0]
     np.testing.assert_array_equal(stacked, CupEnv(perturbation=StiffnessChange(2.0)).reset(seed=0)[0])

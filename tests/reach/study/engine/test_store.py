@@ -291,11 +291,11 @@ def test_the_fingerprint_follows_learner_seed_and_factory_but_not_the_folder(tmp
 
 @pytest.mark.parametrize("bad", ["", "a/b", "../up", "-dash", "n" * 101, "trailing\n"])
 def test_a_learner_or_protocol_whose_name_cannot_name_a_file_is_refused(bad: str, tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match=r"learner is .*a name may hold up to 100"):
+    with pytest.raises(ValueError, match=r"learner: expected up to 100"):
         plan([bad], {}, [0], factory="json:loads", out=tmp_path)
-    with pytest.raises(ValueError, match=r"protocol is .*a name may hold up to 100"):
+    with pytest.raises(ValueError, match=r"protocol: expected up to 100"):
         plan(["none"], {bad: PROTOCOLS["prism"]}, [0], factory="json:loads", out=tmp_path)
-    with pytest.raises(ValueError, match=r"Protocol name is .*a name may hold up to 100"):
+    with pytest.raises(ValueError, match=r"Protocol name: expected up to 100"):
         replace(PROTOCOLS["prism"], name=bad)
 
 

@@ -32,7 +32,7 @@ def calling(x):
     return called(x)
 """
 ASKED = "from pack.calling import calling; print(calling(3.0), len(calling.stats.cache_hits))"
-DECORATORS = ["reach.sim.jit", "agents.jit"]
+DECORATORS = ["reach.jit", "agents.jit"]
 
 STEP = """
 import gymnasium as gym

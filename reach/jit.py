@@ -24,7 +24,7 @@ from typing import Any
 from numba import njit
 from numba.core.caching import FunctionCache, IndexDataCacheFile, NullCache
 
-from reach.sim.sources import sources_of
+from reach.sources import sources_of
 
 
 def kept_on_disk(decorate: Callable[[Any], Any]) -> Callable[[Any], Any]:

@@ -1,0 +1,88 @@
+"""A perturbation of one's own is one class: it works in an environment, in its twin, in a protocol and in TOML."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any, ClassVar
+
+import gymnasium as gym
+import numpy as np
+import pytest
+
+from reach import Rotation, twin
+from reach.perturbations import PERTURBATIONS, Perturbation, VisualMap, as_perturbations, register, scaled
+from reach.protocols import Block, Protocol, ProtocolWrapper, read_protocol
+
+
+@dataclass(frozen=True)
+class MirrorReversal(VisualMap):
+    """The seen hand is mirrored at the line straight ahead of the start."""
+
+    onset_s: float | None = None
+    kind: str = field(default="mirror-reversal", init=False)
+
+    def matrix(self) -> Any:
+        return (-1.0, 0.0), (0.0, 1.0)
+
+
+@pytest.fixture(autouse=True)
+def registered() -> Iterator[None]:
+    before = dict(PERTURBATIONS)
+    register(MirrorReversal)
+    yield
+    PERTURBATIONS.clear()
+    PERTURBATIONS.update(before)
+
+
+def test_a_mirror_reversal_mirrors_the_seen_hand_and_not_its_twin() -> None:
+    env = gym.make("reach/CupReach-v0", perturbation=MirrorReversal(onset_s=0.1))
+    _, info = env.reset(seed=0)
+    start = info["truth"]["hand"]
+    for _ in range(30):
+        *_, info = env.step(np.array([0.5, -0.2, 0.0, 0.2]))
+    truth, unperturbed = info["truth"], twin(env)._judgement()[1]["truth"]
+    assert abs((truth["hand"] - start)[0]) > 0.01
+    np.testing.assert_allclose(truth["seen_hand"] - start, (truth["hand"] - start) * [-1.0, 1.0])
+    np.testing.assert_array_equal(unperturbed["hand"], truth["hand"])
+    np.testing.assert_array_equal(unperturbed["seen_hand"], unperturbed["hand"])
+
+
+def test_it_composes_survives_json_and_is_read_from_toml(tmp_path: Path) -> None:
+    mirror = MirrorReversal()
+    assert as_perturbations(asdict(mirror)) == (mirror,)
+    assert scaled(mirror, -1.0) == mirror
+    gym.make("reach/CupReach-v0", perturbation=(mirror, Rotation(20.0))).reset(seed=0)
+    file = tmp_path / "mirror.toml"
+    blocks = '[[blocks]]\nname = "baseline"\ntrials = 1\n[[blocks]]\nname = "perturbed"\ntrials = 1\n'
+    file.write_text(f'name = "mirror"\n{blocks}perturbation = [{{ kind = "mirror-reversal" }}]\n')
+    protocol = read_protocol(file)
+    assert protocol == Protocol("mirror", (Block("baseline", 1), Block("perturbed", 1, (mirror,))))
+    env = ProtocolWrapper(gym.make("reach/CupReach-v0"), protocol)
+    for _ in range(2):
+        env.reset()
+    env.step(np.zeros(4))
+    assert env.unwrapped._simulation.perturbations[0] == (mirror,)  # type: ignore[attr-defined]
+
+
+def test_what_cannot_be_registered_is_refused_by_name() -> None:
+    @dataclass(frozen=True)
+    class Nameless(Perturbation):
+        pass
+
+    @dataclass(frozen=True)
+    class Taken(VisualMap):
+        onset_s: float | None = None
+        kind: str = field(default="rotation", init=False)
+
+    @dataclass(frozen=True)
+    class Unsized(Perturbation):
+        kind: str = field(default="unsized", init=False)
+        sizes: ClassVar[tuple[str, ...]] = ("degrees",)
+
+    for wrong, message in ((Nameless, "kind"), (Taken, "'rotation'"), (Unsized, "degrees"), (int, "dataclass")):
+        with pytest.raises(ValueError, match=rf"{wrong.__name__}.*{message}|{message}.*{wrong.__name__}"):
+            register(wrong)  # type: ignore[type-var]
+    with pytest.raises(ValueError, match="Nameless"):
+        gym.make("reach/CupReach-v0", perturbation=Nameless())
