@@ -1,8 +1,8 @@
-"""Which source files a module is made of: its own and those of all that it imports, found without running any.
+"""The source files of a program: those of a module and of all that it imports, found without running them.
 
-Compiled kernels are kept on disk until one of their files changes, and results of a study until the code that made them
-changes. Both ask here. Names that are put together while a program runs cannot be found; those written out can, as
-import statements, as text such as "package.module" or "package.module:function", or as a data file of a package.
+The cache of compiled kernels and the results of a study are valid until these files change. Imports are found as
+statements, as text such as "package.module" or "package.module:function", and as data files of a package; names that
+are computed at run time are not found.
 """
 
 from __future__ import annotations
@@ -25,14 +25,14 @@ INSTALLED = frozenset({"site-packages", "dist-packages"})
 NAMED_MODULE = re.compile(r"([A-Za-z_]\w*(?:\.[A-Za-z_]\w*)+)|([A-Za-z_][\w.]*):[A-Za-z_]\w*")
 NAMED_FILE = re.compile(r"[\w-][\w./-]*\.\w+")
 IMPORTERS = frozenset({"import_module", "__import__"})
-# Where a statement holds others.
+# Fields of a statement that hold other statements.
 STATEMENTS = ("body", "handlers", "cases", "orelse", "finalbody")
 DIGEST_DIGITS = 16
 
 
 @dataclass(frozen=True)
 class Import:
-    """An import statement: of `module`, `level` packages up, and what is taken from it; in a function or outside."""
+    """An import statement: the module, the level of a relative import, the imported names, and where it is."""
 
     module: str
     level: int = 0
@@ -42,13 +42,13 @@ class Import:
 
 @dataclass(frozen=True)
 class Syntax:
-    """What a file says, whatever its comments, docstrings and layout.
+    """The content of a file without comments, docstrings and formatting.
 
     Attributes:
         digest: hash of the syntax tree.
-        modules: dotted names written as text, and what `import_module` is called with.
-        names: all other text that may name a module, where `import_module` is called with what is not written out.
-        files: text that may name a file.
+        modules: dotted names in strings, and arguments of `import_module`.
+        names: other strings that may name a module, where the argument of `import_module` is not a literal.
+        files: strings that may name a file.
     """
 
     digest: str
@@ -59,18 +59,18 @@ class Syntax:
 
 @dataclass(frozen=True)
 class Sources:
-    """What a program is made of.
+    """The source files and libraries of a program.
 
     Attributes:
-        files: by the name of the module; scripts by their own name, data files of a package by "package/name".
-        libraries: installed packages that it imports, by the names under which they are imported.
+        files: by module name; scripts by file name, data files of a package by "package/name".
+        libraries: import names of the installed packages that it imports.
     """
 
     files: dict[str, Path]
     libraries: frozenset[str]
 
     def digests(self) -> dict[str, str]:
-        """The hash of each file."""
+        """Return the hash of each file."""
         return {name: file_digest(file) for name, file in sorted(self.files.items())}
 
 
@@ -81,16 +81,16 @@ def sources_of(
     only_globals: bool = False,
     path: Sequence[str] | None = None,
 ) -> Sources:
-    """Find the files of some modules and of all that they import, directly or not.
+    """Return the files of some modules and of all that they import, directly or indirectly.
 
-    The standard library is left out. An installed package counts as a library, unless one of `starts` is in it.
+    The standard library is left out. An installed package counts as a library unless it contains one of `starts`.
 
     Args:
-        starts: names of modules, or files that are run; modules beside such a file are found too.
-        leave_out: says of a module's name whether to pass over it and what it imports.
-        only_globals: follow only what the global names of the modules come from: no imports inside functions, no names
-            in text, and no packages that hold a module but give no name.
-        path: folders to search; None: those of an import statement.
+        starts: names of modules, or scripts; modules in the folder of a script are found too.
+        leave_out: returns whether to skip a module, by name, and its imports.
+        only_globals: follow only the imports of global names: none inside functions or strings, and no enclosing
+            packages from which no name is imported.
+        path: folders to search; None for those of an import statement.
 
     Raises:
         ModuleNotFoundError: one of `starts` cannot be found.
@@ -105,12 +105,12 @@ def sources_of(
     own = {_top(name) for name in (__name__, *names)}
     files: dict[str, Path] = dict(scripts)
     libraries: set[str] = set()
-    unread = [(script, "") for script in scripts.values()]  # with the package that each file is in
+    unread = [(script, "") for script in scripts.values()]  # pairs of file and its package
     waiting = names if only_globals else [module for name in names for module in _with_packages(name)]
-    seen: set[str] = set()
+    visited: set[str] = set()
     while waiting or unread:
-        for name in {name for name in waiting if not leave_out(name)} - seen:
-            seen.add(name)
+        for name in {name for name in waiting if not leave_out(name)} - visited:
+            visited.add(name)
             spec = search.find(name)
             place = STANDARD_LIBRARY if spec is None else _place(spec)
             is_installed = not INSTALLED.isdisjoint(place.parts)
@@ -131,10 +131,10 @@ def sources_of(
 
 
 def _modules_in(file: Path, package: str, search: _Search, only_globals: bool) -> Iterator[str]:
-    """Names of the modules that a file in `package` imports or names."""
-    for one in _imports(file, *_state(file)):
-        if not (only_globals and one.in_function):
-            yield from _imported(one, package, search, only_globals)
+    """Yield the names of the modules that a file in `package` imports, or names in strings."""
+    for statement in _imports(file, *_state(file)):
+        if not (only_globals and statement.in_function):
+            yield from _imported(statement, package, search, only_globals)
     if only_globals:
         return
     syntax = _syntax(file, *_state(file))
@@ -145,9 +145,11 @@ def _modules_in(file: Path, package: str, search: _Search, only_globals: bool) -
 
 
 class _Search:
-    """Finds modules as an import statement does, without running the packages that hold them.
+    """Finds modules as an import statement does, without running their packages.
 
-    path: folders to search; None: those of an import statement. last: folders that are searched after them.
+    Args:
+        path: folders to search; None for those of an import statement.
+        last: folders to search after them.
     """
 
     def __init__(self, path: Sequence[str] | None, last: Sequence[str]) -> None:
@@ -175,7 +177,7 @@ class _Search:
 
 
 def _place(spec: ModuleSpec) -> Path:
-    """The file of a module, the folder of a package without one; of what is built in, that of the standard library."""
+    """Return the file of a module, or its folder where it has none; for built-in modules the standard library."""
     if spec.has_location and spec.origin is not None:
         return Path(spec.origin)
     return Path(next(iter(spec.submodule_search_locations or ()), STANDARD_LIBRARY))
@@ -186,26 +188,26 @@ def _top(name: str) -> str:
 
 
 def _with_packages(name: str) -> list[str]:
-    """A module and the packages that hold it, which are imported first."""
+    """Return a module and its enclosing packages, outermost first."""
     parts = name.split(".")
     return [".".join(parts[: k + 1]) for k in range(len(parts))]
 
 
-def _imported(one: Import, package: str, search: _Search, only_globals: bool) -> Iterator[str]:
-    """Modules that an import statement in `package` imports."""
-    module = _absolute(one.module, one.level, package)
+def _imported(statement: Import, package: str, search: _Search, only_globals: bool) -> Iterator[str]:
+    """Yield the modules that an import statement in `package` imports."""
+    module = _absolute(statement.module, statement.level, package)
     if not module:
         return
-    inner = [name for name in one.names if search.find(f"{module}.{name}")]
+    inner = [name for name in statement.names if search.find(f"{module}.{name}")]
     yield from (f"{module}.{name}" for name in inner)
     if not only_globals:
         yield from _with_packages(module)
-    elif len(inner) < len(one.names) or not one.names:
+    elif len(inner) < len(statement.names) or not statement.names:
         yield module
 
 
 def _absolute(module: str, level: int, package: str) -> str:
-    """The full name of what is imported in `package`, `level` packages up; "" if there is none."""
+    """Return the absolute name of a relative import in `package`; "" if there is none."""
     if not level:
         return module
     parts = package.split(".") if package else []
@@ -214,7 +216,7 @@ def _absolute(module: str, level: int, package: str) -> str:
 
 
 def _named(text: str, package: str, search: _Search) -> list[str]:
-    """The modules that text names: a dotted name may end in names of classes or functions."""
+    """Return the modules that a string names; a dotted name may end in names of classes or functions."""
     level = len(text) - len(text.lstrip("."))
     name = _absolute(text[level:], level, package)
     return [module for module in _with_packages(name) if name and search.find(module)]
@@ -222,7 +224,7 @@ def _named(text: str, package: str, search: _Search) -> list[str]:
 
 @lru_cache(maxsize=1)
 def _tree(file: Path, changed_ns: int, size: int) -> ast.Module | None:
-    """The syntax tree of a file; None where it is not Python."""
+    """Return the syntax tree of a file; None where it is not Python."""
     try:
         return ast.parse(file.read_bytes())
     except (RecursionError, SyntaxError, ValueError):
@@ -230,33 +232,33 @@ def _tree(file: Path, changed_ns: int, size: int) -> ast.Module | None:
 
 
 def _state(file: Path) -> tuple[int, int]:
-    """What changes when a file does."""
+    """Return time and size of a file, which change when it does."""
     stat = file.stat()
     return stat.st_mtime_ns, stat.st_size
 
 
 @cache
 def _imports(file: Path, changed_ns: int, size: int) -> tuple[Import, ...]:
-    """All import statements of a file but those for type checkers alone; none where it is not Python."""
+    """Return the import statements of a file, except under TYPE_CHECKING; none where it is not Python."""
     tree = _tree(file, changed_ns, size)
     waiting: list[tuple[ast.AST, bool]] = [] if tree is None else [(tree, False)]
-    found = []
+    statements = []
     while waiting:
         node, in_function = waiting.pop()
         if isinstance(node, ast.Import):
-            found += [Import(alias.name, in_function=in_function) for alias in node.names]
+            statements += [Import(alias.name, in_function=in_function) for alias in node.names]
         elif isinstance(node, ast.ImportFrom):
-            found.append(Import(node.module or "", node.level, tuple(a.name for a in node.names), in_function))
+            statements.append(Import(node.module or "", node.level, tuple(a.name for a in node.names), in_function))
         else:
             inside = in_function or isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef))
             parts = ("orelse",) if isinstance(node, ast.If) and _name(node.test) == "TYPE_CHECKING" else STATEMENTS
             waiting += [(below, inside) for part in parts for below in getattr(node, part, ())]
-    return tuple(found)
+    return tuple(statements)
 
 
 @cache
 def _syntax(file: Path, changed_ns: int, size: int) -> Syntax:
-    """What a file says; of one that is not Python, or is nested too deeply, the hash of its bytes alone."""
+    """Return the syntax of a file; only the hash of its bytes where it is not Python or nested too deeply."""
     tree = _tree(file, changed_ns, size)
     reading = _Reading()
     try:
@@ -275,7 +277,7 @@ def _syntax(file: Path, changed_ns: int, size: int) -> Syntax:
 
 
 class _Reading:
-    """One way through a syntax tree.
+    """A traversal of a syntax tree.
 
     Attributes:
         said: the tree as text, without statements that are nothing but text, such as docstrings.
@@ -310,17 +312,17 @@ class _Reading:
 
 
 def _text(node: ast.AST) -> str:
-    """The text that an expression is; "" for any other."""
+    """Return the value of a string literal; "" for any other expression."""
     return node.value if isinstance(node, ast.Constant) and isinstance(node.value, str) else ""
 
 
 def _name(node: ast.AST) -> str:
-    """What a name or attribute is called; "" for any other expression."""
+    """Return the identifier of a name or attribute; "" for any other expression."""
     return str(getattr(node, "id", getattr(node, "attr", "")))
 
 
 def file_digest(file: Path) -> str:
-    """The hash of a file: of its syntax if it is Python, so that comments, docstrings and layout do not count."""
+    """Return the hash of a file: for Python of its syntax, without comments, docstrings and formatting."""
     if file.suffix == ".py":
         return _syntax(file, *_state(file)).digest
     return _bytes_digest(file, *_state(file))

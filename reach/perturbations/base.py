@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import fields, is_dataclass, replace
+from dataclasses import fields, replace
 from typing import Any, ClassVar, TypeVar
 
 from reach.arguments import is_number, require_known, require_number
@@ -57,20 +57,22 @@ def register(perturbation: P) -> P:
     Raises:
         ValueError: not a frozen dataclass of `Perturbation` whose `kind` has a default, or a kind that is taken.
     """
-    kind_of: Any = perturbation
-    name = kind_of.__name__
-    if not issubclass(kind_of, Perturbation) or not is_dataclass(kind_of) or not kind_of.__dataclass_params__.frozen:
-        raise ValueError(f"perturbation: expected a frozen dataclass derived from Perturbation, got {name}")
-    named = {f.name: f for f in fields(kind_of)}
+    cls: Any = perturbation
+    frozen = getattr(getattr(cls, "__dataclass_params__", None), "frozen", False)
+    if Perturbation not in cls.__mro__ or not frozen:
+        raise ValueError(f"expected a frozen dataclass derived from Perturbation, got {cls.__name__}")
+    named = {f.name: f for f in fields(cls)}
     kind = named["kind"].default if "kind" in named and not named["kind"].init else None
     if not isinstance(kind, str):
-        raise ValueError(f'{name} kind: expected a field such as kind: str = field(default="prism", init=False)')
-    unknown = sorted({*kind_of.sizes, *kind_of.factors, *kind_of.steps} - set(named))
+        raise ValueError(
+            f'{cls.__name__} kind: expected a field kind: str = field(default="prism", init=False)'
+        )
+    unknown = sorted({*cls.sizes, *cls.factors, *cls.steps} - set(named))
     if unknown:
-        raise ValueError(f"{name} sizes, factors and steps: expected names of its fields, got {unknown}")
-    if PERTURBATIONS.get(kind, kind_of).__qualname__ != kind_of.__qualname__:
-        raise ValueError(f"{name} kind: expected a new name, got {kind!r}, which is {PERTURBATIONS[kind].__name__}")
-    PERTURBATIONS[kind] = kind_of
+        raise ValueError(f"{cls.__name__} sizes, factors and steps: expected names of its fields, got {unknown}")
+    if PERTURBATIONS.get(kind, cls).__qualname__ != cls.__qualname__:
+        raise ValueError(f"{cls.__name__} kind: expected a new name, got {kind!r}")
+    PERTURBATIONS[kind] = cls
     return perturbation
 
 

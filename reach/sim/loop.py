@@ -17,15 +17,35 @@ from reach.sim.actuators import decode_actions, filter_commands, unforced_step, 
 from reach.sim.dynamics import begin_step, end_step, find_overshoot, stage, turn_joints
 from reach.sim.forces import apply_forces, clear_forces, first_onset, hold_in_channel
 from reach.sim.grasp import move_hands_and_cups, place_hand, smallest_clearance
-from reach.sim.noise import CUP_COUNTER, double_from_key, draw_first_noise, draw_noise, trial_key, uniform
+from reach.sim.noise import CUP_COUNTER, double_from_key, key_from_double, normal_pair, trial_key, uniform
 from reach.sim.senses import apply_visual_map, delayed_samples_due, observe, observe_start, record_history, record_start
 from reach.sim.tasks import begin_judging, judge
 
 L = s.LANES
+INNER_STEP_BITS = np.uint64(s.INNER_STEPS.bit_length() - 1)
 # Onsets of what a tile without it skips.
 FORCES = (s.FIELD_ONSET, s.FORCE_ONSET, s.NUDGE_ONSET, s.CHANNEL_ONSET)
 CHANNELS = (s.CHANNEL_ONSET,)
 EVENTS = (s.JUMP_ONSET, s.REMOVED_ONSET)
+
+
+@kernel
+def draw_noise(t, lanes):  # type: ignore[no-untyped-def]
+    """Write the standard normal variates of the control step that begins now to tile `t`."""
+    for pair in range(s.NOISE_SIZE // 2):
+        column = (s.NOISE + 2 * pair) * L
+        for i in range(len(lanes)):
+            # The first observation uses the first variates.
+            control_step = (np.uint64(t[s.CLOCK * L + i]) >> INNER_STEP_BITS) + np.uint64(1)
+            counter = control_step * np.uint64(s.NOISE_SIZE) + np.uint64(2 * pair)
+            t[column + i], t[column + L + i] = normal_pair(key_from_double(t[s.KEY * L + i]), counter)
+
+
+@kernel
+def draw_first_noise(w):  # type: ignore[no-untyped-def]
+    """Write the standard normal variates of a trial's first observation to row `w`."""
+    for pair in range(s.NOISE_SIZE // 2):
+        w[s.NOISE + 2 * pair], w[s.NOISE + 2 * pair + 1] = normal_pair(key_from_double(w[s.KEY]), np.uint64(2 * pair))
 
 
 @kernel

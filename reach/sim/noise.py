@@ -12,15 +12,12 @@ import math
 import numpy as np
 
 from reach.jit import inlined, kernel
-from reach.sim import layout as s
 from reach.sim.elementary import bits_of, double_of, logarithm, sine_and_cosine
 
-L = s.LANES
 GOLDEN_GAMMA = np.uint64(0x9E3779B97F4A7C15)
 MIX_1 = np.uint64(0xBF58476D1CE4E5B9)
 MIX_2 = np.uint64(0x94D049BB133111EB)
 TO_UNIT = 2.0**-53
-INNER_STEP_BITS = np.uint64(s.INNER_STEPS.bit_length() - 1)
 # First counters of a trial's random cup, and of the random values of its body, cup and senses.
 CUP_COUNTER = np.uint64(1 << 40)
 BODY_COUNTER = np.uint64(1 << 41)
@@ -42,29 +39,11 @@ def uniform(key, counter):  # type: ignore[no-untyped-def]
 
 
 @inlined
-def _normal_pair(key, counter):  # type: ignore[no-untyped-def]
+def normal_pair(key, counter):  # type: ignore[no-untyped-def]
+    """Return two standard normal variates for a key and a counter, both uint64; the next counter is used too."""
     radius = math.sqrt(-2.0 * logarithm(uniform(key, counter)))
     sine, cosine = sine_and_cosine(2.0 * math.pi * uniform(key, counter + np.uint64(1)))
     return radius * cosine, radius * sine
-
-
-@kernel
-def draw_noise(t, lanes):  # type: ignore[no-untyped-def]
-    """Write the standard normal variates of the control step that begins now to tile `t`."""
-    for pair in range(s.NOISE_SIZE // 2):
-        column = (s.NOISE + 2 * pair) * L
-        for i in range(len(lanes)):
-            # The first observation uses the first variates.
-            control_step = (np.uint64(t[s.CLOCK * L + i]) >> INNER_STEP_BITS) + np.uint64(1)
-            counter = control_step * np.uint64(s.NOISE_SIZE) + np.uint64(2 * pair)
-            t[column + i], t[column + L + i] = _normal_pair(key_from_double(t[s.KEY * L + i]), counter)
-
-
-@kernel
-def draw_first_noise(w):  # type: ignore[no-untyped-def]
-    """Write the standard normal variates of a trial's first observation to row `w`."""
-    for pair in range(s.NOISE_SIZE // 2):
-        w[s.NOISE + 2 * pair], w[s.NOISE + 2 * pair + 1] = _normal_pair(key_from_double(w[s.KEY]), np.uint64(2 * pair))
 
 
 @inlined

@@ -283,14 +283,9 @@ def test_render_gives_frames_and_leaves_the_trial_alone() -> None:
 
 
 def test_a_fresh_install_says_that_it_compiles(tmp_path: Any) -> None:
-    def start() -> str:
-        code = "import gymnasium, reach; gymnasium.make('reach/CupGrab-v0')"
-        environment = {**os.environ, "NUMBA_CACHE_DIR": str(tmp_path), "NUMBA_DISABLE_JIT": "0"}
-        return subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True).stderr
-
-    assert "compiling" in start()
-
-
-def test_importing_loads_neither_compiler_nor_drawing_nor_learning() -> None:
-    code = "import sys, reach; print([m for m in ('numba', 'pygame', 'torch') if m in sys.modules])"
-    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout.strip() == "[]"
+    code = "import gymnasium, reach; gymnasium.make('reach/CupGrab-v0')"
+    environment = {**os.environ, "NUMBA_CACHE_DIR": str(tmp_path), "NUMBA_DISABLE_JIT": "0"}
+    with subprocess.Popen([sys.executable, "-c", code], env=environment, stderr=subprocess.PIPE, text=True) as process:
+        assert process.stderr is not None
+        assert "compiling" in process.stderr.readline()
+        process.kill()
