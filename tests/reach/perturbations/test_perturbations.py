@@ -328,8 +328,8 @@ def test_a_perturbation_survives_being_written_as_a_mapping(perturbation: Any) -
 @pytest.mark.parametrize(
     ("value", "message"),
     [
-        ({"kind": "earthquake"}, "earthquake.*rotation"),
-        ({"kind": "prism", "shift_cm": 3}, "shift_cm.*shift_m"),
+        ({"kind": "earthquake"}, "rotation.*earthquake"),
+        ({"kind": "prism", "shift_cm": 3}, "shift_m.*shift_cm"),
         ("prism", "Prism"),
         (3, "Prism"),
     ],
