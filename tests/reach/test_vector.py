@@ -321,7 +321,7 @@ def test_bad_actions_are_refused_before_anything_moves() -> None:
         env.step(np.zeros((2, 4)))
     env.reset(seed=0)
     for actions, message in (
-        (np.zeros((2, 3)), r"shape \(2, 3\)"),
+        (np.zeros((2, 3)), r"got \(2, 3\)"),
         (np.array([[0.0] * 4, [0.0, np.nan, 0.0, 0.0]]), "environment 1"),
         (np.full((2, 4), 1.5), "environment 0"),
     ):
