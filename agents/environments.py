@@ -22,9 +22,8 @@ from agents.checkpoint import (
     require_entries,
     short,
 )
+from reach import CONTROLS, LARGEST_RETINA_PX, SMALLEST_RETINA_PX
 from reach.env import OBSERVATION_FORMS
-from reach.sim.layout import CONTROLS
-from reach.sim.retina import LARGEST_RETINA_PX, SMALLEST_RETINA_PX
 
 Array = NDArray[np.float64]
 Env = gym.Env[Any, Any] | VecEnv

@@ -12,9 +12,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from reach.jit import python_version_of
 from reach.sim import layout as s
 from reach.sim.grasp import FINGERS, capsule
-from reach.sim.jit import python_version_of
 from reach.simulation import Simulation
 
 Points = NDArray[np.float64]

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from agents.jit import kernel
-from reach.sim.retina import LUMINANCE, TABLE_RGB
+from reach import LUMINANCE, TABLE_RGB
 
 Array = NDArray[np.float64]
 

@@ -17,11 +17,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from agents.jit import kernel
-from reach import Arm
-from reach.sim.retina import CUP_RGB as CUP_COLOUR
-from reach.sim.retina import HAND_RGB as HAND_COLOUR
-from reach.sim.retina import TABLE_RGB as TABLE_COLOUR
-from reach.sim.retina import hand_centre_m, pixel_places_m
+from reach import CUP_RGB as CUP_COLOUR
+from reach import HAND_RGB as HAND_COLOUR
+from reach import TABLE_RGB as TABLE_COLOUR
+from reach import Arm, hand_centre_m, pixel_places_m
 
 Array = NDArray[np.float64]
 
@@ -85,12 +84,12 @@ class Senses:
         """Return one observation by name.
 
         Args:
-            observation: (19,) numbers, or a dictionary of "retina" and "felt".
+            observation: (19,) numbers, or a dictionary of "retina" and "proprioception".
             past_angles: joint angles (n, 3) rad as sensed in the latest steps, the oldest first.
         """
         if not isinstance(observation, dict):
             return Sensation.of(observation)
-        felt = np.asarray(observation["felt"], dtype=np.float64)
+        felt = np.asarray(observation["proprioception"], dtype=np.float64)
         # Vision is later than proprioception.
         axis = float(np.sum(past_angles[0] if len(past_angles) else felt[:3]))
         hand, visible, cup = self._eye.locate(observation["retina"], axis, float(felt[APERTURE - NOT_SEEN]))
@@ -99,7 +98,9 @@ class Senses:
     @staticmethod
     def latest_command(observation: Any) -> NDArray[np.float32]:
         """Return the command (4,) that an observation holds."""
-        felt: NDArray[np.float32] = observation["felt"] if isinstance(observation, dict) else observation[NOT_SEEN:]
+        felt: NDArray[np.float32] = (
+            observation["proprioception"] if isinstance(observation, dict) else observation[NOT_SEEN:]
+        )
         return felt[-COMMANDS:]
 
 

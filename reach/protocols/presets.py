@@ -15,7 +15,6 @@ from dataclasses import MISSING, fields
 from pathlib import Path
 from typing import Any
 
-from reach import ENVIRONMENTS, OWN_PREFIX
 from reach.perturbations import (
     CupJump,
     CurlField,
@@ -44,6 +43,7 @@ from reach.protocols.blocks import (
     cup_at,
 )
 from reach.protocols.schedules import SCALE_SCHEDULES, Abrupt, Flipping, Random, ScaleSchedule
+from reach.registration import ENVIRONMENTS, OWN_PREFIX
 from reach.sim.setup import cup_place
 
 TURN = (Rotation(30.0),)
