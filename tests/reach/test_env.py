@@ -186,8 +186,8 @@ def test_tipping_the_cup_earns_less_than_any_honest_trial(seed: int, reward: str
     [
         (np.full(4, np.nan), "finite"),
         ([0.0, 0.0, np.inf, 0.0], "finite"),
-        ([0.0, 0.0, 0.0], r"shape \(3,\)"),
-        (0.0, r"shape \(\)"),
+        ([0.0, 0.0, 0.0], r"got \(3,\)"),
+        (0.0, r"got \(\)"),
         ([0.0, 0.0, 1.5, 0.0], "ClipAction"),
     ],
 )

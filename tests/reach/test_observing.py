@@ -88,21 +88,6 @@ def test_a_goal_that_was_reached_is_rewarded_in_hindsight_and_an_unready_hand_is
         compute_reward(np.zeros(2), np.zeros(4), None)
 
 
-def test_hindsight_replay_trains() -> None:
-    baselines = pytest.importorskip("stable_baselines3")
-    env = gym.make("reach/CupReach-v0", observation="goal")
-    model = baselines.SAC(
-        "MultiInputPolicy",
-        env,
-        replay_buffer_class=baselines.HerReplayBuffer,
-        learning_starts=160,
-        train_freq=20,
-        seed=0,
-    )
-    model.learn(200)
-    assert model.num_timesteps == 200
-
-
 def test_goals_ask_for_sparse_reward() -> None:
     with pytest.raises(ValueError, match=r"reward: .*sparse.* got 'dense'"):
         gym.make("reach/CupReach-v0", observation="goal", reward="dense")

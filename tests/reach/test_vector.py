@@ -10,7 +10,6 @@ from typing import Any
 import gymnasium as gym
 import numpy as np
 import pytest
-import torch
 from gymnasium.envs.registration import EnvSpec
 from gymnasium.vector import AutoresetMode
 from hypothesis import given, settings
@@ -253,6 +252,7 @@ def test_truth_is_that_of_its_step_and_refuses_to_be_read_later() -> None:
 
 
 def test_other_libraries_keep_their_number_of_threads() -> None:
+    torch = pytest.importorskip("torch")
     assert torch.get_num_threads() == 1
     env = native("reach/CupGrab-v0", 40, threads=2)
     env.reset(seed=0)
