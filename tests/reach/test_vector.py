@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import os
+import subprocess
+import sys
 import warnings
 from typing import Any
 
@@ -252,12 +254,17 @@ def test_truth_is_that_of_its_step_and_refuses_to_be_read_later() -> None:
 
 
 def test_other_libraries_keep_their_number_of_threads() -> None:
-    torch = pytest.importorskip("torch")
-    assert torch.get_num_threads() == 1
-    env = native("reach/CupGrab-v0", 40, threads=2)
-    env.reset(seed=0)
-    env.step(env.action_space.sample())
-    assert torch.get_num_threads() == 1
+    """In a process of its own, because torch has to bring the OpenMP runtime before Numba asks for it."""
+    pytest.importorskip("torch")
+    code = (
+        "import torch; torch.set_num_threads(1)\n"
+        "import gymnasium as gym, reach\n"
+        "env = gym.make_vec('reach/CupGrab-v0', 40, vectorization_mode='vector_entry_point', threads=2)\n"
+        "env.reset(seed=0); env.step(env.action_space.sample())\n"
+        "assert torch.get_num_threads() == 1"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
 
 
 def test_a_forked_child_steps_although_its_parent_has_used_threads() -> None:
