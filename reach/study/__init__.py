@@ -1,9 +1,9 @@
-"""The comparison: jobs, the engine that runs them, the store that keeps them, and the report.
+"""The comparison of learners: its jobs, the engine that runs them, the store of their results, and the report.
 
 A learner is known by its name and by Stable-Baselines3's model interface alone. Needs the extra `study`.
 
-A name is imported when it is asked for: a worker needs none of the libraries that keep and sum up results, some of
-which hold threads.
+A name is imported when it is first used: a worker needs none of the libraries that store and summarise results, some of
+which start threads.
 """
 
 from importlib import import_module
@@ -33,8 +33,7 @@ __all__ = [
     "usable_cores",
 ]
 MODULES = {
-    "reach.files": ("DiskFullError",),
-    "reach.study.engine.formats": ("DamagedError",),
+    "reach.files": ("DamagedError", "DiskFullError"),
     "reach.study.engine.jobs": ("Job", "Outcome", "plan"),
     "reach.study.engine.scheduler": ("complete", "missing_jobs", "run_jobs", "usable_cores"),
     "reach.study.engine.store": ("FolderInUseError", "Shard", "Store", "load", "merge", "shard_folders"),

@@ -28,7 +28,7 @@ import traceback
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import gymnasium as gym
 import numpy as np
@@ -181,21 +181,21 @@ def serve(modules: Sequence[str]) -> None:
         signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGCHLD})  # until the worker is in `running`
         pid = os.fork()
         if pid == 0:
-            for target, descriptor in enumerate((connection.fileno(), log, log)):
-                os.dup2(descriptor, target)
-            for other in (engine, connection, *running.values()):
-                other.close()
-            os.close(log)
-            _do_forked_job()
+            _become_worker(connection, log, [engine, connection, *running.values()])
         running[pid] = connection
         os.close(log)
         signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGCHLD})
 
 
-def _do_forked_job() -> None:
-    """Do a job in a process that has just been forked, and end it."""
+def _become_worker(connection: socket.socket, log: int, sockets: Sequence[socket.socket]) -> NoReturn:
+    """Do a job in a process that has just been forked, and end it; sockets: the server's, to be closed."""
     status = 1
     try:
+        for target, descriptor in enumerate((connection.fileno(), log, log)):
+            os.dup2(descriptor, target)
+        os.close(log)
+        for other in sockets:
+            other.close()
         signal.signal(signal.SIGCHLD, signal.SIG_DFL)
         signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGCHLD})
         np.random.seed()  # noqa: NPY002  (the global generator, as fresh as in a new interpreter)
