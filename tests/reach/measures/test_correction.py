@@ -84,15 +84,15 @@ def test_a_jump_of_the_cup_is_answered_after_the_delay_it_was_given(
     size_cm: float, seconds: float, delay: float, bearing: float
 ) -> None:
     trajectories = corrected_jump(0.01 * size_cm, delay, seconds, bearing_deg=bearing)
-    found = measure_correction(*trajectories, ONSET_S)
-    assert found is not None
-    assert found.correction_onset_s == pytest.approx(onset_step(delay))
+    correction = measure_correction(*trajectories, ONSET_S)
+    assert correction is not None
+    assert correction.correction_onset_s == pytest.approx(onset_step(delay))
     # Minimum jerk is half over in half its time, nine tenths in 0.7534 of it, and its mean error is a half.
-    assert found.t50_s == pytest.approx(delay + 0.5 * seconds, abs=0.002)
-    assert found.t90_s == pytest.approx(delay + 0.7534 * seconds, abs=0.004)
-    assert found.correction_time_s == pytest.approx(delay + 0.5 * seconds, abs=0.001)
-    assert found.overshoot == pytest.approx(0.0, abs=1e-9)
-    assert found.remaining[0] == pytest.approx(1.0)
+    assert correction.t50_s == pytest.approx(delay + 0.5 * seconds, abs=0.002)
+    assert correction.t90_s == pytest.approx(delay + 0.7534 * seconds, abs=0.004)
+    assert correction.correction_time_s == pytest.approx(delay + 0.5 * seconds, abs=0.001)
+    assert correction.overshoot == pytest.approx(0.0, abs=1e-9)
+    assert correction.remaining[0] == pytest.approx(1.0)
 
 
 @given(delay=st.floats(0.0, 0.3), tau=st.floats(0.06, 0.18))
@@ -114,12 +114,12 @@ def test_an_error_that_grows_counts_no_more_than_the_whole_and_one_to_the_other_
 
 def test_what_is_not_answered_is_never_corrected() -> None:
     jump = np.array([0.05, 0.0])
-    found = measure_correction(trajectory(jump=jump), trajectory(), trajectory(jump=jump), ONSET_S)
-    assert found is not None
-    assert found.correction_time_s == pytest.approx(1.0)
-    assert math.isnan(found.correction_onset_s)
-    assert found.t50_s == found.t90_s == math.inf
-    assert found.overshoot == 0.0
+    correction = measure_correction(trajectory(jump=jump), trajectory(), trajectory(jump=jump), ONSET_S)
+    assert correction is not None
+    assert correction.correction_time_s == pytest.approx(1.0)
+    assert math.isnan(correction.correction_onset_s)
+    assert correction.t50_s == correction.t90_s == math.inf
+    assert correction.overshoot == 0.0
 
 
 def test_what_moves_neither_hand_nor_cup_is_no_perturbation() -> None:
@@ -128,10 +128,10 @@ def test_what_moves_neither_hand_nor_cup_is_no_perturbation() -> None:
 
 def test_a_reach_that_is_tipped_over_before_it_answers_has_no_correction_onset() -> None:
     trajectories = corrected_jump(0.05, 0.2, 0.3, until_s=ONSET_S + 0.16)
-    found = measure_correction(*trajectories, ONSET_S)
-    assert found is not None
-    assert math.isnan(found.correction_onset_s)
-    assert found.correction_time_s == pytest.approx(1.0)
+    correction = measure_correction(*trajectories, ONSET_S)
+    assert correction is not None
+    assert math.isnan(correction.correction_onset_s)
+    assert correction.correction_time_s == pytest.approx(1.0)
 
 
 def test_a_reach_that_went_apart_from_its_twin_before_the_onset_is_not_measured() -> None:
@@ -153,9 +153,9 @@ def test_the_share_that_goes_too_far_is_the_overshoot() -> None:
         reach.hand + 0.01 * further[:, None] * np.array([1.0, 0.0]),
         reach.seen_cup,
     )
-    found = measure_correction(past, twin, open_loop, ONSET_S)
-    assert found is not None
-    assert found.overshoot == pytest.approx(0.2)
+    correction = measure_correction(past, twin, open_loop, ONSET_S)
+    assert correction is not None
+    assert correction.overshoot == pytest.approx(0.2)
 
 
 @pytest.mark.parametrize("delay", [0.10, 0.15, 0.20])
@@ -164,14 +164,14 @@ def test_a_nudged_hand_is_measured_by_what_the_push_alone_would_do(delay: float)
     pushed, pushed_rate = minimum_jerk(time, ONSET_S, 0.2)
     back, back_rate = minimum_jerk(time, ONSET_S + delay, 0.3)
     aside, rate = 0.04 * (pushed - back), 0.04 * (pushed_rate - back_rate)
-    found = measure_correction(
+    correction = measure_correction(
         trajectory(aside, rate), trajectory(), trajectory(0.04 * pushed, 0.04 * pushed_rate), ONSET_S
     )  # fmt: skip
-    assert found is not None
+    assert correction is not None
     # The push itself is in reach and open loop alike, and is not taken for an answer.
-    assert found.correction_onset_s == pytest.approx(onset_step(delay))
-    np.testing.assert_allclose(found.remaining, np.interp(ONSET_S + WINDOW, time, pushed - back), atol=1e-9)
-    assert found.t90_s > found.t50_s > delay
+    assert correction.correction_onset_s == pytest.approx(onset_step(delay))
+    np.testing.assert_allclose(correction.remaining, np.interp(ONSET_S + WINDOW, time, pushed - back), atol=1e-9)
+    assert correction.t90_s > correction.t50_s > delay
 
 
 def test_half_corrected_is_counted_from_the_largest_error_on() -> None:

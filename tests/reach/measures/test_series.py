@@ -49,13 +49,13 @@ def decay(tau: float, amplitude: float = 1.0, size_deg: float = 30.0, reaches: i
 def test_a_learner_that_does_not_learn_keeps_the_whole_miss() -> None:
     noise = np.random.default_rng(0).normal(scale=3.0, size=140)
     unlearning = series(30.0 + noise[:100], noise[100:120], noise[120:])
-    found = series_measures(unlearning, miss_deg(unlearning))
-    assert found["L30"] == pytest.approx(1.0, abs=0.05)
-    assert found["N63"] == math.inf
-    assert found["A"] == pytest.approx(0.0, abs=0.1)
-    assert math.isnan(found["tau"])
-    assert found["after_effect"] == pytest.approx(0.0, abs=0.1)
-    assert found["late_error"] == pytest.approx(1.0, abs=0.1)
+    measures = series_measures(unlearning, miss_deg(unlearning))
+    assert measures["L30"] == pytest.approx(1.0, abs=0.05)
+    assert measures["N63"] == math.inf
+    assert measures["A"] == pytest.approx(0.0, abs=0.1)
+    assert math.isnan(measures["tau"])
+    assert measures["after_effect"] == pytest.approx(0.0, abs=0.1)
+    assert measures["late_error"] == pytest.approx(1.0, abs=0.1)
 
 
 @settings(max_examples=30)
@@ -63,11 +63,11 @@ def test_a_learner_that_does_not_learn_keeps_the_whole_miss() -> None:
 def test_an_exponential_learner_gives_back_its_amplitude_and_time_constant(
     tau: float, amplitude: float, side: float
 ) -> None:
-    found = series_measures(series(side * decay(tau, amplitude)), side * 30.0)
-    assert found["A"] == pytest.approx(amplitude, abs=1e-4)
-    assert found["tau"] == pytest.approx(tau, rel=1e-3)
+    measures = series_measures(series(side * decay(tau, amplitude)), side * 30.0)
+    assert measures["A"] == pytest.approx(amplitude, abs=1e-4)
+    assert measures["tau"] == pytest.approx(tau, rel=1e-3)
     left = 1.0 - amplitude * (1.0 - np.exp(-np.arange(100) / tau))
-    assert found["L30"] == pytest.approx(float(np.mean(np.abs(left[:30]))))
+    assert measures["L30"] == pytest.approx(float(np.mean(np.abs(left[:30]))))
 
 
 def test_noise_blurs_amplitude_and_time_constant_but_does_not_shift_them() -> None:
@@ -129,16 +129,16 @@ def test_an_after_effect_given_for_each_cup_is_their_mean_weighted_by_the_misses
     learner = series(np.tile([30.0, -10.0], 50), cup=cup)
     given_deg = np.full(140, np.nan)
     given_deg[120:122] = [-24.0, 4.0]
-    found = series_measures(learner, miss_deg(learner), given_deg)
-    assert found["after_effect"] == pytest.approx(-(24.0 + 4.0) / (30.0 + 10.0))
+    measures = series_measures(learner, miss_deg(learner), given_deg)
+    assert measures["after_effect"] == pytest.approx(-(24.0 + 4.0) / (30.0 + 10.0))
 
 
 def test_an_overshoot_is_an_error_as_large_as_the_miss_it_equals() -> None:
     """A learner that swings to the other side and stays there has corrected nothing."""
     swinging = np.array([30.0] + [-30.0] * 99)
-    found = series_measures(series(swinging), 30.0)
-    assert (found["L30"], found["N63"], found["late_error"]) == pytest.approx((1.0, math.inf, 1.0))
-    assert abs(found["A"]) < 0.1
+    measures = series_measures(series(swinging), 30.0)
+    assert (measures["L30"], measures["N63"], measures["late_error"]) == pytest.approx((1.0, math.inf, 1.0))
+    assert abs(measures["A"]) < 0.1
 
 
 def test_a_learner_that_keeps_misses_to_both_sides_is_not_taken_for_one_that_corrects() -> None:
@@ -147,9 +147,9 @@ def test_a_learner_that_keeps_misses_to_both_sides_is_not_taken_for_one_that_cor
     noise = np.random.default_rng(4).normal(scale=2.0, size=140)
     miss = np.tile([20.0, -20.0], 50)
     still = series(miss + noise[20:120], noise[:20], noise[120:], cup=cup)
-    found = series_measures(still, miss_deg(still))
-    assert found["L30"] == pytest.approx(1.0, abs=0.05)
-    assert found["N63"] == math.inf
+    measures = series_measures(still, miss_deg(still))
+    assert measures["L30"] == pytest.approx(1.0, abs=0.05)
+    assert measures["N63"] == math.inf
     halved = series_measures(series(0.5 * miss, cup=cup), miss_deg(series(miss, cup=cup)))
     assert halved["late_error"] == pytest.approx(0.5)
 
@@ -169,9 +169,9 @@ def test_a_cup_without_a_miss_has_no_say_in_when_the_others_are_corrected(small:
     cup = np.tile([[0.0, 0.5], [0.1, 0.5]], (70, 1))
     miss = np.tile([30.0, small], 70)
     error = np.where(np.arange(100) % 2 == 0, decay(8.0), 3.0)
-    found = series_measures(series(error, cup=cup), miss)
-    assert found["tau"] == pytest.approx(8.0, rel=0.05)
-    assert found["N63"] < math.inf
+    measures = series_measures(series(error, cup=cup), miss)
+    assert measures["tau"] == pytest.approx(8.0, rel=0.05)
+    assert measures["N63"] < math.inf
 
 
 def test_the_miss_of_a_cup_is_its_own_mean_without_learning() -> None:
@@ -235,12 +235,12 @@ def test_a_corrected_error_is_wrapped() -> None:
 def test_a_reach_that_never_set_out_counts_as_the_whole_miss() -> None:
     error = np.zeros(100)
     error[:15] = np.nan
-    found = series_measures(series(error), 30.0)
-    assert found["L30"] == pytest.approx(0.5)
-    assert found["N63"] == 18.0
-    found = series_measures(series(np.full(100, np.nan)), 30.0)
-    assert (found["L30"], found["N63"], found["late_error"]) == (1.0, math.inf, 1.0)
-    assert math.isnan(found["tau"])
+    measures = series_measures(series(error), 30.0)
+    assert measures["L30"] == pytest.approx(0.5)
+    assert measures["N63"] == 18.0
+    measures = series_measures(series(np.full(100, np.nan)), 30.0)
+    assert (measures["L30"], measures["N63"], measures["late_error"]) == (1.0, math.inf, 1.0)
+    assert math.isnan(measures["tau"])
 
 
 def test_a_washout_that_never_set_out_has_no_after_effect() -> None:
@@ -253,10 +253,10 @@ def test_seconds_lost_count_a_reach_without_success_as_the_limit_of_a_trial() ->
     time[20:50] = 1.4
     time[20:35] = np.nan
     success[20:35] = False
-    found = series_measures(series(np.full(100, 30.0), time_to_success_s=time, success=success), 30.0)
-    assert found["seconds_lost"] == pytest.approx(0.5 * (1.4 + 3.0) - 1.0)
-    assert found["success"] == pytest.approx(0.85)
-    assert found["time_to_success_s"] == pytest.approx((15 * 1.4 + 70 * 1.0) / 85)
+    measures = series_measures(series(np.full(100, 30.0), time_to_success_s=time, success=success), 30.0)
+    assert measures["seconds_lost"] == pytest.approx(0.5 * (1.4 + 3.0) - 1.0)
+    assert measures["success"] == pytest.approx(0.85)
+    assert measures["time_to_success_s"] == pytest.approx((15 * 1.4 + 70 * 1.0) / 85)
 
 
 def test_seconds_lost_are_unknown_to_an_arm_that_never_got_the_cup_in_the_baseline() -> None:
@@ -268,15 +268,15 @@ def test_endpoint_errors_are_those_of_the_first_and_the_last_ten_perturbed_reach
     endpoint = np.full(140, 50.0)
     endpoint[20:30], endpoint[110:120] = 8.0, 1.5
     endpoint[22] = np.nan
-    found = series_measures(series(np.full(100, 30.0), endpoint_error_cm=endpoint), 30.0)
-    assert (found["endpoint_early_cm"], found["endpoint_late_cm"]) == (8.0, 1.5)
+    measures = series_measures(series(np.full(100, 30.0), endpoint_error_cm=endpoint), 30.0)
+    assert (measures["endpoint_early_cm"], measures["endpoint_late_cm"]) == (8.0, 1.5)
 
 
 @pytest.mark.parametrize("miss", [0.0, -1.0, math.nan])
 def test_without_a_miss_to_correct_there_is_no_measure_of_its_correction(miss: float) -> None:
-    found = series_measures(series(np.full(10, 30.0)), miss)
-    assert all(math.isnan(found[name]) for name in ("L30", "N63", "A", "tau", "late_error", "after_effect"))
-    assert found["success"] == 1.0
+    measures = series_measures(series(np.full(10, 30.0)), miss)
+    assert all(math.isnan(measures[name]) for name in ("L30", "N63", "A", "tau", "late_error", "after_effect"))
+    assert measures["success"] == 1.0
 
 
 def test_a_series_without_perturbed_reaches_is_an_error() -> None:

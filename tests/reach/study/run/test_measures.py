@@ -60,8 +60,8 @@ def trials_of(
 
 
 def measured(trials: pd.DataFrame) -> dict[str, float]:
-    found = per_seed(trials)
-    return dict(zip(found["metric"], found["value"], strict=True))
+    measures = per_seed(trials)
+    return dict(zip(measures["metric"], measures["value"], strict=True))
 
 
 def protocol(*blocks: Block, **changes: Any) -> Protocol:
@@ -70,16 +70,16 @@ def protocol(*blocks: Block, **changes: Any) -> Protocol:
 
 @pytest.mark.parametrize("side", [1.0, -1.0])
 def test_a_perturbed_block_alone_has_the_measures_of_speed(side: float) -> None:
-    found = measured(trials_of(protocol(Block("perturbed", 60, TURN)), 0.2, side=side))
-    assert set(found) == SPEED
-    assert found["L30"] == pytest.approx(np.mean(0.8 ** np.arange(30)))
-    assert found["tau"] == pytest.approx(-1.0 / math.log(0.8), rel=1e-3)
+    measures = measured(trials_of(protocol(Block("perturbed", 60, TURN)), 0.2, side=side))
+    assert set(measures) == SPEED
+    assert measures["L30"] == pytest.approx(np.mean(0.8 ** np.arange(30)))
+    assert measures["tau"] == pytest.approx(-1.0 / math.log(0.8), rel=1e-3)
 
 
 def test_a_washout_adds_the_after_effect() -> None:
-    found = measured(trials_of(protocol(Block("perturbed", 60, TURN), Block("washout", 20)), 0.2))
-    assert set(found) == SPEED | {"after_effect"}
-    assert found["after_effect"] == pytest.approx(-1.0, abs=1e-5)
+    measures = measured(trials_of(protocol(Block("perturbed", 60, TURN), Block("washout", 20)), 0.2))
+    assert set(measures) == SPEED | {"after_effect"}
+    assert measures["after_effect"] == pytest.approx(-1.0, abs=1e-5)
 
 
 @pytest.mark.parametrize("rate", [0.1, 0.3, 0.8])
@@ -115,9 +115,9 @@ def test_a_relearned_block_has_savings_and_after_the_opposite_interference() -> 
     between = protocol(
         Block("perturbed", 60, TURN), Block("opposite", 60, TURN, Abrupt(-1.0)), Block("relearned", 60, TURN)
     )
-    found = measured(trials_of(between, 0.2))
-    assert found["interference"] == pytest.approx(1.0, abs=1e-4)
-    assert "savings" not in found
+    measures = measured(trials_of(between, 0.2))
+    assert measures["interference"] == pytest.approx(1.0, abs=1e-4)
+    assert "savings" not in measures
 
 
 @pytest.mark.parametrize("side", [1.0, -1.0])
@@ -136,16 +136,16 @@ def test_a_clamp_after_the_opposite_has_rebound_and_both_states() -> None:
     trials = trials_of(recovery, 0.0)
     size = trials["perturbation_scale"].to_numpy()
     adaptation = simulate(states, size, (trials["block"] != "clamp").to_numpy())
-    found = measured(trials.assign(launch_error_deg=MISS_DEG * (size - adaptation) + 2.0))
-    assert found["rebound"] == pytest.approx(np.mean(adaptation[145:165]) - max(0.0, np.mean(adaptation[140:142])))
-    assert {name: found[name] for name in vars(states)} == pytest.approx(vars(states), abs=1e-3)
+    measures = measured(trials.assign(launch_error_deg=MISS_DEG * (size - adaptation) + 2.0))
+    assert measures["rebound"] == pytest.approx(np.mean(adaptation[145:165]) - max(0.0, np.mean(adaptation[140:142])))
+    assert {name: measures[name] for name in vars(states)} == pytest.approx(vars(states), abs=1e-3)
 
 
 def test_blocks_that_flip_have_switching_and_no_speed_of_one_correction() -> None:
     sweep = protocol(*(Block("perturbed", 8 * every, TURN, Flipping(every)) for every in (16, 8, 4, 2, 1)))
-    found = measured(trials_of(sweep, 0.5))
-    assert set(found) == {f"switching_{every}" for every in (16, 8, 4, 2, 1)} | {"fastest_switch"}
-    assert found["fastest_switch"] == 4.0
+    measures = measured(trials_of(sweep, 0.5))
+    assert set(measures) == {f"switching_{every}" for every in (16, 8, 4, 2, 1)} | {"fastest_switch"}
+    assert measures["fastest_switch"] == 4.0
     assert measured(trials_of(sweep, 0.0))["fastest_switch"] == math.inf
     assert measured(trials_of(sweep, 0.0))["switching_8"] == pytest.approx(1.0)
 
@@ -159,8 +159,8 @@ def test_a_probed_block_has_generalisation_by_angle() -> None:
     probed = trials["block"] == "probed"
     spread = trials["cup_x"].map({cup[0]: share for cup, share in zip(fan, (1.0, 0.6, 0.1), strict=True)})
     trials.loc[probed, "launch_error_deg"] = 2.0 - MISS_DEG * spread[probed]
-    found = measured(trials)
-    assert {k: v for k, v in found.items() if k.startswith("gen")} == pytest.approx(
+    measures = measured(trials)
+    assert {k: v for k, v in measures.items() if k.startswith("gen")} == pytest.approx(
         {"generalisation_15": 0.6, "generalisation_45": 0.1}
     )
 
@@ -170,11 +170,11 @@ def test_a_ramp_is_measured_against_what_is_missed_without_learning_and_has_no_t
     ramped = protocol(Block("perturbed", 60, TURN, Gradual(60)))
     still = measured(trials_of(ramped, 0.0))
     assert (still["L30"], still["late_error"]) == pytest.approx((1.0, 1.0))
-    found = measured(trials_of(ramped, 0.3))
-    assert set(found) == SPEED - {"N63", "A", "tau"}
+    measures = measured(trials_of(ramped, 0.3))
+    assert set(measures) == SPEED - {"N63", "A", "tau"}
     # On a ramp of step s a learner with rate r lags behind by (1 - (1 - r) ** n) s / r.
     n = np.arange(1, 31)
-    assert found["L30"] == pytest.approx(np.sum((1.0 - 0.7**n) / 0.3) / np.sum(n))
+    assert measures["L30"] == pytest.approx(np.sum((1.0 - 0.7**n) / 0.3) / np.sum(n))
 
 
 def test_a_force_channel_gives_channel_measures_under_names_of_their_own() -> None:
@@ -183,16 +183,16 @@ def test_a_force_channel_gives_channel_measures_under_names_of_their_own() -> No
     trials = trials_of(channelled, 0.0)
     reach = trials["trial_in_block"].where(trials["probe"] & (trials["block"] == "perturbed"))
     trials["channel_index"] = 0.9 * (1.0 - np.exp(-reach / 10.0))
-    found = measured(trials)
-    assert (found["channel_asymptote"], found["channel_tau"]) == pytest.approx((0.9, 10.0), rel=1e-3)
+    measures = measured(trials)
+    assert (measures["channel_asymptote"], measures["channel_tau"]) == pytest.approx((0.9, 10.0), rel=1e-3)
     n = np.arange(4, 84, 4)
     index = 0.9 * (1.0 - np.exp(-n / 10.0))
-    assert found["channel_index_early"] == pytest.approx(np.mean(index[n <= 30]))
-    assert found["channel_index_late"] == pytest.approx(np.mean(index[-5:]))
+    assert measures["channel_index_early"] == pytest.approx(np.mean(index[n <= 30]))
+    assert measures["channel_index_late"] == pytest.approx(np.mean(index[-5:]))
     # The median of four channel trials is the mean of the second and the third.
     medians = [np.median(1.0 - index[k - 4 : k]) for k in range(4, 21)]
-    assert found["channel_reaches_to_63"] == n[3 + int(np.flatnonzero(np.array(medians) < 0.368)[0])]
-    launch = {name: found[name] for name in ("L30", "late_error", "after_effect", "N63", "A")}
+    assert measures["channel_reaches_to_63"] == n[3 + int(np.flatnonzero(np.array(medians) < 0.368)[0])]
+    launch = {name: measures[name] for name in ("L30", "late_error", "after_effect", "N63", "A")}
     assert launch == pytest.approx({"L30": 1.0, "late_error": 1.0, "after_effect": 0.0, "N63": math.inf, "A": 0.0})
 
 
@@ -200,36 +200,36 @@ def test_a_learner_whose_launch_the_field_does_not_turn_has_no_launch_measures()
     channelled = protocol(Block("perturbed", 80, TURN, probe=(HideHand(),), probe_every=4))
     trials = trials_of(channelled, 0.0).assign(launch_error_deg=2.0, unlearned_launch_error_deg=2.0)
     trials["channel_index"] = np.where(trials["probe"], 0.5, np.nan)
-    found = measured(trials)
-    assert all(math.isnan(found[name]) for name in ("L30", "N63", "A", "tau", "late_error"))
-    assert found["channel_index_late"] == pytest.approx(0.5)
+    measures = measured(trials)
+    assert all(math.isnan(measures[name]) for name in ("L30", "N63", "A", "tau", "late_error"))
+    assert measures["channel_index_late"] == pytest.approx(0.5)
 
 
 def test_a_field_to_the_other_side_is_compensated_by_a_force_to_the_other_side() -> None:
     channelled = protocol(Block("perturbed", 80, TURN, Abrupt(-1.0), probe=(HideHand(),), probe_every=4))
     trials = trials_of(channelled, 0.0)
     trials["channel_index"] = np.where(trials["probe"], -0.7, np.nan)
-    found = measured(trials)
-    assert (found["channel_index_early"], found["channel_index_late"]) == pytest.approx((0.7, 0.7))
+    measures = measured(trials)
+    assert (measures["channel_index_early"], measures["channel_index_late"]) == pytest.approx((0.7, 0.7))
 
 
 def test_a_constant_lean_on_the_wall_is_no_adaptation() -> None:
     channelled = protocol(Block("perturbed", 80, TURN, probe=(HideHand(),), probe_every=4))
     trials = trials_of(channelled, 0.0).assign(channel_index=lambda t: np.where(t["probe"], 0.2, np.nan))
     trials.loc[trials["trial"].isin([4, 8, 12]), "channel_index"] = 0.2
-    found = measured(trials)
-    assert found["channel_index_early"] == pytest.approx(0.0)
-    assert found["channel_reaches_to_63"] == math.inf
+    measures = measured(trials)
+    assert measures["channel_index_early"] == pytest.approx(0.0)
+    assert measures["channel_reaches_to_63"] == math.inf
 
 
 def test_a_learner_that_never_moves_has_the_measures_that_need_no_launch() -> None:
     """Nothing tells how far it would miss, so that nothing tells how much of that is corrected."""
     trials = trials_of(protocol(Block("perturbed", 60, TURN), Block("washout", 20)), 0.0)
     never = {"launch_error_deg": math.nan, "unlearned_launch_error_deg": math.nan, "endpoint_error_cm": math.nan}
-    found = measured(trials.assign(**never, success=False, time_to_success_s=math.nan))
-    assert set(found) == SPEED | {"after_effect"}
-    assert (found.pop("success"), found.pop("on_target")) == (0.0, 0.0)
-    assert all(math.isnan(value) for value in found.values())
+    measures = measured(trials.assign(**never, success=False, time_to_success_s=math.nan))
+    assert set(measures) == SPEED | {"after_effect"}
+    assert (measures.pop("success"), measures.pop("on_target")) == (0.0, 0.0)
+    assert all(math.isnan(value) for value in measures.values())
 
 
 def test_misses_that_change_sides_across_cups_are_not_taken_for_a_correction() -> None:
@@ -237,9 +237,9 @@ def test_misses_that_change_sides_across_cups_are_not_taken_for_a_correction() -
     side = np.where(trials["cup_x"] > trials["cup_x"].median(), 1.0, -1.0)
     for column in ("launch_error_deg", "unlearned_launch_error_deg"):
         trials[column] *= np.where(trials["block"] == "perturbed", side, 1.0)
-    found = measured(trials)
-    assert found["L30"] == pytest.approx(1.0)
-    assert found["N63"] == math.inf
+    measures = measured(trials)
+    assert measures["L30"] == pytest.approx(1.0)
+    assert measures["N63"] == math.inf
 
 
 def test_an_onset_within_the_reach_has_the_correction_within_it_and_no_learning() -> None:
@@ -295,6 +295,6 @@ def test_without_a_measure_of_the_miss_there_are_no_measures_of_learning() -> No
     assert per_seed(trials).empty
     unlearning = trials_of(protocol(Block("perturbed", 20, TURN)), 0.0).assign(learner="none")
     both = pd.concat([trials, unlearning.drop(columns="unlearned_launch_error_deg")], ignore_index=True)
-    found = per_seed(both).set_index(["learner", "metric"])["value"]
-    assert found["one", "L30"] == pytest.approx(np.mean(0.8 ** np.arange(20)))
-    assert found["none", "L30"] == pytest.approx(1.0)
+    measures = per_seed(both).set_index(["learner", "metric"])["value"]
+    assert measures["one", "L30"] == pytest.approx(np.mean(0.8 ** np.arange(20)))
+    assert measures["none", "L30"] == pytest.approx(1.0)

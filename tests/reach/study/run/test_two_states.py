@@ -22,8 +22,8 @@ SEEN: NDArray[np.bool_] = np.repeat([True, True, True, False], BLOCKS)
 
 
 def test_one_error_is_taken_in_and_forgotten_as_the_equations_say() -> None:
-    found = simulate(TwoStates(0.5, 0.4, 0.9, 0.1), np.array([1.0, 0.0, 0.0]), np.array([True, False, False]))
-    assert found == pytest.approx([0.0, 0.5, 0.5 * 0.4 + 0.9 * 0.1])
+    fitted = simulate(TwoStates(0.5, 0.4, 0.9, 0.1), np.array([1.0, 0.0, 0.0]), np.array([True, False, False]))
+    assert fitted == pytest.approx([0.0, 0.5, 0.5 * 0.4 + 0.9 * 0.1])
 
 
 def test_what_was_learned_long_ago_comes_back_in_the_clamp() -> None:
@@ -45,8 +45,8 @@ def test_a_simulation_gets_its_parameters_back(
     fast_retention: float, fast_rate: float, slow_retention: float, slow_rate: float
 ) -> None:
     states = TwoStates(fast_retention, fast_rate, slow_retention, slow_rate)
-    found = fit_two_states(simulate(states, PERTURBATION, SEEN), PERTURBATION, SEEN)
-    assert vars(found) == pytest.approx(vars(states), abs=1e-3)
+    fitted = fit_two_states(simulate(states, PERTURBATION, SEEN), PERTURBATION, SEEN)
+    assert vars(fitted) == pytest.approx(vars(states), abs=1e-3)
 
 
 def test_noise_blurs_the_parameters_but_does_not_shift_them() -> None:
@@ -66,10 +66,10 @@ def test_reaches_without_a_value_are_left_out() -> None:
 @pytest.mark.parametrize("noise", [0.0, 0.05])
 def test_one_state_is_not_taken_for_two(noise: float) -> None:
     adaptation = simulate(TwoStates(0.0, 0.0, 0.98, 0.15), PERTURBATION, SEEN)
-    found = fit_two_states(adaptation + np.random.default_rng(1).normal(scale=noise, size=180), PERTURBATION, SEEN)
-    assert math.isnan(found.fast_retention)
-    assert math.isnan(found.fast_rate)
-    assert (found.slow_retention, found.slow_rate) == pytest.approx((0.98, 0.15), abs=0.2 * noise + 1e-6)
+    fitted = fit_two_states(adaptation + np.random.default_rng(1).normal(scale=noise, size=180), PERTURBATION, SEEN)
+    assert math.isnan(fitted.fast_retention)
+    assert math.isnan(fitted.fast_rate)
+    assert (fitted.slow_retention, fitted.slow_rate) == pytest.approx((0.98, 0.15), abs=0.2 * noise + 1e-6)
 
 
 def test_too_little_to_fit_is_refused() -> None:
