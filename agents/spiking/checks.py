@@ -37,17 +37,6 @@ def require_count(owner: Any, name: str, low: int) -> None:
     object.__setattr__(owner, name, require_whole(f"{type(owner).__name__} {name}", getattr(owner, name), low))
 
 
-def require_choice(owner: Any, name: str, allowed: tuple[str, ...]) -> None:
-    """Validate a field that is one of the names in `allowed`.
-
-    Raises:
-        ValueError: another value.
-    """
-    value = getattr(owner, name)
-    if not isinstance(value, str) or value not in allowed:
-        raise ValueError(f"{type(owner).__name__} {name}: expected {' or '.join(map(repr, allowed))}, got {value!r}")
-
-
 def require_spread(owner: Any, name: str, low: float, high: float = math.inf) -> None:
     """Validate a field that is a finite number in [low, high] or a range within it; convert NumPy numbers to Python's.
 
