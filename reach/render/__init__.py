@@ -1,6 +1,6 @@
-"""Pictures of a reach: the table seen from above as an array, in a window, or as a film; and panels beside it.
+"""Pictures of scenes of the world (`reach.scene`) and snapshots of learners (`reach.snapshot`): arrays, windows, films.
 
-Reads a scene and never changes it; knows nothing of the simulation behind it.
+The renderer reads scenes and snapshots, and never changes them.
 """
 
 import os
