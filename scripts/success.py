@@ -105,7 +105,7 @@ def result(case: Case) -> dict[str, Any]:
     torch.set_flush_denormal(True)
     began, judging_s = process_time(), 0.0
     settings = {} if case.trials else {"device": case.device}
-    env = make_env(case.env, dict(find(case.learner).env_options))
+    env = make_env(case.env, find(case.learner).env_options)
     model = make_learner(case.learner, env, seed=case.seed, **settings)
     first_trials: int | None = None
     if case.trials:
