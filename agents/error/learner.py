@@ -43,7 +43,7 @@ from agents.reaching.controller import (
 )
 from agents.reaching.posture_servo import CONTROL_STEP_S
 from agents.reaching.senses import Sensation, Senses
-from agents.registry import find, is_learner
+from agents.registry import ERROR_LEARNER, find, is_learner
 from agents.trial_learner import Trial, TrialLearner
 from reach.snapshot import Snapshot
 
@@ -287,7 +287,7 @@ class ErrorLearner(TrialLearner[ErrorTrial]):
         """
         config = read_config(Path(path))
         name = config.get("learner")
-        if not is_learner(name) or find(str(name)).model_class is not cls:
+        if not is_learner(name) or find(str(name)).model != ERROR_LEARNER:
             raise CheckpointError(f"checkpoint {path}: expected a learner taught by its seen error, got {short(name)}")
         saved = read_settings(config, SEED | RATES, path)
         with loading(path):

@@ -13,7 +13,8 @@ from agents.learner import make_learner
 from agents.registry import find
 from reach.snapshot import Snapshot, snapshot_of
 
-STEPS = 500
+# Three trials or more.
+STEPS = 400
 LOOKED_INTO = (
     "error-bp",
     "error-fa",
