@@ -139,8 +139,8 @@ class Processes:
                         status = message["exit"]
                         break
                     last = message
-                    if "progress" in message:
-                        self._on_progress(job, message["progress"])
+                    if "done" in message:
+                        self._on_progress(job, message["done"])
         with self._lock:
             self._running.pop(job.name).close()
         return last, status if process is None else process.wait()

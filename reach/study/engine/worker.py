@@ -1,7 +1,7 @@
 """The process that does one job: it makes the job's learner and puts it through its protocol.
 
 A worker's standard input is a socket that it shares with the engine. It reads the job as a line of JSON and answers in
-lines of JSON: {"progress": 0..1} any number of times, then what `answer` returns or {"error": traceback}, with
+lines of JSON: {"done": 0..1} any number of times, then what `answer` returns or {"error": traceback}, with
 "cpu_seconds". What the learner prints goes to the log. When the engine closes its end, the worker ends at once, so a
 killed engine leaves none behind.
 
@@ -130,7 +130,7 @@ def do_job() -> None:
         nonlocal reported
         if time.monotonic() - reported >= PROGRESS_INTERVAL_S:
             reported = time.monotonic()
-            send({"progress": float(done)})
+            send({"done": float(done)})
 
     try:
         results = answer(perform(Job.from_json(line), on_progress))

@@ -88,7 +88,8 @@ def test_changed_code_repeats_the_jobs_that_import_it_and_no_others(copied: Path
             "reach/study/report/page.py",
             "reach/study/watch/session.py",
             "reach/study/engine/store.py",
-            "reach/study/live.py",
+            "reach/study/engine/progress.py",
+            "reach/study/run/measures.py",
         ),
         code,
     )
