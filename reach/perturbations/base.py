@@ -64,9 +64,7 @@ def register(perturbation: P) -> P:
     named = {f.name: f for f in fields(cls)}
     kind = named["kind"].default if "kind" in named and not named["kind"].init else None
     if not isinstance(kind, str):
-        raise ValueError(
-            f'{cls.__name__} kind: expected a field kind: str = field(default="prism", init=False)'
-        )
+        raise ValueError(f'{cls.__name__} kind: expected a field kind: str = field(default="prism", init=False)')
     unknown = sorted({*cls.sizes, *cls.factors, *cls.steps} - set(named))
     if unknown:
         raise ValueError(f"{cls.__name__} sizes, factors and steps: expected names of its fields, got {unknown}")
