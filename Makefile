@@ -9,7 +9,7 @@ INTEGRATION_ENVIRONMENTS := $(INTEGRATION)/shared/.installed $(INTEGRATION)/rlli
 # Learning runs are part of an experiment's definition at one thread a process.
 export OMP_NUM_THREADS := 1
 
-.PHONY: compare test lint proofs endurance lowest integration docs gallery benchmark peers peers-learners references clean
+.PHONY: compare test lint proofs proofs-quick endurance lowest integration docs gallery benchmark peers peers-learners references clean
 
 compare: $(INSTALLED)
 	$(BIN)/python scripts/compare.py --out runs/first
@@ -21,6 +21,7 @@ lint: $(INSTALLED)
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
+	$(BIN)/lint-imports
 
 # What drives a window gets a core for each, and what is timed goes alone.
 proofs: DRIVEN := tests/proofs/test_play.py
@@ -29,6 +30,11 @@ proofs: $(INSTALLED)
 	$(BIN)/python -m pytest -m slow -n 2 --dist loadfile -rP --ignore=$(DRIVEN) --ignore=$(TIMED)
 	$(BIN)/python -m pytest -m slow -n 2 -rP $(DRIVEN)
 	$(BIN)/python -m pytest -m slow -s $(TIMED)
+
+# The proofs that take seconds to a few minutes each.
+proofs-quick: $(INSTALLED)
+	$(BIN)/python -m pytest -m "slow and not long" -n 2 --dist loadfile -rP tests/proofs/test_world.py \
+		tests/proofs/test_from_seen_error.py tests/proofs/test_from_reward.py
 
 endurance: $(INSTALLED)
 	$(BIN)/python -m pytest -m endurance -s

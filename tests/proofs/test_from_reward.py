@@ -13,6 +13,7 @@ PPO_STEPS = 600_000
 REWARDED_REACHES = 4000
 
 
+@pytest.mark.long
 def test_ppo_grabs_the_cup_from_reward() -> None:
     model = make_learner("reward-ppo", gym.make("reach/CupGrab-v0"), seed=0)
     model.learn(PPO_STEPS)
@@ -21,6 +22,7 @@ def test_ppo_grabs_the_cup_from_reward() -> None:
     assert share >= 0.9
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("seed", [0])
 def test_a_spiking_actor_and_critic_learn_to_reach_from_reward(seed: int) -> None:
     env_id = "reach/CupReach-v0"

@@ -81,6 +81,7 @@ def makers(rng: np.random.Generator) -> dict[str, Callable[[], Perturbation]]:
     }
 
 
+@pytest.mark.long
 def test_ten_million_fuzzed_steps_keep_the_world_sound() -> None:
     rng = np.random.default_rng(0)
     kinds = makers(rng)
