@@ -74,7 +74,7 @@ class Job:
             require_name("protocol", self.protocol)
         require_whole("seed", self.seed, 0)
         if not isinstance(self.fingerprint, str) or not FINGERPRINT.fullmatch(self.fingerprint):
-            raise ValueError(f"fingerprint is {self.fingerprint!r}; expected hexadecimal digits")
+            raise ValueError(f"fingerprint: expected hexadecimal digits, got {self.fingerprint!r}")
 
     @property
     def name(self) -> str:
