@@ -1,7 +1,8 @@
-"""The learner's map of its own body, compiled: the place of the hand, and the change of posture that moves it.
+"""Kinematic model of the arm that a learner uses: forward kinematics, and damped inverse kinematics. Compiled.
 
-The change is damped least squares (Wampler 1986, IEEE Trans SMC 16:93) on the Jacobian of the unperturbed arm, with the
-direction of the hand as a third coordinate. It is bounded near a straight arm, and elsewhere exact up to the damping.
+The inverse is damped least squares (Wampler 1986, IEEE Trans SMC 16:93) on the Jacobian of the unperturbed arm, with
+the direction of the hand as a third coordinate. The damping bounds joint changes near a straight arm; at other postures
+the error it causes is small.
 """
 
 from __future__ import annotations
@@ -13,14 +14,14 @@ from numba import njit
 from reach.jit import kept_on_disk
 
 kernel = kept_on_disk(njit)
-# Weight of a radian of hand direction relative to a metre of hand place, and the damping, m.
+# Metres of hand position that weigh as much as one radian of hand direction, and the damping of the least squares, m.
 TURN_WEIGHT_M = 0.10
 DAMPING_M = 0.03
 
 
 @kernel
 def hand_place(upper, fore, grasp, q1, q2, q3):  # type: ignore[no-untyped-def]
-    """Return the place of the grasp point from the shoulder, m; lengths and angles as in `motor_error`."""
+    """Return the position of the grasp point relative to the shoulder, m; arguments as in `motor_error`."""
     f2 = q1 + q2
     f3 = f2 + q3
     x = upper * math.cos(q1) + fore * math.cos(f2) + grasp * math.cos(f3)
@@ -32,7 +33,7 @@ def hand_place(upper, fore, grasp, q1, q2, q3):  # type: ignore[no-untyped-def]
 def motor_error(upper, fore, grasp, wrist_locked, q1, q2, q3, right, forward, turn):  # type: ignore[no-untyped-def]
     """Return the changes of shoulder, elbow and wrist, rad, that move the hand by (right, forward) and turn it.
 
-    A locked wrist does not change. The direction of its hand follows from its place, so `turn` is ignored.
+    A locked wrist does not move. The hand's direction then follows from its position, so `turn` is ignored.
 
     Args:
         upper, fore, grasp: lengths of upper arm, forearm and wrist to grasp point, m.
@@ -43,6 +44,7 @@ def motor_error(upper, fore, grasp, wrist_locked, q1, q2, q3, right, forward, tu
     """
     f2 = q1 + q2
     f3 = f2 + q3
+    # (x, y) from each joint to the grasp point. The Jacobian J has the columns (-y, x, w).
     x3 = grasp * math.cos(f3)
     y3 = grasp * math.sin(f3)
     x2 = x3 + fore * math.cos(f2)
@@ -54,10 +56,11 @@ def motor_error(upper, fore, grasp, wrist_locked, q1, q2, q3, right, forward, tu
         x3 = 0.0
         y3 = 0.0
         w = 0.0
-    damping = DAMPING_M * DAMPING_M
-    a11 = y1 * y1 + y2 * y2 + y3 * y3 + damping
-    a22 = x1 * x1 + x2 * x2 + x3 * x3 + damping
-    a33 = 3.0 * w * w + damping
+    # Damped least squares: J' A^-1 (right, forward, b3), with A = J J' + damping^2. k: cofactors of A.
+    damping_m2 = DAMPING_M * DAMPING_M
+    a11 = y1 * y1 + y2 * y2 + y3 * y3 + damping_m2
+    a22 = x1 * x1 + x2 * x2 + x3 * x3 + damping_m2
+    a33 = 3.0 * w * w + damping_m2
     a12 = -(x1 * y1 + x2 * y2 + x3 * y3)
     a13 = -w * (y1 + y2 + y3)
     a23 = w * (x1 + x2 + x3)

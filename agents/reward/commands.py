@@ -54,7 +54,7 @@ class HeldCommands(VecEnvWrapper):
             ValueError: more than one environment: their trials would end within each other's decisions.
         """
         if venv.num_envs != 1:
-            raise ValueError(f"env holds {venv.num_envs} environments; expected 1")
+            raise ValueError(f"env: expected 1 environment, got {venv.num_envs}")
         super().__init__(venv)
         self.steps = 0
         self._observation: Any = None

@@ -1,6 +1,6 @@
-"""Learning rules: each turns an output error into a modulator of every cell.
+"""Learning rules: each turns the error at the output into a modulator for each cell.
 
-`Rule` says what a rule declares; `register` adds one. Nothing here imports torch.
+`Rule` is the base class and `register` adds a rule. Importing this package does not import torch.
 """
 
 from agents.rules.registry import RULES, register, rule_for, rules_for

@@ -171,7 +171,7 @@ def _record(network: RuledNetwork, module: nn.Module, inputs: tuple[torch.Tensor
 def _draw_feedback(network: RuledNetwork, generator: torch.Generator, example: torch.Tensor | None) -> None:
     """Draw the feedback of every layer, as buffers, the lower layers of each chain first.
 
-    SD 1/sqrt(numbers that a cell receives through it).
+    The SD is 1/sqrt(n), where a cell receives n numbers through a feedback matrix.
     """
     inputs = _input_sizes(network, example)
     outputs = {head: _outputs(layers_of(chain)[-1]) for head, chain in network.chains.items()}

@@ -14,11 +14,11 @@ if TYPE_CHECKING:
 
 
 class IndirectFeedbackAlignment(LayerRule):
-    """The output error reaches the first layer through fixed random weights B; its effect travels forward from there.
+    """The output error reaches the first layer through fixed random weights B, and the layers above from there.
 
     The modulator of the first layer's cells is e B, with e the output error (batch, outputs) and B (outputs, cells) of
-    SD 1/sqrt(outputs). The modulator of each further layer is the change that the modulator below, times slope, would
-    cause through the weights W and the modules between.
+    SD 1/sqrt(outputs). The modulator of every layer above is a forward-propagated change: modulator x slope of the
+    layer below, carried through the weights W and the modules in between.
     """
 
     name = "ifa"
@@ -26,16 +26,17 @@ class IndirectFeedbackAlignment(LayerRule):
     feedback = "second"
 
     def send_error(self, head: LayerPass, error: Tensor) -> None:
-        """Give e B to the first layer's cells, and to each layer above the change that it causes there."""
+        """Send e B to the cells of the first layer, and to each layer above the change that results there."""
         name = head.layer.place.head or ""
-        chain = [head]
-        while chain[-1].before:
-            chain.extend(chain[-1].before[:1])
-        first, *others = reversed(chain)
+        passes = [head]
+        while passes[-1].before:
+            passes.extend(passes[-1].before[:1])
+        first, *passes_above = reversed(passes)
 
         def send() -> None:
+            # Each pass receives the modulator of the cells that feed it, which are those of the layer below.
             below, change = first, None
-            for layer_pass in others:
+            for layer_pass in passes_above:
                 if change is None:
                     signal = layer_pass.layer.broadcast(name, error, layer_pass.input_shape)
                 else:
@@ -48,5 +49,5 @@ class IndirectFeedbackAlignment(LayerRule):
         head.in_own_backward_pass(send, error.device)
 
     def backward_signal(self, layer_pass: LayerPass, error: Tensor) -> Tensor | None:
-        """Return the change that the error causes at the layer's input, summed over heads."""
+        """Return the modulator of the cells that feed the layer, summed over heads."""
         return sum_over_heads([signal for _, signal in layer_pass.received.values()])

@@ -1,8 +1,8 @@
-"""What every learning rule declares, and what a rule for layers computes.
+"""Base classes of learning rules: the declarations of every rule, and the methods of a rule for layers.
 
-A synapse changes by rate x modulator x eligibility. The network supplies the eligibility, the teacher the error; a rule
-turns the error into a modulator of every cell. Rules are registered in `agents.rules.registry`. This module imports no
-torch, so that names and capabilities of rules can be read without it.
+A synapse changes by rate x modulator x eligibility. The network computes the eligibility and the teacher the error; a
+rule turns the error into one modulator for each cell. Rules are registered in `agents.rules.registry`. This module does
+not import torch, so that the declarations of a rule can be read without it.
 """
 
 from __future__ import annotations
@@ -20,21 +20,21 @@ Feedback = Literal["none", "layers", "heads", "second"]
 
 
 class Rule(ABC):
-    """A learning rule for one kind of cells, and what it declares.
+    """Base class of learning rules: declares what a rule modifies, which error it takes and what can be observed.
 
-    A rule holds no state: state belongs to the network. Parameters are the fields of a frozen dataclass. `register`
+    A rule has no state: state belongs to the network. Its parameters are the fields of a frozen dataclass. `register`
     validates the declarations.
 
     Attributes:
-        name: in the name of a learner, such as "dfa".
-        cells: kind of cells it can change; `agents.networks.registry` says which cells a network has.
-        error: the error it takes: "output", at the network's output, or "none".
-        modifies: what changes: weights of "hidden" cells, of the "read-out", and "feedback".
-        route: how the error reaches hidden cells: "backward" from layer to layer, by "broadcast" to all, "forward" from
-            the first layer on, or as a "gate" of what synapses have gathered.
-        probes: what can be observed while it learns: the "modulator" of each cell, the "alignment" of its steps with
-            the gradient, the "eligibility" of synapses.
-        aliases: other names for it, with the same cells.
+        name: its part of a learner's name, such as "dfa".
+        cells: kind of cells that it can change; `agents.networks.registry` lists the cells of each network.
+        error: the error that it takes: "output", the error at the network's output, or "none".
+        modifies: what it changes: the weights of "hidden" cells, the weights of the "read-out", the "feedback".
+        route: how the error reaches hidden cells: "backward" from layer to layer, by "broadcast" to all layers,
+            "forward" from the first layer on, or as a "gate" that turns eligibility into a weight change.
+        probes: what can be observed during learning: the "modulator" of each cell, the "alignment" of weight changes
+            with the gradient, the "eligibility" of synapses.
+        aliases: other names of the rule for the same kind of cells.
     """
 
     name: ClassVar[str]
@@ -47,52 +47,53 @@ class Rule(ABC):
 
 
 class LayerRule(Rule):
-    """A rule for the layers of a torch network.
+    """Base class of rules for the layers of a torch network.
 
-    The eligibility is the same under each rule: the layer's input times the slope of its cells. With e the output
-    error, d the modulator of a layer's cells times their slope, W its weights and B fixed random weights:
+    The eligibility is the same under every rule: the layer's input times the slope of its cells. Let e be the error at
+    the network's output, d the modulator of a layer's cells times their slope, W the layer's weights and B fixed random
+    weights:
 
     | rule | modulator of the cells that feed a layer |
     |---|---|
     | `bp` | d W |
     | `fa` | d B |
     | `dfa` | e B |
-    | `ifa` | e B for the first layer; for the others its effect, carried forward through W |
-    | `shallow` | none: hidden layers stay as they were drawn |
+    | `ifa` | e B for the first layer; for layers above, the change that this causes there through W |
+    | `shallow` | none: hidden layers keep their initial weights |
 
-    B is drawn once from a normal distribution of SD 1/sqrt(numbers that a cell receives through it), so that the
-    modulator has the root mean square of the error it is made of.
+    B is drawn once from a normal distribution of SD 1/sqrt(n), where a cell receives n numbers through B. The modulator
+    then has the root mean square of the error from which it is computed.
 
     Attributes:
-        feedback: which layers hold random feedback, as buffers: "none"; "layers", each in the shape of its weights;
-            "heads", each one matrix for every head that it feeds; "second", as "heads", but only the layers that a
-            first layer feeds.
+        feedback: which layers hold random feedback matrices, as buffers: "none"; "layers", every layer above the first,
+            one in the shape of its weights; "heads", every layer above the first, one for each head that it feeds;
+            "second", like "heads", but only in layers directly above a first layer.
     """
 
     cells = "layers"
     feedback: ClassVar[Feedback] = "none"
 
     def send_error(self, head: Any, error: Any) -> None:
-        """Send the error at the network's output to the layers below; called unless `route` is "backward".
+        """Send the error at the network's output to the layers below. Not called if `route` is "backward".
 
         Args:
             head: the `agents.rules.layers.LayerPass` of the output layer.
-            error: in the shape of its output.
+            error: e, in the shape of the output.
         """
 
     @abstractmethod
     def backward_signal(self, layer_pass: Any, error: Any) -> Any:
-        """Return the modulator of the cells that feed a layer, in the shape of its input; None for none.
+        """Return the modulator of the cells that feed a layer, in the shape of its input; None if there is none.
 
         Args:
             layer_pass: the `agents.rules.layers.LayerPass` of the layer.
-            error: d at its output.
+            error: d, in the shape of the layer's output.
         """
 
     def update_feedback(self, layer: Any, change: Any) -> None:
-        """Change a layer's feedback after its weights have changed; called if `modifies` has "feedback".
+        """Update a layer's feedback after a weight change, under `torch.no_grad`. Called if `modifies` has "feedback".
 
         Args:
-            layer: an `agents.rules.layers.RuledLayer`, under `torch.no_grad`.
-            change: of its weights, in their shape.
+            layer: an `agents.rules.layers.RuledLayer`.
+            change: the change of its weights, in their shape.
         """

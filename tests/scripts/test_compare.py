@@ -185,10 +185,10 @@ def test_shards_are_gathered_into_the_study_that_was_never_cut(
 @pytest.mark.parametrize(
     ("flags", "message"),
     [
-        (("--shard", "3/2"), "1/2 to 2/2 are allowed"),
-        (("--address", "auto"), "give --engine ray with it"),
+        (("--shard", "3/2"), "shard: expected 1/2 to 2/2, got 3/2"),
+        (("--address", "auto"), "--address auto: expected --engine ray with it"),
         (("--human", "nowhere"), "--human nowhere:"),
-        (("--tensorboard", __file__), f"--tensorboard {__file__}:"),
+        (("--tensorboard", __file__), f"--tensorboard: expected a folder that can be written, got {__file__}"),
         (("--seeds", "0"), "expected 1 or more"),
         (("--control", "torque"), "--control torque: it is for this project's learners"),
         (("--learners", "none", "error-bp,rat=1"), "unknown setting 'rat'; known are ['hidden_rate'"),

@@ -1,1 +1,1 @@
-"""People: a person who goes through a protocol, and published human data."""
+"""Human data: the game in which a person runs a protocol, and published measurements."""

@@ -192,7 +192,7 @@ def test_a_decision_ends_with_its_trial() -> None:
 
 
 def test_decisions_of_several_environments_are_refused() -> None:
-    with pytest.raises(ValueError, match="env holds 2 environments; 1 is allowed"):
+    with pytest.raises(ValueError, match="env: expected 1 environment, got 2"):
         make_learner("reward-tqc-mlp-bp", make_vec_env("reach/CupReach-v0", 2, env_kwargs=GOALS), seed=3)
 
 
