@@ -99,7 +99,7 @@ class Setting:
             return plain
         is_number = isinstance(plain, int if self.whole else int | float) and not isinstance(plain, bool)
         if self.low is None or not is_number or not self.low <= plain <= self.high:
-            raise ValueError(f"{name} is {short(value)}; expected {self}")
+            raise ValueError(f"{name}: expected {self}, got {short(value)}")
         return plain
 
     def __str__(self) -> str:
@@ -183,7 +183,7 @@ def write_checkpoint(folder: Path, config: Mapping[str, Any], policy: Arrays, st
     """
     for name, array in [*policy.items(), *state.items()]:
         if array.dtype.hasobject:
-            raise ValueError(f"array {name!r} has dtype {array.dtype}; expected numbers")
+            raise ValueError(f"array {name!r}: expected numbers, got dtype {array.dtype}")
     if folder.exists() and not (folder / CONFIG).is_file():
         raise FileExistsError(f"{folder} exists and holds no checkpoint; give another folder")
     folder.parent.mkdir(parents=True, exist_ok=True)
@@ -459,7 +459,7 @@ def mapping_of(config: Mapping[str, Any], name: str, path: str | Path) -> dict[s
     require_entries(config, [name], path)
     entry = config[name]
     if not isinstance(entry, dict):
-        raise CheckpointError(f"checkpoint {path}: {name} is {short(entry)}; expected a mapping")
+        raise CheckpointError(f"checkpoint {path}: {name}: expected a mapping, got {short(entry)}")
     return entry
 
 
@@ -500,8 +500,8 @@ def require_fit(headers: Mapping[str, Header], expected: Entries, path: str | Pa
         if not entry.fits(dtype, shape):
             most = " at most" if entry.is_shorter_valid else ""
             raise CheckpointError(
-                f"checkpoint {path}: array {name!r} has dtype {short(dtype)} and shape {short(shape)}; expected "
-                f"{entry.dtype.str!r} and {entry.shape}{most}"
+                f"checkpoint {path}: array {name!r}: expected dtype {entry.dtype.str!r} and shape {entry.shape}{most}, "
+                f"got {short(dtype)} and {short(shape)}"
             )
 
 

@@ -288,7 +288,7 @@ def find(text: str, **settings: Any) -> Learner:
         settings: more of them; they replace those in the text.
 
     Raises:
-        ValueError: an unknown name, or a setting that does not read "name=value".
+        ValueError: an unknown name, a rule that cannot train the network, or a setting that is not "name=value".
     """
     if not isinstance(text, str):
         raise ValueError(f"expected the name of a learner, got {text!r}")
@@ -303,6 +303,10 @@ def find(text: str, **settings: Any) -> Learner:
     known, short = learners(), name.removesuffix(HIDDEN)
     entry = known.get(aliases().get(short, short))
     if entry is None or (name.endswith(HIDDEN) and entry.spec.teacher != "error"):
+        prefix, _, rule = short.rpartition("-")
+        rules = [other.removeprefix(f"{prefix}-") for other in known if other.rpartition("-")[0] == prefix]
+        if rules and any(other.endswith(f"-{rule}") for other in known):
+            raise ValueError(f"unknown learner {name!r}: {prefix} expected one of the rules {rules}, got {rule!r}")
         close = get_close_matches(name, [*aliases(), *known], n=1)
         hint = f" Did you mean {close[0]!r}?" if close else ""
         raise ValueError(f"unknown learner {name!r}.{hint} See --list.")
@@ -310,7 +314,7 @@ def find(text: str, **settings: Any) -> Learner:
     if entry.spec.teacher == "error":
         plastic = given.pop("plastic", plastic)
         if plastic not in ("all", "hidden"):
-            raise ValueError(f"plastic is {plastic!r}; expected 'all' or 'hidden'")
+            raise ValueError(f"plastic: expected 'all' or 'hidden', got {plastic!r}")
     is_hidden = plastic == "hidden"
     return replace(
         entry,

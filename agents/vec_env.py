@@ -123,7 +123,7 @@ class CupVecEnv(VecEnv):
             ValueError: `indices` names only some of them.
         """
         if list(self._get_indices(indices)) != list(range(self.num_envs)):
-            raise ValueError(f"indices is {indices!r}; expected None: {attr_name} is shared by all environments")
+            raise ValueError(f"indices: expected None, since all environments share {attr_name}; got {indices!r}")
         setattr(self.envs, attr_name, value)
 
     def env_method(self, method_name: str, *args: Any, indices: Indices = None, **options: Any) -> list[Any]:
@@ -223,7 +223,7 @@ class TrialLog(VecEnvWrapper):
             ValueError: an age above the number of steps, or an environment that has not begun a trial.
         """
         if not np.all((ages >= 0) & (ages <= len(commands))):
-            raise ValueError(f"ages is {ages.tolist()}; expected 0 to {len(commands)}")
+            raise ValueError(f"ages: expected 0 to {len(commands)}, got {ages.tolist()}")
         states = random_states(self.venv)
         if any(count < 1 for state in states for count in state["episodes"]):
             raise ValueError("the random states belong to environments that have not begun a trial")

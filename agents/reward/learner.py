@@ -376,7 +376,7 @@ class RewardLearner(ABC):
         if buffer is not None:
             return check_place(buffer, config["buffer"], path)
         if config["buffer"] is not None:
-            raise CheckpointError(f"checkpoint {path}: buffer is {short(config['buffer'])}; expected None")
+            raise CheckpointError(f"checkpoint {path}: buffer: expected None, got {short(config['buffer'])}")
         return None
 
     def _state_entries(self, place: dict[str, Any] | None) -> Entries:

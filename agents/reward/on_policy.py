@@ -70,7 +70,7 @@ def forget_gate(
     """
     lstm: Any = policy.lstm_actor
     if lstm.num_layers != 1:
-        raise ValueError(f"the actor has {lstm.num_layers} layers of LSTM cells; expected 1")
+        raise ValueError(f"policy: expected 1 layer of LSTM cells, got {lstm.num_layers}")
     with torch.no_grad():
         rows, several = policy.obs_to_tensor(observation)
         # The actor's features, whether or not it shares its extractor with the critic.

@@ -97,7 +97,7 @@ class _Ruled:
             ValueError: an unknown rule, `use_sde`, or a features extractor whose layers are unknown.
         """
         if kwargs.get("use_sde"):
-            raise ValueError("use_sde is True; expected False: no rule applies to its noise")
+            raise ValueError("use_sde: expected False, got True: no rule applies to its noise")
         self.rule = rule_for(rule, "layers").name
         super().__init__(*args, **kwargs)
         for part in (self, getattr(self, "actor", None), getattr(self, "critic", None)):
@@ -167,7 +167,7 @@ def _make_critic(policy: Any, arguments: dict[str, Any]) -> RuledCritic:
 
 def _refuse_sharing(rule: str, extractor: nn.Module, shared: bool) -> None:
     if shared and rule != "bp" and features_chain(extractor):
-        raise ValueError("share_features_extractor is True; expected False for rules other than 'bp'")
+        raise ValueError("share_features_extractor: expected False for rules other than 'bp', got True")
 
 
 class RuledSACPolicy(_Ruled, SACPolicy):

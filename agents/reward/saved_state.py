@@ -59,7 +59,7 @@ def check_place(buffer: ReplayBuffer, place: Any, source: Any) -> dict[str, Any]
         CheckpointError: not a position in this buffer.
     """
     if not isinstance(place, dict):
-        raise CheckpointError(f"checkpoint {source}: expected a mapping for buffer, got {short(place)}")
+        raise CheckpointError(f"checkpoint {source}: buffer: expected a mapping, got {short(place)}")
     return read_settings(place, {"pos": Setting(0, buffer.buffer_size - 1, whole=True), "full": FLAG}, source)
 
 

@@ -249,7 +249,7 @@ def test_whatever_stops_a_model_from_being_built_is_one_error(
         (("buffer", "pos"), 3, "buffer/"),
         (("buffer", "full"), True, "buffer/"),
         (("buffer", "full"), "yes", "full is 'yes'"),
-        (("buffer",), None, "buffer is None"),
+        (("buffer",), None, "buffer: expected a mapping, got None"),
         (("num_timesteps",), -1, "num_timesteps is -1"),
         (("num_timesteps",), 1.5, "num_timesteps is 1.5"),
         (("trials",), True, "trials is True"),

@@ -303,7 +303,7 @@ def test_a_seed_or_setting_that_is_not_valid_is_refused_by_name_value_and_what_i
     cases += [(setting, value) for setting in settings for value in NO_NUMBERS]
     env = gym.make(GRAB)
     for setting, value in cases:
-        with pytest.raises(ValueError, match=f"^{setting} is {re.escape(repr(value))}; expected "):
+        with pytest.raises(ValueError, match=f"^{setting}: expected .*, got {re.escape(repr(value))}"):
             make_learner(name, env, **{setting: value})
 
 

@@ -52,7 +52,7 @@ def test_e_prop_has_the_settings_tuned_under_its_old_name() -> None:
         ("reward-ppo-hidden", "unknown learner 'reward-ppo-hidden'"),
         ("error-snn-bp", "unknown learner 'error-snn-bp'"),
         ("error-bp,rate", "expected settings of learner .* as name=value, got 'rate'"),
-        ("error-bp,plastic=some", "plastic is 'some'; expected 'all' or 'hidden'"),
+        ("error-bp,plastic=some", "plastic: expected 'all' or 'hidden', got 'some'"),
         ("", "unknown learner ''"),
         (None, "expected the name of a learner, got None"),
     ],

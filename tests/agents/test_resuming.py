@@ -172,7 +172,7 @@ def test_trials_under_way_that_cannot_be_are_refused(tmp_path: Path) -> None:
     model.learn(300, callback=SaveAtRollout(tmp_path / "kept", 2))
     config, policy, state = read_checkpoint(tmp_path / "kept")
     for name, wrong, message in (
-        ("ages", np.full(3, 51), "ages of the trials under way"),
+        ("ages", np.full(3, 51), "ages: expected"),
         ("ages", np.zeros(2, dtype=np.int64), "under_way/ages"),
         ("observation.", np.full_like(state["under_way/observation."], np.nan), "under_way/observation"),
         ("commands", np.float32(1.0), "under_way/commands"),
@@ -214,7 +214,7 @@ def test_vectors_of_environments_go_on_too(name: str, kind: str, tmp_path: Path)
 
 def test_going_on_in_another_number_of_environments_is_refused(tmp_path: Path) -> None:
     make_learner("error-mlp-dfa", make_vec_env(GRAB, n_envs=3), seed=5).save(tmp_path / "kept")
-    with pytest.raises(ValueError, match="of 3 environments; those of 1"):
+    with pytest.raises(ValueError, match="expected random states of 1 environments, got those of 3"):
         load_learner(tmp_path / "kept", gym.make(GRAB), resume=True)
 
 

@@ -68,7 +68,7 @@ def test_error_learners_take_its_body_and_task() -> None:
 def test_attributes_belong_to_all_environments() -> None:
     env = CupVecEnv("reach/CupReach-v0", 3)
     assert env.env_is_wrapped(Monitor) == [False] * 3
-    with pytest.raises(ValueError, match="indices is"):
+    with pytest.raises(ValueError, match="indices: expected None"):
         env.set_attr("render_mode", None, indices=[0])
 
 

@@ -102,9 +102,9 @@ def test_the_actor_s_gradient_by_the_critic_s_input_is_exact(kind: Any) -> None:
 
 
 def test_an_unknown_rule_is_refused() -> None:
-    with pytest.raises(ValueError, match=r"rule is 'magic'.*'dfa'"):
+    with pytest.raises(ValueError, match=r"'dfa'.*got 'magic'"):
         PPO(RuledActorCriticPolicy, gym.make(GRAB), policy_kwargs={"rule": "magic"})
-    with pytest.raises(ValueError, match="use_sde is True"):
+    with pytest.raises(ValueError, match="use_sde: expected False"):
         PPO(RuledActorCriticPolicy, gym.make(GRAB), use_sde=True)
 
 
