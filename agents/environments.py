@@ -1,4 +1,4 @@
-"""Environments of a learner: one `CupEnv` or a Stable-Baselines3 VecEnv of them, behind the same functions."""
+"""A learner's environments: functions that work alike on one `CupEnv` and on a Stable-Baselines3 VecEnv of them."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from reach.env import OBSERVATION_FORMS
 
 Array = NDArray[np.float64]
 Env = gym.Env[Any, Any] | VecEnv
-# What `env_options_of` may return.
+# Valid values of the options that `env_options_of` returns.
 ENV_OPTIONS = {
     "control": Setting(also=CONTROLS),
     "observation": Setting(also=OBSERVATION_FORMS),
@@ -35,7 +35,7 @@ ENV_OPTIONS = {
     "retina_colour": FLAG,
 }
 STREAM = Setting(0, 2**64 - 1, whole=True)
-# Far below 2**64, where a counter would start again at 0.
+# Number of episodes: far below 2**64, so that counting on cannot overflow.
 EPISODES = Setting(0, 2**62, whole=True)
 
 
@@ -43,7 +43,7 @@ def env_attribute(env: Env, name: str) -> Any:
     """Return an attribute of a `CupEnv`, wrapped or not, or of the first one of a VecEnv.
 
     Raises:
-        ValueError: an environment of another kind, which has no such attribute.
+        ValueError: the environment has no such attribute, as it is not a `CupEnv`.
     """
     try:
         return env.get_attr(name, 0)[0] if isinstance(env, VecEnv) else env.get_wrapper_attr(name)
@@ -67,15 +67,15 @@ def env_options_of(env: Env) -> dict[str, Any]:
     options = {"control": env_attribute(env, "control"), "observation": observing.form}
     if observing.form == "retina":
         options |= {"retina_px": observing.retina_px, "retina_colour": observing.retina_colour}
-    usual = {"control": "posture", "observation": "vector", "retina_px": 64, "retina_colour": False}
-    return {name: value for name, value in options.items() if value != usual[name]}
+    defaults = {"control": "posture", "observation": "vector", "retina_px": 64, "retina_colour": False}
+    return {name: value for name, value in options.items() if value != defaults[name]}
 
 
 def saved_env_options(config: dict[str, Any], path: str | Path) -> dict[str, Any]:
-    """Return what `env_options_of` returned, from the config of a checkpoint.
+    """Return the environment's options, as of `env_options_of`, that the config of a checkpoint holds.
 
     Raises:
-        CheckpointError: an option that is not known, or a value that is not valid.
+        CheckpointError: an unknown option or an invalid value.
     """
     options = mapping_of(config, "env_options", path)
     with loading(path):
@@ -89,7 +89,7 @@ def num_envs_of(env: Env) -> int:
 
 
 def random_states(env: Env) -> list[dict[str, Any]]:
-    """Return the `CupEnv.random_state` of every environment; of a `CupVecEnv` one state for all."""
+    """Return the `CupEnv.random_state` of each environment; for a `CupVecEnv`, one state that covers all."""
     if not isinstance(env, VecEnv):
         return [env.get_wrapper_attr("random_state")()]
     states: list[dict[str, Any]] = env.env_method("random_state")
@@ -97,51 +97,53 @@ def random_states(env: Env) -> list[dict[str, Any]]:
 
 
 def saved_random_states(config: dict[str, Any], env: Env, path: str | Path) -> list[dict[str, Any]] | None:
-    """Return what `random_states` returned, from the config of a checkpoint.
+    """Return the random states, as of `random_states`, that the config of a checkpoint holds.
 
     Returns:
         The states, or None if the learner was saved before its environments were seeded.
 
     Raises:
-        CheckpointError: they are not random states, or those of another number of environments.
+        CheckpointError: the entry holds no random states, or those of another number of environments.
     """
     require_entries(config, ["random_states"], path)
-    states, own = config["random_states"], num_envs_of(env)
+    states, num_envs = config["random_states"], num_envs_of(env)
     if not isinstance(states, list) or not states:
         raise CheckpointError(f"checkpoint {path}: expected random_states to be a list, got {short(states)}")
     is_seeded = any(state is not None for state in states)
     if is_seeded:
         for state in states:
             _require_random_state(state, path)
-    held = sum(len(state["streams"]) for state in states) if is_seeded else len(states)
-    if held != own:
-        raise CheckpointError(f"checkpoint {path}: expected random states of {own} environments, got those of {held}")
+    saved_envs = sum(len(state["streams"]) for state in states) if is_seeded else len(states)
+    if saved_envs != num_envs:
+        raise CheckpointError(
+            f"checkpoint {path}: expected random states of {num_envs} environments, got those of {saved_envs}"
+        )
     return states if is_seeded else None
 
 
 def _require_random_state(state: Any, path: str | Path) -> None:
-    kinds = {"streams": STREAM, "episodes": EPISODES, "sown": FLAG}
+    valid_values = {"streams": STREAM, "episodes": EPISODES, "sown": FLAG}
     given = mapping_of({"random_states": state}, "random_states", path)
-    require_entries(given, [*kinds, "generator"], path)
+    require_entries(given, [*valid_values, "generator"], path)
     generator_state(given["generator"], "generator", path)
-    for name, kind in kinds.items():
+    for name, setting in valid_values.items():
         if not isinstance(given[name], list) or len(given[name]) != len(given["streams"]):
             raise CheckpointError(
                 f"checkpoint {path}: expected {name} to be a list, one for each environment, got {short(given[name])}"
             )
         with loading(path):
             for value in given[name]:
-                kind.check(name, value)
+                setting.check(name, value)
 
 
 def set_random_states(env: Env, states: list[dict[str, Any]]) -> None:
-    """Set the random states, so that the next trials are those that would have followed when they were read.
+    """Set the random states. The next trials are then those that would have followed when the states were read.
 
     Raises:
-        ValueError: the states are those of other kinds of environments.
+        ValueError: the states belong to environments of another kind.
     """
     if isinstance(env, VecEnv):
-        # Consumes the seeds that a VecEnv has drawn for its first reset.
+        # Uses up the seeds that a VecEnv has drawn for its first reset, which would replace the states.
         env.reset()
     put_random_states(env, states)
 
@@ -173,9 +175,9 @@ def is_one(observation: Any, space: gym.Space[Any]) -> bool:
     if set(given) != set(parts):
         raise ValueError(f"expected an observation with parts {sorted(parts)}, got {sorted(given)}")
     for name, part in parts.items():
-        shape, allowed = np.shape(given[name]), part.shape or ()
-        if shape != allowed and shape[1:] != allowed:
-            raise ValueError(f"expected {name} of shape {allowed} or {('n', *allowed)}, got {shape}")
+        shape, single = np.shape(given[name]), part.shape or ()
+        if shape != single and shape[1:] != single:
+            raise ValueError(f"{name}: expected shape {single} or {('n', *single)}, got {shape}")
     return all(np.shape(given[name]) == part.shape for name, part in parts.items())
 
 
@@ -183,9 +185,9 @@ def require_finite(observation: Any) -> None:
     """Check that an observation, or a batch of them, is finite.
 
     Raises:
-        ValueError: a part holds NaN, infinity or something else; the message names it.
+        ValueError: a part holds NaN or infinity, or is not numeric; the message names the part.
     """
-    # Fast path. The sum of squares of large finite numbers may be infinite, so a failure is not yet an error.
+    # Fast path. The sum of squares of large finite numbers may overflow, so an infinite sum needs the check below.
     if (
         type(observation) is np.ndarray
         and observation.dtype.kind == "f"
@@ -197,14 +199,14 @@ def require_finite(observation: Any) -> None:
         if array.dtype.kind in "iub":
             continue
         if array.dtype.kind != "f" or not np.isfinite(array).all():
-            raise ValueError(f"expected finite numbers in {name}, got {values!r}")
+            raise ValueError(f"{name}: expected finite numbers, got {values!r}")
 
 
 class TrialSource:
-    """Runs trials in one environment or in a VecEnv."""
+    """Source of trials: steps and restarts one environment or a VecEnv."""
 
     def __init__(self, env: Env, seed: int | None) -> None:
-        """Begin a trial in each environment; with seed None, continue their random numbers."""
+        """Begin a trial in each environment; with seed None, their random number generators continue."""
         self._env = env
         if isinstance(env, VecEnv):
             if seed is not None:
@@ -226,10 +228,13 @@ class TrialSource:
         return np.array([reward]), np.array([terminated or truncated]), [info]
 
     def last_observation(self, k: int, infos: list[dict[str, Any]]) -> Any:
-        """Return the last observation of a trial that has just ended; a VecEnv has already begun the next one."""
+        """Return the last observation of the trial that just ended in environment k.
+
+        A VecEnv has already begun the next trial and stores the last observation in `infos`.
+        """
         return infos[k].get("terminal_observation", self.observations[k])
 
     def restart(self) -> None:
-        """Begin the next trial after the last one has ended; a VecEnv has already done so."""
+        """Begin the next trial after one has ended. A VecEnv has already done so."""
         if not isinstance(self._env, VecEnv):
             self.observations = [self._env.reset()[0]]

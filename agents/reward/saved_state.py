@@ -1,4 +1,7 @@
-"""What a checkpoint of a learner from reward holds besides its weights: replay buffer, Adam moments, random states."""
+"""State that a checkpoint of a learner from reward holds besides weights: replay buffer, Adam moments, random states.
+
+The functions read this state from a learner, describe the expected entries of a checkpoint, and restore it.
+"""
 
 from __future__ import annotations
 
@@ -32,19 +35,25 @@ CUDA_STATE_BYTES = 16
 
 
 def _arrays(buffer: ReplayBuffer) -> dict[str, NDArray[Any]]:
-    """Return the arrays of a buffer by name, first axis the transition; a part of a dictionary is `name.part`."""
+    """Return the arrays of a buffer by name, with transitions on the first axis.
+
+    The arrays of a dictionary are named `name.key`.
+    """
     arrays: dict[str, NDArray[Any]] = {}
     for name in (*TRANSITIONS, *(TRIALS if isinstance(buffer, HerReplayBuffer) else ())):
-        own = getattr(buffer, name)
-        arrays |= {f"{name}.{part}": values for part, values in own.items()} if isinstance(own, dict) else {name: own}
+        stored = getattr(buffer, name)
+        if isinstance(stored, dict):
+            arrays |= {f"{name}.{key}": values for key, values in stored.items()}
+        else:
+            arrays[name] = stored
     return arrays
 
 
 def kept_arrays(buffer: ReplayBuffer) -> dict[str, NDArray[Any]]:
     """Return the transitions stored so far, by name."""
     filled = buffer.buffer_size if buffer.full else buffer.pos
-    kept = {name: values[:filled] for name, values in _arrays(buffer).items()}
-    return kept | ({UNFINISHED: getattr(buffer, UNFINISHED)} if isinstance(buffer, HerReplayBuffer) else {})
+    transitions = {name: values[:filled] for name, values in _arrays(buffer).items()}
+    return transitions | ({UNFINISHED: getattr(buffer, UNFINISHED)} if isinstance(buffer, HerReplayBuffer) else {})
 
 
 def kept_place(buffer: ReplayBuffer) -> dict[str, Any]:
@@ -53,7 +62,7 @@ def kept_place(buffer: ReplayBuffer) -> dict[str, Any]:
 
 
 def check_place(buffer: ReplayBuffer, place: Any, source: Any) -> dict[str, Any]:
-    """Validate and return what `kept_place` gave; `source` is the path of the checkpoint, for the error.
+    """Validate and return the position that `kept_place` returned; `source` is the path of the checkpoint.
 
     Raises:
         CheckpointError: not a position in this buffer.
@@ -84,22 +93,22 @@ def entries_of_buffer(buffer: ReplayBuffer, place: dict[str, Any]) -> dict[str, 
     return entries
 
 
-def fill(buffer: ReplayBuffer, kept: dict[str, NDArray[Any]], place: dict[str, Any]) -> None:
-    """Fill a buffer with what `kept_arrays` and `kept_place` gave; the arrays must fit `entries_of_buffer`."""
-    for name, own in _arrays(buffer).items():
-        own[: len(kept[name])] = kept[name]
+def fill(buffer: ReplayBuffer, saved: dict[str, NDArray[Any]], place: dict[str, Any]) -> None:
+    """Fill a buffer with the results of `kept_arrays` and `kept_place`. The arrays must fit `entries_of_buffer`."""
+    for name, values in _arrays(buffer).items():
+        values[: len(saved[name])] = saved[name]
     if isinstance(buffer, HerReplayBuffer):
-        getattr(buffer, UNFINISHED)[...] = kept[UNFINISHED]
+        getattr(buffer, UNFINISHED)[...] = saved[UNFINISHED]
     buffer.pos, buffer.full = place["pos"], place["full"]
 
 
 def end_trials(buffer: ReplayBuffer) -> None:
-    """Mark the last transition as the end of its trial by the time limit; the next transition begins a new trial."""
+    """Mark the last transition as a trial's end by the time limit, so that the next one begins a new trial."""
     if buffer.pos == 0 and not buffer.full:
         return
     if isinstance(buffer, HerReplayBuffer):
         with warnings.catch_warnings():
-            # Stable-Baselines3 warns that the trial is cut, which is intended.
+            # Stable-Baselines3 warns that the trial is truncated, which is intended.
             warnings.simplefilter("ignore", UserWarning)
             buffer.truncate_last_trajectory()
     else:
@@ -129,33 +138,42 @@ def check_torch_states(model: Any, state: dict[str, NDArray[Any]], path: Any) ->
             if name in state:
                 torch.Generator(device).set_state(torch.from_numpy(np.array(state[name])))
         except RuntimeError as error:
-            raise CheckpointError(f"checkpoint {path}: {name} is no state of a generator: {in_brief(error)}") from error
+            raise CheckpointError(
+                f"checkpoint {path}: expected {name} to be the state of a torch generator, got one that torch refuses: "
+                f"{in_brief(error)}"
+            ) from error
 
 
-def like_own(own: dict[str, NDArray[Any]], kept: dict[str, NDArray[Any]], path: Any) -> dict[str, NDArray[Any]]:
-    """Return the arrays of a checkpoint in the types of the learner's own; the number of steps may differ.
+def like_own(own: dict[str, NDArray[Any]], saved: dict[str, NDArray[Any]], path: Any) -> dict[str, NDArray[Any]]:
+    """Return the arrays of a checkpoint with the dtypes of the learner's own arrays. "commands" may differ in length.
 
     Raises:
         CheckpointError: other names or shapes, or values that are not finite.
     """
-    commands = kept.get("commands", np.zeros(0))
+    commands = saved.get("commands", np.zeros(0))
     steps = len(commands) if commands.ndim else 0
     filled = {name: array.copy() for name, array in own.items()}
     filled["commands"] = np.zeros((steps, *own["commands"].shape[1:]), dtype=own["commands"].dtype)
-    checkpoint.fill(filled, kept, path)
+    checkpoint.fill(filled, saved, path)
     return filled
 
 
-def set_global_states(model: Any, kept: dict[str, Any], state: dict[str, NDArray[Any]]) -> None:
-    """Set the states of the global generators of torch and NumPy, from which Stable-Baselines3 draws."""
+def set_global_states(model: Any, numpy_random: dict[str, Any], state: dict[str, NDArray[Any]]) -> None:
+    """Set the states of the global generators of torch and NumPy, from which Stable-Baselines3 draws.
+
+    Args:
+        model: the learner; its device decides whether the generator of CUDA is set.
+        numpy_random: position and Gaussian cache of NumPy's generator.
+        state: arrays of the checkpoint.
+    """
     torch.set_rng_state(torch.from_numpy(np.array(state["random/torch"])))
     if model.device.type == "cuda" and "random/cuda" in state:
         torch.cuda.set_rng_state(torch.from_numpy(np.array(state["random/cuda"])), model.device)
     np.random.set_state(  # noqa: NPY002
         {
             "bit_generator": "MT19937",
-            "state": {"key": state["random/numpy"], "pos": kept["pos"]},
-            "has_gauss": kept["has_gauss"],
-            "gauss": kept["gauss"],
+            "state": {"key": state["random/numpy"], "pos": numpy_random["pos"]},
+            "has_gauss": numpy_random["has_gauss"],
+            "gauss": numpy_random["gauss"],
         }
     )

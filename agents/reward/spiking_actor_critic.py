@@ -6,8 +6,8 @@ Neurosci. 30:13326, 2010; PLoS Comput. Biol. 9:e1003024, 2013). The third factor
 prediction error, return - expected return; the critic's two populations receive it with opposite signs. No cell of the
 actor receives an error of its own, and nothing is propagated backwards.
 
-The actor explores through its background: one axon to each cell, whose mean rate is drawn once per reach, the same for
-the cells of a muscle, like a nucleus that injects variability in song birds (Fiete, Fee and Seung 2007, J.
+The actor explores through background input: one axon excites each cell. The rate of the axons is drawn once per reach,
+the same for all cells of a muscle. A nucleus injects variability likewise in song birds (Fiete, Fee and Seung 2007, J.
 Neurophysiol. 98:2038). Background synapses are constant. Without exploration the background fires at its mean rate.
 """
 
@@ -37,39 +37,40 @@ CELLS_PER_MUSCLE = 20
 CRITIC_CELLS_PER_SIGN = 20
 INPUT_PEAK_HZ = 100.0
 SYNAPSE_MS = 5.0
-# Drive without a cup, in units of the threshold: cells fire at about RESTING_HZ, so that their rates can rise and fall.
+# Drive without a cup, in units of the threshold. Cells then fire at about RESTING_HZ, so that rates can rise and fall.
 DRIVE = 1.2
 # Half the range of drives. Cells with equal drives would synchronise, and their mean rate would miss small changes.
 DRIVE_SPREAD = 0.3
 RESTING_HZ = 25.0
 # Slope of a cell's rate by its drive at rest, Hz.
 RATE_SLOPE_HZ = 60.0
-# Posture change and expected return per difference of antagonist rates, rad/Hz and 1/Hz.
+# Posture change, rad/Hz, and expected return, 1/Hz, per difference of antagonist rates.
 READOUT_RAD_PER_HZ = 0.025
 READOUT_MS = 200.0
 RETURN_PER_HZ = 0.5
 # Mean rate of the axon that excites one cell of the actor, and its mean drive.
 BACKGROUND_HZ = 200.0
 BACKGROUND_DRIVE = 0.1
-# SD of the exploration of a joint's posture, and the largest: beyond it the background would fall silent.
+# SD of exploration of a joint angle, and its upper bound, above which background axons would fall silent.
 EXPLORATION_RAD = 0.08
 LARGEST_EXPLORATION_RAD = 0.1
 EXPECTATION_RATE = 0.04
-# A decision is read from the spikes of the preparation and of the step of the launch.
+# A decision is read from the spikes of the preparation and of the control step of the launch.
 DECISION_MS = round(1000.0 * PREPARATION_S) + CONTROL_STEP_MS
 STDP = PairSTDP(depression=0.3)
+# Names of the projections.
 TO_ACTOR, TO_CRITIC, BACKGROUND = "input-actor", "input-critic", "background-actor"
 
 
 @dataclass(frozen=True)
 class Decision:
-    """A decision, kept until its return is known.
+    """Decision of the actor, stored until its return is known.
 
     Attributes:
         posture: (3,) rad, the change of posture.
         value: the return that the critic expects.
-        eligibility: by projection, (axons, targets), from the spikes that led to it.
-        activity: (axons,) of the sources, 0 to 1.
+        eligibility: (axons, targets) by projection, of the spikes from which the decision is read.
+        activity: (axons,), mean rate of each input axon, 0 to 1.
     """
 
     posture: Array
@@ -79,7 +80,7 @@ class Decision:
 
 
 class SpikingActorCritic:
-    """Actor and critic, and how they learn.
+    """Spiking actor and critic with their learning rules.
 
     Attributes:
         circuit: cells and synapses.
@@ -99,9 +100,11 @@ class SpikingActorCritic:
 
         Args:
             rule: "stdp", with the reward prediction error as the actor's third factor, or "hebb", with 1.
-            rng: source of the cells.
-            rate: fraction of the unexpected part of a cell's activity that a modulator of 1 makes permanent, 0 to 1.
-            critic_rate: fraction of a reward prediction error by which the expected return changes, 0 to 1.
+            rng: generator from which biases, initial voltages and weights are drawn.
+            rate: learning rate of the actor, 0 to 1. With a modulator of 1, a cell's rate changes by this fraction of
+                the difference between its rate in the reach and its expected rate.
+            critic_rate: learning rate of the critic, 0 to 1: the fraction of a reward prediction error by which the
+                expected return changes.
             exploration_rad: SD of exploration at each joint, 0 to 0.1 rad.
 
         Raises:
@@ -145,21 +148,22 @@ class SpikingActorCritic:
             ],
             rng=rng,
         )
-        self._remove_synapses()
+        self._connect_inputs()
         self._background_hz = np.full(actors, BACKGROUND_HZ)
-        # A joint moves by the difference of two muscles, whose backgrounds are drawn independently.
-        settled = -np.expm1(-1000.0 * PREPARATION_S / READOUT_MS)
-        drive_sd = exploration_rad / (np.sqrt(2.0) * READOUT_RAD_PER_HZ * RATE_SLOPE_HZ * settled)
+        # A joint moves by the difference of two muscles, whose backgrounds are drawn independently. The low-pass filter
+        # of the read-out reaches only a fraction of its final value within the preparation.
+        filter_gain = -np.expm1(-1000.0 * PREPARATION_S / READOUT_MS)
+        drive_sd = exploration_rad / (np.sqrt(2.0) * READOUT_RAD_PER_HZ * RATE_SLOPE_HZ * filter_gain)
         self._background_sd_hz = BACKGROUND_HZ * drive_sd / BACKGROUND_DRIVE
         self._expected = ExpectedEligibility(self.circuit.shape(TO_ACTOR), EXPECTATION_RATE)
         self._reward_prediction = NormalisedRewardPredictionError({TO_ACTOR: actors})
-        # The last reward prediction error with its modulators and eligibilities, and the number of errors so far.
+        # For display: last reward prediction error, its modulators, its eligibilities; number of errors so far.
         self._last_error: tuple[float, dict[str, Array], dict[str, Array]] | None = None
         self._errors = 0
         self._hebb = Hebb({TO_ACTOR: actors}) if rule == "hebb" else None
         self._actor_step = self._weight_per_eligibility()
         self._critic_step = self._actor_step / (2.0 * RETURN_PER_HZ * RESTING_HZ)
-        # Read-outs without a cup, which decisions are measured from.
+        # Read-outs without a cup: the zero of posture change and expected return.
         self._resting_posture, self._resting_value = np.zeros(JOINTS), 0.0
         rest = self.begin()
         self.circuit.run(rest, np.concatenate([np.zeros(self.cells.size), self._background_hz]), DECISION_MS)
@@ -171,20 +175,20 @@ class SpikingActorCritic:
         return self.circuit.begin()
 
     def explore(self, rng: np.random.Generator) -> Array:
-        """Return rates of the background, Hz, for a reach with exploration."""
+        """Draw and return the background rates (cells,), Hz, of a reach with exploration."""
         muscle_hz = rng.normal(BACKGROUND_HZ, self._background_sd_hz, 2 * JOINTS)
         return np.repeat(np.clip(muscle_hz, 0.0, 2.0 * BACKGROUND_HZ), CELLS_PER_MUSCLE)
 
     def run(
         self, state: CircuitState, cup: Array, background_hz: Array | None = None, record: SpikeRecord | None = None
     ) -> None:
-        """Run 20 ms.
+        """Advance the circuit by one control step, 20 ms.
 
         Args:
-            state: of the circuit.
-            cup: (2,) place of the seen cup, m.
-            background_hz: rates of the background, Hz; None for the mean.
-            record: to which spikes are written; None for none.
+            state: state of the circuit, changed in place.
+            cup: (2,), m, position of the seen cup.
+            background_hz: (cells,), Hz, background rates; None for their mean.
+            record: record to which spikes are added; None to record none.
         """
         background = self._background_hz if background_hz is None else background_hz
         rates = np.concatenate([INPUT_PEAK_HZ * self.cells.activity(cup), background])
@@ -194,7 +198,7 @@ class SpikingActorCritic:
             record.run(self.circuit, state, rates, CONTROL_STEP_MS)
 
     def decide(self, state: CircuitState) -> Decision:
-        """Return the decision that follows from the spikes so far."""
+        """Read the decision from the spikes so far."""
         circuit = self.circuit
         return Decision(
             posture=self.readout.command(circuit.rate_hz(state, "actor")) - self._resting_posture,
@@ -204,7 +208,7 @@ class SpikingActorCritic:
         )
 
     def learn(self, decision: Decision, earned: float) -> float:
-        """Learn from the return of a decision; return the reward prediction error."""
+        """Learn from the return that a decision earned; return the reward prediction error."""
         error = earned - decision.value
         modulators = self._reward_prediction.modulators(error)
         actor = modulators[TO_ACTOR] if self._hebb is None else self._hebb.modulators()[TO_ACTOR]
@@ -221,9 +225,9 @@ class SpikingActorCritic:
     def snapshot(self, state: CircuitState, record: SpikeRecord | None) -> Snapshot:
         """Return the spikes of a reach by population, and the last reward prediction error with the eligibilities."""
         places, actors, critics = self.cells.size, len(self.readout.sign), len(self.critic.sign)
-        first = places + actors
-        parts = {"senses": (0, places), "background": (places, first)} | muscle_parts(first, CELLS_PER_MUSCLE)
-        parts["critic"] = first + actors, first + actors + critics
+        inputs = places + actors
+        parts = {"senses": (0, places), "background": (places, inputs)} | muscle_parts(inputs, CELLS_PER_MUSCLE)
+        parts["critic"] = inputs + actors, inputs + actors + critics
         populations = populations_of(record, self.circuit, state, parts)
         if self._last_error is None:
             return Snapshot(populations)
@@ -239,18 +243,18 @@ class SpikingActorCritic:
         return self.circuit.arrays()
 
     def memory(self) -> dict[str, NDArray[Any]]:
-        """Return the arrays that learning needs besides, by name, to be filled in place."""
+        """Return the arrays of the learning rules beyond those of `arrays`, by name, to be filled in place."""
         return {
             "expected_eligibility": self._expected.per_activity,
             "mean_square_surprise": self._reward_prediction.mean_square,
         }
 
     def limits(self) -> dict[str, tuple[float, float]]:
-        """Return the lowest and highest value of those arrays and that memory that have limits, by name."""
+        """Return the lowest and highest value of every bounded array of `arrays` and `memory`, by name."""
         return self.circuit.limits() | {"mean_square_surprise": (0.0, np.inf)}
 
-    def _remove_synapses(self) -> None:
-        """Connect place cells with all cells by plastic synapses, and each background axon with one cell."""
+    def _connect_inputs(self) -> None:
+        """Remove synapses: plastic ones come from place cells alone, and each background axon excites one cell."""
         places = self.cells.size
         for name in (TO_ACTOR, TO_CRITIC):
             self.circuit.connected(name)[places:] = 0
@@ -260,10 +264,11 @@ class SpikingActorCritic:
         self.circuit.weight(BACKGROUND)[background == 0] = 0.0
 
     def _weight_per_eligibility(self) -> float:
-        """Return the weight change, per eligibility, that changes a cell's rate by the rate that made it eligible.
+        """Return the weight change per eligibility by which a cell's rate changes by the rate at which it fired.
 
-        A cell that fires at f Hz in a reach has eligibilities of x_i f tau+ (A+ - A-) T at axons of rates x_i. A
-        proportional weight change adds the sum of x_i^2 times that to its drive, and the slope times this to its rate.
+        In a reach of duration T, a cell that fires at f Hz has the eligibility e_i = x_i f tau+ (A+ - A-) T at axon i,
+        whose rate is x_i. Weight changes of e_i change its drive by the sum of x_i e_i times the time constant of the
+        synapses, and its rate by RATE_SLOPE_HZ times that. The result is f divided by this change of the rate.
         """
         middle = np.mean(self.cells.centres, axis=0)
         power = float(np.sum(np.square(INPUT_PEAK_HZ * self.cells.activity(middle))))

@@ -1,11 +1,11 @@
-"""Linear and convolutional layers whose backward pass takes its error by a rule.
+"""Linear and convolutional layers whose backward pass follows a learning rule.
 
-Forward, such a layer computes what torch's own does. Backward, its weights take the product of input and error, and the
-rule gives the signal for the layer below. No product with transposed weights is computed that a rule does not ask for.
-`agents.rules.assign.assign_rule` puts the layers of a network under a rule; until then a layer is torch's own.
+The forward pass is that of torch's own layer. In the backward pass, the gradient of the weights is error x input, and
+the rule computes the signal for the layer below. Products with transposed weights are computed only if the rule uses
+them. `agents.rules.assign.assign_rule` puts the layers of a network under a rule; before, they act as torch's own.
 
-Each layer keeps a `LayerPass` of every forward pass in autograd's graph. So two forward passes before one backward pass
-do not mix, and a layer receives the errors of exactly the heads that it fed.
+Each forward pass of a layer stores a `LayerPass` in autograd's graph. Two forward passes before one backward pass
+therefore do not mix, and a layer receives the errors of exactly the heads that it fed.
 """
 
 from __future__ import annotations
@@ -26,20 +26,20 @@ from agents.rules.links import Conditions, Edge, change_through, in_own_backward
 from agents.rules.rule import LayerRule
 
 Tensor = torch.Tensor
-# The conditions of the modules before layers, by layer and module.
+# Conditions of the modules between a layer and the one below, by layer and module.
 LinkConditions = dict[tuple["RuledLayer", nn.Module], Conditions]
 
 
 @dataclass(frozen=True, eq=False)
 class Place:
-    """Where a layer stands in its network.
+    """Position of a layer in its network.
 
     Attributes:
-        network: to which it belongs.
-        name: as in the state dictionary.
-        head: its name if it is a head, at whose output an error arises; None for a hidden layer.
-        feeds: names of the heads that it feeds, including its own.
-        below: the layer below; None for the first, which takes the network's input.
+        network: network of the layer.
+        name: name of the layer in the state dictionary.
+        head: name of the head if the layer is one, an output layer that receives an error; None for a hidden layer.
+        feeds: names of the heads that the layer feeds; a head feeds itself.
+        below: the layer below; None for the first layer, which takes the network's input.
         link: modules between the layer below and this one, in order.
     """
 
@@ -53,21 +53,21 @@ class Place:
 
 @dataclass(eq=False, slots=True)
 class LayerPass:
-    """One layer in one forward pass.
+    """Record of one layer in one forward pass.
 
     Attributes:
-        layer: whose pass it is.
-        before: passes of the layers of the same network that feed it; none for a first layer.
-        exact: whether the error goes back by back-propagation, whatever the rule.
-        weight: as the layer used it, under autocast in the lower precision.
-        autocast: dtype of autocast, None without it.
-        input_shape, output_shape: the batch first.
-        source: where its input comes from in autograd's graph, under a rule with the route "forward".
-        conditions: of the modules before the layer that need them.
-        heads: of a pass without passes before it: errors and link conditions of the heads that it feeds, in the present
-            backward pass.
-        received: what the layer has received from heads in the present backward pass: the head's name and a signal, by
-            the identity of the head's pass.
+        layer: the layer.
+        before: passes of the layers of the same network that feed it; empty for a first layer.
+        exact: whether the error is back-propagated, whatever the rule.
+        weight: weights that the layer used; under autocast, in the lower precision.
+        autocast: dtype of autocast; None without autocast.
+        input_shape, output_shape: shapes with the batch on the first axis.
+        source: origin of the input in autograd's graph, if the rule has the route "forward".
+        conditions: conditions of the modules in the layer's link that need them.
+        heads: only in a pass with an empty `before`: errors and link conditions of the heads that it feeds, in the
+            present backward pass.
+        received: signals that heads have sent in the present backward pass, each with the name of the head, by the id
+            of the head's pass.
     """
 
     layer: RuledLayer
@@ -83,7 +83,7 @@ class LayerPass:
     received: dict[int, tuple[str, Tensor]] = field(default_factory=dict)
 
     def upstream(self) -> Iterator[LayerPass]:
-        """Yield this pass and all that led to it, the nearest first."""
+        """Yield this pass, then all earlier passes that feed it, directly or through others."""
         known, waiting = {id(self)}, [self]
         while waiting:
             layer_pass = waiting.pop()
@@ -109,15 +109,15 @@ class LayerPass:
     def receive_error(self, error: Tensor, value: Tensor, signal_wanted: bool) -> Tensor | None:
         """Handle the error at the layer's output in a backward pass.
 
-        A head sends its error by the rule; the lowest layer has the network record the errors that reached it.
+        A head sends its error by the rule. The lowest layer records the errors that reached it in the network.
 
         Args:
-            error: in the shape of the output.
+            error: error in the shape of the output.
             value: the layer's input.
             signal_wanted: whether the layer below needs a signal.
 
         Returns:
-            The modulator of the cells that feed the layer, in the shape of its input; None for none.
+            The modulator of the cells that feed the layer, in the shape of its input; None if there is none.
         """
         if self.exact:
             return self.exact_signal(error) if signal_wanted else None
@@ -134,7 +134,7 @@ class LayerPass:
         return cast("Tensor | None", signal)
 
     def _remember_error(self, error: Tensor) -> None:
-        """Have the lowest passes that led to this head keep its error."""
+        """Store the error of this head in the lowest passes that feed it."""
         conditions: LinkConditions = {}
         lowest = []
         for layer_pass in self.upstream():
@@ -147,13 +147,13 @@ class LayerPass:
 
 @dataclass(frozen=True, eq=False)
 class BackwardRecord:
-    """What a backward pass by the rule leaves for `agents.rules.alignment`.
+    """Record of a backward pass by the rule, from which `agents.rules.alignment` computes.
 
     Attributes:
-        layer: the lowest layer that the pass reached: the first, unless the lowest ones are frozen.
-        value: its input.
-        autocast: dtype of autocast, None without it.
-        heads: by head, the error at its output, and the conditions of modules on the way to it.
+        layer: lowest layer that the backward pass reached: the first one that is not frozen.
+        value: input of this layer.
+        autocast: dtype of autocast; None without autocast.
+        heads: by head, the error at its output and the conditions of the modules between `layer` and the head.
     """
 
     layer: RuledLayer
@@ -164,17 +164,17 @@ class BackwardRecord:
 
 @dataclass(eq=False)
 class RuledNetwork:
-    """Layers under one rule.
+    """Network whose layers are under one rule.
 
     Attributes:
-        rule: how the error reaches them.
-        chains: modules by the name of the head in which they end; the last layer among them is the head.
-        exact: True if errors of forward passes from now on go back by back-propagation, False if by the rule. None: by
-            back-propagation if the network's input requires a gradient.
-        records: of the latest backward pass by the rule.
-        conditions: of the latest forward pass, by module, where a module needs them.
-        off_chain: layers that took their input from other layers than the one before them in their chain, and from
-            which.
+        rule: the learning rule.
+        chains: by name of a head, the modules from the network's input to it, in order. The last layer is the head.
+        exact: True if the errors of forward passes from now on are back-propagated, False if they follow the rule.
+            None: they are back-propagated if the network's input requires a gradient.
+        records: records of the latest backward pass by the rule.
+        conditions: conditions of the latest forward pass, for each module that needs them.
+        off_chain: by layer whose input did not come from the layer below in its chain alone: names of the layers from
+            which it came.
     """
 
     rule: LayerRule
@@ -186,30 +186,30 @@ class RuledNetwork:
 
     @property
     def layers(self) -> dict[str, RuledLayer]:
-        """Layers by name, each chain from first to head."""
+        """Return the layers by name, each chain from first layer to head."""
         return {layer.place.name: layer for chain in self.chains.values() for layer in layers_of(chain)}
 
     def record(self, lowest: LayerPass, value: Tensor) -> None:
-        """Record the errors that reached a lowest pass, in place of earlier ones of the same heads or layer."""
+        """Record the errors that reached a lowest pass. Replaces earlier records of the same layer or heads."""
         if lowest.heads:
-            others = (
-                other
-                for other in self.records
-                if other.layer is not lowest.layer and not other.heads.keys() & lowest.heads
+            retained = (
+                record
+                for record in self.records
+                if record.layer is not lowest.layer and not record.heads.keys() & lowest.heads
             )
-            record = BackwardRecord(lowest.layer, value.detach(), lowest.autocast, dict(lowest.heads))
-            self.records = (*others, record)
+            new_record = BackwardRecord(lowest.layer, value.detach(), lowest.autocast, dict(lowest.heads))
+            self.records = (*retained, new_record)
             lowest.heads.clear()
 
     @contextmanager
     def updating_feedback(self) -> Iterator[None]:
-        """Update the feedback after the changes of weights inside, if the rule modifies it."""
+        """Update the feedback by the weight changes made in the `with` block, if the rule modifies feedback."""
         before = self._weights()
         yield
         self._update_feedback(before)
 
     def follow(self, optimizer: torch.optim.Optimizer) -> None:
-        """Update the feedback after every step of an optimiser, if the rule modifies it."""
+        """Update the feedback after every step of an optimiser, if the rule modifies feedback."""
         if "feedback" in self.rule.modifies:
             before: dict[RuledLayer, Tensor] = {}
             optimizer.register_step_pre_hook(lambda *_: before.update(self._weights()))
@@ -228,13 +228,13 @@ class RuledNetwork:
                     self.rule.update_feedback(layer, change)
 
     def is_fed_by_first(self, layer: RuledLayer) -> bool:
-        """Return whether the layer below is a network's first."""
+        """Return whether the layer below is the first of a chain."""
         chains = (layers_of(chain) for chain in self.chains.values())
         return any(above is layer and below is chain[0] for chain in chains for below, above in pairwise(chain))
 
     @contextmanager
     def exact_errors(self, exact: bool | None = True) -> Iterator[None]:
-        """Set `exact` for the forward passes inside."""
+        """Set `exact` for the forward passes in the `with` block."""
         before, self.exact = self.exact, exact
         try:
             yield
@@ -243,47 +243,49 @@ class RuledNetwork:
 
 
 class RuledLayer(nn.Module, ABC):
-    """What linear and convolutional layers under a rule share."""
+    """Base class of linear and convolutional layers under a rule."""
 
     weight: Tensor
     placed: Place | None = None
 
     @property
     def place(self) -> Place:
-        """Where the layer stands.
+        """Return the layer's position in its network.
 
         Raises:
-            RuntimeError: it belongs to no network.
+            RuntimeError: the layer belongs to no network.
         """
         if self.placed is None:
-            raise RuntimeError("expected a layer of a network, which assign_rule places, got one without a network")
+            raise RuntimeError(
+                "expected a layer of a network under a rule (see assign_rule), got one without a network"
+            )
         return self.placed
 
     def feedback_matrix(self) -> Tensor:
-        """Return the feedback in the shape of the weights, of a rule with `feedback` "layers"."""
+        """Return the feedback matrix in the shape of the weights, under a rule whose `feedback` is "layers"."""
         return cast(Tensor, self.feedback)
 
     def broadcast(self, head: str, error: Tensor, shape: torch.Size) -> Tensor:
-        """Return a head's error (batch, ..., outputs) times this layer's feedback for it, in the shape of its input."""
+        """Return a head's error (batch, ..., outputs) times the feedback matrix for that head, in the input's shape."""
         return (error @ cast(Tensor, getattr(self, f"feedback_{head}")).to(error.dtype)).reshape(shape)
 
     @abstractmethod
     def fan_back(self) -> int:
-        """Return from how many cells of this layer a cell below receives through a matrix of the weights' shape."""
+        """Return how many cells of this layer send feedback to one cell below, by a matrix in the weights' shape."""
 
     @abstractmethod
     def through(self, error: Tensor, matrix: Tensor, shape: torch.Size) -> Tensor:
-        """Return an error at the output, carried to an input of the given shape through a matrix like the weights."""
+        """Return an error at the output times a matrix in the weights' shape, in the given shape of the input."""
 
     @abstractmethod
     def spread(self, change: Tensor, weight: Tensor) -> Tensor:
-        """Return how a change of the input changes the output, through weights."""
+        """Return the change of the output for a change of the input and given weights."""
 
     def open_pass(self, value: Tensor, weight: Tensor) -> LayerPass:
-        """Return a pass of this layer for an input, with the weights as they are used.
+        """Return a new pass of this layer for an input and the weights in use.
 
         Raises:
-            ValueError: the rule cannot reach the layers below through what lies in between.
+            ValueError: the error cannot reach the layers below by the rule.
         """
         place = self.place
         network = place.network
@@ -334,7 +336,7 @@ class RuledLayer(nn.Module, ABC):
             )
 
     def _apply_pass(self, function: Any, value: Tensor) -> Tensor:
-        """Return the output for an input, by an autograd function that records this layer's pass."""
+        """Return the output for an input, computed by an autograd function that stores the `LayerPass`."""
         bias = cast("Tensor | None", self.bias)
         weight, dtype = self.weight, autocast_dtype(value)
         if dtype is not None:
@@ -348,7 +350,7 @@ class RuledLayer(nn.Module, ABC):
             return cast(Tensor, function.apply(*arguments))
 
     def _anchor(self, value: Tensor) -> Tensor | None:
-        """Return a tensor that has a frozen first layer recorded, where the rule reaches the others through it."""
+        """Return a dummy input that makes autograd record a frozen first layer, if the rule needs that; else None."""
         network = self.place.network
         if network.rule.route != "forward" or self.place.below is not None or value.requires_grad:
             return None
@@ -383,7 +385,7 @@ class RuledConv2d(RuledLayer, nn.Conv2d):
     """`nn.Conv2d` under a rule, padded with zeros or not at all."""
 
     def forward(self, input: Tensor) -> Tensor:
-        """Return (batch, channels, height, width) for the same of other sizes, both with or without the batch."""
+        """Return (batch, channels, height, width) of the output for those of the input. The batch may be missing."""
         if self.placed is None or not torch.is_grad_enabled():
             return cast(Tensor, self._conv_forward(input, self.weight, self.bias))
         if input.dim() == 3:
@@ -391,13 +393,13 @@ class RuledConv2d(RuledLayer, nn.Conv2d):
         return self._apply_pass(_ConvolutionPass, input)
 
     def fan_back(self) -> int:
-        """Return the channels of a group times the places of the kernel."""
+        """Return output channels per group times the size of the kernel."""
         return self.out_channels // self.groups * self.weight[0, 0].numel()
 
     def gradients(
         self, error: Tensor, value: Tensor, matrix: Tensor, wanted: list[bool]
     ) -> tuple[Tensor | None, Tensor | None, Tensor | None]:
-        """Return those wanted of the gradients by input, weights and bias, for an error at the output and an input."""
+        """Return the gradients by input, weights and bias; `wanted` says which to compute, the others are None."""
         gradients = torch.ops.aten.convolution_backward(
             error, value, matrix, [self.out_channels], list(self.stride), list(cast(tuple[int, ...], self.padding)),
             list(self.dilation), False, [0, 0], self.groups, wanted,
@@ -405,13 +407,13 @@ class RuledConv2d(RuledLayer, nn.Conv2d):
         return cast(tuple[Tensor | None, Tensor | None, Tensor | None], gradients)
 
     def through(self, error: Tensor, matrix: Tensor, shape: torch.Size) -> Tensor:
-        """Return (batch, channels, height, width) of the input for the same of the output."""
+        """Return (batch, channels, height, width) of the input for those of the output."""
         carried, _, _ = self.gradients(error, error.new_empty(shape), matrix, [True, False, False])
         assert carried is not None
         return carried
 
     def spread(self, change: Tensor, weight: Tensor) -> Tensor:
-        """Return what `forward` does, without the bias."""
+        """Return the convolution of the change, without the bias."""
         return cast(Tensor, self._conv_forward(change.to(weight.dtype), weight, None))
 
 
@@ -464,7 +466,7 @@ def _keep_pass(ctx: Any, layer_pass: LayerPass, value: Tensor, weight: Tensor, o
 
 
 def passes_before(value: Tensor, network: RuledNetwork) -> tuple[LayerPass, ...]:
-    """Return the passes of layers of a network from which a tensor was computed without a further layer in between."""
+    """Return the nearest passes of a network's layers from which a tensor was computed."""
     passes: list[LayerPass] = []
     known: set[Any] = set()
     waiting: list[Any] = [value.grad_fn]
@@ -482,12 +484,12 @@ def passes_before(value: Tensor, network: RuledNetwork) -> tuple[LayerPass, ...]
 
 
 def layers_of(chain: tuple[nn.Module, ...]) -> list[RuledLayer]:
-    """Return the layers among modules."""
+    """Return the layers under a rule among modules."""
     return [module for module in chain if isinstance(module, RuledLayer)]
 
 
 def autocast_dtype(value: Tensor) -> torch.dtype | None:
-    """Return the dtype of autocast on the device of a tensor, None where it is off."""
+    """Return the dtype of autocast on a tensor's device; None if autocast is off."""
     kind = value.device.type
     if not torch.amp.is_autocast_available(kind) or not torch.is_autocast_enabled(kind):
         return None
@@ -495,5 +497,5 @@ def autocast_dtype(value: Tensor) -> torch.dtype | None:
 
 
 def _lowered(value: Tensor, dtype: torch.dtype) -> Tensor:
-    """Return a tensor as autocast hands it to a layer; double precision stays."""
+    """Return a tensor in the dtype of autocast; double precision and integers stay."""
     return value.to(dtype) if value.is_floating_point() and value.dtype != torch.float64 else value

@@ -1,7 +1,7 @@
-"""The rules for recurrent (LSTM) cells: back-propagation through time, e-prop, and the control `shallow`.
+"""Learning rules for recurrent (LSTM) cells: back-propagation through time, e-prop, and the control `shallow`.
 
-A rule turns the signal that reaches each cell, at the step that is taught, into a step of the cells' weights. With the
-route "backward" the signal is the error times the read-out's weights, with "broadcast" the error times fixed random
+A rule turns the learning signal of each cell, at the control step to which the error belongs, into a weight change. For
+the route "backward" the signal is the error times the read-out's weights, for "broadcast" the error times fixed random
 weights.
 """
 
@@ -22,12 +22,12 @@ Array = NDArray[np.float64]
 
 @dataclass(frozen=True)
 class RecurrentEligible:
-    """What may change, as of one step.
+    """Data from which a weight change is computed, as of one control step of a reach.
 
     Attributes:
-        inputs: (steps, inputs), all inputs so far.
-        hidden: (cells,), the output of the cells now.
-        eligibility: (sources, 4 x cells) of each synapse, if the rule keeps traces; else None.
+        inputs: (steps, inputs), all inputs of the reach so far.
+        hidden: (cells,), output of the cells at this step.
+        eligibility: (sources, 4 x cells), eligibility of each synapse; None for a rule without traces.
     """
 
     inputs: Array
@@ -36,32 +36,32 @@ class RecurrentEligible:
 
 
 class RecurrentRule(Rule):
-    """A rule for LSTM cells. This base class changes no hidden synapse."""
+    """Base class of rules for LSTM cells. It changes no hidden synapse."""
 
     cells = "recurrent"
 
     def advance_traces(self, state: LSTMState) -> None:
-        """Advance eligibility traces by the step that the cells have just made. Most rules keep none."""
+        """Advance the eligibility traces by the step that the cells have just made. Does nothing without traces."""
 
     def eligible(self, state: LSTMState) -> RecurrentEligible:
-        """Return what may change as of the latest step, as copies."""
+        """Return copies of the data from which a weight change at the latest step is computed."""
         return RecurrentEligible(np.array(state.inputs), state.hidden.copy(), None)
 
     def step(self, cells: LSTMCells, eligible: RecurrentEligible, signal: Array) -> Array | None:
-        """Return the step of the weights (sources, 4 x cells) for a signal (cells,); None for none."""
+        """Return the change of the weights, (sources, 4 x cells), for a signal (cells,); None for no change."""
         return None
 
     def step_macs(self, cells: LSTMCells, eligible: RecurrentEligible) -> int:
-        """Return the multiply-accumulates of one step beyond those of the traces."""
+        """Return the number of multiply-accumulates of `step`, without those of the traces."""
         return 0
 
 
 class BackpropagationThroughTime(RecurrentRule):
     """The gradient through all steps of a reach and all cells (Werbos 1990, Proc. IEEE 78:1550).
 
-    A synapse changes by the sum over steps of d z. z is what it carries, and d the effect of its cell's gate on the
-    signal at the last step, carried back from step to step. The rule needs all inputs of the reach and the transposed
-    weights.
+    A synapse changes by the sum over steps of d z. z is its input, and d the gradient of signal x output at the last
+    step with respect to the gate that the synapse feeds, propagated back from step to step. The rule needs all inputs
+    of the reach and the transposed weights.
     """
 
     name = "bp"
@@ -74,7 +74,7 @@ class BackpropagationThroughTime(RecurrentRule):
         return step
 
     def step_macs(self, cells: LSTMCells, eligible: RecurrentEligible) -> int:
-        """Return one for each synapse and one more for each recurrent synapse, at each step of the reach."""
+        """Return the multiply-accumulates: one per synapse and one more per recurrent synapse, at each past step."""
         recurrent = len(eligible.hidden) * cells.weights.shape[1]
         return len(eligible.inputs) * (cells.weights.size + recurrent)
 
@@ -82,15 +82,16 @@ class BackpropagationThroughTime(RecurrentRule):
 class EProp(RecurrentRule):
     """E-prop with random feedback (Bellec, Scherr et al. 2020, Nature Communications 11:3625).
 
-    Each synapse keeps an eligibility trace forward in time, and changes by B e x eligibility, with e the error of the
-    read-out at the step that is taught and B fixed and random. The trace holds the synapse's effect on the memory of
-    its own cell, and decays by that cell's forget gate; its effect on other cells is left out. With z what the synapses
-    carry and the gates i, f, g, o of `agents.networks.lstm`, the trace of a synapse to the gate A is
+    Each synapse changes by B e x eligibility, where e is the error of the read-out at the step to which it belongs and
+    B is fixed and random. The eligibility comes from a trace that runs forward in time: the effect of the synapse on
+    the memory c of its own cell. The trace decays by that cell's forget gate. Effects on other cells are neglected. Let
+    z be the input of a synapse and i, f, g, o the gates of `agents.networks.lstm`. The trace of a synapse to the gate A
+    is
 
-        epsilon_A = f epsilon_A + D_A z,   D_i = g i (1 - i),  D_f = c_before f (1 - f),  D_g = i (1 - g^2)
+        epsilon_A <- f epsilon_A + D_A z,   D_i = g i (1 - i),  D_f = c_before f (1 - f),  D_g = i (1 - g^2)
 
-    and its eligibility o (1 - tanh(c)^2) epsilon_A. The output gate acts on no memory: the eligibility of its synapses
-    is tanh(c) o (1 - o) z of the present step.
+    and its eligibility is o (1 - tanh(c)^2) epsilon_A. The output gate does not act on the memory, so the eligibility
+    of its synapses is tanh(c) o (1 - o) z of the present step.
     """
 
     name = "eprop"
@@ -105,10 +106,11 @@ class EProp(RecurrentRule):
         _advance_traces(state.traces, state.sources, state.gates, state.memory_before, state.memory)
 
     def eligible(self, state: LSTMState) -> RecurrentEligible:
-        """Return what may change as of the latest step, with the eligibility of every synapse, as copies."""
+        """Return copies of the data of the latest step, with the eligibility of every synapse."""
         assert state.traces is not None
-        opened = state.gate("output") * (1.0 - np.tanh(state.memory) ** 2)
-        eligibility = state.traces * np.concatenate([opened, opened, opened, np.ones_like(opened)])
+        memory_slope = state.gate("output") * (1.0 - np.tanh(state.memory) ** 2)
+        slopes = [memory_slope, memory_slope, memory_slope, np.ones_like(memory_slope)]
+        eligibility = state.traces * np.concatenate(slopes)
         return replace(super().eligible(state), eligibility=eligibility)
 
     def step(self, cells: LSTMCells, eligible: RecurrentEligible, signal: Array) -> Array:
@@ -118,12 +120,12 @@ class EProp(RecurrentRule):
         return step
 
     def step_macs(self, cells: LSTMCells, eligible: RecurrentEligible) -> int:
-        """Return one for each synapse."""
+        """Return the multiply-accumulates: one per synapse."""
         return cells.weights.size
 
 
 class ShallowRecurrent(RecurrentRule):
-    """Recurrent cells have no modulator and stay as they were drawn; the read-out learns."""
+    """Control: only the read-out learns. Recurrent cells keep their initial weights."""
 
     name = "shallow"
     route = "backward"
@@ -133,7 +135,7 @@ class ShallowRecurrent(RecurrentRule):
 
 @allocating_kernel
 def _back_through_time(weights, inputs, signal, step):  # type: ignore[no-untyped-def]
-    """Add the gradient of signal x output to `step`, in the shape of the weights; the reach is computed again."""
+    """Add the gradient of signal x output by the weights to `step`. Runs the whole reach forward, then backward."""
     steps, first, cells = inputs.shape[0], inputs.shape[1], len(signal)
     sources = np.zeros((steps, first + cells + 1))
     gates = np.empty((steps, 4 * cells))
@@ -143,32 +145,32 @@ def _back_through_time(weights, inputs, signal, step):  # type: ignore[no-untype
         sources[t, -1] = 1.0
         memories[t + 1] = memories[t]
         advance(weights, inputs[t], sources[t], hidden, memories[t + 1], gates[t])
-    by_hidden = signal.copy()
-    by_memory = np.zeros(cells)
-    by_gate = np.empty(4 * cells)
+    hidden_gradient = signal.copy()
+    memory_gradient = np.zeros(cells)
+    gate_gradient = np.empty(4 * cells)
     for t in range(steps - 1, -1, -1):
         for k in range(cells):
             i, f, g, o = gates[t, k], gates[t, cells + k], gates[t, 2 * cells + k], gates[t, 3 * cells + k]
             squashed = math.tanh(memories[t + 1, k])
-            by_memory[k] += by_hidden[k] * o * (1.0 - squashed * squashed)
-            by_gate[k] = by_memory[k] * g * i * (1.0 - i)
-            by_gate[cells + k] = by_memory[k] * memories[t, k] * f * (1.0 - f)
-            by_gate[2 * cells + k] = by_memory[k] * i * (1.0 - g * g)
-            by_gate[3 * cells + k] = by_hidden[k] * squashed * o * (1.0 - o)
-            by_memory[k] *= f
+            memory_gradient[k] += hidden_gradient[k] * o * (1.0 - squashed * squashed)
+            gate_gradient[k] = memory_gradient[k] * g * i * (1.0 - i)
+            gate_gradient[cells + k] = memory_gradient[k] * memories[t, k] * f * (1.0 - f)
+            gate_gradient[2 * cells + k] = memory_gradient[k] * i * (1.0 - g * g)
+            gate_gradient[3 * cells + k] = hidden_gradient[k] * squashed * o * (1.0 - o)
+            memory_gradient[k] *= f
         for row in range(first + cells + 1):
             value = sources[t, row]
             for column in range(4 * cells):
-                step[row, column] += value * by_gate[column]
+                step[row, column] += value * gate_gradient[column]
         for k in range(cells):
             # Four independent sums, one for each gate, run in parallel in the processor.
             a, b, c, d = 0.0, 0.0, 0.0, 0.0
             for j in range(cells):
-                a += weights[first + k, j] * by_gate[j]
-                b += weights[first + k, cells + j] * by_gate[cells + j]
-                c += weights[first + k, 2 * cells + j] * by_gate[2 * cells + j]
-                d += weights[first + k, 3 * cells + j] * by_gate[3 * cells + j]
-            by_hidden[k] = (a + b) + (c + d)
+                a += weights[first + k, j] * gate_gradient[j]
+                b += weights[first + k, cells + j] * gate_gradient[cells + j]
+                c += weights[first + k, 2 * cells + j] * gate_gradient[2 * cells + j]
+                d += weights[first + k, 3 * cells + j] * gate_gradient[3 * cells + j]
+            hidden_gradient[k] = (a + b) + (c + d)
 
 
 @allocating_kernel

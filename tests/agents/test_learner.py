@@ -277,7 +277,7 @@ def test_an_observation_that_is_not_finite_is_refused_by_name(name: str) -> None
             given = {**observation, part: changed} if isinstance(observation, dict) else changed
             batch = {key: array[None] for key, array in given.items()} if isinstance(given, dict) else given[None]
             for refused in (given, batch):
-                with pytest.raises(ValueError, match=f"expected finite numbers in {part}"):
+                with pytest.raises(ValueError, match=f"{part}: expected finite numbers"):
                     model.predict(refused)
     assert np.isfinite(model.predict(observation)[0]).all()
 
