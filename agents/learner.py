@@ -194,12 +194,12 @@ def prepare(
 
 
 def prepare_torque(learner: str, seed: int, folder: Path, on_progress: Callable[[float], None] | None = None) -> Any:
-    """As `prepare`, under torque control."""
+    """Prepare a learner as `prepare` does, under torque control."""
     return prepare(learner, seed, folder, on_progress, control="torque")
 
 
 def prepare_muscle(learner: str, seed: int, folder: Path, on_progress: Callable[[float], None] | None = None) -> Any:
-    """As `prepare`, under muscle control."""
+    """Prepare a learner as `prepare` does, under muscle control."""
     return prepare(learner, seed, folder, on_progress, control="muscle")
 
 

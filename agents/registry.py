@@ -108,7 +108,7 @@ class Spec:
 
     @property
     def name(self) -> str:
-        """The full name without settings."""
+        """Return the full name without settings."""
         parts = (self.teacher, self.algorithm, self.network, self.rule)
         return "-".join(part for part in parts if part) + (HIDDEN if self.plastic == "hidden" else "")
 
@@ -147,7 +147,7 @@ class Learner:
 
     @property
     def model_class(self) -> Any:
-        """The class, imported now."""
+        """Import and return the learner's class."""
         if not isinstance(self.model, str):
             return self.model
         module, _, name = self.model.partition(":")

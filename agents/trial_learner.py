@@ -217,7 +217,7 @@ class TrialLearner(ABC, Generic[T]):
 
     @property
     def logger(self) -> Logger:
-        """The logger in use."""
+        """Return the logger in use."""
         if self._logger is None:
             self._logger = make_logger(self.verbose, self.tensorboard_log)
         return self._logger
@@ -241,7 +241,7 @@ class TrialLearner(ABC, Generic[T]):
         self.senses = senses
 
     def get_env(self) -> VecEnv:
-        """The environment, as a VecEnv."""
+        """Return the environment as a VecEnv."""
         if self._vec_env is None:
             env: Any = self.env
             self._vec_env = DummyVecEnv([lambda: env])
@@ -252,22 +252,22 @@ class TrialLearner(ABC, Generic[T]):
 
     @property
     def observation_space(self) -> gym.Space[Any]:
-        """The environment's."""
+        """Return the environment's observation space."""
         return self.env.observation_space
 
     @property
     def action_space(self) -> gym.Space[Any]:
-        """The environment's."""
+        """Return the environment's action space."""
         return self.env.action_space
 
     @property
     def n_envs(self) -> int:
-        """Number of environments in which it learns at once."""
+        """Return the number of environments in which the learner learns at once."""
         return num_envs_of(self.env)
 
     @property
     def env_options(self) -> dict[str, Any]:
-        """Arguments of `gym.make` for an environment like the one in which it learns."""
+        """Return the arguments of `gym.make` for an environment like the learner's."""
         return env_options_of(self.env)
 
     def predict(

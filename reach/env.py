@@ -74,7 +74,7 @@ class Observing:
 
     @property
     def space(self) -> Any:
-        """The space of one environment's observations."""
+        """Return the space of one environment's observations."""
         low, high = (np.concatenate([np.full(row[1], row[k]) for row in s.OBSERVATION]) for k in (3, 4))
         low, high = low.astype(np.float32), high.astype(np.float32)
         vector = spaces.Box(low, high, dtype=np.float32)
@@ -242,7 +242,7 @@ class CupEnv(gym.Env[Any, NDArray[np.float32]]):
 
     @property
     def arm(self) -> Arm:
-        """The arm of the present trial."""
+        """Return the arm of the present trial."""
         return self._simulation.arms[0]
 
     def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Any, dict[str, Any]]:

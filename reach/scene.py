@@ -211,12 +211,12 @@ class Paths:
 
     @property
     def path(self) -> Any:
-        """Path of this trial, (n, 2) m."""
+        """Return the path of this trial, (n, 2) m."""
         return np.array(self._path).reshape(-1, 2)
 
     @property
     def past_paths(self) -> tuple[Any, ...]:
-        """Paths of earlier trials, oldest first, each (n, 2) m."""
+        """Return the paths of earlier trials, oldest first, each (n, 2) m."""
         return self._past
 
 

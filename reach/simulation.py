@@ -222,7 +222,7 @@ class Simulation:
 
     @property
     def can_begin_drawn(self) -> NDArray[np.bool_]:
-        """Worlds (num_envs,) whose next trial `begin_drawn` may begin: those whose settings stay as they are."""
+        """Return for each world (num_envs,) whether `begin_drawn` may begin its next trial: its settings stay."""
         return ~self._changed & (not self._has_ranges)
 
     def begin_drawn(self, mask: NDArray[np.bool_]) -> None:

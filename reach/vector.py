@@ -136,7 +136,7 @@ class CupVectorEnv(gym.vector.VectorEnv[Any, NDArray[np.float32], NDArray[Any]])
 
     @property
     def arms(self) -> list[Arm]:
-        """The arm of each environment in its present trial."""
+        """Return the arm of each environment in its present trial."""
         return self._simulation.arms
 
     def reset(

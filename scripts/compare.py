@@ -307,7 +307,7 @@ def main(given: Compare) -> int:
             print(f"Gathered {gathered} jobs from {len(shard_folders(given.out))} shards")
 
         def write() -> Mapping[str, Any]:
-            """What there is so far, whole; a run after a kill ends with the same bytes."""
+            """Write tables and report of the results so far; a continued study ends with the same bytes."""
             trials = append_persons(store.write_tables(jobs), given.person)
             measured = per_seed(trials)
             summary = summarise(trials, measured)

@@ -92,7 +92,7 @@ class Case:
 
     @property
     def file(self) -> str:
-        """Name of the file of its result, which holds all settings."""
+        """Return the name of the file of its result, which holds all settings."""
         amount = f"{self.trials}-trials" if self.trials else f"{self.timesteps}-steps"
         judged = f"{self.judge}-judged" + (f"-every-{self.every}" if self.every else "")
         return f"{self.learner}-{self.env.replace('/', '-')}-{amount}-{judged}-{self.seed}.json"

@@ -136,11 +136,13 @@ def study_of(learner: str, given: Tune) -> optuna.Study:
         load_if_exists=True,
     )
     wanted = searched_with(learner, given)
-    kept = {name: study.user_attrs.get(name, value) for name, value in wanted.items()}
-    if kept != wanted:
-        was, now = (" ".join(f"--{name} {value}" for name, value in one.items()) for one in (kept, wanted))
+    stored = {name: study.user_attrs.get(name, value) for name, value in wanted.items()}
+    if stored != wanted:
+        expected, got = (
+            " ".join(f"--{name} {value}" for name, value in options.items()) for options in (stored, wanted)
+        )
         raise ValueError(
-            f"--out {given.out} holds a search of {learner} with {was}; one with {now} needs another --out"
+            f"--out {given.out}: expected {expected}, as in its search of {learner}, got {got}; give another --out"
         )
     code = code_of_search()
     if study.trials and study.user_attrs.get("code") != code:
@@ -168,7 +170,7 @@ def search(learner: str, given: Tune) -> dict[str, Any]:
     torch.set_num_threads(1)
     space = search_space(learner)
     criterion = criterion_of(learner)
-    kept = study_of(learner, given)
+    stored = study_of(learner, given)
 
     def worth(trial: optuna.Trial) -> float:
         settings = {space.setting: trial.suggest_float(space.setting, space.low, space.high, log=True)}
@@ -184,9 +186,9 @@ def search(learner: str, given: Tune) -> dict[str, Any]:
         # A part of a seed, one perturbation of several, says little of a spiking network.
         pruner=optuna.pruners.MedianPruner(n_startup_trials=UNPRUNED_TRIALS, n_warmup_steps=criterion.steps - 1),
     )
-    repeat_trials(kept, study, space)
+    repeat_trials(stored, study, space)
     left = max(0, given.trials - len(study.trials))
-    study.optimize(worth, n_trials=left, callbacks=[lambda _, trial: kept.add_trial(trial)])
+    study.optimize(worth, n_trials=left, callbacks=[lambda _, trial: stored.add_trial(trial)])
     trials = study.get_trials(states=OVER)
     return {
         "settings": {space.setting: study.best_params[space.setting]},
@@ -204,20 +206,20 @@ def search(learner: str, given: Tune) -> dict[str, Any]:
     }
 
 
-def repeat_trials(kept: optuna.Study, search: optuna.Study, space: SearchSpace) -> None:
-    """Repeat the trials of a stored search without judging them, so that the next one draws as if uninterrupted.
+def repeat_trials(stored: optuna.Study, search: optuna.Study, space: SearchSpace) -> None:
+    """Repeat the draws of a stored search without new runs, so that the next trial is drawn as if uninterrupted.
 
     Raises:
-        ValueError: they were drawn in another way.
+        ValueError: this version draws other values.
     """
     drawn: dict[str, optuna.distributions.BaseDistribution]
     drawn = {space.setting: optuna.distributions.FloatDistribution(space.low, space.high, log=True)}
-    for trial in kept.get_trials(states=OVER):
+    for trial in stored.get_trials(states=OVER):
         again = search.ask(drawn)
         if again.params != trial.params:
             raise ValueError(
-                f"--out holds a search of {kept.study_name} whose trial {trial.number} tried {trial.params}; "
-                f"this version tries {again.params} there, and needs another --out"
+                f"--out: expected a search of {stored.study_name} whose trial {trial.number} tries {again.params}, as "
+                f"this version does, got one that tried {trial.params}; give another --out"
             )
         for step, value in trial.intermediate_values.items():
             again.report(value, step)
@@ -228,8 +230,8 @@ def repeat_trials(kept: optuna.Study, search: optuna.Study, space: SearchSpace) 
 def judged(learner: str, settings: dict[str, float], given: Tune) -> Iterator[float]:
     """Judge settings step by step; lower is better."""
     if find(learner).spec.teacher != "reward":
-        kept = given.out / "baseline" / code_of_search()
-        return left_uncorrected(learner, settings, given.seeds, given.baseline_trials, kept)
+        trained_learners = given.out / "baseline" / code_of_search()
+        return left_uncorrected(learner, settings, given.seeds, given.baseline_trials, trained_learners)
     return missed_in_training(learner, settings, given.seeds, given.training_share)
 
 
@@ -243,16 +245,16 @@ def main(given: Tune) -> None:
 def search_all(given: Tune) -> None:
     """Search, learner by learner, and write the results."""
     os.environ["OMP_NUM_THREADS"] = "1"
-    found: dict[str, dict[str, Any]] = {}
+    results: dict[str, dict[str, Any]] = {}
     with command.workers(given.jobs) as pool:
         # Refuse searches that cannot continue before starting any.
         list(pool.map(make_ready, given.learners, repeat(given)))
         waiting = {pool.submit(search, learner, given): learner for learner in given.learners}
         for future in tqdm(as_completed(waiting), total=len(waiting), desc="learners"):
-            found[waiting[future]] = future.result()
-    found = {learner: found[learner] for learner in given.learners}
+            results[waiting[future]] = future.result()
+    results = {learner: results[learner] for learner in given.learners}
     given_command = " ".join(["python scripts/tune.py", *sys.argv[1:]])
-    whole = {learner: one | {"command": given_command} for learner, one in found.items()}
+    whole = {learner: result | {"command": given_command} for learner, result in results.items()}
     write_file(given.out / "tuned.json", (json.dumps(whole, indent=1) + "\n").encode())
     drawn = whole
     if given.settings is not None:
@@ -260,9 +262,9 @@ def search_all(given: Tune) -> None:
         write_file(given.settings, (json.dumps(drawn, indent=1) + "\n").encode())
     draw(drawn, given.out / "tuning.png")
     table = Table("learner", "setting", "best", "left, or missed")
-    for learner, one in found.items():
-        (name, value), *_ = one["settings"].items()
-        table.add_row(learner, name, f"{value:.3g}", f"{one[criterion_of(learner).name]:.3f}")
+    for learner, result in results.items():
+        (name, value), *_ = result["settings"].items()
+        table.add_row(learner, name, f"{value:.3g}", f"{result[criterion_of(learner).name]:.3f}")
     Console().print(table)
     print(f"Written: {given.out / 'tuned.json'}, tuning.png" + (f", {given.settings}" if given.settings else ""))
 

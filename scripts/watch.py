@@ -136,7 +136,7 @@ class Watch:
 
     @property
     def compared(self) -> list[str]:
-        """Names in --compare."""
+        """Return the names in --compare."""
         return [] if self.compare is None else split_names(self.compare)
 
 

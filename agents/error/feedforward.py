@@ -28,7 +28,7 @@ class SensoryCells(Protocol):
 
     @property
     def size(self) -> int:
-        """Number of cells."""
+        """Return the number of cells."""
 
     def activity(self, seen: Array) -> Array:
         """Return the activity (size,), 0 or more."""

@@ -178,7 +178,7 @@ class ErrorLearner(TrialLearner[ErrorTrial]):
 
     @property
     def plastic(self) -> Plastic:
-        """Which synapses learn."""
+        """Return which synapses learn: "all" or "hidden"."""
         return self.feedforward.plastic
 
     def end_baseline(self) -> None:
@@ -213,9 +213,9 @@ class ErrorLearner(TrialLearner[ErrorTrial]):
         step = trial.reach.step
         posture = trial.posture
         if step >= PREPARATION_STEPS or not self.feedforward.waits_for_launch:
-            seen = trial.reach.cup if self.feedforward.sees == "cup" else trial.reach.picture
-            assert seen is not None
-            posture = self.feedforward.posture(trial.network, seen)
+            visual_input = trial.reach.cup if self.feedforward.sees == "cup" else trial.reach.picture
+            assert visual_input is not None
+            posture = self.feedforward.posture(trial.network, visual_input)
         if step <= CREDIT_STEP:
             trial.posture = posture
         if step == CREDIT_STEP:

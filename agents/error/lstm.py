@@ -112,18 +112,18 @@ class LSTMFeedForward:
         if not np.any(error):
             return
         share = rate / (1 if self.plastic == "hidden" else 2)
-        kept = 1.0 - self._decay if self.plastic == "all" else 1.0
+        retention = 1.0 - self._decay if self.plastic == "all" else 1.0
         step = self._step(eligible, error)
         if step is not None and np.any(step[-1]):
             power = 1.0 + float(np.sum(step[:-1] ** 2) / np.sum(step[-1] ** 2))
             self.lstm.weights += (share / power) * step
             self._costs.add(weight_updates=step.size, learning_macs=self._rule.step_macs(self.lstm, eligible))
-            self.lstm.weights[:-1] *= kept
+            self.lstm.weights[:-1] *= retention
         if self.plastic == "all":
             power = 1.0 + float(np.sum(eligible.hidden**2))
             self.readout += (share / power) * np.outer(error, eligible.hidden)
             self.readout_bias += (share / power) * error
-            self.readout *= kept
+            self.readout *= retention
             self._costs.add(weight_updates=self.readout.size + JOINTS, learning_macs=self.readout.size)
 
     def _signal(self, error: Array) -> Array:

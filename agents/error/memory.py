@@ -125,7 +125,7 @@ class MemoryFeedForward:
 
     @property
     def plastic(self) -> Plastic:
-        """Which synapses learn before the practice."""
+        """Return which synapses learn before the practice."""
         return self.below.plastic
 
     @plastic.setter

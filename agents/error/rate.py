@@ -132,10 +132,10 @@ class RateFeedForward:
             error: (3,) rad, what the posture lacked. The step goes along it, not against it.
             rate: share of the error to correct.
         """
-        seen = _as_tensor(eligible)[None]
+        activity = _as_tensor(eligible)[None]
         lacking = _as_tensor(error)[None]
         inputs: dict[RuledLayer, torch.Tensor] = {}
-        posture = seen
+        posture = activity
         for module in self.network:
             if isinstance(module, RuledLayer):
                 inputs[module] = posture.detach()
@@ -158,7 +158,7 @@ class RateFeedForward:
                     changes.append((value, step, power))
             if self.plastic == "hidden" and changes:
                 _add(changes, PROBE)
-                moved = float((self.network(seen) - posture).norm()) / PROBE
+                moved = float((self.network(activity) - posture).norm()) / PROBE
                 _add(changes, -PROBE)
                 rate *= min(float(lacking.norm()) / max(moved, 1e-12), LARGEST_GAIN)
             with self._ruled.updating_feedback():
@@ -167,7 +167,7 @@ class RateFeedForward:
                     for weight, _, _ in changes[::2]:
                         weight.mul_(1.0 - self._decay)
             self._costs.add(
-                weight_updates=sum(value.numel() for value, _, _ in changes), learning_macs=self._step_macs(seen)
+                weight_updates=sum(value.numel() for value, _, _ in changes), learning_macs=self._step_macs(activity)
             )
 
     def end_baseline(self, body: Controller, practice_rate: float) -> None:
@@ -241,12 +241,12 @@ class RateFeedForward:
         """Return the counts so far, by the names of `agents.costs`."""
         return dict(self._costs.counts)
 
-    def _step_macs(self, seen: torch.Tensor) -> int:
+    def _step_macs(self, activity: torch.Tensor) -> int:
         """Return the multiply-accumulates of a step beyond the forward pass; counted once for each `plastic`."""
         if self.plastic not in self._steps_macs:
             values = [value for layer in self._plastic_layers() for value in layer.parameters()]
             with torch.enable_grad(), Multiplications() as counted:
-                posture = self.network(seen)
+                posture = self.network(activity)
                 torch.autograd.grad(posture, values, torch.ones_like(posture), allow_unused=True)
             self._steps_macs[self.plastic] = counted.count - self._pass_macs
         return self._steps_macs[self.plastic]

@@ -66,7 +66,7 @@ class LSTMState:
 
     @property
     def forget_gate(self) -> Array:
-        """The share 0..1 of its memory that each cell kept in the latest step, (cells,)."""
+        """Return the fraction, 0 to 1, of its memory that each cell retained in the latest step, (cells,)."""
         return self.gate("forget")
 
 
@@ -98,17 +98,17 @@ class LSTMCells:
 
     @property
     def weight_ih(self) -> Array:
-        """(4 x cells, inputs), a view, as `torch.nn.LSTM` has it."""
+        """Return the input weights (4 x cells, inputs), a view in the layout of `torch.nn.LSTM`."""
         return self.weights[: self.inputs].T
 
     @property
     def weight_hh(self) -> Array:
-        """(4 x cells, cells), a view, as `torch.nn.LSTM` has it."""
+        """Return the recurrent weights (4 x cells, cells), a view in the layout of `torch.nn.LSTM`."""
         return self.weights[self.inputs : -1].T
 
     @property
     def bias(self) -> Array:
-        """(4 x cells,), a view; the sum of torch's two."""
+        """Return the bias (4 x cells,), a view: the sum of the two biases of `torch.nn.LSTM`."""
         bias: Array = self.weights[-1]
         return bias
 

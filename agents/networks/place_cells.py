@@ -28,7 +28,7 @@ class PlaceCells:
 
     @property
     def size(self) -> int:
-        """Number of cells."""
+        """Return the number of cells."""
         return len(self.centres)
 
     def activity(self, place: Array) -> Array:

@@ -48,7 +48,7 @@ class Network:
 
     @property
     def sees(self) -> Sees:
-        """What the sensory cells are given."""
+        """Return the input of the sensory cells: "cup" or "picture"."""
         return "picture" if self.env_options.get("observation") == "retina" else "cup"
 
     def build(self, rng: np.random.Generator) -> tuple[Any, Any]:

@@ -105,62 +105,62 @@ class Reach:
 
     @property
     def step(self) -> int:
-        """Control steps since the start of the trial."""
+        """Return the number of control steps since the start of the trial."""
         return int(self.memory["step"].item())
 
     @property
     def time_s(self) -> float:
-        """Time since the start of the trial, s."""
+        """Return the time since the start of the trial, s."""
         return self.step * CONTROL_STEP_S
 
     @property
     def cup(self) -> Array:
-        """The filtered seen cup, (2,) m, at present."""
+        """Return the filtered seen cup, (2,) m, at present."""
         return self._copy("cup")
 
     @property
     def aimed_cup(self) -> Array:
-        """The filtered seen cup, (2,) m, at launch."""
+        """Return the filtered seen cup, (2,) m, at launch."""
         return self._copy("aimed_cup")
 
     @property
     def start(self) -> Array:
-        """The seen hand (from proprioception when hidden) at the start, (2,) m."""
+        """Return the seen hand (from proprioception when hidden) at the start, (2,) m."""
         return self._copy("start")
 
     @property
     def rest(self) -> Array:
-        """The posture held at the start, (3,) rad."""
+        """Return the posture held at the start, (3,) rad."""
         return self._copy("rest")
 
     @property
     def feedback(self) -> Array:
-        """The sum of feedback added to the posture, (3,) rad."""
+        """Return the sum of feedback added to the posture, (3,) rad."""
         return self._copy("feedback")
 
     @property
     def hand(self) -> Array:
-        """The latest seen hand (from proprioception when hidden), (2,) m."""
+        """Return the latest seen hand (from proprioception when hidden), (2,) m."""
         return self._copy("hand")
 
     @property
     def visible(self) -> bool:
-        """Whether `hand` was seen."""
+        """Return whether `hand` was seen."""
         return bool(self.memory["visible"].item())
 
     @property
     def angles_at_sight(self) -> Array:
-        """Joint angles (3,) rad at the moment at which `hand` was seen."""
+        """Return the joint angles (3,) rad at the moment at which `hand` was seen."""
         return self._copy("angles_at_sight")
 
     @property
     def axis(self) -> float:
-        """Direction, rad, in which the hand should point at the cup: that of the reach, limited by the wrist."""
+        """Return the wanted direction of the hand at the cup, rad: that of the reach, limited by the wrist."""
         return float(self.memory["axis"].item())
 
     @property
     def past_angles(self) -> Array:
-        """Joint angles (n, 3) rad as sensed in the latest steps, the oldest first."""
+        """Return the joint angles (n, 3) rad as sensed in the latest steps, the oldest first."""
         past: Array = self.memory["past_angles"][0]
         return past[max(0, len(past) - self.step) :]
 

@@ -54,7 +54,7 @@ class Sensation:
 
     @property
     def joints(self) -> Array:
-        """(6,) joint angles and velocities, rad and rad/s."""
+        """Return the joint angles and velocities (6,), rad and rad/s."""
         return self.row[ANGLES:APERTURE]
 
 

@@ -40,9 +40,9 @@ class SequencePolicy(RecurrentActorCriticPolicy):
         starts = episode_starts.reshape(sequences, -1)
         if bool(torch.any(starts[:, 1:])):
             return RecurrentActorCriticPolicy._process_sequence(features, lstm_states, episode_starts, lstm)
-        kept = (1.0 - starts[:, 0]).reshape(1, sequences, 1)
+        continues = (1.0 - starts[:, 0]).reshape(1, sequences, 1)
         steps = features.reshape(sequences, -1, lstm.input_size).swapaxes(0, 1)
-        outputs, after = lstm(steps, (kept * lstm_states[0], kept * lstm_states[1]))
+        outputs, after = lstm(steps, (continues * lstm_states[0], continues * lstm_states[1]))
         return torch.flatten(outputs.transpose(0, 1), start_dim=0, end_dim=1), after
 
 

@@ -83,7 +83,7 @@ class Projection:
 
     @property
     def delay_range(self) -> tuple[int, int]:
-        """Shortest and longest delay, steps."""
+        """Return the shortest and the longest delay, in steps."""
         return self.delay_steps if isinstance(self.delay_steps, tuple) else (self.delay_steps, self.delay_steps)
 
 

@@ -77,7 +77,7 @@ class PairSTDP:
 
     @property
     def largest_change(self) -> float:
-        """Largest weight change by one pair of spikes for a modulator of 1."""
+        """Return the largest weight change by one pair of spikes for a modulator of 1."""
         return max(1.0, self.rate) * self.potentiation * max(1.0, self.depression)
 
 

@@ -103,7 +103,7 @@ class Block:
 
     @property
     def has_size(self) -> bool:
-        """Whether any perturbation has a size; one that only hides the hand has none."""
+        """Return whether any perturbation has a size; one that only hides the hand has none."""
         return any(has_size(perturbation) for perturbation in self.perturbation)
 
 
@@ -161,7 +161,7 @@ class Protocol:
 
     @property
     def reaches(self) -> int:
-        """Number of reaches without probes."""
+        """Return the number of reaches without probes."""
         return sum(block.trials for block in self.blocks)
 
 
@@ -200,12 +200,12 @@ class ScheduledTrial:
 
     @property
     def is_clamped(self) -> bool:
-        """Whether an error clamp holds the seen hand on a ray."""
+        """Return whether an error clamp holds the seen hand on a ray."""
         return any(isinstance(perturbation, ErrorClamp) for perturbation in self.perturbation)
 
     @property
     def from_start(self) -> tuple[Perturbation, ...]:
-        """What acts from the start of the trial, a hidden hand included."""
+        """Return what acts from the start of the trial, a hidden hand included."""
         return tuple(perturbation for perturbation in self.perturbation if onset_within(perturbation) is None)
 
 

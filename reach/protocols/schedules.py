@@ -17,7 +17,7 @@ class ScaleSchedule(Protocol):
 
     @property
     def kind(self) -> str:
-        """Name in `SCALE_SCHEDULES`."""
+        """Return the name in `SCALE_SCHEDULES`."""
 
     def scales(self, trials: int, rng: np.random.Generator) -> list[float]:
         """Return the size of the perturbation in each of `trials` trials, as a multiple of the block's perturbation."""

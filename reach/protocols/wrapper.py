@@ -130,7 +130,7 @@ class ProtocolWrapper(gym.Wrapper[Any, Any, Any, Any]):
 
     @property
     def finished(self) -> bool:
-        """Whether all scheduled trials are over."""
+        """Return whether all scheduled trials are over."""
         return len(self.rows) == len(self.schedule)
 
     def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Any, dict[str, Any]]:

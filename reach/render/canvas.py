@@ -212,7 +212,7 @@ class Canvas:
 
     @property
     def text_px(self) -> int:
-        """Font size."""
+        """Return the font size."""
         return max(11, round(0.027 * self.side))
 
     def pixel(self, place: Sequence[float]) -> Pixel:

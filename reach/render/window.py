@@ -107,7 +107,7 @@ class Window:
 
     @property
     def is_open(self) -> bool:
-        """Whether the window has not been closed."""
+        """Return whether the window is still open."""
         return self._window is not None
 
     def show(self, frame: NDArray[np.uint8]) -> bool:
@@ -153,13 +153,13 @@ class Window:
 
     @property
     def pointer(self) -> tuple[float, float]:
-        """Pixel of the picture under the mouse pointer."""
+        """Return the picture's pixel under the mouse pointer."""
         x, y = (value / by for value, by in zip(pygame.mouse.get_pos(), self._window_scale(), strict=True))
         return x, y
 
     @property
     def is_button_down(self) -> bool:
-        """Whether the first mouse button is held down."""
+        """Return whether the first mouse button is held down."""
         return bool(pygame.mouse.get_pressed()[0])
 
     def read_keys(self) -> list[str]:

@@ -224,12 +224,12 @@ class Arm:
 
     @property
     def grasp_m(self) -> float:
-        """Distance from wrist to grasp point, m."""
+        """Return the distance from wrist to grasp point, m."""
         return GRASP_POINT_PER_HAND * self.length[2]
 
     @property
     def inertia_constants(self) -> tuple[float, float, float, float, float, float]:
-        """A_11, A_22, A_33, A_12, A_13, A_23 of the kinetic energy (see `sim.dynamics`), kg m2."""
+        """Return A_11, A_22, A_33, A_12, A_13, A_23 of the kinetic energy (see `sim.dynamics`), kg m2."""
         (l1, l2, _), (m1, m2, m3), (c1, c2, c3), (i1, i2, i3) = self.length, self.mass, self.centre, self.inertia
         first = i1 + m1 * c1**2 + (m2 + m3) * l1**2
         if self.wrist_locked:

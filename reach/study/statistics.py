@@ -88,9 +88,9 @@ def interquartile_mean(values: Array) -> Array:
         raise ValueError("expected values to be numbers or infinities, got NaN")
     edges = np.arange(n + 1, dtype=np.float64)
     weight = np.clip(np.minimum(edges[1:], 0.75 * n) - np.maximum(edges[:-1], 0.25 * n), 0.0, 1.0)
-    kept = np.where(weight > 0.0, ordered, 0.0)
+    weighted_values = np.where(weight > 0.0, ordered, 0.0)
     with np.errstate(invalid="ignore"):
-        mean: Array = np.sum(kept * weight, axis=-1) / np.sum(weight)
+        mean: Array = np.sum(weighted_values * weight, axis=-1) / np.sum(weight)
     return mean
 
 
@@ -106,10 +106,10 @@ def estimate(values: Array, strata: Sequence[object] | None = None) -> Estimate:
     """
     known = np.asarray(values, dtype=np.float64)
     places = _places_by_stratum(known, strata)
-    kept = ~np.isnan(known)
-    if not np.any(kept):
+    is_known = ~np.isnan(known)
+    if not np.any(is_known):
         return Estimate(math.nan, math.nan, math.nan, 0)
-    value = float(interquartile_mean(known[kept]))
+    value = float(interquartile_mean(known[is_known]))
     seeds = min(len(own) for own in places.values())
     if seeds < FEWEST_SEEDS:
         return Estimate(value, math.nan, math.nan, seeds)
@@ -229,12 +229,12 @@ def performance_profile(scores: Array, thresholds: Array, *, strata: Sequence[ob
     if limits.ndim != 1 or np.any(np.isnan(limits)):
         raise ValueError(f"expected thresholds to be numbers of shape (m,), got {limits}")
     places = _places_by_stratum(score, strata)
-    kept = np.array([place for own in places.values() for place in own], dtype=np.int64)
+    members = np.array([place for own in places.values() for place in own], dtype=np.int64)
     nothing = np.full_like(limits, np.nan)
-    if not len(kept):
+    if not len(members):
         return Profile(nothing, nothing, nothing, 0)
     passed = score[:, None] < limits
-    share: Array = np.mean(passed[kept], axis=0)
+    share: Array = np.mean(passed[members], axis=0)
     seeds = min(len(own) for own in places.values())
     if seeds < FEWEST_SEEDS:
         return Profile(share, nothing, nothing, seeds)

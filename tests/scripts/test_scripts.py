@@ -243,7 +243,8 @@ def test_a_search_writes_settings_by_the_names_that_learners_read_and_is_taken_u
     assert (tmp_path / "search" / "tuning.png").exists()
     other = run(*words, "--baseline-trials", 40)
     assert other.returncode != 0
-    assert "with --seeds 1 --baseline-trials 30; one with --seeds 1 --baseline-trials 40 needs another" in other.stderr
+    assert "expected --seeds 1 --baseline-trials 30, as in its search of" in other.stderr
+    assert "got --seeds 1 --baseline-trials 40; give another --out" in other.stderr
 
 
 def test_a_search_that_is_taken_up_again_draws_what_it_would_have_drawn(

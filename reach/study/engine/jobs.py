@@ -78,12 +78,12 @@ class Job:
 
     @property
     def name(self) -> str:
-        """A file name: learner, protocol, seed and fingerprint."""
+        """Return a file name made of learner, protocol, seed and fingerprint."""
         return "-".join([self.learner, self.protocol or self.kind, str(self.seed), self.fingerprint])
 
     @property
     def title(self) -> str:
-        """The job in words."""
+        """Return a title of the job for messages."""
         return f"{self.learner}, {self.protocol or 'baseline training'}, seed {self.seed}"
 
     def to_json(self) -> str:

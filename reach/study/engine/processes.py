@@ -61,7 +61,7 @@ class ForkServer:
 
     @property
     def pid(self) -> int:
-        """The server's process."""
+        """Return the process id of the server."""
         return self._process.pid
 
     def fork(self, connection: socket.socket, log: IO[Any]) -> None:

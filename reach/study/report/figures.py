@@ -288,11 +288,11 @@ def alignment(trials: pd.DataFrame, looks: Looks) -> list[Chart]:
 
 def profile(measured: pd.DataFrame, looks: Looks) -> Chart | None:
     """Draw the share of runs (protocol, seed) whose L30 is below a threshold; None for fewer than two learners."""
-    kept = measured[(measured["metric"] == L30) & measured["value"].notna()]
+    scores = measured[(measured["metric"] == L30) & measured["value"].notna()]
     quarters = (0.25, 0.5, 0.75, 1.0)
     series, rows = [], []
     for learner, look in looks.items():
-        own = kept[kept["learner"] == learner]
+        own = scores[scores["learner"] == learner]
         if not own.empty:
             runs = performance_profile(own["value"].to_numpy(np.float64), THRESHOLDS, strata=own["protocol"].tolist())
             series.append(Series(learner, look, 100.0 * THRESHOLDS, runs.share, runs.low, runs.high))

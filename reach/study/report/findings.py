@@ -125,8 +125,8 @@ def _share(metric: str, row: Mapping[Any, Any]) -> str:
 
 def _lead(measured: pd.DataFrame, protocol: str, metric: str, first: str, second: str) -> tuple[bool, str]:
     """Return whether the first learner's lead is sure, by the paired difference over seeds, and the lead in words."""
-    kept = measured[(measured["protocol"] == protocol) & (measured["metric"] == metric)]
-    wide = kept.pivot(index="seed", columns="learner", values="value")
+    rows = measured[(measured["protocol"] == protocol) & (measured["metric"] == metric)]
+    wide = rows.pivot(index="seed", columns="learner", values="value")
     pairs = wide.reindex(columns=[first, second]).dropna().to_numpy(dtype=np.float64)
     if len(pairs) < FEWEST_SEEDS:
         return False, f"{plural(len(pairs), 'seed')} cannot say whether {first} and {second} differ."

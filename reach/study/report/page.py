@@ -201,7 +201,7 @@ def films(store: Store, jobs: Sequence[Job]) -> tuple[list[Film], list[str]]:
     Raises:
         DamagedError: a film was changed after it was written.
     """
-    kept: list[Film] = []
+    embedded: list[Film] = []
     left_out: list[str] = []
     room = MAX_FILM_BYTES
     for job in jobs:
@@ -216,8 +216,8 @@ def films(store: Store, jobs: Sequence[Job]) -> tuple[list[Film], list[str]]:
             left_out.append(job.learner)
         elif clips:
             room -= size
-            kept.append(Film(job.learner, job.protocol, job.seed, clips))
-    return kept, left_out
+            embedded.append(Film(job.learner, job.protocol, job.seed, clips))
+    return embedded, left_out
 
 
 def _clip(caption: str, path: Path, data: bytes) -> Clip:

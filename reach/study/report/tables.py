@@ -74,7 +74,7 @@ class Cell:
 
     @property
     def key(self) -> str:
-        """The number by which the page sorts; "" is sorted last."""
+        """Return the number by which the page sorts; "" is sorted last."""
         return "" if math.isnan(self.value) else f"{self.value:.6g}".replace("inf", "Infinity")
 
 
@@ -201,11 +201,11 @@ def improvement_table(measured: pd.DataFrame, looks: Looks) -> Table | None:
 
     It is the mean over protocols. None if there are fewer than two learners.
     """
-    kept = measured[(measured["metric"] == L30) & measured["value"].notna()]
-    learners = [learner for learner in looks if learner in set(kept["learner"])]
+    scores = measured[(measured["metric"] == L30) & measured["value"].notna()]
+    learners = [learner for learner in looks if learner in set(scores["learner"])]
     if len(learners) < 2:
         return None
-    runs = {learner: kept[kept["learner"] == learner] for learner in learners}
+    runs = {learner: scores[scores["learner"] == learner] for learner in learners}
     cells: dict[tuple[str, str], Cell] = {}
     for first, second in combinations(learners, 2):
         shared = set(runs[first]["protocol"]) & set(runs[second]["protocol"])
@@ -269,14 +269,14 @@ def alignment_table(costs: pd.DataFrame | None) -> Table | None:
     """
     if costs is None or costs.empty:
         return None
-    kept = costs[costs["metric"].str.startswith("alignment") & costs["value"].notna()]
-    if kept.empty:
+    measured_angles = costs[costs["metric"].str.startswith("alignment") & costs["value"].notna()]
+    if measured_angles.empty:
         return None
-    means = kept.groupby(["learner", "metric", "seed"], sort=False)["value"].mean()
+    means = measured_angles.groupby(["learner", "metric", "seed"], sort=False)["value"].mean()
     seeds = {names: values.to_numpy(np.float64) for names, values in means.groupby(["learner", "metric"], sort=False)}
-    layers = list(map(str, kept["metric"].unique()))
+    layers = list(map(str, measured_angles["metric"].unique()))
     rows = []
-    for learner in map(str, kept["learner"].unique()):
+    for learner in map(str, measured_angles["learner"].unique()):
         angles = [estimate(seeds.get((learner, layer), np.zeros(0))) for layer in layers]
         rows.append((learner, tuple(estimate_cell(angle.value, angle.low, angle.high, 0) for angle in angles)))
     header = [(layer.removeprefix("alignment").strip("/_").removesuffix("_degrees"), "degrees") for layer in layers]

@@ -166,22 +166,22 @@ class Run:
 
     @cached_property
     def reaches(self) -> pd.DataFrame:
-        """All reaches in order."""
+        """Return all reaches in order."""
         return _reaches(self.rows)
 
     @cached_property
     def within(self) -> pd.DataFrame:
-        """Perturbed reaches with an onset within the reach."""
+        """Return the perturbed reaches with an onset within the reach."""
         return self.reaches[self.reaches["onset_s"].notna() & (self.reaches["block"] == PERTURBED)]
 
     @cached_property
     def perturbed(self) -> pd.DataFrame:
-        """Perturbed reaches that are perturbed from the start."""
+        """Return the perturbed reaches that are perturbed from the start."""
         return self.reaches[(self.reaches["block"] == PERTURBED) & self.reaches["onset_s"].isna()]
 
     @cached_property
     def flips(self) -> dict[int, int]:
-        """Blocks with an alternating perturbation: number of the block -> reaches between flips."""
+        """Return the number of reaches between flips, by number of the block, for alternating perturbations."""
         flips = {}
         for number, rows in self.perturbed.groupby("block_number", sort=False):
             every = memory.reaches_between_flips(rows["perturbation_scale"].to_numpy(dtype=np.float64))
@@ -191,25 +191,25 @@ class Run:
 
     @cached_property
     def is_lasting(self) -> bool:
-        """Whether there is a perturbation that never changes its side."""
+        """Return whether there is a perturbation that never changes its side."""
         scales = self.perturbed["perturbation_scale"]
         return len(scales) > 0 and not self.flips and bool((scales >= 0.0).all() or (scales <= 0.0).all())
 
     @cached_property
     def own(self) -> TrialSeries:
-        """The reaches as a series."""
+        """Return the reaches as a series."""
         return _series(self.rows)
 
     @cached_property
     def miss(self) -> Array | None:
-        """(n,) degrees, the miss of each reach; None without a reference or a perturbed reach."""
+        """Return the miss of each reach, (n,), degrees; None without a reference or a perturbed reach."""
         if self.reference is None or self.perturbed.empty:
             return None
         return miss_deg(self.reference, self.reaches["perturbation_scale"].to_numpy(dtype=np.float64))
 
     @cached_property
     def relative(self) -> tuple[Array, Array] | None:
-        """Error and adaptation (n,) of each reach as shares of the miss; None if no miss is large enough.
+        """Return the error and adaptation (n,) of each reach as shares of the miss; None if no miss is large enough.
 
         At a cup whose miss is too small, they are shares of the mean miss.
         """
@@ -390,6 +390,6 @@ def adaptation_index(trials: pd.DataFrame) -> pd.DataFrame:
     trials = with_misses(_completed(trials))
     reaches = trials[(trials["block"] == PERTURBED) & ~trials["probe"]]
     first = reaches.groupby(KEYS)["block_number"].transform("min")
-    kept = reaches[(reaches["block_number"] == first) & (reaches["miss_deg"].abs() >= LEAST_MISS_DEG)]
-    index: pd.DataFrame = kept.assign(index=1.0 - kept[LAUNCH] / kept["miss_deg"])
+    counted = reaches[(reaches["block_number"] == first) & (reaches["miss_deg"].abs() >= LEAST_MISS_DEG)]
+    index: pd.DataFrame = counted.assign(index=1.0 - counted[LAUNCH] / counted["miss_deg"])
     return index[[*KEYS, "trial_in_block", "index"]]

@@ -28,7 +28,7 @@ class Observer(Protocol):
     """Observes a run."""
 
     def on_step(self, index: int, step: int, over: bool, render: Callable[[], Any]) -> None:
-        """Called after each control step, with the index of the trial in the schedule."""
+        """Observe a control step that has just ended; `index` is that of the trial in the schedule."""
 
 
 class Intervener(Observer, Protocol):
@@ -38,7 +38,7 @@ class Intervener(Observer, Protocol):
         """Return the bare world of the protocol, wrapped or as it is."""
 
     def attach(self, env: ObservedRun) -> None:
-        """Called once, before the first trial."""
+        """Take the environment of the run. Called once, before the first trial."""
 
 
 class ObservedRun(gym.Wrapper[Any, Any, Any, Any]):
@@ -70,27 +70,27 @@ class ObservedRun(gym.Wrapper[Any, Any, Any, Any]):
 
     @property
     def index(self) -> int:
-        """Index in the schedule of the current trial, or of the next one between trials."""
+        """Return the index in the schedule of the current trial, or of the next one between trials."""
         return len(self.protocol.rows)
 
     @property
     def finished(self) -> bool:
-        """Whether all trials are over."""
+        """Return whether all trials are over."""
         return self.protocol.finished
 
     @property
     def upcoming(self) -> ScheduledTrial:
-        """The current trial, or the next one between trials."""
+        """Return the current trial, or the next one between trials."""
         return self.protocol.schedule[self.index]
 
     @property
     def learning(self) -> bool:
-        """Whether learning is on in the current trial, or in the next one between trials."""
+        """Return whether learning is on in the current trial, or in the next one between trials."""
         return not self.finished and self.upcoming.learning and not self.silenced
 
     @property
     def _is_at_washout(self) -> bool:
-        """Whether the next reach has no perturbation, after one that had."""
+        """Return whether the next reach has no perturbation, after one that had."""
         before = self.protocol.schedule[: self.index]
         return (
             not self.finished and self.upcoming.block == WASHOUT and any(trial.block == PERTURBED for trial in before)

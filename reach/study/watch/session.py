@@ -111,12 +111,12 @@ class WatchSession:
 
     @property
     def first(self) -> ProtocolStepper:
-        """The first learner."""
+        """Return the first learner."""
         return self.steppers[0]
 
     @property
     def trials_done(self) -> int:
-        """Number of the chosen trials that are over."""
+        """Return how many of the chosen trials are over."""
         done = self.first.stage in ("learned", "end")
         return sum(index < self.first.index + done for index in self.first.chosen)
 

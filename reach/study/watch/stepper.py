@@ -52,7 +52,7 @@ class Overrides:
         for wanted, kinds, added in switches:
             present = any(isinstance(perturbation, kinds) for perturbation in perturbations)
             if wanted is False:
-                perturbations = tuple(kept for kept in perturbations if not isinstance(kept, kinds))
+                perturbations = tuple(item for item in perturbations if not isinstance(item, kinds))
             elif wanted and not present:
                 perturbations = (*perturbations, added)
         return perturbations
@@ -139,7 +139,7 @@ class ProtocolStepper:
 
     @property
     def is_over(self) -> bool:
-        """Whether there is nothing more to show."""
+        """Return whether all trials have been shown."""
         return self.stage == "end"
 
     def leave(self) -> None:
@@ -152,12 +152,12 @@ class ProtocolStepper:
 
     @property
     def trial(self) -> ScheduledTrial:
-        """The current trial."""
+        """Return the current trial."""
         return self.schedule[self.index]
 
     @property
     def rows(self) -> list[dict[str, Any]]:
-        """Measures of the finished trials."""
+        """Return the measures of the finished trials."""
         return [] if self._env is None else self._env.protocol.rows
 
     def scene(self) -> Scene:
@@ -178,7 +178,7 @@ class ProtocolStepper:
 
     @property
     def learning(self) -> bool:
-        """Whether the learner learns where the protocol lets it."""
+        """Return whether the learner learns where the protocol lets it."""
         return self._learning
 
     def set_learning(self, wanted: bool) -> None:
@@ -187,7 +187,7 @@ class ProtocolStepper:
 
     @property
     def perturbations(self) -> tuple[Perturbation, ...]:
-        """Perturbations of the current trial, with the overrides."""
+        """Return the perturbations of the current trial, with the overrides."""
         return self.overrides.applied_to(self.trial.perturbation)
 
     def set_overrides(self, overrides: Overrides) -> None:
