@@ -158,7 +158,7 @@ class RewardSpikingLearner(TrialLearner[RewardTrial]):
         seed, saved = read_settings(config, SEED, path)["seed"], mapping_of(config, "settings", path)
         with loading(path):
             check_settings(saved, KNOWN_SETTINGS)
-            learner = cls(str(name), env, seed=seed, **{**saved, **settings})
+            learner: RewardSpikingLearner = cls(str(name), env, seed=seed, **{**saved, **settings})
         learner.restore(path, resume=resume)
         return learner
 

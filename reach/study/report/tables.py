@@ -210,8 +210,8 @@ def improvement_table(measured: pd.DataFrame, looks: Looks) -> Table | None:
     for first, second in combinations(learners, 2):
         shared = set(runs[first]["protocol"]) & set(runs[second]["protocol"])
         pair = [own[own["protocol"].isin(shared)] for own in (runs[first], runs[second])]
-        scores = [own["value"].to_numpy(np.float64) for own in pair]
-        chance = improvement(scores[0], scores[1], strata=(pair[0]["protocol"].tolist(), pair[1]["protocol"].tolist()))
+        values = [own["value"].to_numpy(np.float64) for own in pair]
+        chance = improvement(values[0], values[1], strata=(pair[0]["protocol"].tolist(), pair[1]["protocol"].tolist()))
         cells[first, second] = estimate_cell(chance.value, chance.low, chance.high, 2)
         cells[second, first] = estimate_cell(1.0 - chance.value, 1.0 - chance.high, 1.0 - chance.low, 2)
     blank = Cell("", math.nan)
