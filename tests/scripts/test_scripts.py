@@ -199,7 +199,7 @@ def test_a_checkpoint_that_nobody_can_read_is_answered_in_a_line(
     (tmp_path / "kept" / "config.json").write_text("[" * 100_000)
     done = run(f"scripts/{name}.py", *words, tmp_path / "kept")
     assert done.returncode == 1
-    assert f"{name}.py: {tmp_path / 'kept' / 'config.json'} is no JSON" in done.stderr.splitlines()[-1]
+    assert f"{name}.py: {tmp_path / 'kept' / 'config.json'} is not JSON" in done.stderr.splitlines()[-1]
     assert "Traceback" not in done.stderr
 
 
