@@ -6,6 +6,7 @@ It knows bodies, cups, senses, perturbations and tasks; it knows nothing of Gymn
 from __future__ import annotations
 
 import copy
+import math
 import os
 import reprlib
 from collections.abc import Mapping, Sequence
@@ -135,7 +136,8 @@ class Simulation:
         for index in range(self.num_envs, s.LANES * len(self.world.tiles)):
             self.world.row(index)[:] = self.world.row(0)
             write_perturbations((), self.world.row(index))
-        self._changed = np.zeros(self.num_envs, dtype=np.bool_)
+        # What depends on the cup is written anew in every trial.
+        self._changed = np.array([_depend_on_cup(acting) for acting in self.default_perturbations], dtype=np.bool_)
         for index in range(self.num_envs, s.LANES * len(self.world.tiles)):
             self._begin(index, np.uint64(0), None)
             # A tipped cup takes no part in contacts, so idle lanes cost less.
@@ -192,12 +194,12 @@ class Simulation:
         # A kernel returns a Python integer, which the next kernel would take as signed.
         key = np.uint64(trial_key(world.streams[tile, lane], world.episodes[tile, lane]))
         if self._changed[index] or self._has_ranges or acting != self.default_perturbations[index]:
-            self._change(index, key, acting)
+            self._change(index, key, acting, place)
         self._begin(index, key, place)
         self.perturbations[index] = acting
         world.episodes[tile, lane] += np.uint64(1)
 
-    def _change(self, index: int, key: np.uint64, acting: tuple[Perturbation, ...]) -> None:
+    def _change(self, index: int, key: np.uint64, acting: tuple[Perturbation, ...], cup: Array | None) -> None:
         """Write what differs from the previous trial of world `index`: a body from ranges, perturbations."""
         row = self.world.row(index)
         # Set first, because perturbations that cannot act together raise half-way.
@@ -206,8 +208,11 @@ class Simulation:
             self.arms[index] = self._write_body(index, uniforms(key, BODY_COUNTER, BODY_VARIATES))
         else:
             row[s.SETTING : s.PERTURBATION] = self._settings[index]
+        if _depend_on_cup(acting):
+            away = np.subtract(drawn_cup(key) if cup is None else cup, row[s.START_X : s.START_Y + 1])
+            row[s.TARGET_X : s.TARGET_Y + 1] = away / max(1e-9, math.hypot(away[0], away[1]))
         write_perturbations(acting, row)
-        self._changed[index] = acting != self.default_perturbations[index]
+        self._changed[index] = acting != self.default_perturbations[index] or _depend_on_cup(acting)
 
     def _begin(self, index: int, key: np.uint64, cup: Array | None) -> None:
         tile, lane = divmod(index, s.LANES)
@@ -387,6 +392,10 @@ def require_random_state(state: Any, num_envs: int) -> None:
             raise ValueError(f"{name} of the random state: expected shape ({num_envs},), got {values.shape}")
         for value in values:
             require_whole(f"{name} of the random state", value, 0, 2**64 - 1)
+
+
+def _depend_on_cup(perturbations: Sequence[Perturbation]) -> bool:
+    return any(perturbation.depends_on_cup for perturbation in perturbations)
 
 
 def require_like(name: str, value: Any, own: NDArray[Any]) -> None:

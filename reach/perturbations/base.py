@@ -25,7 +25,10 @@ class Perturbation:
             kind: str = field(default="mirror-reversal", init=False)
 
             def matrix(self):
-                return ((-1.0, 0.0), (0.0, 1.0))
+                return ((-1.0, 0.0), (0.0, 1.0))  # left and right are exchanged
+
+    The module that defines it must be imported where its `kind` is read. In a comparison this is every worker: write
+    the protocol as a Python file that imports the module.
 
     Attributes:
         kind: the registered name, a dataclass field that `__init__` does not take.
@@ -33,6 +36,8 @@ class Perturbation:
         factors: names of the fields in which 1 changes nothing, which `scaled` raises to a power.
         steps: fields of which `scaled` keeps multiples of a step, with that step.
         is_bounded_together: whether several in one trial stay within the range of one.
+        depends_on_cup: whether `write` reads the direction of the cup from the row, `sim.layout.TARGET_X` and
+            `TARGET_Y`. Without it they are those of an earlier trial when `write` is called.
     """
 
     kind: str
@@ -40,6 +45,7 @@ class Perturbation:
     factors: ClassVar[tuple[str, ...]] = ()
     steps: ClassVar[Mapping[str, float]] = {}
     is_bounded_together: ClassVar[bool] = True
+    depends_on_cup: ClassVar[bool] = False
 
     def write(self, row: Array) -> None:
         """Add this perturbation to a row of a world (see `sim.layout`), whose settings are those of the trial."""

@@ -20,7 +20,8 @@ class VisualMap(Perturbation):
     """A linear map of the seen hand about the start of the reach, and a shift, from `onset_s` on.
 
     A new one derives from this class, is a frozen dataclass with the fields `onset_s` and `kind`, and returns its own
-    `matrix`, `shift` or both.
+    `matrix`, `shift` or both. With `depends_on_cup = True` in the class body the matrix is relative to the cup: its
+    first axis points from the start to the cup, its second to the left of that line.
 
     Attributes:
         onset_s: time in the trial, s; None = before it.
@@ -40,6 +41,10 @@ class VisualMap(Perturbation):
         """Put this map after those already in `row`."""
         onset = shared_onset(self, "visual perturbations", row[s.MAP_ONSET])
         matrix = np.asarray(self.matrix(), dtype=np.float64)
+        if self.depends_on_cup:
+            x, y = row[s.TARGET_X : s.TARGET_Y + 1]
+            axes = np.array([[x, -y], [y, x]])
+            matrix = axes @ matrix @ axes.T
         old = row[s.MAP_11 : s.MAP_22 + 1].reshape(2, 2)
         row[s.MAP_X : s.MAP_Y + 1] = matrix @ row[s.MAP_X : s.MAP_Y + 1] + self.shift()
         row[s.MAP_11 : s.MAP_22 + 1] = (matrix @ old).ravel()

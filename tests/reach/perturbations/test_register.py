@@ -27,10 +27,23 @@ class MirrorReversal(VisualMap):
         return (-1.0, 0.0), (0.0, 1.0)
 
 
+@dataclass(frozen=True)
+class CupMirror(VisualMap):
+    """The seen hand is mirrored at the line from the start to the cup."""
+
+    onset_s: float | None = None
+    kind: str = field(default="cup-mirror", init=False)
+    depends_on_cup: ClassVar[bool] = True
+
+    def matrix(self) -> Any:
+        return (1.0, 0.0), (0.0, -1.0)
+
+
 @pytest.fixture(autouse=True)
 def registered() -> Iterator[None]:
     before = dict(PERTURBATIONS)
     register(MirrorReversal)
+    register(CupMirror)
     yield
     PERTURBATIONS.clear()
     PERTURBATIONS.update(before)
@@ -47,6 +60,39 @@ def test_a_mirror_reversal_mirrors_the_seen_hand_and_not_its_twin() -> None:
     np.testing.assert_allclose(truth["seen_hand"] - start, (truth["hand"] - start) * [-1.0, 1.0])
     np.testing.assert_array_equal(unperturbed["hand"], truth["hand"])
     np.testing.assert_array_equal(unperturbed["seen_hand"], unperturbed["hand"])
+
+
+def mirrored(truth: dict[str, Any], start: Any, cup: Any) -> Any:
+    """Return the true hand, mirrored at the line from the start to the cup."""
+    ahead = (cup - start) / np.linalg.norm(cup - start)
+    hand = truth["hand"] - start
+    return start + 2.0 * (hand @ ahead) * ahead - hand
+
+
+def test_a_map_that_depends_on_the_cup_follows_it_from_trial_to_trial() -> None:
+    env = gym.make("reach/CupReach-v0", perturbation=CupMirror())
+    for cup in ((0.15, 0.55), (0.02, 0.52), (0.25, 0.5), None):
+        _, info = env.reset(seed=0, options={"cup": cup} if cup else {})
+        start, place = info["truth"]["hand"], info["truth"]["cup"]
+        for _ in range(20):
+            *_, info = env.step(np.array([0.5, -0.2, 0.0, 0.2]))
+        np.testing.assert_allclose(info["truth"]["seen_hand"], mirrored(info["truth"], start, place), atol=1e-12)
+
+
+def test_a_map_that_depends_on_the_cup_follows_it_in_a_vector() -> None:
+    def positions(**perturbation: Any) -> Any:
+        envs = gym.make_vec("reach/CupReach-v0", 3, "vector_entry_point", **perturbation)
+        _, infos = envs.reset(seed=0)
+        start = infos["truth"]["hand"].copy()
+        for _ in range(170):
+            *_, infos = envs.step(np.tile([0.5, -0.2, 0.0, 0.2], (3, 1)))
+        return start, infos["truth"]
+
+    start, truth = positions(perturbation=CupMirror())
+    for index in range(3):
+        one = {"hand": truth["hand"][index]}
+        seen = mirrored(one, start[index], truth["cup"][index])
+        np.testing.assert_allclose(truth["seen_hand"][index], seen, atol=1e-12)
 
 
 def test_it_composes_survives_json_and_is_read_from_toml(tmp_path: Path) -> None:
