@@ -47,7 +47,7 @@ class Measure:
     group: str = "reaches"
 
 
-MEASURES: tuple[Measure, ...] = (
+MEASURES: list[Measure] = [
     Measure("L30", "L30", "% of the miss", 0, "low",
         "Mean size of the launch error over the first 30 perturbed reaches, in percent of the miss. The miss is the "
         "launch error of the same learner without learning, at the same cups. 100 %: nothing is learned; 0 %: "
@@ -134,7 +134,21 @@ MEASURES: tuple[Measure, ...] = (
         for part in ("fast", "slow")
         for what in ("retention", "rate")
     ),
-)  # fmt: skip
+]  # fmt: skip
+
+
+def register(measure: Measure) -> Measure:
+    """Add a measure to tables and reports; `reach.study.run.measures.register` adds what computes it.
+
+    A measure that is not added here is in `summary.csv` and `summary.json` alone.
+
+    Raises:
+        ValueError: a measure of this name is known.
+    """
+    if any(known.metric == measure.metric for known in MEASURES):
+        raise ValueError(f"expected a new measure, got {measure.metric!r}, which is registered")
+    MEASURES.append(measure)
+    return measure
 
 
 def protocol_title(protocol: str) -> str:

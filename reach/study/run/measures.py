@@ -1,7 +1,8 @@
 """Turn the trials of a study into measures: a value for each learner, protocol, seed and metric.
 
 Which measures a run has follows from its blocks and from what was recorded, never from the name of the protocol. To add
-a measure, write a function of a `Run` that yields names and values, and list it in `MEASURES`.
+a measure, write a function of a `Run` that yields names and values, and pass it to `register`. Pass what each name is
+called in tables and reports to `reach.study.report.metrics.register`.
 """
 
 from __future__ import annotations
@@ -223,6 +224,9 @@ class Run:
         return error / miss, wrapped_degrees(self.reference.corrected_error_deg() - error) / miss
 
 
+MeasureFunction = Callable[[Run], Measured]
+
+
 def within_reach(run: Run) -> Measured:
     """Yield T_c, correction onset, t50, t90, overshoot, attempts and tips of reaches with an onset within them."""
     if run.within.empty:
@@ -340,7 +344,26 @@ def memory_measures(run: Run) -> Measured:
 
 
 # All measures, in the order of their rows. What each is called in a report stands in `reach.study.report.metrics`.
-MEASURES: tuple[Callable[[Run], Measured], ...] = (within_reach, force_channel, launch, switching, memory_measures)
+MEASURES: list[MeasureFunction] = [within_reach, force_channel, launch, switching, memory_measures]
+
+
+def register(measure: MeasureFunction) -> MeasureFunction:
+    """Add a measure of runs; return it, so that this can decorate it.
+
+        @register
+        def late_launch(run: Run) -> Measured:
+            if not run.perturbed.empty:
+                yield "late_launch_deg", float(run.perturbed["launch_error_deg"].tail(10).abs().mean())
+
+    A measure yields nothing for a run that does not have it, and no name that another measure yields.
+
+    Raises:
+        ValueError: it is registered already.
+    """
+    if measure in MEASURES:
+        raise ValueError(f"expected a new measure, got {measure.__name__}, which is registered")
+    MEASURES.append(measure)
+    return measure
 
 
 def baseline_corrected(trials: pd.DataFrame) -> pd.DataFrame:

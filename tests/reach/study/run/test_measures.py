@@ -12,7 +12,9 @@ from numpy.typing import NDArray
 
 from reach import HideHand, Rotation
 from reach.protocols import Abrupt, Block, Flipping, Gradual, Protocol, cup_at, schedule_of
-from reach.study.run.measures import adaptation_index, baseline_corrected, per_seed
+from reach.study.report import metrics
+from reach.study.run import measures as run_measures
+from reach.study.run.measures import Measured, Run, adaptation_index, baseline_corrected, per_seed
 from reach.study.run.two_states import TwoStates, simulate
 
 Array = NDArray[np.float64]
@@ -298,3 +300,20 @@ def test_without_a_measure_of_the_miss_there_are_no_measures_of_learning() -> No
     measures = per_seed(both).set_index(["learner", "metric"])["value"]
     assert measures["one", "L30"] == pytest.approx(np.mean(0.8 ** np.arange(20)))
     assert measures["none", "L30"] == pytest.approx(1.0)
+
+
+def test_a_measure_of_ones_own_is_computed_and_named_and_registered_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(run_measures, "MEASURES", list(run_measures.MEASURES))
+    monkeypatch.setattr(metrics, "MEASURES", list(metrics.MEASURES))
+
+    def reaches(run: Run) -> Measured:
+        yield "reaches_made", float(len(run.reaches))
+
+    label = metrics.Measure("reaches_made", "reaches made", "reaches", 0, "", "Reaches without probes.")
+    assert (run_measures.register(reaches), metrics.register(label)) == (reaches, label)
+    trials = trials_of(protocol(Block("perturbed", 20, TURN)), 0.2)
+    assert per_seed(trials).set_index("metric")["value"]["reaches_made"] == len(trials)
+    assert metrics.measures_in(per_seed(trials))[-1] == label
+    for registry, entry in ((run_measures, reaches), (metrics, label)):
+        with pytest.raises(ValueError, match=r"expected a new measure, got .*reaches"):
+            registry.register(entry)
