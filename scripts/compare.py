@@ -39,6 +39,7 @@ from reach.study import (
 )
 from reach.study.engine.progress import TensorBoard, Throttle
 from reach.study.engine.scheduler import MakeWorkers, on_this_machine
+from reach.study.engine.worker import load_factory
 from reach.study.people.game import append_persons, read_person
 from reach.study.people.human_data import read_curves
 from reach.study.report import print_table, write_report
@@ -98,9 +99,10 @@ class Compare:
         self.seeds = preset.seeds if self.seeds is None else self.seeds
         if not self.learners:
             raise SystemExit("--learners: expected at least one learner")
-        ours = [name for name in self.learners if self.factory is None or is_learner(name)]
-        command.require_learners("--learners", ours)
-        if self.control != Compare.control and not ours:
+        # Named before --factory is imported: what it registers is made by its own function.
+        self.ours = [name for name in self.learners if self.factory is None or is_learner(name)]
+        command.require_learners("--learners", self.ours)
+        if self.control != Compare.control and not self.ours:
             raise SystemExit(f"--control {self.control}: it is for this project's learners, and --learners names none")
         if self.seeds < 1 or self.jobs < 1:
             raise SystemExit(f"--seeds {self.seeds} --jobs {self.jobs}: expected 1 or more of both")
@@ -172,7 +174,7 @@ def workers_for(given: Compare) -> MakeWorkers:
 
 def factory_of(learner: str, given: Compare) -> str:
     """Return where a learner comes from: this project for those it knows, else --factory."""
-    if given.factory is None or is_learner(learner):
+    if given.factory is None or learner in given.ours:
         return FACTORIES[given.control]
     return given.factory
 
@@ -259,7 +261,7 @@ def without_shard(given: Compare) -> str:
 def descriptions_of(given: Compare, store: Store, jobs: list[Job]) -> dict[str, str]:
     """Return a line on each of this project's learners and its training."""
     descriptions = {}
-    for name in filter(is_learner, given.learners or ()):
+    for name in given.ours:
         learner = find(name)
         folders = [job.folder for job in jobs if job.kind == "train" and job.learner == name and store.is_done(job)]
         trials = [json.loads((Path(folder) / "config.json").read_text())["trials"] for folder in folders]
@@ -269,7 +271,7 @@ def descriptions_of(given: Compare, store: Store, jobs: list[Job]) -> dict[str, 
 
 def tuning_for(given: Compare) -> dict[str, Any]:
     """Return how the step sizes of this project's learners were found; {} without any of them."""
-    if not any(map(is_learner, given.learners or ())):
+    if not given.ours:
         return {}
     tuning: dict[str, Any] = json.loads(TUNED.read_text())
     return tuning
@@ -296,6 +298,9 @@ def main(given: Compare) -> int:
     if given.shard is not None:
         return one_shard(given, Shard.read(given.shard))
     store, jobs = Store(given.out), planned(given, given.out)
+    if given.factory is not None:
+        with named("--factory"):
+            load_factory(given.factory)  # the module may register measures
     make_folders(given)
     assert given.learners is not None
     with store.only_writer():

@@ -372,6 +372,14 @@ def test_a_factory_that_is_nowhere_is_an_error_that_names_it(tmp_path: Path) -> 
     assert "Traceback" not in done.stderr
 
 
+def test_a_factory_without_its_function_is_refused_before_any_work(tmp_path: Path) -> None:
+    done = compare(tmp_path, "prism", "--factory", "fake_learner:prepar")
+    assert done.returncode != 0
+    assert "--factory: factory='fake_learner:prepar': module 'fake_learner' has no function 'prepar'" in done.stderr
+    assert "Traceback" not in done.stderr
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_a_folder_whose_name_is_not_utf8_is_refused_before_any_work(tmp_path: Path) -> None:
     done = compare(Path(os.fsdecode(os.fsencode(tmp_path) + b"/x\xff")), "prism")
     assert done.returncode == 1
