@@ -10,11 +10,15 @@ import sys
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from agents.networks.registry import NETWORKS
 from agents.rules.registry import RULES
+from reach.perturbations import PERTURBATIONS
+from reach.study.report import metrics
+from reach.study.run import measures
 
 ROOT = Path(__file__).parents[2]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
@@ -30,13 +34,18 @@ MADE = ("environments/", "perturbations/", "protocols/", "measures/", "rules/", 
 @pytest.fixture
 def at_the_root() -> Iterator[None]:
     """Run blocks where a user does who has just cloned the repository, and forget what they register."""
-    before, added = Path.cwd(), [(registered, dict(registered)) for registered in (NETWORKS, RULES)]
+    before = Path.cwd()
+    registries: list[Any] = [NETWORKS, RULES, PERTURBATIONS]
+    lists: list[Any] = [measures.MEASURES, metrics.MEASURES]
+    kept, listed = [dict(registry) for registry in registries], [list(registry) for registry in lists]
     os.chdir(ROOT)
     yield
     os.chdir(before)
-    for registered, entries in added:
-        registered.clear()
-        registered.update(entries)
+    for registry, entries in zip(registries, kept, strict=True):
+        registry.clear()
+        registry.update(entries)
+    for registry, entries in zip(lists, listed, strict=True):
+        registry[:] = entries
 
 
 @pytest.mark.usefixtures("at_the_root")
@@ -46,7 +55,7 @@ def test_code_blocks_run_one_after_the_other(page: Path) -> None:
     with warnings.catch_warnings(record=True) as warned:
         warnings.simplefilter("always")
         for block in BLOCK.findall(page.read_text()):
-            exec(compile(block, page.name, "exec"), names)
+            exec(compile(block, page.name, "exec", dont_inherit=True), names)
     assert [str(one.message) for one in warned] == []
 
 
