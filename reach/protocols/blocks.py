@@ -194,7 +194,7 @@ class ScheduledTrial:
 
     @property
     def onset_s(self) -> float | None:
-        """Time of the first onset within the reach, s; None if everything acts from the start."""
+        """Return the time of the first onset within the reach, s; None if everything acts from the start."""
         onsets = [onset for perturbation in self.perturbation if (onset := onset_within(perturbation)) is not None]
         return min(onsets) if onsets else None
 

@@ -106,7 +106,7 @@ def _place_hand(t, i):  # type: ignore[no-untyped-def]
 
 @kernel
 def place_hand(t, i):  # type: ignore[no-untyped-def]
-    """`_place_hand` for one lane."""
+    """Apply `_place_hand` to one lane."""
     _place_hand(t, i)
 
 

@@ -282,7 +282,7 @@ def play(  # type: ignore[no-untyped-def]
 def play_together(  # type: ignore[no-untyped-def]
     tiles, history, streams, episodes, tick, control, grab, dense, observations, begin, longest, terms, won, ended, late
 ):
-    """`play` with the tiles divided among threads."""
+    """Run `play` with the tiles divided among threads."""
     for k in prange(tiles.shape[0]):
         _play_tile(
             k, tiles, history, streams, episodes, tick, control, grab, dense, observations, begin, longest,

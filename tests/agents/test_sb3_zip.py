@@ -63,10 +63,10 @@ def test_a_pickle_in_it_is_not_run(tmp_path: Path) -> None:
 
 def test_what_does_not_fit_is_refused(tmp_path: Path) -> None:
     PPO("MlpPolicy", gym.make("Reacher-v5"), device="cpu").save(tmp_path / "other.zip")
-    with pytest.raises(ValueError, match=r"expected .*an MlpPolicy for this environment"):
+    with pytest.raises(ValueError, match="an MlpPolicy for this environment"):
         load_zip(tmp_path / "other.zip", gym.make(REACH))
     DQN("MlpPolicy", "CartPole-v1", device="cpu").save(tmp_path / "dqn.zip")
-    with pytest.raises(ValueError, match=r"expected .*an MlpPolicy for this environment"):
+    with pytest.raises(ValueError, match="an MlpPolicy for this environment"):
         load_zip(tmp_path / "dqn.zip", gym.make(REACH))
     with pytest.raises(ValueError, match="is not a model"):
         load_zip(tmp_path / "missing.zip", gym.make(REACH))

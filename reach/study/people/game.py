@@ -293,7 +293,7 @@ class StraightReacher:
     REACTION_S, MOVEMENT_S = 0.2, 0.5
 
     def __init__(self, aside_degrees: Callable[[PersonView], float] = lambda view: 0.0) -> None:
-        """`aside_degrees` returns the angle, counter-clockwise, between the aim of a reach and the seen cup."""
+        """Set `aside_degrees`, which returns the counter-clockwise angle from the seen cup to the aim of a reach."""
         self.view: PersonView | None = None
         self._aside_degrees = aside_degrees
         self._aim_rad = 0.0

@@ -97,7 +97,7 @@ class ObservedRun(gym.Wrapper[Any, Any, Any, Any]):
         )
 
     def keep_learning(self, *_: Any) -> bool:
-        """Callback for `learn`: return False to end it, also before a reach whose twin has to run first."""
+        """Return False to end `learn`, whose callback this is; also before a reach whose twin has to run first."""
         return self.learning and (self.steps > 0 or self.upcoming.onset_s is None)
 
     def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Any, dict[str, Any]]:
