@@ -159,7 +159,7 @@ def test_a_folder_of_other_files_is_left_alone(tmp_path: Path) -> None:
     assert (tmp_path / "report.html").read_text() == "mine"
 
 
-def test_a_study_that_was_killed_before_its_first_job_ended_is_taken_up(tmp_path: Path) -> None:
+def test_a_study_that_was_killed_before_its_first_job_ended_is_taken_up(short: str, tmp_path: Path) -> None:
     with JobTable(tmp_path / "jobs.jsonl") as table:
         table.enter([], {})
     done = compare(tmp_path, short)
