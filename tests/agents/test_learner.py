@@ -246,7 +246,7 @@ def test_a_learner_does_not_know_of_a_perturbation_before_its_senses_do(trained:
     ("call", "message"),
     [
         (lambda: make_learner("error-dfaa", None), "error-dfaa.*error-dfa"),
-        (lambda: make_learner("error-bp", gym.make(GRAB), rate=5.0), "rate is 5.0"),
+        (lambda: make_learner("error-bp", gym.make(GRAB), rate=5.0), r"rate: expected .*, got 5\.0"),
         (
             lambda: make_learner("reward-ppo", gym.make(GRAB), learning_rate=abs),
             "learning_rate is .*expected a number of 0",

@@ -168,7 +168,7 @@ def test_it_is_counted_in_trials() -> None:
     [
         (
             lambda: make_learner("reward-snn-stdp", gym.make(REACH), rate=1.5),
-            "rate is 1.5; expected a number of 0 to 1",
+            r"rate: expected a number of 0 to 1, got 1\.5",
         ),
         (
             lambda: make_learner("reward-snn-stdp", gym.make(REACH), speed=1.0),
