@@ -293,7 +293,7 @@ def main(given: Compare) -> int:
         command.print_learners()
         print_protocols()
         return 0
-    if given.factory is not None:
+    if given.factory is not None or any(Path(name).suffix == ".py" for name in given.protocols or ()):
         sys.path.insert(0, str(Path.cwd()))  # as in the processes that do the jobs
     if given.shard is not None:
         return one_shard(given, Shard.read(given.shard))
