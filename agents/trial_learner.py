@@ -50,7 +50,7 @@ from agents.environments import (
 )
 from agents.loggers import make_logger
 from agents.reaching.controller import Controller, Reach
-from agents.reaching.senses import Sensation, Senses
+from agents.reaching.senses import ObservationReader, Sensation
 
 # An observation repeats the last command, in float32: it belongs to the same trial if the two differ by less.
 SAME_COMMAND = 1e-5
@@ -133,7 +133,7 @@ class TrialLearner(ABC, Generic[T]):
         """Return further values for the log, by name."""
         return {}
 
-    def _require_usable(self, env: gym.Env[Any, Any] | VecEnv, senses: Senses) -> None:
+    def _require_usable(self, env: gym.Env[Any, Any] | VecEnv, senses: ObservationReader) -> None:
         """Check that this learner can learn in an environment.
 
         Raises:
@@ -233,7 +233,7 @@ class TrialLearner(ABC, Generic[T]):
             ValueError: an environment in which this learner cannot act or learn.
         """
         arm, task, control = (env_attribute(env, name) for name in ("arm", "task", "control"))
-        senses = Senses(arm, env_options_of(env))
+        senses = ObservationReader(arm, env_options_of(env))
         self._require_usable(env, senses)
         self.env = env
         self._vec_env: VecEnv | None = env if isinstance(env, VecEnv) else None

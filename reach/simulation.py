@@ -136,7 +136,7 @@ class Simulation:
         for index in range(self.num_envs, s.LANES * len(self.world.tiles)):
             self.world.row(index)[:] = self.world.row(0)
             write_perturbations((), self.world.row(index))
-        # What depends on the cup is written anew in every trial.
+        # Whether the perturbations of a world must be written in the next trial; those that depend on the cup always.
         self._changed = np.array([_depend_on_cup(acting) for acting in self.default_perturbations], dtype=np.bool_)
         for index in range(self.num_envs, s.LANES * len(self.world.tiles)):
             self._begin(index, np.uint64(0), None)
@@ -208,11 +208,12 @@ class Simulation:
             self.arms[index] = self._write_body(index, uniforms(key, BODY_COUNTER, BODY_VARIATES))
         else:
             row[s.SETTING : s.PERTURBATION] = self._settings[index]
-        if _depend_on_cup(acting):
+        depends_on_cup = _depend_on_cup(acting)
+        if depends_on_cup:
             away = np.subtract(drawn_cup(key) if cup is None else cup, row[s.START_X : s.START_Y + 1])
             row[s.TARGET_X : s.TARGET_Y + 1] = away / max(1e-9, math.hypot(away[0], away[1]))
         write_perturbations(acting, row)
-        self._changed[index] = acting != self.default_perturbations[index] or _depend_on_cup(acting)
+        self._changed[index] = depends_on_cup or acting != self.default_perturbations[index]
 
     def _begin(self, index: int, key: np.uint64, cup: Array | None) -> None:
         tile, lane = divmod(index, s.LANES)

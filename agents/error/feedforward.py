@@ -20,7 +20,6 @@ if TYPE_CHECKING:
 Array = NDArray[np.float64]
 # Which synapses learn: all, or all but those of the read-out.
 Plastic = Literal["all", "hidden"]
-CONTROL_STEP_MS = 20
 
 
 class SensoryCells(Protocol):

@@ -41,10 +41,10 @@ from agents.reaching.controller import (
     Reach,
     minimum_jerk,
 )
-from agents.reaching.posture_servo import CONTROL_STEP_S
-from agents.reaching.senses import Sensation, Senses
+from agents.reaching.senses import ObservationReader, Sensation
 from agents.registry import ERROR_LEARNER, find, is_learner
 from agents.trial_learner import Trial, TrialLearner
+from reach import CONTROL_STEP_S
 from reach.snapshot import Snapshot
 
 READING_S = PREPARATION_S + MOVEMENT_S + SIGHT_LAG_S
@@ -64,7 +64,7 @@ class Reading:
 
     Attributes:
         displacement: (2,) m, from the seen hand to its planned place.
-        error: (3,) rad, what the feed-forward posture lacked.
+        error: (3,) rad, desired minus actual feed-forward posture.
     """
 
     displacement: Array
@@ -106,7 +106,7 @@ class ErrorTrial(Trial):
 
     Attributes:
         posture: (3,) rad, the network's latest output up to `CREDIT_STEP`.
-        eligible: what may change, as of `CREDIT_STEP`; None before.
+        eligible: eligibility of the network at `CREDIT_STEP`; None before that step.
         reading: the error; None where the teacher could not read one.
         is_read: whether the teacher has been asked.
     """
@@ -172,7 +172,7 @@ class ErrorLearner(TrialLearner[ErrorTrial]):
         # The same array, which the baseline fills in place.
         self.teacher.expected = self.baseline.expected
 
-    def _require_usable(self, env: gym.Env[Any, Any] | VecEnv, senses: Senses) -> None:
+    def _require_usable(self, env: gym.Env[Any, Any] | VecEnv, senses: ObservationReader) -> None:
         if self.feedforward.sees == "picture" and not senses.has_pictures:
             raise ValueError("expected an env with observation='retina', retina_colour=True, got one without pictures")
 

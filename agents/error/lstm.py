@@ -59,7 +59,7 @@ class LSTMFeedForward:
             lstm: as many inputs as sensory cells.
             rng: source of the feedback.
             aligning: let weights decay while all are plastic, so that the read-out aligns with the feedback.
-            sees: what the sensory cells are given.
+            sees: the visual input of the sensory cells, "cup" or "picture".
 
         Raises:
             ValueError: an unknown rule.

@@ -46,7 +46,7 @@ CUP_BEARING_DEGREES = (50.0, 150.0)
 CUPS = 400
 LARGEST_ROTATION_DEGREES = 50.0
 LARGEST_SHIFT_M = (0.10, 0.03)
-# Probabilities of a rotation and of a shift; else there is no perturbation.
+# Probabilities of a rotation and of a shift; otherwise a sequence has no perturbation.
 ROTATION_SHARE, SHIFT_SHARE = 0.5, 0.3
 # Probability of a change between two reaches: from once in a hundred reaches to every other reach, log-uniform.
 CHANGE_PROBABILITY = (0.01, 0.5)
@@ -63,8 +63,8 @@ class MemoryState:
     Attributes:
         cache: of the network below.
         cells: the LSTM cells.
-        added: (3,) rad, what they add to the posture.
-        seen: what was seen last.
+        added: (3,) rad, the posture change of the memory cells.
+        seen: the latest visual input.
     """
 
     cache: ForwardCache
@@ -78,9 +78,9 @@ class MemoryTrace:
     """What a reach leaves for learning.
 
     Attributes:
-        below: what is eligible in the network below.
+        below: eligibility of the network below.
         hidden, memory: (cells,), output and memory of the LSTM cells.
-        added: (3,) rad, what they added to the posture.
+        added: (3,) rad, the posture change of the memory cells.
     """
 
     below: Any

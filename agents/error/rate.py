@@ -70,7 +70,7 @@ class RateFeedForward:
                 last layer is the read-out.
             rng: source of the feedback matrices.
             aligning: let weights decay while all are plastic, so that the read-out aligns with the feedback.
-            sees: what the sensory cells are given.
+            sees: the visual input of the sensory cells, "cup" or "picture".
 
         Raises:
             ValueError: an unknown rule, or a network that it does not cover.

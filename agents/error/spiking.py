@@ -16,10 +16,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from agents.costs import Costs
-from agents.error.feedforward import CONTROL_STEP_MS, Array, Plastic, SensoryCells
+from agents.error.feedforward import Array, Plastic, SensoryCells
 from agents.networks.place_cells import PlaceCells
 from agents.networks.registry import JOINTS, Sees
 from agents.networks.v1 import ComplexCells
+from agents.reaching.controller import CONTROL_STEP_MS
 from agents.spiking.circuit import FASTEST_HZ, SpikingCircuit
 from agents.spiking.kernels import CircuitState
 from agents.spiking.lif import LIFCells

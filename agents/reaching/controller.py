@@ -15,15 +15,17 @@ from numpy.typing import NDArray
 
 from agents.jit import inlined, kernel
 from agents.reaching.body_map import hand_place, motor_error
-from agents.reaching.posture_servo import COMMAND_LAG_S, CONTROL_STEP_S, BodyState, PostureServo
+from agents.reaching.posture_servo import COMMAND_LAG_S, BodyState, PostureServo
 from agents.reaching.senses import ANGLES, APERTURE, COMMAND, CUP, HAND, TOUCH, VISIBLE, Sensation
-from reach import Arm
+from reach import CONTROL_STEP_S, Arm
 
 Array = NDArray[np.float64]
 
 PREPARATION_S = 0.20
 MOVEMENT_S = 0.60
 PREPARATION_STEPS = round(PREPARATION_S / CONTROL_STEP_S)
+# Simulated time of spiking networks in a control step.
+CONTROL_STEP_MS = round(1000.0 * CONTROL_STEP_S)
 # The plan has a posture for the launch and one for the end of every step of the movement.
 PLAN_STEPS = round(MOVEMENT_S / CONTROL_STEP_S) + 1
 # The plan leads the command filter by its lag. Its effect is seen one visual delay after it acts.

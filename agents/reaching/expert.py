@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from agents.reaching.controller import AXIS_RANGE_DEGREES, LARGEST_APERTURE_M, minimum_jerk
-from agents.reaching.posture_servo import CONTROL_STEP_S
+from reach import CONTROL_STEP_S
 
 Array = NDArray[np.float64]
 

@@ -17,11 +17,10 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from reach import Arm, joint_action
+from reach import CONTROL_STEP_S, Arm, joint_action
 
 Array = NDArray[np.float64]
 
-CONTROL_STEP_S = 0.02
 # Lag of the command filter; the lag of muscle activation is close to it.
 COMMAND_LAG_S = 0.04
 LAG_DECAY = math.exp(-CONTROL_STEP_S / COMMAND_LAG_S)

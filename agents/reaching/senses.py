@@ -58,7 +58,7 @@ class Sensation:
         return self.row[ANGLES:APERTURE]
 
 
-class Senses:
+class ObservationReader:
     """Reads the observations of an environment."""
 
     def __init__(self, arm: Arm, env_options: Mapping[str, Any]) -> None:

@@ -333,9 +333,9 @@ class RewardLearner(ABC):
         """
         config = read_config(Path(path))
         name = config.get("learner")
-        if not is_learner(name) or find(str(name)).model_class is not cls:
+        known = find(str(name)) if is_learner(name) else None
+        if known is None or known.model_class is not cls:
             raise CheckpointError(f"checkpoint {path}: expected a learner made by {cls.__name__}, got {short(name)}")
-        known = find(str(name))
         require_entries(config, ["buffer", "random_states"], path)
         counts = read_settings(config, COUNTS, path)
         numpy_random = read_settings(mapping_of(config, "numpy_random", path), NUMPY_RANDOM, path)

@@ -19,10 +19,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from agents.error.feedforward import CONTROL_STEP_MS, Array
+from agents.error.feedforward import Array
 from agents.networks.place_cells import PlaceCells
 from agents.networks.registry import JOINTS
-from agents.reaching.controller import PREPARATION_S
+from agents.reaching.controller import CONTROL_STEP_MS, PREPARATION_S
 from agents.spiking.circuit import SpikingCircuit
 from agents.spiking.kernels import CircuitState
 from agents.spiking.lif import LIFCells

@@ -34,7 +34,7 @@ from agents.checkpoint import (
 from agents.environments import env_attribute
 from agents.loggers import LOG_SETTINGS
 from agents.reaching.controller import PREPARATION_STEPS, Array, Reach
-from agents.reaching.senses import Senses
+from agents.reaching.senses import ObservationReader
 from agents.registry import find, is_learner
 from agents.reward.spiking_actor_critic import LARGEST_EXPLORATION_RAD, Decision, SpikingActorCritic
 from agents.spiking.readouts import SpikeRecord
@@ -162,7 +162,7 @@ class RewardSpikingLearner(TrialLearner[RewardTrial]):
         learner.restore(path, resume=resume)
         return learner
 
-    def _require_usable(self, env: gym.Env[Any, Any] | VecEnv, senses: Senses) -> None:
+    def _require_usable(self, env: gym.Env[Any, Any] | VecEnv, senses: ObservationReader) -> None:
         reward = env_attribute(env, "reward")
         if reward != "dense":
             raise ValueError(f"env: expected reward 'dense', which grades misses by distance, got {reward!r}")
