@@ -16,7 +16,7 @@ from agents.reaching.controller import Controller, Reach, minimum_jerk
 from agents.reaching.senses import Sensation
 from reach import Arm, HideHand
 from reach.sim.arm import ARMS
-from reach.sim.setup import ObservationReader
+from reach.sim.setup import Senses
 
 ARM = Arm.winter()
 CONTROLLER = Controller(ARM, grab=True)
@@ -54,7 +54,7 @@ def test_minimum_jerk_is_smooth_from_start_to_end() -> None:
 @pytest.mark.parametrize(("control", "aside_m"), [("posture", 0.003), ("torque", 0.01), ("muscle", 0.025)])
 @pytest.mark.parametrize("bearing_degrees", [65, 85, 105, 125])
 def test_the_plan_leads_a_quiet_arm_straight_to_its_goal(bearing_degrees: float, control: str, aside_m: float) -> None:
-    env = gym.make("reach/CupReach-v0", senses=ObservationReader.noiseless(), control=control)
+    env = gym.make("reach/CupReach-v0", senses=Senses.noiseless(), control=control)
     controller = Controller(ARM, grab=False, control=control)
     bearing = math.radians(bearing_degrees)
     start = np.array([0.12, 0.36])

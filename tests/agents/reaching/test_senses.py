@@ -8,16 +8,16 @@ import pytest
 
 from agents.reaching.senses import Eye
 from reach import Arm, HideHand
-from reach.sim.setup import ObservationReader
+from reach.sim.setup import Senses
 
 EYE = Eye(Arm.winter())
-PICTURES = {"observation": "retina", "retina_colour": True, "senses": ObservationReader.noiseless()}
+PICTURES = {"observation": "retina", "retina_colour": True, "senses": Senses.noiseless()}
 
 
 @pytest.mark.parametrize("size", [32, 64, 128])
 def test_hand_and_cup_are_found_within_a_tenth_of_a_pixel_or_two(size: int) -> None:
     pictures = gym.make("reach/CupGrab-v0", retina_px=size, **PICTURES)
-    numbers = gym.make("reach/CupGrab-v0", senses=ObservationReader.noiseless())
+    numbers = gym.make("reach/CupGrab-v0", senses=Senses.noiseless())
     for seed in range(8):
         observation, _ = pictures.reset(seed=seed)
         row, _ = numbers.reset(seed=seed)
