@@ -11,10 +11,7 @@ from __future__ import annotations
 import json
 import math
 import os
-import re
-import reprlib
 import shutil
-import sys
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -29,6 +26,7 @@ from numpy.typing import NDArray
 from safetensors import safe_open
 from safetensors.numpy import save
 
+from agents.settings import Setting, check_settings, short
 from reach.files import unfinished_path
 
 CONFIG = "config.json"
@@ -42,7 +40,6 @@ LARGEST_HEADER_BYTES = 2**20
 LARGEST_NPY_HEADER_BYTES = 2**10
 # Names and headers of one array in the archive.
 ENTRY_OVERHEAD_BYTES = 2**12
-LARGEST_COUNT = 2**53
 
 # Errors of libraries, besides ValueError, when no model can be built from the settings.
 UNBUILDABLE = (ArithmeticError, AssertionError, MemoryError, RuntimeError, TypeError)
@@ -56,10 +53,6 @@ Arrays = Mapping[str, NDArray[Any]]
 # Type string and shape.
 Header = tuple[str, tuple[int, ...]]
 
-_SHORT = reprlib.Repr()
-_SHORT.maxstring = _SHORT.maxother = 80
-_SHORT.maxlist = _SHORT.maxdict = _SHORT.maxtuple = 12
-
 
 class CheckpointError(ValueError):
     """The checkpoint is damaged, incomplete, or of another learner."""
@@ -67,53 +60,6 @@ class CheckpointError(ValueError):
 
 class NoCheckpointError(CheckpointError, FileNotFoundError):
     """The folder holds no checkpoint."""
-
-
-@dataclass(frozen=True)
-class Setting:
-    """The valid values of a setting.
-
-    Attributes:
-        low, high: range of a number; `low` is None if numbers are invalid.
-        whole: whether the number must be an integer.
-        also: further valid values, such as None or "auto".
-        pattern: regular expression for valid strings.
-    """
-
-    low: float | None = None
-    high: float = sys.float_info.max
-    whole: bool = False
-    also: tuple[Any, ...] = ()
-    pattern: str | None = None
-
-    def check(self, name: str, value: Any) -> Any:
-        """Validate and return a value; NumPy scalars become Python scalars, which JSON can store.
-
-        Raises:
-            ValueError: an invalid value; the message has the name, the value and what was expected.
-        """
-        plain = value.item() if isinstance(value, np.generic) else value
-        if any(type(plain) is type(other) and plain == other for other in self.also):
-            return plain
-        if isinstance(plain, str) and self.pattern is not None and re.fullmatch(self.pattern, plain):
-            return plain
-        is_number = isinstance(plain, int if self.whole else int | float) and not isinstance(plain, bool)
-        if self.low is None or not is_number or not self.low <= plain <= self.high:
-            raise ValueError(f"{name}: expected {self}, got {short(value)}")
-        return plain
-
-    def __str__(self) -> str:
-        parts = [repr(value) for value in self.also]
-        if self.pattern is not None:
-            parts.append(f"text like {self.pattern!r}")
-        if self.low is not None:
-            upper = f" to {self.high:g}" if self.high < sys.float_info.max else " or more"
-            parts.insert(0, f"a {'whole ' if self.whole else ''}number of {self.low:g}{upper}")
-        return " or ".join(parts)
-
-
-FLAG = Setting(also=(True, False))
-COUNT = Setting(0, LARGEST_COUNT, whole=True)
 
 
 @dataclass(frozen=True)
@@ -162,11 +108,6 @@ def entries_of(own: Arrays, limits: Mapping[str, tuple[float, float]] | None = N
     return {
         name: Entry(array.dtype, array.shape, *limits.get(name, (-math.inf, math.inf))) for name, array in own.items()
     }
-
-
-def short(value: Any) -> str:
-    """Return `repr(value)`, shortened."""
-    return _SHORT.repr(value)
 
 
 def write_checkpoint(folder: Path, config: Mapping[str, Any], policy: Arrays, state: Arrays) -> None:
@@ -425,18 +366,6 @@ def require_entries(kept: Mapping[str, Any], names: Iterable[str], path: str | P
     missing = sorted(set(names) - set(kept))
     if missing:
         raise CheckpointError(f"checkpoint {path} lacks {missing}; expected a complete checkpoint as written by `save`")
-
-
-def check_settings(given: Mapping[str, Any], known: Mapping[str, Setting]) -> dict[str, Any]:
-    """Validate and return settings; NumPy scalars become Python scalars.
-
-    Raises:
-        ValueError: an unknown setting or an invalid value; the message names it.
-    """
-    for name in given:
-        if name not in known:
-            raise ValueError(f"unknown setting {short(name)}; known are {sorted(known)}")
-    return {name: known[name].check(name, value) for name, value in given.items()}
 
 
 def read_settings(kept: Any, known: Mapping[str, Setting], path: str | Path) -> dict[str, Any]:

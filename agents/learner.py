@@ -17,11 +17,11 @@ from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.vec_env import VecEnv
 
-from agents.checkpoint import CheckpointError, check_settings, read_config, short
-from agents.environments import saved_env_options
+from agents.checkpoint import CheckpointError, read_config
 from agents.registry import NONE, POSTURE, Learner, Spec, find, is_learner, tuned_settings
+from agents.settings import check_settings, short
 from agents.trial_learner import TrialLearner
-from agents.vec_env import copies_of
+from agents.vec_env import copies_of, saved_env_options
 from reach import ENVIRONMENTS, OWN_PREFIX
 from reach.arguments import is_whole
 

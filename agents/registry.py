@@ -52,7 +52,7 @@ RECURRENT_PPO = "agents.reward.on_policy:RewardLSTM"
 SAC = "agents.reward.off_policy:RewardSAC"
 TD3 = "agents.reward.off_policy:RewardTD3"
 TQC = "agents.reward.off_policy:RewardTQC"
-SPIKING_ACTOR_CRITIC = "agents.reward.spiking_learner:RewardSpikingLearner"
+SPIKING_ACTOR_CRITIC = "agents.reward.spiking:RewardSpikingLearner"
 
 # By rule, or by network and rule where the network makes a difference.
 ERROR_DESCRIPTIONS = {

@@ -16,8 +16,8 @@ import torch
 from stable_baselines3 import PPO, SAC, TD3
 from stable_baselines3.common.save_util import load_from_zip_file
 
-from agents.checkpoint import CheckpointError, parsing, require_stored, short
-from agents.loggers import make_logger
+from agents.checkpoint import CheckpointError, parsing, require_stored
+from agents.settings import make_logger, short
 
 COMPLAINT = "is not a model of Stable-Baselines3"
 

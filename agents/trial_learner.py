@@ -25,7 +25,6 @@ from stable_baselines3.common.logger import Logger
 from stable_baselines3.common.vec_env import DummyVecEnv, VecEnv
 
 from agents.checkpoint import (
-    COUNT,
     Entry,
     entries_of,
     fill,
@@ -35,7 +34,10 @@ from agents.checkpoint import (
     require_entries,
     write_checkpoint,
 )
-from agents.environments import (
+from agents.reaching.controller import Controller, Reach
+from agents.reaching.senses import ObservationReader, Sensation
+from agents.settings import COUNT, make_logger
+from agents.vec_env import (
     TrialSource,
     env_attribute,
     env_id,
@@ -48,9 +50,6 @@ from agents.environments import (
     saved_random_states,
     set_random_states,
 )
-from agents.loggers import make_logger
-from agents.reaching.controller import Controller, Reach
-from agents.reaching.senses import ObservationReader, Sensation
 
 # An observation repeats the last command, in float32: it belongs to the same trial if the two differ by less.
 SAME_COMMAND = 1e-5

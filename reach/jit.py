@@ -7,24 +7,31 @@ set, so sums are never reordered and a lane's bits do not depend on its neighbou
 Numba keeps compiled code until the file that defines the kernel changes. Other kernels and constants become part of a
 kernel too, so here all files that it is made of count. A cache is never needed: a damaged one is compiled again, and
 kernels work without one where no folder can be written or Numba is told not to compile (NUMBA_DISABLE_JIT).
-"""
 
-# mypy: allow-untyped-calls
+numba and torch read the same setting of the OpenMP runtime, the number of threads. `sharing` restores that setting:
+after a vector environment has been stepped, a network would otherwise use all threads and give other last bits.
+"""
 
 from __future__ import annotations
 
+import ctypes
 import hashlib
+import os
 import pickle
 import sys
-from collections.abc import Callable
-from functools import cache
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import cache, wraps
 from pathlib import Path
 from typing import Any
 
-from numba import njit
+import numpy as np
+from numba import config, get_num_threads, njit, set_num_threads
 from numba.core.caching import FunctionCache, IndexDataCacheFile, NullCache
 
 from reach.sources import sources_of
+
+# mypy: allow-untyped-calls
 
 
 def kept_on_disk(decorate: Callable[[Any], Any]) -> Callable[[Any], Any]:
@@ -141,12 +148,37 @@ def _source_digest(module: str, file: Path) -> str:
     return hashlib.sha256(b"".join(path.read_bytes() for _, path in sorted(sources.files.items()))).hexdigest()
 
 
-# A function with a loop over the lanes of a tile, or one that works on a single row.
-kernel: Any = kept_on_disk(njit(nogil=True, error_model="numpy"))
-# A function of scalars that is inlined into the loop that calls it.
-inlined: Any = kept_on_disk(njit(error_model="numpy", inline="always"))
-# A kernel that divides its tiles among threads.
-parallel_kernel: Any = kept_on_disk(njit(nogil=True, error_model="numpy", parallel=True))
+def _taking_records(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Let a function read the fields of records as attributes, as compiled code does."""
+
+    @wraps(function)
+    def called(*arguments: Any) -> Any:
+        return function(*map(_with_attributes, arguments))
+
+    return called
+
+
+def _with_attributes(argument: Any) -> Any:
+    has_fields = isinstance(argument, np.ndarray) and argument.dtype.names is not None
+    return argument.view(np.recarray) if has_fields else argument
+
+
+def _decorator(**options: Any) -> Callable[[Any], Any]:
+    """Return a decorator that compiles a function; if Numba is disabled, one that lets it take records."""
+    if config.DISABLE_JIT:  # type: ignore[attr-defined]
+        return _taking_records
+    return kept_on_disk(njit(nogil=True, error_model="numpy", **options))
+
+
+# A function with loops over lanes, cells or synapses. It cannot allocate: it is compiled without Numba's run time, so
+# array slices are not reference-counted either.
+kernel: Any = _decorator(_nrt=False)
+# A kernel that allocates arrays, for code that runs once a trial or is called from Python.
+allocating_kernel: Any = _decorator()
+# A kernel that divides its work among threads.
+parallel_kernel: Any = _decorator(parallel=True)
+# A function that becomes part of the loop that calls it.
+inlined: Any = _decorator(inline="always")
 
 
 def python_version_of(kernel: Any) -> Any:
@@ -169,3 +201,42 @@ def say_when_compiling(kernel: Any, what: str) -> None:
 
 
 _said: set[Any] = set()
+
+
+def most_threads() -> int:
+    """Return the largest number of threads for kernels."""
+    with _restored_setting():
+        return get_num_threads()
+
+
+@contextmanager
+def sharing(threads: int) -> Iterator[None]:
+    """Let parallel kernels use this many threads, 1 to `most_threads()`, in the body of the `with` statement."""
+    with _restored_setting():
+        before = get_num_threads()
+        set_num_threads(threads)
+        try:
+            yield
+        finally:
+            set_num_threads(before)
+
+
+@contextmanager
+def _restored_setting() -> Iterator[None]:
+    """Restore the OpenMP setting at the end."""
+    runtime = _shared_runtime()
+    if runtime is None:
+        yield
+        return
+    kept = runtime.omp_get_max_threads()
+    try:
+        yield
+    finally:
+        runtime.omp_set_num_threads(kept)
+
+
+@cache
+def _shared_runtime() -> Any:
+    """Return the OpenMP runtime that a library loaded earlier shares with numba; None if there is none."""
+    everyones = ctypes.CDLL(None) if os.name == "posix" else None
+    return everyones if hasattr(everyones, "omp_get_max_threads") else None

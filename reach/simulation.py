@@ -1,6 +1,9 @@
 """Trials that run side by side in one `World`, on which both environments, single and vector, are built.
 
 It knows bodies, cups, senses, perturbations and tasks; it knows nothing of Gymnasium, time limits or pictures.
+
+`perturb` and `move_cup` change a running trial. It then no longer is the trial that its protocol describes; studies
+never do this.
 """
 
 from __future__ import annotations
@@ -17,7 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from reach.arguments import require_bool, require_choice, require_keys, require_whole
-from reach.jit import say_when_compiling
+from reach.jit import say_when_compiling, sharing
 from reach.perturbations import Perturbation, as_perturbations, is_perturbation, write_perturbations
 from reach.sim import layout as s
 from reach.sim import loop, setup, tasks
@@ -27,7 +30,6 @@ from reach.sim.layout import Array
 from reach.sim.loop import drawn_cup
 from reach.sim.noise import BODY_COUNTER, trial_key, uniforms
 from reach.sim.setup import cup_place, is_range, made_of, numbers_of, require_one_for_each
-from reach.sim.threads import sharing
 
 Judgements = tuple[Array, NDArray[np.bool_], NDArray[np.bool_], NDArray[np.bool_]]
 TASKS = ("reach", "grab")
@@ -423,3 +425,43 @@ def require_generator(state: Any, rng: np.random.Generator) -> None:
         kind().state = state
     except (KeyError, TypeError, ValueError, OverflowError) as error:
         raise ValueError(f"generator of the state: expected the state of a {kind.__name__}, got {state!r}") from error
+
+
+def perturb(env: Any, perturbation: Any) -> None:
+    """Replace the perturbation of the current trial from now on.
+
+    Perturbations of the body take effect in the next trial.
+
+    Args:
+        env: a `CupEnv`, wrapped or not, in a trial.
+        perturbation: as for `reset`.
+
+    Raises:
+        ValueError: an unknown perturbation, or two that cannot be combined; nothing has changed then.
+    """
+    simulation = env.unwrapped._simulation
+    perturbations = as_perturbations(perturbation)
+    row = simulation.world.row(0)
+    changed = row.copy()
+    write_perturbations(perturbations, changed)
+    row[s.PERTURBATION : s.NOISE] = changed[s.PERTURBATION : s.NOISE]
+    simulation.perturbations[0] = perturbations
+    simulation.mark_changed(0)
+
+
+def move_cup(env: Any, place: Any) -> bool:
+    """Move the standing cup of the current trial to `place` (x, y) m; return whether it was moved.
+
+    A cup that is held, tipped over or removed stays, and so does one that would overlap the hand.
+
+    Raises:
+        ValueError: a place that is not on the table.
+    """
+    row = env.unwrapped._simulation.world.row(0)
+    x, y = cup_place(place).tolist()
+    is_fixed = row[s.TIPPED] > 0.0 or row[s.HELD_S] > 0.0 or row[s.CUP_PRESENT] <= 0.0
+    if is_fixed or smallest_clearance(row, x, y) <= 0.0:
+        return False
+    row[s.CUP_X : s.CUP_Y + 1] = x, y
+    row[s.CUP_VELOCITY_X : s.CUP_VELOCITY_Y + 1] = 0.0
+    return True

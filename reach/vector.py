@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from reach.arguments import numbers_in, picture_size, require_choice, require_keys, require_seed, require_whole
 from reach.env import CupEnv, Observing, action_space, of_one, reset_options, reward_for
+from reach.jit import most_threads
 from reach.perturbations import for_each_environment
 from reach.scene import Label, Paths, scene_of
 from reach.sim import layout as s
@@ -25,7 +26,6 @@ from reach.sim import setup, tasks
 from reach.sim.arm import Arm
 from reach.sim.setup import Physical
 from reach.sim.tasks import compute_reward
-from reach.sim.threads import most_threads
 from reach.sim.truth import Truths
 from reach.simulation import Simulation, require_generator
 

@@ -37,8 +37,7 @@ from reach.study import (
     shard_folders,
     usable_cores,
 )
-from reach.study.engine.progress import TensorBoard, Throttle
-from reach.study.engine.scheduler import MakeWorkers, on_this_machine
+from reach.study.engine.scheduler import MakeWorkers, TensorBoard, Throttle, on_this_machine
 from reach.study.engine.worker import load_factory
 from reach.study.people.game import append_persons, read_person
 from reach.study.people.human_data import read_curves

@@ -16,16 +16,17 @@ from reach.render import Window
 from reach.sim.layout import CONTROL_STEP_S, START_HAND_M
 from reach.study.engine.formats import parquet_bytes, trials_frame
 from reach.study.engine.store import read_whole
-from reach.study.people.chart import draw_chart, summary_lines
 from reach.study.people.game import (
     TRIALS,
     PersonLeft,
     PersonView,
     WindowPointer,
     as_person_trials,
+    draw_chart,
     draw_view,
     person_trials,
     play,
+    summary_lines,
 )
 
 WIDTH, HEIGHT = 900, 700

@@ -27,8 +27,16 @@ from reach.render.panels import layout_of
 from reach.sim.layout import CONTROL_STEP_S
 from reach.study import plan
 from reach.study.watch.live import LiveSession
-from reach.study.watch.replay import differences, recorded_row, trained_learner
-from reach.study.watch.session import FASTEST, SLOWEST, WatchSession, film_frames, trial_indices
+from reach.study.watch.session import (
+    FASTEST,
+    SLOWEST,
+    WatchSession,
+    differences,
+    film_frames,
+    recorded_row,
+    trained_learner,
+    trial_indices,
+)
 from reach.study.watch.stepper import Overrides
 
 FRAMES_PER_SECOND = 50

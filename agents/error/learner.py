@@ -3,10 +3,17 @@
 Feedback-error learning (Kawato, Furukawa and Suzuki 1987): what feedback added to the posture, and what it would still
 have to add, is the error of the feed-forward posture. It is read once a reach, when the movement should be over and has
 been seen. Synapses change between reaches, never within one: an adaptive loop closed over a delay would be unstable.
+
+A displacement that is present in every reach is not an error: `Baseline` keeps its mean. Joints do not vary alike. From
+cup to cup, shoulder and elbow mostly turn in opposite directions. A read-out that has learned such postures passes
+changes of hidden cells on along the same directions, so an error in another combination of joints would hardly be
+corrected through it. Weighted by the inverse of the postures' covariance (Mahalanobis 1936, Proc. Natl. Inst. Sci.
+India 2:49), an error counts more in combinations of joints that vary less.
 """
 
 from __future__ import annotations
 
+from collections import deque
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -19,33 +26,150 @@ from stable_baselines3.common.vec_env import VecEnv
 from agents.checkpoint import (
     CheckpointError,
     Entry,
-    Setting,
-    check_settings,
+    entries_of,
+    fill,
     loading,
     read_config,
     read_settings,
-    short,
+    require_fit,
+    require_values,
 )
-from agents.error.baseline import Baseline
-from agents.error.feedforward import Plastic
-from agents.error.networks import make_feedforward
-from agents.loggers import LOG_SETTINGS
-from agents.networks.registry import JOINTS
+from agents.error.feedforward import FeedForward, NoFeedForward, Plastic
+from agents.error.lstm import LSTMFeedForward
+from agents.error.memory import MemoryFeedForward
+from agents.error.rate import RateFeedForward
+from agents.error.spiking import SpikingFeedForward
+from agents.networks.registry import JOINTS, NETWORKS
 from agents.reaching.controller import (
     MOVEMENT_S,
     PREPARATION_S,
     PREPARATION_STEPS,
     SIGHT_LAG_S,
-    Array,
     Controller,
     Reach,
     minimum_jerk,
 )
 from agents.reaching.senses import ObservationReader, Sensation
-from agents.registry import ERROR_LEARNER, find, is_learner
+from agents.registry import ERROR_LEARNER, NONE, find, is_learner
+from agents.settings import LOG_SETTINGS, SEED, Setting, check_settings, short
 from agents.trial_learner import Trial, TrialLearner
 from reach import CONTROL_STEP_S
 from reach.snapshot import Snapshot
+
+Array = NDArray[np.float64]
+
+# Number of reaches in a baseline; later ones replace earlier ones.
+REACHES = 200
+# Share of the mean variance that is added to the variance of every combination of joints, so that weights are bounded.
+RIDGE = 0.02
+
+
+class Baseline:
+    """The last unperturbed reaches, and their statistics once unperturbed training has ended.
+
+    Attributes:
+        displacements: (2,) m each, from the seen hand to its planned place.
+        postures: (3,) rad each, the output of the network.
+        expected: (2,) m, the mean displacement; 0 until the end.
+        weights: (3, 3) of errors; the identity until the end.
+    """
+
+    def __init__(self) -> None:
+        """Start without a reach."""
+        self.displacements: deque[Array] = deque(maxlen=REACHES)
+        self.postures: deque[Array] = deque(maxlen=REACHES)
+        self.expected: Array = np.zeros(2)
+        self.weights: Array = np.eye(JOINTS)
+
+    def add(self, displacement: Array, posture: Array) -> None:
+        """Add a reach."""
+        self.displacements.append(displacement)
+        self.postures.append(posture)
+
+    def end(self) -> None:
+        """Compute the statistics of the last reaches; nothing changes with fewer than REACHES."""
+        if len(self.displacements) < REACHES:
+            return
+        self.expected[:] = np.mean(np.array(self.displacements), axis=0)
+        covariance = np.cov(np.array(self.postures).T)
+        ridge = RIDGE * float(np.trace(covariance)) / JOINTS
+        if ridge > 0.0:
+            self.weights[:] = np.linalg.inv(covariance + ridge * np.eye(JOINTS))
+
+    def weight_error(self, error: Array) -> Array:
+        """Return an error (3,) rad of the same size, turned towards combinations of joints that vary little."""
+        turned: Array = self.weights @ error
+        length = float(np.linalg.norm(turned))
+        return turned * (float(np.linalg.norm(error)) / length) if length > 0.0 else error
+
+    def arrays(self) -> dict[str, Array]:
+        """Return everything that a checkpoint must hold, by name."""
+        return {
+            "recent_displacements_m": np.array(self.displacements).reshape(-1, 2),
+            "recent_postures_rad": np.array(self.postures).reshape(-1, JOINTS),
+            "expected_displacement_m": self.expected,
+            "error_weights": self.weights,
+        }
+
+    def entries(self) -> dict[str, Entry]:
+        """Return what those arrays must be when they are read: of recent reaches there are up to REACHES."""
+        return {
+            **entries_of(self.arrays()),
+            "recent_displacements_m": Entry(np.dtype(np.float64), (REACHES, 2), is_shorter_valid=True),
+            "recent_postures_rad": Entry(np.dtype(np.float64), (REACHES, JOINTS), is_shorter_valid=True),
+        }
+
+    def restore(self, saved: dict[str, Array], path: str | Path) -> None:
+        """Restore what `arrays` returned.
+
+        Args:
+            saved: the arrays.
+            path: of the checkpoint, for messages.
+
+        Raises:
+            CheckpointError: other arrays, other shapes, or different numbers of displacements and postures.
+        """
+        entries = self.entries()
+        require_fit({name: (array.dtype.str, array.shape) for name, array in saved.items()}, entries, path)
+        require_values(saved, entries, path)
+        recent = {"recent_displacements_m": self.displacements, "recent_postures_rad": self.postures}
+        lengths = {name: len(saved[name]) for name in recent}
+        if len(set(lengths.values())) > 1:
+            raise CheckpointError(f"checkpoint {path}: expected as many displacements as postures, got {lengths}")
+        fill(
+            {"expected_displacement_m": self.expected, "error_weights": self.weights},
+            {name: value for name, value in saved.items() if name not in recent},
+            path,
+        )
+        for name, values in recent.items():
+            values.clear()
+            values.extend(saved[name])
+
+
+def make_feedforward(name: str, rng: np.random.Generator) -> FeedForward:
+    """Return the untrained network and rule of an error learner.
+
+    Args:
+        name: of the learner; "none" has no network.
+        rng: source of weights and feedback matrices.
+
+    Raises:
+        ValueError: an unknown name, or that of another learner.
+    """
+    spec = find(name).spec
+    if spec.teacher not in (NONE, "error"):
+        raise ValueError(f"expected a learner taught by its seen error, got {name!r}")
+    if not spec.network:
+        return NoFeedForward()
+    network, is_aligning = NETWORKS[spec.network], spec.plastic == "hidden"
+    sensory, cells = network.build(rng)
+    if network.cells == "spiking":
+        return SpikingFeedForward(spec.rule, rng, cells=sensory, sees=network.sees, **cells)
+    if network.cells == "recurrent":
+        return LSTMFeedForward(spec.rule, sensory, cells, rng, aligning=is_aligning, sees=network.sees)
+    layers = RateFeedForward(spec.rule, sensory, cells, rng, aligning=is_aligning, sees=network.sees)
+    return MemoryFeedForward(spec.rule, layers, rng) if network.practises else layers
+
 
 READING_S = PREPARATION_S + MOVEMENT_S + SIGHT_LAG_S
 READING_STEP = round(READING_S / CONTROL_STEP_S)
@@ -54,7 +178,6 @@ CREDIT_LAG_S = 0.15
 CREDIT_STEP = round((READING_S - CREDIT_LAG_S) / CONTROL_STEP_S)
 LARGEST_ERROR_RAD = 0.6
 RATES = {"rate": Setting(0.0, 2.0), "hidden_rate": Setting(0.0, 100.0), "practice_rate": Setting(0.0, 1.0)}
-SEED = {"seed": Setting(0, whole=True)}
 PLASTIC = {"plastic": Setting(also=("all", "hidden"))}
 
 

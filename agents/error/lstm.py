@@ -15,7 +15,7 @@ from agents.error.feedforward import Array, Plastic, SensoryCells
 from agents.error.rate import ALIGNING_DECAY
 from agents.networks.lstm import LSTMCells, LSTMState
 from agents.networks.registry import JOINTS, Sees
-from agents.rules.alignment import degrees_of_cosine
+from agents.rules.assign import degrees_of_cosine
 from agents.rules.recurrent import BackpropagationThroughTime, RecurrentEligible, RecurrentRule
 from agents.rules.registry import rule_for
 from reach.snapshot import ErrorPath, Layer, LayerSignal, Snapshot

@@ -13,8 +13,7 @@ from torch.func import functional_call
 from agents.costs import Costs, Multiplications
 from agents.error.feedforward import Array, Plastic, SensoryCells
 from agents.networks.registry import JOINTS, Sees
-from agents.rules.alignment import alignment_degrees
-from agents.rules.assign import assign_rule
+from agents.rules.assign import alignment_degrees, assign_rule
 from agents.rules.layers import RuledLayer, RuledLinear
 from agents.rules.rule import LayerRule
 from reach.snapshot import ErrorPath, Layer, LayerSignal, Snapshot

@@ -17,17 +17,15 @@ from numpy.typing import NDArray
 
 from agents.costs import Costs
 from agents.error.feedforward import Array, Plastic, SensoryCells
-from agents.networks.place_cells import PlaceCells
 from agents.networks.registry import JOINTS, Sees
-from agents.networks.v1 import ComplexCells
+from agents.networks.sensory_cells import ComplexCells, PlaceCells
 from agents.reaching.controller import CONTROL_STEP_MS
 from agents.spiking.circuit import FASTEST_HZ, SpikingCircuit
 from agents.spiking.kernels import CircuitState
 from agents.spiking.lif import LIFCells
-from agents.spiking.projections import Projection
+from agents.spiking.projections import Projection, StructuralPlasticity
 from agents.spiking.readouts import AntagonistReadout, SpikeRecord, muscle_parts, populations_of
 from agents.spiking.stdp import PairSTDP
-from agents.spiking.structural_plasticity import StructuralPlasticity
 from agents.spiking.third_factors import BroadcastError, Hebb
 from reach.snapshot import ErrorPath, LayerSignal, Population, Snapshot
 

@@ -13,7 +13,7 @@ import torch
 from torch import nn
 
 from agents.networks.registry import JOINTS
-from agents.networks.v1 import Receptors
+from agents.networks.sensory_cells import Receptors
 
 # Channels, side of the kernel, stride and padding of each convolution.
 CONVOLUTIONS = ((16, 8, 4, 2), (16, 4, 2, 1))

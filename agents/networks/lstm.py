@@ -18,8 +18,8 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from agents.jit import inlined, kernel
-from agents.networks.place_cells import PlaceCells
+from agents.networks.sensory_cells import PlaceCells
+from reach.jit import inlined, kernel
 
 Array = NDArray[np.float64]
 

@@ -1,4 +1,4 @@
-"""A multi-layer perceptron of rate cells: tanh hidden layers and a linear output."""
+"""Multi-layer perceptrons of rate cells: tanh hidden layers and a linear output."""
 
 from __future__ import annotations
 
@@ -8,9 +8,8 @@ import numpy as np
 import torch
 from torch import nn
 
-from agents.networks.place_cells import PlaceCells
 from agents.networks.registry import JOINTS
-from agents.networks.v1 import V1Bank
+from agents.networks.sensory_cells import PlaceCells, V1Bank
 
 HIDDEN_CELLS = (128, 128)
 

@@ -16,11 +16,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from agents.jit import kernel
 from reach import CUP_RGB as CUP_COLOUR
 from reach import HAND_RGB as HAND_COLOUR
 from reach import TABLE_RGB as TABLE_COLOUR
 from reach import Arm, hand_centre_m, pixel_places_m
+from reach.jit import kernel
 
 Array = NDArray[np.float64]
 

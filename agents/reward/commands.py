@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from stable_baselines3.common.noise import ActionNoise
 from stable_baselines3.common.vec_env import VecEnv, VecEnvWrapper
 
-from agents.environments import env_attribute
+from agents.vec_env import env_attribute
 from reach import ACTION_SIZE
 
 # Control steps from one decision to the next: 0.16 s.

@@ -19,12 +19,9 @@ from numpy.typing import NDArray
 from stable_baselines3.common.vec_env import VecEnv
 
 from agents.checkpoint import (
-    COUNT,
     CheckpointError,
     Entries,
     Entry,
-    Setting,
-    check_settings,
     entries_of,
     generator_state,
     loading,
@@ -33,23 +30,11 @@ from agents.checkpoint import (
     read_config,
     read_settings,
     require_entries,
-    short,
     write_checkpoint,
 )
-from agents.environments import (
-    env_id,
-    env_options_of,
-    num_envs_of,
-    random_states,
-    saved_env_options,
-    saved_random_states,
-    set_random_states,
-)
-from agents.loggers import LOG_SETTINGS, make_logger
 from agents.registry import Learner, find, is_learner
-from agents.reward.activity import ActorInside
 from agents.reward.commands import HeldNoise
-from agents.reward.policies import ScaledObservation
+from agents.reward.policies import ActorInside, ScaledObservation
 from agents.reward.saved_state import (
     CUDA_STATE_BYTES,
     NUMPY_RANDOM,
@@ -66,7 +51,19 @@ from agents.reward.saved_state import (
 )
 from agents.rules.layers import RuledLayer
 from agents.rules.registry import rule_for
-from agents.vec_env import copies_of, logged, trial_log
+from agents.settings import COUNT, LOG_SETTINGS, Setting, check_settings, make_logger, short
+from agents.vec_env import (
+    copies_of,
+    env_id,
+    env_options_of,
+    logged,
+    num_envs_of,
+    random_states,
+    saved_env_options,
+    saved_random_states,
+    set_random_states,
+    trial_log,
+)
 
 if TYPE_CHECKING:
     from reach.snapshot import Snapshot

@@ -14,8 +14,6 @@ from stable_baselines3 import SAC, TD3, HerReplayBuffer
 from stable_baselines3.common.noise import ActionNoise, NormalActionNoise
 from stable_baselines3.common.vec_env import VecEnv
 
-from agents.checkpoint import Setting
-from agents.reward.activity import chain_of
 from agents.reward.commands import (
     ANY_GRIP,
     DECISION_STEPS,
@@ -26,8 +24,9 @@ from agents.reward.commands import (
     within_usual_commands,
 )
 from agents.reward.learner import GRIP_LOG_SD, RESTING_COMMAND, FallingRate, RewardLearner
-from agents.reward.policies import AveragedTQCPolicy, RuledSACPolicy, RuledTD3Policy, ScaledGoal
+from agents.reward.policies import AveragedTQCPolicy, RuledSACPolicy, RuledTD3Policy, ScaledGoal, chain_of
 from agents.reward.saved_state import end_trials
+from agents.settings import Setting
 from reach import ACTION_SIZE, GOAL_READY, GOAL_TIP_PENALTY
 
 # Initial log SD of the joint commands of SAC, in units of half the range of usual commands.

@@ -15,10 +15,9 @@ from stable_baselines3.common.policies import BasePolicy
 from torch import nn
 from torch.nn import functional
 
-from agents.checkpoint import FLAG, Setting
-from agents.reward.activity import chain_of
 from agents.reward.learner import GRIP_LOG_SD, RESTING_COMMAND, FallingRate, RewardLearner
-from agents.reward.policies import RuledActorCriticPolicy
+from agents.reward.policies import RuledActorCriticPolicy, chain_of
+from agents.settings import FLAG, Setting
 
 
 class SequencePolicy(RecurrentActorCriticPolicy):

@@ -16,7 +16,8 @@ from stable_baselines3 import HerReplayBuffer
 from stable_baselines3.common.buffers import ReplayBuffer
 
 from agents import checkpoint
-from agents.checkpoint import FLAG, CheckpointError, Entry, Setting, in_brief, read_settings, short
+from agents.checkpoint import CheckpointError, Entry, in_brief, read_settings
+from agents.settings import FLAG, Setting, short
 
 TRANSITIONS = ("observations", "next_observations", "actions", "rewards", "dones", "timeouts")
 # First transition of each trial in a hindsight buffer, and the length of each trial that has ended.

@@ -147,7 +147,7 @@ class LayerPass:
 
 @dataclass(frozen=True, eq=False)
 class BackwardRecord:
-    """Record of a backward pass by the rule, from which `agents.rules.alignment` computes.
+    """Record of a backward pass by the rule, from which `agents.rules.assign` computes.
 
     Attributes:
         layer: lowest layer that the backward pass reached: the first one that is not frozen.

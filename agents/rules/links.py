@@ -1,7 +1,7 @@
 """The modules between two layers: how a change passes through them, and how they are computed a second time.
 
 During learning they are not computed again: a change passes through the operations that autograd recorded, with the
-dropout masks and batch statistics of the forward pass. Only `agents.rules.alignment` computes them again, with the
+dropout masks and batch statistics of the forward pass. Only `agents.rules.assign` computes them again, with the
 random numbers and in the mode of the forward pass, and without changing their buffers.
 """
 

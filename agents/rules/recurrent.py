@@ -13,9 +13,9 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from agents.jit import allocating_kernel
 from agents.networks.lstm import LSTMCells, LSTMState, advance
 from agents.rules.rule import Rule
+from reach.jit import allocating_kernel
 
 Array = NDArray[np.float64]
 

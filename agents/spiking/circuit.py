@@ -24,15 +24,14 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
 import numpy as np
+from numba import typeof
 from numpy.typing import NDArray
 
-from agents.jit import call
-from agents.spiking.checks import largest_in, require_fits
+from agents.settings import Setting, largest_in
 from agents.spiking.kernels import CircuitState, all_within, first_state, simulate, write_poisson, write_regular
 from agents.spiking.lif import STEP_MS, LIFCells, draw_cells
-from agents.spiking.projections import INPUT, Projection, draw_synapses
+from agents.spiking.projections import INPUT, Projection, Turnover, draw_synapses, rewire
 from agents.spiking.stdp import add_pending, apply_third_factors, change_weights, plasticity_of, read_eligibility
-from agents.spiking.structural_plasticity import Turnover, rewire
 
 # A source fires at most once a step.
 FASTEST_HZ = 1000.0 / STEP_MS
@@ -87,11 +86,11 @@ class SpikingCircuit:
         if np.dtype(dtype) not in (np.dtype(np.float32), np.dtype(np.float64)):
             raise ValueError(f"dtype: expected numpy.float32 or numpy.float64, got {dtype!r}")
         for population in cells.values():
-            require_fits(population, CELL_FIELDS, dtype)
+            _require_fits(population, CELL_FIELDS, dtype)
         for projection in projections:
-            require_fits(projection, PROJECTION_FIELDS, dtype)
+            _require_fits(projection, PROJECTION_FIELDS, dtype)
             if projection.plasticity is not None:
-                require_fits(projection.plasticity, RULE_FIELDS, dtype)
+                _require_fits(projection.plasticity, RULE_FIELDS, dtype)
         self.inputs = inputs
         self.coding = coding
         self.dtype = np.dtype(dtype)
@@ -167,7 +166,7 @@ class SpikingCircuit:
                 write_poisson(rates, int(self.seed[0]), int(state.clock[0]), train)
             else:
                 write_regular(rates, state.phase, train)
-            call(simulate, self._kind, self.cells, self.synapses, self.rules, state, train)
+            _call(simulate, self._kind, self.cells, self.synapses, self.rules, state, train)
             steps -= len(train)
 
     def replay(self, state: CircuitState, train: NDArray[np.uint8]) -> None:
@@ -259,7 +258,7 @@ class SpikingCircuit:
         """
         p = self._require_plastic(name)
         eligibility: NDArray[Any] = np.empty(self._shapes[name], self.dtype)
-        call(read_eligibility, self._kind, self.synapses, self.rules, state, p, eligibility)
+        _call(read_eligibility, self._kind, self.synapses, self.rules, state, p, eligibility)
         return eligibility
 
     def teach(self, state: CircuitState, modulators: Mapping[str, NDArray[np.float64] | float]) -> None:
@@ -282,7 +281,7 @@ class SpikingCircuit:
             )
             self._has_modulator[p] = 1
         arguments = self.synapses, self.rules, state, self._has_modulator, self._modulators, self._largest
-        if not call(apply_third_factors, self._kind, *arguments):
+        if not _call(apply_third_factors, self._kind, *arguments):
             for name, modulator in modulators.items():
                 if not np.all(np.abs(np.asarray(modulator, np.float64)) <= self._largest):
                     raise ValueError(_modulator_error(name, modulator, self._shapes[name][1], self._range()))
@@ -411,3 +410,32 @@ def _modulator_error(name: str, modulator: Any, targets: int, allowed: str = "")
     """Return the message about a wrong modulator."""
     expected = f"a finite number or ({targets},) finite numbers{allowed and f' of {allowed}'}"
     return f"modulator of {name!r}: expected {expected}, got {modulator!r}"
+
+
+def _require_fits(owner: Any, names: tuple[str, ...], dtype: Any) -> None:
+    """Validate that fields, numbers or ranges, are not too large for circuits of a dtype."""
+    fitting = Setting(-largest_in(dtype), largest_in(dtype), or_range=True)
+    for name in names:
+        fitting.check(f"{type(owner).__name__} {name} in a circuit of {np.dtype(dtype)}", getattr(owner, name))
+
+
+_compiled: dict[tuple[Any, str], Any] = {}
+
+
+def _call(function: Any, kind: str, *arguments: Any) -> Any:
+    """Call a kernel without inspecting the types of its arguments, which must be the same for the same `kind`.
+
+    For tuples of dozens of arrays, inspecting types takes as long as a few steps of a circuit.
+
+    Args:
+        function: a kernel.
+        kind: a name for the types of its arguments.
+        arguments: its arguments.
+    """
+    compiled = _compiled.get((function, kind))
+    if compiled is None:
+        types = tuple(typeof(argument) for argument in arguments)  # type: ignore[no-untyped-call]
+        # If Numba is disabled, a kernel is the function itself.
+        compiled = function.compile(types) if hasattr(function, "compile") else function
+        _compiled[function, kind] = compiled
+    return compiled(*arguments)

@@ -13,7 +13,6 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from agents.jit import inlined, kernel
 from agents.spiking.lif import (
     STEP_MS,
     Cells,
@@ -34,6 +33,7 @@ from agents.spiking.stdp import (
     rescale_eligibility,
     rescale_traces,
 )
+from reach.jit import inlined, kernel
 
 # Increment and multipliers of SplitMix64, and the step from 53 random bits to a number in [0, 1).
 GOLDEN = np.uint64(0x9E3779B97F4A7C15)

@@ -13,25 +13,21 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from agents.jit import SMALLEST, inlined
-from agents.spiking.checks import (
-    SHORTEST_MS,
-    Spread,
-    drawn,
-    largest,
-    require_count,
-    require_number,
-    require_spread,
-    smallest,
-)
+from agents.settings import FINITE, Setting, check_fields
+from reach.jit import inlined
 
 STEP_MS = 1.0
+# A time constant is above zero, ms; the lower bound is far below that of any cell.
+TIME_CONSTANT = Setting(1e-3)
+COUNT_FROM_1 = Setting(1, whole=True)
+# A number for all cells, or (low, high), from which each cell draws its own uniformly.
+Spread = float | tuple[float, float]
 
 # Bit masks that find the nonzero bytes of a 64-bit word. A product with PLACES moves the index of the lowest nonzero
 # byte to the top byte.
@@ -39,6 +35,8 @@ LOW_BITS, HIGH_BITS = np.uint64(0x7F7F7F7F7F7F7F7F), np.uint64(0x808080808080808
 PLACES, TOP_BYTE, SEVEN, ONE = np.uint64(0x0001020304050607), np.uint64(56), np.uint64(7), np.uint64(1)
 # Largest exponent for which expm1 is used; above it, two exponentials are subtracted.
 LARGEST_EXPONENT = 30.0
+# Decaying values below this become zero: single-precision numbers below 1e-38 are a hundred times slower.
+SMALLEST = 1e-30
 
 
 @dataclass(frozen=True)
@@ -72,18 +70,12 @@ class LIFCells:
 
     def __post_init__(self) -> None:
         """Validate the settings."""
-        require_count(self, "size", 1)
-        require_count(self, "refractory_steps", 1)
-        if self.inhibitory is not None:
-            require_count(self, "inhibitory", 0)
-            if self.inhibitory > self.size:
-                raise ValueError(f"LIFCells inhibitory: expected 0 to size = {self.size}, got {self.inhibitory}")
-        for name in ("membrane_ms", "synapse_ms"):
-            require_spread(self, name, SHORTEST_MS)
-        for name in ("threshold", "reset", "bias", "first_voltage"):
-            require_spread(self, name, -math.inf)
-        require_number(self, "readout_ms", SHORTEST_MS)
-        if not largest(self.reset) < smallest(self.threshold):
+        check_fields(self, size=COUNT_FROM_1, refractory_steps=COUNT_FROM_1)
+        check_fields(self, inhibitory=Setting(0, self.size, whole=True, also=(None,)), readout_ms=TIME_CONSTANT)
+        check_fields(self, **dict.fromkeys(("membrane_ms", "synapse_ms"), replace(TIME_CONSTANT, or_range=True)))
+        voltage = replace(FINITE, or_range=True)
+        check_fields(self, threshold=voltage, reset=voltage, bias=voltage, first_voltage=voltage)
+        if not np.max(self.reset) < np.min(self.threshold):
             raise ValueError(
                 f"LIFCells reset: expected a voltage below the threshold {self.threshold!r}, got {self.reset!r}"
             )
@@ -95,6 +87,13 @@ class LIFCells:
             signs[:] = 1
             signs[self.size - self.inhibitory :] = -1
         return signs
+
+
+def _drawn(value: Spread, size: int, rng: np.random.Generator) -> NDArray[np.float64]:
+    """Return a number for each cell, (size,): all the same, or drawn uniformly from a range."""
+    if isinstance(value, tuple):
+        return rng.uniform(value[0], value[1], size)
+    return np.full(size, float(value))
 
 
 class Cells(NamedTuple):
@@ -141,11 +140,11 @@ def draw_cells(populations: Sequence[LIFCells], rng: np.random.Generator, dtype:
     """Return the constants of the cells of several populations, drawn setting by setting in the order of `LIFCells`."""
     columns: dict[str, list[NDArray[Any]]] = {name: [] for name in Cells._fields}
     for cells in populations:
-        membrane_ms = drawn(cells.membrane_ms, cells.size, rng)
-        synapse_ms = drawn(cells.synapse_ms, cells.size, rng)
-        values = {name: drawn(getattr(cells, name), cells.size, rng) for name in ("threshold", "reset", "bias")}
+        membrane_ms = _drawn(cells.membrane_ms, cells.size, rng)
+        synapse_ms = _drawn(cells.synapse_ms, cells.size, rng)
+        values = {name: _drawn(getattr(cells, name), cells.size, rng) for name in ("threshold", "reset", "bias")}
         values |= {
-            "first_voltage": drawn(cells.first_voltage, cells.size, rng),
+            "first_voltage": _drawn(cells.first_voltage, cells.size, rng),
             "leak": np.exp(-STEP_MS / membrane_ms),
             "drive_decay": np.exp(-STEP_MS / synapse_ms),
             "coupling": _coupling(membrane_ms, synapse_ms),

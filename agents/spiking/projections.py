@@ -5,24 +5,115 @@ after another in one array, so that one kernel runs a network of any shape. A de
 all targets of the projection the same number of steps later. Two projections between the same populations give a pair
 of cells two paths with two delays. Dale's law (a cell's outgoing weights share one sign; Eccles, Fatt and Koketsu 1954)
 bounds the weights of an axon at 0.
+
+Structural plasticity removes synapses that stay near zero and forms as many new ones, as dendritic spines turn over:
+weak synapses disappear and the number stays (Holtmaat and Svoboda 2009, Nat. Rev. Neurosci. 10:647; as a learning
+rule, Kappel et al. 2015, PLoS Comput. Biol. 11:e1004485).
 """
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from agents.jit import inlined
-from agents.spiking.checks import require_number
+from agents.settings import FINITE, Setting, check_fields
 from agents.spiking.lif import LIFCells
 from agents.spiking.stdp import PairSTDP
-from agents.spiking.structural_plasticity import StructuralPlasticity
-from reach.arguments import is_whole
+from reach.jit import inlined
+
+
+@dataclass(frozen=True)
+class StructuralPlasticity:
+    """Settings of the structural plasticity of one projection.
+
+    Attributes:
+        near_zero: largest magnitude of a weight that is near zero, 0 or more.
+        patience_s: time for which a synapse stays near zero before it may be removed, s, 0 or more.
+        turnover_per_s: largest fraction of the synapses that is replaced per second, 0 or more.
+        new_weight: magnitude of the weight of a new synapse, 0 or more. It has the sign of its axon, or a random one.
+
+    Raises:
+        ValueError: a setting outside its range.
+    """
+
+    near_zero: float = 0.01
+    patience_s: float = 10.0
+    turnover_per_s: float = 0.01
+    new_weight: float = 0.1
+
+    def __post_init__(self) -> None:
+        """Validate the settings."""
+        check_fields(self, **{field.name: Setting(0.0) for field in fields(self)})
+
+
+@dataclass
+class Turnover:
+    """The memory of structural plasticity for one projection.
+
+    Attributes:
+        near_zero_s: (axons, targets) time for which each synapse has been near zero, s.
+        allowance: (1,) number of synapses that may be replaced now; the unused part is kept, up to that of one second.
+        calls: (1,) number of calls so far. It seeds the random numbers, so a run can continue from these arrays.
+    """
+
+    near_zero_s: NDArray[np.float64]
+    allowance: NDArray[np.float64]
+    calls: NDArray[np.int64]
+
+    @classmethod
+    def new(cls, shape: tuple[int, int]) -> Turnover:
+        """Return the memory before the first call, for (axons, targets) synapses."""
+        return cls(np.zeros(shape), np.zeros(1), np.zeros(1, dtype=np.int64))
+
+
+def rewire(
+    weight: NDArray[Any],
+    connected: NDArray[np.uint8],
+    bounds: tuple[NDArray[Any], NDArray[Any]],
+    settings: StructuralPlasticity,
+    turnover: Turnover,
+    elapsed_s: float,
+    seed: int,
+) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
+    """Replace synapses that have been near zero for long; change `weight`, `connected` and `turnover` in place.
+
+    Args:
+        weight, connected: (axons, targets).
+        bounds: lowest and highest weight of each axon, (axons,) each.
+        settings: of the projection.
+        turnover: of the projection.
+        elapsed_s: time since the last call, s.
+        seed: of the random numbers; the same seed and turnover give the same synapses.
+
+    Returns:
+        Flat indices of the removed and of the formed synapses, of the same length.
+    """
+    turnover.calls[0] += 1
+    near = (connected != 0) & (np.abs(weight) <= settings.near_zero)
+    turnover.near_zero_s[...] = np.where(near, turnover.near_zero_s + elapsed_s, 0.0)
+    per_second = settings.turnover_per_s * float(np.count_nonzero(connected))
+    turnover.allowance[0] = min(turnover.allowance[0] + per_second * elapsed_s, max(per_second, 1.0))
+    removable = np.flatnonzero(near & (turnover.near_zero_s >= settings.patience_s))
+    vacant = np.flatnonzero(connected == 0)
+    number = min(len(removable), len(vacant), int(turnover.allowance[0]))
+    rng = np.random.default_rng((seed, int(turnover.calls[0])))
+    removed = removable[np.argsort(-turnover.near_zero_s.flat[removable], kind="stable")[:number]]
+    formed = rng.choice(vacant, number, replace=False)
+    axon = formed // weight.shape[1]
+    sign = rng.choice((-1.0, 1.0), number)
+    connected.flat[removed], weight.flat[removed], turnover.near_zero_s.flat[removed] = 0, 0.0, 0.0
+    connected.flat[formed] = 1
+    # An axon with a bound at zero has one sign, which replaces the random one.
+    lowest, highest = bounds[0][axon], bounds[1][axon]
+    sign = np.where(lowest == 0.0, 1.0, np.where(highest == 0.0, -1.0, sign))
+    weight.flat[formed] = np.clip(sign * settings.new_weight, lowest, highest)
+    turnover.allowance[0] -= number
+    return removed, formed
+
 
 # The name of the sources, as if they were a population.
 INPUT = "input"
@@ -64,18 +155,8 @@ class Projection:
         """Name the projection and validate the settings."""
         if not self.name:
             object.__setattr__(self, "name", f"{self.before}-{self.after}")
-        require_number(self, "weight_mean", -math.inf)
-        require_number(self, "weight_sd", 0.0)
-        require_number(self, "largest_weight", 1e-9)
-        require_number(self, "probability", 0.0, 1.0)
-        ends = self.delay_steps if isinstance(self.delay_steps, tuple) else (self.delay_steps,)
-        if not all(is_whole(end) for end in ends) or not 1 <= len(ends) <= 2 or not 0 <= ends[0] <= ends[-1]:
-            raise ValueError(
-                "Projection delay_steps: expected a whole number of 0 or more, or a (low, high) range of them, "
-                f"got {self.delay_steps!r}"
-            )
-        whole = tuple(int(end) for end in ends)
-        object.__setattr__(self, "delay_steps", whole if isinstance(self.delay_steps, tuple) else whole[0])
+        check_fields(self, weight_mean=FINITE, weight_sd=Setting(0.0), largest_weight=Setting(1e-9))
+        check_fields(self, probability=Setting(0.0, 1.0), delay_steps=Setting(0, whole=True, or_range=True))
         if self.structure is not None and self.probability == 1.0:
             raise ValueError(
                 "Projection probability: expected below 1 with structure, to leave room for new synapses, got 1.0"

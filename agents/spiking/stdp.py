@@ -32,9 +32,9 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from agents.jit import SMALLEST, inlined, kernel
-from agents.spiking.checks import SHORTEST_MS, require_number
-from agents.spiking.lif import STEP_MS
+from agents.settings import Setting, check_fields
+from agents.spiking.lif import SMALLEST, STEP_MS, TIME_CONSTANT
+from reach.jit import inlined, kernel
 
 # Stored traces and eligibilities are rescaled to their true values after a growth of e^30, well inside single
 # precision. A trace below 1e-20 then becomes 0, so that a product of two traces stays inside it too.
@@ -70,10 +70,8 @@ class PairSTDP:
 
     def __post_init__(self) -> None:
         """Validate the settings."""
-        for name in ("rate", "potentiation", "depression"):
-            require_number(self, name, 0.0)
-        for name in ("pre_trace_ms", "post_trace_ms", "eligibility_ms"):
-            require_number(self, name, SHORTEST_MS)
+        check_fields(self, rate=Setting(0.0), potentiation=Setting(0.0), depression=Setting(0.0))
+        check_fields(self, pre_trace_ms=TIME_CONSTANT, post_trace_ms=TIME_CONSTANT, eligibility_ms=TIME_CONSTANT)
 
     @property
     def largest_change(self) -> float:

@@ -17,7 +17,7 @@ from collections.abc import Mapping
 import numpy as np
 from numpy.typing import NDArray
 
-from agents.spiking.checks import largest_in
+from agents.settings import largest_in
 
 Array = NDArray[np.float64]
 Modulators = dict[str, Array]

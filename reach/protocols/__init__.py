@@ -13,18 +13,23 @@ from reach.protocols.blocks import (
     PERTURBED,
     PROBED,
     RELEARNED,
+    SCALE_SCHEDULES,
     TARGETS,
     UNSEEN,
     WASHOUT,
+    Abrupt,
     Block,
     Cup,
+    Flipping,
+    Gradual,
     Protocol,
+    Random,
+    ScaleSchedule,
     ScheduledTrial,
     cup_at,
     schedule_of,
 )
 from reach.protocols.presets import PROTOCOLS, describe_block, protocol_table, read_protocol
-from reach.protocols.schedules import SCALE_SCHEDULES, Abrupt, Flipping, Gradual, Random, ScaleSchedule
 from reach.protocols.wrapper import WASHOUT_ONSET_LAUNCH_ERROR, ProtocolWrapper, Recording
 
 __all__ = [

@@ -34,15 +34,19 @@ from reach.protocols.blocks import (
     PERTURBED,
     PROBED,
     RELEARNED,
+    SCALE_SCHEDULES,
     TARGET_BEARINGS_DEGREES,
     UNSEEN,
     WASHOUT,
+    Abrupt,
     Block,
     Cup,
+    Flipping,
     Protocol,
+    Random,
+    ScaleSchedule,
     cup_at,
 )
-from reach.protocols.schedules import SCALE_SCHEDULES, Abrupt, Flipping, Random, ScaleSchedule
 from reach.registration import ENVIRONMENTS, OWN_PREFIX
 from reach.sim.setup import cup_place
 

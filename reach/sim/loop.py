@@ -14,8 +14,17 @@ from reach.jit import kernel, parallel_kernel
 from reach.sim import layout as s
 from reach.sim import muscles
 from reach.sim.actuators import decode_actions, filter_commands, unforced_step, write_torques
-from reach.sim.dynamics import begin_step, end_step, find_overshoot, stage, turn_joints
-from reach.sim.forces import apply_forces, clear_forces, first_onset, hold_in_channel
+from reach.sim.dynamics import (
+    apply_forces,
+    begin_step,
+    clear_forces,
+    end_step,
+    find_overshoot,
+    first_onset,
+    hold_in_channel,
+    stage,
+    turn_joints,
+)
 from reach.sim.grasp import move_hands_and_cups, place_hand, smallest_clearance
 from reach.sim.noise import CUP_COUNTER, double_from_key, key_from_double, normal_pair, trial_key, uniform
 from reach.sim.senses import apply_visual_map, delayed_samples_due, observe, observe_start, record_history, record_start

@@ -60,7 +60,7 @@ def growth(most: int, processes: int) -> list[dict[str, Any]]:
 def small_jobs(count: int, processes: int) -> tuple[float, float]:
     """Do `count` small jobs and write their tables; return wall time and mean CPU time of a job, s."""
     from reach.study import Store, complete, plan
-    from reach.study.engine.progress import Throttle
+    from reach.study.engine.scheduler import Throttle
 
     with tempfile.TemporaryDirectory(prefix="reach-study-") as folder:
         store = Store(Path(folder))
@@ -80,7 +80,7 @@ def small_jobs(count: int, processes: int) -> tuple[float, float]:
 def loading() -> list[dict[str, Any]]:
     """Measure the seconds to load RUNS runs of TRIALS trials, the best of three."""
     from reach.study import Outcome, Store, load, plan
-    from reach.study.engine.job_table import JobTable
+    from reach.study.engine.jobs import JobTable
 
     rng = np.random.default_rng(0)
     with tempfile.TemporaryDirectory(prefix="reach-study-") as folder:

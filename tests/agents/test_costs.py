@@ -8,7 +8,7 @@ import gymnasium as gym
 import numpy as np
 import pytest
 
-from agents.error.networks import make_feedforward
+from agents.error.learner import make_feedforward
 from agents.learner import make_learner, train_trials
 from agents.registry import find
 

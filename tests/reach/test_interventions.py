@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 import reach
-from reach.interventions import move_cup, perturb
 from reach.scene import copy_scene
+from reach.simulation import move_cup, perturb
 
 ACTION = np.array([0.2, 0.3, 0.0, 0.9], dtype=np.float32)
 

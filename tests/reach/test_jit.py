@@ -139,7 +139,7 @@ def test_without_the_compiler_and_without_docstrings_a_step_has_the_same_bits(tm
 
 RECORDS = """
 import numpy as np
-from agents.jit import call, kernel
+from reach.jit import kernel
 
 @kernel
 def count(records):
@@ -149,10 +149,10 @@ def count(records):
 
 records = np.zeros(1, dtype=[("count", "i8"), ("past", "f8", 2)])
 count(records)
-call(count, "records", records)
+count(records)
 print(records["count"].tolist(), records["past"].tolist())
 """
 
 
-def test_without_the_compiler_kernels_of_networks_work_on_records(tmp_path: Path) -> None:
+def test_without_the_compiler_kernels_work_on_records(tmp_path: Path) -> None:
     assert run(RECORDS, tmp_path, NUMBA_DISABLE_JIT="1").stdout == "[2] [[2.0, 0.0]]\n"

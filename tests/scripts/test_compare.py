@@ -18,8 +18,8 @@ from presets import PRESETS
 from agents.registry import FACTORIES, is_learner
 from reach.render.palette import learner_colour
 from reach.study import load
-from reach.study.engine.job_table import JobTable
-from reach.study.watch.replay import trained_learner
+from reach.study.engine.jobs import JobTable
+from reach.study.watch.session import trained_learner
 
 ROOT = Path(__file__).parents[2]
 FAKES = ROOT / "tests" / "reach" / "study"

@@ -64,8 +64,7 @@ from reach.study.engine.formats import (
     summary_csv_bytes,
     table_from,
 )
-from reach.study.engine.job_table import read_jobs
-from reach.study.engine.jobs import Job, Outcome, digest
+from reach.study.engine.jobs import Job, Outcome, digest, read_jobs
 
 State = Literal["absent", "damaged", "done"]
 

@@ -4,15 +4,19 @@ Trials, cups, perturbations and measures are those that a learner gets. The arm 
 person points at as closely as its strength allows. The picture shows the cup, the seen hand and the start, but no arm,
 as in the laboratory. Between trials the hand returns to the start unseen: only a ring shows its distance, because its
 direction would tell of the perturbation.
+
+`Chart` draws a person's corrections beside those of learners and of people in a laboratory.
 """
 
 from __future__ import annotations
 
+import io
 import math
+import typing
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import gymnasium as gym
 import numpy as np
@@ -21,19 +25,21 @@ from numpy.typing import NDArray
 
 from reach.arguments import picture_size
 from reach.measures.reach import movement_onset
-from reach.protocols import Protocol as ReachProtocol
-from reach.protocols import ProtocolWrapper
+from reach.protocols import Protocol, ProtocolWrapper
 from reach.render import palette
 from reach.render.bodies import draw_standing_cup
 from reach.render.canvas import Canvas, Frame, Pixel
 from reach.render.labels import fit_text, render_text
+from reach.render.palette import learner_colour
 from reach.render.table import START_RADIUS_M, draw_room
 from reach.render.window import Window
 from reach.sim.actuators import joint_action
 from reach.sim.arm import Arm
 from reach.sim.layout import CONTROL_STEP_S, START_HAND_M
 from reach.study.engine.formats import COLUMNS, frame_from
+from reach.study.people import human_data
 from reach.study.run import LAUNCH_ERROR_WITHOUT_LEARNING
+from reach.study.run.measures import adaptation_index, per_seed
 
 Place = tuple[float, float]
 
@@ -155,7 +161,7 @@ class PersonLeft(Exception):
     """The person left before the end."""
 
 
-class Pointer(Protocol):
+class Pointer(typing.Protocol):
     """The device with which a person shows where the hand should be."""
 
     def place(self) -> Place:
@@ -197,7 +203,7 @@ class ArmFollower:
 
 
 def play(
-    protocol: ReachProtocol,
+    protocol: Protocol,
     seed: int,
     pointer: Pointer,
     show: Callable[[PersonView], bool],
@@ -319,19 +325,19 @@ class StraightReacher:
         return float(x), float(y)
 
 
-def errors_without_correction(protocol: ReachProtocol, seed: int) -> list[float]:
+def errors_without_correction(protocol: Protocol, seed: int) -> list[float]:
     """Return the launch error (degrees) of each trial of a person who always reaches straight for the seen cup."""
     straight = StraightReacher()
     rows = play(protocol, seed, straight, straight.observe, returning=False)
     return [row["launch_error_deg"] for row in rows]
 
 
-def as_person_trials(protocol: ReachProtocol, seed: int, rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+def as_person_trials(protocol: Protocol, seed: int, rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
     """Return trials with the columns of a learner called `person`."""
     return [{**row, "learner": PERSON, "protocol": protocol.name, "seed": seed} for row in rows]
 
 
-def person_trials(protocol: ReachProtocol, seed: int, rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+def person_trials(protocol: Protocol, seed: int, rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
     """Return a person's trials as those of a learner, with the launch errors without any correction."""
     errors = errors_without_correction(protocol, seed)
     trials = as_person_trials(protocol, seed, rows)
@@ -369,3 +375,80 @@ def append_persons(trials: pd.DataFrame, folders: Sequence[Path]) -> pd.DataFram
     persons = [read_person(folder).assign(seed=number) for number, folder in enumerate(folders)]
     protocols = set(trials["protocol"])
     return pd.concat([trials, *(person[person["protocol"].isin(protocols)] for person in persons)], ignore_index=True)
+
+
+PERSON_COLOUR = "#a63e7b"
+LEGEND_COLUMNS = 3
+
+
+@dataclass(frozen=True)
+class Chart:
+    """A chart: (height, width, 3) uint8 pixels, and the bytes of a PNG of the same."""
+
+    pixels: NDArray[np.uint8]
+    png: bytes
+
+
+def summary_lines(trials: pd.DataFrame) -> list[str]:
+    """Return a person's measures, one line each, without those that the protocol does not have."""
+    measured = per_seed(trials).set_index("metric")["value"]
+    lines = []
+
+    def share(name: str) -> str | None:
+        """Return a measure in percent; None if it was not measured."""
+        value = float(measured.get(name, math.nan))
+        return f"{100 * value:.0f} %" if math.isfinite(value) else None
+
+    if (remaining := share("L30")) is not None:
+        lines.append(f"{remaining} of the error remained on average over your first 30 perturbed reaches (L30).")
+    if (corrected := share("A")) is not None:
+        tau = float(measured.get("tau", math.nan))
+        within = f", 63 % of that within {tau:.0f} reaches (tau)" if math.isfinite(tau) else ""
+        lines.append(f"You corrected {corrected} of it in the end{within}.")
+    if (after := share("after_effect")) is not None:
+        side = "to the other side (after-effect)" if measured["after_effect"] < 0.0 else "to the same side"
+        lines.append(f"Without the perturbation you then missed by {after.replace('-', '')} of it {side}.")
+    reaction_s = float(trials.loc[~trials["probe"], "reaction_time_s"].median())
+    if math.isfinite(reaction_s):
+        lines.append(f"Your hand started {1000 * reaction_s:.0f} ms after the cup appeared (median).")
+    return lines
+
+
+def draw_chart(trials: pd.DataFrame, others: pd.DataFrame | None, protocol: Protocol, size: tuple[int, int]) -> Chart:
+    """Return a chart of a person's corrections.
+
+    Args:
+        trials: of the person.
+        others: of learners, in any protocols; None for none.
+        protocol: of the person.
+        size: (width, height), pixels.
+    """
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(size[0] / 100, size[1] / 100), dpi=100, layout="constrained")
+    canvas: Any = FigureCanvasAgg(figure)
+    axes = figure.subplots()
+    axes.axhline(0.0, color="#cccccc", lw=1)
+    axes.axhline(1.0, color="#cccccc", lw=1)
+    if others is not None:
+        beside = adaptation_index(others[others["protocol"] == protocol.name])
+        for learner, rows in beside.groupby("learner", sort=False):
+            mean = rows.groupby("trial_in_block")["index"].mean()
+            axes.plot(mean.index, mean, color=learner_colour(str(learner)), lw=1.3, label=str(learner))
+    if protocol.name.startswith("rotation"):
+        for curve, mark in zip(human_data.CURVES[:2], ("s", "D"), strict=True):
+            middles = [0.5 * (first + last) for first, last in curve.blocks]
+            label = f"{curve.name}, {curve.perturbation} ('t Hart 2024)"
+            axes.plot(middles, curve.index, mark, color="black", mfc="white", ms=5, label=label, zorder=4)
+    own = adaptation_index(trials)
+    axes.plot(own["trial_in_block"], own["index"], "o-", color=PERSON_COLOUR, ms=4, lw=1.8, label="you")
+    axes.set(xlabel="reach since the perturbation began", ylabel="corrected, share of the miss", ylim=(-0.5, 1.6))
+    axes.set_title("\n".join(summary_lines(trials)), loc="left", fontsize=10)
+    axes.spines[["top", "right"]].set_visible(False)
+    figure.legend(loc="outside lower left", ncols=LEGEND_COLUMNS, frameon=False, fontsize=8)
+    canvas.draw()
+    pixels = np.asarray(canvas.buffer_rgba())[..., :3].copy()
+    data = io.BytesIO()
+    figure.savefig(data, format="png", dpi=100)
+    return Chart(pixels, data.getvalue())

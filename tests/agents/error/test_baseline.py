@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agents.error.baseline import REACHES, Baseline
+from agents.error.learner import REACHES, Baseline
 
 ERRORS = st.lists(st.floats(-0.6, 0.6), min_size=3, max_size=3).map(np.array)
 

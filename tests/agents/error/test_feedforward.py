@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from agents.error.feedforward import FeedForward
+from agents.error.learner import make_feedforward
 from agents.error.lstm import LSTMFeedForward
-from agents.error.networks import make_feedforward
 from agents.error.rate import RateFeedForward
 from agents.error.spiking import CELLS_PER_MUSCLE, INHIBITORY_CELLS, SpikingFeedForward
 from agents.registry import learners

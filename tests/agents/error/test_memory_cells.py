@@ -12,8 +12,8 @@ import gymnasium as gym
 import numpy as np
 import pytest
 
+from agents.error.learner import make_feedforward
 from agents.error.memory import NOISE_RAD, ImaginedPerturbations, MemoryFeedForward
-from agents.error.networks import make_feedforward
 from agents.learner import make_learner
 from agents.reaching.controller import Controller
 from agents.registry import PRACTICE_RATE

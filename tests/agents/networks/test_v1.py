@@ -10,7 +10,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from agents.networks.v1 import NORM, ORIENTATIONS, SIZES, ComplexCells, GaborFilters, Receptors, V1Bank
+from agents.networks.sensory_cells import NORM, ORIENTATIONS, SIZES, ComplexCells, GaborFilters, Receptors, V1Bank
 from reach.sim.retina import CUP_RGB, HAND_RGB, TABLE_RGB
 
 BANK, COMPLEX = V1Bank(), ComplexCells()

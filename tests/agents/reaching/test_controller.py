@@ -11,8 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from agents.learner import make_learner, train_trials
-from agents.reaching.body_map import DAMPING_M, hand_place
-from agents.reaching.controller import Controller, Reach, minimum_jerk
+from agents.reaching.controller import DAMPING_M, Controller, Reach, hand_place, minimum_jerk
 from agents.reaching.senses import Sensation
 from reach import Arm, HideHand
 from reach.sim.arm import ARMS

@@ -13,7 +13,7 @@ import pytest
 
 from agents.learner import evaluate, load_learner, make_learner, train_trials
 from agents.registry import find
-from agents.reward.spiking_actor_critic import Decision, SpikingActorCritic
+from agents.reward.spiking import Decision, SpikingActorCritic
 from agents.vec_env import CupVecEnv
 
 REACH = "reach/CupReach-v0"
@@ -122,7 +122,7 @@ def test_background_synapses_do_not_learn() -> None:
 
 
 def test_the_network_does_not_import_torch() -> None:
-    code = "import sys, agents.reward.spiking_actor_critic; assert 'torch' not in sys.modules, 'torch is imported'"
+    code = "import sys, agents.reward.spiking; assert 'torch' not in sys.modules, 'torch is imported'"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
 

@@ -8,8 +8,7 @@ import pytest
 import torch
 from torch import nn
 
-from agents.rules.alignment import alignment_degrees
-from agents.rules.assign import assign_rule
+from agents.rules.assign import alignment_degrees, assign_rule
 from agents.rules.layers import RuledNetwork
 
 torch.set_num_threads(1)

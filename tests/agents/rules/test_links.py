@@ -16,8 +16,7 @@ from torch import nn
 from torch.utils.checkpoint import checkpoint
 
 from agents.networks.registry import NETWORKS
-from agents.rules.alignment import alignment_degrees
-from agents.rules.assign import assign_rule
+from agents.rules.assign import alignment_degrees, assign_rule
 from agents.rules.layers import RuledLayer, RuledNetwork
 from agents.rules.registry import rules_for
 

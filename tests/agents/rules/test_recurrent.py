@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from agents.error.lstm import LSTMFeedForward
 from agents.networks.lstm import LSTMCells
-from agents.networks.place_cells import PlaceCells
+from agents.networks.sensory_cells import PlaceCells
 from agents.rules.recurrent import BackpropagationThroughTime, EProp, RecurrentEligible
 
 BPTT, EPROP = BackpropagationThroughTime(), EProp()

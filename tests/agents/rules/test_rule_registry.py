@@ -15,7 +15,7 @@ from agents.error.rate import RateFeedForward
 from agents.networks import NETWORKS, Network
 from agents.networks import register as register_network
 from agents.networks.mlp import mlp
-from agents.networks.place_cells import PlaceCells
+from agents.networks.sensory_cells import PlaceCells
 from agents.rules import RULES, register, rule_for, rules_for
 from agents.rules.backward import FeedbackAlignment
 

@@ -10,9 +10,8 @@ import pytest
 
 from agents.spiking.circuit import SpikingCircuit
 from agents.spiking.lif import LIFCells, draw_cells
-from agents.spiking.projections import Projection
+from agents.spiking.projections import Projection, StructuralPlasticity
 from agents.spiking.stdp import PairSTDP
-from agents.spiking.structural_plasticity import StructuralPlasticity
 
 
 def circuit_of(cells: LIFCells) -> SpikingCircuit:

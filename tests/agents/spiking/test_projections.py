@@ -11,9 +11,8 @@ from hypothesis import strategies as st
 
 from agents.spiking.circuit import SpikingCircuit
 from agents.spiking.lif import LIFCells
-from agents.spiking.projections import Projection
+from agents.spiking.projections import Projection, StructuralPlasticity
 from agents.spiking.stdp import PairSTDP
-from agents.spiking.structural_plasticity import StructuralPlasticity
 
 
 def test_a_delay_of_d_steps_is_d_steps() -> None:

@@ -7,8 +7,7 @@ import pytest
 
 from agents.spiking.circuit import SpikingCircuit
 from agents.spiking.lif import LIFCells
-from agents.spiking.projections import Projection
-from agents.spiking.structural_plasticity import StructuralPlasticity
+from agents.spiking.projections import Projection, StructuralPlasticity
 
 
 def rewiring(turnover_per_s: float, patience_s: float = 0.1) -> SpikingCircuit:

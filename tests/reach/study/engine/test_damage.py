@@ -21,7 +21,7 @@ from reach.protocols import PROTOCOLS
 from reach.study import DamagedError, Job, Outcome, Store, complete, load, plan
 from reach.study.engine.formats import PARTS
 from reach.study.engine.store import FILM_PHASES
-from reach.study.watch.replay import recorded_row, trained_learner
+from reach.study.watch.session import recorded_row, trained_learner
 
 FACTORY, PROTOCOL, SEEDS = "json:loads", PROTOCOLS["prism"], (0, 1)
 MADE_AGAIN = ("*.parquet", "summary.*")  # written by every command from the results, whatever was there

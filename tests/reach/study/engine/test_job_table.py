@@ -12,7 +12,7 @@ import pytest
 
 from reach.files import UNSEALED, seal
 from reach.study import DamagedError, DiskFullError, Job, Outcome
-from reach.study.engine.job_table import JobTable, read_jobs
+from reach.study.engine.jobs import JobTable, read_jobs
 
 TRAINING = Job("train", "none", 0, "somewhere:prepare", "baseline/none-0", "0123456789ab")
 RUN = Job("protocol", "none", 0, "somewhere:prepare", "baseline/none-0", "ba9876543210", "prism", TRAINING.name)

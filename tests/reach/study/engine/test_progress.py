@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from reach.study import Job, Outcome
-from reach.study.engine.progress import WRITING_SHARE, TensorBoard, Throttle
+from reach.study.engine.scheduler import WRITING_SHARE, TensorBoard, Throttle
 
 
 def test_writing_now_and_then_takes_a_small_share_of_the_time_however_long_it_takes() -> None:

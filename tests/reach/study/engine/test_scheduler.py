@@ -21,7 +21,7 @@ from reach.study import Job, Store, complete, missing_jobs, plan, run_jobs
 from reach.study.engine.formats import trials_frame
 from reach.study.engine.processes import Processes
 from reach.study.run import run_measured
-from reach.study.run.observed import filmed_trials
+from reach.study.run.protocol_run import filmed_trials
 
 FACTORY = "fake_learner:prepare"
 pytestmark = pytest.mark.usefixtures("fake_learner")

@@ -19,8 +19,7 @@ from reach.files import UNSEALED, DiskFullError, make_folder, replace_by_empty, 
 from reach.protocols import PROTOCOLS
 from reach.study import DamagedError, Job, Store, load, plan
 from reach.study.engine.formats import COLUMNS, summary_bytes, trials_frame
-from reach.study.engine.job_table import JobTable
-from reach.study.engine.jobs import Outcome
+from reach.study.engine.jobs import JobTable, Outcome
 from reach.study.engine.scheduler import missing_jobs
 from reach.study.engine.store import FILM_PHASES
 

@@ -20,7 +20,6 @@ from reach.protocols import BASELINE, PERTURBED, PROTOCOLS, WASHOUT, Block, Prot
 from reach.sim.layout import START_HAND_M
 from reach.study.engine.formats import trials_frame
 from reach.study.people import game
-from reach.study.people.chart import draw_chart, summary_lines
 from reach.study.people.game import (
     PERSON,
     ArmFollower,
@@ -29,10 +28,12 @@ from reach.study.people.game import (
     StraightReacher,
     append_persons,
     as_person_trials,
+    draw_chart,
     draw_view,
     person_trials,
     play,
     read_person,
+    summary_lines,
 )
 from reach.study.run.measures import adaptation_index, per_seed
 

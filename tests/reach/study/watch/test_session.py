@@ -16,11 +16,11 @@ from reach.protocols import PROTOCOLS, schedule_of
 from reach.render import Panels
 from reach.snapshot import ErrorPath, Layer, LayerSignal, Snapshot
 from reach.study.watch.live import LiveSession
-from reach.study.watch.replay import differences
 from reach.study.watch.session import (
     TRAVEL_STEPS,
     WatchSession,
     block_spans,
+    differences,
     error_limit,
     film_frames,
     human_curve,

@@ -1,0 +1,143 @@
+"""The valid values of settings, checked alike in arguments of learners, fields of circuits and entries of checkpoints.
+
+Each error reads "NAME: expected WHAT, got VALUE". `make_logger` and `LOG_SETTINGS` are the settings that every learner
+has and no checkpoint stores.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+import reprlib
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+from stable_baselines3.common.logger import HumanOutputFormat, Logger
+from stable_baselines3.common.utils import configure_logger
+
+LARGEST = sys.float_info.max
+LARGEST_COUNT = 2**53
+
+_SHORT = reprlib.Repr()
+_SHORT.maxstring = _SHORT.maxother = 80
+_SHORT.maxlist = _SHORT.maxdict = _SHORT.maxtuple = 12
+
+
+def short(value: Any) -> str:
+    """Return `repr(value)`, shortened."""
+    return _SHORT.repr(value)
+
+
+@dataclass(frozen=True)
+class Setting:
+    """The valid values of a setting.
+
+    Attributes:
+        low, high: range of a number; `low` is None if numbers are invalid. NaN and infinity are never valid.
+        whole: whether the number must be an integer.
+        also: further valid values, such as None or "auto".
+        pattern: regular expression for valid strings.
+        or_range: whether a tuple (low, high) of two such numbers is valid too.
+    """
+
+    low: float | None = None
+    high: float = LARGEST
+    whole: bool = False
+    also: tuple[Any, ...] = ()
+    pattern: str | None = None
+    or_range: bool = False
+
+    def check(self, name: str, value: Any) -> Any:
+        """Validate and return a value; NumPy scalars become Python scalars, which JSON can store.
+
+        Raises:
+            ValueError: an invalid value; the message has the name, the value and what was expected.
+        """
+        if self.or_range and isinstance(value, tuple):
+            ends = tuple(map(_plain, value))
+            is_valid = len(ends) == 2 and all(map(self._holds, ends)) and ends[0] <= ends[1]
+            plain: Any = ends
+        else:
+            plain = _plain(value)
+            is_listed = any(type(plain) is type(other) and plain == other for other in self.also)
+            is_text = isinstance(plain, str) and self.pattern is not None and bool(re.fullmatch(self.pattern, plain))
+            is_valid = is_listed or is_text or self._holds(plain)
+        if not is_valid:
+            raise ValueError(f"{name}: expected {self}, got {short(value)}")
+        return plain
+
+    def _holds(self, plain: Any) -> bool:
+        is_number = isinstance(plain, int if self.whole else int | float) and not isinstance(plain, bool)
+        return self.low is not None and is_number and self.low <= plain <= self.high
+
+    def __str__(self) -> str:
+        parts = [repr(value) for value in self.also]
+        if self.pattern is not None:
+            parts.append(f"text like {self.pattern!r}")
+        if self.low is not None:
+            kind = "a whole number" if self.whole else "a number"
+            upper = f" to {self.high:g}" if self.high < LARGEST else " or more"
+            parts.insert(0, "a finite number" if self.low == -LARGEST else f"{kind} of {self.low:g}{upper}")
+        if self.or_range:
+            parts.append("a (low, high) range of such numbers")
+        return " or ".join(parts)
+
+
+FLAG = Setting(also=(True, False))
+COUNT = Setting(0, LARGEST_COUNT, whole=True)
+FINITE = Setting(-LARGEST)
+SEED = {"seed": Setting(0, whole=True)}
+# Settings of every learner that a checkpoint does not store.
+LOG_SETTINGS = {
+    "verbose": replace(COUNT, also=(False, True)),
+    "tensorboard_log": Setting(also=(None,), pattern=r"(?s).+"),
+}
+
+
+def check_settings(given: Mapping[str, Any], known: Mapping[str, Setting]) -> dict[str, Any]:
+    """Validate and return settings; NumPy scalars become Python scalars.
+
+    Raises:
+        ValueError: an unknown setting or an invalid value; the message names it.
+    """
+    for name in given:
+        if name not in known:
+            raise ValueError(f"unknown setting {short(name)}; expected one of {sorted(known)}")
+    return {name: known[name].check(name, value) for name, value in given.items()}
+
+
+def check_fields(owner: Any, **fields: Setting) -> None:
+    """Validate fields of a frozen dataclass; NumPy scalars become Python scalars.
+
+    Raises:
+        ValueError: an invalid value; the message has the class, the field, the value and what was expected.
+    """
+    for name, setting in fields.items():
+        object.__setattr__(owner, name, setting.check(f"{type(owner).__name__} {name}", getattr(owner, name)))
+
+
+def largest_in(dtype: Any) -> float:
+    """Return the largest magnitude of numbers whose products are finite in a dtype."""
+    return math.sqrt(float(np.finfo(dtype).max))
+
+
+def make_logger(verbose: int, tensorboard_log: str | None, name: str = "run", new_run: bool = True) -> Logger:
+    """Return a logger like Stable-Baselines3's `configure_logger`, without its empty temporary folder.
+
+    Args:
+        verbose: 1 or more logs to standard output.
+        tensorboard_log: folder for TensorBoard, or None.
+        name: name of the run in TensorBoard.
+        new_run: whether to begin a new run.
+    """
+    if tensorboard_log is not None:
+        return configure_logger(verbose, tensorboard_log, name, new_run)
+    return Logger(folder=None, output_formats=[HumanOutputFormat(sys.stdout)] if verbose else [])
+
+
+def _plain(value: Any) -> Any:
+    """Return a NumPy scalar as Python's, so that its precision does not propagate to results."""
+    return value.item() if isinstance(value, np.generic) else value
