@@ -17,7 +17,7 @@ import math
 
 import numpy as np
 
-from reach.jit import inlined, kernel
+from reach.jit import allocating_kernel, inlined, kernel
 
 MUSCLES = (
     "shoulder flexor",  # pectoralis
@@ -249,7 +249,7 @@ def _torque_of_joint(joint, action, alone, none):  # type: ignore[no-untyped-def
     return torque
 
 
-@kernel
+@allocating_kernel
 def action_for_torque(torque, angle, velocity, strength=1.0):  # type: ignore[no-untyped-def]
     """Return the action (3,) in [-1, 1] whose steady muscle torque is nearest to a wanted one, joint by joint.
 

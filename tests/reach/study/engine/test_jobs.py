@@ -73,7 +73,7 @@ def test_changed_code_repeats_the_jobs_that_import_it_and_no_others(copied: Path
     for file, text, trains_anew in [
         ("agents/rules/dfa.py", code, True),
         ("agents/tuned.json", " ", True),
-        ("reach/sim/forces.py", code, True),
+        ("reach/sim/muscles.py", code, True),
         ("reach/env.py", code, True),  # named as text alone
         ("reach/measures/reach.py", code, False),
         ("reach/protocols/presets.py", code, False),
@@ -88,12 +88,12 @@ def test_changed_code_repeats_the_jobs_that_import_it_and_no_others(copied: Path
             "reach/study/report/page.py",
             "reach/study/watch/session.py",
             "reach/study/engine/store.py",
-            "reach/study/engine/progress.py",
+            "reach/study/engine/scheduler.py",
             "reach/study/run/measures.py",
         ),
         code,
     )
-    with added(copied, {**no_effect, "reach/sim/forces.py": "# A comment."}):
+    with added(copied, {**no_effect, "reach/sim/muscles.py": "# A comment."}):
         assert definitions(copied) == before
 
 
