@@ -11,7 +11,7 @@ import math
 
 import numpy as np
 
-from reach.jit import inlined, kernel
+from reach.jit import allocating_kernel, inlined, kernel
 from reach.sim.elementary import bits_of, double_of, logarithm, sine_and_cosine
 
 GOLDEN_GAMMA = np.uint64(0x9E3779B97F4A7C15)
@@ -58,7 +58,7 @@ def double_from_key(key):  # type: ignore[no-untyped-def]
     return double_of(np.int64(key))
 
 
-@kernel
+@allocating_kernel
 def uniforms(key, first, count):  # type: ignore[no-untyped-def]
     """Return `count` uniform variates (count,) in (0, 1), from counter `first` on."""
     result = np.empty(count)
