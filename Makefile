@@ -1,12 +1,12 @@
-# Each target makes .venv when it is missing or out of date, then runs.
+# Each target creates .venv if it is missing or out of date.
 VENV := .venv
 PYTHON ?= python3
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
-# Libraries that agree on their versions share an environment; RLlib pins a gymnasium of its own.
+# Libraries with compatible versions share an environment; RLlib pins another gymnasium.
 INTEGRATION := .venv-integration
 INTEGRATION_ENVIRONMENTS := $(INTEGRATION)/shared/.installed $(INTEGRATION)/rllib/.installed
-# Learning runs are part of an experiment's definition at one thread a process.
+# One thread per process; this is part of the definition of an experiment.
 export OMP_NUM_THREADS := 1
 
 .PHONY: compare test lint proofs proofs-quick endurance lowest integration docs gallery benchmark peers peers-learners references clean
@@ -23,7 +23,7 @@ lint: $(INSTALLED)
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-# What drives a window gets a core for each, and what is timed goes alone.
+# Proofs that use a window run with one core each; proofs that measure time run alone.
 proofs: DRIVEN := tests/proofs/test_play.py
 proofs: TIMED := tests/proofs/test_watch.py
 proofs: $(INSTALLED)
@@ -31,7 +31,7 @@ proofs: $(INSTALLED)
 	$(BIN)/python -m pytest -m slow -n 2 -rP $(DRIVEN)
 	$(BIN)/python -m pytest -m slow -s $(TIMED)
 
-# The shorter proofs, and those of learners by seen error with five seeds instead of ten.
+# The short proofs, with five seeds instead of ten for learners by seen error.
 proofs-quick: $(INSTALLED)
 	PROOF_SEEDS=5 $(BIN)/python -m pytest -m "slow and not long" -n 2 --dist loadfile -rP tests/proofs/test_world.py \
 		tests/proofs/test_from_seen_error.py tests/proofs/test_from_reward.py
@@ -39,7 +39,7 @@ proofs-quick: $(INSTALLED)
 endurance: $(INSTALLED)
 	$(BIN)/python -m pytest -m endurance -s
 
-# The core with the lowest versions that pyproject.toml allows; torch is the one of constraints.txt.
+# The core tests with the lowest versions that pyproject.toml allows; torch is that of constraints.txt.
 LOWEST := .venv-lowest
 lowest:
 	test -x $(LOWEST)/bin/python || $(PYTHON) -m venv $(LOWEST)
@@ -51,7 +51,7 @@ lowest:
 integration: $(INSTALLED) $(INTEGRATION_ENVIRONMENTS)
 	$(BIN)/python -m pytest -m integration tests/integration
 
-# Every picture and film of README and docs.
+# All pictures and films of README and docs.
 gallery: $(INSTALLED)
 	$(BIN)/python scripts/figure.py correction
 	$(BIN)/python scripts/watch.py --compare error-bp,error-dfa --trial 24 --png docs/pictures/watching.png
@@ -62,7 +62,7 @@ gallery: $(INSTALLED)
 	$(BIN)/python scripts/figure.py comparison --study runs/gallery
 	$(BIN)/python scripts/figure.py tuning
 
-# A dead link or a page that is not there ends it.
+# Fails on a dead link or a missing page.
 docs: $(INSTALLED)
 	$(BIN)/python -m pip install --quiet -c constraints.txt -e ".[docs]"
 	$(BIN)/python -m mkdocs build --strict
@@ -73,7 +73,7 @@ benchmark: $(INSTALLED) peers peers-learners
 	$(BIN)/python scripts/benchmark.py study
 	$(BIN)/python scripts/benchmark.py watch
 
-# The peers of the benchmark, apart from ours.
+# The peers of the benchmark, in an environment of their own.
 peers: .venv-peers/.installed
 
 .venv-peers/.installed: constraints-peers.txt
@@ -81,7 +81,7 @@ peers: .venv-peers/.installed
 	.venv-peers/bin/python -m pip install --quiet -r constraints-peers.txt
 	touch $@
 
-# The spiking peers. BindsNET asks for another torch and for much that is not needed here.
+# The spiking peers. BindsNET requires another torch and packages that are not needed here.
 peers-learners: .venv-peers-learners/.installed
 
 .venv-peers-learners/.installed: constraints-peers-learners.txt
@@ -90,7 +90,7 @@ peers-learners: .venv-peers-learners/.installed
 	.venv-peers-learners/bin/python -m pip install --quiet --no-deps bindsnet==0.3.4
 	touch $@
 
-# What independent simulators make of the same input, made anew and compared with what the tests read.
+# Recompute the results of independent simulators and compare them with those that the tests read.
 references: .venv-references/.installed
 	.venv-references/bin/python references/make_brian2_references.py tests/agents/spiking/brian2.npz
 	.venv-references/bin/python references/make_rliable_references.py tests/reach/study/rliable.json

@@ -1,9 +1,9 @@
 """Proximal policy optimisation in one file over Gymnasium's vector API, as CleanRL does (Schulman et al. 2017).
 
-Two habits of that API decide whether such a loop is right. Statistics of episodes are arrays over all environments, of
-which only those marked in `infos["_episode"]` ended in this step. And a vector environment that resets itself ignores
-the action of the step after an episode ended (autoreset mode "next step"): that step belongs to no episode, and is left
-out of the advantages and of the loss.
+Two properties of that API matter. Statistics of episodes are arrays over all environments; only those marked in
+`infos["_episode"]` ended in this step. After an episode has ended, the vector environment ignores the action of the
+next step and resets (autoreset mode "next step"). That step belongs to no episode and is left out of the advantages and
+of the loss.
 
     python examples/cleanrl_like.py --timesteps 4096
 """
@@ -30,7 +30,7 @@ BATCH_SIZE = 64
 
 
 class ActorCritic(nn.Module):
-    """A Gaussian policy and a value, each of two hidden layers."""
+    """A Gaussian policy and a value function, with two hidden layers each."""
 
     def __init__(self, observation_size: int, action_size: int) -> None:
         super().__init__()
@@ -39,12 +39,12 @@ class ActorCritic(nn.Module):
         self.value = mlp(observation_size, 1, gain=1.0)
 
     def policy(self, observations: torch.Tensor) -> Normal:
-        """The distribution of actions, (..., action_size)."""
+        """Return the distribution of actions, (..., action_size)."""
         return Normal(self.mean(observations), self.log_deviation.exp())
 
 
 def mlp(inputs: int, outputs: int, gain: float) -> nn.Sequential:
-    """Two hidden layers of 64 cells, with orthogonal weights; `gain` is that of the last layer."""
+    """Return a network with two hidden layers of 64 cells and orthogonal weights; `gain` is that of the last layer."""
     layers = [nn.Linear(inputs, 64), nn.Linear(64, 64), nn.Linear(64, outputs)]
     for layer, scale in zip(layers, (2**0.5, 2**0.5, gain), strict=True):
         nn.init.orthogonal_(layer.weight, scale)
@@ -55,7 +55,7 @@ def mlp(inputs: int, outputs: int, gain: float) -> nn.Sequential:
 def advantages_of(
     rewards: torch.Tensor, values: torch.Tensor, terminated: torch.Tensor, over: torch.Tensor
 ) -> torch.Tensor:
-    """Generalised advantage estimates (Schulman et al. 2016).
+    """Return generalised advantage estimates (Schulman et al. 2016).
 
     Args:
         rewards, terminated, over: (steps, num_envs).
@@ -81,7 +81,7 @@ def main(
     vectorization_mode: Literal["vector_entry_point", "sync", "async"] = "vector_entry_point",
     seed: int = 1,
 ) -> None:
-    """Train, and print what was done.
+    """Train, and print a summary.
 
     Args:
         timesteps: of all environments together.

@@ -1,6 +1,6 @@
 """Films of single trials by Gymnasium's `RecordVideo`, which needs the package moviepy.
 
-moviepy wants pillow below 12. Beside a newer one, `python scripts/watch.py --video FILE` films without it.
+moviepy needs pillow below 12. With a newer pillow, use `python scripts/watch.py --video FILE`.
 
     python examples/record_video_example.py --out videos
 """
@@ -15,7 +15,7 @@ from gymnasium.wrappers import RecordVideo
 
 
 def main(out: Path = Path("videos"), env: str = "reach:reach/CupGrab-v0", episodes: int = 2, seed: int = 0) -> None:
-    """Film random actions, and print what was done.
+    """Film random actions, and print a summary.
 
     Args:
         out: folder of the films.

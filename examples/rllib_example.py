@@ -16,7 +16,7 @@ STEPS_PER_ITERATION = 512
 
 
 def main(timesteps: int = 1_024, env: str = "reach:reach/CupGrab-v0", seed: int = 0) -> None:
-    """Train, and print what was done.
+    """Train, and print a summary.
 
     Args:
         timesteps: rounded up to a multiple of 512.
@@ -46,7 +46,7 @@ def main(timesteps: int = 1_024, env: str = "reach:reach/CupGrab-v0", seed: int 
 
 
 def flat_weights(algorithm: Algorithm) -> np.ndarray:
-    """All weights of the policy in one row."""
+    """Return all weights of the policy in one row."""
     weights = algorithm.get_module().get_state()
     return np.concatenate([np.ravel(weights[name]) for name in sorted(weights)])
 

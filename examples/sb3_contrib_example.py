@@ -15,7 +15,7 @@ from torch.nn.utils import parameters_to_vector
 
 
 def main(timesteps: int = 600, env: str = "reach:reach/CupGrab-v0", seed: int = 0) -> None:
-    """Train, evaluate, and print what was done.
+    """Train, evaluate, and print a summary.
 
     Args:
         timesteps: the first 100 of them act at random and only fill the replay buffer.

@@ -1,7 +1,7 @@
 """Proximal policy optimisation of skrl over a Gymnasium vector environment.
 
-skrl learns from every step of the vector environment, so the environments are told to reset within the step that ends
-an episode: otherwise every episode would be followed by a step whose action is ignored.
+skrl learns from every step of the vector environment. The environments therefore reset within the step that ends an
+episode: otherwise a step whose action is ignored would follow every episode.
 
     python examples/skrl_example.py --timesteps 1024
 """
@@ -25,7 +25,7 @@ ROLLOUT_STEPS = 64
 
 
 def main(timesteps: int = 1_024, env: str = "reach:reach/CupGrab-v0", num_envs: int = 4, seed: int = 0) -> None:
-    """Train, and print what was done.
+    """Train, and print a summary.
 
     Args:
         timesteps: of all environments together.

@@ -14,7 +14,7 @@ from torch.nn.utils import parameters_to_vector
 
 
 def main(timesteps: int = 2_048, env: str = "reach:reach/CupGrab-v0", seed: int = 0) -> None:
-    """Train, evaluate, and print what was done.
+    """Train, evaluate, and print a summary.
 
     Args:
         timesteps: of all environments together.

@@ -23,7 +23,7 @@ RANDOM_STEPS = 256
 
 
 def main(timesteps: int = 1_024, env: str = "reach:reach/CupGrab-v0", num_envs: int = 4, seed: int = 0) -> None:
-    """Train, and print what was done.
+    """Train, and print a summary.
 
     Args:
         timesteps: of all environments together, after 256 random ones that fill the replay buffer.

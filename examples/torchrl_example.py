@@ -23,7 +23,7 @@ EPOCHS = 4
 
 
 def main(timesteps: int = 1_024, env: str = "reach:reach/CupGrab-v0", seed: int = 0) -> None:
-    """Train, and print what was done.
+    """Train, and print a summary.
 
     Args:
         timesteps: a multiple of 256 is used in full.
