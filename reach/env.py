@@ -345,10 +345,7 @@ class CupEnv(gym.Env[Any, NDArray[np.float32]]):
 
     def random_state(self) -> dict[str, Any]:
         """Return what determines the next trials, as JSON values."""
-        return {
-            **self._simulation.random_state(),
-            "generator": copy.deepcopy(self.np_random.bit_generator.state),
-        }
+        return {**self._simulation.random_state(), "generator": copy.deepcopy(self.np_random.bit_generator.state)}
 
     def set_random_state(self, state: Mapping[str, Any]) -> None:
         """Continue with the trials that follow a `random_state`.

@@ -4,12 +4,17 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import fields, replace
+from dataclasses import field, fields, replace
 from typing import Any, ClassVar, TypeVar
 
 from reach.arguments import is_number, require_known, require_number
 from reach.sim import layout as s
 from reach.sim.layout import FROM_THE_START, NEVER, Array
+
+
+def number(default: float | None, low: float, high: float, unit: str) -> Any:
+    """Return a field of a perturbation: a number in [low, high] of this unit."""
+    return field(default=default, metadata={"range": (low, high, unit)})
 
 
 class Perturbation:
@@ -46,6 +51,19 @@ class Perturbation:
     steps: ClassVar[Mapping[str, float]] = {}
     is_bounded_together: ClassVar[bool] = True
     depends_on_cup: ClassVar[bool] = False
+
+    def __post_init__(self) -> None:
+        """Validate the fields that `number` made, and `onset_s`.
+
+        Raises:
+            ValueError: the message names the field, its value and the range.
+        """
+        given: Any = self
+        for f in fields(given):
+            if "range" in f.metadata:
+                require_number(f"{type(self).__name__} {f.name}", getattr(self, f.name), *f.metadata["range"])
+            elif f.name == "onset_s":
+                onset_rows(self, f.name)
 
     def write(self, row: Array) -> None:
         """Add this perturbation to a row of a world (see `sim.layout`), whose settings are those of the trial."""
@@ -125,11 +143,8 @@ def for_each_environment(value: Any, num_envs: int) -> list[tuple[Perturbation, 
     """
     if not _is_sequence(value) or not any(item is None or _is_sequence(item) for item in value):
         acting = as_perturbations(value)
-        if (
-            isinstance(value, list)
-            and len(value) == num_envs > 1
-            and not all(isinstance(item, Mapping) for item in value)
-        ):
+        are_mappings = isinstance(value, list) and all(isinstance(item, Mapping) for item in value)
+        if isinstance(value, list) and len(value) == num_envs > 1 and not are_mappings:
             raise ValueError(
                 "perturbation: expected a tuple of perturbations that act together in every environment, or "
                 f"{num_envs} tuples, one for each environment, got a list, which could mean either: {value!r}"
@@ -220,23 +235,15 @@ def has_size(perturbation: Perturbation) -> bool:
     return scaled(perturbation, 0.0) != perturbation
 
 
-def require_within(owner: object, unit: str, low: float, high: float, *names: str) -> None:
-    """Validate fields of `owner`, which must be finite numbers in [low, high].
-
-    Raises:
-        ValueError: the message names the field, its value and the range.
-    """
-    for name in names:
-        require_number(f"{type(owner).__name__} {name}", getattr(owner, name), low, high, unit)
-
-
 def onset_rows(owner: object, name: str) -> float:
-    """Return the time in a field of `owner`, s, in inner steps; None is before the trial, infinity never.
+    """Return the time in a field of `owner`, s, in inner steps; None, or no such field, is before the trial.
+
+    Infinity is never.
 
     Raises:
         ValueError: neither None nor a time of 0 s or later.
     """
-    seconds: Any = getattr(owner, name)
+    seconds: Any = getattr(owner, name, None)
     if seconds is None:
         return FROM_THE_START
     if not is_number(seconds) or math.isnan(seconds) or seconds < 0:
@@ -245,29 +252,40 @@ def onset_rows(owner: object, name: str) -> float:
     return float(round(rows)) if rows < NEVER else NEVER
 
 
-def require_unset(owner: object, onset: float) -> None:
-    """Validate that a trial has no other perturbation of this kind, of which it can hold one.
-
-    Raises:
-        ValueError: `onset` is already set.
-    """
-    if onset != NEVER:
-        raise ValueError(f"perturbation: expected one {type(owner).__name__} in a trial, got two")
-
-
-def shared_onset(owner: object, what: str, before: float) -> float:
-    """Return the onset of `owner` in inner steps, which must be that of the others of its sort in the trial.
+def write_once(owner: object, row: Array, onset: int, *values: float) -> None:
+    """Write a perturbation of which a trial can hold one: its onset, and `values` to the columns before.
 
     Args:
         owner: the perturbation.
-        what: its sort, in the plural, for the message.
-        before: the onset that the others have set; NEVER where there are none.
+        row: (COLUMNS,) of the world.
+        onset: column of the onset.
+        values: numbers.
 
     Raises:
-        ValueError: `before` is set to another time.
+        ValueError: the onset is already set.
     """
-    onset = onset_rows(owner, "onset_s")
-    if before not in (NEVER, onset):
-        given = getattr(owner, "onset_s")  # noqa: B009
-        raise ValueError(f"{type(owner).__name__} onset_s: expected that of the other {what} in the trial, got {given}")
-    return onset
+    if row[onset] != NEVER:
+        raise ValueError(f"perturbation: expected one {type(owner).__name__} in a trial, got two")
+    row[onset - len(values) : onset] = values
+    row[onset] = onset_rows(owner, "onset_s")
+
+
+def add_shared(owner: object, sort: str, row: Array, onset: int, *values: float) -> None:
+    """Add `values` to the columns before that of the onset, which all perturbations of a sort in a trial share.
+
+    Args:
+        owner: the perturbation.
+        sort: of perturbation, in the plural, for the message.
+        row: (COLUMNS,) of the world.
+        onset: column of the onset.
+        values: numbers.
+
+    Raises:
+        ValueError: another perturbation has set another onset.
+    """
+    rows = onset_rows(owner, "onset_s")
+    if row[onset] not in (NEVER, rows):
+        given = getattr(owner, "onset_s", None)
+        raise ValueError(f"{type(owner).__name__} onset_s: expected that of the other {sort} in the trial, got {given}")
+    row[onset - len(values) : onset] += values
+    row[onset] = rows

@@ -1,0 +1,457 @@
+"""The kinds of perturbation: of vision, of the hand's motion, of the cup and of the body.
+
+Those of vision act at the eye, so a learner sees them one visual delay after their onset. Those of the body are present
+from before the trial.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, ClassVar
+
+import numpy as np
+
+from reach.perturbations.base import Perturbation, add_shared, number, onset_rows, register, write_once
+from reach.sim import layout as s
+from reach.sim.layout import Array
+
+LARGEST_FIELD_N_S_M = 50.0
+LARGEST_FORCE_N = 50.0
+
+
+def _direction(degrees: float) -> tuple[float, float]:
+    """Return cosine and sine of an angle."""
+    return math.cos(math.radians(degrees)), math.sin(math.radians(degrees))
+
+
+# Vision.
+
+
+class VisualMap(Perturbation):
+    """A linear map of the seen hand about the start of the reach, and a shift, from `onset_s` on.
+
+    A new one derives from this class, is a frozen dataclass with the fields `onset_s` and `kind`, and returns its own
+    `matrix`, `shift` or both. With `depends_on_cup = True` in the class body the matrix is relative to the cup: its
+    first axis points from the start to the cup, its second to the left of that line.
+
+    Attributes:
+        onset_s: time in the trial, s; None = before it.
+    """
+
+    onset_s: float | None
+
+    def matrix(self) -> Any:
+        """Return the (2, 2) map of the seen hand, relative to the start; without one the hand stays where it is."""
+        return np.eye(2)
+
+    def shift(self) -> tuple[float, float]:
+        """Return the shift (right, forward) of the seen hand after the map, m."""
+        return 0.0, 0.0
+
+    def write(self, row: Array) -> None:
+        """Put this map after those already in `row`."""
+        add_shared(self, "visual perturbations", row, s.MAP_ONSET)
+        matrix = np.asarray(self.matrix(), dtype=np.float64)
+        if self.depends_on_cup:
+            x, y = row[s.TARGET_X : s.TARGET_Y + 1]
+            axes = np.array([[x, -y], [y, x]])
+            matrix = axes @ matrix @ axes.T
+        old = row[s.MAP_11 : s.MAP_22 + 1].reshape(2, 2)
+        row[s.MAP_X : s.MAP_Y + 1] = matrix @ row[s.MAP_X : s.MAP_Y + 1] + self.shift()
+        row[s.MAP_11 : s.MAP_22 + 1] = (matrix @ old).ravel()
+
+
+@register
+@dataclass(frozen=True)
+class Prism(VisualMap):
+    """Hand and cup are seen shifted sideways, as by wedge prisms (Helmholtz 1867; Martin et al. 1996).
+
+    Attributes:
+        shift_m: shift to the right, m, -0.5..0.5. At 0.6 m from the eyes 17 degrees of prism are 0.18 m.
+        onset_s: time in the trial, s; None = before it.
+    """
+
+    shift_m: float = number(0.06, -0.5, 0.5, "m")
+    onset_s: float | None = None
+    kind: str = field(default="prism", init=False)
+    sizes: ClassVar[tuple[str, ...]] = ("shift_m",)
+
+    def shift(self) -> tuple[float, float]:
+        """Return the shift of the seen hand, m."""
+        return self.shift_m, 0.0
+
+    def write(self, row: Array) -> None:
+        """Shift seen hand and seen cup alike."""
+        super().write(row)
+        row[s.CUP_SHIFT_X] += self.shift_m
+
+
+@register
+@dataclass(frozen=True)
+class Rotation(VisualMap):
+    """The seen hand is rotated about the start of the reach (Cunningham 1989; Krakauer et al. 2000).
+
+    Attributes:
+        degrees: counter-clockwise, -180..180.
+        onset_s: time in the trial, s; None = before it.
+    """
+
+    degrees: float = number(30.0, -180.0, 180.0, "degrees")
+    onset_s: float | None = None
+    kind: str = field(default="rotation", init=False)
+    sizes: ClassVar[tuple[str, ...]] = ("degrees",)
+    is_bounded_together: ClassVar[bool] = False  # angles add up to an angle
+
+    def matrix(self) -> Any:
+        """Return the rotation about the start."""
+        cosine, sine = _direction(self.degrees)
+        return [[cosine, -sine], [sine, cosine]]
+
+
+@register
+@dataclass(frozen=True)
+class Gain(VisualMap):
+    """The seen hand is farther from the start than the true one, or nearer (Krakauer et al. 2000).
+
+    Attributes:
+        factor: seen distance by true distance, 0.1..10.
+        onset_s: time in the trial, s; None = before it.
+    """
+
+    factor: float = number(1.5, 0.1, 10.0, "times")
+    onset_s: float | None = None
+    kind: str = field(default="gain", init=False)
+    factors: ClassVar[tuple[str, ...]] = ("factor",)
+
+    def matrix(self) -> Any:
+        """Return the scaling about the start."""
+        return self.factor * np.eye(2)
+
+
+@register
+@dataclass(frozen=True)
+class HideHand(Perturbation):
+    """The hand is not seen between two times of the trial.
+
+    Attributes:
+        from_s: time at which it vanishes, s; None = before the trial.
+        until_s: time at which it is seen again, s; infinity (the default) = never in this trial.
+    """
+
+    from_s: float | None = None
+    until_s: float = math.inf
+    kind: str = field(default="hide-hand", init=False)
+
+    def __post_init__(self) -> None:
+        if onset_rows(self, "from_s") >= onset_rows(self, "until_s"):
+            raise ValueError(f"HideHand until_s: expected a time after from_s ({self.from_s}), got {self.until_s}")
+
+    def write(self, row: Array) -> None:
+        """Set the window in which the hand is hidden."""
+        write_once(self, row, s.HIDDEN_FROM)
+        row[s.HIDDEN_FROM : s.HIDDEN_UNTIL + 1] = onset_rows(self, "from_s"), onset_rows(self, "until_s")
+
+
+@register
+@dataclass(frozen=True)
+class EndVision(Perturbation):
+    """The hand is seen only at the end of a reach: at rest, away from the start (Bernier, Chua and Franks 2005)."""
+
+    kind: str = field(default="end-vision", init=False)
+
+    def write(self, row: Array) -> None:
+        """Hide the hand while it moves or is still at the start."""
+        row[s.END_ONLY] = 1.0
+
+
+@register
+@dataclass(frozen=True)
+class ErrorClamp(Perturbation):
+    """The seen hand moves along a fixed ray, as far from the start as the true one (Morehead et al. 2017).
+
+    Attributes:
+        degrees: of the ray from the direction of the cup, counter-clockwise, -180..180; 0 shows no error.
+        onset_s: time in the trial, s; None = before it.
+    """
+
+    degrees: float = number(0.0, -180.0, 180.0, "degrees")
+    onset_s: float | None = None
+    kind: str = field(default="error-clamp", init=False)
+    sizes: ClassVar[tuple[str, ...]] = ("degrees",)
+
+    def write(self, row: Array) -> None:
+        """Set the ray."""
+        write_once(self, row, s.CLAMP_ONSET, *_direction(self.degrees))
+
+
+# Forces on the hand.
+
+
+@register
+@dataclass(frozen=True)
+class CurlField(Perturbation):
+    """A force at the hand across its velocity: F = b (v_y, -v_x) (curl field; Shadmehr and Mussa-Ivaldi 1994).
+
+    Attributes:
+        newton_s_per_m: b, N s/m, -50..50; positive pushes a forward reach to the right. Commonly +-13.
+        onset_s: time in the trial, s; None = before it.
+    """
+
+    newton_s_per_m: float = number(13.0, -LARGEST_FIELD_N_S_M, LARGEST_FIELD_N_S_M, "N s/m")
+    onset_s: float | None = None
+    kind: str = field(default="curl-field", init=False)
+    sizes: ClassVar[tuple[str, ...]] = ("newton_s_per_m",)
+
+    def write(self, row: Array) -> None:
+        """Add to the velocity field at the hand."""
+        add_shared(self, "fields", row, s.FIELD_ONSET, 0.0, self.newton_s_per_m, -self.newton_s_per_m, 0.0)
+
+
+@register
+@dataclass(frozen=True)
+class VelocityField(Perturbation):
+    """A force at the hand that is linear in its velocity: F = B v (Shadmehr and Mussa-Ivaldi 1994, eq. 1).
+
+    Attributes:
+        b_xx, b_xy, b_yx, b_yy: B, N s/m, each -50..50; the defaults are those of the paper.
+        onset_s: time in the trial, s; None = before it.
+    """
+
+    b_xx: float = number(-10.1, -LARGEST_FIELD_N_S_M, LARGEST_FIELD_N_S_M, "N s/m")
+    b_xy: float = number(-11.2, -LARGEST_FIELD_N_S_M, LARGEST_FIELD_N_S_M, "N s/m")
+    b_yx: float = number(-11.2, -LARGEST_FIELD_N_S_M, LARGEST_FIELD_N_S_M, "N s/m")
+    b_yy: float = number(11.1, -LARGEST_FIELD_N_S_M, LARGEST_FIELD_N_S_M, "N s/m")
+    onset_s: float | None = None
+    kind: str = field(default="velocity-field", init=False)
+    sizes: ClassVar[tuple[str, ...]] = ("b_xx", "b_xy", "b_yx", "b_yy")
+
+    def write(self, row: Array) -> None:
+        """Add to the velocity field at the hand."""
+        add_shared(self, "fields", row, s.FIELD_ONSET, self.b_xx, self.b_xy, self.b_yx, self.b_yy)
+
+
+@register
+@dataclass(frozen=True)
+class ConstantForce(Perturbation):
+    """A constant force at the hand (bias force; compare Lackner and Dizio 1994, in a rotating room).
+
+    Attributes:
+        right_n, forward_n: N, each -50..50.
+        onset_s: time in the trial, s; None = before it.
+    """
+
+    right_n: float = number(3.0, -LARGEST_FORCE_N, LARGEST_FORCE_N, "N")
+    forward_n: float = number(0.0, -LARGEST_FORCE_N, LARGEST_FORCE_N, "N")
+    onset_s: float | None = None
+    kind: str = field(default="constant-force", init=False)
+    sizes: ClassVar[tuple[str, ...]] = ("right_n", "forward_n")
+
+    def write(self, row: Array) -> None:
+        """Add to the constant force at the hand."""
+        add_shared(self, "constant forces", row, s.FORCE_ONSET, self.right_n, self.forward_n)
+
+
+@register
+@dataclass(frozen=True)
+class Nudge(Perturbation):
+    """A pulse of force at the hand during the reach (mechanical perturbation; Pruszynski and Scott 2012).
+
+    Attributes:
+        right_n, forward_n: N, each -50..50.
+        onset_s: time in the trial, s, 0 or later.
+        duration_s: s, 0.005..3.
+    """
+
+    right_n: float = number(10.0, -LARGEST_FORCE_N, LARGEST_FORCE_N, "N")
+    forward_n: float = number(0.0, -LARGEST_FORCE_N, LARGEST_FORCE_N, "N")
+    onset_s: float = number(0.4, 0.0, s.TRIAL_S, "s")
+    duration_s: float = number(0.1, s.INNER_STEP_S, s.TRIAL_S, "s")
+    kind: str = field(default="nudge", init=False)
+    sizes: ClassVar[tuple[str, ...]] = ("right_n", "forward_n")
+
+    def write(self, row: Array) -> None:
+        """Set the pulse."""
+        write_once(self, row, s.NUDGE_ONSET, self.right_n, self.forward_n)
+        row[s.NUDGE_UNTIL] = row[s.NUDGE_ONSET] + round(self.duration_s / s.INNER_STEP_S)
+
+
+@register
+@dataclass(frozen=True)
+class ForceChannel(Perturbation):
+    """Stiff walls hold the hand to a straight line from the start; `info["truth"]["channel_force_n"]` is their force.
+
+    Channel trials measure the force that the arm has learned to expect (error-clamp trials of Scheidt et al. 2000,
+    J Neurophysiol 84:853). The walls act from before the trial.
+
+    Attributes:
+        degrees: of the line from the direction of the cup, counter-clockwise, -180..180.
+    """
+
+    degrees: float = number(0.0, -180.0, 180.0, "degrees")
+    kind: str = field(default="force-channel", init=False)
+
+    def write(self, row: Array) -> None:
+        """Set the line."""
+        write_once(self, row, s.CHANNEL_ONSET, *_direction(self.degrees))
+
+
+# The cup.
+
+
+@register
+@dataclass(frozen=True)
+class CupJump(Perturbation):
+    """The cup jumps during the reach (target jump; Paulignan et al. 1991).
+
+    A cup in the grip stays where it is, and a jump onto the hand waits until the place is free.
+
+    Attributes:
+        right_m, forward_m: displacement, m, each -0.3..0.3.
+        onset_s: time in the trial, s, 0 or later.
+    """
+
+    right_m: float = number(0.05, -0.3, 0.3, "m")
+    forward_m: float = number(0.0, -0.3, 0.3, "m")
+    onset_s: float = number(0.4, 0.0, s.TRIAL_S, "s")
+    kind: str = field(default="cup-jump", init=False)
+    sizes: ClassVar[tuple[str, ...]] = ("right_m", "forward_m")
+
+    def write(self, row: Array) -> None:
+        """Set the displacement and its onset."""
+        write_once(self, row, s.JUMP_ONSET, self.right_m, self.forward_m)
+
+
+@register
+@dataclass(frozen=True)
+class CupRemoved(Perturbation):
+    """The cup is taken away: neither seen nor touched any more (target removal; Prablanc et al. 1986).
+
+    Attributes:
+        onset_s: time in the trial, s; None = before it.
+    """
+
+    onset_s: float | None = 0.4
+    kind: str = field(default="cup-removed", init=False)
+
+    def write(self, row: Array) -> None:
+        """Set the onset."""
+        write_once(self, row, s.REMOVED_ONSET)
+
+
+@register
+@dataclass(frozen=True)
+class Slip(Perturbation):
+    """The cup becomes slippery in the fingers (Johansson and Westling 1984, Exp Brain Res 56:550).
+
+    Attributes:
+        finger_friction: Coulomb coefficient of finger and cup from then on, 0..2.
+        onset_s: time in the trial, s; None = before it.
+    """
+
+    finger_friction: float = number(0.1, 0.0, 2.0, "times")
+    onset_s: float | None = None
+    kind: str = field(default="slip", init=False)
+
+    def write(self, row: Array) -> None:
+        """Set the friction and its onset."""
+        write_once(self, row, s.SLIP_ONSET, self.finger_friction)
+
+
+# The body.
+
+
+@register
+@dataclass(frozen=True)
+class ToolLength(Perturbation):
+    """The hand is lengthened: fingers and grasp point lie farther from the wrist (tool use; Cardinali et al. 2009).
+
+    The arm starts in the posture in which it always does, so the grasp point starts farther out.
+
+    Attributes:
+        longer_m: m, -0.05..0.15.
+    """
+
+    longer_m: float = number(0.05, -0.05, 0.15, "m")
+    kind: str = field(default="tool-length", init=False)
+    sizes: ClassVar[tuple[str, ...]] = ("longer_m",)
+
+    def write(self, row: Array) -> None:
+        """Move the grasp point, and with it the fingers, out along the hand."""
+        row[s.WRIST_TO_GRASP] += self.longer_m
+        row[s.WRIST_OFFSET] -= self.longer_m
+
+
+@register
+@dataclass(frozen=True)
+class StiffnessChange(Perturbation):
+    """The springs of `posture` control, the torques or the muscles become stronger or weaker.
+
+    Attributes:
+        factor: 0.2..5.
+    """
+
+    factor: float = number(0.7, 0.2, 5.0, "times")
+    kind: str = field(default="stiffness-change", init=False)
+    factors: ClassVar[tuple[str, ...]] = ("factor",)
+
+    def write(self, row: Array) -> None:
+        """Scale stiffness, largest torque and muscle strength."""
+        row[s.STIFFNESS_11 : s.STIFFNESS_33 + 1] *= self.factor
+        row[s.LARGEST_TORQUE_1 : s.LARGEST_TORQUE_3 + 1] *= self.factor
+        row[s.STRENGTH] *= self.factor
+
+
+@register
+@dataclass(frozen=True)
+class Load(Perturbation):
+    """A mass at the grasp point moves with the hand (inertial load; Krakauer, Ghilardi and Ghez 1999).
+
+    Attributes:
+        kilograms: kg, 0..5.
+    """
+
+    kilograms: float = number(1.0, 0.0, 5.0, "kg")
+    kind: str = field(default="load", init=False)
+    sizes: ClassVar[tuple[str, ...]] = ("kilograms",)
+
+    def write(self, row: Array) -> None:
+        """Add a point mass to the constants of the kinetic energy (see `sim.dynamics`)."""
+        mass, upper, fore, hand = self.kilograms, row[s.LENGTH_1], row[s.LENGTH_2], row[s.WRIST_TO_GRASP]
+        row[s.INERTIA_11] += mass * upper**2
+        if row[s.WRIST_FREE] > 0.0:
+            row[s.INERTIA_22] += mass * fore**2
+            row[s.INERTIA_33] += mass * hand**2
+            row[s.INERTIA_12] += mass * upper * fore
+            row[s.INERTIA_13] += mass * upper * hand
+            row[s.INERTIA_23] += mass * fore * hand
+        else:
+            row[s.INERTIA_22] += mass * (fore + hand) ** 2
+            row[s.INERTIA_12] += mass * upper * (fore + hand)
+
+
+@register
+@dataclass(frozen=True)
+class DelayChange(Perturbation):
+    """Vision arrives later, or earlier, than usual (Miall and Jackson 2006, Exp Brain Res 172:77).
+
+    Attributes:
+        later_s: s, in steps of 5 ms, -0.63..0.63; the whole delay is clipped to 0..0.635 s.
+    """
+
+    later_s: float = number(0.10, -0.63, 0.63, "s")
+    kind: str = field(default="delay-change", init=False)
+    sizes: ClassVar[tuple[str, ...]] = ("later_s",)
+    steps: ClassVar[Mapping[str, float]] = {"later_s": s.INNER_STEP_S}
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        rows = self.later_s / s.INNER_STEP_S
+        if abs(rows - round(rows)) > 1e-6:
+            raise ValueError(f"DelayChange later_s: expected a multiple of {s.INNER_STEP_S} s, got {self.later_s!r}")
+
+    def write(self, row: Array) -> None:
+        """Change the visual delay."""
+        longest = round(s.LONGEST_DELAY_S / s.INNER_STEP_S)
+        row[s.VISION_DELAY] = min(longest, max(0, row[s.VISION_DELAY] + round(self.later_s / s.INNER_STEP_S)))
