@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import MISSING, field, fields
 from typing import Any
 
 import numpy as np
@@ -150,3 +151,27 @@ def require_keys(name: str, value: Any, keys: Sequence[str]) -> None:
     missing = [key for key in keys if key not in value] if isinstance(value, Mapping) else list(keys)
     if missing:
         raise ValueError(f"{name}: expected a mapping with {list(keys)}, got one without {missing}")
+
+
+def require_fields(name: str, kind: type[Any], given: Mapping[Any, Any]) -> None:
+    """Validate the keys of a mapping that holds the arguments of a dataclass.
+
+    Raises:
+        ValueError: the message lists the unknown fields and the known ones, or those that are missing.
+    """
+    arguments = [f for f in fields(kind) if f.init]
+    require_known(name, given, [f.name for f in arguments])
+    required = [f.name for f in arguments if f.default is MISSING and f.default_factory is MISSING]
+    require_keys(name, given, required)
+
+
+def ranged(default: Any, low: float, high: float, unit: str = "") -> Any:
+    """Return a field of a dataclass whose numbers must be in [low, high]."""
+    return field(default=default, metadata={"range": (low, high, unit)})
+
+
+def ranged_fields(owner: Any) -> Iterator[tuple[str, Any, float, float, str]]:
+    """Yield name for messages, value, lowest and highest number and unit of the fields that `ranged` made."""
+    for f in fields(owner):
+        if "range" in f.metadata:
+            yield f"{type(owner).__name__} {f.name}", getattr(owner, f.name), *f.metadata["range"]

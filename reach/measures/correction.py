@@ -18,12 +18,9 @@ import math
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
 from reach.measures.reach import require_shapes
-from reach.sim.layout import CONTROL_STEP_S
-
-Array = NDArray[np.float64]
+from reach.sim.layout import CONTROL_STEP_S, Array
 
 WINDOW_S = 1.0
 # (51,) s from the onset of the perturbation.
@@ -31,8 +28,7 @@ WINDOW = np.arange(round(WINDOW_S / CONTROL_STEP_S) + 1, dtype=np.float64) * CON
 # A smaller displacement of hand from cup, m, is no perturbation to correct.
 LEAST_PERTURBATION_M = 0.001
 # Differences up to these, m and m/s, are rounding.
-SAME_M = 1e-9
-SAME_M_S = 1e-9
+SAME_M = SAME_M_S = 1e-9
 HALF_LEFT, TENTH_LEFT = 0.5, 0.1
 # Columns of a trial's row.
 WITHIN_REACH = ("correction_time_s", "correction_onset_s", "t50_s", "t90_s", "overshoot")

@@ -4,17 +4,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import field, fields, replace
+from dataclasses import fields, replace
 from typing import Any, ClassVar, TypeVar
 
-from reach.arguments import is_number, require_known, require_number
+from reach.arguments import is_number, ranged_fields, require_fields, require_number
 from reach.sim import layout as s
 from reach.sim.layout import FROM_THE_START, NEVER, Array
-
-
-def number(default: float | None, low: float, high: float, unit: str) -> Any:
-    """Return a field of a perturbation: a number in [low, high] of this unit."""
-    return field(default=default, metadata={"range": (low, high, unit)})
 
 
 class Perturbation:
@@ -53,17 +48,14 @@ class Perturbation:
     depends_on_cup: ClassVar[bool] = False
 
     def __post_init__(self) -> None:
-        """Validate the fields that `number` made, and `onset_s`.
+        """Validate the fields that `ranged` made, and `onset_s`.
 
         Raises:
             ValueError: the message names the field, its value and the range.
         """
-        given: Any = self
-        for f in fields(given):
-            if "range" in f.metadata:
-                require_number(f"{type(self).__name__} {f.name}", getattr(self, f.name), *f.metadata["range"])
-            elif f.name == "onset_s":
-                onset_rows(self, f.name)
+        for limits in ranged_fields(self):
+            require_number(*limits)
+        onset_rows(self, "onset_s")
 
     def write(self, row: Array) -> None:
         """Add this perturbation to a row of a world (see `sim.layout`), whose settings are those of the trial."""
@@ -164,7 +156,7 @@ def _from_mapping(value: Mapping[str, Any]) -> Perturbation:
     if not isinstance(kind, str) or kind not in PERTURBATIONS:
         raise ValueError(f'perturbation: expected "kind" to be one of {sorted(PERTURBATIONS)}, got {value!r}')
     given = {name: item for name, item in value.items() if name != "kind"}
-    require_known(f"perturbation {kind!r}", given, [f.name for f in fields(PERTURBATIONS[kind]) if f.init])
+    require_fields(f"perturbation {kind!r}", PERTURBATIONS[kind], given)
     perturbation: Perturbation = PERTURBATIONS[kind](**given)
     return perturbation
 

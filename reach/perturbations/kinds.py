@@ -13,7 +13,8 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from reach.perturbations.base import Perturbation, add_shared, number, onset_rows, register, write_once
+from reach.arguments import ranged
+from reach.perturbations.base import Perturbation, add_shared, onset_rows, register, write_once
 from reach.sim import layout as s
 from reach.sim.layout import Array
 
@@ -73,7 +74,7 @@ class Prism(VisualMap):
         onset_s: time in the trial, s; None = before it.
     """
 
-    shift_m: float = number(0.06, -0.5, 0.5, "m")
+    shift_m: float = ranged(0.06, -0.5, 0.5, "m")
     onset_s: float | None = None
     kind: str = field(default="prism", init=False)
     sizes: ClassVar[tuple[str, ...]] = ("shift_m",)
@@ -98,7 +99,7 @@ class Rotation(VisualMap):
         onset_s: time in the trial, s; None = before it.
     """
 
-    degrees: float = number(30.0, -180.0, 180.0, "degrees")
+    degrees: float = ranged(30.0, -180.0, 180.0, "degrees")
     onset_s: float | None = None
     kind: str = field(default="rotation", init=False)
     sizes: ClassVar[tuple[str, ...]] = ("degrees",)
@@ -120,7 +121,7 @@ class Gain(VisualMap):
         onset_s: time in the trial, s; None = before it.
     """
 
-    factor: float = number(1.5, 0.1, 10.0, "times")
+    factor: float = ranged(1.5, 0.1, 10.0, "times")
     onset_s: float | None = None
     kind: str = field(default="gain", init=False)
     factors: ClassVar[tuple[str, ...]] = ("factor",)
@@ -176,7 +177,7 @@ class ErrorClamp(Perturbation):
         onset_s: time in the trial, s; None = before it.
     """
 
-    degrees: float = number(0.0, -180.0, 180.0, "degrees")
+    degrees: float = ranged(0.0, -180.0, 180.0, "degrees")
     onset_s: float | None = None
     kind: str = field(default="error-clamp", init=False)
     sizes: ClassVar[tuple[str, ...]] = ("degrees",)
@@ -199,7 +200,7 @@ class CurlField(Perturbation):
         onset_s: time in the trial, s; None = before it.
     """
 
-    newton_s_per_m: float = number(13.0, -LARGEST_FIELD_N_S_M, LARGEST_FIELD_N_S_M, "N s/m")
+    newton_s_per_m: float = ranged(13.0, -LARGEST_FIELD_N_S_M, LARGEST_FIELD_N_S_M, "N s/m")
     onset_s: float | None = None
     kind: str = field(default="curl-field", init=False)
     sizes: ClassVar[tuple[str, ...]] = ("newton_s_per_m",)
@@ -219,10 +220,10 @@ class VelocityField(Perturbation):
         onset_s: time in the trial, s; None = before it.
     """
 
-    b_xx: float = number(-10.1, -LARGEST_FIELD_N_S_M, LARGEST_FIELD_N_S_M, "N s/m")
-    b_xy: float = number(-11.2, -LARGEST_FIELD_N_S_M, LARGEST_FIELD_N_S_M, "N s/m")
-    b_yx: float = number(-11.2, -LARGEST_FIELD_N_S_M, LARGEST_FIELD_N_S_M, "N s/m")
-    b_yy: float = number(11.1, -LARGEST_FIELD_N_S_M, LARGEST_FIELD_N_S_M, "N s/m")
+    b_xx: float = ranged(-10.1, -LARGEST_FIELD_N_S_M, LARGEST_FIELD_N_S_M, "N s/m")
+    b_xy: float = ranged(-11.2, -LARGEST_FIELD_N_S_M, LARGEST_FIELD_N_S_M, "N s/m")
+    b_yx: float = ranged(-11.2, -LARGEST_FIELD_N_S_M, LARGEST_FIELD_N_S_M, "N s/m")
+    b_yy: float = ranged(11.1, -LARGEST_FIELD_N_S_M, LARGEST_FIELD_N_S_M, "N s/m")
     onset_s: float | None = None
     kind: str = field(default="velocity-field", init=False)
     sizes: ClassVar[tuple[str, ...]] = ("b_xx", "b_xy", "b_yx", "b_yy")
@@ -242,8 +243,8 @@ class ConstantForce(Perturbation):
         onset_s: time in the trial, s; None = before it.
     """
 
-    right_n: float = number(3.0, -LARGEST_FORCE_N, LARGEST_FORCE_N, "N")
-    forward_n: float = number(0.0, -LARGEST_FORCE_N, LARGEST_FORCE_N, "N")
+    right_n: float = ranged(3.0, -LARGEST_FORCE_N, LARGEST_FORCE_N, "N")
+    forward_n: float = ranged(0.0, -LARGEST_FORCE_N, LARGEST_FORCE_N, "N")
     onset_s: float | None = None
     kind: str = field(default="constant-force", init=False)
     sizes: ClassVar[tuple[str, ...]] = ("right_n", "forward_n")
@@ -264,10 +265,10 @@ class Nudge(Perturbation):
         duration_s: s, 0.005..3.
     """
 
-    right_n: float = number(10.0, -LARGEST_FORCE_N, LARGEST_FORCE_N, "N")
-    forward_n: float = number(0.0, -LARGEST_FORCE_N, LARGEST_FORCE_N, "N")
-    onset_s: float = number(0.4, 0.0, s.TRIAL_S, "s")
-    duration_s: float = number(0.1, s.INNER_STEP_S, s.TRIAL_S, "s")
+    right_n: float = ranged(10.0, -LARGEST_FORCE_N, LARGEST_FORCE_N, "N")
+    forward_n: float = ranged(0.0, -LARGEST_FORCE_N, LARGEST_FORCE_N, "N")
+    onset_s: float = ranged(0.4, 0.0, s.TRIAL_S, "s")
+    duration_s: float = ranged(0.1, s.INNER_STEP_S, s.TRIAL_S, "s")
     kind: str = field(default="nudge", init=False)
     sizes: ClassVar[tuple[str, ...]] = ("right_n", "forward_n")
 
@@ -289,7 +290,7 @@ class ForceChannel(Perturbation):
         degrees: of the line from the direction of the cup, counter-clockwise, -180..180.
     """
 
-    degrees: float = number(0.0, -180.0, 180.0, "degrees")
+    degrees: float = ranged(0.0, -180.0, 180.0, "degrees")
     kind: str = field(default="force-channel", init=False)
 
     def write(self, row: Array) -> None:
@@ -312,9 +313,9 @@ class CupJump(Perturbation):
         onset_s: time in the trial, s, 0 or later.
     """
 
-    right_m: float = number(0.05, -0.3, 0.3, "m")
-    forward_m: float = number(0.0, -0.3, 0.3, "m")
-    onset_s: float = number(0.4, 0.0, s.TRIAL_S, "s")
+    right_m: float = ranged(0.05, -0.3, 0.3, "m")
+    forward_m: float = ranged(0.0, -0.3, 0.3, "m")
+    onset_s: float = ranged(0.4, 0.0, s.TRIAL_S, "s")
     kind: str = field(default="cup-jump", init=False)
     sizes: ClassVar[tuple[str, ...]] = ("right_m", "forward_m")
 
@@ -350,7 +351,7 @@ class Slip(Perturbation):
         onset_s: time in the trial, s; None = before it.
     """
 
-    finger_friction: float = number(0.1, 0.0, 2.0, "times")
+    finger_friction: float = ranged(0.1, 0.0, 2.0, "times")
     onset_s: float | None = None
     kind: str = field(default="slip", init=False)
 
@@ -373,7 +374,7 @@ class ToolLength(Perturbation):
         longer_m: m, -0.05..0.15.
     """
 
-    longer_m: float = number(0.05, -0.05, 0.15, "m")
+    longer_m: float = ranged(0.05, -0.05, 0.15, "m")
     kind: str = field(default="tool-length", init=False)
     sizes: ClassVar[tuple[str, ...]] = ("longer_m",)
 
@@ -392,7 +393,7 @@ class StiffnessChange(Perturbation):
         factor: 0.2..5.
     """
 
-    factor: float = number(0.7, 0.2, 5.0, "times")
+    factor: float = ranged(0.7, 0.2, 5.0, "times")
     kind: str = field(default="stiffness-change", init=False)
     factors: ClassVar[tuple[str, ...]] = ("factor",)
 
@@ -412,7 +413,7 @@ class Load(Perturbation):
         kilograms: kg, 0..5.
     """
 
-    kilograms: float = number(1.0, 0.0, 5.0, "kg")
+    kilograms: float = ranged(1.0, 0.0, 5.0, "kg")
     kind: str = field(default="load", init=False)
     sizes: ClassVar[tuple[str, ...]] = ("kilograms",)
 
@@ -440,7 +441,7 @@ class DelayChange(Perturbation):
         later_s: s, in steps of 5 ms, -0.63..0.63; the whole delay is clipped to 0..0.635 s.
     """
 
-    later_s: float = number(0.10, -0.63, 0.63, "s")
+    later_s: float = ranged(0.10, -0.63, 0.63, "s")
     kind: str = field(default="delay-change", init=False)
     sizes: ClassVar[tuple[str, ...]] = ("later_s",)
     steps: ClassVar[Mapping[str, float]] = {"later_s": s.INNER_STEP_S}

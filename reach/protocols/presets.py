@@ -11,10 +11,10 @@ import os
 import runpy
 import tomllib
 from collections.abc import Mapping
-from dataclasses import MISSING, fields
 from pathlib import Path
 from typing import Any
 
+from reach.arguments import require_fields
 from reach.perturbations import (
     CupJump,
     CurlField,
@@ -282,7 +282,7 @@ def _protocol_from(table: Mapping[str, Any]) -> Protocol:
         ValueError: an unknown or missing key, or an invalid value.
     """
     table = {"source": NO_SOURCE, **table}
-    _require_keys("the protocol", Protocol, table)
+    require_fields("the protocol", Protocol, table)
     blocks = table["blocks"]
     if not isinstance(blocks, list) or not all(isinstance(block, Mapping) for block in blocks):
         raise ValueError(f"blocks: expected a table [[blocks]] for each block, got {blocks!r}")
@@ -297,7 +297,7 @@ def _protocol_from(table: Mapping[str, Any]) -> Protocol:
 
 def _block_from(number: int, table: Mapping[str, Any]) -> Block:
     try:
-        _require_keys("a block", Block, table)
+        require_fields("a block", Block, table)
         values = dict(table)
         read = {"perturbation": as_perturbations, "probe": as_perturbations, "scale": _scale_from, "cups": _cups_from}
         for name in [name for name in read if name in values]:
@@ -313,7 +313,7 @@ def _scale_from(value: Any) -> ScaleSchedule:
     kind = table.pop("kind", None)
     if not isinstance(kind, str) or kind not in SCALE_SCHEDULES:
         raise ValueError(f"scale kind: expected one of {list(SCALE_SCHEDULES)}, got {kind!r}")
-    _require_keys(f"scale {kind!r}", SCALE_SCHEDULES[kind], table)
+    require_fields(f"scale {kind!r}", SCALE_SCHEDULES[kind], table)
     return SCALE_SCHEDULES[kind](**table)
 
 
@@ -322,15 +322,3 @@ def _cups_from(value: Any) -> tuple[Cup, ...]:
         raise ValueError(f"cups: expected 1 or more places [x, y] in m, got {value!r}")
     places = [cup_place(cup).tolist() for cup in value]
     return tuple((x, y) for x, y in places)
-
-
-def _require_keys(owner: str, kind: type[Any], table: Mapping[str, Any]) -> None:
-    """Check that a table has no key that the dataclass `kind` lacks, and all that it needs."""
-    known = [field for field in fields(kind) if field.init]
-    unknown = sorted(set(table) - {field.name for field in known})
-    if unknown:
-        raise ValueError(f"{owner}: expected keys of {[field.name for field in known]}, got {unknown}")
-    needed = [f.name for f in known if f.default is MISSING and f.default_factory is MISSING]
-    missing = [name for name in needed if name not in table]
-    if missing:
-        raise ValueError(f"{owner}: expected the keys {needed}, got no {missing}")

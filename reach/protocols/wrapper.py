@@ -11,9 +11,8 @@ import numpy as np
 from gymnasium.wrappers import TimeLimit
 
 from reach.arguments import require_whole
-from reach.measures.channel import channel_index, velocity_field
 from reach.measures.correction import WITHIN_REACH, Trajectory
-from reach.measures.reach import ReachRecord, measure_reach
+from reach.measures.reach import ReachRecord, channel_index, measure_reach, velocity_field
 from reach.perturbations import ForceChannel, HideHand
 from reach.protocols.blocks import Protocol, ScheduledTrial, schedule_of
 from reach.protocols.presets import PROTOCOLS
@@ -55,13 +54,7 @@ class Recording:
 
     def trajectory(self) -> Trajectory:
         """Return the trajectory of the hand."""
-        return Trajectory(
-            time_s=self.column("time_s"),
-            hand=self.column("hand"),
-            velocity=self.column("hand_velocity"),
-            seen_hand=self.column("seen_hand"),
-            seen_cup=self.column("seen_cup"),
-        )
+        return Trajectory(*map(self.column, ("time_s", "hand", "hand_velocity", "seen_hand", "seen_cup")))
 
 
 def _label(trial: ScheduledTrial) -> str:

@@ -18,7 +18,16 @@ from reach.jit import inlined, kernel
 from reach.sim import layout as s
 from reach.sim import muscles
 from reach.sim.arm import Arm
-from reach.sim.dynamics import ONE_SIXTH, acceleration, clip_velocity, overshoot, weighted_sum
+from reach.sim.dynamics import (
+    acceleration,
+    clip_velocity,
+    mean_velocity,
+    moved,
+    overshoot,
+    read_three,
+    weighted_sum,
+    write_three,
+)
 from reach.sim.elementary import fma
 from reach.sim.layout import Array
 
@@ -45,12 +54,7 @@ def decode_actions(t, lanes, control):  # type: ignore[no-untyped-def]
         t[s.GOAL_APERTURE * L + i] = 0.5 * (t[s.ACTION_4 * L + i] + 1.0) * t[s.LARGEST_APERTURE * L + i]
     if control == s.MUSCLE:
         for i in range(len(lanes)):
-            (
-                t[s.EXCITATION_1 * L + i], t[s.EXCITATION_2 * L + i],
-                t[s.EXCITATION_3 * L + i], t[s.EXCITATION_4 * L + i],
-                t[s.EXCITATION_5 * L + i], t[s.EXCITATION_6 * L + i],
-                t[s.EXCITATION_7 * L + i], t[s.EXCITATION_8 * L + i],
-            ) = muscles.excitation(t[s.ACTION_1 * L + i], t[s.ACTION_2 * L + i], t[s.ACTION_3 * L + i])  # fmt: skip
+            muscles.write_excitation(t, s.EXCITATION_1, i, read_three(t, s.ACTION_1, i))
 
 
 @kernel
@@ -67,42 +71,33 @@ def filter_commands(t, lanes, control, step):  # type: ignore[no-untyped-def]
                 t[(s.ACTIVATION_1 + m) * L + i] = after
                 t[(s.MEAN_1 + m) * L + i] = 0.5 * (before + after)
         return
-    for i in range(len(lanes)):
-        rate = t[s.COMMAND_RATE * L + i]
-        before1 = t[s.COMMAND_1 * L + i]
-        before2 = t[s.COMMAND_2 * L + i]
-        before3 = t[s.COMMAND_3 * L + i]
-        after1 = fma(rate, t[s.GOAL_1 * L + i] - before1, before1)
-        after2 = fma(rate, t[s.GOAL_2 * L + i] - before2, before2)
-        after3 = fma(rate, t[s.GOAL_3 * L + i] - before3, before3)
-        t[s.COMMAND_1 * L + i] = after1
-        t[s.COMMAND_2 * L + i] = after2
-        t[s.COMMAND_3 * L + i] = after3
-        t[s.MEAN_1 * L + i] = 0.5 * (before1 + after1)
-        t[s.MEAN_2 * L + i] = 0.5 * (before2 + after2)
-        t[s.MEAN_3 * L + i] = 0.5 * (before3 + after3)
+    for j in range(3):
+        for i in range(len(lanes)):
+            before = t[(s.COMMAND_1 + j) * L + i]
+            after = fma(t[s.COMMAND_RATE * L + i], t[(s.GOAL_1 + j) * L + i] - before, before)
+            t[(s.COMMAND_1 + j) * L + i] = after
+            t[(s.MEAN_1 + j) * L + i] = 0.5 * (before + after)
 
 
 @inlined
-def joint_torque(t, i, control, q1, q2, q3, v1, v2, v3):  # type: ignore[no-untyped-def]
+def joint_torque(t, i, control, q, v):  # type: ignore[no-untyped-def]
     """Return the torques, N m, of lane `i` under POSTURE or TORQUE control at angles, rad, and velocities, rad/s."""
-    c1 = t[s.MEAN_1 * L + i]
-    c2 = t[s.MEAN_2 * L + i]
-    c3 = t[s.MEAN_3 * L + i]
-    d1 = c1 - q1
-    d2 = c2 - q2
-    spring1 = fma(t[s.STIFFNESS_11 * L + i], d1, t[s.STIFFNESS_12 * L + i] * d2)
-    spring2 = fma(t[s.STIFFNESS_12 * L + i], d1, t[s.STIFFNESS_22 * L + i] * d2)
-    spring3 = t[s.STIFFNESS_33 * L + i] * (c3 - q3)
+    c1, c2, c3 = read_three(t, s.MEAN_1, i)
+    k11, k12, k22 = read_three(t, s.STIFFNESS_11, i)
+    b11, b12, b22 = read_three(t, s.VISCOSITY_11, i)
+    gain1, gain2, gain3 = read_three(t, s.GAIN_1, i)
+    d1 = c1 - q[0]
+    d2 = c2 - q[1]
+    spring1 = fma(k11, d1, k12 * d2)
+    spring2 = fma(k12, d1, k22 * d2)
+    spring3 = t[s.STIFFNESS_33 * L + i] * (c3 - q[2])
     active1 = spring1 if control == s.POSTURE else c1
     active2 = spring2 if control == s.POSTURE else c2
     active3 = spring3 if control == s.POSTURE else c3
-    damping1 = fma(t[s.VISCOSITY_11 * L + i], v1, t[s.VISCOSITY_12 * L + i] * v2)
-    damping2 = fma(t[s.VISCOSITY_12 * L + i], v1, t[s.VISCOSITY_22 * L + i] * v2)
     return (
-        fma(active1, t[s.GAIN_1 * L + i], -damping1),
-        fma(active2, t[s.GAIN_2 * L + i], -damping2),
-        fma(active3, t[s.GAIN_3 * L + i], -t[s.VISCOSITY_33 * L + i] * v3),
+        fma(active1, gain1, -fma(b11, v[0], b12 * v[1])),
+        fma(active2, gain2, -fma(b12, v[0], b22 * v[1])),
+        fma(active3, gain3, -t[s.VISCOSITY_33 * L + i] * v[2]),
     )
 
 
@@ -116,52 +111,22 @@ def unforced_step(t, lanes, control, step):  # type: ignore[no-untyped-def]
     half = 0.5 * step
     sixth = step / 6.0
     for i in range(len(lanes)):
-        q1 = t[s.ANGLE_1 * L + i]
-        q2 = t[s.ANGLE_2 * L + i]
-        q3 = t[s.ANGLE_3 * L + i]
-        v1 = t[s.VELOCITY_1 * L + i]
-        v2 = t[s.VELOCITY_2 * L + i]
-        v3 = t[s.VELOCITY_3 * L + i]
-        t1, t2, t3 = joint_torque(t, i, control, q1, q2, q3, v1, v2, v3)
-        a1, a2, a3 = acceleration(t, i, q2, q3, v1, v2, v3, t1, t2, t3)
-        p1 = fma(half, v1, q1)
-        p2 = fma(half, v2, q2)
-        p3 = fma(half, v3, q3)
-        u1 = fma(half, a1, v1)
-        u2 = fma(half, a2, v2)
-        u3 = fma(half, a3, v3)
-        t1, t2, t3 = joint_torque(t, i, control, p1, p2, p3, u1, u2, u3)
-        b1, b2, b3 = acceleration(t, i, p2, p3, u1, u2, u3, t1, t2, t3)
-        p1 = fma(half, u1, q1)
-        p2 = fma(half, u2, q2)
-        p3 = fma(half, u3, q3)
-        w1 = fma(half, b1, v1)
-        w2 = fma(half, b2, v2)
-        w3 = fma(half, b3, v3)
-        t1, t2, t3 = joint_torque(t, i, control, p1, p2, p3, w1, w2, w3)
-        c1, c2, c3 = acceleration(t, i, p2, p3, w1, w2, w3, t1, t2, t3)
-        p1 = fma(step, w1, q1)
-        p2 = fma(step, w2, q2)
-        p3 = fma(step, w3, q3)
-        x1 = fma(step, c1, v1)
-        x2 = fma(step, c2, v2)
-        x3 = fma(step, c3, v3)
-        t1, t2, t3 = joint_torque(t, i, control, p1, p2, p3, x1, x2, x3)
-        d1, d2, d3 = acceleration(t, i, p2, p3, x1, x2, x3, t1, t2, t3)
-        rate1 = clip_velocity(ONE_SIXTH * weighted_sum(v1, u1, w1, x1))
-        rate2 = clip_velocity(ONE_SIXTH * weighted_sum(v2, u2, w2, x2))
-        rate3 = clip_velocity(ONE_SIXTH * weighted_sum(v3, u3, w3, x3))
-        past = overshoot(t, i, step, rate1, rate2, rate3)
+        q, v1 = read_three(t, s.ANGLE_1, i), read_three(t, s.VELOCITY_1, i)
+        a1 = acceleration(t, i, q, v1, joint_torque(t, i, control, q, v1))
+        p, v2 = moved(half, v1, q), moved(half, a1, v1)
+        a2 = acceleration(t, i, p, v2, joint_torque(t, i, control, p, v2))
+        p, v3 = moved(half, v2, q), moved(half, a2, v1)
+        a3 = acceleration(t, i, p, v3, joint_torque(t, i, control, p, v3))
+        p, v4 = moved(step, v3, q), moved(step, a3, v1)
+        torque = joint_torque(t, i, control, p, v4)
+        a4 = acceleration(t, i, p, v4, torque)
+        rate = mean_velocity(weighted_sum(v1, v2, v3, v4))
+        velocity = clip_velocity(moved(sixth, weighted_sum(a1, a2, a3, a4), v1))
+        past = overshoot(t, i, step, rate)
         # All loads come before the stores: the compiler does not vectorise loads that may alias a store.
-        t[s.TORQUE_1 * L + i] = t1
-        t[s.TORQUE_2 * L + i] = t2
-        t[s.TORQUE_3 * L + i] = t3
-        t[s.VELOCITY_1 * L + i] = clip_velocity(fma(sixth, weighted_sum(a1, b1, c1, d1), v1))
-        t[s.VELOCITY_2 * L + i] = clip_velocity(fma(sixth, weighted_sum(a2, b2, c2, d2), v2))
-        t[s.VELOCITY_3 * L + i] = clip_velocity(fma(sixth, weighted_sum(a3, b3, c3, d3), v3))
-        t[s.SUM_VELOCITY_1 * L + i] = rate1
-        t[s.SUM_VELOCITY_2 * L + i] = rate2
-        t[s.SUM_VELOCITY_3 * L + i] = rate3
+        write_three(t, s.TORQUE_1, i, torque)
+        write_three(t, s.VELOCITY_1, i, velocity)
+        write_three(t, s.SUM_VELOCITY_1, i, rate)
         t[s.OVERSHOOT * L + i] = past
 
 
@@ -172,34 +137,24 @@ def write_torques(t, lanes, control):  # type: ignore[no-untyped-def]
         _pull_muscles(t, lanes)
     else:
         for i in range(len(lanes)):
-            t[s.TORQUE_1 * L + i], t[s.TORQUE_2 * L + i], t[s.TORQUE_3 * L + i] = joint_torque(
-                t, i, control,
-                t[s.STAGE_ANGLE_1 * L + i], t[s.STAGE_ANGLE_2 * L + i], t[s.STAGE_ANGLE_3 * L + i],
-                t[s.STAGE_VELOCITY_1 * L + i], t[s.STAGE_VELOCITY_2 * L + i], t[s.STAGE_VELOCITY_3 * L + i],
-            )  # fmt: skip
+            q, v = read_three(t, s.STAGE_ANGLE_1, i), read_three(t, s.STAGE_VELOCITY_1, i)
+            write_three(t, s.TORQUE_1, i, joint_torque(t, i, control, q, v))
 
 
 @kernel
 def _pull_muscles(t, lanes):  # type: ignore[no-untyped-def]
     """Write the joint torques of the muscles; noise scales the sum over the muscles of a joint."""
     for i in range(len(lanes)):
-        v1 = t[s.STAGE_VELOCITY_1 * L + i]
-        v2 = t[s.STAGE_VELOCITY_2 * L + i]
-        v3 = t[s.STAGE_VELOCITY_3 * L + i]
-        m1, m2, m3 = muscles.muscle_torque(
-            t[s.STRENGTH * L + i],
-            t[s.MEAN_1 * L + i], t[s.MEAN_2 * L + i], t[s.MEAN_3 * L + i],
-            t[s.MEAN_4 * L + i], t[s.MEAN_5 * L + i], t[s.MEAN_6 * L + i],
-            t[s.MEAN_7 * L + i], t[s.MEAN_8 * L + i],
-            t[s.STAGE_ANGLE_1 * L + i], t[s.STAGE_ANGLE_2 * L + i], t[s.STAGE_ANGLE_3 * L + i], v1, v2, v3,
-        )  # fmt: skip
-        t[s.TORQUE_1 * L + i] = (
-            m1 * t[s.GAIN_1 * L + i] - t[s.VISCOSITY_11 * L + i] * v1 - t[s.VISCOSITY_12 * L + i] * v2
-        )
-        t[s.TORQUE_2 * L + i] = (
-            m2 * t[s.GAIN_2 * L + i] - t[s.VISCOSITY_12 * L + i] * v1 - t[s.VISCOSITY_22 * L + i] * v2
-        )
-        t[s.TORQUE_3 * L + i] = m3 * t[s.GAIN_3 * L + i] - t[s.VISCOSITY_33 * L + i] * v3
+        activation = read_three(t, s.MEAN_1, i) + read_three(t, s.MEAN_4, i)
+        activation += t[s.MEAN_7 * L + i], t[s.MEAN_8 * L + i]
+        v = read_three(t, s.STAGE_VELOCITY_1, i)
+        b11, b12, b22 = read_three(t, s.VISCOSITY_11, i)
+        gain1, gain2, gain3 = read_three(t, s.GAIN_1, i)
+        m1, m2, m3 = muscles.muscle_torque(t[s.STRENGTH * L + i], activation, read_three(t, s.STAGE_ANGLE_1, i), v)
+        torque1 = m1 * gain1 - b11 * v[0] - b12 * v[1]
+        torque2 = m2 * gain2 - b12 * v[0] - b22 * v[1]
+        torque3 = m3 * gain3 - t[s.VISCOSITY_33 * L + i] * v[2]
+        write_three(t, s.TORQUE_1, i, (torque1, torque2, torque3))
 
 
 def joint_action(arm: Arm, control: str, torque: Any, angle: Any, velocity: Any, strength: float = 1.0) -> Array:

@@ -25,21 +25,46 @@ LARGEST_FORCE_N = 100.0
 # The channel returns a hand that is beside it no faster than this.
 CHANNEL_SPEED_M_S = 0.5
 CHANNEL_ITERATIONS = 3
+ONE_SIXTH = 1.0 / 6.0
+# Gauss-Seidel sweeps over the joints at their stops.
+STOP_SWEEPS = 16
 
 
 @inlined
-def _lever_arms(t, i, q1, q2, q3):  # type: ignore[no-untyped-def]
-    """Return the vectors from shoulder, elbow and wrist to the grasp point, m: x1, y1, x2, y2, x3, y3."""
-    sine1, cosine1 = sine_and_cosine(q1)
-    sine2, cosine2 = sine_and_cosine(q1 + q2)
-    sine3, cosine3 = sine_and_cosine(q1 + q2 + q3)
+def read_three(t, column, i):  # type: ignore[no-untyped-def]
+    """Return lane `i` of a column of tile `t` and of the two after it, such as those of the three joints."""
+    return t[column * L + i], t[(column + 1) * L + i], t[(column + 2) * L + i]
+
+
+@inlined
+def write_three(t, column, i, values):  # type: ignore[no-untyped-def]
+    """Write three values where `read_three` reads them."""
+    t[column * L + i], t[(column + 1) * L + i], t[(column + 2) * L + i] = values
+
+
+@inlined
+def sum_of(first, second):  # type: ignore[no-untyped-def]
+    """Return the sum of two vectors of three numbers."""
+    return first[0] + second[0], first[1] + second[1], first[2] + second[2]
+
+
+@inlined
+def moved(factor, rate, start):  # type: ignore[no-untyped-def]
+    """Return factor x rate + start of vectors of three numbers, rounded once."""
+    return fma(factor, rate[0], start[0]), fma(factor, rate[1], start[1]), fma(factor, rate[2], start[2])
+
+
+@inlined
+def _lever_arms(t, i, q):  # type: ignore[no-untyped-def]
+    """Return x and y of the vectors from shoulder, elbow and wrist to the grasp point, m, at joint angles q."""
+    sine1, cosine1 = sine_and_cosine(q[0])
+    sine2, cosine2 = sine_and_cosine(q[0] + q[1])
+    sine3, cosine3 = sine_and_cosine(q[0] + q[1] + q[2])
     x3 = t[s.WRIST_TO_GRASP * L + i] * cosine3
     y3 = t[s.WRIST_TO_GRASP * L + i] * sine3
     x2 = x3 + t[s.LENGTH_2 * L + i] * cosine2
     y2 = y3 + t[s.LENGTH_2 * L + i] * sine2
-    return (
-        x2 + t[s.LENGTH_1 * L + i] * cosine1, y2 + t[s.LENGTH_1 * L + i] * sine1, x2, y2, x3, y3,
-    )  # fmt: skip
+    return (x2 + t[s.LENGTH_1 * L + i] * cosine1, x2, x3), (y2 + t[s.LENGTH_1 * L + i] * sine1, y2, y3)
 
 
 @inlined
@@ -65,12 +90,9 @@ def first_onset(t, lanes, columns):  # type: ignore[no-untyped-def]
 @kernel
 def clear_forces(t, lanes):  # type: ignore[no-untyped-def]
     """Set the external forces of every lane to zero."""
-    for i in range(len(lanes)):
-        t[s.OUTSIDE_1 * L + i] = 0.0
-        t[s.OUTSIDE_2 * L + i] = 0.0
-        t[s.OUTSIDE_3 * L + i] = 0.0
-        t[s.HAND_FORCE_X * L + i] = 0.0
-        t[s.HAND_FORCE_Y * L + i] = 0.0
+    for column in (s.OUTSIDE_1, s.OUTSIDE_2, s.OUTSIDE_3, s.HAND_FORCE_X, s.HAND_FORCE_Y):
+        for i in range(len(lanes)):
+            t[column * L + i] = 0.0
 
 
 @kernel
@@ -80,14 +102,10 @@ def apply_forces(t, lanes):  # type: ignore[no-untyped-def]
     The channel's force is that of the previous step; `hold_in_channel` adds the rest.
     """
     for i in range(len(lanes)):
-        v1 = t[s.STAGE_VELOCITY_1 * L + i]
-        v2 = t[s.STAGE_VELOCITY_2 * L + i]
-        v3 = t[s.STAGE_VELOCITY_3 * L + i]
-        x1, y1, x2, y2, x3, y3 = _lever_arms(
-            t, i, t[s.STAGE_ANGLE_1 * L + i], t[s.STAGE_ANGLE_2 * L + i], t[s.STAGE_ANGLE_3 * L + i]
-        )
-        vx = -y1 * v1 - y2 * v2 - y3 * v3
-        vy = x1 * v1 + x2 * v2 + x3 * v3
+        v = read_three(t, s.STAGE_VELOCITY_1, i)
+        x, y = _lever_arms(t, i, read_three(t, s.STAGE_ANGLE_1, i))
+        vx = -y[0] * v[0] - y[1] * v[1] - y[2] * v[2]
+        vy = x[0] * v[0] + x[1] * v[1] + x[2] * v[2]
         clock = t[s.CLOCK * L + i]
         field = 1.0 if clock >= t[s.FIELD_ONSET * L + i] else 0.0
         constant = 1.0 if clock >= t[s.FORCE_ONSET * L + i] else 0.0
@@ -109,9 +127,8 @@ def apply_forces(t, lanes):  # type: ignore[no-untyped-def]
         along_x, along_y = _channel(t, i)
         fx -= along_y * t[s.CHANNEL_FORCE * L + i]
         fy += along_x * t[s.CHANNEL_FORCE * L + i]
-        t[s.OUTSIDE_1 * L + i] = x1 * fy - y1 * fx
-        t[s.OUTSIDE_2 * L + i] = x2 * fy - y2 * fx
-        t[s.OUTSIDE_3 * L + i] = x3 * fy - y3 * fx
+        outside = x[0] * fy - y[0] * fx, x[1] * fy - y[1] * fx, x[2] * fy - y[2] * fx
+        write_three(t, s.OUTSIDE_1, i, outside)
 
 
 @kernel
@@ -129,29 +146,16 @@ def hold_in_channel(t, i, step):  # type: ignore[no-untyped-def]
     aside = (w[s.HAND_Y] - w[s.START_Y]) * along_x - (w[s.HAND_X] - w[s.START_X]) * along_y
     back = CHANNEL_SPEED_M_S * step
     goal = aside - min(back, max(-back, aside))
-    j1 = 0.0
-    j2 = 0.0
-    j3 = 0.0
+    across = (0.0, 0.0, 0.0)
     for _ in range(CHANNEL_ITERATIONS):
-        x1, y1, x2, y2, x3, y3 = _lever_arms(
-            t, i,
-            w[s.ANGLE_1] + step * w[s.SUM_VELOCITY_1],
-            w[s.ANGLE_2] + step * w[s.SUM_VELOCITY_2],
-            w[s.ANGLE_3] + step * w[s.SUM_VELOCITY_3],
-        )  # fmt: skip
-        j1 = y1 * along_y + x1 * along_x
-        j2 = y2 * along_y + x2 * along_x
-        j3 = y3 * along_y + x3 * along_x
-        aside = (y1 - w[s.START_Y]) * along_x - (x1 - w[s.START_X]) * along_y
-        apply_impulse(t, i, w, s.SUM_VELOCITY_1, j1, j2, j3, (goal - aside) / step)
-    end = j1 * w[s.VELOCITY_1] + j2 * w[s.VELOCITY_2] + j3 * w[s.VELOCITY_3]
-    w[s.CHANNEL_FORCE] += apply_impulse(t, i, w, s.VELOCITY_1, j1, j2, j3, -end) / step
-
-
-L = s.LANES
-ONE_SIXTH = 1.0 / 6.0
-# Gauss-Seidel sweeps over the joints at their stops.
-STOP_SWEEPS = 16
+        rate = read_three(t, s.SUM_VELOCITY_1, i)
+        q = w[s.ANGLE_1] + step * rate[0], w[s.ANGLE_2] + step * rate[1], w[s.ANGLE_3] + step * rate[2]
+        x, y = _lever_arms(t, i, q)
+        across = y[0] * along_y + x[0] * along_x, y[1] * along_y + x[1] * along_x, y[2] * along_y + x[2] * along_x
+        aside = (y[0] - w[s.START_Y]) * along_x - (x[0] - w[s.START_X]) * along_y
+        apply_impulse(t, i, s.SUM_VELOCITY_1, across, (goal - aside) / step)
+    end = across[0] * w[s.VELOCITY_1] + across[1] * w[s.VELOCITY_2] + across[2] * w[s.VELOCITY_3]
+    w[s.CHANNEL_FORCE] += apply_impulse(t, i, s.VELOCITY_1, across, -end) / step
 
 
 @inlined
@@ -172,20 +176,20 @@ def _solve(a11, a22, a33, a12, a13, a23, b1, b2, b3):  # type: ignore[no-untyped
 
 
 @inlined
-def acceleration(t, i, q2, q3, v1, v2, v3, t1, t2, t3):  # type: ignore[no-untyped-def]
-    """Return the joint accelerations, rad/s2, of the arm in lane `i` of tile `t`.
+def acceleration(t, i, q, v, torque):  # type: ignore[no-untyped-def]
+    """Return the joint accelerations, rad/s2, of the arm in lane `i` of tile `t`, whose inertia constants it has.
 
     Args:
-        t, i: tile and lane with the inertia constants.
-        q2, q3: elbow and wrist angle, rad (the shoulder angle does not enter: no gravity).
-        v1, v2, v3: joint velocities, rad/s.
-        t1, t2, t3: joint torques, N m.
+        t, i: tile and lane.
+        q: joint angles, rad; that of the shoulder does not enter, because there is no gravity.
+        v: joint velocities, rad/s.
+        torque: joint torques, N m.
     """
     free = t[s.WRIST_FREE * L + i]
-    w2 = v1 + v2
-    w3 = w2 + v3
-    sine2, cosine2 = sine_and_cosine(q2)
-    sine3, cosine3 = sine_and_cosine(q3)
+    w2 = v[0] + v[1]
+    w3 = w2 + v[2]
+    sine2, cosine2 = sine_and_cosine(q[1])
+    sine3, cosine3 = sine_and_cosine(q[2])
     a12 = t[s.INERTIA_12 * L + i]
     a13 = t[s.INERTIA_13 * L + i]
     a23 = t[s.INERTIA_23 * L + i]
@@ -193,12 +197,12 @@ def acceleration(t, i, q2, q3, v1, v2, v3, t1, t2, t3):  # type: ignore[no-untyp
     c12 = a12 * sine2
     c13 = a13 * fma(sine2, cosine3, cosine2 * sine3)
     c23 = a23 * sine3
-    square1 = v1 * v1
+    square1 = v[0] * v[0]
     square2 = w2 * w2
     square3 = w3 * w3
-    wrist = free * t3
-    b1 = fma(c12, square2, fma(c13, square3, t1 - t2))
-    b2 = fma(-c12, square1, fma(c23, square3, t2 - wrist))
+    wrist = free * torque[2]
+    b1 = fma(c12, square2, fma(c13, square3, torque[0] - torque[1]))
+    b2 = fma(-c12, square1, fma(c23, square3, torque[1] - wrist))
     b3 = fma(-c13, square1, fma(-c23, square2, wrist))
     x1, x2, x3 = _solve(
         t[s.INERTIA_11 * L + i], t[s.INERTIA_22 * L + i], t[s.INERTIA_33 * L + i],
@@ -209,14 +213,21 @@ def acceleration(t, i, q2, q3, v1, v2, v3, t1, t2, t3):  # type: ignore[no-untyp
 
 @inlined
 def weighted_sum(first, second, third, fourth):  # type: ignore[no-untyped-def]
-    """Return six times the mean of a rate over a Runge-Kutta step, from its four stages."""
-    return fourth + fma(2.0, third, fma(2.0, second, first))
+    """Return six times the mean of the rates of three joints over a Runge-Kutta step, from its four stages."""
+    return sum_of(fourth, moved(2.0, third, moved(2.0, second, first)))
 
 
 @inlined
 def clip_velocity(rate):  # type: ignore[no-untyped-def]
-    """Return a joint velocity clipped to FASTEST_RAD_S, which bounds it in a field that feeds energy to the arm."""
-    return clip(rate, -s.FASTEST_RAD_S, s.FASTEST_RAD_S)
+    """Return joint velocities clipped to FASTEST_RAD_S, which bounds them in a field that feeds energy to the arm."""
+    fastest = s.FASTEST_RAD_S
+    return clip(rate[0], -fastest, fastest), clip(rate[1], -fastest, fastest), clip(rate[2], -fastest, fastest)
+
+
+@inlined
+def mean_velocity(sums):  # type: ignore[no-untyped-def]
+    """Return the joint velocities over a Runge-Kutta step from their `weighted_sum`."""
+    return clip_velocity((ONE_SIXTH * sums[0], ONE_SIXTH * sums[1], ONE_SIXTH * sums[2]))
 
 
 @kernel
@@ -240,35 +251,23 @@ def stage(t, lanes, number, ahead):  # type: ignore[no-untyped-def]
         ahead: time from the start of the step to the next stage, s.
     """
     for i in range(len(lanes)):
-        v1 = t[s.STAGE_VELOCITY_1 * L + i]
-        v2 = t[s.STAGE_VELOCITY_2 * L + i]
-        v3 = t[s.STAGE_VELOCITY_3 * L + i]
-        a1, a2, a3 = acceleration(
-            t, i, t[s.STAGE_ANGLE_2 * L + i], t[s.STAGE_ANGLE_3 * L + i], v1, v2, v3,
-            t[s.TORQUE_1 * L + i] + t[s.OUTSIDE_1 * L + i],
-            t[s.TORQUE_2 * L + i] + t[s.OUTSIDE_2 * L + i],
-            t[s.TORQUE_3 * L + i] + t[s.OUTSIDE_3 * L + i],
-        )  # fmt: skip
-        _accumulate(t, s.SUM_VELOCITY_1 * L + i, number, v1)
-        _accumulate(t, s.SUM_VELOCITY_2 * L + i, number, v2)
-        _accumulate(t, s.SUM_VELOCITY_3 * L + i, number, v3)
-        _accumulate(t, s.SUM_ACCELERATION_1 * L + i, number, a1)
-        _accumulate(t, s.SUM_ACCELERATION_2 * L + i, number, a2)
-        _accumulate(t, s.SUM_ACCELERATION_3 * L + i, number, a3)
-        t[s.STAGE_ANGLE_1 * L + i] = fma(ahead, v1, t[s.ANGLE_1 * L + i])
-        t[s.STAGE_ANGLE_2 * L + i] = fma(ahead, v2, t[s.ANGLE_2 * L + i])
-        t[s.STAGE_ANGLE_3 * L + i] = fma(ahead, v3, t[s.ANGLE_3 * L + i])
-        t[s.STAGE_VELOCITY_1 * L + i] = fma(ahead, a1, t[s.VELOCITY_1 * L + i])
-        t[s.STAGE_VELOCITY_2 * L + i] = fma(ahead, a2, t[s.VELOCITY_2 * L + i])
-        t[s.STAGE_VELOCITY_3 * L + i] = fma(ahead, a3, t[s.VELOCITY_3 * L + i])
+        v = read_three(t, s.STAGE_VELOCITY_1, i)
+        torque = sum_of(read_three(t, s.TORQUE_1, i), read_three(t, s.OUTSIDE_1, i))
+        a = acceleration(t, i, read_three(t, s.STAGE_ANGLE_1, i), v, torque)
+        _accumulate(t, s.SUM_VELOCITY_1, i, number, v)
+        _accumulate(t, s.SUM_ACCELERATION_1, i, number, a)
+        write_three(t, s.STAGE_ANGLE_1, i, moved(ahead, v, read_three(t, s.ANGLE_1, i)))
+        write_three(t, s.STAGE_VELOCITY_1, i, moved(ahead, a, read_three(t, s.VELOCITY_1, i)))
 
 
 @inlined
-def _accumulate(t, at, number, rate):  # type: ignore[no-untyped-def]
-    """Add a stage's rate to the sum at `at`, in the order of `weighted_sum`."""
-    middle = number == 1 or number == 2
-    before = t[at]
-    t[at] = rate if number == 0 else (fma(2.0, rate, before) if middle else rate + before)
+def _accumulate(t, column, i, number, rate):  # type: ignore[no-untyped-def]
+    """Add a stage's rates to the sums in `column` and the two after it, in the order of `weighted_sum`."""
+    for j in range(3):
+        at = (column + j) * L + i
+        middle = number == 1 or number == 2
+        before = t[at]
+        t[at] = rate[j] if number == 0 else (fma(2.0, rate[j], before) if middle else rate[j] + before)
 
 
 @kernel
@@ -276,21 +275,21 @@ def end_step(t, lanes, step):  # type: ignore[no-untyped-def]
     """Write the velocity after a step of `step` seconds to VELOCITY, and its mean over the step to SUM_VELOCITY."""
     sixth = step / 6.0
     for i in range(len(lanes)):
-        for j in range(3):
-            before = t[(s.VELOCITY_1 + j) * L + i]
-            t[(s.VELOCITY_1 + j) * L + i] = clip_velocity(fma(sixth, t[(s.SUM_ACCELERATION_1 + j) * L + i], before))
-            t[(s.SUM_VELOCITY_1 + j) * L + i] = clip_velocity(ONE_SIXTH * t[(s.SUM_VELOCITY_1 + j) * L + i])
+        velocity = moved(sixth, read_three(t, s.SUM_ACCELERATION_1, i), read_three(t, s.VELOCITY_1, i))
+        mean = mean_velocity(read_three(t, s.SUM_VELOCITY_1, i))
+        write_three(t, s.VELOCITY_1, i, clip_velocity(velocity))
+        write_three(t, s.SUM_VELOCITY_1, i, mean)
 
 
 @inlined
-def overshoot(t, i, step, rate1, rate2, rate3):  # type: ignore[no-untyped-def]
+def overshoot(t, i, step, rate):  # type: ignore[no-untyped-def]
     """Return how far the joints at these velocities would pass their stops in `step` seconds, summed, rad."""
-    end1 = fma(step, rate1, t[s.ANGLE_1 * L + i])
-    end2 = fma(step, rate2, t[s.ANGLE_2 * L + i])
-    end3 = fma(step, rate3, t[s.ANGLE_3 * L + i])
-    past1 = end1 - clip(end1, t[s.LOWER_1 * L + i], t[s.UPPER_1 * L + i])
-    past2 = end2 - clip(end2, t[s.LOWER_2 * L + i], t[s.UPPER_2 * L + i])
-    past3 = end3 - clip(end3, t[s.LOWER_3 * L + i], t[s.UPPER_3 * L + i])
+    end = moved(step, rate, read_three(t, s.ANGLE_1, i))
+    low = read_three(t, s.LOWER_1, i)
+    high = read_three(t, s.UPPER_1, i)
+    past1 = end[0] - clip(end[0], low[0], high[0])
+    past2 = end[1] - clip(end[1], low[1], high[1])
+    past3 = end[2] - clip(end[2], low[2], high[2])
     return abs(past1) + abs(past2) + abs(past3)
 
 
@@ -298,10 +297,7 @@ def overshoot(t, i, step, rate1, rate2, rate3):  # type: ignore[no-untyped-def]
 def find_overshoot(t, lanes, step):  # type: ignore[no-untyped-def]
     """Write `overshoot` at the mean velocities of this step to the OVERSHOOT column."""
     for i in range(len(lanes)):
-        t[s.OVERSHOOT * L + i] = overshoot(
-            t, i, step,
-            t[s.SUM_VELOCITY_1 * L + i], t[s.SUM_VELOCITY_2 * L + i], t[s.SUM_VELOCITY_3 * L + i],
-        )  # fmt: skip
+        t[s.OVERSHOOT * L + i] = overshoot(t, i, step, read_three(t, s.SUM_VELOCITY_1, i))
 
 
 @kernel
@@ -311,13 +307,13 @@ def turn_joints(t, lanes, step):  # type: ignore[no-untyped-def]
         if t[s.OVERSHOOT * L + i] > 0.0:
             _apply_stops(t, i, step)
     for i in range(len(lanes)):
-        for j in range(3):
-            t[(s.ANGLE_1 + j) * L + i] = fma(step, t[(s.SUM_VELOCITY_1 + j) * L + i], t[(s.ANGLE_1 + j) * L + i])
+        angle = moved(step, read_three(t, s.SUM_VELOCITY_1, i), read_three(t, s.ANGLE_1, i))
+        write_three(t, s.ANGLE_1, i, angle)
 
 
 @inlined
 def _mobility(t, i):  # type: ignore[no-untyped-def]
-    """Return the inverse of lane `i`'s inertia matrix in joint angles, 1/(kg m2): r11, r12, r13, r22, r23, r33."""
+    """Return the rows of the inverse of lane `i`'s inertia matrix in joint angles, 1/(kg m2)."""
     free = t[s.WRIST_FREE * L + i]
     sine2, cosine2 = sine_and_cosine(t[s.ANGLE_2 * L + i])
     sine3, cosine3 = sine_and_cosine(t[s.ANGLE_3 * L + i])
@@ -332,14 +328,12 @@ def _mobility(t, i):  # type: ignore[no-untyped-def]
     k23 = a12 * a13 - a11 * a23
     k33 = a11 * a22 - a12 * a12
     scale = 1.0 / (a11 * k11 + a12 * k12 + a13 * k13)
-    return (
-        scale * k11,
-        scale * (k12 - k11),
-        scale * (k13 - k12) * free,
-        scale * (k22 - 2.0 * k12 + k11),
-        scale * (k23 - k22 - k13 + k12) * free,
-        scale * (k33 - 2.0 * k23 + k22) * free,
-    )
+    r12 = scale * (k12 - k11)
+    r13 = scale * (k13 - k12) * free
+    r23 = scale * (k23 - k22 - k13 + k12) * free
+    r22 = scale * (k22 - 2.0 * k12 + k11)
+    r33 = scale * (k33 - 2.0 * k23 + k22) * free
+    return (scale * k11, r12, r13), (r12, r22, r23), (r13, r23, r33)
 
 
 @kernel
@@ -350,67 +344,45 @@ def _apply_stops(t, i, step):  # type: ignore[no-untyped-def]
     matrix passes the impulse on to the other joints. Several joints at their stops are solved by Gauss-Seidel sweeps;
     what remains is clipped.
     """
-    r11, r12, r13, r22, r23, r33 = _mobility(t, i)
-    v1 = t[s.SUM_VELOCITY_1 * L + i]
-    v2 = t[s.SUM_VELOCITY_2 * L + i]
-    v3 = t[s.SUM_VELOCITY_3 * L + i]
+    w = t[i::L]
+    mobility = _mobility(t, i)
     rate = 1.0 / step
-    high1 = (t[s.UPPER_1 * L + i] - t[s.ANGLE_1 * L + i]) * rate
-    high2 = (t[s.UPPER_2 * L + i] - t[s.ANGLE_2 * L + i]) * rate
-    high3 = (t[s.UPPER_3 * L + i] - t[s.ANGLE_3 * L + i]) * rate
-    low1 = (t[s.LOWER_1 * L + i] - t[s.ANGLE_1 * L + i]) * rate
-    low2 = (t[s.LOWER_2 * L + i] - t[s.ANGLE_2 * L + i]) * rate
-    low3 = (t[s.LOWER_3 * L + i] - t[s.ANGLE_3 * L + i]) * rate
     for _ in range(STOP_SWEEPS):
-        excess1 = v1 - clip(v1, low1, high1)
-        if excess1 != 0.0:
-            impulse = -excess1 / r11
-            v1 += impulse * r11
-            v2 += impulse * r12
-            v3 += impulse * r13
-        excess2 = v2 - clip(v2, low2, high2)
-        if excess2 != 0.0:
-            impulse = -excess2 / r22
-            v1 += impulse * r12
-            v2 += impulse * r22
-            v3 += impulse * r23
-        excess3 = v3 - clip(v3, low3, high3)
-        if excess3 != 0.0 and r33 > 0.0:
-            impulse = -excess3 / r33
-            v1 += impulse * r13
-            v2 += impulse * r23
-            v3 += impulse * r33
-        if abs(excess1) + abs(excess2) + abs(excess3) < 1e-9:
+        past = 0.0
+        for j in range(3):
+            low = (w[s.LOWER_1 + j] - w[s.ANGLE_1 + j]) * rate
+            high = (w[s.UPPER_1 + j] - w[s.ANGLE_1 + j]) * rate
+            excess = w[s.SUM_VELOCITY_1 + j] - clip(w[s.SUM_VELOCITY_1 + j], low, high)
+            past += abs(excess)
+            if excess != 0.0 and mobility[j][j] > 0.0:
+                impulse = -excess / mobility[j][j]
+                for k in range(3):
+                    w[s.SUM_VELOCITY_1 + k] += impulse * mobility[j][k]
+        if past < 1e-9:
             break
-    v1 = clip(v1, low1, high1)
-    v2 = clip(v2, low2, high2)
-    v3 = clip(v3, low3, high3)
-    t[s.SUM_VELOCITY_1 * L + i] = v1
-    t[s.SUM_VELOCITY_2 * L + i] = v2
-    t[s.SUM_VELOCITY_3 * L + i] = v3
-    t[s.VELOCITY_1 * L + i] = v1
-    t[s.VELOCITY_2 * L + i] = v2
-    t[s.VELOCITY_3 * L + i] = v3
+    for j in range(3):
+        low = (w[s.LOWER_1 + j] - w[s.ANGLE_1 + j]) * rate
+        high = (w[s.UPPER_1 + j] - w[s.ANGLE_1 + j]) * rate
+        w[s.VELOCITY_1 + j] = w[s.SUM_VELOCITY_1 + j] = clip(w[s.SUM_VELOCITY_1 + j], low, high)
 
 
 @kernel
-def apply_impulse(t, i, w, first, j1, j2, j3, change):  # type: ignore[no-untyped-def]
+def apply_impulse(t, i, column, direction, change):  # type: ignore[no-untyped-def]
     """Change the speed along a generalised direction by an impulse along it; return the impulse.
 
     Args:
-        t, i, w: tile, lane and its row.
-        first: column of the first of three joint velocities to change.
-        j1, j2, j3: the direction, a row of a Jacobian.
-        change: of j . velocity.
+        t, i: tile and lane.
+        column: of the first of three joint velocities to change.
+        direction: a row of a Jacobian.
+        change: of direction . velocity.
     """
-    r11, r12, r13, r22, r23, r33 = _mobility(t, i)
-    u1 = r11 * j1 + r12 * j2 + r13 * j3
-    u2 = r12 * j1 + r22 * j2 + r23 * j3
-    u3 = r13 * j1 + r23 * j2 + r33 * j3
+    j1, j2, j3 = direction
+    r1, r2, r3 = _mobility(t, i)
+    u1 = r1[0] * j1 + r1[1] * j2 + r1[2] * j3
+    u2 = r2[0] * j1 + r2[1] * j2 + r2[2] * j3
+    u3 = r3[0] * j1 + r3[1] * j2 + r3[2] * j3
     impulse = change / (j1 * u1 + j2 * u2 + j3 * u3)
-    w[first] += impulse * u1
-    w[first + 1] += impulse * u2
-    w[first + 2] += impulse * u3
+    write_three(t, column, i, sum_of(read_three(t, column, i), (impulse * u1, impulse * u2, impulse * u3)))
     return impulse
 
 
@@ -424,10 +396,7 @@ def forward_dynamics(t, angle, velocity, torque, result):  # type: ignore[no-unt
         result: (n, 3), overwritten.
     """
     for k in range(angle.shape[0]):
-        result[k, 0], result[k, 1], result[k, 2] = acceleration(
-            t, 0, angle[k, 1], angle[k, 2], velocity[k, 0], velocity[k, 1], velocity[k, 2],
-            torque[k, 0], torque[k, 1], torque[k, 2],
-        )  # fmt: skip
+        result[k, 0], result[k, 1], result[k, 2] = acceleration(t, 0, angle[k], velocity[k], torque[k])
 
 
 @kernel
@@ -442,9 +411,7 @@ def inverse_dynamics(length, mass, centre, inertia, angle, velocity, acceleratio
         torque: (n, 3), overwritten.
     """
     for i in range(len(angle)):
-        absolute = _summed(angle[i, 0], angle[i, 1], angle[i, 2])
-        rate = _summed(velocity[i, 0], velocity[i, 1], velocity[i, 2])
-        spin = _summed(acceleration[i, 0], acceleration[i, 1], acceleration[i, 2])
+        absolute, rate, spin = _summed(angle[i]), _summed(velocity[i]), _summed(acceleration[i])
         moment, force_x, force_y = 0.0, 0.0, 0.0
         for k in (2, 1, 0):
             x, y = 0.0, 0.0
@@ -454,16 +421,18 @@ def inverse_dynamics(length, mass, centre, inertia, angle, velocity, acceleratio
                 cosine, sine = math.cos(absolute[j]), math.sin(absolute[j])
                 x -= along * (spin[j] * sine + rate[j] * rate[j] * cosine)
                 y += along * (spin[j] * cosine - rate[j] * rate[j] * sine)
-            own_x, own_y = mass[k] * x, mass[k] * y
+            inertial_x, inertial_y = mass[k] * x, mass[k] * y
             cosine, sine = math.cos(absolute[k]), math.sin(absolute[k])
             moment += inertia[k] * spin[k]
-            moment += centre[k] * (cosine * own_y - sine * own_x) + length[k] * (cosine * force_y - sine * force_x)
-            force_x += own_x
-            force_y += own_y
+            moment += centre[k] * (cosine * inertial_y - sine * inertial_x) + length[k] * (
+                cosine * force_y - sine * force_x
+            )
+            force_x += inertial_x
+            force_y += inertial_y
             torque[i, k] = moment
 
 
 @inlined
-def _summed(first, second, third):  # type: ignore[no-untyped-def]
+def _summed(relative):  # type: ignore[no-untyped-def]
     """Return the absolute values of three segments from relative ones of the joints."""
-    return first, first + second, first + second + third
+    return relative[0], relative[0] + relative[1], relative[0] + relative[1] + relative[2]

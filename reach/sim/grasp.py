@@ -27,6 +27,10 @@ CAPSULES = 4
 FINGERS = (0, 1)
 # Sweeps over the hand's capsules to resolve an overlap with the cup.
 PUSHES = 24
+# Columns that are 0 for a cup out of reach.
+OF_A_HELD_CUP = (
+    s.CUP_VELOCITY_X, s.CUP_VELOCITY_Y, s.TOUCH_LEFT, s.TOUCH_RIGHT, s.TOUCH_PALM, s.GRIP_FORCE, s.HELD_S,
+)  # fmt: skip
 
 
 @inlined
@@ -156,22 +160,10 @@ def move_hands_and_cups(t, lanes, step):  # type: ignore[no-untyped-def]
 @kernel
 def _release_cups(t, lanes):  # type: ignore[no-untyped-def]
     """Clear velocity, touch, grip and holding time of every cup that no part of its hand can touch."""
-    for i in range(len(lanes)):
-        near = t[s.NEAR * L + i] > 0.0
-        velocity_x = t[s.CUP_VELOCITY_X * L + i]
-        velocity_y = t[s.CUP_VELOCITY_Y * L + i]
-        left = t[s.TOUCH_LEFT * L + i]
-        right = t[s.TOUCH_RIGHT * L + i]
-        palm = t[s.TOUCH_PALM * L + i]
-        force = t[s.GRIP_FORCE * L + i]
-        held = t[s.HELD_S * L + i]
-        t[s.CUP_VELOCITY_X * L + i] = velocity_x if near else 0.0
-        t[s.CUP_VELOCITY_Y * L + i] = velocity_y if near else 0.0
-        t[s.TOUCH_LEFT * L + i] = left if near else 0.0
-        t[s.TOUCH_RIGHT * L + i] = right if near else 0.0
-        t[s.TOUCH_PALM * L + i] = palm if near else 0.0
-        t[s.GRIP_FORCE * L + i] = force if near else 0.0
-        t[s.HELD_S * L + i] = held if near else 0.0
+    for column in OF_A_HELD_CUP:
+        for i in range(len(lanes)):
+            value = t[column * L + i]
+            t[column * L + i] = value if t[s.NEAR * L + i] > 0.0 else 0.0
 
 
 @inlined

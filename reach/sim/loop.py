@@ -22,6 +22,7 @@ from reach.sim.dynamics import (
     find_overshoot,
     first_onset,
     hold_in_channel,
+    read_three,
     stage,
     turn_joints,
 )
@@ -173,10 +174,7 @@ def begin_trial(t, history, key, tick, i, control, cup_x, cup_y, out):  # type: 
         w[s.ANGLE_1 + j] = w[s.START_ANGLE_1 + j]
         w[s.COMMAND_1 + j] = w[s.START_ANGLE_1 + j] if control == s.POSTURE else 0.0
     if control == s.MUSCLE:
-        (
-            w[s.ACTIVATION_1], w[s.ACTIVATION_2], w[s.ACTIVATION_3], w[s.ACTIVATION_4],
-            w[s.ACTIVATION_5], w[s.ACTIVATION_6], w[s.ACTIVATION_7], w[s.ACTIVATION_8],
-        ) = muscles.excitation(w[s.REST_1], w[s.REST_2], w[s.REST_3])  # fmt: skip
+        muscles.write_excitation(t, s.ACTIVATION_1, i, read_three(t, s.REST_1, i))
     for k in range(s.ACTION_SIZE):
         w[s.ACTION_1 + k] = w[s.REST_1 + k]
     w[s.APERTURE] = s.START_APERTURE_M if w[s.WRIST_FREE] > 0.0 else s.LOCKED_START_APERTURE_M

@@ -17,7 +17,8 @@ import math
 
 import numpy as np
 
-from reach.jit import allocating_kernel, inlined, kernel
+from reach.jit import inlined, kernel
+from reach.sim.layout import LANES as L
 
 MUSCLES = (
     "shoulder flexor",  # pectoralis
@@ -165,6 +166,15 @@ def excitation(action_1, action_2, action_3):  # type: ignore[no-untyped-def]
 
 
 @inlined
+def write_excitation(t, column, i, action):  # type: ignore[no-untyped-def]
+    """Write the excitations for actions (3,) to lane `i` of a column of tile `t` and of the seven after it."""
+    (
+        t[column * L + i], t[(column + 1) * L + i], t[(column + 2) * L + i], t[(column + 3) * L + i],
+        t[(column + 4) * L + i], t[(column + 5) * L + i], t[(column + 6) * L + i], t[(column + 7) * L + i],
+    ) = excitation(action[0], action[1], action[2])  # fmt: skip
+
+
+@inlined
 def activate(activation, excited, step_s):  # type: ignore[no-untyped-def]
     """Return the activation, 0..1, after `step_s` seconds of excitation `excited`, 0..1.
 
@@ -189,32 +199,37 @@ def activate(activation, excited, step_s):  # type: ignore[no-untyped-def]
 
 
 @inlined
-def muscle_torque(strength, a1, a2, a3, a4, a5, a6, a7, a8, q1, q2, q3, v1, v2, v3):  # type: ignore[no-untyped-def]
+def _elbow_length(k, q):  # type: ignore[no-untyped-def]
+    """Return the elbow's part (e + e2 q) q of the fibre length of muscle k at elbow angle q, in optimal lengths."""
+    return (_ELBOW[k] + _ELBOW_SQUARE[k] * q) * q
+
+
+@inlined
+def _elbow_rate(k, q):  # type: ignore[no-untyped-def]
+    """Return the change e + 2 e2 q of `_elbow_length` with the angle, 1/rad."""
+    return _ELBOW[k] + 2.0 * _ELBOW_SQUARE[k] * q
+
+
+@inlined
+def muscle_torque(strength, a, q, v):  # type: ignore[no-untyped-def]
     """Return the torques of all muscles at shoulder, elbow and wrist, N m.
 
     Args:
         strength: factor on all forces; 1 is that of the sources.
-        a1, ..., a8: activations, 0..1.
-        q1, q2, q3: joint angles, rad.
-        v1, v2, v3: joint velocities, rad/s.
+        a: (8,) activations, 0..1.
+        q: (3,) joint angles, rad.
+        v: (3,) joint velocities, rad/s.
     """
-    # The elbow's part of a fibre length is (e + e2 q) q, its rate (e + 2 e2 q) q'.
-    f1 = _force(a1, _REST[0] + _SHOULDER[0] * q1, _SHOULDER[0] * v1)
-    f2 = _force(a2, _REST[1] + _SHOULDER[1] * q1, _SHOULDER[1] * v1)
-    f3 = _force(a3, _REST[2] + (_ELBOW[2] + _ELBOW_SQUARE[2] * q2) * q2, (_ELBOW[2] + 2.0 * _ELBOW_SQUARE[2] * q2) * v2)
-    f4 = _force(a4, _REST[3] + (_ELBOW[3] + _ELBOW_SQUARE[3] * q2) * q2, (_ELBOW[3] + 2.0 * _ELBOW_SQUARE[3] * q2) * v2)
-    f5 = _force(
-        a5,
-        _REST[4] + _SHOULDER[4] * q1 + (_ELBOW[4] + _ELBOW_SQUARE[4] * q2) * q2,
-        _SHOULDER[4] * v1 + (_ELBOW[4] + 2.0 * _ELBOW_SQUARE[4] * q2) * v2,
-    )
-    f6 = _force(
-        a6,
-        _REST[5] + _SHOULDER[5] * q1 + (_ELBOW[5] + _ELBOW_SQUARE[5] * q2) * q2,
-        _SHOULDER[5] * v1 + (_ELBOW[5] + 2.0 * _ELBOW_SQUARE[5] * q2) * v2,
-    )
-    f7 = _force(a7, 1.0 + _WRIST[0] * (q3 - _WRIST_OPTIMAL[0]), _WRIST[0] * v3)
-    f8 = _force(a8, 1.0 + _WRIST[1] * (q3 - _WRIST_OPTIMAL[1]), _WRIST[1] * v3)
+    q1, q2, q3 = q[0], q[1], q[2]
+    v1, v2, v3 = v[0], v[1], v[2]
+    f1 = _force(a[0], _REST[0] + _SHOULDER[0] * q1, _SHOULDER[0] * v1)
+    f2 = _force(a[1], _REST[1] + _SHOULDER[1] * q1, _SHOULDER[1] * v1)
+    f3 = _force(a[2], _REST[2] + _elbow_length(2, q2), _elbow_rate(2, q2) * v2)
+    f4 = _force(a[3], _REST[3] + _elbow_length(3, q2), _elbow_rate(3, q2) * v2)
+    f5 = _force(a[4], _REST[4] + _SHOULDER[4] * q1 + _elbow_length(4, q2), _SHOULDER[4] * v1 + _elbow_rate(4, q2) * v2)
+    f6 = _force(a[5], _REST[5] + _SHOULDER[5] * q1 + _elbow_length(5, q2), _SHOULDER[5] * v1 + _elbow_rate(5, q2) * v2)
+    f7 = _force(a[6], 1.0 + _WRIST[0] * (q3 - _WRIST_OPTIMAL[0]), _WRIST[0] * v3)
+    f8 = _force(a[7], 1.0 + _WRIST[1] * (q3 - _WRIST_OPTIMAL[1]), _WRIST[1] * v3)
     shoulder = _SHOULDER_NM[0] * f1 + _SHOULDER_NM[1] * f2 + _SHOULDER_NM[4] * f5 + _SHOULDER_NM[5] * f6
     elbow = (
         (_ELBOW_NM[2] + _ELBOW_NM_PER_RAD[2] * q2) * f3
@@ -230,13 +245,7 @@ def muscle_torque(strength, a1, a2, a3, a4, a5, a6, a7, a8, q1, q2, q3, v1, v2, 
 def _torques(strength, activation, q, v, torque):  # type: ignore[no-untyped-def]
     """Write the torques (n, 3) N m of activations (n, 8) in one posture."""
     for i in range(activation.shape[0]):
-        a = activation[i]
-        t1, t2, t3 = muscle_torque(
-            strength, a[0], a[1], a[2], a[3], a[4], a[5], a[6], a[7], q[0], q[1], q[2], v[0], v[1], v[2]
-        )
-        torque[i, 0] = t1
-        torque[i, 1] = t2
-        torque[i, 2] = t3
+        torque[i, 0], torque[i, 1], torque[i, 2] = muscle_torque(strength, activation[i], q, v)
 
 
 @kernel

@@ -8,41 +8,47 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import MISSING, dataclass, fields
+from dataclasses import dataclass, fields
 from functools import lru_cache
 from typing import Any, TypeVar
 
 import numpy as np
 
-from reach.arguments import is_number, numbers_in, require_known
+from reach.arguments import is_number, numbers_in, ranged, ranged_fields, require_fields
 from reach.sim import layout as s
 from reach.sim.actuators import COMMAND_TIME_CONSTANT_S, LARGEST_TORQUE_N_M, action_for
-from reach.sim.arm import ARMS, HEIGHT_RANGE_M, MASS_RANGE_KG, PALM_PER_HAND, Arm
+from reach.sim.arm import ARMS, DEFAULT_HEIGHT_M, DEFAULT_MASS_KG, HEIGHT_RANGE_M, MASS_RANGE_KG, PALM_PER_HAND, Arm
 from reach.sim.layout import Array
 
 T = TypeVar("T")
 Physical = float | tuple[float, float] | np.ndarray[Any, Any]
 
 
-def require_physical(owner: str, name: str, value: Any, low: float, high: float) -> None:
+def require_physical_fields(owner: Any) -> None:
+    """Validate the physical arguments of a dataclass, its fields that `ranged` made.
+
+    Raises:
+        ValueError: the message names owner, field, value and range.
+    """
+    for name, value, low, high, _ in ranged_fields(owner):
+        require_physical(name, value, low, high)
+
+
+def require_physical(name: str, value: Any, low: float, high: float) -> None:
     """Validate a physical argument, whose values must be in [low, high].
 
     Raises:
-        ValueError: the message names owner, argument, value and range.
+        ValueError: the message names argument, value and range.
     """
     if isinstance(value, np.ndarray):
-        fits = value.ndim == 1 and value.size > 0 and value.dtype.kind in "fiu"
-    elif isinstance(value, Sequence) and not isinstance(value, str):
-        fits = len(value) == 2 and all(is_number(end) for end in value) and value[0] <= value[1]
-    else:
-        fits = is_number(value)
-    if fits and isinstance(value, np.ndarray):
-        fits = bool(np.all((value >= low) & (value <= high)))
-    elif fits:  # not as an array: an integer may be too large for a float
-        fits = all(low <= number <= high for number in (value if is_range(value) else (value,)))
-    if not fits:
+        is_allowed = value.ndim == 1 and value.size > 0 and value.dtype.kind in "fiu"
+        is_allowed = is_allowed and bool(np.all((value >= low) & (value <= high)))
+    else:  # not as an array: an integer may be too large for a float
+        ends = value if is_range(value) else (value, value)
+        is_allowed = len(ends) == 2 and all(map(is_number, ends)) and low <= ends[0] <= ends[1] <= high
+    if not is_allowed:
         raise ValueError(
-            f"{owner} {name}: expected {low:g} to {high:g}, as a number, a (low, high) range or an array with a value "
+            f"{name}: expected {low:g} to {high:g}, as a number, a (low, high) range or an array with a value "
             f"for each environment, got {value!r}"
         )
 
@@ -106,24 +112,15 @@ class Cup:
         grip_n_per_m: grip force per metre by which the commanded aperture is narrower than the cup, N/m.
     """
 
-    radius_m: Physical = 0.035
-    mass_kg: Physical = 0.25
-    tip_speed_m_s: Physical = 0.65
-    finger_friction: Physical = 0.6
-    table_friction: Physical = 0.3
-    grip_n_per_m: Physical = 100.0
+    radius_m: Physical = ranged(0.035, 0.015, 0.05)
+    mass_kg: Physical = ranged(0.25, 0.01, 5.0)
+    tip_speed_m_s: Physical = ranged(0.65, 0.01, 100.0)
+    finger_friction: Physical = ranged(0.6, 0.0, 2.0)
+    table_friction: Physical = ranged(0.3, 0.0, 2.0)
+    grip_n_per_m: Physical = ranged(100.0, 1.0, 10_000.0)
 
     def __post_init__(self) -> None:
-        allowed = {
-            "radius_m": (0.015, 0.05),
-            "mass_kg": (0.01, 5.0),
-            "tip_speed_m_s": (0.01, 100.0),
-            "finger_friction": (0.0, 2.0),
-            "table_friction": (0.0, 2.0),
-            "grip_n_per_m": (1.0, 10_000.0),
-        }
-        for name, (low, high) in allowed.items():
-            require_physical("Cup", name, getattr(self, name), low, high)
+        require_physical_fields(self)
 
 
 @dataclass(frozen=True)
@@ -138,37 +135,27 @@ class Senses:
         torque_noise: SD of the active torque as a share of it (signal-dependent; Harris and Wolpert 1998).
     """
 
-    vision_delay_s: Physical = 0.10
-    proprioception_delay_s: Physical = 0.05
-    hand_noise_m: Physical = 0.003
-    cup_noise_m: Physical = 0.003
-    angle_noise_rad: Physical = 0.01
-    velocity_noise_rad_s: Physical = 0.05
-    aperture_noise_m: Physical = 0.001
-    torque_noise: Physical = 0.10
+    vision_delay_s: Physical = ranged(0.10, 0.0, s.LONGEST_DELAY_S)
+    proprioception_delay_s: Physical = ranged(0.05, 0.0, s.LONGEST_DELAY_S)
+    hand_noise_m: Physical = ranged(0.003, 0.0, 1.0)
+    cup_noise_m: Physical = ranged(0.003, 0.0, 1.0)
+    angle_noise_rad: Physical = ranged(0.01, 0.0, 1.0)
+    velocity_noise_rad_s: Physical = ranged(0.05, 0.0, 1.0)
+    aperture_noise_m: Physical = ranged(0.001, 0.0, 1.0)
+    torque_noise: Physical = ranged(0.10, 0.0, 0.25)
 
     def __post_init__(self) -> None:
+        require_physical_fields(self)
         for name in ("vision_delay_s", "proprioception_delay_s"):
             value = getattr(self, name)
-            require_physical("Senses", name, value, 0.0, s.LONGEST_DELAY_S)
             rows = np.asarray(value) / s.INNER_STEP_S
             if np.any(np.abs(rows - np.round(rows)) > 1e-6):
                 raise ValueError(f"Senses {name}: expected multiples of {s.INNER_STEP_S} s, got {value!r}")
-        for name in ("hand_noise_m", "cup_noise_m", "angle_noise_rad", "velocity_noise_rad_s", "aperture_noise_m"):
-            require_physical("Senses", name, getattr(self, name), 0.0, 1.0)
-        require_physical("Senses", "torque_noise", self.torque_noise, 0.0, 0.25)
 
     @classmethod
     def noiseless(cls) -> Senses:
         """Return the default delays without noise."""
-        return cls(
-            hand_noise_m=0.0,
-            cup_noise_m=0.0,
-            angle_noise_rad=0.0,
-            velocity_noise_rad_s=0.0,
-            aperture_noise_m=0.0,
-            torque_noise=0.0,
-        )
+        return cls(**{f.name: 0.0 for f in fields(cls) if "noise" in f.name})
 
 
 # Where a user may put a cup: distance from the shoulder, m.
@@ -193,21 +180,21 @@ class Person:
     """
 
     arm: str | Arm | Mapping[str, Any] = "winter"
-    height_m: Physical = 1.75
-    mass_kg: Physical = 70.0
-    strength: Physical = 1.0
+    height_m: Physical = ranged(DEFAULT_HEIGHT_M, *HEIGHT_RANGE_M)
+    mass_kg: Physical = ranged(DEFAULT_MASS_KG, *MASS_RANGE_KG)
+    strength: Physical = ranged(1.0, 0.2, 5.0)
 
     def __post_init__(self) -> None:
         if isinstance(self.arm, Mapping):
-            object.__setattr__(self, "arm", arm_of(self.arm))
+            require_fields("arm", Arm, self.arm)
+            object.__setattr__(self, "arm", Arm(**self.arm))
         if not isinstance(self.arm, Arm) and not (isinstance(self.arm, str) and self.arm in ARMS):
             raise ValueError(
                 f"arm: expected one of {sorted(ARMS)}, an Arm or a mapping of its fields, got {self.arm!r}"
             )
-        require_physical("Person", "height_m", self.height_m, *HEIGHT_RANGE_M)
-        require_physical("Person", "mass_kg", self.mass_kg, *MASS_RANGE_KG)
-        require_physical("Person", "strength", self.strength, 0.2, 5.0)
-        if self.arm != "winter" and (is_given(self.height_m, 1.75) or is_given(self.mass_kg, 70.0)):
+        require_physical_fields(self)
+        defaults = ((self.height_m, DEFAULT_HEIGHT_M), (self.mass_kg, DEFAULT_MASS_KG))
+        if self.arm != "winter" and not all(is_number(value) and value == default for value, default in defaults):
             raise ValueError(
                 f"height_m and mass_kg: expected the defaults with the arm {self.arm!r}, whose lengths and masses are "
                 f"fixed, got {self.height_m!r} and {self.mass_kg!r}"
@@ -227,29 +214,6 @@ class Person:
 def _named_arm(name: str, height_m: float, mass_kg: float) -> Arm:
     """Return the arm of a name in `ARMS`; cached, because it is called in every trial that samples anything."""
     return Arm.winter(height_m, mass_kg) if name == "winter" else ARMS[name]()
-
-
-def arm_of(fields_of_arm: Mapping[str, Any]) -> Arm:
-    """Return an arm from its fields.
-
-    Raises:
-        ValueError: an unknown field, or one that is missing or not allowed.
-    """
-    known = {f.name: f for f in fields(Arm)}
-    unknown = sorted(set(fields_of_arm) - set(known))
-    missing = sorted(name for name, f in known.items() if f.default is MISSING and name not in fields_of_arm)
-    if unknown or missing:
-        raise ValueError(f"arm: expected the fields {list(known)}, got unknown {unknown}, missing {missing}")
-
-    def frozen(value: Any) -> Any:
-        return tuple(frozen(item) for item in value) if isinstance(value, list | tuple | np.ndarray) else value
-
-    return Arm(**{name: frozen(value) for name, value in fields_of_arm.items()})
-
-
-def is_given(value: Physical, default: float) -> bool:
-    """Return whether a physical argument differs from its default."""
-    return not (is_number(value) and value == default)
 
 
 def write_settings(
@@ -283,20 +247,11 @@ def write_settings(
     row[s.APERTURE_SPEED] = APERTURE_SPEED_M_S
     row[s.LARGEST_APERTURE] = LARGEST_APERTURE_M
     place_hand_shape(row, arm)
-    row[s.CUP_RADIUS] = cup["radius_m"]
-    row[s.CUP_MASS] = cup["mass_kg"]
-    row[s.TIP_SPEED] = cup["tip_speed_m_s"]
-    row[s.FINGER_FRICTION] = cup["finger_friction"]
-    row[s.TABLE_FRICTION] = cup["table_friction"]
-    row[s.GRIP_STIFFNESS] = cup["grip_n_per_m"]
-    row[s.VISION_DELAY] = np.round(senses["vision_delay_s"] / s.INNER_STEP_S)
-    row[s.PROPRIOCEPTION_DELAY] = np.round(senses["proprioception_delay_s"] / s.INNER_STEP_S)
-    row[s.HAND_NOISE_M] = senses["hand_noise_m"]
-    row[s.CUP_NOISE_M] = senses["cup_noise_m"]
-    row[s.ANGLE_NOISE] = senses["angle_noise_rad"]
-    row[s.VELOCITY_NOISE] = senses["velocity_noise_rad_s"]
-    row[s.APERTURE_NOISE] = senses["aperture_noise_m"]
-    row[s.TORQUE_NOISE] = senses["torque_noise"]
+    # The columns are in the order of the fields of `Cup` and `Senses`.
+    row[s.CUP_RADIUS : s.GRIP_STIFFNESS + 1] = list(cup.values())
+    row[s.VISION_DELAY : s.TORQUE_NOISE + 1] = list(senses.values())
+    delays = slice(s.VISION_DELAY, s.PROPRIOCEPTION_DELAY + 1)
+    row[delays] = np.round(row[delays] / s.INNER_STEP_S)
     posture = start_posture(arm)
     row[s.START_X : s.START_Y + 1] = arm.hand(posture)
     row[s.START_ANGLE_1 : s.START_ANGLE_3 + 1] = posture
@@ -362,6 +317,6 @@ def made_of(kind: type[T], value: T | Mapping[str, Any] | None) -> T:
         return value
     if value is None or isinstance(value, Mapping):
         given = dict(value or {})
-        require_known(kind.__name__, given, [f.name for f in fields(kind)])  # type: ignore[arg-type]
+        require_fields(kind.__name__, kind, given)
         return kind(**given)
     raise ValueError(f"{kind.__name__}: expected a {kind.__name__} or a mapping of its fields, got {value!r}")

@@ -113,10 +113,8 @@ def judge(t, lanes, grab, dense):  # type: ignore[no-untyped-def]
         wide = t[s.APERTURE * L + i] > 2.0 * t[s.CUP_RADIUS * L + i]
         ready = (held if grab else still & wide) & (not tipped)
         won = ready if grab else _has_reached(t, i, ready)
-        action1 = t[s.ACTION_1 * L + i]
-        action2 = t[s.ACTION_2 * L + i]
-        action3 = t[s.ACTION_3 * L + i]
-        action4 = t[s.ACTION_4 * L + i]
+        action1, action2 = t[s.ACTION_1 * L + i], t[s.ACTION_2 * L + i]
+        action3, action4 = t[s.ACTION_3 * L + i], t[s.ACTION_4 * L + i]
         change1 = action1 - t[s.PREVIOUS_1 * L + i]
         change2 = action2 - t[s.PREVIOUS_2 * L + i]
         change3 = action3 - t[s.PREVIOUS_3 * L + i]

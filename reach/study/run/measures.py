@@ -17,7 +17,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from reach.measures import memory
+from reach.measures import series
 from reach.measures.reach import wrapped_degrees
 from reach.measures.series import (
     BASELINE_REACHES,
@@ -185,7 +185,7 @@ class Run:
         """Return the number of reaches between flips, by number of the block, for alternating perturbations."""
         flips = {}
         for number, rows in self.perturbed.groupby("block_number", sort=False):
-            every = memory.reaches_between_flips(rows["perturbation_scale"].to_numpy(dtype=np.float64))
+            every = series.reaches_between_flips(rows["perturbation_scale"].to_numpy(dtype=np.float64))
             if every is not None:
                 flips[int(str(number))] = every
         return flips
@@ -311,9 +311,9 @@ def switching(run: Run) -> Measured:
     block_number = run.reaches["block_number"].to_numpy()
     at_flip = {}
     for number, every in run.flips.items():
-        at_flip[every], mean = memory.switching_error(error[block_number == number], every)
+        at_flip[every], mean = series.switching_error(error[block_number == number], every)
         yield f"switching_{every}", mean
-    yield "fastest_switch", memory.fastest_switch(at_flip)
+    yield "fastest_switch", series.fastest_switch(at_flip)
 
 
 def memory_measures(run: Run) -> Measured:
@@ -324,12 +324,12 @@ def memory_measures(run: Run) -> Measured:
     block = run.own.block
     blocks = set(block.tolist())
     if RELEARNED in blocks:
-        measure = memory.interference if OPPOSITE in blocks else memory.savings
+        measure = series.interference if OPPOSITE in blocks else series.savings
         yield measure.__name__, measure(error[block == PERTURBED], error[block == RELEARNED])
     if UNSEEN in blocks:
-        yield "retention", memory.retention(adaptation[block == PERTURBED], adaptation[block == UNSEEN])
+        yield "retention", series.retention(adaptation[block == PERTURBED], adaptation[block == UNSEEN])
     if CLAMP in blocks and OPPOSITE in blocks:
-        yield "rebound", memory.rebound(adaptation[block == CLAMP])
+        yield "rebound", series.rebound(adaptation[block == CLAMP])
         is_unseen = np.isin(block, WITHOUT_ERROR)
         scale = np.where(is_unseen, 0.0, run.reaches["perturbation_scale"].to_numpy(dtype=np.float64))
         yield from vars(fit_two_states(adaptation, scale, ~is_unseen)).items()
@@ -339,7 +339,7 @@ def memory_measures(run: Run) -> Measured:
         trained = np.unique(bearing[block == PERTURBED])
         if len(trained) == 1:
             angle = np.abs(wrapped_degrees(bearing - trained[0]))[block == PROBED]
-            for degrees, share in memory.generalisation(adaptation[block == PROBED], angle).items():
+            for degrees, share in series.generalisation(adaptation[block == PROBED], angle).items():
                 yield f"generalisation_{degrees}", share
 
 

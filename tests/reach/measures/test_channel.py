@@ -13,8 +13,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from reach import CurlField, ForceChannel, HideHand, VelocityField
-from reach.measures.channel import channel_index, velocity_field
-from reach.measures.reach import ReachRecord
+from reach.measures.reach import ReachRecord, channel_index, velocity_field
 from reach.protocols.wrapper import Recording
 
 Array = NDArray[np.float64]

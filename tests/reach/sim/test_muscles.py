@@ -25,7 +25,7 @@ def torque(
 ) -> np.ndarray:
     """Torques (3,) N m by the function under test."""
     velocity = np.zeros(3) if velocity is None else velocity
-    return np.array(m.muscle_torque(strength, *activation, *angle, *velocity))
+    return np.array(m.muscle_torque(strength, activation, angle, velocity))
 
 
 def paths(angle: np.ndarray) -> np.ndarray:
