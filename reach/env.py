@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import copy
 import inspect
-import math
 import reprlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -31,7 +30,7 @@ from reach.scene import Label, Paths, scene_of
 from reach.sim import layout as s
 from reach.sim import setup, tasks
 from reach.sim.actuators import LARGEST_TORQUE_N_M, joint_action
-from reach.sim.arm import ELBOW_LIMITS_DEGREES, SHOULDER_LIMITS_DEGREES, WRIST_LIMITS_DEGREES, Arm
+from reach.sim.arm import JOINT_LIMITS_DEGREES, Arm
 from reach.sim.retina import LARGEST_RETINA_PX, SMALLEST_RETINA_PX, draw_retinas
 from reach.sim.setup import LARGEST_APERTURE_M, Physical, cup_place
 from reach.sim.tasks import compute_reward
@@ -44,12 +43,7 @@ ACTION_SHAPE = (s.ACTION_SIZE,)
 SAVED_ATTRIBUTES = ("_begun", "_cup_option", "_done_actions", "_paths")
 OBSERVATION_FORMS = ("vector", "goal", "retina")
 # Proprioception follows vision in the vector.
-FIRST_PROPRIOCEPTION = next(
-    sum(row[1] for row in s.OBSERVATION[:k]) for k, row in enumerate(s.OBSERVATION) if row[0] == "joint angles"
-)
-JOINT_LIMITS_DEGREES = {
-    "shoulder": SHOULDER_LIMITS_DEGREES, "elbow": ELBOW_LIMITS_DEGREES, "wrist": WRIST_LIMITS_DEGREES,
-}  # fmt: skip
+FIRST_PROPRIOCEPTION = sum(row[1] for row in s.OBSERVATION if row[-1] == "vision")
 
 
 @dataclass(frozen=True)
@@ -345,7 +339,7 @@ class CupEnv(gym.Env[Any, NDArray[np.float32]]):
 
     def random_state(self) -> dict[str, Any]:
         """Return what determines the next trials, as JSON values."""
-        return {**self._simulation.random_state(), "generator": copy.deepcopy(self.np_random.bit_generator.state)}
+        return self._simulation.random_state(self.np_random)
 
     def set_random_state(self, state: Mapping[str, Any]) -> None:
         """Continue with the trials that follow a `random_state`.
@@ -353,10 +347,7 @@ class CupEnv(gym.Env[Any, NDArray[np.float32]]):
         Raises:
             ValueError: not such a state, or one of another number of environments; then nothing has changed.
         """
-        require_keys("random state", state, ("generator",))
-        require_generator(state["generator"], self.np_random)
-        self._simulation.restore_random_state(state)
-        self.np_random.bit_generator.state = copy.deepcopy(state["generator"])
+        self._simulation.restore_random_state(state, self.np_random)
 
     def twin(self) -> CupEnv:
         """Return a copy of this environment in which the present trial was played, with the same actions, unperturbed.
@@ -379,9 +370,9 @@ class CupEnv(gym.Env[Any, NDArray[np.float32]]):
         """Return what a copy or a pickle holds: everything but the window."""
         return {**self.__dict__, "_window": None}
 
-    def __setstate__(self, held: dict[str, Any]) -> None:
+    def __setstate__(self, attributes: dict[str, Any]) -> None:
         """Restore a copy or a pickle, whose views are of its own world."""
-        self.__dict__.update(held)
+        self.__dict__.update(attributes)
         self._set_views()
 
     def _set_views(self) -> None:
@@ -438,32 +429,16 @@ def action_table() -> str:
     lines = ['| index | action | `"posture"` | `"torque"` | `"muscle"` |', "|---|---|---|---|---|"]
     for k, (joint, (low, high)) in enumerate(JOINT_LIMITS_DEGREES.items()):
         torque = LARGEST_TORQUE_N_M[k]
-        lines.append(
-            f"| {k} | {joint} | {low:g}..{high:g} degrees | {-torque:g}..{torque:g} N m | extensors..flexors |"
-        )
+        posture, torques = f"{low:g}..{high:g} degrees", f"{-torque:g}..{torque:g} N m"
+        lines.append(f"| {k} | {joint} | {posture} | {torques} | extensors..flexors |")
     fingers = f"0..{LARGEST_APERTURE_M:g} m"
     lines.append(f"| {len(JOINT_LIMITS_DEGREES)} | aperture of the fingers | {fingers} | {fingers} | {fingers} |")
     return "\n".join(lines)
 
 
-def observation_table() -> str:
-    """Return index, meaning, unit, bounds and delay of each observation as a Markdown table."""
-    lines = ["| index | observation | unit | min | max | delay |", "|---|---|---|---|---|---|"]
-    first = 0
-    for name, width, unit, low, high, delay in s.OBSERVATION:
-        index = str(first) if width == 1 else f"{first}-{first + width - 1}"
-        lines.append(f"| {index} | {name} | {unit} | {_bound(low)} | {_bound(high)} | {delay} |")
-        first += width
-    return "\n".join(lines)
-
-
-def _bound(value: float) -> str:
-    return ("-" if value < 0 else "") + ("pi" if abs(value) == math.pi else f"{abs(value):g}")
-
-
 if CupEnv.__doc__ is not None:  # python -OO leaves none
     CupEnv.__doc__ = inspect.cleandoc(CupEnv.__doc__).format(
-        action_table=action_table(), observation_size=s.OBSERVATION_SIZE, observation_table=observation_table()
+        action_table=action_table(), observation_size=s.OBSERVATION_SIZE, observation_table=s.observation_table()
     )
 
 
@@ -476,10 +451,11 @@ def _require_saved(state: Mapping[str, Any]) -> None:
     require_bool("_begun of the state", state["_begun"])
     if state["_cup_option"] is not None:
         cup_place(state["_cup_option"], "_cup_option of the state")
-    done = state["_done_actions"]
-    size = s.ACTION_SIZE * np.dtype(np.float64).itemsize
-    fits = isinstance(done, list) and all(isinstance(action, bytes) and len(action) == size for action in done)
-    if not fits or not all((np.abs(np.frombuffer(action)) <= 1.0).all() for action in done):
+    done, size = state["_done_actions"], s.ACTION_SIZE * np.dtype(np.float64).itemsize
+    if not isinstance(done, list) or not all(
+        isinstance(action, bytes) and len(action) == size and (np.abs(np.frombuffer(action)) <= 1.0).all()
+        for action in done
+    ):
         raise ValueError(
             f"_done_actions of the state: expected a list of actions, each the bytes of {s.ACTION_SIZE} numbers in "
             f"[-1, 1], got {reprlib.repr(done)}"
@@ -494,12 +470,10 @@ def reset_options(options: Any, known: tuple[str, ...]) -> dict[str, Any]:
     Raises:
         ValueError: not a mapping, or an unknown option.
     """
-    if options is None:
-        return {}
-    if not isinstance(options, Mapping):
+    if not isinstance(options, Mapping | None):
         raise ValueError(f"options: expected None or a mapping with keys of {list(known)}, got {options!r}")
-    require_known("options", options, known)
-    return dict(options)
+    require_known("options", options or {}, known)
+    return dict(options or {})
 
 
 def action_space() -> Any:

@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from reach.arguments import require_bool, require_choice, require_keys, require_whole
+from reach.arguments import ranged_fields, require_bool, require_choice, require_keys, require_whole
 from reach.jit import say_when_compiling, sharing
 from reach.perturbations import Perturbation, as_perturbations, is_perturbation, write_perturbations
 from reach.sim import layout as s
@@ -29,7 +29,7 @@ from reach.sim.grasp import smallest_clearance
 from reach.sim.layout import Array
 from reach.sim.loop import drawn_cup
 from reach.sim.noise import BODY_COUNTER, trial_key, uniforms
-from reach.sim.setup import cup_place, is_range, made_of, numbers_of, require_one_for_each
+from reach.sim.setup import cup_place, is_range, made_of, numbers_of
 
 Judgements = tuple[Array, NDArray[np.bool_], NDArray[np.bool_], NDArray[np.bool_]]
 TASKS = ("reach", "grab")
@@ -105,9 +105,10 @@ class Simulation:
         self._set_views()
         physical = []
         for owner in (person, self.cup, self.senses):
-            for field in fields(owner):
-                require_one_for_each(owner, field.name, num_envs)
-                physical.append(getattr(owner, field.name))
+            for name, value, *_ in ranged_fields(owner):
+                if isinstance(value, np.ndarray) and value.size != num_envs:
+                    raise ValueError(f"{name}: expected a value for each of {num_envs} environments, got {value.size}")
+                physical.append(value)
         self._has_ranges = any(is_range(value) for value in physical)
         self._differs = any(isinstance(value, np.ndarray) for value in physical)
         self.seeded = np.zeros(num_envs, dtype=np.bool_)
@@ -118,9 +119,9 @@ class Simulation:
         """Make `observations` a view of the lanes that are in use."""
         self.observations = self._observations.reshape(-1, s.OBSERVATION_SIZE)[: self.num_envs]
 
-    def __setstate__(self, held: dict[str, Any]) -> None:
+    def __setstate__(self, attributes: dict[str, Any]) -> None:
         """Restore a copy or a pickle, whose observations are a view of its own."""
-        self.__dict__.update(held)
+        self.__dict__.update(attributes)
         self._set_views()
 
     def _prepare(self) -> None:
@@ -156,24 +157,29 @@ class Simulation:
 
     def seed(self, index: int, stream: np.uint64) -> None:
         """Seed world `index` with a stream (uint64), from which the keys of its next trials follow."""
-        tile, lane = divmod(index, s.LANES)
-        self.world.streams[tile, lane] = stream
-        self.world.episodes[tile, lane] = 0
+        at = divmod(index, s.LANES)
+        self.world.streams[at] = stream
+        self.world.episodes[at] = 0
         self.seeded[index] = True
 
-    def random_state(self) -> dict[str, list[Any]]:
-        """Return what determines the next trials of each world: its stream and the number of trials begun."""
+    def random_state(self, rng: np.random.Generator) -> dict[str, Any]:
+        """Return what determines the next trials, as JSON values.
+
+        This is the stream of each world, the number of trials begun in it, and the state of the generator `rng`.
+        """
         counters = {name: getattr(self.world, name).ravel()[: self.num_envs].tolist() for name in COUNTERS}
         # "sown" is the name of `seeded` in checkpoints.
-        return {**counters, "sown": self.seeded.tolist()}
+        return {**counters, "sown": self.seeded.tolist(), "generator": copy.deepcopy(rng.bit_generator.state)}
 
-    def restore_random_state(self, state: Mapping[str, Any]) -> None:
+    def restore_random_state(self, state: Mapping[str, Any], rng: np.random.Generator) -> None:
         """Continue with the trials that follow a `random_state`.
 
         Raises:
-            ValueError: not such a state, or one of another number of worlds.
+            ValueError: not such a state, or one of another number of worlds; then nothing has changed.
         """
         require_random_state(state, self.num_envs)
+        require_generator(state["generator"], rng)
+        rng.bit_generator.state = copy.deepcopy(state["generator"])
         for name in COUNTERS:
             getattr(self.world, name).reshape(-1)[: self.num_envs] = np.array(state[name], dtype=np.uint64)
         self.seeded[:] = state["sown"]
@@ -189,17 +195,17 @@ class Simulation:
         Raises:
             ValueError: a cup or perturbation outside what is allowed.
         """
-        tile, lane = divmod(index, s.LANES)
         place = None if cup is None else cup_place(cup)
         acting = self.default_perturbations[index] if perturbation is None else as_perturbations(perturbation)
         world = self.world
+        at = divmod(index, s.LANES)
         # A kernel returns a Python integer, which the next kernel would take as signed.
-        key = np.uint64(trial_key(world.streams[tile, lane], world.episodes[tile, lane]))
+        key = np.uint64(trial_key(world.streams[at], world.episodes[at]))
         if self._changed[index] or self._has_ranges or acting != self.default_perturbations[index]:
             self._change(index, key, acting, place)
         self._begin(index, key, place)
         self.perturbations[index] = acting
-        world.episodes[tile, lane] += np.uint64(1)
+        world.episodes[at] += np.uint64(1)
 
     def _change(self, index: int, key: np.uint64, acting: tuple[Perturbation, ...], cup: Array | None) -> None:
         """Write what differs from the previous trial of world `index`: a body from ranges, perturbations."""
@@ -293,10 +299,8 @@ class Simulation:
             raise ValueError(f"world of the state: expected a World, got {reprlib.repr(world)}")
         for name in ("_observations", "_changed", "seeded"):
             require_like(f"{name} of the state", state[name], getattr(self, name))
-        for field in fields(world):
-            require_like(
-                f"world.{field.name} of the state", getattr(world, field.name), getattr(self.world, field.name)
-            )
+        for name in (field.name for field in fields(world)):
+            require_like(f"world.{name} of the state", getattr(world, name), getattr(self.world, name))
         lists = {
             "arms": lambda arm: isinstance(arm, Arm),
             "perturbations": lambda acting: isinstance(acting, tuple) and all(map(is_perturbation, acting)),
@@ -383,7 +387,7 @@ def require_random_state(state: Any, num_envs: int) -> None:
     Raises:
         ValueError: the message names the entry.
     """
-    require_keys("random state", state, (*COUNTERS, "sown"))
+    require_keys("random state", state, ("generator", *COUNTERS, "sown"))
     seeded = state["sown"]
     if not isinstance(seeded, Sequence) or len(seeded) != num_envs:
         raise ValueError(f"sown of the random state: expected {num_envs} of True or False, got {seeded!r}")
@@ -401,16 +405,16 @@ def _depend_on_cup(perturbations: Sequence[Perturbation]) -> bool:
     return any(perturbation.depends_on_cup for perturbation in perturbations)
 
 
-def require_like(name: str, value: Any, own: NDArray[Any]) -> None:
-    """Validate an array that will replace `own`.
+def require_like(name: str, value: Any, present: NDArray[Any]) -> None:
+    """Validate an array that will replace `present`.
 
     Raises:
         ValueError: another type or shape, or numbers that are not finite.
     """
-    alike = isinstance(value, np.ndarray) and (value.dtype, value.shape) == (own.dtype, own.shape)
-    if not alike or not np.isfinite(value).all():
+    is_like = isinstance(value, np.ndarray) and (value.dtype, value.shape) == (present.dtype, present.shape)
+    if not is_like or not np.isfinite(value).all():
         raise ValueError(
-            f"{name}: expected an array of finite {own.dtype} of shape {own.shape}, got {reprlib.repr(value)}"
+            f"{name}: expected an array of finite {present.dtype} of shape {present.shape}, got {reprlib.repr(value)}"
         )
 
 

@@ -5,7 +5,6 @@ Each of its environments is bit-identical to a `CupEnv` with the same seed.
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -16,7 +15,7 @@ from gymnasium.vector import AutoresetMode
 from gymnasium.vector.utils import batch_space
 from numpy.typing import NDArray
 
-from reach.arguments import numbers_in, picture_size, require_choice, require_keys, require_seed, require_whole
+from reach.arguments import numbers_in, picture_size, require_choice, require_seed, require_whole
 from reach.env import CupEnv, Observing, action_space, of_one, reset_options, reward_for
 from reach.jit import most_threads
 from reach.perturbations import for_each_environment
@@ -27,7 +26,7 @@ from reach.sim.arm import Arm
 from reach.sim.setup import Physical
 from reach.sim.tasks import compute_reward
 from reach.sim.truth import Truths
-from reach.simulation import Simulation, require_generator
+from reach.simulation import Simulation
 
 TERM_MASKS = [f"_{name}" for name in tasks.REWARD_TERMS]
 RESET_OPTIONS = ("cup", "perturbation", "reset_mask")
@@ -224,7 +223,7 @@ class CupVectorEnv(gym.vector.VectorEnv[Any, NDArray[np.float32], NDArray[Any]])
 
     def random_state(self) -> dict[str, Any]:
         """Return what determines the next trials, as JSON values."""
-        return {**self._simulation.random_state(), "generator": copy.deepcopy(self.np_random.bit_generator.state)}
+        return self._simulation.random_state(self.np_random)
 
     def set_random_state(self, state: Mapping[str, Any]) -> None:
         """Continue with the trials that follow a `random_state`.
@@ -232,10 +231,7 @@ class CupVectorEnv(gym.vector.VectorEnv[Any, NDArray[np.float32], NDArray[Any]])
         Raises:
             ValueError: not such a state, or one of another number of environments; then nothing has changed.
         """
-        require_keys("random state", state, ("generator",))
-        require_generator(state["generator"], self.np_random)
-        self._simulation.restore_random_state(state)
-        self.np_random.bit_generator.state = copy.deepcopy(state["generator"])
+        self._simulation.restore_random_state(state, self.np_random)
 
     def _mask(self, value: Any) -> NDArray[np.bool_]:
         if value is None:

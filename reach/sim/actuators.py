@@ -145,8 +145,8 @@ def write_torques(t, lanes, control):  # type: ignore[no-untyped-def]
 def _pull_muscles(t, lanes):  # type: ignore[no-untyped-def]
     """Write the joint torques of the muscles; noise scales the sum over the muscles of a joint."""
     for i in range(len(lanes)):
-        activation = read_three(t, s.MEAN_1, i) + read_three(t, s.MEAN_4, i)
-        activation += t[s.MEAN_7 * L + i], t[s.MEAN_8 * L + i]
+        last = (t[s.MEAN_7 * L + i], t[s.MEAN_8 * L + i])
+        activation = read_three(t, s.MEAN_1, i) + read_three(t, s.MEAN_4, i) + last
         v = read_three(t, s.STAGE_VELOCITY_1, i)
         b11, b12, b22 = read_three(t, s.VISCOSITY_11, i)
         gain1, gain2, gain3 = read_three(t, s.GAIN_1, i)

@@ -49,11 +49,9 @@ LI_TODOROV_INERTIA_ABOUT_JOINT = (0.025, 0.045)
 LI_TODOROV_JOINT_VISCOSITY = ((0.05, 0.025), (0.025, 0.05))
 WRIST_JOINT_VISCOSITY = LI_TODOROV_JOINT_VISCOSITY[1][1] * WRIST_VISCOSITY / SHADMEHR_VISCOSITY[1][1]
 
-SHOULDER_LIMITS_DEGREES = (-30.0, 140.0)
-ELBOW_LIMITS_DEGREES = (0.0, 150.0)
-WRIST_LIMITS_DEGREES = (-60.0, 60.0)
+JOINT_LIMITS_DEGREES = {"shoulder": (-30.0, 140.0), "elbow": (0.0, 150.0), "wrist": (-60.0, 60.0)}
 # Shoulder and elbow of the arm of Li and Todorov, as in MotorNet (Codol et al. 2024, eLife 12:RP88591).
-LI_TODOROV_LIMITS_DEGREES = ((0.0, 135.0), (0.0, 155.0))
+LI_TODOROV_LIMITS_DEGREES = JOINT_LIMITS_DEGREES | {"shoulder": (0.0, 135.0), "elbow": (0.0, 155.0)}
 
 # The grasp point lies between the fingers, as a fraction of the hand from wrist to fingertips; the palm ends earlier.
 GRASP_POINT_PER_HAND = 0.87
@@ -167,32 +165,17 @@ class Arm:
         """
         height_m = require_number("height_m", height_m, *HEIGHT_RANGE_M, "m")
         mass_kg = require_number("mass_kg", mass_kg, *MASS_RANGE_KG, "kg")
-        length = tuple(height_m * f for f in WINTER_LENGTH_PER_HEIGHT)
-        mass = tuple(mass_kg * f for f in WINTER_MASS_PER_BODY_MASS)
-        limits = np.radians((SHOULDER_LIMITS_DEGREES, ELBOW_LIMITS_DEGREES, WRIST_LIMITS_DEGREES))
-        return cls(
-            length=_triple(length),
-            mass=_triple(mass),
-            centre=_triple(f * part for f, part in zip(WINTER_CENTRE_PER_LENGTH, length, strict=True)),
-            inertia=_triple(
-                m * (f * part) ** 2 for m, f, part in zip(mass, WINTER_GYRATION_PER_LENGTH, length, strict=True)
-            ),
-            lower=_triple(limits[:, 0]),
-            upper=_triple(limits[:, 1]),
-            stiffness=_matrix(SHADMEHR_STIFFNESS, WRIST_STIFFNESS),
-            viscosity=_matrix(SHADMEHR_VISCOSITY, WRIST_VISCOSITY),
-        )
+        length = _triple(height_m * f for f in WINTER_LENGTH_PER_HEIGHT)
+        mass = _triple(mass_kg * f for f in WINTER_MASS_PER_BODY_MASS)
+        centre = _triple(f * part for f, part in zip(WINTER_CENTRE_PER_LENGTH, length, strict=True))
+        gyration = zip(mass, WINTER_GYRATION_PER_LENGTH, length, strict=True)
+        inertia = _triple(m * (f * part) ** 2 for m, f, part in gyration)
+        return cls._with_springs(JOINT_LIMITS_DEGREES, length=length, mass=mass, centre=centre, inertia=inertia)
 
     @classmethod
     def shadmehr1994(cls) -> Arm:
         """Return the two-link arm of Shadmehr and Mussa-Ivaldi 1994."""
-        return cls._two_links(
-            SHADMEHR_LENGTH,
-            SHADMEHR_MASS,
-            SHADMEHR_CENTRE,
-            SHADMEHR_INERTIA,
-            (SHOULDER_LIMITS_DEGREES, ELBOW_LIMITS_DEGREES),
-        )
+        return cls._two_links(SHADMEHR_LENGTH, SHADMEHR_MASS, SHADMEHR_CENTRE, SHADMEHR_INERTIA, JOINT_LIMITS_DEGREES)
 
     @classmethod
     def li_todorov2004(cls) -> Arm:
@@ -204,23 +187,20 @@ class Arm:
         )
 
     @classmethod
-    def _two_links(
-        cls, length: Pair, mass: Pair, centre: Pair, inertia: Pair, limits_degrees: tuple[Pair, Pair]
-    ) -> Arm:
+    def _two_links(cls, length: Pair, mass: Pair, centre: Pair, inertia: Pair, limits_degrees: dict[str, Pair]) -> Arm:
         """Return an arm with a locked wrist, whose second link ends at the grasp point and includes the hand's mass."""
         hand = WINTER_LENGTH_PER_HEIGHT[2] * DEFAULT_HEIGHT_M
-        limits = np.radians((*limits_degrees, WRIST_LIMITS_DEGREES))
-        return cls(
-            length=(length[0], length[1] - GRASP_POINT_PER_HAND * hand, hand),
-            mass=(*mass, 0.0),
-            centre=(*centre, 0.0),
-            inertia=(*inertia, 0.0),
-            lower=_triple(limits[:, 0]),
-            upper=_triple(limits[:, 1]),
-            stiffness=_matrix(SHADMEHR_STIFFNESS, WRIST_STIFFNESS),
-            viscosity=_matrix(SHADMEHR_VISCOSITY, WRIST_VISCOSITY),
-            wrist_locked=True,
-        )
+        lengths = length[0], length[1] - GRASP_POINT_PER_HAND * hand, hand
+        body = {"mass": (*mass, 0.0), "centre": (*centre, 0.0), "inertia": (*inertia, 0.0)}
+        return cls._with_springs(limits_degrees, length=lengths, wrist_locked=True, **body)
+
+    @classmethod
+    def _with_springs(cls, limits_degrees: dict[str, Pair], **body: Any) -> Arm:
+        """Return an arm with the posture springs of Shadmehr and Mussa-Ivaldi 1994."""
+        lower, upper = np.radians(list(limits_degrees.values())).T
+        stiffness = _matrix(SHADMEHR_STIFFNESS, WRIST_STIFFNESS)
+        viscosity = _matrix(SHADMEHR_VISCOSITY, WRIST_VISCOSITY)
+        return cls(lower=_triple(lower), upper=_triple(upper), stiffness=stiffness, viscosity=viscosity, **body)
 
     @property
     def grasp_m(self) -> float:

@@ -58,19 +58,6 @@ def is_range(value: Any) -> bool:
     return isinstance(value, Sequence) and not isinstance(value, str)
 
 
-def require_one_for_each(owner: Any, name: str, num_envs: int) -> None:
-    """Validate the length of a physical argument of `owner` that is an array.
-
-    Raises:
-        ValueError: not one value for each environment; the message names owner, argument and both numbers.
-    """
-    value = getattr(owner, name)
-    if isinstance(value, np.ndarray) and value.size != num_envs:
-        raise ValueError(
-            f"{type(owner).__name__} {name}: expected a value for each of {num_envs} environments, got {value.size}"
-        )
-
-
 def number_of(value: Any, index: int, uniform: float) -> float:
     """Return the value of a physical argument in environment `index`, for one trial.
 
