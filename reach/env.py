@@ -307,9 +307,8 @@ class CupEnv(gym.Env[Any, NDArray[np.float32]]):
         """
         row, ahead_s = self._row, require_number("ahead_s", ahead_s, -s.TRIAL_S, s.TRIAL_S, "s")
         angle, velocity = (row[first : first + 3].copy() for first in (s.ANGLE_1, s.VELOCITY_1))
-        return joint_action(
-            self.arm, self.control, torque, angle + ahead_s * velocity, velocity, strength=row.item(s.STRENGTH)
-        )
+        angle += ahead_s * velocity
+        return joint_action(self.arm, self.control, torque, angle, velocity, strength=row.item(s.STRENGTH))
 
     def get_state(self) -> dict[str, Any]:
         """Return the whole state, also during a trial: body, cup, delayed senses, noise, clock and generator.

@@ -146,12 +146,7 @@ class Flipping:
         return f"flipped every {self.every}"
 
 
-SCALE_SCHEDULES: dict[str, type[Abrupt] | type[Gradual] | type[Random] | type[Flipping]] = {
-    "abrupt": Abrupt,
-    "gradual": Gradual,
-    "random": Random,
-    "flipping": Flipping,
-}
+SCALE_SCHEDULES: dict[str, type[Any]] = {kind.kind: kind for kind in (Abrupt, Gradual, Random, Flipping)}
 
 
 BASELINE, PERTURBED, WASHOUT = "baseline", "perturbed", "washout"
@@ -372,16 +367,9 @@ def schedule_of(protocol: Protocol, seed: int) -> list[ScheduledTrial]:
             for probe, learning, perturbation in kinds:
                 trials.append(
                     ScheduledTrial(
-                        trial=reaches,
-                        block=block.name,
-                        trial_in_block=in_block,
-                        probe=probe,
-                        learning=learning,
-                        perturbation=perturbation,
-                        cup=cup,
+                        reaches, block.name, in_block, probe, learning, perturbation, cup,
                         seed=int(noise.spawn(1)[0].generate_state(1)[0]),
-                        block_number=number,
-                        scale=scale if block.has_size else 0.0,
+                        block_number=number, scale=scale if block.has_size else 0.0,
                     )
-                )
+                )  # fmt: skip
     return trials

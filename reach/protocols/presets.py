@@ -50,6 +50,7 @@ from reach.protocols.blocks import (
 from reach.registration import ENVIRONMENTS, OWN_PREFIX
 from reach.sim.setup import cup_place
 
+FIRST = Block(BASELINE, 20)
 TURN = (Rotation(30.0),)
 NO_CURSOR = (HideHand(),)
 REVERSED = Abrupt(-1.0)
@@ -59,7 +60,7 @@ CURL = (CurlField(13.0),)
 # 10 cm as in the study: over 20 cm the field pushes the hand 15 cm aside, and into the cup on its way back.
 CURL_CUPS = tuple(cup_at(bearing, 0.10) for bearing in TARGET_BEARINGS_DEGREES)
 # One channel trial in five.
-CHANNEL, REACHES_BETWEEN_CHANNELS = (ForceChannel(),), 4
+CHANNELS: dict[str, Any] = {"probe": (ForceChannel(),), "probe_every": 4}
 # (trials between two flips, number of stretches), slow to fast.
 SWITCHES = ((32, 3), (16, 4), (8, 6), (4, 8), (2, 12), (1, 16))
 TRAINED_DEGREES = 65.0
@@ -74,13 +75,13 @@ _PRESETS = (
     Protocol(
         name="rotation30",
         title="30° rotation of the seen hand",
-        blocks=(Block(BASELINE, 20), Block(PERTURBED, 100, TURN, probe=NO_CURSOR), Block(WASHOUT, 20)),
+        blocks=(FIRST, Block(PERTURBED, 100, TURN, probe=NO_CURSOR), Block(WASHOUT, 20)),
         source=f"Krakauer et al. 2000, J Neurosci 20:8916 (30 degrees, centre-out); no-cursor probes as in {RUTTLE}",
     ),
     Protocol(
         name="rotation45",
         title="45° rotation of the seen hand",
-        blocks=(Block(BASELINE, 20), Block(PERTURBED, 100, (Rotation(45.0),), probe=NO_CURSOR), Block(WASHOUT, 20)),
+        blocks=(FIRST, Block(PERTURBED, 100, (Rotation(45.0),), probe=NO_CURSOR), Block(WASHOUT, 20)),
         source="'t Hart 2024, data set ExplicitTimeCourse (45 degrees, four targets, a reach without a cursor after "
         f"each); probes as in {RUTTLE}",
     ),
@@ -88,8 +89,7 @@ _PRESETS = (
         name="prism",
         title="prism shift",
         blocks=(
-            Block(BASELINE, 20, (HIDDEN_UNDER_WAY,)),
-            Block(PERTURBED, 60, (Prism(0.06), HIDDEN_UNDER_WAY)),
+            Block(BASELINE, 20, (HIDDEN_UNDER_WAY,)), Block(PERTURBED, 60, (Prism(0.06), HIDDEN_UNDER_WAY)),
             Block(WASHOUT, 40, (HIDDEN_UNDER_WAY,)),
         ),
         source="Martin et al. 1996, Brain 119:1183 (throwing while looking through prisms)",
@@ -98,9 +98,7 @@ _PRESETS = (
         name="curl",
         title="curl force field",
         blocks=(
-            Block(BASELINE, 20, probe=CHANNEL, probe_every=REACHES_BETWEEN_CHANNELS),
-            Block(PERTURBED, 80, CURL, probe=CHANNEL, probe_every=REACHES_BETWEEN_CHANNELS),
-            Block(WASHOUT, 20, probe=CHANNEL, probe_every=REACHES_BETWEEN_CHANNELS),
+            Block(BASELINE, 20, **CHANNELS), Block(PERTURBED, 80, CURL, **CHANNELS), Block(WASHOUT, 20, **CHANNELS),
         ),
         source="Shadmehr and Mussa-Ivaldi 1994, J Neurosci 14:3208 (13 N s/m, 10 cm); channel trials of Scheidt et al. "
         "2000, J Neurophysiol 84:853, one in five",
@@ -109,23 +107,13 @@ _PRESETS = (
     Protocol(
         name="savings",
         title="savings protocol (the same rotation twice)",
-        blocks=(
-            Block(BASELINE, 20),
-            Block(PERTURBED, 60, TURN),
-            Block(WASHOUT, 60),
-            Block(RELEARNED, 60, TURN),
-        ),
+        blocks=(FIRST, Block(PERTURBED, 60, TURN), Block(WASHOUT, 60), Block(RELEARNED, 60, TURN)),
         source="Zarahn et al. 2008, J Neurophysiol 100:2537 (learned, washed out, learned again)",
     ),
     Protocol(
         name="interference",
         title="interference protocol (a rotation, its opposite, the rotation again)",
-        blocks=(
-            Block(BASELINE, 20),
-            Block(PERTURBED, 60, TURN),
-            Block(OPPOSITE, 60, TURN, REVERSED),
-            Block(RELEARNED, 60, TURN),
-        ),
+        blocks=(FIRST, Block(PERTURBED, 60, TURN), Block(OPPOSITE, 60, TURN, REVERSED), Block(RELEARNED, 60, TURN)),
         source="Brashers-Krug, Shadmehr and Bizzi 1996, Nature 382:252 (A, B, A); with rotations Krakauer, Ghez and "
         "Ghilardi 2005, J Neurosci 25:473",
     ),
@@ -133,10 +121,8 @@ _PRESETS = (
         name="recovery",
         title="recovery protocol (a rotation, its opposite for a few reaches, a clamp)",
         blocks=(
-            Block(BASELINE, 20),
-            Block(PERTURBED, 100, TURN),
-            # About as many reaches as undo A: one for each cup.
-            Block(OPPOSITE, 4, TURN, REVERSED),
+            # B has about as many reaches as undo A: one for each cup.
+            FIRST, Block(PERTURBED, 100, TURN), Block(OPPOSITE, 4, TURN, REVERSED),
             Block(CLAMP, 40, (ErrorClamp(0.0),)),
         ),
         source="Smith, Ghazizadeh and Shadmehr 2006, PLoS Biol 4:e179 (long A, short B, error clamp)",
@@ -144,17 +130,14 @@ _PRESETS = (
     Protocol(
         name="switching",
         title="switching protocol (a rotation that changes its sign)",
-        blocks=(
-            Block(BASELINE, 20),
-            *(Block(PERTURBED, every * flips, TURN, Flipping(every)) for every, flips in SWITCHES),
-        ),
+        blocks=(FIRST, *(Block(PERTURBED, every * flips, TURN, Flipping(every)) for every, flips in SWITCHES)),
         source="Karniel and Mussa-Ivaldi 2002, Exp Brain Res 143:520 (a perturbation that alternates), swept from slow "
         "to fast",
     ),
     Protocol(
         name="retention",
         title="retention protocol (a rotation, then reaches without sight of the hand)",
-        blocks=(Block(BASELINE, 20), Block(PERTURBED, 60, TURN), Block(UNSEEN, 40, NO_CURSOR)),
+        blocks=(FIRST, Block(PERTURBED, 60, TURN), Block(UNSEEN, 40, NO_CURSOR)),
         source="Kitago et al. 2013, Front Hum Neurosci 7:307 (errors removed: reaches without a cursor)",
     ),
     # Learning is off in the next two: the path of the hand is compared with the same reach without the perturbation.
@@ -174,9 +157,7 @@ _PRESETS = (
         title="nudge of the arm (within the reach)",
         blocks=(
             Block(BASELINE, 10, learning=False),
-            Block(
-                PERTURBED, 40, (Nudge(right_n=4.0, onset_s=MID_REACH_S),), Random((-1.0, 1.0)), learning=False
-            ),
+            Block(PERTURBED, 40, (Nudge(right_n=4.0, onset_s=MID_REACH_S),), Random((-1.0, 1.0)), learning=False),
         ),
         source="Pruszynski and Scott 2012, Exp Brain Res 218:341 (a pulse of force under way)",
         env_id=GRASP,
@@ -185,8 +166,7 @@ _PRESETS = (
         name="generalisation",
         title="generalisation protocol (one direction trained, others probed)",
         blocks=(
-            Block(BASELINE, 20),
-            Block(PERTURBED, 60, TURN, cups=(cup_at(TRAINED_DEGREES),)),
+            FIRST, Block(PERTURBED, 60, TURN, cups=(cup_at(TRAINED_DEGREES),)),
             Block(PROBED, 20, NO_CURSOR, learning=False),
         ),
         source="Krakauer et al. 2000, J Neurosci 20:8916 (one direction trained, the others probed)",

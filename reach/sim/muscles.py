@@ -17,7 +17,7 @@ import math
 
 import numpy as np
 
-from reach.jit import inlined, kernel
+from reach.jit import allocating_kernel, inlined, kernel
 from reach.sim.layout import LANES as L
 
 MUSCLES = (
