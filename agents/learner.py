@@ -163,12 +163,7 @@ def env_for(path: str | Path, env_id: str | None = None) -> gym.Env[Any, Any]:
 
 
 def prepare(
-    learner: str,
-    seed: int,
-    folder: Path,
-    on_progress: Callable[[float], None] | None = None,
-    *,
-    control: str = POSTURE,
+    learner: str, seed: int, folder: Path, on_progress: Callable[[float], None] | None = None, *, control: str = POSTURE
 ) -> Any:
     """Return a learner after unperturbed training; trained once and saved in `folder`.
 

@@ -257,13 +257,7 @@ def learners() -> dict[str, Learner]:
         ),
     ]
     entries += [
-        Learner(
-            Spec("reward", "snn", rule),
-            SPIKING_ACTOR_CRITIC,
-            description,
-            REWARDED_TRIALS,
-            env_id=REACH,
-        )
+        Learner(Spec("reward", "snn", rule), SPIKING_ACTOR_CRITIC, description, REWARDED_TRIALS, env_id=REACH)
         for rule, description in SPIKING_REWARD_DESCRIPTIONS.items()
     ]
     return {entry.spec.name: entry for entry in entries} | _registered

@@ -145,11 +145,7 @@ class SpikingFeedForward:
                     HIDDEN_CELLS, INHIBITORY_CELLS, membrane_ms=MEMBRANE_MS, threshold=THRESHOLD, bias=HIDDEN_DRIVE
                 ),
                 "output": LIFCells(
-                    outputs,
-                    membrane_ms=MEMBRANE_MS,
-                    threshold=THRESHOLD,
-                    bias=OUTPUT_DRIVE,
-                    first_voltage=(0.0, 1.0),
+                    outputs, membrane_ms=MEMBRANE_MS, threshold=THRESHOLD, bias=OUTPUT_DRIVE, first_voltage=(0.0, 1.0)
                 ),
             },
             projections=[
