@@ -2,6 +2,19 @@
 
 The change of a synapse is rate x modulator x eligibility: the network supplies the eligibility, the rule the modulator,
 and the teacher the error.
+
+A network counts what it computes and changes. Names are those of NeuroBench (Yik et al. 2025, Nature Communications
+16:1545) where it has them. Counted is what the network and its rule require, not how a learner computes it: the forward
+pass that a step of a rate network repeats is left out.
+
+| name | counts |
+|---|---|
+| `effective_macs` | multiply-accumulates whose input is not 0, of cells with rates |
+| `effective_acs` | accumulates caused by spikes |
+| `dense_operations` | all connections in every pass or step, whatever their input |
+| `learning_macs` | multiply-accumulates for carrying the error and computing the step |
+| `eligibility_updates` | pair terms that spikes add |
+| `weight_updates` | weights and biases that a step changes |
 """
 
 from __future__ import annotations
@@ -23,7 +36,7 @@ Plastic = Literal["all", "hidden"]
 
 
 class SensoryCells(Protocol):
-    """Cells that turn what is seen into activity, and do not learn."""
+    """Cells that turn the visual input into activity, and do not learn."""
 
     @property
     def size(self) -> int:
@@ -33,25 +46,32 @@ class SensoryCells(Protocol):
         """Return the activity (size,), 0 or more."""
 
 
-class FeedForward(Protocol):
-    """A network that changes the resting posture for what is seen, and how it learns.
+class FeedForward:
+    """Base class of networks that change the resting posture for what is seen, and learn.
+
+    The base class itself has no network: the learner `none` has feedback control alone.
 
     Attributes:
-        plastic: which synapses `change` changes.
+        plastic: which synapses `change` changes: "all", or "hidden" for a fixed read-out.
         sees: what `posture` is given: the place of the "cup" (2,) m, or the "picture" on the retina.
         waits_for_launch: whether it is called only from the launch of the arm on, with the mean of the pictures seen
             during the preparation. Networks whose state takes time to develop are called at every control step.
     """
 
-    plastic: Plastic
-    sees: Sees
-    waits_for_launch: bool
+    plastic: Plastic = "all"
+    sees: Sees = "cup"
+    waits_for_launch = False
+
+    def __init__(self) -> None:
+        """Start with all counts at zero."""
+        self._counts: dict[str, float] = {}
 
     def begin(self) -> Any:
         """Return the network's state at the start of a reach."""
 
     def posture(self, state: Any, seen: Array) -> Array:
-        """Advance the network by one control step; return the change of posture (3,) rad for what is seen."""
+        """Advance the network by one control step; return the change of posture (3,) rad for the visual input."""
+        return np.zeros(JOINTS)
 
     def eligibility(self, state: Any) -> Any:
         """Return what may change, as of now."""
@@ -64,59 +84,25 @@ class FeedForward(Protocol):
 
     def alignment(self) -> dict[str, float]:
         """Return the angle, degrees, between the last step and the gradient, by layer; empty without a gradient."""
+        return {}
 
     def cost(self) -> dict[str, float]:
-        """Return what it has computed and changed since it was made, by the names of `agents.costs`."""
+        """Return the counts since the network was made, by the names in the table of this module."""
+        return dict(self._counts)
+
+    def _count(self, **counts: float) -> None:
+        """Add to the counts of these names."""
+        for name, count in counts.items():
+            self._counts[name] = self._counts.get(name, 0.0) + float(count)
 
     def snapshot(self, state: Any) -> Snapshot:
         """Return a snapshot of the network for a picture; it changes no number that the network computes."""
-
-    def arrays(self) -> dict[str, NDArray[Any]]:
-        """Return every array that a checkpoint must hold, by name, as views that can be filled in place."""
-
-    def limits(self) -> dict[str, tuple[float, float]]:
-        """Return the lowest and highest value of those arrays that have limits, by name."""
-
-
-class NoFeedForward:
-    """No network: the learner has feedback control alone."""
-
-    plastic: Plastic = "all"
-    sees: Sees = "cup"
-    waits_for_launch = False
-
-    def begin(self) -> None:
-        """Return no state."""
-
-    def posture(self, state: None, seen: Array) -> Array:
-        """Return no change of posture."""
-        return np.zeros(JOINTS)
-
-    def eligibility(self, state: None) -> None:
-        """Return nothing."""
-
-    def change(self, eligible: None, error: Array, rate: float) -> None:
-        """Change nothing."""
-
-    def end_baseline(self, body: Controller, practice_rate: float) -> None:
-        """Do nothing."""
-
-    def alignment(self) -> dict[str, float]:
-        """Return no angles."""
-        return {}
-
-    def cost(self) -> dict[str, float]:
-        """Return no counts."""
-        return {}
-
-    def snapshot(self, state: None) -> Snapshot:
-        """Return an empty snapshot."""
         return Snapshot()
 
     def arrays(self) -> dict[str, NDArray[Any]]:
-        """Return no arrays."""
+        """Return every array that a checkpoint must hold, by name, as views that can be filled in place."""
         return {}
 
     def limits(self) -> dict[str, tuple[float, float]]:
-        """Return no limits."""
+        """Return the lowest and highest value of those arrays that have limits, by name."""
         return {}

@@ -34,7 +34,7 @@ from agents.checkpoint import (
     require_fit,
     require_values,
 )
-from agents.error.feedforward import FeedForward, NoFeedForward, Plastic
+from agents.error.feedforward import FeedForward, Plastic
 from agents.error.lstm import LSTMFeedForward
 from agents.error.memory import MemoryFeedForward
 from agents.error.rate import RateFeedForward
@@ -160,7 +160,7 @@ def make_feedforward(name: str, rng: np.random.Generator) -> FeedForward:
     if spec.teacher not in (NONE, "error"):
         raise ValueError(f"expected a learner taught by its seen error, got {name!r}")
     if not spec.network:
-        return NoFeedForward()
+        return FeedForward()
     network, is_aligning = NETWORKS[spec.network], spec.plastic == "hidden"
     sensory, cells = network.build(rng)
     if network.cells == "spiking":
@@ -312,7 +312,7 @@ class ErrorLearner(TrialLearner[ErrorTrial]):
         self.feedforward.end_baseline(self.controller, self.practice_rate)
 
     def cost(self) -> dict[str, float]:
-        """Return what the network has computed and changed since it was made or loaded, by names of `agents.costs`."""
+        """Return what the network has computed and changed, by the names in `agents.error.feedforward`."""
         return self.feedforward.cost()
 
     def alignment(self) -> dict[str, float]:

@@ -6,12 +6,10 @@ It sees the cup in every control step of a reach, and is taught at one of them.
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING
 
 import numpy as np
 
-from agents.costs import Costs
-from agents.error.feedforward import Array, Plastic, SensoryCells
+from agents.error.feedforward import Array, FeedForward, SensoryCells
 from agents.error.rate import ALIGNING_DECAY
 from agents.networks.lstm import LSTMCells, LSTMState
 from agents.networks.registry import JOINTS, Sees
@@ -20,15 +18,12 @@ from agents.rules.recurrent import BackpropagationThroughTime, RecurrentEligible
 from agents.rules.registry import rule_for
 from reach.snapshot import ErrorPath, Layer, LayerSignal, Snapshot
 
-if TYPE_CHECKING:
-    from agents.reaching.controller import Controller
-
 # Name of the cells' layer in the alignment.
 LAYER = "lstm"
 GRADIENT = BackpropagationThroughTime()
 
 
-class LSTMFeedForward:
+class LSTMFeedForward(FeedForward):
     """LSTM cells under a rule of `agents.rules.recurrent`.
 
     Attributes:
@@ -36,10 +31,7 @@ class LSTMFeedForward:
         readout: (3, cells) rad, zero at first, so that an untrained arm rests; `readout_bias` is (3,) rad.
         feedback: (3, cells), fixed, through which a broadcast error reaches the cells; SD 1/sqrt(3). None if the rule
             does not broadcast.
-        plastic: "all", or "hidden" for a fixed read-out.
     """
-
-    waits_for_launch = False
 
     def __init__(
         self,
@@ -64,11 +56,12 @@ class LSTMFeedForward:
         Raises:
             ValueError: an unknown rule.
         """
+        super().__init__()
         named = rule_for(rule, "recurrent")
         assert isinstance(named, RecurrentRule)
         self._rule = named
         self.sensory = sensory
-        self.sees: Sees = sees
+        self.sees = sees
         self.lstm = lstm
         self.readout = np.zeros((JOINTS, lstm.cells))
         self.readout_bias = np.zeros(JOINTS)
@@ -78,8 +71,6 @@ class LSTMFeedForward:
         self._decay = ALIGNING_DECAY if aligning else 0.0
         self._taught: tuple[RecurrentEligible, Array] | None = None
         self._errors = 0
-        self.plastic: Plastic = "all"
-        self._costs = Costs()
 
     def begin(self) -> LSTMState:
         """Return the cells at rest."""
@@ -89,11 +80,11 @@ class LSTMFeedForward:
         """Advance the cells by one control step; return the read-out."""
         hidden = self.lstm.advance(state, self.sensory.activity(seen))
         macs = self.lstm.weights.size + self.readout.size
-        self._costs.add(dense_operations=macs, effective_macs=macs)
+        self._count(dense_operations=macs, effective_macs=macs)
         self._rule.advance_traces(state)
         if state.traces is not None:
             # A trace decays by one product and grows by another.
-            self._costs.add(learning_macs=2 * self.lstm.weights.size)
+            self._count(learning_macs=2 * self.lstm.weights.size)
         posture: Array = self.readout @ hidden + self.readout_bias
         return posture
 
@@ -117,14 +108,14 @@ class LSTMFeedForward:
         if step is not None and np.any(step[-1]):
             power = 1.0 + float(np.sum(step[:-1] ** 2) / np.sum(step[-1] ** 2))
             self.lstm.weights += (share / power) * step
-            self._costs.add(weight_updates=step.size, learning_macs=self._rule.step_macs(self.lstm, eligible))
+            self._count(weight_updates=step.size, learning_macs=self._rule.step_macs(self.lstm, eligible))
             self.lstm.weights[:-1] *= retention
         if self.plastic == "all":
             power = 1.0 + float(np.sum(eligible.hidden**2))
             self.readout += (share / power) * np.outer(error, eligible.hidden)
             self.readout_bias += (share / power) * error
             self.readout *= retention
-            self._costs.add(weight_updates=self.readout.size + JOINTS, learning_macs=self.readout.size)
+            self._count(weight_updates=self.readout.size + JOINTS, learning_macs=self.readout.size)
 
     def _signal(self, error: Array) -> Array:
         """Return the modulator (cells,) of the cells' output."""
@@ -137,9 +128,6 @@ class LSTMFeedForward:
             return None
         return self._rule.step(self.lstm, eligible, self._signal(error))
 
-    def end_baseline(self, body: Controller, practice_rate: float) -> None:
-        """Change nothing: learning goes on as before."""
-
     def alignment(self) -> dict[str, float]:
         """Return the angle, degrees, between the last step of the cells' synapses and the gradient."""
         step = None if self._taught is None else self._step(*self._taught)
@@ -150,10 +138,6 @@ class LSTMFeedForward:
         step, gradient = step[:-1], GRADIENT.step(self.lstm, eligible, error @ self.readout)[:-1]
         length = float(np.linalg.norm(step) * np.linalg.norm(gradient))
         return {LAYER: degrees_of_cosine(float(np.sum(step * gradient)) / length)} if length > 0.0 else {}
-
-    def cost(self) -> dict[str, float]:
-        """Return the counts so far, by the names of `agents.costs`."""
-        return dict(self._costs.counts)
 
     def snapshot(self, state: LSTMState) -> Snapshot:
         """Return the activity of sensory cells, memory, output and posture, and the path of the last error."""
@@ -183,7 +167,3 @@ class LSTMFeedForward:
             "posture.bias": self.readout_bias,
         }
         return arrays if self.feedback is None else arrays | {"posture.feedback": self.feedback}
-
-    def limits(self) -> dict[str, tuple[float, float]]:
-        """Return no limits: any finite number is valid."""
-        return {}

@@ -17,11 +17,10 @@ import numpy as np
 import torch
 from torch import nn
 
-from agents.costs import Costs
-from agents.error.feedforward import Array, Plastic
+from agents.error.feedforward import Array, FeedForward, Plastic
 from agents.error.rate import ForwardCache, RateFeedForward
 from agents.networks.lstm import LSTMCells, LSTMState
-from agents.networks.registry import JOINTS, Sees
+from agents.networks.registry import JOINTS
 from reach import START_HAND_M, Arm
 from reach.snapshot import ErrorPath, Layer, LayerSignal, Snapshot
 
@@ -89,7 +88,7 @@ class MemoryTrace:
     added: Array
 
 
-class MemoryFeedForward:
+class MemoryFeedForward(FeedForward):
     """A network that has learned to reach, and LSTM cells that correct it from memory.
 
     Attributes:
@@ -107,8 +106,9 @@ class MemoryFeedForward:
             below: under the same rule.
             rng: source of weights and of the practice.
         """
+        super().__init__()
         self.below = below
-        self.sees: Sees = below.sees
+        self.sees = below.sees
         self.waits_for_launch = below.waits_for_launch
         self._practises_cells = rule == "bp"
         self.cells = LSTMCells(INPUTS, CELLS, rng)
@@ -121,9 +121,8 @@ class MemoryFeedForward:
         self._has_practised = np.zeros(1)
         # The last change of the cells' output by an error, and the number of errors.
         self._signal: tuple[Array, int] | None = None
-        self._costs = Costs()
 
-    @property
+    @property  # type: ignore[override]
     def plastic(self) -> Plastic:
         """Return which synapses learn before the practice."""
         return self.below.plastic
@@ -149,7 +148,7 @@ class MemoryFeedForward:
             hidden = self.cells.advance(state.cells, cell_inputs(seen, self._lacked))
             state.added = UNIT_RAD * (self.readout @ hidden + self.readout_bias)
             macs = self.cells.weights.size + self.readout.size
-            self._costs.add(dense_operations=macs, effective_macs=macs)
+            self._count(dense_operations=macs, effective_macs=macs)
         posture: Array = below + state.added
         return posture
 
@@ -214,10 +213,9 @@ class MemoryFeedForward:
         return self.below.alignment()
 
     def cost(self) -> dict[str, float]:
-        """Return the counts so far without the practice, by the names of `agents.costs`."""
-        below = self.below.cost()
-        own = self._costs.counts
-        return {name: below.get(name, 0.0) + own.get(name, 0.0) for name in {**below, **own}}
+        """Return the counts so far without the practice, those of the network below included."""
+        below, cells = self.below.cost(), self._counts
+        return {name: below.get(name, 0.0) + cells.get(name, 0.0) for name in {**below, **cells}}
 
     def snapshot(self, state: MemoryState) -> Snapshot:
         """Return the activity below and of the cells; after the practice an error reaches the cells, as activity."""

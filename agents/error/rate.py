@@ -3,23 +3,21 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import Any
 
 import numpy as np
 import torch
 from torch import nn
 from torch.func import functional_call
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils.flop_counter import flop_registry
 
-from agents.costs import Costs, Multiplications
-from agents.error.feedforward import Array, Plastic, SensoryCells
+from agents.error.feedforward import Array, FeedForward, Plastic, SensoryCells
 from agents.networks.registry import JOINTS, Sees
 from agents.rules.assign import alignment_degrees, assign_rule
 from agents.rules.layers import RuledLayer, RuledLinear
 from agents.rules.rule import LayerRule
 from reach.snapshot import ErrorPath, Layer, LayerSignal, Snapshot
-
-if TYPE_CHECKING:
-    from agents.reaching.controller import Controller
 
 HEAD = "posture"
 # Share of each weight that decays with every step of a network that is to align. Without decay the read-out keeps what
@@ -35,19 +33,21 @@ Change = tuple[torch.Tensor, torch.Tensor, float]
 
 @dataclass
 class ForwardCache:
-    """What was seen last, the activity of the sensory cells for it, and the posture (3,) rad that followed."""
+    """The latest visual input, the activity of the sensory cells for it, and the posture (3,) rad that followed.
+
+    The mean picture of the preparation stays the same array from the launch on, so one forward pass serves a reach.
+    """
 
     seen: Array | None = None
     activity: Array = field(default_factory=lambda: np.zeros(0))
     posture: Array = field(default_factory=lambda: np.zeros(JOINTS))
 
 
-class RateFeedForward:
+class RateFeedForward(FeedForward):
     """Sensory cells, then layers of rate cells under a rule.
 
     Attributes:
         network: the layers, in order.
-        plastic: "all", or "hidden" for a fixed read-out.
     """
 
     def __init__(
@@ -74,8 +74,9 @@ class RateFeedForward:
         Raises:
             ValueError: an unknown rule, or a network that it does not cover.
         """
+        super().__init__()
         self.cells = cells
-        self.sees: Sees = sees
+        self.sees = sees
         self.waits_for_launch = sees == "picture"
         self.network = network
         generator = torch.Generator().manual_seed(int(rng.integers(2**62)))
@@ -84,9 +85,7 @@ class RateFeedForward:
             network, rule, {HEAD: [network]}, generator=generator, example=example, updates_feedback=True
         )
         self._decay = ALIGNING_DECAY if aligning else 0.0
-        self.plastic: Plastic = "all"
         self._plain = _plain_layers(network)
-        self._costs = Costs()
         self._steps_macs: dict[Plastic, int] = {}
         with torch.no_grad(), Multiplications() as counted:
             network(example)
@@ -112,7 +111,7 @@ class RateFeedForward:
             state.seen, state.activity = seen, self.cells.activity(seen)
             state.posture = self._forward(state.activity)
             silent = self._silent_share * (state.activity.size - np.count_nonzero(state.activity))
-            self._costs.add(dense_operations=self._pass_macs, effective_macs=self._pass_macs - silent)
+            self._count(dense_operations=self._pass_macs, effective_macs=self._pass_macs - silent)
         return state.posture
 
     def eligibility(self, state: ForwardCache) -> Array:
@@ -165,12 +164,9 @@ class RateFeedForward:
                 if self.plastic == "all" and self._decay > 0.0:
                     for weight, _, _ in changes[::2]:
                         weight.mul_(1.0 - self._decay)
-            self._costs.add(
+            self._count(
                 weight_updates=sum(value.numel() for value, _, _ in changes), learning_macs=self._step_macs(activity)
             )
-
-    def end_baseline(self, body: Controller, practice_rate: float) -> None:
-        """Change nothing: learning goes on as before."""
 
     def alignment(self) -> dict[str, float]:
         """Return the angle, degrees, between the last step and the gradient, by hidden layer."""
@@ -219,10 +215,6 @@ class RateFeedForward:
         """Return weights and feedback matrices, as views."""
         return {name: value.numpy() for name, value in self.network.state_dict().items()}
 
-    def limits(self) -> dict[str, tuple[float, float]]:
-        """Return no limits: any finite number is valid."""
-        return {}
-
     def _forward(self, activity: Array) -> Array:
         """Return the network's output; for plain layers without torch, whose calls take longer than the products."""
         if self._plain is None:
@@ -235,10 +227,6 @@ class RateFeedForward:
         weight, bias = self._plain[-1]
         posture: Array = weight @ value + bias
         return posture
-
-    def cost(self) -> dict[str, float]:
-        """Return the counts so far, by the names of `agents.costs`."""
-        return dict(self._costs.counts)
 
     def _step_macs(self, activity: torch.Tensor) -> int:
         """Return the multiply-accumulates of a step beyond the forward pass; counted once for each `plastic`."""
@@ -293,3 +281,25 @@ def _add(changes: list[Change], rate: float) -> None:
     """Add a share of every step to its value."""
     for value, step, power in changes:
         value.add_(step, alpha=rate / power)
+
+
+class Multiplications(TorchDispatchMode):  # type: ignore[no-untyped-call]
+    """A context that counts the multiply-accumulates of torch's products and convolutions inside it.
+
+    Attributes:
+        count: multiply-accumulates so far.
+    """
+
+    def __init__(self) -> None:
+        """Start at zero."""
+        super().__init__()  # type: ignore[no-untyped-call]
+        self.count = 0
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        """Call torch's function, and count."""
+        result = func(*args, **(kwargs or {}))
+        operations = flop_registry.get(func._overloadpacket)
+        if operations is not None:
+            # torch counts a multiplication and an addition as two.
+            self.count += operations(*args, **(kwargs or {}), out_val=result) // 2
+        return result

@@ -10,29 +10,25 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from agents.costs import Costs
-from agents.error.feedforward import Array, Plastic, SensoryCells
+from agents.error.feedforward import Array, FeedForward, SensoryCells
 from agents.networks.registry import JOINTS, Sees
 from agents.networks.sensory_cells import ComplexCells, PlaceCells
 from agents.reaching.controller import CONTROL_STEP_MS
+from agents.rules.registry import rule_for
+from agents.rules.stdp import SpikingRule
 from agents.spiking.circuit import FASTEST_HZ, SpikingCircuit
 from agents.spiking.kernels import CircuitState
 from agents.spiking.lif import LIFCells
 from agents.spiking.projections import Projection, StructuralPlasticity
 from agents.spiking.readouts import AntagonistReadout, SpikeRecord, muscle_parts, populations_of
 from agents.spiking.stdp import PairSTDP
-from agents.spiking.third_factors import BroadcastError, Hebb
-from reach.snapshot import ErrorPath, LayerSignal, Population, Snapshot
+from reach.snapshot import ErrorPath, LayerSignal, Snapshot
 
-if TYPE_CHECKING:
-    from agents.reaching.controller import Controller
-
-RULES = ("stdp", "hebb")
 HIDDEN_CELLS = 300
 # One in five, as in the cortex (Braitenberg and Schuez 1998, "Cortex: Statistics and Geometry").
 INHIBITORY_CELLS = 60
@@ -50,31 +46,16 @@ THRESHOLD = (0.9, 1.1)
 # Posture change per difference of antagonist rates, rad/Hz, and slope of a cell's rate by its drive at rest, Hz.
 READOUT_RAD_PER_HZ = 0.02
 RATE_SLOPE_HZ = 60.0
-STDP = PairSTDP(depression=0.3)
-TO_HIDDEN, RECURRENT, TO_OUTPUT = "input-hidden", "hidden-hidden", "hidden-output"
+TO_HIDDEN, TO_OUTPUT = "input-hidden", "hidden-output"
 # Time from one weight change to the next, s.
 TRIAL_S = 3.0
 # Density of the sensory synapses of the networks `sparse` and `structural`, and structural plasticity of the latter.
 SPARSE_DENSITY = 0.5
+# Constant synapses among hidden cells of the network `brain`, which spread and balance activity; axonal delays in ms.
+# There are fewer inhibitory cells, and their synapses are stronger by the same factor, so that a cell receives as much
+# inhibition as excitation (van Vreeswijk and Sompolinsky 1996, Science 274:1724).
+RECURRENCE = Projection("hidden", "hidden", weight_sd=0.1, probability=0.2, delay_steps=(1, 8))
 TURNOVER = StructuralPlasticity(near_zero=0.1, patience_s=9.0, turnover_per_s=0.001, new_weight=0.3)
-
-
-@dataclass(frozen=True)
-class Recurrence:
-    """Constant synapses among hidden cells, which spread and balance activity.
-
-    There are fewer inhibitory cells, and their synapses are stronger by the same factor, so that a cell receives as
-    much inhibition as excitation (van Vreeswijk and Sompolinsky 1996, Science 274:1724).
-
-    Attributes:
-        weight_sd: SD of the normal distribution whose magnitudes are the weights of excitatory cells.
-        probability: of a synapse from one cell to another.
-        delay_ms: shortest and longest axonal delay, ms.
-    """
-
-    weight_sd: float = 0.1
-    probability: float = 0.2
-    delay_ms: tuple[int, int] = (1, 8)
 
 
 @dataclass
@@ -96,15 +77,13 @@ class SpikingState:
     record: SpikeRecord | None = None
 
 
-class SpikingFeedForward:
-    """Leaky integrate-and-fire cells that learn by STDP.
+class SpikingFeedForward(FeedForward):
+    """Leaky integrate-and-fire cells that learn by a rule for spiking cells.
 
     Attributes:
         circuit: cells and synapses.
-        plastic: "all", or "hidden" for constant synapses to the output cells.
+        feedback: B (cells, 3) by projection: random for hidden cells, the sign of their effect for output cells.
     """
-
-    waits_for_launch = False
 
     def __init__(
         self,
@@ -113,31 +92,35 @@ class SpikingFeedForward:
         *,
         cells: SensoryCells,
         sees: Sees,
-        recurrence: Recurrence | None = None,
+        recurrence: Projection | None = None,
         density: float = 1.0,
         structure: StructuralPlasticity | None = None,
     ) -> None:
-        """Make the circuit and its third factor.
+        """Make the circuit and its feedback.
 
         Args:
-            rule: "stdp", with the broadcast error as third factor, or "hebb", without a teacher.
+            rule: name of a rule for spiking cells.
             rng: source of cells, weights and feedback.
             cells: sensory cells.
             sees: the visual input of these cells.
-            recurrence: among hidden cells; None for none.
+            recurrence: constant synapses among hidden cells; None for none.
             density: fraction of the synapses from sensory to hidden cells that exist, above 0, up to 1.
             structure: structural plasticity of these synapses between reaches; None for none.
 
         Raises:
-            ValueError: another rule, or an argument outside its range.
+            ValueError: an unknown rule, or an argument outside its range.
         """
-        if rule not in RULES:
-            raise ValueError(f"rule: expected one of {list(RULES)} for spiking cells, got {rule!r}")
+        super().__init__()
+        named = rule_for(rule, "spiking")
+        assert isinstance(named, SpikingRule)
+        self._rule = named
         self.cells = cells
+        self.sees = sees
         self.readout = AntagonistReadout(JOINTS, CELLS_PER_MUSCLE, READOUT_RAD_PER_HZ)
-        outputs = len(self.readout.sign)
+        plasticity = PairSTDP(**named.stdp)
         # Fewer synapses are stronger, which keeps the spread of drives.
         input_weight_sd = INPUT_WEIGHT_SD / math.sqrt(density)
+        settings = {"weight_sd": input_weight_sd, "probability": density, "structure": structure}
         self.circuit = SpikingCircuit(
             inputs=self.cells.size,
             cells={
@@ -145,35 +128,30 @@ class SpikingFeedForward:
                     HIDDEN_CELLS, INHIBITORY_CELLS, membrane_ms=MEMBRANE_MS, threshold=THRESHOLD, bias=HIDDEN_DRIVE
                 ),
                 "output": LIFCells(
-                    outputs, membrane_ms=MEMBRANE_MS, threshold=THRESHOLD, bias=OUTPUT_DRIVE, first_voltage=(0.0, 1.0)
+                    len(self.readout.sign),
+                    membrane_ms=MEMBRANE_MS,
+                    threshold=THRESHOLD,
+                    bias=OUTPUT_DRIVE,
+                    first_voltage=(0.0, 1.0),
                 ),
             },
             projections=[
-                Projection(
-                    "input",
-                    "hidden",
-                    weight_sd=input_weight_sd,
-                    probability=density,
-                    plasticity=STDP,
-                    structure=structure,
-                ),
-                *_recurrent(recurrence),
-                Projection("hidden", "output", plasticity=STDP),
+                Projection("input", "hidden", plasticity=plasticity, **settings),
+                *([] if recurrence is None else [recurrence]),
+                Projection("hidden", "output", plasticity=plasticity),
             ],
             rng=rng,
         )
         if recurrence is not None:
-            self.circuit.weight(RECURRENT)[-INHIBITORY_CELLS:] *= (HIDDEN_CELLS - INHIBITORY_CELLS) / INHIBITORY_CELLS
-        self._broadcast = BroadcastError({TO_OUTPUT: self.readout.sign}, {TO_HIDDEN: HIDDEN_CELLS}, rng)
-        self._hebb = Hebb({TO_HIDDEN: HIDDEN_CELLS, TO_OUTPUT: outputs}) if rule == "hebb" else None
-        self.plastic: Plastic = "all"
-        self.sees: Sees = sees
+            inhibition = self.circuit.weight(recurrence.name)[-INHIBITORY_CELLS:]
+            inhibition *= (HIDDEN_CELLS - INHIBITORY_CELLS) / INHIBITORY_CELLS
+        self.feedback: dict[str, Array] = {
+            TO_HIDDEN: rng.normal(0.0, 1.0 / math.sqrt(JOINTS), (HIDDEN_CELLS, JOINTS)),
+            TO_OUTPUT: self.readout.sign.copy(),
+        }
         self._structured = structure is not None
-        self._costs = Costs()
         self._fan_out, self._pairs = self._fans()
-        self._connections = sum(
-            int(np.count_nonzero(self.circuit.connected(name))) for name in self.circuit.projections
-        )
+        self._connections = sum(np.count_nonzero(self.circuit.connected(name)) for name in self.circuit.projections)
         self._records_spikes = False
         # The last error with its modulators and eligibilities, and the number of errors so far.
         self._last_error: tuple[Array, dict[str, Array], dict[str, tuple[Array, Array]]] | None = None
@@ -187,7 +165,7 @@ class SpikingFeedForward:
         return state
 
     def posture(self, state: SpikingState, seen: Array) -> Array:
-        """Run 20 ms; return the change of posture (3,) rad. Rates of sensory cells change with the object `seen`."""
+        """Run 20 ms; return the change of posture (3,) rad. A new visual input changes the rates of sensory cells."""
         if state.seen is not seen:
             state.seen = seen
             state.rate_hz = np.minimum(INPUT_PEAK_HZ * self.cells.activity(seen), FASTEST_HZ)
@@ -203,7 +181,7 @@ class SpikingFeedForward:
         circuit, now = self.circuit, state.circuit
         return {
             name: (circuit.eligibility(now, name), circuit.mean_rate_hz(now, circuit.projections[name].before))
-            for name in (TO_HIDDEN, TO_OUTPUT)
+            for name in self.feedback
         }
 
     def change(self, eligible: dict[str, tuple[Array, Array]], error: Array, rate: float) -> None:
@@ -212,7 +190,7 @@ class SpikingFeedForward:
         The plastic projections share the rate. It is divided by the drive that a weight change of the size of the
         eligibility causes, so that `rate` is the fraction of the error that one step corrects.
         """
-        modulators = self._hebb.modulators() if self._hebb is not None else self._broadcast.modulators(error)
+        modulators = {name: self._rule.modulator(feedback, error) for name, feedback in self.feedback.items()}
         self._last_error = error, modulators, eligible
         self._errors += 1
         plastic = (TO_HIDDEN,) if self.plastic == "hidden" else (TO_HIDDEN, TO_OUTPUT)
@@ -223,21 +201,10 @@ class SpikingFeedForward:
             if drive > 1e-9:
                 self.circuit.change(name, eligibility, modulators[name], rate / (len(plastic) * drive * slope))
                 synapses = float(np.count_nonzero(self.circuit.connected(name)))
-                self._costs.add(weight_updates=synapses, learning_macs=synapses)
+                self._count(weight_updates=synapses, learning_macs=synapses)
         if self._structured and np.any(error):
             self.circuit.maintain(self.circuit.begin(), 1000.0 * TRIAL_S)
             self._fan_out, self._pairs = self._fans()
-
-    def end_baseline(self, body: Controller, practice_rate: float) -> None:
-        """Do nothing: learning continues as before."""
-
-    def alignment(self) -> dict[str, float]:
-        """Return no angles: spikes have no gradient."""
-        return {}
-
-    def cost(self) -> dict[str, float]:
-        """Return the counts so far, by the names of `agents.costs`."""
-        return dict(self._costs.counts)
 
     def _fans(self) -> tuple[Array, Array]:
         """Return the numbers of synapses that a spike of each unit reaches and of eligibilities that it changes."""
@@ -256,10 +223,10 @@ class SpikingFeedForward:
         return fan_out, pairs
 
     def _count_operations(self, state: SpikingState) -> None:
-        """Add the operations that the spikes since the last call have caused."""
+        """Count the operations that the spikes since the last call have caused."""
         spikes = state.circuit.spikes if state.counted is None else state.circuit.spikes - state.counted
         state.counted = state.circuit.spikes.copy()
-        self._costs.add(
+        self._count(
             effective_acs=float(self._fan_out @ spikes),
             eligibility_updates=float(self._pairs @ spikes),
             dense_operations=self._connections * CONTROL_STEP_MS,
@@ -271,46 +238,30 @@ class SpikingFeedForward:
         Spikes are recorded from the first reach that begins after the first call.
         """
         self._records_spikes = True
-        return Snapshot(populations=self._populations(state), error_path=self._error_path())
-
-    def _populations(self, state: SpikingState) -> tuple[Population, ...]:
         inputs = self.cells.size
         inhibitory, output = inputs + HIDDEN_CELLS - INHIBITORY_CELLS, inputs + HIDDEN_CELLS
         parts = {"senses": (0, inputs), "hidden": (inputs, inhibitory), "inhibitory": (inhibitory, output)}
-        return populations_of(state.record, self.circuit, state.circuit, parts | muscle_parts(output, CELLS_PER_MUSCLE))
+        parts |= muscle_parts(output, CELLS_PER_MUSCLE)
+        populations = populations_of(state.record, self.circuit, state.circuit, parts)
+        return Snapshot(populations=populations, error_path=self._error_path())
 
     def _error_path(self) -> ErrorPath | None:
-        if self._last_error is None or self._hebb is not None:
+        if self._last_error is None or self._rule.error == "none":
             return None
         error, modulators, eligible = self._last_error
         signals = tuple(
             LayerSignal(name, modulators[projection], np.abs(eligible[projection][0]).sum(axis=0).astype(np.float64))
             for name, projection in (("hidden", TO_HIDDEN), ("output", TO_OUTPUT))
         )
-        return ErrorPath("gate", error, signals, self._errors)
+        return ErrorPath(self._rule.route, error, signals, self._errors)
 
     def arrays(self) -> dict[str, NDArray[Any]]:
         """Return the arrays of cells, synapses and feedback, by name, to be filled in place."""
-        return self.circuit.arrays() | {f"feedback.{name}": value for name, value in self._broadcast.feedback.items()}
+        return self.circuit.arrays() | {f"feedback.{name}": value for name, value in self.feedback.items()}
 
     def limits(self) -> dict[str, tuple[float, float]]:
         """Return the lowest and highest value of those arrays that have limits, by name."""
         return self.circuit.limits()
-
-
-def _recurrent(recurrence: Recurrence | None) -> list[Projection]:
-    """Return the projection among hidden cells, if any."""
-    if recurrence is None:
-        return []
-    return [
-        Projection(
-            "hidden",
-            "hidden",
-            weight_sd=recurrence.weight_sd,
-            probability=recurrence.probability,
-            delay_steps=recurrence.delay_ms,
-        )
-    ]
 
 
 def snn(rng: np.random.Generator) -> tuple[SensoryCells, dict[str, Any]]:
@@ -330,4 +281,4 @@ def structural(rng: np.random.Generator) -> tuple[SensoryCells, dict[str, Any]]:
 
 def brain(rng: np.random.Generator) -> tuple[SensoryCells, dict[str, Any]]:
     """Return complex cells of a picture, and the settings of a circuit with synapses among hidden cells."""
-    return ComplexCells(), {"recurrence": Recurrence()}
+    return ComplexCells(), {"recurrence": RECURRENCE}

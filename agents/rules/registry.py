@@ -21,10 +21,8 @@ NAME = re.compile(r"(?!.*-hidden$)[a-z][a-z0-9_]*(-[a-z0-9_]+)*")
 def register(rule: Rule) -> Rule:
     """Add a rule: every network with its kind of cells can then be trained by it, as `error-<network>-<rule>`.
 
-    The networks of spiking cells compute `stdp` and `hebb` alone, and refuse any other rule when they are made.
-
     Args:
-        rule: of a subclass of `LayerRule`, for example.
+        rule: of a subclass of `LayerRule`, `agents.rules.recurrent.RecurrentRule` or `agents.rules.stdp.SpikingRule`.
 
     Returns:
         The rule.

@@ -13,16 +13,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from agents.spiking.lif import (
-    STEP_MS,
-    Cells,
-    CellState,
-    compare_with_threshold,
-    decay,
-    find_spikes,
-    first_cell_state,
-    integrate,
-)
+from agents.spiking.lif import SMALLEST, STEP_MS, Cells, CellState, first_cell_state
 from agents.spiking.projections import SpikesUnderWay, Synapses, excite, no_spikes_under_way, send_spikes
 from agents.spiking.stdp import (
     LARGEST_GROWTH,
@@ -35,6 +26,10 @@ from agents.spiking.stdp import (
 )
 from reach.jit import inlined, kernel
 
+# Bit masks that find the nonzero bytes of a 64-bit word. A product with PLACES moves the index of the lowest nonzero
+# byte to the top byte.
+LOW_BITS, HIGH_BITS = np.uint64(0x7F7F7F7F7F7F7F7F), np.uint64(0x8080808080808080)
+PLACES, TOP_BYTE, SEVEN, ONE = np.uint64(0x0001020304050607), np.uint64(56), np.uint64(7), np.uint64(1)
 # Increment and multipliers of SplitMix64, and the step from 53 random bits to a number in [0, 1).
 GOLDEN = np.uint64(0x9E3779B97F4A7C15)
 FIRST_MULTIPLIER = np.uint64(0xBF58476D1CE4E5B9)
@@ -227,6 +222,58 @@ def simulate(cells, synapses, rules, state, train):  # type: ignore[no-untyped-d
                     voltage[c] = cells.reset[c]
                     rate_hz[c] += cells.readout_step[c]
                     refractory_left[c] = cells.refractory_steps[c] - 1
+
+
+@inlined
+def integrate(voltage, drive, refractory_left, bias, leak, coupling):  # type: ignore[no-untyped-def]
+    """Advance the voltages by one step without spikes; all arrays are (cells,)."""
+    smallest, zero = voltage.dtype.type(SMALLEST), voltage.dtype.type(0)
+    # Each loop writes to one array: the compiler then sees that no other array overlaps it, and vectorises the loop.
+    for c in range(voltage.shape[0]):
+        integrated = bias[c] + (voltage[c] - bias[c]) * leak[c] + drive[c] * coupling[c]
+        integrated = zero if abs(integrated) <= smallest else integrated
+        voltage[c] = integrated if refractory_left[c] == 0 else voltage[c]
+    for c in range(refractory_left.shape[0]):
+        refractory_left[c] = max(refractory_left[c] - 1, 0)
+
+
+@inlined
+def decay(values, factor):  # type: ignore[no-untyped-def]
+    """Multiply values (n,) by factors (n,)."""
+    smallest, zero = values.dtype.type(SMALLEST), values.dtype.type(0)
+    for c in range(values.shape[0]):
+        decayed = values[c] * factor[c]
+        values[c] = zero if abs(decayed) <= smallest else decayed
+
+
+@inlined
+def compare_with_threshold(voltage, threshold, fires):  # type: ignore[no-untyped-def]
+    """Write to `fires` whether each cell reaches its threshold; all arrays are (cells,)."""
+    for c in range(voltage.shape[0]):
+        fires[c] = voltage[c] >= threshold[c]
+
+
+@inlined
+def find_spikes(fires, fired):  # type: ignore[no-untyped-def]
+    """Write the indices at which `fires` (units,) is not 0 to `fired`, in ascending order; return their number."""
+    count = 0
+    # Most units are silent in most steps, so eight units are tested at a time. The indices of those that fire are
+    # computed without branches, which the processor could not predict.
+    words = fires[: fires.shape[0] // 8 * 8].view(np.uint64)
+    for w in range(words.shape[0]):
+        word = words[w]
+        if word:
+            nonzero = (((word & LOW_BITS) + LOW_BITS) | word) & HIGH_BITS
+            while nonzero:
+                lowest = nonzero & (~nonzero + ONE)
+                fired[count] = 8 * w + np.int64(((lowest >> SEVEN) * PLACES) >> TOP_BYTE)
+                count += 1
+                nonzero ^= lowest
+    for i in range(8 * words.shape[0], fires.shape[0]):
+        if fires[i]:
+            fired[count] = i
+            count += 1
+    return count
 
 
 @kernel

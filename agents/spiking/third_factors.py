@@ -1,9 +1,7 @@
-"""Third factors: what a teacher's signal becomes at each spiking cell, as modulators by projection.
+"""Third factors of learning from reward: what a reward becomes at each spiking cell, as modulators by projection.
 
 A weight changes by rate x modulator_j x eligibility_ij (Fremaux and Gerstner 2016, Front. Neural Circuits 9:85):
 
-- `BroadcastError`: m = B e. An error reaches hidden cells through fixed random weights, as in direct feedback alignment
-  (Nokland 2016), and output cells with the sign of their effect.
 - `NormalisedRewardPredictionError`: m is one number for all cells.
 - `Hebb`: m = 1, the control without a teacher.
 
@@ -26,44 +24,6 @@ FIRST_RMS = 0.1
 SMALLEST_RMS = 1e-3
 # The square of a larger error is not finite.
 LARGEST_ERROR = largest_in(np.float64)
-
-
-class BroadcastError:
-    """m = B e: every cell receives the same few errors through fixed weights of its own.
-
-    Attributes:
-        feedback: B by projection, (targets, errors); belongs into a checkpoint.
-    """
-
-    def __init__(self, output: Mapping[str, Array], hidden: Mapping[str, int], rng: np.random.Generator) -> None:
-        """Take B of the output projections and draw B of the hidden ones, with SD 1/sqrt(errors).
-
-        Args:
-            output: by projection, (targets, errors): the effect of each cell on each error.
-            hidden: by projection, number of targets.
-            rng: source of the random matrices.
-
-        Raises:
-            ValueError: no output projection, or matrices for different numbers of errors.
-        """
-        errors = {matrix.shape[1] for matrix in output.values()}
-        if len(errors) != 1:
-            raise ValueError(f"output: expected matrices for one number of errors, got {sorted(errors)}")
-        self.errors = errors.pop()
-        sd = 1.0 / np.sqrt(self.errors)
-        self.feedback: Modulators = {
-            name: rng.normal(0.0, sd, (size, self.errors)) for name, size in hidden.items()
-        } | {name: np.array(matrix, dtype=np.float64) for name, matrix in output.items()}
-
-    def modulators(self, error: Array) -> Modulators:
-        """Return the modulators (targets,) by projection for an error (errors,).
-
-        Raises:
-            ValueError: another shape, or a number that is not finite.
-        """
-        if np.shape(error) != (self.errors,) or not np.all(np.isfinite(error)):
-            raise ValueError(f"error: expected ({self.errors},) finite numbers, got {error!r}")
-        return {name: matrix @ error for name, matrix in self.feedback.items()}
 
 
 class Hebb:

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from agents.error.learner import make_feedforward
 from agents.error.lstm import LSTMFeedForward
 from agents.error.rate import RateFeedForward
 from agents.networks import NETWORKS, Network
@@ -18,6 +19,7 @@ from agents.networks.mlp import mlp
 from agents.networks.sensory_cells import PlaceCells
 from agents.rules import RULES, register, rule_for, rules_for
 from agents.rules.backward import FeedbackAlignment
+from agents.rules.stdp import SpikingRule
 
 
 class KolenPollack(FeedbackAlignment):
@@ -122,3 +124,30 @@ def test_a_rule_lets_observe_what_it_declares_and_modifies_nothing_else(name: st
         assert bool(readout) == ("read-out" in declared.modifies)
         assert bool(changed - readout) == ("hidden" in declared.modifies), rule
         assert any("feedback" in key for key in changed) == ("feedback" in declared.modifies)
+
+
+class SignedSTDP(SpikingRule):
+    """The sign of the broadcast error gates the change."""
+
+    name = "sign"
+
+    def modulator(self, feedback: np.ndarray, error: np.ndarray) -> np.ndarray:
+        return np.sign(feedback @ error)
+
+
+def test_an_own_rule_trains_spiking_cells() -> None:
+    register(SignedSTDP())
+    assert "sign" in rules_for(NETWORKS["snn"])
+    part = make_feedforward("error-snn-sign", np.random.default_rng(0))
+    cup, wanted = np.array([0.1, 0.55]), np.array([0.1, -0.2, 0.05])
+
+    def lacking() -> tuple[np.ndarray, Any]:
+        state = part.begin()
+        postures = [part.posture(state, cup) for _ in range(40)]
+        return wanted - np.mean(postures[20:], axis=0), part.eligibility(state)
+
+    first, _ = lacking()
+    for _ in range(10):
+        error, eligible = lacking()
+        part.change(eligible, error, 0.02)
+    assert np.linalg.norm(lacking()[0]) < 0.6 * np.linalg.norm(first)

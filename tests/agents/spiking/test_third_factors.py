@@ -5,32 +5,28 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from agents.error.learner import make_feedforward
+from agents.error.spiking import CELLS_PER_MUSCLE, SpikingFeedForward
+from agents.rules.stdp import GatedSTDP
 from agents.spiking.circuit import SpikingCircuit
 from agents.spiking.lif import LIFCells
 from agents.spiking.projections import Projection
 from agents.spiking.readouts import AntagonistReadout
 from agents.spiking.stdp import PairSTDP
-from agents.spiking.third_factors import (
-    BroadcastError,
-    ExpectedEligibility,
-    Hebb,
-    NormalisedRewardPredictionError,
-)
+from agents.spiking.third_factors import ExpectedEligibility, Hebb, NormalisedRewardPredictionError
 
 ACTIVITY = np.array([1.0, 0.4, 0.0])
 
 
 def test_output_cells_receive_their_own_error_and_hidden_cells_a_fixed_mixture() -> None:
-    sign = np.array([[1.0, 0.0], [-1.0, 0.0], [0.0, 1.0], [0.0, -1.0]])
-    rule = BroadcastError({"hidden-output": sign}, {"input-hidden": 2000}, np.random.default_rng(0))
-    error = np.array([0.3, -0.1])
-    modulators = rule.modulators(error)
-    np.testing.assert_allclose(modulators["hidden-output"], [0.3, -0.3, -0.1, 0.1])
-    np.testing.assert_array_equal(modulators["input-hidden"], rule.feedback["input-hidden"] @ error)
-    assert np.std(rule.feedback["input-hidden"]) == pytest.approx(1.0 / np.sqrt(2.0), rel=0.05)
-    for wrong in (np.zeros(3), np.array([0.3, np.nan]), np.array([np.inf, 0.0])):
-        with pytest.raises(ValueError, match=r"error: expected \(2,\) finite numbers"):
-            rule.modulators(wrong)
+    part = make_feedforward("error-snn-stdp", np.random.default_rng(0))
+    assert isinstance(part, SpikingFeedForward)
+    error = np.array([0.3, -0.1, 0.2])
+    np.testing.assert_array_equal(part.feedback["hidden-output"], part.readout.sign)
+    np.testing.assert_allclose(
+        GatedSTDP().modulator(part.readout.sign, error)[::CELLS_PER_MUSCLE], [0.3, -0.3, -0.1, 0.1, 0.2, -0.2]
+    )
+    assert np.std(part.feedback["input-hidden"]) == pytest.approx(1.0 / np.sqrt(3.0), rel=0.05)
 
 
 def test_a_reward_prediction_error_is_normalised_and_clipped() -> None:
@@ -77,14 +73,20 @@ def test_a_broadcast_error_teaches_a_command(dtype: type) -> None:
         dtype=dtype,
     )
     readout = AntagonistReadout(joints=2, cells_per_muscle=10, per_hz=0.02)
-    rule = BroadcastError({"hidden-output": readout.sign}, {"input-hidden": 100}, rng)
+    rule, feedback = (
+        GatedSTDP(),
+        {
+            "input-hidden": rng.normal(0.0, 1.0 / np.sqrt(2.0), (100, 2)),
+            "hidden-output": readout.sign,
+        },
+    )
     rates_hz, goal = rng.uniform(0.0, 60.0, 40), np.array([0.25, -0.15])
 
     def command() -> np.ndarray:
         state = circuit.begin()
         circuit.run(state, rates_hz, 400)
         command = readout.command(circuit.rate_hz(state, "output"))
-        circuit.teach(state, rule.modulators(goal - command))
+        circuit.teach(state, {name: rule.modulator(matrix, goal - command) for name, matrix in feedback.items()})
         return command
 
     first = command()
