@@ -6,6 +6,7 @@ import os
 import signal
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from time import monotonic
 from types import FrameType
@@ -74,18 +75,23 @@ def checked_settings(learner: Learner, seed: int = 0) -> dict[str, Any]:
     return {"seed": checked_seed, **check_settings(given, known)}
 
 
-def learner_of(path: str | Path) -> str:
+def learner_of(path: str | Path, model: type[Any] | None = None) -> str:
     """Return the name of the learner that a checkpoint folder holds.
+
+    Args:
+        path: the folder.
+        model: the class that the learner must have; None for any.
 
     Raises:
         NoCheckpointError: there is no checkpoint.
-        CheckpointError: the folder names no known learner.
+        CheckpointError: the folder names no known learner, or one of another class.
     """
     name = read_config(Path(path)).get("learner")
     if not is_learner(name):
         raise CheckpointError(f"checkpoint {path}: expected the name of a learner, got {short(name)}")
-    assert isinstance(name, str)
-    return name
+    if model is not None and find(name).model_class is not model:
+        raise CheckpointError(f"checkpoint {path}: expected a learner made by {model.__name__}, got {short(name)}")
+    return str(name)
 
 
 def load_learner(path: str | Path, env: Any, **settings: Any) -> Any:
@@ -188,14 +194,7 @@ def prepare(
     return model
 
 
-def prepare_torque(learner: str, seed: int, folder: Path, on_progress: Callable[[float], None] | None = None) -> Any:
-    """Prepare a learner as `prepare` does, under torque control."""
-    return prepare(learner, seed, folder, on_progress, control="torque")
-
-
-def prepare_muscle(learner: str, seed: int, folder: Path, on_progress: Callable[[float], None] | None = None) -> Any:
-    """Prepare a learner as `prepare` does, under muscle control."""
-    return prepare(learner, seed, folder, on_progress, control="muscle")
+prepare_torque, prepare_muscle = partial(prepare, control="torque"), partial(prepare, control="muscle")
 
 
 def train_trials(

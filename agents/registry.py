@@ -82,8 +82,6 @@ SPIKING_REWARD_DESCRIPTIONS = {
     "hebb": "a spiking actor without visual feedback; synapses change by spike timing, whatever the reward",
 }
 HIDDEN_DESCRIPTION = "; under the perturbation only hidden weights learn, the read-out is fixed"
-PIXELS_DESCRIPTION = "; it sees pixels"
-CONTROL_DESCRIPTIONS = {POSTURE: "", "torque": "; it commands torques", "muscle": "; it commands muscles"}
 
 
 @dataclass(frozen=True)
@@ -162,7 +160,7 @@ class Learner:
         """
         if not self.description:
             return ""
-        text = self.description + CONTROL_DESCRIPTIONS[control]
+        text = self.description + ("" if control == POSTURE else f"; it commands {control}s")
         if self.spec.teacher == NONE:
             return text
         if self.trials:
@@ -174,6 +172,26 @@ class Learner:
         return f"{text}, which were {fewest if fewest == most else f'{fewest} to {most}'} trials"
 
 
+# Algorithms of learners with a perceptron under any rule: name, class, title, and control steps of training.
+REWARD_ALGORITHMS = (
+    ("", PPO, "PPO", 1_000_000),
+    ("sac", SAC, "SAC", 150_000),
+    ("td3", TD3, "TD3", 150_000),
+)
+REWARD_LSTM = Learner(
+    Spec("reward", "lstm", "bp"),
+    RECURRENT_PPO,
+    "LSTM cells with memory; learns from reward alone, by PPO and back-propagation through time",
+    steps=300_000,
+)
+REWARD_TQC = Learner(
+    Spec("reward", "mlp", "bp", "tqc"),
+    TQC,
+    "learns from sparse reward alone, by TQC with hindsight",
+    steps=50_000,
+    env_id=REACH,
+    env_options={"observation": "goal"},
+)
 _registered: dict[str, Learner] = {}
 
 
@@ -217,50 +235,29 @@ def register(
 
 def learners() -> dict[str, Learner]:
     """Return all learners by full name: by seen error, by reward, and those registered."""
-    feedback_only = "feedback only, nothing is learned"
-    entries = [Learner(Spec(NONE), ERROR_LEARNER, feedback_only, ERROR_TRIALS, defaults=_defaults(HIDDEN_RATE))]
+    entries = [_error_learner(Spec(NONE), "feedback only, nothing is learned", HIDDEN_RATE, {})]
     for network in NETWORKS.values():
-        entries += [
-            Learner(
-                Spec("error", network.name, rule),
-                ERROR_LEARNER,
-                _error_description(network.name, rule) + (PIXELS_DESCRIPTION if network.sees == "picture" else ""),
-                ERROR_TRIALS,
-                env_options=network.env_options,
-                defaults=_defaults(network.hidden_rate),
-            )
-            for rule in rules_for(network)
-        ]
-    for algorithm, model, title, steps in (
-        ("", PPO, "PPO", 1_000_000),
-        ("sac", SAC, "SAC", 150_000),
-        ("td3", TD3, "TD3", 150_000),
-    ):
-        entries += [
-            Learner(Spec("reward", "mlp", rule, algorithm), model, f"learns from reward alone, by {title}", steps=steps)
-            for rule in rules_for(NETWORKS["mlp"])
-        ]
-    entries += [
-        Learner(
-            Spec("reward", "lstm", "bp"),
-            RECURRENT_PPO,
-            "LSTM cells with memory; learns from reward alone, by PPO and back-propagation through time",
-            steps=300_000,
-        ),
-        Learner(
-            Spec("reward", "mlp", "bp", "tqc"),
-            TQC,
-            "learns from sparse reward alone, by TQC with hindsight",
-            steps=50_000,
-            env_id=REACH,
-            env_options={"observation": "goal"},
-        ),
-    ]
-    entries += [
-        Learner(Spec("reward", "snn", rule), SPIKING_ACTOR_CRITIC, description, REWARDED_TRIALS, env_id=REACH)
-        for rule, description in SPIKING_REWARD_DESCRIPTIONS.items()
-    ]
+        for rule in rules_for(network):
+            usual = ERROR_DESCRIPTIONS.get(rule, "learns from its seen error")
+            description = ERROR_DESCRIPTIONS.get(f"{network.name}-{rule}", usual)
+            if network.sees == "picture":
+                description += "; it sees pixels"
+            spec = Spec("error", network.name, rule)
+            entries.append(_error_learner(spec, description, network.hidden_rate, network.env_options))
+    for algorithm, model, title, steps in REWARD_ALGORITHMS:
+        description = f"learns from reward alone, by {title}"
+        for rule in rules_for(NETWORKS["mlp"]):
+            entries.append(Learner(Spec("reward", "mlp", rule, algorithm), model, description, steps=steps))
+    entries += [REWARD_LSTM, REWARD_TQC]
+    for rule, description in SPIKING_REWARD_DESCRIPTIONS.items():
+        spec = Spec("reward", "snn", rule)
+        entries.append(Learner(spec, SPIKING_ACTOR_CRITIC, description, REWARDED_TRIALS, env_id=REACH))
     return {entry.spec.name: entry for entry in entries} | _registered
+
+
+def _error_learner(spec: Spec, description: str, hidden_rate: float, env_options: Mapping[str, Any]) -> Learner:
+    defaults = {"rate": LEARNING_RATE, "hidden_rate": hidden_rate, "practice_rate": PRACTICE_RATE}
+    return Learner(spec, ERROR_LEARNER, description, ERROR_TRIALS, env_options=env_options, defaults=defaults)
 
 
 def aliases() -> dict[str, str]:
@@ -343,15 +340,6 @@ def tuned_settings(spec: Spec) -> dict[str, Any]:
     stored = json.loads(TUNED.read_text()) if TUNED.exists() else {}
     settings: dict[str, Any] = stored.get(spec.name, {}).get("settings", {})
     return settings
-
-
-def _defaults(hidden_rate: float) -> dict[str, float]:
-    return {"rate": LEARNING_RATE, "hidden_rate": hidden_rate, "practice_rate": PRACTICE_RATE}
-
-
-def _error_description(network: str, rule: str) -> str:
-    usual = ERROR_DESCRIPTIONS.get(rule, "learns from its seen error")
-    return ERROR_DESCRIPTIONS.get(f"{network}-{rule}", usual)
 
 
 def _value_of(text: str) -> Any:

@@ -15,7 +15,7 @@ from typing import Any, ClassVar, Generic, Self, TypeVar
 import gymnasium as gym
 import numpy as np
 from numpy.typing import NDArray
-from stable_baselines3.common.callbacks import BaseCallback, CallbackList, ConvertCallback, ProgressBarCallback
+from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.logger import Logger
 from stable_baselines3.common.vec_env import DummyVecEnv, VecEnv
 
@@ -194,12 +194,12 @@ class TrialLearner(ABC, Generic[T]):
             CheckpointError: the checkpoint lacks entries, holds other arrays than this learner, or, with `resume`, the
                 random state of another number of environments.
         """
-        own, limits = self._arrays(), self._limits()
-        config, arrays, memory = read_checkpoint(Path(path), entries_of(own, limits), self._memory_entries())
+        network, limits = self._arrays(), self._limits()
+        config, arrays, memory = read_checkpoint(Path(path), entries_of(network, limits), self._memory_entries())
         require_entries(config, [*self._saved_settings(), "random_states"], path)
         counts = read_settings(config, {"num_timesteps": COUNT, "trials": COUNT}, path)
         with loading(path):
-            fill(own, arrays, path, limits)
+            fill(network, arrays, path, limits)
             self._restore_memory(config, memory, path)
             self.num_timesteps, self.trials = counts["num_timesteps"], counts["trials"]
             if resume:
@@ -333,7 +333,7 @@ class TrialLearner(ABC, Generic[T]):
         # Stable-Baselines3's progress bar reads this local, and counts from zero.
         total = total_timesteps = self.num_timesteps + total_timesteps
         self._total_timesteps = total
-        hook = self._callback(callback, progress_bar)
+        hook = BaseAlgorithm._init_callback(self, callback, progress_bar)  # type: ignore[arg-type]
         hook.on_training_start(locals(), globals())
         hook.on_rollout_start()
         source = TrialSource(self.env, self.seed if self._unseeded else None)
@@ -378,23 +378,9 @@ class TrialLearner(ABC, Generic[T]):
         return now
 
     def _log(self, recent: deque[tuple[float, int, bool]]) -> None:
-        reward, length, success = np.mean(np.array(recent, dtype=np.float64), axis=0)
-        self.logger.record("rollout/ep_rew_mean", float(reward))
-        self.logger.record("rollout/ep_len_mean", float(length))
-        self.logger.record("rollout/success_rate", float(success))
-        for name, value in self._measures().items():
+        means = np.mean(np.array(recent, dtype=np.float64), axis=0).tolist()
+        names = "rollout/ep_rew_mean", "rollout/ep_len_mean", "rollout/success_rate"
+        for name, value in (*zip(names, means, strict=True), *self._measures().items()):
             self.logger.record(name, value)
         self.logger.record("time/trials", self.trials)
         self.logger.dump(self.num_timesteps)
-
-    def _callback(self, callback: Any, progress_bar: bool) -> BaseCallback:
-        if isinstance(callback, list):
-            hook: BaseCallback = CallbackList(callback)
-        elif isinstance(callback, BaseCallback):
-            hook = callback
-        else:
-            hook = ConvertCallback(callback)
-        if progress_bar:
-            hook = CallbackList([hook, ProgressBarCallback()])
-        hook.init_callback(self)  # type: ignore[arg-type]
-        return hook

@@ -23,22 +23,13 @@ import numpy as np
 from numpy.typing import NDArray
 from stable_baselines3.common.vec_env import VecEnv
 
-from agents.checkpoint import (
-    CheckpointError,
-    Entry,
-    entries_of,
-    fill,
-    loading,
-    read_config,
-    read_settings,
-    require_fit,
-    require_values,
-)
+from agents.checkpoint import CheckpointError, Entry, entries_of, loading, read_config, read_settings
 from agents.error.feedforward import FeedForward, Plastic
 from agents.error.lstm import LSTMFeedForward
 from agents.error.memory import MemoryFeedForward
 from agents.error.rate import RateFeedForward
 from agents.error.spiking import SpikingFeedForward
+from agents.learner import learner_of
 from agents.networks.registry import JOINTS, NETWORKS
 from agents.reaching.controller import (
     MOVEMENT_S,
@@ -50,8 +41,8 @@ from agents.reaching.controller import (
     minimum_jerk,
 )
 from agents.reaching.senses import ObservationReader, Sensation
-from agents.registry import ERROR_LEARNER, NONE, find, is_learner
-from agents.settings import LOG_SETTINGS, SEED, Setting, check_settings, short
+from agents.registry import NONE, find
+from agents.settings import LOG_SETTINGS, SEED, Setting, check_settings
 from agents.trial_learner import Trial, TrialLearner
 from reach import CONTROL_STEP_S
 from reach.snapshot import Snapshot
@@ -120,34 +111,27 @@ class Baseline:
         }
 
     def restore(self, saved: dict[str, Array], path: str | Path) -> None:
-        """Restore what `arrays` returned.
+        """Restore what `arrays` returned and `entries` fits.
 
         Args:
             saved: the arrays.
             path: of the checkpoint, for messages.
 
         Raises:
-            CheckpointError: other arrays, other shapes, or different numbers of displacements and postures.
+            CheckpointError: different numbers of displacements and postures.
         """
-        entries = self.entries()
-        require_fit({name: (array.dtype.str, array.shape) for name, array in saved.items()}, entries, path)
-        require_values(saved, entries, path)
         recent = {"recent_displacements_m": self.displacements, "recent_postures_rad": self.postures}
         lengths = {name: len(saved[name]) for name in recent}
         if len(set(lengths.values())) > 1:
             raise CheckpointError(f"checkpoint {path}: expected as many displacements as postures, got {lengths}")
-        fill(
-            {"expected_displacement_m": self.expected, "error_weights": self.weights},
-            {name: value for name, value in saved.items() if name not in recent},
-            path,
-        )
+        self.expected[:], self.weights[:] = saved["expected_displacement_m"], saved["error_weights"]
         for name, values in recent.items():
             values.clear()
             values.extend(saved[name])
 
 
 def make_feedforward(name: str, rng: np.random.Generator) -> FeedForward:
-    """Return the untrained network and rule of an error learner.
+    """Return the network and rule of an untrained error learner.
 
     Args:
         name: of the learner; "none" has no network.
@@ -165,10 +149,9 @@ def make_feedforward(name: str, rng: np.random.Generator) -> FeedForward:
     sensory, cells = network.build(rng)
     if network.cells == "spiking":
         return SpikingFeedForward(spec.rule, rng, cells=sensory, sees=network.sees, **cells)
-    if network.cells == "recurrent":
-        return LSTMFeedForward(spec.rule, sensory, cells, rng, aligning=is_aligning, sees=network.sees)
-    layers = RateFeedForward(spec.rule, sensory, cells, rng, aligning=is_aligning, sees=network.sees)
-    return MemoryFeedForward(spec.rule, layers, rng) if network.practises else layers
+    kind = LSTMFeedForward if network.cells == "recurrent" else RateFeedForward
+    part = kind(spec.rule, sensory, cells, rng, aligning=is_aligning, sees=network.sees)
+    return MemoryFeedForward(spec.rule, part, rng) if isinstance(part, RateFeedForward) and network.practises else part
 
 
 READING_S = PREPARATION_S + MOVEMENT_S + SIGHT_LAG_S
@@ -195,16 +178,18 @@ class Reading:
 
 
 class SeenError:
-    """The teacher: reads the error of a reach from the senses.
+    """The teacher: reads the error of a reach from the senses."""
 
-    Attributes:
-        expected: (2,) m, the mean displacement of unperturbed reaches, which is subtracted from every reading.
-    """
+    def __init__(self, controller: Controller, expected: Array) -> None:
+        """Make a teacher.
 
-    def __init__(self, controller: Controller) -> None:
-        """Make a teacher that uses the body map of a controller."""
+        Args:
+            controller: whose body map is used.
+            expected: (2,) m, the mean displacement of unperturbed reaches, which is subtracted from every reading. It
+                is not copied: `Baseline.end` fills it in place.
+        """
         self._controller = controller
-        self.expected = np.zeros(2)
+        self._expected = expected
 
     def read(self, reach: Reach) -> Reading | None:
         """Return the error of a reach sensed up to now; None if the hand is not seen or the movement not half over.
@@ -216,7 +201,7 @@ class SeenError:
             return None
         displacement = reach.start + progress * (reach.aimed_cup - reach.start) - reach.hand
         turn = progress * (reach.axis - float(np.sum(reach.angles_at_sight)))
-        right, forward = (displacement - self.expected).tolist()
+        right, forward = (displacement - self._expected).tolist()
         error = reach.feedback + self._controller.motor_error(reach.angles_at_sight, (right, forward), turn)
         # The size of a large error is not trusted, only its direction.
         size = float(np.linalg.norm(error))
@@ -291,9 +276,7 @@ class ErrorLearner(TrialLearner[ErrorTrial]):
             ValueError: observations that do not show where hand and cup are.
         """
         super().set_env(env, force_reset)
-        self.teacher = SeenError(self.controller)
-        # The same array, which the baseline fills in place.
-        self.teacher.expected = self.baseline.expected
+        self.teacher = SeenError(self.controller, self.baseline.expected)
 
     def _require_usable(self, env: gym.Env[Any, Any] | VecEnv, senses: ObservationReader) -> None:
         if self.feedforward.sees == "picture" and not senses.has_pictures:
@@ -358,7 +341,8 @@ class ErrorLearner(TrialLearner[ErrorTrial]):
     def _finish(self, trial: ErrorTrial, last: Any, rewards: float) -> None:
         if not trial.is_read:
             self._sense(trial, last)
-            trial.reading = trial.reading if trial.is_read else self.teacher.read(trial.reach)
+            if not trial.is_read:
+                trial.reading = self.teacher.read(trial.reach)
         if trial.reading is None:
             return
         self.baseline.add(trial.reading.displacement, trial.posture)
@@ -408,12 +392,9 @@ class ErrorLearner(TrialLearner[ErrorTrial]):
         Raises:
             CheckpointError: the checkpoint is damaged, of another learner, lacks entries, or does not fit `env`.
         """
-        config = read_config(Path(path))
-        name = config.get("learner")
-        if not is_learner(name) or find(str(name)).model != ERROR_LEARNER:
-            raise CheckpointError(f"checkpoint {path}: expected a learner taught by its seen error, got {short(name)}")
-        saved = read_settings(config, SEED | RATES, path)
+        name = learner_of(path, cls)
+        saved = read_settings(read_config(Path(path)), SEED | RATES, path)
         with loading(path):
-            learner = cls(str(name), env, **saved, **settings)
+            learner = cls(name, env, **saved, **settings)
         learner.restore(path, resume=resume)
         return learner

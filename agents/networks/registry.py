@@ -80,11 +80,11 @@ def register(network: Network) -> Network:
 
 
 for _network in (
-    Network("mlp", "layers", "agents.networks.mlp:place_mlp"),
-    Network("retina", "layers", "agents.networks.mlp:v1_mlp", env_options=COLOURED_RETINA),
-    Network("cnn", "layers", "agents.networks.cnn:receptor_cnn", env_options=COLOURED_RETINA),
+    Network("mlp", "layers", "agents.networks.layers:place_mlp"),
+    Network("retina", "layers", "agents.networks.layers:v1_mlp", env_options=COLOURED_RETINA),
+    Network("cnn", "layers", "agents.networks.layers:receptor_cnn", env_options=COLOURED_RETINA),
     Network("lstm", "recurrent", "agents.networks.lstm:place_lstm", hidden_rate=4.0),
-    Network("memory", "layers", "agents.networks.mlp:place_mlp", rules=("bp", "shallow"), practises=True),
+    Network("memory", "layers", "agents.networks.layers:place_mlp", rules=("bp", "shallow"), practises=True),
     Network("snn", "spiking", "agents.error.spiking:snn", hidden_rate=4.0),
     Network("sparse", "spiking", "agents.error.spiking:sparse", hidden_rate=4.0),
     Network("structural", "spiking", "agents.error.spiking:structural", hidden_rate=4.0),

@@ -9,6 +9,9 @@ normalisation (Heeger 1992, Vis Neurosci 9:181). Nothing here learns.
 from __future__ import annotations
 
 import math
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from typing import ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -138,14 +141,15 @@ def _add_responses(contrast, filters, step, responses):  # type: ignore[no-untyp
                         responses[u, v, kind] += value * filters[i - u * step + radius, j - v * step + radius, kind]
 
 
-class V1Bank:
-    """Simple and complex cells of two sizes that respond to luminance.
-
-    At each place and orientation there are four simple cells, two phases and their opposites, and a complex cell.
+class PictureCells(ABC):
+    """Base class of cells that respond to a picture with divisive normalisation.
 
     Attributes:
+        retina_px: side of the pictures, pixels.
         size: number of cells.
     """
+
+    SIZES: ClassVar = SIZES
 
     def __init__(self, retina_px: int = 64) -> None:
         """Lay out the cells.
@@ -156,10 +160,11 @@ class V1Bank:
         Raises:
             ValueError: a smaller picture.
         """
-        _require_side(retina_px)
+        if retina_px < SMALLEST_PICTURE_PX:
+            raise ValueError(f"retina_px: expected {SMALLEST_PICTURE_PX} or more, got {retina_px}")
         self.retina_px = retina_px
-        self._filters = [GaborFilters(wavelength * retina_px, round(step * retina_px)) for wavelength, step in SIZES]
-        self.size = len(self._responses(np.zeros((retina_px, retina_px, 3))))
+        self._filters = [GaborFilters(wave * retina_px, round(step * retina_px)) for wave, step in self.SIZES]
+        self.size = self._responses(np.zeros((retina_px, retina_px, 3))).size
 
     def activity(self, picture: Array) -> Array:
         """Return the activity (size,), 0 or more, for a picture (retina_px, retina_px, 3) of 0..255.
@@ -170,8 +175,19 @@ class V1Bank:
         _require_picture(picture, self.retina_px)
         return divisive_normalisation(self._responses(picture))
 
+    @abstractmethod
     def _responses(self, picture: Array) -> Array:
-        contrast = (np.asarray(picture, dtype=np.float64) - TABLE_RGB) @ np.array(LUMINANCE) / 255.0
+        """Return the activity before normalisation."""
+
+
+class V1Bank(PictureCells):
+    """Simple and complex cells of two sizes that respond to luminance.
+
+    At each place and orientation there are four simple cells, two phases and their opposites, and a complex cell.
+    """
+
+    def _responses(self, picture: Array) -> Array:
+        contrast = _contrast(picture, LUMINANCE)
         cells: list[Array] = []
         for filters in self._filters:
             even, odd = filters.responses(contrast)
@@ -180,45 +196,18 @@ class V1Bank:
         return np.concatenate(cells)
 
 
-class ComplexCells:
+class ComplexCells(PictureCells):
     """Complex cells of the smaller size that respond to red minus green, averaged over neighbouring places.
 
     Such cells of V1 have oriented receptive fields in which red and green oppose each other, and respond to borders of
-    colour (Johnson, Hawken and Shapley 2001, Nat Neurosci 4:409). They are few enough for a spiking network.
-
-    Attributes:
-        size: number of cells: 8 orientations at 8 x 8 places.
+    colour (Johnson, Hawken and Shapley 2001, Nat Neurosci 4:409). They are few enough for a spiking network: 8
+    orientations, the slowest index, at 8 x 8 places.
     """
 
-    def __init__(self, retina_px: int = 64) -> None:
-        """Lay out the cells.
-
-        Args:
-            retina_px: side of the pictures, 32 or more.
-
-        Raises:
-            ValueError: a smaller picture.
-        """
-        _require_side(retina_px)
-        self.retina_px = retina_px
-        wavelength, step = SIZES[0]
-        self._filters = GaborFilters(wavelength * retina_px, round(step * retina_px))
-        self.size = self._responses(np.zeros((retina_px, retina_px, 3))).size
-
-    def activity(self, picture: Array) -> Array:
-        """Return the activity (size,), 0 or more, for a picture (retina_px, retina_px, 3) of 0..255.
-
-        The orientation is the slowest index.
-
-        Raises:
-            ValueError: a picture of another shape.
-        """
-        _require_picture(picture, self.retina_px)
-        return divisive_normalisation(self._responses(picture))
+    SIZES = SIZES[:1]
 
     def _responses(self, picture: Array) -> Array:
-        contrast = (np.asarray(picture, dtype=np.float64) - TABLE_RGB) @ np.array(RED_MINUS_GREEN) / 255.0
-        energy = np.hypot(*self._filters.responses(contrast))
+        energy = np.hypot(*self._filters[0].responses(_contrast(picture, RED_MINUS_GREEN)))
         kinds, places, _ = energy.shape
         pools = places // POOLED_PLACES
         whole = energy[:, : pools * POOLED_PLACES, : pools * POOLED_PLACES]
@@ -245,8 +234,14 @@ class Receptors:
             ValueError: a picture of another shape.
         """
         _require_picture(picture, self.retina_px)
-        lacking = np.maximum(1.0 - np.asarray(picture, dtype=np.float64) / TABLE_RGB, 0.0)
-        return np.ascontiguousarray(lacking.transpose(2, 0, 1)).ravel()
+        darkness = np.maximum(1.0 - np.asarray(picture, dtype=np.float64) / TABLE_RGB, 0.0)
+        return np.ascontiguousarray(darkness.transpose(2, 0, 1)).ravel()
+
+
+def _contrast(picture: Array, weights: Sequence[float]) -> Array:
+    """Return the weighted sum of the colours (size, size) of a picture less that of the table, in units of 255."""
+    contrast: Array = (np.asarray(picture, dtype=np.float64) - TABLE_RGB) @ np.array(weights) / 255.0
+    return contrast
 
 
 def divisive_normalisation(cells: Array) -> Array:
@@ -255,11 +250,6 @@ def divisive_normalisation(cells: Array) -> Array:
     return normalised
 
 
-def _require_side(retina_px: int) -> None:
-    if retina_px < SMALLEST_PICTURE_PX:
-        raise ValueError(f"expected retina_px of {SMALLEST_PICTURE_PX} or more, got {retina_px}")
-
-
 def _require_picture(picture: Array, retina_px: int) -> None:
     if picture.shape != (retina_px, retina_px, 3):
-        raise ValueError(f"expected a picture of shape {(retina_px, retina_px, 3)}, got {picture.shape}")
+        raise ValueError(f"picture: expected shape {(retina_px, retina_px, 3)}, got {picture.shape}")

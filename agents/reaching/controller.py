@@ -14,6 +14,7 @@ causes is small.
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -117,7 +118,8 @@ CLOSE_WITHIN_M = 0.015
 EMPTY_APERTURE_M = 0.045
 RELEASE_STEPS = 15
 
-# Memory of one reach; `Reach` documents its fields.
+# Memory of one reach; `Reach` documents most fields. `goal` is the feed-forward posture of the launch, `opening` counts
+# the steps for which the fingers stay open after they met without the cup.
 REACH = np.dtype(
     [
         ("step", "i8"),
@@ -158,14 +160,43 @@ BODY = np.dtype(
 BOTH_FREE = np.array([1.0, 1.0, 0.0])
 
 
+def _copy_of(name: str) -> Any:
+    """Return a property that copies a field of `Reach.memory`; numbers become Python's."""
+
+    def copy(reach: Reach) -> Any:
+        value = reach.memory[name][0]
+        return value.copy() if isinstance(value, np.ndarray) else value.item()
+
+    return property(copy)
+
+
 class Reach:
     """Memory of the controller within one reach.
 
     Attributes:
-        memory: (1,) of `REACH`, on which the kernels work.
+        memory: (1,) of `REACH`, on which the kernels work. The attributes from `step` on are copies of its fields.
         picture: mean picture of the retina during preparation; None without a retina.
         body: state of the posture servo, under torque or muscle control.
+        step: number of control steps since the start of the trial.
+        cup, aimed_cup: (2,) m, the filtered seen cup, at present and at launch.
+        start: (2,) m, the seen hand (from proprioception when hidden) at the start.
+        rest: (3,) rad, the posture held at the start.
+        feedback: (3,) rad, sum of feedback added to the posture.
+        hand: (2,) m, the latest seen hand (from proprioception when hidden); `visible` is whether it was seen.
+        angles_at_sight: (3,) rad, the joint angles at the moment at which `hand` was seen.
+        axis: rad, the wanted direction of the hand at the cup: that of the reach, limited by the wrist.
     """
+
+    step: int = _copy_of("step")
+    visible: bool = _copy_of("visible")
+    axis: float = _copy_of("axis")
+    cup: Array = _copy_of("cup")
+    aimed_cup: Array = _copy_of("aimed_cup")
+    start: Array = _copy_of("start")
+    rest: Array = _copy_of("rest")
+    feedback: Array = _copy_of("feedback")
+    hand: Array = _copy_of("hand")
+    angles_at_sight: Array = _copy_of("angles_at_sight")
 
     def __init__(self) -> None:
         """Start with nothing sensed."""
@@ -174,74 +205,15 @@ class Reach:
         self.body: BodyState | None = None
 
     @property
-    def step(self) -> int:
-        """Return the number of control steps since the start of the trial."""
-        return int(self.memory["step"].item())
-
-    @property
     def time_s(self) -> float:
         """Return the time since the start of the trial, s."""
         return self.step * CONTROL_STEP_S
-
-    @property
-    def cup(self) -> Array:
-        """Return the filtered seen cup, (2,) m, at present."""
-        return self._copy("cup")
-
-    @property
-    def aimed_cup(self) -> Array:
-        """Return the filtered seen cup, (2,) m, at launch."""
-        return self._copy("aimed_cup")
-
-    @property
-    def start(self) -> Array:
-        """Return the seen hand (from proprioception when hidden) at the start, (2,) m."""
-        return self._copy("start")
-
-    @property
-    def rest(self) -> Array:
-        """Return the posture held at the start, (3,) rad."""
-        return self._copy("rest")
-
-    @property
-    def feedback(self) -> Array:
-        """Return the sum of feedback added to the posture, (3,) rad."""
-        return self._copy("feedback")
-
-    @property
-    def hand(self) -> Array:
-        """Return the latest seen hand (from proprioception when hidden), (2,) m."""
-        return self._copy("hand")
-
-    @property
-    def visible(self) -> bool:
-        """Return whether `hand` was seen."""
-        return bool(self.memory["visible"].item())
-
-    @property
-    def angles_at_sight(self) -> Array:
-        """Return the joint angles (3,) rad at the moment at which `hand` was seen."""
-        return self._copy("angles_at_sight")
-
-    @property
-    def axis(self) -> float:
-        """Return the wanted direction of the hand at the cup, rad: that of the reach, limited by the wrist."""
-        return float(self.memory["axis"].item())
 
     @property
     def past_angles(self) -> Array:
         """Return the joint angles (n, 3) rad as sensed in the latest steps, the oldest first."""
         past: Array = self.memory["past_angles"][0]
         return past[max(0, len(past) - self.step) :]
-
-    def launch(self, feedforward: Array, plan: Array) -> None:
-        """Start the movement for a change of posture (3,) rad, by postures (PLAN_STEPS, 3) rad."""
-        self.memory["goal"] = feedforward
-        self.memory["plan"] = plan
-
-    def _copy(self, name: str) -> Array:
-        field: Array = self.memory[name][0].copy()
-        return field
 
 
 class Controller:
@@ -280,7 +252,8 @@ class Controller:
             feedforward: (3,) rad, the learned change of posture from rest that brings the hand to the cup.
         """
         if reach.step == PREPARATION_STEPS:
-            reach.launch(feedforward, self.plan(reach.rest, reach.rest + feedforward))
+            reach.memory["goal"] = feedforward
+            reach.memory["plan"] = self.plan(reach.rest, reach.rest + feedforward)
         command = np.empty(4, dtype=np.float32)
         act(reach.memory, self._body, now.row, feedforward, command)
         if self.servo is not None:

@@ -77,7 +77,7 @@ def assign_rule(
     if "feedback" in rule.modifies and not updates_feedback:
         fixed = [other.name for other in RULES.values() if other.cells == "layers" and "feedback" not in other.modifies]
         raise ValueError(
-            f"expected updates_feedback=True for rule {rule.name!r}, which changes its feedback with the weights, got "
+            f"updates_feedback: expected True for rule {rule.name!r}, which changes its feedback with the weights, got "
             f"False; call RuledNetwork.follow with the optimiser, or use one of {fixed}"
         )
     generator = generator or torch.default_generator
@@ -103,10 +103,10 @@ def assign_rule(
         for layer, link in layers_with_links(chain):
             is_head = layer is layers[-1]
             if is_head and len(feeds[id(layer)]) > 1:
-                raise ValueError(f"expected head {head!r} to feed no other head, got {feeds[id(layer)]}")
+                raise ValueError(f"head {head!r}: expected to feed no other head, got {feeds[id(layer)]}")
             place = Place(network, names[id(layer)], head if is_head else None, tuple(feeds[id(layer)]), below, link)
             if layer.placed is not None and layer.placed.network is not network:
-                raise ValueError(f"expected one first layer for all chains of layer {place.name}, got several")
+                raise ValueError(f"layer {place.name}: expected one first layer for all its chains, got several")
             layer.placed = place
             below = layer
     for network in networks.values():
@@ -135,37 +135,42 @@ def layers_with_links(chain: Modules) -> Iterator[tuple[RuledLayer, tuple[nn.Mod
 
 
 def _require_covered(head: str, chain: Modules, names: dict[int, str]) -> None:
+    """Check that the rules cover the modules of a chain."""
     layers = [module for module in chain if isinstance(module, nn.Linear | nn.Conv2d)]
     if not layers:
-        raise ValueError(f"expected an nn.Linear or nn.Conv2d in chain {head!r}, got none")
+        raise ValueError(f"chain {head!r}: expected an nn.Linear or nn.Conv2d, got none")
     for module in chain:
-        own = {name for name, _ in module.named_parameters()}
-        if module not in layers:
-            if own:
-                raise ValueError(
-                    f"expected nn.Linear, nn.Conv2d, nn.Sequential of them, and modules without parameters in chain "
-                    f"{head!r}, got {type(module).__name__} with parameters"
-                )
-            continue
-        if not names.get(id(module)):
-            raise ValueError(f"expected layers that the root module holds, got {module}")
-        name = names[id(module)]
-        if layers.count(module) > 1:
-            raise ValueError(f"expected layer {name} once in chain {head!r}, got it {layers.count(module)} times")
-        if type(module) not in KINDS and not isinstance(module, RuledLayer):
-            raise ValueError(
-                f"expected nn.Linear or nn.Conv2d itself as layer {name}, without parametrizations, since a rule has a "
-                f"forward pass of its own, got {type(module).__name__}"
+        name, kind = names.get(id(module), ""), type(module)
+        parameters = sorted(parameter for parameter, _ in module.named_parameters())
+        padding = getattr(module, "padding_mode", "zeros"), getattr(module, "padding", 0)
+        checks: list[tuple[bool, str, object]] = [
+            (
+                not parameters,
+                "nn.Linear, nn.Conv2d or a module without parameters",
+                f"{kind.__name__} with {parameters}",
             )
-        if "forward" in vars(module):
-            raise ValueError(f"expected the forward method of its class in layer {name}, got one set on the object")
-        if not {"weight"} <= own <= {"weight", "bias"}:
-            raise ValueError(
-                f"expected parameters weight and bias in layer {name}, without weight normalisation, spectral "
-                f"normalisation or pruning, got {sorted(own)}"
-            )
-        if isinstance(module, nn.Conv2d) and (module.padding_mode != "zeros" or isinstance(module.padding, str)):
-            raise ValueError(f"expected padding by a number of zeros in chain {head!r}, got {module}")
+        ]
+        if module in layers:
+            checks = [
+                (bool(name), "a layer that the root module holds", module),
+                (layers.count(module) == 1, "each layer once", f"it {layers.count(module)} times"),
+                # A rule has a forward pass of its own.
+                (
+                    kind in KINDS or isinstance(module, RuledLayer),
+                    "nn.Linear or nn.Conv2d itself, without parametrizations",
+                    kind.__name__,
+                ),
+                ("forward" not in vars(module), "the forward method of its class", "one set on the object"),
+                (
+                    parameters in (["weight"], ["bias", "weight"]),
+                    "parameters weight and bias, without weight normalisation, spectral normalisation or pruning",
+                    parameters,
+                ),
+                (padding[0] == "zeros" and not isinstance(padding[1], str), "padding by a number of zeros", module),
+            ]
+        for is_valid, expected, got in checks:
+            if not is_valid:
+                raise ValueError(f"layer {name} in chain {head!r}: expected {expected}, got {got}")
 
 
 def _record_conditions(network: RuledNetwork) -> None:
@@ -187,7 +192,12 @@ def _draw_feedback(network: RuledNetwork, generator: torch.Generator, example: t
     The SD is 1/sqrt(n), where a cell receives n numbers through a feedback matrix.
     """
     inputs = _input_sizes(network, example)
-    outputs = {head: _outputs(layers_of(chain)[-1]) for head, chain in network.chains.items()}
+    outputs: dict[str, int] = {}
+    for head, chain in network.chains.items():
+        last = layers_of(chain)[-1]
+        if not isinstance(last, RuledLinear):
+            raise ValueError(f"head {head!r}: expected a linear layer, got {type(last).__name__}")
+        outputs[head] = last.out_features
     feedback = network.rule.feedback
     for name, layer in network.layers.items():
         is_second = network.is_fed_by_first(layer)
@@ -206,30 +216,23 @@ def _draw(layer: RuledLayer, name: str, shape: tuple[int, ...], fan_in: int, gen
     layer.register_buffer(name, matrix.to(layer.weight.device))
 
 
-def _outputs(head: RuledLayer) -> int:
-    if not isinstance(head, RuledLinear):
-        raise ValueError(f"expected a linear layer as head {head.place.head!r}, got {type(head).__name__}")
-    return head.out_features
-
-
 def _input_sizes(network: RuledNetwork, example: torch.Tensor | None) -> dict[str, int]:
-    """Return how many numbers one input of each layer has."""
+    """Return how many numbers one input of each layer has, where the feedback needs it or the example shows it."""
     sizes: dict[str, int] = {}
     for chain in network.chains.values():
         value = None if example is None else example.to(layers_of(chain)[0].weight.device)
         for module in chain:
-            if isinstance(module, RuledLinear):
-                sizes[module.place.name] = module.in_features
-            elif isinstance(module, RuledLayer):
-                if value is None:
-                    if module.place.below is not None and network.rule.feedback in ("heads", "second"):
-                        raise ValueError(
-                            f"expected an example, an input (1, ...) that shows the size of the input of layer "
-                            f"{module.place.name}, got None"
-                        )
-                    sizes[module.place.name] = 0
-                else:
+            if isinstance(module, RuledLayer):
+                needs_size = module.place.below is not None and network.rule.feedback in ("heads", "second")
+                if value is not None:
                     sizes[module.place.name] = value[0].numel()
+                elif isinstance(module, RuledConv2d) and needs_size:
+                    raise ValueError(
+                        f"example: expected an input (1, ...), which shows the size of the input of layer "
+                        f"{module.place.name}, got None"
+                    )
+                if isinstance(module, RuledLinear):
+                    sizes[module.place.name] = module.in_features
             if value is not None:
                 # A copy keeps the buffers and the mode of the module itself; `forward` calls no hooks.
                 acting = module if isinstance(module, RuledLayer) else copy.deepcopy(module).eval()
@@ -285,9 +288,7 @@ def _steps(
     network: RuledNetwork, record: BackwardRecord, weights: list[torch.Tensor]
 ) -> list[tuple[torch.Tensor | None, ...]]:
     """Return the steps of weights by the rule, then their gradients."""
-    device = record.value.device
-    autocast = torch.autocast(device.type, record.autocast, enabled=record.autocast is not None)
-    with torch.enable_grad(), network.exact_errors(False), keep_random_states(device), autocast:
+    with torch.enable_grad(), network.exact_errors(False), keep_random_states(record.value.device):
         outputs = [_output(network, record, head) for head in record.heads]
     errors = [error for error, _ in record.heads.values()]
     steps: list[tuple[torch.Tensor | None, ...]] = []

@@ -5,13 +5,18 @@ the rule computes the signal for the layer below. Products with transposed weigh
 them. `agents.rules.assign.assign_rule` puts the layers of a network under a rule; before, they act as torch's own.
 
 Each forward pass of a layer stores a `LayerPass` in autograd's graph. Two forward passes before one backward pass
-therefore do not mix, and a layer receives the errors of exactly the heads that it fed.
+therefore do not mix, and a layer receives the errors of exactly the heads that it fed. In order, one update is:
+
+1. `RuledLayer.forward` stores a new `LayerPass` (`RuledLayer.open_pass`) in the graph, by `_RuledPass`.
+2. `_RuledPass.backward` calls `LayerPass.receive_error` of each layer, from the head down.
+3. At a head, `LayerPass.receive_error` calls `send_error` of the rule, which may reach every earlier layer.
+4. At every layer it calls `backward_signal` of the rule, and returns this modulator to the layer below.
 """
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from itertools import pairwise
@@ -22,10 +27,12 @@ from torch import nn
 from torch.autograd import Function
 from torch.nn import functional
 
-from agents.rules.links import Conditions, Edge, change_through, in_own_backward_pass
+from agents.rules.links import Conditions, Edge, change_through
 from agents.rules.rule import LayerRule
 
 Tensor = torch.Tensor
+# By weights and bias; None where a gradient is not wanted.
+Gradients = tuple[Tensor | None, Tensor | None]
 # Conditions of the modules between a layer and the one below, by layer and module.
 LinkConditions = dict[tuple["RuledLayer", nn.Module], Conditions]
 
@@ -59,8 +66,7 @@ class LayerPass:
         layer: the layer.
         before: passes of the layers of the same network that feed it; empty for a first layer.
         exact: whether the error is back-propagated, whatever the rule.
-        weight: weights that the layer used; under autocast, in the lower precision.
-        autocast: dtype of autocast; None without autocast.
+        weight: weights that the layer used.
         input_shape, output_shape: shapes with the batch on the first axis.
         source: origin of the input in autograd's graph, if the rule has the route "forward".
         conditions: conditions of the modules in the layer's link that need them.
@@ -74,7 +80,6 @@ class LayerPass:
     before: tuple[LayerPass, ...]
     exact: bool
     weight: Tensor
-    autocast: torch.dtype | None = None
     input_shape: torch.Size = field(default_factory=torch.Size)
     output_shape: torch.Size = field(default_factory=torch.Size)
     source: Edge | None = None
@@ -101,10 +106,6 @@ class LayerPass:
         """Return how a change of the output of the layer below changes the input of this one."""
         assert self.source is not None
         return change_through(self.source, below, self.weight.new_zeros(self.input_shape), change)
-
-    def in_own_backward_pass(self, act: Callable[[], None], device: torch.device) -> None:
-        """Call a function in a backward pass of its own, nested in the present one."""
-        in_own_backward_pass(act, device)
 
     def receive_error(self, error: Tensor, value: Tensor, signal_wanted: bool) -> Tensor | None:
         """Handle the error at the layer's output in a backward pass.
@@ -152,13 +153,11 @@ class BackwardRecord:
     Attributes:
         layer: lowest layer that the backward pass reached: the first one that is not frozen.
         value: input of this layer.
-        autocast: dtype of autocast; None without autocast.
         heads: by head, the error at its output and the conditions of the modules between `layer` and the head.
     """
 
     layer: RuledLayer
     value: Tensor
-    autocast: torch.dtype | None
     heads: dict[str, tuple[Tensor, LinkConditions]]
 
 
@@ -197,7 +196,7 @@ class RuledNetwork:
                 for record in self.records
                 if record.layer is not lowest.layer and not record.heads.keys() & lowest.heads
             )
-            new_record = BackwardRecord(lowest.layer, value.detach(), lowest.autocast, dict(lowest.heads))
+            new_record = BackwardRecord(lowest.layer, value.detach(), dict(lowest.heads))
             self.records = (*retained, new_record)
             lowest.heads.clear()
 
@@ -278,11 +277,22 @@ class RuledLayer(nn.Module, ABC):
         """Return an error at the output times a matrix in the weights' shape, in the given shape of the input."""
 
     @abstractmethod
-    def spread(self, change: Tensor, weight: Tensor) -> Tensor:
-        """Return the change of the output for a change of the input and given weights."""
+    def output(self, value: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
+        """Return the output for an input by given weights; without bias, also its change for a change of the input."""
 
-    def open_pass(self, value: Tensor, weight: Tensor) -> LayerPass:
-        """Return a new pass of this layer for an input and the weights in use.
+    @abstractmethod
+    def gradients(self, error: Tensor, value: Tensor, weight: Tensor, wanted: list[bool]) -> Gradients:
+        """Return the gradients by weights and bias; `wanted` says which to compute, the others are None."""
+
+    def forward(self, input: Tensor) -> Tensor:
+        """Return the output of torch's own layer; with gradients on, the backward pass follows the rule."""
+        bias = cast("Tensor | None", self.bias)
+        if self.placed is None or not torch.is_grad_enabled():
+            return self.output(input, self.weight, bias)
+        return cast(Tensor, _RuledPass.apply(input, self.weight, bias, self.open_pass(input)))  # type: ignore[no-untyped-call]
+
+    def open_pass(self, value: Tensor) -> LayerPass:
+        """Return a new pass of this layer for an input.
 
         Raises:
             ValueError: the error cannot reach the layers below by the rule.
@@ -299,7 +309,7 @@ class RuledLayer(nn.Module, ABC):
             exact = any(earlier.exact for earlier in before)
         if not exact and not is_first:
             self._require_reached(value, before)
-        layer_pass = LayerPass(self, before, exact, weight.detach(), autocast_dtype(value))
+        layer_pass = LayerPass(self, before, exact, self.weight.detach())
         if network.rule.route == "forward":
             layer_pass.source = value.grad_fn, value.output_nr
         for module in place.link:
@@ -335,38 +345,9 @@ class RuledLayer(nn.Module, ABC):
                 f"{tuple(value.shape)}"
             )
 
-    def _apply_pass(self, function: Any, value: Tensor) -> Tensor:
-        """Return the output for an input, computed by an autograd function that stores the `LayerPass`."""
-        bias = cast("Tensor | None", self.bias)
-        weight, dtype = self.weight, autocast_dtype(value)
-        if dtype is not None:
-            value, weight = _lowered(value, dtype), _lowered(weight, dtype)
-            bias = None if bias is None else _lowered(bias, dtype)
-        layer_pass = self.open_pass(value, weight)
-        arguments = value, weight, bias, layer_pass, self._anchor(value)
-        if layer_pass.autocast is None:
-            return cast(Tensor, function.apply(*arguments))
-        with torch.autocast(value.device.type, enabled=False):
-            return cast(Tensor, function.apply(*arguments))
-
-    def _anchor(self, value: Tensor) -> Tensor | None:
-        """Return a dummy input that makes autograd record a frozen first layer, if the rule needs that; else None."""
-        network = self.place.network
-        if network.rule.route != "forward" or self.place.below is not None or value.requires_grad:
-            return None
-        if not any(own.requires_grad for layer in network.layers.values() for own in layer.parameters()):
-            return None
-        return torch.zeros((), device=value.device, requires_grad=True)
-
 
 class RuledLinear(RuledLayer, nn.Linear):
     """`nn.Linear` under a rule."""
-
-    def forward(self, input: Tensor) -> Tensor:
-        """Return (..., outputs) for (..., inputs)."""
-        if self.placed is None or not torch.is_grad_enabled():
-            return functional.linear(input, self.weight, self.bias)
-        return self._apply_pass(_LinearPass, input)
 
     def fan_back(self) -> int:
         """Return the number of outputs."""
@@ -376,9 +357,15 @@ class RuledLinear(RuledLayer, nn.Linear):
         """Return (..., inputs) for (..., outputs)."""
         return error @ matrix
 
-    def spread(self, change: Tensor, weight: Tensor) -> Tensor:
-        """Return (..., outputs) for (..., inputs), without the bias."""
-        return functional.linear(change.to(weight.dtype), weight)
+    def output(self, value: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
+        """Return (..., outputs) for (..., inputs)."""
+        return functional.linear(value, weight, bias)
+
+    def gradients(self, error: Tensor, value: Tensor, weight: Tensor, wanted: list[bool]) -> Gradients:
+        """Return the gradients by weights and bias, summed over the batch."""
+        if value.dim() != 2:
+            value, error = value.reshape(-1, value.shape[-1]), error.reshape(-1, error.shape[-1])
+        return error.t() @ value if wanted[0] else None, error.sum(0) if wanted[1] else None
 
 
 class RuledConv2d(RuledLayer, nn.Conv2d):
@@ -386,83 +373,54 @@ class RuledConv2d(RuledLayer, nn.Conv2d):
 
     def forward(self, input: Tensor) -> Tensor:
         """Return (batch, channels, height, width) of the output for those of the input. The batch may be missing."""
-        if self.placed is None or not torch.is_grad_enabled():
-            return cast(Tensor, self._conv_forward(input, self.weight, self.bias))
-        if input.dim() == 3:
-            return self._apply_pass(_ConvolutionPass, input.unsqueeze(0)).squeeze(0)
-        return self._apply_pass(_ConvolutionPass, input)
+        return super().forward(input[None])[0] if input.dim() == 3 else super().forward(input)
 
     def fan_back(self) -> int:
         """Return output channels per group times the size of the kernel."""
         return self.out_channels // self.groups * self.weight[0, 0].numel()
 
-    def gradients(
-        self, error: Tensor, value: Tensor, matrix: Tensor, wanted: list[bool]
-    ) -> tuple[Tensor | None, Tensor | None, Tensor | None]:
-        """Return the gradients by input, weights and bias; `wanted` says which to compute, the others are None."""
-        gradients = torch.ops.aten.convolution_backward(
-            error, value, matrix, [self.out_channels], list(self.stride), list(cast(tuple[int, ...], self.padding)),
-            list(self.dilation), False, [0, 0], self.groups, wanted,
-        )  # fmt: skip
-        return cast(tuple[Tensor | None, Tensor | None, Tensor | None], gradients)
-
     def through(self, error: Tensor, matrix: Tensor, shape: torch.Size) -> Tensor:
         """Return (batch, channels, height, width) of the input for those of the output."""
-        carried, _, _ = self.gradients(error, error.new_empty(shape), matrix, [True, False, False])
-        assert carried is not None
-        return carried
+        return cast(Tensor, self._convolution_backward(error, error.new_empty(shape), matrix, [True, False, False])[0])
 
-    def spread(self, change: Tensor, weight: Tensor) -> Tensor:
-        """Return the convolution of the change, without the bias."""
-        return cast(Tensor, self._conv_forward(change.to(weight.dtype), weight, None))
+    def output(self, value: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
+        """Return the convolution."""
+        return cast(Tensor, self._conv_forward(value, weight, bias))
+
+    def gradients(self, error: Tensor, value: Tensor, weight: Tensor, wanted: list[bool]) -> Gradients:
+        """Return the gradients by kernels and bias, summed over batch and places."""
+        _, by_weight, by_bias = self._convolution_backward(error, value, weight, [False, *wanted])
+        return by_weight, by_bias
+
+    def _convolution_backward(self, error: Tensor, value: Tensor, weight: Tensor, wanted: list[bool]) -> Any:
+        """Return the gradients by input, kernels and bias."""
+        return torch.ops.aten.convolution_backward(
+            error, value, weight, [self.out_channels], list(self.stride), list(cast(tuple[int, ...], self.padding)),
+            list(self.dilation), False, [0, 0], self.groups, wanted,
+        )  # fmt: skip
 
 
-class _LinearPass(Function):
+class _RuledPass(Function):
+    """A layer's forward and backward pass in autograd's graph; the backward pass follows the rule."""
+
     @staticmethod
-    def forward(
-        ctx: Any, value: Tensor, weight: Tensor, bias: Tensor | None, layer_pass: LayerPass, anchor: Tensor | None
-    ) -> Tensor:
-        return _keep_pass(ctx, layer_pass, value, weight, functional.linear(value, weight, bias))
-
-    @staticmethod
-    def backward(ctx: Any, *errors: Tensor | None) -> tuple[Tensor | None, ...]:
-        (error,) = errors
-        if error is None:
-            return None, None, None, None, None
-        value, _ = ctx.saved_tensors
-        by_value, by_weight, by_bias, *_ = ctx.needs_input_grad
-        signal = ctx.layer_pass.receive_error(error, value, by_value)
-        if value.dim() != 2:
-            value, error = value.reshape(-1, value.shape[-1]), error.reshape(-1, error.shape[-1])
-        return signal, error.t() @ value if by_weight else None, error.sum(0) if by_bias else None, None, None
-
-
-class _ConvolutionPass(Function):
-    @staticmethod
-    def forward(
-        ctx: Any, value: Tensor, weight: Tensor, bias: Tensor | None, layer_pass: LayerPass, anchor: Tensor | None
-    ) -> Tensor:
-        layer = cast(RuledConv2d, layer_pass.layer)
-        return _keep_pass(ctx, layer_pass, value, weight, layer._conv_forward(value, weight, bias))
+    def forward(ctx: Any, value: Tensor, weight: Tensor, bias: Tensor | None, layer_pass: LayerPass) -> Tensor:
+        ctx.save_for_backward(value, weight)
+        ctx.set_materialize_grads(False)
+        ctx.layer_pass = layer_pass
+        output = layer_pass.layer.output(value, weight, bias)
+        layer_pass.input_shape, layer_pass.output_shape = value.shape, output.shape
+        return output
 
     @staticmethod
     def backward(ctx: Any, *errors: Tensor | None) -> tuple[Tensor | None, ...]:
         (error,) = errors
         if error is None:
-            return None, None, None, None, None
+            return None, None, None, None
         value, weight = ctx.saved_tensors
-        by_value, by_weight, by_bias, *_ = ctx.needs_input_grad
+        by_value, *by_parameters, _ = ctx.needs_input_grad
         signal = ctx.layer_pass.receive_error(error, value, by_value)
-        _, weights, bias = ctx.layer_pass.layer.gradients(error, value, weight, [False, by_weight, by_bias])
-        return signal, weights, bias, None, None
-
-
-def _keep_pass(ctx: Any, layer_pass: LayerPass, value: Tensor, weight: Tensor, output: Tensor) -> Tensor:
-    ctx.save_for_backward(value, weight)
-    ctx.set_materialize_grads(False)
-    ctx.layer_pass = layer_pass
-    layer_pass.input_shape, layer_pass.output_shape = value.shape, output.shape
-    return output
+        return signal, *ctx.layer_pass.layer.gradients(error, value, weight, by_parameters), None
 
 
 def passes_before(value: Tensor, network: RuledNetwork) -> tuple[LayerPass, ...]:
@@ -486,16 +444,3 @@ def passes_before(value: Tensor, network: RuledNetwork) -> tuple[LayerPass, ...]
 def layers_of(chain: tuple[nn.Module, ...]) -> list[RuledLayer]:
     """Return the layers under a rule among modules."""
     return [module for module in chain if isinstance(module, RuledLayer)]
-
-
-def autocast_dtype(value: Tensor) -> torch.dtype | None:
-    """Return the dtype of autocast on a tensor's device; None if autocast is off."""
-    kind = value.device.type
-    if not torch.amp.is_autocast_available(kind) or not torch.is_autocast_enabled(kind):
-        return None
-    return torch.get_autocast_dtype(kind)
-
-
-def _lowered(value: Tensor, dtype: torch.dtype) -> Tensor:
-    """Return a tensor in the dtype of autocast; double precision and integers stay."""
-    return value.to(dtype) if value.is_floating_point() and value.dtype != torch.float64 else value

@@ -7,8 +7,8 @@ random numbers and in the mode of the forward pass, and without changing their b
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Any
 
@@ -70,14 +70,11 @@ def set_random_states(states: dict[torch.device, Tensor]) -> None:
             torch.get_device_module(device).set_rng_state(state, device)
 
 
-@contextmanager
-def keep_random_states(device: torch.device) -> Iterator[None]:
-    """Restore the generators of a device afterwards."""
-    states = random_states(device)
-    try:
-        yield
-    finally:
-        set_random_states(states)
+def keep_random_states(device: torch.device) -> AbstractContextManager[None]:
+    """Return a context after which the generators of a device are as they were."""
+    if device.type in ("cpu", "meta"):
+        return torch.random.fork_rng(devices=[])
+    return torch.random.fork_rng([device.index or 0], device_type=device.type)
 
 
 def recompute(module: nn.Module, value: Tensor, conditions: Conditions | None) -> Tensor:

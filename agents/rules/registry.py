@@ -6,9 +6,13 @@ import re
 from typing import get_args
 
 from agents.networks.registry import Cells, Network
-from agents.rules.backward import Backpropagation, FeedbackAlignment, Shallow
-from agents.rules.dfa import DirectFeedbackAlignment
-from agents.rules.ifa import IndirectFeedbackAlignment
+from agents.rules.layer_rules import (
+    Backpropagation,
+    DirectFeedbackAlignment,
+    FeedbackAlignment,
+    IndirectFeedbackAlignment,
+    Shallow,
+)
 from agents.rules.recurrent import BackpropagationThroughTime, EProp, ShallowRecurrent
 from agents.rules.rule import Error, Feedback, LayerRule, Modifies, Probe, Route, Rule
 from agents.rules.stdp import GatedSTDP, HebbianSTDP

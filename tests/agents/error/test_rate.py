@@ -11,9 +11,9 @@ from torch.func import functional_call
 
 from agents.error.learner import make_feedforward
 from agents.error.rate import RateFeedForward, step_power
-from agents.networks.mlp import mlp
+from agents.networks.layers import mlp
 from agents.networks.sensory_cells import PlaceCells
-from agents.rules.backward import FeedbackAlignment
+from agents.rules.layer_rules import FeedbackAlignment
 from agents.rules.layers import RuledConv2d, RuledLayer, RuledLinear
 
 

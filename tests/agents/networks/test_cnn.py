@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from agents.networks.cnn import cnn
+from agents.networks.layers import cnn
 
 
 def test_an_untrained_network_rests_whatever_it_sees() -> None:
@@ -25,5 +25,5 @@ def test_one_picture_gives_what_it_gives_in_a_batch() -> None:
 
 
 def test_another_size_of_picture_is_refused() -> None:
-    with pytest.raises(ValueError, match="expected retina_px to be a multiple of 8, got 60"):
+    with pytest.raises(ValueError, match="retina_px: expected a multiple of 8, got 60"):
         cnn(60, 3, np.random.default_rng(0))

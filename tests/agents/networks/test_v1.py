@@ -97,8 +97,8 @@ def test_receptors_respond_to_the_light_that_the_table_would_add() -> None:
 
 @pytest.mark.parametrize("kind", [V1Bank, ComplexCells, Receptors])
 def test_other_pictures_are_refused(kind: Any) -> None:
-    with pytest.raises(ValueError, match=r"expected a picture of shape \(64, 64, 3\), got \(32, 32, 3\)"):
+    with pytest.raises(ValueError, match=r"picture: expected shape \(64, 64, 3\), got \(32, 32, 3\)"):
         kind().activity(np.zeros((32, 32, 3)))
     if kind is not Receptors:
-        with pytest.raises(ValueError, match="expected retina_px of 32 or more, got 16"):
+        with pytest.raises(ValueError, match="retina_px: expected 32 or more, got 16"):
             kind(16)

@@ -14,7 +14,7 @@ from stable_baselines3.common.env_util import make_vec_env
 import reach  # noqa: F401  (registers the environments)
 from agents.networks.registry import NETWORKS
 from agents.reward.policies import RuledActorCriticPolicy, RuledSACPolicy, RuledTD3Policy, alignment_by_layer
-from agents.rules.backward import FeedbackAlignment
+from agents.rules.layer_rules import FeedbackAlignment
 from agents.rules.layers import RuledLayer
 from agents.rules.registry import RULES, rules_for
 

@@ -11,7 +11,7 @@ from torch import nn
 
 from agents.networks.registry import NETWORKS
 from agents.rules.assign import assign_rule
-from agents.rules.backward import FeedbackAlignment
+from agents.rules.layer_rules import FeedbackAlignment
 from agents.rules.layers import RuledLayer, RuledLinear, RuledNetwork
 from agents.rules.registry import rules_for
 
@@ -288,18 +288,18 @@ def test_weights_are_the_same_tensors_and_no_random_number_is_taken() -> None:
     ("net", "rule", "message"),
     [
         (mlp(), "magic", r"expected a rule for layers cells.*'dfa'.*got 'magic'"),
-        (nn.Sequential(nn.Tanh()), "bp", "expected an nn.Linear or nn.Conv2d in chain .* got none"),
-        (nn.Sequential(nn.Linear(2, 2), nn.LayerNorm(2), nn.Linear(2, 2)), "bp", "got LayerNorm with parameters"),
+        (nn.Sequential(nn.Tanh()), "bp", "chain .* expected an nn.Linear or nn.Conv2d, got none"),
+        (nn.Sequential(nn.Linear(2, 2), nn.LayerNorm(2), nn.Linear(2, 2)), "bp", "got LayerNorm with "),
         (nn.Sequential(nn.Conv2d(1, 1, 3, padding="same"), nn.Flatten(), nn.Linear(9, 2)), "bp", "padding"),
         (
             nn.Sequential(nn.Conv2d(1, 1, 3), nn.Conv2d(1, 1, 3), nn.Flatten(), nn.Linear(4, 2)),
             "dfa",
-            "expected an example.* got None",
+            "example: expected .* got None",
         ),
         (
             nn.Sequential(nn.Linear(2, 2), nn.Conv2d(1, 1, 3)),
             "bp",
-            "expected a linear layer as head 'output', got RuledConv2d",
+            "head 'output': expected a linear layer, got RuledConv2d",
         ),
     ],
 )
@@ -330,7 +330,7 @@ class KolenPollack(FeedbackAlignment):
 
 def test_a_rule_whose_feedback_changes_is_refused_where_nothing_changes_it() -> None:
     net = mlp()
-    with pytest.raises(ValueError, match=r"expected updates_feedback=True for rule 'kp'.*'dfa'"):
+    with pytest.raises(ValueError, match=r"updates_feedback: expected True for rule 'kp'.*'dfa'"):
         assign_rule(net, KolenPollack(), {"output": [net]})
     (network,) = assign_rule(net, KolenPollack(), {"output": [net]}, updates_feedback=True)
     optimizer = torch.optim.SGD(net.parameters(), lr=0.1)

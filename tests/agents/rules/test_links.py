@@ -97,15 +97,12 @@ def mlp(*between: Callable[[int], nn.Module], layers: int = 3) -> nn.Sequential:
     return nn.Sequential(*modules, nn.Tanh(), nn.Linear(8, OUTPUTS))
 
 
-def learned(
-    net: nn.Module, forward: Callable[[torch.Tensor], torch.Tensor] | None = None, low: bool = False
-) -> dict[str, torch.Tensor]:
+def learned(net: nn.Module, forward: Callable[[torch.Tensor], torch.Tensor] | None = None) -> dict[str, torch.Tensor]:
     """Output, gradients, buffers and random state after one pass."""
     net.zero_grad()
     torch.manual_seed(11)
-    with torch.autocast("cpu", torch.bfloat16, enabled=low):
-        output = (forward or net)(batch())
-    (output.float() ** 2).sum().backward()
+    output = (forward or net)(batch())
+    (output**2).sum().backward()
     by_name = {name: value.grad for name, value in net.named_parameters() if value.grad is not None}
     buffers = {name: value.clone() for name, value in net.named_buffers() if "feedback" not in name}
     return {**by_name, **buffers, "output": output.detach(), "random state": torch.get_rng_state()}
@@ -126,10 +123,10 @@ def hidden_that_learn(network: RuledNetwork) -> set[str]:
 
 
 @settings(max_examples=25, deadline=None)
-@given(networks(), st.booleans())
-def test_bp_is_torch_s_own_in_any_network(net: nn.Sequential, low: bool) -> None:
+@given(networks())
+def test_bp_is_torch_s_own_in_any_network(net: nn.Sequential) -> None:
     ours, network = ruled(net, "bp")
-    assert_same(learned(ours, low=low), learned(net, low=low))
+    assert_same(learned(ours), learned(net))
     buffers, state = {name: value.clone() for name, value in ours.named_buffers()}, torch.get_rng_state()
     angles = alignment_degrees([network])
     assert angles.keys() <= hidden_that_learn(network)
@@ -139,12 +136,12 @@ def test_bp_is_torch_s_own_in_any_network(net: nn.Sequential, low: bool) -> None
 
 
 @settings(max_examples=15, deadline=None)
-@given(networks(), st.booleans())
-def test_fa_with_the_weights_as_feedback_is_torch_s_own_in_any_network(net: nn.Sequential, low: bool) -> None:
+@given(networks())
+def test_fa_with_the_weights_as_feedback_is_torch_s_own_in_any_network(net: nn.Sequential) -> None:
     ours, network = ruled(net, "fa")
     for layer in list(network.layers.values())[1:]:
         layer.feedback_matrix().copy_(layer.weight.detach())
-    assert_same(learned(ours, low=low), learned(net, low=low))
+    assert_same(learned(ours), learned(net))
 
 
 @settings(max_examples=20, deadline=None)
@@ -328,11 +325,11 @@ class Scaled(nn.Linear):
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (parametrized, "as layer 3, .* got ParametrizedLinear"),
-        (with_weight_norm, r"in layer 3, .* got \['bias', 'weight_g', 'weight_v'\]"),
-        (with_spectral_norm, r"in layer 3, .* got \['bias', 'weight_orig'\]"),
-        (with_own_forward, "in layer 3, got one set on the object"),
-        (lambda module: Scaled(8, 8), "as layer 3, .* got Scaled"),
+        (parametrized, "layer 3 .* got ParametrizedLinear"),
+        (with_weight_norm, r"layer 3 .* got \['bias', 'weight_g', 'weight_v'\]"),
+        (with_spectral_norm, r"layer 3 .* got \['bias', 'weight_orig'\]"),
+        (with_own_forward, "layer 3 .* got one set on the object"),
+        (lambda module: Scaled(8, 8), "layer 3 .* got Scaled"),
     ],
 )
 def test_a_layer_whose_forward_pass_a_rule_would_change_is_refused(
@@ -347,7 +344,7 @@ def test_a_layer_whose_forward_pass_a_rule_would_change_is_refused(
 def test_a_layer_twice_in_a_chain_is_refused() -> None:
     net = mlp(lambda n: nn.Tanh())
     net[5] = net[3]
-    with pytest.raises(ValueError, match=r"expected layer 3 once .* got it 2 times"):
+    with pytest.raises(ValueError, match=r"layer 3 .* expected each layer once, got it 2 times"):
         ruled(net, "dfa")
 
 
@@ -389,17 +386,6 @@ def test_feedback_is_made_where_the_weights_are() -> None:
     feedback = [buffer for name, buffer in net.named_buffers() if "feedback" in name]
     assert len(feedback) == 3
     assert all(buffer.is_meta and buffer.dtype == torch.bfloat16 for buffer in feedback)
-
-
-@pytest.mark.parametrize("rule", LAYER_RULES)
-def test_autocast_keeps_every_rule_near_its_steps_in_single_precision(rule: str) -> None:
-    net = mlp(lambda n: nn.Tanh(), lambda n: nn.Dropout(0.2))
-    low, single = (learned(ruled(net, rule)[0], low=low) for low in (True, False))
-    assert low.keys() == single.keys()
-    for name, value in single.items():
-        if name not in ("random state", "output"):
-            assert low[name].dtype == torch.float32
-            assert float((low[name] - value).norm()) < 0.05 * float(value.norm()), name
 
 
 @pytest.mark.parametrize("rule", LAYER_RULES)

@@ -15,10 +15,10 @@ from agents.error.lstm import LSTMFeedForward
 from agents.error.rate import RateFeedForward
 from agents.networks import NETWORKS, Network
 from agents.networks import register as register_network
-from agents.networks.mlp import mlp
+from agents.networks.layers import mlp
 from agents.networks.sensory_cells import PlaceCells
 from agents.rules import RULES, register, rule_for, rules_for
-from agents.rules.backward import FeedbackAlignment
+from agents.rules.layer_rules import FeedbackAlignment
 from agents.rules.stdp import SpikingRule
 
 

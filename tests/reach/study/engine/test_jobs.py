@@ -71,7 +71,7 @@ def test_changed_code_repeats_the_jobs_that_import_it_and_no_others(copied: Path
     before = definitions(copied)
     code = "ADDED = 1"
     for file, text, trains_anew in [
-        ("agents/rules/dfa.py", code, True),
+        ("agents/rules/layer_rules.py", code, True),
         ("agents/tuned.json", " ", True),
         ("reach/sim/muscles.py", code, True),
         ("reach/env.py", code, True),  # named as text alone
