@@ -259,7 +259,7 @@ def _evaluate_at_once(model: BaseAlgorithm, envs: VecEnv) -> float:
 
 def _require_trials(trials: Any) -> None:
     if not is_whole(trials) or trials < 1:
-        raise ValueError(f"expected trials to be a whole number of 1 or more, got {trials!r}")
+        raise ValueError(f"trials: expected a whole number of 1 or more, got {trials!r}")
 
 
 class _Progress(BaseCallback):

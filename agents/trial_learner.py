@@ -107,7 +107,7 @@ class TrialLearner(ABC, Generic[T]):
         self.num_timesteps = 0
         self.trials = 0
         self._unseeded = True
-        self._own_trials: list[T] = []
+        self._predicted_trials: list[T] = []
         self._logger: Logger | None = None
         self.set_env(env)
 
@@ -289,7 +289,7 @@ class TrialLearner(ABC, Generic[T]):
         is_single = is_one(observation, self.observation_space)
         require_finite(observation)
         batch = [observation] if is_single else observations_of(observation)
-        previous: list[T] = self._own_trials if state is None else state
+        previous: list[T] = self._predicted_trials if state is None else state
         trials = [
             self._begin(exploring=not deterministic)
             if len(previous) != len(batch)
@@ -300,7 +300,7 @@ class TrialLearner(ABC, Generic[T]):
         ]
         commands = np.array([self._act(trial, part) for trial, part in zip(trials, batch, strict=True)])
         if state is None:
-            self._own_trials = trials
+            self._predicted_trials = trials
         return (commands[0] if is_single else commands), trials
 
     def learn(
@@ -326,7 +326,7 @@ class TrialLearner(ABC, Generic[T]):
             ValueError: a number of steps below 0, or NaN.
         """
         if not total_timesteps >= 0:
-            raise ValueError(f"expected total_timesteps of 0 or more, got {total_timesteps!r}")
+            raise ValueError(f"total_timesteps: expected 0 or more, got {total_timesteps!r}")
         if reset_num_timesteps:
             self.num_timesteps = 0
         self._logger = self._logger or make_logger(self.verbose, self.tensorboard_log, tb_log_name, reset_num_timesteps)

@@ -42,7 +42,7 @@ class SensoryCells(Protocol):
     def size(self) -> int:
         """Return the number of cells."""
 
-    def activity(self, seen: Array) -> Array:
+    def activity(self, visual_input: Array) -> Array:
         """Return the activity (size,), 0 or more."""
 
 
@@ -69,7 +69,7 @@ class FeedForward:
     def begin(self) -> Any:
         """Return the network's state at the start of a reach."""
 
-    def posture(self, state: Any, seen: Array) -> Array:
+    def posture(self, state: Any, visual_input: Array) -> Array:
         """Advance the network by one control step; return the change of posture (3,) rad for the visual input."""
         return np.zeros(JOINTS)
 

@@ -280,7 +280,7 @@ class ErrorLearner(TrialLearner[ErrorTrial]):
 
     def _require_usable(self, env: gym.Env[Any, Any] | VecEnv, senses: ObservationReader) -> None:
         if self.feedforward.sees == "picture" and not senses.has_pictures:
-            raise ValueError("expected an env with observation='retina', retina_colour=True, got one without pictures")
+            raise ValueError("env: expected observation='retina', retina_colour=True, got one without pictures")
 
     @property
     def plastic(self) -> Plastic:

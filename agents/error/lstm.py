@@ -57,9 +57,7 @@ class LSTMFeedForward(FeedForward):
             ValueError: an unknown rule.
         """
         super().__init__()
-        named = rule_for(rule, "recurrent")
-        assert isinstance(named, RecurrentRule)
-        self._rule = named
+        self._rule: RecurrentRule = rule_for(rule, "recurrent")
         self.sensory = sensory
         self.sees = sees
         self.lstm = lstm
@@ -76,9 +74,9 @@ class LSTMFeedForward(FeedForward):
         """Return the cells at rest."""
         return self.lstm.begin()
 
-    def posture(self, state: LSTMState, seen: Array) -> Array:
+    def posture(self, state: LSTMState, visual_input: Array) -> Array:
         """Advance the cells by one control step; return the read-out."""
-        hidden = self.lstm.advance(state, self.sensory.activity(seen))
+        hidden = self.lstm.advance(state, self.sensory.activity(visual_input))
         macs = self.lstm.weights.size + self.readout.size
         self._count(dense_operations=macs, effective_macs=macs)
         self._rule.advance_traces(state)

@@ -63,13 +63,11 @@ class MemoryState:
         cache: of the network below.
         cells: the LSTM cells.
         added: (3,) rad, the posture change of the memory cells.
-        seen: the latest visual input.
     """
 
     cache: ForwardCache
     cells: LSTMState
     added: Array
-    seen: Array | None = None
 
 
 @dataclass(frozen=True)
@@ -122,7 +120,7 @@ class MemoryFeedForward(FeedForward):
         # The last change of the cells' output by an error, and the number of errors.
         self._signal: tuple[Array, int] | None = None
 
-    @property  # type: ignore[override]
+    @property
     def plastic(self) -> Plastic:
         """Return which synapses learn before the practice."""
         return self.below.plastic
@@ -140,12 +138,12 @@ class MemoryFeedForward(FeedForward):
         cells.hidden[:], cells.memory[:] = self._hidden, self._memory
         return cells
 
-    def posture(self, state: MemoryState, seen: Array) -> Array:
+    def posture(self, state: MemoryState, visual_input: Array) -> Array:
         """Return the posture of the network below and what the cells add, from all reaches so far and this cup."""
-        below = self.below.posture(state.cache, seen)
-        if self._has_practised[0] and state.seen is not seen:
-            state.seen, state.cells = seen, self._remembered()
-            hidden = self.cells.advance(state.cells, cell_inputs(seen, self._lacked))
+        below = self.below.posture(state.cache, visual_input)
+        if self._has_practised[0]:
+            state.cells = self._remembered()
+            hidden = self.cells.advance(state.cells, cell_inputs(visual_input, self._lacked))
             state.added = UNIT_RAD * (self.readout @ hidden + self.readout_bias)
             macs = self.cells.weights.size + self.readout.size
             self._count(dense_operations=macs, effective_macs=macs)

@@ -38,7 +38,7 @@ class ForwardCache:
     The mean picture of the preparation stays the same array from the launch on, so one forward pass serves a reach.
     """
 
-    seen: Array | None = None
+    visual_input: Array | None = None
     activity: Array = field(default_factory=lambda: np.zeros(0))
     posture: Array = field(default_factory=lambda: np.zeros(JOINTS))
 
@@ -105,10 +105,10 @@ class RateFeedForward(FeedForward):
         """Return an empty cache."""
         return ForwardCache()
 
-    def posture(self, state: ForwardCache, seen: Array) -> Array:
-        """Return the posture of a forward pass, or of the last one if `seen` is the same array."""
-        if state.seen is not seen:
-            state.seen, state.activity = seen, self.cells.activity(seen)
+    def posture(self, state: ForwardCache, visual_input: Array) -> Array:
+        """Return the posture of a forward pass, or of the last one if `visual_input` is the same array."""
+        if state.visual_input is not visual_input:
+            state.visual_input, state.activity = visual_input, self.cells.activity(visual_input)
             state.posture = self._forward(state.activity)
             silent = self._silent_share * (state.activity.size - np.count_nonzero(state.activity))
             self._count(dense_operations=self._pass_macs, effective_macs=self._pass_macs - silent)
@@ -178,13 +178,13 @@ class RateFeedForward(FeedForward):
         The path is known of errors since the first call.
         """
         self._keeps_modulators = True
-        if self._layers is None or self._layers[0] is not state.seen or self._layers[1] != self._errors:
-            self._layers = state.seen, self._errors, self._activities(state)
+        if self._layers is None or self._layers[0] is not state.visual_input or self._layers[1] != self._errors:
+            self._layers = state.visual_input, self._errors, self._activities(state)
         return Snapshot(layers=self._layers[2], error_path=self._error_path())
 
     def _activities(self, state: ForwardCache) -> tuple[Layer, ...]:
         # Before anything is seen in a reach, the sensory cells are silent.
-        activity = np.zeros(self.cells.size) if state.seen is None else state.activity
+        activity = np.zeros(self.cells.size) if state.visual_input is None else state.activity
         activities = [activity]
         with torch.no_grad():
             value = _as_tensor(activity)

@@ -64,14 +64,14 @@ class SpikingState:
 
     Attributes:
         circuit: state of the circuit.
-        seen: the latest visual input.
+        visual_input: the latest visual input.
         rate_hz: (inputs,) rates of the sources for it, Hz.
         counted: (units,) spikes so far that `cost` includes.
         record: recorded spikes; None without a picture.
     """
 
     circuit: CircuitState
-    seen: Array | None = None
+    visual_input: Array | None = None
     rate_hz: Array = field(default_factory=lambda: np.zeros(0))
     counted: NDArray[np.int64] | None = None
     record: SpikeRecord | None = None
@@ -111,16 +111,14 @@ class SpikingFeedForward(FeedForward):
             ValueError: an unknown rule, or an argument outside its range.
         """
         super().__init__()
-        named = rule_for(rule, "spiking")
-        assert isinstance(named, SpikingRule)
-        self._rule = named
+        self._rule: SpikingRule = rule_for(rule, "spiking")
         self.cells = cells
         self.sees = sees
         self.readout = AntagonistReadout(JOINTS, CELLS_PER_MUSCLE, READOUT_RAD_PER_HZ)
-        plasticity = PairSTDP(**named.stdp)
+        plasticity = PairSTDP(**self._rule.stdp)
         # Fewer synapses are stronger, which keeps the spread of drives.
         input_weight_sd = INPUT_WEIGHT_SD / math.sqrt(density)
-        settings = {"weight_sd": input_weight_sd, "probability": density, "structure": structure}
+        settings: dict[str, Any] = {"weight_sd": input_weight_sd, "probability": density, "structure": structure}
         self.circuit = SpikingCircuit(
             inputs=self.cells.size,
             cells={
@@ -164,11 +162,11 @@ class SpikingFeedForward(FeedForward):
             state.record = SpikeRecord.empty(len(state.circuit.spikes))
         return state
 
-    def posture(self, state: SpikingState, seen: Array) -> Array:
+    def posture(self, state: SpikingState, visual_input: Array) -> Array:
         """Run 20 ms; return the change of posture (3,) rad. A new visual input changes the rates of sensory cells."""
-        if state.seen is not seen:
-            state.seen = seen
-            state.rate_hz = np.minimum(INPUT_PEAK_HZ * self.cells.activity(seen), FASTEST_HZ)
+        if state.visual_input is not visual_input:
+            state.visual_input = visual_input
+            state.rate_hz = np.minimum(INPUT_PEAK_HZ * self.cells.activity(visual_input), FASTEST_HZ)
         if state.record is None:
             self.circuit.run(state.circuit, state.rate_hz, CONTROL_STEP_MS)
         else:

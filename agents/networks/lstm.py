@@ -59,7 +59,7 @@ class LSTMState:
             ValueError: an unknown gate.
         """
         if name not in GATES:
-            raise ValueError(f"expected gate in {list(GATES)}, got {name!r}")
+            raise ValueError(f"gate: expected one of {list(GATES)}, got {name!r}")
         cells = len(self.hidden)
         first = GATES.index(name) * cells
         return self.gates[first : first + cells].copy()
@@ -89,7 +89,7 @@ class LSTMCells:
         """
         for name, value in (("inputs", inputs), ("cells", cells)):
             if value < 1:
-                raise ValueError(f"expected {name} of 1 or more, got {value}")
+                raise ValueError(f"{name}: expected 1 or more, got {value}")
         self.inputs, self.cells = inputs, cells
         self.weights = np.zeros((inputs + cells + 1, 4 * cells))
         self.weight_ih[...] = rng.normal(0.0, 1.0 / math.sqrt(inputs), (4 * cells, inputs))

@@ -74,8 +74,7 @@ class ObservationReader:
         form = env_options.get("observation", "vector")
         if form == "goal" or (form == "retina" and not env_options.get("retina_colour")):
             raise ValueError(
-                "expected an env with observation='vector', or 'retina' with retina_colour=True, got one with "
-                f"{dict(env_options)}"
+                f"env: expected observation='vector', or 'retina' with retina_colour=True, got {dict(env_options)}"
             )
         self.has_pictures = form == "retina"
         self._eye = Eye(arm)
@@ -89,19 +88,19 @@ class ObservationReader:
         """
         if not isinstance(observation, dict):
             return Sensation.of(observation)
-        felt = np.asarray(observation["proprioception"], dtype=np.float64)
+        proprioception = np.asarray(observation["proprioception"], dtype=np.float64)
         # Vision is later than proprioception.
-        axis = float(np.sum(past_angles[0] if len(past_angles) else felt[:3]))
-        hand, visible, cup = self._eye.locate(observation["retina"], axis, float(felt[APERTURE - NOT_SEEN]))
-        return Sensation(np.concatenate([hand, [visible], cup, felt]), observation["retina"])
+        axis = float(np.sum(past_angles[0] if len(past_angles) else proprioception[:3]))
+        hand, visible, cup = self._eye.locate(observation["retina"], axis, float(proprioception[APERTURE - NOT_SEEN]))
+        return Sensation(np.concatenate([hand, [visible], cup, proprioception]), observation["retina"])
 
     @staticmethod
     def latest_command(observation: Any) -> NDArray[np.float32]:
         """Return the command (4,) that an observation holds."""
-        felt: NDArray[np.float32] = (
+        proprioception: NDArray[np.float32] = (
             observation["proprioception"] if isinstance(observation, dict) else observation[NOT_SEEN:]
         )
-        return felt[-COMMANDS:]
+        return proprioception[-COMMANDS:]
 
 
 class Eye:
@@ -127,7 +126,7 @@ class Eye:
             ValueError: a picture without colours.
         """
         if picture.ndim != 3 or picture.shape[2] != 3:
-            raise ValueError(f"expected a picture (size, size, 3), from retina_colour=True, got shape {picture.shape}")
+            raise ValueError(f"picture: expected shape (size, size, 3), from retina_colour=True, got {picture.shape}")
         sums = np.zeros((2, 3))
         _add_shares(picture, self._table, self._unmix, *self._places_m(len(picture)), sums)
         (cup, _), (centre, visible) = (

@@ -13,6 +13,7 @@ import copy
 import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import partial
+from typing import cast
 
 import torch
 from torch import nn
@@ -70,10 +71,7 @@ def assign_rule(
             layer twice, or with modules that no rule covers; a head that feeds further layers, chains that meet after
             different first layers, or a missing example.
     """
-    if isinstance(rule, str):
-        named = rule_for(rule, "layers")
-        assert isinstance(named, LayerRule)
-        rule = named
+    rule = cast(LayerRule, rule_for(rule, "layers") if isinstance(rule, str) else rule)
     if "feedback" in rule.modifies and not updates_feedback:
         fixed = [other.name for other in RULES.values() if other.cells == "layers" and "feedback" not in other.modifies]
         raise ValueError(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from typing import get_args
+from typing import Any, get_args
 
 from agents.networks.registry import Cells, Network
 from agents.rules.layer_rules import (
@@ -13,11 +13,13 @@ from agents.rules.layer_rules import (
     IndirectFeedbackAlignment,
     Shallow,
 )
-from agents.rules.recurrent import BackpropagationThroughTime, EProp, ShallowRecurrent
+from agents.rules.recurrent import BackpropagationThroughTime, EProp, RecurrentRule, ShallowRecurrent
 from agents.rules.rule import Error, Feedback, LayerRule, Modifies, Probe, Route, Rule
-from agents.rules.stdp import GatedSTDP, HebbianSTDP
+from agents.rules.stdp import GatedSTDP, HebbianSTDP, SpikingRule
 
 RULES: dict[tuple[str, str], Rule] = {}
+# The base class of the rules for each kind of cells.
+BASES: dict[str, type[Rule]] = {"layers": LayerRule, "recurrent": RecurrentRule, "spiking": SpikingRule}
 # In a learner's name: words joined by hyphens, and no "-hidden" at the end.
 NAME = re.compile(r"(?!.*-hidden$)[a-z][a-z0-9_]*(-[a-z0-9_]+)*")
 
@@ -26,13 +28,14 @@ def register(rule: Rule) -> Rule:
     """Add a rule: every network with its kind of cells can then be trained by it, as `error-<network>-<rule>`.
 
     Args:
-        rule: of a subclass of `LayerRule`, `agents.rules.recurrent.RecurrentRule` or `agents.rules.stdp.SpikingRule`.
+        rule: of a subclass of the class that `BASES` has for its kind of cells.
 
     Returns:
         The rule.
 
     Raises:
-        ValueError: it declares too little or something unknown, or a rule of this name and these cells exists.
+        ValueError: it declares too little or something unknown, is of another class than `BASES` has for its cells, or has
+            a name that is taken.
     """
     for attribute in ("name", "cells", "route"):
         if not hasattr(rule, attribute):
@@ -48,6 +51,9 @@ def register(rule: Rule) -> Rule:
         for value in values:
             if value not in get_args(known):
                 raise ValueError(f"expected {attribute} of rule {rule.name!r} in {get_args(known)}, got {value!r}")
+    if not isinstance(rule, BASES[rule.cells]):
+        base = BASES[rule.cells].__name__
+        raise ValueError(f"expected a {base} for {rule.cells} cells, got {type(rule).__name__}")
     for name in (rule.name, *rule.aliases):
         if not NAME.fullmatch(name):
             raise ValueError(f"expected a rule name of lower-case words, digits and hyphens, got {name!r}")
@@ -63,8 +69,8 @@ def rules_for(network: Network) -> tuple[str, ...]:
     return tuple(name for name in names if network.rules is None or name in network.rules)
 
 
-def rule_for(name: str, cells: str) -> Rule:
-    """Return the rule of a name, or alias, for a kind of cells.
+def rule_for(name: str, cells: str) -> Any:
+    """Return the rule of a name, or alias, for a kind of cells: of their class in `BASES`.
 
     Raises:
         ValueError: no such rule changes these cells.

@@ -407,9 +407,9 @@ def test_trials_are_counted_in_whole_numbers() -> None:
     model = make_learner("error-bp", gym.make(GRAB))
     for trials in (0, -1, 1.5, math.nan, True, "3"):
         for call in (train_trials, lambda model, trials: evaluate(model, GRAB, trials=trials)):
-            with pytest.raises(ValueError, match="expected trials to be a whole number of 1 or more, got"):
+            with pytest.raises(ValueError, match="trials: expected a whole number of 1 or more, got"):
                 call(model, trials)
-    with pytest.raises(ValueError, match="expected total_timesteps of 0 or more, got nan"):
+    with pytest.raises(ValueError, match="total_timesteps: expected 0 or more, got nan"):
         model.learn(math.nan)
 
 

@@ -87,13 +87,13 @@ def test_gates_are_read_by_name_and_reading_changes_nothing() -> None:
         assert np.all(np.abs(gate) <= 1.0)
         gate[:] = 7.0
     assert np.all(state.gates < 7.0)
-    with pytest.raises(ValueError, match=r"expected gate in .*'forget'.*got 'memory'"):
+    with pytest.raises(ValueError, match=r"gate: expected one of .*'forget'.*got 'memory'"):
         state.gate("memory")
 
 
 @pytest.mark.parametrize(
     ("sizes", "message"),
-    [((0, 4), "expected inputs of 1 or more, got 0"), ((4, 0), "expected cells of 1 or more, got 0")],
+    [((0, 4), "inputs: expected 1 or more, got 0"), ((4, 0), "cells: expected 1 or more, got 0")],
 )
 def test_a_layer_without_inputs_or_cells_is_refused(sizes: Any, message: str) -> None:
     with pytest.raises(ValueError, match=message):

@@ -74,6 +74,7 @@ def test_an_own_rule_trains_an_own_network() -> None:
         ({"cells": "grid"}, "expected cells of rule 'kp' in .* got 'grid'"),
         ({"feedback": "all"}, "expected feedback of rule 'kp' in .* got 'all'"),
         ({"name": "kp-hidden"}, "expected a rule name of lower-case words, digits and hyphens, got 'kp-hidden'"),
+        ({"cells": "spiking"}, "expected a SpikingRule for spiking cells, got Other"),
         ({"name": "bp"}, "expected a new rule for layers cells, got 'bp', which is registered"),
     ],
 )
