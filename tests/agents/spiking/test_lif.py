@@ -76,7 +76,7 @@ def test_cells_much_faster_than_a_step_follow_their_drive() -> None:
 def test_settings_outside_their_range_are_refused_by_name() -> None:
     cases: list[tuple[dict[str, Any], str]] = [
         ({"size": 0}, "1 or more"),
-        ({"size": 2, "inhibitory": 3}, "0 to size = 2"),
+        ({"size": 2, "inhibitory": 3}, "0 to 2"),
         ({"size": 1, "membrane_ms": -1.0}, "0.001 or more"),
         ({"size": 1, "membrane_ms": (20.0, 10.0)}, "range"),
         ({"size": 1, "bias": math.nan}, "finite number"),
