@@ -11,6 +11,8 @@ import os
 import runpy
 import tomllib
 from collections.abc import Mapping
+from dataclasses import MISSING, fields
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -229,7 +231,7 @@ def read_protocol(path: str | Path) -> Protocol:
         raise FileNotFoundError(f"protocol file {_short(file)} does not exist")
     try:
         if file.suffix == ".py":
-            protocol = _run(file).get(PYTHON_NAME)
+            protocol = _run(file.resolve(), file.read_bytes())
             if not isinstance(protocol, Protocol):
                 raise ValueError(f"{PYTHON_NAME}: expected a reach.protocols.Protocol, got {protocol!r}")
         else:
@@ -247,10 +249,14 @@ def _short(file: Path) -> str:
     return text if len(text) <= 200 else f"{text[:80]}...{text[-80:]} ({len(text)} characters)"
 
 
-def _run(file: Path) -> dict[str, Any]:
-    """Execute a Python file and return its global names."""
+@cache
+def _run(file: Path, content: bytes) -> Any:
+    """Execute a Python file and return what it assigns to PROTOCOL.
+
+    A file with the same content is executed once in a process, because what it registers cannot be registered twice.
+    """
     try:
-        return runpy.run_path(str(file))
+        return runpy.run_path(str(file)).get(PYTHON_NAME)
     except (Exception, SystemExit) as error:
         raise ValueError(f"running it raises {type(error).__name__}: {error}".removesuffix(": ")) from error
 

@@ -73,6 +73,15 @@ def test_a_python_file_makes_its_protocol(tmp_path: Path) -> None:
         read_protocol(written(tmp_path, text, "none.py"))
 
 
+def test_a_python_file_that_registers_something_can_be_read_again(tmp_path: Path) -> None:
+    text = (
+        "from reach.protocols import PROTOCOLS\nfrom reach.study.report.metrics import Measure, register\n"
+        'register(Measure("only_here", "", "", 1, "", ""))\nPROTOCOL = PROTOCOLS["prism"]\n'
+    )
+    path = written(tmp_path, text, "registers.py")
+    assert read_protocol(path) == read_protocol(path) == PROTOCOLS["prism"]
+
+
 WRONG = [
     (f'name = "x"\ncup = [[0.1, 0.5]]\n{BLOCKS}', r"the protocol: .*'cups'.*got \['cup'\]"),
     ('name = "x"\n', r"the protocol: .*no \['blocks'\]"),
@@ -88,7 +97,7 @@ WRONG = [
     (f'name = "x"\n{BLOCKS}trails = 4\n', r"block 1: .*'trials'.*got \['trails'\]"),
     ('name = "x"\n[[blocks]]\nname = "baseline"\n', r"block 1: .*got no \['trials'\]"),
     (f'name = "x"\n{BLOCKS}[[blocks]]\nname = "training"\ntrials = 1\n', "block 2: .*'training'"),
-    (f'name = "x"\n{BLOCKS}perturbation = [{{ kind = "turn" }}]\n', "'turn'"),
+    (f'name = "x"\n{BLOCKS}perturbation = [{{ kind = "turn" }}]\n', "'turn'.*import the module that registers it"),
     (f'name = "x"\n{BLOCKS}perturbation = [{{ kind = "rotation", degree = 3 }}]\n', r"\['degree'\]"),
     (f'name = "x"\n{BLOCKS}perturbation = [{{ kind = ["rotation"] }}]\n', r"\['rotation'\]"),
     (f'name = "x"\n{BLOCKS}scale = {{ kind = "slow" }}\n', "scale kind: .*'gradual'.*'slow'"),
