@@ -2,32 +2,287 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Annotated
+import io
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from itertools import cycle
+from pathlib import Path
+from typing import Any
 
 import command
-import figures.comparison
-import figures.correction
-import figures.tuning
+import numpy as np
+import pandas as pd
+import torch
 import tyro
+from tuning import criterion_of, read_settings, search_space
+
+from agents.learner import prepare
+from agents.networks.registry import NETWORKS
+from agents.registry import FACTORIES, POSTURE, TUNED, find, is_learner
+from reach.files import make_folder, write_file
+from reach.protocols import PROTOCOLS
+from reach.render import side_by_side
+from reach.render.canvas import Frame
+from reach.render.film import write_png
+from reach.render.palette import learner_colour
+from reach.study import load, plan
+from reach.study.report import towards_the_miss
+from reach.study.run import run_protocol
+from reach.study.statistics import summarise
+from reach.study.watch.session import trial_indices
+
+FORMATS = (".png", ".svg", ".pdf")
+
+
+def require_picture_file(out: Path) -> None:
+    """End the process with a message unless the name of a picture ends in one of FORMATS."""
+    if out.suffix not in FORMATS or out.is_dir():
+        raise SystemExit(f"--out {out}: expected a file whose name ends in {', '.join(FORMATS)}")
+
+
+def write_figure(figure: Any, path: Path, dpi: int) -> None:
+    """Write a figure of matplotlib atomically, in the format that the file's name ends in."""
+    data = io.BytesIO()
+    figure.savefig(data, format=path.suffix.removeprefix("."), dpi=dpi)
+    write_file(path, data.getvalue())
+
+
+# --- comparison: the result of a study ------------------------------------------------------------------------
+
+# Length of the running mean that smooths a curve.
+SMOOTHED_REACHES = 3
+
+
+@dataclass
+class Comparison:
+    """Draw the result of a study: the error of each reach of a protocol, and L30 of each learner with its interval."""
+
+    study: Path
+    """Folder of a study, as `compare.py` writes it."""
+    out: Path = Path("docs/pictures/comparison.png")
+    """File of the picture: .png, .svg or .pdf."""
+    protocol: str = "rotation30"
+    """Protocol to show."""
+
+    def __post_init__(self) -> None:
+        require_picture_file(self.out)
+
+    def draw(self) -> None:
+        """Draw and write."""
+        from matplotlib.figure import Figure
+
+        make_folder(self.out.parent, "--out")
+        try:
+            trials = load(self.study)
+        except (OSError, ValueError) as error:
+            raise SystemExit(f"--study {self.study}: {error}") from None
+        trials = trials[trials["protocol"] == self.protocol]
+        if trials.empty:
+            raise SystemExit(f"--protocol {self.protocol}: expected a protocol of {self.study}, got no reach of it")
+        l30 = summarise(trials).query("metric == 'L30'").reset_index(drop=True)
+        if l30.empty:
+            raise SystemExit(f"--protocol {self.protocol}: expected a lasting perturbation, which L30 needs")
+        figure = Figure(figsize=(9.6, 4.0), layout="constrained")
+        curves, values = figure.subplots(1, 2, width_ratios=[1.7, 1.0])
+        draw_curves(curves, towards_the_miss(trials))
+        draw_values(values, l30)
+        write_figure(figure, self.out, dpi=150)
+        print(f"Picture: {self.out}")
+
+
+def draw_curves(axes: Any, trials: pd.DataFrame) -> None:
+    """Draw the error of each reach: mean over seeds, and the middle half of the seeds as a band."""
+    reaches = trials[~trials["probe"].astype(bool)]
+    for _, block in reaches[reaches["block"] == "perturbed"].groupby("block_number"):
+        first, last = int(block["trial"].min()), int(block["trial"].max())
+        axes.axvspan(first, last, color="#f5f1e6", lw=0)
+        axes.text(first + 1, 1.0, "perturbed", transform=axes.get_xaxis_transform(), va="bottom", color="#555555")
+    axes.axhline(0.0, color="#cccccc", lw=1)
+    for learner, rows in reaches.groupby("learner", sort=False):
+        table = rows.pivot(index=["block_number", "trial"], columns="seed", values="launch_error_deg")
+        smooth = table.groupby("block_number").rolling(SMOOTHED_REACHES, center=True, min_periods=1).mean()
+        smooth.index = smooth.index.get_level_values("trial")
+        colour = learner_colour(str(learner))
+        low, high = smooth.quantile([0.25, 0.75], axis=1).to_numpy()
+        axes.fill_between(smooth.index, low, high, color=colour, alpha=0.2, lw=0)
+        axes.plot(smooth.index, smooth.mean(axis=1), color=colour, lw=1.4)
+    axes.set(xlabel="reach", ylabel="launch error, degrees")
+    axes.spines[["top", "right"]].set_visible(False)
+
+
+def draw_values(axes: Any, rows: pd.DataFrame) -> None:
+    """Draw L30, a row for each learner."""
+    place = np.arange(len(rows))[::-1]
+    for at, row in zip(place, rows.to_dict("records"), strict=True):
+        colour = learner_colour(row["learner"])
+        interval = [100 * row["low"], 100 * row["high"]]
+        axes.plot(interval, [at, at], color=colour, lw=3, alpha=0.5, solid_capstyle="butt")
+        axes.plot(100 * row["value"], at, "o", color=colour, ms=6)
+    axes.set_yticks(place, rows["learner"])
+    axes.set_xlim(0, None)
+    axes.set(xlabel="left of the miss (L30), %")
+    axes.spines[["top", "right", "left"]].set_visible(False)
+    axes.tick_params(left=False)
+    axes.grid(axis="x", color="#ececec")
+
+
+# --- correction: four reaches of a learner -------------------------------------------------------------------
+
+PROTOCOL = "rotation30"
+MOMENT_STEP = 44  # at 0.90 s the first movement is over
+END_STEP = 10_000
+# Reach -> title, and the step that is shown.
+SHOWN = {
+    20: ("before: unperturbed", END_STEP),
+    21: ("seen hand turned by 30°", MOMENT_STEP),
+    50: ("30 reaches later", END_STEP),
+    121: ("turned back: the after-effect", MOMENT_STEP),
+}
+
+
+@dataclass
+class Correction:
+    """Draw four reaches of a learner before, under and after a rotation."""
+
+    out: Path = Path("docs/pictures")
+    """Folder of the picture, correction.png."""
+    keep: Path = Path("runs/watch")
+    """Folder of trained learners; one that is missing is trained."""
+    learner: str = "error-dfa"
+    """Learner whose reaches are shown."""
+
+    def __post_init__(self) -> None:
+        command.require_learners("--learner", [self.learner])
+
+    def draw(self) -> None:
+        """Run the learner through the rotation and write the four moments side by side."""
+        torch.set_num_threads(1)
+        make_folder(self.out, "--out")
+        (training,) = plan([self.learner], {}, [0], factory=FACTORIES[POSTURE], out=self.keep)
+        model = prepare(self.learner, 0, Path(training.folder))
+        protocol = PROTOCOLS[PROTOCOL]
+        moments = Moments({trial_indices(protocol, 0, reach, reach).pop(): shown for reach, shown in SHOWN.items()})
+        run_protocol(model, protocol, 0, observer=moments)
+        titles = [title for title, _ in SHOWN.values()]
+        picture = side_by_side([moments.frames[title] for title in titles], titles)
+        path = write_png(self.out / "correction.png", picture)
+        print(f"Picture: {path}")
+
+
+@dataclass
+class Moments:
+    """An observer that keeps one frame of each chosen trial.
+
+    Attributes:
+        chosen: index of the trial -> title of the frame, and its step; the last step of a trial that ends before.
+        frames: title -> frame.
+    """
+
+    chosen: dict[int, tuple[str, int]]
+    frames: dict[str, Frame] = field(default_factory=dict)
+
+    def on_step(self, index: int, step: int, over: bool, render: Callable[[], Any]) -> None:
+        """Keep the frame at its step."""
+        title, moment = self.chosen.get(index, ("", 0))
+        if title and (step == moment or (over and step < moment)):
+            self.frames[title] = np.asarray(render(), dtype=np.uint8)
+
+
+# --- tuning: what each step size is worth ---------------------------------------------------------------------
+
+PANELS_IN_A_ROW = 4
+# Learners of similar colour differ in their marker.
+MARKERS = "osD^vPX*"
+MOST_TICKS = 6
+TICKS = (0.0001, 0.0002, 0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 20.0)
+
+
+@dataclass
+class Tuning:
+    """Draw the result of every step size that was tried, by learner."""
+
+    settings: Path = TUNED
+    """File of settings with their history, as `tune.py --settings` writes it."""
+    out: Path = Path("docs/pictures/tuning.png")
+    """File of the picture: .png, .svg or .pdf."""
+
+    def __post_init__(self) -> None:
+        require_picture_file(self.out)
+
+    def draw(self) -> None:
+        """Draw and write."""
+        make_folder(self.out.parent, "--out")
+        try:
+            searches = read_settings(self.settings)
+        except (OSError, ValueError) as error:
+            raise SystemExit(f"--settings {self.settings}: {error}") from None
+        for name, search in searches.items() or (("any learner", None),):
+            if not (is_learner(name) and isinstance(search, dict) and "history" in search):
+                raise SystemExit(f"--settings {self.settings}: expected a file of tune.py, got no search of {name}")
+        draw_tuning(searches, self.out)
+        print(f"Picture: {self.out}")
+
+
+def draw_tuning(searches: dict[str, dict[str, Any]], path: Path) -> None:
+    """Draw L30, or the share of missed cups, over the step size, a panel for each kind of network and each setting."""
+    from matplotlib.figure import Figure
+
+    panels: dict[tuple[str, str], list[str]] = {}
+
+    def order(learner: str) -> tuple[bool, bool]:
+        spec = find(learner).spec
+        return spec.teacher == "reward", spec.plastic == "hidden"
+
+    for learner in sorted(searches, key=order):
+        panels.setdefault((panel_of(learner), search_space(learner).setting), []).append(learner)
+    columns = min(len(panels), PANELS_IN_A_ROW)
+    rows = -(-len(panels) // columns)
+    figure = Figure(figsize=(3.6 * columns, 3.7 * rows), layout="constrained")
+    grid = figure.subplots(rows, columns, squeeze=False, sharey=True).ravel()
+    labelled = ""
+    for k, (axes, ((title, setting), learners)) in enumerate(zip(grid, panels.items(), strict=False)):
+        for learner, marker in zip(learners, cycle(MARKERS), strict=False):
+            complete = [trial for trial in searches[learner]["history"] if not trial["pruned"]]
+            tried = sorted((trial[setting], trial[criterion_of(learner).name]) for trial in complete)
+            name = learner.partition("-")[2]
+            axes.plot(*zip(*tried, strict=True), marker, ls="-", ms=5, label=name, color=learner_colour(learner))
+        unit, axis = search_space(learners[0]).unit, criterion_of(learners[0]).axis
+        axes.set(xscale="log", xlabel=f"{setting.replace('_', ' ')} ({unit})", ylim=(0.0, 1.2))
+        if k % columns == 0 or axis != labelled:
+            axes.set_ylabel(axis)
+            labelled = axis
+        low, high = axes.get_xlim()
+        ticks = [tick for tick in TICKS if low <= tick <= high]
+        ticks = ticks if len(ticks) <= MOST_TICKS else ticks[::2]
+        axes.set_xticks(ticks, [f"{tick:g}" for tick in ticks])
+        axes.minorticks_off()
+        # Above the panel, because curves may lie anywhere in it.
+        place: Any = {"loc": "lower center", "bbox_to_anchor": (0.5, 1.0), "ncols": 2, "columnspacing": 0.8}
+        axes.legend(title=title, title_fontsize="large", frameon=False, fontsize="small", handlelength=1.4, **place)
+        axes.spines[["top", "right"]].set_visible(False)
+    for axes in grid[len(panels) :]:
+        axes.set_axis_off()
+    write_figure(figure, path, dpi=120)
+
+
+def panel_of(learner: str) -> str:
+    """Return the title of the panel of a learner: its kind of rate network, or spiking."""
+    spec = find(learner).spec
+    is_spiking = NETWORKS[spec.network].cells == "spiking"
+    kind = "spiking" if is_spiking else f"{spec.algorithm} {spec.network}".strip()
+    if spec.teacher == "reward":
+        return f"{kind}, from reward"
+    return f"{kind}, hidden cells alone" if spec.plastic == "hidden" else kind
+
+
+# --- the command line -----------------------------------------------------------------------------------------
 
 
 @dataclass
 class Figure:
-    """Draw a picture of README or docs.
+    """Draw a picture of README or docs."""
 
-    comparison: a study's answer, the errors of each learner and what it leaves of the miss.
-    correction: four reaches of one learner before, under and after a rotation.
-    tuning: what every step size that was tried is worth, by learner.
-    """
-
-    picture: tyro.conf.OmitArgPrefixes[
-        tyro.conf.OmitSubcommandPrefixes[
-            Annotated[figures.comparison.Options, tyro.conf.subcommand("comparison")]
-            | Annotated[figures.correction.Options, tyro.conf.subcommand("correction")]
-            | Annotated[figures.tuning.Options, tyro.conf.subcommand("tuning")]
-        ]
-    ]
+    picture: tyro.conf.OmitArgPrefixes[tyro.conf.OmitSubcommandPrefixes[Comparison | Correction | Tuning]]
 
 
 def main(options: Figure) -> None:

@@ -8,11 +8,11 @@ from pathlib import Path
 from typing import Any
 
 import command
-import numpy as np
 
 from reach.files import make_folder, write_file
 from reach.protocols import PROTOCOLS, Protocol
 from reach.render import Window
+from reach.render.film import write_png
 from reach.sim.layout import CONTROL_STEP_S, START_HAND_M
 from reach.study.engine.formats import parquet_bytes, trials_frame
 from reach.study.engine.store import read_whole
@@ -113,11 +113,11 @@ def main(options: Play) -> None:
     unfinished.unlink()
     others = None if options.beside is None else read_whole(options.beside / TRIALS)
     chart = draw_chart(trials, others, protocol, (WIDTH, HEIGHT))
-    write_file(options.out / "chart.png", chart.png)
+    write_png(options.out / "chart.png", chart)
     print("\n".join(summary_lines(trials)))
     print(f"Written: {options.out / TRIALS} and {options.out / 'chart.png'}")
     for _ in range(round(options.watch_s / CONTROL_STEP_S)):
-        if not window.show(np.asarray(chart.pixels)):
+        if not window.show(chart):
             break
     window.close()
 

@@ -23,7 +23,7 @@ import command
 import optuna
 import torch
 import tyro
-from figures.tuning import draw
+from figure import draw_tuning
 from rich.console import Console
 from rich.table import Table
 from tqdm import tqdm
@@ -260,7 +260,7 @@ def search_all(given: Tune) -> None:
     if given.settings is not None:
         drawn = dict(sorted((read_settings(given.settings) | whole).items()))
         write_file(given.settings, (json.dumps(drawn, indent=1) + "\n").encode())
-    draw(drawn, given.out / "tuning.png")
+    draw_tuning(drawn, given.out / "tuning.png")
     table = Table("learner", "setting", "best", "left, or missed")
     for learner, result in results.items():
         (name, value), *_ = result["settings"].items()

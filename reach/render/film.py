@@ -156,12 +156,7 @@ def _encode(path: Path, frames: Iterable[Frame], fps: int) -> None:
     else:
         # One palette for the whole film; the film loops forever.
         codec, pixels = "gif", "pal8"
-        options = [
-            "-vf",
-            "split[a][b];[a]palettegen=stats_mode=full[p];[b][p]paletteuse=dither=none",
-            "-loop",
-            "0",
-        ]
+        options = ["-vf", "split[a][b];[a]palettegen=stats_mode=full[p];[b][p]paletteuse=dither=none", "-loop", "0"]
     writer = imageio_ffmpeg.write_frames(
         str(path),
         (width, height),

@@ -57,12 +57,7 @@ TINT_SHARE: Final = 0.4
 # Share of grey in the colour of a learner whose network is not the usual one of its rule.
 NETWORK_GREYS: Final = MappingProxyType({"retina": 0.35, "cnn": 0.6, "brain": 0.35, "sparse": 0.6, "structural": 0.2})
 # For a learner that is not listed above.
-SPARE_COLOURS: Final = (
-    OKABE_ITO["vermillion"],
-    OKABE_ITO["sky blue"],
-    DARK_YELLOW,
-    OKABE_ITO["black"],
-)
+SPARE_COLOURS: Final = (OKABE_ITO["vermillion"], OKABE_ITO["sky blue"], DARK_YELLOW, OKABE_ITO["black"])
 
 # The room.
 TABLE: Final[Colour] = (243, 241, 236)
@@ -111,11 +106,7 @@ REMOVED: Final[Colour] = (160, 157, 150)
 
 # Blocks of a protocol.
 BLOCK_COLOURS: Final = MappingProxyType(
-    {
-        "baseline": GREY,
-        "perturbed": OKABE_ITO["orange"],
-        "washout": OKABE_ITO["sky blue"],
-    }
+    {"baseline": GREY, "perturbed": OKABE_ITO["orange"], "washout": OKABE_ITO["sky blue"]}
 )
 # For a block that is not listed above.
 SPARE_BLOCK_COLOURS: Final = (OKABE_ITO["yellow"], OKABE_ITO["bluish green"], OKABE_ITO["blue"], OKABE_ITO["black"])

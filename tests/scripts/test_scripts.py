@@ -336,7 +336,7 @@ def test_a_link_in_place_of_a_search_or_a_picture_is_not_written_through(
     with pytest.raises(ValueError, match=r"error-mlp-bp\.db is no regular file, but a link"):
         tune.make_ready("error-mlp-bp", tune.Tune(tmp_path, ("error-bp",)))
     history = [{"rate": 0.5, "left_of_the_miss": 0.3, "pruned": False}]
-    script("figures.tuning").draw({"error-mlp-bp": {"history": history}}, tmp_path / "tuning.png")
+    script("figure").draw_tuning({"error-mlp-bp": {"history": history}}, tmp_path / "tuning.png")
     assert valued.read_bytes() == b""
     assert not (tmp_path / "tuning.png").is_symlink()
 

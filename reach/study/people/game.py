@@ -4,13 +4,10 @@ Trials, cups, perturbations and measures are those that a learner gets. The arm 
 person points at as closely as its strength allows. The picture shows the cup, the seen hand and the start, but no arm,
 as in the laboratory. Between trials the hand returns to the start unseen: only a ring shows its distance, because its
 direction would tell of the perturbation.
-
-`Chart` draws a person's corrections beside those of learners and of people in a laboratory.
 """
 
 from __future__ import annotations
 
-import io
 import math
 import typing
 from collections.abc import Callable, Sequence
@@ -143,8 +140,7 @@ PERSON = "person"
 # The file in a person's folder.
 TRIALS = "trials.parquet"
 # Natural frequency and damping ratio with which the arm follows the pointer.
-FOLLOWING_RAD_S = 18.0
-FOLLOWING_DAMPING = 1.0
+FOLLOWING_RAD_S, FOLLOWING_DAMPING = 18.0, 1.0
 OPEN_GRIP = 0.818
 # The hand is back when it has been this near to the start for this long.
 BACK_M, BACK_S = 0.012, 0.3
@@ -273,14 +269,10 @@ def _trial(env: ProtocolWrapper, pointer: Pointer, show_view: Callable[..., None
     message = "Reach as if you saw your hand" if probe else "Reach for the cup and stop on it"
     over = False
     while not over:
-        hand = tuple(np.asarray(truth["seen_hand"]).tolist()) if truth["hand_visible"] else None
-        show_view(
-            cup=tuple(np.asarray(truth["seen_cup"]).tolist()),
-            hand=hand,
-            message=message,
-            time_s=float(truth["time_s"]) + CONTROL_STEP_S,
-            probe=probe,
-        )
+        cup, hand = (tuple(np.asarray(truth[name]).tolist()) for name in ("seen_cup", "seen_hand"))
+        time_s = float(truth["time_s"]) + CONTROL_STEP_S
+        hand = hand if truth["hand_visible"] else None
+        show_view(cup=cup, hand=hand, message=message, time_s=time_s, probe=probe)
         _, _, terminated, truncated, info = env.step(follower.action(truth, pointer.place()))
         truth = info["truth"]
         over = bool(terminated or truncated)
@@ -358,14 +350,14 @@ def read_person(folder: Path) -> pd.DataFrame:
         trials = frame_from(file.read_bytes(), file, must_be_sealed=False)
     except (OSError, ValueError) as error:
         raise ValueError(f"expected a file written by play.py, got {file}, which cannot be read ({error})") from error
-    missing = [column for column in (*COLUMNS, LAUNCH_ERROR_WITHOUT_LEARNING) if column not in trials]
-    if missing:
+    types = COLUMNS | {LAUNCH_ERROR_WITHOUT_LEARNING: "float64"}
+    if missing := [column for column in types if column not in trials]:
         raise ValueError(f"expected a file written by play.py, got {file} without the columns {missing}")
     learners = sorted(set(map(str, trials["learner"])))
     if learners != [PERSON]:
         raise ValueError(f"expected trials of {PERSON!r} only, got trials of {learners} in {file}")
     try:
-        return trials.astype({**COLUMNS, LAUNCH_ERROR_WITHOUT_LEARNING: "float64"})
+        return trials.astype(types)
     except (TypeError, ValueError) as error:
         raise ValueError(f"expected a file written by play.py, got {file} with wrong values ({error})") from error
 
@@ -378,15 +370,6 @@ def append_persons(trials: pd.DataFrame, folders: Sequence[Path]) -> pd.DataFram
 
 
 PERSON_COLOUR = "#a63e7b"
-LEGEND_COLUMNS = 3
-
-
-@dataclass(frozen=True)
-class Chart:
-    """A chart: (height, width, 3) uint8 pixels, and the bytes of a PNG of the same."""
-
-    pixels: NDArray[np.uint8]
-    png: bytes
 
 
 def summary_lines(trials: pd.DataFrame) -> list[str]:
@@ -414,8 +397,8 @@ def summary_lines(trials: pd.DataFrame) -> list[str]:
     return lines
 
 
-def draw_chart(trials: pd.DataFrame, others: pd.DataFrame | None, protocol: Protocol, size: tuple[int, int]) -> Chart:
-    """Return a chart of a person's corrections.
+def draw_chart(trials: pd.DataFrame, others: pd.DataFrame | None, protocol: Protocol, size: tuple[int, int]) -> Frame:
+    """Return a chart of a person's corrections beside those of learners and of people in a laboratory.
 
     Args:
         trials: of the person.
@@ -446,9 +429,6 @@ def draw_chart(trials: pd.DataFrame, others: pd.DataFrame | None, protocol: Prot
     axes.set(xlabel="reach since the perturbation began", ylabel="corrected, share of the miss", ylim=(-0.5, 1.6))
     axes.set_title("\n".join(summary_lines(trials)), loc="left", fontsize=10)
     axes.spines[["top", "right"]].set_visible(False)
-    figure.legend(loc="outside lower left", ncols=LEGEND_COLUMNS, frameon=False, fontsize=8)
+    figure.legend(loc="outside lower left", ncols=3, frameon=False, fontsize=8)
     canvas.draw()
-    pixels = np.asarray(canvas.buffer_rgba())[..., :3].copy()
-    data = io.BytesIO()
-    figure.savefig(data, format="png", dpi=100)
-    return Chart(pixels, data.getvalue())
+    return np.asarray(canvas.buffer_rgba())[..., :3].copy()

@@ -121,9 +121,9 @@ def _rotation(
     if not indices:
         return None
     degrees = rotation_degrees(protocol)
-    fits = human_data.fits(degrees) or human_data.fits(human_data.CURVES[0].degrees)
+    fits = human_data.fits(degrees) or human_data.fits(human_data.WHOLE_REACH.degrees)
     files = [curve for curve in human if curve.kind == "rotation"]
-    blocks = human_data.CURVES[0].blocks
+    blocks = human_data.WHOLE_REACH.blocks
     block_means = {
         learner: np.stack([_block_mean(reach, index, *block) for block in blocks], axis=1)
         for learner, (reach, index) in indices.items()

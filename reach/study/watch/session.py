@@ -26,7 +26,7 @@ from reach.render.panels import BlockSpan, ErrorHistory, Layout, LearnerView, Pa
 from reach.scene import Scene
 from reach.study.engine.jobs import Job, plan
 from reach.study.engine.store import Store, read_whole
-from reach.study.people.human_data import curve
+from reach.study.people.human_data import WHOLE_REACH
 from reach.study.run import Model
 from reach.study.watch.stepper import Overrides, ProtocolStepper
 
@@ -35,7 +35,6 @@ SLOWEST, FASTEST = 0.125, 32.0
 HOLD_STEPS, TRAVEL_STEPS = 12, 44
 # The error has arrived before the picture changes.
 TRAVEL_SPEED = 1.15
-PEOPLE = "people, whole reach"
 # The largest error shown: as a share of the rotation, and without a rotation.
 LIMIT_SHARE, LIMIT_DEG = 1.5, 45.0
 UNPERTURBED = "the same trial, unperturbed"
@@ -332,13 +331,13 @@ def human_curve(protocol: Protocol) -> tuple[tuple[tuple[float, float, float], .
         rotations = [r for r in block.perturbation if isinstance(r, Rotation) and r.onset_s is None]
         lasting = set(block.scale.scales(block.trials, np.random.default_rng(0))) == {1.0}
         if block.name == PERTURBED and len(rotations) == len(block.perturbation) == 1 and lasting:
-            people, degrees = curve(PEOPLE), rotations[0].degrees
+            degrees = rotations[0].degrees
             points = tuple(
                 (float(before + first), float(before + last), degrees * (1.0 - index))
-                for (first, last), index in zip(people.blocks, people.index, strict=True)
+                for (first, last), index in zip(WHOLE_REACH.blocks, WHOLE_REACH.index, strict=True)
                 if last <= block.trials
             )
-            return points, f"people ({people.perturbation}{'' if degrees == 45.0 else ', same share'})"
+            return points, f"people ({WHOLE_REACH.perturbation}{'' if degrees == 45.0 else ', same share'})"
         before += block.trials
     return (), ""
 
