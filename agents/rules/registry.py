@@ -34,8 +34,8 @@ def register(rule: Rule) -> Rule:
         The rule.
 
     Raises:
-        ValueError: it declares too little or something unknown, is of another class than `BASES` has for its cells, or has
-            a name that is taken.
+        ValueError: it declares too little or something unknown, is of another class than `BASES` has for its cells, or
+            has a name that is taken.
     """
     for attribute in ("name", "cells", "route"):
         if not hasattr(rule, attribute):

@@ -11,7 +11,6 @@ import os
 import runpy
 import tomllib
 from collections.abc import Mapping
-from dataclasses import MISSING, fields
 from functools import cache
 from pathlib import Path
 from typing import Any
