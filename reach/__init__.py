@@ -50,19 +50,11 @@ if TYPE_CHECKING:
 
 # Names that are imported when first used, because their modules load a compiler or parts of the study.
 _LAZY = {
-    name: module
-    for module, names in {
-        "reach.env": ("twin",),
-        "reach.notebook": ("show",),
-        "reach.sim.actuators": ("joint_action",),
-        "reach.sim.retina": (
-            "CUP_RGB", "HAND_RGB", "LARGEST_RETINA_PX", "LUMINANCE", "SMALLEST_RETINA_PX", "TABLE_RGB",
-            "hand_centre_m", "pixel_places_m",
-        ),
-        "reach.sim.setup": ("Cup", "Senses"),
-        "reach.sim.tasks": ("GOAL_READY", "GOAL_TIP_PENALTY"),
-    }.items()
-    for name in names
+    "twin": "reach.env", "show": "reach.notebook", "joint_action": "reach.sim.actuators",
+    "Cup": "reach.sim.setup", "Senses": "reach.sim.setup",
+    "GOAL_READY": "reach.sim.tasks", "GOAL_TIP_PENALTY": "reach.sim.tasks",
+    **dict.fromkeys(("CUP_RGB", "HAND_RGB", "LUMINANCE", "TABLE_RGB", "LARGEST_RETINA_PX"), "reach.sim.retina"),
+    **dict.fromkeys(("SMALLEST_RETINA_PX", "hand_centre_m", "pixel_places_m"), "reach.sim.retina"),
 }  # fmt: skip
 
 

@@ -40,7 +40,10 @@ def kept_on_disk(decorate: Callable[[Any], Any]) -> Callable[[Any], Any]:
     def decorated(function: Any) -> Any:
         dispatcher = decorate(function)
         if hasattr(dispatcher, "_cache"):  # Numba compiles
-            dispatcher._cache = _cache_of(function)
+            try:
+                dispatcher._cache = KernelCache(function)
+            except RuntimeError:  # Numba finds no folder that can be written
+                dispatcher._cache = NoFolder()
         return dispatcher
 
     return decorated
@@ -54,13 +57,6 @@ def is_kept(dispatcher: Any) -> bool:
 def is_compiled(dispatcher: Any) -> bool:
     """Return whether a kernel has compiled code, in this process or on disk."""
     return bool(dispatcher.signatures) or (is_kept(dispatcher) and dispatcher._cache.is_filled())
-
-
-def _cache_of(function: Any) -> NullCache | KernelCache:
-    try:
-        return KernelCache(function)
-    except RuntimeError:  # Numba finds no folder that can be written
-        return NoFolder()
 
 
 class KernelCache(FunctionCache):
@@ -153,14 +149,11 @@ def _taking_records(function: Callable[..., Any]) -> Callable[..., Any]:
 
     @wraps(function)
     def called(*arguments: Any) -> Any:
-        return function(*map(_with_attributes, arguments))
+        has_fields = [isinstance(value, np.ndarray) and value.dtype.names is not None for value in arguments]
+        pairs = zip(arguments, has_fields, strict=True)
+        return function(*(value.view(np.recarray) if is_record else value for value, is_record in pairs))
 
     return called
-
-
-def _with_attributes(argument: Any) -> Any:
-    has_fields = isinstance(argument, np.ndarray) and argument.dtype.names is not None
-    return argument.view(np.recarray) if has_fields else argument
 
 
 def _decorator(**options: Any) -> Callable[[Any], Any]:
@@ -228,15 +221,15 @@ def _restored_setting() -> Iterator[None]:
     if runtime is None:
         yield
         return
-    kept = runtime.omp_get_max_threads()
+    threads = runtime.omp_get_max_threads()
     try:
         yield
     finally:
-        runtime.omp_set_num_threads(kept)
+        runtime.omp_set_num_threads(threads)
 
 
 @cache
 def _shared_runtime() -> Any:
     """Return the OpenMP runtime that a library loaded earlier shares with numba; None if there is none."""
-    everyones = ctypes.CDLL(None) if os.name == "posix" else None
-    return everyones if hasattr(everyones, "omp_get_max_threads") else None
+    loaded = ctypes.CDLL(None) if os.name == "posix" else None
+    return loaded if hasattr(loaded, "omp_get_max_threads") else None

@@ -94,19 +94,6 @@ _ELBOW_NM = tuple(-e * force for e, force in zip(PATH_PER_ELBOW, LARGEST_FORCE_N
 _ELBOW_NM_PER_RAD = tuple(-2.0 * e * force for e, force in zip(PATH_PER_ELBOW_SQUARE, LARGEST_FORCE_N, strict=False))
 
 
-def _largest_torque() -> tuple[float, float, float]:
-    """Return the torque, N m, of the weaker side of each joint: optimal lengths, the elbow at 90 degrees."""
-    elbow = [start + 0.5 * math.pi * rate for start, rate in zip(_ELBOW_NM, _ELBOW_NM_PER_RAD, strict=True)]
-    return (
-        min(_SHOULDER_NM[0] + _SHOULDER_NM[4], -_SHOULDER_NM[1] - _SHOULDER_NM[5]),
-        min(elbow[2] + elbow[4], -elbow[3] - elbow[5]),
-        min(WRIST_TORQUE_NM),
-    )
-
-
-LARGEST_TORQUE_NM = _largest_torque()
-
-
 @inlined
 def force_length(length):  # type: ignore[no-untyped-def]
     """Return the isometric force at full activation as a share of the largest, at a length in optimal lengths."""

@@ -113,13 +113,10 @@ def judge(t, lanes, grab, dense):  # type: ignore[no-untyped-def]
         wide = t[s.APERTURE * L + i] > 2.0 * t[s.CUP_RADIUS * L + i]
         ready = (held if grab else still & wide) & (not tipped)
         won = ready if grab else _has_reached(t, i, ready)
-        action1, action2 = t[s.ACTION_1 * L + i], t[s.ACTION_2 * L + i]
-        action3, action4 = t[s.ACTION_3 * L + i], t[s.ACTION_4 * L + i]
-        change1 = action1 - t[s.PREVIOUS_1 * L + i]
-        change2 = action2 - t[s.PREVIOUS_2 * L + i]
-        change3 = action3 - t[s.PREVIOUS_3 * L + i]
-        change4 = action4 - t[s.PREVIOUS_4 * L + i]
-        effort = change1 * change1 + change2 * change2 + change3 * change3 + change4 * change4
+        effort = 0.0
+        for k in range(s.ACTION_SIZE):
+            change = t[(s.ACTION_1 + k) * L + i] - t[(s.PREVIOUS_1 + k) * L + i]
+            effort += change * change
         progress_before = t[s.PROGRESS_POTENTIAL * L + i]
         grasp_before = t[s.GRASP_POTENTIAL * L + i]
         left = s.TRIAL_STEPS - t[s.CLOCK * L + i] * (1.0 / s.INNER_STEPS)
@@ -132,10 +129,6 @@ def judge(t, lanes, grab, dense):  # type: ignore[no-untyped-def]
         tipping_term = -tip_penalty if tipped else 0.0
         success_term = SUCCESS_BONUS if dense & won else 0.0
         t[s.READY * L + i] = 1.0 if ready else 0.0
-        t[s.PREVIOUS_1 * L + i] = action1
-        t[s.PREVIOUS_2 * L + i] = action2
-        t[s.PREVIOUS_3 * L + i] = action3
-        t[s.PREVIOUS_4 * L + i] = action4
         t[s.TERM_PROGRESS * L + i] = progress_term
         t[s.TERM_GRASP * L + i] = grasp_term
         t[s.TERM_EFFORT * L + i] = effort_term
@@ -146,6 +139,9 @@ def judge(t, lanes, grab, dense):  # type: ignore[no-untyped-def]
         t[s.SUCCESS * L + i] = 1.0 if won else 0.0
         t[s.PROGRESS_POTENTIAL * L + i] = progress
         t[s.GRASP_POTENTIAL * L + i] = grasp
+    for k in range(s.ACTION_SIZE):
+        for i in range(len(lanes)):
+            t[(s.PREVIOUS_1 + k) * L + i] = t[(s.ACTION_1 + k) * L + i]
 
 
 # Bounds and elements of a goal.
