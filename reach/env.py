@@ -249,14 +249,14 @@ class CupEnv(gym.Env[Any, NDArray[np.float32]]):
         Raises:
             ValueError: an unknown option, or a value outside what is allowed.
         """
-        given = reset_options(options, RESET_OPTIONS)
+        options = reset_options(options, RESET_OPTIONS)
         super().reset(seed=require_seed("seed", seed))
         if seed is not None or not self._simulation.seeded[0]:
             self._simulation.seed(0, self.np_random.integers(2**64, dtype=np.uint64))
         self._begun = False
-        perturbation = as_perturbations(given["perturbation"]) if "perturbation" in given else None
-        self._simulation.begin(0, cup=given.get("cup"), perturbation=perturbation)
-        self._cup_option = given.get("cup")
+        perturbation = as_perturbations(options["perturbation"]) if "perturbation" in options else None
+        self._simulation.begin(0, cup=options.get("cup"), perturbation=perturbation)
+        self._cup_option = options.get("cup")
         self._done_actions = []
         self._begun = True
         if self.render_mode is not None:
@@ -277,12 +277,12 @@ class CupEnv(gym.Env[Any, NDArray[np.float32]]):
         """
         if not self._begun:
             raise gym.error.ResetNeeded("step() was called before reset(); call reset() first")
-        given = action if type(action) is np.ndarray and action.dtype.kind == "f" else numbers_in(action)
-        if given is None:
+        numbers = action if type(action) is np.ndarray and action.dtype.kind == "f" else numbers_in(action)
+        if numbers is None:
             raise ValueError(f"action: expected numbers of shape {ACTION_SHAPE}, got {action!r}")
-        if given.shape != ACTION_SHAPE:
-            raise ValueError(f"action: expected shape {ACTION_SHAPE}, got {given.shape}")
-        self._actions[0] = given
+        if numbers.shape != ACTION_SHAPE:
+            raise ValueError(f"action: expected shape {ACTION_SHAPE}, got {numbers.shape}")
+        self._actions[0] = numbers
         self._simulation.advance(self._actions)
         self._done_actions.append(self._actions.tobytes())
         reward, info = self._judgement()

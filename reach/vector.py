@@ -151,20 +151,20 @@ class CupVectorEnv(gym.vector.VectorEnv[Any, NDArray[np.float32], NDArray[Any]])
         Raises:
             ValueError: an unknown option, or a value outside what is allowed.
         """
-        given = reset_options(options, RESET_OPTIONS)
-        mask = self._mask(given.get("reset_mask"))
+        options = reset_options(options, RESET_OPTIONS)
+        mask = self._mask(options.get("reset_mask"))
         seeds = self._seeds(seed)
         super().reset(seed=None if isinstance(seed, Sequence | np.ndarray) else seeds[0])
         self._simulation.detach_observations()
         self._begun &= ~mask
         self._seed(seeds, mask)
-        if given.get("cup") is None and "perturbation" not in given:
+        if options.get("cup") is None and "perturbation" not in options:
             self._begin(mask)
         else:
-            cups = self._cups(given.get("cup"))
+            cups = self._cups(options.get("cup"))
             acting: list[Any] = [None] * self.num_envs
-            if "perturbation" in given:
-                acting = list(for_each_environment(given["perturbation"], self.num_envs))
+            if "perturbation" in options:
+                acting = list(for_each_environment(options["perturbation"], self.num_envs))
             for index in np.flatnonzero(mask).tolist():
                 self._simulation.begin(index, cup=cups[index], perturbation=acting[index])
             self._begin_paths(mask)
@@ -186,11 +186,11 @@ class CupVectorEnv(gym.vector.VectorEnv[Any, NDArray[np.float32], NDArray[Any]])
             ValueError: actions of another shape, not finite, or outside [-1, 1]; then nothing has changed.
             gymnasium.error.ResetNeeded: an environment was never reset, or has ended with autoreset DISABLED.
         """
-        given = np.asarray(actions)
-        if given.dtype.kind not in "fiu":
+        numbers = np.asarray(actions)
+        if numbers.dtype.kind not in "fiu":
             raise ValueError(f"actions: expected numbers of shape {(self.num_envs, s.ACTION_SIZE)}, got {actions!r}")
-        if given.shape != (self.num_envs, s.ACTION_SIZE):
-            raise ValueError(f"actions: expected shape {(self.num_envs, s.ACTION_SIZE)}, got {given.shape}")
+        if numbers.shape != (self.num_envs, s.ACTION_SIZE):
+            raise ValueError(f"actions: expected shape {(self.num_envs, s.ACTION_SIZE)}, got {numbers.shape}")
         if not self._begun.all():
             raise gym.error.ResetNeeded("step() was called before reset(); call reset() first")
         if self.autoreset_mode == AutoresetMode.DISABLED and self._over.any():
@@ -203,8 +203,8 @@ class CupVectorEnv(gym.vector.VectorEnv[Any, NDArray[np.float32], NDArray[Any]])
         longest = 0 if self.max_episode_steps == UNLIMITED else self.max_episode_steps
         waiting = self._over if self.autoreset_mode == AutoresetMode.NEXT_STEP else self._nowhere
         drawn = waiting & simulation.can_begin_drawn
-        given = given if given.dtype in (np.float32, np.float64) else given.astype(np.float64)
-        judged = simulation.play(given, drawn, longest)
+        numbers = numbers if numbers.dtype in (np.float32, np.float64) else numbers.astype(np.float64)
+        judged = simulation.play(numbers, drawn, longest)
         if (waiting & ~drawn).any():
             self._begin(waiting & ~drawn)
             judged = simulation.judgements(longest)
