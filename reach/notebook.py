@@ -25,11 +25,19 @@ class Film:
         data: bytes of the file.
         kind: media type, "video/mp4" or "image/gif".
         width: displayed width, pixels.
+
+    Raises:
+        ValueError: the file is larger than 50 MB.
     """
 
     data: bytes
     kind: str = "video/mp4"
     width: int = 800
+
+    def __post_init__(self) -> None:
+        """Validate the size."""
+        if len(self.data) > LARGEST_BYTES:
+            raise ValueError(f"Film data: expected at most {LARGEST_BYTES:,} bytes, got {len(self.data):,}")
 
     def _repr_html_(self) -> str:
         """Return the HTML that a notebook displays."""
@@ -88,47 +96,31 @@ def show(
         path = Path(what)
         if path.suffix.lower() not in TYPES:
             raise ValueError(f"what: expected a path that ends in {' or '.join(TYPES)}, got {str(path)!r}")
-        return _film(path.read_bytes(), TYPES[path.suffix.lower()], width)
+        return Film(path.read_bytes(), TYPES[path.suffix.lower()], width)
     if hasattr(what, "predict") or isinstance(what, dict):
         if protocol is None:
             raise ValueError("protocol: expected one for a learner, such as 'rotation30', got None")
-        learners = what if isinstance(what, dict) else {_name_of(what): what}
-        return _film(_filmed(learners, protocol, (first, last), seed, size, options), "video/mp4", width)
+        name = getattr(what, "config", {}).get("learner") or type(what).__name__
+        learners = what if isinstance(what, dict) else {str(name): what}
+        return Film(_filmed(learners, protocol, (first, last), seed, size, options), width=width)
     if hasattr(what, "step") or not isinstance(what, Iterable):
         raise ValueError(
             "what: expected a learner (with a protocol), a mapping of learners, frames (height, width, 3) uint8 "
             f"or the path of a film, got {what!r}. Of an environment with render_mode='rgb_array', pass its frames: "
             "[env.render(), ...]"
         )
-    return _film(film_bytes(what, fps), "video/mp4", width)
-
-
-def _film(data: bytes, kind: str, width: int) -> Film:
-    if len(data) > LARGEST_BYTES:
-        raise ValueError(f"what: expected a film of at most {LARGEST_BYTES:,} bytes, got {len(data):,}")
-    return Film(data, kind, width)
-
-
-def _name_of(model: Any) -> str:
-    return str(getattr(model, "config", {}).get("learner") or type(model).__name__)
+    return Film(film_bytes(what, fps), width=width)
 
 
 def _filmed(
-    learners: dict[str, Any],
-    protocol: Any,
-    shown: tuple[int, int],
-    seed: int,
-    size: tuple[int, int],
-    options: dict[str, Any],
+    learners: dict[str, Any], protocol: Any, shown: tuple[int, int], seed: int, size: tuple[int, int], options: Any
 ) -> bytes:
     from reach.protocols import PROTOCOLS, Protocol
     from reach.render.film import film_bytes
     from reach.study.watch.session import WatchSession, film_frames, trial_indices
 
     if isinstance(protocol, str):
-        if protocol not in PROTOCOLS:
-            raise ValueError(f"protocol: expected one of {sorted(PROTOCOLS)}, got {protocol!r}")
-        protocol = PROTOCOLS[protocol]
+        protocol = PROTOCOLS.get(protocol, protocol)
     if not isinstance(protocol, Protocol):
         raise ValueError(f"protocol: expected a Protocol or one of {sorted(PROTOCOLS)}, got {protocol!r}")
     first, last = (require_whole(name, value, 1) for name, value in zip(("first", "last"), shown, strict=True))

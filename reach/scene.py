@@ -21,16 +21,16 @@ Points = NDArray[np.float64]
 
 # A place farther away than this is an error, such as centimetres or pixels given for metres.
 FARTHEST_M = 10.0
-# Shapes of the places that every scene has; -1 stands for any length.
-PLACE_SHAPES = {
-    "joints": (4, 2), "fingers": (2, 2, 2), "grasp_point": (2,), "cup": (2,), "seen_cup": (2,), "start": (2,),
-    "path": (-1, 2),
+# Shape, smallest and largest value of the fields that every scene has, and of the optional ones; -1: any length.
+REQUIRED_FIELDS = {
+    **dict.fromkeys(("grasp_point", "cup", "seen_cup", "start"), ((2,), -FARTHEST_M, FARTHEST_M)),
+    "joints": ((4, 2), -FARTHEST_M, FARTHEST_M), "fingers": ((2, 2, 2), -FARTHEST_M, FARTHEST_M),
+    "path": ((-1, 2), -FARTHEST_M, FARTHEST_M), "touch": ((3,), 0.0, 1.0),
 }  # fmt: skip
-# Shape and range of the optional fields.
-BOUNDED_FIELDS = {
-    "effort": ((3,), -1000.0, 1000.0), "activation": ((8,), 0.0, 1.0), "hand_force_n": ((2,), -1000.0, 1000.0),
-    "field_n_s_per_m": ((2, 2), -1000.0, 1000.0), "constant_force_n": ((2,), -1000.0, 1000.0),
-    "channel": ((2,), -1.001, 1.001),
+OPTIONAL_FIELDS = {
+    "seen_hand": ((2,), -FARTHEST_M, FARTHEST_M), "effort": ((3,), -1000.0, 1000.0), "activation": ((8,), 0.0, 1.0),
+    "hand_force_n": ((2,), -1000.0, 1000.0), "field_n_s_per_m": ((2, 2), -1000.0, 1000.0),
+    "constant_force_n": ((2,), -1000.0, 1000.0), "channel": ((2,), -1.001, 1.001),
 }  # fmt: skip
 # Tolerance of the length of a unit vector.
 DIRECTION_TOLERANCE = 1e-3
@@ -118,49 +118,30 @@ class Scene:
 
     def __post_init__(self) -> None:
         """Validate all attributes."""
-        for name, shape in PLACE_SHAPES.items():
-            _require_shape(name, getattr(self, name), shape)
-        if self.seen_hand is not None:
-            _require_shape("seen_hand", self.seen_hand, (2,))
-        for number, past in enumerate(self.past_paths):
-            _require_shape(f"past_paths[{number}]", past, (-1, 2))
-        every = (*PLACE_SHAPES, "seen_hand")
-        named: dict[str, Any] = {name: getattr(self, name) for name in every if getattr(self, name) is not None}
-        # All at once for speed, one by one only to name the wrong one.
-        places = [np.ravel(place) for place in (*named.values(), *self.past_paths)]
-        if not _is_near(np.concatenate(places)):
-            named |= {f"past_paths[{number}]": path for number, path in enumerate(self.past_paths)}
-            name, wrong = next((name, place) for name, place in named.items() if not _is_near(np.ravel(place)))
-            raise ValueError(f"Scene {name}: expected finite values within {FARTHEST_M:g} m, got {wrong}")
-        for name, (shape, low, high) in BOUNDED_FIELDS.items():
-            values = getattr(self, name)
-            if values is not None:
-                _require_shape(name, values, shape)
-                # False for NaN too.
-                if not (values.min() >= low and values.max() <= high):
-                    raise ValueError(f"Scene {name}: expected {low:g} to {high:g}, got {values}")
+        for name, bounds in REQUIRED_FIELDS.items():
+            _require_array(name, getattr(self, name), *bounds)
+        for name, bounds in OPTIONAL_FIELDS.items():
+            if (values := getattr(self, name)) is not None:
+                _require_array(name, values, *bounds)
+        for number, path in enumerate(self.past_paths):
+            _require_array(f"past_paths[{number}]", path, *REQUIRED_FIELDS["path"])
         if self.channel is not None and abs(math.hypot(*self.channel.tolist()) - 1.0) > DIRECTION_TOLERANCE:
             raise ValueError(f"Scene channel: expected a unit vector, got {self.channel}")
         if self.trial is not None and self.trial < 0:
             raise ValueError(f"Scene trial: expected 0 or more, or None, got {self.trial}")
-        if np.shape(self.touch) != (3,):
-            raise ValueError(f"Scene touch: expected shape (3,), got {np.shape(self.touch)}")
         for name in ("finger_radius", "cup_radius"):
             radius = getattr(self, name)
             if not 0.0 < radius <= FARTHEST_M:
                 raise ValueError(f"Scene {name}: expected a number above 0 and up to {FARTHEST_M} m, got {radius}")
 
 
-def _require_shape(name: str, places: Any, shape: tuple[int, ...]) -> None:
-    """Raise ValueError for another shape; -1 stands for any length."""
-    actual = np.shape(places)
+def _require_array(name: str, values: Any, shape: tuple[int, ...], low: float, high: float) -> None:
+    """Raise ValueError for another shape, where -1 stands for any length, or for a value out of range or NaN."""
+    actual = np.shape(values)
     if actual != shape and not (shape[0] == -1 and len(actual) == len(shape) and actual[1:] == shape[1:]):
         raise ValueError(f"Scene {name}: expected shape {str(shape).replace('-1', 'n')}, got {actual}")
-
-
-def _is_near(places: Points) -> bool:
-    """Return whether all places, m, are finite and within FARTHEST_M; False for NaN."""
-    return places.size == 0 or bool(max(places.max(), -places.min()) <= FARTHEST_M)
+    if not np.all((np.asarray(values) >= low) & (np.asarray(values) <= high)):
+        raise ValueError(f"Scene {name}: expected {low:g} to {high:g}, got {values}")
 
 
 # --- from a simulation ----------------------------------------------------------------------------------------

@@ -6,7 +6,6 @@ In a window, press H to see the keys. Every key has a flag, for films.
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -26,7 +25,7 @@ from reach.render.film import write_png
 from reach.render.panels import layout_of
 from reach.sim.layout import CONTROL_STEP_S
 from reach.study import plan
-from reach.study.watch.live import LiveSession
+from reach.study.watch.live import FILM_FPS, LiveSession
 from reach.study.watch.session import (
     FASTEST,
     SLOWEST,
@@ -39,8 +38,7 @@ from reach.study.watch.session import (
 )
 from reach.study.watch.stepper import Overrides
 
-FRAMES_PER_SECOND = 50
-WINDOW_FRAMES_PER_SECOND = 60
+WINDOW_FPS = 60
 
 
 @dataclass
@@ -157,14 +155,13 @@ def main(options: Watch) -> None:
     except ValueError as error:
         flags = "--first and --last" if options.trial is None else "--trial"
         raise SystemExit(f"{flags}: {error}") from None
-    names = names_of(options)
-    window = None
+    names, window = names_of(options), None
     # Fail before the learner is trained, not after.
     for flag, path in (("--video", options.video), ("--png", options.png)):
         if path is not None:
             make_folder(path.parent, flag)
     if options.video is None and options.png is None:
-        window = Window(*options.size, WINDOW_FRAMES_PER_SECOND, title=f"{', '.join(names)}: {options.protocol}")
+        window = Window(*options.size, WINDOW_FPS, title=f"{', '.join(names)}: {options.protocol}")
         if not window.is_visible:
             raise SystemExit("watch.py: there is no screen; add --video film.mp4 to write a film")
     session = WatchSession(
@@ -185,7 +182,10 @@ def main(options: Watch) -> None:
     elif options.png is not None:
         print(f"Picture: {write_png(options.png, picture_at(session, options.png_s))}")
     if options.video is not None:
-        print(f"Film: {write_film(options.video, filmed(session, options, len(chosen)), FRAMES_PER_SECOND)}")
+        with tqdm(total=len(chosen), desc="filming", unit="reach", disable=not sys.stderr.isatty()) as bar:
+            frames = film_frames(session, options.speed, lambda done: bar.update(done - bar.n))
+            path = write_film(options.video, frames, FILM_FPS)
+        print(f"Film: {path}")
     if options.replay is not None:
         print_replay(options, names, session)
     print("Compare all learners next:")
@@ -217,32 +217,18 @@ def model_of(options: Watch, name: str) -> Any:
     with tqdm(total=100, desc=f"training {name}", unit="%", disable=not sys.stderr.isatty()) as bar:
         # Another version of the code or of a library gets another folder, as in a study.
         (training,) = plan([name], {}, [options.seed], factory=FACTORIES[POSTURE], out=options.keep)
-        folder = Path(training.folder)
-
-        def show(done: float) -> None:
-            bar.update(round(100 * done) - bar.n)
-
-        return prepare(name, options.seed, folder, show)
+        return prepare(name, options.seed, Path(training.folder), lambda done: bar.update(round(100 * done) - bar.n))
 
 
 def picture_at(session: WatchSession, time_s: float) -> Any:
     """Return the picture of a time in the first shown reach, or of its end if it ends before."""
-    while session.step() and not (session.first.stage == "step" and session.first.step * CONTROL_STEP_S >= time_s):
-        if session.first.stage == "over":
+    first = session.first
+    while session.step() and first.stage != "over":
+        if first.stage == "step" and first.step * CONTROL_STEP_S >= time_s:
             break
     frame = session.frame()
     session.leave()
     return frame
-
-
-def filmed(session: WatchSession, options: Watch, trials: int) -> Iterator[Any]:
-    """Yield the frames of a film, with a progress bar of the finished reaches."""
-    with tqdm(total=trials, desc="filming", unit="reach", disable=not sys.stderr.isatty()) as bar:
-
-        def show(done: int) -> None:
-            bar.update(done - bar.n)
-
-        yield from film_frames(session, options.speed, show)
 
 
 def print_replay(options: Watch, names: list[str], session: WatchSession) -> None:
@@ -256,8 +242,8 @@ def print_replay(options: Watch, names: list[str], session: WatchSession) -> Non
             if recorded is None:
                 print(f"{name}, trial {trial}: not recorded in {options.replay}")
             elif trial in rows:
-                changes = differences(recorded, rows[trial])
-                print(f"{name}, trial {trial}: {'; '.join(changes) if changes else 'identical to the recorded one'}")
+                result = "; ".join(differences(recorded, rows[trial])) or "identical to the recorded one"
+                print(f"{name}, trial {trial}: {result}")
 
 
 if __name__ == "__main__":

@@ -53,11 +53,7 @@ def draw_network(snapshot: Snapshot | None, width: int, height: int, progress: f
     Raises:
         ValueError: a smaller picture, or a progress outside 0..1.
     """
-    if width < SMALLEST_WIDTH or height < SMALLEST_HEIGHT:
-        raise ValueError(
-            f"width and height: expected at least {SMALLEST_WIDTH} and {SMALLEST_HEIGHT} pixels, got {width} and "
-            f"{height}"
-        )
+    require_size(width, height, SMALLEST_WIDTH, SMALLEST_HEIGHT)
     if progress is not None and not 0.0 <= progress <= 1.0:
         raise ValueError(f"progress: expected 0 to 1, or None, got {progress}")
     canvas = Canvas(blank_panel(width, height).copy())
@@ -74,6 +70,13 @@ def draw_network(snapshot: Snapshot | None, width: int, height: int, progress: f
     else:
         _draw_layers(canvas, snapshot, size, progress)
     return canvas.frame
+
+
+def require_size(width: int, height: int, smallest_width: int, smallest_height: int) -> None:
+    """Raise ValueError for a picture smaller than this, pixels."""
+    if width < smallest_width or height < smallest_height:
+        smallest = f"{smallest_width} and {smallest_height}"
+        raise ValueError(f"width and height: expected at least {smallest} pixels, got {width} and {height}")
 
 
 @lru_cache(maxsize=8)

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import io
+import itertools
 import os
 import queue
 import tempfile
 import threading
 from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import Future
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +19,7 @@ import pygame
 from reach.arguments import require_whole
 from reach.files import unfinished_path, write_file
 from reach.render import palette
-from reach.render.canvas import Frame
+from reach.render.canvas import Canvas, Frame
 from reach.render.labels import fit_text, render_text
 
 SUFFIXES = (".mp4", ".gif")
@@ -108,13 +110,11 @@ def side_by_side(frames: Sequence[Frame], titles: Sequence[str] = ()) -> Frame:
 
 def _print_title(strip: Frame, title: str, size: int) -> None:
     """Draw a title into the middle of a strip of a picture, in place."""
-
     height, width, _ = strip.shape
-    background = np.full((height, width, 3), palette.WHITE, dtype=np.uint8)
-    surface = pygame.image.frombuffer(background.data, (width, height), "RGB")
+    canvas = Canvas(np.full((height, width, 3), palette.WHITE, dtype=np.uint8))
     text = render_text(fit_text(title, size, width - size), size, palette.INK)
-    surface.blit(text, ((width - text.get_width()) // 2, (height - text.get_height()) // 2))
-    strip[:] = background
+    canvas.write(text, (width - text.get_width()) // 2, (height - text.get_height()) // 2)
+    strip[:] = canvas.frame
 
 
 def _validated(frames: Iterable[Frame], *, even: bool) -> Iterable[Frame]:
@@ -157,22 +157,13 @@ def _encode(path: Path, frames: Iterable[Frame], fps: int) -> None:
         # One palette for the whole film; the film loops forever.
         codec, pixels = "gif", "pal8"
         options = ["-vf", "split[a][b];[a]palettegen=stats_mode=full[p];[b][p]paletteuse=dither=none", "-loop", "0"]
+    fixed = {"macro_block_size": 1, "ffmpeg_log_level": "error", "quality": None, "bitrate": None}
     writer = imageio_ffmpeg.write_frames(
-        str(path),
-        (width, height),
-        fps=fps,
-        codec=codec,
-        pix_fmt_out=pixels,
-        macro_block_size=1,
-        ffmpeg_log_level="error",
-        quality=None,
-        bitrate=None,
-        output_params=options,
+        str(path), (width, height), fps=fps, codec=codec, pix_fmt_out=pixels, output_params=options, **fixed
     )
     writer.send(None)
     try:
-        writer.send(np.ascontiguousarray(first))
-        for frame in rest:
+        for frame in itertools.chain([first], rest):
             writer.send(np.ascontiguousarray(frame))
     finally:
         writer.close()
@@ -207,17 +198,15 @@ class FilmRecorder:
 
     def __init__(self, path: str | os.PathLike[str], fps: int) -> None:
         """Begin a film at `path` with `fps` frames a second."""
-        self.path = Path(path)
-        self._waiting: queue.Queue[Frame | None] = queue.Queue(MAX_WAITING_FRAMES)
-        self._error: Exception | None = None
         self.frames = 0
-        self._thread = threading.Thread(target=self._write, args=(fps,), daemon=True)
-        self._thread.start()
+        self._waiting: queue.Queue[Frame | None] = queue.Queue(MAX_WAITING_FRAMES)
+        self._film: Future[Path] = Future()
+        threading.Thread(target=self._write, args=(path, fps), daemon=True).start()
 
     def add(self, frame: Frame) -> None:
         """Add a frame (height, width, 3) uint8, which is not copied."""
         self.frames += 1
-        if self._error is None:
+        if not self._film.done():
             self._waiting.put(frame)
 
     def finish(self) -> Path:
@@ -228,20 +217,17 @@ class FilmRecorder:
             Exception: any error of the writing thread.
         """
         self._waiting.put(None)
-        self._thread.join()
-        if self._error is not None:
-            raise self._error
-        return self.path
+        return self._film.result()
 
     def _frames(self) -> Iterator[Frame]:
         while (frame := self._waiting.get()) is not None:
             yield frame
 
-    def _write(self, fps: int) -> None:
+    def _write(self, path: str | os.PathLike[str], fps: int) -> None:
         frames = self._frames()
         try:
-            write_film(self.path, frames, fps)
+            self._film.set_result(write_film(path, frames, fps))
         except Exception as error:
-            self._error = error
+            self._film.set_exception(error)
             for _ in frames:  # unblocks `add`
                 pass

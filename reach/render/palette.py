@@ -6,56 +6,54 @@ any common form of colour blindness can tell apart. The others are neutral.
 
 from __future__ import annotations
 
-from types import MappingProxyType
 from typing import Final
 from zlib import crc32
 
 Colour = tuple[int, int, int]
 
-OKABE_ITO: Final = MappingProxyType(
-    {
-        "black": (0, 0, 0),
-        "orange": (230, 159, 0),
-        "sky blue": (86, 180, 233),
-        "bluish green": (0, 158, 115),
-        "yellow": (240, 228, 66),
-        "blue": (0, 114, 178),
-        "vermillion": (213, 94, 0),
-        "reddish purple": (204, 121, 167),
-    }
-)
+OKABE_ITO: Final = {
+    "black": (0, 0, 0),
+    "orange": (230, 159, 0),
+    "sky blue": (86, 180, 233),
+    "bluish green": (0, 158, 115),
+    "yellow": (240, 228, 66),
+    "blue": (0, 114, 178),
+    "vermillion": (213, 94, 0),
+    "reddish purple": (204, 121, 167),
+}
 GREY: Final[Colour] = (127, 127, 127)
 DARK_YELLOW: Final[Colour] = (188, 166, 0)  # yellow has too little contrast on white
 
-LEARNER_COLOURS: Final = MappingProxyType(
-    {
-        "none": GREY,
-        "error-bp": OKABE_ITO["blue"],
-        "error-dfa": OKABE_ITO["orange"],
-        "error-fa": OKABE_ITO["vermillion"],
-        "error-ifa": OKABE_ITO["sky blue"],
-        "error-shallow": OKABE_ITO["black"],
-        "error-stdp": OKABE_ITO["bluish green"],
-        # The colour of the same rule without memory, darkened.
-        "error-lstm-bp": (0, 56, 98),
-        "error-lstm-dfa": (138, 88, 0),
-        "error-lstm-shallow": (70, 70, 70),
-        "error-memory-bp": (140, 132, 0),
-        "error-memory-shallow": (84, 80, 44),
-        "error-hebb": (122, 170, 150),
-        "reward-ppo": OKABE_ITO["reddish purple"],
-        "reward-lstm-bp": (122, 60, 98),
-        "reward-stdp": DARK_YELLOW,
-        "reward-hebb": (150, 140, 90),
-    }
-)
+LEARNER_COLOURS: Final = {
+    "none": GREY,
+    "error-bp": OKABE_ITO["blue"],
+    "error-dfa": OKABE_ITO["orange"],
+    "error-fa": OKABE_ITO["vermillion"],
+    "error-ifa": OKABE_ITO["sky blue"],
+    "error-shallow": OKABE_ITO["black"],
+    "error-stdp": OKABE_ITO["bluish green"],
+    # The colour of the same rule without memory, darkened.
+    "error-lstm-bp": (0, 56, 98),
+    "error-lstm-dfa": (138, 88, 0),
+    "error-lstm-shallow": (70, 70, 70),
+    "error-memory-bp": (140, 132, 0),
+    "error-memory-shallow": (84, 80, 44),
+    "error-hebb": (122, 170, 150),
+    "reward-ppo": OKABE_ITO["reddish purple"],
+    "reward-lstm-bp": (122, 60, 98),
+    "reward-stdp": DARK_YELLOW,
+    "reward-hebb": (150, 140, 90),
+}
 # Tint of each algorithm that learns from reward, and its share in the colour of a rule inside that algorithm.
-ALGORITHM_TINTS: Final = MappingProxyType(
-    {"ppo": OKABE_ITO["reddish purple"], "sac": (58, 62, 66), "td3": (120, 140, 40), "tqc": (90, 40, 120)}
-)
+ALGORITHM_TINTS: Final = {
+    "ppo": OKABE_ITO["reddish purple"],
+    "sac": (58, 62, 66),
+    "td3": (120, 140, 40),
+    "tqc": (90, 40, 120),
+}
 TINT_SHARE: Final = 0.4
 # Share of grey in the colour of a learner whose network is not the usual one of its rule.
-NETWORK_GREYS: Final = MappingProxyType({"retina": 0.35, "cnn": 0.6, "brain": 0.35, "sparse": 0.6, "structural": 0.2})
+NETWORK_GREYS: Final = {"retina": 0.35, "cnn": 0.6, "brain": 0.35, "sparse": 0.6, "structural": 0.2}
 # For a learner that is not listed above.
 SPARE_COLOURS: Final = (OKABE_ITO["vermillion"], OKABE_ITO["sky blue"], DARK_YELLOW, OKABE_ITO["black"])
 
@@ -105,9 +103,7 @@ FORCE: Final[Colour] = INK
 REMOVED: Final[Colour] = (160, 157, 150)
 
 # Blocks of a protocol.
-BLOCK_COLOURS: Final = MappingProxyType(
-    {"baseline": GREY, "perturbed": OKABE_ITO["orange"], "washout": OKABE_ITO["sky blue"]}
-)
+BLOCK_COLOURS: Final = {"baseline": GREY, "perturbed": OKABE_ITO["orange"], "washout": OKABE_ITO["sky blue"]}
 # For a block that is not listed above.
 SPARE_BLOCK_COLOURS: Final = (OKABE_ITO["yellow"], OKABE_ITO["bluish green"], OKABE_ITO["blue"], OKABE_ITO["black"])
 
@@ -119,7 +115,12 @@ SEEN: Final[Colour] = (166, 62, 123)  # reddish purple, darkened for thin lines 
 
 
 def learner_colour(learner: str) -> str:
-    """Return the colour of a learner as "#rrggbb"; an unlisted name gets a spare colour, always the same one.
+    """Return the colour of a learner as "#rrggbb"; see `learner_rgb`."""
+    return "#{:02x}{:02x}{:02x}".format(*learner_rgb(learner))
+
+
+def learner_rgb(learner: str) -> Colour:
+    """Return the colour of a learner; an unlisted name gets a spare colour, always the same one.
 
     A full name has the colour of the short one. Another network adds grey, an algorithm that learns from reward its
     tint to the colour of the rule, and the ending `-hidden` lightens it.
@@ -127,8 +128,8 @@ def learner_colour(learner: str) -> str:
     short = learner.removesuffix("-hidden").replace("-mlp-", "-").replace("-snn-", "-").replace("-eprop", "-dfa")
     colour = _usual_colour("reward-ppo" if short == "reward-bp" else short)
     if short != learner and learner.endswith("-hidden"):
-        colour = blend(colour, WHITE, 0.45)
-    return "#{:02x}{:02x}{:02x}".format(*colour)
+        return blend(colour, WHITE, 0.45)
+    return colour
 
 
 def _usual_colour(short: str) -> Colour:
@@ -152,11 +153,8 @@ def block_colour(block: str) -> Colour:
 
 def blend(under: Colour, over: Colour, share: float) -> Colour:
     """Return the mixture of two colours, of which `share` (0..1) is `over`."""
-    return (
-        round(under[0] + (over[0] - under[0]) * share),
-        round(under[1] + (over[1] - under[1]) * share),
-        round(under[2] + (over[2] - under[2]) * share),
-    )
+    red, green, blue = (round(a + (b - a) * share) for a, b in zip(under, over, strict=True))
+    return red, green, blue
 
 
 def faded_path(age: int) -> Colour:

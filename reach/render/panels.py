@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from reach.render import palette
-from reach.render.activations import PANEL_BACKGROUND, Box, blank_panel, draw_network, panel_text_px
+from reach.render.activations import PANEL_BACKGROUND, Box, blank_panel, draw_network, panel_text_px, require_size
 from reach.render.canvas import Canvas, Frame
 from reach.render.labels import fit_text, render_text
 from reach.render.palette import Colour
@@ -158,12 +158,7 @@ def layout_of(panels: Panels, tables: int, width: int, height: int, networks: in
     """
     if tables < 1:
         raise ValueError(f"tables: expected 1 or more, got {tables}")
-    smallest = max(SMALLEST_WIDTH, SMALLEST_PART * tables)
-    if width < smallest or height < SMALLEST_HEIGHT:
-        raise ValueError(
-            f"width and height: expected at least {smallest} and {SMALLEST_HEIGHT} pixels for {tables} worlds, got "
-            f"{width} and {height}"
-        )
+    require_size(width, height, max(SMALLEST_WIDTH, SMALLEST_PART * tables), SMALLEST_HEIGHT)
     if tables == 1:
         return _single_layout(panels, width, height)
     return _multi_layout(panels, tables, width, height, tables if networks is None else networks)
@@ -193,19 +188,17 @@ def _multi_layout(panels: Panels, tables: int, width: int, height: int, networks
     table = 0 if not panels.table else free if not panels.network else round(0.5 * free)
     below = header + table + (GAP_PX if table else 0)
     return Layout(
-        tuple((left, 0, column, header) for left, column in _columns(width, tables)),
-        tuple((left, header, column, table) for left, column in _columns(width, tables)) if panels.table else (),
-        tuple((left, below, column, header + free - below) for left, column in _columns(width, networks))
-        if panels.network
-        else (),
+        _boxes(width, tables, 0, header),
+        _boxes(width, tables, header, table) if panels.table else (),
+        _boxes(width, networks, below, header + free - below) if panels.network else (),
         (0, height - errors, width, errors) if errors else None,
     )
 
 
-def _columns(width: int, number: int) -> list[tuple[int, int]]:
-    """Return left edge and width of columns side by side."""
+def _boxes(width: int, number: int, top: int, height: int) -> tuple[Box, ...]:
+    """Return boxes side by side."""
     each = (width - GAP_PX * (number - 1)) // number
-    return [(k * (each + GAP_PX), each) for k in range(number)]
+    return tuple((k * (each + GAP_PX), top, each, height) for k in range(number))
 
 
 def compose(
@@ -277,7 +270,7 @@ def _draw_header(canvas: Canvas, box: Box, view: LearnerView) -> None:
     left, top, width, height = box
     canvas.frame[top : top + height, left : left + width] = blank_panel(width, height)
     size = panel_text_px(canvas.height // 2)
-    colour = _learner_rgb(view.name) if view.is_learner else palette.WHITE
+    colour = palette.learner_rgb(view.name) if view.is_learner else palette.WHITE
     canvas.disc((left + 1.2 * size, top + 0.5 * height), 0.42 * size, colour, palette.FAINT_INK)
     name = render_text(fit_text(view.name, size, width - 3 * size), size, palette.INK)
     canvas.write(name, left + 2.2 * size, top + 0.5 * (height - name.get_height()))
@@ -345,14 +338,10 @@ def draw_history(history: ErrorHistory, width: int, height: int) -> Frame:
     Raises:
         ValueError: a picture smaller than 120 by 80 pixels.
     """
-    if width < SMALLEST_HISTORY_WIDTH or height < SMALLEST_HISTORY_HEIGHT:
-        raise ValueError(
-            f"width and height: expected at least {SMALLEST_HISTORY_WIDTH} and {SMALLEST_HISTORY_HEIGHT} pixels, got "
-            f"{width} and {height}"
-        )
+    require_size(width, height, SMALLEST_HISTORY_WIDTH, SMALLEST_HISTORY_HEIGHT)
     errors = tuple((name, np.asarray(values, dtype=np.float64).tobytes()) for name, values in history.errors.items())
     key = (history.trials, history.blocks, history.limit_deg, history.human, history.human_name)
-    canvas = Canvas(_history_points(key, errors, width, height).copy())
+    canvas = Canvas(_history_of_trials(key, errors, width, height).copy())
     if history.trial is not None:
         axes = _axes(history.trials, history.limit_deg, width, height)
         x = axes.x(history.trial)
@@ -374,24 +363,11 @@ def _axes(trials: int, limit: float, width: int, height: int) -> _Axes:
 
 
 @lru_cache(maxsize=8)
-def _history_points(key: _HistoryKey, errors: tuple[tuple[str, bytes], ...], width: int, height: int) -> Frame:
-    """Return background and points; drawn anew once a trial. Errors are given as their bytes."""
-    trials, _, limit, _, _ = key
-    canvas = Canvas(_history_background(key, tuple(name for name, _ in errors), width, height).copy())
-    axes = _axes(trials, limit, width, height)
-    radius = max(1.8, min(4.0, 0.35 * (axes.right - axes.left) / trials))
-    for name, values in errors:
-        colour = _learner_rgb(name)
-        for trial, degrees in enumerate(np.frombuffer(values).tolist(), start=1):
-            if math.isfinite(degrees):
-                canvas.disc((axes.x(trial), axes.y(degrees)), radius, colour)
-    canvas.flush()
-    return canvas.frame
+def _history_of_trials(key: _HistoryKey, errors: tuple[tuple[str, bytes], ...], width: int, height: int) -> Frame:
+    """Return blocks, axes, the curve of people, the names of the learners and their errors, given as bytes.
 
-
-@lru_cache(maxsize=8)
-def _history_background(key: _HistoryKey, names: tuple[str, ...], width: int, height: int) -> Frame:
-    """Return blocks, axes, the curve of people and the names of the learners."""
+    It is drawn anew once a trial.
+    """
     trials, blocks, limit, human, human_name = key
     frame = blank_panel(width, height).copy()
     canvas = Canvas(frame)
@@ -414,7 +390,7 @@ def _history_background(key: _HistoryKey, names: tuple[str, ...], width: int, he
         canvas.disc(point, 3.4, PANEL_BACKGROUND, HUMAN)
     canvas.flush()
     x = axes.left
-    entries: list[tuple[str, Colour]] = [(name, _learner_rgb(name)) for name in names]
+    entries: list[tuple[str, Colour]] = [(name, palette.learner_rgb(name)) for name, _ in errors]
     for entry, colour in entries + ([(human_name, HUMAN)] if human else []):
         available = round(axes.right - 14 * size - x)
         if available < 3 * size:
@@ -424,6 +400,13 @@ def _history_background(key: _HistoryKey, names: tuple[str, ...], width: int, he
         text = render_text(fit_text(entry, size, available), size, ink)
         canvas.write(text, x + 1.0 * size, 0.45 * size)
         x += text.get_width() + 2.2 * size
+    radius = max(1.8, min(4.0, 0.35 * (axes.right - axes.left) / trials))
+    for name, values in errors:
+        colour = palette.learner_rgb(name)
+        for trial, degrees in enumerate(np.frombuffer(values).tolist(), start=1):
+            if math.isfinite(degrees):
+                canvas.disc((axes.x(trial), axes.y(degrees)), radius, colour)
+    canvas.flush()
     return frame
 
 
@@ -439,8 +422,3 @@ def _draw_axes(canvas: Canvas, axes: _Axes, size: int, limit: float) -> None:
     for trial in range(every, axes.trials + 1, every):
         mark = render_text(str(trial), size, palette.FAINT_INK)
         canvas.write(mark, axes.x(trial) - 0.5 * mark.get_width(), axes.bottom + 0.3 * size)
-
-
-def _learner_rgb(name: str) -> Colour:
-    code = palette.learner_colour(name)
-    return int(code[1:3], 16), int(code[3:5], 16), int(code[5:7], 16)

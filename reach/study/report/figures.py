@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -32,6 +33,7 @@ UNPERTURBED = ("baseline", "washout", "clamp", "unseen", "probed")
 FIRST, LAST = 4, 10  # reaches of a block whose means are in the table
 TABLED_BLOCKS = 6  # the table covers so many blocks of a schedule
 CORRECTION_TIME = "correction_time_s"
+VALUE_COLUMNS = ("at", "value", "low", "high")
 THRESHOLDS = np.linspace(0.0, 1.2, 61)  # of the miss
 OF_THE_MISS_LEFT = "of the miss left, %"
 
@@ -53,6 +55,28 @@ class Chart:
     header: tuple[str, ...] = ()
     rows: tuple[tuple[str, ...], ...] = ()
     note: str = ""
+
+
+def _lines(
+    title: str,
+    series: Sequence[Series],
+    alternative: str,
+    columns: Sequence[tuple[str, Callable[[Series], float]]],
+    note: str,
+    **axes: Any,
+) -> Chart:
+    """Return a line chart with one table row per series.
+
+    Args:
+        title, note: heading and caption.
+        series: drawn in order.
+        alternative: text for screen readers.
+        columns: of the table; header, and the function that returns the number of a series.
+        axes: arguments of `charts.line_chart`.
+    """
+    rows = tuple((curve.name, *(short_number(float(number(curve))) for _, number in columns)) for curve in series)
+    svg = line_chart(series, alternative=alternative, **axes)
+    return Chart(title, svg, ("learner", *(header for header, _ in columns)), rows, note)
 
 
 def values_by_learner(
@@ -147,27 +171,25 @@ def learning_curve(trials: pd.DataFrame, protocol: str, looks: Looks) -> Chart |
     if not series:
         return None
     blocks = spans(own)
-    parts = [
-        (block, a, b)
+    columns = [
+        (f"{block_title(block)}, {a:.0f}\N{EN DASH}{b:.0f}", partial(_mean_between, first=a, last=b))
         for block, first, last in blocks[:TABLED_BLOCKS]
         for a, b in ((first, min(first + FIRST - 1, last)), (max(last - LAST + 1, first), last))
     ]
     title = capital(protocol_title(protocol))
-    svg = line_chart(
-        series,
-        alternative=f"{title}: {label.split(',')[0]} by reach for {', '.join(curve.name for curve in series)}.",
-        x_label="reach",
-        y_label=label,
-        shades=shades(blocks),
-    )
-    header = ("learner", *(f"{block_title(block)}, {a:.0f}\N{EN DASH}{b:.0f}" for block, a, b in parts))
-    rows = tuple((curve.name, *(_mean_between(curve, a, b) for _, a, b in parts)) for curve in series)
-    return Chart(title, svg, header, rows, f"{capital(label)}, mean over seeds.")
+    alternative = f"{title}: {label.split(',')[0]} by reach for {', '.join(curve.name for curve in series)}."
+    note = f"{capital(label)}, mean over seeds."
+    return _lines(title, series, alternative, columns, note, x_label="reach", y_label=label, shades=shades(blocks))
 
 
-def _mean_between(series: Series, first: float, last: float) -> str:
+def _mean_between(series: Series, first: float, last: float) -> float:
     inside = series.y[(series.x >= first) & (series.x <= last) & np.isfinite(series.y)]
-    return short_number(round(float(np.mean(inside)), 2)) if len(inside) else ""
+    return round(float(np.mean(inside)), 2) if len(inside) else math.nan
+
+
+def _at(series: Series, place: float) -> float:
+    """Return the value at a place on the axis, between the known ones by interpolation."""
+    return float(np.interp(place, series.x, series.y))
 
 
 def correction_traces(traces: pd.DataFrame | None, protocols: Sequence[str], looks: Looks) -> list[Chart]:
@@ -177,26 +199,17 @@ def correction_traces(traces: pd.DataFrame | None, protocols: Sequence[str], loo
     """
     if traces is None or traces.empty:
         return []
-    times = (0.1, 0.2, 0.3, 0.5, 0.75, 1.0)
+    columns = [(f"after {time:g} s", partial(_at, place=time)) for time in (0.1, 0.2, 0.3, 0.5, 0.75, 1.0)]
+    axes: Any = {"x_label": "time from onset, s", "y_label": "error that remains, 1 = all", "guides": (0.0, 1.0)}
     charts = []
     for protocol, block in traces[["protocol", "block"]].drop_duplicates().itertuples(index=False):
         own = traces[(traces["protocol"] == protocol) & (traces["block"] == block) & traces["remaining"].notna()]
         series = mean_series(own, looks, "remaining", "time_s") if protocol in protocols else []
-        if not series:
-            continue
-        title = f"{capital(protocol_name(protocol))}, {block_title(block)}"
-        svg = line_chart(
-            series,
-            alternative=f"{title}: remaining share of the perturbation, by time from its onset.",
-            x_label="time from onset, s",
-            y_label="error that remains, 1 = all",
-            guides=(0.0, 1.0),
-        )
-        header = ("learner", *(f"after {at:g} s" for at in times))
-        rows = tuple(
-            (curve.name, *(short_number(float(np.interp(at, curve.x, curve.y))) for at in times)) for curve in series
-        )
-        charts.append(Chart(title, svg, header, rows, "Error that remains, as a fraction of the perturbation."))
+        if series:
+            title = f"{capital(protocol_name(protocol))}, {block_title(block)}"
+            alternative = f"{title}: remaining share of the perturbation, by time from its onset."
+            note = "Error that remains, as a fraction of the perturbation."
+            charts.append(_lines(title, series, alternative, columns, note, **axes))
     return charts
 
 
@@ -213,50 +226,34 @@ class Sweep:
 
 
 SWEEPS = (
-    Sweep(
-        GENERALISATION,
-        "share of the learning that shows in other directions",
-        "degrees from the trained direction",
-        "share that shows",
-        "{:g}°",
-    ),
-    Sweep(
-        SWITCHING,
-        "mean error while the perturbation flips, as a share of the miss",
-        "reaches between two flips",
-        "of the miss left",
-        "{:g} reaches",
-        log_x=True,
-    ),
-)
+    Sweep(GENERALISATION, "share of the learning that shows in other directions", "degrees from the trained direction",
+        "share that shows", "{:g}°"),
+    Sweep(SWITCHING, "mean error while the perturbation flips, as a share of the miss", "reaches between two flips",
+        "of the miss left", "{:g} reaches", log_x=True),
+)  # fmt: skip
 
 
 def sweep(summary: pd.DataFrame, protocol: str, looks: Looks, of: Sweep) -> Chart | None:
     """Draw measures by the number in their names, one line per learner; None if the protocol has none of them."""
     own = summary[(summary["protocol"] == protocol) & summary["metric"].str.startswith(of.prefix)]
     own = own.assign(at=own["metric"].str.removeprefix(of.prefix).astype(float)).sort_values("at", kind="stable")
-    places: list[float] = sorted(own["at"].unique().tolist())
-    series, rows = [], []
+    series = []
     for learner, look in looks.items():
         known = own[own["learner"] == learner].dropna(subset="value")
         if not known.empty:
-            at, value, low, high = (known[key].to_numpy(np.float64) for key in ("at", "value", "low", "high"))
-            series.append(Series(learner, look, at, value, low, high))
-            values = dict(zip(at.tolist(), value.tolist(), strict=True))
-            rows.append((learner, *(short_number(values.get(place, math.nan)) for place in places)))
+            series.append(Series(learner, look, *(known[key].to_numpy(np.float64) for key in VALUE_COLUMNS)))
     if not series:
         return None
     title = capital(protocol_name(protocol))
-    svg = line_chart(
-        series,
-        alternative=f"{title}: {of.what}.",
-        x_label=of.x_label,
-        y_label=of.y_label,
-        guides=(0.0, 1.0),
-        log_x=of.log_x,
-    )
-    header = ("learner", *(of.column.format(place) for place in places))
-    return Chart(title, svg, header, tuple(rows), f"{capital(of.what)}.")
+    places: list[float] = sorted(own["at"].unique().tolist())
+    columns = [(of.column.format(place), partial(_known_at, place=place)) for place in places]
+    axes: Any = {"x_label": of.x_label, "y_label": of.y_label, "guides": (0.0, 1.0), "log_x": of.log_x}
+    return _lines(title, series, f"{title}: {of.what}.", columns, f"{capital(of.what)}.", **axes)
+
+
+def _known_at(series: Series, place: float) -> float:
+    """Return the value at exactly this place on the axis; NaN where there is none."""
+    return dict(zip(series.x.tolist(), series.y.tolist(), strict=True)).get(place, math.nan)
 
 
 def alignment(trials: pd.DataFrame, looks: Looks) -> list[Chart]:
@@ -270,45 +267,33 @@ def alignment(trials: pd.DataFrame, looks: Looks) -> list[Chart]:
                 continue
             layer = column.removeprefix("alignment").strip("_").removesuffix("_deg").replace("_", " ")
             title = ", ".join(filter(None, [capital(protocol_title(protocol)), layer]))
-            svg = line_chart(
-                series,
-                alternative=f"{title}: angle between the rule's step and the gradient, by reach.",
-                x_label="reach",
-                y_label="degrees from the gradient",
-                shades=shades(spans(own)),
-                guides=(90.0,),
-            )
-            ends = tuple(
-                (curve.name, short_number(float(curve.y[0])), short_number(float(curve.y[-1]))) for curve in series
-            )
+            alternative = f"{title}: angle between the rule's step and the gradient, by reach."
             note = "Degrees from the gradient, mean over seeds; chance level is 90."
-            charts.append(Chart(title, svg, ("learner", "first", "last"), ends, note))
+            axes: Any = {"x_label": "reach", "y_label": "degrees from the gradient", "guides": (90.0,)}
+            columns = [("first", lambda curve: curve.y[0]), ("last", lambda curve: curve.y[-1])]
+            charts.append(_lines(title, series, alternative, columns, note, shades=shades(spans(own)), **axes))
     return charts
 
 
 def profile(measured: pd.DataFrame, looks: Looks) -> Chart | None:
     """Draw the share of runs (protocol, seed) whose L30 is below a threshold; None for fewer than two learners."""
     scores = measured[(measured["metric"] == L30) & measured["value"].notna()]
-    quarters = (0.25, 0.5, 0.75, 1.0)
-    series, rows = [], []
+    series = []
     for learner, look in looks.items():
         own = scores[scores["learner"] == learner]
         if not own.empty:
             runs = performance_profile(own["value"].to_numpy(np.float64), THRESHOLDS, strata=own["protocol"].tolist())
             series.append(Series(learner, look, 100.0 * THRESHOLDS, runs.share, runs.low, runs.high))
-            rows.append((learner, *(short_number(float(np.interp(q, THRESHOLDS, runs.share))) for q in quarters)))
     if len(series) < 2:
         return None
-    svg = line_chart(
-        series,
-        alternative="Share of runs by how much of the miss they leave at most, one line per learner.",
-        x_label="of the miss left at most, %",
-        y_label="share of runs",
-        guides=(),
-        y_range=(-0.02, 1.04),
-    )
-    header = ("learner", *(f"below {100 * q:.0f} %" for q in quarters))
-    return Chart("Performance profile", svg, header, tuple(rows), "Share of runs, by what they leave at most.")
+    columns = [
+        (f"below {100 * share:.0f} %", lambda curve, share=share: np.interp(share, THRESHOLDS, curve.y))
+        for share in (0.25, 0.5, 0.75, 1.0)
+    ]
+    alternative = "Share of runs by how much of the miss they leave at most, one line per learner."
+    axes: Any = {"x_label": "of the miss left at most, %", "y_label": "share of runs", "guides": ()}
+    note = "Share of runs, by what they leave at most."
+    return _lines("Performance profile", series, alternative, columns, note, y_range=(-0.02, 1.04), **axes)
 
 
 def speed_against_energy(summary: pd.DataFrame, costs: Mapping[str, Mapping[str, float]], looks: Looks) -> Chart | None:
@@ -328,16 +313,10 @@ def speed_against_energy(summary: pd.DataFrame, costs: Mapping[str, Mapping[str,
             series.append(Series(learner, look, np.array([energy]), value, low, high, "marks"))
     if len(series) < 2:
         return None
-    svg = line_chart(
-        series,
-        alternative="Share of the miss that is left, by energy per trial, one mark per learner.",
-        x_label="energy a trial, \N{MICRO SIGN}J (arithmetic alone)",
-        y_label=OF_THE_MISS_LEFT,
-        log_x=True,
-    )
-    numbers = tuple((curve.name, short_number(float(curve.x[0])), short_number(float(curve.y[0]))) for curve in series)
-    header = ("learner", "energy, \N{MICRO SIGN}J", "left, %")
-    return Chart("Speed against energy", svg, header, numbers, "Lower left is better.")
+    alternative = "Share of the miss that is left, by energy per trial, one mark per learner."
+    columns = [("energy, \N{MICRO SIGN}J", lambda curve: curve.x[0]), ("left, %", lambda curve: curve.y[0])]
+    axes: Any = {"x_label": "energy a trial, \N{MICRO SIGN}J (arithmetic alone)", "y_label": OF_THE_MISS_LEFT}
+    return _lines("Speed against energy", series, alternative, columns, "Lower left is better.", log_x=True, **axes)
 
 
 def step_sizes(tuning: Mapping[str, Mapping[str, Any]], looks: Looks) -> list[Chart]:
@@ -363,18 +342,12 @@ def step_sizes(tuning: Mapping[str, Mapping[str, Any]], looks: Looks) -> list[Ch
             x, y = (np.array(column) for column in zip(*sorted(points), strict=True))
             series.append(Series(learner, looks.get(learner, Look("#555555")), x, y))
             best = int(np.argmin(y))
-            numbers = (short_number(float(number)) for number in (x[best], y[best], x[0], x[-1]))
-            at, left, low, high = numbers
+            at, left, low, high = (short_number(float(number)) for number in (x[best], y[best], x[0], x[-1]))
             rows.append((learner, at, left, f"{low}\N{EN DASH}{high}"))
         title = setting.replace("_", " ")
-        svg = line_chart(
-            series,
-            alternative=f"Share of the miss that is left, by {title}: {', '.join(by_learner)}.",
-            x_label=f"{title} (logarithmic)",
-            y_label=OF_THE_MISS_LEFT,
-            guides=(0.0, 100.0),
-            log_x=True,
-        )
+        alternative = f"Share of the miss that is left, by {title}: {', '.join(by_learner)}."
+        axes: Any = {"x_label": f"{title} (logarithmic)", "y_label": OF_THE_MISS_LEFT, "guides": (0.0, 100.0)}
+        svg = line_chart(series, alternative=alternative, log_x=True, **axes)
         header = ("learner", f"best {title}", "left, %", "tried")
         charts.append(Chart(f"By {title}", svg, header, tuple(rows), "Best of what was tried."))
     return charts

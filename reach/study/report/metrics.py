@@ -1,10 +1,12 @@
-"""Name the measures, protocols and numbers as a reader sees them: labels, units, meanings and formats."""
+"""Name the measures (`measures.toml`), protocols and numbers as a reader sees them: labels, units and formats."""
 
 from __future__ import annotations
 
 import math
+import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import pandas as pd
@@ -48,93 +50,9 @@ class Measure:
 
 
 MEASURES: list[Measure] = [
-    Measure("L30", "L30", "% of the miss", 0, "low",
-        "Mean size of the launch error over the first 30 perturbed reaches, in percent of the miss. The miss is the "
-        "launch error of the same learner without learning, at the same cups. 100 %: nothing is learned; 0 %: "
-        "corrected at once. The headline measure.", scale=100.0),
-    Measure("N63", "N63", "reaches", 0, "low",
-        "First perturbed reach by which 63 % of the miss is corrected: the running median over 4 reaches of the size "
-        "of the launch error, as a share of the miss at its cup, is below 0.368. An overshoot counts as an error. A "
-        "seed that never gets there counts with all perturbed reaches; the share of such seeds is shown too.",
-        no_number="never"),
-    Measure("A", "A", "of the miss", 2, "",
-        "Share of the miss that is corrected in the end (1: all): asymptote of A (1 - exp(-(n - 1) / tau)), fitted to "
-        "1 - |launch error| / miss."),
-    Measure("tau", "tau", "reaches", 1, "",
-        "Reaches until 63 % of A, from the same fit. Undefined if A is near 0."),
-    Measure("late_error", "left at the end", "% of the miss", 0, "low",
-        "L30 over the last 10 perturbed reaches instead of the first 30.", scale=100.0),
-    Measure("after_effect", "after-effect", "of the miss", 2, "",
-        "Launch error at the first visit to each cup after the perturbation, as a share of the miss at that cup, "
-        "measured before any washout learning. Negative (to the other side) means that something was learned and not "
-        "merely steered. For a person, only the first washout reach counts."),
-    Measure("endpoint_early_cm", "endpoint, early", "cm", 1, "low",
-        "Distance between the cup and the seen hand at its first stop, mean over the first 10 perturbed reaches."),
-    Measure("endpoint_late_cm", "endpoint, late", "cm", 1, "low",
-        "The same over the last 10 perturbed reaches."),
-    Measure("time_to_success_s", "time to success", "s", 2, "low",
-        "Mean time until the hand is at the cup, over the perturbed reaches that succeeded."),
-    Measure("on_target", "on target at first", "%", 0, "high",
-        "Share of perturbed reaches whose first movement ends with the seen hand within 2 cm of the cup. Shows what "
-        "was learned, before visual feedback corrects the rest.", scale=100.0),
-    Measure("success", "success within 3 s", "%", 0, "",
-        "Share of perturbed reaches that succeed within the time limit. Visual feedback counts: an arm that learns "
-        "nothing and is steered slowly to the cup can have 100 %. Not a measure of learning.", scale=100.0),
-    Measure("seconds_lost", "seconds lost", "s a reach", 2, "",
-        "How much longer the first 30 perturbed reaches take than the last baseline reaches. A reach without success "
-        "counts with its limit of 3 s."),
-    Measure("channel_index_early", "channel index, early", "of the field", 2, "high",
-        "Force against the channel wall as a share of the force that would cancel the field, minus its baseline; mean "
-        "over the channel trials among the first 30 perturbed reaches. 0: no compensation; 1: full compensation.",
-        group="channel"),
-    Measure("channel_index_late", "channel index, late", "of the field", 2, "high",
-        "The same over the last 5 channel trials of the perturbed block.", group="channel"),
-    Measure("channel_reaches_to_63", "channel, reaches to 63 %", "reaches", 0, "low",
-        "Perturbed reaches until 63 % of the field is compensated (running median of 4 channel trials). A seed that "
-        "never gets there counts with all perturbed reaches.", no_number="never", group="channel"),
-    Measure("channel_asymptote", "channel asymptote", "of the field", 2, "",
-        "Share of the field that is compensated in the end: asymptote of an exponential fitted to the channel index.",
-        group="channel"),
-    Measure("channel_tau", "channel time constant", "reaches", 1, "",
-        "Reaches until 63 % of that asymptote, from the same fit. Undefined if the asymptote is near 0.",
-        group="channel"),
-    Measure("T_c", "T_c", "s", 3, "low",
-        "Mean correction time: integral over 1 s from onset of the remaining error, as a share of the perturbation, "
-        "relative to the same reach without it. A delay d followed by an exponential tau gives d + tau.",
-        group="within"),
-    Measure("correction_onset_s", "correction onset", "s", 2, "low",
-        "Time from the onset of the perturbation to the first control step (20 ms) in which the hand moves "
-        "differently than without a correction, that is, than under the commands of the unperturbed reach. Exact. "
-        "Median over reaches.", group="within"),
-    Measure("t50_s", "t50", "s", 2, "low",
-        "Time from onset until half of the error is left. Median over reaches.", no_number="never", group="within"),
-    Measure("t90_s", "t90", "s", 2, "low",
-        "Time from onset until a tenth of the error is left. Median over reaches.", no_number="never", group="within"),
-    Measure("overshoot", "overshoot", "of the error", 2, "low",
-        "How far the correction goes beyond its end, as a share of the perturbation.", group="within"),
-    Measure("savings", "savings", "", 2, "high",
-        "Reduction of the error when a perturbation that was learned and washed out is met again: 1 minus the ratio "
-        "of the errors over the first 10 reaches. 0: no savings.", group="memory"),
-    Measure("retention", "retention", "", 2, "high",
-        "Share of the learning that is left in the last 10 reaches without sight of the hand. 1: all.",
-        group="memory"),
-    Measure("interference", "interference", "", 2, "low",
-        "Increase of the error in A after its opposite B came between: the ratio of the errors over the first 10 "
-        "reaches, minus 1. 0: B does no harm.", group="memory"),
-    Measure("rebound", "rebound", "of the miss", 2, "",
-        "Spontaneous recovery: how far the first learning comes back in clamped reaches after its opposite, beyond "
-        "where it starts and beyond 0.", group="memory"),
-    Measure("fastest_switch", "fastest switch", "reaches", 0, "low",
-        "Fewest reaches between two flips of the perturbation at which less than 37 % of the miss is left before the "
-        "next flip, and at all slower flips too.", no_number="none", group="memory"),
-    *(
-        Measure(f"{part}_{what}", f"{part} {what}", "a reach", 3, "",
-            f"{what.capitalize()} per reach of the {part} process of a two-state model fitted to the reaches.",
-            group="memory")
-        for part in ("fast", "slow")
-        for what in ("retention", "rate")
-    ),
-]  # fmt: skip
+    Measure(**entry)
+    for entry in tomllib.loads(Path(__file__).with_name("measures.toml").read_text(encoding="utf-8"))["measures"]
+]
 
 
 def register(measure: Measure) -> Measure:

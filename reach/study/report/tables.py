@@ -135,41 +135,37 @@ def _side_by_side(learners: Sequence[str], width: int) -> list[list[str]]:
 
 def measure_tables(summary: pd.DataFrame, group: str, kind: str = "") -> list[Table]:
     """Return one table per protocol with the measures of a group; `kind` is added to their titles."""
-    rows = rows_by_key(summary)
     tables = []
     for protocol in summary["protocol"].unique():
         own = summary[summary["protocol"] == protocol]
-        measures = measures_in(own, group)
-        if not measures:
-            continue
-        best = {measure.metric: _best(measure, own) for measure in measures}
-        lines = []
-        for learner in own["learner"].unique():
-            values = [(measure, rows.get((protocol, learner, measure.metric))) for measure in measures]
-            lines.append((str(learner), tuple(_cell(measure, row, best[measure.metric]) for measure, row in values)))
-        parts = [capital(protocol_title(protocol)), kind, plural(int(own["seeds"].max()), "seed")]
-        header = tuple((measure.label, measure.unit) for measure in measures)
-        tables.append(Table(", ".join(filter(None, parts)), header, tuple(lines)))
+        if measures := measures_in(own, group):
+            parts = [capital(protocol_title(protocol)), kind, plural(int(own["seeds"].max()), "seed")]
+            header = tuple((measure.label, measure.unit) for measure in measures)
+            rows = _learner_rows(own, [(protocol, measure) for measure in measures])
+            tables.append(Table(", ".join(filter(None, parts)), header, tuple(rows)))
     return tables
 
 
 def across_protocols(summary: pd.DataFrame, columns: Sequence[tuple[str, str]], title: str) -> Table | None:
     """Return one table with measures of several protocols; columns: (protocol, metric), metric "" for none."""
     measures = {measure.metric: measure for measure in MEASURES}
-    rows = rows_by_key(summary)
     pairs = [(protocol, measures[metric]) for protocol, metric in columns if metric]
     pairs = [(p, m) for p, m in pairs if m in measures_in(summary[summary["protocol"] == p])]
     if not pairs:
         return None
-    best = [_best(measure, summary[summary["protocol"] == protocol]) for protocol, measure in pairs]
-    lines = []
-    for learner in map(str, summary["learner"].unique()):
-        values = [(measure, rows.get((protocol, learner, measure.metric))) for protocol, measure in pairs]
-        cells = tuple(_cell(measure, row, text) for (measure, row), text in zip(values, best, strict=True))
-        if any(not math.isnan(cell.value) for cell in cells):
-            lines.append((learner, cells))
+    rows = [row for row in _learner_rows(summary, pairs) if not all(math.isnan(cell.value) for cell in row[1])]
     header = tuple((capital(protocol_name(p)), f"{m.label}, {m.unit}" if m.unit else m.label) for p, m in pairs)
-    return Table(title, header, tuple(lines))
+    return Table(title, header, tuple(rows))
+
+
+def _learner_rows(summary: pd.DataFrame, pairs: Sequence[tuple[str, Measure]]) -> list[tuple[str, tuple[Cell, ...]]]:
+    """Return each learner with its cells of the pairs (protocol, measure)."""
+    rows = rows_by_key(summary)
+    columns = [(p, measure, _best(measure, summary[summary["protocol"] == p])) for p, measure in pairs]
+    return [
+        (learner, tuple(_cell(m, rows.get((protocol, learner, m.metric)), best) for protocol, m, best in columns))
+        for learner in map(str, summary["learner"].unique())
+    ]
 
 
 def _cell(measure: Measure, row: Mapping[str, Any] | None, best: str) -> Cell:

@@ -145,20 +145,8 @@ class LiveSession:
     def change_speed(self, factor: float) -> None:
         self.speed = min(FASTEST, max(SLOWEST, self.speed * factor))
 
-    def toggle_prism(self) -> None:
-        self.session.set_overrides(prism=not self._has(Prism))
-
-    def toggle_field(self) -> None:
-        self.session.set_overrides(field=not self._has(CurlField, VelocityField))
-
     def _has(self, *kinds: type) -> bool:
         return any(isinstance(perturbation, kinds) for perturbation in self.session.first.perturbations)
-
-    def toggle_learning(self) -> None:
-        self.session.set_learning(not self.session.first.learning)
-
-    def skip(self) -> None:
-        self.session.skip()
 
     def save_picture(self) -> None:
         if self._frame is not None:
@@ -168,11 +156,8 @@ class LiveSession:
     def toggle_film(self) -> None:
         if self._recorder is not None:
             self._finish_film()
-            return
-        self._recorder, self._recording_since = FilmRecorder(self._free_name(".mp4"), FILM_FPS), self._clock()
-
-    def toggle_help(self) -> None:
-        self.session.help_shown = not self.session.help_shown
+        else:
+            self._recorder, self._recording_since = FilmRecorder(self._free_name(".mp4"), FILM_FPS), self._clock()
 
     def leave(self) -> None:
         self._is_left = True
@@ -228,13 +213,13 @@ _KEYS: dict[str, Callable[[LiveSession], None]] = {
     "right": LiveSession.step_once,
     "up": lambda live: live.change_speed(2.0),
     "down": lambda live: live.change_speed(0.5),
-    "p": LiveSession.toggle_prism,
-    "f": LiveSession.toggle_field,
-    "l": LiveSession.toggle_learning,
-    "r": LiveSession.skip,
+    "p": lambda live: live.session.set_overrides(prism=not live._has(Prism)),
+    "f": lambda live: live.session.set_overrides(field=not live._has(CurlField, VelocityField)),
+    "l": lambda live: live.session.set_learning(not live.session.first.learning),
+    "r": lambda live: live.session.skip(),
     "s": LiveSession.save_picture,
     "v": LiveSession.toggle_film,
-    "h": LiveSession.toggle_help,
+    "h": lambda live: setattr(live.session, "help_shown", not live.session.help_shown),
     "q": LiveSession.leave,
     "escape": LiveSession.leave,
 }

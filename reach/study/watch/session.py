@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -112,7 +112,7 @@ class WatchSession:
         self._row_count = -1
         for stepper in self.steppers:
             stepper.overrides = overrides or Overrides()
-            stepper.set_learning(learning)
+            stepper.learning = learning
 
     @property
     def first(self) -> ProtocolStepper:
@@ -183,19 +183,17 @@ class WatchSession:
 
     def set_overrides(self, *, prism: bool | None = None, field: bool | None = None) -> None:
         """Switch prism or field on or off from now on."""
+        changes = {name: on for name, on in (("prism", prism), ("field", field)) if on is not None}
         for stepper in self.steppers:
-            old = stepper.overrides
             try:
-                stepper.set_overrides(
-                    Overrides(old.prism if prism is None else prism, old.field if field is None else field)
-                )
+                stepper.set_overrides(replace(stepper.overrides, **changes))
             except ValueError as error:
                 self.message = str(error)
 
     def set_learning(self, wanted: bool) -> None:
         """Switch learning of all learners on or off from the next trial on."""
         for stepper in self.steppers:
-            stepper.set_learning(wanted)
+            stepper.learning = wanted
 
     def move_cup(self, place: tuple[float, float]) -> None:
         """Move every learner's cup to (x, y) m, unless its hand is there."""
@@ -365,16 +363,14 @@ def trained_learner(study: Path, learner: str, seed: int, factories: Iterable[st
             Store(study).check(job)
             return Path(job.folder), True
     folders = sorted((study / "baseline").glob(f"{learner}-{seed}-{'[0-9a-f]' * 12}"))
-    if len(folders) == 1:
-        fingerprint = folders[0].name.rpartition("-")[2]
-        Store(study).check(Job("train", learner, seed, "", str(folders[0]), fingerprint))
-        return folders[0], False
-    known = sorted({folder.name.rsplit("-", 1)[0] for folder in (study / "baseline").glob("*-*-*")})
+    if len(folders) > 1:
+        raise ValueError(f"{study}: expected {learner!r} with seed {seed} of this version of the code, got others only")
     if not folders:
+        known = sorted({folder.name.rsplit("-", 1)[0] for folder in (study / "baseline").glob("*-*-*")})
         raise ValueError(f"{study} has no learner {learner!r} with seed {seed}; its learners are {known}")
-    raise ValueError(
-        f"{study} has {learner!r} with seed {seed} from {len(folders)} other versions of the code, none from this one"
-    )
+    fingerprint = folders[0].name.rpartition("-")[2]
+    Store(study).check(Job("train", learner, seed, "", str(folders[0]), fingerprint))
+    return folders[0], False
 
 
 def recorded_row(study: Path, learner: str, protocol: Protocol, seed: int, trial: int) -> dict[str, Any] | None:
@@ -396,13 +392,6 @@ def recorded_row(study: Path, learner: str, protocol: Protocol, seed: int, trial
 
 def differences(recorded: dict[str, Any], replayed: dict[str, Any]) -> list[str]:
     """Return the differences between a replayed and the recorded trial, in words; [] if there are none."""
-    return [
-        f"{name} {replayed[name]} instead of {recorded[name]}"
-        for name in COMPARED
-        if name in recorded and not _is_same(recorded[name], replayed[name])
-    ]
-
-
-def _is_same(a: Any, b: Any) -> bool:
-    """Return whether two values are equal; NaN equals NaN."""
-    return bool(a == b or (isinstance(a, float) and isinstance(b, float) and math.isnan(a) and math.isnan(b)))
+    pairs = [(name, recorded[name], replayed[name]) for name in COMPARED if name in recorded]
+    # NaN equals NaN.
+    return [f"{name} {b} instead of {a}" for name, a, b in pairs if a != b and not (a != a and b != b)]

@@ -82,6 +82,7 @@ class ProtocolStepper:
         index: of the current trial in the schedule.
         step: number of the current control step.
         overrides: perturbations switched on or off.
+        learning: whether the learner learns where the protocol lets it; a change counts from the next trial on.
     """
 
     def __init__(self, model: Model, protocol: Protocol, seed: int, chosen: set[int], name: str = "") -> None:
@@ -109,7 +110,7 @@ class ProtocolStepper:
         self.step = 0
         self.overrides = Overrides()
         self._seed = seed
-        self._learning = True
+        self.learning = True
         self._is_skipping = False
         self._is_left = False
         self._env: ObservedRun | None = None
@@ -177,15 +178,6 @@ class ProtocolStepper:
         self._is_skipping = self.stage == "step"
 
     @property
-    def learning(self) -> bool:
-        """Return whether the learner learns where the protocol lets it."""
-        return self._learning
-
-    def set_learning(self, wanted: bool) -> None:
-        """Switch learning on or off from the next trial on; where the protocol has it off, it stays off."""
-        self._learning = wanted
-
-    @property
     def perturbations(self) -> tuple[Perturbation, ...]:
         """Return the perturbations of the current trial, with the overrides."""
         return self.overrides.applied_to(self.trial.perturbation)
@@ -231,7 +223,7 @@ class ProtocolStepper:
     def attach(self, env: ObservedRun) -> None:
         """Store the environment of the protocol, before its first trial."""
         self._env = env
-        env.silenced = not self._learning
+        env.silenced = not self.learning
 
     def on_step(self, index: int, step: int, over: bool, render: Callable[[], Any]) -> None:
         """Wait for the display after a step of a shown trial.
@@ -248,7 +240,7 @@ class ProtocolStepper:
         if over:
             assert self._env is not None
             self._is_skipping = False
-            self._env.silenced = not self._learning
+            self._env.silenced = not self.learning
 
     def _before_trial(self) -> None:
         if self.stage == "over":

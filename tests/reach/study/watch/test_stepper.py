@@ -125,7 +125,7 @@ def test_the_cup_moves_but_not_into_the_hand_or_off_the_table(stepper: ProtocolS
 
 def test_learning_stops_from_the_next_trial_on(stepper: ProtocolStepper) -> None:
     run_to(stepper, "step")
-    stepper.set_learning(False)
+    stepper.learning = False
     run_to(stepper, "learned")
     learned = stepper.model.learned_trials  # type: ignore[attr-defined]
     while stepper.advance():
