@@ -46,11 +46,16 @@ def unfinished_path(target: Path, suffix: str = "") -> Path:
         match = part.fullmatch(path.name)
         if match is None or _is_running(int(match[1])):
             continue
-        if path.is_dir() and not path.is_symlink():
-            shutil.rmtree(path, ignore_errors=True)
-        else:
-            path.unlink(missing_ok=True)
+        remove(path)
     return target.with_name(f"{beginning}{os.getpid()}-{secrets.token_hex(4)}{suffix}")
+
+
+def remove(path: Path) -> None:
+    """Remove a file, a link or a folder with all that it holds, if it is there."""
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path, ignore_errors=True)
+    else:
+        path.unlink(missing_ok=True)
 
 
 def _is_running(process: int) -> bool:
@@ -138,12 +143,8 @@ def disk_full(path: Path) -> Iterator[None]:
         yield
     except OSError as error:
         if error.errno in DISK_FULL and not isinstance(error, DiskFullError):
-            raise DiskFullError(
-                errno.ENOSPC,
-                "No space left on the disk; what was finished before is kept, whole. Free some space and give the "
-                "same command again",
-                str(path),
-            ) from error
+            done = "what was finished before is kept, whole. Free some space and give the same command again"
+            raise DiskFullError(errno.ENOSPC, f"No space left on the disk; {done}", str(path)) from error
         raise
 
 
@@ -176,9 +177,8 @@ def open_regular(path: Path) -> int:
     Raises:
         OSError: a link, folder, pipe, device or hard link; the message names it.
     """
-    refusal = OSError(
-        errno.EINVAL, "not a regular file (a link, folder, pipe or device), and so left alone; remove it", str(path)
-    )
+    reason = "not a regular file (a link, folder, pipe or device), and so left alone; remove it"
+    refusal = OSError(errno.EINVAL, reason, str(path))
     try:
         descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK, 0o666)
     except OSError as error:

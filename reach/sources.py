@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from functools import cache, lru_cache
 from importlib.machinery import ModuleSpec, PathFinder
 from importlib.util import find_spec
+from itertools import accumulate
 from pathlib import Path
 
 STANDARD_LIBRARY = Path(sysconfig.get_path("stdlib"))
@@ -102,7 +103,7 @@ def sources_of(
     for name in names:
         if search.find(name) is None:
             raise ModuleNotFoundError(f"no module named {name!r} can be found")
-    own = {_top(name) for name in (__name__, *names)}
+    programs = {_top(name) for name in (__name__, *names)}
     files: dict[str, Path] = dict(scripts)
     libraries: set[str] = set()
     unread = [(script, "") for script in scripts.values()]  # pairs of file and its package
@@ -114,7 +115,7 @@ def sources_of(
             spec = search.find(name)
             place = STANDARD_LIBRARY if spec is None else _place(spec)
             is_installed = not INSTALLED.isdisjoint(place.parts)
-            if is_installed and _top(name) not in own:
+            if is_installed and _top(name) not in programs:
                 libraries.add(_top(name))
             elif spec is not None and place.is_file() and (is_installed or not place.is_relative_to(STANDARD_LIBRARY)):
                 files[name] = place
@@ -155,13 +156,13 @@ class _Search:
     def __init__(self, path: Sequence[str] | None, last: Sequence[str]) -> None:
         self._path = path
         self._last = last
-        self._found: dict[str, ModuleSpec | None] = {}
+        self._specs: dict[str, ModuleSpec | None] = {}
 
     def find(self, name: str) -> ModuleSpec | None:
-        if name not in self._found:
+        if name not in self._specs:
             package = name.rpartition(".")[0]
-            self._found[name] = self._find_inside(package, name) if package else self._find_top(name)
-        return self._found[name]
+            self._specs[name] = self._find_inside(package, name) if package else self._find_top(name)
+        return self._specs[name]
 
     def _find_inside(self, package: str, name: str) -> ModuleSpec | None:
         holder = self.find(package)
@@ -189,8 +190,7 @@ def _top(name: str) -> str:
 
 def _with_packages(name: str) -> list[str]:
     """Return a module and its enclosing packages, outermost first."""
-    parts = name.split(".")
-    return [".".join(parts[: k + 1]) for k in range(len(parts))]
+    return list(accumulate(name.split("."), "{}.{}".format))
 
 
 def _imported(statement: Import, package: str, search: _Search, only_globals: bool) -> Iterator[str]:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
-import os
+import shutil
 from dataclasses import dataclass
+from importlib import import_module
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -37,36 +38,17 @@ class Benchmark:
     .venv-peers-learners with BindsNET, snnTorch and Brian2. Without it they are left out."""
 
     def __post_init__(self) -> None:
-        if self.rounds < 1:
-            raise SystemExit(f"--rounds {self.rounds}: expected 1 or more")
-        if not self.seconds > 0:
-            raise SystemExit(f"--seconds {self.seconds}: expected more than 0")
+        command.require_at_least(1, self, "rounds")
+        command.require_at_least(0, self, "seconds")
         if self.json is not None and (self.json.is_dir() or not self.json.parent.is_dir()):
-            raise SystemExit(f"--json {self.json}: expected a file in an existing folder")
-        if self.peers is not None and not (self.peers.is_file() and os.access(self.peers, os.X_OK)):
-            raise SystemExit(
-                f"--peers {self.peers}: expected a Python such as `make peers` and `make peers-learners` make"
-            )
+            raise SystemExit(f"--json: expected a file in an existing folder, got {self.json}")
+        if self.peers is not None and shutil.which(self.peers) is None:
+            raise SystemExit(f"--peers: expected a Python of `make peers` or `make peers-learners`, got {self.peers}")
 
 
 def main(options: Benchmark) -> None:
     """Measure, print the table and write the file."""
-    if options.what == "world":
-        from benchmarks.world import world
-
-        rows = world(options.seconds, options.rounds, options.peers)
-    elif options.what == "watch":
-        from benchmarks.watch import watch
-
-        rows = watch(options.seconds, options.rounds)
-    elif options.what == "learners":
-        from benchmarks.learners import learners
-
-        rows = learners(options.rounds, options.peers)
-    else:
-        from benchmarks.study import study
-
-        rows = study()
+    rows = import_module(f"benchmarks.{options.what}").measure(options)
     if options.json is not None:
         options.json.write_text(json.dumps(rows, indent=1) + "\n")
     table = Table("name", "value", "unit", "peer", "ratio")

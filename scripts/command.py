@@ -42,7 +42,7 @@ def run(
     failures: tuple[type[Exception], ...] = (gym.error.Error, OSError, ValueError, *expected)
     signal.signal(signal.SIGINT, signal.default_int_handler)
     # Exit by an exception, so that unfinished files are removed.
-    signal.signal(signal.SIGTERM, _terminate)
+    signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))
     try:
         takes_learners = not {"learner", "learners"}.isdisjoint(options.__annotations__)
         if sys.argv[1:] == ["--list"] and takes_learners and not hasattr(options, "list"):
@@ -50,9 +50,19 @@ def run(
             sys.exit()
         sys.exit(main(tyro.cli(options)))
     except KeyboardInterrupt:
-        _interrupt(interrupted)
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+        print(interrupted, file=sys.stderr)
+        sys.exit(128 + signal.SIGINT)
     except failures as error:
         sys.exit(f"{SCRIPT.name}: {error}")
+
+
+def require_at_least(least: float, options: object, *flags: str) -> None:
+    """End the process with a message on the first of the flags, fields of `options`, that is below `least`."""
+    for flag in flags:
+        value = getattr(options, flag)
+        if value is not None and not value >= least:
+            raise SystemExit(f"--{flag.replace('_', '-')}: expected {least:g} or more, got {value:g}")
 
 
 def require_learners(flag: str, names: Iterable[str]) -> None:
@@ -103,16 +113,6 @@ def _end_by_signals() -> None:
     """Let SIGINT and SIGTERM end a worker silently; its parent prints the message."""
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, signal.SIG_DFL)
-
-
-def _terminate(number: int, frame: FrameType | None) -> None:
-    sys.exit(128 + number)
-
-
-def _interrupt(message: str) -> None:
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    print(message, file=sys.stderr)
-    sys.exit(128 + signal.SIGINT)
 
 
 def _interrupt_at_once(number: int, frame: FrameType | None) -> None:

@@ -7,9 +7,10 @@ OUT/trials.parquet, OUT/summary.json and OUT/report.html. Run again after an int
 from __future__ import annotations
 
 import json
+import re
 import shlex
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -17,7 +18,6 @@ from typing import Annotated, Any, Literal
 
 import command
 import tyro
-from presets import PRESETS
 from rich.console import Console
 from rich.table import Table
 
@@ -39,15 +39,44 @@ from reach.study import (
 )
 from reach.study.engine.scheduler import MakeWorkers, TensorBoard, Throttle, on_this_machine
 from reach.study.engine.worker import load_factory
+from reach.study.measures import per_seed
 from reach.study.people.game import append_persons, read_person
 from reach.study.people.human_data import read_curves
 from reach.study.report import print_table, write_report
-from reach.study.run.measures import per_seed
 from reach.study.statistics import summarise
 
 # What a study's folder holds once its first job has ended; its table of jobs is there before.
-OWN_FOLDERS = ("trials", "baseline", "logs")
+STUDY_FOLDERS = ("trials", "baseline", "logs")
 PROTOCOL_FILES = (".toml", ".py")
+
+
+@dataclass(frozen=True)
+class Preset:
+    """A comparison.
+
+    Attributes:
+        learners: names; `none` is the reference for the others.
+        protocols: names; the report opens with the first one and shows films of it.
+        seeds: number of seeds.
+    """
+
+    learners: tuple[str, ...]
+    protocols: tuple[str, ...]
+    seeds: int
+
+
+RULES = ("error-shallow", "error-bp", "error-fa", "error-dfa", "error-ifa", "error-lstm-bp")
+MEMORY = ("error-memory-bp", "error-memory-shallow")
+SPIKING = ("error-stdp", "error-sparse-stdp", "error-structural-stdp")
+PAPER_PROTOCOLS = ("rotation30", "prism", "curl", "savings", "interference", "retention", "switching", "jump")
+PRESETS: dict[str, Preset] = {
+    "standard": Preset(("none", "error-shallow", "error-bp", "error-dfa", "error-stdp"), ("rotation30", "prism"), 10),
+    # From training to report in minutes; five seeds give intervals, but are too few for a claim.
+    "quick": Preset(("none", "error-bp", "error-dfa"), ("prism",), 5),
+    "paper": Preset(("none", *RULES, *MEMORY, "error-stdp"), PAPER_PROTOCOLS, 10),
+    # Which memory follows a switching perturbation: synapses, activity of cells, or structural plasticity.
+    "switching": Preset(("none", "error-bp", *MEMORY, *SPIKING), ("switching",), 10),
+}
 
 
 @dataclass
@@ -96,17 +125,16 @@ class Compare:
         self.learners = preset.learners if self.learners is None else self.learners
         self.protocols = preset.protocols if self.protocols is None else self.protocols
         self.seeds = preset.seeds if self.seeds is None else self.seeds
-        if not self.learners:
-            raise SystemExit("--learners: expected at least one learner")
+        if not self.learners or not self.protocols:
+            raise SystemExit("--learners and --protocols: expected one or more of each, got none")
         # Named before --factory is imported: what it registers is made by its own function.
         self.ours = [name for name in self.learners if self.factory is None or is_learner(name)]
         command.require_learners("--learners", self.ours)
         if self.control != Compare.control and not self.ours:
-            raise SystemExit(f"--control {self.control}: it is for this project's learners, and --learners names none")
-        if self.seeds < 1 or self.jobs < 1:
-            raise SystemExit(f"--seeds {self.seeds} --jobs {self.jobs}: expected 1 or more of both")
+            raise SystemExit(f"--control: expected a learner of this project in --learners, got {self.control} without")
+        command.require_at_least(1, self, "seeds", "jobs")
         if self.address is not None and self.engine != "ray":
-            raise SystemExit(f"--address {self.address}: expected --engine ray with it")
+            raise SystemExit(f"--address: expected --engine ray with it, got --engine {self.engine}")
         if self.human is not None:
             with named(f"--human {self.human}"):
                 read_curves(self.human)
@@ -117,10 +145,10 @@ class Compare:
             str(self.out).encode()
         except UnicodeEncodeError:
             raise SystemExit(f"--out {str(self.out)!r}: expected a name in UTF-8, which Parquet needs") from None
-        held = {path.name for path in self.out.iterdir() if path.name[0] != "."} if self.out.is_dir() else set()
-        own = Store(self.out).jobs_path.exists() or not held.isdisjoint(OWN_FOLDERS)
-        if held and not own and not shard_folders(self.out):
-            raise SystemExit(f"--out {self.out} holds other files; give another folder")
+        present = {path.name for path in self.out.iterdir() if path.name[0] != "."} if self.out.is_dir() else set()
+        is_study = Store(self.out).jobs_path.exists() or not present.isdisjoint(STUDY_FOLDERS)
+        if present and not is_study and not shard_folders(self.out):
+            raise SystemExit(f"--out: expected a new folder or that of a study, got {self.out}, which has other files")
 
 
 @contextmanager
@@ -128,54 +156,27 @@ def named(flag: str) -> Iterator[None]:
     """Name the flag in the message about a wrong file."""
     try:
         yield
-    except (OSError, ValueError) as error:
+    except (ImportError, OSError, ValueError) as error:
         raise SystemExit(f"{flag}: {error}") from error
 
 
 def chosen_protocols(given: Compare) -> tuple[dict[str, Any], dict[str, str]]:
     """Return the protocols by name, and the files of those that come from files."""
     chosen, files = {}, {}
-    for name in given.protocols or ():
+    assert given.protocols is not None
+    for name in given.protocols:
         if Path(name).suffix in PROTOCOL_FILES:
             protocol = read_protocol(name)
             files[protocol.name] = str(Path(name).resolve())
         elif name in PROTOCOLS:
             protocol = PROTOCOLS[name]
         else:
-            raise SystemExit(
-                f"--protocols {name}: known are {' '.join(sorted(PROTOCOLS))}, and files ending in "
-                f"{' or '.join(PROTOCOL_FILES)}"
-            )
+            known = f"{' '.join(sorted(PROTOCOLS))}, or a file that ends in {' or '.join(PROTOCOL_FILES)}"
+            raise SystemExit(f"--protocols: expected one of {known}, got {name}")
         if protocol.name in chosen:
-            raise SystemExit(f"--protocols {name}: there are two of the name {protocol.name!r}")
+            raise SystemExit(f"--protocols: expected different names, got {protocol.name!r} twice")
         chosen[protocol.name] = protocol
-    if not chosen:
-        raise SystemExit(f"--protocols (none): known are {' '.join(sorted(PROTOCOLS))}")
     return chosen, files
-
-
-def print_protocols() -> None:
-    """Print the protocols that are known by name, with their schedules and sources."""
-    table = Table("protocol", "schedule", "source")
-    for row in protocol_table():
-        table.add_row(*row)
-    Console().print(table)
-
-
-def workers_for(given: Compare) -> MakeWorkers:
-    """Return what runs the jobs."""
-    if given.engine == "local":
-        return on_this_machine
-    from reach.study.engine.ray_tasks import on_ray
-
-    return on_ray(given.address, given.jobs)
-
-
-def factory_of(learner: str, given: Compare) -> str:
-    """Return where a learner comes from: this project for those it knows, else --factory."""
-    if given.factory is None or learner in given.ours:
-        return FACTORIES[given.control]
-    return given.factory
 
 
 def planned(given: Compare, out: Path) -> list[Job]:
@@ -183,48 +184,40 @@ def planned(given: Compare, out: Path) -> list[Job]:
     chosen, files = chosen_protocols(given)
     assert given.learners is not None
     assert given.seeds is not None
-    first = next(iter(chosen))
+    filmed = [(next(iter(chosen)), 0)] if given.films else []
     names = list(dict.fromkeys(given.learners))
+    ours = FACTORIES[given.control]
+    factories = {name: ours if name in given.ours else given.factory or ours for name in names}
     jobs: list[Job] = []
-    for factory in dict.fromkeys(factory_of(name, given) for name in names):
-        try:
-            jobs += plan(
-                [name for name in names if factory_of(name, given) == factory],
-                chosen,
-                range(given.seeds),
-                factory=factory,
-                out=out,
-                filmed=[(first, 0)] if given.films else [],
-                protocol_files=files,
-            )
-        except ModuleNotFoundError as error:
-            raise SystemExit(
-                f"--factory {factory}: {error}, neither in the current directory nor on PYTHONPATH"
-            ) from error
+    for factory in dict.fromkeys(factories.values()):
+        learners = [name for name in names if factories[name] == factory]
+        seeds = range(given.seeds)
+        jobs += plan(learners, chosen, seeds, factory=factory, out=out, filmed=filmed, protocol_files=files)
     return sorted(jobs, key=lambda job: (job.kind != "train", names.index(job.learner)))
 
 
-def make_folders(given: Compare) -> None:
-    """Make the folders for results, the study's own last."""
-    if given.tensorboard is not None:
-        make_folder(given.tensorboard, "--tensorboard")
-    make_folder(given.out, "--out")
-
-
-def do_jobs(given: Compare, store: Store, jobs: list[Job], keep: Throttle | None) -> dict[Job, str]:
-    """Do what is missing, and report progress; return the failures."""
+def do_jobs(given: Compare, store: Store, jobs: list[Job], write: Callable[[], object]) -> dict[Job, str]:
+    """Do what is missing, report progress, and call `write` after runs; return the failures."""
     missing = len(missing_jobs(jobs, store))
     if missing < len(jobs):
         print(f"{len(jobs) - missing} of {len(jobs)} jobs are done already")
-    board = None if given.tensorboard is None else TensorBoard(given.tensorboard, missing)
+    board = None
+    if given.tensorboard is not None:
+        make_folder(given.tensorboard, "--tensorboard")
+        board = TensorBoard(given.tensorboard, missing)
 
     def on_end(outcome: Outcome) -> None:
         if board is not None:
             board.on_end(outcome)
-        if keep is not None and outcome.job.kind == "protocol" and not outcome.error:
-            keep()
+        if outcome.job.kind == "protocol" and not outcome.error:
+            write()
 
-    failures = complete(jobs, store, processes=given.jobs, on_end=on_end, workers=workers_for(given))
+    workers: MakeWorkers = on_this_machine
+    if given.engine == "ray":
+        from reach.study.engine.ray_tasks import on_ray
+
+        workers = on_ray(given.address, given.jobs)
+    failures = complete(jobs, store, processes=given.jobs, on_end=on_end, workers=workers)
     if board is not None:
         board.close()
     for job, error in failures.items():
@@ -236,44 +229,22 @@ def one_shard(given: Compare, shard: Shard) -> int:
     """Do one part of the comparison, in its own folder."""
     out = shard.folder(given.out)
     store, jobs = Store(out), shard.of_jobs(planned(given, out))
-    make_folders(given)
+    make_folder(given.out, "--out")
     with store.only_writer():
-        failures = do_jobs(given, store, jobs, None)
+        failures = do_jobs(given, store, jobs, lambda: None)
     print(f"Shard {shard.number} of {shard.of} is done. When all are, the same command without --shard reports:")
-    print(f"  {without_shard(given)}")
+    print(" ", re.sub(r" --shard[= ]\S+", "", shlex.join(["python", *sys.argv])))
     return 1 if failures else 0
-
-
-def without_shard(given: Compare) -> str:
-    """Return the command that was given, without --shard."""
-    words = ["python", *sys.argv]
-    for at, word in enumerate(words):
-        if word == "--shard":
-            del words[at : at + 2]
-            break
-        if word.startswith("--shard="):
-            del words[at]
-            break
-    return shlex.join(words)
 
 
 def descriptions_of(given: Compare, store: Store, jobs: list[Job]) -> dict[str, str]:
     """Return a line on each of this project's learners and its training."""
-    descriptions = {}
-    for name in given.ours:
-        learner = find(name)
-        folders = [job.folder for job in jobs if job.kind == "train" and job.learner == name and store.is_done(job)]
-        trials = [json.loads((Path(folder) / "config.json").read_text())["trials"] for folder in folders]
-        descriptions[name] = learner.describe(trials, given.control)
+    trials: dict[str, list[int]] = {name: [] for name in given.ours}
+    for job in jobs:
+        if job.kind == "train" and job.learner in trials and store.is_done(job):
+            trials[job.learner].append(json.loads((Path(job.folder) / "config.json").read_text())["trials"])
+    descriptions = {name: find(name).describe(numbers, given.control) for name, numbers in trials.items()}
     return {name: line for name, line in descriptions.items() if line}
-
-
-def tuning_for(given: Compare) -> dict[str, Any]:
-    """Return how the step sizes of this project's learners were found; {} without any of them."""
-    if not given.ours:
-        return {}
-    tuning: dict[str, Any] = json.loads(TUNED.read_text())
-    return tuning
 
 
 def print_cpu_time(store: Store) -> None:
@@ -290,18 +261,20 @@ def main(given: Compare) -> int:
     """Plan, compute, report; return the exit code."""
     if given.list:
         command.print_learners()
-        print_protocols()
+        table = Table("protocol", "schedule", "source")
+        for row in protocol_table():
+            table.add_row(*row)
+        Console().print(table)
         return 0
     if given.factory is not None or any(Path(name).suffix == ".py" for name in given.protocols or ()):
         sys.path.insert(0, str(Path.cwd()))  # as in the processes that do the jobs
+    if given.factory is not None:
+        with named(f"--factory {given.factory}"):
+            load_factory(given.factory)  # first, because the module may register perturbations, protocols and measures
     if given.shard is not None:
         return one_shard(given, Shard.read(given.shard))
     store, jobs = Store(given.out), planned(given, given.out)
-    if given.factory is not None:
-        with named("--factory"):
-            load_factory(given.factory)  # the module may register measures
-    make_folders(given)
-    assert given.learners is not None
+    make_folder(given.out, "--out")
     with store.only_writer():
         left_aside = store.other_results(jobs)
         if left_aside:
@@ -330,7 +303,7 @@ def main(given: Compare) -> int:
             command=shlex.join(["python", *sys.argv]),
             failures={job.title: error for job, error in failures.items()},
             human=given.human,
-            tuning=tuning_for(given),
+            tuning=json.loads(TUNED.read_text()) if given.ours else {},
         )
     print_table(tables["summary"])
     print_cpu_time(store)

@@ -68,11 +68,8 @@ class Success:
         command.require_learners("--learners", self.learners)
         if not self.learners:
             raise SystemExit("--learners: expected at least one learner")
-        for name in ("trials", "timesteps", "seeds", "judge", "every", "jobs"):
-            if getattr(self, name) is not None and getattr(self, name) < 1:
-                raise SystemExit(f"--{name} {getattr(self, name)}: expected 1 or more")
-        if self.first_seed < 0:
-            raise SystemExit(f"--first-seed {self.first_seed}: expected 0 or more")
+        command.require_at_least(1, self, "trials", "timesteps", "seeds", "judge", "every", "jobs")
+        command.require_at_least(0, self, "first_seed")
         if self.env is not None and not self.env.strip():
             raise SystemExit(f"--env {self.env!r}: expected the id of an environment, such as {BASELINE_ENV}")
 
@@ -107,13 +104,17 @@ def result(case: Case) -> dict[str, Any]:
     settings = {} if case.trials else {"device": case.device}
     env = make_env(case.env, find(case.learner).env_options)
     model = make_learner(case.learner, env, seed=case.seed, **settings)
+
+    def success() -> float:
+        return evaluate(model, case.env, trials=case.judge, seed=case.seed)
+
     first_trials: int | None = None
     if case.trials:
         while case.learner != "none" and model.trials < case.trials:
             left = case.trials - model.trials
             train_trials(model, min(left, case.every or left))
             stopped = process_time()
-            if case.every and first_trials is None and success_of(model, case) >= WANTED_SHARE:
+            if case.every and first_trials is None and success() >= WANTED_SHARE:
                 first_trials = model.trials
             judging_s += process_time() - stopped
         model.end_baseline()
@@ -121,31 +122,21 @@ def result(case: Case) -> dict[str, Any]:
         assert case.timesteps is not None
         model.learn(case.timesteps)
     trained_s = process_time() - began - judging_s
-    measured = {"success": success_of(model, case), "steps": int(model.num_timesteps), "training_s": round(trained_s)}
+    measured = {"success": success(), "steps": int(model.num_timesteps), "training_s": round(trained_s)}
     return asdict(case) | measured | ({"first_trials": first_trials} if case.every else {})
-
-
-def success_of(model: Any, case: Case) -> float:
-    """Return the success rate in new trials."""
-    return evaluate(model, case.env, trials=case.judge, seed=case.seed)
 
 
 def cases(given: Success) -> list[Case]:
     """Return all learners with all seeds."""
-    return [
-        Case(
-            learner,
-            seed,
-            given.env or find(learner).env_id,
-            given.trials if find(learner).trials else None,
-            None if find(learner).trials else given.timesteps or find(learner).steps,
-            given.judge,
-            given.device,
-            given.every if find(learner).trials else None,
-        )
-        for seed in range(given.first_seed, given.first_seed + given.seeds)
-        for learner in given.learners
-    ]
+    all_cases = []
+    for seed in range(given.first_seed, given.first_seed + given.seeds):
+        for name in given.learners:
+            learner = find(name)
+            by_trials, by_steps = (given.trials, None, given.every), (None, given.timesteps or learner.steps, None)
+            trials, timesteps, every = by_trials if learner.trials else by_steps
+            env = given.env or learner.env_id
+            all_cases.append(Case(name, seed, env, trials, timesteps, given.judge, given.device, every))
+    return all_cases
 
 
 def first_time(trials: pd.Series[Any]) -> str:
@@ -161,7 +152,7 @@ def first_time(trials: pd.Series[Any]) -> str:
     return ", ".join(words)
 
 
-def kept_result(path: Path) -> dict[str, Any]:
+def read_result(path: Path) -> dict[str, Any]:
     """Read a result.
 
     Raises:
@@ -176,11 +167,6 @@ def kept_result(path: Path) -> dict[str, Any]:
     return stored
 
 
-def holds(result: dict[str, Any], case: Case, code: str) -> bool:
-    """Return whether a result is that of a case, computed by code and libraries with this hash."""
-    return bool((asdict(case) | {"code": code}).items() <= result.items())
-
-
 def main(given: Success) -> None:
     """Judge all and write to OUT, which no other process may write to."""
     make_folder(given.out, "--out")
@@ -193,43 +179,38 @@ def judge_all(given: Success) -> None:
     os.environ["OMP_NUM_THREADS"] = "1"
     all_cases = cases(given)
     code = code_digest(FACTORIES[POSTURE], ())
-    kept: dict[Case, dict[str, Any]] = {}
+    results: dict[Case, dict[str, Any]] = {}
     for case in all_cases:
         path = given.out / case.file
-        if path.exists() and holds(stored := kept_result(path), case, code):
-            kept[case] = stored
-    missing = [case for case in all_cases if case not in kept]
+        identity = asdict(case) | {"code": code}  # of the code and libraries that compute the result
+        if path.exists() and identity.items() <= (stored := read_result(path)).items():
+            results[case] = stored
+    missing = [case for case in all_cases if case not in results]
     with command.workers(given.jobs) as pool:
         running = {pool.submit(result, case): case for case in missing}
         for future in tqdm(as_completed(running), total=len(missing), desc="learners"):
             case = running[future]
-            kept[case] = future.result() | {"code": code}
-            write_file(given.out / case.file, (json.dumps(kept[case], indent=1) + "\n").encode())
-    rows = pd.DataFrame([kept[case] for case in all_cases])
+            results[case] = future.result() | {"code": code}
+            write_file(given.out / case.file, (json.dumps(results[case], indent=1) + "\n").encode())
+    rows = pd.DataFrame([results[case] for case in all_cases])
     write_file(given.out / "success.csv", rows.to_csv(index=False).encode())
     columns = ["success", "95 % interval", "worst seed", "seeds", "minutes a seed"]
     heads = (Column(head, min_width=max(map(len, head.split()))) for head in columns)
     firsts = Column("learner", no_wrap=True), Column("after", min_width=len("1,000,000"))
     table = Table(*firsts, *heads, box=SIMPLE, pad_edge=False, collapse_padding=True)
+    notes = []
     for learner in given.learners:
-        own = rows[rows["learner"] == learner]
-        mean = estimate(own["success"].to_numpy(dtype=np.float64))
+        seeds = rows[rows["learner"] == learner]
+        mean = estimate(seeds["success"].to_numpy(dtype=np.float64))
         by_trials = find(learner).trials
-        after = f"{given.trials:,} trials" if by_trials else f"{own['timesteps'].iloc[0]:,.0f} steps"
-        table.add_row(
-            learner,
-            after,
-            f"{100 * mean.value:.1f} %",
-            "" if np.isnan(mean.low) else f"{100 * mean.low:.1f} to {100 * mean.high:.1f}",
-            f"{100 * own['success'].min():.1f} %",
-            str(len(own)),
-            f"{own['training_s'].mean() / 60:.1f}",
-        )
+        after = f"{given.trials:,} trials" if by_trials else f"{seeds['timesteps'].iloc[0]:,.0f} steps"
+        interval = "" if np.isnan(mean.low) else f"{100 * mean.low:.1f} to {100 * mean.high:.1f}"
+        worst, minutes = f"{100 * seeds['success'].min():.1f} %", f"{seeds['training_s'].mean() / 60:.1f}"
+        table.add_row(learner, after, f"{100 * mean.value:.1f} %", interval, worst, str(len(seeds)), minutes)
+        if given.every and by_trials and learner != "none":
+            notes.append(f"{learner}: {100 * WANTED_SHARE:.0f} % first reached {first_time(seeds['first_trials'])}")
     Console().print(table)
-    for learner in given.learners if given.every else ():
-        if find(learner).trials and learner != "none":
-            own = rows[rows["learner"] == learner]
-            print(f"{learner}: {100 * WANTED_SHARE:.0f} % first reached {first_time(own['first_trials'])}")
+    print(*notes, sep="\n", end="\n" if notes else "")
     print(f"Written: {given.out / 'success.csv'}")
 
 

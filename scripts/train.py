@@ -73,19 +73,13 @@ class Train:
         if self.learner is not None:
             command.require_learners("--learner", [self.learner])
         if self.trials is not None and self.timesteps is not None:
-            raise SystemExit("--trials and --timesteps exclude each other")
+            raise SystemExit("--trials: expected no --timesteps with it, got both")
         if self.trials is not None and self.learner is not None and not find(self.learner).trials:
-            raise SystemExit(f"--trials {self.trials}: expected --timesteps with {self.learner}")
-        for name, value in (("--trials", self.trials), ("--timesteps", self.timesteps)):
-            if value is not None and value < 1:
-                raise SystemExit(f"{name} {value}: expected 1 or more")
+            raise SystemExit(f"--trials: expected --timesteps instead with {self.learner}, got {self.trials}")
+        command.require_at_least(1, self, "trials", "timesteps")
+        command.require_at_least(0, self, "seed", "judge", "keep_every_s")
         if self.env is not None and not self.env.strip():
             raise SystemExit(f"--env {self.env!r}: expected the id of an environment, such as {BASELINE_ENV}")
-        for name, value in (("--seed", self.seed), ("--judge", self.judge)):
-            if value is not None and value < 0:
-                raise SystemExit(f"{name} {value}: expected 0 or more")
-        if not self.keep_every_s >= 0.0:
-            raise SystemExit(f"--keep-every-s {self.keep_every_s}: expected 0 or more")
         if not self.resume and (self.out.exists() or holds_checkpoint(self.out)):
             raise SystemExit(f"--out {self.out} exists; give another folder, or --resume to continue its training")
 
@@ -98,63 +92,55 @@ def make_or_load(options: Train) -> Any:
         print(f"{options.out} holds no checkpoint yet; the run starts from the beginning")
     if not options.resume or is_new:
         name = options.learner or "error-dfa"
-        known = find(name)
-        env_options = dict(known.env_options) | ({"control": options.control} if options.control else {})
-        env = make_env(options.env or known.env_id, env_options)
+        learner = find(name)
+        env_options = dict(learner.env_options) | ({"control": options.control} if options.control else {})
+        env = make_env(options.env or learner.env_id, env_options)
         return make_learner(name, env, seed=options.seed or 0, **settings)
     stored = learner_of(options.out)
-    if options.learner not in (None, stored):
-        raise SystemExit(f"--learner {options.learner}: {options.out} holds {stored}; leave --learner out")
+    require_stored("learner", stored, options)
     if options.trials is not None and not find(stored).trials:
-        raise SystemExit(f"--trials {options.trials}: {options.out} holds {stored}; expected --timesteps")
+        raise SystemExit(f"--trials: expected --timesteps instead with {stored}, the learner in {options.out}")
     env = env_for(options.out, options.env)
     env_id = env_named_in(options.out)
     if env.spec is None or env.spec.id != env_id.removeprefix(OWN_PREFIX):
-        raise SystemExit(f"--env {options.env}: {options.out} was trained in {env_id!r}; leave --env out")
-    if options.control not in (None, env.get_wrapper_attr("control")):
-        raise SystemExit(f"--control {options.control}: {options.out} was trained with another; leave --control out")
+        require_stored("env", env_id, options)
+    require_stored("control", env.get_wrapper_attr("control"), options)
     model = load_learner(options.out, env, resume=True, **settings)
-    if options.seed not in (None, model.seed):
-        raise SystemExit(f"--seed {options.seed}: {options.out} has the seed {model.seed}; leave --seed out")
-    require_no_fewer(model, options)
+    require_stored("seed", model.seed, options)
+    # Training ends with a trial or a rollout, a little beyond the steps that were asked for.
+    beyond = LONGEST_TRIAL_STEPS if isinstance(model, TrialLearner) else STRETCH_STEPS
+    for flag, done, most in (("trials", getattr(model, "trials", 0), 1), ("timesteps", model.num_timesteps, beyond)):
+        value = getattr(options, flag)
+        if value is not None and value + most <= done:
+            raise SystemExit(f"--{flag}: expected {done} or more, which {options.out} has learned from, got {value}")
     return model
 
 
-def require_no_fewer(model: Any, options: Train) -> None:
-    """Check that the learner has not learned from more trials or steps already."""
-    if options.trials is not None and options.trials < model.trials:
-        trials = f"{options.out} holds {model.trials} already"
-        raise SystemExit(f"--trials {options.trials}: {trials}; expected as many or more")
-    # Training ends with a trial or a rollout, a little beyond the steps that were asked for.
-    beyond = LONGEST_TRIAL_STEPS if isinstance(model, TrialLearner) else STRETCH_STEPS
-    if options.timesteps is not None and options.timesteps + beyond <= model.num_timesteps:
-        steps = f"{options.out} holds {model.num_timesteps} already"
-        raise SystemExit(f"--timesteps {options.timesteps}: {steps}; expected as many or more")
+def require_stored(flag: str, stored: Any, options: Train) -> None:
+    """End the process with a message if a flag says otherwise than the checkpoint that is resumed."""
+    value = getattr(options, flag)
+    if value not in (None, stored):
+        raise SystemExit(f"--{flag}: expected {stored}, as in {options.out}, or no --{flag}, got {value}")
 
 
 def learn(model: Any, options: Train, checkpoint: PeriodicCheckpoint) -> None:
     """Learn what is left of the trials or steps."""
     bar = sys.stdout.isatty()
-    if not isinstance(model, TrialLearner):
-        learn_in_stretches(model, options, checkpoint)
-    elif options.timesteps is not None:
-        left = options.timesteps - model.num_timesteps
-        if left > 0:
-            model.learn(left, callback=checkpoint, progress_bar=bar, reset_num_timesteps=False)
-    else:
-        left = (options.trials or find(model.config["learner"]).trials) - model.trials
-        if left > 0:
+    if isinstance(model, TrialLearner):
+        if options.timesteps is not None:
+            left = options.timesteps - model.num_timesteps
+            if left > 0:
+                model.learn(left, callback=checkpoint, progress_bar=bar, reset_num_timesteps=False)
+        elif (left := (options.trials or find(model.config["learner"]).trials) - model.trials) > 0:
             train_trials(model, left, callbacks=[checkpoint], progress_bar=bar)
-
-
-def learn_in_stretches(model: Any, options: Train, checkpoint: PeriodicCheckpoint) -> None:
-    """Let a learner from reward learn in stretches, whose ends do not depend on when it was stopped."""
+        return
+    # In stretches, whose ends do not depend on when the training was stopped.
     total = options.timesteps or find(model.name).steps
-    with tqdm(total=total, initial=model.num_timesteps, unit="step", disable=not sys.stdout.isatty()) as bar:
+    with tqdm(total=total, initial=model.num_timesteps, unit="step", disable=not bar) as progress:
         while model.num_timesteps < total and checkpoint.stopped_by is None:
             end = min(model.stretch_start + STRETCH_STEPS, total)
             model.learn(end - model.num_timesteps, callback=checkpoint, reset_num_timesteps=False)
-            bar.update(model.num_timesteps - bar.n)
+            progress.update(model.num_timesteps - progress.n)
             checkpoint.save_when_due(model)
 
 

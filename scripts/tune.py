@@ -22,20 +22,13 @@ from typing import Annotated, Any
 import command
 import optuna
 import torch
+import tuning
 import tyro
 from figure import draw_tuning
 from rich.console import Console
 from rich.table import Table
 from tqdm import tqdm
-from tuning import (
-    TRAINING_SHARE,
-    SearchSpace,
-    criterion_of,
-    left_uncorrected,
-    missed_in_training,
-    read_settings,
-    search_space,
-)
+from tuning import SearchSpace, criterion_of, read_settings, search_space
 
 from agents.networks.registry import NETWORKS
 from agents.registry import FACTORIES, HIDDEN, POSTURE, find, learners
@@ -72,7 +65,7 @@ class Tune:
     """Tuning seeds of one trial."""
     baseline_trials: int | None = None
     """Unperturbed trials of each training of an error learner; None for as many as in a comparison."""
-    training_share: float = TRAINING_SHARE
+    training_share: float = tuning.TRAINING_SHARE
     """Share of its usual training in which a learner from reward is judged."""
     settings: Path | None = None
     """File for the best settings, such as agents/tuned.json; learners that are not tuned keep theirs."""
@@ -89,11 +82,7 @@ class Tune:
             raise SystemExit(f"--learners {names}: expected learners with a step size to find: {' '.join(LEARNERS)}")
         if not 0.0 < self.training_share <= 1.0:
             raise SystemExit(f"--training-share {self.training_share}: expected above 0, up to 1")
-        for name in ("trials", "seeds", "jobs"):
-            if getattr(self, name) < 1:
-                raise SystemExit(f"--{name} {getattr(self, name)}: expected 1 or more")
-        if self.baseline_trials is not None and self.baseline_trials < 1:
-            raise SystemExit(f"--baseline-trials {self.baseline_trials}: expected 1 or more")
+        command.require_at_least(1, self, "trials", "seeds", "jobs", "baseline_trials")
         if self.settings is not None:
             try:
                 read_settings(self.settings)
@@ -130,11 +119,7 @@ def study_of(learner: str, given: Tune) -> optuna.Study:
     """
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     path = given.out / f"{learner}.db"
-    study = optuna.create_study(
-        study_name=learner,
-        storage=storage_in(path),
-        load_if_exists=True,
-    )
+    study = optuna.create_study(study_name=learner, storage=storage_in(path), load_if_exists=True)
     wanted = searched_with(learner, given)
     stored = {name: study.user_attrs.get(name, value) for name, value in wanted.items()}
     if stored != wanted:
@@ -162,7 +147,7 @@ def code_of_search() -> str:
 
 def make_ready(learner: str, given: Tune) -> None:
     """Store the search settings of a learner, or raise as `study_of` does."""
-    study_of(learner, given)
+    study_of(learner, given)  # which cannot be sent to another process
 
 
 def search(learner: str, given: Tune) -> dict[str, Any]:
@@ -189,21 +174,12 @@ def search(learner: str, given: Tune) -> dict[str, Any]:
     repeat_trials(stored, study, space)
     left = max(0, given.trials - len(study.trials))
     study.optimize(worth, n_trials=left, callbacks=[lambda _, trial: stored.add_trial(trial)])
-    trials = study.get_trials(states=OVER)
-    return {
-        "settings": {space.setting: study.best_params[space.setting]},
-        criterion.name: study.best_value,
-        "trials": len(trials),
-        "seeds": given.seeds,
-        "history": [
-            {
-                space.setting: trial.params[space.setting],
-                criterion.name: trial.value,
-                "pruned": trial.state == optuna.trial.TrialState.PRUNED,
-            }
-            for trial in trials
-        ],
-    }
+    history = [
+        {**trial.params, criterion.name: trial.value, "pruned": trial.state == optuna.trial.TrialState.PRUNED}
+        for trial in study.get_trials(states=OVER)
+    ]
+    best = {"settings": study.best_params, criterion.name: study.best_value}
+    return {**best, "trials": len(history), "seeds": given.seeds, "history": history}
 
 
 def repeat_trials(stored: optuna.Study, search: optuna.Study, space: SearchSpace) -> None:
@@ -231,8 +207,8 @@ def judged(learner: str, settings: dict[str, float], given: Tune) -> Iterator[fl
     """Judge settings step by step; lower is better."""
     if find(learner).spec.teacher != "reward":
         trained_learners = given.out / "baseline" / code_of_search()
-        return left_uncorrected(learner, settings, given.seeds, given.baseline_trials, trained_learners)
-    return missed_in_training(learner, settings, given.seeds, given.training_share)
+        return tuning.left_uncorrected(learner, settings, given.seeds, given.baseline_trials, trained_learners)
+    return tuning.missed_in_training(learner, settings, given.seeds, given.training_share)
 
 
 def main(given: Tune) -> None:
@@ -252,19 +228,17 @@ def search_all(given: Tune) -> None:
         waiting = {pool.submit(search, learner, given): learner for learner in given.learners}
         for future in tqdm(as_completed(waiting), total=len(waiting), desc="learners"):
             results[waiting[future]] = future.result()
-    results = {learner: results[learner] for learner in given.learners}
     given_command = " ".join(["python scripts/tune.py", *sys.argv[1:]])
-    whole = {learner: result | {"command": given_command} for learner, result in results.items()}
-    write_file(given.out / "tuned.json", (json.dumps(whole, indent=1) + "\n").encode())
-    drawn = whole
+    drawn = {learner: results[learner] | {"command": given_command} for learner in given.learners}
+    write_file(given.out / "tuned.json", (json.dumps(drawn, indent=1) + "\n").encode())
     if given.settings is not None:
-        drawn = dict(sorted((read_settings(given.settings) | whole).items()))
+        drawn = dict(sorted((read_settings(given.settings) | drawn).items()))
         write_file(given.settings, (json.dumps(drawn, indent=1) + "\n").encode())
     draw_tuning(drawn, given.out / "tuning.png")
     table = Table("learner", "setting", "best", "left, or missed")
-    for learner, result in results.items():
-        (name, value), *_ = result["settings"].items()
-        table.add_row(learner, name, f"{value:.3g}", f"{result[criterion_of(learner).name]:.3f}")
+    for learner in given.learners:
+        ((name, value),) = results[learner]["settings"].items()
+        table.add_row(learner, name, f"{value:.3g}", f"{results[learner][criterion_of(learner).name]:.3f}")
     Console().print(table)
     print(f"Written: {given.out / 'tuned.json'}, tuning.png" + (f", {given.settings}" if given.settings else ""))
 

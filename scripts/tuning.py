@@ -17,14 +17,13 @@ from typing import Any, NamedTuple
 import gymnasium as gym
 import pandas as pd
 
-from agents.learner import env_for, evaluate, load_learner, make_learner
-from agents.learner import train_trials as train
+from agents.learner import env_for, evaluate, load_learner, make_learner, train_trials
 from agents.networks.registry import NETWORKS
 from agents.registry import BASELINE_ENV, find
 from reach.perturbations import HideHand, Prism, Rotation
 from reach.protocols import BASELINE, PERTURBED, Block, Protocol
+from reach.study.measures import per_seed
 from reach.study.run import run_measured
-from reach.study.run.measures import per_seed
 
 HIDDEN_UNDER_WAY = HideHand(until_s=0.8)
 TUNING_PROTOCOLS = (
@@ -129,7 +128,7 @@ def read_settings(path: Path) -> dict[str, Any]:
 
 
 def left_uncorrected(
-    learner: str, settings: dict[str, Any], seeds: int, trials: int | None = None, kept: Path | None = None
+    learner: str, settings: dict[str, Any], seeds: int, trials: int | None = None, folder: Path | None = None
 ) -> Iterator[float]:
     """Yield L30 of an error learner, the mean so far after each seed and protocol; lower is better.
 
@@ -140,7 +139,7 @@ def left_uncorrected(
         settings: for `make_learner`.
         seeds: number of tuning seeds.
         trials: of baseline training; None for as many as in a comparison.
-        kept: folder for learners after baseline training. This depends on no setting but `rate`, so for other settings
+        folder: for learners after baseline training. This depends on no setting but `rate`, so for other settings
             a learner is trained once for each seed and then loaded from there.
     """
     left: list[float] = []
@@ -148,13 +147,12 @@ def left_uncorrected(
         with tempfile.TemporaryDirectory(prefix="tuning-") as passing:
             number = trials or find(learner).trials
             trained, ready = Path(passing) / "trained", Path(passing) / "ready"
-            if kept is not None and "rate" not in settings:
-                trained = kept / f"{learner}-{number}-{seed}"
+            if folder is not None and "rate" not in settings:
+                trained = folder / f"{learner}-{number}-{seed}"
             if not trained.exists():
-                model = make_learner(
-                    learner, gym.make(BASELINE_ENV, **find(learner).env_options), seed=seed, **settings
-                )
-                train(model, number)
+                env = gym.make(BASELINE_ENV, **find(learner).env_options)
+                model = make_learner(learner, env, seed=seed, **settings)
+                train_trials(model, number)
                 model.save(trained)
             model = _loaded(trained, settings)
             model.end_baseline()
@@ -185,7 +183,7 @@ def missed_in_training(
         model = make_learner(learner, gym.make(env_id, **find(learner).env_options), seed=seed, **settings)
         for _ in range(STRETCHES):
             if find(learner).trials:
-                train(model, max(1, round(share * find(learner).trials / STRETCHES)))
+                train_trials(model, max(1, round(share * find(learner).trials / STRETCHES)))
             else:
                 steps = max(1, round(share * find(learner).steps / STRETCHES))
                 model.learn(steps, reset_num_timesteps=False)

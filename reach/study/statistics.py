@@ -15,15 +15,16 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass, fields
 from functools import lru_cache
+from itertools import chain
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
 from reach.protocols import PERTURBED
-from reach.study.run.measures import per_seed
+from reach.study.measures import per_seed
 
 Array = NDArray[np.float64]
 
@@ -110,11 +111,10 @@ def estimate(values: Array, strata: Sequence[object] | None = None) -> Estimate:
     if not np.any(is_known):
         return Estimate(math.nan, math.nan, math.nan, 0)
     value = float(interquartile_mean(known[is_known]))
-    seeds = min(len(own) for own in places.values())
+    seeds = min(map(len, places.values()))
     if seeds < FEWEST_SEEDS:
         return Estimate(value, math.nan, math.nan, seeds)
-    rows = [np.array(own)[_resamples(len(own), k)] for k, own in enumerate(places.values())]
-    low, high = _percentiles(interquartile_mean(known[np.concatenate(rows, axis=1)]))
+    low, high = _percentiles(interquartile_mean(known[_resampled_places(places)]))
     return Estimate(value, float(low), float(high), seeds)
 
 
@@ -194,13 +194,11 @@ def improvement(
         ValueError: the two have runs in different strata.
     """
     left, right = np.asarray(first, dtype=np.float64), np.asarray(second, dtype=np.float64)
-    own, other = (
-        _places_by_stratum(scores, None if strata is None else strata[side])
-        for side, scores in enumerate((left, right))
-    )
-    if set(own) != set(other):
-        raise ValueError(f"expected first and second in the same strata, got {list(own)} and {list(other)}")
-    pairs = [(left[places], right[other[label]]) for label, places in own.items()]
+    labels, others = strata or (None, None)
+    places, other = _places_by_stratum(left, labels), _places_by_stratum(right, others)
+    if set(places) != set(other):
+        raise ValueError(f"expected first and second in the same strata, got {list(places)} and {list(other)}")
+    pairs = [(left[members], right[other[label]]) for label, members in places.items()]
     seeds = min((min(len(a), len(b)) for a, b in pairs), default=0)
     if seeds == 0:
         return Estimate(math.nan, math.nan, math.nan, 0)
@@ -229,17 +227,16 @@ def performance_profile(scores: Array, thresholds: Array, *, strata: Sequence[ob
     if limits.ndim != 1 or np.any(np.isnan(limits)):
         raise ValueError(f"expected thresholds to be numbers of shape (m,), got {limits}")
     places = _places_by_stratum(score, strata)
-    members = np.array([place for own in places.values() for place in own], dtype=np.int64)
+    members = np.array([*chain(*places.values())], dtype=np.int64)
     nothing = np.full_like(limits, np.nan)
     if not len(members):
         return Profile(nothing, nothing, nothing, 0)
     passed = score[:, None] < limits
     share: Array = np.mean(passed[members], axis=0)
-    seeds = min(len(own) for own in places.values())
+    seeds = min(map(len, places.values()))
     if seeds < FEWEST_SEEDS:
         return Profile(share, nothing, nothing, seeds)
-    drawn = [np.array(own)[_resamples(len(own), k)[:PROFILE_RESAMPLES]] for k, own in enumerate(places.values())]
-    rows = np.concatenate(drawn, axis=1)
+    rows = _resampled_places(places, PROFILE_RESAMPLES)
     # How often each run is drawn, times whether it passes: the mean over the drawn runs, with less memory.
     counts = np.zeros((len(rows), len(score)))
     np.add.at(counts, (np.arange(len(rows))[:, None], rows), 1.0)
@@ -267,31 +264,18 @@ def summarise(trials: pd.DataFrame, measured: pd.DataFrame | None = None) -> pd.
 
     Args:
         trials: one row per trial.
-        measured: result of `reach.study.run.measures.per_seed` for the trials; None computes it.
+        measured: result of `reach.study.measures.per_seed` for the trials; None computes it.
     """
-    horizons = _perturbed_reaches(trials)
-    measured = per_seed(trials) if measured is None else measured
-    rows = []
-    for (learner, protocol, metric), own in measured.groupby(["learner", "protocol", "metric"], sort=False):
-        values = own["value"].to_numpy(dtype=np.float64)
-        censored = metric in CENSORED and protocol in horizons
-        rows.append(
-            (
-                learner,
-                protocol,
-                metric,
-                restricted_mean(values, horizons[str(protocol)]) if censored else estimate(values),
-            )
-        )
-    columns = ["learner", "protocol", "metric", "value", "low", "high", "seeds", "failed"]
-    return pd.DataFrame([(*names, e.value, e.low, e.high, e.seeds, e.failed) for *names, e in rows], columns=columns)
-
-
-def _perturbed_reaches(trials: pd.DataFrame) -> dict[str, int]:
-    """Return protocol -> number of its perturbed reaches, without probes."""
     reaches = trials[(trials["block"] == PERTURBED) & ~trials["probe"].astype(bool)]
-    counts = reaches.groupby(["learner", "protocol", "seed"], sort=False).size().groupby("protocol").max()
-    return {str(protocol): int(n) for protocol, n in counts.items()}
+    horizons = reaches.groupby(["learner", "protocol", "seed"], sort=False).size().groupby("protocol").max().to_dict()
+    measured = per_seed(trials) if measured is None else measured
+    names, rows = ["learner", "protocol", "metric"], []
+    for (learner, protocol, metric), seeds in measured.groupby(names, sort=False):
+        values = seeds["value"].to_numpy(dtype=np.float64)
+        is_censored = metric in CENSORED and protocol in horizons
+        summary = restricted_mean(values, int(horizons[protocol])) if is_censored else estimate(values)
+        rows.append((learner, protocol, metric, *astuple(summary)))
+    return pd.DataFrame(rows, columns=[*names, *(field.name for field in fields(Estimate))])
 
 
 def _places_by_stratum(values: Array, strata: Sequence[object] | None) -> dict[object, list[int]]:
@@ -302,9 +286,9 @@ def _places_by_stratum(values: Array, strata: Sequence[object] | None) -> dict[o
         raise ValueError(f"expected strata with {len(values)} labels, one per value, got {len(strata)}")
     places: dict[object, list[int]] = {}
     for place, label in enumerate([None] * len(values) if strata is None else strata):
-        own = places.setdefault(label, [])
+        members = places.setdefault(label, [])
         if not np.isnan(values[place]):
-            own.append(place)
+            members.append(place)
     return places
 
 
@@ -315,6 +299,12 @@ def _resamples(n: int, stratum: int = 0) -> NDArray[np.int64]:
     rows = np.random.default_rng(seed).integers(n, size=(RESAMPLES, n))
     rows.flags.writeable = False
     return rows
+
+
+def _resampled_places(places: dict[object, list[int]], number: int = RESAMPLES) -> NDArray[np.int64]:
+    """Return the indices of the values in each of `number` resamples, drawn within each stratum."""
+    drawn = [np.array(members)[_resamples(len(members), k)[:number]] for k, members in enumerate(places.values())]
+    return np.concatenate(drawn, axis=1)
 
 
 def _percentiles(drawn: Array) -> Array:

@@ -7,14 +7,15 @@ from the file of all trials and from the files of single runs.
 from __future__ import annotations
 
 import os
-import sys
 import tempfile
 import time
+import timeit
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from benchmarks.timing import Options, Row
 
 from reach.perturbations import Rotation
 from reach.protocols import BASELINE, PERTURBED, PROTOCOLS, Block, Protocol
@@ -26,7 +27,12 @@ SMALL = Protocol(
     source="made for this benchmark",
 )
 PROTOCOLS.setdefault(SMALL.name, SMALL)  # workers import this module and so know it too
+NUMBERS_OF_JOBS, PROCESSES = (10, 100, 1_000), 2
 RUNS, TRIALS = 1_000, 200
+RANDOM_COLUMNS = (
+    *("launch_error_deg", "endpoint_error_cm", "time_to_success_s", "reward", "duration_s"),
+    "unlearned_launch_error_deg",
+)
 
 
 class Still:
@@ -42,23 +48,8 @@ def prepare(learner: str, seed: int, folder: Path, on_progress: Callable[[float]
     return Still()
 
 
-def row(name: str, value: float, unit: str) -> dict[str, Any]:
-    return {"name": name, "value": round(value, 4), "unit": unit, "peer": None, "ratio": None}
-
-
-def growth(most: int, processes: int) -> list[dict[str, Any]]:
-    """Measure the seconds per job for 10, 100, ... jobs."""
-    rows, count = [], 10
-    while count <= most:
-        wall, cpu = small_jobs(count, processes)
-        rows.append(row(f"{count} small jobs, wall", wall / count, "s per job"))
-        rows.append(row(f"{count} small jobs, CPU of workers", cpu, "s per job"))
-        count *= 10
-    return rows
-
-
-def small_jobs(count: int, processes: int) -> tuple[float, float]:
-    """Do `count` small jobs and write their tables; return wall time and mean CPU time of a job, s."""
+def small_jobs(count: int) -> tuple[float, float]:
+    """Do `count` small jobs and write their tables; return the mean wall and CPU time of a job, s."""
     from reach.study import Store, complete, plan
     from reach.study.engine.scheduler import Throttle
 
@@ -69,16 +60,16 @@ def small_jobs(count: int, processes: int) -> tuple[float, float]:
         write_tables = Throttle(lambda: store.write_tables(jobs))
         began = time.perf_counter()
         with store.only_writer():
-            failures = complete(jobs, store, processes=processes, on_end=lambda _: write_tables())
+            failures = complete(jobs, store, processes=PROCESSES, on_end=lambda _: write_tables())
             store.write_tables(jobs)
         wall = time.perf_counter() - began
         if failures:
             raise RuntimeError(next(iter(failures.values())))
-        return wall, float(store.read_jobs()["cpu_seconds"].mean())
+        return wall / count, float(store.read_jobs()["cpu_seconds"].mean())
 
 
-def loading() -> list[dict[str, Any]]:
-    """Measure the seconds to load RUNS runs of TRIALS trials, the best of three."""
+def loading() -> dict[str, tuple[float, str]]:
+    """Measure the seconds to load RUNS runs of TRIALS trials, the best of three; return name -> value and unit."""
     from reach.study import Outcome, Store, load, plan
     from reach.study.engine.jobs import JobTable
 
@@ -93,52 +84,35 @@ def loading() -> list[dict[str, Any]]:
         wrote = time.perf_counter() - began
         with JobTable(store.jobs_path) as table:
             table.enter(jobs, dict.fromkeys((job.name for job in jobs), True))
-        from_runs = min(timed(lambda: load(store.folder)) for _ in range(3))
+        from_runs = min(timeit.repeat(lambda: load(store.folder), number=1, repeat=3))
         store.write_tables(jobs)
-        from_one = min(timed(lambda: load(store.folder)) for _ in range(3))
+        from_one = min(timeit.repeat(lambda: load(store.folder), number=1, repeat=3))
         assert len(load(store.folder)) == RUNS * TRIALS
-    return [
-        row(f"write a run of {TRIALS} trials", 1000.0 * wrote / RUNS, "ms"),
-        row(f"load {RUNS:,} runs of {TRIALS} trials, as one file", from_one, "s"),
-        row(f"load {RUNS:,} runs of {TRIALS} trials, a file each", from_runs, "s"),
-    ]
-
-
-def timed(call: Callable[[], Any]) -> float:
-    began = time.perf_counter()
-    call()
-    return time.perf_counter() - began
+    return {
+        f"write a run of {TRIALS} trials": (1000.0 * wrote / RUNS, "ms"),
+        f"load {RUNS:,} runs of {TRIALS} trials, as one file": (from_one, "s"),
+        f"load {RUNS:,} runs of {TRIALS} trials, a file each": (from_runs, "s"),
+    }
 
 
 def made_up_trials(rng: np.random.Generator) -> list[dict[str, Any]]:
     """Return rows as a run returns them, with random numbers."""
-    numbers = rng.normal(size=(TRIALS, 6))
+    always = {"block": "perturbed", "probe": False, "cup_x": 0.1, "cup_y": 0.5}
+    always |= {"success": True, "attempts": 1, "tipped": False}
+    numbers = rng.normal(size=(TRIALS, len(RANDOM_COLUMNS)))
     return [
-        {
-            "trial": k + 1,
-            "block": "perturbed",
-            "trial_in_block": k + 1,
-            "probe": False,
-            "cup_x": 0.1,
-            "cup_y": 0.5,
-            "launch_error_deg": values[0],
-            "endpoint_error_cm": values[1],
-            "time_to_success_s": values[2],
-            "success": True,
-            "attempts": 1,
-            "tipped": False,
-            "reward": values[3],
-            "duration_s": values[4],
-            "unlearned_launch_error_deg": values[5],
-        }
-        for k, values in enumerate(numbers.tolist())
+        {"trial": k, "trial_in_block": k, **always, **dict(zip(RANDOM_COLUMNS, values, strict=True))}
+        for k, values in enumerate(numbers.tolist(), start=1)
     ]
 
 
-def study(most: int = 1_000, processes: int = 2) -> list[dict[str, Any]]:
-    """Measure all; return rows of name, value, unit, peer, ratio."""
-    here = str(Path(__file__).parents[1])
-    os.environ["PYTHONPATH"] = os.pathsep.join([here, os.environ.get("PYTHONPATH", "")])
-    if here not in sys.path:
-        sys.path.insert(0, here)
-    return [*loading(), *growth(most, processes)]
+def measure(options: Options) -> list[Row]:
+    """Measure all, each once; the options have no effect."""
+    os.environ["PYTHONPATH"] = os.pathsep.join([str(Path(__file__).parents[1]), os.environ.get("PYTHONPATH", "")])
+    values = loading()
+    for count in NUMBERS_OF_JOBS:
+        wall, cpu = small_jobs(count)
+        values[f"{count} small jobs, wall"] = wall, "s per job"
+        values[f"{count} small jobs, CPU of workers"] = cpu, "s per job"
+    nothing = {"peer": None, "ratio": None}
+    return [{"name": name, "value": round(value, 4), "unit": unit, **nothing} for name, (value, unit) in values.items()]

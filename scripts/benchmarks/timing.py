@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import json
+import subprocess
 import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from time import perf_counter
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 from tqdm import tqdm
@@ -30,6 +33,20 @@ class Measurement:
     peers: tuple[str, ...] = ()
 
 
+class Options(Protocol):
+    """The flags of `benchmark.py`."""
+
+    seconds: float
+    rounds: int
+    peers: Path | None
+
+
+def run_peer(python: Path, name: str, number: float) -> Any:
+    """Return what `peers.py` prints, run by the Python of the peer."""
+    command = [str(python), str(Path(__file__).with_name("peers.py")), name, str(number)]
+    return json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout.splitlines()[-1])
+
+
 def rate(act: Callable[[], int], seconds: float) -> float:
     """Return the sum of what `act` returns, per second."""
     count, start = 0, perf_counter()
@@ -50,9 +67,7 @@ def measured(acts: Mapping[str, Measurement], rounds: int) -> list[Row]:
         value = round(float(np.median(values)), 3 if is_time else 1)
         peers: list[str | None] = [peer for peer in measurement.peers if peer in acts]
         for peer in peers or [None]:
-            ratio = None
-            if peer is not None:
-                faster = np.array(taken[peer]) / values if is_time else values / np.array(taken[peer])
-                ratio = round(float(np.median(faster)), 2)
+            faster = values / np.array(taken[peer or name])
+            ratio = round(float(np.median(1.0 / faster if is_time else faster)), 2) if peer else None
             rows.append({"name": name, "value": value, "unit": measurement.unit, "peer": peer, "ratio": ratio})
     return rows

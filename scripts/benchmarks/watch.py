@@ -9,7 +9,7 @@ from typing import Any
 
 import gymnasium as gym
 import torch
-from benchmarks.timing import Measurement, Row, measured, rate
+from benchmarks.timing import Measurement, Options, Row, measured, rate
 
 from agents.learner import make_learner
 from agents.registry import BASELINE_ENV, find
@@ -46,7 +46,7 @@ class Blind:
         return perf_counter() < self._until
 
 
-def watch(seconds: float, rounds: int) -> list[Row]:
+def measure(options: Options) -> list[Row]:
     """Return rows of pictures per second, each of another control step, and of simulated seconds per second.
 
     Everything runs on one core.
@@ -55,13 +55,14 @@ def watch(seconds: float, rounds: int) -> list[Row]:
     if hasattr(os, "sched_setaffinity"):
         os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})
     acts: dict[str, Measurement] = {}
+    seconds = options.seconds
     for names in WATCHED:
         models = [(name, learner(name)) for name in names]
         for size_name, size in SIZES.items():
             who = " ".join(names)
             acts[f"pictures, {who}, {size_name}"] = Measurement("1/s", pictures(models, size, seconds))
             acts[f"world in real time, {who}, {size_name}"] = Measurement("s/s", real_time(models, size, seconds))
-    return measured(acts, rounds)
+    return measured(acts, options.rounds)
 
 
 def learner(name: str) -> Any:

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import subprocess
-from collections.abc import Callable
-from pathlib import Path
+from collections.abc import Callable, Iterator
+from functools import partial
+from itertools import cycle
 from typing import Any
 
 import gymnasium as gym
 import numpy as np
-from benchmarks.timing import Measurement, Row, measured, rate
+from benchmarks.timing import Measurement, Options, Row, measured, rate, run_peer
 from rich.console import Console
 
 import reach
@@ -18,7 +18,6 @@ from reach.sim.retina import draw_retina
 SINGLE_PEER = "Reacher-v5"
 SYNC_PEER = "SyncVectorEnv of 16 Reacher-v5"
 POOL_PEER = "EnvPool Reacher-v5, 64 envs, 2 threads"
-POOL_SCRIPT = Path(__file__).with_name("envpool_peer.py")
 VECTOR = "reach/CupGrab-v0, vector of 1024"
 PEAK = "matrix product, one core"
 # Additions, multiplications, divisions and roots of one control step under posture control with noise, observation and
@@ -27,21 +26,23 @@ PEAK = "matrix product, one core"
 FLOPS_PER_CONTROL_STEP = 5_070
 
 
+def actions_of(env: Any, number: int) -> Iterator[Any]:
+    """Reset an environment; return random actions for it, repeated after `number`."""
+    env.action_space.seed(0)
+    env.reset(seed=0)
+    return cycle([env.action_space.sample() for _ in range(number)])
+
+
 def single(env_id: str) -> Callable[[], int]:
     """Return a function that takes a hundred steps of an environment under random actions, with resets."""
     env = gym.make(env_id)
-    env.action_space.seed(0)
-    env.reset(seed=0)
-    actions = [env.action_space.sample() for _ in range(500)]
-    at = 0
+    actions = actions_of(env, 500)
 
     def act() -> int:
-        nonlocal at
-        for action in actions[at : at + 100]:
-            _, _, terminated, truncated, _ = env.step(action)
+        for _ in range(100):
+            _, _, terminated, truncated, _ = env.step(next(actions))
             if terminated or truncated:
                 env.reset()
-        at = (at + 100) % 500
         return 100
 
     return act
@@ -49,16 +50,11 @@ def single(env_id: str) -> Callable[[], int]:
 
 def vector(env: Any) -> Callable[[], int]:
     """Return a function that takes ten steps of a vector environment under random actions, with resets."""
-    env.action_space.seed(0)
-    env.reset(seed=0)
-    actions = [env.action_space.sample() for _ in range(50)]
-    at = 0
+    actions = actions_of(env, 50)
 
     def act() -> int:
-        nonlocal at
-        for action in actions[at : at + 10]:
-            env.step(action)
-        at = (at + 10) % 50
+        for _ in range(10):
+            env.step(next(actions))
         return 10 * int(env.num_envs)
 
     return act
@@ -109,18 +105,12 @@ def peak() -> Callable[[], int]:
     return act
 
 
-def pool(python: Path, seconds: float) -> float:
-    """Return steps per second of EnvPool, measured by a Python that has it."""
-    command = [str(python), str(POOL_SCRIPT), str(seconds)]
-    return float(subprocess.run(command, check=True, capture_output=True, text=True).stdout.split()[-1])
-
-
-def world(seconds: float, rounds: int, peers: Path | None) -> list[Row]:
-    """Measure all in turn, `seconds` in each round."""
+def measure(options: Options) -> list[Row]:
+    """Measure all in turn, `options.seconds` in each round."""
     sync = gym.make_vec(SINGLE_PEER, 16, vectorization_mode="sync")
 
     def timed(unit: str, act: Callable[[], int], *compared: str) -> Measurement:
-        return Measurement(unit, lambda: rate(act, seconds), compared)
+        return Measurement(unit, lambda: rate(act, options.seconds), compared)
 
     acts = {
         SINGLE_PEER: timed("steps/s", single(SINGLE_PEER)),
@@ -136,20 +126,13 @@ def world(seconds: float, rounds: int, peers: Path | None) -> list[Row]:
         "retina of 64 x 64, grey": timed("frames/s", retinas()),
         PEAK: timed("flop/s", peak()),
     }
-    if peers is not None:
-        acts[POOL_PEER] = Measurement("steps/s", lambda: pool(peers, seconds))
-    rows = measured(acts, rounds)
+    if options.peers is not None:
+        acts[POOL_PEER] = Measurement("steps/s", partial(run_peer, options.peers, "EnvPool", options.seconds))
+    rows = measured(acts, options.rounds)
     values = {row["name"]: row["value"] for row in rows}
     share = values[f"{VECTOR}, one thread"] * FLOPS_PER_CONTROL_STEP / values[PEAK]
-    rows.append(
-        {
-            "name": "share of the peak of one core",
-            "value": round(100 * share, 1),
-            "unit": "%",
-            "peer": PEAK,
-            "ratio": round(share, 3),
-        }
-    )
+    shown = {"value": round(100 * share, 1), "unit": "%", "peer": PEAK, "ratio": round(share, 3)}
+    rows.append({"name": "share of the peak of one core", **shown})
     ideal_ns = 1e9 * FLOPS_PER_CONTROL_STEP / values[PEAK]
     Console().print(
         f"A control step is about {FLOPS_PER_CONTROL_STEP:,} operations: {ideal_ns:.0f} ns at the peak of one core, "

@@ -17,8 +17,8 @@ import pytest
 from agents.networks.registry import NETWORKS
 from agents.rules.registry import RULES
 from reach.perturbations import PERTURBATIONS
+from reach.study import measures
 from reach.study.report import metrics
-from reach.study.run import measures
 
 ROOT = Path(__file__).parents[2]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]

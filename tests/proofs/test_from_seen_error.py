@@ -39,7 +39,7 @@ def summary(out: Path) -> pd.DataFrame:
     store = Store(out)
     with store.only_writer():
         assert complete(jobs, store, processes=os.cpu_count() or 1) == {}
-        trials = store.read_trials(jobs)
+        trials = store.read("trials", jobs)
     return summarise(trials).set_index(["learner", "metric"])
 
 

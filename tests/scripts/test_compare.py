@@ -9,11 +9,11 @@ import sys
 import time
 from pathlib import Path
 
+import compare as script
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
 from matplotlib.image import imread
-from presets import PRESETS
 
 from agents.registry import FACTORIES, is_learner
 from reach.render.palette import learner_colour
@@ -155,7 +155,7 @@ def test_a_folder_of_other_files_is_left_alone(tmp_path: Path) -> None:
     (tmp_path / "report.html").write_text("mine")
     done = compare(tmp_path, "prism")
     assert done.returncode != 0
-    assert "holds other files" in done.stderr
+    assert "which has other files" in done.stderr
     assert (tmp_path / "report.html").read_text() == "mine"
 
 
@@ -182,16 +182,22 @@ def test_shards_are_gathered_into_the_study_that_was_never_cut(
         assert (tmp_path / name).read_bytes() == (undisturbed[0] / name).read_bytes()
 
 
+def test_a_shard_knows_the_protocols_that_only_the_factory_registers(tmp_path: Path) -> None:
+    done = compare(tmp_path, "tiny", "--shard", "1/4")
+    assert done.returncode == 0, done.stderr
+    assert set(load(tmp_path / "shard-1-of-4")["protocol"]) == {"tiny"}
+
+
 @pytest.mark.parametrize(
     ("flags", "message"),
     [
         (("--shard", "3/2"), "shard: expected 1/2 to 2/2, got 3/2"),
-        (("--address", "auto"), "--address auto: expected --engine ray with it"),
+        (("--address", "auto"), "--address: expected --engine ray with it, got --engine local"),
         (("--human", "nowhere"), "--human nowhere:"),
         (("--tensorboard", __file__), f"--tensorboard: expected a folder that can be written, got {__file__}"),
-        (("--seeds", "0"), "expected 1 or more"),
-        (("--control", "torque"), "--control torque: it is for this project's learners"),
-        (("--learners", "none", "error-bp,rat=1"), "unknown setting 'rat'; known are ['hidden_rate'"),
+        (("--seeds", "0"), "--seeds: expected 1 or more, got 0"),
+        (("--control", "torque"), "--control: expected a learner of this project in --learners, got torque"),
+        (("--learners", "none", "error-bp,rat=1"), "--learners: unknown setting 'rat'"),
     ],
 )
 def test_a_flag_that_cannot_be_followed_is_an_error_that_says_why(
@@ -234,11 +240,11 @@ def test_a_full_disk_says_what_to_do_and_what_was_finished_can_be_read(short: st
 
 
 def test_presets_name_learners_that_there_are() -> None:
-    assert set(PRESETS) == {"standard", "quick", "paper", "switching"}
-    for preset in PRESETS.values():
+    assert set(script.PRESETS) == {"standard", "quick", "paper", "switching"}
+    for preset in script.PRESETS.values():
         assert all(map(is_learner, preset.learners))
         assert preset.learners[0] == "none"
-    paper = PRESETS["paper"]
+    paper = script.PRESETS["paper"]
     assert len(paper.learners) >= 10
     assert len(paper.protocols) >= 8
     assert paper.seeds >= 10
@@ -368,14 +374,14 @@ def test_two_studies_by_the_same_command_have_the_same_bytes(
 def test_a_factory_that_is_nowhere_is_an_error_that_names_it(tmp_path: Path) -> None:
     done = compare(tmp_path, "prism", "--factory", "nowhere_at_all:prepare")
     assert done.returncode != 0
-    assert "--factory nowhere_at_all:prepare: no module named 'nowhere_at_all' can be found" in done.stderr
+    assert "--factory nowhere_at_all:prepare: No module named 'nowhere_at_all'" in done.stderr
     assert "Traceback" not in done.stderr
 
 
 def test_a_factory_without_its_function_is_refused_before_any_work(tmp_path: Path) -> None:
     done = compare(tmp_path, "prism", "--factory", "fake_learner:prepar")
     assert done.returncode != 0
-    assert "--factory: factory='fake_learner:prepar': module 'fake_learner' has no function 'prepar'" in done.stderr
+    assert "--factory fake_learner:prepar: module 'fake_learner' has no function 'prepar'" in done.stderr
     assert "Traceback" not in done.stderr
     assert list(tmp_path.iterdir()) == []
 

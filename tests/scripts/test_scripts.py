@@ -150,8 +150,8 @@ def test_watching_that_cannot_be_is_refused_before_a_learner_is_trained(
 @pytest.mark.parametrize(
     ("given", "message"),
     [
-        ({"json": Path("nodir/x.json")}, "--json nodir/x.json"),
-        ({"peers": Path("README.md")}, "--peers README.md"),
+        ({"json": Path("nodir/x.json")}, "--json: .*nodir/x.json"),
+        ({"peers": Path("README.md")}, "--peers: .*README.md"),
     ],
 )
 def test_a_benchmark_that_cannot_be_is_refused_before_it_is_measured(
@@ -166,7 +166,7 @@ def test_a_result_that_is_broken_is_named(tmp_path: Path, script: Callable[[str]
     for broken in ("{", "[]", '{"learner": "none"}'):
         path.write_text(broken)
         with pytest.raises(ValueError, match=f"{path} holds no result; delete it"):
-            script("success").kept_result(path)
+            script("success").read_result(path)
 
 
 def test_training_goes_on_as_it_began_or_not_at_all(tmp_path: Path, script: Callable[[str], Any]) -> None:
@@ -175,10 +175,10 @@ def test_training_goes_on_as_it_began_or_not_at_all(tmp_path: Path, script: Call
     reach = "reach/CupReach-v0"
     train.main(train.Train(out, learner="none", env=reach, seed=3, trials=4, judge=0))
     refused: list[tuple[dict[str, Any], str]] = [
-        ({"seed": 4}, "--seed 4: .*the seed 3"),
-        ({"env": "reach/CupGrab-v0"}, f"--env reach/CupGrab-v0: .*{reach}"),
-        ({"trials": 3}, "--trials 3: .*holds 4 already"),
-        ({"timesteps": 1}, "--timesteps 1: .*holds [0-9]+ already"),
+        ({"seed": 4}, "--seed: expected 3, .*got 4"),
+        ({"env": "reach/CupGrab-v0"}, f"--env: expected {reach}, .*got reach/CupGrab-v0"),
+        ({"trials": 3}, "--trials: expected 4 or more, .*got 3"),
+        ({"timesteps": 1}, "--timesteps: expected [0-9]+ or more, .*got 1"),
         ({"env": ""}, "--env ''"),
     ]
     for given, message in refused:
@@ -345,7 +345,7 @@ def test_learners_trained_for_a_search_or_for_watching_are_kept_apart_by_librari
     script: Callable[[str], Any], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     tune, watch = script("tune"), script("watch")
-    monkeypatch.setattr(tune, "left_uncorrected", lambda *given: iter([given[-1]]))
+    monkeypatch.setattr(tune.tuning, "left_uncorrected", lambda *given: iter([given[-1]]))
     monkeypatch.setattr(watch, "prepare", lambda learner, seed, folder, on_progress: folder)
 
     def folders() -> list[Path]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import json
 import math
 from collections.abc import Mapping, Sequence
@@ -145,11 +144,8 @@ def plain_number(value: Any) -> Any:
 
 def summary_rows(summary: pd.DataFrame) -> list[dict[str, Any]]:
     """Return a summary's rows in the order given, with plain numbers."""
-    columns = [str(column) for column in summary.columns]
-    values = (summary[column].tolist() for column in columns)
-    return [
-        {key: plain_number(value) for key, value in zip(columns, row, strict=True)} for row in zip(*values, strict=True)
-    ]
+    rows = summary.to_dict("records")
+    return [{str(column): plain_number(value) for column, value in row.items()} for row in rows]
 
 
 def summary_bytes(summary: pd.DataFrame) -> bytes:
@@ -160,7 +156,5 @@ def summary_bytes(summary: pd.DataFrame) -> bytes:
 
 def summary_csv_bytes(summary: pd.DataFrame) -> bytes:
     """Return the bytes of summary.csv: the numbers of summary.json, an empty field where that says null."""
-    text = io.StringIO(newline="")
     frame = pd.DataFrame(summary_rows(summary), columns=[str(column) for column in summary.columns], dtype=object)
-    frame.to_csv(text, index=False, lineterminator="\n")
-    return text.getvalue().encode()
+    return frame.to_csv(index=False, lineterminator="\n").encode()

@@ -11,6 +11,8 @@ object a line, each with its own seal; the last line of a job counts. Only the e
 need no common disk, and it may be read at any time. Only the results in the store say which jobs are done: a table
 that is lost or damaged is made again from them, without the seconds of earlier jobs. Seconds are kept here and not
 beside the results because they differ on every rerun.
+
+Workers import this module, so it must not import pandas or pyarrow, which start threads that no fork survives.
 """
 
 from __future__ import annotations
@@ -22,18 +24,15 @@ import json
 import os
 import platform
 import re
-import resource
 import time
 import warnings
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields, is_dataclass, replace
 from importlib import metadata
 from pathlib import Path
-from types import TracebackType
 from typing import Any, Literal
 
 import numpy as np
-import pandas as pd
 
 from reach.arguments import require_name, require_whole
 from reach.files import (
@@ -93,7 +92,7 @@ class Job:
     def __post_init__(self) -> None:
         # These become parts of paths.
         require_name("learner", self.learner)
-        if self.protocol:
+        if self.kind == "protocol":
             require_name("protocol", self.protocol)
         require_whole("seed", self.seed, 0)
         if not isinstance(self.fingerprint, str) or not FINGERPRINT.fullmatch(self.fingerprint):
@@ -129,10 +128,8 @@ def canonical(value: Any) -> Any:
         return {"class": type(value).__name__} | {f.name: canonical(getattr(value, f.name)) for f in fields(value)}
     if isinstance(value, Mapping):
         return {str(key): canonical(item) for key, item in sorted(value.items(), key=lambda kv: str(kv[0]))}
-    if isinstance(value, np.ndarray):
+    if isinstance(value, np.ndarray | np.generic):
         return canonical(value.tolist())
-    if isinstance(value, np.generic):
-        return canonical(value.item())
     if isinstance(value, (list, tuple)):
         return [canonical(item) for item in value]
     if isinstance(value, float):
@@ -141,10 +138,8 @@ def canonical(value: Any) -> Any:
         return value
     if callable(value):
         return f"{value.__module__}.{value.__qualname__}"
-    raise TypeError(
-        "a protocol: expected numbers, text, lists, mappings, arrays, functions and dataclasses, "
-        f"got {value!r} of type {type(value).__name__}"
-    )
+    expected = "numbers, text, lists, mappings, arrays, functions and dataclasses"
+    raise TypeError(f"a protocol: expected {expected}, got {value!r} of type {type(value).__name__}")
 
 
 def digest(value: Any) -> str:
@@ -171,6 +166,18 @@ def library_versions(imported: Iterable[str] = ()) -> dict[str, str]:
     return versions
 
 
+def parts_of(factory: str) -> tuple[str, str]:
+    """Return the module and the function of a factory, "module:function".
+
+    Raises:
+        ValueError: the name has another form.
+    """
+    module, _, function = factory.partition(":")
+    if not module or not function:
+        raise ValueError(f"factory: expected 'module:function', such as 'agents.learner:prepare', got {factory!r}")
+    return module, function
+
+
 def definition(
     factory: str, more: Iterable[str | Path] = (RUN,), *, path: Sequence[str] | None = None
 ) -> dict[str, Any]:
@@ -185,10 +192,7 @@ def definition(
         ValueError: factory is not "module:function".
         ModuleNotFoundError: its module cannot be found.
     """
-    module, _, function = factory.partition(":")
-    if not module or not function:
-        raise ValueError(f"factory: expected 'module:function', such as 'agents.learner:prepare', got {factory!r}")
-    sources = sources_of((module, *more), leave_out=CHANGES_NO_RESULT.fullmatch, path=path)
+    sources = sources_of((parts_of(factory)[0], *more), leave_out=CHANGES_NO_RESULT.fullmatch, path=path)
     return {"factory": factory, "sources": sources.digests(), "versions": library_versions(sources.libraries)}
 
 
@@ -223,9 +227,6 @@ def plan(
         ModuleNotFoundError: the factory's module cannot be found.
     """
     learners, seeds = list(dict.fromkeys(learners)), list(dict.fromkeys(seeds))
-    for kind, names in (("learner", learners), ("protocol", list(protocols))):
-        for name in names:
-            require_name(kind, name)
     filmed, files = set(filmed), protocol_files or {}
     training_code = definition(factory, ())
     run_code = {"": definition(factory)} if protocols else {}
@@ -244,8 +245,8 @@ def plan(
                 file = files.get(name, "")
                 definitions = {"kind": "protocol", "name": name, "protocol": protocol, **identity, **run_code[file]}
                 run = Job("protocol", learner, seed, factory, folder, digest(definitions), name, training.name)
-                read = protocol_digest(protocol, file) if file else ""
-                runs.append(replace(run, film=(name, seed) in filmed, protocol_file=file, protocol_digest=read))
+                content = protocol_digest(protocol, file) if file else ""
+                runs.append(replace(run, film=(name, seed) in filmed, protocol_file=file, protocol_digest=content))
     return trainings + runs
 
 
@@ -277,12 +278,6 @@ class Outcome:
     wall_seconds: float = float("nan")
 
 
-def cpu_seconds() -> float:
-    """Return the processor time that this process has used, in user and system mode, s."""
-    usage = resource.getrusage(resource.RUSAGE_SELF)
-    return usage.ru_utime + usage.ru_stime
-
-
 def plain(value: Any) -> Any:
     """Return a NumPy number as a Python one, for JSON.
 
@@ -310,23 +305,9 @@ def outcome_of(job: Job, message: Mapping[str, Any], **others: Any) -> Outcome:
 
 # What a row holds. `place` is the job's place among the present jobs, None for one of an earlier definition; `state` is
 # waiting, running, done or failed; times are seconds since 1970.
-COLUMNS = (
-    "name",
-    "place",
-    "kind",
-    "learner",
-    "protocol",
-    "seed",
-    "fingerprint",
-    "state",
-    "tries",
-    "cpu_seconds",
-    "wall_seconds",
-    "started",
-    "ended",
-    "traceback",
-)
 TIMES = ("cpu_seconds", "wall_seconds", "started", "ended")
+IDENTITY = ("kind", "learner", "protocol", "seed", "fingerprint")
+COLUMNS = ("name", "place", *IDENTITY, "state", "tries", *TIMES, "traceback")
 Rows = dict[str, dict[str, Any]]
 
 
@@ -338,7 +319,7 @@ class JobTable:
         self._path = path
         self._file: int | None = None
         try:
-            self._rows = _read(path)
+            self._rows = read_rows(path)
         except DamagedError as error:
             aside = set_aside(path)
             warnings.warn(f"{error}; it is made again, and the old one is kept as {aside}", stacklevel=2)
@@ -347,7 +328,7 @@ class JobTable:
     def __enter__(self) -> JobTable:
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+    def __exit__(self, *error: object) -> None:
         if self._file is not None:
             os.close(self._file)
 
@@ -362,8 +343,7 @@ class JobTable:
         for place, job in enumerate(jobs):
             row = self._rows.setdefault(job.name, dict.fromkeys(COLUMNS) | {"tries": 0, "traceback": ""})
             state = "done" if done[job.name] else "failed" if row["state"] == "failed" else "waiting"
-            row |= {"name": job.name, "place": place, "kind": job.kind, "learner": job.learner, "state": state}
-            row |= {"protocol": job.protocol, "seed": job.seed, "fingerprint": job.fingerprint}
+            row |= {"name": job.name, "place": place, "state": state} | {key: getattr(job, key) for key in IDENTITY}
         write_file(self._path, b"".join(map(_line, self._rows.values())))
         if self._file is not None:
             os.close(self._file)
@@ -399,8 +379,8 @@ def _line(row: Mapping[str, Any]) -> bytes:
     return seal((json.dumps({**row, "seal": UNSEALED}, allow_nan=False) + "\n").encode())
 
 
-def _read(path: Path) -> Rows:
-    """Return the last row of each job by its name; a line that a kill has cut short is left out.
+def read_rows(path: Path) -> Rows:
+    """Return the last row of each job in a table by its name; a line that a kill has cut short is left out.
 
     Raises:
         DamagedError: a line is not as it was written.
@@ -421,22 +401,3 @@ def _read(path: Path) -> Rows:
         if place is not None and not isinstance(place, int):
             raise DamagedError(f"{path} is damaged: place is {place!r:.200}")
     return rows
-
-
-def read_jobs(path: Path) -> pd.DataFrame:
-    """Return the present jobs in their order, a row each, with the columns of COLUMNS; empty without a table.
-
-    Raises:
-        DamagedError: the file is damaged, or no table of jobs.
-    """
-    try:
-        present = [row for row in _read(path).values() if row["place"] is not None]
-        present.sort(key=lambda row: int(row["place"]))
-        if [row["place"] for row in present] != list(range(len(present))):
-            raise DamagedError(f"{path} is damaged: rows are missing")
-        return pd.DataFrame(present, columns=list(COLUMNS)).astype(dict.fromkeys(TIMES, "float64"))
-    except (OSError, TypeError, ValueError) as error:
-        raise DamagedError(
-            f"{path} holds no table of jobs that can be read ({error}); the command that made the study, given again, "
-            "makes it again and keeps the results"
-        ) from error

@@ -21,26 +21,23 @@ from pathlib import Path
 from typing import IO, Any
 
 from reach.files import replace_by_empty
-from reach.study.engine.jobs import Job, Outcome, outcome_of
+from reach.study.engine.jobs import Job, Outcome, outcome_of, parts_of
 from reach.study.engine.worker import READY
 
 WORKER = (sys.executable, "-m", "reach.study.engine.worker")
 TRIES = 2  # a worker that dies is started once more
 LOG_TAIL_CHARS = 2_000
-THREAD_SETTINGS = (
-    "OMP_NUM_THREADS",
-    "MKL_NUM_THREADS",
-    "OPENBLAS_NUM_THREADS",
-    "NUMEXPR_NUM_THREADS",
-    "VECLIB_MAXIMUM_THREADS",
-    "NUMBA_NUM_THREADS",
-)
 # Environment variables of every worker.
-SETTINGS = {**dict.fromkeys(THREAD_SETTINGS, "1"), "PYGAME_HIDE_SUPPORT_PROMPT": "1"}
+SETTINGS = {f"{library}_NUM_THREADS": "1" for library in ("OMP", "MKL", "OPENBLAS", "NUMEXPR", "NUMBA")}
+SETTINGS |= {"VECLIB_MAXIMUM_THREADS": "1", "PYGAME_HIDE_SUPPORT_PROMPT": "1"}
 
 
 class ForkServer:
-    """A process that has imported modules and forks workers."""
+    """A process that has imported modules and forks workers.
+
+    Attributes:
+        process: the server.
+    """
 
     def __init__(self, modules: Sequence[str], environment: Mapping[str, str]) -> None:
         """Start the server.
@@ -50,19 +47,11 @@ class ForkServer:
         """
         self._socket, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         with theirs:
-            nowhere = subprocess.DEVNULL
-            command = (*WORKER, *modules)
-            self._process = subprocess.Popen(
-                command, stdin=theirs.fileno(), stdout=nowhere, stderr=nowhere, env=environment
-            )
+            none, command = subprocess.DEVNULL, (*WORKER, *modules)
+            self.process = subprocess.Popen(command, stdin=theirs.fileno(), stdout=none, stderr=none, env=environment)
         if self._socket.recv(len(READY)) != READY:
             self.close()
             raise OSError("the server of workers did not start, or holds threads, which no fork survives")
-
-    @property
-    def pid(self) -> int:
-        """Return the process id of the server."""
-        return self._process.pid
 
     def fork(self, connection: socket.socket, log: IO[Any]) -> None:
         """Fork a worker that reads its job from `connection` and prints to `log`.
@@ -75,8 +64,8 @@ class ForkServer:
     def close(self) -> None:
         """End the server; workers that run go on until their connection closes."""
         self._socket.close()
-        self._process.kill()
-        self._process.wait()
+        self.process.kill()
+        self.process.wait()
 
 
 class Processes:
@@ -151,7 +140,7 @@ class Processes:
         for _ in range(2 if self.forks else 0):  # a server that has died is replaced once
             try:
                 if self.server is None:
-                    self.server = ForkServer((job.factory.partition(":")[0],), environment)
+                    self.server = ForkServer(parts_of(job.factory)[:1], environment)
                 self.server.fork(connection, log)
                 return None
             except OSError:

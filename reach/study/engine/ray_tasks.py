@@ -16,16 +16,15 @@ import tempfile
 import threading
 import time
 import traceback
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from reach.files import read_folder, write_folder
-from reach.study.engine.jobs import Job, Outcome, answer, code_digest, cpu_seconds, outcome_of
+from reach.study.engine.jobs import Job, Outcome, answer, code_digest, outcome_of
 from reach.study.engine.processes import SETTINGS, TRIES
-from reach.study.engine.scheduler import MakeWorkers, Workers
-from reach.study.engine.store import Store
+from reach.study.engine.scheduler import MakeWorkers
 from reach.study.engine.worker import perform
 
 POLL_INTERVAL_S = 0.2
@@ -61,7 +60,7 @@ def do_task(text: str, planned: str, learner: Mapping[str, bytes], protocol: Map
     Returns:
         What `reach.study.engine.jobs.outcome_of` reads, and "folder": files of a learner that was trained.
     """
-    began, spent = time.monotonic(), cpu_seconds()
+    began, spent = time.monotonic(), time.process_time()
     with tempfile.TemporaryDirectory(prefix="reach-job-") as folder:
         try:
             job = Job.from_json(text)
@@ -82,7 +81,7 @@ def do_task(text: str, planned: str, learner: Mapping[str, bytes], protocol: Map
                 message["folder"] = read_folder(Path(job.folder))
         except Exception:
             message = {"error": traceback.format_exc()}
-    return {**message, "cpu_seconds": cpu_seconds() - spent, "wall_seconds": time.monotonic() - began}
+    return {**message, "cpu_seconds": time.process_time() - spent, "wall_seconds": time.monotonic() - began}
 
 
 class RayTasks:
@@ -111,17 +110,17 @@ class RayTasks:
             raise ModuleNotFoundError("--engine ray needs Ray: pip install 'cup-reach[ray]'") from error
         self._ray = ray
         self._closed = threading.Event()
-        self._own_folder: str | None = None
+        self._temporary_folder: str | None = None
         common: dict[str, Any] = {"log_to_driver": False, "logging_level": "ERROR"}
         if address is None:
-            self._own_folder = tempfile.mkdtemp(prefix="ray-")  # short: Ray's sockets lie below it
+            self._temporary_folder = tempfile.mkdtemp(prefix="ray-")  # short: Ray's sockets lie below it
             ray.init(
                 address="local",  # whatever RAY_ADDRESS says
                 num_cpus=processes,
                 include_dashboard=False,
                 object_store_memory=OBJECT_STORE_BYTES,
                 _node_ip_address="127.0.0.1",
-                _temp_dir=self._own_folder,
+                _temp_dir=self._temporary_folder,
                 _system_config={"gcs_rpc_server_reconnect_timeout_s": HEAD_LOST_AFTER_S},
                 **common,
             )
@@ -163,14 +162,10 @@ class RayTasks:
         """End every task that still runs, and the cluster that was started for them."""
         self._closed.set()
         self._ray.shutdown()
-        if self._own_folder is not None:
-            shutil.rmtree(self._own_folder, ignore_errors=True)
+        if self._temporary_folder is not None:
+            shutil.rmtree(self._temporary_folder, ignore_errors=True)
 
 
 def on_ray(address: str | None, processes: int) -> MakeWorkers:
     """Return what makes workers that are tasks of Ray; arguments as in `RayTasks`."""
-
-    def make(store: Store, on_progress: Callable[[Job, float], None]) -> Workers:
-        return RayTasks(address, processes)
-
-    return make
+    return lambda store, on_progress: RayTasks(address, processes)

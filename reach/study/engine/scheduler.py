@@ -10,19 +10,18 @@ from __future__ import annotations
 import math
 import os
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from pathlib import Path
 from typing import Any, Protocol
 
-import pandas as pd
 from tqdm import tqdm
 
 from reach.study.engine.formats import trials_frame
 from reach.study.engine.jobs import Job, JobTable, Outcome
 from reach.study.engine.processes import Processes
 from reach.study.engine.store import State, Store, whose_of
-from reach.study.run.measures import per_seed
+from reach.study.measures import per_seed
 
 BAR = "{percentage:3.0f}%|{bar}| {n:.1f}/{total} jobs [{elapsed}<{remaining}]{postfix}"
 
@@ -161,10 +160,8 @@ def complete(
         table.enter(jobs, {job.name: job not in missing for job in jobs})
         if not missing:
             return failures
-        outcomes = run_jobs(
-            list(missing), processes=processes, workers=workers(store, on_progress), on_start=table.begin
-        )
-        for outcome in outcomes:
+        made = workers(store, on_progress)
+        for outcome in run_jobs(list(missing), processes=processes, workers=made, on_start=table.begin):
             if outcome.error:
                 failures[outcome.job] = outcome.error
             store.write_outcome(outcome)
@@ -210,9 +207,8 @@ class TensorBoard:
         try:
             from tensorboard.summary import Writer
         except ModuleNotFoundError as error:
-            raise ModuleNotFoundError(
-                "--tensorboard needs TensorBoard: pip install 'cup-reach[tensorboard]'"
-            ) from error
+            message = "--tensorboard needs TensorBoard: pip install 'cup-reach[tensorboard]'"
+            raise ModuleNotFoundError(message) from error
         self._make: Callable[[str], Any] = Writer
         self._folder = folder
         self._jobs = jobs
@@ -220,32 +216,23 @@ class TensorBoard:
         self._began = time.monotonic()
         self._writers: dict[str, Any] = {}
 
-    def _writer(self, run: str) -> Any:
+    def _write(self, run: str, scalars: Mapping[str, float], step: int) -> None:
         if run not in self._writers:
             self._writers[run] = self._make(str(self._folder / run))
-        return self._writers[run]
+        for name, value in scalars.items():
+            self._writers[run].add_scalar(name, value, step)
+        self._writers[run].flush()
 
     def on_end(self, outcome: Outcome) -> None:
         """Write the share of finished jobs and, for a run of a protocol, its measures."""
+        job = outcome.job
         self._done += 1
-        study = self._writer("study")
-        second = round(time.monotonic() - self._began)
-        study.add_scalar("jobs/done", self._done / max(1, self._jobs), second)
-        study.flush()
-        if outcome.error or outcome.job.kind != "protocol":
-            return
-        for row in measures_of(outcome).itertuples():
-            value = float(str(row.value))
-            if math.isfinite(value):
-                writer = self._writer(outcome.job.learner)
-                writer.add_scalar(f"{outcome.job.protocol}/{row.metric}", value, outcome.job.seed)
-                writer.flush()
+        self._write("study", {"jobs/done": self._done / max(1, self._jobs)}, round(time.monotonic() - self._began))
+        if not outcome.error and job.kind == "protocol":
+            measured = per_seed(trials_frame([{**row, **whose_of(job)} for row in outcome.rows]))
+            values = dict(zip(f"{job.protocol}/" + measured["metric"], measured["value"].tolist(), strict=True))
+            self._write(job.learner, {name: value for name, value in values.items() if math.isfinite(value)}, job.seed)
 
     def close(self) -> None:
         for writer in self._writers.values():
             writer.close()
-
-
-def measures_of(outcome: Outcome) -> pd.DataFrame:
-    """Return the measures of one run, one row each."""
-    return per_seed(trials_frame([{**row, **whose_of(outcome.job)} for row in outcome.rows]))

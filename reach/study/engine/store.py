@@ -27,7 +27,6 @@ import fcntl
 import json
 import os
 import re
-import shutil
 import socket
 import warnings
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -37,7 +36,6 @@ from pathlib import Path
 from typing import Any, Literal
 
 import pandas as pd
-import pyarrow as pa
 
 from reach.files import (
     UNSEALED,
@@ -46,25 +44,16 @@ from reach.files import (
     open_regular,
     path_inside,
     read_folder,
+    remove,
     seal,
     set_aside,
     sha256_of,
     write_file,
     write_folder,
 )
-from reach.study.engine.formats import (
-    PARTS,
-    WHOSE,
-    frame_from,
-    notes_of,
-    one_table,
-    parquet_bytes,
-    rows_frame,
-    summary_bytes,
-    summary_csv_bytes,
-    table_from,
-)
-from reach.study.engine.jobs import Job, Outcome, digest, read_jobs
+from reach.study.engine import formats
+from reach.study.engine.formats import PARTS, WHOSE
+from reach.study.engine.jobs import COLUMNS, IDENTITY, TIMES, Job, Outcome, digest, read_rows
 
 State = Literal["absent", "damaged", "done"]
 
@@ -113,26 +102,16 @@ class Store:
             file.truncate(0)
             file.write(f"{os.getpid()} on {socket.gethostname()}")
             file.flush()
-            self._refuse_linked_folders()
-            self._remove_parts()
+            for top in map(self.folder.joinpath, FOLDERS):
+                for path in [top, *(Path(parent) / name for parent, names, _ in os.walk(top) for name in names)]:
+                    if path.is_symlink():
+                        raise OSError(f"{path} is a link, and results would be written where it leads; remove it")
+            # Remove what killed writers left, also those of other machines: nobody else writes here now.
+            for name in ("", *FOLDERS):
+                pattern = f"*/*/*/{UNFINISHED}" if name in PARTS else UNFINISHED
+                for part in (self.folder / name).glob(pattern):
+                    remove(part)
             yield
-
-    def _refuse_linked_folders(self) -> None:
-        for folder in FOLDERS:
-            top = self.folder / folder
-            for path in [top, *(Path(parent) / name for parent, names, _ in os.walk(top) for name in names)]:
-                if path.is_symlink():
-                    raise OSError(f"{path} is a link, and results would be written where it leads; remove it")
-
-    def _remove_parts(self) -> None:
-        """Remove what killed writers left, also those of other machines: nobody else writes here now."""
-        for name in ("", *FOLDERS):
-            pattern = f"*/*/*/{UNFINISHED}" if name in PARTS else UNFINISHED
-            for part in (self.folder / name).glob(pattern):
-                if part.is_dir() and not part.is_symlink():
-                    shutil.rmtree(part, ignore_errors=True)
-                else:
-                    part.unlink(missing_ok=True)
 
     def part_path(self, part: str, job: Job) -> Path:
         """Return the path of a run's table of this part (a key of PARTS)."""
@@ -164,26 +143,21 @@ class Store:
     def state(self, job: Job) -> State:
         """Return whether a job is done; warn of damage, and name the file."""
         try:
-            return "done" if self._is_whole(job) else "absent"
+            return "done" if self.check(job) else "absent"
         except DamagedError as error:
             warnings.warn(f"{error}; its job is done again", stacklevel=1)
             return "damaged"
 
-    def check(self, job: Job) -> None:
-        """Check what a job gave against its mark; a job without a mark passes.
+    def check(self, job: Job) -> bool:
+        """Return whether a job has a mark and gave all that it should, after checking its files against the mark.
 
         Raises:
             DamagedError: a file is missing, altered or that of another job.
         """
-        self._is_whole(job)
-
-    def _is_whole(self, job: Job) -> bool:
         digests = self.marked_files(job)
-        if digests is None:
+        if digests is None or (job.kind == "train" and not Path(job.folder).is_dir()):
             return False
-        if job.kind == "train" and not Path(job.folder).is_dir():
-            return False
-        if job.film and not all(phase in digests for phase in FILM_PHASES):
+        if job.film and digests.keys().isdisjoint(FILM_PHASES):  # a short protocol has no reach for some phases
             return False
         for name in digests:
             self.read_file(job, name, digests)
@@ -200,7 +174,7 @@ class Store:
             return None
         data = _read_bytes(path)
         if job.kind == "protocol":
-            notes = notes_of(data, path)
+            notes = formats.notes_of(data, path)
             name, files = notes.get(MARKED_JOB), _read_json(notes.get(MARKED_FILES, "{}"), path)
         else:
             check_seal(data, path)
@@ -291,8 +265,8 @@ class Store:
         self, part: str, job: Job, rows: Sequence[Mapping[str, Any]], notes: Mapping[str, str] | None = None
     ) -> str:
         """Write a table of a run; return its SHA-256."""
-        frame = rows_frame([{**row, **whose_of(job)} for row in rows], PARTS[part])
-        data = parquet_bytes(frame.drop(columns=list(WHOSE)), {MARKED_JOB: job.name, **(notes or {})})
+        frame = formats.rows_frame([{**row, **whose_of(job)} for row in rows], PARTS[part])
+        data = formats.parquet_bytes(frame.drop(columns=list(WHOSE)), {MARKED_JOB: job.name, **(notes or {})})
         write_file(self.part_path(part, job), data)
         return sha256_of(data)
 
@@ -318,26 +292,34 @@ class Store:
         Raises:
             DamagedError: a file is damaged; the message says how its run is done again.
         """
-        tables = [(self._read_part(part, job), whose_of(job)) for job in jobs if job.kind == "protocol"]
-        return one_table(part, [(table, whose) for table, whose in tables if table is not None])
-
-    def _read_part(self, part: str, job: Job) -> pa.Table | None:
-        try:
-            digests = self.marked_files(job)
-            if digests is None or (part != "trials" and part not in digests):
-                return None
-            path = self.part_path(part, job)
-            return table_from(_read_bytes(path) if part == "trials" else self.read_file(job, part, digests), path)
-        except DamagedError as error:
-            raise DamagedError(f"{error}; {REDO}") from error
-
-    def read_trials(self, jobs: Iterable[Job]) -> pd.DataFrame:
-        """Return the trials of all finished runs among `jobs`, in the order of `jobs`."""
-        return self.read("trials", jobs)
+        tables = []
+        for job in self.finished_runs(jobs):
+            try:
+                digests, path = self.marked_files(job) or {}, self.part_path(part, job)
+                if part == "trials" or part in digests:
+                    data = _read_bytes(path) if part == "trials" else self.read_file(job, part, digests)
+                    tables.append((formats.table_from(data, path), whose_of(job)))
+            except DamagedError as error:
+                raise DamagedError(f"{error}; {REDO}") from error
+        return formats.one_table(part, tables)
 
     def read_jobs(self) -> pd.DataFrame:
-        """Return the table of the present jobs: state, tries, cpu_seconds, wall_seconds, started, ended, traceback."""
-        return read_jobs(self.jobs_path)
+        """Return the present jobs in their order, with the columns of `jobs.COLUMNS`; empty without a table.
+
+        Raises:
+            DamagedError: the file is damaged, or no table of jobs.
+        """
+        try:
+            present = [row for row in read_rows(self.jobs_path).values() if row["place"] is not None]
+            present.sort(key=lambda row: int(row["place"]))
+            if [row["place"] for row in present] != list(range(len(present))):
+                raise DamagedError(f"{self.jobs_path} is damaged: rows are missing")
+            return pd.DataFrame(present, columns=list(COLUMNS)).astype(dict.fromkeys(TIMES, "float64"))
+        except (OSError, TypeError, ValueError) as error:
+            raise DamagedError(
+                f"{self.jobs_path} holds no table of jobs that can be read ({error}); the command that made the study, "
+                "given again, makes it again and keeps the results"
+            ) from error
 
     def write_tables(self, jobs: Sequence[Job]) -> pd.DataFrame:
         """Write trials.parquet, traces.parquet and costs.parquet of the finished runs; return the trials."""
@@ -346,7 +328,7 @@ class Store:
         trials = self.read("trials", finished)
         for part in PARTS:
             frame = trials if part == "trials" else self.read(part, finished)
-            write_file(self.folder / f"{part}.parquet", parquet_bytes(frame, notes))
+            write_file(self.folder / f"{part}.parquet", formats.parquet_bytes(frame, notes))
         return trials
 
     def finished_runs(self, jobs: Iterable[Job]) -> list[Job]:
@@ -355,8 +337,8 @@ class Store:
 
     def write_summary(self, summary: pd.DataFrame) -> None:
         """Write summary.json and summary.csv."""
-        write_file(self.summary_path, summary_bytes(summary))
-        write_file(self.summary_csv_path, summary_csv_bytes(summary))
+        write_file(self.summary_path, formats.summary_bytes(summary))
+        write_file(self.summary_csv_path, formats.summary_csv_bytes(summary))
 
     def other_results(self, jobs: Iterable[Job]) -> int:
         """Return how many results in the folder belong to none of `jobs`: of another definition, or not chosen."""
@@ -394,17 +376,15 @@ def load(path: str | Path, part: str = "trials") -> pd.DataFrame:
         return read_whole(whole)
     rows = present[present["kind"] == "protocol"].to_dict("records")
     try:
-        runs = [
-            Job("protocol", row["learner"], row["seed"], "", "", row["fingerprint"], row["protocol"]) for row in rows
-        ]
+        runs = [Job(folder="", factory="", **{name: row[name] for name in IDENTITY}) for row in rows]
     except ValueError as error:
         raise DamagedError(f"{store.jobs_path} is damaged: {error}") from error
     finished = store.finished_runs(runs)
     if whole.is_file():
         try:
             data = _read_bytes(whole)
-            if notes_of(data, whole).get(MERGED_JOBS) == digest([job.name for job in finished]):
-                return frame_from(data, whole)
+            if formats.notes_of(data, whole).get(MERGED_JOBS) == digest([job.name for job in finished]):
+                return formats.frame_from(data, whole)
         except DamagedError as error:
             warnings.warn(f"{error}; the files of single runs are read instead", stacklevel=2)
     if not finished:
@@ -419,7 +399,7 @@ def read_whole(file: Path) -> pd.DataFrame:
         DamagedError: the file is damaged, or was not written by this version.
     """
     try:
-        return frame_from(_read_bytes(file), file)
+        return formats.frame_from(_read_bytes(file), file)
     except DamagedError as error:
         raise DamagedError(f"{error}; the command that made it, given again, writes it again") from error
 

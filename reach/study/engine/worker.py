@@ -34,7 +34,7 @@ import gymnasium as gym
 import numpy as np
 
 from reach.protocols import PROTOCOLS, Protocol, read_protocol
-from reach.study.engine.jobs import Job, answer, cpu_seconds, plain, protocol_digest
+from reach.study.engine.jobs import Job, answer, parts_of, plain, protocol_digest
 from reach.study.run import Model, Result, run_measured
 
 # Makes a learner by its name and seed, reads it from the folder or trains it and writes it there; the last argument
@@ -52,12 +52,10 @@ def load_factory(name: str) -> Factory:
     Raises:
         ValueError: the name has another form, or the module has no such function.
     """
-    module, _, function = name.partition(":")
-    if not module or not function:
-        raise ValueError(f"factory: expected 'module:function', such as 'agents.learner:prepare', got {name!r}")
+    module, function = parts_of(name)
     factory: Factory | None = getattr(importlib.import_module(module), function, None)
-    if factory is None or not callable(factory):
-        raise ValueError(f"factory={name!r}: module {module!r} has no function {function!r}")
+    if not callable(factory):
+        raise ValueError(f"module {module!r} has no function {function!r}")
     return factory
 
 
@@ -134,9 +132,9 @@ def do_job() -> None:
 
     try:
         results = answer(perform(Job.from_json(line), on_progress))
-        send({**results, "cpu_seconds": cpu_seconds()})
+        send({**results, "cpu_seconds": time.process_time()})  # fails for a result that is no JSON
     except Exception:
-        send({"error": traceback.format_exc(), "cpu_seconds": cpu_seconds()})
+        send({"error": traceback.format_exc(), "cpu_seconds": time.process_time()})
 
 
 def _end_with(engine: socket.socket) -> None:

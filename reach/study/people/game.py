@@ -34,9 +34,9 @@ from reach.sim.actuators import joint_action
 from reach.sim.arm import Arm
 from reach.sim.layout import CONTROL_STEP_S, START_HAND_M
 from reach.study.engine.formats import COLUMNS, frame_from
+from reach.study.measures import adaptation_index, per_seed
 from reach.study.people import human_data
 from reach.study.run import LAUNCH_ERROR_WITHOUT_LEARNING
-from reach.study.run.measures import adaptation_index, per_seed
 
 Place = tuple[float, float]
 

@@ -56,7 +56,7 @@ MEASURES: list[Measure] = [
 
 
 def register(measure: Measure) -> Measure:
-    """Add a measure to tables and reports; `reach.study.run.measures.register` adds what computes it.
+    """Add a measure to tables and reports; `reach.study.measures.register` adds what computes it.
 
     A measure that is not added here is in `summary.csv` and `summary.json` alone.
 

@@ -26,6 +26,7 @@ from reach.files import write_file
 from reach.render.palette import learner_colour
 from reach.study.engine.jobs import Job, library_versions
 from reach.study.engine.store import FILM_PHASES, Store
+from reach.study.measures import per_seed, with_misses
 from reach.study.people import human_data
 from reach.study.people.human_data import read_curves
 from reach.study.report import figures, tables
@@ -44,7 +45,6 @@ from reach.study.report.metrics import (
     protocol_name,
     protocol_title,
 )
-from reach.study.run.measures import per_seed, with_misses
 from reach.study.statistics import ENOUGH_SEEDS, FEWEST_SEEDS, paired_difference, probability_of_improvement
 
 SPACE = "\N{NO-BREAK SPACE}"
@@ -251,7 +251,7 @@ def write_report(
         tuning: learner -> settings, history and command of its tuning.
         traces: learner, protocol, seed, block, time_s, remaining; None reads them from the store.
         costs: learner, protocol, seed, metric, value, of whole runs; None reads them from the store.
-        measured: result of `reach.study.run.measures.per_seed` for the trials; None computes it.
+        measured: result of `reach.study.measures.per_seed` for the trials; None computes it.
 
     Raises:
         FileNotFoundError, ValueError: human is not a folder of such files.

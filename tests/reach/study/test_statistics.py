@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from scipy.stats import mannwhitneyu, trim_mean
 
-from reach.study.run.measures import baseline_corrected, per_seed
+from reach.study.measures import baseline_corrected, per_seed
 from reach.study.statistics import (
     Estimate,
     estimate,

@@ -8,14 +8,19 @@ import os
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 import pytest
 
 from reach.files import UNSEALED, seal
-from reach.study import DamagedError, DiskFullError, Job, Outcome
-from reach.study.engine.jobs import JobTable, read_jobs
+from reach.study import DamagedError, DiskFullError, Job, Outcome, Store
+from reach.study.engine.jobs import JobTable
 
 TRAINING = Job("train", "none", 0, "somewhere:prepare", "baseline/none-0", "0123456789ab")
 RUN = Job("protocol", "none", 0, "somewhere:prepare", "baseline/none-0", "ba9876543210", "prism", TRAINING.name)
+
+
+def read_jobs(path: Path) -> pd.DataFrame:
+    return Store(path.parent).read_jobs()
 
 
 def states(path: Path) -> dict[str, str]:
@@ -100,8 +105,8 @@ def forged(changes: dict[str, Any]) -> bytes:
 
 def test_whatever_is_in_the_place_of_the_table_is_named_kept_aside_and_made_again(tmp_path: Path) -> None:
     sound = forged({})
-    (tmp_path / "sound.jsonl").write_bytes(sound)
-    assert states(tmp_path / "sound.jsonl") == {RUN.name: "done"}
+    (tmp_path / "jobs.jsonl").write_bytes(sound)
+    assert states(tmp_path / "jobs.jsonl") == {RUN.name: "done"}
     placed: dict[str, bytes | None] = {
         "a link": None,
         "junk": b"junk\n",

@@ -73,11 +73,11 @@ def test_changed_code_repeats_the_jobs_that_import_it_and_no_others(copied: Path
     for file, text, trains_anew in [
         ("agents/rules/layer_rules.py", code, True),
         ("agents/tuned.json", " ", True),
-        ("reach/sim/muscles.py", code, True),
+        ("reach/sim/dynamics.py", code, True),
         ("reach/env.py", code, True),  # named as text alone
         ("reach/measures/reach.py", code, False),
         ("reach/protocols/presets.py", code, False),
-        ("reach/study/run/protocol_run.py", code, False),
+        ("reach/study/run.py", code, False),
     ]:
         with added(copied, {file: text}):
             training, run = definitions(copied)
@@ -89,11 +89,11 @@ def test_changed_code_repeats_the_jobs_that_import_it_and_no_others(copied: Path
             "reach/study/watch/session.py",
             "reach/study/engine/store.py",
             "reach/study/engine/scheduler.py",
-            "reach/study/run/measures.py",
+            "reach/study/measures.py",
         ),
         code,
     )
-    with added(copied, {**no_effect, "reach/sim/muscles.py": "# A comment."}):
+    with added(copied, {**no_effect, "reach/sim/dynamics.py": "# A comment."}):
         assert definitions(copied) == before
 
 

@@ -88,8 +88,8 @@ def test_a_server_that_dies_is_replaced_and_new_interpreters_give_the_same_bytes
 
         def kill_server(_: Any, processes: Processes = processes, servers: list[int] = servers) -> None:
             if processes.server is not None:
-                servers.append(processes.server.pid)
-                os.kill(processes.server.pid, signal.SIGKILL)
+                servers.append(processes.server.process.pid)
+                os.kill(processes.server.process.pid, signal.SIGKILL)
 
         made = lambda *_, processes=processes: processes  # noqa: E731
         assert not complete(jobs, store, processes=1, show=False, on_end=kill_server, workers=made)

@@ -16,12 +16,12 @@ import pandas as pd
 import pytest
 from fake_learner import Fake
 
-from reach.protocols import PROTOCOLS
-from reach.study import Job, Store, complete, missing_jobs, plan, run_jobs
+from reach.perturbations import Rotation
+from reach.protocols import BASELINE, PERTURBED, PROTOCOLS, Block, Protocol
+from reach.study import Job, Outcome, Store, complete, missing_jobs, plan, run_jobs
 from reach.study.engine.formats import trials_frame
 from reach.study.engine.processes import Processes
-from reach.study.run import run_measured
-from reach.study.run.protocol_run import filmed_trials
+from reach.study.run import filmed_trials, run_measured
 
 FACTORY = "fake_learner:prepare"
 pytestmark = pytest.mark.usefixtures("fake_learner")
@@ -35,7 +35,7 @@ def study(out: Path, *learners: str, processes: int) -> tuple[pd.DataFrame, dict
     store, jobs = Store(out), planned(out, *learners)
     with store.only_writer():
         failures = complete(jobs, store, processes=processes, show=False)
-        return store.read_trials(jobs), failures
+        return store.read("trials", jobs), failures
 
 
 @pytest.fixture(scope="module")
@@ -102,9 +102,20 @@ def test_a_film_is_made_of_each_phase_and_changes_no_row(tmp_path: Path) -> None
     assert not complete(jobs, store, processes=1, show=False)
     unfilmed = run_measured(Fake("wandering", 0), PROTOCOLS["brief"], 0).rows
     identity = {"learner": "wandering", "protocol": "brief", "seed": 0}
-    pd.testing.assert_frame_equal(store.read_trials(jobs), trials_frame([{**row, **identity} for row in unfilmed]))
+    pd.testing.assert_frame_equal(store.read("trials", jobs), trials_frame([{**row, **identity} for row in unfilmed]))
     for path in store.film_paths(jobs[-1]).values():
         assert path.read_bytes()[4:8] == b"ftyp"
+
+
+def test_a_filmed_run_with_too_few_reaches_for_every_film_is_done(tmp_path: Path) -> None:
+    blocks = (Block(BASELINE, 1), Block(PERTURBED, 1, (Rotation(30.0),)))
+    short = Protocol(name="short", blocks=blocks, source="made for tests")
+    store = Store(tmp_path)
+    job = plan(["steady"], {"short": short}, [0], factory=FACTORY, out=tmp_path, filmed=[("short", 0)])[-1]
+    result = run_measured(Fake("steady", 0), short, 0, film=True)
+    assert set(result.films) == {"before", "during"}
+    store.write_outcome(Outcome(job, rows=result.rows, films=result.films))
+    assert not missing_jobs([job], store)
 
 
 def test_films_show_the_reaches_next_to_the_onset_and_the_last_perturbed_ones() -> None:

@@ -163,7 +163,7 @@ def test_a_link_in_place_of_a_folder_of_results_is_refused_by_name(folder: str, 
 def test_rows_come_back_as_they_were_written(tmp_path: Path) -> None:
     store = Store(tmp_path)
     store.write_outcome(Outcome(JOB, rows=[row(1), row(2, launch_error_deg=math.nan)]))
-    trials = store.read_trials([JOB])
+    trials = store.read("trials", [JOB])
     assert list(trials.columns) == list(COLUMNS)
     assert trials["learner"].tolist() == ["none", "none"]
     assert trials["seed"].tolist() == [0, 0]
@@ -275,7 +275,7 @@ def test_results_of_another_definition_are_left_out(tmp_path: Path) -> None:
     assert store.is_done(planned(20))
     assert not store.is_done(planned(21))
     assert store.other_results([planned(21)]) == 1
-    assert store.read_trials([planned(21)]).empty
+    assert store.read("trials", [planned(21)]).empty
 
 
 def test_the_fingerprint_follows_learner_seed_and_factory_but_not_the_folder(tmp_path: Path) -> None:

@@ -19,6 +19,7 @@ from reach.perturbations import HideHand, Rotation
 from reach.protocols import BASELINE, PERTURBED, PROTOCOLS, WASHOUT, Block, Protocol
 from reach.sim.layout import START_HAND_M
 from reach.study.engine.formats import trials_frame
+from reach.study.measures import adaptation_index, per_seed
 from reach.study.people import game
 from reach.study.people.game import (
     PERSON,
@@ -35,7 +36,6 @@ from reach.study.people.game import (
     read_person,
     summary_lines,
 )
-from reach.study.run.measures import adaptation_index, per_seed
 
 BEFORE, DURING, MISS = 12, 36, 30.0
 # Less than all, so that noise does not take single errors to the other side.

@@ -10,11 +10,11 @@ import pandas as pd
 import pytest
 from made_up import trials_of, write_human_files
 
+from reach.study.measures import per_seed
 from reach.study.people import human_data
 from reach.study.people.human_data import read_curves
 from reach.study.report.beside_people import adaptation, beside_people, channel_indices, inside_table
 from reach.study.report.charts import Look
-from reach.study.run.measures import per_seed
 
 LOOKS = {"none": Look("#7f7f7f"), "slow": Look("#0072b2"), "fast": Look("#d55e00")}
 

@@ -14,8 +14,8 @@ from made_up import costs_of, traces_of, trials_of, tuning_of, with_rows, write_
 from reach.render.film import film_bytes
 from reach.study import Job, Outcome, Store
 from reach.study.engine.store import FILM_PHASES
+from reach.study.measures import per_seed
 from reach.study.report import write_report
-from reach.study.run.measures import per_seed
 from reach.study.statistics import summarise
 
 playwright = pytest.importorskip("playwright.sync_api")

@@ -18,6 +18,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any, Protocol, SupportsFloat
 
 import gymnasium as gym
@@ -103,14 +104,6 @@ class ObservedRun(gym.Wrapper[Any, Any, Any, Any]):
         """Return whether learning is on in the current trial, or in the next one between trials."""
         return not self.finished and self.upcoming.learning and not self.silenced
 
-    @property
-    def _is_at_washout(self) -> bool:
-        """Return whether the next reach has no perturbation, after one that had."""
-        before = self.protocol.schedule[: self.index]
-        return (
-            not self.finished and self.upcoming.block == WASHOUT and any(trial.block == PERTURBED for trial in before)
-        )
-
     def keep_learning(self, *_: Any) -> bool:
         """Return False to end `learn`, whose callback this is; also before a reach whose twin has to run first."""
         return self.learning and (self.steps > 0 or self.upcoming.onset_s is None)
@@ -126,7 +119,8 @@ class ObservedRun(gym.Wrapper[Any, Any, Any, Any]):
             while not self.finished and not self.upcoming.learning and self.upcoming.onset_s is None:
                 act_alone()
         self.act_alone = act_alone
-        if self.on_washout is not None and self._is_at_washout:
+        was_perturbed = any(trial.block == PERTURBED for trial in self.protocol.schedule[: self.index])
+        if self.on_washout is not None and was_perturbed and not self.finished and self.upcoming.block == WASHOUT:
             on_washout, self.on_washout = self.on_washout, None
             on_washout()
         self.steps = 0
@@ -189,9 +183,9 @@ def filmed_trials(schedule: Sequence[ScheduledTrial]) -> dict[int, str]:
 
     A protocol without a perturbation is filmed at its end.
     """
-    reaches = [(index, trial.block) for index, trial in enumerate(schedule) if not trial.probe]
-    before = [index for index, block in reaches if block == BASELINE]
-    perturbed = [index for index, block in reaches if block == PERTURBED] or [index for index, _ in reaches]
+    blocks = {index: trial.block for index, trial in enumerate(schedule) if not trial.probe}
+    before = [index for index, block in blocks.items() if block == BASELINE]
+    perturbed = [index for index, block in blocks.items() if block == PERTURBED] or list(blocks)
     return {
         **dict.fromkeys(perturbed[-FILMED_REACHES["after"] :], "after"),
         **dict.fromkeys(perturbed[: FILMED_REACHES["during"]], "during"),
@@ -272,12 +266,10 @@ class ExtraTrials:
         self.model = model
         self.cost: dict[str, float] = {}
         self._protocol = protocol
-        self._made: gym.Env[Any, Any] | None = None
 
-    @property
+    @cached_property
     def _env(self) -> gym.Env[Any, Any]:
-        self._made = self._made or env_of(self.model, self._protocol)
-        return self._made
+        return env_of(self.model, self._protocol)
 
     def twin_and_open_loop(self, trial: ScheduledTrial) -> tuple[Trajectory, Trajectory]:
         """Return the trial without what sets in within it, and the whole trial under the commands of that twin."""
@@ -317,8 +309,8 @@ class ExtraTrials:
         self.cost = {name: self.cost.get(name, 0.0) + spent.get(name, 0.0) for name in {**self.cost, **spent}}
 
     def close(self) -> None:
-        if self._made is not None:
-            self._made.close()
+        if "_env" in vars(self):
+            self._env.close()
 
 
 def _options(trial: ScheduledTrial, perturbation: tuple[Perturbation, ...]) -> dict[str, Any]:

@@ -1,9 +1,11 @@
-"""Time a spiking network that learns in another library: `python scripts/benchmarks/spiking_peer.py snnTorch 3`.
+"""Time another library: `python scripts/benchmarks/peers.py snnTorch 3`, a peer and its number.
 
-Run by the Python of `make peers-learners`, which shares nothing with ours. Prints one line of JSON: wall and processor
-time, ms, of each round, mean rates of hidden and output cells in the last, and whether the weights are finite. The
-network is that of `learners.py`: Poisson sources, current-based LIF cells held at a bias just below their threshold,
-reward-modulated STDP in both layers, run in closed loop.
+Run by the Pythons of `make peers` and `make peers-learners`, which share nothing with ours. Prints one line of JSON.
+
+EnvPool: steps per second of Reacher-v5; the number is that of seconds. All others are spiking networks that learn, and
+the number is that of rounds: wall and processor time, ms, of each round, mean rates of hidden and output cells in the
+last, and whether the weights are finite. The network is that of `learners.py`: Poisson sources, current-based LIF cells
+held at a bias just below their threshold, reward-modulated STDP in both layers, run in closed loop.
 """
 
 import json
@@ -11,9 +13,11 @@ import math
 import sys
 import time
 from collections.abc import Callable
+from functools import partial
 
 import numpy as np
 
+NUM_ENVS, THREADS = 64, 2
 CALLS, CALL_MS = 50, 20
 INPUTS, HIDDEN, OUTPUTS, INPUT_HZ = 100, 500, 40, 20.0
 INPUT_WEIGHT_SD, OUTPUT_WEIGHT_SD, LARGEST_WEIGHT = 0.4, 0.1, 4.0
@@ -24,8 +28,8 @@ LEAK, SYNAPSE_DECAY = math.exp(-1.0 / MEMBRANE_MS), math.exp(-1.0 / SYNAPSE_MS)
 RATE_DIFFERENCE = 1.0 / MEMBRANE_MS - 1.0 / SYNAPSE_MS
 COUPLING = LEAK / MEMBRANE_MS * math.expm1(RATE_DIFFERENCE) / RATE_DIFFERENCE
 STEADY = (1.0 - LEAK) * (1.0 - SYNAPSE_DECAY) * BIAS
-# Wall and processor time, ms, rates of hidden and output cells, Hz, and whether weights are finite.
-Second = tuple[float, float, float, float, bool]
+# Wall and processor time, ms; numbers of spikes of hidden and output cells; whether the weights are finite.
+Second = tuple[tuple[float, float], float, float, bool]
 
 
 class Watch:
@@ -43,10 +47,9 @@ class Watch:
 def weights() -> tuple[np.ndarray, np.ndarray]:
     """Return initial weights (inputs, hidden) and (hidden, outputs)."""
     rng = np.random.default_rng(0)
-    return (
-        rng.normal(0.0, INPUT_WEIGHT_SD, (INPUTS, HIDDEN)),
-        rng.normal(0.0, OUTPUT_WEIGHT_SD, (HIDDEN, OUTPUTS)),
-    )
+    sizes = ((INPUT_WEIGHT_SD, (INPUTS, HIDDEN)), (OUTPUT_WEIGHT_SD, (HIDDEN, OUTPUTS)))
+    to_hidden, to_output = (rng.normal(0.0, sd, shape) for sd, shape in sizes)
+    return to_hidden, to_output
 
 
 def rewards() -> np.ndarray:
@@ -54,25 +57,31 @@ def rewards() -> np.ndarray:
     return np.random.default_rng(1).normal(size=CALLS)
 
 
-def per_second(spikes: float, cells: int) -> float:
-    """Return the mean rate of `cells` cells, Hz."""
-    return 1000.0 * spikes / (cells * CALLS * CALL_MS)
+def envpool(seconds: float) -> float:
+    """Return EnvPool's steps per second on Reacher-v5 under random actions."""
+    import envpool
+
+    env = envpool.make_gymnasium("Reacher-v5", num_envs=NUM_ENVS, num_threads=THREADS, seed=0)
+    env.reset()
+    actions = np.random.default_rng(0).uniform(-1.0, 1.0, (50, NUM_ENVS, *env.action_space.shape))
+    for action in actions:
+        env.step(action)
+    steps, start = 0, time.perf_counter()
+    while time.perf_counter() - start < seconds:
+        env.step(actions[steps % 50])
+        steps += 1
+    return steps * NUM_ENVS / (time.perf_counter() - start)
 
 
 def bindsnet() -> Second:
     """Run BindsNET's MSTDPET, which gets the reward of a call in each of its steps."""
-    import importlib
-    import importlib.util
-    import types
+    from importlib import import_module, util
 
     # Its top level imports data sets and plots that are not needed here.
-    if "bindsnet" not in sys.modules:
-        package = types.ModuleType("bindsnet")
-        spec = importlib.util.find_spec("bindsnet")
-        package.__path__ = list((spec and spec.submodule_search_locations) or ())
-        sys.modules["bindsnet"] = package
+    if "bindsnet" not in sys.modules and (spec := util.find_spec("bindsnet")):
+        sys.modules["bindsnet"] = util.module_from_spec(spec)
     # First, because its parts import each other in a circle.
-    importlib.import_module("bindsnet.network")
+    import_module("bindsnet.network")
     import torch
     from bindsnet.learning import MSTDPET
     from bindsnet.network import Network
@@ -114,7 +123,7 @@ def bindsnet() -> Second:
                 spikes[name] += float(monitor.get("s").sum())
     taken = watch.read()
     finite = all(bool(torch.isfinite(connection.w).all()) for connection in network.connections.values())
-    return *taken, per_second(spikes["hidden"], HIDDEN), per_second(spikes["output"], OUTPUTS), finite
+    return taken, spikes["hidden"], spikes["output"], finite
 
 
 def snntorch() -> Second:
@@ -151,7 +160,7 @@ def snntorch() -> Second:
     taken = watch.read()
     finite = all(bool(torch.isfinite(values).all()) for values in weight)
     hidden, output = (float(values.sum()) for values in spikes)
-    return *taken, per_second(hidden, HIDDEN), per_second(output, OUTPUTS), finite
+    return taken, hidden, output, finite
 
 
 def brian2(one_run: bool = False) -> Second:
@@ -210,30 +219,28 @@ def brian2(one_run: bool = False) -> Second:
     taken = watch.read()
     finite = all(bool(np.isfinite(projection.w[:]).all()) for projection in synapses)
     hidden, output = (int(monitor.num_spikes) for monitor in counts)
-    return *taken, per_second(hidden, HIDDEN), per_second(output, OUTPUTS), finite
-
-
-def brian2_in_one_run() -> Second:
-    """Run Brian2 without anything outside it in the loop."""
-    return brian2(one_run=True)
+    return taken, hidden, output, finite
 
 
 PEERS: dict[str, Callable[[], Second]] = {
     "BindsNET MSTDPET": bindsnet,
     "snnTorch": snntorch,
     "Brian2": brian2,
-    "Brian2 in one run": brian2_in_one_run,
+    "Brian2 in one run": partial(brian2, one_run=True),
 }
 
 
-def main(name: str, rounds: int) -> None:
-    """Time a peer; the first round, which compiles, does not count."""
+def spiking(name: str, rounds: int) -> dict[str, object]:
+    """Time a spiking peer; the first round, which compiles, does not count."""
     PEERS[name]()
     seconds = [PEERS[name]() for _ in range(rounds)]
-    *_, hidden_hz, output_hz, finite = seconds[-1]
-    times = {"wall_ms": [second[0] for second in seconds], "processor_ms": [second[1] for second in seconds]}
-    print(json.dumps({**times, "hidden_hz": hidden_hz, "output_hz": output_hz, "finite": finite}))
+    wall_ms, processor_ms = zip(*(times for times, *_ in seconds), strict=True)
+    _, hidden, output, finite = seconds[-1]
+    hidden_hz, output_hz = (1e3 * n / (cells * CALLS * CALL_MS) for n, cells in ((hidden, HIDDEN), (output, OUTPUTS)))
+    times = {"wall_ms": wall_ms, "processor_ms": processor_ms}
+    return {**times, "hidden_hz": hidden_hz, "output_hz": output_hz, "finite": finite}
 
 
 if __name__ == "__main__":
-    main(sys.argv[1], int(sys.argv[2]))
+    peer, number = sys.argv[1:]
+    print(json.dumps(envpool(float(number)) if peer == "EnvPool" else spiking(peer, int(number))))

@@ -21,9 +21,9 @@ from reach.protocols.blocks import schedule_of
 from reach.study.engine.jobs import plan
 from reach.study.engine.store import Store
 from reach.study.engine.worker import perform
+from reach.study.measures import per_seed
 from reach.study.report import write_report
 from reach.study.run import launch_errors_without_learning, run_measured, run_protocol
-from reach.study.run.measures import per_seed
 from reach.study.statistics import summarise
 
 SEEN_CUP, COMMAND = slice(3, 5), slice(15, 19)

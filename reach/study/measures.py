@@ -8,7 +8,7 @@ called in tables and reports to `reach.study.report.metrics.register`.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
+from scipy.optimize import least_squares
 
 from reach.measures import series
 from reach.measures.reach import wrapped_degrees
@@ -43,8 +44,7 @@ from reach.protocols import (
     WASHOUT_ONSET_LAUNCH_ERROR,
 )
 from reach.sim.layout import START_HAND_M
-from reach.study.run.protocol_run import LAUNCH_ERROR_WITHOUT_LEARNING
-from reach.study.run.two_states import fit_two_states
+from reach.study.run import LAUNCH_ERROR_WITHOUT_LEARNING
 
 Array = NDArray[np.float64]
 Measured = Iterator[tuple[str, float]]
@@ -86,8 +86,7 @@ def per_seed(trials: pd.DataFrame) -> pd.DataFrame:
     """
     measured = []
     for rows, reference in _with_references(_completed(trials)):
-        keys = {name: rows[name].iloc[0] for name in KEYS}
-        run = Run(rows, reference)
+        keys, run = {name: rows[name].iloc[0] for name in KEYS}, Run(rows, reference)
         measured += [{**keys, "metric": name, "value": value} for measure in MEASURES for name, value in measure(run)]
     return pd.DataFrame(measured, columns=[*KEYS, "metric", "value"])
 
@@ -100,11 +99,8 @@ def _completed(trials: pd.DataFrame) -> pd.DataFrame:
     """
     repeated = trials.duplicated([*KEYS, "trial", "probe"])
     if repeated.any():
-        first = trials[repeated].iloc[0]
-        raise ValueError(
-            f"trials: expected one row for each trial, got trial {first['trial']} of learner {first['learner']!r}, "
-            f"protocol {first['protocol']!r}, seed {first['seed']} more than once"
-        )
+        first = "trial {trial} of {learner}, {protocol}, seed {seed}".format_map(trials[repeated].iloc[0])
+        raise ValueError(f"trials: expected one row for each trial, got {first} more than once")
     completed = trials.copy()
     for name, values in (
         ("block_number", (trials["block"] != trials["block"].shift()).cumsum()),
@@ -122,13 +118,11 @@ def _with_references(trials: pd.DataFrame) -> Iterator[tuple[pd.DataFrame, Trial
     """Yield the trials of each run, and the same reaches without learning if these are known."""
     runs = dict(iter(trials.groupby(KEYS, sort=False)))
     for (_, protocol, seed), rows in runs.items():
-        is_recorded = LAUNCH_ERROR_WITHOUT_LEARNING in rows
-        if is_recorded and rows[LAUNCH_ERROR_WITHOUT_LEARNING].notna().any():
-            yield rows, _series(rows, LAUNCH_ERROR_WITHOUT_LEARNING)
-        elif (NON_LEARNER, protocol, seed) in runs:
-            yield rows, _series(runs[NON_LEARNER, protocol, seed])
-        else:  # recorded and NaN: the hand never moved
-            yield rows, _series(rows, LAUNCH_ERROR_WITHOUT_LEARNING) if is_recorded else None
+        recorded = _series(rows, LAUNCH_ERROR_WITHOUT_LEARNING) if LAUNCH_ERROR_WITHOUT_LEARNING in rows else None
+        # Recorded and NaN throughout: the hand never moved.
+        is_known = recorded is not None and rows[LAUNCH_ERROR_WITHOUT_LEARNING].notna().any()
+        non_learner = None if is_known else runs.get((NON_LEARNER, protocol, seed))
+        yield rows, recorded if non_learner is None else _series(non_learner)
 
 
 def _reaches(rows: pd.DataFrame) -> pd.DataFrame:
@@ -139,18 +133,10 @@ def _reaches(rows: pd.DataFrame) -> pd.DataFrame:
 def _series(rows: pd.DataFrame, launch_error: str = LAUNCH) -> TrialSeries:
     """Return the trials of one run as a series; `launch_error` is the column to read it from."""
     reaches = _reaches(rows)
-
-    def column(name: str) -> Array:
-        return reaches[name].to_numpy(dtype=np.float64)
-
-    return TrialSeries(
-        launch_error_deg=column(launch_error),
-        block=reaches["block"].to_numpy(dtype=np.str_),
-        cup=reaches[["cup_x", "cup_y"]].to_numpy(dtype=np.float64),
-        endpoint_error_cm=column("endpoint_error_cm"),
-        time_to_success_s=column("time_to_success_s"),
-        success=reaches["success"].to_numpy(dtype=np.bool_),
-    )
+    columns = [launch_error, "endpoint_error_cm", "time_to_success_s"]
+    launched, endpoint, seconds = (reaches[column].to_numpy(dtype=np.float64) for column in columns)
+    block, success = reaches["block"].to_numpy(dtype=np.str_), reaches["success"].to_numpy(dtype=np.bool_)
+    return TrialSeries(launched, block, reaches[["cup_x", "cup_y"]].to_numpy(np.float64), endpoint, seconds, success)
 
 
 @dataclass(frozen=True)
@@ -197,7 +183,7 @@ class Run:
         return len(scales) > 0 and not self.flips and bool((scales >= 0.0).all() or (scales <= 0.0).all())
 
     @cached_property
-    def own(self) -> TrialSeries:
+    def series(self) -> TrialSeries:
         """Return the reaches as a series."""
         return _series(self.rows)
 
@@ -220,7 +206,7 @@ class Run:
         if not np.any(is_large):
             return None
         miss = np.where(is_large, self.miss, np.copysign(float(np.mean(np.abs(self.miss[is_large]))), self.miss))
-        error = self.own.corrected_error_deg()
+        error = self.series.corrected_error_deg()
         return error / miss, wrapped_degrees(self.reference.corrected_error_deg() - error) / miss
 
 
@@ -277,15 +263,15 @@ def launch(run: Run) -> Measured:
         return
     scales = run.perturbed["perturbation_scale"]
     side = -1.0 if (scales < 0.0).any() else 1.0
-    measures = series_measures(run.own, side * run.miss, _at_washout_onset(run))
-    perturbed = run.own.block == PERTURBED
+    measures = series_measures(run.series, side * run.miss, _at_washout_onset(run))
+    perturbed = run.series.block == PERTURBED
     if scales.nunique() > 1:
         # On a ramp the miss grows from reach to reach: errors are shares of it, and there is no time course.
-        error, miss = (series.corrected_error_deg()[perturbed] for series in (run.own, run.reference))
+        error, miss = (series.corrected_error_deg()[perturbed] for series in (run.series, run.reference))
         measures = {name: value for name, value in measures.items() if name not in ("N63", "A", "tau")}
         measures["L30"] = relative_error(error[:L30_REACHES], miss[:L30_REACHES])
         measures["late_error"] = relative_error(error[-LATE_REACHES:], miss[-LATE_REACHES:])
-    if WASHOUT not in run.own.block[int(np.argmax(perturbed)) :]:
+    if WASHOUT not in run.series.block[int(np.argmax(perturbed)) :]:
         measures.pop("after_effect")
     yield from measures.items()
 
@@ -299,7 +285,7 @@ def _at_washout_onset(run: Run) -> Array | None:
     is_known = np.isfinite(launched)
     if not np.any(is_known):
         return None
-    at_onset = replace(run.own, launch_error_deg=np.where(is_known, launched, run.own.launch_error_deg))
+    at_onset = replace(run.series, launch_error_deg=np.where(is_known, launched, run.series.launch_error_deg))
     return np.where(is_known, at_onset.corrected_error_deg(), math.nan)
 
 
@@ -321,7 +307,7 @@ def memory_measures(run: Run) -> Measured:
     if run.relative is None:
         return
     error, adaptation = run.relative
-    block = run.own.block
+    block = run.series.block
     blocks = set(block.tolist())
     if RELEARNED in blocks:
         measure = series.interference if OPPOSITE in blocks else series.savings
@@ -334,7 +320,7 @@ def memory_measures(run: Run) -> Measured:
         scale = np.where(is_unseen, 0.0, run.reaches["perturbation_scale"].to_numpy(dtype=np.float64))
         yield from vars(fit_two_states(adaptation, scale, ~is_unseen)).items()
     if PROBED in blocks:
-        to_cup = run.own.cup - np.array(START_HAND_M)
+        to_cup = run.series.cup - np.array(START_HAND_M)
         bearing = np.degrees(np.arctan2(to_cup[:, 1], to_cup[:, 0]))
         trained = np.unique(bearing[block == PERTURBED])
         if len(trained) == 1:
@@ -416,3 +402,89 @@ def adaptation_index(trials: pd.DataFrame) -> pd.DataFrame:
     counted = reaches[(reaches["block_number"] == first) & (reaches["miss_deg"].abs() >= LEAST_MISS_DEG)]
     index: pd.DataFrame = counted.assign(index=1.0 - counted[LAUNCH] / counted["miss_deg"])
     return index[[*KEYS, "trial_in_block", "index"]]
+
+
+# Start values of the fit of two states: fast retention and rate, slow retention and rate. The first are the paper's.
+STARTS = ((0.59, 0.21, 0.992, 0.02), (0.8, 0.1, 0.999, 0.05), (0.3, 0.4, 0.95, 0.1), (0.9, 0.3, 0.98, 0.01))
+ONE_STATE_STARTS = ((0.98, 0.1), (0.8, 0.4))
+# A second state is accepted if it improves the fit by an F test at this level, and not if one state fits exactly: a
+# squared error below EXACT for each reach.
+FIT_LEVEL = 0.01
+EXACT = 1e-12
+FEWEST_REACHES = 8
+
+
+@dataclass(frozen=True)
+class TwoStates:
+    """A fast process of motor memory that forgets and a slow one that retains, fitted to a series of reaches.
+
+    Smith, Ghazizadeh and Shadmehr 2006 (PLoS Biol 4:e179), eq. 1: with the error e(n) = p(n) - x(n) of reach n,
+
+        fast(n+1) = A_f fast(n) + B_f e(n),  slow(n+1) = A_s slow(n) + B_s e(n),  x = fast + slow.
+
+    After a long A and a short B the two states cancel. Without errors the fast one decays and the slow one appears:
+    spontaneous recovery.
+
+    Attributes:
+        fast_retention, slow_retention: A, share of the state kept from reach to reach, 0..1; A_f < A_s.
+        fast_rate, slow_rate: B, share of the error learned, 0..1. The fast ones are NaN if one state explains as much.
+    """
+
+    fast_retention: float
+    fast_rate: float
+    slow_retention: float
+    slow_rate: float
+
+
+def simulate(states: Sequence[Sequence[float]], perturbation: Array, has_error: NDArray[np.bool_]) -> Array:
+    """Return the adaptation (n,) in each reach, the sum of the states, as a share of the perturbation.
+
+    Args:
+        states: retention and rate of each.
+        perturbation: (n,) p of each reach: 1 for A, -1 for its opposite, 0 for none.
+        has_error: (n,) whether the error of the reach is seen; in an error clamp or without sight it is not.
+    """
+    values = [0.0] * len(states)
+    adaptation = []
+    for size, learns in zip(perturbation.tolist(), has_error.tolist(), strict=True):
+        adaptation.append(sum(values))
+        error = size - adaptation[-1] if learns else 0.0
+        values = [retention * value + rate * error for value, (retention, rate) in zip(values, states, strict=True)]
+    return np.array(adaptation)
+
+
+def fit_two_states(adaptation: Array, perturbation: Array, has_error: NDArray[np.bool_]) -> TwoStates:
+    """Return the two states that fit the adaptation of a series of reaches best, by least squares.
+
+    Args:
+        adaptation: (n,) share of the perturbation; NaN for a reach that does not count.
+        perturbation, has_error: as for `simulate`.
+
+    Raises:
+        ValueError: arrays of different lengths, or fewer than 8 reaches with a value.
+    """
+    shapes = (adaptation.shape, perturbation.shape, has_error.shape)
+    if len(set(shapes)) > 1 or adaptation.ndim != 1:
+        raise ValueError(f"adaptation, perturbation and has_error: expected one shape (n,), got {shapes}")
+    known = np.isfinite(adaptation)
+    n = int(np.sum(known))
+    if n < FEWEST_REACHES:
+        raise ValueError(f"adaptation: expected {FEWEST_REACHES} or more finite values, got {n}")
+
+    def residual(parameters: Array) -> Array:
+        return (simulate(parameters.reshape(-1, 2).tolist(), perturbation, has_error) - adaptation)[known]
+
+    def best(starts: tuple[tuple[float, ...], ...]) -> tuple[float, Array]:
+        """Return the smallest squared error and its parameters."""
+        settings: dict[str, Any] = {"bounds": (0.0, 1.0), "x_scale": 0.1, "xtol": 1e-12, "ftol": 1e-12}
+        fit = min((least_squares(residual, start, **settings) for start in starts), key=lambda fit: float(fit.cost))
+        return 2.0 * float(fit.cost), np.asarray(fit.x)
+
+    error_of_one, (retention, rate) = best(ONE_STATE_STARTS)
+    if error_of_one > EXACT * n:
+        error_of_two, parameters = best(STARTS)
+        # The tail of an F statistic with 2 and n - 4 degrees of freedom.
+        if (error_of_two / error_of_one) ** (0.5 * (n - 4)) < FIT_LEVEL:
+            fast, slow = sorted(parameters.reshape(2, 2).tolist())
+            return TwoStates(fast[0], fast[1], slow[0], slow[1])
+    return TwoStates(math.nan, math.nan, float(retention), float(rate))

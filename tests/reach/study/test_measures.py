@@ -12,10 +12,9 @@ from numpy.typing import NDArray
 
 from reach import HideHand, Rotation
 from reach.protocols import Abrupt, Block, Flipping, Gradual, Protocol, cup_at, schedule_of
+from reach.study import measures as run_measures
+from reach.study.measures import Measured, Run, TwoStates, adaptation_index, baseline_corrected, per_seed, simulate
 from reach.study.report import metrics
-from reach.study.run import measures as run_measures
-from reach.study.run.measures import Measured, Run, adaptation_index, baseline_corrected, per_seed
-from reach.study.run.two_states import TwoStates, simulate
 
 Array = NDArray[np.float64]
 
@@ -105,7 +104,7 @@ def test_a_washout_before_the_perturbation_has_no_after_effect() -> None:
 
 def test_a_trial_that_is_there_twice_is_refused() -> None:
     trials = trials_of(protocol(Block("perturbed", 20, TURN)), 0.2)
-    with pytest.raises(ValueError, match="trial 1 of learner 'one', protocol 'any', seed 0 more than once"):
+    with pytest.raises(ValueError, match="trial 1 of one, any, seed 0 more than once"):
         per_seed(pd.concat([trials, trials]))
 
 
@@ -137,7 +136,8 @@ def test_a_clamp_after_the_opposite_has_rebound_and_both_states() -> None:
     states = TwoStates(0.59, 0.21, 0.992, 0.02)
     trials = trials_of(recovery, 0.0)
     size = trials["perturbation_scale"].to_numpy()
-    adaptation = simulate(states, size, (trials["block"] != "clamp").to_numpy())
+    pairs = [(states.fast_retention, states.fast_rate), (states.slow_retention, states.slow_rate)]
+    adaptation = simulate(pairs, size, (trials["block"] != "clamp").to_numpy())
     measures = measured(trials.assign(launch_error_deg=MISS_DEG * (size - adaptation) + 2.0))
     assert measures["rebound"] == pytest.approx(np.mean(adaptation[145:165]) - max(0.0, np.mean(adaptation[140:142])))
     assert {name: measures[name] for name in vars(states)} == pytest.approx(vars(states), abs=1e-3)
