@@ -86,7 +86,7 @@ def learner_of(path: str | Path, model: type[Any] | None = None) -> str:
         NoCheckpointError: there is no checkpoint.
         CheckpointError: the folder names no known learner, or one of another class.
     """
-    name = read_config(Path(path)).get("learner")
+    name: Any = read_config(Path(path)).get("learner")
     if not is_learner(name):
         raise CheckpointError(f"checkpoint {path}: expected the name of a learner, got {short(name)}")
     if model is not None and find(name).model_class is not model:

@@ -113,11 +113,6 @@ class Spec:
     def __str__(self) -> str:
         return ",".join([self.name, *(f"{setting}={value}" for setting, value in self.settings.items())])
 
-    @classmethod
-    def parse(cls, text: str, **settings: Any) -> Spec:
-        """Return the parts of a name, in full or an alias; arguments and errors of `find`."""
-        return find(text, **settings).spec
-
 
 @dataclass(frozen=True)
 class Learner:

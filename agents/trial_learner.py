@@ -75,6 +75,9 @@ class TrialLearner(ABC, Generic[T]):
         num_timesteps: control steps learned from.
         trials: reaches learned from.
         logger: where `learn` writes.
+        env: in which it acts and learns; `n_envs` is the number of environments in it.
+        observation_space, action_space: of the environment.
+        env_options: arguments of `gym.make` for an environment like the learner's.
     """
 
     # Share of the controller's visual feedback.
@@ -230,6 +233,8 @@ class TrialLearner(ABC, Generic[T]):
         senses = ObservationReader(arm, env_options_of(env))
         self._require_usable(env, senses)
         self.env = env
+        self.observation_space, self.action_space = env.observation_space, env.action_space
+        self.env_options, self.n_envs = env_options_of(env), num_envs_of(env)
         self._vec_env: VecEnv | None = env if isinstance(env, VecEnv) else None
         self.controller = Controller(arm, grab=task == "grab", control=control, feedback_share=self.FEEDBACK_SHARE)
         self.senses = senses
@@ -243,26 +248,6 @@ class TrialLearner(ABC, Generic[T]):
 
     def get_vec_normalize_env(self) -> None:
         """Return None: observations are never normalised. Stable-Baselines3's callbacks call this."""
-
-    @property
-    def observation_space(self) -> gym.Space[Any]:
-        """Return the environment's observation space."""
-        return self.env.observation_space
-
-    @property
-    def action_space(self) -> gym.Space[Any]:
-        """Return the environment's action space."""
-        return self.env.action_space
-
-    @property
-    def n_envs(self) -> int:
-        """Return the number of environments in which the learner learns at once."""
-        return num_envs_of(self.env)
-
-    @property
-    def env_options(self) -> dict[str, Any]:
-        """Return the arguments of `gym.make` for an environment like the learner's."""
-        return env_options_of(self.env)
 
     def predict(
         self,

@@ -149,7 +149,7 @@ class SpikingFeedForward(FeedForward):
         }
         self._structured = structure is not None
         self._fan_out, self._pairs = self._fans()
-        self._connections = sum(np.count_nonzero(self.circuit.connected(name)) for name in self.circuit.projections)
+        self._connections = sum(int(self.circuit.connected(name).sum()) for name in self.circuit.projections)
         self._records_spikes = False
         # The last error with its modulators and eligibilities, and the number of errors so far.
         self._last_error: tuple[Array, dict[str, Array], dict[str, tuple[Array, Array]]] | None = None

@@ -149,7 +149,7 @@ class PictureCells(ABC):
         size: number of cells.
     """
 
-    SIZES: ClassVar = SIZES
+    SIZES: ClassVar[tuple[tuple[float, float], ...]] = SIZES
 
     def __init__(self, retina_px: int = 64) -> None:
         """Lay out the cells.

@@ -28,14 +28,14 @@ def test_the_registry_imports_no_library_of_the_learners() -> None:
 
 def test_every_name_is_read_into_its_parts_and_back() -> None:
     for name, learner in learners().items():
-        assert str(Spec.parse(name)) == learner.spec.name == name
+        assert str(find(name).spec) == learner.spec.name == name
         assert callable(learner.model_class)
         assert (learner.trials > 0) != (learner.steps > 0)
     for alias, name in aliases().items():
         assert find(alias) == find(name)
-    assert Spec.parse("error-dfa-hidden,rate=0.5") == Spec("error", "mlp", "dfa", "", "hidden", {"rate": 0.5})
-    assert Spec.parse("reward-sac-mlp-bp") == Spec("reward", "mlp", "bp", "sac")
-    assert str(Spec.parse("error-bp,plastic=hidden", rate=1)) == "error-mlp-bp-hidden,rate=1"
+    assert find("error-dfa-hidden,rate=0.5").spec == Spec("error", "mlp", "dfa", "", "hidden", {"rate": 0.5})
+    assert find("reward-sac-mlp-bp").spec == Spec("reward", "mlp", "bp", "sac")
+    assert str(find("error-bp,plastic=hidden", rate=1).spec) == "error-mlp-bp-hidden,rate=1"
 
 
 def test_e_prop_has_the_settings_tuned_under_its_old_name() -> None:
