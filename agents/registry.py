@@ -168,11 +168,7 @@ class Learner:
 
 
 # Algorithms of learners with a perceptron under any rule: name, class, title, and control steps of training.
-REWARD_ALGORITHMS = (
-    ("", PPO, "PPO", 1_000_000),
-    ("sac", SAC, "SAC", 150_000),
-    ("td3", TD3, "TD3", 150_000),
-)
+REWARD_ALGORITHMS = (("", PPO, "PPO", 1_000_000), ("sac", SAC, "SAC", 150_000), ("td3", TD3, "TD3", 150_000))
 REWARD_LSTM = Learner(
     Spec("reward", "lstm", "bp"),
     RECURRENT_PPO,

@@ -21,9 +21,7 @@ from torch.func import functional_call
 Tensor = torch.Tensor
 # A node of autograd's graph and the number of its output.
 Edge = tuple[Any, int]
-RANDOM_MODULES = (
-    nn.Dropout, nn.Dropout1d, nn.Dropout2d, nn.Dropout3d, nn.AlphaDropout, nn.FeatureAlphaDropout, nn.RReLU,
-)  # fmt: skip
+RANDOM_MODULES = nn.modules.dropout._DropoutNd, nn.RReLU
 
 
 @dataclass(frozen=True)
