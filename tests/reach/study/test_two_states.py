@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from reach.measures.memory import rebound
+from reach.measures.series import rebound
 from reach.study.measures import TwoStates, fit_two_states, simulate
 
 # Smith, Ghazizadeh and Shadmehr 2006.
