@@ -2,21 +2,34 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import importlib
+import os
+import runpy
+import signal
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from subprocess import CompletedProcess
 from typing import Any
 
 import gymnasium as gym
 import pytest
-import torch
 from hypothesis import settings
 
 import reach  # noqa: F401  (registers the environments)
 
-# More threads make these small networks slower, and other numbers.
-torch.set_num_threads(1)
+ROOT = Path(__file__).parents[1]
+# Of torch, which most tests never import: more threads make these small networks slower, and other numbers.
+os.environ["OMP_NUM_THREADS"] = "1"
 # The first example of a test compiles kernels, and a busy machine is slow: time says nothing about a law.
 settings.register_profile("untimed", deadline=None)
 settings.load_profile("untimed")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Give each file to one worker, so that its fixtures are made once."""
+    if config.getoption("dist", "no") == "load":
+        config.option.dist = "loadfile"
 
 
 @pytest.fixture
@@ -25,3 +38,30 @@ def grab() -> Iterator[gym.Env[Any, Any]]:
     env = gym.make("reach/CupGrab-v0")
     yield env
     env.close()
+
+
+@pytest.fixture
+def run_here(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> Iterator[Callable[..., CompletedProcess[str]]]:
+    """Run a script in this process, which has imported everything; gives what a process of its own would."""
+    handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    monkeypatch.chdir(ROOT)
+    monkeypatch.syspath_prepend(str(ROOT / "scripts"))
+
+    def run_script(path: str, *words: object) -> CompletedProcess[str]:
+        arguments = [path, *map(str, words)]
+        monkeypatch.setattr(sys, "argv", arguments)
+        monkeypatch.setattr(importlib.import_module("command"), "SCRIPT", Path(path))
+        capsys.readouterr()
+        with pytest.raises(SystemExit) as ended:
+            runpy.run_path(path, run_name="__main__")
+        code = ended.value.code
+        printed = capsys.readouterr()
+        message = f"{code}\n" if isinstance(code, str) else ""
+        status = code if isinstance(code, int) else int(code is not None)
+        return CompletedProcess(arguments, status, printed.out, printed.err + message)
+
+    yield run_script
+    for number, handler in handlers.items():
+        signal.signal(number, handler)

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import json
+import os
 import shlex
 import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -23,19 +26,91 @@ from agents.registry import find
 from agents.vec_env import CupVecEnv
 
 GRAB = "reach/CupGrab-v0"
-# As in this process: with more threads a network gives other last bits.
-ONE_THREAD = "import torch\ntorch.set_num_threads(1)\n"
-GO_ON = (
-    ONE_THREAD
-    + """
-import sys
+ROOT = Path(__file__).parents[2]
+# A process that has imported everything, and forks one for each line of JSON: the code that it runs, its words, and the
+# file that takes its errors. It answers with the exit status. One thread, as in this process: with more a network gives
+# other last bits.
+FORKS = """
+import json, os, sys, traceback
+import torch
+torch.set_num_threads(1)
 import gymnasium as gym
-from agents.learner import env_for, load_learner, train_trials
-model = load_learner(sys.argv[1], env_for(sys.argv[1], sys.argv[2]), resume=True)
-train_trials(model, 7)
-model.save(sys.argv[3])
+from agents.learner import make_learner
+env = gym.make("reach/CupGrab-v0")
+env.reset(seed=0)
+env.step(env.action_space.sample())
+for line in sys.stdin:
+    code, words, errors = json.loads(line)
+    child = os.fork()
+    if child == 0:
+        status = 1
+        sys.argv = words
+        sys.stderr = open(errors, "w", buffering=1)
+        try:
+            exec(code, {"__name__": "__main__"})
+            status = 0
+        except SystemExit as ended:
+            status = ended.code or 0
+            if isinstance(status, str):
+                print(status, file=sys.stderr)
+                status = 1
+        except BaseException:
+            traceback.print_exc()
+        os._exit(status)
+    print("started", child, file=answers, flush=True)
+    print("ended", os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), file=answers, flush=True)
 """
-)
+
+
+class Forks:
+    """Processes as fresh as new interpreters, without the seconds that it takes to import the learners."""
+
+    def __init__(self, folder: Path) -> None:
+        # What learners print goes nowhere.
+        code = "import os, sys\nanswers = os.fdopen(os.dup(1), 'w')\nos.dup2(os.open(os.devnull, 1), 1)\n" + FORKS
+        self.errors = folder / "errors.txt"
+        self.server = subprocess.Popen(
+            [sys.executable, "-c", code], cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+        )
+
+    def start(self, code: str, *words: object) -> int:
+        """Start a process; return its number."""
+        assert self.server.stdin is not None
+        print(json.dumps([code, [str(word) for word in words], str(self.errors)]), file=self.server.stdin, flush=True)
+        return self._answer("started")
+
+    def join(self) -> int:
+        """Wait for the process that was started last; return its exit status, below 0 for a signal."""
+        return self._answer("ended")
+
+    def run(self, code: str, *words: object) -> None:
+        """Run a process to its end, which has to be a good one."""
+        self.start(code, *words)
+        assert self.join() == 0, self.errors.read_text()
+
+    def _answer(self, expected: str) -> int:
+        assert self.server.stdout is not None
+        what, number = self.server.stdout.readline().split()
+        assert what == expected
+        return int(number)
+
+
+@pytest.fixture(scope="module")
+def forks(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Forks]:
+    made = Forks(tmp_path_factory.mktemp("forks"))
+    yield made
+    made.server.kill()
+    made.server.communicate()
+
+
+GO_ON = """
+import sys
+from agents.learner import env_for, load_learner, train_trials
+half, whole = sys.argv
+model = load_learner(half, env_for(half), resume=True)
+train_trials(model, 7)
+model.save(whole)
+"""
 
 
 def everything(folder: Path) -> dict[str, bytes]:
@@ -59,27 +134,25 @@ def everything(folder: Path) -> dict[str, bytes]:
         "reward-snn-stdp",
     ],
 )
-def test_going_on_in_another_process_is_never_having_stopped(name: str, tmp_path: Path) -> None:
+def test_going_on_in_another_process_is_never_having_stopped(name: str, forks: Forks, tmp_path: Path) -> None:
     model = make_learner(name, gym.make(GRAB, **find(name).env_options), seed=5)
     train_trials(model, 9)
     model.end_baseline()
     model.save(tmp_path / "half")
-    subprocess.run([sys.executable, "-c", GO_ON, tmp_path / "half", GRAB, tmp_path / "whole"], check=True)
+    forks.run(GO_ON, tmp_path / "half", tmp_path / "whole")
     train_trials(model, 7)
     model.save(tmp_path / "never_stopped")
     assert everything(tmp_path / "whole") == everything(tmp_path / "never_stopped")
 
 
-LEARN_ON = (
-    ONE_THREAD
-    + """
+LEARN_ON = """
 import sys
 from agents.learner import env_for, load_learner
-model = load_learner(sys.argv[1], env_for(sys.argv[1], sys.argv[2]), resume=True)
-model.learn(int(sys.argv[4]), reset_num_timesteps=False)
-model.save(sys.argv[3])
+half, whole, steps = sys.argv
+model = load_learner(half, env_for(half), resume=True)
+model.learn(int(steps), reset_num_timesteps=False)
+model.save(whole)
 """
-)
 
 
 @pytest.mark.parametrize(
@@ -94,12 +167,13 @@ model.save(sys.argv[3])
         ("reward-tqc-mlp-bp", 320, {"learning_starts": 300, "buffer_size": 60}),
     ],
 )
-def test_learning_from_reward_goes_on_too(name: str, steps: int, settings: dict[str, Any], tmp_path: Path) -> None:
+def test_learning_from_reward_goes_on_too(
+    name: str, steps: int, settings: dict[str, Any], forks: Forks, tmp_path: Path
+) -> None:
     model = make_learner(name, gym.make(GRAB, **find(name).env_options), seed=5, **settings)
     model.learn(steps)
     model.save(tmp_path / "half")
-    words = [tmp_path / "half", GRAB, tmp_path / "whole", str(steps)]
-    subprocess.run([sys.executable, "-c", LEARN_ON, *words], check=True)
+    forks.run(LEARN_ON, tmp_path / "half", tmp_path / "whole", steps)
     model.learn(steps, reset_num_timesteps=False)
     model.save(tmp_path / "never_stopped")
     assert everything(tmp_path / "whole") == everything(tmp_path / "never_stopped")
@@ -250,6 +324,13 @@ def test_a_learner_kept_before_its_first_trial_goes_on_as_one_that_never_stopped
     assert everything(tmp_path / "whole") == everything(tmp_path / "never_stopped")
 
 
+TRAIN = """
+import runpy, sys
+sys.path.insert(0, "scripts")
+runpy.run_path(sys.argv[0], run_name="__main__")
+"""
+
+
 def saved_amount(folder: Path, counted: str) -> int:
     """How much a checkpoint has learned from; 0 while there is none, or while it is replaced."""
     try:
@@ -263,27 +344,26 @@ def saved_amount(folder: Path, counted: str) -> int:
     [("error-mlp-dfa", ("--trials", "250")), ("reward-sac-mlp-bp", ("--timesteps", "2700"))],
 )
 def test_a_training_that_is_killed_or_stopped_ends_as_one_that_was_not(
-    learner: str, amount: tuple[str, str], tmp_path: Path
+    learner: str, amount: tuple[str, str], forks: Forks, tmp_path: Path
 ) -> None:
-    words = [sys.executable, "scripts/train.py", "--learner", learner, *amount, "--judge", "0", "--out"]
+    words = ["scripts/train.py", "--learner", learner, *amount, "--judge", "0", "--out"]
     counted = amount[0].removeprefix("--").replace("timesteps", "num_timesteps")
-    root = Path(__file__).parents[2]
     # There is no checkpoint yet: the run starts from the beginning.
-    subprocess.run([*words, tmp_path / "whole", "--resume"], cwd=root, check=True)
+    forks.run(TRAIN, *words, tmp_path / "whole", "--resume")
     out, amount_before = tmp_path / "interrupted", 0
     for number in (signal.SIGTERM, signal.SIGKILL):
         command = [*words, out, "--keep-every-s", "0.05", *(["--resume"] if amount_before else [])]
-        running = subprocess.Popen(command, cwd=root, stderr=subprocess.PIPE, text=True)
+        running = forks.start(TRAIN, *command)
         while saved_amount(out, counted) <= amount_before:
-            assert running.poll() is None
+            os.kill(running, 0)
             time.sleep(0.01)
-        running.send_signal(number)
-        _, message = running.communicate()
-        assert running.returncode == (-number if number == signal.SIGKILL else 128 + number)
-        assert (shlex.join(map(str, command[1:])) + " --resume" in message) == (number == signal.SIGTERM)
+        os.kill(running, number)
+        assert forks.join() == (-number if number == signal.SIGKILL else 128 + number)
+        message = forks.errors.read_text()
+        assert (shlex.join(map(str, command)) + " --resume" in message) == (number == signal.SIGTERM)
         amount_before = saved_amount(out, counted)
         assert 0 < amount_before < int(amount[1])
-    subprocess.run([*words, out, "--resume"], cwd=root, check=True)
+    forks.run(TRAIN, *words, out, "--resume")
     assert everything(out) == everything(tmp_path / "whole")
 
 
@@ -292,24 +372,25 @@ import itertools, sys
 from pathlib import Path
 import numpy as np
 from agents.checkpoint import write_checkpoint
+(folder,) = map(Path, sys.argv)
 for k in itertools.count():
-    write_checkpoint(Path(sys.argv[1]), {"k": k}, {"k": np.full(10_000, k)}, {"k": np.full(10_000, k)})
-    if k == 0:
-        print("written", flush=True)
+    write_checkpoint(folder, {"k": k}, {"k": np.full(10_000, k)}, {"k": np.full(10_000, k)})
 """
 
 
-def test_a_writer_killed_at_any_moment_leaves_a_whole_checkpoint(tmp_path: Path) -> None:
+def test_a_writer_killed_at_any_moment_leaves_a_whole_checkpoint(forks: Forks, tmp_path: Path) -> None:
     rng = np.random.default_rng(0)
-    for _ in range(10):
-        writer = subprocess.Popen([sys.executable, "-c", WRITE_FOREVER, tmp_path / "kept"], stdout=subprocess.PIPE)
-        assert writer.stdout is not None
-        writer.stdout.readline()
+    for number in range(10):
+        folder = tmp_path / str(number)
+        writer = forks.start(WRITE_FOREVER, folder)
+        while not folder.exists():
+            os.kill(writer, 0)
+            time.sleep(0.001)
         # Not to wait for anything, but to strike at another moment each time.
         time.sleep(float(rng.uniform(0.0, 0.02)))
-        writer.kill()
-        writer.wait()
-        config, policy, state = read_checkpoint(tmp_path / "kept")
+        os.kill(writer, signal.SIGKILL)
+        assert forks.join() == -signal.SIGKILL
+        config, policy, state = read_checkpoint(folder)
         assert np.all(policy["k"] == config["k"])
         assert np.all(state["k"] == config["k"])
 

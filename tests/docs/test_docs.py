@@ -5,11 +5,10 @@ from __future__ import annotations
 import os
 import re
 import runpy
-import subprocess
-import sys
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from subprocess import CompletedProcess
 from typing import Any
 
 import pytest
@@ -59,20 +58,21 @@ def test_code_blocks_run_one_after_the_other(page: Path) -> None:
     assert [str(one.message) for one in warned] == []
 
 
-def test_the_commands_of_the_tutorial_run_one_after_the_other(tmp_path: Path) -> None:
+def test_the_commands_of_the_tutorial_run_one_after_the_other(
+    tmp_path: Path, run_here: Callable[..., CompletedProcess[str]], monkeypatch: pytest.MonkeyPatch
+) -> None:
     page = (ROOT / "docs" / "tutorial.md").read_text()
     for block in BLOCK.findall(page):
         if (file := FILE.match(block)) is not None:
             (tmp_path / file[1]).write_text(block)
-    path = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
-    modules = os.pathsep.join([str(tmp_path), str(ROOT)])
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(tmp_path), str(ROOT)]))
+    monkeypatch.syspath_prepend(str(tmp_path))
     commands = [line for block in COMMANDS.findall(page) for line in block.splitlines()]
     assert len(commands) >= 4
     for command in commands:
-        words = command.replace("runs/tutorial", str(tmp_path / "runs")).split()
-        done = subprocess.run(
-            words, cwd=ROOT, env=os.environ | {"PATH": path, "PYTHONPATH": modules}, capture_output=True, text=True
-        )
+        python, script, *words = command.replace("runs/tutorial", str(tmp_path / "runs")).split()
+        assert python == "python"
+        done = run_here(script, *words)
         assert done.returncode == 0, f"{command}: {done.stderr}"
 
 
