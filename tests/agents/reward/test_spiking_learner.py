@@ -172,7 +172,7 @@ def test_it_is_counted_in_trials() -> None:
         ),
         (
             lambda: make_learner("reward-snn-stdp", gym.make(REACH), speed=1.0),
-            r"unknown setting 'speed'; known are .*'critic_rate', 'exploration_rad', 'rate'",
+            r"unknown setting 'speed'; expected one of .*'critic_rate', 'exploration_rad', 'rate'",
         ),
         (
             lambda: make_learner("reward-snn-stdp", gym.make(REACH, reward="sparse")),
