@@ -24,32 +24,12 @@ UPPER_ARM, ELBOW, FOREARM = 0.0, 1.0, 2.0
 # (limb, share of the limb's length, distance from its axis as a share of half its thickness). The second and third
 # points are the ends of the belly. Extensors are mirrored; muscles over both joints lie nearest to the bone.
 POINT_COUNTS = (4, 5, 5, 4)
-MUSCLE_PATHS = np.array(
-    [
-        [
-            (UPPER_ARM, -0.12, 0.50),
-            (UPPER_ARM, 0.10, 0.62),
-            (UPPER_ARM, 0.22, 0.62),
-            (UPPER_ARM, 0.42, 0.60),
-            (0, 0, 0),
-        ],
-        [
-            (UPPER_ARM, 0.46, 0.60),
-            (UPPER_ARM, 0.64, 0.62),
-            (UPPER_ARM, 0.76, 0.62),
-            (ELBOW, 0, 0.62),
-            (FOREARM, 0.22, 0.52),
-        ],
-        [
-            (UPPER_ARM, 0.08, 0.22),
-            (UPPER_ARM, 0.36, 0.23),
-            (UPPER_ARM, 0.62, 0.23),
-            (ELBOW, 0, 0.26),
-            (FOREARM, 0.30, 0.18),
-        ],
-        [(FOREARM, 0.28, 0.50), (FOREARM, 0.50, 0.52), (FOREARM, 0.64, 0.52), (FOREARM, 0.92, 0.50), (0, 0, 0)],
-    ]
-)
+MUSCLE_PATHS = np.array([
+    [(UPPER_ARM, -0.12, 0.50), (UPPER_ARM, 0.10, 0.62), (UPPER_ARM, 0.22, 0.62), (UPPER_ARM, 0.42, 0.60), (0, 0, 0)],
+    [(UPPER_ARM, 0.46, 0.6), (UPPER_ARM, 0.64, 0.62), (UPPER_ARM, 0.76, 0.62), (ELBOW, 0, 0.62), (FOREARM, 0.22, 0.52)],
+    [(UPPER_ARM, 0.08, 0.22), (UPPER_ARM, 0.36, 0.23), (UPPER_ARM, 0.62, 0.23), (ELBOW, 0, 0.26), (FOREARM, 0.3, 0.18)],
+    [(FOREARM, 0.28, 0.50), (FOREARM, 0.50, 0.52), (FOREARM, 0.64, 0.52), (FOREARM, 0.92, 0.50), (0, 0, 0)],
+])  # fmt: skip
 
 
 def draw_muscles(canvas: Canvas, scene: Scene, radii_m: tuple[float, float, float]) -> None:
@@ -72,12 +52,8 @@ def draw_muscles(canvas: Canvas, scene: Scene, radii_m: tuple[float, float, floa
 def _draw_muscles(frame, joints, activations, x0, y0, scale, radii_m, colours):  # type: ignore[no-untyped-def]
     """Draw all muscles; joints (4, 2) m, activations (8,) 0..1; x0, y0, scale: the map from the table to the frame."""
     shoulder, elbow, wrist = joints[0], joints[1], joints[2]
-    upper_x, upper_y, fore_x, fore_y = (
-        elbow[0] - shoulder[0],
-        elbow[1] - shoulder[1],
-        wrist[0] - elbow[0],
-        wrist[1] - elbow[1],
-    )
+    upper_x, upper_y = elbow[0] - shoulder[0], elbow[1] - shoulder[1]
+    fore_x, fore_y = wrist[0] - elbow[0], wrist[1] - elbow[1]
     upper_length, fore_length = math.hypot(upper_x, upper_y) + 1e-9, math.hypot(fore_x, fore_y) + 1e-9
     # Normals to the left of each limb, and at the elbow half-way between both.
     upper_left_x, upper_left_y = -upper_y / upper_length, upper_x / upper_length

@@ -145,10 +145,10 @@ def _fitted(line: str, size: int, available_px: int) -> str:
     font = _usable_font(size)
     if font.size(line)[0] <= available_px:
         return line
-    kept = len(line)
-    while kept and font.size(line[:kept].rstrip() + "…")[0] > available_px:
-        kept -= 1
-    return line[:kept].rstrip() + "…"
+    letters = len(line)
+    while letters and font.size(line[:letters].rstrip() + "…")[0] > available_px:
+        letters -= 1
+    return line[:letters].rstrip() + "…"
 
 
 def _margin(canvas: Canvas) -> float:

@@ -401,8 +401,8 @@ def _history_of_trials(key: _HistoryKey, errors: tuple[tuple[str, bytes], ...], 
         canvas.write(text, x + 1.0 * size, 0.45 * size)
         x += text.get_width() + 2.2 * size
     radius = max(1.8, min(4.0, 0.35 * (axes.right - axes.left) / trials))
-    for name, values in errors:
-        colour = palette.learner_rgb(name)
+    for learner, values in errors:
+        colour = palette.learner_rgb(learner)
         for trial, degrees in enumerate(np.frombuffer(values).tolist(), start=1):
             if math.isfinite(degrees):
                 canvas.disc((axes.x(trial), axes.y(degrees)), radius, colour)

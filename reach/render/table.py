@@ -85,8 +85,8 @@ def _background(key: BackgroundKey) -> Frame:
     if key.channel:
         _draw_channel(canvas, np.array(key.start), np.frombuffer(key.channel))
     thick = max(0.8, 1.1 * canvas.rim_px)
-    for age, kept in zip(range(len(key.past_paths), 0, -1), key.past_paths, strict=True):
-        past = np.frombuffer(kept).reshape(-1, 2)
+    for age, data in zip(range(len(key.past_paths), 0, -1), key.past_paths, strict=True):
+        past = np.frombuffer(data).reshape(-1, 2)
         canvas.path(past, 50 if canvas.has_labels else 12, palette.faded_path(age), thick_px=thick, dot_px=0.0)
     canvas.ring(canvas.pixel(key.start), max(2.0, START_RADIUS_M * canvas.scale), palette.FAINT_INK)
     canvas.flush()

@@ -6,6 +6,7 @@ import math
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import cycle
 
 import numpy as np
 import pandas as pd
@@ -323,17 +324,11 @@ def _people_alone(files: Sequence[HumanSeries], label: str) -> Chart:
 
 
 def _file_series(files: Sequence[HumanSeries]) -> list[Series]:
-    return [
-        Series(
-            curve.name,
-            FILE_LOOKS[place % len(FILE_LOOKS)],
-            curve.reach,
-            curve.mean,
-            curve.mean - STANDARD_ERRORS * curve.sem,
-            curve.mean + STANDARD_ERRORS * curve.sem,
-        )
-        for place, curve in enumerate(files)
-    ]
+    series = []
+    for curve, look in zip(files, cycle(FILE_LOOKS), strict=False):
+        half = STANDARD_ERRORS * curve.sem
+        series.append(Series(curve.name, look, curve.reach, curve.mean, curve.mean - half, curve.mean + half))
+    return series
 
 
 def _sources(files: Sequence[HumanSeries]) -> str:

@@ -194,11 +194,8 @@ def line_chart(
         powers = range(math.floor(math.log10(x_low)), math.ceil(math.log10(x_high)) + 1)
         x_axis["values"] = [k * 10.0**n for n in powers for k in (1, 2, 5) if x_low <= k * 10.0**n <= x_high]
     if x_names:
-        x_axis |= {
-            "values": list(range(len(x_names))),
-            "labelExpr": f"{list(x_names)}[datum.value]",
-            "labelFontSize": 11,
-        }
+        names = f"{list(x_names)}[datum.value]"
+        x_axis |= {"values": list(range(len(x_names))), "labelExpr": names, "labelFontSize": 11}
     x = {"field": "x", "type": "quantitative", "scale": scale, "axis": x_axis}
     y_axis = {"title": y_label, "tickCount": 6, "domain": False, "ticks": False, "offset": 8}
     y = {"field": "y", "type": "quantitative", "scale": {"domain": [y_low, y_high], "nice": False}, "axis": y_axis}
@@ -258,9 +255,8 @@ def value_chart(
     label = {"type": "text", "color": "#222", "fontSize": 13}
     layers = []
     if band:
-        layers.append(
-            _layer({"type": "rect", "color": PEOPLE}, [{"x": band[0], "x2": band[1]}], x=x, x2={"field": "x2"})
-        )
+        ends = [{"x": band[0], "x2": band[1]}]
+        layers.append(_layer({"type": "rect", "color": PEOPLE}, ends, x=x, x2={"field": "x2"}))
         title = [{"x": (band[0] + band[1]) / 2, "text": band[2]}]
         layers.append(_layer("text", title, x=x, y={"value": -9}, text={"field": "text"}))
     if guide:

@@ -382,9 +382,11 @@ def films(store: Store, jobs: Sequence[Job]) -> tuple[list[Film], list[str]]:
 
 
 def _clip(caption: str, path: Path, data: bytes) -> Clip:
-    still = _last_frame(path)
-    image = base64.b64encode(_jpeg_bytes(still)).decode() if still is not None else ""
-    return Clip(caption, base64.b64encode(data).decode(), image)
+    import imageio.v3
+
+    frame = _last_frame(path)
+    still = b"" if frame is None else imageio.v3.imwrite("<bytes>", frame, extension=".jpg", quality=80)
+    return Clip(caption, base64.b64encode(data).decode(), base64.b64encode(still).decode())
 
 
 def _last_frame(path: Path) -> NDArray[np.uint8] | None:
@@ -398,10 +400,3 @@ def _last_frame(path: Path) -> NDArray[np.uint8] | None:
     except (OSError, RuntimeError, StopIteration, KeyError):
         return None
     return np.frombuffer(frames[0], dtype=np.uint8).reshape(height, width, 3) if frames else None
-
-
-def _jpeg_bytes(frame: NDArray[np.uint8]) -> bytes:
-    import imageio.v3
-
-    data: bytes = imageio.v3.imwrite("<bytes>", frame, extension=".jpg", quality=80)
-    return data

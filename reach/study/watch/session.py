@@ -367,7 +367,7 @@ def trained_learner(study: Path, learner: str, seed: int, factories: Iterable[st
         raise ValueError(f"{study}: expected {learner!r} with seed {seed} of this version of the code, got others only")
     if not folders:
         known = sorted({folder.name.rsplit("-", 1)[0] for folder in (study / "baseline").glob("*-*-*")})
-        raise ValueError(f"{study} has no learner {learner!r} with seed {seed}; its learners are {known}")
+        raise ValueError(f"{study}: expected one of its learners {known}, got {learner!r} with seed {seed}")
     fingerprint = folders[0].name.rpartition("-")[2]
     Store(study).check(Job("train", learner, seed, "", str(folders[0]), fingerprint))
     return folders[0], False
