@@ -12,7 +12,8 @@ import json
 import math
 import os
 import shutil
-from collections.abc import Iterable, Iterator, Mapping
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from io import BytesIO
@@ -44,9 +45,10 @@ ENTRY_OVERHEAD_BYTES = 2**12
 # Errors of libraries, besides ValueError, when no model can be built from the settings.
 UNBUILDABLE = (ArithmeticError, AssertionError, MemoryError, RuntimeError, TypeError)
 
+# Type strings of NumPy by the names that safetensors uses.
 SAFETENSORS_TYPES = {
-    "BOOL": "bool", "U8": "uint8", "I8": "int8", "U16": "uint16", "I16": "int16", "U32": "uint32", "I32": "int32",
-    "U64": "uint64", "I64": "int64", "F16": "float16", "F32": "float32", "F64": "float64",
+    "BOOL": "|b1", "U8": "|u1", "I8": "|i1", "U16": "<u2", "I16": "<i2", "U32": "<u4", "I32": "<i4", "U64": "<u8",
+    "I64": "<i8", "F16": "<f2", "F32": "<f4", "F64": "<f8",
 }  # fmt: skip
 
 Arrays = Mapping[str, NDArray[Any]]
@@ -87,27 +89,22 @@ class Entry:
 
     def fits(self, dtype: str, shape: tuple[int, ...]) -> bool:
         """Return whether an array has the right type and shape."""
-        if dtype != self.dtype.str:
-            return False
-        if not self.is_shorter_valid:
-            return shape == self.shape
-        return shape[1:] == self.shape[1:] and len(shape) == len(self.shape) and shape[0] <= self.shape[0]
+        is_shorter = bool(shape) and shape[1:] == self.shape[1:] and shape[0] <= self.shape[0]
+        return dtype == self.dtype.str and (shape == self.shape or (self.is_shorter_valid and is_shorter))
 
 
 Entries = Mapping[str, Entry]
 
 
-def entries_of(own: Arrays, limits: Mapping[str, tuple[float, float]] | None = None) -> dict[str, Entry]:
-    """Return the expected entries for arrays like the learner's own.
+def entries_of(arrays: Arrays, limits: Mapping[str, tuple[float, float]] | None = None) -> dict[str, Entry]:
+    """Return the expected entries for the arrays of a learner.
 
     Args:
-        own: the learner's arrays by name.
+        arrays: by name.
         limits: lowest and highest value by name; other arrays may hold any finite numbers.
     """
     limits = limits or {}
-    return {
-        name: Entry(array.dtype, array.shape, *limits.get(name, (-math.inf, math.inf))) for name, array in own.items()
-    }
+    return {name: Entry(array.dtype, array.shape, *limits.get(name, ())) for name, array in arrays.items()}
 
 
 def write_checkpoint(folder: Path, config: Mapping[str, Any], policy: Arrays, state: Arrays) -> None:
@@ -126,16 +123,16 @@ def write_checkpoint(folder: Path, config: Mapping[str, Any], policy: Arrays, st
         if array.dtype.hasobject:
             raise ValueError(f"array {name!r}: expected numbers, got dtype {array.dtype}")
     if folder.exists() and not (folder / CONFIG).is_file():
-        raise FileExistsError(f"{folder} exists and holds no checkpoint; give another folder")
+        raise FileExistsError(f"{folder}: expected a new folder or a checkpoint, got something else")
     folder.parent.mkdir(parents=True, exist_ok=True)
     part = unfinished_path(folder)
     part.mkdir()
     try:
-        _write_whole(part / CONFIG, json.dumps({"format": FORMAT, **config}, indent=1).encode())
-        _write_whole(part / POLICY, save({name: np.ascontiguousarray(array) for name, array in policy.items()}))
+        _write_synced(part / CONFIG, json.dumps({"format": FORMAT, **config}, indent=1).encode())
+        _write_synced(part / POLICY, save({name: np.ascontiguousarray(array) for name, array in policy.items()}))
         stored = BytesIO()
         np.savez(stored, **dict(state))  # type: ignore[arg-type]
-        _write_whole(part / STATE, stored.getvalue())
+        _write_synced(part / STATE, stored.getvalue())
         _put_in_place(part, folder)
     except BaseException:
         shutil.rmtree(part, ignore_errors=True)
@@ -156,12 +153,12 @@ def _aside(folder: Path) -> Path:
     return folder.with_name(f".{folder.name}.before")
 
 
-def _standing(folder: Path) -> Path:
-    """Return the present folder: set aside if a writer was killed between two renames."""
+def _present(folder: Path) -> Path:
+    """Return the present folder: the one set aside if a writer was killed between two renames."""
     return folder if folder.exists() or not _aside(folder).exists() else _aside(folder)
 
 
-def _write_whole(path: Path, data: bytes) -> None:
+def _write_synced(path: Path, data: bytes) -> None:
     with path.open("wb") as file:
         file.write(data)
         file.flush()
@@ -170,7 +167,7 @@ def _write_whole(path: Path, data: bytes) -> None:
 
 def holds_checkpoint(folder: Path) -> bool:
     """Return whether `folder` holds a checkpoint."""
-    return (_standing(folder) / CONFIG).is_file()
+    return (_present(folder) / CONFIG).is_file()
 
 
 def read_config(folder: Path) -> dict[str, Any]:
@@ -180,113 +177,90 @@ def read_config(folder: Path) -> dict[str, Any]:
         NoCheckpointError: there is no checkpoint.
         CheckpointError: not a JSON object, or an unknown format.
     """
-    path = _standing(folder) / CONFIG
+    path = _present(folder) / CONFIG
     with parsing(path, "is not JSON"):
         if not path.is_file():
             raise NoCheckpointError(f"{folder} holds no checkpoint ({CONFIG} is missing)")
         stored_bytes = path.stat().st_size
         if stored_bytes > LARGEST_CONFIG_BYTES:
-            raise CheckpointError(f"{path} has {stored_bytes} bytes; expected at most {LARGEST_CONFIG_BYTES}")
+            raise CheckpointError(f"{path}: expected at most {LARGEST_CONFIG_BYTES} bytes, got {stored_bytes}")
         config = json.loads(path.read_bytes(), parse_constant=_refuse_constant)
     if not isinstance(config, dict) or config.get("format") != FORMAT:
-        raise CheckpointError(f"{path} is not a checkpoint of format {FORMAT}")
+        raise CheckpointError(f"{path}: expected a checkpoint of format {FORMAT}, got {short(config)}")
     return config
 
 
 def read_checkpoint(
-    folder: Path, policy: Entries | None = None, state: Entries | None = None
+    folder: Path, policy: Entries, state: Entries
 ) -> tuple[dict[str, Any], dict[str, NDArray[Any]], dict[str, NDArray[Any]]]:
     """Return config, policy and state of a checkpoint; no code of it is run.
 
     Args:
         folder: the checkpoint folder.
-        policy, state: the expected arrays, compared with the headers of the files before an array is read; None
-            accepts any.
+        policy, state: the expected arrays, compared with the headers of the files before an array is read.
 
     Raises:
         NoCheckpointError: there is no checkpoint.
         CheckpointError: a damaged part, or unexpected arrays.
     """
     config = read_config(folder)
-    stood = _standing(folder)
-    return config, _read_policy(folder, stood / POLICY, policy), _read_state(folder, stood / STATE, state)
+    present = _present(folder)
+    arrays = _read_policy(present / POLICY, policy, folder), _read_state(present / STATE, state, folder)
+    for values, expected in zip(arrays, (policy, state), strict=True):
+        require_values(values, expected, folder)
+    return config, *arrays
 
 
-def _read_policy(folder: Path, path: Path, expected: Entries | None) -> dict[str, NDArray[Any]]:
+def _read_policy(path: Path, expected: Entries, folder: Path) -> dict[str, NDArray[Any]]:
     with parsing(path, "cannot be read as safetensors"):
         _require_file(path)
         with path.open("rb") as file:
             header_bytes = int.from_bytes(file.read(8), "little")
         if header_bytes > LARGEST_HEADER_BYTES:
             raise CheckpointError(
-                f"{path} has a header of {header_bytes} bytes; expected at most {LARGEST_HEADER_BYTES}"
+                f"{path}: expected a header of at most {LARGEST_HEADER_BYTES} bytes, got {header_bytes}"
             )
         with safe_open(path, framework="numpy") as stored:
-            headers = {}
-            for name in stored.keys():  # noqa: SIM118  (a file, not a mapping)
-                part = stored.get_slice(name)
-                headers[name] = _type_named(part.get_dtype(), path), tuple(part.get_shape())
-            if expected is not None:
-                require_fit(headers, expected, folder)
-            arrays = {name: stored.get_tensor(name) for name in headers}
-    if expected is not None:
-        require_values(arrays, expected, folder)
-    return arrays
+            parts = {name: stored.get_slice(name) for name in stored.keys()}  # noqa: SIM118  (a file, not a mapping)
+            kinds = {name: part.get_dtype() for name, part in parts.items()}
+            shapes = {name: tuple(part.get_shape()) for name, part in parts.items()}
+            require_fit({k: (SAFETENSORS_TYPES.get(kinds[k], kinds[k]), shapes[k]) for k in parts}, expected, folder)
+            return {name: stored.get_tensor(name) for name in parts}
 
 
-def _type_named(name: str, path: Path) -> str:
-    if name not in SAFETENSORS_TYPES:
-        raise CheckpointError(f"{path} has an array of type {name}; expected one of {list(SAFETENSORS_TYPES)}")
-    return np.dtype(SAFETENSORS_TYPES[name]).str
-
-
-def _read_state(folder: Path, path: Path, expected: Entries | None) -> dict[str, NDArray[Any]]:
+def _read_state(path: Path, expected: Entries, folder: Path) -> dict[str, NDArray[Any]]:
     with parsing(path, "cannot be read as an archive of plain arrays"):
         _require_file(path)
         stored_bytes = path.stat().st_size
-        if expected is not None:
-            most = sum(entry.largest_bytes + ENTRY_OVERHEAD_BYTES for entry in expected.values()) + ENTRY_OVERHEAD_BYTES
-            if stored_bytes > most:
-                raise CheckpointError(f"{path} has {stored_bytes} bytes; expected at most {most} for this learner")
-        with path.open("rb") as file, ZipFile(file) as archive:
-            members = _members(archive, stored_bytes, path)
-            headers = {name: _header_of(archive, member, path) for name, member in members.items()}
-            if expected is not None:
-                require_fit(headers, expected, folder)
+        most = ENTRY_OVERHEAD_BYTES + sum(entry.largest_bytes + ENTRY_OVERHEAD_BYTES for entry in expected.values())
+        if stored_bytes > most:
+            raise CheckpointError(f"{path}: expected at most {most} bytes for this learner, got {stored_bytes}")
+        with ZipFile(path) as archive:
+            require_stored(archive.infolist(), stored_bytes, path)
+            members = {member.filename.removesuffix(".npy"): member for member in archive.infolist()}
+            require_fit({name: _header_of(archive, member, path) for name, member in members.items()}, expected, folder)
             arrays = {}
             for name, member in members.items():
                 with archive.open(member) as opened:
                     arrays[name] = npy.read_array(opened, allow_pickle=False)
-    if expected is not None:
-        require_values(arrays, expected, folder)
-    return arrays
+            return arrays
 
 
-def require_stored(members: Iterable[ZipInfo], archive_bytes: int, path: Path) -> None:
+def require_stored(members: Sequence[ZipInfo], archive_bytes: int, path: Path) -> None:
     """Check the members of an archive before reading any.
 
     Raises:
         CheckpointError: a member is compressed or occurs twice, or the members are larger than the archive.
     """
-    names: set[str] = set()
-    total = 0
+    occurrences = Counter(member.filename for member in members)
     for member in members:
         if member.compress_type != ZIP_STORED or member.file_size != member.compress_size:
-            raise CheckpointError(f"{path} has a compressed member {short(member.filename)}; expected stored ones")
-        if member.filename in names:
-            raise CheckpointError(f"{path} has two members {short(member.filename)}")
-        names.add(member.filename)
-        total += member.file_size
+            raise CheckpointError(f"{path}: expected stored members, got compressed {short(member.filename)}")
+        if occurrences[member.filename] > 1:
+            raise CheckpointError(f"{path}: expected one member of each name, got two members {short(member.filename)}")
+    total = sum(member.file_size for member in members)
     if total > archive_bytes:
-        raise CheckpointError(f"{path} has members of {total} bytes in an archive of {archive_bytes}")
-
-
-def _members(archive: ZipFile, archive_bytes: int, path: Path) -> dict[str, ZipInfo]:
-    require_stored(archive.infolist(), archive_bytes, path)
-    for member in archive.infolist():
-        if not member.filename.endswith(".npy"):
-            raise CheckpointError(f"{path} has a member {short(member.filename)}; expected names that end in .npy")
-    return {member.filename.removesuffix(".npy"): member for member in archive.infolist()}
+        raise CheckpointError(f"{path}: expected members of at most {archive_bytes} bytes, got {total}")
 
 
 def _header_of(archive: ZipFile, member: ZipInfo, path: Path) -> Header:
@@ -294,25 +268,25 @@ def _header_of(archive: ZipFile, member: ZipInfo, path: Path) -> Header:
     with archive.open(member) as opened:
         version = npy.read_magic(opened)
         if version not in ((1, 0), (2, 0)):
-            raise CheckpointError(f"{path} has a member {short(member.filename)} of NPY version {version}")
+            raise CheckpointError(f"{path}: {short(member.filename)}: expected NPY version 1.0 or 2.0, got {version}")
         read = npy.read_array_header_1_0 if version == (1, 0) else npy.read_array_header_2_0
         shape, _, dtype = read(opened, max_header_size=LARGEST_NPY_HEADER_BYTES)
         data_bytes = member.file_size - opened.tell()
     if dtype.hasobject or any(size < 0 for size in shape) or math.prod(shape) * dtype.itemsize != data_bytes:
         raise CheckpointError(
-            f"{path} has a member {short(member.filename)} of {data_bytes} bytes with dtype {short(dtype)} and shape "
-            f"{short(shape)}, which do not fit"
+            f"{path}: {short(member.filename)}: expected {data_bytes} bytes of numbers, got dtype {short(dtype)} and "
+            f"shape {short(shape)}"
         )
     return dtype.str, shape
 
 
 def _require_file(path: Path) -> None:
     if not path.is_file():
-        raise CheckpointError(f"{path} is missing or not a regular file")
+        raise CheckpointError(f"{path}: expected a regular file, got none")
 
 
 def _refuse_constant(name: str) -> None:
-    raise ValueError(f"a number is {name}; expected finite numbers")
+    raise ValueError(f"expected finite numbers, got {name}")
 
 
 @contextmanager
@@ -352,31 +326,31 @@ def loading(path: str | Path) -> Iterator[None]:
         raise CheckpointError(f"checkpoint {path}: {type(error).__name__}: {in_brief(error)}") from error
 
 
-def require_entries(kept: Mapping[str, Any], names: Iterable[str], path: str | Path) -> None:
+def require_entries(saved: Mapping[str, Any], names: Iterable[str], path: str | Path) -> None:
     """Check that a checkpoint has all entries.
 
     Args:
-        kept: its config, or its arrays by name.
+        saved: its config, or its arrays by name.
         names: names of the required entries.
         path: path of the checkpoint, for the message.
 
     Raises:
         CheckpointError: some are missing.
     """
-    missing = sorted(set(names) - set(kept))
+    missing = sorted(set(names) - set(saved))
     if missing:
-        raise CheckpointError(f"checkpoint {path} lacks {missing}; expected a complete checkpoint as written by `save`")
+        raise CheckpointError(f"checkpoint {path}: expected {missing}, which `save` writes, got none")
 
 
-def read_settings(kept: Any, known: Mapping[str, Setting], path: str | Path) -> dict[str, Any]:
+def read_settings(saved: Any, known: Mapping[str, Setting], path: str | Path) -> dict[str, Any]:
     """Validate and return the known entries of a checkpoint's config, all of which must be present.
 
     Raises:
         CheckpointError: a missing or invalid entry; the message names it.
     """
-    require_entries(kept, known, path)
+    require_entries(saved, known, path)
     with loading(path):
-        return check_settings({name: kept[name] for name in known}, known)
+        return check_settings({name: saved[name] for name in known}, known)
 
 
 def mapping_of(config: Mapping[str, Any], name: str, path: str | Path) -> dict[str, Any]:
@@ -401,17 +375,17 @@ PCG64 = {
 PCG64_STATE = {"state": Setting(0, 2**128 - 1, whole=True), "inc": Setting(1, 2**128 - 1, whole=True)}
 
 
-def generator_state(kept: Any, name: str, path: str | Path) -> dict[str, Any]:
-    """Validate and return the state of a NumPy generator.
+def generator_state(config: Mapping[str, Any], name: str, path: str | Path) -> dict[str, Any]:
+    """Validate and return the entry of a checkpoint's config that holds the state of a NumPy generator.
 
     Raises:
         CheckpointError: not the state of a PCG64.
     """
-    state = mapping_of(mapping_of({name: kept}, name, path), "state", path)
-    valid = read_settings(kept, PCG64, path) | {"state": read_settings(state, PCG64_STATE, path)}
-    if valid["state"]["inc"] % 2 == 0:
-        raise CheckpointError(f"checkpoint {path}: {name} has an even increment; expected an odd one")
-    return valid
+    saved = mapping_of(config, name, path)
+    words = read_settings(mapping_of(saved, "state", path), PCG64_STATE, path)
+    if words["inc"] % 2 == 0:
+        raise CheckpointError(f"checkpoint {path}: {name}: expected an odd increment, got an even increment")
+    return read_settings(saved, PCG64, path) | {"state": words}
 
 
 def require_fit(headers: Mapping[str, Header], expected: Entries, path: str | Path) -> None:
@@ -423,7 +397,7 @@ def require_fit(headers: Mapping[str, Header], expected: Entries, path: str | Pa
     require_entries(headers, (name for name, entry in expected.items() if not entry.is_optional), path)
     unknown = sorted(set(headers) - set(expected))
     if unknown:
-        raise CheckpointError(f"checkpoint {path} holds arrays {short(unknown)}, which this learner does not have")
+        raise CheckpointError(f"checkpoint {path}: expected the arrays of this learner, got others: {short(unknown)}")
     for name, (dtype, shape) in headers.items():
         entry = expected[name]
         if not entry.fits(dtype, shape):
@@ -434,29 +408,31 @@ def require_fit(headers: Mapping[str, Header], expected: Entries, path: str | Pa
             )
 
 
-def require_values(kept: Arrays, expected: Entries, path: str | Path) -> None:
+def require_values(saved: Arrays, expected: Entries, path: str | Path) -> None:
     """Check that all values are finite and in range.
 
     Raises:
         CheckpointError: a value is not; the message names the checkpoint and the arrays.
     """
-    wrong = sorted(name for name, array in kept.items() if array.dtype.kind == "f" and not np.isfinite(array).all())
+    wrong = sorted(name for name, array in saved.items() if array.dtype.kind == "f" and not np.isfinite(array).all())
     if wrong:
-        raise CheckpointError(f"checkpoint {path} holds NaN or infinity in {wrong}; expected finite numbers")
-    for name, array in kept.items():
+        raise CheckpointError(f"checkpoint {path}: expected finite numbers, got NaN or infinity in {wrong}")
+    for name, array in saved.items():
         low, high = expected[name].low, expected[name].high
         # The byte of a bool must be 0 or 1.
         values, top = (array.view(np.uint8), 1) if array.dtype.kind == "b" else (array, high)
         if values.size and not (low <= values.min() and values.max() <= top):
-            raise CheckpointError(f"checkpoint {path}: array {name!r} has values outside {low:g} to {top:g}")
+            raise CheckpointError(f"checkpoint {path}: array {name!r}: expected {low:g} to {top:g}, got values outside")
 
 
-def fill(own: Arrays, kept: Arrays, path: str | Path, limits: Mapping[str, tuple[float, float]] | None = None) -> None:
-    """Copy the arrays of a checkpoint into the learner's own arrays.
+def fill(
+    arrays: Arrays, saved: Arrays, path: str | Path, limits: Mapping[str, tuple[float, float]] | None = None
+) -> None:
+    """Copy the arrays of a checkpoint into the arrays of a learner.
 
     Args:
-        own: the learner's arrays by name.
-        kept: the arrays of the checkpoint.
+        arrays: the learner's arrays by name.
+        saved: the arrays of the checkpoint.
         path: path of the checkpoint, for the message.
         limits: as in `entries_of`.
 
@@ -464,8 +440,8 @@ def fill(own: Arrays, kept: Arrays, path: str | Path, limits: Mapping[str, tuple
         CheckpointError: other names, types or shapes, or values that are not finite or outside the limits. Nothing is
             changed then.
     """
-    expected = entries_of(own, limits)
-    require_fit({name: (array.dtype.str, array.shape) for name, array in kept.items()}, expected, path)
-    require_values(kept, expected, path)
-    for name, array in own.items():
-        array[...] = kept[name]
+    expected = entries_of(arrays, limits)
+    require_fit({name: (array.dtype.str, array.shape) for name, array in saved.items()}, expected, path)
+    require_values(saved, expected, path)
+    for name, array in arrays.items():
+        array[...] = saved[name]

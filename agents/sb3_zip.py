@@ -34,9 +34,6 @@ def load_zip(path: str | Path, env: Any, *, trust: bool = False) -> Any:
         CheckpointError: the file is missing or damaged, or its network cannot be rebuilt from shapes.
     """
     path = Path(path)
-    # Stable-Baselines3 would append ".zip" to the name of a missing file.
-    if not path.is_file():
-        raise CheckpointError(f"{path} {COMPLAINT}: there is no such file")
     with parsing(path, COMPLAINT):
         _require_plain(path)
         _, parameters, variables = load_from_zip_file(path, load_data=False, device="cpu")
@@ -55,17 +52,16 @@ def load_zip(path: str | Path, env: Any, *, trust: bool = False) -> Any:
     if kind is TD3:
         # The last layer of its actor is the output.
         hidden = hidden[:-1]
-    arch: Any = hidden
     if kind is PPO:
         arch = {"pi": hidden, "vf": _cells(shapes, "mlp_extractor.value_net", sizes[0])}
-    elif (critic := _cells(shapes, "critic.qf0", sum(sizes))[:-1]) != hidden:
-        arch = {"pi": hidden, "qf": critic}
+    else:
+        arch = {"pi": hidden, "qf": _cells(shapes, "critic.qf0", sum(sizes))[:-1]}
     model = kind("MlpPolicy", env, policy_kwargs={"net_arch": arch}, device="cpu")
-    own = {name: tuple(value.shape) for name, value in model.policy.state_dict().items()}
-    if own != shapes:
+    expected = {name: tuple(value.shape) for name, value in model.policy.state_dict().items()}
+    if expected != shapes:
         raise CheckpointError(
-            f"{path} holds a policy with shapes {short(shapes)}; expected {short(own)}, an MlpPolicy for this "
-            "environment. If you trust the file, load it with trust=True"
+            f"{path}: expected an MlpPolicy for this environment with shapes {short(expected)}, got {short(shapes)}. "
+            "If you trust the file, load it with trust=True"
         )
     with parsing(path, COMPLAINT):
         model.set_parameters(parameters, device="cpu")
@@ -87,15 +83,16 @@ def _policy_of(parameters: Any, path: Path) -> dict[str, torch.Tensor]:
     """Return the tensors of the policy after checking that they are plain and finite."""
     policy = parameters.get("policy")
     if not isinstance(policy, dict):
-        raise CheckpointError(f"{path} holds {short(sorted(parameters))}; expected a model with a policy")
+        raise CheckpointError(f"{path}: expected a model with a policy, got {short(sorted(parameters))}")
     for name, value in policy.items():
         if not isinstance(name, str) or not isinstance(value, torch.Tensor) or value.layout is not torch.strided:
-            raise CheckpointError(f"{path} holds {short(name)} in its policy; expected a plain tensor")
+            raise CheckpointError(f"{path}: {short(name)}: expected a plain tensor, got {type(value).__name__}")
         # An expanded view can be larger than the file.
         if value.numel() * value.element_size() > value.untyped_storage().nbytes():
-            raise CheckpointError(f"{path} holds {short(name)} of {tuple(value.shape)}, more numbers than are stored")
+            shape = tuple(value.shape)
+            raise CheckpointError(f"{path}: {short(name)}: expected no more numbers than are stored, got shape {shape}")
         if not bool(torch.isfinite(value).all()):
-            raise CheckpointError(f"{path} holds NaN or infinity in {short(name)}; expected finite numbers")
+            raise CheckpointError(f"{path}: {short(name)}: expected finite numbers, got NaN or infinity")
     return policy
 
 

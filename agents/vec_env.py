@@ -34,9 +34,13 @@ ENV_OPTIONS = {
     "retina_px": Setting(SMALLEST_RETINA_PX, LARGEST_RETINA_PX, whole=True),
     "retina_colour": FLAG,
 }
-STREAM = Setting(0, 2**64 - 1, whole=True)
-# Number of episodes: far below 2**64, so that counting on cannot overflow.
-EPISODES = Setting(0, 2**62, whole=True)
+# Valid values in the lists of `CupEnv.random_state`; the number of episodes is far below 2**64, so that counting on
+# cannot overflow.
+RANDOM_STATE = {
+    "streams": Setting(0, 2**64 - 1, whole=True),
+    "episodes": Setting(0, 2**62, whole=True),
+    "sown": FLAG,
+}
 
 
 def env_attribute(env: Env, name: str) -> Any:
@@ -49,7 +53,7 @@ def env_attribute(env: Env, name: str) -> Any:
         return env.get_attr(name, 0)[0] if isinstance(env, VecEnv) else env.get_wrapper_attr(name)
     except AttributeError:
         given = env.env_method("__str__", indices=0)[0] if isinstance(env, VecEnv) else env
-        raise ValueError(f"expected env to be a CupEnv, wrapped or not, or a VecEnv of them, got {given}") from None
+        raise ValueError(f"env: expected a CupEnv, wrapped or not, or a VecEnv of them, got {given}") from None
 
 
 def env_id(env: Env) -> str | None:
@@ -108,7 +112,7 @@ def saved_random_states(config: dict[str, Any], env: Env, path: str | Path) -> l
     require_entries(config, ["random_states"], path)
     states, num_envs = config["random_states"], num_envs_of(env)
     if not isinstance(states, list) or not states:
-        raise CheckpointError(f"checkpoint {path}: expected random_states to be a list, got {short(states)}")
+        raise CheckpointError(f"checkpoint {path}: random_states: expected a list, got {short(states)}")
     is_seeded = any(state is not None for state in states)
     if is_seeded:
         for state in states:
@@ -116,23 +120,23 @@ def saved_random_states(config: dict[str, Any], env: Env, path: str | Path) -> l
     saved_envs = sum(len(state["streams"]) for state in states) if is_seeded else len(states)
     if saved_envs != num_envs:
         raise CheckpointError(
-            f"checkpoint {path}: expected random states of {num_envs} environments, got those of {saved_envs}"
+            f"checkpoint {path}: random_states: expected those of {num_envs} environments, got those of {saved_envs}"
         )
     return states if is_seeded else None
 
 
 def _require_random_state(state: Any, path: str | Path) -> None:
-    valid_values = {"streams": STREAM, "episodes": EPISODES, "sown": FLAG}
-    given = mapping_of({"random_states": state}, "random_states", path)
-    require_entries(given, [*valid_values, "generator"], path)
-    generator_state(given["generator"], "generator", path)
-    for name, setting in valid_values.items():
-        if not isinstance(given[name], list) or len(given[name]) != len(given["streams"]):
+    saved = mapping_of({"random_states": state}, "random_states", path)
+    require_entries(saved, [*RANDOM_STATE, "generator"], path)
+    generator_state(saved, "generator", path)
+    for name, setting in RANDOM_STATE.items():
+        values = saved[name]
+        if not isinstance(values, list) or len(values) != len(saved["streams"]):
             raise CheckpointError(
-                f"checkpoint {path}: expected {name} to be a list, one for each environment, got {short(given[name])}"
+                f"checkpoint {path}: {name}: expected a list with a value for each environment, got {short(values)}"
             )
         with loading(path):
-            for value in given[name]:
+            for value in values:
                 setting.check(name, value)
 
 
@@ -173,7 +177,7 @@ def is_one(observation: Any, space: gym.Space[Any]) -> bool:
     parts = space.spaces if isinstance(space, gym.spaces.Dict) else {"observation": space}
     given = observation if isinstance(observation, dict) else {"observation": observation}
     if set(given) != set(parts):
-        raise ValueError(f"expected an observation with parts {sorted(parts)}, got {sorted(given)}")
+        raise ValueError(f"observation: expected the parts {sorted(parts)}, got {sorted(given)}")
     for name, part in parts.items():
         shape, single = np.shape(given[name]), part.shape or ()
         if shape != single and shape[1:] != single:
@@ -280,7 +284,7 @@ class CupVecEnv(VecEnv):
             ValueError: options that differ between environments.
         """
         if any(options != self._options[0] for options in self._options):
-            raise ValueError("set_options got different options for different environments; expected the same for all")
+            raise ValueError(f"set_options: expected the same for all environments, got {self._options}")
         options = self._options[0] or None
         observations, _ = self.envs.reset(seed=self._next_seed, options=options)
         self._next_seed = None
@@ -374,7 +378,9 @@ def copies_of(env: gym.Env[Any, Any], seed: int, number: int) -> VecEnv:
     """
     spec = env.spec
     if spec is None:
-        raise ValueError("env has no spec; expected an environment made by gym.make, its id, or a VecEnv")
+        raise ValueError(
+            f"env: expected an environment made by gym.make, its id, or a VecEnv, got {env} without a spec"
+        )
     ours = gym.spec(VECTORISED).vector_entry_point
     if spec.vector_entry_point == ours and not spec.additional_wrappers:
         options = {name: value for name, value in spec.kwargs.items() if name != "render_mode"}
@@ -447,7 +453,7 @@ class TrialLog(VecEnvWrapper):
             raise ValueError(f"ages: expected 0 to {len(commands)}, got {ages.tolist()}")
         states = random_states(self.venv)
         if any(count < 1 for state in states for count in state["episodes"]):
-            raise ValueError("the random states belong to environments that have not begun a trial")
+            raise ValueError(f"random_states: expected environments that have begun a trial, got {states}")
         before = [state | {"episodes": [count - 1 for count in state["episodes"]]} for state in states]
         for step in range(len(commands) + 1):
             beginning = np.flatnonzero(ages == len(commands) - step)

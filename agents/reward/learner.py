@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from dataclasses import replace
+from operator import attrgetter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,7 +21,6 @@ from stable_baselines3.common.vec_env import VecEnv
 
 from agents.checkpoint import (
     CheckpointError,
-    Entries,
     Entry,
     entries_of,
     generator_state,
@@ -33,21 +33,18 @@ from agents.checkpoint import (
     write_checkpoint,
 )
 from agents.registry import Learner, find, is_learner
-from agents.reward.commands import HeldNoise
 from agents.reward.policies import ActorInside, ScaledObservation
 from agents.reward.saved_state import (
-    CUDA_STATE_BYTES,
     NUMPY_RANDOM,
-    TWISTER_WORDS,
     adam_entries,
-    check_place,
-    check_torch_states,
-    entries_of_buffer,
-    fill,
-    kept_arrays,
-    kept_place,
-    like_own,
+    buffer_entries,
+    fill_buffer,
+    global_entries,
+    global_states,
+    position_of,
+    position_settings,
     set_global_states,
+    transitions_of,
 )
 from agents.rules.layers import RuledLayer
 from agents.rules.registry import rule_for
@@ -76,7 +73,7 @@ GRIP_LOG_SD = -0.5
 LAST_SHARE = 0.1
 HIDDEN_CELLS = (128, 128)
 # Settings that a checkpoint neither stores nor restores: device and logging.
-UNKEPT_SETTINGS = {"device": Setting(pattern=r"auto|cpu|mps|(cuda|xpu)(:\d+)?"), **LOG_SETTINGS}
+UNSAVED_SETTINGS = {"device": Setting(pattern=r"auto|cpu|mps|(cuda|xpu)(:\d+)?"), **LOG_SETTINGS}
 SEED = {"seed": Setting(0, 2**32 - 1, whole=True)}
 COUNTS = {"num_timesteps": COUNT, "trials": COUNT, "updates": COUNT}
 # Prefix of the arrays of unfinished trials.
@@ -92,6 +89,18 @@ class RewardLearner(ABC):
         SETTINGS: settings of the Stable-Baselines3 algorithm that a user may set; a checkpoint stores them.
         trials: number of trials that ended during learning.
     """
+
+    if TYPE_CHECKING:
+        # Attributes of the algorithm of Stable-Baselines3: those that are set here, and others.
+        _last_obs: Any
+        _last_lstm_states: Any
+        learning_starts: Any
+        n_envs: Any
+        num_timesteps: Any
+        rollout_buffer: Any
+
+        def __getattr__(self, name: str) -> Any:
+            """Return another one."""
 
     POLICY: Any
     DEFAULTS: dict[str, Any]
@@ -115,8 +124,7 @@ class RewardLearner(ABC):
         """
         seed = SEED["seed"].check("seed", seed)
         self._known = find(name)
-        settings = check_settings(settings, self.SETTINGS | UNKEPT_SETTINGS)
-        kept = {setting: value for setting, value in settings.items() if setting not in UNKEPT_SETTINGS}
+        settings = check_settings(settings, self.SETTINGS | UNSAVED_SETTINGS)
         self.name = name
         self.trials = 0
         # The environments are seeded when `learn` begins.
@@ -127,7 +135,8 @@ class RewardLearner(ABC):
         self._rollout_start: int | None = None
         # Whether the next `learn` continues the one of a loaded checkpoint.
         self._resumed = False
-        self.given = {"seed": seed, **kept}
+        saved = {setting: value for setting, value in settings.items() if setting not in UNSAVED_SETTINGS}
+        self._saved_settings = {"seed": seed, **saved}
         if not isinstance(env, VecEnv):
             env = copies_of(
                 gym.make(env, **self._known.env_options) if isinstance(env, str) else env, seed, self.PARALLEL_ENVS
@@ -136,7 +145,7 @@ class RewardLearner(ABC):
             options.get("observation", "vector") for options in (env_options_of(env), self._known.env_options)
         )
         if given != expected:
-            raise ValueError(f"env has observation={given!r}; learner {name!r} expected observation={expected!r}")
+            raise ValueError(f"env: expected observation={expected!r} for learner {name!r}, got observation={given!r}")
         policy_kwargs = {
             "features_extractor_class": self.FEATURES,
             "net_arch": list(HIDDEN_CELLS),
@@ -150,7 +159,7 @@ class RewardLearner(ABC):
     @classmethod
     def known_settings(cls) -> dict[str, Setting]:
         """Return the keyword arguments of the constructor, by name."""
-        return SEED | cls.SETTINGS | UNKEPT_SETTINGS
+        return SEED | cls.SETTINGS | UNSAVED_SETTINGS
 
     def _policy_arguments(self, rule: str) -> dict[str, Any]:
         """Return further `policy_kwargs`."""
@@ -169,23 +178,20 @@ class RewardLearner(ABC):
 
         Recording begins with the first call. No number of the learner changes.
         """
-        model: Any = self
         if self._inside is None:
             rule = rule_for(self._known.spec.rule, "layers")
             self._inside = ActorInside(self._actors(), rule.route, self.INPUT_NAME)
-        return self._inside.look(model._n_updates)
+        return self._inside.snapshot(self._n_updates)
 
     @property
     def env_options(self) -> dict[str, Any]:
         """Return the options of `gym.make` for an environment like the one it learns in."""
-        model: Any = self
-        return env_options_of(model.env)
+        return env_options_of(self.env)
 
     @property
     def stretch_start(self) -> int:
         """Return the number of steps at which the `learn` to be continued began; the steps so far if there is none."""
-        model: Any = self
-        return self._start if self._resumed else int(model.num_timesteps)
+        return self._start if self._resumed else int(self.num_timesteps)
 
     def _wrap_env(self, env: Any, verbose: int = 0, monitor_wrapper: bool = True) -> VecEnv:
         algorithm: Any = super()
@@ -200,63 +206,52 @@ class RewardLearner(ABC):
         progress_bar: bool = False,
     ) -> Any:
         """Continue the `learn` of a loaded checkpoint, or begin new trials."""
-        model: Any = self
-        continued = self._resumed and not reset_num_timesteps and model._last_obs is not None
+        continues = self._resumed and not reset_num_timesteps and self._last_obs is not None
         self._resumed, self._rollout_start, self._unseeded = False, None, False
-        if not continued:
-            model._last_obs = None
+        if not continues:
+            self._last_obs = None
             self._end_stretch()
-        if not model._custom_logger and model.tensorboard_log is None:
-            model.set_logger(make_logger(model.verbose, None))
-        noise = model.action_noise if isinstance(model.action_noise, HeldNoise) else None
-        held = None if noise is None else noise.state()
+        if not self._custom_logger and self.tensorboard_log is None:
+            self.set_logger(make_logger(self.verbose, None))
+        noise = self.action_noise
+        noise_state = {} if noise is None else dict(vars(noise))
         algorithm: Any = super()
         prepared = algorithm._setup_learn(total_timesteps, callback, reset_num_timesteps, tb_log_name, progress_bar)
-        if not continued:
-            self._start = int(model.num_timesteps)
-        elif noise is not None and held is not None:
+        if not continues:
+            self._start = int(self.num_timesteps)
+        elif noise is not None:
             # Stable-Baselines3 has reset the noise.
-            noise.set_state(held)
+            vars(noise).update(noise_state)
         return prepared
 
-    def collect_rollouts(self, *given: Any, **named: Any) -> Any:
+    def collect_rollouts(self, *args: Any, **kwargs: Any) -> Any:
         """Collect a rollout; `save` can store an unfinished `learn` at its start."""
-        model: Any = self
-        self._rollout_start = int(model.num_timesteps)
+        self._rollout_start = int(self.num_timesteps)
         algorithm: Any = super()
-        return algorithm.collect_rollouts(*given, **named)
+        return algorithm.collect_rollouts(*args, **kwargs)
 
     def _under_way(self) -> dict[str, NDArray[Any]]:
         """Return the arrays, by name, that are needed to continue a `learn` from the start of a rollout."""
-        model: Any = self
-        log = trial_log(model.env)
+        log = trial_log(self.env)
         assert log is not None
-        space = model.observation_space
+        space = self.observation_space
         parts: dict[str, Any] = dict(space.spaces) if isinstance(space, gym.spaces.Dict) else {"": space}
-        last = {name: np.zeros((model.n_envs, *part.shape), part.dtype) for name, part in parts.items()}
-        if model._last_obs is not None:
-            last = model._last_obs if isinstance(space, gym.spaces.Dict) else {"": model._last_obs}
-        return {
-            **log.under_way(),
-            **{f"observation.{name}": values for name, values in last.items()},
-            "start": np.array(self._start),
-        }
+        last = {name: np.zeros((self.n_envs, *part.shape), part.dtype) for name, part in parts.items()}
+        if self._last_obs is not None:
+            last = self._last_obs if isinstance(space, gym.spaces.Dict) else {"": self._last_obs}
+        observations = {f"observation.{name}": values for name, values in last.items()}
+        return {**log.under_way(), **observations, "start": np.array(self._start)}
 
-    def _continue(self, kept: dict[str, NDArray[Any]]) -> None:
+    def _continue(self, saved: dict[str, NDArray[Any]]) -> None:
         """Restore what `_under_way` returned; the random states of the environments are restored before."""
-        model: Any = self
-        log = trial_log(model.env)
+        log = trial_log(self.env)
         assert log is not None
-        log.take_up(kept["commands"], kept["ages"])
-        parts = {
-            name.removeprefix("observation."): values
-            for name, values in kept.items()
-            if name.startswith("observation.")
-        }
-        model._last_obs = parts if isinstance(model.observation_space, gym.spaces.Dict) else parts[""]
-        model._last_episode_starts = kept["ages"] == 0
-        self._start = int(kept["start"])
-        self._rollout_start = int(model.num_timesteps)
+        log.take_up(saved["commands"], saved["ages"])
+        parts = _without_prefix("observation.", saved)
+        self._last_obs = parts if isinstance(self.observation_space, gym.spaces.Dict) else parts[""]
+        self._last_episode_starts = saved["ages"] == 0
+        self._start = int(saved["start"])
+        self._rollout_start = int(self.num_timesteps)
         self._resumed = True
 
     def _update_info_buffer(self, infos: list[dict[str, Any]], dones: NDArray[np.bool_] | None = None) -> None:
@@ -274,43 +269,32 @@ class RewardLearner(ABC):
         A learner loaded with `resume` and given the same `learn` ends bit-identical to this one. If `save` is called at
         the start of a rollout (in a callback's `_on_rollout_start`), the rest of the present `learn` can be resumed.
         """
-        model: Any = self
-        parameters = model.get_parameters()
+        parameters = self.get_parameters()
         state: dict[str, NDArray[Any]] = {}
         for name, values in parameters.items():
             for k, moments in values.get("state", {}).items() if name != "policy" else ():
-                state |= {
-                    f"{name}/{k}/{kind}": torch.as_tensor(value).numpy(force=True) for kind, value in moments.items()
-                }
-        for name in model._get_torch_save_params()[1]:
-            state[f"variable/{name}"] = getattr(model, name).numpy(force=True)
-        # Stable-Baselines3 draws from NumPy's global generator.
-        legacy: Any = np.random.get_state(legacy=False)  # noqa: NPY002
-        state |= {"random/torch": torch.get_rng_state().numpy(), "random/numpy": legacy["state"]["key"]}
-        if model.device.type == "cuda":
-            state["random/cuda"] = torch.cuda.get_rng_state(model.device).numpy()
-        buffer = getattr(self, "replay_buffer", None)
-        if buffer is not None:
-            state |= {f"buffer/{name}": values for name, values in kept_arrays(buffer).items()}
-        if self._rollout_start == model.num_timesteps:
+                state |= {f"{name}/{k}/{kind}": torch.as_tensor(v).numpy(force=True) for kind, v in moments.items()}
+        state |= {f"variable/{name}": value.numpy(force=True) for name, value in self._variables().items()}
+        random, numpy_random = global_states(self.device)
+        state |= random
+        if self._replay_buffer is not None:
+            transitions = transitions_of(self._replay_buffer, position_of(self._replay_buffer))
+            state |= {f"buffer/{name}": values for name, values in transitions.items()}
+        if self._rollout_start == self.num_timesteps:
             state |= {f"{UNDER_WAY}{name}": values for name, values in self._under_way().items()}
         config = {
             "learner": self.name,
-            "settings": self.given,
-            "num_timesteps": model.num_timesteps,
+            "settings": self._saved_settings,
+            "num_timesteps": self.num_timesteps,
             "trials": self.trials,
-            "updates": model._n_updates,
-            "env": env_id(model.env),
+            "updates": self._n_updates,
+            "env": env_id(self.env),
             "env_options": self.env_options,
             # Environments that are not seeded yet have no reproducible state.
-            "random_states": [None] * num_envs_of(model.env) if self._unseeded else random_states(model.env),
-            "numpy_random": {
-                "pos": int(legacy["state"]["pos"]),
-                "has_gauss": int(legacy["has_gauss"]),
-                "gauss": float(legacy["gauss"]),
-            },
-            "action_space": model.action_space.np_random.bit_generator.state,
-            "buffer": None if buffer is None else kept_place(buffer),
+            "random_states": [None] * num_envs_of(self.env) if self._unseeded else random_states(self.env),
+            "numpy_random": numpy_random,
+            "action_space": self.action_space.np_random.bit_generator.state,
+            "buffer": None if self._replay_buffer is None else position_of(self._replay_buffer),
         }
         policy = {name: value.numpy(force=True) for name, value in parameters["policy"].items()}
         write_checkpoint(Path(path), config, policy, state)
@@ -336,110 +320,101 @@ class RewardLearner(ABC):
         require_entries(config, ["buffer", "random_states"], path)
         counts = read_settings(config, COUNTS, path)
         numpy_random = read_settings(mapping_of(config, "numpy_random", path), NUMPY_RANDOM, path)
-        action_space = generator_state(mapping_of(config, "action_space", path), "action_space", path)
-        kept, options = mapping_of(config, "settings", path), saved_env_options(config, path)
+        action_space = generator_state(config, "action_space", path)
+        saved, options = mapping_of(config, "settings", path), saved_env_options(config, path)
         with loading(path):
-            check_settings(kept, SEED | cls.SETTINGS)
+            check_settings(saved, SEED | cls.SETTINGS)
             if env is None:
                 env = gym.make(known.env_id, **{**known.env_options, **options})
-            model: Any = cls(str(name), env, **{**kept, **settings})
+            model: Any = cls(str(name), env, **{**saved, **settings})
         model.num_timesteps, model.trials, model._n_updates = (counts[count] for count in COUNTS)
-        place = model._kept_place(config, path)
-        own = {name: value.numpy(force=True) for name, value in model.policy.state_dict().items()}
-        _, policy, state = read_checkpoint(Path(path), entries_of(own), model._state_entries(place))
+        buffer = model._replay_buffer
+        position = None if buffer is None else mapping_of(config, "buffer", path)
+        if buffer is None and config["buffer"] is not None:
+            raise CheckpointError(f"checkpoint {path}: buffer: expected None, got {short(config['buffer'])}")
+        if position is not None:
+            position = read_settings(position, position_settings(buffer), path)
+        weights = {name: value.numpy(force=True) for name, value in model.policy.state_dict().items()}
+        _, policy, state = read_checkpoint(Path(path), entries_of(weights), model._state_entries(position))
         model.policy.load_state_dict({name: torch.from_numpy(np.array(value)) for name, value in policy.items()})
-        model._fill(place, state)
-        # Validate everything before anything is restored.
-        states = saved_random_states(config, model.env, path) if resume else None
-        check_torch_states(model, state, path)
+        model._restore(state)
+        if position is not None:
+            fill_buffer(buffer, _without_prefix("buffer/", state), position)
         if resume:
-            if states is not None:
-                with loading(path):
-                    set_random_states(model.env, states)
-            model._unseeded = states is None
-            set_global_states(model, numpy_random, state)
-            model.action_space.np_random.bit_generator.state = action_space
-            under_way = {
-                key.removeprefix(UNDER_WAY): array for key, array in state.items() if key.startswith(UNDER_WAY)
-            }
+            # Validate everything before anything outside of the learner changes.
+            states = saved_random_states(config, model.env, path)
+            under_way = _without_prefix(UNDER_WAY, state)
             if under_way:
-                with loading(path):
-                    model._continue(like_own(model._under_way(), under_way, path))
+                require_entries(under_way, model._under_way(), path)
+            with loading(path):
+                if states is not None:
+                    set_random_states(model.env, states)
+                set_global_states(model.device, state, numpy_random, path)
+                model._unseeded = states is None
+                model.action_space.np_random.bit_generator.state = action_space
+                if under_way:
+                    model._continue(under_way)
         return model
 
-    def _kept_place(self, config: dict[str, Any], path: Any) -> dict[str, Any] | None:
-        """Return the position of the next transition in the replay buffer; None without a buffer."""
-        buffer = getattr(self, "replay_buffer", None)
-        if buffer is not None:
-            return check_place(buffer, config["buffer"], path)
-        if config["buffer"] is not None:
-            raise CheckpointError(f"checkpoint {path}: buffer: expected None, got {short(config['buffer'])}")
-        return None
-
-    def _state_entries(self, place: dict[str, Any] | None) -> Entries:
-        """Return the expected arrays of a checkpoint's state, given the number of updates."""
-        model: Any = self
-        entries = {
-            "random/torch": Entry(np.dtype(np.uint8), tuple(torch.get_rng_state().shape)),
-            "random/numpy": Entry(np.dtype(np.uint32), (TWISTER_WORDS,)),
-            "random/cuda": Entry(np.dtype(np.uint8), (CUDA_STATE_BYTES,), is_optional=True),
-        }
-        for name in model._get_torch_save_params()[0]:
+    def _state_entries(self, position: dict[str, Any] | None) -> dict[str, Entry]:
+        """Return the expected arrays of a checkpoint's state, given the number of updates and of transitions."""
+        entries = global_entries()
+        for name in self._get_torch_save_params()[0]:
             if name != "policy" and self._updates_of(name) > 0:
-                for k, value in enumerate(self._moved(name)):
+                for k, value in enumerate(self._updated_parameters(name)):
                     if value is not None:
                         entries |= {f"{name}/{k}/{kind}": entry for kind, entry in adam_entries(value).items()}
-        variables = {f"variable/{name}": getattr(model, name) for name in model._get_torch_save_params()[1]}
-        entries |= entries_of({name: value.numpy(force=True) for name, value in variables.items()})
+        variables = {f"variable/{name}": value.numpy(force=True) for name, value in self._variables().items()}
+        entries |= entries_of(variables)
         under_way = entries_of(self._under_way())
-        under_way["commands"] = replace(
-            under_way["commands"], shape=(MOST_STEPS_UNDER_WAY, *under_way["commands"].shape[1:]), is_shorter_valid=True
-        )
-        entries |= {f"{UNDER_WAY}{k}": replace(entry, is_optional=True) for k, entry in under_way.items()}
-        if place is not None:
-            entries |= {f"buffer/{k}": entry for k, entry in entries_of_buffer(model.replay_buffer, place).items()}
+        shape = MOST_STEPS_UNDER_WAY, *under_way["commands"].shape[1:]
+        under_way["commands"] = replace(under_way["commands"], shape=shape, is_shorter_valid=True)
+        entries |= {f"{UNDER_WAY}{name}": replace(entry, is_optional=True) for name, entry in under_way.items()}
+        if position is not None:
+            transitions = buffer_entries(self._replay_buffer, position)
+            entries |= {f"buffer/{name}": entry for name, entry in transitions.items()}
         return entries
+
+    @property
+    def _replay_buffer(self) -> Any:
+        """Return the replay buffer; None for a learner without one."""
+        return getattr(self, "replay_buffer", None)
+
+    def _variables(self) -> dict[str, torch.Tensor]:
+        """Return the learned numbers outside of the networks by name, such as SAC's entropy coefficient."""
+        return {name: getattr(self, name) for name in self._get_torch_save_params()[1]}
 
     def _updates_of(self, optimiser: str) -> int:
         """Return the number of updates of an optimiser, named as in `get_parameters`."""
-        model: Any = self
-        return int(model._n_updates)
+        return int(self._n_updates)
 
-    def _moved(self, optimiser: str) -> list[torch.Tensor | None]:
+    def _updated_parameters(self, optimiser: str) -> list[torch.Tensor | None]:
         """Return the parameters of an optimiser in order; None for parameters that the rule never changes."""
-        model: Any = self
-        still: set[int] = set()
+        constant: set[int] = set()
         if self._known.spec.rule == "shallow":
-            hidden = [m for m in model.policy.modules() if isinstance(m, RuledLayer) and m.place.head is None]
-            still = {id(value) for layer in hidden for value in layer.parameters()}
-        groups = _part(model, optimiser).param_groups
-        return [None if id(value) in still else value for group in groups for value in group["params"]]
+            hidden = [m for m in self.policy.modules() if isinstance(m, RuledLayer) and m.place.head is None]
+            constant = {id(value) for layer in hidden for value in layer.parameters()}
+        groups = attrgetter(optimiser)(self).param_groups
+        return [None if id(value) in constant else value for group in groups for value in group["params"]]
 
-    def _fill(self, place: dict[str, Any] | None, state: dict[str, NDArray[Any]]) -> None:
-        """Restore optimisers, variables and replay buffer."""
-        model: Any = self
-        for name, values in model.get_parameters().items():
+    def _restore(self, state: dict[str, NDArray[Any]]) -> None:
+        """Restore optimisers and variables."""
+        for name, values in self.get_parameters().items():
             if name == "policy":
                 continue
             moments: dict[int, dict[str, torch.Tensor]] = {}
-            for key, value in state.items():
-                if key.startswith(f"{name}/"):
-                    k, kind = key.removeprefix(f"{name}/").split("/")
-                    moments.setdefault(int(k), {})[kind] = torch.from_numpy(np.array(value))
-            _part(model, name).load_state_dict({**values, "state": moments})
-        for name in model._get_torch_save_params()[1]:
-            with torch.no_grad():
-                getattr(model, name).copy_(torch.from_numpy(np.array(state[f"variable/{name}"])))
-        if place is not None:
-            kept = {k.removeprefix("buffer/"): value for k, value in state.items() if k.startswith("buffer/")}
-            fill(model.replay_buffer, kept, place)
+            for key, value in _without_prefix(f"{name}/", state).items():
+                k, kind = key.split("/")
+                moments.setdefault(int(k), {})[kind] = torch.from_numpy(np.array(value))
+            attrgetter(name)(self).load_state_dict({**values, "state": moments})
+        with torch.no_grad():
+            for name, variable in self._variables().items():
+                variable.copy_(torch.from_numpy(np.array(state[f"variable/{name}"])))
 
 
-def _part(model: Any, name: str) -> Any:
-    """Return a part of a model by its name in `get_parameters`, such as "actor.optimizer"."""
-    for part in name.split("."):
-        model = getattr(model, part)
-    return model
+def _without_prefix(prefix: str, arrays: dict[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
+    """Return the arrays whose names begin with a prefix, by the rest of their names."""
+    return {name.removeprefix(prefix): values for name, values in arrays.items() if name.startswith(prefix)}
 
 
 class FallingRate:

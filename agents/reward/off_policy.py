@@ -1,33 +1,175 @@
-"""SAC, TD3, and TQC with hindsight experience replay, with a learning rule inside their networks."""
+"""SAC, TD3, and TQC with hindsight experience replay, with a learning rule inside their networks.
+
+They explore within the range of commands that reaches need. TQC also holds its decisions, and explores by noise that
+lasts.
+"""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
 import gymnasium as gym
 import numpy as np
 import torch
+from gymnasium import spaces
 from numpy.typing import NDArray
 from sb3_contrib import TQC
 from stable_baselines3 import SAC, TD3, HerReplayBuffer
 from stable_baselines3.common.noise import ActionNoise, NormalActionNoise
-from stable_baselines3.common.vec_env import VecEnv
+from stable_baselines3.common.vec_env import VecEnv, VecEnvWrapper
 
-from agents.reward.commands import (
-    ANY_GRIP,
-    DECISION_STEPS,
-    OPEN_GRIP,
-    HeldCommands,
-    HeldNoise,
-    followed,
-    within_usual_commands,
-)
 from agents.reward.learner import GRIP_LOG_SD, RESTING_COMMAND, FallingRate, RewardLearner
 from agents.reward.policies import AveragedTQCPolicy, RuledSACPolicy, RuledTD3Policy, ScaledGoal, chain_of
 from agents.reward.saved_state import end_trials
 from agents.settings import Setting
+from agents.vec_env import env_attribute
 from reach import ACTION_SIZE, GOAL_READY, GOAL_TIP_PENALTY
+
+# Control steps from one decision to the next: 0.16 s.
+DECISION_STEPS = 8
+# Share of the distance to the wanted command that the command covers in a step: most of it in a third of a second.
+APPROACH_SHARE = 0.12
+# Lowest and highest command of shoulder, elbow and wrist in learned reaches, with a margin.
+LOWEST = (-0.75, -0.08, -0.85)
+HIGHEST = (-0.05, 0.82, 0.05)
+# Grip: the whole range, and the part in which the hand is open as wide as a cup.
+ANY_GRIP = (-1.0, 1.0)
+OPEN_GRIP = (0.4, 1.0)
+
+
+def approach(wanted: NDArray[np.float32], observation: Any) -> NDArray[np.float32]:
+    """Return the commands (..., 4) that move `APPROACH_SHARE` of the way from the last commands to the wanted ones.
+
+    The last commands are the end of the observation (the efference copy).
+    """
+    last = np.asarray(observation["observation"])[..., -ACTION_SIZE:]
+    command: NDArray[np.float32] = (last + APPROACH_SHARE * (wanted - last)).astype(np.float32)
+    return command
+
+
+class HeldCommands(VecEnvWrapper):
+    """A VecEnv whose step is a decision that is held for `DECISION_STEPS` control steps or until the trial ends.
+
+    People correct a reach by decisions that are a psychological refractory period apart (Gawthrop, Loram, Lakie and
+    Gollee 2011). With fewer decisions the values of two decisions also differ by more: the difference vanishes with
+    the time step (Tallec, Blier and Ollivier 2019, ICML).
+
+    Attributes:
+        steps: control steps that the last decision was held for.
+    """
+
+    def __init__(self, venv: VecEnv) -> None:
+        """Wrap a VecEnv of one environment with `observation="goal"`.
+
+        Raises:
+            ValueError: more than one environment: their trials would end within each other's decisions.
+        """
+        if venv.num_envs != 1:
+            raise ValueError(f"env: expected 1 environment, got {venv.num_envs}")
+        super().__init__(venv)
+        self.steps = 0
+        self._observation: Any = None
+        self._wanted = np.zeros((1, ACTION_SIZE), dtype=np.float32)
+
+    def reset(self) -> Any:
+        """Reset the environment."""
+        self._observation = self.venv.reset()
+        return self._observation
+
+    def observe(self, observation: Any) -> None:
+        """Set the latest observation, when trials continue that were restored from a checkpoint."""
+        self._observation = observation
+
+    def step_async(self, actions: NDArray[np.float32]) -> None:
+        """Take the wanted commands (1, 4)."""
+        self._wanted = actions
+
+    def step_wait(self) -> Any:
+        """Return observation, reward, done and info of the last control step of the decision."""
+        self.steps, is_done = 0, False
+        while self.steps < DECISION_STEPS and not is_done:
+            stepped = self.venv.step(approach(self._wanted, self._observation))
+            self._observation, is_done = stepped[0], bool(stepped[2].any())
+            self.steps += 1
+        return stepped
+
+
+class UsualCommands(VecEnvWrapper):
+    """A VecEnv whose action space is limited to the commands that reaches need.
+
+    A policy that is squashed to its action space then never leaves them. Most postures outside reach no cup, and a
+    critic that is never corrected there overestimates some of them.
+    """
+
+    def __init__(self, venv: VecEnv, grip: tuple[float, float]) -> None:
+        """Wrap environments with `control="posture"`; `grip` is the lowest and the highest command of the fingers."""
+        low, high = (
+            np.array([*joints, end], dtype=np.float32) for joints, end in zip((LOWEST, HIGHEST), grip, strict=True)
+        )
+        super().__init__(venv, action_space=spaces.Box(low, high, dtype=np.float32))
+
+    def reset(self) -> Any:
+        """Reset the environments."""
+        return self.venv.reset()
+
+    def step_wait(self) -> Any:
+        """Step the environments."""
+        return self.venv.step_wait()
+
+
+def within_usual_commands(env: VecEnv, grip: tuple[float, float]) -> VecEnv:
+    """Limit the action space by `UsualCommands` where commands are postures; return other environments unchanged."""
+    if isinstance(env, UsualCommands) or env_attribute(env, "control") != "posture":
+        return env
+    return UsualCommands(env, grip)
+
+
+@dataclass
+class HeldNoise(ActionNoise):
+    """Normal action noise that is held for a random number of decisions; some of the draws are zero.
+
+    The springs of the arm average out fast changes, so only noise that lasts moves the hand to other places and lets it
+    come to rest there, as a reach asks for. Compare Eberhard et al. (2023, ICLR) on coloured noise.
+
+    Attributes:
+        spread: (4,) SD of each command, in units of half the range of commands.
+        least_decisions, most_decisions: range of the number of decisions that a draw is held for.
+        share: probability that a draw is not zero.
+    """
+
+    spread: tuple[float, ...] = (0.8, 0.8, 0.8, 0.5)
+    least_decisions: int = 3
+    most_decisions: int = 8
+    share: float = 0.35
+
+    def __post_init__(self) -> None:
+        super().__init__()
+        self.reset()
+
+    def reset(self) -> None:
+        """Draw new noise at the next decision."""
+        self._left = 0
+        self._held = np.zeros(len(self.spread), dtype=np.float32)
+
+    def state(self) -> NDArray[np.float64]:
+        """Return (5,): the noise that is held and the number of decisions left for it."""
+        return np.append(self._held.astype(np.float64), self._left)
+
+    def set_state(self, state: NDArray[np.float64]) -> None:
+        """Set what `state` returned."""
+        self._held, self._left = state[:-1].astype(np.float32), int(state[-1])
+
+    def __call__(self) -> NDArray[np.float32]:
+        """Return the noise (4,) of one decision, drawn from NumPy's global generator as in Stable-Baselines3."""
+        if self._left == 0:
+            self._left = int(np.random.randint(self.least_decisions, self.most_decisions + 1))  # noqa: NPY002
+            drawn = np.random.normal(0.0, self.spread)  # noqa: NPY002
+            self._held = (drawn * (np.random.random() < self.share)).astype(np.float32)  # noqa: NPY002
+        self._left -= 1
+        return self._held
+
 
 # Initial log SD of the joint commands of SAC, in units of half the range of usual commands.
 USUAL_LOG_SD = -1.2
@@ -122,27 +264,24 @@ class _OffPolicy(RewardLearner):
         """Make an untrained learner; `action_noise` defaults to the noise of the algorithm here."""
         super().__init__(name, env, seed=seed, **settings)
         if "action_noise" not in settings:
-            self.action_noise = self._own_noise()
+            self.action_noise = self._default_noise()
 
-    def _own_noise(self) -> ActionNoise | None:
+    def _default_noise(self) -> ActionNoise | None:
         """Return the default action noise."""
         return None
 
     def _start_at_rest(self) -> None:
-        model: Any = self
-        last = model.actor.mu if isinstance(model.actor.mu, torch.nn.Linear) else model.actor.mu[-2]
+        last = self.actor.mu if isinstance(self.actor.mu, torch.nn.Linear) else self.actor.mu[-2]
         # The action is the tanh of the last layer's output, scaled to the range of commands.
-        squashed = model.policy.scale_action(np.array(RESTING_COMMAND))
+        squashed = self.policy.scale_action(np.array(RESTING_COMMAND))
         last.bias.copy_(torch.as_tensor(np.arctanh(squashed)))
         last.weight.mul_(FIRST_STEEPNESS)
-        if hasattr(model, "critic_target"):
-            model.critic_target.load_state_dict(model.critic.state_dict())
-        if hasattr(model, "actor_target"):
-            model.actor_target.load_state_dict(model.actor.state_dict())
+        self.critic_target.load_state_dict(self.critic.state_dict())
+        if hasattr(self, "actor_target"):
+            self.actor_target.load_state_dict(self.actor.state_dict())
 
     def _actors(self) -> list[list[Any]]:
-        model: Any = self
-        return [_chain_of_actor(model.actor)]
+        return [_chain_of_actor(self.actor)]
 
     def _wrap_env(self, env: Any, verbose: int = 0, monitor_wrapper: bool = True) -> VecEnv:
         return within_usual_commands(super()._wrap_env(env, verbose, monitor_wrapper), self.GRIP)
@@ -152,22 +291,19 @@ class _OffPolicy(RewardLearner):
         return algorithm._sample_action(0, action_noise, n_envs)
 
     def _end_stretch(self) -> None:
-        model: Any = self
         # With enough stored transitions, learning starts at once, even if the step counter was reset.
-        if model.replay_buffer.size() * model.n_envs * self.TRANSITION_STEPS >= model.learning_starts:
-            model.learning_starts = 0
-        end_trials(model.replay_buffer)
-        if model.action_noise is not None:
-            model.action_noise.reset()
+        if self.replay_buffer.size() * self.n_envs * self.TRANSITION_STEPS >= self.learning_starts:
+            self.learning_starts = 0
+        end_trials(self.replay_buffer)
+        if self.action_noise is not None:
+            self.action_noise.reset()
 
     def _under_way(self) -> dict[str, Any]:
-        model: Any = self
-        return {**super()._under_way(), "learning_starts": np.array(model.learning_starts)}
+        return {**super()._under_way(), "learning_starts": np.array(self.learning_starts)}
 
-    def _continue(self, kept: dict[str, Any]) -> None:
-        super()._continue(kept)
-        model: Any = self
-        model.learning_starts = int(kept["learning_starts"])
+    def _continue(self, saved: dict[str, Any]) -> None:
+        super()._continue(saved)
+        self.learning_starts = int(saved["learning_starts"])
 
 
 class _Soft(_OffPolicy):
@@ -178,9 +314,8 @@ class _Soft(_OffPolicy):
 
     def _start_at_rest(self) -> None:
         super()._start_at_rest()
-        model: Any = self
-        model.actor.log_std.weight.mul_(FIRST_STEEPNESS)
-        model.actor.log_std.bias.copy_(torch.tensor(self.LOG_SD))
+        self.actor.log_std.weight.mul_(FIRST_STEEPNESS)
+        self.actor.log_std.bias.copy_(torch.tensor(self.LOG_SD))
 
 
 class RewardSAC(_Soft, SAC):  # type: ignore[misc]
@@ -213,7 +348,7 @@ class RewardTD3(_OffPolicy, TD3):  # type: ignore[misc]
         # The actor is updated once per `policy_delay` updates of the critic.
         return super()._updates_of(optimiser) // (self.policy_delay if optimiser == "actor.optimizer" else 1)
 
-    def _own_noise(self) -> ActionNoise:
+    def _default_noise(self) -> ActionNoise:
         return NormalActionNoise(np.zeros(len(NOISE_SD)), np.array(NOISE_SD))
 
 
@@ -225,6 +360,9 @@ class RewardTQC(FallingRate, _Soft, TQC):  # type: ignore[misc]
     because a reach ends with the hand at rest. Deterministic actions use the average of the weights.
     """
 
+    env: Any
+    policy: Any
+    replay_buffer: Any
     TRANSITION_STEPS = DECISION_STEPS
     POLICY = AveragedTQCPolicy
     SETTINGS = _Soft.SETTINGS | {"top_quantiles_to_drop_per_net": Setting(0, QUANTILES - 1, whole=True)}
@@ -242,40 +380,35 @@ class RewardTQC(FallingRate, _Soft, TQC):  # type: ignore[misc]
     def __init__(self, name: str, env: gym.Env[Any, Any] | VecEnv | str, *, seed: int = 0, **settings: Any) -> None:
         """Make an untrained learner."""
         super().__init__(name, env, seed=seed, **settings)
-        buffer: Any = self.replay_buffer
-        policy: Any = self.policy
         # The largest possible cost of time.
         worst = -1.0 / (1.0 - self.gamma) if self.gamma < 1.0 else -np.inf
-        buffer.least_reward = worst
+        self.replay_buffer.least_reward = worst
         if not isinstance(self.ent_coef, str):
             # With a learned entropy coefficient, entropy is a large part of the value.
-            policy.critic_target.register_forward_hook(partial(_clip_values, worst))
+            self.policy.critic_target.register_forward_hook(partial(_clip_values, worst))
 
-    def _own_noise(self) -> ActionNoise:
+    def _default_noise(self) -> ActionNoise:
         return HeldNoise()
 
     def _under_way(self) -> dict[str, Any]:
         noise = self.action_noise
         return {**super()._under_way(), **({"noise": noise.state()} if isinstance(noise, HeldNoise) else {})}
 
-    def _continue(self, kept: dict[str, Any]) -> None:
-        super()._continue(kept)
-        env: Any = self.env
-        env.observe(self._last_obs)
+    def _continue(self, saved: dict[str, Any]) -> None:
+        super()._continue(saved)
+        self.env.observe(self._last_obs)
         if isinstance(self.action_noise, HeldNoise):
-            self.action_noise.set_state(kept["noise"])
+            self.action_noise.set_state(saved["noise"])
 
     def _policy_arguments(self, rule: str) -> dict[str, Any]:
         return {"n_quantiles": QUANTILES, "n_critics": 2}
 
     def _start_at_rest(self) -> None:
         super()._start_at_rest()
-        policy: Any = self.policy
-        policy.begin_average()
+        self.policy.begin_average()
 
     def _actors(self) -> list[list[Any]]:
-        policy: Any = self.policy
-        return [*super()._actors(), _chain_of_actor(policy.averaged_actor)]
+        return [*super()._actors(), _chain_of_actor(self.policy.averaged_actor)]
 
     def _wrap_env(  # type: ignore[override]
         self, env: Any, verbose: int = 0, monitor_wrapper: bool = True
@@ -286,8 +419,7 @@ class RewardTQC(FallingRate, _Soft, TQC):  # type: ignore[misc]
     def train(self, gradient_steps: int, batch_size: int = 64) -> None:
         """Update as sb3-contrib does, then update the average of the weights."""
         super().train(gradient_steps, batch_size)
-        policy: Any = self.policy
-        policy.average(gradient_steps)
+        self.policy.average(gradient_steps)
 
     def predict(
         self, observation: Any, state: Any = None, episode_start: Any = None, deterministic: bool = False
@@ -312,7 +444,7 @@ class RewardTQC(FallingRate, _Soft, TQC):  # type: ignore[misc]
             held[due, ACTION_SIZE] = DECISION_STEPS
         held[:, ACTION_SIZE] -= 1
         wanted_now = held[:, :ACTION_SIZE].reshape(*shape, ACTION_SIZE)
-        return followed(wanted_now, observation), held
+        return approach(wanted_now, observation), held
 
     def _sample_action(self, learning_starts: int, action_noise: Any = None, n_envs: int = 1) -> Any:
         """Return the next decision and its form scaled to -1..1 for the replay buffer; both (n_envs, 4)."""
@@ -323,12 +455,11 @@ class RewardTQC(FallingRate, _Soft, TQC):  # type: ignore[misc]
             scaled = np.clip(scaled + action_noise(), -1.0, 1.0)
         return self.policy.unscale_action(scaled), scaled
 
-    def _store_transition(self, *given: Any, **named: Any) -> None:
+    def _store_transition(self, *args: Any, **kwargs: Any) -> None:
         algorithm: Any = super()
-        algorithm._store_transition(*given, **named)
-        env: Any = self.env
+        algorithm._store_transition(*args, **kwargs)
         # Stable-Baselines3 has counted one step for the whole decision.
-        self.num_timesteps += env.steps - 1
+        self.num_timesteps += self.env.steps - 1
 
 
 def _clip_values(worst: float, critic: Any, inputs: Any, values: torch.Tensor) -> torch.Tensor:

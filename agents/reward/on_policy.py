@@ -119,36 +119,25 @@ class _OnPolicy(FallingRate, RewardLearner):
     }  # fmt: skip
 
     def _start_at_rest(self) -> None:
-        model: Any = self
-        model.policy.action_net.bias.copy_(torch.tensor(RESTING_COMMAND))
-        model.policy.log_std[:3] = JOINT_LOG_SD
-        model.policy.log_std[3] = GRIP_LOG_SD
+        self.policy.action_net.bias.copy_(torch.tensor(RESTING_COMMAND))
+        self.policy.log_std[:3] = JOINT_LOG_SD
+        self.policy.log_std[3] = GRIP_LOG_SD
 
     def _actors(self) -> list[list[Any]]:
-        model: Any = self
-        return [chain_of(model.policy.mlp_extractor.policy_net, model.policy.action_net)]
+        return [chain_of(self.policy.mlp_extractor.policy_net, self.policy.action_net)]
 
     def set_env(self, env: Any, force_reset: bool = True) -> None:
         """Set another environment; its number of copies may differ from the present one."""
-        model: Any = self
-        wrapped = model._wrap_env(env, model.verbose)
-        if wrapped.num_envs != model.n_envs:
-            model.n_envs = wrapped.num_envs
-            model.rollout_buffer = type(model.rollout_buffer)(
-                model.n_steps,
-                model.observation_space,
-                model.action_space,
-                device=model.device,
-                gamma=model.gamma,
-                gae_lambda=model.gae_lambda,
-                n_envs=model.n_envs,
-                **self._memory_arguments(),
-            )
+        wrapped = self._wrap_env(env, self.verbose)
+        if wrapped.num_envs != self.n_envs:
+            self.n_envs = wrapped.num_envs
+            vars(self.rollout_buffer).update(n_envs=self.n_envs, **self._memory_of_buffer())
+            self.rollout_buffer.reset()
         algorithm: Any = super()
         algorithm.set_env(wrapped, force_reset)
 
-    def _memory_arguments(self) -> dict[str, Any]:
-        """Return the arguments of the rollout buffer that describe the memory of the network."""
+    def _memory_of_buffer(self) -> dict[str, Any]:
+        """Return the attributes of the rollout buffer that describe the memory of the network."""
         return {}
 
 
@@ -173,7 +162,7 @@ class RewardLSTM(_OnPolicy, RecurrentPPO):  # type: ignore[misc]
     def _policy_arguments(self, rule: str) -> dict[str, Any]:
         return {"net_arch": list(CELLS_AFTER_LSTM), "lstm_hidden_size": LSTM_CELLS}
 
-    def _memory_arguments(self) -> dict[str, Any]:
+    def _memory_of_buffer(self) -> dict[str, Any]:
         return {"hidden_state_shape": (self.n_steps, 1, self.n_envs, LSTM_CELLS)}
 
     def _end_stretch(self) -> None:
@@ -182,14 +171,12 @@ class RewardLSTM(_OnPolicy, RecurrentPPO):  # type: ignore[misc]
 
     def _set_memory(self, states: list[torch.Tensor]) -> None:
         """Set the hidden and cell states of the actor and of the critic."""
-        model: Any = self
-        model._last_lstm_states = RNNStates((states[0], states[1]), (states[2], states[3]))
+        self._last_lstm_states = RNNStates((states[0], states[1]), (states[2], states[3]))
 
     def _under_way(self) -> dict[str, Any]:
-        model: Any = self
-        states = [state for pair in model._last_lstm_states for state in pair]
+        states = [state for pair in self._last_lstm_states for state in pair]
         return {**super()._under_way(), "memory": torch.stack(states).numpy(force=True)}
 
-    def _continue(self, kept: dict[str, Any]) -> None:
-        super()._continue(kept)
-        self._set_memory(list(torch.from_numpy(kept["memory"]).to(self.device)))
+    def _continue(self, saved: dict[str, Any]) -> None:
+        super()._continue(saved)
+        self._set_memory(list(torch.from_numpy(saved["memory"]).to(self.device)))

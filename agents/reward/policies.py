@@ -15,7 +15,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from contextlib import ExitStack
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, ClassVar, cast
 
 import gymnasium as gym
 import numpy as np
@@ -25,9 +25,7 @@ from numpy.typing import NDArray
 from sb3_contrib.tqc.policies import MultiInputPolicy
 from stable_baselines3.common.policies import ActorCriticPolicy, ContinuousCritic
 from stable_baselines3.common.torch_layers import BaseFeaturesExtractor, NatureCNN
-from stable_baselines3.sac.policies import Actor as SACActor
 from stable_baselines3.sac.policies import SACPolicy
-from stable_baselines3.td3.policies import Actor as TD3Actor
 from stable_baselines3.td3.policies import TD3Policy
 from torch import nn
 
@@ -77,7 +75,7 @@ class ActorInside:
         else:
             self._activities[-1] = _row(output)
 
-    def look(self, updates: int) -> Snapshot:
+    def snapshot(self, updates: int) -> Snapshot:
         """Return the activities of the latest step and the modulators of update number `updates`."""
         from reach.snapshot import ErrorPath, Layer, LayerSignal, Snapshot
 
@@ -127,39 +125,38 @@ def features_chain(extractor: nn.Module) -> list[nn.Module]:
         return [extractor.cnn, extractor.linear]
     if any(True for _ in extractor.parameters()):
         raise ValueError(
-            f"features extractor {type(extractor).__name__} has layers; expected NatureCNN, one without layers, or one "
-            "whose attribute `chain` lists its modules in forward order"
+            "features extractor: expected NatureCNN, one without layers, or one whose attribute `chain` lists its "
+            f"modules in forward order, got {type(extractor).__name__}"
         )
     return []
 
 
-def _apply_rule(
-    root: nn.Module, rule: str, space: spaces.Space[Any], stream: int, **chains: list[nn.Module]
-) -> list[RuledNetwork]:
-    """Apply a rule to chains of modules; feedback weights are seeded by torch's seed and draw nothing from torch."""
+def _apply_rule(root: nn.Module, policy: Any, stream: int, chains: dict[str, list[nn.Module]]) -> list[RuledNetwork]:
+    """Apply the rule of a policy to chains of modules by head.
+
+    Feedback weights are seeded by torch's seed and draw nothing from torch.
+    """
     seed = np.random.SeedSequence([torch.initial_seed() % 2**63, FEEDBACK_STREAM, stream]).generate_state(1)[0]
+    space = policy.observation_space
     is_image = isinstance(space, spaces.Box) and len(space.shape) == 3
     return assign_rule(
         root,
-        rule,
+        policy.rule,
         chains,
         generator=torch.Generator().manual_seed(int(seed)),
-        example=torch.zeros(1, *(space.shape or ()), device="cpu") if is_image else None,
+        example=torch.zeros(1, *space.shape, device="cpu") if is_image else None,
         updates_feedback=True,
     )
 
 
 def alignment_by_layer(policy: nn.Module) -> dict[str, float]:
     """Return the angle in degrees between the rule's step and the gradient at the latest minibatch, by layer name."""
-    degrees: dict[str, float] = {}
-    for prefix, part in (
-        ("", policy),
-        ("actor.", getattr(policy, "actor", None)),
-        ("critic.", getattr(policy, "critic", None)),
-    ):
-        angles = alignment_degrees(getattr(part, "rule_networks", ()))
-        degrees |= {f"{prefix}{name}": angle for name, angle in angles.items()}
-    return degrees
+    networks = {"": policy, "actor.": getattr(policy, "actor", None), "critic.": getattr(policy, "critic", None)}
+    return {
+        f"{prefix}{name}": angle
+        for prefix, network in networks.items()
+        for name, angle in alignment_degrees(getattr(network, "rule_networks", ())).items()
+    }
 
 
 class _Ruled:
@@ -195,17 +192,12 @@ class RuledActorCriticPolicy(_Ruled, ActorCriticPolicy):
 
     def _build(self, lr_schedule: Any) -> None:
         super()._build(lr_schedule)
-        first_layers = [
-            features_chain(extractor) for extractor in (self.pi_features_extractor, self.vf_features_extractor)
-        ]
-        self.rule_networks = _apply_rule(
-            self,
-            self.rule,
-            self.observation_space,
-            ACTOR,
-            action=[*first_layers[0], self.mlp_extractor.policy_net, self.action_net],
-            value=[*first_layers[1], self.mlp_extractor.value_net, self.value_net],
-        )
+        actor, critic = map(features_chain, (self.pi_features_extractor, self.vf_features_extractor))
+        chains = {
+            "action": [*actor, self.mlp_extractor.policy_net, self.action_net],
+            "value": [*critic, self.mlp_extractor.value_net, self.value_net],
+        }
+        self.rule_networks = _apply_rule(self, self, ACTOR, chains)
 
 
 class RuledCritic(ContinuousCritic):
@@ -226,64 +218,56 @@ class RuledCritic(ContinuousCritic):
         return value
 
     def _exact_input_gradient(self, exact: bool) -> ExitStack:
-        with ExitStack() as stack:
-            for network in self.rule_networks:
-                stack.enter_context(network.exact_errors(exact))
-            return stack.pop_all()
+        stack = ExitStack()
+        for network in self.rule_networks:
+            stack.enter_context(network.exact_errors(exact))
+        return stack
 
 
-def _make_critic(policy: Any, arguments: dict[str, Any]) -> RuledCritic:
-    critic = RuledCritic(**arguments).to(policy.device)
-    first_layers = [] if policy.share_features_extractor else features_chain(critic.features_extractor)
-    chains = {f"q{k}": [*first_layers, network] for k, network in enumerate(critic.q_networks)}
-    critic.rule_networks = _apply_rule(critic, policy.rule, critic.observation_space, CRITIC, **chains)
-    return critic
+class _RuledOffPolicy(_Ruled):
+    """Apply the rule to the actor and the critics of SAC or TD3.
+
+    Attributes:
+        HEADS: the modules of the actor in forward order, by head.
+    """
+
+    HEADS: ClassVar[dict[str, tuple[str, ...]]]
+
+    def make_actor(self, features_extractor: BaseFeaturesExtractor | None = None) -> Any:
+        """Make the actor with its rule."""
+        algorithm: Any = super()
+        actor = algorithm.make_actor(features_extractor)
+        first_layers = features_chain(actor.features_extractor)
+        policy: Any = self
+        if policy.share_features_extractor and self.rule != "bp" and first_layers:
+            raise ValueError("share_features_extractor: expected False for rules other than 'bp', got True")
+        chains = {
+            head: [*first_layers, *(getattr(actor, name) for name in names)] for head, names in self.HEADS.items()
+        }
+        actor.rule_networks = _apply_rule(actor, self, ACTOR, chains)
+        return actor
+
+    def make_critic(self, features_extractor: BaseFeaturesExtractor | None = None) -> RuledCritic:
+        """Make the critics with their rule."""
+        policy: Any = self
+        critic = RuledCritic(**policy._update_features_extractor(policy.critic_kwargs, features_extractor))
+        critic = critic.to(policy.device)
+        first_layers = [] if policy.share_features_extractor else features_chain(critic.features_extractor)
+        chains = {f"q{k}": [*first_layers, network] for k, network in enumerate(critic.q_networks)}
+        critic.rule_networks = _apply_rule(critic, self, CRITIC, chains)
+        return critic
 
 
-def _refuse_sharing(rule: str, extractor: nn.Module, shared: bool) -> None:
-    if shared and rule != "bp" and features_chain(extractor):
-        raise ValueError("share_features_extractor: expected False for rules other than 'bp', got True")
-
-
-class RuledSACPolicy(_Ruled, SACPolicy):
+class RuledSACPolicy(_RuledOffPolicy, SACPolicy):
     """The policy of SAC with a rule; the heads of its actor are "mean" and "log_std"."""
 
-    def make_actor(self, features_extractor: BaseFeaturesExtractor | None = None) -> SACActor:
-        """Make the actor with its rule."""
-        actor: Any = super().make_actor(features_extractor)
-        first_layers = features_chain(actor.features_extractor)
-        _refuse_sharing(self.rule, actor.features_extractor, self.share_features_extractor)
-        actor.rule_networks = _apply_rule(
-            actor,
-            self.rule,
-            self.observation_space,
-            ACTOR,
-            mean=[*first_layers, actor.latent_pi, actor.mu],
-            log_std=[*first_layers, actor.latent_pi, actor.log_std],
-        )
-        return cast(SACActor, actor)
-
-    def make_critic(self, features_extractor: BaseFeaturesExtractor | None = None) -> RuledCritic:
-        """Make the critics with their rule."""
-        return _make_critic(self, self._update_features_extractor(self.critic_kwargs, features_extractor))
+    HEADS: ClassVar = {"mean": ("latent_pi", "mu"), "log_std": ("latent_pi", "log_std")}
 
 
-class RuledTD3Policy(_Ruled, TD3Policy):
+class RuledTD3Policy(_RuledOffPolicy, TD3Policy):
     """The policy of TD3 and DDPG with a rule; the head of its actor is "action"."""
 
-    def make_actor(self, features_extractor: BaseFeaturesExtractor | None = None) -> TD3Actor:
-        """Make the actor with its rule."""
-        actor: Any = super().make_actor(features_extractor)
-        first_layers = features_chain(actor.features_extractor)
-        _refuse_sharing(self.rule, actor.features_extractor, self.share_features_extractor)
-        actor.rule_networks = _apply_rule(
-            actor, self.rule, self.observation_space, ACTOR, action=[*first_layers, actor.mu]
-        )
-        return cast(TD3Actor, actor)
-
-    def make_critic(self, features_extractor: BaseFeaturesExtractor | None = None) -> RuledCritic:
-        """Make the critics with their rule."""
-        return _make_critic(self, self._update_features_extractor(self.critic_kwargs, features_extractor))
+    HEADS: ClassVar = {"action": ("mu",)}
 
 
 # Weight of the latest parameters in the moving average, per update.

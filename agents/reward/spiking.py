@@ -380,7 +380,7 @@ class RewardSpikingLearner(TrialLearner[RewardTrial]):
         return self.network.memory()
 
     def _restore_memory(self, config: dict[str, Any], memory: dict[str, NDArray[Any]], path: str | Path) -> None:
-        generator_state(config["exploration"], "exploration", path)
+        generator_state(config, "exploration", path)
         fill(self.network.memory(), memory, path, self._limits())
 
     def _limits(self) -> dict[str, tuple[float, float]]:

@@ -252,10 +252,10 @@ def test_a_learner_does_not_know_of_a_perturbation_before_its_senses_do(trained:
             "learning_rate: expected a number of 0",
         ),
         (lambda: make_learner("none", gym.make(GRAB)).predict(np.zeros(7)), r"expected shape .*, got \(7,\)"),
-        (lambda: make_learner("error-bp", gym.make("CartPole-v1")), "expected env to be a CupEnv.*CartPole-v1"),
-        (lambda: make_learner("error-bp", make_vec_env("CartPole-v1", 2)), "expected env to be a CupEnv.*CartPole-v1"),
-        (lambda: make_learner("reward-ppo", gym.make("Pendulum-v1")), "expected env to be a CupEnv.*Pendulum-v1"),
-        (lambda: make_learner("reward-snn-stdp", gym.make("CartPole-v1")), "expected env to be a CupEnv.*CartPole-v1"),
+        (lambda: make_learner("error-bp", gym.make("CartPole-v1")), "env: expected a CupEnv.*CartPole-v1"),
+        (lambda: make_learner("error-bp", make_vec_env("CartPole-v1", 2)), "env: expected a CupEnv.*CartPole-v1"),
+        (lambda: make_learner("reward-ppo", gym.make("Pendulum-v1")), "env: expected a CupEnv.*Pendulum-v1"),
+        (lambda: make_learner("reward-snn-stdp", gym.make("CartPole-v1")), "env: expected a CupEnv.*CartPole-v1"),
     ],
 )
 def test_bad_input_is_refused_by_name(call: Any, message: str) -> None:

@@ -17,10 +17,20 @@ import gymnasium as gym
 import numpy as np
 import pytest
 from gymnasium.wrappers import TimeLimit
+from safetensors.numpy import load_file
 from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.env_util import make_vec_env
 
-from agents.checkpoint import CONFIG, POLICY, STATE, CheckpointError, read_checkpoint, read_config, write_checkpoint
+from agents.checkpoint import (
+    CONFIG,
+    POLICY,
+    STATE,
+    CheckpointError,
+    Entry,
+    read_checkpoint,
+    read_config,
+    write_checkpoint,
+)
 from agents.learner import env_for, load_learner, make_learner, train_trials
 from agents.registry import find
 from agents.vec_env import CupVecEnv
@@ -244,7 +254,9 @@ def test_learning_in_wrapped_environments_goes_on_from_the_start_of_any_rollout(
 def test_trials_under_way_that_cannot_be_are_refused(tmp_path: Path) -> None:
     model = make_learner("reward-ppo", make_vec_env(GRAB, n_envs=3), seed=5, n_steps=50, batch_size=50)
     model.learn(300, callback=SaveAtRollout(tmp_path / "kept", 2))
-    config, policy, state = read_checkpoint(tmp_path / "kept")
+    config, policy = read_config(tmp_path / "kept"), load_file(tmp_path / "kept" / POLICY)
+    with np.load(tmp_path / "kept" / STATE) as stored:
+        state = dict(stored)
     for name, wrong, message in (
         ("ages", np.full(3, 51), "ages: expected"),
         ("ages", np.zeros(2, dtype=np.int64), "under_way/ages"),
@@ -288,7 +300,7 @@ def test_vectors_of_environments_go_on_too(name: str, kind: str, tmp_path: Path)
 
 def test_going_on_in_another_number_of_environments_is_refused(tmp_path: Path) -> None:
     make_learner("error-mlp-dfa", make_vec_env(GRAB, n_envs=3), seed=5).save(tmp_path / "kept")
-    with pytest.raises(ValueError, match="random states of 1 environments, got those of 3"):
+    with pytest.raises(ValueError, match="random_states: expected those of 1 environments, got those of 3"):
         load_learner(tmp_path / "kept", gym.make(GRAB), resume=True)
 
 
@@ -390,7 +402,8 @@ def test_a_writer_killed_at_any_moment_leaves_a_whole_checkpoint(forks: Forks, t
         time.sleep(float(rng.uniform(0.0, 0.02)))
         os.kill(writer, signal.SIGKILL)
         assert forks.join() == -signal.SIGKILL
-        config, policy, state = read_checkpoint(folder)
+        expected = {"k": Entry(np.dtype(np.int64), (10_000,))}
+        config, policy, state = read_checkpoint(folder, expected, expected)
         assert np.all(policy["k"] == config["k"])
         assert np.all(state["k"] == config["k"])
 

@@ -94,9 +94,9 @@ def test_what_would_take_more_memory_than_the_file_has_bytes_is_refused(tmp_path
     weight = "mlp_extractor.policy_net.0.weight"
     policy = model.policy.state_dict()
     for wide, message in (
-        ({weight: torch.zeros(1).expand(10**6, 10**6)}, "more numbers than are stored"),
-        ({weight: torch.zeros(10**9, 0)}, "expected .*an MlpPolicy for this environment"),
-        ({"mlp_extractor.policy_net.2.weight": torch.zeros(10**9, 0)}, "expected .*an MlpPolicy for this environment"),
+        ({weight: torch.zeros(1).expand(10**6, 10**6)}, "expected no more numbers than are stored"),
+        ({weight: torch.zeros(10**9, 0)}, "expected an MlpPolicy for this environment"),
+        ({"mlp_extractor.policy_net.2.weight": torch.zeros(10**9, 0)}, "expected an MlpPolicy for this environment"),
         ({weight: torch.zeros(4, 19) * torch.nan}, "NaN or infinity"),
         ({weight: "text"}, "expected a plain tensor"),
     ):

@@ -12,7 +12,7 @@ from stable_baselines3.common.env_util import make_vec_env
 
 import reach  # noqa: F401  (registers the environments)
 from agents.learner import make_learner
-from agents.reward.commands import DECISION_STEPS, FOLLOWED_SHARE, HeldCommands, HeldNoise, within_usual_commands
+from agents.reward.off_policy import APPROACH_SHARE, DECISION_STEPS, HeldCommands, HeldNoise, within_usual_commands
 from agents.reward.policies import LATEST_SHARE, ScaledGoal
 from reach.sim.layout import TRIAL_STEPS
 from reach.sim.tasks import GOAL_READY, GOAL_TIP_PENALTY
@@ -117,7 +117,7 @@ def test_commands_follow_what_the_policy_wants_alike_in_learning_and_in_acting()
         kept.actions[:decisions, 0], model.policy.scale_action(np.tile(wanted, (decisions, 1))), atol=1e-5
     )
     before, after = (part["observation"][:decisions, 0, -4:] for part in (kept.observations, kept.next_observations))
-    left_share = (1.0 - FOLLOWED_SHARE) ** DECISION_STEPS
+    left_share = (1.0 - APPROACH_SHARE) ** DECISION_STEPS
     np.testing.assert_allclose(after - wanted, left_share * (before - wanted), atol=1e-5)
 
 
@@ -139,7 +139,7 @@ def test_a_decision_is_held_by_who_hands_it_over_and_made_anew_where_a_trial_beg
         wants = np.where(due[:, None], now, wants)
         decided.append(due)
         last = observations["observation"][:, -4:]
-        np.testing.assert_allclose(commands, last + FOLLOWED_SHARE * (wants - last), atol=1e-6)
+        np.testing.assert_allclose(commands, last + APPROACH_SHARE * (wants - last), atol=1e-6)
         alone = {name: part[2] for name, part in observations.items()}
         one, held = model.predict(alone, state=state[2:] if step else None, deterministic=True)
         assert one.shape == (4,)
