@@ -44,19 +44,19 @@ from agents.networks.sensory_cells import PlaceCells
 from agents.reaching.controller import CONTROL_STEP_MS, PREPARATION_S, PREPARATION_STEPS, Array, Reach
 from agents.reaching.senses import ObservationReader
 from agents.registry import find, is_learner
+from agents.rules.registry import rule_for
+from agents.rules.stdp import SpikingRule
 from agents.settings import LOG_SETTINGS, SEED, Setting, check_settings, short
 from agents.spiking.circuit import SpikingCircuit
 from agents.spiking.kernels import CircuitState
 from agents.spiking.lif import LIFCells
 from agents.spiking.projections import INPUT, Projection
 from agents.spiking.readouts import AntagonistReadout, SpikeRecord, muscle_parts, populations_of
-from agents.spiking.stdp import PairSTDP
-from agents.spiking.third_factors import ExpectedEligibility, Hebb, NormalisedRewardPredictionError
+from agents.spiking.stdp import ExpectedEligibility, NormalisedRewardPredictionError, PairSTDP
 from agents.trial_learner import Trial, TrialLearner
 from agents.vec_env import env_attribute
 from reach.snapshot import ErrorPath, LayerSignal, Snapshot
 
-RULES = ("stdp", "hebb")
 CELLS_PER_MUSCLE = 20
 CRITIC_CELLS_PER_SIGN = 20
 INPUT_PEAK_HZ = 100.0
@@ -79,9 +79,10 @@ BACKGROUND_DRIVE = 0.1
 EXPLORATION_RAD = 0.08
 LARGEST_EXPLORATION_RAD = 0.1
 EXPECTATION_RATE = 0.04
+# Rate of the running mean square of reward prediction errors.
+MEAN_SQUARE_RATE = 0.02
 # A decision is read from the spikes of the preparation and of the control step of the launch.
 DECISION_MS = round(1000.0 * PREPARATION_S) + CONTROL_STEP_MS
-STDP = PairSTDP(depression=0.3)
 # Names of the projections.
 TO_ACTOR, TO_CRITIC, BACKGROUND = "input-actor", "input-critic", "background-actor"
 
@@ -123,7 +124,8 @@ class SpikingActorCritic:
         """Make the circuit.
 
         Args:
-            rule: "stdp", with the reward prediction error as the actor's third factor, or "hebb", with 1.
+            rule: name of a rule for spiking cells. It turns the normalised reward prediction error into the actor's
+                modulator.
             rng: generator from which biases, initial voltages and weights are drawn.
             rate: learning rate of the actor, 0 to 1. With a modulator of 1, a cell's rate changes by this fraction of
                 the difference between its rate in the reach and its expected rate.
@@ -132,17 +134,13 @@ class SpikingActorCritic:
             exploration_rad: SD of exploration at each joint, 0 to 0.1 rad.
 
         Raises:
-            ValueError: another rule, or a number outside its range.
+            ValueError: there is no such rule, or a pair of spikes causes more depression than potentiation under it.
         """
-        if rule not in RULES:
-            raise ValueError(f"rule: expected one of {list(RULES)} for a spiking actor and critic, got {rule!r}")
-        for name, value, largest in (
-            ("rate", rate, 1.0),
-            ("critic_rate", critic_rate, 1.0),
-            ("exploration_rad", exploration_rad, LARGEST_EXPLORATION_RAD),
-        ):
-            if not 0.0 <= value <= largest:
-                raise ValueError(f"{name}: expected 0 to {largest:g}, got {value}")
+        named = rule_for(rule, "spiking")
+        assert isinstance(named, SpikingRule)
+        self._rule, stdp = named, PairSTDP(**named.stdp)
+        if stdp.depression >= 1.0:
+            raise ValueError(f"depression of rule {rule!r}: expected below 1, got {stdp.depression:g}")
         self.rate, self.critic_rate = rate, critic_rate
         self.cells = PlaceCells()
         self.readout = AntagonistReadout(JOINTS, CELLS_PER_MUSCLE, READOUT_RAD_PER_HZ)
@@ -166,8 +164,8 @@ class SpikingActorCritic:
                 ),
             },
             projections=[
-                Projection(INPUT, "actor", plasticity=STDP),
-                Projection(INPUT, "critic", plasticity=STDP),
+                Projection(INPUT, "actor", plasticity=stdp),
+                Projection(INPUT, "critic", plasticity=stdp),
                 Projection(INPUT, "actor", name=BACKGROUND, weight_mean=background_weight),
             ],
             rng=rng,
@@ -180,23 +178,18 @@ class SpikingActorCritic:
         drive_sd = exploration_rad / (np.sqrt(2.0) * READOUT_RAD_PER_HZ * RATE_SLOPE_HZ * filter_gain)
         self._background_sd_hz = BACKGROUND_HZ * drive_sd / BACKGROUND_DRIVE
         self._expected = ExpectedEligibility(self.circuit.shape(TO_ACTOR), EXPECTATION_RATE)
-        self._reward_prediction = NormalisedRewardPredictionError({TO_ACTOR: actors})
+        self._normalised = NormalisedRewardPredictionError(MEAN_SQUARE_RATE)
         # For display: last reward prediction error, its modulators, its eligibilities; number of errors so far.
         self._last_error: tuple[float, dict[str, Array], dict[str, Array]] | None = None
         self._errors = 0
-        self._hebb = Hebb({TO_ACTOR: actors}) if rule == "hebb" else None
-        self._actor_step = self._weight_per_eligibility()
+        self._actor_step = self._weight_per_eligibility(stdp)
         self._critic_step = self._actor_step / (2.0 * RETURN_PER_HZ * RESTING_HZ)
         # Read-outs without a cup: the zero of posture change and expected return.
         self._resting_posture, self._resting_value = np.zeros(JOINTS), 0.0
-        rest = self.begin()
+        rest = self.circuit.begin()
         self.circuit.run(rest, np.concatenate([np.zeros(self.cells.size), self._background_hz]), DECISION_MS)
         decision = self.decide(rest)
         self._resting_posture, self._resting_value = decision.posture, decision.value
-
-    def begin(self) -> CircuitState:
-        """Return the state of the circuit at rest."""
-        return self.circuit.begin()
 
     def explore(self, rng: np.random.Generator) -> Array:
         """Draw and return the background rates (cells,), Hz, of a reach with exploration."""
@@ -234,8 +227,8 @@ class SpikingActorCritic:
     def learn(self, decision: Decision, earned: float) -> float:
         """Learn from the return that a decision earned; return the reward prediction error."""
         error = earned - decision.value
-        modulators = self._reward_prediction.modulators(error)
-        actor = modulators[TO_ACTOR] if self._hebb is None else self._hebb.modulators()[TO_ACTOR]
+        normalised = np.array([self._normalised.update(error)])
+        actor = self._rule.modulator(np.ones((len(self.readout.sign), 1)), normalised)
         eligibility = decision.eligibility[TO_ACTOR]
         unexpected = self._expected.unexpected(eligibility, decision.activity)
         self.circuit.change(TO_ACTOR, unexpected, actor, self.rate * self._actor_step)
@@ -262,19 +255,15 @@ class SpikingActorCritic:
         )
         return Snapshot(populations, error_path=ErrorPath("gate", np.array([error]), signals, self._errors, "surprise"))
 
-    def arrays(self) -> dict[str, NDArray[Any]]:
-        """Return the arrays of cells and synapses, by name, to be filled in place."""
-        return self.circuit.arrays()
-
     def memory(self) -> dict[str, NDArray[Any]]:
-        """Return the arrays of the learning rules beyond those of `arrays`, by name, to be filled in place."""
+        """Return the arrays of the learning rules, by name, to be filled in place."""
         return {
             "expected_eligibility": self._expected.per_activity,
-            "mean_square_surprise": self._reward_prediction.mean_square,
+            "mean_square_surprise": self._normalised.mean_square,
         }
 
     def limits(self) -> dict[str, tuple[float, float]]:
-        """Return the lowest and highest value of every bounded array of `arrays` and `memory`, by name."""
+        """Return the lowest and highest value of every bounded array of `circuit.arrays` and `memory`, by name."""
         return self.circuit.limits() | {"mean_square_surprise": (0.0, np.inf)}
 
     def _connect_inputs(self) -> None:
@@ -287,7 +276,7 @@ class SpikingActorCritic:
         background[places:] = np.eye(background.shape[1], dtype=np.uint8)
         self.circuit.weight(BACKGROUND)[background == 0] = 0.0
 
-    def _weight_per_eligibility(self) -> float:
+    def _weight_per_eligibility(self, stdp: PairSTDP) -> float:
         """Return the weight change per eligibility by which a cell's rate changes by the rate at which it fired.
 
         In a reach of duration T, a cell that fires at f Hz has the eligibility e_i = x_i f tau+ (A+ - A-) T at axon i,
@@ -296,7 +285,7 @@ class SpikingActorCritic:
         """
         middle = np.mean(self.cells.centres, axis=0)
         power = float(np.sum(np.square(INPUT_PEAK_HZ * self.cells.activity(middle))))
-        window_s = STDP.pre_trace_ms / 1000.0 * STDP.potentiation * (1.0 - STDP.depression)
+        window_s = stdp.pre_trace_ms / 1000.0 * stdp.potentiation * (1.0 - stdp.depression)
         return 1.0 / (power * window_s * PREPARATION_S * SYNAPSE_MS / 1000.0 * RATE_SLOPE_HZ)
 
 
@@ -348,7 +337,7 @@ class RewardSpikingLearner(TrialLearner[RewardTrial]):
         """Make an untrained learner.
 
         Args:
-            name: "reward-snn-stdp" or "reward-snn-hebb".
+            name: name of the learner, such as "reward-snn-stdp".
             env: a `CupEnv` with dense reward, wrapped or not, or a Stable-Baselines3 VecEnv of them.
             seed: of cells, exploration and trials.
             verbose, tensorboard_log: as in Stable-Baselines3.
@@ -374,7 +363,7 @@ class RewardSpikingLearner(TrialLearner[RewardTrial]):
         """Do nothing: learning continues as before."""
 
     def _arrays(self) -> dict[str, NDArray[Any]]:
-        return self.network.arrays()
+        return self.network.circuit.arrays()
 
     def _memory(self) -> dict[str, NDArray[Any]]:
         return self.network.memory()
@@ -432,11 +421,11 @@ class RewardSpikingLearner(TrialLearner[RewardTrial]):
         """
         self._records_spikes = True
         if self._latest is None:
-            return self.network.snapshot(self.network.begin(), None)
+            return self.network.snapshot(self.network.circuit.begin(), None)
         return self.network.snapshot(self._latest.network, self._latest.record)
 
     def _begin(self, exploring: bool) -> RewardTrial:
-        trial = RewardTrial(Reach(), self.network.begin(), exploring=exploring)
+        trial = RewardTrial(Reach(), self.network.circuit.begin(), exploring=exploring)
         if self._records_spikes:
             trial.record = SpikeRecord.empty(len(trial.network.spikes))
         return trial

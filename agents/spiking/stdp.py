@@ -32,7 +32,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from agents.settings import Setting, check_fields
+from agents.settings import Setting, check_fields, largest_in
 from agents.spiking.lif import SMALLEST, STEP_MS, TIME_CONSTANT
 from reach.jit import inlined, kernel
 
@@ -42,6 +42,11 @@ LARGEST_GROWTH = 30.0
 SMALLEST_TRACE = 1e-20
 # Postsynaptic spikes that may be pending in a projection, unless it has more targets: few enough for the L1 cache.
 MOST_PENDING = 512
+# Root mean square of reward prediction errors before the first one, and the smallest one to divide by.
+FIRST_RMS = 0.1
+SMALLEST_RMS = 1e-3
+# The square of a larger error is not finite.
+LARGEST_ERROR = largest_in(np.float64)
 
 
 @dataclass(frozen=True)
@@ -77,6 +82,72 @@ class PairSTDP:
     def largest_change(self) -> float:
         """Return the largest weight change by one pair of spikes for a modulator of 1."""
         return max(1.0, self.rate) * self.potentiation * max(1.0, self.depression)
+
+
+# Third factors from reward.
+
+
+class NormalisedRewardPredictionError:
+    """A reward prediction error d as dopamine cells may report it: d / s, clipped to [-1, 1].
+
+    Their responses adapt to the size of recent rewards (Tobler, Fiorillo and Schultz 2005, Science 307:1642), here to
+    the running root mean square s of the errors, and saturate. Small first progress thus teaches as much as later
+    success, and one rare failure undoes no more than one success has done.
+
+    Attributes:
+        mean_square: (1,) s^2; belongs into a checkpoint.
+    """
+
+    def __init__(self, rate: float) -> None:
+        """Start with small errors; `rate` is that of the running mean square, in (0, 1]."""
+        self.mean_square = np.full(1, FIRST_RMS**2)
+        self.rate = rate
+
+    def update(self, prediction_error: float) -> float:
+        """Update the mean square with a reward prediction error and return the normalised error.
+
+        Raises:
+            ValueError: an error that is not finite or whose square is not; the mean square is unchanged then.
+        """
+        if not abs(prediction_error) <= LARGEST_ERROR:
+            raise ValueError(
+                f"prediction_error: expected {-LARGEST_ERROR:.3g} to {LARGEST_ERROR:.3g}, got {prediction_error!r}"
+            )
+        self.mean_square += self.rate * (prediction_error * prediction_error - self.mean_square)
+        normalised = prediction_error / max(float(np.sqrt(self.mean_square[0])), SMALLEST_RMS)
+        return min(1.0, max(-1.0, normalised))
+
+
+class ExpectedEligibility:
+    """The expected eligibility of one projection, x_i h_ij, for the activity x_i of the axon.
+
+    The eligibility of pair STDP is mostly what a cell does in every reach. Multiplied by a fluctuating reward
+    prediction error it hides what the cell did differently this time: learning from reward needs the covariance of
+    reward and eligibility (Fremaux, Sprekeler and Gerstner 2010, J. Neurosci. 30:13326). So each synapse learns h_ij,
+    and only e_ij - x_i h_ij is reinforced. This is as local as e_ij.
+
+    Attributes:
+        per_activity: h, (axons, targets), the expected eligibility for an activity of 1; belongs into a checkpoint.
+    """
+
+    def __init__(self, shape: tuple[int, int], rate: float) -> None:
+        """Start with an expectation of 0.
+
+        Args:
+            shape: (axons, targets) of the projection.
+            rate: of h for a fully active axon, in (0, 1].
+        """
+        self.per_activity = np.zeros(shape)
+        self.rate = rate
+
+    def unexpected(self, eligibility: NDArray[np.floating], activity: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Return e_ij - x_i h_ij for eligibilities (axons, targets) and activities (axons,) of 0 to 1."""
+        difference: NDArray[np.float64] = eligibility - activity[:, None] * self.per_activity
+        return difference
+
+    def update(self, eligibility: NDArray[np.floating], activity: NDArray[np.float64]) -> None:
+        """Move h towards an eligibility."""
+        self.per_activity += self.rate * self.unexpected(eligibility, activity)
 
 
 class Plasticity(NamedTuple):

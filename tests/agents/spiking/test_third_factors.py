@@ -12,8 +12,7 @@ from agents.spiking.circuit import SpikingCircuit
 from agents.spiking.lif import LIFCells
 from agents.spiking.projections import Projection
 from agents.spiking.readouts import AntagonistReadout
-from agents.spiking.stdp import PairSTDP
-from agents.spiking.third_factors import ExpectedEligibility, Hebb, NormalisedRewardPredictionError
+from agents.spiking.stdp import ExpectedEligibility, NormalisedRewardPredictionError, PairSTDP
 
 ACTIVITY = np.array([1.0, 0.4, 0.0])
 
@@ -32,27 +31,22 @@ def test_output_cells_receive_their_own_error_and_hidden_cells_a_fixed_mixture()
 def test_a_reward_prediction_error_is_normalised_and_clipped() -> None:
     late = []
     for size in (0.2, 20.0):
-        rule, rng = NormalisedRewardPredictionError({"a": 2}), np.random.default_rng(0)
-        modulators = np.array([rule.modulators(size * rng.normal())["a"] for _ in range(600)])
+        rule, rng = NormalisedRewardPredictionError(rate=0.02), np.random.default_rng(0)
+        modulators = np.array([rule.update(size * rng.normal()) for _ in range(600)])
         assert np.all(np.abs(modulators) <= 1.0)
-        assert np.all(modulators[:, 0] == modulators[:, 1])
         late.append(modulators[300:])
         assert np.sqrt(rule.mean_square[0]) == pytest.approx(size, rel=0.3)
     np.testing.assert_allclose(late[0], late[1], atol=0.05)
-    assert np.all(rule.modulators(-1e9)["a"] == -1.0)
+    assert rule.update(-1e9) == -1.0
 
 
 @pytest.mark.parametrize("wrong", [np.nan, np.inf, -np.inf, 1e200])
 def test_a_wrong_reward_prediction_error_is_refused_and_changes_nothing(wrong: float) -> None:
-    rule = NormalisedRewardPredictionError({"a": 2})
+    rule = NormalisedRewardPredictionError(rate=0.02)
     before = rule.mean_square.copy()
     with pytest.raises(ValueError, match="prediction_error: expected"):
-        rule.modulators(wrong)
+        rule.update(wrong)
     np.testing.assert_array_equal(rule.mean_square, before)
-
-
-def test_without_a_teacher_the_modulator_is_one() -> None:
-    np.testing.assert_array_equal(Hebb({"a": 3}).modulators()["a"], [1.0, 1.0, 1.0])
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
@@ -108,11 +102,3 @@ def test_only_what_differs_from_the_usual_eligibility_is_unexpected() -> None:
     # The synapses of a silent axon expect nothing.
     np.testing.assert_array_equal(expected.per_activity[2], 0.0)
     assert np.all(expected.per_activity[:2] > 0.0)
-
-
-def test_a_rate_outside_its_range_is_refused() -> None:
-    for rate in (0.0, 1.5, float("nan")):
-        with pytest.raises(ValueError, match="rate: expected a number above 0 and up to 1"):
-            ExpectedEligibility((1, 1), rate)
-        with pytest.raises(ValueError, match="rate: expected a number above 0 and up to 1"):
-            NormalisedRewardPredictionError({"a": 2}, rate)
