@@ -21,7 +21,7 @@ step.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 from numba import typeof
@@ -30,7 +30,7 @@ from numpy.typing import NDArray
 from agents.settings import Setting, largest_in
 from agents.spiking.kernels import CircuitState, all_within, first_state, simulate, write_poisson, write_regular
 from agents.spiking.lif import STEP_MS, LIFCells, draw_cells
-from agents.spiking.projections import INPUT, Projection, Turnover, draw_synapses, rewire
+from agents.spiking.projections import INPUT, Projection, Synapses, Turnover, draw_synapses, rewire
 from agents.spiking.stdp import add_pending, apply_third_factors, change_weights, plasticity_of, read_eligibility
 
 # A source fires at most once a step.
@@ -43,8 +43,44 @@ RULE_FIELDS = ("rate", "potentiation", "depression", "largest_change")
 TRAIN_STEPS = 64
 
 
+class Block(NamedTuple):
+    """The part of one projection in the arrays of a circuit.
+
+    Attributes:
+        p: index of the projection.
+        shape: (axons, targets).
+        targets, weights: its part of an array over all targets and of one over all weights.
+        weight, connected: (axons, targets) views.
+        lowest, highest, delay_steps: (axons,) views.
+    """
+
+    p: int
+    shape: tuple[int, int]
+    targets: slice
+    weights: slice
+    weight: NDArray[Any]
+    connected: NDArray[np.uint8]
+    lowest: NDArray[Any]
+    highest: NDArray[Any]
+    delay_steps: NDArray[np.int32]
+
+    @classmethod
+    def of(cls, synapses: Synapses, p: int) -> Block:
+        """Return the block of projection p."""
+        axons, targets, weights = (
+            slice(int(start[p]), int(start[p + 1]))
+            for start in (synapses.axon_start, synapses.target_start, synapses.weight_start)
+        )
+        shape = axons.stop - axons.start, targets.stop - targets.start
+        weight, connected = (values[weights].reshape(shape) for values in (synapses.weight, synapses.connected))
+        by_axon = (values[axons] for values in (synapses.lowest, synapses.highest, synapses.delay_steps))
+        return cls(p, shape, targets, weights, weight, connected, *by_axon)
+
+
 class SpikingCircuit:
     """Sources, LIF populations and projections.
+
+    Methods that take the name of a population or projection raise a ValueError if there is none of this name.
 
     Attributes:
         inputs: number of sources.
@@ -102,25 +138,10 @@ class SpikingCircuit:
         self.rules = plasticity_of([projection.plasticity for projection in projections], self.dtype)
         self.first_phase = rng.uniform(0.0, 1.0, inputs)
         self.seed = rng.integers(2**62, size=1)
-        self._index = {name: p for p, name in enumerate(self.projections)}
-        self._plastic = {name: p for name, p in self._index.items() if self.rules.plastic[p]}
-        axon, target, weight = (
-            getattr(self.synapses, f"{what}_start").tolist() for what in ("axon", "target", "weight")
-        )
-        self._targets = {name: (target[p], target[p + 1]) for name, p in self._index.items()}
-        self._weights = {name: (weight[p], weight[p + 1]) for name, p in self._index.items()}
-        self._shapes = {name: (axon[p + 1] - axon[p], target[p + 1] - target[p]) for name, p in self._index.items()}
-        self._blocks = {
-            name: (
-                self._block(self.synapses.weight, name),
-                self._block(self.synapses.connected, name),
-                self.synapses.lowest[axon[p] : axon[p + 1]],
-                self.synapses.highest[axon[p] : axon[p + 1]],
-            )
-            for name, p in self._index.items()
-        }
+        self._blocks = {name: Block.of(self.synapses, p) for p, name in enumerate(self.projections)}
+        self._plastic = {name: block for name, block in self._blocks.items() if self.rules.plastic[block.p]}
         self.turnovers = {
-            name: Turnover.new(self._shapes[name])
+            name: Turnover.new(self._blocks[name].shape)
             for name, projection in self.projections.items()
             if projection.structure is not None
         }
@@ -136,12 +157,8 @@ class SpikingCircuit:
         Raises:
             ValueError: a weight that is not finite, or too large for the circuit's dtype.
         """
-        if not all_within(self.synapses.weight, -self._largest, self._largest):
-            for name in self.projections:
-                weight = self.weight(name)
-                wrong = weight[~(np.abs(weight) <= self._largest)]
-                if wrong.size:
-                    raise ValueError(f"weight of {name!r}: expected {self._range()}, got {wrong[0]}")
+        for name, block in self._blocks.items():
+            self._require_within(f"weight of {name!r}", block.weight)
         return first_state(self.cells, self.synapses, self.first_phase)
 
     def run(self, state: CircuitState, rate_hz: NDArray[np.float64], steps: int) -> None:
@@ -182,48 +199,23 @@ class SpikingCircuit:
         simulate(self.cells, self.synapses, self.rules, state, train)
 
     def shape(self, name: str) -> tuple[int, int]:
-        """Return (axons, targets) of a projection.
-
-        Raises:
-            ValueError: there is no projection of this name.
-        """
-        self._require_projection(name)
-        return self._shapes[name]
+        """Return (axons, targets) of a projection."""
+        return self._block_of(name).shape
 
     def weight(self, name: str) -> NDArray[Any]:
-        """Return the weights (axons, targets) of a projection, a view to read and write.
-
-        Raises:
-            ValueError: there is no projection of this name.
-        """
-        self._require_projection(name)
-        return self._blocks[name][0]
+        """Return the weights (axons, targets) of a projection, a view to read and write."""
+        return self._block_of(name).weight
 
     def connected(self, name: str) -> NDArray[np.uint8]:
-        """Return the mask of existing synapses (axons, targets) of a projection, a view.
-
-        Raises:
-            ValueError: there is no projection of this name.
-        """
-        self._require_projection(name)
-        return self._blocks[name][1]
+        """Return the mask of existing synapses (axons, targets) of a projection, a view."""
+        return self._block_of(name).connected
 
     def delay_steps(self, name: str) -> NDArray[np.int32]:
-        """Return the delays (axons,) of a projection, steps, a view; changes apply to runs that begin later.
-
-        Raises:
-            ValueError: there is no projection of this name.
-        """
-        p = self._require_projection(name)
-        first, last = self.synapses.axon_start[p : p + 2]
-        return self.synapses.delay_steps[first:last]
+        """Return the delays (axons,) of a projection, steps, a view; changes apply to runs that begin later."""
+        return self._block_of(name).delay_steps
 
     def part(self, values: NDArray[Any], population: str) -> NDArray[Any]:
-        """Return the view of one population in an array over all cells, for example in `state.cells.rate_hz`.
-
-        Raises:
-            ValueError: there is no population of this name.
-        """
+        """Return the view of one population in an array over all cells, for example in `state.cells.rate_hz`."""
         if population not in self.populations:
             raise ValueError(f"population: expected one of {list(self.populations)}, got {population!r}")
         q = 1 + list(self.populations).index(population)
@@ -231,19 +223,11 @@ class SpikingCircuit:
         return values[first:last]
 
     def rate_hz(self, state: CircuitState, population: str) -> NDArray[Any]:
-        """Return the filtered rates (cells,) of a population, Hz, a view.
-
-        Raises:
-            ValueError: there is no population of this name.
-        """
+        """Return the filtered rates (cells,) of a population, Hz, a view."""
         return self.part(state.cells.rate_hz, population)
 
     def mean_rate_hz(self, state: CircuitState, population: str) -> NDArray[np.float64]:
-        """Return spikes so far over time so far, (cells,) Hz; for "input", of the sources.
-
-        Raises:
-            ValueError: there is no population of this name.
-        """
+        """Return spikes so far over time so far, (cells,) Hz; for "input", of the sources."""
         seconds = max(int(state.clock[0]), 1) * STEP_MS / 1000.0
         if population == INPUT:
             return state.spikes[: self.inputs] / seconds
@@ -251,14 +235,10 @@ class SpikingCircuit:
         return rate_hz
 
     def eligibility(self, state: CircuitState, name: str) -> NDArray[Any]:
-        """Return the present eligibilities (axons, targets) of a plastic projection.
-
-        Raises:
-            ValueError: there is no plastic projection of this name.
-        """
-        p = self._require_plastic(name)
-        eligibility: NDArray[Any] = np.empty(self._shapes[name], self.dtype)
-        _call(read_eligibility, self._kind, self.synapses, self.rules, state, p, eligibility)
+        """Return the present eligibilities (axons, targets) of a plastic projection."""
+        block = self._plastic_block_of(name)
+        eligibility: NDArray[Any] = np.empty(block.shape, self.dtype)
+        _call(read_eligibility, self._kind, self.synapses, self.rules, state, block.p, eligibility)
         return eligibility
 
     def teach(self, state: CircuitState, modulators: Mapping[str, NDArray[np.float64] | float]) -> None:
@@ -274,17 +254,17 @@ class SpikingCircuit:
         """
         self._has_modulator.fill(0)
         for name, modulator in modulators.items():
-            p = self._require_plastic(name)
-            first, last = self._targets[name]
-            self._modulators[first:last] = (
-                modulator if isinstance(modulator, float) else _as_numbers(name, modulator, last - first)
-            )
-            self._has_modulator[p] = 1
+            block = self._plastic_block_of(name)
+            try:
+                self._modulators[block.targets] = modulator
+            except (TypeError, ValueError) as error:
+                raise self._modulator_error(name, modulator) from error
+            self._has_modulator[block.p] = 1
         arguments = self.synapses, self.rules, state, self._has_modulator, self._modulators, self._largest
         if not _call(apply_third_factors, self._kind, *arguments):
             for name, modulator in modulators.items():
-                if not np.all(np.abs(np.asarray(modulator, np.float64)) <= self._largest):
-                    raise ValueError(_modulator_error(name, modulator, self._shapes[name][1], self._range()))
+                if not np.all(np.abs(self._modulators[self._blocks[name].targets]) <= self._largest):
+                    raise self._modulator_error(name, modulator)
 
     def change(
         self, name: str, eligibility: NDArray[Any], modulator: NDArray[np.float64], rate: float | None = None
@@ -301,18 +281,17 @@ class SpikingCircuit:
             ValueError: there is no plastic projection of this name, an array has another shape, or a number is not
                 finite or too large for the circuit's dtype.
         """
-        p = self._require_plastic(name)
-        shape = self._shapes[name]
-        if np.shape(modulator) != shape[1:] or not np.all(np.abs(modulator) <= self._largest):
-            raise ValueError(_modulator_error(name, modulator, shape[1], self._range()))
-        if rate is not None and not abs(rate) <= self._largest:
-            raise ValueError(f"rate: expected {self._range()}, got {rate!r}")
-        if eligibility.shape != shape:
-            raise ValueError(f"eligibility: expected shape {shape}, got {eligibility.shape}")
-        if not all_within(np.ascontiguousarray(eligibility).ravel(), -self._largest, self._largest):
-            raise ValueError(f"eligibility of {name!r}: expected numbers of {self._range()}, got another")
-        gain = modulator * (float(self.rules.rate[p]) if rate is None else rate)
-        change_weights(*self._blocks[name], np.ascontiguousarray(eligibility, self.dtype), gain.astype(self.dtype))
+        block = self._plastic_block_of(name)
+        if np.shape(modulator) != block.shape[1:] or not np.all(np.abs(modulator) <= self._largest):
+            raise self._modulator_error(name, modulator)
+        if eligibility.shape != block.shape:
+            raise ValueError(f"eligibility of {name!r}: expected shape {block.shape}, got {eligibility.shape}")
+        self._require_within(f"eligibility of {name!r}", eligibility)
+        rate = float(self.rules.rate[block.p]) if rate is None else rate
+        self._require_within("rate", np.array([rate], np.float64))
+        gain = (modulator * rate).astype(self.dtype)
+        eligible = np.ascontiguousarray(eligibility, self.dtype)
+        change_weights(block.weight, block.connected, block.lowest, block.highest, eligible, gain)
 
     def maintain(self, state: CircuitState, elapsed_ms: float) -> None:
         """Apply structural plasticity to the projections that have it.
@@ -328,16 +307,16 @@ class SpikingCircuit:
         if not 0.0 <= elapsed_ms <= longest_ms:
             raise ValueError(f"elapsed_ms: expected 0 to {longest_ms:.3g}, got {elapsed_ms}")
         for name, turnover in self.turnovers.items():
-            p, structure = self._index[name], self.projections[name].structure
+            block, structure = self._blocks[name], self.projections[name].structure
             assert structure is not None
-            weight, connected, lowest, highest = self._blocks[name]
-            seed = (int(self.seed[0]) + p) % 2**62
-            if self.rules.plastic[p]:
-                add_pending(self.synapses, state, p)
+            if self.rules.plastic[block.p]:
+                add_pending(self.synapses, state, block.p)
+            seed = (int(self.seed[0]) + block.p) % 2**62
+            bounds = block.lowest, block.highest
             removed, formed = rewire(
-                weight, connected, (lowest, highest), structure, turnover, elapsed_ms / 1000.0, seed
+                block.weight, block.connected, bounds, structure, turnover, elapsed_ms / 1000.0, seed
             )
-            eligibility = self._block(state.eligibility, name)
+            eligibility = state.eligibility[block.weights].reshape(block.shape)
             eligibility.flat[removed] = 0.0
             eligibility.flat[formed] = 0.0
 
@@ -369,14 +348,14 @@ class SpikingCircuit:
             limits |= {f"turnover.{name}.{part}": (0, np.inf) for part in ("near_zero_s", "allowance", "calls")}
         return limits
 
-    def _require_projection(self, name: str) -> int:
-        """Return the index of a projection."""
-        if name not in self._index:
-            raise ValueError(f"projection: expected one of {list(self._index)}, got {name!r}")
-        return self._index[name]
+    def _block_of(self, name: str) -> Block:
+        """Return the block of a projection."""
+        if name not in self._blocks:
+            raise ValueError(f"projection: expected one of {list(self._blocks)}, got {name!r}")
+        return self._blocks[name]
 
-    def _require_plastic(self, name: str) -> int:
-        """Return the index of a plastic projection."""
+    def _plastic_block_of(self, name: str) -> Block:
+        """Return the block of a plastic projection."""
         if name not in self._plastic:
             raise ValueError(f"projection: expected a plastic one of {list(self._plastic)}, got {name!r}")
         return self._plastic[name]
@@ -385,31 +364,15 @@ class SpikingCircuit:
         """Return the range of numbers that the circuit's dtype allows, in words."""
         return f"{-self._largest:.3g} to {self._largest:.3g} in a circuit of {self.dtype}"
 
-    def _block(self, values: NDArray[Any], name: str) -> NDArray[Any]:
-        """Return the view (axons, targets) of one projection in an array over all weights."""
-        first, last = self._weights[name]
-        return values[first:last].reshape(self._shapes[name])
+    def _require_within(self, what: str, values: NDArray[Any]) -> None:
+        """Check that all values lie in the range that the circuit's dtype allows."""
+        flat = np.ascontiguousarray(values).ravel()
+        if not all_within(flat, -self._largest, self._largest):
+            raise ValueError(f"{what}: expected {self._range()}, got {flat[~(np.abs(flat) <= self._largest)][0]}")
 
-
-def _as_numbers(name: str, modulator: Any, targets: int) -> NDArray[np.float64]:
-    """Return a modulator as () or (targets,) numbers.
-
-    Raises:
-        ValueError: it is not that.
-    """
-    try:
-        numbers = np.asarray(modulator, np.float64)
-    except (TypeError, ValueError) as error:
-        raise ValueError(_modulator_error(name, modulator, targets)) from error
-    if numbers.shape not in ((), (targets,)):
-        raise ValueError(_modulator_error(name, modulator, targets))
-    return numbers
-
-
-def _modulator_error(name: str, modulator: Any, targets: int, allowed: str = "") -> str:
-    """Return the message about a wrong modulator."""
-    expected = f"a finite number or ({targets},) finite numbers{allowed and f' of {allowed}'}"
-    return f"modulator of {name!r}: expected {expected}, got {modulator!r}"
+    def _modulator_error(self, name: str, modulator: Any) -> ValueError:
+        numbers = f"a finite number or ({self._blocks[name].shape[1]},) finite numbers of {self._range()}"
+        return ValueError(f"modulator of {name!r}: expected {numbers}, got {modulator!r}")
 
 
 def _require_fits(owner: Any, names: tuple[str, ...], dtype: Any) -> None:
