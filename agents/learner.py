@@ -169,7 +169,12 @@ def env_for(path: str | Path, env_id: str | None = None) -> gym.Env[Any, Any]:
 
 
 def prepare(
-    learner: str, seed: int, folder: Path, on_progress: Callable[[float], None] | None = None, *, control: str = POSTURE
+    learner: str,
+    seed: int,
+    folder: Path,
+    on_progress: Callable[[float], object] | None = None,
+    *,
+    control: str = POSTURE,
 ) -> Any:
     """Return a learner after unperturbed training; trained once and saved in `folder`.
 
@@ -201,7 +206,7 @@ def train_trials(
     model: Any,
     trials: int,
     *,
-    on_progress: Callable[[float], None] | None = None,
+    on_progress: Callable[[float], object] | None = None,
     callbacks: Sequence[BaseCallback] = (),
     progress_bar: bool = False,
 ) -> None:
@@ -265,7 +270,7 @@ def _require_trials(trials: Any) -> None:
 class _Progress(BaseCallback):
     """Reports the share of the training that is done, counted in "trials" or "steps", and ends it at 1."""
 
-    def __init__(self, total: int, report: Callable[[float], None] | None, by: str) -> None:
+    def __init__(self, total: int, report: Callable[[float], object] | None, by: str) -> None:
         super().__init__()
         self._total = total
         self._report = report

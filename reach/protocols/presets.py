@@ -299,7 +299,8 @@ def _scale_from(value: Any) -> ScaleSchedule:
     if not isinstance(kind, str) or kind not in SCALE_SCHEDULES:
         raise ValueError(f"scale kind: expected one of {list(SCALE_SCHEDULES)}, got {kind!r}")
     require_fields(f"scale {kind!r}", SCALE_SCHEDULES[kind], table)
-    return SCALE_SCHEDULES[kind](**table)
+    schedule: ScaleSchedule = SCALE_SCHEDULES[kind](**table)
+    return schedule
 
 
 def _cups_from(value: Any) -> tuple[Cup, ...]:

@@ -31,7 +31,7 @@ class FramePacer:
         self,
         frames_per_second: float,
         clock: Callable[[], float] = time.perf_counter,
-        sleep: Callable[[float], None] = time.sleep,
+        sleep: Callable[[float], object] = time.sleep,
     ) -> None:
         """Set the frame rate.
 

@@ -72,7 +72,7 @@ class ObservedRun(gym.Wrapper[Any, Any, Any, Any]):
         self,
         env: ProtocolWrapper,
         observer: Observer | None = None,
-        on_progress: Callable[[float], None] | None = None,
+        on_progress: Callable[[float], object] | None = None,
     ) -> None:
         super().__init__(env)
         self.protocol = env
@@ -326,7 +326,7 @@ def run_protocol(
     film: bool = False,
     observer: Observer | None = None,
     intervener: Intervener | None = None,
-    on_progress: Callable[[float], None] | None = None,
+    on_progress: Callable[[float], object] | None = None,
 ) -> Result:
     """Run a learner through all trials of a protocol.
 
@@ -434,7 +434,7 @@ def run_measured(
     seed: int,
     *,
     film: bool = False,
-    on_progress: Callable[[float], None] | None = None,
+    on_progress: Callable[[float], object] | None = None,
 ) -> Result:
     """Run a protocol as `run_protocol` does, and add to each row the launch error without learning."""
     learns = any(block.learning for block in protocol.blocks)

@@ -42,7 +42,7 @@ class Still:
         return np.array([0.2, 0.3, 0.0, 0.9], dtype=np.float32), state
 
 
-def prepare(learner: str, seed: int, folder: Path, on_progress: Callable[[float], None] | None = None) -> Still:
+def prepare(learner: str, seed: int, folder: Path, on_progress: Callable[[float], object] | None = None) -> Still:
     """Return a learner for the engine, saved as an empty folder."""
     folder.mkdir(parents=True, exist_ok=True)
     return Still()

@@ -39,7 +39,7 @@ from reach.study.run import Model, Result, run_measured
 
 # Makes a learner by its name and seed, reads it from the folder or trains it and writes it there; the last argument
 # takes the share of the training that is done, 0 to 1.
-Factory = Callable[[str, int, Path, Callable[[float], None] | None], Model]
+Factory = Callable[[str, int, Path, Callable[[float], object] | None], Model]
 
 READY, UNFIT = b"ready", b"unfit"  # what the server tells the engine once its modules are imported
 ORPHANED = 3  # exit status when the engine is gone
@@ -59,7 +59,7 @@ def load_factory(name: str) -> Factory:
     return factory
 
 
-def perform(job: Job, on_progress: Callable[[float], None] | None = None) -> Result:
+def perform(job: Job, on_progress: Callable[[float], object] | None = None) -> Result:
     """Do a job in this process. A training writes the learner to the job's folder and has an empty result."""
     factory = load_factory(job.factory)  # first, as the module may register protocols
     if job.kind == "train":
@@ -69,7 +69,7 @@ def perform(job: Job, on_progress: Callable[[float], None] | None = None) -> Res
     return run_measured(_make_learner(factory, job), protocol, job.seed, film=job.film, on_progress=on_progress)
 
 
-def _make_learner(factory: Factory, job: Job, on_progress: Callable[[float], None] | None = None) -> Model:
+def _make_learner(factory: Factory, job: Job, on_progress: Callable[[float], object] | None = None) -> Model:
     folder = Path(job.folder)
     is_trained = folder.exists()
     try:

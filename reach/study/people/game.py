@@ -271,8 +271,8 @@ def _trial(env: ProtocolWrapper, pointer: Pointer, show_view: Callable[..., None
     while not over:
         cup, hand = (tuple(np.asarray(truth[name]).tolist()) for name in ("seen_cup", "seen_hand"))
         time_s = float(truth["time_s"]) + CONTROL_STEP_S
-        hand = hand if truth["hand_visible"] else None
-        show_view(cup=cup, hand=hand, message=message, time_s=time_s, probe=probe)
+        seen_hand = hand if truth["hand_visible"] else None
+        show_view(cup=cup, hand=seen_hand, message=message, time_s=time_s, probe=probe)
         _, _, terminated, truncated, info = env.step(follower.action(truth, pointer.place()))
         truth = info["truth"]
         over = bool(terminated or truncated)

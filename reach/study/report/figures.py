@@ -241,7 +241,8 @@ def sweep(summary: pd.DataFrame, protocol: str, looks: Looks, of: Sweep) -> Char
     for learner, look in looks.items():
         known = own[own["learner"] == learner].dropna(subset="value")
         if not known.empty:
-            series.append(Series(learner, look, *(known[key].to_numpy(np.float64) for key in VALUE_COLUMNS)))
+            values: Any = (known[key].to_numpy(np.float64) for key in VALUE_COLUMNS)
+            series.append(Series(learner, look, *values))
     if not series:
         return None
     title = capital(protocol_name(protocol))
@@ -253,7 +254,8 @@ def sweep(summary: pd.DataFrame, protocol: str, looks: Looks, of: Sweep) -> Char
 
 def _known_at(series: Series, place: float) -> float:
     """Return the value at exactly this place on the axis; NaN where there is none."""
-    return dict(zip(series.x.tolist(), series.y.tolist(), strict=True)).get(place, math.nan)
+    values: dict[float, float] = dict(zip(series.x.tolist(), series.y.tolist(), strict=True))
+    return values.get(place, math.nan)
 
 
 def alignment(trials: pd.DataFrame, looks: Looks) -> list[Chart]:

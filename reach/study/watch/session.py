@@ -240,7 +240,7 @@ class WatchSession:
 
 
 def film_frames(
-    session: WatchSession, speed: float = 1.0, on_trial: Callable[[int], None] | None = None
+    session: WatchSession, speed: float = 1.0, on_trial: Callable[[int], object] | None = None
 ) -> Iterator[Frame]:
     """Yield the frames of a film at 50 frames a second.
 
