@@ -63,10 +63,6 @@ ERROR_DESCRIPTIONS = {
     "shallow": "the seen error reaches the read-out alone; hidden weights stay at their initial values",
     "stdp": "spiking cells; synapses change by spike timing, gated by the broadcast error",
     "hebb": "spiking cells; synapses change by spike timing, whatever the error",
-    "structural-stdp": "spiking cells; synapses change by spike timing, gated by the broadcast error; synapses that "
-    "stay near zero vanish, and as many form elsewhere",
-    "sparse-stdp": "spiking cells with half of the sensory synapses; these change by spike timing, gated by the "
-    "broadcast error",
     "lstm-bp": "LSTM cells with memory; the seen error is carried back through the network and through time",
     "lstm-eprop": "LSTM cells with memory; the seen error is broadcast through fixed random weights and meets the "
     "eligibility traces of the synapses",
@@ -231,8 +227,8 @@ def learners() -> dict[str, Learner]:
         for rule in rules_for(network):
             usual = ERROR_DESCRIPTIONS.get(rule, "learns from its seen error")
             description = ERROR_DESCRIPTIONS.get(f"{network.name}-{rule}", usual)
-            if network.sees == "picture":
-                description += "; it sees pixels"
+            if network.note:
+                description += f"; {network.note}"
             spec = Spec("error", network.name, rule)
             entries.append(_error_learner(spec, description, network.hidden_rate, network.env_options))
     for algorithm, model, title, steps in REWARD_ALGORITHMS:

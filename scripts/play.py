@@ -97,7 +97,7 @@ def main(options: Play) -> None:
     protocol = PROTOCOLS[options.protocol]
     window = Window(WIDTH, HEIGHT, round(1.0 / CONTROL_STEP_S), title=f"reach for the cup: {protocol.name}")
     if not window.is_visible:
-        raise SystemExit("play.py: there is no screen")
+        raise SystemExit("play.py: expected a display, found none")
     unfinished = options.out / UNFINISHED
 
     def save_unfinished(rows: list[dict[str, Any]]) -> None:

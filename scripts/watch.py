@@ -163,7 +163,7 @@ def main(options: Watch) -> None:
     if options.video is None and options.png is None:
         window = Window(*options.size, WINDOW_FPS, title=f"{', '.join(names)}: {options.protocol}")
         if not window.is_visible:
-            raise SystemExit("watch.py: there is no screen; add --video film.mp4 to write a film")
+            raise SystemExit("watch.py: expected a display, found none; add --video film.mp4 to write a film")
     session = WatchSession(
         [(name, model_of(options, name)) for name in names],
         protocol,

@@ -36,6 +36,7 @@ class Network:
         hidden_rate: step size of an untuned learner whose read-out is fixed (`-hidden`). Above 1 where a step is not
             normalised by its effect on the posture.
         practises: whether LSTM cells beside it practise at the end of unperturbed training.
+        note: what sets it apart, at the end of a learner's description; "" for nothing.
     """
 
     name: str
@@ -45,6 +46,7 @@ class Network:
     env_options: Mapping[str, Any] = field(default_factory=dict)
     hidden_rate: float = 0.7
     practises: bool = False
+    note: str = ""
 
     @property
     def sees(self) -> Sees:
@@ -79,15 +81,22 @@ def register(network: Network) -> Network:
     return network
 
 
+_V1 = "it sees pixels through fixed cells of V1"
+_CNN = "it sees pixels through a convolutional network"
+_SPARSE = "half of the sensory synapses exist"
+_STRUCTURAL = "sensory synapses that stay near zero vanish, and as many form elsewhere"
+_BRAIN = "it sees pixels through colour cells of V1 and a recurrent layer"
 for _network in (
     Network("mlp", "layers", "agents.networks.layers:place_mlp"),
-    Network("retina", "layers", "agents.networks.layers:v1_mlp", env_options=COLOURED_RETINA),
-    Network("cnn", "layers", "agents.networks.layers:receptor_cnn", env_options=COLOURED_RETINA),
+    Network("retina", "layers", "agents.networks.layers:v1_mlp", env_options=COLOURED_RETINA, note=_V1),
+    Network("cnn", "layers", "agents.networks.layers:receptor_cnn", env_options=COLOURED_RETINA, note=_CNN),
     Network("lstm", "recurrent", "agents.networks.lstm:place_lstm", hidden_rate=4.0),
     Network("memory", "layers", "agents.networks.layers:place_mlp", rules=("bp", "shallow"), practises=True),
     Network("snn", "spiking", "agents.error.spiking:snn", hidden_rate=4.0),
-    Network("sparse", "spiking", "agents.error.spiking:sparse", hidden_rate=4.0),
-    Network("structural", "spiking", "agents.error.spiking:structural", hidden_rate=4.0),
-    Network("brain", "spiking", "agents.error.spiking:brain", env_options=COLOURED_RETINA, hidden_rate=4.0),
+    Network("sparse", "spiking", "agents.error.spiking:sparse", hidden_rate=4.0, note=_SPARSE),
+    Network("structural", "spiking", "agents.error.spiking:structural", hidden_rate=4.0, note=_STRUCTURAL),
+    Network(
+        "brain", "spiking", "agents.error.spiking:brain", env_options=COLOURED_RETINA, hidden_rate=4.0, note=_BRAIN
+    ),
 ):
     register(_network)
