@@ -282,7 +282,7 @@ def _protocol_from(table: Mapping[str, Any]) -> Protocol:
 
 def _block_from(number: int, table: Mapping[str, Any]) -> Block:
     try:
-        require_fields("a block", Block, table)
+        require_fields("the table", Block, table)
         values = dict(table)
         read = {"perturbation": as_perturbations, "probe": as_perturbations, "scale": _scale_from, "cups": _cups_from}
         for name in [name for name in read if name in values]:

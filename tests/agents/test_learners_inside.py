@@ -62,8 +62,8 @@ def test_looking_changes_no_number(name: str) -> None:
 
 def test_looking_into_a_learner_from_reward_changes_no_number() -> None:
     plain, seen = (looked_into("reward-snn-stdp", look=look)[0].network for look in (False, True))
-    for key, value in (plain.arrays() | plain.memory()).items():
-        assert np.array_equal(value, (seen.arrays() | seen.memory())[key]), key
+    for key, value in (plain.circuit.arrays() | plain.memory()).items():
+        assert np.array_equal(value, (seen.circuit.arrays() | seen.memory())[key]), key
 
 
 def test_a_reward_gates_every_cell_of_the_actor_alike() -> None:

@@ -99,7 +99,7 @@ def test_changed_code_repeats_the_jobs_that_import_it_and_no_others(copied: Path
 
 def test_docstrings_and_layout_do_not_count(copied: Path) -> None:
     before = definitions(copied)
-    file = copied / "agents" / "rules" / "dfa.py"
+    file = copied / "agents" / "rules" / "layer_rules.py"
     text = file.read_text()
     assert text.startswith('"""')
     file.write_text(text.replace('"""', '"""Other words. ', 1).replace("    ", "  ").replace("\n\n\n", "\n"))
