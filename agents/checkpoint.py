@@ -425,23 +425,7 @@ def require_values(saved: Arrays, expected: Entries, path: str | Path) -> None:
             raise CheckpointError(f"checkpoint {path}: array {name!r}: expected {low:g} to {top:g}, got values outside")
 
 
-def fill(
-    arrays: Arrays, saved: Arrays, path: str | Path, limits: Mapping[str, tuple[float, float]] | None = None
-) -> None:
-    """Copy the arrays of a checkpoint into the arrays of a learner.
-
-    Args:
-        arrays: the learner's arrays by name.
-        saved: the arrays of the checkpoint.
-        path: path of the checkpoint, for the message.
-        limits: as in `entries_of`.
-
-    Raises:
-        CheckpointError: other names, types or shapes, or values that are not finite or outside the limits. Nothing is
-            changed then.
-    """
-    expected = entries_of(arrays, limits)
-    require_fit({name: (array.dtype.str, array.shape) for name, array in saved.items()}, expected, path)
-    require_values(saved, expected, path)
+def fill(arrays: Arrays, saved: Arrays) -> None:
+    """Copy the arrays of a checkpoint, which `read_checkpoint` has checked, into the arrays of a learner."""
     for name, array in arrays.items():
         array[...] = saved[name]

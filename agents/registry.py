@@ -236,8 +236,9 @@ def learners() -> dict[str, Learner]:
         for rule in rules_for(NETWORKS["mlp"]):
             entries.append(Learner(Spec("reward", "mlp", rule, algorithm), model, description, steps=steps))
     entries += [REWARD_LSTM, REWARD_TQC]
-    for rule, description in SPIKING_REWARD_DESCRIPTIONS.items():
+    for rule in rules_for(NETWORKS["snn"]):
         spec = Spec("reward", "snn", rule)
+        description = SPIKING_REWARD_DESCRIPTIONS.get(rule, "a spiking actor and critic without visual feedback")
         entries.append(Learner(spec, SPIKING_ACTOR_CRITIC, description, REWARDED_TRIALS, env_id=REACH))
     return {entry.spec.name: entry for entry in entries} | _registered
 

@@ -155,7 +155,7 @@ class TrialLearner(ABC, Generic[T]):
 
     def _memory_entries(self) -> dict[str, Entry]:
         """Return what the arrays of `_memory` must be when they are read."""
-        return entries_of(self._memory())
+        return entries_of(self._memory(), self._limits())
 
     @abstractmethod
     def _restore_memory(self, config: dict[str, Any], memory: dict[str, NDArray[Any]], path: str | Path) -> None:
@@ -197,12 +197,13 @@ class TrialLearner(ABC, Generic[T]):
             CheckpointError: the checkpoint lacks entries, holds other arrays than this learner, or, with `resume`, the
                 random state of another number of environments.
         """
-        network, limits = self._arrays(), self._limits()
-        config, arrays, memory = read_checkpoint(Path(path), entries_of(network, limits), self._memory_entries())
+        network = self._arrays()
+        entries = entries_of(network, self._limits())
+        config, arrays, memory = read_checkpoint(Path(path), entries, self._memory_entries())
         require_entries(config, [*self._saved_settings(), "random_states"], path)
         counts = read_settings(config, {"num_timesteps": COUNT, "trials": COUNT}, path)
         with loading(path):
-            fill(network, arrays, path, limits)
+            fill(network, arrays)
             self._restore_memory(config, memory, path)
             self.num_timesteps, self.trials = counts["num_timesteps"], counts["trials"]
             if resume:

@@ -32,7 +32,8 @@ from agents.checkpoint import (
     require_entries,
     write_checkpoint,
 )
-from agents.registry import Learner, find, is_learner
+from agents.learner import learner_of
+from agents.registry import Learner, find
 from agents.reward.policies import ActorInside, ScaledObservation
 from agents.reward.saved_state import (
     NUMPY_RANDOM,
@@ -312,11 +313,7 @@ class RewardLearner(ABC):
         Raises:
             CheckpointError: the folder holds no such learner, is damaged or does not fit `env`.
         """
-        config = read_config(Path(path))
-        name = config.get("learner")
-        known = find(str(name)) if is_learner(name) else None
-        if known is None or known.model_class is not cls:
-            raise CheckpointError(f"checkpoint {path}: expected a learner made by {cls.__name__}, got {short(name)}")
+        name, config = learner_of(path, cls), read_config(Path(path))
         require_entries(config, ["buffer", "random_states"], path)
         counts = read_settings(config, COUNTS, path)
         numpy_random = read_settings(mapping_of(config, "numpy_random", path), NUMPY_RANDOM, path)
@@ -325,8 +322,9 @@ class RewardLearner(ABC):
         with loading(path):
             check_settings(saved, SEED | cls.SETTINGS)
             if env is None:
+                known = find(name)
                 env = gym.make(known.env_id, **{**known.env_options, **options})
-            model: Any = cls(str(name), env, **{**saved, **settings})
+            model: Any = cls(name, env, **{**saved, **settings})
         model.num_timesteps, model.trials, model._n_updates = (counts[count] for count in COUNTS)
         buffer = model._replay_buffer
         position = None if buffer is None else mapping_of(config, "buffer", path)

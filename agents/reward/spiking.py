@@ -29,9 +29,6 @@ from numpy.typing import NDArray
 from stable_baselines3.common.vec_env import VecEnv
 
 from agents.checkpoint import (
-    CheckpointError,
-    Entry,
-    entries_of,
     fill,
     generator_state,
     loading,
@@ -39,14 +36,15 @@ from agents.checkpoint import (
     read_config,
     read_settings,
 )
+from agents.learner import learner_of
 from agents.networks.registry import JOINTS
 from agents.networks.sensory_cells import PlaceCells
 from agents.reaching.controller import CONTROL_STEP_MS, PREPARATION_S, PREPARATION_STEPS, Array, Reach
 from agents.reaching.senses import ObservationReader
-from agents.registry import find, is_learner
+from agents.registry import find
 from agents.rules.registry import rule_for
 from agents.rules.stdp import SpikingRule
-from agents.settings import LOG_SETTINGS, SEED, Setting, check_settings, short
+from agents.settings import LOG_SETTINGS, SEED, Setting, check_settings
 from agents.spiking.circuit import SpikingCircuit
 from agents.spiking.kernels import CircuitState
 from agents.spiking.lif import LIFCells
@@ -370,13 +368,10 @@ class RewardSpikingLearner(TrialLearner[RewardTrial]):
 
     def _restore_memory(self, config: dict[str, Any], memory: dict[str, NDArray[Any]], path: str | Path) -> None:
         generator_state(config, "exploration", path)
-        fill(self.network.memory(), memory, path, self._limits())
+        fill(self.network.memory(), memory)
 
     def _limits(self) -> dict[str, tuple[float, float]]:
         return self.network.limits()
-
-    def _memory_entries(self) -> dict[str, Entry]:
-        return entries_of(self.network.memory(), self._limits())
 
     def _saved_settings(self) -> dict[str, Any]:
         return {"exploration": self._rng.bit_generator.state}
@@ -398,14 +393,11 @@ class RewardSpikingLearner(TrialLearner[RewardTrial]):
         Raises:
             CheckpointError: the checkpoint is damaged or incomplete, is of another learner, or does not fit `env`.
         """
-        config = read_config(Path(path))
-        name = config.get("learner")
-        if not is_learner(name) or find(str(name)).model_class is not cls:
-            raise CheckpointError(f"checkpoint {path}: expected a spiking learner from reward, got {short(name)}")
+        name, config = learner_of(path, cls), read_config(Path(path))
         seed, saved = read_settings(config, SEED, path)["seed"], mapping_of(config, "settings", path)
         with loading(path):
             check_settings(saved, KNOWN_SETTINGS)
-            learner: RewardSpikingLearner = cls(str(name), env, seed=seed, **{**saved, **settings})
+            learner: RewardSpikingLearner = cls(name, env, seed=seed, **{**saved, **settings})
         learner.restore(path, resume=resume)
         return learner
 

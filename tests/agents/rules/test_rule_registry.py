@@ -7,12 +7,14 @@ import sys
 from collections.abc import Iterator
 from typing import Any
 
+import gymnasium as gym
 import numpy as np
 import pytest
 
 from agents.error.learner import make_feedforward
 from agents.error.lstm import LSTMFeedForward
 from agents.error.rate import RateFeedForward
+from agents.learner import make_learner, train_trials
 from agents.networks import NETWORKS, Network
 from agents.networks import register as register_network
 from agents.networks.layers import mlp
@@ -152,3 +154,11 @@ def test_an_own_rule_trains_spiking_cells() -> None:
         error, eligible = lacking()
         part.change(eligible, error, 0.02)
     assert np.linalg.norm(lacking()[0]) < 0.6 * np.linalg.norm(first)
+
+
+def test_an_own_rule_trains_a_spiking_actor() -> None:
+    register(SignedSTDP())
+    model = make_learner("reward-snn-sign", gym.make("reach/CupReach-v0"), seed=1)
+    before = model.network.circuit.weight("input-actor").copy()
+    train_trials(model, 1)
+    assert np.any(model.network.circuit.weight("input-actor") != before)
