@@ -154,7 +154,11 @@ def _is_sequence(value: Any) -> bool:
 def _from_mapping(value: Mapping[str, Any]) -> Perturbation:
     kind = value.get("kind")
     if not isinstance(kind, str) or kind not in PERTURBATIONS:
-        raise ValueError(f'perturbation: expected "kind" to be one of {sorted(PERTURBATIONS)}, got {value!r}')
+        raise ValueError(
+            f'perturbation: expected "kind" to be one of {sorted(PERTURBATIONS)}, got {value!r}; to use a kind of your '
+            "own, import the module that registers it first: write the protocol as a Python file that imports it, or "
+            "give that module as the --factory of compare.py"
+        )
     arguments = {name: item for name, item in value.items() if name != "kind"}
     require_fields(f"perturbation {kind!r}", PERTURBATIONS[kind], arguments)
     perturbation: Perturbation = PERTURBATIONS[kind](**arguments)
