@@ -39,7 +39,7 @@ ENV_OPTIONS = {
 RANDOM_STATE = {
     "streams": Setting(0, 2**64 - 1, whole=True),
     "episodes": Setting(0, 2**62, whole=True),
-    "sown": FLAG,
+    "seeded": FLAG,
 }
 
 

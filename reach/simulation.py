@@ -168,8 +168,7 @@ class Simulation:
         This is the stream of each world, the number of trials begun in it, and the state of the generator `rng`.
         """
         counters = {name: getattr(self.world, name).ravel()[: self.num_envs].tolist() for name in COUNTERS}
-        # "sown" is the name of `seeded` in checkpoints.
-        return {**counters, "sown": self.seeded.tolist(), "generator": copy.deepcopy(rng.bit_generator.state)}
+        return {**counters, "seeded": self.seeded.tolist(), "generator": copy.deepcopy(rng.bit_generator.state)}
 
     def restore_random_state(self, state: Mapping[str, Any], rng: np.random.Generator) -> None:
         """Continue with the trials that follow a `random_state`.
@@ -182,7 +181,7 @@ class Simulation:
         rng.bit_generator.state = copy.deepcopy(state["generator"])
         for name in COUNTERS:
             getattr(self.world, name).reshape(-1)[: self.num_envs] = np.array(state[name], dtype=np.uint64)
-        self.seeded[:] = state["sown"]
+        self.seeded[:] = state["seeded"]
 
     def begin(self, index: int, *, cup: Any = None, perturbation: Any = None) -> None:
         """Begin the next trial of world `index`.
@@ -387,12 +386,12 @@ def require_random_state(state: Any, num_envs: int) -> None:
     Raises:
         ValueError: the message names the entry.
     """
-    require_keys("random state", state, ("generator", *COUNTERS, "sown"))
-    seeded = state["sown"]
+    require_keys("random state", state, ("generator", *COUNTERS, "seeded"))
+    seeded = state["seeded"]
     if not isinstance(seeded, Sequence) or len(seeded) != num_envs:
-        raise ValueError(f"sown of the random state: expected {num_envs} of True or False, got {seeded!r}")
+        raise ValueError(f"seeded of the random state: expected {num_envs} of True or False, got {seeded!r}")
     for value in seeded:
-        require_bool("sown of the random state", value)
+        require_bool("seeded of the random state", value)
     for name in COUNTERS:
         values = np.array(state[name], dtype=object)
         if values.shape != (num_envs,):

@@ -262,7 +262,7 @@ def test_whatever_stops_a_model_from_being_built_is_one_error(
         (("action_space", "state", "inc"), 2, "even increment"),
         (("action_space", "state", "state"), 2**128, r"state: expected .*, got 34"),
         (("random_states", 0, "streams", 0), -1, r"streams: expected .*, got -1"),
-        (("random_states", 0, "sown", 0), "yes", r"sown: expected .*, got 'yes'"),
+        (("random_states", 0, "seeded", 0), "yes", r"seeded: expected .*, got 'yes'"),
         (("random_states", 0, "generator"), None, r"generator: expected .*, got None"),
         (("random_states",), [], "random_states: expected"),
         (("settings", "buffer_size"), 10**8, r"buffer_size: expected .*, got 100000000"),

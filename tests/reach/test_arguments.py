@@ -142,8 +142,8 @@ def test_whole_numbers_of_numpy_are_seeds_and_sizes(seed: Any) -> None:
     "spoil",
     [
         dict.clear,
-        lambda state: state.update(streams=["a", "b"][: len(state["sown"])]),
-        lambda state: state.update(sown=None),
+        lambda state: state.update(streams=["a", "b"][: len(state["seeded"])]),
+        lambda state: state.update(seeded=None),
         lambda state: state.update(generator={}),
     ],
 )
