@@ -286,7 +286,9 @@ def _steps(
     network: RuledNetwork, record: BackwardRecord, weights: list[torch.Tensor]
 ) -> list[tuple[torch.Tensor | None, ...]]:
     """Return the steps of weights by the rule, then their gradients."""
-    with torch.enable_grad(), network.exact_errors(False), keep_random_states(record.value.device):
+    device = record.value.device
+    autocast = torch.autocast(device.type, record.autocast, enabled=record.autocast is not None)
+    with torch.enable_grad(), network.exact_errors(False), keep_random_states(device), autocast:
         outputs = [_output(network, record, head) for head in record.heads]
     errors = [error for error, _ in record.heads.values()]
     steps: list[tuple[torch.Tensor | None, ...]] = []

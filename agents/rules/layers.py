@@ -17,7 +17,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import Any, cast
@@ -66,7 +66,8 @@ class LayerPass:
         layer: the layer.
         before: passes of the layers of the same network that feed it; empty for a first layer.
         exact: whether the error is back-propagated, whatever the rule.
-        weight: weights that the layer used.
+        weight: weights that the layer used; under autocast, in the lower precision.
+        autocast: dtype of autocast; None without autocast.
         input_shape, output_shape: shapes with the batch on the first axis.
         source: origin of the input in autograd's graph, if the rule has the route "forward".
         conditions: conditions of the modules in the layer's link that need them.
@@ -80,6 +81,7 @@ class LayerPass:
     before: tuple[LayerPass, ...]
     exact: bool
     weight: Tensor
+    autocast: torch.dtype | None = None
     input_shape: torch.Size = field(default_factory=torch.Size)
     output_shape: torch.Size = field(default_factory=torch.Size)
     source: Edge | None = None
@@ -153,11 +155,13 @@ class BackwardRecord:
     Attributes:
         layer: lowest layer that the backward pass reached: the first one that is not frozen.
         value: input of this layer.
+        autocast: dtype of autocast; None without autocast.
         heads: by head, the error at its output and the conditions of the modules between `layer` and the head.
     """
 
     layer: RuledLayer
     value: Tensor
+    autocast: torch.dtype | None
     heads: dict[str, tuple[Tensor, LinkConditions]]
 
 
@@ -196,7 +200,7 @@ class RuledNetwork:
                 for record in self.records
                 if record.layer is not lowest.layer and not record.heads.keys() & lowest.heads
             )
-            new_record = BackwardRecord(lowest.layer, value.detach(), dict(lowest.heads))
+            new_record = BackwardRecord(lowest.layer, value.detach(), lowest.autocast, dict(lowest.heads))
             self.records = (*retained, new_record)
             lowest.heads.clear()
 
@@ -289,10 +293,26 @@ class RuledLayer(nn.Module, ABC):
         bias = cast("Tensor | None", self.bias)
         if self.placed is None or not torch.is_grad_enabled():
             return self.output(input, self.weight, bias)
-        return cast(Tensor, _RuledPass.apply(input, self.weight, bias, self.open_pass(input)))  # type: ignore[no-untyped-call]
+        weight, dtype = self.weight, autocast_dtype(input)
+        if dtype is not None:
+            input, weight = _lowered(input, dtype), _lowered(weight, dtype)
+            bias = None if bias is None else _lowered(bias, dtype)
+        layer_pass = self.open_pass(input, weight)
+        with nullcontext() if dtype is None else torch.autocast(input.device.type, enabled=False):
+            output = _RuledPass.apply(input, weight, bias, layer_pass, self._anchor(input))  # type: ignore[no-untyped-call]
+        return cast(Tensor, output)
 
-    def open_pass(self, value: Tensor) -> LayerPass:
-        """Return a new pass of this layer for an input.
+    def _anchor(self, value: Tensor) -> Tensor | None:
+        """Return a dummy input that makes autograd record a frozen first layer, if the rule needs that; else None."""
+        network = self.place.network
+        if network.rule.route != "forward" or self.place.below is not None or value.requires_grad:
+            return None
+        if not any(parameter.requires_grad for layer in network.layers.values() for parameter in layer.parameters()):
+            return None
+        return torch.zeros((), device=value.device, requires_grad=True)
+
+    def open_pass(self, value: Tensor, weight: Tensor) -> LayerPass:
+        """Return a new pass of this layer for an input and the weights in use.
 
         Raises:
             ValueError: the error cannot reach the layers below by the rule.
@@ -309,7 +329,7 @@ class RuledLayer(nn.Module, ABC):
             exact = any(earlier.exact for earlier in before)
         if not exact and not is_first:
             self._require_reached(value, before)
-        layer_pass = LayerPass(self, before, exact, self.weight.detach())
+        layer_pass = LayerPass(self, before, exact, weight.detach(), autocast_dtype(value))
         if network.rule.route == "forward":
             layer_pass.source = value.grad_fn, value.output_nr
         for module in place.link:
@@ -404,7 +424,9 @@ class _RuledPass(Function):
     """A layer's forward and backward pass in autograd's graph; the backward pass follows the rule."""
 
     @staticmethod
-    def forward(ctx: Any, value: Tensor, weight: Tensor, bias: Tensor | None, layer_pass: LayerPass) -> Tensor:
+    def forward(
+        ctx: Any, value: Tensor, weight: Tensor, bias: Tensor | None, layer_pass: LayerPass, anchor: Tensor | None
+    ) -> Tensor:
         ctx.save_for_backward(value, weight)
         ctx.set_materialize_grads(False)
         ctx.layer_pass = layer_pass
@@ -416,11 +438,11 @@ class _RuledPass(Function):
     def backward(ctx: Any, *errors: Tensor | None) -> tuple[Tensor | None, ...]:
         (error,) = errors
         if error is None:
-            return None, None, None, None
+            return None, None, None, None, None
         value, weight = ctx.saved_tensors
-        by_value, *by_parameters, _ = ctx.needs_input_grad
+        by_value, *by_parameters, _, _ = ctx.needs_input_grad
         signal = ctx.layer_pass.receive_error(error, value, by_value)
-        return signal, *ctx.layer_pass.layer.gradients(error, value, weight, by_parameters), None
+        return signal, *ctx.layer_pass.layer.gradients(error, value, weight, by_parameters), None, None
 
 
 def passes_before(value: Tensor, network: RuledNetwork) -> tuple[LayerPass, ...]:
@@ -444,3 +466,16 @@ def passes_before(value: Tensor, network: RuledNetwork) -> tuple[LayerPass, ...]
 def layers_of(chain: tuple[nn.Module, ...]) -> list[RuledLayer]:
     """Return the layers under a rule among modules."""
     return [module for module in chain if isinstance(module, RuledLayer)]
+
+
+def autocast_dtype(value: Tensor) -> torch.dtype | None:
+    """Return the dtype of autocast on a tensor's device; None if autocast is off."""
+    kind = value.device.type
+    if not torch.amp.is_autocast_available(kind) or not torch.is_autocast_enabled(kind):
+        return None
+    return torch.get_autocast_dtype(kind)
+
+
+def _lowered(value: Tensor, dtype: torch.dtype) -> Tensor:
+    """Return a tensor in the dtype of autocast; double precision and integers stay."""
+    return value.to(dtype) if value.is_floating_point() and value.dtype != torch.float64 else value

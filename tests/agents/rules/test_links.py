@@ -97,12 +97,15 @@ def mlp(*between: Callable[[int], nn.Module], layers: int = 3) -> nn.Sequential:
     return nn.Sequential(*modules, nn.Tanh(), nn.Linear(8, OUTPUTS))
 
 
-def learned(net: nn.Module, forward: Callable[[torch.Tensor], torch.Tensor] | None = None) -> dict[str, torch.Tensor]:
+def learned(
+    net: nn.Module, forward: Callable[[torch.Tensor], torch.Tensor] | None = None, low: bool = False
+) -> dict[str, torch.Tensor]:
     """Output, gradients, buffers and random state after one pass."""
     net.zero_grad()
     torch.manual_seed(11)
-    output = (forward or net)(batch())
-    (output**2).sum().backward()
+    with torch.autocast("cpu", torch.bfloat16, enabled=low):
+        output = (forward or net)(batch())
+    (output.float() ** 2).sum().backward()
     by_name = {name: value.grad for name, value in net.named_parameters() if value.grad is not None}
     buffers = {name: value.clone() for name, value in net.named_buffers() if "feedback" not in name}
     return {**by_name, **buffers, "output": output.detach(), "random state": torch.get_rng_state()}
@@ -123,10 +126,10 @@ def hidden_that_learn(network: RuledNetwork) -> set[str]:
 
 
 @settings(max_examples=25, deadline=None)
-@given(networks())
-def test_bp_is_torch_s_own_in_any_network(net: nn.Sequential) -> None:
+@given(networks(), st.booleans())
+def test_bp_is_torch_s_own_in_any_network(net: nn.Sequential, low: bool) -> None:
     ours, network = ruled(net, "bp")
-    assert_same(learned(ours), learned(net))
+    assert_same(learned(ours, low=low), learned(net, low=low))
     buffers, state = {name: value.clone() for name, value in ours.named_buffers()}, torch.get_rng_state()
     angles = alignment_degrees([network])
     assert angles.keys() <= hidden_that_learn(network)
@@ -136,12 +139,12 @@ def test_bp_is_torch_s_own_in_any_network(net: nn.Sequential) -> None:
 
 
 @settings(max_examples=15, deadline=None)
-@given(networks())
-def test_fa_with_the_weights_as_feedback_is_torch_s_own_in_any_network(net: nn.Sequential) -> None:
+@given(networks(), st.booleans())
+def test_fa_with_the_weights_as_feedback_is_torch_s_own_in_any_network(net: nn.Sequential, low: bool) -> None:
     ours, network = ruled(net, "fa")
     for layer in list(network.layers.values())[1:]:
         layer.feedback_matrix().copy_(layer.weight.detach())
-    assert_same(learned(ours), learned(net))
+    assert_same(learned(ours, low=low), learned(net, low=low))
 
 
 @settings(max_examples=20, deadline=None)
@@ -389,7 +392,27 @@ def test_feedback_is_made_where_the_weights_are() -> None:
 
 
 @pytest.mark.parametrize("rule", LAYER_RULES)
+def test_autocast_keeps_every_rule_near_its_steps_in_single_precision(rule: str) -> None:
+    net = mlp(lambda n: nn.Tanh(), lambda n: nn.Dropout(0.2))
+    low, single = (learned(ruled(net, rule)[0], low=low) for low in (True, False))
+    assert low.keys() == single.keys()
+    for name, value in single.items():
+        if name not in ("random state", "output"):
+            assert low[name].dtype == torch.float32
+            assert float((low[name] - value).norm()) < 0.05 * float(value.norm()), name
+
+
+@pytest.mark.parametrize("rule", LAYER_RULES)
 def test_a_picture_without_a_batch_is_a_batch_of_one(rule: str) -> None:
     net = nn.Sequential(nn.Conv2d(2, 3, 3), nn.Tanh(), nn.Conv2d(3, 2, 3), nn.Flatten(-3), nn.Linear(32, OUTPUTS))
     ours, _ = ruled(net, rule)
     assert_same(learned(ours, lambda value: ours(value[0])), learned(ours, lambda value: ours(value[:1])[0]))
+
+
+def test_under_ifa_the_layers_above_a_frozen_first_layer_learn() -> None:
+    net = mlp(lambda n: nn.Tanh())
+    net[1].requires_grad_(False)
+    ours, network = ruled(net, "ifa")
+    learned(ours)
+    assert hidden_that_learn(network) == {"3", "5"}
+    assert all(float(ours[k].weight.grad.norm()) > 0.0 for k in (3, 5, 7))
