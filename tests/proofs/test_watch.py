@@ -17,7 +17,8 @@ import json, sys
 from pathlib import Path
 import gymnasium as gym
 import pygame
-from agents.learner import BASELINE_ENV, make_learner
+from agents.learner import make_learner
+from agents.registry import BASELINE_ENV
 from reach.protocols import PROTOCOLS
 from reach.render import Window
 from reach.study.watch.live import LiveSession
