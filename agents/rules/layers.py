@@ -297,7 +297,7 @@ class RuledLayer(nn.Module, ABC):
         if dtype is not None:
             input, weight = _lowered(input, dtype), _lowered(weight, dtype)
             bias = None if bias is None else _lowered(bias, dtype)
-        layer_pass = self.open_pass(input, weight)
+        layer_pass = self.open_pass(input, weight, dtype)
         with nullcontext() if dtype is None else torch.autocast(input.device.type, enabled=False):
             output = _RuledPass.apply(input, weight, bias, layer_pass, self._anchor(input))  # type: ignore[no-untyped-call]
         return cast(Tensor, output)
@@ -311,8 +311,8 @@ class RuledLayer(nn.Module, ABC):
             return None
         return torch.zeros((), device=value.device, requires_grad=True)
 
-    def open_pass(self, value: Tensor, weight: Tensor) -> LayerPass:
-        """Return a new pass of this layer for an input and the weights in use.
+    def open_pass(self, value: Tensor, weight: Tensor, autocast: torch.dtype | None) -> LayerPass:
+        """Return a new pass of this layer for an input, the weights in use and the dtype of autocast.
 
         Raises:
             ValueError: the error cannot reach the layers below by the rule.
@@ -329,7 +329,7 @@ class RuledLayer(nn.Module, ABC):
             exact = any(earlier.exact for earlier in before)
         if not exact and not is_first:
             self._require_reached(value, before)
-        layer_pass = LayerPass(self, before, exact, weight.detach(), autocast_dtype(value))
+        layer_pass = LayerPass(self, before, exact, weight.detach(), autocast)
         if network.rule.route == "forward":
             layer_pass.source = value.grad_fn, value.output_nr
         for module in place.link:
