@@ -1,23 +1,26 @@
-"""Load zip files of Stable-Baselines3 without running code from them.
+"""Stable-Baselines3 without side effects: zip files loaded without running their code, loggers without a folder.
 
-Such a file contains pickles, which can run any code when they are loaded. Only its tensors are read (`weights_only`).
-The network is rebuilt from their shapes and filled by `set_parameters`, so settings that shapes do not show, such as
-custom activations, are lost. With `trust` the file is loaded by Stable-Baselines3, pickles included.
+A zip file of a model contains pickles, which can run any code when they are loaded. Only its tensors are read
+(`weights_only`). The network is rebuilt from their shapes and filled by `set_parameters`, so settings that shapes do
+not show, such as custom activations, are lost. With `trust` the file is loaded by Stable-Baselines3, pickles included.
 """
 
 from __future__ import annotations
 
 import math
+import sys
 from pathlib import Path
 from typing import Any
 from zipfile import ZipFile
 
 import torch
 from stable_baselines3 import PPO, SAC, TD3
+from stable_baselines3.common.logger import HumanOutputFormat, Logger
 from stable_baselines3.common.save_util import load_from_zip_file
+from stable_baselines3.common.utils import configure_logger
 
 from agents.checkpoint import CheckpointError, parsing, require_stored
-from agents.settings import make_logger, short
+from agents.settings import short
 
 COMPLAINT = "is not a model of Stable-Baselines3"
 
@@ -110,3 +113,17 @@ def _cells(shapes: dict[str, tuple[int, ...]], prefix: str, inputs: int) -> list
             break
         sizes.append(cells)
     return sizes
+
+
+def make_logger(verbose: int, tensorboard_log: str | None, name: str = "run", new_run: bool = True) -> Logger:
+    """Return a logger like Stable-Baselines3's `configure_logger`, without its empty temporary folder.
+
+    Args:
+        verbose: 1 or more logs to standard output.
+        tensorboard_log: folder for TensorBoard, or None.
+        name: name of the run in TensorBoard.
+        new_run: whether to begin a new run.
+    """
+    if tensorboard_log is not None:
+        return configure_logger(verbose, tensorboard_log, name, new_run)
+    return Logger(folder=None, output_formats=[HumanOutputFormat(sys.stdout)] if verbose else [])

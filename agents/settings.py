@@ -1,7 +1,7 @@
 """The valid values of settings, checked alike in arguments of learners, fields of circuits and entries of checkpoints.
 
-Each error reads "NAME: expected WHAT, got VALUE". `make_logger` and `LOG_SETTINGS` are the settings that every learner
-has and no checkpoint stores.
+Each error reads "NAME: expected WHAT, got VALUE". Spiking circuits use this module, so it imports neither torch nor
+Stable-Baselines3.
 """
 
 from __future__ import annotations
@@ -15,8 +15,6 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
-from stable_baselines3.common.logger import HumanOutputFormat, Logger
-from stable_baselines3.common.utils import configure_logger
 
 LARGEST = sys.float_info.max
 LARGEST_COUNT = 2**53
@@ -122,20 +120,6 @@ def check_fields(owner: Any, **fields: Setting) -> None:
 def largest_in(dtype: Any) -> float:
     """Return the largest magnitude of numbers whose products are finite in a dtype."""
     return math.sqrt(float(np.finfo(dtype).max))
-
-
-def make_logger(verbose: int, tensorboard_log: str | None, name: str = "run", new_run: bool = True) -> Logger:
-    """Return a logger like Stable-Baselines3's `configure_logger`, without its empty temporary folder.
-
-    Args:
-        verbose: 1 or more logs to standard output.
-        tensorboard_log: folder for TensorBoard, or None.
-        name: name of the run in TensorBoard.
-        new_run: whether to begin a new run.
-    """
-    if tensorboard_log is not None:
-        return configure_logger(verbose, tensorboard_log, name, new_run)
-    return Logger(folder=None, output_formats=[HumanOutputFormat(sys.stdout)] if verbose else [])
 
 
 def _plain(value: Any) -> Any:

@@ -31,7 +31,8 @@ from agents.checkpoint import (
 )
 from agents.reaching.controller import Controller, Reach
 from agents.reaching.senses import ObservationReader, Sensation
-from agents.settings import COUNT, make_logger
+from agents.sb3_zip import make_logger
+from agents.settings import COUNT
 from agents.vec_env import (
     TrialSource,
     env_attribute,

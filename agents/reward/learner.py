@@ -49,7 +49,8 @@ from agents.reward.saved_state import (
 )
 from agents.rules.layers import RuledLayer
 from agents.rules.registry import rule_for
-from agents.settings import COUNT, LOG_SETTINGS, Setting, check_settings, make_logger, short
+from agents.sb3_zip import make_logger
+from agents.settings import COUNT, LOG_SETTINGS, Setting, check_settings, short
 from agents.vec_env import (
     copies_of,
     env_id,
