@@ -36,7 +36,7 @@ class Network:
         hidden_rate: step size of an untuned learner whose read-out is fixed (`-hidden`). Above 1 where a step is not
             normalised by its effect on the posture.
         practises: whether LSTM cells beside it practise at the end of unperturbed training.
-        note: what sets it apart, at the end of a learner's description; "" for nothing.
+        note: end of the descriptions of its learners, which says what is special about it; "" for none.
     """
 
     name: str
