@@ -65,6 +65,14 @@ def require_at_least(least: float, options: object, *flags: str) -> None:
             raise SystemExit(f"--{flag.replace('_', '-')}: expected {least:g} or more, got {value:g}")
 
 
+def require_preset(protocol: str) -> None:
+    """End the process with a message if --protocol is not the name of a preset protocol."""
+    from reach.protocols import PROTOCOLS
+
+    if protocol not in PROTOCOLS:
+        raise SystemExit(f"--protocol: expected one of {' '.join(sorted(PROTOCOLS))}, got {protocol}")
+
+
 def require_learners(flag: str, names: Iterable[str]) -> None:
     """End the process with a message on the first name that is not that of a learner, or has a wrong setting."""
     from agents.registry import find

@@ -55,10 +55,8 @@ class Play:
     """Time for which the chart stays in the window at the end, s; closing the window ends it."""
 
     def __post_init__(self) -> None:
-        if self.protocol not in PROTOCOLS:
-            raise SystemExit(f"--protocol: expected one of {' '.join(sorted(PROTOCOLS))}, got {self.protocol}")
-        if self.seed < 0:
-            raise SystemExit(f"--seed: expected 0 or more, got {self.seed}")
+        command.require_preset(self.protocol)
+        command.require_at_least(0, self, "seed")
         if any((self.out / name).exists() for name in (TRIALS, UNFINISHED)):
             raise SystemExit(f"--out: expected a folder without trials, got {self.out}")
         if self.beside is not None and not (self.beside / TRIALS).is_file():

@@ -106,14 +106,10 @@ class Watch:
             command.require_learners(f"--{flag}", names)
         if self.compare is not None and not self.compared:
             raise SystemExit(f"--compare: expected names of learners, such as error-bp,error-dfa, got {self.compare!r}")
-        if self.protocol not in PROTOCOLS:
-            raise SystemExit(f"--protocol: expected one of {' '.join(sorted(PROTOCOLS))}, got {self.protocol}")
-        if self.seed < 0:
-            raise SystemExit(f"--seed: expected 0 or more, got {self.seed}")
+        command.require_preset(self.protocol)
+        command.require_at_least(0, self, "seed", "png_s")
         if not SLOWEST <= self.speed <= FASTEST:
             raise SystemExit(f"--speed: expected {SLOWEST:g} to {FASTEST:g}, got {self.speed:g}")
-        if not self.png_s >= 0.0:
-            raise SystemExit(f"--png-s: expected 0 or more, got {self.png_s:g}")
         for flag, path, suffixes in (("video", self.video, (".mp4", ".gif")), ("png", self.png, (".png",))):
             if path is not None and (path.suffix not in suffixes or path.is_dir()):
                 raise SystemExit(f"--{flag}: expected a file name that ends in {' or '.join(suffixes)}, got {path}")
