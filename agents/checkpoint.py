@@ -33,7 +33,8 @@ from reach.files import unfinished_path
 CONFIG = "config.json"
 POLICY = "policy.safetensors"
 STATE = "state.npz"
-FORMAT = 2
+# Raised when the environment changes too: what was learned in `-v0` does not act in `-v1`.
+FORMAT = 3
 
 # Limits far above what a learner writes.
 LARGEST_CONFIG_BYTES = 2**24
@@ -186,7 +187,11 @@ def read_config(folder: Path) -> dict[str, Any]:
             raise CheckpointError(f"{path}: expected at most {LARGEST_CONFIG_BYTES} bytes, got {stored_bytes}")
         config = json.loads(path.read_bytes(), parse_constant=_refuse_constant)
     if not isinstance(config, dict) or config.get("format") != FORMAT:
-        raise CheckpointError(f"{path}: expected a checkpoint of format {FORMAT}, got {short(config)}")
+        learner = short(config["learner"]) if isinstance(config, dict) and "learner" in config else "NAME"
+        raise CheckpointError(
+            f"{path}: expected a checkpoint of format {FORMAT}, of the environments -v1, got {short(config)}; "
+            f"train it anew with: python scripts/train.py --learner {learner} --out FOLDER"
+        )
     return config
 
 

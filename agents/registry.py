@@ -27,7 +27,7 @@ NONE = "none"
 # At the end of a name: `plastic=hidden`.
 HIDDEN = "-hidden"
 POSTURE = "posture"
-GRAB, REACH = "reach/CupGrab-v0", "reach/CupReach-v0"
+GRAB, REACH = "reach/CupGrab-v1", "reach/CupReach-v1"
 BASELINE_ENV = GRAB
 # The functions that prepare learners for a study, by the control of the joints.
 FACTORIES = {

@@ -246,13 +246,13 @@ class TrialSource:
 
 Indices = None | int | Iterable[int]
 # All ids of this project have the vector entry point of this one.
-VECTORISED = "reach/CupGrab-v0"
+VECTORISED = "reach/CupGrab-v1"
 
 
 class CupVecEnv(VecEnv):
     """The compiled vector environment as a Stable-Baselines3 `VecEnv`.
 
-    `PPO("MlpPolicy", CupVecEnv("reach/CupGrab-v0", 64))` trains on it as on any VecEnv. `infos` of trials that ended
+    `PPO("MlpPolicy", CupVecEnv("reach/CupGrab-v1", 64))` trains on it as on any VecEnv. `infos` of trials that ended
     have "is_success", "terminal_observation", "TimeLimit.truncated", and "episode" with the return "r" and length "l".
     Other infos are empty, which keeps a step fast.
     """

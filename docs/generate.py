@@ -16,8 +16,8 @@ from reach.protocols.presets import describe_block
 from reach.study.report.metrics import MEASURES
 
 ENVIRONMENTS = {
-    "CupReach-v0": "Bring the open hand to the cup and stop.",
-    "CupGrab-v0": "Reach, close the fingers, and hold the cup for 0.2 s.",
+    "CupReach-v1": "Bring the open hand to the cup and stop.",
+    "CupGrab-v1": "Reach, close the fingers, and hold the cup for 0.2 s.",
 }
 
 

@@ -75,7 +75,7 @@ def advantages_of(
 
 def main(
     timesteps: int = 4_096,
-    env: str = "reach:reach/CupGrab-v0",
+    env: str = "reach:reach/CupGrab-v1",
     num_envs: int = 8,
     steps: int = 64,
     vectorization_mode: Literal["vector_entry_point", "sync", "async"] = "vector_entry_point",

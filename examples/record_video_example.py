@@ -14,7 +14,7 @@ import tyro
 from gymnasium.wrappers import RecordVideo
 
 
-def main(out: Path = Path("videos"), env: str = "reach:reach/CupGrab-v0", episodes: int = 2, seed: int = 0) -> None:
+def main(out: Path = Path("videos"), env: str = "reach:reach/CupGrab-v1", episodes: int = 2, seed: int = 0) -> None:
     """Film random actions, and print a summary.
 
     Args:

@@ -15,7 +15,7 @@ from ray.rllib.core.rl_module.default_model_config import DefaultModelConfig
 STEPS_PER_ITERATION = 512
 
 
-def main(timesteps: int = 1_024, env: str = "reach:reach/CupGrab-v0", seed: int = 0) -> None:
+def main(timesteps: int = 1_024, env: str = "reach:reach/CupGrab-v1", seed: int = 0) -> None:
     """Train, and print a summary.
 
     Args:

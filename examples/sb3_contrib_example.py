@@ -14,7 +14,7 @@ from stable_baselines3.common.monitor import Monitor
 from torch.nn.utils import parameters_to_vector
 
 
-def main(timesteps: int = 600, env: str = "reach:reach/CupGrab-v0", seed: int = 0) -> None:
+def main(timesteps: int = 600, env: str = "reach:reach/CupGrab-v1", seed: int = 0) -> None:
     """Train, evaluate, and print a summary.
 
     Args:

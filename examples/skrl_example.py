@@ -24,7 +24,7 @@ LAYERS = [{"name": "hidden", "input": "OBSERVATIONS", "layers": [64, 64], "activ
 ROLLOUT_STEPS = 64
 
 
-def main(timesteps: int = 1_024, env: str = "reach:reach/CupGrab-v0", num_envs: int = 4, seed: int = 0) -> None:
+def main(timesteps: int = 1_024, env: str = "reach:reach/CupGrab-v1", num_envs: int = 4, seed: int = 0) -> None:
     """Train, and print a summary.
 
     Args:

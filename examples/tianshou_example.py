@@ -22,7 +22,7 @@ from torch.nn.utils import parameters_to_vector
 RANDOM_STEPS = 256
 
 
-def main(timesteps: int = 1_024, env: str = "reach:reach/CupGrab-v0", num_envs: int = 4, seed: int = 0) -> None:
+def main(timesteps: int = 1_024, env: str = "reach:reach/CupGrab-v1", num_envs: int = 4, seed: int = 0) -> None:
     """Train, and print a summary.
 
     Args:

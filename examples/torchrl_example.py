@@ -22,7 +22,7 @@ BATCH_SIZE = 64
 EPOCHS = 4
 
 
-def main(timesteps: int = 1_024, env: str = "reach:reach/CupGrab-v0", seed: int = 0) -> None:
+def main(timesteps: int = 1_024, env: str = "reach:reach/CupGrab-v1", seed: int = 0) -> None:
     """Train, and print a summary.
 
     Args:

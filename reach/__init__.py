@@ -1,6 +1,6 @@
 """A planar arm that reaches for a cup and grabs it, as Gymnasium environments, with the laboratory's perturbations.
 
-Importing this package registers `reach/CupReach-v0` and `reach/CupGrab-v0`.
+Importing this package registers `reach/CupReach-v1` and `reach/CupGrab-v1`.
 """
 
 from importlib import import_module

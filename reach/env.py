@@ -116,8 +116,8 @@ class CupEnv(gym.Env[Any, NDArray[np.float32]]):
 
     ## Description
     Shoulder, elbow and wrist move a hand with two fingers in the horizontal plane. Vision and proprioception are
-    delayed and noisy. In `reach/CupReach-v0` the open hand must come to rest around the cup, both as they are seen
-    (which matters where a perturbation moves the seen hand). In `reach/CupGrab-v0` the fingers must close on the cup
+    delayed and noisy. In `reach/CupReach-v1` the open hand must come to rest around the cup, both as they are seen
+    (which matters where a perturbation moves the seen hand). In `reach/CupGrab-v1` the fingers must close on the cup
     and hold it for 0.2 s. A cup that is struck too fast tips over, which ends the trial.
 
     ## Action space
@@ -175,7 +175,7 @@ class CupEnv(gym.Env[Any, NDArray[np.float32]]):
     `info["truth"]` holds the true state, for metrics and pictures. A learner that reads it is not honest.
 
     ## Version history
-    v0: first version.
+    - v1: the first version that was published.
     """
 
     # Gymnasium declares it as an attribute of the instance.

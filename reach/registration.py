@@ -7,8 +7,8 @@ from gymnasium.envs.registration import register
 from reach.sim.layout import TRIAL_STEPS
 
 # Ids of this project -> the task of each.
-ENVIRONMENTS = {"reach/CupReach-v0": "reach", "reach/CupGrab-v0": "grab"}
-# "reach:reach/CupGrab-v0" makes `gym.make` import this package first.
+ENVIRONMENTS = {"reach/CupReach-v1": "reach", "reach/CupGrab-v1": "grab"}
+# "reach:reach/CupGrab-v1" makes `gym.make` import this package first.
 OWN_PREFIX = "reach:"
 
 for _env_id, _task in ENVIRONMENTS.items():

@@ -42,7 +42,7 @@ ENVS_A_THREAD = 32
 class CupVectorEnv(gym.vector.VectorEnv[Any, NDArray[np.float32], NDArray[Any]]):
     """`num_envs` trials side by side; spaces, rewards and ends are those of `CupEnv`.
 
-    Create one with `gym.make_vec("reach/CupGrab-v0", num_envs=64, vectorization_mode="vector_entry_point")`. `info`
+    Create one with `gym.make_vec("reach/CupGrab-v1", num_envs=64, vectorization_mode="vector_entry_point")`. `info`
     holds arrays over the environments: `is_success` (num_envs,), `reward_terms` by name, each (num_envs,), and `truth`:
     `truth["hand"]` is (num_envs, 2), `truth[3]` the mapping of environment 3. Read `truth` before the next step; later
     it raises an error.

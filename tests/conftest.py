@@ -35,7 +35,7 @@ def pytest_configure(config: pytest.Config) -> None:
 @pytest.fixture
 def grab() -> Iterator[gym.Env[Any, Any]]:
     """A grabbing environment."""
-    env = gym.make("reach/CupGrab-v0")
+    env = gym.make("reach/CupGrab-v1")
     yield env
     env.close()
 

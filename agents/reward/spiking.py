@@ -13,7 +13,7 @@ Neurophysiol. 98:2038). Background synapses are constant. Without exploration th
 `RewardSpikingLearner` gives both Stable-Baselines3's model interface. It has the same body and movement plan as the
 learners by seen error, but not their visual feedback, which alone brings the hand to the cup. The actor decides at
 the launch where the hand goes. After the trial, the sum of its rewards is compared with the return that the critic
-expected. There is no seen error and no gradient. In `reach/CupGrab-v0` the shared reflex closes the fingers on a near
+expected. There is no seen error and no gradient. In `reach/CupGrab-v1` the shared reflex closes the fingers on a near
 cup.
 """
 

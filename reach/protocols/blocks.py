@@ -266,7 +266,7 @@ class Protocol:
     name: str
     blocks: tuple[Block, ...]
     source: str
-    env_id: str = "reach/CupReach-v0"
+    env_id: str = "reach/CupReach-v1"
     cups: tuple[Cup, ...] = TARGETS
     title: str = ""
 

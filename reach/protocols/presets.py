@@ -68,7 +68,7 @@ TRAINED_DEGREES = 65.0
 FAN = tuple(cup_at(bearing) for bearing in (65.0, 80.0, 95.0, 110.0, 125.0))
 # About the middle of the reach, which is prepared in 0.2 s and takes 0.6 s.
 MID_REACH_S = 0.34
-GRASP = "reach/CupGrab-v0"
+GRASP = "reach/CupGrab-v1"
 
 RUTTLE = "Ruttle, 't Hart and Henriques 2021, Sci Rep 11:2001"
 

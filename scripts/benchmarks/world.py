@@ -18,7 +18,7 @@ from reach.sim.retina import draw_retina
 SINGLE_PEER = "Reacher-v5"
 SYNC_PEER = "SyncVectorEnv of 16 Reacher-v5"
 POOL_PEER = "EnvPool Reacher-v5, 64 envs, 2 threads"
-VECTOR = "reach/CupGrab-v0, vector of 1024"
+VECTOR = "reach/CupGrab-v1, vector of 1024"
 PEAK = "matrix product, one core"
 # Additions, multiplications, divisions and roots of one control step under posture control with noise, observation and
 # reward, counted in the source: 16 stages of the equations of motion at about 200, 4 placements of the hand at about
@@ -62,12 +62,12 @@ def vector(env: Any) -> Callable[[], int]:
 
 def native(**options: Any) -> Callable[[], int]:
     """Return a function that steps the native vector environment of 1024."""
-    return vector(gym.make_vec("reach/CupGrab-v0", 1024, vectorization_mode="vector_entry_point", **options))
+    return vector(gym.make_vec("reach/CupGrab-v1", 1024, vectorization_mode="vector_entry_point", **options))
 
 
 def frames(size: int) -> Callable[[], int]:
     """Return a function that draws ten pictures of one moment of a rotated reach, without stepping."""
-    env = gym.make("reach/CupGrab-v0", render_mode="rgb_array", width=size, height=size, perturbation=reach.Rotation())
+    env = gym.make("reach/CupGrab-v1", render_mode="rgb_array", width=size, height=size, perturbation=reach.Rotation())
     env.reset(seed=0)
     for _ in range(25):
         env.step(np.array([-0.5, 0.6, -0.4, 0.8], dtype=np.float32))
@@ -82,7 +82,7 @@ def frames(size: int) -> Callable[[], int]:
 
 def retinas() -> Callable[[], int]:
     """Return a function that draws a thousand retinas."""
-    env: Any = gym.make("reach/CupGrab-v0").unwrapped
+    env: Any = gym.make("reach/CupGrab-v1").unwrapped
     env.reset(seed=0)
     row, image = env._simulation.world.row(0), np.empty((64, 64, 1), dtype=np.uint8)
 
@@ -115,8 +115,8 @@ def measure(options: Options) -> list[Row]:
     acts = {
         SINGLE_PEER: timed("steps/s", single(SINGLE_PEER)),
         SYNC_PEER: timed("steps/s", vector(sync)),
-        "reach/CupGrab-v0": timed("steps/s", single("reach/CupGrab-v0"), SINGLE_PEER),
-        "reach/CupReach-v0": timed("steps/s", single("reach/CupReach-v0"), SINGLE_PEER),
+        "reach/CupGrab-v1": timed("steps/s", single("reach/CupGrab-v1"), SINGLE_PEER),
+        "reach/CupReach-v1": timed("steps/s", single("reach/CupReach-v1"), SINGLE_PEER),
         VECTOR: timed("steps/s", native(), SYNC_PEER, POOL_PEER),
         f"{VECTOR}, one thread": timed("steps/s", native(threads=1), SYNC_PEER),
         f"{VECTOR}, torque": timed("steps/s", native(control="torque"), VECTOR),

@@ -13,7 +13,7 @@ from agents.learner import make_learner, train_trials
 @pytest.fixture(scope="session", params=["error-bp", "error-dfa", "error-stdp"])
 def trained(request: pytest.FixtureRequest) -> Any:
     """Each error learner after 300 unperturbed trials."""
-    model = make_learner(request.param, gym.make("reach/CupGrab-v0"), seed=1)
+    model = make_learner(request.param, gym.make("reach/CupGrab-v1"), seed=1)
     train_trials(model, 300)
     model.end_baseline()
     return model

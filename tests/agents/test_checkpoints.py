@@ -23,10 +23,10 @@ import pytest
 from safetensors.numpy import load_file, save_file
 
 from agents.checkpoint import CONFIG, POLICY, STATE, CheckpointError, write_checkpoint
-from agents.learner import env_for, load_learner, make_learner, train_trials, trained_in
+from agents.learner import env_for, learner_of, load_learner, make_learner, train_trials, trained_in
 from agents.registry import find
 
-GRAB = "reach/CupGrab-v0"
+GRAB = "reach/CupGrab-v1"
 FUZZED = ("error-bp", "reward-sac-mlp-shallow")
 MUTANTS = 40
 
@@ -122,7 +122,7 @@ def test_weights_that_are_not_finite_are_refused(name: str, value: float, tmp_pa
 
 @pytest.mark.parametrize("name", ["error-dfa", "reward-ppo", "reward-sac-mlp-dfa", "reward-snn-stdp"])
 def test_a_learner_is_loaded_into_the_environment_that_it_was_trained_in(name: str, tmp_path: Path) -> None:
-    for env_id in (GRAB, "reach/CupReach-v0"):
+    for env_id in (GRAB, "reach/CupReach-v1"):
         make_learner(name, gym.make(env_id, **find(name).env_options), seed=2).save(tmp_path / "kept")
         assert trained_in(tmp_path / "kept") == env_for(tmp_path / "kept").spec.id == env_id
 
@@ -316,10 +316,10 @@ HOSTILE = {
     "deep objects": (CONFIG, b'{"a":' * 100_000),
     "a huge number": (CONFIG, b'{"format": 1' + b"0" * 10_000 + b"}"),
     "no text": (CONFIG, b"\xff\xfe\x00"),
-    "no finite number": (CONFIG, b'{"format": 2, "learner": "error-bp", "seed": NaN}'),
+    "no finite number": (CONFIG, b'{"format": 3, "learner": "error-bp", "seed": NaN}'),
     "a list": (CONFIG, b"[]"),
-    "a long name": (CONFIG, json.dumps({"format": 2, "learner": "x" * 10**6}).encode()),
-    "a learner that is a list": (CONFIG, b'{"format": 2, "learner": ["error-bp"]}'),
+    "a long name": (CONFIG, json.dumps({"format": 3, "learner": "x" * 10**6}).encode()),
+    "a learner that is a list": (CONFIG, b'{"format": 3, "learner": ["error-bp"]}'),
     "bf16": (POLICY, safetensors({"a": {"dtype": "BF16", "shape": [1], "data_offsets": [0, 2]}}, b"ab")),
     "an unknown type": (POLICY, safetensors({"a": {"dtype": "X9", "shape": [1], "data_offsets": [0, 2]}}, b"ab")),
     "a long header": (POLICY, (2**62).to_bytes(8, "little")),
@@ -478,7 +478,16 @@ def test_learning_leaves_nothing_in_the_folder_for_temporary_files(
     name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
-    model = make_learner(name, gym.make("reach/CupGrab-v0"))
+    model = make_learner(name, gym.make("reach/CupGrab-v1"))
     model.learn(1)
     # Torch keeps a cache of its own there.
     assert [path.name for path in tmp_path.iterdir() if not path.name.startswith("torchinductor")] == []
+
+
+def test_a_checkpoint_of_another_version_is_refused_with_the_command_that_trains_it_anew(
+    copied: Callable[[str], Path],
+) -> None:
+    folder = copied("error-bp")
+    rewritten(folder, lambda config: config.update(format=2))
+    with pytest.raises(CheckpointError, match=r"format 3, .*--learner 'error-bp'"):
+        learner_of(folder)

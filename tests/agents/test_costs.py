@@ -12,7 +12,7 @@ from agents.error.learner import make_feedforward
 from agents.learner import make_learner, train_trials
 from agents.registry import find
 
-GRAB = "reach/CupGrab-v0"
+GRAB = "reach/CupGrab-v1"
 CELLS, OUTPUTS = 128, 3
 
 

@@ -24,7 +24,7 @@ from reach.protocols import BASELINE, PERTURBED, WASHOUT, Block, Protocol
 from reach.protocols.wrapper import WASHOUT_ONSET_LAUNCH_ERROR
 from reach.study.run import run_protocol
 
-GRAB = "reach/CupGrab-v0"
+GRAB = "reach/CupGrab-v1"
 
 
 # Every network with every rule that the seen error teaches; of the teacher reward each algorithm, with some rule.
@@ -176,7 +176,7 @@ def test_the_copies_that_ppo_learns_in_are_compiled_and_teach_the_same_to_the_bi
     np.testing.assert_equal(*policies)
 
 
-@pytest.mark.parametrize("env_id", ["reach:reach/CupGrab-v0", "tests/OwnGrab-v0"])
+@pytest.mark.parametrize("env_id", ["reach:reach/CupGrab-v1", "tests/OwnGrab-v0"])
 def test_ppo_learns_in_an_environment_that_is_named_by_its_module_or_registered_by_its_user(env_id: str) -> None:
     gym.register("tests/OwnGrab-v0", entry_point="reach.env:CupEnv", max_episode_steps=40)
     model = make_learner("reward-ppo", env_id, seed=4, n_steps=16, n_epochs=1)
@@ -330,7 +330,7 @@ def test_numbers_of_numpy_are_seeds_and_settings(name: str, tmp_path: Path) -> N
 @pytest.mark.parametrize("name", ["error-bp", "reward-snn-stdp"])
 @pytest.mark.parametrize("envs", [1, 4])
 def test_training_takes_as_many_trials_as_it_is_asked_to(name: str, envs: int) -> None:
-    env: Any = CupVecEnv("reach/CupReach-v0", envs) if envs > 1 else gym.make("reach/CupReach-v0")
+    env: Any = CupVecEnv("reach/CupReach-v1", envs) if envs > 1 else gym.make("reach/CupReach-v1")
     model = make_learner(name, env)
     train_trials(model, 20)
     assert 20 <= model.trials < 20 + envs
@@ -394,7 +394,7 @@ def test_error_learners_refuse_observations_they_cannot_read(options: dict[str, 
 
 
 def test_a_handful_of_reaches_does_not_tell_what_is_normal(tmp_path: Path) -> None:
-    model = make_learner("error-bp", gym.make("reach/CupGrab-v0"))
+    model = make_learner("error-bp", gym.make("reach/CupGrab-v1"))
     train_trials(model, 5)
     model.end_baseline()
     model.save(tmp_path / "kept")
@@ -424,7 +424,7 @@ def test_the_after_effect_is_read_from_the_learner_as_the_washout_finds_it_and_c
     plain = replace(turned, blocks=(*turned.blocks[:-1], Block(BASELINE, 6)))
 
     def rows_of(protocol: Protocol) -> list[dict[str, Any]]:
-        model = make_learner(learner, gym.make("reach/CupReach-v0"), seed=0)
+        model = make_learner(learner, gym.make("reach/CupReach-v1"), seed=0)
         train_trials(model, 4)
         return run_protocol(model, protocol, 0).rows
 

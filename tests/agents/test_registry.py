@@ -16,7 +16,7 @@ from agents import registry
 from agents.learner import load_learner, make_learner
 from agents.registry import Spec, aliases, find, is_learner, learners, register, split_names, tuned_settings
 
-GRAB = "reach/CupGrab-v0"
+GRAB = "reach/CupGrab-v1"
 
 
 def test_the_registry_imports_no_library_of_the_learners() -> None:

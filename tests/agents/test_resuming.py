@@ -35,7 +35,7 @@ from agents.learner import env_for, load_learner, make_learner, train_trials
 from agents.registry import find
 from agents.vec_env import CupVecEnv
 
-GRAB = "reach/CupGrab-v0"
+GRAB = "reach/CupGrab-v1"
 ROOT = Path(__file__).parents[2]
 # A process that has imported everything, and forks one for each line of JSON: the code that it runs, its words, and the
 # file that takes its errors. It answers with the exit status. One thread, as in this process: with more a network gives
@@ -46,7 +46,7 @@ import torch
 torch.set_num_threads(1)
 import gymnasium as gym
 from agents.learner import make_learner
-env = gym.make("reach/CupGrab-v0")
+env = gym.make("reach/CupGrab-v1")
 env.reset(seed=0)
 env.step(env.action_space.sample())
 for line in sys.stdin:

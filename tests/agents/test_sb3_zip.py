@@ -19,7 +19,7 @@ import reach  # noqa: F401  (registers the environments)
 from agents.checkpoint import CheckpointError
 from agents.sb3_zip import load_zip
 
-REACH = "reach/CupReach-v0"
+REACH = "reach/CupReach-v1"
 
 
 @pytest.mark.parametrize(

@@ -17,8 +17,8 @@ from agents.vec_env import CupVecEnv
 
 
 def test_it_shows_what_stable_baselines_own_vector_shows() -> None:
-    ours = CupVecEnv("reach/CupGrab-v0", 5, max_episode_steps=40)
-    theirs = DummyVecEnv([lambda: Monitor(gym.make("reach/CupGrab-v0", max_episode_steps=40))] * 5)
+    ours = CupVecEnv("reach/CupGrab-v1", 5, max_episode_steps=40)
+    theirs = DummyVecEnv([lambda: Monitor(gym.make("reach/CupGrab-v1", max_episode_steps=40))] * 5)
     ours.seed(3)
     theirs.seed(3)
     np.testing.assert_array_equal(ours.reset(), theirs.reset())
@@ -49,7 +49,7 @@ def test_it_shows_what_stable_baselines_own_vector_shows() -> None:
     ],
 )
 def test_learners_train_on_it(make: Any) -> None:
-    env = VecNormalize(VecMonitor(CupVecEnv("reach/CupGrab-v0", 8, control="muscle")))
+    env = VecNormalize(VecMonitor(CupVecEnv("reach/CupGrab-v1", 8, control="muscle")))
     model = make(env)
     before = [parameter.detach().clone() for parameter in model.policy.parameters()]
     model.learn(160)
@@ -59,21 +59,21 @@ def test_learners_train_on_it(make: Any) -> None:
 
 
 def test_error_learners_take_its_body_and_task() -> None:
-    env = CupVecEnv("reach/CupReach-v0", 1, height_m=1.6)
+    env = CupVecEnv("reach/CupReach-v1", 1, height_m=1.6)
     model = make_learner("error-bp", env)
     assert model.controller.arm == env.get_attr("arm")[0]
     assert env.get_attr("task", 0) == ["reach"]
 
 
 def test_attributes_belong_to_all_environments() -> None:
-    env = CupVecEnv("reach/CupReach-v0", 3)
+    env = CupVecEnv("reach/CupReach-v1", 3)
     assert env.env_is_wrapped(Monitor) == [False] * 3
     with pytest.raises(ValueError, match="indices: expected None"):
         env.set_attr("render_mode", None, indices=[0])
 
 
 def test_options_are_for_the_next_reset() -> None:
-    env = CupVecEnv("reach/CupReach-v0", 2, senses={"cup_noise_m": 0.0})
+    env = CupVecEnv("reach/CupReach-v1", 2, senses={"cup_noise_m": 0.0})
     env.set_options({"cup": (0.2, 0.5)})
     np.testing.assert_allclose(env.reset()[:, 3:5], [[0.2, 0.5]] * 2, atol=1e-7)
     assert not np.allclose(env.reset()[:, 3:5], [[0.2, 0.5]] * 2)

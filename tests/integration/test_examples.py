@@ -23,7 +23,7 @@ TRAINING = {
     "torchrl_example": "shared",
 }
 FILMING = {"record_video_example": "shared"}
-IDS = ("reach:reach/CupReach-v0", "reach:reach/CupGrab-v0")
+IDS = ("reach:reach/CupReach-v1", "reach:reach/CupGrab-v1")
 LONGEST_RUN_S = 600.0
 TRAINED = re.compile(r"(?P<steps>\d+) steps of (?P<id>[^\s,]+).* weights moved by (?P<moved>\d+\.\d+)")
 FILMED = re.compile(r"(?P<steps>\d+) steps of \S+ filmed at (?P<rate>\d+) pictures a second")

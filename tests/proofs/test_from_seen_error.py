@@ -69,12 +69,12 @@ def test_each_error_learner_grabs_the_cup_after_a_thousand_trials(
 ) -> None:
     folders = sorted(path for path in (out / "baseline").glob(f"{learner}-*") if path.is_dir())
     assert len(folders) == SEEDS
-    shares = [evaluate(prepare(learner, k, folders[k]), "reach/CupGrab-v0", trials=500, seed=k) for k in range(3)]
-    print(f"\nCupGrab-v0 {learner}: {', '.join(f'{100 * s:.1f} %' for s in shares)} of 500 fresh trials, 3 seeds")
+    shares = [evaluate(prepare(learner, k, folders[k]), "reach/CupGrab-v1", trials=500, seed=k) for k in range(3)]
+    print(f"\nCupGrab-v1 {learner}: {', '.join(f'{100 * s:.1f} %' for s in shares)} of 500 fresh trials, 3 seeds")
     assert min(shares) >= 0.9
 
 
 def test_feedback_alone_seldom_grabs_the_cup() -> None:
-    share = evaluate(make_learner("none", gym.make("reach/CupGrab-v0")), "reach/CupGrab-v0", trials=500)
-    print(f"\nCupGrab-v0 none: {100 * share:.1f} % of 500 trials")
+    share = evaluate(make_learner("none", gym.make("reach/CupGrab-v1")), "reach/CupGrab-v1", trials=500)
+    print(f"\nCupGrab-v1 none: {100 * share:.1f} % of 500 trials")
     assert share < 0.5

@@ -47,7 +47,7 @@ NEAR_M, NEAR_DEGREES = (0.125, 0.16), (-35.0, 35.0)
 LEAST_TOUCHED_SHARE = 0.03
 # Columns of the observation: left finger, right finger, palm.
 TOUCH = slice(12, 15)
-WORLDS = list(product(("reach/CupReach-v0", "reach/CupGrab-v0"), CONTROLS, sorted(ARMS), ("dense", "sparse")))
+WORLDS = list(product(("reach/CupReach-v1", "reach/CupGrab-v1"), CONTROLS, sorted(ARMS), ("dense", "sparse")))
 
 
 def makers(rng: np.random.Generator) -> dict[str, Callable[[], Perturbation]]:
@@ -139,7 +139,7 @@ def test_ten_million_fuzzed_steps_keep_the_world_sound() -> None:
 @pytest.mark.parametrize("control", CONTROLS)
 @pytest.mark.parametrize("arm", sorted(ARMS))
 def test_the_expert_grabs_ninety_nine_of_a_hundred_cups(control: str, arm: str) -> None:
-    env = gym.make("reach/CupGrab-v0", control=control, arm=arm)
+    env = gym.make("reach/CupGrab-v1", control=control, arm=arm)
     expert = Expert(env)
     won = 0
     _, info = env.reset(seed=0)
@@ -151,5 +151,5 @@ def test_the_expert_grabs_ninety_nine_of_a_hundred_cups(control: str, arm: str) 
             over = bool(terminated or truncated)
         won += info["is_success"]
         _, info = env.reset()
-    print(f"\nCupGrab-v0 expert, {control}, {arm}: {100 * won / CUPS:.1f} % of {CUPS:,} cups")
+    print(f"\nCupGrab-v1 expert, {control}, {arm}: {100 * won / CUPS:.1f} % of {CUPS:,} cups")
     assert won / CUPS >= 0.99

@@ -181,7 +181,7 @@ def test_no_limit_of_steps_means_in_a_vector_what_it_means_alone() -> None:
         rest = env.reset(seed=0)[0][:, 15:19]
         ended = next((n for n in range(1, 200) if env.step(rest)[3].any()), None)
         assert ended == expected
-        alone = gym.make("reach/CupGrab-v0", max_episode_steps=None if limit is None else int(limit))
+        alone = gym.make("reach/CupGrab-v1", max_episode_steps=None if limit is None else int(limit))
         alone.reset(seed=0)
         assert next((n for n in range(1, 200) if alone.step(rest[0])[3]), None) == expected
 

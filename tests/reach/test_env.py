@@ -24,7 +24,7 @@ from reach import CupJump, CurlField, HideHand, Prism, Rotation
 from reach.sim import layout as s
 from reach.sim.setup import Senses
 
-IDS = ("reach/CupReach-v0", "reach/CupGrab-v0")
+IDS = ("reach/CupReach-v1", "reach/CupGrab-v1")
 QUIET = asdict(Senses.noiseless())
 DISTURBED = [
     (),
@@ -71,7 +71,7 @@ def test_same_seed_same_bits_and_other_seed_other_bits(env_id: str) -> None:
 
 
 def test_options_never_shift_the_noise() -> None:
-    env = gym.make("reach/CupReach-v0")
+    env = gym.make("reach/CupReach-v1")
     env.reset(seed=5)
     plain = env.reset()[0]
     env.reset(seed=5, options={"cup": (0.1, 0.55), "perturbation": Rotation(10.0)})
@@ -80,7 +80,7 @@ def test_options_never_shift_the_noise() -> None:
 
 @pytest.mark.parametrize(("delay_s", "steps"), [(0.0, 0), (0.02, 1), (0.10, 5), (0.30, 15)])
 def test_a_visual_delay_is_exactly_its_seconds(delay_s: float, steps: int) -> None:
-    env = gym.make("reach/CupReach-v0", senses={**QUIET, "vision_delay_s": delay_s, "proprioception_delay_s": 0.0})
+    env = gym.make("reach/CupReach-v1", senses={**QUIET, "vision_delay_s": delay_s, "proprioception_delay_s": 0.0})
     observation, info = env.reset(seed=1, options={"cup": (0.3, 0.45)})
     seen, true = [observation[:2]], [info["truth"]["hand"]]
     command = observation[15:19].astype(np.float64)
@@ -95,7 +95,7 @@ def test_a_visual_delay_is_exactly_its_seconds(delay_s: float, steps: int) -> No
 
 
 def test_noise_has_the_size_it_is_said_to_have() -> None:
-    env = gym.make("reach/CupReach-v0")
+    env = gym.make("reach/CupReach-v1")
     rest = env.reset(seed=0)[0][15:19]
     errors = []
     for _ in range(60):
@@ -161,7 +161,7 @@ def test_any_course_of_actions_keeps_the_world_sound(env_id: str, seed: int, whi
 @settings(max_examples=30)
 @given(seed=st.integers(0, 2**31), reward=st.sampled_from(["dense", "sparse"]))
 def test_tipping_the_cup_earns_less_than_any_honest_trial(seed: int, reward: str) -> None:
-    env = gym.make("reach/CupGrab-v0", reward=reward)
+    env = gym.make("reach/CupGrab-v1", reward=reward)
     rng = np.random.default_rng(seed)
 
     def play(act: Any) -> tuple[float, bool]:
@@ -239,7 +239,7 @@ def test_bad_reset_options_are_refused(grab: gym.Env[Any, Any], options: dict[st
 @pytest.mark.parametrize("control", s.CONTROLS)
 @pytest.mark.parametrize("height_m", [0.94, 2.41, (0.94, 2.41), (0.94, 0.95), (2.40, 2.41)])
 def test_every_height_that_is_allowed_works(height_m: Any, control: str) -> None:
-    env = gym.make("reach/CupReach-v0", height_m=height_m, control=control)
+    env = gym.make("reach/CupReach-v1", height_m=height_m, control=control)
     for seed in range(30):
         observation, _ = env.reset(seed=seed)
         observation, *_ = env.step(observation[15:19])
@@ -249,12 +249,12 @@ def test_every_height_that_is_allowed_works(height_m: Any, control: str) -> None
 @pytest.mark.parametrize("height_m", [0.9, 2.45, (0.8, 1.8), (1.7, 2.5), 10**400, (1.7, 10**400)])
 def test_both_ends_of_a_range_of_heights_are_checked_before_the_first_trial(height_m: Any) -> None:
     with pytest.raises(ValueError, match=r"height_m: expected 0\.94 to 2\.41"):
-        gym.make("reach/CupReach-v0", height_m=height_m)
+        gym.make("reach/CupReach-v1", height_m=height_m)
 
 
 @pytest.mark.parametrize("copied", [copy.deepcopy, lambda env: pickle.loads(pickle.dumps(env))])
 def test_a_copy_in_the_middle_of_a_trial_goes_on_alike_and_by_itself(copied: Any) -> None:
-    env = gym.make("reach/CupGrab-v0", perturbation=Rotation(30.0)).unwrapped
+    env = gym.make("reach/CupGrab-v1", perturbation=Rotation(30.0)).unwrapped
     env.reset(seed=4)
     env.step([0.1, 0.2, 0.0, 0.5])
     other = copied(env)
@@ -268,12 +268,12 @@ def test_a_copy_in_the_middle_of_a_trial_goes_on_alike_and_by_itself(copied: Any
 
 def test_step_before_reset_says_so() -> None:
     with pytest.raises(gym.error.ResetNeeded):
-        gym.make("reach/CupGrab-v0").unwrapped.step(np.zeros(4))
+        gym.make("reach/CupGrab-v1").unwrapped.step(np.zeros(4))
 
 
 def test_render_gives_frames_and_leaves_the_trial_alone() -> None:
-    shown = gym.make("reach/CupGrab-v0", render_mode="rgb_array", perturbation=Rotation(30.0))
-    plain = gym.make("reach/CupGrab-v0", perturbation=Rotation(30.0))
+    shown = gym.make("reach/CupGrab-v1", render_mode="rgb_array", perturbation=Rotation(30.0))
+    plain = gym.make("reach/CupGrab-v1", perturbation=Rotation(30.0))
     shown.reset(seed=1)
     plain.reset(seed=1)
     for _ in range(20):
@@ -283,9 +283,15 @@ def test_render_gives_frames_and_leaves_the_trial_alone() -> None:
 
 
 def test_a_fresh_install_says_that_it_compiles(tmp_path: Any) -> None:
-    code = "import gymnasium, reach; gymnasium.make('reach/CupGrab-v0')"
+    code = "import gymnasium, reach; gymnasium.make('reach/CupGrab-v1')"
     environment = {**os.environ, "NUMBA_CACHE_DIR": str(tmp_path), "NUMBA_DISABLE_JIT": "0"}
     with subprocess.Popen([sys.executable, "-c", code], env=environment, stderr=subprocess.PIPE, text=True) as process:
         assert process.stderr is not None
         assert "compiling" in process.stderr.readline()
         process.kill()
+
+
+@pytest.mark.parametrize("env_id", IDS)
+def test_an_older_version_is_refused_with_the_name_of_the_present_one(env_id: str) -> None:
+    with pytest.raises(gym.error.DeprecatedEnv, match=env_id):
+        gym.make(env_id.replace("-v1", "-v0"))

@@ -108,7 +108,7 @@ OPTIONS = st.fixed_dictionaries(
 
 @settings(max_examples=60)
 @given(
-    env_id=st.sampled_from(["reach/CupReach-v0", "reach/CupGrab-v0"]),
+    env_id=st.sampled_from(["reach/CupReach-v1", "reach/CupGrab-v1"]),
     options=OPTIONS,
     commands=st.lists(st.tuples(*(real(-1, 1) for _ in range(4))), min_size=1, max_size=6),
     seed=st.integers(0, 2**31),

@@ -16,7 +16,7 @@ ACTION = np.array([0.2, 0.3, 0.0, 0.9], dtype=np.float32)
 
 
 def running_trial(steps: int = 10, **options: Any) -> Any:
-    env = gym.make("reach/CupGrab-v0", render_mode="rgb_array")
+    env = gym.make("reach/CupGrab-v1", render_mode="rgb_array")
     env.reset(seed=2, options=options)
     for _ in range(steps):
         env.step(ACTION)

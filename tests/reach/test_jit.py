@@ -36,7 +36,7 @@ CALL = "from pack.calling import calling; print(calling(3.0), len(calling.stats.
 STEP = """
 import gymnasium as gym
 import reach
-env = gym.make("reach/CupGrab-v0")
+env = gym.make("reach/CupGrab-v1")
 env.reset(seed=0)
 env.action_space.seed(0)
 print(env.step(env.action_space.sample())[0].tobytes().hex())

@@ -17,7 +17,7 @@ from reach import CupRemoved, HideHand, Prism, Rotation
 from reach.sim.layout import SHOWN_CENTRE_M, SHOWN_M
 from reach.sim.tasks import compute_reward
 
-IDS = ("reach/CupReach-v0", "reach/CupGrab-v0")
+IDS = ("reach/CupReach-v1", "reach/CupGrab-v1")
 QUIET = {"hand_noise_m": 0.0, "cup_noise_m": 0.0}
 
 
@@ -90,13 +90,13 @@ def test_a_goal_that_was_reached_is_rewarded_in_hindsight_and_an_unready_hand_is
 
 def test_goals_ask_for_sparse_reward() -> None:
     with pytest.raises(ValueError, match=r"reward: .*sparse.* got 'dense'"):
-        gym.make("reach/CupReach-v0", observation="goal", reward="dense")
-    assert not hasattr(gym.make("reach/CupReach-v0").unwrapped, "compute_reward")
+        gym.make("reach/CupReach-v1", observation="goal", reward="dense")
+    assert not hasattr(gym.make("reach/CupReach-v1").unwrapped, "compute_reward")
 
 
 def picture(place: tuple[float, float], **options: Any) -> tuple[np.ndarray, np.ndarray]:
     """The first retina with the cup at a place, and the felt vector."""
-    env = gym.make("reach/CupReach-v0", observation="retina", senses=QUIET, **options)
+    env = gym.make("reach/CupReach-v1", observation="retina", senses=QUIET, **options)
     observation, _ = env.reset(seed=0, options={"cup": place})
     return observation["retina"].astype(float), observation["proprioception"]
 
@@ -138,7 +138,7 @@ def test_grey_is_the_luminance_of_colour() -> None:
 
 
 def test_the_retina_is_late_by_the_visual_delay() -> None:
-    env = gym.make("reach/CupReach-v0", observation="retina", senses=QUIET)
+    env = gym.make("reach/CupReach-v1", observation="retina", senses=QUIET)
     first, _ = env.reset(seed=0, options={"cup": (0.2, 0.5)})
     images = [first["retina"]]
     for _ in range(30):
@@ -152,7 +152,7 @@ def test_the_retina_is_late_by_the_visual_delay() -> None:
 @pytest.mark.parametrize("form", ["goal", "retina"])
 def test_vector_environments_give_the_same_dictionaries(form: str) -> None:
     ours = gym.make_vec(
-        "reach/CupGrab-v0",
+        "reach/CupGrab-v1",
         3,
         vectorization_mode="vector_entry_point",
         observation=form,
@@ -160,7 +160,7 @@ def test_vector_environments_give_the_same_dictionaries(form: str) -> None:
         max_episode_steps=15,
     )
     theirs = gym.make_vec(
-        "reach/CupGrab-v0",
+        "reach/CupGrab-v1",
         3,
         vectorization_mode="sync",
         vector_kwargs={"autoreset_mode": "SameStep"},
@@ -179,7 +179,7 @@ def test_vector_environments_give_the_same_dictionaries(form: str) -> None:
 
 
 def test_dictionary_wrappers_work() -> None:
-    env = FlattenObservation(FilterObservation(gym.make("reach/CupReach-v0", observation="retina"), ["proprioception"]))
+    env = FlattenObservation(FilterObservation(gym.make("reach/CupReach-v1", observation="retina"), ["proprioception"]))
     assert env.reset(seed=0)[0].shape == (14,)
 
 
@@ -192,4 +192,4 @@ def test_dictionary_wrappers_work() -> None:
 )
 def test_unknown_forms_are_refused(options: dict[str, Any], message: str) -> None:
     with pytest.raises(ValueError, match=message):
-        gym.make("reach/CupReach-v0", **options)
+        gym.make("reach/CupReach-v1", **options)

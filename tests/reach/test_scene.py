@@ -94,7 +94,7 @@ def scene(env: gym.Env[Any, Any], label: Label | None = None) -> Any:
 
 
 def begun(**options: Any) -> gym.Env[Any, Any]:
-    env = gym.make("reach/CupGrab-v0", **options)
+    env = gym.make("reach/CupGrab-v1", **options)
     env.reset(seed=0)
     env.step(STILL)
     return env
@@ -117,7 +117,7 @@ def test_the_error_is_shown_until_the_trial_is_decided() -> None:
 
 
 def test_trials_are_counted_and_a_protocol_names_its_own() -> None:
-    env = gym.make("reach/CupReach-v0", render_mode="rgb_array", width=300, height=300)
+    env = gym.make("reach/CupReach-v1", render_mode="rgb_array", width=300, height=300)
     pictures = []
     for _ in range(2):
         env.reset(seed=3)
@@ -130,6 +130,6 @@ def test_trials_are_counted_and_a_protocol_names_its_own() -> None:
 
 
 def test_no_picture_before_the_first_reset() -> None:
-    env = gym.make("reach/CupReach-v0", render_mode="rgb_array")
+    env = gym.make("reach/CupReach-v1", render_mode="rgb_array")
     with pytest.raises(gym.error.ResetNeeded, match="reset"):
         env.render()

@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 
 from reach import CupJump, CurlField, EndVision, HideHand, Load, Prism, Rotation
 
-IDS = ("reach/CupReach-v0", "reach/CupGrab-v0")
+IDS = ("reach/CupReach-v1", "reach/CupGrab-v1")
 CONTROLS = ("posture", "torque", "muscle")
 
 
@@ -64,8 +64,8 @@ def assert_same_steps(ours: Any, theirs: Any) -> None:
 @pytest.mark.parametrize("control", CONTROLS)
 @pytest.mark.parametrize("num_envs", [1, 3, 8, 13])
 def test_each_environment_is_a_single_one_to_the_last_bit(control: str, num_envs: int) -> None:
-    ours = native("reach/CupGrab-v0", num_envs, control=control, max_episode_steps=60)
-    theirs = singles("reach/CupGrab-v0", num_envs, "NextStep", control=control, max_episode_steps=60)
+    ours = native("reach/CupGrab-v1", num_envs, control=control, max_episode_steps=60)
+    theirs = singles("reach/CupGrab-v1", num_envs, "NextStep", control=control, max_episode_steps=60)
     np.testing.assert_array_equal(ours.reset(seed=3)[0], theirs.reset(seed=3)[0])
     endings = 0
     for action in actions_of(0, num_envs, 200):
@@ -95,7 +95,7 @@ def test_same_step_autoreset_agrees_with_gymnasiums(env_id: str, reward: str) ->
 
 
 def test_without_autoreset_ended_trials_wait_for_their_reset() -> None:
-    env = native("reach/CupGrab-v0", 4, autoreset_mode=AutoresetMode.DISABLED, max_episode_steps=5)
+    env = native("reach/CupGrab-v1", 4, autoreset_mode=AutoresetMode.DISABLED, max_episode_steps=5)
     env.reset(seed=0)
     rest = env.reset(seed=0)[0][:, 15:19]
     for _ in range(5):
@@ -117,11 +117,11 @@ def test_without_autoreset_ended_trials_wait_for_their_reset() -> None:
 def test_perturbations_seeds_and_cups_may_differ_between_environments() -> None:
     perturbations: list[Any] = [None, Rotation(30.0), (CurlField(13.0), CupJump()), Load(1.0), None]
     seeds, cups = [7, 7, 7, 7, 8], np.array([[0.2, 0.52], [0.2, 0.52], [0.1, 0.55], [0.1, 0.55], [0.0, 0.55]])
-    ours = native("reach/CupReach-v0", 5)
+    ours = native("reach/CupReach-v1", 5)
     seen, _ = ours.reset(seed=seeds, options={"perturbation": perturbations, "cup": cups})
     others = []
     for index in range(5):
-        env = gym.make("reach/CupReach-v0")
+        env = gym.make("reach/CupReach-v1")
         options = {"perturbation": perturbations[index], "cup": cups[index]}
         np.testing.assert_array_equal(seen[index], env.reset(seed=seeds[index], options=options)[0])
         others.append(env)
@@ -133,7 +133,7 @@ def test_perturbations_seeds_and_cups_may_differ_between_environments() -> None:
             np.testing.assert_array_equal(step[0][index], alone[0])
             if alone[2] or alone[3]:
                 under_way.remove(index)
-    standing = native("reach/CupReach-v0", 5, perturbation=perturbations)
+    standing = native("reach/CupReach-v1", 5, perturbation=perturbations)
     np.testing.assert_array_equal(standing.reset(seed=seeds, options={"cup": cups})[0], seen)
 
 
@@ -158,12 +158,12 @@ def gentle(seed: int, num_envs: int, rest: np.ndarray) -> list[np.ndarray]:
 @settings(max_examples=8)
 @given(STACKED, st.integers(0, 2**31))
 def test_stacked_perturbations_mean_the_same_alone_in_a_vector_and_from_json(acting: Any, seed: int) -> None:
-    alone = gym.make("reach/CupReach-v0", perturbation=acting)
+    alone = gym.make("reach/CupReach-v1", perturbation=acting)
     again = gym.make(through_json(alone))
     first, _ = alone.reset(seed=seed)
     np.testing.assert_array_equal(again.reset(seed=seed)[0], first)
     # As many environments as perturbations, and another number.
-    vectors = [native("reach/CupReach-v0", number, perturbation=acting) for number in (max(2, len(acting)), 5)]
+    vectors = [native("reach/CupReach-v1", number, perturbation=acting) for number in (max(2, len(acting)), 5)]
     others = [gym.make_vec(through_json(env)) for env in vectors]
     for env in (*vectors, *others):
         np.testing.assert_array_equal(env.reset(seed=seed)[0][0], first)
@@ -179,11 +179,11 @@ def test_stacked_perturbations_mean_the_same_alone_in_a_vector_and_from_json(act
 @settings(max_examples=8)
 @given(st.lists(st.one_of(st.none(), STACKED), min_size=2, max_size=4), st.integers(0, 2**31))
 def test_a_perturbation_for_each_environment_means_the_same_from_json(each: list[Any], seed: int) -> None:
-    ours = native("reach/CupReach-v0", len(each), perturbation=each)
+    ours = native("reach/CupReach-v1", len(each), perturbation=each)
     again = gym.make_vec(through_json(ours))
     rows, _ = ours.reset(seed=seed)
     np.testing.assert_array_equal(again.reset(seed=seed)[0], rows)
-    alone = [gym.make("reach/CupReach-v0", perturbation=acting) for acting in each]
+    alone = [gym.make("reach/CupReach-v1", perturbation=acting) for acting in each]
     for index, env in enumerate(alone):
         np.testing.assert_array_equal(env.reset(seed=seed + index)[0], rows[index])
     for action in gentle(seed, len(each), rows[:, 15:19]):
@@ -194,28 +194,28 @@ def test_a_perturbation_for_each_environment_means_the_same_from_json(each: list
 
 def test_a_list_that_could_mean_either_is_refused_with_what_is_meant() -> None:
     with pytest.raises(ValueError, match=r"perturbation: expected a tuple.*2 tuples.*\[Rotation"):
-        native("reach/CupReach-v0", 2, perturbation=[Rotation(30.0), Load(1.0)])
-    each = native("reach/CupReach-v0", 2, perturbation=[(Rotation(30.0),), (Load(1.0),)]).reset(seed=0)[0]
-    other = native("reach/CupReach-v0", 2, perturbation=((Rotation(30.0),), (Load(1.0),))).reset(seed=0)[0]
+        native("reach/CupReach-v1", 2, perturbation=[Rotation(30.0), Load(1.0)])
+    each = native("reach/CupReach-v1", 2, perturbation=[(Rotation(30.0),), (Load(1.0),)]).reset(seed=0)[0]
+    other = native("reach/CupReach-v1", 2, perturbation=((Rotation(30.0),), (Load(1.0),))).reset(seed=0)[0]
     np.testing.assert_array_equal(each, other)
 
 
 def test_an_array_gives_each_environment_its_own_body() -> None:
     heights = np.array([1.5, 1.75, 1.95])
-    ours = native("reach/CupReach-v0", 3, height_m=heights, cup={"radius_m": np.array([0.02, 0.03, 0.04])})
+    ours = native("reach/CupReach-v1", 3, height_m=heights, cup={"radius_m": np.array([0.02, 0.03, 0.04])})
     seen, _ = ours.reset(seed=1)
     for index, height in enumerate(heights):
-        env = gym.make("reach/CupReach-v0", height_m=float(height), cup={"radius_m": 0.02 + 0.01 * index})
+        env = gym.make("reach/CupReach-v1", height_m=float(height), cup={"radius_m": 0.02 + 0.01 * index})
         np.testing.assert_array_equal(env.reset(seed=1 + index)[0], seen[index])
     for number in (1, 2, 4):
         with pytest.raises(ValueError, match=f"height_m: expected a value for each of {number} environments, got 3"):
-            native("reach/CupReach-v0", number, height_m=heights)
+            native("reach/CupReach-v1", number, height_m=heights)
 
 
 def test_drawn_bodies_agree_with_single_environments_and_differ_between_trials() -> None:
     drawn = {"height_m": (1.5, 1.9), "senses": {"vision_delay_s": (0.05, 0.2), "hand_noise_m": (0.0, 0.01)}}
-    ours = native("reach/CupReach-v0", 3, max_episode_steps=20, **drawn)
-    theirs = singles("reach/CupReach-v0", 3, "NextStep", max_episode_steps=20, **drawn)
+    ours = native("reach/CupReach-v1", 3, max_episode_steps=20, **drawn)
+    theirs = singles("reach/CupReach-v1", 3, "NextStep", max_episode_steps=20, **drawn)
     np.testing.assert_array_equal(ours.reset(seed=2)[0], theirs.reset(seed=2)[0])
     heights = set()
     for action in actions_of(3, 3, 70):
@@ -228,7 +228,7 @@ def test_drawn_bodies_agree_with_single_environments_and_differ_between_trials()
 def test_threads_change_no_bit() -> None:
     results = []
     for threads in (1, 2):
-        env = native("reach/CupGrab-v0", 40, threads=threads)
+        env = native("reach/CupGrab-v1", 40, threads=threads)
         env.reset(seed=0)
         results.append([env.step(action)[:4] for action in actions_of(4, 40, 40)])
     for one, two in zip(*results, strict=True):
@@ -237,7 +237,7 @@ def test_threads_change_no_bit() -> None:
 
 
 def test_truth_is_that_of_its_step_and_refuses_to_be_read_later() -> None:
-    env = native("reach/CupGrab-v0", 3)
+    env = native("reach/CupGrab-v1", 3)
     _, info = env.reset(seed=0)
     assert info["truth"]["hand"].shape == (3, 2)
     assert info["truth"][2]["time_s"] == 0.0
@@ -259,7 +259,7 @@ def test_other_libraries_keep_their_number_of_threads() -> None:
     code = (
         "import torch; torch.set_num_threads(1)\n"
         "import gymnasium as gym, reach\n"
-        "env = gym.make_vec('reach/CupGrab-v0', 40, vectorization_mode='vector_entry_point', threads=2)\n"
+        "env = gym.make_vec('reach/CupGrab-v1', 40, vectorization_mode='vector_entry_point', threads=2)\n"
         "env.reset(seed=0); env.step(env.action_space.sample())\n"
         "assert torch.get_num_threads() == 1"
     )
@@ -268,7 +268,7 @@ def test_other_libraries_keep_their_number_of_threads() -> None:
 
 
 def test_a_forked_child_steps_although_its_parent_has_used_threads() -> None:
-    env = native("reach/CupGrab-v0", 40, threads=2)
+    env = native("reach/CupGrab-v1", 40, threads=2)
     env.reset(seed=0)
     step = np.zeros((40, 4))
     env.step(step)
@@ -280,7 +280,7 @@ def test_a_forked_child_steps_although_its_parent_has_used_threads() -> None:
 
 
 def test_observations_of_earlier_steps_stay_as_they_were() -> None:
-    env = native("reach/CupGrab-v0", 3)
+    env = native("reach/CupGrab-v1", 3)
     first, _ = env.reset(seed=0)
     kept = first.copy()
     second = env.step(np.zeros((3, 4)))[0]
@@ -319,11 +319,11 @@ def test_bad_arguments_are_refused_by_name(options: dict[str, Any], message: str
 )
 def test_bad_reset_options_are_refused(options: dict[str, Any], message: str) -> None:
     with pytest.raises(ValueError, match=message):
-        native("reach/CupGrab-v0", 2).reset(options=options)
+        native("reach/CupGrab-v1", 2).reset(options=options)
 
 
 def test_bad_actions_are_refused_before_anything_moves() -> None:
-    env = native("reach/CupGrab-v0", 2)
+    env = native("reach/CupGrab-v1", 2)
     with pytest.raises(gym.error.ResetNeeded):
         env.step(np.zeros((2, 4)))
     env.reset(seed=0)
@@ -334,13 +334,13 @@ def test_bad_actions_are_refused_before_anything_moves() -> None:
     ):
         with pytest.raises(ValueError, match=message):
             env.step(actions)
-    other = native("reach/CupGrab-v0", 2)
+    other = native("reach/CupGrab-v1", 2)
     other.reset(seed=0)
     np.testing.assert_array_equal(env.step(np.zeros((2, 4)))[0], other.step(np.zeros((2, 4)))[0])
 
 
 def test_pictures_are_given_one_for_each() -> None:
-    env = native("reach/CupGrab-v0", 2, render_mode="rgb_array", width=84, height=84)
+    env = native("reach/CupGrab-v1", 2, render_mode="rgb_array", width=84, height=84)
     env.reset(seed=0)
     env.step(np.zeros((2, 4)))
     frames = env.render()

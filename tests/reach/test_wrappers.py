@@ -32,7 +32,7 @@ from gymnasium.wrappers import (
 from reach import Arm, CurlField, Rotation
 from reach.scene import Label
 
-IDS = ("reach/CupReach-v0", "reach/CupGrab-v0")
+IDS = ("reach/CupReach-v1", "reach/CupGrab-v1")
 OBSERVATIONS = ("vector", "goal", "retina")
 AT_WORK = np.array([0.3, -0.2, 0.5, 0.8], dtype=np.float32)
 

@@ -165,11 +165,11 @@ def test_a_result_that_is_broken_is_named(tmp_path: Path, script: Callable[[str]
 def test_training_goes_on_as_it_began_or_not_at_all(tmp_path: Path, script: Callable[[str], Any]) -> None:
     train = script("train")
     out = tmp_path / "kept"
-    reach = "reach/CupReach-v0"
+    reach = "reach/CupReach-v1"
     train.main(train.Train(out, learner="none", env=reach, seed=3, trials=4, judge=0))
     refused: list[tuple[dict[str, Any], str]] = [
         ({"seed": 4}, "--seed: expected 3, .*got 4"),
-        ({"env": "reach/CupGrab-v0"}, f"--env: expected {reach}, .*got reach/CupGrab-v0"),
+        ({"env": "reach/CupGrab-v1"}, f"--env: expected {reach}, .*got reach/CupGrab-v1"),
         ({"trials": 3}, "--trials: expected 4 or more, .*got 3"),
         ({"timesteps": 1}, "--timesteps: expected [0-9]+ or more, .*got 1"),
         ({"env": ""}, "--env ''"),
@@ -198,7 +198,7 @@ def test_a_checkpoint_that_nobody_can_read_is_answered_in_a_line(
 def test_a_spiking_learner_from_reward_is_trained_and_judged_by_trials(
     tmp_path: Path, run_here: Callable[..., subprocess.CompletedProcess[str]]
 ) -> None:
-    words = ("--learners", "reward-snn-stdp", "--env", "reach/CupReach-v0", "--trials", 5, "--seeds", 1, "--every", 3)
+    words = ("--learners", "reward-snn-stdp", "--env", "reach/CupReach-v1", "--trials", 5, "--seeds", 1, "--every", 3)
     done = run("scripts/success.py", *words, "--judge", 2, "--out", tmp_path / "success", "--jobs", 1)
     assert done.returncode == 0, done.stderr
     row = pd.read_csv(tmp_path / "success" / "success.csv").iloc[0]
@@ -219,8 +219,8 @@ def test_the_benchmark_writes_its_rows(tmp_path: Path) -> None:
     rows = json.loads((tmp_path / "world.json").read_text())
     assert all(set(row) == {"name", "value", "unit", "peer", "ratio"} for row in rows)
     named = {row["name"]: row for row in rows}
-    assert named["reach/CupGrab-v0"]["peer"] == "Reacher-v5"
-    assert named["reach/CupGrab-v0"]["ratio"] > 0
+    assert named["reach/CupGrab-v1"]["peer"] == "Reacher-v5"
+    assert named["reach/CupGrab-v1"]["ratio"] > 0
 
 
 def test_a_search_writes_settings_by_the_names_that_learners_read_and_is_taken_up_again(

@@ -51,7 +51,7 @@ def test_learners_from_reward_are_made_with_what_was_found_too(tmp_path, monkeyp
         '{"reward-snn-stdp": {"settings": {"rate": 0.02}}, "reward-mlp-bp": {"settings": {"learning_rate": 0.0005}}}'
     )
     monkeypatch.setattr(registry, "TUNED", found)
-    reaching, grabbing = gym.make("reach/CupReach-v0"), gym.make(registry.BASELINE_ENV)
+    reaching, grabbing = gym.make("reach/CupReach-v1"), gym.make(registry.BASELINE_ENV)
     assert make_learner("reward-snn-stdp", reaching).config["settings"]["rate"] == 0.02
     tuned = make_learner("reward-ppo", grabbing)
     assert tuned.learning_rate == 0.0005

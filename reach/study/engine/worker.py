@@ -146,7 +146,7 @@ def _end_with(engine: socket.socket) -> None:
 
 def load_simulation() -> None:
     """Load the simulation's compiled functions, which takes half a second, by one step of an arm."""
-    env = gym.make("reach/CupGrab-v0", disable_env_checker=True)
+    env = gym.make("reach/CupGrab-v1", disable_env_checker=True)
     env.reset(seed=0)
     env.step(env.action_space.sample())
     env.close()

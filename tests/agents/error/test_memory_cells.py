@@ -85,7 +85,7 @@ def test_before_the_practice_the_network_below_learns_and_nothing_is_added() -> 
 
 def test_it_practises_once_and_a_loaded_learner_remembers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("agents.error.memory.UPDATES", 10)
-    model = make_learner("error-memory-bp", gym.make("reach/CupGrab-v0"), seed=4)
+    model = make_learner("error-memory-bp", gym.make("reach/CupGrab-v1"), seed=4)
     model.end_baseline()
     part = model.feedforward
     weights = part.cells.weights.copy()
@@ -94,7 +94,7 @@ def test_it_practises_once_and_a_loaded_learner_remembers(tmp_path: Path, monkey
     cups, lacked = imagined(seed=5)
     reaches(part, cups[0], lacked[0])
     model.save(tmp_path / "kept")
-    again = type(model).load(tmp_path / "kept", gym.make("reach/CupGrab-v0")).feedforward
+    again = type(model).load(tmp_path / "kept", gym.make("reach/CupGrab-v1")).feedforward
     np.testing.assert_array_equal(reaches(again, cups[1], lacked[1]), reaches(part, cups[1], lacked[1]))
 
 

@@ -53,7 +53,7 @@ def test_minimum_jerk_is_smooth_from_start_to_end() -> None:
 @pytest.mark.parametrize(("control", "aside_m"), [("posture", 0.003), ("torque", 0.01), ("muscle", 0.025)])
 @pytest.mark.parametrize("bearing_degrees", [65, 85, 105, 125])
 def test_the_plan_leads_a_quiet_arm_straight_to_its_goal(bearing_degrees: float, control: str, aside_m: float) -> None:
-    env = gym.make("reach/CupReach-v0", senses=Senses.noiseless(), control=control)
+    env = gym.make("reach/CupReach-v1", senses=Senses.noiseless(), control=control)
     controller = Controller(ARM, grab=False, control=control)
     bearing = math.radians(bearing_degrees)
     start = np.array([0.12, 0.36])
@@ -76,7 +76,7 @@ def test_the_plan_leads_a_quiet_arm_straight_to_its_goal(bearing_degrees: float,
 
 
 def test_a_hidden_hand_is_felt_instead() -> None:
-    env = gym.make("reach/CupReach-v0")
+    env = gym.make("reach/CupReach-v1")
     observation, info = env.reset(seed=0, options={"perturbation": HideHand()})
     reach = Reach()
     CONTROLLER.sense(reach, Sensation.of(observation))
@@ -97,9 +97,9 @@ def test_a_locked_wrist_is_given_no_error_and_the_other_joints_all_of_it(name: s
 
 @pytest.mark.parametrize("name", [name for name, make in ARMS.items() if make().wrist_locked])
 def test_a_learner_with_a_locked_wrist_learns_to_reach(name: str) -> None:
-    model = make_learner("error-bp", gym.make("reach/CupReach-v0", arm=name), seed=0)
+    model = make_learner("error-bp", gym.make("reach/CupReach-v1", arm=name), seed=0)
     train_trials(model, 250)
-    env = gym.make("reach/CupReach-v0", arm=name)
+    env = gym.make("reach/CupReach-v1", arm=name)
     won = 0
     for trial in range(20):
         observation, _ = env.reset(seed=1000 + trial)

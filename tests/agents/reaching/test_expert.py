@@ -27,7 +27,7 @@ def success_rate(env: gym.Env[Any, Any], trials: int, seed: int) -> float:
     return won / trials
 
 
-@pytest.mark.parametrize("env_id", ["reach/CupReach-v0", "reach/CupGrab-v0"])
+@pytest.mark.parametrize("env_id", ["reach/CupReach-v1", "reach/CupGrab-v1"])
 @pytest.mark.parametrize("control", CONTROLS)
 @pytest.mark.parametrize("arm", sorted(ARMS))
 def test_the_expert_grabs_cups_with_every_body_and_control(env_id: str, control: str, arm: str) -> None:
@@ -37,7 +37,7 @@ def test_the_expert_grabs_cups_with_every_body_and_control(env_id: str, control:
 def test_difficulty_arguments_make_the_task_harder() -> None:
     """A fragile cup is tipped by the same movements that a sturdy one survives."""
     rates = [
-        success_rate(gym.make("reach/CupGrab-v0", cup={"tip_speed_m_s": speed}), trials=10, seed=2)
+        success_rate(gym.make("reach/CupGrab-v1", cup={"tip_speed_m_s": speed}), trials=10, seed=2)
         for speed in (0.65, 0.01)
     ]
     assert rates[0] == 1.0

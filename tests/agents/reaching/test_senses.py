@@ -16,8 +16,8 @@ PICTURES = {"observation": "retina", "retina_colour": True, "senses": Senses.noi
 
 @pytest.mark.parametrize("size", [32, 64, 128])
 def test_hand_and_cup_are_found_within_a_tenth_of_a_pixel_or_two(size: int) -> None:
-    pictures = gym.make("reach/CupGrab-v0", retina_px=size, **PICTURES)
-    numbers = gym.make("reach/CupGrab-v0", senses=Senses.noiseless())
+    pictures = gym.make("reach/CupGrab-v1", retina_px=size, **PICTURES)
+    numbers = gym.make("reach/CupGrab-v1", senses=Senses.noiseless())
     for seed in range(8):
         observation, _ = pictures.reset(seed=seed)
         row, _ = numbers.reset(seed=seed)
@@ -28,7 +28,7 @@ def test_hand_and_cup_are_found_within_a_tenth_of_a_pixel_or_two(size: int) -> N
 
 
 def test_a_hidden_hand_is_not_seen() -> None:
-    env = gym.make("reach/CupGrab-v0", **PICTURES)
+    env = gym.make("reach/CupGrab-v1", **PICTURES)
     observation, _ = env.reset(seed=0, options={"perturbation": HideHand()})
     _, visible, _ = EYE.locate(observation["retina"], 1.5, 0.1)
     assert not visible

@@ -21,7 +21,7 @@ GOALS: dict[str, Any] = {"observation": "goal"}
 
 
 def test_hindsight_asks_for_later_steps_at_which_the_hand_was_ready() -> None:
-    model = make_learner("reward-tqc-mlp-bp", gym.make("reach/CupReach-v0", **GOALS), seed=3, gradient_steps=0)
+    model = make_learner("reward-tqc-mlp-bp", gym.make("reach/CupReach-v1", **GOALS), seed=3, gradient_steps=0)
     model.learn(700)
     buffer = model.replay_buffer
     achieved = buffer.next_observations["achieved_goal"][:, 0]
@@ -35,7 +35,7 @@ def test_hindsight_asks_for_later_steps_at_which_the_hand_was_ready() -> None:
 
 
 def test_a_trial_ends_in_hindsight_where_its_goal_is_reached() -> None:
-    model = make_learner("reward-tqc-mlp-bp", gym.make("reach/CupReach-v0", **GOALS), seed=3, gradient_steps=0)
+    model = make_learner("reward-tqc-mlp-bp", gym.make("reach/CupReach-v1", **GOALS), seed=3, gradient_steps=0)
     model.learn(700)
     buffer = model.replay_buffer
     assert not (buffer.rewards[: buffer.pos] == 0.0).any(), "no goal was reached but in hindsight"
@@ -47,7 +47,7 @@ def test_a_trial_ends_in_hindsight_where_its_goal_is_reached() -> None:
 
 
 def test_a_critic_learns_from_values_that_steps_can_add_up_to() -> None:
-    model = make_learner("reward-tqc-mlp-bp", gym.make("reach/CupReach-v0", **GOALS), seed=3, gradient_steps=0)
+    model = make_learner("reward-tqc-mlp-bp", gym.make("reach/CupReach-v1", **GOALS), seed=3, gradient_steps=0)
     model.learn(700)
     drawn = model.replay_buffer.sample(500)
     critic, target = model.policy.critic, model.policy.critic_target
@@ -74,7 +74,7 @@ def test_a_deviation_is_held_and_then_another() -> None:
 
 
 def test_a_policy_sees_the_goal_where_the_cup_stood() -> None:
-    env = gym.make("reach/CupReach-v0", **GOALS)
+    env = gym.make("reach/CupReach-v1", **GOALS)
     space: Any = env.observation_space
     seen = {name: torch.as_tensor(part, dtype=torch.float32)[None] for name, part in env.reset(seed=1)[0].items()}
     features = ScaledGoal(space)
@@ -88,9 +88,9 @@ def test_a_policy_sees_the_goal_where_the_cup_stood() -> None:
 
 def test_commands_follow_what_the_policy_wants_alike_in_learning_and_in_acting() -> None:
     model = make_learner(
-        "reward-tqc-mlp-bp", gym.make("reach/CupReach-v0", **GOALS), seed=3, gradient_steps=0, action_noise=None
+        "reward-tqc-mlp-bp", gym.make("reach/CupReach-v1", **GOALS), seed=3, gradient_steps=0, action_noise=None
     )
-    env = gym.make("reach/CupReach-v0", **GOALS)
+    env = gym.make("reach/CupReach-v1", **GOALS)
     observation, _ = env.reset(seed=1)
     # A target far from the command at rest, and no spread around it.
     with torch.no_grad():
@@ -122,8 +122,8 @@ def test_commands_follow_what_the_policy_wants_alike_in_learning_and_in_acting()
 
 
 def test_a_decision_is_held_by_who_hands_it_over_and_made_anew_where_a_trial_begins() -> None:
-    model = make_learner("reward-tqc-mlp-bp", gym.make("reach/CupReach-v0", **GOALS), seed=3, gradient_steps=0)
-    envs = make_vec_env("reach/CupReach-v0", 3, env_kwargs=GOALS, seed=1)
+    model = make_learner("reward-tqc-mlp-bp", gym.make("reach/CupReach-v1", **GOALS), seed=3, gradient_steps=0)
+    envs = make_vec_env("reach/CupReach-v1", 3, env_kwargs=GOALS, seed=1)
     observations: Any = envs.reset()
     state, over, decided = None, np.ones(3, dtype=bool), []
     wants = model.policy.predict(observations, deterministic=True)[0]
@@ -150,11 +150,11 @@ def test_a_decision_is_held_by_who_hands_it_over_and_made_anew_where_a_trial_beg
 
 @pytest.mark.parametrize("seed", [1, 2])
 def test_a_trial_goes_as_in_training_when_states_are_handed_over(seed: int) -> None:
-    model = make_learner("reward-tqc-mlp-bp", gym.make("reach/CupReach-v0", **GOALS), seed=3, gradient_steps=0)
+    model = make_learner("reward-tqc-mlp-bp", gym.make("reach/CupReach-v1", **GOALS), seed=3, gradient_steps=0)
     with torch.no_grad():
         # A policy that wants something else wherever it is.
         model.policy.averaged_actor.mu.weight.mul_(30.0)
-    venv = make_vec_env("reach/CupReach-v0", 1, env_kwargs=GOALS)
+    venv = make_vec_env("reach/CupReach-v1", 1, env_kwargs=GOALS)
     venv.seed(seed)
     trained_in = HeldCommands(within_usual_commands(venv, model.GRIP))
     decisions, courses = trained_in.reset(), []
@@ -165,7 +165,7 @@ def test_a_trial_goes_as_in_training_when_states_are_handed_over(seed: int) -> N
         over = bool(done[0])
         end = info[0]["terminal_observation"] if over else {name: part[0] for name, part in decisions.items()}
         courses.append(end["observation"])
-    env = gym.make("reach/CupReach-v0", **GOALS)
+    env = gym.make("reach/CupReach-v1", **GOALS)
     observation, _ = env.reset(seed=seed)
     state, start, step, over = None, np.ones(1, dtype=bool), 0, False
     while not over:
@@ -179,7 +179,7 @@ def test_a_trial_goes_as_in_training_when_states_are_handed_over(seed: int) -> N
 
 
 def test_a_decision_ends_with_its_trial() -> None:
-    model = make_learner("reward-tqc-mlp-bp", gym.make("reach/CupReach-v0", **GOALS), seed=3, gradient_steps=0)
+    model = make_learner("reward-tqc-mlp-bp", gym.make("reach/CupReach-v1", **GOALS), seed=3, gradient_steps=0)
     model.learn(TRIAL_STEPS + 4 * DECISION_STEPS)
     buffer = model.replay_buffer
     lengths = buffer.ep_length[: buffer.pos, 0]
@@ -193,11 +193,11 @@ def test_a_decision_ends_with_its_trial() -> None:
 
 def test_decisions_of_several_environments_are_refused() -> None:
     with pytest.raises(ValueError, match="env: expected 1 environment, got 2"):
-        make_learner("reward-tqc-mlp-bp", make_vec_env("reach/CupReach-v0", 2, env_kwargs=GOALS), seed=3)
+        make_learner("reward-tqc-mlp-bp", make_vec_env("reach/CupReach-v1", 2, env_kwargs=GOALS), seed=3)
 
 
 def test_a_tip_keeps_its_goal_in_hindsight_and_costs_no_more_than_time_can() -> None:
-    model = make_learner("reward-tqc-mlp-bp", gym.make("reach/CupReach-v0", **GOALS), seed=3, gradient_steps=0)
+    model = make_learner("reward-tqc-mlp-bp", gym.make("reach/CupReach-v1", **GOALS), seed=3, gradient_steps=0)
     model.learn(6_000)
     buffer = model.replay_buffer
     index = np.flatnonzero(buffer.next_observations["achieved_goal"][: buffer.pos, 0, GOAL_TIP_PENALTY] > 0.0)
@@ -212,7 +212,7 @@ def test_a_tip_keeps_its_goal_in_hindsight_and_costs_no_more_than_time_can() -> 
 
 def test_the_policy_acts_by_the_average_of_its_weights_without_exploration() -> None:
     settings: dict[str, Any] = {"learning_starts": 160, "batch_size": 32}
-    model = make_learner("reward-tqc-mlp-bp", gym.make("reach/CupReach-v0", **GOALS), seed=3, **settings)
+    model = make_learner("reward-tqc-mlp-bp", gym.make("reach/CupReach-v1", **GOALS), seed=3, **settings)
     policy = model.policy
     followed: list[torch.Tensor] = [policy.averaged_actor.mu.bias.clone()]
     average = policy.average
@@ -227,7 +227,7 @@ def test_the_policy_acts_by_the_average_of_its_weights_without_exploration() -> 
     assert len(followed) > 5
     torch.testing.assert_close(policy.averaged_actor.mu.bias, followed[-1])
     assert not torch.equal(policy.averaged_actor.mu.bias, policy.actor.mu.bias)
-    observation, _ = gym.make("reach/CupReach-v0", **GOALS).reset(seed=1)
+    observation, _ = gym.make("reach/CupReach-v1", **GOALS).reset(seed=1)
     wanted, _ = policy.predict(observation, deterministic=True)
     policy.actor.load_state_dict(policy.averaged_actor.state_dict())
     np.testing.assert_array_equal(policy.predict(observation, deterministic=True)[0], wanted)

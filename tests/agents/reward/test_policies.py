@@ -18,7 +18,7 @@ from agents.rules.layer_rules import FeedbackAlignment
 from agents.rules.layers import RuledLayer
 from agents.rules.registry import RULES, rules_for
 
-GRAB = "reach/CupGrab-v0"
+GRAB = "reach/CupGrab-v1"
 LAYER_RULES = rules_for(NETWORKS["mlp"])
 KINDS: dict[Any, tuple[Any, dict[str, Any], int]] = {
     PPO: (RuledActorCriticPolicy, {"n_steps": 64, "batch_size": 32, "n_epochs": 2}, 192),

@@ -14,7 +14,7 @@ from agents.learner import make_learner
 from agents.networks.lstm import LSTMCells
 from agents.reward.on_policy import LSTM_CELLS, RewardLSTM, SequencePolicy, forget_gate
 
-GRAB = "reach/CupGrab-v0"
+GRAB = "reach/CupGrab-v1"
 
 
 @pytest.fixture(scope="module")

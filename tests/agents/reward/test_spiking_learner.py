@@ -14,7 +14,7 @@ from agents.registry import find
 from agents.reward.spiking import Decision, SpikingActorCritic
 from agents.vec_env import CupVecEnv
 
-REACH = "reach/CupReach-v0"
+REACH = "reach/CupReach-v1"
 CUP = np.array([0.10, 0.55])
 FAR_CUP = np.array([0.32, 0.45])
 STEPS = 11

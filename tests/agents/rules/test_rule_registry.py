@@ -158,7 +158,7 @@ def test_an_own_rule_trains_spiking_cells() -> None:
 
 def test_an_own_rule_trains_a_spiking_actor() -> None:
     register(SignedSTDP())
-    model = make_learner("reward-snn-sign", gym.make("reach/CupReach-v0"), seed=1)
+    model = make_learner("reward-snn-sign", gym.make("reach/CupReach-v1"), seed=1)
     before = model.network.circuit.weight("input-actor").copy()
     train_trials(model, 1)
     assert np.any(model.network.circuit.weight("input-actor") != before)

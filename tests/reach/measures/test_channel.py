@@ -71,7 +71,7 @@ def test_a_hand_that_stayed_tells_nothing() -> None:
 
 def index_of_an_arm_that_expects(share: float, newton_s_per_m: float) -> float:
     """Adaptation index of a scripted arm that counters a share of the force a field would exert, in the simulation."""
-    env: Any = gym.make("reach/CupReach-v0", control="torque").unwrapped
+    env: Any = gym.make("reach/CupReach-v1", control="torque").unwrapped
     field = velocity_field((CurlField(newton_s_per_m),))
     assert field is not None
     _, info = env.reset(seed=0, options={"cup": (0.12, 0.56), "perturbation": ForceChannel()})

@@ -40,7 +40,7 @@ MOMENT_S = 0.02
 
 def run(perturbation: Any, steps: int = 60, **options: Any) -> tuple[np.ndarray, list[dict[str, Any]]]:
     """Observations (steps + 1, 19) and truths of a fixed vigorous reach."""
-    env = gym.make("reach/CupReach-v0", **options)
+    env = gym.make("reach/CupReach-v1", **options)
     observation, info = env.reset(seed=11, options={"perturbation": perturbation, "cup": (0.3, 0.45)})
     command = observation[15:19].astype(np.float64)
     seen, truth = [observation], [info["truth"]]
@@ -184,7 +184,7 @@ def test_a_velocity_field_is_its_matrix_times_the_velocity() -> None:
 
 def test_a_constant_force_holds_posture_off_by_compliance() -> None:
     """At rest the springs balance the force: J^T F = K (theta* - theta)."""
-    env = gym.make("reach/CupReach-v0", senses={"torque_noise": 0.0}).unwrapped
+    env = gym.make("reach/CupReach-v1", senses={"torque_noise": 0.0}).unwrapped
     observation, info = env.reset(seed=0, options={"perturbation": ConstantForce(2.0, -1.0), "cup": (0.3, 0.5)})
     rest, start = observation[15:19], info["truth"]["joint_angles"]
     for _ in range(140):
@@ -234,7 +234,7 @@ def test_a_removed_cup_is_neither_seen_nor_touched() -> None:
     late = seen[round(0.3 / MOMENT_S) :]
     np.testing.assert_array_equal(late[:, SEEN_CUP], 0.0)
     assert not np.any(column(truth, "cup_present")[10:])
-    env = gym.make("reach/CupGrab-v0")
+    env = gym.make("reach/CupGrab-v1")
     observation, info = env.reset(seed=0, options={"perturbation": CupRemoved(None), "cup": (0.12, 0.42)})
     np.testing.assert_array_equal(observation[SEEN_CUP], 0.0)
     forward = np.clip(observation[15:19] + np.array([0.0, -0.6, 0.0, 0.0]), -1, 1)
@@ -248,7 +248,7 @@ def test_a_removed_cup_is_neither_seen_nor_touched() -> None:
 def test_a_slippery_cup_is_lost_where_a_dry_one_is_held() -> None:
     held = {}
     for name, perturbation in (("dry", ()), ("slippery", Slip(0.02, onset_s=0.5))):
-        env = gym.make("reach/CupReach-v0", senses={"torque_noise": 0.0}, height_m=1.75).unwrapped
+        env = gym.make("reach/CupReach-v1", senses={"torque_noise": 0.0}, height_m=1.75).unwrapped
         observation, _ = env.reset(seed=0, options={"perturbation": perturbation, "cup": (0.12, 0.363)})
         rest = observation[15:19].copy()
         rest[3] = -1.0
@@ -271,7 +271,7 @@ def test_a_tool_puts_the_grasp_point_farther_from_the_wrist() -> None:
 
 def test_a_load_slows_the_hand_by_its_inertia() -> None:
     """A force on the arm at rest accelerates the hand by the inverse of its apparent mass, to which the load adds."""
-    env = gym.make("reach/CupReach-v0", control="torque", senses={"torque_noise": 0.0}).unwrapped
+    env = gym.make("reach/CupReach-v1", control="torque", senses={"torque_noise": 0.0}).unwrapped
     speeds = {}
     for mass in (0.0, 0.5, 1.0, 2.0):
         pushes = (Load(mass), ConstantForce(1.0, 0.0))
@@ -294,7 +294,7 @@ def test_weaker_springs_give_way_more_to_a_force() -> None:
     moved = {}
     for factor in (1.0, 0.5):
         pushes = (StiffnessChange(factor), ConstantForce(2.0, 0.0))
-        env = gym.make("reach/CupReach-v0", senses={"torque_noise": 0.0})
+        env = gym.make("reach/CupReach-v1", senses={"torque_noise": 0.0})
         observation, info = env.reset(seed=0, options={"perturbation": pushes, "cup": (0.3, 0.5)})
         start = info["truth"]["joint_angles"]
         for _ in range(140):
@@ -371,13 +371,13 @@ def test_values_outside_their_range_are_refused(make: Any) -> None:
 
 @pytest.mark.parametrize("kind", [HideHand, ErrorClamp, Nudge, ForceChannel, CupJump, CupRemoved, Slip])
 def test_a_second_of_a_kind_that_has_room_for_one_is_refused(kind: Any) -> None:
-    env = gym.make("reach/CupReach-v0")
+    env = gym.make("reach/CupReach-v1")
     with pytest.raises(ValueError, match=f"expected one {kind.__name__} in a trial, got two"):
         env.reset(options={"perturbation": (kind(), kind())})
 
 
 def test_two_onsets_for_one_eye_are_refused() -> None:
-    env, untouched = (gym.make("reach/CupReach-v0") for _ in range(2))
+    env, untouched = (gym.make("reach/CupReach-v1") for _ in range(2))
     for one in (env, untouched):
         one.reset(seed=0)
     with pytest.raises(ValueError, match="onset_s: expected that of the other visual perturbations"):
@@ -391,7 +391,7 @@ def test_two_onsets_for_one_eye_are_refused() -> None:
 
 @pytest.mark.parametrize("number", [np.int64(30), np.float32(30.0), np.float64(30.0), 30])
 def test_numbers_of_numpy_do_as_well(number: Any) -> None:
-    env = gym.make("reach/CupReach-v0", cup={"mass_kg": (np.float32(0.2), np.float64(0.3))})
+    env = gym.make("reach/CupReach-v1", cup={"mass_kg": (np.float32(0.2), np.float64(0.3))})
     expected, _ = env.reset(seed=1, options={"perturbation": Rotation(30.0)})
     np.testing.assert_array_equal(env.reset(seed=1, options={"perturbation": Rotation(number)})[0], expected)
 
@@ -422,6 +422,6 @@ def test_the_joint_size_of_several_is_named() -> None:
     with pytest.raises(ValueError, match=r"2 perturbations StiffnessChange together.*factor: .* got 6\.0"):
         CupEnv(perturbation=(StiffnessChange(2.0), StiffnessChange(3.0)))
     with pytest.raises(ValueError, match=r"Load together.*kilograms: .* got 6\.0"):
-        gym.make("reach/CupReach-v0").reset(options={"perturbation": (Load(2.0), Load(4.0))})
+        gym.make("reach/CupReach-v1").reset(options={"perturbation": (Load(2.0), Load(4.0))})
     stacked = CupEnv(perturbation=(StiffnessChange(4.0), StiffnessChange(0.5))).reset(seed=0)[0]
     np.testing.assert_array_equal(stacked, CupEnv(perturbation=StiffnessChange(2.0)).reset(seed=0)[0])

@@ -50,7 +50,7 @@ def registered() -> Iterator[None]:
 
 
 def test_a_mirror_reversal_mirrors_the_seen_hand_and_not_its_twin() -> None:
-    env = gym.make("reach/CupReach-v0", perturbation=MirrorReversal(onset_s=0.1))
+    env = gym.make("reach/CupReach-v1", perturbation=MirrorReversal(onset_s=0.1))
     _, info = env.reset(seed=0)
     start = info["truth"]["hand"]
     for _ in range(30):
@@ -70,7 +70,7 @@ def mirrored(truth: dict[str, Any], start: Any, cup: Any) -> Any:
 
 
 def test_a_map_that_depends_on_the_cup_follows_it_from_trial_to_trial() -> None:
-    env = gym.make("reach/CupReach-v0", perturbation=CupMirror())
+    env = gym.make("reach/CupReach-v1", perturbation=CupMirror())
     for cup in ((0.15, 0.55), (0.02, 0.52), (0.25, 0.5), None):
         _, info = env.reset(seed=0, options={"cup": cup} if cup else {})
         start, place = info["truth"]["hand"], info["truth"]["cup"]
@@ -81,7 +81,7 @@ def test_a_map_that_depends_on_the_cup_follows_it_from_trial_to_trial() -> None:
 
 def test_a_map_that_depends_on_the_cup_follows_it_in_a_vector() -> None:
     def positions(**perturbation: Any) -> Any:
-        envs = gym.make_vec("reach/CupReach-v0", 3, "vector_entry_point", **perturbation)
+        envs = gym.make_vec("reach/CupReach-v1", 3, "vector_entry_point", **perturbation)
         _, infos = envs.reset(seed=0)
         start = infos["truth"]["hand"].copy()
         for _ in range(170):
@@ -99,13 +99,13 @@ def test_it_composes_survives_json_and_is_read_from_toml(tmp_path: Path) -> None
     mirror = MirrorReversal()
     assert as_perturbations(asdict(mirror)) == (mirror,)
     assert scaled(mirror, -1.0) == mirror
-    gym.make("reach/CupReach-v0", perturbation=(mirror, Rotation(20.0))).reset(seed=0)
+    gym.make("reach/CupReach-v1", perturbation=(mirror, Rotation(20.0))).reset(seed=0)
     file = tmp_path / "mirror.toml"
     blocks = '[[blocks]]\nname = "baseline"\ntrials = 1\n[[blocks]]\nname = "perturbed"\ntrials = 1\n'
     file.write_text(f'name = "mirror"\n{blocks}perturbation = [{{ kind = "mirror-reversal" }}]\n')
     protocol = read_protocol(file)
     assert protocol.blocks == (Block("baseline", 1), Block("perturbed", 1, (mirror,)))
-    env = ProtocolWrapper(gym.make("reach/CupReach-v0"), protocol)
+    env = ProtocolWrapper(gym.make("reach/CupReach-v1"), protocol)
     env.reset()
     while not any(env.step(np.zeros(4))[2:4]):
         pass
@@ -132,4 +132,4 @@ def test_what_cannot_be_registered_is_refused_by_name() -> None:
         with pytest.raises(ValueError, match=rf"{wrong.__name__}.*{message}|{message}.*{wrong.__name__}"):
             register(wrong)  # type: ignore[type-var]
     with pytest.raises(ValueError, match="Nameless"):
-        gym.make("reach/CupReach-v0", perturbation=Nameless())
+        gym.make("reach/CupReach-v1", perturbation=Nameless())

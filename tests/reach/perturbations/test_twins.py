@@ -37,20 +37,20 @@ def assert_same(ours: list[Any], theirs: list[Any]) -> None:
 @pytest.mark.parametrize("control", CONTROLS)
 @pytest.mark.parametrize("perturbation", [(), (Rotation(30.0, 0.2), CurlField(13.0)), (Load(0.5), CupJump(0.05))])
 def test_what_follows_a_saved_state_is_the_same_to_the_last_bit(control: str, perturbation: Any) -> None:
-    env = gym.make("reach/CupGrab-v0", control=control, height_m=(1.6, 1.9)).unwrapped
+    env = gym.make("reach/CupGrab-v1", control=control, height_m=(1.6, 1.9)).unwrapped
     env.reset(seed=1, options={"perturbation": perturbation})
     play(env, 13, 0)
     state = env.get_state()
     first = play(env, 120, 1)
     env.set_state(state)
     assert_same(first, play(env, 120, 1))
-    other = gym.make("reach/CupGrab-v0", control=control, height_m=(1.6, 1.9)).unwrapped
+    other = gym.make("reach/CupGrab-v1", control=control, height_m=(1.6, 1.9)).unwrapped
     other.set_state(state)
     assert_same(first, play(other, 120, 1))
 
 
 def test_what_is_no_state_is_refused() -> None:
-    env = gym.make("reach/CupGrab-v0").unwrapped
+    env = gym.make("reach/CupGrab-v1").unwrapped
     with pytest.raises(ValueError, match="state: expected a mapping with"):
         env.set_state({})
     env.reset(seed=0)
@@ -110,7 +110,7 @@ SPOILT: list[tuple[str, Any, Any]] = [
 
 
 def test_a_state_with_a_wrong_entry_is_refused_by_its_name_and_changes_nothing() -> None:
-    env = gym.make("reach/CupGrab-v0", perturbation=Nudge(onset_s=0.1)).unwrapped
+    env = gym.make("reach/CupGrab-v1", perturbation=Nudge(onset_s=0.1)).unwrapped
     env.reset(seed=1)
     play(env, 9, 0)
     state = env.get_state()
@@ -124,7 +124,7 @@ def test_a_state_with_a_wrong_entry_is_refused_by_its_name_and_changes_nothing()
 
 @pytest.mark.parametrize(("name", "value"), [("_done_actions", []), ("_cup_option", [0.1, 0.5]), ("_begun", True)])
 def test_a_state_with_another_entry_that_means_something_works(name: str, value: Any) -> None:
-    env = gym.make("reach/CupGrab-v0").unwrapped
+    env = gym.make("reach/CupGrab-v1").unwrapped
     env.reset(seed=1)
     play(env, 9, 0)
     env.set_state({**env.get_state(), name: value})
@@ -136,8 +136,8 @@ def test_a_state_with_another_entry_that_means_something_works(name: str, value:
 @pytest.mark.parametrize("control", CONTROLS)
 @pytest.mark.parametrize("perturbation", [kind() for kind in PERTURBATIONS.values()], ids=lambda p: p.kind)
 def test_a_twin_is_the_same_reach_without_the_perturbation(control: str, perturbation: Any) -> None:
-    env = gym.make("reach/CupReach-v0", control=control, perturbation=perturbation)
-    plain = gym.make("reach/CupReach-v0", control=control)
+    env = gym.make("reach/CupReach-v1", control=control, perturbation=perturbation)
+    plain = gym.make("reach/CupReach-v1", control=control)
     first, _ = env.reset(seed=5)
     plain.reset(seed=5)
     rest = first[15:19].astype(np.float64)
@@ -153,7 +153,7 @@ def test_a_twin_is_the_same_reach_without_the_perturbation(control: str, perturb
 
 def test_a_twin_leaves_its_trial_alone_and_keeps_its_cup_and_body() -> None:
     def make() -> Any:
-        env = gym.make("reach/CupReach-v0", height_m=(1.5, 1.9), perturbation=Nudge(onset_s=0.1)).unwrapped
+        env = gym.make("reach/CupReach-v1", height_m=(1.5, 1.9), perturbation=Nudge(onset_s=0.1)).unwrapped
         env.reset(seed=3)
         env.reset(options={"cup": (0.2, 0.5), "perturbation": (DelayChange(0.1), Rotation(20.0))})
         return env
@@ -175,4 +175,4 @@ def test_a_twin_leaves_its_trial_alone_and_keeps_its_cup_and_body() -> None:
 
 def test_a_twin_needs_a_trial() -> None:
     with pytest.raises(gym.error.ResetNeeded):
-        twin(gym.make("reach/CupReach-v0"))
+        twin(gym.make("reach/CupReach-v1"))

@@ -12,7 +12,7 @@ from reach.protocols import PROTOCOLS, Block, Gradual, Protocol, read_protocol
 GOOD = """
 name = "gradual-20"
 source = "a pilot"
-env_id = "reach/CupGrab-v0"
+env_id = "reach/CupGrab-v1"
 cups = [[0.12, 0.56], [0.05, 0.52]]
 
 [[blocks]]
@@ -54,7 +54,7 @@ def test_a_toml_file_gives_the_protocol_it_says(tmp_path: Path) -> None:
             ),
         ),
         source="a pilot",
-        env_id="reach/CupGrab-v0",
+        env_id="reach/CupGrab-v1",
         cups=((0.12, 0.56), (0.05, 0.52)),
     )
 
@@ -89,8 +89,8 @@ WRONG = [
     (f'name = "a/b"\n{BLOCKS}', "name.*'a/b'"),
     (f'name = "{"a" * 101}"\n{BLOCKS}', "100"),
     (f"name = 3\n{BLOCKS}", "name: expected text, got 3"),
-    (f'name = "x"\nenv_id = "CartPole-v1"\n{BLOCKS}', "env_id: .*CupGrab-v0.*'CartPole-v1'"),
-    (f'name = "x"\nenv_id = "theirs:reach/CupGrab-v0"\n{BLOCKS}', "env_id: .*'theirs:reach/CupGrab-v0'"),
+    (f'name = "x"\nenv_id = "CartPole-v1"\n{BLOCKS}', "env_id: .*CupGrab-v1.*'CartPole-v1'"),
+    (f'name = "x"\nenv_id = "theirs:reach/CupGrab-v1"\n{BLOCKS}', "env_id: .*'theirs:reach/CupGrab-v1'"),
     (f'name = "x"\ncups = [[0.1]]\n{BLOCKS}', r"cup.*\[0.1\]"),
     (f'name = "x"\ncups = []\n{BLOCKS}', r"cups: .*got \[\]"),
     ('name = "x"\nblocks = 4\n', "blocks: .*table.*got 4"),
@@ -150,5 +150,5 @@ def test_the_example_can_be_read() -> None:
 
 
 def test_an_environment_may_be_named_with_the_prefix_of_this_project(tmp_path: Path) -> None:
-    text = f'name = "x"\nenv_id = "reach:reach/CupGrab-v0"\n{BLOCKS}'
-    assert read_protocol(written(tmp_path, text)).env_id == "reach:reach/CupGrab-v0"
+    text = f'name = "x"\nenv_id = "reach:reach/CupGrab-v1"\n{BLOCKS}'
+    assert read_protocol(written(tmp_path, text)).env_id == "reach:reach/CupGrab-v1"

@@ -46,7 +46,7 @@ def test_presets_have_the_blocks_of_their_studies() -> None:
 
 @pytest.mark.parametrize("arm", sorted(ARMS))
 def test_every_arm_can_begin_every_trial_of_every_preset(arm: str) -> None:
-    env = gym.make("reach/CupReach-v0", arm=arm)
+    env = gym.make("reach/CupReach-v1", arm=arm)
     places = {cup for p in PROTOCOLS.values() for cups in (p.cups, *(b.cups for b in p.blocks)) for cup in cups}
     for place in sorted(places):
         _, info = env.reset(seed=0, options={"cup": place})
@@ -55,7 +55,7 @@ def test_every_arm_can_begin_every_trial_of_every_preset(arm: str) -> None:
 
 @pytest.mark.parametrize("limit", [None, 7])
 def test_trials_end_with_or_without_a_time_limit_of_the_environment(limit: int | None) -> None:
-    env: Any = CupEnv(task="reach") if limit is None else gym.make("reach/CupReach-v0", max_episode_steps=limit)
+    env: Any = CupEnv(task="reach") if limit is None else gym.make("reach/CupReach-v1", max_episode_steps=limit)
     wrapper = ProtocolWrapper(env, SHORT)
     rest = wrapper.reset()[0][15:19]
     lengths = []
@@ -72,7 +72,7 @@ def test_trials_end_with_or_without_a_time_limit_of_the_environment(limit: int |
 
 
 def test_every_trial_is_run_once_and_in_order() -> None:
-    wrapper = ProtocolWrapper(gym.make("reach/CupReach-v0"), SHORT, seed=1)
+    wrapper = ProtocolWrapper(gym.make("reach/CupReach-v1"), SHORT, seed=1)
     play(wrapper)
     blocks = [(row["trial"], row["block"], row["trial_in_block"], row["probe"]) for row in wrapper.rows]
     assert blocks == [
@@ -94,7 +94,7 @@ def test_every_trial_is_run_once_and_in_order() -> None:
 
 def test_the_same_seed_gives_the_same_bits_and_another_does_not() -> None:
     first, again, other = (
-        np.array(play(ProtocolWrapper(gym.make("reach/CupReach-v0"), SHORT, seed=seed))) for seed in (1, 1, 2)
+        np.array(play(ProtocolWrapper(gym.make("reach/CupReach-v1"), SHORT, seed=seed))) for seed in (1, 1, 2)
     )
     np.testing.assert_array_equal(first, again)
     assert first.shape != other.shape or not np.array_equal(first, other)
@@ -102,7 +102,7 @@ def test_the_same_seed_gives_the_same_bits_and_another_does_not() -> None:
 
 def test_noise_does_not_depend_on_what_the_learner_did_before() -> None:
     def starts(command: list[float]) -> list[np.ndarray]:
-        wrapper = ProtocolWrapper(gym.make("reach/CupReach-v0"), SHORT, seed=3)
+        wrapper = ProtocolWrapper(gym.make("reach/CupReach-v1"), SHORT, seed=3)
         found = []
         while not wrapper.finished:
             found.append(wrapper.reset()[0])
@@ -116,7 +116,7 @@ def test_noise_does_not_depend_on_what_the_learner_did_before() -> None:
 
 
 def test_a_trial_that_was_left_is_begun_again() -> None:
-    wrapper = ProtocolWrapper(gym.make("reach/CupReach-v0"), SHORT, seed=1)
+    wrapper = ProtocolWrapper(gym.make("reach/CupReach-v1"), SHORT, seed=1)
     first, _ = wrapper.reset()
     wrapper.step([0.0, 0.0, 0.0, 0.0])
     again, _ = wrapper.reset()
@@ -134,7 +134,7 @@ def test_each_round_of_reaches_visits_every_cup(seed: int) -> None:
 
 
 def test_perturbations_act_in_their_block_only() -> None:
-    wrapper = ProtocolWrapper(gym.make("reach/CupReach-v0"), SHORT, seed=1)
+    wrapper = ProtocolWrapper(gym.make("reach/CupReach-v1"), SHORT, seed=1)
     turned = {}
     while not wrapper.finished:
         wrapper.reset()
@@ -154,7 +154,7 @@ def one_trial(
 ) -> list[dict[str, Any]]:
     """Rows of a baseline reach and a perturbed one, of a learner that always commands the same."""
     blocks = (Block("baseline", 1), Block("perturbed", 1, perturbation, probe=probe, **block))
-    wrapper = ProtocolWrapper(gym.make("reach/CupReach-v0"), Protocol(protocol, blocks, "these tests"), seed=4)
+    wrapper = ProtocolWrapper(gym.make("reach/CupReach-v1"), Protocol(protocol, blocks, "these tests"), seed=4)
     play(wrapper)
     return wrapper.rows
 
@@ -190,7 +190,7 @@ def test_a_channel_trial_has_the_adaptation_index_and_no_other_has() -> None:
 
 def test_the_trajectory_is_kept_of_reaches_in_which_something_sets_in() -> None:
     blocks = (Block("baseline", 1), Block("perturbed", 1, (CupJump(onset_s=0.1),)))
-    wrapper = ProtocolWrapper(gym.make("reach/CupReach-v0"), Protocol("jump", blocks, "these tests"))
+    wrapper = ProtocolWrapper(gym.make("reach/CupReach-v1"), Protocol("jump", blocks, "these tests"))
     play(wrapper)
     assert list(wrapper.trajectories) == [1]
     path = wrapper.trajectories[1]
@@ -200,8 +200,8 @@ def test_the_trajectory_is_kept_of_reaches_in_which_something_sets_in() -> None:
 
 
 def test_nothing_of_the_schedule_is_told_outside_truth() -> None:
-    wrapper = ProtocolWrapper(gym.make("reach/CupReach-v0"), SHORT, seed=1)
-    plain = gym.make("reach/CupReach-v0")
+    wrapper = ProtocolWrapper(gym.make("reach/CupReach-v1"), SHORT, seed=1)
+    plain = gym.make("reach/CupReach-v1")
     assert set(wrapper.reset()[1]) == set(plain.reset()[1])
     assert set(wrapper.step([0, 0, 0, 0])[4]) == set(plain.step([0, 0, 0, 0])[4])
 
@@ -217,4 +217,4 @@ def test_nothing_of_the_schedule_is_told_outside_truth() -> None:
 )
 def test_bad_input_is_refused_by_name(make: Any, message: str) -> None:
     with pytest.raises(ValueError, match=message):
-        make(gym.make("reach/CupReach-v0"))
+        make(gym.make("reach/CupReach-v1"))

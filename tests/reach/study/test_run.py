@@ -250,7 +250,7 @@ def schedule_and_rows(model: Any) -> list[dict[str, Any]]:
 
 def test_probes_do_not_interrupt_the_rollouts_of_an_on_policy_learner() -> None:
     # Longer than a reach, so that one is never full before the next probe.
-    model = PPO("MlpPolicy", "reach/CupReach-v0", n_steps=256, batch_size=64, n_epochs=1, seed=1, device="cpu")
+    model = PPO("MlpPolicy", "reach/CupReach-v1", n_steps=256, batch_size=64, n_epochs=1, seed=1, device="cpu")
     before = model.policy.action_net.weight.detach().clone()
     schedule_and_rows(model)
     assert model._n_updates > 0
@@ -258,7 +258,7 @@ def test_probes_do_not_interrupt_the_rollouts_of_an_on_policy_learner() -> None:
 
 
 def test_the_end_of_every_trial_is_kept_for_replay() -> None:
-    model = SAC("MlpPolicy", "reach/CupReach-v0", learning_starts=10_000, buffer_size=3_000, seed=1, device="cpu")
+    model = SAC("MlpPolicy", "reach/CupReach-v1", learning_starts=10_000, buffer_size=3_000, seed=1, device="cpu")
     rows = schedule_and_rows(model)
     learned = [row for row in rows if not row["probe"] and row["block"] != "clamp"]
     buffer: Any = model.replay_buffer
