@@ -163,8 +163,12 @@ class Learner:
         return f"{text}, which were {fewest if fewest == most else f'{fewest} to {most}'} trials"
 
 
-# Algorithms of learners with a perceptron under any rule: name, class, title, and control steps of training.
-REWARD_ALGORITHMS = (("", PPO, "PPO", 1_000_000), ("sac", SAC, "SAC", 150_000), ("td3", TD3, "TD3", 150_000))
+# Off-policy learners choose postures instead of changes of posture.
+ABSOLUTE: Mapping[str, Any] = {"command": "absolute"}
+# Algorithms of learners with a perceptron under any rule: name, class, title, control steps of training, env options.
+REWARD_ALGORITHMS: tuple[tuple[str, str, str, int, Mapping[str, Any]], ...] = (
+    ("", PPO, "PPO", 1_000_000, {}), ("sac", SAC, "SAC", 150_000, ABSOLUTE), ("td3", TD3, "TD3", 150_000, ABSOLUTE)
+)  # fmt: skip
 REWARD_LSTM = Learner(
     Spec("reward", "lstm", "bp"),
     RECURRENT_PPO,
@@ -177,7 +181,7 @@ REWARD_TQC = Learner(
     "learns from sparse reward alone, by TQC with hindsight",
     steps=50_000,
     env_id=REACH,
-    env_options={"observation": "goal"},
+    env_options={"observation": "goal", **ABSOLUTE},
 )
 _registered: dict[str, Learner] = {}
 
@@ -231,10 +235,11 @@ def learners() -> dict[str, Learner]:
                 description += f"; {network.note}"
             spec = Spec("error", network.name, rule)
             entries.append(_error_learner(spec, description, network.hidden_rate, network.env_options))
-    for algorithm, model, title, steps in REWARD_ALGORITHMS:
+    for algorithm, model, title, steps, options in REWARD_ALGORITHMS:
         description = f"learns from reward alone, by {title}"
         for rule in rules_for(NETWORKS["mlp"]):
-            entries.append(Learner(Spec("reward", "mlp", rule, algorithm), model, description, steps=steps))
+            spec = Spec("reward", "mlp", rule, algorithm)
+            entries.append(Learner(spec, model, description, steps=steps, env_options=options))
     entries += [REWARD_LSTM, REWARD_TQC]
     for rule in rules_for(NETWORKS["snn"]):
         spec = Spec("reward", "snn", rule)

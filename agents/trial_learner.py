@@ -46,8 +46,9 @@ from agents.vec_env import (
     saved_random_states,
     set_random_states,
 )
+from reach import CommandMap
 
-# An observation repeats the last command, in float32: it belongs to the same trial if the two differ by less.
+# An observation holds the last command, in float32: it belongs to the same trial if the two differ by less.
 SAME_COMMAND = 1e-5
 
 
@@ -58,12 +59,14 @@ class Trial:
     Attributes:
         reach: memory of the controller.
         network: state of the learner's network.
-        command: (4,) the last one sent.
+        actions: what an action does to the command; None before the first action.
+        command: (4,) the command after the last action.
     """
 
     reach: Reach
     network: Any
-    command: NDArray[np.float32] | None = None
+    actions: CommandMap | None = None
+    command: NDArray[np.float64] | None = None
 
 
 T = TypeVar("T", bound=Trial)
@@ -121,7 +124,7 @@ class TrialLearner(ABC, Generic[T]):
 
     @abstractmethod
     def _act(self, trial: T, observation: Any) -> NDArray[np.float32]:
-        """Return the command (4,) for an observation, and store it in the trial."""
+        """Return the command (4,) that the learner wants after an observation."""
 
     @abstractmethod
     def _finish(self, trial: T, last: Any, rewards: float) -> None:
@@ -232,6 +235,7 @@ class TrialLearner(ABC, Generic[T]):
             ValueError: an environment in which this learner cannot act or learn.
         """
         arm, task, control = (env_attribute(env, name) for name in ("arm", "task", "control"))
+        self._control, self._command = control, env_attribute(env, "command")
         senses = ObservationReader(arm, env_options_of(env))
         self._require_usable(env, senses)
         self.env = env
@@ -258,17 +262,17 @@ class TrialLearner(ABC, Generic[T]):
         episode_start: NDArray[np.bool_] | None = None,
         deterministic: bool = False,
     ) -> tuple[NDArray[np.float32], list[T]]:
-        """Return commands for one observation or a batch of n.
+        """Return actions for one observation or a batch of n.
 
         Args:
             observation: from the environment.
             state: what the last call returned. Without it the learner continues the reach of its last call, and begins
-                a new one where the observation does not repeat the last command.
+                a new one where the observation does not hold the last command.
             episode_start: (n,) whether a trial has just begun.
             deterministic: whether trials that begin now are without exploration.
 
         Returns:
-            Commands (4,) or (n, 4) in [-1, 1], and the state for the next call.
+            Actions (4,) or (n, 4) in [-1, 1], and the state for the next call.
 
         Raises:
             ValueError: an observation of another shape, or one that is not finite.
@@ -285,10 +289,10 @@ class TrialLearner(ABC, Generic[T]):
             else previous[k]
             for k, part in enumerate(batch)
         ]
-        commands = np.array([self._act(trial, part) for trial, part in zip(trials, batch, strict=True)])
+        actions = np.array([self._action(trial, part) for trial, part in zip(trials, batch, strict=True)])
         if state is None:
             self._predicted_trials = trials
-        return (commands[0] if is_single else commands), trials
+        return (actions[0] if is_single else actions), trials
 
     def learn(
         self,
@@ -331,8 +335,8 @@ class TrialLearner(ABC, Generic[T]):
         steps = np.zeros(source.num_envs, dtype=int)
         running = True
         while running:
-            commands = np.array([self._act(*pair) for pair in zip(trials, source.observations, strict=True)])
-            rewards, dones, infos = source.step(commands)
+            actions = np.array([self._action(*pair) for pair in zip(trials, source.observations, strict=True)])
+            rewards, dones, infos = source.step(actions)
             self.num_timesteps += source.num_envs
             total_reward += rewards
             steps += 1
@@ -352,6 +356,16 @@ class TrialLearner(ABC, Generic[T]):
         hook.on_rollout_end()
         hook.on_training_end()
         return self
+
+    def _action(self, trial: T, observation: Any) -> NDArray[np.float32]:
+        """Return the action (4,) that brings the command to the wanted one, or as near to it as an action can."""
+        wanted, last = self._act(trial, observation), self.senses.latest_command(observation).astype(np.float64)
+        if trial.actions is None:
+            # The command at the start of a trial is that of rest.
+            trial.actions = CommandMap.of(self._command, self._control, self.controller.arm, last)
+        action: NDArray[np.float32] = trial.actions.action_for(wanted, last).astype(np.float32)
+        trial.command = trial.actions.command_after(action, last)
+        return action
 
     def _continues(self, trial: Trial, observation: Any) -> bool:
         if trial.command is None:

@@ -21,7 +21,7 @@ from stable_baselines3.common.vec_env import VecEnv, VecEnvWrapper
 import reach  # noqa: F401  (registers the environments)
 from agents.checkpoint import CheckpointError, generator_state, loading, mapping_of, require_entries
 from agents.settings import FLAG, Setting, check_settings, short
-from reach import CONTROLS, LARGEST_RETINA_PX, SMALLEST_RETINA_PX
+from reach import COMMANDS, CONTROLS, LARGEST_RETINA_PX, SMALLEST_RETINA_PX, command_for_control
 from reach.arguments import require_seed, require_whole
 from reach.env import OBSERVATION_FORMS
 
@@ -30,6 +30,7 @@ Env = gym.Env[Any, Any] | VecEnv
 # Valid values of the options that `env_options_of` returns.
 ENV_OPTIONS = {
     "control": Setting(also=CONTROLS),
+    "command": Setting(also=COMMANDS),
     "observation": Setting(also=OBSERVATION_FORMS),
     "retina_px": Setting(SMALLEST_RETINA_PX, LARGEST_RETINA_PX, whole=True),
     "retina_colour": FLAG,
@@ -68,10 +69,13 @@ def env_options_of(env: Env) -> dict[str, Any]:
     Defaults are left out.
     """
     observing = env_attribute(env, "observing")
-    options = {"control": env_attribute(env, "control"), "observation": observing.form}
+    options = {name: env_attribute(env, name) for name in ("control", "command")} | {"observation": observing.form}
     if observing.form == "retina":
         options |= {"retina_px": observing.retina_px, "retina_colour": observing.retina_colour}
-    defaults = {"control": "posture", "observation": "vector", "retina_px": 64, "retina_colour": False}
+    usual = command_for_control(None, options["control"])
+    defaults = {
+        "control": "posture", "command": usual, "observation": "vector", "retina_px": 64, "retina_colour": False
+    }  # fmt: skip
     return {name: value for name, value in options.items() if value != defaults[name]}
 
 

@@ -29,12 +29,12 @@ from reach.perturbations import (
 )
 from reach.registration import ENVIRONMENTS, OWN_PREFIX
 from reach.sim.arm import Arm
-from reach.sim.layout import ACTION_SIZE, CONTROL_STEP_S, CONTROLS, START_HAND_M, TRIAL_STEPS
+from reach.sim.layout import ACTION_SIZE, COMMANDS, CONTROL_STEP_S, CONTROLS, START_HAND_M, TRIAL_STEPS
 
 if TYPE_CHECKING:
     from reach.env import twin
     from reach.notebook import show
-    from reach.sim.actuators import joint_action
+    from reach.sim.actuators import CommandMap, command_for_control, joint_command
     from reach.sim.retina import (
         CUP_RGB,
         HAND_RGB,
@@ -50,7 +50,8 @@ if TYPE_CHECKING:
 
 # Names that are imported when first used, because their modules load a compiler or parts of the study.
 _LAZY = {
-    "twin": "reach.env", "show": "reach.notebook", "joint_action": "reach.sim.actuators",
+    "twin": "reach.env", "show": "reach.notebook",
+    **dict.fromkeys(("CommandMap", "command_for_control", "joint_command"), "reach.sim.actuators"),
     "Cup": "reach.sim.setup", "Senses": "reach.sim.setup",
     "GOAL_READY": "reach.sim.tasks", "GOAL_TIP_PENALTY": "reach.sim.tasks",
     **dict.fromkeys(("CUP_RGB", "HAND_RGB", "LUMINANCE", "TABLE_RGB", "LARGEST_RETINA_PX"), "reach.sim.retina"),
@@ -72,10 +73,10 @@ if not TYPE_CHECKING:
 
 __version__ = "0.1.0"
 __all__ = [
-    "ACTION_SIZE", "CONTROLS", "CONTROL_STEP_S", "CUP_RGB", "ENVIRONMENTS", "GOAL_READY", "GOAL_TIP_PENALTY",
-    "HAND_RGB", "LARGEST_RETINA_PX", "LUMINANCE", "OWN_PREFIX", "SMALLEST_RETINA_PX", "START_HAND_M", "TABLE_RGB",
-    "TRIAL_STEPS", "Arm", "ConstantForce", "Cup", "CupJump", "CupRemoved", "CurlField", "DelayChange", "EndVision",
-    "ErrorClamp", "ForceChannel", "Gain", "HideHand", "Load", "Nudge", "Prism", "Rotation", "Senses", "Slip",
-    "StiffnessChange", "ToolLength", "VelocityField", "__version__", "hand_centre_m", "joint_action", "pixel_places_m",
-    "show", "twin",
+    "ACTION_SIZE", "COMMANDS", "CONTROLS", "CONTROL_STEP_S", "CUP_RGB", "ENVIRONMENTS", "GOAL_READY",
+    "GOAL_TIP_PENALTY", "HAND_RGB", "LARGEST_RETINA_PX", "LUMINANCE", "OWN_PREFIX", "SMALLEST_RETINA_PX",
+    "START_HAND_M", "TABLE_RGB", "TRIAL_STEPS", "Arm", "CommandMap", "ConstantForce", "Cup", "CupJump", "CupRemoved",
+    "CurlField", "DelayChange", "EndVision", "ErrorClamp", "ForceChannel", "Gain", "HideHand", "Load", "Nudge", "Prism",
+    "Rotation", "Senses", "Slip", "StiffnessChange", "ToolLength", "VelocityField", "__version__",
+    "command_for_control", "hand_centre_m", "joint_command", "pixel_places_m", "show", "twin",
 ]  # fmt: skip

@@ -22,6 +22,7 @@ from reach.arguments import (
     require_keys,
     require_known,
     require_number,
+    require_numbers,
     require_seed,
     require_whole,
 )
@@ -29,7 +30,15 @@ from reach.perturbations import Perturbation, as_perturbations
 from reach.scene import Label, Paths, scene_of
 from reach.sim import layout as s
 from reach.sim import setup, tasks
-from reach.sim.actuators import LARGEST_TORQUE_N_M, joint_action
+from reach.sim.actuators import (
+    INCREMENT_APERTURE,
+    INCREMENT_DEGREES,
+    INCREMENT_SHARE,
+    LARGEST_TORQUE_N_M,
+    CommandMap,
+    command_for_control,
+    joint_command,
+)
 from reach.sim.arm import JOINT_LIMITS_DEGREES, Arm
 from reach.sim.retina import LARGEST_RETINA_PX, SMALLEST_RETINA_PX, draw_retinas
 from reach.sim.setup import LARGEST_APERTURE_M, Physical, cup_place
@@ -121,9 +130,13 @@ class CupEnv(gym.Env[Any, NDArray[np.float32]]):
     and hold it for 0.2 s. A cup that is struck too fast tips over, which ends the trial.
 
     ## Action space
-    `Box(-1, 1, (4,), float32)`, applied for 20 ms. Actions outside the bounds are errors. `control` selects what an
-    action means to the joints: an equilibrium posture held by joint springs (the default), torques, or the excitation
-    of eight muscles in antagonist pairs.
+    `Box(-1, 1, (4,), float32)`, applied for 20 ms. Actions outside the bounds are errors. An action changes the
+    command, which is part of the observation. `control` selects what a command means to the joints: an equilibrium
+    posture held by joint springs (the default), torques, or the excitation of eight muscles in antagonist pairs.
+
+    `command="increment"` (the default for postures): zero keeps the command, and 1 changes it by the increment of the
+    table. `command="absolute"` (the default for torques and muscles): an action is the command itself, shifted and
+    scaled so that zero is the command at the start.
 
     {action_table}
 
@@ -157,6 +170,7 @@ class CupEnv(gym.Env[Any, NDArray[np.float32]]):
     |---|---|---|
     | `task` | by the id | `"reach"` or `"grab"` |
     | `control` | `"posture"` | `"posture"`, `"torque"` or `"muscle"` |
+    | `command` | `None` | `"increment"` or `"absolute"`; `None` is `"increment"` for postures, else `"absolute"` |
     | `perturbation` | `None` | a perturbation, or a tuple or list of them that act together in every trial |
     | `reward` | `None` | `"dense"` or `"sparse"`; `None` is `"dense"`, and `"sparse"` with goals |
     | `observation` | `"vector"` | `"vector"`, `"goal"` or `"retina"` |
@@ -186,6 +200,7 @@ class CupEnv(gym.Env[Any, NDArray[np.float32]]):
         task: str = "grab",
         *,
         control: str = "posture",
+        command: str | None = None,
         perturbation: Perturbation | Sequence[Any] | Mapping[str, Any] | None = None,
         reward: str | None = None,
         observation: str = "vector",
@@ -209,6 +224,7 @@ class CupEnv(gym.Env[Any, NDArray[np.float32]]):
         require_choice("render_mode", render_mode, (None, *self.metadata["render_modes"]))
         self.task = task
         self.control = control
+        self.command = command_for_control(command, control)
         self.observing = Observing(observation, retina_px, retina_colour)
         self.reward = reward_for(observation, reward)
         if observation == "goal":
@@ -217,7 +233,8 @@ class CupEnv(gym.Env[Any, NDArray[np.float32]]):
         self.label = Label()
         self._size = picture_size(width, height)
         self._simulation = Simulation(
-            1, task=task, control=control, reward=self.reward, perturbations=[as_perturbations(perturbation)],
+            1, task=task, control=control, command=self.command, reward=self.reward,
+            perturbations=[as_perturbations(perturbation)],
             person=setup.Person(arm, height_m, mass_kg, strength), cup=cup, senses=senses,
         )  # fmt: skip
         self._set_views()
@@ -293,10 +310,10 @@ class CupEnv(gym.Env[Any, NDArray[np.float32]]):
                 self.render()
         return self._observation(), reward, terminated, False, info
 
-    def joint_action(self, torque: Any, ahead_s: float = 0.0) -> NDArray[np.float64]:
-        """Return the action (3,) of the joints that gives `torque` in the true state, for scripted controllers.
+    def joint_command(self, torque: Any, ahead_s: float = 0.0) -> NDArray[np.float64]:
+        """Return the command (3,) of the joints that gives `torque` in the true state, for scripted controllers.
 
-        It reads the true state, which an honest learner may not.
+        It reads the true state, which an honest learner may not. `action_for` gives the action for a command.
 
         Args:
             torque: (3,) N m, beyond what overcomes viscosity.
@@ -308,7 +325,22 @@ class CupEnv(gym.Env[Any, NDArray[np.float32]]):
         row, ahead_s = self._row, require_number("ahead_s", ahead_s, -s.TRIAL_S, s.TRIAL_S, "s")
         angle, velocity = (row[first : first + 3].copy() for first in (s.ANGLE_1, s.VELOCITY_1))
         angle += ahead_s * velocity
-        return joint_action(self.arm, self.control, torque, angle, velocity, strength=row.item(s.STRENGTH))
+        return joint_command(self.arm, self.control, torque, angle, velocity, strength=row.item(s.STRENGTH))
+
+    def action_for(self, command: Any) -> NDArray[np.float64]:
+        """Return the action (4,) after which the command is nearest to `command`, for scripted controllers.
+
+        Args:
+            command: (4,) in [-1, 1], of the joints and the aperture of the fingers.
+
+        Raises:
+            ValueError: a command that is not four numbers in [-1, 1].
+        """
+        wanted = require_numbers("command", command, ACTION_SHAPE)
+        if (np.abs(wanted) > 1.0).any():
+            raise ValueError(f"command: expected four numbers in [-1, 1], got {command!r}")
+        offset, scale, last = (self._row[first : first + 4] for first in (s.OFFSET_1, s.SCALE_1, s.COMMANDED_1))
+        return CommandMap(self._row[s.KEEP], offset, scale).action_for(wanted, last)
 
     def get_state(self) -> dict[str, Any]:
         """Return the whole state, also during a trial: body, cup, delayed senses, noise, clock and generator.
@@ -424,14 +456,18 @@ class CupEnv(gym.Env[Any, NDArray[np.float32]]):
 
 
 def action_table() -> str:
-    """Return the meaning of actions -1..1 in each control mode, for the arm "winter", as a Markdown table."""
-    lines = ['| index | action | `"posture"` | `"torque"` | `"muscle"` |', "|---|---|---|---|---|"]
+    """Return the meaning of commands -1..1 in each control mode, for the arm "winter", as a Markdown table."""
+    lines = ['| index | command | `"posture"` | `"torque"` | `"muscle"` |', "|---|---|---|---|---|"]
     for k, (joint, (low, high)) in enumerate(JOINT_LIMITS_DEGREES.items()):
         torque = LARGEST_TORQUE_N_M[k]
         posture, torques = f"{low:g}..{high:g} degrees", f"{-torque:g}..{torque:g} N m"
         lines.append(f"| {k} | {joint} | {posture} | {torques} | extensors..flexors |")
     fingers = f"0..{LARGEST_APERTURE_M:g} m"
     lines.append(f"| {len(JOINT_LIMITS_DEGREES)} | aperture of the fingers | {fingers} | {fingers} | {fingers} |")
+    aperture, share = f"{0.5 * INCREMENT_APERTURE * LARGEST_APERTURE_M:g} m", f"{INCREMENT_SHARE:g} of the largest"
+    lines.append(
+        f"| | increment | {INCREMENT_DEGREES:g} degrees, {aperture} | {share}, {aperture} | {share}, {aperture} |"
+    )
     return "\n".join(lines)
 
 

@@ -64,6 +64,7 @@ class Simulation:
         *,
         task: str,
         control: str,
+        command: str,
         reward: str,
         perturbations: Sequence[tuple[Perturbation, ...]],
         person: setup.Person,
@@ -77,6 +78,7 @@ class Simulation:
             num_envs: 1 or more.
             task: "reach" or "grab".
             control: "posture", "torque" or "muscle".
+            command: "increment" or "absolute".
             reward: "dense" or "sparse".
             perturbations: the default ones of each world, (num_envs,).
             person, cup, senses: see `sim.setup`.
@@ -86,7 +88,6 @@ class Simulation:
             ValueError: an argument outside what is allowed; the message names it.
         """
         require_choice("task", task, TASKS)
-        require_choice("control", control, s.CONTROLS)
         require_choice("reward", reward, REWARDS)
         say_when_compiling(loop.advance_and_judge, "the simulation (half a minute)")
         self.num_envs = num_envs
@@ -97,6 +98,7 @@ class Simulation:
         self.default_perturbations = list(perturbations)
         self.perturbations = list(self.default_perturbations)
         self.control = s.CONTROLS.index(control)
+        self.command = command
         self._threads = threads
         self._lanes = s.FIRST_LANE if num_envs == 1 else s.ALL_LANES
         self.grab = task == "grab"
@@ -152,7 +154,7 @@ class Simulation:
         arm, strength = self.person.numbers(index, next_variate)
         cup = numbers_of(self.cup, index, next_variate)
         senses = numbers_of(self.senses, index, next_variate)
-        setup.write_settings(self.world.row(index), arm, strength, cup, senses, self.control)
+        setup.write_settings(self.world.row(index), arm, strength, cup, senses, self.control, self.command)
         return arm
 
     def seed(self, index: int, stream: np.uint64) -> None:

@@ -22,6 +22,7 @@ from reach.perturbations import for_each_environment
 from reach.scene import Label, Paths, scene_of
 from reach.sim import layout as s
 from reach.sim import setup, tasks
+from reach.sim.actuators import command_for_control
 from reach.sim.arm import Arm
 from reach.sim.setup import Physical
 from reach.sim.tasks import compute_reward
@@ -54,6 +55,7 @@ class CupVectorEnv(gym.vector.VectorEnv[Any, NDArray[np.float32], NDArray[Any]])
         task: str = "grab",
         *,
         control: str = "posture",
+        command: str | None = None,
         perturbation: Any = None,
         reward: str | None = None,
         observation: str = "vector",
@@ -76,7 +78,7 @@ class CupVectorEnv(gym.vector.VectorEnv[Any, NDArray[np.float32], NDArray[Any]])
 
         Args:
             num_envs: 1 to 1,000,000.
-            task, control, reward, observation, retina_px, retina_colour, arm, width, height: as for `CupEnv`.
+            task, control, command, reward, observation, retina_px, retina_colour, arm, width, height: as for `CupEnv`.
             perturbation: one perturbation, or a tuple or list of them that act together, for all environments; or a
                 sequence with one entry for each environment, at least one of which is None or a sequence:
                 `[None, Prism()]`, `[(Prism(),), (Load(),)]`.
@@ -106,6 +108,7 @@ class CupVectorEnv(gym.vector.VectorEnv[Any, NDArray[np.float32], NDArray[Any]])
         self.num_envs = num_envs
         self.task = task
         self.control = control
+        self.command = command_for_control(command, control)
         self.observing = Observing(observation, retina_px, retina_colour)
         self.reward = reward_for(observation, reward)
         if observation == "goal":
@@ -123,7 +126,7 @@ class CupVectorEnv(gym.vector.VectorEnv[Any, NDArray[np.float32], NDArray[Any]])
         self.observation_space = batch_space(self.single_observation_space, num_envs)
         self.action_space = batch_space(self.single_action_space, num_envs)
         self._simulation = Simulation(
-            num_envs, task=task, control=control, reward=self.reward,
+            num_envs, task=task, control=control, command=self.command, reward=self.reward,
             perturbations=for_each_environment(perturbation, num_envs),
             person=setup.Person(arm, height_m, mass_kg, strength), cup=cup, senses=senses, threads=threads,
         )  # fmt: skip

@@ -326,9 +326,7 @@ class ErrorLearner(TrialLearner[ErrorTrial]):
             trial.posture = posture
         if step == CREDIT_STEP:
             trial.eligible = self.feedforward.eligibility(trial.network)
-        command = self.controller.act(trial.reach, now, posture)
-        trial.command = command
-        return command
+        return self.controller.act(trial.reach, now, posture)
 
     def _sense(self, trial: ErrorTrial, observation: Any) -> Sensation:
         """Sense an observation, and read the error when it is due."""

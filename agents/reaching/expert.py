@@ -3,7 +3,7 @@
 It reads `info["truth"]`, so it is not an honest learner. It shows that a task can be done, and how well. The hand
 follows a minimum-jerk trajectory (Flash and Hogan 1985) to a place before the cup, then along its own axis around the
 cup, by computed torque (Craig, Introduction to Robotics, section 10.4): inverse dynamics of the wanted acceleration
-plus feedback on the true state. The environment converts torques to actions.
+plus feedback on the true state. The environment converts torques to commands, and commands to actions.
 """
 
 from __future__ import annotations
@@ -61,7 +61,9 @@ class Expert:
         acceleration = acceleration + DECAY_PER_S**2 * (now - ahead) + 2.0 * DECAY_PER_S * (wanted - velocity)
         torque = self.env.arm.inverse_dynamics(ahead, velocity, acceleration)
         self._step += 1
-        return np.append(self.env.joint_action(torque, LAG_S), 2.0 * self._aperture(truth) / LARGEST_APERTURE_M - 1.0)
+        aperture = 2.0 * self._aperture(truth) / LARGEST_APERTURE_M - 1.0
+        action: Array = self.env.action_for([*self.env.joint_command(torque, LAG_S), aperture])
+        return action
 
     def _aperture(self, truth: Mapping[str, Any]) -> float:
         near = float(np.linalg.norm(truth["hand"] - truth["cup"])) < CLOSE_WITHIN_M

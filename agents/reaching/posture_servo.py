@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from reach import CONTROL_STEP_S, Arm, joint_action
+from reach import CONTROL_STEP_S, Arm, joint_command
 
 Array = NDArray[np.float64]
 
@@ -89,7 +89,7 @@ class PostureServo:
             + 2.0 * DECAY_PER_S * (state.reference_velocity - state.velocity)
         )
         wanted = self.arm.inverse_dynamics(angle, state.velocity, acceleration)
-        command = joint_action(self.arm, self.control, wanted, angle, state.velocity)
+        command = joint_command(self.arm, self.control, wanted, angle, state.velocity)
         late = state.torque
         target = wanted + self._joint_viscosity @ state.velocity
         state.torque = target + (late - target) * LAG_DECAY

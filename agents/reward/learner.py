@@ -1,7 +1,7 @@
 """Learners taught by reward: Stable-Baselines3's algorithms with a learning rule inside their networks.
 
-Differences from Stable-Baselines3: an untrained policy outputs the resting command, observations are standardised by
-fixed constants, and checkpoints contain no pickles. Every call of `learn` begins new trials. A checkpoint that is
+Differences from Stable-Baselines3: observations are standardised by fixed constants, and checkpoints contain no
+pickles. Every call of `learn` begins new trials. A checkpoint that is
 written at the start of a rollout also holds the unfinished trials, and a resumed `learn` continues them.
 """
 
@@ -67,10 +67,6 @@ from agents.vec_env import (
 if TYPE_CHECKING:
     from reach.snapshot import Snapshot
 
-# Commands of the arm at rest.
-RESTING_COMMAND = (-0.638, 0.718, -0.410, 0.818)
-# Initial log SD of the grip command; it is larger than that of the joints.
-GRIP_LOG_SD = -0.5
 # Share of the learning rate that is left after the usual training.
 LAST_SHARE = 0.1
 HIDDEN_CELLS = (128, 128)
@@ -155,8 +151,6 @@ class RewardLearner(ABC):
         }
         algorithm: Any = super()
         algorithm.__init__(self.POLICY, env, seed=seed, policy_kwargs=policy_kwargs, **{**self.DEFAULTS, **settings})
-        with torch.no_grad():
-            self._start_at_rest()
 
     @classmethod
     def known_settings(cls) -> dict[str, Setting]:
@@ -166,10 +160,6 @@ class RewardLearner(ABC):
     def _policy_arguments(self, rule: str) -> dict[str, Any]:
         """Return further `policy_kwargs`."""
         return {"rule": rule}
-
-    @abstractmethod
-    def _start_at_rest(self) -> None:
-        """Set the weights so that the untrained policy outputs the resting command."""
 
     @abstractmethod
     def _actors(self) -> list[list[Any]]:

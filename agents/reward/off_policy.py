@@ -1,7 +1,7 @@
 """SAC, TD3, and TQC with hindsight experience replay, with a learning rule inside their networks.
 
-They explore within the range of commands that reaches need. TQC also holds its decisions, and explores by noise that
-lasts.
+With `command="absolute"` they choose postures, within the range of commands that reaches need. TQC also holds its
+decisions, and explores by noise that lasts.
 """
 
 from __future__ import annotations
@@ -20,33 +20,36 @@ from stable_baselines3 import SAC, TD3, HerReplayBuffer
 from stable_baselines3.common.noise import ActionNoise, NormalActionNoise
 from stable_baselines3.common.vec_env import VecEnv, VecEnvWrapper
 
-from agents.reward.learner import GRIP_LOG_SD, RESTING_COMMAND, FallingRate, RewardLearner
+from agents.reward.learner import FallingRate, RewardLearner
 from agents.reward.policies import AveragedTQCPolicy, RuledSACPolicy, RuledTD3Policy, ScaledGoal, chain_of
 from agents.reward.saved_state import end_trials
 from agents.settings import Setting
 from agents.vec_env import env_attribute
-from reach import ACTION_SIZE, GOAL_READY, GOAL_TIP_PENALTY
+from reach import ACTION_SIZE, GOAL_READY, GOAL_TIP_PENALTY, CommandMap
 
 # Control steps from one decision to the next: 0.16 s.
 DECISION_STEPS = 8
 # Share of the distance to the wanted command that the command covers in a step: most of it in a third of a second.
 APPROACH_SHARE = 0.12
-# Lowest and highest command of shoulder, elbow and wrist in learned reaches, with a margin.
-LOWEST = (-0.75, -0.08, -0.85)
-HIGHEST = (-0.05, 0.82, 0.05)
+# Lowest and highest action of shoulder, elbow and wrist in learned reaches, with a margin; actions are absolute.
+LOWEST = (-0.07, -0.465, -0.31)
+HIGHEST = (0.36, 0.06, 0.33)
 # Grip: the whole range, and the part in which the hand is open as wide as a cup.
-ANY_GRIP = (-1.0, 1.0)
-OPEN_GRIP = (0.4, 1.0)
+ANY_GRIP = (-1.0, 0.1)
+OPEN_GRIP = (-0.23, 0.1)
+# The command at rest of the unperturbed arm, and what an action does to the command.
+RESTING_COMMAND = np.array([-0.638, 0.718, -0.410, 0.818])
+ABSOLUTE = CommandMap(0.0, RESTING_COMMAND, 1.0 + np.abs(RESTING_COMMAND))
 
 
 def approach(wanted: NDArray[np.float32], observation: Any) -> NDArray[np.float32]:
-    """Return the commands (..., 4) that move `APPROACH_SHARE` of the way from the last commands to the wanted ones.
+    """Return the actions (..., 4) that move the command `APPROACH_SHARE` of the way to that of the wanted actions.
 
-    The last commands are the end of the observation (the efference copy).
+    The last command is the end of the observation (the efference copy).
     """
     last = np.asarray(observation["observation"])[..., -ACTION_SIZE:]
-    command: NDArray[np.float32] = (last + APPROACH_SHARE * (wanted - last)).astype(np.float32)
-    return command
+    command = last + APPROACH_SHARE * (ABSOLUTE.command_after(wanted, last) - last)
+    return ABSOLUTE.action_for(command, last).astype(np.float32)
 
 
 class HeldCommands(VecEnvWrapper):
@@ -97,14 +100,14 @@ class HeldCommands(VecEnvWrapper):
 
 
 class UsualCommands(VecEnvWrapper):
-    """A VecEnv whose action space is limited to the commands that reaches need.
+    """A VecEnv whose action space is limited to the absolute commands that reaches need.
 
     A policy that is squashed to its action space then never leaves them. Most postures outside reach no cup, and a
     critic that is never corrected there overestimates some of them.
     """
 
     def __init__(self, venv: VecEnv, grip: tuple[float, float]) -> None:
-        """Wrap environments with `control="posture"`; `grip` is the lowest and the highest command of the fingers."""
+        """Wrap environments of absolute postures; `grip` is the lowest and the highest action of the fingers."""
         low, high = (
             np.array([*joints, end], dtype=np.float32) for joints, end in zip((LOWEST, HIGHEST), grip, strict=True)
         )
@@ -120,8 +123,9 @@ class UsualCommands(VecEnvWrapper):
 
 
 def within_usual_commands(env: VecEnv, grip: tuple[float, float]) -> VecEnv:
-    """Limit the action space by `UsualCommands` where commands are postures; return other environments unchanged."""
-    if isinstance(env, UsualCommands) or env_attribute(env, "control") != "posture":
+    """Limit the action space by `UsualCommands` where actions are postures; return other environments unchanged."""
+    meaning = env_attribute(env, "control"), env_attribute(env, "command")
+    if isinstance(env, UsualCommands) or meaning != ("posture", "absolute"):
         return env
     return UsualCommands(env, grip)
 
@@ -173,6 +177,8 @@ class HeldNoise(ActionNoise):
 
 # Initial log SD of the joint commands of SAC, in units of half the range of usual commands.
 USUAL_LOG_SD = -1.2
+# Initial log SD of the grip command of SAC; it is larger than that of the joints.
+GRIP_LOG_SD = -0.5
 # Initial log SD of TQC: so small that the hand can come to rest.
 STILL_LOG_SD = -3.0
 # SD of the action noise of TD3 for shoulder, elbow, wrist and grip, in units of half the range of usual commands.
@@ -263,6 +269,8 @@ class _OffPolicy(RewardLearner):
     def __init__(self, name: str, env: gym.Env[Any, Any] | VecEnv | str, *, seed: int = 0, **settings: Any) -> None:
         """Make an untrained learner; `action_noise` defaults to the noise of the algorithm here."""
         super().__init__(name, env, seed=seed, **settings)
+        with torch.no_grad():
+            self._start_at_rest()
         if "action_noise" not in settings:
             self.action_noise = self._default_noise()
 
@@ -271,9 +279,10 @@ class _OffPolicy(RewardLearner):
         return None
 
     def _start_at_rest(self) -> None:
+        """Set the weights so that the untrained policy holds the arm at rest."""
         last = self.actor.mu if isinstance(self.actor.mu, torch.nn.Linear) else self.actor.mu[-2]
-        # The action is the tanh of the last layer's output, scaled to the range of commands.
-        squashed = self.policy.scale_action(np.array(RESTING_COMMAND))
+        # The action is the tanh of the last layer's output, scaled to the range of commands; zero is rest.
+        squashed = self.policy.scale_action(np.zeros(ACTION_SIZE))
         last.bias.copy_(torch.as_tensor(np.arctanh(squashed)))
         last.weight.mul_(FIRST_STEEPNESS)
         self.critic_target.load_state_dict(self.critic.state_dict())
@@ -414,6 +423,8 @@ class RewardTQC(FallingRate, _Soft, TQC):  # type: ignore[misc]
         self, env: Any, verbose: int = 0, monitor_wrapper: bool = True
     ) -> VecEnv:
         made: Any = super()._wrap_env(env, verbose, monitor_wrapper)
+        if (command := env_attribute(made, "command")) != "absolute":
+            raise ValueError(f"env: expected command='absolute' for learner {self.name!r}, got command={command!r}")
         return made if isinstance(made, HeldCommands) else HeldCommands(made)
 
     def train(self, gradient_steps: int, batch_size: int = 64) -> None:

@@ -15,7 +15,7 @@ from stable_baselines3.common.policies import BasePolicy
 from torch import nn
 from torch.nn import functional
 
-from agents.reward.learner import GRIP_LOG_SD, RESTING_COMMAND, FallingRate, RewardLearner
+from agents.reward.learner import FallingRate, RewardLearner
 from agents.reward.policies import RuledActorCriticPolicy, chain_of
 from agents.settings import FLAG, Setting
 
@@ -86,8 +86,6 @@ def forget_gate(
     return gate if several else gate[0]
 
 
-# Initial log SD of the joint commands.
-JOINT_LOG_SD = -2.0
 LSTM_CELLS = 64
 SETTINGS = {
     "learning_rate": Setting(0.0),
@@ -118,11 +116,6 @@ class _OnPolicy(FallingRate, RewardLearner):
         "n_steps": 64, "batch_size": 256, "n_epochs": 6, "learning_rate": 1e-3, "gamma": 0.98, "gae_lambda": 0.95,
     }  # fmt: skip
 
-    def _start_at_rest(self) -> None:
-        self.policy.action_net.bias.copy_(torch.tensor(RESTING_COMMAND))
-        self.policy.log_std[:3] = JOINT_LOG_SD
-        self.policy.log_std[3] = GRIP_LOG_SD
-
     def _actors(self) -> list[list[Any]]:
         return [chain_of(self.policy.mlp_extractor.policy_net, self.policy.action_net)]
 
@@ -145,8 +138,8 @@ class RewardPPO(_OnPolicy, PPO):  # type: ignore[misc]
     """Stable-Baselines3's PPO (Schulman et al. 2017) with settings for this task."""
 
     POLICY = RuledActorCriticPolicy
-    # A small entropy bonus lets most seeds grab the cup sooner.
-    DEFAULTS = {**_OnPolicy.DEFAULTS, "ent_coef": 0.003}  # noqa: RUF012
+    PARALLEL_ENVS = 128
+    DEFAULTS = {"n_steps": 32, "batch_size": 1024, "n_epochs": 10, "learning_rate": 1e-3}  # noqa: RUF012
 
 
 class RewardLSTM(_OnPolicy, RecurrentPPO):  # type: ignore[misc]

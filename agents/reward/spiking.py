@@ -433,8 +433,7 @@ class RewardSpikingLearner(TrialLearner[RewardTrial]):
             if trial.reach.step == PREPARATION_STEPS:
                 trial.decision = self.network.decide(trial.network)
         posture = np.zeros(3) if trial.decision is None else trial.decision.posture
-        trial.command = self.controller.act(trial.reach, now, posture)
-        return trial.command
+        return self.controller.act(trial.reach, now, posture)
 
     def _finish(self, trial: RewardTrial, last: Any, earned: float) -> None:
         """Learn from the return of a trial, unless it ended before the launch."""

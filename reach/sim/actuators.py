@@ -1,17 +1,21 @@
-"""From actions to joint torques and back: posture springs, torques and muscles.
+"""From actions to commands, and from commands to joint torques and back: posture springs, torques and muscles.
 
-`posture` (Shadmehr and Mussa-Ivaldi 1994): the action is an equilibrium posture theta*, and the torque is
-K (theta* - theta) - V theta'. `torque`: the action is a share of the largest torque. A first-order filter of 40 ms, the
-lag of muscle activation, precedes both. `muscle`: the action excites antagonist muscles (see `muscles`), which have
-activation dynamics of their own. Without posture springs only the viscosity of the joints damps them.
+A command is four numbers from -1 to 1, for the three joints and the aperture of the fingers. An action changes it
+(`CommandMap`), and `control` says what it does to the joints. `posture` (Shadmehr and Mussa-Ivaldi 1994): the command
+is an equilibrium posture theta*, and the torque is K (theta* - theta) - V theta'. `torque`: the command is a share of
+the largest torque. A first-order filter of 40 ms, the lag of muscle activation, precedes both. `muscle`: the command
+excites antagonist muscles (see `muscles`), which have activation dynamics of their own. Without posture springs only
+the viscosity of the joints damps them.
 """
 
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from reach.arguments import is_number, numbers_in, require_choice, require_numbers
 from reach.jit import inlined, kernel
@@ -38,23 +42,75 @@ COMMAND_TIME_CONSTANT_S = 0.040
 LARGEST_TORQUE_N_M = (12.0, 10.0, 1.0)
 
 
+# Largest change of the commanded posture and aperture by an action of 1, in a control step: 200 degrees/s and 0.55 m/s.
+# No minimum-jerk reach of 0.2 m in 0.5 s is limited. Smaller increments make it easier to learn to hold still.
+INCREMENT_DEGREES = 4.0
+INCREMENT_APERTURE = 0.2
+# The same as a share of the largest torque or excitation.
+INCREMENT_SHARE = 0.2
+
+
+@dataclass(frozen=True)
+class CommandMap:
+    """What an action does to the command: command = clip(keep * last command + offset + scale * action, -1, 1).
+
+    With `command="increment"` an action changes the command by a bounded amount, and zero keeps it. With "absolute" an
+    action is the command itself, shifted so that zero is rest: the command that holds the start of a trial.
+
+    Attributes:
+        keep: 1 or 0.
+        offset, scale: (4,), for three joints and the aperture.
+    """
+
+    keep: float
+    offset: Array
+    scale: Array
+
+    @classmethod
+    def of(cls, command: str, control: str, arm: Arm, rest: Array) -> CommandMap:
+        """Return the map of an environment.
+
+        Args:
+            command: "increment" or "absolute".
+            control: "posture", "torque" or "muscle".
+            arm: of the environment.
+            rest: (4,) the command at the start of a trial.
+        """
+        if command == "absolute":
+            return cls(0.0, rest, 1.0 + np.abs(rest))
+        joints = np.full(3, INCREMENT_SHARE)
+        if control == "posture":
+            joints = 2.0 * math.radians(INCREMENT_DEGREES) / (np.asarray(arm.upper) - np.asarray(arm.lower))
+        return cls(1.0, np.zeros(s.ACTION_SIZE), np.append(joints, INCREMENT_APERTURE))
+
+    def action_for(self, command: NDArray[Any], last: NDArray[Any]) -> Array:
+        """Return the action (4,) after which the command is nearest to `command`, from the `last` one, (4,) each."""
+        action: Array = np.clip((command - self.keep * last - self.offset) / self.scale, -1.0, 1.0)
+        return action
+
+    def command_after(self, action: NDArray[Any], last: NDArray[Any]) -> Array:
+        """Return the command (4,) after an action (4,), from the `last` command (4,)."""
+        command: Array = np.clip(self.keep * last + self.offset + self.scale * action, -1.0, 1.0)
+        return command
+
+
 @kernel
-def decode_actions(t, lanes, control):  # type: ignore[no-untyped-def]
-    """Write the GOAL, GAIN and EXCITATION columns: the decoded actions and their signal-dependent noise."""
+def decode_commands(t, lanes, control):  # type: ignore[no-untyped-def]
+    """Write the GOAL, GAIN and EXCITATION columns: the decoded commands and their signal-dependent noise."""
     for i in range(len(lanes)):
         for j in range(3):
-            action = t[(s.ACTION_1 + j) * L + i]
+            command = t[(s.COMMANDED_1 + j) * L + i]
             low = t[(s.LOWER_1 + j) * L + i]
-            posture = low + 0.5 * (action + 1.0) * (t[(s.UPPER_1 + j) * L + i] - low)
-            torque = action * t[(s.LARGEST_TORQUE_1 + j) * L + i]
+            posture = low + 0.5 * (command + 1.0) * (t[(s.UPPER_1 + j) * L + i] - low)
+            torque = command * t[(s.LARGEST_TORQUE_1 + j) * L + i]
             t[(s.GOAL_1 + j) * L + i] = posture if control == s.POSTURE else torque
             noise = t[(s.NOISE_TORQUE_1 + j) * L + i]
             t[(s.GAIN_1 + j) * L + i] = 1.0 + t[s.TORQUE_NOISE * L + i] * noise
     for i in range(len(lanes)):
-        t[s.GOAL_APERTURE * L + i] = 0.5 * (t[s.ACTION_4 * L + i] + 1.0) * t[s.LARGEST_APERTURE * L + i]
+        t[s.GOAL_APERTURE * L + i] = 0.5 * (t[s.COMMANDED_4 * L + i] + 1.0) * t[s.LARGEST_APERTURE * L + i]
     if control == s.MUSCLE:
         for i in range(len(lanes)):
-            muscles.write_excitation(t, s.EXCITATION_1, i, read_three(t, s.ACTION_1, i))
+            muscles.write_excitation(t, s.EXCITATION_1, i, read_three(t, s.COMMANDED_1, i))
 
 
 @kernel
@@ -157,8 +213,19 @@ def _pull_muscles(t, lanes):  # type: ignore[no-untyped-def]
         write_three(t, s.TORQUE_1, i, (torque1, torque2, torque3))
 
 
-def joint_action(arm: Arm, control: str, torque: Any, angle: Any, velocity: Any, strength: float = 1.0) -> Array:
-    """Return the action (3,) in [-1, 1] whose steady torque is nearest to `torque`.
+def command_for_control(command: str | None, control: str) -> str:
+    """Return what an action does to the command, "increment" or "absolute"; None is the default of `control`.
+
+    Raises:
+        ValueError: an unknown `command` or `control`.
+    """
+    require_choice("control", control, s.CONTROLS)
+    require_choice("command", command, (None, *s.COMMANDS))
+    return command or ("increment" if control == "posture" else "absolute")
+
+
+def joint_command(arm: Arm, control: str, torque: Any, angle: Any, velocity: Any, strength: float = 1.0) -> Array:
+    """Return the command (3,) of the joints in [-1, 1] whose steady torque is nearest to `torque`.
 
     Args:
         arm: the body.
@@ -181,21 +248,21 @@ def joint_action(arm: Arm, control: str, torque: Any, angle: Any, velocity: Any,
         named = {"torque": torque, "angle": angle, "velocity": velocity}
         given = np.array([require_numbers(name, values, (3,)) for name, values in named.items()])
     torque, angle, velocity = given
-    return action_for(arm, s.CONTROLS.index(control), torque, angle, velocity, strength)
+    return command_for(arm, s.CONTROLS.index(control), torque, angle, velocity, strength)
 
 
-def action_for(arm: Arm, control: int, torque: Array, angle: Array, velocity: Array, strength: float) -> Array:
-    """Return `joint_action` of arguments that have been checked; `control` is POSTURE, TORQUE or MUSCLE."""
+def command_for(arm: Arm, control: int, torque: Array, angle: Array, velocity: Array, strength: float) -> Array:
+    """Return `joint_command` of arguments that have been checked; `control` is POSTURE, TORQUE or MUSCLE."""
     if control == s.POSTURE:
         lower, upper = np.asarray(arm.lower), np.asarray(arm.upper)
         active = torque + np.asarray(arm.viscosity) @ velocity
         # Least squares: an arm may lack springs at some joint.
         equilibrium = angle + np.linalg.lstsq(np.asarray(arm.stiffness), active, rcond=None)[0]
-        posture_action: Array = np.clip(2.0 * (equilibrium - lower) / (upper - lower) - 1.0, -1.0, 1.0)
-        return posture_action
+        posture: Array = np.clip(2.0 * (equilibrium - lower) / (upper - lower) - 1.0, -1.0, 1.0)
+        return posture
     active = torque + np.asarray(arm.joint_viscosity) @ velocity
     if control == s.TORQUE:
-        action: Array = np.clip(active / (strength * np.array(LARGEST_TORQUE_N_M)), -1.0, 1.0)
+        command: Array = np.clip(active / (strength * np.array(LARGEST_TORQUE_N_M)), -1.0, 1.0)
     else:
-        action = muscles.action_for_torque(active, angle, velocity, strength)
-    return action
+        command = muscles.command_for_torque(active, angle, velocity, strength)
+    return command

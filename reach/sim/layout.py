@@ -48,7 +48,8 @@ CUP_BEARING_DEGREES = (65.0, 125.0)
 SHOWN_M = 0.90
 SHOWN_CENTRE_M = (0.0, 0.33)
 
-# How an action moves the joints, see `actuators`.
+# What an action does to the command, and how the command moves the joints, see `actuators`.
+COMMANDS = ("increment", "absolute")
 CONTROLS = ("posture", "torque", "muscle")
 POSTURE, TORQUE, MUSCLE = range(3)
 MUSCLES = 8
@@ -101,7 +102,10 @@ VISION_DELAY, PROPRIOCEPTION_DELAY = _columns(2)  # delays, inner steps
 HAND_NOISE_M, CUP_NOISE_M, ANGLE_NOISE, VELOCITY_NOISE, APERTURE_NOISE, TORQUE_NOISE = _columns(6)  # SD
 START_X, START_Y = _columns(2)  # m, of the grasp point
 START_ANGLE_1, START_ANGLE_2, START_ANGLE_3 = _columns(3)  # rad
-REST_1, REST_2, REST_3, REST_4 = _columns(4)  # the action that holds the start
+REST_1, REST_2, REST_3, REST_4 = _columns(4)  # the command that holds the start
+(KEEP,) = _columns(1)  # from action to command, see `actuators.CommandMap`
+OFFSET_1, OFFSET_2, OFFSET_3, OFFSET_4 = _columns(4)
+SCALE_1, SCALE_2, SCALE_3, SCALE_4 = _columns(4)
 
 # The perturbation of one trial; onsets in inner steps.
 MAP_11, MAP_12, MAP_21, MAP_22, MAP_X, MAP_Y = _columns(6)  # visual map about the start: matrix, shift in m
@@ -121,8 +125,8 @@ NOISE_ANGLE_1, NOISE_ANGLE_2, NOISE_ANGLE_3 = _columns(3)
 NOISE_VELOCITY_1, NOISE_VELOCITY_2, NOISE_VELOCITY_3 = _columns(3)
 NOISE_APERTURE, NOISE_TORQUE_1, NOISE_TORQUE_2, NOISE_TORQUE_3 = _columns(4)
 
-# The latest action, in [-1, 1], and the key of the trial: the 64 bits that seed all its noise, as those of a double.
-ACTION_1, ACTION_2, ACTION_3, ACTION_4 = _columns(4)
+# The command, in [-1, 1], and the key of the trial: the 64 bits that seed all its noise, as those of a double.
+COMMANDED_1, COMMANDED_2, COMMANDED_3, COMMANDED_4 = _columns(4)
 (KEY,) = _columns(1)
 
 # What reaches the senses now, after their delays and without noise, in the order of `World.history`: vision first.
@@ -132,14 +136,14 @@ LATE_ANGLE_1, LATE_ANGLE_2, LATE_ANGLE_3 = _columns(3)
 LATE_VELOCITY_1, LATE_VELOCITY_2, LATE_VELOCITY_3 = _columns(3)
 LATE_APERTURE, LATE_LEFT, LATE_RIGHT, LATE_PALM = _columns(4)
 
-# The task, see `tasks`: potentials, previous action, reward terms, their sum, success, and whether the hand is ready.
+# The task, see `tasks`: potentials, previous command, reward terms, their sum, success, and whether the hand is ready.
 PROGRESS_POTENTIAL, GRASP_POTENTIAL = _columns(2)
 PREVIOUS_1, PREVIOUS_2, PREVIOUS_3, PREVIOUS_4 = _columns(4)
 TERM_PROGRESS, TERM_GRASP, TERM_EFFORT, TERM_TIPPING, TERM_SUCCESS, TERM_STEP = _columns(6)
 REWARD, SUCCESS, READY = _columns(3)
 
 # Intermediate values of a step.
-GOAL_1, GOAL_2, GOAL_3, GOAL_APERTURE = _columns(4)  # decoded action: posture, rad, or torque, N m; aperture, m
+GOAL_1, GOAL_2, GOAL_3, GOAL_APERTURE = _columns(4)  # decoded command: posture, rad, or torque, N m; aperture, m
 GAIN_1, GAIN_2, GAIN_3 = _columns(3)  # signal-dependent noise: factor on the active torques
 EXCITATION_1, EXCITATION_2, EXCITATION_3, EXCITATION_4 = _columns(4)  # 0..1
 EXCITATION_5, EXCITATION_6, EXCITATION_7, EXCITATION_8 = _columns(4)
@@ -162,10 +166,10 @@ NOISE = NOISE_HAND_X
 LATE = LATE_HAND_X
 TASK = PROGRESS_POTENTIAL
 SCRATCH = GOAL_1
-NOISE_SIZE = ACTION_1 - NOISE
+NOISE_SIZE = COMMANDED_1 - NOISE
 SEEN_SIZE = LATE_ANGLE_1 - LATE
 HISTORY_SIZE = TASK - LATE
-ACTION_SIZE = ACTION_4 + 1 - ACTION_1
+ACTION_SIZE = COMMANDED_4 + 1 - COMMANDED_1
 
 ONSETS = (
     MAP_ONSET, CLAMP_ONSET, HIDDEN_FROM, HIDDEN_UNTIL, FIELD_ONSET, FORCE_ONSET, NUDGE_ONSET, NUDGE_UNTIL,
@@ -187,7 +191,7 @@ OBSERVATION = (
     ("joint velocities", 3, "rad/s", -FASTEST_RAD_S, FASTEST_RAD_S, "proprioception"),
     ("aperture", 1, "m", -0.02, 0.13, "proprioception"),
     ("touch: left finger, right finger, palm", 3, "0 or 1", 0.0, 1.0, "proprioception"),
-    ("last command", 4, "1", -1.0, 1.0, "none"),
+    ("command (efference copy): joints and aperture, -1..1 of the range", 4, "1", -1.0, 1.0, "none"),
 )
 OBSERVATION_SIZE = sum(row[1] for row in OBSERVATION)
 

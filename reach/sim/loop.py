@@ -13,7 +13,7 @@ from numba import prange
 from reach.jit import kernel, parallel_kernel
 from reach.sim import layout as s
 from reach.sim import muscles
-from reach.sim.actuators import decode_actions, filter_commands, unforced_step, write_torques
+from reach.sim.actuators import decode_commands, filter_commands, unforced_step, write_torques
 from reach.sim.dynamics import (
     apply_forces,
     begin_step,
@@ -116,7 +116,7 @@ def advance(t, lanes, history, tick, control, out):  # type: ignore[no-untyped-d
     """Advance a tile by one control step of 20 ms and write its observations.
 
     Args:
-        t: (TILE_SIZE,) tile; its ACTION columns hold the actions, in [-1, 1].
+        t: (TILE_SIZE,) tile; its COMMANDED columns hold the commands, in [-1, 1].
         lanes: `ALL_LANES`, or `FIRST_LANE` where the tile holds one world.
         history: (HISTORY_ROWS, HISTORY_SIZE * LANES) of this tile.
         tick: number of this step, which selects its row of `history`.
@@ -125,7 +125,7 @@ def advance(t, lanes, history, tick, control, out):  # type: ignore[no-untyped-d
     """
     step = s.INNER_STEP_S
     draw_noise(t, lanes)
-    decode_actions(t, lanes, control)
+    decode_commands(t, lanes, control)
     clear_forces(t, lanes)
     forced = first_onset(t, lanes, FORCES) < s.NEVER
     channelled = first_onset(t, lanes, CHANNELS) < s.NEVER
@@ -176,7 +176,7 @@ def begin_trial(t, history, key, tick, i, control, cup_x, cup_y, out):  # type: 
     if control == s.MUSCLE:
         muscles.write_excitation(t, s.ACTIVATION_1, i, read_three(t, s.REST_1, i))
     for k in range(s.ACTION_SIZE):
-        w[s.ACTION_1 + k] = w[s.REST_1 + k]
+        w[s.COMMANDED_1 + k] = w[s.REST_1 + k]
     w[s.APERTURE] = s.START_APERTURE_M if w[s.WRIST_FREE] > 0.0 else s.LOCKED_START_APERTURE_M
     w[s.CUP_X] = cup_x
     w[s.CUP_Y] = cup_y
@@ -299,22 +299,24 @@ def play_together(  # type: ignore[no-untyped-def]
 
 @kernel
 def take_actions(actions, tiles):  # type: ignore[no-untyped-def]
-    """Write `actions` (num_envs, 4) to `tiles`.
+    """Change the commands of `tiles` by `actions` (num_envs, 4), see `actuators.CommandMap`.
 
     Returns:
-        The first world whose action is not in [-1, 1], or -1 where all are. The caller advances only after -1.
+        The first world whose action is not in [-1, 1], or -1 where all are. Only then have the commands changed.
     """
-    wrong = -1
+    for n in range(actions.shape[0]):
+        for c in range(s.ACTION_SIZE):
+            # Not `action < -1 or action > 1`, which is false for NaN.
+            if not -1.0 <= actions[n, c] <= 1.0:
+                return n
     for k in range(tiles.shape[0]):
         t = tiles[k]
         for i in range(min(L, actions.shape[0] - k * L)):
             for c in range(s.ACTION_SIZE):
-                action = float(actions[k * L + i, c])
-                # Not `action < -1 or action > 1`, which is false for NaN.
-                if not -1.0 <= action <= 1.0 and wrong < 0:
-                    wrong = k * L + i
-                t[(s.ACTION_1 + c) * L + i] = action
-    return wrong
+                kept = t[s.KEEP * L + i] * t[(s.COMMANDED_1 + c) * L + i] + t[(s.OFFSET_1 + c) * L + i]
+                command = kept + t[(s.SCALE_1 + c) * L + i] * float(actions[k * L + i, c])
+                t[(s.COMMANDED_1 + c) * L + i] = min(1.0, max(-1.0, command))
+    return -1
 
 
 @kernel

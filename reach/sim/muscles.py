@@ -77,7 +77,7 @@ DEACTIVATION_S = 0.050
 # Excitation of both muscles of a pair at action 0, which stiffens the joint.
 CO_CONTRACTION = 0.05
 
-# Sweeps of `action_for_torque` over the joints; few are needed where muscles are near their optimal lengths.
+# Sweeps of `command_for_torque` over the joints; few are needed where muscles are near their optimal lengths.
 MOST_SWEEPS = 200
 
 # Per muscle: fibre length with all joints at 0 and its change with each joint, in optimal lengths; torque of the
@@ -246,7 +246,7 @@ def _torque_of_joint(joint, action, alone, none):  # type: ignore[no-untyped-def
 
 
 @allocating_kernel
-def action_for_torque(torque, angle, velocity, strength=1.0):  # type: ignore[no-untyped-def]
+def command_for_torque(torque, angle, velocity, strength=1.0):  # type: ignore[no-untyped-def]
     """Return the action (3,) in [-1, 1] whose steady muscle torque is nearest to a wanted one, joint by joint.
 
     Steady: the activations equal the excitations. Torque is then piecewise linear in each action, with kinks where a

@@ -205,7 +205,7 @@ def _observe(t, i, out):  # type: ignore[no-untyped-def]
     aperture = t[s.LATE_APERTURE * L + i] + t[s.APERTURE_NOISE * L + i] * t[s.NOISE_APERTURE * L + i]
     out[11] = clip(aperture, -0.02, 0.13)
     for k in range(4):
-        out[15 + k] = t[(s.ACTION_1 + k) * L + i]
+        out[15 + k] = t[(s.COMMANDED_1 + k) * L + i]
 
 
 @kernel

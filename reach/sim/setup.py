@@ -16,7 +16,7 @@ import numpy as np
 
 from reach.arguments import is_number, numbers_in, ranged, ranged_fields, require_fields
 from reach.sim import layout as s
-from reach.sim.actuators import COMMAND_TIME_CONSTANT_S, LARGEST_TORQUE_N_M, action_for
+from reach.sim.actuators import COMMAND_TIME_CONSTANT_S, LARGEST_TORQUE_N_M, CommandMap, command_for
 from reach.sim.arm import ARMS, DEFAULT_HEIGHT_M, DEFAULT_MASS_KG, HEIGHT_RANGE_M, MASS_RANGE_KG, PALM_PER_HAND, Arm
 from reach.sim.layout import Array
 
@@ -204,8 +204,9 @@ def _named_arm(name: str, height_m: float, mass_kg: float) -> Arm:
 
 
 def write_settings(
-    row: Array, arm: Arm, strength: float, cup: Mapping[str, float], senses: Mapping[str, float], control: int
-) -> None:
+    row: Array, arm: Arm, strength: float, cup: Mapping[str, float], senses: Mapping[str, float], control: int,
+    command: str = "increment",
+) -> None:  # fmt: skip
     """Write the settings columns of a world's row.
 
     Args:
@@ -213,6 +214,7 @@ def write_settings(
         arm, strength: of the body.
         cup, senses: the fields of `Cup` and `Senses`, as numbers.
         control: POSTURE, TORQUE or MUSCLE.
+        command: "increment" or "absolute".
 
     Raises:
         ValueError: the arm cannot hold its hand at the start.
@@ -242,7 +244,12 @@ def write_settings(
     posture = start_posture(arm)
     row[s.START_X : s.START_Y + 1] = arm.hand(posture)
     row[s.START_ANGLE_1 : s.START_ANGLE_3 + 1] = posture
-    row[s.REST_1 : s.REST_4 + 1] = rest_command(arm, posture, strength, control)
+    rest = rest_command(arm, posture, strength, control)
+    actions = CommandMap.of(command, s.CONTROLS[control], arm, rest)
+    row[s.REST_1 : s.REST_4 + 1] = rest
+    row[s.KEEP] = actions.keep
+    row[s.OFFSET_1 : s.OFFSET_4 + 1] = actions.offset
+    row[s.SCALE_1 : s.SCALE_4 + 1] = actions.scale
 
 
 def start_posture(arm: Arm) -> Array:
@@ -258,8 +265,8 @@ def start_posture(arm: Arm) -> Array:
 
 
 def rest_command(arm: Arm, posture: Array, strength: float, control: int) -> Array:
-    """Return the action (4,) in [-1, 1] that holds `posture` (3,) rad and the aperture at the start of a trial."""
-    joints = action_for(arm, control, np.zeros(3), posture, np.zeros(3), strength)
+    """Return the command (4,) in [-1, 1] that holds `posture` (3,) rad and the aperture at the start of a trial."""
+    joints = command_for(arm, control, np.zeros(3), posture, np.zeros(3), strength)
     aperture = s.LOCKED_START_APERTURE_M if arm.wrist_locked else s.START_APERTURE_M
     return np.append(joints, 2.0 * aperture / LARGEST_APERTURE_M - 1.0)
 

@@ -91,7 +91,7 @@ def begin_judging(t, i):  # type: ignore[no-untyped-def]
     w[s.TASK : s.SCRATCH] = 0.0
     w[s.PROGRESS_POTENTIAL], w[s.GRASP_POTENTIAL] = _potentials(t, i, 0.0, 0.0)
     for k in range(s.ACTION_SIZE):
-        w[s.PREVIOUS_1 + k] = w[s.ACTION_1 + k]
+        w[s.PREVIOUS_1 + k] = w[s.COMMANDED_1 + k]
 
 
 @kernel
@@ -115,7 +115,7 @@ def judge(t, lanes, grab, dense):  # type: ignore[no-untyped-def]
         won = ready if grab else _has_reached(t, i, ready)
         effort = 0.0
         for k in range(s.ACTION_SIZE):
-            change = t[(s.ACTION_1 + k) * L + i] - t[(s.PREVIOUS_1 + k) * L + i]
+            change = t[(s.COMMANDED_1 + k) * L + i] - t[(s.PREVIOUS_1 + k) * L + i]
             effort += change * change
         progress_before = t[s.PROGRESS_POTENTIAL * L + i]
         grasp_before = t[s.GRASP_POTENTIAL * L + i]
@@ -141,7 +141,7 @@ def judge(t, lanes, grab, dense):  # type: ignore[no-untyped-def]
         t[s.GRASP_POTENTIAL * L + i] = grasp
     for k in range(s.ACTION_SIZE):
         for i in range(len(lanes)):
-            t[(s.PREVIOUS_1 + k) * L + i] = t[(s.ACTION_1 + k) * L + i]
+            t[(s.PREVIOUS_1 + k) * L + i] = t[(s.COMMANDED_1 + k) * L + i]
 
 
 # Bounds and elements of a goal.

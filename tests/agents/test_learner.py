@@ -17,7 +17,7 @@ from stable_baselines3.common.evaluation import evaluate_policy
 
 from agents.learner import env_for, evaluate, learner_of, load_learner, make_learner, prepare, train_trials
 from agents.registry import find, learners
-from agents.reward.learner import RESTING_COMMAND
+from agents.reward.on_policy import RewardPPO
 from agents.vec_env import CupVecEnv
 from reach import CurlField, Rotation
 from reach.protocols import BASELINE, PERTURBED, WASHOUT, Block, Protocol
@@ -157,21 +157,25 @@ def test_prepared_learners_are_trained_once(tmp_path: Path) -> None:
 @pytest.mark.parametrize("name", ["reward-ppo", "reward-lstm-bp"])
 def test_ppo_goes_from_many_environments_to_one_and_learns_on(name: str) -> None:
     model = make_learner(name, gym.make(GRAB), seed=0, n_steps=32, batch_size=64, n_epochs=1)
-    model.learn(16 * 32)
+    steps = 32 * model.PARALLEL_ENVS
+    model.learn(steps)
     model.set_env(gym.make(GRAB))
     model.learn(64, reset_num_timesteps=False)
-    assert model.num_timesteps == 16 * 32 + 64
+    assert model.num_timesteps == steps + 64
     assert np.isfinite(commands(model, steps=5)).all()
 
 
 def test_the_copies_that_ppo_learns_in_are_compiled_and_teach_the_same_to_the_bit() -> None:
     env = gym.make(GRAB, max_episode_steps=40, perturbation=Rotation(20.0), arm="shadmehr1994")
     policies = []
-    for envs, is_compiled in ((env, True), (make_vec_env(lambda: gym.make(env.spec), n_envs=16, seed=4), False)):
+    for envs, is_compiled in (
+        (env, True),
+        (make_vec_env(lambda: gym.make(env.spec), n_envs=RewardPPO.PARALLEL_ENVS, seed=4), False),
+    ):
         model = make_learner("reward-ppo", envs, seed=4, n_steps=64, n_epochs=1)
         assert isinstance(model.env.unwrapped, CupVecEnv) == is_compiled
-        model.learn(16 * 128)
-        assert model.trials == 48
+        model.learn(128 * model.PARALLEL_ENVS)
+        assert model.trials == 3 * model.PARALLEL_ENVS
         policies.append({name: weights.numpy() for name, weights in model.policy.state_dict().items()})
     np.testing.assert_equal(*policies)
 
@@ -180,8 +184,8 @@ def test_the_copies_that_ppo_learns_in_are_compiled_and_teach_the_same_to_the_bi
 def test_ppo_learns_in_an_environment_that_is_named_by_its_module_or_registered_by_its_user(env_id: str) -> None:
     gym.register("tests/OwnGrab-v0", entry_point="reach.env:CupEnv", max_episode_steps=40)
     model = make_learner("reward-ppo", env_id, seed=4, n_steps=16, n_epochs=1)
-    model.learn(16 * 16)
-    assert model.num_timesteps == 16 * 16
+    model.learn(16 * model.PARALLEL_ENVS)
+    assert model.num_timesteps == 16 * model.PARALLEL_ENVS
     gym.registry.pop("tests/OwnGrab-v0")
 
 
@@ -196,7 +200,7 @@ def test_learners_that_replay_begin_near_rest_and_stay_within_the_usual_commands
     env = gym.make(GRAB, **find(name).env_options)
     model = make_learner(name, env, seed=0, gradient_steps=0)
     first = commands(model, steps=3)
-    np.testing.assert_allclose(first, np.tile(RESTING_COMMAND, (3, 1)), atol=0.2)
+    np.testing.assert_allclose(first, 0.0, atol=0.2)
     model.learn(200)
     tried = np.array([env.action_space.low, model.action_space.low, *commands(model), model.action_space.high])
     assert np.all(tried[1] >= tried[0])

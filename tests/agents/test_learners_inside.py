@@ -147,7 +147,7 @@ def test_what_was_lacking_reaches_the_cells_that_remember_and_no_synapse() -> No
 
 
 REWARDED: dict[str, tuple[int, str, list[int], dict[str, Any]]] = {
-    "reward-mlp-dfa": (16 * 64 * 2, "broadcast", [19, 128, 128, 4], {}),
+    "reward-mlp-dfa": (128 * 32 * 2, "broadcast", [19, 128, 128, 4], {}),
     "reward-lstm-bp": (16 * 64 * 2, "backward", [64, 64, 4], {}),
     "reward-sac-mlp-fa": (220, "backward", [19, 128, 128, 4], {"learning_starts": 180}),
     "reward-td3-mlp-ifa": (220, "forward", [19, 128, 128, 4], {"learning_starts": 180}),

@@ -138,7 +138,7 @@ class Counting(BaseCallback):
 def test_a_learner_from_reward_counts_its_trials_and_stores_them(tmp_path: Any) -> None:
     model = make_learner("reward-ppo", gym.make(GRAB), seed=0, n_steps=160, n_epochs=1)
     counting = Counting()
-    model.learn(16 * 160, callback=counting)
+    model.learn(160 * model.PARALLEL_ENVS, callback=counting)
     assert model.trials == counting.over > 0
     model.save(tmp_path / "saved")
     assert load_learner(tmp_path / "saved", gym.make(GRAB)).trials == model.trials

@@ -168,7 +168,7 @@ model.save(whole)
 @pytest.mark.parametrize(
     ("name", "steps", "settings"),
     [
-        ("reward-mlp-dfa", 16 * 64, {}),
+        ("reward-mlp-dfa", 128 * 32, {}),
         ("reward-lstm-bp", 16 * 64, {}),
         ("reward-sac-mlp-dfa", 250, {"learning_starts": 200}),
         ("reward-td3-mlp-ifa", 250, {"learning_starts": 200}),
@@ -211,7 +211,7 @@ class SaveAtRollout(BaseCallback):
 @pytest.mark.parametrize(
     ("name", "steps", "rollout", "settings"),
     [
-        ("reward-mlp-dfa", 4 * 16 * 64, 3, {}),
+        ("reward-mlp-dfa", 4 * 128 * 32, 3, {}),
         ("reward-lstm-bp", 4 * 16 * 64, 4, {}),
         ("reward-sac-mlp-dfa", 400, 15, {"learning_starts": 200}),
         ("reward-td3-mlp-ifa", 400, 22, {"learning_starts": 200}),
@@ -306,7 +306,7 @@ def test_going_on_in_another_number_of_environments_is_refused(tmp_path: Path) -
 
 @pytest.mark.parametrize(
     ("name", "steps"),
-    [("none", 0), ("error-mlp-bp", 0), ("reward-snn-stdp", 0), ("reward-ppo", 16 * 64), ("reward-sac-mlp-bp", 40)],
+    [("none", 0), ("error-mlp-bp", 0), ("reward-snn-stdp", 0), ("reward-ppo", 128 * 32), ("reward-sac-mlp-bp", 40)],
 )
 def test_the_same_training_is_kept_as_the_same_bytes(name: str, steps: int, tmp_path: Path) -> None:
     for folder in ("one", "other"):

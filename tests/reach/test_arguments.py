@@ -19,7 +19,7 @@ from reach import Arm
 from reach.env import CupEnv
 from reach.perturbations import PERTURBATIONS
 from reach.protocols import Abrupt, Block, Flipping, Gradual, ProtocolWrapper
-from reach.sim.actuators import joint_action
+from reach.sim.actuators import joint_command
 from reach.sim.setup import Cup, Person, Senses
 from reach.vector import CupVectorEnv
 
@@ -88,7 +88,7 @@ NO_TRIPLES = (None, "abc", [1.0, 2.0, math.nan], [1.0, 2.0], [1.0, 2.0, math.inf
 
 
 @pytest.mark.parametrize("control", ["posture", "torque", "muscle"])
-def test_an_invalid_argument_of_joint_action_is_refused_by_name(control: str) -> None:
+def test_an_invalid_argument_of_joint_command_is_refused_by_name(control: str) -> None:
     for name, value in (
         *((name, value) for name in VALID for value in NO_TRIPLES),
         *(("strength", value) for value in (None, "1", math.nan, 0.0, -1.0, math.inf, True)),
@@ -97,14 +97,14 @@ def test_an_invalid_argument_of_joint_action_is_refused_by_name(control: str) ->
     ):
         given = {"arm": ARM, "control": control, **VALID, name: value}
         with pytest.raises(ValueError, match=rf"^{name}: expected .*, got {re.escape(repr(value))}"):
-            joint_action(**given)
+            joint_command(**given)
 
 
 @pytest.mark.parametrize("control", ["posture", "torque", "muscle"])
 def test_a_command_for_joints_takes_any_numbers(control: str) -> None:
-    made = joint_action(ARM, control, **VALID)
+    made = joint_command(ARM, control, **VALID)
     lists = {name: np.array(value, dtype=np.float64) for name, value in VALID.items()}
-    np.testing.assert_array_equal(joint_action(ARM, control, **lists, strength=np.float64(1.0)), made)
+    np.testing.assert_array_equal(joint_command(ARM, control, **lists, strength=np.float64(1.0)), made)
     assert np.isfinite(made).all()
 
 
@@ -112,10 +112,10 @@ def test_an_environment_refuses_a_torque_or_a_time_ahead_by_name() -> None:
     env = CupEnv()
     env.reset(seed=0)
     with pytest.raises(ValueError, match="torque: expected"):
-        env.joint_action([1.0, 2.0, math.nan])
+        env.joint_command([1.0, 2.0, math.nan])
     for ahead_s in (math.nan, "x", None, 9.0):
         with pytest.raises(ValueError, match="ahead_s: expected"):
-            env.joint_action([0.0, 0.0, 0.0], ahead_s)
+            env.joint_command([0.0, 0.0, 0.0], ahead_s)
 
 
 @pytest.mark.parametrize("num_envs", [None, 2])

@@ -30,7 +30,7 @@ from reach.render.labels import fit_text, render_text
 from reach.render.palette import learner_colour
 from reach.render.table import START_RADIUS_M, draw_room
 from reach.render.window import Window
-from reach.sim.actuators import joint_action
+from reach.sim.actuators import joint_command
 from reach.sim.arm import Arm
 from reach.sim.layout import CONTROL_STEP_S, START_HAND_M
 from reach.study.engine.formats import COLUMNS, frame_from
@@ -173,14 +173,14 @@ class ArmFollower:
     rest: Array
     _postures: dict[Place, Array] = field(default_factory=dict)
 
-    def action(self, truth: Any, place: Place) -> NDArray[np.float32]:
-        """Return the action (4,) of this control step; the hand stays open."""
+    def command(self, truth: Any, place: Place) -> Array:
+        """Return the command (4,) of this control step; the hand stays open."""
         angle, velocity = np.asarray(truth["joint_angles"]), np.asarray(truth["joint_velocities"])
         stiffness = FOLLOWING_RAD_S**2 * (self._posture(place) - angle)
         acceleration = stiffness - 2.0 * FOLLOWING_DAMPING * FOLLOWING_RAD_S * velocity
         torque = self.arm.inverse_dynamics(angle, velocity, acceleration)
-        joints = joint_action(self.arm, self.control, torque, angle, velocity)
-        return np.array([*joints, OPEN_GRIP], dtype=np.float32)
+        joints = joint_command(self.arm, self.control, torque, angle, velocity)
+        return np.array([*joints, OPEN_GRIP])
 
     def _posture(self, place: Place) -> Array:
         """Return the posture (3,) rad with the hand at a place and the wrist as near to its rest angle as possible.
@@ -223,7 +223,7 @@ def play(
     Raises:
         PersonLeft: `show` returned False.
     """
-    env = ProtocolWrapper(gym.make(protocol.env_id, disable_env_checker=True), protocol, seed=seed)
+    env = ProtocolWrapper(gym.make(protocol.env_id, command="absolute", disable_env_checker=True), protocol, seed=seed)
     score = 0
 
     def show_view(**changes: Any) -> None:
@@ -273,7 +273,7 @@ def _trial(env: ProtocolWrapper, pointer: Pointer, show_view: Callable[..., None
         time_s = float(truth["time_s"]) + CONTROL_STEP_S
         seen_hand = hand if truth["hand_visible"] else None
         show_view(cup=cup, hand=seen_hand, message=message, time_s=time_s, probe=probe)
-        _, _, terminated, truncated, info = env.step(follower.action(truth, pointer.place()))
+        _, _, terminated, truncated, info = env.step(cup_env.action_for(follower.command(truth, pointer.place())))
         truth = info["truth"]
         over = bool(terminated or truncated)
     onset = movement_onset(np.hypot(*env.recording.column("hand_velocity").T))

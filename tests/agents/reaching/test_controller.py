@@ -65,7 +65,9 @@ def test_the_plan_leads_a_quiet_arm_straight_to_its_goal(bearing_degrees: float,
         controller.sense(reach, now)
         goal = ARM.posture_for(cup, reach.axis)
         assert goal is not None
-        observation, _, terminated, _, info = env.step(controller.act(reach, now, goal - reach.rest))
+        observation, _, terminated, _, info = env.step(
+            env.unwrapped.action_for(controller.act(reach, now, goal - reach.rest))
+        )
         path.append(info["truth"]["hand"] - start)
         if terminated:
             break

@@ -42,4 +42,4 @@ def test_it_stays_after_that_and_is_whole_again_where_steps_are_counted_anew() -
     model.learn(160, reset_num_timesteps=False)
     assert rate_of(model) == pytest.approx(1e-3 * LAST_SHARE)
     model.learn(160)
-    assert rate_of(model) == pytest.approx(1e-3, rel=1e-3)
+    assert rate_of(model) == pytest.approx(1e-3, rel=1e-2)

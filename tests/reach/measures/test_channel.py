@@ -85,7 +85,7 @@ def index_of_an_arm_that_expects(share: float, newton_s_per_m: float) -> float:
         velocity = truth["hand_velocity"]
         force = 40.0 * (place - truth["hand"]) + 10.0 * (rate - velocity) - share * field @ velocity
         torque = env.arm.jacobian(truth["joint_angles"]).T @ force
-        info = env.step(np.append(env.joint_action(torque, ahead_s=0.04), 1.0))[4]
+        info = env.step(env.action_for([*env.joint_command(torque, ahead_s=0.04), 1.0]))[4]
         recording.moments.append(info["truth"])
     record = recording.reach(success=False, clamped=False)
     return channel_index(record, recording.column("hand_velocity"), recording.column("channel_force_n"), field)

@@ -66,6 +66,11 @@ def with_nan(array: Any) -> Any:
     return spoilt
 
 
+def as_float32(array: Any) -> Any:
+    with np.errstate(over="ignore"):
+        return array.astype(np.float32)
+
+
 def in_simulation(name: str, value: Any) -> Any:
     return lambda state: {**state, "simulation": {**state["simulation"], name: value(state["simulation"][name])}}
 
@@ -103,7 +108,7 @@ SPOILT: list[tuple[str, Any, Any]] = [
     ),
     *(("perturbations", in_simulation, lambda _, acting=acting: [acting]) for acting in ((3,), [Nudge()], ("nudge",))),
     *((name, in_world, lambda array: array[..., :-1]) for name in ARRAYS),
-    *((name, in_world, lambda array: array.astype(np.float32)) for name in ARRAYS),
+    *((name, in_world, as_float32) for name in ARRAYS),
     *((name, in_world, with_nan) for name in ("tiles", "history")),
     ("_observations", in_simulation, with_nan),
 ]

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from reach import Arm
 from reach.sim import layout as s
 from reach.sim import loop, setup
-from reach.sim.actuators import COMMAND_TIME_CONSTANT_S, decode_actions, filter_commands
+from reach.sim.actuators import COMMAND_TIME_CONSTANT_S, decode_commands, filter_commands
 from reach.sim.arm import ARMS
 from reach.sim.muscles import excitation
 
@@ -52,8 +52,8 @@ class Body:
 
     def command(self, change: np.ndarray) -> None:
         """An action that departs by so much from the one at rest."""
-        self._set(s.ACTION_1, self.rest + change)
-        decode_actions(self.tile, s.ALL_LANES, self.control)
+        self._set(s.COMMANDED_1, self.rest + change)
+        decode_commands(self.tile, s.ALL_LANES, self.control)
 
     def follow(self, step_s: float) -> None:
         self._set(s.COMMAND_RATE, [1.0 - np.exp(-step_s / COMMAND_TIME_CONSTANT_S)])

@@ -259,14 +259,14 @@ def test_the_action_for_a_torque_gives_that_torque() -> None:
     for _ in range(300):
         angle, velocity = rng.uniform(LOWER + 0.2, UPPER - 0.2), rng.normal(0.0, 3.0, 3)
         wanted = steady_torque(rng.uniform(-1.0, 1.0, 3), angle, velocity)
-        found = m.action_for_torque(wanted, angle, velocity)
+        found = m.command_for_torque(wanted, angle, velocity)
         assert np.all(np.abs(found) <= 1.0)
         np.testing.assert_allclose(steady_torque(found, angle, velocity), wanted, atol=1e-8)
 
 
 def test_a_torque_out_of_reach_takes_the_joint_to_its_end_and_spares_the_others() -> None:
     angle, velocity = np.array([0.7, 1.5, 0.0]), np.zeros(3)
-    found = m.action_for_torque(np.array([1e3, 2.0, -1e3]), angle, velocity)
+    found = m.command_for_torque(np.array([1e3, 2.0, -1e3]), angle, velocity)
     assert found[0] == 1.0
     assert found[2] == -1.0
     assert steady_torque(found, angle, velocity)[1] == pytest.approx(2.0)
@@ -275,7 +275,7 @@ def test_a_torque_out_of_reach_takes_the_joint_to_its_end_and_spares_the_others(
 def test_half_the_strength_takes_the_action_for_twice_the_torque() -> None:
     angle, velocity, wanted = np.array([0.7, 1.5, 0.1]), np.array([0.5, -1.0, 0.2]), np.array([4.0, -2.0, 0.5])
     np.testing.assert_allclose(
-        m.action_for_torque(wanted, angle, velocity, 0.5), m.action_for_torque(2.0 * wanted, angle, velocity)
+        m.command_for_torque(wanted, angle, velocity, 0.5), m.command_for_torque(2.0 * wanted, angle, velocity)
     )
 
 
@@ -335,7 +335,7 @@ def reaching(arm: Arm, cup: np.ndarray, duration_s: float) -> Policy:
         place, speed, _ = shape(time)
         change = last - first
         wanted = change * shape(time + LEAD_S)[2] + 100.0 * (first + change * place - q) + 20.0 * (change * speed - v)
-        return m.action_for_torque(arm.inverse_dynamics(q, v, wanted) + np.array(arm.joint_viscosity) @ v, q, v)
+        return m.command_for_torque(arm.inverse_dynamics(q, v, wanted) + np.array(arm.joint_viscosity) @ v, q, v)
 
     return policy
 
