@@ -130,9 +130,10 @@ class CupEnv(gym.Env[Any, NDArray[np.float32]]):
     and hold it for 0.2 s. A cup that is struck too fast tips over, which ends the trial.
 
     ## Action space
-    `Box(-1, 1, (4,), float32)`, applied for 20 ms. Actions outside the bounds are errors. An action changes the
-    command, which is part of the observation. `control` selects what a command means to the joints: an equilibrium
-    posture held by joint springs (the default), torques, or the excitation of eight muscles in antagonist pairs.
+    `Box(-1, 1, (4,), float32)`, applied for 20 ms. Actions outside the bounds are clipped; NaN and infinity are
+    errors. An action changes the command, which is part of the observation. `control` selects what a command means to
+    the joints: an equilibrium posture held by joint springs (the default), torques, or the excitation of eight muscles
+    in antagonist pairs.
 
     `command="increment"` (the default for postures): zero keeps the command, and 1 changes it by the increment of the
     table. `command="absolute"` (the default for torques and muscles): an action is the command itself, shifted and
@@ -179,6 +180,7 @@ class CupEnv(gym.Env[Any, NDArray[np.float32]]):
     | `height_m`, `mass_kg` | `1.75`, `70` | of the person, for the arm "winter": 0.94..2.41 m, 5..300 kg |
     | `strength` | `1` | factor on the largest torques and muscle forces, 0.2..5 |
     | `cup`, `senses` | `None` | a `reach.Cup` and a `reach.Senses`, or mappings of their fields |
+    | `strict_actions` | `False` | whether an action outside the bounds is an error instead of clipped |
     | `render_mode` | `None` | `"human"` or `"rgb_array"` |
     | `width`, `height` | `600` | of the picture, pixels |
 
@@ -212,6 +214,7 @@ class CupEnv(gym.Env[Any, NDArray[np.float32]]):
         strength: Physical = 1.0,
         cup: setup.Cup | Mapping[str, Any] | None = None,
         senses: setup.Senses | Mapping[str, Any] | None = None,
+        strict_actions: bool = False,
         render_mode: str | None = None,
         width: int = 600,
         height: int = 600,
@@ -236,6 +239,7 @@ class CupEnv(gym.Env[Any, NDArray[np.float32]]):
             1, task=task, control=control, command=self.command, reward=self.reward,
             perturbations=[as_perturbations(perturbation)],
             person=setup.Person(arm, height_m, mass_kg, strength), cup=cup, senses=senses,
+            strict_actions=strict_actions,
         )  # fmt: skip
         self._set_views()
         self._actions = np.zeros((1, s.ACTION_SIZE))
@@ -287,10 +291,10 @@ class CupEnv(gym.Env[Any, NDArray[np.float32]]):
         """Advance the trial by 20 ms.
 
         Args:
-            action: (4,) in [-1, 1], see the action space.
+            action: (4,), clipped to [-1, 1]; see the action space.
 
         Raises:
-            ValueError: an action of another shape, not finite, or outside [-1, 1].
+            ValueError: an action of another shape, not finite, or, with `strict_actions`, outside [-1, 1].
         """
         if not self._begun:
             raise gym.error.ResetNeeded("step() was called before reset(); call reset() first")
@@ -361,7 +365,7 @@ class CupEnv(gym.Env[Any, NDArray[np.float32]]):
         """
         require_keys("state", state, ("simulation", "generator", *SAVED_ATTRIBUTES))
         require_generator(state["generator"], self.np_random)
-        _require_saved(state)
+        _require_saved(state, self._simulation.largest_action)
         self._simulation.restore(state["simulation"])
         self.np_random.bit_generator.state = copy.deepcopy(state["generator"])
         for name in SAVED_ATTRIBUTES:
@@ -477,8 +481,8 @@ if CupEnv.__doc__ is not None:  # python -OO leaves none
     )
 
 
-def _require_saved(state: Mapping[str, Any]) -> None:
-    """Validate the `SAVED_ATTRIBUTES` of a state.
+def _require_saved(state: Mapping[str, Any], largest_action: float) -> None:
+    """Validate the `SAVED_ATTRIBUTES` of a state whose actions are at most `largest_action`.
 
     Raises:
         ValueError: the message names the entry.
@@ -488,12 +492,12 @@ def _require_saved(state: Mapping[str, Any]) -> None:
         cup_place(state["_cup_option"], "_cup_option of the state")
     done, size = state["_done_actions"], s.ACTION_SIZE * np.dtype(np.float64).itemsize
     if not isinstance(done, list) or not all(
-        isinstance(action, bytes) and len(action) == size and (np.abs(np.frombuffer(action)) <= 1.0).all()
+        isinstance(action, bytes) and len(action) == size and (np.abs(np.frombuffer(action)) <= largest_action).all()
         for action in done
     ):
         raise ValueError(
-            f"_done_actions of the state: expected a list of actions, each the bytes of {s.ACTION_SIZE} numbers in "
-            f"[-1, 1], got {reprlib.repr(done)}"
+            f"_done_actions of the state: expected a list of actions, each the bytes of {s.ACTION_SIZE} numbers that "
+            f"step accepts, got {reprlib.repr(done)}"
         )
     if not isinstance(state["_paths"], Paths):
         raise ValueError(f"_paths of the state: expected a reach.scene.Paths, got {reprlib.repr(state['_paths'])}")

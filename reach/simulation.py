@@ -12,9 +12,10 @@ import copy
 import math
 import os
 import reprlib
+import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import fields
-from typing import Any
+from typing import Any, NoReturn
 
 import numpy as np
 from numpy.typing import NDArray
@@ -56,6 +57,7 @@ class Simulation:
         perturbations: those of each present trial.
         default_perturbations: those of trials without any of their own.
         seeded: (num_envs,) bool, worlds that have a stream.
+        largest_action: actions beyond it are refused: 1 if they are strict, else the largest finite number.
     """
 
     def __init__(
@@ -70,6 +72,7 @@ class Simulation:
         person: setup.Person,
         cup: setup.Cup | Mapping[str, Any] | None,
         senses: setup.Senses | Mapping[str, Any] | None,
+        strict_actions: bool = False,
         threads: int = 1,
     ) -> None:
         """Create the worlds; begin a trial in each before the first step.
@@ -82,6 +85,7 @@ class Simulation:
             reward: "dense" or "sparse".
             perturbations: the default ones of each world, (num_envs,).
             person, cup, senses: see `sim.setup`.
+            strict_actions: whether actions outside [-1, 1] are refused instead of clipped.
             threads: number of threads.
 
         Raises:
@@ -103,6 +107,7 @@ class Simulation:
         self._lanes = s.FIRST_LANE if num_envs == 1 else s.ALL_LANES
         self.grab = task == "grab"
         self._dense = reward == "dense"
+        self.largest_action = 1.0 if require_bool("strict_actions", strict_actions) else sys.float_info.max
         self._observations = np.zeros((len(self.world.tiles), s.LANES, s.OBSERVATION_SIZE), dtype=np.float32)
         self._set_views()
         physical = []
@@ -252,23 +257,25 @@ class Simulation:
         """Advance every trial by one control step, and judge it.
 
         Args:
-            actions: (num_envs, 4) in [-1, 1].
+            actions: (num_envs, 4), clipped to [-1, 1].
 
         Raises:
-            ValueError: an action not finite or outside [-1, 1]; then nothing has changed.
+            ValueError: an action that is not finite, or a strict one outside [-1, 1]; then nothing has changed.
         """
         world = self.world
         wrong = loop.advance_and_judge(
-            actions, world.tiles, self._lanes, world.history, world.tick, self.control, self.grab, self._dense,
-            self._observations,
+            actions, self.largest_action, world.tiles, self._lanes, world.history, world.tick, self.control, self.grab,
+            self._dense, self._observations,
         )  # fmt: skip
         if wrong >= 0:
-            require_bounded(actions, wrong)
+            self._refuse(actions, wrong)
 
     def play(self, actions: NDArray[np.floating[Any]], begin: NDArray[np.bool_], longest: int) -> Judgements:
         """Return `judgements` after `advance`, and `begin_drawn` for the worlds of `begin` (num_envs,), in threads."""
         world = self.world
-        require_bounded(actions, loop.take_actions(actions, world.tiles))
+        wrong = loop.take_actions(actions, self.largest_action, world.tiles)
+        if wrong >= 0:
+            self._refuse(actions, wrong)
         world.tick[0] += 1
         judged = self._blank_judgements()
         arguments = (
@@ -281,6 +288,12 @@ class Simulation:
             with sharing(self._threads):
                 loop.play_together(*arguments)
         return judged
+
+    def _refuse(self, actions: NDArray[Any], wrong: int) -> NoReturn:
+        """Raise an error about the action of world `wrong`."""
+        of = f" of environment {wrong}" if self.num_envs > 1 else ""
+        expected = "finite numbers" if self.largest_action > 1.0 else "numbers in [-1, 1] with strict_actions"
+        raise ValueError(f"action{of}: expected {expected}, got {actions[wrong].tolist()}")
 
     def state(self) -> dict[str, Any]:
         """Return a copy of everything that changes while trials run."""
@@ -367,19 +380,6 @@ class Simulation:
         terms = np.empty((len(tasks.REWARD_TERMS) + 1, self.num_envs))
         won, ended, late = (np.empty(self.num_envs, dtype=np.bool_) for _ in range(3))
         return terms, won, ended, late
-
-
-def require_bounded(actions: NDArray[Any], wrong: int) -> None:
-    """Raise an error about the actions of world `wrong`; -1 means that all are within bounds.
-
-    Raises:
-        ValueError: the message holds the action.
-    """
-    if wrong >= 0:
-        of = f" of environment {wrong}" if len(actions) > 1 else ""
-        raise ValueError(
-            f"action{of}: expected finite values in [-1, 1] (see ClipAction), got {actions[wrong].tolist()}"
-        )
 
 
 def require_random_state(state: Any, num_envs: int) -> None:

@@ -67,6 +67,7 @@ class CupVectorEnv(gym.vector.VectorEnv[Any, NDArray[np.float32], NDArray[Any]])
         strength: Physical = 1.0,
         cup: setup.Cup | Mapping[str, Any] | None = None,
         senses: setup.Senses | Mapping[str, Any] | None = None,
+        strict_actions: bool = False,
         max_episode_steps: int | None = s.TRIAL_STEPS,
         autoreset_mode: AutoresetMode | str = AutoresetMode.NEXT_STEP,
         threads: int | None = None,
@@ -78,7 +79,8 @@ class CupVectorEnv(gym.vector.VectorEnv[Any, NDArray[np.float32], NDArray[Any]])
 
         Args:
             num_envs: 1 to 1,000,000.
-            task, control, command, reward, observation, retina_px, retina_colour, arm, width, height: as for `CupEnv`.
+            task, control, command, reward, observation, retina_px, retina_colour, arm, strict_actions, width, height: as
+                for `CupEnv`.
             perturbation: one perturbation, or a tuple or list of them that act together, for all environments; or a
                 sequence with one entry for each environment, at least one of which is None or a sequence:
                 `[None, Prism()]`, `[(Prism(),), (Load(),)]`.
@@ -128,7 +130,8 @@ class CupVectorEnv(gym.vector.VectorEnv[Any, NDArray[np.float32], NDArray[Any]])
         self._simulation = Simulation(
             num_envs, task=task, control=control, command=self.command, reward=self.reward,
             perturbations=for_each_environment(perturbation, num_envs),
-            person=setup.Person(arm, height_m, mass_kg, strength), cup=cup, senses=senses, threads=threads,
+            person=setup.Person(arm, height_m, mass_kg, strength), cup=cup, senses=senses,
+            strict_actions=strict_actions, threads=threads,
         )  # fmt: skip
         self._begun = np.zeros(num_envs, dtype=np.bool_)
         self._over = np.zeros(num_envs, dtype=np.bool_)
@@ -183,10 +186,11 @@ class CupVectorEnv(gym.vector.VectorEnv[Any, NDArray[np.float32], NDArray[Any]])
         """Advance every trial by 20 ms.
 
         Args:
-            actions: (num_envs, 4) in [-1, 1].
+            actions: (num_envs, 4), clipped to [-1, 1].
 
         Raises:
-            ValueError: actions of another shape, not finite, or outside [-1, 1]; then nothing has changed.
+            ValueError: actions of another shape, not finite, or, with `strict_actions`, outside [-1, 1]; then nothing
+                has changed.
             gymnasium.error.ResetNeeded: an environment was never reset, or has ended with autoreset DISABLED.
         """
         numbers = np.asarray(actions)

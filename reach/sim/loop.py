@@ -26,6 +26,7 @@ from reach.sim.dynamics import (
     stage,
     turn_joints,
 )
+from reach.sim.elementary import clip
 from reach.sim.grasp import move_hands_and_cups, place_hand, smallest_clearance
 from reach.sim.noise import CUP_COUNTER, double_from_key, key_from_double, normal_pair, trial_key, uniform
 from reach.sim.senses import apply_visual_map, delayed_samples_due, observe, observe_start, record_history, record_start
@@ -298,33 +299,36 @@ def play_together(  # type: ignore[no-untyped-def]
 
 
 @kernel
-def take_actions(actions, tiles):  # type: ignore[no-untyped-def]
-    """Change the commands of `tiles` by `actions` (num_envs, 4), see `actuators.CommandMap`.
+def take_actions(actions, largest, tiles):  # type: ignore[no-untyped-def]
+    """Change the commands of `tiles` by `actions` (num_envs, 4), clipped to [-1, 1], see `actuators.CommandMap`.
 
     Returns:
-        The first world whose action is not in [-1, 1], or -1 where all are. Only then have the commands changed.
+        The first world with an action that is NaN or larger than `largest`; -1 if there is none, and only then have the
+        commands changed.
     """
     for n in range(actions.shape[0]):
         for c in range(s.ACTION_SIZE):
-            # Not `action < -1 or action > 1`, which is false for NaN.
-            if not -1.0 <= actions[n, c] <= 1.0:
+            # Not `abs(action) > largest`, which is false for NaN.
+            if not abs(actions[n, c]) <= largest:
                 return n
     for k in range(tiles.shape[0]):
         t = tiles[k]
         for i in range(min(L, actions.shape[0] - k * L)):
             for c in range(s.ACTION_SIZE):
                 kept = t[s.KEEP * L + i] * t[(s.COMMANDED_1 + c) * L + i] + t[(s.OFFSET_1 + c) * L + i]
-                command = kept + t[(s.SCALE_1 + c) * L + i] * float(actions[k * L + i, c])
-                t[(s.COMMANDED_1 + c) * L + i] = min(1.0, max(-1.0, command))
+                command = kept + t[(s.SCALE_1 + c) * L + i] * clip(float(actions[k * L + i, c]), -1.0, 1.0)
+                t[(s.COMMANDED_1 + c) * L + i] = clip(command, -1.0, 1.0)
     return -1
 
 
 @kernel
-def advance_and_judge(actions, tiles, lanes, history, tick, control, grab, dense, observations):  # type: ignore[no-untyped-def]
+def advance_and_judge(  # type: ignore[no-untyped-def]
+    actions, largest, tiles, lanes, history, tick, control, grab, dense, observations
+):
     """Advance all worlds by one control step and judge it.
 
     Args:
-        actions: (num_envs, 4) in [-1, 1].
+        actions, largest: as for `take_actions`.
         tiles, history: the arrays of `World`.
         lanes: as for `advance`, in every tile.
         tick: (1,), incremented.
@@ -334,7 +338,7 @@ def advance_and_judge(actions, tiles, lanes, history, tick, control, grab, dense
     Returns:
         As `take_actions`.
     """
-    wrong = take_actions(actions, tiles)
+    wrong = take_actions(actions, largest, tiles)
     if wrong < 0:
         tick[0] += 1
         for k in range(tiles.shape[0]):

@@ -190,13 +190,44 @@ def test_tipping_the_cup_earns_less_than_any_honest_trial(seed: int, reward: str
         ([0.0, 0.0, np.inf, 0.0], "finite"),
         ([0.0, 0.0, 0.0], r"got \(3,\)"),
         (0.0, r"got \(\)"),
-        ([0.0, 0.0, 1.5, 0.0], "ClipAction"),
     ],
 )
 def test_bad_actions_are_refused(grab: gym.Env[Any, Any], action: Any, message: str) -> None:
     grab.reset(seed=0)
     with pytest.raises(ValueError, match=message):
         grab.unwrapped.step(action)
+
+
+@pytest.mark.parametrize("control", s.CONTROLS)
+def test_actions_outside_the_bounds_are_clipped(control: str) -> None:
+    beyond, strict = (gym.make("reach/CupGrab-v1", control=control, strict_actions=each) for each in (False, True))
+    vector = gym.make_vec("reach/CupGrab-v1", 2, vectorization_mode="vector_entry_point", control=control)
+    beyond.reset(seed=3), strict.reset(seed=3), vector.reset(seed=[3, 3])
+    for action in (np.array([1.0000001, -7.0, 0.5, 1e30]), np.array([-1.5, 0.25, np.float32(3e38), -2.0])):
+        observation, reward, _, _, info = beyond.step(action)
+        theirs = strict.step(np.clip(action, -1.0, 1.0))
+        np.testing.assert_array_equal(observation, theirs[0])
+        np.testing.assert_array_equal(observation[-4:], np.clip(action, -1.0, 1.0).astype(np.float32))
+        assert (reward, info["reward_terms"]) == (theirs[1], theirs[4]["reward_terms"])
+        rows, rewards, *_ = vector.step(np.stack([action, action]))
+        np.testing.assert_array_equal(rows, [observation, observation])
+        np.testing.assert_array_equal(rewards, [reward, reward])
+    again = gym.make("reach/CupGrab-v1", control=control).unwrapped
+    again.set_state(beyond.unwrapped.get_state())
+    expected = strict.step(np.zeros(4))[0]
+    for env in (beyond.unwrapped.twin(), again, again.twin()):
+        np.testing.assert_array_equal(env.step(np.zeros(4))[0], expected)
+
+
+def test_strict_actions_outside_the_bounds_are_refused() -> None:
+    env = gym.make("reach/CupGrab-v1", strict_actions=True)
+    vector = gym.make_vec("reach/CupGrab-v1", 2, vectorization_mode="vector_entry_point", strict_actions=True)
+    env.reset(seed=0), vector.reset(seed=0)
+    with pytest.raises(ValueError, match=r"action: expected numbers in \[-1, 1\] with strict_actions, got .*1\.5"):
+        env.step(np.array([0.0, 0.0, 1.5, 0.0]))
+    with pytest.raises(ValueError, match=r"environment 1: expected numbers in \[-1, 1\] with strict_actions"):
+        vector.step(np.array([[0.0] * 4, [0.0, -1.0000001, 0.0, 0.0]]))
+    env.step(np.array([1.0, -1.0, 1.0, -1.0]))
 
 
 @pytest.mark.parametrize(
@@ -212,6 +243,7 @@ def test_bad_actions_are_refused(grab: gym.Env[Any, Any], action: Any, message: 
         ({"height_m": 9.0}, "height_m: .* got 9.0"),
         ({"perturbation": "prism"}, "perturbation: .* got 'prism'"),
         ({"width": 1}, "width: .* got 1"),
+        ({"strict_actions": "yes"}, "strict_actions: expected true or false, got 'yes'"),
     ],
 )
 def test_bad_arguments_are_refused_by_name(arguments: dict[str, Any], message: str) -> None:

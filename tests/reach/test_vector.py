@@ -330,7 +330,7 @@ def test_bad_actions_are_refused_before_anything_moves() -> None:
     for actions, message in (
         (np.zeros((2, 3)), r"got \(2, 3\)"),
         (np.array([[0.0] * 4, [0.0, np.nan, 0.0, 0.0]]), "environment 1"),
-        (np.full((2, 4), 1.5), "environment 0"),
+        (np.full((2, 4), -np.inf), "environment 0"),
     ):
         with pytest.raises(ValueError, match=message):
             env.step(actions)

@@ -19,7 +19,6 @@ import pytest
 from gymnasium.envs.registration import EnvSpec
 from gymnasium.utils.env_checker import data_equivalence
 from gymnasium.wrappers import (
-    ClipAction,
     FilterObservation,
     FlattenObservation,
     FrameStackObservation,
@@ -147,13 +146,6 @@ def test_rescaled_actions_mean_the_same_movement(env_id: str, low: float, high: 
     assert_same_steps([plain.step(action) for _ in range(5)], [scaled.step(moved) for _ in range(5)])
     for bound in (scaled.action_space.low, scaled.action_space.high):
         scaled.step(bound)
-
-
-def test_clipped_actions_are_those_at_the_bound(env_id: str) -> None:
-    plain, clipped = gym.make(env_id), ClipAction(gym.make(env_id))
-    plain.reset(seed=5), clipped.reset(seed=5)
-    at_bound = np.array([1.0, -1.0, 1.0, -1.0], dtype=np.float32)
-    assert_same_steps([plain.step(at_bound)], [clipped.step(30.0 * at_bound)])
 
 
 def test_a_list_of_pictures_has_one_for_each_moment(env_id: str) -> None:

@@ -104,7 +104,7 @@ SPOILT: list[tuple[str, Any, Any]] = [
     *(("_cup_option", of_state, lambda _, cup=cup: cup) for cup in ((0.0, math.nan), ("x", 0.4), (0.0, 9.0))),
     *(
         ("_done_actions", of_state, lambda _, done=done: [done])
-        for done in (b"0" * 31, np.full(4, 2.0).tobytes(), np.full(4, np.nan).tobytes())
+        for done in (b"0" * 31, np.full(4, np.inf).tobytes(), np.full(4, np.nan).tobytes())
     ),
     *(("perturbations", in_simulation, lambda _, acting=acting: [acting]) for acting in ((3,), [Nudge()], ("nudge",))),
     *((name, in_world, lambda array: array[..., :-1]) for name in ARRAYS),
