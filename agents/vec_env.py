@@ -271,8 +271,9 @@ class CupVecEnv(VecEnv):
         """
         num_envs = require_whole("num_envs", num_envs, 1)
         made: Any = gym.make_vec(
-            env_id, num_envs, vectorization_mode="vector_entry_point", autoreset_mode="SameStep", **options
-        )
+            env_id, num_envs, vectorization_mode="vector_entry_point", autoreset_mode="SameStep",
+            **options | {"truth": False},
+        )  # fmt: skip
         self.envs = made
         self.render_mode = made.render_mode
         self._actions: NDArray[Any] = np.zeros((num_envs, *made.single_action_space.shape))

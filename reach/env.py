@@ -43,7 +43,7 @@ from reach.sim.arm import JOINT_LIMITS_DEGREES, Arm
 from reach.sim.retina import LARGEST_RETINA_PX, SMALLEST_RETINA_PX, draw_retinas
 from reach.sim.setup import LARGEST_APERTURE_M, Physical, cup_place
 from reach.sim.tasks import compute_reward
-from reach.sim.truth import Truth
+from reach.sim.truth import FIRST_NUMBER, JUDGEMENT_SIZE, truth_of
 from reach.simulation import Simulation, require_generator
 
 RESET_OPTIONS = ("cup", "perturbation")
@@ -181,6 +181,7 @@ class CupEnv(gym.Env[Any, NDArray[np.float32]]):
     | `strength` | `1` | factor on the largest torques and muscle forces, 0.2..5 |
     | `cup`, `senses` | `None` | a `reach.Cup` and a `reach.Senses`, or mappings of their fields |
     | `strict_actions` | `False` | whether an action outside the bounds is an error instead of clipped |
+    | `truth` | `True` | whether `info["truth"]` is given; without it a step is faster |
     | `render_mode` | `None` | `"human"` or `"rgb_array"` |
     | `width`, `height` | `600` | of the picture, pixels |
 
@@ -188,7 +189,8 @@ class CupEnv(gym.Env[Any, NDArray[np.float32]]):
     `reset(options={{"cup": (x, y), "perturbation": ...}})` sets the cup and the perturbation of one trial.
 
     ## Truth
-    `info["truth"]` holds the true state, for metrics and pictures. A learner that reads it is not honest.
+    `info["truth"]` holds the true state, for metrics and pictures: a dictionary of arrays, numbers and bools, see
+    `reach.sim.truth`. A learner that reads it is not honest.
 
     ## Version history
     - v1: the first version that was published.
@@ -215,6 +217,7 @@ class CupEnv(gym.Env[Any, NDArray[np.float32]]):
         cup: setup.Cup | Mapping[str, Any] | None = None,
         senses: setup.Senses | Mapping[str, Any] | None = None,
         strict_actions: bool = False,
+        truth: bool = True,
         render_mode: str | None = None,
         width: int = 600,
         height: int = 600,
@@ -233,6 +236,7 @@ class CupEnv(gym.Env[Any, NDArray[np.float32]]):
         if observation == "goal":
             self.compute_reward = compute_reward
         self.render_mode = render_mode
+        self.truth = require_bool("truth", truth)
         self.label = Label()
         self._size = picture_size(width, height)
         self._simulation = Simulation(
@@ -241,8 +245,8 @@ class CupEnv(gym.Env[Any, NDArray[np.float32]]):
             person=setup.Person(arm, height_m, mass_kg, strength), cup=cup, senses=senses,
             strict_actions=strict_actions,
         )  # fmt: skip
-        self._set_views()
         self._actions = np.zeros((1, s.ACTION_SIZE))
+        self._set_views()
         # What `twin` plays again.
         self._cup_option: Any = None
         self._done_actions: list[bytes] = []
@@ -285,7 +289,7 @@ class CupEnv(gym.Env[Any, NDArray[np.float32]]):
             self._paths.extend(self._simulation, 0)
         if self.render_mode == "human":
             self.render()
-        return self._observation(), self._judgement()[1]
+        return self._observation(), self._judgement(self._simulation.moment())[2]
 
     def step(self, action: NDArray[np.float32]) -> tuple[Any, float, bool, bool, dict[str, Any]]:
         """Advance the trial by 20 ms.
@@ -303,11 +307,10 @@ class CupEnv(gym.Env[Any, NDArray[np.float32]]):
             raise ValueError(f"action: expected numbers of shape {ACTION_SHAPE}, got {action!r}")
         if numbers.shape != ACTION_SHAPE:
             raise ValueError(f"action: expected shape {ACTION_SHAPE}, got {numbers.shape}")
-        self._actions[0] = numbers
-        self._simulation.advance(self._actions)
+        self._action[...] = numbers
+        moment = self._simulation.advance(self._actions)
         self._done_actions.append(self._actions.tobytes())
-        reward, info = self._judgement()
-        terminated = info["is_success"] or self._row.item(s.TIPPED) > 0.0
+        reward, terminated, info = self._judgement(moment)
         if self.render_mode is not None:
             self._paths.extend(self._simulation, 0)
             if self.render_mode == "human":
@@ -411,29 +414,32 @@ class CupEnv(gym.Env[Any, NDArray[np.float32]]):
         self._set_views()
 
     def _set_views(self) -> None:
-        """Set the views of the world: its row, body, reward columns and observation."""
+        """Set the views of the world, its row and observation, and of the action."""
         self._row = self._simulation.world.row(0)
-        self._body = self._row[: s.SETTING]
-        self._judged = self._row[s.TERM_PROGRESS : s.SUCCESS + 1]
         self._sensed = self._simulation.observations[0]
+        self._action = self._actions[0]
 
     def _observation(self) -> Any:
         if self.observing.form == "vector":
             return self._sensed.copy()
         return of_one(self.observing.of(self._simulation), 0)
 
-    def _judgement(self) -> tuple[float, dict[str, Any]]:
-        """Return reward and info of the last step."""
-        progress, grasp, effort, tipping, success, step, reward, won = self._judged.tolist()
-        return reward, {
+    def _judgement(self, moment: NDArray[np.float64]) -> tuple[float, bool, dict[str, Any]]:
+        """Return reward, end and info of a step that ended with `moment`."""
+        numbers = moment[FIRST_NUMBER:].tolist()
+        progress, grasp, effort, tipping, success, step, reward, won = numbers[-JUDGEMENT_SIZE:]
+        is_success = won > 0.0
+        info = {
             # `tasks.REWARD_TERMS`, written out for speed.
             "reward_terms": {
                 "progress": progress, "grasp": grasp, "effort": effort,
                 "tipping": tipping, "success": success, "step": step,
             },
-            "is_success": won > 0.0,
-            "truth": Truth(self._body.copy()),
+            "is_success": is_success,
         }  # fmt: skip
+        if self.truth:
+            info["truth"] = truth_of(moment, numbers)
+        return reward, is_success or tipping < 0.0, info
 
     def render(self) -> Any:
         """Return the picture, (height, width, 3) uint8, for "rgb_array", or show it in a window for "human"."""

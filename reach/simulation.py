@@ -31,6 +31,7 @@ from reach.sim.layout import Array
 from reach.sim.loop import drawn_cup
 from reach.sim.noise import BODY_COUNTER, trial_key, uniforms
 from reach.sim.setup import cup_place, is_range, made_of, numbers_of
+from reach.sim.truth import MOMENT_SIZE, read_moment
 
 Judgements = tuple[Array, NDArray[np.bool_], NDArray[np.bool_], NDArray[np.bool_]]
 TASKS = ("reach", "grab")
@@ -123,11 +124,16 @@ class Simulation:
         self._prepare()
 
     def _set_views(self) -> None:
-        """Make `observations` a view of the lanes that are in use."""
+        """Make `observations` a view of the lanes that are in use, and collect the arguments of `advance`."""
         self.observations = self._observations.reshape(-1, s.OBSERVATION_SIZE)[: self.num_envs]
+        world = self.world
+        self._arguments = (
+            self.largest_action, world.tiles, self._lanes, world.history, world.tick, self.control, self.grab,
+            self._dense, self._observations,
+        )  # fmt: skip
 
     def __setstate__(self, attributes: dict[str, Any]) -> None:
-        """Restore a copy or a pickle, whose observations are a view of its own."""
+        """Restore a copy or a pickle, whose views are of its own world."""
         self.__dict__.update(attributes)
         self._set_views()
 
@@ -253,22 +259,29 @@ class Simulation:
             self.control, self._observations,
         )  # fmt: skip
 
-    def advance(self, actions: NDArray[np.floating[Any]]) -> None:
+    def advance(self, actions: NDArray[np.floating[Any]]) -> Array:
         """Advance every trial by one control step, and judge it.
 
         Args:
             actions: (num_envs, 4), clipped to [-1, 1].
 
+        Returns:
+            As `moment`.
+
         Raises:
             ValueError: an action that is not finite, or a strict one outside [-1, 1]; then nothing has changed.
         """
-        world = self.world
-        wrong = loop.advance_and_judge(
-            actions, self.largest_action, world.tiles, self._lanes, world.history, world.tick, self.control, self.grab,
-            self._dense, self._observations,
-        )  # fmt: skip
+        moment = np.empty(MOMENT_SIZE)
+        wrong = loop.advance_and_judge(actions, moment, *self._arguments)
         if wrong >= 0:
             self._refuse(actions, wrong)
+        return moment
+
+    def moment(self) -> Array:
+        """Return truth and judgement of the first world, (MOMENT_SIZE,), see `sim.truth`."""
+        moment = np.empty(MOMENT_SIZE)
+        read_moment(self.world.tiles[0], moment)
+        return moment
 
     def play(self, actions: NDArray[np.floating[Any]], begin: NDArray[np.bool_], longest: int) -> Judgements:
         """Return `judgements` after `advance`, and `begin_drawn` for the worlds of `begin` (num_envs,), in threads."""

@@ -15,7 +15,7 @@ from gymnasium.vector import AutoresetMode
 from gymnasium.vector.utils import batch_space
 from numpy.typing import NDArray
 
-from reach.arguments import numbers_in, picture_size, require_choice, require_seed, require_whole
+from reach.arguments import numbers_in, picture_size, require_bool, require_choice, require_seed, require_whole
 from reach.env import CupEnv, Observing, action_space, of_one, reset_options, reward_for
 from reach.jit import most_threads
 from reach.perturbations import for_each_environment
@@ -26,7 +26,7 @@ from reach.sim.actuators import command_for_control
 from reach.sim.arm import Arm
 from reach.sim.setup import Physical
 from reach.sim.tasks import compute_reward
-from reach.sim.truth import Truths
+from reach.sim.truth import truths_of
 from reach.simulation import Simulation
 
 TERM_MASKS = [f"_{name}" for name in tasks.REWARD_TERMS]
@@ -44,9 +44,9 @@ class CupVectorEnv(gym.vector.VectorEnv[Any, NDArray[np.float32], NDArray[Any]])
     """`num_envs` trials side by side; spaces, rewards and ends are those of `CupEnv`.
 
     Create one with `gym.make_vec("reach/CupGrab-v1", num_envs=64, vectorization_mode="vector_entry_point")`. `info`
-    holds arrays over the environments: `is_success` (num_envs,), `reward_terms` by name, each (num_envs,), and `truth`:
-    `truth["hand"]` is (num_envs, 2), `truth[3]` the mapping of environment 3. Read `truth` before the next step; later
-    it raises an error.
+    holds arrays over the environments, in the layout of Gymnasium's `SyncVectorEnv`: `is_success` (num_envs,);
+    `reward_terms` and `truth`, dictionaries of arrays: `truth["hand"]` is (num_envs, 2). `truth=False` leaves the true
+    state out, which makes a step faster.
     """
 
     def __init__(
@@ -68,6 +68,7 @@ class CupVectorEnv(gym.vector.VectorEnv[Any, NDArray[np.float32], NDArray[Any]])
         cup: setup.Cup | Mapping[str, Any] | None = None,
         senses: setup.Senses | Mapping[str, Any] | None = None,
         strict_actions: bool = False,
+        truth: bool = True,
         max_episode_steps: int | None = s.TRIAL_STEPS,
         autoreset_mode: AutoresetMode | str = AutoresetMode.NEXT_STEP,
         threads: int | None = None,
@@ -79,8 +80,8 @@ class CupVectorEnv(gym.vector.VectorEnv[Any, NDArray[np.float32], NDArray[Any]])
 
         Args:
             num_envs: 1 to 1,000,000.
-            task, control, command, reward, observation, retina_px, retina_colour, arm, strict_actions, width, height: as
-                for `CupEnv`.
+            task, control, command, reward, observation, retina_px, retina_colour, arm, strict_actions, truth, width,
+                height: as for `CupEnv`.
             perturbation: one perturbation, or a tuple or list of them that act together, for all environments; or a
                 sequence with one entry for each environment, at least one of which is None or a sequence:
                 `[None, Prism()]`, `[(Prism(),), (Load(),)]`.
@@ -133,6 +134,7 @@ class CupVectorEnv(gym.vector.VectorEnv[Any, NDArray[np.float32], NDArray[Any]])
             person=setup.Person(arm, height_m, mass_kg, strength), cup=cup, senses=senses,
             strict_actions=strict_actions, threads=threads,
         )  # fmt: skip
+        self.truth = require_bool("truth", truth)
         self._begun = np.zeros(num_envs, dtype=np.bool_)
         self._over = np.zeros(num_envs, dtype=np.bool_)
         self._everywhere, self._nowhere = np.ones(num_envs, dtype=np.bool_), np.zeros(num_envs, dtype=np.bool_)
@@ -297,12 +299,10 @@ class CupVectorEnv(gym.vector.VectorEnv[Any, NDArray[np.float32], NDArray[Any]])
         """Return `info` of the environments in `mask`, each key with its mask, as Gymnasium has it."""
         terms, won, _, _ = judged
         named = {name: terms[k] for k, name in enumerate(tasks.REWARD_TERMS)} | dict.fromkeys(TERM_MASKS, mask)
-        truth = Truths(self._simulation.world, self.num_envs)
-        return {
-            "reward_terms": named, "_reward_terms": mask,
-            "is_success": won, "_is_success": mask,
-            "truth": truth, "_truth": mask,
-        }  # fmt: skip
+        info = {"reward_terms": named, "_reward_terms": mask, "is_success": won, "_is_success": mask}
+        if self.truth:
+            info |= {"truth": truths_of(self._simulation.world, mask), "_truth": mask}
+        return info
 
     def _final(self, over: NDArray[np.bool_], judged: tuple[NDArray[Any], ...]) -> dict[str, Any]:
         """Return `final_obs` and `final_info` of trials that end and begin anew in the same step."""
@@ -311,7 +311,6 @@ class CupVectorEnv(gym.vector.VectorEnv[Any, NDArray[np.float32], NDArray[Any]])
         for index in np.flatnonzero(over).tolist():
             observations[index] = of_one(last, index)
         final = self._info(over, judged)
-        final["truth"] = final["truth"].kept()
         return {"final_obs": observations, "_final_obs": over, "final_info": final, "_final_info": over}
 
     def render(self) -> tuple[Any, ...] | None:

@@ -99,11 +99,13 @@ class ProtocolWrapper(gym.Wrapper[Any, Any, Any, Any]):
             seed: of cup order, sizes and noise; learners with the same seed get the same trials.
 
         Raises:
-            ValueError: another kind of environment, an unknown preset, or a seed below 0.
+            ValueError: another kind of environment or one without truth, an unknown preset, or a seed below 0.
         """
         super().__init__(env)
         if not hasattr(env.unwrapped, "twin"):
             raise ValueError(f"env: expected a CupEnv, wrapped or not, got {env.unwrapped!r}")
+        if not env.unwrapped.truth:  # type: ignore[attr-defined]
+            raise ValueError("env: expected one made with truth=True, which the measures read, got truth=False")
         if isinstance(protocol, str) and protocol in PROTOCOLS:
             protocol = PROTOCOLS[protocol]
         if not isinstance(protocol, Protocol):

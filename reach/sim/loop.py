@@ -31,6 +31,7 @@ from reach.sim.grasp import move_hands_and_cups, place_hand, smallest_clearance
 from reach.sim.noise import CUP_COUNTER, double_from_key, key_from_double, normal_pair, trial_key, uniform
 from reach.sim.senses import apply_visual_map, delayed_samples_due, observe, observe_start, record_history, record_start
 from reach.sim.tasks import begin_judging, judge
+from reach.sim.truth import read_moment
 
 L = s.LANES
 INNER_STEP_BITS = np.uint64(s.INNER_STEPS.bit_length() - 1)
@@ -323,12 +324,13 @@ def take_actions(actions, largest, tiles):  # type: ignore[no-untyped-def]
 
 @kernel
 def advance_and_judge(  # type: ignore[no-untyped-def]
-    actions, largest, tiles, lanes, history, tick, control, grab, dense, observations
+    actions, moment, largest, tiles, lanes, history, tick, control, grab, dense, observations
 ):
-    """Advance all worlds by one control step and judge it.
+    """Advance all worlds by one control step, judge it, and read the first.
 
     Args:
         actions, largest: as for `take_actions`.
+        moment: as for `read_moment`, of the first world.
         tiles, history: the arrays of `World`.
         lanes: as for `advance`, in every tile.
         tick: (1,), incremented.
@@ -344,4 +346,5 @@ def advance_and_judge(  # type: ignore[no-untyped-def]
         for k in range(tiles.shape[0]):
             advance(tiles[k], lanes, history[k], tick[0], control, observations[k])
             judge(tiles[k], lanes, grab, dense)
+        read_moment(tiles[0], moment)
     return wrong

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import json
 import os
 import subprocess
@@ -13,6 +14,7 @@ import gymnasium as gym
 import numpy as np
 import pytest
 from gymnasium.envs.registration import EnvSpec
+from gymnasium.utils.env_checker import data_equivalence
 from gymnasium.vector import AutoresetMode
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -61,6 +63,18 @@ def assert_same_steps(ours: Any, theirs: Any) -> None:
         np.testing.assert_array_equal(ours[4]["reward_terms"][name], theirs[4]["reward_terms"][name])
 
 
+def assert_same_layout(ours: Any, theirs: Any, mask: np.ndarray) -> None:
+    """Keys, types, shapes and dtypes are the same, and the values of the environments in `mask`."""
+    assert type(ours) is type(theirs)
+    if isinstance(ours, dict):
+        assert set(ours) == set(theirs)
+        for name in ours:
+            assert_same_layout(ours[name], theirs[name], mask)
+        return
+    assert (ours.dtype, ours.shape) == (theirs.dtype, theirs.shape)
+    np.testing.assert_array_equal(ours[mask], theirs[mask])
+
+
 @pytest.mark.parametrize("control", CONTROLS)
 @pytest.mark.parametrize("num_envs", [1, 3, 8, 13])
 def test_each_environment_is_a_single_one_to_the_last_bit(control: str, num_envs: int) -> None:
@@ -88,9 +102,9 @@ def test_same_step_autoreset_agrees_with_gymnasiums(env_id: str, reward: str) ->
         assert ("final_obs" in step[4]) == ("final_obs" in other[4])
         for index in np.flatnonzero(step[4].get("_final_obs", np.zeros(6, dtype=bool))):
             np.testing.assert_array_equal(step[4]["final_obs"][index], other[4]["final_obs"][index])
-            truth = step[4]["final_info"]["truth"][int(index)]
-            assert truth == other[4]["final_info"]["truth"][index]
             finals += 1
+        if "final_info" in step[4]:
+            assert_same_layout(step[4]["final_info"], other[4]["final_info"], step[4]["_final_info"])
     assert finals > 0
 
 
@@ -221,7 +235,7 @@ def test_drawn_bodies_agree_with_single_environments_and_differ_between_trials()
     for action in actions_of(3, 3, 70):
         step = ours.step(action)
         assert_same_steps(step, theirs.step(action))
-        heights.add(round(height_of(step[4]["truth"][0]), 6))
+        heights.add(round(height_of({name: values[0] for name, values in step[4]["truth"].items()}), 6))
     assert len(heights) > 2
 
 
@@ -236,21 +250,29 @@ def test_threads_change_no_bit() -> None:
             np.testing.assert_array_equal(a, b)
 
 
-def test_truth_is_that_of_its_step_and_refuses_to_be_read_later() -> None:
-    env = native("reach/CupGrab-v1", 3)
-    _, info = env.reset(seed=0)
-    assert info["truth"]["hand"].shape == (3, 2)
-    assert info["truth"][2]["time_s"] == 0.0
-    each = [info["truth"][index] for index in range(3)]
-    with pytest.raises(IndexError):
-        info["truth"][3]
-    for name in each[0]:
-        np.testing.assert_array_equal(info["truth"][name], [one[name] for one in each])
-    with pytest.raises(KeyError, match="colour"):
-        info["truth"]["colour"]
-    env.step(np.zeros((3, 4)))
-    with pytest.raises(RuntimeError, match="before the next step"):
-        info["truth"]["hand"]
+@pytest.mark.parametrize("mode", ["sync", "async"])
+def test_infos_have_the_layout_of_gymnasiums_vectors(mode: str) -> None:
+    ours = native("reach/CupGrab-v1", 3, control="muscle", max_episode_steps=4)
+    theirs = gym.make_vec("reach/CupGrab-v1", 3, mode, control="muscle", max_episode_steps=4)
+    assert_same_layout(ours.reset(seed=1)[1], theirs.reset(seed=1)[1], np.ones(3, dtype=np.bool_))
+    for action in actions_of(2, 3, 8):
+        info = ours.step(action)[4]
+        assert_same_layout(info, theirs.step(action)[4], np.ones(3, dtype=np.bool_))
+    kept = copy.deepcopy(info)
+    ours.step(action)
+    assert data_equivalence(info, kept, exact=True)
+    theirs.close()
+
+
+@pytest.mark.parametrize("mode", ["sync", "vector_entry_point"])
+def test_without_truth_the_rest_is_the_same(mode: str) -> None:
+    with_truth, without = (gym.make_vec("reach/CupGrab-v1", 2, mode, truth=truth) for truth in (True, False))
+    with_truth.reset(seed=1)
+    assert "truth" not in without.reset(seed=1)[1]
+    for action in actions_of(2, 2, 5):
+        full, bare = with_truth.step(action), without.step(action)
+        del full[4]["truth"], full[4]["_truth"]
+        assert data_equivalence(full, bare, exact=True)
 
 
 def test_other_libraries_keep_their_number_of_threads() -> None:

@@ -84,6 +84,33 @@ def test_vector_statistics_mark_the_episodes_that_ended(env_id: str, mode: str) 
     assert episodes >= 6
 
 
+def leaves_of(info: Any) -> list[Any]:
+    """The values in nested dictionaries."""
+    return [leaf for value in info.values() for leaf in leaves_of(value)] if type(info) is dict else [info]
+
+
+def test_information_is_of_plain_dictionaries_arrays_numbers_and_bools(env_id: str) -> None:
+    env = gym.make(env_id)
+    for info in (env.reset(seed=0)[1], env.step(AT_WORK)[4]):
+        assert {type(leaf) for leaf in leaves_of(info)} == {np.ndarray, float, bool}
+        arrays = [leaf for leaf in leaves_of(info) if isinstance(leaf, np.ndarray)]
+        assert all(array.dtype == np.float64 and array.flags.c_contiguous and array.flags.writeable for array in arrays)
+
+
+def test_every_array_arrives_as_a_tensor(env_id: str) -> None:
+    torch = pytest.importorskip("torch")
+    pytest.importorskip("array_api_compat")
+    from gymnasium.wrappers.numpy_to_torch import NumpyToTorch
+    from gymnasium.wrappers.vector import NumpyToTorch as VectorToTorch
+
+    plain, env = gym.make(env_id), NumpyToTorch(gym.make(env_id))
+    envs = VectorToTorch(gym.make_vec(env_id, 2, "vector_entry_point"))
+    plain.reset(seed=0), env.reset(seed=0), envs.reset(seed=0)
+    hand = plain.step(AT_WORK)[4]["truth"]["hand"]
+    np.testing.assert_array_equal(env.step(torch.tensor(AT_WORK))[4]["truth"]["hand"], hand)
+    np.testing.assert_array_equal(envs.step(torch.tensor(np.tile(AT_WORK, (2, 1))))[4]["truth"]["hand"][0], hand)
+
+
 @pytest.mark.parametrize("mode", ["sync", "vector_entry_point"])
 def test_vector_information_can_be_listed_by_environment(env_id: str, mode: str) -> None:
     envs = gym.wrappers.vector.DictInfoToList(gym.make_vec(env_id, num_envs=3, vectorization_mode=mode))

@@ -211,6 +211,7 @@ def test_nothing_of_the_schedule_is_told_outside_truth() -> None:
     [
         (lambda env: ProtocolWrapper(env, "rotation31"), "rotation30.*rotation31"),
         (lambda env: ProtocolWrapper(env, SHORT, seed=-1), "seed.*-1"),
+        (lambda env: ProtocolWrapper(gym.make("reach/CupReach-v1", truth=False), SHORT), "env: .*truth=True"),
         (lambda env: Block("baseline", 0), "trials.*0"),
         (lambda env: Block("middle", 5), "washout.*middle"),
     ],
