@@ -16,6 +16,7 @@ import gymnasium as gym
 import numpy as np
 from numpy.typing import NDArray
 from stable_baselines3.common.env_util import make_vec_env
+from stable_baselines3.common.monitor import Monitor
 from stable_baselines3.common.vec_env import VecEnv, VecEnvWrapper
 
 import reach  # noqa: F401  (registers the environments)
@@ -340,11 +341,9 @@ class CupVecEnv(VecEnv):
         self.envs.close()
 
     def get_attr(self, attr_name: str, indices: Indices = None) -> list[Any]:
-        """Return an attribute of each environment; only "arm" can differ between them."""
-        chosen = list(self._get_indices(indices))
-        if attr_name == "arm":
-            return [self.envs.arms[index] for index in chosen]
-        return [getattr(self.envs, attr_name)] * len(chosen)
+        """Return an attribute of each environment; only "arm" and "perturbation" can differ between them."""
+        values = self.envs.get_attr(attr_name)
+        return [values[index] for index in self._get_indices(indices)]
 
     def set_attr(self, attr_name: str, value: Any, indices: Indices = None) -> None:
         """Set an attribute of all environments.
@@ -364,8 +363,8 @@ class CupVecEnv(VecEnv):
     def env_is_wrapped(
         self, wrapper_class: type[gym.Wrapper[Any, Any, Any, Any]], indices: Indices = None
     ) -> list[bool]:
-        """Return False for each: there are no wrappers inside."""
-        return [False] * len(list(self._get_indices(indices)))
+        """Return whether each has what the wrapper gives: only that of `Monitor`, "episode" in the last info."""
+        return [issubclass(wrapper_class, Monitor)] * len(list(self._get_indices(indices)))
 
     def get_images(self) -> Sequence[Any]:
         """Return the rendered frame of each environment."""

@@ -42,7 +42,7 @@ from reach.sim.actuators import (
 from reach.sim.arm import JOINT_LIMITS_DEGREES, Arm
 from reach.sim.retina import LARGEST_RETINA_PX, SMALLEST_RETINA_PX, draw_retinas
 from reach.sim.setup import LARGEST_APERTURE_M, Physical, cup_place
-from reach.sim.tasks import compute_reward
+from reach.sim.tasks import compute_reward, compute_terminated, compute_truncated
 from reach.sim.truth import FIRST_NUMBER, JUDGEMENT_SIZE, truth_of
 from reach.simulation import Simulation, require_generator
 
@@ -147,7 +147,7 @@ class CupEnv(gym.Env[Any, NDArray[np.float32]]):
     {observation_table}
 
     `observation="goal"`: a dictionary of `observation` (that vector), `achieved_goal` and `desired_goal`, with
-    `compute_reward` for learning from hindsight. See `reach.sim.tasks`.
+    `compute_reward`, `compute_terminated` and `compute_truncated` for learning from hindsight. See `reach.sim.tasks`.
 
     `observation="retina"`: a dictionary of `retina`, a picture `(retina_px, retina_px, 1 or 3)`, uint8, of seen hand
     and seen cup, and `proprioception`, the vector from the joint angles on. See `reach.sim.retina`.
@@ -227,6 +227,11 @@ class CupEnv(gym.Env[Any, NDArray[np.float32]]):
         Raises:
             ValueError: an argument outside its range; the message names it.
         """
+        if isinstance(task, Mapping):
+            raise ValueError(
+                "task: expected 'reach' or 'grab', got a mapping; RLlib passes its env_config to a class, so give it "
+                "ray.tune.register_env(name, lambda config: gym.make(id, **config)) instead"
+            )
         require_choice("render_mode", render_mode, (None, *self.metadata["render_modes"]))
         self.task = task
         self.control = control
@@ -235,6 +240,7 @@ class CupEnv(gym.Env[Any, NDArray[np.float32]]):
         self.reward = reward_for(observation, reward)
         if observation == "goal":
             self.compute_reward = compute_reward
+            self.compute_terminated, self.compute_truncated = compute_terminated, compute_truncated
         self.render_mode = render_mode
         self.truth = require_bool("truth", truth)
         self.label = Label()
@@ -263,6 +269,11 @@ class CupEnv(gym.Env[Any, NDArray[np.float32]]):
     def arm(self) -> Arm:
         """Return the arm of the present trial."""
         return self._simulation.arms[0]
+
+    @property
+    def perturbation(self) -> tuple[Perturbation, ...]:
+        """Return the perturbations of the present trial."""
+        return self._simulation.perturbations[0]
 
     def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Any, dict[str, Any]]:
         """Begin a trial.

@@ -25,7 +25,7 @@ from reach.sim import setup, tasks
 from reach.sim.actuators import command_for_control
 from reach.sim.arm import Arm
 from reach.sim.setup import Physical
-from reach.sim.tasks import compute_reward
+from reach.sim.tasks import compute_reward, compute_terminated, compute_truncated
 from reach.sim.truth import truths_of
 from reach.simulation import Simulation
 
@@ -107,6 +107,11 @@ class CupVectorEnv(gym.vector.VectorEnv[Any, NDArray[np.float32], NDArray[Any]])
                 "max_episode_steps", max_episode_steps, 1, LONGEST_EPISODE_STEPS, also="None, -1 for no limit, or "
             )
         size = picture_size(width, height)
+        if render_mode == "rgb_array_list":
+            raise ValueError(
+                "render_mode: expected None or 'rgb_array', got 'rgb_array_list'; use vectorization_mode='sync', or "
+                "collect the pictures of render(), or see gymnasium.wrappers.vector.RecordVideo"
+            )
         require_choice("render_mode", render_mode, (None, "rgb_array"))
         self.num_envs = num_envs
         self.task = task
@@ -116,6 +121,7 @@ class CupVectorEnv(gym.vector.VectorEnv[Any, NDArray[np.float32], NDArray[Any]])
         self.reward = reward_for(observation, reward)
         if observation == "goal":
             self.compute_reward = compute_reward
+            self.compute_terminated, self.compute_truncated = compute_terminated, compute_truncated
         require_choice("autoreset_mode", getattr(autoreset_mode, "value", autoreset_mode), AUTORESET_MODES)
         self.autoreset_mode = AutoresetMode(autoreset_mode)
         self.metadata = {
@@ -229,6 +235,14 @@ class CupVectorEnv(gym.vector.VectorEnv[Any, NDArray[np.float32], NDArray[Any]])
             paths.extend(simulation, index)
         info.update(self._info(self._everywhere, judged))
         return self.observing.of(simulation), terms[-1], terminated, truncated, info
+
+    def get_attr(self, name: str) -> tuple[Any, ...]:
+        """Return an attribute of each environment, as `SyncVectorEnv` does; "arm" and "perturbation" may differ."""
+        if name == "arm":
+            return tuple(self._simulation.arms)
+        if name == "perturbation":
+            return tuple(self._simulation.perturbations)
+        return (getattr(self, name),) * self.num_envs
 
     def random_state(self) -> dict[str, Any]:
         """Return what determines the next trials, as JSON values."""

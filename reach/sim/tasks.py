@@ -186,6 +186,23 @@ def compute_reward(achieved_goal: Any, desired_goal: Any, info: Any) -> Any:
     return np.where(near & (achieved[..., GOAL_READY] > 0.0), 0.0, -1.0) - achieved[..., GOAL_TIP_PENALTY]
 
 
+def compute_terminated(achieved_goal: Any, desired_goal: Any, info: Any) -> Any:
+    """Return whether trials with these goals end, (...) bool: the goal is achieved, or the cup has tipped over.
+
+    Args and errors are those of `compute_reward`.
+    """
+    tipped = _goal("achieved_goal", achieved_goal)[..., GOAL_TIP_PENALTY] > 0.0
+    return (compute_reward(achieved_goal, desired_goal, info) == 0.0) | tipped
+
+
+def compute_truncated(achieved_goal: Any, desired_goal: Any, info: Any) -> Any:
+    """Return whether trials with these goals are cut short, (...) bool: never, that is for the time limit.
+
+    Args and errors are those of `compute_reward`.
+    """
+    return np.zeros_like(compute_reward(achieved_goal, desired_goal, info), dtype=np.bool_)
+
+
 def _goal(name: str, value: Any) -> s.Array:
     goal = numbers_in(value)
     if goal is None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from typing import Any
 
 import gymnasium as gym
@@ -10,7 +11,7 @@ import pytest
 from stable_baselines3 import PPO, SAC
 from stable_baselines3.common.evaluation import evaluate_policy
 from stable_baselines3.common.monitor import Monitor
-from stable_baselines3.common.vec_env import DummyVecEnv, VecMonitor, VecNormalize
+from stable_baselines3.common.vec_env import DummyVecEnv, VecNormalize
 
 from agents.learner import make_learner
 from agents.vec_env import CupVecEnv
@@ -49,12 +50,14 @@ def test_it_shows_what_stable_baselines_own_vector_shows() -> None:
     ],
 )
 def test_learners_train_on_it(make: Any) -> None:
-    env = VecNormalize(VecMonitor(CupVecEnv("reach/CupGrab-v1", 8, control="muscle")))
+    env = VecNormalize(CupVecEnv("reach/CupGrab-v1", 8, control="muscle"))
     model = make(env)
     before = [parameter.detach().clone() for parameter in model.policy.parameters()]
     model.learn(160)
     assert any(bool((a != b).any()) for a, b in zip(before, model.policy.parameters(), strict=True))
-    mean, _ = evaluate_policy(model, env, n_eval_episodes=2)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        mean, _ = evaluate_policy(model, env, n_eval_episodes=2)
     assert np.isfinite(mean)
 
 
@@ -67,7 +70,9 @@ def test_error_learners_take_its_body_and_task() -> None:
 
 def test_attributes_belong_to_all_environments() -> None:
     env = CupVecEnv("reach/CupReach-v1", 3)
-    assert env.env_is_wrapped(Monitor) == [False] * 3
+    assert env.env_is_wrapped(Monitor) == [True] * 3
+    assert env.env_is_wrapped(gym.wrappers.TimeLimit) == [False] * 3
+    assert env.get_attr("perturbation", [0, 2]) == [(), ()]
     with pytest.raises(ValueError, match="indices: expected None"):
         env.set_attr("render_mode", None, indices=[0])
 

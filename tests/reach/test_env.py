@@ -233,6 +233,7 @@ def test_strict_actions_outside_the_bounds_are_refused() -> None:
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
+        ({"task": {"control": "muscle"}}, "task: expected 'reach' or 'grab', got a mapping.*register_env"),
         ({"task": "juggle"}, "task: expected .*reach.*grab.*got 'juggle'"),
         ({"reward": "huge"}, "dense.*sparse"),
         ({"render_mode": "ascii"}, "rgb_array"),
@@ -298,6 +299,14 @@ def test_a_copy_in_the_middle_of_a_trial_goes_on_alike_and_by_itself(copied: Any
         assert ours[1:4] == theirs[1:4]
         assert data_equivalence(ours[4], theirs[4], exact=True)
     np.testing.assert_array_equal(env.reset()[0], other.reset()[0])
+
+
+def test_an_environment_tells_the_perturbations_of_its_trial() -> None:
+    env = gym.make("reach/CupGrab-v1", perturbation=Rotation(30.0))
+    env.reset(seed=0)
+    assert env.get_wrapper_attr("perturbation") == (Rotation(30.0),)
+    env.reset(options={"perturbation": (Prism(0.1), CurlField(8.0))})
+    assert env.get_wrapper_attr("perturbation") == (Prism(0.1), CurlField(8.0))
 
 
 def test_step_before_reset_says_so() -> None:

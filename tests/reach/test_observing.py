@@ -58,7 +58,10 @@ def test_the_reward_of_a_goal_is_that_of_its_step(env_id: str, seed: int, pertur
         achieved.append(observation["achieved_goal"])
         desired.append(observation["desired_goal"])
         rewards.append(reward)
-        assert compute_reward(achieved[-1], desired[-1], info) == reward
+        goals = achieved[-1], desired[-1], info
+        assert env.unwrapped.compute_reward(*goals) == reward
+        assert env.unwrapped.compute_terminated(*goals) == terminated
+        assert not env.unwrapped.compute_truncated(*goals)
         if terminated or truncated:
             break
     np.testing.assert_array_equal(compute_reward(np.array(achieved), np.array(desired), [{}] * len(rewards)), rewards)

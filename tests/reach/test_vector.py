@@ -320,6 +320,7 @@ def test_observations_of_earlier_steps_stay_as_they_were() -> None:
         ({"threads": 0}, "threads: .* got 0"),
         ({"max_episode_steps": 0}, "max_episode_steps: .* got 0"),
         ({"render_mode": "human"}, "render_mode: .* got 'human'"),
+        ({"render_mode": "rgb_array_list"}, "render_mode: .* got 'rgb_array_list'; use vectorization_mode='sync'"),
         ({"perturbation": [None]}, "each of 2 environments, got 1"),
     ],
 )
@@ -359,6 +360,16 @@ def test_bad_actions_are_refused_before_anything_moves() -> None:
     other = native("reach/CupGrab-v1", 2)
     other.reset(seed=0)
     np.testing.assert_array_equal(env.step(np.zeros((2, 4)))[0], other.step(np.zeros((2, 4)))[0])
+
+
+@pytest.mark.parametrize("mode", ["sync", "async", "vector_entry_point"])
+def test_a_vector_tells_the_attributes_of_each_environment(mode: str) -> None:
+    envs = gym.make_vec("reach/CupGrab-v1", 2, mode, perturbation=Rotation(30.0), control="torque")
+    envs.reset(seed=0)
+    assert envs.get_attr("perturbation") == ((Rotation(30.0),),) * 2
+    assert envs.get_attr("control") == ("torque",) * 2
+    assert envs.get_attr("arm")[0] == gym.make("reach/CupGrab-v1").unwrapped.arm
+    envs.close()
 
 
 def test_pictures_are_given_one_for_each() -> None:
