@@ -11,7 +11,6 @@ from typing import Any
 import gymnasium as gym
 import numpy as np
 from gymnasium.utils import seeding
-from gymnasium.vector import AutoresetMode
 from gymnasium.vector.utils import batch_space
 from numpy.typing import NDArray
 
@@ -28,6 +27,14 @@ from reach.sim.setup import Physical
 from reach.sim.tasks import compute_reward, compute_terminated, compute_truncated
 from reach.sim.truth import truths_of
 from reach.simulation import Simulation
+
+try:
+    from gymnasium.vector import AutoresetMode
+except ImportError as error:
+    raise ImportError(
+        f"reach.vector: expected gymnasium 1.1 or newer, got {gym.__version__}, which has single environments only; "
+        "use gymnasium.vector.SyncVectorEnv"
+    ) from error
 
 TERM_MASKS = [f"_{name}" for name in tasks.REWARD_TERMS]
 RESET_OPTIONS = ("cup", "perturbation", "reset_mask")

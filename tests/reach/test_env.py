@@ -48,6 +48,14 @@ def test_gymnasium_and_stable_baselines_check_without_warnings(env_id: str, rewa
 
 
 @pytest.mark.parametrize("env_id", IDS)
+def test_an_id_without_a_slash_can_be_registered(env_id: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(gym.envs.registration, "registry", dict(gym.registry))
+    spec, name = gym.spec(env_id), env_id.removeprefix("reach/")
+    gym.register(name, spec.entry_point, kwargs=spec.kwargs, max_episode_steps=spec.max_episode_steps)
+    np.testing.assert_array_equal(gym.make(name).reset(seed=1)[0], gym.make(env_id).reset(seed=1)[0])
+
+
+@pytest.mark.parametrize("env_id", IDS)
 def test_plug_in_form_of_the_id_works(env_id: str) -> None:
     assert gym.make(f"reach:{env_id}").spec is not None
 
@@ -323,6 +331,16 @@ def test_render_gives_frames_and_leaves_the_trial_alone() -> None:
         frame = shown.render()
         assert frame.shape == (600, 600, 3)  # type: ignore[union-attr]
         np.testing.assert_array_equal(shown.step([0.1, 0.2, 0.0, 0.5])[0], plain.step([0.1, 0.2, 0.0, 0.5])[0])
+
+
+def test_an_old_gymnasium_is_told_what_the_vector_environment_needs() -> None:
+    code = (
+        "import gymnasium.vector; vars(gymnasium.vector).pop('AutoresetMode'); import numpy as np, reach\n"
+        "env = gymnasium.make('reach/CupGrab-v1'); env.reset(seed=0); env.step(np.zeros(4))\n"
+        "import reach.vector"
+    )
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert "ImportError: reach.vector: expected gymnasium 1.1 or newer" in result.stderr
 
 
 def test_a_fresh_install_says_that_it_compiles(tmp_path: Any) -> None:
