@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import warnings
 from typing import Any
 
 import gymnasium as gym
 import numpy as np
 import pytest
-from gymnasium.utils.env_checker import check_env
 from gymnasium.wrappers import FilterObservation, FlattenObservation
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -19,16 +17,6 @@ from reach.sim.tasks import compute_reward
 
 IDS = ("reach/CupReach-v1", "reach/CupGrab-v1")
 QUIET = {"hand_noise_m": 0.0, "cup_noise_m": 0.0}
-
-
-@pytest.mark.parametrize("env_id", IDS)
-@pytest.mark.parametrize("form", ["goal", "retina"])
-def test_gymnasium_and_stable_baselines_check_without_warnings(env_id: str, form: str) -> None:
-    checker = pytest.importorskip("stable_baselines3.common.env_checker")
-    with warnings.catch_warnings():
-        warnings.simplefilter("error")
-        check_env(gym.make(env_id, observation=form).unwrapped)
-        checker.check_env(gym.make(env_id, observation=form).unwrapped)
 
 
 @settings(max_examples=40)

@@ -250,18 +250,14 @@ def test_threads_change_no_bit() -> None:
             np.testing.assert_array_equal(a, b)
 
 
-@pytest.mark.parametrize("mode", ["sync", "async"])
-def test_infos_have_the_layout_of_gymnasiums_vectors(mode: str) -> None:
-    ours = native("reach/CupGrab-v1", 3, control="muscle", max_episode_steps=4)
-    theirs = gym.make_vec("reach/CupGrab-v1", 3, mode, control="muscle", max_episode_steps=4)
-    assert_same_layout(ours.reset(seed=1)[1], theirs.reset(seed=1)[1], np.ones(3, dtype=np.bool_))
-    for action in actions_of(2, 3, 8):
-        info = ours.step(action)[4]
-        assert_same_layout(info, theirs.step(action)[4], np.ones(3, dtype=np.bool_))
+def test_information_of_earlier_steps_stays_as_it_was() -> None:
+    env = native("reach/CupGrab-v1", 3)
+    env.reset(seed=1)
+    action = np.zeros((3, 4))
+    info = env.step(action)[4]
     kept = copy.deepcopy(info)
-    ours.step(action)
+    env.step(action)
     assert data_equivalence(info, kept, exact=True)
-    theirs.close()
 
 
 @pytest.mark.parametrize("mode", ["sync", "vector_entry_point"])
