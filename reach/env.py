@@ -193,7 +193,9 @@ class CupEnv(gym.Env[Any, NDArray[np.float32]]):
     `reach.sim.truth`. A learner that reads it is not honest.
 
     ## Version history
-    - v1: the first version that was published.
+    - v1: an action changes the command instead of being it, actions outside the bounds are clipped, and
+      `info["truth"]` is a plain dictionary. The first version that was published.
+    - v0: never published; actions were absolute postures, with zero in the middle of the joints' ranges.
     """
 
     # Gymnasium declares it as an attribute of the instance.

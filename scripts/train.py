@@ -34,7 +34,7 @@ from reach import OWN_PREFIX
 from reach.files import make_folder
 
 # Control steps of one `learn` of a learner from reward: a multiple of PPO's rollout.
-STRETCH_STEPS = 10_240
+STRETCH_STEPS = 12_288
 
 
 @dataclass
@@ -141,6 +141,11 @@ def learn(model: Any, options: Train, checkpoint: PeriodicCheckpoint) -> None:
             end = min(model.stretch_start + STRETCH_STEPS, total)
             model.learn(end - model.num_timesteps, callback=checkpoint, reset_num_timesteps=False)
             progress.update(model.num_timesteps - progress.n)
+            if recent := model.ep_success_buffer:
+                success = f"success {sum(recent) / len(recent):.0%} of the last {len(recent)} trials"
+                progress.set_postfix_str(success)
+                if not bar:
+                    print(f"{model.num_timesteps:,} steps: {success}", flush=True)
             checkpoint.save_when_due(model)
 
 
