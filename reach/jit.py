@@ -8,25 +8,28 @@ Numba keeps compiled code until the file that defines the kernel changes. Other 
 kernel too, so here all files that it is made of count. A cache is never needed: a damaged one is compiled again, and
 kernels work without one where no folder can be written or Numba is told not to compile (NUMBA_DISABLE_JIT).
 
-numba and torch read the same setting of the OpenMP runtime, the number of threads. `sharing` restores that setting:
-after a vector environment has been stepped, a network would otherwise use all threads and give other last bits.
+Functions that are part of a loop are inlined by LLVM, not by Numba: Numba then types each of them once instead of
+wherever it is called, which takes half the time, and the loop still becomes vector instructions.
+
+Threads are Python's. Those of Numba need a kernel of their own, which takes longer to compile than all others together,
+and share a setting with the networks of torch.
 """
 
 from __future__ import annotations
 
-import ctypes
 import hashlib
 import os
 import pickle
 import sys
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from functools import cache, wraps
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numba import config, get_num_threads, njit, set_num_threads
+from numba import config, njit
 from numba.core.caching import FunctionCache, IndexDataCacheFile, NullCache
 
 from reach.sources import sources_of
@@ -156,11 +159,15 @@ def _taking_records(function: Callable[..., Any]) -> Callable[..., Any]:
     return called
 
 
+# Numba would also compile a form of each kernel for callers in C.
+WITHOUT_C_WRAPPER: Any = {"no_cfunc_wrapper": True}
+
+
 def _decorator(**options: Any) -> Callable[[Any], Any]:
     """Return a decorator that compiles a function; if Numba is disabled, one that lets it take records."""
     if config.DISABLE_JIT:  # type: ignore[attr-defined]
         return _taking_records
-    return kept_on_disk(njit(nogil=True, error_model="numpy", **options))
+    return kept_on_disk(njit(nogil=True, error_model="numpy", **WITHOUT_C_WRAPPER, **options))
 
 
 # A function with loops over lanes, cells or synapses. It cannot allocate: it is compiled without Numba's run time, so
@@ -168,10 +175,8 @@ def _decorator(**options: Any) -> Callable[[Any], Any]:
 kernel: Any = _decorator(_nrt=False)
 # A kernel that allocates arrays, for code that runs once a trial or is called from Python.
 allocating_kernel: Any = _decorator()
-# A kernel that divides its work among threads.
-parallel_kernel: Any = _decorator(parallel=True)
 # A function that becomes part of the loop that calls it.
-inlined: Any = _decorator(inline="always")
+inlined: Any = _decorator(_nrt=False, forceinline=True)
 
 
 def python_version_of(kernel: Any) -> Any:
@@ -198,38 +203,19 @@ _said: set[Any] = set()
 
 def most_threads() -> int:
     """Return the largest number of threads for kernels."""
-    with _restored_setting():
-        return get_num_threads()
+    return int(config.NUMBA_NUM_THREADS)  # type: ignore[attr-defined]
 
 
-@contextmanager
-def sharing(threads: int) -> Iterator[None]:
-    """Let parallel kernels use this many threads, 1 to `most_threads()`, in the body of the `with` statement."""
-    with _restored_setting():
-        before = get_num_threads()
-        set_num_threads(threads)
-        try:
-            yield
-        finally:
-            set_num_threads(before)
-
-
-@contextmanager
-def _restored_setting() -> Iterator[None]:
-    """Restore the OpenMP setting at the end."""
-    runtime = _shared_runtime()
-    if runtime is None:
-        yield
-        return
-    threads = runtime.omp_get_max_threads()
-    try:
-        yield
-    finally:
-        runtime.omp_set_num_threads(threads)
+def run_in_threads(run: Callable[[int, int], Any], number: int, threads: int) -> None:
+    """Call `run(first, end)` on `threads` equal shares of the range of `number`, each in a thread of its own."""
+    shares = list(pairwise(number * k // threads for k in range(threads + 1)))
+    others = [_pool(threads - 1, os.getpid()).submit(run, *share) for share in shares[1:]]
+    run(*shares[0])
+    for other in others:
+        other.result()
 
 
 @cache
-def _shared_runtime() -> Any:
-    """Return the OpenMP runtime that a library loaded earlier shares with numba; None if there is none."""
-    loaded = ctypes.CDLL(None) if os.name == "posix" else None
-    return loaded if hasattr(loaded, "omp_get_max_threads") else None
+def _pool(threads: int, process: int) -> ThreadPoolExecutor:
+    """Return the threads of a process; a forked one has none of its parent's."""
+    return ThreadPoolExecutor(threads)

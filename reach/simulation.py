@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import copy
 import math
-import os
 import reprlib
 import sys
 from collections.abc import Mapping, Sequence
@@ -21,7 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from reach.arguments import ranged_fields, require_bool, require_choice, require_keys, require_whole
-from reach.jit import say_when_compiling, sharing
+from reach.jit import run_in_threads, say_when_compiling
 from reach.perturbations import Perturbation, as_perturbations, is_perturbation, write_perturbations
 from reach.sim import layout as s
 from reach.sim import loop, setup, tasks
@@ -40,8 +39,6 @@ REWARDS = ("dense", "sparse")
 SAVED_ATTRIBUTES = ("world", "seeded", "_observations", "_changed", "arms", "perturbations")
 # Arrays of a world that determine its next trials.
 COUNTERS = ("streams", "episodes")
-# OpenMP ends a forked process that uses the threads of its parent.
-PROCESS = os.getpid()
 # Variates for the ranges of one trial's body, cup and senses: at least as many as they have fields.
 BODY_VARIATES = 32
 
@@ -94,7 +91,7 @@ class Simulation:
         """
         require_choice("task", task, TASKS)
         require_choice("reward", reward, REWARDS)
-        say_when_compiling(loop.advance_and_judge, "the simulation (half a minute)")
+        say_when_compiling(loop.advance_and_judge, "the simulation (20 seconds)")
         self.num_envs = num_envs
         self.world = s.World.empty(num_envs)
         self.person = person
@@ -104,6 +101,8 @@ class Simulation:
         self.perturbations = list(self.default_perturbations)
         self.control = s.CONTROLS.index(control)
         self.command = command
+        # See `rare` of `loop.advance`; forces are found in a step and stay compiled.
+        self._rare = True if self.control == s.MUSCLE else None
         self._threads = threads
         self._lanes = s.FIRST_LANE if num_envs == 1 else s.ALL_LANES
         self.grab = task == "grab"
@@ -128,8 +127,8 @@ class Simulation:
         self.observations = self._observations.reshape(-1, s.OBSERVATION_SIZE)[: self.num_envs]
         world = self.world
         self._arguments = (
-            self.largest_action, world.tiles, self._lanes, world.history, world.tick, self.control, self.grab,
-            self._dense, self._observations,
+            self.largest_action, world.tiles, self._lanes, world.history, world.tick, self.control, self._rare,
+            self.grab, self._dense, self._observations,
         )  # fmt: skip
 
     def __setstate__(self, attributes: dict[str, Any]) -> None:
@@ -273,6 +272,10 @@ class Simulation:
         """
         moment = np.empty(MOMENT_SIZE)
         wrong = loop.advance_and_judge(actions, moment, *self._arguments)
+        if wrong == loop.NEEDS_FORCES:
+            self._rare = True
+            self._set_views()
+            wrong = loop.advance_and_judge(actions, moment, *self._arguments)
         if wrong >= 0:
             self._refuse(actions, wrong)
         return moment
@@ -290,16 +293,18 @@ class Simulation:
         if wrong >= 0:
             self._refuse(actions, wrong)
         world.tick[0] += 1
+        if self._rare is None and loop.any_forced(world.tiles, self._lanes):
+            self._rare = True
+            self._set_views()
         judged = self._blank_judgements()
-        arguments = (
-            world.tiles, world.history, world.streams, world.episodes, world.tick[0], self.control, self.grab,
-            self._dense, self._observations, begin, longest, *judged,
-        )  # fmt: skip
-        if self._threads == 1 or os.getpid() != PROCESS:
-            loop.play(*arguments)
-        else:
-            with sharing(self._threads):
-                loop.play_together(*arguments)
+
+        def play(first: int, end: int) -> None:
+            loop.play(
+                first, end, world.tiles, world.history, world.streams, world.episodes, world.tick[0], self.control,
+                self._rare, self.grab, self._dense, self._observations, begin, longest, *judged,
+            )  # fmt: skip
+
+        run_in_threads(play, len(world.tiles), self._threads)
         return judged
 
     def _refuse(self, actions: NDArray[Any], wrong: int) -> NoReturn:

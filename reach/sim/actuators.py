@@ -96,7 +96,7 @@ class CommandMap:
 
 @kernel
 def decode_commands(t, lanes, control):  # type: ignore[no-untyped-def]
-    """Write the GOAL, GAIN and EXCITATION columns: the decoded commands and their signal-dependent noise."""
+    """Write the GOAL and GAIN columns: the decoded commands and their signal-dependent noise."""
     for i in range(len(lanes)):
         for j in range(3):
             command = t[(s.COMMANDED_1 + j) * L + i]
@@ -108,25 +108,32 @@ def decode_commands(t, lanes, control):  # type: ignore[no-untyped-def]
             t[(s.GAIN_1 + j) * L + i] = 1.0 + t[s.TORQUE_NOISE * L + i] * noise
     for i in range(len(lanes)):
         t[s.GOAL_APERTURE * L + i] = 0.5 * (t[s.COMMANDED_4 * L + i] + 1.0) * t[s.LARGEST_APERTURE * L + i]
-    if control == s.MUSCLE:
-        for i in range(len(lanes)):
-            muscles.write_excitation(t, s.EXCITATION_1, i, read_three(t, s.COMMANDED_1, i))
 
 
 @kernel
-def filter_commands(t, lanes, control, step):  # type: ignore[no-untyped-def]
-    """Filter commands or activations for `step` seconds, and write their means over the step to the MEAN columns.
+def excite_muscles(t, lanes):  # type: ignore[no-untyped-def]
+    """Write the EXCITATION columns from the commands."""
+    for i in range(len(lanes)):
+        muscles.write_excitation(t, s.EXCITATION_1, i, read_three(t, s.COMMANDED_1, i))
+
+
+@kernel
+def activate_muscles(t, lanes, step):  # type: ignore[no-untyped-def]
+    """Advance the activations by `step` seconds; as `filter_commands`."""
+    for i in range(len(lanes)):
+        for m in range(s.MUSCLES):
+            before = t[(s.ACTIVATION_1 + m) * L + i]
+            after = muscles.activate(before, t[(s.EXCITATION_1 + m) * L + i], step)
+            t[(s.ACTIVATION_1 + m) * L + i] = after
+            t[(s.MEAN_1 + m) * L + i] = 0.5 * (before + after)
+
+
+@kernel
+def filter_commands(t, lanes):  # type: ignore[no-untyped-def]
+    """Filter commands for an inner step, and write their means over the step to the MEAN columns.
 
     The means act in this step: with the values at its end the arm would lead by half a step.
     """
-    if control == s.MUSCLE:
-        for i in range(len(lanes)):
-            for m in range(s.MUSCLES):
-                before = t[(s.ACTIVATION_1 + m) * L + i]
-                after = muscles.activate(before, t[(s.EXCITATION_1 + m) * L + i], step)
-                t[(s.ACTIVATION_1 + m) * L + i] = after
-                t[(s.MEAN_1 + m) * L + i] = 0.5 * (before + after)
-        return
     for j in range(3):
         for i in range(len(lanes)):
             before = t[(s.COMMAND_1 + j) * L + i]

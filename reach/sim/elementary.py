@@ -9,6 +9,7 @@ the last place.
 
 from __future__ import annotations
 
+import math
 from fractions import Fraction
 from typing import Any
 
@@ -59,6 +60,13 @@ def _fma(typing_context: Any, a: Any, b: Any, c: Any) -> Any:
     return types.float64(types.float64, types.float64, types.float64), generate
 
 
+def _root(typing_context: Any, x: Any) -> Any:
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        return builder.call(builder.module.declare_intrinsic("llvm.sqrt", [ir.DoubleType()]), arguments)
+
+    return types.float64(types.float64), generate
+
+
 def _interpreted_fma(a: Any, b: Any, c: Any) -> Any:
     if not np.isfinite([a, b, c]).all():
         return a * b + c
@@ -78,6 +86,8 @@ def _interpreted_double(x: Any) -> Any:
 IS_COMPILED = not config.DISABLE_JIT  # type: ignore[attr-defined]
 # a b + c, rounded once.
 fma: Any = intrinsic(_fma) if IS_COMPILED else _interpreted_fma
+# The square root, as an instruction.
+square_root: Any = intrinsic(_root) if IS_COMPILED else math.sqrt
 # The 64 bits of a double as an integer, and the double with such bits.
 bits_of: Any = intrinsic(_bits) if IS_COMPILED else _interpreted_bits
 double_of: Any = intrinsic(_double) if IS_COMPILED else _interpreted_double

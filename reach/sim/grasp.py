@@ -82,36 +82,31 @@ def smallest_clearance(w, x, y):  # type: ignore[no-untyped-def]
     return least
 
 
-@inlined
-def _place_hand(t, i):  # type: ignore[no-untyped-def]
-    """Write lane `i`'s grasp point (m), axis, grasp-point velocity (m/s) and turning rate (rad/s) from its joints."""
-    f1 = t[s.ANGLE_1 * L + i]
-    f2 = f1 + t[s.ANGLE_2 * L + i]
-    f3 = f2 + t[s.ANGLE_3 * L + i]
-    w1 = t[s.VELOCITY_1 * L + i]
-    w2 = w1 + t[s.VELOCITY_2 * L + i]
-    w3 = w2 + t[s.VELOCITY_3 * L + i]
-    sine1, cosine1 = sine_and_cosine(f1)
-    sine2, cosine2 = sine_and_cosine(f2)
-    hy, hx = sine_and_cosine(f3)
-    x1 = t[s.LENGTH_1 * L + i] * cosine1
-    y1 = t[s.LENGTH_1 * L + i] * sine1
-    x2 = t[s.LENGTH_2 * L + i] * cosine2
-    y2 = t[s.LENGTH_2 * L + i] * sine2
-    reach = t[s.WRIST_TO_GRASP * L + i]
-    t[s.HAND_X * L + i] = x1 + x2 + reach * hx
-    t[s.HAND_Y * L + i] = y1 + y2 + reach * hy
-    t[s.AXIS_X * L + i] = hx
-    t[s.AXIS_Y * L + i] = hy
-    t[s.HAND_VELOCITY_X * L + i] = -y1 * w1 - y2 * w2 - reach * hy * w3
-    t[s.HAND_VELOCITY_Y * L + i] = x1 * w1 + x2 * w2 + reach * hx * w3
-    t[s.TURNING * L + i] = w3
-
-
 @kernel
-def place_hand(t, i):  # type: ignore[no-untyped-def]
-    """Apply `_place_hand` to one lane."""
-    _place_hand(t, i)
+def place_hands(t, lanes):  # type: ignore[no-untyped-def]
+    """Write grasp points, m, axes, velocities of the grasp points, m/s, and turning rates, rad/s, of a tile."""
+    for i in range(len(lanes)):
+        f1 = t[s.ANGLE_1 * L + i]
+        f2 = f1 + t[s.ANGLE_2 * L + i]
+        f3 = f2 + t[s.ANGLE_3 * L + i]
+        w1 = t[s.VELOCITY_1 * L + i]
+        w2 = w1 + t[s.VELOCITY_2 * L + i]
+        w3 = w2 + t[s.VELOCITY_3 * L + i]
+        sine1, cosine1 = sine_and_cosine(f1)
+        sine2, cosine2 = sine_and_cosine(f2)
+        hy, hx = sine_and_cosine(f3)
+        x1 = t[s.LENGTH_1 * L + i] * cosine1
+        y1 = t[s.LENGTH_1 * L + i] * sine1
+        x2 = t[s.LENGTH_2 * L + i] * cosine2
+        y2 = t[s.LENGTH_2 * L + i] * sine2
+        reach = t[s.WRIST_TO_GRASP * L + i]
+        t[s.HAND_X * L + i] = x1 + x2 + reach * hx
+        t[s.HAND_Y * L + i] = y1 + y2 + reach * hy
+        t[s.AXIS_X * L + i] = hx
+        t[s.AXIS_Y * L + i] = hy
+        t[s.HAND_VELOCITY_X * L + i] = -y1 * w1 - y2 * w2 - reach * hy * w3
+        t[s.HAND_VELOCITY_Y * L + i] = x1 * w1 + x2 * w2 + reach * hx * w3
+        t[s.TURNING * L + i] = w3
 
 
 @kernel
@@ -120,8 +115,7 @@ def move_hands_and_cups(t, lanes, step):  # type: ignore[no-untyped-def]
 
     A cup that no part of the hand can touch in this step stays in place; the others are moved lane by lane.
     """
-    for i in range(len(lanes)):
-        _place_hand(t, i)
+    place_hands(t, lanes)
     for i in range(len(lanes)):
         dx = t[s.CUP_X * L + i] - t[s.HAND_X * L + i]
         dy = t[s.CUP_Y * L + i] - t[s.HAND_Y * L + i]

@@ -8,12 +8,18 @@ from __future__ import annotations
 import math
 
 import numpy as np
-from numba import prange
 
-from reach.jit import kernel, parallel_kernel
+from reach.jit import kernel
 from reach.sim import layout as s
 from reach.sim import muscles
-from reach.sim.actuators import decode_commands, filter_commands, unforced_step, write_torques
+from reach.sim.actuators import (
+    activate_muscles,
+    decode_commands,
+    excite_muscles,
+    filter_commands,
+    unforced_step,
+    write_torques,
+)
 from reach.sim.dynamics import (
     apply_forces,
     begin_step,
@@ -26,9 +32,9 @@ from reach.sim.dynamics import (
     stage,
     turn_joints,
 )
-from reach.sim.elementary import clip
-from reach.sim.grasp import move_hands_and_cups, place_hand, smallest_clearance
-from reach.sim.noise import CUP_COUNTER, double_from_key, key_from_double, normal_pair, trial_key, uniform
+from reach.sim.elementary import clip, logarithm, sine_and_cosine, square_root
+from reach.sim.grasp import move_hands_and_cups, place_hands, smallest_clearance
+from reach.sim.noise import CUP_COUNTER, double_from_key, key_from_double, trial_key, uniform
 from reach.sim.senses import apply_visual_map, delayed_samples_due, observe, observe_start, record_history, record_start
 from reach.sim.tasks import begin_judging, judge
 from reach.sim.truth import read_moment
@@ -38,39 +44,48 @@ INNER_STEP_BITS = np.uint64(s.INNER_STEPS.bit_length() - 1)
 # Onsets of what a tile without it skips.
 FORCES = (s.FIELD_ONSET, s.FORCE_ONSET, s.NUDGE_ONSET, s.CHANNEL_ONSET)
 CHANNELS = (s.CHANNEL_ONSET,)
+NEEDS_FORCES = -2
 EVENTS = (s.JUMP_ONSET, s.REMOVED_ONSET)
 
 
 @kernel
-def draw_noise(t, lanes):  # type: ignore[no-untyped-def]
-    """Write the standard normal variates of the control step that begins now to tile `t`."""
-    for pair in range(s.NOISE_SIZE // 2):
-        column = (s.NOISE + 2 * pair) * L
-        for i in range(len(lanes)):
-            # The first observation uses the first variates.
-            control_step = (np.uint64(t[s.CLOCK * L + i]) >> INNER_STEP_BITS) + np.uint64(1)
-            counter = control_step * np.uint64(s.NOISE_SIZE) + np.uint64(2 * pair)
-            t[column + i], t[column + L + i] = normal_pair(key_from_double(t[s.KEY * L + i]), counter)
-
-
-@kernel
-def draw_first_noise(w):  # type: ignore[no-untyped-def]
-    """Write the standard normal variates of a trial's first observation to row `w`."""
-    for pair in range(s.NOISE_SIZE // 2):
-        w[s.NOISE + 2 * pair], w[s.NOISE + 2 * pair + 1] = normal_pair(key_from_double(w[s.KEY]), np.uint64(2 * pair))
-
-
-@kernel
-def move_arms(t, lanes, control, forced, channelled, step):  # type: ignore[no-untyped-def]
-    """Move the arms of a tile for `step` seconds: a fourth-order Runge-Kutta step, then channel and joint stops.
+def draw_noise(t, lanes, ahead):  # type: ignore[no-untyped-def]
+    """Write the standard normal variates of a control step to tile `t`, from pairs of uniform ones (Box, Muller 1958).
 
     Args:
         t, lanes: as for `advance`.
-        control: POSTURE, TORQUE or MUSCLE.
+        ahead: 1 for the control step that begins now, 0 for the observation of this moment.
+    """
+    for pair in range(s.NOISE_SIZE // 2):
+        column = (s.NOISE + 2 * pair) * L
+        for i in range(len(lanes)):
+            control_step = (np.uint64(t[s.CLOCK * L + i]) >> INNER_STEP_BITS) + np.uint64(ahead)
+            counter = control_step * np.uint64(s.NOISE_SIZE) + np.uint64(2 * pair)
+            key = key_from_double(t[s.KEY * L + i])
+            radius = square_root(-2.0 * logarithm(uniform(key, counter)))
+            sine, cosine = sine_and_cosine(2.0 * math.pi * uniform(key, counter + np.uint64(1)))
+            t[column + i] = radius * cosine
+            t[column + L + i] = radius * sine
+
+
+@kernel
+def is_forced(t, lanes):  # type: ignore[no-untyped-def]
+    """Return whether any lane of tile `t` has an external force set."""
+    return first_onset(t, lanes, FORCES) < s.NEVER
+
+
+@kernel
+def move_arms(t, lanes, control, rare, forced, channelled, step):  # type: ignore[no-untyped-def]
+    """Move the arms of a tile for `step` seconds: a fourth-order Runge-Kutta step, then channel and joint stops.
+
+    Args:
+        t, lanes, control, rare: as for `advance`.
         forced, channelled: whether any lane has a force, or a force channel, set.
         step: s.
     """
-    if forced or channelled or control == s.MUSCLE:
+    if rare is None:
+        unforced_step(t, lanes, control, step)
+    elif forced or channelled or control == s.MUSCLE:
         begin_step(t, lanes)
         for k in range(4):
             write_torques(t, lanes, control)
@@ -114,7 +129,7 @@ def _count_time(t, lanes, step):  # type: ignore[no-untyped-def]
 
 
 @kernel
-def advance(t, lanes, history, tick, control, out):  # type: ignore[no-untyped-def]
+def advance(t, lanes, history, tick, control, rare, out):  # type: ignore[no-untyped-def]
     """Advance a tile by one control step of 20 ms and write its observations.
 
     Args:
@@ -123,20 +138,27 @@ def advance(t, lanes, history, tick, control, out):  # type: ignore[no-untyped-d
         history: (HISTORY_ROWS, HISTORY_SIZE * LANES) of this tile.
         tick: number of this step, which selects its row of `history`.
         control: POSTURE, TORQUE or MUSCLE.
+        rare: True, or None where control is not MUSCLE and no lane `is_forced`. None is a type of its own, with which
+            muscles and forces are not compiled.
         out: (LANES, OBSERVATION_SIZE) float32, overwritten.
     """
     step = s.INNER_STEP_S
-    draw_noise(t, lanes)
+    draw_noise(t, lanes, 1)
     decode_commands(t, lanes, control)
+    if rare is not None and control == s.MUSCLE:
+        excite_muscles(t, lanes)
     clear_forces(t, lanes)
-    forced = first_onset(t, lanes, FORCES) < s.NEVER
+    forced = is_forced(t, lanes)
     channelled = first_onset(t, lanes, CHANNELS) < s.NEVER
     eventful = first_onset(t, lanes, EVENTS) < s.NEVER
     vision_due = delayed_samples_due(t, lanes, s.VISION_DELAY)
     proprioception_due = delayed_samples_due(t, lanes, s.PROPRIOCEPTION_DELAY)
     for inner in range(1, s.INNER_STEPS + 1):
-        filter_commands(t, lanes, control, step)
-        move_arms(t, lanes, control, forced, channelled, step)
+        if rare is not None and control == s.MUSCLE:
+            activate_muscles(t, lanes, step)
+        else:
+            filter_commands(t, lanes)
+        move_arms(t, lanes, control, rare, forced, channelled, step)
         move_hands_and_cups(t, lanes, step)
         if eventful:
             for i in range(len(lanes)):
@@ -188,10 +210,10 @@ def begin_trial(t, history, key, tick, i, control, cup_x, cup_y, out):  # type: 
     away = max(1e-9, math.sqrt(away_x * away_x + away_y * away_y))
     w[s.TARGET_X] = away_x / away
     w[s.TARGET_Y] = away_y / away
-    place_hand(t, i)
+    place_hands(t[i:], s.FIRST_LANE)
     record_start(t, history, tick, i)
     w[s.KEY] = double_from_key(key)
-    draw_first_noise(w)
+    draw_noise(t[i:], s.FIRST_LANE, 0)
     observe_start(t, history, tick, i, out)
     begin_judging(t, i)
 
@@ -254,11 +276,11 @@ def read_judgements(tiles, longest, terms, won, ended, late):  # type: ignore[no
 
 @kernel
 def _play_tile(  # type: ignore[no-untyped-def]
-    k, tiles, history, streams, episodes, tick, control, grab, dense, observations, begin, longest,
+    k, tiles, history, streams, episodes, tick, control, rare, grab, dense, observations, begin, longest,
     terms, won, ended, late,
 ):  # fmt: skip
     t = tiles[k]
-    advance(t, s.ALL_LANES, history[k], tick, control, observations[k])
+    advance(t, s.ALL_LANES, history[k], tick, control, rare, observations[k])
     judge(t, s.ALL_LANES, grab, dense)
     for i in range(min(L, won.size - k * L)):
         n = k * L + i
@@ -269,34 +291,34 @@ def _play_tile(  # type: ignore[no-untyped-def]
 
 @kernel
 def play(  # type: ignore[no-untyped-def]
-    tiles, history, streams, episodes, tick, control, grab, dense, observations, begin, longest, terms, won, ended, late
-):
-    """Advance and judge all worlds, whose actions have been set, then begin trials and read the judgements.
+    first, end, tiles, history, streams, episodes, tick, control, rare, grab, dense, observations, begin, longest,
+    terms, won, ended, late,
+):  # fmt: skip
+    """Advance and judge the worlds of some tiles, with actions set, then begin trials and read the judgements.
 
     Args:
+        first, end: the range of tiles.
+        rare: as for `advance`.
         tiles, history, streams, episodes, control, observations: as for `begin_drawn_trials`.
         tick: number of this step.
         grab, dense: as for `judge`.
         begin: (num_envs,) bool, worlds in which the next trial begins after this step.
         longest, terms, won, ended, late: as for `read_judgements`.
     """
+    for k in range(first, end):
+        _play_tile(
+            k, tiles, history, streams, episodes, tick, control, rare, grab, dense, observations, begin, longest,
+            terms, won, ended, late,
+        )  # fmt: skip
+
+
+@kernel
+def any_forced(tiles, lanes):  # type: ignore[no-untyped-def]
+    """Return whether any world has an external force set."""
+    forced = False
     for k in range(tiles.shape[0]):
-        _play_tile(
-            k, tiles, history, streams, episodes, tick, control, grab, dense, observations, begin, longest,
-            terms, won, ended, late,
-        )  # fmt: skip
-
-
-@parallel_kernel
-def play_together(  # type: ignore[no-untyped-def]
-    tiles, history, streams, episodes, tick, control, grab, dense, observations, begin, longest, terms, won, ended, late
-):
-    """Run `play` with the tiles divided among threads."""
-    for k in prange(tiles.shape[0]):
-        _play_tile(
-            k, tiles, history, streams, episodes, tick, control, grab, dense, observations, begin, longest,
-            terms, won, ended, late,
-        )  # fmt: skip
+        forced |= is_forced(tiles[k], lanes)
+    return forced
 
 
 @kernel
@@ -324,7 +346,7 @@ def take_actions(actions, largest, tiles):  # type: ignore[no-untyped-def]
 
 @kernel
 def advance_and_judge(  # type: ignore[no-untyped-def]
-    actions, moment, largest, tiles, lanes, history, tick, control, grab, dense, observations
+    actions, moment, largest, tiles, lanes, history, tick, control, rare, grab, dense, observations
 ):
     """Advance all worlds by one control step, judge it, and read the first.
 
@@ -334,17 +356,19 @@ def advance_and_judge(  # type: ignore[no-untyped-def]
         tiles, history: the arrays of `World`.
         lanes: as for `advance`, in every tile.
         tick: (1,), incremented.
-        control, grab, dense: as for `advance` and `judge`.
+        control, rare, grab, dense: as for `advance` and `judge`.
         observations: (num_tiles, LANES, OBSERVATION_SIZE) float32, overwritten.
 
     Returns:
-        As `take_actions`.
+        As `take_actions`, or NEEDS_FORCES where `rare` is None and must not be; then nothing has been advanced.
     """
+    if rare is None and any_forced(tiles, lanes):
+        return NEEDS_FORCES
     wrong = take_actions(actions, largest, tiles)
     if wrong < 0:
         tick[0] += 1
         for k in range(tiles.shape[0]):
-            advance(tiles[k], lanes, history[k], tick[0], control, observations[k])
+            advance(tiles[k], lanes, history[k], tick[0], control, rare, observations[k])
             judge(tiles[k], lanes, grab, dense)
         read_moment(tiles[0], moment)
     return wrong

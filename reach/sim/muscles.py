@@ -18,6 +18,7 @@ import math
 import numpy as np
 
 from reach.jit import allocating_kernel, inlined, kernel
+from reach.sim.elementary import square_root
 from reach.sim.layout import LANES as L
 
 MUSCLES = (
@@ -179,7 +180,7 @@ def activate(activation, excited, step_s):  # type: ignore[no-untyped-def]
     a2 = 3.0 if rises else 1.5 * rate
     a1 = 2.0 * slowness + rate if rises else 2.0 + rate * (slowness - 1.5 * gap)
     a0 = rate * gap if rises else rate * gap * slowness
-    change = 4.0 * a0 / (a1 + math.sqrt(a1 * a1 + 4.0 * a2 * a0))
+    change = 4.0 * a0 / (a1 + square_root(a1 * a1 + 4.0 * a2 * a0))
     share = change if rises else -change
     whole = gap if rises else -gap
     return activation + change if share < whole else excited

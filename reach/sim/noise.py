@@ -1,18 +1,15 @@
 """Counter-based random numbers, compiled: each is a function of the trial's key and a counter.
 
 Without a generator state, a trial can be saved, replayed without its perturbation or run in a batch, and its noise has
-the same bits each time. The generator is SplitMix64 (Steele, Lea and Flood 2014, OOPSLA); Box and Muller (1958) turn
-pairs of uniform variates into normal ones.
+the same bits each time. The generator is SplitMix64 (Steele, Lea and Flood 2014, OOPSLA).
 """
 
 from __future__ import annotations
 
-import math
-
 import numpy as np
 
 from reach.jit import allocating_kernel, inlined, kernel
-from reach.sim.elementary import bits_of, double_of, logarithm, sine_and_cosine
+from reach.sim.elementary import bits_of, double_of
 
 GOLDEN_GAMMA = np.uint64(0x9E3779B97F4A7C15)
 MIX_1 = np.uint64(0xBF58476D1CE4E5B9)
@@ -36,14 +33,6 @@ def random_bits(key, counter):  # type: ignore[no-untyped-def]
 def uniform(key, counter):  # type: ignore[no-untyped-def]
     """Return a uniform variate in (0, 1) for a key and a counter, both uint64."""
     return (float(np.int64(random_bits(key, counter) >> np.uint64(11))) + 0.5) * TO_UNIT
-
-
-@inlined
-def normal_pair(key, counter):  # type: ignore[no-untyped-def]
-    """Return two standard normal variates for a key and a counter, both uint64; the next counter is used too."""
-    radius = math.sqrt(-2.0 * logarithm(uniform(key, counter)))
-    sine, cosine = sine_and_cosine(2.0 * math.pi * uniform(key, counter + np.uint64(1)))
-    return radius * cosine, radius * sine
 
 
 @inlined

@@ -8,11 +8,9 @@ its onset.
 
 from __future__ import annotations
 
-import math
-
 from reach.jit import inlined, kernel
 from reach.sim import layout as s
-from reach.sim.elementary import clip
+from reach.sim.elementary import clip, square_root
 
 L = s.LANES
 # Endpoint vision shows the hand after it has rested for this time, this far from the start.
@@ -20,39 +18,40 @@ END_REST_S = 0.05
 END_DISTANCE_M = 0.03
 
 
-@inlined
-def _apply_visual_map(t, i):  # type: ignore[no-untyped-def]
-    """Write to lane `i`'s EYE columns what the eye is shown at this moment."""
-    clock = t[s.CLOCK * L + i]
-    hand_x = t[s.HAND_X * L + i]
-    hand_y = t[s.HAND_Y * L + i]
-    rx = hand_x - t[s.START_X * L + i]
-    ry = hand_y - t[s.START_Y * L + i]
-    distance = math.sqrt(rx * rx + ry * ry)
-    cosine = t[s.CLAMP_COSINE * L + i] * t[s.TARGET_X * L + i] - t[s.CLAMP_SINE * L + i] * t[s.TARGET_Y * L + i]
-    sine = t[s.CLAMP_SINE * L + i] * t[s.TARGET_X * L + i] + t[s.CLAMP_COSINE * L + i] * t[s.TARGET_Y * L + i]
-    clamped = clock >= t[s.CLAMP_ONSET * L + i]
-    px = distance * cosine if clamped else rx
-    py = distance * sine if clamped else ry
-    x = t[s.START_X * L + i] + px if clamped else hand_x
-    y = t[s.START_Y * L + i] + py if clamped else hand_y
-    mapped = clock >= t[s.MAP_ONSET * L + i]
-    map_x = t[s.START_X * L + i] + t[s.MAP_11 * L + i] * px + t[s.MAP_12 * L + i] * py + t[s.MAP_X * L + i]
-    map_y = t[s.START_Y * L + i] + t[s.MAP_21 * L + i] * px + t[s.MAP_22 * L + i] * py + t[s.MAP_Y * L + i]
-    t[s.EYE_HAND_X * L + i] = map_x if mapped else x
-    t[s.EYE_HAND_Y * L + i] = map_y if mapped else y
-    hidden = (clock >= t[s.HIDDEN_FROM * L + i]) & (clock < t[s.HIDDEN_UNTIL * L + i])
-    ended = (t[s.STILL_S * L + i] >= END_REST_S) & (distance >= END_DISTANCE_M)
-    unseen = hidden | ((t[s.END_ONLY * L + i] > 0.0) & (not ended))
-    t[s.EYE_VISIBLE * L + i] = 0.0 if unseen else 1.0
-    present = t[s.CUP_PRESENT * L + i]
-    cup_x = t[s.CUP_X * L + i] + (t[s.CUP_SHIFT_X * L + i] if mapped else 0.0)
-    cup_y = t[s.CUP_Y * L + i] + (t[s.CUP_SHIFT_Y * L + i] if mapped else 0.0)
-    t[s.EYE_CUP_X * L + i] = cup_x if present > 0.0 else 0.0
-    t[s.EYE_CUP_Y * L + i] = cup_y if present > 0.0 else 0.0
-    t[s.EYE_AXIS_X * L + i] = t[s.AXIS_X * L + i]
-    t[s.EYE_AXIS_Y * L + i] = t[s.AXIS_Y * L + i]
-    t[s.EYE_APERTURE * L + i] = t[s.APERTURE * L + i]
+@kernel
+def apply_visual_map(t, lanes):  # type: ignore[no-untyped-def]
+    """Write the EYE columns of a tile: what the visual map shows at this moment."""
+    for i in range(len(lanes)):
+        clock = t[s.CLOCK * L + i]
+        hand_x = t[s.HAND_X * L + i]
+        hand_y = t[s.HAND_Y * L + i]
+        rx = hand_x - t[s.START_X * L + i]
+        ry = hand_y - t[s.START_Y * L + i]
+        distance = square_root(rx * rx + ry * ry)
+        cosine = t[s.CLAMP_COSINE * L + i] * t[s.TARGET_X * L + i] - t[s.CLAMP_SINE * L + i] * t[s.TARGET_Y * L + i]
+        sine = t[s.CLAMP_SINE * L + i] * t[s.TARGET_X * L + i] + t[s.CLAMP_COSINE * L + i] * t[s.TARGET_Y * L + i]
+        clamped = clock >= t[s.CLAMP_ONSET * L + i]
+        px = distance * cosine if clamped else rx
+        py = distance * sine if clamped else ry
+        x = t[s.START_X * L + i] + px if clamped else hand_x
+        y = t[s.START_Y * L + i] + py if clamped else hand_y
+        mapped = clock >= t[s.MAP_ONSET * L + i]
+        map_x = t[s.START_X * L + i] + t[s.MAP_11 * L + i] * px + t[s.MAP_12 * L + i] * py + t[s.MAP_X * L + i]
+        map_y = t[s.START_Y * L + i] + t[s.MAP_21 * L + i] * px + t[s.MAP_22 * L + i] * py + t[s.MAP_Y * L + i]
+        t[s.EYE_HAND_X * L + i] = map_x if mapped else x
+        t[s.EYE_HAND_Y * L + i] = map_y if mapped else y
+        hidden = (clock >= t[s.HIDDEN_FROM * L + i]) & (clock < t[s.HIDDEN_UNTIL * L + i])
+        ended = (t[s.STILL_S * L + i] >= END_REST_S) & (distance >= END_DISTANCE_M)
+        unseen = hidden | ((t[s.END_ONLY * L + i] > 0.0) & (not ended))
+        t[s.EYE_VISIBLE * L + i] = 0.0 if unseen else 1.0
+        present = t[s.CUP_PRESENT * L + i]
+        cup_x = t[s.CUP_X * L + i] + (t[s.CUP_SHIFT_X * L + i] if mapped else 0.0)
+        cup_y = t[s.CUP_Y * L + i] + (t[s.CUP_SHIFT_Y * L + i] if mapped else 0.0)
+        t[s.EYE_CUP_X * L + i] = cup_x if present > 0.0 else 0.0
+        t[s.EYE_CUP_Y * L + i] = cup_y if present > 0.0 else 0.0
+        t[s.EYE_AXIS_X * L + i] = t[s.AXIS_X * L + i]
+        t[s.EYE_AXIS_Y * L + i] = t[s.AXIS_Y * L + i]
+        t[s.EYE_APERTURE * L + i] = t[s.APERTURE * L + i]
 
 
 @inlined
@@ -82,13 +81,6 @@ def _record_proprioception(t, row, i):  # type: ignore[no-untyped-def]
 def _is_due(delay_rows, inner):  # type: ignore[no-untyped-def]
     """Return whether a delay, in inner steps, samples the state after inner step `inner` (1..INNER_STEPS)."""
     return s.INNER_STEPS - (int(delay_rows) & (s.INNER_STEPS - 1)) == inner
-
-
-@kernel
-def apply_visual_map(t, lanes):  # type: ignore[no-untyped-def]
-    """Write the EYE columns of a tile: what the visual map shows at this moment."""
-    for i in range(len(lanes)):
-        _apply_visual_map(t, i)
 
 
 @kernel
@@ -137,7 +129,7 @@ def record_history(t, lanes, history, tick, inner, vision_due, proprioception_du
 def record_start(t, history, tick, i):  # type: ignore[no-untyped-def]
     """Write lane `i`'s samples at the start of its trial to the ring."""
     row = history[tick % s.HISTORY_ROWS]
-    _apply_visual_map(t, i)
+    apply_visual_map(t[i:], s.FIRST_LANE)
     _record_vision(t, row, i)
     _record_proprioception(t, row, i)
 

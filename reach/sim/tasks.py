@@ -20,7 +20,6 @@ hidden hand is at (0, 0). A held cup is at the goal, wherever hand and cup are s
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Iterable
 from typing import Any
 
@@ -29,7 +28,7 @@ import numpy as np
 from reach.arguments import numbers_in
 from reach.jit import inlined, kernel
 from reach.sim import layout as s
-from reach.sim.elementary import exponential, hyperbolic_tangent, larger, smaller
+from reach.sim.elementary import exponential, hyperbolic_tangent, larger, smaller, square_root
 
 L = s.LANES
 HOLD_S = 0.2
@@ -63,7 +62,7 @@ def _potentials(t, i, progress_before, grasp_before):  # type: ignore[no-untyped
     width = 2.0 * t[s.CUP_RADIUS * L + i]
     room = t[s.LATE_APERTURE * L + i] - width
     missing = APERTURE_WEIGHT * larger(-room, 0.0)
-    progress = 1.0 - hyperbolic_tangent(math.sqrt(squared + missing * missing) / PROGRESS_SCALE_M)
+    progress = 1.0 - hyperbolic_tangent(square_root(squared + missing * missing) / PROGRESS_SCALE_M)
     closed = 1.0 - smaller(abs(room) / (t[s.LARGEST_APERTURE * L + i] - width), 1.0)
     around = exponential(-squared / (2.0 * AROUND_M * AROUND_M))
     grasp = 0.5 * around * closed + 0.5 * smaller(t[s.HELD_S * L + i] / HOLD_S, 1.0)

@@ -14,7 +14,13 @@ from hypothesis import strategies as st
 from reach import Arm
 from reach.sim import layout as s
 from reach.sim import loop, setup
-from reach.sim.actuators import COMMAND_TIME_CONSTANT_S, decode_commands, filter_commands
+from reach.sim.actuators import (
+    COMMAND_TIME_CONSTANT_S,
+    activate_muscles,
+    decode_commands,
+    excite_muscles,
+    filter_commands,
+)
 from reach.sim.arm import ARMS
 from reach.sim.muscles import excitation
 
@@ -51,13 +57,17 @@ class Body:
         self._set(s.UPPER_1, np.full(3, 1e9))
 
     def command(self, change: np.ndarray) -> None:
-        """An action that departs by so much from the one at rest."""
+        """A command that departs by so much from the one at rest."""
         self._set(s.COMMANDED_1, self.rest + change)
         decode_commands(self.tile, s.ALL_LANES, self.control)
+        excite_muscles(self.tile, s.ALL_LANES)
 
     def follow(self, step_s: float) -> None:
         self._set(s.COMMAND_RATE, [1.0 - np.exp(-step_s / COMMAND_TIME_CONSTANT_S)])
-        filter_commands(self.tile, s.ALL_LANES, self.control, step_s)
+        if self.control == s.MUSCLE:
+            activate_muscles(self.tile, s.ALL_LANES, step_s)
+        else:
+            filter_commands(self.tile, s.ALL_LANES)
 
     @property
     def angle(self) -> np.ndarray:
@@ -68,7 +78,7 @@ class Body:
         return float(kinetic_energy(ARM, self.angle[None], self.row[None, s.VELOCITY_1 : s.VELOCITY_3 + 1])[0])
 
     def move(self, step_s: float = s.INNER_STEP_S) -> None:
-        loop.move_arms(self.tile, s.ALL_LANES, self.control, False, False, step_s)
+        loop.move_arms(self.tile, s.ALL_LANES, self.control, True, False, False, step_s)
 
 
 @pytest.mark.parametrize("seed", range(5))

@@ -11,7 +11,7 @@ from reach import Arm
 from reach.perturbations import write_perturbations
 from reach.sim import layout as s
 from reach.sim import setup
-from reach.sim.grasp import move_hands_and_cups, place_hand, smallest_clearance
+from reach.sim.grasp import move_hands_and_cups, place_hands, smallest_clearance
 
 ARM = Arm.winter()
 STEP_S = s.INNER_STEP_S
@@ -47,7 +47,7 @@ class Hand:
         rate = np.linalg.solve(np.vstack([ARM.jacobian(angle), np.ones(3)]), np.append(velocity, 0.0))
         self.body[s.ANGLE_1 : s.ANGLE_3 + 1] = angle
         self.body[s.VELOCITY_1 : s.VELOCITY_3 + 1] = rate
-        place_hand(self.tile, 0)
+        place_hands(self.tile, s.FIRST_LANE)
 
     def move(self, velocity: tuple[float, float], seconds: float, target_aperture: float) -> None:
         """Move with a velocity (along, aside) m/s in the hand's frame while the fingers go to an aperture."""

@@ -33,7 +33,7 @@ def trajectory_of(arm: Arm, angle: np.ndarray, equilibrium: np.ndarray, steps: i
     row[s.GAIN_1 : s.GAIN_3 + 1] = 1.0
     path = np.empty((steps, 3))
     for k in range(steps):
-        loop.move_arms(tile, s.ALL_LANES, s.POSTURE, False, False, step_s)
+        loop.move_arms(tile, s.ALL_LANES, s.POSTURE, None, False, False, step_s)
         path[k] = row[s.ANGLE_1 : s.ANGLE_3 + 1]
     return path
 
