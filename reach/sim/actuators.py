@@ -119,7 +119,11 @@ def excite_muscles(t, lanes):  # type: ignore[no-untyped-def]
 
 @kernel
 def activate_muscles(t, lanes, step):  # type: ignore[no-untyped-def]
-    """Advance the activations by `step` seconds; as `filter_commands`."""
+    """Advance the activations by `step` seconds, and write their means over the step to the MEAN columns.
+
+    The mean acts in all stages of a Runge-Kutta step. It fits the implicit midpoint rule of `activate`: mean excitation
+    less mean activation is exact, which the activations at the times of the stages would not be.
+    """
     for i in range(len(lanes)):
         for m in range(s.MUSCLES):
             before = t[(s.ACTIVATION_1 + m) * L + i]
@@ -130,22 +134,25 @@ def activate_muscles(t, lanes, step):  # type: ignore[no-untyped-def]
 
 @kernel
 def filter_commands(t, lanes):  # type: ignore[no-untyped-def]
-    """Filter commands for an inner step, and write their means over the step to the MEAN columns.
+    """Filter commands for an inner step, and write those at its start and middle to BEFORE and MIDDLE.
 
-    The means act in this step: with the values at its end the arm would lead by half a step.
+    Each stage of a Runge-Kutta step takes the command of its own time. One command for the whole step would make the
+    step one of second order.
     """
     for j in range(3):
         for i in range(len(lanes)):
             before = t[(s.COMMAND_1 + j) * L + i]
-            after = fma(t[s.COMMAND_RATE * L + i], t[(s.GOAL_1 + j) * L + i] - before, before)
-            t[(s.COMMAND_1 + j) * L + i] = after
-            t[(s.MEAN_1 + j) * L + i] = 0.5 * (before + after)
+            goal = t[(s.GOAL_1 + j) * L + i]
+            middle = fma(t[s.COMMAND_RATE * L + i], goal - before, before)
+            t[(s.BEFORE_1 + j) * L + i] = before
+            t[(s.MIDDLE_1 + j) * L + i] = middle
+            t[(s.COMMAND_1 + j) * L + i] = fma(t[s.COMMAND_RATE * L + i], goal - middle, middle)
 
 
 @inlined
-def joint_torque(t, i, control, q, v):  # type: ignore[no-untyped-def]
-    """Return the torques, N m, of lane `i` under POSTURE or TORQUE control at angles, rad, and velocities, rad/s."""
-    c1, c2, c3 = read_three(t, s.MEAN_1, i)
+def joint_torque(t, i, control, command, q, v):  # type: ignore[no-untyped-def]
+    """Return the torques, N m, of lane `i` under POSTURE or TORQUE control at angles and velocities q, v."""
+    c1, c2, c3 = command
     k11, k12, k22 = read_three(t, s.STIFFNESS_11, i)
     b11, b12, b22 = read_three(t, s.VISCOSITY_11, i)
     gain1, gain2, gain3 = read_three(t, s.GAIN_1, i)
@@ -174,14 +181,15 @@ def unforced_step(t, lanes, control, step):  # type: ignore[no-untyped-def]
     half = 0.5 * step
     sixth = step / 6.0
     for i in range(len(lanes)):
+        before, middle = read_three(t, s.BEFORE_1, i), read_three(t, s.MIDDLE_1, i)
         q, v1 = read_three(t, s.ANGLE_1, i), read_three(t, s.VELOCITY_1, i)
-        a1 = acceleration(t, i, q, v1, joint_torque(t, i, control, q, v1))
+        a1 = acceleration(t, i, q, v1, joint_torque(t, i, control, before, q, v1))
         p, v2 = moved(half, v1, q), moved(half, a1, v1)
-        a2 = acceleration(t, i, p, v2, joint_torque(t, i, control, p, v2))
+        a2 = acceleration(t, i, p, v2, joint_torque(t, i, control, middle, p, v2))
         p, v3 = moved(half, v2, q), moved(half, a2, v1)
-        a3 = acceleration(t, i, p, v3, joint_torque(t, i, control, p, v3))
+        a3 = acceleration(t, i, p, v3, joint_torque(t, i, control, middle, p, v3))
         p, v4 = moved(step, v3, q), moved(step, a3, v1)
-        torque = joint_torque(t, i, control, p, v4)
+        torque = joint_torque(t, i, control, read_three(t, s.COMMAND_1, i), p, v4)
         a4 = acceleration(t, i, p, v4, torque)
         rate = mean_velocity(weighted_sum(v1, v2, v3, v4))
         velocity = clip_velocity(moved(sixth, weighted_sum(a1, a2, a3, a4), v1))
@@ -194,14 +202,15 @@ def unforced_step(t, lanes, control, step):  # type: ignore[no-untyped-def]
 
 
 @kernel
-def write_torques(t, lanes, control):  # type: ignore[no-untyped-def]
-    """Write the joint torques at the point of this Runge-Kutta stage."""
+def write_torques(t, lanes, control, number):  # type: ignore[no-untyped-def]
+    """Write the joint torques at the point of Runge-Kutta stage `number`, 0..3."""
     if control == s.MUSCLE:
         _pull_muscles(t, lanes)
     else:
+        column = s.BEFORE_1 if number == 0 else (s.COMMAND_1 if number == 3 else s.MIDDLE_1)
         for i in range(len(lanes)):
             q, v = read_three(t, s.STAGE_ANGLE_1, i), read_three(t, s.STAGE_VELOCITY_1, i)
-            write_three(t, s.TORQUE_1, i, joint_torque(t, i, control, q, v))
+            write_three(t, s.TORQUE_1, i, joint_torque(t, i, control, read_three(t, column, i), q, v))
 
 
 @kernel

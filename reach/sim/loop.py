@@ -88,7 +88,7 @@ def move_arms(t, lanes, control, rare, forced, channelled, step):  # type: ignor
     elif forced or channelled or control == s.MUSCLE:
         begin_step(t, lanes)
         for k in range(4):
-            write_torques(t, lanes, control)
+            write_torques(t, lanes, control, k)
             if forced:
                 apply_forces(t, lanes)
             stage(t, lanes, k, step if k == 2 else 0.5 * step)

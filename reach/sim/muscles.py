@@ -168,8 +168,8 @@ def activate(activation, excited, step_s):  # type: ignore[no-untyped-def]
 
     Thelen's da/dt = (u - a) / tau with tau = ACTIVATION_S (0.5 + 1.5 a) while a rises and
     DEACTIVATION_S / (0.5 + 1.5 a) while it falls, by the implicit midpoint rule: for half the change it is a quadratic
-    equation. Second order; no step overshoots `excited`. An integrator that uses the mean of the activations before
-    and after a step stays of second order.
+    equation. Second order; no step overshoots `excited`. An integrator that uses the mean of the
+    activations before and after a step stays of second order.
     """
     gap = excited - activation
     slowness = 0.5 + 1.5 * activation

@@ -232,7 +232,7 @@ def write_settings(
         row[first : first + 4] = matrix[0][0], matrix[0][1], matrix[1][1], matrix[2][2]
     row[s.LARGEST_TORQUE_1 : s.LARGEST_TORQUE_3 + 1] = strength * np.array(LARGEST_TORQUE_N_M)
     row[s.STRENGTH] = strength
-    row[s.COMMAND_RATE] = 1.0 - math.exp(-s.INNER_STEP_S / COMMAND_TIME_CONSTANT_S)
+    row[s.COMMAND_RATE] = 1.0 - math.exp(-0.5 * s.INNER_STEP_S / COMMAND_TIME_CONSTANT_S)
     row[s.APERTURE_SPEED] = APERTURE_SPEED_M_S
     row[s.LARGEST_APERTURE] = LARGEST_APERTURE_M
     place_hand_shape(row, arm)

@@ -43,8 +43,8 @@ class Body:
         self._set(s.VELOCITY_1, velocity)
         self._set(s.GAIN_1, np.ones(3))
         if control == s.POSTURE:
-            self._set(s.COMMAND_1, angle)
-            self._set(s.MEAN_1, angle)
+            for column in (s.BEFORE_1, s.MIDDLE_1, s.COMMAND_1):
+                self._set(column, angle)
         self.rest = self.row[s.REST_1 : s.REST_3 + 1].copy()
         self._set(s.ACTIVATION_1, excitation(*self.rest))
 
@@ -63,7 +63,7 @@ class Body:
         excite_muscles(self.tile, s.ALL_LANES)
 
     def follow(self, step_s: float) -> None:
-        self._set(s.COMMAND_RATE, [1.0 - np.exp(-step_s / COMMAND_TIME_CONSTANT_S)])
+        self._set(s.COMMAND_RATE, [1.0 - np.exp(-0.5 * step_s / COMMAND_TIME_CONSTANT_S)])
         if self.control == s.MUSCLE:
             activate_muscles(self.tile, s.ALL_LANES, step_s)
         else:
