@@ -163,7 +163,7 @@ class Learner:
         return f"{text}, which were {fewest if fewest == most else f'{fewest} to {most}'} trials"
 
 
-# Off-policy learners choose postures instead of changes of posture.
+# Learners that choose postures instead of changes of posture. Increments would limit the fastest part of a reach.
 ABSOLUTE: Mapping[str, Any] = {"command": "absolute"}
 # Algorithms of learners with a perceptron under any rule: name, class, title, control steps of training, env options.
 REWARD_ALGORITHMS: tuple[tuple[str, str, str, int, Mapping[str, Any]], ...] = (
@@ -244,13 +244,15 @@ def learners() -> dict[str, Learner]:
     for rule in rules_for(NETWORKS["snn"]):
         spec = Spec("reward", "snn", rule)
         description = SPIKING_REWARD_DESCRIPTIONS.get(rule, "a spiking actor and critic without visual feedback")
-        entries.append(Learner(spec, SPIKING_ACTOR_CRITIC, description, REWARDED_TRIALS, env_id=REACH))
+        entry = Learner(spec, SPIKING_ACTOR_CRITIC, description, REWARDED_TRIALS, env_id=REACH, env_options=ABSOLUTE)
+        entries.append(entry)
     return {entry.spec.name: entry for entry in entries} | _registered
 
 
 def _error_learner(spec: Spec, description: str, hidden_rate: float, env_options: Mapping[str, Any]) -> Learner:
     defaults = {"rate": LEARNING_RATE, "hidden_rate": hidden_rate, "practice_rate": PRACTICE_RATE}
-    return Learner(spec, ERROR_LEARNER, description, ERROR_TRIALS, env_options=env_options, defaults=defaults)
+    options = {**ABSOLUTE, **env_options}
+    return Learner(spec, ERROR_LEARNER, description, ERROR_TRIALS, env_options=options, defaults=defaults)
 
 
 def aliases() -> dict[str, str]:

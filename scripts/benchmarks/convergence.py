@@ -1,7 +1,7 @@
 """Measure the error of the inner step, as a distance of the hand: `python scripts/benchmarks/convergence.py`.
 
-Each run holds random commands for 0.2 s each, without contact, noise or forces. Its error is the largest distance of the
-grasp point, at the ends of control steps, from the path with inner steps of REFERENCE_S.
+Each run holds random commands for 0.2 s each, without contact, noise or forces. Its error is the largest distance of
+the grasp point, at the ends of control steps, from the path with inner steps of REFERENCE_S.
 """
 
 from __future__ import annotations

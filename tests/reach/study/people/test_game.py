@@ -136,13 +136,13 @@ def test_the_chart_draws_a_person_beside_learners(adapting: pd.DataFrame) -> Non
 
 
 def test_the_arm_goes_where_it_is_pointed_to_and_no_farther_than_it_reaches() -> None:
-    env: Any = gym.make("reach/CupReach-v1")
+    env: Any = gym.make("reach/CupReach-v1", command="absolute")
     for place, within_m in (((0.1, 0.5), 0.005), ((-0.15, 0.45), 0.005), ((0.9, 0.9), 0.8)):
         _, info = env.reset(seed=0, options={"cup": (0.0, 0.6)})
         truth = info["truth"]
         own = ArmFollower(env.unwrapped.arm, env.unwrapped.control, np.array(truth["joint_angles"]))
         for _ in range(50):
-            action = own.action(truth, place)
+            action = env.unwrapped.action_for(own.command(truth, place)).astype(np.float32)
             assert env.action_space.contains(action)
             _, _, terminated, _, info = env.step(action)
             truth = info["truth"]
