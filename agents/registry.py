@@ -163,11 +163,12 @@ class Learner:
         return f"{text}, which were {fewest if fewest == most else f'{fewest} to {most}'} trials"
 
 
-# Learners that choose postures instead of changes of posture. Increments would limit the fastest part of a reach.
-ABSOLUTE: Mapping[str, Any] = {"command": "absolute"}
+# Learners that choose postures instead of changes of posture. Increments would limit the fastest part of a reach. The
+# option is no string here: this module imports what its strings name, and scripts may have a module `command`.
+ABSOLUTE = dict(command="absolute")  # noqa: C408
 # Algorithms of learners with a perceptron under any rule: name, class, title, control steps of training, env options.
 REWARD_ALGORITHMS: tuple[tuple[str, str, str, int, Mapping[str, Any]], ...] = (
-    ("", PPO, "PPO", 1_000_000, {}), ("sac", SAC, "SAC", 150_000, ABSOLUTE), ("td3", TD3, "TD3", 150_000, ABSOLUTE)
+    ("", PPO, "PPO", 200_000, {}), ("sac", SAC, "SAC", 150_000, ABSOLUTE), ("td3", TD3, "TD3", 150_000, ABSOLUTE)
 )  # fmt: skip
 REWARD_LSTM = Learner(
     Spec("reward", "lstm", "bp"),

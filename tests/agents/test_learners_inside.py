@@ -96,7 +96,7 @@ def test_the_way_of_the_error_is_the_rules(name: str, way: str) -> None:
 @pytest.mark.parametrize("name", ["error-bp", "error-dfa"])
 def test_the_last_layer_is_what_the_arm_gets(name: str) -> None:
     model, _ = looked_into(name, look=False)
-    env = gym.make("reach/CupGrab-v1")
+    env = gym.make("reach/CupGrab-v1", command="absolute")
     observation, _ = env.reset(seed=1)
     for _ in range(20):
         observation, *_ = env.step(model.predict(observation)[0])
@@ -115,7 +115,7 @@ def test_shallow_learning_reaches_the_read_out_alone() -> None:
 
 def test_the_raster_holds_every_spike_of_the_last_second() -> None:
     model, _ = looked_into("error-stdp", look=True)
-    env = gym.make("reach/CupGrab-v1")
+    env = gym.make("reach/CupGrab-v1", command="absolute")
     observation, _ = env.reset(seed=1)
     for _ in range(40):
         observation, *_ = env.step(model.predict(observation)[0])

@@ -121,7 +121,7 @@ def test_every_learner_is_described() -> None:
     assert find("error-bp").describe().endswith("trained in 1,000 unperturbed trials")
     assert find("error-dfa-hidden").describe().endswith("trained in 2,000 unperturbed trials")
     assert "trained" not in find("none").describe()
-    assert find("reward-ppo").describe([7, 9]).endswith("1,000,000 unperturbed control steps, which were 7 to 9 trials")
+    assert find("reward-ppo").describe([7, 9]).endswith("200,000 unperturbed control steps, which were 7 to 9 trials")
     assert find("reward-ppo").describe([8], "torque").endswith("which were 8 trials")
 
 
