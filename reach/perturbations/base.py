@@ -1,4 +1,4 @@
-"""What every perturbation is, the registry of their kinds, and how several act together in one trial."""
+"""The base class of perturbations, the registry of their kinds, and how several are combined in one trial."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from reach.sim.layout import FROM_THE_START, NEVER, Array
 
 
 class Perturbation:
-    """A change of what is seen, felt or moved in a trial, as a frozen dataclass with a registered `kind`.
+    """Base class: a change of vision, forces, cup or body in a trial, as a frozen dataclass with a registered `kind`.
 
-    A new kind is one class that is passed to `register`. It then works wherever a perturbation does: `gym.make`,
-    `reset`, protocols, TOML and the twin.
+    To add a kind, write one class and decorate it with `register`. It then works in `gym.make`, `reset`, protocols,
+    TOML files and `twin`.
 
         @register
         @dataclass(frozen=True)
@@ -27,17 +27,17 @@ class Perturbation:
             def matrix(self):
                 return ((-1.0, 0.0), (0.0, 1.0))  # left and right are exchanged
 
-    The module that defines it must be imported where its `kind` is read. In a comparison this is every worker: write
-    the protocol as a Python file that imports the module.
+    Every process that reads the `kind` from a file must import the module that defines the class. For the workers of a
+    comparison, write the protocol as a Python file that imports the module.
 
     Attributes:
-        kind: the registered name, a dataclass field that `__init__` does not take.
-        sizes: names of the fields that `scaled` multiplies.
-        factors: names of the fields in which 1 changes nothing, which `scaled` raises to a power.
-        steps: fields of which `scaled` keeps multiples of a step, with that step.
-        is_bounded_together: whether several in one trial stay within the range of one.
-        depends_on_cup: whether `write` reads the direction of the cup from the row, `sim.layout.TARGET_X` and
-            `TARGET_Y`. Without it they are those of an earlier trial when `write` is called.
+        kind: the registered name, a dataclass field with `init=False`.
+        sizes: names of the fields that `scaled` multiplies by the scale; 0 has no effect.
+        factors: names of the fields that `scaled` raises to the power of the scale; 1 has no effect.
+        steps: field name -> step; `scaled` rounds the field to a multiple of the step.
+        is_bounded_together: whether the combined size of several in one trial must lie in the range of a single one.
+        depends_on_cup: whether `write` reads the direction of the cup, columns `TARGET_X` and `TARGET_Y` of
+            `sim.layout`. If False, these columns may hold the direction of an earlier trial when `write` is called.
     """
 
     kind: str
@@ -48,17 +48,17 @@ class Perturbation:
     depends_on_cup: ClassVar[bool] = False
 
     def __post_init__(self) -> None:
-        """Validate the fields that `ranged` made, and `onset_s`.
+        """Validate `onset_s` and the fields declared with `ranged`.
 
         Raises:
             ValueError: the message names the field, its value and the range.
         """
         for limits in ranged_fields(self):
             require_number(*limits)
-        onset_rows(self, "onset_s")
+        onset_inner_steps(self, "onset_s")
 
     def write(self, row: Array) -> None:
-        """Add this perturbation to a row of a world (see `sim.layout`), whose settings are those of the trial."""
+        """Add this perturbation to the row of a world (see `sim.layout`) that holds the settings of the trial."""
         raise NotImplementedError
 
 
@@ -68,10 +68,11 @@ P = TypeVar("P", bound=type[Perturbation])
 
 
 def register(perturbation: P) -> P:
-    """Register a kind of perturbation; return the class, so that this can decorate it.
+    """Register a kind of perturbation and return its class; for use as a decorator.
 
     Raises:
-        ValueError: not a frozen dataclass of `Perturbation` whose `kind` has a default, or a kind that is taken.
+        ValueError: the class is not a frozen dataclass derived from `Perturbation`, its `kind` has no default, or
+            another class has this kind.
     """
     cls: Any = perturbation
     frozen = getattr(getattr(cls, "__dataclass_params__", None), "frozen", False)
@@ -80,12 +81,12 @@ def register(perturbation: P) -> P:
     named = {f.name: f for f in fields(cls)}
     kind = named["kind"].default if "kind" in named and not named["kind"].init else None
     if not isinstance(kind, str):
-        raise ValueError(f'{cls.__name__} kind: expected a field kind: str = field(default="prism", init=False)')
+        raise ValueError(f'{cls.__name__} kind: expected a field kind: str = field(default="name", init=False)')
     unknown = sorted({*cls.sizes, *cls.factors, *cls.steps} - set(named))
     if unknown:
         raise ValueError(f"{cls.__name__} sizes, factors and steps: expected names of its fields, got {unknown}")
     if PERTURBATIONS.get(kind, cls).__qualname__ != cls.__qualname__:
-        raise ValueError(f"{cls.__name__} kind: expected a new name, got {kind!r}")
+        raise ValueError(f"{cls.__name__} kind: expected a new name, got {kind!r}, which is registered")
     PERTURBATIONS[kind] = cls
     return perturbation
 
@@ -96,10 +97,10 @@ def is_perturbation(value: Any) -> bool:
 
 
 def as_perturbations(value: Any) -> tuple[Perturbation, ...]:
-    """Return what a user may give as `perturbation`, as a tuple.
+    """Convert a `perturbation` argument to a tuple of perturbations.
 
     Args:
-        value: None, one perturbation, a sequence of them, or mappings with a "kind" (as JSON brings them back).
+        value: None, one perturbation, a sequence of them, or mappings with a "kind" (as read from JSON).
 
     Raises:
         ValueError: an unknown kind or field; the message lists the known ones.
@@ -119,29 +120,29 @@ def as_perturbations(value: Any) -> tuple[Perturbation, ...]:
 
 
 def for_each_environment(value: Any, num_envs: int) -> list[tuple[Perturbation, ...]]:
-    """Return what a user may give a vector environment as `perturbation`, as one tuple for each environment.
+    """Convert the `perturbation` argument of a vector environment to one tuple of perturbations for each environment.
 
-    The meaning follows from how deep the value is nested, not from whether it is a tuple or a list, so that it is the
-    same after a detour through JSON.
+    The nesting decides, not the type, because JSON turns tuples into lists. A sequence of perturbations acts in every
+    environment. A nested sequence has one entry for each environment.
 
     Args:
-        value: as for `as_perturbations`, for all environments alike; or a sequence with one entry for each environment,
-            each as for `as_perturbations`, of which at least one is None or a sequence.
+        value: a value of `as_perturbations`, for all environments; or a sequence with one such value for each
+            environment, of which at least one is None or a sequence.
         num_envs: number of environments.
 
     Raises:
-        ValueError: not a perturbation; another number of entries; or a list of as many perturbations as there are
-            environments, which could mean either.
+        ValueError: not a perturbation; a wrong number of entries; or a list of `num_envs` perturbations, which is
+            ambiguous.
     """
     if not _is_sequence(value) or not any(item is None or _is_sequence(item) for item in value):
-        acting = as_perturbations(value)
+        shared = as_perturbations(value)
         are_mappings = isinstance(value, list) and all(isinstance(item, Mapping) for item in value)
         if isinstance(value, list) and len(value) == num_envs > 1 and not are_mappings:
             raise ValueError(
                 "perturbation: expected a tuple of perturbations that act together in every environment, or "
-                f"{num_envs} tuples, one for each environment, got a list, which could mean either: {value!r}"
+                f"{num_envs} tuples, one for each environment, got an ambiguous list: {value!r}"
             )
-        return [acting] * num_envs
+        return [shared] * num_envs
     if len(value) != num_envs:
         raise ValueError(f"perturbation: expected one entry for each of {num_envs} environments, got {len(value)}")
     return [as_perturbations(item) for item in value]
@@ -166,16 +167,16 @@ def _from_mapping(value: Mapping[str, Any]) -> Perturbation:
 
 
 def write_perturbations(perturbations: Sequence[Perturbation], row: Array) -> None:
-    """Write `perturbations`, acting together, to the disturbance columns of a world's row.
+    """Reset the perturbation columns of a world's row, then write `perturbations` to the row.
 
     Args:
-        perturbations: in the order in which they are written. Those of the body change the settings of the row. The
-            sizes of several of one kind are added, or multiplied where they are factors, and must together stay within
-            the range of one.
+        perturbations: written in this order. Perturbations of the body also change the settings of the row. Several of
+            one kind are combined: `sizes` are added and `factors` multiplied. The result must lie in the range of a
+            single one, unless `is_bounded_together` is False.
         row: (COLUMNS,) of `World.row`, with the settings of the unperturbed trial.
 
     Raises:
-        ValueError: two that cannot act together, or several of one kind that are too large together.
+        ValueError: two perturbations exclude each other, or the combined size of one kind is outside its range.
     """
     _require_bounded(perturbations)
     row[s.PERTURBATION : s.NOISE] = 0.0
@@ -186,102 +187,104 @@ def write_perturbations(perturbations: Sequence[Perturbation], row: Array) -> No
 
 
 def _require_bounded(perturbations: Sequence[Perturbation]) -> None:
-    """Validate the joint size of several perturbations of one kind, which must be within the range of one.
+    """Validate the combined size of several perturbations of one kind, see `Perturbation.is_bounded_together`.
 
     Raises:
-        ValueError: the message names the perturbation and the joint size.
+        ValueError: the message names the perturbation and the combined size.
     """
     for kind in {type(perturbation): None for perturbation in perturbations}:
-        alike: list[Any] = [perturbation for perturbation in perturbations if type(perturbation) is kind]
-        if len(alike) < 2 or not kind.is_bounded_together:
+        same_kind: list[Any] = [perturbation for perturbation in perturbations if type(perturbation) is kind]
+        if len(same_kind) < 2 or not kind.is_bounded_together:
             continue
-        joint = {name: sum(getattr(p, name) for p in alike) for name in kind.sizes}
-        joint |= {name: math.prod(getattr(p, name) for p in alike) for name in kind.factors}
+        combined = {name: sum(getattr(p, name) for p in same_kind) for name in kind.sizes}
+        combined |= {name: math.prod(getattr(p, name) for p in same_kind) for name in kind.factors}
         try:
-            replace(alike[0], **joint)
+            replace(same_kind[0], **combined)
         except ValueError as error:
-            raise ValueError(f"{len(alike)} perturbations {kind.__name__} together: {error}") from error
+            raise ValueError(f"{len(same_kind)} perturbations {kind.__name__} together: {error}") from error
 
 
 def scaled(perturbation: Perturbation, scale: float) -> Perturbation:
-    """Return the perturbation at `scale` times its size: 0 is none of it, -1 the same to the other side.
+    """Return the perturbation at `scale` times its size: 0 has no effect, and -1 is the opposite perturbation.
 
-    Gains and changes of stiffness are raised to the power of `scale`, so that -1 undoes them. Delays stay multiples of
-    5 ms. A perturbation without a size (a hidden hand, a force channel) is returned as it is.
+    Factors (gains, changes of stiffness) are raised to the power of `scale`, so -1 gives the inverse factor. Delays are
+    rounded to multiples of 5 ms. A perturbation without a size (a hidden hand, a force channel) is returned unchanged.
 
     Raises:
-        ValueError: the size would leave its range.
+        ValueError: the scaled size is outside its range.
     """
     if scale == 1.0:
         return perturbation
-    given: Any = perturbation
-    changed = {name: scale * getattr(given, name) for name in given.sizes}
-    changed |= {name: getattr(given, name) ** scale for name in given.factors}
-    changed |= {name: round(changed[name] / step) * step for name, step in given.steps.items()}
-    return replace(given, **changed) if changed else perturbation
+    unscaled: Any = perturbation
+    changed = {name: scale * getattr(unscaled, name) for name in unscaled.sizes}
+    changed |= {name: getattr(unscaled, name) ** scale for name in unscaled.factors}
+    changed |= {name: round(changed[name] / step) * step for name, step in unscaled.steps.items()}
+    return replace(unscaled, **changed) if changed else perturbation
 
 
 def can_be_scaled(perturbation: Perturbation) -> bool:
-    """Return whether a perturbation of this kind has a size at all."""
+    """Return whether perturbations of this kind have a size, which may be 0."""
     return bool(perturbation.sizes or perturbation.factors)
 
 
 def has_size(perturbation: Perturbation) -> bool:
-    """Return whether the perturbation can be made larger or smaller; one of size 0 cannot."""
+    """Return whether the perturbation has a size other than 0, so that scaling changes it."""
     return scaled(perturbation, 0.0) != perturbation
 
 
-def onset_rows(owner: object, name: str) -> float:
-    """Return the time in a field of `owner`, s, in inner steps; None, or no such field, is before the trial.
+def onset_inner_steps(perturbation: object, name: str) -> float:
+    """Convert the field `name` of a perturbation, a time in s, to inner steps.
 
-    Infinity is never.
+    None, or no such field, means from before the trial on (`FROM_THE_START`). Infinity means never (`NEVER`).
 
     Raises:
         ValueError: neither None nor a time of 0 s or later.
     """
-    seconds: Any = getattr(owner, name, None)
+    seconds: Any = getattr(perturbation, name, None)
     if seconds is None:
         return FROM_THE_START
     if not is_number(seconds) or math.isnan(seconds) or seconds < 0:
-        raise ValueError(f"{type(owner).__name__} {name}: expected None or a time of 0 s or later, got {seconds!r}")
-    rows = float(seconds) / s.INNER_STEP_S
-    return float(round(rows)) if rows < NEVER else NEVER
+        raise ValueError(
+            f"{type(perturbation).__name__} {name}: expected None or a time of 0 s or later, got {seconds!r}"
+        )
+    steps = float(seconds) / s.INNER_STEP_S
+    return float(round(steps)) if steps < NEVER else NEVER
 
 
-def write_once(owner: object, row: Array, onset: int, *values: float) -> None:
-    """Write a perturbation of which a trial can hold one: its onset, and `values` to the columns before.
+def write_once(perturbation: object, row: Array, onset: int, *values: float) -> None:
+    """Write `values` and the onset of a perturbation that a trial can contain only once.
 
     Args:
-        owner: the perturbation.
+        perturbation: its `onset_s` is written.
         row: (COLUMNS,) of the world.
         onset: column of the onset.
-        values: numbers.
+        values: numbers for the columns just before `onset`.
 
     Raises:
-        ValueError: the onset is already set.
+        ValueError: the trial already contains one.
     """
     if row[onset] != NEVER:
-        raise ValueError(f"perturbation: expected one {type(owner).__name__} in a trial, got two")
+        raise ValueError(f"perturbation: expected one {type(perturbation).__name__} in a trial, got two")
     row[onset - len(values) : onset] = values
-    row[onset] = onset_rows(owner, "onset_s")
+    row[onset] = onset_inner_steps(perturbation, "onset_s")
 
 
-def add_shared(owner: object, sort: str, row: Array, onset: int, *values: float) -> None:
-    """Add `values` to the columns before that of the onset, which all perturbations of a sort in a trial share.
+def add_shared(perturbation: object, group: str, row: Array, onset: int, *values: float) -> None:
+    """Add `values` to columns to which several perturbations of a trial can contribute, with one common onset.
 
     Args:
-        owner: the perturbation.
-        sort: of perturbation, in the plural, for the message.
+        perturbation: its `onset_s` is written.
+        group: name of these perturbations, in the plural, for the error message.
         row: (COLUMNS,) of the world.
         onset: column of the onset.
-        values: numbers.
+        values: numbers to add to the columns just before `onset`.
 
     Raises:
-        ValueError: another perturbation has set another onset.
+        ValueError: another perturbation of the group has a different onset.
     """
-    rows = onset_rows(owner, "onset_s")
-    if row[onset] not in (NEVER, rows):
-        given = getattr(owner, "onset_s", None)
-        raise ValueError(f"{type(owner).__name__} onset_s: expected that of the other {sort} in the trial, got {given}")
+    steps = onset_inner_steps(perturbation, "onset_s")
+    if row[onset] not in (NEVER, steps):
+        name, given = type(perturbation).__name__, getattr(perturbation, "onset_s", None)
+        raise ValueError(f"{name} onset_s: expected that of the other {group} in the trial, got {given}")
     row[onset - len(values) : onset] += values
-    row[onset] = rows
+    row[onset] = steps

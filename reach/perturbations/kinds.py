@@ -14,7 +14,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from reach.arguments import ranged
-from reach.perturbations.base import Perturbation, add_shared, onset_rows, register, write_once
+from reach.perturbations.base import Perturbation, add_shared, onset_inner_steps, register, write_once
 from reach.sim import layout as s
 from reach.sim.layout import Array
 
@@ -146,13 +146,13 @@ class HideHand(Perturbation):
     kind: str = field(default="hide-hand", init=False)
 
     def __post_init__(self) -> None:
-        if onset_rows(self, "from_s") >= onset_rows(self, "until_s"):
+        if onset_inner_steps(self, "from_s") >= onset_inner_steps(self, "until_s"):
             raise ValueError(f"HideHand until_s: expected a time after from_s ({self.from_s}), got {self.until_s}")
 
     def write(self, row: Array) -> None:
         """Set the window in which the hand is hidden."""
         write_once(self, row, s.HIDDEN_FROM)
-        row[s.HIDDEN_FROM : s.HIDDEN_UNTIL + 1] = onset_rows(self, "from_s"), onset_rows(self, "until_s")
+        row[s.HIDDEN_FROM : s.HIDDEN_UNTIL + 1] = onset_inner_steps(self, "from_s"), onset_inner_steps(self, "until_s")
 
 
 @register
