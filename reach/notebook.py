@@ -1,4 +1,4 @@
-"""Films in a notebook: `reach.show(model, "rotation30")`, or of any frames."""
+"""Show films in a notebook: of a learner, `reach.show(model, "rotation30")`, of frames, or from a file."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from typing import Any
 from reach.arguments import require_whole
 
 FPS = 50
-TYPES = {".mp4": "video/mp4", ".gif": "image/gif"}
-# A browser holds the whole film in memory.
+MEDIA_TYPES = {".mp4": "video/mp4", ".gif": "image/gif"}
+# The film is embedded in the HTML, so the browser holds all of it in memory.
 LARGEST_BYTES = 50_000_000
 
 
@@ -27,7 +27,7 @@ class Film:
         width: displayed width, pixels.
 
     Raises:
-        ValueError: the file is larger than 50 MB.
+        ValueError: `data` is larger than 50 MB.
     """
 
     data: bytes
@@ -66,27 +66,30 @@ def show(
     width: int = 800,
     **options: Any,
 ) -> Film:
-    """Return a film for the last line of a notebook cell.
+    """Return a film, which a notebook displays if the call is the last line of a cell.
 
-        reach.show(model, "rotation30")                     # a learner in a protocol
-        reach.show({"BP": model, "DFA": other}, "prism")    # several, side by side on the same cups
+        reach.show(model, "rotation30")                     # a learner during a protocol
+        reach.show({"BP": model, "DFA": other}, "prism")    # several learners, side by side, on the same cups
         reach.show(frames, fps=25)                          # any frames
         reach.show("film.mp4")                              # a file
 
     Args:
-        what: a learner, several by name, frames (height, width, 3) uint8, or the path of a film (.mp4 or .gif).
-        protocol: of a learner; a `Protocol` or the name of a preset.
-        first, last: numbers of the first and last reach of the protocol to show; earlier ones run without a picture.
-        seed: of cups and noise.
-        fps: frames a second, of frames.
-        size: width and height of the picture of a learner, pixels.
+        what: a learner; a mapping from name to learner; frames (height, width, 3), uint8; or the path of a film (.mp4
+            or .gif).
+        protocol: a `Protocol` or the name of a preset. Required for learners, else unused.
+        first, last: numbers of the first and the last reach to show. Learners only; earlier reaches run without
+            rendering.
+        seed: of the cups and the noise. Learners only.
+        fps: frame rate of a film of frames, Hz.
+        size: width and height of the rendered film, pixels. Learners only.
         width: displayed width of the film, pixels.
-        options: of a learner: `panels`, `twin`, `overrides`, `learning` and `cup` of
-            `reach.study.watch.session.WatchSession`, and `speed`.
+        options: learners only: `speed` of the film, and `panels`, `twin`, `overrides`, `learning` and `cup` of
+            `reach.study.watch.session.WatchSession`.
 
     Raises:
-        ValueError: `what` is an environment or of another unknown kind, a learner has no protocol, the protocol is
-            unknown or has no such reaches, or the film is of another kind or larger than 50 MB.
+        ValueError: `what` is an environment or another type that cannot be shown; a learner is given without a
+            protocol; the protocol is unknown or has no such reaches; or the file is neither .mp4 nor .gif, or is larger
+            than 50 MB.
     """
     from reach.render.film import film_bytes
 
@@ -94,27 +97,28 @@ def show(
     require_whole("fps", fps, 1, 1000)
     if isinstance(what, (str, os.PathLike)):
         path = Path(what)
-        if path.suffix.lower() not in TYPES:
-            raise ValueError(f"what: expected a path that ends in {' or '.join(TYPES)}, got {str(path)!r}")
-        return Film(path.read_bytes(), TYPES[path.suffix.lower()], width)
+        if path.suffix.lower() not in MEDIA_TYPES:
+            raise ValueError(f"what: expected a path that ends in {' or '.join(MEDIA_TYPES)}, got {str(path)!r}")
+        return Film(path.read_bytes(), MEDIA_TYPES[path.suffix.lower()], width)
     if hasattr(what, "predict") or isinstance(what, dict):
         if protocol is None:
-            raise ValueError("protocol: expected one for a learner, such as 'rotation30', got None")
+            raise ValueError("protocol: expected a protocol such as 'rotation30' for a learner, got None")
         name = getattr(what, "config", {}).get("learner") or type(what).__name__
         learners = what if isinstance(what, dict) else {str(name): what}
-        return Film(_filmed(learners, protocol, (first, last), seed, size, options), width=width)
+        return Film(_film_of_learners(learners, protocol, (first, last), seed, size, options), width=width)
     if hasattr(what, "step") or not isinstance(what, Iterable):
         raise ValueError(
             "what: expected a learner (with a protocol), a mapping of learners, frames (height, width, 3) uint8 "
-            f"or the path of a film, got {what!r}. Of an environment with render_mode='rgb_array', pass its frames: "
-            "[env.render(), ...]"
+            f"or the path of a film, got {what!r}. To show an environment, create it with render_mode='rgb_array' "
+            "and pass its frames: [env.render(), ...]"
         )
     return Film(film_bytes(what, fps), width=width)
 
 
-def _filmed(
-    learners: dict[str, Any], protocol: Any, shown: tuple[int, int], seed: int, size: tuple[int, int], options: Any
+def _film_of_learners(
+    learners: dict[str, Any], protocol: Any, reaches: tuple[int, int], seed: int, size: tuple[int, int], options: Any
 ) -> bytes:
+    """Return the MP4 film of learners from the first to the last of `reaches`; arguments as in `show`."""
     from reach.protocols import PROTOCOLS, Protocol
     from reach.render.film import film_bytes
     from reach.study.watch.session import WatchSession, film_frames, trial_indices
@@ -123,9 +127,9 @@ def _filmed(
         protocol = PROTOCOLS.get(protocol, protocol)
     if not isinstance(protocol, Protocol):
         raise ValueError(f"protocol: expected a Protocol or one of {sorted(PROTOCOLS)}, got {protocol!r}")
-    first, last = (require_whole(name, value, 1) for name, value in zip(("first", "last"), shown, strict=True))
+    first, last = (require_whole(name, value, 1) for name, value in zip(("first", "last"), reaches, strict=True))
     seed = require_whole("seed", seed, 0)
     speed = options.pop("speed", 1.0)
-    chosen = trial_indices(protocol, seed, first, last)
-    watching = WatchSession(list(learners.items()), protocol, seed, chosen, size=size, **options)
-    return film_bytes(film_frames(watching, speed), FPS)
+    indices = trial_indices(protocol, seed, first, last)
+    session = WatchSession(list(learners.items()), protocol, seed, indices, size=size, **options)
+    return film_bytes(film_frames(session, speed), FPS)

@@ -62,7 +62,7 @@ def test_a_learner_is_shown_on_its_way_through_a_protocol() -> None:
 
 
 def test_what_cannot_be_shown_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match="protocol: expected one for a learner"):
+    with pytest.raises(ValueError, match="protocol: expected a protocol such as"):
         reach.show(Still())
     with pytest.raises(ValueError, match="rotation30"):
         reach.show(Still(), "rotation31")
