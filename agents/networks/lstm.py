@@ -1,13 +1,13 @@
 """A layer of long short-term memory cells whose gates can be read (Hochreiter and Schmidhuber 1997; Gers et al. 2000).
 
-With z the activities of all sources of a cell - inputs, the layer's own output of the step before, and 1 for the bias -
-and a = W z for each gate:
+The sources z of a cell are the inputs, the output of the layer in the step before, and 1 for the bias. With a = W z for
+each gate:
 
     i = sigmoid(a_i)   f = sigmoid(a_f)   g = tanh(a_g)   o = sigmoid(a_o)
     c = f c_before + i g                  h = o tanh(c)
 
 These are the equations of `torch.nn.LSTM`, in double precision and one control step at a time. The step is compiled,
-since the overhead of a step of torch's is larger than the whole sum.
+because a call of torch takes longer than the arithmetic of a step.
 """
 
 from __future__ import annotations
@@ -23,11 +23,11 @@ from reach.jit import inlined, kernel
 
 Array = NDArray[np.float64]
 
-# In the order of torch's weights.
+# In the order of the weights of `torch.nn.LSTM`.
 GATES = ("input", "forget", "candidate", "output")
 # A forget gate that starts open keeps the memory (Jozefowicz, Zaremba and Sutskever 2015, ICML 37:2342).
 FORGET_BIAS = 1.0
-# Of the network `lstm`.
+# Number of cells of the network `lstm`.
 CELLS = 64
 
 
@@ -36,12 +36,13 @@ class LSTMState:
     """The state of the cells during a reach.
 
     Attributes:
-        sources: (inputs + cells + 1,), what the synapses carried in the latest step; the last is 1.
-        hidden: (cells,), the output of the cells in the latest step, in -1..1.
-        memory: (cells,), c; `memory_before` is that of the step before.
-        gates: (4 x cells,), one gate after the other as in `GATES`; zeros before the first step.
-        inputs: (inputs,) of every step so far.
-        traces: (inputs + cells + 1, 4 x cells), the eligibility trace of each synapse, if the rule keeps traces.
+        sources: (inputs + cells + 1,), z in the latest step: inputs, previous output, 1.
+        hidden: (cells,), h, the output of the cells in the latest step, in -1..1.
+        memory: (cells,), c after the latest step.
+        memory_before: (cells,), c before the latest step.
+        gates: (4 x cells,), i, f, g and o in the latest step, in the order of `GATES`; zeros before the first step.
+        inputs: the inputs (inputs,) of each step so far.
+        traces: (inputs + cells + 1, 4 x cells), the eligibility trace of each synapse; None if the rule uses none.
     """
 
     sources: Array
@@ -53,7 +54,7 @@ class LSTMState:
     traces: Array | None = None
 
     def gate(self, name: str) -> Array:
-        """Return a copy of a gate (cells,) in the latest step: 0..1, the "candidate" -1..1.
+        """Return a copy of the activity of a gate (cells,) in the latest step: in 0..1, or -1..1 for "candidate".
 
         Raises:
             ValueError: an unknown gate.
@@ -66,26 +67,26 @@ class LSTMState:
 
     @property
     def forget_gate(self) -> Array:
-        """Return the fraction, 0 to 1, of its memory that each cell retained in the latest step, (cells,)."""
+        """Return the fraction of its memory that each cell retained in the latest step, (cells,), 0..1."""
         return self.gate("forget")
 
 
 class LSTMCells:
-    """Cells and their synapses.
+    """A layer of LSTM cells: its size and weights. `LSTMState` holds its activity.
 
     Attributes:
-        weights: (inputs + cells + 1, 4 x cells), a row for each source, the bias last.
+        weights: (inputs + cells + 1, 4 x cells), the transpose of W: a row for each source, the bias last.
     """
 
     def __init__(self, inputs: int, cells: int, rng: np.random.Generator) -> None:
-        """Draw the weights: SD 1/sqrt(fan in) for the inputs and for the layer's own output.
+        """Draw the weights: SD 1/sqrt(inputs) for the inputs, 1/sqrt(cells) for the recurrent ones.
 
         Args:
-            inputs, cells: numbers, 1 or more.
-            rng: source of the weights.
+            inputs, cells: number of inputs and of cells, 1 or more.
+            rng: generator of the weights.
 
         Raises:
-            ValueError: a layer without inputs or cells.
+            ValueError: no inputs or no cells.
         """
         for name, value in (("inputs", inputs), ("cells", cells)):
             if value < 1:
@@ -108,12 +109,12 @@ class LSTMCells:
 
     @property
     def bias(self) -> Array:
-        """Return the bias (4 x cells,), a view: the sum of the two biases of `torch.nn.LSTM`."""
+        """Return the bias (4 x cells,), a view; it stands for the sum of the two biases of `torch.nn.LSTM`."""
         bias: Array = self.weights[-1]
         return bias
 
     def begin(self) -> LSTMState:
-        """Return the state at rest."""
+        """Return the state before the first step of a reach: zero output and memory."""
         sources = np.zeros(len(self.weights))
         sources[-1] = 1.0
         hidden, memory, before = np.zeros((3, self.cells))
@@ -128,32 +129,32 @@ class LSTMCells:
 
 
 def place_lstm(rng: np.random.Generator) -> tuple[PlaceCells, LSTMCells]:
-    """Return place cells of the cup, and LSTM cells."""
-    cells = PlaceCells()
-    return cells, LSTMCells(cells.size, CELLS, rng)
+    """Return the network `lstm`: place cells for the seen cup, and an LSTM layer with them as inputs."""
+    place_cells = PlaceCells()
+    return place_cells, LSTMCells(place_cells.size, CELLS, rng)
 
 
 @inlined
 def sigmoid(value):  # type: ignore[no-untyped-def]
-    """Return 1 / (1 + e^-value)."""
+    """Return the logistic function, 1 / (1 + exp(-value))."""
     return 1.0 / (1.0 + math.exp(-value))
 
 
 @kernel
 def advance(weights, inputs, sources, hidden, memory, gates):  # type: ignore[no-untyped-def]
-    """Advance cells by one step: fill `sources` and `gates`, update `hidden` and `memory`."""
-    first, cells = len(inputs), len(hidden)
-    for row in range(first):
+    """Advance the cells by one step: write `sources` and `gates`, update `hidden` and `memory`."""
+    num_inputs, cells = len(inputs), len(hidden)
+    for row in range(num_inputs):
         sources[row] = inputs[row]
     for k in range(cells):
-        sources[first + k] = hidden[k]
+        sources[num_inputs + k] = hidden[k]
     for column in range(4 * cells):
         gates[column] = 0.0
-    # Row by row: the sum over sources has one order, and the inner loop runs as vector instructions.
+    # The outer loop runs over sources, so the order of each sum is fixed and the inner loop is vectorised.
     for row in range(len(sources)):
-        value = sources[row]
+        source = sources[row]
         for column in range(4 * cells):
-            gates[column] += value * weights[row, column]
+            gates[column] += source * weights[row, column]
     for k in range(cells):
         gates[k] = sigmoid(gates[k])
         gates[cells + k] = sigmoid(gates[cells + k])
