@@ -1,9 +1,9 @@
-"""Fixed sensory cells: place cells for a seen position; colour receptors and cells of visual cortex (V1) for a picture.
+"""Fixed sensory cells: place cells for a seen position; colour receptors and cells of visual cortex (V1) for pictures.
 
 Place cells have Gaussian receptive fields on a grid over the table. Simple cells are Gabor filters (Daugman 1985, J Opt
 Soc Am A 2:1160) in eight orientations, rectified. A complex cell is the energy of two Gabor filters a quarter wave
-apart (Adelson and Bergen 1985, J Opt Soc Am A 2:284). Activities are divided by their common norm: divisive
-normalisation (Heeger 1992, Vis Neurosci 9:181). Nothing here learns.
+apart (Adelson and Bergen 1985, J Opt Soc Am A 2:284). Divisive normalisation divides the activities by
+their norm (Heeger 1992, Vis Neurosci 9:181). No cell here learns.
 """
 
 from __future__ import annotations
@@ -21,15 +21,16 @@ from reach.jit import allocating_kernel, kernel
 
 Array = NDArray[np.float64]
 
-# The part of the table where cups are seen, with a margin for prisms and rotations, m.
+# Area of the table that place cells cover: where cups are seen, with a margin for prisms and rotations.
 FIELD_X_M = (-0.14, 0.38)
 FIELD_Y_M = (0.42, 0.68)
 CELLS_X, CELLS_Y = 8, 6
+# SD of the receptive field of a place cell.
 WIDTH_M = 0.06
 
 
 class PlaceCells:
-    """48 cells, 8 across and 6 deep; a cell's activity is exp(-|x - centre|^2 / (2 width^2)), in (0, 1]."""
+    """A grid of 8 x 6 place cells. A cell's activity is exp(-|x - centre|^2 / (2 width^2)) for a seen position x."""
 
     def __init__(self) -> None:
         """Lay out the centres on a grid."""
@@ -59,37 +60,38 @@ def _activity(centres, x, y):  # type: ignore[no-untyped-def]
 
 
 ORIENTATIONS = 8
-# SD of a receptive field's Gaussian envelope, in wavelengths: a bandwidth of about an octave and a half.
-ENVELOPE_WAVELENGTHS = 0.4
+# SD of the Gaussian envelope of a receptive field, in wavelengths: a bandwidth of about an octave and a half.
+ENVELOPE_SD_WAVELENGTHS = 0.4
 # Radius of a receptive field, in SDs of its envelope.
-FIELD_ENVELOPES = 2.5
-# (wavelength, distance between neighbouring cells) of each size of cell, as shares of the picture's side.
-SIZES = ((1.0 / 8.0, 1.0 / 16.0), (1.0 / 4.0, 1.0 / 8.0))
+FIELD_RADIUS_SDS = 2.5
+# Spatial scales of the cells: (wavelength, distance between neighbouring cells), as fractions of the picture's side.
+SCALES = ((1.0 / 8.0, 1.0 / 16.0), (1.0 / 4.0, 1.0 / 8.0))
 SMALLEST_PICTURE_PX = 32
-# Norm of all activities together after divisive normalisation.
+# Euclidean norm of the activities after divisive normalisation.
 NORM = 2.0
+# Weights of the colours (red, green, blue) for red-green opponent cells.
 RED_MINUS_GREEN = (1.0, -1.0, 0.0)
-# Complex cells of this many neighbouring places in each direction are averaged.
+# Pooling averages complex cells over squares of 2 x 2 neighbouring places.
 POOLED_PLACES = 2
 
 
 class GaborFilters:
-    """Pairs of Gabor filters of one wavelength, on a square grid of places (Daugman 1985, J Opt Soc Am A 2:1160).
+    """Even and odd Gabor filters of one wavelength, on a square grid of places (Daugman 1985, J Opt Soc Am A 2:1160).
 
     Attributes:
-        filters: (n, n, 2 ORIENTATIONS), first the even filters, whose mean is removed, then the odd ones.
+        filters: (n, n, 2 ORIENTATIONS), the even filters, then the odd ones. Their sum over pixels is 0.
     """
 
     def __init__(self, wavelength_px: float, step_px: int) -> None:
         """Compute the filters.
 
         Args:
-            wavelength_px: pixels.
+            wavelength_px: wavelength of the filters, pixels.
             step_px: distance between neighbouring places, pixels.
         """
         self._step = step_px
-        envelope = ENVELOPE_WAVELENGTHS * wavelength_px
-        radius = math.ceil(FIELD_ENVELOPES * envelope)
+        envelope = ENVELOPE_SD_WAVELENGTHS * wavelength_px
+        radius = math.ceil(FIELD_RADIUS_SDS * envelope)
         y, x = np.mgrid[-radius : radius + 1, -radius : radius + 1].astype(np.float64)
         window = np.exp(-(x * x + y * y) / (2.0 * envelope * envelope))
         window /= window.sum()
@@ -105,7 +107,7 @@ class GaborFilters:
         """Return the responses of the even and of the odd filters, (ORIENTATIONS, places, places) each.
 
         Args:
-            contrast: (size, size), 0 where the picture has the table's colour; it is 0 beyond the edges.
+            contrast: (size, size), 0 for the colour of the table. Beyond the edges it counts as 0.
         """
         places = (len(contrast) - 1) // self._step + 1
         responses = np.zeros((places, places, 2 * ORIENTATIONS))
@@ -116,7 +118,7 @@ class GaborFilters:
 
 @kernel
 def _add_responses(contrast, filters, step, responses):  # type: ignore[no-untyped-def]
-    """Add each pixel's contribution to every response.
+    """Add the contribution of each pixel to the responses of all filters that cover it.
 
     Pixels of contrast 0 are skipped. Most of a picture is table, so this costs about 1 % of a full convolution.
 
@@ -124,7 +126,7 @@ def _add_responses(contrast, filters, step, responses):  # type: ignore[no-untyp
         contrast: (size, size).
         filters: (n, n, kinds), n odd.
         step: distance between neighbouring places, pixels.
-        responses: (places, places, kinds), added to.
+        responses: (places, places, kinds), changed in place.
     """
     radius = filters.shape[0] // 2
     last = responses.shape[0] - 1
@@ -142,14 +144,14 @@ def _add_responses(contrast, filters, step, responses):  # type: ignore[no-untyp
 
 
 class PictureCells(ABC):
-    """Base class of cells that respond to a picture with divisive normalisation.
+    """Base class of V1 cells that respond to a picture, with divisive normalisation.
 
     Attributes:
         retina_px: side of the pictures, pixels.
         size: number of cells.
     """
 
-    SIZES: ClassVar[tuple[tuple[float, float], ...]] = SIZES
+    SCALES: ClassVar[tuple[tuple[float, float], ...]] = SCALES
 
     def __init__(self, retina_px: int = 64) -> None:
         """Lay out the cells.
@@ -158,32 +160,32 @@ class PictureCells(ABC):
             retina_px: side of the pictures, 32 or more.
 
         Raises:
-            ValueError: a smaller picture.
+            ValueError: `retina_px` is below 32.
         """
         if retina_px < SMALLEST_PICTURE_PX:
             raise ValueError(f"retina_px: expected {SMALLEST_PICTURE_PX} or more, got {retina_px}")
         self.retina_px = retina_px
-        self._filters = [GaborFilters(wave * retina_px, round(step * retina_px)) for wave, step in self.SIZES]
+        self._filters = [GaborFilters(wave * retina_px, round(step * retina_px)) for wave, step in self.SCALES]
         self.size = self._responses(np.zeros((retina_px, retina_px, 3))).size
 
     def activity(self, picture: Array) -> Array:
         """Return the activity (size,), 0 or more, for a picture (retina_px, retina_px, 3) of 0..255.
 
         Raises:
-            ValueError: a picture of another shape.
+            ValueError: the picture has another shape.
         """
         _require_picture(picture, self.retina_px)
         return divisive_normalisation(self._responses(picture))
 
     @abstractmethod
     def _responses(self, picture: Array) -> Array:
-        """Return the activity before normalisation."""
+        """Return the activity (size,) before normalisation."""
 
 
 class V1Bank(PictureCells):
-    """Simple and complex cells of two sizes that respond to luminance.
+    """Simple and complex cells of two spatial scales that respond to luminance.
 
-    At each place and orientation there are four simple cells, two phases and their opposites, and a complex cell.
+    Each place and orientation has one complex cell and four simple cells, with phases of 0, 90, 180 and 270 degrees.
     """
 
     def _responses(self, picture: Array) -> Array:
@@ -197,26 +199,28 @@ class V1Bank(PictureCells):
 
 
 class ComplexCells(PictureCells):
-    """Complex cells of the smaller size that respond to red minus green, averaged over neighbouring places.
+    """Complex cells of the finer spatial scale that respond to red minus green, averaged over neighbouring places.
 
     Such cells of V1 have oriented receptive fields in which red and green oppose each other, and respond to borders of
-    colour (Johnson, Hawken and Shapley 2001, Nat Neurosci 4:409). They are few enough for a spiking network: 8
-    orientations, the slowest index, at 8 x 8 places.
+    colour (Johnson, Hawken and Shapley 2001, Nat Neurosci 4:409). They are few enough for a spiking network:
+    (8 orientations, 8, 8 places), flattened.
     """
 
-    SIZES = SIZES[:1]
+    SCALES = SCALES[:1]
 
     def _responses(self, picture: Array) -> Array:
         energy = np.hypot(*self._filters[0].responses(_contrast(picture, RED_MINUS_GREEN)))
-        kinds, places, _ = energy.shape
+        orientations, places, _ = energy.shape
         pools = places // POOLED_PLACES
-        whole = energy[:, : pools * POOLED_PLACES, : pools * POOLED_PLACES]
-        pooled: Array = whole.reshape(kinds, pools, POOLED_PLACES, pools, POOLED_PLACES).mean(axis=(2, 4)).ravel()
+        cropped = energy[:, : pools * POOLED_PLACES, : pools * POOLED_PLACES]
+        pooled: Array = (
+            cropped.reshape(orientations, pools, POOLED_PLACES, pools, POOLED_PLACES).mean(axis=(2, 4)).ravel()
+        )
         return pooled
 
 
 class Receptors:
-    """Three colour receptors at each pixel, adapted to the table: 0 for its colour or brighter, 1 for black.
+    """Three colour receptors at each pixel, adapted to the table: activity 0 for its colour or brighter, 1 for black.
 
     Attributes:
         size: number of receptors.
@@ -228,10 +232,10 @@ class Receptors:
         self.size = 3 * retina_px * retina_px
 
     def activity(self, picture: Array) -> Array:
-        """Return the activity (size,), colours first, for a picture (retina_px, retina_px, 3) of 0..255.
+        """Return the activity, (3, retina_px, retina_px) flattened, for a picture (retina_px, retina_px, 3) of 0..255.
 
         Raises:
-            ValueError: a picture of another shape.
+            ValueError: the picture has another shape.
         """
         _require_picture(picture, self.retina_px)
         darkness = np.maximum(1.0 - np.asarray(picture, dtype=np.float64) / TABLE_RGB, 0.0)
@@ -239,7 +243,7 @@ class Receptors:
 
 
 def _contrast(picture: Array, weights: Sequence[float]) -> Array:
-    """Return the weighted sum of the colours (size, size) of a picture less that of the table, in units of 255."""
+    """Return the weighted sum of the colours, (size, size), minus that of the table, with colours scaled to 0..1."""
     contrast: Array = (np.asarray(picture, dtype=np.float64) - TABLE_RGB) @ np.array(weights) / 255.0
     return contrast
 

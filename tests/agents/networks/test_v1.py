@@ -10,7 +10,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from agents.networks.sensory_cells import NORM, ORIENTATIONS, SIZES, ComplexCells, GaborFilters, Receptors, V1Bank
+from agents.networks.sensory_cells import NORM, ORIENTATIONS, SCALES, ComplexCells, GaborFilters, Receptors, V1Bank
 from reach.sim.retina import CUP_RGB, HAND_RGB, TABLE_RGB
 
 BANK, COMPLEX = V1Bank(), ComplexCells()
@@ -31,7 +31,7 @@ def grating(orientation: int, phase: float) -> np.ndarray:
     """Waves of the smaller cells' wavelength, 0..1."""
     y, x = np.mgrid[:64, :64]
     angle = np.pi * orientation / ORIENTATIONS
-    across = (x * np.cos(angle) + y * np.sin(angle)) * 2.0 * np.pi / (64 * SIZES[0][0])
+    across = (x * np.cos(angle) + y * np.sin(angle)) * 2.0 * np.pi / (64 * SCALES[0][0])
     return 0.5 + 0.5 * np.cos(across + phase)
 
 
