@@ -1,12 +1,13 @@
 """Measure one recorded reach: launch error, endpoint error, attempts, time to success, force in a force channel.
 
-All directions and distances are of what is seen: the true path of the hand, put through the visual map of the trial.
-The launch error is read before delayed vision can act on the movement, so it shows what has been learned and not what
-feedback corrects.
+Directions and distances are measured in seen coordinates: the true path of the hand after the visual map of the trial.
+The launch error is measured before delayed vision can act on the movement. It shows what has been learned, without
+feedback corrections.
 
-In a force channel the hand cannot leave the line, so the wall receives the force with which the arm counteracts the
-field it expects (error-clamp trials of Scheidt et al. 2000, J Neurophysiol 84:853). The adaptation index is the slope
-of the wall's force over the force of the field: 0 for an arm that expects no field, 1 for one that expects all of it.
+A force channel keeps the hand on a straight line. The force of its wall on the hand balances the force with which the
+arm compensates the field that it expects (error-clamp trials of Scheidt et al. 2000, J Neurophysiol 84:853). The
+adaptation index is the slope of the regression of the wall's force on the force that the field would exert: 0 for no
+compensation, 1 for complete compensation.
 """
 
 from __future__ import annotations
@@ -22,25 +23,30 @@ from reach.perturbations import Perturbation, write_perturbations
 from reach.sim import layout as s
 from reach.sim.layout import Array
 
+# A movement starts when the hand is faster than this for two control steps.
 ONSET_SPEED_M_S = 0.05
 # Vision takes 0.10 s and the command filter 0.04 s, so no feedback acts on the first 0.12 s of a movement.
 LAUNCH_WINDOW_S = 0.12
+# The first movement ends when the hand is slower than STOP_SPEED_M_S, at a minimum of the speed below this share of its
+# peak, or this long after movement onset.
 STOP_SPEED_M_S = 0.05
 STOP_SHARE_OF_PEAK = 0.25
 LATEST_ENDPOINT_S = 1.0
+# Only movements faster than this count as attempts.
 ATTEMPT_SPEED_M_S = 0.10
+# Between these apertures the fingers count as what they were before, closed or open.
 CLOSED_APERTURE_M = 0.06
 OPEN_APERTURE_M = 0.08
-# A movement in a channel with fewer rows, or with a smaller spread of the field's force (N), is not measured.
-FEWEST_ROWS = 5
-LEAST_SPREAD_N = 0.1
+# The adaptation index needs at least this number of control steps and this SD of the field's force.
+FEWEST_CHANNEL_STEPS = 5
+SMALLEST_FIELD_FORCE_SD_N = 0.1
 
 
 def require_shapes(record: object, shapes: dict[str, tuple[int, ...]]) -> None:
-    """Check the shapes of arrays that are attributes of `record`.
+    """Validate the shapes of the attributes of `record` that `shapes` names.
 
     Raises:
-        ValueError: another shape; the message names the attribute.
+        ValueError: a wrong shape; the message names the attribute.
     """
     for name, shape in shapes.items():
         if getattr(record, name).shape != shape:
@@ -49,20 +55,20 @@ def require_shapes(record: object, shapes: dict[str, tuple[int, ...]]) -> None:
 
 @dataclass(frozen=True)
 class ReachRecord:
-    """One reach, a row for each control step, the first at reset.
+    """The recording of one reach: arrays with a row for the reset and one for each of the T - 1 control steps.
 
     Attributes:
         time_s: (T,) s.
         hand: (T, 2) m, true.
-        seen_hand, seen_cup: (T, 2) m, where the visual map puts them at that moment, without delay or noise.
+        seen_hand, seen_cup: (T, 2) m, positions after the visual map, without delay or noise.
         speed: (T,) m/s, of the true hand.
-        aperture: (T,) m, between the fingers.
+        aperture: (T,) m, distance between the fingers.
         held: (T,), whether the fingers hold the cup.
-        success, tipped: how the reach ended.
+        success, tipped: whether the reach ended in success, and whether the cup tipped over.
         reward: sum over the reach.
 
     Raises:
-        ValueError: no rows, or an array of another shape.
+        ValueError: no rows, or an array of a wrong shape.
     """
 
     time_s: Array
@@ -89,14 +95,14 @@ class ReachMeasures:
     """Measures of one reach.
 
     Attributes:
-        launch_error_deg: direction in which the seen hand launches less the direction of the seen cup,
-            counter-clockwise positive, in (-180, 180]; NaN if the hand did not move.
-        endpoint_error_cm: distance between the seen hand at the end of its first movement and the cup as seen at
-            movement onset; NaN if the hand did not move.
-        time_to_success_s: NaN without success.
-        success, tipped: how the reach ended.
-        attempts: movements faster than 10 cm/s between stops (at least 1 if the hand moved), and each closing of the
-            fingers on nothing after the first, which belongs to the movement that it ends.
+        launch_error_deg: initial direction of the seen hand minus the direction of the seen cup, counter-clockwise
+            positive, in (-180, 180]; NaN if the hand did not move. See the function `launch_error_deg`.
+        endpoint_error_cm: distance between the seen hand at the end of its first movement and the seen cup at movement
+            onset; NaN if the hand did not move.
+        time_to_success_s: time from reset to success; NaN without success.
+        success, tipped: whether the reach ended in success, and whether the cup tipped over.
+        attempts: number of movements faster than 10 cm/s between stops (at least 1 if the hand moved), plus the number
+            of times that the fingers closed without the cup. The first such closing counts with its movement.
         duration_s: of the trial.
         reward: sum over the trial.
     """
@@ -131,7 +137,7 @@ def measure_reach(record: ReachRecord) -> ReachMeasures:
 
 
 def movement_onset(speed: Array) -> int | None:
-    """Return the first row from which the hand is faster than 5 cm/s for two rows; None without one."""
+    """Return the first row of two in which the hand is faster than 5 cm/s; None if the hand did not move."""
     fast = speed > ONSET_SPEED_M_S
     rows = np.flatnonzero(fast[:-1] & fast[1:])
     return int(rows[0]) if len(rows) else None
@@ -145,8 +151,8 @@ def wrapped_degrees(angle_deg: Array | float) -> Array:
 def launch_error_deg(record: ReachRecord) -> float:
     """Return the launch error of `ReachMeasures`; the reach may still be running.
 
-    The direction of the hand is that from its start to its place 0.12 s after movement onset, or at the end of a reach
-    that ended before. The cup counts where it was seen at movement onset.
+    The direction of the hand is from its position at reset to its position 0.12 s after movement onset, or in the last
+    row of a shorter record. The direction of the cup is from the same start to the seen cup at movement onset.
     """
     onset = movement_onset(record.speed)
     if onset is None:
@@ -162,7 +168,8 @@ def launch_error_deg(record: ReachRecord) -> float:
 def first_stop(record: ReachRecord, onset: int) -> int:
     """Return the row in which the first movement ends.
 
-    This is a stop, or a minimum of the speed below a quarter of its peak, at most 1 s after movement onset.
+    It ends when the hand is slower than 5 cm/s, at a minimum of the speed below a quarter of its peak, or 1 s after
+    movement onset.
     """
     latest = int(np.searchsorted(record.time_s, record.time_s[onset] + LATEST_ENDPOINT_S - 1e-9))
     latest = min(latest, len(record.speed) - 1)
@@ -176,24 +183,24 @@ def first_stop(record: ReachRecord, onset: int) -> int:
 
 
 def _attempts(record: ReachRecord, moved: bool) -> int:
-    """Count movements and closings on nothing after the first; fingers that close on the cup stay wider than 6 cm."""
+    """Return the number of attempts of `ReachMeasures`. Fingers that close on the cup stay farther apart than 6 cm."""
     moving, movements = False, 0
     for speed in record.speed.tolist():
         if not moving and speed > ATTEMPT_SPEED_M_S:
             moving, movements = True, movements + 1
         elif moving and speed < STOP_SPEED_M_S:
             moving = False
-    opened, closings = False, 0
+    is_open, empty_closings = False, 0
     for aperture, held in zip(record.aperture.tolist(), record.held.tolist(), strict=True):
-        if opened and aperture < CLOSED_APERTURE_M and not held:
-            opened, closings = False, closings + 1
+        if is_open and aperture < CLOSED_APERTURE_M and not held:
+            is_open, empty_closings = False, empty_closings + 1
         elif aperture > OPEN_APERTURE_M:
-            opened = True
-    return max(movements, int(moved)) + max(closings - 1, 0)
+            is_open = True
+    return max(movements, int(moved)) + max(empty_closings - 1, 0)
 
 
 def velocity_field(perturbations: Sequence[Perturbation]) -> Array | None:
-    """Return the field (2, 2), N s/m, that perturbations together exert on the hand; None without one."""
+    """Return the sum of the velocity-dependent force fields of perturbations, (2, 2) N s/m; None if it is zero."""
     row = np.zeros(s.COLUMNS)
     write_perturbations(perturbations, row)
     field: Array = row[s.FIELD_11 : s.FIELD_22 + 1].reshape(2, 2)
@@ -201,29 +208,29 @@ def velocity_field(perturbations: Sequence[Perturbation]) -> Array | None:
 
 
 def channel_index(record: ReachRecord, velocity: Array, wall_force: Array, field: Array) -> float:
-    """Return the adaptation index: the slope of the wall's force over the field's, by least squares with an intercept.
+    """Return the adaptation index: the slope of the regression, with intercept, of the wall's force on the field's.
 
     Args:
-        record: of the channel trial; its first movement is measured.
-        velocity: (T, 2) m/s, of the hand.
-        wall_force: (T,) N, of the wall on the hand, to the left of the line.
-        field: (2, 2) N s/m, the field that would act on a free hand.
+        record: recording of the channel trial; the index is computed from its first movement.
+        velocity: (T, 2) m/s, of the true hand.
+        wall_force: (T,) N, force of the wall on the hand, positive to the left of the channel.
+        field: (2, 2) N s/m, the field that the learner has adapted to and that does not act in the channel.
 
     Returns:
-        The index; NaN if the hand did not move, or hardly.
+        The index; NaN if the first movement is too short or the force of the field hardly varies.
     """
     onset = movement_onset(record.speed)
     if onset is None:
         return math.nan
     rows = slice(onset, first_stop(record, onset) + 1)
     field_force = velocity @ field.T
-    # The hand moves along the line, so its velocity gives the direction of the line.
+    # The hand moves on the line, so its fastest velocity gives the direction of the line, up to the sign.
     speed = np.hypot(*velocity.T)
-    along = velocity[rows][int(np.argmax(speed[rows]))]
-    left = np.array([-along[1], along[0]]) / max(float(np.hypot(*along)), 1e-12)
-    outward = 1.0 if along @ (record.seen_cup[0] - record.hand[0]) >= 0.0 else -1.0
-    ideal = outward * field_force[rows] @ left
-    if len(ideal) < FEWEST_ROWS or float(np.std(ideal)) < LEAST_SPREAD_N:
+    fastest = velocity[rows][int(np.argmax(speed[rows]))]
+    left = np.array([-fastest[1], fastest[0]]) / max(float(np.hypot(*fastest)), 1e-12)
+    sign = 1.0 if fastest @ (record.seen_cup[0] - record.hand[0]) >= 0.0 else -1.0
+    expected = sign * field_force[rows] @ left
+    if len(expected) < FEWEST_CHANNEL_STEPS or float(np.std(expected)) < SMALLEST_FIELD_FORCE_SD_N:
         return math.nan
-    centred = ideal - np.mean(ideal)
+    centred = expected - np.mean(expected)
     return float(centred @ wall_force[rows] / (centred @ centred))
