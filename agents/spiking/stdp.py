@@ -7,18 +7,19 @@ For a synapse from axon i to cell j, with presynaptic trace x_i, postsynaptic tr
     between spikes:                   x, y and e decay with tau+, tau- and tau_e
     third factor m_j:                 w_ij += rate m_j e_ij, clipped to the bounds of axon i
 
-A pair of spikes D apart thus leaves A+ exp(-D / tau+) or -A- exp(-D / tau-) (Bi and Poo 1998; Song, Miller and Abbott
-2000; traces: Morrison, Diesmann and Gerstner 2008, Biological Cybernetics 98:459; eligibility: Izhikevich 2007,
-Cerebral Cortex 17:2443). Every pair of spikes counts. Within a step the presynaptic part comes first, so a coincidence
-counts as pre before post. An axonal delay shifts the whole presynaptic part.
+A pair of spikes at distance D thus adds A+ exp(-D / tau+) or -A- exp(-D / tau-) to e_ij (Bi and Poo 1998; Song, Miller
+and Abbott 2000; traces: Morrison, Diesmann and Gerstner 2008, Biological Cybernetics 98:459; eligibility: Izhikevich
+2007, Cerebral Cortex 17:2443). All pairs of spikes count. Within a step presynaptic spikes are processed first, so a
+coincidence counts as pre before post. An axonal delay delays the arrival of the presynaptic spike at the synapse.
 
-Two methods make this fast. They change the order of work, not the equations.
+Two optimisations change the order of the computation, not the equations.
 
-1. Traces and eligibilities are stored multiplied by exp(+t / tau), so decay needs no work: only spikes touch them.
-2. Weights lie in memory row by row, one row for each axon. The potentiation by a postsynaptic spike would touch a whole
-   column, one row after another. It waits in a list instead, as `PendingPotentiation`. The stored trace of an axon is
-   constant between two spikes of the axon, so an axon adds all that is pending when its next spike arrives or when its
-   weights change.
+1. Traces and eligibilities are stored multiplied by exp(+t / tau). The stored value does not decay, so it changes only
+   with a spike.
+2. Eligibilities are stored row by row, one row for each axon. A postsynaptic spike potentiates a column, which is slow
+   to access. It is therefore appended to a list, `PendingPotentiation`. The potentiation is added to the row of an axon
+   when the next spike of the axon arrives or when weights change. The result is the same, because the stored trace of
+   an axon is constant between its spikes.
 
 Kernels allocate nothing. `state` is a `kernels.CircuitState`, `synapses` a `projections.Synapses`.
 """
@@ -36,16 +37,16 @@ from agents.settings import Setting, check_fields, largest_in
 from agents.spiking.lif import SMALLEST, STEP_MS, TIME_CONSTANT
 from reach.jit import inlined, kernel
 
-# Stored traces and eligibilities are rescaled to their true values after a growth of e^30, well inside single
-# precision. A trace below 1e-20 then becomes 0, so that a product of two traces stays inside it too.
+# Stored traces and eligibilities are rescaled to their true values when the factor exp(+t / tau) reaches e^30, which
+# single precision represents. A trace below 1e-20 is then set to 0, so that products of two traces are represented too.
 LARGEST_GROWTH = 30.0
 SMALLEST_TRACE = 1e-20
-# Postsynaptic spikes that may be pending in a projection, unless it has more targets: few enough for the L1 cache.
+# Capacity of the list of pending spikes of a projection, unless a population is larger: it fits into the L1 cache.
 MOST_PENDING = 512
-# Root mean square of reward prediction errors before the first one, and the smallest one to divide by.
+# Initial root mean square of reward prediction errors, and the smallest one used as a divisor.
 FIRST_RMS = 0.1
 SMALLEST_RMS = 1e-3
-# The square of a larger error is not finite.
+# The square of a larger reward prediction error is not finite.
 LARGEST_ERROR = largest_in(np.float64)
 
 
@@ -56,9 +57,9 @@ class PairSTDP:
     Attributes:
         rate: weight change for a modulator of 1 and an eligibility of 1, 0 or more.
         potentiation: A+, 0 or more.
-        depression: A- / A+, 0 or more. A signed error needs a ratio below 1: with the usual slight excess of
-            depression, uncorrelated cells have a negative mean eligibility, and the error changes weights in the wrong
-            direction.
+        depression: A- / A+, 0 or more. With a signed error as third factor, use a ratio below 1. With the usual ratio
+            just above 1, uncorrelated cells have a negative mean eligibility, so the error changes their weights in the
+            wrong direction.
         pre_trace_ms, post_trace_ms: tau+ and tau-, ms.
         eligibility_ms: tau_e, ms.
 
@@ -80,26 +81,26 @@ class PairSTDP:
 
     @property
     def largest_change(self) -> float:
-        """Return the largest weight change by one pair of spikes for a modulator of 1."""
+        """Return a bound of the eligibility and, for a modulator of 1, of the weight change by one pair of spikes."""
         return max(1.0, self.rate) * self.potentiation * max(1.0, self.depression)
 
 
-# Third factors from reward.
+# Third factors that are computed from reward.
 
 
 class NormalisedRewardPredictionError:
-    """A reward prediction error d as dopamine cells may report it: d / s, clipped to [-1, 1].
+    """Normalise a reward prediction error d to d / s, clipped to [-1, 1], with s the running rms of d.
 
-    Their responses adapt to the size of recent rewards (Tobler, Fiorillo and Schultz 2005, Science 307:1642), here to
-    the running root mean square s of the errors, and saturate. Small first progress thus teaches as much as later
-    success, and one rare failure undoes no more than one success has done.
+    This models the responses of dopamine cells, which adapt to the size of recent rewards (Tobler, Fiorillo and Schultz
+    2005, Science 307:1642) and saturate. Small improvements at the beginning thus change weights as much as later
+    successes do, and a rare failure changes them no more than one success.
 
     Attributes:
-        mean_square: (1,) s^2; belongs into a checkpoint.
+        mean_square: (1,) s^2; part of a checkpoint.
     """
 
     def __init__(self, rate: float) -> None:
-        """Start with small errors; `rate` is that of the running mean square, in (0, 1]."""
+        """Set s to its initial value; `rate` is the update rate of the running mean square, in (0, 1]."""
         self.mean_square = np.full(1, FIRST_RMS**2)
         self.rate = rate
 
@@ -107,7 +108,7 @@ class NormalisedRewardPredictionError:
         """Update the mean square with a reward prediction error and return the normalised error.
 
         Raises:
-            ValueError: an error that is not finite or whose square is not; the mean square is unchanged then.
+            ValueError: the error or its square is not finite; the mean square is unchanged.
         """
         if not abs(prediction_error) <= LARGEST_ERROR:
             raise ValueError(
@@ -121,13 +122,13 @@ class NormalisedRewardPredictionError:
 class ExpectedEligibility:
     """The expected eligibility of one projection, x_i h_ij, for the activity x_i of the axon.
 
-    The eligibility of pair STDP is mostly what a cell does in every reach. Multiplied by a fluctuating reward
-    prediction error it hides what the cell did differently this time: learning from reward needs the covariance of
-    reward and eligibility (Fremaux, Sprekeler and Gerstner 2010, J. Neurosci. 30:13326). So each synapse learns h_ij,
-    and only e_ij - x_i h_ij is reinforced. This is as local as e_ij.
+    Learning from reward needs the covariance of reward and eligibility (Fremaux, Sprekeler and Gerstner 2010, J.
+    Neurosci. 30:13326). The mean of the eligibility is large, because a cell is active in a similar way in every reach.
+    Multiplied by a fluctuating reward prediction error, it masks the deviations of the present reach. So each synapse
+    learns h_ij, and only the deviation e_ij - x_i h_ij is reinforced. This rule is as local as e_ij.
 
     Attributes:
-        per_activity: h, (axons, targets), the expected eligibility for an activity of 1; belongs into a checkpoint.
+        per_activity: h, (axons, targets), the expected eligibility for an activity of 1; part of a checkpoint.
     """
 
     def __init__(self, shape: tuple[int, int], rate: float) -> None:
@@ -135,7 +136,7 @@ class ExpectedEligibility:
 
         Args:
             shape: (axons, targets) of the projection.
-            rate: of h for a fully active axon, in (0, 1].
+            rate: update rate of h for an activity of 1, in (0, 1].
         """
         self.per_activity = np.zeros(shape)
         self.rate = rate
@@ -146,18 +147,18 @@ class ExpectedEligibility:
         return difference
 
     def update(self, eligibility: NDArray[np.floating], activity: NDArray[np.float64]) -> None:
-        """Move h towards an eligibility."""
+        """Move h towards an eligibility (axons, targets), for activities (axons,) of 0 to 1."""
         self.per_activity += self.rate * self.unexpected(eligibility, activity)
 
 
 class Plasticity(NamedTuple):
-    """The settings of all projections, for the kernels; arrays (projections,).
+    """The `PairSTDP` settings of all projections as arrays (projections,), for the kernels.
 
     Attributes:
-        plastic: 1 where the projection learns.
+        plastic: 1 if the projection learns, else 0.
         rate: as in `PairSTDP`.
-        potentiation, depression: A+ and A-, both 0 or more.
-        pre_per_step, post_per_step, decay_per_step: step / tau+, step / tau- and step / tau_e.
+        potentiation, depression: A+ and A- (not the ratio of `PairSTDP`), both 0 or more.
+        pre_per_step, post_per_step, decay_per_step: decay in a step, step / tau+, step / tau- and step / tau_e.
     """
 
     plastic: NDArray[np.int8]
@@ -184,15 +185,15 @@ def plasticity_of(rules: list[PairSTDP | None], dtype: Any) -> Plasticity:
 
 
 class PendingPotentiation(NamedTuple):
-    """Postsynaptic spikes whose potentiation not all axons of their projection have added to their eligibilities.
+    """Postsynaptic spikes whose potentiation is not yet added to the eligibilities of all axons of the projection.
 
     Attributes:
-        target: (projections, length) the target that fired, in order of time.
-        amount: (projections, length) A+, scaled as the stored eligibility; the trace of an axon is multiplied by it.
+        target: (projections, length) index of the target that fired, in order of time.
+        amount: (projections, length) A+, scaled like the stored eligibility. The potentiation is x_i times the amount.
         number: (projections,) number of pending spikes.
-        added: (axons,) how many of them, from the first, an axon has added.
-        total: (targets,) sum of the amounts of a target. Most axons have added none of the pending spikes; these add
-            `trace * total`, which is vectorised.
+        added: (axons,) number of the pending spikes, from the first on, that are already added to the axon's row.
+        total: (targets,) sum of the pending amounts of each target. For most axons no pending spike is added yet. Their
+            potentiation is `trace * total`, which is vectorised.
     """
 
     target: NDArray[np.uint32]
@@ -205,7 +206,7 @@ class PendingPotentiation(NamedTuple):
 def no_pending_potentiation(
     projections: int, axons: int, targets: int, largest_population: int, dtype: Any
 ) -> PendingPotentiation:
-    """Return an empty list with room for the spikes of at least one step of the largest population."""
+    """Return empty lists that have room for at least one spike of every cell of the largest population."""
     length = max(MOST_PENDING, largest_population)
     return PendingPotentiation(
         target=np.zeros((projections, length), dtype=np.uint32),
@@ -221,14 +222,14 @@ def no_pending_potentiation(
 
 @inlined
 def add_pending_to_row(eligibility, i, trace, added, target, amount):  # type: ignore[no-untyped-def]
-    """Add to eligibility[i] what axon i has not added, if it has added some of what is pending.
+    """Add pending potentiation to eligibility[i], spike by spike if some of it is already added.
 
     Returns:
-        The factor by which `total` remains to be added: the trace of an axon that has added nothing, else 0.
+        The factor with which the caller must add `total` to the row: `trace` if nothing was added before, else 0.
     """
     if added == 0:
         return trace
-    # Slices, because each index that might be negative would be checked.
+    # Slices, because Numba checks every index that may be negative.
     new_target, new_amount = target[added:], amount[added:]
     for n in range(new_target.shape[0]):
         eligibility[i, new_target[n]] += trace * new_amount[n]
@@ -237,7 +238,7 @@ def add_pending_to_row(eligibility, i, trace, added, target, amount):  # type: i
 
 @kernel
 def add_pending_to_block(eligibility, pre_trace, added, target, amount, total):  # type: ignore[no-untyped-def]
-    """Add what is pending to the eligibilities (axons, targets) of all axons; arguments as in `presynaptic_spikes`."""
+    """Add pending potentiation to eligibilities (axons, targets); for other arguments see `presynaptic_spikes`."""
     for i in range(eligibility.shape[0]):
         trace = add_pending_to_row(eligibility, i, pre_trace[i], added[i], target, amount)
         for j in range(eligibility.shape[1]):
@@ -248,16 +249,17 @@ def add_pending_to_block(eligibility, pre_trace, added, target, amount, total): 
 def presynaptic_spikes(  # type: ignore[no-untyped-def]
     drive, weight, eligibility, pre_trace, post_trace, axons, added, target, amount, total, depression, trace_step
 ):
-    """Let spikes arrive along plastic axons: excite the targets, add pending potentiation, depress, step the traces.
+    """Process spikes that arrive along plastic axons: add weights to the drive, update eligibilities and traces.
 
     Args:
-        drive: (targets,), grows by the weights.
+        drive: (targets,), to which the weights are added.
         weight, eligibility: (axons, targets).
-        pre_trace: (axons,) x as stored, post_trace: (targets,) y as stored.
-        axons: (spikes,) indices of the axons.
+        pre_trace: (axons,), stored x.
+        post_trace: (targets,), stored y.
+        axons: (spikes,), index of the axon of each spike.
         added: (axons,), target, amount: (pending,), total: (targets,), as in `PendingPotentiation`.
-        depression: A-, scaled from the stored post_trace to the stored eligibility.
-        trace_step: what a spike adds to the stored pre_trace.
+        depression: A-, with the factor that converts a stored post_trace to a stored eligibility.
+        trace_step: increment of the stored pre_trace by a spike.
     """
     for n in range(axons.shape[0]):
         i = axons[n]
@@ -274,23 +276,23 @@ def presynaptic_spikes(  # type: ignore[no-untyped-def]
 def changed_weight(weight, change, is_connected, zero, low, high):  # type: ignore[no-untyped-def]
     """Return a weight after a change, clipped to [low, high]; unchanged where there is no synapse.
 
-    To choose between `change` and `zero`, of the weight's type, is four times as fast as to choose between two weights.
-    Comparisons keep a NaN, which min and max may not.
+    `zero` is 0 in the type of the weight. Selecting `change` or `zero` is four times as fast as selecting one of two
+    weights. The bounds use comparisons, because min and max may drop a NaN.
     """
     change = change if is_connected else zero
-    after = weight + change
-    after = low if after < low else after
-    return high if after > high else after
+    changed = weight + change
+    changed = low if changed < low else changed
+    return high if changed > high else changed
 
 
 @kernel
 def change_weights(weight, connected, lowest, highest, eligibility, gain):  # type: ignore[no-untyped-def]
-    """Change weights by gain_j x eligibility_ij.
+    """Add gain_j x eligibility_ij to the weights, clipped to the bounds.
 
     Args:
         weight, eligibility: (axons, targets).
         connected: (axons, targets), 0 where there is no synapse.
-        lowest, highest: (axons,) bounds.
+        lowest, highest: (axons,), bounds of the weights of each axon.
         gain: (targets,) rate x modulator.
     """
     zero = weight.dtype.type(0)
@@ -304,15 +306,15 @@ def change_weights(weight, connected, lowest, highest, eligibility, gain):  # ty
 def add_pending_and_change_weights(  # type: ignore[no-untyped-def]
     weight, connected, lowest, highest, eligibility, gain, pre_trace, added, target, amount, total
 ):
-    """Do `add_pending_to_block` and `change_weights` row by row, so that each row is fetched from memory once."""
+    """Do `add_pending_to_block` and `change_weights` in one loop, which reads each row from memory once."""
     zero = weight.dtype.type(0)
     for i in range(weight.shape[0]):
         low, high = lowest[i], highest[i]
         trace = add_pending_to_row(eligibility, i, pre_trace[i], added[i], target, amount)
         for j in range(weight.shape[1]):
-            eligible = eligibility[i, j] + trace * total[j]
-            eligibility[i, j] = eligible
-            weight[i, j] = changed_weight(weight[i, j], gain[j] * eligible, connected[i, j], zero, low, high)
+            updated = eligibility[i, j] + trace * total[j]
+            eligibility[i, j] = updated
+            weight[i, j] = changed_weight(weight[i, j], gain[j] * updated, connected[i, j], zero, low, high)
 
 
 # Kernels on projection p of a circuit.
@@ -336,15 +338,13 @@ def add_pending(synapses, state, p):  # type: ignore[no-untyped-def]
 
 @kernel
 def read_eligibility(synapses, rules, state, p, eligibility):  # type: ignore[no-untyped-def]
-    """Write the true eligibilities of projection p to `eligibility` (axons, targets) and change nothing else.
+    """Write the true eligibilities of projection p to `eligibility` (axons, targets); `state` is unchanged.
 
-    Pending potentiation stays pending: to add it here would round later sums differently.
+    Pending potentiation is included but stays pending in `state`, because adding it early would change the rounding.
     """
     axons, targets, block, shape = _slices(synapses, p)
     target, amount, number, added, total = state.pending
-    decayed = eligibility.dtype.type(
-        math.exp(-(state.clock[0] - state.eligibility_origin[p]) * rules.decay_per_step[p])
-    )
+    decay = eligibility.dtype.type(math.exp(-(state.clock[0] - state.eligibility_origin[p]) * rules.decay_per_step[p]))
     stored = state.eligibility[block].reshape(shape)
     for i in range(shape[0]):
         for j in range(shape[1]):
@@ -359,7 +359,7 @@ def read_eligibility(synapses, rules, state, p, eligibility):  # type: ignore[no
     )
     for i in range(shape[0]):
         for j in range(shape[1]):
-            eligibility[i, j] *= decayed
+            eligibility[i, j] *= decay
 
 
 @kernel
@@ -367,8 +367,8 @@ def apply_third_factor(synapses, rules, state, p, modulator):  # type: ignore[no
     """Change the weights of projection p by rate x modulator (targets,) x eligibility."""
     axons, targets, block, shape = _slices(synapses, p)
     target, amount, number, added, total = state.pending
-    decayed = math.exp(-(state.clock[0] - state.eligibility_origin[p]) * rules.decay_per_step[p])
-    factor = rules.rate[p] * decayed
+    decay = math.exp(-(state.clock[0] - state.eligibility_origin[p]) * rules.decay_per_step[p])
+    factor = rules.rate[p] * decay
     gain = state.gain[targets]
     for j in range(gain.shape[0]):
         gain[j] = factor * modulator[j]
@@ -390,16 +390,16 @@ def apply_third_factor(synapses, rules, state, p, modulator):  # type: ignore[no
 
 @kernel
 def apply_third_factors(synapses, rules, state, has_modulator, modulators, largest):  # type: ignore[no-untyped-def]
-    """Apply a third factor to several projections, or to none if a modulator is too large or NaN.
+    """Apply third factors to several projections; change nothing if a modulator is too large or NaN.
 
     Args:
-        synapses, rules, state: of the circuit.
-        has_modulator: (projections,) not 0 where a third factor arrives.
-        modulators: (targets,) of all projections, one after another.
-        largest: largest size of a modulator.
+        synapses, rules, state: `Synapses`, `Plasticity` and `CircuitState` of the circuit.
+        has_modulator: (projections,), not 0 if the projection receives a third factor.
+        modulators: (targets,), of the targets of all projections in order.
+        largest: largest allowed absolute value of a modulator.
 
     Returns:
-        Whether weights have changed.
+        Whether the third factors were applied.
     """
     for p in range(has_modulator.shape[0]):
         if has_modulator[p]:
@@ -415,17 +415,17 @@ def apply_third_factors(synapses, rules, state, has_modulator, modulators, large
 
 @kernel
 def rescale_eligibility(synapses, rules, state, p, step):  # type: ignore[no-untyped-def]
-    """Store the eligibilities of projection p at their true values of this step."""
+    """Rescale the stored eligibilities of projection p so that they equal the true ones at this step."""
     add_pending(synapses, state, p)
-    age = (step - state.eligibility_origin[p]) * rules.decay_per_step[p]
+    age = step - state.eligibility_origin[p]
     block = slice(synapses.weight_start[p], synapses.weight_start[p + 1])
-    _multiply(state.eligibility[block], math.exp(-age), SMALLEST)
+    _multiply(state.eligibility[block], math.exp(-age * rules.decay_per_step[p]), SMALLEST)
     state.eligibility_origin[p] = step
 
 
 @kernel
 def rescale_traces(synapses, rules, state, p, step):  # type: ignore[no-untyped-def]
-    """Store the traces of projection p at their true values of this step."""
+    """Rescale the stored traces of projection p so that they equal the true ones at this step."""
     add_pending(synapses, state, p)
     age = step - state.trace_origin[p]
     pre_trace = state.pre_trace[synapses.axon_start[p] : synapses.axon_start[p + 1]]
@@ -437,7 +437,7 @@ def rescale_traces(synapses, rules, state, p, step):  # type: ignore[no-untyped-
 
 @kernel
 def _multiply(values, factor, smallest):  # type: ignore[no-untyped-def]
-    """Multiply values (n,) by a factor; a result of size `smallest` or less becomes 0."""
+    """Multiply values (n,) by a factor in place; set products to 0 whose absolute value is `smallest` or less."""
     for c in range(values.shape[0]):
         product = values[c] * factor
         values[c] = product if abs(product) > smallest else 0
@@ -445,7 +445,7 @@ def _multiply(values, factor, smallest):  # type: ignore[no-untyped-def]
 
 @kernel
 def _clear_pending(pending, p, axons, targets):  # type: ignore[no-untyped-def]
-    """Empty the list of projection p and fill it with zeros, so that equal circuits hold equal bits."""
+    """Empty the list of projection p and set its entries to 0, so that equal circuits have identical arrays."""
     target, amount, number, added, total = pending
     target[p, : number[p]] = 0
     amount[p, : number[p]] = 0
