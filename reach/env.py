@@ -48,21 +48,21 @@ from reach.simulation import Simulation, require_generator
 
 RESET_OPTIONS = ("cup", "perturbation")
 ACTION_SHAPE = (s.ACTION_SIZE,)
-# Attributes of an environment that change while trials run.
+# Attributes that change during trials and are part of `get_state`.
 SAVED_ATTRIBUTES = ("_begun", "_cup_option", "_done_actions", "_paths")
 OBSERVATION_FORMS = ("vector", "goal", "retina")
-# Proprioception follows vision in the vector.
+# Index of the first proprioceptive entry of the observation vector; all visual entries come before it.
 FIRST_PROPRIOCEPTION = sum(row[1] for row in s.OBSERVATION if row[-1] == "vision")
 
 
 @dataclass(frozen=True)
 class Observing:
-    """A form of observation.
+    """The form of the observations, with their space.
 
     Attributes:
         form: "vector", "goal" or "retina", see `CupEnv`.
         retina_px: side of the retina, 16..256 pixels.
-        retina_colour: whether the retina is red, green and blue instead of grey.
+        retina_colour: whether the retina has three colour channels instead of one grey channel.
     """
 
     form: str = "vector"
@@ -77,7 +77,7 @@ class Observing:
 
     @property
     def space(self) -> Any:
-        """Return the space of one environment's observations."""
+        """Return the observation space of a single environment."""
         low, high = (np.concatenate([np.full(row[1], row[k]) for row in s.OBSERVATION]) for k in (3, 4))
         low, high = low.astype(np.float32), high.astype(np.float32)
         vector = spaces.Box(low, high, dtype=np.float32)
@@ -94,7 +94,7 @@ class Observing:
         return 3 if self.retina_colour else 1
 
     def of(self, simulation: Simulation) -> Any:
-        """Return the present observations of all worlds: arrays (num_envs, ...)."""
+        """Return the current observations of all environments of a simulation: arrays (num_envs, ...)."""
         vector = simulation.observations
         if self.form == "goal":
             achieved, desired = tasks.goals_of(simulation.column, simulation.grab)
@@ -107,14 +107,14 @@ class Observing:
 
 
 def _goal_space() -> Any:
-    """Return the space of a goal, (4,) float64: m, m, 0 or 1, steps."""
-    farthest, penalty = tasks.FARTHEST_M, s.TRIAL_STEPS + tasks.TIPPING_PENALTY
-    low, high = np.array([-farthest, -farthest, 0.0, 0.0]), np.array([farthest, farthest, 1.0, penalty])
+    """Return the space of a goal, (4,) float64: x, m; y, m; ready, 0 or 1; tip penalty, steps (see `sim.tasks`)."""
+    farthest, largest_penalty = tasks.FARTHEST_M, s.TRIAL_STEPS + tasks.TIPPING_PENALTY
+    low, high = np.array([-farthest, -farthest, 0.0, 0.0]), np.array([farthest, farthest, 1.0, largest_penalty])
     return spaces.Box(low, high, dtype=np.float64)
 
 
-def of_one(observations: Any, index: int) -> Any:
-    """Return a copy of the observation of environment `index`."""
+def observation_of_one(observations: Any, index: int) -> Any:
+    """Return a copy of the observation of environment `index` from those of all environments (num_envs, ...)."""
     if isinstance(observations, dict):
         return {name: values[index].copy() for name, values in observations.items()}
     return observations[index].copy()
@@ -125,19 +125,19 @@ class CupEnv(gym.Env[Any, NDArray[np.float32]]):
 
     ## Description
     Shoulder, elbow and wrist move a hand with two fingers in the horizontal plane. Vision and proprioception are
-    delayed and noisy. In `reach/CupReach-v1` the open hand must come to rest around the cup, both as they are seen
-    (which matters where a perturbation moves the seen hand). In `reach/CupGrab-v1` the fingers must close on the cup
+    delayed and noisy. In `reach/CupReach-v1` the open hand must come to rest around the cup. Here the seen hand and the
+    seen cup count, so a visual perturbation must be corrected. In `reach/CupGrab-v1` the fingers must close on the cup
     and hold it for 0.2 s. A cup that is struck too fast tips over, which ends the trial.
 
     ## Action space
     `Box(-1, 1, (4,), float32)`, applied for 20 ms. Actions outside the bounds are clipped; NaN and infinity are
-    errors. An action changes the command, which is part of the observation. `control` selects what a command means to
-    the joints: an equilibrium posture held by joint springs (the default), torques, or the excitation of eight muscles
-    in antagonist pairs.
+    errors. Actions set the command, which is part of the observation. `control` selects what the command of the joints
+    is: an equilibrium posture held by joint springs (the default), torques, or the excitation of eight muscles in
+    antagonist pairs.
 
-    `command="increment"` (the default for postures): zero keeps the command, and 1 changes it by the increment of the
-    table. `command="absolute"` (the default for torques and muscles): an action is the command itself, shifted and
-    scaled so that zero is the command at the start.
+    `command="increment"` (the default for postures): an action is a change of the command. 0 keeps the command, and 1
+    increases it by the increment of the table. `command="absolute"` (the default for torques and muscles): an action is
+    the command itself, shifted and scaled so that 0 is the command at the start of the trial.
 
     {action_table}
 
@@ -146,7 +146,7 @@ class CupEnv(gym.Env[Any, NDArray[np.float32]]):
 
     {observation_table}
 
-    `observation="goal"`: a dictionary of `observation` (that vector), `achieved_goal` and `desired_goal`, with
+    `observation="goal"`: a dictionary of `observation` (the same vector), `achieved_goal` and `desired_goal`, with
     `compute_reward`, `compute_terminated` and `compute_truncated` for learning from hindsight. See `reach.sim.tasks`.
 
     `observation="retina"`: a dictionary of `retina`, a picture `(retina_px, retina_px, 1 or 3)`, uint8, of seen hand
@@ -156,9 +156,10 @@ class CupEnv(gym.Env[Any, NDArray[np.float32]]):
     `info["reward_terms"]` holds the terms by name.
 
     - `reward="dense"` (the default): progress of the seen hand towards the seen cup, and of the grasp (differences of
-      potentials, weighted 4 and 8); a small cost of changing commands; +10 for success. A tipped cup takes back all
-      progress and 1 more.
-    - `reward="sparse"` (always with goals): -1 a step, 0 on success. A tipped cup costs the remaining steps and 1 more.
+      potentials, weighted 4 and 8); a small cost of changes of the command; +10 for success. If the cup tips over, both
+      potentials become 0, and 1 is subtracted.
+    - `reward="sparse"` (always with goals): -1 per step, 0 on success. If the cup tips over, the number of remaining
+      steps plus 1 is subtracted.
 
     ## Starting state
     The arm is at rest with the hand at (0.12, 0.36) m. The cup is 0.16-0.24 m away at a bearing of 65-125 degrees.
@@ -177,15 +178,15 @@ class CupEnv(gym.Env[Any, NDArray[np.float32]]):
     | `observation` | `"vector"` | `"vector"`, `"goal"` or `"retina"` |
     | `retina_px`, `retina_colour` | `64`, `False` | side of the retina, 16..256 pixels, and whether it is in colour |
     | `arm` | `"winter"` | `"winter"`, `"shadmehr1994"`, `"li-todorov2004"` or an `Arm` |
-    | `height_m`, `mass_kg` | `1.75`, `70` | of the person, for the arm "winter": 0.94..2.41 m, 5..300 kg |
+    | `height_m`, `mass_kg` | `1.75`, `70` | of the person, 0.94..2.41 m, 5..300 kg; for the arm "winter" only |
     | `strength` | `1` | factor on the largest torques and muscle forces, 0.2..5 |
     | `cup`, `senses` | `None` | a `reach.Cup` and a `reach.Senses`, or mappings of their fields |
-    | `strict_actions` | `False` | whether an action outside the bounds is an error instead of clipped |
+    | `strict_actions` | `False` | whether an action outside the bounds is an error; else it is clipped |
     | `truth` | `True` | whether `info["truth"]` is given; without it a step is faster |
     | `render_mode` | `None` | `"human"` or `"rgb_array"` |
     | `width`, `height` | `600` | of the picture, pixels |
 
-    Height, mass, strength and the fields of cup and senses may be (low, high) ranges, sampled for each trial.
+    Height, mass, strength and the fields of `cup` and `senses` may be ranges (low, high), sampled for each trial.
     `reset(options={{"cup": (x, y), "perturbation": ...}})` sets the cup and the perturbation of one trial.
 
     ## Truth
@@ -193,12 +194,12 @@ class CupEnv(gym.Env[Any, NDArray[np.float32]]):
     `reach.sim.truth`. A learner that reads it is not honest.
 
     ## Version history
-    - v1: an action changes the command instead of being it, actions outside the bounds are clipped, and
-      `info["truth"]` is a plain dictionary. The first version that was published.
+    - v1: the first published version. For postures an action changes the command instead of being the command.
+      Actions outside the bounds are clipped. `info["truth"]` is a plain dictionary.
     - v0: never published; actions were absolute postures, with zero in the middle of the joints' ranges.
     """
 
-    # Gymnasium declares it as an attribute of the instance.
+    # A class attribute, although Gymnasium's type annotation declares an attribute of the instance.
     metadata: dict[str, Any] = {"render_modes": ["human", "rgb_array"], "render_fps": 50}  # noqa: RUF012
 
     def __init__(
@@ -224,15 +225,15 @@ class CupEnv(gym.Env[Any, NDArray[np.float32]]):
         width: int = 600,
         height: int = 600,
     ) -> None:
-        """Create the environment; the arguments are those of the class.
+        """Create the environment; for the arguments see the docstring of the class.
 
         Raises:
             ValueError: an argument outside its range; the message names it.
         """
         if isinstance(task, Mapping):
             raise ValueError(
-                "task: expected 'reach' or 'grab', got a mapping; RLlib passes its env_config to a class, so give it "
-                "ray.tune.register_env(name, lambda config: gym.make(id, **config)) instead"
+                "task: expected 'reach' or 'grab', got a mapping. RLlib passes env_config to a class as one argument; "
+                "use ray.tune.register_env(name, lambda config: gym.make(id, **config)) instead of the class"
             )
         require_choice("render_mode", render_mode, (None, *self.metadata["render_modes"]))
         self.task = task
@@ -255,13 +256,13 @@ class CupEnv(gym.Env[Any, NDArray[np.float32]]):
         )  # fmt: skip
         self._actions = np.zeros((1, s.ACTION_SIZE))
         self._set_views()
-        # What `twin` plays again.
+        # The cup and the actions of the present trial, which `twin` replays.
         self._cup_option: Any = None
         self._done_actions: list[bytes] = []
         self._begun = False
         self._paths = Paths()
         self._window: Any = None
-        # False once the person has closed the window; the environment keeps running.
+        # False after the user has closed the window; the environment can still be stepped.
         self.window_open = True
 
         self.observation_space = self.observing.space
@@ -281,11 +282,12 @@ class CupEnv(gym.Env[Any, NDArray[np.float32]]):
         """Begin a trial.
 
         Args:
-            seed: of this trial and those after it.
-            options: "cup", its place (x, y) m; "perturbation", of this trial instead of the default one.
+            seed: seeds the generator of this trial and all later ones; None continues with the present generator.
+            options: "cup", the position of the cup (x, y), m; "perturbation", which replaces that of the constructor in
+                this trial.
 
         Raises:
-            ValueError: an unknown option, or a value outside what is allowed.
+            ValueError: an unknown option, or a value outside its range.
         """
         options = reset_options(options, RESET_OPTIONS)
         super().reset(seed=require_seed("seed", seed))
@@ -302,7 +304,7 @@ class CupEnv(gym.Env[Any, NDArray[np.float32]]):
             self._paths.extend(self._simulation, 0)
         if self.render_mode == "human":
             self.render()
-        return self._observation(), self._judgement(self._simulation.moment())[2]
+        return self._observation(), self._step_result(self._simulation.moment())[2]
 
     def step(self, action: NDArray[np.float32]) -> tuple[Any, float, bool, bool, dict[str, Any]]:
         """Advance the trial by 20 ms.
@@ -311,7 +313,8 @@ class CupEnv(gym.Env[Any, NDArray[np.float32]]):
             action: (4,), clipped to [-1, 1]; see the action space.
 
         Raises:
-            ValueError: an action of another shape, not finite, or, with `strict_actions`, outside [-1, 1].
+            gymnasium.error.ResetNeeded: `reset` has not been called.
+            ValueError: an action of a wrong shape, not finite, or, with `strict_actions`, outside [-1, 1].
         """
         if not self._begun:
             raise gym.error.ResetNeeded("step() was called before reset(); call reset() first")
@@ -323,7 +326,7 @@ class CupEnv(gym.Env[Any, NDArray[np.float32]]):
         self._action[...] = numbers
         moment = self._simulation.advance(self._actions)
         self._done_actions.append(self._actions.tobytes())
-        reward, terminated, info = self._judgement(moment)
+        reward, terminated, info = self._step_result(moment)
         if self.render_mode is not None:
             self._paths.extend(self._simulation, 0)
             if self.render_mode == "human":
@@ -331,16 +334,17 @@ class CupEnv(gym.Env[Any, NDArray[np.float32]]):
         return self._observation(), reward, terminated, False, info
 
     def joint_command(self, torque: Any, ahead_s: float = 0.0) -> NDArray[np.float64]:
-        """Return the command (3,) of the joints that gives `torque` in the true state, for scripted controllers.
+        """Return the command (3,) at which the actuators of the joints produce `torque`, for scripted controllers.
 
-        It reads the true state, which an honest learner may not. `action_for` gives the action for a command.
+        This reads the true joint angles and velocities, which an honest learner may not. `action_for` converts a
+        command to an action.
 
         Args:
-            torque: (3,) N m, beyond what overcomes viscosity.
-            ahead_s: s, by which the state is extrapolated along its velocity; an action acts about 0.04 s late.
+            torque: (3,) N m, in addition to the torque that compensates viscosity.
+            ahead_s: s, time by which the joint angles are extrapolated, because a command acts about 0.04 s late.
 
         Raises:
-            ValueError: a torque that is not three finite numbers, or a time outside -3 to 3 s.
+            ValueError: `torque` is not three finite numbers, or `ahead_s` is outside -3 to 3 s.
         """
         row, ahead_s = self._row, require_number("ahead_s", ahead_s, -s.TRIAL_S, s.TRIAL_S, "s")
         angle, velocity = (row[first : first + 3].copy() for first in (s.ANGLE_1, s.VELOCITY_1))
@@ -348,10 +352,10 @@ class CupEnv(gym.Env[Any, NDArray[np.float32]]):
         return joint_command(self.arm, self.control, torque, angle, velocity, strength=row.item(s.STRENGTH))
 
     def action_for(self, command: Any) -> NDArray[np.float64]:
-        """Return the action (4,) after which the command is nearest to `command`, for scripted controllers.
+        """Return the action (4,) that brings the present command nearest to `command`, for scripted controllers.
 
         Args:
-            command: (4,) in [-1, 1], of the joints and the aperture of the fingers.
+            command: (4,) in [-1, 1], for the three joints and the aperture of the fingers.
 
         Raises:
             ValueError: a command that is not four numbers in [-1, 1].
@@ -363,9 +367,10 @@ class CupEnv(gym.Env[Any, NDArray[np.float32]]):
         return CommandMap(self._row[s.KEEP], offset, scale).action_for(wanted, last)
 
     def get_state(self) -> dict[str, Any]:
-        """Return the whole state, also during a trial: body, cup, delayed senses, noise, clock and generator.
+        """Return the whole state, at any step of a trial: body, cup, delayed senses, noise, clock and generator.
 
-        After `set_state`, what follows is bit-identical. The step count of a `TimeLimit` wrapper is not part of it.
+        After `set_state`, the same actions give bit-identical results. The step count of a `TimeLimit` wrapper is not
+        part of the state.
         """
         return {
             "simulation": self._simulation.state(),
@@ -374,10 +379,10 @@ class CupEnv(gym.Env[Any, NDArray[np.float32]]):
         }
 
     def set_state(self, state: dict[str, Any]) -> None:
-        """Restore what `get_state` returned, here or in an environment made with the same arguments.
+        """Restore a state that `get_state` of this environment, or of one with the same arguments, returned.
 
         Raises:
-            ValueError: an entry is missing or wrong; the message names it, and nothing has changed.
+            ValueError: an entry is missing or invalid; the message names it. The environment is unchanged.
         """
         require_keys("state", state, ("simulation", "generator", *SAVED_ATTRIBUTES))
         require_generator(state["generator"], self.np_random)
@@ -389,21 +394,21 @@ class CupEnv(gym.Env[Any, NDArray[np.float32]]):
         self._set_views()
 
     def random_state(self) -> dict[str, Any]:
-        """Return what determines the next trials, as JSON values."""
+        """Return the state of the random generators, which determines the next trials, as JSON values."""
         return self._simulation.random_state(self.np_random)
 
     def set_random_state(self, state: Mapping[str, Any]) -> None:
-        """Continue with the trials that follow a `random_state`.
+        """Restore a `random_state`, so that the same trials follow.
 
         Raises:
-            ValueError: not such a state, or one of another number of environments; then nothing has changed.
+            ValueError: not a `random_state` of one environment. The environment is unchanged.
         """
         self._simulation.restore_random_state(state, self.np_random)
 
     def twin(self) -> CupEnv:
-        """Return a copy of this environment in which the present trial was played, with the same actions, unperturbed.
+        """Replay the present trial without its perturbation in a copy of this environment, and return the copy.
 
-        Noise, body and cup are the same, so every difference from the twin is an effect of the perturbation.
+        Actions, noise, body and cup are the same, so every difference between the two is caused by the perturbation.
 
         Raises:
             gymnasium.error.ResetNeeded: no trial has begun.
@@ -418,16 +423,16 @@ class CupEnv(gym.Env[Any, NDArray[np.float32]]):
         return unperturbed
 
     def __getstate__(self) -> dict[str, Any]:
-        """Return what a copy or a pickle holds: everything but the window."""
+        """Return the attributes for a copy or a pickle: all but the window."""
         return {**self.__dict__, "_window": None}
 
     def __setstate__(self, attributes: dict[str, Any]) -> None:
-        """Restore a copy or a pickle, whose views are of its own world."""
+        """Set the attributes of a copy or a pickle, with views of its own arrays."""
         self.__dict__.update(attributes)
         self._set_views()
 
     def _set_views(self) -> None:
-        """Set the views of the world, its row and observation, and of the action."""
+        """Set the views: the row and observation of the world, and the action of this environment."""
         self._row = self._simulation.world.row(0)
         self._sensed = self._simulation.observations[0]
         self._action = self._actions[0]
@@ -435,18 +440,18 @@ class CupEnv(gym.Env[Any, NDArray[np.float32]]):
     def _observation(self) -> Any:
         if self.observing.form == "vector":
             return self._sensed.copy()
-        return of_one(self.observing.of(self._simulation), 0)
+        return observation_of_one(self.observing.of(self._simulation), 0)
 
-    def _judgement(self, moment: NDArray[np.float64]) -> tuple[float, bool, dict[str, Any]]:
-        """Return reward, end and info of a step that ended with `moment`."""
+    def _step_result(self, moment: NDArray[np.float64]) -> tuple[float, bool, dict[str, Any]]:
+        """Return reward, termination and info after a step; `moment` is the state after it, see `reach.sim.truth`."""
         numbers = moment[FIRST_NUMBER:].tolist()
-        progress, grasp, effort, tipping, success, step, reward, won = numbers[-JUDGEMENT_SIZE:]
-        is_success = won > 0.0
+        progress, grasp, effort, tipping, success_bonus, time_penalty, reward, success = numbers[-JUDGEMENT_SIZE:]
+        is_success = success > 0.0
         info = {
             # `tasks.REWARD_TERMS`, written out for speed.
             "reward_terms": {
                 "progress": progress, "grasp": grasp, "effort": effort,
-                "tipping": tipping, "success": success, "step": step,
+                "tipping": tipping, "success": success_bonus, "step": time_penalty,
             },
             "is_success": is_success,
         }  # fmt: skip
@@ -479,7 +484,7 @@ class CupEnv(gym.Env[Any, NDArray[np.float32]]):
 
 
 def action_table() -> str:
-    """Return the meaning of commands -1..1 in each control mode, for the arm "winter", as a Markdown table."""
+    """Return a Markdown table of what commands of -1 and 1 mean in each control mode, for the arm "winter"."""
     lines = ['| index | command | `"posture"` | `"torque"` | `"muscle"` |', "|---|---|---|---|---|"]
     for k, (joint, (low, high)) in enumerate(JOINT_LIMITS_DEGREES.items()):
         torque = LARGEST_TORQUE_N_M[k]
@@ -494,36 +499,36 @@ def action_table() -> str:
     return "\n".join(lines)
 
 
-if CupEnv.__doc__ is not None:  # python -OO leaves none
+if CupEnv.__doc__ is not None:  # python -OO removes docstrings
     CupEnv.__doc__ = inspect.cleandoc(CupEnv.__doc__).format(
         action_table=action_table(), observation_size=s.OBSERVATION_SIZE, observation_table=s.observation_table()
     )
 
 
 def _require_saved(state: Mapping[str, Any], largest_action: float) -> None:
-    """Validate the `SAVED_ATTRIBUTES` of a state whose actions are at most `largest_action`.
+    """Validate the `SAVED_ATTRIBUTES` in a state of `get_state`.
 
     Raises:
-        ValueError: the message names the entry.
+        ValueError: an entry is invalid, or an action is larger than `largest_action`; the message names the entry.
     """
     require_bool("_begun of the state", state["_begun"])
     if state["_cup_option"] is not None:
         cup_place(state["_cup_option"], "_cup_option of the state")
-    done, size = state["_done_actions"], s.ACTION_SIZE * np.dtype(np.float64).itemsize
-    if not isinstance(done, list) or not all(
+    actions, size = state["_done_actions"], s.ACTION_SIZE * np.dtype(np.float64).itemsize
+    if not isinstance(actions, list) or not all(
         isinstance(action, bytes) and len(action) == size and (np.abs(np.frombuffer(action)) <= largest_action).all()
-        for action in done
+        for action in actions
     ):
         raise ValueError(
             f"_done_actions of the state: expected a list of actions, each the bytes of {s.ACTION_SIZE} numbers that "
-            f"step accepts, got {reprlib.repr(done)}"
+            f"step accepts, got {reprlib.repr(actions)}"
         )
     if not isinstance(state["_paths"], Paths):
         raise ValueError(f"_paths of the state: expected a reach.scene.Paths, got {reprlib.repr(state['_paths'])}")
 
 
 def reset_options(options: Any, known: tuple[str, ...]) -> dict[str, Any]:
-    """Return a copy of the options of `reset`, empty for None.
+    """Validate the options of `reset` and return them as a new dictionary, empty for None.
 
     Raises:
         ValueError: not a mapping, or an unknown option.
@@ -535,15 +540,15 @@ def reset_options(options: Any, known: tuple[str, ...]) -> dict[str, Any]:
 
 
 def action_space() -> Any:
-    """Return the space of one environment's actions."""
+    """Return the action space of a single environment."""
     return spaces.Box(-1.0, 1.0, ACTION_SHAPE, np.float32)
 
 
 def reward_for(observation: str, reward: str | None) -> str:
-    """Return the reward of a form of observation, where the argument `reward` may be None.
+    """Return "dense" or "sparse": the argument `reward`, or the default of the form of observation if it is None.
 
     Raises:
-        ValueError: goals with dense reward, whose terms depend on two steps instead of a goal.
+        ValueError: dense reward with observation "goal"; its terms depend on the previous step, not only on the goal.
     """
     if observation != "goal":
         return "dense" if reward is None else reward
@@ -553,6 +558,6 @@ def reward_for(observation: str, reward: str | None) -> str:
 
 
 def twin(env: Any) -> CupEnv:
-    """Return the trial of `env` (a `CupEnv`, wrapped or not) without its perturbation; see `CupEnv.twin`."""
+    """Replay the trial of `env`, a `CupEnv`, wrapped or not, without its perturbation; see `CupEnv.twin`."""
     unperturbed: CupEnv = env.unwrapped.twin()
     return unperturbed

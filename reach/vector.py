@@ -15,8 +15,8 @@ from gymnasium.vector.utils import batch_space
 from numpy.typing import NDArray
 
 from reach.arguments import numbers_in, picture_size, require_bool, require_choice, require_seed, require_whole
-from reach.env import CupEnv, Observing, action_space, of_one, reset_options, reward_for
-from reach.jit import most_threads
+from reach.env import CupEnv, Observing, action_space, observation_of_one, reset_options, reward_for
+from reach.jit import max_threads
 from reach.perturbations import for_each_environment
 from reach.scene import Label, Paths, scene_of
 from reach.sim import layout as s
@@ -330,7 +330,7 @@ class CupVectorEnv(gym.vector.VectorEnv[Any, NDArray[np.float32], NDArray[Any]])
         last = self.observing.of(self._simulation)
         observations = np.full(self.num_envs, None, dtype=object)
         for index in np.flatnonzero(over).tolist():
-            observations[index] = of_one(last, index)
+            observations[index] = observation_of_one(last, index)
         final = self._info(over, judged)
         return {"final_obs": observations, "_final_obs": over, "final_info": final, "_final_info": over}
 

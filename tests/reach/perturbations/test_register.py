@@ -55,7 +55,7 @@ def test_a_mirror_reversal_mirrors_the_seen_hand_and_not_its_twin() -> None:
     start = info["truth"]["hand"]
     for _ in range(30):
         *_, info = env.step(np.array([0.5, -0.2, 0.0, 0.2]))
-    truth, unperturbed = info["truth"], twin(env)._judgement(twin(env)._simulation.moment())[2]["truth"]
+    truth, unperturbed = info["truth"], twin(env)._step_result(twin(env)._simulation.moment())[2]["truth"]
     assert abs((truth["hand"] - start)[0]) > 0.01
     np.testing.assert_allclose(truth["seen_hand"] - start, (truth["hand"] - start) * [-1.0, 1.0])
     np.testing.assert_array_equal(unperturbed["hand"], truth["hand"])
