@@ -1,12 +1,12 @@
-"""How kernels are compiled, and how their compiled code is kept on disk.
+"""Decorators that compile kernels with Numba, and the cache of their compiled code on disk.
 
-Kernels run without the interpreter's lock. Division by zero gives infinity, as in NumPy, instead of an exception: a
-branch in a loop over lanes would keep the compiler from turning the loop into vector instructions. No fast-math flag is
-set, so sums are never reordered and a lane's bits do not depend on its neighbours.
+Kernels release Python's global interpreter lock. Division by zero gives infinity, as in NumPy: a check for an exception
+would be a branch, which prevents the vectorisation of loops over lanes (see `reach.sim.layout`). No fast-math flag is
+set, so sums are never reordered, and the result of a lane is bit-identical whatever its neighbours are.
 
-Numba keeps compiled code until the file that defines the kernel changes. Other kernels and constants become part of a
-kernel too, so here all files that it is made of count. A cache is never needed: a damaged one is compiled again, and
-kernels work without one where no folder can be written or Numba is told not to compile (NUMBA_DISABLE_JIT).
+Numba's own cache is valid until the file that defines a kernel changes. But a kernel also contains the kernels and
+constants that it uses from other files. `KernelCache` is valid until any of these files changes. Kernels also work
+without a cache. A damaged cache is replaced. There is none if no folder is writable or if NUMBA_DISABLE_JIT is set.
 
 Functions that are part of a loop are inlined by LLVM, not by Numba: Numba then types each of them once instead of
 wherever it is called, which takes half the time, and the loop still becomes vector instructions.
@@ -37,29 +37,29 @@ from reach.sources import sources_of
 # mypy: allow-untyped-calls
 
 
-def kept_on_disk(decorate: Callable[[Any], Any]) -> Callable[[Any], Any]:
-    """Return a decorator of Numba whose compiled code is kept on disk by `KernelCache` instead of `cache=True`."""
+def cached_on_disk(decorate: Callable[[Any], Any]) -> Callable[[Any], Any]:
+    """Return the Numba decorator `decorate` with a `KernelCache` in place of the cache of `cache=True`."""
 
     def decorated(function: Any) -> Any:
         dispatcher = decorate(function)
         if hasattr(dispatcher, "_cache"):  # Numba compiles
             try:
                 dispatcher._cache = KernelCache(function)
-            except RuntimeError:  # Numba finds no folder that can be written
-                dispatcher._cache = NoFolder()
+            except RuntimeError:  # Numba finds no writable folder
+                dispatcher._cache = NoCache()
         return dispatcher
 
     return decorated
 
 
-def is_kept(dispatcher: Any) -> bool:
-    """Return whether the compiled code of a kernel is kept on disk."""
+def is_cached(dispatcher: Any) -> bool:
+    """Return whether the compiled code of a kernel is cached on disk."""
     return isinstance(dispatcher._cache, KernelCache)
 
 
 def is_compiled(dispatcher: Any) -> bool:
     """Return whether a kernel has compiled code, in this process or on disk."""
-    return bool(dispatcher.signatures) or (is_kept(dispatcher) and dispatcher._cache.is_filled())
+    return bool(dispatcher.signatures) or (is_cached(dispatcher) and dispatcher._cache.is_filled())
 
 
 class KernelCache(FunctionCache):
@@ -68,10 +68,10 @@ class KernelCache(FunctionCache):
     def __init__(self, function: Any) -> None:
         super().__init__(function)
         stamp = _source_digest(function.__module__, Path(function.__code__.co_filename))
-        self._cache_file = SealedFiles(self._cache_path, self._impl.filename_base, stamp)
+        self._cache_file = ChecksummedFiles(self._cache_path, self._impl.filename_base, stamp)
 
     def is_filled(self) -> bool:
-        """Return whether it holds compiled code for any argument types."""
+        """Return whether the cache holds compiled code for at least one signature."""
         return bool(self._cache_file._load_index())
 
     def save_overload(self, sig: Any, data: Any) -> None:
@@ -79,30 +79,31 @@ class KernelCache(FunctionCache):
             super().save_overload(sig, data)
         except OSError as error:
             self.disable()
-            _say_not_kept(f"{self.cache_path} cannot be written: {error.strerror}")
+            _warn_not_cached(f"{self.cache_path} is not writable: {error.strerror}")
 
 
-class NoFolder(NullCache):
-    """No cache, where there is no folder for one."""
+class NoCache(NullCache):
+    """The cache of a kernel if no folder is writable: it stores nothing and prints a warning once."""
 
     def save_overload(self, sig: Any, data: Any) -> None:
-        _say_not_kept("no folder for it can be written")
+        _warn_not_cached("no folder is writable")
 
 
 @cache
-def _say_not_kept(why: str) -> None:
-    """Print to standard error, once a process, that the next process compiles again."""
+def _warn_not_cached(why: str) -> None:
+    """Print to standard error, once per process, that compiled code is not cached."""
     print(
-        f"reach: compiled code is not kept ({why}), so every process compiles again; "
-        "set NUMBA_CACHE_DIR to a folder for it",
+        f"reach: compiled code is not cached ({why}), so every process compiles again; "
+        "set NUMBA_CACHE_DIR to a writable folder",
         file=sys.stderr,
     )
 
 
-class SealedFiles(IndexDataCacheFile):
-    """Numba's index and data files, each preceded by a hash of its content, Numba's version and the source.
+class ChecksummedFiles(IndexDataCacheFile):
+    """Numba's index and data files, each preceded by a checksum of its content, Numba's version and the source code.
 
-    A file with another hash is damaged or of other code. It is never unpickled and counts as absent.
+    A wrong checksum means that the file is damaged or belongs to other source code. Such a file is treated as missing
+    and is never unpickled.
     """
 
     def _load_index(self) -> dict[Any, str]:
@@ -116,7 +117,11 @@ class SealedFiles(IndexDataCacheFile):
         self._write(self._index_path, overloads)
 
     def _load_data(self, name: str) -> Any:
-        """Return the data; raise OSError, which `load` treats as an absent file, if it is damaged."""
+        """Return the data.
+
+        Raises:
+            OSError: a wrong checksum. `IndexDataCacheFile.load` treats it like a missing file.
+        """
         return pickle.loads(self._read(self._data_path(name)))
 
     def _save_data(self, name: str, data: Any) -> None:
@@ -125,21 +130,21 @@ class SealedFiles(IndexDataCacheFile):
     def _read(self, path: str) -> bytes:
         content = Path(path).read_bytes()
         data = content[hashlib.sha256().digest_size :]
-        if content != self._sealed(data):
-            raise OSError(f"{path} is damaged or of other code")
+        if content != self._with_checksum(data):
+            raise OSError(f"{path} is damaged or belongs to other source code")
         return data
 
     def _write(self, path: str, value: Any) -> None:
         with self._open_for_write(path) as file:
-            file.write(self._sealed(self._dump(value)))
+            file.write(self._with_checksum(self._dump(value)))
 
-    def _sealed(self, data: bytes) -> bytes:
+    def _with_checksum(self, data: bytes) -> bytes:
         return hashlib.sha256(f"{self._version} {self._source_stamp} ".encode() + data).digest() + data
 
 
 @cache
 def _source_digest(module: str, file: Path) -> str:
-    """Return the hash of all files that the kernels in a module are made of."""
+    """Return the hash of all source files that the kernels of a module use."""
     try:
         sources = sources_of([module], only_globals=True)
     except ModuleNotFoundError:  # a script
@@ -147,14 +152,14 @@ def _source_digest(module: str, file: Path) -> str:
     return hashlib.sha256(b"".join(path.read_bytes() for _, path in sorted(sources.files.items()))).hexdigest()
 
 
-def _taking_records(function: Callable[..., Any]) -> Callable[..., Any]:
-    """Let a function read the fields of records as attributes, as compiled code does."""
+def _with_field_attributes(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Let a Python function read the fields of structured arrays as attributes, as compiled code does."""
 
     @wraps(function)
     def called(*arguments: Any) -> Any:
-        has_fields = [isinstance(value, np.ndarray) and value.dtype.names is not None for value in arguments]
-        pairs = zip(arguments, has_fields, strict=True)
-        return function(*(value.view(np.recarray) if is_record else value for value, is_record in pairs))
+        is_structured = [isinstance(value, np.ndarray) and value.dtype.names is not None for value in arguments]
+        pairs = zip(arguments, is_structured, strict=True)
+        return function(*(value.view(np.recarray) if structured else value for value, structured in pairs))
 
     return called
 
@@ -164,44 +169,44 @@ WITHOUT_C_WRAPPER: Any = {"no_cfunc_wrapper": True}
 
 
 def _decorator(**options: Any) -> Callable[[Any], Any]:
-    """Return a decorator that compiles a function; if Numba is disabled, one that lets it take records."""
+    """Return a decorator that compiles a function with Numba; under NUMBA_DISABLE_JIT the function stays Python."""
     if config.DISABLE_JIT:  # type: ignore[attr-defined]
-        return _taking_records
-    return kept_on_disk(njit(nogil=True, error_model="numpy", **WITHOUT_C_WRAPPER, **options))
+        return _with_field_attributes
+    return cached_on_disk(njit(nogil=True, error_model="numpy", **WITHOUT_C_WRAPPER, **options))
 
 
-# A function with loops over lanes, cells or synapses. It cannot allocate: it is compiled without Numba's run time, so
-# array slices are not reference-counted either.
+# A function with loops over lanes, cells or synapses. It is compiled without Numba's run time, so it cannot allocate
+# arrays, and array slices are not reference-counted.
 kernel: Any = _decorator(_nrt=False)
-# A kernel that allocates arrays, for code that runs once a trial or is called from Python.
+# A kernel that may allocate arrays, for code that runs once per trial or is called from Python.
 allocating_kernel: Any = _decorator()
-# A function that becomes part of the loop that calls it.
+# A function that LLVM inlines into the kernel that calls it.
 inlined: Any = _decorator(_nrt=False, forceinline=True)
 
 
-def python_version_of(kernel: Any) -> Any:
-    """Return the Python function of a kernel, to call it on a few numbers without compiling."""
+def python_function_of(kernel: Any) -> Any:
+    """Return the Python function of a kernel, for calls with a few numbers that are not worth compiling."""
     return getattr(kernel, "py_func", kernel)
 
 
 def say_when_compiling(kernel: Any, what: str) -> None:
-    """Print to standard error, once a process, that kernels will be compiled, unless `kernel` has compiled code.
+    """Print to standard error, once per process, that `kernel` will be compiled, if it has no compiled code.
 
     Args:
-        kernel: the one that calls the others.
-        what: what is compiled, and how long it takes.
+        kernel: the kernel that calls all others.
+        what: name of the compiled part, with the duration of compilation, for the message.
     """
-    if kernel in _said:
+    if kernel in _announced:
         return
-    _said.add(kernel)
-    if kernel is not python_version_of(kernel) and not is_compiled(kernel):
-        print(f"reach: compiling {what}{', once for this processor' if is_kept(kernel) else ''}", file=sys.stderr)
+    _announced.add(kernel)
+    if kernel is not python_function_of(kernel) and not is_compiled(kernel):
+        print(f"reach: compiling {what}{', once for this processor' if is_cached(kernel) else ''}", file=sys.stderr)
 
 
-_said: set[Any] = set()
+_announced: set[Any] = set()
 
 
-def most_threads() -> int:
+def max_threads() -> int:
     """Return the largest number of threads for kernels."""
     return int(config.NUMBA_NUM_THREADS)  # type: ignore[attr-defined]
 

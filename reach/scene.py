@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from reach.jit import python_version_of
+from reach.jit import python_function_of
 from reach.sim import layout as s
 from reach.sim.grasp import FINGERS, capsule
 from reach.simulation import Simulation
@@ -217,7 +217,7 @@ def scene_of(simulation: Simulation, index: int, paths: Paths, label: Label) -> 
 
     fingers = []
     for k in FINGERS:
-        u0, v0, u1, v1, _ = python_version_of(capsule)(row, half, k)
+        u0, v0, u1, v1, _ = python_function_of(capsule)(row, half, k)
         fingers.append((on_table(u0, v0), on_table(u1, v1)))
     shoulder_angle, upper_arm = number(s.ANGLE_1), number(s.LENGTH_1)
     elbow = (upper_arm * math.cos(shoulder_angle), upper_arm * math.sin(shoulder_angle))

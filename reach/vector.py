@@ -103,7 +103,7 @@ class CupVectorEnv(gym.vector.VectorEnv[Any, NDArray[np.float32], NDArray[Any]])
             ValueError: an argument outside its range; the message names it.
         """
         num_envs = require_whole("num_envs", num_envs, 1, MOST_ENVS)
-        cores = most_threads()
+        cores = max_threads()
         if threads is None:
             threads = max(1, min(cores, num_envs // ENVS_A_THREAD))
         threads = require_whole("threads", threads, 1, cores, also="None or, of the threads of numba, ")
