@@ -21,18 +21,21 @@ class Perturbation:
         @register
         @dataclass(frozen=True)
         class MirrorReversal(VisualMap):
+            strength: float = 1.0
             onset_s: float | None = None
             kind: str = field(default="mirror-reversal", init=False)
+            sizes: ClassVar[tuple[str, ...]] = ("strength",)
 
             def matrix(self):
-                return ((-1.0, 0.0), (0.0, 1.0))  # left and right are exchanged
+                return ((1.0 - 2.0 * self.strength, 0.0), (0.0, 1.0))  # left and right are exchanged
 
     Every process that reads the `kind` from a file must import the module that defines the class. For the workers of a
     comparison, write the protocol as a Python file that imports the module.
 
     Attributes:
         kind: the registered name, a dataclass field with `init=False`.
-        sizes: names of the fields that `scaled` multiplies by the scale; 0 has no effect.
+        sizes: names of the fields that `scaled` multiplies by the scale; 0 has no effect. A block of perturbations
+            without sizes and factors counts as unperturbed in measures such as L30.
         factors: names of the fields that `scaled` raises to the power of the scale; 1 has no effect.
         steps: field name -> step; `scaled` rounds the field to a multiple of the step.
         is_bounded_together: whether the combined size of several in one trial must lie in the range of a single one.
