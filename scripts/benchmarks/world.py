@@ -33,9 +33,9 @@ def actions_of(env: Any, number: int) -> Iterator[Any]:
     return cycle([env.action_space.sample() for _ in range(number)])
 
 
-def single(env_id: str) -> Callable[[], int]:
+def single(env_id: str, **options: Any) -> Callable[[], int]:
     """Return a function that takes a hundred steps of an environment under random actions, with resets."""
-    env = gym.make(env_id)
+    env = gym.make(env_id, **options)
     actions = actions_of(env, 500)
 
     def act() -> int:
@@ -70,7 +70,7 @@ def frames(size: int) -> Callable[[], int]:
     env = gym.make("reach/CupGrab-v1", render_mode="rgb_array", width=size, height=size, perturbation=reach.Rotation())
     env.reset(seed=0)
     for _ in range(25):
-        env.step(np.array([-0.5, 0.6, -0.4, 0.8], dtype=np.float32))
+        env.step(np.array([0.3, -0.15, 0.0, 0.0], dtype=np.float32))
 
     def act() -> int:
         for _ in range(10):
@@ -116,8 +116,10 @@ def measure(options: Options) -> list[Row]:
         SINGLE_PEER: timed("steps/s", single(SINGLE_PEER)),
         SYNC_PEER: timed("steps/s", vector(sync)),
         "reach/CupGrab-v1": timed("steps/s", single("reach/CupGrab-v1"), SINGLE_PEER),
+        "reach/CupGrab-v1, truth=False": timed("steps/s", single("reach/CupGrab-v1", truth=False), SINGLE_PEER),
         "reach/CupReach-v1": timed("steps/s", single("reach/CupReach-v1"), SINGLE_PEER),
         VECTOR: timed("steps/s", native(), SYNC_PEER, POOL_PEER),
+        f"{VECTOR}, truth=False": timed("steps/s", native(truth=False), SYNC_PEER, POOL_PEER),
         f"{VECTOR}, one thread": timed("steps/s", native(threads=1), SYNC_PEER),
         f"{VECTOR}, torque": timed("steps/s", native(control="torque"), VECTOR),
         f"{VECTOR}, muscle": timed("steps/s", native(control="muscle"), VECTOR),
