@@ -126,7 +126,7 @@ def table(results: pd.DataFrame) -> str:
             points = []
             for steps, shares in runs.groupby("steps")["success"]:
                 points.append(f"{steps:,}: {shares.mean():.0%} ({shares.min():.0%} to {shares.max():.0%})")
-            lines.append(f"| {env_id} | {algorithm}, {runs['seed'].nunique()} seeds | {'; '.join(points)} |")
+            lines.append(f"| {env_id} | {algorithm}, seeds: {runs['seed'].nunique()} | {'; '.join(points)} |")
     return "\n".join(lines)
 
 
