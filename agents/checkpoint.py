@@ -33,7 +33,7 @@ from reach.files import unfinished_path
 CONFIG = "config.json"
 POLICY = "policy.safetensors"
 STATE = "state.npz"
-# Raised when the environment changes too: what was learned in `-v0` does not act in `-v1`.
+# It also changes with the environments: a learner of `-v0` cannot act in `-v1`, where actions mean something else.
 FORMAT = 3
 
 # Limits far above what a learner writes.
@@ -190,7 +190,7 @@ def read_config(folder: Path) -> dict[str, Any]:
         learner = short(config["learner"]) if isinstance(config, dict) and "learner" in config else "NAME"
         raise CheckpointError(
             f"{path}: expected a checkpoint of format {FORMAT}, of the environments -v1, got {short(config)}; "
-            f"train it anew with: python scripts/train.py --learner {learner} --out FOLDER"
+            f"train it again with: python scripts/train.py --learner {learner} --out FOLDER"
         )
     return config
 

@@ -59,7 +59,7 @@ class Trial:
     Attributes:
         reach: memory of the controller.
         network: state of the learner's network.
-        actions: what an action does to the command; None before the first action.
+        actions: the map from actions to commands; None before the first action.
         command: (4,) the command after the last action.
     """
 

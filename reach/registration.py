@@ -8,7 +8,7 @@ from reach.sim.layout import TRIAL_STEPS
 
 # Ids of this project -> the task of each.
 ENVIRONMENTS = {"reach/CupReach-v1": "reach", "reach/CupGrab-v1": "grab"}
-# Mean dense return of trials of which about 95 % end in success.
+# The mean dense return at which about 95 % of the trials succeed.
 REWARD_THRESHOLDS = {"reach": 12.4, "grab": 20.0}
 # "reach:reach/CupGrab-v1" makes `gym.make` import this package first.
 OWN_PREFIX = "reach:"

@@ -91,7 +91,7 @@ class Simulation:
         """
         require_choice("task", task, TASKS)
         require_choice("reward", reward, REWARDS)
-        say_when_compiling(loop.advance_and_judge, "the simulation (20 seconds)")
+        say_when_compiling(loop.advance_and_judge, "the simulation (25 seconds)")
         self.num_envs = num_envs
         self.world = s.World.empty(num_envs)
         self.person = person
@@ -127,8 +127,8 @@ class Simulation:
         self.observations = self._observations.reshape(-1, s.OBSERVATION_SIZE)[: self.num_envs]
         world = self.world
         self._arguments = (
-            self.largest_action, world.tiles, self._lanes, world.history, world.tick, self.control, self._rare,
-            self.grab, self._dense, self._observations,
+            self.largest_action, world.tiles, self._lanes, world.history, world.tick, self.control, self.grab,
+            self._dense, self._observations,
         )  # fmt: skip
 
     def __setstate__(self, attributes: dict[str, Any]) -> None:
@@ -271,11 +271,10 @@ class Simulation:
             ValueError: an action that is not finite, or a strict one outside [-1, 1]; then nothing has changed.
         """
         moment = np.empty(MOMENT_SIZE)
-        wrong = loop.advance_and_judge(actions, moment, *self._arguments)
+        wrong = loop.advance_and_judge(actions, moment, self._rare, *self._arguments)
         if wrong == loop.NEEDS_FORCES:
             self._rare = True
-            self._set_views()
-            wrong = loop.advance_and_judge(actions, moment, *self._arguments)
+            wrong = loop.advance_and_judge(actions, moment, self._rare, *self._arguments)
         if wrong >= 0:
             self._refuse(actions, wrong)
         return moment
@@ -295,7 +294,6 @@ class Simulation:
         world.tick[0] += 1
         if self._rare is None and loop.any_forced(world.tiles, self._lanes):
             self._rare = True
-            self._set_views()
         judged = self._blank_judgements()
 
         def play(first: int, end: int) -> None:

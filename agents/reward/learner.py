@@ -1,8 +1,8 @@
 """Learners taught by reward: Stable-Baselines3's algorithms with a learning rule inside their networks.
 
 Differences from Stable-Baselines3: observations are standardised by fixed constants, and checkpoints contain no
-pickles. Every call of `learn` begins new trials. A checkpoint that is
-written at the start of a rollout also holds the unfinished trials, and a resumed `learn` continues them.
+pickles. Every call of `learn` begins new trials. A checkpoint that is written at the start of a rollout also holds the
+unfinished trials, and a resumed `learn` continues them.
 """
 
 from __future__ import annotations

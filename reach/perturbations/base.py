@@ -130,7 +130,7 @@ def for_each_environment(value: Any, num_envs: int) -> list[tuple[Perturbation, 
 
     Args:
         value: a value of `as_perturbations`, for all environments; or a sequence with one such value for each
-            environment, of which at least one is None or a sequence.
+            environment. At least one entry must be None or a sequence.
         num_envs: number of environments.
 
     Raises:

@@ -44,8 +44,9 @@ INNER_STEP_BITS = np.uint64(s.INNER_STEPS.bit_length() - 1)
 # Onsets of what a tile without it skips.
 FORCES = (s.FIELD_ONSET, s.FORCE_ONSET, s.NUDGE_ONSET, s.CHANNEL_ONSET)
 CHANNELS = (s.CHANNEL_ONSET,)
-NEEDS_FORCES = -2
 EVENTS = (s.JUMP_ONSET, s.REMOVED_ONSET)
+# What `advance_and_judge` returns where a world has an external force and `rare` is None.
+NEEDS_FORCES = -2
 
 
 @kernel
@@ -148,8 +149,8 @@ def advance(t, lanes, history, tick, control, rare, out):  # type: ignore[no-unt
     if rare is not None and control == s.MUSCLE:
         excite_muscles(t, lanes)
     clear_forces(t, lanes)
-    forced = is_forced(t, lanes)
-    channelled = first_onset(t, lanes, CHANNELS) < s.NEVER
+    forced = rare is not None and is_forced(t, lanes)
+    channelled = rare is not None and first_onset(t, lanes, CHANNELS) < s.NEVER
     eventful = first_onset(t, lanes, EVENTS) < s.NEVER
     vision_due = delayed_samples_due(t, lanes, s.VISION_DELAY)
     proprioception_due = delayed_samples_due(t, lanes, s.PROPRIOCEPTION_DELAY)
@@ -346,17 +347,17 @@ def take_actions(actions, largest, tiles):  # type: ignore[no-untyped-def]
 
 @kernel
 def advance_and_judge(  # type: ignore[no-untyped-def]
-    actions, moment, largest, tiles, lanes, history, tick, control, rare, grab, dense, observations
+    actions, moment, rare, largest, tiles, lanes, history, tick, control, grab, dense, observations
 ):
     """Advance all worlds by one control step, judge it, and read the first.
 
     Args:
         actions, largest: as for `take_actions`.
         moment: as for `read_moment`, of the first world.
+        rare, control, grab, dense: as for `advance` and `judge`.
         tiles, history: the arrays of `World`.
         lanes: as for `advance`, in every tile.
         tick: (1,), incremented.
-        control, rare, grab, dense: as for `advance` and `judge`.
         observations: (num_tiles, LANES, OBSERVATION_SIZE) float32, overwritten.
 
     Returns:

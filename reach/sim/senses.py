@@ -20,7 +20,7 @@ END_DISTANCE_M = 0.03
 
 @kernel
 def apply_visual_map(t, lanes):  # type: ignore[no-untyped-def]
-    """Write the EYE columns of a tile: what the visual map shows at this moment."""
+    """Apply the visual map: write the positions that are seen at this moment to the EYE columns of a tile."""
     for i in range(len(lanes)):
         clock = t[s.CLOCK * L + i]
         hand_x = t[s.HAND_X * L + i]

@@ -1,11 +1,14 @@
 """The true state of a trial, `info["truth"]`: for metrics and pictures, never for an honest learner.
 
 It is a plain dictionary of arrays, numbers and bools. In a vector environment each value is an array over the
-environments, beside its mask, in the layout of Gymnasium's `SyncVectorEnv`. Keys: time_s; joint_angles (3,) rad;
-joint_velocities (3,) rad/s; hand, cup (2,) m; hand_velocity (2,) m/s; seen_hand, seen_cup (2,) m, after the visual map
-and before any delay; torque_n_m (3,) of the actuators; activation (8,) of the muscles in 0..1; hand_force_n (2,) from
-outside; aperture_m; grip_n; held_s; penetration_m; channel_force_n, of the channel's wall on the hand, to the left of
-the line; hand_visible; cup_present; tipped.
+environments, and each has a mask, as in Gymnasium's `SyncVectorEnv`.
+
+Arrays: joint_angles (3,) rad; joint_velocities (3,) rad/s; hand and cup (2,) m; hand_velocity (2,) m/s; seen_hand and
+seen_cup (2,) m, after the visual map and before any delay; torque_n_m (3,) of the actuators; activation (8,) of the
+muscles, 0..1; hand_force_n (2,) from outside.
+Numbers: time_s; aperture_m; grip_n; held_s; penetration_m; channel_force_n, the force of the channel's wall on the
+hand, positive to the left of the line.
+Bools: hand_visible; cup_present; tipped.
 """
 
 from __future__ import annotations

@@ -484,7 +484,7 @@ def test_learning_leaves_nothing_in_the_folder_for_temporary_files(
     assert [path.name for path in tmp_path.iterdir() if not path.name.startswith("torchinductor")] == []
 
 
-def test_a_checkpoint_of_another_version_is_refused_with_the_command_that_trains_it_anew(
+def test_a_checkpoint_of_another_version_is_refused_with_the_command_that_trains_it(
     copied: Callable[[str], Path],
 ) -> None:
     folder = copied("error-bp")

@@ -1,6 +1,6 @@
 """The trajectories of the present version, so that a change of the world is seen and comes with a new version.
 
-`python tests/reach/test_golden.py` writes them anew.
+`python tests/reach/test_golden.py` writes the file again.
 """
 
 from __future__ import annotations

@@ -112,8 +112,8 @@ def test_actions_of_any_range_can_be_rescaled(env_id: str, options: dict[str, An
     for low, high in itertools.product(np.linspace(-3.0, 0.0, 4), np.linspace(0.1, 9.7, 4)):
         env = RescaleAction(gym.make(env_id, **options), np.float32(low), np.float32(high))
         env.reset(seed=0)
-        env.step(env.action_space.low)
-        env.step(env.action_space.high)
+        for action in (env.action_space.low, env.action_space.high):
+            assert env.observation_space.contains(env.step(action)[0])
 
 
 def test_every_render_mode_renders(env_id: str, options: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
