@@ -55,7 +55,7 @@ class Train:
     """Trials to learn from, in all (default: 1000 for the error learners, 2000 with a fixed read-out, 5000 for
     reward-snn)."""
     timesteps: Annotated[int | None, tyro.conf.arg(aliases=["-n"])] = None
-    """Control steps to learn from, in all, instead of trials (default: 1000000 for PPO, 300000 for PPO with LSTM,
+    """Control steps to learn from, in all, instead of trials (default: 200000 for PPO, 300000 for PPO with LSTM,
     150000 for SAC and TD3, 50000 for TQC)."""
     seed: int | None = None
     """Seed of weights and trials (default: 0; with --resume that of OUT)."""

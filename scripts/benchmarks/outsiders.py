@@ -42,6 +42,7 @@ ALGORITHMS: dict[str, tuple[Any, int, dict[str, Any]]] = {
     "TD3": (TD3, 1, {}),
 }
 NORMALISED = ("PPO as in CleanRL",)
+ALL_ENVIRONMENTS = (*ENVIRONMENTS, REACHER, FETCH)
 
 
 @dataclass(frozen=True)
@@ -59,11 +60,19 @@ class Options:
     points: int = 5
     """How often success is judged during training."""
     algorithms: tuple[str, ...] = tuple(ALGORITHMS)
-    """Of those of this script."""
-    environments: tuple[str, ...] = (*ENVIRONMENTS, REACHER, FETCH)
-    """Ids; those whose library is missing are left out."""
+    """Names of algorithms, of those in the default."""
+    environments: tuple[str, ...] = ALL_ENVIRONMENTS
+    """Ids of environments, of those in the default; those whose library is missing are left out."""
     jobs: int = 1
     """Trainings at the same time."""
+
+    def __post_init__(self) -> None:
+        for flag in ("seeds", "on_policy_steps", "off_policy_steps", "points", "jobs"):
+            if (value := getattr(self, flag)) < 1:
+                raise SystemExit(f"--{flag.replace('_', '-')}: expected 1 or more, got {value}")
+        for flag, known in (("algorithms", tuple(ALGORITHMS)), ("environments", ALL_ENVIRONMENTS)):
+            if unknown := sorted(set(getattr(self, flag)) - set(known)):
+                raise SystemExit(f"--{flag}: expected names of {list(known)}, got {unknown}")
 
 
 def vector_of(env_id: str, number: int, seed: int) -> VecEnv:
@@ -72,7 +81,10 @@ def vector_of(env_id: str, number: int, seed: int) -> VecEnv:
         made: VecEnv = CupVecEnv(env_id, number)
         made.seed(seed)
         return made
-    wrapper = gym.wrappers.FlattenObservation if env_id == FETCH else None
+    wrapper = None
+    if env_id == FETCH:
+        import_module("gymnasium_robotics")  # registers its environments
+        wrapper = gym.wrappers.FlattenObservation
     return make_vec_env(env_id, number, seed=seed, wrapper_class=wrapper)
 
 
@@ -96,6 +108,11 @@ def success_of(env_id: str, act: Callable[[Any], Any]) -> float:
     return float(np.mean(results))
 
 
+def total_steps(options: Options, algorithm: str) -> int:
+    """Return the control steps that an algorithm is trained for."""
+    return options.on_policy_steps if ALGORITHMS[algorithm][0] is PPO else options.off_policy_steps
+
+
 def train(options: Options, env_id: str, algorithm: str, seed: int) -> pd.DataFrame:
     """Train once; return success at each point as rows of environment, algorithm, seed, steps, success."""
     torch.set_num_threads(1)
@@ -109,7 +126,7 @@ def train(options: Options, env_id: str, algorithm: str, seed: int) -> pd.DataFr
         seen = envs.normalize_obs(observations) if isinstance(envs, VecNormalize) else observations
         return model.predict(seen, deterministic=True)[0]
 
-    total = options.on_policy_steps if kind is PPO else options.off_policy_steps
+    total = total_steps(options, algorithm)
     rows = []
     for point in range(1, options.points + 1):
         target = total * point // options.points
@@ -134,13 +151,15 @@ def main(options: Options) -> None:
     """Train what is missing, and print the table."""
     missing = {REACHER: "mujoco", FETCH: "gymnasium_robotics"}
     known = [env_id for env_id in options.environments if find_spec(missing.get(env_id, "reach"))]
-    if FETCH in known:
-        import_module("gymnasium_robotics")  # registers its environments
+    if not known:
+        raise SystemExit(f"--environments: expected the libraries {list(missing.values())} to be installed, got none")
     options.out.mkdir(parents=True, exist_ok=True)
-    jobs = {
-        options.out / f"{env_id.replace('/', '-')} {algorithm} {seed}.csv": (env_id, algorithm, seed)
-        for seed in range(options.seeds) for algorithm in options.algorithms for env_id in known
-    }  # fmt: skip
+    jobs = {}
+    for seed in range(options.seeds):
+        for algorithm in options.algorithms:
+            for env_id in known:
+                what = f"{env_id.replace('/', '-')} {algorithm} {total_steps(options, algorithm)} {options.points}"
+                jobs[options.out / f"{what} {seed}.csv"] = env_id, algorithm, seed
     with ProcessPoolExecutor(options.jobs) as pool:
         running = {pool.submit(train, options, *job): file for file, job in jobs.items() if not file.exists()}
         for future in tqdm(as_completed(running), total=len(running), desc="trainings"):
