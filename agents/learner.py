@@ -25,6 +25,7 @@ from agents.trial_learner import TrialLearner
 from agents.vec_env import copies_of, saved_env_options
 from reach import ENVIRONMENTS, OWN_PREFIX
 from reach.arguments import is_whole
+from reach.play import can_play
 
 LONGEST_TRIAL_STEPS = 150
 # Training draws its trials from smaller seeds.
@@ -238,6 +239,9 @@ def evaluate(model: Any, env_id: str, *, trials: int = 500, seed: int = 0) -> fl
     successes = 0
     for k in range(trials):
         observation, _ = env.reset(seed=first + k)
+        if getattr(model, "can_play", False) and can_play(env):
+            successes += model.play_trial(env, observation).is_success
+            continue
         state, start, over = None, np.ones(1, dtype=bool), False
         while not over:
             action, state = model.predict(observation, state=state, episode_start=start, deterministic=True)
@@ -276,6 +280,7 @@ class _Progress(BaseCallback):
         self._report = report
         self._by = by
         self._done = 0
+        self.per_trial = by == "trials"
 
     def _on_step(self) -> bool:
         dones = self.locals["dones"]
@@ -292,8 +297,11 @@ class PeriodicCheckpoint(BaseCallback):
     It saves where a resumed run is exact: a `TrialLearner` between trials, a learner from reward between rollouts.
 
     Attributes:
+        per_trial: it does nothing within a trial.
         stopped_by: the signal that ended learning; None as long as none did.
     """
+
+    per_trial = True
 
     def __init__(self, folder: Path, every_s: float = 20.0) -> None:
         """Save the learner in `folder`, every `every_s` seconds."""

@@ -47,6 +47,7 @@ from agents.vec_env import (
     set_random_states,
 )
 from reach import CommandMap
+from reach.play import UNLIMITED, Played, can_play
 
 # An observation holds the last command, in float32: it belongs to the same trial if the two differ by less.
 SAME_COMMAND = 1e-5
@@ -294,6 +295,25 @@ class TrialLearner(ABC, Generic[T]):
             self._predicted_trials = trials
         return (actions[0] if is_single else actions), trials
 
+    @property
+    def can_play(self) -> bool:
+        """Return whether `play_trial` can be called: whether all parts of the learner are compiled."""
+        return False
+
+    def play_trial(self, env: gym.Env[Any, Any], observation: Any, longest: int = UNLIMITED) -> Played:
+        """Act in a trial as `predict` does, without learning, in compiled code.
+
+        Args:
+            env: an environment like that of `set_env`, for which `reach.play.can_play` is true.
+            observation: that `reset` of it has returned.
+            longest: number of control steps after which to stop.
+        """
+        return self._play(self._begin(exploring=False), env, observation, longest)
+
+    def _play(self, trial: T, env: Any, observation: Any, longest: int) -> Played:
+        """Play a trial; what `_finish` needs of its last observation is then in `trial`."""
+        raise NotImplementedError(f"{type(self).__name__} cannot play trials")
+
     def learn(
         self,
         total_timesteps: int,
@@ -307,7 +327,9 @@ class TrialLearner(ABC, Generic[T]):
 
         Args:
             total_timesteps: control steps, summed over environments.
-            callback: Stable-Baselines3 callback, list of them or function; one that returns False ends learning.
+            callback: Stable-Baselines3 callback, list of them or function; one that returns False ends learning. If all
+                have an attribute `per_trial` that is true, they are called once a trial, and trials are played in
+                compiled code where learner and environment can; results are the same.
             log_interval: trials between two entries of the log; None for no entries.
             tb_log_name: name of the run in TensorBoard.
             reset_num_timesteps: count from zero.
@@ -324,6 +346,7 @@ class TrialLearner(ABC, Generic[T]):
         # Stable-Baselines3's progress bar reads this local, and counts from zero.
         total = total_timesteps = self.num_timesteps + total_timesteps
         self._total_timesteps = total
+        plays = self.can_play and can_play(self.env) and not progress_bar and _is_per_trial(callback)
         hook = BaseAlgorithm._init_callback(self, callback, progress_bar)  # type: ignore[arg-type]
         hook.on_training_start(locals(), globals())
         hook.on_rollout_start()
@@ -335,11 +358,16 @@ class TrialLearner(ABC, Generic[T]):
         steps = np.zeros(source.num_envs, dtype=int)
         running = True
         while running:
-            actions = np.array([self._action(*pair) for pair in zip(trials, source.observations, strict=True)])
-            rewards, dones, infos = source.step(actions)
-            self.num_timesteps += source.num_envs
+            if plays:
+                played = self._play(trials[0], self.env, source.observations[0], UNLIMITED)
+                taken, rewards, dones = len(played.actions), np.array([played.reward]), np.array([played.is_over])
+                infos: list[dict[str, Any]] = [{"is_success": played.is_success}]
+            else:
+                actions = np.array([self._action(*pair) for pair in zip(trials, source.observations, strict=True)])
+                taken, (rewards, dones, infos) = 1, source.step(actions)
+            self.num_timesteps += taken * source.num_envs
             total_reward += rewards
-            steps += 1
+            steps += taken
             over = dones.nonzero()[0].tolist()
             for k in over:
                 self.trials += 1
@@ -385,3 +413,9 @@ class TrialLearner(ABC, Generic[T]):
             self.logger.record(name, value)
         self.logger.record("time/trials", self.trials)
         self.logger.dump(self.num_timesteps)
+
+
+def _is_per_trial(callback: Any) -> bool:
+    """Return whether all callbacks, one, a list or None, may be called once a trial."""
+    callbacks = callback if isinstance(callback, list) else [] if callback is None else [callback]
+    return all(getattr(each, "per_trial", False) for each in callbacks)

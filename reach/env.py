@@ -27,6 +27,7 @@ from reach.arguments import (
     require_whole,
 )
 from reach.perturbations import Perturbation, as_perturbations
+from reach.play import UNLIMITED, Loop, Played
 from reach.scene import Label, Paths, scene_of
 from reach.sim import layout as s
 from reach.sim import setup, tasks
@@ -43,7 +44,7 @@ from reach.sim.arm import JOINT_LIMITS_DEGREES, Arm
 from reach.sim.retina import LARGEST_RETINA_PX, SMALLEST_RETINA_PX, draw_retinas
 from reach.sim.setup import LARGEST_APERTURE_M, Physical, cup_place
 from reach.sim.tasks import compute_reward, compute_terminated, compute_truncated
-from reach.sim.truth import FIRST_NUMBER, JUDGEMENT_SIZE, truth_of
+from reach.sim.truth import FIRST_NUMBER, JUDGEMENT_SIZE, is_over, truth_of
 from reach.simulation import Simulation, require_generator
 
 RESET_OPTIONS = ("cup", "perturbation")
@@ -332,6 +333,18 @@ class CupEnv(gym.Env[Any, NDArray[np.float32]]):
             if self.render_mode == "human":
                 self.render()
         return self._observation(), reward, terminated, False, info
+
+    @property
+    def playable_steps(self) -> int:
+        """Return the control steps of the longest trial that can be played, see `reach.play`; 0 with pictures."""
+        return UNLIMITED if self.render_mode is None else 0
+
+    def play(self, loop: Loop, longest: int) -> Played:
+        """Play the trial that has begun, see `reach.play.play`; call that function, which respects time limits."""
+        actions = np.zeros((longest, s.ACTION_SIZE))
+        moments = self._simulation.play_one(loop, actions)
+        self._done_actions += [action.tobytes() for action in actions[: len(moments)]]
+        return Played(actions[: len(moments)], moments, is_over=len(moments) > 0 and bool(is_over(moments[-1])))
 
     def joint_command(self, torque: Any, ahead_s: float = 0.0) -> NDArray[np.float64]:
         """Return the command (3,) at which the actuators of the joints produce `torque`, for scripted controllers.

@@ -29,7 +29,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numba import config, njit
+from numba import config, njit, typeof
 from numba.core.caching import FunctionCache, IndexDataCacheFile, NullCache
 
 from reach.sources import sources_of
@@ -187,6 +187,16 @@ inlined: Any = _decorator(_nrt=False, forceinline=True)
 def python_function_of(kernel: Any) -> Any:
     """Return the Python function of a kernel, for calls with a few numbers that are not worth compiling."""
     return getattr(kernel, "py_func", kernel)
+
+
+def compiled_for(kernel: Any, *arguments: Any) -> Any:
+    """Return a kernel compiled for the types of some arguments, to be called with others of the same types.
+
+    A call of the kernel itself inspects the types each time. For tuples of dozens of arrays, this takes as long as a
+    few steps of a circuit.
+    """
+    # If Numba is disabled, a kernel is the function itself.
+    return kernel.compile(tuple(typeof(value) for value in arguments)) if hasattr(kernel, "compile") else kernel
 
 
 def say_when_compiling(kernel: Any, what: str) -> None:

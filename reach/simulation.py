@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 from reach.arguments import ranged_fields, require_bool, require_choice, require_keys, require_whole
 from reach.jit import run_in_threads, say_when_compiling
 from reach.perturbations import Perturbation, as_perturbations, is_perturbation, write_perturbations
+from reach.play import Loop
 from reach.sim import layout as s
 from reach.sim import loop, setup, tasks
 from reach.sim.arm import Arm
@@ -279,6 +280,31 @@ class Simulation:
             self._refuse(actions, wrong)
         return moment
 
+    def play_one(self, loop_of_learner: Loop, actions: Array) -> Array:
+        """Advance the only world by the loop of a learner, see `reach.play`.
+
+        Args:
+            loop_of_learner: acts and advances the world.
+            actions: (steps, 4), overwritten with those taken.
+
+        Returns:
+            (steps taken, MOMENT_SIZE), the state after each step.
+
+        Raises:
+            ValueError: as for `advance`; the steps before have been taken then.
+        """
+        moments = np.empty((len(actions), MOMENT_SIZE))
+        self._allow_forces()
+        steps, wrong = loop_of_learner((self._rare, *self._arguments), actions, moments)
+        if wrong >= 0:
+            self._refuse(actions[steps : steps + 1], 0)
+        return moments[:steps]
+
+    def _allow_forces(self) -> None:
+        """Use the kernels that compute forces if a world has an external force."""
+        if self._rare is None and loop.any_forced(self.world.tiles, self._lanes):
+            self._rare = True
+
     def moment(self) -> Array:
         """Return truth and judgement of the first world, (MOMENT_SIZE,), see `sim.truth`."""
         moment = np.empty(MOMENT_SIZE)
@@ -292,8 +318,7 @@ class Simulation:
         if wrong >= 0:
             self._refuse(actions, wrong)
         world.tick[0] += 1
-        if self._rare is None and loop.any_forced(world.tiles, self._lanes):
-            self._rare = True
+        self._allow_forces()
         judged = self._blank_judgements()
 
         def play(first: int, end: int) -> None:

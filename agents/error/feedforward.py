@@ -49,8 +49,6 @@ class SensoryCells(Protocol):
 class FeedForward:
     """Base class of networks that change the resting posture for what is seen, and learn.
 
-    The base class itself has no network: the learner `none` has feedback control alone.
-
     Attributes:
         plastic: which synapses `change` changes: "all", or "hidden" for a fixed read-out.
         sees: what `posture` is given: the place of the "cup" (2,) m, or the "picture" on the retina.
@@ -68,6 +66,18 @@ class FeedForward:
 
     def begin(self) -> Any:
         """Return the network's state at the start of a reach."""
+
+    @property
+    def is_compiled(self) -> bool:
+        """Return whether `compiled` may be called."""
+        return False
+
+    def compiled(self, state: Any) -> tuple[Any, Any, Any]:
+        """Return the network of `agents.error.loop.run`: places, layers and circuit."""
+        raise NotImplementedError(f"{type(self).__name__} is not compiled")
+
+    def end_play(self, state: Any, steps: int) -> None:
+        """Count the `steps` in which `run` has called the network."""
 
     def posture(self, state: Any, visual_input: Array) -> Array:
         """Advance the network by one control step; return the change of posture (3,) rad for the visual input."""
@@ -106,3 +116,16 @@ class FeedForward:
     def limits(self) -> dict[str, tuple[float, float]]:
         """Return the lowest and highest value of those arrays that have limits, by name."""
         return {}
+
+
+class NoNetwork(FeedForward):
+    """No network: the learner `none` has feedback control alone."""
+
+    @property
+    def is_compiled(self) -> bool:
+        """Return that a reach without a network can be compiled."""
+        return True
+
+    def compiled(self, state: Any) -> tuple[None, None, None]:
+        """Return that there is no network."""
+        return None, None, None

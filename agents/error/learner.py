@@ -24,7 +24,8 @@ from numpy.typing import NDArray
 from stable_baselines3.common.vec_env import VecEnv
 
 from agents.checkpoint import CheckpointError, Entry, entries_of, loading, read_config, read_settings
-from agents.error.feedforward import FeedForward, Plastic
+from agents.error.feedforward import FeedForward, NoNetwork, Plastic
+from agents.error.loop import run
 from agents.error.lstm import LSTMFeedForward
 from agents.error.memory import MemoryFeedForward
 from agents.error.rate import RateFeedForward
@@ -40,11 +41,13 @@ from agents.reaching.controller import (
     Reach,
     minimum_jerk,
 )
-from agents.reaching.senses import ObservationReader, Sensation
+from agents.reaching.senses import COMMAND, ObservationReader, Sensation
 from agents.registry import NONE, find
 from agents.settings import LOG_SETTINGS, SEED, Setting, check_settings
 from agents.trial_learner import Trial, TrialLearner
-from reach import CONTROL_STEP_S
+from reach import ACTION_SIZE, CONTROL_STEP_S, CommandMap
+from reach.jit import compiled_for
+from reach.play import UNLIMITED, Played, play
 from reach.snapshot import Snapshot
 
 Array = NDArray[np.float64]
@@ -144,7 +147,7 @@ def make_feedforward(name: str, rng: np.random.Generator) -> FeedForward:
     if spec.teacher not in (NONE, "error"):
         raise ValueError(f"expected a learner taught by its seen error, got {name!r}")
     if not spec.network:
-        return FeedForward()
+        return NoNetwork()
     network, is_aligning = NETWORKS[spec.network], spec.plastic == "hidden"
     sensory, cells = network.build(rng)
     if network.cells == "spiking":
@@ -335,6 +338,45 @@ class ErrorLearner(TrialLearner[ErrorTrial]):
             trial.reading = self.teacher.read(trial.reach)
             trial.is_read = True
         return now
+
+    @property
+    def can_play(self) -> bool:
+        """Return whether `play_trial` can be called: with postures, places as observations, and a compiled network."""
+        return self.feedforward.is_compiled and self._control == "posture" and not self.senses.has_pictures
+
+    def _play(self, trial: ErrorTrial, env: Any, observation: Any, longest: int) -> Played:
+        self._latest = trial
+        reach, body = trial.reach, self.controller.body
+        row = self._sense(trial, observation).row.copy()
+        network = self.feedforward.compiled(trial.network)
+        posture = np.zeros(JOINTS)
+        commands = CommandMap.of(self._command, self._control, self.controller.arm, row[COMMAND:].copy())
+        act_on = commands.keep, commands.offset, commands.scale
+        buffers = reach.memory, body, act_on, row, np.empty(ACTION_SIZE, dtype=np.float32), posture
+
+        def loop(world: tuple[Any, ...], actions: Array, moments: Array) -> tuple[int, int]:
+            step = 0
+            run_once = compiled_for(run, world, actions, moments, step, UNLIMITED, *buffers, *network)
+            for until in (PREPARATION_STEPS, CREDIT_STEP, READING_STEP, UNLIMITED):
+                step, wrong, is_running = run_once(world, actions, moments, step, until, *buffers, *network)
+                if not is_running:
+                    break
+                if until == PREPARATION_STEPS:
+                    self.controller.launch(reach, posture)
+                elif until == CREDIT_STEP:
+                    trial.posture = posture.copy()
+                    trial.eligible = self.feedforward.eligibility(trial.network)
+                else:
+                    trial.reading, trial.is_read = self.teacher.read(reach), True
+            return step, wrong
+
+        played = play(env, loop, longest)
+        self.feedforward.end_play(trial.network, len(played.actions))
+        if trial.eligible is None:
+            trial.posture = posture
+        if not trial.is_read:
+            trial.reading, trial.is_read = self.teacher.read(reach), True
+        return played
 
     def _finish(self, trial: ErrorTrial, last: Any, rewards: float) -> None:
         if not trial.is_read:

@@ -13,7 +13,9 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import flop_registry
 
 from agents.error.feedforward import Array, FeedForward, Plastic, SensoryCells
+from agents.networks.perceptron import respond_with_layer
 from agents.networks.registry import JOINTS, Sees
+from agents.networks.sensory_cells import WIDTH_M, PlaceCells
 from agents.rules.assign import alignment_degrees, assign_rule
 from agents.rules.layers import RuledLayer, RuledLinear
 from agents.rules.rule import LayerRule
@@ -85,7 +87,9 @@ class RateFeedForward(FeedForward):
             network, rule, {HEAD: [network]}, generator=generator, example=example, updates_feedback=True
         )
         self._decay = ALIGNING_DECAY if aligning else 0.0
-        self._plain = _plain_layers(network)
+        self._layers = compiled_layers(network)
+        # Whether the weights of these layers are those of the network.
+        self._is_copied = False
         self._steps_macs: dict[Plastic, int] = {}
         with torch.no_grad(), Multiplications() as counted:
             network(example)
@@ -99,24 +103,45 @@ class RateFeedForward(FeedForward):
         self._errors = 0
         self._keeps_modulators = False
         # The layers of the last snapshot, and for which input and error it was made.
-        self._layers: tuple[Array | None, int, tuple[Layer, ...]] | None = None
+        self._shown: tuple[Array | None, int, tuple[Layer, ...]] | None = None
 
     def begin(self) -> ForwardCache:
         """Return an empty cache."""
+        self._copy_weights()
         return ForwardCache()
+
+    @property
+    def is_compiled(self) -> bool:
+        """Return whether the network has place cells and linear layers with tanh between them."""
+        return self._layers is not None and isinstance(self.cells, PlaceCells)
+
+    def compiled(self, state: ForwardCache) -> tuple[Any, Any, Any]:
+        """Return the place cells, which write to the cache's activity, and the layers."""
+        state.activity = np.zeros(self.cells.size)
+        places: Any = self.cells
+        return (places.centres, WIDTH_M, state.activity), self._layers, None
+
+    def end_play(self, state: ForwardCache, steps: int) -> None:
+        """Count the passes of a reach in compiled code."""
+        state.visual_input = state.activity
+        self._count_passes(state.activity, steps)
 
     def posture(self, state: ForwardCache, visual_input: Array) -> Array:
         """Return the posture of a forward pass, or of the last one if `visual_input` is the same array."""
         if state.visual_input is not visual_input:
             state.visual_input, state.activity = visual_input, self.cells.activity(visual_input)
             state.posture = self._forward(state.activity)
-            silent = self._silent_share * (state.activity.size - np.count_nonzero(state.activity))
-            self._count(dense_operations=self._pass_macs, effective_macs=self._pass_macs - silent)
+            self._count_passes(state.activity, 1)
         return state.posture
 
+    def _count_passes(self, activity: Array, passes: int) -> None:
+        """Count forward passes of the same activity, or of place cells, of which none is silent."""
+        silent = self._silent_share * (activity.size - np.count_nonzero(activity))
+        self._count(dense_operations=passes * self._pass_macs, effective_macs=passes * (self._pass_macs - silent))
+
     def eligibility(self, state: ForwardCache) -> Array:
-        """Return the present input: with the weights it gives input times slope of every layer."""
-        return state.activity
+        """Return a copy of the present input: with the weights it gives input times slope of every layer."""
+        return state.activity.copy()
 
     def change(self, eligible: Array, error: Array, rate: float) -> None:
         """Take one step by the rule, each layer normalised so that the rate is a share of its error.
@@ -167,6 +192,7 @@ class RateFeedForward(FeedForward):
             self._count(
                 weight_updates=sum(value.numel() for value, _, _ in changes), learning_macs=self._step_macs(activity)
             )
+        self._is_copied = False
 
     def alignment(self) -> dict[str, float]:
         """Return the angle, degrees, between the last step and the gradient, by hidden layer."""
@@ -178,9 +204,9 @@ class RateFeedForward(FeedForward):
         The path is known of errors since the first call.
         """
         self._keeps_modulators = True
-        if self._layers is None or self._layers[0] is not state.visual_input or self._layers[1] != self._errors:
-            self._layers = state.visual_input, self._errors, self._activities(state)
-        return Snapshot(layers=self._layers[2], error_path=self._error_path())
+        if self._shown is None or self._shown[0] is not state.visual_input or self._shown[1] != self._errors:
+            self._shown = state.visual_input, self._errors, self._activities(state)
+        return Snapshot(layers=self._shown[2], error_path=self._error_path())
 
     def _activities(self, state: ForwardCache) -> tuple[Layer, ...]:
         # Before anything is seen in a reach, the sensory cells are silent.
@@ -217,16 +243,25 @@ class RateFeedForward(FeedForward):
 
     def _forward(self, activity: Array) -> Array:
         """Return the network's output; for plain layers without torch, whose calls take longer than the products."""
-        if self._plain is None:
+        if self._layers is None:
             with torch.no_grad():
                 output: Array = self.network(_as_tensor(activity)).numpy()
             return output
-        value = activity
-        for weight, bias in self._plain[:-1]:
-            value = np.tanh(weight @ value + bias)
-        weight, bias = self._plain[-1]
-        posture: Array = weight @ value + bias
-        return posture
+        if not self._is_copied:
+            self._copy_weights()
+        values, read_out = activity, self._layers[-1]
+        for layer in self._layers:
+            respond_with_layer(*layer[:2], values, layer[2], layer is read_out)
+            values = layer[2]
+        return values.copy()
+
+    def _copy_weights(self) -> None:
+        """Copy the weights, as they are now, to the compiled layers."""
+        if self._layers is not None:
+            self._is_copied = True
+            linear = [module for module in self.network if isinstance(module, nn.Linear)]
+            for layer, (weight, _, _) in zip(linear, self._layers, strict=True):
+                weight[...] = layer.weight.detach().numpy().T
 
     def _step_macs(self, activity: torch.Tensor) -> int:
         """Return the multiply-accumulates of a step beyond the forward pass; counted once for each `plastic`."""
@@ -243,13 +278,19 @@ class RateFeedForward(FeedForward):
         return layers[:-1] if self.plastic == "hidden" else layers
 
 
-def _plain_layers(network: nn.Sequential) -> list[tuple[Array, Array]] | None:
-    """Return weights and biases, views, of linear layers with tanh between them; None for other networks."""
+def compiled_layers(network: nn.Sequential) -> tuple[tuple[Array, Array, Array], ...] | None:
+    """Return the layers of `perceptron.respond`; None for networks other than linear layers with tanh between them.
+
+    Biases are views. Weights have to be copied.
+    """
     kinds = [nn.Linear if place % 2 == 0 else nn.Tanh for place in range(len(network))]
     if len(network) % 2 == 0 or not all(isinstance(module, kind) for module, kind in zip(network, kinds, strict=True)):
         return None
     layers = [module for module in network if isinstance(module, nn.Linear)]
-    return [(layer.weight.detach().numpy(), layer.bias.detach().numpy()) for layer in layers]
+    return tuple(
+        (np.zeros((layer.in_features, layer.out_features)), layer.bias.detach().numpy(), np.zeros(layer.out_features))
+        for layer in layers
+    )
 
 
 def step_power(layer: RuledLayer, value: torch.Tensor, weight_step: torch.Tensor, bias_step: torch.Tensor) -> float:

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from agents.error.feedforward import Array, FeedForward, SensoryCells
 from agents.networks.registry import JOINTS, Sees
-from agents.networks.sensory_cells import ComplexCells, PlaceCells
+from agents.networks.sensory_cells import WIDTH_M, ComplexCells, PlaceCells
 from agents.reaching.controller import CONTROL_STEP_MS
 from agents.rules.registry import rule_for
 from agents.rules.stdp import SpikingRule
@@ -171,8 +171,27 @@ class SpikingFeedForward(FeedForward):
             self.circuit.run(state.circuit, state.rate_hz, CONTROL_STEP_MS)
         else:
             state.record.run(self.circuit, state.circuit, state.rate_hz, CONTROL_STEP_MS)
-        self._count_operations(state)
+        self._count_operations(state, 1)
         return self.readout.command(self.circuit.rate_hz(state.circuit, "output"))
+
+    @property
+    def is_compiled(self) -> bool:
+        """Return whether the sensory cells are place cells and no spikes are recorded for a picture."""
+        return isinstance(self.cells, PlaceCells) and not self._records_spikes
+
+    def compiled(self, state: SpikingState) -> tuple[Any, Any, Any]:
+        """Return the place cells and the circuit in its state."""
+        places: Any = self.cells
+        state.rate_hz = np.zeros(places.size)
+        circuit = (
+            *self.circuit.compiled(state.circuit, CONTROL_STEP_MS), state.rate_hz, INPUT_PEAK_HZ, FASTEST_HZ,
+            self.circuit.rate_hz(state.circuit, "output"), self.readout.weight,
+        )  # fmt: skip
+        return (places.centres, WIDTH_M, np.zeros(places.size)), None, circuit
+
+    def end_play(self, state: SpikingState, steps: int) -> None:
+        """Count the operations of a reach in compiled code."""
+        self._count_operations(state, steps)
 
     def eligibility(self, state: SpikingState) -> dict[str, tuple[Array, Array]]:
         """Return by projection the present eligibilities and the mean rates of the presynaptic cells, Hz."""
@@ -220,14 +239,14 @@ class SpikingFeedForward(FeedForward):
                 pairs[units[projection.after]] += synapses.sum(axis=0)
         return fan_out, pairs
 
-    def _count_operations(self, state: SpikingState) -> None:
-        """Count the operations that the spikes since the last call have caused."""
+    def _count_operations(self, state: SpikingState, control_steps: int) -> None:
+        """Count the operations that the spikes since the last call, some control steps ago, have caused."""
         spikes = state.circuit.spikes if state.counted is None else state.circuit.spikes - state.counted
         state.counted = state.circuit.spikes.copy()
         self._count(
             effective_acs=float(self._fan_out @ spikes),
             eligibility_updates=float(self._pairs @ spikes),
-            dense_operations=self._connections * CONTROL_STEP_MS,
+            dense_operations=self._connections * CONTROL_STEP_MS * control_steps,
         )
 
     def snapshot(self, state: SpikingState) -> Snapshot:

@@ -16,8 +16,9 @@ from typing import ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
+from agents.networks.perceptron import write_place_activity
 from reach import LUMINANCE, TABLE_RGB
-from reach.jit import allocating_kernel, kernel
+from reach.jit import kernel
 
 Array = NDArray[np.float64]
 
@@ -44,19 +45,9 @@ class PlaceCells:
 
     def activity(self, place: Array) -> Array:
         """Return the activity (size,) at a seen place (2,) m."""
-        activity: Array = _activity(self.centres, float(place[0]), float(place[1]))
+        activity = np.empty(self.size)
+        write_place_activity(self.centres, WIDTH_M, float(place[0]), float(place[1]), activity)
         return activity
-
-
-@allocating_kernel
-def _activity(centres, x, y):  # type: ignore[no-untyped-def]
-    """Return the activity of Gaussian receptive fields around `centres` (n, 2) m at (x, y) m."""
-    activity = np.empty(len(centres))
-    for k in range(len(centres)):
-        dx = centres[k, 0] - x
-        dy = centres[k, 1] - y
-        activity[k] = math.exp(-(dx * dx + dy * dy) / (2.0 * WIDTH_M * WIDTH_M))
-    return activity
 
 
 ORIENTATIONS = 8

@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 from agents.reaching.posture_servo import COMMAND_LAG_S, BodyState, PostureServo
 from agents.reaching.senses import ANGLES, APERTURE, COMMAND, CUP, HAND, TOUCH, VISIBLE, Sensation
 from reach import CONTROL_STEP_S, Arm
-from reach.jit import inlined, kernel
+from reach.jit import inlined, kernel, python_function_of
 
 # Metres of hand position that weigh as much as one radian of hand direction, and the damping of the least squares, m.
 TURN_WEIGHT_M = 0.10
@@ -217,7 +217,13 @@ class Reach:
 
 
 class Controller:
-    """The fixed part of a learner: commands from sensations and a feed-forward posture."""
+    """The fixed part of a learner: commands from sensations and a feed-forward posture.
+
+    Attributes:
+        arm: the learner's own body, unperturbed.
+        servo: holds the posture under torque or muscle control; None under posture control.
+        body: (1,) of `BODY`, for the kernels.
+    """
 
     def __init__(self, arm: Arm, grab: bool, control: str = "posture", feedback_share: float = 1.0) -> None:
         """Make a controller for a body.
@@ -234,14 +240,14 @@ class Controller:
         lengths = upper, fore, arm.grasp_m
         limits = tuple(arm.lower), tuple(arm.upper)
         settings = feedback_share, grab, self.servo is None, arm.wrist_locked
-        self._body = np.array([(*lengths, *limits, *settings)], dtype=BODY)
+        self.body = np.array([(*lengths, *limits, *settings)], dtype=BODY)
 
     def sense(self, reach: Reach, now: Sensation) -> None:
         """Take in one observation."""
         if now.picture is not None and reach.step < PREPARATION_STEPS:
             before = np.zeros(now.picture.shape) if reach.picture is None else reach.picture
             reach.picture = before + (now.picture - before) / (reach.step + 1)
-        sense(reach.memory, self._body, now.row)
+        sense(reach.memory, self.body, now.row)
 
     def act(self, reach: Reach, now: Sensation, feedforward: Array) -> NDArray[np.float32]:
         """Return the command (4,) in [-1, 1] for this step, and advance the reach by one step.
@@ -252,14 +258,18 @@ class Controller:
             feedforward: (3,) rad, the learned change of posture from rest that brings the hand to the cup.
         """
         if reach.step == PREPARATION_STEPS:
-            reach.memory["goal"] = feedforward
-            reach.memory["plan"] = self.plan(reach.rest, reach.rest + feedforward)
+            self.launch(reach, feedforward)
         command = np.empty(4, dtype=np.float32)
-        act(reach.memory, self._body, now.row, feedforward, command)
+        act(reach.memory, self.body, now.row, feedforward, command)
         if self.servo is not None:
             joints, reach.body = self.servo.command(reach.body, now.joints, reach.memory["posture"][0])
             command[:3] = np.minimum(1.0, np.maximum(-1.0, joints))
         return command
+
+    def launch(self, reach: Reach, feedforward: Array) -> None:
+        """Plan the movement to the posture that is `feedforward` (3,) rad from rest."""
+        reach.memory["goal"] = feedforward
+        reach.memory["plan"] = self.plan(reach.rest, reach.rest + feedforward)
 
     def plan(self, rest: Array, goal: Array) -> Array:
         """Return equilibrium postures (steps, 3) rad, one a control step, from rest to goal, (3,) rad each.
@@ -270,8 +280,7 @@ class Controller:
         """
         if self.arm.wrist_locked:
             rest, goal = rest * BOTH_FREE, goal * BOTH_FREE
-        times = np.arange(-1, PLAN_STEPS + 1) * CONTROL_STEP_S + COMMAND_LAG_S
-        progress = np.array([minimum_jerk(t / MOVEMENT_S) for t in times])[:, None]
+        progress = PLAN_PROGRESS[:, None]
         ends = self.arm.hand(rest), self.arm.hand(goal)
         axes = float(np.sum(rest)), float(np.sum(goal))
         angles = self.arm.inverse_kinematics(
@@ -299,6 +308,13 @@ def minimum_jerk(fraction):  # type: ignore[no-untyped-def]
     """Return the position, 0..1, of a minimum-jerk movement at a fraction of its time (Flash and Hogan 1985, eq. 4)."""
     x = min(1.0, max(0.0, fraction))
     return x * x * x * (10.0 - 15.0 * x + 6.0 * x * x)
+
+
+# Progress at the steps of a plan, and one step before and after, for derivatives.
+_minimum_jerk: Any = python_function_of(minimum_jerk)
+PLAN_PROGRESS = np.array(
+    [_minimum_jerk((k * CONTROL_STEP_S + COMMAND_LAG_S) / MOVEMENT_S) for k in range(-1, PLAN_STEPS + 1)]
+)
 
 
 @inlined

@@ -24,14 +24,21 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
-from numba import typeof
 from numpy.typing import NDArray
 
 from agents.settings import Setting, largest_in
 from agents.spiking.kernels import CircuitState, all_within, first_state, simulate, write_poisson, write_regular
-from agents.spiking.lif import STEP_MS, LIFCells, draw_cells
+from agents.spiking.lif import STEP_MS, Cells, LIFCells, draw_cells
 from agents.spiking.projections import INPUT, Projection, Synapses, Turnover, draw_synapses, rewire
-from agents.spiking.stdp import add_pending, apply_third_factors, change_weights, plasticity_of, read_eligibility
+from agents.spiking.stdp import (
+    Plasticity,
+    add_pending,
+    apply_third_factors,
+    change_weights,
+    plasticity_of,
+    read_eligibility,
+)
+from reach.jit import compiled_for
 
 # A source fires at most once a step.
 FASTEST_HZ = 1000.0 / STEP_MS
@@ -185,6 +192,10 @@ class SpikingCircuit:
                 write_regular(rates, state.phase, train)
             _call(simulate, self._kind, self.cells, self.synapses, self.rules, state, train)
             steps -= len(train)
+
+    def compiled(self, state: CircuitState, steps: int) -> tuple[Cells, Synapses, Plasticity, CircuitState, Any]:
+        """Return the arguments of `simulate` for `steps` steps, and a spike train (steps, inputs) to be filled."""
+        return self.cells, self.synapses, self.rules, state, np.zeros((steps, self.inputs), dtype=np.uint8)
 
     def replay(self, state: CircuitState, train: NDArray[np.uint8]) -> None:
         """Run as many steps as `train` (steps, inputs) has rows; a source fires where it is not 0.
@@ -397,8 +408,5 @@ def _call(function: Any, kind: str, *arguments: Any) -> Any:
     """
     compiled = _compiled.get((function, kind))
     if compiled is None:
-        types = tuple(typeof(argument) for argument in arguments)  # type: ignore[no-untyped-call]
-        # If Numba is disabled, a kernel is the function itself.
-        compiled = function.compile(types) if hasattr(function, "compile") else function
-        _compiled[function, kind] = compiled
+        compiled = _compiled[function, kind] = compiled_for(function, *arguments)
     return compiled(*arguments)

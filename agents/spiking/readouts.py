@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from agents.spiking.circuit import SpikingCircuit
 from agents.spiking.kernels import CircuitState
+from reach.jit import kernel
 from reach.snapshot import Population
 
 Array = NDArray[np.float64]
@@ -43,8 +44,19 @@ class AntagonistReadout:
 
     def command(self, rate_hz: NDArray[Any]) -> Array:
         """Return the commands (joints,) for filtered rates (cells,), Hz."""
-        command: Array = rate_hz @ self.weight
+        command = np.empty(self.weight.shape[1])
+        read_out(rate_hz, self.weight, command)
         return command
+
+
+@kernel
+def read_out(rate_hz, weight, command):  # type: ignore[no-untyped-def]
+    """Write to `command` (joints,) the rates (cells,) times the weights (cells, joints)."""
+    for k in range(command.size):
+        command[k] = 0.0
+    for c in range(rate_hz.size):
+        for k in range(command.size):
+            command[k] += rate_hz[c] * weight[c, k]
 
 
 @dataclass

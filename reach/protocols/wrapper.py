@@ -3,21 +3,23 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import gymnasium as gym
 import numpy as np
 from gymnasium.wrappers import TimeLimit
+from numpy.typing import NDArray
 
 from reach.arguments import require_whole
 from reach.measures.correction import WITHIN_REACH, Trajectory
 from reach.measures.reach import ReachRecord, channel_index, measure_reach, velocity_field
 from reach.perturbations import ForceChannel, HideHand
+from reach.play import Loop, Played, play, playable_steps
 from reach.protocols.blocks import Protocol, ScheduledTrial, schedule_of
 from reach.protocols.presets import PROTOCOLS
 from reach.scene import Label
-from reach.sim.layout import TRIAL_S
+from reach.sim.layout import CONTROL_STEP_S, TRIAL_S
 
 # Column of a row: at the first reach to each cup of the first washout, the launch error, degrees, in that trial of the
 # learner as it was when the washout began. NaN for all other trials.
@@ -28,14 +30,22 @@ PROBE_S = 1.2
 
 @dataclass
 class Recording:
-    """What `info["truth"]` shows during one reach, a dictionary for each control step."""
+    """The states of one reach, from the reset on.
+
+    Attributes:
+        moments: `info["truth"]` after the reset and after each control step.
+        played: the control steps after these that were played at once.
+        reward: sum of the rewards.
+    """
 
     moments: list[dict[str, Any]] = field(default_factory=list)
+    played: Played | None = None
     reward: float = 0.0
 
-    def column(self, name: str) -> Any:
-        """Return one key of all moments, (T, ...)."""
-        return np.array([moment[name] for moment in self.moments])
+    def column(self, name: str) -> NDArray[Any]:
+        """Return one key of `info["truth"]` at all moments, (T, ...)."""
+        column = np.array([moment[name] for moment in self.moments])
+        return column if self.played is None else np.concatenate([column, self.played.column(name)])
 
     def reach(self, success: bool, clamped: bool) -> ReachRecord:
         """Return the reach; with `clamped` the true hand replaces the seen one, which an error clamp holds on a ray."""
@@ -48,7 +58,7 @@ class Recording:
             aperture=self.column("aperture_m"),
             held=self.column("held_s") > 0.0,
             success=success,
-            tipped=bool(self.moments[-1]["tipped"]),
+            tipped=bool(self.column("tipped")[-1]),
             reward=self.reward,
         )
 
@@ -156,10 +166,34 @@ class ProtocolWrapper(gym.Wrapper[Any, Any, Any, Any]):
             self.recording.reward += float(reward)
             truncated = truncated or (self.current.probe and info["truth"]["time_s"] > PROBE_S - 1e-9)
             if (terminated or truncated) and len(self.rows) == self._next:
-                if self.current.onset_s is not None:
-                    self.trajectories[self._next] = self.recording.trajectory()
-                self.rows.append(self._row(self.current, info["is_success"]))
+                self._finish_trial(info["is_success"])
         return observation, reward, terminated, truncated, info
+
+    @property
+    def playable_steps(self) -> int:
+        """Return the control steps of the longest trial that can be played, see `reach.play`."""
+        limit_s = PROBE_S if self.current is not None and self.current.probe else self._limit_s
+        steps = playable_steps(self.env)
+        return steps if math.isinf(limit_s) else min(steps, round(limit_s / CONTROL_STEP_S))
+
+    def play(self, loop: Loop, longest: int) -> Played:
+        """Play the current trial, see `reach.play.play`, and record; write the row when the trial ends."""
+        limit = self.playable_steps
+        played = play(self.env, loop, min(longest, limit))
+        played = replace(played, is_over=played.is_over or len(played.moments) == limit)
+        if self.current is not None:
+            self.recording.played, self.recording.reward = played, played.reward
+            if played.is_over:
+                self._finish_trial(played.is_success)
+        return played
+
+    def _finish_trial(self, success: bool) -> None:
+        """Write the row of the current trial."""
+        trial = self.current
+        assert trial is not None
+        if trial.onset_s is not None:
+            self.trajectories[self._next] = self.recording.trajectory()
+        self.rows.append(self._row(trial, success))
 
     def _row(self, trial: ScheduledTrial, success: bool) -> dict[str, Any]:
         reach = self.recording.reach(success, trial.is_clamped)

@@ -32,7 +32,7 @@ from reach.sim.dynamics import (
     weighted_sum,
     write_three,
 )
-from reach.sim.elementary import fma
+from reach.sim.elementary import clip, fma
 from reach.sim.layout import Array
 
 L = s.LANES
@@ -92,6 +92,13 @@ class CommandMap:
         """Return the command (4,) after an action (4,), from the `last` command (4,)."""
         command: Array = np.clip(self.keep * last + self.offset + self.scale * action, -1.0, 1.0)
         return command
+
+
+@kernel
+def write_action(keep, offset, scale, command, last, action):  # type: ignore[no-untyped-def]
+    """Write to `action` (4,) what `CommandMap.action_for`, which is for arrays of any shape, returns."""
+    for c in range(action.size):
+        action[c] = clip((command[c] - keep * last[c] - offset[c]) / scale[c], -1.0, 1.0)
 
 
 @kernel

@@ -55,6 +55,8 @@ JUDGEMENT_SIZE = s.SUCCESS + 1 - s.TERM_PROGRESS
 FLAG_COLUMNS = np.array(list(FLAGS.values()))
 MOMENT_COLUMNS = np.array([*TRUTH_COLUMNS, *FLAG_COLUMNS, *range(s.TERM_PROGRESS, s.SUCCESS + 1)])
 MOMENT_SIZE = len(MOMENT_COLUMNS)
+# Entries of a moment: the reward term of a tipped cup, the reward, and success.
+TIPPING, REWARD, SUCCESS = (MOMENT_SIZE - s.SUCCESS - 1 + column for column in (s.TERM_TIPPING, s.REWARD, s.SUCCESS))
 _ENDS = tuple(accumulate(width for _, width in ARRAYS.values()))
 _PARTS = tuple(slice(end - width, end) for end, (_, width) in zip(_ENDS, ARRAYS.values(), strict=True))
 FIRST_NUMBER = _ENDS[-1]
@@ -70,6 +72,12 @@ def read_moment(t, moment):  # type: ignore[no-untyped-def]
     """Write the first of `MOMENT_COLUMNS` of the first lane of a tile to `moment`, (columns,)."""
     for c in range(moment.size):
         moment[c] = t[MOMENT_COLUMNS[c] * L]
+
+
+@kernel
+def is_over(moment):  # type: ignore[no-untyped-def]
+    """Return whether the trial ended at a moment, by success or a tipped cup."""
+    return moment[SUCCESS] > 0.0 or moment[TIPPING] < 0.0
 
 
 @kernel
@@ -116,6 +124,15 @@ def truth_of(moment: Array, numbers: list[float]) -> dict[str, Any]:
         "held_s": held, "penetration_m": penetration, "channel_force_n": channel, "hand_visible": visible > 0.0,
         "cup_present": present > 0.0, "tipped": tipped > 0.0,
     }  # fmt: skip
+
+
+def column_of(moments: Array, name: str) -> NDArray[Any]:
+    """Return one key of `info["truth"]` at several moments (T, MOMENT_SIZE): an array (T, ...)."""
+    place = NAMES.index(name)
+    if name in ARRAYS:
+        return moments[:, _PARTS[place]]
+    column: NDArray[Any] = moments[:, FIRST_NUMBER + place - len(ARRAYS)]
+    return column > 0.0 if name in FLAGS else column * s.INNER_STEP_S if name == "time_s" else column
 
 
 def truths_of(world: s.World, mask: NDArray[np.bool_]) -> dict[str, Any]:

@@ -28,10 +28,13 @@ from numpy.typing import NDArray
 from reach.measures.correction import WINDOW, WINDOW_S, WITHIN_REACH, Correction, Trajectory, measure_correction
 from reach.measures.reach import LAUNCH_WINDOW_S, launch_error_deg, movement_onset
 from reach.perturbations import Perturbation
+from reach.play import UNLIMITED, Loop, Played, can_play, play, playable_steps, replay
 from reach.protocols import BASELINE, PERTURBED, WASHOUT, Cup, ProtocolWrapper, Recording, ScheduledTrial, schedule_of
 from reach.protocols import Protocol as ReachProtocol
+from reach.sim.layout import CONTROL_STEP_S
 
 Frame = NDArray[np.uint8]  # (height, width, 3)
+Actions = NDArray[np.float64]  # (steps, 4)
 
 FILM_SIDE_PX = 300  # frames are shrunk by a whole factor to about this side
 FILM_EVERY = 2  # every second control step is a frame
@@ -108,6 +111,26 @@ class ObservedRun(gym.Wrapper[Any, Any, Any, Any]):
         """Return False to end `learn`, whose callback this is; also before a reach whose twin has to run first."""
         return self.learning and (self.steps > 0 or self.upcoming.onset_s is None)
 
+    # `learn` may call it once a trial instead of at each step.
+    keep_learning.per_trial = True  # type: ignore[attr-defined]
+
+    @property
+    def playable_steps(self) -> int:
+        """Return the control steps of the longest trial that can be played, see `reach.play`; 0 if they are watched."""
+        return playable_steps(self.env) if self.observer is None else 0
+
+    def play(self, loop: Loop, longest: int) -> Played:
+        """Play the current trial, see `reach.play.play`."""
+        played = play(self.env, loop, longest)
+        self._count(len(played.moments), played.is_over)
+        return played
+
+    def _count(self, steps: int, over: bool) -> None:
+        self.steps = 0 if over else self.steps + steps
+        self.total_steps += steps
+        if over and self.on_progress is not None:
+            self.on_progress(self.index / len(self.protocol.schedule))
+
     def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Any, dict[str, Any]]:
         """Begin the next trial with learning, after running those before it without learning.
 
@@ -133,10 +156,7 @@ class ObservedRun(gym.Wrapper[Any, Any, Any, Any]):
         over = bool(terminated or truncated)
         if self.observer is not None:
             self.observer.on_step(index, self.steps, over, self.env.render)
-        self.steps = 0 if over else self.steps + 1
-        self.total_steps += 1
-        if over and self.on_progress is not None:
-            self.on_progress(self.index / len(self.protocol.schedule))
+        self._count(1, over)
         return observation, reward, terminated, truncated, info
 
 
@@ -197,6 +217,8 @@ def filmed_trials(schedule: Sequence[ScheduledTrial]) -> dict[int, str]:
 UNTIL_STOPPED = 1_000_000_000
 # Column of a row: the launch error, degrees, in the same trial of the same learner with learning off.
 LAUNCH_ERROR_WITHOUT_LEARNING = "unlearned_launch_error_deg"
+# A launch is looked for in this number of control steps first, and then in the whole trial.
+LATEST_LAUNCH_STEPS = 30
 # Entries of a learner's `cost` that are sizes and no counts.
 SIZES = ("parameters",)
 
@@ -205,7 +227,9 @@ class Model(Protocol):
     """What the study asks of a learner: the part of SB3's interface that it calls.
 
     A learner may also have `env_options`, the settings of the environment it needs; `cost()`, what it has counted since
-    it was made; and `alignment()`, the angle between its last step and the true gradient for each layer.
+    it was made; `alignment()`, the angle between its last step and the true gradient for each layer; and, where
+    `can_play` is true, `play_trial(env, observation, longest)`, which acts in compiled code as `predict` does and
+    returns a `reach.play.Played`.
     """
 
     def predict(
@@ -254,6 +278,38 @@ def act_through_trial(
         yield action, info
 
 
+def act_and_record(
+    model: Model,
+    env: gym.Env[Any, Any],
+    options: dict[str, Any] | None = None,
+    seed: int | None = None,
+    longest: int = UNLIMITED,
+) -> tuple[Recording, Actions]:
+    """Run one trial without learning, in compiled code where model and environment can.
+
+    Args:
+        model: the learner.
+        env: the environment.
+        options, seed: for its `reset`.
+        longest: number of control steps after which to stop.
+
+    Returns:
+        The recording, and the actions (steps, 4).
+    """
+    if getattr(model, "can_play", False) and can_play(env):
+        observation, info = env.reset(seed=seed, options=options)
+        played = model.play_trial(env, observation, longest)  # type: ignore[attr-defined]
+        return Recording([info["truth"]], played), played.actions
+    recording, actions = Recording(), []
+    for step, (action, info) in enumerate(act_through_trial(model, env, options, seed)):
+        recording.moments.append(info["truth"])
+        if step > 0:
+            actions.append(action)
+        if step == longest:
+            break
+    return recording, np.array(actions, dtype=np.float64)
+
+
 class ExtraTrials:
     """Trials beside the protocol, in an environment of their own, by the learner as it is and without learning.
 
@@ -274,18 +330,11 @@ class ExtraTrials:
     def twin_and_open_loop(self, trial: ScheduledTrial) -> tuple[Trajectory, Trajectory]:
         """Return the trial without what sets in within it, and the whole trial under the commands of that twin."""
         before = cost_of(self.model)
-        twin, commands = Recording(), []
-        for command, info in act_through_trial(self.model, self._env, _options(trial, trial.from_start), trial.seed):
-            twin.moments.append(info["truth"])
-            commands.append(command)
-        open_loop = Recording()
-        _, info = self._env.reset(seed=trial.seed, options=_options(trial, trial.perturbation))
-        over, step, last = False, 1, (trial.onset_s or 0.0) + WINDOW_S
-        open_loop.moments.append(info["truth"])
-        while not over and info["truth"]["time_s"] < last:
-            _, _, over, _, info = self._env.step(commands[min(step, len(commands) - 1)])
-            open_loop.moments.append(info["truth"])
-            step += 1
+        twin, actions = act_and_record(self.model, self._env, _options(trial, trial.from_start), trial.seed)
+        world = self._env.unwrapped
+        _, info = world.reset(seed=trial.seed, options=_options(trial, trial.perturbation))
+        steps = math.ceil(((trial.onset_s or 0.0) + WINDOW_S) / CONTROL_STEP_S - 1e-9)
+        open_loop = Recording([info["truth"]], play(world, replay(actions), steps))
         self._count(before)
         return twin.trajectory(), open_loop.trajectory()
 
@@ -353,8 +402,7 @@ def run_protocol(
     extra = ExtraTrials(model, protocol)
 
     def act_alone() -> None:
-        for _ in act_through_trial(model, env):
-            pass
+        act_and_record(model, env)
 
     def launch_at_each_cup() -> None:
         recorder.washout_onset_launch_errors = extra.first_launch_errors(recorder.schedule, env.index)
@@ -459,15 +507,10 @@ def launch_errors_without_learning(model: Model, protocol: ReachProtocol, seed: 
 
 
 def _launch_error(model: Model, env: gym.Env[Any, Any], trial: ScheduledTrial) -> float:
-    recording = Recording()
-    speeds: list[float] = []
-    until_s = math.inf
-    for _, info in act_through_trial(model, env, _options(trial, trial.perturbation), trial.seed):
-        truth = info["truth"]
-        recording.moments.append(truth)
-        speeds.append(math.hypot(*truth["hand_velocity"]))
-        if until_s == math.inf and movement_onset(np.array(speeds[-2:])) is not None:
-            until_s = recording.moments[-2]["time_s"] + LAUNCH_WINDOW_S
-        if truth["time_s"] > until_s - 1e-9:
+    for longest in (LATEST_LAUNCH_STEPS, UNLIMITED):
+        recording, _ = act_and_record(model, env, _options(trial, trial.perturbation), trial.seed, longest)
+        reach = recording.reach(success=False, clamped=trial.is_clamped)
+        onset = movement_onset(reach.speed)
+        if onset is not None and reach.time_s[-1] > reach.time_s[onset] + LAUNCH_WINDOW_S - 1e-9:
             break
-    return launch_error_deg(recording.reach(success=False, clamped=trial.is_clamped))
+    return launch_error_deg(reach)

@@ -1,0 +1,104 @@
+"""Play whole trials in compiled code instead of calling `step`.
+
+A learner whose control steps are compiled passes a loop, which acts and advances the world. The results are those of
+`step` to the bit. Each wrapper must leave actions and observations as they are; one that records has a `play` of its
+own.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+from gymnasium.wrappers import OrderEnforcing, PassiveEnvChecker, TimeLimit
+from numpy.typing import NDArray
+
+from reach.kernels import advance_and_judge
+from reach.sim import truth
+from reach.sim.layout import Array
+
+# Called with the last arguments of `reach.kernels.advance_and_judge`, and with actions (steps, 4) and moments
+# (steps, columns), which it fills, see `reach.sim.truth`. Returns the number of steps, and the world whose action is
+# wrong, -1 for none.
+Loop = Callable[[tuple[Any, ...], Array, Array], tuple[int, int]]
+# Steps of the longest trial without a time limit.
+UNLIMITED = 2**31
+# Wrappers that change no step.
+TRANSPARENT = (OrderEnforcing, PassiveEnvChecker, TimeLimit)
+
+
+@dataclass(frozen=True)
+class Played:
+    """A trial, or its beginning, that was played.
+
+    Attributes:
+        actions: (steps, 4).
+        moments: (steps, columns) state after each control step, see `reach.sim.truth`.
+        is_over: whether the trial is over.
+    """
+
+    actions: Array
+    moments: Array
+    is_over: bool
+
+    def column(self, name: str) -> NDArray[Any]:
+        """Return one key of `info["truth"]` after each step, (steps, ...)."""
+        return truth.column_of(self.moments, name)
+
+    @property
+    def reward(self) -> float:
+        """Return the sum of the rewards, added one by one."""
+        return float(np.cumsum(self.moments[:, truth.REWARD])[-1])
+
+    @property
+    def is_success(self) -> bool:
+        """Return whether the trial ended in success."""
+        return bool(self.moments[-1, truth.SUCCESS] > 0.0)
+
+
+def playable_steps(env: Any) -> int:
+    """Return the control steps of the longest trial that can be played; 0 where single steps are watched or changed."""
+    if isinstance(env, TimeLimit):
+        return min(playable_steps(env.env), env._max_episode_steps)
+    return playable_steps(env.env) if type(env) in TRANSPARENT else int(getattr(env, "playable_steps", 0))
+
+
+def can_play(env: Any) -> bool:
+    """Return whether trials of an environment can be played and have a time limit."""
+    return 0 < playable_steps(env) < UNLIMITED
+
+
+def play(env: Any, loop: Loop, longest: int = UNLIMITED) -> Played:
+    """Play the trial that `reset` has begun.
+
+    Args:
+        env: an environment that `can_play`.
+        loop: acts and advances the world.
+        longest: largest number of control steps.
+
+    Raises:
+        ValueError: an action that `step` would refuse.
+    """
+    if isinstance(env, TimeLimit):
+        played = play(env.env, loop, min(longest, env._max_episode_steps))
+        return replace(played, is_over=played.is_over or len(played.moments) == env._max_episode_steps)
+    played = play(env.env, loop, longest) if type(env) in TRANSPARENT else env.play(loop, longest)
+    return played
+
+
+def replay(recorded: Array) -> Loop:
+    """Return the loop that repeats recorded actions (steps, 4), and then the last one until the trial is over."""
+
+    def loop(world: tuple[Any, ...], actions: Array, moments: Array) -> tuple[int, int]:
+        for step in range(len(actions)):
+            actions[step] = recorded[min(step, len(recorded) - 1)]
+            wrong = advance_and_judge(actions[step : step + 1], moments[step], *world)
+            if wrong >= 0:
+                return step, wrong
+            if truth.is_over(moments[step]):
+                return step + 1, -1
+        return len(actions), -1
+
+    return loop

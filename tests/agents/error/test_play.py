@@ -1,0 +1,99 @@
+"""Trials in compiled code give what trials step by step give, to the bit."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import gymnasium as gym
+import numpy as np
+import pytest
+
+from agents.learner import evaluate, make_learner, train_trials
+from agents.trial_learner import TrialLearner
+from reach import CupJump, CurlField, ForceChannel, Rotation
+from reach.play import can_play
+from reach.protocols import BASELINE, PERTURBED, WASHOUT, Block, Protocol, ProtocolWrapper
+from reach.study.run import run_measured
+
+PROTOCOL = Protocol(
+    "everything",
+    (
+        Block(BASELINE, 4, probe=(ForceChannel(),), probe_every=2),
+        Block(PERTURBED, 5, (Rotation(30.0), CurlField())),
+        Block(PERTURBED, 2, (CupJump(0.04, onset_s=0.4),), learning=False),
+        Block(WASHOUT, 3),
+    ),
+    source="none",
+    env_id="reach/CupGrab-v1",
+)
+LEARNERS = ("none", "error-bp", "error-stdp")
+
+
+def trained(learner: str, **options: Any) -> Any:
+    """Return a learner after a few trials."""
+    model = make_learner(learner, gym.make("reach/CupGrab-v1", **options), seed=1)
+    train_trials(model, 5)
+    model.end_baseline()
+    return model
+
+
+def state_of(model: Any) -> dict[str, Any]:
+    """Return all numbers of a learner."""
+    return model._arrays() | model._memory()
+
+
+@pytest.mark.parametrize("command", ["increment", "absolute"])
+@pytest.mark.parametrize("learner", LEARNERS)
+def test_played_trials_are_those_of_single_steps(learner: str, command: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    played = trained(learner, command=command)
+    assert played.can_play
+    results = [run_measured(played, PROTOCOL, 3)]
+    successes = [evaluate(played, "reach/CupGrab-v1", trials=4)]
+    monkeypatch.setattr(type(played), "can_play", False)
+    stepped = trained(learner, command=command)
+    results.append(run_measured(stepped, PROTOCOL, 3))
+    successes.append(evaluate(stepped, "reach/CupGrab-v1", trials=4))
+    assert successes[0] == successes[1]
+    np.testing.assert_equal(results[0].rows, results[1].rows)
+    assert results[0].traces == results[1].traces
+    assert results[0].traces
+    assert results[0].cost == results[1].cost
+    np.testing.assert_equal(state_of(played), state_of(stepped))
+    assert played.trials == stepped.trials > 5
+    assert any(row["success"] for row in results[0].rows) or learner == "none"
+
+
+class Slower(gym.ActionWrapper[Any, Any, Any]):
+    """A wrapper that changes actions."""
+
+    def action(self, action: Any) -> Any:
+        return 0.5 * action
+
+
+def test_trials_that_something_changes_or_shows_are_not_played() -> None:
+    env = gym.make("reach/CupGrab-v1")
+    assert can_play(env)
+    assert can_play(ProtocolWrapper(gym.make("reach/CupGrab-v1"), "rotation30"))
+    assert not can_play(Slower(env))
+    assert not can_play(ProtocolWrapper(Slower(env), "rotation30"))
+    assert not can_play(env.unwrapped)  # without a time limit
+    assert not can_play(gym.make("reach/CupGrab-v1", render_mode="rgb_array"))
+    for options in ({"control": "torque"}, {"observation": "retina", "retina_colour": True}):
+        assert not make_learner("error-bp", gym.make("reach/CupGrab-v1", **options)).can_play
+
+
+def test_a_callback_for_single_steps_sees_all_of_them() -> None:
+    steps: list[int] = []
+    model: TrialLearner[Any] = make_learner("none", gym.make("reach/CupGrab-v1"))
+    model.learn(100, callback=lambda *_: steps.append(model.num_timesteps) is None)
+    assert steps == list(range(1, len(steps) + 1))
+    assert len(steps) >= 100
+
+
+def test_an_action_that_is_not_a_number_is_refused() -> None:
+    model = make_learner("error-bp", gym.make("reach/CupGrab-v1"))
+    model.feedforward.arrays()["4.bias"][:] = math.nan
+    env = gym.make("reach/CupGrab-v1")
+    with pytest.raises(ValueError, match="action: expected finite numbers, got"):
+        model.play_trial(env, env.reset(seed=1)[0])
