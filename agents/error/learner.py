@@ -264,6 +264,8 @@ class ErrorLearner(TrialLearner[ErrorTrial]):
         self.feedforward = make_feedforward(name, np.random.default_rng(seed))
         self.baseline = Baseline()
         self._latest: ErrorTrial | None = None
+        # `run`, compiled for worlds without and with external forces.
+        self._compiled: dict[bool, Any] = {}
         config = {"learner": name, "seed": seed, "rate": self.rate}
         super().__init__(env, seed=seed, config=config, verbose=verbose, tensorboard_log=tensorboard_log)
 
@@ -356,9 +358,14 @@ class ErrorLearner(TrialLearner[ErrorTrial]):
 
         def loop(world: tuple[Any, ...], actions: Array, moments: Array) -> tuple[int, int]:
             step = 0
-            run_once = compiled_for(run, world, actions, moments, step, UNLIMITED, *buffers, *network)
+            # The types of the other arguments are always the same.
+            has_forces = world[0] is not None
+            if has_forces not in self._compiled:
+                self._compiled[has_forces] = compiled_for(run, world, actions, moments, step, 0, *buffers, *network)
             for until in (PREPARATION_STEPS, CREDIT_STEP, READING_STEP, UNLIMITED):
-                step, wrong, is_running = run_once(world, actions, moments, step, until, *buffers, *network)
+                step, wrong, is_running = self._compiled[has_forces](
+                    world, actions, moments, step, until, *buffers, *network
+                )
                 if not is_running:
                     break
                 if until == PREPARATION_STEPS:

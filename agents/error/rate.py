@@ -87,8 +87,8 @@ class RateFeedForward(FeedForward):
             network, rule, {HEAD: [network]}, generator=generator, example=example, updates_feedback=True
         )
         self._decay = ALIGNING_DECAY if aligning else 0.0
-        self._layers = compiled_layers(network)
-        # Whether the weights of these layers are those of the network.
+        # The weights, views, and layers that hold copies of them, and whether the copies are up to date.
+        self._weights, self._layers = compiled_layers(network)
         self._is_copied = False
         self._steps_macs: dict[Plastic, int] = {}
         with torch.no_grad(), Multiplications() as counted:
@@ -257,11 +257,9 @@ class RateFeedForward(FeedForward):
 
     def _copy_weights(self) -> None:
         """Copy the weights, as they are now, to the compiled layers."""
-        if self._layers is not None:
-            self._is_copied = True
-            linear = [module for module in self.network if isinstance(module, nn.Linear)]
-            for layer, (weight, _, _) in zip(linear, self._layers, strict=True):
-                weight[...] = layer.weight.detach().numpy().T
+        for (copy, _, _), weight in zip(self._layers or (), self._weights, strict=True):
+            copy[...] = weight.T
+        self._is_copied = True
 
     def _step_macs(self, activity: torch.Tensor) -> int:
         """Return the multiply-accumulates of a step beyond the forward pass; counted once for each `plastic`."""
@@ -278,19 +276,18 @@ class RateFeedForward(FeedForward):
         return layers[:-1] if self.plastic == "hidden" else layers
 
 
-def compiled_layers(network: nn.Sequential) -> tuple[tuple[Array, Array, Array], ...] | None:
-    """Return the layers of `perceptron.respond`; None for networks other than linear layers with tanh between them.
+def compiled_layers(network: nn.Sequential) -> tuple[list[Array], tuple[tuple[Array, Array, Array], ...] | None]:
+    """Return the weights, views, and the layers of `perceptron.respond`, to whose weights they have to be copied.
 
-    Biases are views. Weights have to be copied.
+    There are none for networks other than linear layers with tanh between them.
     """
     kinds = [nn.Linear if place % 2 == 0 else nn.Tanh for place in range(len(network))]
     if len(network) % 2 == 0 or not all(isinstance(module, kind) for module, kind in zip(network, kinds, strict=True)):
-        return None
-    layers = [module for module in network if isinstance(module, nn.Linear)]
-    return tuple(
-        (np.zeros((layer.in_features, layer.out_features)), layer.bias.detach().numpy(), np.zeros(layer.out_features))
-        for layer in layers
-    )
+        return [], None
+    linear = [module for module in network if isinstance(module, nn.Linear)]
+    weights, biases = ([getattr(layer, name).detach().numpy() for layer in linear] for name in ("weight", "bias"))
+    layers = zip(weights, biases, strict=True)
+    return weights, tuple((np.zeros(weight.shape[::-1]), bias, np.zeros(len(bias))) for weight, bias in layers)
 
 
 def step_power(layer: RuledLayer, value: torch.Tensor, weight_step: torch.Tensor, bias_step: torch.Tensor) -> float:
