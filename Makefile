@@ -70,6 +70,7 @@ docs: $(INSTALLED)
 benchmark: $(INSTALLED) peers peers-learners
 	$(BIN)/python scripts/benchmark.py world --peers .venv-peers/bin/python
 	$(BIN)/python scripts/benchmark.py learners --peers .venv-peers-learners/bin/python
+	$(BIN)/python scripts/benchmark.py trials
 	$(BIN)/python scripts/benchmark.py study
 	$(BIN)/python scripts/benchmark.py watch
 

@@ -22,10 +22,11 @@ class Benchmark:
     world: steps per second of single and vector environments, resets included, and frames per second.
     watch: pictures per second with all panels, and simulated seconds per second, on one core.
     learners: milliseconds for a second of a spiking circuit that learns, and for a training step by direct feedback.
+    trials: milliseconds for a trial of learners by seen error, and for an episode of Reacher-v5.
     study: time per small job as their number grows from 10 to 1,000, and to load a thousand runs.
     """
 
-    what: Annotated[Literal["world", "learners", "study", "watch"], tyro.conf.Positional]
+    what: Annotated[Literal["world", "learners", "trials", "study", "watch"], tyro.conf.Positional]
     """What to measure."""
     json: Path | None = None
     """File for the rows: name, value, unit, peer, ratio."""

@@ -77,7 +77,7 @@ class ObservationReader:
                 f"env: expected observation='vector', or 'retina' with retina_colour=True, got {dict(env_options)}"
             )
         self.has_pictures = form == "retina"
-        self._eye = Eye(arm)
+        self._eye = Eye(arm) if self.has_pictures else None
 
     def read(self, observation: Any, past_angles: Array) -> Sensation:
         """Return one observation by name.
@@ -86,7 +86,7 @@ class ObservationReader:
             observation: (19,) numbers, or a dictionary of "retina" and "proprioception".
             past_angles: joint angles (n, 3) rad as sensed in the latest steps, the oldest first.
         """
-        if not isinstance(observation, dict):
+        if self._eye is None:
             return Sensation.of(observation)
         proprioception = np.asarray(observation["proprioception"], dtype=np.float64)
         # Vision is later than proprioception.
