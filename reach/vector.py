@@ -38,6 +38,7 @@ except ImportError as error:
 
 TERM_MASKS = [f"_{name}" for name in tasks.REWARD_TERMS]
 RESET_OPTIONS = ("cup", "perturbation", "reset_mask")
+RENDER_MODES = ("rgb_array", "rgb_array_list")
 AUTORESET_MODES = tuple(mode.value for mode in AutoresetMode)
 # Gymnasium's value for no limit, and the longest limit that the counters of inner steps can hold.
 UNLIMITED = -1
@@ -97,7 +98,7 @@ class CupVectorEnv(gym.vector.VectorEnv[Any, NDArray[np.float32], NDArray[Any]])
                 -1 for no limit.
             autoreset_mode: Gymnasium's NEXT_STEP, SAME_STEP or DISABLED.
             threads: None for as many as are useful on this machine.
-            render_mode: None or "rgb_array".
+            render_mode: None, "rgb_array" or "rgb_array_list".
 
         Raises:
             ValueError: an argument outside its range; the message names it.
@@ -114,12 +115,7 @@ class CupVectorEnv(gym.vector.VectorEnv[Any, NDArray[np.float32], NDArray[Any]])
                 "max_episode_steps", max_episode_steps, 1, LONGEST_EPISODE_STEPS, also="None, -1 for no limit, or "
             )
         size = picture_size(width, height)
-        if render_mode == "rgb_array_list":
-            raise ValueError(
-                "render_mode: expected None or 'rgb_array', got 'rgb_array_list'; use vectorization_mode='sync', or "
-                "collect the pictures of render(), or see gymnasium.wrappers.vector.RecordVideo"
-            )
-        require_choice("render_mode", render_mode, (None, "rgb_array"))
+        require_choice("render_mode", render_mode, (None, *RENDER_MODES))
         self.num_envs = num_envs
         self.task = task
         self.control = control
@@ -132,7 +128,7 @@ class CupVectorEnv(gym.vector.VectorEnv[Any, NDArray[np.float32], NDArray[Any]])
         require_choice("autoreset_mode", getattr(autoreset_mode, "value", autoreset_mode), AUTORESET_MODES)
         self.autoreset_mode = AutoresetMode(autoreset_mode)
         self.metadata = {
-            "render_modes": ["rgb_array"],
+            "render_modes": list(RENDER_MODES),
             "render_fps": CupEnv.metadata["render_fps"],
             "autoreset_mode": self.autoreset_mode,
         }
@@ -153,6 +149,8 @@ class CupVectorEnv(gym.vector.VectorEnv[Any, NDArray[np.float32], NDArray[Any]])
         self._everywhere, self._nowhere = np.ones(num_envs, dtype=np.bool_), np.zeros(num_envs, dtype=np.bool_)
         self._size = size
         self._paths = [Paths() for _ in range(num_envs if render_mode else 0)]
+        # With "rgb_array_list", the pictures of each present trial that `render` has not returned yet.
+        self._films: list[list[NDArray[np.uint8]]] = [[] for _ in self._paths]
 
     @property
     def arms(self) -> list[Arm]:
@@ -191,8 +189,7 @@ class CupVectorEnv(gym.vector.VectorEnv[Any, NDArray[np.float32], NDArray[Any]])
             self._begin_paths(mask)
         self._begun |= mask
         self._over &= ~mask
-        for index in np.flatnonzero(mask).tolist() if self._paths else ():
-            self._paths[index].extend(self._simulation, index)
+        self._record(mask)
         return self.observing.of(self._simulation), self._info(mask, self._simulation.judgements(0))
 
     def step(
@@ -233,13 +230,13 @@ class CupVectorEnv(gym.vector.VectorEnv[Any, NDArray[np.float32], NDArray[Any]])
         self._begin_paths(drawn)
         terms, _, terminated, truncated = judged
         self._over = terminated | truncated
+        self._record(self._everywhere)
         info = {}
         if self.autoreset_mode == AutoresetMode.SAME_STEP and self._over.any():
             info = self._final(self._over, judged)
             self._begin(self._over)
+            self._record(self._over)
             judged = simulation.judgements(0)
-        for index, paths in enumerate(self._paths):
-            paths.extend(simulation, index)
         info.update(self._info(self._everywhere, judged))
         return self.observing.of(simulation), terms[-1], terminated, truncated, info
 
@@ -315,6 +312,19 @@ class CupVectorEnv(gym.vector.VectorEnv[Any, NDArray[np.float32], NDArray[Any]])
     def _begin_paths(self, mask: NDArray[np.bool_]) -> None:
         for index in np.flatnonzero(mask).tolist() if self._paths else ():
             self._paths[index].begin()
+            self._films[index].clear()
+
+    def _record(self, mask: NDArray[np.bool_]) -> None:
+        """Add the present moment of the environments in `mask` to their paths and films."""
+        for index in np.flatnonzero(mask).tolist() if self._paths else ():
+            self._paths[index].extend(self._simulation, index)
+            if self.render_mode == "rgb_array_list":
+                self._films[index].append(self._picture(index))
+
+    def _picture(self, index: int) -> NDArray[np.uint8]:
+        from reach import render
+
+        return render.draw(scene_of(self._simulation, index, self._paths[index], Label()), *self._size)
 
     def _info(self, mask: NDArray[np.bool_], judged: tuple[NDArray[Any], ...]) -> dict[str, Any]:
         """Return `info` of the environments in `mask`, each key with its mask, as Gymnasium has it."""
@@ -335,13 +345,15 @@ class CupVectorEnv(gym.vector.VectorEnv[Any, NDArray[np.float32], NDArray[Any]])
         return {"final_obs": observations, "_final_obs": over, "final_info": final, "_final_info": over}
 
     def render(self) -> tuple[Any, ...] | None:
-        """Return the pictures, (height, width, 3) uint8, one for each environment."""
-        if self.render_mode is None:
-            gym.logger.warn("render: expected render_mode='rgb_array', got None")
-            return None
-        from reach import render
+        """Return the picture of each environment, (height, width, 3) uint8.
 
-        return tuple(
-            render.draw(scene_of(self._simulation, index, paths, Label()), *self._size)
-            for index, paths in enumerate(self._paths)
-        )
+        With "rgb_array_list" return a list for each: the pictures of its present trial since the last call.
+        """
+        if self.render_mode is None:
+            gym.logger.warn("render: expected render_mode='rgb_array' or 'rgb_array_list', got None")
+            return None
+        if self.render_mode == "rgb_array":
+            return tuple(self._picture(index) for index in range(self.num_envs))
+        films = tuple(self._films)
+        self._films = [[] for _ in films]
+        return films

@@ -316,7 +316,7 @@ def test_observations_of_earlier_steps_stay_as_they_were() -> None:
         ({"threads": 0}, "threads: .* got 0"),
         ({"max_episode_steps": 0}, "max_episode_steps: .* got 0"),
         ({"render_mode": "human"}, "render_mode: .* got 'human'"),
-        ({"render_mode": "rgb_array_list"}, "render_mode: .* got 'rgb_array_list'; use vectorization_mode='sync'"),
+        ({"render_mode": "depth_array"}, "render_mode: .* got 'depth_array'"),
         ({"perturbation": [None]}, "each of 2 environments, got 1"),
     ],
 )
@@ -375,3 +375,20 @@ def test_pictures_are_given_one_for_each() -> None:
     frames = env.render()
     assert [frame.shape for frame in frames] == [(84, 84, 3)] * 2
     assert np.any(frames[0] != frames[1])
+
+
+@pytest.mark.parametrize("autoreset", ["NextStep", "SameStep"])
+@pytest.mark.parametrize("mode", ["rgb_array", "rgb_array_list"])
+def test_pictures_are_those_of_gymnasiums_vectors(mode: str, autoreset: str) -> None:
+    options = {"render_mode": mode, "width": 48, "height": 40, "max_episode_steps": 5}
+    vectors = singles(IDS[1], 2, autoreset, **options), native(IDS[1], 2, autoreset_mode=autoreset, **options)
+    for env in vectors:
+        assert mode in env.metadata["render_modes"]
+        env.reset(seed=3)
+    for step, actions in enumerate(actions_of(0, 2, 16)):
+        for env in vectors:
+            env.step(actions)
+        # A list begins anew with each call and with each trial.
+        if step % 3 == 0:
+            sync, ours = (env.render() for env in vectors)
+            assert data_equivalence(sync, ours, exact=True)
