@@ -154,7 +154,8 @@ class CupEnv(gym.Env[Any, NDArray[np.float32]]):
     and seen cup, and `proprioception`, the vector from the joint angles on. See `reach.sim.retina`.
 
     ## Rewards
-    `info["reward_terms"]` holds the terms by name.
+    `info` holds the terms: `reward_progress`, `reward_grasp`, `reward_effort`, `reward_tipping`, `reward_success` and
+    `reward_step`. Their sum is the reward.
 
     - `reward="dense"` (the default): progress of the seen hand towards the seen cup, and of the grasp (differences of
       potentials, weighted 4 and 8); a small cost of changes of the command; +10 for success. If the cup tips over, both
@@ -183,7 +184,7 @@ class CupEnv(gym.Env[Any, NDArray[np.float32]]):
     | `strength` | `1` | factor on the largest torques and muscle forces, 0.2..5 |
     | `cup`, `senses` | `None` | a `reach.Cup` and a `reach.Senses`, or mappings of their fields |
     | `strict_actions` | `False` | whether an action outside the bounds is an error; else it is clipped |
-    | `truth` | `True` | whether `info["truth"]` is given; without it a step is faster |
+    | `truth` | `True` | whether `info["truth"]` is given; without it `info` is flat, and a step is faster |
     | `render_mode` | `None` | `"human"` or `"rgb_array"` |
     | `width`, `height` | `600` | of the picture, pixels |
 
@@ -196,7 +197,8 @@ class CupEnv(gym.Env[Any, NDArray[np.float32]]):
 
     ## Version history
     - v1: the first published version. For postures an action changes the command instead of being the command.
-      Actions outside the bounds are clipped. `info["truth"]` is a plain dictionary.
+      Actions outside the bounds are clipped. `info["truth"]` is a plain dictionary, and `info` holds the terms of the
+      reward by name.
     - v0: never published; actions were absolute postures, with zero in the middle of the joints' ranges.
     """
 
@@ -462,11 +464,8 @@ class CupEnv(gym.Env[Any, NDArray[np.float32]]):
         is_success = success > 0.0
         info = {
             # `tasks.REWARD_TERMS`, written out for speed.
-            "reward_terms": {
-                "progress": progress, "grasp": grasp, "effort": effort,
-                "tipping": tipping, "success": success_bonus, "step": time_penalty,
-            },
-            "is_success": is_success,
+            "reward_progress": progress, "reward_grasp": grasp, "reward_effort": effort, "reward_tipping": tipping,
+            "reward_success": success_bonus, "reward_step": time_penalty, "is_success": is_success,
         }  # fmt: skip
         if self.truth:
             info["truth"] = truth_of(moment, numbers)

@@ -52,9 +52,9 @@ class CupVectorEnv(gym.vector.VectorEnv[Any, NDArray[np.float32], NDArray[Any]])
     """`num_envs` trials side by side; spaces, rewards and ends are those of `CupEnv`.
 
     Create one with `gym.make_vec("reach/CupGrab-v1", num_envs=64, vectorization_mode="vector_entry_point")`. `info`
-    holds arrays over the environments, in the layout of Gymnasium's `SyncVectorEnv`: `is_success` (num_envs,);
-    `reward_terms` and `truth`, dictionaries of arrays: `truth["hand"]` is (num_envs, 2). `truth=False` leaves the true
-    state out, which makes a step faster.
+    holds arrays over the environments, in the layout of Gymnasium's `SyncVectorEnv`: `is_success` and the terms of the
+    reward, (num_envs,), and `truth`, a dictionary of arrays: `truth["hand"]` is (num_envs, 2). `truth=False` leaves the
+    true state out, which makes a step faster.
     """
 
     def __init__(
@@ -329,8 +329,8 @@ class CupVectorEnv(gym.vector.VectorEnv[Any, NDArray[np.float32], NDArray[Any]])
     def _info(self, mask: NDArray[np.bool_], judged: tuple[NDArray[Any], ...]) -> dict[str, Any]:
         """Return `info` of the environments in `mask`, each key with its mask, as Gymnasium has it."""
         terms, won, _, _ = judged
-        named = {name: terms[k] for k, name in enumerate(tasks.REWARD_TERMS)} | dict.fromkeys(TERM_MASKS, mask)
-        info = {"reward_terms": named, "_reward_terms": mask, "is_success": won, "_is_success": mask}
+        info = {name: terms[k] for k, name in enumerate(tasks.REWARD_TERMS)} | dict.fromkeys(TERM_MASKS, mask)
+        info |= {"is_success": won, "_is_success": mask}
         if self.truth:
             info |= {"truth": truths_of(self._simulation.world, mask), "_truth": mask}
         return info

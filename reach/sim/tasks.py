@@ -35,7 +35,9 @@ HOLD_S = 0.2
 REACH_RADIUS_M = 0.02
 REACH_STILL_S = 0.1
 
-REWARD_TERMS = ("progress", "grasp", "effort", "tipping", "success", "step")
+REWARD_TERMS = (
+    "reward_progress", "reward_grasp", "reward_effort", "reward_tipping", "reward_success", "reward_step"
+)  # fmt: skip
 PROGRESS_WEIGHT = 4.0
 PROGRESS_SCALE_M = 0.15
 APERTURE_WEIGHT = 3.0

@@ -99,6 +99,22 @@ def test_every_vector_gives_the_same(env_id: str, options: dict[str, Any]) -> No
         envs.close()
 
 
+def test_without_truth_info_is_flat(env_id: str, options: dict[str, Any]) -> None:
+    """TorchRL, for one, reads no nested dictionaries."""
+    env = gym.make(env_id, truth=False, **options)
+    env.reset(seed=0)
+    _, reward, _, _, info = env.step(np.full(4, 0.5))
+    assert all(isinstance(value, bool | float) for value in info.values())
+    assert reward == pytest.approx(sum(value for name, value in info.items() if name.startswith("reward_")))
+    for mode in MODES:
+        envs = gym.make_vec(env_id, 2, mode, truth=False, **options)
+        envs.reset(seed=0)
+        infos = envs.step(np.full((2, 4), 0.5))[4]
+        assert set(infos) == {mask + name for name in info for mask in ("", "_")}
+        assert all(values.shape == (2,) and values.dtype != object for values in infos.values())
+        envs.close()
+
+
 def test_no_action_of_numbers_is_out_of_bounds(env_id: str, options: dict[str, Any]) -> None:
     envs = [gym.make(env_id, **options) for _ in range(2)]
     for action in ([9.0, -9.0, 9.0, -9.0], np.full(4, np.float32(-1.0000001)), np.array([2, 0, -2, 1])):
