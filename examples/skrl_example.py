@@ -38,8 +38,7 @@ def main(timesteps: int = 1_024, env: str = "reach:reach/CupGrab-v1", num_envs: 
     reset_at_once = {"autoreset_mode": AutoresetMode.SAME_STEP}
     envs = wrap_env(gym.make_vec(env, num_envs=num_envs, vectorization_mode="sync", vector_kwargs=reset_at_once))
     spaces = {"observation_space": envs.observation_space, "action_space": envs.action_space}
-    # The environment refuses actions outside its action space.
-    policy = gaussian_model(**spaces, network=LAYERS, output="ACTIONS", clip_actions=True, initial_log_std=-0.5)
+    policy = gaussian_model(**spaces, network=LAYERS, output="ACTIONS", initial_log_std=-0.5)
     value = deterministic_model(**spaces, network=LAYERS, output="ONE")
     for model in (policy, value):
         model.init_state_dict()
