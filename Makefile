@@ -3,9 +3,9 @@ VENV := .venv
 PYTHON ?= python3
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
-# Libraries with compatible versions share an environment; RLlib pins another gymnasium.
+# Libraries with compatible versions share an environment; RLlib and CleanRL pin other versions of gymnasium.
 INTEGRATION := .venv-integration
-INTEGRATION_ENVIRONMENTS := $(INTEGRATION)/shared/.installed $(INTEGRATION)/rllib/.installed
+INTEGRATION_ENVIRONMENTS := $(patsubst %,$(INTEGRATION)/%/.installed,shared rllib gymnasium029)
 # One thread per process; this is part of the definition of an experiment.
 export OMP_NUM_THREADS := 1
 
@@ -48,8 +48,12 @@ lowest:
 		"$$(grep '^torch==' constraints.txt)" "pytest>=8" "hypothesis>=6.100"
 	$(LOWEST)/bin/python -m pytest -q tests/reach tests/agents/test_learner.py tests/agents/test_checkpoints.py
 
+# The examples are run from outside, the tests of shared/ and gymnasium029/ inside the environment of that name.
 integration: $(INSTALLED) $(INTEGRATION_ENVIRONMENTS)
-	$(BIN)/python -m pytest -m integration tests/integration
+	$(BIN)/python -m pytest -m integration tests/integration/test_examples.py
+	$(INTEGRATION)/shared/bin/python -m pytest -m integration --confcutdir tests/integration/shared tests/integration/shared
+	$(INTEGRATION)/gymnasium029/bin/python -m pytest -m integration --confcutdir tests/integration/gymnasium029 \
+		tests/integration/gymnasium029
 
 # All pictures and films of README and docs.
 gallery: $(INSTALLED)
@@ -108,8 +112,10 @@ $(INSTALLED): pyproject.toml constraints.txt
 	$(BIN)/python -m pip install --quiet -c constraints.txt -e ".[learners,study,test]"
 	touch $@
 
-$(INTEGRATION)/shared/.installed: LIBRARIES := stable-baselines3 sb3-contrib torchrl tianshou skrl moviepy tyro
+$(INTEGRATION)/shared/.installed: LIBRARIES := stable-baselines3 sb3-contrib torchrl tianshou skrl rl_zoo3 requests seaborn \
+	'minari[hdf5,create]' 'gymnasium[array-api,jax]' moviepy tyro pytest
 $(INTEGRATION)/rllib/.installed: LIBRARIES := 'ray[rllib]' tyro
+$(INTEGRATION)/gymnasium029/.installed: LIBRARIES := gymnasium pytest
 $(INTEGRATION)/%/.installed: pyproject.toml constraints-integration-%.txt
 	test -x $(@D)/bin/python || $(PYTHON) -m venv $(@D)
 	$(@D)/bin/python -m pip install --quiet --upgrade pip

@@ -15,6 +15,7 @@ ROOT = Path(__file__).parents[2]
 # Example that trains: the environment under .venv-integration in which it runs.
 TRAINING = {
     "cleanrl_like": "shared",
+    "minari_example": "shared",
     "rllib_example": "rllib",
     "sb3_contrib_example": "shared",
     "skrl_example": "shared",

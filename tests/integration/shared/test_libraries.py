@@ -14,6 +14,7 @@ from reach import ENVIRONMENTS, TRIAL_STEPS
 pytestmark = [pytest.mark.integration, pytest.mark.parametrize("env_id", ENVIRONMENTS)]
 
 NATIVE = "vector_entry_point"
+SETTINGS = Path(__file__).parents[3] / "examples" / "rl_zoo3"
 
 
 @pytest.mark.parametrize("mode", ["sync", NATIVE])
@@ -158,3 +159,21 @@ def test_minari_reads_what_it_wrote(
         assert (read.shape, read.dtype) == (written.shape, written.dtype)
         # JPEG loses some of a colour picture.
         assert np.array_equal(read, written) or (name == "retina" and not encoding)
+
+
+@pytest.mark.parametrize(("algorithm", "steps"), [("ppo", 2_048), ("sac", 2_600), ("td3", 2_600)])
+def test_rl_zoo3_trains_with_the_shipped_settings(
+    algorithm: str, steps: int, env_id: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from rl_zoo3.train import train
+
+    arguments = [
+        "rl_zoo3", "--algo", algorithm, "--env", env_id, "--gym-packages", "reach",
+        "--conf-file", str(SETTINGS / f"{algorithm}.yml"), "--n-timesteps", str(steps), "--eval-freq", "-1",
+        "--log-folder", str(tmp_path), "--device", "cpu", "--verbose", "0",
+    ]  # fmt: skip
+    monkeypatch.setattr("sys.argv", arguments)
+    train()
+    # Its plots look for the name of this folder.
+    folder = env_id.replace("/", "-")
+    assert (tmp_path / algorithm / f"{folder}_1" / f"{folder}.zip").exists()
