@@ -24,8 +24,6 @@ from zipfile import ZIP_STORED, ZipFile, ZipInfo
 import numpy as np
 from numpy.lib import format as npy
 from numpy.typing import NDArray
-from safetensors import safe_open
-from safetensors.numpy import save
 
 from agents.settings import Setting, check_settings, short
 from reach.files import unfinished_path
@@ -120,6 +118,9 @@ def write_checkpoint(folder: Path, config: Mapping[str, Any], policy: Arrays, st
         ValueError: an object array.
         FileExistsError: `folder` exists and is not a checkpoint.
     """
+    # Here, because `agents.vec_env` works without safetensors.
+    from safetensors.numpy import save
+
     for name, array in [*policy.items(), *state.items()]:
         if array.dtype.hasobject:
             raise ValueError(f"array {name!r}: expected numbers, got dtype {array.dtype}")
@@ -217,6 +218,8 @@ def read_checkpoint(
 
 
 def _read_policy(path: Path, expected: Entries, folder: Path) -> dict[str, NDArray[Any]]:
+    from safetensors import safe_open
+
     with parsing(path, "cannot be read as safetensors"):
         _require_file(path)
         with path.open("rb") as file:

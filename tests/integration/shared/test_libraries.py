@@ -17,6 +17,19 @@ NATIVE = "vector_entry_point"
 SETTINGS = Path(__file__).parents[3] / "examples" / "rl_zoo3"
 
 
+def test_stable_baselines3_alone_trains_on_the_compiled_vector(env_id: str) -> None:
+    """Of this project's learners it needs no library, such as safetensors."""
+    from importlib.util import find_spec
+
+    from stable_baselines3 import PPO
+
+    from agents.vec_env import CupVecEnv
+
+    assert find_spec("safetensors") is None
+    model = PPO("MlpPolicy", CupVecEnv(env_id, 8), n_steps=64, device="cpu").learn(1_024)
+    assert model.num_timesteps == 1_024
+
+
 @pytest.mark.parametrize("mode", ["sync", NATIVE])
 def test_torchrl_batches_and_reads_info(mode: str, env_id: str) -> None:
     import torch
