@@ -26,10 +26,34 @@ settings.register_profile("untimed", deadline=None)
 settings.load_profile("untimed")
 
 
+# The longest files first, so that no worker ends alone. The first two compile different kernels.
+FIRST = (
+    "reach/test_laws.py",
+    "agents/spiking/test_circuit.py",
+    "scripts/test_compare.py",
+    "scripts/test_scripts.py",
+    "agents/test_learner.py",
+    "agents/test_resuming.py",
+    "scripts/test_tuning.py",
+    "docs/test_docs.py",
+    "reach/study/engine/test_scheduler.py",
+    "reach/study/engine/test_kills.py",
+    "reach/study/report/test_page_in_browser.py",
+    "reach/test_jit.py",
+)
+
+
 def pytest_configure(config: pytest.Config) -> None:
     """Give each file to one worker, so that its fixtures are made once."""
     if config.getoption("dist", "no") == "load":
         config.option.dist = "loadfile"
+        config.option.loadscopereorder = False
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Run the longest files first."""
+    places = {ROOT / "tests" / name: place for place, name in enumerate(FIRST)}
+    items.sort(key=lambda item: places.get(item.path, len(places)))
 
 
 @pytest.fixture
