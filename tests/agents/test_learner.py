@@ -50,7 +50,7 @@ def commands(model: Any, seed: int = 9, steps: int = 60, **options: Any) -> np.n
     return np.array(found)
 
 
-def test_three_hundred_trials_teach_to_grab(trained: Any) -> None:
+def test_a_hundred_trials_teach_to_grab(trained: Any) -> None:
     assert evaluate(trained, GRAB, trials=40, seed=1) >= 0.9
 
 
@@ -90,7 +90,7 @@ def test_evaluate_policy_and_a_plain_loop_agree(trained: Any) -> None:
 
 def test_learning_in_several_environments_at_once_works() -> None:
     model = make_learner("error-bp", make_vec_env(GRAB, n_envs=4, seed=0), seed=0)
-    train_trials(model, 200)
+    train_trials(model, 100)
     assert evaluate(model, GRAB, trials=30) >= 0.8
 
 
@@ -132,11 +132,13 @@ def test_learning_stops_after_the_asked_steps_between_trials() -> None:
 @pytest.mark.parametrize("name", KINDS)
 def test_every_learner_has_the_model_interface_and_a_saved_one_acts_as_before(name: str, tmp_path: Path) -> None:
     env = gym.make(GRAB, **find(name).env_options)
-    model = make_learner(name, env, seed=2)
+    # Those that replay begin to learn after 100 steps.
+    replays = name.startswith(("reward-sac", "reward-td3", "reward-tqc"))
+    model = make_learner(name, env, seed=2, **({"learning_starts": 100} if replays else {}))
     if find(name).trials:
         train_trials(model, 3)
     else:
-        model.learn(16 * 64)
+        model.learn(160)
     model.save(tmp_path / "kept")
     assert learner_of(tmp_path / "kept") == name
     again = load_learner(tmp_path / "kept", env_for(tmp_path / "kept"))
@@ -351,17 +353,17 @@ def test_what_was_learned_with_postures_serves_torques_and_muscles(trained: Any,
 @pytest.mark.parametrize("control", ["torque", "muscle"])
 def test_error_learners_learn_by_torques_and_muscles(control: str) -> None:
     model = make_learner("error-bp", gym.make(GRAB, control=control), seed=1)
-    before = evaluate(model, GRAB, trials=30)
-    train_trials(model, 150)
-    assert evaluate(model, GRAB, trials=30) > before + 0.2
+    before = evaluate(model, GRAB, trials=20)
+    train_trials(model, 40)
+    assert evaluate(model, GRAB, trials=20) > before + 0.2
 
 
 def test_a_learner_that_sees_pictures_alone_learns_and_goes_through_a_protocol() -> None:
     options = find("error-retina-dfa").env_options
     model = make_learner("error-retina-dfa", make_vec_env(GRAB, n_envs=2, seed=0, env_kwargs=options), seed=0)
-    before = evaluate(model, GRAB, trials=30)
-    train_trials(model, 200)
-    assert evaluate(model, GRAB, trials=30) > before + 0.2
+    before = evaluate(model, GRAB, trials=20)
+    train_trials(model, 100)
+    assert evaluate(model, GRAB, trials=20) > before + 0.2
     protocol = Protocol("short", (Block(BASELINE, 2), Block(PERTURBED, 2, (Rotation(30.0),))), source="none")
     assert len(run_protocol(model, protocol, seed=0).rows) == 4
 

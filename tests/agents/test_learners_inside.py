@@ -134,7 +134,8 @@ def test_feedback_alone_has_nothing_to_show() -> None:
     assert (inside.layers, inside.populations, inside.error_path) == ((), (), None)
 
 
-def test_what_was_lacking_reaches_the_cells_that_remember_and_no_synapse() -> None:
+def test_what_was_lacking_reaches_the_cells_that_remember_and_no_synapse(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("agents.error.memory.UPDATES", 20)
     model = learner("error-memory-bp")
     model.end_baseline()
     found = seen_in(model, STEPS)
@@ -147,11 +148,11 @@ def test_what_was_lacking_reaches_the_cells_that_remember_and_no_synapse() -> No
 
 
 REWARDED: dict[str, tuple[int, str, list[int], dict[str, Any]]] = {
-    "reward-mlp-dfa": (128 * 32 * 2, "broadcast", [19, 128, 128, 4], {}),
-    "reward-lstm-bp": (16 * 64 * 2, "backward", [64, 64, 4], {}),
+    "reward-mlp-dfa": (128 * 8 * 2, "broadcast", [19, 128, 128, 4], {"n_steps": 8, "n_epochs": 2}),
+    "reward-lstm-bp": (16 * 16 * 2, "backward", [64, 64, 4], {"n_steps": 16, "n_epochs": 2}),
     "reward-sac-mlp-fa": (220, "backward", [19, 128, 128, 4], {"learning_starts": 180}),
     "reward-td3-mlp-ifa": (220, "forward", [19, 128, 128, 4], {"learning_starts": 180}),
-    "reward-tqc-mlp-bp": (240, "backward", [21, 128, 128, 4], {"learning_starts": 180}),
+    "reward-tqc-mlp-bp": (240, "backward", [21, 128, 128, 4], {"learning_starts": 180, "gradient_steps": 1}),
 }
 
 

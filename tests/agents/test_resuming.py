@@ -42,10 +42,11 @@ ROOT = Path(__file__).parents[2]
 # other last bits.
 FORKS = """
 import json, os, sys, traceback
-import torch
+import torch, rich, tqdm, tyro
 torch.set_num_threads(1)
+import torch._dynamo  # which an optimiser imports in its first step
+import agents.error.learner, agents.reward.off_policy, agents.reward.on_policy, agents.reward.spiking
 import gymnasium as gym
-from agents.learner import make_learner
 env = gym.make("reach/CupGrab-v1")
 env.reset(seed=0)
 env.step(env.action_space.sample())
@@ -144,7 +145,10 @@ def everything(folder: Path) -> dict[str, bytes]:
         "reward-snn-stdp",
     ],
 )
-def test_going_on_in_another_process_is_never_having_stopped(name: str, forks: Forks, tmp_path: Path) -> None:
+def test_going_on_in_another_process_is_never_having_stopped(
+    name: str, forks: Forks, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("agents.error.memory.UPDATES", 20)
     model = make_learner(name, gym.make(GRAB, **find(name).env_options), seed=5)
     train_trials(model, 9)
     model.end_baseline()
@@ -155,6 +159,8 @@ def test_going_on_in_another_process_is_never_having_stopped(name: str, forks: F
     assert everything(tmp_path / "whole") == everything(tmp_path / "never_stopped")
 
 
+# Rollouts of 16 steps, each learned from twice.
+SHORT = {"n_steps": 16, "n_epochs": 2}
 LEARN_ON = """
 import sys
 from agents.learner import env_for, load_learner
@@ -168,13 +174,13 @@ model.save(whole)
 @pytest.mark.parametrize(
     ("name", "steps", "settings"),
     [
-        ("reward-mlp-dfa", 128 * 32, {}),
-        ("reward-lstm-bp", 16 * 64, {}),
+        ("reward-mlp-dfa", 128 * 16, SHORT),
+        ("reward-lstm-bp", 16 * 16, SHORT),
         ("reward-sac-mlp-dfa", 250, {"learning_starts": 200}),
         ("reward-td3-mlp-ifa", 250, {"learning_starts": 200}),
-        ("reward-tqc-mlp-bp", 220, {"learning_starts": 180}),
+        ("reward-tqc-mlp-bp", 220, {"learning_starts": 180, "gradient_steps": 1}),
         # Its buffer has begun to be written over.
-        ("reward-tqc-mlp-bp", 320, {"learning_starts": 300, "buffer_size": 60}),
+        ("reward-tqc-mlp-bp", 320, {"learning_starts": 300, "buffer_size": 60, "gradient_steps": 1}),
     ],
 )
 def test_learning_from_reward_goes_on_too(
@@ -211,12 +217,12 @@ class SaveAtRollout(BaseCallback):
 @pytest.mark.parametrize(
     ("name", "steps", "rollout", "settings"),
     [
-        ("reward-mlp-dfa", 4 * 128 * 32, 3, {}),
-        ("reward-lstm-bp", 4 * 16 * 64, 4, {}),
+        ("reward-mlp-dfa", 4 * 128 * 16, 3, SHORT),
+        ("reward-lstm-bp", 4 * 16 * 16, 4, SHORT),
         ("reward-sac-mlp-dfa", 400, 15, {"learning_starts": 200}),
         ("reward-td3-mlp-ifa", 400, 22, {"learning_starts": 200}),
-        ("reward-tqc-mlp-bp", 400, 20, {"learning_starts": 180}),
-        ("reward-tqc-mlp-bp", 500, 27, {"learning_starts": 300, "buffer_size": 60}),
+        ("reward-tqc-mlp-bp", 400, 20, {"learning_starts": 180, "gradient_steps": 1}),
+        ("reward-tqc-mlp-bp", 500, 27, {"learning_starts": 300, "buffer_size": 60, "gradient_steps": 1}),
     ],
 )
 def test_learning_goes_on_from_the_start_of_any_rollout(
@@ -353,7 +359,7 @@ def saved_amount(folder: Path, counted: str) -> int:
 
 @pytest.mark.parametrize(
     ("learner", "amount"),
-    [("error-mlp-dfa", ("--trials", "250")), ("reward-sac-mlp-bp", ("--timesteps", "2700"))],
+    [("error-mlp-dfa", ("--trials", "120")), ("reward-sac-mlp-bp,learning_starts=1000", ("--timesteps", "1400"))],
 )
 def test_a_training_that_is_killed_or_stopped_ends_as_one_that_was_not(
     learner: str, amount: tuple[str, str], forks: Forks, tmp_path: Path

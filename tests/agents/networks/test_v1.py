@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -13,7 +14,8 @@ from hypothesis import strategies as st
 from agents.networks.sensory_cells import NORM, ORIENTATIONS, SCALES, ComplexCells, GaborFilters, Receptors, V1Bank
 from reach.sim.retina import CUP_RGB, HAND_RGB, TABLE_RGB
 
-BANK, COMPLEX = V1Bank(), ComplexCells()
+# Made when first used: making them compiles.
+bank, complex_cells = cache(V1Bank), cache(ComplexCells)
 PHASES = (0.0, 1.0, 2.5)
 
 
@@ -55,11 +57,11 @@ def test_even_filters_do_not_respond_to_a_uniform_picture() -> None:
     np.testing.assert_allclose(even[:, 4:-4, 4:-4], 0.0, atol=1e-12)
 
 
-@pytest.mark.parametrize("cells", [BANK, COMPLEX])
+@pytest.mark.parametrize("cells", [bank, complex_cells])
 def test_an_empty_table_excites_no_cell_and_activities_have_one_norm(cells: Any) -> None:
-    np.testing.assert_allclose(cells.activity(table_with(CUP_RGB, np.zeros((64, 64)))), 0.0, atol=1e-12)
+    np.testing.assert_allclose(cells().activity(table_with(CUP_RGB, np.zeros((64, 64)))), 0.0, atol=1e-12)
     for contrast in (0.1, 1.0):
-        activity = cells.activity(table_with(CUP_RGB, contrast * disc(25, 30)))
+        activity = cells().activity(table_with(CUP_RGB, contrast * disc(25, 30)))
         assert np.linalg.norm(activity) == pytest.approx(NORM)
 
 
@@ -69,10 +71,10 @@ def test_complex_cells_prefer_their_orientation_whatever_the_phase(preferred: in
     for phase in PHASES:
         # Of the smaller size there are five kinds, four simple cells and then the complex one, on 16 x 16 places.
         dark = np.asarray(TABLE_RGB) * (1.0 - 0.5 * grating(preferred, phase)[..., None])
-        luminance = BANK.activity(dark)[: 5 * ORIENTATIONS * 256].reshape(5, ORIENTATIONS, 16, 16)[4, :, 5:11, 5:11]
+        luminance = bank().activity(dark)[: 5 * ORIENTATIONS * 256].reshape(5, ORIENTATIONS, 16, 16)[4, :, 5:11, 5:11]
         assert np.all(np.argmax(luminance.mean(axis=(1, 2)), axis=0) == preferred)
         strengths.append(luminance[preferred].mean())
-        colour = COMPLEX.activity(table_with(CUP_RGB, grating(preferred, phase)))
+        colour = complex_cells().activity(table_with(CUP_RGB, grating(preferred, phase)))
         assert np.all(np.argmax(colour.reshape(ORIENTATIONS, 8, 8)[:, 2:6, 2:6], axis=0) == preferred)
     assert np.ptp(strengths) < 0.1 * np.mean(strengths)
 
@@ -80,9 +82,9 @@ def test_complex_cells_prefer_their_orientation_whatever_the_phase(preferred: in
 def test_a_dark_hand_beside_the_cup_hardly_changes_the_response_to_colour() -> None:
     cup = table_with(CUP_RGB, disc(25, 30))
     both = cup + table_with(HAND_RGB, disc(45, 20, 5.0)) - np.array(TABLE_RGB)
-    assert COMPLEX.activity(cup) @ COMPLEX.activity(both) / NORM**2 > 0.95
+    assert complex_cells().activity(cup) @ complex_cells().activity(both) / NORM**2 > 0.95
     elsewhere = table_with(CUP_RGB, disc(25, 42))
-    assert COMPLEX.activity(cup) @ COMPLEX.activity(elsewhere) / NORM**2 < 0.6
+    assert complex_cells().activity(cup) @ complex_cells().activity(elsewhere) / NORM**2 < 0.6
 
 
 def test_receptors_respond_to_the_light_that_the_table_would_add() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cache
 from typing import Any
 
 import gymnasium as gym
@@ -29,7 +30,9 @@ KINDS: dict[Any, tuple[Any, dict[str, Any], int]] = {
 HIDDEN = {"net_arch": [24, 16]}
 
 
+@cache
 def taught(kind: Any, policy: Any, **policy_kwargs: Any) -> Any:
+    """Return a model after some learning, to be looked at only."""
     _, settings, steps = KINDS[kind]
     env = make_vec_env(GRAB, n_envs=1, seed=4)
     return kind(policy, env, seed=4, policy_kwargs={**HIDDEN, **policy_kwargs}, **settings).learn(steps)
@@ -89,7 +92,8 @@ def test_alignment_is_told_by_layer(kind: Any) -> None:
 @pytest.mark.parametrize("kind", [SAC, TD3])
 def test_the_actor_s_gradient_by_the_critic_s_input_is_exact(kind: Any) -> None:
     model = taught(kind, KINDS[kind][0], rule="dfa")
-    exact = taught(kind, KINDS[kind][0], rule="bp")
+    policy, settings, _ = KINDS[kind]
+    exact = kind(policy, gym.make(GRAB), policy_kwargs={**HIDDEN, "rule": "bp"}, **settings)
     own, other = model.policy.critic, exact.policy.critic
     other.load_state_dict({k: v for k, v in own.state_dict().items() if "feedback" not in k})
     observation = torch.randn(8, 19)
