@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import importlib
 import json
 import math
@@ -60,7 +61,7 @@ def test_help_and_a_list_of_learners_are_given(run_here: Callable[..., subproces
         assert "learns from reward alone" in " ".join(done.stdout.split())
 
 
-def test_train_then_watch(tmp_path: Path) -> None:
+def test_train_then_watch(tmp_path: Path, run_here: Callable[..., subprocess.CompletedProcess[str]]) -> None:
     out = tmp_path / "tr\u00e4n 2"
     # A terminal that lacks a letter of the path is told the rest.
     words = ("--learner", "error-dfa", "--trials", 5, "--judge", 2, "--out", out)
@@ -69,15 +70,15 @@ def test_train_then_watch(tmp_path: Path) -> None:
     assert "watch.py" in trained.stdout
     assert "tr?n 2" in trained.stdout
     film = tmp_path / "film.mp4"
-    watched = run(
+    watched = run_here(
         "scripts/watch.py", "--learner", "error-dfa", "--checkpoint", out, "--first", 1, "--last", 1,
-        "--protocol", "prism", "--video", film,
+        "--protocol", "prism", "--size", 640, 400, "--speed", 2, "--video", film,
     )  # fmt: skip
     assert watched.returncode == 0, watched.stderr
     assert "compare" in watched.stdout
     frames = iio.imread(film)
-    assert frames.shape[1:] == (720, 1280, 3)
-    assert len(frames) > 20
+    assert frames.shape[1:] == (400, 640, 3)
+    assert len(frames) > 10
 
 
 def test_learners_are_watched_side_by_side_on_one_picture(
@@ -99,7 +100,7 @@ def test_a_trial_is_replayed_as_it_was_recorded(
 ) -> None:
     out = tmp_path / "study"
     words = ("--out", out, "--learners", "none", "--protocols", "rotation30", "--seeds", 1, "--jobs", 1, "--no-films")
-    compared = run("scripts/compare.py", *words)
+    compared = run_here("scripts/compare.py", *words)
     assert compared.returncode == 0, compared.stderr
     asked = ("--replay", out, "--learner", "none", "--trial", 23, "--size", 640, 400, "--speed", 8)
     done = run_here("scripts/watch.py", *asked, "--twin", "--video", tmp_path / "film.gif")
@@ -362,6 +363,7 @@ def test_a_learner_from_reward_is_tuned_by_what_it_misses_in_training(
     tmp_path: Path, run_here: Callable[..., subprocess.CompletedProcess[str]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("command.workers", ThreadPoolExecutor)
+    monkeypatch.setattr("tuning.JUDGED_TRIALS", 10)
     settings = tmp_path / "tuned.json"
     words = ("--learners", "reward-snn-stdp", "--trials", 1, "--seeds", 1, "--training-share", 0.001)
     done = run_here("scripts/tune.py", "--out", tmp_path / "search", *words, "--settings", settings)
@@ -370,7 +372,7 @@ def test_a_learner_from_reward_is_tuned_by_what_it_misses_in_training(
     assert 0.007 <= found["settings"]["rate"] <= 0.7
     assert found["history"][0]["missed_in_training"] > 0.5
     picture = tmp_path / "pictures" / "tuning.png"
-    drawn = run("scripts/figure.py", "tuning", "--settings", settings, "--out", picture)
+    drawn = run_here("scripts/figure.py", "tuning", "--settings", settings, "--out", picture)
     assert drawn.returncode == 0, drawn.stderr
     assert picture.read_bytes() == (tmp_path / "search" / "tuning.png").read_bytes()
     settings.write_text('{"error-bp": 5}')
@@ -433,11 +435,11 @@ INTERRUPTED = {
 }
 
 
-@pytest.mark.parametrize(("name", "library"), [*((name, "gymnasium") for name in SCRIPTS), ("train", "tyro")])
-def test_an_interruption_is_answered_in_a_line(name: str, library: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize("library", INTERRUPTED)
+def test_an_interruption_is_answered_in_a_line(library: str, tmp_path: Path) -> None:
     (tmp_path / f"{library}.py").write_text(INTERRUPTED[library])
     done = subprocess.run(
-        [sys.executable, ROOT / "scripts" / f"{name}.py"],
+        [sys.executable, ROOT / "scripts" / "train.py"],
         env=os.environ | {"PYTHONPATH": os.pathsep.join([str(tmp_path), str(ROOT)])},
         capture_output=True,
         text=True,
@@ -446,6 +448,19 @@ def test_an_interruption_is_answered_in_a_line(name: str, library: str, tmp_path
     assert done.returncode == 130
     assert done.stderr.count("\n") == 1
     assert done.stderr.startswith(("Interrupted.", "Stopped."))
+
+
+@pytest.mark.parametrize("name", SCRIPTS)
+def test_what_answers_an_interruption_is_imported_before_other_libraries(name: str) -> None:
+    body = ast.parse((ROOT / "scripts" / f"{name}.py").read_text()).body
+    imported = [
+        part.name if isinstance(node, ast.Import) else str(node.module)
+        for node in body
+        if isinstance(node, ast.Import | ast.ImportFrom)
+        for part in node.names
+    ]
+    others = [module for module in imported if module.partition(".")[0] not in sys.stdlib_module_names]
+    assert others[0] == "command"
 
 
 def test_an_interruption_at_work_is_answered_in_a_line_by_every_script(
