@@ -48,6 +48,8 @@ from reach.study.statistics import summarise
 # What a study's folder holds once its first job has ended; its table of jobs is there before.
 STUDY_FOLDERS = ("trials", "baseline", "logs")
 PROTOCOL_FILES = (".toml", ".py")
+# A place in a traceback: file, line and function.
+FRAME = re.compile(r'^ *File "(.+)", line (\d+), in (.+)$', re.MULTILINE)
 
 
 @dataclass(frozen=True)
@@ -221,8 +223,15 @@ def do_jobs(given: Compare, store: Store, jobs: list[Job], write: Callable[[], o
     if board is not None:
         board.close()
     for job, error in failures.items():
-        print(f"Failed: {job.title}: {error.strip().splitlines()[-1]} (all of it: {store.error_path(job)})")
+        print(f"Failed: {job.title}: {last_of_traceback(error)} (all of it: {store.error_path(job)})")
     return failures
+
+
+def last_of_traceback(error: str) -> str:
+    """Return the last line of a traceback, and before it the last place outside installed packages."""
+    places = [place for place in FRAME.findall(error) if "site-packages" not in place[0]]
+    where = [f"{Path(file).name}, line {line}, in {function}" for file, line, function in places[-1:]]
+    return ": ".join([*where, error.strip().splitlines()[-1]])
 
 
 def one_shard(given: Compare, shard: Shard) -> int:
