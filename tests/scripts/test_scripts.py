@@ -450,7 +450,7 @@ def test_an_interruption_is_answered_in_a_line(library: str, tmp_path: Path) -> 
     assert done.stderr.startswith(("Interrupted.", "Stopped."))
 
 
-@pytest.mark.parametrize("name", SCRIPTS)
+@pytest.mark.parametrize("name", [*SCRIPTS, "figure", "success", "watch"])
 def test_what_answers_an_interruption_is_imported_before_other_libraries(name: str) -> None:
     body = ast.parse((ROOT / "scripts" / f"{name}.py").read_text()).body
     imported = [
