@@ -132,13 +132,13 @@ def test_learning_stops_after_the_asked_steps_between_trials() -> None:
 @pytest.mark.parametrize("name", KINDS)
 def test_every_learner_has_the_model_interface_and_a_saved_one_acts_as_before(name: str, tmp_path: Path) -> None:
     env = gym.make(GRAB, **find(name).env_options)
-    # Those that replay begin to learn after 100 steps.
+    # Those that replay begin to learn after the first trial.
     replays = name.startswith(("reward-sac", "reward-td3", "reward-tqc"))
-    model = make_learner(name, env, seed=2, **({"learning_starts": 100} if replays else {}))
+    model = make_learner(name, env, seed=2, **({"learning_starts": 180} if replays else {}))
     if find(name).trials:
         train_trials(model, 3)
     else:
-        model.learn(160)
+        model.learn(240)
     model.save(tmp_path / "kept")
     assert learner_of(tmp_path / "kept") == name
     again = load_learner(tmp_path / "kept", env_for(tmp_path / "kept"))
