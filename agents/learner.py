@@ -32,6 +32,10 @@ LONGEST_TRIAL_STEPS = 150
 JUDGED_SEED = 1_000_000
 
 
+def preload() -> None:
+    """Import what torch would import in its first optimiser or count of operations, before workers are forked."""
+
+
 def make_learner(learner: str | Spec, env: Any, *, seed: int = 0, **settings: Any) -> Any:
     """Make an untrained learner.
 

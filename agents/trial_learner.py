@@ -6,6 +6,7 @@ closed over a delay would be unstable. What it learns, and from what, is up to t
 
 from __future__ import annotations
 
+import warnings
 from abc import ABC, abstractmethod
 from collections import deque
 from dataclasses import dataclass
@@ -387,6 +388,13 @@ class TrialLearner(ABC, Generic[T]):
 
     def _action(self, trial: T, observation: Any) -> NDArray[np.float32]:
         """Return the action (4,) that brings the command to the wanted one, or as near to it as an action can."""
+        if trial.command is not None and not self._continues(trial, observation):
+            warnings.warn(
+                f"observation: expected the command {trial.command.tolist()} after the last action, got "
+                f"{self.senses.latest_command(observation).tolist()}; call set_env if the environment has another "
+                "meaning of actions (command) than that of the learner",
+                stacklevel=3,
+            )
         wanted, last = self._act(trial, observation), self.senses.latest_command(observation).astype(np.float64)
         if trial.actions is None:
             # The command at the start of a trial is that of rest.

@@ -155,13 +155,15 @@ def load_simulation() -> None:
 def serve(modules: Sequence[str]) -> None:
     """Import `modules`, then fork a worker for every request until the engine closes the socket.
 
+    A function `preload` of a module is called: it loads what its learners would load later, each time anew.
+
     A request carries two descriptors: the worker's socket and its log. When a worker has ended, its socket receives
     {"exit": status}. A module that cannot be imported is left for the worker to report.
     """
     engine = socket_of_standard_input()
     for module in modules:
         with suppress(Exception):
-            importlib.import_module(module)
+            getattr(importlib.import_module(module), "preload", lambda: None)()
     load_simulation()
     if len(os.listdir("/proc/self/task")) > 1:  # threads, which no fork survives
         engine.send(UNFIT)

@@ -97,3 +97,13 @@ def test_an_action_that_is_not_a_number_is_refused() -> None:
     env = gym.make("reach/CupGrab-v1")
     with pytest.raises(ValueError, match="action: expected finite numbers, got"):
         model.play_trial(env, env.reset(seed=1)[0])
+
+
+def test_an_environment_with_another_meaning_of_actions_is_warned_of() -> None:
+    model = make_learner("none", gym.make("reach/CupGrab-v1", command="absolute"))
+    env = gym.make("reach/CupGrab-v1", command="increment")
+    action, state = model.predict(env.reset(seed=1)[0], episode_start=np.ones(1, dtype=bool))
+    # Where actions are absolute, an action of 0.5 does not keep the command.
+    observation, *_ = env.step(action + 0.5)
+    with pytest.warns(UserWarning, match="after the last action, got .*; call set_env"):
+        model.predict(observation, state=state, episode_start=np.zeros(1, dtype=bool))
