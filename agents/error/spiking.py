@@ -64,16 +64,16 @@ class SpikingState:
 
     Attributes:
         circuit: state of the circuit.
+        counted: (units,) number of spikes so far that `cost` includes.
         visual_input: the latest visual input.
         rate_hz: (inputs,) rates of the sources for it, Hz.
-        counted: (units,) spikes so far that `cost` includes.
         record: recorded spikes; None without a picture.
     """
 
     circuit: CircuitState
+    counted: NDArray[np.int64]
     visual_input: Array | None = None
     rate_hz: Array = field(default_factory=lambda: np.zeros(0))
-    counted: NDArray[np.int64] | None = None
     record: SpikeRecord | None = None
 
 
@@ -157,7 +157,8 @@ class SpikingFeedForward(FeedForward):
 
     def begin(self) -> SpikingState:
         """Return the state of the circuit at rest."""
-        state = SpikingState(self.circuit.begin())
+        circuit = self.circuit.begin()
+        state = SpikingState(circuit, counted=np.zeros_like(circuit.spikes))
         if self._records_spikes:
             state.record = SpikeRecord.empty(len(state.circuit.spikes))
         return state
@@ -241,8 +242,8 @@ class SpikingFeedForward(FeedForward):
 
     def _count_operations(self, state: SpikingState, control_steps: int) -> None:
         """Count the operations that the spikes since the last call, some control steps ago, have caused."""
-        spikes = state.circuit.spikes if state.counted is None else state.circuit.spikes - state.counted
-        state.counted = state.circuit.spikes.copy()
+        spikes = state.circuit.spikes - state.counted
+        state.counted += spikes
         self._count(
             effective_acs=float(self._fan_out @ spikes),
             eligibility_updates=float(self._pairs @ spikes),

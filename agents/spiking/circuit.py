@@ -21,6 +21,7 @@ step.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from itertools import pairwise
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
@@ -145,6 +146,8 @@ class SpikingCircuit:
         self.rules = plasticity_of([projection.plasticity for projection in projections], self.dtype)
         self.first_phase = rng.uniform(0.0, 1.0, inputs)
         self.seed = rng.integers(2**62, size=1)
+        starts = (self.synapses.unit_start[1:] - inputs).tolist()
+        self._parts = {name: slice(*limits) for name, limits in zip(cells, pairwise(starts), strict=True)}
         self._blocks = {name: Block.of(self.synapses, p) for p, name in enumerate(self.projections)}
         self._plastic = {name: block for name, block in self._blocks.items() if self.rules.plastic[block.p]}
         self.turnovers = {
@@ -227,11 +230,9 @@ class SpikingCircuit:
 
     def part(self, values: NDArray[Any], population: str) -> NDArray[Any]:
         """Return the view of one population in an array over all cells, for example in `state.cells.rate_hz`."""
-        if population not in self.populations:
+        if population not in self._parts:
             raise ValueError(f"population: expected one of {list(self.populations)}, got {population!r}")
-        q = 1 + list(self.populations).index(population)
-        first, last = self.synapses.unit_start[q : q + 2] - self.inputs
-        return values[first:last]
+        return values[self._parts[population]]
 
     def rate_hz(self, state: CircuitState, population: str) -> NDArray[Any]:
         """Return the filtered rates (cells,) of a population, Hz, a view."""
@@ -249,7 +250,7 @@ class SpikingCircuit:
         """Return the present eligibilities (axons, targets) of a plastic projection."""
         block = self._plastic_block_of(name)
         eligibility: NDArray[Any] = np.empty(block.shape, self.dtype)
-        _call(read_eligibility, self._kind, self.synapses, self.rules, state, block.p, eligibility)
+        _call(read_eligibility, self._kind, self.synapses, state, block.p, eligibility)
         return eligibility
 
     def teach(self, state: CircuitState, modulators: Mapping[str, NDArray[np.float64] | float]) -> None:
@@ -327,9 +328,9 @@ class SpikingCircuit:
             removed, formed = rewire(
                 block.weight, block.connected, bounds, structure, turnover, elapsed_ms / 1000.0, seed
             )
-            eligibility = state.eligibility[block.weights].reshape(block.shape)
-            eligibility.flat[removed] = 0.0
-            eligibility.flat[formed] = 0.0
+            eligibility = state.traces.eligibility[block.weights]
+            eligibility[removed] = 0.0
+            eligibility[formed] = 0.0
 
     def arrays(self) -> dict[str, NDArray[Any]]:
         """Return every array that a checkpoint must hold besides the settings, by name; to be filled in place."""

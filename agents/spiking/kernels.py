@@ -7,7 +7,6 @@ result does not depend on how many steps a call covers.
 
 from __future__ import annotations
 
-import math
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -16,13 +15,15 @@ from numpy.typing import NDArray
 from agents.spiking.lif import SMALLEST, STEP_MS, Cells, CellState, first_cell_state
 from agents.spiking.projections import SpikesUnderWay, Synapses, excite, no_spikes_under_way, send_spikes
 from agents.spiking.stdp import (
-    LARGEST_GROWTH,
+    SMALLEST_SCALE,
     PendingPotentiation,
+    Traces,
     add_pending,
     no_pending_potentiation,
+    no_traces,
+    postsynaptic_spikes,
     presynaptic_spikes,
-    rescale_eligibility,
-    rescale_traces,
+    rescale,
 )
 from reach.jit import inlined, kernel
 
@@ -45,10 +46,7 @@ class CircuitState(NamedTuple):
     Attributes:
         cells: voltages, drives and filtered rates.
         under_way: spikes that have not arrived.
-        pre_trace: (axons,) x, post_trace: (targets,) y, stored as x exp(+(clock - trace_origin) step / tau).
-        trace_origin: (projections,) step at which the stored traces were the true ones.
-        eligibility: (weights,), stored as e exp(+(clock - eligibility_origin) step / tau_e), without what is pending.
-        eligibility_origin: (projections,) step at which the stored eligibilities were the true ones.
+        traces: traces and eligibilities.
         pending: potentiation that axons have not added to their eligibilities.
         gain: (targets,) scratch array.
         phase: (inputs,) of regular spike trains.
@@ -61,11 +59,7 @@ class CircuitState(NamedTuple):
 
     cells: CellState
     under_way: SpikesUnderWay
-    pre_trace: NDArray[Any]
-    post_trace: NDArray[Any]
-    trace_origin: NDArray[np.int64]
-    eligibility: NDArray[Any]
-    eligibility_origin: NDArray[np.int64]
+    traces: Traces
     pending: PendingPotentiation
     gain: NDArray[Any]
     phase: NDArray[np.float64]
@@ -85,11 +79,7 @@ def first_state(cells: Cells, synapses: Synapses, phase: NDArray[np.float64]) ->
     return CircuitState(
         cells=first_cell_state(cells),
         under_way=no_spikes_under_way(synapses),
-        pre_trace=np.zeros(axons, dtype),
-        post_trace=np.zeros(targets, dtype),
-        trace_origin=np.zeros(projections, dtype=np.int64),
-        eligibility=np.zeros_like(synapses.weight),
-        eligibility_origin=np.zeros(projections, dtype=np.int64),
+        traces=no_traces(projections, axons, targets, len(synapses.weight), dtype),
         pending=no_pending_potentiation(projections, axons, targets, largest_population, dtype),
         gain=np.zeros(targets, dtype),
         phase=phase.copy(),
@@ -118,13 +108,11 @@ def simulate(cells, synapses, rules, state, train):  # type: ignore[no-untyped-d
     axon_start, target_start, weight_start = synapses.axon_start, synapses.target_start, synapses.weight_start
     weights = synapses.weight
     plastic, potentiation, depression = rules.plastic, rules.potentiation, rules.depression
-    pre_per_step, post_per_step, decay_per_step = rules.pre_per_step, rules.post_per_step, rules.decay_per_step
     voltage, drive, rate_hz, refractory_left = state.cells
     arriving, arrivals, delay_steps = state.under_way
     fires, fired, fired_count, spikes = state.fires, state.fired, state.fired_count, state.spikes
-    pre_trace, post_trace, trace_origin = state.pre_trace, state.post_trace, state.trace_origin
-    pending_target, pending_amount, pending_count, added, total = state.pending
-    eligibilities, eligibility_origin = state.eligibility, state.eligibility_origin
+    pre, post, eligibilities, pre_scale, post_scale, eligibility_scale = state.traces
+    pending_target, pending_amount, pending_count, added, sums = state.pending
     inputs, projections, populations = train.shape[1], plastic.shape[0], fired_count.shape[0]
     ring = arrivals.shape[0]
     real = weights.dtype.type
@@ -135,11 +123,12 @@ def simulate(cells, synapses, rules, state, train):  # type: ignore[no-untyped-d
         # Leak and decay.
         for p in range(projections):
             if plastic[p]:
-                if (step - eligibility_origin[p]) * decay_per_step[p] > LARGEST_GROWTH:
-                    rescale_eligibility(synapses, rules, state, p, step)
-                if (step - trace_origin[p]) * max(pre_per_step[p], post_per_step[p]) > LARGEST_GROWTH:
-                    rescale_traces(synapses, rules, state, p, step)
-        integrate(voltage, drive, refractory_left, cells.bias, cells.leak, cells.coupling)
+                pre_scale[p] *= rules.pre_decay[p]
+                post_scale[p] *= rules.post_decay[p]
+                eligibility_scale[p] *= rules.eligibility_decay[p]
+                if min(pre_scale[p], post_scale[p], eligibility_scale[p]) < SMALLEST_SCALE:
+                    rescale(synapses, state, p)
+        integrate(voltage, drive, refractory_left, cells.bias, cells.leak, cells.coupling, cells.reset)
         decay(drive, cells.drive_decay)
         decay(rate_hz, cells.readout_decay)
 
@@ -176,39 +165,41 @@ def simulate(cells, synapses, rules, state, train):  # type: ignore[no-untyped-d
             if not plastic[p]:
                 excite(target_drive, weight, spiking_axons)
                 continue
-            trace_age, decayed = step - trace_origin[p], (step - eligibility_origin[p]) * decay_per_step[p]
             presynaptic_spikes(
                 target_drive,
                 weight,
                 eligibilities[block].reshape(shape),
-                pre_trace[axons],
-                post_trace[targets],
+                pre[axons],
+                post[targets],
                 spiking_axons,
                 added[axons],
                 pending_target[p, : pending_count[p]],
                 pending_amount[p, : pending_count[p]],
-                total[targets],
-                depression[p] * real(math.exp(decayed - trace_age * post_per_step[p])),
-                real(math.exp(trace_age * pre_per_step[p])),
+                sums,
+                targets,
+                depression[p] * real(post_scale[p] / eligibility_scale[p]),
+                real(1.0 / pre_scale[p]),
             )
 
         # Synapses, postsynaptic part.
         for p in range(projections):
-            count = fired_count[after[p]]
+            first, count = unit_start[after[p]], fired_count[after[p]]
             if count == 0 or not plastic[p]:
                 continue
             if pending_count[p] + count > pending_target.shape[1]:
                 add_pending(synapses, state, p)
-            trace_age, decayed = step - trace_origin[p], (step - eligibility_origin[p]) * decay_per_step[p]
-            amount = potentiation[p] * real(math.exp(decayed - trace_age * pre_per_step[p]))
-            trace_step = real(math.exp(trace_age * post_per_step[p]))
-            first, start = unit_start[after[p]], target_start[p]
-            for n in range(count):
-                j = fired[first + n]
-                post_trace[start + j] += trace_step
-                pending_target[p, pending_count[p] + n] = j
-                pending_amount[p, pending_count[p] + n] = amount
-                total[start + j] += amount
+            targets = slice(target_start[p], target_start[p + 1])
+            postsynaptic_spikes(
+                post[targets],
+                fired[first : first + count],
+                pending_target[p],
+                pending_amount[p],
+                sums,
+                targets,
+                pending_count[p],
+                potentiation[p] * real(pre_scale[p] / eligibility_scale[p]),
+                real(1.0 / post_scale[p]),
+            )
             pending_count[p] += count
 
         # Resets.
@@ -225,14 +216,15 @@ def simulate(cells, synapses, rules, state, train):  # type: ignore[no-untyped-d
 
 
 @inlined
-def integrate(voltage, drive, refractory_left, bias, leak, coupling):  # type: ignore[no-untyped-def]
+def integrate(voltage, drive, refractory_left, bias, leak, coupling, reset):  # type: ignore[no-untyped-def]
     """Advance the voltages by one step without spikes; all arrays are (cells,)."""
     smallest, zero = voltage.dtype.type(SMALLEST), voltage.dtype.type(0)
     # Each loop writes to one array: the compiler then sees that no other array overlaps it, and vectorises the loop.
     for c in range(voltage.shape[0]):
         integrated = bias[c] + (voltage[c] - bias[c]) * leak[c] + drive[c] * coupling[c]
         integrated = zero if abs(integrated) <= smallest else integrated
-        voltage[c] = integrated if refractory_left[c] == 0 else voltage[c]
+        # Not `voltage[c]`, which a refractory cell holds: the store would depend on a mask, which takes twice as long.
+        voltage[c] = integrated if refractory_left[c] == 0 else reset[c]
     for c in range(refractory_left.shape[0]):
         refractory_left[c] = max(refractory_left[c] - 1, 0)
 

@@ -14,8 +14,8 @@ coincidence counts as pre before post. An axonal delay delays the arrival of the
 
 Two optimisations change the order of the computation, not the equations.
 
-1. Traces and eligibilities are stored multiplied by exp(+t / tau). The stored value does not decay, so it changes only
-   with a spike.
+1. A trace or eligibility is stored divided by a scale, exp(-t / tau). The scale decays in its place, so a stored value
+   changes only with a spike.
 2. Eligibilities are stored row by row, one row for each axon. A postsynaptic spike potentiates a column, which is slow
    to access. It is therefore appended to a list, `PendingPotentiation`. The potentiation is added to the row of an axon
    when the next spike of the axon arrives or when weights change. The result is the same, because the stored trace of
@@ -37,12 +37,14 @@ from agents.settings import Setting, check_fields, largest_in
 from agents.spiking.lif import SMALLEST, STEP_MS, TIME_CONSTANT
 from reach.jit import inlined, kernel
 
-# Stored traces and eligibilities are rescaled to their true values when the factor exp(+t / tau) reaches e^30, which
+# Stored traces and eligibilities become the true ones, with a scale of 1, when a scale falls below this, whose inverse
 # single precision represents. A trace below 1e-20 is then set to 0, so that products of two traces are represented too.
-LARGEST_GROWTH = 30.0
+SMALLEST_SCALE = 1e-13
 SMALLEST_TRACE = 1e-20
 # Capacity of the list of pending spikes of a projection, unless a population is larger: it fits into the L1 cache.
 MOST_PENDING = 512
+# Number of pending spikes after which another sum of amounts begins.
+GROUP = 64
 # Initial root mean square of reward prediction errors, and the smallest one used as a divisor.
 FIRST_RMS = 0.1
 SMALLEST_RMS = 1e-3
@@ -158,16 +160,16 @@ class Plasticity(NamedTuple):
         plastic: 1 if the projection learns, else 0.
         rate: as in `PairSTDP`.
         potentiation, depression: A+ and A- (not the ratio of `PairSTDP`), both 0 or more.
-        pre_per_step, post_per_step, decay_per_step: decay in a step, step / tau+, step / tau- and step / tau_e.
+        pre_decay, post_decay, eligibility_decay: factors in a step, exp(-step / tau) for tau+, tau- and tau_e.
     """
 
     plastic: NDArray[np.int8]
     rate: NDArray[Any]
     potentiation: NDArray[Any]
     depression: NDArray[Any]
-    pre_per_step: NDArray[np.float64]
-    post_per_step: NDArray[np.float64]
-    decay_per_step: NDArray[np.float64]
+    pre_decay: NDArray[np.float64]
+    post_decay: NDArray[np.float64]
+    eligibility_decay: NDArray[np.float64]
 
 
 def plasticity_of(rules: list[PairSTDP | None], dtype: Any) -> Plasticity:
@@ -178,10 +180,33 @@ def plasticity_of(rules: list[PairSTDP | None], dtype: Any) -> Plasticity:
         rate=np.array([rule.rate for rule in settings], dtype),
         potentiation=np.array([rule.potentiation for rule in settings], dtype),
         depression=np.array([rule.potentiation * rule.depression for rule in settings], dtype),
-        pre_per_step=np.array([STEP_MS / rule.pre_trace_ms for rule in settings], np.float64),
-        post_per_step=np.array([STEP_MS / rule.post_trace_ms for rule in settings], np.float64),
-        decay_per_step=np.array([STEP_MS / rule.eligibility_ms for rule in settings], np.float64),
+        pre_decay=np.array([math.exp(-STEP_MS / rule.pre_trace_ms) for rule in settings], np.float64),
+        post_decay=np.array([math.exp(-STEP_MS / rule.post_trace_ms) for rule in settings], np.float64),
+        eligibility_decay=np.array([math.exp(-STEP_MS / rule.eligibility_ms) for rule in settings], np.float64),
     )
+
+
+class Traces(NamedTuple):
+    """The traces and eligibilities of all projections, each stored divided by a scale.
+
+    Attributes:
+        pre: (axons,) x, post: (targets,) y.
+        eligibility: (weights,) e without what is pending.
+        pre_scale, post_scale, eligibility_scale: (projections,) true value / stored value.
+    """
+
+    pre: NDArray[Any]
+    post: NDArray[Any]
+    eligibility: NDArray[Any]
+    pre_scale: NDArray[np.float64]
+    post_scale: NDArray[np.float64]
+    eligibility_scale: NDArray[np.float64]
+
+
+def no_traces(projections: int, axons: int, targets: int, weights: int, dtype: Any) -> Traces:
+    """Return traces and eligibilities of 0."""
+    values = (np.zeros(size, dtype) for size in (axons, targets, weights))
+    return Traces(*values, *np.ones((3, projections)))
 
 
 class PendingPotentiation(NamedTuple):
@@ -192,15 +217,16 @@ class PendingPotentiation(NamedTuple):
         amount: (projections, length) A+, scaled like the stored eligibility. The potentiation is x_i times the amount.
         number: (projections,) number of pending spikes.
         added: (axons,) number of the pending spikes, from the first on, that are already added to the axon's row.
-        total: (targets,) sum of the pending amounts of each target. For most axons no pending spike is added yet. Their
-            potentiation is `trace * total`, which is vectorised.
+        sums: (groups, targets) in row k, sum of the amounts of each target without the first k x GROUP pending spikes.
+            Most of the potentiation of an axon is `trace * sums[k]`, which is vectorised; fewer than GROUP spikes are
+            added one by one.
     """
 
     target: NDArray[np.uint32]
     amount: NDArray[Any]
     number: NDArray[np.int64]
     added: NDArray[np.int64]
-    total: NDArray[Any]
+    sums: NDArray[Any]
 
 
 def no_pending_potentiation(
@@ -213,7 +239,7 @@ def no_pending_potentiation(
         amount=np.zeros((projections, length), dtype),
         number=np.zeros(projections, dtype=np.int64),
         added=np.zeros(axons, dtype=np.int64),
-        total=np.zeros(targets, dtype),
+        sums=np.zeros((length // GROUP + 2, targets), dtype),
     )
 
 
@@ -221,55 +247,87 @@ def no_pending_potentiation(
 
 
 @inlined
-def add_pending_to_row(eligibility, i, trace, added, target, amount):  # type: ignore[no-untyped-def]
-    """Add pending potentiation to eligibility[i], spike by spike if some of it is already added.
+def add_single_spikes(eligibility, trace, added, target, amount):  # type: ignore[no-untyped-def]
+    """Add potentiation to the row of an axon, spike by spike up to the next group.
+
+    Args:
+        eligibility: (targets,), row of the axon.
+        trace: stored x of the axon.
+        added: number of the pending spikes that are already added.
+        target, amount: (pending,), as in `PendingPotentiation`.
 
     Returns:
-        The factor with which the caller must add `total` to the row: `trace` if nothing was added before, else 0.
+        The row of `sums` that the caller must add, times `trace`.
     """
-    if added == 0:
-        return trace
+    group = (added + GROUP - 1) // GROUP
+    end = min(group * GROUP, target.shape[0])
     # Slices, because Numba checks every index that may be negative.
-    new_target, new_amount = target[added:], amount[added:]
+    new_target, new_amount = target[added:end], amount[added:end]
     for n in range(new_target.shape[0]):
-        eligibility[i, new_target[n]] += trace * new_amount[n]
-    return eligibility.dtype.type(0)
+        eligibility[new_target[n]] += trace * new_amount[n]
+    return group
 
 
 @kernel
-def add_pending_to_block(eligibility, pre_trace, added, target, amount, total):  # type: ignore[no-untyped-def]
+def add_pending_to_block(eligibility, pre, added, target, amount, sums, targets):  # type: ignore[no-untyped-def]
     """Add pending potentiation to eligibilities (axons, targets); for other arguments see `presynaptic_spikes`."""
     for i in range(eligibility.shape[0]):
-        trace = add_pending_to_row(eligibility, i, pre_trace[i], added[i], target, amount)
-        for j in range(eligibility.shape[1]):
-            eligibility[i, j] += trace * total[j]
+        row = eligibility[i]
+        total = sums[add_single_spikes(row, pre[i], added[i], target, amount)][targets]
+        for j in range(row.shape[0]):
+            row[j] += pre[i] * total[j]
 
 
 @inlined
 def presynaptic_spikes(  # type: ignore[no-untyped-def]
-    drive, weight, eligibility, pre_trace, post_trace, axons, added, target, amount, total, depression, trace_step
+    drive, weight, eligibility, pre, post, axons, added, target, amount, sums, targets, depression, trace_step
 ):
     """Process spikes that arrive along plastic axons: add weights to the drive, update eligibilities and traces.
 
     Args:
         drive: (targets,), to which the weights are added.
         weight, eligibility: (axons, targets).
-        pre_trace: (axons,), stored x.
-        post_trace: (targets,), stored y.
+        pre: (axons,), post: (targets,), as in `Traces`.
         axons: (spikes,), index of the axon of each spike.
-        added: (axons,), target, amount: (pending,), total: (targets,), as in `PendingPotentiation`.
-        depression: A-, with the factor that converts a stored post_trace to a stored eligibility.
-        trace_step: increment of the stored pre_trace by a spike.
+        added: (axons,), target, amount: (pending,), sums: as in `PendingPotentiation`.
+        targets: slice of the targets in `sums`.
+        depression: A- for a stored `post` of 1, as it is stored.
+        trace_step: increment of the stored `pre` by a spike.
     """
     for n in range(axons.shape[0]):
         i = axons[n]
-        trace = add_pending_to_row(eligibility, i, pre_trace[i], added[i], target, amount)
+        trace, weight_row, row = pre[i], weight[i], eligibility[i]
+        total = sums[add_single_spikes(row, trace, added[i], target, amount)][targets]
         added[i] = target.shape[0]
         for j in range(drive.shape[0]):
-            drive[j] += weight[i, j]
+            drive[j] += weight_row[j]
         for j in range(drive.shape[0]):
-            eligibility[i, j] = eligibility[i, j] + trace * total[j] - depression * post_trace[j]
-        pre_trace[i] += trace_step
+            row[j] = row[j] + trace * total[j] - depression * post[j]
+        pre[i] += trace_step
+
+
+@inlined
+def postsynaptic_spikes(  # type: ignore[no-untyped-def]
+    post, fired, target, amount, sums, targets, pending, potentiation, trace_step
+):
+    """Process spikes of the targets: append them to the pending ones, and add to the traces.
+
+    Args:
+        post: (targets,), as in `Traces`.
+        fired: (spikes,), index of the target of each spike.
+        target, amount: (length,), sums: as in `PendingPotentiation`.
+        targets: slice of the targets in `sums`.
+        pending: number of pending spikes so far.
+        potentiation: A+ for a stored `pre` of 1, as it is stored.
+        trace_step: increment of the stored `post` by a spike.
+    """
+    for n in range(fired.shape[0]):
+        j = fired[n]
+        post[j] += trace_step
+        target[pending + n] = j
+        amount[pending + n] = potentiation
+        for group in range((pending + n) // GROUP + 1):
+            sums[group, targets.start + j] += potentiation
 
 
 @inlined
@@ -304,16 +362,16 @@ def change_weights(weight, connected, lowest, highest, eligibility, gain):  # ty
 
 @kernel
 def add_pending_and_change_weights(  # type: ignore[no-untyped-def]
-    weight, connected, lowest, highest, eligibility, gain, pre_trace, added, target, amount, total
+    weight, connected, lowest, highest, eligibility, gain, pre, added, target, amount, sums, targets
 ):
     """Do `add_pending_to_block` and `change_weights` in one loop, which reads each row from memory once."""
     zero = weight.dtype.type(0)
     for i in range(weight.shape[0]):
-        low, high = lowest[i], highest[i]
-        trace = add_pending_to_row(eligibility, i, pre_trace[i], added[i], target, amount)
+        low, high, trace, row = lowest[i], highest[i], pre[i], eligibility[i]
+        total = sums[add_single_spikes(row, trace, added[i], target, amount)][targets]
         for j in range(weight.shape[1]):
-            updated = eligibility[i, j] + trace * total[j]
-            eligibility[i, j] = updated
+            updated = row[j] + trace * total[j]
+            row[j] = updated
             weight[i, j] = changed_weight(weight[i, j], gain[j] * updated, connected[i, j], zero, low, high)
 
 
@@ -324,51 +382,52 @@ def add_pending_and_change_weights(  # type: ignore[no-untyped-def]
 def add_pending(synapses, state, p):  # type: ignore[no-untyped-def]
     """Add all pending potentiation of projection p to its eligibilities."""
     axons, targets, block, shape = _slices(synapses, p)
-    target, amount, number, added, total = state.pending
+    target, amount, number, added, sums = state.pending
     add_pending_to_block(
-        state.eligibility[block].reshape(shape),
-        state.pre_trace[axons],
+        state.traces.eligibility[block].reshape(shape),
+        state.traces.pre[axons],
         added[axons],
         target[p, : number[p]],
         amount[p, : number[p]],
-        total[targets],
+        sums,
+        targets,
     )
     _clear_pending(state.pending, p, axons, targets)
 
 
 @kernel
-def read_eligibility(synapses, rules, state, p, eligibility):  # type: ignore[no-untyped-def]
+def read_eligibility(synapses, state, p, eligibility):  # type: ignore[no-untyped-def]
     """Write the true eligibilities of projection p to `eligibility` (axons, targets); `state` is unchanged.
 
     Pending potentiation is included but stays pending in `state`, because adding it early would change the rounding.
     """
     axons, targets, block, shape = _slices(synapses, p)
-    target, amount, number, added, total = state.pending
-    decay = eligibility.dtype.type(math.exp(-(state.clock[0] - state.eligibility_origin[p]) * rules.decay_per_step[p]))
-    stored = state.eligibility[block].reshape(shape)
+    target, amount, number, added, sums = state.pending
+    scale = eligibility.dtype.type(state.traces.eligibility_scale[p])
+    stored = state.traces.eligibility[block].reshape(shape)
     for i in range(shape[0]):
         for j in range(shape[1]):
             eligibility[i, j] = stored[i, j]
     add_pending_to_block(
         eligibility,
-        state.pre_trace[axons],
+        state.traces.pre[axons],
         added[axons],
         target[p, : number[p]],
         amount[p, : number[p]],
-        total[targets],
+        sums,
+        targets,
     )
     for i in range(shape[0]):
         for j in range(shape[1]):
-            eligibility[i, j] *= decay
+            eligibility[i, j] *= scale
 
 
 @kernel
 def apply_third_factor(synapses, rules, state, p, modulator):  # type: ignore[no-untyped-def]
     """Change the weights of projection p by rate x modulator (targets,) x eligibility."""
     axons, targets, block, shape = _slices(synapses, p)
-    target, amount, number, added, total = state.pending
-    decay = math.exp(-(state.clock[0] - state.eligibility_origin[p]) * rules.decay_per_step[p])
-    factor = rules.rate[p] * decay
+    target, amount, number, added, sums = state.pending
+    factor = rules.rate[p] * state.traces.eligibility_scale[p]
     gain = state.gain[targets]
     for j in range(gain.shape[0]):
         gain[j] = factor * modulator[j]
@@ -377,13 +436,14 @@ def apply_third_factor(synapses, rules, state, p, modulator):  # type: ignore[no
         synapses.connected[block].reshape(shape),
         synapses.lowest[axons],
         synapses.highest[axons],
-        state.eligibility[block].reshape(shape),
+        state.traces.eligibility[block].reshape(shape),
         gain,
-        state.pre_trace[axons],
+        state.traces.pre[axons],
         added[axons],
         target[p, : number[p]],
         amount[p, : number[p]],
-        total[targets],
+        sums,
+        targets,
     )
     _clear_pending(state.pending, p, axons, targets)
 
@@ -414,25 +474,20 @@ def apply_third_factors(synapses, rules, state, has_modulator, modulators, large
 
 
 @kernel
-def rescale_eligibility(synapses, rules, state, p, step):  # type: ignore[no-untyped-def]
-    """Rescale the stored eligibilities of projection p so that they equal the true ones at this step."""
+def rescale(synapses, state, p):  # type: ignore[no-untyped-def]
+    """Set those scales of projection p to 1 that are too small, and the stored values to the true ones."""
     add_pending(synapses, state, p)
-    age = step - state.eligibility_origin[p]
-    block = slice(synapses.weight_start[p], synapses.weight_start[p + 1])
-    _multiply(state.eligibility[block], math.exp(-age * rules.decay_per_step[p]), SMALLEST)
-    state.eligibility_origin[p] = step
-
-
-@kernel
-def rescale_traces(synapses, rules, state, p, step):  # type: ignore[no-untyped-def]
-    """Rescale the stored traces of projection p so that they equal the true ones at this step."""
-    add_pending(synapses, state, p)
-    age = step - state.trace_origin[p]
-    pre_trace = state.pre_trace[synapses.axon_start[p] : synapses.axon_start[p + 1]]
-    post_trace = state.post_trace[synapses.target_start[p] : synapses.target_start[p + 1]]
-    _multiply(pre_trace, math.exp(-age * rules.pre_per_step[p]), SMALLEST_TRACE)
-    _multiply(post_trace, math.exp(-age * rules.post_per_step[p]), SMALLEST_TRACE)
-    state.trace_origin[p] = step
+    traces = state.traces
+    axons, targets, block, _ = _slices(synapses, p)
+    if traces.pre_scale[p] < SMALLEST_SCALE:
+        _multiply(traces.pre[axons], traces.pre_scale[p], SMALLEST_TRACE)
+        traces.pre_scale[p] = 1.0
+    if traces.post_scale[p] < SMALLEST_SCALE:
+        _multiply(traces.post[targets], traces.post_scale[p], SMALLEST_TRACE)
+        traces.post_scale[p] = 1.0
+    if traces.eligibility_scale[p] < SMALLEST_SCALE:
+        _multiply(traces.eligibility[block], traces.eligibility_scale[p], SMALLEST)
+        traces.eligibility_scale[p] = 1.0
 
 
 @kernel
@@ -446,12 +501,12 @@ def _multiply(values, factor, smallest):  # type: ignore[no-untyped-def]
 @kernel
 def _clear_pending(pending, p, axons, targets):  # type: ignore[no-untyped-def]
     """Empty the list of projection p and set its entries to 0, so that equal circuits have identical arrays."""
-    target, amount, number, added, total = pending
+    target, amount, number, added, sums = pending
     target[p, : number[p]] = 0
     amount[p, : number[p]] = 0
+    sums[: number[p] // GROUP + 1, targets] = 0
     number[p] = 0
     added[axons] = 0
-    total[targets] = 0
 
 
 @kernel

@@ -57,13 +57,13 @@ def test_a_synapse_stays_while_it_is_used_or_not_idle_for_long() -> None:
 def test_a_replaced_synapse_loses_its_eligibility() -> None:
     circuit = rewiring(turnover_per_s=10.0, patience_s=0.0)
     state = circuit.begin()
-    state.eligibility[:] = 1.0
+    state.traces.eligibility[:] = 1.0
     before = circuit.connected("input-cells").copy()
     circuit.weight("input-cells")[:] = 0.0
     circuit.maintain(state, 100.0)
     changed = (circuit.connected("input-cells") != before).ravel()
     assert np.any(changed)
-    np.testing.assert_array_equal(state.eligibility, np.where(changed, 0.0, 1.0))
+    np.testing.assert_array_equal(state.traces.eligibility, np.where(changed, 0.0, 1.0))
 
 
 def test_without_structural_plasticity_nothing_changes() -> None:
