@@ -25,6 +25,7 @@ from reach.sim.arm import Arm
 from reach.sim.dynamics import (
     acceleration,
     clip_velocity,
+    difference_of,
     mean_velocity,
     moved,
     overshoot,
@@ -139,21 +140,27 @@ def activate_muscles(t, lanes, step):  # type: ignore[no-untyped-def]
             t[(s.MEAN_1 + m) * L + i] = 0.5 * (before + after)
 
 
-@kernel
-def filter_commands(t, lanes):  # type: ignore[no-untyped-def]
-    """Filter commands for an inner step, and write those at its start and middle to BEFORE and MIDDLE.
+@inlined
+def filtered_command(t, i):  # type: ignore[no-untyped-def]
+    """Return lane `i`'s command at the start, in the middle and at the end of an inner step, through the filter.
 
     Each stage of a Runge-Kutta step takes the command of its own time. One command for the whole step would make the
     step one of second order.
     """
-    for j in range(3):
-        for i in range(len(lanes)):
-            before = t[(s.COMMAND_1 + j) * L + i]
-            goal = t[(s.GOAL_1 + j) * L + i]
-            middle = fma(t[s.COMMAND_RATE * L + i], goal - before, before)
-            t[(s.BEFORE_1 + j) * L + i] = before
-            t[(s.MIDDLE_1 + j) * L + i] = middle
-            t[(s.COMMAND_1 + j) * L + i] = fma(t[s.COMMAND_RATE * L + i], goal - middle, middle)
+    rate = t[s.COMMAND_RATE * L + i]
+    before, goal = read_three(t, s.COMMAND_1, i), read_three(t, s.GOAL_1, i)
+    middle = moved(rate, difference_of(goal, before), before)
+    return before, middle, moved(rate, difference_of(goal, middle), middle)
+
+
+@kernel
+def filter_commands(t, lanes):  # type: ignore[no-untyped-def]
+    """Filter commands for an inner step, and write those at its start and middle to BEFORE and MIDDLE."""
+    for i in range(len(lanes)):
+        before, middle, command = filtered_command(t, i)
+        write_three(t, s.BEFORE_1, i, before)
+        write_three(t, s.MIDDLE_1, i, middle)
+        write_three(t, s.COMMAND_1, i, command)
 
 
 @inlined
@@ -182,13 +189,13 @@ def joint_torque(t, i, control, command, q, v):  # type: ignore[no-untyped-def]
 def unforced_step(t, lanes, control, step):  # type: ignore[no-untyped-def]
     """Take a Runge-Kutta step of `step` seconds under POSTURE or TORQUE control without external forces.
 
-    These are the operations of `begin_step`, four times `write_torques` and `stage`, `end_step` and `find_overshoot`
-    in one loop, so that nothing goes through memory between the stages.
+    These are the operations of `filter_commands`, `begin_step`, four times `write_torques` and `stage`, `end_step` and
+    `find_overshoot` in one loop, so that nothing goes through memory between the stages.
     """
     half = 0.5 * step
     sixth = step / 6.0
     for i in range(len(lanes)):
-        before, middle = read_three(t, s.BEFORE_1, i), read_three(t, s.MIDDLE_1, i)
+        before, middle, command = filtered_command(t, i)
         q, v1 = read_three(t, s.ANGLE_1, i), read_three(t, s.VELOCITY_1, i)
         a1 = acceleration(t, i, q, v1, joint_torque(t, i, control, before, q, v1))
         p, v2 = moved(half, v1, q), moved(half, a1, v1)
@@ -196,12 +203,13 @@ def unforced_step(t, lanes, control, step):  # type: ignore[no-untyped-def]
         p, v3 = moved(half, v2, q), moved(half, a2, v1)
         a3 = acceleration(t, i, p, v3, joint_torque(t, i, control, middle, p, v3))
         p, v4 = moved(step, v3, q), moved(step, a3, v1)
-        torque = joint_torque(t, i, control, read_three(t, s.COMMAND_1, i), p, v4)
+        torque = joint_torque(t, i, control, command, p, v4)
         a4 = acceleration(t, i, p, v4, torque)
         rate = mean_velocity(weighted_sum(v1, v2, v3, v4))
         velocity = clip_velocity(moved(sixth, weighted_sum(a1, a2, a3, a4), v1))
         past = overshoot(t, i, step, rate)
         # All loads come before the stores: the compiler does not vectorise loads that may alias a store.
+        write_three(t, s.COMMAND_1, i, command)
         write_three(t, s.TORQUE_1, i, torque)
         write_three(t, s.VELOCITY_1, i, velocity)
         write_three(t, s.SUM_VELOCITY_1, i, rate)

@@ -49,6 +49,12 @@ def sum_of(first, second):  # type: ignore[no-untyped-def]
 
 
 @inlined
+def difference_of(first, second):  # type: ignore[no-untyped-def]
+    """Return the difference of two vectors of three numbers."""
+    return first[0] - second[0], first[1] - second[1], first[2] - second[2]
+
+
+@inlined
 def moved(factor, rate, start):  # type: ignore[no-untyped-def]
     """Return factor x rate + start of vectors of three numbers, rounded once."""
     return fma(factor, rate[0], start[0]), fma(factor, rate[1], start[1]), fma(factor, rate[2], start[2])

@@ -20,8 +20,9 @@ from numba.extending import intrinsic
 
 from reach.jit import inlined
 
-# Adding and subtracting 1.5 x 2^52 rounds a double to the nearest integer.
+# Adding and subtracting 1.5 x 2^52 rounds a double to the nearest integer, which the last bits of the sum hold.
 ROUNDING = 6755399441055744.0
+BITS_OF_ROUNDING = np.int64(0x4338000000000000)
 TWO_OVER_PI = 0.6366197723675814
 # pi / 2 and ln 2 in parts, the first with zeros at its end so that its small multiples are exact.
 HALF_PI_1, HALF_PI_2, HALF_PI_3 = 1.5707963267341256, 6.0771005063039e-11, 2.02226624879595e-21
@@ -112,6 +113,12 @@ def clip(value, low, high):  # type: ignore[no-untyped-def]
 
 
 @inlined
+def double_from_integer(k):  # type: ignore[no-untyped-def]
+    """Return an int64 of up to 2^51 as a double; AVX2 has no instruction that converts a vector of them."""
+    return double_of(k + BITS_OF_ROUNDING) - ROUNDING
+
+
+@inlined
 def sine_and_cosine(x):  # type: ignore[no-untyped-def]
     """Return sine and cosine of x rad, |x| up to 1e5."""
     shifted = fma(x, TWO_OVER_PI, ROUNDING)
@@ -145,7 +152,8 @@ def sine_and_cosine(x):  # type: ignore[no-untyped-def]
 def exponential(x):  # type: ignore[no-untyped-def]
     """Return e to the power x, with x clipped to -700..700."""
     x = clip(x, -LARGEST_EXPONENT, LARGEST_EXPONENT)
-    k = fma(x, ONE_OVER_LN_2, ROUNDING) - ROUNDING
+    shifted = fma(x, ONE_OVER_LN_2, ROUNDING)
+    k = shifted - ROUNDING
     high = fma(-k, LN_2_HIGH, x)
     r = fma(-k, LN_2_LOW, high)
     z = r * r
@@ -154,7 +162,7 @@ def exponential(x):  # type: ignore[no-untyped-def]
     c = fma(z, c, -2.77777777770155933842e-03)
     c = fma(z, c, 1.66666666666666019037e-01)
     c = fma(-z, c, r)
-    power = double_of((np.int64(k) + BIAS) << MANTISSA_BITS)
+    power = double_of((bits_of(shifted) + BIAS) << MANTISSA_BITS)
     return (1.0 + (r * c / (2.0 - c) + r)) * power
 
 
@@ -162,7 +170,7 @@ def exponential(x):  # type: ignore[no-untyped-def]
 def logarithm(x):  # type: ignore[no-untyped-def]
     """Return the natural logarithm of a normal double x > 0."""
     bits = bits_of(x) + (BITS_OF_1 - BITS_OF_ROOT_HALF)
-    exponent = float((bits >> MANTISSA_BITS) - BIAS)
+    exponent = double_from_integer((bits >> MANTISSA_BITS) - BIAS)
     f = double_of((bits & MANTISSA) + BITS_OF_ROOT_HALF) - 1.0
     s = f / (2.0 + f)
     z = s * s

@@ -144,6 +144,7 @@ REWARD, SUCCESS, READY = _columns(3)
 
 # Intermediate values of a step.
 GOAL_1, GOAL_2, GOAL_3, GOAL_APERTURE = _columns(4)  # decoded command: posture, rad, or torque, N m; aperture, m
+(NOISE_KEY,) = _columns(1)  # the key of this control step's noise, as KEY
 GAIN_1, GAIN_2, GAIN_3 = _columns(3)  # signal-dependent noise: factor on the active torques
 EXCITATION_1, EXCITATION_2, EXCITATION_3, EXCITATION_4 = _columns(4)  # 0..1
 EXCITATION_5, EXCITATION_6, EXCITATION_7, EXCITATION_8 = _columns(4)

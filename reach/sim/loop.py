@@ -34,7 +34,7 @@ from reach.sim.dynamics import (
 )
 from reach.sim.elementary import clip, logarithm, sine_and_cosine, square_root
 from reach.sim.grasp import move_hands_and_cups, place_hands, smallest_clearance
-from reach.sim.noise import CUP_COUNTER, double_from_key, key_from_double, trial_key, uniform
+from reach.sim.noise import CUP_COUNTER, double_from_key, key_after, key_from_double, trial_key, uniform
 from reach.sim.senses import apply_visual_map, delayed_samples_due, observe, observe_start, record_history, record_start
 from reach.sim.tasks import begin_judging, judge
 from reach.sim.truth import read_moment
@@ -57,14 +57,16 @@ def draw_noise(t, lanes, ahead):  # type: ignore[no-untyped-def]
         t, lanes: as for `advance`.
         ahead: 1 for the control step that begins now, 0 for the observation of this moment.
     """
+    for i in range(len(lanes)):
+        control_step = (np.uint64(t[s.CLOCK * L + i]) >> INNER_STEP_BITS) + np.uint64(ahead)
+        key = key_after(key_from_double(t[s.KEY * L + i]), control_step * np.uint64(s.NOISE_SIZE))
+        t[s.NOISE_KEY * L + i] = double_from_key(key)
     for pair in range(s.NOISE_SIZE // 2):
         column = (s.NOISE + 2 * pair) * L
         for i in range(len(lanes)):
-            control_step = (np.uint64(t[s.CLOCK * L + i]) >> INNER_STEP_BITS) + np.uint64(ahead)
-            counter = control_step * np.uint64(s.NOISE_SIZE) + np.uint64(2 * pair)
-            key = key_from_double(t[s.KEY * L + i])
-            radius = square_root(-2.0 * logarithm(uniform(key, counter)))
-            sine, cosine = sine_and_cosine(2.0 * math.pi * uniform(key, counter + np.uint64(1)))
+            key = key_from_double(t[s.NOISE_KEY * L + i])
+            radius = square_root(-2.0 * logarithm(uniform(key, np.uint64(2 * pair))))
+            sine, cosine = sine_and_cosine(2.0 * math.pi * uniform(key, np.uint64(2 * pair + 1)))
             t[column + i] = radius * cosine
             t[column + L + i] = radius * sine
 
@@ -77,7 +79,7 @@ def is_forced(t, lanes):  # type: ignore[no-untyped-def]
 
 @kernel
 def move_arms(t, lanes, control, rare, forced, channelled, step):  # type: ignore[no-untyped-def]
-    """Move the arms of a tile for `step` seconds: a fourth-order Runge-Kutta step, then channel and joint stops.
+    """Move the arms of a tile for `step` seconds: command filter, Runge-Kutta step, then channel and joint stops.
 
     Args:
         t, lanes, control, rare: as for `advance`.
@@ -87,6 +89,8 @@ def move_arms(t, lanes, control, rare, forced, channelled, step):  # type: ignor
     if rare is None:
         unforced_step(t, lanes, control, step)
     elif forced or channelled or control == s.MUSCLE:
+        if control != s.MUSCLE:
+            filter_commands(t, lanes)
         begin_step(t, lanes)
         for k in range(4):
             write_torques(t, lanes, control, k)
@@ -157,8 +161,6 @@ def advance(t, lanes, history, tick, control, rare, out):  # type: ignore[no-unt
     for inner in range(1, s.INNER_STEPS + 1):
         if rare is not None and control == s.MUSCLE:
             activate_muscles(t, lanes, step)
-        else:
-            filter_commands(t, lanes)
         move_arms(t, lanes, control, rare, forced, channelled, step)
         move_hands_and_cups(t, lanes, step)
         if eventful:

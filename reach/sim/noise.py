@@ -9,12 +9,13 @@ from __future__ import annotations
 import numpy as np
 
 from reach.jit import allocating_kernel, inlined, kernel
-from reach.sim.elementary import bits_of, double_of
+from reach.sim.elementary import bits_of, double_from_integer, double_of, fma
 
 GOLDEN_GAMMA = np.uint64(0x9E3779B97F4A7C15)
 MIX_1 = np.uint64(0xBF58476D1CE4E5B9)
 MIX_2 = np.uint64(0x94D049BB133111EB)
 TO_UNIT = 2.0**-53
+LOW_HALF = np.uint64(0xFFFFFFFF)
 # First counters of a trial's random cup, and of the random values of its body, cup and senses.
 CUP_COUNTER = np.uint64(1 << 40)
 BODY_COUNTER = np.uint64(1 << 41)
@@ -32,7 +33,15 @@ def random_bits(key, counter):  # type: ignore[no-untyped-def]
 @inlined
 def uniform(key, counter):  # type: ignore[no-untyped-def]
     """Return a uniform variate in (0, 1) for a key and a counter, both uint64."""
-    return (float(np.int64(random_bits(key, counter) >> np.uint64(11))) + 0.5) * TO_UNIT
+    bits = random_bits(key, counter) >> np.uint64(11)
+    high, low = np.int64(bits >> np.uint64(32)), np.int64(bits & LOW_HALF)
+    return (fma(double_from_integer(high), 2.0**32, double_from_integer(low)) + 0.5) * TO_UNIT
+
+
+@inlined
+def key_after(key, counter):  # type: ignore[no-untyped-def]
+    """Return the key whose counters begin at `counter` of another key, all uint64."""
+    return key + counter * GOLDEN_GAMMA
 
 
 @inlined

@@ -18,7 +18,6 @@ from reach.sim.actuators import (
     activate_muscles,
     decode_commands,
     excite_muscles,
-    filter_commands,
 )
 from reach.sim.arm import Arm
 from reach.sim.layout import Array
@@ -61,8 +60,6 @@ def path(control: int, actions: Array, step_s: float, stops: bool) -> Array:
         for _ in range(round(s.CONTROL_STEP_S / step_s)):
             if control == s.MUSCLE:
                 activate_muscles(tile, s.ALL_LANES, step_s)
-            else:
-                filter_commands(tile, s.ALL_LANES)
             loop.move_arms(tile, s.ALL_LANES, control, True, False, False, step_s)
         if not stops:
             rows[s.LOWER_1 : s.LOWER_3 + 1] = np.asarray(arm.lower)[:, None]

@@ -19,7 +19,6 @@ from reach.sim.actuators import (
     activate_muscles,
     decode_commands,
     excite_muscles,
-    filter_commands,
 )
 from reach.sim.arm import ARMS
 from reach.sim.muscles import excitation
@@ -43,7 +42,7 @@ class Body:
         self._set(s.VELOCITY_1, velocity)
         self._set(s.GAIN_1, np.ones(3))
         if control == s.POSTURE:
-            for column in (s.BEFORE_1, s.MIDDLE_1, s.COMMAND_1):
+            for column in (s.COMMAND_1, s.GOAL_1):
                 self._set(column, angle)
         self.rest = self.row[s.REST_1 : s.REST_3 + 1].copy()
         self._set(s.ACTIVATION_1, excitation(*self.rest))
@@ -66,8 +65,6 @@ class Body:
         self._set(s.COMMAND_RATE, [1.0 - np.exp(-0.5 * step_s / COMMAND_TIME_CONSTANT_S)])
         if self.control == s.MUSCLE:
             activate_muscles(self.tile, s.ALL_LANES, step_s)
-        else:
-            filter_commands(self.tile, s.ALL_LANES)
 
     @property
     def angle(self) -> np.ndarray:

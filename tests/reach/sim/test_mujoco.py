@@ -29,8 +29,7 @@ def trajectory_of(arm: Arm, angle: np.ndarray, equilibrium: np.ndarray, steps: i
     row = tile[:: s.LANES]
     setup.write_settings(row, arm, 1.0, asdict(setup.Cup()), asdict(setup.Senses()), s.POSTURE)
     row[s.ANGLE_1 : s.ANGLE_3 + 1] = angle
-    for column in (s.BEFORE_1, s.MIDDLE_1, s.COMMAND_1):
-        row[column : column + 3] = equilibrium
+    row[s.COMMAND_1 : s.COMMAND_3 + 1] = row[s.GOAL_1 : s.GOAL_3 + 1] = equilibrium
     row[s.GAIN_1 : s.GAIN_3 + 1] = 1.0
     path = np.empty((steps, 3))
     for k in range(steps):
