@@ -314,7 +314,7 @@ class Simulation:
     def play(self, actions: NDArray[np.floating[Any]], begin: NDArray[np.bool_], longest: int) -> Judgements:
         """Return `judgements` after `advance`, and `begin_drawn` for the worlds of `begin` (num_envs,), in threads."""
         world = self.world
-        wrong = loop.take_actions(actions, self.largest_action, world.tiles)
+        wrong = loop.find_wrong_action(actions, self.largest_action)
         if wrong >= 0:
             self._refuse(actions, wrong)
         world.tick[0] += 1
@@ -323,8 +323,8 @@ class Simulation:
 
         def play(first: int, end: int) -> None:
             loop.play(
-                first, end, world.tiles, world.history, world.streams, world.episodes, world.tick[0], self.control,
-                self._rare, self.grab, self._dense, self._observations, begin, longest, *judged,
+                first, end, actions, world.tiles, world.history, world.streams, world.episodes, world.tick[0],
+                self.control, self._rare, self.grab, self._dense, self._observations, begin, longest, *judged,
             )  # fmt: skip
 
         run_in_threads(play, len(world.tiles), self._threads)

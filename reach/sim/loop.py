@@ -278,11 +278,39 @@ def read_judgements(tiles, longest, terms, won, ended, late):  # type: ignore[no
 
 
 @kernel
+def find_wrong_action(actions, largest):  # type: ignore[no-untyped-def]
+    """Return the first world whose action in `actions` (num_envs, 4) is NaN or larger than `largest`; -1 if none is."""
+    right = True
+    for n in range(actions.shape[0]):
+        for c in range(s.ACTION_SIZE):
+            # Not `abs(action) > largest`, which is false for NaN.
+            right &= abs(actions[n, c]) <= largest
+    if right:
+        return -1
+    for n in range(actions.shape[0]):
+        for c in range(s.ACTION_SIZE):
+            if not abs(actions[n, c]) <= largest:
+                return n
+    return -1
+
+
+@kernel
+def _change_commands(t, k, actions):  # type: ignore[no-untyped-def]
+    """Change the commands of tile `k` by `actions` (num_envs, 4), clipped to [-1, 1], see `actuators.CommandMap`."""
+    for i in range(min(L, actions.shape[0] - k * L)):
+        for c in range(s.ACTION_SIZE):
+            kept = t[s.KEEP * L + i] * t[(s.COMMANDED_1 + c) * L + i] + t[(s.OFFSET_1 + c) * L + i]
+            command = kept + t[(s.SCALE_1 + c) * L + i] * clip(float(actions[k * L + i, c]), -1.0, 1.0)
+            t[(s.COMMANDED_1 + c) * L + i] = clip(command, -1.0, 1.0)
+
+
+@kernel
 def _play_tile(  # type: ignore[no-untyped-def]
-    k, tiles, history, streams, episodes, tick, control, rare, grab, dense, observations, begin, longest,
+    k, actions, tiles, history, streams, episodes, tick, control, rare, grab, dense, observations, begin, longest,
     terms, won, ended, late,
 ):  # fmt: skip
     t = tiles[k]
+    _change_commands(t, k, actions)
     advance(t, s.ALL_LANES, history[k], tick, control, rare, observations[k])
     judge(t, s.ALL_LANES, grab, dense)
     for i in range(min(L, won.size - k * L)):
@@ -294,13 +322,14 @@ def _play_tile(  # type: ignore[no-untyped-def]
 
 @kernel
 def play(  # type: ignore[no-untyped-def]
-    first, end, tiles, history, streams, episodes, tick, control, rare, grab, dense, observations, begin, longest,
-    terms, won, ended, late,
+    first, end, actions, tiles, history, streams, episodes, tick, control, rare, grab, dense, observations, begin,
+    longest, terms, won, ended, late,
 ):  # fmt: skip
-    """Advance and judge the worlds of some tiles, with actions set, then begin trials and read the judgements.
+    """Advance and judge the worlds of some tiles, then begin trials and read the judgements.
 
     Args:
         first, end: the range of tiles.
+        actions: (num_envs, 4), without a wrong one, see `find_wrong_action`.
         rare: as for `advance`.
         tiles, history, streams, episodes, control, observations: as for `begin_drawn_trials`.
         tick: number of this step.
@@ -310,8 +339,8 @@ def play(  # type: ignore[no-untyped-def]
     """
     for k in range(first, end):
         _play_tile(
-            k, tiles, history, streams, episodes, tick, control, rare, grab, dense, observations, begin, longest,
-            terms, won, ended, late,
+            k, actions, tiles, history, streams, episodes, tick, control, rare, grab, dense, observations, begin,
+            longest, terms, won, ended, late,
         )  # fmt: skip
 
 
@@ -325,36 +354,14 @@ def any_forced(tiles, lanes):  # type: ignore[no-untyped-def]
 
 
 @kernel
-def take_actions(actions, largest, tiles):  # type: ignore[no-untyped-def]
-    """Change the commands of `tiles` by `actions` (num_envs, 4), clipped to [-1, 1], see `actuators.CommandMap`.
-
-    Returns:
-        The first world with an action that is NaN or larger than `largest`; -1 if there is none, and only then have the
-        commands changed.
-    """
-    for n in range(actions.shape[0]):
-        for c in range(s.ACTION_SIZE):
-            # Not `abs(action) > largest`, which is false for NaN.
-            if not abs(actions[n, c]) <= largest:
-                return n
-    for k in range(tiles.shape[0]):
-        t = tiles[k]
-        for i in range(min(L, actions.shape[0] - k * L)):
-            for c in range(s.ACTION_SIZE):
-                kept = t[s.KEEP * L + i] * t[(s.COMMANDED_1 + c) * L + i] + t[(s.OFFSET_1 + c) * L + i]
-                command = kept + t[(s.SCALE_1 + c) * L + i] * clip(float(actions[k * L + i, c]), -1.0, 1.0)
-                t[(s.COMMANDED_1 + c) * L + i] = clip(command, -1.0, 1.0)
-    return -1
-
-
-@kernel
 def advance_and_judge(  # type: ignore[no-untyped-def]
     actions, moment, rare, largest, tiles, lanes, history, tick, control, grab, dense, observations
 ):
     """Advance all worlds by one control step, judge it, and read the first.
 
     Args:
-        actions, largest: as for `take_actions`.
+        actions: (num_envs, 4), clipped to [-1, 1].
+        largest: as for `find_wrong_action`.
         moment: as for `read_moment`, of the first world.
         rare, control, grab, dense: as for `advance` and `judge`.
         tiles, history: the arrays of `World`.
@@ -363,14 +370,15 @@ def advance_and_judge(  # type: ignore[no-untyped-def]
         observations: (num_tiles, LANES, OBSERVATION_SIZE) float32, overwritten.
 
     Returns:
-        As `take_actions`, or NEEDS_FORCES where `rare` is None and must not be; then nothing has been advanced.
+        As `find_wrong_action`, or NEEDS_FORCES where `rare` is None and must not be. If not -1, nothing has changed.
     """
     if rare is None and any_forced(tiles, lanes):
         return NEEDS_FORCES
-    wrong = take_actions(actions, largest, tiles)
+    wrong = find_wrong_action(actions, largest)
     if wrong < 0:
         tick[0] += 1
         for k in range(tiles.shape[0]):
+            _change_commands(tiles[k], k, actions)
             advance(tiles[k], lanes, history[k], tick[0], control, rare, observations[k])
             judge(tiles[k], lanes, grab, dense)
         read_moment(tiles[0], moment)

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from reach.jit import inlined, kernel
 from reach.sim import layout as s
-from reach.sim.elementary import clip, square_root
+from reach.sim.elementary import clip, smaller, square_root
 
 L = s.LANES
 # Endpoint vision shows the hand after it has rested for this time, this far from the start.
@@ -154,17 +154,18 @@ def _read_delayed(t, history, tick, i):  # type: ignore[no-untyped-def]
 
 @kernel
 def _read_all_delayed(t, lanes, history, tick):  # type: ignore[no-untyped-def]
-    """Write the LATE columns of a tile; lanes that all read the same rows are copied together."""
-    vision = _past_row(t, tick, s.VISION_DELAY, 0)
-    proprioception = _past_row(t, tick, s.PROPRIOCEPTION_DELAY, 0)
-    differ = 0
-    for i in range(1, len(lanes)):
-        differ |= _past_row(t, tick, s.VISION_DELAY, i) ^ vision
-        differ |= _past_row(t, tick, s.PROPRIOCEPTION_DELAY, i) ^ proprioception
+    """Write the LATE columns of a tile; lanes that all read samples of the same age are copied together."""
+    differ = False
+    for delay in (s.VISION_DELAY, s.PROPRIOCEPTION_DELAY):
+        age = smaller(t[s.CLOCK * L], t[delay * L])
+        for i in range(1, len(lanes)):
+            differ |= smaller(t[s.CLOCK * L + i], t[delay * L + i]) != age
     if differ:
         for i in range(len(lanes)):
             _read_delayed(t, history, tick, i)
         return
+    vision = _past_row(t, tick, s.VISION_DELAY, 0)
+    proprioception = _past_row(t, tick, s.PROPRIOCEPTION_DELAY, 0)
     _copy(lanes, s.SEEN_SIZE, history[vision], 0, t, s.LATE)
     _copy(lanes, s.HISTORY_SIZE - s.SEEN_SIZE, history[proprioception], s.SEEN_SIZE, t, s.LATE_ANGLE_1)
 
