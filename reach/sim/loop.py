@@ -295,7 +295,7 @@ def find_wrong_action(actions, largest):  # type: ignore[no-untyped-def]
 
 
 @kernel
-def _change_commands(t, k, actions):  # type: ignore[no-untyped-def]
+def change_commands(t, k, actions):  # type: ignore[no-untyped-def]
     """Change the commands of tile `k` by `actions` (num_envs, 4), clipped to [-1, 1], see `actuators.CommandMap`."""
     for i in range(min(L, actions.shape[0] - k * L)):
         for c in range(s.ACTION_SIZE):
@@ -310,7 +310,7 @@ def _play_tile(  # type: ignore[no-untyped-def]
     terms, won, ended, late,
 ):  # fmt: skip
     t = tiles[k]
-    _change_commands(t, k, actions)
+    change_commands(t, k, actions)
     advance(t, s.ALL_LANES, history[k], tick, control, rare, observations[k])
     judge(t, s.ALL_LANES, grab, dense)
     for i in range(min(L, won.size - k * L)):
@@ -378,7 +378,7 @@ def advance_and_judge(  # type: ignore[no-untyped-def]
     if wrong < 0:
         tick[0] += 1
         for k in range(tiles.shape[0]):
-            _change_commands(tiles[k], k, actions)
+            change_commands(tiles[k], k, actions)
             advance(tiles[k], lanes, history[k], tick[0], control, rare, observations[k])
             judge(tiles[k], lanes, grab, dense)
         read_moment(tiles[0], moment)
