@@ -7,6 +7,7 @@ import signal
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import partial
+from importlib import import_module
 from pathlib import Path
 from time import monotonic
 from types import FrameType
@@ -33,7 +34,8 @@ JUDGED_SEED = 1_000_000
 
 
 def preload() -> None:
-    """Import what torch would import in its first optimiser or count of operations, before workers are forked."""
+    """Import what torch imports in its first optimiser or count of operations, before workers are forked."""
+    import_module("torch._dynamo")
 
 
 def make_learner(learner: str | Spec, env: Any, *, seed: int = 0, **settings: Any) -> Any:

@@ -347,7 +347,7 @@ class TrialLearner(ABC, Generic[T]):
         # Stable-Baselines3's progress bar reads this local, and counts from zero.
         total = total_timesteps = self.num_timesteps + total_timesteps
         self._total_timesteps = total
-        plays = self.can_play and can_play(self.env) and not progress_bar and _is_per_trial(callback)
+        plays = self.can_play and not progress_bar and _is_per_trial(callback)
         hook = BaseAlgorithm._init_callback(self, callback, progress_bar)  # type: ignore[arg-type]
         hook.on_training_start(locals(), globals())
         hook.on_rollout_start()
@@ -359,7 +359,7 @@ class TrialLearner(ABC, Generic[T]):
         steps = np.zeros(source.num_envs, dtype=int)
         running = True
         while running:
-            if plays:
+            if plays and steps[0] == 0 and can_play(self.env):
                 played = self._play(trials[0], self.env, source.observations[0], UNLIMITED)
                 taken, rewards, dones = len(played.actions), np.array([played.reward]), np.array([played.is_over])
                 infos: list[dict[str, Any]] = [{"is_success": played.is_success}]

@@ -338,15 +338,18 @@ class CupEnv(gym.Env[Any, NDArray[np.float32]]):
 
     @property
     def playable_steps(self) -> int:
-        """Return the control steps of the longest trial that can be played, see `reach.play`; 0 with pictures."""
-        return UNLIMITED if self.render_mode is None else 0
+        """Return the control steps of the longest trial that can be played, see `reach.play`; 0 with a window."""
+        return 0 if self.render_mode == "human" else UNLIMITED
 
     def play(self, loop: Loop, longest: int) -> Played:
         """Play the trial that has begun, see `reach.play.play`; call that function, which respects time limits."""
         actions = np.zeros((longest, s.ACTION_SIZE))
         moments = self._simulation.play_one(loop, actions)
         self._done_actions += [action.tobytes() for action in actions[: len(moments)]]
-        return Played(actions[: len(moments)], moments, is_over=len(moments) > 0 and bool(is_over(moments[-1])))
+        played = Played(actions[: len(moments)], moments, is_over=len(moments) > 0 and bool(is_over(moments[-1])))
+        if self.render_mode is not None:
+            self._paths.extend_by(played.column("hand"))
+        return played
 
     def joint_command(self, torque: Any, ahead_s: float = 0.0) -> NDArray[np.float64]:
         """Return the command (3,) at which the actuators of the joints produce `torque`, for scripted controllers.

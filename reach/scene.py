@@ -190,6 +190,10 @@ class Paths:
         x, y = simulation.world.row(index)[s.HAND_X : s.HAND_Y + 1].tolist()
         self._path.append((x, y))
 
+    def extend_by(self, places: NDArray[np.float64]) -> None:
+        """Append places of the hand, (n, 2) m."""
+        self._path += [(x, y) for x, y in places.tolist()]
+
     @property
     def path(self) -> Any:
         """Return the path of this trial, (n, 2) m."""

@@ -188,6 +188,10 @@ class FrameObserver:
     chosen: dict[int, tuple[str, int]]
     frames: dict[str, Frame] = field(default_factory=dict)
 
+    def watches(self, index: int) -> bool:
+        """Return whether a frame of a trial is rendered."""
+        return index in self.chosen
+
     def on_step(self, index: int, step: int, over: bool, render: Callable[[], Any]) -> None:
         """Render the frame if this is its step."""
         title, chosen_step = self.chosen.get(index, ("", 0))

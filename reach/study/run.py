@@ -46,6 +46,9 @@ FILMED_REACHES = {"before": 3, "during": 4, "after": 3}
 class Observer(Protocol):
     """Observes a run."""
 
+    def watches(self, index: int) -> bool:
+        """Return whether `on_step` must be called in a trial, by its index in the schedule."""
+
     def on_step(self, index: int, step: int, over: bool, render: Callable[[], Any]) -> None:
         """Observe a control step that has just ended; `index` is that of the trial in the schedule."""
 
@@ -116,8 +119,9 @@ class ObservedRun(gym.Wrapper[Any, Any, Any, Any]):
 
     @property
     def playable_steps(self) -> int:
-        """Return the control steps of the longest trial that can be played, see `reach.play`; 0 if they are watched."""
-        return playable_steps(self.env) if self.observer is None else 0
+        """Return the control steps of the longest trial that can be played, see `reach.play`; 0 if it is watched."""
+        is_watched = self.observer is not None and self.observer.watches(self.index)
+        return 0 if is_watched else playable_steps(self.env)
 
     def play(self, loop: Loop, longest: int) -> Played:
         """Play the current trial, see `reach.play.play`."""
@@ -171,6 +175,10 @@ class Camera:
     def __init__(self, chosen: dict[int, str]) -> None:
         self.chosen = chosen
         self.frames: dict[str, list[Frame]] = {phase: [] for phase in FILMED_REACHES}
+
+    def watches(self, index: int) -> bool:
+        """Return whether a trial is filmed."""
+        return index in self.chosen
 
     def on_step(self, index: int, step: int, over: bool, render: Callable[[], Any]) -> None:
         """Store every `FILM_EVERY`-th frame of a chosen trial, and its last one."""

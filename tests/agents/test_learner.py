@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import math
 import re
+import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -441,3 +443,13 @@ def test_the_after_effect_is_read_from_the_learner_as_the_washout_finds_it_and_c
     for row, other in zip(rows, without, strict=True):
         assert math.isnan(other.pop(WASHOUT_ONSET_LAUNCH_ERROR))
         np.testing.assert_equal({**row, "block": ""}, {**other, "block": ""})
+
+
+def test_no_job_of_a_study_imports_a_part_of_torch_that_a_server_of_workers_could_load() -> None:
+    code = (
+        "import sys, gymnasium as gym; from agents.learner import make_learner, preload, train_trials; preload(); "
+        "before = set(sys.modules); train_trials(make_learner('error-bp', gym.make('reach/CupGrab-v1')), 2); "
+        "print(*(name for name in set(sys.modules) - before if name.startswith('torch._dynamo')))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.split() == []

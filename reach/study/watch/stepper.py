@@ -224,6 +224,10 @@ class ProtocolStepper:
         self._env = env
         env.silenced = not self.learning
 
+    def watches(self, index: int) -> bool:
+        """Return that each trial is watched: at the end of one, `silenced` is set for the next."""
+        return True
+
     def on_step(self, index: int, step: int, over: bool, render: Callable[[], Any]) -> None:
         """Wait for the display after a step of a shown trial.
 

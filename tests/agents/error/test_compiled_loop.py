@@ -14,7 +14,7 @@ from agents.trial_learner import TrialLearner
 from reach import CupJump, CurlField, ForceChannel, Rotation
 from reach.play import can_play
 from reach.protocols import BASELINE, PERTURBED, WASHOUT, Block, Protocol, ProtocolWrapper
-from reach.study.run import run_measured
+from reach.study.run import act_through_trial, run_measured
 
 PROTOCOL = Protocol(
     "everything",
@@ -64,6 +64,19 @@ def test_played_trials_are_those_of_single_steps(learner: str, command: str, mon
     assert any(row["success"] for row in results[0].rows) or learner == "none"
 
 
+def test_the_path_of_a_played_trial_is_drawn() -> None:
+    model = make_learner("none", gym.make("reach/CupGrab-v1", command="absolute"))
+    pictures = []
+    for is_played in (True, False):
+        env = gym.make("reach/CupGrab-v1", command="absolute", render_mode="rgb_array")
+        if is_played:
+            model.play_trial(env, env.reset(seed=1)[0])
+        else:
+            list(act_through_trial(model, env, seed=1))
+        pictures.append(env.render())
+    np.testing.assert_array_equal(*pictures)
+
+
 class Slower(gym.ActionWrapper[Any, Any, Any]):
     """A wrapper that changes actions."""
 
@@ -78,7 +91,6 @@ def test_trials_that_something_changes_or_shows_are_not_played() -> None:
     assert not can_play(Slower(env))
     assert not can_play(ProtocolWrapper(Slower(env), "rotation30"))
     assert not can_play(env.unwrapped)  # without a time limit
-    assert not can_play(gym.make("reach/CupGrab-v1", render_mode="rgb_array"))
     for options in ({"control": "torque"}, {"observation": "retina", "retina_colour": True}):
         assert not make_learner("error-bp", gym.make("reach/CupGrab-v1", **options)).can_play
 
