@@ -19,6 +19,7 @@ import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
+from itertools import product
 from typing import Any, Protocol, SupportsFloat
 
 import gymnasium as gym
@@ -201,8 +202,11 @@ def shrink(frame: Frame) -> Frame:
     """Return a frame whose shorter side is about FILM_SIDE_PX, as the mean of whole blocks of pixels."""
     factor = max(1, min(frame.shape[:2]) // FILM_SIDE_PX)
     height, width = frame.shape[0] // factor, frame.shape[1] // factor
-    blocks = frame[: height * factor, : width * factor].reshape(height, factor, width, factor, 3)
-    mean: NDArray[np.float64] = blocks.mean(axis=(1, 3))
+    total = np.zeros((height, width, 3), dtype=np.uint32)
+    # Much faster than the mean over two axes of blocks.
+    for row, column in product(range(factor), repeat=2):
+        total += frame[row : height * factor : factor, column : width * factor : factor]
+    mean: NDArray[np.float64] = total / factor**2
     return mean.round().astype(np.uint8)
 
 
