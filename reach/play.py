@@ -60,7 +60,7 @@ class Played:
 
 def playable_steps(env: Any) -> int:
     """Return the control steps of the longest trial that can be played; 0 where single steps are watched or changed."""
-    if isinstance(env, TimeLimit):
+    if type(env) is TimeLimit:  # a subclass may change steps
         return min(playable_steps(env.env), env._max_episode_steps)
     return playable_steps(env.env) if type(env) in TRANSPARENT else int(getattr(env, "playable_steps", 0))
 
@@ -81,7 +81,7 @@ def play(env: Any, loop: Loop, longest: int = UNLIMITED) -> Played:
     Raises:
         ValueError: an action that `step` would refuse.
     """
-    if isinstance(env, TimeLimit):
+    if type(env) is TimeLimit:
         played = play(env.env, loop, min(longest, env._max_episode_steps))
         return replace(played, is_over=played.is_over or len(played.moments) == env._max_episode_steps)
     played = play(env.env, loop, longest) if type(env) in TRANSPARENT else env.play(loop, longest)

@@ -123,9 +123,9 @@ class NoNetwork(FeedForward):
 
     @property
     def is_compiled(self) -> bool:
-        """Return that a reach without a network can be compiled."""
+        """Return True: a reach needs no network to be compiled."""
         return True
 
     def compiled(self, state: Any) -> tuple[None, None, None]:
-        """Return that there is no network."""
+        """Return None for each part of a network."""
         return None, None, None

@@ -12,6 +12,7 @@ from rich.console import Console
 
 from agents.learner import make_learner, train_trials
 from agents.registry import find
+from reach import CONTROL_STEP_S
 from reach.protocols import PROTOCOLS
 from reach.study.run import run_protocol
 
@@ -39,7 +40,7 @@ def trial(learner: str, steps: dict[str, float]) -> Callable[[], float]:
         start = process_time()
         rows = run_protocol(model, protocol, 1).rows
         taken = process_time() - start
-        steps[learner] = float(np.mean([row["duration_s"] for row in rows])) * 50.0
+        steps[learner] = float(np.mean([row["duration_s"] for row in rows])) / CONTROL_STEP_S
         return 1000.0 * taken / len(rows)
 
     return take

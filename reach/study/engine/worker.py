@@ -155,7 +155,7 @@ def load_simulation() -> None:
 def serve(modules: Sequence[str]) -> None:
     """Import `modules`, then fork a worker for every request until the engine closes the socket.
 
-    A function `preload` of a module is called: it loads what its learners would load later, each time anew.
+    If a module has a function `preload`, it is called. It imports what each worker would otherwise import itself.
 
     A request carries two descriptors: the worker's socket and its log. When a worker has ended, its socket receives
     {"exit": status}. A module that cannot be imported is left for the worker to report.

@@ -225,7 +225,7 @@ class ProtocolStepper:
         env.silenced = not self.learning
 
     def watches(self, index: int) -> bool:
-        """Return that each trial is watched: at the end of one, `silenced` is set for the next."""
+        """Return True: `silenced` is set at the end of each trial."""
         return True
 
     def on_step(self, index: int, step: int, over: bool, render: Callable[[], Any]) -> None:
