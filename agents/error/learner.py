@@ -269,6 +269,10 @@ class ErrorLearner(TrialLearner[ErrorTrial]):
         config = {"learner": name, "seed": seed, "rate": self.rate}
         super().__init__(env, seed=seed, config=config, verbose=verbose, tensorboard_log=tensorboard_log)
 
+    def __getstate__(self) -> dict[str, Any]:
+        """Return the attributes for a copy or a pickle: all but compiled code."""
+        return {**self.__dict__, "_compiled": {}}
+
     @classmethod
     def known_settings(cls) -> dict[str, Setting]:
         """Return the keyword arguments of the constructor, by name."""

@@ -15,7 +15,7 @@ from torch.utils.flop_counter import flop_registry
 from agents.error.feedforward import Array, FeedForward, Plastic, SensoryCells
 from agents.networks.perceptron import respond_with_layer
 from agents.networks.registry import JOINTS, Sees
-from agents.networks.sensory_cells import WIDTH_M, PlaceCells
+from agents.networks.sensory_cells import PlaceCells
 from agents.rules.assign import alignment_degrees, assign_rule
 from agents.rules.layers import RuledLayer, RuledLinear
 from agents.rules.rule import LayerRule
@@ -87,8 +87,8 @@ class RateFeedForward(FeedForward):
             network, rule, {HEAD: [network]}, generator=generator, example=example, updates_feedback=True
         )
         self._decay = ALIGNING_DECAY if aligning else 0.0
-        # The weights, views, and layers that hold copies of them, and whether the copies are up to date.
-        self._weights, self._layers = compiled_layers(network)
+        # Layers that hold copies of weights and biases, and whether the copies are up to date.
+        self._layers = compiled_layers(network)
         self._is_copied = False
         self._steps_macs: dict[Plastic, int] = {}
         with torch.no_grad(), Multiplications() as counted:
@@ -117,9 +117,10 @@ class RateFeedForward(FeedForward):
 
     def compiled(self, state: ForwardCache) -> tuple[Any, Any, Any]:
         """Return the place cells, which write to the cache's activity, and the layers."""
-        state.activity = np.zeros(self.cells.size)
-        places: Any = self.cells
-        return (places.centres, WIDTH_M, state.activity), self._layers, None
+        assert isinstance(self.cells, PlaceCells)
+        places = self.cells.compiled()
+        state.activity = places[-1]
+        return places, self._layers, None
 
     def end_play(self, state: ForwardCache, steps: int) -> None:
         """Count the passes of a reach in compiled code."""
@@ -135,7 +136,7 @@ class RateFeedForward(FeedForward):
         return state.posture
 
     def _count_passes(self, activity: Array, passes: int) -> None:
-        """Count forward passes of the same activity, or of place cells, of which none is silent."""
+        """Count a number of forward passes; each has as many silent inputs as `activity`."""
         silent = self._silent_share * (activity.size - np.count_nonzero(activity))
         self._count(dense_operations=passes * self._pass_macs, effective_macs=passes * (self._pass_macs - silent))
 
@@ -256,9 +257,10 @@ class RateFeedForward(FeedForward):
         return values.copy()
 
     def _copy_weights(self) -> None:
-        """Copy the weights, as they are now, to the compiled layers."""
-        for (copy, _, _), weight in zip(self._layers or (), self._weights, strict=True):
-            copy[...] = weight.T
+        """Copy weights and biases, as they are now, to the compiled layers."""
+        linear = [module for module in self.network if isinstance(module, nn.Linear)]
+        for module, (weight, bias, _) in zip(linear, self._layers or (), strict=self._layers is not None):
+            weight[...], bias[...] = module.weight.detach().numpy().T, module.bias.detach().numpy()
         self._is_copied = True
 
     def _step_macs(self, activity: torch.Tensor) -> int:
@@ -276,18 +278,16 @@ class RateFeedForward(FeedForward):
         return layers[:-1] if self.plastic == "hidden" else layers
 
 
-def compiled_layers(network: nn.Sequential) -> tuple[list[Array], tuple[tuple[Array, Array, Array], ...] | None]:
-    """Return the weights, views, and the layers of `perceptron.respond`, to whose weights they have to be copied.
+def compiled_layers(network: nn.Sequential) -> tuple[tuple[Array, Array, Array], ...] | None:
+    """Return the layers of `perceptron.respond`, to which weights and biases have to be copied.
 
     There are none for networks other than linear layers with tanh between them.
     """
     kinds = [nn.Linear if place % 2 == 0 else nn.Tanh for place in range(len(network))]
     if len(network) % 2 == 0 or not all(isinstance(module, kind) for module, kind in zip(network, kinds, strict=True)):
-        return [], None
-    linear = [module for module in network if isinstance(module, nn.Linear)]
-    weights, biases = ([getattr(layer, name).detach().numpy() for layer in linear] for name in ("weight", "bias"))
-    layers = zip(weights, biases, strict=True)
-    return weights, tuple((np.zeros(weight.shape[::-1]), bias, np.zeros(len(bias))) for weight, bias in layers)
+        return None
+    sizes = [(layer.in_features, layer.out_features) for layer in network if isinstance(layer, nn.Linear)]
+    return tuple((np.zeros((inputs, cells)), np.zeros(cells), np.zeros(cells)) for inputs, cells in sizes)
 
 
 def step_power(layer: RuledLayer, value: torch.Tensor, weight_step: torch.Tensor, bias_step: torch.Tensor) -> float:

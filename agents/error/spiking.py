@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from agents.error.feedforward import Array, FeedForward, SensoryCells
 from agents.networks.registry import JOINTS, Sees
-from agents.networks.sensory_cells import WIDTH_M, ComplexCells, PlaceCells
+from agents.networks.sensory_cells import ComplexCells, PlaceCells
 from agents.reaching.controller import CONTROL_STEP_MS
 from agents.rules.registry import rule_for
 from agents.rules.stdp import SpikingRule
@@ -183,13 +183,13 @@ class SpikingFeedForward(FeedForward):
 
     def compiled(self, state: SpikingState) -> tuple[Any, Any, Any]:
         """Return the place cells and the circuit in its state."""
-        places: Any = self.cells
-        state.rate_hz = np.zeros(places.size)
+        assert isinstance(self.cells, PlaceCells)
+        state.rate_hz = np.zeros(self.cells.size)
         circuit = (
             *self.circuit.compiled(state.circuit, CONTROL_STEP_MS), state.rate_hz, INPUT_PEAK_HZ, FASTEST_HZ,
             self.circuit.rate_hz(state.circuit, "output"), self.readout.weight,
         )  # fmt: skip
-        return (places.centres, WIDTH_M, np.zeros(places.size)), None, circuit
+        return self.cells.compiled(), None, circuit
 
     def end_play(self, state: SpikingState, steps: int) -> None:
         """Count the operations of a reach in compiled code."""

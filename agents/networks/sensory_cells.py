@@ -49,6 +49,10 @@ class PlaceCells:
         write_place_activity(self.centres, WIDTH_M, float(place[0]), float(place[1]), activity)
         return activity
 
+    def compiled(self) -> tuple[Array, float, Array]:
+        """Return the first three arguments of compiled code: centres, width, m, and an array for the activity."""
+        return self.centres, WIDTH_M, np.zeros(self.size)
+
 
 ORIENTATIONS = 8
 # SD of the Gaussian envelope of a receptive field, in wavelengths: a bandwidth of about an octave and a half.

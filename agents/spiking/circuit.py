@@ -148,8 +148,7 @@ class SpikingCircuit:
         self.seed = rng.integers(2**62, size=1)
         starts = (self.synapses.unit_start[1:] - inputs).tolist()
         self._parts = {name: slice(*limits) for name, limits in zip(cells, pairwise(starts), strict=True)}
-        self._blocks = {name: Block.of(self.synapses, p) for p, name in enumerate(self.projections)}
-        self._plastic = {name: block for name, block in self._blocks.items() if self.rules.plastic[block.p]}
+        self._set_views()
         self.turnovers = {
             name: Turnover.new(self._blocks[name].shape)
             for name, projection in self.projections.items()
@@ -160,6 +159,16 @@ class SpikingCircuit:
         self._train = np.zeros((TRAIN_STEPS, inputs), dtype=np.uint8)
         self._has_modulator = np.zeros(len(self.projections), dtype=np.uint8)
         self._modulators = np.zeros(int(self.synapses.target_start[-1]))
+
+    def _set_views(self) -> None:
+        """Make the blocks, which are views of the synapses."""
+        self._blocks = {name: Block.of(self.synapses, p) for p, name in enumerate(self.projections)}
+        self._plastic = {name: block for name, block in self._blocks.items() if self.rules.plastic[block.p]}
+
+    def __setstate__(self, attributes: dict[str, Any]) -> None:
+        """Set the attributes of a copy or a pickle, with views of its own arrays."""
+        self.__dict__.update(attributes)
+        self._set_views()
 
     def begin(self) -> CircuitState:
         """Return the state of the circuit at rest.

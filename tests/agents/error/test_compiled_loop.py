@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import pickle
 from typing import Any
 
 import gymnasium as gym
@@ -119,3 +120,16 @@ def test_an_environment_with_another_meaning_of_actions_is_warned_of() -> None:
     observation, *_ = env.step(action + 0.5)
     with pytest.warns(UserWarning, match="after the last action, got .*; call set_env"):
         model.predict(observation, state=state, episode_start=np.zeros(1, dtype=bool))
+
+
+@pytest.mark.parametrize("learner", LEARNERS)
+def test_a_copy_of_a_learner_that_has_played_learns_and_acts_as_it_does(learner: str) -> None:
+    model = trained(learner)
+    copied = pickle.loads(pickle.dumps(model))
+    actions = []
+    for each in (model, copied):
+        train_trials(each, 3)
+        env = gym.make("reach/CupGrab-v1")
+        actions.append(each.play_trial(env, env.reset(seed=5)[0]).actions)
+    np.testing.assert_array_equal(*actions)
+    np.testing.assert_equal(state_of(copied), state_of(model))
