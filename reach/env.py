@@ -41,13 +41,14 @@ from reach.sim.actuators import (
     joint_command,
 )
 from reach.sim.arm import JOINT_LIMITS_DEGREES, Arm
-from reach.sim.retina import LARGEST_RETINA_PX, SMALLEST_RETINA_PX, draw_retinas
+from reach.sim.lamps import MOST_LAMPS, lamp_places_m
+from reach.sim.retina import LARGEST_RETINA_PX, SMALLEST_RETINA_PX, draw_lamps, draw_retinas
 from reach.sim.setup import LARGEST_APERTURE_M, Physical, cup_place
 from reach.sim.tasks import compute_reward, compute_terminated, compute_truncated
 from reach.sim.truth import FIRST_NUMBER, JUDGEMENT_SIZE, is_over, truth_of
 from reach.simulation import Simulation, require_generator
 
-RESET_OPTIONS = ("cup", "perturbation")
+RESET_OPTIONS = ("cup", "perturbation", "context")
 ACTION_SHAPE = (s.ACTION_SIZE,)
 # Attributes that change during trials and are part of `get_state`.
 SAVED_ATTRIBUTES = ("_begun", "_cup_option", "_done_actions", "_paths")
@@ -64,24 +65,28 @@ class Observing:
         form: "vector", "goal" or "retina", see `CupEnv`.
         retina_px: side of the retina, 16..256 pixels.
         retina_colour: whether the retina has three colour channels instead of one grey channel.
+        context: number of lamps, 0..32: the last entries of the vector, or drawn on the retina.
     """
 
     form: str = "vector"
     retina_px: int = 64
     retina_colour: bool = False
+    context: int = 0
 
     def __post_init__(self) -> None:
         require_choice("observation", self.form, OBSERVATION_FORMS)
         size = require_whole("retina_px", self.retina_px, SMALLEST_RETINA_PX, LARGEST_RETINA_PX)
         object.__setattr__(self, "retina_px", size)
         object.__setattr__(self, "retina_colour", require_bool("retina_colour", self.retina_colour))
+        object.__setattr__(self, "context", require_whole("context", self.context, 0, MOST_LAMPS))
 
     @property
     def space(self) -> Any:
         """Return the observation space of a single environment."""
         low, high = (np.concatenate([np.full(row[1], row[k]) for row in s.OBSERVATION]) for k in (3, 4))
         low, high = low.astype(np.float32), high.astype(np.float32)
-        vector = spaces.Box(low, high, dtype=np.float32)
+        lamps = np.ones(self.context, dtype=np.float32)
+        vector = spaces.Box(np.append(low, 0.0 * lamps), np.append(high, lamps), dtype=np.float32)
         if self.form == "goal":
             return spaces.Dict({"observation": vector, "achieved_goal": _goal_space(), "desired_goal": _goal_space()})
         if self.form == "retina":
@@ -97,13 +102,17 @@ class Observing:
     def of(self, simulation: Simulation) -> Any:
         """Return the current observations of all environments of a simulation: arrays (num_envs, ...)."""
         vector = simulation.observations
-        if self.form == "goal":
-            achieved, desired = tasks.goals_of(simulation.column, simulation.grab)
-            return {"observation": vector, "achieved_goal": achieved, "desired_goal": desired}
         if self.form == "retina":
             images = np.empty((simulation.num_envs, self.retina_px, self.retina_px, self._channels), dtype=np.uint8)
             draw_retinas(simulation.world.tiles, images)
+            if self.context:
+                draw_lamps(simulation.lamps, *lamp_places_m(self.context), images)
             return {"retina": images, "proprioception": vector[:, FIRST_PROPRIOCEPTION:].copy()}
+        if self.context:
+            vector = np.concatenate([vector, simulation.lamps], axis=1)
+        if self.form == "goal":
+            achieved, desired = tasks.goals_of(simulation.column, simulation.grab)
+            return {"observation": vector, "achieved_goal": achieved, "desired_goal": desired}
         return vector
 
 
@@ -143,15 +152,22 @@ class CupEnv(gym.Env[Any, NDArray[np.float32]]):
     {action_table}
 
     ## Observation space
-    `observation="vector"`: `Box(({observation_size},), float32)`.
+    `observation="vector"`: `Box(({observation_size} + context,), float32)`.
 
     {observation_table}
+
+    Index {observation_size} and those after it are the lamps.
 
     `observation="goal"`: a dictionary of `observation` (the same vector), `achieved_goal` and `desired_goal`, with
     `compute_reward`, `compute_terminated` and `compute_truncated` for learning from hindsight. See `reach.sim.tasks`.
 
     `observation="retina"`: a dictionary of `retina`, a picture `(retina_px, retina_px, 1 or 3)`, uint8, of seen hand
-    and seen cup, and `proprioception`, the vector from the joint angles on. See `reach.sim.retina`.
+    and seen cup, and `proprioception`, the joint angles and all that follows up to the command. The lamps are drawn in
+    the picture. See `reach.sim.retina`.
+
+    `context=n` puts a row of n lamps on the far side of the table, cues for what a trial may bring. Each is on (1) or
+    off (0) for a whole trial and is seen at once and without noise. Unless `reset` sets them, each is on with
+    probability 1/2. The other random numbers of a trial, such as the place of the cup, do not depend on the lamps.
 
     ## Rewards
     `info` holds the terms: `reward_progress`, `reward_grasp`, `reward_effort`, `reward_tipping`, `reward_success` and
@@ -179,6 +195,7 @@ class CupEnv(gym.Env[Any, NDArray[np.float32]]):
     | `reward` | `None` | `"dense"` or `"sparse"`; `None` is `"dense"`, and `"sparse"` with goals |
     | `observation` | `"vector"` | `"vector"`, `"goal"` or `"retina"` |
     | `retina_px`, `retina_colour` | `64`, `False` | side of the retina, 16..256 pixels, and whether it is in colour |
+    | `context` | `0` | number of lamps, 0..32 |
     | `arm` | `"winter"` | `"winter"`, `"shadmehr1994"`, `"li-todorov2004"` or an `Arm` |
     | `height_m`, `mass_kg` | `1.75`, `70` | of the person, 0.94..2.41 m, 5..300 kg; for the arm "winter" only |
     | `strength` | `1` | factor on the largest torques and muscle forces, 0.2..5 |
@@ -189,7 +206,8 @@ class CupEnv(gym.Env[Any, NDArray[np.float32]]):
     | `width`, `height` | `600` | of the picture, pixels |
 
     Height, mass, strength and the fields of `cup` and `senses` may be ranges (low, high), sampled for each trial.
-    `reset(options={{"cup": (x, y), "perturbation": ...}})` sets the cup and the perturbation of one trial.
+    `reset(options={{"cup": (x, y), "perturbation": ..., "context": (1, 0)}})` sets the cup, the perturbation and the
+    lamps (here two, the first on) of one trial.
 
     ## Truth
     `info["truth"]` holds the true state, for metrics and pictures: a dictionary of arrays, numbers and bools, see
@@ -216,6 +234,7 @@ class CupEnv(gym.Env[Any, NDArray[np.float32]]):
         observation: str = "vector",
         retina_px: int = 64,
         retina_colour: bool = False,
+        context: int = 0,
         arm: str | Arm | Mapping[str, Any] = "winter",
         height_m: Physical = 1.75,
         mass_kg: Physical = 70.0,
@@ -242,7 +261,8 @@ class CupEnv(gym.Env[Any, NDArray[np.float32]]):
         self.task = task
         self.control = control
         self.command = command_for_control(command, control)
-        self.observing = Observing(observation, retina_px, retina_colour)
+        self.observing = Observing(observation, retina_px, retina_colour, context)
+        self.context = self.observing.context
         self.reward = reward_for(observation, reward)
         if observation == "goal":
             self.compute_reward = compute_reward
@@ -254,7 +274,7 @@ class CupEnv(gym.Env[Any, NDArray[np.float32]]):
         self._simulation = Simulation(
             1, task=task, control=control, command=self.command, reward=self.reward,
             perturbations=[as_perturbations(perturbation)],
-            person=setup.Person(arm, height_m, mass_kg, strength), cup=cup, senses=senses,
+            person=setup.Person(arm, height_m, mass_kg, strength), cup=cup, senses=senses, context=context,
             strict_actions=strict_actions,
         )  # fmt: skip
         self._actions = np.zeros((1, s.ACTION_SIZE))
@@ -287,7 +307,7 @@ class CupEnv(gym.Env[Any, NDArray[np.float32]]):
         Args:
             seed: seeds the generator of this trial and all later ones; None continues with the present generator.
             options: "cup", the position of the cup (x, y), m; "perturbation", which replaces that of the constructor in
-                this trial.
+                this trial; "context", its lamps, each 0 or 1, as a sequence or an array.
 
         Raises:
             ValueError: an unknown option, or a value outside its range.
@@ -298,7 +318,7 @@ class CupEnv(gym.Env[Any, NDArray[np.float32]]):
             self._simulation.seed(0, self.np_random.integers(2**64, dtype=np.uint64))
         self._begun = False
         perturbation = as_perturbations(options["perturbation"]) if "perturbation" in options else None
-        self._simulation.begin(0, cup=options.get("cup"), perturbation=perturbation)
+        self._simulation.begin(0, cup=options.get("cup"), perturbation=perturbation, context=options.get("context"))
         self._cup_option = options.get("cup")
         self._done_actions = []
         self._begun = True
@@ -456,7 +476,7 @@ class CupEnv(gym.Env[Any, NDArray[np.float32]]):
         self._action = self._actions[0]
 
     def _observation(self) -> Any:
-        if self.observing.form == "vector":
+        if self.observing.form == "vector" and not self.observing.context:
             return self._sensed.copy()
         return observation_of_one(self.observing.of(self._simulation), 0)
 

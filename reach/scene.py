@@ -31,6 +31,7 @@ OPTIONAL_FIELDS = {
     "seen_hand": ((2,), -FARTHEST_M, FARTHEST_M), "effort": ((3,), -1000.0, 1000.0), "activation": ((8,), 0.0, 1.0),
     "hand_force_n": ((2,), -1000.0, 1000.0), "field_n_s_per_m": ((2, 2), -1000.0, 1000.0),
     "constant_force_n": ((2,), -1000.0, 1000.0), "channel": ((2,), -1.001, 1.001),
+    "lamps": ((-1,), 0.0, 1.0),
 }  # fmt: skip
 # Tolerance of the length of a unit vector.
 DIRECTION_TOLERANCE = 1e-3
@@ -67,6 +68,7 @@ class Scene:
         field_n_s_per_m: (2, 2) N s/m, the matrix B of a force F = B v at the hand; None for none.
         constant_force_n: (2,) N, at the hand wherever it is, shown with the field; None for none.
         channel: (2,) unit vector along a force channel from the start, shown as its walls; None for none.
+        lamps: (n,) cue lamps at the far edge of the table, 1 on or 0 off; None for none.
         show_error: show the seen error, an arrow from the seen hand to the seen cup, unless the hand is hidden or the
             cup removed.
         trial: number of the trial, 0 or more; None for none.
@@ -102,6 +104,7 @@ class Scene:
     field_n_s_per_m: Points | None = None
     constant_force_n: Points | None = None
     channel: Points | None = None
+    lamps: NDArray[np.float32] | None = None
     show_error: bool = False
     trial: int | None = None
     block: str = ""
@@ -257,6 +260,7 @@ def scene_of(simulation: Simulation, index: int, paths: Paths, label: Label) -> 
         field_n_s_per_m=row[s.FIELD_11 : s.FIELD_22 + 1].reshape(2, 2) if number(s.FIELD_ONSET) < s.NEVER else None,
         constant_force_n=row[s.FORCE_X : s.FORCE_Y + 1] if number(s.FORCE_ONSET) < s.NEVER else None,
         channel=_channel_direction(row) if number(s.CHANNEL_ONSET) < s.NEVER else None,
+        lamps=simulation.lamps[index] if simulation.lamps.size else None,
     )
 
 

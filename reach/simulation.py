@@ -27,6 +27,7 @@ from reach.sim import layout as s
 from reach.sim import loop, setup, tasks
 from reach.sim.arm import Arm
 from reach.sim.grasp import smallest_clearance
+from reach.sim.lamps import MOST_LAMPS, draw_lamps, draw_lamps_in, lamps_of
 from reach.sim.layout import Array
 from reach.sim.loop import drawn_cup
 from reach.sim.noise import BODY_COUNTER, trial_key, uniforms
@@ -37,7 +38,7 @@ Judgements = tuple[Array, NDArray[np.bool_], NDArray[np.bool_], NDArray[np.bool_
 TASKS = ("reach", "grab")
 REWARDS = ("dense", "sparse")
 # Attributes of a simulation that change while trials run.
-SAVED_ATTRIBUTES = ("world", "seeded", "_observations", "_changed", "arms", "perturbations")
+SAVED_ATTRIBUTES = ("world", "seeded", "_observations", "lamps", "_changed", "arms", "perturbations")
 # Arrays of a world that determine its next trials.
 COUNTERS = ("streams", "episodes")
 # Variates for the ranges of one trial's body, cup and senses: at least as many as they have fields.
@@ -50,6 +51,7 @@ class Simulation:
     Attributes:
         world: the arrays of all trials.
         observations: (num_envs, OBSERVATION_SIZE) float32, overwritten by the next step.
+        lamps: (num_envs, context) float32, on (1) or off (0) in each present trial, overwritten by the next.
         arms: the arm of each world in its present trial.
         control: POSTURE, TORQUE or MUSCLE.
         grab: whether the cup must be held.
@@ -71,6 +73,7 @@ class Simulation:
         person: setup.Person,
         cup: setup.Cup | Mapping[str, Any] | None,
         senses: setup.Senses | Mapping[str, Any] | None,
+        context: int = 0,
         strict_actions: bool = False,
         threads: int = 1,
     ) -> None:
@@ -84,6 +87,7 @@ class Simulation:
             reward: "dense" or "sparse".
             perturbations: the default ones of each world, (num_envs,).
             person, cup, senses: see `sim.setup`.
+            context: number of lamps, 0..32.
             strict_actions: whether actions outside [-1, 1] are refused instead of clipped.
             threads: number of threads.
 
@@ -109,6 +113,7 @@ class Simulation:
         self.grab = task == "grab"
         self._dense = reward == "dense"
         self.largest_action = 1.0 if require_bool("strict_actions", strict_actions) else sys.float_info.max
+        self.lamps = np.zeros((num_envs, require_whole("context", context, 0, MOST_LAMPS)), dtype=np.float32)
         self._observations = np.zeros((len(self.world.tiles), s.LANES, s.OBSERVATION_SIZE), dtype=np.float32)
         self._set_views()
         physical = []
@@ -196,17 +201,19 @@ class Simulation:
             getattr(self.world, name).reshape(-1)[: self.num_envs] = np.array(state[name], dtype=np.uint64)
         self.seeded[:] = state["seeded"]
 
-    def begin(self, index: int, *, cup: Any = None, perturbation: Any = None) -> None:
+    def begin(self, index: int, *, cup: Any = None, perturbation: Any = None, context: Any = None) -> None:
         """Begin the next trial of world `index`.
 
         Args:
             index: of the world.
             cup: its place (x, y) m; None for a random one.
             perturbation: of this trial; None for the default ones.
+            context: its lamps, (context,) of 0 or 1; None for random ones.
 
         Raises:
-            ValueError: a cup or perturbation outside what is allowed.
+            ValueError: a cup, perturbation or lamps outside what is allowed.
         """
+        lamps = None if context is None else lamps_of(context, self.lamps.shape[1])
         place = None if cup is None else cup_place(cup)
         acting = self.default_perturbations[index] if perturbation is None else as_perturbations(perturbation)
         world = self.world
@@ -216,6 +223,10 @@ class Simulation:
         if self._changed[index] or self._has_ranges or acting != self.default_perturbations[index]:
             self._change(index, key, acting, place)
         self._begin(index, key, place)
+        if lamps is not None:
+            self.lamps[index] = lamps
+        elif self.lamps.size:
+            draw_lamps(key, self.lamps[index])
         self.perturbations[index] = acting
         world.episodes[at] += np.uint64(1)
 
@@ -258,6 +269,12 @@ class Simulation:
             mask, world.tiles, world.history, world.streams, world.episodes, world.tick[0],
             self.control, self._observations,
         )  # fmt: skip
+        self._draw_lamps(mask)
+
+    def _draw_lamps(self, mask: NDArray[np.bool_]) -> None:
+        """Draw the lamps of the trials that have begun in the worlds of `mask` (num_envs,)."""
+        if self.lamps.size:
+            draw_lamps_in(mask, self.world.tiles, self.lamps)
 
     def advance(self, actions: NDArray[np.floating[Any]]) -> Array:
         """Advance every trial by one control step, and judge it.
@@ -328,6 +345,7 @@ class Simulation:
             )  # fmt: skip
 
         run_in_threads(play, len(world.tiles), self._threads)
+        self._draw_lamps(begin)
         return judged
 
     def _refuse(self, actions: NDArray[Any], wrong: int) -> NoReturn:
@@ -352,7 +370,7 @@ class Simulation:
             raise ValueError(f"state: expected one of {self.num_envs} environments, got one of {changed.size}")
         if not isinstance(world, s.World):
             raise ValueError(f"world of the state: expected a World, got {reprlib.repr(world)}")
-        for name in ("_observations", "_changed", "seeded"):
+        for name in ("_observations", "lamps", "_changed", "seeded"):
             require_like(f"{name} of the state", state[name], getattr(self, name))
         for name in (field.name for field in fields(world)):
             require_like(f"world.{name} of the state", getattr(world, name), getattr(self.world, name))
@@ -380,14 +398,14 @@ class Simulation:
         self._set_views()
 
     def begin_again(self, index: int, cup: Any) -> None:
-        """Begin the present trial of world `index` again, with the same noise and body, without perturbations.
+        """Begin the present trial of world `index` again, with the same noise, body and lamps, without perturbations.
 
         Args:
             index: of the world.
             cup: as passed to `begin`.
         """
         self.world.episodes[divmod(index, s.LANES)] -= np.uint64(1)
-        self.begin(index, cup=cup, perturbation=())
+        self.begin(index, cup=cup, perturbation=(), context=self.lamps[index])
 
     def mark_changed(self, index: int) -> None:
         """Let the next trial of world `index` write its settings anew."""

@@ -37,7 +37,7 @@ except ImportError as error:
     ) from error
 
 TERM_MASKS = [f"_{name}" for name in tasks.REWARD_TERMS]
-RESET_OPTIONS = ("cup", "perturbation", "reset_mask")
+RESET_OPTIONS = ("cup", "perturbation", "context", "reset_mask")
 RENDER_MODES = ("rgb_array", "rgb_array_list")
 AUTORESET_MODES = tuple(mode.value for mode in AutoresetMode)
 # Gymnasium's value for no limit, and the longest limit that the counters of inner steps can hold.
@@ -69,6 +69,7 @@ class CupVectorEnv(gym.vector.VectorEnv[Any, NDArray[np.float32], NDArray[Any]])
         observation: str = "vector",
         retina_px: int = 64,
         retina_colour: bool = False,
+        context: int = 0,
         arm: str | Arm | Mapping[str, Any] = "winter",
         height_m: Physical = 1.75,
         mass_kg: Physical = 70.0,
@@ -88,8 +89,8 @@ class CupVectorEnv(gym.vector.VectorEnv[Any, NDArray[np.float32], NDArray[Any]])
 
         Args:
             num_envs: 1 to 1,000,000.
-            task, control, command, reward, observation, retina_px, retina_colour, arm, strict_actions, truth, width,
-                height: as for `CupEnv`.
+            task, control, command, reward, observation, retina_px, retina_colour, context, arm, strict_actions, truth,
+                width, height: as for `CupEnv`.
             perturbation: one perturbation, or a tuple or list of them that act together, for all environments; or a
                 sequence with one entry for each environment, at least one of which is None or a sequence:
                 `[None, Prism()]`, `[(Prism(),), (Load(),)]`.
@@ -120,7 +121,8 @@ class CupVectorEnv(gym.vector.VectorEnv[Any, NDArray[np.float32], NDArray[Any]])
         self.task = task
         self.control = control
         self.command = command_for_control(command, control)
-        self.observing = Observing(observation, retina_px, retina_colour)
+        self.observing = Observing(observation, retina_px, retina_colour, context)
+        self.context = self.observing.context
         self.reward = reward_for(observation, reward)
         if observation == "goal":
             self.compute_reward = compute_reward
@@ -141,7 +143,7 @@ class CupVectorEnv(gym.vector.VectorEnv[Any, NDArray[np.float32], NDArray[Any]])
             num_envs, task=task, control=control, command=self.command, reward=self.reward,
             perturbations=for_each_environment(perturbation, num_envs),
             person=setup.Person(arm, height_m, mass_kg, strength), cup=cup, senses=senses,
-            strict_actions=strict_actions, threads=threads,
+            context=context, strict_actions=strict_actions, threads=threads,
         )  # fmt: skip
         self.truth = require_bool("truth", truth)
         self._begun = np.zeros(num_envs, dtype=np.bool_)
@@ -165,7 +167,8 @@ class CupVectorEnv(gym.vector.VectorEnv[Any, NDArray[np.float32], NDArray[Any]])
         Args:
             seed: environment i is seeded with `seed + i`; or one seed, or None, for each.
             options: "cup", one place (x, y) m for all or (num_envs, 2); "perturbation" of this trial, as for the
-                constructor; "reset_mask", (num_envs,) bool.
+                constructor; "context", the lamps of this trial, (context,) for all or (num_envs, context);
+                "reset_mask", (num_envs,) bool.
 
         Raises:
             ValueError: an unknown option, or a value outside what is allowed.
@@ -177,15 +180,16 @@ class CupVectorEnv(gym.vector.VectorEnv[Any, NDArray[np.float32], NDArray[Any]])
         self._simulation.detach_observations()
         self._begun &= ~mask
         self._seed(seeds, mask)
-        if options.get("cup") is None and "perturbation" not in options:
+        if options.get("cup") is None and options.get("context") is None and "perturbation" not in options:
             self._begin(mask)
         else:
-            cups = self._cups(options.get("cup"))
+            cups = self._for_each("cup", options.get("cup"), 2)
+            lamps = self._for_each("context", options.get("context"), self.context)
             acting: list[Any] = [None] * self.num_envs
             if "perturbation" in options:
                 acting = list(for_each_environment(options["perturbation"], self.num_envs))
             for index in np.flatnonzero(mask).tolist():
-                self._simulation.begin(index, cup=cups[index], perturbation=acting[index])
+                self._simulation.begin(index, cup=cups[index], perturbation=acting[index], context=lamps[index])
             self._begin_paths(mask)
         self._begun |= mask
         self._over &= ~mask
@@ -291,15 +295,14 @@ class CupVectorEnv(gym.vector.VectorEnv[Any, NDArray[np.float32], NDArray[Any]])
             generator = self.np_random if seed is None else seeding.np_random(seed)[0]
             self._simulation.seed(index, generator.integers(2**64, dtype=np.uint64))
 
-    def _cups(self, value: Any) -> list[Any]:
-        if value is None:
-            return [None] * self.num_envs
-        places = numbers_in(value)
-        if places is None or places.ndim < 2:
+    def _for_each(self, name: str, value: Any, size: int) -> list[Any]:
+        """Return the option `name` of `reset` of each environment: `size` numbers, which may be the same for all."""
+        numbers = numbers_in(value)
+        if numbers is None or numbers.ndim < 2:
             return [value] * self.num_envs
-        if places.shape != (self.num_envs, 2):
-            raise ValueError(f"option cup: expected shape (2,) or {(self.num_envs, 2)}, got {places.shape}")
-        return list(places)
+        if numbers.shape != (self.num_envs, size):
+            raise ValueError(f"option {name}: expected shape ({size},) or {(self.num_envs, size)}, got {numbers.shape}")
+        return list(numbers)
 
     def _begin(self, mask: NDArray[np.bool_]) -> None:
         """Begin the next trial of the environments in `mask`: a random cup, the default perturbations."""

@@ -22,6 +22,7 @@ from reach.render.canvas import FORCE_RIMS, HOLLOW, STRAIGHT, Canvas, Frame, Pix
 from reach.render.labels import METRES_PER_NEWTON, LabelContent
 from reach.render.palette import Colour
 from reach.scene import Scene
+from reach.sim.lamps import ROW_HALF_M, ROW_Y_M, lamp_places_m
 from reach.sim.layout import SHOWN_CENTRE_M, SHOWN_M
 
 GRID_M = 0.10
@@ -230,6 +231,8 @@ def draw(scene: Scene, width: int, height: int) -> Frame:
         _draw_error(canvas, canvas.pixel(scene.seen_hand.tolist()), canvas.pixel(scene.seen_cup.tolist()))
     if scene.hand_force_n is not None:
         _draw_hand_force(canvas, scene.grasp_point, scene.hand_force_n)
+    if scene.lamps is not None:
+        _draw_lamps(canvas, scene.lamps.tolist())
     canvas.flush()
     if canvas.has_labels:
         labels.draw_time(canvas, scene.time_s, below_caption=bool(scene.caption))
@@ -252,6 +255,19 @@ def _draw_seen_hand(canvas: Canvas, hand: Hand, grasp: Pixel, seen: Pixel) -> No
             canvas.capsule(start, end, (thick, thick), HOLLOW, palette.SEEN)
         else:
             canvas.line(start, end, canvas.rim_px + 0.4, palette.SEEN)
+
+
+def _draw_lamps(canvas: Canvas, lamps: list[float]) -> None:
+    """Draw a dark row of lamps at the far edge of the table, over all else."""
+    places, radius = lamp_places_m(len(lamps))
+    pixels = [canvas.pixel((x, ROW_Y_M)) for x in places.tolist()]
+    half_px = ROW_HALF_M * canvas.scale
+    canvas.capsule(pixels[0], pixels[-1], (half_px, half_px), palette.LAMP_ROW)
+    for pixel, lamp in zip(pixels, lamps, strict=True):
+        if lamp > 0.0:
+            canvas.disc(pixel, radius * canvas.scale, palette.LAMP_ON)
+        else:
+            canvas.ring(pixel, radius * canvas.scale, palette.LAMP_RIM)
 
 
 def _draw_error(canvas: Canvas, seen_hand: Pixel, seen_cup: Pixel) -> None:

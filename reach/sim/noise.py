@@ -16,9 +16,10 @@ MIX_1 = np.uint64(0xBF58476D1CE4E5B9)
 MIX_2 = np.uint64(0x94D049BB133111EB)
 TO_UNIT = 2.0**-53
 LOW_HALF = np.uint64(0xFFFFFFFF)
-# First counters of a trial's random cup, and of the random values of its body, cup and senses.
+# First counters of a trial's random cup, of the random values of its body, cup and senses, and of its lamps.
 CUP_COUNTER = np.uint64(1 << 40)
 BODY_COUNTER = np.uint64(1 << 41)
+LAMP_COUNTER = np.uint64(1 << 42)
 
 
 @inlined

@@ -2,7 +2,7 @@
 
 It shows cup, hand and fingers from above where they are *seen*: after the visual map, one visual delay ago, with visual
 noise. The hand's direction and aperture are those of that moment. The arm is not drawn, as in experiments with a
-cursor. Edges are anti-aliased by the covered share of a pixel.
+cursor. Edges are anti-aliased by the covered share of a pixel. Lamps are drawn last, so nothing hides them.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from reach.jit import kernel
 from reach.sim import layout as s
 from reach.sim.arm import Arm
 from reach.sim.grasp import CAPSULES, capsule
+from reach.sim.lamps import ROW_HALF_M, ROW_Y_M
 from reach.sim.setup import place_hand_shape
 
 L = s.LANES
@@ -25,6 +26,9 @@ SMALLEST_RETINA_PX, LARGEST_RETINA_PX = 16, 256
 TABLE_RGB = (236.0, 234.0, 229.0)
 CUP_RGB = (213.0, 94.0, 0.0)
 HAND_RGB = (32.0, 44.0, 60.0)
+# Lamps on a dark row: one that is on is bright, one that is off is a darker grey disc.
+ROW_RGB = (20.0, 22.0, 25.0)
+LAMP_RGB = ((70.0, 74.0, 78.0), (255.0, 238.0, 150.0))
 # ITU-R BT.601, section 2.5.1.
 LUMINANCE = (0.299, 0.587, 0.114)
 # Step of the grid on which `hand_centre_m` averages.
@@ -102,6 +106,28 @@ def draw_retinas(tiles, images):  # type: ignore[no-untyped-def]
     """Draw the retinas of the worlds in `tiles` to `images` (num_envs, size, size, channels) uint8."""
     for n in range(images.shape[0]):
         draw_retina(tiles[n // L][n % L :: L], images[n])
+
+
+@kernel
+def _draw_lamps(lamps, places, radius, image):  # type: ignore[no-untyped-def]
+    """Draw `lamps` (n,) of a radius, m, at `places` (n,), m, over `image`."""
+    size = image.shape[0]
+    scale = size / s.SHOWN_M
+    left = 0.5 * size - 0.5 - scale * s.SHOWN_CENTRE_M[0]
+    y = 0.5 * size - 0.5 - scale * (ROW_Y_M - s.SHOWN_CENTRE_M[1])
+    first = left + scale * places[0]
+    last = left + scale * places[places.size - 1]
+    _paint(image, first, y, last, y, scale * ROW_HALF_M, ROW_RGB)
+    for k in range(lamps.size):
+        x = left + scale * places[k]
+        _paint(image, x, y, x, y, scale * radius, LAMP_RGB[int(lamps[k])])
+
+
+@kernel
+def draw_lamps(lamps, places, radius, images):  # type: ignore[no-untyped-def]
+    """Draw `lamps` (num_envs, n), see `lamp_places_m`, over `images` (num_envs, size, size, channels) uint8."""
+    for n in range(images.shape[0]):
+        _draw_lamps(lamps[n], places, radius, images[n])
 
 
 def pixel_places_m(size: int) -> tuple[NDArray[Any], NDArray[Any]]:

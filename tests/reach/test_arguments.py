@@ -37,6 +37,7 @@ def vector(**options: Any) -> Any:
 REFUSED: list[tuple[Callable[..., Any], str, tuple[Any, ...]]] = [
     *((make, name, NO_COUNTS) for make in (CupEnv, vector) for name in ("width", "height", "retina_px")),
     *((make, "retina_colour", NO_FLAGS) for make in (CupEnv, vector)),
+    *((make, "context", (*NO_COUNTS, -1, 33)) for make in (CupEnv, vector)),
     *((make, name, NO_CHOICES) for make in (CupEnv, vector) for name in ("reward", "render_mode")),
     *(
         (make, name, (None, *NO_CHOICES))

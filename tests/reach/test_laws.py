@@ -25,8 +25,9 @@ FORMS: tuple[dict[str, Any], ...] = (
     {"control": "torque"},
     {"control": "muscle"},
     {"observation": "goal"},
+    {"context": 4},
     {"observation": "retina", "retina_px": 16},
-    {"observation": "retina", "retina_px": 16, "retina_colour": True},
+    {"observation": "retina", "retina_px": 16, "retina_colour": True, "context": 4},
 )
 MODES = ("sync", "async", "vector_entry_point")
 
