@@ -10,6 +10,7 @@ from reach.protocols.blocks import (
     BLOCK_NAMES,
     CLAMP,
     OPPOSITE,
+    OTHER,
     PERTURBED,
     PROBED,
     RELEARNED,
@@ -22,6 +23,7 @@ from reach.protocols.blocks import (
     Cup,
     Flipping,
     Gradual,
+    Parity,
     Protocol,
     Random,
     ScaleSchedule,
@@ -29,12 +31,12 @@ from reach.protocols.blocks import (
     cup_at,
     schedule_of,
 )
-from reach.protocols.presets import PROTOCOLS, describe_block, protocol_table, read_protocol
+from reach.protocols.presets import PROTOCOLS, context_protocol, describe_block, protocol_table, read_protocol
 from reach.protocols.wrapper import WASHOUT_ONSET_LAUNCH_ERROR, ProtocolWrapper, Recording
 
 __all__ = [
-    "BASELINE", "BLOCK_NAMES", "CLAMP", "OPPOSITE", "PERTURBED", "PROBED", "PROTOCOLS", "RELEARNED", "SCALE_SCHEDULES",
-    "TARGETS", "UNSEEN", "WASHOUT", "WASHOUT_ONSET_LAUNCH_ERROR", "Abrupt", "Block", "Cup", "Flipping", "Gradual",
-    "Protocol", "ProtocolWrapper", "Random", "Recording", "ScaleSchedule", "ScheduledTrial", "cup_at", "describe_block",
-    "protocol_table", "read_protocol", "schedule_of",
+    "BASELINE", "BLOCK_NAMES", "CLAMP", "OPPOSITE", "OTHER", "PERTURBED", "PROBED", "PROTOCOLS", "RELEARNED",
+    "SCALE_SCHEDULES", "TARGETS", "UNSEEN", "WASHOUT", "WASHOUT_ONSET_LAUNCH_ERROR", "Abrupt", "Block", "Cup",
+    "Flipping", "Gradual", "Parity", "Protocol", "ProtocolWrapper", "Random", "Recording", "ScaleSchedule",
+    "ScheduledTrial", "context_protocol", "cup_at", "describe_block", "protocol_table", "read_protocol", "schedule_of",
 ]  # fmt: skip

@@ -10,9 +10,10 @@ from __future__ import annotations
 import math
 import typing
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
+from numpy.typing import NDArray
 
 from reach.arguments import require_bool, require_choice, require_name, require_number, require_numbers, require_whole
 from reach.perturbations import (
@@ -26,9 +27,12 @@ from reach.perturbations import (
     write_perturbations,
 )
 from reach.sim import layout as s
+from reach.sim.lamps import MOST_LAMPS, lamps_of
 from reach.sim.layout import START_HAND_M
 
 LARGEST_SCALE = 10.0
+# The lamps of each trial of a block, (trials, lamps), 1 on or 0 off.
+TrialLamps = NDArray[np.int64]
 
 
 class ScaleSchedule(typing.Protocol):
@@ -38,8 +42,14 @@ class ScaleSchedule(typing.Protocol):
     def kind(self) -> str:
         """Return the name in `SCALE_SCHEDULES`."""
 
-    def scales(self, trials: int, rng: np.random.Generator) -> list[float]:
-        """Return the size of the perturbation in each of `trials` trials, as a multiple of the block's perturbation."""
+    def scales(self, trials: int, rng: np.random.Generator, lamps: TrialLamps) -> list[float]:
+        """Return the size of the perturbation in each trial, as a multiple of the block's perturbation.
+
+        Args:
+            trials: number of trials.
+            rng: for sizes that are drawn.
+            lamps: (trials, n), for sizes that depend on them.
+        """
 
     def describe(self) -> str:
         """Return a few words for a table of protocols; empty for the default schedule."""
@@ -64,7 +74,7 @@ class Abrupt:
     def __post_init__(self) -> None:
         _require_scales(self, self.scale)
 
-    def scales(self, trials: int, rng: np.random.Generator) -> list[float]:
+    def scales(self, trials: int, rng: np.random.Generator, lamps: TrialLamps) -> list[float]:
         """Return `scale` for every trial."""
         return [float(self.scale)] * trials
 
@@ -87,7 +97,7 @@ class Gradual:
     def __post_init__(self) -> None:
         require_whole("Gradual trials", self.trials, 1)
 
-    def scales(self, trials: int, rng: np.random.Generator) -> list[float]:
+    def scales(self, trials: int, rng: np.random.Generator, lamps: TrialLamps) -> list[float]:
         """Return 1/n, 2/n ... 1, 1."""
         return [min(1.0, n / self.trials) for n in range(1, trials + 1)]
 
@@ -114,7 +124,7 @@ class Random:
         object.__setattr__(self, "choices", tuple(choices))
         _require_scales(self, *self.choices)
 
-    def scales(self, trials: int, rng: np.random.Generator) -> list[float]:
+    def scales(self, trials: int, rng: np.random.Generator, lamps: TrialLamps) -> list[float]:
         """Return one draw for each trial."""
         return [float(self.choices[k]) for k in rng.integers(len(self.choices), size=trials)]
 
@@ -137,7 +147,7 @@ class Flipping:
     def __post_init__(self) -> None:
         require_whole("Flipping every", self.every, 1)
 
-    def scales(self, trials: int, rng: np.random.Generator) -> list[float]:
+    def scales(self, trials: int, rng: np.random.Generator, lamps: TrialLamps) -> list[float]:
         """Return 1 for `every` trials, then -1 for as many, and so on."""
         return [-1.0 if n // self.every % 2 else 1.0 for n in range(trials)]
 
@@ -146,13 +156,42 @@ class Flipping:
         return f"flipped every {self.every}"
 
 
-SCALE_SCHEDULES: dict[str, type[Any]] = {kind.kind: kind for kind in (Abrupt, Gradual, Random, Flipping)}
+@dataclass(frozen=True)
+class Parity:
+    """The perturbation if an even number of the first lamps is on, its opposite if an odd number is.
+
+    For two lamps this is XOR, the smallest problem that no weighted sum of the lamps solves (Minsky and Papert 1969,
+    Perceptrons). The other lamps tell nothing.
+
+    Attributes:
+        lamps: number of lamps that count, 1..32.
+    """
+
+    lamps: int = 2
+    choices: ClassVar[tuple[float, ...]] = (1.0, -1.0)
+    kind: str = field(default="parity", init=False)
+
+    def __post_init__(self) -> None:
+        require_whole("Parity lamps", self.lamps, 1, MOST_LAMPS)
+
+    def scales(self, trials: int, rng: np.random.Generator, lamps: TrialLamps) -> list[float]:
+        """Return 1 or -1 for each trial."""
+        return [-1.0 if on % 2 else 1.0 for on in lamps[:, : self.lamps].sum(axis=1).tolist()]
+
+    def describe(self) -> str:
+        """Return which lamps decide."""
+        return f"sign by the parity of {self.lamps} lamps"
+
+
+SCALE_SCHEDULES: dict[str, type[Any]] = {kind.kind: kind for kind in (Abrupt, Gradual, Random, Flipping, Parity)}
 
 
 BASELINE, PERTURBED, WASHOUT = "baseline", "perturbed", "washout"
-# B of A-B-A, the opposite of A; A again; an error clamp; no sight of the hand; directions that were not trained.
-OPPOSITE, RELEARNED, CLAMP, UNSEEN, PROBED = "opposite", "relearned", "clamp", "unseen", "probed"
-BLOCK_NAMES = (BASELINE, PERTURBED, WASHOUT, OPPOSITE, RELEARNED, CLAMP, UNSEEN, PROBED)
+# B of A-B-A: the opposite of A, or others; A again; an error clamp; no sight of the hand; directions that were not
+# trained.
+OPPOSITE, OTHER, RELEARNED, CLAMP = "opposite", "other", "relearned", "clamp"
+UNSEEN, PROBED = "unseen", "probed"
+BLOCK_NAMES = (BASELINE, PERTURBED, WASHOUT, OPPOSITE, OTHER, RELEARNED, CLAMP, UNSEEN, PROBED)
 
 # Four cups around the start of the hand, as in centre-out reaching; every four reaches visit all four.
 TARGET_DISTANCE_M = 0.20
@@ -160,8 +199,8 @@ TARGET_BEARINGS_DEGREES = (65.0, 85.0, 105.0, 125.0)
 Cup = tuple[float, float]
 # More than any study or training needs; all trials of a schedule are held in memory.
 MOST_TRIALS = 100_000
-# Random sizes have a random stream of their own, so that drawing them changes neither cups nor noise.
-SIZES_STREAM = 1
+# Random sizes and lamps have random streams of their own, so that drawing them changes neither cups nor noise.
+SIZES_STREAM, LAMPS_STREAM = 1, 2
 
 
 def cup_at(bearing_degrees: float, distance_m: float = TARGET_DISTANCE_M) -> Cup:
@@ -186,6 +225,7 @@ class Block:
         probe_every: reaches per probe, 1 or more.
         learning: whether learning is on.
         cups: places (x, y), m, for this block; () for those of the protocol.
+        context: the lamps in every trial, each 0 or 1; () draws them for each reach.
     """
 
     name: str
@@ -196,6 +236,7 @@ class Block:
     probe_every: int = 1
     learning: bool = True
     cups: tuple[Cup, ...] = ()
+    context: tuple[int, ...] = ()
 
     def __post_init__(self) -> None:
         require_choice("Block name", self.name, BLOCK_NAMES)
@@ -204,15 +245,13 @@ class Block:
         require_bool("Block learning", self.learning)
         object.__setattr__(self, "perturbation", as_perturbations(self.perturbation))
         object.__setattr__(self, "cups", _places("Block cups", self.cups))
+        object.__setattr__(self, "context", lamps_of(self.context, None, "Block context"))
         if isinstance(self.scale, type) or not callable(getattr(self.scale, "scales", None)):
             raise ValueError(f"Block scale: expected a schedule such as Abrupt(), got {self.scale!r}")
         if self.probe is not None:
             object.__setattr__(self, "probe", as_perturbations(self.probe))
             _require_compatible(self.probe)
-        # Random sizes differ between seeds, so check all choices.
-        schedule: Any = self.scale
-        is_random = isinstance(schedule, Random)
-        scales = set(schedule.choices if is_random else schedule.scales(self.trials, np.random.default_rng(0)))
+        scales = self.possible_scales
         if scales != {1.0} and not any(can_be_scaled(perturbation) for perturbation in self.perturbation):
             kinds = [perturbation.kind for perturbation in self.perturbation]
             raise ValueError(
@@ -221,6 +260,14 @@ class Block:
             )
         for scale in sorted(scales):
             _require_compatible(tuple(scaled(perturbation, scale) for perturbation in self.perturbation))
+
+    @property
+    def possible_scales(self) -> set[float]:
+        """Return all sizes that trials of the block can have; drawn ones differ between seeds."""
+        schedule: Any = self.scale
+        if hasattr(schedule, "choices"):
+            return set(schedule.choices)
+        return set(schedule.scales(self.trials, np.random.default_rng(0), np.zeros((self.trials, 0), dtype=np.int64)))
 
     @property
     def has_size(self) -> bool:
@@ -261,6 +308,7 @@ class Protocol:
         env_id: the environment it runs in.
         cups: places (x, y), m; each round of reaches visits all of them in an order drawn from the seed.
         title: what a report calls it; empty for its name.
+        context: number of lamps, 0..32.
     """
 
     name: str
@@ -269,6 +317,7 @@ class Protocol:
     env_id: str = "reach/CupReach-v1"
     cups: tuple[Cup, ...] = TARGETS
     title: str = ""
+    context: int = 0
 
     def __post_init__(self) -> None:
         require_name("Protocol name", self.name)
@@ -279,6 +328,15 @@ class Protocol:
         for name in ("blocks", "cups"):
             if not getattr(self, name):
                 raise ValueError(f"Protocol {self.name!r} {name}: expected 1 or more, got none")
+        require_whole(f"Protocol {self.name!r} context", self.context, 0, MOST_LAMPS)
+        for number, block in enumerate(self.blocks, start=1):
+            if len(block.context) not in (0, self.context):
+                raise ValueError(f"block {number} context: expected {self.context} lamps, got {block.context}")
+            if isinstance(block.scale, Parity) and block.scale.lamps > self.context:
+                raise ValueError(
+                    f"block {number} scale: expected Parity of at most the {self.context} lamps of the protocol's "
+                    f"context, got {block.scale}"
+                )
 
     @property
     def reaches(self) -> int:
@@ -300,6 +358,7 @@ class ScheduledTrial:
             that of the reach before it.
         cup: (x, y), m.
         seed: of the trial's noise.
+        context: its lamps, 1 on or 0 off; a probe has those of the reach before it.
     """
 
     trial: int
@@ -312,6 +371,7 @@ class ScheduledTrial:
     seed: int
     block_number: int = 1
     scale: float = 0.0
+    context: tuple[int, ...] = ()
 
     @property
     def onset_s(self) -> float | None:
@@ -344,10 +404,10 @@ def onset_within(perturbation: Perturbation) -> float | None:
 def schedule_of(protocol: Protocol, seed: int) -> list[ScheduledTrial]:
     """Return all trials of a protocol in order.
 
-    Cups, sizes and noise follow from `seed` alone, so learners with the same seed are paired.
+    Cups, sizes, lamps and noise follow from `seed` alone, so learners with the same seed are paired.
     """
     rng = np.random.default_rng(seed)
-    sizes = np.random.default_rng((seed, SIZES_STREAM))
+    sizes, lamps = (np.random.default_rng((seed, stream)) for stream in (SIZES_STREAM, LAMPS_STREAM))
     noise = np.random.SeedSequence(seed)
     trials: list[ScheduledTrial] = []
     order: list[int] = []
@@ -356,7 +416,10 @@ def schedule_of(protocol: Protocol, seed: int) -> list[ScheduledTrial]:
     for number, block in enumerate(protocol.blocks, start=1):
         if (block.cups or protocol.cups) != cups:
             cups, order = block.cups or protocol.cups, []
-        for in_block, scale in enumerate(block.scale.scales(block.trials, sizes), start=1):
+        drawn = lamps.integers(2, size=(block.trials, protocol.context))
+        contexts = np.tile(block.context, (block.trials, 1)) if block.context else drawn
+        scales = block.scale.scales(block.trials, sizes, contexts)
+        for in_block, (scale, context) in enumerate(zip(scales, contexts.tolist(), strict=True), start=1):
             reaches += 1
             if not order:
                 order = rng.permutation(len(cups)).tolist()
@@ -370,6 +433,7 @@ def schedule_of(protocol: Protocol, seed: int) -> list[ScheduledTrial]:
                         reaches, block.name, in_block, probe, learning, perturbation, cup,
                         seed=int(noise.spawn(1)[0].generate_state(1)[0]),
                         block_number=number, scale=scale if block.has_size else 0.0,
+                        context=tuple(context),
                     )
                 )  # fmt: skip
     return trials

@@ -1,8 +1,8 @@
 """The presets, each after a published study, and the reader of protocol files.
 
-All presets but the two within-reach ones begin with 20 baseline reaches and share a fan of cups, so that the results of
-one learner can be compared between them. Sizes are those of the studies; numbers of trials are those of the studies or
-fewer, since a learner neither tires nor loses attention.
+Presets begin with 20 baseline reaches, those within a reach with 10 and those with lamps with 60, and most share a fan
+of cups, so that the results of one learner can be compared between them. Sizes are those of the studies; numbers of
+trials are those of the studies or fewer, since a learner neither tires nor loses attention.
 """
 
 from __future__ import annotations
@@ -32,6 +32,7 @@ from reach.protocols.blocks import (
     BASELINE,
     CLAMP,
     OPPOSITE,
+    OTHER,
     PERTURBED,
     PROBED,
     RELEARNED,
@@ -43,6 +44,7 @@ from reach.protocols.blocks import (
     Block,
     Cup,
     Flipping,
+    Parity,
     Protocol,
     Random,
     ScaleSchedule,
@@ -70,7 +72,34 @@ FAN = tuple(cup_at(bearing) for bearing in (65.0, 80.0, 95.0, 110.0, 125.0))
 MID_REACH_S = 0.34
 GRASP = "reach/CupGrab-v1"
 
+# Of the rotations of `continual`, each told by a lamp of its own.
+CONTINUAL_DEGREES = (30.0, -30.0, 20.0, -20.0, 40.0, -40.0)
+
 RUTTLE = "Ruttle, 't Hart and Henriques 2021, Sci Rep 11:2001"
+
+
+def context_protocol(lamps: int = 4, reaches: int = 1500, name: str = "context") -> Protocol:
+    """Return the protocol in which two of the lamps decide by XOR to which side the seen hand is rotated.
+
+    Args:
+        lamps: 2..32; those after the first two tell nothing.
+        reaches: perturbed ones, 1 to 100,000.
+        name: of the protocol.
+    """
+    return Protocol(
+        name=name,
+        title=f"rotation to either side, told by two of {lamps} lamps",
+        blocks=(Block(BASELINE, 60), Block(PERTURBED, reaches, TURN, Parity(2))),
+        source="XOR as the smallest problem that needs hidden cells: Minsky and Papert 1969, Perceptrons; opposite "
+        "perturbations that a cue tells: Osu et al. 2004, Nat Neurosci 7:111",
+        context=lamps,
+    )
+
+
+def _cued(name: str, number: int) -> Block:
+    lamps = tuple(int(k == number) for k in range(len(CONTINUAL_DEGREES)))
+    return Block(name, 80, TURN, Abrupt(CONTINUAL_DEGREES[number] / TURN[0].degrees), context=lamps)
+
 
 _PRESETS = (
     Protocol(
@@ -173,6 +202,19 @@ _PRESETS = (
         source="Krakauer et al. 2000, J Neurosci 20:8916 (one direction trained, the others probed)",
         cups=FAN,
     ),
+    context_protocol(),
+    context_protocol(16, 5000, "context16"),
+    Protocol(
+        name="continual",
+        title="continual protocol (six rotations, each told by a lamp, the first again)",
+        blocks=(
+            Block(BASELINE, 60), _cued(PERTURBED, 0), *(_cued(OTHER, k) for k in range(1, len(CONTINUAL_DEGREES))),
+            _cued(RELEARNED, 0),
+        ),
+        source="McCloskey and Cohen 1989, Psychol Learn Motiv 24:109 (what a network forgets when it learns something "
+        "else); cued contexts as in Heald, Lengyel and Wolpert 2021, Nature 600:489",
+        context=len(CONTINUAL_DEGREES),
+    ),
 )  # fmt: skip
 
 PROTOCOLS: dict[str, Protocol] = {protocol.name: protocol for protocol in _PRESETS}
@@ -183,6 +225,8 @@ def describe_block(block: Block) -> str:
     details = [_kind_and_size(perturbation) for perturbation in block.perturbation]
     if block.has_size and block.scale.describe():
         details.append(block.scale.describe())
+    if block.context:
+        details.append("lamps " + "".join(map(str, block.context)))
     if block.probe is not None:
         kinds = "+".join(perturbation.kind for perturbation in block.probe) or "plain"
         details.append(f"{kinds} probe after {'each' if block.probe_every == 1 else f'every {block.probe_every}th'}")
@@ -200,10 +244,12 @@ def _kind_and_size(perturbation: Perturbation) -> str:
 
 def protocol_table() -> list[tuple[str, str, str]]:
     """Return name, schedule in words and source of every preset."""
-    return [
-        (name, "; ".join(describe_block(block) for block in protocol.blocks), protocol.source)
-        for name, protocol in PROTOCOLS.items()
-    ]
+    return [(name, "; ".join(_parts(protocol)), protocol.source) for name, protocol in PROTOCOLS.items()]
+
+
+def _parts(protocol: Protocol) -> list[str]:
+    lamps = [f"{protocol.context} lamps"] if protocol.context else []
+    return lamps + [describe_block(block) for block in protocol.blocks]
 
 
 SUFFIXES = (".toml", ".py")

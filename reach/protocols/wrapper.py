@@ -106,10 +106,11 @@ class ProtocolWrapper(gym.Wrapper[Any, Any, Any, Any]):
         Args:
             env: a `CupEnv`, wrapped or not.
             protocol: a protocol or the name of a preset.
-            seed: of cup order, sizes and noise; learners with the same seed get the same trials.
+            seed: of cup order, sizes, lamps and noise; learners with the same seed get the same trials.
 
         Raises:
-            ValueError: another kind of environment or one without truth, an unknown preset, or a seed below 0.
+            ValueError: another kind of environment, one without truth or with another number of lamps, an unknown
+                preset, or a seed below 0.
         """
         super().__init__(env)
         if not hasattr(env.unwrapped, "twin"):
@@ -120,6 +121,12 @@ class ProtocolWrapper(gym.Wrapper[Any, Any, Any, Any]):
             protocol = PROTOCOLS[protocol]
         if not isinstance(protocol, Protocol):
             raise ValueError(f"protocol: expected a Protocol or one of {sorted(PROTOCOLS)}, got {protocol!r}")
+        lamps = env.unwrapped.context  # type: ignore[attr-defined]
+        if lamps != protocol.context:
+            raise ValueError(
+                f"env: expected one made with context={protocol.context}, the lamps of protocol {protocol.name!r}, got "
+                f"context={lamps}"
+            )
         self.protocol = protocol
         self.schedule = schedule_of(protocol, require_whole("seed", seed, 0))
         self._limit_s = math.inf if _has_time_limit(env) else TRIAL_S
@@ -151,9 +158,8 @@ class ProtocolWrapper(gym.Wrapper[Any, Any, Any, Any]):
             return self.env.reset(options=options)
         trial = self.current = self.schedule[self._next]
         self.unwrapped.label = Label(self.protocol.name, trial.trial, _label(trial))  # type: ignore[attr-defined]
-        observation, info = self.env.reset(
-            seed=trial.seed, options={**(options or {}), "cup": trial.cup, "perturbation": trial.perturbation}
-        )
+        given = {"cup": trial.cup, "perturbation": trial.perturbation, "context": trial.context}
+        observation, info = self.env.reset(seed=trial.seed, options={**(options or {}), **given})
         self.recording.moments.append(info["truth"])
         return observation, info
 
@@ -223,4 +229,5 @@ class ProtocolWrapper(gym.Wrapper[Any, Any, Any, Any]):
             "onset_s": math.nan if trial.onset_s is None else trial.onset_s,
             WASHOUT_ONSET_LAUNCH_ERROR: self.washout_onset_launch_errors.get(len(self.rows), math.nan),
             **dict.fromkeys(WITHIN_REACH, math.nan),
+            **({"context": "".join(map(str, trial.context))} if trial.context else {}),
         }

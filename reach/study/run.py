@@ -375,7 +375,7 @@ class ExtraTrials:
 
 
 def _options(trial: ScheduledTrial, perturbation: tuple[Perturbation, ...]) -> dict[str, Any]:
-    return {"cup": trial.cup, "perturbation": perturbation}
+    return {"cup": trial.cup, "perturbation": perturbation, "context": trial.context}
 
 
 def run_protocol(
@@ -454,8 +454,8 @@ def run_protocol(
 
 
 def env_of(model: Model, protocol: ReachProtocol, mode: str | None = None) -> gym.Env[Any, Any]:
-    """Return the environment of a protocol, with the settings that the learner needs (control, observation)."""
-    options: dict[str, Any] = getattr(model, "env_options", {})
+    """Return the environment of a protocol with its lamps, and what the learner needs (control, observation)."""
+    options: dict[str, Any] = {**getattr(model, "env_options", {}), "context": protocol.context}
     return gym.make(protocol.env_id, render_mode=mode, disable_env_checker=True, **options)
 
 

@@ -223,7 +223,11 @@ def play(
     Raises:
         PersonLeft: `show` returned False.
     """
-    env = ProtocolWrapper(gym.make(protocol.env_id, command="absolute", disable_env_checker=True), protocol, seed=seed)
+    env = ProtocolWrapper(
+        gym.make(protocol.env_id, command="absolute", context=protocol.context, disable_env_checker=True),
+        protocol,
+        seed=seed,
+    )
     score = 0
 
     def show_view(**changes: Any) -> None:

@@ -327,7 +327,7 @@ def human_curve(protocol: Protocol) -> tuple[tuple[tuple[float, float, float], .
     before = 0
     for block in protocol.blocks:
         rotations = [r for r in block.perturbation if isinstance(r, Rotation) and r.onset_s is None]
-        lasting = set(block.scale.scales(block.trials, np.random.default_rng(0))) == {1.0}
+        lasting = block.possible_scales == {1.0}
         if block.name == PERTURBED and len(rotations) == len(block.perturbation) == 1 and lasting:
             degrees = rotations[0].degrees
             points = tuple(

@@ -206,7 +206,8 @@ class ProtocolStepper:
         """
         trial = self.trial
         env = env_of(self.model, self.protocol, "rgb_array")
-        options = {"cup": trial.cup, "perturbation": trial.from_start if trial.onset_s is not None else ()}
+        perturbation = trial.from_start if trial.onset_s is not None else ()
+        options = {"cup": trial.cup, "perturbation": perturbation, "context": trial.context}
         env.unwrapped.label = Label("", trial.trial)  # type: ignore[attr-defined]
         try:
             return [copy_scene(env) for _ in act_through_trial(self.model, env, options, trial.seed)]

@@ -22,6 +22,7 @@ from reach.protocols import (
     Block,
     Flipping,
     Gradual,
+    Parity,
     Protocol,
     Random,
     cup_at,
@@ -32,7 +33,7 @@ from reach.protocols import (
 TURN = (Rotation(30.0),)
 PRESETS = (
     "rotation30", "rotation45", "prism", "curl", "savings", "interference", "recovery", "switching", "retention",
-    "jump", "nudge", "generalisation",
+    "jump", "nudge", "generalisation", "context", "context16", "continual",
 )  # fmt: skip
 
 
@@ -138,6 +139,7 @@ def test_a_block_that_could_not_be_run_is_refused_when_it_is_made(values: dict[s
         (lambda: Random(()), r"Random choices: .*\(\)"),
         (lambda: Random((1.0, "2")), "Random scale.*2"),  # type: ignore[arg-type]
         (lambda: Abrupt(float("nan")), "Abrupt scale.*nan"),
+        (lambda: Parity(0), "Parity lamps.*0"),
     ],
 )
 def test_an_invalid_schedule_is_refused_by_name(make: object, message: str) -> None:
@@ -207,7 +209,15 @@ def test_a_schedule_changes_the_perturbation_or_is_refused_by_name() -> None:
 
 @pytest.mark.parametrize(
     ("field", "value"),
-    [("scale", None), ("scale", Abrupt), ("cups", 1), ("cups", "ab"), ("cups", [(1,)]), ("cups", ((math.nan, 0.0),))],
+    [
+        ("scale", None),
+        ("scale", Abrupt),
+        ("cups", 1),
+        ("cups", "ab"),
+        ("cups", [(1,)]),
+        ("cups", ((math.nan, 0.0),)),
+        ("context", (0, 2)),
+    ],
 )
 def test_a_block_of_wrong_values_is_refused_by_the_name_of_the_field(field: str, value: Any) -> None:
     with pytest.raises(ValueError, match=f"Block {field}"):
@@ -223,6 +233,8 @@ def test_a_block_of_wrong_values_is_refused_by_the_name_of_the_field(field: str,
         ("blocks", "ab"),
         ("cups", 1),
         ("cups", [(0.1,)]),
+        ("context", 33),
+        ("context", (0, 1)),
     ],
 )
 def test_a_protocol_of_wrong_values_is_refused_by_the_name_of_the_field(field: str, value: Any) -> None:
