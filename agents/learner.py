@@ -182,6 +182,7 @@ def prepare(
     on_progress: Callable[[float], object] | None = None,
     *,
     control: str = POSTURE,
+    context: int = 0,
 ) -> Any:
     """Return a learner after unperturbed training; trained once and saved in `folder`.
 
@@ -191,11 +192,12 @@ def prepare(
         folder: of the checkpoint; a whole one there is loaded instead.
         on_progress: called with the share of the training that is done, 0..1.
         control: of the joints: "posture", "torque" or "muscle".
+        context: number of lamps on the table.
     """
     if (folder / "config.json").exists():
         return load_learner(folder, env_for(folder))
     known = find(learner)
-    env = gym.make(known.env_id, **known.env_options, control=control)
+    env = gym.make(known.env_id, **known.env_options, control=control, context=context)
     model = make_learner(learner, env, seed=seed)
     if known.steps:
         model.learn(known.steps, callback=_Progress(known.steps, on_progress, by="steps"))

@@ -22,7 +22,7 @@ from stable_baselines3.common.vec_env import VecEnv, VecEnvWrapper
 import reach  # noqa: F401  (registers the environments)
 from agents.checkpoint import CheckpointError, generator_state, loading, mapping_of, require_entries
 from agents.settings import FLAG, Setting, check_settings, short
-from reach import COMMANDS, CONTROLS, LARGEST_RETINA_PX, SMALLEST_RETINA_PX, command_for_control
+from reach import COMMANDS, CONTROLS, LARGEST_RETINA_PX, MOST_LAMPS, SMALLEST_RETINA_PX, command_for_control
 from reach.arguments import require_seed, require_whole
 from reach.env import OBSERVATION_FORMS
 
@@ -35,6 +35,7 @@ ENV_OPTIONS = {
     "observation": Setting(also=OBSERVATION_FORMS),
     "retina_px": Setting(SMALLEST_RETINA_PX, LARGEST_RETINA_PX, whole=True),
     "retina_colour": FLAG,
+    "context": Setting(0, MOST_LAMPS, whole=True),
 }
 # Valid values in the lists of `CupEnv.random_state`; the number of episodes is far below 2**64, so that counting on
 # cannot overflow.
@@ -70,12 +71,14 @@ def env_options_of(env: Env) -> dict[str, Any]:
     Defaults are left out.
     """
     observing = env_attribute(env, "observing")
-    options = {name: env_attribute(env, name) for name in ("control", "command")} | {"observation": observing.form}
+    options = {name: env_attribute(env, name) for name in ("control", "command", "context")}
+    options["observation"] = observing.form
     if observing.form == "retina":
         options |= {"retina_px": observing.retina_px, "retina_colour": observing.retina_colour}
     usual = command_for_control(None, options["control"])
     defaults = {
-        "control": "posture", "command": usual, "observation": "vector", "retina_px": 64, "retina_colour": False
+        "control": "posture", "command": usual, "context": 0, "observation": "vector", "retina_px": 64,
+        "retina_colour": False,
     }  # fmt: skip
     return {name: value for name, value in options.items() if value != defaults[name]}
 

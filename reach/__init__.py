@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from reach.env import twin
     from reach.notebook import show
     from reach.sim.actuators import CommandMap, command_for_control, joint_command
+    from reach.sim.lamps import MOST_LAMPS
     from reach.sim.retina import (
         CUP_RGB,
         HAND_RGB,
@@ -53,7 +54,7 @@ _LAZY = {
     "twin": "reach.env", "show": "reach.notebook",
     **dict.fromkeys(("CommandMap", "command_for_control", "joint_command"), "reach.sim.actuators"),
     "Cup": "reach.sim.setup", "Senses": "reach.sim.setup",
-    "GOAL_READY": "reach.sim.tasks", "GOAL_TIP_PENALTY": "reach.sim.tasks",
+    "MOST_LAMPS": "reach.sim.lamps", "GOAL_READY": "reach.sim.tasks", "GOAL_TIP_PENALTY": "reach.sim.tasks",
     **dict.fromkeys(("CUP_RGB", "HAND_RGB", "LUMINANCE", "TABLE_RGB", "LARGEST_RETINA_PX"), "reach.sim.retina"),
     **dict.fromkeys(("SMALLEST_RETINA_PX", "hand_centre_m", "pixel_places_m"), "reach.sim.retina"),
 }  # fmt: skip
@@ -74,8 +75,9 @@ if not TYPE_CHECKING:
 __version__ = "0.1.0"
 __all__ = [
     "ACTION_SIZE", "COMMANDS", "CONTROLS", "CONTROL_STEP_S", "CUP_RGB", "ENVIRONMENTS", "GOAL_READY",
-    "GOAL_TIP_PENALTY", "HAND_RGB", "LARGEST_RETINA_PX", "LUMINANCE", "OWN_PREFIX", "SMALLEST_RETINA_PX",
-    "START_HAND_M", "TABLE_RGB", "TRIAL_STEPS", "Arm", "CommandMap", "ConstantForce", "Cup", "CupJump", "CupRemoved",
+    "GOAL_TIP_PENALTY", "HAND_RGB", "LARGEST_RETINA_PX", "LUMINANCE", "MOST_LAMPS", "OWN_PREFIX",
+    "SMALLEST_RETINA_PX", "START_HAND_M", "TABLE_RGB", "TRIAL_STEPS", "Arm", "CommandMap", "ConstantForce", "Cup",
+    "CupJump", "CupRemoved",
     "CurlField", "DelayChange", "EndVision", "ErrorClamp", "ForceChannel", "Gain", "HideHand", "Load", "Nudge", "Prism",
     "Rotation", "Senses", "Slip", "StiffnessChange", "ToolLength", "VelocityField", "__version__",
     "command_for_control", "hand_centre_m", "joint_command", "pixel_places_m", "show", "twin",

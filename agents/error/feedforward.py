@@ -51,7 +51,7 @@ class FeedForward:
 
     Attributes:
         plastic: which synapses `change` changes: "all", or "hidden" for a fixed read-out.
-        sees: what `posture` is given: the place of the "cup" (2,) m, or the "picture" on the retina.
+        sees: what `posture` is given: the place of the "cup" (2,) m and the lamps, or the "picture" on the retina.
         waits_for_launch: whether it is called only from the launch of the arm on, with the mean of the pictures seen
             during the preparation. Networks whose state takes time to develop are called at every control step.
     """
@@ -72,8 +72,8 @@ class FeedForward:
         """Return whether `compiled` may be called."""
         return False
 
-    def compiled(self, state: Any) -> tuple[Any, Any, Any]:
-        """Return the network of `agents.error.loop.run`: places, layers and circuit."""
+    def compiled(self, state: Any, lamps: Array) -> tuple[Any, Any, Any]:
+        """Return the network of `agents.error.loop.run` for a reach with these lamps: places, layers and circuit."""
         raise NotImplementedError(f"{type(self).__name__} is not compiled")
 
     def end_play(self, state: Any, steps: int) -> None:
@@ -94,6 +94,10 @@ class FeedForward:
 
     def alignment(self) -> dict[str, float]:
         """Return the angle, degrees, between the last step and the gradient, by layer; empty without a gradient."""
+        return {}
+
+    def weights(self) -> dict[str, NDArray[Any]]:
+        """Return the weights of each layer that a rule may change, by name, as views."""
         return {}
 
     def cost(self) -> dict[str, float]:
@@ -126,6 +130,6 @@ class NoNetwork(FeedForward):
         """Return True: a reach needs no network to be compiled."""
         return True
 
-    def compiled(self, state: Any) -> tuple[None, None, None]:
+    def compiled(self, state: Any, lamps: Array) -> tuple[None, None, None]:
         """Return None for each part of a network."""
         return None, None, None

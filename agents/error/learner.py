@@ -45,6 +45,7 @@ from agents.reaching.senses import COMMAND, ObservationReader, Sensation
 from agents.registry import NONE, find
 from agents.settings import LOG_SETTINGS, SEED, Setting, check_settings
 from agents.trial_learner import Trial, TrialLearner
+from agents.vec_env import env_attribute
 from reach import ACTION_SIZE, CONTROL_STEP_S, CommandMap
 from reach.jit import compiled_for
 from reach.play import UNLIMITED, Played, play
@@ -133,27 +134,30 @@ class Baseline:
             values.extend(saved[name])
 
 
-def make_feedforward(name: str, rng: np.random.Generator) -> FeedForward:
+def make_feedforward(name: str, rng: np.random.Generator, lamps: int = 0, **sizes: int) -> FeedForward:
     """Return the network and rule of an untrained error learner.
 
     Args:
         name: of the learner; "none" has no network.
         rng: source of weights and feedback matrices.
+        lamps: number of lamps that a network sees beside the cup.
+        sizes: "depth" and "width" of the network; those that are not given are its defaults.
 
     Raises:
-        ValueError: an unknown name, or that of another learner.
+        ValueError: an unknown name, that of another learner, or an option that the network does not have.
     """
     spec = find(name).spec
     if spec.teacher not in (NONE, "error"):
         raise ValueError(f"expected a learner taught by its seen error, got {name!r}")
     if not spec.network:
         return NoNetwork()
-    network, is_aligning = NETWORKS[spec.network], spec.plastic == "hidden"
-    sensory, cells = network.build(rng)
+    network = NETWORKS[spec.network]
+    sees_lamps = lamps > 0 and network.sees == "cup"
+    sensory, cells = network.build(rng, **sizes, **({"lamps": lamps} if sees_lamps else {}))
     if network.cells == "spiking":
         return SpikingFeedForward(spec.rule, rng, cells=sensory, sees=network.sees, **cells)
     kind = LSTMFeedForward if network.cells == "recurrent" else RateFeedForward
-    part = kind(spec.rule, sensory, cells, rng, aligning=is_aligning, sees=network.sees)
+    part = kind(spec.rule, sensory, cells, rng, sees=network.sees)
     return MemoryFeedForward(spec.rule, part, rng) if isinstance(part, RateFeedForward) and network.practises else part
 
 
@@ -164,6 +168,8 @@ CREDIT_LAG_S = 0.15
 CREDIT_STEP = round((READING_S - CREDIT_LAG_S) / CONTROL_STEP_S)
 LARGEST_ERROR_RAD = 0.6
 RATES = {"rate": Setting(0.0, 2.0), "hidden_rate": Setting(0.0, 100.0), "practice_rate": Setting(0.0, 1.0)}
+# Of the network; None for its default.
+SIZES = {"depth": Setting(2, 64, whole=True, also=(None,)), "width": Setting(1, 4096, whole=True, also=(None,))}
 PLASTIC = {"plastic": Setting(also=("all", "hidden"))}
 
 
@@ -239,6 +245,8 @@ class ErrorLearner(TrialLearner[ErrorTrial]):
         rate: float,
         hidden_rate: float,
         practice_rate: float,
+        depth: int | None = None,
+        width: int | None = None,
         seed: int = 0,
         verbose: int = 0,
         tensorboard_log: str | None = None,
@@ -252,21 +260,26 @@ class ErrorLearner(TrialLearner[ErrorTrial]):
             hidden_rate: the same once the read-out is fixed, 0..100. It is above 1 for networks that do not normalise
                 a step by its effect on the posture.
             practice_rate: step size, 0..1, of cells that practise at the end of unperturbed training (`error-memory`).
+            depth, width: hidden layers of a perceptron, 2..64, and cells in each, 1..4096; None for 2 and 128.
             seed: of weights, feedback and trials.
             verbose, tensorboard_log: as in Stable-Baselines3.
 
         Raises:
-            ValueError: an unknown name, a rate outside its range, or an environment that the learner cannot use.
+            ValueError: an unknown name, a setting outside its range or that the network does not have, or an
+                environment that the learner cannot use.
         """
         rates = {"rate": rate, "hidden_rate": hidden_rate, "practice_rate": practice_rate}
         self.rate, self.hidden_rate, self.practice_rate = check_settings(rates, RATES).values()
         self._spec = find(name).spec
-        self.feedforward = make_feedforward(name, np.random.default_rng(seed))
+        sizes = check_settings({"depth": depth, "width": width}, SIZES)
+        self._sizes = {name: size for name, size in sizes.items() if size is not None}
+        self._lamps: int = env_attribute(env, "context")
+        self.feedforward = make_feedforward(name, np.random.default_rng(seed), self._lamps, **self._sizes)
         self.baseline = Baseline()
         self._latest: ErrorTrial | None = None
         # `run`, compiled for worlds without and with external forces.
         self._compiled: dict[bool, Any] = {}
-        config = {"learner": name, "seed": seed, "rate": self.rate}
+        config = {"learner": name, "seed": seed, "rate": self.rate, **self._sizes}
         super().__init__(env, seed=seed, config=config, verbose=verbose, tensorboard_log=tensorboard_log)
 
     def __getstate__(self) -> dict[str, Any]:
@@ -276,7 +289,7 @@ class ErrorLearner(TrialLearner[ErrorTrial]):
     @classmethod
     def known_settings(cls) -> dict[str, Setting]:
         """Return the keyword arguments of the constructor, by name."""
-        return SEED | RATES | LOG_SETTINGS
+        return SEED | RATES | SIZES | LOG_SETTINGS
 
     def set_env(self, env: gym.Env[Any, Any] | VecEnv, force_reset: bool = True) -> None:
         """Learn and act in another environment; `force_reset` is there for Stable-Baselines3's signature.
@@ -288,6 +301,9 @@ class ErrorLearner(TrialLearner[ErrorTrial]):
         self.teacher = SeenError(self.controller, self.baseline.expected)
 
     def _require_usable(self, env: gym.Env[Any, Any] | VecEnv, senses: ObservationReader) -> None:
+        lamps = env_attribute(env, "context")
+        if self.feedforward.sees == "cup" and self._spec.network and lamps != self._lamps:
+            raise ValueError(f"env: expected context={self._lamps}, as the network was made for, got context={lamps}")
         if self.feedforward.sees == "picture" and not senses.has_pictures:
             raise ValueError("env: expected observation='retina', retina_colour=True, got one without pictures")
 
@@ -306,6 +322,10 @@ class ErrorLearner(TrialLearner[ErrorTrial]):
     def cost(self) -> dict[str, float]:
         """Return what the network has computed and changed, by the names in `agents.error.feedforward`."""
         return self.feedforward.cost()
+
+    def weights(self) -> dict[str, NDArray[Any]]:
+        """Return the weights of each layer that a rule may change, by name, as views."""
+        return self.feedforward.weights()
 
     def alignment(self) -> dict[str, float]:
         """Return the angle, degrees, between the last step and the gradient, by layer; empty without a gradient."""
@@ -328,7 +348,9 @@ class ErrorLearner(TrialLearner[ErrorTrial]):
         step = trial.reach.step
         posture = trial.posture
         if step >= PREPARATION_STEPS or not self.feedforward.waits_for_launch:
-            visual_input = trial.reach.cup if self.feedforward.sees == "cup" else trial.reach.picture
+            visual_input = trial.reach.picture
+            if self.feedforward.sees == "cup":
+                visual_input = np.concatenate([trial.reach.cup, now.lamps])
             assert visual_input is not None
             posture = self.feedforward.posture(trial.network, visual_input)
         if step <= CREDIT_STEP:
@@ -353,8 +375,9 @@ class ErrorLearner(TrialLearner[ErrorTrial]):
     def _play(self, trial: ErrorTrial, env: Any, observation: Any, longest: int) -> Played:
         self._latest = trial
         reach, body = trial.reach, self.controller.body
-        row = self._sense(trial, observation).row.copy()
-        network = self.feedforward.compiled(trial.network)
+        now = self._sense(trial, observation)
+        row = now.row.copy()
+        network = self.feedforward.compiled(trial.network, now.lamps)
         posture = np.zeros(JOINTS)
         commands = CommandMap.of(self._command, self._control, self.controller.arm, row[COMMAND:].copy())
         act_on = commands.keep, commands.offset, commands.scale
@@ -444,7 +467,7 @@ class ErrorLearner(TrialLearner[ErrorTrial]):
             CheckpointError: the checkpoint is damaged, of another learner, lacks entries, or does not fit `env`.
         """
         name = learner_of(path, cls)
-        saved = read_settings(read_config(Path(path)), SEED | RATES, path)
+        saved = read_settings({**dict.fromkeys(SIZES), **read_config(Path(path))}, SEED | RATES | SIZES, path)
         with loading(path):
             learner = cls(name, env, **saved, **settings)
         learner.restore(path, resume=resume)

@@ -10,7 +10,6 @@ import math
 import numpy as np
 
 from agents.error.feedforward import Array, FeedForward, SensoryCells
-from agents.error.rate import ALIGNING_DECAY
 from agents.networks.lstm import LSTMCells, LSTMState
 from agents.networks.registry import JOINTS, Sees
 from agents.rules.assign import degrees_of_cosine
@@ -40,7 +39,6 @@ class LSTMFeedForward(FeedForward):
         lstm: LSTMCells,
         rng: np.random.Generator,
         *,
-        aligning: bool = False,
         sees: Sees = "cup",
     ) -> None:
         """Put cells under a rule.
@@ -50,7 +48,6 @@ class LSTMFeedForward(FeedForward):
             sensory: the cells before them.
             lstm: as many inputs as sensory cells.
             rng: source of the feedback.
-            aligning: let weights decay while all are plastic, so that the read-out aligns with the feedback.
             sees: the visual input of the sensory cells, "cup" or "picture".
 
         Raises:
@@ -66,7 +63,6 @@ class LSTMFeedForward(FeedForward):
         self.feedback: Array | None = None
         if self._rule.route == "broadcast":
             self.feedback = rng.normal(0.0, 1.0 / math.sqrt(JOINTS), (JOINTS, lstm.cells))
-        self._decay = ALIGNING_DECAY if aligning else 0.0
         self._taught: tuple[RecurrentEligible, Array] | None = None
         self._errors = 0
 
@@ -101,24 +97,22 @@ class LSTMFeedForward(FeedForward):
         if not np.any(error):
             return
         share = rate / (1 if self.plastic == "hidden" else 2)
-        retention = 1.0 - self._decay if self.plastic == "all" else 1.0
         step = self._step(eligible, error)
         if step is not None and np.any(step[-1]):
             power = 1.0 + float(np.sum(step[:-1] ** 2) / np.sum(step[-1] ** 2))
             self.lstm.weights += (share / power) * step
             self._count(weight_updates=step.size, learning_macs=self._rule.step_macs(self.lstm, eligible))
-            self.lstm.weights[:-1] *= retention
         if self.plastic == "all":
             power = 1.0 + float(np.sum(eligible.hidden**2))
             self.readout += (share / power) * np.outer(error, eligible.hidden)
             self.readout_bias += (share / power) * error
-            self.readout *= retention
             self._count(weight_updates=self.readout.size + JOINTS, learning_macs=self.readout.size)
 
     def _signal(self, error: Array) -> Array:
-        """Return the modulator (cells,) of the cells' output."""
+        """Return the modulator (cells,) of the cells' output, with the root mean square of the error."""
         signal: Array = error @ (self.readout if self.feedback is None else self.feedback)
-        return signal
+        rms = math.sqrt(float(np.mean(signal * signal)))
+        return signal * (math.sqrt(float(np.mean(error * error))) / rms) if rms > 0.0 else signal
 
     def _step(self, eligible: RecurrentEligible, error: Array) -> Array | None:
         """Return modulator x eligibility of the cells' synapses, (sources, 4 x cells); None if they do not learn."""
@@ -136,6 +130,10 @@ class LSTMFeedForward(FeedForward):
         step, gradient = step[:-1], GRADIENT.step(self.lstm, eligible, error @ self.readout)[:-1]
         length = float(np.linalg.norm(step) * np.linalg.norm(gradient))
         return {LAYER: degrees_of_cosine(float(np.sum(step * gradient)) / length)} if length > 0.0 else {}
+
+    def weights(self) -> dict[str, Array]:
+        """Return the weights of cells and read-out, as views."""
+        return {LAYER: self.lstm.weights, "posture": self.readout}
 
     def snapshot(self, state: LSTMState) -> Snapshot:
         """Return the activity of sensory cells, memory, output and posture, and the path of the last error."""

@@ -143,7 +143,7 @@ class MemoryFeedForward(FeedForward):
         below = self.below.posture(state.cache, visual_input)
         if self._has_practised[0]:
             state.cells = self._remembered()
-            hidden = self.cells.advance(state.cells, cell_inputs(visual_input, self._lacked))
+            hidden = self.cells.advance(state.cells, cell_inputs(visual_input[:2], self._lacked))
             state.added = UNIT_RAD * (self.readout @ hidden + self.readout_bias)
             macs = self.cells.weights.size + self.readout.size
             self._count(dense_operations=macs, effective_macs=macs)
@@ -205,6 +205,10 @@ class MemoryFeedForward(FeedForward):
         self.cells.bias[:] = weights["bias_ih_l0"] + weights["bias_hh_l0"]
         self.readout[...] = last.weight.detach().numpy()
         self.readout_bias[:] = last.bias.detach().numpy()
+
+    def weights(self) -> dict[str, Array]:
+        """Return the weights of the network below, of the cells and of the read-out, as views."""
+        return {**self.below.weights(), "memory": self.cells.weights, "correction": self.readout}
 
     def alignment(self) -> dict[str, float]:
         """Return the angles of the network below."""

@@ -22,13 +22,6 @@ from agents.rules.rule import LayerRule
 from reach.snapshot import ErrorPath, Layer, LayerSignal, Snapshot
 
 HEAD = "posture"
-# Share of each weight that decays with every step of a network that is to align. Without decay the read-out keeps what
-# it learned from random hidden cells, which is unrelated to the feedback (Song, Xu and Lafferty 2021, NeurIPS 34,
-# "Convergence and alignment of gradient descent with random backpropagation weights").
-ALIGNING_DECAY = 5e-4
-# Share of a step by which its effect on the posture is probed, and the largest factor by which a step is enlarged.
-PROBE = 1e-4
-LARGEST_GAIN = 1000.0
 # A value, its step by the rule, and the step's divisor.
 Change = tuple[torch.Tensor, torch.Tensor, float]
 
@@ -59,7 +52,6 @@ class RateFeedForward(FeedForward):
         network: nn.Sequential,
         rng: np.random.Generator,
         *,
-        aligning: bool = False,
         sees: Sees = "cup",
     ) -> None:
         """Put a network under a rule.
@@ -70,7 +62,6 @@ class RateFeedForward(FeedForward):
             network: from their activity (..., cells.size) to changes of posture (..., 3) rad, in double precision; its
                 last layer is the read-out.
             rng: source of the feedback matrices.
-            aligning: let weights decay while all are plastic, so that the read-out aligns with the feedback.
             sees: the visual input of the sensory cells, "cup" or "picture".
 
         Raises:
@@ -86,7 +77,6 @@ class RateFeedForward(FeedForward):
         (self._ruled,) = assign_rule(
             network, rule, {HEAD: [network]}, generator=generator, example=example, updates_feedback=True
         )
-        self._decay = ALIGNING_DECAY if aligning else 0.0
         # Layers that hold copies of weights and biases, and whether the copies are up to date.
         self._layers = compiled_layers(network)
         self._is_copied = False
@@ -115,10 +105,10 @@ class RateFeedForward(FeedForward):
         """Return whether the network has place cells and linear layers with tanh between them."""
         return self._layers is not None and isinstance(self.cells, PlaceCells)
 
-    def compiled(self, state: ForwardCache) -> tuple[Any, Any, Any]:
+    def compiled(self, state: ForwardCache, lamps: Array) -> tuple[Any, Any, Any]:
         """Return the place cells, which write to the cache's activity, and the layers."""
         assert isinstance(self.cells, PlaceCells)
-        places = self.cells.compiled()
+        places = self.cells.compiled(lamps)
         state.activity = places[-1]
         return places, self._layers, None
 
@@ -147,9 +137,9 @@ class RateFeedForward(FeedForward):
     def change(self, eligible: Array, error: Array, rate: float) -> None:
         """Take one step by the rule, each layer normalised so that the rate is a share of its error.
 
-        Normalised steps (Nagumo and Noda 1967, IEEE Trans. Automatic Control 12:282) give a rate the same meaning for
-        layers of any size (`step_power`); the layers share the rate. If hidden synapses learn alone, they move the
-        posture through a fixed read-out, and their step is normalised by its effect on the posture.
+        The modulators of every layer have the root mean square of the error, so that a rule is not fast because its
+        signals are large. Normalised steps (Nagumo and Noda 1967, IEEE Trans. Automatic Control 12:282) give a rate the
+        same meaning for layers of any size (`step_power`); the layers share the rate.
 
         Args:
             eligible: (cells.size,), the input.
@@ -166,6 +156,7 @@ class RateFeedForward(FeedForward):
             posture = module(posture)
         plastic = self._plastic_layers()
         values = [value for layer in plastic for value in layer.parameters()]
+        self._ruled.modulator_rms = float(np.sqrt(np.mean(error * error)))
         steps = torch.autograd.grad(posture, values, lacking, allow_unused=True)
         self._errors += 1
         if self._keeps_modulators:
@@ -180,16 +171,9 @@ class RateFeedForward(FeedForward):
                 power = len(plastic) * step_power(layer, inputs[layer], weight_step, bias_step)
                 for value, step in zip(layer.parameters(), (weight_step, bias_step), strict=True):
                     changes.append((value, step, power))
-            if self.plastic == "hidden" and changes:
-                _add(changes, PROBE)
-                moved = float((self.network(activity) - posture).norm()) / PROBE
-                _add(changes, -PROBE)
-                rate *= min(float(lacking.norm()) / max(moved, 1e-12), LARGEST_GAIN)
             with self._ruled.updating_feedback():
-                _add(changes, rate)
-                if self.plastic == "all" and self._decay > 0.0:
-                    for weight, _, _ in changes[::2]:
-                        weight.mul_(1.0 - self._decay)
+                for value, step, power in changes:
+                    value.add_(step, alpha=rate / power)
             self._count(
                 weight_updates=sum(value.numel() for value, _, _ in changes), learning_macs=self._step_macs(activity)
             )
@@ -197,7 +181,12 @@ class RateFeedForward(FeedForward):
 
     def alignment(self) -> dict[str, float]:
         """Return the angle, degrees, between the last step and the gradient, by hidden layer."""
-        return alignment_degrees([self._ruled])
+        names = {layer.place.name: name for name, layer in self._ruled_layers().items()}
+        return {names[layer]: degrees for layer, degrees in alignment_degrees([self._ruled]).items()}
+
+    def weights(self) -> dict[str, Array]:
+        """Return the weights of each layer, as views."""
+        return {name: layer.weight.detach().numpy() for name, layer in self._ruled_layers().items()}
 
     def snapshot(self, state: ForwardCache) -> Snapshot:
         """Return the activities of all layers for what was seen last, and the path of the last error.
@@ -221,22 +210,25 @@ class RateFeedForward(FeedForward):
                 value = module(value)
                 # What comes before the first layer only shapes the input.
                 activities[-1] = value.flatten().numpy() if len(activities) > 1 else activity
-        return tuple(Layer(name, values) for name, values in zip(["senses", *self._names()], activities, strict=True))
+        return tuple(
+            Layer(name, values) for name, values in zip(["senses", *self._ruled_layers()], activities, strict=True)
+        )
 
     def _error_path(self) -> ErrorPath | None:
         if self._modulators is None:
             return None
         error, modulators = self._modulators
-        layers = [layer for layer in self.network if isinstance(layer, RuledLayer)]
         signals = [
             LayerSignal(name, modulators[layer] if layer in modulators else np.zeros(len(layer.weight)))
-            for name, layer in zip(self._names(), layers, strict=True)
+            for name, layer in self._ruled_layers().items()
         ]
         return ErrorPath(self._ruled.rule.route, error, tuple(signals), self._errors)
 
-    def _names(self) -> list[str]:
-        hidden = sum(isinstance(layer, RuledLayer) for layer in self.network) - 1
-        return [f"hidden {k}" for k in range(1, hidden + 1)] + ["posture"]
+    def _ruled_layers(self) -> dict[str, RuledLayer]:
+        """Return the layers in order: "hidden 1", "hidden 2" ... and "posture"."""
+        layers = [layer for layer in self.network if isinstance(layer, RuledLayer)]
+        names = [f"hidden {k}" for k in range(1, len(layers))] + ["posture"]
+        return dict(zip(names, layers, strict=True))
 
     def arrays(self) -> dict[str, Array]:
         """Return weights and feedback matrices, as views."""
@@ -274,7 +266,7 @@ class RateFeedForward(FeedForward):
         return self._steps_macs[self.plastic]
 
     def _plastic_layers(self) -> list[RuledLayer]:
-        layers = [layer for layer in self.network if isinstance(layer, RuledLayer)]
+        layers = list(self._ruled_layers().values())
         return layers[:-1] if self.plastic == "hidden" else layers
 
 
@@ -313,12 +305,6 @@ def step_power(layer: RuledLayer, value: torch.Tensor, weight_step: torch.Tensor
 def _as_tensor(values: Array) -> torch.Tensor:
     """Return a copy in torch's own memory: the last bits of a product may depend on the alignment of an array."""
     return torch.tensor(values, device="cpu")
-
-
-def _add(changes: list[Change], rate: float) -> None:
-    """Add a share of every step to its value."""
-    for value, step, power in changes:
-        value.add_(step, alpha=rate / power)
 
 
 class Multiplications(TorchDispatchMode):  # type: ignore[no-untyped-call]

@@ -181,7 +181,7 @@ class SpikingFeedForward(FeedForward):
         """Return whether the sensory cells are place cells and no spikes are recorded for a picture."""
         return isinstance(self.cells, PlaceCells) and not self._records_spikes
 
-    def compiled(self, state: SpikingState) -> tuple[Any, Any, Any]:
+    def compiled(self, state: SpikingState, lamps: Array) -> tuple[Any, Any, Any]:
         """Return the place cells and the circuit in its state."""
         assert isinstance(self.cells, PlaceCells)
         state.rate_hz = np.zeros(self.cells.size)
@@ -189,7 +189,7 @@ class SpikingFeedForward(FeedForward):
             *self.circuit.compiled(state.circuit, CONTROL_STEP_MS), state.rate_hz, INPUT_PEAK_HZ, FASTEST_HZ,
             self.circuit.rate_hz(state.circuit, "output"), self.readout.weight,
         )  # fmt: skip
-        return self.cells.compiled(), None, circuit
+        return self.cells.compiled(lamps), None, circuit
 
     def end_play(self, state: SpikingState, steps: int) -> None:
         """Count the operations of a reach in compiled code."""
@@ -283,19 +283,19 @@ class SpikingFeedForward(FeedForward):
         return self.circuit.limits()
 
 
-def snn(rng: np.random.Generator) -> tuple[SensoryCells, dict[str, Any]]:
+def snn(rng: np.random.Generator, lamps: int = 0) -> tuple[SensoryCells, dict[str, Any]]:
     """Return place cells of the cup, and the settings of a circuit with all sensory synapses."""
-    return PlaceCells(), {}
+    return PlaceCells(lamps), {}
 
 
-def sparse(rng: np.random.Generator) -> tuple[SensoryCells, dict[str, Any]]:
+def sparse(rng: np.random.Generator, lamps: int = 0) -> tuple[SensoryCells, dict[str, Any]]:
     """Return place cells of the cup, and the settings of a circuit with half of the sensory synapses."""
-    return PlaceCells(), {"density": SPARSE_DENSITY}
+    return PlaceCells(lamps), {"density": SPARSE_DENSITY}
 
 
-def structural(rng: np.random.Generator) -> tuple[SensoryCells, dict[str, Any]]:
+def structural(rng: np.random.Generator, lamps: int = 0) -> tuple[SensoryCells, dict[str, Any]]:
     """Return place cells of the cup, and the settings of a sparse circuit with structural plasticity."""
-    return PlaceCells(), {"density": SPARSE_DENSITY, "structure": TURNOVER}
+    return PlaceCells(lamps), {"density": SPARSE_DENSITY, "structure": TURNOVER}
 
 
 def brain(rng: np.random.Generator) -> tuple[SensoryCells, dict[str, Any]]:

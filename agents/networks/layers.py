@@ -20,7 +20,8 @@ from torch import nn
 from agents.networks.registry import JOINTS
 from agents.networks.sensory_cells import PlaceCells, Receptors, V1Bank
 
-HIDDEN_CELLS = (128, 128)
+# Hidden layers of a perceptron, and cells in each.
+DEPTH, WIDTH = 2, 128
 # Channels, side of the kernel, stride and padding of each convolution; cells of the dense layer above them.
 CONVOLUTIONS = ((16, 8, 4, 2), (16, 4, 2, 1))
 DENSE_CELLS = 128
@@ -86,16 +87,18 @@ def _drawn(modules: list[nn.Module], rng: np.random.Generator) -> nn.Sequential:
     return nn.Sequential(*modules)
 
 
-def place_mlp(rng: np.random.Generator) -> tuple[PlaceCells, nn.Sequential]:
-    """Return place cells of the cup, and a perceptron that gives a posture."""
-    cells = PlaceCells()
-    return cells, mlp(cells.size, HIDDEN_CELLS, JOINTS, rng)
+def place_mlp(
+    rng: np.random.Generator, lamps: int = 0, depth: int = DEPTH, width: int = WIDTH
+) -> tuple[PlaceCells, nn.Sequential]:
+    """Return place cells of the cup and lamps, and a perceptron of `depth` hidden layers of `width` cells."""
+    cells = PlaceCells(lamps)
+    return cells, mlp(cells.size, (width,) * depth, JOINTS, rng)
 
 
 def v1_mlp(rng: np.random.Generator) -> tuple[V1Bank, nn.Sequential]:
     """Return V1 cells of a picture, and a perceptron that gives a posture."""
     cells = V1Bank()
-    return cells, mlp(cells.size, HIDDEN_CELLS, JOINTS, rng)
+    return cells, mlp(cells.size, (WIDTH,) * DEPTH, JOINTS, rng)
 
 
 def receptor_cnn(rng: np.random.Generator) -> tuple[Receptors, nn.Sequential]:

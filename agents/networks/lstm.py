@@ -128,9 +128,9 @@ class LSTMCells:
         return state.hidden
 
 
-def place_lstm(rng: np.random.Generator) -> tuple[PlaceCells, LSTMCells]:
-    """Return the network `lstm`: place cells for the seen cup, and an LSTM layer with them as inputs."""
-    place_cells = PlaceCells()
+def place_lstm(rng: np.random.Generator, lamps: int = 0) -> tuple[PlaceCells, LSTMCells]:
+    """Return the network `lstm`: place cells for the seen cup and lamps, and an LSTM layer with them as inputs."""
+    place_cells = PlaceCells(lamps)
     return place_cells, LSTMCells(place_cells.size, CELLS, rng)
 
 

@@ -13,9 +13,9 @@ from reach.kernels import exponential, fma, hyperbolic_tangent
 
 @kernel
 def write_place_activity(centres, width_m, x, y, activity):  # type: ignore[no-untyped-def]
-    """Write the activity (n,) of Gaussian receptive fields around `centres` (n, 2) m at (x, y) m."""
+    """Write the first n values of `activity`: Gaussian receptive fields around `centres` (n, 2) m at (x, y) m."""
     scale = -0.5 / (width_m * width_m)
-    for k in range(activity.size):
+    for k in range(len(centres)):
         right, forward = centres[k, 0] - x, centres[k, 1] - y
         activity[k] = exponential(scale * (right * right + forward * forward))
 

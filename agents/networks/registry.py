@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from importlib import import_module
+from inspect import signature
 from typing import Any, Literal, get_args
 
 import numpy as np
@@ -16,7 +17,7 @@ Sees = Literal["cup", "picture"]
 # Angles that a posture has: shoulder, elbow and wrist.
 JOINTS = 3
 # From a source of random numbers, the sensory cells and the network.
-Make = Callable[[np.random.Generator], tuple[Any, Any]]
+Make = Callable[..., tuple[Any, Any]]
 COLOURED_RETINA = {"observation": "retina", "retina_colour": True}
 
 
@@ -30,7 +31,9 @@ class Network:
         make: draws it from a source of random numbers; or "module:function", imported when it is first made. Returns
             the sensory cells (an `agents.error.feedforward.SensoryCells`), and what gives the posture for their
             activity: for "layers" an `nn.Sequential` in double precision whose last layer is the read-out, for
-            "recurrent" an `LSTMCells`, for "spiking" the keyword arguments of `SpikingFeedForward`.
+            "recurrent" an `LSTMCells`, for "spiking" the keyword arguments of `SpikingFeedForward`. Keyword arguments
+            that it takes are options of the network: "lamps", the number of lamps that the sensory cells see; "depth"
+            and "width", hidden layers and cells in each.
         rules: the only rules that can train it; None for all rules of its kind of cells.
         env_options: what its environment must be made with.
         hidden_rate: step size of an untuned learner whose read-out is fixed (`-hidden`). Above 1 where a step is not
@@ -53,12 +56,25 @@ class Network:
         """Return the input of the sensory cells: "cup" or "picture"."""
         return "picture" if self.env_options.get("observation") == "retina" else "cup"
 
-    def build(self, rng: np.random.Generator) -> tuple[Any, Any]:
-        """Return the sensory cells and the network, untrained."""
-        if not isinstance(self.make, str):
-            return self.make(rng)
-        module, _, name = self.make.partition(":")
-        made: tuple[Any, Any] = getattr(import_module(module), name)(rng)
+    def build(self, rng: np.random.Generator, **options: int) -> tuple[Any, Any]:
+        """Return the sensory cells and the network, untrained.
+
+        Args:
+            rng: source of the weights.
+            options: of the network.
+
+        Raises:
+            ValueError: an option that the network does not have.
+        """
+        make = self.make
+        if isinstance(make, str):
+            module, _, name = make.partition(":")
+            make = getattr(import_module(module), name)
+        known = list(signature(make).parameters)[1:]
+        for option, value in options.items():
+            if option not in known:
+                raise ValueError(f"network {self.name!r}: expected options in {known}, got {option}={value}")
+        made: tuple[Any, Any] = make(rng, **options)
         return made
 
 

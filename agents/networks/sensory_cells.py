@@ -31,27 +31,48 @@ WIDTH_M = 0.06
 
 
 class PlaceCells:
-    """A grid of 8 x 6 place cells. A cell's activity is exp(-|x - centre|^2 / (2 width^2)) for a seen position x."""
+    """A grid of 8 x 6 place cells, and an on-cell and an off-cell for each lamp.
 
-    def __init__(self) -> None:
+    A place cell's activity is exp(-|x - centre|^2 / (2 width^2)) for a seen position x. That of an on-cell is 1 while
+    its lamp is on, else 0; that of an off-cell is the reverse.
+
+    Attributes:
+        centres: (48, 2) m, of the place cells.
+        lamps: number of lamps.
+    """
+
+    def __init__(self, lamps: int = 0) -> None:
         """Lay out the centres on a grid."""
         x, y = np.meshgrid(np.linspace(*FIELD_X_M, CELLS_X), np.linspace(*FIELD_Y_M, CELLS_Y), indexing="ij")
         self.centres = np.stack([x.ravel(), y.ravel()], axis=1)
+        self.lamps = lamps
 
     @property
     def size(self) -> int:
         """Return the number of cells."""
-        return len(self.centres)
+        return len(self.centres) + 2 * self.lamps
 
-    def activity(self, place: Array) -> Array:
-        """Return the activity (size,) at a seen place (2,) m."""
-        activity = np.empty(self.size)
-        write_place_activity(self.centres, WIDTH_M, float(place[0]), float(place[1]), activity)
+    def activity(self, visual_input: Array) -> Array:
+        """Return the activity (size,) for a seen place, (x, y) m, followed by the state of each lamp, 0 or 1."""
+        activity = self._lamps_activity(visual_input[2:])
+        write_place_activity(self.centres, WIDTH_M, float(visual_input[0]), float(visual_input[1]), activity)
         return activity
 
-    def compiled(self) -> tuple[Array, float, Array]:
-        """Return the first three arguments of compiled code: centres, width, m, and an array for the activity."""
-        return self.centres, WIDTH_M, np.zeros(self.size)
+    def compiled(self, lamps: Array) -> tuple[Array, float, Array]:
+        """Return the first three arguments of compiled code: centres, width, m, and an array for the activity.
+
+        Args:
+            lamps: (lamps,) states, 0 or 1, in the reach that begins.
+        """
+        return self.centres, WIDTH_M, self._lamps_activity(lamps)
+
+    def _lamps_activity(self, lamps: Array) -> Array:
+        """Return the activity (size,) with that of the place cells still to be written."""
+        if len(lamps) != self.lamps:
+            raise ValueError(f"visual input: expected {self.lamps} lamps, got {len(lamps)}")
+        activity = np.zeros(self.size)
+        activity[len(self.centres) :] = np.concatenate([lamps, 1.0 - lamps])
+        return activity
 
 
 ORIENTATIONS = 8

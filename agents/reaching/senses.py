@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Any
 
@@ -28,6 +28,8 @@ Array = NDArray[np.float64]
 HAND, VISIBLE, CUP, NOT_SEEN = 0, 2, 3, 5
 ANGLES, APERTURE, TOUCH, COMMAND = 5, 11, 12, 15
 COMMANDS = 4
+# Entries before those of the lamps.
+OBSERVATION_SIZE = COMMAND + COMMANDS
 # A smaller share of a pixel is the rounding of its colours.
 LEAST_SHARE = 0.01
 # A thing that covers less than a pixel is not seen.
@@ -42,15 +44,18 @@ class Sensation:
     Attributes:
         row: (19,) the observation; from a picture, with the places that the eye reads in it.
         picture: (size, size, 3) of the retina, if there is one.
+        lamps: (lamps,) 0 or 1; empty from a picture.
     """
 
     row: Array
     picture: NDArray[np.uint8] | None = None
+    lamps: Array = field(default_factory=lambda: np.zeros(0))
 
     @classmethod
     def of(cls, observation: NDArray[np.float32]) -> Sensation:
-        """Name the parts of an observation (19,)."""
-        return cls(np.asarray(observation, dtype=np.float64))
+        """Name the parts of an observation (19 + lamps,)."""
+        row = np.asarray(observation, dtype=np.float64)
+        return cls(row[:OBSERVATION_SIZE], lamps=row[OBSERVATION_SIZE:])
 
     @property
     def joints(self) -> Array:
@@ -83,7 +88,7 @@ class ObservationReader:
         """Return one observation by name.
 
         Args:
-            observation: (19,) numbers, or a dictionary of "retina" and "proprioception".
+            observation: (19 + lamps,) numbers, or a dictionary of "retina" and "proprioception".
             past_angles: joint angles (n, 3) rad as sensed in the latest steps, the oldest first.
         """
         if self._eye is None:
@@ -98,7 +103,7 @@ class ObservationReader:
     def latest_command(observation: Any) -> NDArray[np.float32]:
         """Return the command (4,) that an observation holds."""
         proprioception: NDArray[np.float32] = (
-            observation["proprioception"] if isinstance(observation, dict) else observation[NOT_SEEN:]
+            observation["proprioception"] if isinstance(observation, dict) else observation[NOT_SEEN:OBSERVATION_SIZE]
         )
         return proprioception[-COMMANDS:]
 

@@ -1,11 +1,15 @@
-"""The rules for layers: `bp`, `fa`, `dfa`, `ifa` and the control `shallow`. `LayerRule` compares their modulators.
+"""The rules for layers. `LayerRule` compares their modulators.
 
 In all docstrings, e is the output error (batch, outputs), d the modulator of a layer's cells times their slope, W the
-layer's weights, and B fixed random weights.
+layer's weights, and B random weights, which are fixed unless the docstring says otherwise.
+
+Random numbers that a rule draws while it learns come from a generator that is seeded with a value at hand, so a rule
+has no state, and a learner that is saved and restored draws the same numbers.
 """
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from functools import reduce
 from operator import add
 from typing import TYPE_CHECKING
@@ -13,9 +17,9 @@ from typing import TYPE_CHECKING
 from agents.rules.rule import LayerRule
 
 if TYPE_CHECKING:
-    from torch import Tensor
+    from torch import Generator, Tensor
 
-    from agents.rules.layers import LayerPass
+    from agents.rules.layers import LayerPass, RuledLayer
 
 
 class Backpropagation(LayerRule):
@@ -48,6 +52,75 @@ class FeedbackAlignment(LayerRule):
         """Return d B, in the shape of the layer's input."""
         layer = layer_pass.layer
         return layer.through(error, layer.feedback_matrix().to(error.dtype), layer_pass.input_shape)
+
+
+class SignSymmetry(LayerRule):
+    """The error goes back through weights that have the signs of W and fixed random magnitudes.
+
+    The modulator of the cells that feed a layer is d (|B| sign W), with B as in `fa` (Liao, Leibo and Poggio 2016, AAAI
+    30:1837, "fixed random-magnitude sign-concordant feedback").
+    """
+
+    name = "sign"
+    route = "backward"
+    feedback = "layers"
+
+    def backward_signal(self, layer_pass: LayerPass, error: Tensor) -> Tensor:
+        """Return d (|B| sign W), in the shape of the layer's input."""
+        layer = layer_pass.layer
+        matrix = layer.feedback_matrix().abs().to(error.dtype) * layer_pass.weight.sign()
+        return layer.through(error, matrix, layer_pass.input_shape)
+
+
+@dataclass(frozen=True)
+class KolenPollack(FeedbackAlignment):
+    """Feedback alignment whose B changes as W does, and both decay: B and W become each other's transpose.
+
+    After each change of W by dW, B <- (1 - decay) (B + dW) and W <- (1 - decay) W, so that B - W shrinks by the factor
+    1 - decay. Both synapses know the two factors of dW, the activity below and the modulator above (Kolen and Pollack
+    1994, IEEE Int. Conf. Neural Networks 3:1375; Akrout et al. 2019, NeurIPS 32, equations 16 and 17).
+
+    Attributes:
+        decay: share of each weight that decays with every change, 0..1.
+    """
+
+    name = "kp"
+    modifies = ("hidden", "read-out", "feedback")
+    decay: float = 1e-3
+
+    def update_feedback(self, layer: RuledLayer, change: Tensor) -> None:
+        """Add the change to B, and let B and W decay."""
+        if layer.place.below is not None:
+            layer.feedback_matrix().add_(change).mul_(1.0 - self.decay)
+            layer.weight.mul_(1.0 - self.decay)
+
+
+@dataclass(frozen=True)
+class WeightMirror(FeedbackAlignment):
+    """Feedback alignment whose B learns W from noise: between two changes, cells fire at random for a moment.
+
+    Noise x (n, inputs) with a variance of 1 in the cells below causes the response W x in the cells of the layer. A
+    Hebbian rule moves B towards their correlation, whose mean is W: B <- (1 - rate) B + rate mean(W x x^T) (Akrout et
+    al. 2019, NeurIPS 32, equations 9 to 14). A kernel is mirrored at one place.
+
+    Attributes:
+        rate: share of B that is replaced with every change of W, 0..1.
+        samples: n, 1 or more.
+    """
+
+    name = "weight-mirror"
+    modifies = ("hidden", "read-out", "feedback")
+    rate: float = 0.02
+    samples: int = 16
+
+    def update_feedback(self, layer: RuledLayer, change: Tensor) -> None:
+        """Move B towards the correlation of noise and response."""
+        if layer.place.below is None:
+            return
+        weight = layer.weight.flatten(1)
+        noise = _noise((self.samples, weight.shape[1]), weight, _generator(layer.feedback_matrix()))
+        correlation = (noise @ weight.T).T @ noise / self.samples
+        layer.feedback_matrix().lerp_(correlation.reshape(layer.weight.shape), self.rate)
 
 
 class DirectFeedbackAlignment(LayerRule):
@@ -92,10 +165,7 @@ class IndirectFeedbackAlignment(LayerRule):
         from agents.rules.links import in_own_backward_pass
 
         name = head.layer.place.head or ""
-        passes = [head]
-        while passes[-1].before:
-            passes.extend(passes[-1].before[:1])
-        first, *passes_above = reversed(passes)
+        first, *passes_above = _passes_to(head)
 
         def send() -> None:
             # Each pass receives the modulator of the cells that feed it, which are those of the layer below.
@@ -117,6 +187,51 @@ class IndirectFeedbackAlignment(LayerRule):
         return _sum([signal for _, signal in layer_pass.received.values()])
 
 
+class NodePerturbation(LayerRule):
+    """Hidden cells learn from a number: by how much a random change of their activity would have reduced the error.
+
+    Noise x with a variance of 1 in the cells that feed each layer changes the output by y, to first order. It reduces
+    |e|^2 / 2 by e y, and the modulator of the cells is x (e y), whose mean over x is the gradient (Williams 1992, Mach.
+    Learn. 8:229; Werfel, Xie and Seung 2005, Neural Comput. 17:2699). Its scatter grows with the number of cells, which
+    makes it a lower bound for rules that know the direction of the error. The read-out takes the error itself.
+    """
+
+    name = "node"
+    route = "forward"
+
+    def send_error(self, head: LayerPass, error: Tensor) -> None:
+        """Draw noise for the cells below each layer, and send it, times the reduction of the error."""
+        from agents.rules.links import in_own_backward_pass
+
+        generator = _generator(error)
+        first, *passes_above = _passes_to(head)
+
+        def send() -> None:
+            noises: list[Tensor] = []
+            below, change = first, None
+            for layer_pass in passes_above:
+                noise = _noise(tuple(layer_pass.input_shape), error, generator)
+                noises.append(noise)
+                if change is None:
+                    value = noise
+                else:
+                    value = noise + layer_pass.input_change(below, change.reshape(below.output_shape))
+                change = layer_pass.layer.output(value.to(layer_pass.weight.dtype), layer_pass.weight)
+                below = layer_pass
+            if change is not None:
+                # Of each row of the batch, if there is one.
+                reduction = (error * change.reshape(error.shape)).sum(-1)
+                for layer_pass, noise in zip(passes_above, noises, strict=True):
+                    signal = noise * reduction[(..., *[None] * (noise.dim() - reduction.dim()))]
+                    layer_pass.received[id(head)] = (head.layer.place.head or "", signal)
+
+        in_own_backward_pass(send, error.device)
+
+    def backward_signal(self, layer_pass: LayerPass, error: Tensor) -> Tensor | None:
+        """Return the noise times the reduction of the error, summed over heads."""
+        return _sum([signal for _, signal in layer_pass.received.values()])
+
+
 class Shallow(LayerRule):
     """Hidden layers have no modulator and stay as they were drawn; the read-out learns."""
 
@@ -127,6 +242,30 @@ class Shallow(LayerRule):
 
     def backward_signal(self, layer_pass: LayerPass, error: Tensor) -> None:
         """Return no modulator."""
+
+
+def _passes_to(head: LayerPass) -> list[LayerPass]:
+    """Return the passes of the layers from the first one to a head."""
+    passes = [head]
+    while passes[-1].before:
+        passes.extend(passes[-1].before[:1])
+    return passes[::-1]
+
+
+def _generator(value: Tensor) -> Generator:
+    """Return a source of random numbers that is seeded with the bits of a tensor."""
+    import torch
+
+    bits = value.detach().double().contiguous().view(torch.int64)
+    # The sum wraps around; its lowest 63 bits are a valid seed.
+    return torch.Generator(device=value.device).manual_seed(int(bits.sum()) & (2**63 - 1))
+
+
+def _noise(shape: tuple[int, ...], like: Tensor, generator: Generator) -> Tensor:
+    """Return normal random numbers of a shape, in the dtype and on the device of a tensor."""
+    import torch
+
+    return torch.randn(shape, generator=generator, dtype=like.dtype, device=like.device)
 
 
 def _sum(signals: list[Tensor]) -> Tensor | None:

@@ -15,6 +15,7 @@ therefore do not mix, and a layer receives the errors of exactly the heads that 
 
 from __future__ import annotations
 
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, nullcontext
@@ -33,6 +34,8 @@ from agents.rules.rule import LayerRule
 Tensor = torch.Tensor
 # By weights and bias; None where a gradient is not wanted.
 Gradients = tuple[Tensor | None, Tensor | None]
+# A modulator with a smaller root mean square is not scaled up to the wanted one.
+SMALLEST_RMS = 1e-12
 # Conditions of the modules between a layer and the one below, by layer and module.
 LinkConditions = dict[tuple["RuledLayer", nn.Module], Conditions]
 
@@ -130,11 +133,13 @@ class LayerPass:
             self._remember_error(error)
             if rule.route != "backward":
                 rule.send_error(self, error)
-        signal = rule.backward_signal(self, error) if signal_wanted else None
+        signal: Tensor | None = rule.backward_signal(self, error) if signal_wanted else None
+        if signal is not None and network.modulator_rms is not None:
+            signal = signal * (network.modulator_rms / max(_rms(signal), SMALLEST_RMS))
         if not self.before:
             network.record(self, value)
         self.received.clear()
-        return cast("Tensor | None", signal)
+        return signal
 
     def _remember_error(self, error: Tensor) -> None:
         """Store the error of this head in the lowest passes that feed it."""
@@ -178,6 +183,8 @@ class RuledNetwork:
         conditions: conditions of the latest forward pass, for each module that needs them.
         off_chain: by layer whose input did not come from the layer below in its chain alone: names of the layers from
             which it came.
+        modulator_rms: root mean square to which the modulator of every layer is scaled; None to leave modulators as the
+            rule computes them. A modulator of 0 stays 0.
     """
 
     rule: LayerRule
@@ -186,6 +193,7 @@ class RuledNetwork:
     records: tuple[BackwardRecord, ...] = ()
     conditions: dict[nn.Module, Conditions] = field(default_factory=dict)
     off_chain: dict[str, list[str]] = field(default_factory=dict)
+    modulator_rms: float | None = None
 
     @property
     def layers(self) -> dict[str, RuledLayer]:
@@ -443,6 +451,11 @@ class _RuledPass(Function):
         by_value, *by_parameters, _, _ = ctx.needs_input_grad
         signal = ctx.layer_pass.receive_error(error, value, by_value)
         return signal, *ctx.layer_pass.layer.gradients(error, value, weight, by_parameters), None, None
+
+
+def _rms(value: Tensor) -> float:
+    """Return the root mean square of a tensor."""
+    return math.sqrt(float(value.square().mean()))
 
 
 def passes_before(value: Tensor, network: RuledNetwork) -> tuple[LayerPass, ...]:

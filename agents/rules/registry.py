@@ -11,7 +11,11 @@ from agents.rules.layer_rules import (
     DirectFeedbackAlignment,
     FeedbackAlignment,
     IndirectFeedbackAlignment,
+    KolenPollack,
+    NodePerturbation,
     Shallow,
+    SignSymmetry,
+    WeightMirror,
 )
 from agents.rules.recurrent import BackpropagationThroughTime, EProp, RecurrentRule, ShallowRecurrent
 from agents.rules.rule import Error, Feedback, LayerRule, Modifies, Probe, Route, Rule
@@ -89,6 +93,10 @@ for _rule in (
     FeedbackAlignment(),
     DirectFeedbackAlignment(),
     IndirectFeedbackAlignment(),
+    SignSymmetry(),
+    KolenPollack(),
+    WeightMirror(),
+    NodePerturbation(),
     Shallow(),
     BackpropagationThroughTime(),
     EProp(),

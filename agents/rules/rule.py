@@ -59,6 +59,10 @@ class LayerRule(Rule):
     | `fa` | d B |
     | `dfa` | e B |
     | `ifa` | e B for the first layer; for layers above, the change that this causes there through W |
+    | `sign` | d (abs(B) sign(W)) |
+    | `kp` | d B, where B changes as W does, and both decay |
+    | `weight-mirror` | d B, where B learns W from noise |
+    | `node` | noise times the reduction of the error that it causes |
     | `shallow` | none: hidden layers keep their initial weights |
 
     B is drawn once from a normal distribution of SD 1/sqrt(n), where a cell receives n numbers through B. The modulator

@@ -421,7 +421,7 @@ def run_protocol(
 
     env.on_washout = launch_at_each_cup
     corrections: dict[int, Correction] = {}
-    before = cost_of(model)
+    before, weights = cost_of(model), weights_of(model)
     first = True
     try:
         while not env.finished:
@@ -449,7 +449,7 @@ def run_protocol(
     for index, correction in corrections.items():
         rows[index] |= {name: getattr(correction, name) for name in WITHIN_REACH}
     films = {} if camera is None else camera.films(env.metadata.get("render_fps", 50))
-    cost = difference(difference(cost_of(model), before), extra.cost) | alignment_of(model)
+    cost = difference(difference(cost_of(model), before), extra.cost) | alignment_of(model) | moved(weights, model)
     return Result(rows, films, traces_of(rows, corrections), cost)
 
 
@@ -469,6 +469,21 @@ def alignment_of(model: Model) -> dict[str, float]:
     """Return the angle between a learner's last step and the true gradient by layer; {} if the learner has none."""
     angles = getattr(model, "alignment", None)
     return {f"alignment_{layer}_degrees": float(angle) for layer, angle in angles().items()} if callable(angles) else {}
+
+
+def weights_of(model: Model) -> dict[str, NDArray[Any]]:
+    """Return a copy of a learner's weights by layer; {} if it does not show them."""
+    weights = getattr(model, "weights", None)
+    return {name: np.array(values) for name, values in weights().items()} if callable(weights) else {}
+
+
+def moved(before: dict[str, NDArray[Any]], model: Model) -> dict[str, float]:
+    """Return how far each layer has moved: the norm of the change of its weights over their norm before."""
+    now = weights_of(model)
+    return {
+        f"movement_{layer}": float(np.linalg.norm(now[layer] - weights) / max(np.linalg.norm(weights), 1e-12))
+        for layer, weights in before.items()
+    }
 
 
 def difference(now: dict[str, float], before: dict[str, float]) -> dict[str, float]:

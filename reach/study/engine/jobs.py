@@ -29,6 +29,7 @@ import warnings
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields, is_dataclass, replace
 from importlib import metadata
+from itertools import product
 from pathlib import Path
 from typing import Any, Literal
 
@@ -75,6 +76,7 @@ class Job:
         film: write films beside the rows; this changes no row and is not in the fingerprint.
         protocol_file: that the protocol is read from; "" for a protocol that is known by its name.
         protocol_digest: `protocol_digest` of that file when the study was planned.
+        context: number of lamps on the table, in training and protocol.
     """
 
     kind: Kind
@@ -88,6 +90,7 @@ class Job:
     film: bool = False
     protocol_file: str = ""
     protocol_digest: str = ""
+    context: int = 0
 
     def __post_init__(self) -> None:
         # These become parts of paths.
@@ -106,7 +109,8 @@ class Job:
     @property
     def title(self) -> str:
         """Return a title of the job for messages."""
-        return f"{self.learner}, {self.protocol or 'baseline training'}, seed {self.seed}"
+        training = "baseline training" + (f" with {self.context} lamps" if self.context else "")
+        return f"{self.learner}, {self.protocol or training}, seed {self.seed}"
 
     def to_json(self) -> str:
         """Return the job as JSON."""
@@ -213,9 +217,11 @@ def plan(
 ) -> list[Job]:
     """Return all jobs of a study in a fixed order: first every training, then every run through a protocol.
 
+    A learner is trained once for each number of lamps that the protocols have.
+
     Args:
         learners: their names.
-        protocols: name -> definition (any dataclass).
+        protocols: name -> `reach.protocols.Protocol`.
         seeds: of trainings and runs.
         factory: "module:function" that makes a learner.
         out: folder of the study.
@@ -234,19 +240,23 @@ def plan(
         run_code[file] = definition(factory, (RUN, Path(file))) if Path(file).suffix == ".py" else run_code[""]
     trainings: list[Job] = []
     runs: list[Job] = []
-    for learner in learners:
-        for seed in seeds:
-            identity = {"learner": learner, "seed": seed}
-            fingerprint = digest({"kind": "train", **identity, **training_code})
-            folder = str(out / "baseline" / f"{learner}-{seed}-{fingerprint}")
-            training = Job("train", learner, seed, factory, folder, fingerprint)
-            trainings.append(training)
-            for name, protocol in protocols.items():
-                file = files.get(name, "")
-                definitions = {"kind": "protocol", "name": name, "protocol": protocol, **identity, **run_code[file]}
-                run = Job("protocol", learner, seed, factory, folder, digest(definitions), name, training.name)
-                content = protocol_digest(protocol, file) if file else ""
-                runs.append(replace(run, film=(name, seed) in filmed, protocol_file=file, protocol_digest=content))
+    contexts = dict.fromkeys(protocol.context for protocol in protocols.values()) or (0,)
+    for learner, seed, context in product(learners, seeds, contexts):
+        identity = {"learner": learner, "seed": seed}
+        lamps = {"context": context} if context else {}
+        fingerprint = digest({"kind": "train", **identity, **training_code, **lamps})
+        folder = str(out / "baseline" / f"{learner}-{seed}-{fingerprint}")
+        training = Job("train", learner, seed, factory, folder, fingerprint, context=context)
+        trainings.append(training)
+        for name, protocol in protocols.items():
+            if protocol.context != context:
+                continue
+            file = files.get(name, "")
+            definitions = {"kind": "protocol", "name": name, "protocol": protocol, **identity, **run_code[file]}
+            run = Job("protocol", learner, seed, factory, folder, digest(definitions), name, training.name)
+            content = protocol_digest(protocol, file) if file else ""
+            is_filmed = (name, seed) in filmed
+            runs.append(replace(run, film=is_filmed, protocol_file=file, protocol_digest=content, context=context))
     return trainings + runs
 
 

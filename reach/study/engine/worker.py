@@ -38,8 +38,8 @@ from reach.study.engine.jobs import Job, answer, parts_of, plain, protocol_diges
 from reach.study.run import Model, Result, run_measured
 
 # Makes a learner by its name and seed, reads it from the folder or trains it and writes it there; the last argument
-# takes the share of the training that is done, 0 to 1.
-Factory = Callable[[str, int, Path, Callable[[float], object] | None], Model]
+# takes the share of the training that is done, 0 to 1. For a protocol with lamps, `context=` their number follows.
+Factory = Callable[..., Model]
 
 READY, UNFIT = b"ready", b"unfit"  # what the server tells the engine once its modules are imported
 ORPHANED = 3  # exit status when the engine is gone
@@ -73,7 +73,8 @@ def _make_learner(factory: Factory, job: Job, on_progress: Callable[[float], obj
     folder = Path(job.folder)
     is_trained = folder.exists()
     try:
-        return factory(job.learner, job.seed, folder, on_progress)
+        lamps = {"context": job.context} if job.context else {}
+        return factory(job.learner, job.seed, folder, on_progress, **lamps)
     except Exception as error:
         if not is_trained:
             raise

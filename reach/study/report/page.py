@@ -309,7 +309,7 @@ def write_report(
         steps=figures.step_sizes(tuning, tuned_looks),
         step_looks=tuned_looks,
         step_commands=sorted({str(tuned["command"]) for tuned in tuning.values() if tuned.get("command")}),
-        alignment_table=tables.alignment_table(costs),
+        layer_tables=tables.layer_tables(costs),
         alignment=figures.alignment(trials[~trials["probe"]], look),
         films=film_list,
         films_left_out=films_left_out,

@@ -258,22 +258,32 @@ def cost_per_trial(trials: pd.DataFrame, costs: pd.DataFrame | None) -> dict[str
     return by_learner
 
 
-def alignment_table(costs: pd.DataFrame | None) -> Table | None:
-    """Return the angles between a learner's step and the gradient, by layer, from the costs named `alignment...`.
+# Readings of layers among the costs: prefix and suffix of the metric, title, unit, and factor and digits of a cell.
+LAYER_READINGS = (
+    ("movement", "", "Change of each layer's weights", "% of their norm", 100.0, 1),
+    ("alignment", "_degrees", "Angle between step and gradient", "degrees", 1.0, 0),
+)
 
-    A seed's value is the mean over protocols, degrees.
+
+def layer_tables(costs: pd.DataFrame | None) -> list[Table]:
+    """Return by layer how far its weights moved, and the angle between the last step and the gradient.
+
+    A seed's value is the mean over protocols.
     """
-    if costs is None or costs.empty:
-        return None
-    measured_angles = costs[costs["metric"].str.startswith("alignment") & costs["value"].notna()]
-    if measured_angles.empty:
-        return None
-    means = measured_angles.groupby(["learner", "metric", "seed"], sort=False)["value"].mean()
-    seeds = {names: values.to_numpy(np.float64) for names, values in means.groupby(["learner", "metric"], sort=False)}
-    layers = list(map(str, measured_angles["metric"].unique()))
-    rows = []
-    for learner in map(str, measured_angles["learner"].unique()):
-        angles = [estimate(seeds.get((learner, layer), np.zeros(0))) for layer in layers]
-        rows.append((learner, tuple(estimate_cell(angle.value, angle.low, angle.high, 0) for angle in angles)))
-    header = [(layer.removeprefix("alignment").strip("/_").removesuffix("_degrees"), "degrees") for layer in layers]
-    return Table("Angle between step and gradient", tuple(header), tuple(rows))
+    tables: list[Table] = []
+    for prefix, suffix, title, unit, factor, digits in LAYER_READINGS:
+        if costs is None or costs.empty:
+            continue
+        readings = costs[costs["metric"].str.startswith(prefix) & costs["value"].notna()]
+        if readings.empty:
+            continue
+        means = factor * readings.groupby(["learner", "metric", "seed"], sort=False)["value"].mean()
+        seeds = {names: each.to_numpy(np.float64) for names, each in means.groupby(["learner", "metric"], sort=False)}
+        layers = list(map(str, readings["metric"].unique()))
+        rows = []
+        for learner in map(str, readings["learner"].unique()):
+            cells = [estimate(seeds.get((learner, layer), np.zeros(0))) for layer in layers]
+            rows.append((learner, tuple(estimate_cell(cell.value, cell.low, cell.high, digits) for cell in cells)))
+        header = [(layer.removeprefix(prefix).strip("/_").removesuffix(suffix), unit) for layer in layers]
+        tables.append(Table(title, tuple(header), tuple(rows)))
+    return tables

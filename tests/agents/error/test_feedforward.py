@@ -78,6 +78,8 @@ def test_a_kept_read_out_stays_as_it_is_and_hidden_synapses_learn(name: str) -> 
     before = kept(part)
     part.change(answer(part)[1], ERROR, 0.3)
     changed = {key for key, array in part.arrays().items() if not np.array_equal(array, before[key])}
+    if name.endswith(("kp", "weight-mirror")):
+        changed = {key for key in changed if not key.endswith("feedback")}
     if isinstance(part, SpikingFeedForward):
         inputs = part.circuit.weight("input-hidden").size
         # Synapses that vanish and form are those from the sensory cells.
@@ -141,7 +143,7 @@ def test_recurrent_synapses_change_the_rates_of_hidden_cells_and_neither_silence
 def test_feedback_aligns_with_the_gradient_while_the_network_learns(rule: str, largest: float) -> None:
     part = made(f"error-mlp-{rule}")
     rng = np.random.default_rng(0)
-    angles: dict[str, list[float]] = {"0": [], "2": []}
+    angles: dict[str, list[float]] = {"hidden 1": [], "hidden 2": []}
     for k in range(500):
         cup = CUP + rng.uniform(-0.1, 0.1, 2)
         wanted = np.array([cup[0] - 0.1, 2.0 * (cup[1] - 0.5), 0.3])
@@ -158,7 +160,7 @@ def test_convolutions_have_an_angle_too() -> None:
     part = made("error-cnn-bp")
     for _ in range(2):
         part.change(answer(part)[1], ERROR, 0.3)
-    assert part.alignment() == pytest.approx({"1": 0.0, "3": 0.0, "6": 0.0}, abs=1e-3)
+    assert part.alignment() == pytest.approx({f"hidden {k}": 0.0 for k in (1, 2, 3)}, abs=1e-3)
 
 
 def test_short_names_stand_for_networks_and_rules() -> None:
@@ -172,20 +174,6 @@ def test_short_names_stand_for_networks_and_rules() -> None:
 def test_a_pair_of_network_and_rule_that_does_not_exist_is_refused(name: str) -> None:
     with pytest.raises(ValueError, match=name):
         make_feedforward(name, np.random.default_rng(0))
-
-
-@pytest.mark.parametrize("strength", [0.1, 1.0, 30.0])
-def test_hidden_cells_alone_correct_the_same_share_through_a_weak_read_out_and_a_strong_one(strength: float) -> None:
-    part = made("error-mlp-bp")
-    rng = np.random.default_rng(0)
-    arrays = part.arrays()
-    arrays["4.weight"][:] = strength * rng.normal(size=arrays["4.weight"].shape) / np.sqrt(arrays["4.weight"].shape[1])
-    part.plastic = "hidden"
-    before, eligible = answer(part)
-    error = 1e-3 * ERROR
-    part.change(eligible, error, 0.5)
-    moved = answer(part)[0] - before
-    assert np.linalg.norm(moved) == pytest.approx(0.5 * np.linalg.norm(error), rel=0.05)
 
 
 @pytest.mark.parametrize("seed", range(3))

@@ -7,14 +7,17 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from torch import nn
 from torch.func import functional_call
 
 from agents.error.learner import make_feedforward
 from agents.error.rate import RateFeedForward, step_power
 from agents.networks.layers import mlp
+from agents.networks.registry import NETWORKS
 from agents.networks.sensory_cells import PlaceCells
-from agents.rules.layer_rules import FeedbackAlignment
+from agents.rules.layer_rules import KolenPollack
 from agents.rules.layers import RuledConv2d, RuledLayer, RuledLinear
+from agents.rules.registry import rules_for
 
 
 def step_of(layer: RuledLayer, value: torch.Tensor, modulator: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
@@ -65,29 +68,31 @@ def test_the_posture_is_the_output_of_the_torch_network_also_after_a_step() -> N
     assert np.any(posture != 0.0)
 
 
-class KolenPollack(FeedbackAlignment):
-    """Feedback that changes as the weights do (Kolen and Pollack 1994)."""
-
-    name = "kp"
-    modifies = ("hidden", "read-out", "feedback")
-
-    def update_feedback(self, layer: RuledLayer, change: torch.Tensor) -> None:
-        if "feedback" in dict(layer.named_buffers()):
-            layer.feedback_matrix().add_(change)
-
-
-@pytest.mark.parametrize("aligning", [False, True])
-def test_feedback_that_follows_the_weights_changes_with_every_step(aligning: bool) -> None:
+def test_kolen_pollack_feedback_approaches_the_weights_by_the_decay_with_every_step() -> None:
     rng, cells = np.random.default_rng(0), PlaceCells()
-    made = RateFeedForward(KolenPollack(), cells, mlp(cells.size, (12, 10), 3, rng), rng, aligning=aligning)
+    made = RateFeedForward(KolenPollack(decay=0.1), cells, mlp(cells.size, (12, 10), 3, rng), rng)
     layers = [layer for layer in made.network if isinstance(layer, RuledLayer)][1:]
     before = [layer.feedback_matrix() - layer.weight.detach() for layer in layers]
-    weights = [layer.weight.detach().clone() for layer in layers]
     for _ in range(5):
         made.change(rng.random(cells.size), rng.normal(size=3), 0.3)
-    for layer, difference, weight in zip(layers, before, weights, strict=True):
-        assert not torch.equal(layer.weight, weight)
-        torch.testing.assert_close(layer.feedback_matrix() - layer.weight.detach(), difference)
+    for layer, difference in zip(layers, before, strict=True):
+        torch.testing.assert_close(layer.feedback_matrix() - layer.weight.detach(), 0.9**5 * difference)
+
+
+@pytest.mark.parametrize("rule", [rule for rule in rules_for(NETWORKS["mlp"]) if rule != "shallow"])
+def test_modulators_of_every_layer_have_the_root_mean_square_of_the_error(rule: str) -> None:
+    rng, cells = np.random.default_rng(0), PlaceCells()
+    # Without slopes, the step of a bias is the modulator.
+    linear = nn.Sequential(*[module for module in mlp(cells.size, (12, 10), 3, rng) if isinstance(module, nn.Linear)])
+    made = RateFeedForward(rule, cells, linear, rng)
+    made.snapshot(made.begin())
+    for _ in range(2):
+        error = rng.normal(size=3)
+        made.change(rng.random(cells.size), error, 0.3)
+    path = made.snapshot(made.begin()).error_path
+    assert path is not None
+    for signal in path.signals:
+        assert np.sqrt(np.mean(signal.modulator**2)) == pytest.approx(np.sqrt(np.mean(error**2))), signal.name
 
 
 @pytest.mark.parametrize("name", ["error-dfa", "error-ifa", "error-cnn-dfa"])

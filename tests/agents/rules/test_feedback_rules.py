@@ -11,7 +11,7 @@ from torch import nn
 
 from agents.networks.registry import NETWORKS
 from agents.rules.assign import assign_rule
-from agents.rules.layer_rules import FeedbackAlignment
+from agents.rules.layer_rules import KolenPollack, WeightMirror
 from agents.rules.layers import RuledLayer, RuledLinear, RuledNetwork
 from agents.rules.registry import rules_for
 
@@ -32,7 +32,9 @@ def mlp(activation: str = "tanh", hidden: tuple[int, ...] = (12, 10, 8), seed: i
 
 def ruled(net: nn.Sequential, rule: str) -> tuple[nn.Sequential, RuledNetwork]:
     made = copy.deepcopy(net)
-    (network,) = assign_rule(made, rule, {"output": [made]}, generator=torch.Generator().manual_seed(1))
+    (network,) = assign_rule(
+        made, rule, {"output": [made]}, generator=torch.Generator().manual_seed(1), updates_feedback=True
+    )
     return made, network
 
 
@@ -103,7 +105,8 @@ class TwoHeads(nn.Module):
 def two_heads(rule: str | None, convolutional: bool) -> TwoHeads:
     net = TwoHeads(convolutional)
     if rule is not None:
-        networks = assign_rule(net, rule, net.chains, generator=torch.Generator().manual_seed(1), example=net.example)
+        generator = torch.Generator().manual_seed(1)
+        networks = assign_rule(net, rule, net.chains, generator=generator, example=net.example, updates_feedback=True)
         assert len(networks) == 1
     return net
 
@@ -317,29 +320,52 @@ def test_ifa_refuses_layers_joined_by_pooling() -> None:
         net(torch.randn(3, 1, 8, 8)).sum().backward()
 
 
-class KolenPollack(FeedbackAlignment):
-    """Feedback that changes as the weights do (Kolen and Pollack 1994)."""
-
-    name = "kp"
-    modifies = ("hidden", "read-out", "feedback")
-
-    def update_feedback(self, layer: RuledLayer, change: torch.Tensor) -> None:
-        if "feedback" in dict(layer.named_buffers()):
-            layer.feedback_matrix().add_(change)
-
-
 def test_a_rule_whose_feedback_changes_is_refused_where_nothing_changes_it() -> None:
-    net = mlp()
+    net, rule = mlp(), KolenPollack(decay=0.1)
     with pytest.raises(ValueError, match=r"updates_feedback: expected True for rule 'kp'.*'dfa'"):
-        assign_rule(net, KolenPollack(), {"output": [net]})
-    (network,) = assign_rule(net, KolenPollack(), {"output": [net]}, updates_feedback=True)
+        assign_rule(net, rule, {"output": [net]})
+    (network,) = assign_rule(net, rule, {"output": [net]}, updates_feedback=True)
     optimizer = torch.optim.SGD(net.parameters(), lr=0.1)
     network.follow(optimizer)
     before = [layer.feedback_matrix() - layer.weight.detach() for layer in linears(net)[1:]]
-    first = net[2].weight.detach().clone()
     for _ in range(3):
         fitted(net)
         optimizer.step()
-    assert not torch.equal(net[2].weight, first)
     for layer, difference in zip(linears(net)[1:], before, strict=True):
-        torch.testing.assert_close(layer.feedback_matrix() - layer.weight.detach(), difference)
+        torch.testing.assert_close(layer.feedback_matrix() - layer.weight.detach(), 0.9**3 * difference)
+
+
+@pytest.mark.parametrize("convolutional", [False, True])
+def test_sign_symmetry_with_magnitudes_of_the_weights_is_backprop(convolutional: bool) -> None:
+    ours, theirs = two_heads("sign", convolutional), two_heads(None, convolutional)
+    for layer in ours.modules():
+        if isinstance(layer, RuledLayer) and layer.place.below is not None:
+            # Feedback has the signs of the weights, whatever its own.
+            layer.feedback_matrix().copy_(-layer.weight.detach())
+    assert_same(gradients(ours, sum(ours.losses())), gradients(theirs, sum(theirs.losses())), 1e-5)
+
+
+def test_a_weight_mirror_learns_the_weights_from_noise_alone() -> None:
+    net = mlp()
+    rule = WeightMirror(rate=0.02, samples=50)
+    assign_rule(net, rule, {"output": [net]}, updates_feedback=True)
+    for layer in linears(net)[1:]:
+        weight = layer.weight.detach()
+        for _ in range(400):
+            rule.update_feedback(layer, torch.zeros_like(weight))
+        # A moving average of n samples with cells below has a relative error of about sqrt(cells / n).
+        error = (layer.feedback_matrix() - weight).detach().norm() / weight.norm()
+        assert float(error) < 2.0 * (weight.shape[1] / (50 * 2 / 0.02)) ** 0.5
+
+
+def test_node_perturbation_is_the_gradient_on_average() -> None:
+    net, _ = ruled(mlp(hidden=(6, 5)), "node")
+    exact, _ = ruled(mlp(hidden=(6, 5)), "bp")
+    value = batch()[0][:1].repeat(20_000, 1)
+    wanted = batch()[1][:1]
+    # Every row has noise of its own.
+    ours, theirs = (gradients(each, ((each(value) - wanted) ** 2).mean(0).sum()) for each in (net, exact))
+    for name, gradient in theirs.items():
+        assert float((ours[name] - gradient).norm() / gradient.norm()) < 0.1, name
+    small, one = gradients(net, ((net(value[:1]) - wanted) ** 2).sum()), theirs
+    assert float((small["0.weight"] - one["0.weight"]).norm() / one["0.weight"].norm()) > 0.3

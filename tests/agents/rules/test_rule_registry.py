@@ -24,10 +24,10 @@ from agents.rules.layer_rules import FeedbackAlignment
 from agents.rules.stdp import SpikingRule
 
 
-class KolenPollack(FeedbackAlignment):
-    """Feedback and forward weights receive the same changes (Kolen and Pollack 1994)."""
+class Followed(FeedbackAlignment):
+    """Feedback and forward weights receive the same changes."""
 
-    name = "kp"
+    name = "followed"
     modifies = ("hidden", "read-out", "feedback")
 
     def update_feedback(self, layer: Any, change: Any) -> None:
@@ -55,12 +55,12 @@ def test_names_and_capabilities_are_read_without_torch() -> None:
 
 
 def test_an_own_rule_trains_an_own_network() -> None:
-    register(KolenPollack())
+    register(Followed())
     network = register_network(Network("deep", "layers", deep))
-    assert "kp" in rules_for(network)
-    assert "kp" not in rules_for(NETWORKS["lstm"])
+    assert "followed" in rules_for(network)
+    assert "followed" not in rules_for(NETWORKS["lstm"])
     rng = np.random.default_rng(0)
-    part = RateFeedForward("kp", *network.build(rng), rng)
+    part = RateFeedForward("followed", *network.build(rng), rng)
     cup, wanted = np.array([0.1, 0.55]), np.array([0.1, -0.2, 0.05])
     for _ in range(20):
         state = part.begin()
@@ -72,17 +72,17 @@ def test_an_own_rule_trains_an_own_network() -> None:
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"modifies": ("everything",)}, "expected modifies of rule 'kp' in .* got 'everything'"),
-        ({"cells": "grid"}, "expected cells of rule 'kp' in .* got 'grid'"),
-        ({"feedback": "all"}, "expected feedback of rule 'kp' in .* got 'all'"),
-        ({"name": "kp-hidden"}, "expected a rule name of lower-case words, digits and hyphens, got 'kp-hidden'"),
+        ({"modifies": ("everything",)}, "expected modifies of rule 'followed' in .* got 'everything'"),
+        ({"cells": "grid"}, "expected cells of rule 'followed' in .* got 'grid'"),
+        ({"feedback": "all"}, "expected feedback of rule 'followed' in .* got 'all'"),
+        ({"name": "fa-hidden"}, "expected a rule name of lower-case words, digits and hyphens, got 'fa-hidden'"),
         ({"cells": "spiking"}, "expected a SpikingRule for spiking cells, got Other"),
         ({"name": "bp"}, "expected a new rule for layers cells, got 'bp', which is registered"),
     ],
 )
 def test_a_rule_with_an_unknown_declaration_or_a_known_name_is_refused(change: Any, message: str) -> None:
     with pytest.raises(ValueError, match=message):
-        register(type("Other", (KolenPollack,), change)())
+        register(type("Other", (Followed,), change)())
 
 
 @pytest.mark.parametrize(

@@ -20,7 +20,7 @@ from reach.study.report import print_table, towards_the_miss, write_report
 from reach.study.report.figures import step_sizes
 from reach.study.report.metrics import MEASURES, format_interval, format_value
 from reach.study.report.page import films, findings, in_short, sentence, warnings
-from reach.study.report.tables import alignment_table, cost_per_trial, cost_table
+from reach.study.report.tables import cost_per_trial, cost_table, layer_tables
 from reach.study.statistics import summarise
 
 
@@ -139,7 +139,7 @@ def test_the_page_holds_films_of_each_phase_and_stays_small(whole: str) -> None:
 def test_every_section_is_there_once_its_data_are(whole: str) -> None:
     assert headings(whole) == [
         "Protocol by protocol", "Reach by reach", "Measures", "Comparison of learners", "Within a reach", "Memory",
-        "Cost", "Speed against step size", "Alignment", "Films", "Comparison with people", "How this was made",
+        "Cost", "Speed against step size", "Layers", "Films", "Comparison with people", "How this was made",
     ]  # fmt: skip
 
 
@@ -268,15 +268,17 @@ def test_costs_are_per_trial_and_energy_is_per_operation(trials: pd.DataFrame) -
     assert cost_table(trials, None) is None
 
 
-def test_angles_to_the_gradient_are_shown_by_layer(trials: pd.DataFrame) -> None:
+def test_movements_and_angles_to_the_gradient_are_shown_by_layer(trials: pd.DataFrame) -> None:
     costs = costs_of({"error-bp": 1e6}, {}, trials)
-    assert alignment_table(costs) is None
-    assert alignment_table(None) is None
-    angles = costs[costs["metric"] == "parameters"].assign(metric="alignment_hidden_degrees", value=41.0)
-    table = alignment_table(pd.concat([costs, angles[angles["learner"] == "error-bp"]]))
-    assert table is not None
-    assert table.header == (("hidden", "degrees"),)
-    assert [(learner, cells[0].text) for learner, cells in table.rows] == [("error-bp", "41")]
+    assert layer_tables(costs) == layer_tables(None) == []
+    one = costs[(costs["metric"] == "parameters") & (costs["learner"] == "error-bp")]
+    readings = {"movement_hidden 1": 0.25, "alignment_hidden 1_degrees": 41.0}
+    tables = layer_tables(pd.concat([costs, *(one.assign(metric=name, value=readings[name]) for name in readings)]))
+    assert [table.header for table in tables] == [(("hidden 1", "% of their norm"),), (("hidden 1", "degrees"),)]
+    assert [[(learner, cells[0].text) for learner, cells in table.rows] for table in tables] == [
+        [("error-bp", "25.0")],
+        [("error-bp", "41")],
+    ]
 
 
 def test_step_sizes_are_drawn_without_the_tries_that_were_stopped_early() -> None:
