@@ -27,6 +27,7 @@ N63_THRESHOLD = 0.368
 # A smaller miss, degrees, cannot be told from the scatter of launches.
 LEAST_MISS_DEG = 2.0
 LATE_REACHES = 10
+HALVING_WINDOW = 50
 # Largest distance from the cup at which a reach may stop for success.
 ON_TARGET_CM = 100.0 * REACH_RADIUS_M
 AMPLITUDE_BOUNDS = (-0.5, 1.5)
@@ -238,6 +239,23 @@ def reaches_to_63(share: Array, number: Array | None = None) -> float:
     return math.inf
 
 
+def halving_reaches(error: Array, miss: Array) -> float:
+    """Return the first reach at which the last 50 errors are below half of their misses; infinity without one.
+
+    Args:
+        error, miss: (n,) degrees, of perturbed reaches, as for `relative_error`.
+
+    Returns:
+        50 or more; NaN if all misses are NaN.
+    """
+    if not np.any(np.isfinite(miss)):
+        return math.nan
+    for n in range(HALVING_WINDOW, len(error) + 1):
+        if relative_error(error[n - HALVING_WINDOW : n], miss[n - HALVING_WINDOW : n]) < 0.5:
+            return float(n)
+    return math.inf
+
+
 def fit_exponential(adaptation: Array, before: Array | None = None, weight: Array | None = None) -> tuple[float, float]:
     """Return A and tau (reaches) of A (1 - exp(-(n - 1) / tau)) by least squares, A in [-0.5, 1.5], tau in [0.3, 300].
 
@@ -298,7 +316,7 @@ def savings(first: Array, again: Array) -> float:
 
 
 def interference(first: Array, again: Array) -> float:
-    """Return L10'/L10 - 1 of A in A-B-A: by how much errors in A are larger when B came between.
+    """Return L10'/L10 - 1 of A in A-B-A: by how much errors in A are larger when B, one or several, came between.
 
     B is not washed out, so its after-effect, which adds to the miss of A, is included.
 

@@ -36,6 +36,7 @@ from reach.protocols import (
     BASELINE,
     CLAMP,
     OPPOSITE,
+    OTHER,
     PERTURBED,
     PROBED,
     RELEARNED,
@@ -64,6 +65,8 @@ WITHIN = (
 )
 # The late channel index is a mean over these, as in human data (Avraham et al. 2017).
 LATE_CHANNEL_TRIALS = 5
+# Measures of a time course within a hundred reaches or so.
+TIME_COURSE = ("N63", "A", "tau")
 # Blocks in which no error is seen.
 WITHOUT_ERROR = (CLAMP, UNSEEN, PROBED)
 
@@ -177,6 +180,11 @@ class Run:
         return flips
 
     @cached_property
+    def is_cued(self) -> bool:
+        """Return whether the lamps tell to which side each reach is perturbed."""
+        return not self.flips and lamps_decide(self.perturbed)
+
+    @cached_property
     def is_lasting(self) -> bool:
         """Return whether there is a perturbation that never changes its side."""
         scales = self.perturbed["perturbation_scale"]
@@ -208,6 +216,14 @@ class Run:
         miss = np.where(is_large, self.miss, np.copysign(float(np.mean(np.abs(self.miss[is_large]))), self.miss))
         error = self.series.corrected_error_deg()
         return error / miss, wrapped_degrees(self.reference.corrected_error_deg() - error) / miss
+
+
+def lamps_decide(perturbed: pd.DataFrame) -> bool:
+    """Return whether reaches of a protocol with lamps are perturbed to both sides."""
+    if "context" not in perturbed or perturbed["context"].isna().all():
+        return False
+    scale = perturbed["perturbation_scale"]
+    return bool((scale > 0.0).any() and (scale < 0.0).any())
 
 
 MeasureFunction = Callable[[Run], Measured]
@@ -258,17 +274,27 @@ def force_channel(run: Run) -> Measured:
 
 
 def launch(run: Run) -> Measured:
-    """Yield L30, N63, A, tau, the after-effect and the rest of `series_measures` of a lasting perturbation."""
-    if not run.is_lasting or run.miss is None or run.reference is None:
+    """Yield L30, N63, A, tau, the after-effect and the rest of `series_measures` of a lasting perturbation.
+
+    Where lamps tell the side, learning takes long: L30, N63, A and tau are left out, the late error is that of the last
+    tenth of the perturbed reaches, and `halving_reaches` comes with it.
+    """
+    if not (run.is_lasting or run.is_cued) or run.miss is None or run.reference is None:
         return
     scales = run.perturbed["perturbation_scale"]
     side = -1.0 if (scales < 0.0).any() else 1.0
     measures = series_measures(run.series, side * run.miss, _at_washout_onset(run))
     perturbed = run.series.block == PERTURBED
-    if scales.nunique() > 1:
+    if run.is_cued:
+        error, miss = run.series.corrected_error_deg()[perturbed], run.miss[perturbed]
+        last = -max(1, len(error) // 10)
+        measures = {name: value for name, value in measures.items() if name not in ("L30", *TIME_COURSE)}
+        measures["late_error"] = relative_error(error[last:], miss[last:])
+        measures["halving_reaches"] = series.halving_reaches(error, miss)
+    elif scales.nunique() > 1:
         # On a ramp the miss grows from reach to reach: errors are shares of it, and there is no time course.
         error, miss = (series.corrected_error_deg()[perturbed] for series in (run.series, run.reference))
-        measures = {name: value for name, value in measures.items() if name not in ("N63", "A", "tau")}
+        measures = {name: value for name, value in measures.items() if name not in TIME_COURSE}
         measures["L30"] = relative_error(error[:L30_REACHES], miss[:L30_REACHES])
         measures["late_error"] = relative_error(error[-LATE_REACHES:], miss[-LATE_REACHES:])
     if WASHOUT not in run.series.block[int(np.argmax(perturbed)) :]:
@@ -310,7 +336,7 @@ def memory_measures(run: Run) -> Measured:
     block = run.series.block
     blocks = set(block.tolist())
     if RELEARNED in blocks:
-        measure = series.interference if OPPOSITE in blocks else series.savings
+        measure = series.interference if blocks & {OPPOSITE, OTHER} else series.savings
         yield measure.__name__, measure(error[block == PERTURBED], error[block == RELEARNED])
     if UNSEEN in blocks:
         yield "retention", series.retention(adaptation[block == PERTURBED], adaptation[block == UNSEEN])

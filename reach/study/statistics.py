@@ -35,7 +35,7 @@ BAND_RESAMPLES = 1_000
 PROFILE_RESAMPLES = 2_000
 CONFIDENCE = 0.95
 BOOTSTRAP_SEED = 20260101
-CENSORED = frozenset({"N63", "channel_reaches_to_63"})
+CENSORED = frozenset({"N63", "halving_reaches", "channel_reaches_to_63"})
 
 
 @dataclass(frozen=True)

@@ -12,11 +12,14 @@ import numpy as np
 import pandas as pd
 from markupsafe import Markup
 
+from reach.protocols import PERTURBED
+from reach.study.measures import lamps_decide
 from reach.study.people.human_data import facts
 from reach.study.report.charts import Floats, Look, Looks, Row, Series, Shade, line_chart, value_chart
 from reach.study.report.metrics import (
     GENERALISATION,
     L30,
+    LATE_ERROR,
     SWITCHING,
     Measure,
     capital,
@@ -31,6 +34,7 @@ from reach.study.statistics import mean_band, performance_profile
 BLOCK_TITLES = {"baseline": "before", "washout": "after", "relearned": "again", "clamp": "clamped"}
 UNPERTURBED = ("baseline", "washout", "clamp", "unseen", "probed")
 FIRST, LAST = 4, 10  # reaches of a block whose means are in the table
+WINDOW_REACHES = 50  # of a learning curve in which lamps tell the side
 TABLED_BLOCKS = 6  # the table covers so many blocks of a schedule
 CORRECTION_TIME = "correction_time_s"
 VALUE_COLUMNS = ("at", "value", "low", "high")
@@ -114,7 +118,7 @@ def values_by_learner(
         rows,
         alternative=f"{title}. " + "; ".join(f"{row.name} {row.text}" for row in rows),
         x_label=f"{measure.label}, {measure.unit}" if measure.unit else measure.label,
-        guide=(100.0, "learns nothing") if measure.metric == L30 else None,
+        guide=(100.0, "learns nothing") if measure.metric in (L30, LATE_ERROR) else None,
         band=(ranges[0].low, ranges[0].high, "people") if ranges else None,
     )
     return Chart(title, svg)
@@ -162,24 +166,38 @@ def mean_series(rows: pd.DataFrame, looks: Looks, column: str, by: str = "trial"
 def learning_curve(trials: pd.DataFrame, protocol: str, looks: Looks) -> Chart | None:
     """Draw the launch error of each reach, or its correction time in a protocol that perturbs within reaches.
 
+    Where lamps tell the side of the perturbation, draw the mean size of the launch error over windows of 50 reaches.
+
     trials: with launch errors minus their baseline, without probes.
     """
     own = trials[trials["protocol"] == protocol]
     within = CORRECTION_TIME in own and own[CORRECTION_TIME].notna().any()
     label = "correction time, s" if within else "launch error, degrees"
-    series = mean_series(own, looks, CORRECTION_TIME if within else "launch_error_deg")
+    counted = "mean over seeds"
+    shown, at_first, at_last = own, FIRST, LAST
+    if lamps_decide(own[own["block"] == PERTURBED]):
+        shown, at_first, at_last = in_windows(own), WINDOW_REACHES, WINDOW_REACHES
+        counted = f"mean size over {WINDOW_REACHES} reaches and over seeds"
+    series = mean_series(shown, looks, CORRECTION_TIME if within else "launch_error_deg")
     if not series:
         return None
     blocks = spans(own)
     columns = [
         (f"{block_title(block)}, {a:.0f}\N{EN DASH}{b:.0f}", partial(_mean_between, first=a, last=b))
         for block, first, last in blocks[:TABLED_BLOCKS]
-        for a, b in ((first, min(first + FIRST - 1, last)), (max(last - LAST + 1, first), last))
+        for a, b in ((first, min(first + at_first - 1, last)), (max(last - at_last + 1, first), last))
     ]
     title = capital(protocol_title(protocol))
     alternative = f"{title}: {label.split(',')[0]} by reach for {', '.join(curve.name for curve in series)}."
-    note = f"{capital(label)}, mean over seeds."
+    note = f"{capital(label)}, {counted}."
     return _lines(title, series, alternative, columns, note, x_label="reach", y_label=label, shades=shades(blocks))
+
+
+def in_windows(reaches: pd.DataFrame) -> pd.DataFrame:
+    """Return reaches with the size of their launch error, at the middle of their window of 50 in their block."""
+    window = (reaches["trial_in_block"] - 1) // WINDOW_REACHES
+    middle = reaches.groupby([reaches["block_number"], window])["trial"].transform("mean")
+    return reaches.assign(trial=middle, launch_error_deg=reaches["launch_error_deg"].abs())
 
 
 def _mean_between(series: Series, first: float, last: float) -> float:

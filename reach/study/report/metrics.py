@@ -16,7 +16,8 @@ from reach.protocols import PROTOCOLS
 NO_NUMBER = "\N{EN DASH}"
 MINUS = "\N{MINUS SIGN}"
 REFERENCE = "none"  # the learner without learning, to which the others are compared
-L30, T_C = "L30", "T_c"  # headline measures of correction across reaches, and within a reach
+# Headline measures: of correction across reaches, of what is left where that takes long, and within a reach.
+L30, LATE_ERROR, T_C = "L30", "late_error", "T_c"
 GENERALISATION = "generalisation_"  # followed by the angle from the trained direction, degrees
 SWITCHING = "switching_"  # followed by the reaches between two flips
 

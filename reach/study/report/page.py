@@ -35,6 +35,7 @@ from reach.study.report.charts import Looks, legend_sample, looks
 from reach.study.report.figures import Chart
 from reach.study.report.metrics import (
     L30,
+    LATE_ERROR,
     MEASURES,
     MINUS,
     REFERENCE,
@@ -73,11 +74,19 @@ class Finding:
     lead: str
     unlearned: str
 
+    @property
+    def superlative(self) -> str:
+        """Return what the best learner is called."""
+        return "best" if self.metric == LATE_ERROR else "fastest"
+
 
 def headline_metric(summary: pd.DataFrame, protocol: str) -> str:
-    """Return the metric that a protocol is judged by: T_c if it perturbs within the reach, else L30; "" for neither."""
+    """Return the metric that a protocol is judged by; "" for none.
+
+    T_c if it perturbs within the reach, else L30; the late error if lamps tell the side, where there is no L30.
+    """
     own = summary[summary["protocol"] == protocol]
-    for metric in (T_C, L30):
+    for metric in (T_C, L30, LATE_ERROR):
         if np.isfinite(own[own["metric"] == metric]["value"].astype(float)).any():
             return metric
     return ""
@@ -113,12 +122,14 @@ def findings(summary: pd.DataFrame, measured: pd.DataFrame) -> list[Finding]:
 def sentence(finding: Finding) -> str:
     """Return the finding of one protocol in words."""
     text = f"Under the {protocol_name(finding.protocol)}, "
-    text += f"{finding.best} corrected fastest" if finding.sure else "no learner is shown to be the fastest"
+    corrected = f"{finding.best} corrected {finding.superlative}"
+    text += corrected if finding.sure else f"no learner is shown to be the {finding.superlative}"
     if finding.metric == T_C:
         whose = "its mean correction time" if finding.sure else f"the shortest mean correction time, of {finding.best},"
         text += f": {whose} was {finding.share}"
     else:
-        text += ": over the first 30 perturbed reaches, "
+        reaches = "last tenth of the" if finding.metric == LATE_ERROR else "first 30"
+        text += f": over the {reaches} perturbed reaches, "
         text += ("" if finding.sure else f"{finding.best} had ") + f"{finding.share} of the miss "
         text += "was left on average" if finding.sure else "left on average"
     others = [finding.second, f"without learning {finding.unlearned}" if finding.unlearned else ""]
@@ -132,15 +143,16 @@ def in_short(results: Sequence[Finding]) -> str:
     if not results:
         return ""
     text = sentence(results[0])
-    by_best: dict[str, list[str]] = {}
+    by_best: dict[tuple[str, str], list[str]] = {}
     for finding in results[1:]:
-        by_best.setdefault(finding.best if finding.sure else "", []).append(f"the {protocol_name(finding.protocol)}")
-    undecided = by_best.pop("", [])
-    for best, protocols in by_best.items():
+        key = (finding.best if finding.sure else "", finding.superlative)
+        by_best.setdefault(key, []).append(f"the {protocol_name(finding.protocol)}")
+    for (best, superlative), protocols in sorted(by_best.items(), key=lambda item: not item[0][0]):
         also = "also " if results[0].sure and best == results[0].best else ""
-        text += f" {best} was {also}the fastest under {_joined(protocols)}."
-    if undecided:
-        text += f" Under {_joined(undecided)}, no learner is shown to be the fastest."
+        if best:
+            text += f" {best} was {also}the {superlative} under {_joined(protocols)}."
+        else:
+            text += f" Under {_joined(protocols)}, no learner is shown to be the {superlative}."
     return text
 
 

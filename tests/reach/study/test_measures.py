@@ -11,7 +11,7 @@ import pytest
 from numpy.typing import NDArray
 
 from reach import HideHand, Rotation
-from reach.protocols import Abrupt, Block, Flipping, Gradual, Protocol, cup_at, schedule_of
+from reach.protocols import Abrupt, Block, Flipping, Gradual, Parity, Protocol, cup_at, schedule_of
 from reach.study import measures as run_measures
 from reach.study.measures import Measured, Run, TwoStates, adaptation_index, baseline_corrected, per_seed, simulate
 from reach.study.report import metrics
@@ -317,3 +317,29 @@ def test_a_measure_of_ones_own_is_computed_and_named_and_registered_once(monkeyp
     for registry, entry in ((run_measures, reaches), (metrics, label)):
         with pytest.raises(ValueError, match=r"expected a new measure, got .*reaches"):
             registry.register(entry)
+
+
+def test_where_lamps_tell_the_side_the_late_error_is_that_of_the_last_tenth() -> None:
+    """A learner whose error, on either side, is a quarter of the miss after 200 of 400 reaches."""
+    cued = protocol(Block("perturbed", 400, TURN, Parity()), context=4)
+    trials = trials_of(cued, 0.0).assign(context="0101")
+    still = measured(trials)
+    assert (still["late_error"], still["halving_reaches"]) == pytest.approx((1.0, math.inf))
+    learned = trials["trial_in_block"].where(trials["block"] == "perturbed") > 200
+    trials.loc[learned, "launch_error_deg"] = 2.0 + 0.25 * (trials["launch_error_deg"] - 2.0)
+    trials.loc[trials["trial"] > 385, "launch_error_deg"] = 2.0
+    measures = measured(trials)
+    assert set(measures) == SPEED - {"L30", "N63", "A", "tau"} | {"halving_reaches"}
+    assert measures["late_error"] == pytest.approx(0.25 * 5 / 40)
+    # 34 of 50 reaches with a quarter and 16 with all of the miss are the first mean below a half.
+    assert measures["halving_reaches"] == 234
+    # The miss is that of the same cup, so a few reaches of each are enough.
+    few = trials["unlearned_launch_error_deg"].where(trials["trial"] <= 60)
+    assert measured(trials.assign(unlearned_launch_error_deg=few)) == pytest.approx(measures)
+    assert "late_error" not in measured(trials.drop(columns="context"))
+
+
+def test_what_came_between_in_other_blocks_interferes() -> None:
+    others = (Block("other", 60, TURN, Abrupt(-1.0)), Block("other", 60, TURN, Abrupt(0.5)))
+    again = protocol(Block("perturbed", 60, TURN), *others, Block("relearned", 60, TURN))
+    assert measured(trials_of(again, 0.2))["interference"] == pytest.approx(-0.5, abs=1e-4)

@@ -16,8 +16,10 @@ from fake_learner import Fake
 from stable_baselines3 import PPO, SAC
 
 from reach import CupJump, HideHand, Nudge, Rotation
-from reach.protocols import PROTOCOLS, Block, Flipping, Protocol, Random, read_protocol
+from reach.protocols import PROTOCOLS, Block, Flipping, Parity, Protocol, Random, read_protocol
 from reach.protocols.blocks import schedule_of
+from reach.study import run as running
+from reach.study.engine.formats import trials_frame
 from reach.study.engine.jobs import plan
 from reach.study.engine.store import Store
 from reach.study.engine.worker import perform
@@ -194,6 +196,8 @@ OF_PRESETS = {
     "jump": WITHIN,
     "nudge": WITHIN,
     "generalisation": OF_SPEED | {f"generalisation_{angle}" for angle in (15, 30, 45, 60)},
+    "context": OF_SPEED - {"L30", "N63", "A", "tau"} | {"halving_reaches"},
+    "continual": OF_SPEED | {"interference"},
 }
 
 
@@ -211,6 +215,17 @@ def test_every_preset_can_be_run_and_has_the_measures_it_is_for(name: str) -> No
     trials = pd.DataFrame(run_protocol(model, short, 0).rows)
     trials = trials.assign(learner="wandering", protocol=name, seed=0, unlearned_launch_error_deg=unlearned)
     assert set(per_seed(trials)["metric"]) == OF_PRESETS[name]
+
+
+def test_where_lamps_tell_the_side_the_first_reaches_tell_the_miss(monkeypatch: pytest.MonkeyPatch) -> None:
+    blocks = (Block("baseline", 4), Block("perturbed", 16, (Rotation(30.0),), Parity()))
+    cued = Protocol("cued", blocks, "these tests", context=2)
+    monkeypatch.setattr(running, "PARITY_MISS_REACHES", 12)
+    rows = run_measured(Fake("reaching", 0), cued, 1).rows
+    trials = trials_frame([{"learner": "reaching", "protocol": "cued", "seed": 0, **row} for row in rows])
+    assert trials["unlearned_launch_error_deg"].notna().tolist() == [True] * 16 + [False] * 4
+    assert {row["context"] for row in rows} == {"00", "01", "10", "11"}
+    assert dict(per_seed(trials)[["metric", "value"]].to_numpy())["late_error"] == pytest.approx(1.0, abs=0.3)
 
 
 def test_a_study_of_learners_that_never_move_has_a_report(tmp_path: Path) -> None:

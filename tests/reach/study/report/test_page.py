@@ -17,7 +17,8 @@ from reach.study import DamagedError, Job, Outcome, Store
 from reach.study.engine.store import FILM_PHASES
 from reach.study.measures import per_seed
 from reach.study.report import print_table, towards_the_miss, write_report
-from reach.study.report.figures import step_sizes
+from reach.study.report.charts import looks
+from reach.study.report.figures import learning_curve, step_sizes
 from reach.study.report.metrics import MEASURES, format_interval, format_value
 from reach.study.report.page import films, findings, in_short, sentence, warnings
 from reach.study.report.tables import cost_per_trial, cost_table, layer_tables
@@ -304,3 +305,23 @@ def test_films_that_do_not_fit_are_named_and_a_film_that_cannot_be_read_has_no_s
     damaged.write_bytes(b"no film" * 99)
     with pytest.raises(DamagedError, match=f"{damaged} is damaged"):
         films(store, jobs)
+
+
+def test_where_lamps_tell_the_side_learners_are_judged_by_what_is_left_and_drawn_in_windows(tmp_path: Path) -> None:
+    trials = trials_of({"none": 0.0, "error-bp": 0.2}, misses={"context": 30.0})
+    scale = np.where(trials["block"] == "perturbed", np.where(trials["trial"] % 3, 1.0, -1.0), 0.0)
+    trials = trials.assign(context="0110", perturbation_scale=scale, block_number=trials["block"].factorize()[0] + 1)
+    trials["launch_error_deg"] *= np.where(scale < 0.0, -1.0, 1.0)
+    measured = per_seed(trials)
+    summary = summarise(trials, measured)
+    (finding,) = findings(summary, measured)
+    assert finding.metric == "late_error"
+    assert "error-bp corrected best: over the last tenth of the perturbed reaches, " in sentence(finding)
+    curve = learning_curve(trials[~trials["probe"]], "context", looks(["none", "error-bp"], lambda name: "#000"))
+    assert curve is not None
+    unlearned, learned = (dict(zip(curve.header, row, strict=True)) for row in curve.rows)
+    first = "perturbed, 21\N{EN DASH}70"
+    # Of 60 reaches the last ten are a window of their own, whose middle lies outside the first 50.
+    assert float(unlearned[first]) == pytest.approx(30.0, abs=0.5)
+    assert float(learned[first]) == pytest.approx(30.0 * np.mean(0.8 ** np.arange(50)), abs=1.0)
+    assert "50 reaches" in written(trials, tmp_path, summary)
