@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from agents.networks.registry import NETWORKS
-from agents.rules.registry import RULES, rules_for
+from agents.rules.registry import RULES, rule_for, rules_for
 
 Plastic = Literal["all", "hidden"]
 NONE = "none"
@@ -67,6 +67,8 @@ ERROR_DESCRIPTIONS = {
     "shallow": "the seen error reaches the read-out alone; hidden weights stay at their initial values",
     "stdp": "spiking cells; synapses change by spike timing, gated by the broadcast error",
     "hebb": "spiking cells; synapses change by spike timing, whatever the error",
+    "rate": "spiking cells; synapses change by the product of firing rates, gated by the broadcast error",
+    "pre": "spiking cells; synapses change by the firing rate before them, gated by the broadcast error",
     "lstm-bp": "LSTM cells with memory; the seen error is carried back through the network and through time",
     "lstm-eprop": "LSTM cells with memory; the seen error is broadcast through fixed random weights and meets the "
     "eligibility traces of the synapses",
@@ -247,6 +249,8 @@ def learners() -> dict[str, Learner]:
             entries.append(Learner(spec, model, description, steps=steps, env_options=options))
     entries += [REWARD_LSTM, REWARD_TQC]
     for rule in rules_for(NETWORKS["snn"]):
+        if rule_for(rule, "spiking").unrewarded:
+            continue
         spec = Spec("reward", "snn", rule)
         description = SPIKING_REWARD_DESCRIPTIONS.get(rule, "a spiking actor and critic without visual feedback")
         entry = Learner(spec, SPIKING_ACTOR_CRITIC, description, REWARDED_TRIALS, env_id=REACH, env_options=ABSOLUTE)
@@ -297,7 +301,11 @@ def find(text: str, **settings: Any) -> Learner:
         prefix, _, rule = short.rpartition("-")
         rules = [other.removeprefix(f"{prefix}-") for other in known if other.rpartition("-")[0] == prefix]
         if rules and any(other.endswith(f"-{rule}") for other in known):
-            raise ValueError(f"unknown learner {name!r}: {prefix} expected one of the rules {rules}, got {rule!r}")
+            refused = getattr(RULES.get((rule, "spiking")), "unrewarded", "") if prefix == "reward-snn" else ""
+            reason = f"; {refused}" if refused else ""
+            raise ValueError(
+                f"unknown learner {name!r}: {prefix} expected one of the rules {rules}, got {rule!r}{reason}"
+            )
         close = get_close_matches(name, [*aliases(), *known], n=1)
         hint = f" Did you mean {close[0]!r}?" if close else ""
         raise ValueError(f"unknown learner {name!r}.{hint} See --list.")

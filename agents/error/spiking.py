@@ -20,7 +20,7 @@ from agents.networks.registry import JOINTS, Sees
 from agents.networks.sensory_cells import ComplexCells, PlaceCells
 from agents.reaching.controller import CONTROL_STEP_MS
 from agents.rules.registry import rule_for
-from agents.rules.stdp import SpikingRule
+from agents.rules.spiking import SpikingRule
 from agents.spiking.circuit import FASTEST_HZ, SpikingCircuit
 from agents.spiking.kernels import CircuitState
 from agents.spiking.lif import LIFCells
@@ -47,6 +47,8 @@ THRESHOLD = (0.9, 1.1)
 READOUT_RAD_PER_HZ = 0.02
 RATE_SLOPE_HZ = 60.0
 TO_HIDDEN, TO_OUTPUT = "input-hidden", "hidden-output"
+# A step that changes drives less is none.
+SMALLEST_DRIVE = 1e-12
 # Time from one weight change to the next, s.
 TRIAL_S = 3.0
 # Density of the sensory synapses of the networks `sparse` and `structural`, and structural plasticity of the latter.
@@ -148,7 +150,7 @@ class SpikingFeedForward(FeedForward):
             TO_HIDDEN: rng.normal(0.0, 1.0 / math.sqrt(JOINTS), (HIDDEN_CELLS, JOINTS)),
             TO_OUTPUT: self.readout.sign.copy(),
         }
-        self._structured = structure is not None
+        self._structured = structure is not None and "hidden" in self._rule.modifies
         self._fan_out, self._pairs = self._fans()
         self._connections = sum(int(self.circuit.connected(name).sum()) for name in self.circuit.projections)
         self._records_spikes = False
@@ -199,31 +201,46 @@ class SpikingFeedForward(FeedForward):
         """Return by projection the present eligibilities and the mean rates of the presynaptic cells, Hz."""
         circuit, now = self.circuit, state.circuit
         return {
-            name: (circuit.eligibility(now, name), circuit.mean_rate_hz(now, circuit.projections[name].before))
+            name: (
+                self._rule.eligibility(circuit, now, name),
+                circuit.mean_rate_hz(now, circuit.projections[name].before),
+            )
             for name in self.feedback
         }
 
     def change(self, eligible: dict[str, tuple[Array, Array]], error: Array, rate: float) -> None:
         """Change weights by rate x modulator x eligibility.
 
-        The plastic projections share the rate. It is divided by the drive that a weight change of the size of the
-        eligibility causes, so that `rate` is the fraction of the error that one step corrects.
+        The plastic projections share the rate, and the modulators of each have the root mean square of the error. A
+        step is divided by the drive that it would cause for a rate of 1, so that `rate` is the fraction of the error
+        that a step of the read-out corrects.
         """
-        modulators = {name: self._rule.modulator(feedback, error) for name, feedback in self.feedback.items()}
+        modulators = {name: self._modulator(name, error) for name in self.feedback}
         self._last_error = error, modulators, eligible
         self._errors += 1
         plastic = (TO_HIDDEN,) if self.plastic == "hidden" else (TO_HIDDEN, TO_OUTPUT)
         slope = 2.0 * READOUT_RAD_PER_HZ * RATE_SLOPE_HZ
         for name in plastic:
-            eligibility, before_hz = eligible[name]
-            drive = float(np.mean(before_hz @ np.abs(eligibility))) * SYNAPSE_MS / 1000.0
-            if drive > 1e-9:
-                self.circuit.change(name, eligibility, modulators[name], rate / (len(plastic) * drive * slope))
+            if name == TO_HIDDEN and "hidden" not in self._rule.modifies:
+                continue
+            (eligibility, before_hz), modulator = eligible[name], modulators[name]
+            # The change of the drive by a step along the modulators, for a modulator of 1.
+            drives = (before_hz @ np.abs(eligibility)) * SYNAPSE_MS / 1000.0
+            power = float(np.square(modulator).sum())
+            drive = float(drives @ np.square(modulator)) / power if power > 0.0 else 0.0
+            if drive > SMALLEST_DRIVE:
+                self.circuit.change(name, eligibility, modulator, rate / (len(plastic) * drive * slope))
                 synapses = float(np.count_nonzero(self.circuit.connected(name)))
                 self._count(weight_updates=synapses, learning_macs=synapses)
         if self._structured and np.any(error):
             self.circuit.maintain(self.circuit.begin(), 1000.0 * TRIAL_S)
             self._fan_out, self._pairs = self._fans()
+
+    def _modulator(self, name: str, error: Array) -> Array:
+        """Return the modulators (cells,) of a projection; those of an error have its root mean square."""
+        modulator = self._rule.modulator(self.feedback[name], error)
+        size = rms(modulator)
+        return modulator if self._rule.error == "none" or size == 0.0 else modulator * (rms(error) / size)
 
     def _fans(self) -> tuple[Array, Array]:
         """Return the numbers of synapses that a spike of each unit reaches and of eligibilities that it changes."""
@@ -281,6 +298,11 @@ class SpikingFeedForward(FeedForward):
     def limits(self) -> dict[str, tuple[float, float]]:
         """Return the lowest and highest value of those arrays that have limits, by name."""
         return self.circuit.limits()
+
+
+def rms(values: Array) -> float:
+    """Return the root mean square of values (n,)."""
+    return math.sqrt(float(values @ values) / len(values))
 
 
 def snn(rng: np.random.Generator, lamps: int = 0) -> tuple[SensoryCells, dict[str, Any]]:

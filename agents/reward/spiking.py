@@ -43,7 +43,7 @@ from agents.reaching.controller import CONTROL_STEP_MS, PREPARATION_S, PREPARATI
 from agents.reaching.senses import ObservationReader
 from agents.registry import find
 from agents.rules.registry import rule_for
-from agents.rules.stdp import SpikingRule
+from agents.rules.spiking import SpikingRule
 from agents.settings import LOG_SETTINGS, SEED, Setting, check_settings
 from agents.spiking.circuit import SpikingCircuit
 from agents.spiking.kernels import CircuitState
@@ -132,10 +132,12 @@ class SpikingActorCritic:
             exploration_rad: SD of exploration at each joint, 0 to 0.1 rad.
 
         Raises:
-            ValueError: there is no such rule, or a pair of spikes causes more depression than potentiation under it.
+            ValueError: there is no such rule, it cannot learn from reward, or a pair of spikes causes more depression
+                than potentiation under it.
         """
-        named = rule_for(rule, "spiking")
-        assert isinstance(named, SpikingRule)
+        named: SpikingRule = rule_for(rule, "spiking")
+        if named.unrewarded:
+            raise ValueError(f"rule: expected one that learns from reward, got {rule!r}: {named.unrewarded}")
         self._rule, stdp = named, PairSTDP(**named.stdp)
         if stdp.depression >= 1.0:
             raise ValueError(f"depression of rule {rule!r}: expected below 1, got {stdp.depression:g}")

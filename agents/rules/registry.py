@@ -19,7 +19,7 @@ from agents.rules.layer_rules import (
 )
 from agents.rules.recurrent import BackpropagationThroughTime, EProp, RecurrentRule, ShallowRecurrent
 from agents.rules.rule import Error, Feedback, LayerRule, Modifies, Probe, Route, Rule
-from agents.rules.stdp import GatedSTDP, HebbianSTDP, SpikingRule
+from agents.rules.spiking import GatedSTDP, HebbianSTDP, Presynaptic, RateProduct, ShallowSTDP, SpikingRule
 
 RULES: dict[tuple[str, str], Rule] = {}
 # The base class of the rules for each kind of cells.
@@ -102,6 +102,9 @@ for _rule in (
     EProp(),
     ShallowRecurrent(),
     GatedSTDP(),
+    RateProduct(),
+    Presynaptic(),
+    ShallowSTDP(),
     HebbianSTDP(),
 ):
     register(_rule)

@@ -21,7 +21,7 @@ from agents.networks.layers import mlp
 from agents.networks.sensory_cells import PlaceCells
 from agents.rules import RULES, register, rule_for, rules_for
 from agents.rules.layer_rules import FeedbackAlignment
-from agents.rules.stdp import SpikingRule
+from agents.rules.spiking import SpikingRule
 
 
 class Followed(FeedbackAlignment):
@@ -152,7 +152,7 @@ def test_an_own_rule_trains_spiking_cells() -> None:
     first, _ = lacking()
     for _ in range(10):
         error, eligible = lacking()
-        part.change(eligible, error, 0.02)
+        part.change(eligible, error, 0.4)
     assert np.linalg.norm(lacking()[0]) < 0.6 * np.linalg.norm(first)
 
 

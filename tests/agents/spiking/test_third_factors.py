@@ -7,7 +7,7 @@ import pytest
 
 from agents.error.learner import make_feedforward
 from agents.error.spiking import CELLS_PER_MUSCLE, SpikingFeedForward
-from agents.rules.stdp import GatedSTDP
+from agents.rules.spiking import GatedSTDP
 from agents.spiking.circuit import SpikingCircuit
 from agents.spiking.lif import LIFCells
 from agents.spiking.projections import Projection
