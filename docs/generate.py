@@ -37,11 +37,10 @@ def protocol(name: str) -> str:
     """The page of a protocol."""
     one = PROTOCOLS[name]
     blocks = "\n".join(f"{number}. {describe_block(block)}" for number, block in enumerate(one.blocks, start=1))
+    lamps = f" {one.context} lamps are on the table." if one.context else ""
     command = f"python scripts/compare.py --out runs/{name} --protocols {name}"
-    return (
-        f"# {name}\n\n{one.reaches} reaches in `{one.env_id}`, probes not counted; each round visits all cups.\n\n"
-        f"{blocks}\n\nSource: {one.source}.\n\n```sh\n{command}\n```\n"
-    )
+    reaches = f"{one.reaches} reaches in `{one.env_id}`, probes not counted; each round visits all cups."
+    return f"# {name}\n\n{reaches}{lamps}\n\n{blocks}\n\nSource: {one.source}.\n\n```sh\n{command}\n```\n"
 
 
 def main() -> None:

@@ -263,6 +263,8 @@ class CupEnv(gym.Env[Any, NDArray[np.float32]]):
         self.command = command_for_control(command, control)
         self.observing = Observing(observation, retina_px, retina_colour, context)
         self.context = self.observing.context
+        # Whether an observation is the vector without lamps.
+        self._is_plain = observation == "vector" and self.context == 0
         self.reward = reward_for(observation, reward)
         if observation == "goal":
             self.compute_reward = compute_reward
@@ -476,7 +478,7 @@ class CupEnv(gym.Env[Any, NDArray[np.float32]]):
         self._action = self._actions[0]
 
     def _observation(self) -> Any:
-        if self.observing.form == "vector" and not self.observing.context:
+        if self._is_plain:
             return self._sensed.copy()
         return observation_of_one(self.observing.of(self._simulation), 0)
 

@@ -27,7 +27,7 @@ from reach.sim import layout as s
 from reach.sim import loop, setup, tasks
 from reach.sim.arm import Arm
 from reach.sim.grasp import smallest_clearance
-from reach.sim.lamps import MOST_LAMPS, draw_lamps, draw_lamps_in, lamps_of
+from reach.sim.lamps import MOST_LAMPS, lamps_of, sample_lamps, sample_lamps_in
 from reach.sim.layout import Array
 from reach.sim.loop import drawn_cup
 from reach.sim.noise import BODY_COUNTER, trial_key, uniforms
@@ -226,7 +226,7 @@ class Simulation:
         if lamps is not None:
             self.lamps[index] = lamps
         elif self.lamps.size:
-            draw_lamps(key, self.lamps[index])
+            sample_lamps(key, self.lamps[index])
         self.perturbations[index] = acting
         world.episodes[at] += np.uint64(1)
 
@@ -269,12 +269,12 @@ class Simulation:
             mask, world.tiles, world.history, world.streams, world.episodes, world.tick[0],
             self.control, self._observations,
         )  # fmt: skip
-        self._draw_lamps(mask)
+        self._sample_lamps(mask)
 
-    def _draw_lamps(self, mask: NDArray[np.bool_]) -> None:
+    def _sample_lamps(self, mask: NDArray[np.bool_]) -> None:
         """Draw the lamps of the trials that have begun in the worlds of `mask` (num_envs,)."""
         if self.lamps.size:
-            draw_lamps_in(mask, self.world.tiles, self.lamps)
+            sample_lamps_in(mask, self.world.tiles, self.lamps)
 
     def advance(self, actions: NDArray[np.floating[Any]]) -> Array:
         """Advance every trial by one control step, and judge it.
@@ -345,7 +345,7 @@ class Simulation:
             )  # fmt: skip
 
         run_in_threads(play, len(world.tiles), self._threads)
-        self._draw_lamps(begin)
+        self._sample_lamps(begin)
         return judged
 
     def _refuse(self, actions: NDArray[Any], wrong: int) -> NoReturn:

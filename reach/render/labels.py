@@ -15,6 +15,7 @@ from reach.render import palette
 from reach.render.canvas import FORCE_RIMS, Canvas, Pixel
 from reach.render.palette import Colour
 from reach.scene import Scene
+from reach.sim.lamps import ROW_HALF_M, ROW_Y_M
 from reach.sim.layout import INNER_STEP_S, TRIAL_S
 
 SCALE_BAR_M = 0.10
@@ -39,6 +40,7 @@ class LabelContent(NamedTuple):
     error: bool
     forces: bool
     torques: bool
+    lamps: bool
 
 
 def label_content(scene: Scene, *, seen_differs: bool) -> LabelContent:
@@ -55,6 +57,7 @@ def label_content(scene: Scene, *, seen_differs: bool) -> LabelContent:
         scene.show_error and scene.cup_present and not hidden,
         any(force is not None for force in (scene.field_n_s_per_m, scene.constant_force_n, scene.hand_force_n)),
         scene.activation is not None or scene.effort is not None,
+        scene.lamps is not None,
     )
 
 
@@ -88,8 +91,10 @@ def draw_labels(canvas: Canvas, content: LabelContent) -> None:
         canvas.write(render_text(fit_text(content.caption, size, available_px), size, palette.INK), margin, margin)
         y += row
     if canvas.has_legend:
-        _legend(canvas, content, y)
-        _keys(canvas, content)
+        # A row of lamps lies between the header and what explains the picture.
+        below = canvas.pixel((0.0, ROW_Y_M - ROW_HALF_M))[1] + 0.3 * row if content.lamps else 0.0
+        _legend(canvas, content, max(y, below))
+        _keys(canvas, content, max(margin + ROWS_ABOVE_KEYS * row, below))
     elif content.hidden:
         _crossed_eye(canvas, (margin + 0.75 * size, y + 0.5 * size), 0.75 * size)
     _scale_bar(canvas)
@@ -263,14 +268,13 @@ def _scale_bar(canvas: Canvas) -> None:
     canvas.write(text, 0.5 * (left + right - text.get_width()), y - tick - text.get_height())
 
 
-def _keys(canvas: Canvas, content: LabelContent) -> None:
+def _keys(canvas: Canvas, content: LabelContent, top: float) -> None:
     """Draw the meaning of the colours of flexion and extension and of the length of a force's arrow.
 
     They stand below trial and outcome in the upper right, where the arm never comes.
     """
     size, row = canvas.text_px, _row(canvas)
     right = canvas.width - 1.0 - _margin(canvas)
-    top = _margin(canvas) + ROWS_ABOVE_KEYS * row
     if content.torques:
         for line, colour in (("flexion", palette.FLEXION), ("extension", palette.EXTENSION)):
             text = render_text(line, size, palette.INK)

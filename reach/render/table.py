@@ -8,6 +8,7 @@ always fits; a picture that is not square shows more at its sides.
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from functools import lru_cache
 from typing import NamedTuple
 
@@ -232,7 +233,7 @@ def draw(scene: Scene, width: int, height: int) -> Frame:
     if scene.hand_force_n is not None:
         _draw_hand_force(canvas, scene.grasp_point, scene.hand_force_n)
     if scene.lamps is not None:
-        _draw_lamps(canvas, scene.lamps.tolist())
+        draw_lamps(canvas, scene.lamps.tolist())
     canvas.flush()
     if canvas.has_labels:
         labels.draw_time(canvas, scene.time_s, below_caption=bool(scene.caption))
@@ -257,7 +258,7 @@ def _draw_seen_hand(canvas: Canvas, hand: Hand, grasp: Pixel, seen: Pixel) -> No
             canvas.line(start, end, canvas.rim_px + 0.4, palette.SEEN)
 
 
-def _draw_lamps(canvas: Canvas, lamps: list[float]) -> None:
+def draw_lamps(canvas: Canvas, lamps: Sequence[float]) -> None:
     """Draw a dark row of lamps at the far edge of the table, over all else."""
     places, radius = lamp_places_m(len(lamps))
     pixels = [canvas.pixel((x, ROW_Y_M)) for x in places.tolist()]

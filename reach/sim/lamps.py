@@ -22,15 +22,15 @@ Lamps = NDArray[np.float32]
 MOST_LAMPS = 32
 
 # The row in pictures: its place and half its thickness, m, the largest distance between two lamps, and the radius of a
-# lamp as a share of that distance. The row lies beyond all cups that are drawn at random and below the labels.
-ROW_Y_M, ROW_HALF_M = 0.685, 0.02
+# lamp as a share of that distance. The row lies beyond all cups that are drawn at random.
+ROW_Y_M, ROW_HALF_M = 0.67, 0.024
 ROW_WIDTH_M = 0.84
-LARGEST_SPACING_M = 0.045
-RADIUS_SHARE = 0.32
+LARGEST_SPACING_M = 0.06
+RADIUS_SHARE = 0.34
 
 
 @kernel
-def draw_lamps(key, lamps):  # type: ignore[no-untyped-def]
+def sample_lamps(key, lamps):  # type: ignore[no-untyped-def]
     """Draw each of `lamps` (n,) with probability 1/2 from the key of a trial, uint64."""
     bits = random_bits(key, LAMP_COUNTER)
     for k in range(lamps.size):
@@ -38,11 +38,11 @@ def draw_lamps(key, lamps):  # type: ignore[no-untyped-def]
 
 
 @kernel
-def draw_lamps_in(mask, tiles, lamps):  # type: ignore[no-untyped-def]
+def sample_lamps_in(mask, tiles, lamps):  # type: ignore[no-untyped-def]
     """Draw the lamps (num_envs, n) of the worlds in `mask` (num_envs,), whose present trial has begun."""
     for n in range(mask.size):
         if mask[n]:
-            draw_lamps(key_from_double(tiles[n // s.LANES, s.KEY * s.LANES + n % s.LANES]), lamps[n])
+            sample_lamps(key_from_double(tiles[n // s.LANES, s.KEY * s.LANES + n % s.LANES]), lamps[n])
 
 
 def lamps_of(value: Any, count: int | None, name: str = "option context") -> tuple[int, ...]:

@@ -28,7 +28,7 @@ from reach.render.bodies import draw_standing_cup
 from reach.render.canvas import Canvas, Frame, Pixel
 from reach.render.labels import fit_text, render_text
 from reach.render.palette import learner_colour
-from reach.render.table import START_RADIUS_M, draw_room
+from reach.render.table import START_RADIUS_M, draw_lamps, draw_room
 from reach.render.window import Window
 from reach.sim.actuators import joint_command
 from reach.sim.arm import Arm
@@ -59,6 +59,7 @@ class PersonView:
         time_s: since the trial began; 0 between trials.
         trial: its number, from 1.
         probe: whether it is a probe trial, such as one without sight of the hand.
+        lamps: cue lamps, 1 on or 0 off; all off between trials.
     """
 
     start: Place
@@ -72,6 +73,7 @@ class PersonView:
     time_s: float = 0.0
     trial: int = 0
     probe: bool = False
+    lamps: tuple[int, ...] = ()
 
 
 def draw_view(view: PersonView, width: int, height: int) -> Frame:
@@ -90,6 +92,8 @@ def draw_view(view: PersonView, width: int, height: int) -> Frame:
         canvas.ring(start, max(3.0, view.ring_m * canvas.scale), palette.SEEN)
     if view.hand is not None:
         canvas.disc(canvas.pixel(view.hand), HAND_RADIUS_M * canvas.scale, palette.SEEN, palette.WHITE)
+    if view.lamps:
+        draw_lamps(canvas, view.lamps)
     canvas.flush()
     margin = 0.025 * canvas.side
     colour = {None: palette.INK, True: palette.SUCCESS, False: palette.FAILURE}[view.won]
@@ -223,17 +227,17 @@ def play(
     Raises:
         PersonLeft: `show` returned False.
     """
-    env = ProtocolWrapper(
-        gym.make(protocol.env_id, command="absolute", context=protocol.context, disable_env_checker=True),
-        protocol,
-        seed=seed,
-    )
+    world = gym.make(protocol.env_id, command="absolute", context=protocol.context, disable_env_checker=True)
+    env = ProtocolWrapper(world, protocol, seed=seed)
     score = 0
 
     def show_view(**changes: Any) -> None:
         trial = 1 + len({row["trial"] for row in env.rows if not row["probe"]})
         line = f"trial {min(trial, protocol.reaches)} of {protocol.reaches}, {score} points"
-        view = {"start": START_HAND_M, "cup": None, "cup_radius": 0.035, "hand": None, "score": line, "trial": trial}
+        view: dict[str, Any] = {
+            "start": START_HAND_M, "cup": None, "cup_radius": 0.035, "hand": None, "score": line, "trial": trial,
+            "lamps": (0,) * protocol.context,
+        }  # fmt: skip
         if not show(PersonView(**{**view, **changes})):
             raise PersonLeft
 
@@ -268,6 +272,7 @@ def _trial(env: ProtocolWrapper, pointer: Pointer, show_view: Callable[..., None
     """Run one trial; return whether it was a success."""
     _, info = env.reset()
     cup_env: Any = env.unwrapped
+    lamps = env.schedule[len(env.rows)].context
     truth = info["truth"]
     follower = ArmFollower(cup_env.arm, cup_env.control, np.array(truth["joint_angles"]))
     message = "Reach as if you saw your hand" if probe else "Reach for the cup and stop on it"
@@ -276,7 +281,7 @@ def _trial(env: ProtocolWrapper, pointer: Pointer, show_view: Callable[..., None
         cup, hand = (tuple(np.asarray(truth[name]).tolist()) for name in ("seen_cup", "seen_hand"))
         time_s = float(truth["time_s"]) + CONTROL_STEP_S
         seen_hand = hand if truth["hand_visible"] else None
-        show_view(cup=cup, hand=seen_hand, message=message, time_s=time_s, probe=probe)
+        show_view(cup=cup, hand=seen_hand, message=message, time_s=time_s, probe=probe, lamps=lamps)
         _, _, terminated, truncated, info = env.step(cup_env.action_for(follower.command(truth, pointer.place())))
         truth = info["truth"]
         over = bool(terminated or truncated)

@@ -17,6 +17,8 @@ from hypothesis.extra.numpy import arrays
 from numpy.typing import NDArray
 
 from reach.render import Scene, draw, palette
+from reach.render.canvas import Canvas
+from reach.sim.lamps import ROW_Y_M, lamp_places_m
 
 SIZES = [(600, 600), (84, 84), (320, 240), (90, 200), (601, 301)]
 FLAGS = ("cup_held", "cup_tipped", "cup_present", "success", "show_error")
@@ -69,6 +71,7 @@ def test_any_scene_can_be_drawn_at_any_size(scene_with: Make, data: st.DataObjec
         "constant_force_n": data.draw(st.none() | arrays(np.float64, 2, elements=st.floats(-1e3, 1e3))),
         "hand_force_n": data.draw(st.none() | arrays(np.float64, 2, elements=st.floats(-1e3, 1e3))),
         "channel": data.draw(st.none() | st.floats(0.0, 6.3).map(lambda turn: np.array([np.cos(turn), np.sin(turn)]))),
+        "lamps": data.draw(st.none() | arrays(np.float32, st.integers(1, 32), elements=st.sampled_from([0.0, 1.0]))),
         "trial": data.draw(st.none() | st.integers(0)),
         "block": data.draw(st.text(max_size=80)),
         **{name: data.draw(st.booleans()) for name in FLAGS},
@@ -310,3 +313,13 @@ def test_the_arrow_of_a_force_points_its_way(scene_with: Make, force: tuple[floa
 def test_a_force_too_small_to_see_has_no_arrow(scene_with: Make) -> None:
     none, small = (draw(scene_with(hand_force_n=np.array([force, 0.0])), 600, 600) for force in (0.0, 0.04))
     np.testing.assert_array_equal(none, small)
+
+
+def test_lamps_are_full_if_on_and_dark_if_off_and_nothing_hides_them(scene_with: Make) -> None:
+    canvas = Canvas(np.zeros((600, 600, 3), dtype=np.uint8))
+    places = [(x, ROW_Y_M) for x in lamp_places_m(4)[0].tolist()]
+    over_the_first = {"cup": np.array(places[0]), "grasp_point": np.array(places[0])}
+    frame = draw(scene_with(lamps=np.array([1.0, 0.0, 0.0, 1.0]), **over_the_first), 600, 600)
+    colours = [frame[round(row), round(column)].tolist() for column, row in map(canvas.pixel, places)]
+    on, off = list(palette.LAMP_ON), list(palette.LAMP_ROW)
+    assert colours == [on, off, off, on]
