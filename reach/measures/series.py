@@ -14,6 +14,7 @@ import math
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
 
 from reach.measures.reach import require_shapes, wrapped_degrees
@@ -233,10 +234,14 @@ def reaches_to_63(share: Array, number: Array | None = None) -> float:
         share: (n,) errors as shares of the miss; their size counts.
         number: (n,) number of each reach; None for 1, 2, 3 ...
     """
-    for n in range(N63_WINDOW, len(share) + 1):
-        if float(np.median(np.abs(share[n - N63_WINDOW : n]))) < N63_THRESHOLD:
-            return float(n) if number is None else float(number[n - 1])
-    return math.inf
+    if len(share) < N63_WINDOW:
+        return math.inf
+    medians = np.median(sliding_window_view(np.abs(share), N63_WINDOW), axis=1)
+    reached = np.flatnonzero(medians < N63_THRESHOLD)
+    if not len(reached):
+        return math.inf
+    last = N63_WINDOW - 1 + int(reached[0])
+    return last + 1.0 if number is None else float(number[last])
 
 
 def halving_reaches(error: Array, miss: Array) -> float:
@@ -248,12 +253,16 @@ def halving_reaches(error: Array, miss: Array) -> float:
     Returns:
         50 or more; NaN if all misses are NaN.
     """
-    if not np.any(np.isfinite(miss)):
+    known = np.isfinite(miss)
+    if not np.any(known):
         return math.nan
-    for n in range(HALVING_WINDOW, len(error) + 1):
-        if relative_error(error[n - HALVING_WINDOW : n], miss[n - HALVING_WINDOW : n]) < 0.5:
-            return float(n)
-    return math.inf
+    if len(error) < HALVING_WINDOW:
+        return math.inf
+    size = np.where(known, np.abs(miss), 0.0)
+    left = np.where(np.isfinite(error) & known, np.abs(error), size)
+    summed, whole = (sliding_window_view(values, HALVING_WINDOW).sum(axis=1) for values in (left, size))
+    halved = np.flatnonzero(summed < 0.5 * whole)
+    return float(HALVING_WINDOW + halved[0]) if len(halved) else math.inf
 
 
 def fit_exponential(adaptation: Array, before: Array | None = None, weight: Array | None = None) -> tuple[float, float]:

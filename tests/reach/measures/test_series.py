@@ -12,7 +12,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from reach.measures.series import TrialSeries, fit_exponential, miss_deg, reaches_to_63, series_measures
+from reach.measures.series import (
+    TrialSeries,
+    fit_exponential,
+    halving_reaches,
+    miss_deg,
+    reaches_to_63,
+    relative_error,
+    series_measures,
+)
 
 Array = NDArray[np.float64]
 
@@ -289,3 +297,18 @@ def test_a_series_with_columns_of_unequal_length_is_an_error_that_names_the_colu
         series(np.zeros(10), success=np.ones(3, dtype=np.bool_))
     with pytest.raises(ValueError, match=r"^cup: expected shape"):
         series(np.zeros(10), cup=np.zeros((3, 2)))
+
+
+def test_half_is_reached_where_the_last_fifty_errors_are_first_below_half_of_their_misses() -> None:
+    rng = np.random.default_rng(0)
+    miss = rng.choice([-30.0, 20.0, math.nan], 400)
+    error = miss * np.exp(-np.arange(400) / 150.0) + rng.normal(scale=5.0, size=400)
+    error[rng.random(400) < 0.1] = math.nan
+    left = [relative_error(error[n - 50 : n], miss[n - 50 : n]) for n in range(50, 401)]
+    reached = 50 + int(np.flatnonzero(np.array(left) < 0.5)[0])
+    assert 100 < reached < 400
+    assert halving_reaches(error, miss) == reached
+    assert (
+        halving_reaches(error[: reached - 1], miss[: reached - 1]) == halving_reaches(error[:9], miss[:9]) == math.inf
+    )
+    assert math.isnan(halving_reaches(error, np.full(400, math.nan)))
