@@ -80,7 +80,7 @@ class Abrupt:
 
     def describe(self) -> str:
         """Return the size if it is not 1."""
-        return {1.0: "", -1.0: "opposite"}.get(float(self.scale), f"times {self.scale:g}")
+        return {1.0: "", -1.0: "opposite"}.get(float(self.scale), f"times {self.scale:.3g}")
 
 
 @dataclass(frozen=True)

@@ -90,8 +90,8 @@ def context_protocol(lamps: int = 4, reaches: int = 1500, name: str = "context")
         name=name,
         title=f"rotation to either side, told by two of {lamps} lamps",
         blocks=(Block(BASELINE, 60), Block(PERTURBED, reaches, TURN, Parity(2))),
-        source="XOR as the smallest problem that needs hidden cells: Minsky and Papert 1969, Perceptrons; opposite "
-        "perturbations that a cue tells: Osu et al. 2004, Nat Neurosci 7:111",
+        source="Minsky and Papert 1969, Perceptrons (XOR, the smallest problem that needs a hidden layer); Osu et al. "
+        "2004, Nat Neurosci 7:111 (opposite perturbations that a cue tells)",
         context=lamps,
     )
 
