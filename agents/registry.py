@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from agents.networks.registry import NETWORKS
-from agents.rules.registry import RULES, rule_for, rules_for
+from agents.rules.registry import RULES, rules_for, rules_from_reward
 
 Plastic = Literal["all", "hidden"]
 NONE = "none"
@@ -64,6 +64,7 @@ ERROR_DESCRIPTIONS = {
     "kp": "the seen error is carried back through weights that change as the network's do (Kolen-Pollack)",
     "weight-mirror": "the seen error is carried back through weights that learn the network's from noise",
     "node": "hidden cells learn from a number, by how much noise in their activity would have reduced the seen error",
+    "rls": "the seen error is carried back by back-propagation, with a second-order step (recursive least squares)",
     "shallow": "the seen error reaches the read-out alone; hidden weights stay at their initial values",
     "stdp": "spiking cells; synapses change by spike timing, gated by the broadcast error",
     "hebb": "spiking cells; synapses change by spike timing, whatever the error",
@@ -244,13 +245,11 @@ def learners() -> dict[str, Learner]:
             entries.append(_error_learner(spec, description, network.hidden_rate, network.env_options))
     for algorithm, model, title, steps, options in REWARD_ALGORITHMS:
         description = f"learns from reward alone, by {title}"
-        for rule in rules_for(NETWORKS["mlp"]):
+        for rule in rules_from_reward(NETWORKS["mlp"]):
             spec = Spec("reward", "mlp", rule, algorithm)
             entries.append(Learner(spec, model, description, steps=steps, env_options=options))
     entries += [REWARD_LSTM, REWARD_TQC]
-    for rule in rules_for(NETWORKS["snn"]):
-        if rule_for(rule, "spiking").unrewarded:
-            continue
+    for rule in rules_from_reward(NETWORKS["snn"]):
         spec = Spec("reward", "snn", rule)
         description = SPIKING_REWARD_DESCRIPTIONS.get(rule, "a spiking actor and critic without visual feedback")
         entry = Learner(spec, SPIKING_ACTOR_CRITIC, description, REWARDED_TRIALS, env_id=REACH, env_options=ABSOLUTE)
@@ -301,7 +300,9 @@ def find(text: str, **settings: Any) -> Learner:
         prefix, _, rule = short.rpartition("-")
         rules = [other.removeprefix(f"{prefix}-") for other in known if other.rpartition("-")[0] == prefix]
         if rules and any(other.endswith(f"-{rule}") for other in known):
-            refused = getattr(RULES.get((rule, "spiking")), "unrewarded", "") if prefix == "reward-snn" else ""
+            place = "reward" if prefix.startswith("reward") else prefix.removeprefix("error-")
+            cells = "spiking" if prefix == "reward-snn" else "layers"
+            refused = RULES[rule, cells].refused.get(place) if (rule, cells) in RULES else None
             reason = f"; {refused}" if refused else ""
             raise ValueError(
                 f"unknown learner {name!r}: {prefix} expected one of the rules {rules}, got {rule!r}{reason}"

@@ -13,15 +13,18 @@ import sys
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from itertools import product
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, NamedTuple
 
 import command
 import tyro
 from rich.console import Console
 from rich.table import Table
 
+from agents.networks.registry import NETWORKS
 from agents.registry import FACTORIES, TUNED, find, is_learner
+from agents.rules.registry import rules_for
 from reach.files import make_folder
 from reach.protocols import PROTOCOLS, protocol_table, read_protocol
 from reach.study import (
@@ -52,13 +55,12 @@ PROTOCOL_FILES = (".toml", ".py")
 FRAME = re.compile(r'^ *File "(.+)", line (\d+), in (.+)$', re.MULTILINE)
 
 
-@dataclass(frozen=True)
-class Preset:
-    """A comparison.
+class Grid(NamedTuple):
+    """Every one of some learners in every one of some protocols.
 
     Attributes:
         learners: names; `none` is the reference for the others.
-        protocols: names; the report opens with the first one and shows films of it.
+        protocols: names; the report opens with the first one of a comparison and shows films of it.
         seeds: number of seeds.
     """
 
@@ -67,17 +69,23 @@ class Preset:
     seeds: int
 
 
+STANDARD = ("none", "error-shallow", "error-bp", "error-dfa", "error-stdp")
 RULES = ("error-shallow", "error-bp", "error-fa", "error-dfa", "error-ifa", "error-lstm-bp")
 MEMORY = ("error-memory-bp", "error-memory-shallow")
 SPIKING = ("error-stdp", "error-sparse-stdp", "error-structural-stdp")
 PAPER_PROTOCOLS = ("rotation30", "prism", "curl", "savings", "interference", "retention", "switching", "jump")
-PRESETS: dict[str, Preset] = {
-    "standard": Preset(("none", "error-shallow", "error-bp", "error-dfa", "error-stdp"), ("rotation30", "prism"), 10),
+DEEP_RULES = tuple(f"error-mlp-{rule},depth=4" for rule in rules_for(NETWORKS["mlp"]))
+SPIKING_RULES = tuple(f"error-snn-{rule}" for rule in rules_for(NETWORKS["snn"]))
+PRESETS: dict[str, tuple[Grid, ...]] = {
+    # The rotation, which the read-out alone can learn, and the lamps, which need hidden cells that learn.
+    "standard": (Grid(STANDARD, ("rotation30", "prism"), 10), Grid(STANDARD, ("context",), 3)),
     # From training to report in minutes; five seeds give intervals, but are too few for a claim.
-    "quick": Preset(("none", "error-bp", "error-dfa"), ("prism",), 5),
-    "paper": Preset(("none", *RULES, *MEMORY, "error-stdp"), PAPER_PROTOCOLS, 10),
+    "quick": (Grid(("none", "error-bp", "error-dfa"), ("prism",), 5),),
+    "paper": (Grid(("none", *RULES, *MEMORY, "error-stdp"), PAPER_PROTOCOLS, 10),),
     # Which memory follows a switching perturbation: synapses, activity of cells, or structural plasticity.
-    "switching": Preset(("none", "error-bp", *MEMORY, *SPIKING), ("switching",), 10),
+    "switching": (Grid(("none", "error-bp", *MEMORY, *SPIKING), ("switching",), 10),),
+    # Every rule where hidden cells must learn: four hidden layers and 16 lamps, and the spiking network with 4.
+    "rules": (Grid(("none", *DEEP_RULES), ("context16",), 10), Grid(("none", *SPIKING_RULES), ("context",), 10)),
 }
 
 
@@ -87,8 +95,9 @@ class Compare:
 
     out: Path = Path("runs/compare")
     """Folder of the results; give the same one again to continue."""
-    preset: Literal["standard", "quick", "paper", "switching"] = "standard"
-    """What to compare: `quick` takes minutes, `paper` is the whole grid; the next three flags change it."""
+    preset: Literal["standard", "quick", "paper", "switching", "rules"] = "standard"
+    """What to compare: `quick` takes minutes, `paper` is the whole grid, `rules` has every rule in the task in which
+    hidden cells must learn. The next three flags change it; with --learners or --protocols, its first grid is used."""
     learners: tuple[str, ...] | None = None
     """Learners to compare, with settings if you like, such as error-mlp-bp,rate=0.5; `none` is the reference of the
     others and belongs in every comparison."""
@@ -123,10 +132,16 @@ class Compare:
     The module is imported, from the current directory or as Python finds it, so its code is executed."""
 
     def __post_init__(self) -> None:
-        preset = PRESETS[self.preset]
-        self.learners = preset.learners if self.learners is None else self.learners
-        self.protocols = preset.protocols if self.protocols is None else self.protocols
-        self.seeds = preset.seeds if self.seeds is None else self.seeds
+        grids = PRESETS[self.preset]
+        if self.learners is not None or self.protocols is not None:
+            (first, *_) = grids
+            learners = first.learners if self.learners is None else self.learners
+            grids = (Grid(learners, first.protocols if self.protocols is None else self.protocols, first.seeds),)
+        if self.seeds is not None:
+            grids = tuple(grid._replace(seeds=self.seeds) for grid in grids)
+        self.grids = grids
+        self.learners = tuple(dict.fromkeys(name for grid in grids for name in grid.learners))
+        self.protocols = tuple(name for grid in grids for name in grid.protocols)
         if not self.learners or not self.protocols:
             raise SystemExit("--learners and --protocols: expected one or more of each, got none")
         # Named before --factory is imported: what it registers is made by its own function.
@@ -134,7 +149,9 @@ class Compare:
         command.require_learners("--learners", self.ours)
         if self.control != Compare.control and not self.ours:
             raise SystemExit(f"--control: expected a learner of this project in --learners, got {self.control} without")
-        command.require_at_least(1, self, "seeds", "jobs")
+        if self.seeds is not None:
+            command.require_at_least(1, self, "seeds")
+        command.require_at_least(1, self, "jobs")
         if self.address is not None and self.engine != "ray":
             raise SystemExit(f"--address: expected --engine ray with it, got --engine {self.engine}")
         if self.human is not None:
@@ -163,8 +180,9 @@ def named(flag: str) -> Iterator[None]:
 
 
 def chosen_protocols(given: Compare) -> tuple[dict[str, Any], dict[str, str]]:
-    """Return the protocols by name, and the files of those that come from files."""
-    chosen, files = {}, {}
+    """Return the protocols by the names given, and by their own names the files of those that come from files."""
+    chosen: dict[str, Any] = {}
+    files: dict[str, str] = {}
     assert given.protocols is not None
     for name in given.protocols:
         if Path(name).suffix in PROTOCOL_FILES:
@@ -175,9 +193,9 @@ def chosen_protocols(given: Compare) -> tuple[dict[str, Any], dict[str, str]]:
         else:
             known = f"{' '.join(sorted(PROTOCOLS))}, or a file that ends in {' or '.join(PROTOCOL_FILES)}"
             raise SystemExit(f"--protocols: expected one of {known}, got {name}")
-        if protocol.name in chosen:
+        if protocol.name in [other.name for other in chosen.values()]:
             raise SystemExit(f"--protocols: expected different names, got {protocol.name!r} twice")
-        chosen[protocol.name] = protocol
+        chosen[name] = protocol
     return chosen, files
 
 
@@ -185,17 +203,18 @@ def planned(given: Compare, out: Path) -> list[Job]:
     """Return all jobs of the comparison, trainings first; their learners are saved below `out`."""
     chosen, files = chosen_protocols(given)
     assert given.learners is not None
-    assert given.seeds is not None
-    filmed = [(next(iter(chosen)), 0)] if given.films else []
-    names = list(dict.fromkeys(given.learners))
+    filmed = [(next(iter(chosen.values())).name, 0)] if given.films else []
+    names = given.learners
     ours = FACTORIES[given.control]
     factories = {name: ours if name in given.ours else given.factory or ours for name in names}
-    jobs: list[Job] = []
-    for factory in dict.fromkeys(factories.values()):
-        learners = [name for name in names if factories[name] == factory]
-        seeds = range(given.seeds)
-        jobs += plan(learners, chosen, seeds, factory=factory, out=out, filmed=filmed, protocol_files=files)
-    return sorted(jobs, key=lambda job: (job.kind != "train", names.index(job.learner)))
+    jobs: dict[str, Job] = {}
+    for grid, factory in product(given.grids, dict.fromkeys(factories.values())):
+        learners = [name for name in dict.fromkeys(grid.learners) if factories[name] == factory]
+        protocols = {chosen[name].name: chosen[name] for name in grid.protocols}
+        seeds = range(grid.seeds)
+        parts = plan(learners, protocols, seeds, factory=factory, out=out, filmed=filmed, protocol_files=files)
+        jobs |= {job.name: job for job in parts}
+    return sorted(jobs.values(), key=lambda job: (job.kind != "train", names.index(job.learner)))
 
 
 def do_jobs(given: Compare, store: Store, jobs: list[Job], write: Callable[[], object]) -> dict[Job, str]:

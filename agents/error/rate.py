@@ -8,7 +8,6 @@ from typing import Any
 import numpy as np
 import torch
 from torch import nn
-from torch.func import functional_call
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import flop_registry
 
@@ -22,8 +21,6 @@ from agents.rules.rule import LayerRule
 from reach.snapshot import ErrorPath, Layer, LayerSignal, Snapshot
 
 HEAD = "posture"
-# A value, its step by the rule, and the step's divisor.
-Change = tuple[torch.Tensor, torch.Tensor, float]
 
 
 @dataclass
@@ -139,7 +136,7 @@ class RateFeedForward(FeedForward):
 
         The modulators of every layer have the root mean square of the error, so that a rule is not fast because its
         signals are large. Normalised steps (Nagumo and Noda 1967, IEEE Trans. Automatic Control 12:282) give a rate the
-        same meaning for layers of any size (`step_power`); the layers share the rate.
+        same meaning for layers of any size (`RuledLayer.step_power`); the layers share the rate.
 
         Args:
             eligible: (cells.size,), the input.
@@ -163,20 +160,16 @@ class RateFeedForward(FeedForward):
             # The step of a bias is the modulator of its cell times its slope.
             by_layer = zip(plastic, steps[1::2], strict=True)
             self._modulators = error, {layer: step.numpy().copy() for layer, step in by_layer if step is not None}
-        with torch.no_grad():
-            changes: list[Change] = []
-            for layer, weight_step, bias_step in zip(plastic, steps[::2], steps[1::2], strict=True):
-                if weight_step is None or not bool(torch.any(bias_step)):
+        changed = 0
+        with torch.no_grad(), self._ruled.updating_feedback():
+            for layer, *gradients in zip(plastic, steps[::2], steps[1::2], strict=True):
+                if gradients[0] is None or not bool(torch.any(gradients[1])):
                     continue
-                power = len(plastic) * step_power(layer, inputs[layer], weight_step, bias_step)
-                for value, step in zip(layer.parameters(), (weight_step, bias_step), strict=True):
-                    changes.append((value, step, power))
-            with self._ruled.updating_feedback():
-                for value, step, power in changes:
-                    value.add_(step, alpha=rate / power)
-            self._count(
-                weight_updates=sum(value.numel() for value, _, _ in changes), learning_macs=self._step_macs(activity)
-            )
+                normalised = self._ruled.rule.normalised_step(layer, inputs[layer], *gradients)
+                for parameter, step in zip(layer.parameters(), normalised, strict=True):
+                    parameter.add_(step, alpha=rate / len(plastic))
+                    changed += parameter.numel()
+        self._count(weight_updates=changed, learning_macs=self._step_macs(activity))
         self._is_copied = False
 
     def alignment(self) -> dict[str, float]:
@@ -280,26 +273,6 @@ def compiled_layers(network: nn.Sequential) -> tuple[tuple[Array, Array, Array],
         return None
     sizes = [(layer.in_features, layer.out_features) for layer in network if isinstance(layer, nn.Linear)]
     return tuple((np.zeros((inputs, cells)), np.zeros(cells), np.zeros(cells)) for inputs, cells in sizes)
-
-
-def step_power(layer: RuledLayer, value: torch.Tensor, weight_step: torch.Tensor, bias_step: torch.Tensor) -> float:
-    """Return the divisor of a layer's step that brings its cells' drive nearest to their modulator times slope.
-
-    With x a kernel's input and d the modulator times slope, at each place where the kernel is laid, the step is
-    dW = sum d x^T and db = sum d over the places, and changes the drives by y = dW x + db. |d - y / p|^2 is least for
-    p = |y|^2 / <d, y> = |y|^2 / (|dW|^2 + |db|^2). A linear layer has one place: there y = (1 + |x|^2) d, so that
-    p = 1 + |x|^2, and y / p is d. A kernel that meets equal inputs with different modulators elsewhere cannot satisfy
-    all, and what they have in common is counted once.
-
-    Args:
-        layer: whose step it is.
-        value: its input (1, ...).
-        weight_step, bias_step: in the shapes of weights and biases, not all 0.
-    """
-    if isinstance(layer, RuledLinear):
-        return 1.0 + float(value.square().sum())
-    change = functional_call(layer, {"weight": weight_step, "bias": bias_step}, (value,))
-    return float(change.square().sum() / (weight_step.square().sum() + bias_step.square().sum()))
 
 
 def _as_tensor(values: Array) -> torch.Tensor:

@@ -136,8 +136,8 @@ class SpikingActorCritic:
                 than potentiation under it.
         """
         named: SpikingRule = rule_for(rule, "spiking")
-        if named.unrewarded:
-            raise ValueError(f"rule: expected one that learns from reward, got {rule!r}: {named.unrewarded}")
+        if "reward" in named.refused:
+            raise ValueError(f"rule: expected one that learns from reward, got {rule!r}: {named.refused['reward']}")
         self._rule, stdp = named, PairSTDP(**named.stdp)
         if stdp.depression >= 1.0:
             raise ValueError(f"depression of rule {rule!r}: expected below 1, got {stdp.depression:g}")

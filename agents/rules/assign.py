@@ -198,6 +198,7 @@ def _draw_feedback(network: RuledNetwork, generator: torch.Generator, example: t
         outputs[head] = last.out_features
     feedback = network.rule.feedback
     for name, layer in network.layers.items():
+        network.rule.prepare(layer)
         is_second = network.is_fed_by_first(layer)
         if layer.place.below is None or feedback == "none" or (feedback == "second" and not is_second):
             continue

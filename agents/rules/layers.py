@@ -292,6 +292,22 @@ class RuledLayer(nn.Module, ABC):
     def output(self, value: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
         """Return the output for an input by given weights; without bias, also its change for a change of the input."""
 
+    def step_power(self, value: Tensor, weight_step: Tensor, bias_step: Tensor) -> float:
+        """Return the divisor of a step that brings the cells' drive nearest to their modulator times slope.
+
+        With x a kernel's input and d the modulator times slope, at each place where the kernel is laid, the step is
+        dW = sum d x^T and db = sum d over the places, and changes the drives by y = dW x + db. |d - y / p|^2 is least
+        for p = |y|^2 / <d, y> = |y|^2 / (|dW|^2 + |db|^2). A linear layer has one place: there y = (1 + |x|^2) d, so
+        that p = 1 + |x|^2, and y / p is d. A kernel that meets equal inputs with different modulators elsewhere cannot
+        satisfy all, and what they have in common is counted once.
+
+        Args:
+            value: input (1, ...) of the layer.
+            weight_step, bias_step: in the shapes of weights and biases, not all 0.
+        """
+        change = self.output(value, weight_step, bias_step)
+        return float(change.square().sum() / (weight_step.square().sum() + bias_step.square().sum()))
+
     @abstractmethod
     def gradients(self, error: Tensor, value: Tensor, weight: Tensor, wanted: list[bool]) -> Gradients:
         """Return the gradients by weights and bias; `wanted` says which to compute, the others are None."""
@@ -388,6 +404,10 @@ class RuledLinear(RuledLayer, nn.Linear):
     def output(self, value: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
         """Return (..., outputs) for (..., inputs)."""
         return functional.linear(value, weight, bias)
+
+    def step_power(self, value: Tensor, weight_step: Tensor, bias_step: Tensor) -> float:
+        """Return 1 + |x|^2."""
+        return 1.0 + float(value.square().sum())
 
     def gradients(self, error: Tensor, value: Tensor, weight: Tensor, wanted: list[bool]) -> Gradients:
         """Return the gradients by weights and bias, summed over the batch."""

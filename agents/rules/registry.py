@@ -13,6 +13,7 @@ from agents.rules.layer_rules import (
     IndirectFeedbackAlignment,
     KolenPollack,
     NodePerturbation,
+    RecursiveLeastSquares,
     Shallow,
     SignSymmetry,
     WeightMirror,
@@ -69,8 +70,14 @@ def register(rule: Rule) -> Rule:
 
 def rules_for(network: Network) -> tuple[str, ...]:
     """Return the names of the rules that can train a network, without aliases."""
-    names = dict.fromkeys(rule.name for rule in RULES.values() if rule.cells == network.cells)
+    rules = [rule for rule in RULES.values() if rule.cells == network.cells and network.name not in rule.refused]
+    names = dict.fromkeys(rule.name for rule in rules)
     return tuple(name for name in names if network.rules is None or name in network.rules)
+
+
+def rules_from_reward(network: Network) -> tuple[str, ...]:
+    """Return the names of the rules that can train a network from reward, without aliases."""
+    return tuple(name for name in rules_for(network) if "reward" not in rule_for(name, network.cells).refused)
 
 
 def rule_for(name: str, cells: str) -> Any:
@@ -97,6 +104,7 @@ for _rule in (
     KolenPollack(),
     WeightMirror(),
     NodePerturbation(),
+    RecursiveLeastSquares(),
     Shallow(),
     BackpropagationThroughTime(),
     EProp(),

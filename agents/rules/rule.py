@@ -8,6 +8,7 @@ not import torch, so that the declarations of a rule can be read without it.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Mapping
 from typing import Any, ClassVar, Literal
 
 from agents.networks.registry import Cells
@@ -35,6 +36,7 @@ class Rule(ABC):
         probes: what can be observed during learning: the "modulator" of each cell, the "alignment" of weight changes
             with the gradient, the "eligibility" of synapses.
         aliases: other names of the rule for the same kind of cells.
+        refused: where it cannot work, with the reason: by name of a network, such as "cnn", or "reward".
     """
 
     name: ClassVar[str]
@@ -44,6 +46,7 @@ class Rule(ABC):
     route: ClassVar[Route]
     probes: ClassVar[tuple[Probe, ...]] = ("modulator", "alignment")
     aliases: ClassVar[tuple[str, ...]] = ()
+    refused: ClassVar[Mapping[str, str]] = {}
 
 
 class LayerRule(Rule):
@@ -63,6 +66,7 @@ class LayerRule(Rule):
     | `kp` | d B, where B changes as W does, and both decay |
     | `weight-mirror` | d B, where B learns W from noise |
     | `node` | noise times the reduction of the error that it causes |
+    | `rls` | d W; the eligibility is P x in place of the input x |
     | `shallow` | none: hidden layers keep their initial weights |
 
     B is drawn once from a normal distribution of SD 1/sqrt(n), where a cell receives n numbers through B. The modulator
@@ -93,6 +97,22 @@ class LayerRule(Rule):
             layer_pass: the `agents.rules.layers.LayerPass` of the layer.
             error: d, in the shape of the layer's output.
         """
+
+    def prepare(self, layer: Any) -> None:
+        """Register what the rule keeps in a layer, an `agents.rules.layers.RuledLayer`, as buffers. Called once."""
+
+    def normalised_step(self, layer: Any, value: Any, weight_step: Any, bias_step: Any) -> tuple[Any, Any]:
+        """Return the steps of weights and biases after which the cells' drive has changed by d, or nearest to it.
+
+        Learners by seen error call it, under `torch.no_grad`. The optimiser of an algorithm makes steps of its own.
+
+        Args:
+            layer: an `agents.rules.layers.RuledLayer`.
+            value: its input (1, ...).
+            weight_step, bias_step: gradients by the rule, modulator x eligibility, not all 0.
+        """
+        power = layer.step_power(value, weight_step, bias_step)
+        return weight_step / power, bias_step / power
 
     def update_feedback(self, layer: Any, change: Any) -> None:
         """Update a layer's feedback after a weight change, under `torch.no_grad`. Called if `modifies` has "feedback".

@@ -22,14 +22,16 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Mapping
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from agents.rules.rule import Rule
-from agents.spiking.circuit import SpikingCircuit
-from agents.spiking.kernels import CircuitState
+
+if TYPE_CHECKING:
+    from agents.spiking.circuit import SpikingCircuit
+    from agents.spiking.kernels import CircuitState
 
 Array = NDArray[np.float64]
 
@@ -42,15 +44,12 @@ class SpikingRule(Rule):
 
     Attributes:
         stdp: settings of the `agents.spiking.stdp.PairSTDP` that sums the pairs of spikes.
-        unrewarded: why it cannot learn from reward, where one number gates the synapses of cells that explore; "" if it
-            can.
     """
 
     cells = "spiking"
     route = "gate"
     probes = ("modulator", "eligibility")
     stdp: ClassVar[Mapping[str, Any]] = {"depression": 0.3}
-    unrewarded: ClassVar[str] = ""
 
     def eligibility(self, circuit: SpikingCircuit, state: CircuitState, projection: str) -> NDArray[Any]:
         """Return the eligibilities (axons, targets) of a projection, of the spikes so far."""
@@ -83,7 +82,7 @@ class RateProduct(GatedSTDP):
     """The product of mean rates in place of pairs of spikes: what `stdp` does better than it is due to spike times."""
 
     name = "rate"
-    unrewarded = "the actor's step is derived from pairs of spikes"
+    refused: ClassVar[Mapping[str, str]] = {"reward": "the actor's step is derived from pairs of spikes"}
 
     def eligibility(self, circuit: SpikingCircuit, state: CircuitState, projection: str) -> NDArray[Any]:
         """Return x_i r_j / (r_j + RATE_HALF_HZ)."""
@@ -95,7 +94,7 @@ class Presynaptic(GatedSTDP):
     """Presynaptic rate times modulator, as if every cell had the same slope at any rate: a delta rule in each layer."""
 
     name = "pre"
-    unrewarded = "its eligibility does not depend on the cell that explores"
+    refused: ClassVar[Mapping[str, str]] = {"reward": "its eligibility does not depend on the cell that explores"}
 
     def eligibility(self, circuit: SpikingCircuit, state: CircuitState, projection: str) -> NDArray[Any]:
         """Return x_i where there is a synapse."""
@@ -108,7 +107,7 @@ class ShallowSTDP(GatedSTDP):
 
     name = "shallow"
     modifies = ("read-out",)
-    unrewarded = "actor and critic have no hidden cells"
+    refused: ClassVar[Mapping[str, str]] = {"reward": "actor and critic have no hidden cells"}
 
 
 class HebbianSTDP(SpikingRule):

@@ -493,7 +493,7 @@ def moved(before: dict[str, NDArray[Any]], model: Model) -> dict[str, float]:
     """Return how far each layer has moved: the norm of the change of its weights over their norm before."""
     now = weights_of(model)
     return {
-        f"movement_{layer}": float(np.linalg.norm(now[layer] - weights) / max(np.linalg.norm(weights), 1e-12))
+        f"movement_{layer}": float(np.linalg.norm(now[layer] - weights)) / max(float(np.linalg.norm(weights)), 1e-12)
         for layer, weights in before.items()
     }
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 import re
@@ -18,6 +19,7 @@ import pytest
 from matplotlib.image import imread
 
 from agents.registry import FACTORIES, is_learner
+from reach.protocols import PROTOCOLS
 from reach.render.palette import learner_colour
 from reach.study import load
 from reach.study.engine.jobs import JobTable
@@ -259,11 +261,12 @@ def test_a_full_disk_says_what_to_do_and_what_was_finished_can_be_read(
 
 
 def test_presets_name_learners_that_there_are() -> None:
-    assert set(script.PRESETS) == {"standard", "quick", "paper", "switching"}
-    for preset in script.PRESETS.values():
-        assert all(map(is_learner, preset.learners))
-        assert preset.learners[0] == "none"
-    paper = script.PRESETS["paper"]
+    assert set(script.PRESETS) == {"standard", "quick", "paper", "switching", "rules"}
+    for grid in itertools.chain.from_iterable(script.PRESETS.values()):
+        assert all(map(is_learner, grid.learners))
+        assert set(grid.protocols) <= set(PROTOCOLS)
+        assert grid.learners[0] == "none"
+    (paper,) = script.PRESETS["paper"]
     assert len(paper.learners) >= 10
     assert len(paper.protocols) >= 8
     assert paper.seeds >= 10

@@ -24,8 +24,8 @@ def test_no_comparison_uses_what_tuning_does() -> None:
 
 def test_a_learner_that_learns_leaves_less_of_the_miss(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(tuning, "JUDGED_TRIALS", 20)
-    *_, learning = tuning.left_uncorrected("error-mlp-bp", {"rate": 0.5}, seeds=1, trials=40)
-    *_, still = tuning.left_uncorrected("error-mlp-bp", {"rate": 0.0}, seeds=1, trials=5)
+    *_, learning = tuning.left_uncorrected("error-mlp-shallow", {"rate": 0.5}, seeds=1, trials=40)
+    *_, still = tuning.left_uncorrected("error-mlp-shallow", {"rate": 0.0}, seeds=1, trials=5)
     assert math.isfinite(learning)
     assert learning < 0.7 < still
 

@@ -11,7 +11,7 @@ from torch import nn
 from torch.func import functional_call
 
 from agents.error.learner import make_feedforward
-from agents.error.rate import RateFeedForward, step_power
+from agents.error.rate import RateFeedForward
 from agents.networks.layers import mlp
 from agents.networks.registry import NETWORKS
 from agents.networks.sensory_cells import PlaceCells
@@ -32,7 +32,7 @@ def drawn(*shape: int) -> torch.Tensor:
 def test_a_linear_layer_changes_by_exactly_its_modulator() -> None:
     layer, value, modulator = RuledLinear(7, 4, dtype=torch.float64), drawn(1, 7), drawn(1, 4)
     weight_step, bias_step = step_of(layer, value, modulator)
-    length = 1.0 / step_power(layer, value, weight_step, bias_step)
+    length = 1.0 / layer.step_power(value, weight_step, bias_step)
     change = functional_call(layer, {"weight": weight_step, "bias": bias_step}, (value,))
     torch.testing.assert_close(length * change, modulator)
 
@@ -42,7 +42,7 @@ def test_no_other_length_brings_a_convolution_nearer() -> None:
     value = drawn(1, 2, 9, 9)
     modulator = drawn(1, 3, 5, 5)
     weight_step, bias_step = step_of(layer, value, modulator)
-    length = 1.0 / step_power(layer, value, weight_step, bias_step)
+    length = 1.0 / layer.step_power(value, weight_step, bias_step)
     change = functional_call(layer, {"weight": weight_step, "bias": bias_step}, (value,))
     left = {factor: float((modulator - factor * length * change).norm()) for factor in (0.0, 0.9, 1.0, 1.1)}
     assert min(left, key=lambda factor: left[factor]) == 1.0
@@ -51,9 +51,9 @@ def test_no_other_length_brings_a_convolution_nearer() -> None:
 def test_a_convolution_with_one_place_is_a_linear_layer() -> None:
     convolution, linear = RuledConv2d(2, 3, 4, dtype=torch.float64), RuledLinear(32, 3, dtype=torch.float64)
     value, modulator = drawn(1, 2, 4, 4), drawn(1, 3)
-    once = step_power(convolution, value, *step_of(convolution, value, modulator[..., None, None]))
+    once = convolution.step_power(value, *step_of(convolution, value, modulator[..., None, None]))
     flat = value.reshape(1, 32)
-    assert abs(once / step_power(linear, flat, *step_of(linear, flat, modulator)) - 1.0) < 1e-12
+    assert abs(once / linear.step_power(flat, *step_of(linear, flat, modulator)) - 1.0) < 1e-12
 
 
 def test_the_posture_is_the_output_of_the_torch_network_also_after_a_step() -> None:

@@ -15,12 +15,11 @@ from stable_baselines3.common.env_util import make_vec_env
 import reach  # noqa: F401  (registers the environments)
 from agents.networks.registry import NETWORKS
 from agents.reward.policies import RuledActorCriticPolicy, RuledSACPolicy, RuledTD3Policy, alignment_by_layer
-from agents.rules.layer_rules import FeedbackAlignment
 from agents.rules.layers import RuledLayer
-from agents.rules.registry import RULES, rules_for
+from agents.rules.registry import rule_for, rules_from_reward
 
 GRAB = "reach/CupGrab-v1"
-LAYER_RULES = rules_for(NETWORKS["mlp"])
+LAYER_RULES = rules_from_reward(NETWORKS["mlp"])
 KINDS: dict[Any, tuple[Any, dict[str, Any], int]] = {
     PPO: (RuledActorCriticPolicy, {"n_steps": 64, "batch_size": 32, "n_epochs": 2}, 192),
     SAC: (RuledSACPolicy, {"learning_starts": 60, "batch_size": 32, "buffer_size": 500}, 150),
@@ -55,12 +54,13 @@ def test_each_rule_starts_from_the_same_weights_and_learns_otherwise(kind: Any, 
     }
     exact, ruled = (fresh[one].policy.state_dict() for one in ("bp", rule))
     assert all(torch.equal(value, ruled[name]) for name, value in exact.items())
-    assert any("feedback" in name for name in ruled) == (rule != "shallow")
+    declared = rule_for(rule, "layers")
+    assert any("feedback" in name for name in ruled) == (declared.feedback != "none")
     learned = {one: taught(kind, policy, rule=one).policy.state_dict() for one in ("bp", rule)}
     for name, value in learned[rule].items():
         assert torch.isfinite(value).all()
         if "feedback" in name and "target" not in name:
-            assert torch.equal(value, ruled[name]), "feedback is fixed"
+            assert torch.equal(value, ruled[name]) == ("feedback" not in declared.modifies), name
     assert any(not torch.equal(value, learned[rule][name]) for name, value in learned["bp"].items())
 
 
@@ -112,17 +112,6 @@ def test_an_unknown_rule_is_refused() -> None:
         PPO(RuledActorCriticPolicy, gym.make(GRAB), use_sde=True)
 
 
-class KolenPollack(FeedbackAlignment):
-    """Feedback that changes as the weights do (Kolen and Pollack 1994)."""
-
-    name = "kp"
-    modifies = ("hidden", "read-out", "feedback")
-
-    def update_feedback(self, layer: RuledLayer, change: torch.Tensor) -> None:
-        if "feedback" in dict(layer.named_buffers()):
-            layer.feedback_matrix().add_(change)
-
-
 def differences(policy: Any) -> dict[str, torch.Tensor]:
     return {
         name: layer.feedback_matrix() - layer.weight.detach()
@@ -132,10 +121,7 @@ def differences(policy: Any) -> dict[str, torch.Tensor]:
 
 
 @pytest.mark.parametrize("kind", [PPO, SAC, TD3])
-def test_feedback_that_follows_the_weights_does_so_inside_their_algorithms(
-    kind: Any, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setitem(RULES, ("kp", "layers"), KolenPollack())
+def test_feedback_that_follows_the_weights_does_so_inside_their_algorithms(kind: Any) -> None:
     policy, settings, _ = KINDS[kind]
     fresh = kind(policy, gym.make(GRAB), seed=4, policy_kwargs={**HIDDEN, "rule": "kp"}, **settings).policy
     learned = taught(kind, policy, rule="kp").policy
@@ -144,4 +130,7 @@ def test_feedback_that_follows_the_weights_does_so_inside_their_algorithms(
     for name, difference in before.items():
         weights = (one.get_submodule(name).weight for one in (fresh, learned))
         assert not torch.equal(*weights), name
-        torch.testing.assert_close(after[name], difference, rtol=1e-3, atol=1e-4)
+        # The difference decays by one factor with every step.
+        share = float((after[name] * difference).sum() / difference.square().sum())
+        assert 0.5 < share < 1.0
+        torch.testing.assert_close(after[name], share * difference, rtol=1e-3, atol=1e-4)

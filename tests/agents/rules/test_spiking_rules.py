@@ -86,7 +86,7 @@ def test_a_rule_changes_the_synapses_that_it_declares(rule: str) -> None:
 
 
 def test_rules_that_cannot_learn_from_reward_are_refused_with_the_reason() -> None:
-    rewarded = [rule for rule in RULES_OF_SPIKES if not rule_for(rule, "spiking").unrewarded]
+    rewarded = [rule for rule in RULES_OF_SPIKES if "reward" not in rule_for(rule, "spiking").refused]
     assert rewarded == ["stdp", "hebb"]
     with pytest.raises(
         ValueError, match=r"reward-snn expected one of the rules \['stdp', 'hebb'\], got 'pre'; its elig"
