@@ -45,6 +45,7 @@ if TYPE_CHECKING:
         TABLE_RGB,
         hand_centre_m,
         pixel_places_m,
+        rows_without_lamps,
     )
     from reach.sim.setup import Cup, Senses
     from reach.sim.tasks import GOAL_READY, GOAL_TIP_PENALTY
@@ -57,6 +58,7 @@ _LAZY = {
     "MOST_LAMPS": "reach.sim.lamps", "GOAL_READY": "reach.sim.tasks", "GOAL_TIP_PENALTY": "reach.sim.tasks",
     **dict.fromkeys(("CUP_RGB", "HAND_RGB", "LUMINANCE", "TABLE_RGB", "LARGEST_RETINA_PX"), "reach.sim.retina"),
     **dict.fromkeys(("SMALLEST_RETINA_PX", "hand_centre_m", "pixel_places_m"), "reach.sim.retina"),
+    "rows_without_lamps": "reach.sim.retina",
 }  # fmt: skip
 
 
@@ -80,5 +82,6 @@ __all__ = [
     "CupJump", "CupRemoved",
     "CurlField", "DelayChange", "EndVision", "ErrorClamp", "ForceChannel", "Gain", "HideHand", "Load", "Nudge", "Prism",
     "Rotation", "Senses", "Slip", "StiffnessChange", "ToolLength", "VelocityField", "__version__",
-    "command_for_control", "hand_centre_m", "joint_command", "pixel_places_m", "show", "twin",
+    "command_for_control", "hand_centre_m", "joint_command", "pixel_places_m", "rows_without_lamps", "show",
+    "twin",
 ]  # fmt: skip

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from reach import CUP_RGB as CUP_COLOUR
 from reach import HAND_RGB as HAND_COLOUR
 from reach import TABLE_RGB as TABLE_COLOUR
-from reach import Arm, hand_centre_m, pixel_places_m
+from reach import Arm, hand_centre_m, pixel_places_m, rows_without_lamps
 from reach.jit import kernel
 
 Array = NDArray[np.float64]
@@ -71,7 +71,8 @@ class ObservationReader:
 
         Args:
             arm: the own body; the eye knows the shape of its hand.
-            env_options: "observation" and "retina_colour" as given to `gym.make`, where they are not the defaults.
+            env_options: "observation", "retina_colour" and "context" as given to `gym.make`, where they are not the
+                defaults.
 
         Raises:
             ValueError: observations that do not show where hand and cup are.
@@ -82,7 +83,7 @@ class ObservationReader:
                 f"env: expected observation='vector', or 'retina' with retina_colour=True, got {dict(env_options)}"
             )
         self.has_pictures = form == "retina"
-        self._eye = Eye(arm) if self.has_pictures else None
+        self._eye = Eye(arm, has_lamps=bool(env_options.get("context"))) if self.has_pictures else None
 
     def read(self, observation: Any, past_angles: Array) -> Sensation:
         """Return one observation by name.
@@ -111,11 +112,18 @@ class ObservationReader:
 class Eye:
     """Locates hand and cup in coloured pictures."""
 
-    def __init__(self, arm: Arm) -> None:
-        """Make the eye of a learner with this arm, whose hand's shape it knows."""
+    def __init__(self, arm: Arm, *, has_lamps: bool = False) -> None:
+        """Make an eye.
+
+        Args:
+            arm: the own body; the eye knows the shape of its hand.
+            has_lamps: whether pictures show lamps. The eye ignores their rows: it would take the dark row for a hand.
+        """
+        self._has_lamps = has_lamps
         self._centre_m = lru_cache(maxsize=128)(lambda step: hand_centre_m(arm, step * APERTURE_GRID_M))
         # What is neither cup nor hand is table: two shares of three colours.
         self._places_m = lru_cache(maxsize=8)(pixel_places_m)
+        self._rows = lru_cache(maxsize=8)(rows_without_lamps)
         self._table = np.array(TABLE_COLOUR)
         self._unmix = np.linalg.pinv(np.array([CUP_COLOUR, HAND_COLOUR]) - self._table)
 
@@ -133,7 +141,11 @@ class Eye:
         if picture.ndim != 3 or picture.shape[2] != 3:
             raise ValueError(f"picture: expected shape (size, size, 3), from retina_colour=True, got {picture.shape}")
         sums = np.zeros((2, 3))
-        _add_shares(picture, self._table, self._unmix, *self._places_m(len(picture)), sums)
+        x, y = self._places_m(len(picture))
+        if self._has_lamps:
+            rows = self._rows(len(picture))
+            picture, y = picture[rows], y[rows]
+        _add_shares(picture, self._table, self._unmix, x, y, sums)
         (cup, _), (centre, visible) = (
             (place / total, True) if total > LEAST_PIXELS else (np.zeros(2), False)
             for place, total in zip(sums[:, :2], sums[:, 2], strict=True)
@@ -149,10 +161,10 @@ def _add_shares(picture, table, unmix, x, y, sums):  # type: ignore[no-untyped-d
     """Sum the shares of cup and hand over the pixels of a picture, and their places weighted by them.
 
     Args:
-        picture: (size, size, 3) uint8.
+        picture: (rows, columns, 3) uint8.
         table: its colour, (3,).
         unmix: (3, 2) from a colour less the table's to the shares of cup and hand.
-        x, y: (size,) places of columns and rows, m.
+        x, y: (columns,) and (rows,) places, m.
         sums: (2, 3) for cup and hand, added to: share times x, share times y, and share.
     """
     for i in range(picture.shape[0]):

@@ -137,6 +137,13 @@ def pixel_places_m(size: int) -> tuple[NDArray[Any], NDArray[Any]]:
     return s.SHOWN_CENTRE_M[0] + middle, s.SHOWN_CENTRE_M[1] - middle
 
 
+def rows_without_lamps(size: int) -> NDArray[np.bool_]:
+    """Return which rows of a retina's pixels, (size,), lamps never cover."""
+    _, y = pixel_places_m(size)
+    rows: NDArray[np.bool_] = np.abs(y - ROW_Y_M) >= ROW_HALF_M + 0.5 * s.SHOWN_M / size
+    return rows
+
+
 def hand_centre_m(arm: Arm, aperture_m: float) -> float:
     """Return the centre of a drawn hand along its axis, m, relative to the grasp point; forward is positive.
 

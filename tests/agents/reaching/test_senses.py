@@ -27,6 +27,18 @@ def test_hand_and_cup_are_found_within_a_tenth_of_a_pixel_or_two(size: int) -> N
         np.testing.assert_allclose(cup, row[3:5], atol=0.1 * 0.9 / size)
 
 
+@pytest.mark.parametrize("size", [32, 64, 128])
+def test_lamps_are_taken_for_neither_hand_nor_cup(size: int) -> None:
+    eyes = EYE, Eye(Arm.winter(), has_lamps=True)
+    envs = [gym.make("reach/CupGrab-v1", retina_px=size, context=lamps, **PICTURES) for lamps in (0, 8)]
+    for seed in range(8):
+        pictures = [env.reset(seed=seed)[0]["retina"] for env in envs]
+        assert not np.array_equal(*pictures)
+        places = [eye.locate(picture, 1.5, 0.1) for eye, picture in zip(eyes, pictures, strict=True)]
+        for without, with_lamps in zip(*places, strict=True):
+            np.testing.assert_allclose(with_lamps, without, atol=1e-12)
+
+
 def test_a_hidden_hand_is_not_seen() -> None:
     env = gym.make("reach/CupGrab-v1", **PICTURES)
     observation, _ = env.reset(seed=0, options={"perturbation": HideHand()})
