@@ -54,7 +54,7 @@ TD3 = "agents.reward.off_policy:RewardTD3"
 TQC = "agents.reward.off_policy:RewardTQC"
 SPIKING_ACTOR_CRITIC = "agents.reward.spiking:RewardSpikingLearner"
 
-# By rule, or by network and rule where the network makes a difference.
+# By rule, or by network, or its kind of cells, and rule where it makes a difference.
 ERROR_DESCRIPTIONS = {
     "bp": "the seen error is carried back through the network by back-propagation",
     "fa": "the seen error is carried back through the network by fixed random weights",
@@ -68,6 +68,12 @@ ERROR_DESCRIPTIONS = {
     "shallow": "the seen error reaches the read-out alone; hidden weights stay at their initial values",
     "stdp": "spiking cells; synapses change by spike timing, gated by the broadcast error",
     "hebb": "spiking cells; synapses change by spike timing, whatever the error",
+    "spiking-bp": "spiking cells; the seen error is carried back through spikes and time, with a surrogate for the "
+    "derivative of a spike",
+    "spiking-eprop": "spiking cells; the seen error is broadcast through fixed random weights and meets the "
+    "eligibility traces of the synapses",
+    "spiking-shallow": "spiking cells; synapses of the read-out change by spike timing, gated by the error; hidden "
+    "weights stay at their initial values",
     "rate": "spiking cells; synapses change by the product of firing rates, gated by the broadcast error",
     "pre": "spiking cells; synapses change by the firing rate before them, gated by the broadcast error",
     "lstm-bp": "LSTM cells with memory; the seen error is carried back through the network and through time",
@@ -238,6 +244,7 @@ def learners() -> dict[str, Learner]:
     for network in NETWORKS.values():
         for rule in rules_for(network):
             usual = ERROR_DESCRIPTIONS.get(rule, "learns from its seen error")
+            usual = ERROR_DESCRIPTIONS.get(f"{network.cells}-{rule}", usual)
             description = ERROR_DESCRIPTIONS.get(f"{network.name}-{rule}", usual)
             if network.note:
                 description += f"; {network.note}"

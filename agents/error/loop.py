@@ -6,15 +6,15 @@ A network is three values; code for those that are None is not compiled.
 
 - `places`: centres (n, 2) m, width, m, and activity (n,) of place cells, overwritten; None without a network.
 - `layers`: of a perceptron, see `perceptron.respond`; None for another network.
-- `circuit`: arguments of `kernels.simulate`, with a spike train (steps, n) that is overwritten; rates (n,) Hz of the
-  sources, overwritten; largest rates of a place cell and of a source, Hz; rates (cells,) Hz and weights (cells, 3) of
-  the read-out. None for another network.
+- `circuit`: arguments of `kernels.simulate`, with a spike train (steps, n) that is overwritten, one control step after
+  the other and then from the first row; rates (n,) Hz of the sources, overwritten; largest rates of a place cell and of
+  a source, Hz; rates (cells,) Hz and weights (cells, 3) of the read-out. None for another network.
 """
 
 from __future__ import annotations
 
 from agents.networks.perceptron import respond, write_place_activity
-from agents.reaching.controller import act, sense
+from agents.reaching.controller import CONTROL_STEP_MS, act, sense
 from agents.reaching.senses import COMMAND
 from agents.spiking.kernels import simulate, write_regular
 from agents.spiking.readouts import read_out
@@ -41,8 +41,10 @@ def respond_to_cup(reaches, feedforward, places, layers, circuit):  # type: igno
             cells, synapses, rules, state, train, rate_hz, peak_hz, fastest_hz, output_hz, weight = circuit
             for k in range(activity.size):
                 rate_hz[k] = min(peak_hz * activity[k], fastest_hz)
-            write_regular(rate_hz, state.phase, train)
-            simulate(cells, synapses, rules, state, train)
+            first = state.clock[0] % train.shape[0]
+            now = train[first : first + CONTROL_STEP_MS]
+            write_regular(rate_hz, state.phase, now)
+            simulate(cells, synapses, rules, state, now)
             read_out(output_hz, weight, feedforward)
 
 

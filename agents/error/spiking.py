@@ -20,9 +20,9 @@ from agents.networks.registry import JOINTS, Sees
 from agents.networks.sensory_cells import ComplexCells, PlaceCells
 from agents.reaching.controller import CONTROL_STEP_MS
 from agents.rules.registry import rule_for
-from agents.rules.spiking import SpikingRule
+from agents.rules.spiking import SpikingRule, Step
 from agents.spiking.circuit import FASTEST_HZ, SpikingCircuit
-from agents.spiking.kernels import CircuitState
+from agents.spiking.kernels import CircuitState, write_regular
 from agents.spiking.lif import LIFCells
 from agents.spiking.projections import Projection, StructuralPlasticity
 from agents.spiking.readouts import AntagonistReadout, SpikeRecord, muscle_parts, populations_of
@@ -47,8 +47,12 @@ THRESHOLD = (0.9, 1.1)
 READOUT_RAD_PER_HZ = 0.02
 RATE_SLOPE_HZ = 60.0
 TO_HIDDEN, TO_OUTPUT = "input-hidden", "hidden-output"
+# What a change of the drives changes, by projection: the posture, rad, and the drive itself.
+EFFECT_OF_DRIVE = {TO_HIDDEN: 1.0, TO_OUTPUT: 2.0 * READOUT_RAD_PER_HZ * RATE_SLOPE_HZ}
 # A step that changes drives less is none.
 SMALLEST_DRIVE = 1e-12
+# Of a reach, ms, for a rule that needs all of it.
+LONGEST_RUN_MS = 3000
 # Time from one weight change to the next, s.
 TRIAL_S = 3.0
 # Density of the sensory synapses of the networks `sparse` and `structural`, and structural plasticity of the latter.
@@ -69,14 +73,29 @@ class SpikingState:
         counted: (units,) number of spikes so far that `cost` includes.
         visual_input: the latest visual input.
         rate_hz: (inputs,) rates of the sources for it, Hz.
+        train: (LONGEST_RUN_MS, inputs), spikes of the sources, for a rule that needs the whole run; shorter otherwise.
         record: recorded spikes; None without a picture.
     """
 
     circuit: CircuitState
     counted: NDArray[np.int64]
+    train: NDArray[np.uint8]
     visual_input: Array | None = None
     rate_hz: Array = field(default_factory=lambda: np.zeros(0))
     record: SpikeRecord | None = None
+
+
+@dataclass(frozen=True)
+class SpikingEligible:
+    """What a step needs of a reach.
+
+    Attributes:
+        spikes: what the rule returned as eligible.
+        before_hz: mean rates of the presynaptic cells (axons,), Hz, by projection.
+    """
+
+    spikes: Any
+    before_hz: dict[str, Array]
 
 
 class SpikingFeedForward(FeedForward):
@@ -154,14 +173,16 @@ class SpikingFeedForward(FeedForward):
         self._fan_out, self._pairs = self._fans()
         self._connections = sum(int(self.circuit.connected(name).sum()) for name in self.circuit.projections)
         self._records_spikes = False
-        # The last error with its modulators and eligibilities, and the number of errors so far.
-        self._last_error: tuple[Array, dict[str, Array], dict[str, tuple[Array, Array]]] | None = None
+        # The last error with its steps, and the number of errors so far.
+        self._last_error: tuple[Array, dict[str, Step]] | None = None
         self._errors = 0
 
     def begin(self) -> SpikingState:
         """Return the state of the circuit at rest."""
         circuit = self.circuit.begin()
-        state = SpikingState(circuit, counted=np.zeros_like(circuit.spikes))
+        steps = LONGEST_RUN_MS if self._rule.needs_run else CONTROL_STEP_MS
+        train = np.zeros((steps, self.circuit.inputs), dtype=np.uint8)
+        state = SpikingState(circuit, np.zeros_like(circuit.spikes), train)
         if self._records_spikes:
             state.record = SpikeRecord.empty(len(state.circuit.spikes))
         return state
@@ -171,6 +192,9 @@ class SpikingFeedForward(FeedForward):
         if state.visual_input is not visual_input:
             state.visual_input = visual_input
             state.rate_hz = np.minimum(INPUT_PEAK_HZ * self.cells.activity(visual_input), FASTEST_HZ)
+        if self._rule.needs_run:
+            first = int(state.circuit.clock[0]) % len(state.train)
+            write_regular(state.rate_hz, state.circuit.phase.copy(), state.train[first : first + CONTROL_STEP_MS])
         if state.record is None:
             self.circuit.run(state.circuit, state.rate_hz, CONTROL_STEP_MS)
         else:
@@ -188,7 +212,7 @@ class SpikingFeedForward(FeedForward):
         assert isinstance(self.cells, PlaceCells)
         state.rate_hz = np.zeros(self.cells.size)
         circuit = (
-            *self.circuit.compiled(state.circuit, CONTROL_STEP_MS), state.rate_hz, INPUT_PEAK_HZ, FASTEST_HZ,
+            *self.circuit.compiled(state.circuit), state.train, state.rate_hz, INPUT_PEAK_HZ, FASTEST_HZ,
             self.circuit.rate_hz(state.circuit, "output"), self.readout.weight,
         )  # fmt: skip
         return self.cells.compiled(lamps), None, circuit
@@ -197,50 +221,60 @@ class SpikingFeedForward(FeedForward):
         """Count the operations of a reach in compiled code."""
         self._count_operations(state, steps)
 
-    def eligibility(self, state: SpikingState) -> dict[str, tuple[Array, Array]]:
-        """Return by projection the present eligibilities and the mean rates of the presynaptic cells, Hz."""
-        circuit, now = self.circuit, state.circuit
-        return {
-            name: (
-                self._rule.eligibility(circuit, now, name),
-                circuit.mean_rate_hz(now, circuit.projections[name].before),
-            )
-            for name in self.feedback
-        }
+    def eligibility(self, state: SpikingState) -> SpikingEligible:
+        """Return what a step needs of the reach so far.
 
-    def change(self, eligible: dict[str, tuple[Array, Array]], error: Array, rate: float) -> None:
-        """Change weights by rate x modulator x eligibility.
-
-        The plastic projections share the rate, and the modulators of each have the root mean square of the error. A
-        step is divided by the drive that it would cause for a rate of 1, so that `rate` is the fraction of the error
-        that a step of the read-out corrects.
+        Raises:
+            ValueError: the rule needs the whole reach, which is longer than `LONGEST_RUN_MS`.
         """
-        modulators = {name: self._modulator(name, error) for name in self.feedback}
-        self._last_error = error, modulators, eligible
+        circuit, now, train = self.circuit, state.circuit, None
+        if self._rule.needs_run:
+            steps = int(now.clock[0])
+            if steps > LONGEST_RUN_MS:
+                raise ValueError(f"reach: expected up to {LONGEST_RUN_MS} ms for rule {self._rule.name!r}, got {steps}")
+            train = state.train[:steps].copy()
+            # One for each synapse and step: forward for a trace, or back for a gradient.
+            self._count(learning_macs=self._connections * steps)
+        return SpikingEligible(
+            self._rule.eligible(circuit, now, train, list(self.feedback)),
+            {name: circuit.mean_rate_hz(now, circuit.projections[name].before) for name in self.feedback},
+        )
+
+    def change(self, eligible: SpikingEligible, error: Array, rate: float) -> None:
+        """Change weights by a step of the rule.
+
+        The plastic projections share the rate, and the modulators of each are scaled to the root mean square of the
+        error. A step is then divided by what it would change: the posture for output cells, so that `rate` is the share
+        of the error that it corrects, and the drive for hidden cells, as for cells with rates.
+        """
+        steps = self._rule.steps(self.circuit, eligible.spikes, self.feedback, error)
+        self._last_error = error, {name: self._matched(step, error) for name, step in steps.items()}
         self._errors += 1
         plastic = (TO_HIDDEN,) if self.plastic == "hidden" else (TO_HIDDEN, TO_OUTPUT)
-        slope = 2.0 * READOUT_RAD_PER_HZ * RATE_SLOPE_HZ
         for name in plastic:
             if name == TO_HIDDEN and "hidden" not in self._rule.modifies:
                 continue
-            (eligibility, before_hz), modulator = eligible[name], modulators[name]
-            # The change of the drive by a step along the modulators, for a modulator of 1.
-            drives = (before_hz @ np.abs(eligibility)) * SYNAPSE_MS / 1000.0
+            change, modulator = self._last_error[1][name]
+            # The change of drives by the step along the modulators, for a modulator of 1.
+            drives = (eligible.before_hz[name] @ np.abs(change)) * SYNAPSE_MS / 1000.0
             power = float(np.square(modulator).sum())
-            drive = float(drives @ np.square(modulator)) / power if power > 0.0 else 0.0
+            drive = float(drives @ np.abs(modulator)) / power if power > 0.0 else 0.0
             if drive > SMALLEST_DRIVE:
-                self.circuit.change(name, eligibility, modulator, rate / (len(plastic) * drive * slope))
+                share = rate / (len(plastic) * drive * EFFECT_OF_DRIVE[name])
+                self.circuit.change(name, change, np.ones(len(modulator)), share)
                 synapses = float(np.count_nonzero(self.circuit.connected(name)))
                 self._count(weight_updates=synapses, learning_macs=synapses)
         if self._structured and np.any(error):
             self.circuit.maintain(self.circuit.begin(), 1000.0 * TRIAL_S)
             self._fan_out, self._pairs = self._fans()
 
-    def _modulator(self, name: str, error: Array) -> Array:
-        """Return the modulators (cells,) of a projection; those of an error have its root mean square."""
-        modulator = self._rule.modulator(self.feedback[name], error)
-        size = rms(modulator)
-        return modulator if self._rule.error == "none" or size == 0.0 else modulator * (rms(error) / size)
+    def _matched(self, step: Step, error: Array) -> Step:
+        """Return a step whose modulators have the root mean square of the error, if the rule takes one."""
+        size = rms(step.modulator)
+        if self._rule.error == "none" or size == 0.0:
+            return step
+        scale = rms(error) / size
+        return Step(step.change * scale, step.modulator * scale)
 
     def _fans(self) -> tuple[Array, Array]:
         """Return the numbers of synapses that a spike of each unit reaches and of eligibilities that it changes."""
@@ -253,7 +287,7 @@ class SpikingFeedForward(FeedForward):
         for name, projection in self.circuit.projections.items():
             synapses = self.circuit.connected(name)
             fan_out[units[projection.before]] += synapses.sum(axis=1)
-            if projection.plasticity is not None:
+            if projection.plasticity is not None and self._rule.sums_pairs:
                 pairs[units[projection.before]] += synapses.sum(axis=1)
                 pairs[units[projection.after]] += synapses.sum(axis=0)
         return fan_out, pairs
@@ -284,12 +318,13 @@ class SpikingFeedForward(FeedForward):
     def _error_path(self) -> ErrorPath | None:
         if self._last_error is None or self._rule.error == "none":
             return None
-        error, modulators, eligible = self._last_error
-        signals = tuple(
-            LayerSignal(name, modulators[projection], np.abs(eligible[projection][0]).sum(axis=0).astype(np.float64))
-            for name, projection in (("hidden", TO_HIDDEN), ("output", TO_OUTPUT))
-        )
-        return ErrorPath(self._rule.route, error, signals, self._errors)
+        error, steps = self._last_error
+        signals = []
+        for name, projection in (("hidden", TO_HIDDEN), ("output", TO_OUTPUT)):
+            change, modulator = steps[projection]
+            sizes = np.maximum(np.abs(modulator), np.finfo(np.float64).tiny)
+            signals.append(LayerSignal(name, modulator, np.abs(change).sum(axis=0).astype(np.float64) / sizes))
+        return ErrorPath(self._rule.route, error, tuple(signals), self._errors)
 
     def arrays(self) -> dict[str, NDArray[Any]]:
         """Return the arrays of cells, synapses and feedback, by name, to be filled in place."""

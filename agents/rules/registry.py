@@ -20,7 +20,16 @@ from agents.rules.layer_rules import (
 )
 from agents.rules.recurrent import BackpropagationThroughTime, EProp, RecurrentRule, ShallowRecurrent
 from agents.rules.rule import Error, Feedback, LayerRule, Modifies, Probe, Route, Rule
-from agents.rules.spiking import GatedSTDP, HebbianSTDP, Presynaptic, RateProduct, ShallowSTDP, SpikingRule
+from agents.rules.spiking import (
+    GatedSTDP,
+    HebbianSTDP,
+    Presynaptic,
+    RateProduct,
+    ShallowSTDP,
+    SpikingRule,
+    SurrogateBackpropagation,
+    SurrogateEProp,
+)
 
 RULES: dict[tuple[str, str], Rule] = {}
 # The base class of the rules for each kind of cells.
@@ -109,6 +118,8 @@ for _rule in (
     BackpropagationThroughTime(),
     EProp(),
     ShallowRecurrent(),
+    SurrogateBackpropagation(),
+    SurrogateEProp(),
     GatedSTDP(),
     RateProduct(),
     Presynaptic(),

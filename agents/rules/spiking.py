@@ -16,18 +16,20 @@ slope does.
 | `pre` | x_i: whether the cell after the synapse fires does not count | broadcast |
 | `shallow` | as `stdp` | none: hidden synapses keep their first weights |
 | `hebb` | as `stdp` | 1, whatever the error |
+| `eprop` | surrogate slope x presynaptic trace, filtered as rates are (`agents.spiking.gradient`) | broadcast |
+| `bp` | the same, with what cells pass back to the cells before them | the gradient by their spikes |
 """
 
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, ClassVar
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from agents.rules.rule import Rule
+from agents.rules.rule import Route, Rule
 
 if TYPE_CHECKING:
     from agents.spiking.circuit import SpikingCircuit
@@ -39,17 +41,59 @@ Array = NDArray[np.float64]
 RATE_HALF_HZ = 5.0
 
 
+class Step(NamedTuple):
+    """A weight change of one projection for a rate of 1, and the modulators behind it.
+
+    Attributes:
+        change: (axons, targets).
+        modulator: (targets,).
+    """
+
+    change: NDArray[Any]
+    modulator: Array
+
+
 class SpikingRule(Rule):
     """Base class of rules for spiking cells.
 
     Attributes:
         stdp: settings of the `agents.spiking.stdp.PairSTDP` that sums the pairs of spikes.
+        sums_pairs: whether pairs of spikes make its synapses eligible.
+        needs_run: whether a step is computed from the whole run, which is repeated from the spikes of its sources.
     """
 
     cells = "spiking"
-    route = "gate"
+    route: ClassVar[Route] = "gate"
     probes = ("modulator", "eligibility")
     stdp: ClassVar[Mapping[str, Any]] = {"depression": 0.3}
+    sums_pairs: ClassVar[bool] = True
+    needs_run: ClassVar[bool] = False
+
+    def eligible(
+        self, circuit: SpikingCircuit, state: CircuitState, train: NDArray[np.uint8] | None, projections: Sequence[str]
+    ) -> Any:
+        """Return copies of what a step needs of the spikes so far: the eligibilities by projection.
+
+        Args:
+            circuit, state: of the run.
+            train: (steps, inputs), the spikes of the sources so far, if the rule `needs_run`; None otherwise.
+            projections: which learn.
+        """
+        return {name: self.eligibility(circuit, state, name) for name in projections}
+
+    def steps(
+        self, circuit: SpikingCircuit, eligible: Any, feedback: Mapping[str, Array], error: Array
+    ) -> dict[str, Step]:
+        """Return the steps of the projections that learn.
+
+        Args:
+            circuit: with the weights of the run.
+            eligible: from `eligible`.
+            feedback: B by projection, see `modulator`.
+            error: e (errors,).
+        """
+        modulators = {name: self.modulator(matrix, error) for name, matrix in feedback.items()}
+        return {name: Step(eligible[name] * modulator, modulator) for name, modulator in modulators.items()}
 
     def eligibility(self, circuit: SpikingCircuit, state: CircuitState, projection: str) -> NDArray[Any]:
         """Return the eligibilities (axons, targets) of a projection, of the spikes so far."""
@@ -82,6 +126,7 @@ class RateProduct(GatedSTDP):
     """The product of mean rates in place of pairs of spikes: what `stdp` does better than it is due to spike times."""
 
     name = "rate"
+    sums_pairs = False
     refused: ClassVar[Mapping[str, str]] = {"reward": "the actor's step is derived from pairs of spikes"}
 
     def eligibility(self, circuit: SpikingCircuit, state: CircuitState, projection: str) -> NDArray[Any]:
@@ -94,6 +139,7 @@ class Presynaptic(GatedSTDP):
     """Presynaptic rate times modulator, as if every cell had the same slope at any rate: a delta rule in each layer."""
 
     name = "pre"
+    sums_pairs = False
     refused: ClassVar[Mapping[str, str]] = {"reward": "its eligibility does not depend on the cell that explores"}
 
     def eligibility(self, circuit: SpikingCircuit, state: CircuitState, projection: str) -> NDArray[Any]:
@@ -108,6 +154,64 @@ class ShallowSTDP(GatedSTDP):
     name = "shallow"
     modifies = ("read-out",)
     refused: ClassVar[Mapping[str, str]] = {"reward": "actor and critic have no hidden cells"}
+
+
+class SurrogateEProp(GatedSTDP):
+    """E-prop (Bellec, Scherr et al. 2020, Nature Communications 11:3625) with the error of the end of the run.
+
+    A synapse changes by B e times its own effect on the filtered rate of the cell after it. Effects on other cells are
+    neglected. The traces are computed when they are read, from the run (see `agents.spiking.gradient`).
+    """
+
+    name = "eprop"
+    sums_pairs = False
+    needs_run = True
+    refused: ClassVar[Mapping[str, str]] = {"reward": "it needs an error for each output"}
+
+    def eligible(
+        self, circuit: SpikingCircuit, state: CircuitState, train: NDArray[np.uint8] | None, projections: Sequence[str]
+    ) -> dict[str, NDArray[Any]]:
+        """Return the eligibilities by projection."""
+        assert train is not None
+        from agents.spiking.gradient import RunGradient
+
+        return RunGradient(circuit, train).of_rates(np.ones(len(state.fires)), passes_on=False)[0]
+
+
+class SurrogateBackpropagation(GatedSTDP):
+    """Back-propagation through time with a surrogate for spikes (Neftci, Mostafa and Zenke 2019).
+
+    It changes synapses by the gradient of error x filtered rates of the output cells, through all cells, delays and
+    steps of the run. The modulator of a cell is the gradient by its spikes, which varies in time: its sum, divided by
+    that of a modulator of 1. An output cell then has the modulator of the other rules.
+    """
+
+    name = "bp"
+    route = "backward"
+    sums_pairs = False
+    needs_run = True
+    refused: ClassVar[Mapping[str, str]] = {"reward": "it needs an error for each output"}
+
+    def eligible(
+        self, circuit: SpikingCircuit, state: CircuitState, train: NDArray[np.uint8] | None, projections: Sequence[str]
+    ) -> NDArray[np.uint8]:
+        """Return the spikes of the sources."""
+        assert train is not None
+        return train
+
+    def steps(
+        self, circuit: SpikingCircuit, eligible: Any, feedback: Mapping[str, Array], error: Array
+    ) -> dict[str, Step]:
+        """Return the gradients by the weights of each projection."""
+        output = list(feedback)[-1]
+        signals = np.zeros(len(circuit.cells.bias))
+        circuit.part(signals, circuit.projections[output].after)[:] = self.modulator(feedback[output], error)
+        from agents.spiking.gradient import RunGradient
+
+        changes, modulators = RunGradient(circuit, eligible).of_rates(signals, passes_on=True)
+        return {
+            name: Step(changes[name], circuit.part(modulators, circuit.projections[name].after)) for name in feedback
+        }
 
 
 class HebbianSTDP(SpikingRule):

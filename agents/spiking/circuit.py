@@ -205,9 +205,9 @@ class SpikingCircuit:
             _call(simulate, self._kind, self.cells, self.synapses, self.rules, state, train)
             steps -= len(train)
 
-    def compiled(self, state: CircuitState, steps: int) -> tuple[Cells, Synapses, Plasticity, CircuitState, Any]:
-        """Return the arguments of `simulate` for `steps` steps, and a spike train (steps, inputs) to be filled."""
-        return self.cells, self.synapses, self.rules, state, np.zeros((steps, self.inputs), dtype=np.uint8)
+    def compiled(self, state: CircuitState) -> tuple[Cells, Synapses, Plasticity, CircuitState]:
+        """Return the arguments of `simulate` without the spike train."""
+        return self.cells, self.synapses, self.rules, state
 
     def replay(self, state: CircuitState, train: NDArray[np.uint8]) -> None:
         """Run as many steps as `train` (steps, inputs) has rows; a source fires where it is not 0.
@@ -220,6 +220,10 @@ class SpikingCircuit:
                 f"train: expected shape (steps, {self.inputs}) and dtype uint8, got {train.shape} and {train.dtype}"
             )
         simulate(self.cells, self.synapses, self.rules, state, train)
+
+    def by_projection(self, values: NDArray[Any]) -> dict[str, NDArray[Any]]:
+        """Return the views (axons, targets) of an array over all weights, by the name of each plastic projection."""
+        return {name: values[block.weights].reshape(block.shape) for name, block in self._plastic.items()}
 
     def shape(self, name: str) -> tuple[int, int]:
         """Return (axons, targets) of a projection."""

@@ -96,6 +96,12 @@ def test_spikes_cost_the_synapses_that_they_reach() -> None:
     assert counts["effective_acs"] < 0.2 * counts["dense_operations"]
 
 
+def test_a_rule_that_sums_no_pairs_updates_no_eligibility_and_going_back_costs_every_synapse_at_every_step() -> None:
+    counts = {rule: step(begun(f"error-snn-{rule}"), 10) for rule in ("stdp", "rate", "bp")}
+    assert counts["stdp"]["eligibility_updates"] > counts["rate"]["eligibility_updates"] == 0
+    assert counts["bp"]["learning_macs"] - counts["rate"]["learning_macs"] == counts["bp"]["dense_operations"]
+
+
 @pytest.mark.parametrize("name", ["none", "error-mlp-dfa", "error-snn-stdp", "error-lstm-dfa", "error-cnn-ifa"])
 def test_learners_tell_their_counts_and_reaching_alone_changes_nothing(name: str) -> None:
     model = make_learner(name, gym.make(GRAB, **find(name).env_options), seed=0)

@@ -50,7 +50,7 @@ def test_e_prop_has_the_settings_tuned_under_its_old_name() -> None:
         ("zzzz", r"unknown learner 'zzzz'\. See --list\."),
         ("none-hidden", "unknown learner 'none-hidden'"),
         ("reward-ppo-hidden", "unknown learner 'reward-ppo-hidden'"),
-        ("error-snn-bp", "unknown learner 'error-snn-bp'"),
+        ("error-snn-fa", "unknown learner 'error-snn-fa'"),
         ("error-bp,rate", "expected settings of learner .* as name=value, got 'rate'"),
         ("error-bp,plastic=some", "plastic: expected 'all' or 'hidden', got 'some'"),
         ("", "unknown learner ''"),

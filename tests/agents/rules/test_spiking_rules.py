@@ -67,12 +67,14 @@ def test_the_mean_pair_eligibility_of_a_cell_saturates_with_its_rate() -> None:
 @pytest.mark.parametrize("rule", RULES_OF_SPIKES)
 def test_the_modulators_of_both_layers_have_the_size_of_the_error(rule: str) -> None:
     part, taught = made(rule), rule_for(rule, "spiking").error != "none"
+    # The read-out is 0 at first, and passes nothing back.
+    part.change(part.eligibility(after_a_reach(part)), ERROR, 0.1)
     for error in (ERROR, 3.0 * ERROR):
         part.change(part.eligibility(after_a_reach(part)), error, 0.1)
         assert part._last_error is not None
-        for modulator in part._last_error[1].values():
+        for step in part._last_error[1].values():
             expected = np.sqrt(np.mean(error**2)) if taught else 1.0
-            assert np.sqrt(np.mean(modulator**2)) == pytest.approx(expected)
+            assert np.sqrt(np.mean(step.modulator**2)) == pytest.approx(expected)
 
 
 @pytest.mark.parametrize("rule", RULES_OF_SPIKES)
