@@ -203,11 +203,11 @@ class SurrogateBackpropagation(GatedSTDP):
         self, circuit: SpikingCircuit, eligible: Any, feedback: Mapping[str, Array], error: Array
     ) -> dict[str, Step]:
         """Return the gradients by the weights of each projection."""
+        from agents.spiking.gradient import RunGradient
+
         output = list(feedback)[-1]
         signals = np.zeros(len(circuit.cells.bias))
         circuit.part(signals, circuit.projections[output].after)[:] = self.modulator(feedback[output], error)
-        from agents.spiking.gradient import RunGradient
-
         changes, modulators = RunGradient(circuit, eligible).of_rates(signals, passes_on=True)
         return {
             name: Step(changes[name], circuit.part(modulators, circuit.projections[name].after)) for name in feedback

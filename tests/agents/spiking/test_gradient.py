@@ -1,7 +1,10 @@
-"""Gradients of rates by weights: autograd with the same surrogate, and the eligibility traces of e-prop."""
+"""Gradients of rates by weights agree with autograd, with snnTorch (`make references`) and with e-prop's traces."""
 
 from __future__ import annotations
 
+import json
+from itertools import pairwise
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -158,3 +161,33 @@ def test_in_one_layer_e_prop_is_the_gradient() -> None:
     eligibility = run.of_rates(np.ones(OUTPUTS), passes_on=False)[0]["input-output"]
     expected = by_autograd(net, spikes(), signals)["input-output"]
     np.testing.assert_allclose(eligibility * signals, expected, rtol=1e-6, atol=1e-9)
+
+
+def test_gradients_through_two_layers_with_delays_agree_with_snntorch() -> None:
+    with np.load(Path(__file__).with_name("snntorch.npz"), allow_pickle=False) as stored:
+        given = dict(stored)
+    settings = json.loads(str(given["settings"]))
+    assert settings["steepness"] == STEEPNESS
+    sources, sizes = given["train"].shape[1], {name: len(given[f"{name}.leak"]) for name in ("hidden", "output")}
+    net = SpikingCircuit(
+        sources,
+        {
+            name: LIFCells(size, bias=settings["bias"][name], readout_ms=settings["readout_ms"])
+            for name, size in sizes.items()
+        },
+        [Projection(*ends, delay_steps=(0, 4), plasticity=PairSTDP()) for ends in pairwise(("input", *sizes))],
+        np.random.default_rng(0),
+    )
+    for name in sizes:
+        for field in ("leak", "drive_decay", "coupling", "threshold"):
+            net.part(getattr(net.cells, field), name)[:] = given[f"{name}.{field}"]
+    for name in net.projections:
+        net.weight(name)[:] = given[name]
+        net.delay_steps(name)[:] = given[f"{name.partition('-')[0]}_delay"]
+    run = RunGradient(net, given["train"])
+    fired = run.voltage >= net.cells.threshold
+    np.testing.assert_array_equal(fired, np.hstack([given[f"{name}_spikes"] for name in sizes]))
+    gradients, _ = run.of_rates(signals_of(net, output=given["signals"]), passes_on=True)
+    for name, gradient in gradients.items():
+        expected = given[f"{name} gradient"]
+        np.testing.assert_allclose(gradient, expected, rtol=1e-6, atol=1e-6 * np.abs(expected).max())
