@@ -41,8 +41,8 @@ TUNED = Path(__file__).with_name("tuned.json")
 # Unperturbed training, trials. With a fixed read-out, feedback and forward weights have to align first.
 ERROR_TRIALS, HIDDEN_TRIALS, REWARDED_TRIALS = 1000, 2000, 5000
 # Settings of an error learner that has not been tuned.
-LEARNING_RATE = 0.6
-HIDDEN_RATE = 4.0
+LEARNING_RATE = 0.8
+HIDDEN_RATE = 1.0
 PRACTICE_RATE = 0.004
 
 # The classes of learners.
@@ -240,7 +240,7 @@ def register(
 
 def learners() -> dict[str, Learner]:
     """Return all learners by full name: by seen error, by reward, and those registered."""
-    entries = [_error_learner(Spec(NONE), "feedback only, nothing is learned", HIDDEN_RATE, {})]
+    entries = [_error_learner(Spec(NONE), "feedback only, nothing is learned", {})]
     for network in NETWORKS.values():
         for rule in rules_for(network):
             usual = ERROR_DESCRIPTIONS.get(rule, "learns from its seen error")
@@ -249,7 +249,7 @@ def learners() -> dict[str, Learner]:
             if network.note:
                 description += f"; {network.note}"
             spec = Spec("error", network.name, rule)
-            entries.append(_error_learner(spec, description, network.hidden_rate, network.env_options))
+            entries.append(_error_learner(spec, description, network.env_options))
     for algorithm, model, title, steps, options in REWARD_ALGORITHMS:
         description = f"learns from reward alone, by {title}"
         for rule in rules_from_reward(NETWORKS["mlp"]):
@@ -264,8 +264,8 @@ def learners() -> dict[str, Learner]:
     return {entry.spec.name: entry for entry in entries} | _registered
 
 
-def _error_learner(spec: Spec, description: str, hidden_rate: float, env_options: Mapping[str, Any]) -> Learner:
-    defaults = {"rate": LEARNING_RATE, "hidden_rate": hidden_rate, "practice_rate": PRACTICE_RATE}
+def _error_learner(spec: Spec, description: str, env_options: Mapping[str, Any]) -> Learner:
+    defaults = {"rate": LEARNING_RATE, "hidden_rate": HIDDEN_RATE, "practice_rate": PRACTICE_RATE}
     options = {**ABSOLUTE, **env_options}
     return Learner(spec, ERROR_LEARNER, description, ERROR_TRIALS, env_options=options, defaults=defaults)
 

@@ -107,9 +107,8 @@ def search_space(learner: str) -> SearchSpace:
         return SearchSpace("practice_rate", 0.0003, 0.05, STEP_OF_ADAM)
     if spec.plastic == "all":
         return SearchSpace("rate", 0.05, 1.8, SHARE)
-    # Rate networks know how a step changes their posture and spiking ones do not, so their units of a share differ.
-    low, high = (0.3, 30.0) if network.cells == "spiking" else (0.1, 1.8)
-    return SearchSpace("hidden_rate", low, high, SHARE)
+    # A share of what hidden cells are told; how much of the error that corrects depends on the read-out.
+    return SearchSpace("hidden_rate", 0.1, 30.0, SHARE)
 
 
 def read_settings(path: Path) -> dict[str, Any]:

@@ -257,8 +257,8 @@ class ErrorLearner(TrialLearner[ErrorTrial]):
             name: of an error learner, or "none".
             env: a `CupEnv`, wrapped or not, or a Stable-Baselines3 VecEnv of them.
             rate: share of the error to correct after each reach, 0..2.
-            hidden_rate: the same once the read-out is fixed, 0..100. It is above 1 for networks that do not normalise
-                a step by its effect on the posture.
+            hidden_rate: the same once the read-out is fixed, 0..100: the share that hidden cells correct of what they
+                are told. How much of the error that corrects depends on the read-out.
             practice_rate: step size, 0..1, of cells that practise at the end of unperturbed training (`error-memory`).
             depth, width: hidden layers of a perceptron, 2..64, and cells in each, 1..4096; None for 2 and 128.
             seed: of weights, feedback and trials.

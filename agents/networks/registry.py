@@ -36,8 +36,6 @@ class Network:
             and "width", hidden layers and cells in each.
         rules: the only rules that can train it; None for all rules of its kind of cells.
         env_options: what its environment must be made with.
-        hidden_rate: step size of an untuned learner whose read-out is fixed (`-hidden`). Above 1 where a step is not
-            normalised by its effect on the posture.
         practises: whether LSTM cells beside it practise at the end of unperturbed training.
         note: end of the descriptions of its learners, which says what is special about it; "" for none.
     """
@@ -47,7 +45,6 @@ class Network:
     make: str | Make
     rules: tuple[str, ...] | None = None
     env_options: Mapping[str, Any] = field(default_factory=dict)
-    hidden_rate: float = 0.7
     practises: bool = False
     note: str = ""
 
@@ -106,13 +103,11 @@ for _network in (
     Network("mlp", "layers", "agents.networks.layers:place_mlp"),
     Network("retina", "layers", "agents.networks.layers:v1_mlp", env_options=COLOURED_RETINA, note=_V1),
     Network("cnn", "layers", "agents.networks.layers:receptor_cnn", env_options=COLOURED_RETINA, note=_CNN),
-    Network("lstm", "recurrent", "agents.networks.lstm:place_lstm", hidden_rate=4.0),
+    Network("lstm", "recurrent", "agents.networks.lstm:place_lstm"),
     Network("memory", "layers", "agents.networks.layers:place_mlp", rules=("bp", "shallow"), practises=True),
-    Network("snn", "spiking", "agents.error.spiking:snn", hidden_rate=4.0),
-    Network("sparse", "spiking", "agents.error.spiking:sparse", hidden_rate=4.0, note=_SPARSE),
-    Network("structural", "spiking", "agents.error.spiking:structural", hidden_rate=4.0, note=_STRUCTURAL),
-    Network(
-        "brain", "spiking", "agents.error.spiking:brain", env_options=COLOURED_RETINA, hidden_rate=4.0, note=_BRAIN
-    ),
+    Network("snn", "spiking", "agents.error.spiking:snn"),
+    Network("sparse", "spiking", "agents.error.spiking:sparse", note=_SPARSE),
+    Network("structural", "spiking", "agents.error.spiking:structural", note=_STRUCTURAL),
+    Network("brain", "spiking", "agents.error.spiking:brain", env_options=COLOURED_RETINA, note=_BRAIN),
 ):
     register(_network)
