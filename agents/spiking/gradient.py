@@ -26,7 +26,8 @@ from agents.spiking.circuit import SpikingCircuit
 from agents.spiking.kernels import integrate, simulate
 from reach.jit import allocating_kernel
 
-# Of the surrogate, per unit of voltage, which is the distance from rest to threshold.
+# Of the surrogate, per unit of voltage, which is the distance from rest to threshold. Learning depends little on the
+# shape of a surrogate (Zenke and Vogels 2021, Neural Computation 33:899).
 STEEPNESS = 10.0
 
 
