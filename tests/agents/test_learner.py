@@ -92,7 +92,7 @@ def test_evaluate_policy_and_a_plain_loop_agree(trained: Any) -> None:
 
 def test_learning_in_several_environments_at_once_works() -> None:
     model = make_learner("error-bp", make_vec_env(GRAB, n_envs=4, seed=0), seed=0)
-    train_trials(model, 100)
+    train_trials(model, 200)
     assert evaluate(model, GRAB, trials=30) >= 0.8
 
 
