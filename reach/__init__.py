@@ -29,7 +29,15 @@ from reach.perturbations import (
 )
 from reach.registration import ENVIRONMENTS, OWN_PREFIX
 from reach.sim.arm import Arm
-from reach.sim.layout import ACTION_SIZE, COMMANDS, CONTROL_STEP_S, CONTROLS, START_HAND_M, TRIAL_STEPS
+from reach.sim.layout import (
+    ACTION_SIZE,
+    COMMANDS,
+    CONTROL_STEP_S,
+    CONTROLS,
+    START_AXIS_DEGREES,
+    START_HAND_M,
+    TRIAL_STEPS,
+)
 
 if TYPE_CHECKING:
     from reach.env import twin
@@ -77,11 +85,10 @@ if not TYPE_CHECKING:
 __version__ = "0.1.0"
 __all__ = [
     "ACTION_SIZE", "COMMANDS", "CONTROLS", "CONTROL_STEP_S", "CUP_RGB", "ENVIRONMENTS", "GOAL_READY",
-    "GOAL_TIP_PENALTY", "HAND_RGB", "LARGEST_RETINA_PX", "LUMINANCE", "MOST_LAMPS", "OWN_PREFIX",
-    "SMALLEST_RETINA_PX", "START_HAND_M", "TABLE_RGB", "TRIAL_STEPS", "Arm", "CommandMap", "ConstantForce", "Cup",
-    "CupJump", "CupRemoved",
-    "CurlField", "DelayChange", "EndVision", "ErrorClamp", "ForceChannel", "Gain", "HideHand", "Load", "Nudge", "Prism",
-    "Rotation", "Senses", "Slip", "StiffnessChange", "ToolLength", "VelocityField", "__version__",
-    "command_for_control", "hand_centre_m", "joint_command", "pixel_places_m", "rows_without_lamps", "show",
-    "twin",
+    "GOAL_TIP_PENALTY", "HAND_RGB", "LARGEST_RETINA_PX", "LUMINANCE", "MOST_LAMPS", "OWN_PREFIX", "SMALLEST_RETINA_PX",
+    "START_AXIS_DEGREES", "START_HAND_M", "TABLE_RGB", "TRIAL_STEPS", "Arm", "CommandMap", "ConstantForce", "Cup",
+    "CupJump", "CupRemoved", "CurlField", "DelayChange", "EndVision", "ErrorClamp", "ForceChannel", "Gain", "HideHand",
+    "Load", "Nudge", "Prism", "Rotation", "Senses", "Slip", "StiffnessChange", "ToolLength", "VelocityField",
+    "__version__", "command_for_control", "hand_centre_m", "joint_command", "pixel_places_m", "rows_without_lamps",
+    "show", "twin",
 ]  # fmt: skip

@@ -23,7 +23,8 @@ import numpy as np
 from numpy.typing import NDArray
 from stable_baselines3.common.vec_env import VecEnv
 
-from agents.checkpoint import CheckpointError, Entry, entries_of, loading, read_config, read_settings
+from agents.checkpoint import CheckpointError, Entry, entries_of, fill, loading, read_config, read_settings
+from agents.error.body_map import BODY_MAPS, BodyMap
 from agents.error.feedforward import FeedForward, NoNetwork, Plastic
 from agents.error.loop import run
 from agents.error.lstm import LSTMFeedForward
@@ -36,6 +37,8 @@ from agents.reaching.controller import (
     MOVEMENT_S,
     PREPARATION_S,
     PREPARATION_STEPS,
+    READING_S,
+    READING_STEP,
     SIGHT_LAG_S,
     Controller,
     Reach,
@@ -161,8 +164,6 @@ def make_feedforward(name: str, rng: np.random.Generator, lamps: int = 0, **size
     return MemoryFeedForward(spec.rule, part, rng) if isinstance(part, RateFeedForward) and network.practises else part
 
 
-READING_S = PREPARATION_S + MOVEMENT_S + SIGHT_LAG_S
-READING_STEP = round(READING_S / CONTROL_STEP_S)
 # The seen error was caused this much earlier.
 CREDIT_LAG_S = 0.15
 CREDIT_STEP = round((READING_S - CREDIT_LAG_S) / CONTROL_STEP_S)
@@ -171,6 +172,7 @@ RATES = {"rate": Setting(0.0, 2.0), "hidden_rate": Setting(0.0, 100.0), "practic
 # Of the network; None for its default.
 SIZES = {"depth": Setting(2, 64, whole=True, also=(None,)), "width": Setting(1, 4096, whole=True, also=(None,))}
 PLASTIC = {"plastic": Setting(also=("all", "hidden"))}
+BODY_MAP = {"body_map": Setting(also=tuple(BODY_MAPS))}
 
 
 @dataclass(frozen=True)
@@ -189,15 +191,17 @@ class Reading:
 class SeenError:
     """The teacher: reads the error of a reach from the senses."""
 
-    def __init__(self, controller: Controller, expected: Array) -> None:
+    def __init__(self, controller: Controller, body_map: BodyMap, expected: Array) -> None:
         """Make a teacher.
 
         Args:
-            controller: whose body map is used.
+            controller: of the body.
+            body_map: turns what is seen into a motor error.
             expected: (2,) m, the mean displacement of unperturbed reaches, which is subtracted from every reading. It
                 is not copied: `Baseline.end` fills it in place.
         """
         self._controller = controller
+        self._body_map = body_map
         self._expected = expected
 
     def read(self, reach: Reach) -> Reading | None:
@@ -210,8 +214,8 @@ class SeenError:
             return None
         displacement = reach.start + progress * (reach.aimed_cup - reach.start) - reach.hand
         turn = progress * (reach.axis - float(np.sum(reach.angles_at_sight)))
-        right, forward = (displacement - self._expected).tolist()
-        error = reach.feedback + self._controller.motor_error(reach.angles_at_sight, (right, forward), turn)
+        missing = np.append(displacement - self._expected, turn)
+        error = self._body_map.error(self._controller, reach, missing)
         # The size of a large error is not trusted, only its direction.
         size = float(np.linalg.norm(error))
         return Reading(displacement, error * min(1.0, LARGEST_ERROR_RAD / max(size, 1e-12)))
@@ -245,6 +249,7 @@ class ErrorLearner(TrialLearner[ErrorTrial]):
         rate: float,
         hidden_rate: float,
         practice_rate: float,
+        body_map: str = "exact",
         depth: int | None = None,
         width: int | None = None,
         seed: int = 0,
@@ -260,6 +265,8 @@ class ErrorLearner(TrialLearner[ErrorTrial]):
             hidden_rate: the same once the read-out is fixed, 0..100: the share that hidden cells correct of what they
                 are told. How much of the error that corrects depends on the read-out.
             practice_rate: step size, 0..1, of cells that practise at the end of unperturbed training (`error-memory`).
+            body_map: how the teacher turns the seen error into a motor error: "exact", "babbled" or "random", see
+                `agents.error.body_map`.
             depth, width: hidden layers of a perceptron, 2..64, and cells in each, 1..4096; None for 2 and 128.
             seed: of weights, feedback and trials.
             verbose, tensorboard_log: as in Stable-Baselines3.
@@ -275,11 +282,16 @@ class ErrorLearner(TrialLearner[ErrorTrial]):
         self._sizes = {name: size for name, size in sizes.items() if size is not None}
         self._lamps: int = env_attribute(env, "context")
         self.feedforward = make_feedforward(name, np.random.default_rng(seed), self._lamps, **self._sizes)
+        body_map = BODY_MAP["body_map"].check("body_map", body_map)
+        network = NETWORKS.get(self._spec.network)
+        if body_map != "exact" and (network is None or network.practises):
+            raise ValueError(f"body_map: expected 'exact' for learner {self._spec.name!r}, got {body_map!r}")
+        self.body_map = BODY_MAPS[body_map](Controller(env_attribute(env, "arm"), grab=False), seed)
         self.baseline = Baseline()
         self._latest: ErrorTrial | None = None
         # `run`, compiled for worlds without and with external forces.
         self._compiled: dict[bool, Any] = {}
-        config = {"learner": name, "seed": seed, "rate": self.rate, **self._sizes}
+        config = {"learner": name, "seed": seed, "rate": self.rate, "body_map": body_map, **self._sizes}
         super().__init__(env, seed=seed, config=config, verbose=verbose, tensorboard_log=tensorboard_log)
 
     def __getstate__(self) -> dict[str, Any]:
@@ -289,7 +301,7 @@ class ErrorLearner(TrialLearner[ErrorTrial]):
     @classmethod
     def known_settings(cls) -> dict[str, Setting]:
         """Return the keyword arguments of the constructor, by name."""
-        return SEED | RATES | SIZES | LOG_SETTINGS
+        return SEED | RATES | BODY_MAP | SIZES | LOG_SETTINGS
 
     def set_env(self, env: gym.Env[Any, Any] | VecEnv, force_reset: bool = True) -> None:
         """Learn and act in another environment; `force_reset` is there for Stable-Baselines3's signature.
@@ -298,7 +310,7 @@ class ErrorLearner(TrialLearner[ErrorTrial]):
             ValueError: observations that do not show where hand and cup are.
         """
         super().set_env(env, force_reset)
-        self.teacher = SeenError(self.controller, self.baseline.expected)
+        self.teacher = SeenError(self.controller, self.body_map, self.baseline.expected)
 
     def _require_usable(self, env: gym.Env[Any, Any] | VecEnv, senses: ObservationReader) -> None:
         lamps = env_attribute(env, "context")
@@ -317,6 +329,7 @@ class ErrorLearner(TrialLearner[ErrorTrial]):
         if self._spec.plastic == "hidden":
             self.feedforward.plastic = "hidden"
         self.baseline.end()
+        self.body_map.end_baseline()
         self.feedforward.end_baseline(self.controller, self.practice_rate)
 
     def cost(self) -> dict[str, float]:
@@ -340,7 +353,10 @@ class ErrorLearner(TrialLearner[ErrorTrial]):
         return self.feedforward.snapshot(state)
 
     def _begin(self, exploring: bool) -> ErrorTrial:
-        return ErrorTrial(Reach(), self.feedforward.begin())
+        trial = ErrorTrial(Reach(), self.feedforward.begin())
+        if exploring:
+            trial.reach.memory["babble"] = self.body_map.babble()
+        return trial
 
     def _act(self, trial: ErrorTrial, observation: Any) -> NDArray[np.float32]:
         self._latest = trial
@@ -417,7 +433,9 @@ class ErrorLearner(TrialLearner[ErrorTrial]):
             self._sense(trial, last)
             if not trial.is_read:
                 trial.reading = self.teacher.read(trial.reach)
-        if trial.reading is None:
+        self.body_map.learn(trial.reach)
+        # A babbled reach says nothing about the posture of the network.
+        if trial.reading is None or np.any(trial.reach.babble):
             return
         self.baseline.add(trial.reading.displacement, trial.posture)
         if trial.eligible is None:
@@ -439,10 +457,10 @@ class ErrorLearner(TrialLearner[ErrorTrial]):
         return self.feedforward.limits()
 
     def _memory(self) -> dict[str, NDArray[Any]]:
-        return dict(self.baseline.arrays())
+        return {**self.baseline.arrays(), **self.body_map.arrays()}
 
     def _memory_entries(self) -> dict[str, Entry]:
-        return self.baseline.entries()
+        return {**self.baseline.entries(), **entries_of(self.body_map.arrays())}
 
     def _saved_settings(self) -> dict[str, Any]:
         return {"plastic": self.plastic, "hidden_rate": self.hidden_rate, "practice_rate": self.practice_rate}
@@ -450,6 +468,7 @@ class ErrorLearner(TrialLearner[ErrorTrial]):
     def _restore_memory(self, config: dict[str, Any], memory: dict[str, NDArray[Any]], path: str | Path) -> None:
         plastic = read_settings(config, PLASTIC, path)["plastic"]
         self.baseline.restore(memory, path)
+        fill(self.body_map.arrays(), memory)
         self.feedforward.plastic = plastic
 
     @classmethod
@@ -467,7 +486,8 @@ class ErrorLearner(TrialLearner[ErrorTrial]):
             CheckpointError: the checkpoint is damaged, of another learner, lacks entries, or does not fit `env`.
         """
         name = learner_of(path, cls)
-        saved = read_settings({**dict.fromkeys(SIZES), **read_config(Path(path))}, SEED | RATES | SIZES, path)
+        config = {**dict.fromkeys(SIZES), "body_map": "exact", **read_config(Path(path))}
+        saved = read_settings(config, SEED | RATES | BODY_MAP | SIZES, path)
         with loading(path):
             learner = cls(name, env, **saved, **settings)
         learner.restore(path, resume=resume)

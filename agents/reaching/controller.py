@@ -99,6 +99,9 @@ CONTROL_STEP_MS = round(1000.0 * CONTROL_STEP_S)
 PLAN_STEPS = round(MOVEMENT_S / CONTROL_STEP_S) + 1
 # The plan leads the command filter by its lag. Its effect is seen one visual delay after it acts.
 SIGHT_LAG_S = 0.14
+# The movement should be over and has been seen.
+READING_S = PREPARATION_S + MOVEMENT_S + SIGHT_LAG_S
+READING_STEP = round(READING_S / CONTROL_STEP_S)
 FEEDBACK_GAIN_PER_S = 1.2
 AXIS_GAIN_PER_S = 1.0
 FASTEST_CORRECTION_M_S = 0.25
@@ -118,6 +121,8 @@ CLOSE_WITHIN_M = 0.015
 EMPTY_APERTURE_M = 0.045
 RELEASE_STEPS = 15
 
+# A moment at which the hand was seen or not, at the place (2,) m, with joints at the angles (3,) rad.
+SIGHT = np.dtype([("visible", "?"), ("hand", "f8", 2), ("angles", "f8", 3)], align=True)
 # Memory of one reach; `Reach` documents most fields. `goal` is the feed-forward posture of the launch, `opening` counts
 # the steps for which the fingers stay open after they met without the cup.
 REACH = np.dtype(
@@ -128,10 +133,13 @@ REACH = np.dtype(
         ("start", "f8", 2),
         ("rest", "f8", 3),
         ("feedback", "f8", 3),
+        ("corrected", "f8", 3),
         ("hand", "f8", 2),
         ("angles_at_sight", "f8", 3),
         ("past_angles", "f8", (VISION_BEHIND_TOUCH_STEPS + 1, 3)),
+        ("sights", SIGHT, READING_STEP + 1),
         ("axis", "f8"),
+        ("babble", "f8", 3),
         ("goal", "f8", 3),
         ("plan", "f8", (PLAN_STEPS, 3)),
         ("posture", "f8", 3),
@@ -182,9 +190,12 @@ class Reach:
         start: (2,) m, the seen hand (from proprioception when hidden) at the start.
         rest: (3,) rad, the posture held at the start.
         feedback: (3,) rad, sum of feedback added to the posture.
+        corrected: (3,) m, m and rad, the sum of what that feedback was for: displacement and turn of the seen hand.
         hand: (2,) m, the latest seen hand (from proprioception when hidden); `visible` is whether it was seen.
         angles_at_sight: (3,) rad, the joint angles at the moment at which `hand` was seen.
         axis: rad, the wanted direction of the hand at the cup: that of the reach, limited by the wrist.
+        sights: (n,) of `SIGHT`, the moments up to `READING_STEP`, the oldest first.
+        babble: (3,) rad, added to the feed-forward posture of the launch.
     """
 
     step: int = _copy_of("step")
@@ -195,6 +206,8 @@ class Reach:
     start: Array = _copy_of("start")
     rest: Array = _copy_of("rest")
     feedback: Array = _copy_of("feedback")
+    corrected: Array = _copy_of("corrected")
+    babble: Array = _copy_of("babble")
     hand: Array = _copy_of("hand")
     angles_at_sight: Array = _copy_of("angles_at_sight")
 
@@ -214,6 +227,12 @@ class Reach:
         """Return the joint angles (n, 3) rad as sensed in the latest steps, the oldest first."""
         past: Array = self.memory["past_angles"][0]
         return past[max(0, len(past) - self.step) :]
+
+    @property
+    def sights(self) -> NDArray[Any]:
+        """Return the moments (n,) of `SIGHT` up to `READING_STEP`, the oldest first."""
+        sights: NDArray[Any] = self.memory["sights"][0]
+        return sights[: self.step + 1]
 
 
 class Controller:
@@ -267,9 +286,9 @@ class Controller:
         return command
 
     def launch(self, reach: Reach, feedforward: Array) -> None:
-        """Plan the movement to the posture that is `feedforward` (3,) rad from rest."""
+        """Plan the movement to the posture that is `feedforward` (3,) rad, and what is babbled, from rest."""
         reach.memory["goal"] = feedforward
-        reach.memory["plan"] = self.plan(reach.rest, reach.rest + feedforward)
+        reach.memory["plan"] = self.plan(reach.rest, reach.rest + feedforward + reach.babble)
 
     def plan(self, rest: Array, goal: Array) -> Array:
         """Return equilibrium postures (steps, 3) rad, one a control step, from rest to goal, (3,) rad each.
@@ -355,6 +374,12 @@ def sense(reaches, bodies, row):  # type: ignore[no-untyped-def]
         q1, q2, q3 = reach.angles_at_sight[0], reach.angles_at_sight[1], reach.angles_at_sight[2]
         x, y = hand_place(body.upper, body.fore, body.grasp, q1, q2, q3)
         reach.hand[0], reach.hand[1] = x, y
+    if reach.step <= READING_STEP:
+        sight = reach.sights[reach.step]
+        sight.visible = reach.visible
+        sight.hand[0], sight.hand[1] = reach.hand[0], reach.hand[1]
+        for joint in range(3):
+            sight.angles[joint] = then[joint]
     if reach.step == 0:
         for joint in range(3):
             held = body.lower[joint] + 0.5 * (row[COMMAND + joint] + 1.0) * (body.higher[joint] - body.lower[joint])
@@ -386,7 +411,15 @@ def act(reaches, bodies, row, feedforward, command):  # type: ignore[no-untyped-
     moving = reach.step - PREPARATION_STEPS
     shoulder, elbow, wrist, progress = 0.0, 0.0, 0.0, 0.0
     if moving >= 0:
-        shoulder, elbow, wrist = _correction(reach, body, moving * CONTROL_STEP_S)
+        right, forward, turn = _correction(reach, moving * CONTROL_STEP_S)
+        share_s = CONTROL_STEP_S * body.feedback_share
+        reach.corrected[0] += share_s * right
+        reach.corrected[1] += share_s * forward
+        reach.corrected[2] += share_s * turn
+        q1, q2, q3 = reach.angles_at_sight[0], reach.angles_at_sight[1], reach.angles_at_sight[2]
+        shoulder, elbow, wrist = motor_error(
+            body.upper, body.fore, body.grasp, body.wrist_locked, q1, q2, q3, right, forward, turn
+        )
         progress = minimum_jerk(moving * CONTROL_STEP_S / MOVEMENT_S)
     for joint, rate in ((0, shoulder), (1, elbow), (2, wrist)):
         wanted = reach.rest[joint]
@@ -407,8 +440,8 @@ def act(reaches, bodies, row, feedforward, command):  # type: ignore[no-untyped-
 
 
 @inlined
-def _correction(reach, body, moving_s):  # type: ignore[no-untyped-def]
-    """Return the rates of change of shoulder, elbow and wrist, rad/s, by visual feedback."""
+def _correction(reach, moving_s):  # type: ignore[no-untyped-def]
+    """Return the velocity (right, forward), m/s, and the rate of turning, rad/s, that visual feedback wants."""
     progress = minimum_jerk((moving_s - SIGHT_LAG_S) / MOVEMENT_S)
     axis = reach.angles_at_sight[0] + reach.angles_at_sight[1] + reach.angles_at_sight[2]
     x, y = reach.hand[0], reach.hand[1]
@@ -420,10 +453,7 @@ def _correction(reach, body, moving_s):  # type: ignore[no-untyped-def]
     distance = math.sqrt(right * right + forward * forward)
     gain = min(FEEDBACK_GAIN_PER_S, FASTEST_CORRECTION_M_S / max(distance, 1e-9))
     turn = AXIS_GAIN_PER_S * progress * (reach.axis - axis)
-    q1, q2, q3 = reach.angles_at_sight[0], reach.angles_at_sight[1], reach.angles_at_sight[2]
-    return motor_error(
-        body.upper, body.fore, body.grasp, body.wrist_locked, q1, q2, q3, gain * right, gain * forward, turn
-    )
+    return gain * right, gain * forward, turn
 
 
 @inlined
