@@ -131,7 +131,7 @@ class BabbledMap(BodyMap):
         self._moments = np.zeros((len(POWERS), len(POWERS)))
         self._products = np.zeros((len(POWERS), 2))
         self._weights = np.zeros((len(POWERS), 2))
-        self._reaches = np.zeros(1, dtype=np.int64)
+        self._reaches = np.zeros(1, dtype=np.uint64)
         self._is_fixed = np.zeros(1, dtype=bool)
 
     def motor_error(self, controller: Controller, angles: Array, change: Array) -> Array:

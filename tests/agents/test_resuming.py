@@ -135,6 +135,7 @@ def everything(folder: Path) -> dict[str, bytes]:
     "name",
     [
         "error-mlp-ifa",
+        "error-mlp-ifa,body_map=babbled",
         "error-snn-stdp",
         "error-mlp-dfa-hidden",
         "error-lstm-dfa-hidden",
