@@ -45,9 +45,9 @@ def make_learner(learner: str | Spec, env: Any, *, seed: int = 0, **settings: An
         learner: a name that `agents.registry.find` knows, with settings or without, or a `Spec`.
         env: a `CupEnv`, wrapped or not, or a VecEnv of them.
         seed: of weights, feedback matrices and trials.
-        settings: `rate`, `hidden_rate`, `practice_rate` and `plastic` of an error learner; `rate`, `critic_rate` and
-            `exploration_rad` of a spiking learner from reward; those of Stable-Baselines3's PPO, SAC, TD3 or TQC for
-            the others; and `verbose`, `tensorboard_log`. They replace the tuned ones.
+        settings: `rate`, `hidden_rate`, `practice_rate`, `plastic` and `body_map` of an error learner; `rate`,
+            `critic_rate` and `exploration_rad` of a spiking learner from reward; those of Stable-Baselines3's PPO, SAC,
+            TD3 or TQC for the others; and `verbose`, `tensorboard_log`. They replace the tuned ones.
 
     Returns:
         A model with Stable-Baselines3's interface.

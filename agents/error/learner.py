@@ -1,8 +1,9 @@
 """A learner taught by its seen error, behind Stable-Baselines3's model interface.
 
 Feedback-error learning (Kawato, Furukawa and Suzuki 1987): what feedback added to the posture, and what it would still
-have to add, is the error of the feed-forward posture. It is read once a reach, when the movement should be over and has
-been seen. Synapses change between reaches, never within one: an adaptive loop closed over a delay would be unstable.
+have to add, is the error of the feed-forward posture. A body map gives it in joint angles. It is read once a reach,
+when the movement should be over and has been seen. Synapses change between reaches, never within one: an adaptive loop
+closed over a delay would be unstable.
 
 A displacement that is present in every reach is not an error: `Baseline` keeps its mean. Joints do not vary alike. From
 cup to cup, shoulder and elbow mostly turn in opposite directions. A read-out that has learned such postures passes
