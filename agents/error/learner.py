@@ -173,6 +173,7 @@ RATES = {"rate": Setting(0.0, 2.0), "hidden_rate": Setting(0.0, 100.0), "practic
 # Of the network; None for its default.
 SIZES = {"depth": Setting(2, 64, whole=True, also=(None,)), "width": Setting(1, 4096, whole=True, also=(None,))}
 PLASTIC = {"plastic": Setting(also=("all", "hidden"))}
+EXACT = "exact"
 BODY_MAP = {"body_map": Setting(also=tuple(BODY_MAPS))}
 
 
@@ -250,7 +251,7 @@ class ErrorLearner(TrialLearner[ErrorTrial]):
         rate: float,
         hidden_rate: float,
         practice_rate: float,
-        body_map: str = "exact",
+        body_map: str = EXACT,
         depth: int | None = None,
         width: int | None = None,
         seed: int = 0,
@@ -285,14 +286,16 @@ class ErrorLearner(TrialLearner[ErrorTrial]):
         self.feedforward = make_feedforward(name, np.random.default_rng(seed), self._lamps, **self._sizes)
         body_map = BODY_MAP["body_map"].check("body_map", body_map)
         network = NETWORKS.get(self._spec.network)
-        if body_map != "exact" and (network is None or network.practises):
-            raise ValueError(f"body_map: expected 'exact' for learner {self._spec.name!r}, got {body_map!r}")
+        if body_map != EXACT and (network is None or network.practises):
+            raise ValueError(f"body_map: expected {EXACT!r} for learner {self._spec.name!r}, got {body_map!r}")
         self.body_map = BODY_MAPS[body_map](Controller(env_attribute(env, "arm"), grab=False), seed)
         self.baseline = Baseline()
         self._latest: ErrorTrial | None = None
         # `run`, compiled for worlds without and with external forces.
         self._compiled: dict[bool, Any] = {}
-        config = {"learner": name, "seed": seed, "rate": self.rate, "body_map": body_map, **self._sizes}
+        config = {"learner": name, "seed": seed, "rate": self.rate, **self._sizes}
+        if body_map != EXACT:
+            config["body_map"] = body_map
         super().__init__(env, seed=seed, config=config, verbose=verbose, tensorboard_log=tensorboard_log)
 
     def __getstate__(self) -> dict[str, Any]:
@@ -487,7 +490,7 @@ class ErrorLearner(TrialLearner[ErrorTrial]):
             CheckpointError: the checkpoint is damaged, of another learner, lacks entries, or does not fit `env`.
         """
         name = learner_of(path, cls)
-        config = {**dict.fromkeys(SIZES), "body_map": "exact", **read_config(Path(path))}
+        config = {**dict.fromkeys(SIZES), "body_map": EXACT, **read_config(Path(path))}
         saved = read_settings(config, SEED | RATES | BODY_MAP | SIZES, path)
         with loading(path):
             learner = cls(name, env, **saved, **settings)
