@@ -78,7 +78,7 @@ DEEP_RULES = tuple(f"error-mlp-{rule},depth=4" for rule in rules_for(NETWORKS["m
 SPIKING_RULES = tuple(f"error-snn-{rule}" for rule in rules_for(NETWORKS["snn"]))
 PRESETS: dict[str, tuple[Grid, ...]] = {
     # The rotation, which the read-out alone can learn, and the lamps, which need hidden cells that learn.
-    "standard": (Grid(STANDARD, ("rotation30", "prism"), 10), Grid(STANDARD, ("context",), 3)),
+    "standard": (Grid(STANDARD, ("context",), 3), Grid(STANDARD, ("rotation30", "prism"), 10)),
     # From training to report in minutes; five seeds give intervals, but are too few for a claim.
     "quick": (Grid(("none", "error-bp", "error-dfa"), ("prism",), 5),),
     "paper": (Grid(("none", *RULES, *MEMORY, "error-stdp"), PAPER_PROTOCOLS, 10),),
@@ -97,7 +97,7 @@ class Compare:
     """Folder of the results; give the same one again to continue."""
     preset: Literal["standard", "quick", "paper", "switching", "rules"] = "standard"
     """What to compare: `quick` takes minutes, `paper` is the whole grid, `rules` has every rule in the task in which
-    hidden cells must learn. The next three flags change it; with --learners or --protocols, its first grid is used."""
+    hidden layers must learn. The next three flags change it; `standard` then leaves out the lamps."""
     learners: tuple[str, ...] | None = None
     """Learners to compare, with settings if you like, such as error-mlp-bp,rate=0.5; `none` is the reference of the
     others and belongs in every comparison."""
@@ -134,9 +134,9 @@ class Compare:
     def __post_init__(self) -> None:
         grids = PRESETS[self.preset]
         if self.learners is not None or self.protocols is not None:
-            (first, *_) = grids
-            learners = first.learners if self.learners is None else self.learners
-            grids = (Grid(learners, first.protocols if self.protocols is None else self.protocols, first.seeds),)
+            *_, last = grids
+            learners = last.learners if self.learners is None else self.learners
+            grids = (Grid(learners, last.protocols if self.protocols is None else self.protocols, last.seeds),)
         if self.seeds is not None:
             grids = tuple(grid._replace(seeds=self.seeds) for grid in grids)
         self.grids = grids
@@ -332,6 +332,7 @@ def main(given: Compare) -> int:
             failures={job.title: error for job, error in failures.items()},
             human=given.human,
             tuning=json.loads(TUNED.read_text()) if given.ours else {},
+            controls=[name for name in given.ours if find(name).spec.rule == "shallow"],
         )
     print_table(tables["summary"])
     print_cpu_time(store)

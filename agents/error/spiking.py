@@ -302,6 +302,10 @@ class SpikingFeedForward(FeedForward):
             dense_operations=self._connections * CONTROL_STEP_MS * control_steps,
         )
 
+    def weights(self) -> dict[str, NDArray[Any]]:
+        """Return the weights of the synapses that learn, as views."""
+        return {"hidden 1": self.circuit.weight(TO_HIDDEN), "posture": self.circuit.weight(TO_OUTPUT)}
+
     def snapshot(self, state: SpikingState) -> Snapshot:
         """Return the spikes of the last second by population, and the last error with the eligibilities it met.
 

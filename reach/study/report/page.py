@@ -49,6 +49,8 @@ from reach.study.report.metrics import (
 from reach.study.statistics import ENOUGH_SEEDS, FEWEST_SEEDS, paired_difference, probability_of_improvement
 
 SPACE = "\N{NO-BREAK SPACE}"
+# Hidden layers must learn where a learner without such learning has this many times the best learner's error left.
+CONTROL_FACTOR = 2.0
 
 
 @dataclass(frozen=True)
@@ -156,6 +158,32 @@ def in_short(results: Sequence[Finding]) -> str:
     return text
 
 
+def controls_in_words(summary: pd.DataFrame, results: Sequence[Finding], controls: Sequence[str]) -> str:
+    """Return where learners whose hidden layers do not learn are left behind, and where they are not.
+
+    Args:
+        summary: as for `findings`.
+        results: from `findings`.
+        controls: names of these learners.
+    """
+    sentences = []
+    values = summary.set_index(["learner", "protocol", "metric"])["value"].astype(float)
+    for finding in results:
+        for control in controls:
+            best, own = (
+                values.get((name, finding.protocol, finding.metric), math.nan) for name in (finding.best, control)
+            )
+            if not (finding.metric in (L30, LATE_ERROR) and math.isfinite(own) and math.isfinite(best)):
+                continue
+            left = f"{control}, whose hidden layers do not learn, left {100.0 * own:.0f}{SPACE}%"
+            under = f"Under the {protocol_name(finding.protocol)}, {left}"
+            if own >= CONTROL_FACTOR * best:
+                sentences.append(f"{under}: there hidden layers must learn.")
+            else:
+                sentences.append(f"{under}: there learning in the read-out is enough.")
+    return " ".join(sentences)
+
+
 def _joined(parts: Sequence[str]) -> str:
     return parts[0] if len(parts) == 1 else f"{', '.join(parts[:-1])} and {parts[-1]}"
 
@@ -248,6 +276,7 @@ def write_report(
     traces: pd.DataFrame | None = None,
     costs: pd.DataFrame | None = None,
     measured: pd.DataFrame | None = None,
+    controls: Sequence[str] = (),
 ) -> None:
     """Write report.html into the study's folder, atomically.
 
@@ -264,6 +293,7 @@ def write_report(
         traces: learner, protocol, seed, block, time_s, remaining; None reads them from the store.
         costs: learner, protocol, seed, metric, value, of whole runs; None reads them from the store.
         measured: result of `reach.study.measures.per_seed` for the trials; None computes it.
+        controls: names of learners whose hidden layers do not learn.
 
     Raises:
         FileNotFoundError, ValueError: human is not a folder of such files.
@@ -291,7 +321,7 @@ def write_report(
     )
     environment.filters["sample"] = legend_sample
     text = environment.get_template("page.html.jinja").render(
-        answer=in_short(results),
+        answer=f"{in_short(results)} {controls_in_words(summary, results, controls)}".strip(),
         findings=[sentence(finding) for finding in results],
         warnings=warnings(trials, failures),
         seeds=plural(int(trials["seed"].nunique()), "seed"),

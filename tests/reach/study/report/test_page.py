@@ -20,7 +20,7 @@ from reach.study.report import print_table, towards_the_miss, write_report
 from reach.study.report.charts import looks
 from reach.study.report.figures import learning_curve, step_sizes
 from reach.study.report.metrics import MEASURES, format_interval, format_value
-from reach.study.report.page import films, findings, in_short, sentence, warnings
+from reach.study.report.page import controls_in_words, films, findings, in_short, sentence, warnings
 from reach.study.report.tables import cost_per_trial, cost_table, layer_tables
 from reach.study.statistics import summarise
 
@@ -180,6 +180,20 @@ def test_a_difference_whose_interval_covers_zero_is_called_none(trials: pd.DataF
     assert "no learner is shown to be the fastest" in rotation
     assert "No difference shown between error-" in rotation
     assert "by 6 seeds" in rotation
+
+
+def test_a_control_says_where_hidden_layers_must_learn(trials: pd.DataFrame) -> None:
+    measured = per_seed(trials)
+    summary = summarise(trials, measured)
+    results = findings(summary, measured)
+    l30 = summary[summary["metric"] == "L30"].set_index(["learner", "protocol"])["value"].to_dict()
+    for finding in results:
+        for control in ("error-dfa", "none"):
+            text = controls_in_words(summary, [finding], [control])
+            must = l30[control, finding.protocol] >= 2.0 * l30[finding.best, finding.protocol]
+            assert text.endswith("there hidden layers must learn." if must else "learning in the read-out is enough.")
+    assert "must learn" in controls_in_words(summary, results, ["none"])
+    assert controls_in_words(summary, results, ["unknown"]) == ""
 
 
 def test_few_seeds_are_warned_of_and_give_no_interval() -> None:
