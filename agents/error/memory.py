@@ -43,14 +43,15 @@ MotorError = Callable[[Array, tuple[float, float], float], Array]
 CUP_DISTANCE_M = (0.14, 0.26)
 CUP_BEARING_DEGREES = (50.0, 150.0)
 CUPS = 400
-LARGEST_ROTATION_DEGREES = 50.0
-LARGEST_SHIFT_M = (0.10, 0.03)
-# Probabilities of a rotation and of a shift; otherwise a sequence has no perturbation.
-ROTATION_SHARE, SHIFT_SHARE = 0.5, 0.3
+# Imagined perturbations are kinds that no protocol has: gains of each axis, and shears of one axis by the other.
+LARGEST_GAIN = 1.6
+LARGEST_SHEAR = 0.8
+# Probabilities of gains and of a shear; otherwise a sequence has no perturbation.
+GAIN_SHARE, SHEAR_SHARE = 0.4, 0.4
 # Probability of a change between two reaches: from once in a hundred reaches to every other reach, log-uniform.
 CHANGE_PROBABILITY = (0.01, 0.5)
-# Of changes: to the opposite perturbation, and to another; else to none.
-OPPOSITE_SHARE, OTHER_SHARE = 0.4, 0.3
+# Of changes: to another perturbation; else to none.
+OTHER_SHARE = 0.6
 # SD of what a reach seems to lack in each joint without perturbation.
 NOISE_RAD = 0.03
 
@@ -260,9 +261,10 @@ def cell_inputs(cups: Array, lacked: Array) -> Array:
 class ImaginedPerturbations:
     """Sequences of reaches under changing perturbations, and what each reach would lack, from the learner's own body.
 
-    The seen hand is rotated about the start or shifted, as by a rotation of the screen or a prism, or seen where it is.
-    From reach to reach the perturbation stays, or turns into its opposite, into another or into none; how often differs
-    between sequences.
+    The way of the seen hand from its start is stretched along each axis, or sheared, or seen as it is. No protocol has
+    these kinds, and none is the opposite of the one before, so the comparison judges cells by what they have not
+    practised. From reach to reach the perturbation stays, or turns into another or into none; how often differs between
+    sequences.
 
     Attributes:
         cups: (CUPS, 2) m.
@@ -296,34 +298,26 @@ class ImaginedPerturbations:
         rng = self._rng
         cup = rng.integers(CUPS, size=(count, reaches))
         probability = np.exp(rng.uniform(math.log(CHANGE_PROBABILITY[0]), math.log(CHANGE_PROBABILITY[1]), count))
-        rotation, shift = self._perturbations(count)
+        hand_way = self._perturbations(count)
         lacked = np.empty((count, reaches, 3))
         for k in range(reaches):
             changes = rng.random(count) < probability
-            kind = rng.random(count)
-            other_rotation, other_shift = self._perturbations(count)
-            opposite = changes & (kind < OPPOSITE_SHARE)
-            other = changes & (kind >= OPPOSITE_SHARE) & (kind < OPPOSITE_SHARE + OTHER_SHARE)
-            none = changes & (kind >= OPPOSITE_SHARE + OTHER_SHARE)
-            sign = np.where(opposite, -1.0, np.where(none, 0.0, 1.0))
-            rotation = np.where(other, other_rotation, sign * rotation)
-            shift = np.where(other[:, None], other_shift, sign[:, None] * shift)
+            other = rng.random(count) < OTHER_SHARE
+            new = np.where(other[:, None, None], self._perturbations(count), np.eye(2))
+            hand_way = np.where(changes[:, None, None], new, hand_way)
             cup_at = self._displacement[cup[:, k]]
-            # Where the hand must go for its image to come to the cup.
-            cosine, sine = np.cos(-rotation), np.sin(-rotation)
-            rotated = np.stack(
-                [cosine * cup_at[:, 0] - sine * cup_at[:, 1], sine * cup_at[:, 0] + cosine * cup_at[:, 1]], axis=1
-            )
-            lacked[:, k] = np.einsum("nij,nj->ni", self._map[cup[:, k]], rotated - shift - cup_at)
+            wanted = np.einsum("nij,nj->ni", hand_way, cup_at)
+            lacked[:, k] = np.einsum("nij,nj->ni", self._map[cup[:, k]], wanted - cup_at)
         lacked += rng.normal(0.0, NOISE_RAD, lacked.shape)
         return self.cups[cup], lacked
 
-    def _perturbations(self, count: int) -> tuple[Array, Array]:
-        """Draw rotations (count,) rad and shifts (count, 2) m of the seen hand; at most one of the two is not zero."""
+    def _perturbations(self, count: int) -> Array:
+        """Draw perturbations (count, 2, 2): from the way to the cup, the way of the hand whose image comes there."""
         rng = self._rng
-        kind = rng.random(count)
-        largest = math.radians(LARGEST_ROTATION_DEGREES)
-        rotation = np.where(kind < ROTATION_SHARE, rng.uniform(-largest, largest, count), 0.0)
-        is_shift = (kind >= ROTATION_SHARE) & (kind < ROTATION_SHARE + SHIFT_SHARE)
-        size = np.array(LARGEST_SHIFT_M)
-        return rotation, np.where(is_shift[:, None], rng.uniform(-size, size, (count, 2)), 0.0)
+        kind, way = rng.random(count), np.tile(np.eye(2), (count, 1, 1))
+        gains = np.exp(rng.uniform(-math.log(LARGEST_GAIN), math.log(LARGEST_GAIN), (count, 2)))
+        shear, axis = rng.uniform(-LARGEST_SHEAR, LARGEST_SHEAR, count), rng.integers(2, size=count)
+        is_gain, is_shear = kind < GAIN_SHARE, (kind >= GAIN_SHARE) & (kind < GAIN_SHARE + SHEAR_SHARE)
+        way[:, [0, 1], [0, 1]] = np.where(is_gain[:, None], gains, 1.0)
+        way[np.arange(count), axis, 1 - axis] = np.where(is_shear, shear, 0.0)
+        return way

@@ -53,7 +53,7 @@ def reaches(part: MemoryFeedForward, cups: Any, lacked: Any) -> Any:
     return np.array(left)
 
 
-@pytest.mark.parametrize(("name", "least"), [("error-memory-bp", 0.5), ("error-memory-shallow", 0.35)])
+@pytest.mark.parametrize(("name", "least"), [("error-memory-bp", 0.4), ("error-memory-shallow", 0.3)])
 def test_practised_cells_predict_what_reaches_lack(name: str, least: float) -> None:
     part = practised(name)
     cups, lacked = imagined(seed=77)
@@ -105,10 +105,8 @@ def test_an_imagined_lack_moves_the_hand_to_the_place_where_it_is_seen_at_the_cu
     ways = (cups - start).reshape(-1, 2)
     angles = BODY.arm.inverse_kinematics(cups.reshape(-1, 2), np.arctan2(ways[:, 1], ways[:, 0]))
     moved = np.array([BODY.arm.hand(at) for at in angles + lacked.reshape(-1, 3)]) - start
-    # A turn about the start keeps the distance of the cup; nearly all others are shifts of 10 cm or less.
-    farther = np.abs(np.linalg.norm(moved, axis=1) - np.linalg.norm(ways, axis=1))
-    assert np.median(farther) < 0.03
-    assert np.linalg.norm(moved - ways, axis=1).max() < 0.35
+    # A gain stretches a way by 1.6 at most, a shear moves its end by 0.8 of its length at most; the body map is linear.
+    assert np.max(np.linalg.norm(moved - ways, axis=1) / np.linalg.norm(ways, axis=1)) < 1.2
     spread = np.linalg.norm(lacked.reshape(-1, 3), axis=1)
     still = np.mean(spread < 4.0 * NOISE_RAD)
     assert 0.25 < still < 0.75, "some reaches lack nothing, others do"
