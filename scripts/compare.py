@@ -74,6 +74,7 @@ RULES = ("error-shallow", "error-bp", "error-fa", "error-dfa", "error-ifa", "err
 MEMORY = ("error-memory-bp", "error-memory-shallow")
 SPIKING = ("error-stdp", "error-sparse-stdp", "error-structural-stdp")
 PAPER_PROTOCOLS = ("rotation30", "prism", "curl", "savings", "interference", "retention", "switching", "jump")
+STEPPED, RATES = ("shallow", "bp", "fa", "dfa", "stdp"), (0.1, 0.2, 0.4, 0.8, 1.6)
 DEEP_RULES = tuple(f"error-mlp-{rule},depth=4" for rule in rules_for(NETWORKS["mlp"]))
 SPIKING_RULES = tuple(f"error-snn-{rule}" for rule in rules_for(NETWORKS["snn"]))
 PRESETS: dict[str, tuple[Grid, ...]] = {
@@ -84,6 +85,10 @@ PRESETS: dict[str, tuple[Grid, ...]] = {
     "paper": (Grid(("none", *RULES, *MEMORY, "error-stdp"), PAPER_PROTOCOLS, 10),),
     # Which memory follows a switching perturbation: synapses, activity of cells, or structural plasticity.
     "switching": (Grid(("none", "error-bp", *MEMORY, *SPIKING), ("switching",), 10),),
+    # The error left against the step size, which L30 measures too.
+    "steps": (
+        Grid(("none", *(f"error-{rule},rate={rate}" for rule in STEPPED for rate in RATES)), ("rotation30",), 3),
+    ),
     # Every rule where hidden cells must learn: four hidden layers and 16 lamps, and the spiking network with 4.
     "rules": (Grid(("none", *DEEP_RULES), ("context16",), 10), Grid(("none", *SPIKING_RULES), ("context",), 10)),
 }
@@ -95,9 +100,9 @@ class Compare:
 
     out: Path = Path("runs/compare")
     """Folder of the results; give the same one again to continue."""
-    preset: Literal["standard", "quick", "paper", "switching", "rules"] = "standard"
-    """What to compare: `quick` takes minutes, `paper` is the whole grid, `rules` has every rule in the task in which
-    hidden layers must learn. The next three flags change it; `standard` then leaves out the lamps."""
+    preset: Literal["standard", "quick", "paper", "switching", "steps", "rules"] = "standard"
+    """What to compare: `quick` takes minutes, `paper` is the whole grid, `steps` has five step sizes, `rules` has every
+    rule where hidden layers must learn. The next three flags change it; `standard` then leaves out the lamps."""
     learners: tuple[str, ...] | None = None
     """Learners to compare, with settings if you like, such as error-mlp-bp,rate=0.5; `none` is the reference of the
     others and belongs in every comparison."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -10,9 +11,10 @@ import gymnasium as gym
 import pandas as pd
 import pytest
 
-from agents.learner import evaluate, make_learner, prepare
+from agents.learner import evaluate, make_learner, prepare, train_trials
 from reach.protocols import PROTOCOLS
 from reach.study import Store, complete, plan
+from reach.study.run import run_measured
 from reach.study.statistics import summarise
 
 pytestmark = pytest.mark.slow
@@ -24,6 +26,27 @@ ERROR_LEARNERS = tuple(LARGEST_L30)
 SEEDS = int(os.environ.get("PROOF_SEEDS", "10"))
 
 
+# What each leaves at the end where lamps tell the side: the least and the most.
+LEFT_WITH_LAMPS = {
+    "none": (0.9, 1.1), "error-shallow": (0.8, 1.1), "error-bp": (0.0, 0.25), "error-dfa": (0.0, 0.4),
+    "error-snn-shallow": (0.6, 1.1), "error-stdp": (0.0, 0.35),
+}  # fmt: skip
+LAMP_SEEDS = 3 if SEEDS >= 10 else 1
+# Rules whose hidden layers move alike, and the largest ratio between two of them.
+MATCHED_RULES = ("bp", "fa", "dfa", "ifa", "kp", "weight-mirror")
+LARGEST_RATIO = 3.0
+
+
+def summary_of(protocol: str, learners: Iterable[str], seeds: int, out: Path) -> pd.DataFrame:
+    """Return the summary of a study of one protocol: learner, metric -> value, low, high."""
+    protocols, factory = {protocol: PROTOCOLS[protocol]}, "agents.learner:prepare"
+    jobs, store = plan(learners, protocols, range(seeds), factory=factory, out=out), Store(out)
+    with store.only_writer():
+        assert complete(jobs, store, processes=os.cpu_count() or 1) == {}
+        trials = store.read("trials", jobs)
+    return summarise(trials).set_index(["learner", "metric"])
+
+
 @pytest.fixture(scope="module")
 def out(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Folder of the study."""
@@ -32,15 +55,14 @@ def out(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def summary(out: Path) -> pd.DataFrame:
-    """`rotation30` with ten seeds: learner, metric -> value, low, high."""
-    protocols = {"rotation30": PROTOCOLS["rotation30"]}
-    factory = "agents.learner:prepare"
-    jobs = plan(("none", *ERROR_LEARNERS), protocols, range(SEEDS), factory=factory, out=out)
-    store = Store(out)
-    with store.only_writer():
-        assert complete(jobs, store, processes=os.cpu_count() or 1) == {}
-        trials = store.read("trials", jobs)
-    return summarise(trials).set_index(["learner", "metric"])
+    """`rotation30` with ten seeds."""
+    return summary_of("rotation30", ("none", *ERROR_LEARNERS), SEEDS, out)
+
+
+@pytest.fixture(scope="module")
+def with_lamps(tmp_path_factory: pytest.TempPathFactory) -> pd.DataFrame:
+    """`context` with three seeds."""
+    return summary_of("context", LEFT_WITH_LAMPS, LAMP_SEEDS, tmp_path_factory.mktemp("lamps"))
 
 
 def said(summary: pd.DataFrame, learner: str, metric: str) -> Any:
@@ -72,6 +94,30 @@ def test_each_error_learner_grabs_the_cup_after_a_thousand_trials(
     shares = [evaluate(prepare(learner, k, folders[k]), "reach/CupGrab-v1", trials=500, seed=k) for k in range(3)]
     print(f"\nCupGrab-v1 {learner}: {', '.join(f'{100 * s:.1f} %' for s in shares)} of 500 fresh trials, 3 seeds")
     assert min(shares) >= 0.9
+
+
+@pytest.mark.parametrize("learner", LEFT_WITH_LAMPS)
+def test_hidden_layers_must_learn_what_lamps_tell_and_do_under_each_rule(
+    with_lamps: pd.DataFrame, learner: str
+) -> None:
+    left = with_lamps.loc[(learner, "late_error"), "value"]
+    print(f"\ncontext {learner} late_error = {left:.3g}, {LAMP_SEEDS} seeds")
+    least, most = LEFT_WITH_LAMPS[learner]
+    assert least <= left <= most
+
+
+def test_hidden_layers_move_alike_under_every_rule() -> None:
+    moved: dict[str, dict[str, float]] = {"hidden 1": {}, "hidden 2": {}}
+    for rule in MATCHED_RULES:
+        model = make_learner(f"error-mlp-{rule}", gym.make("reach/CupGrab-v1", command="absolute"), seed=0, rate=0.8)
+        train_trials(model, 1000)
+        model.end_baseline()
+        cost = run_measured(model, PROTOCOLS["rotation30"], seed=0).cost
+        for layer, by_rule in moved.items():
+            by_rule[rule] = cost[f"movement_{layer}"]
+    for layer, by_rule in moved.items():
+        print(f"\nrotation30, {layer} moved: {', '.join(f'{rule} {share:.1%}' for rule, share in by_rule.items())}")
+        assert 0.0 < max(by_rule.values()) <= LARGEST_RATIO * min(by_rule.values())
 
 
 def test_feedback_alone_seldom_grabs_the_cup() -> None:
