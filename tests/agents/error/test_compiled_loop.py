@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import pickle
+from dataclasses import replace
 from typing import Any
 
 import gymnasium as gym
@@ -44,16 +45,19 @@ def state_of(model: Any) -> dict[str, Any]:
     return model._arrays() | model._memory()
 
 
-@pytest.mark.parametrize("command", ["increment", "absolute"])
+@pytest.mark.parametrize("options", [{"command": "increment"}, {"command": "absolute", "context": 3}], ids=str)
 @pytest.mark.parametrize("learner", LEARNERS)
-def test_played_trials_are_those_of_single_steps(learner: str, command: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    played = trained(learner, command=command)
+def test_played_trials_are_those_of_single_steps(
+    learner: str, options: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    protocol = replace(PROTOCOL, context=options.get("context", 0))
+    played = trained(learner, **options)
     assert played.can_play
-    results = [run_measured(played, PROTOCOL, 3)]
+    results = [run_measured(played, protocol, 3)]
     successes = [evaluate(played, "reach/CupGrab-v1", trials=4)]
     monkeypatch.setattr(type(played), "can_play", False)
-    stepped = trained(learner, command=command)
-    results.append(run_measured(stepped, PROTOCOL, 3))
+    stepped = trained(learner, **options)
+    results.append(run_measured(stepped, protocol, 3))
     successes.append(evaluate(stepped, "reach/CupGrab-v1", trials=4))
     assert successes[0] == successes[1]
     np.testing.assert_equal(results[0].rows, results[1].rows)
