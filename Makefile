@@ -64,7 +64,6 @@ gallery: $(INSTALLED)
 		--size 480 480 --speed 2 --video docs/pictures/prism.gif
 	$(BIN)/python scripts/compare.py --preset paper --protocols rotation30 --no-films --out runs/gallery
 	$(BIN)/python scripts/figure.py comparison --study runs/gallery
-	$(BIN)/python scripts/figure.py tuning
 
 # Fails on a dead link or a missing page.
 docs: $(INSTALLED)

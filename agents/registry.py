@@ -63,7 +63,7 @@ ERROR_DESCRIPTIONS = {
     "sign": "the seen error is carried back through random weights with the signs of the network's",
     "kp": "the seen error is carried back through weights that change as the network's do (Kolen-Pollack)",
     "weight-mirror": "the seen error is carried back through weights that learn the network's from noise",
-    "node": "hidden cells learn from a number, by how much noise in their activity would have reduced the seen error",
+    "node": "hidden cells learn from whether noise in their activity would have reduced the seen error",
     "rls": "the seen error is carried back by back-propagation, with a second-order step (recursive least squares)",
     "shallow": "the seen error reaches the read-out alone; hidden weights stay at their initial values",
     "stdp": "spiking cells; synapses change by spike timing, gated by the broadcast error",
@@ -304,8 +304,10 @@ def find(text: str, **settings: Any) -> Learner:
     known, short = learners(), name.removesuffix(HIDDEN)
     entry = known.get(aliases().get(short, short))
     if entry is None or (name.endswith(HIDDEN) and entry.spec.teacher != "error"):
-        prefix, _, rule = short.rpartition("-")
-        rules = [other.removeprefix(f"{prefix}-") for other in known if other.rpartition("-")[0] == prefix]
+        prefixes = {other.removesuffix(f"-{entry.spec.rule}") for other, entry in known.items() if entry.spec.rule}
+        prefix = max((each for each in prefixes if short.startswith(f"{each}-")), key=len, default="")
+        rule = short.removeprefix(f"{prefix}-")
+        rules = [other.removeprefix(f"{prefix}-") for other in known if other.startswith(f"{prefix}-")]
         if rules and any(other.endswith(f"-{rule}") for other in known):
             place = "reward" if prefix.startswith("reward") else prefix.removeprefix("error-")
             cells = "spiking" if prefix == "reward-snn" else "layers"

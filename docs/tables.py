@@ -9,63 +9,58 @@ import pandas as pd
 RESULTS = Path(__file__).with_name("results")
 # Head of a column, protocol, metric, factor, and decimals.
 Column = tuple[str, str, str, float, int]
-# A dagger marks what was computed with an earlier definition of its measure.
-PAPER: tuple[Column, ...] = (
-    ("rotation by 30°", "rotation30", "L30", 100.0, 0),
-    ("prism", "prism", "L30", 100.0, 0),
-    ("curl field †", "curl", "L30", 100.0, 0),
-    ("rotation that turns every 8 reaches", "switching", "switching_8", 100.0, 0),
-    ("after-effect of the rotation †", "rotation30", "after_effect", 1.0, 2),
-    ("interference by its opposite", "interference", "interference", 1.0, 2),
-    ("reaction to a cup jump, ms †", "jump", "latency_s", 1000.0, 0),
+ROTATION: tuple[Column, ...] = (
+    ("rotation by 30°: L30", "rotation30", "L30", 100.0, 0),
+    ("N63, reaches", "rotation30", "N63", 1.0, 1),
+    ("after-effect", "rotation30", "after_effect", 100.0, 0),
+    ("prism: L30", "prism", "L30", 100.0, 0),
 )
-SWITCHING: tuple[Column, ...] = tuple(
-    (f"every {every}" if every == 32 else str(every), "switching", f"switching_{every}", 1.0, 2)
-    for every in (32, 16, 8, 4)
+DEEP: tuple[Column, ...] = (
+    ("left at the end", "context16", "late_error", 100.0, 0),
+    ("reaches to a half", "context16", "halving_reaches", 1.0, 0),
 )
-HIDDEN: tuple[Column, ...] = (
-    ("L30", "rotation30", "L30", 1.0, 2),
-    ("left at the end", "rotation30", "late_error", 1.0, 2),
-    ("after-effect †", "rotation30", "after_effect", 1.0, 2),
+SPIKING: tuple[Column, ...] = (
+    ("left at the end", "context", "late_error", 100.0, 0),
+    ("reaches to a half", "context", "halving_reaches", 1.0, 0),
 )
 
 
-def table(file: Path, columns: tuple[Column, ...], without: tuple[str, ...] = ()) -> list[str]:
-    """Lines of a Markdown table: a line a learner, in the order of the file, with intervals.
+def table(file: Path, columns: tuple[Column, ...]) -> list[str]:
+    """Return the lines of a Markdown table: a line for each learner that has the first column, with intervals.
 
     Args:
         file: a `summary.csv`.
         columns: what is shown.
-        without: learners that are left out.
     """
-    found = pd.read_csv(file).set_index(["learner", "protocol", "metric"])
-    learners = [name for name in dict.fromkeys(found.index.get_level_values("learner")) if name not in without]
+    summary = pd.read_csv(file).set_index(["learner", "protocol", "metric"])
+    (_, protocol, metric, *_), *_ = columns
+    learners = summary.xs((protocol, metric), level=("protocol", "metric")).index
     lines = [f"| learner | {' | '.join(head for head, *_ in columns)} |", f"|{'---|' * (1 + len(columns))}"]
     for learner in learners:
         cells = []
         for _, protocol, metric, factor, decimals in columns:
-            numbers = found.loc[(learner, protocol, metric), ["value", "low", "high"]]
-            # Adding 0 makes a zero of what would read as less than nothing.
-            value, low, high = (f"{round(factor * one, decimals) + 0.0:.{decimals}f}" for one in numbers)
+            numbers = summary.loc[(learner, protocol, metric), ["value", "low", "high"]]
+            # Adding 0 makes 0 of -0.
+            value, low, high = (f"{round(factor * number, decimals) + 0.0:.{decimals}f}" for number in numbers)
             cells.append(f"{value} [{low}, {high}]")
         lines.append(f"| `{learner}` | {' | '.join(cells)} |")
     return lines
 
 
-def paper() -> list[str]:
-    """README's table of the paper preset."""
-    return table(RESULTS / "paper-summary.csv", PAPER)
+def rotation() -> list[str]:
+    """README's table of the standard preset: what the read-out alone can learn."""
+    return table(RESULTS / "standard-summary.csv", ROTATION)
 
 
-def switching() -> list[str]:
-    """README's table of the switching preset."""
-    return table(RESULTS / "switching-summary.csv", SWITCHING, without=("none",))
+def deep() -> list[str]:
+    """README's table of the rules preset: four hidden layers and 16 lamps."""
+    return table(RESULTS / "rules-summary.csv", DEEP)
 
 
-def hidden() -> list[str]:
-    """README's table of hidden synapses that correct alone."""
-    return table(RESULTS / "hidden-summary.csv", HIDDEN, without=("none",))
+def spiking() -> list[str]:
+    """README's table of the rules preset: the spiking network and four lamps."""
+    return table(RESULTS / "rules-summary.csv", SPIKING)
 
 
 if __name__ == "__main__":
-    print("\n".join([*paper(), "", *switching(), "", *hidden()]))
+    print("\n".join([*deep(), "", *spiking(), "", *rotation()]))

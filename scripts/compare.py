@@ -10,9 +10,9 @@ import json
 import re
 import shlex
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import product
 from pathlib import Path
 from typing import Annotated, Any, Literal, NamedTuple
@@ -139,6 +139,10 @@ class Compare:
     def __post_init__(self) -> None:
         grids = PRESETS[self.preset]
         if self.learners is not None or self.protocols is not None:
+            if len(grids) > 1 and self.preset != "standard" and None in (self.learners, self.protocols):
+                raise SystemExit(
+                    f"--preset {self.preset}: expected --learners and --protocols together, got one of them"
+                )
             *_, last = grids
             learners = last.learners if self.learners is None else self.learners
             grids = (Grid(learners, last.protocols if self.protocols is None else self.protocols, last.seeds),)
@@ -280,6 +284,16 @@ def descriptions_of(given: Compare, store: Store, jobs: list[Job]) -> dict[str, 
     return {name: line for name, line in descriptions.items() if line}
 
 
+def controls_of(names: Sequence[str]) -> dict[str, list[str]]:
+    """Return each learner whose hidden layers do not learn, with those that differ from it in their rule alone."""
+    specs = {name: find(name).spec for name in names}
+    return {
+        control: [name for name, other in specs.items() if name != control and replace(other, rule=spec.rule) == spec]
+        for control, spec in specs.items()
+        if spec.rule == "shallow"
+    }
+
+
 def print_cpu_time(store: Store) -> None:
     """Print the CPU time of a run; it differs each time, so it is not in the report."""
     jobs = store.read_jobs()
@@ -337,7 +351,7 @@ def main(given: Compare) -> int:
             failures={job.title: error for job, error in failures.items()},
             human=given.human,
             tuning=json.loads(TUNED.read_text()) if given.ours else {},
-            controls=[name for name in given.ours if find(name).spec.rule == "shallow"],
+            controls=controls_of(given.ours),
         )
     print_table(tables["summary"])
     print_cpu_time(store)

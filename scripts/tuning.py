@@ -107,7 +107,7 @@ def search_space(learner: str) -> SearchSpace:
         return SearchSpace("practice_rate", 0.0003, 0.05, STEP_OF_ADAM)
     if spec.plastic == "all":
         return SearchSpace("rate", 0.05, 1.8, SHARE)
-    # A share of what hidden cells are told; how much of the error that corrects depends on the read-out.
+    # A share of the modulators of hidden layers. Its effect on the posture depends on the read-out.
     return SearchSpace("hidden_rate", 0.1, 30.0, SHARE)
 
 

@@ -154,6 +154,8 @@ def make_feedforward(name: str, rng: np.random.Generator, lamps: int = 0, **size
     if spec.teacher not in (NONE, "error"):
         raise ValueError(f"expected a learner taught by its seen error, got {name!r}")
     if not spec.network:
+        if sizes:
+            raise ValueError(f"learner {name!r}: expected no depth or width, since it has no network, got {sizes}")
         return NoNetwork()
     network = NETWORKS[spec.network]
     sees_lamps = lamps > 0 and network.sees == "cup"
@@ -264,8 +266,8 @@ class ErrorLearner(TrialLearner[ErrorTrial]):
             name: of an error learner, or "none".
             env: a `CupEnv`, wrapped or not, or a Stable-Baselines3 VecEnv of them.
             rate: share of the error to correct after each reach, 0..2.
-            hidden_rate: the same once the read-out is fixed, 0..100: the share that hidden cells correct of what they
-                are told. How much of the error that corrects depends on the read-out.
+            hidden_rate: the step of hidden layers once the read-out is fixed, 0..100: the share of each layer's
+                modulators that it corrects. Its effect on the posture depends on the read-out.
             practice_rate: step size, 0..1, of cells that practise at the end of unperturbed training (`error-memory`).
             body_map: how the teacher turns the seen error into a motor error: "exact", "babbled" or "random", see
                 `agents.error.body_map`.

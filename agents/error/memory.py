@@ -43,11 +43,10 @@ MotorError = Callable[[Array, tuple[float, float], float], Array]
 CUP_DISTANCE_M = (0.14, 0.26)
 CUP_BEARING_DEGREES = (50.0, 150.0)
 CUPS = 400
-# Imagined perturbations are kinds that no protocol has: gains of each axis, and shears of one axis by the other.
-LARGEST_GAIN = 1.6
-LARGEST_SHEAR = 0.8
-# Probabilities of gains and of a shear; otherwise a sequence has no perturbation.
-GAIN_SHARE, SHEAR_SHARE = 0.4, 0.4
+# Imagined perturbations stretch the way of the hand along two axes at right angles, by 1/1.6 to 1.6 each.
+LARGEST_STRETCH = 1.6
+# Probability of one; otherwise a sequence has no perturbation.
+STRETCHED_SHARE = 0.8
 # Probability of a change between two reaches: from once in a hundred reaches to every other reach, log-uniform.
 CHANGE_PROBABILITY = (0.01, 0.5)
 # Of changes: to another perturbation; else to none.
@@ -261,9 +260,9 @@ def cell_inputs(cups: Array, lacked: Array) -> Array:
 class ImaginedPerturbations:
     """Sequences of reaches under changing perturbations, and what each reach would lack, from the learner's own body.
 
-    The way of the seen hand from its start is stretched along each axis, or sheared, or seen as it is. No protocol has
-    these kinds, and none is the opposite of the one before, so the comparison judges cells by what they have not
-    practised. From reach to reach the perturbation stays, or turns into another or into none; how often differs between
+    The way of the seen hand from its start is stretched along two axes at right angles, or seen as it is. This turns
+    the ways to some cups to one side and the ways to others to the other side, and none on average: no protocol has
+    it. From reach to reach the perturbation stays, or turns into another or into none; how often differs between
     sequences.
 
     Attributes:
@@ -314,10 +313,9 @@ class ImaginedPerturbations:
     def _perturbations(self, count: int) -> Array:
         """Draw perturbations (count, 2, 2): from the way to the cup, the way of the hand whose image comes there."""
         rng = self._rng
-        kind, way = rng.random(count), np.tile(np.eye(2), (count, 1, 1))
-        gains = np.exp(rng.uniform(-math.log(LARGEST_GAIN), math.log(LARGEST_GAIN), (count, 2)))
-        shear, axis = rng.uniform(-LARGEST_SHEAR, LARGEST_SHEAR, count), rng.integers(2, size=count)
-        is_gain, is_shear = kind < GAIN_SHARE, (kind >= GAIN_SHARE) & (kind < GAIN_SHARE + SHEAR_SHARE)
-        way[:, [0, 1], [0, 1]] = np.where(is_gain[:, None], gains, 1.0)
-        way[np.arange(count), axis, 1 - axis] = np.where(is_shear, shear, 0.0)
-        return way
+        largest = math.log(LARGEST_STRETCH) * (rng.random(count) < STRETCHED_SHARE)
+        stretch = np.exp(largest[:, None] * rng.uniform(-1.0, 1.0, (count, 2)))
+        angle = rng.uniform(0.0, math.pi, count)
+        axes = np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
+        ways: Array = np.einsum("ikn,nk,jkn->nij", axes, stretch, axes)
+        return ways

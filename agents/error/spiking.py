@@ -47,7 +47,7 @@ THRESHOLD = (0.9, 1.1)
 READOUT_RAD_PER_HZ = 0.02
 RATE_SLOPE_HZ = 60.0
 TO_HIDDEN, TO_OUTPUT = "input-hidden", "hidden-output"
-# What a change of the drives changes, by projection: the posture, rad, and the drive itself.
+# Effect of a unit change of drive: the drive itself (hidden cells), the posture, rad (output cells).
 EFFECT_OF_DRIVE = {TO_HIDDEN: 1.0, TO_OUTPUT: 2.0 * READOUT_RAD_PER_HZ * RATE_SLOPE_HZ}
 # A step that changes drives less is none.
 SMALLEST_DRIVE = 1e-12

@@ -70,7 +70,10 @@ class Network:
         known = list(signature(make).parameters)[1:]
         for option, value in options.items():
             if option not in known:
-                raise ValueError(f"network {self.name!r}: expected options in {known}, got {option}={value}")
+                settings = [name for name in known if name != "lamps"]
+                raise ValueError(
+                    f"{option}: network {self.name!r} expected settings in {settings}, got {option}={value}"
+                )
         made: tuple[Any, Any] = make(rng, **options)
         return made
 

@@ -16,6 +16,7 @@ from operator import add
 from typing import TYPE_CHECKING, ClassVar
 
 from agents.rules.rule import LayerRule
+from agents.settings import Setting, check_fields
 
 if TYPE_CHECKING:
     from torch import Generator, Tensor
@@ -37,15 +38,18 @@ class Backpropagation(LayerRule):
         return layer_pass.exact_signal(error)
 
 
+SMALLEST_NOISE = 1e-9
+
+
 @dataclass(frozen=True)
 class RecursiveLeastSquares(Backpropagation):
-    """Back-propagation with a second-order step: a Kalman filter of each layer's weights.
+    """Back-propagation with a second-order step, that of recursive least squares in each layer.
 
-    The weights of a cell are taken to drift at random and its drive to be read with noise. P (inputs + 1, inputs + 1),
-    the covariance of the weights' errors, is common to the cells of a layer. For the input x of a layer, with a 1 for
-    the bias, K = P x / (noise + x P x), the weights change by d K, and P by drift - K x P (Puskorius and Feldkamp 1994,
-    IEEE Trans. Neural Networks 5:279, decoupled by layer). It is an upper bound: people adapt faster than by the
-    gradient and slower than by a second-order rule (Kim, Mostafa and Tweed 2017).
+    For the input x of a layer, with a 1 for the bias, K = P x / (noise + x P x). The weights change by d K, and P by
+    drift - K x P (the Kalman filter of weights that drift at random, decoupled by layer: Puskorius and Feldkamp 1994,
+    IEEE Trans. Neural Networks 5:279). P (inputs + 1, inputs + 1) is common to the cells of a layer. Without drift it
+    is the inverse of 1 + sum x x / noise over all inputs so far. A learner takes a share of the step, its rate; P
+    changes as if it took all of it.
 
     Attributes:
         noise: variance of the drive's noise, above 0, where P begins as the identity.
@@ -61,10 +65,20 @@ class RecursiveLeastSquares(Backpropagation):
     noise: float = 1.0
     drift: float = 0.1
 
+    def __post_init__(self) -> None:
+        """Validate the parameters."""
+        check_fields(self, noise=Setting(SMALLEST_NOISE), drift=Setting(0.0))
+
     def prepare(self, layer: RuledLayer) -> None:
-        """Register P in a layer, as the buffer `covariance`."""
+        """Register P in a layer, as the buffer `covariance`.
+
+        Raises:
+            ValueError: the layer is a convolution.
+        """
         import torch
 
+        if layer.weight.dim() != 2:
+            raise ValueError(f"rule 'rls': expected linear layers, got {type(layer).__name__}: {self.refused['cnn']}")
         size, weight = layer.weight.shape[1] + 1, layer.weight
         layer.register_buffer("covariance", torch.eye(size, dtype=weight.dtype, device=weight.device))
 
@@ -120,7 +134,7 @@ class SignSymmetry(LayerRule):
 
 @dataclass(frozen=True)
 class KolenPollack(FeedbackAlignment):
-    """Feedback alignment whose B changes as W does, and both decay: B and W become each other's transpose.
+    """Feedback alignment whose B changes as W does, and both decay: B approaches W.
 
     After each change of W by dW, B <- (1 - decay) (B + dW) and W <- (1 - decay) W, so that B - W shrinks by the factor
     1 - decay. Both synapses know the two factors of dW, the activity below and the modulator above (Kolen and Pollack
@@ -133,6 +147,10 @@ class KolenPollack(FeedbackAlignment):
     name = "kp"
     modifies = ("hidden", "read-out", "feedback")
     decay: float = 2e-4
+
+    def __post_init__(self) -> None:
+        """Validate the parameters."""
+        check_fields(self, decay=Setting(0.0, 1.0))
 
     def update_feedback(self, layer: RuledLayer, change: Tensor) -> None:
         """Add the change to B, and let B and W decay."""
@@ -158,6 +176,10 @@ class WeightMirror(FeedbackAlignment):
     modifies = ("hidden", "read-out", "feedback")
     rate: float = 0.02
     samples: int = 16
+
+    def __post_init__(self) -> None:
+        """Validate the parameters."""
+        check_fields(self, rate=Setting(0.0, 1.0), samples=Setting(1, whole=True))
 
     def update_feedback(self, layer: RuledLayer, change: Tensor) -> None:
         """Move B towards the correlation of noise and response."""
@@ -239,7 +261,8 @@ class NodePerturbation(LayerRule):
     Noise x with a variance of 1 in the cells that feed each layer changes the output by y, to first order. It reduces
     |e|^2 / 2 by e y, and the modulator of the cells is x (e y), whose mean over x is the gradient (Williams 1992, Mach.
     Learn. 8:229; Werfel, Xie and Seung 2005, Neural Comput. 17:2699). Its scatter grows with the number of cells, which
-    makes it a lower bound for rules that know the direction of the error. The read-out takes the error itself.
+    makes it a lower bound for rules that know the direction of the error. The read-out takes the error itself. Where
+    modulators are scaled to the size of the error, as for learners by seen error, the sign alone is left of e y.
     """
 
     name = "node"

@@ -115,13 +115,12 @@ class LayerRule(Rule):
         return weight_step / power, bias_step / power
 
     def update_feedback(self, layer: Any, change: Any) -> None:
-        """Update a layer's feedback after a weight change, under `torch.no_grad`. Called if `modifies` has "feedback".
+        """Update a layer's feedback after a weight change. Called if `modifies` has "feedback".
 
         It is called for every layer whose weights changed. The first layer, whose `layer.place.below` is None, has no
-        feedback. `layer.feedback_matrix()` and `layer.weight` may be changed in place: Kolen-Pollack adds `change` to
-        the feedback and multiplies both by 1 less the decay.
+        feedback. `layer.feedback_matrix()` and `layer.weight` may be changed in place.
 
         Args:
             layer: an `agents.rules.layers.RuledLayer`, under `torch.no_grad`.
-            change: of its weights, in their shape; decay of the weights by the network is part of it.
+            change: of its weights, in their shape.
         """

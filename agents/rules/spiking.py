@@ -4,7 +4,7 @@ change of w_ij = rate x modulator_j x eligibility_ij      (Fremaux and Gerstner 
 
 Let x_i and r_j be the mean rates of the cells before and after a synapse. The effect of its weight on r_j is x_i times
 the slope of r_j by the drive of cell j. The slope is 0 for a silent cell. Above its threshold a leaky cell fires nearly
-in proportion to its drive (Gerstner et al. 2014, "Neuronal Dynamics", ch. 5.3), so the slope hardly grows with r_j.
+in proportion to its drive (Gerstner et al. 2014, "Neuronal Dynamics", ch. 1.3), so the slope hardly grows with r_j.
 The sum of the pairs of spikes grows as x_i r_j, so by pairs alone the cells that fire most change most, whatever their
 part in the error. Divided by r_j + RATE_HALF_HZ it grows as x_i r_j / (r_j + RATE_HALF_HZ), which saturates as the
 slope does.
@@ -232,6 +232,6 @@ def mean_rates_hz(circuit: SpikingCircuit, state: CircuitState, projection: str)
 
 
 def saturating(coincidences: NDArray[Any], after_hz: Array) -> NDArray[Any]:
-    """Return coincidences (axons, targets), which grow as the rate after the synapse, over that rate + RATE_HALF_HZ."""
+    """Divide coincidences (axons, targets) by the postsynaptic rate + RATE_HALF_HZ."""
     eligibility: NDArray[Any] = coincidences / (after_hz + RATE_HALF_HZ).astype(coincidences.dtype)
     return eligibility

@@ -5,8 +5,8 @@ A spike is a step function of the voltage, whose derivative is 0 or infinite. Ba
     surrogate(v) = 1 / (1 + STEEPNESS |v - threshold|)^2
 
 the derivative of a fast sigmoid (Zenke and Ganguli 2018, Neural Computation 30:1514; Neftci, Mostafa and Zenke 2019,
-IEEE Signal Processing Magazine 36:51). Forward, spikes stay spikes. The spike that causes a reset and a refractory
-period counts as a constant there: no gradient passes through it, and none through the voltage that the reset removes.
+IEEE Signal Processing Magazine 36:51). Forward, spikes stay spikes. The gradient ignores the reset and the refractory
+period.
 
 `record_voltages` repeats a run from the spikes of its sources, and `add_gradient` goes back through it. If cells pass
 the gradient on to the cells before them, this is back-propagation through time. If not, the gradient for signals of 1

@@ -245,7 +245,9 @@ def reaches_to_63(share: Array, number: Array | None = None) -> float:
 
 
 def halving_reaches(error: Array, miss: Array) -> float:
-    """Return the first reach at which the last 50 errors are below half of their misses; infinity without one.
+    """Return the first reach at which the last 50 errors sum to less than half of their misses; infinity without one.
+
+    A NaN error counts as its whole miss.
 
     Args:
         error, miss: (n,) degrees, of perturbed reaches, as for `relative_error`.

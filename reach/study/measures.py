@@ -65,7 +65,7 @@ WITHIN = (
 )
 # The late channel index is a mean over these, as in human data (Avraham et al. 2017).
 LATE_CHANNEL_TRIALS = 5
-# Measures of a time course within a hundred reaches or so.
+# Measures that assume learning within about 100 reaches.
 TIME_COURSE = ("N63", "A", "tau")
 # Blocks in which no error is seen.
 WITHOUT_ERROR = (CLAMP, UNSEEN, PROBED)

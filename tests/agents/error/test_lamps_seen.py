@@ -57,8 +57,10 @@ def test_lamps_and_sizes_are_kept_in_a_checkpoint(tmp_path: Path) -> None:
 
 
 def test_an_option_that_a_network_does_not_have_is_refused() -> None:
-    with pytest.raises(ValueError, match=r"network 'snn': expected options in \['lamps'\], got depth=3"):
+    with pytest.raises(ValueError, match=r"depth: network 'snn' expected settings in \[\], got depth=3"):
         make_learner("error-snn-stdp,depth=3", gym.make(GRAB))
+    with pytest.raises(ValueError, match=r"learner 'none,depth=3': expected no depth or width.* got \{'depth': 3\}"):
+        make_learner("none,depth=3", gym.make(GRAB))
     with pytest.raises(ValueError, match=r"depth: expected .* got 1"):
         make_learner("error-bp,depth=1", gym.make(GRAB))
 
@@ -66,5 +68,5 @@ def test_an_option_that_a_network_does_not_have_is_refused() -> None:
         cells = PlaceCells()
         return cells, mlp(cells.size, (8, 8), JOINTS, rng)
 
-    with pytest.raises(ValueError, match=r"network 'own': expected options in \[\], got lamps=2"):
+    with pytest.raises(ValueError, match=r"lamps: network 'own' expected settings in \[\], got lamps=2"):
         Network("own", "layers", own).build(np.random.default_rng(0), lamps=2)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 from itertools import pairwise
+from typing import Any
 
 import pytest
 import torch
@@ -11,8 +12,8 @@ from torch import nn
 
 from agents.networks.registry import NETWORKS
 from agents.rules.assign import assign_rule
-from agents.rules.layer_rules import KolenPollack, WeightMirror
-from agents.rules.layers import RuledLayer, RuledLinear, RuledNetwork
+from agents.rules.layer_rules import KolenPollack, RecursiveLeastSquares, WeightMirror
+from agents.rules.layers import RuledConv2d, RuledLayer, RuledLinear, RuledNetwork
 from agents.rules.registry import rules_for
 
 torch.set_num_threads(1)
@@ -117,8 +118,10 @@ def test_bp_is_autograd_s_gradient_with_two_heads(convolutional: bool) -> None:
     assert_same(gradients(ours, sum(ours.losses())), gradients(theirs, sum(theirs.losses())))
 
 
-@pytest.mark.parametrize("rule", LAYER_RULES)
-@pytest.mark.parametrize("convolutional", [False, True])
+@pytest.mark.parametrize(
+    ("rule", "convolutional"),
+    [(rule, False) for rule in LAYER_RULES] + [(rule, True) for rule in rules_for(NETWORKS["cnn"])],
+)
 def test_the_forward_pass_and_the_heads_steps_are_the_same_under_every_rule(rule: str, convolutional: bool) -> None:
     ours, theirs = (two_heads(name, convolutional) for name in (rule, None))
     by_rule, exact = gradients(ours, sum(ours.losses())), gradients(theirs, sum(theirs.losses()))
@@ -343,6 +346,40 @@ def test_sign_symmetry_with_magnitudes_of_the_weights_is_backprop(convolutional:
             # Feedback has the signs of the weights, whatever its own.
             layer.feedback_matrix().copy_(-layer.weight.detach())
     assert_same(gradients(ours, sum(ours.losses())), gradients(theirs, sum(theirs.losses())), 1e-5)
+
+
+def test_recursive_least_squares_keep_the_inverse_correlation_of_all_inputs() -> None:
+    rule, layer = RecursiveLeastSquares(noise=0.5, drift=0.0), RuledLinear(4, 3).double()
+    rule.prepare(layer)
+    values = torch.randn(20, 4, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    for value in values:
+        modulator = torch.randn(3, dtype=torch.float64)
+        before = layer.get_buffer("covariance").clone()
+        weight_step, bias_step = rule.normalised_step(layer, value[None], modulator.outer(value), modulator)
+        x = torch.cat([value, torch.ones(1)])
+        change = weight_step @ value + bias_step
+        # The change of the drive is the share of d that the Kalman gain has.
+        torch.testing.assert_close(change, modulator * (x @ before @ x) / (0.5 + x @ before @ x))
+    inputs = torch.cat([values, torch.ones(20, 1)], dim=1)
+    inverse = torch.linalg.inv(torch.eye(5) + inputs.T @ inputs / 0.5)
+    torch.testing.assert_close(layer.get_buffer("covariance"), inverse, rtol=1e-9, atol=1e-12)
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda: RecursiveLeastSquares(noise=-1.0), "RecursiveLeastSquares noise: expected .* got -1.0"),
+        (lambda: KolenPollack(decay=2.0), "KolenPollack decay: expected .* got 2.0"),
+        (lambda: WeightMirror(samples=0), "WeightMirror samples: expected .* got 0"),
+        (
+            lambda: RecursiveLeastSquares().prepare(RuledConv2d(2, 3, 3)),
+            "rule 'rls': expected linear layers, got Ruled",
+        ),
+    ],
+)
+def test_parameters_and_layers_that_a_rule_cannot_have_are_refused(make: Any, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        make()
 
 
 def test_a_weight_mirror_learns_the_weights_from_noise_alone() -> None:

@@ -20,7 +20,7 @@ from agents.rules.assign import alignment_degrees, assign_rule
 from agents.rules.layers import RuledLayer, RuledNetwork
 from agents.rules.registry import rules_for
 
-LAYER_RULES = rules_for(NETWORKS["mlp"])
+LAYER_RULES = rules_for(NETWORKS["cnn"])
 BATCH, SIDE, OUTPUTS = 6, 8, 3
 # What may stand between layers, by a number of channels or cells.
 BETWEEN_CONVOLUTIONS: list[Callable[[int], nn.Module]] = [
