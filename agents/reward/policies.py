@@ -314,6 +314,8 @@ class AveragedTQCPolicy(MultiInputPolicy):
 # that a checkpoint needs no running statistics.
 CENTRE = (0.10, 0.45, 1.0, 0.13, 0.55, 0.4, 1.9, -0.4, 0, 0, 0, 0.08, 0, 0, 0, -0.45, 0.5, -0.4, 0.5)
 SPREAD = (0.10, 0.10, 1.0, 0.07, 0.03, 0.3, 0.3, 0.3, 1, 1, 2, 0.02, 1, 1, 1, 0.2, 0.3, 0.3, 0.5)
+# Mean and spread of a lamp, which is 0 or 1.
+LAMP_CENTRE = 0.5
 SEEN_CUP = slice(3, 5)
 # The position in a goal; its other columns are the same in every goal.
 PLACE = slice(0, 2)
@@ -325,15 +327,17 @@ class ScaledObservation(BaseFeaturesExtractor):
     """Standardise the observation by fixed constants."""
 
     def __init__(self, observation_space: gym.spaces.Box) -> None:
-        """Make the extractor for observations (19,)."""
-        super().__init__(observation_space, features_dim=len(CENTRE))
+        """Make the extractor for observations (19 + lamps,)."""
+        size = observation_space.shape[0]
+        super().__init__(observation_space, features_dim=size)
+        lamps = (LAMP_CENTRE,) * (size - len(CENTRE))
         self.centre: torch.Tensor
         self.spread: torch.Tensor
-        self.register_buffer("centre", torch.tensor(CENTRE))
-        self.register_buffer("spread", torch.tensor(SPREAD))
+        self.register_buffer("centre", torch.tensor(CENTRE + lamps))
+        self.register_buffer("spread", torch.tensor(SPREAD + lamps))
 
     def forward(self, observation: torch.Tensor) -> torch.Tensor:
-        """Return the standardised batch (n, 19)."""
+        """Return the standardised batch (n, 19 + lamps)."""
         return (observation - self.centre) / self.spread
 
 
@@ -346,11 +350,12 @@ class ScaledGoal(BaseFeaturesExtractor):
 
     def __init__(self, observation_space: gym.spaces.Dict) -> None:
         """Make the extractor for the dictionary of `observation="goal"`."""
-        super().__init__(observation_space, features_dim=len(CENTRE) + 2)
-        self.scaled = ScaledObservation(cast(gym.spaces.Box, observation_space["observation"]))
+        scaled = ScaledObservation(cast(gym.spaces.Box, observation_space["observation"]))
+        super().__init__(observation_space, features_dim=scaled.features_dim + 2)
+        self.scaled = scaled
 
     def forward(self, observations: dict[str, torch.Tensor]) -> torch.Tensor:
-        """Return the features (n, 21) of a batch."""
+        """Return the features (n, 21 + lamps) of a batch."""
         goal, hand = (observations[name][:, PLACE] for name in ("desired_goal", "achieved_goal"))
         observation = observations["observation"].clone()
         observation[:, SEEN_CUP] = goal

@@ -404,7 +404,9 @@ class RewardSpikingLearner(TrialLearner[RewardTrial]):
         return learner
 
     def _require_usable(self, env: gym.Env[Any, Any] | VecEnv, senses: ObservationReader) -> None:
-        reward = env_attribute(env, "reward")
+        reward, lamps = env_attribute(env, "reward"), env_attribute(env, "context")
+        if lamps:
+            raise ValueError(f"env: expected context=0, since actor and critic see no lamps, got context={lamps}")
         if reward != "dense":
             raise ValueError(f"env: expected reward 'dense', which grades misses by distance, got {reward!r}")
 

@@ -14,6 +14,7 @@ from agents.networks import Network
 from agents.networks.layers import mlp
 from agents.networks.registry import JOINTS
 from agents.networks.sensory_cells import PlaceCells
+from agents.registry import find
 
 GRAB = "reach/CupGrab-v1"
 SEEING = ("error-mlp-bp", "error-lstm-bp", "error-memory-bp", "error-snn-stdp", "error-sparse-stdp")
@@ -45,6 +46,23 @@ def test_a_learner_refuses_another_number_of_lamps() -> None:
     with pytest.raises(ValueError, match=r"env: expected context=2, as the network was made for, got context=0"):
         model.set_env(gym.make(GRAB))
     make_learner("none", gym.make(GRAB, context=2)).set_env(gym.make(GRAB))
+
+
+@pytest.mark.parametrize("name", ["reward-ppo", "reward-sac-mlp-bp", "reward-tqc-mlp-bp"])
+def test_learners_from_reward_see_lamps(name: str) -> None:
+    options: dict[str, Any] = dict(find(name).env_options)
+    model = make_learner(name, gym.make(find(name).env_id, context=2, **options), seed=0)
+    env = gym.make(find(name).env_id, context=2, **options)
+    actions = [
+        model.predict(env.reset(seed=1, options={"context": lamps})[0], deterministic=True)[0]
+        for lamps in ((0, 0), (0, 1))
+    ]
+    assert not np.array_equal(*actions)
+
+
+def test_spiking_learners_from_reward_refuse_lamps() -> None:
+    with pytest.raises(ValueError, match="env: expected context=0, since actor and critic see no lamps, got context=2"):
+        make_learner("reward-snn-stdp", gym.make("reach/CupReach-v1", context=2))
 
 
 def test_lamps_and_sizes_are_kept_in_a_checkpoint(tmp_path: Path) -> None:
