@@ -31,7 +31,14 @@ LEARNER_COLOURS: Final = {
     "error-fa": OKABE_ITO["vermillion"],
     "error-ifa": OKABE_ITO["sky blue"],
     "error-shallow": OKABE_ITO["black"],
+    "error-sign": (112, 72, 178),
+    "error-kp": (178, 34, 52),
+    "error-weight-mirror": (90, 130, 30),
+    "error-node": (160, 110, 70),
+    "error-rls": (25, 25, 112),
     "error-stdp": OKABE_ITO["bluish green"],
+    "error-rate": (40, 150, 165),
+    "error-pre": (140, 84, 140),
     # The colour of the same rule without memory, darkened.
     "error-lstm-bp": (0, 56, 98),
     "error-lstm-dfa": (138, 88, 0),
@@ -53,7 +60,9 @@ ALGORITHM_TINTS: Final = {
 }
 TINT_SHARE: Final = 0.4
 # Share of grey in the colour of a learner whose network is not the usual one of its rule.
-NETWORK_GREYS: Final = {"retina": 0.35, "cnn": 0.6, "brain": 0.35, "sparse": 0.6, "structural": 0.2}
+NETWORK_GREYS: Final = {"retina": 0.35, "cnn": 0.6, "snn": 0.45, "brain": 0.3, "sparse": 0.5, "structural": 0.2}
+# Rules whose usual network is the spiking one.
+OF_SPIKES: Final = ("stdp", "hebb", "rate", "pre")
 # For a learner that is not listed above.
 SPARE_COLOURS: Final = (OKABE_ITO["vermillion"], OKABE_ITO["sky blue"], DARK_YELLOW, OKABE_ITO["black"])
 
@@ -130,7 +139,9 @@ def learner_rgb(learner: str) -> Colour:
     A full name has the colour of the short one. Another network adds grey, an algorithm that learns from reward its
     tint to the colour of the rule, and the ending `-hidden` lightens it.
     """
-    short = learner.removesuffix("-hidden").replace("-mlp-", "-").replace("-snn-", "-").replace("-eprop", "-dfa")
+    short = learner.removesuffix("-hidden").replace("-mlp-", "-").replace("-eprop", "-dfa")
+    if short.endswith(OF_SPIKES):
+        short = short.replace("-snn-", "-")
     colour = _usual_colour("reward-ppo" if short == "reward-bp" else short)
     if short != learner and learner.endswith("-hidden"):
         return blend(colour, WHITE, 0.45)
@@ -141,7 +152,9 @@ def _usual_colour(short: str) -> Colour:
     if short in LEARNER_COLOURS:
         return LEARNER_COLOURS[short]
     teacher, _, rest = short.partition("-")
-    network, _, rule = rest.rpartition("-")
+    rules = [name.removeprefix("error-") for name in LEARNER_COLOURS if f"-{rest}".endswith(name.removeprefix("error"))]
+    rule = max(rules, key=len, default=rest.rpartition("-")[2])
+    network = rest.removesuffix(rule).removesuffix("-")
     of_rule, tint = LEARNER_COLOURS.get(f"error-{rule}"), ALGORITHM_TINTS.get(network or "ppo")
     if teacher == "reward" and of_rule is not None and tint is not None:
         return blend(of_rule, tint, TINT_SHARE)

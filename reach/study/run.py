@@ -490,11 +490,12 @@ def weights_of(model: Model) -> dict[str, NDArray[Any]]:
 
 
 def moved(before: dict[str, NDArray[Any]], model: Model) -> dict[str, float]:
-    """Return how far each layer has moved: the norm of the change of its weights over their norm before; NaN from 0."""
+    """Return how far each layer has moved: the norm of the change of its weights over their norm before, if not 0."""
     now = weights_of(model)
     return {
-        f"movement_{layer}": float(np.linalg.norm(now[layer] - weights)) / (float(np.linalg.norm(weights)) or math.nan)
+        f"movement_{layer}": float(np.linalg.norm(now[layer] - weights)) / float(np.linalg.norm(weights))
         for layer, weights in before.items()
+        if np.any(weights)
     }
 
 
