@@ -62,8 +62,6 @@ gallery: $(INSTALLED)
 	$(BIN)/python scripts/watch.py --learner error-stdp --trial 24 --png docs/pictures/raster.png
 	$(BIN)/python scripts/watch.py --learner error-dfa --protocol prism --first 20 --last 25 --no-network --no-errors \
 		--size 480 480 --speed 2 --video docs/pictures/prism.gif
-	$(BIN)/python scripts/compare.py --preset paper --protocols rotation30 --no-films --out runs/gallery
-	$(BIN)/python scripts/figure.py comparison --study runs/gallery
 
 # Fails on a dead link or a missing page.
 docs: $(INSTALLED)

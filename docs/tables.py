@@ -9,12 +9,6 @@ import pandas as pd
 RESULTS = Path(__file__).with_name("results")
 # Head of a column, protocol, metric, factor, and decimals.
 Column = tuple[str, str, str, float, int]
-ROTATION: tuple[Column, ...] = (
-    ("rotation by 30°: L30", "rotation30", "L30", 100.0, 0),
-    ("N63, reaches", "rotation30", "N63", 1.0, 1),
-    ("after-effect", "rotation30", "after_effect", 100.0, 0),
-    ("prism: L30", "prism", "L30", 100.0, 0),
-)
 DEEP: tuple[Column, ...] = (
     ("left at the end", "context16", "late_error", 100.0, 0),
     ("reaches to a half", "context16", "halving_reaches", 1.0, 0),
@@ -47,11 +41,6 @@ def table(file: Path, columns: tuple[Column, ...]) -> list[str]:
     return lines
 
 
-def rotation() -> list[str]:
-    """README's table of the standard preset: what the read-out alone can learn."""
-    return table(RESULTS / "standard-summary.csv", ROTATION)
-
-
 def deep() -> list[str]:
     """README's table of the rules preset: four hidden layers and 16 lamps."""
     return table(RESULTS / "rules-summary.csv", DEEP)
@@ -63,4 +52,4 @@ def spiking() -> list[str]:
 
 
 if __name__ == "__main__":
-    print("\n".join([*deep(), "", *spiking(), "", *rotation()]))
+    print("\n".join([*deep(), "", *spiking()]))
