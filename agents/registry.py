@@ -243,9 +243,9 @@ def learners() -> dict[str, Learner]:
     entries = [_error_learner(Spec(NONE), "feedback only, nothing is learned", {})]
     for network in NETWORKS.values():
         for rule in rules_for(network):
-            usual = ERROR_DESCRIPTIONS.get(rule, "learns from its seen error")
-            usual = ERROR_DESCRIPTIONS.get(f"{network.cells}-{rule}", usual)
-            description = ERROR_DESCRIPTIONS.get(f"{network.name}-{rule}", usual)
+            keys = (f"{network.name}-{rule}", f"{network.cells}-{rule}", rule)
+            described = (ERROR_DESCRIPTIONS[key] for key in keys if key in ERROR_DESCRIPTIONS)
+            description = next(described, "learns from its seen error")
             if network.note:
                 description += f"; {network.note}"
             spec = Spec("error", network.name, rule)
@@ -310,9 +310,9 @@ def find(text: str, **settings: Any) -> Learner:
         rules = [other.removeprefix(f"{prefix}-") for other in known if other.startswith(f"{prefix}-")]
         if rules and any(other.endswith(f"-{rule}") for other in known):
             place = "reward" if prefix.startswith("reward") else prefix.removeprefix("error-")
-            cells = "spiking" if prefix == "reward-snn" else "layers"
-            refused = RULES[rule, cells].refused.get(place) if (rule, cells) in RULES else None
-            reason = f"; {refused}" if refused else ""
+            known_rule = RULES.get((rule, "spiking" if prefix == "reward-snn" else "layers"))
+            refused = {} if known_rule is None else known_rule.refused
+            reason = f"; {refused[place]}" if place in refused else ""
             raise ValueError(
                 f"unknown learner {name!r}: {prefix} expected one of the rules {rules}, got {rule!r}{reason}"
             )

@@ -18,6 +18,8 @@ from types import FrameType
 from typing import TypeVar
 
 T = TypeVar("T")
+# Width of the list of learners where nobody reads it from a terminal.
+LIST_COLUMNS = 120
 SCRIPT = Path(getattr(sys.modules["__main__"], "__file__", None) or "")
 
 
@@ -99,7 +101,8 @@ def print_learners() -> None:
     for name, learner in learners().items():
         others = [alias for alias, full in aliases().items() if full == name]
         table.add_row(name, ", ".join(others), learner.description)
-    Console().print(table)
+    # A file or a pipe has no width.
+    Console(width=None if sys.stdout.isatty() else LIST_COLUMNS).print(table)
     print("Error learners may end in -hidden: after training, the read-out is fixed. Settings follow a name:")
     print("  error-mlp-bp,hidden_rate=0.5,plastic=hidden")
 

@@ -141,7 +141,7 @@ class Compare:
     def __post_init__(self) -> None:
         grids = PRESETS[self.preset]
         if self.learners is not None or self.protocols is not None:
-            if len(grids) > 1 and self.preset != "standard" and None in (self.learners, self.protocols):
+            if len({grid.learners for grid in grids}) > 1 and None in (self.learners, self.protocols):
                 raise SystemExit(
                     f"--preset {self.preset}: expected --learners and --protocols together, got one of them"
                 )

@@ -25,7 +25,7 @@ Array = NDArray[np.float64]
 
 # Metres that weigh as much as one unit of a change of the hand.
 UNITS_M = np.array([1.0, 1.0, TURN_WEIGHT_M])
-# Streams of random numbers beside that of the network's weights.
+# Random streams of their own, so that drawing from them does not change the network's weights.
 RANDOM_STREAM, BABBLE_STREAM = 1, 2
 # In its first reaches a learner babbles: it goes to random postures, this far from the network's in each joint.
 BABBLED_REACHES = 50

@@ -35,6 +35,17 @@ Array = NDArray[np.float64]
 Plastic = Literal["all", "hidden"]
 
 
+def rms(values: Array) -> float:
+    """Return the root mean square of values (n,)."""
+    return float(np.sqrt(np.mean(values * values)))
+
+
+def scale_to_error(modulator: Array, error: Array) -> float:
+    """Return the factor that gives a modulator (cells,) the root mean square of an error (n,); 1 for one of 0."""
+    size = rms(modulator)
+    return rms(error) / size if size > 0.0 else 1.0
+
+
 class SensoryCells(Protocol):
     """Cells that turn the visual input into activity, and do not learn."""
 

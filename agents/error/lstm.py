@@ -9,7 +9,7 @@ import math
 
 import numpy as np
 
-from agents.error.feedforward import Array, FeedForward, SensoryCells
+from agents.error.feedforward import Array, FeedForward, SensoryCells, scale_to_error
 from agents.networks.lstm import LSTMCells, LSTMState
 from agents.networks.registry import JOINTS, Sees
 from agents.rules.assign import degrees_of_cosine
@@ -111,8 +111,7 @@ class LSTMFeedForward(FeedForward):
     def _signal(self, error: Array) -> Array:
         """Return the modulator (cells,) of the cells' output, with the root mean square of the error."""
         signal: Array = error @ (self.readout if self.feedback is None else self.feedback)
-        rms = math.sqrt(float(np.mean(signal * signal)))
-        return signal * (math.sqrt(float(np.mean(error * error))) / rms) if rms > 0.0 else signal
+        return signal * scale_to_error(signal, error)
 
     def _step(self, eligible: RecurrentEligible, error: Array) -> Array | None:
         """Return modulator x eligibility of the cells' synapses, (sources, 4 x cells); None if they do not learn."""

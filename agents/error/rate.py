@@ -11,7 +11,7 @@ from torch import nn
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import flop_registry
 
-from agents.error.feedforward import Array, FeedForward, Plastic, SensoryCells
+from agents.error.feedforward import Array, FeedForward, Plastic, SensoryCells, rms
 from agents.networks.perceptron import respond_with_layer
 from agents.networks.registry import JOINTS, Sees
 from agents.networks.sensory_cells import PlaceCells
@@ -153,7 +153,7 @@ class RateFeedForward(FeedForward):
             posture = module(posture)
         plastic = self._plastic_layers()
         values = [value for layer in plastic for value in layer.parameters()]
-        self._ruled.modulator_rms = float(np.sqrt(np.mean(error * error)))
+        self._ruled.modulator_rms = rms(error)
         steps = torch.autograd.grad(posture, values, lacking, allow_unused=True)
         self._errors += 1
         if self._keeps_modulators:

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from agents.error.feedforward import Array, FeedForward, SensoryCells
+from agents.error.feedforward import Array, FeedForward, SensoryCells, scale_to_error
 from agents.networks.registry import JOINTS, Sees
 from agents.networks.sensory_cells import ComplexCells, PlaceCells
 from agents.reaching.controller import CONTROL_STEP_MS
@@ -90,7 +90,7 @@ class SpikingEligible:
     """What a step needs of a reach.
 
     Attributes:
-        spikes: what the rule returned as eligible.
+        spikes: result of the rule's `eligible`.
         before_hz: mean rates of the presynaptic cells (axons,), Hz, by projection.
     """
 
@@ -270,10 +270,9 @@ class SpikingFeedForward(FeedForward):
 
     def _matched(self, step: Step, error: Array) -> Step:
         """Return a step whose modulators have the root mean square of the error, if the rule takes one."""
-        size = rms(step.modulator)
-        if self._rule.error == "none" or size == 0.0:
+        if self._rule.error == "none":
             return step
-        scale = rms(error) / size
+        scale = scale_to_error(step.modulator, error)
         return Step(step.change * scale, step.modulator * scale)
 
     def _fans(self) -> tuple[Array, Array]:
@@ -337,11 +336,6 @@ class SpikingFeedForward(FeedForward):
     def limits(self) -> dict[str, tuple[float, float]]:
         """Return the lowest and highest value of those arrays that have limits, by name."""
         return self.circuit.limits()
-
-
-def rms(values: Array) -> float:
-    """Return the root mean square of values (n,)."""
-    return math.sqrt(float(values @ values) / len(values))
 
 
 def snn(rng: np.random.Generator, lamps: int = 0) -> tuple[SensoryCells, dict[str, Any]]:

@@ -31,7 +31,7 @@ from torch import nn
 
 from agents.rules.assign import alignment_degrees, assign_rule
 from agents.rules.layers import RuledNetwork
-from agents.rules.registry import RULES, rule_for
+from agents.rules.registry import rule_from_reward
 
 if TYPE_CHECKING:
     from reach.snapshot import Route, Snapshot
@@ -137,9 +137,6 @@ def _apply_rule(root: nn.Module, policy: Any, stream: int, chains: dict[str, lis
     Feedback weights are seeded by torch's seed and draw nothing from torch.
     """
     seed = np.random.SeedSequence([torch.initial_seed() % 2**63, FEEDBACK_STREAM, stream]).generate_state(1)[0]
-    refused = getattr(RULES.get((policy.rule, "layers")), "refused", {})
-    if "reward" in refused:
-        raise ValueError(f"rule: expected one that learns from reward, got {policy.rule!r}: {refused['reward']}")
     space = policy.observation_space
     is_image = isinstance(space, spaces.Box) and len(space.shape) == 3
     return assign_rule(
@@ -173,7 +170,7 @@ class _Ruled:
         """
         if kwargs.get("use_sde"):
             raise ValueError("use_sde: expected False, got True: no rule applies to its noise")
-        self.rule = rule_for(rule, "layers").name
+        self.rule = rule_from_reward(rule, "layers").name
         super().__init__(*args, **kwargs)
         for part in (self, getattr(self, "actor", None), getattr(self, "critic", None)):
             for network in getattr(part, "rule_networks", ()):

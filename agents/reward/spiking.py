@@ -42,7 +42,7 @@ from agents.networks.sensory_cells import PlaceCells
 from agents.reaching.controller import CONTROL_STEP_MS, PREPARATION_S, PREPARATION_STEPS, Array, Reach
 from agents.reaching.senses import ObservationReader
 from agents.registry import find
-from agents.rules.registry import rule_for
+from agents.rules.registry import rule_from_reward
 from agents.rules.spiking import SpikingRule
 from agents.settings import LOG_SETTINGS, SEED, Setting, check_settings
 from agents.spiking.circuit import SpikingCircuit
@@ -135,10 +135,8 @@ class SpikingActorCritic:
             ValueError: there is no such rule, it cannot learn from reward, or a pair of spikes causes more depression
                 than potentiation under it.
         """
-        named: SpikingRule = rule_for(rule, "spiking")
-        if "reward" in named.refused:
-            raise ValueError(f"rule: expected one that learns from reward, got {rule!r}: {named.refused['reward']}")
-        self._rule, stdp = named, PairSTDP(**named.stdp)
+        self._rule: SpikingRule = rule_from_reward(rule, "spiking")
+        stdp = PairSTDP(**self._rule.stdp)
         if stdp.depression >= 1.0:
             raise ValueError(f"depression of rule {rule!r}: expected below 1, got {stdp.depression:g}")
         self.rate, self.critic_rate = rate, critic_rate

@@ -109,6 +109,8 @@ def assign_rule(
             below = layer
     for network in networks.values():
         _record_conditions(network)
+        for layer in network.layers.values():
+            rule.prepare(layer)
         _draw_feedback(network, generator, example)
     return list(networks.values())
 
@@ -198,7 +200,6 @@ def _draw_feedback(network: RuledNetwork, generator: torch.Generator, example: t
         outputs[head] = last.out_features
     feedback = network.rule.feedback
     for name, layer in network.layers.items():
-        network.rule.prepare(layer)
         is_second = network.is_fed_by_first(layer)
         if layer.place.below is None or feedback == "none" or (feedback == "second" and not is_second):
             continue

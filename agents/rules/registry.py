@@ -89,6 +89,18 @@ def rules_from_reward(network: Network) -> tuple[str, ...]:
     return tuple(name for name in rules_for(network) if "reward" not in rule_for(name, network.cells).refused)
 
 
+def rule_from_reward(name: str, cells: str) -> Any:
+    """Return the rule of a name, or alias, for a kind of cells that learn from reward.
+
+    Raises:
+        ValueError: no such rule changes these cells, or it cannot learn from reward.
+    """
+    rule = rule_for(name, cells)
+    if "reward" in rule.refused:
+        raise ValueError(f"rule: expected one that learns from reward, got {name!r}: {rule.refused['reward']}")
+    return rule
+
+
 def rule_for(name: str, cells: str) -> Any:
     """Return the rule of a name, or alias, for a kind of cells: of their class in `BASES`.
 

@@ -12,7 +12,7 @@ slope does.
 | rule | eligibility | modulator of hidden cells, B e |
 |---|---|---|
 | `stdp` | pairs / (r_j + RATE_HALF_HZ) | broadcast |
-| `rate` | x_i r_j / (r_j + RATE_HALF_HZ): what is left of `stdp` without the times of spikes | broadcast |
+| `rate` | x_i r_j / (r_j + RATE_HALF_HZ): `stdp` without the times of spikes | broadcast |
 | `pre` | x_i: whether the cell after the synapse fires does not count | broadcast |
 | `shallow` | as `stdp` | none: hidden synapses keep their first weights |
 | `hebb` | as `stdp` | 1, whatever the error |

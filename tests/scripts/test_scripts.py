@@ -58,7 +58,7 @@ def test_help_and_a_list_of_learners_are_given(run_here: Callable[..., subproces
         done = run_here(f"scripts/{name}.py", "--list")
         assert done.returncode == 0
         assert "error-lstm-dfa" in done.stdout
-        assert "learns from" in " ".join(done.stdout.split())
+        assert "learns from reward alone" in " ".join(done.stdout.split())
 
 
 def test_train_then_watch(tmp_path: Path, run_here: Callable[..., subprocess.CompletedProcess[str]]) -> None:

@@ -12,6 +12,7 @@ import numpy as np
 import pandas as pd
 from markupsafe import Markup
 
+from reach.measures.series import HALVING_WINDOW
 from reach.protocols import PERTURBED
 from reach.study.measures import lamps_decide
 from reach.study.people.human_data import facts
@@ -34,7 +35,7 @@ from reach.study.statistics import mean_band, performance_profile
 BLOCK_TITLES = {"baseline": "before", "washout": "after", "relearned": "again", "clamp": "clamped"}
 UNPERTURBED = ("baseline", "washout", "clamp", "unseen", "probed")
 FIRST, LAST = 4, 10  # reaches of a block whose means are in the table
-WINDOW_REACHES = 50  # of a learning curve in which lamps tell the side
+WINDOW_REACHES = HALVING_WINDOW  # of a learning curve in which lamps tell the side
 TABLED_BLOCKS = 6  # the table covers so many blocks of a schedule
 CORRECTION_TIME = "correction_time_s"
 VALUE_COLUMNS = ("at", "value", "low", "high")
