@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -16,6 +17,7 @@ from agents.networks.perceptron import respond_with_layer
 from agents.networks.registry import JOINTS, Sees
 from agents.networks.sensory_cells import PlaceCells
 from agents.rules.assign import alignment_degrees, assign_rule
+from agents.rules.chain import Step, chain_steps, is_chain
 from agents.rules.layers import RuledLayer, RuledLinear
 from agents.rules.rule import LayerRule
 from reach.snapshot import ErrorPath, Layer, LayerSignal, Snapshot
@@ -74,9 +76,11 @@ class RateFeedForward(FeedForward):
         (self._ruled,) = assign_rule(
             network, rule, {HEAD: [network]}, generator=generator, example=example, updates_feedback=True
         )
-        # Layers that hold copies of weights and biases, and whether the copies are up to date.
-        self._layers = compiled_layers(network)
-        self._is_copied = False
+        self._is_chain = is_chain(network)
+        if self._is_chain:
+            # The transposed weights are contiguous: compiled code uses them, and its sums over inputs vectorise.
+            for layer in self._ruled_layers().values():
+                layer.weight.data = layer.weight.data.t().contiguous().t()
         self._steps_macs: dict[Plastic, int] = {}
         with torch.no_grad(), Multiplications() as counted:
             network(example)
@@ -94,20 +98,19 @@ class RateFeedForward(FeedForward):
 
     def begin(self) -> ForwardCache:
         """Return an empty cache."""
-        self._copy_weights()
         return ForwardCache()
 
     @property
     def is_compiled(self) -> bool:
         """Return whether the network has place cells and linear layers with tanh between them."""
-        return self._layers is not None and isinstance(self.cells, PlaceCells)
+        return self._is_chain and isinstance(self.cells, PlaceCells)
 
     def compiled(self, state: ForwardCache, lamps: Array) -> tuple[Any, Any, Any]:
         """Return the place cells, which write to the cache's activity, and the layers."""
         assert isinstance(self.cells, PlaceCells)
         places = self.cells.compiled(lamps)
         state.activity = places[-1]
-        return places, self._layers, None
+        return places, self._compiled_layers(), None
 
     def end_play(self, state: ForwardCache, steps: int) -> None:
         """Count the passes of a reach in compiled code."""
@@ -136,41 +139,43 @@ class RateFeedForward(FeedForward):
 
         The modulators of every layer have the root mean square of the error, so that a rule is not fast because its
         signals are large. Normalised steps (Nagumo and Noda 1967, IEEE Trans. Automatic Control 12:282) give a rate the
-        same meaning for layers of any size (`RuledLayer.step_power`); the layers share the rate.
+        same meaning for layers of any size (`RuledLayer.take_step`); the layers share the rate.
 
         Args:
             eligible: (cells.size,), the input.
             error: (3,) rad, what the posture lacked. The step goes along it, not against it.
             rate: share of the error to correct.
         """
-        activity = _as_tensor(eligible)[None]
-        lacking = _as_tensor(error)[None]
-        inputs: dict[RuledLayer, torch.Tensor] = {}
-        posture = activity
-        for module in self.network:
-            if isinstance(module, RuledLayer):
-                inputs[module] = posture.detach()
-            posture = module(posture)
-        plastic = self._plastic_layers()
-        values = [value for layer in plastic for value in layer.parameters()]
+        if not np.any(error):
+            return
+        activity, lacking = _as_tensor(eligible)[None], _as_tensor(error)[None]
         self._ruled.modulator_rms = rms(error)
-        steps = torch.autograd.grad(posture, values, lacking, allow_unused=True)
+        steps = chain_steps(self.network, activity, lacking) if self._is_chain else self._steps(activity, lacking)
+        plastic = self._plastic_layers()
+        steps = [step for step in steps if step.layer in plastic]
         self._errors += 1
         if self._keeps_modulators:
             # The step of a bias is the modulator of its cell times its slope.
-            by_layer = zip(plastic, steps[1::2], strict=True)
-            self._modulators = error, {layer: step.numpy().copy() for layer, step in by_layer if step is not None}
-        changed = 0
+            self._modulators = error, {step.layer: step.bias.numpy().copy() for step in steps}
         with torch.no_grad(), self._ruled.updating_feedback():
-            for layer, *gradients in zip(plastic, steps[::2], steps[1::2], strict=True):
-                if gradients[0] is None or not bool(torch.any(gradients[1])):
-                    continue
-                normalised = self._ruled.rule.normalised_step(layer, inputs[layer], *gradients)
-                for parameter, step in zip(layer.parameters(), normalised, strict=True):
-                    parameter.add_(step, alpha=rate / len(plastic))
-                    changed += parameter.numel()
+            for step in steps:
+                step.layer.take_step(step.value, step.weight, step.bias, rate / len(plastic))
+        changed = sum(parameter.numel() for step in steps for parameter in step.layer.parameters())
         self._count(weight_updates=changed, learning_macs=self._step_macs(activity))
-        self._is_copied = False
+
+    def _steps(self, value: torch.Tensor, error: torch.Tensor) -> Iterator[Step]:
+        """Yield the step of each plastic layer that receives an error (1, outputs), by autograd."""
+        inputs: dict[RuledLayer, torch.Tensor] = {}
+        for module in self.network:
+            if isinstance(module, RuledLayer):
+                inputs[module] = value.detach()
+            value = module(value)
+        plastic = self._plastic_layers()
+        parameters = [parameter for layer in plastic for parameter in layer.parameters()]
+        gradients = torch.autograd.grad(value, parameters, error, allow_unused=True)
+        for layer, weight, bias in zip(plastic, gradients[::2], gradients[1::2], strict=True):
+            if weight is not None and bool(torch.any(bias)):
+                yield Step(layer, inputs[layer], weight, bias)
 
     def alignment(self) -> dict[str, float]:
         """Return the angle, degrees, between the last step and the gradient, by hidden layer."""
@@ -229,24 +234,23 @@ class RateFeedForward(FeedForward):
 
     def _forward(self, activity: Array) -> Array:
         """Return the network's output; for plain layers without torch, whose calls take longer than the products."""
-        if self._layers is None:
+        if not self._is_chain:
             with torch.no_grad():
                 output: Array = self.network(_as_tensor(activity)).numpy()
             return output
-        if not self._is_copied:
-            self._copy_weights()
-        values, read_out = activity, self._layers[-1]
-        for layer in self._layers:
-            respond_with_layer(*layer[:2], values, layer[2], layer is read_out)
-            values = layer[2]
-        return values.copy()
+        values = activity
+        *hidden, read_out = self._compiled_layers()
+        for weight, bias, outputs in hidden:
+            respond_with_layer(weight, bias, values, outputs, False)
+            values = outputs
+        respond_with_layer(*read_out[:2], values, read_out[2], True)
+        return read_out[2]
 
-    def _copy_weights(self) -> None:
-        """Copy weights and biases, as they are now, to the compiled layers."""
-        linear = [module for module in self.network if isinstance(module, nn.Linear)]
-        for module, (weight, bias, _) in zip(linear, self._layers or (), strict=self._layers is not None):
-            weight[...], bias[...] = module.weight.detach().numpy().T, module.bias.detach().numpy()
-        self._is_copied = True
+    def _compiled_layers(self) -> tuple[tuple[Array, Array, Array], ...]:
+        """Return the layers of `perceptron.respond`: views of transposed weights and biases, and arrays for outputs."""
+        layers = cast("list[RuledLinear]", list(self._ruled_layers().values()))
+        arrays = [(layer.weight.detach().numpy().T, layer.bias.detach().numpy()) for layer in layers]
+        return tuple((weight, bias, np.empty_like(bias)) for weight, bias in arrays)
 
     def _step_macs(self, activity: torch.Tensor) -> int:
         """Return the multiply-accumulates of a step beyond the forward pass; counted once for each `plastic`."""
@@ -261,18 +265,6 @@ class RateFeedForward(FeedForward):
     def _plastic_layers(self) -> list[RuledLayer]:
         layers = list(self._ruled_layers().values())
         return layers[:-1] if self.plastic == "hidden" else layers
-
-
-def compiled_layers(network: nn.Sequential) -> tuple[tuple[Array, Array, Array], ...] | None:
-    """Return the layers of `perceptron.respond`, to which weights and biases have to be copied.
-
-    There are none for networks other than linear layers with tanh between them.
-    """
-    kinds = [nn.Linear if place % 2 == 0 else nn.Tanh for place in range(len(network))]
-    if len(network) % 2 == 0 or not all(isinstance(module, kind) for module, kind in zip(network, kinds, strict=True)):
-        return None
-    sizes = [(layer.in_features, layer.out_features) for layer in network if isinstance(layer, nn.Linear)]
-    return tuple((np.zeros((inputs, cells)), np.zeros(cells), np.zeros(cells)) for inputs, cells in sizes)
 
 
 def _as_tensor(values: Array) -> torch.Tensor:

@@ -82,18 +82,16 @@ class RecursiveLeastSquares(Backpropagation):
         size, weight = layer.weight.shape[1] + 1, layer.weight
         layer.register_buffer("covariance", torch.eye(size, dtype=weight.dtype, device=weight.device))
 
-    def normalised_step(
-        self, layer: RuledLayer, value: Tensor, weight_step: Tensor, bias_step: Tensor
-    ) -> tuple[Tensor, Tensor]:
-        """Return d K for weights and biases, and change P."""
+    def normalised_input(self, layer: RuledLayer, value: Tensor) -> tuple[Tensor, float]:
+        """Return K, in its parts for weights and biases, and change P."""
         covariance = layer.get_buffer("covariance")
         x = value.new_ones(len(covariance))
-        x[:-1] = value[0]
+        x[:-1] = value
         direction = covariance @ x
         gain = direction / (self.noise + x @ direction)
-        covariance.sub_(gain.outer(direction))
+        covariance.addr_(gain, direction, alpha=-1.0)
         covariance.diagonal().add_(self.drift)
-        return bias_step.outer(gain[:-1]), bias_step * gain[-1]
+        return gain[:-1], float(gain[-1])
 
 
 class FeedbackAlignment(LayerRule):
@@ -187,8 +185,9 @@ class WeightMirror(FeedbackAlignment):
             return
         weight = layer.weight.flatten(1)
         noise = _noise((self.samples, weight.shape[1]), weight, _generator(layer.feedback_matrix()))
-        correlation = (noise @ weight.T).T @ noise / self.samples
-        layer.feedback_matrix().lerp_(correlation.reshape(layer.weight.shape), self.rate)
+        response = noise @ weight.T
+        matrix = layer.feedback_matrix().view_as(weight)
+        matrix.addmm_(response.T, noise, beta=1.0 - self.rate, alpha=self.rate / self.samples)
 
 
 class DirectFeedbackAlignment(LayerRule):

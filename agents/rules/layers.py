@@ -292,8 +292,9 @@ class RuledLayer(nn.Module, ABC):
     def output(self, value: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
         """Return the output for an input by given weights; without bias, also its change for a change of the input."""
 
-    def step_power(self, value: Tensor, weight_step: Tensor, bias_step: Tensor) -> float:
-        """Return the divisor of a step that brings the cells' drive nearest to their modulator times slope.
+    @abstractmethod
+    def take_step(self, value: Tensor, weight_step: Tensor | None, bias_step: Tensor, share: float) -> None:
+        """Change weights and biases so that the drive of the cells changes by a share of their modulator times slope.
 
         With x a kernel's input and d the modulator times slope, at each place where the kernel is laid, the step is
         dW = sum d x^T and db = sum d over the places, and changes the drives by y = dW x + db. |d - y / p|^2 is least
@@ -301,12 +302,14 @@ class RuledLayer(nn.Module, ABC):
         that p = 1 + |x|^2, and y / p is d. A kernel that meets equal inputs with different modulators elsewhere cannot
         satisfy all, and what they have in common is counted once.
 
+        Learners by seen error call it, under `torch.no_grad`. The optimiser of an algorithm makes steps of its own.
+
         Args:
             value: input (1, ...) of the layer.
-            weight_step, bias_step: in the shapes of weights and biases, not all 0.
+            weight_step, bias_step: gradients by the rule, in the shapes of weights and biases, not all 0. A linear
+                layer does not need `weight_step`, which is d x^T.
+            share: of the modulators.
         """
-        change = self.output(value, weight_step, bias_step)
-        return float(change.square().sum() / (weight_step.square().sum() + bias_step.square().sum()))
 
     @abstractmethod
     def gradients(self, error: Tensor, value: Tensor, weight: Tensor, wanted: list[bool]) -> Gradients:
@@ -405,9 +408,12 @@ class RuledLinear(RuledLayer, nn.Linear):
         """Return (..., outputs) for (..., inputs)."""
         return functional.linear(value, weight, bias)
 
-    def step_power(self, value: Tensor, weight_step: Tensor, bias_step: Tensor) -> float:
-        """Return 1 + |x|^2."""
-        return 1.0 + float(value.square().sum())
+    def take_step(self, value: Tensor, weight_step: Tensor | None, bias_step: Tensor, share: float) -> None:
+        """Change the drive by the share of d, or what the rule's `normalised_input` makes of it."""
+        normalised, of_bias = self.place.network.rule.normalised_input(self, value[0])
+        assert self.bias is not None
+        self.weight.addr_(bias_step, normalised, alpha=share)
+        self.bias.add_(bias_step, alpha=share * of_bias)
 
     def gradients(self, error: Tensor, value: Tensor, weight: Tensor, wanted: list[bool]) -> Gradients:
         """Return the gradients by weights and bias, summed over the batch."""
@@ -434,6 +440,15 @@ class RuledConv2d(RuledLayer, nn.Conv2d):
     def output(self, value: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
         """Return the convolution."""
         return cast(Tensor, self._conv_forward(value, weight, bias))
+
+    def take_step(self, value: Tensor, weight_step: Tensor | None, bias_step: Tensor, share: float) -> None:
+        """Change the drive as near to the share of d as the direction of the step allows."""
+        assert weight_step is not None
+        assert self.bias is not None
+        change = self.output(value, weight_step, bias_step)
+        power = float(change.square().sum() / (weight_step.square().sum() + bias_step.square().sum()))
+        self.weight.add_(weight_step, alpha=share / power)
+        self.bias.add_(bias_step, alpha=share / power)
 
     def gradients(self, error: Tensor, value: Tensor, weight: Tensor, wanted: list[bool]) -> Gradients:
         """Return the gradients by kernels and bias, summed over batch and places."""
@@ -475,7 +490,7 @@ class _RuledPass(Function):
 
 def _rms(value: Tensor) -> float:
     """Return the root mean square of a tensor."""
-    return math.sqrt(float(value.square().mean()))
+    return float(torch.linalg.vector_norm(value)) / math.sqrt(value.numel())
 
 
 def passes_before(value: Tensor, network: RuledNetwork) -> tuple[LayerPass, ...]:

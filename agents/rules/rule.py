@@ -101,18 +101,18 @@ class LayerRule(Rule):
     def prepare(self, layer: Any) -> None:
         """Register what the rule keeps in a layer, an `agents.rules.layers.RuledLayer`, as buffers. Called once."""
 
-    def normalised_step(self, layer: Any, value: Any, weight_step: Any, bias_step: Any) -> tuple[Any, Any]:
-        """Return the steps of weights and biases after which the cells' drive has changed by d, or nearest to it.
+    def normalised_input(self, layer: Any, value: Any) -> tuple[Any, float]:
+        """Return k (inputs,) and b for the input x (inputs,) of a linear layer.
 
-        Learners by seen error call it, under `torch.no_grad`. The optimiser of an algorithm makes steps of its own.
+        Learners by seen error change the weights by d k^T and the biases by b d. The drive changes by d if k is
+        x / (1 + |x|^2) and b is 1 / (1 + |x|^2).
 
         Args:
-            layer: an `agents.rules.layers.RuledLayer`.
-            value: its input (1, ...).
-            weight_step, bias_step: gradients by the rule, modulator x eligibility, not all 0.
+            layer: an `agents.rules.layers.RuledLinear`, under `torch.no_grad`.
+            value: x.
         """
-        power = layer.step_power(value, weight_step, bias_step)
-        return weight_step / power, bias_step / power
+        power = 1.0 + float(value.dot(value))
+        return value / power, 1.0 / power
 
     def update_feedback(self, layer: Any, change: Any) -> None:
         """Update a layer's feedback after a weight change. Called if `modifies` has "feedback".

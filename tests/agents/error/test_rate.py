@@ -8,13 +8,13 @@ import numpy as np
 import pytest
 import torch
 from torch import nn
-from torch.func import functional_call
 
 from agents.error.learner import make_feedforward
 from agents.error.rate import RateFeedForward
 from agents.networks.layers import mlp
 from agents.networks.registry import NETWORKS
 from agents.networks.sensory_cells import PlaceCells
+from agents.rules.assign import assign_rule
 from agents.rules.layer_rules import KolenPollack
 from agents.rules.layers import RuledConv2d, RuledLayer, RuledLinear
 from agents.rules.registry import rules_for
@@ -25,35 +25,40 @@ def step_of(layer: RuledLayer, value: torch.Tensor, modulator: torch.Tensor) -> 
     return weight_step, bias_step
 
 
+def change_of_drive(
+    layer: RuledLayer, value: torch.Tensor, modulator: torch.Tensor, share: float = 1.0
+) -> torch.Tensor:
+    before, step = layer(value).detach(), step_of(layer, value, modulator)
+    with torch.no_grad():
+        layer.take_step(value, *step, share)
+    return layer(value).detach() - before
+
+
 def drawn(*shape: int) -> torch.Tensor:
     return torch.from_numpy(np.random.default_rng(sum(shape)).normal(size=shape))
 
 
 def test_a_linear_layer_changes_by_exactly_its_modulator() -> None:
-    layer, value, modulator = RuledLinear(7, 4, dtype=torch.float64), drawn(1, 7), drawn(1, 4)
-    weight_step, bias_step = step_of(layer, value, modulator)
-    length = 1.0 / layer.step_power(value, weight_step, bias_step)
-    change = functional_call(layer, {"weight": weight_step, "bias": bias_step}, (value,))
-    torch.testing.assert_close(length * change, modulator)
+    network = nn.Sequential(nn.Linear(7, 4, dtype=torch.float64))
+    assign_rule(network, "bp", {"head": network})
+    value, modulator, layer = drawn(1, 7), drawn(1, 4), network[0]
+    assert isinstance(layer, RuledLinear)
+    torch.testing.assert_close(change_of_drive(layer, value, modulator), modulator)
 
 
 def test_no_other_length_brings_a_convolution_nearer() -> None:
     layer = RuledConv2d(2, 3, 3, 2, 1, dtype=torch.float64)
-    value = drawn(1, 2, 9, 9)
-    modulator = drawn(1, 3, 5, 5)
-    weight_step, bias_step = step_of(layer, value, modulator)
-    length = 1.0 / layer.step_power(value, weight_step, bias_step)
-    change = functional_call(layer, {"weight": weight_step, "bias": bias_step}, (value,))
-    left = {factor: float((modulator - factor * length * change).norm()) for factor in (0.0, 0.9, 1.0, 1.1)}
-    assert min(left, key=lambda factor: left[factor]) == 1.0
+    value, modulator = drawn(1, 2, 9, 9), drawn(1, 3, 5, 5)
+    left = {
+        share: float((modulator - change_of_drive(layer, value, modulator, share)).norm())
+        for share in (0.0, 0.9, 1.0, 1.1)
+    }
+    assert min(left, key=lambda share: left[share]) == 1.0
 
 
 def test_a_convolution_with_one_place_is_a_linear_layer() -> None:
-    convolution, linear = RuledConv2d(2, 3, 4, dtype=torch.float64), RuledLinear(32, 3, dtype=torch.float64)
-    value, modulator = drawn(1, 2, 4, 4), drawn(1, 3)
-    once = convolution.step_power(value, *step_of(convolution, value, modulator[..., None, None]))
-    flat = value.reshape(1, 32)
-    assert abs(once / linear.step_power(flat, *step_of(linear, flat, modulator)) - 1.0) < 1e-12
+    layer, value, modulator = RuledConv2d(2, 3, 4, dtype=torch.float64), drawn(1, 2, 4, 4), drawn(1, 3, 1, 1)
+    torch.testing.assert_close(change_of_drive(layer, value, modulator), modulator)
 
 
 def test_the_posture_is_the_output_of_the_torch_network_also_after_a_step() -> None:
@@ -66,6 +71,24 @@ def test_the_posture_is_the_output_of_the_torch_network_also_after_a_step() -> N
         np.testing.assert_allclose(posture, output, rtol=1e-12, atol=1e-15)
         feedforward.change(feedforward.eligibility(state), np.array([0.1, -0.2, 0.05]), 0.5)
     assert np.any(posture != 0.0)
+
+
+@pytest.mark.parametrize("rule", rules_for(NETWORKS["mlp"]))
+def test_a_step_without_autograd_s_graph_is_the_same(rule: str) -> None:
+    def changed(*between: nn.Module) -> list[Any]:
+        rng, cells = np.random.default_rng(0), PlaceCells()
+        layers = [layer for layer in mlp(cells.size, (12, 11, 10), 3, rng) if isinstance(layer, nn.Linear)]
+        modules = [module for layer in layers for module in (layer, *between)][: -len(between)]
+        layers[-1].weight.data.copy_(torch.from_numpy(rng.normal(size=(3, 10))))
+        made = RateFeedForward(rule, cells, nn.Sequential(*modules), rng)
+        assert made.is_compiled == (len(between) == 1)
+        made.change(rng.random(cells.size), rng.normal(size=3), 0.3)
+        # An angle near 0 has half the digits of its cosine.
+        angles = [round(angle, 4) for angle in made.alignment().values()]
+        return [*made.arrays().values(), *angles, *made.cost().values()]
+
+    for with_graph, without in zip(changed(nn.Tanh(), nn.Identity()), changed(nn.Tanh()), strict=True):
+        np.testing.assert_allclose(without, with_graph, rtol=1e-9, atol=1e-12)
 
 
 def test_kolen_pollack_feedback_approaches_the_weights_by_the_decay_with_every_step() -> None:

@@ -355,9 +355,9 @@ def test_recursive_least_squares_keep_the_inverse_correlation_of_all_inputs() ->
     for value in values:
         modulator = torch.randn(3, dtype=torch.float64)
         before = layer.get_buffer("covariance").clone()
-        weight_step, bias_step = rule.normalised_step(layer, value[None], modulator.outer(value), modulator)
+        normalised, of_bias = rule.normalised_input(layer, value)
         x = torch.cat([value, torch.ones(1)])
-        change = weight_step @ value + bias_step
+        change = modulator * (normalised @ value + of_bias)
         # The change of the drive is the share of d that the Kalman gain has.
         torch.testing.assert_close(change, modulator * (x @ before @ x) / (0.5 + x @ before @ x))
     inputs = torch.cat([values, torch.ones(20, 1)], dim=1)

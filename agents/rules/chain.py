@@ -1,0 +1,71 @@
+"""The steps of a chain of linear layers with tanh between them, for one input and without autograd's graph.
+
+A learner that takes a step after each reach computes small products, and autograd's bookkeeping takes longer than they
+do. The rules are called as in a backward pass, with passes that know the slope of the cells.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import NamedTuple, cast
+
+import torch
+from torch import nn
+
+from agents.rules.layers import LayerPass, RuledLayer, RuledLinear, layers_of
+
+
+class Step(NamedTuple):
+    """The arguments of `RuledLayer.take_step` of a layer, but for the share."""
+
+    layer: RuledLayer
+    value: torch.Tensor
+    weight: torch.Tensor | None
+    bias: torch.Tensor
+
+
+@dataclass(eq=False, slots=True)
+class ChainPass(LayerPass):
+    """Pass of a layer of a chain.
+
+    Attributes:
+        value: (1, inputs), the layer's input: tanh outputs of the cells below.
+    """
+
+    value: torch.Tensor = field(default_factory=lambda: torch.zeros(0))
+
+    def input_change(self, below: LayerPass, change: torch.Tensor) -> torch.Tensor:
+        """Return how a change of the drive of the cells below changes the input of this one."""
+        return cast(torch.Tensor, torch.ops.aten.tanh_backward(change, self.value))
+
+
+def is_chain(network: nn.Sequential) -> bool:
+    """Return whether a network is linear layers with tanh between them."""
+    kinds = [nn.Linear if place % 2 == 0 else nn.Tanh for place in range(len(network))]
+    return len(network) % 2 == 1 and all(map(isinstance, network, kinds))
+
+
+@torch.no_grad()
+def chain_steps(network: nn.Sequential, value: torch.Tensor, error: torch.Tensor) -> list[Step]:
+    """Return the step of each layer that receives an error, from the head down.
+
+    Args:
+        network: under a rule, and `is_chain`.
+        value: (1, inputs) of the network.
+        error: (1, outputs) of the network.
+    """
+    passes: list[ChainPass] = []
+    for layer in layers_of(tuple(network)):
+        drive = layer.output(value, layer.weight, cast(RuledLinear, layer).bias)
+        layer_pass = ChainPass(layer, tuple(passes[-1:]), exact=False, weight=layer.weight.detach(), value=value)
+        layer_pass.input_shape, layer_pass.output_shape = value.shape, drive.shape
+        passes.append(layer_pass)
+        value = torch.tanh(drive)
+    steps = []
+    for layer_pass in reversed(passes):
+        steps.append(Step(layer_pass.layer, layer_pass.value, None, error[0]))
+        modulator = layer_pass.receive_error(error, layer_pass.value, signal_wanted=bool(layer_pass.before))
+        if modulator is None:
+            break
+        error = layer_pass.input_change(layer_pass, modulator)
+    return steps
