@@ -1,7 +1,8 @@
 """Judge the settings of a learner: how fast it corrects, or learns from reward, on seeds that no comparison uses.
 
-Comparisons use the perturbations of the presets. Tuning uses others: a smaller rotation and a smaller prism, both in
-the opposite direction. A learner from reward is judged by how many cups it misses during a training.
+Comparisons use the perturbations of the presets. Tuning uses another kind: a shear of what is seen, once always the
+same, which the read-out alone can learn, and once to the side that lamps tell, for which hidden layers must learn. A
+learner from reward is judged by how many cups it misses during a training.
 """
 
 from __future__ import annotations
@@ -10,9 +11,9 @@ import json
 import math
 import tempfile
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 import gymnasium as gym
 import pandas as pd
@@ -20,27 +21,47 @@ import pandas as pd
 from agents.learner import env_for, evaluate, load_learner, make_learner, train_trials
 from agents.networks.registry import NETWORKS
 from agents.registry import BASELINE_ENV, find
-from reach.perturbations import HideHand, Prism, Rotation
-from reach.protocols import BASELINE, PERTURBED, Block, Protocol
+from reach.perturbations import VisualMap, register
+from reach.protocols import BASELINE, PERTURBED, Block, Parity, Protocol
 from reach.study.measures import per_seed
 from reach.study.run import run_measured
 
-HIDDEN_UNDER_WAY = HideHand(until_s=0.8)
-TUNING_PROTOCOLS = (
-    Protocol(
-        name="tuning-rotation",
-        blocks=(Block(BASELINE, 20), Block(PERTURBED, 40, (Rotation(-20.0),))),
-        source="a rotation that no comparison uses",
-    ),
-    Protocol(
-        name="tuning-prism",
-        blocks=(
-            Block(BASELINE, 20, (HIDDEN_UNDER_WAY,)),
-            Block(PERTURBED, 40, (Prism(-0.04), HIDDEN_UNDER_WAY)),
-        ),
-        source="a prism that no comparison uses",
-    ),
+
+@register
+@dataclass(frozen=True)
+class Shear(VisualMap):
+    """The seen hand moves sideways as it moves forward.
+
+    Attributes:
+        slope: to the right, m per m forward.
+        onset_s: time in the trial, s; None = before it.
+    """
+
+    slope: float = 0.4
+    onset_s: float | None = None
+    kind: str = field(default="shear", init=False)
+    sizes: ClassVar[tuple[str, ...]] = ("slope",)
+
+    def matrix(self) -> Any:
+        """Return the shear about the start."""
+        return [[1.0, self.slope], [0.0, 1.0]]
+
+
+LAMPS = 4
+SAME = Protocol(
+    name="tuning-same",
+    blocks=(Block(BASELINE, 20), Block(PERTURBED, 40, (Shear(-0.35),))),
+    source="a shear, which no comparison uses",
+    context=LAMPS,
 )
+TOLD = Protocol(
+    name="tuning-told",
+    blocks=(Block(BASELINE, 60), Block(PERTURBED, 1000, (Shear(0.5),), Parity(2))),
+    source="a shear to the side that two lamps tell, which no comparison uses",
+    context=LAMPS,
+)
+# The measure by which each is judged.
+TUNING_PROTOCOLS = {SAME: "L30", TOLD: "late_error"}
 # The seeds of comparisons begin at 0.
 FIRST_TUNING_SEED = 10_000
 # A setting must not correct fast at the expense of grabbing: what is missing to this success rate is a penalty.
@@ -66,7 +87,7 @@ class Criterion(NamedTuple):
     steps: int
 
 
-BY_ERROR = Criterion("left_of_the_miss", "left of the miss over 30 reaches", len(TUNING_PROTOCOLS))
+BY_ERROR = Criterion("left_of_the_miss", "left of the miss", len(TUNING_PROTOCOLS))
 BY_REWARD = Criterion("missed_in_training", "share of cups missed in training", STRETCHES)
 
 
@@ -103,7 +124,7 @@ def search_space(learner: str) -> SearchSpace:
             return SearchSpace("rate", 0.007, 0.7, "step for a usual surprise")
         return SearchSpace("learning_rate", 1e-4, 1e-2, STEP_OF_ADAM)
     network = NETWORKS[spec.network]
-    if network.practises:
+    if network.practises == "memory":
         return SearchSpace("practice_rate", 0.0003, 0.05, STEP_OF_ADAM)
     if spec.plastic == "all":
         return SearchSpace("rate", 0.05, 1.8, SHARE)
@@ -129,7 +150,9 @@ def read_settings(path: Path) -> dict[str, Any]:
 def left_uncorrected(
     learner: str, settings: dict[str, Any], seeds: int, trials: int | None = None, folder: Path | None = None
 ) -> Iterator[float]:
-    """Yield L30 of an error learner, the mean so far after each seed and protocol; lower is better.
+    """Yield what an error learner leaves of the miss, the mean so far after each seed and protocol; lower is better.
+
+    It is left over the first 30 reaches of `SAME`, and over the last tenth of `TOLD`.
 
     A success rate without perturbation below WANTED_SUCCESS is a penalty: what is missing is added.
 
@@ -149,7 +172,7 @@ def left_uncorrected(
             if folder is not None and "rate" not in settings:
                 trained = folder / f"{learner}-{number}-{seed}"
             if not trained.exists():
-                env = gym.make(BASELINE_ENV, **find(learner).env_options)
+                env = gym.make(BASELINE_ENV, context=LAMPS, **find(learner).env_options)
                 model = make_learner(learner, env, seed=seed, **settings)
                 train_trials(model, number)
                 model.save(trained)
@@ -158,8 +181,8 @@ def left_uncorrected(
             model.save(ready)
             success = evaluate(_loaded(ready, settings), BASELINE_ENV, trials=JUDGED_TRIALS, seed=seed)
             penalty = max(0.0, WANTED_SUCCESS - success)
-            for protocol in TUNING_PROTOCOLS:
-                left.append(_l30(_loaded(ready, settings), protocol, seed) + penalty)
+            for protocol, measure in TUNING_PROTOCOLS.items():
+                left.append(_left(_loaded(ready, settings), protocol, measure, seed) + penalty)
                 yield sum(left) / len(left)
 
 
@@ -197,8 +220,8 @@ def _loaded(folder: Path, settings: dict[str, Any]) -> Any:
     return model
 
 
-def _l30(model: Any, protocol: Protocol, seed: int) -> float:
+def _left(model: Any, protocol: Protocol, measure: str, seed: int) -> float:
     rows = run_measured(model, protocol, seed).rows
     trials = pd.DataFrame(rows).assign(learner="tuned", protocol=protocol.name, seed=seed)
-    l30 = float(per_seed(trials).set_index("metric")["value"]["L30"])
-    return 1.0 if math.isnan(l30) else l30  # a hand that never moved has corrected nothing
+    left = float(per_seed(trials).set_index("metric")["value"][measure])
+    return 1.0 if math.isnan(left) else left  # a hand that never moved has corrected nothing

@@ -29,7 +29,7 @@ from agents.error.body_map import BODY_MAPS, BodyMap
 from agents.error.feedforward import FeedForward, NoNetwork, Plastic
 from agents.error.loop import run
 from agents.error.lstm import LSTMFeedForward
-from agents.error.memory import MemoryFeedForward
+from agents.error.memory import MemoryFeedForward, PacedFeedForward
 from agents.error.rate import RateFeedForward
 from agents.error.spiking import SpikingFeedForward
 from agents.learner import learner_of
@@ -162,9 +162,12 @@ def make_feedforward(name: str, rng: np.random.Generator, lamps: int = 0, **size
     sensory, cells = network.build(rng, **sizes, **({"lamps": lamps} if sees_lamps else {}))
     if network.cells == "spiking":
         return SpikingFeedForward(spec.rule, rng, cells=sensory, sees=network.sees, **cells)
-    kind = LSTMFeedForward if network.cells == "recurrent" else RateFeedForward
-    part = kind(spec.rule, sensory, cells, rng, sees=network.sees)
-    return MemoryFeedForward(spec.rule, part, rng) if isinstance(part, RateFeedForward) and network.practises else part
+    if network.cells == "recurrent":
+        return LSTMFeedForward(spec.rule, sensory, cells, rng, sees=network.sees)
+    if network.practises == "rate":
+        return PacedFeedForward(spec.rule, sensory, cells, rng)
+    part = RateFeedForward(spec.rule, sensory, cells, rng, sees=network.sees)
+    return MemoryFeedForward(spec.rule, part, rng) if network.practises else part
 
 
 # The seen error was caused this much earlier.

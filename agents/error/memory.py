@@ -1,9 +1,11 @@
-"""A feed-forward part that adapts by activity: LSTM cells remember from reach to reach what the posture lacked.
+"""Feed-forward parts that practise on imagined perturbations: to adapt by activity, or with which step size to learn.
 
 While unperturbed cups are learned, synapses change as in `agents.error.rate`. Then the cells practise on imagined
 perturbations, by back-propagation through time, to predict from the reaches so far what the next one will lack. After
 the practice no synapse changes: the correction is in the cells' activity, whose dynamics are the learning rule
-(Hochreiter, Younger and Conwell 2001, ICANN; Wang et al. 2018, Nature Neuroscience 21:860).
+(Hochreiter, Younger and Conwell 2001, ICANN; Wang et al. 2018, Nature Neuroscience 21:860). The control is a network
+without such cells, which practises on the same sequences: its synapses go on learning, with the step size that left
+least there.
 """
 
 from __future__ import annotations
@@ -11,6 +13,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from itertools import product
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -21,6 +24,7 @@ from agents.error.feedforward import Array, FeedForward, Plastic
 from agents.error.rate import ForwardCache, RateFeedForward
 from agents.networks.lstm import LSTMCells, LSTMState
 from agents.networks.registry import JOINTS
+from agents.networks.sensory_cells import PlaceCells
 from reach import START_HAND_M, Arm
 from reach.snapshot import ErrorPath, Layer, LayerSignal, Snapshot
 
@@ -36,6 +40,9 @@ INPUTS = 2 + JOINTS
 # The practice: sequences in each update, reaches in each sequence, and updates.
 SEQUENCES, REACHES, UPDATES = 64, 50, 600
 LARGEST_GRADIENT = 1.0
+# Of the control: the step sizes, and how many sequences each learns.
+STEP_SIZES = (0.1, 0.15, 0.2, 0.3, 0.4, 0.6, 0.8, 1.2, 1.6)
+PACED_SEQUENCES = 16
 
 # (3,) rad for joint angles (3,) rad, a displacement of the hand (2,) m and a turn of it, rad.
 MotorError = Callable[[Array, tuple[float, float], float], Array]
@@ -250,6 +257,48 @@ class MemoryFeedForward(FeedForward):
     def limits(self) -> dict[str, tuple[float, float]]:
         """Return the limits of the flag that tells whether the cells have practised."""
         return {"memory.has_practised": (0.0, 1.0)}
+
+
+class PacedFeedForward(RateFeedForward):
+    """A network whose step size after unperturbed training is the best one of a practice on imagined perturbations."""
+
+    def __init__(self, rule: str, cells: PlaceCells, network: nn.Sequential, rng: np.random.Generator) -> None:
+        """Put a network that has not practised under a rule; arguments are those of `RateFeedForward`."""
+        super().__init__(rule, cells, network, rng)
+        self._rng = rng
+        # 0 before the practice.
+        self._step_size = np.zeros(1)
+
+    def change(self, eligible: Array, error: Array, rate: float) -> None:
+        """Take one step; after the practice with its step size, before with `rate`."""
+        super().change(eligible, error, float(self._step_size[0]) or rate)
+
+    def end_baseline(self, body: Controller, practice_rate: float) -> None:
+        """Practise, once: learn in the same imagined sequences with each of STEP_SIZES, and keep the best."""
+        if self._step_size[0]:
+            return
+        perturbations = ImaginedPerturbations(body.arm, body.motor_error, self._rng)
+        cups, lacked = perturbations.sequences(PACED_SEQUENCES, REACHES)
+        learned = {name: values.copy() for name, values in super().arrays().items()}
+        left = dict.fromkeys(STEP_SIZES, 0.0)
+        for rate, sequence in product(STEP_SIZES, zip(cups, lacked, strict=True)):
+            unperturbed = [self._forward(self.cells.activity(cup)) for cup in sequence[0]]
+            for cup, before, need in zip(sequence[0], unperturbed, sequence[1], strict=True):
+                activity = self.cells.activity(cup)
+                error = need - (self._forward(activity) - before)
+                left[rate] += float(error @ error)
+                super().change(activity, error, rate)
+            for name, values in super().arrays().items():
+                values[...] = learned[name]
+        self._step_size[0] = min(left, key=left.__getitem__)
+
+    def arrays(self) -> dict[str, Array]:
+        """Return weights, feedback matrices and the step size, as views."""
+        return {**super().arrays(), "step_size": self._step_size}
+
+    def limits(self) -> dict[str, tuple[float, float]]:
+        """Return the limits of the step size."""
+        return {"step_size": (0.0, max(STEP_SIZES))}
 
 
 def cell_inputs(cups: Array, lacked: Array) -> Array:

@@ -36,7 +36,8 @@ class Network:
             and "width", hidden layers and cells in each.
         rules: the only rules that can train it; None for all rules of its kind of cells.
         env_options: what its environment must be made with.
-        practises: whether LSTM cells beside it practise at the end of unperturbed training.
+        practises: what practises at the end of unperturbed training: LSTM cells beside it ("memory"), or the choice of
+            its step size ("rate"); None for nothing.
         note: end of the descriptions of its learners, which says what is special about it; "" for none.
     """
 
@@ -45,7 +46,7 @@ class Network:
     make: str | Make
     rules: tuple[str, ...] | None = None
     env_options: Mapping[str, Any] = field(default_factory=dict)
-    practises: bool = False
+    practises: Literal["memory", "rate"] | None = None
     note: str = ""
 
     @property
@@ -101,13 +102,15 @@ _V1 = "it sees pixels through fixed cells of V1"
 _CNN = "it sees pixels through a convolutional network"
 _SPARSE = "half of the sensory synapses exist"
 _STRUCTURAL = "sensory synapses that stay near zero vanish, and as many form elsewhere"
+_PACED = "its step size after the training is the best one in the practice of `error-memory`"
 _BRAIN = "it sees pixels through colour cells of V1 and a recurrent layer"
 for _network in (
     Network("mlp", "layers", "agents.networks.layers:place_mlp"),
     Network("retina", "layers", "agents.networks.layers:v1_mlp", env_options=COLOURED_RETINA, note=_V1),
     Network("cnn", "layers", "agents.networks.layers:receptor_cnn", env_options=COLOURED_RETINA, note=_CNN),
     Network("lstm", "recurrent", "agents.networks.lstm:place_lstm"),
-    Network("memory", "layers", "agents.networks.layers:place_mlp", rules=("bp", "shallow"), practises=True),
+    Network("memory", "layers", "agents.networks.layers:place_mlp", rules=("bp", "shallow"), practises="memory"),
+    Network("paced", "layers", "agents.networks.layers:place_mlp", ("bp", "shallow"), practises="rate", note=_PACED),
     Network("snn", "spiking", "agents.error.spiking:snn"),
     Network("sparse", "spiking", "agents.error.spiking:sparse", note=_SPARSE),
     Network("structural", "spiking", "agents.error.spiking:structural", note=_STRUCTURAL),

@@ -15,15 +15,18 @@ from reach.protocols import PROTOCOLS
 
 
 def test_no_comparison_uses_what_tuning_does() -> None:
-    tuned_on = {repr(block.perturbation) for protocol in tuning.TUNING_PROTOCOLS for block in protocol.blocks}
-    judged_on = {repr(block.perturbation) for protocol in PROTOCOLS.values() for block in protocol.blocks}
-    # Unperturbed blocks, with or without sight of the hand, are in both.
-    assert {one for one in tuned_on & judged_on if "Rotation" in one or "Prism" in one} == set()
+    tuned_on, judged_on = (
+        {part.kind for protocol in protocols for block in protocol.blocks for part in block.perturbation}
+        for protocols in (tuning.TUNING_PROTOCOLS, PROTOCOLS.values())
+    )
+    assert tuned_on
+    assert tuned_on.isdisjoint(judged_on)
     assert tuning.FIRST_TUNING_SEED > 1_000
 
 
 def test_a_learner_that_learns_leaves_less_of_the_miss(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(tuning, "JUDGED_TRIALS", 20)
+    monkeypatch.setattr(tuning, "TUNING_PROTOCOLS", {tuning.SAME: "L30"})
     *_, learning = tuning.left_uncorrected("error-mlp-shallow", {"rate": 0.5}, seeds=1, trials=40)
     *_, still = tuning.left_uncorrected("error-mlp-shallow", {"rate": 0.0}, seeds=1, trials=5)
     assert math.isfinite(learning)

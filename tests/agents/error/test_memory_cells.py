@@ -113,3 +113,32 @@ def test_an_imagined_lack_moves_the_hand_to_the_place_where_it_is_seen_at_the_cu
     spread = np.linalg.norm(lacked.reshape(-1, 3), axis=1)
     still = np.mean(spread < 4.0 * NOISE_RAD)
     assert 0.25 < still < 0.75, "some reaches lack nothing, others do"
+
+
+def test_the_control_without_memory_takes_the_step_size_that_leaves_least() -> None:
+    part: Any = make_feedforward("error-paced-bp", np.random.default_rng(3))
+    before = {name: value.copy() for name, value in part.arrays().items()}
+    with patch("agents.error.memory.PACED_SEQUENCES", 4):
+        part.end_baseline(BODY, PRACTICE_RATE)
+    assert [name for name, value in part.arrays().items() if not np.array_equal(value, before[name])] == ["step_size"]
+    left = {}
+    for step_size in (0.0, 0.02, 2.0):
+        # With 0 for its own, the network takes the step size that it is given.
+        paced = deepcopy(part)
+        if step_size:
+            paced.arrays()["step_size"][0] = 0.0
+        sequences = zip(*imagined(seed=77, count=3), strict=True)
+        left[step_size] = sum(learned(deepcopy(paced), *sequence, step_size) for sequence in sequences)
+    assert min(left, key=left.__getitem__) == 0.0
+
+
+def learned(part: Any, cups: Any, lacked: Any, rate: float) -> float:
+    """Return the squared error, rad2, that is left in reaches one after the other, between which synapses change."""
+    before = [part.posture(part.begin(), cup) for cup in cups]
+    left = 0.0
+    for cup, unperturbed, need in zip(cups, before, lacked, strict=True):
+        state = part.begin()
+        error = need - (part.posture(state, cup) - unperturbed)
+        left += float(error @ error)
+        part.change(part.eligibility(state), error, rate)
+    return left
