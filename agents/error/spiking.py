@@ -19,6 +19,7 @@ from agents.error.feedforward import Array, FeedForward, SensoryCells, scale_to_
 from agents.networks.registry import JOINTS, Sees
 from agents.networks.sensory_cells import ComplexCells, PlaceCells
 from agents.reaching.controller import CONTROL_STEP_MS
+from agents.rules.assign import degrees_of_cosine
 from agents.rules.registry import rule_for
 from agents.rules.spiking import SpikingRule, Step
 from agents.spiking.circuit import FASTEST_HZ, SpikingCircuit
@@ -46,6 +47,7 @@ THRESHOLD = (0.9, 1.1)
 # Posture change per difference of antagonist rates, rad/Hz, and slope of a cell's rate by its drive at rest, Hz.
 READOUT_RAD_PER_HZ = 0.02
 RATE_SLOPE_HZ = 60.0
+HIDDEN = "hidden 1"
 TO_HIDDEN, TO_OUTPUT = "input-hidden", "hidden-output"
 # Effect of a unit change of drive: the drive itself (hidden cells), the posture, rad (output cells).
 EFFECT_OF_DRIVE = {TO_HIDDEN: 1.0, TO_OUTPUT: 2.0 * READOUT_RAD_PER_HZ * RATE_SLOPE_HZ}
@@ -73,7 +75,7 @@ class SpikingState:
         counted: (units,) number of spikes so far that `cost` includes.
         visual_input: the latest visual input.
         rate_hz: (inputs,) rates of the sources for it, Hz.
-        train: (LONGEST_RUN_MS, inputs), spikes of the sources, for a rule that needs the whole run; shorter otherwise.
+        train: (LONGEST_RUN_MS, inputs), spikes of the sources so far.
         record: recorded spikes; None without a picture.
     """
 
@@ -92,10 +94,12 @@ class SpikingEligible:
     Attributes:
         spikes: result of the rule's `eligible`.
         before_hz: mean rates of the presynaptic cells (axons,), Hz, by projection.
+        train: (steps, inputs), the spikes of the sources.
     """
 
     spikes: Any
     before_hz: dict[str, Array]
+    train: NDArray[np.uint8]
 
 
 class SpikingFeedForward(FeedForward):
@@ -173,15 +177,15 @@ class SpikingFeedForward(FeedForward):
         self._fan_out, self._pairs = self._fans()
         self._connections = sum(int(self.circuit.connected(name).sum()) for name in self.circuit.projections)
         self._records_spikes = False
-        # The last error with its steps, and the number of errors so far.
+        # The last error with its steps, the spikes of the sources in that reach, and the number of errors so far.
         self._last_error: tuple[Array, dict[str, Step]] | None = None
+        self._last_train = np.zeros((0, self.circuit.inputs), dtype=np.uint8)
         self._errors = 0
 
     def begin(self) -> SpikingState:
         """Return the state of the circuit at rest."""
         circuit = self.circuit.begin()
-        steps = LONGEST_RUN_MS if self._rule.needs_run else CONTROL_STEP_MS
-        train = np.zeros((steps, self.circuit.inputs), dtype=np.uint8)
+        train = np.zeros((LONGEST_RUN_MS, self.circuit.inputs), dtype=np.uint8)
         state = SpikingState(circuit, np.zeros_like(circuit.spikes), train)
         if self._records_spikes:
             state.record = SpikeRecord.empty(len(state.circuit.spikes))
@@ -192,9 +196,8 @@ class SpikingFeedForward(FeedForward):
         if state.visual_input is not visual_input:
             state.visual_input = visual_input
             state.rate_hz = np.minimum(INPUT_PEAK_HZ * self.cells.activity(visual_input), FASTEST_HZ)
-        if self._rule.needs_run:
-            first = int(state.circuit.clock[0]) % len(state.train)
-            write_regular(state.rate_hz, state.circuit.phase.copy(), state.train[first : first + CONTROL_STEP_MS])
+        first = int(state.circuit.clock[0]) % LONGEST_RUN_MS
+        write_regular(state.rate_hz, state.circuit.phase.copy(), state.train[first : first + CONTROL_STEP_MS])
         if state.record is None:
             self.circuit.run(state.circuit, state.rate_hz, CONTROL_STEP_MS)
         else:
@@ -225,19 +228,19 @@ class SpikingFeedForward(FeedForward):
         """Return what a step needs of the reach so far.
 
         Raises:
-            ValueError: the rule needs the whole reach, which is longer than `LONGEST_RUN_MS`.
+            ValueError: the reach is longer than `LONGEST_RUN_MS`.
         """
-        circuit, now, train = self.circuit, state.circuit, None
+        circuit, now, steps = self.circuit, state.circuit, int(state.circuit.clock[0])
+        if steps > LONGEST_RUN_MS:
+            raise ValueError(f"reach: expected up to {LONGEST_RUN_MS} ms, got {steps}")
         if self._rule.needs_run:
-            steps = int(now.clock[0])
-            if steps > LONGEST_RUN_MS:
-                raise ValueError(f"reach: expected up to {LONGEST_RUN_MS} ms for rule {self._rule.name!r}, got {steps}")
-            train = state.train[:steps].copy()
             # One for each synapse and step: forward for a trace, or back for a gradient.
             self._count(learning_macs=self._connections * steps)
+        train = state.train[:steps]
         return SpikingEligible(
             self._rule.eligible(circuit, now, train, list(self.feedback)),
             {name: circuit.mean_rate_hz(now, circuit.projections[name].before) for name in self.feedback},
+            train,
         )
 
     def change(self, eligible: SpikingEligible, error: Array, rate: float) -> None:
@@ -249,6 +252,7 @@ class SpikingFeedForward(FeedForward):
         """
         steps = self._rule.steps(self.circuit, eligible.spikes, self.feedback, error)
         self._last_error = error, {name: self._matched(step, error) for name, step in steps.items()}
+        self._last_train = eligible.train
         self._errors += 1
         plastic = (TO_HIDDEN,) if self.plastic == "hidden" else (TO_HIDDEN, TO_OUTPUT)
         for name in plastic:
@@ -301,9 +305,27 @@ class SpikingFeedForward(FeedForward):
             dense_operations=self._connections * CONTROL_STEP_MS * control_steps,
         )
 
+    def alignment(self) -> dict[str, float]:
+        """Return the angle, degrees, between the last step of the hidden synapses and the surrogate gradient.
+
+        Both are computed again for the spikes of that reach, with the weights of now.
+        """
+        if self._last_error is None or "hidden" not in self._rule.modifies:
+            return {}
+        state = self.circuit.begin()
+        self.circuit.replay(state, self._last_train)
+        gradient: SpikingRule = rule_for("bp", "spiking")
+        changes = []
+        for rule in (self._rule, gradient):
+            spikes = rule.eligible(self.circuit, state, self._last_train, list(self.feedback))
+            changes.append(rule.steps(self.circuit, spikes, self.feedback, self._last_error[0])[TO_HIDDEN].change)
+        step, exact = changes
+        length = float(np.linalg.norm(step) * np.linalg.norm(exact))
+        return {HIDDEN: degrees_of_cosine(float(np.sum(step * exact)) / length)} if length > 0.0 else {}
+
     def weights(self) -> dict[str, NDArray[Any]]:
         """Return the weights of the synapses that learn, as views."""
-        return {"hidden 1": self.circuit.weight(TO_HIDDEN), "posture": self.circuit.weight(TO_OUTPUT)}
+        return {HIDDEN: self.circuit.weight(TO_HIDDEN), "posture": self.circuit.weight(TO_OUTPUT)}
 
     def snapshot(self, state: SpikingState) -> Snapshot:
         """Return the spikes of the last second by population, and the last error with the eligibilities it met.

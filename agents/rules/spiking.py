@@ -70,13 +70,13 @@ class SpikingRule(Rule):
     needs_run: ClassVar[bool] = False
 
     def eligible(
-        self, circuit: SpikingCircuit, state: CircuitState, train: NDArray[np.uint8] | None, projections: Sequence[str]
+        self, circuit: SpikingCircuit, state: CircuitState, train: NDArray[np.uint8], projections: Sequence[str]
     ) -> Any:
         """Return copies of what a step needs of the spikes so far: the eligibilities by projection.
 
         Args:
             circuit, state: of the run.
-            train: (steps, inputs), the spikes of the sources so far, if the rule `needs_run`; None otherwise.
+            train: (steps, inputs), the spikes of the sources so far.
             projections: which learn.
         """
         return {name: self.eligibility(circuit, state, name) for name in projections}
@@ -169,10 +169,9 @@ class SurrogateEProp(GatedSTDP):
     refused: ClassVar[Mapping[str, str]] = {"reward": "it needs an error for each output"}
 
     def eligible(
-        self, circuit: SpikingCircuit, state: CircuitState, train: NDArray[np.uint8] | None, projections: Sequence[str]
+        self, circuit: SpikingCircuit, state: CircuitState, train: NDArray[np.uint8], projections: Sequence[str]
     ) -> dict[str, NDArray[Any]]:
         """Return the eligibilities by projection."""
-        assert train is not None
         from agents.spiking.gradient import RunGradient
 
         return RunGradient(circuit, train).of_rates(np.ones(len(state.fires)), passes_on=False)[0]
@@ -193,10 +192,9 @@ class SurrogateBackpropagation(GatedSTDP):
     refused: ClassVar[Mapping[str, str]] = {"reward": "it needs an error for each output"}
 
     def eligible(
-        self, circuit: SpikingCircuit, state: CircuitState, train: NDArray[np.uint8] | None, projections: Sequence[str]
+        self, circuit: SpikingCircuit, state: CircuitState, train: NDArray[np.uint8], projections: Sequence[str]
     ) -> NDArray[np.uint8]:
         """Return the spikes of the sources."""
-        assert train is not None
         return train
 
     def steps(

@@ -193,3 +193,18 @@ def test_output_cells_that_have_learned_the_same_do_not_fire_in_step(seed: int) 
     # The variance of a mean is 1/n of its n cells' where they fire independently of each other, and theirs in step.
     shared = CELLS_PER_MUSCLE * muscles.mean(axis=2).var(axis=0).mean() / muscles.var(axis=0).mean()
     assert shared < 1.5
+
+
+def test_broadcast_through_the_read_out_itself_brings_spiking_rules_near_the_surrogate_gradient() -> None:
+    angles = {}
+    for rule in ("bp", "eprop", "stdp", "hebb", "shallow"):
+        part: Any = made(f"error-snn-{rule}")
+        assert part.alignment() == {}
+        read_out = part.circuit.weight("hidden-output")
+        read_out[:] = np.random.default_rng(1).normal(0.0, 0.1, read_out.shape)
+        part.feedback["input-hidden"][:] = read_out @ part.readout.sign
+        _, eligible = answer(part)
+        part.change(eligible, ERROR, 0.01)
+        angles[rule] = part.alignment().get("hidden 1")
+    assert angles.pop("shallow") is None
+    assert angles["bp"] < 0.1 < angles["eprop"] < angles["stdp"] < 60.0 < angles["hebb"]
