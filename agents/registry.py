@@ -354,9 +354,9 @@ def split_names(text: str) -> list[str]:
 
 
 def tuned_settings(spec: Spec) -> dict[str, Any]:
-    """Return the settings that `scripts/tune.py` found for a learner; empty without tuning."""
+    """Return the settings that `scripts/tune.py` found for a learner with its settings, else for the name alone."""
     stored = json.loads(TUNED.read_text()) if TUNED.exists() else {}
-    settings: dict[str, Any] = stored.get(spec.name, {}).get("settings", {})
+    settings: dict[str, Any] = stored.get(str(spec), stored.get(spec.name, {})).get("settings", {})
     return settings
 
 

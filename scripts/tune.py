@@ -75,7 +75,7 @@ class Tune:
     def __post_init__(self) -> None:
         command.require_learners("--learners", self.learners)
         # Learners look for their settings under these.
-        self.learners = tuple(find(name).spec.name for name in self.learners)
+        self.learners = tuple(str(find(name).spec) for name in self.learners)
         untuned = [name for name in self.learners if find(name).spec.rule in UNTUNED_RULES]
         if untuned or not self.learners:
             names = " ".join(untuned) or "(none)"
