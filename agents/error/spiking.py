@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from agents.error.feedforward import Array, FeedForward, SensoryCells, scale_to_error
 from agents.networks.registry import JOINTS, Sees
-from agents.networks.sensory_cells import ComplexCells, PlaceCells
+from agents.networks.sensory_cells import ComplexCells, PlaceCells, TimedCells
 from agents.reaching.controller import CONTROL_STEP_MS
 from agents.rules.assign import degrees_of_cosine
 from agents.rules.registry import rule_for
@@ -194,8 +194,10 @@ class SpikingFeedForward(FeedForward):
     def posture(self, state: SpikingState, visual_input: Array) -> Array:
         """Run 20 ms; return the change of posture (3,) rad. A new visual input changes the rates of sensory cells."""
         if state.visual_input is not visual_input:
-            state.visual_input = visual_input
             state.rate_hz = np.minimum(INPUT_PEAK_HZ * self.cells.activity(visual_input), FASTEST_HZ)
+            if state.visual_input is None:
+                self._set_phases(state, visual_input[2:])
+            state.visual_input = visual_input
         first = int(state.circuit.clock[0]) % LONGEST_RUN_MS
         write_regular(state.rate_hz, state.circuit.phase.copy(), state.train[first : first + CONTROL_STEP_MS])
         if state.record is None:
@@ -205,6 +207,11 @@ class SpikingFeedForward(FeedForward):
         self._count_operations(state, 1)
         return self.readout.command(self.circuit.rate_hz(state.circuit, "output"))
 
+    def _set_phases(self, state: SpikingState, lamps: Array) -> None:
+        """Set the first phases of cells that tell the lamps by spike times."""
+        if isinstance(self.cells, TimedCells):
+            state.circuit.phase[len(self.cells.centres) :] = self.cells.first_phases(lamps)
+
     @property
     def is_compiled(self) -> bool:
         """Return whether the sensory cells are place cells and no spikes are recorded for a picture."""
@@ -213,6 +220,7 @@ class SpikingFeedForward(FeedForward):
     def compiled(self, state: SpikingState, lamps: Array) -> tuple[Any, Any, Any]:
         """Return the place cells and the circuit in its state."""
         assert isinstance(self.cells, PlaceCells)
+        self._set_phases(state, lamps)
         state.rate_hz = np.zeros(self.cells.size)
         circuit = (
             *self.circuit.compiled(state.circuit), state.train, state.rate_hz, INPUT_PEAK_HZ, FASTEST_HZ,
@@ -363,6 +371,11 @@ class SpikingFeedForward(FeedForward):
 def snn(rng: np.random.Generator, lamps: int = 0) -> tuple[SensoryCells, dict[str, Any]]:
     """Return place cells of the cup, and the settings of a circuit with all sensory synapses."""
     return PlaceCells(lamps), {}
+
+
+def timed(rng: np.random.Generator, lamps: int = 0) -> tuple[SensoryCells, dict[str, Any]]:
+    """Return cells that tell the lamps by spike times at equal rates, and the settings of the circuit of `snn`."""
+    return TimedCells(lamps), {}
 
 
 def sparse(rng: np.random.Generator, lamps: int = 0) -> tuple[SensoryCells, dict[str, Any]]:

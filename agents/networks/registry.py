@@ -103,6 +103,7 @@ _CNN = "it sees pixels through a convolutional network"
 _SPARSE = "half of the sensory synapses exist"
 _STRUCTURAL = "sensory synapses that stay near zero vanish, and as many form elsewhere"
 _PACED = "its step size after the training is the best one in the practice of `error-memory`"
+_TIMED = "it is told of lamps by the times of spikes, not by their number"
 _BRAIN = "it sees pixels through colour cells of V1 and a recurrent layer"
 for _network in (
     Network("mlp", "layers", "agents.networks.layers:place_mlp"),
@@ -114,6 +115,7 @@ for _network in (
     Network("snn", "spiking", "agents.error.spiking:snn"),
     Network("sparse", "spiking", "agents.error.spiking:sparse", note=_SPARSE),
     Network("structural", "spiking", "agents.error.spiking:structural", note=_STRUCTURAL),
+    Network("timed", "spiking", "agents.error.spiking:timed", note=_TIMED),
     Network("brain", "spiking", "agents.error.spiking:brain", env_options=COLOURED_RETINA, note=_BRAIN),
 ):
     register(_network)

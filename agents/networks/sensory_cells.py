@@ -41,6 +41,8 @@ class PlaceCells:
         lamps: number of lamps.
     """
 
+    CELLS_PER_LAMP: ClassVar[int] = 2
+
     def __init__(self, lamps: int = 0) -> None:
         """Lay out the centres on a grid."""
         x, y = np.meshgrid(np.linspace(*FIELD_X_M, CELLS_X), np.linspace(*FIELD_Y_M, CELLS_Y), indexing="ij")
@@ -50,7 +52,7 @@ class PlaceCells:
     @property
     def size(self) -> int:
         """Return the number of cells."""
-        return len(self.centres) + 2 * self.lamps
+        return len(self.centres) + self.CELLS_PER_LAMP * self.lamps
 
     def activity(self, visual_input: Array) -> Array:
         """Return the activity (size,) for a seen place, (x, y) m, followed by the state of each lamp, 0 or 1."""
@@ -71,8 +73,44 @@ class PlaceCells:
         if len(lamps) != self.lamps:
             raise ValueError(f"visual input: expected {self.lamps} lamps, got {len(lamps)}")
         activity = np.zeros(self.size)
-        activity[len(self.centres) :] = np.concatenate([lamps, 1.0 - lamps])
+        activity[len(self.centres) :] = self._lamp_cells_activity(lamps)
         return activity
+
+    def _lamp_cells_activity(self, lamps: Array) -> Array | float:
+        """Return the activity of the lamp cells, (CELLS_PER_LAMP x lamps,), or one number for all."""
+        return np.concatenate([lamps, 1.0 - lamps])
+
+
+# Activity of all lamp cells of `TimedCells`: where an activity of 1 stands for 100 Hz, a spike every 40 ms.
+TIMED_ACTIVITY = 0.25
+# Times of the first spikes in a reach, in periods of 40 ms. Volleys 18 ms apart are almost in antiphase, and lie in one
+# control step of 20 ms, every other one: after each control step all lamp cells have fired equally often.
+FIRST_VOLLEY, SECOND_VOLLEY = 1.5 / 40.0, 19.5 / 40.0
+
+
+class TimedCells(PlaceCells):
+    """Place cells, and four on-cells and four off-cells for each lamp that tell its state by when they fire.
+
+    All lamp cells fire regularly at the same rate, whatever the lamps show. On-cells of lamps that are on and off-cells
+    of lamps that are off fire in the first of two volleys, the others in the second. A state is a phase of a common
+    rhythm (Hopfield 1995, Nature 376:33), or which cells fire first (Thorpe, Delorme and Van Rullen 2001, Neural
+    Networks 14:715). The on-cells of two lamps fire in synchrony if both lamps show the same.
+    """
+
+    CELLS_PER_LAMP = 8
+
+    def first_phases(self, lamps: Array) -> Array:
+        """Return the phases (cells of the lamps,) in [0, 1) at the start of a reach; a cell fires at a phase of 1.
+
+        Args:
+            lamps: (lamps,) states, 0 or 1.
+        """
+        is_first = np.concatenate([lamps, 1.0 - lamps]) > 0.0
+        first_spike = np.where(is_first, FIRST_VOLLEY, SECOND_VOLLEY)
+        return np.tile(1.0 - first_spike, self.CELLS_PER_LAMP // 2)
+
+    def _lamp_cells_activity(self, lamps: Array) -> Array | float:
+        return TIMED_ACTIVITY
 
 
 ORIENTATIONS = 8

@@ -60,7 +60,15 @@ ALGORITHM_TINTS: Final = {
 }
 TINT_SHARE: Final = 0.4
 # Share of grey in the colour of a learner whose network is not the usual one of its rule.
-NETWORK_GREYS: Final = {"retina": 0.35, "cnn": 0.6, "snn": 0.45, "brain": 0.3, "sparse": 0.5, "structural": 0.2}
+NETWORK_GREYS: Final = {
+    "retina": 0.35,
+    "cnn": 0.6,
+    "snn": 0.45,
+    "brain": 0.3,
+    "sparse": 0.5,
+    "structural": 0.2,
+    "timed": 0.15,
+}
 # Rules whose usual network is the spiking one.
 OF_SPIKES: Final = ("stdp", "hebb", "rate", "pre")
 # For a learner that is not listed above.

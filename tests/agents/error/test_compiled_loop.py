@@ -29,7 +29,7 @@ PROTOCOL = Protocol(
     source="none",
     env_id="reach/CupGrab-v1",
 )
-LEARNERS = ("none", "error-bp", "error-stdp", "error-snn-bp", "error-dfa,body_map=babbled")
+LEARNERS = ("none", "error-bp", "error-stdp", "error-snn-bp", "error-timed-stdp", "error-dfa,body_map=babbled")
 
 
 def trained(learner: str, **options: Any) -> Any:

@@ -17,7 +17,7 @@ from agents.networks.sensory_cells import PlaceCells
 from agents.registry import find
 
 GRAB = "reach/CupGrab-v1"
-SEEING = ("error-mlp-bp", "error-lstm-bp", "error-memory-bp", "error-snn-stdp", "error-sparse-stdp")
+SEEING = ("error-mlp-bp", "error-lstm-bp", "error-memory-bp", "error-snn-stdp", "error-sparse-stdp", "error-timed-stdp")
 
 
 @pytest.mark.parametrize("name", SEEING)
