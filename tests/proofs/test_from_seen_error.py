@@ -30,6 +30,8 @@ SEEDS = int(os.environ.get("PROOF_SEEDS", "10"))
 LEFT_WITH_LAMPS = {
     "none": (0.9, 1.1), "error-shallow": (0.8, 1.1), "error-bp": (0.0, 0.25), "error-dfa": (0.0, 0.4),
     "error-snn-shallow": (0.6, 1.1), "error-stdp": (0.0, 0.35),
+    # Lamps that spike times alone tell. `rate` is `stdp` without the times of spikes.
+    "error-timed-shallow": (0.7, 1.1), "error-timed-stdp": (0.0, 0.4), "error-timed-rate": (0.8, 1.3),
 }  # fmt: skip
 LAMP_SEEDS = 3 if SEEDS >= 10 else 1
 # Rules whose hidden layers move alike, and the largest ratio between two of them.
