@@ -124,6 +124,10 @@ class TrialLearner(ABC, Generic[T]):
     def _begin(self, exploring: bool) -> T:
         """Return a new trial; `exploring` where the learner may explore."""
 
+    def _begin_learning(self, place: int) -> T:
+        """Return a new trial from which `learn` will learn, in the environment at `place`, from 0."""
+        return self._begin(exploring=True)
+
     @abstractmethod
     def _act(self, trial: T, observation: Any) -> NDArray[np.float32]:
         """Return the command (4,) that the learner wants after an observation."""
@@ -271,7 +275,8 @@ class TrialLearner(ABC, Generic[T]):
             state: what the last call returned. Without it the learner continues the reach of its last call, and begins
                 a new one where the observation does not hold the last command.
             episode_start: (n,) whether a trial has just begun.
-            deterministic: whether trials that begin now are without exploration.
+            deterministic: whether trials that begin now are without exploration. Learners by seen error explore in
+                `learn` alone, as Stable-Baselines3's TD3 does.
 
         Returns:
             Actions (4,) or (n, 4) in [-1, 1], and the state for the next call.
@@ -353,7 +358,7 @@ class TrialLearner(ABC, Generic[T]):
         hook.on_rollout_start()
         source = TrialSource(self.env, self.seed if self._unseeded else None)
         self._unseeded = False
-        trials = [self._begin(exploring=True) for _ in range(source.num_envs)]
+        trials = [self._begin_learning(k) for k in range(source.num_envs)]
         recent: deque[tuple[float, int, bool]] = deque(maxlen=100)
         total_reward = np.zeros(source.num_envs)
         steps = np.zeros(source.num_envs, dtype=int)
@@ -373,7 +378,7 @@ class TrialLearner(ABC, Generic[T]):
             for k in over:
                 self.trials += 1
                 self._finish(trials[k], source.last_observation(k, infos), float(total_reward[k]))
-                trials[k] = self._begin(exploring=True)
+                trials[k] = self._begin_learning(k)
                 recent.append((float(total_reward[k]), int(steps[k]), bool(infos[k].get("is_success", False))))
                 total_reward[k], steps[k] = 0.0, 0
                 if log_interval is not None and self.trials % log_interval == 0:

@@ -222,7 +222,8 @@ class SeenError:
         displacement = reach.start + progress * (reach.aimed_cup - reach.start) - reach.hand
         turn = progress * (reach.axis - float(np.sum(reach.angles_at_sight)))
         missing = np.append(displacement - self._expected, turn)
-        error = self._body_map.error(self._controller, reach, missing)
+        # What is corrected includes what was babbled, which is no error of the network.
+        error = self._body_map.error(self._controller, reach, missing) + reach.babble
         # The size of a large error is not trusted, only its direction.
         size = float(np.linalg.norm(error))
         return Reading(displacement, error * min(1.0, LARGEST_ERROR_RAD / max(size, 1e-12)))
@@ -362,9 +363,11 @@ class ErrorLearner(TrialLearner[ErrorTrial]):
         return self.feedforward.snapshot(state)
 
     def _begin(self, exploring: bool) -> ErrorTrial:
-        trial = ErrorTrial(Reach(), self.feedforward.begin())
-        if exploring:
-            trial.reach.memory["babble"] = self.body_map.babble()
+        return ErrorTrial(Reach(), self.feedforward.begin())
+
+    def _begin_learning(self, place: int) -> ErrorTrial:
+        trial = self._begin(exploring=True)
+        trial.reach.memory["babble"] = self.body_map.babble(place)
         return trial
 
     def _act(self, trial: ErrorTrial, observation: Any) -> NDArray[np.float32]:
@@ -443,10 +446,11 @@ class ErrorLearner(TrialLearner[ErrorTrial]):
             if not trial.is_read:
                 trial.reading = self.teacher.read(trial.reach)
         self.body_map.learn(trial.reach)
-        # A babbled reach says nothing about the posture of the network.
-        if trial.reading is None or np.any(trial.reach.babble):
+        if trial.reading is None:
             return
-        self.baseline.add(trial.reading.displacement, trial.posture)
+        # The hand of a babbled reach does not end where the network sent it.
+        if not np.any(trial.reach.babble):
+            self.baseline.add(trial.reading.displacement, trial.posture)
         if trial.eligible is None:
             trial.eligible = self.feedforward.eligibility(trial.network)
         error = trial.reading.error

@@ -8,9 +8,10 @@ from typing import Any
 import gymnasium as gym
 import numpy as np
 import pytest
+from stable_baselines3.common.vec_env import DummyVecEnv
 
 from agents.error.body_map import BABBLED_REACHES, BODY_MAPS, BodyMap, ExactMap, RandomMap
-from agents.learner import load_learner, make_learner, train_trials
+from agents.learner import evaluate, load_learner, make_learner, train_trials
 from agents.reaching.controller import Controller
 from reach import START_HAND_M, Arm, Rotation
 from reach.sim.arm import ARMS
@@ -40,7 +41,7 @@ def errors_on_the_table(body_map: BodyMap, controller: Controller, count: int = 
 @pytest.mark.parametrize(("arm", "control"), [("winter", "posture"), ("winter", "muscle"), ("shadmehr1994", "posture")])
 def test_a_babbled_map_agrees_with_the_exact_one_on_the_table(arm: str, control: str) -> None:
     model = make_learner("error-bp,body_map=babbled", gym.make(GRAB, arm=arm, control=control), seed=0)
-    train_trials(model, BABBLED_REACHES + 20)
+    train_trials(model, BABBLED_REACHES)
     controller = Controller(ARMS[arm](), grab=True)
     pairs = zip(*(errors_on_the_table(m, controller) for m in (model.body_map, ExactMap(controller, 0))), strict=True)
     angles = [angle_degrees(*pair) for pair in pairs]
@@ -87,26 +88,85 @@ def test_a_learner_starts_with_the_same_weights_under_every_map(learner: str) ->
         np.testing.assert_equal(models[2].feedforward.arrays(), models[0].feedforward.arrays())
 
 
-def test_only_the_first_unperturbed_reaches_babble_and_the_map_is_fixed_at_their_end() -> None:
+def test_the_first_reaches_babble_and_make_the_map() -> None:
     model = make_learner("error-mlp-dfa", gym.make(GRAB), seed=3, body_map="babbled")
-    untrained = {name: array.copy() for name, array in model.feedforward.arrays().items()}
-    train_trials(model, BABBLED_REACHES)
-    np.testing.assert_equal(model.feedforward.arrays(), untrained)
-    assert not np.any(model.body_map.babble())
+    train_trials(model, BABBLED_REACHES - 1)
+    assert np.any(model.body_map.babble(0))
+    before = model.body_map.arrays()["body_map"].copy()
     train_trials(model, 1)
-    with pytest.raises(AssertionError):
-        np.testing.assert_equal(model.feedforward.arrays(), untrained)
-    model.end_baseline()
-    body_map = model.body_map.arrays()["body_map"].copy()
+    after = model.body_map.arrays()["body_map"].copy()
+    assert not np.array_equal(before, after)
+    assert not np.any(model.body_map.babble(0))
+    # The baseline has no babbled reach.
+    assert not model.baseline.postures
     train_trials(model, 1)
-    np.testing.assert_array_equal(model.body_map.arrays()["body_map"], body_map)
+    np.testing.assert_array_equal(model.body_map.arrays()["body_map"], after)
+    assert len(model.baseline.postures) == 1
 
 
 def test_babbling_ends_with_unperturbed_training() -> None:
     model = make_learner("error-mlp-dfa", gym.make(GRAB), seed=3, body_map="babbled")
-    assert np.any(model.body_map.babble())
+    assert np.any(model.body_map.babble(0))
     model.end_baseline()
-    assert not np.any(model.body_map.babble())
+    assert not np.any(model.body_map.babble(0))
+
+
+def test_what_is_babbled_is_no_error_of_the_network() -> None:
+    model = make_learner("error-mlp-bp", gym.make(GRAB), seed=3, body_map="exact")
+    train_trials(model, 100)
+    rng, read = np.random.default_rng(0), model.teacher.read
+    pairs: list[tuple[np.ndarray, np.ndarray]] = []
+
+    def remember(reach: Any) -> Any:
+        reading = read(reach)
+        if reading is not None:
+            pairs.append((reach.babble, reading.error))
+        return reading
+
+    model.teacher.read = remember
+    model.body_map.babble = lambda place: rng.uniform(-0.3, 0.3, 3)
+    train_trials(model, 60)
+    babbles, errors = (np.array(values) for values in zip(*pairs, strict=True))
+    # Feedback takes back what was babbled, a slope of -1, and the error is what is left: a slope of 0.
+    assert abs(np.sum(babbles * errors) / np.sum(babbles**2)) < 0.25
+
+
+def test_environments_side_by_side_babble_differently() -> None:
+    model = make_learner("error-mlp-dfa", DummyVecEnv([lambda: gym.make(GRAB)] * 4), seed=3, body_map="babbled")
+    babble, babbles = model.body_map.babble, []
+
+    def remember(place: int) -> np.ndarray:
+        babbles.append(babble(place))
+        return babbles[-1]
+
+    model.body_map.babble = remember
+    train_trials(model, BABBLED_REACHES)
+    babbled = [tuple(each) for each in babbles if np.any(each)]
+    assert len(set(babbled)) == len(babbled) >= BABBLED_REACHES
+
+
+def test_a_locked_wrist_does_not_babble() -> None:
+    model = make_learner("error-bp", gym.make(GRAB, arm="shadmehr1994"), seed=0, body_map="babbled")
+    assert [bool(angle) for angle in model.body_map.babble(0)] == [True, True, False]
+
+
+def test_a_learner_babbles_in_learn_alone() -> None:
+    babbled, exact = (make_learner("error-mlp-dfa", gym.make(GRAB), seed=3, body_map=n) for n in ("babbled", "exact"))
+    for model in (babbled, exact):
+        _, (trial,) = model.predict(model.env.reset(seed=1)[0], deterministic=False)
+        assert not np.any(trial.reach.babble)
+    babbled.learn(1)
+    exact.learn(1)
+    assert np.any(babbled._latest.reach.babble)
+    assert not np.any(exact._latest.reach.babble)
+
+
+@pytest.mark.parametrize("learner", ["error-mlp-bp", "error-mlp-dfa", "error-snn-stdp"])
+def test_a_thousand_steps_teach_something(learner: str) -> None:
+    model = make_learner(learner, gym.make(GRAB), seed=0, body_map="babbled")
+    before = evaluate(model, GRAB, trials=40)
+    model.learn(1000)
+    assert evaluate(model, GRAB, trials=40) > before + 0.2
 
 
 @pytest.mark.parametrize("name", ["babbled", "random"])
