@@ -44,6 +44,8 @@ ERROR_TRIALS, HIDDEN_TRIALS, REWARDED_TRIALS = 1000, 2000, 5000
 LEARNING_RATE = 0.8
 HIDDEN_RATE = 1.0
 PRACTICE_RATE = 0.004
+# How the teacher turns a seen error into a motor error; cells that practise do so with the exact map.
+BODY_MAP, PRACTICE_BODY_MAP = "babbled", "exact"
 
 # The classes of learners.
 ERROR_LEARNER = "agents.error.learner:ErrorLearner"
@@ -265,7 +267,13 @@ def learners() -> dict[str, Learner]:
 
 
 def _error_learner(spec: Spec, description: str, env_options: Mapping[str, Any]) -> Learner:
-    defaults = {"rate": LEARNING_RATE, "hidden_rate": HIDDEN_RATE, "practice_rate": PRACTICE_RATE}
+    learns_map = spec.network != "" and not NETWORKS[spec.network].practises
+    defaults = {
+        "rate": LEARNING_RATE,
+        "hidden_rate": HIDDEN_RATE,
+        "practice_rate": PRACTICE_RATE,
+        "body_map": BODY_MAP if learns_map else PRACTICE_BODY_MAP,
+    }
     options = {**ABSOLUTE, **env_options}
     return Learner(spec, ERROR_LEARNER, description, ERROR_TRIALS, env_options=options, defaults=defaults)
 

@@ -257,7 +257,7 @@ class ErrorLearner(TrialLearner[ErrorTrial]):
         rate: float,
         hidden_rate: float,
         practice_rate: float,
-        body_map: str = EXACT,
+        body_map: str,
         depth: int | None = None,
         width: int | None = None,
         seed: int = 0,
@@ -299,9 +299,7 @@ class ErrorLearner(TrialLearner[ErrorTrial]):
         self._latest: ErrorTrial | None = None
         # `run`, compiled for worlds without and with external forces.
         self._compiled: dict[bool, Any] = {}
-        config = {"learner": name, "seed": seed, "rate": self.rate, **self._sizes}
-        if body_map != EXACT:
-            config["body_map"] = body_map
+        config = {"learner": name, "seed": seed, "rate": self.rate, "body_map": body_map, **self._sizes}
         super().__init__(env, seed=seed, config=config, verbose=verbose, tensorboard_log=tensorboard_log)
 
     def __getstate__(self) -> dict[str, Any]:
@@ -499,6 +497,7 @@ class ErrorLearner(TrialLearner[ErrorTrial]):
             CheckpointError: the checkpoint is damaged, of another learner, lacks entries, or does not fit `env`.
         """
         name = learner_of(path, cls)
+        # Checkpoints without these entries are of the default network and the exact map.
         config = {**dict.fromkeys(SIZES), "body_map": EXACT, **read_config(Path(path))}
         saved = read_settings(config, SEED | RATES | BODY_MAP | SIZES, path)
         with loading(path):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ import numpy as np
 import pytest
 from stable_baselines3.common.vec_env import DummyVecEnv
 
+from agents.checkpoint import CONFIG
 from agents.error.body_map import BABBLED_REACHES, BODY_MAPS, BodyMap, ExactMap, RandomMap
 from agents.learner import evaluate, load_learner, make_learner, train_trials
 from agents.reaching.controller import Controller
@@ -62,7 +64,7 @@ def test_a_random_map_follows_from_the_seed_and_has_the_size_of_the_exact_one() 
 
 
 def test_what_feedback_corrected_and_what_is_missing_make_the_error_that_joints_tell() -> None:
-    model = make_learner("error-bp", gym.make(GRAB, perturbation=Rotation(30.0)), seed=0)
+    model = make_learner("error-bp", gym.make(GRAB, perturbation=Rotation(30.0)), seed=0, body_map="exact")
     exact, errors = ExactMap(CONTROLLER, 0), []
 
     class Both(ExactMap):
@@ -86,6 +88,25 @@ def test_a_learner_starts_with_the_same_weights_under_every_map(learner: str) ->
     train_trials(models[2], 1)
     with pytest.raises(AssertionError):
         np.testing.assert_equal(models[2].feedforward.arrays(), models[0].feedforward.arrays())
+
+
+@pytest.mark.parametrize(
+    ("learner", "expected"),
+    [("error-mlp-bp", "babbled"), ("error-snn-stdp", "babbled"), ("error-memory-bp", "exact"), ("none", "exact")],
+)
+def test_the_default_map_is_babbled_where_no_cells_practise(learner: str, expected: str, tmp_path: Path) -> None:
+    model = make_learner(learner, gym.make(GRAB, command="absolute"), seed=0)
+    model.save(tmp_path / "kept")
+    for each in (model, load_learner(tmp_path / "kept", gym.make(GRAB))):
+        assert type(each.body_map) is BODY_MAPS[expected]
+
+
+def test_a_checkpoint_that_names_no_map_has_the_exact_one(tmp_path: Path) -> None:
+    make_learner("error-mlp-bp", gym.make(GRAB), seed=0, body_map="exact").save(tmp_path / "kept")
+    config = json.loads((tmp_path / "kept" / CONFIG).read_text())
+    del config["body_map"]
+    (tmp_path / "kept" / CONFIG).write_text(json.dumps(config))
+    assert type(load_learner(tmp_path / "kept", gym.make(GRAB)).body_map) is ExactMap
 
 
 def test_the_first_reaches_babble_and_make_the_map() -> None:
@@ -133,7 +154,8 @@ def test_what_is_babbled_is_no_error_of_the_network() -> None:
 
 def test_environments_side_by_side_babble_differently() -> None:
     model = make_learner("error-mlp-dfa", DummyVecEnv([lambda: gym.make(GRAB)] * 4), seed=3, body_map="babbled")
-    babble, babbles = model.body_map.babble, []
+    babble = model.body_map.babble
+    babbles: list[np.ndarray] = []
 
     def remember(place: int) -> np.ndarray:
         babbles.append(babble(place))
