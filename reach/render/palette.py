@@ -124,9 +124,8 @@ BLOCK_COLOURS: Final = {"baseline": GREY, "perturbed": OKABE_ITO["orange"], "was
 # For a block that is not listed above.
 SPARE_BLOCK_COLOURS: Final = (OKABE_ITO["yellow"], OKABE_ITO["bluish green"], OKABE_ITO["blue"], OKABE_ITO["black"])
 
-# Lamps: bright and full if on, the rim of a dark one if off.
+# The row of lamps, and the rim of one that is off.
 LAMP_ROW: Final[Colour] = (45, 48, 51)
-LAMP_ON: Final[Colour] = (255, 238, 150)
 LAMP_RIM: Final[Colour] = (142, 146, 150)
 
 # Outcome, path, and what the eye sees.

@@ -25,6 +25,7 @@ from reach.render.palette import Colour
 from reach.scene import Scene
 from reach.sim.lamps import ROW_HALF_M, ROW_Y_M, lamp_places_m
 from reach.sim.layout import SHOWN_CENTRE_M, SHOWN_M
+from reach.sim.retina import LAMP_RGB
 
 GRID_M = 0.10
 TABLE_EDGE_M = 0.10
@@ -36,6 +37,8 @@ SHOWN_SPEED_M_S = 0.4
 # A force channel: half the width between its walls, its length from the start, the thickness of a wall, and its length
 # before the start, so that the hand is between the walls there too.
 CHANNEL_HALF_M, CHANNEL_LENGTH_M, WALL_M, WALL_BEFORE_M = 0.014, 0.32, 0.006, 0.01
+# As the retina sees it.
+LAMP_ON: Colour = (int(LAMP_RGB[1][0]), int(LAMP_RGB[1][1]), int(LAMP_RGB[1][2]))
 
 
 class BackgroundKey(NamedTuple):
@@ -266,7 +269,7 @@ def draw_lamps(canvas: Canvas, lamps: Sequence[float]) -> None:
     canvas.capsule(pixels[0], pixels[-1], (half_px, half_px), palette.LAMP_ROW)
     for pixel, lamp in zip(pixels, lamps, strict=True):
         if lamp > 0.0:
-            canvas.disc(pixel, radius * canvas.scale, palette.LAMP_ON)
+            canvas.disc(pixel, radius * canvas.scale, LAMP_ON)
         else:
             canvas.ring(pixel, radius * canvas.scale, palette.LAMP_RIM)
 

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from reach.render import Scene, draw, palette
 from reach.render.canvas import Canvas
+from reach.render.table import LAMP_ON
 from reach.sim.lamps import ROW_Y_M, lamp_places_m
 
 SIZES = [(600, 600), (84, 84), (320, 240), (90, 200), (601, 301)]
@@ -321,5 +322,5 @@ def test_lamps_are_full_if_on_and_dark_if_off_and_nothing_hides_them(scene_with:
     over_the_first = {"cup": np.array(places[0]), "grasp_point": np.array(places[0])}
     frame = draw(scene_with(lamps=np.array([1.0, 0.0, 0.0, 1.0]), **over_the_first), 600, 600)
     colours = [frame[round(row), round(column)].tolist() for column, row in map(canvas.pixel, places)]
-    on, off = list(palette.LAMP_ON), list(palette.LAMP_ROW)
+    on, off = list(LAMP_ON), list(palette.LAMP_ROW)
     assert colours == [on, off, off, on]
