@@ -18,6 +18,8 @@ Sees = Literal["cup", "picture"]
 JOINTS = 3
 # From a source of random numbers, the sensory cells and the network.
 Make = Callable[..., tuple[Any, Any]]
+# Options that a learner with the network has as settings.
+SIZES = ("depth", "width")
 COLOURED_RETINA = {"observation": "retina", "retina_colour": True}
 
 
@@ -54,6 +56,19 @@ class Network:
         """Return the input of the sensory cells: "cup" or "picture"."""
         return "picture" if self.env_options.get("observation") == "retina" else "cup"
 
+    @property
+    def options(self) -> list[str]:
+        """Return the names of the options of the network."""
+        return list(signature(self._maker).parameters)[1:]
+
+    @property
+    def _maker(self) -> Make:
+        if not isinstance(self.make, str):
+            return self.make
+        module, _, name = self.make.partition(":")
+        make: Make = getattr(import_module(module), name)
+        return make
+
     def build(self, rng: np.random.Generator, **options: int) -> tuple[Any, Any]:
         """Return the sensory cells and the network, untrained.
 
@@ -64,18 +79,14 @@ class Network:
         Raises:
             ValueError: an option that the network does not have.
         """
-        make = self.make
-        if isinstance(make, str):
-            module, _, name = make.partition(":")
-            make = getattr(import_module(module), name)
-        known = list(signature(make).parameters)[1:]
+        known = self.options
         for option, value in options.items():
             if option not in known:
                 settings = [name for name in known if name != "lamps"]
                 raise ValueError(
                     f"{option}: network {self.name!r} expected settings in {settings}, got {option}={value}"
                 )
-        made: tuple[Any, Any] = make(rng, **options)
+        made: tuple[Any, Any] = self._maker(rng, **options)
         return made
 
 
