@@ -59,6 +59,10 @@ class CheckpointError(ValueError):
     """The checkpoint is damaged, incomplete, or of another learner."""
 
 
+class OtherArraysError(CheckpointError):
+    """The arrays are not those of a learner with the settings in the checkpoint."""
+
+
 class NoCheckpointError(CheckpointError, FileNotFoundError):
     """The folder holds no checkpoint."""
 
@@ -400,17 +404,19 @@ def require_fit(headers: Mapping[str, Header], expected: Entries, path: str | Pa
     """Compare names, types and shapes of a checkpoint's arrays with the expected ones.
 
     Raises:
-        CheckpointError: a difference; the message names the checkpoint and the array.
+        OtherArraysError: a difference; the message names the checkpoint and the array.
     """
-    require_entries(headers, (name for name, entry in expected.items() if not entry.is_optional), path)
+    missing = sorted(name for name, entry in expected.items() if not entry.is_optional and name not in headers)
+    if missing:
+        raise OtherArraysError(f"checkpoint {path}: expected {missing}, which `save` writes, got none")
     unknown = sorted(set(headers) - set(expected))
     if unknown:
-        raise CheckpointError(f"checkpoint {path}: expected the arrays of this learner, got others: {short(unknown)}")
+        raise OtherArraysError(f"checkpoint {path}: expected the arrays of this learner, got others: {short(unknown)}")
     for name, (dtype, shape) in headers.items():
         entry = expected[name]
         if not entry.fits(dtype, shape):
             most = " at most" if entry.is_shorter_valid else ""
-            raise CheckpointError(
+            raise OtherArraysError(
                 f"checkpoint {path}: array {name!r}: expected dtype {entry.dtype.str!r} and shape {entry.shape}{most}, "
                 f"got {short(dtype)} and {short(shape)}"
             )

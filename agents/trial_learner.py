@@ -22,6 +22,7 @@ from stable_baselines3.common.vec_env import DummyVecEnv, VecEnv
 
 from agents.checkpoint import (
     Entry,
+    OtherArraysError,
     entries_of,
     fill,
     loading,
@@ -209,7 +210,11 @@ class TrialLearner(ABC, Generic[T]):
         """
         network = self._arrays()
         entries = entries_of(network, self._limits())
-        config, arrays, memory = read_checkpoint(Path(path), entries, self._memory_entries())
+        try:
+            config, arrays, memory = read_checkpoint(Path(path), entries, self._memory_entries())
+        except OtherArraysError as error:
+            settings = ", ".join(f"{name}={value!r}" for name, value in self.config.items())
+            raise OtherArraysError(f"{error}; expected are those of {settings}") from None
         require_entries(config, [*self._saved_settings(), "random_states"], path)
         counts = read_settings(config, {"num_timesteps": COUNT, "trials": COUNT}, path)
         with loading(path):

@@ -107,6 +107,17 @@ def test_a_checkpoint_that_lacks_an_entry_is_refused_by_its_name(name: str, tmp_
             load_learner(tmp_path / "kept", env, resume=True)
 
 
+@pytest.mark.parametrize(("setting", "value"), [("depth", 3), ("width", 64), ("body_map", "exact")])
+def test_arrays_of_other_settings_than_the_config_has_are_refused_by_the_name_of_the_setting(
+    setting: str, value: Any, tmp_path: Path
+) -> None:
+    make_learner("error-mlp-dfa", gym.make(GRAB), seed=2).save(tmp_path / "kept")
+    config = json.loads((tmp_path / "kept" / CONFIG).read_text())
+    (tmp_path / "kept" / CONFIG).write_text(json.dumps(config | {setting: value}))
+    with pytest.raises(CheckpointError, match=f"checkpoint .*kept: .*; expected are those of .*{setting}={value!r}"):
+        load_learner(tmp_path / "kept", gym.make(GRAB))
+
+
 @pytest.mark.parametrize("name", ["error-dfa", "error-stdp", "reward-ppo", "reward-snn-stdp"])
 @pytest.mark.parametrize("value", [np.nan, np.inf])
 def test_weights_that_are_not_finite_are_refused(name: str, value: float, tmp_path: Path) -> None:
