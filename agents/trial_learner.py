@@ -63,12 +63,14 @@ class Trial:
         reach: memory of the controller.
         network: state of the learner's network.
         actions: the map from actions to commands; None before the first action.
+        rest: (4,) the command before the first action; None before it.
         command: (4,) the command after the last action.
     """
 
     reach: Reach
     network: Any
     actions: CommandMap | None = None
+    rest: NDArray[np.float64] | None = None
     command: NDArray[np.float64] | None = None
 
 
@@ -297,7 +299,7 @@ class TrialLearner(ABC, Generic[T]):
             self._begin(exploring=not deterministic)
             if len(previous) != len(batch)
             or (episode_start is not None and episode_start[k])
-            or (state is None and not self._continues(previous[k], part))
+            or (state is None and self._begins_anew(previous[k], part))
             else previous[k]
             for k, part in enumerate(batch)
         ]
@@ -398,25 +400,37 @@ class TrialLearner(ABC, Generic[T]):
 
     def _action(self, trial: T, observation: Any) -> NDArray[np.float32]:
         """Return the action (4,) that brings the command to the wanted one, or as near to it as an action can."""
-        if trial.command is not None and not self._continues(trial, observation):
-            warnings.warn(
-                f"observation: expected the command {trial.command.tolist()} after the last action, got "
-                f"{self.senses.latest_command(observation).tolist()}; call set_env if the environment has another "
-                "meaning of actions (command) than that of the learner",
-                stacklevel=3,
-            )
+        if trial.command is not None and not self._has_command(observation, trial.command):
+            self._warn_of_command(trial.command, observation)
         wanted, last = self._act(trial, observation), self.senses.latest_command(observation).astype(np.float64)
         if trial.actions is None:
             # The command at the start of a trial is that of rest.
+            trial.rest = last
             trial.actions = CommandMap.of(self._command, self._control, self.controller.arm, last)
         action: NDArray[np.float32] = trial.actions.action_for(wanted, last).astype(np.float32)
         trial.command = trial.actions.command_after(action, last)
         return action
 
-    def _continues(self, trial: Trial, observation: Any) -> bool:
-        if trial.command is None:
+    def _begins_anew(self, trial: Trial, observation: Any) -> bool:
+        """Return whether an observation is of a later trial: its command is not that after the last action."""
+        if trial.command is None or trial.rest is None:
+            return True
+        if self._has_command(observation, trial.command):
             return False
-        return bool(np.max(np.abs(self.senses.latest_command(observation) - trial.command)) < SAME_COMMAND)
+        if not self._has_command(observation, trial.rest):
+            self._warn_of_command(trial.command, observation)
+        return True
+
+    def _has_command(self, observation: Any, command: NDArray[np.float64]) -> bool:
+        return bool(np.max(np.abs(self.senses.latest_command(observation) - command)) < SAME_COMMAND)
+
+    def _warn_of_command(self, command: NDArray[np.float64], observation: Any) -> None:
+        warnings.warn(
+            f"observation: expected the command {command.tolist()} after the last action, got "
+            f"{self.senses.latest_command(observation).tolist()}; call set_env if the environment has another "
+            "meaning of actions (command) than that of the learner",
+            stacklevel=4,
+        )
 
     def _sense(self, trial: T, observation: Any) -> Sensation:
         """Sense an observation."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import pickle
+import warnings
 from dataclasses import replace
 from typing import Any
 
@@ -124,6 +125,21 @@ def test_an_environment_with_another_meaning_of_actions_is_warned_of() -> None:
     observation, *_ = env.step(action + 0.5)
     with pytest.warns(UserWarning, match="after the last action, got .*; call set_env"):
         model.predict(observation, state=state, episode_start=np.zeros(1, dtype=bool))
+    # Without the state too.
+    with pytest.warns(UserWarning, match="after the last action, got .*; call set_env"):
+        model.predict(observation)
+
+
+@pytest.mark.parametrize("command", ["absolute", "increment"])
+def test_a_new_episode_is_not_warned_of(command: str) -> None:
+    env = gym.make("reach/CupGrab-v1", command=command)
+    model = make_learner("none", env)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        for seed in range(3):
+            observation, _ = env.reset(seed=seed)
+            for _ in range(5):
+                observation, *_ = env.step(model.predict(observation)[0])
 
 
 @pytest.mark.parametrize("learner", LEARNERS)
