@@ -452,10 +452,12 @@ class ErrorLearner(TrialLearner[ErrorTrial]):
         if trial.eligible is None:
             trial.eligible = self.feedforward.eligibility(trial.network)
         error = trial.reading.error
+        # Reaches in several environments begin with the same weights, so their steps add up.
         if self.plastic == "hidden":
-            self.feedforward.change(trial.eligible, self.baseline.weight_error(error), self.hidden_rate)
+            error, rate = self.baseline.weight_error(error), self.hidden_rate / self.n_envs
         else:
-            self.feedforward.change(trial.eligible, error, self.rate)
+            rate = self.rate / self.n_envs
+        self.feedforward.change(trial.eligible, error, rate)
         self.logger.record_mean("train/motor_error_rad", float(np.linalg.norm(error)))
 
     def _measures(self) -> dict[str, float]:

@@ -92,9 +92,9 @@ def test_evaluate_policy_and_a_plain_loop_agree(trained: Any) -> None:
 
 def test_learning_in_several_environments_at_once_works() -> None:
     model = make_learner("error-bp", make_vec_env(GRAB, n_envs=4, seed=0), seed=0)
-    # Four reaches are begun with the same weights, so their steps add up: it takes longer than in one environment.
-    train_trials(model, 600)
-    assert evaluate(model, GRAB, trials=30) >= 0.8
+    # Four reaches are begun with the same weights: they share a step.
+    train_trials(model, 200)
+    assert evaluate(model, GRAB, trials=30) >= 0.9
 
 
 class Counting(BaseCallback):
