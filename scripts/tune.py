@@ -65,6 +65,10 @@ class Tune:
     """Tuning seeds of one trial."""
     baseline_trials: int | None = None
     """Unperturbed trials of each training of an error learner; None for as many as in a comparison."""
+    lamps: int = tuning.LAMPS
+    """Lamps on the table, for error learners; two of them tell the side of the second perturbation."""
+    reaches: int = tuning.REACHES
+    """Reaches with that perturbation."""
     training_share: float = tuning.TRAINING_SHARE
     """Share of its usual training in which a learner from reward is judged."""
     settings: Path | None = None
@@ -82,7 +86,8 @@ class Tune:
             raise SystemExit(f"--learners {names}: expected learners with a step size to find: {' '.join(LEARNERS)}")
         if not 0.0 < self.training_share <= 1.0:
             raise SystemExit(f"--training-share {self.training_share}: expected above 0, up to 1")
-        command.require_at_least(1, self, "trials", "seeds", "jobs", "baseline_trials")
+        command.require_at_least(1, self, "trials", "seeds", "jobs", "baseline_trials", "reaches")
+        command.require_at_least(2, self, "lamps")
         if self.settings is not None:
             try:
                 read_settings(self.settings)
@@ -94,7 +99,8 @@ def searched_with(learner: str, given: Tune) -> dict[str, float]:
     """Return the flags on which the result of a search depends, besides the number of trials."""
     if find(learner).spec.teacher == "reward":
         return {"seeds": given.seeds, "training-share": given.training_share}
-    return {"seeds": given.seeds, "baseline-trials": given.baseline_trials or find(learner).trials}
+    trials = given.baseline_trials or find(learner).trials
+    return {"seeds": given.seeds, "baseline-trials": trials, "lamps": given.lamps, "reaches": given.reaches}
 
 
 def storage_in(path: Path) -> optuna.storages.RDBStorage:
@@ -207,7 +213,10 @@ def judged(learner: str, settings: dict[str, float], given: Tune) -> Iterator[fl
     """Judge settings step by step; lower is better."""
     if find(learner).spec.teacher != "reward":
         trained_learners = given.out / "baseline" / code_of_search()
-        return tuning.left_uncorrected(learner, settings, given.seeds, given.baseline_trials, trained_learners)
+        protocols = tuning.tuning_protocols(given.lamps, given.reaches)
+        return tuning.left_uncorrected(
+            learner, settings, given.seeds, given.baseline_trials, trained_learners, protocols
+        )
     return tuning.missed_in_training(learner, settings, given.seeds, given.training_share)
 
 

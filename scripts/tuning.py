@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import math
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar, NamedTuple
@@ -47,21 +47,31 @@ class Shear(VisualMap):
         return [[1.0, self.slope], [0.0, 1.0]]
 
 
-LAMPS = 4
-SAME = Protocol(
-    name="tuning-same",
-    blocks=(Block(BASELINE, 20), Block(PERTURBED, 40, (Shear(-0.35),))),
-    source="a shear, which no comparison uses",
-    context=LAMPS,
-)
-TOLD = Protocol(
-    name="tuning-told",
-    blocks=(Block(BASELINE, 60), Block(PERTURBED, 1000, (Shear(0.5),), Parity(2))),
-    source="a shear to the side that two lamps tell, which no comparison uses",
-    context=LAMPS,
-)
-# The measure by which each is judged.
-TUNING_PROTOCOLS = {SAME: "L30", TOLD: "late_error"}
+LAMPS, REACHES = 4, 1000
+
+
+def tuning_protocols(lamps: int = LAMPS, reaches: int = REACHES) -> dict[Protocol, str]:
+    """Return what learners by seen error are tuned on, with the measure by which each protocol is judged.
+
+    Args:
+        lamps: on the table, 2 or more; two of them tell the side of the second protocol.
+        reaches: perturbed ones of the second protocol.
+    """
+    same = Protocol(
+        name="tuning-same",
+        blocks=(Block(BASELINE, 20), Block(PERTURBED, 40, (Shear(-0.35),))),
+        source="a shear, which no comparison uses",
+        context=lamps,
+    )
+    told = Protocol(
+        name="tuning-told",
+        blocks=(Block(BASELINE, 60), Block(PERTURBED, reaches, (Shear(0.5),), Parity(2))),
+        source="a shear to the side that two lamps tell, which no comparison uses",
+        context=lamps,
+    )
+    return {same: "L30", told: "late_error"}
+
+
 # The seeds of comparisons begin at 0.
 FIRST_TUNING_SEED = 10_000
 # A setting must not correct fast at the expense of grabbing: what is missing to this success rate is a penalty.
@@ -87,7 +97,7 @@ class Criterion(NamedTuple):
     steps: int
 
 
-BY_ERROR = Criterion("left_of_the_miss", "left of the miss", len(TUNING_PROTOCOLS))
+BY_ERROR = Criterion("left_of_the_miss", "left of the miss", len(tuning_protocols()))
 BY_REWARD = Criterion("missed_in_training", "share of cups missed in training", STRETCHES)
 
 
@@ -127,7 +137,7 @@ def search_space(learner: str) -> SearchSpace:
     if network.practises == "memory":
         return SearchSpace("practice_rate", 0.0003, 0.05, STEP_OF_ADAM)
     if spec.plastic == "all":
-        return SearchSpace("rate", 0.05, 1.8, SHARE)
+        return SearchSpace("rate", 0.2, 1.8, SHARE)
     # A share of the modulators of hidden layers. Its effect on the posture depends on the read-out.
     return SearchSpace("hidden_rate", 0.1, 30.0, SHARE)
 
@@ -148,11 +158,17 @@ def read_settings(path: Path) -> dict[str, Any]:
 
 
 def left_uncorrected(
-    learner: str, settings: dict[str, Any], seeds: int, trials: int | None = None, folder: Path | None = None
+    learner: str,
+    settings: dict[str, Any],
+    seeds: int,
+    trials: int | None = None,
+    folder: Path | None = None,
+    protocols: Mapping[Protocol, str] | None = None,
 ) -> Iterator[float]:
     """Yield what an error learner leaves of the miss, the mean so far after each seed and protocol; lower is better.
 
-    It is left over the first 30 reaches of `SAME`, and over the last tenth of `TOLD`.
+    It is left over the first 30 reaches of a constant shear, and over the last tenth of those with a shear to the side
+    that lamps tell.
 
     A success rate without perturbation below WANTED_SUCCESS is a penalty: what is missing is added.
 
@@ -163,16 +179,19 @@ def left_uncorrected(
         trials: of baseline training; None for as many as in a comparison.
         folder: for learners after baseline training. This depends on no setting but `rate`, so for other settings
             a learner is trained once for each seed and then loaded from there.
+        protocols: from `tuning_protocols`, all with the same lamps; None for its defaults.
     """
+    protocols = protocols or tuning_protocols()
+    (lamps,) = {protocol.context for protocol in protocols}
     left: list[float] = []
     for seed in range(FIRST_TUNING_SEED, FIRST_TUNING_SEED + seeds):
         with tempfile.TemporaryDirectory(prefix="tuning-") as passing:
             number = trials or find(learner).trials
             trained, ready = Path(passing) / "trained", Path(passing) / "ready"
             if folder is not None and "rate" not in settings:
-                trained = folder / f"{learner}-{number}-{seed}"
+                trained = folder / f"{learner}-{lamps}-{number}-{seed}"
             if not trained.exists():
-                env = gym.make(BASELINE_ENV, context=LAMPS, **find(learner).env_options)
+                env = gym.make(BASELINE_ENV, context=lamps, **find(learner).env_options)
                 model = make_learner(learner, env, seed=seed, **settings)
                 train_trials(model, number)
                 model.save(trained)
@@ -181,7 +200,7 @@ def left_uncorrected(
             model.save(ready)
             success = evaluate(_loaded(ready, settings), BASELINE_ENV, trials=JUDGED_TRIALS, seed=seed)
             penalty = max(0.0, WANTED_SUCCESS - success)
-            for protocol, measure in TUNING_PROTOCOLS.items():
+            for protocol, measure in protocols.items():
                 left.append(_left(_loaded(ready, settings), protocol, measure, seed) + penalty)
                 yield sum(left) / len(left)
 

@@ -230,19 +230,21 @@ def test_a_search_writes_settings_by_the_names_that_learners_read_and_is_taken_u
     monkeypatch.setattr("command.workers", ThreadPoolExecutor)
     settings = tmp_path / "tuned.json"
     words = ("scripts/tune.py", "--out", tmp_path / "search", "--learners", "error-bp", "--trials", 1, "--seeds", 1)
+    words = (*words, "--reaches", 20)
     settings.write_text(json.dumps({"error-mlp-bp": {"settings": {"rate": 9.0}}}))
     for run_it in (run, run_here):
         done = run_it(*words, "--baseline-trials", 30, "--settings", settings)
         assert done.returncode == 0, done.stderr
     found = json.loads(settings.read_text())
     assert list(found) == ["error-mlp-bp"]
-    assert 0.05 <= found["error-mlp-bp"]["settings"]["rate"] <= 1.8
+    assert 0.2 <= found["error-mlp-bp"]["settings"]["rate"] <= 1.8
     assert len(found["error-mlp-bp"]["history"]) == 1
     assert (tmp_path / "search" / "tuning.png").exists()
     other = run_here(*words, "--baseline-trials", 40)
     assert other.returncode != 0
-    assert "expected --seeds 1 --baseline-trials 30, as in its search of" in other.stderr
-    assert "got --seeds 1 --baseline-trials 40; give another --out" in other.stderr
+    expected = "expected --seeds 1 --baseline-trials 30 --lamps 4 --reaches 20, as in its search of"
+    assert expected in other.stderr
+    assert "got --seeds 1 --baseline-trials 40 --lamps 4 --reaches 20; give another --out" in other.stderr
 
 
 def test_a_search_that_is_taken_up_again_draws_what_it_would_have_drawn(

@@ -17,7 +17,7 @@ from reach.protocols import PROTOCOLS
 def test_no_comparison_uses_what_tuning_does() -> None:
     tuned_on, judged_on = (
         {part.kind for protocol in protocols for block in protocol.blocks for part in block.perturbation}
-        for protocols in (tuning.TUNING_PROTOCOLS, PROTOCOLS.values())
+        for protocols in (tuning.tuning_protocols(), PROTOCOLS.values())
     )
     assert tuned_on
     assert tuned_on.isdisjoint(judged_on)
@@ -26,9 +26,9 @@ def test_no_comparison_uses_what_tuning_does() -> None:
 
 def test_a_learner_that_learns_leaves_less_of_the_miss(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(tuning, "JUDGED_TRIALS", 20)
-    monkeypatch.setattr(tuning, "TUNING_PROTOCOLS", {tuning.SAME: "L30"})
-    *_, learning = tuning.left_uncorrected("error-mlp-shallow", {"rate": 0.5}, seeds=1, trials=40)
-    *_, still = tuning.left_uncorrected("error-mlp-shallow", {"rate": 0.0}, seeds=1, trials=5)
+    short = tuning.tuning_protocols(reaches=20)
+    learning, _ = tuning.left_uncorrected("error-mlp-shallow", {"rate": 0.5}, seeds=1, trials=40, protocols=short)
+    still, _ = tuning.left_uncorrected("error-mlp-shallow", {"rate": 0.0}, seeds=1, trials=5, protocols=short)
     assert math.isfinite(learning)
     assert learning < 0.7 < still
 
