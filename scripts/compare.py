@@ -71,14 +71,14 @@ class Grid(NamedTuple):
 
 STANDARD = ("none", "error-shallow", "error-bp", "error-dfa", "error-stdp")
 RULES = ("error-shallow", "error-bp", "error-fa", "error-dfa", "error-ifa", "error-lstm-bp")
-MEMORY = ("error-memory-bp", "error-memory-shallow")
+MEMORY = ("error-memory-bp", "error-memory-shallow", "error-paced-bp")
 SPIKING = ("error-stdp", "error-sparse-stdp", "error-structural-stdp")
 PAPER_PROTOCOLS = ("rotation30", "prism", "curl", "savings", "interference", "retention", "switching", "jump")
 STEPPED, RATES = ("shallow", "bp", "fa", "dfa", "stdp"), (0.1, 0.2, 0.4, 0.8, 1.6)
-# With the usual step of 0.8, the error under these rules grows again once they have learned.
-CAREFUL = {"bp": ",rate=0.4", "weight-mirror": ",rate=0.4"}
-DEEP_RULES = tuple(f"error-mlp-{rule},depth=4{CAREFUL.get(rule, '')}" for rule in rules_for(NETWORKS["mlp"]))
-SPIKING_RULES = tuple(f"error-snn-{rule}" for rule in rules_for(NETWORKS["snn"]))
+DEEP_RULES = tuple(f"error-mlp-{rule},depth=4" for rule in rules_for(NETWORKS["mlp"]))
+SPIKING_RULES, TIMED_RULES = (
+    tuple(f"error-{network}-{rule}" for rule in rules_for(NETWORKS[network])) for network in ("snn", "timed")
+)
 PRESETS: dict[str, tuple[Grid, ...]] = {
     # The rotation, which the read-out alone can learn, and the lamps, which need hidden cells that learn.
     "standard": (Grid(STANDARD, ("context",), 3), Grid(STANDARD, ("rotation30", "prism"), 10)),
@@ -93,6 +93,8 @@ PRESETS: dict[str, tuple[Grid, ...]] = {
     ),
     # Every rule where hidden cells must learn: four hidden layers and 16 lamps, and the spiking network with 4.
     "rules": (Grid(("none", *DEEP_RULES), ("context16",), 10), Grid(("none", *SPIKING_RULES), ("context",), 10)),
+    # The same cells where spike times alone tell the lamps, and where the read-out can learn alone.
+    "spikes": (Grid(("none", *TIMED_RULES), ("context",), 10), Grid(("none", *SPIKING_RULES), ("rotation30",), 10)),
 }
 
 
@@ -102,9 +104,10 @@ class Compare:
 
     out: Path = Path("runs/compare")
     """Folder of the results; give the same one again to continue."""
-    preset: Literal["standard", "quick", "paper", "switching", "steps", "rules"] = "standard"
+    preset: Literal["standard", "quick", "paper", "switching", "steps", "rules", "spikes"] = "standard"
     """What to compare: `quick` takes minutes, `paper` is the whole grid, `steps` has five step sizes, `rules` has every
-    rule where hidden layers must learn. The next three flags change it; `standard` then leaves out the lamps."""
+    rule where hidden layers must learn, `spikes` the spiking network where spike times tell what to do, and under a
+    rotation. The next three flags change it; `standard` then leaves out the lamps."""
     learners: tuple[str, ...] | None = None
     """Learners to compare, with settings if you like, such as error-mlp-bp,rate=0.5; `none` is the reference of the
     others and belongs in every comparison."""
