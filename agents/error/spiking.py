@@ -374,7 +374,10 @@ def snn(rng: np.random.Generator, lamps: int = 0) -> tuple[SensoryCells, dict[st
 
 
 def timed(rng: np.random.Generator, lamps: int = 0) -> tuple[SensoryCells, dict[str, Any]]:
-    """Return cells that tell the lamps by spike times at equal rates, and the settings of the circuit of `snn`."""
+    """Return cells that tell the lamps by spike times at equal rates, and the settings of the circuit of `snn`.
+
+    A rule that knows rates alone changes the synapses from all lamp cells to a hidden cell alike.
+    """
     return TimedCells(lamps), {}
 
 
