@@ -66,9 +66,9 @@ class Tune:
     baseline_trials: int | None = None
     """Unperturbed trials of each training of an error learner; None for as many as in a comparison."""
     lamps: int = tuning.LAMPS
-    """Lamps on the table, for error learners; two of them tell the side of the second perturbation."""
+    """Lamps on the table, for error learners; two of them tell the side of the perturbation."""
     reaches: int = tuning.REACHES
-    """Reaches with that perturbation."""
+    """Perturbed reaches of an error learner."""
     training_share: float = tuning.TRAINING_SHARE
     """Share of its usual training in which a learner from reward is judged."""
     settings: Path | None = None
@@ -174,7 +174,7 @@ def search(learner: str, given: Tune) -> dict[str, Any]:
 
     study = optuna.create_study(
         sampler=optuna.samplers.TPESampler(seed=SAMPLER_SEED),
-        # A part of a seed, one perturbation of several, says little of a spiking network.
+        # A part of a training says little.
         pruner=optuna.pruners.MedianPruner(n_startup_trials=UNPRUNED_TRIALS, n_warmup_steps=criterion.steps - 1),
     )
     repeat_trials(stored, study, space)
@@ -213,9 +213,9 @@ def judged(learner: str, settings: dict[str, float], given: Tune) -> Iterator[fl
     """Judge settings step by step; lower is better."""
     if find(learner).spec.teacher != "reward":
         trained_learners = given.out / "baseline" / code_of_search()
-        protocols = tuning.tuning_protocols(given.lamps, given.reaches)
+        protocol = tuning.tuning_protocol(given.lamps, given.reaches)
         return tuning.left_uncorrected(
-            learner, settings, given.seeds, given.baseline_trials, trained_learners, protocols
+            learner, settings, given.seeds, given.baseline_trials, trained_learners, protocol
         )
     return tuning.missed_in_training(learner, settings, given.seeds, given.training_share)
 

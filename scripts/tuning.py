@@ -1,8 +1,8 @@
 """Judge the settings of a learner: how fast it corrects, or learns from reward, on seeds that no comparison uses.
 
-Comparisons use the perturbations of the presets. Tuning uses another kind: a shear of what is seen, once always the
-same, which the read-out alone can learn, and once to the side that lamps tell, for which hidden layers must learn. A
-learner from reward is judged by how many cups it misses during a training.
+Comparisons use the perturbations of the presets. Tuning uses another kind: a shear of what is seen to the side that
+lamps tell, for which hidden layers must learn. Judged is what is left in the end: the error of the first reaches would
+be smallest with the largest step. A learner from reward is judged by how many cups it misses during a training.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import math
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar, NamedTuple
@@ -50,26 +50,19 @@ class Shear(VisualMap):
 LAMPS, REACHES = 4, 1000
 
 
-def tuning_protocols(lamps: int = LAMPS, reaches: int = REACHES) -> dict[Protocol, str]:
-    """Return what learners by seen error are tuned on, with the measure by which each protocol is judged.
+def tuning_protocol(lamps: int = LAMPS, reaches: int = REACHES) -> Protocol:
+    """Return what learners by seen error are tuned on.
 
     Args:
-        lamps: on the table, 2 or more; two of them tell the side of the second protocol.
-        reaches: perturbed ones of the second protocol.
+        lamps: on the table, 2 or more; two of them tell the side.
+        reaches: perturbed ones.
     """
-    same = Protocol(
-        name="tuning-same",
-        blocks=(Block(BASELINE, 20), Block(PERTURBED, 40, (Shear(-0.35),))),
-        source="a shear, which no comparison uses",
-        context=lamps,
-    )
-    told = Protocol(
-        name="tuning-told",
+    return Protocol(
+        name="tuning",
         blocks=(Block(BASELINE, 60), Block(PERTURBED, reaches, (Shear(0.5),), Parity(2))),
         source="a shear to the side that two lamps tell, which no comparison uses",
         context=lamps,
     )
-    return {same: "L30", told: "late_error"}
 
 
 # The seeds of comparisons begin at 0.
@@ -97,7 +90,7 @@ class Criterion(NamedTuple):
     steps: int
 
 
-BY_ERROR = Criterion("left_of_the_miss", "left of the miss", len(tuning_protocols()))
+BY_ERROR = Criterion("left_of_the_miss", "left of the miss", 1)
 BY_REWARD = Criterion("missed_in_training", "share of cups missed in training", STRETCHES)
 
 
@@ -163,12 +156,9 @@ def left_uncorrected(
     seeds: int,
     trials: int | None = None,
     folder: Path | None = None,
-    protocols: Mapping[Protocol, str] | None = None,
+    protocol: Protocol | None = None,
 ) -> Iterator[float]:
-    """Yield what an error learner leaves of the miss, the mean so far after each seed and protocol; lower is better.
-
-    It is left over the first 30 reaches of a constant shear, and over the last tenth of those with a shear to the side
-    that lamps tell.
+    """Yield what an error learner leaves of the miss in the end, the mean so far after each seed; lower is better.
 
     A success rate without perturbation below WANTED_SUCCESS is a penalty: what is missing is added.
 
@@ -179,10 +169,10 @@ def left_uncorrected(
         trials: of baseline training; None for as many as in a comparison.
         folder: for learners after baseline training. This depends on no setting but `rate`, so for other settings
             a learner is trained once for each seed and then loaded from there.
-        protocols: from `tuning_protocols`, all with the same lamps; None for its defaults.
+        protocol: from `tuning_protocol`; None for its defaults.
     """
-    protocols = protocols or tuning_protocols()
-    (lamps,) = {protocol.context for protocol in protocols}
+    protocol = protocol or tuning_protocol()
+    lamps = protocol.context
     left: list[float] = []
     for seed in range(FIRST_TUNING_SEED, FIRST_TUNING_SEED + seeds):
         with tempfile.TemporaryDirectory(prefix="tuning-") as passing:
@@ -200,9 +190,8 @@ def left_uncorrected(
             model.save(ready)
             success = evaluate(_loaded(ready, settings), BASELINE_ENV, trials=JUDGED_TRIALS, seed=seed)
             penalty = max(0.0, WANTED_SUCCESS - success)
-            for protocol, measure in protocols.items():
-                left.append(_left(_loaded(ready, settings), protocol, measure, seed) + penalty)
-                yield sum(left) / len(left)
+            left.append(_left(_loaded(ready, settings), protocol, seed) + penalty)
+            yield sum(left) / len(left)
 
 
 def missed_in_training(
@@ -239,8 +228,8 @@ def _loaded(folder: Path, settings: dict[str, Any]) -> Any:
     return model
 
 
-def _left(model: Any, protocol: Protocol, measure: str, seed: int) -> float:
+def _left(model: Any, protocol: Protocol, seed: int) -> float:
     rows = run_measured(model, protocol, seed).rows
     trials = pd.DataFrame(rows).assign(learner="tuned", protocol=protocol.name, seed=seed)
-    left = float(per_seed(trials).set_index("metric")["value"][measure])
+    left = float(per_seed(trials).set_index("metric")["value"]["late_error"])
     return 1.0 if math.isnan(left) else left  # a hand that never moved has corrected nothing

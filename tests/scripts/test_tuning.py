@@ -17,7 +17,7 @@ from reach.protocols import PROTOCOLS
 def test_no_comparison_uses_what_tuning_does() -> None:
     tuned_on, judged_on = (
         {part.kind for protocol in protocols for block in protocol.blocks for part in block.perturbation}
-        for protocols in (tuning.tuning_protocols(), PROTOCOLS.values())
+        for protocols in ([tuning.tuning_protocol()], PROTOCOLS.values())
     )
     assert tuned_on
     assert tuned_on.isdisjoint(judged_on)
@@ -26,11 +26,11 @@ def test_no_comparison_uses_what_tuning_does() -> None:
 
 def test_a_learner_that_learns_leaves_less_of_the_miss(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(tuning, "JUDGED_TRIALS", 20)
-    short = tuning.tuning_protocols(reaches=20)
-    learning, _ = tuning.left_uncorrected("error-mlp-shallow", {"rate": 0.5}, seeds=1, trials=40, protocols=short)
-    still, _ = tuning.left_uncorrected("error-mlp-shallow", {"rate": 0.0}, seeds=1, trials=5, protocols=short)
+    short = tuning.tuning_protocol(lamps=2, reaches=400)
+    (learning,) = tuning.left_uncorrected("error-mlp-bp", {"rate": 0.8}, seeds=1, trials=100, protocol=short)
+    (still,) = tuning.left_uncorrected("error-mlp-bp", {"rate": 0.0}, seeds=1, trials=5, protocol=short)
     assert math.isfinite(learning)
-    assert learning < 0.7 < still
+    assert learning < 0.8 < still
 
 
 def test_learners_are_made_with_what_was_found_unless_told_otherwise(tmp_path, monkeypatch) -> None:  # type: ignore[no-untyped-def]
