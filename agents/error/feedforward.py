@@ -5,7 +5,8 @@ and the teacher the error.
 
 A network counts what it computes and changes. Names are those of NeuroBench (Yik et al. 2025, Nature Communications
 16:1545) where it has them. Counted is what the network and its rule require, not how a learner computes it: the forward
-pass that a step of a rate network repeats is left out.
+pass that a step of a rate network repeats is left out. So are products of vectors alone, such as those that normalise a
+step: there are few.
 
 | name | counts |
 |---|---|
@@ -14,7 +15,7 @@ pass that a step of a rate network repeats is left out.
 | `dense_operations` | all connections in every pass or step, whatever their input |
 | `learning_macs` | multiply-accumulates for carrying the error and computing the step |
 | `eligibility_updates` | pair terms that spikes add |
-| `weight_updates` | weights and biases that a step changes |
+| `weight_updates` | weights, biases and feedback weights that a step changes |
 """
 
 from __future__ import annotations

@@ -162,6 +162,8 @@ class RateFeedForward(FeedForward):
                 step.layer.take_step(step.value, step.weight, step.bias, rate / len(plastic))
         changed = sum(parameter.numel() for step in steps for parameter in step.layer.parameters())
         self._count(weight_updates=changed, learning_macs=self._step_macs(activity))
+        for step in steps:
+            self._count(**self._ruled.rule.added_cost(step.layer))
 
     def _steps(self, value: torch.Tensor, error: torch.Tensor) -> Iterator[Step]:
         """Yield the step of each plastic layer that receives an error (1, outputs), by autograd."""
@@ -223,9 +225,9 @@ class RateFeedForward(FeedForward):
         return ErrorPath(self._ruled.rule.route, error, tuple(signals), self._errors)
 
     def _ruled_layers(self) -> dict[str, RuledLayer]:
-        """Return the layers in order: "hidden 1", "hidden 2" ... and "posture"."""
+        """Return the layers in order: "hidden 1", "hidden 2" ... and HEAD."""
         layers = [layer for layer in self.network if isinstance(layer, RuledLayer)]
-        names = [f"hidden {k}" for k in range(1, len(layers))] + ["posture"]
+        names = [f"hidden {k}" for k in range(1, len(layers))] + [HEAD]
         return dict(zip(names, layers, strict=True))
 
     def arrays(self) -> dict[str, Array]:
@@ -253,12 +255,19 @@ class RateFeedForward(FeedForward):
         return tuple((weight, bias, np.empty_like(bias)) for weight, bias in arrays)
 
     def _step_macs(self, activity: torch.Tensor) -> int:
-        """Return the multiply-accumulates of a step beyond the forward pass; counted once for each `plastic`."""
+        """Return the multiply-accumulates of a step beyond the forward pass and without `LayerRule.added_cost`.
+
+        They are counted once for each `plastic`.
+        """
         if self.plastic not in self._steps_macs:
             values = [value for layer in self._plastic_layers() for value in layer.parameters()]
+            read_out = self._ruled_layers()[HEAD]
+            # Autograd computes the gradient of every layer that requires one, even if nobody asks for it.
+            read_out.requires_grad_(self.plastic == "all")
             with torch.enable_grad(), Multiplications() as counted:
                 posture = self.network(activity)
                 torch.autograd.grad(posture, values, torch.ones_like(posture), allow_unused=True)
+            read_out.requires_grad_()
             self._steps_macs[self.plastic] = counted.count - self._pass_macs
         return self._steps_macs[self.plastic]
 

@@ -93,6 +93,10 @@ class RecursiveLeastSquares(Backpropagation):
         covariance.diagonal().add_(self.drift)
         return gain[:-1], float(gain[-1])
 
+    def added_cost(self, layer: RuledLayer) -> dict[str, int]:
+        """Return the products P x and K x P."""
+        return {"learning_macs": 2 * layer.get_buffer("covariance").numel()}
+
 
 class FeedbackAlignment(LayerRule):
     """The error goes back from layer to layer through fixed random weights B in place of the transposed weights.
@@ -156,6 +160,13 @@ class KolenPollack(FeedbackAlignment):
             layer.feedback_matrix().add_(change).mul_(1.0 - self.decay)
             layer.weight.mul_(1.0 - self.decay)
 
+    def added_cost(self, layer: RuledLayer) -> dict[str, int]:
+        """Return the change of B, which is a product in each of its synapses, and the decay of B and W."""
+        if layer.place.below is None:
+            return {}
+        synapses = layer.weight.numel()
+        return {"learning_macs": 3 * synapses, "weight_updates": synapses}
+
 
 @dataclass(frozen=True)
 class WeightMirror(FeedbackAlignment):
@@ -188,6 +199,13 @@ class WeightMirror(FeedbackAlignment):
         response = noise @ weight.T
         matrix = layer.feedback_matrix().view_as(weight)
         matrix.addmm_(response.T, noise, beta=1.0 - self.rate, alpha=self.rate / self.samples)
+
+    def added_cost(self, layer: RuledLayer) -> dict[str, int]:
+        """Return the response of W and the Hebbian change of B for each sample, and the decay of B."""
+        if layer.place.below is None:
+            return {}
+        synapses = layer.weight.numel()
+        return {"learning_macs": (2 * self.samples + 1) * synapses, "weight_updates": synapses}
 
 
 class DirectFeedbackAlignment(LayerRule):

@@ -114,6 +114,20 @@ class LayerRule(Rule):
         power = 1.0 + float(value.dot(value))
         return value / power, 1.0 / power
 
+    def added_cost(self, layer: Any) -> dict[str, int]:
+        """Return what the rule adds to the cost of each step of a layer; empty for nothing.
+
+        The cost of every step, which is not included, is that of carrying the error and of the product d x^T.
+
+        Args:
+            layer: an `agents.rules.layers.RuledLayer`.
+
+        Returns:
+            `learning_macs`, multiply-accumulates, and `weight_updates`, weights, as `agents.error.feedforward` counts
+            them.
+        """
+        return {}
+
     def update_feedback(self, layer: Any, change: Any) -> None:
         """Update a layer's feedback after a weight change. Called if `modifies` has "feedback".
 

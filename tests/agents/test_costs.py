@@ -9,8 +9,13 @@ import numpy as np
 import pytest
 
 from agents.error.learner import make_feedforward
+from agents.error.rate import RateFeedForward
+from agents.error.spiking import CELLS_PER_MUSCLE, HIDDEN_CELLS
 from agents.learner import make_learner, train_trials
+from agents.networks.layers import mlp
+from agents.networks.registry import JOINTS, NETWORKS
 from agents.registry import find
+from agents.rules.registry import rules_for
 
 GRAB = "reach/CupGrab-v1"
 CELLS, OUTPUTS = 128, 3
@@ -33,26 +38,54 @@ def step(network: Any, passes: int) -> dict[str, float]:
     return {name: count - before.get(name, 0.0) for name, count in network.cost().items()}
 
 
-@pytest.mark.parametrize("rule", ["bp", "fa", "dfa", "ifa", "shallow"])
+class Senses:
+    """Cells that tell the cup by five numbers, all 1."""
+
+    size = 5
+
+    def activity(self, visual_input: Any) -> Any:
+        return np.ones(self.size)
+
+
+# Of a network of layers of 5, 4, 2 and 3 cells: all weights, and those through which an error goes back from layer to
+# layer, which are those of the layers with feedback.
+WEIGHTS, BACK = 5 * 4 + 4 * 2 + 2 * 3, 4 * 2 + 2 * 3
+PARAMETERS = WEIGHTS + 4 + 2 + 3
+# Multiply-accumulates of the outer products, for carrying the error, and what else the rule computes; weight updates.
+COSTS = {
+    "bp": (WEIGHTS + BACK, PARAMETERS),
+    "fa": (WEIGHTS + BACK, PARAMETERS),
+    "sign": (WEIGHTS + BACK, PARAMETERS),
+    "kp": (WEIGHTS + BACK + 3 * BACK, PARAMETERS + BACK),
+    "weight-mirror": (WEIGHTS + BACK + (16 + 16 + 1) * BACK, PARAMETERS + BACK),
+    "dfa": (WEIGHTS + 3 * 4 + 3 * 2, PARAMETERS),
+    "ifa": (WEIGHTS + 3 * 4 + 4 * 2, PARAMETERS),
+    "node": (WEIGHTS + BACK, PARAMETERS),
+    "rls": (WEIGHTS + BACK + 2 * (6 * 6 + 5 * 5 + 3 * 3), PARAMETERS),
+    "shallow": (2 * 3, 2 * 3 + 3),
+}
+
+
+def small_network(rule: str) -> RateFeedForward:
+    rng = np.random.default_rng(0)
+    network = RateFeedForward(rule, Senses(), mlp(5, (4, 2), 3, rng), rng)
+    step(network, 1)
+    return network
+
+
+@pytest.mark.parametrize("rule", rules_for(NETWORKS["mlp"]))
 def test_rate_networks_count_products_by_hand(rule: str) -> None:
-    network = begun(f"error-mlp-{rule}")
+    counts = step(small_network(rule), passes=1)
+    assert counts["dense_operations"] == counts["effective_macs"] == WEIGHTS
+    assert (counts["learning_macs"], counts["weight_updates"]) == COSTS[rule]
+
+
+def test_a_fixed_read_out_costs_no_change_of_its_feedback() -> None:
+    network = small_network("kp")
+    network.plastic = "hidden"
     counts = step(network, passes=1)
-    inputs = network.cells.size
-    forward = inputs * CELLS + CELLS * CELLS + CELLS * OUTPUTS
-    parameters = forward + 2 * CELLS + OUTPUTS
-    # The outer products of error and input, and what carries the error to the hidden layers.
-    carried = {
-        "bp": OUTPUTS * CELLS + CELLS * CELLS,
-        "fa": OUTPUTS * CELLS + CELLS * CELLS,
-        "dfa": 2 * OUTPUTS * CELLS,
-        "ifa": OUTPUTS * CELLS + CELLS * CELLS,
-        "shallow": 0,
-    }[rule]
-    learned = forward if rule != "shallow" else CELLS * OUTPUTS
-    assert counts["dense_operations"] == forward
-    assert counts["effective_macs"] == forward
-    assert counts["weight_updates"] == (parameters if rule != "shallow" else CELLS * OUTPUTS + OUTPUTS)
-    assert counts["learning_macs"] == (learned + carried)
+    assert counts["learning_macs"] == 5 * 4 + 4 * 2 + BACK + 3 * (4 * 2)
+    assert counts["weight_updates"] == 5 * 4 + 4 + 4 * 2 + 2 + 4 * 2
 
 
 def test_silent_inputs_cost_nothing() -> None:
@@ -97,9 +130,13 @@ def test_spikes_cost_the_synapses_that_they_reach() -> None:
 
 
 def test_a_rule_that_sums_no_pairs_updates_no_eligibility_and_going_back_costs_every_synapse_at_every_step() -> None:
-    counts = {rule: step(begun(f"error-snn-{rule}"), 10) for rule in ("stdp", "rate", "bp")}
+    networks = {rule: begun(f"error-snn-{rule}") for rule in ("stdp", "rate", "bp")}
+    counts = {rule: step(network, 10) for rule, network in networks.items()}
     assert counts["stdp"]["eligibility_updates"] > counts["rate"]["eligibility_updates"] == 0
-    assert counts["bp"]["learning_macs"] - counts["rate"]["learning_macs"] == counts["bp"]["dense_operations"]
+    synapses = networks["bp"].cells.size * HIDDEN_CELLS + HIDDEN_CELLS * 2 * JOINTS * CELLS_PER_MUSCLE
+    assert counts["rate"]["learning_macs"] == synapses
+    # Ten control steps of 20 ms.
+    assert counts["bp"]["learning_macs"] == (200 + 1) * synapses
 
 
 @pytest.mark.parametrize("name", ["none", "error-mlp-dfa", "error-snn-stdp", "error-lstm-dfa", "error-cnn-ifa"])
