@@ -152,7 +152,7 @@ class RateFeedForward(FeedForward):
         self._ruled.modulator_rms = rms(error)
         steps = chain_steps(self.network, activity, lacking) if self._is_chain else self._steps(activity, lacking)
         plastic = self._plastic_layers()
-        steps = [step for step in steps if step.layer in plastic]
+        steps = [step for step in steps if step.layer in plastic and bool(torch.any(step.bias))]
         self._errors += 1
         if self._keeps_modulators:
             # The step of a bias is the modulator of its cell times its slope.
@@ -176,7 +176,7 @@ class RateFeedForward(FeedForward):
         parameters = [parameter for layer in plastic for parameter in layer.parameters()]
         gradients = torch.autograd.grad(value, parameters, error, allow_unused=True)
         for layer, weight, bias in zip(plastic, gradients[::2], gradients[1::2], strict=True):
-            if weight is not None and bool(torch.any(bias)):
+            if weight is not None:
                 yield Step(layer, inputs[layer], weight, bias)
 
     def alignment(self) -> dict[str, float]:

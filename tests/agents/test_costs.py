@@ -68,20 +68,29 @@ COSTS = {
 
 def small_network(rule: str) -> RateFeedForward:
     rng = np.random.default_rng(0)
-    network = RateFeedForward(rule, Senses(), mlp(5, (4, 2), 3, rng), rng)
-    step(network, 1)
-    return network
+    return RateFeedForward(rule, Senses(), mlp(5, (4, 2), 3, rng), rng)
 
 
 @pytest.mark.parametrize("rule", rules_for(NETWORKS["mlp"]))
 def test_rate_networks_count_products_by_hand(rule: str) -> None:
-    counts = step(small_network(rule), passes=1)
+    network = small_network(rule)
+    step(network, passes=1)
+    counts = step(network, passes=1)
     assert counts["dense_operations"] == counts["effective_macs"] == WEIGHTS
     assert (counts["learning_macs"], counts["weight_updates"]) == COSTS[rule]
 
 
+def test_a_read_out_of_zero_passes_no_error_back_so_that_hidden_layers_stay() -> None:
+    network = small_network("rls")
+    assert step(network, passes=1)["weight_updates"] == 2 * 3 + 3
+    before, read_out = (network.arrays()[name] for name in ("2.covariance", "4.covariance"))
+    assert np.array_equal(before, np.eye(5))
+    assert not np.array_equal(read_out, np.eye(3))
+
+
 def test_a_fixed_read_out_costs_no_change_of_its_feedback() -> None:
     network = small_network("kp")
+    step(network, passes=1)
     network.plastic = "hidden"
     counts = step(network, passes=1)
     assert counts["learning_macs"] == 5 * 4 + 4 * 2 + BACK + 3 * (4 * 2)
