@@ -244,7 +244,8 @@ class SpikingFeedForward(FeedForward):
         if self._rule.needs_run:
             # One for each synapse and step: forward for a trace, or back for a gradient.
             self._count(learning_macs=self._connections * steps)
-        train = state.train[:steps]
+        # A copy: a long reach overwrites its first spikes.
+        train = state.train[:steps].copy()
         return SpikingEligible(
             self._rule.eligible(circuit, now, train, list(self.feedback)),
             {name: circuit.mean_rate_hz(now, circuit.projections[name].before) for name in self.feedback},

@@ -11,7 +11,8 @@ from agents.error.feedforward import FeedForward
 from agents.error.learner import make_feedforward
 from agents.error.lstm import LSTMFeedForward
 from agents.error.rate import RateFeedForward
-from agents.error.spiking import CELLS_PER_MUSCLE, INHIBITORY_CELLS, SpikingFeedForward
+from agents.error.spiking import CELLS_PER_MUSCLE, INHIBITORY_CELLS, LONGEST_RUN_MS, SpikingFeedForward
+from agents.reaching.controller import CONTROL_STEP_MS
 from agents.registry import learners
 from reach.sim.retina import CUP_RGB as CUP_COLOUR
 from reach.sim.retina import TABLE_RGB, pixel_places_m
@@ -162,6 +163,18 @@ def test_convolutions_have_an_angle_too() -> None:
     for _ in range(2):
         part.change(answer(part)[1], ERROR, 0.3)
     assert part.alignment() == pytest.approx({f"hidden {k}": 0.0 for k in (1, 2, 3)}, abs=1e-3)
+
+
+def test_spikes_that_a_step_needs_stay_as_they_were_in_a_reach_longer_than_their_memory() -> None:
+    network: Any = make_feedforward("error-snn-bp", np.random.default_rng(0))
+    state = network.begin()
+    network.posture(state, np.array([0.0, 0.5]))
+    eligible = network.eligibility(state)
+    before = eligible.spikes.copy()
+    elsewhere = np.array([0.3, 0.6])
+    for _ in range(LONGEST_RUN_MS // CONTROL_STEP_MS):
+        network.posture(state, elsewhere)
+    np.testing.assert_array_equal(eligible.spikes, before)
 
 
 def test_short_names_stand_for_networks_and_rules() -> None:
