@@ -104,6 +104,11 @@ class FeedForward:
     def end_baseline(self, body: Controller, practice_rate: float) -> None:
         """End unperturbed training with this body; a network that practises does so now, with this step size."""
 
+    @property
+    def practised_rate(self) -> float:
+        """Return the rate that the network has chosen in its practice; 0 for that of the learner."""
+        return 0.0
+
     def alignment(self) -> dict[str, float]:
         """Return the angle, degrees, between the last step and the gradient, by layer; empty without a gradient."""
         return {}

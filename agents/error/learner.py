@@ -222,7 +222,7 @@ class SeenError:
         displacement = reach.start + progress * (reach.aimed_cup - reach.start) - reach.hand
         turn = progress * (reach.axis - float(np.sum(reach.angles_at_sight)))
         missing = np.append(displacement - self._expected, turn)
-        # What is corrected includes what was babbled, which is no error of the network.
+        # The posture was that of the network plus what was babbled. The network lacks only its own part.
         error = self._body_map.error(self._controller, reach, missing) + reach.babble
         # The size of a large error is not trusted, only its direction.
         size = float(np.linalg.norm(error))
@@ -451,13 +451,11 @@ class ErrorLearner(TrialLearner[ErrorTrial]):
             self.baseline.add(trial.reading.displacement, trial.posture)
         if trial.eligible is None:
             trial.eligible = self.feedforward.eligibility(trial.network)
-        error = trial.reading.error
-        # Reaches in several environments begin with the same weights, so their steps add up.
+        error, rate = trial.reading.error, self.rate
         if self.plastic == "hidden":
-            error, rate = self.baseline.weight_error(error), self.hidden_rate / self.n_envs
-        else:
-            rate = self.rate / self.n_envs
-        self.feedforward.change(trial.eligible, error, rate)
+            error, rate = self.baseline.weight_error(error), self.hidden_rate
+        # Reaches in several environments begin with the same weights, so their steps add up.
+        self.feedforward.change(trial.eligible, error, (self.feedforward.practised_rate or rate) / self.n_envs)
         self.logger.record_mean("train/motor_error_rad", float(np.linalg.norm(error)))
 
     def _measures(self) -> dict[str, float]:

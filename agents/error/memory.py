@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from copy import deepcopy
 from dataclasses import dataclass
 from itertools import product
 from typing import TYPE_CHECKING, Any
@@ -269,27 +270,25 @@ class PacedFeedForward(RateFeedForward):
         # 0 before the practice.
         self._step_size = np.zeros(1)
 
-    def change(self, eligible: Array, error: Array, rate: float) -> None:
-        """Take one step; after the practice with its step size, before with `rate`."""
-        super().change(eligible, error, float(self._step_size[0]) or rate)
+    @property
+    def practised_rate(self) -> float:
+        """Return the best step size of the practice; 0 before it."""
+        return float(self._step_size[0])
 
     def end_baseline(self, body: Controller, practice_rate: float) -> None:
-        """Practise, once: learn in the same imagined sequences with each of STEP_SIZES, and keep the best."""
-        if self._step_size[0]:
+        """Practise, once: copies learn in the same imagined sequences with each of STEP_SIZES. Keep the best size."""
+        if self.practised_rate:
             return
         perturbations = ImaginedPerturbations(body.arm, body.motor_error, self._rng)
         cups, lacked = perturbations.sequences(PACED_SEQUENCES, REACHES)
-        learned = {name: values.copy() for name, values in super().arrays().items()}
         left = dict.fromkeys(STEP_SIZES, 0.0)
-        for rate, sequence in product(STEP_SIZES, zip(cups, lacked, strict=True)):
-            unperturbed = [self._forward(self.cells.activity(cup)) for cup in sequence[0]]
-            for cup, before, need in zip(sequence[0], unperturbed, sequence[1], strict=True):
+        for rate, (reached, needed) in product(STEP_SIZES, zip(cups, lacked, strict=True)):
+            network = deepcopy(self)
+            for cup, need in zip(reached, needed, strict=True):
                 activity = self.cells.activity(cup)
-                error = need - (self._forward(activity) - before)
+                error = need - (network._forward(activity) - self._forward(activity))
                 left[rate] += float(error @ error)
-                super().change(activity, error, rate)
-            for name, values in super().arrays().items():
-                values[...] = learned[name]
+                network.change(activity, error, rate)
         self._step_size[0] = min(left, key=left.__getitem__)
 
     def arrays(self) -> dict[str, Array]:

@@ -11,10 +11,11 @@ from unittest.mock import patch
 import gymnasium as gym
 import numpy as np
 import pytest
+from stable_baselines3.common.env_util import make_vec_env
 
 from agents.error.learner import make_feedforward
 from agents.error.memory import NOISE_RAD, ImaginedPerturbations, MemoryFeedForward
-from agents.learner import make_learner
+from agents.learner import make_learner, train_trials
 from agents.reaching.controller import Controller
 from agents.registry import PRACTICE_RATE
 from reach import Arm
@@ -121,15 +122,20 @@ def test_the_control_without_memory_takes_the_step_size_that_leaves_least() -> N
     with patch("agents.error.memory.PACED_SEQUENCES", 4):
         part.end_baseline(BODY, PRACTICE_RATE)
     assert [name for name, value in part.arrays().items() if not np.array_equal(value, before[name])] == ["step_size"]
+    assert part.cost() == {}, "the practice is no cost"
     left = {}
-    for step_size in (0.0, 0.02, 2.0):
-        # With 0 for its own, the network takes the step size that it is given.
-        paced = deepcopy(part)
-        if step_size:
-            paced.arrays()["step_size"][0] = 0.0
+    for rate in (part.practised_rate, 0.02, 2.0):
         sequences = zip(*imagined(seed=77, count=3), strict=True)
-        left[step_size] = sum(learned(deepcopy(paced), *sequence, step_size) for sequence in sequences)
-    assert min(left, key=left.__getitem__) == 0.0
+        left[rate] = sum(learned(deepcopy(part), *sequence, rate) for sequence in sequences)
+    assert min(left, key=left.__getitem__) == part.practised_rate
+
+
+def test_environments_side_by_side_share_the_step_size_of_the_practice() -> None:
+    model = make_learner("error-paced-bp", make_vec_env("reach/CupGrab-v1", n_envs=2, seed=0), seed=0)
+    model.feedforward.arrays()["step_size"][0] = 1.2
+    with patch.object(model.feedforward, "change") as change:
+        train_trials(model, 2)
+    assert {call.args[2] for call in change.call_args_list} == {0.6}
 
 
 def learned(part: Any, cups: Any, lacked: Any, rate: float) -> float:
