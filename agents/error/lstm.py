@@ -12,7 +12,7 @@ import numpy as np
 from agents.error.feedforward import Array, FeedForward, SensoryCells, scale_to_error
 from agents.networks.lstm import LSTMCells, LSTMState
 from agents.networks.registry import JOINTS, Sees
-from agents.rules.assign import degrees_of_cosine
+from agents.rules.assign import degrees_between
 from agents.rules.recurrent import BackpropagationThroughTime, RecurrentEligible, RecurrentRule
 from agents.rules.registry import rule_for
 from reach.snapshot import ErrorPath, Layer, LayerSignal, Snapshot
@@ -127,8 +127,8 @@ class LSTMFeedForward(FeedForward):
         eligible, error = self._taught
         # Without the biases, as for other networks.
         step, gradient = step[:-1], GRADIENT.step(self.lstm, eligible, error @ self.readout)[:-1]
-        length = float(np.linalg.norm(step) * np.linalg.norm(gradient))
-        return {LAYER: degrees_of_cosine(float(np.sum(step * gradient)) / length)} if length > 0.0 else {}
+        angle = degrees_between(step, gradient)
+        return {} if angle is None else {LAYER: angle}
 
     def weights(self) -> dict[str, Array]:
         """Return the weights of cells and read-out, as views."""

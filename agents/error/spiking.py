@@ -19,7 +19,7 @@ from agents.error.feedforward import Array, FeedForward, SensoryCells, scale_to_
 from agents.networks.registry import JOINTS, Sees
 from agents.networks.sensory_cells import ComplexCells, PlaceCells, TimedCells
 from agents.reaching.controller import CONTROL_STEP_MS
-from agents.rules.assign import degrees_of_cosine
+from agents.rules.assign import degrees_between
 from agents.rules.registry import rule_for
 from agents.rules.spiking import SpikingRule, Step
 from agents.spiking.circuit import FASTEST_HZ, SpikingCircuit
@@ -328,9 +328,8 @@ class SpikingFeedForward(FeedForward):
         for rule in (self._rule, gradient):
             spikes = rule.eligible(self.circuit, state, self._last_train, list(self.feedback))
             changes.append(rule.steps(self.circuit, spikes, self.feedback, self._last_error[0])[TO_HIDDEN].change)
-        step, exact = changes
-        length = float(np.linalg.norm(step) * np.linalg.norm(exact))
-        return {HIDDEN: degrees_of_cosine(float(np.sum(step * exact)) / length)} if length > 0.0 else {}
+        angle = degrees_between(*changes)
+        return {} if angle is None else {HIDDEN: angle}
 
     def weights(self) -> dict[str, NDArray[Any]]:
         """Return the weights of the synapses that learn, as views."""

@@ -13,7 +13,7 @@ import copy
 import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import partial
-from typing import cast
+from typing import Any, cast
 
 import torch
 from torch import nn
@@ -272,16 +272,20 @@ def alignment_degrees(networks: Iterable[RuledNetwork]) -> dict[str, float]:
             for name, step, gradient in zip(hidden, by_rule, exact, strict=True):
                 if step is None or gradient is None:
                     continue
-                length = float(step.norm() * gradient.norm())
-                if length > 0.0:
-                    angles[name] = degrees_of_cosine(float((step * gradient).sum()) / length)
+                angle = degrees_between(step, gradient)
+                if angle is not None:
+                    angles[name] = angle
         network.records = records
     return angles
 
 
-def degrees_of_cosine(cosine: float) -> float:
-    """Return the angle of a cosine that rounding may have put a little outside -1..1."""
-    return math.degrees(math.acos(max(-1.0, min(1.0, cosine))))
+def degrees_between(step: Any, gradient: Any) -> float | None:
+    """Return the angle between two arrays or tensors of one shape, degrees; None if one of them is 0."""
+    length = math.sqrt(float((step * step).sum()) * float((gradient * gradient).sum()))
+    if length == 0.0:
+        return None
+    # Rounding may put a cosine a little outside -1..1.
+    return math.degrees(math.acos(max(-1.0, min(1.0, float((step * gradient).sum()) / length))))
 
 
 def _steps(
