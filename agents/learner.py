@@ -20,7 +20,7 @@ from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.vec_env import VecEnv
 
 from agents.checkpoint import CheckpointError, read_config
-from agents.networks.registry import NETWORKS, SIZES
+from agents.networks.registry import NETWORKS, SIZE_OPTIONS
 from agents.registry import NONE, POSTURE, Learner, Spec, find, is_learner, tuned_settings
 from agents.settings import check_settings, short
 from agents.trial_learner import TrialLearner
@@ -79,7 +79,7 @@ def checked_settings(learner: Learner, seed: int = 0) -> dict[str, Any]:
     if not hasattr(learner.model_class, "known_settings"):
         return {"seed": seed, **given}
     network = NETWORKS.get(learner.spec.network)
-    absent = set(SIZES).difference(() if network is None else network.options)
+    absent = set(SIZE_OPTIONS).difference(() if network is None else network.options)
     known = {name: setting for name, setting in learner.model_class.known_settings().items() if name not in absent}
     checked_seed = known.pop("seed").check("seed", seed)
     return {"seed": checked_seed, **check_settings(given, known)}

@@ -362,7 +362,7 @@ def split_names(text: str) -> list[str]:
 
 
 def tuned_settings(spec: Spec) -> dict[str, Any]:
-    """Return the settings that `scripts/tune.py` found for a learner with its settings, else for the name alone."""
+    """Return what `scripts/tune.py` found for a learner's name with its settings, or if nothing, for its bare name."""
     stored = json.loads(TUNED.read_text()) if TUNED.exists() else {}
     settings: dict[str, Any] = stored.get(str(spec), stored.get(spec.name, {})).get("settings", {})
     return settings

@@ -18,8 +18,8 @@ Sees = Literal["cup", "picture"]
 JOINTS = 3
 # From a source of random numbers, the sensory cells and the network.
 Make = Callable[..., tuple[Any, Any]]
-# Options that a learner with the network has as settings.
-SIZES = ("depth", "width")
+# Options of a network that are settings of its learners.
+SIZE_OPTIONS = ("depth", "width")
 COLOURED_RETINA = {"observation": "retina", "retina_colour": True}
 
 
