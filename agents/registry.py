@@ -44,7 +44,7 @@ ERROR_TRIALS, HIDDEN_TRIALS, REWARDED_TRIALS = 1000, 2000, 5000
 LEARNING_RATE = 0.8
 HIDDEN_RATE = 1.0
 PRACTICE_RATE = 0.004
-# How the teacher turns a seen error into a motor error; cells that practise do so with the exact map.
+# Body maps of learners by seen error, and of those that practise: imagined perturbations are made with the exact map.
 BODY_MAP, PRACTICE_BODY_MAP = "babbled", "exact"
 
 # The classes of learners.

@@ -1,11 +1,12 @@
-"""Feed-forward parts that practise on imagined perturbations: to adapt by activity, or with which step size to learn.
+"""Feed-forward parts that practise on imagined perturbations: one adapts by activity, one chooses its step size.
 
 While unperturbed cups are learned, synapses change as in `agents.error.rate`. Then the cells practise on imagined
 perturbations, by back-propagation through time, to predict from the reaches so far what the next one will lack. After
 the practice no synapse changes: the correction is in the cells' activity, whose dynamics are the learning rule
-(Hochreiter, Younger and Conwell 2001, ICANN; Wang et al. 2018, Nature Neuroscience 21:860). The control is a network
-without such cells, which practises on the same sequences: its synapses go on learning, with the step size that left
-least there.
+(Hochreiter, Younger and Conwell 2001, ICANN; Wang et al. 2018, Nature Neuroscience 21:860).
+
+The control is a network without such cells that practises on the same sequences. Its synapses go on learning, with the
+step size that left the smallest error in the practice.
 """
 
 from __future__ import annotations
@@ -41,7 +42,7 @@ INPUTS = 2 + JOINTS
 # The practice: sequences in each update, reaches in each sequence, and updates.
 SEQUENCES, REACHES, UPDATES = 64, 50, 600
 LARGEST_GRADIENT = 1.0
-# Of the control: the step sizes, and how many sequences each learns.
+# The practice of the control: step sizes, and sequences for each of them.
 STEP_SIZES = (0.1, 0.15, 0.2, 0.3, 0.4, 0.6, 0.8, 1.2, 1.6)
 PACED_SEQUENCES = 16
 

@@ -38,8 +38,8 @@ class Network:
             and "width", hidden layers and cells in each.
         rules: the only rules that can train it; None for all rules of its kind of cells.
         env_options: what its environment must be made with.
-        practises: what practises at the end of unperturbed training: LSTM cells beside it ("memory"), or the choice of
-            its step size ("rate"); None for nothing.
+        practises: what follows unperturbed training: "memory", the practice of LSTM cells beside it; "rate", the choice
+            of its step size in the same practice; None for nothing.
         note: end of the descriptions of its learners, which says what is special about it; "" for none.
     """
 

@@ -81,10 +81,10 @@ class PlaceCells:
         return np.concatenate([lamps, 1.0 - lamps])
 
 
-# Activity of all lamp cells of `TimedCells`: where an activity of 1 stands for 100 Hz, a spike every 40 ms.
+# Activity of all lamp cells of `TimedCells`. An activity of 1 stands for 100 Hz, so this is a spike every 40 ms.
 TIMED_ACTIVITY = 0.25
-# Times of the first spikes in a reach, in periods of 40 ms. Volleys 18 ms apart are almost in antiphase, and lie in one
-# control step of 20 ms, every other one: after each control step all lamp cells have fired equally often.
+# Times of the first spikes in a reach, in periods of 40 ms. The volleys are 18 ms apart, almost in antiphase. Both fall
+# into every second control step of 20 ms, so that after each control step all lamp cells have fired equally often.
 FIRST_VOLLEY, SECOND_VOLLEY = 1.5 / 40.0, 19.5 / 40.0
 
 
