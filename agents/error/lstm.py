@@ -101,7 +101,9 @@ class LSTMFeedForward(FeedForward):
         if step is not None and np.any(step[-1]):
             power = 1.0 + float(np.sum(step[:-1] ** 2) / np.sum(step[-1] ** 2))
             self.lstm.weights += (share / power) * step
-            self._count(weight_updates=step.size, learning_macs=self._rule.step_macs(self.lstm, eligible))
+            # The error reaches the cells by one product for each weight of the read-out, or of the feedback.
+            macs = self.readout.size + self._rule.step_macs(self.lstm, eligible)
+            self._count(weight_updates=step.size, learning_macs=macs)
         if self.plastic == "all":
             power = 1.0 + float(np.sum(eligible.hidden**2))
             self.readout += (share / power) * np.outer(error, eligible.hidden)

@@ -276,10 +276,16 @@ class SpikingFeedForward(FeedForward):
                 share = rate / (len(plastic) * drive * EFFECT_OF_DRIVE[name])
                 self.circuit.change(name, change, np.ones(len(modulator)), share)
                 synapses = float(np.count_nonzero(self.circuit.connected(name)))
-                self._count(weight_updates=synapses, learning_macs=synapses)
+                self._count(weight_updates=synapses, learning_macs=synapses + self._feedback_macs(name))
         if self._structured and np.any(error):
             self.circuit.maintain(self.circuit.begin(), 1000.0 * TRIAL_S)
             self._fan_out, self._pairs = self._fans()
+
+    def _feedback_macs(self, projection: str) -> int:
+        """Return the multiply-accumulates of B e; 0 if the error reaches the cells in another way or not at all."""
+        if self._rule.error == "none" or (self._rule.route == "backward" and projection == TO_HIDDEN):
+            return 0
+        return int(np.count_nonzero(self.feedback[projection]))
 
     def _matched(self, step: Step, error: Array) -> Step:
         """Return a step whose modulators have the root mean square of the error, if the rule takes one."""

@@ -121,6 +121,14 @@ def test_a_rule_for_recurrent_cells_costs_more_in_a_longer_reach(rule: str) -> N
     assert 1.3 < learning[1] / learning[0] < 2.0
 
 
+def test_e_prop_costs_two_products_for_each_trace_and_step_and_one_for_each_change() -> None:
+    network = begun("error-lstm-eprop")
+    cells = network.lstm.cells
+    synapses = (network.sensory.size + cells + 1) * 4 * cells
+    # The error goes to the cells, and changes the read-out.
+    assert step(network, passes=5)["learning_macs"] == (5 * 2 + 1) * synapses + 2 * JOINTS * cells
+
+
 def test_spikes_cost_the_synapses_that_they_reach() -> None:
     network: Any = make_feedforward("error-snn-stdp", np.random.default_rng(0))
     state = network.begin()
@@ -142,10 +150,12 @@ def test_a_rule_that_sums_no_pairs_updates_no_eligibility_and_going_back_costs_e
     networks = {rule: begun(f"error-snn-{rule}") for rule in ("stdp", "rate", "bp")}
     counts = {rule: step(network, 10) for rule, network in networks.items()}
     assert counts["stdp"]["eligibility_updates"] > counts["rate"]["eligibility_updates"] == 0
-    synapses = networks["bp"].cells.size * HIDDEN_CELLS + HIDDEN_CELLS * 2 * JOINTS * CELLS_PER_MUSCLE
-    assert counts["rate"]["learning_macs"] == synapses
+    outputs = 2 * JOINTS * CELLS_PER_MUSCLE
+    synapses = networks["bp"].cells.size * HIDDEN_CELLS + HIDDEN_CELLS * outputs
+    # An output cell moves one joint, and takes the error of that joint.
+    assert counts["rate"]["learning_macs"] == synapses + HIDDEN_CELLS * JOINTS + outputs
     # Ten control steps of 20 ms.
-    assert counts["bp"]["learning_macs"] == (200 + 1) * synapses
+    assert counts["bp"]["learning_macs"] == (200 + 1) * synapses + outputs
 
 
 @pytest.mark.parametrize("name", ["none", "error-mlp-dfa", "error-snn-stdp", "error-lstm-dfa", "error-cnn-ifa"])
