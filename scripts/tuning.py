@@ -1,8 +1,9 @@
 """Judge the settings of a learner: how fast it corrects, or learns from reward, on seeds that no comparison uses.
 
 Comparisons use the perturbations of the presets. Tuning uses another kind: a shear of what is seen to the side that
-lamps tell, for which hidden layers must learn. Judged is what is left in the end: the error of the first reaches would
-be smallest with the largest step. A learner from reward is judged by how many cups it misses during a training.
+lamps tell, for which hidden layers must learn. A learner by seen error is judged by the launch error that is left in
+the end, since that of the first reaches is smallest with the largest step. A learner from reward is judged by how many
+cups it misses during a training.
 """
 
 from __future__ import annotations
@@ -55,7 +56,7 @@ def tuning_protocol(lamps: int = LAMPS, reaches: int = REACHES) -> Protocol:
 
     Args:
         lamps: on the table, 2 or more; two of them tell the side.
-        reaches: perturbed ones.
+        reaches: number of perturbed reaches.
     """
     return Protocol(
         name="tuning",
@@ -158,9 +159,9 @@ def left_uncorrected(
     folder: Path | None = None,
     protocol: Protocol | None = None,
 ) -> Iterator[float]:
-    """Yield what an error learner leaves of the miss in the end, the mean so far after each seed; lower is better.
+    """Yield the `late_error` of an error learner, the mean so far after each seed; lower is better.
 
-    A success rate without perturbation below WANTED_SUCCESS is a penalty: what is missing is added.
+    Where the success rate without perturbation is below WANTED_SUCCESS, the difference is added as a penalty.
 
     Args:
         learner: name of an error learner.
