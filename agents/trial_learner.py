@@ -295,15 +295,16 @@ class TrialLearner(ABC, Generic[T]):
         require_finite(observation)
         batch = [observation] if is_single else observations_of(observation)
         previous: list[T] = self._predicted_trials if state is None else state
-        trials = [
-            self._begin(exploring=not deterministic)
-            if len(previous) != len(batch)
-            or (episode_start is not None and episode_start[k])
-            or (state is None and self._begins_anew(previous[k], part))
-            else previous[k]
-            for k, part in enumerate(batch)
-        ]
-        actions = np.array([self._action(trial, part) for trial, part in zip(trials, batch, strict=True)])
+        trials = []
+        # No comprehensions: before Python 3.12 they are frames, and warnings would not point to the caller.
+        for k, part in enumerate(batch):
+            is_new = (
+                len(previous) != len(batch)
+                or (episode_start is not None and episode_start[k])
+                or (state is None and self._begins_anew(previous[k], part))
+            )
+            trials.append(self._begin(exploring=not deterministic) if is_new else previous[k])
+        actions = np.array(list(map(self._action, trials, batch)))
         if state is None:
             self._predicted_trials = trials
         return (actions[0] if is_single else actions), trials
@@ -376,7 +377,7 @@ class TrialLearner(ABC, Generic[T]):
                 taken, rewards, dones = len(played.actions), np.array([played.reward]), np.array([played.is_over])
                 infos: list[dict[str, Any]] = [{"is_success": played.is_success}]
             else:
-                actions = np.array([self._action(*pair) for pair in zip(trials, source.observations, strict=True)])
+                actions = np.array(list(map(self._action, trials, source.observations)))
                 taken, (rewards, dones, infos) = 1, source.step(actions)
             self.num_timesteps += taken * source.num_envs
             total_reward += rewards

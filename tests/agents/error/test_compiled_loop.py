@@ -123,11 +123,11 @@ def test_an_environment_with_another_meaning_of_actions_is_warned_of() -> None:
     action, state = model.predict(env.reset(seed=1)[0], episode_start=np.ones(1, dtype=bool))
     # Where actions are absolute, an action of 0.5 does not keep the command.
     observation, *_ = env.step(action + 0.5)
-    with pytest.warns(UserWarning, match="after the last action, got .*; call set_env"):
-        model.predict(observation, state=state, episode_start=np.zeros(1, dtype=bool))
-    # Without the state too.
-    with pytest.warns(UserWarning, match="after the last action, got .*; call set_env"):
-        model.predict(observation)
+    given: dict[str, Any]
+    for given in ({"state": state, "episode_start": np.zeros(1, dtype=bool)}, {}):
+        with pytest.warns(UserWarning, match="after the last action, got .*; call set_env") as caught:
+            model.predict(observation, **given)
+        assert caught[0].filename == __file__
 
 
 @pytest.mark.parametrize("command", ["absolute", "increment"])
