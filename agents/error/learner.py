@@ -35,6 +35,7 @@ from agents.error.spiking import SpikingFeedForward
 from agents.learner import learner_of
 from agents.networks.registry import JOINTS, NETWORKS
 from agents.reaching.controller import (
+    BOTH_FREE,
     MOVEMENT_S,
     PREPARATION_S,
     PREPARATION_STEPS,
@@ -222,11 +223,22 @@ class SeenError:
         displacement = reach.start + progress * (reach.aimed_cup - reach.start) - reach.hand
         turn = progress * (reach.axis - float(np.sum(reach.angles_at_sight)))
         missing = np.append(displacement - self._expected, turn)
+        arm = self._controller.arm
+        free = BOTH_FREE if arm.wrist_locked else np.ones(JOINTS)
+        error, posture = self._error(reach, missing), free * (reach.rest + reach.memory["goal"][0])
+        if not arm.is_within_limits(posture + error):
+            # A joint at its limit turns the hand no further. Asked for it again and again, the network would leave the
+            # range of the joints, and the hand the straight line to the cup.
+            missing[2] = 0.0
+            error = self._error(reach, missing)
+        return Reading(displacement, np.clip(posture + error, arm.lower, arm.upper) - posture)
+
+    def _error(self, reach: Reach, missing: Array) -> Array:
+        """Return the motor error for what is missing; the size of a large one is not trusted, only its direction."""
         # The posture was that of the network plus what was babbled. The network lacks only its own part.
         error = self._body_map.error(self._controller, reach, missing) + reach.babble
-        # The size of a large error is not trusted, only its direction.
         size = float(np.linalg.norm(error))
-        return Reading(displacement, error * min(1.0, LARGEST_ERROR_RAD / max(size, 1e-12)))
+        return error * min(1.0, LARGEST_ERROR_RAD / max(size, 1e-12))
 
 
 @dataclass

@@ -286,9 +286,13 @@ class Controller:
         return command
 
     def launch(self, reach: Reach, feedforward: Array) -> None:
-        """Plan the movement to the posture that is `feedforward` (3,) rad, and what is babbled, from rest."""
+        """Plan the movement to the posture that is `feedforward` (3,) rad, and what is babbled, from rest.
+
+        A posture outside the joint limits is replaced by the nearest one within.
+        """
         reach.memory["goal"] = feedforward
-        reach.memory["plan"] = self.plan(reach.rest, reach.rest + feedforward + reach.babble)
+        goal = np.clip(reach.rest + feedforward + reach.babble, self.arm.lower, self.arm.upper)
+        reach.memory["plan"] = self.plan(reach.rest, goal)
 
     def plan(self, rest: Array, goal: Array) -> Array:
         """Return equilibrium postures (steps, 3) rad, one a control step, from rest to goal, (3,) rad each.
@@ -305,8 +309,9 @@ class Controller:
         angles = self.arm.inverse_kinematics(
             ends[0] + progress * (ends[1] - ends[0]), axes[0] + progress[:, 0] * (axes[1] - axes[0])
         )
-        if not self.arm.is_within_limits(angles):
-            angles = rest + progress * (goal - rest)
+        within = np.clip(angles, self.arm.lower, self.arm.upper)
+        # Rounding may bring a posture at a limit a little outside.
+        angles = within if np.allclose(angles, within, rtol=0.0, atol=1e-9) else rest + progress * (goal - rest)
         velocity = (angles[2:] - angles[:-2]) / (2.0 * CONTROL_STEP_S)
         acceleration = (angles[2:] - 2.0 * angles[1:-1] + angles[:-2]) / CONTROL_STEP_S**2
         torque = self.arm.inverse_dynamics(angles[1:-1], velocity, acceleration)

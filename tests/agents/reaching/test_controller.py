@@ -100,7 +100,7 @@ def test_a_locked_wrist_is_given_no_error_and_the_other_joints_all_of_it(name: s
 @pytest.mark.parametrize("name", [name for name, make in ARMS.items() if make().wrist_locked])
 def test_a_learner_with_a_locked_wrist_learns_to_reach(name: str) -> None:
     model = make_learner("error-bp", gym.make("reach/CupReach-v1", arm=name), seed=0)
-    train_trials(model, 80)
+    train_trials(model, 150)
     env = gym.make("reach/CupReach-v1", arm=name)
     won = 0
     for trial in range(20):
