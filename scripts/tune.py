@@ -37,10 +37,19 @@ from reach.files import check_regular, make_folder, write_file
 from reach.study import FolderInUseError, Store, usable_cores
 from reach.study.engine.jobs import code_digest
 
-# No step size makes Hebbian synapses correct an error.
-UNTUNED_RULES = ("", "hebb")
+
+def has_step_size(learner: str) -> bool:
+    """Return whether a learner has a step size to find.
+
+    No step size makes Hebbian synapses correct an error, and a network that practises for one finds its own.
+    """
+    spec = find(learner).spec
+    practises = NETWORKS[spec.network].practises if spec.teacher == "error" else None
+    return spec.rule not in ("", "hebb") and practises != "rate"
+
+
 LEARNERS = (
-    *(name for name, learner in learners().items() if learner.spec.rule not in UNTUNED_RULES),
+    *filter(has_step_size, learners()),
     *(f"error-mlp-{rule}{HIDDEN}" for rule in rules_for(NETWORKS["mlp"]) if rule != "shallow"),
     f"error-snn-stdp{HIDDEN}",
 )
@@ -80,7 +89,7 @@ class Tune:
         command.require_learners("--learners", self.learners)
         # Learners look for their settings under these.
         self.learners = tuple(str(find(name).spec) for name in self.learners)
-        untuned = [name for name in self.learners if find(name).spec.rule in UNTUNED_RULES]
+        untuned = [name for name in self.learners if not has_step_size(name)]
         if untuned or not self.learners:
             names = " ".join(untuned) or "(none)"
             raise SystemExit(f"--learners {names}: expected learners with a step size to find: {' '.join(LEARNERS)}")

@@ -152,14 +152,14 @@ class RateFeedForward(FeedForward):
         self._ruled.modulator_rms = rms(error)
         steps = chain_steps(self.network, activity, lacking) if self._is_chain else self._steps(activity, lacking)
         plastic = self._plastic_layers()
-        steps = [step for step in steps if step.layer in plastic and bool(torch.any(step.bias))]
+        steps = [step for step in steps if step.layer in plastic and bool(torch.any(step.bias_step))]
         self._errors += 1
         if self._keeps_modulators:
             # The step of a bias is the modulator of its cell times its slope.
-            self._modulators = error, {step.layer: step.bias.numpy().copy() for step in steps}
+            self._modulators = error, {step.layer: step.bias_step.numpy().copy() for step in steps}
         with torch.no_grad(), self._ruled.updating_feedback():
             for step in steps:
-                step.layer.take_step(step.value, step.weight, step.bias, rate / len(plastic))
+                step.layer.take_step(step.value, step.weight_step, step.bias_step, rate / len(plastic))
         changed = sum(parameter.numel() for step in steps for parameter in step.layer.parameters())
         self._count(weight_updates=changed, learning_macs=self._step_macs(activity))
         for step in steps:

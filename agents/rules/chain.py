@@ -20,8 +20,8 @@ class Step(NamedTuple):
 
     layer: RuledLayer
     value: torch.Tensor
-    weight: torch.Tensor | None
-    bias: torch.Tensor
+    weight_step: torch.Tensor | None
+    bias_step: torch.Tensor
 
 
 @dataclass(eq=False, slots=True)
