@@ -68,6 +68,7 @@ NETWORK_GREYS: Final = {
     "sparse": 0.5,
     "structural": 0.2,
     "timed": 0.15,
+    "paced": 0.4,
 }
 # Rules whose usual network is the spiking one.
 OF_SPIKES: Final = ("stdp", "hebb", "rate", "pre")

@@ -262,7 +262,7 @@ def test_a_full_disk_says_what_to_do_and_what_was_finished_can_be_read(
 
 
 def test_presets_name_learners_that_there_are() -> None:
-    assert set(script.PRESETS) == {"standard", "quick", "paper", "switching", "steps", "rules"}
+    assert set(script.PRESETS) == {"standard", "quick", "paper", "switching", "steps", "rules", "spikes"}
     for grid in itertools.chain.from_iterable(script.PRESETS.values()):
         assert all(map(is_learner, grid.learners))
         assert set(grid.protocols) <= set(PROTOCOLS)

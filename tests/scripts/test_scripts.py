@@ -346,7 +346,7 @@ def test_learners_trained_for_a_search_or_for_watching_are_kept_apart_by_librari
     script: Callable[[str], Any], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     tune, watch = script("tune"), script("watch")
-    monkeypatch.setattr(tune.tuning, "left_uncorrected", lambda *given: iter([given[-1]]))
+    monkeypatch.setattr(tune.tuning, "left_uncorrected", lambda *given: iter([given[-2]]))
     monkeypatch.setattr(watch, "prepare", lambda learner, seed, folder, on_progress: folder)
 
     def folders() -> list[Path]:
