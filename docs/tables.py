@@ -51,5 +51,10 @@ def spiking() -> list[str]:
     return table(RESULTS / "rules-summary.csv", SPIKING)
 
 
+def timed() -> list[str]:
+    """README's table of the spiking network whose lamps spike times tell."""
+    return table(RESULTS / "timed-summary.csv", SPIKING)
+
+
 if __name__ == "__main__":
-    print("\n".join([*deep(), "", *spiking()]))
+    print("\n".join([*deep(), "", *spiking(), "", *timed()]))

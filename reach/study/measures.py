@@ -277,7 +277,8 @@ def launch(run: Run) -> Measured:
     """Yield L30, N63, A, tau, the after-effect and the rest of `series_measures` of a lasting perturbation.
 
     Where lamps tell the side, learning takes long: L30, N63, A and tau are left out, the late error is that of the last
-    tenth of the perturbed reaches, and `halving_reaches` comes with it.
+    tenth of the perturbed reaches, and `halving_reaches` comes with it. Both are of the launch error itself: after
+    thousands of reaches to both sides, that of the last baseline reaches is no bias any more.
     """
     if not (run.is_lasting or run.is_cued) or run.miss is None or run.reference is None:
         return
@@ -286,7 +287,7 @@ def launch(run: Run) -> Measured:
     measures = series_measures(run.series, side * run.miss, _at_washout_onset(run))
     perturbed = run.series.block == PERTURBED
     if run.is_cued:
-        error, miss = run.series.corrected_error_deg()[perturbed], run.miss[perturbed]
+        error, miss = run.series.launch_error_deg[perturbed], run.miss[perturbed]
         last = -max(1, len(error) // 10)
         measures = {name: value for name, value in measures.items() if name not in ("L30", *TIME_COURSE)}
         measures["late_error"] = relative_error(error[last:], miss[last:])

@@ -323,12 +323,17 @@ def test_where_lamps_tell_the_side_the_late_error_is_that_of_the_last_tenth() ->
     """A learner whose error, on either side, is a quarter of the miss after 200 of 400 reaches."""
     cued = protocol(Block("perturbed", 400, TURN, Parity()), context=4)
     trials = trials_of(cued, 0.0).assign(context="0101")
+    # Launch errors count as they are: less a bias of 2 degrees at the baseline, they would be others.
+    launches = ["launch_error_deg", "unlearned_launch_error_deg"]
+    trials[launches] -= 2.0
     still = measured(trials)
     assert (still["late_error"], still["halving_reaches"]) == pytest.approx((1.0, math.inf))
     learned = trials["trial_in_block"].where(trials["block"] == "perturbed") > 200
-    trials.loc[learned, "launch_error_deg"] = 2.0 + 0.25 * (trials["launch_error_deg"] - 2.0)
-    trials.loc[trials["trial"] > 385, "launch_error_deg"] = 2.0
+    trials.loc[learned, "launch_error_deg"] *= 0.25
+    trials.loc[trials["trial"] > 385, "launch_error_deg"] = 0.0
     measures = measured(trials)
+    biased = trials.assign(launch_error_deg=trials["launch_error_deg"] + 9.0 * (trials["block"] == "baseline"))
+    assert measured(biased)["late_error"] == pytest.approx(measures["late_error"], rel=0.5)
     assert set(measures) == SPEED - {"L30", "N63", "A", "tau"} | {"halving_reaches"}
     assert measures["late_error"] == pytest.approx(0.25 * 5 / 40)
     # 34 of 50 reaches with a quarter and 16 with all of the miss are the first mean below a half.
