@@ -23,21 +23,22 @@ def table(file: Path, columns: tuple[Column, ...]) -> list[str]:
     """Return the lines of a Markdown table: a line for each learner that has the first column, with intervals.
 
     Args:
-        file: a `summary.csv`.
+        file: a `summary.csv`. Below five seeds a value has no interval.
         columns: what is shown.
     """
     summary = pd.read_csv(file).set_index(["learner", "protocol", "metric"])
     (_, protocol, metric, *_), *_ = columns
     learners = summary.xs((protocol, metric), level=("protocol", "metric")).index
-    lines = [f"| learner | {' | '.join(head for head, *_ in columns)} |", f"|{'---|' * (1 + len(columns))}"]
+    lines = [f"| learner | seeds | {' | '.join(head for head, *_ in columns)} |", f"|{'---|' * (2 + len(columns))}"]
     for learner in learners:
         cells = []
         for _, protocol, metric, factor, decimals in columns:
-            numbers = summary.loc[(learner, protocol, metric), ["value", "low", "high"]]
+            numbers = summary.loc[(learner, protocol, metric), ["value", "low", "high"]].dropna()
             # Adding 0 makes 0 of -0.
-            value, low, high = (f"{round(factor * number, decimals) + 0.0:.{decimals}f}" for number in numbers)
-            cells.append(f"{value} [{low}, {high}]")
-        lines.append(f"| `{learner}` | {' | '.join(cells)} |")
+            value, *interval = (f"{round(factor * number, decimals) + 0.0:.{decimals}f}" for number in numbers)
+            cells.append(f"{value} [{', '.join(interval)}]" if interval else value)
+        seeds = summary.loc[(learner, protocol, metric), "seeds"]
+        lines.append(f"| `{learner}` | {seeds} | {' | '.join(cells)} |")
     return lines
 
 
@@ -51,10 +52,5 @@ def spiking() -> list[str]:
     return table(RESULTS / "rules-summary.csv", SPIKING)
 
 
-def timed() -> list[str]:
-    """README's table of the spiking network whose lamps spike times tell."""
-    return table(RESULTS / "timed-summary.csv", SPIKING)
-
-
 if __name__ == "__main__":
-    print("\n".join([*deep(), "", *spiking(), "", *timed()]))
+    print("\n".join([*deep(), "", *spiking()]))
