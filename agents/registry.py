@@ -45,7 +45,7 @@ LEARNING_RATE = 0.8
 HIDDEN_RATE = 1.0
 PRACTICE_RATE = 0.004
 # Body maps of learners by seen error, and of those that practise: imagined perturbations are made with the exact map.
-BODY_MAP, PRACTICE_BODY_MAP = "babbled", "exact"
+BODY_MAP, EXACT = "babbled", "exact"
 
 # The classes of learners.
 ERROR_LEARNER = "agents.error.learner:ErrorLearner"
@@ -272,7 +272,7 @@ def _error_learner(spec: Spec, description: str, env_options: Mapping[str, Any])
         "rate": LEARNING_RATE,
         "hidden_rate": HIDDEN_RATE,
         "practice_rate": PRACTICE_RATE,
-        "body_map": BODY_MAP if learns_map else PRACTICE_BODY_MAP,
+        "body_map": BODY_MAP if learns_map else EXACT,
     }
     options = {**ABSOLUTE, **env_options}
     return Learner(spec, ERROR_LEARNER, description, ERROR_TRIALS, env_options=options, defaults=defaults)

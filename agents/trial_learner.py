@@ -301,7 +301,7 @@ class TrialLearner(ABC, Generic[T]):
             is_new = (
                 len(previous) != len(batch)
                 or (episode_start is not None and episode_start[k])
-                or (state is None and self._begins_anew(previous[k], part))
+                or (state is None and self._is_new_trial(previous[k], part))
             )
             trials.append(self._begin(exploring=not deterministic) if is_new else previous[k])
         actions = np.array(list(map(self._action, trials, batch)))
@@ -412,7 +412,7 @@ class TrialLearner(ABC, Generic[T]):
         trial.command = trial.actions.command_after(action, last)
         return action
 
-    def _begins_anew(self, trial: Trial, observation: Any) -> bool:
+    def _is_new_trial(self, trial: Trial, observation: Any) -> bool:
         """Return whether an observation is of a later trial: its command is not that after the last action."""
         if trial.command is None or trial.rest is None:
             return True

@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from agents.networks.registry import JOINTS
-from agents.reaching.controller import BOTH_FREE, DAMPING_M, PREPARATION_STEPS, TURN_WEIGHT_M, Controller, Reach
+from agents.reaching.controller import DAMPING_M, PREPARATION_STEPS, TURN_WEIGHT_M, Controller, Reach
 from reach import START_AXIS_DEGREES, START_HAND_M
 
 Array = NDArray[np.float64]
@@ -140,7 +140,7 @@ class BabbledMap(BodyMap):
     def __init__(self, controller: Controller, seed: int) -> None:
         """Start with a hand that is always at the same place."""
         self._seed = seed
-        self._free = BOTH_FREE if controller.arm.wrist_locked else np.ones(JOINTS)
+        self._free = controller.free
         self._centre: Array = _start(controller)
         self._moments = np.zeros((len(POWERS), len(POWERS)))
         self._products = np.zeros((len(POWERS), 2))

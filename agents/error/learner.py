@@ -35,7 +35,6 @@ from agents.error.spiking import SpikingFeedForward
 from agents.learner import learner_of
 from agents.networks.registry import JOINTS, NETWORKS
 from agents.reaching.controller import (
-    BOTH_FREE,
     MOVEMENT_S,
     PREPARATION_S,
     PREPARATION_STEPS,
@@ -47,7 +46,7 @@ from agents.reaching.controller import (
     minimum_jerk,
 )
 from agents.reaching.senses import COMMAND, ObservationReader, Sensation
-from agents.registry import NONE, find
+from agents.registry import EXACT, NONE, find
 from agents.settings import LOG_SETTINGS, SEED, Setting, check_settings
 from agents.trial_learner import Trial, TrialLearner
 from agents.vec_env import env_attribute
@@ -179,7 +178,6 @@ RATES = {"rate": Setting(0.0, 2.0), "hidden_rate": Setting(0.0, 100.0), "practic
 # Of the network; None for its default.
 SIZES = {"depth": Setting(2, 64, whole=True, also=(None,)), "width": Setting(1, 4096, whole=True, also=(None,))}
 PLASTIC = {"plastic": Setting(also=("all", "hidden"))}
-EXACT = "exact"
 BODY_MAP = {"body_map": Setting(also=tuple(BODY_MAPS))}
 
 
@@ -224,8 +222,8 @@ class SeenError:
         turn = progress * (reach.axis - float(np.sum(reach.angles_at_sight)))
         missing = np.append(displacement - self._expected, turn)
         arm = self._controller.arm
-        free = BOTH_FREE if arm.wrist_locked else np.ones(JOINTS)
-        error, posture = self._error(reach, missing), free * (reach.rest + reach.memory["goal"][0])
+        error = self._error(reach, missing)
+        posture = self._controller.free * (reach.rest + reach.memory["goal"][0])
         if not arm.is_within_limits(posture + error):
             # A joint at its limit turns the hand no further. Asked for it again and again, the network would leave the
             # range of the joints, and the hand the straight line to the cup.

@@ -38,8 +38,8 @@ class Network:
             and "width", hidden layers and cells in each.
         rules: the only rules that can train it; None for all rules of its kind of cells.
         env_options: what its environment must be made with.
-        practises: what follows unperturbed training: "memory", the practice of LSTM cells beside it; "rate", the choice
-            of its step size in the same practice; None for nothing.
+        practises: what learns from imagined perturbations once unperturbed training has ended. "memory": LSTM cells
+            beside the network. "rate": its step size. None: nothing.
         note: end of the descriptions of its learners, which says what is special about it; "" for none.
     """
 

@@ -164,8 +164,6 @@ BODY = np.dtype(
     ],
     align=True,
 )
-# Which of shoulder, elbow and a locked wrist move.
-BOTH_FREE = np.array([1.0, 1.0, 0.0])
 
 
 def _copy_of(name: str) -> Any:
@@ -240,6 +238,7 @@ class Controller:
 
     Attributes:
         arm: the learner's own body, unperturbed.
+        free: (3,), 1 for a joint that can turn, 0 for a locked wrist.
         servo: holds the posture under torque or muscle control; None under posture control.
         body: (1,) of `BODY`, for the kernels.
     """
@@ -254,6 +253,7 @@ class Controller:
             feedback_share: share of the visual feedback, 0..1; 0 for none.
         """
         self.arm = arm
+        self.free: Array = np.array([1.0, 1.0, 0.0 if arm.wrist_locked else 1.0])
         self.servo = None if control == "posture" else PostureServo(arm, control)
         upper, fore, _ = arm.length
         lengths = upper, fore, arm.grasp_m
@@ -301,8 +301,7 @@ class Controller:
         inertia and viscosity need: theta* = theta + K^-1 (V theta' + inverse dynamics). If the straight line leaves
         the reachable space, the joints move straight instead.
         """
-        if self.arm.wrist_locked:
-            rest, goal = rest * BOTH_FREE, goal * BOTH_FREE
+        rest, goal = rest * self.free, goal * self.free
         progress = PLAN_PROGRESS[:, None]
         ends = self.arm.hand(rest), self.arm.hand(goal)
         axes = float(np.sum(rest)), float(np.sum(goal))
