@@ -44,8 +44,7 @@ ERROR_TRIALS, HIDDEN_TRIALS, REWARDED_TRIALS = 1000, 2000, 5000
 LEARNING_RATE = 0.8
 HIDDEN_RATE = 1.0
 PRACTICE_RATE = 0.004
-# Body maps of learners by seen error, and of those that practise: imagined perturbations are made with the exact map.
-BODY_MAP, EXACT = "babbled", "exact"
+EXACT = "exact"
 
 # The classes of learners.
 ERROR_LEARNER = "agents.error.learner:ErrorLearner"
@@ -267,15 +266,23 @@ def learners() -> dict[str, Learner]:
 
 
 def _error_learner(spec: Spec, description: str, env_options: Mapping[str, Any]) -> Learner:
-    learns_map = spec.network != "" and not NETWORKS[spec.network].practises
     defaults = {
         "rate": LEARNING_RATE,
         "hidden_rate": HIDDEN_RATE,
         "practice_rate": PRACTICE_RATE,
-        "body_map": BODY_MAP if learns_map else EXACT,
+        "body_map": body_maps(spec.network)[0],
     }
     options = {**ABSOLUTE, **env_options}
     return Learner(spec, ERROR_LEARNER, description, ERROR_TRIALS, env_options=options, defaults=defaults)
+
+
+def body_maps(network: str) -> tuple[str, ...]:
+    """Return the body maps (`agents.error.body_map`) that a learner with this network can have, the default first.
+
+    Without a network ("") there is nothing to teach. A network that practises imagines with the exact map.
+    """
+    practises = network == "" or NETWORKS[network].practises is not None
+    return (EXACT,) if practises else ("babbled", EXACT, "random")
 
 
 def aliases() -> dict[str, str]:

@@ -74,12 +74,26 @@ RULES = ("error-shallow", "error-bp", "error-fa", "error-dfa", "error-ifa", "err
 MEMORY = ("error-memory-bp", "error-memory-shallow", "error-paced-bp")
 SPIKING = ("error-stdp", "error-sparse-stdp", "error-structural-stdp")
 PAPER_PROTOCOLS = ("rotation30", "prism", "curl", "savings", "interference", "retention", "switching", "jump")
-STEPPED, RATES = ("shallow", "bp", "fa", "dfa", "stdp"), (0.1, 0.2, 0.4, 0.8, 1.6)
+STEPS = tuple(
+    f"error-{rule},rate={rate}" for rule in ("shallow", "bp", "fa", "dfa", "stdp") for rate in (0.1, 0.2, 0.4, 0.8, 1.6)
+)
+CONTINUAL = (
+    "error-shallow", "error-bp", "error-fa", "error-dfa", "error-snn-shallow", "error-snn-bp", "error-stdp",
+    "error-sparse-stdp", "error-structural-stdp",
+)  # fmt: skip
+MAPS = tuple(
+    f"error-{network}-{rule},body_map={body_map}"
+    for network in ("mlp", "snn")
+    for rule in rules_for(NETWORKS[network])
+    if rule != "hebb"  # it takes no error
+    for body_map in ("exact", "babbled", "random")
+)
 DEEP_RULES = tuple(f"error-mlp-{rule},depth=4" for rule in rules_for(NETWORKS["mlp"]))
 SPIKING_RULES, TIMED_RULES = (
     tuple(f"error-{network}-{rule}" for rule in rules_for(NETWORKS[network])) for network in ("snn", "timed")
 )
-PRESETS: dict[str, tuple[Grid, ...]] = {
+Preset = Literal["standard", "quick", "paper", "switching", "steps", "rules", "spikes", "maps", "continual"]
+PRESETS: dict[Preset, tuple[Grid, ...]] = {
     # The rotation, which the read-out alone can learn, and the lamps, which need hidden cells that learn.
     "standard": (Grid(STANDARD, ("context",), 3), Grid(STANDARD, ("rotation30", "prism"), 10)),
     # From training to report in minutes; five seeds give intervals, but are too few for a claim.
@@ -87,10 +101,12 @@ PRESETS: dict[str, tuple[Grid, ...]] = {
     "paper": (Grid(("none", *RULES, *MEMORY, "error-stdp"), PAPER_PROTOCOLS, 10),),
     # Which memory follows a switching perturbation: synapses, activity of cells, or structural plasticity.
     "switching": (Grid(("none", "error-bp", *MEMORY, *SPIKING), ("switching",), 10),),
-    # The error left against the step size, which L30 measures too.
-    "steps": (
-        Grid(("none", *(f"error-{rule},rate={rate}" for rule in STEPPED for rate in RATES)), ("rotation30",), 3),
-    ),
+    # Speed against the step size. L30 of the rotation follows the step, so rules are compared where it is equal.
+    "steps": (Grid(("none", *STEPS), ("rotation30", "context"), 3),),
+    # How the seen error becomes one of the joints.
+    "maps": (Grid(("none", *MAPS), ("rotation30",), 5),),
+    # What is kept of the first of six rotations, by rule and network, with and without structural plasticity.
+    "continual": (Grid(("none", *CONTINUAL), ("continual",), 10),),
     # Every rule where hidden cells must learn: four hidden layers and 16 lamps, and the spiking network with 4.
     "rules": (Grid(("none", *DEEP_RULES), ("context16",), 10), Grid(("none", *SPIKING_RULES), ("context",), 10)),
     # The same cells where spike times alone tell the lamps, and where the read-out can learn alone.
@@ -104,10 +120,11 @@ class Compare:
 
     out: Path = Path("runs/compare")
     """Folder of the results; give the same one again to continue."""
-    preset: Literal["standard", "quick", "paper", "switching", "steps", "rules", "spikes"] = "standard"
-    """What to compare: `quick` takes minutes, `paper` is the whole grid, `steps` has five step sizes, `rules` has every
-    rule where hidden layers must learn, `spikes` the spiking network where spike times tell what to do, and under a
-    rotation. The next three flags change it; `standard` then leaves out the lamps."""
+    preset: Preset = "standard"
+    """What to compare: `quick` takes minutes, `paper` is the whole grid, `rules` has every rule where hidden layers
+    must learn, `spikes` the spiking network where spike times tell what to do, and under a rotation, `steps` five step
+    sizes, `maps` three body maps, `continual` six rotations one after another. The next three flags change it;
+    `standard` then leaves out the lamps."""
     learners: tuple[str, ...] | None = None
     """Learners to compare, with settings if you like, such as error-mlp-bp,rate=0.5; `none` is the reference of the
     others and belongs in every comparison."""

@@ -1,9 +1,9 @@
 """Find each learner's step size with the same number of trials: `python scripts/tune.py --out runs/tuning`.
 
-Every learner gets as many trials of the same search (Optuna's TPE, pruned by the median) on the same tuning
-perturbations and seeds, which no comparison uses. Learners from reward are judged by the cups that they miss during a
-training. The best settings of all learners, with the whole history, are written to one file; the learners read theirs
-from agents/tuned.json. All learners take hours; `--learners` selects some.
+Every learner gets as many trials of the same search (Sobol points of its range, pruned by the median) on the same
+tuning perturbations and seeds, which no comparison uses. Learners from reward are judged by the cups that they miss
+during a training. The best settings of all learners, with the whole history, are written to one file; the learners read
+theirs from agents/tuned.json. All learners take hours; `--learners` selects some.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ import json
 import os
 import sqlite3
 import sys
+import warnings
 from collections.abc import Iterator
 from concurrent.futures import as_completed
 from dataclasses import dataclass, field
@@ -182,7 +183,7 @@ def search(learner: str, given: Tune) -> dict[str, Any]:
         return left
 
     study = optuna.create_study(
-        sampler=optuna.samplers.TPESampler(seed=SAMPLER_SEED),
+        sampler=sobol_points(),
         # A part of a training says little.
         pruner=optuna.pruners.MedianPruner(n_startup_trials=UNPRUNED_TRIALS, n_warmup_steps=criterion.steps - 1),
     )
@@ -195,6 +196,17 @@ def search(learner: str, given: Tune) -> dict[str, Any]:
     ]
     best = {"settings": study.best_params, criterion.name: study.best_value}
     return {**best, "trials": len(history), "seeds": given.seeds, "history": history}
+
+
+def sobol_points() -> optuna.samplers.BaseSampler:
+    """Return a sampler that covers the range evenly: few, noisy trials would lead one that follows the best astray."""
+    with warnings.catch_warnings(action="ignore", category=optuna.exceptions.ExperimentalWarning):
+        return optuna.samplers.QMCSampler(
+            scramble=True,
+            seed=SAMPLER_SEED,
+            independent_sampler=optuna.samplers.RandomSampler(seed=SAMPLER_SEED),  # for the first trial
+            warn_independent_sampling=False,
+        )
 
 
 def repeat_trials(stored: optuna.Study, search: optuna.Study, space: SearchSpace) -> None:

@@ -46,7 +46,7 @@ from agents.reaching.controller import (
     minimum_jerk,
 )
 from agents.reaching.senses import COMMAND, ObservationReader, Sensation
-from agents.registry import EXACT, NONE, find
+from agents.registry import EXACT, NONE, body_maps, find
 from agents.settings import LOG_SETTINGS, SEED, Setting, check_settings
 from agents.trial_learner import Trial, TrialLearner
 from agents.vec_env import env_attribute
@@ -301,9 +301,10 @@ class ErrorLearner(TrialLearner[ErrorTrial]):
         self._lamps: int = env_attribute(env, "context")
         self.feedforward = make_feedforward(name, np.random.default_rng(seed), self._lamps, **self._sizes)
         body_map = BODY_MAP["body_map"].check("body_map", body_map)
-        network = NETWORKS.get(self._spec.network)
-        if body_map != EXACT and (network is None or network.practises):
-            raise ValueError(f"body_map: expected {EXACT!r} for learner {self._spec.name!r}, got {body_map!r}")
+        allowed = body_maps(self._spec.network)
+        if body_map not in allowed:
+            expected = " or ".join(map(repr, allowed))
+            raise ValueError(f"body_map: expected {expected} for learner {self._spec.name!r}, got {body_map!r}")
         self.body_map = BODY_MAPS[body_map](Controller(env_attribute(env, "arm"), grab=False), seed)
         self.baseline = Baseline()
         self._latest: ErrorTrial | None = None

@@ -13,11 +13,11 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import flop_registry
 
 from agents.error.feedforward import Array, FeedForward, Plastic, SensoryCells, rms
-from agents.networks.perceptron import respond_with_layer
+from agents.networks.perceptron import respond
 from agents.networks.registry import JOINTS, Sees
 from agents.networks.sensory_cells import PlaceCells
 from agents.rules.assign import alignment_degrees, assign_rule
-from agents.rules.chain import Step, chain_steps, is_chain
+from agents.rules.chain import LayerStep, chain_steps, is_chain
 from agents.rules.layers import RuledLayer, RuledLinear
 from agents.rules.rule import LayerRule
 from reach.snapshot import ErrorPath, Layer, LayerSignal, Snapshot
@@ -165,7 +165,7 @@ class RateFeedForward(FeedForward):
         for step in steps:
             self._count(**self._ruled.rule.added_cost(step.layer))
 
-    def _steps(self, value: torch.Tensor, error: torch.Tensor) -> Iterator[Step]:
+    def _steps(self, value: torch.Tensor, error: torch.Tensor) -> Iterator[LayerStep]:
         """Yield the step of each plastic layer that receives an error (1, outputs), by autograd."""
         inputs: dict[RuledLayer, torch.Tensor] = {}
         for module in self.network:
@@ -177,7 +177,7 @@ class RateFeedForward(FeedForward):
         gradients = torch.autograd.grad(value, parameters, error, allow_unused=True)
         for layer, weight, bias in zip(plastic, gradients[::2], gradients[1::2], strict=True):
             if weight is not None:
-                yield Step(layer, inputs[layer], weight, bias)
+                yield LayerStep(layer, inputs[layer], weight, bias)
 
     def alignment(self) -> dict[str, float]:
         """Return the angle, degrees, between the last step and the gradient, by hidden layer."""
@@ -235,18 +235,14 @@ class RateFeedForward(FeedForward):
         return {name: value.numpy() for name, value in self.network.state_dict().items()}
 
     def _forward(self, activity: Array) -> Array:
-        """Return the network's output; for plain layers without torch, whose calls take longer than the products."""
+        """Return the network's output, for a chain of layers by compiled code."""
         if not self._is_chain:
             with torch.no_grad():
                 output: Array = self.network(_as_tensor(activity)).numpy()
             return output
-        values = activity
-        *hidden, read_out = self._compiled_layers()
-        for weight, bias, outputs in hidden:
-            respond_with_layer(weight, bias, values, outputs, False)
-            values = outputs
-        respond_with_layer(*read_out[:2], values, read_out[2], True)
-        return read_out[2]
+        layers = self._compiled_layers()
+        respond(layers, activity)
+        return layers[-1][-1]
 
     def _compiled_layers(self) -> tuple[tuple[Array, Array, Array], ...]:
         """Return the layers of `perceptron.respond`: views of transposed weights and biases, and arrays for outputs."""

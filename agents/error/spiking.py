@@ -23,7 +23,7 @@ from agents.rules.assign import degrees_between
 from agents.rules.registry import rule_for
 from agents.rules.spiking import SpikingRule, Step
 from agents.spiking.circuit import FASTEST_HZ, SpikingCircuit
-from agents.spiking.kernels import CircuitState, write_regular
+from agents.spiking.kernels import CircuitState
 from agents.spiking.lif import LIFCells
 from agents.spiking.projections import Projection, StructuralPlasticity
 from agents.spiking.readouts import AntagonistReadout, SpikeRecord, muscle_parts, populations_of
@@ -199,11 +199,11 @@ class SpikingFeedForward(FeedForward):
                 self._set_phases(state, visual_input[2:])
             state.visual_input = visual_input
         first = int(state.circuit.clock[0]) % LONGEST_RUN_MS
-        write_regular(state.rate_hz, state.circuit.phase.copy(), state.train[first : first + CONTROL_STEP_MS])
+        train = state.train[first : first + CONTROL_STEP_MS]
         if state.record is None:
-            self.circuit.run(state.circuit, state.rate_hz, CONTROL_STEP_MS)
+            self.circuit.run(state.circuit, state.rate_hz, CONTROL_STEP_MS, train)
         else:
-            state.record.run(self.circuit, state.circuit, state.rate_hz, CONTROL_STEP_MS)
+            state.record.run(self.circuit, state.circuit, state.rate_hz, CONTROL_STEP_MS, train)
         self._count_operations(state, 1)
         return self.readout.command(self.circuit.rate_hz(state.circuit, "output"))
 

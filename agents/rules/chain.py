@@ -6,6 +6,7 @@ do. The rules are called as in a backward pass, with passes that know the slope 
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import NamedTuple, cast
 
@@ -15,7 +16,7 @@ from torch import nn
 from agents.rules.layers import LayerPass, RuledLayer, RuledLinear, layers_of
 
 
-class Step(NamedTuple):
+class LayerStep(NamedTuple):
     """The arguments of `RuledLayer.take_step` of a layer, but for the share."""
 
     layer: RuledLayer
@@ -38,6 +39,10 @@ class ChainPass(LayerPass):
         """Return how a change of the drive of the cells below changes the input of this one."""
         return cast(torch.Tensor, torch.ops.aten.tanh_backward(change, self.value))
 
+    def nest(self, act: Callable[[], None]) -> None:
+        """Call the function: there is no graph."""
+        act()
+
 
 def is_chain(network: nn.Sequential) -> bool:
     """Return whether a network is linear layers with tanh between them."""
@@ -46,7 +51,7 @@ def is_chain(network: nn.Sequential) -> bool:
 
 
 @torch.no_grad()
-def chain_steps(network: nn.Sequential, value: torch.Tensor, error: torch.Tensor) -> list[Step]:
+def chain_steps(network: nn.Sequential, value: torch.Tensor, error: torch.Tensor) -> list[LayerStep]:
     """Return the step of each layer that receives an error, from the head down.
 
     Args:
@@ -63,7 +68,7 @@ def chain_steps(network: nn.Sequential, value: torch.Tensor, error: torch.Tensor
         value = torch.tanh(drive)
     steps = []
     for layer_pass in reversed(passes):
-        steps.append(Step(layer_pass.layer, layer_pass.value, None, error[0]))
+        steps.append(LayerStep(layer_pass.layer, layer_pass.value, None, error[0]))
         modulator = layer_pass.receive_error(error, layer_pass.value, signal_wanted=bool(layer_pass.before))
         if modulator is None:
             break

@@ -247,8 +247,6 @@ class IndirectFeedbackAlignment(LayerRule):
 
     def send_error(self, head: LayerPass, error: Tensor) -> None:
         """Send e B to the cells of the first layer, and to each layer above the change that results there."""
-        from agents.rules.links import in_own_backward_pass
-
         name = head.layer.place.head or ""
         first, *passes_above = _passes_to(head)
 
@@ -265,7 +263,7 @@ class IndirectFeedbackAlignment(LayerRule):
                     change = layer_pass.input_change(below, signal.reshape(below.output_shape))
                     below = layer_pass
 
-        in_own_backward_pass(send, error.device)
+        head.nest(send)
 
     def backward_signal(self, layer_pass: LayerPass, error: Tensor) -> Tensor | None:
         """Return the modulator of the cells that feed the layer, summed over heads."""
@@ -287,8 +285,6 @@ class NodePerturbation(LayerRule):
 
     def send_error(self, head: LayerPass, error: Tensor) -> None:
         """Draw noise for the cells below each layer, and send it, times the reduction of the error."""
-        from agents.rules.links import in_own_backward_pass
-
         generator = _generator(error)
         first, *passes_above = _passes_to(head)
 
@@ -311,7 +307,7 @@ class NodePerturbation(LayerRule):
                     signal = noise * reduction[(..., *[None] * (noise.dim() - reduction.dim()))]
                     layer_pass.received[id(head)] = (head.layer.place.head or "", signal)
 
-        in_own_backward_pass(send, error.device)
+        head.nest(send)
 
     def backward_signal(self, layer_pass: LayerPass, error: Tensor) -> Tensor | None:
         """Return the noise times the reduction of the error, summed over heads."""

@@ -17,7 +17,7 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
 from itertools import pairwise
@@ -28,7 +28,7 @@ from torch import nn
 from torch.autograd import Function
 from torch.nn import functional
 
-from agents.rules.links import Conditions, Edge, change_through
+from agents.rules.links import Conditions, Edge, change_through, in_own_backward_pass
 from agents.rules.rule import LayerRule
 
 Tensor = torch.Tensor
@@ -111,6 +111,10 @@ class LayerPass:
         """Return how a change of the output of the layer below changes the input of this one."""
         assert self.source is not None
         return change_through(self.source, below, self.weight.new_zeros(self.input_shape), change)
+
+    def nest(self, act: Callable[[], None]) -> None:
+        """Call a function that calls `input_change`, within the present backward pass."""
+        in_own_backward_pass(act, self.weight.device)
 
     def receive_error(self, error: Tensor, value: Tensor, signal_wanted: bool) -> Tensor | None:
         """Handle the error at the layer's output in a backward pass.

@@ -180,13 +180,16 @@ class SpikingCircuit:
             self._require_within(f"weight of {name!r}", block.weight)
         return first_state(self.cells, self.synapses, self.first_phase)
 
-    def run(self, state: CircuitState, rate_hz: NDArray[np.float64], steps: int) -> None:
+    def run(
+        self, state: CircuitState, rate_hz: NDArray[np.float64], steps: int, train: NDArray[np.uint8] | None = None
+    ) -> None:
         """Run a number of steps while the sources fire at the given rates.
 
         Args:
             state: changed in place.
             rate_hz: (inputs,) Hz, 0 to one spike a step.
             steps: 0 or more.
+            train: (steps, inputs), to which the spikes of the sources are written; None to forget them.
 
         Raises:
             ValueError: rates of another shape or outside the range, or a negative number of steps.
@@ -196,14 +199,14 @@ class SpikingCircuit:
             raise ValueError(f"rate_hz: expected ({self.inputs},) rates of 0 to {FASTEST_HZ:g} Hz, got {rate_hz!r}")
         if steps < 0:
             raise ValueError(f"steps: expected 0 or more, got {steps}")
-        while steps > 0:
-            train = self._train[: min(steps, TRAIN_STEPS)]
+        for first in range(0, steps, TRAIN_STEPS):
+            last = min(first + TRAIN_STEPS, steps)
+            part = self._train[: last - first] if train is None else train[first:last]
             if self.coding == "poisson":
-                write_poisson(rates, int(self.seed[0]), int(state.clock[0]), train)
+                write_poisson(rates, int(self.seed[0]), int(state.clock[0]), part)
             else:
-                write_regular(rates, state.phase, train)
-            _call(simulate, self._kind, self.cells, self.synapses, self.rules, state, train)
-            steps -= len(train)
+                write_regular(rates, state.phase, part)
+            _call(simulate, self._kind, self.cells, self.synapses, self.rules, state, part)
 
     def compiled(self, state: CircuitState) -> tuple[Cells, Synapses, Plasticity, CircuitState]:
         """Return the arguments of `simulate` without the spike train."""

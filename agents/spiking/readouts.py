@@ -78,12 +78,19 @@ class SpikeRecord:
         """Return the record at the start of a reach, for a number of sources and cells."""
         return cls(np.zeros((LONGEST_REACH_MS // BIN_MS, units), dtype=np.uint8))
 
-    def run(self, circuit: SpikingCircuit, state: CircuitState, rate_hz: Array, steps_ms: int) -> None:
-        """Run a circuit bin by bin; a cell rarely fires twice in a bin."""
+    def run(
+        self,
+        circuit: SpikingCircuit,
+        state: CircuitState,
+        rate_hz: Array,
+        steps_ms: int,
+        train: NDArray[np.uint8] | None = None,
+    ) -> None:
+        """Run a circuit bin by bin; a cell rarely fires twice in a bin. Arguments are those of `SpikingCircuit.run`."""
         self.rate_hz = rate_hz
-        for _ in range(steps_ms // BIN_MS):
+        for first in range(0, steps_ms, BIN_MS):
             before = state.spikes.copy()
-            circuit.run(state, rate_hz, BIN_MS)
+            circuit.run(state, rate_hz, BIN_MS, None if train is None else train[first : first + BIN_MS])
             if self.bins == len(self.spikes):
                 self.spikes[:-1] = self.spikes[1:]
                 self.bins -= 1

@@ -341,6 +341,20 @@ def interference(first: Array, again: Array) -> float:
     return early_error(again) / error - 1.0 if error > 0.0 else math.nan
 
 
+def kept(trained: Array, again: Array) -> float:
+    """Return adaptation in the first reach when a perturbation returns, as a share of that in the last ten with it.
+
+    Args:
+        trained, again: (n,) adaptation in the first and the repeated block.
+
+    Returns:
+        1 for nothing lost; below 0 if the hand is off to the other side than before learning; NaN if less than a tenth
+        was learned.
+    """
+    learned = finite_mean(trained[-LATE_REACHES:])
+    return float(again[0]) / learned if learned >= LEAST_ADAPTATION else math.nan
+
+
 def retention(trained: Array, unseen: Array) -> float:
     """Return adaptation in the last ten reaches without sight of the hand, as a share of that in the last ten with it.
 

@@ -330,15 +330,22 @@ def switching(run: Run) -> Measured:
 
 
 def memory_measures(run: Run) -> Measured:
-    """Yield savings or interference, retention, rebound with the two states, and generalisation, as blocks allow."""
+    """Yield savings or interference with what is kept, retention, rebound with the two states, and generalisation.
+
+    Blocks decide which of them a run has.
+    """
     if run.relative is None:
         return
     error, adaptation = run.relative
     block = run.series.block
     blocks = set(block.tolist())
     if RELEARNED in blocks:
-        measure = series.interference if blocks & {OPPOSITE, OTHER} else series.savings
-        yield measure.__name__, measure(error[block == PERTURBED], error[block == RELEARNED])
+        first, again = block == PERTURBED, block == RELEARNED
+        if blocks & {OPPOSITE, OTHER}:
+            yield "interference", series.interference(error[first], error[again])
+            yield "kept", series.kept(adaptation[first], adaptation[again])
+        else:
+            yield "savings", series.savings(error[first], error[again])
     if UNSEEN in blocks:
         yield "retention", series.retention(adaptation[block == PERTURBED], adaptation[block == UNSEEN])
     if CLAMP in blocks and OPPOSITE in blocks:

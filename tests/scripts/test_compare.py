@@ -11,6 +11,7 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import get_args
 
 import compare as script
 import numpy as np
@@ -262,7 +263,7 @@ def test_a_full_disk_says_what_to_do_and_what_was_finished_can_be_read(
 
 
 def test_presets_name_learners_that_there_are() -> None:
-    assert set(script.PRESETS) == {"standard", "quick", "paper", "switching", "steps", "rules", "spikes"}
+    assert set(script.PRESETS) == set(get_args(script.Preset))
     for grid in itertools.chain.from_iterable(script.PRESETS.values()):
         assert all(map(is_learner, grid.learners))
         assert set(grid.protocols) <= set(PROTOCOLS)

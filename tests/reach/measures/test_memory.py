@@ -51,6 +51,13 @@ def test_interference_is_what_more_is_missed_after_the_opposite() -> None:
     assert series.interference(decay(5.0), np.zeros(60)) == -1.0
 
 
+@given(share=st.floats(-1.0, 1.0))
+def test_what_is_kept_is_the_first_reach_as_a_share_of_what_was_learned(share: float) -> None:
+    learned = 1.0 - decay(5.0)
+    assert series.kept(learned, np.array([share, 1.0])) == pytest.approx(share, abs=1e-4)
+    assert math.isnan(series.kept(np.zeros(60), np.array([share])))
+
+
 def test_a_reach_that_never_set_out_is_a_whole_miss_but_no_adaptation() -> None:
     lame = decay(5.0)
     lame[3] = np.nan

@@ -118,6 +118,7 @@ def test_a_relearned_block_has_savings_and_after_the_opposite_interference() -> 
     )
     measures = measured(trials_of(between, 0.2))
     assert measures["interference"] == pytest.approx(1.0, abs=1e-4)
+    assert measures["kept"] == pytest.approx(-1.0, abs=1e-4)
     assert "savings" not in measures
 
 
@@ -347,4 +348,6 @@ def test_where_lamps_tell_the_side_the_late_error_is_that_of_the_last_tenth() ->
 def test_what_came_between_in_other_blocks_interferes() -> None:
     others = (Block("other", 60, TURN, Abrupt(-1.0)), Block("other", 60, TURN, Abrupt(0.5)))
     again = protocol(Block("perturbed", 60, TURN), *others, Block("relearned", 60, TURN))
-    assert measured(trials_of(again, 0.2))["interference"] == pytest.approx(-0.5, abs=1e-4)
+    measures = measured(trials_of(again, 0.2))
+    assert measures["interference"] == pytest.approx(-0.5, abs=1e-4)
+    assert measures["kept"] == pytest.approx(0.5, abs=1e-4)

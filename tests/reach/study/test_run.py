@@ -189,7 +189,7 @@ OF_PRESETS = {
     "prism": OF_SPEED | {"after_effect"},
     "curl": OF_SPEED | {"after_effect"} | CHANNEL,
     "savings": OF_SPEED | {"after_effect", "savings"},
-    "interference": OF_SPEED | {"interference"},
+    "interference": OF_SPEED | {"interference", "kept"},
     "recovery": OF_SPEED | OF_TWO_STATES,
     "switching": {"fastest_switch", *(f"switching_{every}" for every in (32, 16, 8, 4, 2, 1))},
     "retention": OF_SPEED | {"retention"},
@@ -197,7 +197,7 @@ OF_PRESETS = {
     "nudge": WITHIN,
     "generalisation": OF_SPEED | {f"generalisation_{angle}" for angle in (15, 30, 45, 60)},
     "context": OF_SPEED - {"L30", "N63", "A", "tau"} | {"halving_reaches"},
-    "continual": OF_SPEED | {"interference"},
+    "continual": OF_SPEED | {"interference", "kept"},
 }
 
 
