@@ -45,8 +45,8 @@ from reach.study.engine.worker import load_factory
 from reach.study.measures import per_seed
 from reach.study.people.game import append_persons, read_person
 from reach.study.people.human_data import read_curves
-from reach.study.report import print_table, write_report
-from reach.study.statistics import summarise
+from reach.study.report import headline_metrics, print_table, write_report
+from reach.study.statistics import paired_differences, summarise
 
 # What a study's folder holds once its first job has ended; its table of jobs is there before.
 STUDY_FOLDERS = ("trials", "baseline", "logs")
@@ -357,8 +357,9 @@ def main(given: Compare) -> int:
             trials = append_persons(store.write_tables(jobs), given.person)
             measured = per_seed(trials)
             summary = summarise(trials, measured)
-            store.write_summary(summary)
-            return {"trials": trials, "summary": summary, "measured": measured}
+            pairs = paired_differences(measured, headline_metrics(summary))
+            store.write_summary(summary, pairs)
+            return {"trials": trials, "summary": summary, "measured": measured, "pairs": pairs}
 
         failures = do_jobs(given, store, jobs, Throttle(write))
         tables = write()

@@ -14,10 +14,10 @@ infinite only if one of them reaches into the middle half.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import astuple, dataclass, fields
 from functools import lru_cache
-from itertools import chain
+from itertools import chain, combinations
 
 import numpy as np
 import pandas as pd
@@ -178,41 +178,6 @@ def probability_of_improvement(first: Array, second: Array) -> float:
     return float(np.mean(_wins(left, right))) if len(left) and len(right) else math.nan
 
 
-def improvement(
-    first: Array, second: Array, *, strata: tuple[Sequence[object], Sequence[object]] | None = None
-) -> Estimate:
-    """Return the probability that a run of `first` is below a run of `second`, with its bootstrap interval.
-
-    With strata, it is the mean over them, as over tasks in the paper; the seeds of either learner are resampled
-    independently within each stratum.
-
-    Args:
-        first, second: (n,) and (m,) scores; NaN runs are left out.
-        strata: labels of the runs, ((n,), (m,)).
-
-    Raises:
-        ValueError: the two have runs in different strata.
-    """
-    left, right = np.asarray(first, dtype=np.float64), np.asarray(second, dtype=np.float64)
-    labels, others = strata or (None, None)
-    places, other = _places_by_stratum(left, labels), _places_by_stratum(right, others)
-    if set(places) != set(other):
-        raise ValueError(f"expected first and second in the same strata, got {list(places)} and {list(other)}")
-    pairs = [(left[members], right[other[label]]) for label, members in places.items()]
-    seeds = min((min(len(a), len(b)) for a, b in pairs), default=0)
-    if seeds == 0:
-        return Estimate(math.nan, math.nan, math.nan, 0)
-    value = float(np.mean([probability_of_improvement(a, b) for a, b in pairs]))
-    if seeds < FEWEST_SEEDS:
-        return Estimate(value, math.nan, math.nan, seeds)
-    drawn = np.zeros(RESAMPLES)
-    for k, (a, b) in enumerate(pairs):
-        rows, columns = _resamples(len(a), 2 * k), _resamples(len(b), 2 * k + 1)
-        drawn += np.mean(_wins(a, b)[rows[:, :, None], columns[:, None, :]], axis=(1, 2)) / len(pairs)
-    low, high = _percentiles(drawn)
-    return Estimate(value, float(low), float(high), seeds)
-
-
 def performance_profile(scores: Array, thresholds: Array, *, strata: Sequence[object] | None = None) -> Profile:
     """Return the share of runs with a score below each threshold, with its bootstrap band.
 
@@ -254,6 +219,29 @@ def mean_band(values: Array) -> tuple[Array, Array, Array]:
     # A resample without any seed that has a value at a trial says nothing about that trial.
     low, high = _percentiles(np.where(np.isnan(drawn), mean, drawn))
     return mean, low, high
+
+
+def paired_differences(measured: pd.DataFrame, metrics: Mapping[str, str]) -> pd.DataFrame:
+    """Return the difference of every two learners in each protocol, paired by seed, with its interval.
+
+    Args:
+        measured: learner, protocol, seed, metric, value.
+        metrics: protocol -> the metric in which they are compared.
+
+    Returns:
+        Columns protocol, metric, first, second, value (first - second), low, high, seeds. Pairs without a common seed
+        are left out.
+    """
+    names, rows = ["protocol", "metric", "first", "second"], []
+    for protocol, metric in metrics.items():
+        own = measured[(measured["protocol"] == protocol) & (measured["metric"] == metric)]
+        # In the order of the learners.
+        wide = own.pivot(index="seed", columns="learner", values="value")[list(dict.fromkeys(own["learner"]))]
+        for first, second in combinations(wide, 2):
+            difference = paired_difference(wide[first].to_numpy(np.float64), wide[second].to_numpy(np.float64))
+            if difference.seeds:
+                rows.append((protocol, metric, first, second, *astuple(difference)[:-1]))
+    return pd.DataFrame(rows, columns=[*names, "value", "low", "high", "seeds"])
 
 
 def summarise(trials: pd.DataFrame, measured: pd.DataFrame | None = None) -> pd.DataFrame:

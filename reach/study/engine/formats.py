@@ -154,7 +154,7 @@ def summary_bytes(summary: pd.DataFrame) -> bytes:
     return ("[\n" + ",\n".join(lines) + "\n]\n").encode()
 
 
-def summary_csv_bytes(summary: pd.DataFrame) -> bytes:
-    """Return the bytes of summary.csv: the numbers of summary.json, an empty field where that says null."""
+def csv_bytes(summary: pd.DataFrame) -> bytes:
+    """Return a table as CSV: numbers as in summary.json, an empty field where that says null."""
     frame = pd.DataFrame(summary_rows(summary), columns=[str(column) for column in summary.columns], dtype=object)
     return frame.to_csv(index=False, lineterminator="\n").encode()

@@ -14,6 +14,7 @@ Layout of a study's folder:
     logs/            what each worker printed; <job>.error.txt if it failed
     trials.parquet   all trials of the present definition in one file; traces.parquet and costs.parquet likewise
     summary.json     rows of protocol, learner, metric, value, low, high, seeds, failed; summary.csv the same
+    pairs.csv        differences between every two learners, paired by seed
     report.html      the page
 
 Links below this folder are not followed when results are written. A study may be cut into shards for batch queues: a
@@ -79,6 +80,7 @@ class Store:
         self.trials_path = folder / "trials.parquet"
         self.summary_path = folder / "summary.json"
         self.summary_csv_path = folder / "summary.csv"
+        self.pairs_path = folder / "pairs.csv"
         self.report_path = folder / "report.html"
         self.jobs_path = folder / "jobs.jsonl"
 
@@ -335,10 +337,11 @@ class Store:
         """Return the runs among `jobs` whose mark is there."""
         return [job for job in jobs if job.kind == "protocol" and self.result_path(job).is_file()]
 
-    def write_summary(self, summary: pd.DataFrame) -> None:
-        """Write summary.json and summary.csv."""
+    def write_summary(self, summary: pd.DataFrame, pairs: pd.DataFrame) -> None:
+        """Write summary.json and summary.csv, and pairs.csv with the paired differences."""
         write_file(self.summary_path, formats.summary_bytes(summary))
-        write_file(self.summary_csv_path, formats.summary_csv_bytes(summary))
+        write_file(self.summary_csv_path, formats.csv_bytes(summary))
+        write_file(self.pairs_path, formats.csv_bytes(pairs))
 
     def other_results(self, jobs: Iterable[Job]) -> int:
         """Return how many results in the folder belong to none of `jobs`: of another definition, or not chosen."""

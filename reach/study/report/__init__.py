@@ -1,6 +1,7 @@
 """The report of a study: one self-contained HTML page, and the tables that are printed."""
 
+from reach.study.report.metrics import headline_metrics
 from reach.study.report.page import towards_the_miss, write_report
 from reach.study.report.tables import print_table
 
-__all__ = ["print_table", "towards_the_miss", "write_report"]
+__all__ = ["headline_metrics", "print_table", "towards_the_miss", "write_report"]

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from reach.protocols import PROTOCOLS
@@ -144,3 +145,17 @@ def rows_by_key(summary: pd.DataFrame) -> Mapping[tuple[str, str, str], Mapping[
     """Return (protocol, learner, metric) -> row of a summary."""
     rows: list[dict[str, Any]] = [{str(k): v for k, v in row.items()} for row in summary.to_dict("records")]
     return {(row["protocol"], row["learner"], row["metric"]): row for row in rows}
+
+
+def headline_metrics(summary: pd.DataFrame) -> dict[str, str]:
+    """Return the metric that each protocol is judged by; protocols without one are left out.
+
+    T_c if it perturbs within the reach, else L30; the late error if lamps tell the side, where there is no L30.
+    """
+    known = summary[np.isfinite(summary["value"].astype(float))]
+    headlines = {}
+    for protocol, own in known.groupby("protocol", sort=False)["metric"]:
+        present = [metric for metric in (T_C, L30, LATE_ERROR) if metric in set(own)]
+        if present:
+            headlines[str(protocol)] = present[0]
+    return headlines

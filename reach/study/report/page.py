@@ -42,12 +42,19 @@ from reach.study.report.metrics import (
     REFERENCE,
     T_C,
     capital,
+    headline_metrics,
     measures_in,
     plural,
     protocol_name,
     protocol_title,
 )
-from reach.study.statistics import ENOUGH_SEEDS, FEWEST_SEEDS, paired_difference, probability_of_improvement
+from reach.study.statistics import (
+    ENOUGH_SEEDS,
+    FEWEST_SEEDS,
+    paired_difference,
+    paired_differences,
+    probability_of_improvement,
+)
 
 SPACE = "\N{NO-BREAK SPACE}"
 # Hidden layers must learn where, with every seed, a learner without such learning has this many times the best one's
@@ -85,18 +92,6 @@ class Finding:
         return "best" if self.metric == LATE_ERROR else "fastest"
 
 
-def headline_metric(summary: pd.DataFrame, protocol: str) -> str:
-    """Return the metric that a protocol is judged by; "" for none.
-
-    T_c if it perturbs within the reach, else L30; the late error if lamps tell the side, where there is no L30.
-    """
-    own = summary[summary["protocol"] == protocol]
-    for metric in (T_C, L30, LATE_ERROR):
-        if np.isfinite(own[own["metric"] == metric]["value"].astype(float)).any():
-            return metric
-    return ""
-
-
 def findings(summary: pd.DataFrame, measured: pd.DataFrame) -> list[Finding]:
     """Return one finding per protocol with a learner that learns.
 
@@ -105,8 +100,7 @@ def findings(summary: pd.DataFrame, measured: pd.DataFrame) -> list[Finding]:
         measured: learner, protocol, seed, metric, value.
     """
     results = []
-    for protocol in map(str, summary["protocol"].unique()):
-        metric = headline_metric(summary, protocol)
+    for protocol, metric in headline_metrics(summary).items():
         rows = summary[(summary["protocol"] == protocol) & (summary["metric"] == metric)]
         learning = rows[(rows["learner"] != REFERENCE) & np.isfinite(rows["value"].astype(float))]
         if learning.empty:
@@ -280,6 +274,7 @@ def write_report(
     traces: pd.DataFrame | None = None,
     costs: pd.DataFrame | None = None,
     measured: pd.DataFrame | None = None,
+    pairs: pd.DataFrame | None = None,
     controls: Mapping[str, Sequence[str]] | None = None,
 ) -> None:
     """Write report.html into the study's folder, atomically.
@@ -297,6 +292,7 @@ def write_report(
         traces: learner, protocol, seed, block, time_s, remaining; None reads them from the store.
         costs: learner, protocol, seed, metric, value, of whole runs; None reads them from the store.
         measured: result of `reach.study.measures.per_seed` for the trials; None computes it.
+        pairs: result of `reach.study.statistics.paired_differences` for the headline metrics; None computes it.
         controls: learner whose hidden layers do not learn -> those with its network and settings whose do.
 
     Raises:
@@ -314,7 +310,8 @@ def write_report(
     reaches = corrected[~corrected["probe"]]
     results = findings(summary, measured)
     film_list, films_left_out = films(store, jobs)
-    headlines = [(protocol, headline_metric(summary, protocol)) for protocol in protocols]
+    headlines = list(headline_metrics(summary).items())
+    pairs = paired_differences(measured, dict(headlines)) if pairs is None else pairs
     headline = _value_charts(summary, measured, look, headlines)
     memory = measures_in(summary, "memory")
     facts = [(protocol, fact) for protocol in protocols for fact in human_data.facts(protocol) if fact.metric]
@@ -339,7 +336,7 @@ def write_report(
         tables=tables.measure_tables(summary, "reaches") + tables.measure_tables(summary, "channel", "channel trials"),
         terms=measures_in(summary, "reaches") + measures_in(summary, "channel"),
         profile=figures.profile(measured, look),
-        improvement=tables.improvement_table(measured, look),
+        pairs=tables.paired_tables(pairs),
         traces=figures.correction_traces(traces, protocols, look),
         within=_value_charts(summary, measured, look, [(protocol, fact.metric) for protocol, fact in facts]),
         within_tables=tables.measure_tables(summary, "within"),

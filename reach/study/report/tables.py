@@ -8,8 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from itertools import combinations
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -19,11 +18,11 @@ from rich.console import Console
 from rich.table import Table as PrintedTable
 from rich.text import Text
 
-from reach.study.report.charts import Looks
 from reach.study.report.metrics import (
     L30,
     MEASURES,
     NO_NUMBER,
+    T_C,
     Measure,
     capital,
     format_row,
@@ -35,7 +34,7 @@ from reach.study.report.metrics import (
     rows_by_key,
     short_number,
 )
-from reach.study.statistics import estimate, improvement
+from reach.study.statistics import estimate
 
 # Widths in the printed table, letters: the labels, the longest interval, and the gap between two columns.
 LABEL_LETTERS, COLUMN_LETTERS, COLUMN_GAP = 18, 14, 3
@@ -53,6 +52,8 @@ COUNTS = {
     "eligibility_updates": ("eligibility updates", 0.0, ADD_PJ),
     "weight_updates": ("weight updates", 0.0, ADD_PJ),
 }
+# How differences of a headline metric are shown: scale, digits and unit.
+PAIR_UNITS = {L30: (100.0, 1, "points of the miss"), T_C: (1000.0, 0, "ms")}
 ACTING, LEARNING, ENERGY = "energy_to_act_pj", "energy_to_learn_pj", "energy_pj"
 # Properties of a network: metric -> label.
 PROPERTIES = {
@@ -76,6 +77,9 @@ class Cell:
     def key(self) -> str:
         """Return the number by which the page sorts; "" is sorted last."""
         return "" if math.isnan(self.value) else f"{self.value:.6g}".replace("inf", "Infinity")
+
+
+BLANK = Cell("", math.nan)
 
 
 @dataclass(frozen=True)
@@ -192,27 +196,30 @@ def estimate_cell(value: float, low: float, high: float, digits: int) -> Cell:
     return Cell(text, value, f"[{low:.{digits}f}, {high:.{digits}f}]" if math.isfinite(low) else "")
 
 
-def improvement_table(measured: pd.DataFrame, looks: Looks) -> Table | None:
-    """Return the probability that a seed of one learner leaves less of the miss than one of another.
+def paired_tables(pairs: pd.DataFrame) -> list[Table]:
+    """Return a table for each protocol: the row's learner less the column's, in the protocol's headline metric.
 
-    It is the mean over protocols. None if there are fewer than two learners.
+    Args:
+        pairs: result of `reach.study.statistics.paired_differences`.
     """
-    scores = measured[(measured["metric"] == L30) & measured["value"].notna()]
-    learners = [learner for learner in looks if learner in set(scores["learner"])]
-    if len(learners) < 2:
-        return None
-    runs = {learner: scores[scores["learner"] == learner] for learner in learners}
-    cells: dict[tuple[str, str], Cell] = {}
-    for first, second in combinations(learners, 2):
-        shared = set(runs[first]["protocol"]) & set(runs[second]["protocol"])
-        pair = [own[own["protocol"].isin(shared)] for own in (runs[first], runs[second])]
-        values = [own["value"].to_numpy(np.float64) for own in pair]
-        chance = improvement(values[0], values[1], strata=(pair[0]["protocol"].tolist(), pair[1]["protocol"].tolist()))
-        cells[first, second] = estimate_cell(chance.value, chance.low, chance.high, 2)
-        cells[second, first] = estimate_cell(1.0 - chance.value, 1.0 - chance.high, 1.0 - chance.low, 2)
-    blank = Cell("", math.nan)
-    rows = tuple((row, tuple(cells.get((row, column), blank) for column in learners)) for row in learners)
-    return Table("Probability of improvement", tuple((learner, "") for learner in learners), rows)
+    results = []
+    for (protocol, metric), own in pairs.groupby(["protocol", "metric"], sort=False):
+        scale, digits, unit = PAIR_UNITS.get(str(metric), PAIR_UNITS[L30])
+        cells: dict[tuple[str, str], Cell] = {}
+        for row in own.to_dict("records"):
+            value, low, high = (scale * float(row[key]) for key in ("value", "low", "high"))
+            cells[row["first"], row["second"]] = _difference(value, low, high, digits)
+            cells[row["second"], row["first"]] = _difference(-value, -high, -low, digits)
+        learners = list(dict.fromkeys([*own["first"], *own["second"]]))
+        rows = tuple((row, tuple(cells.get((row, column), BLANK) for column in learners)) for row in learners)
+        header = tuple((learner, "") for learner in learners)
+        results.append(Table(f"{capital(protocol_title(str(protocol)))}: row less column, {unit}", header, rows))
+    return results
+
+
+def _difference(value: float, low: float, high: float, digits: int) -> Cell:
+    """Return a cell with a difference, marked as best if its interval lies below 0."""
+    return replace(estimate_cell(value + 0.0, low, high, digits), best=high < 0.0)
 
 
 def cost_table(trials: pd.DataFrame, costs: pd.DataFrame | None) -> Table | None:

@@ -19,10 +19,10 @@ from reach.study.measures import baseline_corrected, per_seed
 from reach.study.statistics import (
     Estimate,
     estimate,
-    improvement,
     interquartile_mean,
     mean_band,
     paired_difference,
+    paired_differences,
     performance_profile,
     probability_of_improvement,
     restricted_mean,
@@ -188,7 +188,7 @@ def test_misshapen_values_are_errors_that_say_what_was_expected(call: Any, messa
         call()
 
 
-# Performance profiles and probabilities of improvement
+# Performance profiles
 
 RLIABLE: dict[str, Any] = json.loads(Path(__file__).with_name("rliable.json").read_text())
 TASKS = [task for task in range(3) for _ in range(10)]
@@ -219,11 +219,10 @@ def test_the_performance_profile_and_its_band_are_rliables(learner: str) -> None
     assert profile.high == pytest.approx(np.array(high), abs=1 / 30 + 1e-9)
 
 
-def test_the_probability_of_improvement_and_its_interval_are_rliables() -> None:
-    value, low, high = RLIABLE["improvement"]
-    actual = improvement(scores("fast"), scores("slow"), strata=(TASKS, TASKS))
-    assert actual.value == pytest.approx(value)
-    assert (actual.low, actual.high) == pytest.approx((low, high), abs=2 * DRAWS * (high - low))
+def test_the_probability_of_improvement_is_rliables() -> None:
+    by_task = zip(RLIABLE["scores"]["fast"], RLIABLE["scores"]["slow"], strict=True)
+    chances = [probability_of_improvement(np.array(fast), np.array(slow)) for fast, slow in by_task]
+    assert np.mean(chances) == pytest.approx(RLIABLE["improvement"])
 
 
 def test_a_profile_falls_from_all_to_none_and_turns_with_what_is_better() -> None:
@@ -243,25 +242,6 @@ def test_there_is_no_band_below_five_seeds_and_unknown_runs_are_left_out() -> No
     assert (float(profile.share[0]), profile.seeds) == (0.5, 4)
     assert math.isnan(float(profile.low[0]))
     assert performance_profile(np.array([np.nan]), np.array([2.5])).seeds == 0
-    few = improvement(np.arange(4.0), np.arange(9.0))
-    assert (few.seeds, few.value) == (4, probability_of_improvement(np.arange(4.0), np.arange(9.0)))
-    assert math.isnan(few.low)
-    assert improvement(np.array([np.nan]), np.arange(9.0)).seeds == 0
-
-
-def test_improvement_is_one_half_between_equals_and_sure_between_those_apart() -> None:
-    same = improvement(np.arange(8.0), np.arange(8.0))
-    assert same.value == 0.5
-    assert same.low < 0.5 < same.high
-    sure = improvement(np.arange(8.0), np.arange(8.0) + 100.0)
-    assert (sure.value, sure.low, sure.high) == (1.0, 1.0, 1.0)
-
-
-def test_an_interval_covers_the_probability_about_as_often_as_it_says() -> None:
-    # Two normal scores, one lower by 1: P = Phi(1 / sqrt 2).
-    rng, truth = np.random.default_rng(3), 0.5 * (1.0 + math.erf(0.5))
-    runs = [improvement(rng.normal(size=10) - 1.0, rng.normal(size=10)) for _ in range(30)]
-    assert np.mean([run.low <= truth <= run.high for run in runs]) >= 0.8
 
 
 def test_a_band_covers_the_share_about_as_often_as_it_says() -> None:
@@ -270,16 +250,31 @@ def test_a_band_covers_the_share_about_as_often_as_it_says() -> None:
     assert np.mean([run.low[0] <= 0.5 <= run.high[0] for run in runs]) >= 0.86
 
 
-@pytest.mark.parametrize(
-    ("call", "message"),
-    [
-        (lambda: performance_profile(np.ones(5), np.ones((2, 2))), "expected thresholds"),
-        (lambda: improvement(np.ones(5), np.ones(5), strata=(["a"] * 5, ["b"] * 5)), "in the same strata"),
-    ],
-)
-def test_scores_that_do_not_fit_are_errors_that_say_what_was_expected(call: Any, message: str) -> None:
-    with pytest.raises(ValueError, match=message):
-        call()
+def test_thresholds_that_do_not_fit_are_an_error() -> None:
+    with pytest.raises(ValueError, match="expected thresholds"):
+        performance_profile(np.ones(5), np.ones((2, 2)))
+
+
+# Paired differences
+
+
+def test_every_two_learners_are_compared_with_the_same_seeds_in_the_metric_of_the_protocol() -> None:
+    lead = {"a": 0.0, "b": -0.25, "c": 0.5}
+    measured = pd.DataFrame(
+        [
+            {"learner": learner, "protocol": "one", "seed": seed, "metric": metric, "value": seed + factor * offset}
+            for metric, factor in (("L30", 1.0), ("N63", 9.0))
+            for learner, offset in lead.items()
+            for seed in range(4 if learner == "c" else 6)
+        ]
+    )
+    pairs = paired_differences(measured, {"one": "L30", "two": "L30"}).set_index(["first", "second"])
+    assert pairs["value"].to_dict() == {("a", "b"): 0.25, ("a", "c"): -0.5, ("b", "c"): -0.75}
+    assert pairs["seeds"].to_dict() == {("a", "b"): 6, ("a", "c"): 4, ("b", "c"): 4}
+    # Seeds differ far more than learners, which a paired difference leaves out.
+    assert tuple(pairs.loc[("a", "b"), ["low", "high"]]) == (0.25, 0.25)
+    assert math.isnan(pairs.loc[("a", "c"), "low"])
+    assert set(pairs["protocol"]) == {"one"}
 
 
 # Times to an event that may never come

@@ -64,7 +64,8 @@ def command(out: Path) -> list[Job]:
     with store.only_writer():
         assert not complete(jobs, store, processes=1, show=False, workers=lambda *_: MadeUp())
         store.write_tables(jobs)
-        store.write_summary(pd.DataFrame([{"learner": "made-up", "value": 1.0}]))
+        table = pd.DataFrame([{"learner": "made-up", "value": 1.0}])
+        store.write_summary(table, table)
     return jobs
 
 
