@@ -1,56 +1,175 @@
-"""Print the tables of README's results from the numbers that `compare.py` has written: `python docs/tables.py`."""
+"""Write the tables of results into README.md and docs/results/README.md: `python docs/tables.py`.
+
+Their numbers are those that `scripts/compare.py` has written, stored in docs/results. A table stands between the lines
+`<!-- table: NAME -->` and `<!-- end -->`.
+"""
 
 from __future__ import annotations
 
+import math
+import re
+from collections.abc import Callable, Iterable, Sequence
+from functools import cache
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 
-RESULTS = Path(__file__).with_name("results")
-# Head of a column, protocol, metric, factor, and decimals.
-Column = tuple[str, str, str, float, int]
-DEEP: tuple[Column, ...] = (
-    ("left at the end", "context16", "late_error", 100.0, 0),
-    ("reaches to a half", "context16", "halving_reaches", 1.0, 0),
-)
-SPIKING: tuple[Column, ...] = (
-    ("left at the end", "context", "late_error", 100.0, 0),
-    ("reaches to a half", "context", "halving_reaches", 1.0, 0),
-)
+from agents.networks.registry import NETWORKS
+from agents.registry import find, tuned_settings
+from agents.rules.registry import rules_for
+
+ROOT = Path(__file__).resolve().parents[1]
+PAGES = (ROOT / "README.md", ROOT / "docs" / "results" / "README.md")
+RESULTS = ROOT / "docs" / "results"
+PLACE = re.compile(r"^<!-- table: (\w+) -->\n.*?^<!-- end -->$", re.MULTILINE | re.DOTALL)
+# L30 at which learners are compared: about that of people under a rotation by 45 degrees.
+MATCHED_L30 = 0.3
 
 
-def table(file: Path, columns: tuple[Column, ...]) -> list[str]:
-    """Return the lines of a Markdown table: a line for each learner that has the first column, with intervals.
+@cache
+def summary(study: str) -> pd.DataFrame:
+    """Return the stored `summary.csv` of a study, by learner, protocol and metric."""
+    return pd.read_csv(RESULTS / f"{study}-summary.csv").set_index(["learner", "protocol", "metric"]).sort_index()
 
-    Args:
-        file: a `summary.csv`. Below five seeds a value has no interval.
-        columns: what is shown.
-    """
-    summary = pd.read_csv(file).set_index(["learner", "protocol", "metric"])
-    (_, protocol, metric, *_), *_ = columns
-    learners = summary.xs((protocol, metric), level=("protocol", "metric")).index
-    lines = [f"| learner | seeds | {' | '.join(head for head, *_ in columns)} |", f"|{'---|' * (2 + len(columns))}"]
-    for learner in learners:
-        cells = []
-        for _, protocol, metric, factor, decimals in columns:
-            numbers = summary.loc[(learner, protocol, metric), ["value", "low", "high"]].dropna()
-            # Adding 0 makes 0 of -0.
-            value, *interval = (f"{round(factor * number, decimals) + 0.0:.{decimals}f}" for number in numbers)
-            cells.append(f"{value} [{', '.join(interval)}]" if interval else value)
-        seeds = summary.loc[(learner, protocol, metric), "seeds"]
-        lines.append(f"| `{learner}` | {seeds} | {' | '.join(cells)} |")
-    return lines
+
+def cell(study: str, learner: str, protocol: str, metric: str, factor: float = 1.0, decimals: int = 2) -> str:
+    """Return a value with its interval, if it has one; "" if the study lacks it."""
+    try:
+        row = summary(study).loc[(learner, protocol, metric)]
+    except KeyError:
+        return ""
+    return written([factor * float(row[column]) for column in ("value", "low", "high")], decimals)
+
+
+def written(numbers: Sequence[float], decimals: int) -> str:
+    """Return "value [low, high]", or the value alone without an interval."""
+    # Adding 0 makes 0 of -0.
+    value, *interval = (f"{round(number, decimals) + 0.0:.{decimals}f}" for number in numbers if math.isfinite(number))
+    return f"{value} [{', '.join(interval)}]" if interval else value
+
+
+def markdown(heads: Iterable[str], rows: Iterable[Iterable[str]]) -> list[str]:
+    """Return the lines of a table."""
+    heads = list(heads)
+    lines = [heads, ["---"] * len(heads), *map(list, rows)]
+    return [f"| {' | '.join(line)} |" for line in lines]
+
+
+def step(learner: str) -> str:
+    """Return the step size of a learner by seen error, and whether it is tuned."""
+    known = find(learner)
+    tuned = tuned_settings(known.spec)
+    return f"{tuned['rate']:.2f}" if "rate" in tuned else f"{known.defaults['rate']:.2f}, not tuned"
+
+
+def rules_of(network: str) -> list[str]:
+    """Return the rules of a network, in the order of the registry."""
+    return list(rules_for(NETWORKS[network]))
 
 
 def deep() -> list[str]:
-    """README's table of the rules preset: four hidden layers and 16 lamps."""
-    return table(RESULTS / "rules-summary.csv", DEEP)
+    """Every rule with four hidden layers and 16 lamps."""
+    learners = [f"error-mlp-{rule},depth=4" for rule in rules_of("mlp")]
+    rows = [["`none`", "", *lamps("none", "context16")]]
+    rows += [[f"`{name}`", step(name), *lamps(name, "context16")] for name in learners]
+    return markdown(["learner", "step", "left at the end", "reaches to a half"], rows)
+
+
+def lamps(learner: str, protocol: str) -> tuple[str, str]:
+    """Return what a learner leaves at the end of a protocol with lamps, % of the miss, and its reaches to a half."""
+    left = cell("rules", learner, protocol, "late_error", 100.0, 0)
+    return left, cell("rules", learner, protocol, "halving_reaches", 1.0, 0)
 
 
 def spiking() -> list[str]:
-    """README's table of the rules preset: the spiking network and four lamps."""
-    return table(RESULTS / "rules-summary.csv", SPIKING)
+    """Every rule of the spiking network in three tasks."""
+    rows = []
+    for rule in rules_of("snn"):
+        name = f"error-snn-{rule}"
+        rotation = cell("spikes", name, "rotation30", "L30", 100.0, 0)
+        timing = cell("spikes", f"error-timed-{rule}", "context", "late_error", 100.0, 0)
+        rows.append([f"`{rule}`", "" if rule == "hebb" else step(name), rotation, *lamps(name, "context"), timing])
+    heads = ["rule", "step", "`rotation30`: L30", "`context`: left at the end", "reaches to a half", "timing: left"]
+    return markdown(heads, rows)
+
+
+def pairs() -> list[str]:
+    """Differences between every two rules of the deep perceptron, % of the miss, paired by seed."""
+    table = pd.read_csv(RESULTS / "rules-pairs.csv")
+    own = table[table["protocol"] == "context16"].set_index(["first", "second"])
+    names = [f"error-mlp-{rule},depth=4" for rule in rules_of("mlp")]
+    rows = []
+    for k, first in enumerate(names[:-1]):
+        values = [own.loc[(first, second), ["value", "low", "high"]].to_numpy(np.float64) for second in names[k + 1 :]]
+        rows.append([f"`{rules_of('mlp')[k]}`", *[""] * k, *(written(100.0 * value, 0) for value in values)])
+    return markdown(["less", *(f"`{rule}`" for rule in rules_of("mlp")[1:])], rows)
+
+
+def steps() -> list[str]:
+    """Rules at the step at which L30 of the rotation is `MATCHED_L30`, by interpolation over the logarithm of steps."""
+    table = summary("steps").reset_index()
+    table = table[table["learner"] != "none"]
+    table[["rule", "rate"]] = table["learner"].str.extract(r"error-(\w+),rate=([\d.]+)")
+    measures = [("rotation30", "N63"), ("context", "halving_reaches"), ("context", "late_error")]
+    rows = []
+    for rule, own in table.groupby("rule", sort=False):
+        values = own.assign(rate=own["rate"].astype(float)).pivot(
+            index="rate", columns=["protocol", "metric"], values="value"
+        )
+        rates, l30 = np.log(values.index.to_numpy()), values["rotation30", "L30"].to_numpy()
+        # L30 falls with the step.
+        matched = float(np.interp(-MATCHED_L30, -l30, rates))
+        n63, half, left = (float(np.interp(matched, rates, values[measure].to_numpy())) for measure in measures)
+        curve = " ".join(f"{value:.2f}" for value in l30)
+        rows.append(
+            [f"`{rule}`", curve, f"{math.exp(matched):.2f}", f"{n63:.1f}", f"{half:.0f}", f"{100.0 * left:.0f}"]
+        )
+    heads = [
+        "rule", "L30 at steps of 0.1, 0.2, 0.4, 0.8, 1.6", f"step at L30 = {MATCHED_L30}", "`rotation30`: N63",
+        "`context`: reaches to a half", "left at the end",
+    ]  # fmt: skip
+    return markdown(heads, rows)
+
+
+def maps() -> list[str]:
+    """L30 of every rule under each body map."""
+    ways = ("exact", "babbled", "random")
+    rows = []
+    for network in ("mlp", "snn"):
+        for rule in rules_of(network):
+            name = f"error-{network}-{rule}"
+            if rule != "hebb":
+                values = (cell("maps", f"{name},body_map={way}", "rotation30", "L30", 100.0, 0) for way in ways)
+                rows.append([f"`{name}`", *values])
+    return markdown(["learner", *(f"`{way}`" for way in ways)], rows)
+
+
+def continual() -> list[str]:
+    """What is kept of the first of six rotations."""
+    own = summary("continual")
+    columns = [("L30", 100.0, 0), ("kept", 100.0, 0), ("interference", 1.0, 2)]
+    rows = []
+    for learner in own.index.get_level_values("learner").unique():
+        values = (cell("continual", learner, "continual", metric, *form) for metric, *form in columns)
+        rows.append([f"`{learner}`", *values])
+    return markdown(["learner", "L30 of the first", "kept, % of what was learned", "interference"], rows)
+
+
+TABLES: dict[str, Callable[[], list[str]]] = {
+    table.__name__: table for table in (deep, spiking, pairs, steps, maps, continual)
+}
+
+
+def with_tables(page: str) -> str:
+    """Return a page with its tables made anew."""
+
+    def table(place: re.Match[str]) -> str:
+        return "\n".join([f"<!-- table: {place[1]} -->", *TABLES[place[1]](), "<!-- end -->"])
+
+    return PLACE.sub(table, page)
 
 
 if __name__ == "__main__":
-    print("\n".join([*deep(), "", *spiking()]))
+    for page in PAGES:
+        page.write_text(with_tables(page.read_text()))

@@ -131,7 +131,7 @@ def search_space(learner: str) -> SearchSpace:
     if network.practises == "memory":
         return SearchSpace("practice_rate", 0.0003, 0.05, STEP_OF_ADAM)
     if spec.plastic == "all":
-        return SearchSpace("rate", 0.2, 1.8, SHARE)
+        return SearchSpace("rate", 0.3, 2.0, SHARE)
     # A share of the modulators of hidden layers. Its effect on the posture depends on the read-out.
     return SearchSpace("hidden_rate", 0.1, 30.0, SHARE)
 
