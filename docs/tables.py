@@ -145,6 +145,18 @@ def maps() -> list[str]:
     return markdown(["learner", *(f"`{way}`" for way in ways)], rows)
 
 
+def depth() -> list[str]:
+    """What rules leave in `context`, by the number of hidden layers."""
+    rows = []
+    for rule in ("bp", "fa", "dfa", "ifa", "shallow"):
+        names = [f"error-mlp-{rule},depth={layers}" for layers in (2, 4, 8)]
+        left = [cell("depth", name, "context", "late_error", 100.0, 0) for name in names]
+        half = [cell("depth", name, "context", "halving_reaches", 1.0, 0) for name in names]
+        rows.append([f"`{rule}`", *left, *half])
+    heads = [f"{what}, {layers} layers" for what in ("left at the end", "reaches to a half") for layers in (2, 4, 8)]
+    return markdown(["rule", *heads], rows)
+
+
 def continual() -> list[str]:
     """What is kept of the first of six rotations."""
     own = summary("continual")
@@ -157,7 +169,7 @@ def continual() -> list[str]:
 
 
 TABLES: dict[str, Callable[[], list[str]]] = {
-    table.__name__: table for table in (deep, spiking, pairs, steps, maps, continual)
+    table.__name__: table for table in (deep, spiking, pairs, steps, maps, depth, continual)
 }
 
 

@@ -88,11 +88,14 @@ MAPS = tuple(
     if rule != "hebb"  # it takes no error
     for body_map in ("exact", "babbled", "random")
 )
+DEPTHS = tuple(
+    f"error-mlp-{rule},depth={depth}" for rule in ("bp", "fa", "dfa", "ifa", "shallow") for depth in (2, 4, 8)
+)
 DEEP_RULES = tuple(f"error-mlp-{rule},depth=4" for rule in rules_for(NETWORKS["mlp"]))
 SPIKING_RULES, TIMED_RULES = (
     tuple(f"error-{network}-{rule}" for rule in rules_for(NETWORKS[network])) for network in ("snn", "timed")
 )
-Preset = Literal["standard", "quick", "paper", "switching", "steps", "rules", "spikes", "maps", "continual"]
+Preset = Literal["standard", "quick", "paper", "switching", "steps", "rules", "spikes", "maps", "depth", "continual"]
 PRESETS: dict[Preset, tuple[Grid, ...]] = {
     # The rotation, which the read-out alone can learn, and the lamps, which need hidden cells that learn.
     "standard": (Grid(STANDARD, ("context",), 3), Grid(STANDARD, ("rotation30", "prism"), 10)),
@@ -105,6 +108,8 @@ PRESETS: dict[Preset, tuple[Grid, ...]] = {
     "steps": (Grid(("none", *STEPS), ("rotation30", "context"), 3),),
     # How the seen error becomes one of the joints.
     "maps": (Grid(("none", *MAPS), ("rotation30",), 5),),
+    # The number of hidden layers.
+    "depth": (Grid(("none", *DEPTHS), ("context",), 5),),
     # What is kept of the first of six rotations, by rule and network, with and without structural plasticity.
     "continual": (Grid(("none", *CONTINUAL), ("continual",), 10),),
     # Every rule where hidden cells must learn: four hidden layers and 16 lamps, and the spiking network with 4.
@@ -123,8 +128,8 @@ class Compare:
     preset: Preset = "standard"
     """What to compare: `quick` takes minutes, `paper` is the whole grid, `rules` has every rule where hidden layers
     must learn, `spikes` the spiking network where spike times tell what to do, and under a rotation, `steps` five step
-    sizes, `maps` three body maps, `continual` six rotations one after another. The next three flags change it;
-    `standard` then leaves out the lamps."""
+    sizes, `maps` three body maps, `depth` two to eight hidden layers, `continual` six rotations one after another. The
+    next three flags change it; `standard` then leaves out the lamps."""
     learners: tuple[str, ...] | None = None
     """Learners to compare, with settings if you like, such as error-mlp-bp,rate=0.5; `none` is the reference of the
     others and belongs in every comparison."""
