@@ -156,6 +156,20 @@ class Learner:
         module, _, name = self.model.partition(":")
         return getattr(import_module(module), name)
 
+    @property
+    def step(self) -> str:
+        """Return the step size of the synapses of a learner by seen error, and whether it is tuned.
+
+        It is "" for other learners, and for those that find their own in practice.
+        """
+        if self.spec.teacher != "error" or NETWORKS[self.spec.network].practises == "rate":
+            return ""
+        setting = "rate" if self.spec.plastic == "all" else "hidden_rate"
+        if setting in self.spec.settings:
+            return f"{self.spec.settings[setting]}"
+        tuned = tuned_settings(self.spec)
+        return f"{tuned[setting]:.2f}, tuned" if setting in tuned else f"{self.defaults[setting]}"
+
     def describe(self, trials: Sequence[int] = (), control: str = POSTURE) -> str:
         """Return a line on the learner and its training; "" without a description.
 
@@ -168,6 +182,7 @@ class Learner:
         text = self.description + ("" if control == POSTURE else f"; it commands {control}s")
         if self.spec.teacher == NONE:
             return text
+        text += f"; step {self.step}" if self.step else ""
         if self.trials:
             return f"{text}; trained in {self.trials:,} unperturbed trials"
         text = f"{text}; trained in {self.steps:,} unperturbed control steps"

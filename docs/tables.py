@@ -16,7 +16,7 @@ import numpy as np
 import pandas as pd
 
 from agents.networks.registry import NETWORKS
-from agents.registry import find, tuned_settings
+from agents.registry import find
 from agents.rules.registry import rules_for
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -56,13 +56,6 @@ def markdown(heads: Iterable[str], rows: Iterable[Iterable[str]]) -> list[str]:
     return [f"| {' | '.join(line)} |" for line in lines]
 
 
-def step(learner: str) -> str:
-    """Return the step size of a learner by seen error, and whether it is tuned."""
-    known = find(learner)
-    tuned = tuned_settings(known.spec)
-    return f"{tuned['rate']:.2f}" if "rate" in tuned else f"{known.defaults['rate']:.2f}, not tuned"
-
-
 def rules_of(network: str) -> list[str]:
     """Return the rules of a network, in the order of the registry."""
     return list(rules_for(NETWORKS[network]))
@@ -72,7 +65,7 @@ def deep() -> list[str]:
     """Every rule with four hidden layers and 16 lamps."""
     learners = [f"error-mlp-{rule},depth=4" for rule in rules_of("mlp")]
     rows = [["`none`", "", *lamps("none", "context16")]]
-    rows += [[f"`{name}`", step(name), *lamps(name, "context16")] for name in learners]
+    rows += [[f"`{name}`", find(name).step, *lamps(name, "context16")] for name in learners]
     return markdown(["learner", "step", "left at the end", "reaches to a half"], rows)
 
 
@@ -89,7 +82,7 @@ def spiking() -> list[str]:
         name = f"error-snn-{rule}"
         rotation = cell("spikes", name, "rotation30", "L30", 100.0, 0)
         timing = cell("spikes", f"error-timed-{rule}", "context", "late_error", 100.0, 0)
-        rows.append([f"`{rule}`", "" if rule == "hebb" else step(name), rotation, *lamps(name, "context"), timing])
+        rows.append([f"`{rule}`", find(name).step, rotation, *lamps(name, "context"), timing])
     heads = ["rule", "step", "`rotation30`: L30", "`context`: left at the end", "reaches to a half", "timing: left"]
     return markdown(heads, rows)
 

@@ -321,6 +321,14 @@ def controls_of(names: Sequence[str]) -> dict[str, list[str]]:
     }
 
 
+def print_steps(names: Sequence[str]) -> None:
+    """Print the step sizes of learners by seen error."""
+    steps = {name: find(name).step for name in names}
+    shown = "; ".join(f"{name} {step}" for name, step in steps.items() if step)
+    if shown:
+        print(f"Steps: {shown}")
+
+
 def print_cpu_time(store: Store) -> None:
     """Print the CPU time of a run; it differs each time, so it is not in the report."""
     jobs = store.read_jobs()
@@ -382,6 +390,7 @@ def main(given: Compare) -> int:
             controls=controls_of(given.ours),
         )
     print_table(tables["summary"])
+    print_steps(given.ours)
     print_cpu_time(store)
     print(f"Written: {store.report_path}, {store.summary_path.name} and {store.trials_path.name}")
     runs = [job for job in jobs if job.kind == "protocol"]

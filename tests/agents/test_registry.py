@@ -117,7 +117,7 @@ def test_every_learner_is_described() -> None:
     assert descriptions["error-mlp-bp"] != descriptions["error-lstm-bp"]
     assert "memory" in descriptions["error-lstm-eprop"]
     assert "SAC" in descriptions["reward-sac-mlp-bp"]
-    assert find("error-bp").describe().endswith("trained in 1,000 unperturbed trials")
+    assert find("error-bp,rate=0.5").describe().endswith("step 0.5; trained in 1,000 unperturbed trials")
     assert find("error-dfa-hidden").describe().endswith("trained in 2,000 unperturbed trials")
     assert "trained" not in find("none").describe()
     assert find("reward-ppo").describe([7, 9]).endswith("200,000 unperturbed control steps, which were 7 to 9 trials")
