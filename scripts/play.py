@@ -37,22 +37,22 @@ PRIVACY = "Your data stays on this machine, in {out}."
 
 @dataclass
 class Play:
-    """Play a protocol yourself: move the hand with the mouse, a trackpad or the arrow keys, and reach for the cup.
+    """Play a protocol yourself: reach for the cup with the mouse, a trackpad or the arrow keys.
 
     At the end a chart shows how fast you corrected.
     """
 
     out: Path
-    """Folder for your results: trials.parquet (for compare.py --person) and chart.png. If you leave before the end, it
-    holds unfinished.parquet."""
+    """Folder for your results: trials.parquet (for compare.py --person) and chart.png.
+    If you leave early, the folder has unfinished.parquet instead."""
     protocol: str = "rotation30"
-    """Name of a preset protocol; an unknown name prints the list."""
+    """Name of a preset protocol. An unknown name prints the list."""
     seed: int = 0
-    """Seed of cups and noise; a learner with the same seed gets the same."""
+    """Seed of cups and noise. A learner with the same seed gets the same cups and noise."""
     beside: Path | None = None
-    """Folder of a comparison (compare.py --out) whose learners are added to your chart."""
+    """Folder of a comparison (compare.py --out). Its learners are added to your chart."""
     watch_s: float = 60.0
-    """Time for which the chart stays in the window at the end, s; closing the window ends it."""
+    """Time for which the window shows the chart at the end, s. You can close the window earlier."""
 
     def __post_init__(self) -> None:
         command.require_preset(self.protocol)

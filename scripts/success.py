@@ -38,31 +38,32 @@ WANTED_SHARE = 0.8
 
 @dataclass
 class Success:
-    """Train learners on unperturbed cups and judge them on new trials. With --list alone, print the learners."""
+    """Measure how often trained learners succeed without a perturbation. To list the learners, give --list alone."""
 
     out: Path
-    """Folder of the results; with the same one again, the command continues."""
+    """Folder for the results. If it has results of the same command, the command continues."""
     learners: tuple[str, ...] = ("error-bp", "error-fa", "error-dfa", "error-ifa", "error-shallow", "error-stdp")
-    """Learners to judge."""
+    """Names of the learners."""
     trials: int = 1000
-    """Training of learners that learn from trial to trial, error learners and reward-snn: trials."""
+    """Number of training trials of error learners and reward-snn."""
     timesteps: int | None = None
-    """Training of the others: control steps (default: 1000000 for PPO, 300000 with memory, 150000 for SAC
-    and TD3, 50000 for TQC)."""
+    """Number of training control steps of all other learners.
+    If not given: 200000 for PPO, 300000 for PPO with LSTM, 150000 for SAC and TD3, 50000 for TQC."""
     seeds: int = 10
     """Number of seeds: FIRST_SEED, FIRST_SEED + 1, ..."""
     first_seed: int = 0
-    """First seed; judge settings on other seeds than those they were chosen on."""
+    """First seed. Evaluate settings on seeds other than those on which they were chosen."""
     judge: int = 500
-    """Number of new trials on which a learner is judged."""
+    """Number of new trials in an evaluation."""
     every: int | None = None
-    """Also judge after every EVERY trials of training, to find when 80 % are reached (learners trained by trials)."""
+    """Also evaluate after every EVERY training trials, to find when 80 % success is first reached.
+    Only for learners that are trained by trials."""
     env: str | None = None
-    """Environment id (default: that of each learner)."""
+    """Id of the environment. If not given: the usual one of each learner."""
     device: Literal["auto", "cpu", "cuda"] = "auto"
-    """Device of networks that learn from reward; small ones are faster on a CPU."""
+    """Device of networks that learn from reward. Small networks are faster on a CPU."""
     jobs: Annotated[int, tyro.conf.arg(aliases=["-j"])] = field(default_factory=usable_cores)
-    """Number of processes, one thread each."""
+    """Number of processes, with one thread each."""
 
     def __post_init__(self) -> None:
         command.require_learners("--learners", self.learners)

@@ -39,35 +39,35 @@ STRETCH_STEPS = 12_288
 
 @dataclass
 class Train:
-    """Train a learner, judge it on fresh trials and save it. With --list alone, print the learners."""
+    """Train a learner, evaluate it on new trials and save it. To list the learners, give --list alone."""
 
     out: Path
-    """Folder of the checkpoint."""
+    """Folder for the checkpoint."""
     learner: str | None = None
-    """Name of the learner, with settings if you like, such as error-mlp-bp,rate=0.5 (default: error-dfa; with --resume
-    the one in OUT)."""
+    """Name of the learner. Settings may follow it: error-mlp-bp,rate=0.5.
+    If not given: error-dfa, or with --resume the learner in OUT."""
     env: str | None = None
-    """Environment id (default: the one for which the learner is made; with --resume the one that OUT was trained
-    in)."""
+    """Id of the environment.
+    If not given: the usual one of the learner, or with --resume that of OUT."""
     control: Literal["posture", "torque", "muscle"] | None = None
-    """Control of the joints (default: posture; with --resume that of OUT)."""
+    """Control of the joints. If not given: posture, or with --resume that of OUT."""
     trials: int | None = None
-    """Trials to learn from, in all (default: 1000 for the error learners, 2000 with a fixed read-out, 5000 for
-    reward-snn)."""
+    """Total number of training trials.
+    If not given: 1000 for error learners, 2000 if their name ends in -hidden, 5000 for reward-snn."""
     timesteps: Annotated[int | None, tyro.conf.arg(aliases=["-n"])] = None
-    """Control steps to learn from, in all, instead of trials (default: 200000 for PPO, 300000 for PPO with LSTM,
-    150000 for SAC and TD3, 50000 for TQC)."""
+    """Total number of control steps, instead of --trials.
+    If not given: 200000 for PPO, 300000 for PPO with LSTM, 150000 for SAC and TD3, 50000 for TQC."""
     seed: int | None = None
-    """Seed of weights and trials (default: 0; with --resume that of OUT)."""
+    """Seed of weights and trials. If not given: 0, or with --resume that of OUT."""
     resume: bool = False
-    """Continue the training that OUT holds, to as many trials or steps in all; without OUT, start it. The result is
-    that of an uninterrupted run."""
+    """Continue the training in OUT up to the total number of trials or steps, or start it if OUT does not exist.
+    The result is that of an uninterrupted run."""
     keep_every_s: float = 20.0
-    """Seconds between two checkpoints; a run that is killed continues from the last one with --resume."""
+    """Time between checkpoints, s. After a kill, --resume continues from the last one."""
     judge: int = 200
-    """Fresh trials, with other seeds, on which the learner is judged at the end; 0 for none."""
+    """Number of new trials, with other seeds, for the evaluation at the end. 0: no evaluation."""
     tensorboard: Path | None = None
-    """Folder for TensorBoard."""
+    """Folder for TensorBoard logs."""
 
     def __post_init__(self) -> None:
         if self.learner is not None:
@@ -174,7 +174,7 @@ def main(options: Train) -> None:
     if options.judge:
         env_id = options.env or trained_in(options.out)
         share = evaluate(model, env_id, trials=options.judge, seed=model.seed)
-        console.print(f"{name} succeeds in {100 * share:.1f} % of {options.judge} fresh trials of {env_id}")
+        console.print(f"{name} succeeds in {100 * share:.1f} % of {options.judge} new trials of {env_id}")
     console.print("Watch it:")
     console.print(f"  python scripts/watch.py --checkpoint {shlex.quote(str(options.out))}")
 

@@ -43,63 +43,63 @@ WINDOW_FPS = 60
 
 @dataclass
 class Watch:
-    """Watch one or several learners in a protocol, in a window, or write a film or a picture.
+    """Watch one or more learners in a protocol, in a window or as a film or picture.
 
-    In the window, press H to see the keys.
+    In the window, press H to see the keys. To list the learners, give --list alone.
     """
 
     learner: str | None = None
-    """Name of the learner. Default: error-dfa, or the learner in --checkpoint."""
+    """Name of the learner. If not given: error-dfa, or the learner in --checkpoint."""
     compare: str | None = None
-    """Several learners side by side on the same cups and noise, such as error-bp,error-dfa,error-stdp."""
+    """Names of learners to show side by side, with the same cups and noise: error-bp,error-dfa,error-stdp."""
     protocol: str = "rotation30"
-    """Name of a preset protocol; an unknown name prints the list."""
+    """Name of a preset protocol. An unknown name prints the list."""
     checkpoint: Path | None = None
-    """Folder of a learner saved by train.py, or zip file of a Stable-Baselines3 model. Without it, the learner is
-    trained first, without perturbation."""
+    """Folder written by train.py, or zip file of a Stable-Baselines3 model.
+    If not given, the learner is trained first, without a perturbation."""
     trust: bool = False
-    """Unpickle the zip file, which can run any code in it. Without this flag only its tensors are read."""
+    """Unpickle the zip file, which can run any code in it. Without this flag, only its tensors are read."""
     replay: Path | None = None
-    """Folder of a comparison (compare.py --out): load the learner trained there, and check that the reaches are
-    identical to the recorded ones."""
+    """Folder of a comparison (compare.py --out).
+    Its trained learner is loaded, and the reaches are checked against the recorded ones."""
     seed: int = 0
     """Seed of the learner and of the protocol (cups and noise)."""
     first: int = 17
-    """Number of the first reach to show; earlier reaches run without a picture."""
+    """Number of the first reach to show. Earlier reaches run without a picture."""
     last: int = 40
     """Number of the last reach to show."""
     trial: int | None = None
     """Number of the only reach to show, instead of --first and --last."""
     twin: bool = False
-    """Show each reach also without its perturbation, side by side."""
+    """Show the same reach without its perturbation beside each reach."""
     table: bool = True
     """Show the table with arm and cup."""
     network: bool = True
-    """Show the learner's network: spikes or activities, and the path of the error to the synapses."""
+    """Show the network: activities or spikes, and the path of the error to the synapses."""
     errors: bool = True
     """Show the launch errors of all trials so far."""
     size: tuple[int, int] = (1280, 720)
     """Width and height of the picture, pixels."""
     speed: float = 1.0
-    """Playback speed, 0.125 to 32; 1 is real time (keys up and down)."""
+    """Playback speed, 0.125 to 32. 1 is real time. (Keys: up and down)"""
     prism: Literal["on", "off"] | None = None
-    """Switch a prism (6 cm) on or off in all reaches (key P). Default: as in the protocol."""
+    """Switch a prism (6 cm) on or off in all reaches. If not given, the protocol decides. (Key: P)"""
     field: Literal["on", "off"] | None = None
-    """Switch a curl field (13 N s/m) on or off in all reaches (key F). Default: as in the protocol."""
+    """Switch a curl field (13 N s/m) on or off in all reaches. If not given, the protocol decides. (Key: F)"""
     learning: bool = True
-    """Let the learners learn (key L)."""
+    """Let the learners learn. (Key: L)"""
     cup: tuple[float, float] | None = None
-    """Place of the cup at the start of each shown reach, x and y in m (in the window: drag the cup)."""
+    """Position of the cup at the start of each shown reach, x and y in m. In the window, drag the cup."""
     video: Path | None = None
-    """Write a film (.mp4 or .gif) instead of opening a window; needs no display (key V)."""
+    """Write a film (.mp4 or .gif) instead of opening a window. Needs no display. (Key: V)"""
     png: Path | None = None
-    """Write a picture (.png) instead of opening a window; needs no display (key S)."""
+    """Write a picture (.png) instead of opening a window. Needs no display. (Key: S)"""
     png_s: float = 0.7
-    """Time of the --png picture in the first shown reach, s."""
+    """Time in the first shown reach at which the --png picture is taken, s."""
     save_folder: Path = Path("runs/watch/saved")
-    """Folder for pictures and films saved with the keys S and V."""
+    """Folder for pictures and films that the keys S and V save."""
     keep: Path = Path("runs/watch")
-    """Folder that caches the learners trained here. A change of the code trains them again."""
+    """Folder that caches the learners trained by this script. After a change of the code they are trained again."""
 
     def __post_init__(self) -> None:
         for flag, names in (("learner", [] if self.learner is None else [self.learner]), ("compare", self.compared)):
