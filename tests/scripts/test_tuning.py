@@ -82,4 +82,4 @@ def test_every_learner_is_tuned_by_the_step_that_it_corrects_by() -> None:
     for name, setting in steps.items():
         assert tuning.search_space(name).setting == setting
     # A share of the error that is nothing leaves the whole miss; one that is all of it and more is still stable.
-    assert 0.0 < tuning.search_space("error-mlp-bp").low < 1.0 < tuning.search_space("error-mlp-bp").high < 2.0
+    assert 0.0 < tuning.search_space("error-mlp-bp").low < 1.0 < tuning.search_space("error-mlp-bp").high <= 2.0
