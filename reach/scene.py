@@ -6,7 +6,7 @@ Coordinates are the table's, in metres: the shoulder at (0, 0), x to the right, 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -18,23 +18,6 @@ from reach.sim.grasp import FINGERS, capsule
 from reach.simulation import Simulation
 
 Points = NDArray[np.float64]
-
-# A place farther away than this is an error, such as centimetres or pixels given for metres.
-FARTHEST_M = 10.0
-# Shape, smallest and largest value of the fields that every scene has, and of the optional ones; -1: any length.
-REQUIRED_FIELDS = {
-    **dict.fromkeys(("grasp_point", "cup", "seen_cup", "start"), ((2,), -FARTHEST_M, FARTHEST_M)),
-    "joints": ((4, 2), -FARTHEST_M, FARTHEST_M), "fingers": ((2, 2, 2), -FARTHEST_M, FARTHEST_M),
-    "path": ((-1, 2), -FARTHEST_M, FARTHEST_M), "touch": ((3,), 0.0, 1.0),
-}  # fmt: skip
-OPTIONAL_FIELDS = {
-    "seen_hand": ((2,), -FARTHEST_M, FARTHEST_M), "effort": ((3,), -1000.0, 1000.0), "activation": ((8,), 0.0, 1.0),
-    "hand_force_n": ((2,), -1000.0, 1000.0), "field_n_s_per_m": ((2, 2), -1000.0, 1000.0),
-    "constant_force_n": ((2,), -1000.0, 1000.0), "channel": ((2,), -1.001, 1.001),
-    "lamps": ((-1,), 0.0, 1.0),
-}  # fmt: skip
-# Tolerance of the length of a unit vector.
-DIRECTION_TOLERANCE = 1e-3
 
 
 @dataclass(frozen=True, eq=False)
@@ -73,11 +56,6 @@ class Scene:
             cup removed.
         trial: number of the trial, 0 or more; None for none.
         block: name of the block the trial belongs to; "" for none.
-
-    Raises:
-        ValueError: an array of another shape, a place not finite or farther than 10 m, a radius not above 0, an
-            activation outside 0..1, an effort, force or field beyond 1,000, a channel that is not a unit vector, or a
-            trial below 0.
     """
 
     joints: Points
@@ -108,43 +86,6 @@ class Scene:
     show_error: bool = False
     trial: int | None = None
     block: str = ""
-
-    @classmethod
-    def unchecked(cls, **values: Any) -> Scene:
-        """Return a scene without validating its attributes, of which those without a default are required.
-
-        For values read from a simulation: validation takes as long as drawing a small picture.
-        """
-        scene = object.__new__(cls)
-        scene.__dict__.update(values)
-        return scene
-
-    def __post_init__(self) -> None:
-        """Validate all attributes."""
-        for name, bounds in REQUIRED_FIELDS.items():
-            _require_array(name, getattr(self, name), *bounds)
-        for name, bounds in OPTIONAL_FIELDS.items():
-            if (values := getattr(self, name)) is not None:
-                _require_array(name, values, *bounds)
-        for number, path in enumerate(self.past_paths):
-            _require_array(f"past_paths[{number}]", path, *REQUIRED_FIELDS["path"])
-        if self.channel is not None and abs(math.hypot(*self.channel.tolist()) - 1.0) > DIRECTION_TOLERANCE:
-            raise ValueError(f"Scene channel: expected a unit vector, got {self.channel}")
-        if self.trial is not None and self.trial < 0:
-            raise ValueError(f"Scene trial: expected 0 or more, or None, got {self.trial}")
-        for name in ("finger_radius", "cup_radius"):
-            radius = getattr(self, name)
-            if not 0.0 < radius <= FARTHEST_M:
-                raise ValueError(f"Scene {name}: expected a number above 0 and up to {FARTHEST_M} m, got {radius}")
-
-
-def _require_array(name: str, values: Any, shape: tuple[int, ...], low: float, high: float) -> None:
-    """Raise ValueError for another shape, where -1 stands for any length, or for a value out of range or NaN."""
-    actual = np.shape(values)
-    if actual != shape and not (shape[0] == -1 and len(actual) == len(shape) and actual[1:] == shape[1:]):
-        raise ValueError(f"Scene {name}: expected shape {str(shape).replace('-1', 'n')}, got {actual}")
-    if not np.all((np.asarray(values) >= low) & (np.asarray(values) <= high)):
-        raise ValueError(f"Scene {name}: expected {low:g} to {high:g}, got {values}")
 
 
 # --- from a simulation ----------------------------------------------------------------------------------------
@@ -232,7 +173,7 @@ def scene_of(simulation: Simulation, index: int, paths: Paths, label: Label) -> 
     muscles = simulation.control == s.MUSCLE
     held, tipped = number(s.HELD_S) > 0.0, number(s.TIPPED) > 0.0
     forced = number(s.HAND_FORCE_X) != 0.0 or number(s.HAND_FORCE_Y) != 0.0
-    return Scene.unchecked(
+    return Scene(
         joints=np.array(joints),
         fingers=np.array(fingers),
         finger_radius=number(s.FINGER_RADIUS),
@@ -269,9 +210,8 @@ def copy_scene(env: Any) -> Scene:
     cup_env = env.unwrapped
     scene = scene_of(cup_env._simulation, 0, cup_env._paths, cup_env.label)
     # Copy the arrays: they are views that the next step overwrites.
-    return Scene.unchecked(
-        **{name: value.copy() if isinstance(value, np.ndarray) else value for name, value in vars(scene).items()}
-    )
+    copies: dict[str, Any] = {name: one.copy() for name, one in vars(scene).items() if isinstance(one, np.ndarray)}
+    return replace(scene, **copies)
 
 
 def _channel_direction(row: Any) -> Any:
