@@ -320,7 +320,6 @@ class Shallow(LayerRule):
     name = "shallow"
     route = "backward"
     modifies = ("read-out",)
-    probes = ("modulator",)
 
     def backward_signal(self, layer_pass: LayerPass, error: Tensor) -> None:
         """Return no modulator."""

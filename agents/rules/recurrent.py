@@ -97,7 +97,6 @@ class EProp(RecurrentRule):
     name = "eprop"
     aliases = ("dfa",)
     route = "broadcast"
-    probes = ("modulator", "alignment", "eligibility")
 
     def advance_traces(self, state: LSTMState) -> None:
         """Advance the traces by the step that the cells have just made."""
@@ -130,7 +129,6 @@ class ShallowRecurrent(RecurrentRule):
     name = "shallow"
     route = "backward"
     modifies = ("read-out",)
-    probes = ("modulator",)
 
 
 @allocating_kernel

@@ -19,7 +19,7 @@ from agents.rules.layer_rules import (
     WeightMirror,
 )
 from agents.rules.recurrent import BackpropagationThroughTime, EProp, RecurrentRule, ShallowRecurrent
-from agents.rules.rule import Error, Feedback, LayerRule, Modifies, Probe, Route, Rule
+from agents.rules.rule import Error, Feedback, LayerRule, Modifies, Route, Rule
 from agents.rules.spiking import (
     GatedSTDP,
     HebbianSTDP,
@@ -59,7 +59,6 @@ def register(rule: Rule) -> Rule:
         ("error", (rule.error,), Error),
         ("modifies", rule.modifies, Modifies),
         ("route", (rule.route,), Route),
-        ("probes", rule.probes, Probe),
         *((("feedback", (rule.feedback,), Feedback),) if isinstance(rule, LayerRule) else ()),
     ):
         for value in values:

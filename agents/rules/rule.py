@@ -15,7 +15,6 @@ from agents.networks.registry import Cells
 
 Error = Literal["output", "none"]
 Modifies = Literal["hidden", "read-out", "feedback"]
-Probe = Literal["modulator", "alignment", "eligibility"]
 Route = Literal["backward", "broadcast", "forward", "gate"]
 Feedback = Literal["none", "layers", "heads", "second"]
 
@@ -33,8 +32,6 @@ class Rule(ABC):
         modifies: what it changes: the weights of "hidden" cells, the weights of the "read-out", the "feedback".
         route: how the error reaches hidden cells: "backward" from layer to layer, by "broadcast" to all layers,
             "forward" from the first layer on, or as a "gate" that turns eligibility into a weight change.
-        probes: what can be observed during learning: the "modulator" of each cell, the "alignment" of weight changes
-            with the gradient, the "eligibility" of synapses.
         aliases: other names of the rule for the same kind of cells.
         refused: where it cannot work, with the reason: by name of a network, such as "cnn", or "reward".
     """
@@ -44,7 +41,6 @@ class Rule(ABC):
     error: ClassVar[Error] = "output"
     modifies: ClassVar[tuple[Modifies, ...]] = ("hidden", "read-out")
     route: ClassVar[Route]
-    probes: ClassVar[tuple[Probe, ...]] = ("modulator", "alignment")
     aliases: ClassVar[tuple[str, ...]] = ()
     refused: ClassVar[Mapping[str, str]] = {}
 

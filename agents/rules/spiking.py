@@ -64,7 +64,6 @@ class SpikingRule(Rule):
 
     cells = "spiking"
     route: ClassVar[Route] = "gate"
-    probes = ("modulator", "eligibility")
     stdp: ClassVar[Mapping[str, Any]] = {"depression": 0.3}
     sums_pairs: ClassVar[bool] = True
     needs_run: ClassVar[bool] = False

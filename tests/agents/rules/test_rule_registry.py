@@ -106,7 +106,7 @@ def test_a_rule_is_refused_by_name_where_it_cannot_work() -> None:
 
 
 @pytest.mark.parametrize("name", ["mlp", "lstm"])
-def test_a_rule_lets_observe_what_it_declares_and_modifies_nothing_else(name: str) -> None:
+def test_a_rule_modifies_what_it_declares_and_lets_observe_it(name: str) -> None:
     network, sees = NETWORKS[name], np.array([0.1, 0.55])
     for rule in rules_for(network):
         rng = np.random.default_rng(0)
@@ -120,7 +120,7 @@ def test_a_rule_lets_observe_what_it_declares_and_modifies_nothing_else(name: st
             part.posture(state, sees)
             part.change(part.eligibility(state), np.array([0.1, -0.2, 0.05]), 0.3)
         declared = rule_for(rule, network.cells)
-        assert bool(part.alignment()) == ("alignment" in declared.probes), rule
+        assert bool(part.alignment()) == ("hidden" in declared.modifies), rule
         assert part.snapshot(state).error_path is not None
         changed = {key for key, value in part.arrays().items() if not np.array_equal(value, before[key])}
         readout = {key for key in changed if key.startswith("4." if name == "mlp" else "posture.")}
