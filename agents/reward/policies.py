@@ -29,7 +29,7 @@ from stable_baselines3.sac.policies import SACPolicy
 from stable_baselines3.td3.policies import TD3Policy
 from torch import nn
 
-from agents.rules.assign import alignment_degrees, assign_rule
+from agents.rules.assign import assign_rule
 from agents.rules.layers import RuledNetwork
 from agents.rules.registry import rule_from_reward
 
@@ -147,16 +147,6 @@ def _apply_rule(root: nn.Module, policy: Any, stream: int, chains: dict[str, lis
         example=torch.zeros(1, *space.shape, device="cpu") if is_image else None,
         updates_feedback=True,
     )
-
-
-def alignment_by_layer(policy: nn.Module) -> dict[str, float]:
-    """Return the angle in degrees between the rule's step and the gradient at the latest minibatch, by layer name."""
-    networks = {"": policy, "actor.": getattr(policy, "actor", None), "critic.": getattr(policy, "critic", None)}
-    return {
-        f"{prefix}{name}": angle
-        for prefix, network in networks.items()
-        for name, angle in alignment_degrees(getattr(network, "rule_networks", ())).items()
-    }
 
 
 class _Ruled:

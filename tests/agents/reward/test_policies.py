@@ -14,7 +14,8 @@ from stable_baselines3.common.env_util import make_vec_env
 
 import reach  # noqa: F401  (registers the environments)
 from agents.networks.registry import NETWORKS
-from agents.reward.policies import RuledActorCriticPolicy, RuledSACPolicy, RuledTD3Policy, alignment_by_layer
+from agents.reward.policies import RuledActorCriticPolicy, RuledSACPolicy, RuledTD3Policy
+from agents.rules.assign import alignment_degrees
 from agents.rules.layers import RuledLayer
 from agents.rules.registry import rule_for, rules_from_reward
 
@@ -83,7 +84,9 @@ def test_shallow_hidden_layers_stay_as_they_were_drawn() -> None:
 @pytest.mark.parametrize("kind", [PPO, SAC, TD3])
 def test_alignment_is_told_by_layer(kind: Any) -> None:
     for rule, largest in (("bp", 0.1), ("dfa", 180.0)):
-        angles = alignment_by_layer(taught(kind, KINDS[kind][0], rule=rule).policy)
+        policy = taught(kind, KINDS[kind][0], rule=rule).policy
+        parts = [policy] if kind is PPO else [policy.actor, policy.critic]
+        angles = alignment_degrees(network for part in parts for network in part.rule_networks)
         assert len(angles) >= 4
         assert all(0.0 <= angle <= largest for angle in angles.values()), angles
         assert rule == "bp" or max(angles.values()) > 10.0

@@ -158,10 +158,13 @@ def test_cost_is_what_was_counted_in_this_protocol_without_its_twins() -> None:
 def test_launches_without_learning_are_those_of_whole_reaches_and_probes_have_none() -> None:
     mixed = Protocol(
         "mixed",
-        (Block("baseline", 3), Block("perturbed", 4, (Rotation(30.0),), probe=(HideHand(),), probe_every=2)),
+        (
+            Block("baseline", 3, learning=False),
+            Block("perturbed", 4, (Rotation(30.0),), probe=(HideHand(),), probe_every=2, learning=False),
+        ),
         "these tests",
     )
-    rows = run_protocol(Fake("reaching", 0), mixed, 7, learning=False).rows
+    rows = run_protocol(Fake("reaching", 0), mixed, 7).rows
     found = launch_errors_without_learning(Fake("reaching", 0), mixed, 7)
     assert [math.isnan(one) for one in found] == [row["probe"] for row in rows]
     for row, error in zip(rows, found, strict=True):
