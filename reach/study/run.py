@@ -395,7 +395,6 @@ def run_protocol(
     protocol: ReachProtocol,
     seed: int,
     *,
-    learning: bool = True,
     film: bool = False,
     observer: Observer | None = None,
     intervener: Intervener | None = None,
@@ -407,7 +406,6 @@ def run_protocol(
         model: the learner.
         protocol: what it goes through.
         seed: the same seed gives the same cups and the same noise.
-        learning: False: the learner acts as it is throughout.
         film: whether to film a few reaches.
         observer: is called after each step; then there is no film.
         intervener: an observer that may also change the world, instead of `observer`.
@@ -440,7 +438,7 @@ def run_protocol(
             index, steps = env.index, env.total_steps
             onset_s = env.upcoming.onset_s
             compared = None if onset_s is None else extra.twin_and_open_loop(env.upcoming)
-            if learning and env.learning:
+            if env.learning:
                 model.set_env(env)  # each time, because probes have moved the environment on
                 env.act_alone = act_alone
                 model.learn(UNTIL_STOPPED, callback=env.keep_learning, reset_num_timesteps=first)
