@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import json
 import math
-import os
 import shutil
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -26,7 +25,7 @@ from numpy.lib import format as npy
 from numpy.typing import NDArray
 
 from agents.settings import Setting, check_settings, short
-from reach.files import unfinished_path
+from reach.files import unfinished_path, write_file
 
 CONFIG = "config.json"
 POLICY = "policy.safetensors"
@@ -134,11 +133,11 @@ def write_checkpoint(folder: Path, config: Mapping[str, Any], policy: Arrays, st
     part = unfinished_path(folder)
     part.mkdir()
     try:
-        _write_synced(part / CONFIG, json.dumps({"format": FORMAT, **config}, indent=1).encode())
-        _write_synced(part / POLICY, save({name: np.ascontiguousarray(array) for name, array in policy.items()}))
+        write_file(part / CONFIG, json.dumps({"format": FORMAT, **config}, indent=1).encode())
+        write_file(part / POLICY, save({name: np.ascontiguousarray(array) for name, array in policy.items()}))
         stored = BytesIO()
         np.savez(stored, **dict(state))  # type: ignore[arg-type]
-        _write_synced(part / STATE, stored.getvalue())
+        write_file(part / STATE, stored.getvalue())
         _put_in_place(part, folder)
     except BaseException:
         shutil.rmtree(part, ignore_errors=True)
@@ -162,13 +161,6 @@ def _aside(folder: Path) -> Path:
 def _present(folder: Path) -> Path:
     """Return the present folder: the one set aside if a writer was killed between two renames."""
     return folder if folder.exists() or not _aside(folder).exists() else _aside(folder)
-
-
-def _write_synced(path: Path, data: bytes) -> None:
-    with path.open("wb") as file:
-        file.write(data)
-        file.flush()
-        os.fsync(file.fileno())
 
 
 def holds_checkpoint(folder: Path) -> bool:
