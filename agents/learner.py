@@ -289,13 +289,12 @@ class _Progress(BaseCallback):
         super().__init__()
         self._total = total
         self._report = report
-        self._by = by
         self._done = 0
         self.per_trial = by == "trials"
 
     def _on_step(self) -> bool:
         dones = self.locals["dones"]
-        new = int(np.count_nonzero(dones)) if self._by == "trials" else len(dones)
+        new = int(np.count_nonzero(dones)) if self.per_trial else len(dones)
         self._done += new
         if new and self._report is not None:
             self._report(min(1.0, self._done / self._total))

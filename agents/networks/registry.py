@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from importlib import import_module
 from inspect import signature
+from pkgutil import resolve_name
 from typing import Any, Literal, get_args
 
 import numpy as np
@@ -63,11 +63,7 @@ class Network:
 
     @property
     def _maker(self) -> Make:
-        if not isinstance(self.make, str):
-            return self.make
-        module, _, name = self.make.partition(":")
-        make: Make = getattr(import_module(module), name)
-        return make
+        return resolve_name(self.make) if isinstance(self.make, str) else self.make
 
     def build(self, rng: np.random.Generator, **options: int) -> tuple[Any, Any]:
         """Return the sensory cells and the network, untrained.

@@ -63,9 +63,7 @@ from agents.vec_env import (
     set_random_states,
     trial_log,
 )
-
-if TYPE_CHECKING:
-    from reach.snapshot import Snapshot
+from reach.snapshot import Snapshot
 
 # Share of the learning rate that is left after the usual training.
 LAST_SHARE = 0.1

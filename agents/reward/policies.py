@@ -15,7 +15,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from contextlib import ExitStack
-from typing import TYPE_CHECKING, Any, ClassVar, cast
+from typing import Any, ClassVar, cast
 
 import gymnasium as gym
 import numpy as np
@@ -32,9 +32,7 @@ from torch import nn
 from agents.rules.assign import assign_rule
 from agents.rules.layers import RuledNetwork
 from agents.rules.registry import rule_from_reward
-
-if TYPE_CHECKING:
-    from reach.snapshot import Route, Snapshot
+from reach.snapshot import ErrorPath, Layer, LayerSignal, Route, Snapshot
 
 COMMANDS = "commands"
 
@@ -77,8 +75,6 @@ class ActorInside:
 
     def snapshot(self, updates: int) -> Snapshot:
         """Return the activities of the latest step and the modulators of update number `updates`."""
-        from reach.snapshot import ErrorPath, Layer, LayerSignal, Snapshot
-
         layers = tuple(Layer(name, activity) for name, activity in zip(self._names, self._activities, strict=False))
         gradients = [layer.bias.grad for layer in self._layers]
         if gradients[-1] is None or updates == 0:
