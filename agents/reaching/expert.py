@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from agents.reaching.controller import AXIS_RANGE_DEGREES, LARGEST_APERTURE_M, minimum_jerk
+from agents.reaching.posture_servo import COMMAND_LAG_S, DECAY_PER_S
 from reach import CONTROL_STEP_S
 
 Array = NDArray[np.float64]
@@ -29,10 +30,6 @@ ENCLOSE_S = 0.6
 STANDOFFS_M = (0.10, 0.08, 0.06, 0.04, 0.0)
 # The fingers close when the hand is this near to the cup.
 CLOSE_WITHIN_M = 0.01
-# Time constant of the command filter. Muscle activation lags by about as much.
-LAG_S = 0.04
-# Decay rate of the tracking error, critically damped. The lag limits this rate.
-DECAY_PER_S = 8.0
 # After this time without success a new attempt starts: the fingers open, and the trajectory is planned again.
 ATTEMPT_S = 1.4 + APPROACH_S
 
@@ -55,19 +52,19 @@ class Expert:
         if self._step * CONTROL_STEP_S > ATTEMPT_S:
             self._plan(truth)
         angle, velocity = truth["joint_angles"], truth["joint_velocities"]
-        k = min(self._step + round(LAG_S / CONTROL_STEP_S), len(self._trajectory) - 2)
+        k = min(self._step + round(COMMAND_LAG_S / CONTROL_STEP_S), len(self._trajectory) - 2)
         before, desired, after = self._trajectory[k - 1 : k + 2]
         desired_velocity = (after - before) / (2.0 * CONTROL_STEP_S)
         acceleration = (after - 2.0 * desired + before) / CONTROL_STEP_S**2
         # The joint angles one lag ahead, extrapolated with the present velocity.
-        predicted = angle + LAG_S * velocity
+        predicted = angle + COMMAND_LAG_S * velocity
         acceleration = (
             acceleration + DECAY_PER_S**2 * (desired - predicted) + 2.0 * DECAY_PER_S * (desired_velocity - velocity)
         )
         torque = self.env.arm.inverse_dynamics(predicted, velocity, acceleration)
         self._step += 1
         aperture = 2.0 * self._aperture(truth) / LARGEST_APERTURE_M - 1.0
-        action: Array = self.env.action_for([*self.env.joint_command(torque, LAG_S), aperture])
+        action: Array = self.env.action_for([*self.env.joint_command(torque, COMMAND_LAG_S), aperture])
         return action
 
     def _aperture(self, truth: Mapping[str, Any]) -> float:

@@ -29,7 +29,7 @@ DELAY_STEPS = 3
 # Shares of the difference between sensed and predicted joints by which each step corrects the model.
 ANGLE_GAIN = 0.2
 VELOCITY_GAIN = 0.3
-# The difference between the real arm and the reference arm decays with this rate, critically damped.
+# The difference between the real arm and the reference arm decays with this rate, critically damped. The lag limits it.
 DECAY_PER_S = 8.0
 
 
