@@ -15,13 +15,14 @@ from ast import literal_eval
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from difflib import get_close_matches
-from importlib import import_module
 from pathlib import Path
+from pkgutil import resolve_name
 from typing import Any, Literal
 
 from agents.networks.registry import NETWORKS
 from agents.rules.registry import RULES, rules_for, rules_from_reward
 
+# Which synapses learn: all, or all but those of the read-out.
 Plastic = Literal["all", "hidden"]
 NONE = "none"
 # At the end of a name: `plastic=hidden`.
@@ -151,10 +152,7 @@ class Learner:
     @property
     def model_class(self) -> Any:
         """Import and return the learner's class."""
-        if not isinstance(self.model, str):
-            return self.model
-        module, _, name = self.model.partition(":")
-        return getattr(import_module(module), name)
+        return resolve_name(self.model) if isinstance(self.model, str) else self.model
 
     @property
     def step(self) -> str:
@@ -192,9 +190,8 @@ class Learner:
         return f"{text}, which were {fewest if fewest == most else f'{fewest} to {most}'} trials"
 
 
-# Learners that choose postures instead of changes of posture. Increments would limit the fastest part of a reach. The
-# option is no string here: this module imports what its strings name, and scripts may have a module `command`.
-ABSOLUTE = dict(command="absolute")  # noqa: C408
+# Learners that choose postures instead of changes of posture. Increments would limit the fastest part of a reach.
+ABSOLUTE = {"command": "absolute"}
 # Algorithms of learners with a perceptron under any rule: name, class, title, control steps of training, env options.
 REWARD_ALGORITHMS: tuple[tuple[str, str, str, int, Mapping[str, Any]], ...] = (
     ("", PPO, "PPO", 200_000, {}), ("sac", SAC, "SAC", 150_000, ABSOLUTE), ("td3", TD3, "TD3", 150_000, ABSOLUTE)

@@ -20,20 +20,19 @@ step: there are few.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Literal, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from agents.networks.registry import JOINTS, Sees
+from agents.registry import Plastic
 from reach.snapshot import Snapshot
 
 if TYPE_CHECKING:
     from agents.reaching.controller import Controller
 
 Array = NDArray[np.float64]
-# Which synapses learn: all, or all but those of the read-out.
-Plastic = Literal["all", "hidden"]
 
 
 def rms(values: Array) -> float:

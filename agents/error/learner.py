@@ -26,7 +26,7 @@ from stable_baselines3.common.vec_env import VecEnv
 
 from agents.checkpoint import CheckpointError, Entry, entries_of, fill, loading, read_config, read_settings
 from agents.error.body_map import BODY_MAPS, BodyMap
-from agents.error.feedforward import FeedForward, NoNetwork, Plastic
+from agents.error.feedforward import FeedForward, NoNetwork
 from agents.error.loop import run
 from agents.error.lstm import LSTMFeedForward
 from agents.error.memory import MemoryFeedForward, PacedFeedForward
@@ -46,7 +46,7 @@ from agents.reaching.controller import (
     minimum_jerk,
 )
 from agents.reaching.senses import COMMAND, ObservationReader, Sensation
-from agents.registry import EXACT, NONE, body_maps, find
+from agents.registry import EXACT, NONE, Plastic, body_maps, find
 from agents.settings import LOG_SETTINGS, SEED, Setting, check_settings
 from agents.trial_learner import Trial, TrialLearner
 from agents.vec_env import env_attribute

@@ -22,11 +22,12 @@ import numpy as np
 import torch
 from torch import nn
 
-from agents.error.feedforward import Array, FeedForward, Plastic
+from agents.error.feedforward import Array, FeedForward
 from agents.error.rate import ForwardCache, RateFeedForward
 from agents.networks.lstm import LSTMCells, LSTMState
 from agents.networks.registry import JOINTS
 from agents.networks.sensory_cells import PlaceCells
+from agents.registry import Plastic
 from reach import START_HAND_M, Arm
 from reach.snapshot import ErrorPath, Layer, LayerSignal, Snapshot
 

@@ -12,10 +12,11 @@ from torch import nn
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import flop_registry
 
-from agents.error.feedforward import Array, FeedForward, Plastic, SensoryCells, rms
+from agents.error.feedforward import Array, FeedForward, SensoryCells, rms
 from agents.networks.perceptron import respond
 from agents.networks.registry import JOINTS, Sees
 from agents.networks.sensory_cells import PlaceCells
+from agents.registry import Plastic
 from agents.rules.assign import alignment_degrees, assign_rule
 from agents.rules.chain import LayerStep, chain_steps, is_chain
 from agents.rules.layers import RuledLayer, RuledLinear
