@@ -80,11 +80,9 @@ def require_size(width: int, height: int, smallest_width: int, smallest_height: 
 
 
 @lru_cache(maxsize=8)
-def blank_panel(width: int, height: int) -> Frame:
-    """Return an empty panel; read-only by convention, because it is cached."""
-    frame = np.empty((height, width, 3), dtype=np.uint8)
-    frame[:] = PANEL_BACKGROUND
-    return frame
+def blank_panel(width: int, height: int, colour: Colour = PANEL_BACKGROUND) -> Frame:
+    """Return a panel of one colour; read-only by convention, because it is cached."""
+    return np.full((height, width, 3), colour, dtype=np.uint8)
 
 
 def panel_text_px(height: int) -> int:
@@ -96,7 +94,9 @@ def panel_text_px(height: int) -> int:
 
 
 def draw_spikes(frame: Frame, box: Box, spikes: NDArray[np.uint8], bins: int, colour: Colour) -> None:
-    """Draw a raster: time to the right, ending at the right edge; one row a cell, or evenly chosen cells if too many.
+    """Draw a raster: time to the right, ending at the right edge; a cell has a row of at least 2 pixels.
+
+    If not all fit, evenly chosen cells have one.
 
     Args:
         frame: (height, width, 3) uint8, drawn on in place.
@@ -107,15 +107,14 @@ def draw_spikes(frame: Frame, box: Box, spikes: NDArray[np.uint8], bins: int, co
     """
     left, top, width, height = box
     recent = np.ascontiguousarray(spikes[-bins:])
-    cells = shown_cells(spikes.shape[1], height)
+    cells = evenly_chosen(spikes.shape[1], height // 2)
     if len(recent) and len(cells):
         _fill_spikes(frame, recent, cells, left, top, width / bins, width, height / len(cells), colour)
 
 
-def shown_cells(cells: int, height: int, row_px: int = 2) -> NDArray[np.int64]:
-    """Return the cells that get a row of at least `row_px` pixels: all, or as many as fit, evenly chosen."""
-    count = max(1, min(cells, height // row_px))
-    return np.linspace(0, cells - 1, count).round().astype(np.int64)
+def evenly_chosen(cells: int, most: int) -> NDArray[np.int64]:
+    """Return the cells that are shown: all, or `most` of them (at least 1), evenly chosen."""
+    return np.linspace(0, cells - 1, max(1, min(cells, most))).round().astype(np.int64)
 
 
 def tiling(cells: int, width: int, height: int, largest_px: int) -> tuple[int, int, int]:
@@ -152,11 +151,10 @@ def draw_tiles(
         strength: of all colours, 0..1.
     """
     columns, rows, side = grid
-    count = min(len(values), columns * rows)
-    chosen = values[np.linspace(0, len(values) - 1, count).round().astype(np.int64)]
+    chosen = values[evenly_chosen(len(values), columns * rows)]
     largest = float(np.max(np.abs(chosen)))
     # The square root distinguishes weak cells from silent ones.
-    share = np.sign(chosen) * np.sqrt(np.abs(chosen) / largest) * strength if largest > 0.0 else np.zeros(count)
+    share = np.sign(chosen) * np.sqrt(np.abs(chosen) / largest) * strength if largest > 0.0 else np.zeros(len(chosen))
     _fill_tiles(frame, share, at[0], at[1], rows, side, *colours)
 
 

@@ -226,7 +226,7 @@ def compose(
     """
     learners = [view for view in views if view.is_learner]
     layout = layout_of(panels or Panels(), len(views), width, height, len(learners))
-    frame = _empty_frame(width, height).copy()
+    frame = blank_panel(width, height, palette.TABLE_EDGE).copy()
     for box, view in zip(layout.tables, views, strict=False):
         if view.scene is not None:
             _paste(frame, box, draw(view.scene, box[2], box[3]))
@@ -252,13 +252,6 @@ def table_at(layout: Layout, x: float, y: float) -> tuple[int, Box] | None:
         if left <= x < left + width and top <= y < top + height:
             return number, (left, top, width, height)
     return None
-
-
-@lru_cache(maxsize=4)
-def _empty_frame(width: int, height: int) -> Frame:
-    frame = np.empty((height, width, 3), dtype=np.uint8)
-    frame[:] = palette.TABLE_EDGE
-    return frame
 
 
 def _paste(frame: Frame, box: Box, picture: Frame) -> None:
