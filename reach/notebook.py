@@ -119,14 +119,11 @@ def _film_of_learners(
     learners: dict[str, Any], protocol: Any, reaches: tuple[int, int], seed: int, size: tuple[int, int], options: Any
 ) -> bytes:
     """Return the MP4 film of learners from the first to the last of `reaches`; arguments as in `show`."""
-    from reach.protocols import PROTOCOLS, Protocol
+    from reach.protocols.presets import find_protocol
     from reach.render.film import film_bytes
     from reach.study.watch.session import WatchSession, film_frames, trial_indices
 
-    if isinstance(protocol, str):
-        protocol = PROTOCOLS.get(protocol, protocol)
-    if not isinstance(protocol, Protocol):
-        raise ValueError(f"protocol: expected a Protocol or one of {sorted(PROTOCOLS)}, got {protocol!r}")
+    protocol = find_protocol(protocol)
     first, last = (require_whole(name, value, 1) for name, value in zip(("first", "last"), reaches, strict=True))
     seed = require_whole("seed", seed, 0)
     speed = options.pop("speed", 1.0)

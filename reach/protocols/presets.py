@@ -220,6 +220,18 @@ _PRESETS = (
 PROTOCOLS: dict[str, Protocol] = {protocol.name: protocol for protocol in _PRESETS}
 
 
+def find_protocol(protocol: Protocol | str) -> Protocol:
+    """Return a protocol itself, or the preset that has this name.
+
+    Raises:
+        ValueError: neither.
+    """
+    found = PROTOCOLS.get(protocol) if isinstance(protocol, str) else protocol
+    if not isinstance(found, Protocol):
+        raise ValueError(f"protocol: expected a Protocol or one of {sorted(PROTOCOLS)}, got {protocol!r}")
+    return found
+
+
 def describe_block(block: Block) -> str:
     """Return a block in a few words: name, trials, perturbation and its schedule, probes, whether learning is off."""
     details = [_kind_and_size(perturbation) for perturbation in block.perturbation]

@@ -17,7 +17,7 @@ from reach.measures.reach import ReachRecord, channel_index, measure_reach, velo
 from reach.perturbations import ForceChannel, HideHand
 from reach.play import Loop, Played, play, playable_steps
 from reach.protocols.blocks import Protocol, ScheduledTrial, schedule_of
-from reach.protocols.presets import PROTOCOLS
+from reach.protocols.presets import find_protocol
 from reach.scene import Label
 from reach.sim.layout import CONTROL_STEP_S, TRIAL_S
 
@@ -117,10 +117,7 @@ class ProtocolWrapper(gym.Wrapper[Any, Any, Any, Any]):
             raise ValueError(f"env: expected a CupEnv, wrapped or not, got {env.unwrapped!r}")
         if not env.unwrapped.truth:  # type: ignore[attr-defined]
             raise ValueError("env: expected one made with truth=True, which the measures read, got truth=False")
-        if isinstance(protocol, str) and protocol in PROTOCOLS:
-            protocol = PROTOCOLS[protocol]
-        if not isinstance(protocol, Protocol):
-            raise ValueError(f"protocol: expected a Protocol or one of {sorted(PROTOCOLS)}, got {protocol!r}")
+        protocol = find_protocol(protocol)
         lamps = env.unwrapped.context  # type: ignore[attr-defined]
         if lamps != protocol.context:
             raise ValueError(

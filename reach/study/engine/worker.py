@@ -33,7 +33,8 @@ from typing import Any, NoReturn
 import gymnasium as gym
 import numpy as np
 
-from reach.protocols import PROTOCOLS, Protocol, read_protocol
+from reach.protocols import Protocol, read_protocol
+from reach.protocols.presets import find_protocol
 from reach.study.engine.jobs import Job, answer, parts_of, plain, protocol_digest
 from reach.study.run import Model, Result, run_measured
 
@@ -98,9 +99,7 @@ def protocol_of(job: Job) -> Protocol:
                 "with the file as it is now"
             )
         return protocol
-    if job.protocol not in PROTOCOLS:
-        raise ValueError(f"protocol: expected one of {sorted(PROTOCOLS)}, got {job.protocol!r}")
-    return PROTOCOLS[job.protocol]
+    return find_protocol(job.protocol)
 
 
 def socket_of_standard_input() -> socket.socket:
