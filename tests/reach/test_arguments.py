@@ -24,7 +24,7 @@ from reach.sim.setup import Cup, Person, Senses
 from reach.vector import CupVectorEnv
 
 NO_COUNTS = (None, "200", 200.5, float("nan"), float("inf"), True, (3,))
-NO_NUMBERS = (None, "1", True, 1j, float("nan"), [1.0, "2"], np.array(["1.0"]), np.array([True]), np.array([None]))
+NO_NUMBERS = (None, "1", True, 1j, math.nan, -math.inf, [1.0, "2"], *map(np.array, (["1.0"], [True], [None])))
 NO_FLAGS = (None, 0, 1, "", "False", "yes", 0.0)
 NO_CHOICES = (0, False, "", "nothing", ("dense",), np.array(["dense"]))
 
@@ -36,7 +36,7 @@ def vector(**options: Any) -> Any:
 # Where None has a meaning it is left out.
 REFUSED: list[tuple[Callable[..., Any], str, tuple[Any, ...]]] = [
     *((make, name, NO_COUNTS) for make in (CupEnv, vector) for name in ("width", "height", "retina_px")),
-    *((make, "retina_colour", NO_FLAGS) for make in (CupEnv, vector)),
+    *((make, name, NO_FLAGS) for make in (CupEnv, vector) for name in ("retina_colour", "strict_actions")),
     *((make, "context", (*NO_COUNTS, -1, 33)) for make in (CupEnv, vector)),
     *((make, name, NO_CHOICES) for make in (CupEnv, vector) for name in ("reward", "render_mode")),
     *(
@@ -46,7 +46,7 @@ REFUSED: list[tuple[Callable[..., Any], str, tuple[Any, ...]]] = [
     ),
     *((make, name, NO_NUMBERS) for make in (CupEnv, vector) for name in ("height_m", "mass_kg", "strength")),
     *((make, "perturbation", (0, False, "", {}, 1.5, np.array(["prism"]))) for make in (CupEnv, vector)),
-    (vector, "num_envs", NO_COUNTS),
+    (vector, "num_envs", (*NO_COUNTS, 0)),
     (vector, "threads", (*NO_COUNTS[1:], 0)),
     (vector, "max_episode_steps", (*NO_COUNTS[1:], 0, -2, 10**12)),
     (vector, "autoreset_mode", (*NO_CHOICES, None)),

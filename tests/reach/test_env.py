@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import copy
 import os
-import pickle
 import subprocess
 import sys
 from dataclasses import asdict
@@ -13,26 +11,15 @@ from typing import Any
 import gymnasium as gym
 import numpy as np
 import pytest
-from gymnasium.utils.env_checker import data_equivalence
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from reach import CupJump, CurlField, HideHand, Prism, Rotation
+from reach import CurlField, Prism, Rotation
 from reach.sim import layout as s
 from reach.sim.setup import Senses
-from reach.sim.tasks import REWARD_TERMS
 
 IDS = ("reach/CupReach-v1", "reach/CupGrab-v1")
 QUIET = asdict(Senses.noiseless())
-DISTURBED = [
-    (),
-    (Prism(0.1),),
-    (Rotation(-45.0, 0.3),),
-    (HideHand(0.2, 0.7),),
-    (CupJump(-0.08, 0.02, 0.2),),
-    (CurlField(-20.0),),
-    (Rotation(30.0), CurlField(13.0), CupJump(0.1, 0.0, 0.3), HideHand(0.5)),
-]
 
 
 @pytest.mark.parametrize("env_id", IDS)
@@ -102,31 +89,6 @@ def test_the_observation_table_in_the_docstring_is_that_of_the_space(env_id: str
         first += width
 
 
-@settings(max_examples=40)
-@given(
-    env_id=st.sampled_from(IDS),
-    seed=st.integers(0, 2**31),
-    which=st.sampled_from(DISTURBED),
-    persistence=st.floats(0.0, 0.99),
-)
-def test_any_course_of_actions_keeps_the_world_sound(env_id: str, seed: int, which: Any, persistence: float) -> None:
-    env = gym.make(env_id)
-    rng = np.random.default_rng(seed)
-    env.reset(seed=seed, options={"perturbation": which})
-    command = rng.uniform(-1, 1, 4)
-    for _ in range(150):
-        if rng.random() > persistence:
-            command = rng.uniform(-1, 1, 4)
-        observation, reward, terminated, truncated, info = env.step(command)
-        assert env.observation_space.contains(observation)
-        assert isinstance(terminated, bool)
-        assert isinstance(truncated, bool)
-        assert reward == pytest.approx(sum(info[name] for name in REWARD_TERMS))
-        assert info["truth"]["penetration_m"] < 1e-3
-        if terminated or truncated:
-            break
-
-
 @settings(max_examples=30)
 @given(seed=st.integers(0, 2**31), reward=st.sampled_from(["dense", "sparse"]))
 def test_tipping_the_cup_earns_less_than_any_honest_trial(seed: int, reward: str) -> None:
@@ -170,7 +132,7 @@ def test_actions_outside_the_bounds_are_clipped(control: str) -> None:
     beyond, strict = (gym.make("reach/CupGrab-v1", control=control, strict_actions=each) for each in (False, True))
     vector = gym.make_vec("reach/CupGrab-v1", 2, vectorization_mode="vector_entry_point", control=control)
     beyond.reset(seed=3), strict.reset(seed=3), vector.reset(seed=[3, 3])
-    for action in (np.array([1.0000001, -7.0, 0.5, 1e30]), np.array([-1.5, 0.25, np.float32(3e38), -2.0])):
+    for action in (np.array([1.0000001, -7.0, 0.5, 1e30]), [-1.5, 0.25, np.float32(3e38), -2.0], [9, -9, 0, 2]):
         observation, reward, _, _, info = beyond.step(action)
         theirs = strict.step(np.clip(action, -1.0, 1.0))
         np.testing.assert_array_equal(observation, theirs[0])
@@ -200,17 +162,11 @@ def test_strict_actions_outside_the_bounds_are_refused() -> None:
     ("arguments", "message"),
     [
         ({"task": {"control": "muscle"}}, "task: expected 'reach' or 'grab', got a mapping.*register_env"),
-        ({"task": "juggle"}, "task: expected .*reach.*grab.*got 'juggle'"),
-        ({"reward": "huge"}, "dense.*sparse"),
-        ({"render_mode": "ascii"}, "rgb_array"),
         ({"cup": {"colour": 3}}, "radius_m.*got .*colour"),
         ({"cup": {"radius_m": 0.5}}, "radius_m: .* got 0.5"),
         ({"senses": {"vision_delay_s": 0.033}}, "vision_delay_s: expected multiples of 0.005 s, got 0.033"),
         ({"senses": {"vision_delay_s": 2.0}}, "vision_delay_s: .* got 2.0"),
         ({"height_m": 9.0}, "height_m: .* got 9.0"),
-        ({"perturbation": "prism"}, "perturbation: .* got 'prism'"),
-        ({"width": 1}, "width: .* got 1"),
-        ({"strict_actions": "yes"}, "strict_actions: expected true or false, got 'yes'"),
     ],
 )
 def test_bad_arguments_are_refused_by_name(arguments: dict[str, Any], message: str) -> None:
@@ -251,20 +207,6 @@ def test_every_height_that_is_allowed_works(height_m: Any, control: str) -> None
 def test_both_ends_of_a_range_of_heights_are_checked_before_the_first_trial(height_m: Any) -> None:
     with pytest.raises(ValueError, match=r"height_m: expected 0\.94 to 2\.41"):
         gym.make("reach/CupReach-v1", height_m=height_m)
-
-
-@pytest.mark.parametrize("copied", [copy.deepcopy, lambda env: pickle.loads(pickle.dumps(env))])
-def test_a_copy_in_the_middle_of_a_trial_goes_on_alike_and_by_itself(copied: Any) -> None:
-    env = gym.make("reach/CupGrab-v1", perturbation=Rotation(30.0)).unwrapped
-    env.reset(seed=4)
-    env.step([0.1, 0.2, 0.0, 0.5])
-    other = copied(env)
-    for _ in range(30):
-        ours, theirs = (one.step([-0.3, 0.5, -0.4, 0.8]) for one in (env, other))
-        np.testing.assert_array_equal(ours[0], theirs[0])
-        assert ours[1:4] == theirs[1:4]
-        assert data_equivalence(ours[4], theirs[4], exact=True)
-    np.testing.assert_array_equal(env.reset()[0], other.reset()[0])
 
 
 def test_an_environment_tells_the_perturbations_of_its_trial() -> None:

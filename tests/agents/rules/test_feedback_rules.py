@@ -130,14 +130,6 @@ def test_the_forward_pass_and_the_heads_steps_are_the_same_under_every_rule(rule
         torch.testing.assert_close(by_rule[name], exact[name])
 
 
-def test_fa_with_the_kernels_as_feedback_is_backprop_through_convolutions() -> None:
-    ours, theirs = (two_heads(rule, convolutional=True) for rule in ("fa", None))
-    for module in ours.modules():
-        if "feedback" in dict(module.named_buffers(recurse=False)):
-            module.feedback.copy_(module.weight.detach())
-    assert_same(gradients(ours, sum(ours.losses())), gradients(theirs, sum(theirs.losses())))
-
-
 @pytest.mark.parametrize("rule", ["dfa", "ifa"])
 def test_direct_feedback_by_the_true_products_is_backprop_in_a_linear_network(rule: str) -> None:
     net = mlp("linear", hidden=(12,) if rule == "ifa" else (12, 10, 8))

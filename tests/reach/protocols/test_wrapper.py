@@ -37,13 +37,6 @@ def play(wrapper: ProtocolWrapper, steps: int = 12) -> list[np.ndarray]:
     return seen
 
 
-def test_presets_have_the_blocks_of_their_studies() -> None:
-    sizes = {name: [(b.name, b.trials) for b in p.blocks] for name, p in PROTOCOLS.items()}
-    assert sizes["rotation30"] == [("baseline", 20), ("perturbed", 100), ("washout", 20)]
-    assert sizes["prism"] == [("baseline", 20), ("perturbed", 60), ("washout", 40)]
-    assert all(protocol.source for protocol in PROTOCOLS.values())
-
-
 @pytest.mark.parametrize("arm", sorted(ARMS))
 def test_every_arm_can_begin_every_trial_of_every_preset(arm: str) -> None:
     env = gym.make("reach/CupReach-v1", arm=arm)
@@ -206,16 +199,6 @@ def test_nothing_of_the_schedule_is_told_outside_truth() -> None:
     assert set(wrapper.step([0, 0, 0, 0])[4]) == set(plain.step([0, 0, 0, 0])[4])
 
 
-@pytest.mark.parametrize(
-    ("make", "message"),
-    [
-        (lambda env: ProtocolWrapper(env, "rotation31"), "rotation30.*rotation31"),
-        (lambda env: ProtocolWrapper(env, SHORT, seed=-1), "seed.*-1"),
-        (lambda env: ProtocolWrapper(gym.make("reach/CupReach-v1", truth=False), SHORT), "env: .*truth=True"),
-        (lambda env: Block("baseline", 0), "trials.*0"),
-        (lambda env: Block("middle", 5), "washout.*middle"),
-    ],
-)
-def test_bad_input_is_refused_by_name(make: Any, message: str) -> None:
-    with pytest.raises(ValueError, match=message):
-        make(gym.make("reach/CupReach-v1"))
+def test_an_environment_without_truth_is_refused() -> None:
+    with pytest.raises(ValueError, match=r"env: .*truth=True"):
+        ProtocolWrapper(gym.make("reach/CupReach-v1", truth=False), SHORT)

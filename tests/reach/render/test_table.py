@@ -163,8 +163,6 @@ def test_a_held_cup_has_a_green_rim(scene_with: Make, width: int) -> None:
     [
         {"cup_tipped": True},
         {"success": True},
-        {"touch": np.array([True, False, False])},
-        {"touch": np.array([False, True, False])},
         {"touch": np.array([False, False, True])},
         {"path": np.array([[0.12, 0.36], [-0.2, 0.5]])},
         {"past_paths": (np.array([[0.12, 0.36], [-0.2, 0.5]]),)},
