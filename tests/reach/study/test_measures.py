@@ -235,16 +235,6 @@ def test_a_learner_that_never_moves_has_the_measures_that_need_no_launch() -> No
     assert all(math.isnan(value) for value in measures.values())
 
 
-def test_misses_that_change_sides_across_cups_are_not_taken_for_a_correction() -> None:
-    trials = trials_of(protocol(Block("perturbed", 60, TURN)), 0.0)
-    side = np.where(trials["cup_x"] > trials["cup_x"].median(), 1.0, -1.0)
-    for column in ("launch_error_deg", "unlearned_launch_error_deg"):
-        trials[column] *= np.where(trials["block"] == "perturbed", side, 1.0)
-    measures = measured(trials)
-    assert measures["L30"] == pytest.approx(1.0)
-    assert measures["N63"] == math.inf
-
-
 def test_an_onset_within_the_reach_has_the_correction_within_it_and_no_learning() -> None:
     trials = trials_of(protocol(Block("perturbed", 10, TURN)), 0.0)
     within = trials["block"] == "perturbed"

@@ -169,15 +169,19 @@ def read_all_of(sound: Path) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize(
-    "kind", ["film", "costs", "traces", "policy", "one seed's in another's place", "mark of another", "table of jobs"]
-)
+    "kind",
+    [
+        "film", "costs", "traces", "policy", "one seed's in another's place", "trials of another", "traces of another",
+        "costs of another", "table of jobs",
+    ],
+)  # fmt: skip
 def test_what_is_missing_cut_short_or_of_another_seed_is_named_and_made_again(
     kind: str, sound: Path, tmp_path: Path
 ) -> None:
     out = tmp_path / "study"
     put_back(sound, out)
     first, second = runs_of(out)
-    store = Store(out)
+    store, part = Store(out), kind.removesuffix(" of another")
     policies = [Path(job.folder) / "deep" / "policy.bin" for job in (first, second)]
     match kind:
         case "film":
@@ -193,12 +197,15 @@ def test_what_is_missing_cut_short_or_of_another_seed_is_named_and_made_again(
         case "one seed's in another's place":
             damaged = Path(first.folder) / "config.json"
             damaged.write_bytes((Path(second.folder) / "config.json").read_bytes())
-        case "mark of another":
-            damaged = store.result_path(first)
-            damaged.write_bytes(store.result_path(second).read_bytes())
-        case _:
-            damaged = store.part_path(kind, first)
+        case "costs" | "traces":
+            damaged = store.part_path(part, first)
             damaged.unlink()
+        case _:
+            damaged = store.part_path(part, first)
+            damaged.write_bytes(store.part_path(part, second).read_bytes())
+    if part in PARTS:
+        with pytest.raises(DamagedError, match=f"{damaged} is damaged.*the command that made the study, given again"):
+            store.read(part, [first, second])
     with pytest.warns(UserWarning, match=str(damaged)):
         command(out)
     assert files_of(out) == files_of(sound)

@@ -20,7 +20,6 @@ from reach.protocols import PROTOCOLS
 from reach.study import DamagedError, Job, Store, load, plan
 from reach.study.engine.formats import COLUMNS, summary_bytes, trials_frame
 from reach.study.engine.jobs import JobTable, Outcome
-from reach.study.engine.scheduler import missing_jobs
 from reach.study.engine.store import FILM_PHASES
 
 JOB = Job("protocol", "none", 0, "somewhere:prepare", "baseline/none-0", "0123456789ab", "prism")
@@ -171,34 +170,6 @@ def test_rows_come_back_as_they_were_written(tmp_path: Path) -> None:
     store.write_tables([JOB])
     pd.testing.assert_frame_equal(load(tmp_path), trials)
     pd.testing.assert_frame_equal(load(tmp_path / "trials.parquet"), trials)
-
-
-@pytest.mark.parametrize("part", ["trials", "traces", "costs"])
-@pytest.mark.parametrize("damage", ["truncated", "missing", "of another seed"])
-def test_a_damaged_file_is_named_and_its_run_is_to_be_done_again(part: str, damage: str, tmp_path: Path) -> None:
-    store, other = Store(tmp_path), replace(JOB, seed=1, fingerprint="ba9876543210")
-    trace = {"block": "baseline", "time_s": 0.1, "remaining": 0.5, "trials": 2}
-    with JobTable(store.jobs_path) as table:
-        table.enter([JOB, other], {JOB.name: True, other.name: True})
-    for job in (JOB, other):
-        trace["remaining"] = job.seed + 0.5
-        cost = {"weight_updates": job.seed + 1.0}
-        store.write_outcome(Outcome(job, rows=[row(1, reward=float(job.seed))], traces=[trace], cost=cost))
-        assert len(load(tmp_path, part)) == job.seed + 1
-    damaged = store.part_path(part, JOB)
-    if damage == "truncated":
-        damaged.write_bytes(damaged.read_bytes()[:200])
-    elif damage == "missing":
-        damaged.unlink()
-    else:
-        damaged.write_bytes(store.part_path(part, other).read_bytes())
-    if (part, damage) == ("trials", "missing"):  # it is the mark: the run has never ended
-        assert missing_jobs([JOB, other], store) == [JOB]
-        return
-    with pytest.raises(DamagedError, match=f"{damaged} is damaged.*the command that made the study, given again"):
-        load(tmp_path, part)
-    with pytest.warns(UserWarning, match=f"{damaged} is damaged"):
-        assert missing_jobs([JOB, other], store) == [JOB]
 
 
 def test_a_whole_table_that_is_damaged_is_made_up_for_by_its_runs_or_named(tmp_path: Path) -> None:
