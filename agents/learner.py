@@ -27,7 +27,7 @@ from agents.trial_learner import TrialLearner
 from agents.vec_env import copies_of, saved_env_options
 from reach import ENVIRONMENTS, OWN_PREFIX
 from reach.arguments import is_whole
-from reach.play import can_play
+from reach.play import act_through_trial, can_play
 
 LONGEST_TRIAL_STEPS = 150
 # Training draws its trials from smaller seeds.
@@ -249,16 +249,12 @@ def evaluate(model: Any, env_id: str, *, trials: int = 500, seed: int = 0) -> fl
         return _evaluate_at_once(model, copies_of(env, first, trials))
     successes = 0
     for k in range(trials):
-        observation, _ = env.reset(seed=first + k)
         if getattr(model, "can_play", False) and can_play(env):
+            observation, _ = env.reset(seed=first + k)
             successes += model.play_trial(env, observation).is_success
-            continue
-        state, start, over = None, np.ones(1, dtype=bool), False
-        while not over:
-            action, state = model.predict(observation, state=state, episode_start=start, deterministic=True)
-            observation, _, terminated, truncated, info = env.step(action)
-            start, over = np.zeros(1, dtype=bool), bool(terminated or truncated)
-        successes += info["is_success"]
+        else:
+            *_, (_, info) = act_through_trial(model, env, seed=first + k)
+            successes += info["is_success"]
     return successes / trials
 
 

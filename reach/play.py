@@ -1,4 +1,4 @@
-"""Play whole trials in compiled code instead of calling `step`.
+"""Play whole trials: by a learner's `predict`, or in compiled code instead of calling `step`.
 
 A learner whose control steps are compiled passes a loop, which acts and advances the world. The results are those of
 `step` to the bit. Each wrapper must leave actions and observations as they are; one that records has a `play` of its
@@ -7,7 +7,7 @@ own.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -68,6 +68,20 @@ def playable_steps(env: Any) -> int:
 def can_play(env: Any) -> bool:
     """Return whether trials of an environment can be played and have a time limit."""
     return 0 < playable_steps(env) < UNLIMITED
+
+
+def act_through_trial(
+    model: Any, env: Any, options: dict[str, Any] | None = None, seed: int | None = None
+) -> Iterator[tuple[Any, dict[str, Any]]]:
+    """Run one trial by `predict` and yield (action, info) of each step, first (None, info) of the reset."""
+    observation, info = env.reset(seed=seed, options=options)
+    yield None, info
+    state, start, over = None, np.ones(1, dtype=bool), False
+    while not over:
+        action, state = model.predict(observation, state=state, episode_start=start, deterministic=True)
+        observation, _, terminated, truncated, info = env.step(action)
+        start, over = np.zeros(1, dtype=bool), bool(terminated or truncated)
+        yield action, info
 
 
 def play(env: Any, loop: Loop, longest: int = UNLIMITED) -> Played:

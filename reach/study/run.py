@@ -16,7 +16,7 @@ learning pass by `predict`, also in the middle of `learn`. A `Camera` films a fe
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from itertools import product
@@ -29,7 +29,7 @@ from numpy.typing import NDArray
 from reach.measures.correction import WINDOW, WINDOW_S, WITHIN_REACH, Correction, Trajectory, measure_correction
 from reach.measures.reach import LAUNCH_WINDOW_S, launch_error_deg, movement_onset
 from reach.perturbations import Perturbation
-from reach.play import UNLIMITED, Loop, Played, can_play, play, playable_steps, replay
+from reach.play import UNLIMITED, Loop, Played, act_through_trial, can_play, play, playable_steps, replay
 from reach.protocols import (
     BASELINE,
     PERTURBED,
@@ -286,20 +286,6 @@ class Result:
     films: dict[str, bytes] = field(default_factory=dict)
     traces: list[dict[str, Any]] = field(default_factory=list)
     cost: dict[str, float] = field(default_factory=dict)
-
-
-def act_through_trial(
-    model: Model, env: gym.Env[Any, Any], options: dict[str, Any] | None = None, seed: int | None = None
-) -> Iterator[tuple[Any, dict[str, Any]]]:
-    """Run one trial by `predict` and yield (action, info) of each step, first (None, info) of the reset."""
-    observation, info = env.reset(seed=seed, options=options)
-    yield None, info
-    state, start, over = None, np.ones(1, dtype=bool), False
-    while not over:
-        action, state = model.predict(observation, state=state, episode_start=start, deterministic=True)
-        observation, _, terminated, truncated, info = env.step(action)
-        start, over = np.zeros(1, dtype=bool), bool(terminated or truncated)
-        yield action, info
 
 
 def act_and_record(

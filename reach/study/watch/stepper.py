@@ -15,11 +15,12 @@ from typing import Any, Literal
 import gymnasium as gym
 
 from reach.perturbations import CurlField, Perturbation, Prism, VelocityField
+from reach.play import act_through_trial
 from reach.protocols import Protocol, ScheduledTrial, schedule_of
 from reach.scene import Label, Scene, copy_scene
 from reach.simulation import move_cup, perturb
 from reach.snapshot import Snapshot, snapshot_of
-from reach.study.run import Model, ObservedRun, act_through_trial, env_of, run_protocol
+from reach.study.run import Model, ObservedRun, env_of, run_protocol
 
 # Before the first shown trial; in a step of one; at its end; after the learner has learned from it; after the last one.
 Stage = Literal["before", "step", "over", "learned", "end"]

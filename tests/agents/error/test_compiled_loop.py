@@ -15,9 +15,9 @@ import pytest
 from agents.learner import evaluate, make_learner, train_trials
 from agents.trial_learner import TrialLearner
 from reach import CupJump, CurlField, ForceChannel, Rotation
-from reach.play import can_play
+from reach.play import act_through_trial, can_play
 from reach.protocols import BASELINE, PERTURBED, WASHOUT, Block, Protocol, ProtocolWrapper
-from reach.study.run import act_through_trial, run_measured
+from reach.study.run import run_measured
 
 PROTOCOL = Protocol(
     "everything",
