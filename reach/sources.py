@@ -80,7 +80,6 @@ def sources_of(
     *,
     leave_out: Callable[[str], object] = lambda name: False,
     only_globals: bool = False,
-    path: Sequence[str] | None = None,
 ) -> Sources:
     """Return the files of some modules and of all that they import, directly or indirectly.
 
@@ -91,7 +90,6 @@ def sources_of(
         leave_out: returns whether to skip a module, by name, and its imports.
         only_globals: follow only the imports of global names: none inside functions or strings, and no enclosing
             packages from which no name is imported.
-        path: folders to search; None for those of an import statement.
 
     Raises:
         ModuleNotFoundError: one of `starts` cannot be found.
@@ -99,7 +97,7 @@ def sources_of(
     starts = list(starts)
     scripts = {start.name: start for start in starts if isinstance(start, Path)}
     names = [start for start in starts if isinstance(start, str)]
-    search = _Search(path, [str(script.parent) for script in scripts.values()])
+    search = _Search([str(script.parent) for script in scripts.values()])
     for name in names:
         if search.find(name) is None:
             raise ModuleNotFoundError(f"no module named {name!r} can be found")
@@ -149,12 +147,10 @@ class _Search:
     """Finds modules as an import statement does, without running their packages.
 
     Args:
-        path: folders to search; None for those of an import statement.
-        last: folders to search after them.
+        last: folders to search after those of an import statement.
     """
 
-    def __init__(self, path: Sequence[str] | None, last: Sequence[str]) -> None:
-        self._path = path
+    def __init__(self, last: Sequence[str]) -> None:
         self._last = last
         self._specs: dict[str, ModuleSpec | None] = {}
 
@@ -170,8 +166,8 @@ class _Search:
         return None if places is None else PathFinder.find_spec(name, list(places))
 
     def _find_top(self, name: str) -> ModuleSpec | None:
-        spec = PathFinder.find_spec(name, self._path)
-        if spec is None and self._path is None:
+        spec = PathFinder.find_spec(name)
+        if spec is None:
             with suppress(ValueError):  # a loaded module that was not imported from anywhere
                 spec = find_spec(name)
         return spec or PathFinder.find_spec(name, self._last)

@@ -26,7 +26,7 @@ import platform
 import re
 import time
 import warnings
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field, fields, is_dataclass, replace
 from importlib import metadata
 from itertools import product
@@ -182,21 +182,18 @@ def parts_of(factory: str) -> tuple[str, str]:
     return module, function
 
 
-def definition(
-    factory: str, more: Iterable[str | Path] = (RUN,), *, path: Sequence[str] | None = None
-) -> dict[str, Any]:
+def definition(factory: str, more: Iterable[str | Path] = (RUN,)) -> dict[str, Any]:
     """Return hashes of the code that a job runs, and the versions of the libraries that it uses.
 
     Args:
         factory: "module:function".
         more: names of further modules that the job runs, and Python files.
-        path: folders in which modules are found; None: those of an import statement.
 
     Raises:
         ValueError: factory is not "module:function".
         ModuleNotFoundError: its module cannot be found.
     """
-    sources = sources_of((parts_of(factory)[0], *more), leave_out=CHANGES_NO_RESULT.fullmatch, path=path)
+    sources = sources_of((parts_of(factory)[0], *more), leave_out=CHANGES_NO_RESULT.fullmatch)
     return {"factory": factory, "sources": sources.digests(), "versions": library_versions(sources.libraries)}
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shutil
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib import metadata
@@ -52,8 +51,9 @@ def copied(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def definitions(folder: Path) -> tuple[Any, Any]:
     """Of a training and of a run, with the packages in a folder."""
-    path = [str(folder), *sys.path]
-    return definition(FACTORY, (), path=path), definition(FACTORY, path=path)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.syspath_prepend(str(folder))
+        return definition(FACTORY, ()), definition(FACTORY)
 
 
 @contextmanager
