@@ -1,1 +1,1 @@
-"""Learners of reaching: back-propagation, broadcast error and spike-timing plasticity behind one interface."""
+"""Learners of reaching behind one interface: back-propagation, broadcast error and spike-timing plasticity."""

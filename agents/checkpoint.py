@@ -30,20 +30,20 @@ from reach.files import unfinished_path, write_file
 CONFIG = "config.json"
 POLICY = "policy.safetensors"
 STATE = "state.npz"
-# It also changes with the environments: a learner of `-v0` cannot act in `-v1`, where actions mean something else.
+# Also increased with the version of the environments: actions of `-v0` and `-v1` differ in meaning.
 FORMAT = 3
 
 # Limits far above what a learner writes.
 LARGEST_CONFIG_BYTES = 2**24
 LARGEST_HEADER_BYTES = 2**20
 LARGEST_NPY_HEADER_BYTES = 2**10
-# Names and headers of one array in the archive.
+# Upper limit for the names and headers of one array in the archive.
 ENTRY_OVERHEAD_BYTES = 2**12
 
-# Errors of libraries, besides ValueError, when no model can be built from the settings.
+# Errors besides ValueError that libraries raise when they cannot build a model from the settings.
 UNBUILDABLE = (ArithmeticError, AssertionError, MemoryError, RuntimeError, TypeError)
 
-# Type strings of NumPy by the names that safetensors uses.
+# From safetensors' names of types to NumPy's.
 SAFETENSORS_TYPES = {
     "BOOL": "|b1", "U8": "|u1", "I8": "|i1", "U16": "<u2", "I16": "<i2", "U32": "<u4", "I32": "<i4", "U64": "<u8",
     "I64": "<i8", "F16": "<f2", "F32": "<f4", "F64": "<f8",
@@ -55,11 +55,11 @@ Header = tuple[str, tuple[int, ...]]
 
 
 class CheckpointError(ValueError):
-    """The checkpoint is damaged, incomplete, or of another learner."""
+    """The checkpoint is damaged or incomplete, or belongs to another learner."""
 
 
 class OtherArraysError(CheckpointError):
-    """The arrays are not those of a learner with the settings in the checkpoint."""
+    """The arrays do not fit a learner with the checkpoint's settings."""
 
 
 class NoCheckpointError(CheckpointError, FileNotFoundError):
@@ -71,8 +71,8 @@ class Entry:
     """The expected form of an array in a checkpoint.
 
     Attributes:
-        dtype, shape: type and shape.
-        low, high: range of the values; NaN and infinity are never valid.
+        dtype, shape: expected type and shape.
+        low, high: range of valid values; NaN and infinity are never valid.
         is_shorter_valid: whether the first axis may be shorter than in `shape`.
         is_optional: whether the array may be missing.
     """
@@ -102,26 +102,26 @@ def entries_of(arrays: Arrays, limits: Mapping[str, tuple[float, float]] | None 
     """Return the expected entries for the arrays of a learner.
 
     Args:
-        arrays: by name.
-        limits: lowest and highest value by name; other arrays may hold any finite numbers.
+        arrays: arrays by name.
+        limits: lowest and highest value by name of array; other arrays may hold any finite numbers.
     """
     limits = limits or {}
     return {name: Entry(array.dtype, array.shape, *limits.get(name, ())) for name, array in arrays.items()}
 
 
 def write_checkpoint(folder: Path, config: Mapping[str, Any], policy: Arrays, state: Arrays) -> None:
-    """Write a checkpoint atomically: a reader finds the old one or the new one.
+    """Write a checkpoint atomically: a reader finds either the old or the new checkpoint.
 
     Args:
         folder: the checkpoint folder; an existing checkpoint is replaced.
-        config: JSON values.
-        policy, state: arrays by name, without object arrays.
+        config: JSON values by name.
+        policy, state: numeric arrays by name.
 
     Raises:
-        ValueError: an object array.
+        ValueError: an array of Python objects.
         FileExistsError: `folder` exists and is not a checkpoint.
     """
-    # Here, because `agents.vec_env` works without safetensors.
+    # Imported here so that `agents.vec_env` works without safetensors.
     from safetensors.numpy import save
 
     for name, array in [*policy.items(), *state.items()]:
@@ -145,7 +145,7 @@ def write_checkpoint(folder: Path, config: Mapping[str, Any], policy: Arrays, st
 
 
 def _put_in_place(part: Path, folder: Path) -> None:
-    """Move a finished checkpoint to its folder; the previous one is set aside until then."""
+    """Move a finished checkpoint to its folder; keep the previous checkpoint under another name until then."""
     aside = _aside(folder)
     if folder.exists():
         shutil.rmtree(aside, ignore_errors=True)
@@ -159,7 +159,7 @@ def _aside(folder: Path) -> Path:
 
 
 def _present(folder: Path) -> Path:
-    """Return the present folder: the one set aside if a writer was killed between two renames."""
+    """Return `folder`, or the previous checkpoint if a writer was killed between the two renames."""
     return folder if folder.exists() or not _aside(folder).exists() else _aside(folder)
 
 
@@ -169,11 +169,11 @@ def holds_checkpoint(folder: Path) -> bool:
 
 
 def read_config(folder: Path) -> dict[str, Any]:
-    """Return the JSON part of a checkpoint.
+    """Return the config (`config.json`) of a checkpoint.
 
     Raises:
         NoCheckpointError: there is no checkpoint.
-        CheckpointError: not a JSON object, or an unknown format.
+        CheckpointError: the file is not a JSON object, or its format is unknown.
     """
     path = _present(folder) / CONFIG
     with parsing(path, "is not JSON"):
@@ -195,7 +195,7 @@ def read_config(folder: Path) -> dict[str, Any]:
 def read_checkpoint(
     folder: Path, policy: Entries, state: Entries
 ) -> tuple[dict[str, Any], dict[str, NDArray[Any]], dict[str, NDArray[Any]]]:
-    """Return config, policy and state of a checkpoint; no code of it is run.
+    """Return config, policy and state of a checkpoint without running code from it.
 
     Args:
         folder: the checkpoint folder.
@@ -203,7 +203,7 @@ def read_checkpoint(
 
     Raises:
         NoCheckpointError: there is no checkpoint.
-        CheckpointError: a damaged part, or unexpected arrays.
+        CheckpointError: a file is damaged, or its arrays are not the expected ones.
     """
     config = read_config(folder)
     present = _present(folder)
@@ -251,7 +251,7 @@ def _read_state(path: Path, expected: Entries, folder: Path) -> dict[str, NDArra
 
 
 def require_stored(members: Sequence[ZipInfo], archive_bytes: int, path: Path) -> None:
-    """Check the members of an archive before reading any.
+    """Check the members of an archive before any of them is read.
 
     Raises:
         CheckpointError: a member is compressed or occurs twice, or the members are larger than the archive.
@@ -268,7 +268,7 @@ def require_stored(members: Sequence[ZipInfo], archive_bytes: int, path: Path) -
 
 
 def _header_of(archive: ZipFile, member: ZipInfo, path: Path) -> Header:
-    """Return type and shape of an array after checking that its data has this size."""
+    """Return type and shape of an array from its header; check that they fit the size of its data."""
     with archive.open(member) as opened:
         version = npy.read_magic(opened)
         if version not in ((1, 0), (2, 0)):
@@ -297,8 +297,8 @@ def _refuse_constant(name: str) -> None:
 def parsing(path: Path, complaint: str) -> Iterator[None]:
     """Raise every error of a parser as a `CheckpointError` "<path> <complaint>: <error>".
 
-    Parsers of JSON, ZIP, NPY, safetensors and pickles raise errors of a dozen types on damaged bytes, RecursionError
-    and MemoryError among them.
+    On damaged bytes, parsers of JSON, ZIP, NPY, safetensors and pickles raise errors of a dozen types, such as
+    RecursionError and MemoryError.
     """
     try:
         yield
@@ -309,7 +309,7 @@ def parsing(path: Path, complaint: str) -> Iterator[None]:
 
 
 def in_brief(error: Exception) -> str:
-    """Return the text of an error in one line, shortened."""
+    """Return the text of an error as one line, cut to 200 characters."""
     text = " ".join(str(error).split()) or type(error).__name__
     return text if len(text) <= 200 else f"{text[:200]}..."
 
@@ -318,7 +318,7 @@ def in_brief(error: Exception) -> str:
 def loading(path: str | Path) -> Iterator[None]:
     """Raise errors about the contents of a checkpoint as `CheckpointError` with its path.
 
-    Each setting may be valid, and yet no model can be built from all of them together.
+    Settings that are valid one by one may not fit together; building the model then raises an error.
     """
     try:
         yield
@@ -331,15 +331,15 @@ def loading(path: str | Path) -> Iterator[None]:
 
 
 def require_entries(saved: Mapping[str, Any], names: Iterable[str], path: str | Path) -> None:
-    """Check that a checkpoint has all entries.
+    """Check that a checkpoint has all required entries.
 
     Args:
-        saved: its config, or its arrays by name.
+        saved: the checkpoint's config, or its arrays by name.
         names: names of the required entries.
         path: path of the checkpoint, for the message.
 
     Raises:
-        CheckpointError: some are missing.
+        CheckpointError: entries are missing.
     """
     missing = sorted(set(names) - set(saved))
     if missing:
@@ -370,7 +370,7 @@ def mapping_of(config: Mapping[str, Any], name: str, path: str | Path) -> dict[s
     return entry
 
 
-# Every generator is a PCG64, whose increment is odd.
+# Valid state of a PCG64, the generator that all learners use. Its increment must be odd, which is checked separately.
 PCG64 = {
     "bit_generator": Setting(also=("PCG64",)),
     "has_uint32": Setting(0, 1, whole=True),
@@ -383,7 +383,7 @@ def generator_state(config: Mapping[str, Any], name: str, path: str | Path) -> d
     """Validate and return the entry of a checkpoint's config that holds the state of a NumPy generator.
 
     Raises:
-        CheckpointError: not the state of a PCG64.
+        CheckpointError: the entry is not the state of a PCG64.
     """
     saved = mapping_of(config, name, path)
     words = read_settings(mapping_of(saved, "state", path), PCG64_STATE, path)
@@ -396,7 +396,7 @@ def require_fit(headers: Mapping[str, Header], expected: Entries, path: str | Pa
     """Compare names, types and shapes of a checkpoint's arrays with the expected ones.
 
     Raises:
-        OtherArraysError: a difference; the message names the checkpoint and the array.
+        OtherArraysError: they differ; the message names the checkpoint and the array.
     """
     missing = sorted(name for name, entry in expected.items() if not entry.is_optional and name not in headers)
     if missing:
@@ -418,20 +418,20 @@ def require_values(saved: Arrays, expected: Entries, path: str | Path) -> None:
     """Check that all values are finite and in range.
 
     Raises:
-        CheckpointError: a value is not; the message names the checkpoint and the arrays.
+        CheckpointError: a value is not finite or out of range; the message names the checkpoint and the arrays.
     """
     wrong = sorted(name for name, array in saved.items() if array.dtype.kind == "f" and not np.isfinite(array).all())
     if wrong:
         raise CheckpointError(f"checkpoint {path}: expected finite numbers, got NaN or infinity in {wrong}")
     for name, array in saved.items():
         low, high = expected[name].low, expected[name].high
-        # The byte of a bool must be 0 or 1.
+        # A bool is stored as a byte that must be 0 or 1.
         values, top = (array.view(np.uint8), 1) if array.dtype.kind == "b" else (array, high)
         if values.size and not (low <= values.min() and values.max() <= top):
             raise CheckpointError(f"checkpoint {path}: array {name!r}: expected {low:g} to {top:g}, got values outside")
 
 
 def fill(arrays: Arrays, saved: Arrays) -> None:
-    """Copy the arrays of a checkpoint, which `read_checkpoint` has checked, into the arrays of a learner."""
+    """Copy arrays of a checkpoint, checked by `read_checkpoint`, into the arrays of a learner."""
     for name, array in arrays.items():
         array[...] = saved[name]

@@ -1,4 +1,4 @@
-"""Make, load, train and judge a learner by its name; `agents.registry` says what names mean."""
+"""Make, load, train and evaluate a learner by its name; `agents.registry` defines the names."""
 
 from __future__ import annotations
 
@@ -30,12 +30,12 @@ from reach.arguments import is_whole
 from reach.play import act_through_trial, can_play
 
 LONGEST_TRIAL_STEPS = 150
-# Training draws its trials from smaller seeds.
+# Smallest seed of evaluation trials; training uses smaller seeds.
 JUDGED_SEED = 1_000_000
 
 
 def preload() -> None:
-    """Import what torch imports in its first optimiser or count of operations, before workers are forked."""
+    """Import, before workers are forked, the modules that torch would import in its first optimiser or FLOP count."""
     import_module("torch._dynamo")
 
 
@@ -45,17 +45,17 @@ def make_learner(learner: str | Spec, env: Any, *, seed: int = 0, **settings: An
     Args:
         learner: a name that `agents.registry.find` knows, with settings or without, or a `Spec`.
         env: a `CupEnv`, wrapped or not, or a VecEnv of them.
-        seed: of weights, feedback matrices and trials.
+        seed: seed of weights, feedback matrices and trials.
         settings: `rate`, `hidden_rate`, `practice_rate`, `plastic` and `body_map` of an error learner; `rate`,
-            `critic_rate` and `exploration_rad` of a spiking learner from reward; those of Stable-Baselines3's PPO, SAC,
-            TD3 or TQC for the others; and `verbose`, `tensorboard_log`. They replace the tuned ones.
+            `critic_rate` and `exploration_rad` of a spiking learner from reward; settings of Stable-Baselines3's PPO,
+            SAC, TD3 or TQC for the other learners; `verbose` and `tensorboard_log` of all. They replace tuned settings.
 
     Returns:
         A model with Stable-Baselines3's interface.
 
     Raises:
-        ValueError: an unknown name or setting, a seed or setting that is not valid, or an environment in which the
-            learner cannot learn.
+        ValueError: the name or a setting is unknown, the seed or a setting is invalid, or the learner cannot learn in
+            the environment.
     """
     text = str(learner)
     known = find(text, **settings)
@@ -65,12 +65,12 @@ def make_learner(learner: str | Spec, env: Any, *, seed: int = 0, **settings: An
 
 
 def checked_settings(learner: Learner, seed: int = 0) -> dict[str, Any]:
-    """Return the settings in a learner's name and the seed, as plain values.
+    """Validate and return the settings in a learner's name and the seed, as Python scalars.
 
-    A registered class whose settings are not known, since it has no `known_settings`, gets them as they are.
+    Settings of a registered class without `known_settings` are returned unchecked.
 
     Raises:
-        ValueError: a setting that is unknown or that the network does not have, or a value that is not valid.
+        ValueError: a setting is unknown to the learner or its network, or a value is invalid.
     """
     given = {
         setting: os.fspath(value) if isinstance(value, os.PathLike) else value
@@ -86,11 +86,11 @@ def checked_settings(learner: Learner, seed: int = 0) -> dict[str, Any]:
 
 
 def learner_of(path: str | Path, model: type[Any] | None = None) -> str:
-    """Return the name of the learner that a checkpoint folder holds.
+    """Return the name of the learner in a checkpoint folder.
 
     Args:
         path: the folder.
-        model: the class that the learner must have; None for any.
+        model: the required class of the learner; None for any.
 
     Raises:
         NoCheckpointError: there is no checkpoint.
@@ -105,28 +105,28 @@ def learner_of(path: str | Path, model: type[Any] | None = None) -> str:
 
 
 def load_learner(path: str | Path, env: Any, **settings: Any) -> Any:
-    """Load a learner from a checkpoint folder; no code of the checkpoint is run.
+    """Load a learner from a checkpoint folder without running code from it.
 
     Args:
         path: the folder.
         env: as for `make_learner`.
-        settings: `verbose`, `tensorboard_log`; and `resume=True` to continue with the trials that would have followed
-            when it was saved.
+        settings: `verbose`, `tensorboard_log`, and `resume`: True restores the saved random states, so that `learn`
+            continues with the trials that would have followed.
 
     Raises:
-        CheckpointError: the folder holds no checkpoint, a damaged one, or one that does not fit `env`.
+        CheckpointError: the checkpoint is missing or damaged, or does not fit `env`.
     """
     return find(learner_of(path)).model_class.load(path, env, **settings)
 
 
 def env_named_in(path: str | Path) -> str:
-    """Return the id of the environment in which the learner of a checkpoint folder was trained, as stored.
+    """Return the stored id of the environment in which the learner of a checkpoint folder was trained.
 
-    For an environment that was made without an id, it is the one for which the learner is made. The id may name a
-    module, which `gym.make` would import; `trained_in` returns only ids of this project.
+    If that environment was made without an id, return the environment for which the learner is meant. Do not pass the
+    result to `gym.make` unchecked: an id may name a module to import. `trained_in` returns only ids of this project.
 
     Raises:
-        CheckpointError: it is not text.
+        CheckpointError: the stored id is not text.
     """
     stored = read_config(Path(path)).get("env")
     if stored is not None and not isinstance(stored, str):
@@ -138,7 +138,7 @@ def trained_in(path: str | Path) -> str:
     """Return the id of the environment of this project in which the learner of a checkpoint folder was trained.
 
     Raises:
-        CheckpointError: it is an environment of somebody else.
+        CheckpointError: the environment is not one of this project.
     """
     stored = env_named_in(path)
     env_id = stored.removeprefix(OWN_PREFIX)
@@ -154,7 +154,7 @@ def make_env(env_id: str, options: Mapping[str, Any]) -> gym.Env[Any, Any]:
     """Make an environment by its id.
 
     Raises:
-        ValueError: it does not take the options, as a `CupEnv` does.
+        ValueError: the environment does not take the options of a `CupEnv`.
     """
     try:
         return gym.make(env_id, **options)
@@ -167,11 +167,11 @@ def env_for(path: str | Path, env_id: str | None = None) -> gym.Env[Any, Any]:
 
     Args:
         path: the folder.
-        env_id: given by the user, of another environment with the same control and observations. It may name a module
-            to import; the id that the folder holds may not.
+        env_id: id of another environment with the same control and observations, from a trusted source: it may name a
+            module to import. None for the stored id, which may not.
 
     Raises:
-        CheckpointError: the folder names another environment than this project's, or options that are not valid.
+        CheckpointError: the stored environment is not one of this project, or the stored options are invalid.
         ValueError: the environment does not take the options.
     """
     options = saved_env_options({"env_options": {}, **read_config(Path(path))}, path)
@@ -187,14 +187,14 @@ def prepare(
     control: str = POSTURE,
     context: int = 0,
 ) -> Any:
-    """Return a learner after unperturbed training; trained once and saved in `folder`.
+    """Return a learner after unperturbed training: load its checkpoint, or train it and save one.
 
     Args:
-        learner: its name.
-        seed: of the learner and its training trials.
-        folder: of the checkpoint; a whole one there is loaded instead.
+        learner: name of the learner.
+        seed: seed of the learner and its training trials.
+        folder: folder of the checkpoint.
         on_progress: called with the share of the training that is done, 0..1.
-        control: of the joints: "posture", "torque" or "muscle".
+        control: control of the joints: "posture", "torque" or "muscle".
         context: number of lamps on the table.
     """
     if (folder / "config.json").exists():
@@ -222,10 +222,10 @@ def train_trials(
     callbacks: Sequence[BaseCallback] = (),
     progress_bar: bool = False,
 ) -> None:
-    """Let a model learn for a number of trials, or until a callback ends it.
+    """Let a model learn for a number of trials, or until a callback stops it.
 
     Raises:
-        ValueError: a number of trials that is not whole, or below 1.
+        ValueError: `trials` is not a whole number of 1 or more.
     """
     _require_trials(trials)
     env = model.get_env()
@@ -235,12 +235,12 @@ def train_trials(
 
 
 def evaluate(model: Any, env_id: str, *, trials: int = 500, seed: int = 0) -> float:
-    """Return the share of successes of a model in fresh trials, whose seeds no training uses.
+    """Return the success rate of a model, 0..1, in trials whose seeds training never uses.
 
-    The environment has the control and the observations of the model's own.
+    The environment has the same control and observations as the model's own.
 
     Raises:
-        ValueError: a number of trials that is not whole, or below 1.
+        ValueError: `trials` is not a whole number of 1 or more.
     """
     _require_trials(trials)
     env = gym.make(env_id, **getattr(model, "env_options", {}))
@@ -259,7 +259,7 @@ def evaluate(model: Any, env_id: str, *, trials: int = 500, seed: int = 0) -> fl
 
 
 def _evaluate_at_once(model: BaseAlgorithm, envs: VecEnv) -> float:
-    """Return the share of successes in the first trial of each environment, all of them side by side."""
+    """Return the success rate, 0..1, over the first trial of each environment; the environments step together."""
     observations: Any = envs.reset()
     state: Any = None
     over, success = np.ones(envs.num_envs, dtype=bool), np.zeros(envs.num_envs, dtype=bool)
@@ -279,7 +279,7 @@ def _require_trials(trials: Any) -> None:
 
 
 class _Progress(BaseCallback):
-    """Reports the share of the training that is done, counted in "trials" or "steps", and ends it at 1."""
+    """Report the share of the training that is done, counted in "trials" or "steps", and stop training at 1."""
 
     def __init__(self, total: int, report: Callable[[float], object] | None, by: str) -> None:
         super().__init__()
@@ -298,13 +298,14 @@ class _Progress(BaseCallback):
 
 
 class PeriodicCheckpoint(BaseCallback):
-    """Save the learner at intervals, and once more when the process is asked to stop; then end learning.
+    """Save the learner at intervals; on SIGINT or SIGTERM save once more and stop learning.
 
-    It saves where a resumed run is exact: a `TrialLearner` between trials, a learner from reward between rollouts.
+    A checkpoint is written only where resuming is exact: between trials for a `TrialLearner`, between rollouts for a
+    learner from reward.
 
     Attributes:
-        per_trial: it does nothing within a trial.
-        stopped_by: the signal that ended learning; None as long as none did.
+        per_trial: True: the callback needs to be called once per trial only.
+        stopped_by: the signal that stopped learning; None if none did.
     """
 
     per_trial = True
@@ -320,7 +321,7 @@ class PeriodicCheckpoint(BaseCallback):
 
     @contextmanager
     def stopped_by_signals(self) -> Iterator[None]:
-        """End learning at SIGINT and SIGTERM, while inside."""
+        """Stop learning at SIGINT or SIGTERM, in the `with` block."""
         before = {number: signal.signal(number, self._on_signal) for number in (signal.SIGINT, signal.SIGTERM)}
         try:
             yield
@@ -343,7 +344,7 @@ class PeriodicCheckpoint(BaseCallback):
         return self.stopped_by is None
 
     def save_when_due(self, model: Any) -> None:
-        """Save a model, which can be resumed exactly now, if it is time to or the process was asked to stop."""
+        """Save a model if the interval has passed or a signal has arrived. Call this where resuming is exact."""
         if self.stopped_by is None and (self._signal is not None or monotonic() - self._last > self._every_s):
             model.save(self._folder)
             self._last = monotonic()

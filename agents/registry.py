@@ -1,11 +1,11 @@
 """The registry of learners: their names, parts, defaults and descriptions.
 
-A learner is a teacher, a network and a rule. Its name is made of these parts, such as `error-mlp-dfa`; settings follow
-it, such as `error-mlp-dfa,hidden_rate=0.5`. This module imports neither torch nor Stable-Baselines3: the class of a
-learner is imported when `agents.learner` makes or loads one.
+A learner is a teacher, a network and a rule. Its name joins these parts, as in `error-mlp-dfa`. Settings may follow the
+name, as in `error-mlp-dfa,hidden_rate=0.5`. This module imports neither torch nor Stable-Baselines3: the class of a
+learner is imported when `agents.learner` makes or loads a learner.
 
 To add a learner, call `register`. To add a rule or a network, call `register` of `agents.rules.registry` or
-`agents.networks.registry`: the learners that combine it with the networks or rules it fits then exist.
+`agents.networks.registry`; the learners that combine it with all matching networks or rules then exist too.
 """
 
 from __future__ import annotations
@@ -25,12 +25,12 @@ from agents.rules.registry import RULES, rules_for, rules_from_reward
 # Which synapses learn: all, or all but those of the read-out.
 Plastic = Literal["all", "hidden"]
 NONE = "none"
-# At the end of a name: `plastic=hidden`.
+# Ending of a name that stands for `plastic=hidden`.
 HIDDEN = "-hidden"
 POSTURE = "posture"
 GRAB, REACH = "reach/CupGrab-v1", "reach/CupReach-v1"
 BASELINE_ENV = GRAB
-# The functions that prepare learners for a study, by the control of the joints.
+# Functions that prepare learners for a study, by control of the joints.
 FACTORIES = {
     POSTURE: "agents.learner:prepare",
     "torque": "agents.learner:prepare_torque",
@@ -39,9 +39,9 @@ FACTORIES = {
 # Settings found by `scripts/tune.py`, by learner.
 TUNED = Path(__file__).with_name("tuned.json")
 
-# Unperturbed training, trials. With a fixed read-out, feedback and forward weights have to align first.
+# Trials of unperturbed training. More with a fixed read-out: feedback and forward weights have to align first.
 ERROR_TRIALS, HIDDEN_TRIALS, REWARDED_TRIALS = 1000, 2000, 5000
-# Settings of an error learner that has not been tuned.
+# Default settings of an error learner without tuned settings.
 LEARNING_RATE = 0.8
 HIDDEN_RATE = 1.0
 PRACTICE_RATE = 0.004
@@ -56,43 +56,50 @@ TD3 = "agents.reward.off_policy:RewardTD3"
 TQC = "agents.reward.off_policy:RewardTQC"
 SPIKING_ACTOR_CRITIC = "agents.reward.spiking:RewardSpikingLearner"
 
-# By rule, or by network, or its kind of cells, and rule where it makes a difference.
+# Descriptions by "network-rule", "kind of cells-rule" or rule; the first of these keys that exists is used.
 ERROR_DESCRIPTIONS = {
-    "bp": "the seen error is carried back through the network by back-propagation",
-    "fa": "the seen error is carried back through the network by fixed random weights",
-    "dfa": "the seen error is sent to every layer directly, through fixed random weights",
-    "ifa": "the seen error is sent to the first layer through fixed random weights, and its effect travels forward",
-    "sign": "the seen error is carried back through random weights with the signs of the network's",
-    "kp": "the seen error is carried back through weights that change as the network's do (Kolen-Pollack)",
-    "weight-mirror": "the seen error is carried back through weights that learn the network's from noise",
-    "node": "hidden cells learn from whether noise in their activity would have reduced the seen error",
-    "rls": "the seen error is carried back by back-propagation, with a second-order step (recursive least squares)",
-    "shallow": "the seen error reaches the read-out alone; hidden weights stay at their initial values",
-    "stdp": "spiking cells; synapses change by spike timing, gated by the broadcast error",
-    "hebb": "spiking cells; synapses change by spike timing, whatever the error",
-    "spiking-bp": "spiking cells; the seen error is carried back through spikes and time, with a surrogate for the "
-    "derivative of a spike",
-    "spiking-eprop": "spiking cells; the seen error is broadcast through fixed random weights and meets the "
-    "eligibility traces of the synapses",
-    "spiking-shallow": "spiking cells; synapses of the read-out change by spike timing, gated by the error; hidden "
-    "weights stay at their initial values",
-    "rate": "spiking cells; synapses change by the product of firing rates, gated by the broadcast error",
-    "pre": "spiking cells; synapses change by the firing rate before them, gated by the broadcast error",
-    "lstm-bp": "LSTM cells with memory; the seen error is carried back through the network and through time",
-    "lstm-eprop": "LSTM cells with memory; the seen error is broadcast through fixed random weights and meets the "
-    "eligibility traces of the synapses",
-    "lstm-shallow": "LSTM cells with memory and initial weights; the seen error reaches the read-out alone",
-    "memory-bp": "no synapse changes after training: LSTM cells with memory, practised by back-propagation through "
-    "time on imagined perturbations, keep the seen error from reach to reach",
-    "memory-shallow": "no synapse changes after training: LSTM cells with memory and initial weights keep the seen "
-    "error from reach to reach, and a read-out practised on imagined perturbations reads it",
+    "bp": "back-propagation of the seen error",
+    "fa": "feedback alignment: the seen error is propagated back through fixed random weights",
+    "dfa": "direct feedback alignment: fixed random weights send the seen error to every layer",
+    "ifa": "indirect feedback alignment: fixed random weights send the seen error to the first layer; forward weights "
+    "carry its effect to the layers above",
+    "sign": "sign symmetry: the seen error is propagated back through weights with the signs of the forward weights "
+    "and random magnitudes",
+    "kp": "Kolen-Pollack: the seen error is propagated back through weights that receive the same changes as the "
+    "forward weights",
+    "weight-mirror": "weight mirror: the seen error is propagated back through weights that learn the forward weights "
+    "from noise",
+    "node": "node perturbation: hidden cells learn from the effect of noise in their activity on the seen error",
+    "rls": "recursive least squares: back-propagation of the seen error with a second-order step in each layer",
+    "shallow": "control: only the read-out learns from the seen error; hidden weights keep their initial values",
+    "stdp": "spiking cells; spike-timing-dependent plasticity gated by the broadcast error",
+    "hebb": "spiking cells; control: spike-timing-dependent plasticity without an error signal",
+    "spiking-bp": "spiking cells; back-propagation of the seen error through time, with a surrogate derivative of "
+    "spikes",
+    "spiking-eprop": "spiking cells; e-prop: fixed random weights broadcast the seen error, which multiplies the "
+    "eligibility trace of each synapse",
+    "spiking-shallow": "spiking cells; control: only synapses of the read-out learn, by spike-timing-dependent "
+    "plasticity gated by the error; hidden weights keep their initial values",
+    "rate": "spiking cells; weights change by the product of pre- and postsynaptic firing rates, gated by the "
+    "broadcast error",
+    "pre": "spiking cells; weights change by the presynaptic firing rate, gated by the broadcast error",
+    "lstm-bp": "LSTM cells with memory within a reach; back-propagation of the seen error through time",
+    "lstm-eprop": "LSTM cells with memory within a reach; e-prop: fixed random weights broadcast the seen error, which "
+    "multiplies the eligibility trace of each synapse",
+    "lstm-shallow": "LSTM cells with memory within a reach; control: only the read-out learns from the seen error; "
+    "LSTM weights keep their initial values",
+    "memory-bp": "all weights are fixed after training; LSTM cells with memory across reaches correct the posture, "
+    "trained by back-propagation through time on imagined perturbations",
+    "memory-shallow": "all weights are fixed after training; LSTM cells with initial weights and memory across reaches "
+    "correct the posture through a read-out trained on imagined perturbations",
 }
 SPIKING_REWARD_DESCRIPTIONS = {
-    "stdp": "a spiking actor and critic without visual feedback; synapses change by spike timing, gated by the reward "
-    "less its expectation",
-    "hebb": "a spiking actor without visual feedback; synapses change by spike timing, whatever the reward",
+    "stdp": "a spiking actor and critic without visual feedback; spike-timing-dependent plasticity gated by reward "
+    "minus expected reward",
+    "hebb": "a spiking actor without visual feedback; control: spike-timing-dependent plasticity without a reward "
+    "signal",
 }
-HIDDEN_DESCRIPTION = "; under the perturbation only hidden weights learn, the read-out is fixed"
+HIDDEN_DESCRIPTION = "; under the perturbation only hidden weights learn, and the read-out is fixed"
 
 
 @dataclass(frozen=True)
@@ -100,11 +107,11 @@ class Spec:
     """The parts of a learner's name.
 
     Attributes:
-        teacher: "none", "error" or "reward"; of a registered learner, its whole name.
-        network: such as "mlp"; "" without one.
-        rule: such as "dfa"; "" without one.
-        algorithm: of a learner from reward, such as "sac"; "" for PPO and for spiking cells.
-        plastic: which weights learn once unperturbed training has ended: "all", or "hidden" for a fixed read-out.
+        teacher: "none", "error" or "reward"; for a registered learner, its whole name.
+        network: name of the network, such as "mlp"; "" for no network.
+        rule: name of the rule, such as "dfa"; "" for no rule.
+        algorithm: algorithm of a learner from reward, such as "sac"; "" for PPO and for spiking cells.
+        plastic: weights that learn after unperturbed training: "all", or "hidden" for a fixed read-out.
         settings: further keyword arguments of `make_learner`.
     """
 
@@ -127,17 +134,17 @@ class Spec:
 
 @dataclass(frozen=True)
 class Learner:
-    """What is known of a learner before it is made.
+    """The registry's entry of a learner.
 
     Attributes:
-        spec: its name.
+        spec: the parts of its name.
         model: its class, or "module:class".
-        description: one line for a reader of a report; "" for none.
-        trials: of unperturbed training; 0 for a learner whose training is counted in control steps.
-        steps: of unperturbed training, control steps; 0 for a learner whose training is counted in trials.
-        env_id: the environment in which it is trained and judged.
-        env_options: arguments of `gym.make` that it needs.
-        defaults: settings of a learner that has not been tuned.
+        description: one line for the report; "" for none.
+        trials: number of trials of unperturbed training; 0 for a learner whose training is counted in control steps.
+        steps: number of control steps of unperturbed training; 0 for a learner whose training is counted in trials.
+        env_id: the environment for training and evaluation.
+        env_options: arguments of `gym.make` that the learner needs.
+        defaults: settings that are used if no tuned ones exist.
     """
 
     spec: Spec
@@ -156,9 +163,9 @@ class Learner:
 
     @property
     def step(self) -> str:
-        """Return the step size of the synapses of a learner by seen error, and whether it is tuned.
+        """Return the step size of an error learner as text, such as "0.80, tuned".
 
-        It is "" for other learners, and for those that find their own in practice.
+        Return "" for other learners, and for networks that choose their step size by practice.
         """
         if self.spec.teacher != "error" or NETWORKS[self.spec.network].practises == "rate":
             return ""
@@ -169,11 +176,11 @@ class Learner:
         return f"{tuned[setting]:.2f}, tuned" if setting in tuned else f"{self.defaults[setting]}"
 
     def describe(self, trials: Sequence[int] = (), control: str = POSTURE) -> str:
-        """Return a line on the learner and its training; "" without a description.
+        """Return one line about the learner and its training; "" without a description.
 
         Args:
-            trials: of the training of each seed, for a learner whose training is counted in steps.
-            control: of the joints: "posture", "torque" or "muscle".
+            trials: number of training trials of each seed, for a learner whose training is counted in steps.
+            control: control of the joints: "posture", "torque" or "muscle".
         """
         if not self.description:
             return ""
@@ -190,9 +197,10 @@ class Learner:
         return f"{text}, which were {fewest if fewest == most else f'{fewest} to {most}'} trials"
 
 
-# Learners that choose postures instead of changes of posture. Increments would limit the fastest part of a reach.
+# Options of learners whose actions are postures, not changes of posture, which would limit the speed of a reach.
 ABSOLUTE = {"command": "absolute"}
-# Algorithms of learners with a perceptron under any rule: name, class, title, control steps of training, env options.
+# Algorithms of learners from reward with a perceptron, for any rule: name, class, title, control steps of training,
+# options of the environment.
 REWARD_ALGORITHMS: tuple[tuple[str, str, str, int, Mapping[str, Any]], ...] = (
     ("", PPO, "PPO", 200_000, {}), ("sac", SAC, "SAC", 150_000, ABSOLUTE), ("td3", TD3, "TD3", 150_000, ABSOLUTE)
 )  # fmt: skip
@@ -205,7 +213,7 @@ REWARD_LSTM = Learner(
 REWARD_TQC = Learner(
     Spec("reward", "mlp", "bp", "tqc"),
     TQC,
-    "learns from sparse reward alone, by TQC with hindsight",
+    "learns from sparse reward alone, by TQC with hindsight experience replay",
     steps=50_000,
     env_id=REACH,
     env_options={"observation": "goal", **ABSOLUTE},
@@ -223,23 +231,23 @@ def register(
     env_id: str = GRAB,
     env_options: Mapping[str, Any] | None = None,
 ) -> Learner:
-    """Add a learner, so that `make_learner`, the scripts and `prepare` know it by name.
+    """Add a learner, so that `make_learner`, the scripts and `prepare` accept its name.
 
     Args:
-        name: without a comma, and not ending in "-hidden".
-        model: a class with Stable-Baselines3's model interface, or "module:class", which is imported when one is made.
+        name: name without a comma, and not ending in "-hidden".
+        model: a class with Stable-Baselines3's model interface, or "module:class", which is imported at the first use.
             It is called as `model(name, env, seed=seed, **settings)` and loaded by `model.load(path, env)`.
-        description: one line for the reader of a report.
-        trials: of unperturbed training, for a learner that is an `agents.trial_learner.TrialLearner`.
-        steps: of unperturbed training, control steps, for any other.
-        env_id: the environment in which it is trained.
-        env_options: arguments of `gym.make` that it needs.
+        description: one line for the report.
+        trials: number of trials of unperturbed training, for an `agents.trial_learner.TrialLearner`.
+        steps: number of control steps of unperturbed training, for any other learner.
+        env_id: the environment for training.
+        env_options: arguments of `gym.make` that the learner needs.
 
     Returns:
         The entry of the registry.
 
     Raises:
-        ValueError: the name is not valid or taken, or not exactly one of `trials` and `steps` is given.
+        ValueError: the name is invalid or taken, or not exactly one of `trials` and `steps` is given.
     """
     if "," in name or name.endswith(HIDDEN) or not name:
         raise ValueError(f"expected a name without a comma that does not end in {HIDDEN!r}, got {name!r}")
@@ -252,8 +260,8 @@ def register(
 
 
 def learners() -> dict[str, Learner]:
-    """Return all learners by full name: by seen error, by reward, and those registered."""
-    entries = [_error_learner(Spec(NONE), "feedback only, nothing is learned", {})]
+    """Return all learners by full name: learners from the seen error, from reward, and registered ones."""
+    entries = [_error_learner(Spec(NONE), "feedback control only; nothing is learned", {})]
     for network in NETWORKS.values():
         for rule in rules_for(network):
             keys = (f"{network.name}-{rule}", f"{network.cells}-{rule}", rule)
@@ -291,14 +299,15 @@ def _error_learner(spec: Spec, description: str, env_options: Mapping[str, Any])
 def body_maps(network: str) -> tuple[str, ...]:
     """Return the body maps (`agents.error.body_map`) that a learner with this network can have, the default first.
 
-    Without a network ("") there is nothing to teach. A network that practises imagines with the exact map.
+    Only "exact" is possible without a network (""), where nothing is taught, and for a network that practises, because
+    its imagined perturbations are computed by the exact map.
     """
     practises = network == "" or NETWORKS[network].practises is not None
     return (EXACT,) if practises else ("babbled", EXACT, "random")
 
 
 def aliases() -> dict[str, str]:
-    """Return the full names of learners by their other names."""
+    """Return the full names of learners by alias."""
     names = {f"error-{rule}": f"error-mlp-{rule}" for rule in rules_for(NETWORKS["mlp"])}
     for network in NETWORKS.values():
         for (name, cells), rule in RULES.items():
@@ -308,12 +317,12 @@ def aliases() -> dict[str, str]:
 
 
 def find(text: str, **settings: Any) -> Learner:
-    """Return what is known of a learner.
+    """Return the registry's entry of a learner.
 
     Args:
-        text: a name in full or an alias. One of an error learner may end in "-hidden". Settings may follow, such as
+        text: full name or alias. The name of an error learner may end in "-hidden". Settings may follow, such as
             "error-mlp-dfa,rate=0.5,plastic=hidden".
-        settings: more of them; they replace those in the text.
+        settings: further settings, which replace those in the text.
 
     Raises:
         ValueError: an unknown name, a rule that cannot train the network, or a setting that is not "name=value".
@@ -361,7 +370,7 @@ def find(text: str, **settings: Any) -> Learner:
 
 
 def is_learner(text: Any) -> bool:
-    """Return whether `find` knows a name."""
+    """Return whether `find` accepts a text."""
     try:
         find(text)
     except ValueError:
@@ -381,14 +390,14 @@ def split_names(text: str) -> list[str]:
 
 
 def tuned_settings(spec: Spec) -> dict[str, Any]:
-    """Return what `scripts/tune.py` found for a learner's name with its settings, or if nothing, for its bare name."""
+    """Return the settings that `scripts/tune.py` found for a learner's name with settings, or else its bare name."""
     stored = json.loads(TUNED.read_text()) if TUNED.exists() else {}
     settings: dict[str, Any] = stored.get(str(spec), stored.get(spec.name, {})).get("settings", {})
     return settings
 
 
 def _value_of(text: str) -> Any:
-    """Return a number, True, False or None that a text stands for; the text itself otherwise."""
+    """Parse a number, True, False or None; return any other text unchanged."""
     try:
         return literal_eval(text)
     except (SyntaxError, ValueError):

@@ -1,8 +1,8 @@
-"""Stable-Baselines3 without side effects: zip files loaded without running their code, loggers without a folder.
+"""Stable-Baselines3 without side effects: load zip files without running their code, make loggers without a folder.
 
-A zip file of a model contains pickles, which can run any code when they are loaded. Only its tensors are read
-(`weights_only`). The network is rebuilt from their shapes and filled by `set_parameters`, so settings that shapes do
-not show, such as custom activations, are lost. With `trust` the file is loaded by Stable-Baselines3, pickles included.
+A zip file of a model contains pickles, which can run any code when they are loaded. By default only the tensors are
+read (`weights_only`). The network is rebuilt from their shapes and filled by `set_parameters`, so settings that shapes
+do not show, such as custom activations, are lost. With `trust`, Stable-Baselines3 loads the file including pickles.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ def load_zip(path: str | Path, env: Any, *, trust: bool = False) -> Any:
     Args:
         path: path of the zip file.
         env: environment with the observation and action spaces of the model.
-        trust: load pickles, which can run any code.
+        trust: whether to load pickles, which can run any code.
 
     Raises:
         CheckpointError: the file is missing or damaged, or its network cannot be rebuilt from shapes.
@@ -53,7 +53,7 @@ def load_zip(path: str | Path, env: Any, *, trust: bool = False) -> Any:
     sizes = [math.prod(space.shape or ()) for space in (env.observation_space, env.action_space)]
     hidden = _cells(shapes, prefix, sizes[0])
     if kind is TD3:
-        # The last layer of its actor is the output.
+        # The last layer of this actor is the output, not a hidden layer.
         hidden = hidden[:-1]
     if kind is PPO:
         arch = {"pi": hidden, "vf": _cells(shapes, "mlp_extractor.value_net", sizes[0])}

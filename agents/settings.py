@@ -1,4 +1,4 @@
-"""The valid values of settings, checked alike in arguments of learners, fields of circuits and entries of checkpoints.
+"""Validation of settings: arguments of learners, fields of circuits and entries of checkpoints.
 
 Each error reads "NAME: expected WHAT, got VALUE". Spiking circuits use this module, so it imports neither torch nor
 Stable-Baselines3.
@@ -38,7 +38,7 @@ class Setting:
         whole: whether the number must be an integer.
         also: further valid values, such as None or "auto".
         pattern: regular expression for valid strings.
-        or_range: whether a tuple (low, high) of two such numbers is valid too.
+        or_range: whether a tuple (low, high) of two valid numbers is valid too.
     """
 
     low: float | None = None
@@ -52,7 +52,7 @@ class Setting:
         """Validate and return a value; NumPy scalars become Python scalars, which JSON can store.
 
         Raises:
-            ValueError: an invalid value; the message has the name, the value and what was expected.
+            ValueError: the value is invalid; the message has the name, the valid values and the given value.
         """
         if self.or_range and isinstance(value, tuple):
             ends = tuple(map(_plain, value))
@@ -99,7 +99,7 @@ def check_settings(given: Mapping[str, Any], known: Mapping[str, Setting]) -> di
     """Validate and return settings; NumPy scalars become Python scalars.
 
     Raises:
-        ValueError: an unknown setting or an invalid value; the message names it.
+        ValueError: a setting is unknown or its value invalid; the message names the setting.
     """
     for name in given:
         if name not in known:
@@ -111,17 +111,17 @@ def check_fields(owner: Any, **fields: Setting) -> None:
     """Validate fields of a frozen dataclass; NumPy scalars become Python scalars.
 
     Raises:
-        ValueError: an invalid value; the message has the class, the field, the value and what was expected.
+        ValueError: a value is invalid; the message has the class, the field, the valid values and the given value.
     """
     for name, setting in fields.items():
         object.__setattr__(owner, name, setting.check(f"{type(owner).__name__} {name}", getattr(owner, name)))
 
 
 def largest_in(dtype: Any) -> float:
-    """Return the largest magnitude of numbers whose products are finite in a dtype."""
+    """Return the largest magnitude such that the product of two numbers is finite in a dtype."""
     return math.sqrt(float(np.finfo(dtype).max))
 
 
 def _plain(value: Any) -> Any:
-    """Return a NumPy scalar as Python's, so that its precision does not propagate to results."""
+    """Convert a NumPy scalar to a Python scalar, so that its dtype does not propagate to results."""
     return value.item() if isinstance(value, np.generic) else value

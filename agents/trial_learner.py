@@ -1,7 +1,7 @@
-"""The base of learners that learn from trial to trial: Stable-Baselines3's model interface over trials.
+"""The base class of learners that learn after each trial, with Stable-Baselines3's model interface.
 
-The shared controller acts in a trial. The learner learns when the trial is over, never within it: an adaptive loop
-closed over a delay would be unstable. What it learns, and from what, is up to the subclass.
+The shared controller acts in a trial. The learner learns only after the trial, because an adaptive loop closed over a
+delay would be unstable. Subclasses define the network and the teacher.
 """
 
 from __future__ import annotations
@@ -51,7 +51,8 @@ from agents.vec_env import (
 from reach import CommandMap
 from reach.play import UNLIMITED, Played, can_play
 
-# An observation holds the last command, in float32: it belongs to the same trial if the two differ by less.
+# Tolerance for the last command in an observation, which is float32. An observation with another command than the last
+# one belongs to another trial.
 SAME_COMMAND = 1e-5
 
 
@@ -62,9 +63,9 @@ class Trial:
     Attributes:
         reach: memory of the controller.
         network: state of the learner's network.
-        actions: the map from actions to commands; None before the first action.
-        rest: (4,) the command before the first action; None before it.
-        command: (4,) the command after the last action.
+        actions: map from actions to commands; None before the first action.
+        rest: (4,) command before the first action; None until then.
+        command: (4,) command after the last action.
     """
 
     reach: Reach
@@ -81,15 +82,15 @@ class TrialLearner(ABC, Generic[T]):
     """A learner that learns after each trial.
 
     Attributes:
-        num_timesteps: control steps learned from.
-        trials: reaches learned from.
-        logger: where `learn` writes.
-        env: in which it acts and learns; `n_envs` is the number of environments in it.
-        observation_space, action_space: of the environment.
+        num_timesteps: number of control steps in `learn` so far.
+        trials: number of trials in `learn` so far.
+        logger: logger of `learn`.
+        env: the environment, or VecEnv, in which it acts and learns; `n_envs` is the number of environments.
+        observation_space, action_space: spaces of the environment.
         env_options: arguments of `gym.make` for an environment like the learner's.
     """
 
-    # Share of the controller's visual feedback.
+    # Factor of the controller's visual feedback, 0..1.
     FEEDBACK_SHARE: ClassVar[float] = 1.0
 
     def __init__(
@@ -105,12 +106,12 @@ class TrialLearner(ABC, Generic[T]):
 
         Args:
             env: a `CupEnv`, wrapped or not, or a Stable-Baselines3 VecEnv of them.
-            seed: of the trials drawn in `learn`.
-            config: what `save` writes so that the learner can be made again.
+            seed: seed of the trials in `learn`.
+            config: settings that `save` stores to make the learner again.
             verbose, tensorboard_log: as in Stable-Baselines3.
 
         Raises:
-            ValueError: an environment in which this learner cannot act.
+            ValueError: the learner cannot act in the environment.
         """
         self.seed = seed
         self.config = dict(config or {})
@@ -125,19 +126,19 @@ class TrialLearner(ABC, Generic[T]):
 
     @abstractmethod
     def _begin(self, exploring: bool) -> T:
-        """Return a new trial; `exploring` where the learner may explore."""
+        """Return a new trial; `exploring` is whether the learner may explore."""
 
     def _begin_learning(self, place: int) -> T:
-        """Return a new trial from which `learn` will learn, in the environment at `place`, from 0."""
+        """Return a new trial for `learn`; `place` is the index of its environment, from 0."""
         return self._begin(exploring=True)
 
     @abstractmethod
     def _act(self, trial: T, observation: Any) -> NDArray[np.float32]:
-        """Return the command (4,) that the learner wants after an observation."""
+        """Return the wanted command (4,) for an observation."""
 
     @abstractmethod
     def _finish(self, trial: T, last: Any, rewards: float) -> None:
-        """Learn from a trial that is over, given its last observation and the sum of its rewards."""
+        """Learn after a trial, from its last observation and the sum of its rewards."""
 
     def _measures(self) -> dict[str, float]:
         """Return further values for the log, by name."""
@@ -147,7 +148,7 @@ class TrialLearner(ABC, Generic[T]):
         """Check that this learner can learn in an environment.
 
         Raises:
-            ValueError: observations or rewards lack what it needs.
+            ValueError: observations or rewards are unsuitable.
         """
 
     @abstractmethod
@@ -156,18 +157,18 @@ class TrialLearner(ABC, Generic[T]):
 
     @abstractmethod
     def _arrays(self) -> dict[str, NDArray[Any]]:
-        """Return every array of the network, by name, as views that can be filled in place."""
+        """Return views of every array of the network, by name; they can be filled in place."""
 
     @abstractmethod
     def _memory(self) -> dict[str, NDArray[Any]]:
         """Return every other array that a checkpoint must hold, by name."""
 
     def _limits(self) -> dict[str, tuple[float, float]]:
-        """Return lowest and highest values of those arrays of `_arrays` and `_memory` that have limits, by name."""
+        """Return the lowest and highest value of each bounded array of `_arrays` and `_memory`, by name."""
         return {}
 
     def _memory_entries(self) -> dict[str, Entry]:
-        """Return what the arrays of `_memory` must be when they are read."""
+        """Return the expected form of the arrays of `_memory` in a checkpoint."""
         return entries_of(self._memory(), self._limits())
 
     @abstractmethod
@@ -175,16 +176,16 @@ class TrialLearner(ABC, Generic[T]):
         """Restore what `_memory` and `_saved_settings` returned."""
 
     def _saved_settings(self) -> dict[str, Any]:
-        """Return what else a checkpoint must hold, as JSON values."""
+        """Return further values that a checkpoint must hold, as JSON values by name."""
         return {}
 
     def _resume(self, config: dict[str, Any]) -> None:
         """Restore random states other than the environment's."""
 
     def save(self, path: str | Path) -> None:
-        """Write a checkpoint folder, whole or not at all.
+        """Write a checkpoint folder atomically.
 
-        A learner that is loaded with `resume` continues between trials as this one would, to the bit.
+        If the learner is saved between trials and loaded with `resume`, it continues bit-identically.
         """
         config = {
             **self.config,
@@ -192,23 +193,23 @@ class TrialLearner(ABC, Generic[T]):
             "trials": self.trials,
             "env": env_id(self.env),
             "env_options": self.env_options,
-            # Before they are seeded, the states of the environments do not follow from the seed.
+            # Environments that are not seeded yet have no reproducible state.
             "random_states": [None] * num_envs_of(self.env) if self._unseeded else random_states(self.env),
             **self._saved_settings(),
         }
         write_checkpoint(Path(path), config, self._arrays(), self._memory())
 
     def restore(self, path: str | Path, *, resume: bool = False) -> None:
-        """Restore what `save` wrote; no code of the checkpoint is run.
+        """Restore the learner from a checkpoint folder without running code from it.
 
         Args:
             path: the folder.
-            resume: set the random state of `env` to that of the learner's own when it was saved, so that `learn`
-                continues with the trial that would have followed.
+            resume: restore the saved random state in `env`, so that `learn` continues with the trial that would have
+                followed.
 
         Raises:
-            CheckpointError: the checkpoint lacks entries, holds other arrays than this learner, or, with `resume`, the
-                random state of another number of environments.
+            CheckpointError: the checkpoint is incomplete, its arrays do not fit this learner, or, with `resume`, its
+                random states are of another number of environments.
         """
         network = self._arrays()
         entries = entries_of(network, self._limits())
@@ -238,14 +239,14 @@ class TrialLearner(ABC, Generic[T]):
         return self._logger
 
     def set_logger(self, logger: Logger) -> None:
-        """Write to another logger."""
+        """Set the logger of `learn`."""
         self._logger = logger
 
     def set_env(self, env: gym.Env[Any, Any] | VecEnv, force_reset: bool = True) -> None:
-        """Learn and act in another environment; `force_reset` is there for Stable-Baselines3's signature.
+        """Learn and act in another environment; `force_reset` only matches Stable-Baselines3's signature.
 
         Raises:
-            ValueError: an environment in which this learner cannot act or learn.
+            ValueError: the learner cannot act or learn in the environment.
         """
         arm, task, control = (env_attribute(env, name) for name in ("arm", "task", "control"))
         self._control, self._command = control, env_attribute(env, "command")
@@ -266,7 +267,7 @@ class TrialLearner(ABC, Generic[T]):
         return self._vec_env
 
     def get_vec_normalize_env(self) -> None:
-        """Return None: observations are never normalised. Stable-Baselines3's callbacks call this."""
+        """Return None, because observations are never normalised; called by callbacks of Stable-Baselines3."""
 
     def predict(
         self,
@@ -278,25 +279,25 @@ class TrialLearner(ABC, Generic[T]):
         """Return actions for one observation or a batch of n.
 
         Args:
-            observation: from the environment.
-            state: what the last call returned. Without it the learner continues the reach of its last call, and begins
-                a new one where the observation does not hold the last command.
+            observation: one observation or a batch.
+            state: state returned by the last call. Without it the learner continues the reach of its last call, or
+                begins a new one if the command in the observation is not its last command.
             episode_start: (n,) whether a trial has just begun.
-            deterministic: whether trials that begin now are without exploration. Learners by seen error explore in
-                `learn` alone, as Stable-Baselines3's TD3 does.
+            deterministic: whether trials that begin now are without exploration. Error learners explore only in
+                `learn`, as Stable-Baselines3's TD3 does.
 
         Returns:
             Actions (4,) or (n, 4) in [-1, 1], and the state for the next call.
 
         Raises:
-            ValueError: an observation of another shape, or one that is not finite.
+            ValueError: the observation has another shape or is not finite.
         """
         is_single = is_one(observation, self.observation_space)
         require_finite(observation)
         batch = [observation] if is_single else observations_of(observation)
         previous: list[T] = self._predicted_trials if state is None else state
         trials = []
-        # No comprehensions: before Python 3.12 they are frames, and warnings would not point to the caller.
+        # No comprehension: before Python 3.12 it is a frame of its own, and warnings would not point to the caller.
         for k, part in enumerate(batch):
             is_new = (
                 len(previous) != len(batch)
@@ -311,7 +312,7 @@ class TrialLearner(ABC, Generic[T]):
 
     @property
     def can_play(self) -> bool:
-        """Return whether `play_trial` can be called: whether all parts of the learner are compiled."""
+        """Return whether `play_trial` works, that is, whether all parts of the learner are compiled."""
         return False
 
     def play_trial(self, env: gym.Env[Any, Any], observation: Any, longest: int = UNLIMITED) -> Played:
@@ -319,13 +320,13 @@ class TrialLearner(ABC, Generic[T]):
 
         Args:
             env: an environment like that of `set_env`, for which `reach.play.can_play` is true.
-            observation: that `reset` of it has returned.
-            longest: number of control steps after which to stop.
+            observation: the observation that its `reset` returned.
+            longest: largest number of control steps.
         """
         return self._play(self._begin(exploring=False), env, observation, longest)
 
     def _play(self, trial: T, env: Any, observation: Any, longest: int) -> Played:
-        """Play a trial; what `_finish` needs of its last observation is then in `trial`."""
+        """Play a trial in compiled code, and store in `trial` what `_finish` needs of the last observation."""
         raise NotImplementedError(f"{type(self).__name__} cannot play trials")
 
     def learn(
@@ -337,27 +338,27 @@ class TrialLearner(ABC, Generic[T]):
         reset_num_timesteps: bool = True,
         progress_bar: bool = False,
     ) -> Self:
-        """Reach and learn after each reach, for at least `total_timesteps` control steps; end between trials.
+        """Run trials and learn after each, for at least `total_timesteps` control steps; stop between trials.
 
         Args:
-            total_timesteps: control steps, summed over environments.
-            callback: Stable-Baselines3 callback, list of them or function; one that returns False ends learning. If all
-                have an attribute `per_trial` that is true, they are called once a trial, and trials are played in
-                compiled code where learner and environment can; results are the same.
+            total_timesteps: number of control steps, summed over environments.
+            callback: Stable-Baselines3 callback, list of callbacks, or function; returning False stops learning. If all
+                callbacks have a true attribute `per_trial`, they are called once per trial, and trials run in compiled
+                code where learner and environment support it, with identical results.
             log_interval: trials between two entries of the log; None for no entries.
             tb_log_name: name of the run in TensorBoard.
-            reset_num_timesteps: count from zero.
-            progress_bar: whether to show one.
+            reset_num_timesteps: whether to reset the number of steps to zero.
+            progress_bar: whether to show a progress bar.
 
         Raises:
-            ValueError: a number of steps below 0, or NaN.
+            ValueError: `total_timesteps` is negative or NaN.
         """
         if not total_timesteps >= 0:
             raise ValueError(f"total_timesteps: expected 0 or more, got {total_timesteps!r}")
         if reset_num_timesteps:
             self.num_timesteps = 0
         self._logger = self._logger or make_logger(self.verbose, self.tensorboard_log, tb_log_name, reset_num_timesteps)
-        # Stable-Baselines3's progress bar reads this local, and counts from zero.
+        # Stable-Baselines3's progress bar reads the local variable `total_timesteps` and counts from zero.
         total = total_timesteps = self.num_timesteps + total_timesteps
         self._total_timesteps = total
         plays = self.can_play and not progress_bar and _is_per_trial(callback)
@@ -400,12 +401,12 @@ class TrialLearner(ABC, Generic[T]):
         return self
 
     def _action(self, trial: T, observation: Any) -> NDArray[np.float32]:
-        """Return the action (4,) that brings the command to the wanted one, or as near to it as an action can."""
+        """Return the action (4,) that moves the command to the wanted one, or as near to it as an action can."""
         if trial.command is not None and not self._has_command(observation, trial.command):
             self._warn_of_command(trial.command, observation)
         wanted, last = self._act(trial, observation), self.senses.latest_command(observation).astype(np.float64)
         if trial.actions is None:
-            # The command at the start of a trial is that of rest.
+            # A trial starts with the command of rest.
             trial.rest = last
             trial.actions = CommandMap.of(self._command, self._control, self.controller.arm, last)
         action: NDArray[np.float32] = trial.actions.action_for(wanted, last).astype(np.float32)
@@ -413,7 +414,7 @@ class TrialLearner(ABC, Generic[T]):
         return action
 
     def _is_new_trial(self, trial: Trial, observation: Any) -> bool:
-        """Return whether an observation is of a later trial: its command is not that after the last action."""
+        """Return whether an observation belongs to a new trial: its command is not the one after the last action."""
         if trial.command is None or trial.rest is None:
             return True
         if self._has_command(observation, trial.command):
@@ -449,6 +450,6 @@ class TrialLearner(ABC, Generic[T]):
 
 
 def _is_per_trial(callback: Any) -> bool:
-    """Return whether all callbacks, one, a list or None, may be called once a trial."""
+    """Return whether all callbacks (one, a list, or None) need to be called once per trial only."""
     callbacks = callback if isinstance(callback, list) else [] if callback is None else [callback]
     return all(getattr(each, "per_trial", False) for each in callbacks)

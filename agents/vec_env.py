@@ -1,8 +1,8 @@
-"""A learner's environments: `CupVecEnv`, functions that work alike on one `CupEnv` and on a VecEnv, and `TrialLog`.
+"""Environments of a learner: `CupVecEnv`, `TrialLog`, and functions that accept a `CupEnv` or a VecEnv.
 
 Stable-Baselines3 does not accept Gymnasium's vector environments. Its `VecEnv` resets an environment in the step that
-ends a trial and returns the last observation in `infos`. `CupVecEnv` is the vector environment with that interface;
-`TrialLog` can restore trials.
+ends a trial and returns the last observation in `infos`. `CupVecEnv` gives the vector environment that interface.
+`TrialLog` records unfinished trials, so that a checkpoint can restore them.
 """
 
 from __future__ import annotations
@@ -37,8 +37,8 @@ ENV_OPTIONS = {
     "retina_colour": FLAG,
     "context": Setting(0, MOST_LAMPS, whole=True),
 }
-# Valid values in the lists of `CupEnv.random_state`; the number of episodes is far below 2**64, so that counting on
-# cannot overflow.
+# Valid values in the lists of `CupEnv.random_state`. The limit of the number of episodes is far below 2**64, so that
+# the counter cannot overflow.
 RANDOM_STATE = {
     "streams": Setting(0, 2**64 - 1, whole=True),
     "episodes": Setting(0, 2**62, whole=True),
@@ -47,10 +47,10 @@ RANDOM_STATE = {
 
 
 def env_attribute(env: Env, name: str) -> Any:
-    """Return an attribute of a `CupEnv`, wrapped or not, or of the first one of a VecEnv.
+    """Return an attribute of a `CupEnv`, wrapped or not, or of the first `CupEnv` of a VecEnv.
 
     Raises:
-        ValueError: the environment has no such attribute, as it is not a `CupEnv`.
+        ValueError: the environment is not a `CupEnv` and lacks the attribute.
     """
     try:
         return env.get_attr(name, 0)[0] if isinstance(env, VecEnv) else env.get_wrapper_attr(name)
@@ -60,16 +60,13 @@ def env_attribute(env: Env, name: str) -> Any:
 
 
 def env_id(env: Env) -> str | None:
-    """Return the id by which an environment, or the first one of a VecEnv, was made; None without one."""
+    """Return the id with which an environment, or the first one of a VecEnv, was made; None without an id."""
     spec = env_attribute(env, "spec")
     return None if spec is None else str(spec.id)
 
 
 def env_options_of(env: Env) -> dict[str, Any]:
-    """Return arguments of `gym.make` for an environment with the same actions and observations as `env`.
-
-    Defaults are left out.
-    """
+    """Return the non-default arguments of `gym.make` for an environment with the actions and observations of `env`."""
     observing = env_attribute(env, "observing")
     options = {name: env_attribute(env, name) for name in ("control", "command", "context")}
     options["observation"] = observing.form
@@ -84,10 +81,10 @@ def env_options_of(env: Env) -> dict[str, Any]:
 
 
 def saved_env_options(config: dict[str, Any], path: str | Path) -> dict[str, Any]:
-    """Return the environment's options, as of `env_options_of`, that the config of a checkpoint holds.
+    """Validate and return the options of `env_options_of` from the config of a checkpoint.
 
     Raises:
-        CheckpointError: an unknown option or an invalid value.
+        CheckpointError: an option is unknown or its value invalid.
     """
     options = mapping_of(config, "env_options", path)
     with loading(path):
@@ -101,7 +98,7 @@ def num_envs_of(env: Env) -> int:
 
 
 def random_states(env: Env) -> list[dict[str, Any]]:
-    """Return the `CupEnv.random_state` of each environment; for a `CupVecEnv`, one state that covers all."""
+    """Return the `CupEnv.random_state` of each environment; for a `CupVecEnv`, one state for all environments."""
     if not isinstance(env, VecEnv):
         return [env.get_wrapper_attr("random_state")()]
     states: list[dict[str, Any]] = env.env_method("random_state")
@@ -109,7 +106,7 @@ def random_states(env: Env) -> list[dict[str, Any]]:
 
 
 def saved_random_states(config: dict[str, Any], env: Env, path: str | Path) -> list[dict[str, Any]] | None:
-    """Return the random states, as of `random_states`, that the config of a checkpoint holds.
+    """Validate and return the result of `random_states` from the config of a checkpoint.
 
     Returns:
         The states, or None if the learner was saved before its environments were seeded.
@@ -149,19 +146,19 @@ def _require_random_state(state: Any, path: str | Path) -> None:
 
 
 def set_random_states(env: Env, states: list[dict[str, Any]]) -> None:
-    """Set the random states. The next trials are then those that would have followed when the states were read.
+    """Set the random states, so that the next trials are those that would have followed when the states were read.
 
     Raises:
-        ValueError: the states belong to environments of another kind.
+        ValueError: the states do not fit the environments.
     """
     if isinstance(env, VecEnv):
-        # Uses up the seeds that a VecEnv has drawn for its first reset, which would replace the states.
+        # This reset uses up the seeds that a VecEnv has drawn for its first reset; they would replace the states.
         env.reset()
     put_random_states(env, states)
 
 
 def put_random_states(env: Env, states: list[dict[str, Any]]) -> None:
-    """Set the random states of an environment, or of all in a VecEnv, without ending their trials."""
+    """Set the random states of an environment, or of all environments in a VecEnv, without ending their trials."""
     for index, state in enumerate(states):
         if isinstance(env, VecEnv):
             env.env_method("set_random_state", state, indices=[index])
@@ -170,17 +167,17 @@ def put_random_states(env: Env, states: list[dict[str, Any]]) -> None:
 
 
 def observations_of(batch: Any) -> list[Any]:
-    """Split a batch of observations, an array or a dictionary of arrays, by environment."""
+    """Split a batch of observations, an array or a dictionary of arrays, into a list with one per environment."""
     if isinstance(batch, dict):
         return [dict(zip(batch, values, strict=True)) for values in zip(*batch.values(), strict=True)]
     return list(batch)
 
 
 def is_one(observation: Any, space: gym.Space[Any]) -> bool:
-    """Return whether an observation is that of one environment, not a batch of them.
+    """Return whether an observation is a single observation (True) or a batch (False).
 
     Raises:
-        ValueError: it is neither.
+        ValueError: the observation is neither.
     """
     parts = space.spaces if isinstance(space, gym.spaces.Dict) else {"observation": space}
     given = observation if isinstance(observation, dict) else {"observation": observation}
@@ -194,7 +191,7 @@ def is_one(observation: Any, space: gym.Space[Any]) -> bool:
 
 
 def require_finite(observation: Any) -> None:
-    """Check that an observation, or a batch of them, is finite.
+    """Check that an observation or a batch is finite.
 
     Raises:
         ValueError: a part holds NaN or infinity, or is not numeric; the message names the part.
@@ -215,7 +212,7 @@ def require_finite(observation: Any) -> None:
 
 
 class TrialSource:
-    """Source of trials: steps and restarts one environment or a VecEnv."""
+    """Step and restart one environment or a VecEnv through the same interface."""
 
     def __init__(self, env: Env, seed: int | None) -> None:
         """Begin a trial in each environment; with seed None, their random number generators continue."""
@@ -230,7 +227,7 @@ class TrialSource:
             self.observations = [env.reset(seed=seed)[0]]
 
     def step(self, commands: NDArray[np.float32]) -> tuple[Array, NDArray[np.bool_], list[dict[str, Any]]]:
-        """Step by commands (n, 4); return rewards (n,), whether trials are over (n,), and infos."""
+        """Step by actions (n, 4); return rewards (n,), whether each trial is over (n,), and infos."""
         if isinstance(self._env, VecEnv):
             batch, rewards, dones, infos = self._env.step(commands)
             self.observations = observations_of(batch)
@@ -247,22 +244,22 @@ class TrialSource:
         return infos[k].get("terminal_observation", self.observations[k])
 
     def restart(self) -> None:
-        """Begin the next trial after one has ended. A VecEnv has already done so."""
+        """Begin the next trial after the last one has ended; do nothing for a VecEnv, which has already done so."""
         if not isinstance(self._env, VecEnv):
             self.observations = [self._env.reset()[0]]
 
 
 Indices = None | int | Iterable[int]
-# All ids of this project have the vector entry point of this one.
+# Environments whose vector entry point is that of this id can become a `CupVecEnv`.
 VECTORISED = "reach/CupGrab-v1"
 
 
 class CupVecEnv(VecEnv):
     """The compiled vector environment as a Stable-Baselines3 `VecEnv`.
 
-    `PPO("MlpPolicy", CupVecEnv("reach/CupGrab-v1", 64))` trains on it as on any VecEnv. `infos` of trials that ended
-    have "is_success", "terminal_observation", "TimeLimit.truncated", and "episode" with the return "r" and length "l".
-    Other infos are empty, which keeps a step fast.
+    Use it as any VecEnv: `PPO("MlpPolicy", CupVecEnv("reach/CupGrab-v1", 64))`. The infos of trials that ended have
+    "is_success", "terminal_observation", "TimeLimit.truncated", and "episode" with the return "r" and length "l". Other
+    infos are empty, for speed.
     """
 
     def __init__(self, env_id: str, num_envs: int, **options: Any) -> None:
@@ -290,7 +287,7 @@ class CupVecEnv(VecEnv):
         """Begin a trial in every environment, with the seeds of `seed` and the options of `set_options`.
 
         Raises:
-            ValueError: options that differ between environments.
+            ValueError: the options differ between environments.
         """
         if any(options != self._options[0] for options in self._options):
             raise ValueError(f"set_options: expected the same for all environments, got {self._options}")
@@ -366,7 +363,7 @@ class CupVecEnv(VecEnv):
     def env_is_wrapped(
         self, wrapper_class: type[gym.Wrapper[Any, Any, Any, Any]], indices: Indices = None
     ) -> list[bool]:
-        """Return whether each has what the wrapper gives: only that of `Monitor`, "episode" in the last info."""
+        """Return True for `Monitor`, whose "episode" the infos contain, and False for any other wrapper."""
         return [issubclass(wrapper_class, Monitor)] * len(list(self._get_indices(indices)))
 
     def get_images(self) -> Sequence[Any]:
@@ -377,11 +374,11 @@ class CupVecEnv(VecEnv):
 def copies_of(env: gym.Env[Any, Any], seed: int, number: int) -> VecEnv:
     """Return a VecEnv of `number` copies of `env`.
 
-    Environments of this project without further wrappers become one `CupVecEnv`, which steps each of them bit-identical
-    to a single environment.
+    An environment of this project without further wrappers becomes a `CupVecEnv`, in which each copy steps
+    bit-identically to a single environment.
 
     Raises:
-        ValueError: an environment without a spec.
+        ValueError: the environment has no spec.
     """
     spec = env.spec
     if spec is None:
@@ -403,10 +400,10 @@ def copies_of(env: gym.Env[Any, Any], seed: int, number: int) -> VecEnv:
 
 
 class TrialLog(VecEnvWrapper):
-    """Record the commands of the unfinished trials, so that a checkpoint can restore them.
+    """Record the actions of unfinished trials, so that a checkpoint can restore these trials.
 
-    A trial is determined by its random state and its commands. To restore it, `take_up` begins it again and repeats the
-    commands. A checkpoint then needs no state of the simulation, which a reader could not validate.
+    The random state and the actions determine a trial. `take_up` begins it again and repeats the actions. A checkpoint
+    therefore needs no state of the simulation, which could not be validated when it is read.
     """
 
     def __init__(self, venv: VecEnv) -> None:
@@ -422,12 +419,12 @@ class TrialLog(VecEnvWrapper):
         return self.venv.reset()
 
     def step_async(self, actions: NDArray[Any]) -> None:
-        """Record the commands (num_envs, 4) and pass them on."""
+        """Record the actions (num_envs, 4) and pass them on."""
         self._commands.append(np.array(actions))
         self.venv.step_async(actions)
 
     def step_wait(self) -> Any:
-        """Step the environments; drop the commands of trials that ended."""
+        """Step the environments; drop the recorded actions of trials that ended."""
         stepped = self.venv.step_wait()
         self._ages += 1
         self._ages[stepped[2]] = 0
@@ -438,23 +435,23 @@ class TrialLog(VecEnvWrapper):
         """Return the unfinished trials.
 
         Returns:
-            "commands": (steps, num_envs, 4), the commands of the latest steps; "ages": (num_envs,), the number of steps
+            "commands": (steps, num_envs, 4), the actions of the latest steps; "ages": (num_envs,), the number of steps
             of each unfinished trial.
         """
         size = (len(self._commands), self.num_envs, *(self.action_space.shape or ()))
         return {"commands": np.array(self._commands, dtype=np.float32).reshape(size), "ages": self._ages.copy()}
 
     def take_up(self, commands: NDArray[Any], ages: NDArray[np.int64]) -> None:
-        """Restore unfinished trials by repeating their commands.
+        """Restore unfinished trials by repeating their actions.
 
         Restore the random states of the environments first.
 
         Args:
-            commands: (steps, num_envs, 4).
-            ages: (num_envs,).
+            commands: (steps, num_envs, 4) actions, from `under_way`.
+            ages: (num_envs,) number of steps of each trial, from `under_way`.
 
         Raises:
-            ValueError: an age above the number of steps, or an environment that has not begun a trial.
+            ValueError: an age exceeds the number of steps, or an environment has not begun a trial.
         """
         if not np.all((ages >= 0) & (ages <= len(commands))):
             raise ValueError(f"ages: expected 0 to {len(commands)}, got {ages.tolist()}")

@@ -1,1 +1,1 @@
-"""Learners taught by their seen error."""
+"""Learners taught by the seen error of each reach."""

@@ -1,11 +1,12 @@
-"""Body maps: which change of posture moves the seen hand as wanted, as the teacher of an error learner has it.
+"""Body maps: from a wanted change of the seen hand to the change of posture that causes it.
 
-The error of a reach is seen: how the hand would have to move and turn. Synapses need it in joint angles. A map is
-`exact`, the inverse of the arm's own Jacobian; `babbled`, learned from the learner's own movements; or `random`, a
-fixed matrix, which is direct feedback alignment (Nokland 2016, NeurIPS 29) through the body. Only the teacher uses it:
-the feedback controller has the exact map in every learner.
+The teacher of an error learner sees the error of a reach as a displacement and turn of the hand. The learning rules
+need this error in joint angles, and a body map converts it. Three maps are available: `exact`, the damped inverse of
+the arm's Jacobian; `babbled`, learned from the learner's own movements; and `random`, a fixed matrix, which is direct
+feedback alignment (Nokland 2016, NeurIPS 29) through the body. Only the teacher uses the map. The feedback controller
+uses the exact map in every learner.
 
-A change of the seen hand is (3,): right, m, forward, m, and turn, rad.
+A change of the seen hand is (3,): m to the right, m forward, and turn, rad.
 """
 
 from __future__ import annotations
@@ -23,18 +24,19 @@ from reach import START_AXIS_DEGREES, START_HAND_M
 
 Array = NDArray[np.float64]
 
-# Metres that weigh as much as one unit of a change of the hand.
+# Weight of each component of a change of the hand, m: a turn of 1 rad counts as TURN_WEIGHT_M.
 UNITS_M = np.array([1.0, 1.0, TURN_WEIGHT_M])
-# Random streams of their own, so that drawing from them does not change the network's weights.
+# Separate random streams, so that the body map does not change which weights the network draws.
 RANDOM_STREAM, BABBLE_STREAM = 1, 2
-# In its first reaches a learner babbles: it adds random angles, up to this size, to the posture of the network.
+# In its first reaches a learner babbles: it adds random angles of up to this size to the network's posture.
 BABBLED_REACHES = 30
 LARGEST_BABBLE_RAD = 0.3
-# The place of the hand is a polynomial of this degree in the joint angles; powers of the angles in each of its terms.
+# Degree of the polynomial that predicts the hand's position from the joint angles, and the powers of the three angles
+# in each of its terms.
 DEGREE = 3
 POWERS = np.array([powers for powers in itertools.product(range(DEGREE + 1), repeat=JOINTS) if sum(powers) <= DEGREE])
-# What the regression adds to the sum of squares of each term, by its degree. Coefficients of a smooth function fall
-# with the factorial of the degree, as in its Taylor series.
+# Ridge penalty of each term. It grows with the squared factorial of the term's degree, because the coefficients of a
+# Taylor series fall with the factorial.
 RIDGE = np.diag([1e-2 * math.factorial(sum(powers)) ** 2 for powers in POWERS])
 
 
@@ -42,40 +44,37 @@ class BodyMap:
     """Base class of body maps."""
 
     def __init__(self, controller: Controller, seed: int) -> None:
-        """Make the map of a learner with this seed and the body of this controller."""
+        """Make the map for the body of this controller; `seed` is the learner's."""
 
     def motor_error(self, controller: Controller, angles: Array, change: Array) -> Array:
         """Return the change of posture (3,) rad for a change (3,) of the seen hand, at joint angles (3,) rad."""
         raise NotImplementedError
 
     def error(self, controller: Controller, reach: Reach, missing: Array) -> Array:
-        """Return the error of a reach, (3,) rad.
+        """Return the error of a reach, (3,) rad: the whole error of the hand converted by the map.
 
-        It is what the map makes of the whole error of the hand: of what feedback has corrected, and of what is missing.
+        The whole error is the part that feedback has corrected plus the part that is missing.
 
         Args:
-            controller: of the reach.
-            reach: its memory, when the hand was last seen.
-            missing: (3,) change of the seen hand that would bring it to its planned place and direction.
+            controller: controller of the reach.
+            reach: memory of the reach when the hand was last seen.
+            missing: (3,) change of the seen hand that would bring it to its planned position and direction.
         """
         return self.motor_error(controller, reach.angles_at_sight, reach.corrected + missing)
 
     def babble(self, place: int) -> Array:
-        """Return what the next reach of an environment adds to the posture of the network, so that the map is learned.
+        """Return the random change of posture (3,) rad to add in the next reach; zeros if the map does not babble.
 
         Args:
-            place: of the environment, from 0; environments side by side babble differently.
-
-        Returns:
-            (3,) rad.
+            place: index of the environment, from 0; each environment gets other random angles.
         """
         return np.zeros(JOINTS)
 
     def learn(self, reach: Reach) -> None:
-        """Learn from a reach that is over."""
+        """Update the map after a reach."""
 
     def end_baseline(self) -> None:
-        """End unperturbed training: from now on the map is fixed."""
+        """Fix the map at the end of unperturbed training."""
 
     def arrays(self) -> dict[str, NDArray[Any]]:
         """Return every array that a checkpoint must hold, by name, as views that can be filled in place."""
@@ -83,26 +82,27 @@ class BodyMap:
 
 
 class ExactMap(BodyMap):
-    """The map of the controller."""
+    """The controller's own map: the damped inverse of the Jacobian of the unperturbed arm."""
 
     def motor_error(self, controller: Controller, angles: Array, change: Array) -> Array:
-        """Return the change of posture by the inverse of the arm's Jacobian."""
+        """Return the change of posture by the damped inverse of the arm's Jacobian."""
         right, forward, turn = change.tolist()
         return controller.motor_error(angles, (right, forward), turn)
 
     def error(self, controller: Controller, reach: Reach, missing: Array) -> Array:
-        """Return what feedback has added to the posture, by the same map along the way, and what it still has to."""
+        """Return the feedback added during the reach, which used the same map, plus the map of what is missing."""
         return reach.feedback + self.motor_error(controller, reach.angles_at_sight, missing)
 
 
 class RandomMap(BodyMap):
     """A fixed random matrix with the size of the exact map at the start of a reach.
 
-    Each coordinate of the hand has the root mean square, over joints, of the exact map. A locked wrist stays locked.
+    For each coordinate of the hand, the root mean square over joints equals that of the exact map. A locked wrist does
+    not move.
 
-    Corrections by a map M make the seen error e smaller only where J M, with the arm's Jacobian J, has eigenvalues with
-    positive real parts: a small step at rate a leaves (1 - a J M) e. Weights align with random feedback; the body does
-    not, so most seeds fail.
+    A small step at rate a turns the seen error e into (1 - a J M) e, with the arm's Jacobian J and the map M. The error
+    shrinks only if all eigenvalues of J M have positive real parts. Network weights can align with random feedback, but
+    the body cannot, so most seeds fail.
     """
 
     def __init__(self, controller: Controller, seed: int) -> None:
@@ -113,7 +113,7 @@ class RandomMap(BodyMap):
         self._matrix: Array = np.random.default_rng((seed, RANDOM_STREAM)).normal(size=size.shape) * size
 
     def motor_error(self, controller: Controller, angles: Array, change: Array) -> Array:
-        """Return the product of matrix and change, whatever the angles."""
+        """Return the product of matrix and change; `angles` is not used."""
         product: Array = self._matrix @ change
         return product
 
@@ -123,22 +123,23 @@ class RandomMap(BodyMap):
 
 
 class BabbledMap(BodyMap):
-    """A map learned from where the hand was seen at which joint angles, in the first reaches, which babble.
+    """A forward model learned from joint angles and seen hand positions in the first, babbled reaches, and inverted.
 
-    Ridge regression predicts the place of the seen hand from the joint angles at that moment, by a polynomial around
-    the posture at the start of a reach. The change of posture is the damped inverse of this forward model, as in the
-    exact map, but with the slopes of the model instead of the arm's Jacobian (Jordan and Rumelhart 1992, Cognitive
-    Science 16:307). The direction of the hand is felt: it is the sum of the joint angles.
+    Ridge regression predicts the position of the seen hand from the joint angles at that moment, by a polynomial around
+    the posture at the start of a reach. The map is the damped inverse of this forward model: that of the exact map with
+    the slopes of the polynomial in place of the arm's Jacobian (Jordan and Rumelhart 1992, Cognitive Science 16:307).
+    The direction of the hand needs no regression: it is the sum of the sensed joint angles.
 
-    Practised reaches vary in two dimensions, those of the cup's place; babbling (Bullock, Grossberg and Guenther 1993,
-    J. Cognitive Neuroscience 5:408) makes the third known. The network learns from the same reaches, since what was
-    babbled is known. Regressing changes of the joints on changes of the hand would need no inverse, but noise in the
-    regressors (errors in variables) turns that map by 20 degrees and more: near the end of a reach changes are as small
-    as the noise. Here the regressors are angles, whose noise is 1 % of their range.
+    Reaches to cups vary joint angles in two dimensions only, those of the cup's position. Babbling (Bullock, Grossberg
+    and Guenther 1993, J. Cognitive Neuroscience 5:408) explores the third. The network can learn from the same reaches,
+    because the babbled angles are known and are subtracted from its error. Regressing changes of the joints on changes
+    of the hand would need no inverse, but noise in the regressors (errors in variables) would turn that map by 20
+    degrees or more, since changes near the end of a reach are as small as the noise. Here the regressors are angles,
+    whose noise is 1 % of their range.
     """
 
     def __init__(self, controller: Controller, seed: int) -> None:
-        """Start with a hand that is always at the same place."""
+        """Start with a forward model that predicts the same hand position for all angles."""
         self._seed = seed
         self._free = controller.free
         self._centre: Array = _start(controller)
@@ -158,19 +159,19 @@ class BabbledMap(BodyMap):
         return error
 
     def babble(self, place: int) -> Array:
-        """Return a random change of posture in the first reaches, none later."""
+        """Return random angles (3,) rad in the first `BABBLED_REACHES` reaches, zeros later."""
         if self._is_fixed[0] or self._reaches[0] >= BABBLED_REACHES:
             return np.zeros(JOINTS)
         rng = np.random.default_rng((self._seed, BABBLE_STREAM, int(self._reaches[0]), place))
         return self._free * rng.uniform(-LARGEST_BABBLE_RAD, LARGEST_BABBLE_RAD, JOINTS)
 
     def learn(self, reach: Reach) -> None:
-        """Add the moments of a babbled reach in which the hand was seen to the regression."""
+        """Add all steps of a babbled reach in which the hand was seen to the regression."""
         if not np.any(reach.babble):
             return
         self._reaches[0] += 1
         sights = reach.sights[PREPARATION_STEPS - 1 :]
-        # Vision is 50 ms later than proprioception, two and a half steps.
+        # Vision lags proprioception by 50 ms, two and a half steps: average the angles of the two nearest steps.
         angles = 0.5 * (sights["angles"][:-1] + sights["angles"][1:])
         is_seen = sights["visible"][1:]
         terms = _terms(angles[is_seen] - self._centre)
@@ -183,7 +184,7 @@ class BabbledMap(BodyMap):
         self._is_fixed[0] = True
 
     def arrays(self) -> dict[str, NDArray[Any]]:
-        """Return the map, and what the regression has summed."""
+        """Return the coefficients of the forward model and the sums of the regression."""
         return {
             "body_map": self._weights,
             "body_map_centre": self._centre,
@@ -203,13 +204,13 @@ def _start(controller: Controller) -> Array:
 
 
 def _terms(angles: Array) -> Array:
-    """Return the terms (..., terms) of the polynomial at joint angles (..., 3) rad less the centre."""
+    """Return the polynomial's terms (..., terms) at joint angles (..., 3) rad relative to the centre."""
     terms: Array = np.prod(angles[..., None, :] ** POWERS, axis=-1)
     return terms
 
 
 def _slopes(angles: Array) -> Array:
-    """Return the slopes (terms, 3) of the terms with respect to the joint angles, at (3,) rad less the centre."""
+    """Return the derivatives (terms, 3) of the terms by the joint angles, at (3,) rad relative to the centre."""
     lower = np.maximum(POWERS - np.eye(JOINTS, dtype=int)[:, None], 0)
     slopes: Array = POWERS * np.prod(angles**lower, axis=-1).T
     return slopes

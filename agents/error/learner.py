@@ -1,15 +1,15 @@
 """A learner taught by its seen error, behind Stable-Baselines3's model interface.
 
-Feedback-error learning (Kawato, Furukawa and Suzuki 1987): what feedback added to the posture, and what it would still
-have to add, is the error of the feed-forward posture. A body map gives it in joint angles. It is read once a reach,
-when the movement should be over and has been seen. Synapses change between reaches, never within one: an adaptive loop
-closed over a delay would be unstable.
+The error follows feedback-error learning (Kawato, Furukawa and Suzuki 1987): the error of the feed-forward posture is
+the feedback that was added during the reach plus the correction that is still missing, converted to joint angles by a
+body map. It is read once per reach, when the movement should have ended and its end has been seen. Synapses change
+between reaches only, because an adaptive loop closed over a delay would be unstable.
 
-A displacement that is present in every reach is not an error: `Baseline` keeps its mean. Joints do not vary alike. From
-cup to cup, shoulder and elbow mostly turn in opposite directions. A read-out that has learned such postures passes
-changes of hidden cells on along the same directions, so an error in another combination of joints would hardly be
-corrected through it. Weighted by the inverse of the postures' covariance (Mahalanobis 1936, Proc. Natl. Inst. Sci.
-India 2:49), an error counts more in combinations of joints that vary less.
+A displacement that is present in every unperturbed reach is not an error: `Baseline` stores its mean, which is
+subtracted. Errors are weighted by the inverse covariance of the postures (Mahalanobis 1936, Proc. Natl. Inst. Sci.
+India 2:49), so they count more in combinations of joints that vary less. Reason: from cup to cup, shoulder and elbow
+mostly turn in opposite directions. A read-out that has learned such postures turns changes of hidden cells into the
+same combination, so it would hardly correct an error in another one.
 """
 
 from __future__ import annotations
@@ -57,9 +57,9 @@ from reach.snapshot import Snapshot
 
 Array = NDArray[np.float64]
 
-# Number of reaches in a baseline; later ones replace earlier ones.
+# Number of latest reaches from which the baseline is computed.
 REACHES = 200
-# Share of the mean variance that is added to the variance of every combination of joints, so that weights are bounded.
+# Share of the mean variance of a joint that is added to the diagonal of the covariance, which bounds the weights.
 RIDGE = 0.02
 
 
@@ -67,14 +67,14 @@ class Baseline:
     """The last unperturbed reaches, and their statistics once unperturbed training has ended.
 
     Attributes:
-        displacements: (2,) m each, from the seen hand to its planned place.
-        postures: (3,) rad each, the output of the network.
-        expected: (2,) m, the mean displacement; 0 until the end.
-        weights: (3, 3) of errors; the identity until the end.
+        displacements: (2,) m for each reach, from the seen hand to its planned position.
+        postures: (3,) rad for each reach, the output of the network.
+        expected: (2,) m, the mean displacement; 0 until `end`.
+        weights: (3, 3) weights of an error; the identity until `end`.
     """
 
     def __init__(self) -> None:
-        """Start without a reach."""
+        """Start with no reaches."""
         self.displacements: deque[Array] = deque(maxlen=REACHES)
         self.postures: deque[Array] = deque(maxlen=REACHES)
         self.expected: Array = np.zeros(2)
@@ -86,7 +86,7 @@ class Baseline:
         self.postures.append(posture)
 
     def end(self) -> None:
-        """Compute the statistics of the last reaches; nothing changes with fewer than REACHES."""
+        """Compute the statistics; do nothing after fewer than REACHES reaches."""
         if len(self.displacements) < REACHES:
             return
         self.expected[:] = np.mean(np.array(self.displacements), axis=0)
@@ -96,13 +96,13 @@ class Baseline:
             self.weights[:] = np.linalg.inv(covariance + ridge * np.eye(JOINTS))
 
     def weight_error(self, error: Array) -> Array:
-        """Return an error (3,) rad of the same size, turned towards combinations of joints that vary little."""
+        """Return the weighted error (3,) rad, scaled to the size of the given error."""
         turned: Array = self.weights @ error
         length = float(np.linalg.norm(turned))
         return turned * (float(np.linalg.norm(error)) / length) if length > 0.0 else error
 
     def arrays(self) -> dict[str, Array]:
-        """Return everything that a checkpoint must hold, by name."""
+        """Return the arrays that a checkpoint must hold, by name."""
         return {
             "recent_displacements_m": np.array(self.displacements).reshape(-1, 2),
             "recent_postures_rad": np.array(self.postures).reshape(-1, JOINTS),
@@ -111,7 +111,7 @@ class Baseline:
         }
 
     def entries(self) -> dict[str, Entry]:
-        """Return what those arrays must be when they are read: of recent reaches there are up to REACHES."""
+        """Return the expected form of these arrays in a checkpoint, with up to REACHES reaches."""
         return {
             **entries_of(self.arrays()),
             "recent_displacements_m": Entry(np.dtype(np.float64), (REACHES, 2), is_shorter_valid=True),
@@ -119,11 +119,11 @@ class Baseline:
         }
 
     def restore(self, saved: dict[str, Array], path: str | Path) -> None:
-        """Restore what `arrays` returned and `entries` fits.
+        """Restore the arrays of a checkpoint.
 
         Args:
-            saved: the arrays.
-            path: of the checkpoint, for messages.
+            saved: arrays that `arrays` returned, checked against `entries`.
+            path: path of the checkpoint, for messages.
 
         Raises:
             CheckpointError: different numbers of displacements and postures.
@@ -142,13 +142,13 @@ def make_feedforward(name: str, rng: np.random.Generator, lamps: int = 0, **size
     """Return the network and rule of an untrained error learner.
 
     Args:
-        name: of the learner; "none" has no network.
-        rng: source of weights and feedback matrices.
+        name: name of the learner; "none" has no network.
+        rng: generator of weights and feedback matrices.
         lamps: number of lamps that a network sees beside the cup.
-        sizes: "depth" and "width" of the network; those that are not given are its defaults.
+        sizes: "depth" and "width" of the network; a missing one has the network's default.
 
     Raises:
-        ValueError: an unknown name, that of another learner, or an option that the network does not have.
+        ValueError: the name is unknown or belongs to another kind of learner, or the network lacks an option.
     """
     spec = find(name).spec
     if spec.teacher not in (NONE, "error"):
@@ -170,12 +170,12 @@ def make_feedforward(name: str, rng: np.random.Generator, lamps: int = 0, **size
     return MemoryFeedForward(spec.rule, part, rng) if network.practises else part
 
 
-# The seen error was caused this much earlier.
+# Time from the network's output to the seen error that it causes.
 CREDIT_LAG_S = 0.15
 CREDIT_STEP = round((READING_S - CREDIT_LAG_S) / CONTROL_STEP_S)
 LARGEST_ERROR_RAD = 0.6
 RATES = {"rate": Setting(0.0, 2.0), "hidden_rate": Setting(0.0, 100.0), "practice_rate": Setting(0.0, 1.0)}
-# Of the network; None for its default.
+# Sizes of the network; None for its default.
 SIZES = {"depth": Setting(2, 64, whole=True, also=(None,)), "width": Setting(1, 4096, whole=True, also=(None,))}
 PLASTIC = {"plastic": Setting(also=("all", "hidden"))}
 BODY_MAP = {"body_map": Setting(also=tuple(BODY_MAPS))}
@@ -186,7 +186,7 @@ class Reading:
     """The error of one reach.
 
     Attributes:
-        displacement: (2,) m, from the seen hand to its planned place.
+        displacement: (2,) m, from the seen hand to its planned position.
         error: (3,) rad, desired minus actual feed-forward posture.
     """
 
@@ -201,19 +201,19 @@ class SeenError:
         """Make a teacher.
 
         Args:
-            controller: of the body.
-            body_map: turns what is seen into a motor error.
-            expected: (2,) m, the mean displacement of unperturbed reaches, which is subtracted from every reading. It
-                is not copied: `Baseline.end` fills it in place.
+            controller: the learner's controller.
+            body_map: converts a change of the seen hand to a change of posture.
+            expected: (2,) m, the mean displacement of unperturbed reaches, which is subtracted in every reading. Kept
+                as a view, because `Baseline.end` fills it in place.
         """
         self._controller = controller
         self._body_map = body_map
         self._expected = expected
 
     def read(self, reach: Reach) -> Reading | None:
-        """Return the error of a reach sensed up to now; None if the hand is not seen or the movement not half over.
+        """Return the error of a reach; None if the hand is not seen or less than half of the movement is done.
 
-        It is read at `READING_STEP`, or at the end of a shorter trial.
+        Call this at `READING_STEP`, or at the end of a shorter trial.
         """
         progress = minimum_jerk((reach.time_s - PREPARATION_S - SIGHT_LAG_S) / MOVEMENT_S)
         if not reach.visible or progress < 0.5:
@@ -225,15 +225,15 @@ class SeenError:
         error = self._error(reach, missing)
         posture = self._controller.free * (reach.rest + reach.memory["goal"][0])
         if not arm.is_within_limits(posture + error):
-            # A joint at its limit turns the hand no further. Asked for it again and again, the network would leave the
-            # range of the joints, and the hand the straight line to the cup.
+            # A joint at its limit cannot turn the hand further. If this error were taught in every reach, the network's
+            # postures would leave the range of the joints, and the hand would leave the straight line to the cup.
             missing[2] = 0.0
             error = self._error(reach, missing)
         return Reading(displacement, np.clip(posture + error, arm.lower, arm.upper) - posture)
 
     def _error(self, reach: Reach, missing: Array) -> Array:
-        """Return the motor error for what is missing; the size of a large one is not trusted, only its direction."""
-        # The posture was that of the network plus what was babbled. The network lacks only its own part.
+        """Return the motor error (3,) rad for the missing change of the hand, limited to `LARGEST_ERROR_RAD`."""
+        # The posture was the network's plus the babbled angles. Adding these gives the error of the network alone.
         error = self._body_map.error(self._controller, reach, missing) + reach.babble
         size = float(np.linalg.norm(error))
         return error * min(1.0, LARGEST_ERROR_RAD / max(size, 1e-12))
@@ -246,8 +246,8 @@ class ErrorTrial(Trial):
     Attributes:
         posture: (3,) rad, the network's latest output up to `CREDIT_STEP`.
         eligible: eligibility of the network at `CREDIT_STEP`; None before that step.
-        reading: the error; None where the teacher could not read one.
-        is_read: whether the teacher has been asked.
+        reading: the teacher's reading of the error; None if it could not read one.
+        is_read: whether the teacher has read the error or tried to.
     """
 
     posture: Array = field(default_factory=lambda: np.zeros(JOINTS))
@@ -257,7 +257,7 @@ class ErrorTrial(Trial):
 
 
 class ErrorLearner(TrialLearner[ErrorTrial]):
-    """A network with a rule, and the teacher `SeenError`."""
+    """A network that learns by a rule from the teacher `SeenError`."""
 
     def __init__(
         self,
@@ -277,21 +277,22 @@ class ErrorLearner(TrialLearner[ErrorTrial]):
         """Make an untrained learner.
 
         Args:
-            name: of an error learner, or "none".
+            name: name of an error learner, or "none".
             env: a `CupEnv`, wrapped or not, or a Stable-Baselines3 VecEnv of them.
             rate: share of the error to correct after each reach, 0..2.
-            hidden_rate: the step of hidden layers once the read-out is fixed, 0..100: the share of each layer's
-                modulators that it corrects. Its effect on the posture depends on the read-out.
+            hidden_rate: replaces `rate` once the read-out is fixed, 0..100: the share of its modulators that each
+                hidden layer corrects. The effect on the posture depends on the read-out.
             practice_rate: step size, 0..1, of cells that practise at the end of unperturbed training (`error-memory`).
-            body_map: how the teacher turns the seen error into a motor error: "exact", "babbled" or "random", see
+            body_map: the map from the seen error to a motor error: "exact", "babbled" or "random", see
                 `agents.error.body_map`.
-            depth, width: hidden layers of a perceptron, 2..64, and cells in each, 1..4096; None for 2 and 128.
-            seed: of weights, feedback and trials.
+            depth, width: number of hidden layers of a perceptron, 2..64, and of cells in each, 1..4096; None for 2 and
+                128.
+            seed: seed of weights, feedback and trials.
             verbose, tensorboard_log: as in Stable-Baselines3.
 
         Raises:
-            ValueError: an unknown name, a setting outside its range or that the network does not have, or an
-                environment that the learner cannot use.
+            ValueError: the name is unknown, a setting is out of range or unknown to the network, or the learner cannot
+                use the environment.
         """
         rates = {"rate": rate, "hidden_rate": hidden_rate, "practice_rate": practice_rate}
         self.rate, self.hidden_rate, self.practice_rate = check_settings(rates, RATES).values()
@@ -308,25 +309,25 @@ class ErrorLearner(TrialLearner[ErrorTrial]):
         self.body_map = BODY_MAPS[body_map](Controller(env_attribute(env, "arm"), grab=False), seed)
         self.baseline = Baseline()
         self._latest: ErrorTrial | None = None
-        # `run`, compiled for worlds without and with external forces.
+        # `loop.run` compiled for worlds without (False) and with (True) external forces.
         self._compiled: dict[bool, Any] = {}
         config = {"learner": name, "seed": seed, "rate": self.rate, "body_map": body_map, **self._sizes}
         super().__init__(env, seed=seed, config=config, verbose=verbose, tensorboard_log=tensorboard_log)
 
     def __getstate__(self) -> dict[str, Any]:
-        """Return the attributes for a copy or a pickle: all but compiled code."""
+        """Return the attributes to copy or pickle: all except compiled code."""
         return {**self.__dict__, "_compiled": {}}
 
     @classmethod
     def known_settings(cls) -> dict[str, Setting]:
-        """Return the keyword arguments of the constructor, by name."""
+        """Return the valid values of the constructor's keyword arguments, by name."""
         return SEED | RATES | BODY_MAP | SIZES | LOG_SETTINGS
 
     def set_env(self, env: gym.Env[Any, Any] | VecEnv, force_reset: bool = True) -> None:
-        """Learn and act in another environment; `force_reset` is there for Stable-Baselines3's signature.
+        """Learn and act in another environment; `force_reset` only matches Stable-Baselines3's signature.
 
         Raises:
-            ValueError: observations that do not show where hand and cup are.
+            ValueError: the observations do not show the positions of hand and cup.
         """
         super().set_env(env, force_reset)
         self.teacher = SeenError(self.controller, self.body_map, self.baseline.expected)
@@ -344,7 +345,7 @@ class ErrorLearner(TrialLearner[ErrorTrial]):
         return self.feedforward.plastic
 
     def end_baseline(self) -> None:
-        """End unperturbed training: its last reaches are the baseline, and a learner `-hidden` fixes its read-out."""
+        """End unperturbed training: compute the baseline, fix the body map and, in `-hidden` learners, the read-out."""
         if self._spec.plastic == "hidden":
             self.feedforward.plastic = "hidden"
         self.baseline.end()
@@ -352,21 +353,21 @@ class ErrorLearner(TrialLearner[ErrorTrial]):
         self.feedforward.end_baseline(self.controller, self.practice_rate)
 
     def cost(self) -> dict[str, float]:
-        """Return what the network has computed and changed, by the names in `agents.error.feedforward`."""
+        """Return the network's operation counts, by the names in `agents.error.feedforward`."""
         return self.feedforward.cost()
 
     def weights(self) -> dict[str, NDArray[Any]]:
-        """Return the weights of each layer that a rule may change, by name, as views."""
+        """Return views of the weights that a rule may change, by name of layer."""
         return self.feedforward.weights()
 
     def alignment(self) -> dict[str, float]:
-        """Return the angle, degrees, between the last step and the gradient, by layer; empty without a gradient."""
+        """Return the angle in degrees between the last step and the gradient, by layer; empty without a gradient."""
         return self.feedforward.alignment()
 
     def snapshot(self) -> Snapshot:
-        """Return what goes on in the network in the present reach, for a picture.
+        """Return a snapshot of the network in the present reach for the display, without changing its results.
 
-        It changes nothing. Spikes are recorded in reaches that begin after the first call.
+        Spikes are recorded in reaches that begin after the first call.
         """
         state = self.feedforward.begin() if self._latest is None else self._latest.network
         return self.feedforward.snapshot(state)
@@ -397,7 +398,7 @@ class ErrorLearner(TrialLearner[ErrorTrial]):
         return self.controller.act(trial.reach, now, posture)
 
     def _sense(self, trial: ErrorTrial, observation: Any) -> Sensation:
-        """Sense an observation, and read the error when it is due."""
+        """Sense an observation; at `READING_STEP`, let the teacher read the error."""
         now = super()._sense(trial, observation)
         if trial.reach.step == READING_STEP:
             trial.reading = self.teacher.read(trial.reach)
@@ -406,7 +407,7 @@ class ErrorLearner(TrialLearner[ErrorTrial]):
 
     @property
     def can_play(self) -> bool:
-        """Return whether `play_trial` can be called: with postures, places as observations, and a compiled network."""
+        """Return whether `play_trial` works: with posture control, vector observations and a compiled network."""
         return self.feedforward.is_compiled and self._control == "posture" and not self.senses.has_pictures
 
     def _play(self, trial: ErrorTrial, env: Any, observation: Any, longest: int) -> Played:
@@ -422,7 +423,7 @@ class ErrorLearner(TrialLearner[ErrorTrial]):
 
         def loop(world: tuple[Any, ...], actions: Array, moments: Array) -> tuple[int, int]:
             step = 0
-            # The types of the other arguments are always the same.
+            # Compile once for each type of `world[0]`; the types of the other arguments do not vary.
             has_forces = world[0] is not None
             if has_forces not in self._compiled:
                 self._compiled[has_forces] = compiled_for(run, world, actions, moments, step, 0, *buffers, *network)
@@ -457,7 +458,7 @@ class ErrorLearner(TrialLearner[ErrorTrial]):
         self.body_map.learn(trial.reach)
         if trial.reading is None:
             return
-        # The hand of a babbled reach does not end where the network sent it.
+        # Babbled reaches are no baseline: their hand does not go where the network sends it.
         if not np.any(trial.reach.babble):
             self.baseline.add(trial.reading.displacement, trial.posture)
         if trial.eligible is None:
@@ -465,7 +466,7 @@ class ErrorLearner(TrialLearner[ErrorTrial]):
         error, rate = trial.reading.error, self.rate
         if self.plastic == "hidden":
             error, rate = self.baseline.weight_error(error), self.hidden_rate
-        # Reaches in several environments begin with the same weights, so their steps add up.
+        # Reaches in n environments run with the same weights and each takes a step, so each step is 1/n.
         self.feedforward.change(trial.eligible, error, (self.feedforward.practised_rate or rate) / self.n_envs)
         self.logger.record_mean("train/motor_error_rad", float(np.linalg.norm(error)))
 
@@ -495,20 +496,20 @@ class ErrorLearner(TrialLearner[ErrorTrial]):
 
     @classmethod
     def load(cls, path: str | Path, env: Any, *, resume: bool = False, **settings: Any) -> ErrorLearner:
-        """Return the learner of a checkpoint folder; no code of the checkpoint is run.
+        """Load a learner from a checkpoint folder without running code from it.
 
         Args:
             path: the folder.
             env: as for the constructor.
-            resume: set the random state of `env` to that of the learner's own when it was saved, so that `learn`
-                continues with the trial that would have followed.
+            resume: restore the saved random state in `env`, so that `learn` continues with the trial that would have
+                followed.
             settings: `verbose` and `tensorboard_log`.
 
         Raises:
-            CheckpointError: the checkpoint is damaged, of another learner, lacks entries, or does not fit `env`.
+            CheckpointError: the checkpoint is damaged or incomplete, is of another learner, or does not fit `env`.
         """
         name = learner_of(path, cls)
-        # Checkpoints without these entries are of the default network and the exact map.
+        # Older checkpoints lack these entries; they hold the default network and the exact map.
         config = {**dict.fromkeys(SIZES), "body_map": EXACT, **read_config(Path(path))}
         saved = read_settings(config, SEED | RATES | BODY_MAP | SIZES, path)
         with loading(path):

@@ -1,14 +1,14 @@
-"""The loop of a reach in compiled code: controller, world and network, one control step after the other.
+"""The loop of a reach in compiled code: controller, world and network in each control step.
 
-It does what `ErrorLearner` does step by step, with the same kernels, so results agree to the bit.
+It computes what `ErrorLearner` computes step by step, with the same kernels, so the results are bit-identical.
 
-A network is three values; code for those that are None is not compiled.
+Three arguments hold the network. Code for an argument that is None is not compiled.
 
-- `places`: centres (n, 2) m, width, m, and activity (n,) of place cells, overwritten; None without a network.
-- `layers`: of a perceptron, see `perceptron.respond`; None for another network.
-- `circuit`: arguments of `kernels.simulate`, with a spike train (steps, n) that is overwritten, one control step after
-  the other and then from the first row; rates (n,) Hz of the sources, overwritten; largest rates of a place cell and of
-  a source, Hz; rates (cells,) Hz and weights (cells, 3) of the read-out. None for another network.
+- `places`: place cells: centres (n, 2) m, width in m, and activity (n,), which is overwritten. None without a network.
+- `layers`: layers of a perceptron, see `perceptron.respond`; None for other networks.
+- `circuit`: spiking circuit, None for other networks: the arguments of `kernels.simulate`; a spike train (steps, n)
+  that is overwritten control step by control step, as a ring; rates (n,) of the sources in Hz, overwritten; the largest
+  rates of a place cell and of a source in Hz; rates (cells,) in Hz and weights (cells, 3) of the read-out.
 """
 
 from __future__ import annotations
@@ -22,13 +22,13 @@ from reach import ACTION_SIZE
 from reach.jit import kernel
 from reach.kernels import advance_and_judge, is_over, write_action
 
-# Places of the observations in the arguments of the world.
+# Index of the observations in the arguments of the world.
 OBSERVATIONS = -1
 
 
 @kernel
 def respond_to_cup(reaches, feedforward, places, layers, circuit):  # type: ignore[no-untyped-def]
-    """Write to `feedforward` (3,) rad the change of posture of a network for the seen cup of a reach."""
+    """Write the network's change of posture for the seen cup of a reach to `feedforward` (3,) rad."""
     if places is not None:
         cup = reaches[0].cup
         centres, width_m, activity = places
@@ -52,23 +52,23 @@ def respond_to_cup(reaches, feedforward, places, layers, circuit):  # type: igno
 def run(  # type: ignore[no-untyped-def]
     world, actions, moments, step, until, reaches, bodies, commands, row, command, feedforward, places, layers, circuit
 ):
-    """Act, advance the world and sense, until the reach has `until` steps, or the trial is over.
+    """Act, advance the world and sense, until step `until` of the reach or the end of the trial.
 
     Args:
         world: the last arguments of `advance_and_judge`.
         actions, moments: (steps, 4) and (steps, columns), filled from row `step` on.
-        step: number of steps before.
+        step: number of steps done before.
         until: step of the reach at which to stop.
-        reaches, bodies: (1,) of `REACH` and of `BODY`, see `agents.reaching.controller`.
-        commands: what `CommandMap` holds: keep, offset (4,) and scale (4,).
-        row: (19,) the latest observation, which has been sensed; overwritten.
+        reaches, bodies: (1,) arrays of `REACH` and of `BODY`, see `agents.reaching.controller`.
+        commands: fields of `CommandMap`: keep, offset (4,) and scale (4,).
+        row: (19,) the latest observation, already sensed; overwritten.
         command: (4,) float32, overwritten.
-        feedforward: (3,) rad, the network's change of posture for that observation; overwritten. Before the first step,
-            the network is called.
-        places, layers, circuit: the network.
+        feedforward: (3,) rad, the network's change of posture for that observation; overwritten. Before the first step
+            the network is called to compute it.
+        places, layers, circuit: the network, see above.
 
     Returns:
-        The number of steps; the world whose action is wrong, -1 for none; and whether the trial goes on.
+        The number of steps; the index of the world with an invalid action, -1 for none; whether the trial goes on.
     """
     keep, offset, scale = commands
     reach = reaches[0]
@@ -79,7 +79,7 @@ def run(  # type: ignore[no-untyped-def]
         action = actions[step]
         write_action(keep, offset, scale, command, row[COMMAND:], action)
         for c in range(ACTION_SIZE):
-            # Actions are of single precision.
+            # Round the action to single precision, the precision of the actions that `predict` returns.
             command[c] = action[c]
             action[c] = command[c]
         wrong = advance_and_judge(actions[step : step + 1], moments[step], *world)

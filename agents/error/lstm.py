@@ -1,6 +1,6 @@
-"""A feed-forward part with memory: sensory cells, a layer of LSTM cells, and a linear read-out of the posture.
+"""A recurrent feed-forward network: sensory cells, a layer of LSTM cells, and a linear read-out of the posture.
 
-It sees the cup in every control step of a reach, and is taught at one of them.
+The network sees the cup in every control step of a reach. The error of a reach belongs to one of these steps.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from agents.rules.recurrent import BackpropagationThroughTime, RecurrentEligible
 from agents.rules.registry import rule_for
 from reach.snapshot import ErrorPath, Layer, LayerSignal, Snapshot
 
-# Name of the cells' layer in the alignment.
+# Name of the layer of LSTM cells in `alignment`.
 LAYER = "lstm"
 GRADIENT = BackpropagationThroughTime()
 
@@ -27,9 +27,10 @@ class LSTMFeedForward(FeedForward):
 
     Attributes:
         lstm: the cells.
-        readout: (3, cells) rad, zero at first, so that an untrained arm rests; `readout_bias` is (3,) rad.
-        feedback: (3, cells), fixed, through which a broadcast error reaches the cells; SD 1/sqrt(3). None if the rule
-            does not broadcast.
+        readout: (3, cells) rad, initially zero, so that an untrained arm rests.
+        readout_bias: (3,) rad.
+        feedback: (3, cells), fixed weights of SD 1/sqrt(3) that broadcast the error to the cells; None if the rule does
+            not broadcast.
     """
 
     def __init__(
@@ -45,9 +46,9 @@ class LSTMFeedForward(FeedForward):
 
         Args:
             rule: name of a rule for recurrent cells.
-            sensory: the cells before them.
-            lstm: as many inputs as sensory cells.
-            rng: source of the feedback.
+            sensory: the sensory cells.
+            lstm: LSTM cells with one input for each sensory cell.
+            rng: generator of the feedback.
             sees: the visual input of the sensory cells, "cup" or "picture".
 
         Raises:
@@ -77,20 +78,20 @@ class LSTMFeedForward(FeedForward):
         self._count(dense_operations=macs, effective_macs=macs)
         self._rule.advance_traces(state)
         if state.traces is not None:
-            # A trace decays by one product and grows by another.
+            # Each trace takes two products: one for its decay, one for its input.
             self._count(learning_macs=2 * self.lstm.weights.size)
         posture: Array = self.readout @ hidden + self.readout_bias
         return posture
 
     def eligibility(self, state: LSTMState) -> RecurrentEligible:
-        """Return the reach so far and, if the rule keeps traces, the eligibility of the synapses."""
+        """Return the inputs of the reach so far and, if the rule keeps traces, the eligibility of the synapses."""
         return self._rule.eligible(state)
 
     def change(self, eligible: RecurrentEligible, error: Array, rate: float) -> None:
-        """Take one step by the rule, each layer normalised by the power of its input; the layers share the rate.
+        """Take one step by the rule, normalised in each layer by the power of its input; the layers share the rate.
 
-        As in `agents.error.rate`: the power of a layer's input follows from the steps of its weights and biases, so
-        that a rate means the same share of the error for layers of any size.
+        As in `agents.error.rate`, the power of a layer's input is computed from the steps of its weights and biases.
+        With normalised steps a rate means the same share of the error for layers of any size.
         """
         self._taught = eligible, error.copy()
         self._errors += 1
@@ -101,7 +102,7 @@ class LSTMFeedForward(FeedForward):
         if step is not None and np.any(step[-1]):
             power = 1.0 + float(np.sum(step[:-1] ** 2) / np.sum(step[-1] ** 2))
             self.lstm.weights += (share / power) * step
-            # The error reaches the cells by one product for each weight of the read-out, or of the feedback.
+            # One product for each weight of the read-out, or of the feedback, carries the error to the cells.
             macs = self.readout.size + self._rule.step_macs(self.lstm, eligible)
             self._count(weight_updates=step.size, learning_macs=macs)
         if self.plastic == "all":
@@ -111,33 +112,33 @@ class LSTMFeedForward(FeedForward):
             self._count(weight_updates=self.readout.size + JOINTS, learning_macs=self.readout.size)
 
     def _signal(self, error: Array) -> Array:
-        """Return the modulator (cells,) of the cells' output, with the root mean square of the error."""
+        """Return the modulator (cells,) of the cells' output, scaled to the root mean square of the error."""
         signal: Array = error @ (self.readout if self.feedback is None else self.feedback)
         return signal * scale_to_error(signal, error)
 
     def _step(self, eligible: RecurrentEligible, error: Array) -> Array | None:
-        """Return modulator x eligibility of the cells' synapses, (sources, 4 x cells); None if they do not learn."""
+        """Return modulator x eligibility of the LSTM synapses, (sources, 4 x cells); None if they do not learn."""
         if "hidden" not in self._rule.modifies:
             return None
         return self._rule.step(self.lstm, eligible, self._signal(error))
 
     def alignment(self) -> dict[str, float]:
-        """Return the angle, degrees, between the last step of the cells' synapses and the gradient."""
+        """Return the angle in degrees between the last step of the LSTM synapses and the gradient."""
         step = None if self._taught is None else self._step(*self._taught)
         if self._taught is None or step is None:
             return {}
         eligible, error = self._taught
-        # Without the biases, as for other networks.
+        # The last row holds the biases, which are left out as for other networks.
         step, gradient = step[:-1], GRADIENT.step(self.lstm, eligible, error @ self.readout)[:-1]
         angle = degrees_between(step, gradient)
         return {} if angle is None else {LAYER: angle}
 
     def weights(self) -> dict[str, Array]:
-        """Return the weights of cells and read-out, as views."""
+        """Return views of the weights of the LSTM cells and the read-out."""
         return {LAYER: self.lstm.weights, "posture": self.readout}
 
     def snapshot(self, state: LSTMState) -> Snapshot:
-        """Return the activity of sensory cells, memory, output and posture, and the path of the last error."""
+        """Return the activities of sensory cells, LSTM memory, LSTM output and posture, and the last error's path."""
         layers = (
             Layer("senses", state.sources[: self.sensory.size].copy()),
             Layer("memory", state.memory.copy()),
@@ -155,7 +156,7 @@ class LSTMFeedForward(FeedForward):
         return Snapshot(layers=layers, error_path=ErrorPath(self._rule.route, error, signals, self._errors))
 
     def arrays(self) -> dict[str, Array]:
-        """Return weights and feedback, as views; those of the cells as `torch.nn.LSTM` has them."""
+        """Return views of weights and feedback; LSTM weights are in the layout of `torch.nn.LSTM`."""
         arrays = {
             "lstm.weight_ih": self.lstm.weight_ih,
             "lstm.weight_hh": self.lstm.weight_hh,

@@ -1,12 +1,13 @@
-"""Feed-forward parts that practise on imagined perturbations: one adapts by activity, one chooses its step size.
+"""Networks that practise on imagined perturbations: `error-memory` adapts by activity, `error-paced` is its control.
 
-While unperturbed cups are learned, synapses change as in `agents.error.rate`. Then the cells practise on imagined
-perturbations, by back-propagation through time, to predict from the reaches so far what the next one will lack. After
-the practice no synapse changes: the correction is in the cells' activity, whose dynamics are the learning rule
-(Hochreiter, Younger and Conwell 2001, ICANN; Wang et al. 2018, Nature Neuroscience 21:860).
+In unperturbed training, synapses change as in `agents.error.rate`. At its end, the LSTM cells of `MemoryFeedForward`
+practise on imagined, that is simulated, perturbations: by back-propagation through time they learn to predict from
+earlier reaches which change of posture the next reach will lack. Afterwards all synapses are fixed, and the cells
+correct the posture by their activity, whose dynamics act as the learning rule (Hochreiter, Younger and Conwell 2001,
+ICANN; Wang et al. 2018, Nature Neuroscience 21:860).
 
-The control is a network without such cells that practises on the same sequences. Its synapses go on learning, with the
-step size that left the smallest error in the practice.
+The control, `PacedFeedForward`, has no such cells. It practises on the same sequences to choose a step size: the one
+that leaves the smallest error. Its synapses continue to learn with this step size.
 """
 
 from __future__ import annotations
@@ -35,33 +36,34 @@ if TYPE_CHECKING:
     from agents.reaching.controller import Controller
 
 CELLS = 48
-# The cells' inputs are the cup less this centre, in units of this spread, and a posture in this unit.
+# Scaling of the cells' inputs: (cup - CENTRE_M) / SPREAD_M and the missing change of posture / UNIT_RAD.
 CENTRE_M = np.array([0.12, 0.55])
 SPREAD_M = 0.1
 UNIT_RAD = 0.15
 INPUTS = 2 + JOINTS
-# The practice: sequences in each update, reaches in each sequence, and updates.
+# Practice of the LSTM cells: sequences per update, reaches per sequence, and number of updates.
 SEQUENCES, REACHES, UPDATES = 64, 50, 600
 LARGEST_GRADIENT = 1.0
-# The practice of the control: step sizes, and sequences for each of them.
+# Practice of the control: step sizes to compare, and sequences for each of them.
 STEP_SIZES = (0.1, 0.15, 0.2, 0.3, 0.4, 0.6, 0.8, 1.2, 1.6)
 PACED_SEQUENCES = 16
 
-# (3,) rad for joint angles (3,) rad, a displacement of the hand (2,) m and a turn of it, rad.
+# From joint angles (3,) rad, displacement (right, forward) of the hand in m and its turn in rad to a change of posture
+# (3,) rad.
 MotorError = Callable[[Array, tuple[float, float], float], Array]
-# Where cups are imagined, from the start of the hand.
+# Imagined cups: ranges of distance and direction from the start of the hand.
 CUP_DISTANCE_M = (0.14, 0.26)
 CUP_BEARING_DEGREES = (50.0, 150.0)
 CUPS = 400
-# Imagined perturbations stretch the way of the hand along two axes at right angles, by 1/1.6 to 1.6 each.
+# Imagined perturbations stretch the displacement of the hand along two orthogonal axes, by 1/1.6 to 1.6 each.
 LARGEST_STRETCH = 1.6
-# Probability of one; otherwise a sequence has no perturbation.
+# Probability that a drawn perturbation stretches at all.
 STRETCHED_SHARE = 0.8
-# Probability of a change between two reaches: from once in a hundred reaches to every other reach, log-uniform.
+# Range of the probability that the perturbation changes between two reaches, drawn log-uniformly for each sequence.
 CHANGE_PROBABILITY = (0.01, 0.5)
-# Of changes: to another perturbation; else to none.
+# Probability that a change leads to another perturbation; otherwise the perturbation ends.
 OTHER_SHARE = 0.6
-# SD of what a reach seems to lack in each joint without perturbation.
+# SD, in each joint, of the noise of the seen error.
 NOISE_RAD = 0.03
 
 
@@ -70,9 +72,9 @@ class MemoryState:
     """The state of one reach.
 
     Attributes:
-        cache: of the network below.
-        cells: the LSTM cells.
-        added: (3,) rad, the posture change of the memory cells.
+        cache: forward cache of the network below.
+        cells: state of the LSTM cells.
+        added: (3,) rad, the change of posture that the LSTM cells add.
     """
 
     cache: ForwardCache
@@ -82,12 +84,12 @@ class MemoryState:
 
 @dataclass(frozen=True)
 class MemoryTrace:
-    """What a reach leaves for learning.
+    """Data of a reach from which `MemoryFeedForward.change` learns.
 
     Attributes:
         below: eligibility of the network below.
         hidden, memory: (cells,), output and memory of the LSTM cells.
-        added: (3,) rad, the posture change of the memory cells.
+        added: (3,) rad, the change of posture that the LSTM cells added.
     """
 
     below: Any
@@ -97,22 +99,22 @@ class MemoryTrace:
 
 
 class MemoryFeedForward(FeedForward):
-    """A network that has learned to reach, and LSTM cells that correct it from memory.
+    """A network that learns to reach, and LSTM cells that then correct its posture from memory of earlier reaches.
 
     Attributes:
-        below: the network that learns to reach; its rule is that of the cells' practice too.
-        cells: the LSTM cells; under "shallow" they stay as they were drawn and only the read-out practises.
-        readout: (3, cells), `readout_bias` (3,), in units of 0.15 rad.
+        below: the network that learns to reach.
+        cells: the LSTM cells. Under the rule "shallow" they keep their initial weights and only the read-out practises.
+        readout, readout_bias: (3, cells) and (3,), in units of 0.15 rad.
         plastic, sees: those of the network below.
     """
 
     def __init__(self, rule: str, below: RateFeedForward, rng: np.random.Generator) -> None:
-        """Put cells that have not practised beside a network.
+        """Add LSTM cells that have not practised to a network.
 
         Args:
             rule: "bp" or "shallow".
-            below: under the same rule.
-            rng: source of weights and of the practice.
+            below: the network, under the same rule.
+            rng: generator of the weights and of the practice.
         """
         super().__init__()
         self.below = below
@@ -123,16 +125,16 @@ class MemoryFeedForward(FeedForward):
         self.readout = np.zeros((JOINTS, CELLS))
         self.readout_bias = np.zeros(JOINTS)
         self._rng = rng
-        # Output and memory of the cells after the last reach, and what that reach lacked in all.
+        # Output and memory of the cells after the last reach, and the whole correction (3,) rad that it needed.
         self._hidden, self._memory = np.zeros((2, CELLS))
         self._lacked = np.zeros(JOINTS)
         self._has_practised = np.zeros(1)
-        # The last change of the cells' output by an error, and the number of errors.
+        # For the display: the last change of the cells' output by an error, and the number of errors so far.
         self._signal: tuple[Array, int] | None = None
 
     @property
     def plastic(self) -> Plastic:
-        """Return which synapses learn before the practice."""
+        """Return which synapses learn before the practice: "all" or "hidden"."""
         return self.below.plastic
 
     @plastic.setter
@@ -140,7 +142,7 @@ class MemoryFeedForward(FeedForward):
         self.below.plastic = plastic
 
     def begin(self) -> MemoryState:
-        """Return the cells as the last reach left them."""
+        """Return the state at the start of a reach; the LSTM cells continue from the last reach."""
         return MemoryState(self.below.begin(), self._remembered(), np.zeros(JOINTS))
 
     def _remembered(self) -> LSTMState:
@@ -149,7 +151,7 @@ class MemoryFeedForward(FeedForward):
         return cells
 
     def posture(self, state: MemoryState, visual_input: Array) -> Array:
-        """Return the posture of the network below and what the cells add, from all reaches so far and this cup."""
+        """Return the posture (3,) rad of the network below plus the correction predicted by the LSTM cells."""
         below = self.below.posture(state.cache, visual_input)
         if self._has_practised[0]:
             state.cells = self._remembered()
@@ -161,14 +163,14 @@ class MemoryFeedForward(FeedForward):
         return posture
 
     def eligibility(self, state: MemoryState) -> MemoryTrace:
-        """Return what the reach leaves for learning, as copies."""
+        """Return copies of the data from which `change` learns."""
         cells = state.cells
         return MemoryTrace(
             self.below.eligibility(state.cache), cells.hidden.copy(), cells.memory.copy(), state.added.copy()
         )
 
     def change(self, eligible: MemoryTrace, error: Array, rate: float) -> None:
-        """Remember the reach and what it lacked, (3,) rad; before the practice, change the synapses below instead."""
+        """Store the activity and the whole correction of the reach; before the practice, change the synapses below."""
         if not self._has_practised[0]:
             self.below.change(eligible.below, error, rate)
             return
@@ -177,7 +179,7 @@ class MemoryFeedForward(FeedForward):
         self._lacked[:] = error + eligible.added
 
     def end_baseline(self, body: Controller, practice_rate: float) -> None:
-        """Practise, once, with `practice_rate` as Adam's step size."""
+        """Practise with `practice_rate` as Adam's initial step size; do nothing at a second call."""
         if self._has_practised[0]:
             return
         with torch.device("cpu"):
@@ -185,7 +187,7 @@ class MemoryFeedForward(FeedForward):
         self._has_practised[0] = 1.0
 
     def _practise(self, perturbations: ImaginedPerturbations, rate: float) -> None:
-        """Learn to predict what each reach will lack, from the cup and what the reaches before it lacked."""
+        """Train the cells to predict each reach's correction from its cup and the corrections of earlier reaches."""
         lstm, last = nn.LSTM(INPUTS, CELLS, batch_first=True), nn.Linear(CELLS, JOINTS)
         lstm.load_state_dict(
             {
@@ -217,20 +219,20 @@ class MemoryFeedForward(FeedForward):
         self.readout_bias[:] = last.bias.detach().numpy()
 
     def weights(self) -> dict[str, Array]:
-        """Return the weights of the network below, of the cells and of the read-out, as views."""
+        """Return views of the weights of the network below, the LSTM cells and the read-out, by name."""
         return {**self.below.weights(), "memory": self.cells.weights, "correction": self.readout}
 
     def alignment(self) -> dict[str, float]:
-        """Return the angles of the network below."""
+        """Return the angles in degrees of the network below."""
         return self.below.alignment()
 
     def cost(self) -> dict[str, float]:
-        """Return the counts so far without the practice, those of the network below included."""
+        """Return the operation counts, including those of the network below but not the practice."""
         below, cells = self.below.cost(), self._counts
         return {name: below.get(name, 0.0) + cells.get(name, 0.0) for name in {**below, **cells}}
 
     def snapshot(self, state: MemoryState) -> Snapshot:
-        """Return the activity below and of the cells; after the practice an error reaches the cells, as activity."""
+        """Return the snapshot of the network below; after the practice add the LSTM cells and their last error."""
         below = self.below.snapshot(state.cache)
         if not self._has_practised[0]:
             return below
@@ -243,7 +245,7 @@ class MemoryFeedForward(FeedForward):
         return Snapshot(layers=(*below.layers, *cells), error_path=path)
 
     def arrays(self) -> dict[str, Array]:
-        """Return weights, and what is remembered, as views."""
+        """Return views of the weights and of the memory across reaches."""
         return {
             **{f"below.{name}": value for name, value in self.below.arrays().items()},
             "memory.weight_ih": self.cells.weight_ih,
@@ -258,18 +260,18 @@ class MemoryFeedForward(FeedForward):
         }
 
     def limits(self) -> dict[str, tuple[float, float]]:
-        """Return the limits of the flag that tells whether the cells have practised."""
+        """Return the limits of the flag `has_practised`."""
         return {"memory.has_practised": (0.0, 1.0)}
 
 
 class PacedFeedForward(RateFeedForward):
-    """A network whose step size after unperturbed training is the best one of a practice on imagined perturbations."""
+    """A rate network that chooses its step size at the end of unperturbed training, by practice."""
 
     def __init__(self, rule: str, cells: PlaceCells, network: nn.Sequential, rng: np.random.Generator) -> None:
-        """Put a network that has not practised under a rule; arguments are those of `RateFeedForward`."""
+        """Put a network under a rule, without practice yet; the arguments are those of `RateFeedForward`."""
         super().__init__(rule, cells, network, rng)
         self._rng = rng
-        # 0 before the practice.
+        # (1,) chosen step size; 0 before the practice.
         self._step_size = np.zeros(1)
 
     @property
@@ -278,7 +280,7 @@ class PacedFeedForward(RateFeedForward):
         return float(self._step_size[0])
 
     def end_baseline(self, body: Controller, practice_rate: float) -> None:
-        """Practise, once: copies learn in the same imagined sequences with each of STEP_SIZES. Keep the best size."""
+        """Choose the best of STEP_SIZES: copies learn the same sequences with each. Do nothing at a second call."""
         if self.practised_rate:
             return
         perturbations = ImaginedPerturbations(body.arm, body.motor_error, self._rng)
@@ -294,7 +296,7 @@ class PacedFeedForward(RateFeedForward):
         self._step_size[0] = min(left, key=left.__getitem__)
 
     def arrays(self) -> dict[str, Array]:
-        """Return weights, feedback matrices and the step size, as views."""
+        """Return views of weights, feedback matrices and the step size."""
         return {**super().arrays(), "step_size": self._step_size}
 
     def limits(self) -> dict[str, tuple[float, float]]:
@@ -303,29 +305,29 @@ class PacedFeedForward(RateFeedForward):
 
 
 def cell_inputs(cups: Array, lacked: Array) -> Array:
-    """Return the cells' inputs (..., 5) for cups (..., 2) m and what the reaches before lacked (..., 3) rad."""
+    """Return the cells' inputs (..., 5) for cups (..., 2) m and corrections (..., 3) rad of the preceding reaches."""
     return np.concatenate([(cups - CENTRE_M) / SPREAD_M, lacked / UNIT_RAD], axis=-1)
 
 
 class ImaginedPerturbations:
-    """Sequences of reaches under changing perturbations, and what each reach would lack, from the learner's own body.
+    """Simulated sequences of reaches under changing perturbations, and the correction that each reach needs.
 
-    The way of the seen hand from its start is stretched along two axes at right angles, or seen as it is. This turns
-    the ways to some cups to one side and the ways to others to the other side, and none on average: no protocol has
-    it. From reach to reach the perturbation stays, or turns into another or into none; how often differs between
-    sequences.
+    A perturbation stretches the seen displacement of the hand from its start along two orthogonal axes. Movements to
+    some cups are turned to one side and to others to the other side, with a mean of zero. No protocol has such a
+    perturbation. Between two reaches the perturbation stays, changes to another one or ends, with a probability that
+    differs between sequences.
 
     Attributes:
         cups: (CUPS, 2) m.
     """
 
     def __init__(self, arm: Arm, motor_error: MotorError, rng: np.random.Generator) -> None:
-        """Draw cups, and compute for each which change of posture moves the hand there.
+        """Draw cups, and compute the body map at the posture for each cup.
 
         Args:
             arm: the learner's own body.
-            motor_error: its body map.
-            rng: source of the cups and of every sequence.
+            motor_error: the body map.
+            rng: generator of the cups and of every sequence.
         """
         self._rng = rng
         self._start = np.array(START_HAND_M)
@@ -342,7 +344,7 @@ class ImaginedPerturbations:
         """Draw sequences of reaches.
 
         Returns:
-            Cups (count, reaches, 2) m, and the changes of posture (count, reaches, 3) rad that the reaches lacked.
+            Cups (count, reaches, 2) m, and the corrections of posture (count, reaches, 3) rad that the reaches need.
         """
         rng = self._rng
         cup = rng.integers(CUPS, size=(count, reaches))
@@ -361,7 +363,7 @@ class ImaginedPerturbations:
         return self.cups[cup], lacked
 
     def _perturbations(self, count: int) -> Array:
-        """Draw perturbations (count, 2, 2): from the way to the cup, the way of the hand whose image comes there."""
+        """Draw perturbations (count, 2, 2): the maps from the displacement of the cup to that of a hand seen at it."""
         rng = self._rng
         largest = math.log(LARGEST_STRETCH) * (rng.random(count) < STRETCHED_SHARE)
         stretch = np.exp(largest[:, None] * rng.uniform(-1.0, 1.0, (count, 2)))

@@ -1,4 +1,4 @@
-"""A feed-forward part of rate cells: sensory cells, then torch layers whose synapses change by a `LayerRule`."""
+"""Feed-forward networks of rate cells: sensory cells, then torch layers whose synapses change by a `LayerRule`."""
 
 from __future__ import annotations
 
@@ -28,9 +28,9 @@ HEAD = "posture"
 
 @dataclass
 class ForwardCache:
-    """The latest visual input, the activity of the sensory cells for it, and the posture (3,) rad that followed.
+    """The latest visual input with the resulting activity of the sensory cells and posture (3,) rad.
 
-    The mean picture of the preparation stays the same array from the launch on, so one forward pass serves a reach.
+    With pictures, the visual input stays the same array from the launch on, so a reach needs one forward pass only.
     """
 
     visual_input: Array | None = None
@@ -59,13 +59,13 @@ class RateFeedForward(FeedForward):
         Args:
             rule: a rule for layers, or its name.
             cells: the sensory cells.
-            network: from their activity (..., cells.size) to changes of posture (..., 3) rad, in double precision; its
-                last layer is the read-out.
-            rng: source of the feedback matrices.
+            network: maps activities (..., cells.size) to changes of posture (..., 3) rad, in double precision; the last
+                layer is the read-out.
+            rng: generator of the feedback matrices.
             sees: the visual input of the sensory cells, "cup" or "picture".
 
         Raises:
-            ValueError: an unknown rule, or a network that it does not cover.
+            ValueError: the rule is unknown or does not cover the network.
         """
         super().__init__()
         self.cells = cells
@@ -79,7 +79,7 @@ class RateFeedForward(FeedForward):
         )
         self._is_chain = is_chain(network)
         if self._is_chain:
-            # The transposed weights are contiguous: compiled code uses them, and its sums over inputs vectorise.
+            # Store the transpose contiguously: compiled code reads it, and its loops over cells vectorise.
             for layer in self._ruled_layers().values():
                 layer.weight.data = layer.weight.data.t().contiguous().t()
         self._steps_macs: dict[Plastic, int] = {}
@@ -87,14 +87,14 @@ class RateFeedForward(FeedForward):
             network(example)
         self._pass_macs = counted.count
         first = self._plastic_layers()[0]
-        # Multiply-accumulates that one silent input saves, if each input goes to every cell of the first layer.
+        # Multiply-accumulates saved by a silent input: in a linear first layer every input feeds every cell.
         self._silent_share = first.out_features if isinstance(first, RuledLinear) else 0
-        # The last error, the modulator times slope of each layer that received one, and the number of errors so far;
-        # kept once a snapshot has been asked for.
+        # For snapshots, recorded after the first one: the last error, modulator times slope of each layer that received
+        # an error, and the number of errors so far.
         self._modulators: tuple[Array, dict[RuledLayer, Array]] | None = None
         self._errors = 0
         self._keeps_modulators = False
-        # The layers of the last snapshot, and for which input and error it was made.
+        # Cache of the last snapshot: its input, number of errors and layers.
         self._shown: tuple[Array | None, int, tuple[Layer, ...]] | None = None
 
     def begin(self) -> ForwardCache:
@@ -107,19 +107,19 @@ class RateFeedForward(FeedForward):
         return self._is_chain and isinstance(self.cells, PlaceCells)
 
     def compiled(self, state: ForwardCache, lamps: Array) -> tuple[Any, Any, Any]:
-        """Return the place cells, which write to the cache's activity, and the layers."""
+        """Return the arguments of compiled code; its place cells write to the cache's activity."""
         assert isinstance(self.cells, PlaceCells)
         places = self.cells.compiled(lamps)
         state.activity = places[-1]
         return places, self._compiled_layers(), None
 
     def end_play(self, state: ForwardCache, steps: int) -> None:
-        """Count the passes of a reach in compiled code."""
+        """Count the forward passes of a reach in compiled code."""
         state.visual_input = state.activity
         self._count_passes(state.activity, steps)
 
     def posture(self, state: ForwardCache, visual_input: Array) -> Array:
-        """Return the posture of a forward pass, or of the last one if `visual_input` is the same array."""
+        """Return the posture (3,) rad by a forward pass; return the cached one if `visual_input` is the same array."""
         if state.visual_input is not visual_input:
             state.visual_input, state.activity = visual_input, self.cells.activity(visual_input)
             state.posture = self._forward(state.activity)
@@ -127,24 +127,24 @@ class RateFeedForward(FeedForward):
         return state.posture
 
     def _count_passes(self, activity: Array, passes: int) -> None:
-        """Count a number of forward passes; each has as many silent inputs as `activity`."""
+        """Count the operations of forward passes with as many silent inputs as `activity` has."""
         silent = self._silent_share * (activity.size - np.count_nonzero(activity))
         self._count(dense_operations=passes * self._pass_macs, effective_macs=passes * (self._pass_macs - silent))
 
     def eligibility(self, state: ForwardCache) -> Array:
-        """Return a copy of the present input: with the weights it gives input times slope of every layer."""
+        """Return a copy of the present activity (size,) of the sensory cells, from which `change` repeats the pass."""
         return state.activity.copy()
 
     def change(self, eligible: Array, error: Array, rate: float) -> None:
-        """Take one step by the rule, each layer normalised so that the rate is a share of its error.
+        """Take one normalised step by the rule.
 
-        The modulators of every layer have the root mean square of the error, so that a rule is not fast because its
-        signals are large. Normalised steps (Nagumo and Noda 1967, IEEE Trans. Automatic Control 12:282) give a rate the
-        same meaning for layers of any size (`RuledLayer.take_step`); the layers share the rate.
+        The modulators of every layer are scaled to the root mean square of the error, so that no rule learns faster
+        because its signals are larger. Normalised steps (Nagumo and Noda 1967, IEEE Trans. Automatic Control 12:282)
+        give a rate the same meaning for layers of any size (`RuledLayer.take_step`). The layers share the rate.
 
         Args:
-            eligible: (cells.size,), the input.
-            error: (3,) rad, what the posture lacked. The step goes along it, not against it.
+            eligible: (cells.size,), the activity of the sensory cells.
+            error: (3,) rad, desired minus actual posture; the step goes along the error, not against it.
             rate: share of the error to correct.
         """
         if not np.any(error):
@@ -156,7 +156,7 @@ class RateFeedForward(FeedForward):
         steps = [step for step in steps if step.layer in plastic and bool(torch.any(step.bias_step))]
         self._errors += 1
         if self._keeps_modulators:
-            # The step of a bias is the modulator of its cell times its slope.
+            # The step of a bias is modulator times slope of its cell.
             self._modulators = error, {step.layer: step.bias_step.numpy().copy() for step in steps}
         with torch.no_grad(), self._ruled.updating_feedback():
             for step in steps:
@@ -167,7 +167,7 @@ class RateFeedForward(FeedForward):
             self._count(**self._ruled.rule.added_cost(step.layer))
 
     def _steps(self, value: torch.Tensor, error: torch.Tensor) -> Iterator[LayerStep]:
-        """Yield the step of each plastic layer that receives an error (1, outputs), by autograd."""
+        """Yield the step, computed by autograd, of each plastic layer that the error (1, outputs) reaches."""
         inputs: dict[RuledLayer, torch.Tensor] = {}
         for module in self.network:
             if isinstance(module, RuledLayer):
@@ -181,18 +181,18 @@ class RateFeedForward(FeedForward):
                 yield LayerStep(layer, inputs[layer], weight, bias)
 
     def alignment(self) -> dict[str, float]:
-        """Return the angle, degrees, between the last step and the gradient, by hidden layer."""
+        """Return the angle in degrees between the last step and the gradient, by hidden layer."""
         names = {layer.place.name: name for name, layer in self._ruled_layers().items()}
         return {names[layer]: degrees for layer, degrees in alignment_degrees([self._ruled]).items()}
 
     def weights(self) -> dict[str, Array]:
-        """Return the weights of each layer, as views."""
+        """Return views of the weights of each layer, by name."""
         return {name: layer.weight.detach().numpy() for name, layer in self._ruled_layers().items()}
 
     def snapshot(self, state: ForwardCache) -> Snapshot:
-        """Return the activities of all layers for what was seen last, and the path of the last error.
+        """Return the activities of all layers for the latest visual input, and the path of the last error.
 
-        The path is known of errors since the first call.
+        Errors are recorded after the first call.
         """
         self._keeps_modulators = True
         if self._shown is None or self._shown[0] is not state.visual_input or self._shown[1] != self._errors:
@@ -200,7 +200,7 @@ class RateFeedForward(FeedForward):
         return Snapshot(layers=self._shown[2], error_path=self._error_path())
 
     def _activities(self, state: ForwardCache) -> tuple[Layer, ...]:
-        # Before anything is seen in a reach, the sensory cells are silent.
+        # The sensory cells are silent before the first visual input of a reach.
         activity = np.zeros(self.cells.size) if state.visual_input is None else state.activity
         activities = [activity]
         with torch.no_grad():
@@ -209,7 +209,7 @@ class RateFeedForward(FeedForward):
                 if isinstance(module, RuledLayer):
                     activities.append(activity)
                 value = module(value)
-                # What comes before the first layer only shapes the input.
+                # Modules before the first layer only reshape the input.
                 activities[-1] = value.flatten().numpy() if len(activities) > 1 else activity
         return tuple(
             Layer(name, values) for name, values in zip(["senses", *self._ruled_layers()], activities, strict=True)
@@ -226,17 +226,17 @@ class RateFeedForward(FeedForward):
         return ErrorPath(self._ruled.rule.route, error, tuple(signals), self._errors)
 
     def _ruled_layers(self) -> dict[str, RuledLayer]:
-        """Return the layers in order: "hidden 1", "hidden 2" ... and HEAD."""
+        """Return the layers by name in forward order: "hidden 1", "hidden 2" ... and HEAD."""
         layers = [layer for layer in self.network if isinstance(layer, RuledLayer)]
         names = [f"hidden {k}" for k in range(1, len(layers))] + [HEAD]
         return dict(zip(names, layers, strict=True))
 
     def arrays(self) -> dict[str, Array]:
-        """Return weights and feedback matrices, as views."""
+        """Return views of weights and feedback matrices, by name."""
         return {name: value.numpy() for name, value in self.network.state_dict().items()}
 
     def _forward(self, activity: Array) -> Array:
-        """Return the network's output, for a chain of layers by compiled code."""
+        """Return the network's output (3,) rad; compiled code computes a chain of linear layers."""
         if not self._is_chain:
             with torch.no_grad():
                 output: Array = self.network(_as_tensor(activity)).numpy()
@@ -246,20 +246,20 @@ class RateFeedForward(FeedForward):
         return layers[-1][-1]
 
     def _compiled_layers(self) -> tuple[tuple[Array, Array, Array], ...]:
-        """Return the layers of `perceptron.respond`: views of transposed weights and biases, and arrays for outputs."""
+        """Return `layers` of `perceptron.respond`: views of transposed weights and biases, and arrays for outputs."""
         layers = cast("list[RuledLinear]", list(self._ruled_layers().values()))
         arrays = [(layer.weight.detach().numpy().T, layer.bias.detach().numpy()) for layer in layers]
         return tuple((weight, bias, np.empty_like(bias)) for weight, bias in arrays)
 
     def _step_macs(self, activity: torch.Tensor) -> int:
-        """Return the multiply-accumulates of a step beyond the forward pass and without `LayerRule.added_cost`.
+        """Return the multiply-accumulates of a step, without the forward pass and `LayerRule.added_cost`.
 
-        They are counted once for each `plastic`.
+        The number is computed once for each value of `plastic` and cached.
         """
         if self.plastic not in self._steps_macs:
             values = [value for layer in self._plastic_layers() for value in layer.parameters()]
             read_out = self._ruled_layers()[HEAD]
-            # Autograd computes the gradient of every layer that requires one, even if nobody asks for it.
+            # Autograd would also compute, and count, the gradient of a fixed read-out.
             read_out.requires_grad_(self.plastic == "all")
             with torch.enable_grad(), Multiplications() as counted:
                 posture = self.network(activity)
@@ -274,12 +274,12 @@ class RateFeedForward(FeedForward):
 
 
 def _as_tensor(values: Array) -> torch.Tensor:
-    """Return a copy in torch's own memory: the last bits of a product may depend on the alignment of an array."""
+    """Return a copy in torch's memory, because rounding of a product may depend on the alignment of the array."""
     return torch.tensor(values, device="cpu")
 
 
 class Multiplications(TorchDispatchMode):  # type: ignore[no-untyped-call]
-    """A context that counts the multiply-accumulates of torch's products and convolutions inside it.
+    """A context manager that counts the multiply-accumulates of torch's products and convolutions.
 
     Attributes:
         count: multiply-accumulates so far.
@@ -291,10 +291,10 @@ class Multiplications(TorchDispatchMode):  # type: ignore[no-untyped-call]
         self.count = 0
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        """Call torch's function, and count."""
+        """Call torch's function and add its multiply-accumulates to `count`."""
         result = func(*args, **(kwargs or {}))
         operations = flop_registry.get(func._overloadpacket)
         if operations is not None:
-            # torch counts a multiplication and an addition as two.
+            # torch counts a multiply-accumulate as two operations.
             self.count += operations(*args, **(kwargs or {}), out_val=result) // 2
         return result

@@ -1,9 +1,10 @@
 """A feed-forward network of spiking cells: sensory cells, a hidden population and antagonist output populations.
 
-Synapses from sensory to hidden and from hidden to output cells learn by pair STDP with a third factor. Cells differ in
-time constant and threshold: equal output cells with the same input would fire in synchrony, and their mean rate would
-fluctuate like that of one cell. Hidden cells are excitatory or inhibitory (Dale's law), and may be connected with each
-other by constant synapses. The circuit computes in single precision, which is faster and learns as well.
+Synapses from sensory to hidden and from hidden to output cells learn by a rule for spiking cells, such as pair STDP
+with a third factor. Cells differ in time constant and threshold. Identical output cells with the same input would fire
+in synchrony, and their mean rate would fluctuate as much as that of one cell. Hidden cells are excitatory or inhibitory
+(Dale's law), and constant synapses may connect them with each other. The circuit computes in single precision, which is
+faster and learns equally well.
 """
 
 from __future__ import annotations
@@ -36,33 +37,36 @@ INHIBITORY_CELLS = 60
 CELLS_PER_MUSCLE = 20
 INPUT_PEAK_HZ = 100.0
 SYNAPSE_MS = 5.0
-# Drive without input, in units of the threshold: hidden cells rest just below it, output cells fire at about 25 Hz, so
-# that their rates can rise and fall.
+# Drive without input, in units of the threshold. Hidden cells rest just below the threshold. Output cells fire at about
+# 25 Hz, so that their rates can rise and fall.
 HIDDEN_DRIVE = 0.85
 OUTPUT_DRIVE = 1.2
 INPUT_WEIGHT_SD = 0.9
-# Ranges from which each cell draws; thresholds in units of the mean one.
+# Ranges from which the values of each cell are drawn; thresholds in units of their mean.
 MEMBRANE_MS = (10.0, 30.0)
 THRESHOLD = (0.9, 1.1)
-# Posture change per difference of antagonist rates, rad/Hz, and slope of a cell's rate by its drive at rest, Hz.
+# Change of posture per difference of antagonist rates, rad/Hz.
 READOUT_RAD_PER_HZ = 0.02
+# Derivative of a cell's rate by its drive, at the drive without input, Hz.
 RATE_SLOPE_HZ = 60.0
 HIDDEN = "hidden 1"
 TO_HIDDEN, TO_OUTPUT = "input-hidden", "hidden-output"
-# Effect of a unit change of drive: the drive itself (hidden cells), the posture, rad (output cells).
+# Effect of a unit change of drive that the rate is a share of: the drive itself for hidden cells, the posture in rad
+# for output cells.
 EFFECT_OF_DRIVE = {TO_HIDDEN: 1.0, TO_OUTPUT: 2.0 * READOUT_RAD_PER_HZ * RATE_SLOPE_HZ}
-# A step that changes drives less is none.
+# A step that changes drives by less is skipped.
 SMALLEST_DRIVE = 1e-12
-# Of a reach, ms, for a rule that needs all of it.
+# Longest reach whose spikes are stored for the rules, ms.
 LONGEST_RUN_MS = 3000
-# Time from one weight change to the next, s.
+# Time between weight changes for structural plasticity, s.
 TRIAL_S = 3.0
-# Density of the sensory synapses of the networks `sparse` and `structural`, and structural plasticity of the latter.
+# Density of the sensory synapses of the networks `sparse` and `structural`.
 SPARSE_DENSITY = 0.5
 # Constant synapses among hidden cells of the network `brain`, which spread and balance activity; axonal delays in ms.
-# There are fewer inhibitory cells, and their synapses are stronger by the same factor, so that a cell receives as much
-# inhibition as excitation (van Vreeswijk and Sompolinsky 1996, Science 274:1724).
+# Inhibitory cells are fewer than excitatory ones, and their synapses stronger by the same factor, so that a cell
+# receives as much inhibition as excitation (van Vreeswijk and Sompolinsky 1996, Science 274:1724).
 RECURRENCE = Projection("hidden", "hidden", weight_sd=0.1, probability=0.2, delay_steps=(1, 8))
+# Structural plasticity of the sensory synapses of the network `structural`.
 TURNOVER = StructuralPlasticity(near_zero=0.1, patience_s=9.0, turnover_per_s=0.001, new_weight=0.3)
 
 
@@ -72,11 +76,11 @@ class SpikingState:
 
     Attributes:
         circuit: state of the circuit.
-        counted: (units,) number of spikes so far that `cost` includes.
+        counted: (units,) number of spikes that are already counted in `cost`.
         visual_input: the latest visual input.
-        rate_hz: (inputs,) rates of the sources for it, Hz.
+        rate_hz: (inputs,) rates of the sources for this input, Hz.
         train: (LONGEST_RUN_MS, inputs), spikes of the sources so far.
-        record: recorded spikes; None without a picture.
+        record: spikes recorded for the display; None if none are recorded.
     """
 
     circuit: CircuitState
@@ -89,12 +93,12 @@ class SpikingState:
 
 @dataclass(frozen=True)
 class SpikingEligible:
-    """What a step needs of a reach.
+    """Data of a reach from which a weight change is computed.
 
     Attributes:
         spikes: result of the rule's `eligible`.
-        before_hz: mean rates of the presynaptic cells (axons,), Hz, by projection.
-        train: (steps, inputs), the spikes of the sources.
+        before_hz: mean rates (axons,) of the presynaptic cells, Hz, by projection.
+        train: (steps, inputs), spikes of the sources.
     """
 
     spikes: Any
@@ -107,7 +111,8 @@ class SpikingFeedForward(FeedForward):
 
     Attributes:
         circuit: cells and synapses.
-        feedback: B (cells, 3) by projection: random for hidden cells, the sign of their effect for output cells.
+        feedback: B (cells, 3) by projection: random for hidden cells; for output cells, the sign of their effect on
+            each joint.
     """
 
     def __init__(
@@ -125,15 +130,16 @@ class SpikingFeedForward(FeedForward):
 
         Args:
             rule: name of a rule for spiking cells.
-            rng: source of cells, weights and feedback.
+            rng: generator of cells, weights and feedback.
             cells: sensory cells.
-            sees: the visual input of these cells.
+            sees: the visual input of the sensory cells.
             recurrence: constant synapses among hidden cells; None for none.
             density: fraction of the synapses from sensory to hidden cells that exist, above 0, up to 1.
-            structure: structural plasticity of these synapses between reaches; None for none.
+            structure: structural plasticity of the synapses from sensory to hidden cells between reaches; None for
+                none.
 
         Raises:
-            ValueError: an unknown rule, or an argument outside its range.
+            ValueError: the rule is unknown, or an argument is out of range.
         """
         super().__init__()
         self._rule: SpikingRule = rule_for(rule, "spiking")
@@ -141,7 +147,7 @@ class SpikingFeedForward(FeedForward):
         self.sees = sees
         self.readout = AntagonistReadout(JOINTS, CELLS_PER_MUSCLE, READOUT_RAD_PER_HZ)
         plasticity = PairSTDP(**self._rule.stdp)
-        # Fewer synapses are stronger, which keeps the spread of drives.
+        # Weights of fewer synapses are larger, which keeps the SD of the drives.
         input_weight_sd = INPUT_WEIGHT_SD / math.sqrt(density)
         settings: dict[str, Any] = {"weight_sd": input_weight_sd, "probability": density, "structure": structure}
         self.circuit = SpikingCircuit(
@@ -177,7 +183,7 @@ class SpikingFeedForward(FeedForward):
         self._fan_out, self._pairs = self._fans()
         self._connections = sum(int(self.circuit.connected(name).sum()) for name in self.circuit.projections)
         self._records_spikes = False
-        # The last error with its steps, the spikes of the sources in that reach, and the number of errors so far.
+        # The last error with its weight changes, the spikes of the sources in its reach, and the number of errors.
         self._last_error: tuple[Array, dict[str, Step]] | None = None
         self._last_train = np.zeros((0, self.circuit.inputs), dtype=np.uint8)
         self._errors = 0
@@ -192,7 +198,7 @@ class SpikingFeedForward(FeedForward):
         return state
 
     def posture(self, state: SpikingState, visual_input: Array) -> Array:
-        """Run 20 ms; return the change of posture (3,) rad. A new visual input changes the rates of sensory cells."""
+        """Run 20 ms with the rates of sensory cells for the visual input; return the change of posture (3,) rad."""
         if state.visual_input is not visual_input:
             state.rate_hz = np.minimum(INPUT_PEAK_HZ * self.cells.activity(visual_input), FASTEST_HZ)
             if state.visual_input is None:
@@ -208,17 +214,17 @@ class SpikingFeedForward(FeedForward):
         return self.readout.command(self.circuit.rate_hz(state.circuit, "output"))
 
     def _set_phases(self, state: SpikingState, lamps: Array) -> None:
-        """Set the first phases of cells that tell the lamps by spike times."""
+        """Set the initial phases of cells that encode the lamps in spike times."""
         if isinstance(self.cells, TimedCells):
             state.circuit.phase[len(self.cells.centres) :] = self.cells.first_phases(lamps)
 
     @property
     def is_compiled(self) -> bool:
-        """Return whether the sensory cells are place cells and no spikes are recorded for a picture."""
+        """Return whether the sensory cells are place cells and no spikes are recorded for the display."""
         return isinstance(self.cells, PlaceCells) and not self._records_spikes
 
     def compiled(self, state: SpikingState, lamps: Array) -> tuple[Any, Any, Any]:
-        """Return the place cells and the circuit in its state."""
+        """Return `places` and `circuit` of `agents.error.loop`; there are no `layers`."""
         assert isinstance(self.cells, PlaceCells)
         self._set_phases(state, lamps)
         state.rate_hz = np.zeros(self.cells.size)
@@ -233,7 +239,7 @@ class SpikingFeedForward(FeedForward):
         self._count_operations(state, steps)
 
     def eligibility(self, state: SpikingState) -> SpikingEligible:
-        """Return what a step needs of the reach so far.
+        """Return the data of the reach so far from which a weight change is computed.
 
         Raises:
             ValueError: the reach is longer than `LONGEST_RUN_MS`.
@@ -242,9 +248,9 @@ class SpikingFeedForward(FeedForward):
         if steps > LONGEST_RUN_MS:
             raise ValueError(f"reach: expected up to {LONGEST_RUN_MS} ms, got {steps}")
         if self._rule.needs_run:
-            # One for each synapse and step: forward for a trace, or back for a gradient.
+            # One per synapse and time step, for a forward trace or for the backward pass of a gradient.
             self._count(learning_macs=self._connections * steps)
-        # A copy: a long reach overwrites its first spikes.
+        # A copy, because a long reach overwrites its first spikes.
         train = state.train[:steps].copy()
         return SpikingEligible(
             self._rule.eligible(circuit, now, train, list(self.feedback)),
@@ -253,11 +259,12 @@ class SpikingFeedForward(FeedForward):
         )
 
     def change(self, eligible: SpikingEligible, error: Array, rate: float) -> None:
-        """Change weights by a step of the rule.
+        """Change weights by a normalised step of the rule.
 
-        The plastic projections share the rate, and the modulators of each are scaled to the root mean square of the
-        error. A step is then divided by what it would change: the posture for output cells, so that `rate` is the share
-        of the error that it corrects, and the drive for hidden cells, as for cells with rates.
+        The modulators of each plastic projection are scaled to the root mean square of the error, and the projections
+        share the rate. The step of output cells is divided by the change of posture that it would cause, so that `rate`
+        is the share of the error that is corrected. The step of hidden cells is divided by the change of drive that it
+        would cause, as for rate cells.
         """
         steps = self._rule.steps(self.circuit, eligible.spikes, self.feedback, error)
         self._last_error = error, {name: self._matched(step, error) for name, step in steps.items()}
@@ -268,7 +275,7 @@ class SpikingFeedForward(FeedForward):
             if name == TO_HIDDEN and "hidden" not in self._rule.modifies:
                 continue
             change, modulator = self._last_error[1][name]
-            # The change of drives by the step along the modulators, for a modulator of 1.
+            # Change of the drives along the modulators, for a modulator of 1.
             drives = (eligible.before_hz[name] @ np.abs(change)) * SYNAPSE_MS / 1000.0
             power = float(np.square(modulator).sum())
             drive = float(drives @ np.abs(modulator)) / power if power > 0.0 else 0.0
@@ -282,20 +289,20 @@ class SpikingFeedForward(FeedForward):
             self._fan_out, self._pairs = self._fans()
 
     def _feedback_macs(self, projection: str) -> int:
-        """Return the multiply-accumulates of B e; 0 if the error reaches the cells in another way or not at all."""
+        """Return the multiply-accumulates of B e; 0 if the rule does not compute this product."""
         if self._rule.error == "none" or (self._rule.route == "backward" and projection == TO_HIDDEN):
             return 0
         return int(np.count_nonzero(self.feedback[projection]))
 
     def _matched(self, step: Step, error: Array) -> Step:
-        """Return a step whose modulators have the root mean square of the error, if the rule takes one."""
+        """Scale a step so that its modulators have the rms of the error; unchanged if the rule takes no error."""
         if self._rule.error == "none":
             return step
         scale = scale_to_error(step.modulator, error)
         return Step(step.change * scale, step.modulator * scale)
 
     def _fans(self) -> tuple[Array, Array]:
-        """Return the numbers of synapses that a spike of each unit reaches and of eligibilities that it changes."""
+        """Return, for each unit (units,), how many synapses its spike reaches and how many eligibilities it changes."""
         units = {"input": slice(0, self.circuit.inputs)}
         first = self.circuit.inputs
         for name, cells in self.circuit.populations.items():
@@ -311,7 +318,7 @@ class SpikingFeedForward(FeedForward):
         return fan_out, pairs
 
     def _count_operations(self, state: SpikingState, control_steps: int) -> None:
-        """Count the operations that the spikes since the last call, some control steps ago, have caused."""
+        """Count the operations caused by the spikes since the last call, `control_steps` control steps ago."""
         spikes = state.circuit.spikes - state.counted
         state.counted += spikes
         self._count(
@@ -321,9 +328,9 @@ class SpikingFeedForward(FeedForward):
         )
 
     def alignment(self) -> dict[str, float]:
-        """Return the angle, degrees, between the last step of the hidden synapses and the surrogate gradient.
+        """Return the angle in degrees between the last step of the hidden synapses and the surrogate gradient.
 
-        Both are computed again for the spikes of that reach, with the weights of now.
+        Both are computed again for the spikes of the last reach that had an error, with the present weights.
         """
         if self._last_error is None or "hidden" not in self._rule.modifies:
             return {}
@@ -338,11 +345,11 @@ class SpikingFeedForward(FeedForward):
         return {} if angle is None else {HIDDEN: angle}
 
     def weights(self) -> dict[str, NDArray[Any]]:
-        """Return the weights of the synapses that learn, as views."""
+        """Return views of the weights of the plastic synapses, by name of layer."""
         return {HIDDEN: self.circuit.weight(TO_HIDDEN), "posture": self.circuit.weight(TO_OUTPUT)}
 
     def snapshot(self, state: SpikingState) -> Snapshot:
-        """Return the spikes of the last second by population, and the last error with the eligibilities it met.
+        """Return the spikes of the last second by population, and the last error with its eligibilities.
 
         Spikes are recorded from the first reach that begins after the first call.
         """
@@ -366,37 +373,37 @@ class SpikingFeedForward(FeedForward):
         return ErrorPath(self._rule.route, error, tuple(signals), self._errors)
 
     def arrays(self) -> dict[str, NDArray[Any]]:
-        """Return the arrays of cells, synapses and feedback, by name, to be filled in place."""
+        """Return views of the arrays of cells, synapses and feedback, by name; they can be filled in place."""
         return self.circuit.arrays() | {f"feedback.{name}": value for name, value in self.feedback.items()}
 
     def limits(self) -> dict[str, tuple[float, float]]:
-        """Return the lowest and highest value of those arrays that have limits, by name."""
+        """Return the lowest and highest value of each bounded array, by name."""
         return self.circuit.limits()
 
 
 def snn(rng: np.random.Generator, lamps: int = 0) -> tuple[SensoryCells, dict[str, Any]]:
-    """Return place cells of the cup, and the settings of a circuit with all sensory synapses."""
+    """Return place cells, and the settings of a circuit with all sensory synapses."""
     return PlaceCells(lamps), {}
 
 
 def timed(rng: np.random.Generator, lamps: int = 0) -> tuple[SensoryCells, dict[str, Any]]:
-    """Return cells that tell the lamps by spike times at equal rates, and the settings of the circuit of `snn`.
+    """Return cells that encode the lamps in spike times at equal rates, and the settings of the circuit of `snn`.
 
-    A rule that knows rates alone changes the synapses from all lamp cells to a hidden cell alike.
+    A rule that depends on rates only makes the same change to the synapses from all lamp cells to a hidden cell.
     """
     return TimedCells(lamps), {}
 
 
 def sparse(rng: np.random.Generator, lamps: int = 0) -> tuple[SensoryCells, dict[str, Any]]:
-    """Return place cells of the cup, and the settings of a circuit with half of the sensory synapses."""
+    """Return place cells, and the settings of a circuit with half of the sensory synapses."""
     return PlaceCells(lamps), {"density": SPARSE_DENSITY}
 
 
 def structural(rng: np.random.Generator, lamps: int = 0) -> tuple[SensoryCells, dict[str, Any]]:
-    """Return place cells of the cup, and the settings of a sparse circuit with structural plasticity."""
+    """Return place cells, and the settings of a sparse circuit with structural plasticity."""
     return PlaceCells(lamps), {"density": SPARSE_DENSITY, "structure": TURNOVER}
 
 
 def brain(rng: np.random.Generator) -> tuple[SensoryCells, dict[str, Any]]:
-    """Return complex cells of a picture, and the settings of a circuit with synapses among hidden cells."""
+    """Return V1 complex cells, and the settings of a circuit with constant synapses among hidden cells."""
     return ComplexCells(), {"recurrence": RECURRENCE}

@@ -1,4 +1,4 @@
-"""Networks: sensory cells, and cells that turn their activity into a posture. `register` adds a network."""
+"""Networks: sensory cells, and cells that compute a posture from their activity. `register` adds a network."""
 
 from agents.networks.registry import NETWORKS, Network, register
 

@@ -1,11 +1,10 @@
 """Networks of rate cells: torch layers with tanh between them and a linear output, in double precision.
 
-Weights are drawn with SD 1/sqrt(fan in) in hidden layers, the lower layers first. Biases and the weights of the output
-are zero, so that an untrained arm rests.
+Weights of hidden layers are drawn with SD 1/sqrt(fan in), lower layers first. Biases and the weights of the output are
+zero, so that an untrained arm rests.
 
-In the convolutional network, strides take the place of pooling (Springenberg, Dosovitskiy, Brox and Riedmiller 2015,
-arXiv:1412.6806). Kernel sizes are those of a network that learned to play from pixels (Mnih et al. 2015, Nature
-518:529).
+The convolutional network uses strides in place of pooling (Springenberg, Dosovitskiy, Brox and Riedmiller 2015,
+arXiv:1412.6806). Its kernel sizes are those of DQN (Mnih et al. 2015, Nature 518:529).
 """
 
 from __future__ import annotations
@@ -34,12 +33,12 @@ def mlp(inputs: int, hidden: tuple[int, ...], outputs: int, rng: np.random.Gener
     """Return a multi-layer perceptron, layers and activations in turn.
 
     Args:
-        inputs, outputs: numbers in and out.
-        hidden: cells in each hidden layer, at least two layers.
-        rng: source of the weights.
+        inputs, outputs: number of inputs and of outputs.
+        hidden: number of cells in each hidden layer, two layers or more.
+        rng: generator of the weights.
 
     Raises:
-        ValueError: fewer than two hidden layers or a layer without cells.
+        ValueError: fewer than two hidden layers, or a layer without cells.
     """
     if len(hidden) < 2 or min(hidden) < 1:
         raise ValueError(f"hidden: expected two or more layers of one or more cells, got {hidden}")
@@ -50,18 +49,18 @@ def mlp(inputs: int, hidden: tuple[int, ...], outputs: int, rng: np.random.Gener
 
 
 def cnn(retina_px: int, outputs: int, rng: np.random.Generator) -> nn.Sequential:
-    """Return two convolutions, a dense layer and the output, with activations between them.
+    """Return a convolutional network: two convolutions, a dense layer and the output, with tanh between them.
 
     Args:
-        retina_px: side of the pictures, a multiple of 8.
-        outputs: numbers out.
-        rng: source of the weights.
+        retina_px: side of the pictures, a multiple of 8 pixels.
+        outputs: number of outputs.
+        rng: generator of the weights.
 
     Returns:
         The network from (..., 3 x retina_px x retina_px), colours first, to (..., outputs).
 
     Raises:
-        ValueError: `retina_px` is no multiple of 8.
+        ValueError: `retina_px` is not a multiple of 8.
     """
     if retina_px < 8 or retina_px % 8:
         raise ValueError(f"retina_px: expected a multiple of 8, got {retina_px}")
@@ -75,7 +74,7 @@ def cnn(retina_px: int, outputs: int, rng: np.random.Generator) -> nn.Sequential
 
 
 def _drawn(modules: list[nn.Module], rng: np.random.Generator) -> nn.Sequential:
-    """Return a network of modules whose weights are drawn."""
+    """Draw the weights of modules and return them as a network."""
     layers = [module for module in modules if isinstance(module, nn.Conv2d | nn.Linear)]
     with torch.no_grad():
         for layer in layers:
@@ -90,18 +89,18 @@ def _drawn(modules: list[nn.Module], rng: np.random.Generator) -> nn.Sequential:
 def place_mlp(
     rng: np.random.Generator, lamps: int = 0, depth: int = DEPTH, width: int = WIDTH
 ) -> tuple[PlaceCells, nn.Sequential]:
-    """Return place cells of the cup and lamps, and a perceptron of `depth` hidden layers of `width` cells."""
+    """Return place cells for the cup and lamps, and a perceptron with `depth` hidden layers of `width` cells."""
     cells = PlaceCells(lamps)
     return cells, mlp(cells.size, (width,) * depth, JOINTS, rng)
 
 
 def v1_mlp(rng: np.random.Generator) -> tuple[V1Bank, nn.Sequential]:
-    """Return V1 cells of a picture, and a perceptron that gives a posture."""
+    """Return V1 cells for pictures, and a perceptron that computes a posture."""
     cells = V1Bank()
     return cells, mlp(cells.size, (WIDTH,) * DEPTH, JOINTS, rng)
 
 
 def receptor_cnn(rng: np.random.Generator) -> tuple[Receptors, nn.Sequential]:
-    """Return colour receptors of a picture, and a convolutional network that gives a posture."""
+    """Return colour receptors for pictures, and a convolutional network that computes a posture."""
     cells = Receptors()
     return cells, cnn(cells.retina_px, JOINTS, rng)

@@ -1,13 +1,13 @@
-"""A layer of long short-term memory cells whose gates can be read (Hochreiter and Schmidhuber 1997; Gers et al. 2000).
+"""A layer of long short-term memory cells with readable gates (Hochreiter and Schmidhuber 1997; Gers et al. 2000).
 
-The sources z of a cell are the inputs, the output of the layer in the step before, and 1 for the bias. With a = W z for
-each gate:
+The sources z of a cell are the inputs, the previous output of the layer, and 1 for the bias. With a = W z for each
+gate:
 
     i = sigmoid(a_i)   f = sigmoid(a_f)   g = tanh(a_g)   o = sigmoid(a_o)
     c = f c_before + i g                  h = o tanh(c)
 
-These are the equations of `torch.nn.LSTM`, in double precision and one control step at a time. The step is compiled,
-because a call of torch takes longer than the arithmetic of a step.
+These are the equations of `torch.nn.LSTM`, computed in double precision for one control step at a time. The step is
+compiled with Numba, because calling torch takes longer than the arithmetic of a step.
 """
 
 from __future__ import annotations
@@ -23,9 +23,9 @@ from reach.jit import inlined, kernel
 
 Array = NDArray[np.float64]
 
-# In the order of the weights of `torch.nn.LSTM`.
+# Names of the gates, in the order of the weights of `torch.nn.LSTM`.
 GATES = ("input", "forget", "candidate", "output")
-# A forget gate that starts open keeps the memory (Jozefowicz, Zaremba and Sutskever 2015, ICML 37:2342).
+# Initial bias of the forget gate: an open gate keeps the memory (Jozefowicz, Zaremba and Sutskever 2015, ICML 37:2342).
 FORGET_BIAS = 1.0
 # Number of cells of the network `lstm`.
 CELLS = 64
@@ -41,7 +41,7 @@ class LSTMState:
         memory: (cells,), c after the latest step.
         memory_before: (cells,), c before the latest step.
         gates: (4 x cells,), i, f, g and o in the latest step, in the order of `GATES`; zeros before the first step.
-        inputs: the inputs (inputs,) of each step so far.
+        inputs: list of the inputs (inputs,) of each step so far.
         traces: (inputs + cells + 1, 4 x cells), the eligibility trace of each synapse; None if the rule uses none.
     """
 
@@ -79,14 +79,14 @@ class LSTMCells:
     """
 
     def __init__(self, inputs: int, cells: int, rng: np.random.Generator) -> None:
-        """Draw the weights: SD 1/sqrt(inputs) for the inputs, 1/sqrt(cells) for the recurrent ones.
+        """Draw the weights: SD 1/sqrt(inputs) for the inputs, 1/sqrt(cells) for the recurrent weights.
 
         Args:
             inputs, cells: number of inputs and of cells, 1 or more.
             rng: generator of the weights.
 
         Raises:
-            ValueError: no inputs or no cells.
+            ValueError: `inputs` or `cells` is below 1.
         """
         for name, value in (("inputs", inputs), ("cells", cells)):
             if value < 1:
@@ -129,7 +129,7 @@ class LSTMCells:
 
 
 def place_lstm(rng: np.random.Generator, lamps: int = 0) -> tuple[PlaceCells, LSTMCells]:
-    """Return the network `lstm`: place cells for the seen cup and lamps, and an LSTM layer with them as inputs."""
+    """Return the network `lstm`: place cells for the cup and lamps, and an LSTM layer that they feed."""
     place_cells = PlaceCells(lamps)
     return place_cells, LSTMCells(place_cells.size, CELLS, rng)
 
@@ -150,7 +150,7 @@ def advance(weights, inputs, sources, hidden, memory, gates):  # type: ignore[no
         sources[num_inputs + k] = hidden[k]
     for column in range(4 * cells):
         gates[column] = 0.0
-    # The outer loop runs over sources, so the order of each sum is fixed and the inner loop is vectorised.
+    # Sources in the outer loop: the order of each sum is fixed, and the inner loop vectorises.
     for row in range(len(sources)):
         source = sources[row]
         for column in range(4 * cells):

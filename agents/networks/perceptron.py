@@ -1,6 +1,6 @@
-"""The forward pass of place cells and a perceptron, compiled: a call of torch takes longer than the work.
+"""The compiled forward pass of place cells and a perceptron, because calling torch takes longer than the arithmetic.
 
-Weights are read by input, so that a loop over cells becomes vector instructions without reordering a sum.
+Loops run over inputs outside and over cells inside, so that they vectorise without reordering a sum.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from reach.kernels import exponential, fma, hyperbolic_tangent
 
 @kernel
 def write_place_activity(centres, width_m, x, y, activity):  # type: ignore[no-untyped-def]
-    """Write the first n values of `activity`: Gaussian receptive fields around `centres` (n, 2) m at (x, y) m."""
+    """Write the activity of n place cells with centres (n, 2) m, for a position (x, y) m, to `activity[:n]`."""
     scale = -0.5 / (width_m * width_m)
     for k in range(len(centres)):
         right, forward = centres[k, 0] - x, centres[k, 1] - y
@@ -22,11 +22,11 @@ def write_place_activity(centres, width_m, x, y, activity):  # type: ignore[no-u
 
 @kernel
 def respond(layers, activity):  # type: ignore[no-untyped-def]
-    """Write the values of all layers, with tanh between them.
+    """Compute the outputs of all layers, with tanh after each but the last.
 
     Args:
-        layers: weights (inputs, cells), biases (cells,) and values (cells,), overwritten, of each layer.
-        activity: (inputs,) of the first layer.
+        layers: for each layer, weights (inputs, cells), biases (cells,) and outputs (cells,), which are overwritten.
+        activity: (inputs,) inputs of the first layer.
     """
     values = activity
     for k in range(len(layers)):
@@ -37,16 +37,19 @@ def respond(layers, activity):  # type: ignore[no-untyped-def]
 
 @kernel
 def respond_with_layer(weight, bias, values, drives, is_last):  # type: ignore[no-untyped-def]
-    """Write to `drives` (cells,) the bias (cells,) plus values (inputs,) times weight (inputs, cells), or their tanh.
+    """Write values @ weight + bias, or its tanh, to `drives`.
 
     Args:
-        weight, bias, values, drives: arrays.
-        is_last: whether no tanh follows.
+        weight: (inputs, cells).
+        bias: (cells,).
+        values: (inputs,).
+        drives: (cells,), overwritten.
+        is_last: whether to leave out the tanh.
     """
     cells, inputs = drives.size, values.size
     for i in range(cells):
         drives[i] = bias[i]
-    # Four inputs at a time, so that a drive is loaded and stored less often.
+    # Four inputs at a time: each drive is loaded and stored a quarter as often.
     whole = inputs // 4 * 4
     for k in range(0, whole, 4):
         first, second, third, fourth = values[k], values[k + 1], values[k + 2], values[k + 3]

@@ -1,4 +1,4 @@
-"""The registry of networks: what each sees, which kind of cells it has, and how it is made. It imports no torch."""
+"""The registry of networks: input, kind of cells and constructor of each. It does not import torch."""
 
 from __future__ import annotations
 
@@ -10,15 +10,15 @@ from typing import Any, Literal, get_args
 
 import numpy as np
 
-# Kinds of cells: layers of torch, LSTM cells, leaky integrate-and-fire cells.
+# Kinds of cells: torch layers, LSTM cells, leaky integrate-and-fire cells.
 Cells = Literal["layers", "recurrent", "spiking"]
-# What the sensory cells of a network are given: the seen place of the cup, or the picture on the retina.
+# Visual input of the sensory cells: the seen position of the cup, or the picture on the retina.
 Sees = Literal["cup", "picture"]
-# Angles that a posture has: shoulder, elbow and wrist.
+# Number of joint angles of a posture: shoulder, elbow and wrist.
 JOINTS = 3
-# From a source of random numbers, the sensory cells and the network.
+# Function from a random generator to the sensory cells and the network.
 Make = Callable[..., tuple[Any, Any]]
-# Options of a network that are settings of its learners.
+# Options of a network that are also settings of its learners.
 SIZE_OPTIONS = ("depth", "width")
 COLOURED_RETINA = {"observation": "retina", "retina_colour": True}
 
@@ -28,19 +28,19 @@ class Network:
     """A network that learns from the seen error.
 
     Attributes:
-        name: in the name of a learner, such as "mlp".
-        cells: kind of cells; every rule for this kind can train it.
-        make: draws it from a source of random numbers; or "module:function", imported when it is first made. Returns
-            the sensory cells (an `agents.error.feedforward.SensoryCells`), and what gives the posture for their
-            activity: for "layers" an `nn.Sequential` in double precision whose last layer is the read-out, for
-            "recurrent" an `LSTMCells`, for "spiking" the keyword arguments of `SpikingFeedForward`. Keyword arguments
-            that it takes are options of the network: "lamps", the number of lamps that the sensory cells see; "depth"
-            and "width", hidden layers and cells in each.
-        rules: the only rules that can train it; None for all rules of its kind of cells.
-        env_options: what its environment must be made with.
-        practises: what learns from imagined perturbations once unperturbed training has ended. "memory": LSTM cells
-            beside the network. "rate": its step size. None: nothing.
-        note: end of the descriptions of its learners, which says what is special about it; "" for none.
+        name: its part of a learner's name, such as "mlp".
+        cells: kind of cells; every rule for this kind can train the network.
+        make: function from a random generator to the sensory cells and the network, or its "module:function", which is
+            imported at the first use. The sensory cells are an `agents.error.feedforward.SensoryCells`. The network is,
+            for "layers", an `nn.Sequential` in double precision whose last layer is the read-out; for "recurrent", an
+            `LSTMCells`; for "spiking", the keyword arguments of `SpikingFeedForward`. The function's own keyword
+            arguments are options of the network: "lamps", the number of lamps that the sensory cells see; "depth" and
+            "width", the number of hidden layers and of cells in each.
+        rules: the only rules that can train the network; None for all rules for its kind of cells.
+        env_options: arguments of `gym.make` that the network needs.
+        practises: what practises on imagined perturbations at the end of unperturbed training: "memory" for LSTM cells
+            beside the network, "rate" for the choice of a step size, None for nothing.
+        note: special feature of the network, appended to the descriptions of its learners; "" for none.
     """
 
     name: str
@@ -69,11 +69,11 @@ class Network:
         """Return the sensory cells and the network, untrained.
 
         Args:
-            rng: source of the weights.
-            options: of the network.
+            rng: generator of the weights.
+            options: options of the network.
 
         Raises:
-            ValueError: an option that the network does not have.
+            ValueError: the network does not have an option.
         """
         known = self.options
         for option, value in options.items():
@@ -93,7 +93,7 @@ def register(network: Network) -> Network:
     """Add a network: every rule for its kind of cells can then train it, as `error-<network>-<rule>`.
 
     Raises:
-        ValueError: its kind of cells is unknown, its name cannot be part of a learner's name, or is taken.
+        ValueError: the kind of cells is unknown, or the name is taken or cannot be part of a learner's name.
     """
     if network.cells not in get_args(Cells):
         raise ValueError(f"expected cells of network {network.name!r} in {get_args(Cells)}, got {network.cells!r}")
@@ -105,13 +105,13 @@ def register(network: Network) -> Network:
     return network
 
 
-_V1 = "it sees pixels through fixed cells of V1"
-_CNN = "it sees pixels through a convolutional network"
+_V1 = "input: pixels, through fixed V1 cells"
+_CNN = "input: pixels, through a convolutional network"
 _SPARSE = "half of the sensory synapses exist"
-_STRUCTURAL = "sensory synapses that stay near zero vanish, and as many form elsewhere"
-_PACED = "its step size after the training is the best one in the practice of `error-memory`"
-_TIMED = "it is told of lamps by the times of spikes, not by their number"
-_BRAIN = "it sees pixels through colour cells of V1 and a recurrent layer"
+_STRUCTURAL = "sensory synapses that stay near zero are removed, and as many new ones form"
+_PACED = "after training, the step size is the best one in the practice of `error-memory`"
+_TIMED = "spike times, not rates, encode the lamps"
+_BRAIN = "input: pixels, through V1 colour cells and a recurrent layer"
 for _network in (
     Network("mlp", "layers", "agents.networks.layers:place_mlp"),
     Network("retina", "layers", "agents.networks.layers:v1_mlp", env_options=COLOURED_RETINA, note=_V1),

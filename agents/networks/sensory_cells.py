@@ -22,7 +22,7 @@ from reach.jit import kernel
 
 Array = NDArray[np.float64]
 
-# Area of the table that place cells cover: where cups are seen, with a margin for prisms and rotations.
+# Area of the table that place cells cover: all cup positions, with a margin for prisms and rotations.
 FIELD_X_M = (-0.14, 0.38)
 FIELD_Y_M = (0.42, 0.68)
 CELLS_X, CELLS_Y = 8, 6
@@ -33,11 +33,11 @@ WIDTH_M = 0.06
 class PlaceCells:
     """A grid of 8 x 6 place cells, and an on-cell and an off-cell for each lamp.
 
-    A place cell's activity is exp(-|x - centre|^2 / (2 width^2)) for a seen position x. That of an on-cell is 1 while
-    its lamp is on, else 0; that of an off-cell is the reverse.
+    A place cell's activity is exp(-|x - centre|^2 / (2 width^2)) for a seen position x. An on-cell has an activity of 1
+    while its lamp is on, else 0. An off-cell has an activity of 1 while its lamp is off, else 0.
 
     Attributes:
-        centres: (48, 2) m, of the place cells.
+        centres: (48, 2) m, centres of the place cells' receptive fields.
         lamps: number of lamps.
     """
 
@@ -55,13 +55,13 @@ class PlaceCells:
         return len(self.centres) + self.CELLS_PER_LAMP * self.lamps
 
     def activity(self, visual_input: Array) -> Array:
-        """Return the activity (size,) for a seen place, (x, y) m, followed by the state of each lamp, 0 or 1."""
+        """Return the activity (size,) for a seen position (x, y) m followed by the state of each lamp, 0 or 1."""
         activity = self._lamps_activity(visual_input[2:])
         write_place_activity(self.centres, WIDTH_M, float(visual_input[0]), float(visual_input[1]), activity)
         return activity
 
     def compiled(self, lamps: Array) -> tuple[Array, float, Array]:
-        """Return the first three arguments of compiled code: centres, width, m, and an array for the activity.
+        """Return `places` of `agents.error.loop`: centres (48, 2) m, width in m, and an array for the activity.
 
         Args:
             lamps: (lamps,) states, 0 or 1, in the reach that begins.
@@ -69,7 +69,7 @@ class PlaceCells:
         return self.centres, WIDTH_M, self._lamps_activity(lamps)
 
     def _lamps_activity(self, lamps: Array) -> Array:
-        """Return the activity (size,) with that of the place cells still to be written."""
+        """Return an activity array (size,) with the lamp cells filled in; the place cells are still zero."""
         if len(lamps) != self.lamps:
             raise ValueError(f"visual input: expected {self.lamps} lamps, got {len(lamps)}")
         activity = np.zeros(self.size)
@@ -77,7 +77,7 @@ class PlaceCells:
         return activity
 
     def _lamp_cells_activity(self, lamps: Array) -> Array | float:
-        """Return the activity of the lamp cells, (CELLS_PER_LAMP x lamps,), or one number for all."""
+        """Return the activity of the lamp cells, (CELLS_PER_LAMP x lamps,), or one number if it is equal for all."""
         return np.concatenate([lamps, 1.0 - lamps])
 
 
@@ -89,18 +89,19 @@ FIRST_VOLLEY, SECOND_VOLLEY = 1.5 / 40.0, 19.5 / 40.0
 
 
 class TimedCells(PlaceCells):
-    """Place cells, and four on-cells and four off-cells for each lamp that tell its state by when they fire.
+    """Place cells, and four on-cells and four off-cells for each lamp that encode its state in spike times.
 
-    All lamp cells fire regularly at the same rate, whatever the lamps show. On-cells of lamps that are on and off-cells
-    of lamps that are off fire in the first of two volleys, the others in the second. A state is a phase of a common
-    rhythm (Hopfield 1995, Nature 376:33), or which cells fire first (Thorpe, Delorme and Van Rullen 2001, Neural
-    Networks 14:715). The on-cells of two lamps fire in synchrony if both lamps show the same.
+    All lamp cells fire regularly at the same rate in every state of the lamps. On-cells of lamps that are on and
+    off-cells of lamps that are off fire in the first of two volleys, the other lamp cells in the second. A lamp's state
+    is thus encoded in the phase relative to a common rhythm (Hopfield 1995, Nature 376:33), and in which cells fire
+    first (Thorpe, Delorme and Van Rullen 2001, Neural Networks 14:715). On-cells of two lamps in the same state fire in
+    synchrony.
     """
 
     CELLS_PER_LAMP = 8
 
     def first_phases(self, lamps: Array) -> Array:
-        """Return the phases (cells of the lamps,) in [0, 1) at the start of a reach; a cell fires at a phase of 1.
+        """Return the phases (lamp cells,) in [0, 1) at the start of a reach; a cell fires when its phase reaches 1.
 
         Args:
             lamps: (lamps,) states, 0 or 1.
@@ -114,7 +115,7 @@ class TimedCells(PlaceCells):
 
 
 ORIENTATIONS = 8
-# SD of the Gaussian envelope of a receptive field, in wavelengths: a bandwidth of about an octave and a half.
+# SD of the Gaussian envelope of a receptive field, in wavelengths; the bandwidth is about 1.5 octaves.
 ENVELOPE_SD_WAVELENGTHS = 0.4
 # Radius of a receptive field, in SDs of its envelope.
 FIELD_RADIUS_SDS = 2.5
@@ -161,7 +162,7 @@ class GaborFilters:
         """Return the responses of the even and of the odd filters, (ORIENTATIONS, places, places) each.
 
         Args:
-            contrast: (size, size), 0 for the colour of the table. Beyond the edges it counts as 0.
+            contrast: (size, size), 0 for the colour of the table; taken as 0 outside the picture.
         """
         places = (len(contrast) - 1) // self._step + 1
         responses = np.zeros((places, places, 2 * ORIENTATIONS))
@@ -274,7 +275,7 @@ class ComplexCells(PictureCells):
 
 
 class Receptors:
-    """Three colour receptors at each pixel, adapted to the table: activity 0 for its colour or brighter, 1 for black.
+    """Three colour receptors per pixel, adapted to the table: activity 0 for its colour or brighter, 1 for black.
 
     Attributes:
         size: number of receptors.

@@ -1,1 +1,1 @@
-"""What learners that reach share: the controller, the own body and the senses."""
+"""Shared parts of learners that reach: the controller, the model of the own body, and the senses."""

@@ -1,14 +1,14 @@
 """The reach controller that all error-driven learners share: timing, plan, visual feedback and grip.
 
-A reach is prepared for 0.2 s, in which the place of the cup is averaged. Then the hand follows a straight minimum-jerk
-trajectory (Flash and Hogan 1985) to a posture that the learner supplies, while a fixed and modest visual feedback loop
-pulls the seen hand towards its planned place. The controller uses the senses and the learner's own unperturbed body
-(kinematics and inertia), and nothing else. `sense` and `act` are one control step, compiled.
+A reach begins with a preparation of 0.2 s, in which the seen position of the cup is averaged. Then the hand follows a
+straight minimum-jerk trajectory (Flash and Hogan 1985) to a posture that the learner supplies, while a fixed visual
+feedback loop of low gain pulls the seen hand towards its planned position. The controller uses only the senses and the
+learner's own unperturbed body (kinematics and inertia). `sense` and `act`, both compiled, make up one control step.
 
-The body map gives the place of the hand and the joint changes that move it (`hand_place`, `motor_error`). Its inverse
-is damped least squares (Wampler 1986, IEEE Trans SMC 16:93) on the Jacobian of the unperturbed arm, with the direction
-of the hand as a third coordinate. The damping bounds joint changes near a straight arm; at other postures the error it
-causes is small.
+The body map computes the position of the hand and the joint changes that move it (`hand_place`, `motor_error`). Its
+inverse is damped least squares (Wampler 1986, IEEE Trans SMC 16:93) on the Jacobian of the unperturbed arm, with the
+direction of the hand as a third coordinate. The damping bounds joint changes near a straight arm and causes only small
+errors at other postures.
 """
 
 from __future__ import annotations
@@ -24,14 +24,14 @@ from agents.reaching.senses import ANGLES, APERTURE, COMMAND, CUP, HAND, TOUCH, 
 from reach import CONTROL_STEP_S, Arm
 from reach.jit import inlined, kernel, python_function_of
 
-# Metres of hand position that weigh as much as one radian of hand direction, and the damping of the least squares, m.
+# Hand displacement that weighs as much as a turn of 1 rad, and damping of the least squares, m.
 TURN_WEIGHT_M = 0.10
 DAMPING_M = 0.03
 
 
 @kernel
 def hand_place(upper, fore, grasp, q1, q2, q3):  # type: ignore[no-untyped-def]
-    """Return the position of the grasp point relative to the shoulder, m; arguments as in `motor_error`."""
+    """Return the position (x, y) of the grasp point relative to the shoulder, m; arguments as in `motor_error`."""
     f2 = q1 + q2
     f3 = f2 + q3
     x = upper * math.cos(q1) + fore * math.cos(f2) + grasp * math.cos(f3)
@@ -43,11 +43,11 @@ def hand_place(upper, fore, grasp, q1, q2, q3):  # type: ignore[no-untyped-def]
 def motor_error(upper, fore, grasp, wrist_locked, q1, q2, q3, right, forward, turn):  # type: ignore[no-untyped-def]
     """Return the changes of shoulder, elbow and wrist, rad, that move the hand by (right, forward) and turn it.
 
-    A locked wrist does not move. The hand's direction then follows from its position, so `turn` is ignored.
+    A locked wrist does not move. The hand's position then determines its direction, so `turn` is ignored.
 
     Args:
         upper, fore, grasp: lengths of upper arm, forearm and wrist to grasp point, m.
-        wrist_locked: whether hand and forearm are one link.
+        wrist_locked: whether hand and forearm are one rigid link.
         q1, q2, q3: joint angles, rad.
         right, forward: wanted displacement of the grasp point, m.
         turn: wanted change of the hand's direction, rad.
@@ -95,11 +95,11 @@ MOVEMENT_S = 0.60
 PREPARATION_STEPS = round(PREPARATION_S / CONTROL_STEP_S)
 # Simulated time of spiking networks in a control step.
 CONTROL_STEP_MS = round(1000.0 * CONTROL_STEP_S)
-# The plan has a posture for the launch and one for the end of every step of the movement.
+# Postures in a plan: one for the launch and one for the end of every control step of the movement.
 PLAN_STEPS = round(MOVEMENT_S / CONTROL_STEP_S) + 1
-# The plan leads the command filter by its lag. Its effect is seen one visual delay after it acts.
+# Time from a planned posture to the sight of its effect: lag of the command filter (0.04 s) plus visual delay (0.1 s).
 SIGHT_LAG_S = 0.14
-# The movement should be over and has been seen.
+# Time in the trial at which the movement should have ended and its end has been seen.
 READING_S = PREPARATION_S + MOVEMENT_S + SIGHT_LAG_S
 READING_STEP = round(READING_S / CONTROL_STEP_S)
 FEEDBACK_GAIN_PER_S = 1.2
@@ -108,7 +108,8 @@ FASTEST_CORRECTION_M_S = 0.25
 VISION_BEHIND_TOUCH_STEPS = 2
 CUP_FILTER = 0.10
 
-# The approach funnel: while the sideways error exceeds the clearance, the fingertips stay this far before the cup.
+# The approach funnel: while the sideways error exceeds the clearance, the hand aims at a point before the cup, at
+# FUNNEL_SLOPE times the excess and at most FUNNEL_STANDOFF_M.
 FUNNEL_CLEARANCE_M = 0.012
 FUNNEL_SLOPE = 4.0
 FUNNEL_STANDOFF_M = 0.085
@@ -121,10 +122,10 @@ CLOSE_WITHIN_M = 0.015
 EMPTY_APERTURE_M = 0.045
 RELEASE_STEPS = 15
 
-# A moment at which the hand was seen or not, at the place (2,) m, with joints at the angles (3,) rad.
+# One visual sample: whether the hand was visible, its position (2,) m, and the joint angles (3,) rad at that time.
 SIGHT = np.dtype([("visible", "?"), ("hand", "f8", 2), ("angles", "f8", 3)], align=True)
-# Memory of one reach; `Reach` documents most fields. `goal` is the feed-forward posture of the launch, `opening` counts
-# the steps for which the fingers stay open after they met without the cup.
+# Memory of one reach; `Reach` documents most fields. `goal` is the feed-forward change of posture at launch; `opening`
+# is the number of steps for which the fingers still stay open after they closed on nothing.
 REACH = np.dtype(
     [
         ("step", "i8"),
@@ -149,7 +150,7 @@ REACH = np.dtype(
     ],
     align=True,
 )
-# The body, lengths in m and angles in rad, and the settings of the controller.
+# Body (lengths in m, angles in rad) and settings of the controller, for the kernels.
 BODY = np.dtype(
     [
         ("upper", "f8"),
@@ -167,7 +168,7 @@ BODY = np.dtype(
 
 
 def _copy_of(name: str) -> Any:
-    """Return a property that copies a field of `Reach.memory`; numbers become Python's."""
+    """Return a property that copies a field of `Reach.memory`; NumPy scalars become Python scalars."""
 
     def copy(reach: Reach) -> Any:
         value = reach.memory[name][0]
@@ -182,18 +183,19 @@ class Reach:
     Attributes:
         memory: (1,) of `REACH`, on which the kernels work. The attributes from `step` on are copies of its fields.
         picture: mean picture of the retina during preparation; None without a retina.
-        body: state of the posture servo, under torque or muscle control.
+        body: state of the posture servo under torque or muscle control.
         step: number of control steps since the start of the trial.
-        cup, aimed_cup: (2,) m, the filtered seen cup, at present and at launch.
-        start: (2,) m, the seen hand (from proprioception when hidden) at the start.
+        cup, aimed_cup: (2,) m, filtered seen position of the cup, at present and at launch.
+        start: (2,) m, position of the seen hand at the start; from proprioception if the hand is hidden.
         rest: (3,) rad, the posture held at the start.
-        feedback: (3,) rad, sum of feedback added to the posture.
-        corrected: (3,) m, m and rad, the sum of what that feedback was for: displacement and turn of the seen hand.
-        hand: (2,) m, the latest seen hand (from proprioception when hidden); `visible` is whether it was seen.
-        angles_at_sight: (3,) rad, the joint angles at the moment at which `hand` was seen.
-        axis: rad, the wanted direction of the hand at the cup: that of the reach, limited by the wrist.
-        sights: (n,) of `SIGHT`, the moments up to `READING_STEP`, the oldest first.
-        babble: (3,) rad, added to the feed-forward posture of the launch.
+        feedback: (3,) rad, sum of the visual feedback added to the posture.
+        corrected: (3,) m, m and rad, displacement and turn of the seen hand that this feedback was meant to cause.
+        hand: (2,) m, latest position of the seen hand; from proprioception if the hand is hidden.
+        visible: whether the hand was visible then.
+        angles_at_sight: (3,) rad, the joint angles at the time at which `hand` was seen.
+        axis: rad, wanted direction of the hand at the cup: the direction of the reach, limited by the wrist's range.
+        sights: (n,) of `SIGHT`, visual samples up to `READING_STEP`, oldest first.
+        babble: (3,) rad, random change added to the feed-forward posture at launch.
     """
 
     step: int = _copy_of("step")
@@ -210,7 +212,7 @@ class Reach:
     angles_at_sight: Array = _copy_of("angles_at_sight")
 
     def __init__(self) -> None:
-        """Start with nothing sensed."""
+        """Start with empty memory."""
         self.memory = np.zeros(1, dtype=REACH)
         self.picture: Array | None = None
         self.body: BodyState | None = None
@@ -222,19 +224,19 @@ class Reach:
 
     @property
     def past_angles(self) -> Array:
-        """Return the joint angles (n, 3) rad as sensed in the latest steps, the oldest first."""
+        """Return the joint angles (n, 3) rad sensed in the latest steps, oldest first."""
         past: Array = self.memory["past_angles"][0]
         return past[max(0, len(past) - self.step) :]
 
     @property
     def sights(self) -> NDArray[Any]:
-        """Return the moments (n,) of `SIGHT` up to `READING_STEP`, the oldest first."""
+        """Return the visual samples (n,) of `SIGHT` up to `READING_STEP`, oldest first."""
         sights: NDArray[Any] = self.memory["sights"][0]
         return sights[: self.step + 1]
 
 
 class Controller:
-    """The fixed part of a learner: commands from sensations and a feed-forward posture.
+    """The fixed part of a learner: computes commands from sensations and a feed-forward posture.
 
     Attributes:
         arm: the learner's own body, unperturbed.
@@ -249,8 +251,8 @@ class Controller:
         Args:
             arm: the learner's own body, unperturbed.
             grab: whether the fingers close on the cup.
-            control: of the environment: "posture", "torque" or "muscle".
-            feedback_share: share of the visual feedback, 0..1; 0 for none.
+            control: control mode of the environment: "posture", "torque" or "muscle".
+            feedback_share: factor of the visual feedback, 0..1; 0 for none.
         """
         self.arm = arm
         self.free: Array = np.array([1.0, 1.0, 0.0 if arm.wrist_locked else 1.0])
@@ -262,7 +264,7 @@ class Controller:
         self.body = np.array([(*lengths, *limits, *settings)], dtype=BODY)
 
     def sense(self, reach: Reach, now: Sensation) -> None:
-        """Take in one observation."""
+        """Update the memory of a reach by one observation."""
         if now.picture is not None and reach.step < PREPARATION_STEPS:
             before = np.zeros(now.picture.shape) if reach.picture is None else reach.picture
             reach.picture = before + (now.picture - before) / (reach.step + 1)
@@ -274,7 +276,7 @@ class Controller:
         Args:
             reach: memory of this reach, updated.
             now: the observation given to `sense`.
-            feedforward: (3,) rad, the learned change of posture from rest that brings the hand to the cup.
+            feedforward: (3,) rad, the learned change of the resting posture that brings the hand to the cup.
         """
         if reach.step == PREPARATION_STEPS:
             self.launch(reach, feedforward)
@@ -286,20 +288,20 @@ class Controller:
         return command
 
     def launch(self, reach: Reach, feedforward: Array) -> None:
-        """Plan the movement to the posture that is `feedforward` (3,) rad, and what is babbled, from rest.
+        """Plan the movement from rest to the posture rest + `feedforward` (3,) rad + babble.
 
-        A posture outside the joint limits is replaced by the nearest one within.
+        The goal is clipped to the joint limits.
         """
         reach.memory["goal"] = feedforward
         goal = np.clip(reach.rest + feedforward + reach.babble, self.arm.lower, self.arm.upper)
         reach.memory["plan"] = self.plan(reach.rest, goal)
 
     def plan(self, rest: Array, goal: Array) -> Array:
-        """Return equilibrium postures (steps, 3) rad, one a control step, from rest to goal, (3,) rad each.
+        """Return equilibrium postures (steps, 3) rad, one per control step, from rest to goal, (3,) rad each.
 
-        The hand moves straight with minimum jerk and turns on the way. The postures lead the trajectory by what
-        inertia and viscosity need: theta* = theta + K^-1 (V theta' + inverse dynamics). If the straight line leaves
-        the reachable space, the joints move straight instead.
+        The hand moves along a straight line with minimum jerk and turns on the way. The postures lead the trajectory to
+        compensate inertia and viscosity: theta* = theta + K^-1 (V theta' + inverse dynamics). If the straight line
+        leaves the reachable space, the joint angles are interpolated with minimum jerk instead.
         """
         rest, goal = rest * self.free, goal * self.free
         progress = PLAN_PROGRESS[:, None]
@@ -309,7 +311,7 @@ class Controller:
             ends[0] + progress * (ends[1] - ends[0]), axes[0] + progress[:, 0] * (axes[1] - axes[0])
         )
         within = np.clip(angles, self.arm.lower, self.arm.upper)
-        # Rounding may bring a posture at a limit a little outside.
+        # The tolerance allows for rounding at a joint limit.
         angles = within if np.allclose(angles, within, rtol=0.0, atol=1e-9) else rest + progress * (goal - rest)
         velocity = (angles[2:] - angles[:-2]) / (2.0 * CONTROL_STEP_S)
         acceleration = (angles[2:] - 2.0 * angles[1:-1] + angles[:-2]) / CONTROL_STEP_S**2
@@ -333,7 +335,7 @@ def minimum_jerk(fraction):  # type: ignore[no-untyped-def]
     return x * x * x * (10.0 - 15.0 * x + 6.0 * x * x)
 
 
-# Progress at the steps of a plan, and one step before and after, for derivatives.
+# Progress at the steps of a plan, plus one step before and one after for numerical derivatives.
 _minimum_jerk: Any = python_function_of(minimum_jerk)
 PLAN_PROGRESS = np.array(
     [_minimum_jerk((k * CONTROL_STEP_S + COMMAND_LAG_S) / MOVEMENT_S) for k in range(-1, PLAN_STEPS + 1)]
@@ -342,7 +344,7 @@ PLAN_PROGRESS = np.array(
 
 @inlined
 def _clip(value, low, high):  # type: ignore[no-untyped-def]
-    """Clip a value; NaN stays NaN, and the environment refuses it."""
+    """Clip a value. NaN stays NaN, so that the environment raises an error."""
     if value < low:
         return low
     if value > high:
@@ -352,7 +354,7 @@ def _clip(value, low, high):  # type: ignore[no-untyped-def]
 
 @kernel
 def sense(reaches, bodies, row):  # type: ignore[no-untyped-def]
-    """Take in one observation.
+    """Update the memory of a reach by one observation.
 
     Args:
         reaches: (1,) of `REACH`, updated.
@@ -367,7 +369,7 @@ def sense(reaches, bodies, row):  # type: ignore[no-untyped-def]
     latest = past[VISION_BEHIND_TOUCH_STEPS]
     for joint in range(3):
         latest[joint] = row[ANGLES + joint]
-    # In the first steps, no angles were sensed at the moment that is seen.
+    # In the first steps, the angles at the time of the visual sample were not sensed; use the latest ones.
     then = past[0] if reach.step >= VISION_BEHIND_TOUCH_STEPS else latest
     for joint in range(3):
         reach.angles_at_sight[joint] = then[joint]
@@ -405,11 +407,11 @@ def act(reaches, bodies, row, feedforward, command):  # type: ignore[no-untyped-
     """Compute the command of this step, and advance the reach by one step.
 
     Args:
-        reaches: (1,) of `REACH`, updated; its plan is needed from the launch on. Its posture is set.
+        reaches: (1,) of `REACH`, updated, including `posture`; needs a plan from the launch on.
         bodies: (1,) of `BODY`.
         row: (19,) the observation given to `sense`.
-        feedforward: (3,) rad, the learned change of posture from rest.
-        command: (4,) float32, filled: joints by posture, and aperture, in [-1, 1].
+        feedforward: (3,) rad, the learned change of the resting posture.
+        command: (4,) float32, overwritten by posture and aperture, scaled to [-1, 1].
     """
     reach, body = reaches[0], bodies[0]
     moving = reach.step - PREPARATION_STEPS
@@ -429,11 +431,11 @@ def act(reaches, bodies, row, feedforward, command):  # type: ignore[no-untyped-
         wanted = reach.rest[joint]
         if moving >= 0:
             reach.feedback[joint] += CONTROL_STEP_S * (body.feedback_share * rate)
-            # Changes of the feed-forward posture since the launch fade in with the movement.
+            # A feed-forward posture that has changed since the launch is blended in with the progress.
             change = progress * (feedforward[joint] - reach.goal[joint])
             wanted = reach.plan[min(moving, PLAN_STEPS - 1), joint] + change
         low, high = body.lower[joint], body.higher[joint]
-        # No wind-up: feedback stays within the joints' limits.
+        # Anti-windup: limit the accumulated feedback to the joint limits.
         posture = _clip(wanted + reach.feedback[joint], low, high)
         reach.feedback[joint] = posture - _clip(wanted, low, high)
         reach.posture[joint] = posture
@@ -445,7 +447,7 @@ def act(reaches, bodies, row, feedforward, command):  # type: ignore[no-untyped-
 
 @inlined
 def _correction(reach, moving_s):  # type: ignore[no-untyped-def]
-    """Return the velocity (right, forward), m/s, and the rate of turning, rad/s, that visual feedback wants."""
+    """Return the correcting velocity (right, forward) of the hand, m/s, and its turning rate, rad/s."""
     progress = minimum_jerk((moving_s - SIGHT_LAG_S) / MOVEMENT_S)
     axis = reach.angles_at_sight[0] + reach.angles_at_sight[1] + reach.angles_at_sight[2]
     x, y = reach.hand[0], reach.hand[1]
@@ -462,7 +464,7 @@ def _correction(reach, moving_s):  # type: ignore[no-untyped-def]
 
 @inlined
 def _funnel(right, forward, axis):  # type: ignore[no-untyped-def]
-    """Return the error to correct first, m: sideways before along, so that the fingers pass beside the cup."""
+    """Return the error (right, forward), m, to correct: sideways first, so that the fingers pass beside the cup."""
     cosine, sine = math.cos(axis), math.sin(axis)
     along, aside = right * cosine + forward * sine, forward * cosine - right * sine
     along -= min(FUNNEL_STANDOFF_M, FUNNEL_SLOPE * max(0.0, abs(aside) - FUNNEL_CLEARANCE_M))
@@ -471,7 +473,7 @@ def _funnel(right, forward, axis):  # type: ignore[no-untyped-def]
 
 @inlined
 def _aperture(reach, row):  # type: ignore[no-untyped-def]
-    """Return the aperture, m: close near the cup, and open again when the fingers met without it."""
+    """Return the commanded aperture, m: close near the cup, reopen if the fingers closed without it."""
     if reach.opening > 0:
         reach.opening -= 1
         return OPEN_APERTURE_M

@@ -1,10 +1,10 @@
-"""The scripted expert: a feedback controller that knows the body, its state and the cup exactly, in every control mode.
+"""The scripted expert: a feedback controller that reads the true state from `info["truth"]`, in every control mode.
 
-It reads `info["truth"]`, so it is not an honest learner. It shows that a task can be solved, and how
-well. The hand follows a minimum-jerk trajectory (Flash and Hogan 1985) to a standoff point before the cup, then
-moves forward along its own axis until the cup is between the fingers. The controller is computed torque control (Craig,
-Introduction to Robotics, section 10.4): inverse dynamics of the desired acceleration plus feedback on the true state.
-The environment converts torques to commands, and commands to actions.
+The expert shows that a task can be solved, and how well; it is not a learner. The hand follows a minimum-jerk
+trajectory (Flash and Hogan 1985) to a standoff point before the cup, then moves forward along its own axis until the
+cup is between the fingers. The controller is computed torque control (Craig, Introduction to Robotics, section 10.4):
+inverse dynamics of the desired acceleration plus feedback on the true state. The environment converts torques to
+commands, and commands to actions.
 """
 
 from __future__ import annotations
@@ -25,12 +25,12 @@ Array = NDArray[np.float64]
 # Durations of the movement to the standoff point, and from there to the cup.
 APPROACH_S = 0.9
 ENCLOSE_S = 0.6
-# Distances of the standoff point from the cup, in order of preference: the first is used for which the trajectory
-# stays within the joint limits.
+# Distances of the standoff point from the cup, in order of preference. The first one whose trajectory stays within the
+# joint limits is used.
 STANDOFFS_M = (0.10, 0.08, 0.06, 0.04, 0.0)
-# The fingers close when the hand is this near to the cup.
+# Distance from hand to cup below which the fingers close.
 CLOSE_WITHIN_M = 0.01
-# After this time without success a new attempt starts: the fingers open, and the trajectory is planned again.
+# Time without success after which a new attempt starts: the fingers open, and the trajectory is planned again.
 ATTEMPT_S = 1.4 + APPROACH_S
 
 
@@ -56,7 +56,7 @@ class Expert:
         before, desired, after = self._trajectory[k - 1 : k + 2]
         desired_velocity = (after - before) / (2.0 * CONTROL_STEP_S)
         acceleration = (after - 2.0 * desired + before) / CONTROL_STEP_S**2
-        # The joint angles one lag ahead, extrapolated with the present velocity.
+        # Extrapolate the joint angles by the command lag with the present velocity.
         predicted = angle + COMMAND_LAG_S * velocity
         acceleration = (
             acceleration + DECAY_PER_S**2 * (desired - predicted) + 2.0 * DECAY_PER_S * (desired_velocity - velocity)
@@ -68,7 +68,7 @@ class Expert:
         return action
 
     def _aperture(self, truth: Mapping[str, Any]) -> float:
-        """Return the commanded aperture, m: to grab, closed once the hand is at the cup or touches it; else open."""
+        """Return the commanded aperture, m: open; when grabbing, closed once the hand is at the cup or touches it."""
         near = float(np.linalg.norm(truth["hand"] - truth["cup"])) < CLOSE_WITHIN_M
         is_over = self._step * CONTROL_STEP_S > APPROACH_S + ENCLOSE_S
         if self.grab and (near or truth["grip_n"] > 0.0 or is_over):
@@ -94,8 +94,8 @@ class Expert:
             if arm.is_within_limits(self._trajectory):
                 break
         else:
-            # No straight path of the hand is within the joint limits: interpolate the joint angles instead. A joint
-            # without a finite goal angle, because the cup is out of reach, stays where it is.
+            # No straight path of the hand stays within the joint limits: interpolate the joint angles instead. If the
+            # cup is out of reach, goal angles are not finite, and those joints do not move.
             goal = arm.inverse_kinematics(cup, goal_axis)
             self._trajectory = angle + approach * (np.where(np.isfinite(goal), goal, angle) - angle)
         self._step = 0

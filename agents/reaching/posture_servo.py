@@ -1,11 +1,11 @@
 """The posture servo: joint commands for a wanted posture under torque or muscle control.
 
-Under posture control the command is the posture, and the springs of the arm's joints do the rest. Here a reference arm
-on those springs is simulated, and the real arm follows it by computed torque (Craig, Introduction to Robotics, section
-10.4). Proprioception is late. A forward model of the unperturbed body, driven by the commands sent, predicts the
-present state (Wolpert, Ghahramani and Jordan 1995, Science 269:1880; as a Smith predictor: Miall et al. 1993, J Motor
-Behav 25:203). Each observation corrects the model at the moment it was taken. Springs closed over the delayed torques
-themselves would oscillate.
+Under posture control the command is the posture, and the springs of the arm's joints move the arm there. The servo
+simulates a reference arm on such springs, and the real arm follows it by computed torque control (Craig, Introduction
+to Robotics, section 10.4). Because proprioception is delayed, a forward model of the unperturbed body, driven by the
+commands sent, predicts the present state (Wolpert, Ghahramani and Jordan 1995, Science 269:1880; as a Smith predictor:
+Miall et al. 1993, J Motor Behav 25:203). Each observation corrects the model at the time it was sampled. Spring torques
+computed from the delayed angles would oscillate.
 """
 
 from __future__ import annotations
@@ -21,15 +21,15 @@ from reach import CONTROL_STEP_S, Arm, joint_command
 
 Array = NDArray[np.float64]
 
-# Lag of the command filter; the lag of muscle activation is close to it.
+# Time constant of the command filter; that of muscle activation is close to it.
 COMMAND_LAG_S = 0.04
 LAG_DECAY = math.exp(-CONTROL_STEP_S / COMMAND_LAG_S)
-# Proprioception is 50 ms late: two and a half steps.
+# Delay of proprioception, 50 ms or two and a half steps, rounded up.
 DELAY_STEPS = 3
-# Shares of the difference between sensed and predicted joints by which each step corrects the model.
+# Share of the difference between sensed and predicted angles (velocities) that each step corrects in the model.
 ANGLE_GAIN = 0.2
 VELOCITY_GAIN = 0.3
-# The difference between the real arm and the reference arm decays with this rate, critically damped. The lag limits it.
+# Critically damped decay rate of the difference between the real arm and the reference arm; limited by the command lag.
 DECAY_PER_S = 8.0
 
 
@@ -38,10 +38,10 @@ class BodyState:
     """State of the forward model and of the reference arm.
 
     Attributes:
-        angle, velocity: predicted joints (3,), rad and rad/s.
-        torque: (3,) N m, the active torque at present.
-        past: predicted angles and velocities (6,) of the latest steps, the oldest first.
-        reference, reference_velocity: joints (3,) of the arm on springs, rad and rad/s.
+        angle, velocity: (3,) rad and rad/s, predicted state of the real arm.
+        torque: (3,) N m, present active torque.
+        past: predicted angles and velocities (6,) of the latest steps, oldest first.
+        reference, reference_velocity: (3,) rad and rad/s, state of the reference arm.
     """
 
     angle: Array
@@ -53,7 +53,7 @@ class BodyState:
 
 
 class PostureServo:
-    """Holds and moves an arm by torques or muscles."""
+    """Compute joint commands that hold and move an arm by torques or muscles."""
 
     def __init__(self, arm: Arm, control: str) -> None:
         """Make a servo.
@@ -81,7 +81,7 @@ class PostureServo:
         state.reference, state.reference_velocity = self._step(
             state.reference, before, self._stiffness @ (posture - state.reference), self._viscosity, self._stiffness
         )
-        # The command acts one lag later: it is computed for the state then.
+        # The command acts one lag later, so it is computed for the state at that time.
         angle = state.angle + COMMAND_LAG_S * state.velocity
         acceleration = (
             (state.reference_velocity - before) / CONTROL_STEP_S
@@ -100,7 +100,7 @@ class PostureServo:
 
     @staticmethod
     def _correct(state: BodyState, joints: Array) -> None:
-        """Correct the model by joints sensed late; the states predicted since then shift with it."""
+        """Correct the model by delayed joint angles and velocities, and shift the states predicted since then."""
         state.past.append(np.concatenate([state.angle, state.velocity]))
         then = 0.5 * (state.past[0] + state.past[1]) if len(state.past) > DELAY_STEPS else state.past[0]
         shift = np.repeat((ANGLE_GAIN, VELOCITY_GAIN), 3) * (joints - then)
@@ -112,7 +112,7 @@ class PostureServo:
     def _step(
         self, angle: Array, velocity: Array, torque: Array, viscosity: Array, stiffness: Array | None = None
     ) -> tuple[Array, Array]:
-        """Return angles and velocities (3,) after a control step; viscosity and stiffness act implicitly."""
+        """Return angles and velocities (3,) after a control step; viscosity and stiffness are integrated implicitly."""
         accelerations = np.vstack([np.zeros(3), np.eye(3)])
         velocities = np.vstack([velocity, np.zeros((3, 3))])
         torques = self.arm.inverse_dynamics(np.tile(angle, (4, 1)), velocities, accelerations)

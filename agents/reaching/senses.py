@@ -1,8 +1,9 @@
-"""What a learner senses: one observation of the environment by name, and the eye that reads a picture of the retina.
+"""The senses of a learner: named parts of an observation, and an eye that locates hand and cup in a picture.
 
 An observation is a row of numbers, or a coloured picture of the table with proprioception, touch and the last command.
-Every pixel mixes the colours of table, cup and hand by how much of it each covers. Three kinds of receptor separate the
-three shares by a linear map, like that of colour opponency, and the centre of a share is the place of its thing.
+The colour of a pixel is the mean of the colours of table, cup and hand, weighted by the area of the pixel that each
+covers. A linear map, like that of colour opponency, computes these shares from the three colour receptors. The position
+of the cup or hand is the centroid of its share.
 """
 
 from __future__ import annotations
@@ -24,27 +25,27 @@ from reach.jit import kernel
 
 Array = NDArray[np.float64]
 
-# Columns of the environment's observation table. Vision comes first; the rest ends with the last command.
+# First columns of the parts of an observation, as in the environment's observation table. Vision ends before NOT_SEEN.
 HAND, VISIBLE, CUP, NOT_SEEN = 0, 2, 3, 5
 ANGLES, APERTURE, TOUCH, COMMAND = 5, 11, 12, 15
 COMMANDS = 4
-# Entries before those of the lamps.
+# Number of entries before those of the lamps.
 OBSERVATION_SIZE = COMMAND + COMMANDS
-# A smaller share of a pixel is the rounding of its colours.
+# Smaller shares of a pixel are ignored, because they are rounding errors of its colours.
 LEAST_SHARE = 0.01
-# A thing that covers less than a pixel is not seen.
+# Total share, in pixels, below which hand or cup counts as not seen.
 LEAST_PIXELS = 1.0
 APERTURE_GRID_M = 0.002
 
 
 @dataclass(frozen=True)
 class Sensation:
-    """One observation of `CupEnv` by name; units are in its observation table.
+    """One observation of `CupEnv` with named parts; the environment's observation table has the units.
 
     Attributes:
-        row: (19,) the observation; from a picture, with the places that the eye reads in it.
-        picture: (size, size, 3) of the retina, if there is one.
-        lamps: (lamps,) 0 or 1; empty from a picture.
+        row: (19,) the observation. With a picture, the eye fills in the positions.
+        picture: (size, size, 3) picture of the retina; None without one.
+        lamps: (lamps,) 0 or 1; empty with a picture.
     """
 
     row: Array
@@ -59,23 +60,23 @@ class Sensation:
 
     @property
     def joints(self) -> Array:
-        """Return the joint angles and velocities (6,), rad and rad/s."""
+        """Return joint angles and velocities (6,), rad and rad/s."""
         return self.row[ANGLES:APERTURE]
 
 
 class ObservationReader:
-    """Reads the observations of an environment."""
+    """Read the observations of an environment."""
 
     def __init__(self, arm: Arm, env_options: Mapping[str, Any]) -> None:
         """Make the senses of a learner with this arm.
 
         Args:
-            arm: the own body; the eye knows the shape of its hand.
-            env_options: "observation", "retina_colour" and "context" as given to `gym.make`, where they are not the
-                defaults.
+            arm: the own body, whose hand shape the eye uses.
+            env_options: "observation", "retina_colour" and "context" of `gym.make`; those at their defaults may be
+                missing.
 
         Raises:
-            ValueError: observations that do not show where hand and cup are.
+            ValueError: the observations do not show the positions of hand and cup.
         """
         form = env_options.get("observation", "vector")
         if form == "goal" or (form == "retina" and not env_options.get("retina_colour")):
@@ -86,23 +87,23 @@ class ObservationReader:
         self._eye = Eye(arm, has_lamps=bool(env_options.get("context"))) if self.has_pictures else None
 
     def read(self, observation: Any, past_angles: Array) -> Sensation:
-        """Return one observation by name.
+        """Return an observation with named parts.
 
         Args:
             observation: (19 + lamps,) numbers, or a dictionary of "retina" and "proprioception".
-            past_angles: joint angles (n, 3) rad as sensed in the latest steps, the oldest first.
+            past_angles: joint angles (n, 3) rad sensed in the latest steps, oldest first.
         """
         if self._eye is None:
             return Sensation.of(observation)
         proprioception = np.asarray(observation["proprioception"], dtype=np.float64)
-        # Vision is later than proprioception.
+        # Vision is delayed more than proprioception, so use the oldest angles.
         axis = float(np.sum(past_angles[0] if len(past_angles) else proprioception[:3]))
         hand, visible, cup = self._eye.locate(observation["retina"], axis, float(proprioception[APERTURE - NOT_SEEN]))
         return Sensation(np.concatenate([hand, [visible], cup, proprioception]), observation["retina"])
 
     @staticmethod
     def latest_command(observation: Any) -> NDArray[np.float32]:
-        """Return the command (4,) that an observation holds."""
+        """Return the last command (4,) contained in an observation."""
         proprioception: NDArray[np.float32] = (
             observation["proprioception"] if isinstance(observation, dict) else observation[NOT_SEEN:OBSERVATION_SIZE]
         )
@@ -110,33 +111,33 @@ class ObservationReader:
 
 
 class Eye:
-    """Locates hand and cup in coloured pictures."""
+    """Locate hand and cup in coloured pictures."""
 
     def __init__(self, arm: Arm, *, has_lamps: bool = False) -> None:
         """Make an eye.
 
         Args:
-            arm: the own body; the eye knows the shape of its hand.
-            has_lamps: whether pictures show lamps. The eye ignores their rows: it would take the dark row for a hand.
+            arm: the own body, whose hand shape the eye uses.
+            has_lamps: whether pictures show lamps. The eye ignores the dark rows of the lamps, which resemble a hand.
         """
         self._has_lamps = has_lamps
         self._centre_m = lru_cache(maxsize=128)(lambda step: hand_centre_m(arm, step * APERTURE_GRID_M))
-        # What is neither cup nor hand is table: two shares of three colours.
         self._places_m = lru_cache(maxsize=8)(pixel_places_m)
         self._rows = lru_cache(maxsize=8)(rows_without_lamps)
         self._table = np.array(TABLE_COLOUR)
+        # (3, 2): two unknown shares, of cup and hand; the rest of a pixel is table.
         self._unmix = np.linalg.pinv(np.array([CUP_COLOUR, HAND_COLOUR]) - self._table)
 
     def locate(self, picture: NDArray[np.uint8], axis_rad: float, aperture_m: float) -> tuple[Array, bool, Array]:
-        """Return the place of the hand (2,) m, whether it is seen, and the place of the cup (2,) m; unseen is 0.
+        """Return the hand's position (2,) m, whether it is seen, and the cup's position (2,) m; (0, 0) if not seen.
 
         Args:
             picture: (size, size, 3).
             axis_rad: direction of the hand, from proprioception.
-            aperture_m: between the fingers, from proprioception.
+            aperture_m: distance between the fingers, from proprioception.
 
         Raises:
-            ValueError: a picture without colours.
+            ValueError: the picture has no colours.
         """
         if picture.ndim != 3 or picture.shape[2] != 3:
             raise ValueError(f"picture: expected shape (size, size, 3), from retina_colour=True, got {picture.shape}")
@@ -158,14 +159,14 @@ class Eye:
 
 @kernel
 def _add_shares(picture, table, unmix, x, y, sums):  # type: ignore[no-untyped-def]
-    """Sum the shares of cup and hand over the pixels of a picture, and their places weighted by them.
+    """Sum the shares of cup and hand over the pixels of a picture, and the pixel positions weighted by these shares.
 
     Args:
         picture: (rows, columns, 3) uint8.
-        table: its colour, (3,).
-        unmix: (3, 2) from a colour less the table's to the shares of cup and hand.
-        x, y: (columns,) and (rows,) places, m.
-        sums: (2, 3) for cup and hand, added to: share times x, share times y, and share.
+        table: (3,) colour of the table.
+        unmix: (3, 2) map from a colour minus the table's to the shares of cup and hand.
+        x, y: (columns,) and (rows,) positions of the pixels, m.
+        sums: (2, 3) for cup and hand, to which share times x, share times y, and share are added.
     """
     for i in range(picture.shape[0]):
         for j in range(picture.shape[1]):

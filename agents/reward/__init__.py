@@ -1,1 +1,1 @@
-"""Learners taught by reward: Stable-Baselines3 algorithms with a learning rule inside their networks."""
+"""Learners taught by reward: Stable-Baselines3 algorithms with a learning rule in their networks."""

@@ -1,4 +1,4 @@
-"""Learners taught by reward: Stable-Baselines3's algorithms with a learning rule inside their networks.
+"""Learners taught by reward: Stable-Baselines3's algorithms with a learning rule in their networks.
 
 Differences from Stable-Baselines3: observations are standardised by fixed constants, and checkpoints contain no
 pickles. Every call of `learn` begins new trials. A checkpoint that is written at the start of a rollout also holds the
@@ -65,7 +65,7 @@ from agents.vec_env import (
 )
 from reach.snapshot import Snapshot
 
-# Share of the learning rate that is left after the usual training.
+# Final learning rate as a share of the initial one, reached at the end of the usual training.
 LAST_SHARE = 0.1
 HIDDEN_CELLS = (128, 128)
 # Settings that a checkpoint neither stores nor restores: device and logging.
@@ -79,7 +79,7 @@ MOST_STEPS_UNDER_WAY = 10_000
 
 
 class RewardLearner(ABC):
-    """Base of the learners from reward: construction, saving and loading.
+    """Base class of learners from reward: construction, saving and loading.
 
     Attributes:
         SETTINGS: settings of the Stable-Baselines3 algorithm that a user may set; a checkpoint stores them.
@@ -87,7 +87,7 @@ class RewardLearner(ABC):
     """
 
     if TYPE_CHECKING:
-        # Attributes of the algorithm of Stable-Baselines3: those that are set here, and others.
+        # Attributes of Stable-Baselines3's algorithm; this class sets those that are listed.
         _last_obs: Any
         _last_lstm_states: Any
         learning_starts: Any
@@ -96,14 +96,14 @@ class RewardLearner(ABC):
         rollout_buffer: Any
 
         def __getattr__(self, name: str) -> Any:
-            """Return another one."""
+            """Return any other attribute of the algorithm."""
 
     POLICY: Any
     DEFAULTS: dict[str, Any]
     SETTINGS: dict[str, Setting]
     PARALLEL_ENVS: int
     FEATURES: Any = ScaledObservation
-    # Name of the input of the first layer in the display.
+    # Display name of the input of the first layer.
     INPUT_NAME = "senses"
 
     def __init__(self, name: str, env: gym.Env[Any, Any] | VecEnv | str, *, seed: int = 0, **settings: Any) -> None:
@@ -113,10 +113,11 @@ class RewardLearner(ABC):
             name: full or short name of the learner.
             env: an environment id, a `CupEnv` made by `gym.make` (the learner trains in copies of it), or a VecEnv.
             seed: seed of weights, feedback weights and trials.
-            settings: those of `SETTINGS`, and `device`, `verbose`, `tensorboard_log`, which are not stored.
+            settings: those of `SETTINGS`, and `device`, `verbose` and `tensorboard_log`, which are not stored.
 
         Raises:
-            ValueError: an invalid seed or setting, an unknown setting, or an environment with other observations.
+            ValueError: the seed or a setting is invalid, a setting is unknown, or the environment's observations are
+                unsuitable.
         """
         seed = SEED["seed"].check("seed", seed)
         self._known = find(name)
@@ -152,7 +153,7 @@ class RewardLearner(ABC):
 
     @classmethod
     def known_settings(cls) -> dict[str, Setting]:
-        """Return the keyword arguments of the constructor, by name."""
+        """Return the valid values of the constructor's keyword arguments, by name."""
         return SEED | cls.SETTINGS | UNSAVED_SETTINGS
 
     def _policy_arguments(self, rule: str) -> dict[str, Any]:
@@ -161,12 +162,12 @@ class RewardLearner(ABC):
 
     @abstractmethod
     def _actors(self) -> list[list[Any]]:
-        """Return the modules of the actor in forward order, and those of copies of it that also act."""
+        """Return the modules, in forward order, of the actor and of any copies of it that also act."""
 
     def snapshot(self) -> Snapshot:
         """Return the activities of the actor's latest step and the modulators of its last update, for the display.
 
-        Recording begins with the first call. No number of the learner changes.
+        Recording begins with the first call, and does not change the learner's results.
         """
         if self._inside is None:
             rule = rule_for(self._known.spec.rule, "layers")
@@ -175,12 +176,12 @@ class RewardLearner(ABC):
 
     @property
     def env_options(self) -> dict[str, Any]:
-        """Return the options of `gym.make` for an environment like the one it learns in."""
+        """Return the options of `gym.make` for an environment like the learner's own."""
         return env_options_of(self.env)
 
     @property
     def stretch_start(self) -> int:
-        """Return the number of steps at which the `learn` to be continued began; the steps so far if there is none."""
+        """Return the number of steps at which the `learn` to resume began; without one, the present number of steps."""
         return self._start if self._resumed else int(self.num_timesteps)
 
     def _wrap_env(self, env: Any, verbose: int = 0, monitor_wrapper: bool = True) -> VecEnv:
@@ -210,12 +211,12 @@ class RewardLearner(ABC):
         if not continues:
             self._start = int(self.num_timesteps)
         elif noise is not None:
-            # Stable-Baselines3 has reset the noise.
+            # Stable-Baselines3 has reset the noise; restore its state.
             vars(noise).update(noise_state)
         return prepared
 
     def collect_rollouts(self, *args: Any, **kwargs: Any) -> Any:
-        """Collect a rollout; `save` can store an unfinished `learn` at its start."""
+        """Collect a rollout, and record its start, where `save` can store an unfinished `learn`."""
         self._rollout_start = int(self.num_timesteps)
         algorithm: Any = super()
         return algorithm.collect_rollouts(*args, **kwargs)
@@ -233,7 +234,7 @@ class RewardLearner(ABC):
         return {**log.under_way(), **observations, "start": np.array(self._start)}
 
     def _continue(self, saved: dict[str, NDArray[Any]]) -> None:
-        """Restore what `_under_way` returned; the random states of the environments are restored before."""
+        """Restore the arrays of `_under_way`. Restore the random states of the environments first."""
         log = trial_log(self.env)
         assert log is not None
         log.take_up(saved["commands"], saved["ages"])
@@ -245,7 +246,7 @@ class RewardLearner(ABC):
         self._resumed = True
 
     def _update_info_buffer(self, infos: list[dict[str, Any]], dones: NDArray[np.bool_] | None = None) -> None:
-        """Count trials that ended, after each step of learning."""
+        """Count the trials that ended; Stable-Baselines3 calls this after each step of learning."""
         algorithm: Any = super()
         algorithm._update_info_buffer(infos, dones)
         self.trials += 0 if dones is None else int(np.count_nonzero(dones))
@@ -256,8 +257,8 @@ class RewardLearner(ABC):
     def save(self, path: Any, exclude: Any = None, include: Any = None) -> None:
         """Write a checkpoint folder atomically: weights, feedback weights, optimisers, replay buffer, random states.
 
-        A learner loaded with `resume` and given the same `learn` ends bit-identical to this one. If `save` is called at
-        the start of a rollout (in a callback's `_on_rollout_start`), the rest of the present `learn` can be resumed.
+        A learner that is loaded with `resume` continues bit-identically. If `save` is called at the start of a rollout
+        (in a callback's `_on_rollout_start`), the rest of the present `learn` can be resumed.
         """
         parameters = self.get_parameters()
         state: dict[str, NDArray[Any]] = {}
@@ -291,13 +292,13 @@ class RewardLearner(ABC):
 
     @classmethod
     def load(cls, path: Any, env: Any = None, *, resume: bool = False, **settings: Any) -> Any:
-        """Load what `save` wrote; no code of the checkpoint is run.
+        """Load a learner from a checkpoint folder without running code from it.
 
         Args:
             path: the checkpoint folder.
-            env: the environment to learn in; by default the one that the learner is made for.
+            env: the environment to learn in; by default the one that the learner is meant for.
             resume: restore the random states too, including the global ones of torch and NumPy.
-            settings: override the saved settings.
+            settings: settings that replace the saved ones.
 
         Raises:
             CheckpointError: the folder holds no such learner, is damaged or does not fit `env`.
@@ -328,7 +329,7 @@ class RewardLearner(ABC):
         if position is not None:
             fill_buffer(buffer, _without_prefix("buffer/", state), position)
         if resume:
-            # Validate everything before anything outside of the learner changes.
+            # Validate everything before changing any state outside the learner.
             states = saved_random_states(config, model.env, path)
             under_way = _without_prefix(UNDER_WAY, state)
             if under_way:
@@ -368,7 +369,7 @@ class RewardLearner(ABC):
         return getattr(self, "replay_buffer", None)
 
     def _variables(self) -> dict[str, torch.Tensor]:
-        """Return the learned numbers outside of the networks by name, such as SAC's entropy coefficient."""
+        """Return learned variables outside the networks by name, such as SAC's entropy coefficient."""
         return {name: getattr(self, name) for name in self._get_torch_save_params()[1]}
 
     def _updates_of(self, optimiser: str) -> int:
@@ -405,10 +406,10 @@ def _without_prefix(prefix: str, arrays: dict[str, NDArray[Any]]) -> dict[str, N
 
 
 class FallingRate:
-    """Let the learning rate of an algorithm fall linearly to a tenth over the usual training, and stay there.
+    """Decrease the learning rate of an algorithm linearly to a tenth over the usual training, then keep it constant.
 
-    The number of calls of `learn` makes no difference. A `learn` that resets the number of steps, as at the start of a
-    protocol, resets the learning rate.
+    The rate depends on the number of steps so far. Dividing training into several calls of `learn` does not change it.
+    A `learn` that resets the number of steps, as at the start of a protocol, resets the learning rate.
     """
 
     _known: Learner

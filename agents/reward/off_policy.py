@@ -1,7 +1,7 @@
-"""SAC, TD3, and TQC with hindsight experience replay, with a learning rule inside their networks.
+"""SAC, TD3, and TQC with hindsight experience replay, with a learning rule in their networks.
 
-With `command="absolute"` they choose postures, within the range of commands that reaches need. TQC also holds its
-decisions, and explores by noise that lasts.
+With `command="absolute"` the actions are postures within the range of commands that reaches need. TQC also holds each
+decision for several control steps and explores by noise that is held for several decisions.
 """
 
 from __future__ import annotations
@@ -29,23 +29,25 @@ from reach import ACTION_SIZE, GOAL_READY, GOAL_TIP_PENALTY, CommandMap
 
 # Control steps from one decision to the next: 0.16 s.
 DECISION_STEPS = 8
-# Share of the distance to the wanted command that the command covers in a step: most of it in a third of a second.
+# Share of the distance to the wanted command that the command covers per control step; 90 % takes 0.36 s.
 APPROACH_SHARE = 0.12
-# Lowest and highest action of shoulder, elbow and wrist in learned reaches, with a margin; actions are absolute.
+# Lowest and highest absolute action of shoulder, elbow and wrist in learned reaches, with a margin.
 LOWEST = (-0.07, -0.465, -0.31)
 HIGHEST = (0.36, 0.06, 0.33)
-# Grip: the whole range, and the part in which the hand is open as wide as a cup.
+# Range of grip actions: the whole range, and the part in which the hand is open wide enough for a cup.
 ANY_GRIP = (-1.0, 0.1)
 OPEN_GRIP = (-0.23, 0.1)
-# The command at rest of the unperturbed arm, and what an action does to the command.
+# Command of the unperturbed arm at rest, and the map from absolute actions to commands.
 RESTING_COMMAND = np.array([-0.638, 0.718, -0.410, 0.818])
 ABSOLUTE = CommandMap(0.0, RESTING_COMMAND, 1.0 + np.abs(RESTING_COMMAND))
 
 
 def approach(wanted: NDArray[np.float32], observation: Any) -> NDArray[np.float32]:
-    """Return the actions (..., 4) that move the command `APPROACH_SHARE` of the way to that of the wanted actions.
+    """Return the actions (..., 4) that move the command by `APPROACH_SHARE` of the distance to the wanted command.
 
-    The last command is the end of the observation (the efference copy).
+    Args:
+        wanted: (..., 4) actions that stand for the wanted command.
+        observation: observation whose last entries are the last command (the efference copy).
     """
     last = np.asarray(observation["observation"])[..., -ACTION_SIZE:]
     command = last + APPROACH_SHARE * (ABSOLUTE.command_after(wanted, last) - last)
@@ -53,21 +55,21 @@ def approach(wanted: NDArray[np.float32], observation: Any) -> NDArray[np.float3
 
 
 class HeldCommands(VecEnvWrapper):
-    """A VecEnv whose step is a decision that is held for `DECISION_STEPS` control steps or until the trial ends.
+    """A VecEnv in which one step is a decision, held for `DECISION_STEPS` control steps or until the trial ends.
 
     People correct a reach by decisions that are a psychological refractory period apart (Gawthrop, Loram, Lakie and
-    Gollee 2011). With fewer decisions the values of two decisions also differ by more: the difference vanishes with
-    the time step (Tallec, Blier and Ollivier 2019, ICML).
+    Gollee 2011). Longer steps also help learning: the difference between the values of two actions vanishes with the
+    time step (Tallec, Blier and Ollivier 2019, ICML).
 
     Attributes:
-        steps: control steps that the last decision was held for.
+        steps: number of control steps for which the last decision was held.
     """
 
     def __init__(self, venv: VecEnv) -> None:
         """Wrap a VecEnv of one environment with `observation="goal"`.
 
         Raises:
-            ValueError: more than one environment: their trials would end within each other's decisions.
+            ValueError: more than one environment, whose trials would end during each other's decisions.
         """
         if venv.num_envs != 1:
             raise ValueError(f"env: expected 1 environment, got {venv.num_envs}")
@@ -82,11 +84,11 @@ class HeldCommands(VecEnvWrapper):
         return self._observation
 
     def observe(self, observation: Any) -> None:
-        """Set the latest observation, when trials continue that were restored from a checkpoint."""
+        """Set the latest observation after a trial has been restored from a checkpoint."""
         self._observation = observation
 
     def step_async(self, actions: NDArray[np.float32]) -> None:
-        """Take the wanted commands (1, 4)."""
+        """Store the wanted actions (1, 4)."""
         self._wanted = actions
 
     def step_wait(self) -> Any:
@@ -102,12 +104,12 @@ class HeldCommands(VecEnvWrapper):
 class UsualCommands(VecEnvWrapper):
     """A VecEnv whose action space is limited to the absolute commands that reaches need.
 
-    A policy that is squashed to its action space then never leaves them. Most postures outside reach no cup, and a
-    critic that is never corrected there overestimates some of them.
+    A policy that is squashed to the action space then stays within these commands. Most postures outside reach no cup,
+    and a critic without data there overestimates some of them.
     """
 
     def __init__(self, venv: VecEnv, grip: tuple[float, float]) -> None:
-        """Wrap environments of absolute postures; `grip` is the lowest and the highest action of the fingers."""
+        """Wrap environments with absolute postures; `grip` is the lowest and the highest action of the fingers."""
         low, high = (
             np.array([*joints, end], dtype=np.float32) for joints, end in zip((LOWEST, HIGHEST), grip, strict=True)
         )
@@ -123,7 +125,7 @@ class UsualCommands(VecEnvWrapper):
 
 
 def within_usual_commands(env: VecEnv, grip: tuple[float, float]) -> VecEnv:
-    """Limit the action space by `UsualCommands` where actions are postures; return other environments unchanged."""
+    """Limit the action space by `UsualCommands` if actions are absolute postures; leave other environments as given."""
     meaning = env_attribute(env, "control"), env_attribute(env, "command")
     if isinstance(env, UsualCommands) or meaning != ("posture", "absolute"):
         return env
@@ -134,12 +136,12 @@ def within_usual_commands(env: VecEnv, grip: tuple[float, float]) -> VecEnv:
 class HeldNoise(ActionNoise):
     """Normal action noise that is held for a random number of decisions; some of the draws are zero.
 
-    The springs of the arm average out fast changes, so only noise that lasts moves the hand to other places and lets it
-    come to rest there, as a reach asks for. Compare Eberhard et al. (2023, ICLR) on coloured noise.
+    The springs of the arm average out fast changes. Only persistent noise moves the hand to other positions and lets it
+    come to rest there, as a reach requires. Compare Eberhard et al. (2023, ICLR) on coloured noise.
 
     Attributes:
-        spread: (4,) SD of each command, in units of half the range of commands.
-        least_decisions, most_decisions: range of the number of decisions that a draw is held for.
+        spread: (4,) SD for each command, in units of half the range of commands.
+        least_decisions, most_decisions: range of the number of decisions for which a draw is held.
         share: probability that a draw is not zero.
     """
 
@@ -158,7 +160,7 @@ class HeldNoise(ActionNoise):
         self._held = np.zeros(len(self.spread), dtype=np.float32)
 
     def state(self) -> NDArray[np.float64]:
-        """Return (5,): the noise that is held and the number of decisions left for it."""
+        """Return (5,): the present noise and the number of decisions for which it is still held."""
         return np.append(self._held.astype(np.float64), self._left)
 
     def set_state(self, state: NDArray[np.float64]) -> None:
@@ -179,11 +181,12 @@ class HeldNoise(ActionNoise):
 USUAL_LOG_SD = -1.2
 # Initial log SD of the grip command of SAC; it is larger than that of the joints.
 GRIP_LOG_SD = -0.5
-# Initial log SD of TQC: so small that the hand can come to rest.
+# Initial log SD of TQC, small enough for the hand to come to rest.
 STILL_LOG_SD = -3.0
 # SD of the action noise of TD3 for shoulder, elbow, wrist and grip, in units of half the range of usual commands.
 NOISE_SD = (0.2, 0.2, 0.2, 0.5)
-# Factor of the initial weights of an actor's last layer, so that its output hardly depends on the observation.
+# Factor of the initial weights of an actor's last layer. A small one makes the output almost independent of the
+# observation.
 FIRST_STEEPNESS = 0.1
 QUANTILES = 10
 # Twice Stable-Baselines3's default. A transition takes less than 1 kB.
@@ -210,32 +213,32 @@ SOFT_SETTINGS = {
 
 
 class ReadyHindsight(HerReplayBuffer):
-    """Hindsight experience replay (Andrychowicz et al. 2017) whose goals are places where the hand was ready.
+    """Hindsight experience replay (Andrychowicz et al. 2017) whose goals are positions at which the hand was ready.
 
     Differences from Stable-Baselines3's `HerReplayBuffer` with the "future" strategy:
-    - Goals are drawn among the steps at which the hand was ready (see the goals of the environment). A hand that
-      passes through a place does not reach a goal there, so most other achieved states are goals without a solution.
+    - Goals are drawn from steps at which the hand was ready (see the goals of the environment). A hand that only passes
+      through a position does not reach a goal there, so most other achieved states are goals without a solution.
     - A transition that reaches its goal is terminal, as in the environment.
-    - A step in which the cup tips keeps its desired goal. The goal stands in for the cup (`ScaledGoal`), so with
-      another goal the tip would have no visible cause.
+    - A step in which the cup tips keeps its desired goal. The policy sees the goal in place of the cup (`ScaledGoal`),
+      so with another goal the tip would have no visible cause.
 
     Attributes:
-        least_reward: rewards are clipped below at this value. The penalty for a tip is meant to outweigh the time that
-            it saves; with discounting the largest possible loss of time suffices.
+        least_reward: lower bound to which rewards are clipped. The penalty for a tip has to outweigh the time that the
+            tip saves; with discounting, the largest possible cost of time is enough.
     """
 
     least_reward = -np.inf
 
     def sample(self, batch_size: int, env: Any = None) -> Any:
-        """Return a batch as Stable-Baselines3 does, with clipped rewards and with reached goals as terminal."""
+        """Return Stable-Baselines3's batch with clipped rewards, and transitions that reach their goal as terminal."""
         drawn = super().sample(batch_size, env)
         dones = torch.maximum(drawn.dones, (drawn.rewards == 0.0).to(drawn.dones.dtype))
         return drawn._replace(rewards=drawn.rewards.clamp(min=self.least_reward), dones=dones)
 
     def _sample_goals(self, batch_indices: NDArray[np.int64], env_indices: NDArray[np.int64]) -> NDArray[np.float64]:
-        """Return goals (n, 4): achieved at a later step of the same trial, at a ready step if there is one.
+        """Return goals (n, 4), each achieved at a later step of the same trial, at a ready step if there is one.
 
-        Where the cup tipped, return the desired goal.
+        Return the desired goal where the cup tipped.
         """
         start = self.ep_start[batch_indices, env_indices]
         length = self.ep_length[batch_indices, env_indices]
@@ -245,7 +248,7 @@ class ReadyHindsight(HerReplayBuffer):
         achieved = self.next_observations["achieved_goal"]
         ready = achieved[place, env_indices[:, None], GOAL_READY] > 0.0
         allowed = (step >= now[:, None]) & (step < length[:, None])
-        # Choose uniformly; ready steps come before all others.
+        # Choose uniformly among the ready steps, or among all steps if none is ready.
         chance = np.random.random(ready.shape)  # noqa: NPY002  (as Stable-Baselines3 draws)
         chosen = np.argmax(np.where(allowed, chance + ready, -1.0), axis=1)
         goals: NDArray[np.float64] = achieved[place[np.arange(len(chosen)), chosen], env_indices]
@@ -255,9 +258,9 @@ class ReadyHindsight(HerReplayBuffer):
 
 
 class _OffPolicy(RewardLearner):
-    """What SAC, TD3 and TQC share: they explore around their own policy from the first step on.
+    """Base class of SAC, TD3 and TQC, which explore around their own policy from the first step on.
 
-    Stable-Baselines3 begins with uniformly random actions, which only tip cups.
+    Stable-Baselines3 would begin with uniformly random actions, which only tip cups.
     """
 
     PARALLEL_ENVS = 1
@@ -267,7 +270,7 @@ class _OffPolicy(RewardLearner):
     GRIP = ANY_GRIP
 
     def __init__(self, name: str, env: gym.Env[Any, Any] | VecEnv | str, *, seed: int = 0, **settings: Any) -> None:
-        """Make an untrained learner; `action_noise` defaults to the noise of the algorithm here."""
+        """Make an untrained learner; the default of `action_noise` depends on the algorithm."""
         super().__init__(name, env, seed=seed, **settings)
         with torch.no_grad():
             self._start_at_rest()
@@ -281,7 +284,7 @@ class _OffPolicy(RewardLearner):
     def _start_at_rest(self) -> None:
         """Set the weights so that the untrained policy holds the arm at rest."""
         last = self.actor.mu if isinstance(self.actor.mu, torch.nn.Linear) else self.actor.mu[-2]
-        # The action is the tanh of the last layer's output, scaled to the range of commands; zero is rest.
+        # The action is the tanh of the last layer's output, scaled to the range of commands; action 0 holds the arm.
         squashed = self.policy.scale_action(np.zeros(ACTION_SIZE))
         last.bias.copy_(torch.as_tensor(np.arctanh(squashed)))
         last.weight.mul_(FIRST_STEEPNESS)
@@ -300,7 +303,7 @@ class _OffPolicy(RewardLearner):
         return algorithm._sample_action(0, action_noise, n_envs)
 
     def _end_stretch(self) -> None:
-        # With enough stored transitions, learning starts at once, even if the step counter was reset.
+        # If enough transitions are stored, start learning at once, even after a reset of the step counter.
         if self.replay_buffer.size() * self.n_envs * self.TRANSITION_STEPS >= self.learning_starts:
             self.learning_starts = 0
         end_trials(self.replay_buffer)
@@ -316,7 +319,7 @@ class _OffPolicy(RewardLearner):
 
 
 class _Soft(_OffPolicy):
-    """What SAC and TQC share: an actor that learns the log SD of its actions."""
+    """Base class of SAC and TQC, whose actors learn the log SD of their actions."""
 
     LOG_SD: tuple[float, float, float, float]
     SETTINGS = SETTINGS | SOFT_SETTINGS
@@ -364,9 +367,9 @@ class RewardTD3(_OffPolicy, TD3):  # type: ignore[misc]
 class RewardTQC(FallingRate, _Soft, TQC):  # type: ignore[misc]
     """sb3-contrib's TQC (Kuznetsov et al. 2020) with hindsight experience replay (Andrychowicz et al. 2017).
 
-    The reward is sparse, so the sum of possible rewards bounds the target values of the critic. It decides every 0.16 s
-    and its commands approach the decision gradually (`HeldCommands`). It explores by noise that lasts (`HeldNoise`),
-    because a reach ends with the hand at rest. Deterministic actions use the average of the weights.
+    The reward is sparse, so the possible sums of rewards bound the target values of the critic. The policy decides once
+    per 0.16 s, and commands approach the decision gradually (`HeldCommands`). Exploration uses persistent noise
+    (`HeldNoise`), because a reach ends with the hand at rest. Deterministic actions use averaged weights.
     """
 
     env: Any
@@ -389,11 +392,11 @@ class RewardTQC(FallingRate, _Soft, TQC):  # type: ignore[misc]
     def __init__(self, name: str, env: gym.Env[Any, Any] | VecEnv | str, *, seed: int = 0, **settings: Any) -> None:
         """Make an untrained learner."""
         super().__init__(name, env, seed=seed, **settings)
-        # The largest possible cost of time.
+        # Discounted cost of endless time, the lowest value without tips.
         worst = -1.0 / (1.0 - self.gamma) if self.gamma < 1.0 else -np.inf
         self.replay_buffer.least_reward = worst
         if not isinstance(self.ent_coef, str):
-            # With a learned entropy coefficient, entropy is a large part of the value.
+            # Only with a fixed coefficient: a learned one can make entropy a large part of the value.
             self.policy.critic_target.register_forward_hook(partial(_clip_values, worst))
 
     def _default_noise(self) -> ActionNoise:
@@ -439,9 +442,9 @@ class RewardTQC(FallingRate, _Soft, TQC):  # type: ignore[misc]
 
         Args:
             observation: dictionary observation of one environment or of n.
-            state: (n, 5), the wanted commands and the number of steps that they still hold. Without it the policy
-                decides now; it was not trained to decide at every step, so pass the state on.
-            episode_start: (n,), whether a trial begins; then a new decision is made.
+            state: (n, 5), the wanted commands and the number of steps for which they are still held. Pass on the state
+                of the last call: without it the policy decides at every step, for which it was not trained.
+            episode_start: (n,), whether a trial begins, which needs a new decision.
             deterministic: whether to act without exploration.
         """
         shape = np.shape(observation["observation"])[:-1]
@@ -469,12 +472,12 @@ class RewardTQC(FallingRate, _Soft, TQC):  # type: ignore[misc]
     def _store_transition(self, *args: Any, **kwargs: Any) -> None:
         algorithm: Any = super()
         algorithm._store_transition(*args, **kwargs)
-        # Stable-Baselines3 has counted one step for the whole decision.
+        # Stable-Baselines3 counts a decision as one step.
         self.num_timesteps += self.env.steps - 1
 
 
 def _clip_values(worst: float, critic: Any, inputs: Any, values: torch.Tensor) -> torch.Tensor:
-    """Clip target values to the possible sums of rewards, as Andrychowicz et al. (2017) do; entropy is neglected."""
+    """Clip target values to the possible sums of rewards without entropy, as Andrychowicz et al. (2017) do."""
     return values.clamp(worst, 0.0)
 
 

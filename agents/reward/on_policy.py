@@ -1,4 +1,4 @@
-"""PPO and recurrent PPO with a learning rule inside their networks."""
+"""PPO and recurrent PPO with a learning rule in their networks."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ from agents.settings import FLAG, Setting
 
 
 class SequencePolicy(RecurrentActorCriticPolicy):
-    """The policy of `RecurrentPPO`, with training two to three times as fast.
+    """The policy of `RecurrentPPO` with two to three times faster training.
 
-    sb3-contrib steps through every sequence. A sequence in which no trial begins can be computed by one call of the
-    LSTM, after its initial state is cleared where a trial begins at its first step.
+    sb3-contrib calls the LSTM for every step of a sequence. Here one call computes a sequence in which no trial begins
+    after the first step; the initial state is cleared if a trial begins at the first step.
     """
 
     @staticmethod
@@ -51,18 +51,18 @@ def forget_gate(
     state: tuple[NDArray[Any], ...] | None = None,
     episode_start: NDArray[np.bool_] | None = None,
 ) -> NDArray[np.float32]:
-    """Return the forget gate of each LSTM cell of the actor, in the step that `predict` would make.
+    """Return the forget gate of each LSTM cell of the actor in the step that `predict` would make.
 
-    Torch's LSTM does not return its gates, so this computes them from the weights.
+    The gate is computed from the weights, because torch's LSTM does not return its gates.
 
     Args:
-        policy: of `RecurrentPPO`, with one layer of LSTM cells.
-        observation: of one environment or of n.
-        state: what `predict` returned in the previous step; None for a cleared memory.
+        policy: policy of `RecurrentPPO` with one layer of LSTM cells.
+        observation: observation of one environment, or a batch of n.
+        state: state that `predict` returned in the previous step; None for a cleared memory.
         episode_start: (n,), whether a trial has just begun.
 
     Returns:
-        (cells,) or (n, cells), 0 (forget) to 1 (keep).
+        (cells,) or (n, cells), from 0 (forget) to 1 (keep).
 
     Raises:
         ValueError: more than one layer of LSTM cells.
@@ -72,7 +72,7 @@ def forget_gate(
         raise ValueError(f"policy: expected 1 layer of LSTM cells, got {lstm.num_layers}")
     with torch.no_grad():
         rows, several = policy.obs_to_tensor(observation)
-        # The actor's features, whether or not it shares its extractor with the critic.
+        # `pi_features_extractor` is the actor's, shared with the critic or not.
         features = BasePolicy.extract_features(policy, rows, policy.pi_features_extractor)
         hidden = torch.zeros(len(features), lstm.hidden_size, dtype=features.dtype, device=features.device)
         if state is not None:
@@ -89,7 +89,7 @@ def forget_gate(
 LSTM_CELLS = 64
 SETTINGS = {
     "learning_rate": Setting(0.0),
-    # The rollout buffer is allocated with the learner: about 1 kB a step and environment for an LSTM.
+    # Bounded, since the rollout buffer is allocated with the learner: about 1 kB per step and environment for an LSTM.
     "n_steps": Setting(2, 2**16, whole=True),
     "batch_size": Setting(2, 2**20, whole=True),
     "n_epochs": Setting(1, 2**20, whole=True),
@@ -108,7 +108,7 @@ CELLS_AFTER_LSTM = (64,)
 
 
 class _OnPolicy(FallingRate, RewardLearner):
-    """What PPO and recurrent PPO share."""
+    """Base class of PPO and recurrent PPO."""
 
     PARALLEL_ENVS = 16
     SETTINGS = SETTINGS
@@ -120,7 +120,7 @@ class _OnPolicy(FallingRate, RewardLearner):
         return [chain_of(self.policy.mlp_extractor.policy_net, self.policy.action_net)]
 
     def set_env(self, env: Any, force_reset: bool = True) -> None:
-        """Set another environment; its number of copies may differ from the present one."""
+        """Set another environment or VecEnv, possibly with another number of environments."""
         wrapped = self._wrap_env(env, self.verbose)
         if wrapped.num_envs != self.n_envs:
             self.n_envs = wrapped.num_envs
@@ -130,7 +130,7 @@ class _OnPolicy(FallingRate, RewardLearner):
         algorithm.set_env(wrapped, force_reset)
 
     def _memory_of_buffer(self) -> dict[str, Any]:
-        """Return the attributes of the rollout buffer that describe the memory of the network."""
+        """Return the arguments of the rollout buffer that describe the network's recurrent state."""
         return {}
 
 
@@ -145,8 +145,8 @@ class RewardPPO(_OnPolicy, PPO):  # type: ignore[misc]
 class RewardLSTM(_OnPolicy, RecurrentPPO):  # type: ignore[misc]
     """sb3-contrib's RecurrentPPO, whose actor and critic have a layer of LSTM cells each, with settings for this task.
 
-    It learns by back-propagation through time only: the feedback rules are for layers without recurrence, and torch's
-    LSTM is one kernel, inside which the error signal cannot be replaced. `forget_gate` reads its memory.
+    The only rule is back-propagation through time: the feedback rules cover layers without recurrence, and torch's LSTM
+    is one operation, inside which the error signal cannot be replaced. `forget_gate` computes its forget gates.
     """
 
     POLICY = SequencePolicy

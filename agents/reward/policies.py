@@ -1,12 +1,12 @@
-"""Stable-Baselines3's policies with a learning rule inside their networks: `policy_kwargs={"rule": "dfa"}`.
+"""Stable-Baselines3's policies with a learning rule in their networks: `policy_kwargs={"rule": "dfa"}`.
 
-PPO, SAC and TD3 are unchanged; only the layers of their networks get their error signals by the rule. The error of an
-actor is that of its mean and, in SAC, of its log SD; the error of a critic is that of its value. Shared layers get
-both.
+PPO, SAC and TD3 are unchanged, but the layers of their networks receive error signals computed by the rule. An actor's
+error is the error of its mean and, in SAC, of its log SD. A critic's error is the error of its value. Shared layers
+receive both.
 
 SAC and TD3 improve their actor along dQ/da, the gradient with respect to the *input* of the critic. Feedback alignment
-does not define this gradient, and a random one does not teach. It is therefore exact under every rule, while the
-weights of the critic learn by the rule. PPO has no such step.
+does not define this gradient, and a random one would not improve the actor. Therefore dQ/da is exact under every rule,
+while the weights of the critic learn by the rule. PPO has no such step.
 
 `ActorInside` reads the activities of an actor's layers and the modulators of its last update, for the display.
 """
@@ -40,17 +40,17 @@ COMMANDS = "commands"
 class ActorInside:
     """Record the activities of an actor's layers in its latest step.
 
-    It uses forward hooks and the gradients that the last update left, and changes no number.
+    It uses forward hooks and the gradients stored by the last update, and does not change results.
     """
 
     def __init__(self, actors: Sequence[Sequence[nn.Module]], way: Route, input_name: str = "senses") -> None:
         """Register the hooks.
 
         Args:
-            actors: linear and activation modules in forward order, of one actor or of several with the same layers;
-                the first actor is the one that learns.
-            way: the path of the error to the layers.
-            input_name: name of the input of the first layer.
+            actors: linear and activation modules in forward order, of one actor or of several with the same layers.
+                The first actor learns.
+            way: route of the error to the layers.
+            input_name: display name of the input of the first layer.
         """
         self._layers = [module for module in actors[0] if isinstance(module, nn.Linear)]
         self._way = way
@@ -101,7 +101,7 @@ def chain_of(*modules: Any) -> list[nn.Module]:
     return [layer for module in modules for layer in (module if isinstance(module, nn.Sequential) else (module,))]
 
 
-# Separates the random stream of the feedback weights from others with the same seed.
+# Separates the random stream of the feedback weights from other streams with the same seed.
 FEEDBACK_STREAM = 0x0FEEDBAC
 ACTOR, CRITIC = range(2)
 
@@ -109,10 +109,10 @@ ACTOR, CRITIC = range(2)
 def features_chain(extractor: nn.Module) -> list[nn.Module]:
     """Return the modules of a features extractor in forward order; empty if it has no parameters.
 
-    A custom extractor with layers lists them in an attribute `chain`.
+    A custom extractor with layers must list its modules in an attribute `chain`.
 
     Raises:
-        ValueError: an extractor with parameters and without `chain`.
+        ValueError: the extractor has parameters but no `chain`.
     """
     chain = getattr(extractor, "chain", None)
     if chain is not None:
@@ -128,9 +128,10 @@ def features_chain(extractor: nn.Module) -> list[nn.Module]:
 
 
 def _apply_rule(root: nn.Module, policy: Any, stream: int, chains: dict[str, list[nn.Module]]) -> list[RuledNetwork]:
-    """Apply the rule of a policy to chains of modules by head.
+    """Apply the rule of a policy to chains of modules, by head.
 
-    Feedback weights are seeded by torch's seed and draw nothing from torch.
+    Feedback weights come from a generator of their own, seeded with torch's initial seed, so torch's generator does not
+    advance.
     """
     seed = np.random.SeedSequence([torch.initial_seed() % 2**63, FEEDBACK_STREAM, stream]).generate_state(1)[0]
     space = policy.observation_space
@@ -152,7 +153,7 @@ class _Ruled:
         """Make the policy; all other arguments are those of Stable-Baselines3.
 
         Raises:
-            ValueError: an unknown rule, `use_sde`, or a features extractor whose layers are unknown.
+            ValueError: the rule is unknown, `use_sde` is True, or the layers of the features extractor are unknown.
         """
         if kwargs.get("use_sde"):
             raise ValueError("use_sde: expected False, got True: no rule applies to its noise")
@@ -163,7 +164,7 @@ class _Ruled:
                 network.follow(cast(Any, part).optimizer)
 
     def set_training_mode(self, mode: bool) -> None:
-        """Set the mode only if it changes: Stable-Baselines3 visits every layer before every action."""
+        """Set the mode if it changes, for speed: Stable-Baselines3 sets it in every layer before every action."""
         policy: Any = self
         if policy.training != mode:
             super().set_training_mode(mode)  # type: ignore[misc]
@@ -263,8 +264,8 @@ LATEST_SHARE = 0.002
 class AveragedTQCPolicy(MultiInputPolicy):
     """TQC's policy for dictionary observations; its deterministic actions use an average of the actor's weights.
 
-    An actor that learns from its critic wanders around the optimum, and its average is closer to it (Polyak and
-    Juditsky 1992).
+    An actor that learns from its critic fluctuates around the optimum. The average of its weights is closer to the
+    optimum (Polyak and Juditsky 1992).
 
     Attributes:
         averaged_actor: the actor with the averaged weights, stored with the policy.
@@ -293,14 +294,14 @@ class AveragedTQCPolicy(MultiInputPolicy):
         return commands
 
 
-# Mean and spread of observations in reaches; columns as in the observation table of the environment. They are fixed, so
+# Mean and spread of observations in reaches; columns as in the environment's observation table. They are constants, so
 # that a checkpoint needs no running statistics.
 CENTRE = (0.10, 0.45, 1.0, 0.13, 0.55, 0.4, 1.9, -0.4, 0, 0, 0, 0.08, 0, 0, 0, -0.45, 0.5, -0.4, 0.5)
 SPREAD = (0.10, 0.10, 1.0, 0.07, 0.03, 0.3, 0.3, 0.3, 1, 1, 2, 0.02, 1, 1, 1, 0.2, 0.3, 0.3, 0.5)
 # Mean and spread of a lamp, which is 0 or 1.
 LAMP_CENTRE = 0.5
 SEEN_CUP = slice(3, 5)
-# The position in a goal; its other columns are the same in every goal.
+# Columns of the position in a goal; the other columns are the same in every goal.
 PLACE = slice(0, 2)
 # Scale of the distance to the goal: a few times the radius within which the goal is reached.
 WAY_SPREAD_M = 0.05
@@ -325,10 +326,10 @@ class ScaledObservation(BaseFeaturesExtractor):
 
 
 class ScaledGoal(BaseFeaturesExtractor):
-    """Standardise the observation, replace the seen cup by the goal and add the vector from hand to goal.
+    """Standardise the observation, replace the seen cup by the goal, and append the vector from hand to goal.
 
-    In hindsight the goal is not at the cup. A policy that saw both would learn about trials in which they differ, which
-    never occur.
+    A goal chosen in hindsight is not at the cup. A policy that saw both would learn about trials in which goal and cup
+    differ, but such trials never occur.
     """
 
     def __init__(self, observation_space: gym.spaces.Dict) -> None:

@@ -1,4 +1,4 @@
-"""State of a learner from reward that its checkpoint holds besides weights: transitions, moments, random states."""
+"""State of a learner from reward in a checkpoint, besides weights: transitions, Adam's moments, random states."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ from agents.checkpoint import CheckpointError, Entry, entries_of, in_brief
 from agents.settings import FLAG, Setting
 
 TRANSITIONS = ("observations", "next_observations", "actions", "rewards", "dones", "timeouts")
-# First transition of each trial in a hindsight buffer, and the length of each trial that has ended.
+# Arrays of a hindsight buffer: first transition of each trial, and length of each trial that has ended.
 TRIALS = ("ep_start", "ep_length")
 UNFINISHED = "_current_ep_start"
 # Actions are scaled to -1..1, up to rounding.
 LARGEST_ACTION = 1.0 + 1e-5
-# State of NumPy's global generator, a Mersenne twister, besides its words.
+# Size of the state of NumPy's global generator, a Mersenne twister, and the valid values of its other entries.
 TWISTER_WORDS = 624
 NUMPY_RANDOM = {
     "pos": Setting(0, TWISTER_WORDS, whole=True),
@@ -38,12 +38,12 @@ def position_of(buffer: ReplayBuffer) -> dict[str, Any]:
 
 
 def position_settings(buffer: ReplayBuffer) -> dict[str, Setting]:
-    """Return the valid values of what `position_of` returns."""
+    """Return the valid values of the result of `position_of`."""
     return {"pos": Setting(0, buffer.buffer_size - 1, whole=True), "full": FLAG}
 
 
 def transitions_of(buffer: ReplayBuffer, position: dict[str, Any]) -> dict[str, NDArray[Any]]:
-    """Return views of the stored transitions by name, if the next one goes to `position`.
+    """Return views of the stored transitions by name, in a buffer whose next transition goes to `position`.
 
     Transitions are on the first axis. The arrays of a dictionary are named `name.key`.
     """
@@ -58,7 +58,7 @@ def transitions_of(buffer: ReplayBuffer, position: dict[str, Any]) -> dict[str, 
 
 
 def buffer_entries(buffer: ReplayBuffer, position: dict[str, Any]) -> dict[str, Entry]:
-    """Return the expected entries for `transitions_of`."""
+    """Return the expected form of the arrays of `transitions_of` in a checkpoint."""
     limits: dict[str, tuple[float, float]] = {
         "actions": (-LARGEST_ACTION, LARGEST_ACTION),
         "dones": (0.0, 1.0),
@@ -71,19 +71,19 @@ def buffer_entries(buffer: ReplayBuffer, position: dict[str, Any]) -> dict[str, 
 
 
 def fill_buffer(buffer: ReplayBuffer, saved: dict[str, NDArray[Any]], position: dict[str, Any]) -> None:
-    """Fill a buffer with what `transitions_of` and `position_of` returned. The arrays must fit `buffer_entries`."""
+    """Fill a buffer with the results of `transitions_of` and `position_of`, already checked by `buffer_entries`."""
     for name, values in transitions_of(buffer, position).items():
         values[...] = saved[name]
     buffer.pos, buffer.full = position["pos"], position["full"]
 
 
 def end_trials(buffer: ReplayBuffer) -> None:
-    """Mark the last transition as a trial's end by the time limit, so that the next one begins a new trial."""
+    """Mark the last transition as truncated by the time limit, so that the next transition begins a new trial."""
     if buffer.pos == 0 and not buffer.full:
         return
     if isinstance(buffer, HerReplayBuffer):
         with warnings.catch_warnings():
-            # Stable-Baselines3 warns that the trial is truncated, which is intended.
+            # The truncation, of which Stable-Baselines3 warns, is intended.
             warnings.simplefilter("ignore", UserWarning)
             buffer.truncate_last_trajectory()
     else:
@@ -92,7 +92,7 @@ def end_trials(buffer: ReplayBuffer) -> None:
 
 
 def adam_entries(value: torch.Tensor) -> dict[str, Entry]:
-    """Return the expected entries of Adam's state for a parameter that it has updated."""
+    """Return the expected form of Adam's state for a parameter that Adam has updated."""
     dtype, shape = value.detach().numpy(force=True).dtype, tuple(value.shape)
     return {
         "step": Entry(np.dtype(np.float32), (), low=1.0),
@@ -105,7 +105,7 @@ def global_states(device: torch.device) -> tuple[dict[str, NDArray[Any]], dict[s
     """Return the states of the global generators of torch and NumPy, from which Stable-Baselines3 draws.
 
     Returns:
-        Arrays by name, and the rest of the state of NumPy's generator as JSON values.
+        Arrays by name, and the other entries of the state of NumPy's generator as JSON values.
     """
     numpy_random: Any = np.random.get_state(legacy=False)  # noqa: NPY002
     arrays = {"random/torch": torch.get_rng_state().numpy(), "random/numpy": numpy_random["state"]["key"]}
@@ -119,7 +119,7 @@ def global_states(device: torch.device) -> tuple[dict[str, NDArray[Any]], dict[s
 
 
 def global_entries() -> dict[str, Entry]:
-    """Return the expected entries for the arrays of `global_states`."""
+    """Return the expected form of the arrays of `global_states` in a checkpoint."""
     return {
         "random/torch": Entry(np.dtype(np.uint8), tuple(torch.get_rng_state().shape)),
         "random/numpy": Entry(np.dtype(np.uint32), (TWISTER_WORDS,)),
@@ -130,10 +130,10 @@ def global_entries() -> dict[str, Entry]:
 def set_global_states(
     device: torch.device, arrays: dict[str, NDArray[Any]], numpy_random: dict[str, Any], path: str | Path
 ) -> None:
-    """Set what `global_states` returned; the generator of CUDA only for a learner on such a device.
+    """Set the states that `global_states` returned; CUDA's generator is set only for a learner on a CUDA device.
 
     Raises:
-        CheckpointError: torch refuses the state of a generator.
+        CheckpointError: torch rejects the state of a generator.
     """
     for name in ("random/torch", *(("random/cuda",) if device.type == "cuda" and "random/cuda" in arrays else ())):
         state = torch.from_numpy(np.array(arrays[name]))

@@ -1,20 +1,21 @@
 """A spiking actor and a spiking critic that learn from reward alone, after Fremaux, Sprekeler and Gerstner.
 
-Place cells of the seen cup excite both. Six antagonist populations of the actor give the change of posture, two
+Place cells for the seen cup excite both. Six antagonist populations of the actor encode the change of posture, two
 populations of the critic the expected return. Every synapse changes by rate x third factor x pair-STDP eligibility (J.
 Neurosci. 30:13326, 2010; PLoS Comput. Biol. 9:e1003024, 2013). The third factor is one number for all cells: the reward
-prediction error, return - expected return; the critic's two populations receive it with opposite signs. No cell of the
-actor receives an error of its own, and nothing is propagated backwards.
+prediction error, return - expected return, which the critic's two populations receive with opposite signs. No cell of
+the actor receives an error of its own, and nothing is propagated backwards.
 
-The actor explores through background input: one axon excites each cell. The rate of the axons is drawn once per reach,
-the same for all cells of a muscle. A nucleus injects variability likewise in song birds (Fiete, Fee and Seung 2007, J.
-Neurophysiol. 98:2038). Background synapses are constant. Without exploration the background fires at its mean rate.
+The actor explores through background input: one axon excites each cell. The rate of the axons is drawn once per reach
+and is the same for all cells of a muscle. In song birds, a nucleus injects variability in a similar way (Fiete, Fee and
+Seung 2007, J. Neurophysiol. 98:2038). Background synapses are constant. Without exploration the background fires at its
+mean rate.
 
-`RewardSpikingLearner` gives both Stable-Baselines3's model interface. It has the same body and movement plan as the
-learners by seen error, but not their visual feedback, which alone brings the hand to the cup. The actor decides at
-the launch where the hand goes. After the trial, the sum of its rewards is compared with the return that the critic
-expected. There is no seen error and no gradient. In `reach/CupGrab-v1` the shared reflex closes the fingers on a near
-cup.
+`RewardSpikingLearner` gives actor and critic Stable-Baselines3's model interface. It uses the body and movement plan of
+the error learners without their visual feedback, which would bring the hand to the cup without learning. The actor
+decides at launch where the hand goes. After the trial, the sum of the rewards is compared with the critic's expected
+return. The learner uses no seen error and no gradient. In `reach/CupGrab-v1` a fixed reflex, shared with the other
+learners, closes the fingers near the cup.
 """
 
 from __future__ import annotations
@@ -59,25 +60,25 @@ CELLS_PER_MUSCLE = 20
 CRITIC_CELLS_PER_SIGN = 20
 INPUT_PEAK_HZ = 100.0
 SYNAPSE_MS = 5.0
-# Drive without a cup, in units of the threshold. Cells then fire at about RESTING_HZ, so that rates can rise and fall.
+# Mean drive without a cup, in units of the threshold. Cells fire at about RESTING_HZ, so that rates can rise and fall.
 DRIVE = 1.2
 # Half the range of drives. Cells with equal drives would synchronise, and their mean rate would miss small changes.
 DRIVE_SPREAD = 0.3
 RESTING_HZ = 25.0
-# Slope of a cell's rate by its drive at rest, Hz.
+# Derivative of a cell's rate by its drive, at rest, Hz.
 RATE_SLOPE_HZ = 60.0
-# Posture change, rad/Hz, and expected return, 1/Hz, per difference of antagonist rates.
+# Change of posture, rad/Hz, and expected return, 1/Hz, per difference of antagonist rates.
 READOUT_RAD_PER_HZ = 0.025
 READOUT_MS = 200.0
 RETURN_PER_HZ = 0.5
-# Mean rate of the axon that excites one cell of the actor, and its mean drive.
+# Mean rate of the background axon of an actor cell, and the mean drive that it causes.
 BACKGROUND_HZ = 200.0
 BACKGROUND_DRIVE = 0.1
-# SD of exploration of a joint angle, and its upper bound, above which background axons would fall silent.
+# SD of exploration of a joint angle, and the upper bound of this setting; above it, background axons would fall silent.
 EXPLORATION_RAD = 0.08
 LARGEST_EXPLORATION_RAD = 0.1
 EXPECTATION_RATE = 0.04
-# Rate of the running mean square of reward prediction errors.
+# Update rate of the running mean square of reward prediction errors.
 MEAN_SQUARE_RATE = 0.02
 # A decision is read from the spikes of the preparation and of the control step of the launch.
 DECISION_MS = round(1000.0 * PREPARATION_S) + CONTROL_STEP_MS
@@ -92,8 +93,8 @@ class Decision:
     Attributes:
         posture: (3,) rad, the change of posture.
         value: the return that the critic expects.
-        eligibility: (axons, targets) by projection, of the spikes from which the decision is read.
-        activity: (axons,), mean rate of each input axon, 0 to 1.
+        eligibility: eligibilities (axons, targets) by projection, caused by the spikes of the decision.
+        activity: (axons,), mean rate of each input axon as a share of `INPUT_PEAK_HZ`, 0 to 1.
     """
 
     posture: Array
@@ -132,8 +133,7 @@ class SpikingActorCritic:
             exploration_rad: SD of exploration at each joint, 0 to 0.1 rad.
 
         Raises:
-            ValueError: there is no such rule, it cannot learn from reward, or a pair of spikes causes more depression
-                than potentiation under it.
+            ValueError: the rule is unknown, cannot learn from reward, or its depression is not below its potentiation.
         """
         self._rule: SpikingRule = rule_from_reward(rule, "spiking")
         stdp = PairSTDP(**self._rule.stdp)
@@ -170,19 +170,19 @@ class SpikingActorCritic:
         )
         self._connect_inputs()
         self._background_hz = np.full(actors, BACKGROUND_HZ)
-        # A joint moves by the difference of two muscles, whose backgrounds are drawn independently. The low-pass filter
-        # of the read-out reaches only a fraction of its final value within the preparation.
+        # A joint follows the difference of two muscles with independent backgrounds, hence the factor sqrt(2). Within
+        # the preparation, the low-pass filter of the read-out reaches only the fraction `filter_gain`.
         filter_gain = -np.expm1(-1000.0 * PREPARATION_S / READOUT_MS)
         drive_sd = exploration_rad / (np.sqrt(2.0) * READOUT_RAD_PER_HZ * RATE_SLOPE_HZ * filter_gain)
         self._background_sd_hz = BACKGROUND_HZ * drive_sd / BACKGROUND_DRIVE
         self._expected = ExpectedEligibility(self.circuit.shape(TO_ACTOR), EXPECTATION_RATE)
         self._normalised = NormalisedRewardPredictionError(MEAN_SQUARE_RATE)
-        # For display: last reward prediction error, its modulators, its eligibilities; number of errors so far.
+        # For the display: last reward prediction error with its modulators and eligibilities; number of errors so far.
         self._last_error: tuple[float, dict[str, Array], dict[str, Array]] | None = None
         self._errors = 0
         self._actor_step = self._weight_per_eligibility(stdp)
         self._critic_step = self._actor_step / (2.0 * RETURN_PER_HZ * RESTING_HZ)
-        # Read-outs without a cup: the zero of posture change and expected return.
+        # Read-outs without a cup, which define a posture change and an expected return of zero.
         self._resting_posture, self._resting_value = np.zeros(JOINTS), 0.0
         rest = self.circuit.begin()
         self.circuit.run(rest, np.concatenate([np.zeros(self.cells.size), self._background_hz]), DECISION_MS)
@@ -190,7 +190,7 @@ class SpikingActorCritic:
         self._resting_posture, self._resting_value = decision.posture, decision.value
 
     def explore(self, rng: np.random.Generator) -> Array:
-        """Draw and return the background rates (cells,), Hz, of a reach with exploration."""
+        """Draw the background rates (cells,), Hz, for a reach with exploration."""
         muscle_hz = rng.normal(BACKGROUND_HZ, self._background_sd_hz, 2 * JOINTS)
         return np.repeat(np.clip(muscle_hz, 0.0, 2.0 * BACKGROUND_HZ), CELLS_PER_MUSCLE)
 
@@ -223,7 +223,7 @@ class SpikingActorCritic:
         )
 
     def learn(self, decision: Decision, earned: float) -> float:
-        """Learn from the return that a decision earned; return the reward prediction error."""
+        """Learn from the return `earned` by a decision; return the reward prediction error."""
         error = earned - decision.value
         normalised = np.array([self._normalised.update(error)])
         actor = self._rule.modulator(np.ones((len(self.readout.sign), 1)), normalised)
@@ -254,7 +254,7 @@ class SpikingActorCritic:
         return Snapshot(populations, error_path=ErrorPath("gate", np.array([error]), signals, self._errors, "surprise"))
 
     def memory(self) -> dict[str, NDArray[Any]]:
-        """Return the arrays of the learning rules, by name, to be filled in place."""
+        """Return views of the arrays of the learning rules, by name; they can be filled in place."""
         return {
             "expected_eligibility": self._expected.per_activity,
             "mean_square_surprise": self._normalised.mean_square,
@@ -265,7 +265,7 @@ class SpikingActorCritic:
         return self.circuit.limits() | {"mean_square_surprise": (0.0, np.inf)}
 
     def _connect_inputs(self) -> None:
-        """Remove synapses: plastic ones come from place cells alone, and each background axon excites one cell."""
+        """Remove the plastic synapses of background axons, and all background synapses except one per cell."""
         places = self.cells.size
         for name in (TO_ACTOR, TO_CRITIC):
             self.circuit.connected(name)[places:] = 0
@@ -275,11 +275,11 @@ class SpikingActorCritic:
         self.circuit.weight(BACKGROUND)[background == 0] = 0.0
 
     def _weight_per_eligibility(self, stdp: PairSTDP) -> float:
-        """Return the weight change per eligibility by which a cell's rate changes by the rate at which it fired.
+        """Return the factor s such that weight changes of s x eligibility change a cell's rate by its present rate f.
 
-        In a reach of duration T, a cell that fires at f Hz has the eligibility e_i = x_i f tau+ (A+ - A-) T at axon i,
-        whose rate is x_i. Weight changes of e_i change its drive by the sum of x_i e_i times the time constant of the
-        synapses, and its rate by RATE_SLOPE_HZ times that. The result is f divided by this change of the rate.
+        In a preparation of duration T, a cell that fires at f Hz has the eligibility e_i = x_i f tau+ (A+ - A-) T at
+        axon i, whose rate is x_i. Weight changes of e_i change the cell's drive by the sum of x_i e_i times the time
+        constant of the synapses, and its rate by RATE_SLOPE_HZ times that. s is f divided by this change of the rate.
         """
         middle = np.mean(self.cells.centres, axis=0)
         power = float(np.sum(np.square(INPUT_PEAK_HZ * self.cells.activity(middle))))
@@ -288,7 +288,7 @@ class SpikingActorCritic:
 
 
 DEFAULT_SETTINGS = {"rate": 0.07, "critic_rate": 0.1}
-# Settings of a user or a checkpoint.
+# Valid values of the settings.
 KNOWN_SETTINGS = {
     "rate": Setting(0.0, 1.0),
     "critic_rate": Setting(0.0, 1.0),
@@ -302,9 +302,9 @@ class RewardTrial(Trial):
 
     Attributes:
         exploring: whether the actor explores.
-        background_hz: rates of the actor's background in this reach, Hz; None for the mean.
-        decision: None before the launch.
-        record: recorded spikes; None without a picture.
+        background_hz: (cells,) Hz, background rates of this reach; None for their mean.
+        decision: the actor's decision; None before the launch.
+        record: spikes recorded for the display; None if none are recorded.
     """
 
     exploring: bool = False
@@ -314,7 +314,7 @@ class RewardTrial(Trial):
 
 
 class RewardSpikingLearner(TrialLearner[RewardTrial]):
-    """A spiking actor and critic with the teacher `reward`.
+    """A spiking actor and critic that learn from reward.
 
     Attributes:
         network: actor and critic.
@@ -337,12 +337,12 @@ class RewardSpikingLearner(TrialLearner[RewardTrial]):
         Args:
             name: name of the learner, such as "reward-snn-stdp".
             env: a `CupEnv` with dense reward, wrapped or not, or a Stable-Baselines3 VecEnv of them.
-            seed: of cells, exploration and trials.
+            seed: seed of cells, exploration and trials.
             verbose, tensorboard_log: as in Stable-Baselines3.
             settings: `rate`, `critic_rate` and `exploration_rad` of `SpikingActorCritic`.
 
         Raises:
-            ValueError: an unknown name or setting, a setting outside its range, or an unsuitable environment.
+            ValueError: the name or a setting is unknown, a setting is out of range, or the environment is unsuitable.
         """
         all_settings = {**DEFAULT_SETTINGS, **check_settings(settings, KNOWN_SETTINGS)}
         self.network = SpikingActorCritic(find(name).spec.rule, np.random.default_rng(seed), **all_settings)
@@ -354,11 +354,11 @@ class RewardSpikingLearner(TrialLearner[RewardTrial]):
 
     @classmethod
     def known_settings(cls) -> dict[str, Setting]:
-        """Return the keyword arguments of the constructor, by name."""
+        """Return the valid values of the constructor's keyword arguments, by name."""
         return SEED | KNOWN_SETTINGS | LOG_SETTINGS
 
     def end_baseline(self) -> None:
-        """Do nothing: learning continues as before."""
+        """Do nothing: learning continues in the same way."""
 
     def _arrays(self) -> dict[str, NDArray[Any]]:
         return self.network.circuit.arrays()
@@ -381,7 +381,7 @@ class RewardSpikingLearner(TrialLearner[RewardTrial]):
 
     @classmethod
     def load(cls, path: str | Path, env: Any, *, resume: bool = False, **settings: Any) -> RewardSpikingLearner:
-        """Return the learner of a checkpoint folder; no code of the checkpoint is run.
+        """Load a learner from a checkpoint folder without running code from it.
 
         Args:
             path: the folder.
@@ -409,7 +409,7 @@ class RewardSpikingLearner(TrialLearner[RewardTrial]):
             raise ValueError(f"env: expected reward 'dense', which grades misses by distance, got {reward!r}")
 
     def snapshot(self) -> Snapshot:
-        """Return a snapshot of the network in the present reach, for a picture; it changes no number.
+        """Return a snapshot of the network in the present reach for the display, without changing its results.
 
         Spikes are recorded from the first reach that begins after the first call.
         """
@@ -428,7 +428,7 @@ class RewardSpikingLearner(TrialLearner[RewardTrial]):
         self._latest = trial
         now = self._sense(trial, row)
         if trial.reach.step == 0 and trial.exploring:
-            # Drawn in the first step and not in `_begin`: a checkpoint may be saved in between.
+            # Drawn in the first step, not in `_begin`, because a checkpoint may be saved in between.
             trial.background_hz = self.network.explore(self._rng)
         if trial.decision is None:
             self.network.run(trial.network, trial.reach.cup, trial.background_hz, trial.record)

@@ -1,10 +1,10 @@
 """Put the layers of a network under a rule.
 
 A network is one or more chains of modules, each from the first layer to a head. Chains may share their first layers, as
-an actor and a critic share a trunk; a layer receives the errors of the heads that it feeds.
+an actor and a critic share a trunk. A layer receives the errors of the heads that it feeds.
 
-`alignment_degrees` is the angle between a rule's step of a layer's weights and the gradient. Below 90 degrees a small
-step by the rule makes the error smaller (Lillicrap et al. 2016, Nature Communications 7:13276).
+`alignment_degrees` computes the angle between a rule's step of a layer's weights and the gradient. Below 90 degrees, a
+small step by the rule reduces the error (Lillicrap et al. 2016, Nature Communications 7:13276).
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ from agents.rules.registry import RULES, rule_for
 from agents.rules.rule import LayerRule
 
 Modules = Sequence[nn.Module]
-# The class that torch's layers get under a rule.
+# From torch's layers to their classes under a rule.
 KINDS: dict[type[nn.Module], type[RuledLayer]] = {nn.Linear: RuledLinear, nn.Conv2d: RuledConv2d}
 
 
@@ -48,28 +48,29 @@ def assign_rule(
 ) -> list[RuledNetwork]:
     """Put the layers of `chains` under a rule, in place.
 
-    Linear and convolutional layers stay the same objects, with their weights, hooks and modes, and change their class
-    to their kind in `agents.rules.layers`. Feedback becomes their buffers, `feedback` or `feedback_<head>`, and so part
-    of the state dictionary, on the device and in the precision of the weights.
+    Linear and convolutional layers stay the same objects, with their weights, hooks and modes; only their class changes
+    to the corresponding one of `agents.rules.layers`. Feedback weights are stored as their buffers, `feedback` or
+    `feedback_<head>`. They are therefore part of the state dictionary, and have the device and precision of the
+    weights.
 
     Args:
         root: the module that holds all layers.
         rule: a rule for layers, or its name in `agents.rules.RULES`.
-        chains: by name of head, the modules from input to head, in the order in which they act; the contents of
-            `nn.Sequential` count. The last layer of a chain is the head.
-        generator: of the feedback; None draws from torch's own.
-        example: an input (1, ...) of the chains, needed where a convolution follows a layer. Nothing is drawn for it
-            and no buffer changes.
-        updates_feedback: whether the caller changes weights inside `RuledNetwork.updating_feedback` or calls
-            `RuledNetwork.follow` with its optimiser, which a rule that modifies feedback needs.
+        chains: by name of head, the modules from input to head in forward order; an `nn.Sequential` is replaced by its
+            modules. The last layer of a chain is the head.
+        generator: generator of the feedback; None for torch's default one.
+        example: an input (1, ...) of the chains, needed where a convolution follows a layer. The forward pass with it
+            leaves random generators and buffers unchanged.
+        updates_feedback: whether the caller changes weights inside `RuledNetwork.updating_feedback`, or calls
+            `RuledNetwork.follow` with its optimiser. A rule that modifies feedback needs this.
 
     Returns:
-        The networks: chains with the same first layer belong to one.
+        The networks. Chains with the same first layer belong to the same network.
 
     Raises:
-        ValueError: an unknown rule, or one whose feedback the caller does not update; a chain without layers, with a
-            layer twice, or with modules that no rule covers; a head that feeds further layers, chains that meet after
-            different first layers, or a missing example.
+        ValueError: the rule is unknown, or its feedback is not updated by the caller; a chain has no layers, a layer
+            twice, or modules that no rule covers; a head feeds further layers; chains meet after different first
+            layers; or the example is missing.
     """
     rule = cast(LayerRule, rule_for(rule, "layers") if isinstance(rule, str) else rule)
     if "feedback" in rule.modifies and not updates_feedback:
@@ -86,7 +87,7 @@ def assign_rule(
     for chain in flat.values():
         for module in chain:
             if type(module) in KINDS:
-                # The object stays the same, and with it hooks, references and shared parameters.
+                # Changing the class keeps the object with its hooks, references and shared parameters.
                 module.__class__ = KINDS[type(module)]
     feeds: dict[int, list[str]] = {}
     for head, chain in flat.items():
@@ -124,7 +125,7 @@ def _flat(modules: Modules) -> list[nn.Module]:
 
 
 def layers_with_links(chain: Modules) -> Iterator[tuple[RuledLayer, tuple[nn.Module, ...]]]:
-    """Yield each layer with the modules between the layer below, or the input, and it."""
+    """Yield each layer with the modules that lie between the layer below, or the input, and this layer."""
     link: list[nn.Module] = []
     for module in chain:
         if isinstance(module, RuledLayer):
@@ -154,7 +155,7 @@ def _require_covered(head: str, chain: Modules, names: dict[int, str]) -> None:
             checks = [
                 (bool(name), "a layer that the root module holds", module),
                 (layers.count(module) == 1, "each layer once", f"it {layers.count(module)} times"),
-                # A rule has a forward pass of its own.
+                # Under a rule, a layer has a forward pass of its own, so parametrised layers are not covered.
                 (
                     kind in KINDS or isinstance(module, RuledLayer),
                     "nn.Linear or nn.Conv2d itself, without parametrizations",
@@ -174,7 +175,7 @@ def _require_covered(head: str, chain: Modules, names: dict[int, str]) -> None:
 
 
 def _record_conditions(network: RuledNetwork) -> None:
-    """Have modules between layers record the conditions of each forward pass, if they need it."""
+    """Register hooks that record the conditions of each forward pass, on modules between layers that need it."""
     between = {module for layer in network.layers.values() for module in layer.place.link}
     for module in between:
         if needs_conditions(module):
@@ -187,9 +188,9 @@ def _record(network: RuledNetwork, module: nn.Module, inputs: tuple[torch.Tensor
 
 
 def _draw_feedback(network: RuledNetwork, generator: torch.Generator, example: torch.Tensor | None) -> None:
-    """Draw the feedback of every layer, as buffers, the lower layers of each chain first.
+    """Draw the feedback of every layer and register it as buffers, the lower layers of each chain first.
 
-    The SD is 1/sqrt(n), where a cell receives n numbers through a feedback matrix.
+    The SD is 1/sqrt(n), where n is the number of values that a cell receives through a feedback matrix.
     """
     inputs = _input_sizes(network, example)
     outputs: dict[str, int] = {}
@@ -217,7 +218,7 @@ def _draw(layer: RuledLayer, name: str, shape: tuple[int, ...], fan_in: int, gen
 
 
 def _input_sizes(network: RuledNetwork, example: torch.Tensor | None) -> dict[str, int]:
-    """Return how many numbers one input of each layer has, where the feedback needs it or the example shows it."""
+    """Return the size of one input of each layer, if the feedback needs it or the example shows it."""
     sizes: dict[str, int] = {}
     for chain in network.chains.values():
         value = None if example is None else example.to(layers_of(chain)[0].weight.device)
@@ -234,7 +235,7 @@ def _input_sizes(network: RuledNetwork, example: torch.Tensor | None) -> dict[st
                 if isinstance(module, RuledLinear):
                     sizes[module.place.name] = module.in_features
             if value is not None:
-                # A copy keeps the buffers and the mode of the module itself; `forward` calls no hooks.
+                # Run a copy, so that the module's buffers and mode do not change; `forward` calls no hooks.
                 acting = module if isinstance(module, RuledLayer) else copy.deepcopy(module).eval()
                 with torch.no_grad(), keep_random_states(value.device):
                     value = acting.forward(value)
@@ -242,20 +243,21 @@ def _input_sizes(network: RuledNetwork, example: torch.Tensor | None) -> dict[st
 
 
 def alignment_degrees(networks: Iterable[RuledNetwork]) -> dict[str, float]:
-    """Return the angles at the input and the output errors of the latest backward pass, by name of layer.
+    """Return the angle between the rule's step and the gradient of each layer, for the latest backward pass.
 
-    One forward pass is computed again, with the weights of now and the random numbers and modes of then, and serves
-    both the rule's step and the gradient. Gradients, buffers and generators are not changed.
+    The forward pass is computed again with the present weights and the input, random numbers and modes of that pass.
+    The rule's step and the gradient are both computed from it, for the output errors of that pass. Gradients, buffers
+    and generators are not changed.
 
     Args:
-        networks: from `assign_rule`.
+        networks: result of `assign_rule`.
 
     Returns:
-        Degrees, 0..180, for every hidden layer whose weights the rule changed; empty before a backward pass. Heads,
-        which take the error itself under every rule, are left out.
+        Degrees, 0..180, by name, for every hidden layer whose weights the rule changed; empty before a backward pass.
+        Heads are left out, because every rule gives them the error itself.
 
     Raises:
-        ValueError: a layer took its input from other layers than the one before it in its chain.
+        ValueError: the input of a layer did not come from the preceding layer of its chain alone.
     """
     angles: dict[str, float] = {}
     for network in networks:
@@ -280,7 +282,7 @@ def alignment_degrees(networks: Iterable[RuledNetwork]) -> dict[str, float]:
 
 
 def degrees_between(step: Any, gradient: Any) -> float | None:
-    """Return the angle between two arrays or tensors of one shape, degrees; None if one of them is 0."""
+    """Return the angle in degrees between two arrays or tensors of the same shape; None if one of them is 0."""
     length = math.sqrt(float((step * step).sum()) * float((gradient * gradient).sum()))
     if length == 0.0:
         return None
@@ -308,7 +310,7 @@ def _steps(
 
 
 def _output(network: RuledNetwork, record: BackwardRecord, head: str) -> torch.Tensor:
-    """Return the output of a head, computed again from the recorded input on."""
+    """Return the output of a head, computed again from the recorded input."""
     value = record.value
     _, conditions = record.heads[head]
     has_begun = False

@@ -1,7 +1,7 @@
-"""The steps of a chain of linear layers with tanh between them, for one input and without autograd's graph.
+"""The steps of a chain of linear layers with tanh between them, for one input and without autograd.
 
-A learner that takes a step after each reach computes small products, and autograd's bookkeeping takes longer than they
-do. The rules are called as in a backward pass, with passes that know the slope of the cells.
+A learner that takes a step after each reach computes small products, for which autograd's overhead exceeds the
+arithmetic. The rules are called as in a backward pass, with `ChainPass` objects that compute the slope of the cells.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from agents.rules.layers import LayerPass, RuledLayer, RuledLinear, layers_of
 
 
 class LayerStep(NamedTuple):
-    """The arguments of `RuledLayer.take_step` of a layer, but for the share."""
+    """A layer and the arguments of its `take_step`, except the share."""
 
     layer: RuledLayer
     value: torch.Tensor
@@ -27,25 +27,25 @@ class LayerStep(NamedTuple):
 
 @dataclass(eq=False, slots=True)
 class ChainPass(LayerPass):
-    """Pass of a layer of a chain.
+    """Pass of one layer of a chain.
 
     Attributes:
-        value: (1, inputs), the layer's input: tanh outputs of the cells below.
+        value: (1, inputs), the layer's input, that is, the tanh outputs of the cells below.
     """
 
     value: torch.Tensor = field(default_factory=lambda: torch.zeros(0))
 
     def input_change(self, below: LayerPass, change: torch.Tensor) -> torch.Tensor:
-        """Return how a change of the drive of the cells below changes the input of this one."""
+        """Return the change of this layer's input for a change of the drive of the cells below."""
         return cast(torch.Tensor, torch.ops.aten.tanh_backward(change, self.value))
 
     def nest(self, act: Callable[[], None]) -> None:
-        """Call the function: there is no graph."""
+        """Call the function directly, since there is no graph."""
         act()
 
 
 def is_chain(network: nn.Sequential) -> bool:
-    """Return whether a network is linear layers with tanh between them."""
+    """Return whether a network consists of linear layers with tanh between them."""
     kinds = [nn.Linear if place % 2 == 0 else nn.Tanh for place in range(len(network))]
     return len(network) % 2 == 1 and all(map(isinstance, network, kinds))
 
@@ -55,9 +55,9 @@ def chain_steps(network: nn.Sequential, value: torch.Tensor, error: torch.Tensor
     """Return the step of each layer that receives an error, from the head down.
 
     Args:
-        network: under a rule, and `is_chain`.
-        value: (1, inputs) of the network.
-        error: (1, outputs) of the network.
+        network: a chain (see `is_chain`) under a rule.
+        value: (1, inputs), input of the network.
+        error: (1, outputs), error at the network's output.
     """
     passes: list[ChainPass] = []
     for layer in layers_of(tuple(network)):

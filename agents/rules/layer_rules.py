@@ -1,10 +1,10 @@
-"""The rules for layers. `LayerRule` compares their modulators.
+"""The rules for layers. The docstring of `LayerRule` compares their modulators.
 
 In all docstrings, e is the output error (batch, outputs), d the modulator of a layer's cells times their slope, W the
 layer's weights, and B random weights, which are fixed unless the docstring says otherwise.
 
-Random numbers that a rule draws while it learns come from a generator that is seeded with a value at hand, so a rule
-has no state, and a learner that is saved and restored draws the same numbers.
+A rule has no state. If it needs random numbers while it learns, it seeds a generator with the bits of a present tensor,
+so a learner that is saved and restored draws the same numbers.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 
 class Backpropagation(LayerRule):
-    """The error goes back from layer to layer through the transposed weights, which gives the gradient.
+    """Propagate the error back from layer to layer through the transposed weights, which gives the gradient.
 
     The modulator of the cells that feed a layer is d W (Rumelhart, Hinton and Williams 1986, Nature 323:533).
     """
@@ -43,17 +43,17 @@ SMALLEST_NOISE = 1e-9
 
 @dataclass(frozen=True)
 class RecursiveLeastSquares(Backpropagation):
-    """Back-propagation with a second-order step, that of recursive least squares in each layer.
+    """Propagate the error by back-propagation; take a second-order step in each layer, by recursive least squares.
 
     For the input x of a layer, with a 1 for the bias, K = P x / (noise + x P x). The weights change by d K, and P by
     drift - K x P (the Kalman filter of weights that drift at random, decoupled by layer: Puskorius and Feldkamp 1994,
-    IEEE Trans. Neural Networks 5:279). P (inputs + 1, inputs + 1) is common to the cells of a layer. Without drift it
-    is the inverse of 1 + sum x x / noise over all inputs so far. A learner takes a share of the step, its rate; P
-    changes as if it took all of it.
+    IEEE Trans. Neural Networks 5:279). All cells of a layer share P (inputs + 1, inputs + 1). Without drift, P is the
+    inverse of 1 + sum x x / noise over all inputs so far. The learner multiplies the step of the weights by its rate; P
+    changes as for the full step.
 
     Attributes:
-        noise: variance of the drive's noise, above 0, where P begins as the identity.
-        drift: added to the diagonal of P with every change, 0 or more.
+        noise: variance of the drive's noise, above 0, relative to the initial P, which is the identity.
+        drift: value added to the diagonal of P with every change, 0 or more.
     """
 
     name = "rls"
@@ -83,7 +83,7 @@ class RecursiveLeastSquares(Backpropagation):
         layer.register_buffer("covariance", torch.eye(size, dtype=weight.dtype, device=weight.device))
 
     def normalised_input(self, layer: RuledLayer, value: Tensor) -> tuple[Tensor, float]:
-        """Return K, in its parts for weights and biases, and change P."""
+        """Return the parts of K for weights and for biases, and update P."""
         covariance = layer.get_buffer("covariance")
         x = value.new_ones(len(covariance))
         x[:-1] = value
@@ -94,16 +94,16 @@ class RecursiveLeastSquares(Backpropagation):
         return gain[:-1], float(gain[-1])
 
     def added_cost(self, layer: RuledLayer) -> dict[str, int]:
-        """Return the products P x and K x P."""
+        """Return the multiply-accumulates of P x and K x P."""
         return {"learning_macs": 2 * layer.get_buffer("covariance").numel()}
 
 
 class FeedbackAlignment(LayerRule):
-    """The error goes back from layer to layer through fixed random weights B in place of the transposed weights.
+    """Propagate the error back from layer to layer through fixed random weights B in place of the transposed weights.
 
     The modulator of the cells that feed a layer is d B (Lillicrap, Cownden, Tweed and Akerman 2016, Nature
-    Communications 7:13276). B has the shape of the layer's weights, SD 1/sqrt(cells of this layer that one cell below
-    feeds).
+    Communications 7:13276). B has the shape of the layer's weights and SD 1/sqrt(n), where n is the number of cells of
+    this layer that one cell below feeds.
     """
 
     name = "fa"
@@ -117,7 +117,7 @@ class FeedbackAlignment(LayerRule):
 
 
 class SignSymmetry(LayerRule):
-    """The error goes back through weights that have the signs of W and fixed random magnitudes.
+    """Propagate the error back through weights with the signs of W and fixed random magnitudes.
 
     The modulator of the cells that feed a layer is d (|B| sign W), with B as in `fa` (Liao, Leibo and Poggio 2016, AAAI
     30:1837, "fixed random-magnitude sign-concordant feedback").
@@ -136,14 +136,14 @@ class SignSymmetry(LayerRule):
 
 @dataclass(frozen=True)
 class KolenPollack(FeedbackAlignment):
-    """Feedback alignment whose B changes as W does, and both decay: B approaches W.
+    """Feedback alignment in which B and W receive the same changes and both decay, so that B approaches W.
 
     After each change of W by dW, B <- (1 - decay) (B + dW) and W <- (1 - decay) W, so that B - W shrinks by the factor
-    1 - decay. Both synapses know the two factors of dW, the activity below and the modulator above (Kolen and Pollack
-    1994, IEEE Int. Conf. Neural Networks 3:1375; Akrout et al. 2019, NeurIPS 32, equations 16 and 17).
+    1 - decay. The two factors of dW, the activity below and the modulator above, are available at both synapses (Kolen
+    and Pollack 1994, IEEE Int. Conf. Neural Networks 3:1375; Akrout et al. 2019, NeurIPS 32, equations 16 and 17).
 
     Attributes:
-        decay: share of each weight that decays with every change, 0..1.
+        decay: share by which every change shrinks B and W, 0..1.
     """
 
     name = "kp"
@@ -155,13 +155,13 @@ class KolenPollack(FeedbackAlignment):
         check_fields(self, decay=Setting(0.0, 1.0))
 
     def update_feedback(self, layer: RuledLayer, change: Tensor) -> None:
-        """Add the change to B, and let B and W decay."""
+        """Add the change of W to B, then shrink B and W by the decay."""
         if layer.place.below is not None:
             layer.feedback_matrix().add_(change).mul_(1.0 - self.decay)
             layer.weight.mul_(1.0 - self.decay)
 
     def added_cost(self, layer: RuledLayer) -> dict[str, int]:
-        """Return the change of B, which is a product in each of its synapses, and the decay of B and W."""
+        """Return the operations for the change of B, one product per synapse, and for the decay of B and W."""
         if layer.place.below is None:
             return {}
         synapses = layer.weight.numel()
@@ -170,15 +170,16 @@ class KolenPollack(FeedbackAlignment):
 
 @dataclass(frozen=True)
 class WeightMirror(FeedbackAlignment):
-    """Feedback alignment whose B learns W from noise: between two changes, cells fire at random for a moment.
+    """Feedback alignment in which B learns W from random activity of the cells between two weight changes.
 
     Noise x (n, inputs) with a variance of 1 in the cells below causes the response W x in the cells of the layer. A
-    Hebbian rule moves B towards their correlation, whose mean is W: B <- (1 - rate) B + rate mean(W x x^T) (Akrout et
-    al. 2019, NeurIPS 32, equations 9 to 14). A kernel is mirrored at one place.
+    Hebbian rule moves B towards the correlation of noise and response, whose mean is W:
+    B <- (1 - rate) B + rate mean(W x x^T) (Akrout et al. 2019, NeurIPS 32, equations 9 to 14). For a convolution, the
+    response is computed at one position of the kernel.
 
     Attributes:
         rate: share of B that is replaced with every change of W, 0..1.
-        samples: n, 1 or more.
+        samples: n, number of noise samples per change, 1 or more.
     """
 
     name = "weight-mirror"
@@ -191,7 +192,7 @@ class WeightMirror(FeedbackAlignment):
         check_fields(self, rate=Setting(0.0, 1.0), samples=Setting(1, whole=True))
 
     def update_feedback(self, layer: RuledLayer, change: Tensor) -> None:
-        """Move B towards the correlation of noise and response."""
+        """Move B towards the correlation of noise and response; `change` is not used."""
         if layer.place.below is None:
             return
         weight = layer.weight.flatten(1)
@@ -201,7 +202,7 @@ class WeightMirror(FeedbackAlignment):
         matrix.addmm_(response.T, noise, beta=1.0 - self.rate, alpha=self.rate / self.samples)
 
     def added_cost(self, layer: RuledLayer) -> dict[str, int]:
-        """Return the response of W and the Hebbian change of B for each sample, and the decay of B."""
+        """Return the operations for the response of W and the Hebbian change of B per sample, and the decay of B."""
         if layer.place.below is None:
             return {}
         synapses = layer.weight.numel()
@@ -209,13 +210,13 @@ class WeightMirror(FeedbackAlignment):
 
 
 class DirectFeedbackAlignment(LayerRule):
-    """Every layer receives the output error itself, through fixed random weights B of its own.
+    """Send the output error to every layer directly, through fixed random weights B for each layer.
 
     The modulator of the cells that feed a layer is e B, with B (outputs, cells) of SD 1/sqrt(outputs) (Nokland 2016,
     NeurIPS 29, figure 1c and equation 7). A layer that feeds several heads receives the sum of their e B.
 
-    It is known to do badly through convolutions (Bartunov et al. 2018, NeurIPS 31; Launay, Poli and Krzakala 2019,
-    arXiv:1906.04554).
+    The rule is known to perform poorly in convolutional networks (Bartunov et al. 2018, NeurIPS 31; Launay, Poli and
+    Krzakala 2019, arXiv:1906.04554).
     """
 
     name = "dfa"
@@ -223,22 +224,22 @@ class DirectFeedbackAlignment(LayerRule):
     feedback = "heads"
 
     def send_error(self, head: LayerPass, error: Tensor) -> None:
-        """Give the error e to every layer that led to a head, and to the head itself."""
+        """Send the error e to a head and to every layer that feeds it."""
         for layer_pass in head.upstream():
             layer_pass.received[id(head)] = (head.layer.place.head or "", error)
 
     def backward_signal(self, layer_pass: LayerPass, error: Tensor) -> Tensor | None:
-        """Return e B, summed over the heads whose error the layer has received."""
+        """Return e B, summed over the heads that have sent their error."""
         layer, shape = layer_pass.layer, layer_pass.input_shape
         return _sum([layer.broadcast(head, sent, shape) for head, sent in layer_pass.received.values()])
 
 
 class IndirectFeedbackAlignment(LayerRule):
-    """The output error reaches the first layer through fixed random weights B, and the layers above from there.
+    """Send the output error to the first layer through fixed random weights B; carry its effect forward from there.
 
     The modulator of the first layer's cells is e B, with B (outputs, cells) of SD 1/sqrt(outputs). The modulator of
-    every layer above is the change that this causes there: modulator x slope of the layer below, carried through the
-    modules in between and the weights W (Nokland 2016, NeurIPS 29, figure 1d).
+    every layer above is the change that the layer below would cause: modulator x slope of the layer below, carried
+    through the modules in between and the weights W (Nokland 2016, NeurIPS 29, figure 1d).
     """
 
     name = "ifa"
@@ -246,12 +247,12 @@ class IndirectFeedbackAlignment(LayerRule):
     feedback = "second"
 
     def send_error(self, head: LayerPass, error: Tensor) -> None:
-        """Send e B to the cells of the first layer, and to each layer above the change that results there."""
+        """Send e B to the cells of the first layer, and the resulting change to each layer above."""
         name = head.layer.place.head or ""
         first, *passes_above = _passes_to(head)
 
         def send() -> None:
-            # Each pass receives the modulator of the cells that feed it, which are those of the layer below.
+            # Each pass receives the modulator of the cells of the layer below, which feed it.
             below, change = first, None
             for layer_pass in passes_above:
                 if change is None:
@@ -271,20 +272,21 @@ class IndirectFeedbackAlignment(LayerRule):
 
 
 class NodePerturbation(LayerRule):
-    """Hidden cells learn from a number: by how much a random change of their activity would have reduced the error.
+    """Let hidden cells learn from one number: how much a random change of their activity would have reduced the error.
 
-    Noise x with a variance of 1 in the cells that feed each layer changes the output by y, to first order. It reduces
-    |e|^2 / 2 by e y, and the modulator of the cells is x (e y), whose mean over x is the gradient (Williams 1992, Mach.
-    Learn. 8:229; Werfel, Xie and Seung 2005, Neural Comput. 17:2699). Its scatter grows with the number of cells, which
-    makes it a lower bound for rules that know the direction of the error. The read-out takes the error itself. Where
-    modulators are scaled to the size of the error, as for learners by seen error, the sign alone is left of e y.
+    Noise x with a variance of 1 in the cells that feed each layer changes the output by y, to first order. This change
+    reduces |e|^2 / 2 by e y. The modulator of the cells is x (e y), whose mean over x is the gradient (Williams 1992,
+    Mach. Learn. 8:229; Werfel, Xie and Seung 2005, Neural Comput. 17:2699). Its variance grows with the number of
+    cells, which makes the rule a lower bound for rules that use the direction of the error. The read-out takes the
+    error itself. In error learners, which scale modulators to the size of the error, only the sign of e y has an
+    effect.
     """
 
     name = "node"
     route = "forward"
 
     def send_error(self, head: LayerPass, error: Tensor) -> None:
-        """Draw noise for the cells below each layer, and send it, times the reduction of the error."""
+        """Draw noise for the cells that feed each layer, and send noise times the reduction of the error."""
         generator = _generator(error)
         first, *passes_above = _passes_to(head)
 
@@ -301,7 +303,7 @@ class NodePerturbation(LayerRule):
                 change = layer_pass.layer.output(value.to(layer_pass.weight.dtype), layer_pass.weight)
                 below = layer_pass
             if change is not None:
-                # Of each row of the batch, if there is one.
+                # One reduction per row of the batch, or one in all without a batch.
                 reduction = (error * change.reshape(error.shape)).sum(-1)
                 for layer_pass, noise in zip(passes_above, noises, strict=True):
                     signal = noise * reduction[(..., *[None] * (noise.dim() - reduction.dim()))]
@@ -315,7 +317,7 @@ class NodePerturbation(LayerRule):
 
 
 class Shallow(LayerRule):
-    """Hidden layers have no modulator and stay as they were drawn; the read-out learns."""
+    """Change the read-out only: hidden layers have no modulator and keep their initial weights."""
 
     name = "shallow"
     route = "backward"
@@ -334,7 +336,7 @@ def _passes_to(head: LayerPass) -> list[LayerPass]:
 
 
 def _generator(value: Tensor) -> Generator:
-    """Return a source of random numbers that is seeded with the bits of a tensor."""
+    """Return a random generator that is seeded with the bits of a tensor."""
     import torch
 
     bits = value.detach().double().contiguous().view(torch.int64)
@@ -350,5 +352,5 @@ def _noise(shape: tuple[int, ...], like: Tensor, generator: Generator) -> Tensor
 
 
 def _sum(signals: list[Tensor]) -> Tensor | None:
-    """Return the sum of signals of one shape, one from each head; None of none."""
+    """Return the sum of signals of the same shape, one from each head; None if there are none."""
     return reduce(add, signals) if signals else None

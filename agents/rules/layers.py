@@ -2,10 +2,10 @@
 
 The forward pass is that of torch's own layer. In the backward pass, the gradient of the weights is error x input, and
 the rule computes the signal for the layer below. Products with transposed weights are computed only if the rule uses
-them. `agents.rules.assign.assign_rule` puts the layers of a network under a rule; before, they act as torch's own.
+them. `agents.rules.assign.assign_rule` puts the layers of a network under a rule. Without it, they act as torch's own.
 
-Each forward pass of a layer stores a `LayerPass` in autograd's graph. Two forward passes before one backward pass
-therefore do not mix, and a layer receives the errors of exactly the heads that it fed. In order, one update is:
+Each forward pass of a layer stores a `LayerPass` in autograd's graph. Therefore several forward passes before one
+backward pass do not mix, and a layer receives exactly the errors of the heads that it fed. The steps of an update are:
 
 1. `RuledLayer.forward` stores a new `LayerPass` (`RuledLayer.open_pass`) in the graph, by `_RuledPass`.
 2. `_RuledPass.backward` calls `LayerPass.receive_error` of each layer, from the head down.
@@ -32,11 +32,11 @@ from agents.rules.links import Conditions, Edge, change_through, in_own_backward
 from agents.rules.rule import LayerRule
 
 Tensor = torch.Tensor
-# By weights and bias; None where a gradient is not wanted.
+# Gradients with respect to weights and bias; None where a gradient is not wanted.
 Gradients = tuple[Tensor | None, Tensor | None]
-# A modulator with a smaller root mean square is not scaled up to the wanted one.
+# Lower bound of the divisor when a modulator is scaled to a wanted root mean square; a modulator of 0 stays 0.
 SMALLEST_RMS = 1e-12
-# Conditions of the modules between a layer and the one below, by layer and module.
+# Conditions of the modules between a layer and the layer below, by layer and module.
 LinkConditions = dict[tuple["RuledLayer", nn.Module], Conditions]
 
 
@@ -47,7 +47,7 @@ class Place:
     Attributes:
         network: network of the layer.
         name: name of the layer in the state dictionary.
-        head: name of the head if the layer is one, an output layer that receives an error; None for a hidden layer.
+        head: name of the head, if the layer is an output layer that receives an error; None for a hidden layer.
         feeds: names of the heads that the layer feeds; a head feeds itself.
         below: the layer below; None for the first layer, which takes the network's input.
         link: modules between the layer below and this one, in order.
@@ -68,7 +68,7 @@ class LayerPass:
     Attributes:
         layer: the layer.
         before: passes of the layers of the same network that feed it; empty for a first layer.
-        exact: whether the error is back-propagated, whatever the rule.
+        exact: whether the error is back-propagated instead of propagated by the rule.
         weight: weights that the layer used; under autocast, in the lower precision.
         autocast: dtype of autocast; None without autocast.
         input_shape, output_shape: shapes with the batch on the first axis.
@@ -108,12 +108,12 @@ class LayerPass:
         return self.layer.through(error, self.weight, self.input_shape)
 
     def input_change(self, below: LayerPass, change: Tensor) -> Tensor:
-        """Return how a change of the output of the layer below changes the input of this one."""
+        """Return the change of this layer's input for a change of the output of the layer below."""
         assert self.source is not None
         return change_through(self.source, below, self.weight.new_zeros(self.input_shape), change)
 
     def nest(self, act: Callable[[], None]) -> None:
-        """Call a function that calls `input_change`, within the present backward pass."""
+        """Call a function that uses `input_change`, nested in the present backward pass."""
         in_own_backward_pass(act, self.weight.device)
 
     def receive_error(self, error: Tensor, value: Tensor, signal_wanted: bool) -> Tensor | None:
@@ -159,10 +159,10 @@ class LayerPass:
 
 @dataclass(frozen=True, eq=False)
 class BackwardRecord:
-    """Record of a backward pass by the rule, from which `agents.rules.assign` computes.
+    """Record of a backward pass by the rule, used by `agents.rules.assign`.
 
     Attributes:
-        layer: lowest layer that the backward pass reached: the first one that is not frozen.
+        layer: lowest layer that the backward pass reached, the first one that is not frozen.
         value: input of this layer.
         autocast: dtype of autocast; None without autocast.
         heads: by head, the error at its output and the conditions of the modules between `layer` and the head.
@@ -180,13 +180,14 @@ class RuledNetwork:
 
     Attributes:
         rule: the learning rule.
-        chains: by name of a head, the modules from the network's input to it, in order. The last layer is the head.
-        exact: True if the errors of forward passes from now on are back-propagated, False if they follow the rule.
-            None: they are back-propagated if the network's input requires a gradient.
+        chains: modules from the network's input to each head in forward order, by name of head. The last layer is the
+            head.
+        exact: treatment of the errors of the next forward passes: True to back-propagate them, False to follow the
+            rule, None to back-propagate them if the network's input requires a gradient.
         records: records of the latest backward pass by the rule.
         conditions: conditions of the latest forward pass, for each module that needs them.
-        off_chain: by layer whose input did not come from the layer below in its chain alone: names of the layers from
-            which it came.
+        off_chain: names of the layers from which a layer's input came, by layer, for layers whose input did not come
+            from the layer below in their chain alone.
         modulator_rms: root mean square to which the modulator of every layer is scaled; None to leave modulators as the
             rule computes them. A modulator of 0 stays 0.
     """
@@ -201,11 +202,11 @@ class RuledNetwork:
 
     @property
     def layers(self) -> dict[str, RuledLayer]:
-        """Return the layers by name, each chain from first layer to head."""
+        """Return the layers by name, chain by chain, each from first layer to head."""
         return {layer.place.name: layer for chain in self.chains.values() for layer in layers_of(chain)}
 
     def record(self, lowest: LayerPass, value: Tensor) -> None:
-        """Record the errors that reached a lowest pass. Replaces earlier records of the same layer or heads."""
+        """Record the errors that reached a lowest pass; replace earlier records of the same layer or heads."""
         if lowest.heads:
             retained = (
                 record
@@ -286,41 +287,44 @@ class RuledLayer(nn.Module, ABC):
 
     @abstractmethod
     def fan_back(self) -> int:
-        """Return how many cells of this layer send feedback to one cell below, by a matrix in the weights' shape."""
+        """Return the number of cells of this layer that one cell below receives feedback from.
+
+        This holds for feedback through a matrix in the shape of the weights.
+        """
 
     @abstractmethod
     def through(self, error: Tensor, matrix: Tensor, shape: torch.Size) -> Tensor:
-        """Return an error at the output times a matrix in the weights' shape, in the given shape of the input."""
+        """Return an error at the output times a matrix in the weights' shape; `shape` is the shape of the input."""
 
     @abstractmethod
     def output(self, value: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
-        """Return the output for an input by given weights; without bias, also its change for a change of the input."""
+        """Return the output for an input and weights; without bias, also the change for a change of the input."""
 
     @abstractmethod
     def take_step(self, value: Tensor, weight_step: Tensor | None, bias_step: Tensor, share: float) -> None:
         """Change weights and biases so that the drive of the cells changes by a share of their modulator times slope.
 
-        With x a kernel's input and d the modulator times slope, at each place where the kernel is laid, the step is
-        dW = sum d x^T and db = sum d over the places, and changes the drives by y = dW x + db. |d - y / p|^2 is least
-        for p = |y|^2 / <d, y> = |y|^2 / (|dW|^2 + |db|^2). A linear layer has one place: there y = (1 + |x|^2) d, so
-        that p = 1 + |x|^2, and y / p is d. A kernel that meets equal inputs with different modulators elsewhere cannot
-        satisfy all, and what they have in common is counted once.
+        Let x be the input of a kernel and d the modulator times slope, at each position of the kernel. The step
+        dW = sum d x^T and db = sum d, summed over positions, changes the drives by y = dW x + db. Dividing the step by
+        p = |y|^2 / <d, y> = |y|^2 / (|dW|^2 + |db|^2) minimises |d - y / p|^2. A linear layer has one position, with
+        y = (1 + |x|^2) d, so that p = 1 + |x|^2 and y / p = d. A kernel cannot satisfy different modulators at
+        positions with equal inputs; their common part is counted once.
 
-        Learners by seen error call it, under `torch.no_grad`. The optimiser of an algorithm makes steps of its own.
+        Error learners call this method under `torch.no_grad`. Optimisers of other algorithms take their own steps.
 
         Args:
             value: input (1, ...) of the layer.
             weight_step, bias_step: gradients by the rule, in the shapes of weights and biases, not all 0. A linear
                 layer does not need `weight_step`, which is d x^T.
-            share: of the modulators.
+            share: share of the modulators.
         """
 
     @abstractmethod
     def gradients(self, error: Tensor, value: Tensor, weight: Tensor, wanted: list[bool]) -> Gradients:
-        """Return the gradients by weights and bias; `wanted` says which to compute, the others are None."""
+        """Return the gradients with respect to weights and bias; None where `wanted` is False."""
 
     def forward(self, input: Tensor) -> Tensor:
-        """Return the output of torch's own layer; with gradients on, the backward pass follows the rule."""
+        """Return the output of torch's own layer; with gradients enabled, the backward pass follows the rule."""
         bias = cast("Tensor | None", self.bias)
         if self.placed is None or not torch.is_grad_enabled():
             return self.output(input, self.weight, bias)
@@ -346,7 +350,7 @@ class RuledLayer(nn.Module, ABC):
         """Return a new pass of this layer for an input, the weights in use and the dtype of autocast.
 
         Raises:
-            ValueError: the error cannot reach the layers below by the rule.
+            ValueError: the rule cannot send the error to the layers below.
         """
         place = self.place
         network = place.network
@@ -413,14 +417,14 @@ class RuledLinear(RuledLayer, nn.Linear):
         return functional.linear(value, weight, bias)
 
     def take_step(self, value: Tensor, weight_step: Tensor | None, bias_step: Tensor, share: float) -> None:
-        """Change the drive by the share of d, or what the rule's `normalised_input` makes of it."""
+        """Change weights and biases by share x d times the rule's `normalised_input`."""
         normalised, of_bias = self.place.network.rule.normalised_input(self, value[0])
         assert self.bias is not None
         self.weight.addr_(bias_step, normalised, alpha=share)
         self.bias.add_(bias_step, alpha=share * of_bias)
 
     def gradients(self, error: Tensor, value: Tensor, weight: Tensor, wanted: list[bool]) -> Gradients:
-        """Return the gradients by weights and bias, summed over the batch."""
+        """Return the gradients with respect to weights and bias, summed over the batch."""
         if value.dim() != 2:
             value, error = value.reshape(-1, value.shape[-1]), error.reshape(-1, error.shape[-1])
         return error.t() @ value if wanted[0] else None, error.sum(0) if wanted[1] else None
@@ -430,15 +434,15 @@ class RuledConv2d(RuledLayer, nn.Conv2d):
     """`nn.Conv2d` under a rule, padded with zeros or not at all."""
 
     def forward(self, input: Tensor) -> Tensor:
-        """Return (batch, channels, height, width) of the output for those of the input. The batch may be missing."""
+        """Return the output for an input, both (batch, channels, height, width); the batch axis may be missing."""
         return super().forward(input[None])[0] if input.dim() == 3 else super().forward(input)
 
     def fan_back(self) -> int:
-        """Return output channels per group times the size of the kernel."""
+        """Return the number of output channels per group times the size of the kernel."""
         return self.out_channels // self.groups * self.weight[0, 0].numel()
 
     def through(self, error: Tensor, matrix: Tensor, shape: torch.Size) -> Tensor:
-        """Return (batch, channels, height, width) of the input for those of the output."""
+        """Return (batch, channels, height, width) at the input for an error of this form at the output."""
         return cast(Tensor, self._convolution_backward(error, error.new_empty(shape), matrix, [True, False, False])[0])
 
     def output(self, value: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
@@ -446,7 +450,7 @@ class RuledConv2d(RuledLayer, nn.Conv2d):
         return cast(Tensor, self._conv_forward(value, weight, bias))
 
     def take_step(self, value: Tensor, weight_step: Tensor | None, bias_step: Tensor, share: float) -> None:
-        """Change the drive as near to the share of d as the direction of the step allows."""
+        """Change weights and biases by share x step / p, with p as in `RuledLayer.take_step`."""
         assert weight_step is not None
         assert self.bias is not None
         change = self.output(value, weight_step, bias_step)
@@ -455,12 +459,12 @@ class RuledConv2d(RuledLayer, nn.Conv2d):
         self.bias.add_(bias_step, alpha=share / power)
 
     def gradients(self, error: Tensor, value: Tensor, weight: Tensor, wanted: list[bool]) -> Gradients:
-        """Return the gradients by kernels and bias, summed over batch and places."""
+        """Return the gradients with respect to kernels and bias, summed over batch and positions."""
         _, by_weight, by_bias = self._convolution_backward(error, value, weight, [False, *wanted])
         return by_weight, by_bias
 
     def _convolution_backward(self, error: Tensor, value: Tensor, weight: Tensor, wanted: list[bool]) -> Any:
-        """Return the gradients by input, kernels and bias."""
+        """Return the gradients with respect to input, kernels and bias."""
         return torch.ops.aten.convolution_backward(
             error, value, weight, [self.out_channels], list(self.stride), list(cast(tuple[int, ...], self.padding)),
             list(self.dilation), False, [0, 0], self.groups, wanted,
@@ -498,7 +502,7 @@ def _rms(value: Tensor) -> float:
 
 
 def passes_before(value: Tensor, network: RuledNetwork) -> tuple[LayerPass, ...]:
-    """Return the nearest passes of a network's layers from which a tensor was computed."""
+    """Return the passes of the nearest layers of a network from which a tensor was computed."""
     passes: list[LayerPass] = []
     known: set[Any] = set()
     waiting: list[Any] = [value.grad_fn]
@@ -516,7 +520,7 @@ def passes_before(value: Tensor, network: RuledNetwork) -> tuple[LayerPass, ...]
 
 
 def layers_of(chain: tuple[nn.Module, ...]) -> list[RuledLayer]:
-    """Return the layers under a rule among modules."""
+    """Return those modules of a chain that are layers under a rule."""
     return [module for module in chain if isinstance(module, RuledLayer)]
 
 
@@ -529,5 +533,5 @@ def autocast_dtype(value: Tensor) -> torch.dtype | None:
 
 
 def _lowered(value: Tensor, dtype: torch.dtype) -> Tensor:
-    """Return a tensor in the dtype of autocast; double precision and integers stay."""
+    """Return a tensor in the dtype of autocast; tensors of double precision or integers stay unchanged."""
     return value.to(dtype) if value.is_floating_point() and value.dtype != torch.float64 else value

@@ -1,8 +1,8 @@
-"""The modules between two layers: how a change passes through them, and how they are computed a second time.
+"""The modules between two layers: propagate a change through them, and recompute their output.
 
-During learning they are not computed again: a change passes through the operations that autograd recorded, with the
-dropout masks and batch statistics of the forward pass. Only `agents.rules.assign` computes them again, with the
-random numbers and in the mode of the forward pass, and without changing their buffers.
+During learning, a change is propagated through the operations that autograd recorded, with the dropout masks and batch
+statistics of the forward pass. Only `agents.rules.assign` recomputes modules, with the random numbers and in the mode
+of the forward pass, without changing their buffers.
 """
 
 from __future__ import annotations
@@ -19,17 +19,17 @@ from torch.autograd.function import BackwardCFunction
 from torch.func import functional_call
 
 Tensor = torch.Tensor
-# A node of autograd's graph and the number of its output.
+# A node of autograd's graph and the index of one of its outputs.
 Edge = tuple[Any, int]
 RANDOM_MODULES = nn.modules.dropout._DropoutNd, nn.RReLU
 
 
 @dataclass(frozen=True)
 class Conditions:
-    """What the output of a module depends on beside its input.
+    """The conditions, apart from its input, that determine the output of a module.
 
     Attributes:
-        training: mode of the module and of each module inside it.
+        training: training mode of the module and of each module inside it.
         random: states of torch's generators by device, if the module may draw random numbers.
     """
 
@@ -46,7 +46,7 @@ def needs_conditions(module: nn.Module) -> bool:
 
 
 def conditions_of(module: nn.Module, value: Tensor) -> Conditions:
-    """Return the conditions under which a module is about to act on a value."""
+    """Return the present conditions of a module that is about to be called with a value."""
     training = tuple(inner.training for inner in module.modules())
     return Conditions(training, random_states(value.device) if any(training) else {})
 
@@ -69,7 +69,7 @@ def set_random_states(states: dict[torch.device, Tensor]) -> None:
 
 
 def keep_random_states(device: torch.device) -> AbstractContextManager[None]:
-    """Return a context after which the generators of a device are as they were."""
+    """Return a context manager that restores the random generators of a device at its end."""
     if device.type in ("cpu", "meta"):
         return torch.random.fork_rng(devices=[])
     return torch.random.fork_rng([device.index or 0], device_type=device.type)
@@ -93,16 +93,16 @@ def recompute(module: nn.Module, value: Tensor, conditions: Conditions | None) -
 
 
 def change_through(source: Edge, below: Any, zeros: Tensor, change: Tensor) -> Tensor:
-    """Return how a change of a layer's output changes the input of the layer above, by the recorded operations.
+    """Return the change of a layer's input for a change of the output of the layer below, by the recorded operations.
 
-    The vector-Jacobian product J^T u is linear in u; its own vector-Jacobian product with the change is J times the
-    change. Nodes are called one by one, since autograd's engine would call the hooks of the tensors in between.
+    The vector-Jacobian product J^T u is linear in u, so its own vector-Jacobian product with the change is J times the
+    change. Nodes are called one by one, because autograd's engine would call the hooks of the tensors in between.
 
     Args:
-        source: where the input of the layer above comes from.
+        source: origin of the layer's input in autograd's graph.
         below: the pass of the layer below.
-        zeros: in the shape of that input.
-        change: in the shape of the output of the layer below.
+        zeros: zeros in the shape of the layer's input.
+        change: change in the shape of the output of the layer below.
     """
     zeros.requires_grad_()
     with torch.enable_grad():
@@ -114,7 +114,7 @@ def change_through(source: Edge, below: Any, zeros: Tensor, change: Tensor) -> T
 def _vector_jacobian_product(source: Edge, below: Any, vector: Tensor) -> Tensor:
     """Return J^T u at the output of the layer below, for a vector u at the source."""
     top, place = source
-    # Depth first: nodes in the order in which they finish, and whether each leads to the layer below.
+    # Depth-first search: `order` lists nodes as they finish, `leads` tells whether a node leads to the layer below.
     leads: dict[Any, bool] = {}
     order: list[Any] = []
     waiting = [(top, False)]
@@ -130,7 +130,7 @@ def _vector_jacobian_product(source: Edge, below: Any, vector: Tensor) -> Tensor
             leads[node] = False
             waiting.append((node, True))
             waiting.extend((following, False) for following, _ in node.next_functions)
-    # The signals at the outputs of each node, summed over the nodes that use them.
+    # Signals at the outputs of each node, summed over the nodes that use these outputs.
     signals: dict[Any, list[Tensor | None]] = {top: [None] * (place + 1)}
     signals[top][place] = vector
     for node in reversed(order):
@@ -154,10 +154,10 @@ def _vector_jacobian_product(source: Edge, below: Any, vector: Tensor) -> Tensor
 
 
 def in_own_backward_pass(act: Callable[[], None], device: torch.device) -> None:
-    """Call a function in a backward pass of its own on a device, nested in the present one.
+    """Call a function in a separate backward pass on a device, nested in the present one.
 
-    Activation checkpointing gives out what it saved once for each backward pass, and within `torch.autograd.grad` nodes
-    compute only the gradients that were asked for.
+    A separate pass is needed because activation checkpointing releases its saved tensors once per backward pass, and
+    because within `torch.autograd.grad` nodes compute only the requested gradients.
     """
     with torch.enable_grad():
         anchor = torch.zeros((), requires_grad=True, device=device)

@@ -1,8 +1,8 @@
 """Learning rules for recurrent (LSTM) cells: back-propagation through time, e-prop, and the control `shallow`.
 
-A rule turns the learning signal of each cell, at the control step to which the error belongs, into a weight change. For
-the route "backward" the signal is the error times the read-out's weights, for "broadcast" the error times fixed random
-weights.
+A rule computes a weight change from the learning signal of each cell at the control step to which the error belongs.
+The signal is the error times the read-out's weights for the route "backward", and the error times fixed random weights
+for the route "broadcast".
 """
 
 from __future__ import annotations
@@ -36,12 +36,12 @@ class RecurrentEligible:
 
 
 class RecurrentRule(Rule):
-    """Base class of rules for LSTM cells. It changes no hidden synapse."""
+    """Base class of rules for LSTM cells; by default LSTM weights do not change."""
 
     cells = "recurrent"
 
     def advance_traces(self, state: LSTMState) -> None:
-        """Advance the eligibility traces by the step that the cells have just made. Does nothing without traces."""
+        """Advance the eligibility traces by the cells' latest step; do nothing for a rule without traces."""
 
     def eligible(self, state: LSTMState) -> RecurrentEligible:
         """Return copies of the data from which a weight change at the latest step is computed."""
@@ -59,9 +59,9 @@ class RecurrentRule(Rule):
 class BackpropagationThroughTime(RecurrentRule):
     """The gradient through all steps of a reach and all cells (Werbos 1990, Proc. IEEE 78:1550).
 
-    A synapse changes by the sum over steps of d z. z is its input, and d the gradient of signal x output at the last
-    step with respect to the gate that the synapse feeds, propagated back from step to step. The rule needs all inputs
-    of the reach and the transposed weights.
+    A synapse changes by the sum of d z over steps, where z is the input of the synapse. d is the gradient of signal x
+    output at the last step with respect to the drive of the gate that the synapse feeds, propagated back from step to
+    step. The rule needs all inputs of the reach and the transposed weights.
     """
 
     name = "bp"
@@ -82,11 +82,11 @@ class BackpropagationThroughTime(RecurrentRule):
 class EProp(RecurrentRule):
     """E-prop with random feedback (Bellec, Scherr et al. 2020, Nature Communications 11:3625).
 
-    Each synapse changes by B e x eligibility, where e is the error of the read-out at the step to which it belongs and
-    B is fixed and random. The eligibility comes from a trace that runs forward in time: the effect of the synapse on
-    the memory c of its own cell. The trace decays by that cell's forget gate. Effects on other cells are neglected. Let
-    z be the input of a synapse and i, f, g, o the gates of `agents.networks.lstm`. The trace of a synapse to the gate A
-    is
+    Each synapse changes by B e x eligibility, where B is fixed and random and e is the error of the read-out, at the
+    step to which the error belongs. The eligibility is computed from a trace that runs forward in time: the effect of
+    the synapse on the memory c of its own cell. The trace decays with that cell's forget gate. Effects on other cells
+    are neglected. Let z be the input of a synapse and i, f, g, o the gates of `agents.networks.lstm`. The trace of a
+    synapse to the gate A is
 
         epsilon_A <- f epsilon_A + D_A z,   D_i = g i (1 - i),  D_f = c_before f (1 - f),  D_g = i (1 - g^2)
 
@@ -99,7 +99,7 @@ class EProp(RecurrentRule):
     route = "broadcast"
 
     def advance_traces(self, state: LSTMState) -> None:
-        """Advance the traces by the step that the cells have just made."""
+        """Advance the traces by the cells' latest step."""
         if state.traces is None:
             state.traces = np.zeros((len(state.sources), len(state.gates)))
         _advance_traces(state.traces, state.sources, state.gates, state.memory_before, state.memory)
@@ -133,7 +133,7 @@ class ShallowRecurrent(RecurrentRule):
 
 @allocating_kernel
 def _back_through_time(weights, inputs, signal, step):  # type: ignore[no-untyped-def]
-    """Add the gradient of signal x output by the weights to `step`. Runs the whole reach forward, then backward."""
+    """Run the reach forward, then backward; add the gradient of signal x output by the weights to `step`."""
     steps, first, cells = inputs.shape[0], inputs.shape[1], len(signal)
     sources = np.zeros((steps, first + cells + 1))
     gates = np.empty((steps, 4 * cells))
@@ -161,7 +161,7 @@ def _back_through_time(weights, inputs, signal, step):  # type: ignore[no-untype
             for column in range(4 * cells):
                 step[row, column] += value * gate_gradient[column]
         for k in range(cells):
-            # Four independent sums, one for each gate, run in parallel in the processor.
+            # Four independent sums, one per gate, which the processor can compute in parallel.
             a, b, c, d = 0.0, 0.0, 0.0, 0.0
             for j in range(cells):
                 a += weights[first + k, j] * gate_gradient[j]
@@ -173,7 +173,7 @@ def _back_through_time(weights, inputs, signal, step):  # type: ignore[no-untype
 
 @allocating_kernel
 def _advance_traces(traces, sources, gates, memory_before, memory):  # type: ignore[no-untyped-def]
-    """Advance traces (sources, 4 x cells) in place; the docstring of `EProp` has the equations."""
+    """Advance traces (sources, 4 x cells) in place, by the equations of `EProp`."""
     cells = len(memory)
     decay = np.zeros(4 * cells)
     slope = np.empty(4 * cells)

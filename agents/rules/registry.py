@@ -1,4 +1,4 @@
-"""The registry of learning rules, by name and kind of cells. It imports no torch."""
+"""The registry of learning rules, by name and kind of cells. It does not import torch."""
 
 from __future__ import annotations
 
@@ -32,24 +32,24 @@ from agents.rules.spiking import (
 )
 
 RULES: dict[tuple[str, str], Rule] = {}
-# The base class of the rules for each kind of cells.
+# Base class of the rules for each kind of cells.
 BASES: dict[str, type[Rule]] = {"layers": LayerRule, "recurrent": RecurrentRule, "spiking": SpikingRule}
-# In a learner's name: words joined by hyphens, and no "-hidden" at the end.
+# Valid name of a rule: lower-case words joined by hyphens, not ending in "-hidden".
 NAME = re.compile(r"(?!.*-hidden$)[a-z][a-z0-9_]*(-[a-z0-9_]+)*")
 
 
 def register(rule: Rule) -> Rule:
-    """Add a rule: every network with its kind of cells can then be trained by it, as `error-<network>-<rule>`.
+    """Add a rule, which can then train every network with its kind of cells, as `error-<network>-<rule>`.
 
     Args:
-        rule: of a subclass of the class that `BASES` has for its kind of cells.
+        rule: instance of a subclass of the base class in `BASES` for its kind of cells.
 
     Returns:
         The rule.
 
     Raises:
-        ValueError: it declares too little or something unknown, is of another class than `BASES` has for its cells, or
-            has a name that is taken.
+        ValueError: a declaration of the rule is missing or unknown, its base class is not the one in `BASES`, or its
+            name is invalid or taken.
     """
     for attribute in ("name", "cells", "route"):
         if not hasattr(rule, attribute):
@@ -89,10 +89,10 @@ def rules_from_reward(network: Network) -> tuple[str, ...]:
 
 
 def rule_from_reward(name: str, cells: str) -> Any:
-    """Return the rule of a name, or alias, for a kind of cells that learn from reward.
+    """Return the rule with a name or alias for a kind of cells that learn from reward.
 
     Raises:
-        ValueError: no such rule changes these cells, or it cannot learn from reward.
+        ValueError: there is no such rule for these cells, or it cannot learn from reward.
     """
     rule = rule_for(name, cells)
     if "reward" in rule.refused:
@@ -101,10 +101,10 @@ def rule_from_reward(name: str, cells: str) -> Any:
 
 
 def rule_for(name: str, cells: str) -> Any:
-    """Return the rule of a name, or alias, for a kind of cells: of their class in `BASES`.
+    """Return the rule with a name or alias for a kind of cells, an instance of their base class in `BASES`.
 
     Raises:
-        ValueError: no such rule changes these cells.
+        ValueError: there is no such rule for these cells.
     """
     rule = RULES.get((name, cells))
     if rule is None:

@@ -1,8 +1,8 @@
 """Base classes of learning rules: the declarations of every rule, and the methods of a rule for layers.
 
-A synapse changes by rate x modulator x eligibility. The network computes the eligibility and the teacher the error; a
-rule turns the error into one modulator for each cell. Rules are registered in `agents.rules.registry`. This module does
-not import torch, so that the declarations of a rule can be read without it.
+A synapse changes by rate x modulator x eligibility. The network computes the eligibility, the teacher the error, and
+the rule computes one modulator for each cell from the error. `agents.rules.registry` registers rules. This module does
+not import torch, so that the declarations of a rule can be read without torch.
 """
 
 from __future__ import annotations
@@ -20,20 +20,20 @@ Feedback = Literal["none", "layers", "heads", "second"]
 
 
 class Rule(ABC):
-    """Base class of learning rules: declares what a rule modifies, which error it takes and what can be observed.
+    """Base class of learning rules: declares which weights a rule modifies, which error it takes and by which route.
 
-    A rule has no state: state belongs to the network. Its parameters are the fields of a frozen dataclass. `register`
-    validates the declarations.
+    A rule has no state; the network holds all state. The parameters of a rule are the fields of a frozen dataclass.
+    `register` validates the declarations.
 
     Attributes:
-        name: its part of a learner's name, such as "dfa".
-        cells: kind of cells that it can change; `agents.networks.registry` lists the cells of each network.
-        error: the error that it takes: "output", the error at the network's output, or "none".
-        modifies: what it changes: the weights of "hidden" cells, the weights of the "read-out", the "feedback".
+        name: part of a learner's name, such as "dfa".
+        cells: kind of cells that the rule can change; `agents.networks.registry` lists the cells of each network.
+        error: the error that the rule takes: "output" for the error at the network's output, or "none".
+        modifies: the weights that the rule changes: those of "hidden" cells, of the "read-out", of the "feedback".
         route: how the error reaches hidden cells: "backward" from layer to layer, by "broadcast" to all layers,
-            "forward" from the first layer on, or as a "gate" that turns eligibility into a weight change.
+            "forward" from the first layer on, or as a "gate" that multiplies eligibilities.
         aliases: other names of the rule for the same kind of cells.
-        refused: where it cannot work, with the reason: by name of a network, such as "cnn", or "reward".
+        refused: reasons why the rule cannot be used, by name of a network, such as "cnn", or "reward".
     """
 
     name: ClassVar[str]
@@ -57,28 +57,28 @@ class LayerRule(Rule):
     | `bp` | d W |
     | `fa` | d B |
     | `dfa` | e B |
-    | `ifa` | e B for the first layer; for layers above, the change that this causes there through W |
+    | `ifa` | e B for the first layer; for layers above, the resulting change, carried forward through W |
     | `sign` | d (abs(B) sign(W)) |
-    | `kp` | d B, where B changes as W does, and both decay |
+    | `kp` | d B, where B and W receive the same changes and both decay |
     | `weight-mirror` | d B, where B learns W from noise |
-    | `node` | noise times the reduction of the error that it causes |
+    | `node` | noise times the reduction of the error that the noise causes |
     | `rls` | d W; the eligibility is P x in place of the input x |
     | `shallow` | none: hidden layers keep their initial weights |
 
-    B is drawn once from a normal distribution of SD 1/sqrt(n), where a cell receives n numbers through B. The modulator
-    then has the root mean square of the error from which it is computed.
+    B is drawn once from a normal distribution of SD 1/sqrt(n), where n is the number of values that a cell receives
+    through B. The modulator then has the root mean square of the error from which it is computed.
 
     Attributes:
-        feedback: which layers hold random feedback matrices, as buffers: "none"; "layers", every layer above the first,
-            one in the shape of its weights; "heads", every layer above the first, one for each head that it feeds;
-            "second", like "heads", but only in layers directly above a first layer.
+        feedback: random feedback matrices that layers hold as buffers. "none": no matrices. "layers": one in the shape
+            of the weights, in every layer above the first. "heads": one for each head that the layer feeds, in every
+            layer above the first. "second": as "heads", but only in layers directly above a first layer.
     """
 
     cells = "layers"
     feedback: ClassVar[Feedback] = "none"
 
     def send_error(self, head: Any, error: Any) -> None:
-        """Send the error at the network's output to the layers below. Not called if `route` is "backward".
+        """Send the error at the network's output to the layers below; not called if `route` is "backward".
 
         Args:
             head: the `agents.rules.layers.LayerPass` of the output layer.
@@ -95,12 +95,12 @@ class LayerRule(Rule):
         """
 
     def prepare(self, layer: Any) -> None:
-        """Register what the rule keeps in a layer, an `agents.rules.layers.RuledLayer`, as buffers. Called once."""
+        """Register the rule's buffers in a layer, an `agents.rules.layers.RuledLayer`; called once per layer."""
 
     def normalised_input(self, layer: Any, value: Any) -> tuple[Any, float]:
         """Return k (inputs,) and b for the input x (inputs,) of a linear layer.
 
-        Learners by seen error change the weights by d k^T and the biases by b d. The drive changes by d if k is
+        Error learners change the weights by d k^T and the biases by b d. The drive changes by d if k is
         x / (1 + |x|^2) and b is 1 / (1 + |x|^2).
 
         Args:
@@ -111,26 +111,25 @@ class LayerRule(Rule):
         return value / power, 1.0 / power
 
     def added_cost(self, layer: Any) -> dict[str, int]:
-        """Return what the rule adds to the cost of each step of a layer; empty for nothing.
+        """Return the additional cost of each step of a layer under this rule; empty for none.
 
-        The cost of every step, which is not included, is that of carrying the error and of the product d x^T.
+        The cost that all rules share, of propagating the error and of the product d x^T, is not included.
 
         Args:
             layer: an `agents.rules.layers.RuledLayer`.
 
         Returns:
-            `learning_macs`, multiply-accumulates, and `weight_updates`, weights, as `agents.error.feedforward` counts
-            them.
+            `learning_macs` and `weight_updates`, counted as in `agents.error.feedforward`.
         """
         return {}
 
     def update_feedback(self, layer: Any, change: Any) -> None:
-        """Update a layer's feedback after a weight change. Called if `modifies` has "feedback".
+        """Update a layer's feedback after a weight change; called only if `modifies` has "feedback".
 
-        It is called for every layer whose weights changed. The first layer, whose `layer.place.below` is None, has no
-        feedback. `layer.feedback_matrix()` and `layer.weight` may be changed in place.
+        It is called for every layer whose weights changed, including the first layer (`layer.place.below` is None),
+        which has no feedback. It may change `layer.feedback_matrix()` and `layer.weight` in place.
 
         Args:
             layer: an `agents.rules.layers.RuledLayer`, under `torch.no_grad`.
-            change: of its weights, in their shape.
+            change: change of the weights, in their shape.
         """

@@ -3,21 +3,21 @@
 change of w_ij = rate x modulator_j x eligibility_ij      (Fremaux and Gerstner 2016, Front. Neural Circuits 9:85)
 
 Let x_i and r_j be the mean rates of the cells before and after a synapse. The effect of its weight on r_j is x_i times
-the slope of r_j by the drive of cell j. The slope is 0 for a silent cell. Above its threshold a leaky cell fires nearly
-in proportion to its drive (Gerstner et al. 2014, "Neuronal Dynamics", ch. 1.3), so the slope hardly grows with r_j.
-The sum of the pairs of spikes grows as x_i r_j, so by pairs alone the cells that fire most change most, whatever their
-part in the error. Divided by r_j + RATE_HALF_HZ it grows as x_i r_j / (r_j + RATE_HALF_HZ), which saturates as the
-slope does.
+the slope of r_j, the derivative of r_j by the drive of cell j. The slope is 0 for a silent cell. Above its threshold a
+leaky cell fires nearly in proportion to its drive (Gerstner et al. 2014, "Neuronal Dynamics", ch. 1.3), so the slope
+hardly grows with r_j. The sum of spike pairs is proportional to x_i r_j, so with this sum as the eligibility, the cells
+that fire most would change most, independent of their part in the error. The sum is therefore divided by
+r_j + RATE_HALF_HZ; the quotient x_i r_j / (r_j + RATE_HALF_HZ) saturates as the slope does.
 
 | rule | eligibility | modulator of hidden cells, B e |
 |---|---|---|
 | `stdp` | pairs / (r_j + RATE_HALF_HZ) | broadcast |
-| `rate` | x_i r_j / (r_j + RATE_HALF_HZ): `stdp` without the times of spikes | broadcast |
-| `pre` | x_i: whether the cell after the synapse fires does not count | broadcast |
-| `shallow` | as `stdp` | none: hidden synapses keep their first weights |
-| `hebb` | as `stdp` | 1, whatever the error |
+| `rate` | x_i r_j / (r_j + RATE_HALF_HZ): `stdp` without spike times | broadcast |
+| `pre` | x_i, independent of postsynaptic spikes | broadcast |
+| `shallow` | as `stdp` | none: hidden synapses keep their initial weights |
+| `hebb` | as `stdp` | 1, independent of the error |
 | `eprop` | surrogate slope x presynaptic trace, filtered as rates are (`agents.spiking.gradient`) | broadcast |
-| `bp` | the same, with what cells pass back to the cells before them | the gradient by their spikes |
+| `bp` | as `eprop`, plus effects through other cells | gradient with respect to the cells' spikes |
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 
 Array = NDArray[np.float64]
 
-# Rate of a cell at which its eligibility is half of the largest. Well below the 25 Hz of an output cell at rest.
+# Rate of a cell at which its eligibility is half of the largest; well below the 25 Hz of an output cell at rest.
 RATE_HALF_HZ = 5.0
 
 
@@ -57,9 +57,9 @@ class SpikingRule(Rule):
     """Base class of rules for spiking cells.
 
     Attributes:
-        stdp: settings of the `agents.spiking.stdp.PairSTDP` that sums the pairs of spikes.
-        sums_pairs: whether pairs of spikes make its synapses eligible.
-        needs_run: whether a step is computed from the whole run, which is repeated from the spikes of its sources.
+        stdp: settings of the `agents.spiking.stdp.PairSTDP` that sums the spike pairs.
+        sums_pairs: whether the eligibility is computed from spike pairs.
+        needs_run: whether a step needs the whole run, which is repeated from the spikes of the sources.
     """
 
     cells = "spiking"
@@ -71,23 +71,23 @@ class SpikingRule(Rule):
     def eligible(
         self, circuit: SpikingCircuit, state: CircuitState, train: NDArray[np.uint8], projections: Sequence[str]
     ) -> Any:
-        """Return copies of what a step needs of the spikes so far: the eligibilities by projection.
+        """Return copies of the data that a step needs, by default the eligibilities so far, by projection.
 
         Args:
-            circuit, state: of the run.
+            circuit, state: circuit of the run and its state.
             train: (steps, inputs), the spikes of the sources so far.
-            projections: which learn.
+            projections: names of the projections that learn.
         """
         return {name: self.eligibility(circuit, state, name) for name in projections}
 
     def steps(
         self, circuit: SpikingCircuit, eligible: Any, feedback: Mapping[str, Array], error: Array
     ) -> dict[str, Step]:
-        """Return the steps of the projections that learn.
+        """Return the steps of the projections that learn, by name.
 
         Args:
-            circuit: with the weights of the run.
-            eligible: from `eligible`.
+            circuit: the circuit, with the weights of the run.
+            eligible: result of `eligible`.
             feedback: B by projection, see `modulator`.
             error: e (errors,).
         """
@@ -95,7 +95,7 @@ class SpikingRule(Rule):
         return {name: Step(eligible[name] * modulator, modulator) for name, modulator in modulators.items()}
 
     def eligibility(self, circuit: SpikingCircuit, state: CircuitState, projection: str) -> NDArray[Any]:
-        """Return the eligibilities (axons, targets) of a projection, of the spikes so far."""
+        """Return the eligibilities (axons, targets) of a projection for the spikes so far."""
         _, after_hz = mean_rates_hz(circuit, state, projection)
         return saturating(circuit.eligibility(state, projection), after_hz)
 
@@ -104,14 +104,14 @@ class SpikingRule(Rule):
         """Return the modulator (cells,) of the cells of a population.
 
         Args:
-            feedback: B (cells, errors), fixed. For output cells it is their effect on each error, 1, -1 or 0; for
-                hidden cells it is random with SD 1/sqrt(errors).
+            feedback: B (cells, errors), fixed: for output cells, their effect on each error, 1, -1 or 0; for hidden
+                cells, random with SD 1/sqrt(errors).
             error: e (errors,).
         """
 
 
 class GatedSTDP(SpikingRule):
-    """The broadcast error gates the change: m = B e, as in direct feedback alignment (Nokland 2016)."""
+    """STDP gated by the broadcast error: the modulator is B e, as in direct feedback alignment (Nokland 2016)."""
 
     name = "stdp"
 
@@ -122,7 +122,7 @@ class GatedSTDP(SpikingRule):
 
 
 class RateProduct(GatedSTDP):
-    """The product of mean rates in place of pairs of spikes: what `stdp` does better than it is due to spike times."""
+    """Control for spike times: the product of mean rates takes the place of spike pairs."""
 
     name = "rate"
     sums_pairs = False
@@ -135,20 +135,20 @@ class RateProduct(GatedSTDP):
 
 
 class Presynaptic(GatedSTDP):
-    """Presynaptic rate times modulator, as if every cell had the same slope at any rate: a delta rule in each layer."""
+    """Delta rule in each layer: presynaptic rate times modulator, as if all cells had the same slope at any rate."""
 
     name = "pre"
     sums_pairs = False
     refused: ClassVar[Mapping[str, str]] = {"reward": "its eligibility does not depend on the cell that explores"}
 
     def eligibility(self, circuit: SpikingCircuit, state: CircuitState, projection: str) -> NDArray[Any]:
-        """Return x_i where there is a synapse."""
+        """Return x_i where a synapse exists, 0 elsewhere."""
         before_hz, _ = mean_rates_hz(circuit, state, projection)
         return before_hz[:, None] * circuit.connected(projection)
 
 
 class ShallowSTDP(GatedSTDP):
-    """Control: only the synapses of output cells learn. Those of hidden cells keep their first weights."""
+    """Control: only synapses onto output cells learn; synapses onto hidden cells keep their initial weights."""
 
     name = "shallow"
     modifies = ("read-out",)
@@ -156,10 +156,10 @@ class ShallowSTDP(GatedSTDP):
 
 
 class SurrogateEProp(GatedSTDP):
-    """E-prop (Bellec, Scherr et al. 2020, Nature Communications 11:3625) with the error of the end of the run.
+    """E-prop (Bellec, Scherr et al. 2020, Nature Communications 11:3625) for the error at the end of the run.
 
-    A synapse changes by B e times its own effect on the filtered rate of the cell after it. Effects on other cells are
-    neglected. The traces are computed when they are read, from the run (see `agents.spiking.gradient`).
+    A synapse changes by B e times its effect on the filtered rate of the postsynaptic cell. Effects on other cells are
+    neglected. The eligibilities are computed from the run when they are read (see `agents.spiking.gradient`).
     """
 
     name = "eprop"
@@ -179,9 +179,9 @@ class SurrogateEProp(GatedSTDP):
 class SurrogateBackpropagation(GatedSTDP):
     """Back-propagation through time with a surrogate for spikes (Neftci, Mostafa and Zenke 2019).
 
-    It changes synapses by the gradient of error x filtered rates of the output cells, through all cells, delays and
-    steps of the run. The modulator of a cell is the gradient by its spikes, which varies in time: its sum, divided by
-    that of a modulator of 1. An output cell then has the modulator of the other rules.
+    Synapses change by the gradient of error x filtered rates of the output cells, through all cells, delays and steps
+    of the run. The gradient with respect to a cell's spikes varies in time. The modulator of a cell is its sum over
+    time, divided by the sum for a modulator of 1, so that output cells have the same modulator as under other rules.
     """
 
     name = "bp"
@@ -199,7 +199,7 @@ class SurrogateBackpropagation(GatedSTDP):
     def steps(
         self, circuit: SpikingCircuit, eligible: Any, feedback: Mapping[str, Array], error: Array
     ) -> dict[str, Step]:
-        """Return the gradients by the weights of each projection."""
+        """Return the gradients with respect to the weights of each projection, as steps."""
         from agents.spiking.gradient import RunGradient
 
         output = list(feedback)[-1]
@@ -212,7 +212,7 @@ class SurrogateBackpropagation(GatedSTDP):
 
 
 class HebbianSTDP(SpikingRule):
-    """The control without an error: pairs of spikes change a synapse, whatever the error."""
+    """Control without an error signal: STDP with a constant modulator."""
 
     name = "hebb"
     error = "none"
@@ -223,7 +223,7 @@ class HebbianSTDP(SpikingRule):
 
 
 def mean_rates_hz(circuit: SpikingCircuit, state: CircuitState, projection: str) -> tuple[Array, Array]:
-    """Return the mean rates so far of the cells before (axons,) and after (targets,) a projection, Hz."""
+    """Return the mean rates so far, Hz, of the presynaptic (axons,) and postsynaptic (targets,) cells."""
     ends = circuit.projections[projection]
     return circuit.mean_rate_hz(state, ends.before), circuit.mean_rate_hz(state, ends.after)
 

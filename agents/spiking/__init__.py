@@ -1,1 +1,1 @@
-"""Spiking populations, their synapses and spike-timing-dependent plasticity."""
+"""Spiking populations, synapses and spike-timing-dependent plasticity."""

@@ -1,4 +1,4 @@
-"""A circuit of spiking populations: any number of LIF populations with plastic projections between them.
+"""A circuit of spiking populations: LIF populations with plastic or constant projections between them.
 
     circuit = SpikingCircuit(
         inputs=100,
@@ -14,8 +14,8 @@
     circuit.run(state, rate_hz, 20)
     circuit.teach(state, modulators)
 
-The circuit holds what learning changes, the state what a run changes; both are plain arrays. `kernels.simulate` is one
-step.
+The circuit holds the arrays that learning changes, the state those that a run changes. `kernels.simulate` runs the
+steps.
 """
 
 from __future__ import annotations
@@ -41,13 +41,13 @@ from agents.spiking.stdp import (
 )
 from reach.jit import compiled_for
 
-# A source fires at most once a step.
+# Largest rate of a source, which fires at most once per step.
 FASTEST_HZ = 1000.0 / STEP_MS
-# Settings that must fit into the dtype of a circuit.
+# Fields of `LIFCells` and `Projection` whose values must not overflow in the dtype of a circuit.
 CELL_FIELDS = ("threshold", "reset", "bias", "first_voltage")
 PROJECTION_FIELDS = ("weight_mean", "weight_sd", "largest_weight")
 RULE_FIELDS = ("rate", "potentiation", "depression", "largest_change")
-# Steps of input spikes that are written at a time.
+# Number of steps of input spikes that are generated at a time.
 TRAIN_STEPS = 64
 
 
@@ -57,7 +57,7 @@ class Block(NamedTuple):
     Attributes:
         p: index of the projection.
         shape: (axons, targets).
-        targets, weights: its part of an array over all targets and of one over all weights.
+        targets, weights: slices of the projection in arrays over all targets and over all weights.
         weight, connected: (axons, targets) views.
         lowest, highest, delay_steps: (axons,) views.
     """
@@ -88,14 +88,14 @@ class Block(NamedTuple):
 class SpikingCircuit:
     """Sources, LIF populations and projections.
 
-    Methods that take the name of a population or projection raise a ValueError if there is none of this name.
+    Methods that take the name of a population or projection raise a ValueError if the name is unknown.
 
     Attributes:
         inputs: number of sources.
-        populations: settings of the cells by name.
-        projections: settings of the synapses by name.
+        populations: settings of the cells, by name of the population.
+        projections: settings of the synapses, by name of the projection.
         cells, synapses, rules: the arrays of `Cells`, `Synapses` and `Plasticity`.
-        turnovers: the memory of structural plasticity, by name of the projections that have it.
+        turnovers: the memory of structural plasticity, by name of the projection.
     """
 
     def __init__(
@@ -112,14 +112,14 @@ class SpikingCircuit:
 
         Args:
             inputs: number of sources, 1 or more.
-            cells: one or more populations by name; "input" names the sources.
-            projections: between the populations.
-            rng: source of random numbers.
-            coding: how sources turn rates into spikes.
+            cells: one or more populations by name; the name "input" is reserved for the sources.
+            projections: projections between the populations, or from "input".
+            rng: random generator.
+            coding: spike trains of the sources, "regular" or "poisson".
             dtype: numpy.float64 or numpy.float32.
 
         Raises:
-            ValueError: an argument outside its range.
+            ValueError: an argument is out of range.
         """
         if inputs < 1:
             raise ValueError(f"inputs: expected 1 or more, got {inputs}")
@@ -154,19 +154,19 @@ class SpikingCircuit:
             for name, projection in self.projections.items()
             if projection.structure is not None
         }
-        # The types of all arguments of the kernels follow from this.
+        # The dtype determines the types of all arguments of the kernels.
         self._kind = self.dtype.char
         self._train = np.zeros((TRAIN_STEPS, inputs), dtype=np.uint8)
         self._has_modulator = np.zeros(len(self.projections), dtype=np.uint8)
         self._modulators = np.zeros(int(self.synapses.target_start[-1]))
 
     def _set_views(self) -> None:
-        """Make the blocks, which are views of the synapses."""
+        """Make the blocks of all projections, which are views of the synapses."""
         self._blocks = {name: Block.of(self.synapses, p) for p, name in enumerate(self.projections)}
         self._plastic = {name: block for name, block in self._blocks.items() if self.rules.plastic[block.p]}
 
     def __setstate__(self, attributes: dict[str, Any]) -> None:
-        """Set the attributes of a copy or a pickle, with views of its own arrays."""
+        """Restore the attributes of a copy or pickle, and make its views refer to its own arrays."""
         self.__dict__.update(attributes)
         self._set_views()
 
@@ -174,7 +174,7 @@ class SpikingCircuit:
         """Return the state of the circuit at rest.
 
         Raises:
-            ValueError: a weight that is not finite, or too large for the circuit's dtype.
+            ValueError: a weight is not finite, or too large for the circuit's dtype.
         """
         for name, block in self._blocks.items():
             self._require_within(f"weight of {name!r}", block.weight)
@@ -186,13 +186,13 @@ class SpikingCircuit:
         """Run a number of steps while the sources fire at the given rates.
 
         Args:
-            state: changed in place.
-            rate_hz: (inputs,) Hz, 0 to one spike a step.
-            steps: 0 or more.
-            train: (steps, inputs), to which the spikes of the sources are written; None to forget them.
+            state: state of the circuit, changed in place.
+            rate_hz: (inputs,) Hz, from 0 to one spike per step.
+            steps: number of steps, 0 or more.
+            train: (steps, inputs), to which the spikes of the sources are written; None to discard them.
 
         Raises:
-            ValueError: rates of another shape or outside the range, or a negative number of steps.
+            ValueError: the rates have another shape or are out of range, or `steps` is negative.
         """
         rates = np.ascontiguousarray(rate_hz, np.float64)
         if rates.shape != (self.inputs,) or not all_within(rates, 0.0, FASTEST_HZ):
@@ -213,10 +213,14 @@ class SpikingCircuit:
         return self.cells, self.synapses, self.rules, state
 
     def replay(self, state: CircuitState, train: NDArray[np.uint8]) -> None:
-        """Run as many steps as `train` (steps, inputs) has rows; a source fires where it is not 0.
+        """Run the circuit with given spikes of the sources: one step per row of `train`.
+
+        Args:
+            state: state of the circuit, changed in place.
+            train: (steps, inputs), not 0 where a source fires.
 
         Raises:
-            ValueError: another shape or dtype.
+            ValueError: `train` has another shape or dtype.
         """
         if train.ndim != 2 or train.shape[1] != self.inputs or train.dtype != np.uint8:
             raise ValueError(
@@ -225,7 +229,7 @@ class SpikingCircuit:
         simulate(self.cells, self.synapses, self.rules, state, train)
 
     def by_projection(self, values: NDArray[Any]) -> dict[str, NDArray[Any]]:
-        """Return the views (axons, targets) of an array over all weights, by the name of each plastic projection."""
+        """Return views (axons, targets) of an array over all weights, by name of each plastic projection."""
         return {name: values[block.weights].reshape(block.shape) for name, block in self._plastic.items()}
 
     def shape(self, name: str) -> tuple[int, int]:
@@ -233,7 +237,7 @@ class SpikingCircuit:
         return self._block_of(name).shape
 
     def weight(self, name: str) -> NDArray[Any]:
-        """Return the weights (axons, targets) of a projection, a view to read and write."""
+        """Return the weights (axons, targets) of a projection, a writable view."""
         return self._block_of(name).weight
 
     def connected(self, name: str) -> NDArray[np.uint8]:
@@ -255,7 +259,7 @@ class SpikingCircuit:
         return self.part(state.cells.rate_hz, population)
 
     def mean_rate_hz(self, state: CircuitState, population: str) -> NDArray[np.float64]:
-        """Return spikes so far over time so far, (cells,) Hz; for "input", of the sources."""
+        """Return the mean rates (cells,), Hz, of a population or the sources ("input") since the start of the run."""
         seconds = max(int(state.clock[0]), 1) * STEP_MS / 1000.0
         if population == INPUT:
             return state.spikes[: self.inputs] / seconds
@@ -273,12 +277,12 @@ class SpikingCircuit:
         """Change weights by rate x modulator_j x present eligibility_ij.
 
         Args:
-            state: whose eligibilities are used; they stay.
-            modulators: by projection, (targets,), or one number for all targets, such as a reward.
+            state: state with the eligibilities, which are not changed.
+            modulators: modulators (targets,) by name of projection, or one number for all targets, such as a reward.
 
         Raises:
-            ValueError: there is no plastic projection of a name, or a modulator has another shape, is not finite or is
-                too large for the circuit's dtype; no weight has changed then.
+            ValueError: a name is not that of a plastic projection, or a modulator has another shape, is not finite or
+                is too large for the circuit's dtype; no weight is changed in this case.
         """
         self._has_modulator.fill(0)
         for name, modulator in modulators.items():
@@ -300,13 +304,13 @@ class SpikingCircuit:
         """Change weights by rate x modulator_j x eligibility_ij, for an eligibility that was read earlier.
 
         Args:
-            name: of the projection.
-            eligibility: (axons, targets), from `eligibility` at the time that gets the credit.
+            name: name of the projection.
+            eligibility: (axons, targets), read by `eligibility` at the time to which the modulator refers.
             modulator: (targets,).
-            rate: replaces the projection's own.
+            rate: learning rate; None for the projection's own.
 
         Raises:
-            ValueError: there is no plastic projection of this name, an array has another shape, or a number is not
+            ValueError: the name is not that of a plastic projection, an array has another shape, or a number is not
                 finite or too large for the circuit's dtype.
         """
         block = self._plastic_block_of(name)
@@ -325,11 +329,11 @@ class SpikingCircuit:
         """Apply structural plasticity to the projections that have it.
 
         Args:
-            state: a synapse that is replaced loses its eligibility in it.
+            state: state of the circuit; the eligibilities of replaced synapses are set to 0.
             elapsed_ms: time since the last call, ms, 0 or more.
 
         Raises:
-            ValueError: a negative time, or one that is not finite.
+            ValueError: the time is negative or not finite.
         """
         longest_ms = largest_in(np.float64)
         if not 0.0 <= elapsed_ms <= longest_ms:
@@ -349,7 +353,7 @@ class SpikingCircuit:
             eligibility[formed] = 0.0
 
     def arrays(self) -> dict[str, NDArray[Any]]:
-        """Return every array that a checkpoint must hold besides the settings, by name; to be filled in place."""
+        """Return views of every array that a checkpoint must hold, by name; they can be filled in place."""
         arrays: dict[str, NDArray[Any]] = {f"cells.{k}": v for k, v in self.cells._asdict().items()}
         for name in ("weight", "connected", "delay_steps"):
             arrays[f"synapses.{name}"] = getattr(self.synapses, name)
@@ -359,9 +363,9 @@ class SpikingCircuit:
         return arrays
 
     def limits(self) -> dict[str, tuple[float, float]]:
-        """Return lowest and highest value of those arrays that have limits, by name.
+        """Return the lowest and highest value of each bounded array, by name.
 
-        Kernels do not check delays, masks and seeds, so loaded arrays must keep to these limits.
+        Kernels do not check delays, masks and seeds, so loaded arrays must be within these limits.
         """
         longest_delay = max((projection.delay_range[1] for projection in self.projections.values()), default=0)
         limits: dict[str, tuple[float, float]] = {
@@ -389,7 +393,7 @@ class SpikingCircuit:
         return self._plastic[name]
 
     def _range(self) -> str:
-        """Return the range of numbers that the circuit's dtype allows, in words."""
+        """Return, as text, the range of numbers that the circuit's dtype allows."""
         return f"{-self._largest:.3g} to {self._largest:.3g} in a circuit of {self.dtype}"
 
     def _require_within(self, what: str, values: NDArray[Any]) -> None:
@@ -404,7 +408,7 @@ class SpikingCircuit:
 
 
 def _require_fits(owner: Any, names: tuple[str, ...], dtype: Any) -> None:
-    """Validate that fields, numbers or ranges, are not too large for circuits of a dtype."""
+    """Check that the fields of `owner`, numbers or ranges, are not too large for a circuit's dtype."""
     fitting = Setting(-largest_in(dtype), largest_in(dtype), or_range=True)
     for name in names:
         fitting.check(f"{type(owner).__name__} {name} in a circuit of {np.dtype(dtype)}", getattr(owner, name))
@@ -414,9 +418,10 @@ _compiled: dict[tuple[Any, str], Any] = {}
 
 
 def _call(function: Any, kind: str, *arguments: Any) -> Any:
-    """Call a kernel without inspecting the types of its arguments, which must be the same for the same `kind`.
+    """Call a kernel compiled for `kind` without inspecting the types of its arguments.
 
-    For tuples of dozens of arrays, inspecting types takes as long as a few steps of a circuit.
+    For tuples of dozens of arrays, inspecting types takes as long as a few steps of a circuit. Calls with the same
+    `kind` must therefore have arguments of the same types.
 
     Args:
         function: a kernel.

@@ -1,18 +1,19 @@
-"""Gradients of the filtered rates of spiking cells by the weights of a circuit, with a surrogate for spikes.
+"""Gradients of the filtered rates of spiking cells with respect to the weights of a circuit, by a surrogate gradient.
 
-A spike is a step function of the voltage, whose derivative is 0 or infinite. Backward it is replaced by
+A spike is a step function of the voltage, whose derivative is 0 or infinite. The backward pass replaces the derivative
+by
 
     surrogate(v) = 1 / (1 + STEEPNESS |v - threshold|)^2
 
 the derivative of a fast sigmoid (Zenke and Ganguli 2018, Neural Computation 30:1514; Neftci, Mostafa and Zenke 2019,
-IEEE Signal Processing Magazine 36:51). Forward, spikes stay spikes. The gradient ignores the reset and the refractory
-period.
+IEEE Signal Processing Magazine 36:51). The forward pass keeps the spikes. The gradient ignores the reset and the
+refractory period.
 
-`record_voltages` repeats a run from the spikes of its sources, and `add_gradient` goes back through it. If cells pass
-the gradient on to the cells before them, this is back-propagation through time. If not, the gradient for signals of 1
+`record_voltages` repeats a run from the spikes of its sources, and `add_gradient` computes the backward pass. If cells
+pass the gradient on to presynaptic cells, this is back-propagation through time. If not, the gradient for signals of 1
 is the eligibility of e-prop (Bellec, Scherr et al. 2020, Nature Communications 11:3625): the product of surrogate and
-presynaptic trace, filtered as the rate is. A trace of each synapse, computed forward, gives the same numbers. To go
-back is faster, because one number for each cell takes the place of one for each synapse.
+presynaptic trace, filtered as the rate is. A forward trace for each synapse would give the same numbers, but the
+backward pass is faster, because it needs one number per cell instead of one per synapse.
 """
 
 from __future__ import annotations
@@ -26,8 +27,8 @@ from agents.spiking.circuit import SpikingCircuit
 from agents.spiking.kernels import integrate, simulate
 from reach.jit import allocating_kernel
 
-# Of the surrogate, per unit of voltage, which is the distance from rest to threshold. Learning depends little on the
-# shape of a surrogate (Zenke and Vogels 2021, Neural Computation 33:899).
+# Steepness of the surrogate per unit of voltage, which is the distance from rest to threshold. Learning depends little
+# on the shape of a surrogate (Zenke and Vogels 2021, Neural Computation 33:899).
 STEEPNESS = 10.0
 
 
@@ -35,9 +36,9 @@ class RunGradient:
     """Gradients of a run of a circuit.
 
     Attributes:
-        circuit: whose weights have not changed since the run.
+        circuit: the circuit, with the weights of the run.
         train: (steps, inputs), spikes of the sources from the start of the run.
-        voltage: (steps, cells), before resets.
+        voltage: (steps, cells), voltages before resets.
     """
 
     def __init__(self, circuit: SpikingCircuit, train: NDArray[np.uint8]) -> None:
@@ -53,12 +54,13 @@ class RunGradient:
         """Return the gradient of the sum of signal x filtered rate at the end of the run.
 
         Args:
-            signals: (cells,), of each cell.
-            passes_on: whether cells pass the gradient back to the cells before them.
+            signals: (cells,), signal of each cell.
+            passes_on: whether cells pass the gradient back to presynaptic cells.
 
         Returns:
-            The gradients (axons, targets) by the weights of each plastic projection. And (cells,) the gradient by the
-            spikes of each cell: its sum over time, divided by that of a signal of 1.
+            The gradients (axons, targets) with respect to the weights, by name of plastic projection; and, for each
+            cell (cells,), the gradient with respect to its spikes, summed over time and divided by the sum for a signal
+            of 1.
         """
         circuit, cells = self.circuit, self.circuit.cells
         gradient = np.zeros_like(circuit.synapses.weight)
@@ -76,8 +78,8 @@ def record_voltages(cells, synapses, rules, state, train, voltage):  # type: ign
     """Run a circuit and write its voltages before resets.
 
     Args:
-        cells, synapses, rules, state, train: of `simulate`.
-        voltage: (steps, cells), written.
+        cells, synapses, rules, state, train: arguments of `simulate`.
+        voltage: (steps, cells), overwritten.
     """
     refractory_left = np.empty_like(state.cells.refractory_left)
     for t in range(train.shape[0]):
@@ -91,17 +93,17 @@ def record_voltages(cells, synapses, rules, state, train, voltage):  # type: ign
 def add_gradient(  # type: ignore[no-untyped-def]
     cells, synapses, plastic, train, voltage, signals, passes_on, by_spike, gradient
 ):
-    """Go back through a run.
+    """Compute the backward pass of a run.
 
     Args:
-        cells, synapses: of the circuit.
-        plastic: (projections,), not 0 where the gradient by the weights is wanted.
+        cells, synapses: arrays of the circuit.
+        plastic: (projections,), not 0 where the gradient with respect to the weights is wanted.
         train: (steps, inputs), spikes of the sources.
-        voltage: (steps, cells), before resets.
-        signals: (cells,), of the filtered rates after the last step.
+        voltage: (steps, cells), voltages before resets.
+        signals: (cells,), gradient with respect to the filtered rates after the last step.
         passes_on: whether the gradient is passed to presynaptic cells.
-        by_spike: (steps, cells) of 0, to which the gradient by each spike is added.
-        gradient: (weights,), to which the gradient by each weight is added.
+        by_spike: (steps, cells) of 0, to which the gradient with respect to each spike is added.
+        gradient: (weights,), to which the gradient with respect to each weight is added.
     """
     steps, inputs = train.shape
     count = voltage.shape[1]
@@ -115,7 +117,7 @@ def add_gradient(  # type: ignore[no-untyped-def]
         for t in range(steps):
             is_held[t, c] = left > 0
             left = cells.refractory_steps[c] - 1 if fired[t, c] else max(left - 1, 0)
-    # Weights (targets, axons): a loop over axons then becomes vector instructions without reordering a sum.
+    # Weights as (targets, axons), so that loops over axons vectorise without reordering a sum.
     transposed = np.empty_like(synapses.weight)
     for p in range(plastic.shape[0]):
         block = slice(weight_start[p], weight_start[p + 1])
@@ -126,7 +128,7 @@ def add_gradient(  # type: ignore[no-untyped-def]
     by_voltage, by_drive = np.zeros_like(signals), np.zeros_like(signals)
     back = np.zeros(count, signals.dtype)
     for t in range(steps - 1, -1, -1):
-        # `by_voltage` is still that of the next step, whose voltages the drives of this step enter.
+        # Here `by_voltage` is still that of the next step, whose voltages depend on the drives of this step.
         for c in range(count):
             by_drive[c] = cells.coupling[c] * by_voltage[c] + cells.drive_decay[c] * by_drive[c]
         for p in range(plastic.shape[0]):

@@ -1,8 +1,8 @@
-"""One step of a spiking circuit, the state that it changes, and the spike trains of the sources.
+"""Simulation of a spiking circuit: its state, its time step, and the spike trains of the sources.
 
 Order within a step: leak and decay (exact exponentials), thresholds, synapses (the presynaptic part of all projections,
-then the postsynaptic part), resets. A spike acts on the thresholds of the next step. Kernels allocate nothing, and the
-result does not depend on how many steps a call covers.
+then the postsynaptic part), resets. A spike affects the thresholds of the next step. Kernels allocate nothing, and the
+result does not depend on how the steps are divided into calls.
 """
 
 from __future__ import annotations
@@ -27,11 +27,11 @@ from agents.spiking.stdp import (
 )
 from reach.jit import inlined, kernel
 
-# Bit masks that find the nonzero bytes of a 64-bit word. A product with PLACES moves the index of the lowest nonzero
+# Bit masks to find the nonzero bytes of a 64-bit word. Multiplication by PLACES moves the index of the lowest nonzero
 # byte to the top byte.
 LOW_BITS, HIGH_BITS = np.uint64(0x7F7F7F7F7F7F7F7F), np.uint64(0x8080808080808080)
 PLACES, TOP_BYTE, SEVEN, ONE = np.uint64(0x0001020304050607), np.uint64(56), np.uint64(7), np.uint64(1)
-# Increment and multipliers of SplitMix64, and the step from 53 random bits to a number in [0, 1).
+# Increment and multipliers of SplitMix64, and the factor from 53 random bits to a number in [0, 1).
 GOLDEN = np.uint64(0x9E3779B97F4A7C15)
 FIRST_MULTIPLIER = np.uint64(0xBF58476D1CE4E5B9)
 SECOND_MULTIPLIER = np.uint64(0x94D049BB133111EB)
@@ -41,15 +41,15 @@ STEP_S = STEP_MS * 0.001
 
 
 class CircuitState(NamedTuple):
-    """All that changes in a circuit while it runs, apart from its weights.
+    """The state of a circuit during a run, without its weights.
 
     Attributes:
         cells: voltages, drives and filtered rates.
-        under_way: spikes that have not arrived.
+        under_way: spikes that have not arrived yet.
         traces: traces and eligibilities.
-        pending: potentiation that axons have not added to their eligibilities.
+        pending: potentiation that is not yet added to the eligibilities.
         gain: (targets,) scratch array.
-        phase: (inputs,) of regular spike trains.
+        phase: (inputs,) phases of regular spike trains.
         clock: (1,) number of steps so far.
         spikes: (units,) number of spikes so far, of the sources and then of the cells.
         fires: (cells,) 1 where a cell reached its threshold in the latest step.
@@ -71,7 +71,7 @@ class CircuitState(NamedTuple):
 
 
 def first_state(cells: Cells, synapses: Synapses, phase: NDArray[np.float64]) -> CircuitState:
-    """Return the state of a circuit at rest whose regular sources start at `phase` (inputs,)."""
+    """Return the state of a circuit at rest, with the phases (inputs,) of regular sources."""
     dtype = synapses.weight.dtype
     units = int(synapses.unit_start[-1])
     projections, axons, targets = len(synapses.before), len(synapses.delay_steps), int(synapses.target_start[-1])
@@ -93,17 +93,16 @@ def first_state(cells: Cells, synapses: Synapses, phase: NDArray[np.float64]) ->
 
 @kernel
 def simulate(cells, synapses, rules, state, train):  # type: ignore[no-untyped-def]
-    """Run as many steps as `train` (steps, inputs) has rows; change `state` only.
+    """Run one step per row of `train`; change `state` only.
 
     Args:
         cells: `Cells`.
         synapses: `Synapses`.
         rules: `Plasticity`.
-        state: `CircuitState`.
+        state: `CircuitState`, changed in place.
         train: (steps, inputs), not 0 where a source fires.
     """
-    # To pass a tuple of arrays to a function costs as much as the work of some functions here, so arrays are passed
-    # one by one.
+    # Arrays are passed one by one: passing a tuple of arrays takes as long as the work of some functions called here.
     unit_start, before, after = synapses.unit_start, synapses.before, synapses.after
     axon_start, target_start, weight_start = synapses.axon_start, synapses.target_start, synapses.weight_start
     weights = synapses.weight
@@ -219,11 +218,11 @@ def simulate(cells, synapses, rules, state, train):  # type: ignore[no-untyped-d
 def integrate(voltage, drive, refractory_left, bias, leak, coupling, reset):  # type: ignore[no-untyped-def]
     """Advance the voltages by one step without spikes; all arrays are (cells,)."""
     smallest, zero = voltage.dtype.type(SMALLEST), voltage.dtype.type(0)
-    # Each loop writes to one array: the compiler then sees that no other array overlaps it, and vectorises the loop.
+    # Each loop writes to one array, so that the compiler can exclude overlap and vectorise the loop.
     for c in range(voltage.shape[0]):
         integrated = bias[c] + (voltage[c] - bias[c]) * leak[c] + drive[c] * coupling[c]
         integrated = zero if abs(integrated) <= smallest else integrated
-        # Not `voltage[c]`, which a refractory cell holds: the store would depend on a mask, which takes twice as long.
+        # A refractory cell is at `reset`. Writing that is twice as fast as leaving `voltage[c]` unchanged by a mask.
         voltage[c] = integrated if refractory_left[c] == 0 else reset[c]
     for c in range(refractory_left.shape[0]):
         refractory_left[c] = max(refractory_left[c] - 1, 0)
@@ -247,10 +246,10 @@ def compare_with_threshold(voltage, threshold, fires):  # type: ignore[no-untype
 
 @inlined
 def find_spikes(fires, fired):  # type: ignore[no-untyped-def]
-    """Write the indices at which `fires` (units,) is not 0 to `fired`, in ascending order; return their number."""
+    """Write the indices of nonzero entries of `fires` (units,) to `fired` in ascending order; return their number."""
     count = 0
-    # Most units are silent in most steps, so eight units are tested at a time. The indices of those that fire are
-    # computed without branches, which the processor could not predict.
+    # Most units are silent in most steps, so eight units are tested at a time. The indices of firing units are computed
+    # without branches, which the processor could not predict.
     words = fires[: fires.shape[0] // 8 * 8].view(np.uint64)
     for w in range(words.shape[0]):
         word = words[w]
@@ -270,12 +269,12 @@ def find_spikes(fires, fired):  # type: ignore[no-untyped-def]
 
 @kernel
 def write_regular(rate_hz, phase, train):  # type: ignore[no-untyped-def]
-    """Fill `train` with regular spikes: the phase of a source grows by rate x step, and it fires when it passes 1.
+    """Fill `train` with regular spikes: the phase of a source grows by rate x step, and the source fires at phase 1.
 
     Args:
         rate_hz: (inputs,) Hz.
-        phase: (inputs,) in [0, 1), continued from call to call.
-        train: (steps, inputs) 0 or 1, written.
+        phase: (inputs,) in [0, 1), updated.
+        train: (steps, inputs) 0 or 1, overwritten.
     """
     steps, inputs = train.shape
     for t in range(steps):
@@ -288,16 +287,16 @@ def write_regular(rate_hz, phase, train):  # type: ignore[no-untyped-def]
 
 @kernel
 def write_poisson(rate_hz, seed, first_step, train):  # type: ignore[no-untyped-def]
-    """Fill `train` with Poisson spikes: a source fires with probability rate x step, at most once in a step.
+    """Fill `train` with Poisson spikes: a source fires with probability rate x step, at most once per step.
 
     The random number is a hash of seed, step and source (SplitMix64; Steele, Lea and Flood 2014, OOPSLA). A train
-    therefore does not depend on the lengths of the calls, and needs no state but the index of the step.
+    therefore does not depend on how the steps are divided into calls, and the only state is the index of the step.
 
     Args:
         rate_hz: (inputs,) Hz.
-        seed: integer of 64 bits.
+        seed: 64-bit integer.
         first_step: index of the first step.
-        train: (steps, inputs) 0 or 1, written.
+        train: (steps, inputs) 0 or 1, overwritten.
     """
     steps, inputs = train.shape
     key = _hash(np.uint64(seed) + GOLDEN)
@@ -310,7 +309,7 @@ def write_poisson(rate_hz, seed, first_step, train):  # type: ignore[no-untyped-
 
 @inlined
 def _hash(x):  # type: ignore[no-untyped-def]
-    """Return the finalising hash of SplitMix64 of 64 bits."""
+    """Return the finalising hash of SplitMix64 for a 64-bit integer."""
     x = (x ^ (x >> SHIFT_30)) * FIRST_MULTIPLIER
     x = (x ^ (x >> SHIFT_27)) * SECOND_MULTIPLIER
     return x ^ (x >> SHIFT_31)
@@ -318,7 +317,7 @@ def _hash(x):  # type: ignore[no-untyped-def]
 
 @kernel
 def all_within(values, low, high):  # type: ignore[no-untyped-def]
-    """Return whether all values (n,) lie in [low, high]; NaN does not."""
+    """Return whether all values (n,) lie in [low, high]; False if one is NaN."""
     within = True
     for i in range(values.shape[0]):
         within &= low <= values[i] <= high

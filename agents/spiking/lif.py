@@ -4,9 +4,9 @@
     synapse_ms dg/dt = -g                   (g grows by the weight of each spike that arrives)
     a cell with v >= threshold fires, and v = reset
 
-The equations are linear between spikes, so a step multiplies by exponentials (Rotter and Diesmann 1999, Biological
-Cybernetics 81:381). Only the spike times are bound to the grid of steps. Voltages and weights are in units of the
-distance from rest to the usual threshold. This module does not know of synapses or learning rules.
+The equations are linear between spikes, so each step is a multiplication by exponentials (Rotter and Diesmann 1999,
+Biological Cybernetics 81:381). Only spike times are restricted to the grid of steps. Voltages and weights are in units
+of the distance from rest to the usual threshold. This module does not depend on synapses or learning rules.
 """
 
 from __future__ import annotations
@@ -22,26 +22,26 @@ from numpy.typing import NDArray
 from agents.settings import FINITE, Setting, check_fields
 
 STEP_MS = 1.0
-# A time constant is above zero, ms; the lower bound is far below that of any cell.
+# Valid time constants, ms; the lower bound is far below the time constant of any cell.
 TIME_CONSTANT = Setting(1e-3)
 COUNT_FROM_1 = Setting(1, whole=True)
-# A number for all cells, or (low, high), from which each cell draws its own uniformly.
+# A number for all cells, or a range (low, high) from which a value for each cell is drawn uniformly.
 Spread = float | tuple[float, float]
 
 # Largest exponent for which expm1 is used; above it, two exponentials are subtracted.
 LARGEST_EXPONENT = 30.0
-# Decaying values below this become zero: single-precision numbers below 1e-38 are a hundred times slower.
+# Decaying values below this are set to zero, because computing with denormal numbers (below 1e-38) is 100 times slower.
 SMALLEST = 1e-30
 
 
 @dataclass(frozen=True)
 class LIFCells:
-    """Settings of one population. A value is a number, or a (low, high) range from which each cell draws uniformly.
+    """Settings of one population. A `Spread` is a number, or a range from which a value per cell is drawn uniformly.
 
     Attributes:
         size: number of cells, 1 or more.
-        inhibitory: number of inhibitory cells under Dale's law; they come last, the others are excitatory. None: a
-            cell may have outgoing weights of both signs.
+        inhibitory: number of inhibitory cells under Dale's law. They are the last cells; the others are excitatory.
+            None if cells may have outgoing weights of both signs.
         membrane_ms, synapse_ms: time constants, ms.
         threshold, reset, bias: voltages; `reset` is below `threshold`.
         first_voltage: voltage at the start of a run.
@@ -49,7 +49,7 @@ class LIFCells:
         readout_ms: time constant of the filtered firing rate that a read-out uses, ms.
 
     Raises:
-        ValueError: a setting outside its range.
+        ValueError: a setting is out of range.
     """
 
     size: int
@@ -85,7 +85,7 @@ class LIFCells:
 
 
 def _drawn(value: Spread, size: int, rng: np.random.Generator) -> NDArray[np.float64]:
-    """Return a number for each cell, (size,): all the same, or drawn uniformly from a range."""
+    """Return a value for each cell, (size,): the same for all, or drawn uniformly from a range."""
     if isinstance(value, tuple):
         return rng.uniform(value[0], value[1], size)
     return np.full(size, float(value))
@@ -96,11 +96,11 @@ class Cells(NamedTuple):
 
     Attributes:
         bias, threshold, reset, first_voltage, refractory_steps: as in `LIFCells`.
-        leak: factor of the voltage's distance from `bias` in a step.
-        drive_decay: factor of the synaptic drive g in a step.
-        coupling: voltage that a drive of 1 adds in a step.
-        readout_decay: factor of the filtered rate in a step.
-        readout_step: what a spike adds to the filtered rate, Hz.
+        leak: factor per step of the voltage's distance from `bias`.
+        drive_decay: factor per step of the synaptic drive g.
+        coupling: voltage that a drive of 1 adds per step.
+        readout_decay: factor per step of the filtered rate.
+        readout_step: increment of the filtered rate by a spike, Hz.
     """
 
     bias: NDArray[Any]
@@ -132,7 +132,7 @@ class CellState(NamedTuple):
 
 
 def draw_cells(populations: Sequence[LIFCells], rng: np.random.Generator, dtype: Any) -> Cells:
-    """Return the constants of the cells of several populations, drawn setting by setting in the order of `LIFCells`."""
+    """Draw the constants of the cells of several populations, setting by setting in the order of `LIFCells`."""
     columns: dict[str, list[NDArray[Any]]] = {name: [] for name in Cells._fields}
     for cells in populations:
         membrane_ms = _drawn(cells.membrane_ms, cells.size, rng)
@@ -168,11 +168,11 @@ def first_cell_state(cells: Cells) -> CellState:
 
 
 def _coupling(membrane_ms: NDArray[Any], synapse_ms: NDArray[Any]) -> NDArray[Any]:
-    """Return the voltage after one step of a drive that starts at 1; also exact for equal time constants."""
+    """Return the voltage that a drive of 1 causes after one step; exact for equal time constants too."""
     x = STEP_MS * (1.0 / membrane_ms - 1.0 / synapse_ms)
     is_zero, is_large = np.abs(x) < 1e-12, x > LARGEST_EXPONENT
     growth = np.where(is_zero, 1.0, np.expm1(np.minimum(x, LARGEST_EXPONENT)) / np.where(is_zero, 1.0, x))
     product: NDArray[Any] = np.exp(-STEP_MS / membrane_ms) * (STEP_MS / membrane_ms) * growth
-    # For a large x, exp(x) overflows although its product with exp(-step / membrane) does not.
+    # For a large x, exp(x) overflows although its product with exp(-step / membrane) is finite.
     difference = (np.exp(-STEP_MS / synapse_ms) - np.exp(-STEP_MS / membrane_ms)) * (STEP_MS / membrane_ms)
     return np.where(is_large, difference / np.where(is_large, x, 1.0), product)

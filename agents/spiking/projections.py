@@ -1,14 +1,14 @@
 """Projections: the synapses from one population to another, with axonal delays and Dale's law.
 
-The weights of a projection are a dense block (axons, targets) with a mask of existing synapses. All blocks lie one
-after another in one array, so that one kernel runs a network of any shape. A delay belongs to an axon: a spike reaches
-all targets of the projection the same number of steps later. Two projections between the same populations give a pair
-of cells two paths with two delays. Dale's law (a cell's outgoing weights share one sign; Eccles, Fatt and Koketsu 1954)
-bounds the weights of an axon at 0.
+The weights of a projection are a dense block (axons, targets) with a mask of existing synapses. All blocks are stored
+one after another in one array, so that one kernel runs a network of any shape. Each axon has one delay: a spike reaches
+all targets of the projection after the same number of steps. Two projections between the same populations connect a
+pair of cells with two delays. Under Dale's law (a cell's outgoing weights share one sign; Eccles, Fatt and Koketsu
+1954), the weights of an axon are bounded at 0.
 
-Structural plasticity removes synapses that stay near zero and forms as many new ones, as dendritic spines turn over:
-weak synapses disappear and the number stays (Holtmaat and Svoboda 2009, Nat. Rev. Neurosci. 10:647; as a learning
-rule, Kappel et al. 2015, PLoS Comput. Biol. 11:e1004485).
+Structural plasticity removes synapses that stay near zero and forms as many new ones. In the turnover of dendritic
+spines, too, weak synapses disappear while the number of synapses stays constant (Holtmaat and Svoboda 2009, Nat. Rev.
+Neurosci. 10:647; as a learning rule, Kappel et al. 2015, PLoS Comput. Biol. 11:e1004485).
 """
 
 from __future__ import annotations
@@ -31,10 +31,10 @@ class StructuralPlasticity:
     """Settings of the structural plasticity of one projection.
 
     Attributes:
-        near_zero: largest magnitude of a weight that is near zero, 0 or more.
-        patience_s: time for which a synapse stays near zero before it may be removed, s, 0 or more.
+        near_zero: largest magnitude of a weight that counts as near zero, 0 or more.
+        patience_s: time that a synapse must stay near zero before it may be removed, s, 0 or more.
         turnover_per_s: largest fraction of the synapses that is replaced per second, 0 or more.
-        new_weight: magnitude of the weight of a new synapse, 0 or more. It has the sign of its axon, or a random one.
+        new_weight: magnitude of the weight of a new synapse, 0 or more; the sign is that of the axon, or random.
 
     Raises:
         ValueError: a setting outside its range.
@@ -56,8 +56,8 @@ class Turnover:
 
     Attributes:
         near_zero_s: (axons, targets) time for which each synapse has been near zero, s.
-        allowance: (1,) number of synapses that may be replaced now; the unused part is kept, up to that of one second.
-        calls: (1,) number of calls so far. It seeds the random numbers, so a run can continue from these arrays.
+        allowance: (1,) number of synapses that may be replaced now; an unused rest is kept, up to that of one second.
+        calls: (1,) number of calls so far. It seeds the random numbers, so that a run can continue from these arrays.
     """
 
     near_zero_s: NDArray[np.float64]
@@ -66,7 +66,7 @@ class Turnover:
 
     @classmethod
     def new(cls, shape: tuple[int, int]) -> Turnover:
-        """Return the memory before the first call, for (axons, targets) synapses."""
+        """Return the initial memory for synapses of a shape (axons, targets)."""
         return cls(np.zeros(shape), np.zeros(1), np.zeros(1, dtype=np.int64))
 
 
@@ -84,13 +84,13 @@ def rewire(
     Args:
         weight, connected: (axons, targets).
         bounds: lowest and highest weight of each axon, (axons,) each.
-        settings: of the projection.
-        turnover: of the projection.
+        settings: settings of the projection.
+        turnover: memory of the projection.
         elapsed_s: time since the last call, s.
-        seed: of the random numbers; the same seed and turnover give the same synapses.
+        seed: seed of the random numbers; the same seed and turnover give the same synapses.
 
     Returns:
-        Flat indices of the removed and of the formed synapses, of the same length.
+        Flat indices of the removed and of the new synapses, two arrays of the same length.
     """
     turnover.calls[0] += 1
     near = (connected != 0) & (np.abs(weight) <= settings.near_zero)
@@ -107,7 +107,7 @@ def rewire(
     sign = rng.choice((-1.0, 1.0), number)
     connected.flat[removed], weight.flat[removed], turnover.near_zero_s.flat[removed] = 0, 0.0, 0.0
     connected.flat[formed] = 1
-    # An axon with a bound at zero has one sign, which replaces the random one.
+    # If a bound of the axon is zero, the sign of its weights is fixed; otherwise it is random.
     lowest, highest = bounds[0][axon], bounds[1][axon]
     sign = np.where(lowest == 0.0, 1.0, np.where(highest == 0.0, -1.0, sign))
     weight.flat[formed] = np.clip(sign * settings.new_weight, lowest, highest)
@@ -115,7 +115,7 @@ def rewire(
     return removed, formed
 
 
-# The name of the sources, as if they were a population.
+# Name of the sources in projections.
 INPUT = "input"
 
 
@@ -124,20 +124,21 @@ class Projection:
     """Settings of the synapses from population `before` to population `after`.
 
     Attributes:
-        before: a population, or "input" for the sources.
-        after: a population.
-        name: of the projection in its circuit; "before-after" if empty.
-        weight_mean, weight_sd: of the normal distribution of the first weights, in units of the synaptic drive that a
-            spike adds. Under Dale's law the magnitude of a draw is used.
-        largest_weight: bound of a weight's magnitude, above 0; first weights are clipped to it.
-        probability: of a synapse to exist, 0 to 1.
-        delay_steps: steps from a spike to its arrival, 0 or more, or a (low, high) range from which each axon draws. A
-            spike acts on the thresholds of the next step with a delay of 0, and of d steps later with a delay of d.
+        before: name of the presynaptic population, or "input" for the sources.
+        after: name of the postsynaptic population.
+        name: name of the projection in its circuit; "before-after" if empty.
+        weight_mean, weight_sd: mean and SD of the normal distribution of initial weights. A weight is the synaptic
+            drive that a spike adds. Under Dale's law, magnitudes of draws are used.
+        largest_weight: largest magnitude of a weight, above 0; initial weights are clipped to it.
+        probability: probability that a synapse exists, 0 to 1.
+        delay_steps: steps from a spike to its arrival, 0 or more, or a range (low, high) from which the delay of each
+            axon is drawn. With a delay of 0, a spike affects the thresholds of the next step; a delay of d adds d
+            steps.
         plasticity: pair STDP; None for constant weights.
-        structure: structural plasticity; None for synapses that stay where they are.
+        structure: structural plasticity; None for a fixed set of synapses.
 
     Raises:
-        ValueError: a setting outside its range.
+        ValueError: a setting is out of range.
     """
 
     before: str
@@ -152,7 +153,7 @@ class Projection:
     structure: StructuralPlasticity | None = None
 
     def __post_init__(self) -> None:
-        """Name the projection and validate the settings."""
+        """Set the default name and validate the settings."""
         if not self.name:
             object.__setattr__(self, "name", f"{self.before}-{self.after}")
         check_fields(self, weight_mean=FINITE, weight_sd=Setting(0.0), largest_weight=Setting(1e-9))
@@ -164,21 +165,21 @@ class Projection:
 
     @property
     def delay_range(self) -> tuple[int, int]:
-        """Return the shortest and the longest delay, in steps."""
+        """Return the shortest and the longest delay, steps."""
         return self.delay_steps if isinstance(self.delay_steps, tuple) else (self.delay_steps, self.delay_steps)
 
 
 class Synapses(NamedTuple):
-    """All projections of a circuit as arrays; axons, targets and blocks of weights lie one after another.
+    """All projections of a circuit as arrays, in which axons, targets and blocks of weights follow one another.
 
     Attributes:
         unit_start: (populations + 1,) first unit of each population; population 0 is the sources.
-        before, after: (projections,) populations.
+        before, after: (projections,) indices of the populations.
         axon_start, target_start, weight_start: (projections + 1,) first axon, target and weight of each projection.
-        delay_steps: (axons,).
+        delay_steps: (axons,) delays.
         lowest, highest: (axons,) bounds of an axon's weights.
         weight: (weights,); learning changes only this array.
-        connected: (weights,) 1 where there is a synapse.
+        connected: (weights,) 1 where a synapse exists, 0 elsewhere.
     """
 
     unit_start: NDArray[np.int64]
@@ -195,12 +196,12 @@ class Synapses(NamedTuple):
 
 
 class SpikesUnderWay(NamedTuple):
-    """Spikes that have not arrived, in a ring of (longest delay + 1) steps.
+    """Spikes that have not arrived, in a ring buffer of (longest delay + 1) steps.
 
     Attributes:
-        axon: (ring, axons) indices of axons within their projection, by step of arrival.
-        number: (ring, projections) number of spikes that arrive.
-        delay_steps: (axons,) the delays at the start of the run; all are shorter than the ring.
+        axon: (ring, axons) indices, within their projection, of the axons whose spikes arrive, by step of arrival.
+        number: (ring, projections) number of spikes that arrive, by step of arrival.
+        delay_steps: (axons,) delays at the start of the run, all shorter than the ring buffer.
     """
 
     axon: NDArray[np.int32]
@@ -219,13 +220,13 @@ def draw_synapses(
 
     Args:
         inputs: number of sources.
-        populations: by name.
-        projections: between `populations`, or from "input".
-        rng: source of random numbers.
-        dtype: of the weights.
+        populations: settings of the cells, by name of the population.
+        projections: projections between `populations`, or from "input".
+        rng: random generator.
+        dtype: dtype of the weights.
 
     Raises:
-        ValueError: a projection with an unknown population, or two of the same name.
+        ValueError: a projection has an unknown population, or two projections have the same name.
     """
     names = [INPUT, *populations]
     sizes = [inputs, *(cells.size for cells in populations.values())]
@@ -279,7 +280,7 @@ def draw_synapses(
 
 
 def no_spikes_under_way(synapses: Synapses) -> SpikesUnderWay:
-    """Return an empty ring for the present delays."""
+    """Return an empty ring buffer for the present delays."""
     ring = int(synapses.delay_steps.max(initial=0)) + 1
     return SpikesUnderWay(
         axon=np.zeros((ring, len(synapses.delay_steps)), dtype=np.int32),
@@ -301,7 +302,7 @@ def send_spikes(fired, delay_steps, axon, number, step):  # type: ignore[no-unty
     now = step % ring
     for n in range(fired.shape[0]):
         i = fired[n]
-        # A modulo for each spike would take longer than the rest of the loop.
+        # A comparison in place of a modulo, which would take longer than the rest of the loop.
         slot = now + delay_steps[i]
         slot = slot - ring if slot >= ring else slot
         axon[slot, number[slot]] = i
@@ -310,7 +311,7 @@ def send_spikes(fired, delay_steps, axon, number, step):  # type: ignore[no-unty
 
 @inlined
 def excite(drive, weight, axons):  # type: ignore[no-untyped-def]
-    """Add the weights (axons, targets) of the axons along which a spike arrives to the drives (targets,)."""
+    """Add the weights (axons, targets) of the axons with arriving spikes to the drives (targets,)."""
     for n in range(axons.shape[0]):
         i = axons[n]
         for j in range(drive.shape[0]):

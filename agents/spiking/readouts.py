@@ -1,4 +1,4 @@
-"""What is read from a spiking circuit: commands from antagonist populations, and recorded spikes for a picture."""
+"""Read-outs of a spiking circuit: commands from antagonist populations, and recorded spikes for the display."""
 
 from __future__ import annotations
 
@@ -14,16 +14,17 @@ from reach.jit import kernel
 from reach.snapshot import Population
 
 Array = NDArray[np.float64]
-# Bin width, longest reach and length of the picture's window.
+# Bin width, longest reach, and number of bins in the displayed window.
 BIN_MS, LONGEST_REACH_MS, WINDOW_BINS = 2, 3000, 500
 JOINT_NAMES, MUSCLE_NAMES = ("shoulder", "elbow", "wrist"), ("flexors", "extensors")
 
 
 class AntagonistReadout:
-    """command_k = per_hz (mean rate of the flexors of joint k - mean rate of its extensors).
+    """Compute joint commands from the rates of antagonist populations.
 
-    A linear read-out (Salinas and Abbott 1994, J. Comput. Neurosci. 1:89) of rates filtered with
-    `LIFCells.readout_ms`. Cells are ordered by joint, muscle (flexor, extensor), cell.
+    The command of joint k is per_hz (mean rate of its flexor cells - mean rate of its extensor cells). This is a linear
+    read-out (Salinas and Abbott 1994, J. Comput. Neurosci. 1:89) of rates filtered with `LIFCells.readout_ms`. Cells
+    are ordered by joint, muscle (flexor, extensor), cell.
 
     Attributes:
         sign: (cells, joints) effect of each cell on each joint: 1 flexes, -1 extends, 0 elsewhere.
@@ -43,7 +44,7 @@ class AntagonistReadout:
         self.weight = self.sign * (per_hz / cells_per_muscle)
 
     def command(self, rate_hz: NDArray[Any]) -> Array:
-        """Return the commands (joints,) for filtered rates (cells,), Hz."""
+        """Return the commands (joints,) for filtered rates (cells,) in Hz."""
         command = np.empty(self.weight.shape[1])
         read_out(rate_hz, self.weight, command)
         return command
@@ -51,7 +52,7 @@ class AntagonistReadout:
 
 @kernel
 def read_out(rate_hz, weight, command):  # type: ignore[no-untyped-def]
-    """Write to `command` (joints,) the rates (cells,) times the weights (cells, joints)."""
+    """Write rates (cells,) times weights (cells, joints) to `command` (joints,)."""
     for k in range(command.size):
         command[k] = 0.0
     for c in range(rate_hz.size):
@@ -61,10 +62,10 @@ def read_out(rate_hz, weight, command):  # type: ignore[no-untyped-def]
 
 @dataclass
 class SpikeRecord:
-    """The spikes of one reach so far. To record them changes no number that the circuit computes.
+    """The spikes of one reach so far. Recording does not change the results of the circuit.
 
     Attributes:
-        spikes: (bins, units) number of spikes in each bin of 2 ms; the first `bins` rows are filled.
+        spikes: (LONGEST_REACH_MS / BIN_MS, units) number of spikes per bin of 2 ms; the first `bins` rows are filled.
         bins: number of bins so far.
         rate_hz: (inputs,) rates of the sources in the latest step, Hz.
     """
@@ -75,7 +76,7 @@ class SpikeRecord:
 
     @classmethod
     def empty(cls, units: int) -> SpikeRecord:
-        """Return the record at the start of a reach, for a number of sources and cells."""
+        """Return an empty record for a number of units, that is, sources and cells."""
         return cls(np.zeros((LONGEST_REACH_MS // BIN_MS, units), dtype=np.uint8))
 
     def run(
@@ -86,7 +87,7 @@ class SpikeRecord:
         steps_ms: int,
         train: NDArray[np.uint8] | None = None,
     ) -> None:
-        """Run a circuit bin by bin; a cell rarely fires twice in a bin. Arguments are those of `SpikingCircuit.run`."""
+        """Run a circuit bin by bin and record its spikes; the arguments are those of `SpikingCircuit.run`."""
         self.rate_hz = rate_hz
         for first in range(0, steps_ms, BIN_MS):
             before = state.spikes.copy()
@@ -104,9 +105,9 @@ def populations_of(
     """Return the spikes of the last second and the present rates, by population.
 
     Args:
-        record: of the reach; None without a record.
-        circuit, state: of the network.
-        parts: by name, the first unit of a population and the one after its last; sources come first.
+        record: record of the reach; None without a record.
+        circuit, state: the network's circuit and its state.
+        parts: first unit of each population and the unit after its last, by name; sources are the first units.
     """
     spikes = np.zeros((0, len(state.spikes)), np.uint8)
     source_hz = np.zeros(circuit.inputs)
@@ -121,6 +122,6 @@ def populations_of(
 
 
 def muscle_parts(first: int, cells_per_muscle: int) -> dict[str, tuple[int, int]]:
-    """Return the units of six antagonist populations, ordered as in `AntagonistReadout`, from unit `first` on."""
+    """Return first and end unit of each of six antagonist populations from unit `first` on, as in `populations_of`."""
     names = [f"{joint} {muscle}" for joint in JOINT_NAMES for muscle in MUSCLE_NAMES]
     return {name: (first + k * cells_per_muscle, first + (k + 1) * cells_per_muscle) for k, name in enumerate(names)}

@@ -7,19 +7,19 @@ For a synapse from axon i to cell j, with presynaptic trace x_i, postsynaptic tr
     between spikes:                   x, y and e decay with tau+, tau- and tau_e
     third factor m_j:                 w_ij += rate m_j e_ij, clipped to the bounds of axon i
 
-A pair of spikes at distance D thus adds A+ exp(-D / tau+) or -A- exp(-D / tau-) to e_ij (Bi and Poo 1998; Song, Miller
-and Abbott 2000; traces: Morrison, Diesmann and Gerstner 2008, Biological Cybernetics 98:459; eligibility: Izhikevich
-2007, Cerebral Cortex 17:2443). All pairs of spikes count. Within a step presynaptic spikes are processed first, so a
-coincidence counts as pre before post. An axonal delay delays the arrival of the presynaptic spike at the synapse.
+A pair of spikes with time difference D thus adds A+ exp(-D / tau+) or -A- exp(-D / tau-) to e_ij (Bi and Poo 1998;
+Song, Miller and Abbott 2000; traces: Morrison, Diesmann and Gerstner 2008, Biological Cybernetics 98:459; eligibility:
+Izhikevich 2007, Cerebral Cortex 17:2443). All pairs of spikes count. Within a step presynaptic spikes are processed
+first, so a coincidence counts as pre before post. An axonal delay postpones the presynaptic spike at the synapse.
 
 Two optimisations change the order of the computation, not the equations.
 
-1. A trace or eligibility is stored divided by a scale, exp(-t / tau). The scale decays in its place, so a stored value
-   changes only with a spike.
+1. A trace or eligibility is stored divided by a scale, exp(-t / tau). Only the scale decays, so a stored value changes
+   only with a spike.
 2. Eligibilities are stored row by row, one row for each axon. A postsynaptic spike potentiates a column, which is slow
-   to access. It is therefore appended to a list, `PendingPotentiation`. The potentiation is added to the row of an axon
-   when the next spike of the axon arrives or when weights change. The result is the same, because the stored trace of
-   an axon is constant between its spikes.
+   to access. The spike is therefore appended to a list, `PendingPotentiation`. Its potentiation is added to the row of
+   an axon when the next spike of the axon arrives or when weights change. The result is the same, because the stored
+   trace of an axon is constant between the axon's spikes.
 
 Kernels allocate nothing. `state` is a `kernels.CircuitState`, `synapses` a `projections.Synapses`.
 """
@@ -37,18 +37,20 @@ from agents.settings import Setting, check_fields, largest_in
 from agents.spiking.lif import SMALLEST, STEP_MS, TIME_CONSTANT
 from reach.jit import inlined, kernel
 
-# Stored traces and eligibilities become the true ones, with a scale of 1, when a scale falls below this, whose inverse
-# single precision represents. A trace below 1e-20 is then set to 0, so that products of two traces are represented too.
+# When a scale falls below SMALLEST_SCALE, stored values are multiplied by it and the scale is reset to 1. Single
+# precision can represent the inverse of SMALLEST_SCALE. Traces below SMALLEST_TRACE are then set to 0, so that single
+# precision can represent products of two traces as well.
 SMALLEST_SCALE = 1e-13
 SMALLEST_TRACE = 1e-20
-# Capacity of the list of pending spikes of a projection, unless a population is larger: it fits into the L1 cache.
+# Capacity of the list of pending spikes of a projection, or the size of the largest population if that is larger. The
+# list fits into the L1 cache.
 MOST_PENDING = 512
-# Number of pending spikes after which another sum of amounts begins.
+# Number of pending spikes per row of `PendingPotentiation.sums`.
 GROUP = 64
 # Initial root mean square of reward prediction errors, and the smallest one used as a divisor.
 FIRST_RMS = 0.1
 SMALLEST_RMS = 1e-3
-# The square of a larger reward prediction error is not finite.
+# Largest reward prediction error whose square is finite.
 LARGEST_ERROR = largest_in(np.float64)
 
 
@@ -83,7 +85,7 @@ class PairSTDP:
 
     @property
     def largest_change(self) -> float:
-        """Return a bound of the eligibility and, for a modulator of 1, of the weight change by one pair of spikes."""
+        """Return an upper bound for the eligibility of a spike pair and for its weight change at a modulator of 1."""
         return max(1.0, self.rate) * self.potentiation * max(1.0, self.depression)
 
 
@@ -94,15 +96,15 @@ class NormalisedRewardPredictionError:
     """Normalise a reward prediction error d to d / s, clipped to [-1, 1], with s the running rms of d.
 
     This models the responses of dopamine cells, which adapt to the size of recent rewards (Tobler, Fiorillo and Schultz
-    2005, Science 307:1642) and saturate. Small improvements at the beginning thus change weights as much as later
-    successes do, and a rare failure changes them no more than one success.
+    2005, Science 307:1642) and saturate. Small improvements early in training thus change weights as much as later
+    successes do, and a rare failure changes weights no more than one success does.
 
     Attributes:
         mean_square: (1,) s^2; part of a checkpoint.
     """
 
     def __init__(self, rate: float) -> None:
-        """Set s to its initial value; `rate` is the update rate of the running mean square, in (0, 1]."""
+        """Initialise s; `rate` is the update rate of the running mean square, in (0, 1]."""
         self.mean_square = np.full(1, FIRST_RMS**2)
         self.rate = rate
 
@@ -126,8 +128,9 @@ class ExpectedEligibility:
 
     Learning from reward needs the covariance of reward and eligibility (Fremaux, Sprekeler and Gerstner 2010, J.
     Neurosci. 30:13326). The mean of the eligibility is large, because a cell is active in a similar way in every reach.
-    Multiplied by a fluctuating reward prediction error, it masks the deviations of the present reach. So each synapse
-    learns h_ij, and only the deviation e_ij - x_i h_ij is reinforced. This rule is as local as e_ij.
+    Multiplied by a fluctuating reward prediction error, this mean masks the deviations of the present reach. Therefore
+    each synapse learns h_ij, and only the deviation e_ij - x_i h_ij is reinforced. The rule needs only variables that
+    are local to the synapse.
 
     Attributes:
         per_activity: h, (axons, targets), the expected eligibility for an activity of 1; part of a checkpoint.
@@ -191,7 +194,7 @@ class Traces(NamedTuple):
 
     Attributes:
         pre: (axons,) x, post: (targets,) y.
-        eligibility: (weights,) e without what is pending.
+        eligibility: (weights,) e without pending potentiation.
         pre_scale, post_scale, eligibility_scale: (projections,) true value / stored value.
     """
 
@@ -216,10 +219,10 @@ class PendingPotentiation(NamedTuple):
         target: (projections, length) index of the target that fired, in order of time.
         amount: (projections, length) A+, scaled like the stored eligibility. The potentiation is x_i times the amount.
         number: (projections,) number of pending spikes.
-        added: (axons,) number of the pending spikes, from the first on, that are already added to the axon's row.
-        sums: (groups, targets) in row k, sum of the amounts of each target without the first k x GROUP pending spikes.
-            Most of the potentiation of an axon is `trace * sums[k]`, which is vectorised; fewer than GROUP spikes are
-            added one by one.
+        added: (axons,) number of pending spikes, counted from the first, that are already added to the axon's row.
+        sums: (groups, targets). Row k is the sum of the amounts of each target without the first k x GROUP pending
+            spikes. Most of the potentiation of an axon is `trace * sums[k]`, which vectorises; fewer than GROUP spikes
+            are added one by one.
     """
 
     target: NDArray[np.uint32]
@@ -232,7 +235,7 @@ class PendingPotentiation(NamedTuple):
 def no_pending_potentiation(
     projections: int, axons: int, targets: int, largest_population: int, dtype: Any
 ) -> PendingPotentiation:
-    """Return empty lists that have room for at least one spike of every cell of the largest population."""
+    """Return empty lists with room for at least one spike of every cell of the largest population."""
     length = max(MOST_PENDING, largest_population)
     return PendingPotentiation(
         target=np.zeros((projections, length), dtype=np.uint32),
@@ -257,11 +260,11 @@ def add_single_spikes(eligibility, trace, added, target, amount):  # type: ignor
         target, amount: (pending,), as in `PendingPotentiation`.
 
     Returns:
-        The row of `sums` that the caller must add, times `trace`.
+        Index of the row of `sums` that the caller must add, times `trace`.
     """
     group = (added + GROUP - 1) // GROUP
     end = min(group * GROUP, target.shape[0])
-    # Slices, because Numba checks every index that may be negative.
+    # Slices make the loop faster: Numba checks every index that may be negative.
     new_target, new_amount = target[added:end], amount[added:end]
     for n in range(new_target.shape[0]):
         eligibility[new_target[n]] += trace * new_amount[n]
@@ -270,7 +273,7 @@ def add_single_spikes(eligibility, trace, added, target, amount):  # type: ignor
 
 @kernel
 def add_pending_to_block(eligibility, pre, added, target, amount, sums, targets):  # type: ignore[no-untyped-def]
-    """Add pending potentiation to eligibilities (axons, targets); for other arguments see `presynaptic_spikes`."""
+    """Add pending potentiation to eligibilities (axons, targets); other arguments as in `presynaptic_spikes`."""
     for i in range(eligibility.shape[0]):
         row = eligibility[i]
         total = sums[add_single_spikes(row, pre[i], added[i], target, amount)][targets]
@@ -291,7 +294,7 @@ def presynaptic_spikes(  # type: ignore[no-untyped-def]
         axons: (spikes,), index of the axon of each spike.
         added: (axons,), target, amount: (pending,), sums: as in `PendingPotentiation`.
         targets: slice of the targets in `sums`.
-        depression: A- for a stored `post` of 1, as it is stored.
+        depression: A- per unit of the stored `post`, scaled like the stored eligibility.
         trace_step: increment of the stored `pre` by a spike.
     """
     for n in range(axons.shape[0]):
@@ -310,7 +313,7 @@ def presynaptic_spikes(  # type: ignore[no-untyped-def]
 def postsynaptic_spikes(  # type: ignore[no-untyped-def]
     post, fired, target, amount, sums, targets, pending, potentiation, trace_step
 ):
-    """Process spikes of the targets: append them to the pending ones, and add to the traces.
+    """Process spikes of the targets: append them to the pending spikes, and update the traces.
 
     Args:
         post: (targets,), as in `Traces`.
@@ -318,7 +321,7 @@ def postsynaptic_spikes(  # type: ignore[no-untyped-def]
         target, amount: (length,), sums: as in `PendingPotentiation`.
         targets: slice of the targets in `sums`.
         pending: number of pending spikes so far.
-        potentiation: A+ for a stored `pre` of 1, as it is stored.
+        potentiation: A+ per unit of the stored `pre`, scaled like the stored eligibility.
         trace_step: increment of the stored `post` by a spike.
     """
     for n in range(fired.shape[0]):
@@ -332,10 +335,10 @@ def postsynaptic_spikes(  # type: ignore[no-untyped-def]
 
 @inlined
 def changed_weight(weight, change, is_connected, zero, low, high):  # type: ignore[no-untyped-def]
-    """Return a weight after a change, clipped to [low, high]; unchanged where there is no synapse.
+    """Return a weight after a change, clipped to [low, high]; unchanged where no synapse exists.
 
-    `zero` is 0 in the type of the weight. Selecting `change` or `zero` is four times as fast as selecting one of two
-    weights. The bounds use comparisons, because min and max may drop a NaN.
+    `zero` is 0 in the type of the weight. Selecting between `change` and `zero` is four times as fast as selecting
+    between two weights. Clipping uses comparisons, because min and max may drop a NaN.
     """
     change = change if is_connected else zero
     changed = weight + change
@@ -349,7 +352,7 @@ def change_weights(weight, connected, lowest, highest, eligibility, gain):  # ty
 
     Args:
         weight, eligibility: (axons, targets).
-        connected: (axons, targets), 0 where there is no synapse.
+        connected: (axons, targets), 0 where no synapse exists.
         lowest, highest: (axons,), bounds of the weights of each axon.
         gain: (targets,) rate x modulator.
     """
@@ -364,7 +367,7 @@ def change_weights(weight, connected, lowest, highest, eligibility, gain):  # ty
 def add_pending_and_change_weights(  # type: ignore[no-untyped-def]
     weight, connected, lowest, highest, eligibility, gain, pre, added, target, amount, sums, targets
 ):
-    """Do `add_pending_to_block` and `change_weights` in one loop, which reads each row from memory once."""
+    """Do `add_pending_to_block` and `change_weights` in one loop, so that each row is read from memory once."""
     zero = weight.dtype.type(0)
     for i in range(weight.shape[0]):
         low, high, trace, row = lowest[i], highest[i], pre[i], eligibility[i]
@@ -475,7 +478,7 @@ def apply_third_factors(synapses, rules, state, has_modulator, modulators, large
 
 @kernel
 def rescale(synapses, state, p):  # type: ignore[no-untyped-def]
-    """Set those scales of projection p to 1 that are too small, and the stored values to the true ones."""
+    """Reset the scales of projection p below `SMALLEST_SCALE` to 1, and multiply the stored values by them."""
     add_pending(synapses, state, p)
     traces = state.traces
     axons, targets, block, _ = _slices(synapses, p)
@@ -500,7 +503,7 @@ def _multiply(values, factor, smallest):  # type: ignore[no-untyped-def]
 
 @kernel
 def _clear_pending(pending, p, axons, targets):  # type: ignore[no-untyped-def]
-    """Empty the list of projection p and set its entries to 0, so that equal circuits have identical arrays."""
+    """Empty the list of projection p and set its entries to 0, so that circuits in equal states have equal arrays."""
     target, amount, number, added, sums = pending
     target[p, : number[p]] = 0
     amount[p, : number[p]] = 0
