@@ -1,15 +1,16 @@
-"""Measure the correction within one reach, against the same reach without the perturbation.
+"""Measure the correction within one reach, relative to the same reach without the perturbation.
 
-Three trajectories of the hand are compared. The *reach* is what the learner did. Its *twin* is the same trial, learner
-and noise without the perturbation; the learner acts on what it senses there. The *open loop* is the perturbed trial
-under the commands of the twin: what the perturbation does to an arm that does not respond. Until the response begins,
-reach and open loop are identical to the last bit, so their difference is the response and nothing else.
+Three trajectories of the hand are compared. The *reach* is the perturbed trial of the learner. Its *twin* is the same
+trial, learner and noise without the perturbation, in which the learner acts on its senses. The *open loop* is the
+perturbed trial under the commands of the twin, that is, an arm that does not respond to the perturbation. Until the
+response begins, reach and open loop are bit-identical, so their difference is exactly the response.
 
-The remaining error r(t) is the distance of hand from cup, as seen, from that of the twin, along the perturbation and as
-a fraction of it. The perturbation is this distance in the open loop where it is largest within the window.
+Let the offset be the vector from the seen cup to the seen hand. The perturbation is the offset of the open loop minus
+that of the twin, at the time within the window at which this difference is largest. The remaining error r(t) is the
+offset of the reach minus that of the twin, projected on the perturbation, as a fraction of it.
 
-The correction onset is exact: the first control step in which reach and open loop differ. It is the delay of the loop
-and does not depend on the size of the response.
+The correction onset is exact: it is the first control step in which reach and open loop differ. It measures the delay
+of the control loop and does not depend on the size of the response.
 """
 
 from __future__ import annotations
@@ -23,29 +24,29 @@ from reach.measures.reach import require_shapes
 from reach.sim.layout import CONTROL_STEP_S, Array
 
 WINDOW_S = 1.0
-# (51,) s from the onset of the perturbation.
+# (51,) s, times from the onset of the perturbation at which r is sampled.
 WINDOW = np.arange(round(WINDOW_S / CONTROL_STEP_S) + 1, dtype=np.float64) * CONTROL_STEP_S
-# A smaller displacement of hand from cup, m, is no perturbation to correct.
+# Smallest perturbation that is measured, m.
 LEAST_PERTURBATION_M = 0.001
-# Differences up to these, m and m/s, are rounding.
+# Differences of positions, m, and velocities, m/s, up to these values count as rounding.
 SAME_M = SAME_M_S = 1e-9
 HALF_LEFT, TENTH_LEFT = 0.5, 0.1
-# Columns of a trial's row.
+# Columns of these measures in the row of a trial.
 WITHIN_REACH = ("correction_time_s", "correction_onset_s", "t50_s", "t90_s", "overshoot")
 
 
 @dataclass(frozen=True)
 class Trajectory:
-    """The trajectory of one hand, a row for each control step.
+    """The trajectory of the hand in one trial, with a row for each control step.
 
     Attributes:
         time_s: (T,) s, evenly spaced.
-        hand: (T, 2) m, true.
-        velocity: (T, 2) m/s, of the true hand.
-        seen_hand, seen_cup: (T, 2) m, where the visual map puts them, without delay or noise.
+        hand: (T, 2) m, true position.
+        velocity: (T, 2) m/s, true velocity.
+        seen_hand, seen_cup: (T, 2) m, positions after the visual map, without delay or noise.
 
     Raises:
-        ValueError: fewer than two rows, or an array of another shape.
+        ValueError: fewer than two rows, or an array with a wrong shape.
     """
 
     time_s: Array
@@ -61,10 +62,10 @@ class Trajectory:
         require_shapes(self, dict.fromkeys(("hand", "velocity", "seen_hand", "seen_cup"), (rows, 2)))
 
     def seen_offset(self, time_s: Array) -> Array:
-        """Return the vector from the seen cup to the seen hand, (N, 2), m, at times (N,), s.
+        """Return the vector from the seen cup to the seen hand, (N, 2) m, at times (N,) s.
 
-        The cup counts where it is at the second time, so that pushing it later changes nothing. After the end of the
-        trajectory the hand stays where it was.
+        The position of the cup is taken at the second time, so that pushing the cup later has no effect. After the end
+        of the trajectory the hand keeps its last position.
         """
         hand = np.stack([np.interp(time_s, self.time_s, column) for column in self.seen_hand.T], axis=1)
         cup = np.array([np.interp(time_s[1], self.time_s, column) for column in self.seen_cup.T])
@@ -79,8 +80,9 @@ class Correction:
     Attributes:
         correction_time_s: T_c, the integral of min(|r|, 1) over 1 s.
         correction_onset_s: start of the control step in which the hand first differs from the open loop, a multiple of
-            20 ms; NaN if it never does.
-        t50_s, t90_s: when half and nine tenths are first corrected after the largest error; infinite if not within 1 s.
+            20 ms; NaN if there is no difference.
+        t50_s, t90_s: first times after the largest error at which 50 % and 90 % are corrected; infinite if later than
+            1 s.
         overshoot: largest -r within 1 s, at least 0.
         remaining: (51,) r at `WINDOW`.
     """
@@ -94,13 +96,13 @@ class Correction:
 
 
 def measure_correction(reach: Trajectory, twin: Trajectory, open_loop: Trajectory, onset_s: float) -> Correction | None:
-    """Return the measures of the correction in a reach; None if there is nothing to measure.
+    """Return the measures of the correction in a reach; None if they are undefined.
 
-    This is so if the perturbation moved neither hand nor cup, or if reach and twin differed before it: a learner that
-    acts at random has no twin.
+    They are undefined if the perturbation moved neither hand nor cup, or if reach and twin differ before the
+    perturbation, as for a learner that acts at random.
 
     Args:
-        reach: what the learner did, perturbed.
+        reach: the perturbed trial of the learner.
         twin: the same trial without the perturbation.
         open_loop: the perturbed trial under the commands of the twin.
         onset_s: time of the perturbation, s.
@@ -127,14 +129,14 @@ def measure_correction(reach: Trajectory, twin: Trajectory, open_loop: Trajector
 
 
 def correction_onset(reach: Trajectory, open_loop: Trajectory, onset_s: float) -> float:
-    """Return when the hand first differs from the open loop, s from the onset of the perturbation; NaN if never.
+    """Return the time from perturbation onset to the first difference from the open loop, s; NaN if there is none.
 
-    The two are compared until the shorter one ends. A difference in a row arose in the control step that ends there, so
-    the result is the start of that step.
+    The trajectories are compared until the shorter one ends. A difference in a row arose in the control step before it,
+    so the result is the start of that step.
 
     Args:
-        reach: perturbed.
-        open_loop: perturbed, under the commands of the twin; a row for each control step, as `reach`.
+        reach: the perturbed trial of the learner.
+        open_loop: the perturbed trial under the commands of the twin.
         onset_s: time of the perturbation, s.
     """
     rows = min(len(reach.time_s), len(open_loop.time_s))
@@ -146,18 +148,18 @@ def correction_onset(reach: Trajectory, open_loop: Trajectory, onset_s: float) -
 def correction_time(time_s: Array, remaining: Array) -> float:
     """Return T_c, s: the integral of min(|r|, 1) over the given times, by trapezoids.
 
-    A delay d followed by an exponential of time constant tau gives d + tau, within 1 % for delays up to 0.3 s and time
-    constants of 0.06 to 0.18 s. Slower ones do not end within 1 s; faster ones are over between two samples.
+    A delay d followed by an exponential decay with time constant tau gives d + tau, within 1 % for delays up to 0.3 s
+    and time constants of 0.06 to 0.18 s. Slower decays do not end within 1 s; faster ones end between two samples.
 
     Args:
         time_s: (T,) s from onset.
-        remaining: (T,) fraction of the perturbation.
+        remaining: (T,) r, as a fraction of the perturbation.
     """
     return float(np.trapezoid(np.minimum(np.abs(remaining), 1.0), time_s))
 
 
 def time_to_fall(time_s: Array, remaining: Array, level: float) -> float:
-    """Return the first time after the largest error at which at most `level` remains; infinite if it never is."""
+    """Return the first time after the largest error at which at most `level` remains; infinite if there is none."""
     start = int(np.argmax(remaining))
     below = np.flatnonzero(remaining[start:] <= level)
     if not len(below):

@@ -1,13 +1,13 @@
 """Measure one recorded reach: launch error, endpoint error, attempts, time to success, force in a force channel.
 
-Directions and distances are measured in seen coordinates: the true path of the hand after the visual map of the trial.
-The launch error is measured before delayed vision can act on the movement. It shows what has been learned, without
-feedback corrections.
+Directions and distances are measured in seen coordinates, that is, after the visual map of the trial is applied to the
+true path of the hand. The launch error is measured before delayed vision can affect the movement. It shows what has
+been learned, without feedback corrections.
 
-A force channel keeps the hand on a straight line. The force of its wall on the hand balances the force with which the
-arm compensates the field that it expects (error-clamp trials of Scheidt et al. 2000, J Neurophysiol 84:853). The
-adaptation index is the slope of the regression of the wall's force on the force that the field would exert: 0 for no
-compensation, 1 for complete compensation.
+A force channel keeps the hand on a straight line. The force of its wall on the hand balances the force by which the arm
+compensates the field that it expects (error-clamp trials of Scheidt et al. 2000, J Neurophysiol 84:853). The adaptation
+index is the slope of the regression of the wall's force on the force that the field would exert: 0 for no compensation,
+1 for complete compensation.
 """
 
 from __future__ import annotations
@@ -23,30 +23,31 @@ from reach.perturbations import Perturbation, write_perturbations
 from reach.sim import layout as s
 from reach.sim.layout import Array
 
-# A movement starts when the hand is faster than this for two control steps.
+# A movement starts when the hand exceeds this speed for two control steps.
 ONSET_SPEED_M_S = 0.05
-# Vision takes 0.10 s and the command filter 0.04 s, so no feedback acts on the first 0.12 s of a movement.
+# No visual feedback affects the first 0.12 s of a movement: vision is delayed by 0.10 s, and the command filter lags by
+# 0.04 s.
 LAUNCH_WINDOW_S = 0.12
-# The first movement ends when the hand is slower than STOP_SPEED_M_S, at a minimum of the speed below this share of its
-# peak, or this long after movement onset.
+# The first movement ends when the hand is slower than STOP_SPEED_M_S, at a minimum of the speed below
+# STOP_SHARE_OF_PEAK of its peak, or LATEST_ENDPOINT_S after movement onset.
 STOP_SPEED_M_S = 0.05
 STOP_SHARE_OF_PEAK = 0.25
 LATEST_ENDPOINT_S = 1.0
-# Only movements faster than this count as attempts.
+# Lowest peak speed of a movement that counts as an attempt.
 ATTEMPT_SPEED_M_S = 0.10
-# Between these apertures the fingers count as what they were before, closed or open.
+# Below the first aperture the fingers are closed, above the second open; in between they keep their last state.
 CLOSED_APERTURE_M = 0.06
 OPEN_APERTURE_M = 0.08
-# The adaptation index needs at least this number of control steps and this SD of the field's force.
+# Smallest number of control steps, and smallest SD of the field's force, for which the adaptation index is defined.
 FEWEST_CHANNEL_STEPS = 5
 SMALLEST_FIELD_FORCE_SD_N = 0.1
 
 
 def require_shapes(record: object, shapes: dict[str, tuple[int, ...]]) -> None:
-    """Validate the shapes of the attributes of `record` that `shapes` names.
+    """Validate the shapes of attributes of `record`, given by name in `shapes`.
 
     Raises:
-        ValueError: a wrong shape; the message names the attribute.
+        ValueError: a shape is wrong; the message names the attribute.
     """
     for name, shape in shapes.items():
         if getattr(record, name).shape != shape:
@@ -59,13 +60,13 @@ class ReachRecord:
 
     Attributes:
         time_s: (T,) s.
-        hand: (T, 2) m, true.
+        hand: (T, 2) m, true position.
         seen_hand, seen_cup: (T, 2) m, positions after the visual map, without delay or noise.
-        speed: (T,) m/s, of the true hand.
+        speed: (T,) m/s, true speed of the hand.
         aperture: (T,) m, distance between the fingers.
         held: (T,), whether the fingers hold the cup.
         success, tipped: whether the reach ended in success, and whether the cup tipped over.
-        reward: sum over the reach.
+        reward: sum of the rewards.
 
     Raises:
         ValueError: no rows, or an array of a wrong shape.
@@ -102,9 +103,9 @@ class ReachMeasures:
         time_to_success_s: time from reset to success; NaN without success.
         success, tipped: whether the reach ended in success, and whether the cup tipped over.
         attempts: number of movements faster than 10 cm/s between stops (at least 1 if the hand moved), plus the number
-            of times that the fingers closed without the cup. The first such closing counts with its movement.
-        duration_s: of the trial.
-        reward: sum over the trial.
+            of times that the fingers closed without the cup, except the first time, which belongs to its movement.
+        duration_s: duration of the trial.
+        reward: sum of the rewards.
     """
 
     launch_error_deg: float
@@ -137,22 +138,22 @@ def measure_reach(record: ReachRecord) -> ReachMeasures:
 
 
 def movement_onset(speed: Array) -> int | None:
-    """Return the first row of two in which the hand is faster than 5 cm/s; None if the hand did not move."""
+    """Return the first of two consecutive rows with a speed above 5 cm/s; None if the hand did not move."""
     fast = speed > ONSET_SPEED_M_S
     rows = np.flatnonzero(fast[:-1] & fast[1:])
     return int(rows[0]) if len(rows) else None
 
 
 def wrapped_degrees(angle_deg: Array | float) -> Array:
-    """Return an angle, degrees, wrapped into (-180, 180]."""
+    """Wrap angles in degrees into (-180, 180]."""
     return -((-np.asarray(angle_deg, dtype=np.float64) + 180.0) % 360.0 - 180.0)
 
 
 def launch_error_deg(record: ReachRecord) -> float:
     """Return the launch error of `ReachMeasures`; the reach may still be running.
 
-    The direction of the hand is from its position at reset to its position 0.12 s after movement onset, or in the last
-    row of a shorter record. The direction of the cup is from the same start to the seen cup at movement onset.
+    The direction of the hand points from its position at reset to its position 0.12 s after movement onset, or in the
+    last row of a shorter record. The direction of the cup points from the same start to the seen cup at movement onset.
     """
     onset = movement_onset(record.speed)
     if onset is None:
@@ -183,7 +184,7 @@ def first_stop(record: ReachRecord, onset: int) -> int:
 
 
 def _attempts(record: ReachRecord, moved: bool) -> int:
-    """Return the number of attempts of `ReachMeasures`. Fingers that close on the cup stay farther apart than 6 cm."""
+    """Return the attempts of `ReachMeasures`. Fingers count as closed below 6 cm, which a cup between them prevents."""
     moving, movements = False, 0
     for speed in record.speed.tolist():
         if not moving and speed > ATTEMPT_SPEED_M_S:
@@ -212,9 +213,9 @@ def channel_index(record: ReachRecord, velocity: Array, wall_force: Array, field
 
     Args:
         record: recording of the channel trial; the index is computed from its first movement.
-        velocity: (T, 2) m/s, of the true hand.
+        velocity: (T, 2) m/s, true velocity of the hand.
         wall_force: (T,) N, force of the wall on the hand, positive to the left of the channel.
-        field: (2, 2) N s/m, the field that the learner has adapted to and that does not act in the channel.
+        field: (2, 2) N s/m, the field to which the learner has adapted, and which does not act in the channel.
 
     Returns:
         The index; NaN if the first movement is too short or the force of the field hardly varies.
@@ -224,7 +225,7 @@ def channel_index(record: ReachRecord, velocity: Array, wall_force: Array, field
         return math.nan
     rows = slice(onset, first_stop(record, onset) + 1)
     field_force = velocity @ field.T
-    # The hand moves on the line, so its fastest velocity gives the direction of the line, up to the sign.
+    # The hand moves along the channel, so its fastest velocity gives the channel's direction, up to the sign.
     speed = np.hypot(*velocity.T)
     fastest = velocity[rows][int(np.argmax(speed[rows]))]
     left = np.array([-fastest[1], fastest[0]]) / max(float(np.hypot(*fastest)), 1e-12)

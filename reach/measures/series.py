@@ -1,11 +1,12 @@
 """Measure a series of reaches: how fast and how far the launch errors of one learner fall (L30, N63, A, tau ...).
 
-The *miss* is the launch error that the perturbation causes without learning. Errors are given as shares of it.
+The *miss* is the launch error that the perturbation causes without learning. Errors are given as shares of the miss.
 
-The second part measures what remains of a correction, in protocols that repeat a perturbation or remove its errors.
-There the miss is that of the same trial, with the same noise, of the same learner with learning off: 1 is the whole
-miss, on the side to which the perturbation deviates the hand. Adaptation is the share of the miss that learning has
-removed. A reach in which the hand did not move is NaN; as an error it counts as 1, and from adaptation it is left out.
+The second part measures savings, interference, retention and recovery, in protocols that repeat a perturbation or
+remove its errors. There the miss is the launch error of the same learner with learning off, in the same trial with the
+same noise: 1 is the whole miss, on the side to which the perturbation deviates the hand. *Adaptation* is the share of
+the miss that learning has removed. The launch error of a reach in which the hand did not move is NaN. It counts as an
+error of 1, and is left out of adaptation.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ BASELINE_REACHES = 10
 L30_REACHES = 30
 N63_WINDOW = 4
 N63_THRESHOLD = 0.368
-# A smaller miss, degrees, cannot be told from the scatter of launches.
+# Smallest miss, degrees, that can be distinguished from the scatter of launches.
 LEAST_MISS_DEG = 2.0
 LATE_REACHES = 10
 HALVING_WINDOW = 50
@@ -37,9 +38,10 @@ LEAST_AMPLITUDE = 0.1
 # Significance level of F tests for a fit.
 FIT_LEVEL = 0.01
 EARLY_REACHES = 10
-# Less adaptation is no memory that could be kept or lost.
+# Smallest adaptation for which memory measures are defined.
 LEAST_ADAPTATION = 0.1
-# In an error clamp the fast state is gone after about five reaches, and the slow one fades over many more.
+# Range of reaches in which recovery is measured: in an error clamp the fast process of learning decays in about five
+# reaches, the slow process over many more.
 REBOUND_FROM, REBOUND_UNTIL = 5, 25
 REBOUND_START = 2
 
@@ -49,14 +51,14 @@ class TrialSeries:
     """The reaches of one learner through one protocol with one seed, in order, without probes.
 
     Attributes:
-        launch_error_deg: (n,) raw.
+        launch_error_deg: (n,) launch errors, degrees, without baseline correction.
         block: (n,) names of blocks, such as "baseline", "perturbed" and "washout".
-        cup: (n, 2) m.
-        endpoint_error_cm, time_to_success_s: (n,), NaN where there is none.
-        success: (n,).
+        cup: (n, 2) m, positions of the cups.
+        endpoint_error_cm, time_to_success_s: (n,), NaN where undefined.
+        success: (n,), whether the reach succeeded.
 
     Raises:
-        ValueError: an array of another shape.
+        ValueError: an array has a wrong shape.
     """
 
     launch_error_deg: Array
@@ -72,10 +74,10 @@ class TrialSeries:
         require_shapes(self, dict.fromkeys(columns, (reaches,)) | {"cup": (reaches, 2)})
 
     def corrected_error_deg(self) -> Array:
-        """Return launch errors (n,) less the mean of the last ten baseline reaches.
+        """Return launch errors (n,), degrees, minus the mean of the last ten baseline reaches.
 
-        If two or more of those ten went to the cup of a reach, the mean is over these alone: an arm launches slightly
-        aside in some directions, whatever the perturbation.
+        If two or more of these ten reaches went to the same cup as a reach, only they enter its mean, because even
+        unperturbed launches deviate slightly in some directions.
         """
         baseline = np.flatnonzero(self.block == "baseline")[-BASELINE_REACHES:]
         if len(baseline) == 0:
@@ -91,7 +93,7 @@ class TrialSeries:
 
 
 def finite_mean(values: Array) -> float:
-    """Return the mean of the finite values; NaN without any."""
+    """Return the mean of the finite values; NaN if there are none."""
     finite = values[np.isfinite(values)]
     return float(np.mean(finite)) if len(finite) else math.nan
 
@@ -99,16 +101,16 @@ def finite_mean(values: Array) -> float:
 def miss_deg(without_learning: TrialSeries, scale: Array | None = None) -> Array:
     """Return the miss of each reach, (n,), degrees: the launch error that the perturbation causes without learning.
 
-    It is the mean of the corrected launch error over all perturbed reaches to the same cup, or over all perturbed
-    reaches if this cup was never perturbed. Reaches with a scale of 0 are not perturbed.
+    The miss is the mean corrected launch error over all perturbed reaches to the same cup, or over all perturbed
+    reaches if none went to this cup. Reaches with a scale of 0 are not perturbed.
 
     Args:
-        without_learning: the reaches of the same learner with learning off, or of one that never learns.
-        scale: (n,) size of the perturbation in each reach, negative for the opposite; None for 1 throughout. The miss
-            is that of a positive scale.
+        without_learning: the reaches of the same learner with learning off, or of a learner that never learns.
+        scale: (n,) size of the perturbation in each reach, negative for the opposite; None for 1 in all reaches. The
+            miss is that of a positive scale.
 
     Returns:
-        Signed as launch errors are; NaN if the hand moved in no perturbed reach.
+        Signed as launch errors are; NaN if the hand did not move in any perturbed reach.
     """
     error = without_learning.corrected_error_deg()
     perturbed = without_learning.block == "perturbed"
@@ -127,34 +129,34 @@ def miss_deg(without_learning: TrialSeries, scale: Array | None = None) -> Array
 def series_measures(
     series: TrialSeries, miss: Array | float, after_effect_deg: Array | None = None
 ) -> dict[str, float]:
-    """Return how fast a learner corrected from reach to reach.
+    """Return measures of how fast and how far a learner corrected from reach to reach.
 
-    An error counts by its size as a share of the miss at the same cup, so an overshoot is an error too. A perturbed
-    reach in which the hand did not move counts as the whole miss. Cups are weighted by the size of their miss. N63, A,
-    tau and the after-effect leave out cups with a miss below 2 degrees; without any other cup, all measures relative to
-    the miss are NaN. A and tau are slightly low if launches scatter, because the size of an error that is 0 on average
-    is above 0.
+    An error enters by its absolute value as a share of the miss at the same cup, so an overshoot counts as an error. A
+    perturbed reach in which the hand did not move counts as the whole miss. Cups are weighted by the size of their
+    miss. N63, A, tau and the after-effect leave out cups with a miss below 2 degrees; if no cup is left, all measures
+    relative to the miss are NaN. Scatter of launches biases A and tau slightly downwards, because the absolute value of
+    an error with mean 0 is above 0.
 
     Args:
         series: the learner's reaches.
-        miss: (n,) degrees, of each reach, as `miss_deg` returns it; or one for all.
-        after_effect_deg: (n,) degrees, launch errors from which the after-effect is read, NaN for all other reaches;
-            None for the first washout reach alone.
+        miss: (n,) degrees, the miss of each reach, from `miss_deg`; or one number for all.
+        after_effect_deg: (n,) degrees, launch errors that define the after-effect, NaN for all other reaches; None to
+            use the first washout reach.
 
     Returns:
         L30: mean |error| of the first 30 perturbed reaches over the mean miss of the same reaches (1 = learns nothing).
         N63: first perturbed reach whose running median of four is below 0.368 of the miss; inf if there is none.
-        A, tau: of A (1 - exp(-(n - 1) / tau)), fitted to 1 - |error| / miss; tau in reaches, NaN if A cannot be told
+        A, tau: of A (1 - exp(-(n - 1) / tau)), fitted to 1 - |error| / miss; tau in reaches, NaN if A does not differ
             from 0 (see `fit_exponential`).
         late_error: as L30, of the last ten perturbed reaches.
-        after_effect: launch error when the perturbation is gone and nothing has been unlearned yet, over the miss;
-            negative if it is opposite to the miss.
+        after_effect: launch error over the miss, without the perturbation and before any unlearning; negative if
+            opposite to the miss.
         endpoint_early_cm, endpoint_late_cm: mean endpoint error of the first and last ten perturbed reaches.
         time_to_success_s: mean over the successful perturbed reaches.
-        seconds_lost: mean time to success of the first 30 perturbed reaches less that of the last ten baseline reaches,
-            with the trial limit of 3 s for a reach without success; NaN if the baseline has no success.
+        seconds_lost: mean time to success of the first 30 perturbed reaches minus that of the last ten baseline
+            reaches, with the trial limit of 3 s for a reach without success; NaN if the baseline has no success.
         on_target: share of perturbed reaches whose first movement ends within 2 cm of the seen cup.
-        success: share of perturbed reaches with success in the end, visual feedback included.
+        success: share of perturbed reaches that end in success, including corrections by visual feedback.
 
     Raises:
         ValueError: the series has no perturbed reaches, or `miss` has another length.
@@ -178,7 +180,7 @@ def series_measures(
 
 
 def _relative_to_the_miss(error: Array, miss: Array) -> dict[str, float]:
-    """Return L30, N63, A, tau and late_error of perturbed reaches, errors and misses (n,) in degrees."""
+    """Return L30, N63, A, tau and late_error from errors (n,) and misses (n,) of perturbed reaches, degrees."""
     miss = np.abs(miss)
     error = np.where(np.isfinite(error), np.abs(error), miss)
     is_large = miss >= LEAST_MISS_DEG
@@ -197,9 +199,9 @@ def _relative_to_the_miss(error: Array, miss: Array) -> dict[str, float]:
 
 
 def relative_error(error: Array, miss: Array) -> float:
-    """Return the summed size of errors (n,) over that of their misses (n,); NaN if all misses are 0 or NaN.
+    """Return the sum of |errors| (n,) over the sum of |misses| (n,); NaN if all misses are 0 or NaN.
 
-    A NaN error counts as its whole miss; a reach with a NaN miss is left out.
+    A NaN error counts as the whole miss; a reach with a NaN miss is left out.
     """
     known = np.isfinite(miss)
     size = np.abs(miss[known])
@@ -228,10 +230,10 @@ def _seconds_lost(series: TrialSeries) -> float:
 
 
 def reaches_to_63(share: Array, number: Array | None = None) -> float:
-    """Return the first reach at which the median of the last four errors is below 0.368; infinity without one.
+    """Return the first reach at which the median of the last four |errors| is below 0.368; infinity if there is none.
 
     Args:
-        share: (n,) errors as shares of the miss; their size counts.
+        share: (n,) errors as shares of the miss.
         number: (n,) number of each reach; None for 1, 2, 3 ...
     """
     if len(share) < N63_WINDOW:
@@ -245,9 +247,9 @@ def reaches_to_63(share: Array, number: Array | None = None) -> float:
 
 
 def halving_reaches(error: Array, miss: Array) -> float:
-    """Return the first reach at which the last 50 errors sum to less than half of their misses; infinity without one.
+    """Return the first reach at which the last 50 |errors| sum to less than half of their |misses|, else infinity.
 
-    A NaN error counts as its whole miss.
+    A NaN error counts as the whole miss.
 
     Args:
         error, miss: (n,) degrees, of perturbed reaches, as for `relative_error`.
@@ -270,20 +272,21 @@ def halving_reaches(error: Array, miss: Array) -> float:
 def fit_exponential(adaptation: Array, before: Array | None = None, weight: Array | None = None) -> tuple[float, float]:
     """Return A and tau (reaches) of A (1 - exp(-(n - 1) / tau)) by least squares, A in [-0.5, 1.5], tau in [0.3, 300].
 
-    For each tau the best A follows in closed form, so only tau is searched, ever more finely. tau is NaN if A cannot be
-    told from 0: |A| is 0.1 or less, or the curve fits no better than zero by an F test with 2 and n - 2 degrees of
-    freedom at 1 %, whose tail probability is (squared error of the curve / that of zero) ** ((n - 2) / 2).
+    The best A for a given tau has a closed form, so only tau is searched, on successively finer grids. tau is NaN if A
+    does not differ from 0: |A| is 0.1 or less, or the curve does not fit better than zero by an F test with 2 and n - 2
+    degrees of freedom at 1 %. The tail probability of this test is (squared error of the curve / squared error of zero)
+    ** ((n - 2) / 2).
 
     Args:
-        adaptation: (n,) adaptation index of each reach, 0 for nothing and 1 for all of the miss.
-        before: (n,) number of perturbed reaches before each; None for 0, 1, 2 ...
-        weight: (n,) of the squared deviation of each reach, 0 or more; None for 1.
+        adaptation: (n,) adaptation in each reach, 0 for none and 1 for the whole miss.
+        before: (n,) number of perturbed reaches before each reach; None for 0, 1, 2 ...
+        weight: (n,) weight of the squared deviation of each reach, 0 or more; None for 1.
     """
     n = np.arange(len(adaptation), dtype=np.float64) if before is None else before
     weight = np.ones(len(adaptation)) if weight is None else weight
 
     def best_amplitude(tau: float) -> tuple[float, float]:
-        """Return the squared error and A."""
+        """Return the squared error and the best A for a tau."""
         shape = 1.0 - np.exp(-n / tau)
         amplitude = float((weight * shape) @ adaptation / max(float((weight * shape) @ shape), 1e-12))
         amplitude = min(AMPLITUDE_BOUNDS[1], max(AMPLITUDE_BOUNDS[0], amplitude))
@@ -312,44 +315,44 @@ def early_error(error: Array) -> float:
 
 
 def savings(first: Array, again: Array) -> float:
-    """Return 1 - L10'/L10: by how much errors are smaller when a perturbation returns after a washout.
+    """Return savings, 1 - L10'/L10: the reduction of errors when a perturbation returns after a washout.
 
-    Adaptation that the washout has left counts as saved.
+    Adaptation that remains after the washout counts as savings.
 
     Args:
         first, again: (n,) errors of the first and the repeated block.
 
     Returns:
-        0 for nothing saved; NaN if there were no errors at first.
+        0 for no savings; NaN if the first block has no errors.
     """
     error = early_error(first)
     return 1.0 - early_error(again) / error if error > 0.0 else math.nan
 
 
 def interference(first: Array, again: Array) -> float:
-    """Return L10'/L10 - 1 of A in A-B-A: by how much errors in A are larger when B, one or several, came between.
+    """Return interference, L10'/L10 - 1: the increase of errors in A after one or several other perturbations B.
 
-    B is not washed out, so its after-effect, which adds to the miss of A, is included.
+    B is not washed out, so the result includes the after-effect of B, which adds to the miss of A.
 
     Args:
         first, again: (n,) errors of the first and the repeated block.
 
     Returns:
-        0 for no interference, -1 for no errors left; NaN if there were no errors at first.
+        0 for no interference, -1 for no errors in the repeated block; NaN if the first block has no errors.
     """
     error = early_error(first)
     return early_error(again) / error - 1.0 if error > 0.0 else math.nan
 
 
 def kept(trained: Array, again: Array) -> float:
-    """Return adaptation in the first reach when a perturbation returns, as a share of that in the last ten with it.
+    """Return adaptation in the first reach of a repeated block, as a share of that in the last ten of the first block.
 
     Args:
         trained, again: (n,) adaptation in the first and the repeated block.
 
     Returns:
-        1 for nothing lost; below 0 if the hand is off to the other side than before learning; NaN if less than a tenth
-        was learned.
+        1 for no loss; below 0 if the hand launches to the side opposite to its correction, so that the error exceeds
+        the miss; NaN if adaptation was below 0.1.
     """
     learned = finite_mean(trained[-LATE_REACHES:])
     return float(again[0]) / learned if learned >= LEAST_ADAPTATION else math.nan
@@ -359,25 +362,25 @@ def retention(trained: Array, unseen: Array) -> float:
     """Return adaptation in the last ten reaches without sight of the hand, as a share of that in the last ten with it.
 
     Args:
-        trained, unseen: (n,) adaptation in each block.
+        trained, unseen: (n,) adaptation in the blocks with and without sight of the hand.
 
     Returns:
-        1 for nothing lost; NaN if less than a tenth was learned.
+        1 for no loss; NaN if adaptation was below 0.1.
     """
     learned = finite_mean(trained[-LATE_REACHES:])
     return finite_mean(unseen[-LATE_REACHES:]) / learned if learned >= LEAST_ADAPTATION else math.nan
 
 
 def rebound(clamp: Array) -> float:
-    """Return spontaneous recovery: how far A returns in reaches 6 to 25 of the clamp, above its first two and above 0.
+    """Return spontaneous recovery of A: adaptation in reaches 6 to 25 of the clamp above that in its first two, or 0.
 
-    What is left of A at the start of the clamp is no recovery, and neither is the fading of B.
+    Adaptation to A that remains at the start of the clamp is not recovery, and neither is a decay of B towards 0.
 
     Args:
-        clamp: (n,) adaptation to A, in the error clamp that follows a short B.
+        clamp: (n,) adaptation to A in the error clamp that follows a short B.
 
     Returns:
-        A share of the miss, 0 for none.
+        Share of the miss, 0 for no recovery.
     """
     return max(0.0, finite_mean(clamp[REBOUND_FROM:REBOUND_UNTIL]) - max(0.0, finite_mean(clamp[:REBOUND_START])))
 
@@ -397,13 +400,13 @@ def reaches_between_flips(scale: Array) -> int | None:
 
 
 def switching_error(error: Array, every: int) -> tuple[float, float]:
-    """Return what is left of the miss under an alternating perturbation: just before a flip, and on average.
+    """Return the remaining error under an alternating perturbation, just before a flip and on average.
 
-    Reaches before the first flip are left out, since nothing had been learned in the other direction.
+    Reaches before the first flip are left out, because nothing was learned in the other direction before.
 
     Args:
-        error: (n,) of each reach.
-        every: reaches between two flips.
+        error: (n,) error of each reach, as a share of the miss.
+        every: number of reaches between two flips.
 
     Returns:
         Median |error| of the last reaches before a flip, and mean |error|.
@@ -414,13 +417,13 @@ def switching_error(error: Array, every: int) -> tuple[float, float]:
 
 
 def fastest_switch(error_at_flip: dict[int, float]) -> float:
-    """Return the fewest reaches between flips at which the learner still follows; infinite if it follows none.
+    """Return the smallest number of reaches between flips that the learner can follow; infinite if there is none.
 
-    It follows if less than 0.368 of the miss is left at the last reach before a flip (63 % is gone, as in N63), for
-    this and all slower rates.
+    The learner follows if less than 0.368 of the miss remains at the last reach before a flip (63 % is corrected, as in
+    N63), at this and all larger numbers of reaches.
 
     Args:
-        error_at_flip: reaches between flips -> what is left before a flip, as `switching_error` returns it.
+        error_at_flip: error before a flip, from `switching_error`, by number of reaches between flips.
     """
     fastest = math.inf
     for every in sorted(error_at_flip, reverse=True):
@@ -434,11 +437,11 @@ def generalisation(adaptation: Array, angle: Array) -> dict[int, float]:
     """Return adaptation in each direction as a share of that in the trained direction.
 
     Args:
-        adaptation: (n,) of the reaches of a block without errors.
-        angle: (n,) degrees between the cup of the reach and the trained one, unsigned.
+        adaptation: (n,) adaptation in the reaches of a block without errors.
+        angle: (n,) unsigned angle between the cup of the reach and the trained cup, degrees.
 
     Returns:
-        Rounded angle, above 0 -> share; NaN if less than a tenth was learned in the trained direction.
+        Shares by rounded angle above 0; NaN if adaptation in the trained direction is below 0.1.
     """
     rounded = np.rint(angle).astype(np.int64)
     trained = finite_mean(adaptation[rounded == 0])

@@ -1,7 +1,7 @@
-"""Perturbations of the motor-learning laboratory, as frozen values that compose: a tuple of them acts together.
+"""Perturbations from motor-learning studies, as frozen dataclasses; a tuple of them acts together in a trial.
 
-Each says what it changes and when. `onset_s` None means that it is there before the trial begins (goggles are put on
-between trials); a number is a time in the trial.
+`onset_s` is the time of the onset in the trial, s. None means that the perturbation acts from before the trial, as
+prism goggles that are put on between trials do.
 """
 
 from reach.perturbations.base import (

@@ -37,8 +37,9 @@ class Perturbation:
         sizes: names of the fields that `scaled` multiplies by the scale; 0 has no effect. A block of perturbations
             without sizes and factors counts as unperturbed in measures such as L30.
         factors: names of the fields that `scaled` raises to the power of the scale; 1 has no effect.
-        steps: field name -> step; `scaled` rounds the field to a multiple of the step.
-        is_bounded_together: whether the combined size of several in one trial must lie in the range of a single one.
+        steps: step by name of field; `scaled` rounds the field to a multiple of the step.
+        is_bounded_together: whether the combined size of several perturbations of this kind in one trial must lie in
+            the range of a single one.
         depends_on_cup: whether `write` reads the direction of the cup, columns `TARGET_X` and `TARGET_Y` of
             `sim.layout`. If False, these columns may hold the direction of an earlier trial when `write` is called.
     """
@@ -61,17 +62,17 @@ class Perturbation:
         onset_inner_steps(self, "onset_s")
 
     def write(self, row: Array) -> None:
-        """Add this perturbation to the row of a world (see `sim.layout`) that holds the settings of the trial."""
+        """Write this perturbation to a world's row (see `sim.layout`), which holds the settings of the trial."""
         raise NotImplementedError
 
 
-# Every registered perturbation by its kind.
+# All registered classes of perturbations, by kind.
 PERTURBATIONS: dict[str, type[Any]] = {}
 P = TypeVar("P", bound=type[Perturbation])
 
 
 def register(perturbation: P) -> P:
-    """Register a kind of perturbation and return its class; for use as a decorator.
+    """Register a kind of perturbation and return its class; used as a decorator.
 
     Raises:
         ValueError: the class is not a frozen dataclass derived from `Perturbation`, its `kind` has no default, or
@@ -106,7 +107,7 @@ def as_perturbations(value: Any) -> tuple[Perturbation, ...]:
         value: None, one perturbation, a sequence of them, or mappings with a "kind" (as read from JSON).
 
     Raises:
-        ValueError: an unknown kind or field; the message lists the known ones.
+        ValueError: a kind or field is unknown; the message lists the known ones.
     """
     if value is None:
         return ()
@@ -125,8 +126,8 @@ def as_perturbations(value: Any) -> tuple[Perturbation, ...]:
 def for_each_environment(value: Any, num_envs: int) -> list[tuple[Perturbation, ...]]:
     """Convert the `perturbation` argument of a vector environment to one tuple of perturbations for each environment.
 
-    The nesting decides, not the type, because JSON turns tuples into lists. A sequence of perturbations acts in every
-    environment. A nested sequence has one entry for each environment.
+    A flat sequence of perturbations acts in every environment. A nested sequence has one entry for each environment.
+    Only the nesting counts, not the type of sequence, because JSON converts tuples to lists.
 
     Args:
         value: a value of `as_perturbations`, for all environments; or a sequence with one such value for each
@@ -134,8 +135,8 @@ def for_each_environment(value: Any, num_envs: int) -> list[tuple[Perturbation, 
         num_envs: number of environments.
 
     Raises:
-        ValueError: not a perturbation; a wrong number of entries; or a list of `num_envs` perturbations, which is
-            ambiguous.
+        ValueError: an entry is not a perturbation, the number of entries is wrong, or the value is a list of `num_envs`
+            perturbations, which is ambiguous.
     """
     if not _is_sequence(value) or not any(item is None or _is_sequence(item) for item in value):
         shared = as_perturbations(value)
@@ -173,9 +174,9 @@ def write_perturbations(perturbations: Sequence[Perturbation], row: Array) -> No
     """Reset the perturbation columns of a world's row, then write `perturbations` to the row.
 
     Args:
-        perturbations: written in this order. Perturbations of the body also change the settings of the row. Several of
-            one kind are combined: `sizes` are added and `factors` multiplied. The result must lie in the range of a
-            single one, unless `is_bounded_together` is False.
+        perturbations: perturbations in the order in which they are written. Those of the body also change the settings
+            in the row. Several of one kind are combined: `sizes` are added and `factors` multiplied. The result must
+            lie in the range of a single one, unless `is_bounded_together` is False.
         row: (COLUMNS,) of `World.row`, with the settings of the unperturbed trial.
 
     Raises:
@@ -238,10 +239,10 @@ def has_size(perturbation: Perturbation) -> bool:
 def onset_inner_steps(perturbation: object, name: str) -> float:
     """Convert the field `name` of a perturbation, a time in s, to inner steps.
 
-    None, or no such field, means from before the trial on (`FROM_THE_START`). Infinity means never (`NEVER`).
+    Return `FROM_THE_START` for None or a missing field, and `NEVER` for infinity.
 
     Raises:
-        ValueError: neither None nor a time of 0 s or later.
+        ValueError: the value is neither None nor a time of 0 s or later.
     """
     seconds: Any = getattr(perturbation, name, None)
     if seconds is None:
@@ -258,13 +259,13 @@ def write_once(perturbation: object, row: Array, onset: int, *values: float) -> 
     """Write `values` and the onset of a perturbation that a trial can contain only once.
 
     Args:
-        perturbation: its `onset_s` is written.
-        row: (COLUMNS,) of the world.
+        perturbation: perturbation whose `onset_s` is written.
+        row: (COLUMNS,) row of the world.
         onset: column of the onset.
         values: numbers for the columns just before `onset`.
 
     Raises:
-        ValueError: the trial already contains one.
+        ValueError: the trial already contains a perturbation of this kind.
     """
     if row[onset] != NEVER:
         raise ValueError(f"perturbation: expected one {type(perturbation).__name__} in a trial, got two")
@@ -276,9 +277,9 @@ def add_shared(perturbation: object, group: str, row: Array, onset: int, *values
     """Add `values` to columns to which several perturbations of a trial can contribute, with one common onset.
 
     Args:
-        perturbation: its `onset_s` is written.
+        perturbation: perturbation whose `onset_s` is written.
         group: name of these perturbations, in the plural, for the error message.
-        row: (COLUMNS,) of the world.
+        row: (COLUMNS,) row of the world.
         onset: column of the onset.
         values: numbers to add to the columns just before `onset`.
 

@@ -1,7 +1,7 @@
 """The kinds of perturbation: of vision, of the hand's motion, of the cup and of the body.
 
-Those of vision act at the eye, so a learner sees them one visual delay after their onset. Those of the body are present
-from before the trial.
+Perturbations of vision act at the eye, so a learner sees them one visual delay after their onset. Perturbations of the
+body act from before the trial.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ LARGEST_FORCE_N = 50.0
 
 
 def _direction(degrees: float) -> tuple[float, float]:
-    """Return cosine and sine of an angle."""
+    """Return cosine and sine of an angle in degrees."""
     return math.cos(math.radians(degrees)), math.sin(math.radians(degrees))
 
 
@@ -31,10 +31,10 @@ def _direction(degrees: float) -> tuple[float, float]:
 
 
 class VisualMap(Perturbation):
-    """A linear map of the seen hand about the start of the reach, and a shift, from `onset_s` on.
+    """A linear map of the seen hand about the start of the reach, plus a shift, from `onset_s` on.
 
-    A new one derives from this class, is a frozen dataclass with the fields `onset_s` and `kind`, and returns its own
-    `matrix`, `shift` or both. With `depends_on_cup = True` in the class body the matrix is relative to the cup: its
+    To add a visual map, derive a frozen dataclass with the fields `onset_s` and `kind` from this class, and override
+    `matrix`, `shift` or both. With `depends_on_cup = True` in the class body, the matrix is relative to the cup: its
     first axis points from the start to the cup, its second to the left of that line.
 
     Attributes:
@@ -44,15 +44,15 @@ class VisualMap(Perturbation):
     onset_s: float | None
 
     def matrix(self) -> Any:
-        """Return the (2, 2) map of the seen hand, relative to the start; without one the hand stays where it is."""
+        """Return the (2, 2) map of the seen hand relative to the start; by default the identity."""
         return np.eye(2)
 
     def shift(self) -> tuple[float, float]:
-        """Return the shift (right, forward) of the seen hand after the map, m."""
+        """Return the shift (right, forward) of the seen hand after the map, m; by default 0."""
         return 0.0, 0.0
 
     def write(self, row: Array) -> None:
-        """Put this map after those already in `row`."""
+        """Compose this map with those already in `row`; it is applied after them."""
         add_shared(self, "visual perturbations", row, s.MAP_ONSET)
         matrix = np.asarray(self.matrix(), dtype=np.float64)
         if self.depends_on_cup:
@@ -67,10 +67,10 @@ class VisualMap(Perturbation):
 @register
 @dataclass(frozen=True)
 class Prism(VisualMap):
-    """Hand and cup are seen shifted sideways, as by wedge prisms (Helmholtz 1867; Martin et al. 1996).
+    """The seen hand and cup are shifted sideways, as by wedge prisms (Helmholtz 1867; Martin et al. 1996).
 
     Attributes:
-        shift_m: shift to the right, m, -0.5..0.5. At 0.6 m from the eyes 17 degrees of prism are 0.18 m.
+        shift_m: shift to the right, m, -0.5..0.5. At 0.6 m from the eyes, 17 degrees of prism shift by 0.18 m.
         onset_s: time in the trial, s; None = before it.
     """
 
@@ -84,7 +84,7 @@ class Prism(VisualMap):
         return self.shift_m, 0.0
 
     def write(self, row: Array) -> None:
-        """Shift seen hand and seen cup alike."""
+        """Shift the seen hand and the seen cup by the same amount."""
         super().write(row)
         row[s.CUP_SHIFT_X] += self.shift_m
 
@@ -95,7 +95,7 @@ class Rotation(VisualMap):
     """The seen hand is rotated about the start of the reach (Cunningham 1989; Krakauer et al. 2000).
 
     Attributes:
-        degrees: counter-clockwise, -180..180.
+        degrees: counter-clockwise angle, -180..180.
         onset_s: time in the trial, s; None = before it.
     """
 
@@ -114,10 +114,10 @@ class Rotation(VisualMap):
 @register
 @dataclass(frozen=True)
 class Gain(VisualMap):
-    """The seen hand is farther from the start than the true one, or nearer (Krakauer et al. 2000).
+    """The seen hand is farther from the start than the true hand, or nearer (Krakauer et al. 2000).
 
     Attributes:
-        factor: seen distance by true distance, 0.1..10.
+        factor: seen distance divided by true distance, 0.1..10.
         onset_s: time in the trial, s; None = before it.
     """
 
@@ -134,11 +134,11 @@ class Gain(VisualMap):
 @register
 @dataclass(frozen=True)
 class HideHand(Perturbation):
-    """The hand is not seen between two times of the trial.
+    """The hand is hidden between two times of the trial.
 
     Attributes:
-        from_s: time at which it vanishes, s; None = before the trial.
-        until_s: time at which it is seen again, s; infinity (the default) = never in this trial.
+        from_s: time at which the hand disappears, s; None = before the trial.
+        until_s: time at which the hand reappears, s; infinity (the default) = not in this trial.
     """
 
     from_s: float | None = None
@@ -170,10 +170,10 @@ class EndVision(Perturbation):
 @register
 @dataclass(frozen=True)
 class ErrorClamp(Perturbation):
-    """The seen hand moves along a fixed ray, as far from the start as the true one (Morehead et al. 2017).
+    """The seen hand moves along a fixed ray, at the true hand's distance from the start (Morehead et al. 2017).
 
     Attributes:
-        degrees: of the ray from the direction of the cup, counter-clockwise, -180..180; 0 shows no error.
+        degrees: angle of the ray from the direction of the cup, counter-clockwise, -180..180; 0 shows no error.
         onset_s: time in the trial, s; None = before it.
     """
 
@@ -196,7 +196,7 @@ class CurlField(Perturbation):
     """A force at the hand across its velocity: F = b (v_y, -v_x) (curl field; Shadmehr and Mussa-Ivaldi 1994).
 
     Attributes:
-        newton_s_per_m: b, N s/m, -50..50; positive pushes a forward reach to the right. Commonly +-13.
+        newton_s_per_m: b, N s/m, -50..50; positive values push a forward reach to the right. Typical: +-13.
         onset_s: time in the trial, s; None = before it.
     """
 
@@ -216,7 +216,7 @@ class VelocityField(Perturbation):
     """A force at the hand that is linear in its velocity: F = B v (Shadmehr and Mussa-Ivaldi 1994, eq. 1).
 
     Attributes:
-        b_xx, b_xy, b_yx, b_yy: B, N s/m, each -50..50; the defaults are those of the paper.
+        b_xx, b_xy, b_yx, b_yy: entries of B, N s/m, each -50..50; the defaults are those of the paper.
         onset_s: time in the trial, s; None = before it.
     """
 
@@ -239,7 +239,7 @@ class ConstantForce(Perturbation):
     """A constant force at the hand (bias force; compare Lackner and Dizio 1994, in a rotating room).
 
     Attributes:
-        right_n, forward_n: N, each -50..50.
+        right_n, forward_n: components of the force, N, each -50..50.
         onset_s: time in the trial, s; None = before it.
     """
 
@@ -260,9 +260,9 @@ class Nudge(Perturbation):
     """A pulse of force at the hand during the reach (mechanical perturbation; Pruszynski and Scott 2012).
 
     Attributes:
-        right_n, forward_n: N, each -50..50.
+        right_n, forward_n: components of the force, N, each -50..50.
         onset_s: time in the trial, s, 0 or later.
-        duration_s: s, 0.005..3.
+        duration_s: duration of the pulse, s, 0.005..3.
     """
 
     right_n: float = ranged(10.0, -LARGEST_FORCE_N, LARGEST_FORCE_N, "N")
@@ -287,7 +287,7 @@ class ForceChannel(Perturbation):
     J Neurophysiol 84:853). The walls act from before the trial.
 
     Attributes:
-        degrees: of the line from the direction of the cup, counter-clockwise, -180..180.
+        degrees: angle of the line from the direction of the cup, counter-clockwise, -180..180.
     """
 
     degrees: float = ranged(0.0, -180.0, 180.0, "degrees")
@@ -306,7 +306,7 @@ class ForceChannel(Perturbation):
 class CupJump(Perturbation):
     """The cup jumps during the reach (target jump; Paulignan et al. 1991).
 
-    A cup in the grip stays where it is, and a jump onto the hand waits until the place is free.
+    A gripped cup does not jump. A jump to a position that the hand occupies is delayed until the position is free.
 
     Attributes:
         right_m, forward_m: displacement, m, each -0.3..0.3.
@@ -327,7 +327,7 @@ class CupJump(Perturbation):
 @register
 @dataclass(frozen=True)
 class CupRemoved(Perturbation):
-    """The cup is taken away: neither seen nor touched any more (target removal; Prablanc et al. 1986).
+    """The cup is removed: it can no longer be seen or touched (target removal; Prablanc et al. 1986).
 
     Attributes:
         onset_s: time in the trial, s; None = before it.
@@ -347,7 +347,7 @@ class Slip(Perturbation):
     """The cup becomes slippery in the fingers (Johansson and Westling 1984, Exp Brain Res 56:550).
 
     Attributes:
-        finger_friction: Coulomb coefficient of finger and cup from then on, 0..2.
+        finger_friction: Coulomb friction coefficient between finger and cup from the onset on, 0..2.
         onset_s: time in the trial, s; None = before it.
     """
 
@@ -366,12 +366,12 @@ class Slip(Perturbation):
 @register
 @dataclass(frozen=True)
 class ToolLength(Perturbation):
-    """The hand is lengthened: fingers and grasp point lie farther from the wrist (tool use; Cardinali et al. 2009).
+    """The hand is longer: fingers and grasp point are farther from the wrist (tool use; Cardinali et al. 2009).
 
-    The arm starts in the posture in which it always does, so the grasp point starts farther out.
+    The arm starts in its usual posture, so the grasp point starts farther away from the body.
 
     Attributes:
-        longer_m: m, -0.05..0.15.
+        longer_m: increase of the length, m, -0.05..0.15.
     """
 
     longer_m: float = ranged(0.05, -0.05, 0.15, "m")
@@ -379,7 +379,7 @@ class ToolLength(Perturbation):
     sizes: ClassVar[tuple[str, ...]] = ("longer_m",)
 
     def write(self, row: Array) -> None:
-        """Move the grasp point, and with it the fingers, out along the hand."""
+        """Move the grasp point and the fingers outwards along the hand."""
         row[s.WRIST_TO_GRASP] += self.longer_m
         row[s.WRIST_OFFSET] -= self.longer_m
 
@@ -390,7 +390,7 @@ class StiffnessChange(Perturbation):
     """The springs of `posture` control, the torques or the muscles become stronger or weaker.
 
     Attributes:
-        factor: 0.2..5.
+        factor: factor on stiffness, largest torque and muscle strength, 0.2..5.
     """
 
     factor: float = ranged(0.7, 0.2, 5.0, "times")
@@ -410,7 +410,7 @@ class Load(Perturbation):
     """A mass at the grasp point moves with the hand (inertial load; Krakauer, Ghilardi and Ghez 1999).
 
     Attributes:
-        kilograms: kg, 0..5.
+        kilograms: mass, kg, 0..5.
     """
 
     kilograms: float = ranged(1.0, 0.0, 5.0, "kg")
@@ -435,10 +435,10 @@ class Load(Perturbation):
 @register
 @dataclass(frozen=True)
 class DelayChange(Perturbation):
-    """Vision arrives later, or earlier, than usual (Miall and Jackson 2006, Exp Brain Res 172:77).
+    """The visual delay is longer or shorter than usual (Miall and Jackson 2006, Exp Brain Res 172:77).
 
     Attributes:
-        later_s: s, in steps of 5 ms, -0.63..0.63; the whole delay is clipped to 0..0.635 s.
+        later_s: increase of the delay, s, in steps of 5 ms, -0.63..0.63; the total delay is clipped to 0..0.635 s.
     """
 
     later_s: float = ranged(0.10, -0.63, 0.63, "s")
