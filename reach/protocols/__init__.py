@@ -1,8 +1,8 @@
-"""Protocols of the motor-learning laboratory as data, and the wrapper that runs any learner through one.
+"""Protocols of motor-learning studies as data, and the wrapper that runs any learner through a protocol.
 
-A protocol is a list of blocks: how many trials, what is perturbed, which probe follows a reach, whether learning is on.
-`ProtocolWrapper` turns each `reset` into the next trial and records a row of measures for it. It works with anything
-that trains on a Gymnasium environment; the learner is told nothing of the schedule.
+A protocol is a list of blocks. A block defines the number of trials, the perturbation, the probes after reaches, and
+whether learning is on. `ProtocolWrapper` makes each `reset` the next trial and records a row of measures for it. It
+works with any learner that trains on a Gymnasium environment; the learner has no information about the schedule.
 """
 
 from reach.protocols.blocks import (

@@ -1,8 +1,8 @@
-"""Protocols as values: blocks of trials, schedules of size, and the list of trials that a protocol and a seed give.
+"""Protocols as values: blocks of trials, schedules of size, and the list of trials for a protocol and a seed.
 
-A schedule says how large a block's perturbation is in each trial. Measures are chosen by the names of blocks, so these
-are a closed set: what is learned in a "perturbed" block is tested again in a "relearned" block, measured without errors
-in a "clamp" block and without sight of the hand in an "unseen" block.
+A schedule gives the size of a block's perturbation in each trial. The names of blocks determine the measures, so they
+are a closed set: learning in a "perturbed" block is tested again in a "relearned" block, without errors in a "clamp"
+block, and without sight of the hand in an "unseen" block.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ from reach.sim.lamps import MOST_LAMPS, lamps_of
 from reach.sim.layout import START_HAND_M
 
 LARGEST_SCALE = 10.0
-# The lamps of each trial of a block, (trials, lamps), 1 on or 0 off.
+# Lamps of each trial of a block, (trials, lamps), 1 for on and 0 for off.
 TrialLamps = NDArray[np.int64]
 
 
@@ -47,12 +47,12 @@ class ScaleSchedule(typing.Protocol):
 
         Args:
             trials: number of trials.
-            rng: for sizes that are drawn.
-            lamps: (trials, n), for sizes that depend on them.
+            rng: generator for random sizes.
+            lamps: (trials, n), for sizes that depend on the lamps.
         """
 
     def describe(self) -> str:
-        """Return a few words for a table of protocols; empty for the default schedule."""
+        """Return a short description for a table of protocols; empty for the default schedule."""
 
 
 def _require_scales(schedule: object, *scales: float) -> None:
@@ -65,7 +65,7 @@ class Abrupt:
     """The same size in every trial.
 
     Attributes:
-        scale: -10..10; -1 is the opposite perturbation.
+        scale: size, -10..10; -1 is the opposite perturbation.
     """
 
     scale: float = 1.0
@@ -85,10 +85,10 @@ class Abrupt:
 
 @dataclass(frozen=True)
 class Gradual:
-    """A ramp in equal steps, so that no single error is noticed (Kagerer et al. 1997).
+    """A ramp in equal steps, so that no single error is noticeable (Kagerer et al. 1997).
 
     Attributes:
-        trials: length of the ramp, 1 or more; the perturbation keeps its full size after it.
+        trials: length of the ramp, 1 or more; after it the perturbation has its full size.
     """
 
     trials: int
@@ -108,10 +108,10 @@ class Gradual:
 
 @dataclass(frozen=True)
 class Random:
-    """A size drawn for each trial from the seed of the schedule (Scheidt, Dingwell and Mussa-Ivaldi 2001).
+    """A random size for each trial, determined by the schedule's seed (Scheidt, Dingwell and Mussa-Ivaldi 2001).
 
     Attributes:
-        choices: scales to draw from with equal probability, 1 or more of -10..10; 0 is an unperturbed trial.
+        choices: one or more sizes, each -10..10, drawn with equal probability; 0 is an unperturbed trial.
     """
 
     choices: tuple[float, ...] = (-1.0, 1.0)
@@ -135,10 +135,10 @@ class Random:
 
 @dataclass(frozen=True)
 class Flipping:
-    """The perturbation and its opposite in turn (Thoroughman and Shadmehr 1999).
+    """The perturbation and its opposite, alternating (Thoroughman and Shadmehr 1999).
 
     Attributes:
-        every: trials between two flips, 1 or more.
+        every: number of trials between two flips, 1 or more.
     """
 
     every: int
@@ -152,19 +152,19 @@ class Flipping:
         return [-1.0 if n // self.every % 2 else 1.0 for n in range(trials)]
 
     def describe(self) -> str:
-        """Return how often the sign flips."""
+        """Return the number of trials between flips."""
         return f"flipped every {self.every}"
 
 
 @dataclass(frozen=True)
 class Parity:
-    """The perturbation if an even number of the first lamps is on, its opposite if an odd number is.
+    """The perturbation if an even number of the first lamps is on, its opposite if an odd number is on.
 
     For two lamps this is XOR, the smallest problem that no weighted sum of the lamps solves (Minsky and Papert 1969,
-    Perceptrons). The other lamps tell nothing.
+    Perceptrons). The other lamps carry no information.
 
     Attributes:
-        lamps: number of lamps that count, 1..32.
+        lamps: number of lamps that determine the sign, 1..32.
     """
 
     lamps: int = 2
@@ -179,7 +179,7 @@ class Parity:
         return [-1.0 if on % 2 else 1.0 for on in lamps[:, : self.lamps].sum(axis=1).tolist()]
 
     def describe(self) -> str:
-        """Return which lamps decide."""
+        """Return which lamps determine the sign."""
         return f"sign by the parity of {self.lamps} lamps"
 
 
@@ -187,24 +187,24 @@ SCALE_SCHEDULES: dict[str, type[Any]] = {kind.kind: kind for kind in (Abrupt, Gr
 
 
 BASELINE, PERTURBED, WASHOUT = "baseline", "perturbed", "washout"
-# B of A-B-A: the opposite of A, or others; A again; an error clamp; no sight of the hand; directions that were not
-# trained.
+# Names of further blocks: B in A-B-A (the opposite of A, or others); A again; an error clamp; no sight of the hand;
+# untrained directions.
 OPPOSITE, OTHER, RELEARNED, CLAMP = "opposite", "other", "relearned", "clamp"
 UNSEEN, PROBED = "unseen", "probed"
 BLOCK_NAMES = (BASELINE, PERTURBED, WASHOUT, OPPOSITE, OTHER, RELEARNED, CLAMP, UNSEEN, PROBED)
 
-# Four cups around the start of the hand, as in centre-out reaching; every four reaches visit all four.
+# Four cups around the start of the hand, as in centre-out reaching; each round of four reaches visits all of them.
 TARGET_DISTANCE_M = 0.20
 TARGET_BEARINGS_DEGREES = (65.0, 85.0, 105.0, 125.0)
 Cup = tuple[float, float]
-# More than any study or training needs; all trials of a schedule are held in memory.
+# Upper limit, more than any study or training needs; all trials of a schedule are held in memory.
 MOST_TRIALS = 100_000
-# Random sizes and lamps have random streams of their own, so that drawing them changes neither cups nor noise.
+# Separate random streams for sizes and lamps, so that drawing them does not change cups or noise.
 SIZES_STREAM, LAMPS_STREAM = 1, 2
 
 
 def cup_at(bearing_degrees: float, distance_m: float = TARGET_DISTANCE_M) -> Cup:
-    """Return the place (x, y), m, of a cup at a distance from the hand's start; bearing 0 is right, 90 is forward."""
+    """Return the position (x, y), m, of a cup relative to the hand's start; bearing 0 is right, 90 is forward."""
     bearing = math.radians(bearing_degrees)
     return START_HAND_M[0] + distance_m * math.cos(bearing), START_HAND_M[1] + distance_m * math.sin(bearing)
 
@@ -219,13 +219,13 @@ class Block:
     Attributes:
         name: one of `BLOCK_NAMES`.
         trials: number of reaches, 1 to 100,000; probes are not counted.
-        perturbation: what acts in each reach, all at once.
-        scale: size of the perturbation from trial to trial; see `schedules`.
-        probe: what acts in the probe trial after a reach; None for no probes. Learning is off in probes.
-        probe_every: reaches per probe, 1 or more.
+        perturbation: perturbations that act together in each reach.
+        scale: schedule of the size of the perturbation, see `SCALE_SCHEDULES`.
+        probe: perturbations in the probe trial after a reach; None for no probes. Learning is off in probes.
+        probe_every: number of reaches per probe, 1 or more.
         learning: whether learning is on.
-        cups: places (x, y), m, for this block; () for those of the protocol.
-        context: the lamps in every trial, each 0 or 1; () draws them for each reach.
+        cups: positions (x, y), m, for this block; () for those of the protocol.
+        context: lamps in every trial, each 0 or 1; () to draw them for each reach.
     """
 
     name: str
@@ -263,7 +263,7 @@ class Block:
 
     @property
     def possible_scales(self) -> set[float]:
-        """Return all sizes that trials of the block can have; drawn ones differ between seeds."""
+        """Return all sizes that trials of the block can have, for any seed."""
         schedule: Any = self.scale
         if hasattr(schedule, "choices"):
             return set(schedule.choices)
@@ -271,15 +271,15 @@ class Block:
 
     @property
     def has_size(self) -> bool:
-        """Return whether any perturbation has a size; one that only hides the hand has none."""
+        """Return whether any perturbation has a size; hiding the hand, for example, has none."""
         return any(has_size(perturbation) for perturbation in self.perturbation)
 
 
 def _places(name: str, cups: Any) -> tuple[Cup, ...]:
-    """Return the places of cups as pairs of floats.
+    """Return the positions of cups as pairs of floats.
 
     Raises:
-        ValueError: not a sequence of pairs of finite numbers.
+        ValueError: the value is not a sequence of pairs of finite numbers.
     """
     if not isinstance(cups, list | tuple):
         raise ValueError(f"{name}: expected a tuple of places (x, y) in m, got {cups!r}")
@@ -288,10 +288,10 @@ def _places(name: str, cups: Any) -> tuple[Cup, ...]:
 
 
 def _require_compatible(perturbations: tuple[Perturbation, ...]) -> None:
-    """Check that perturbations can act in one trial.
+    """Check that perturbations can act together in one trial.
 
     Raises:
-        ValueError: the error that the trial would raise.
+        ValueError: the perturbations exclude each other; the error is the one that the trial would raise.
     """
     row = np.zeros(s.COLUMNS)
     write_perturbations(perturbations, row)
@@ -302,12 +302,12 @@ class Protocol:
     """A sequence of blocks.
 
     Attributes:
-        name: letters, digits, '.', '_' and '-', up to 100 of them.
-        blocks: in order, 1 or more.
-        source: the study it follows.
-        env_id: the environment it runs in.
-        cups: places (x, y), m; each round of reaches visits all of them in an order drawn from the seed.
-        title: what a report calls it; empty for its name.
+        name: up to 100 letters, digits, '.', '_' and '-'.
+        blocks: one or more blocks, in order.
+        source: the study that the protocol follows.
+        env_id: id of the environment.
+        cups: positions (x, y), m; each round of reaches visits all of them, in an order drawn from the seed.
+        title: title in reports; empty to use the name.
         context: number of lamps, 0..32.
     """
 
@@ -351,14 +351,14 @@ class ScheduledTrial:
     Attributes:
         trial, block_number, trial_in_block: counted from 1; a probe has those of the reach before it.
         block: name of the block.
-        probe: whether it is a probe.
+        probe: whether the trial is a probe.
         learning: whether learning is on.
-        perturbation: what acts, at its size in this trial.
-        scale: size of the reach's perturbation as a multiple of the block's; 0 if nothing with a size acts. A probe has
-            that of the reach before it.
-        cup: (x, y), m.
-        seed: of the trial's noise.
-        context: its lamps, 1 on or 0 off; a probe has those of the reach before it.
+        perturbation: perturbations at their size in this trial.
+        scale: size of the reach's perturbation as a multiple of the block's; 0 if no perturbation has a size. A probe
+            has the scale of the reach before it.
+        cup: position (x, y), m.
+        seed: seed of the trial's noise.
+        context: lamps, 1 for on and 0 for off; a probe has those of the reach before it.
     """
 
     trial: int
@@ -375,7 +375,7 @@ class ScheduledTrial:
 
     @property
     def onset_s(self) -> float | None:
-        """Return the time of the first onset within the reach, s; None if everything acts from the start."""
+        """Return the time of the first onset within the reach, s; None if all perturbations act from the start."""
         onsets = [onset for perturbation in self.perturbation if (onset := onset_within(perturbation)) is not None]
         return min(onsets) if onsets else None
 
@@ -386,14 +386,14 @@ class ScheduledTrial:
 
     @property
     def from_start(self) -> tuple[Perturbation, ...]:
-        """Return what acts from the start of the trial, a hidden hand included."""
+        """Return the perturbations that act from the start of the trial, including a hidden hand."""
         return tuple(perturbation for perturbation in self.perturbation if onset_within(perturbation) is None)
 
 
 def onset_within(perturbation: Perturbation) -> float | None:
-    """Return the time, s, at which a perturbation sets in within the trial; None if it acts from the start.
+    """Return the onset of a perturbation within the trial, s; None if it acts from the start.
 
-    Hiding the hand counts as acting from the start, since it moves neither hand nor cup.
+    Hiding the hand counts as acting from the start, because it displaces neither the hand nor the cup.
     """
     if isinstance(perturbation, HideHand):
         return None
@@ -404,7 +404,7 @@ def onset_within(perturbation: Perturbation) -> float | None:
 def schedule_of(protocol: Protocol, seed: int) -> list[ScheduledTrial]:
     """Return all trials of a protocol in order.
 
-    Cups, sizes, lamps and noise follow from `seed` alone, so learners with the same seed are paired.
+    Cups, sizes, lamps and noise depend on `seed` only, so comparisons of learners with the same seed are paired.
     """
     rng = np.random.default_rng(seed)
     sizes, lamps = (np.random.default_rng((seed, stream)) for stream in (SIZES_STREAM, LAMPS_STREAM))

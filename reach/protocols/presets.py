@@ -1,8 +1,9 @@
-"""The presets, each after a published study, and the reader of protocol files.
+"""The preset protocols, each after a published study, and the reader of protocol files.
 
-Presets begin with 20 baseline reaches, those within a reach with 10 and those with lamps with 60, and most share a fan
-of cups, so that the results of one learner can be compared between them. Sizes are those of the studies; numbers of
-trials are those of the studies or fewer, since a learner neither tires nor loses attention.
+Presets begin with 20 baseline reaches; those with perturbations within a reach begin with 10, those with lamps with 60.
+Most presets use the same cups, so that results of a learner can be compared between them. Sizes of perturbations are
+those of the studies. Numbers of trials are those of the studies or smaller, because a learner does not tire or lose
+attention.
 """
 
 from __future__ import annotations
@@ -57,34 +58,35 @@ FIRST = Block(BASELINE, 20)
 TURN = (Rotation(30.0),)
 NO_CURSOR = (HideHand(),)
 REVERSED = Abrupt(-1.0)
-# The hand is hidden during the reach, as in throwing through prisms; otherwise vision corrects the reach itself.
+# Hides the hand during the reach, as in throwing through prisms, so that vision cannot correct the reach itself.
 HIDDEN_UNDER_WAY = HideHand(until_s=0.8)
 CURL = (CurlField(13.0),)
-# 10 cm as in the study: over 20 cm the field pushes the hand 15 cm aside, and into the cup on its way back.
+# Cups at 10 cm as in the study: over 20 cm the field pushes the hand 15 cm aside, and into the cup on its way back.
 CURL_CUPS = tuple(cup_at(bearing, 0.10) for bearing in TARGET_BEARINGS_DEGREES)
-# One channel trial in five.
+# One of five trials is a channel trial.
 CHANNELS: dict[str, Any] = {"probe": (ForceChannel(),), "probe_every": 4}
-# (trials between two flips, number of stretches), slow to fast.
+# (number of trials between two flips, number of runs of that length), slow to fast.
 SWITCHES = ((32, 3), (16, 4), (8, 6), (4, 8), (2, 12), (1, 16))
 TRAINED_DEGREES = 65.0
 FAN = tuple(cup_at(bearing) for bearing in (65.0, 80.0, 95.0, 110.0, 125.0))
-# About the middle of the reach, which is prepared in 0.2 s and takes 0.6 s.
+# Onset of perturbations within a reach: about the middle of the movement, which follows 0.2 s of preparation and takes
+# 0.6 s.
 MID_REACH_S = 0.34
 GRASP = "reach/CupGrab-v1"
 
-# Of the rotations of `continual`, each told by a lamp of its own.
+# Rotations of the preset `continual`, each cued by its own lamp.
 CONTINUAL_DEGREES = (30.0, -30.0, 20.0, -20.0, 40.0, -40.0)
 
 RUTTLE = "Ruttle, 't Hart and Henriques 2021, Sci Rep 11:2001"
 
 
 def context_protocol(lamps: int = 4, reaches: int = 1500, name: str = "context") -> Protocol:
-    """Return the protocol in which two of the lamps decide by XOR to which side the seen hand is rotated.
+    """Return a protocol in which the XOR of two lamps determines the direction of a visual rotation.
 
     Args:
-        lamps: 2..32; those after the first two tell nothing.
-        reaches: perturbed ones, 1 to 100,000.
-        name: of the protocol.
+        lamps: number of lamps, 2..32; lamps after the first two carry no information.
+        reaches: number of perturbed reaches, 1 to 100,000.
+        name: name of the protocol.
     """
     return Protocol(
         name=name,
@@ -151,7 +153,7 @@ _PRESETS = (
         name="recovery",
         title="recovery protocol (a rotation, its opposite for a few reaches, a clamp)",
         blocks=(
-            # B has about as many reaches as undo A: one for each cup.
+            # B is about as long as it takes to undo A: one reach for each cup.
             FIRST, Block(PERTURBED, 100, TURN), Block(OPPOSITE, 4, TURN, REVERSED),
             Block(CLAMP, 40, (ErrorClamp(0.0),)),
         ),
@@ -170,7 +172,8 @@ _PRESETS = (
         blocks=(FIRST, Block(PERTURBED, 60, TURN), Block(UNSEEN, 40, NO_CURSOR)),
         source="Kitago et al. 2013, Front Hum Neurosci 7:307 (errors removed: reaches without a cursor)",
     ),
-    # Learning is off in the next two: the path of the hand is compared with the same reach without the perturbation.
+    # Learning is off in the next two presets: the measures compare the path of the hand with that of the same reach
+    # without the perturbation.
     Protocol(
         name="jump",
         title="cup jump (within the reach)",
@@ -221,10 +224,10 @@ PROTOCOLS: dict[str, Protocol] = {protocol.name: protocol for protocol in _PRESE
 
 
 def find_protocol(protocol: Protocol | str) -> Protocol:
-    """Return a protocol itself, or the preset that has this name.
+    """Return the preset with a name, or a given `Protocol` unchanged.
 
     Raises:
-        ValueError: neither.
+        ValueError: the value is neither a `Protocol` nor the name of a preset.
     """
     found = PROTOCOLS.get(protocol) if isinstance(protocol, str) else protocol
     if not isinstance(found, Protocol):
@@ -233,7 +236,7 @@ def find_protocol(protocol: Protocol | str) -> Protocol:
 
 
 def describe_block(block: Block) -> str:
-    """Return a block in a few words: name, trials, perturbation and its schedule, probes, whether learning is off."""
+    """Describe a block: name, number of trials, perturbations, schedule, probes, and whether learning is off."""
     details = [_kind_and_size(perturbation) for perturbation in block.perturbation]
     if block.has_size and block.scale.describe():
         details.append(block.scale.describe())
@@ -248,14 +251,14 @@ def describe_block(block: Block) -> str:
 
 
 def _kind_and_size(perturbation: Perturbation) -> str:
-    """Return such as "rotation degrees=30"."""
+    """Return kind and size of a perturbation, such as "rotation degrees=30"."""
     names = (*perturbation.sizes, *perturbation.factors)
     sizes = [f"{name}={getattr(perturbation, name):g}" for name in names if getattr(perturbation, name)]
     return " ".join([perturbation.kind, *sizes])
 
 
 def protocol_table() -> list[tuple[str, str, str]]:
-    """Return name, schedule in words and source of every preset."""
+    """Return name, description of the blocks and source of every preset."""
     return [(name, "; ".join(_parts(protocol)), protocol.source) for name, protocol in PROTOCOLS.items()]
 
 
@@ -272,9 +275,9 @@ NO_SOURCE = "a protocol of the user"
 def read_protocol(path: str | Path) -> Protocol:
     """Read a protocol from a file.
 
-    A TOML file holds the fields of `Protocol` and a table `[[blocks]]` for each block with the fields of `Block`;
-    perturbations and `scale` are tables with a "kind". It is only read. A Python file assigns a `Protocol` to the name
-    PROTOCOL. It is executed with the permissions of this process, so read only files you trust.
+    A TOML file holds the fields of `Protocol`, and for each block a table `[[blocks]]` with the fields of `Block`.
+    Perturbations and `scale` are tables with a "kind". A Python file assigns a `Protocol` to the name PROTOCOL. It is
+    executed with the permissions of this process, so read only files that you trust.
 
     Raises:
         FileNotFoundError: there is no such file.
@@ -283,7 +286,7 @@ def read_protocol(path: str | Path) -> Protocol:
     file = Path(path)
     if file.suffix not in SUFFIXES:
         raise ValueError(f"protocol file {_short(file)}: expected a name that ends in {' or '.join(SUFFIXES)}")
-    # False, and no error, for a name that is too long for a file.
+    # `os.path.isfile` returns False for a name that is too long; `Path.is_file` may raise an error.
     if not os.path.isfile(file):
         raise FileNotFoundError(f"protocol file {_short(file)} does not exist")
     try:
@@ -301,16 +304,16 @@ def read_protocol(path: str | Path) -> Protocol:
 
 
 def _short(file: Path) -> str:
-    """Return a path for a message, cut in the middle if it is very long."""
+    """Return a path for a message, shortened in the middle if it is very long."""
     text = str(file)
     return text if len(text) <= 200 else f"{text[:80]}...{text[-80:]} ({len(text)} characters)"
 
 
 @cache
 def _run(file: Path, content: bytes) -> Any:
-    """Execute a Python file and return what it assigns to PROTOCOL.
+    """Execute a Python file and return the value of PROTOCOL.
 
-    A file with the same content is executed once in a process, because what it registers cannot be registered twice.
+    The same content is executed once per process, because a kind that it registers cannot be registered twice.
     """
     try:
         return runpy.run_path(str(file)).get(PYTHON_NAME)
@@ -319,10 +322,10 @@ def _run(file: Path, content: bytes) -> Any:
 
 
 def _protocol_from(table: Mapping[str, Any]) -> Protocol:
-    """Return a protocol from plain values, as TOML gives them.
+    """Return a protocol from a table of a TOML file.
 
     Raises:
-        ValueError: an unknown or missing key, or an invalid value.
+        ValueError: a key is unknown or missing, or a value is invalid.
     """
     table = {"source": NO_SOURCE, **table}
     require_fields("the protocol", Protocol, table)
@@ -351,7 +354,7 @@ def _block_from(number: int, table: Mapping[str, Any]) -> Block:
 
 
 def _scale_from(value: Any) -> ScaleSchedule:
-    """Return a schedule from a table with a "kind", or from its kind alone."""
+    """Return a schedule from a table with a "kind", or from the name of its kind."""
     table = dict(value) if isinstance(value, Mapping) else {"kind": value}
     kind = table.pop("kind", None)
     if not isinstance(kind, str) or kind not in SCALE_SCHEDULES:

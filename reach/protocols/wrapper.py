@@ -21,20 +21,20 @@ from reach.protocols.presets import find_protocol
 from reach.scene import Label
 from reach.sim.layout import CONTROL_STEP_S, TRIAL_S
 
-# Column of a row: at the first reach to each cup of the first washout, the launch error, degrees, in that trial of the
-# learner as it was when the washout began. NaN for all other trials.
+# Column of a row, set at the first reach to each cup in the first washout: the launch error, degrees, that the learner
+# would have in this trial with its state at the beginning of the washout. NaN in all other trials.
 WASHOUT_ONSET_LAUNCH_ERROR = "washout_onset_launch_error_deg"
-# A probe ends when a reach should be over: only the launch counts, and nothing can be gained later.
+# Duration of a probe, after which a reach should be over; only the launch of a probe is measured.
 PROBE_S = 1.2
 
 
 @dataclass
 class Recording:
-    """The states of one reach, from the reset on.
+    """The states of one reach from the reset on.
 
     Attributes:
-        moments: `info["truth"]` after the reset and after each control step.
-        played: the control steps after these that were played at once.
+        moments: `info["truth"]` after the reset and after each call of `step`.
+        played: control steps after these that were played in compiled code; None if there are none.
         reward: sum of the rewards.
     """
 
@@ -48,7 +48,7 @@ class Recording:
         return column if self.played is None else np.concatenate([column, self.played.column(name)])
 
     def reach(self, success: bool, clamped: bool) -> ReachRecord:
-        """Return the reach; with `clamped` the true hand replaces the seen one, which an error clamp holds on a ray."""
+        """Return the record of the reach; `clamped` replaces the seen hand, fixed to a ray, by the true hand."""
         return ReachRecord(
             time_s=self.column("time_s"),
             hand=self.column("hand"),
@@ -68,7 +68,7 @@ class Recording:
 
 
 def _label(trial: ScheduledTrial) -> str:
-    """Return what the picture of a trial is labelled with."""
+    """Return the label of a trial in pictures."""
     if not trial.probe:
         return trial.block
     kinds = {type(perturbation) for perturbation in trial.perturbation}
@@ -86,18 +86,18 @@ def _has_time_limit(env: gym.Env[Any, Any]) -> bool:
 class ProtocolWrapper(gym.Wrapper[Any, Any, Any, Any]):
     """Run any learner on the wrapped environment through a protocol.
 
-    Trials end at the time limit of the wrapped environment. Without one (`gym.make` sets one, `CupEnv` has none) they
-    end after the 3 s of the registered environments.
+    Trials end at the time limit of the wrapped environment, which `gym.make` sets. Without a time limit, as for a bare
+    `CupEnv`, trials end after 3 s, the limit of the registered environments.
 
     Attributes:
         schedule: all trials in order.
         current: the running trial; None before the first reset and after the last trial.
-        recording: of the running trial, or of the last one between trials.
+        recording: recording of the running trial, or, between trials, of the last one.
         rows: a dictionary of measures for each finished trial.
-        trajectories: of the hand in trials with an onset within the reach, by index in the schedule.
-        washout_onset_launch_errors: values of the column `WASHOUT_ONSET_LAUNCH_ERROR`, by index in the schedule; filled
-            in by whoever runs these trials before the washout.
-        finished: whether all trials are over; later resets give plain trials that are not recorded.
+        trajectories: trajectories of the hand in trials with an onset within the reach, by index in the schedule.
+        washout_onset_launch_errors: values of the column `WASHOUT_ONSET_LAUNCH_ERROR`, by index in the schedule. The
+            caller that runs these trials before the washout fills them in.
+        finished: whether all trials are over; later resets begin plain trials, which are not recorded.
     """
 
     def __init__(self, env: gym.Env[Any, Any], protocol: Protocol | str, seed: int = 0) -> None:
@@ -106,11 +106,11 @@ class ProtocolWrapper(gym.Wrapper[Any, Any, Any, Any]):
         Args:
             env: a `CupEnv`, wrapped or not.
             protocol: a protocol or the name of a preset.
-            seed: of cup order, sizes, lamps and noise; learners with the same seed get the same trials.
+            seed: seed of cup order, sizes, lamps and noise; learners with the same seed get the same trials.
 
         Raises:
-            ValueError: another kind of environment, one without truth or with another number of lamps, an unknown
-                preset, or a seed below 0.
+            ValueError: the environment is of another kind, has no truth or another number of lamps, the preset is
+                unknown, or the seed is below 0.
         """
         super().__init__(env)
         if not hasattr(env.unwrapped, "twin"):
@@ -132,7 +132,7 @@ class ProtocolWrapper(gym.Wrapper[Any, Any, Any, Any]):
         self.washout_onset_launch_errors: dict[int, float] = {}
         self.current: ScheduledTrial | None = None
         self.recording = Recording()
-        # The force field that a learner of this protocol should expect in a channel.
+        # The force field to which learners adapt in this protocol, for the adaptation index of channel trials.
         fields = (velocity_field(block.perturbation) for block in protocol.blocks)
         self._field = next((field for field in fields if field is not None), None)
         self._next = 0
@@ -143,9 +143,9 @@ class ProtocolWrapper(gym.Wrapper[Any, Any, Any, Any]):
         return len(self.rows) == len(self.schedule)
 
     def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Any, dict[str, Any]]:
-        """Begin the next trial of the schedule; `seed` is ignored, because the schedule has its own.
+        """Begin the next trial of the schedule; `seed` is ignored, because the schedule has its own seeds.
 
-        A trial that was not finished begins again.
+        A trial that is not finished begins again.
         """
         self._next = len(self.rows)
         self.recording = Recording()
@@ -161,7 +161,7 @@ class ProtocolWrapper(gym.Wrapper[Any, Any, Any, Any]):
         return observation, info
 
     def step(self, action: Any) -> tuple[Any, Any, bool, bool, dict[str, Any]]:
-        """Step the environment and record; write the row when the trial ends, after at most 1.2 s in a probe."""
+        """Step the environment and record; when the trial ends, after at most 1.2 s in a probe, write its row."""
         observation, reward, terminated, truncated, info = self.env.step(action)
         truncated = bool(truncated or info["truth"]["time_s"] > self._limit_s - 1e-9)
         if self.current is not None and not self.finished:
@@ -174,13 +174,13 @@ class ProtocolWrapper(gym.Wrapper[Any, Any, Any, Any]):
 
     @property
     def playable_steps(self) -> int:
-        """Return the control steps of the longest trial that can be played, see `reach.play`."""
+        """Return the largest number of control steps that can be played, see `reach.play`."""
         limit_s = PROBE_S if self.current is not None and self.current.probe else self._limit_s
         steps = playable_steps(self.env)
         return steps if math.isinf(limit_s) else min(steps, round(limit_s / CONTROL_STEP_S))
 
     def play(self, loop: Loop, longest: int) -> Played:
-        """Play the current trial, see `reach.play.play`, and record; write the row when the trial ends."""
+        """Play the current trial and record it, see `reach.play.play`; when the trial ends, write its row."""
         limit = self.playable_steps
         played = play(self.env, loop, min(longest, limit))
         played = replace(played, is_over=played.is_over or len(played.moments) == limit)
