@@ -1,4 +1,4 @@
-"""A planar arm that reaches for a cup and grabs it, as Gymnasium environments, with the laboratory's perturbations.
+"""Gymnasium environments of a planar arm that reaches for a cup, with perturbations from motor-learning studies.
 
 Importing this package registers `reach/CupReach-v1` and `reach/CupGrab-v1`.
 """
@@ -58,7 +58,7 @@ if TYPE_CHECKING:
     from reach.sim.setup import Cup, Senses
     from reach.sim.tasks import GOAL_READY, GOAL_TIP_PENALTY
 
-# Names that are imported when first used, because their modules load a compiler or parts of the study.
+# Names that are imported at first use, because their modules load a compiler or parts of the study.
 _LAZY = {
     "twin": "reach.env", "show": "reach.notebook",
     **dict.fromkeys(("CommandMap", "command_for_control", "joint_command"), "reach.sim.actuators"),

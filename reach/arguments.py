@@ -1,4 +1,4 @@
-"""Checks of arguments. Each error reads "NAME: expected WHAT, got VALUE"."""
+"""Validation of arguments. Each error reads "NAME: expected WHAT, got VALUE"."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-# A name becomes part of the names of files and folders, which may have 255 characters.
+# Limit for names that become part of the names of files and folders, which may have 255 characters.
 MOST_NAME_CHARACTERS = 100
 NAME_PATTERN = re.compile(rf"[A-Za-z0-9][A-Za-z0-9._,=-]{{0,{MOST_NAME_CHARACTERS - 1}}}")
 SMALLEST_PICTURE_PX, LARGEST_PICTURE_PX = 16, 4096
@@ -30,7 +30,7 @@ def require_number(name: str, value: Any, low: float, high: float, unit: str = "
     """Return a number in [low, high] as a float.
 
     Raises:
-        ValueError: not a number, or outside the range; NaN is outside every range.
+        ValueError: the value is not a number, or out of range; NaN is out of every range.
     """
     if not is_number(value) or not low <= value <= high:
         raise ValueError(f"{name}: expected a number from {low:g} to {f'{high:g} {unit}'.rstrip()}, got {value!r}")
@@ -41,13 +41,13 @@ def require_whole(name: str, value: Any, low: int, high: int | None = None, *, a
     """Return a whole number in [low, high] as an int; without `high` there is no upper bound.
 
     Args:
-        name: of the argument.
-        value: of Python's or NumPy's integer types; 200.0 is refused.
+        name: name of the argument, for the message.
+        value: a Python or NumPy integer; 200.0 is an error.
         low, high: smallest and largest value.
-        also: what else the caller accepts, for the message.
+        also: other values that the caller accepts, for the message.
 
     Raises:
-        ValueError: not a whole number, or outside the range.
+        ValueError: the value is not a whole number, or out of range.
     """
     if not is_whole(value) or value < low or (high is not None and value > high):
         bounds = f"of {low} or more" if high is None else f"from {low} to {high}"
@@ -59,7 +59,7 @@ def picture_size(width: Any, height: Any) -> tuple[int, int]:
     """Return width and height of a picture, pixels.
 
     Raises:
-        ValueError: not a whole number of pixels, or outside the range.
+        ValueError: a value is not a whole number of pixels, or out of range.
     """
     return (
         require_whole("width", width, SMALLEST_PICTURE_PX, LARGEST_PICTURE_PX),
@@ -71,7 +71,7 @@ def require_seed(name: str, value: Any) -> int | None:
     """Return a seed as an int, or None.
 
     Raises:
-        ValueError: neither None nor a whole number of 0 or more.
+        ValueError: the value is neither None nor a whole number of 0 or more.
     """
     return None if value is None else require_whole(name, value, 0, also="None or ")
 
@@ -80,7 +80,7 @@ def require_bool(name: str, value: Any) -> bool:
     """Return True or False.
 
     Raises:
-        ValueError: another value; 1, 0 and "False" are refused.
+        ValueError: any other value, including 1, 0 and "False".
     """
     if not isinstance(value, bool | np.bool_):
         raise ValueError(f"{name}: expected true or false, got {value!r}")
@@ -122,7 +122,7 @@ def require_name(name: str, value: Any) -> None:
 
 
 def numbers_in(value: Any) -> NDArray[np.float64] | None:
-    """Return real numbers in any nesting as an array; None for text, booleans, complex numbers and ragged lists."""
+    """Return nested real numbers as an array; return None for text, booleans, complex numbers and ragged lists."""
     try:
         array = np.asarray(value)
     except (TypeError, ValueError):
@@ -134,7 +134,7 @@ def require_numbers(name: str, value: Any, shape: tuple[int, ...]) -> NDArray[np
     """Return finite real numbers of a shape as an array.
 
     Raises:
-        ValueError: another shape, or something that is not a finite real number.
+        ValueError: the shape is wrong, or an entry is not a finite real number.
     """
     array = numbers_in(value)
     if array is None or array.shape != shape or not np.isfinite(array).all():
@@ -146,7 +146,7 @@ def require_keys(name: str, value: Any, keys: Sequence[str]) -> None:
     """Validate a mapping that must hold all `keys`.
 
     Raises:
-        ValueError: the message lists what is missing.
+        ValueError: the message lists the missing keys.
     """
     missing = [key for key in keys if key not in value] if isinstance(value, Mapping) else list(keys)
     if missing:
@@ -157,7 +157,7 @@ def require_fields(name: str, kind: type[Any], given: Mapping[Any, Any]) -> None
     """Validate the keys of a mapping that holds the arguments of a dataclass.
 
     Raises:
-        ValueError: the message lists the unknown fields and the known ones, or those that are missing.
+        ValueError: the message lists the unknown and the known fields, or the missing ones.
     """
     arguments = [f for f in fields(kind) if f.init]
     require_known(name, given, [f.name for f in arguments])
@@ -171,7 +171,7 @@ def ranged(default: Any, low: float, high: float, unit: str = "") -> Any:
 
 
 def ranged_fields(owner: Any) -> Iterator[tuple[str, Any, float, float, str]]:
-    """Yield name for messages, value, lowest and highest number and unit of the fields that `ranged` made."""
+    """Yield (name for messages, value, lowest, highest number, unit) of each field made by `ranged`."""
     for f in fields(owner):
         if "range" in f.metadata:
             yield f"{type(owner).__name__} {f.name}", getattr(owner, f.name), *f.metadata["range"]

@@ -1,4 +1,4 @@
-"""`CupEnv`: the arm, the cup and the senses as a Gymnasium environment, with its spaces and forms of observation."""
+"""`CupEnv`, a Gymnasium environment with an arm, a cup and senses; its spaces and forms of observation."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ from reach.simulation import Simulation, require_generator
 
 RESET_OPTIONS = ("cup", "perturbation", "context")
 ACTION_SHAPE = (s.ACTION_SIZE,)
-# Attributes that change during trials and are part of `get_state`.
+# Attributes of `CupEnv` that change during trials and are part of `get_state`.
 SAVED_ATTRIBUTES = ("_begun", "_cup_option", "_done_actions", "_paths")
 OBSERVATION_FORMS = ("vector", "goal", "retina")
 # Index of the first proprioceptive entry of the observation vector; all visual entries come before it.
@@ -59,13 +59,13 @@ FIRST_PROPRIOCEPTION = sum(row[1] for row in s.OBSERVATION if row[-1] == "vision
 
 @dataclass(frozen=True)
 class Observing:
-    """The form of the observations, with their space.
+    """The form and space of the observations.
 
     Attributes:
         form: "vector", "goal" or "retina", see `CupEnv`.
         retina_px: side of the retina, 16..256 pixels.
         retina_colour: whether the retina has three colour channels instead of one grey channel.
-        context: number of lamps, 0..32: the last entries of the vector, or drawn on the retina.
+        context: number of lamps, 0..32, which are the last entries of the vector or drawn on the retina.
     """
 
     form: str = "vector"
@@ -162,12 +162,13 @@ class CupEnv(gym.Env[Any, NDArray[np.float32]]):
     `compute_reward`, `compute_terminated` and `compute_truncated` for learning from hindsight. See `reach.sim.tasks`.
 
     `observation="retina"`: a dictionary of `retina`, a picture `(retina_px, retina_px, 1 or 3)`, uint8, of seen hand
-    and seen cup, and `proprioception`, the joint angles and all that follows up to the command. The lamps are drawn in
-    the picture. See `reach.sim.retina`.
+    and seen cup, and `proprioception`, the entries of the vector from the joint angles to the command. The lamps are
+    drawn in the picture. See `reach.sim.retina`.
 
-    `context=n` puts a row of n lamps on the far side of the table, cues for what a trial may bring. Each is on (1) or
-    off (0) for a whole trial and is seen at once and without noise. Unless `reset` sets them, each is on with
-    probability 1/2. The other random numbers of a trial, such as the place of the cup, do not depend on the lamps.
+    `context=n` puts a row of n lamps on the far side of the table, as cues for the perturbation of a trial. Each lamp
+    is on (1) or off (0) for a whole trial, and is seen without delay or noise. Unless `reset` sets the lamps, each is
+    on with probability 1/2. The other random numbers of a trial, such as the position of the cup, do not depend on the
+    lamps.
 
     ## Rewards
     `info` holds the terms: `reward_progress`, `reward_grasp`, `reward_effort`, `reward_tipping`, `reward_success` and
@@ -197,13 +198,13 @@ class CupEnv(gym.Env[Any, NDArray[np.float32]]):
     | `retina_px`, `retina_colour` | `64`, `False` | side of the retina, 16..256 pixels, and whether it is in colour |
     | `context` | `0` | number of lamps, 0..32 |
     | `arm` | `"winter"` | `"winter"`, `"shadmehr1994"`, `"li-todorov2004"` or an `Arm` |
-    | `height_m`, `mass_kg` | `1.75`, `70` | of the person, 0.94..2.41 m, 5..300 kg; for the arm "winter" only |
+    | `height_m`, `mass_kg` | `1.75`, `70` | body height and mass, 0.94..2.41 m, 5..300 kg; for the arm "winter" only |
     | `strength` | `1` | factor on the largest torques and muscle forces, 0.2..5 |
     | `cup`, `senses` | `None` | a `reach.Cup` and a `reach.Senses`, or mappings of their fields |
-    | `strict_actions` | `False` | whether an action outside the bounds is an error; else it is clipped |
-    | `truth` | `True` | whether `info["truth"]` is given; without it `info` is flat, and a step is faster |
+    | `strict_actions` | `False` | whether an action outside the bounds is an error instead of being clipped |
+    | `truth` | `True` | whether `info` contains `truth`; without it `info` is flat, and a step is faster |
     | `render_mode` | `None` | `"human"` or `"rgb_array"` |
-    | `width`, `height` | `600` | of the picture, pixels |
+    | `width`, `height` | `600` | size of the picture, pixels |
 
     Height, mass, strength and the fields of `cup` and `senses` may be ranges (low, high), sampled for each trial.
     `reset(options={{"cup": (x, y), "perturbation": ..., "context": (1, 0)}})` sets the cup, the perturbation and the
@@ -211,10 +212,10 @@ class CupEnv(gym.Env[Any, NDArray[np.float32]]):
 
     ## Truth
     `info["truth"]` holds the true state, for metrics and pictures: a dictionary of arrays, numbers and bools, see
-    `reach.sim.truth`. A learner that reads it is not honest.
+    `reach.sim.truth`. Learners must not read it.
 
     ## Version history
-    - v1: the first published version. For postures an action changes the command instead of being the command.
+    - v1: the first published version. Under posture control an action changes the command instead of being the command.
       Actions outside the bounds are clipped. `info["truth"]` is a plain dictionary, and `info` holds the terms of the
       reward by name.
     - v0: never published; actions were absolute postures, with zero in the middle of the joints' ranges.
@@ -250,7 +251,7 @@ class CupEnv(gym.Env[Any, NDArray[np.float32]]):
         """Create the environment; for the arguments see the docstring of the class.
 
         Raises:
-            ValueError: an argument outside its range; the message names it.
+            ValueError: an argument is out of range; the message names it.
         """
         if isinstance(task, Mapping):
             raise ValueError(
@@ -263,7 +264,7 @@ class CupEnv(gym.Env[Any, NDArray[np.float32]]):
         self.command = command_for_control(command, control)
         self.observing = Observing(observation, retina_px, retina_colour, context)
         self.context = self.observing.context
-        # Whether an observation is the vector without lamps.
+        # True if an observation is the vector without lamps.
         self._is_plain = observation == "vector" and self.context == 0
         self.reward = reward_for(observation, reward)
         if observation == "goal":
@@ -287,7 +288,7 @@ class CupEnv(gym.Env[Any, NDArray[np.float32]]):
         self._begun = False
         self._paths = Paths()
         self._window: Any = None
-        # False after the user has closed the window; the environment can still be stepped.
+        # False after the user has closed the window; the environment still works.
         self.window_open = True
 
         self.observation_space = self.observing.space
@@ -308,11 +309,11 @@ class CupEnv(gym.Env[Any, NDArray[np.float32]]):
 
         Args:
             seed: seeds the generator of this trial and all later ones; None continues with the present generator.
-            options: "cup", the position of the cup (x, y), m; "perturbation", which replaces that of the constructor in
-                this trial; "context", its lamps, each 0 or 1, as a sequence or an array.
+            options: for this trial: "cup", the position of the cup (x, y), m; "perturbation", which replaces that of
+                the constructor; "context", the lamps, each 0 or 1, as a sequence or an array.
 
         Raises:
-            ValueError: an unknown option, or a value outside its range.
+            ValueError: an option is unknown, or a value is out of range.
         """
         options = reset_options(options, RESET_OPTIONS)
         super().reset(seed=require_seed("seed", seed))
@@ -339,7 +340,7 @@ class CupEnv(gym.Env[Any, NDArray[np.float32]]):
 
         Raises:
             gymnasium.error.ResetNeeded: `reset` has not been called.
-            ValueError: an action of a wrong shape, not finite, or, with `strict_actions`, outside [-1, 1].
+            ValueError: the action has a wrong shape, is not finite, or, with `strict_actions`, is outside [-1, 1].
         """
         if not self._begun:
             raise gym.error.ResetNeeded("step() was called before reset(); call reset() first")
@@ -360,11 +361,11 @@ class CupEnv(gym.Env[Any, NDArray[np.float32]]):
 
     @property
     def playable_steps(self) -> int:
-        """Return the control steps of the longest trial that can be played, see `reach.play`; 0 with a window."""
+        """Return the number of control steps that `play` can play, see `reach.play`; 0 if frames are shown."""
         return 0 if self.render_mode == "human" else UNLIMITED
 
     def play(self, loop: Loop, longest: int) -> Played:
-        """Play the trial that has begun, see `reach.play.play`; call that function, which respects time limits."""
+        """Play the trial that has begun; call `reach.play.play` instead, which respects time limits."""
         actions = np.zeros((longest, s.ACTION_SIZE))
         moments = self._simulation.play_one(loop, actions)
         self._done_actions += [action.tobytes() for action in actions[: len(moments)]]
@@ -376,8 +377,8 @@ class CupEnv(gym.Env[Any, NDArray[np.float32]]):
     def joint_command(self, torque: Any, ahead_s: float = 0.0) -> NDArray[np.float64]:
         """Return the command (3,) at which the actuators of the joints produce `torque`, for scripted controllers.
 
-        This reads the true joint angles and velocities, which an honest learner may not. `action_for` converts a
-        command to an action.
+        This reads the true joint angles and velocities, which learners must not. `action_for` converts a command to an
+        action.
 
         Args:
             torque: (3,) N m, in addition to the torque that compensates viscosity.
@@ -398,7 +399,7 @@ class CupEnv(gym.Env[Any, NDArray[np.float32]]):
             command: (4,) in [-1, 1], for the three joints and the aperture of the fingers.
 
         Raises:
-            ValueError: a command that is not four numbers in [-1, 1].
+            ValueError: the command is not four numbers in [-1, 1].
         """
         wanted = require_numbers("command", command, ACTION_SHAPE)
         if (np.abs(wanted) > 1.0).any():
@@ -407,7 +408,7 @@ class CupEnv(gym.Env[Any, NDArray[np.float32]]):
         return CommandMap(self._row[s.KEEP], offset, scale).action_for(wanted, last)
 
     def get_state(self) -> dict[str, Any]:
-        """Return the whole state, at any step of a trial: body, cup, delayed senses, noise, clock and generator.
+        """Return the whole state at any step of a trial: body, cup, delayed senses, noise, clock and generator.
 
         After `set_state`, the same actions give bit-identical results. The step count of a `TimeLimit` wrapper is not
         part of the state.
@@ -419,7 +420,7 @@ class CupEnv(gym.Env[Any, NDArray[np.float32]]):
         }
 
     def set_state(self, state: dict[str, Any]) -> None:
-        """Restore a state that `get_state` of this environment, or of one with the same arguments, returned.
+        """Restore a state that `get_state` returned for this environment or one with the same arguments.
 
         Raises:
             ValueError: an entry is missing or invalid; the message names it. The environment is unchanged.
@@ -441,14 +442,14 @@ class CupEnv(gym.Env[Any, NDArray[np.float32]]):
         """Restore a `random_state`, so that the same trials follow.
 
         Raises:
-            ValueError: not a `random_state` of one environment. The environment is unchanged.
+            ValueError: the state is not a `random_state` of one environment. The environment is unchanged.
         """
         self._simulation.restore_random_state(state, self.np_random)
 
     def twin(self) -> CupEnv:
         """Replay the present trial without its perturbation in a copy of this environment, and return the copy.
 
-        Actions, noise, body and cup are the same, so every difference between the two is caused by the perturbation.
+        Actions, noise, body and cup are the same, so the perturbation causes every difference between the two trials.
 
         Raises:
             gymnasium.error.ResetNeeded: no trial has begun.
@@ -463,16 +464,16 @@ class CupEnv(gym.Env[Any, NDArray[np.float32]]):
         return unperturbed
 
     def __getstate__(self) -> dict[str, Any]:
-        """Return the attributes for a copy or a pickle: all but the window."""
+        """Return the attributes to copy or pickle: all except the window."""
         return {**self.__dict__, "_window": None}
 
     def __setstate__(self, attributes: dict[str, Any]) -> None:
-        """Set the attributes of a copy or a pickle, with views of its own arrays."""
+        """Restore the attributes of a copy or pickle, and make its views refer to its own arrays."""
         self.__dict__.update(attributes)
         self._set_views()
 
     def _set_views(self) -> None:
-        """Set the views: the row and observation of the world, and the action of this environment."""
+        """Make the views of the world's row and observation and of this environment's action."""
         self._row = self._simulation.world.row(0)
         self._sensed = self._simulation.observations[0]
         self._action = self._actions[0]
@@ -497,7 +498,7 @@ class CupEnv(gym.Env[Any, NDArray[np.float32]]):
         return reward, is_success or tipping < 0.0, info
 
     def render(self) -> Any:
-        """Return the picture, (height, width, 3) uint8, for "rgb_array", or show it in a window for "human"."""
+        """Return the picture (height, width, 3), uint8, for "rgb_array"; show it in a window for "human"."""
         if self.render_mode is None:
             gym.logger.warn("render: expected a render_mode, got None; use gym.make(..., render_mode='rgb_array')")
             return None
@@ -521,7 +522,7 @@ class CupEnv(gym.Env[Any, NDArray[np.float32]]):
 
 
 def action_table() -> str:
-    """Return a Markdown table of what commands of -1 and 1 mean in each control mode, for the arm "winter"."""
+    """Return a Markdown table with the meaning of commands of -1 and 1 in each control mode, for the arm "winter"."""
     lines = ['| index | command | `"posture"` | `"torque"` | `"muscle"` |', "|---|---|---|---|---|"]
     for k, (joint, (low, high)) in enumerate(JOINT_LIMITS_DEGREES.items()):
         torque = LARGEST_TORQUE_N_M[k]
@@ -568,7 +569,7 @@ def reset_options(options: Any, known: tuple[str, ...]) -> dict[str, Any]:
     """Validate the options of `reset` and return them as a new dictionary, empty for None.
 
     Raises:
-        ValueError: not a mapping, or an unknown option.
+        ValueError: the value is not a mapping, or an option is unknown.
     """
     if not isinstance(options, Mapping | None):
         raise ValueError(f"options: expected None or a mapping with keys of {list(known)}, got {options!r}")
@@ -582,10 +583,10 @@ def action_space() -> Any:
 
 
 def reward_for(observation: str, reward: str | None) -> str:
-    """Return "dense" or "sparse": the argument `reward`, or the default of the form of observation if it is None.
+    """Return "dense" or "sparse": the argument `reward`, or the default for the form of observation if it is None.
 
     Raises:
-        ValueError: dense reward with observation "goal"; its terms depend on the previous step, not only on the goal.
+        ValueError: dense reward with observation "goal". Dense terms depend on the previous step, not only on the goal.
     """
     if observation != "goal":
         return "dense" if reward is None else reward
@@ -595,6 +596,6 @@ def reward_for(observation: str, reward: str | None) -> str:
 
 
 def twin(env: Any) -> CupEnv:
-    """Replay the trial of `env`, a `CupEnv`, wrapped or not, without its perturbation; see `CupEnv.twin`."""
+    """Replay the trial of a `CupEnv`, wrapped or not, without its perturbation; see `CupEnv.twin`."""
     unperturbed: CupEnv = env.unwrapped.twin()
     return unperturbed

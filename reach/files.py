@@ -1,7 +1,8 @@
-"""Write files and folders whole or not at all, never through a link, and detect damage when they are read.
+"""Write files and folders atomically, never through a link, and detect damage when they are read.
 
-What is being written has a temporary name beside its target, by which a later writer knows what a killed one has left.
-A file may hold its own SHA-256, a seal; the SHA-256 of a file that cannot, such as a film, stands in a sealed one.
+An unfinished file has a temporary name beside its target, by which a later writer recognises files that killed writers
+left. A file may contain its own SHA-256, called a seal. The SHA-256 of a file that cannot contain it, such as a film,
+is stored in another, sealed file.
 """
 
 from __future__ import annotations
@@ -22,23 +23,23 @@ from pathlib import Path
 DISK_FULL = (errno.ENOSPC, errno.EDQUOT)
 WINDOWS_DRIVE = re.compile(r"[A-Za-z]:")
 DIGEST_DIGITS = 64
-# Stands in a file where its seal belongs until it is sealed.
+# Placeholder for the seal in data that are not sealed yet.
 UNSEALED = "sha256:" + "0" * DIGEST_DIGITS
 SEAL = re.compile(rb"sha256:([0-9a-f]{%d})" % DIGEST_DIGITS)
 
 
 class DamagedError(ValueError):
-    """A stored file is not as it was written: altered, cut short, missing, or that of another job."""
+    """A stored file is not as it was written: it is altered, truncated, missing, or from another job."""
 
 
 class DiskFullError(OSError):
-    """The disk is full; what was written before is whole."""
+    """The disk is full; files written before are complete."""
 
 
 def unfinished_path(target: Path, suffix: str = "") -> Path:
-    """Return a free name beside `target` for it while it is written; remove what killed writers left of it.
+    """Return a free temporary name beside `target` to write it under; remove what killed writers left there.
 
-    Only parts of processes of this machine that no longer run are removed.
+    Only unfinished files of processes on this machine that no longer run are removed.
     """
     beginning = f".{target.name[:100]}.part-{socket.gethostname()[:60]}-"
     part = re.compile(re.escape(beginning) + r"(\d+)-\w{8}(\.\w+)?")
@@ -51,7 +52,7 @@ def unfinished_path(target: Path, suffix: str = "") -> Path:
 
 
 def remove(path: Path) -> None:
-    """Remove a file, a link or a folder with all that it holds, if it is there."""
+    """Remove a file, a link, or a folder with its contents, if it exists."""
     if path.is_dir() and not path.is_symlink():
         shutil.rmtree(path, ignore_errors=True)
     else:
@@ -69,12 +70,12 @@ def _is_running(process: int) -> bool:
 
 
 def write_file(path: Path, data: bytes) -> None:
-    """Write `data` to `path` so that a reader sees the old file or the new one, never a part.
+    """Write `data` to `path` atomically: a reader sees the old file or the new one.
 
-    A link at `path` is replaced and its target left alone. The folder is made if it is missing.
+    A link at `path` is replaced, and its target is not changed. A missing folder is created.
 
     Raises:
-        DiskFullError: there is no room for it.
+        DiskFullError: the disk is full.
     """
     with disk_full(path):
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -93,16 +94,16 @@ def write_file(path: Path, data: bytes) -> None:
 
 
 def write_folder(folder: Path, files: Mapping[str, bytes]) -> None:
-    """Write a folder of files so that a reader sees all of them or no folder.
+    """Write a folder of files atomically: a reader sees all files or no folder.
 
     Args:
-        folder: to be written.
-        files: path in the folder -> bytes.
+        folder: the folder to write.
+        files: contents of the files, by path in the folder.
 
     Raises:
-        DiskFullError: there is no room for it.
-        OSError: the folder is there already and holds something.
-        ValueError: a path that `path_inside` refuses; nothing is written.
+        DiskFullError: the disk is full.
+        OSError: the folder exists and is not empty.
+        ValueError: a path is invalid, see `path_inside`; nothing is written.
     """
     for name in files:
         path_inside(folder, name)
@@ -120,13 +121,13 @@ def write_folder(folder: Path, files: Mapping[str, bytes]) -> None:
 
 
 def read_folder(folder: Path) -> dict[str, bytes]:
-    """Return the files of a folder, path in the folder -> bytes, as `write_folder` takes them."""
+    """Return the contents of the files of a folder, by path in the folder, as `write_folder` takes them."""
     files = sorted(path for path in folder.rglob("*") if path.is_file())
     return {file.relative_to(folder).as_posix(): file.read_bytes() for file in files}
 
 
 def sync_folder(folder: Path) -> None:
-    """Flush the names in a folder to the disk, where the system can open one."""
+    """Flush the names in a folder to the disk, on systems that can open folders."""
     if os.name != "posix":
         return
     descriptor = os.open(folder, os.O_RDONLY)
@@ -138,7 +139,7 @@ def sync_folder(folder: Path) -> None:
 
 @contextmanager
 def disk_full(path: Path) -> Iterator[None]:
-    """Turn the error of a full disk into a `DiskFullError` that says what to do."""
+    """Raise the error of a full disk as a `DiskFullError` with instructions."""
     try:
         yield
     except OSError as error:
@@ -149,9 +150,9 @@ def disk_full(path: Path) -> Iterator[None]:
 
 
 def replace_by_empty(path: Path) -> int:
-    """Create an empty file in place of the one that is there; return its descriptor, open for writing.
+    """Replace a file by an empty one; return its descriptor, open for writing.
 
-    A link is replaced and its target left alone.
+    A link is replaced, and its target is not changed.
 
     Raises:
         OSError: a folder has this name.
@@ -172,10 +173,10 @@ def _create_new(path: Path) -> int:
 
 
 def open_regular(path: Path) -> int:
-    """Open a file, or create it if it is missing; return its descriptor. Nothing is truncated.
+    """Open a file without truncating it, or create it; return its descriptor.
 
     Raises:
-        OSError: a link, folder, pipe, device or hard link; the message names it.
+        OSError: the path is a link, folder, pipe, device or hard link; the message names it.
     """
     reason = "not a regular file (a link, folder, pipe or device), and so left alone; remove it"
     refusal = OSError(errno.EINVAL, reason, str(path))
@@ -193,10 +194,10 @@ def open_regular(path: Path) -> int:
 
 
 def check_regular(path: Path) -> None:
-    """Check that `path` is a regular file, or nothing.
+    """Check that `path` is a regular file or does not exist.
 
     Raises:
-        DamagedError: a link, folder, pipe or device.
+        DamagedError: the path is a link, folder, pipe or device.
     """
     if os.path.lexists(path) and not stat.S_ISREG(path.lstat().st_mode):
         raise DamagedError(f"{path} is no regular file, but a link, folder, pipe or device")
@@ -206,11 +207,11 @@ def path_inside(folder: Path, name: str) -> Path:
     """Return the path of the file `name` in `folder`.
 
     Args:
-        folder: that holds the file.
-        name: its path relative to `folder`, with "/" between components.
+        folder: the folder of the file.
+        name: path of the file relative to `folder`, with "/" between components.
 
     Raises:
-        ValueError: an absolute path, or one with a backslash, a drive, or a component that is empty, "." or "..".
+        ValueError: the name is absolute, or has a backslash, a drive, or a component that is empty, "." or "..".
     """
     is_relative = not any(part in ("", ".", "..") for part in name.split("/"))
     try:
@@ -223,14 +224,14 @@ def path_inside(folder: Path, name: str) -> Path:
 
 
 def make_folder(folder: Path, argument: str) -> None:
-    """Make a folder, with those that it lies in, and check that files can be written in it.
+    """Create a folder and its parents, unless they exist, and check that it is writable.
 
     Args:
-        folder: to make, unless it is there.
-        argument: that named it, for the message.
+        folder: the folder to create.
+        argument: name of the argument that gave the folder, for the message.
 
     Raises:
-        OSError: it cannot be made, or nothing can be written in it.
+        OSError: the folder cannot be created or is not writable.
     """
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -256,10 +257,10 @@ def sha256_of(data: bytes) -> str:
 
 
 def seal(data: bytes) -> bytes:
-    """Put the SHA-256 of `data` into it, in place of `UNSEALED`.
+    """Return `data` with their SHA-256 in place of `UNSEALED`.
 
     Raises:
-        ValueError: `data` does not hold `UNSEALED`.
+        ValueError: `data` do not contain `UNSEALED`.
     """
     before, place, after = data.partition(UNSEALED.encode())
     if not place:
@@ -268,7 +269,7 @@ def seal(data: bytes) -> bytes:
 
 
 def is_sealed(data: bytes) -> bool:
-    """Return whether `data` is as `seal` made it, to the last bit."""
+    """Return whether `data` are bit-identical to the result of `seal`."""
     return any(
         sha256_of(data[: match.start()] + UNSEALED.encode() + data[match.end() :]) == match[1].decode()
         for match in SEAL.finditer(data)
@@ -276,10 +277,10 @@ def is_sealed(data: bytes) -> bool:
 
 
 def check_seal(data: bytes, path: Path) -> None:
-    """Check that the bytes of the file at `path` are as they were sealed.
+    """Check that the bytes of the file at `path` are unchanged since they were sealed.
 
     Raises:
-        DamagedError: they are not.
+        DamagedError: the bytes were changed.
     """
     if not is_sealed(data):
         raise DamagedError(f"{path} is damaged: its SHA-256 is not the one that is stored in it")

@@ -1,18 +1,18 @@
 """Decorators that compile kernels with Numba, and the cache of their compiled code on disk.
 
-Kernels release Python's global interpreter lock. Division by zero gives infinity, as in NumPy: a check for an exception
-would be a branch, which prevents the vectorisation of loops over lanes (see `reach.sim.layout`). No fast-math flag is
-set, so sums are never reordered, and the result of a lane is bit-identical whatever its neighbours are.
+Kernels release Python's global interpreter lock. Division by zero gives infinity, as in NumPy: raising an exception
+would need a branch, which prevents the vectorisation of loops over lanes (see `reach.sim.layout`). No fast-math flag is
+set, so sums are never reordered, and the result of a lane is bit-identical for any neighbouring lanes.
 
 Numba's own cache is valid until the file that defines a kernel changes. But a kernel also contains the kernels and
-constants that it uses from other files. `KernelCache` is valid until any of these files changes. Kernels also work
-without a cache. A damaged cache is replaced. There is none if no folder is writable or if NUMBA_DISABLE_JIT is set.
+constants that it uses from other files. `KernelCache` is valid until any of these files changes. A damaged cache is
+replaced. Kernels work without a cache if no folder is writable or NUMBA_DISABLE_JIT is set.
 
-Functions that are part of a loop are inlined by LLVM, not by Numba: Numba then types each of them once instead of
-wherever it is called, which takes half the time, and the loop still becomes vector instructions.
+Functions that are part of a loop are inlined by LLVM instead of Numba. Numba then infers the types of each function
+once instead of at every call, which halves the time of compilation, and the loop still vectorises.
 
-Threads are Python's. Those of Numba need a kernel of their own, which takes longer to compile than all others together,
-and share a setting with the networks of torch.
+Threads are Python's. Numba's threads would need a parallel kernel, which takes longer to compile than all other kernels
+together, and share a setting with torch.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ from reach.sources import sources_of
 
 
 def cached_on_disk(decorate: Callable[[Any], Any]) -> Callable[[Any], Any]:
-    """Return the Numba decorator `decorate` with a `KernelCache` in place of the cache of `cache=True`."""
+    """Return the Numba decorator `decorate` with a `KernelCache` in place of Numba's own cache."""
 
     def decorated(function: Any) -> Any:
         dispatcher = decorate(function)
@@ -120,7 +120,7 @@ class ChecksummedFiles(IndexDataCacheFile):
         """Return the data.
 
         Raises:
-            OSError: a wrong checksum. `IndexDataCacheFile.load` treats it like a missing file.
+            OSError: the checksum is wrong. `IndexDataCacheFile.load` treats this like a missing file.
         """
         return pickle.loads(self._read(self._data_path(name)))
 
@@ -164,7 +164,7 @@ def _with_field_attributes(function: Callable[..., Any]) -> Callable[..., Any]:
     return called
 
 
-# Numba would also compile a form of each kernel for callers in C.
+# Do not compile a wrapper of each kernel for callers in C.
 WITHOUT_C_WRAPPER: Any = {"no_cfunc_wrapper": True}
 
 
@@ -175,24 +175,24 @@ def _decorator(**options: Any) -> Callable[[Any], Any]:
     return cached_on_disk(njit(nogil=True, error_model="numpy", **WITHOUT_C_WRAPPER, **options))
 
 
-# A function with loops over lanes, cells or synapses. It is compiled without Numba's run time, so it cannot allocate
-# arrays, and array slices are not reference-counted.
+# Decorator of functions with loops over lanes, cells or synapses. They are compiled without Numba's run time, so they
+# cannot allocate arrays, and array slices are not reference-counted.
 kernel: Any = _decorator(_nrt=False)
-# A kernel that may allocate arrays, for code that runs once per trial or is called from Python.
+# Decorator of kernels that may allocate arrays, for code that runs once per trial or is called from Python.
 allocating_kernel: Any = _decorator()
-# A function that LLVM inlines into the kernel that calls it.
+# Decorator of functions that LLVM inlines into the kernel that calls them.
 inlined: Any = _decorator(_nrt=False, forceinline=True)
 
 
 def python_function_of(kernel: Any) -> Any:
-    """Return the Python function of a kernel, for calls with a few numbers that are not worth compiling."""
+    """Return the Python function of a kernel, for rare calls with a few numbers, for which compiling does not pay."""
     return getattr(kernel, "py_func", kernel)
 
 
 def compiled_for(kernel: Any, *arguments: Any) -> Any:
-    """Return a kernel compiled for the types of some arguments, to be called with others of the same types.
+    """Return a kernel compiled for the types of the arguments, for calls with other arguments of the same types.
 
-    A call of the kernel itself inspects the types each time. For tuples of dozens of arrays, this takes as long as a
+    Calling the kernel itself would inspect the types each time. For tuples of dozens of arrays, this takes as long as a
     few steps of a circuit.
     """
     # If Numba is disabled, a kernel is the function itself.
@@ -200,11 +200,11 @@ def compiled_for(kernel: Any, *arguments: Any) -> Any:
 
 
 def say_when_compiling(kernel: Any, what: str) -> None:
-    """Print to standard error, once per process, that `kernel` will be compiled, if it has no compiled code.
+    """Print to standard error, once per process, that `kernel` will be compiled, unless it has compiled code.
 
     Args:
         kernel: the kernel that calls all others.
-        what: name of the compiled part, with the duration of compilation, for the message.
+        what: name of the compiled part and duration of the compilation, for the message.
     """
     if kernel in _announced:
         return
@@ -222,7 +222,7 @@ def max_threads() -> int:
 
 
 def run_in_threads(run: Callable[[int, int], Any], number: int, threads: int) -> None:
-    """Call `run(first, end)` on `threads` equal shares of the range of `number`, each in a thread of its own."""
+    """Call `run(first, end)` on `threads` equal parts of range(number), each in its own thread."""
     shares = list(pairwise(number * k // threads for k in range(threads + 1)))
     others = [_pool(threads - 1, os.getpid()).submit(run, *share) for share in shares[1:]]
     run(*shares[0])
@@ -232,5 +232,5 @@ def run_in_threads(run: Callable[[int, int], Any], number: int, threads: int) ->
 
 @cache
 def _pool(threads: int, process: int) -> ThreadPoolExecutor:
-    """Return the threads of a process; a forked one has none of its parent's."""
+    """Return the thread pool of a process; a forked process needs its own, because it has no threads of its parent."""
     return ThreadPoolExecutor(threads)

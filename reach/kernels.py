@@ -1,6 +1,7 @@
 """The world's kernels that compiled code of learners may call.
 
-Import them from here, not lazily from `reach`: the cache of compiled code follows the imports of a module.
+Import them from this module, not lazily from `reach`, because the cache of compiled code follows the imports of a
+module.
 """
 
 from reach.sim.actuators import write_action

@@ -1,4 +1,4 @@
-"""Show films in a notebook: of a learner, `reach.show(model, "rotation30")`, of frames, or from a file."""
+"""Show films in a notebook: of a learner (`reach.show(model, "rotation30")`), from frames, or from a file."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from reach.arguments import require_whole
 
 FPS = 50
 MEDIA_TYPES = {".mp4": "video/mp4", ".gif": "image/gif"}
-# The film is embedded in the HTML, so the browser holds all of it in memory.
+# Largest film; it is embedded in the HTML, so the browser holds all of it in memory.
 LARGEST_BYTES = 50_000_000
 
 
@@ -79,7 +79,7 @@ def show(
         protocol: a `Protocol` or the name of a preset. Required for learners, else unused.
         first, last: numbers of the first and the last reach to show. Learners only; earlier reaches run without
             rendering.
-        seed: of the cups and the noise. Learners only.
+        seed: seed of the cups and the noise. Learners only.
         fps: frame rate of a film of frames, Hz.
         size: width and height of the rendered film, pixels. Learners only.
         width: displayed width of the film, pixels.

@@ -1,8 +1,7 @@
-"""Play whole trials: by a learner's `predict`, or in compiled code instead of calling `step`.
+"""Play whole trials: by a learner's `predict`, or by a compiled loop instead of calls of `step`.
 
-A learner whose control steps are compiled passes a loop, which acts and advances the world. The results are those of
-`step` to the bit. Each wrapper must leave actions and observations as they are; one that records has a `play` of its
-own.
+A learner whose control steps are compiled passes a loop that acts and advances the world. The results are bit-identical
+to those of `step`. Wrappers must not change actions or observations; a wrapper that records must have its own `play`.
 """
 
 from __future__ import annotations
@@ -19,24 +18,24 @@ from reach.kernels import advance_and_judge
 from reach.sim import truth
 from reach.sim.layout import Array
 
-# Called with the last arguments of `reach.kernels.advance_and_judge`, and with actions (steps, 4) and moments
-# (steps, columns), which it fills, see `reach.sim.truth`. Returns the number of steps, and the world whose action is
-# wrong, -1 for none.
+# A function of the last arguments of `reach.kernels.advance_and_judge`, of actions (steps, 4) and of moments
+# (steps, columns), see `reach.sim.truth`. It fills actions and moments, and returns the number of steps and the index
+# of the world with an invalid action, -1 for none.
 Loop = Callable[[tuple[Any, ...], Array, Array], tuple[int, int]]
-# Steps of the longest trial without a time limit.
+# Largest number of steps of a trial without a time limit.
 UNLIMITED = 2**31
-# Wrappers that change no step.
+# Wrappers that do not change steps.
 TRANSPARENT = (OrderEnforcing, PassiveEnvChecker, TimeLimit)
 
 
 @dataclass(frozen=True)
 class Played:
-    """A trial, or its beginning, that was played.
+    """A trial that was played, to its end or in part.
 
     Attributes:
         actions: (steps, 4).
-        moments: (steps, columns) state after each control step, see `reach.sim.truth`.
-        is_over: whether the trial is over.
+        moments: (steps, columns), state after each control step, see `reach.sim.truth`.
+        is_over: whether the trial has ended.
     """
 
     actions: Array
@@ -49,7 +48,7 @@ class Played:
 
     @property
     def reward(self) -> float:
-        """Return the sum of the rewards, added one by one."""
+        """Return the sum of the rewards, added one by one as in a loop of `step`."""
         return float(np.cumsum(self.moments[:, truth.REWARD])[-1])
 
     @property
@@ -59,21 +58,21 @@ class Played:
 
 
 def playable_steps(env: Any) -> int:
-    """Return the control steps of the longest trial that can be played; 0 where single steps are watched or changed."""
+    """Return the largest number of control steps that can be played; 0 if a wrapper needs or changes single steps."""
     if type(env) is TimeLimit:  # a subclass may change steps
         return min(playable_steps(env.env), env._max_episode_steps)
     return playable_steps(env.env) if type(env) in TRANSPARENT else int(getattr(env, "playable_steps", 0))
 
 
 def can_play(env: Any) -> bool:
-    """Return whether trials of an environment can be played and have a time limit."""
+    """Return whether trials of an environment can be played, which needs a time limit."""
     return 0 < playable_steps(env) < UNLIMITED
 
 
 def act_through_trial(
     model: Any, env: Any, options: dict[str, Any] | None = None, seed: int | None = None
 ) -> Iterator[tuple[Any, dict[str, Any]]]:
-    """Run one trial by `predict` and yield (action, info) of each step, first (None, info) of the reset."""
+    """Run one trial by `predict`; yield (None, info) of the reset, then (action, info) of each step."""
     observation, info = env.reset(seed=seed, options=options)
     yield None, info
     state, start, over = None, np.ones(1, dtype=bool), False
@@ -89,11 +88,11 @@ def play(env: Any, loop: Loop, longest: int = UNLIMITED) -> Played:
 
     Args:
         env: an environment that `can_play`.
-        loop: acts and advances the world.
+        loop: function that acts and advances the world.
         longest: largest number of control steps.
 
     Raises:
-        ValueError: an action that `step` would refuse.
+        ValueError: an action is invalid, as in `step`.
     """
     if type(env) is TimeLimit:
         played = play(env.env, loop, min(longest, env._max_episode_steps))
@@ -103,7 +102,7 @@ def play(env: Any, loop: Loop, longest: int = UNLIMITED) -> Played:
 
 
 def replay(recorded: Array) -> Loop:
-    """Return the loop that repeats recorded actions (steps, 4), and then the last one until the trial is over."""
+    """Return a loop that repeats recorded actions (steps, 4), then holds the last action until the trial ends."""
 
     def loop(world: tuple[Any, ...], actions: Array, moments: Array) -> tuple[int, int]:
         for step in range(len(actions)):

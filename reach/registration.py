@@ -1,4 +1,4 @@
-"""The environments of this project, as Gymnasium registers them."""
+"""Registration of this project's environments with Gymnasium."""
 
 from __future__ import annotations
 
@@ -6,11 +6,11 @@ from gymnasium.envs.registration import register
 
 from reach.sim.layout import TRIAL_STEPS
 
-# Ids of this project -> the task of each.
+# Task of each environment, by id.
 ENVIRONMENTS = {"reach/CupReach-v1": "reach", "reach/CupGrab-v1": "grab"}
-# The mean dense return at which about 95 % of the trials succeed.
+# Mean dense return at which about 95 % of the trials succeed, by task.
 REWARD_THRESHOLDS = {"reach": 12.4, "grab": 20.0}
-# "reach:reach/CupGrab-v1" makes `gym.make` import this package first.
+# Prefix of an id, as in "reach:reach/CupGrab-v1", with which `gym.make` imports this package first.
 OWN_PREFIX = "reach:"
 
 for _env_id, _task in ENVIRONMENTS.items():
@@ -21,6 +21,6 @@ for _env_id, _task in ENVIRONMENTS.items():
         kwargs={"task": _task},
         max_episode_steps=TRIAL_STEPS,
         reward_threshold=REWARD_THRESHOLDS[_task],
-        # The environment itself refuses a step or a picture before the first reset.
+        # The environment itself raises an error for a step or a picture before the first reset.
         order_enforce=False,
     )
