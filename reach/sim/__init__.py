@@ -1,1 +1,1 @@
-"""The simulated arm, hand, cup, senses and tasks, compiled. Knows nothing of Gymnasium, learners or drawing."""
+"""The simulated arm, hand, cup, senses and tasks, compiled. They do not depend on Gymnasium, learners or drawing."""

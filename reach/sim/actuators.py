@@ -1,11 +1,11 @@
-"""From actions to commands, and from commands to joint torques and back: posture springs, torques and muscles.
+"""Actuators: from actions to commands, and from commands to joint torques by posture springs, torques or muscles.
 
-A command is four numbers from -1 to 1, for the three joints and the aperture of the fingers. An action changes it
-(`CommandMap`), and `control` says what it does to the joints. `posture` (Shadmehr and Mussa-Ivaldi 1994): the command
-is an equilibrium posture theta*, and the torque is K (theta* - theta) - V theta'. `torque`: the command is a share of
-the largest torque. A first-order filter of 40 ms, the lag of muscle activation, precedes both. `muscle`: the command
-excites antagonist muscles (see `muscles`), which have activation dynamics of their own. Without posture springs only
-the viscosity of the joints damps them.
+A command is four numbers from -1 to 1, for the three joints and the aperture of the fingers. An action changes the
+command (`CommandMap`), and `control` defines the effect of the command on the joints. `posture` (Shadmehr and
+Mussa-Ivaldi 1994): the command is an equilibrium posture theta*, and the torque is K (theta* - theta) - V theta'.
+`torque`: the command is a share of the largest torque. In both cases a first-order filter of 40 ms, the lag of muscle
+activation, precedes. `muscle`: the command excites antagonist muscles (see `muscles`), which have their own activation
+dynamics. Under torque and muscle control, only the viscosity of the joints damps them.
 """
 
 from __future__ import annotations
@@ -38,28 +38,29 @@ from reach.sim.layout import Array
 
 L = s.LANES
 COMMAND_TIME_CONSTANT_S = 0.040
-# Torque at action 1 in `torque` control: about three times what a reach of 0.2 m in 0.5 s needs in a curl field of
-# 13 N s/m, and well below an adult's largest voluntary torques.
+# Torque at a command of 1 in `torque` control: about three times what a reach of 0.2 m in 0.5 s needs in a curl field
+# of 13 N s/m, and well below an adult's largest voluntary torques.
 LARGEST_TORQUE_N_M = (12.0, 10.0, 1.0)
 
 
-# Largest change of the commanded posture and aperture by an action of 1, in a control step: 200 degrees/s and 0.55 m/s.
-# No minimum-jerk reach of 0.2 m in 0.5 s is limited. Smaller increments make it easier to learn to hold still.
+# Change of the commanded posture and aperture by an action of 1 in a control step: 200 degrees/s and 0.55 m/s. This
+# does not limit a minimum-jerk reach of 0.2 m in 0.5 s. Smaller increments make it easier to learn to hold still.
 INCREMENT_DEGREES = 4.0
 INCREMENT_APERTURE = 0.2
-# The same as a share of the largest torque or excitation.
+# Change of the commanded torque or excitation by an action of 1, as a share of the largest.
 INCREMENT_SHARE = 0.2
 
 
 @dataclass(frozen=True)
 class CommandMap:
-    """What an action does to the command: command = clip(keep * last command + offset + scale * action, -1, 1).
+    """The map from an action to the command: command = clip(keep * last command + offset + scale * action, -1, 1).
 
-    With `command="increment"` an action changes the command by a bounded amount, and zero keeps it. With "absolute" an
-    action is the command itself, shifted so that zero is rest: the command that holds the start of a trial.
+    With `command="increment"` an action changes the command by a bounded amount, and action 0 keeps the command. With
+    "absolute" an action is the command itself, shifted so that action 0 is rest, the command that holds the posture at
+    the start of a trial.
 
     Attributes:
-        keep: 1 or 0.
+        keep: 1 for "increment", 0 for "absolute".
         offset, scale: (4,), for three joints and the aperture.
     """
 
@@ -74,7 +75,7 @@ class CommandMap:
         Args:
             command: "increment" or "absolute".
             control: "posture", "torque" or "muscle".
-            arm: of the environment.
+            arm: arm of the environment.
             rest: (4,) the command at the start of a trial.
         """
         if command == "absolute":
@@ -85,26 +86,26 @@ class CommandMap:
         return cls(1.0, np.zeros(s.ACTION_SIZE), np.append(joints, INCREMENT_APERTURE))
 
     def action_for(self, command: NDArray[Any], last: NDArray[Any]) -> Array:
-        """Return the action (4,) after which the command is nearest to `command`, from the `last` one, (4,) each."""
+        """Return the action (4,) that moves the `last` command nearest to `command`, (4,) each."""
         action: Array = np.clip((command - self.keep * last - self.offset) / self.scale, -1.0, 1.0)
         return action
 
     def command_after(self, action: NDArray[Any], last: NDArray[Any]) -> Array:
-        """Return the command (4,) after an action (4,), from the `last` command (4,)."""
+        """Return the command (4,) after an action (4,) at the `last` command (4,)."""
         command: Array = np.clip(self.keep * last + self.offset + self.scale * action, -1.0, 1.0)
         return command
 
 
 @kernel
 def write_action(keep, offset, scale, command, last, action):  # type: ignore[no-untyped-def]
-    """Write to `action` (4,) what `CommandMap.action_for`, which is for arrays of any shape, returns."""
+    """Write the result of `CommandMap.action_for` to `action` (4,)."""
     for c in range(action.size):
         action[c] = clip((command[c] - keep * last[c] - offset[c]) / scale[c], -1.0, 1.0)
 
 
 @kernel
 def decode_commands(t, lanes, control):  # type: ignore[no-untyped-def]
-    """Write the GOAL and GAIN columns: the decoded commands and their signal-dependent noise."""
+    """Write the decoded commands and their signal-dependent noise to the GOAL and GAIN columns."""
     for i in range(len(lanes)):
         for j in range(3):
             command = t[(s.COMMANDED_1 + j) * L + i]
@@ -120,7 +121,7 @@ def decode_commands(t, lanes, control):  # type: ignore[no-untyped-def]
 
 @kernel
 def excite_muscles(t, lanes):  # type: ignore[no-untyped-def]
-    """Write the EXCITATION columns from the commands."""
+    """Write the excitations for the commands to the EXCITATION columns."""
     for i in range(len(lanes)):
         muscles.write_excitation(t, s.EXCITATION_1, i, read_three(t, s.COMMANDED_1, i))
 
@@ -129,8 +130,9 @@ def excite_muscles(t, lanes):  # type: ignore[no-untyped-def]
 def activate_muscles(t, lanes, step):  # type: ignore[no-untyped-def]
     """Advance the activations by `step` seconds, and write their means over the step to the MEAN columns.
 
-    The mean acts in all stages of a Runge-Kutta step. It fits the implicit midpoint rule of `activate`: mean excitation
-    less mean activation is exact, which the activations at the times of the stages would not be.
+    The mean is used in all stages of a Runge-Kutta step. It is consistent with the implicit midpoint rule of
+    `activate`, for which mean excitation minus mean activation is exact; the activations at the times of the stages
+    would not be.
     """
     for i in range(len(lanes)):
         for m in range(s.MUSCLES):
@@ -142,10 +144,10 @@ def activate_muscles(t, lanes, step):  # type: ignore[no-untyped-def]
 
 @inlined
 def filtered_command(t, i):  # type: ignore[no-untyped-def]
-    """Return lane `i`'s command at the start, in the middle and at the end of an inner step, through the filter.
+    """Return the filtered command of lane `i` at the start, in the middle and at the end of an inner step.
 
-    Each stage of a Runge-Kutta step takes the command of its own time. One command for the whole step would make the
-    step one of second order.
+    Each stage of a Runge-Kutta step uses the command at its own time. One command for the whole step would reduce the
+    order of the step to two.
     """
     rate = t[s.COMMAND_RATE * L + i]
     before, goal = read_three(t, s.COMMAND_1, i), read_three(t, s.GOAL_1, i)
@@ -155,7 +157,7 @@ def filtered_command(t, i):  # type: ignore[no-untyped-def]
 
 @kernel
 def filter_commands(t, lanes):  # type: ignore[no-untyped-def]
-    """Filter commands for an inner step, and write those at its start and middle to BEFORE and MIDDLE."""
+    """Filter commands for an inner step; write those at its start and middle to BEFORE and MIDDLE."""
     for i in range(len(lanes)):
         before, middle, command = filtered_command(t, i)
         write_three(t, s.BEFORE_1, i, before)
@@ -189,8 +191,8 @@ def joint_torque(t, i, control, command, q, v):  # type: ignore[no-untyped-def]
 def unforced_step(t, lanes, control, step):  # type: ignore[no-untyped-def]
     """Take a Runge-Kutta step of `step` seconds under POSTURE or TORQUE control without external forces.
 
-    These are the operations of `filter_commands`, `begin_step`, four times `write_torques` and `stage`, `end_step` and
-    `find_overshoot` in one loop, so that nothing goes through memory between the stages.
+    The operations are those of `filter_commands`, `begin_step`, four times `write_torques` and `stage`, `end_step` and
+    `find_overshoot`. In one loop, the values between stages stay in registers.
     """
     half = 0.5 * step
     sixth = step / 6.0
@@ -208,7 +210,7 @@ def unforced_step(t, lanes, control, step):  # type: ignore[no-untyped-def]
         rate = mean_velocity(weighted_sum(v1, v2, v3, v4))
         velocity = clip_velocity(moved(sixth, weighted_sum(a1, a2, a3, a4), v1))
         past = overshoot(t, i, step, rate)
-        # All loads come before the stores: the compiler does not vectorise loads that may alias a store.
+        # All loads precede the stores, because the compiler does not vectorise loads that may alias a store.
         write_three(t, s.COMMAND_1, i, command)
         write_three(t, s.TORQUE_1, i, torque)
         write_three(t, s.VELOCITY_1, i, velocity)
@@ -230,7 +232,7 @@ def write_torques(t, lanes, control, number):  # type: ignore[no-untyped-def]
 
 @kernel
 def _pull_muscles(t, lanes):  # type: ignore[no-untyped-def]
-    """Write the joint torques of the muscles; noise scales the sum over the muscles of a joint."""
+    """Write the joint torques of the muscles; noise scales the summed torque of each joint."""
     for i in range(len(lanes)):
         last = (t[s.MEAN_7 * L + i], t[s.MEAN_8 * L + i])
         activation = read_three(t, s.MEAN_1, i) + read_three(t, s.MEAN_4, i) + last
@@ -245,10 +247,10 @@ def _pull_muscles(t, lanes):  # type: ignore[no-untyped-def]
 
 
 def command_for_control(command: str | None, control: str) -> str:
-    """Return what an action does to the command, "increment" or "absolute"; None is the default of `control`.
+    """Return "increment" or "absolute": the argument `command`, or the default for `control` if it is None.
 
     Raises:
-        ValueError: an unknown `command` or `control`.
+        ValueError: `command` or `control` is unknown.
     """
     require_choice("control", control, s.CONTROLS)
     require_choice("command", command, (None, *s.COMMANDS))
@@ -261,12 +263,12 @@ def joint_command(arm: Arm, control: str, torque: Any, angle: Any, velocity: Any
     Args:
         arm: the body.
         control: "posture", "torque" or "muscle".
-        torque: (3,) N m, beyond what overcomes viscosity.
-        angle, velocity: (3,) rad and rad/s, at which the torque acts.
+        torque: (3,) N m, in addition to the torque that compensates viscosity.
+        angle, velocity: (3,) rad and rad/s, state in which the torque acts.
         strength: factor on torques and muscle forces, above 0; 1 for an unperturbed body.
 
     Raises:
-        ValueError: an argument that is not as described; the message names it.
+        ValueError: an argument is invalid; the message names it.
     """
     if not isinstance(arm, Arm):
         raise ValueError(f"arm: expected an Arm, got {arm!r}")
@@ -283,11 +285,11 @@ def joint_command(arm: Arm, control: str, torque: Any, angle: Any, velocity: Any
 
 
 def command_for(arm: Arm, control: int, torque: Array, angle: Array, velocity: Array, strength: float) -> Array:
-    """Return `joint_command` of arguments that have been checked; `control` is POSTURE, TORQUE or MUSCLE."""
+    """Return `joint_command` without checks of the arguments; `control` is POSTURE, TORQUE or MUSCLE."""
     if control == s.POSTURE:
         lower, upper = np.asarray(arm.lower), np.asarray(arm.upper)
         active = torque + np.asarray(arm.viscosity) @ velocity
-        # Least squares: an arm may lack springs at some joint.
+        # Least squares, because a joint may have no spring.
         equilibrium = angle + np.linalg.lstsq(np.asarray(arm.stiffness), active, rcond=None)[0]
         posture: Array = np.clip(2.0 * (equilibrium - lower) / (upper - lower) - 1.0, -1.0, 1.0)
         return posture

@@ -1,8 +1,8 @@
 """The arm: three segments in a horizontal plane, with inertias, joint limits, posture springs and kinematics.
 
-The shoulder is the origin, x points right, y away from the body, angles are counter-clockwise; joint angles are
-relative (elbow to upper arm, wrist to forearm), so flexion is positive. `ARMS` names the arms: one with a free wrist
-after Winter's tables, and the two-link arms of two papers, whose wrist is locked.
+The shoulder is the origin, x points right, y away from the body. Angles are counter-clockwise; joint angles are
+relative (elbow to upper arm, wrist to forearm), so flexion is positive. `ARMS` contains an arm with a free wrist after
+Winter's tables, and the two-link arms of two papers, whose wrist is locked.
 """
 
 from __future__ import annotations
@@ -33,19 +33,19 @@ SHADMEHR_CENTRE = (0.165, 0.19)
 SHADMEHR_INERTIA = (0.0141, 0.0188)
 SHADMEHR_STIFFNESS = ((15.0, 6.0), (6.0, 16.0))
 SHADMEHR_VISCOSITY = ((2.3, 0.9), (0.9, 2.4))
-# The wrist, by scaling: stiff enough to move a hand of 0.005 kg m2 at 20 rad/s, with the ratio of viscosity to
-# stiffness of shoulder and elbow (0.15 s), so that the three joints follow a command together.
+# The wrist, by scaling: stiff enough to move a hand of 0.005 kg m2 with a natural frequency of 20 rad/s. The ratio of
+# viscosity to stiffness is that of shoulder and elbow (0.15 s), so that the three joints follow a command together.
 WRIST_STIFFNESS = 2.0
 WRIST_VISCOSITY = 0.30
 
-# Li and Todorov 2004, Proc ICINCO 1:222: upper arm, and forearm with hand. Their inertia matrix has I1 + I2 + m2 l1^2
-# and I2 on its diagonal, without terms m s^2, so their moments of inertia are those about the proximal joints.
+# Li and Todorov 2004, Proc ICINCO 1:222: upper arm, and forearm with hand. The diagonal of their inertia matrix is
+# I1 + I2 + m2 l1^2 and I2, without terms m s^2, so their moments of inertia are about the proximal joints.
 LI_TODOROV_LENGTH = (0.30, 0.33)
 LI_TODOROV_MASS = (1.4, 1.0)
 LI_TODOROV_CENTRE = (0.11, 0.16)
 LI_TODOROV_INERTIA_ABOUT_JOINT = (0.025, 0.045)
-# The viscosity of their shoulder and elbow without muscles, N m s/rad. The other sources give none, so every arm has
-# it. The ratio of wrist to elbow is that of the posture springs.
+# Viscosity of their shoulder and elbow without muscles, N m s/rad. It is used for every arm, because the other sources
+# give no value. The ratio of wrist to elbow is that of the posture springs.
 LI_TODOROV_JOINT_VISCOSITY = ((0.05, 0.025), (0.025, 0.05))
 WRIST_JOINT_VISCOSITY = LI_TODOROV_JOINT_VISCOSITY[1][1] * WRIST_VISCOSITY / SHADMEHR_VISCOSITY[1][1]
 
@@ -53,17 +53,18 @@ JOINT_LIMITS_DEGREES = {"shoulder": (-30.0, 140.0), "elbow": (0.0, 150.0), "wris
 # Shoulder and elbow of the arm of Li and Todorov, as in MotorNet (Codol et al. 2024, eLife 12:RP88591).
 LI_TODOROV_LIMITS_DEGREES = JOINT_LIMITS_DEGREES | {"shoulder": (0.0, 135.0), "elbow": (0.0, 155.0)}
 
-# The grasp point lies between the fingers, as a fraction of the hand from wrist to fingertips; the palm ends earlier.
+# Distances of the grasp point, which lies between the fingers, and of the end of the palm from the wrist, as fractions
+# of the length from wrist to fingertips.
 GRASP_POINT_PER_HAND = 0.87
 PALM_PER_HAND = 0.60
 
 DEFAULT_HEIGHT_M = 1.75
 DEFAULT_MASS_KG = 70.0
-# Of a person. Outside this range of heights the arm cannot hold its hand at the start of a trial.
+# Body height and mass of a person. Outside this range of heights the arm cannot reach the start of a trial.
 HEIGHT_RANGE_M = (0.94, 2.41)
 MASS_RANGE_KG = (5.0, 300.0)
 
-# Fields of an `Arm`: smallest and largest value, and unit. Wide enough for any person.
+# Smallest value, largest value and unit of the fields of an `Arm`, wide enough for any person.
 RANGES = {
     "length": (0.02, 1.0, "m"),
     "mass": (0.01, 20.0, "kg"),
@@ -101,8 +102,8 @@ JOINT_VISCOSITY = _matrix(LI_TODOROV_JOINT_VISCOSITY, WRIST_JOINT_VISCOSITY)
 class Arm:
     """A planar arm of upper arm, forearm and hand.
 
-    A locked wrist stays at angle 0: hand and forearm are one link, and the wrist's limits, stiffness and viscosity have
-    no effect. The hand's mass may then be 0, as part of the forearm's.
+    A locked wrist stays at angle 0: hand and forearm are one rigid link, and the wrist's limits, stiffness and
+    viscosity have no effect. The hand's mass may then be 0, if it is included in the forearm's.
 
     Attributes:
         length: segment lengths, 0.02..1 m.
@@ -111,9 +112,9 @@ class Arm:
         inertia: moment of inertia of each segment about its centre of mass, 1e-5..2 kg m2.
         lower, upper: joint limits of shoulder, elbow and wrist, -pi..pi rad.
         stiffness: (3, 3) posture stiffness, up to 1000 N m/rad.
-        viscosity: (3, 3) viscosity of posture springs and joints together, up to 100 N m s/rad, in posture control.
-        joint_viscosity: (3, 3) viscosity of the joints alone, up to 100 N m s/rad, in torque and muscle control.
-        wrist_locked: whether hand and forearm are one link.
+        viscosity: (3, 3) total viscosity of posture springs and joints, up to 100 N m s/rad, for posture control.
+        joint_viscosity: (3, 3) viscosity of the joints only, up to 100 N m s/rad, for torque and muscle control.
+        wrist_locked: whether hand and forearm are one rigid link.
     """
 
     length: Triple
@@ -128,10 +129,10 @@ class Arm:
     wrist_locked: bool = False
 
     def __post_init__(self) -> None:
-        """Validate the fields and convert them to Python's floats, which hash and compile alike.
+        """Validate the fields and convert them to Python floats, so that equal arms hash and compile identically.
 
         Raises:
-            ValueError: a value outside its range; the message names it.
+            ValueError: a value is out of range; the message names it.
         """
         object.__setattr__(self, "wrist_locked", require_bool("Arm wrist_locked", self.wrist_locked))
         for name, (low, high, unit) in RANGES.items():
@@ -158,10 +159,10 @@ class Arm:
 
     @classmethod
     def winter(cls, height_m: float = DEFAULT_HEIGHT_M, mass_kg: float = DEFAULT_MASS_KG) -> Arm:
-        """Return the arm of a person of this height, m, and mass, kg, after Winter 2009, table 4.1.
+        """Return the arm of a person with a given height, m, and mass, kg, after Winter 2009, table 4.1.
 
         Raises:
-            ValueError: height outside 0.94..2.41 m or mass outside 5..300 kg.
+            ValueError: the height is outside 0.94..2.41 m or the mass outside 5..300 kg.
         """
         height_m = require_number("height_m", height_m, *HEIGHT_RANGE_M, "m")
         mass_kg = require_number("mass_kg", mass_kg, *MASS_RANGE_KG, "kg")
@@ -179,7 +180,7 @@ class Arm:
 
     @classmethod
     def li_todorov2004(cls) -> Arm:
-        """Return the two-link arm of Li and Todorov 2004, with posture springs of Shadmehr and Mussa-Ivaldi 1994."""
+        """Return the two-link arm of Li and Todorov 2004 with the posture springs of Shadmehr and Mussa-Ivaldi 1994."""
         about_joint = zip(LI_TODOROV_INERTIA_ABOUT_JOINT, LI_TODOROV_MASS, LI_TODOROV_CENTRE, strict=True)
         first, second = (inertia - mass * centre**2 for inertia, mass, centre in about_joint)
         return cls._two_links(
@@ -188,7 +189,7 @@ class Arm:
 
     @classmethod
     def _two_links(cls, length: Pair, mass: Pair, centre: Pair, inertia: Pair, limits_degrees: dict[str, Pair]) -> Arm:
-        """Return an arm with a locked wrist, whose second link ends at the grasp point and includes the hand's mass."""
+        """Return an arm with a locked wrist; the second link ends at the grasp point and includes the hand's mass."""
         hand = WINTER_LENGTH_PER_HEIGHT[2] * DEFAULT_HEIGHT_M
         lengths = length[0], length[1] - GRASP_POINT_PER_HAND * hand, hand
         body = {"mass": (*mass, 0.0), "centre": (*centre, 0.0), "inertia": (*inertia, 0.0)}
@@ -218,7 +219,7 @@ class Arm:
         return first, middle, last, l1 * (m2 * c2 + m3 * l2), m3 * l1 * c3, m3 * l2 * c3
 
     def joints(self, angle: Any) -> Array:
-        """Return the places of shoulder, elbow, wrist and grasp point, (4, 2) m, at joint angles (3,) rad."""
+        """Return the positions of shoulder, elbow, wrist and grasp point, (4, 2) m, at joint angles (3,) rad."""
         first, second, third = np.cumsum(np.asarray(angle, dtype=np.float64))
         steps = np.array(
             [
@@ -232,12 +233,12 @@ class Arm:
         return points
 
     def hand(self, angle: Any) -> Array:
-        """Return the place of the grasp point, (2,) m, at joint angles (3,) rad."""
+        """Return the position of the grasp point, (2,) m, at joint angles (3,) rad."""
         place: Array = self.joints(angle)[3]
         return place
 
     def jacobian(self, angle: Any) -> Array:
-        """Return the derivative of the grasp point by the joint angles, (2, 3) m/rad; 0 for a locked wrist."""
+        """Return the derivative (2, 3) m/rad of the grasp point by the joint angles; 0 for a locked wrist."""
         points = self.joints(angle)
         arms = points[3] - points[:3]
         if self.wrist_locked:
@@ -245,10 +246,10 @@ class Arm:
         return np.stack([-arms[:, 1], arms[:, 0]])
 
     def inverse_kinematics(self, hand: Any, axis_rad: Any) -> Array:
-        """Return the joint angles (..., 3) rad with the hand at `hand` (..., 2) m along `axis_rad` (...) rad.
+        """Return the joint angles (..., 3) rad with the hand at `hand` (..., 2) m and direction `axis_rad` (...) rad.
 
-        The elbow is flexed (the human branch). NaN where the place is out of reach; joint limits are ignored. With a
-        locked wrist the place determines the direction of the hand, and only the shape of `axis_rad` is used.
+        The elbow is flexed, as in humans. Angles are NaN if the position is out of reach; joint limits are ignored.
+        With a locked wrist, the position determines the direction of the hand, and only the shape of `axis_rad` counts.
         """
         axis = np.asarray(axis_rad, dtype=np.float64)
         along = np.stack([np.cos(axis), np.sin(axis)], axis=-1)
@@ -265,27 +266,27 @@ class Arm:
         return np.stack([shoulder, elbow, wrist], axis=-1)
 
     def is_within_limits(self, angle: Array) -> bool:
-        """Return whether all postures `angle` (..., 3) rad are within the joint limits; NaN is not."""
+        """Return whether all postures `angle` (..., 3) rad are within the joint limits; False for NaN."""
         return bool(np.all(angle >= np.asarray(self.lower)) and np.all(angle <= np.asarray(self.upper)))
 
     def posture_for(self, hand: Any, axis_rad: float) -> Array | None:
-        """Return `inverse_kinematics` of one place; None where it is out of reach or outside the joint limits."""
+        """Return `inverse_kinematics` of one position; None if it is out of reach or outside the joint limits."""
         angle = self.inverse_kinematics(hand, axis_rad)
         return angle if self.is_within_limits(angle) else None
 
     def inverse_dynamics(self, angle: Array, velocity: Array, acceleration: Array) -> Array:
         """Return the joint torques (..., 3) N m for `acceleration` rad/s2 at `angle` rad and `velocity` rad/s.
 
-        Without viscosity. With a locked wrist, whose angle, velocity and acceleration are 0, the third is the torque
-        on the lock.
+        Viscosity is not included. With a locked wrist, whose angle, velocity and acceleration are 0, the third torque
+        is the torque on the lock.
 
         Raises:
-            ValueError: different shapes, or not (..., 3).
+            ValueError: the shapes differ, or are not (..., 3).
         """
         shapes = [np.shape(given) for given in (angle, velocity, acceleration)]
         if shapes.count(shapes[0]) < 3 or shapes[0][-1:] != (3,):
             raise ValueError(f"angle, velocity and acceleration: expected one shape (..., 3), got {shapes}")
-        # Numba takes longer to load than the rest of the package.
+        # Imported here, because Numba takes longer to load than the rest of the package.
         from reach.sim import dynamics
 
         states = [np.ascontiguousarray(given, np.float64).reshape(-1, 3) for given in (angle, velocity, acceleration)]
@@ -294,9 +295,9 @@ class Arm:
         return torque.reshape(shapes[0])
 
     def forward_dynamics(self, angle: Array, velocity: Array, torque: Array) -> Array:
-        """Return the joint accelerations (n, 3) rad/s2 at angles rad, velocities rad/s and torques N m, each (n, 3).
+        """Return the joint accelerations (n, 3) rad/s2 for angles rad, velocities rad/s and torques N m, each (n, 3).
 
-        Without viscosity, joint stops and external forces.
+        Viscosity, joint stops and external forces are not included.
         """
         from reach.sim import dynamics
 

@@ -1,12 +1,12 @@
 """Dynamics of the planar arm, compiled: full inertia and Coriolis coupling, Runge-Kutta steps, joint stops.
 
-In absolute segment angles phi the kinetic energy is T = 1/2 sum_ij A_ij cos(phi_i - phi_j) phi'_i phi'_j with constants
-A_ij of the body alone, so the equations of motion are
+In absolute segment angles phi, the kinetic energy is T = 1/2 sum_ij A_ij cos(phi_i - phi_j) phi'_i phi'_j, where the
+constants A_ij depend on the body only. The equations of motion are therefore
 
     sum_j A_ij cos(phi_i - phi_j) phi''_j + sum_j A_ij sin(phi_i - phi_j) phi'_j^2 = Q_i
 
-(Goldstein, Classical Mechanics, chapter 1, for the Lagrangian). The torques at the joints give Q = (t1 - t2, t2 - t3,
-t3). With a locked wrist the forearm includes the hand, and the wrist never accelerates.
+(Goldstein, Classical Mechanics, chapter 1, for the Lagrangian). With the joint torques t, Q = (t1 - t2, t2 - t3, t3).
+With a locked wrist the forearm includes the hand, and the wrist never accelerates.
 
 An external force F at the grasp point (velocity field, constant force, pulse, force channel) adds J^T F to the torques.
 """
@@ -20,25 +20,25 @@ from reach.sim import layout as s
 from reach.sim.elementary import clip, fma, sine_and_cosine
 
 L = s.LANES
-# The robot saturates in each direction, well above the forces of any reach in a common field.
+# Saturation of the robot's force in each direction, well above the forces of reaches in common fields.
 LARGEST_FORCE_N = 100.0
-# The channel returns a hand that is beside it no faster than this.
+# Largest speed with which the channel returns a hand that is beside it.
 CHANNEL_SPEED_M_S = 0.5
 CHANNEL_ITERATIONS = 3
 ONE_SIXTH = 1.0 / 6.0
-# Gauss-Seidel sweeps over the joints at their stops.
+# Number of Gauss-Seidel sweeps over the joints at their stops.
 STOP_SWEEPS = 16
 
 
 @inlined
 def read_three(t, column, i):  # type: ignore[no-untyped-def]
-    """Return lane `i` of a column of tile `t` and of the two after it, such as those of the three joints."""
+    """Return lane `i` of a column of tile `t` and of the next two columns, for example of the three joints."""
     return t[column * L + i], t[(column + 1) * L + i], t[(column + 2) * L + i]
 
 
 @inlined
 def write_three(t, column, i, values):  # type: ignore[no-untyped-def]
-    """Write three values where `read_three` reads them."""
+    """Write three values to the columns that `read_three` reads."""
     t[column * L + i], t[(column + 1) * L + i], t[(column + 2) * L + i] = values
 
 
@@ -56,7 +56,7 @@ def difference_of(first, second):  # type: ignore[no-untyped-def]
 
 @inlined
 def moved(factor, rate, start):  # type: ignore[no-untyped-def]
-    """Return factor x rate + start of vectors of three numbers, rounded once."""
+    """Return factor x rate + start for vectors of three numbers, rounded once."""
     return fma(factor, rate[0], start[0]), fma(factor, rate[1], start[1]), fma(factor, rate[2], start[2])
 
 
@@ -85,7 +85,7 @@ def _channel(t, i):  # type: ignore[no-untyped-def]
 
 @kernel
 def first_onset(t, lanes, columns):  # type: ignore[no-untyped-def]
-    """Return the earliest onset in `columns` over the lanes of tile `t`; NEVER where none is set."""
+    """Return the earliest onset in `columns` over the lanes of tile `t`; NEVER if none is set."""
     earliest = s.NEVER
     for column in columns:
         for i in range(len(lanes)):
@@ -105,7 +105,7 @@ def clear_forces(t, lanes):  # type: ignore[no-untyped-def]
 def apply_forces(t, lanes):  # type: ignore[no-untyped-def]
     """Write the joint torques of F = B v + constant + pulse + channel at the point of this Runge-Kutta stage.
 
-    The channel's force is that of the previous step; `hold_in_channel` adds the rest.
+    The channel's force is that of the previous step; `hold_in_channel` adds the difference.
     """
     for i in range(len(lanes)):
         v = read_three(t, s.STAGE_VELOCITY_1, i)
@@ -139,10 +139,10 @@ def apply_forces(t, lanes):  # type: ignore[no-untyped-def]
 
 @kernel
 def hold_in_channel(t, i, step):  # type: ignore[no-untyped-def]
-    """Apply the impulses after which lane `i`'s hand is on the channel's line, without lateral speed.
+    """Apply impulses that bring the hand of lane `i` onto the channel's line, without lateral speed.
 
-    The channel is a rigid frictionless slot from the start through the first place of the cup, rotated by the
-    channel's angle; a stiff spring (Scheidt et al. 2000, J Neurophysiol 84:853) would need a far smaller step.
+    The channel is a rigid, frictionless slot from the start through the initial position of the cup, rotated by the
+    channel's angle. A stiff spring (Scheidt et al. 2000, J Neurophysiol 84:853) would need a far smaller step.
     CHANNEL_FORCE is the mean force of the wall on the hand over the step, N, positive to the left of the line.
     """
     w = t[i::L]
@@ -183,11 +183,11 @@ def _solve(a11, a22, a33, a12, a13, a23, b1, b2, b3):  # type: ignore[no-untyped
 
 @inlined
 def acceleration(t, i, q, v, torque):  # type: ignore[no-untyped-def]
-    """Return the joint accelerations, rad/s2, of the arm in lane `i` of tile `t`, whose inertia constants it has.
+    """Return the joint accelerations, rad/s2, of the arm in lane `i` of tile `t`.
 
     Args:
-        t, i: tile and lane.
-        q: joint angles, rad; that of the shoulder does not enter, because there is no gravity.
+        t, i: tile and lane, which hold the inertia constants.
+        q: joint angles, rad; the shoulder angle has no effect, because there is no gravity.
         v: joint velocities, rad/s.
         torque: joint torques, N m.
     """
@@ -199,7 +199,7 @@ def acceleration(t, i, q, v, torque):  # type: ignore[no-untyped-def]
     a12 = t[s.INERTIA_12 * L + i]
     a13 = t[s.INERTIA_13 * L + i]
     a23 = t[s.INERTIA_23 * L + i]
-    # Coupling times the sine of the angle between the segments.
+    # Coupling times the sine of the angle between two segments.
     c12 = a12 * sine2
     c13 = a13 * fma(sine2, cosine3, cosine2 * sine3)
     c23 = a23 * sine3
@@ -219,13 +219,13 @@ def acceleration(t, i, q, v, torque):  # type: ignore[no-untyped-def]
 
 @inlined
 def weighted_sum(first, second, third, fourth):  # type: ignore[no-untyped-def]
-    """Return six times the mean of the rates of three joints over a Runge-Kutta step, from its four stages."""
+    """Return six times the mean rate of three joints over a Runge-Kutta step, from the rates in its four stages."""
     return sum_of(fourth, moved(2.0, third, moved(2.0, second, first)))
 
 
 @inlined
 def clip_velocity(rate):  # type: ignore[no-untyped-def]
-    """Return joint velocities clipped to FASTEST_RAD_S, which bounds them in a field that feeds energy to the arm."""
+    """Clip joint velocities to FASTEST_RAD_S, which bounds them in a field that adds energy to the arm."""
     fastest = s.FASTEST_RAD_S
     return clip(rate[0], -fastest, fastest), clip(rate[1], -fastest, fastest), clip(rate[2], -fastest, fastest)
 
@@ -250,10 +250,10 @@ def stage(t, lanes, number, ahead):  # type: ignore[no-untyped-def]
     """Compute one stage of a Runge-Kutta step under the TORQUE and OUTSIDE torques of the tile.
 
     Args:
-        t: tile. Its STAGE columns hold the point of this stage and receive that of the next; its SUM columns hold the
-            partial sums of `weighted_sum`.
+        t: tile. Its STAGE columns hold the state of this stage and receive the state of the next; its SUM columns hold
+            the partial sums of `weighted_sum`.
         lanes: as for `loop.advance`.
-        number: of this stage, 0..3.
+        number: number of this stage, 0..3.
         ahead: time from the start of the step to the next stage, s.
     """
     for i in range(len(lanes)):
@@ -268,7 +268,7 @@ def stage(t, lanes, number, ahead):  # type: ignore[no-untyped-def]
 
 @inlined
 def _accumulate(t, column, i, number, rate):  # type: ignore[no-untyped-def]
-    """Add a stage's rates to the sums in `column` and the two after it, in the order of `weighted_sum`."""
+    """Add a stage's rates to the sums in `column` and the next two columns, in the order of `weighted_sum`."""
     for j in range(3):
         at = (column + j) * L + i
         middle = number == 1 or number == 2
@@ -289,7 +289,7 @@ def end_step(t, lanes, step):  # type: ignore[no-untyped-def]
 
 @inlined
 def overshoot(t, i, step, rate):  # type: ignore[no-untyped-def]
-    """Return how far the joints at these velocities would pass their stops in `step` seconds, summed, rad."""
+    """Return the angle, rad, summed over joints, by which these velocities would exceed the stops in `step` seconds."""
     end = moved(step, rate, read_three(t, s.ANGLE_1, i))
     low = read_three(t, s.LOWER_1, i)
     high = read_three(t, s.UPPER_1, i)
@@ -301,14 +301,14 @@ def overshoot(t, i, step, rate):  # type: ignore[no-untyped-def]
 
 @kernel
 def find_overshoot(t, lanes, step):  # type: ignore[no-untyped-def]
-    """Write `overshoot` at the mean velocities of this step to the OVERSHOOT column."""
+    """Write the `overshoot` of the mean velocities of this step to the OVERSHOOT column."""
     for i in range(len(lanes)):
         t[s.OVERSHOOT * L + i] = overshoot(t, i, step, read_three(t, s.SUM_VELOCITY_1, i))
 
 
 @kernel
 def turn_joints(t, lanes, step):  # type: ignore[no-untyped-def]
-    """Turn the joints by the mean velocity of this step; with OVERSHOOT up to date, none crosses its limit."""
+    """Turn the joints by the mean velocity of this step without crossing a limit; OVERSHOOT must be up to date."""
     for i in range(len(lanes)):
         if t[s.OVERSHOOT * L + i] > 0.0:
             _apply_stops(t, i, step)
@@ -344,11 +344,11 @@ def _mobility(t, i):  # type: ignore[no-untyped-def]
 
 @kernel
 def _apply_stops(t, i, step):  # type: ignore[no-untyped-def]
-    """Change lane `i`'s velocities, mean and after this step, so that no joint crosses its limit.
+    """Change the mean velocities of this step and the velocities after it so that no joint of lane `i` crosses a limit.
 
-    The stops are inelastic. A joint about to cross receives the impulse that brings it just to its limit; the inertia
-    matrix passes the impulse on to the other joints. Several joints at their stops are solved by Gauss-Seidel sweeps;
-    what remains is clipped.
+    The stops are inelastic. A joint that would cross its limit receives the impulse that brings it exactly to the
+    limit; through the inertia matrix, the impulse also changes the velocities of the other joints. Gauss-Seidel sweeps
+    solve for several joints at their stops; a remaining overshoot is clipped.
     """
     w = t[i::L]
     mobility = _mobility(t, i)
@@ -378,9 +378,9 @@ def apply_impulse(t, i, column, direction, change):  # type: ignore[no-untyped-d
 
     Args:
         t, i: tile and lane.
-        column: of the first of three joint velocities to change.
+        column: column of the first of three joint velocities to change.
         direction: a row of a Jacobian.
-        change: of direction . velocity.
+        change: wanted change of direction . velocity.
     """
     j1, j2, j3 = direction
     r1, r2, r3 = _mobility(t, i)
@@ -407,12 +407,12 @@ def forward_dynamics(t, angle, velocity, torque, result):  # type: ignore[no-unt
 
 @kernel
 def inverse_dynamics(length, mass, centre, inertia, angle, velocity, acceleration, torque):  # type: ignore[no-untyped-def]
-    """Write the joint torques of n states to `torque` (n, 3) N m: segment by segment from the hand inwards.
+    """Write the joint torques of n states to `torque` (n, 3) N m, computed segment by segment from the hand inwards.
 
     Source: Featherstone 2008, Rigid Body Dynamics Algorithms, section 5.3.
 
     Args:
-        length, mass, centre, inertia: of the three segments, as in `Arm`.
+        length, mass, centre, inertia: properties of the three segments, as in `Arm`.
         angle, velocity, acceleration: (n, 3) rad, rad/s and rad/s2.
         torque: (n, 3), overwritten.
     """
@@ -422,7 +422,7 @@ def inverse_dynamics(length, mass, centre, inertia, angle, velocity, acceleratio
         for k in (2, 1, 0):
             x, y = 0.0, 0.0
             for j in range(k + 1):
-                # Acceleration of a point along the segment, beyond that of the segment's proximal joint.
+                # Acceleration of a point of the segment relative to the segment's proximal joint.
                 along = centre[k] if j == k else length[j]
                 cosine, sine = math.cos(absolute[j]), math.sin(absolute[j])
                 x -= along * (spin[j] * sine + rate[j] * rate[j] * cosine)
@@ -440,5 +440,5 @@ def inverse_dynamics(length, mass, centre, inertia, angle, velocity, acceleratio
 
 @inlined
 def _summed(relative):  # type: ignore[no-untyped-def]
-    """Return the absolute values of three segments from relative ones of the joints."""
+    """Return the absolute values of three segments from the relative values of the joints."""
     return relative[0], relative[0] + relative[1], relative[0] + relative[1] + relative[2]

@@ -1,10 +1,10 @@
-"""Sine, cosine, exponential and logarithm by polynomials, so that a loop over lanes becomes vector instructions.
+"""Sine, cosine, exponential and logarithm by polynomials, so that loops over lanes vectorise.
 
-A call into the C library would be made lane by lane, and its last bit differs between libraries. `fma` multiplies and
-adds with one rounding (IEEE 754 fusedMultiplyAdd) wherever it is written and nowhere else; the compiler would decide by
-the surrounding code. Arguments are reduced after Cody and Waite (Software Manual for the Elementary Functions, 1980);
-the polynomials are the minimax ones of Sun's fdlibm (k_sin.c, k_cos.c, e_exp.c, e_log.c), with errors below one unit in
-the last place.
+The C library would be called lane by lane, and the last bit of its results differs between libraries. `fma` multiplies
+and adds with one rounding (IEEE 754 fusedMultiplyAdd) exactly where it is written; with plain operators, the compiler
+would decide by the surrounding code. Arguments are reduced after Cody and Waite (Software Manual for the Elementary
+Functions, 1980). The polynomials are the minimax polynomials of Sun's fdlibm (k_sin.c, k_cos.c, e_exp.c, e_log.c), with
+errors below one unit in the last place.
 """
 
 from __future__ import annotations
@@ -20,11 +20,12 @@ from numba.extending import intrinsic
 
 from reach.jit import inlined
 
-# Adding and subtracting 1.5 x 2^52 rounds a double to the nearest integer, which the last bits of the sum hold.
+# Adding 1.5 x 2^52 rounds a double to the nearest integer, which is in the last bits of the sum; subtracting it again
+# returns the integer as a double.
 ROUNDING = 6755399441055744.0
 BITS_OF_ROUNDING = np.int64(0x4338000000000000)
 TWO_OVER_PI = 0.6366197723675814
-# pi / 2 and ln 2 in parts, the first with zeros at its end so that its small multiples are exact.
+# pi / 2 and ln 2 in parts. The first part ends in zero bits, so that its small multiples are exact.
 HALF_PI_1, HALF_PI_2, HALF_PI_3 = 1.5707963267341256, 6.0771005063039e-11, 2.02226624879595e-21
 LN_2_HIGH, LN_2_LOW = 6.93147180369123816490e-01, 1.90821492927058770002e-10
 ONE_OVER_LN_2 = 1.4426950408889634
@@ -36,7 +37,7 @@ MANTISSA = np.int64(0x000FFFFFFFFFFFFF)
 MANTISSA_BITS = np.int64(52)
 BIAS = np.int64(1023)
 ONE, TWO = np.int64(1), np.int64(2)
-# From the bit of weight 2 to the sign of a double.
+# Shift from the bit of weight 2 to the sign bit of a double.
 TO_SIGN = np.int64(62)
 
 
@@ -72,7 +73,7 @@ def _interpreted_fma(a: Any, b: Any, c: Any) -> Any:
     if not np.isfinite([a, b, c]).all():
         return a * b + c
     exact = Fraction(float(a)) * Fraction(float(b)) + Fraction(float(c))
-    # A sum of zero has its sign from the rounded one.
+    # The sign of a zero is that of the rounded sum.
     return np.float64(exact) if exact else a * b + c
 
 
@@ -85,18 +86,18 @@ def _interpreted_double(x: Any) -> Any:
 
 
 IS_COMPILED = not config.DISABLE_JIT  # type: ignore[attr-defined]
-# a b + c, rounded once.
+# fma(a, b, c) is a b + c, rounded once.
 fma: Any = intrinsic(_fma) if IS_COMPILED else _interpreted_fma
 # The square root, as an instruction.
 square_root: Any = intrinsic(_root) if IS_COMPILED else math.sqrt
-# The 64 bits of a double as an integer, and the double with such bits.
+# Conversions between a double and the integer with the same 64 bits.
 bits_of: Any = intrinsic(_bits) if IS_COMPILED else _interpreted_bits
 double_of: Any = intrinsic(_double) if IS_COMPILED else _interpreted_double
 
 
 @inlined
 def smaller(a, b):  # type: ignore[no-untyped-def]
-    """Return the smaller of two doubles; several calls of Python's `min` in one loop would keep it scalar."""
+    """Return the smaller of two doubles; several calls of Python's `min` in a loop would prevent vectorisation."""
     return b if b < a else a
 
 
@@ -114,7 +115,7 @@ def clip(value, low, high):  # type: ignore[no-untyped-def]
 
 @inlined
 def double_from_integer(k):  # type: ignore[no-untyped-def]
-    """Return an int64 of up to 2^51 as a double; AVX2 has no instruction that converts a vector of them."""
+    """Return an int64 of magnitude up to 2^51 as a double; AVX2 has no instruction for vectors of int64."""
     return double_of(k + BITS_OF_ROUNDING) - ROUNDING
 
 
@@ -137,7 +138,7 @@ def sine_and_cosine(x):  # type: ignore[no-untyped-def]
     c = fma(z, c, -1.38888888888741095749e-03)
     c = fma(z, c, 4.16666666666666019037e-02)
     c = fma(z * z, c, fma(-0.5, z, 1.0))
-    # The last bits of the shifted sum are those of the integer k: which quarter turn.
+    # The last bits of the shifted sum are those of the number of quarter turns.
     quarter = bits_of(shifted)
     odd = (quarter & ONE) == ONE
     sine = c if odd else s

@@ -1,9 +1,9 @@
 """The contact of hand and cup, compiled: the hand pushes, tips, grips and loses the cup.
 
 The hand is a fork of four capsules in its own frame (u along the hand, v to its left, origin at the grasp point): two
-fingers parallel to u, the palm across their bases and the back of the hand. The cup is a disc on a table with
-friction and moves quasi-statically (Mason 1986, Int J Robotics Res 5(3)): just as far as the hand pushes it. Two
-fingers on opposite sides make a grip with friction 2 mu N along the fingers; a larger force makes the cup slip.
+fingers parallel to u, the palm across their bases, and the back of the hand. The cup is a disc on a table with friction
+and moves quasi-statically (Mason 1986, Int J Robotics Res 5(3)): exactly as far as the hand pushes it. Two fingers on
+opposite sides form a grip with friction 2 mu N along the fingers; under a larger force the cup slips.
 
 The cup (0.25 kg) is light compared with the arm, so its force on the hand is neglected.
 """
@@ -20,14 +20,15 @@ L = s.LANES
 
 GRAVITY_M_S2 = 9.81
 TOUCH_TOLERANCE_M = 1e-4
-# The fingers hold a cup up to this far beyond their tips, inside the friction cone of the fingertips.
+# Largest distance of a cup's centre beyond the fingertips at which the fingers can hold the cup: it is then within the
+# friction cone of the fingertips.
 TIP_HOLD_M = 0.012
 LEAST_GRIP_N = 0.3
 CAPSULES = 4
 FINGERS = (0, 1)
-# Sweeps over the hand's capsules to resolve an overlap with the cup.
+# Number of sweeps over the hand's capsules to resolve an overlap with the cup.
 PUSHES = 24
-# Columns that are 0 for a cup out of reach.
+# Columns that are 0 for a cup that no part of the hand can touch.
 OF_A_HELD_CUP = (
     s.CUP_VELOCITY_X, s.CUP_VELOCITY_Y, s.TOUCH_LEFT, s.TOUCH_RIGHT, s.TOUCH_PALM, s.GRIP_FORCE, s.HELD_S,
 )  # fmt: skip
@@ -35,7 +36,7 @@ OF_A_HELD_CUP = (
 
 @inlined
 def capsule(w, half, k):  # type: ignore[no-untyped-def]
-    """Return capsule k (left finger, right finger, palm, back of the hand): start u, v, end u, v and radius, m.
+    """Return start u, v, end u, v and radius, m, of capsule k (left finger, right finger, palm, back of the hand).
 
     `half` is the distance of a finger's centre line from the hand's axis.
     """
@@ -51,7 +52,7 @@ def capsule(w, half, k):  # type: ignore[no-untyped-def]
 
 @inlined
 def clearance(w, half, k, u, v):  # type: ignore[no-untyped-def]
-    """Return the gap between a cup at (u, v) and capsule k, m, the contact point and the unit normal to the cup."""
+    """Return the gap between a cup at (u, v) and capsule k, m, the contact point, and the unit normal to the cup."""
     u0, v0, u1, v1, radius = capsule(w, half, k)
     du = u1 - u0
     dv = v1 - v0
@@ -71,7 +72,7 @@ def clearance(w, half, k, u, v):  # type: ignore[no-untyped-def]
 
 @kernel
 def smallest_clearance(w, x, y):  # type: ignore[no-untyped-def]
-    """Return the gap between the hand of row `w` and a cup at (x, y), m; negative where they overlap."""
+    """Return the gap between the hand of row `w` and a cup at (x, y), m; it is negative for an overlap."""
     u = (x - w[s.HAND_X]) * w[s.AXIS_X] + (y - w[s.HAND_Y]) * w[s.AXIS_Y]
     v = -(x - w[s.HAND_X]) * w[s.AXIS_Y] + (y - w[s.HAND_Y]) * w[s.AXIS_X]
     half = 0.5 * w[s.APERTURE] + w[s.FINGER_RADIUS]
@@ -84,7 +85,7 @@ def smallest_clearance(w, x, y):  # type: ignore[no-untyped-def]
 
 @kernel
 def place_hands(t, lanes):  # type: ignore[no-untyped-def]
-    """Write grasp points, m, axes, velocities of the grasp points, m/s, and turning rates, rad/s, of a tile."""
+    """Write grasp points, m, their velocities, m/s, and axes and turning rates, rad/s, of the hands of a tile."""
     for i in range(len(lanes)):
         f1 = t[s.ANGLE_1 * L + i]
         f2 = f1 + t[s.ANGLE_2 * L + i]
@@ -113,7 +114,7 @@ def place_hands(t, lanes):  # type: ignore[no-untyped-def]
 def move_hands_and_cups(t, lanes, step):  # type: ignore[no-untyped-def]
     """Place every hand of a tile, move its fingers towards GOAL_APERTURE for `step` seconds, and move its cup.
 
-    A cup that no part of the hand can touch in this step stays in place; the others are moved lane by lane.
+    A cup that no part of the hand can touch in this step keeps its position; the other cups are moved lane by lane.
     """
     place_hands(t, lanes)
     for i in range(len(lanes)):
@@ -121,7 +122,7 @@ def move_hands_and_cups(t, lanes, step):  # type: ignore[no-untyped-def]
         dy = t[s.CUP_Y * L + i] - t[s.HAND_Y * L + i]
         u = dx * t[s.AXIS_X * L + i] + dy * t[s.AXIS_Y * L + i]
         v = -dx * t[s.AXIS_Y * L + i] + dy * t[s.AXIS_X * L + i]
-        # Distances to the capsules of the hand, widened by the largest movement of the fingers in this step.
+        # Compare with the capsules of the hand, widened by the largest movement of the fingers in this step.
         aperture = t[s.APERTURE * L + i]
         most = t[s.APERTURE_SPEED * L + i] * step
         half = 0.5 * aperture + t[s.FINGER_RADIUS * L + i]
@@ -138,7 +139,7 @@ def move_hands_and_cups(t, lanes, step):  # type: ignore[no-untyped-def]
         near = along_finger * along_finger + across_finger * across_finger < to_finger * to_finger
         near = near | ((u - palm) * (u - palm) + across_palm * across_palm < to_palm * to_palm)
         near = near | (along_back * along_back + v * v < to_back * to_back)
-        # The hand pulls a gripped cup along, even where it has moved away from it in this step.
+        # The hand also pulls a gripped cup along if it has moved away from the cup in this step.
         near = near | (t[s.GRIP_FORCE * L + i] > 0.0)
         near = near & (t[s.TIPPED * L + i] == 0.0) & (t[s.CUP_PRESENT * L + i] > 0.0)
         opened = aperture + clip(t[s.GOAL_APERTURE * L + i] - aperture, -most, most)
@@ -162,9 +163,9 @@ def _release_cups(t, lanes):  # type: ignore[no-untyped-def]
 
 @inlined
 def _nearest_free(w, half, u, v):  # type: ignore[no-untyped-def]
-    """Return the place nearest to (u, v) outside the box around the hand.
+    """Return the position nearest to (u, v) outside the bounding box of the hand.
 
-    For a cup that was struck so hard that fingers and palm push it into each other.
+    It is used for a cup that was struck so hard that each capsule pushes it into another.
     """
     room = w[s.CUP_RADIUS] + 1e-6
     ahead = w[s.TIP_OFFSET] + w[s.FINGER_RADIUS] + room

@@ -1,6 +1,6 @@
 """The loop of the simulation, compiled: one control step, the start of a trial, and both for many worlds.
 
-`advance` names the parts of a control step in their order; `advance_and_judge` and `play` run it on all tiles.
+`advance` calls the parts of a control step in order; `advance_and_judge` and `play` run it on all tiles.
 """
 
 from __future__ import annotations
@@ -41,21 +41,21 @@ from reach.sim.truth import read_moment
 
 L = s.LANES
 INNER_STEP_BITS = np.uint64(s.INNER_STEPS.bit_length() - 1)
-# Onsets of what a tile without it skips.
+# Onset columns of external forces and of force channels; tiles without them skip their computation.
 FORCES = (s.FIELD_ONSET, s.FORCE_ONSET, s.NUDGE_ONSET, s.CHANNEL_ONSET)
 CHANNELS = (s.CHANNEL_ONSET,)
 EVENTS = (s.JUMP_ONSET, s.REMOVED_ONSET)
-# What `advance_and_judge` returns where a world has an external force and `rare` is None.
+# Result of `advance_and_judge` if a world has an external force although `rare` is None.
 NEEDS_FORCES = -2
 
 
 @kernel
 def draw_noise(t, lanes, ahead):  # type: ignore[no-untyped-def]
-    """Write the standard normal variates of a control step to tile `t`, from pairs of uniform ones (Box, Muller 1958).
+    """Write the standard normal variates of a control step to tile `t`, by the method of Box and Muller (1958).
 
     Args:
         t, lanes: as for `advance`.
-        ahead: 1 for the control step that begins now, 0 for the observation of this moment.
+        ahead: 1 for the control step that begins now, 0 for the present observation.
     """
     for i in range(len(lanes)):
         control_step = (np.uint64(t[s.CLOCK * L + i]) >> INNER_STEP_BITS) + np.uint64(ahead)
@@ -73,7 +73,7 @@ def draw_noise(t, lanes, ahead):  # type: ignore[no-untyped-def]
 
 @kernel
 def is_forced(t, lanes):  # type: ignore[no-untyped-def]
-    """Return whether any lane of tile `t` has an external force set."""
+    """Return whether any lane of tile `t` has an external force."""
     return first_onset(t, lanes, FORCES) < s.NEVER
 
 
@@ -83,8 +83,8 @@ def move_arms(t, lanes, control, rare, forced, channelled, step):  # type: ignor
 
     Args:
         t, lanes, control, rare: as for `advance`.
-        forced, channelled: whether any lane has a force, or a force channel, set.
-        step: s.
+        forced, channelled: whether any lane has an external force, or a force channel.
+        step: duration, s.
     """
     if rare is None:
         unforced_step(t, lanes, control, step)
@@ -124,7 +124,7 @@ def apply_cup_events(w):  # type: ignore[no-untyped-def]
 
 @kernel
 def _count_time(t, lanes, step):  # type: ignore[no-untyped-def]
-    """Advance the clock of every lane and the time for which its hand has been still."""
+    """Advance the clock of every lane, and the time for which its hand has been still."""
     for i in range(len(lanes)):
         vx = t[s.HAND_VELOCITY_X * L + i]
         vy = t[s.HAND_VELOCITY_Y * L + i]
@@ -139,12 +139,12 @@ def advance(t, lanes, history, tick, control, rare, out):  # type: ignore[no-unt
 
     Args:
         t: (TILE_SIZE,) tile; its COMMANDED columns hold the commands, in [-1, 1].
-        lanes: `ALL_LANES`, or `FIRST_LANE` where the tile holds one world.
+        lanes: `ALL_LANES`, or `FIRST_LANE` if the tile holds one world.
         history: (HISTORY_ROWS, HISTORY_SIZE * LANES) of this tile.
         tick: number of this step, which selects its row of `history`.
         control: POSTURE, TORQUE or MUSCLE.
-        rare: True, or None where control is not MUSCLE and no lane `is_forced`. None is a type of its own, with which
-            muscles and forces are not compiled.
+        rare: True, or None if control is not MUSCLE and no lane `is_forced`. For the type of None, a kernel without
+            muscles and forces is compiled.
         out: (LANES, OBSERVATION_SIZE) float32, overwritten.
     """
     step = s.INNER_STEP_S
@@ -175,7 +175,7 @@ def advance(t, lanes, history, tick, control, rare, out):  # type: ignore[no-unt
 
 @kernel
 def drawn_cup(key):  # type: ignore[no-untyped-def]
-    """Return the random place (x, y) m of a trial's cup, in a fan around the start of the hand."""
+    """Return the random position (x, y) m of a trial's cup, within the ranges of distance and bearing."""
     near, far = s.CUP_DISTANCE_M
     right, left = s.CUP_BEARING_DEGREES
     distance = near + (far - near) * uniform(key, CUP_COUNTER)
@@ -190,9 +190,9 @@ def begin_trial(t, history, key, tick, i, control, cup_x, cup_y, out):  # type: 
 
     Args:
         t, history, tick, control: as for `advance`.
-        key: of the trial, uint64.
+        key: key of the trial, uint64.
         i: lane.
-        cup_x, cup_y: place of the cup, m.
+        cup_x, cup_y: position of the cup, m.
         out: (OBSERVATION_SIZE,) float32, overwritten with the first observation.
     """
     w = t[i::L]
@@ -234,13 +234,13 @@ def _begin_drawn(n, tiles, history, streams, episodes, tick, control, observatio
 
 @kernel
 def begin_drawn_trials(mask, tiles, history, streams, episodes, tick, control, observations):  # type: ignore[no-untyped-def]
-    """Begin the next trial, with a random cup, in the worlds of `mask`.
+    """Begin the next trial, with random cups, in the worlds of `mask`.
 
     Args:
         mask: (num_envs,) bool.
         tiles, history, streams, episodes: the arrays of `World`.
         tick, control: as for `begin_trial`.
-        observations: (num_tiles, LANES, OBSERVATION_SIZE) float32; those of the new trials are overwritten.
+        observations: (num_tiles, LANES, OBSERVATION_SIZE) float32; rows of the new trials are overwritten.
     """
     for n in range(mask.size):
         if mask[n]:
@@ -249,7 +249,7 @@ def begin_drawn_trials(mask, tiles, history, streams, episodes, tick, control, o
 
 @kernel
 def _read_judgements(t, k, longest, terms, won, ended, late):  # type: ignore[no-untyped-def]
-    """Write `read_judgements` of tile `k`."""
+    """Do `read_judgements` for tile `k`."""
     first = k * L
     count = min(L, won.size - first)
     for c in range(terms.shape[0]):
@@ -268,8 +268,8 @@ def read_judgements(tiles, longest, terms, won, ended, late):  # type: ignore[no
     """Write reward terms, successes, ends and truncations of the last step; see `Simulation.judgements`.
 
     Args:
-        tiles: of `World`.
-        longest: steps of the longest trial; 0 for no limit.
+        tiles: tiles of `World`.
+        longest: largest number of steps of a trial; 0 for no limit.
         terms: (REWARD_TERMS + 1, num_envs), overwritten: the terms and their sum.
         won, ended, late: (num_envs,) bool, overwritten: success; success or a tipped cup; `longest` reached.
     """
@@ -279,11 +279,11 @@ def read_judgements(tiles, longest, terms, won, ended, late):  # type: ignore[no
 
 @kernel
 def find_wrong_action(actions, largest):  # type: ignore[no-untyped-def]
-    """Return the first world whose action in `actions` (num_envs, 4) is NaN or larger than `largest`; -1 if none is."""
+    """Return the first world with an action in `actions` (num_envs, 4) that is NaN or exceeds `largest`; else -1."""
     right = True
     for n in range(actions.shape[0]):
         for c in range(s.ACTION_SIZE):
-            # Not `abs(action) > largest`, which is false for NaN.
+            # This comparison is false for NaN.
             right &= abs(actions[n, c]) <= largest
     if right:
         return -1
@@ -296,7 +296,7 @@ def find_wrong_action(actions, largest):  # type: ignore[no-untyped-def]
 
 @kernel
 def change_commands(t, k, actions):  # type: ignore[no-untyped-def]
-    """Change the commands of tile `k` by `actions` (num_envs, 4), clipped to [-1, 1], see `actuators.CommandMap`."""
+    """Update the commands of tile `k` by `actions` (num_envs, 4), clipped to [-1, 1], see `actuators.CommandMap`."""
     for i in range(min(L, actions.shape[0] - k * L)):
         for c in range(s.ACTION_SIZE):
             kept = t[s.KEEP * L + i] * t[(s.COMMANDED_1 + c) * L + i] + t[(s.OFFSET_1 + c) * L + i]
@@ -328,8 +328,8 @@ def play(  # type: ignore[no-untyped-def]
     """Advance and judge the worlds of some tiles, then begin trials and read the judgements.
 
     Args:
-        first, end: the range of tiles.
-        actions: (num_envs, 4), without a wrong one, see `find_wrong_action`.
+        first, end: range of tiles.
+        actions: (num_envs, 4), checked by `find_wrong_action`.
         rare: as for `advance`.
         tiles, history, streams, episodes, control, observations: as for `begin_drawn_trials`.
         tick: number of this step.
@@ -346,7 +346,7 @@ def play(  # type: ignore[no-untyped-def]
 
 @kernel
 def any_forced(tiles, lanes):  # type: ignore[no-untyped-def]
-    """Return whether any world has an external force set."""
+    """Return whether any world has an external force."""
     forced = False
     for k in range(tiles.shape[0]):
         forced |= is_forced(tiles[k], lanes)
@@ -357,20 +357,21 @@ def any_forced(tiles, lanes):  # type: ignore[no-untyped-def]
 def advance_and_judge(  # type: ignore[no-untyped-def]
     actions, moment, rare, largest, tiles, lanes, history, tick, control, grab, dense, observations
 ):
-    """Advance all worlds by one control step, judge it, and read the first.
+    """Advance all worlds by one control step, judge it, and read the state of the first world.
 
     Args:
         actions: (num_envs, 4), clipped to [-1, 1].
         largest: as for `find_wrong_action`.
-        moment: as for `read_moment`, of the first world.
+        moment: as for `read_moment`; receives the state of the first world.
         rare, control, grab, dense: as for `advance` and `judge`.
         tiles, history: the arrays of `World`.
-        lanes: as for `advance`, in every tile.
+        lanes: as for `advance`, the same in every tile.
         tick: (1,), incremented.
         observations: (num_tiles, LANES, OBSERVATION_SIZE) float32, overwritten.
 
     Returns:
-        As `find_wrong_action`, or NEEDS_FORCES where `rare` is None and must not be. If not -1, nothing has changed.
+        The result of `find_wrong_action`, or NEEDS_FORCES if `rare` must not be None. Unless it is -1, nothing is
+        changed.
     """
     if rare is None and any_forced(tiles, lanes):
         return NEEDS_FORCES

@@ -1,7 +1,7 @@
-"""Counter-based random numbers, compiled: each is a function of the trial's key and a counter.
+"""Counter-based random numbers, compiled: each number is a function of the trial's key and a counter.
 
-Without a generator state, a trial can be saved, replayed without its perturbation or run in a batch, and its noise has
-the same bits each time. The generator is SplitMix64 (Steele, Lea and Flood 2014, OOPSLA).
+There is no generator state, so a trial has bit-identical noise when it is saved and restored, replayed without its
+perturbation, or run in a batch. The generator is SplitMix64 (Steele, Lea and Flood 2014, OOPSLA).
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ MIX_1 = np.uint64(0xBF58476D1CE4E5B9)
 MIX_2 = np.uint64(0x94D049BB133111EB)
 TO_UNIT = 2.0**-53
 LOW_HALF = np.uint64(0xFFFFFFFF)
-# First counters of a trial's random cup, of the random values of its body, cup and senses, and of its lamps.
+# First counters for a trial's random cup position, for sampled values of body, cup and senses, and for lamps.
 CUP_COUNTER = np.uint64(1 << 40)
 BODY_COUNTER = np.uint64(1 << 41)
 LAMP_COUNTER = np.uint64(1 << 42)
@@ -41,7 +41,7 @@ def uniform(key, counter):  # type: ignore[no-untyped-def]
 
 @inlined
 def key_after(key, counter):  # type: ignore[no-untyped-def]
-    """Return the key whose counters begin at `counter` of another key, all uint64."""
+    """Return the key whose counter 0 is `counter` of `key`, all uint64."""
     return key + counter * GOLDEN_GAMMA
 
 

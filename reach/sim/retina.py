@@ -1,8 +1,9 @@
-"""The retina: a small picture of what the eye sees, drawn by a compiled rasteriser.
+"""The retina: a small picture of seen hand, fingers and cup, drawn by a compiled rasteriser.
 
-It shows cup, hand and fingers from above where they are *seen*: after the visual map, one visual delay ago, with visual
-noise. The hand's direction and aperture are those of that moment. The arm is not drawn, as in experiments with a
-cursor. Edges are anti-aliased by the covered share of a pixel. Lamps are drawn last, so nothing hides them.
+The picture shows cup, hand and fingers from above at their *seen* positions: after the visual map, one visual delay
+ago, with visual noise. The hand's direction and aperture are those at the same time. The arm is not drawn, as in
+experiments with a cursor. Edges are anti-aliased by the covered share of a pixel. Lamps are drawn last, on top of
+everything else.
 """
 
 from __future__ import annotations
@@ -22,22 +23,22 @@ from reach.sim.setup import place_hand_shape
 
 L = s.LANES
 SMALLEST_RETINA_PX, LARGEST_RETINA_PX = 16, 256
-# Red, green and blue, 0..255. The luminances of the three, 0.92, 0.45 and 0.16 of white, differ in grey too.
+# Red, green and blue, 0..255. The luminances, 0.92, 0.45 and 0.16 of white, make the colours distinguishable in grey.
 TABLE_RGB = (236.0, 234.0, 229.0)
 CUP_RGB = (213.0, 94.0, 0.0)
 HAND_RGB = (32.0, 44.0, 60.0)
-# Lamps on a dark row: one that is on is bright, one that is off is a darker grey disc.
+# Colours of the dark row and of a lamp that is off (dark grey) or on (bright).
 ROW_RGB = (20.0, 22.0, 25.0)
 LAMP_RGB = ((70.0, 74.0, 78.0), (255.0, 238.0, 150.0))
-# ITU-R BT.601, section 2.5.1.
+# Weights of red, green and blue in the luminance, ITU-R BT.601, section 2.5.1.
 LUMINANCE = (0.299, 0.587, 0.114)
-# Step of the grid on which `hand_centre_m` averages.
+# Grid on which `hand_centre_m` averages.
 CENTRE_GRID_M = 0.001
 
 
 @kernel
 def _paint(image, x0, y0, x1, y1, radius, colour):  # type: ignore[no-untyped-def]
-    """Draw a capsule from (x0, y0) to (x1, y1), all in pixels, over `image`."""
+    """Draw a capsule from (x0, y0) to (x1, y1) on top of `image`; all lengths are in pixels."""
     size = image.shape[0]
     channels = image.shape[2]
     reach = radius + 1.0
@@ -66,7 +67,7 @@ def _paint(image, x0, y0, x1, y1, radius, colour):  # type: ignore[no-untyped-de
 
 @kernel
 def draw_retina(w, image):  # type: ignore[no-untyped-def]
-    """Draw what the eye of row `w` sees.
+    """Draw the retina of row `w`.
 
     Args:
         w: (COLUMNS,) row of a world.
@@ -110,7 +111,7 @@ def draw_retinas(tiles, images):  # type: ignore[no-untyped-def]
 
 @kernel
 def _draw_lamps(lamps, places, radius, image):  # type: ignore[no-untyped-def]
-    """Draw `lamps` (n,) of a radius, m, at `places` (n,), m, over `image`."""
+    """Draw `lamps` (n,) with a radius, m, at `places` (n,) m on top of `image`."""
     size = image.shape[0]
     scale = size / s.SHOWN_M
     left = 0.5 * size - 0.5 - scale * s.SHOWN_CENTRE_M[0]
@@ -125,20 +126,20 @@ def _draw_lamps(lamps, places, radius, image):  # type: ignore[no-untyped-def]
 
 @kernel
 def draw_lamps(lamps, places, radius, images):  # type: ignore[no-untyped-def]
-    """Draw `lamps` (num_envs, n), see `lamp_places_m`, over `images` (num_envs, size, size, channels) uint8."""
+    """Draw `lamps` (num_envs, n), see `lamp_places_m`, on top of `images` (num_envs, size, size, channels) uint8."""
     for n in range(images.shape[0]):
         _draw_lamps(lamps[n], places, radius, images[n])
 
 
 def pixel_places_m(size: int) -> tuple[NDArray[Any], NDArray[Any]]:
-    """Return the places on the table of a retina's pixels, m: x of its columns and y of its rows, (size,) each."""
+    """Return the positions on the table of a retina's pixels, m: x of its columns and y of its rows, (size,) each."""
     step = s.SHOWN_M / size
     middle = (np.arange(size) - 0.5 * (size - 1)) * step
     return s.SHOWN_CENTRE_M[0] + middle, s.SHOWN_CENTRE_M[1] - middle
 
 
 def rows_without_lamps(size: int) -> NDArray[np.bool_]:
-    """Return which rows of a retina's pixels, (size,), lamps never cover."""
+    """Return for each row of a retina's pixels, (size,), whether lamps never cover it."""
     _, y = pixel_places_m(size)
     rows: NDArray[np.bool_] = np.abs(y - ROW_Y_M) >= ROW_HALF_M + 0.5 * s.SHOWN_M / size
     return rows
@@ -148,8 +149,8 @@ def hand_centre_m(arm: Arm, aperture_m: float) -> float:
     """Return the centre of a drawn hand along its axis, m, relative to the grasp point; forward is positive.
 
     Args:
-        arm: of the hand.
-        aperture_m: between the pads of the fingers, m.
+        arm: the arm with the hand.
+        aperture_m: distance between the pads of the fingers, m.
     """
     row = np.zeros(s.COLUMNS)
     place_hand_shape(row, arm)

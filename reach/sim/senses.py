@@ -1,9 +1,9 @@
-"""Vision and proprioception, compiled: the visual map, the ring of past samples, exact delays, and noise.
+"""Vision and proprioception, compiled: the visual map, the ring buffer of past samples, exact delays, and noise.
 
-The ring, `World.history`, has one row for each control step. A delayed sample lies at the same inner step of every
-control step, so a row keeps the state at that inner step alone, one for vision and one for proprioception. Before a
-trial the world was at rest as it begins. The visual map acts at the eye, so its effect is seen one visual delay after
-its onset.
+The ring buffer, `World.history`, has one row per control step. Delayed samples are taken at the same inner step of
+every control step, so a row stores only the state at this inner step, one for vision and one for proprioception. Before
+a trial begins, the world counts as at rest in its initial state. The visual map acts at the eye, so its effect is seen
+one visual delay after its onset.
 """
 
 from __future__ import annotations
@@ -13,14 +13,14 @@ from reach.sim import layout as s
 from reach.sim.elementary import clip, smaller, square_root
 
 L = s.LANES
-# Endpoint vision shows the hand after it has rested for this time, this far from the start.
+# With endpoint vision, the hand is shown after it has rested for this time, at least this far from the start.
 END_REST_S = 0.05
 END_DISTANCE_M = 0.03
 
 
 @kernel
 def apply_visual_map(t, lanes):  # type: ignore[no-untyped-def]
-    """Apply the visual map: write the positions that are seen at this moment to the EYE columns of a tile."""
+    """Apply the visual map: write the seen positions at this moment to the EYE columns of a tile."""
     for i in range(len(lanes)):
         clock = t[s.CLOCK * L + i]
         hand_x = t[s.HAND_X * L + i]
@@ -56,7 +56,7 @@ def apply_visual_map(t, lanes):  # type: ignore[no-untyped-def]
 
 @inlined
 def _copy(lanes, columns, source, first, target, at):  # type: ignore[no-untyped-def]
-    """Copy `columns` columns of `source`, from `first` on, to `target` from `at` on."""
+    """Copy `columns` columns of `source`, starting at `first`, to `target`, starting at `at`."""
     for c in range(columns):
         for i in range(len(lanes)):
             target[(at + c) * L + i] = source[(first + c) * L + i]
@@ -94,9 +94,9 @@ def delayed_samples_due(t, lanes, delay):  # type: ignore[no-untyped-def]
 
 @kernel
 def record_history(t, lanes, history, tick, inner, vision_due, proprioception_due):  # type: ignore[no-untyped-def]
-    """Write the samples that are due after inner step `inner` to the ring.
+    """Write the samples that are due after inner step `inner` to the ring buffer.
 
-    At the last inner step the EYE columns must be up to date; before it they are written here.
+    At the last inner step the EYE columns must be up to date; at earlier inner steps this function writes them.
 
     Args:
         t, lanes, history, tick: as for `loop.advance`.
@@ -115,7 +115,7 @@ def record_history(t, lanes, history, tick, inner, vision_due, proprioception_du
                 if _is_due(t[s.VISION_DELAY * L + i], inner):
                     _record_vision(t, row, i)
     if proprioception_due == now:
-        # Angles and velocities are neighbours, as in the ring.
+        # Angles and velocities are adjacent, as in the ring buffer.
         _copy(lanes, 6, t, s.ANGLE_1, row, s.SEEN_SIZE)
         _copy(lanes, 1, t, s.APERTURE, row, s.SEEN_SIZE + 6)
         _copy(lanes, 3, t, s.TOUCH_LEFT, row, s.SEEN_SIZE + 7)
@@ -127,7 +127,7 @@ def record_history(t, lanes, history, tick, inner, vision_due, proprioception_du
 
 @kernel
 def record_start(t, history, tick, i):  # type: ignore[no-untyped-def]
-    """Write lane `i`'s samples at the start of its trial to the ring."""
+    """Write lane `i`'s samples at the start of its trial to the ring buffer."""
     row = history[tick % s.HISTORY_ROWS]
     apply_visual_map(t[i:], s.FIRST_LANE)
     _record_vision(t, row, i)
@@ -136,14 +136,17 @@ def record_start(t, history, tick, i):  # type: ignore[no-untyped-def]
 
 @inlined
 def _past_row(t, tick, delay, i):  # type: ignore[no-untyped-def]
-    """Return the row of the ring that lane `i` reads now for the delay in column `delay`, at the earliest its first."""
+    """Return the row of the ring buffer that lane `i` reads now for the delay in column `delay`.
+
+    It is never before the first row of the trial.
+    """
     age = int(t[s.CLOCK * L + i]) // s.INNER_STEPS
     return (tick - min(age, int(t[delay * L + i]) // s.INNER_STEPS)) % s.HISTORY_ROWS
 
 
 @inlined
 def _read_delayed(t, history, tick, i):  # type: ignore[no-untyped-def]
-    """Write lane `i`'s LATE columns from the ring."""
+    """Write lane `i`'s LATE columns from the ring buffer."""
     vision = history[_past_row(t, tick, s.VISION_DELAY, i)]
     proprioception = history[_past_row(t, tick, s.PROPRIOCEPTION_DELAY, i)]
     for c in range(s.SEEN_SIZE):
@@ -154,7 +157,7 @@ def _read_delayed(t, history, tick, i):  # type: ignore[no-untyped-def]
 
 @kernel
 def _read_all_delayed(t, lanes, history, tick):  # type: ignore[no-untyped-def]
-    """Write the LATE columns of a tile; lanes that all read samples of the same age are copied together."""
+    """Write the LATE columns of a tile; if all lanes read samples of the same age, copy them together."""
     differ = False
     for delay in (s.VISION_DELAY, s.PROPRIOCEPTION_DELAY):
         age = smaller(t[s.CLOCK * L], t[delay * L])
@@ -174,7 +177,7 @@ def _read_all_delayed(t, lanes, history, tick):  # type: ignore[no-untyped-def]
 def _observe(t, i, out):  # type: ignore[no-untyped-def]
     """Write lane `i`'s observation (OBSERVATION_SIZE,) from its LATE columns and this step's noise.
 
-    Receptors saturate, so an observation never leaves the observation space.
+    Values are clipped to the bounds of the observation space, as receptors saturate.
     """
     visible = t[s.LATE_VISIBLE * L + i]
     hand_noise = t[s.HAND_NOISE_M * L + i]

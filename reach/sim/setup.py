@@ -1,6 +1,6 @@
-"""Arguments of the world (person, cup, senses), and the settings columns that kernels read of them.
+"""Arguments of the world (person, cup, senses), and the settings columns that are computed from them.
 
-A physical argument is a number, a (low, high) range that is sampled for each trial, or an array with one value for each
+A physical argument is a number, a range (low, high) that is sampled for each trial, or an array with one value for each
 environment.
 """
 
@@ -25,10 +25,10 @@ Physical = float | tuple[float, float] | np.ndarray[Any, Any]
 
 
 def require_physical_fields(owner: Any) -> None:
-    """Validate the physical arguments of a dataclass, its fields that `ranged` made.
+    """Validate the physical arguments of a dataclass, that is, its fields made by `ranged`.
 
     Raises:
-        ValueError: the message names owner, field, value and range.
+        ValueError: a value is invalid; the message names owner, field, value and range.
     """
     for name, value, low, high, _ in ranged_fields(owner):
         require_physical(name, value, low, high)
@@ -38,7 +38,7 @@ def require_physical(name: str, value: Any, low: float, high: float) -> None:
     """Validate a physical argument, whose values must be in [low, high].
 
     Raises:
-        ValueError: the message names argument, value and range.
+        ValueError: a value is invalid; the message names argument, value and range.
     """
     if isinstance(value, np.ndarray):
         is_allowed = value.ndim == 1 and value.size > 0 and value.dtype.kind in "fiu"
@@ -63,7 +63,7 @@ def number_of(value: Any, index: int, uniform: float) -> float:
 
     Args:
         value: the argument.
-        index: of the environment.
+        index: index of the environment.
         uniform: variate in (0, 1) that selects the value in a range.
     """
     if isinstance(value, np.ndarray):
@@ -78,24 +78,24 @@ def numbers_of(owner: Any, index: int, uniform: Callable[[], float]) -> dict[str
 
     Args:
         owner: a dataclass of physical arguments.
-        index: of the environment.
-        uniform: returns the next variate; called once for each field, whether it is a range or not, so that a range
-            does not shift the variates of the others.
+        index: index of the environment.
+        uniform: function that returns the next variate. It is called once for every field, range or not, so that a
+            range does not change the variates of other fields.
     """
     return {f.name: number_of(getattr(owner, f.name), index, uniform()) for f in fields(owner)}
 
 
 @dataclass(frozen=True)
 class Cup:
-    """The cup, the table under it and the grip of the fingers; each field a number, a range or an array.
+    """The cup, the table under it and the grip of the fingers. Each field is a number, a range or an array.
 
     Attributes:
-        radius_m: 0.015..0.05 m.
-        mass_kg: above 0.
-        tip_speed_m_s: normal contact speed above which it tips over. The default is that of a cup 0.10 m high struck
-            at its middle: the impulse rotates it about the far edge of its base, and it falls when that energy lifts
-            its centre over the edge (Housner 1963, the inverted-pendulum block).
-        finger_friction, table_friction: Coulomb coefficients, 0..2.
+        radius_m: radius, 0.015..0.05 m.
+        mass_kg: mass, above 0 kg.
+        tip_speed_m_s: normal contact speed above which the cup tips over, m/s. The default is that of a cup of 0.10 m
+            height that is struck at its middle: the impulse rotates the cup about the far edge of its base, and the cup
+            falls if this energy lifts its centre over the edge (Housner 1963, the inverted-pendulum block).
+        finger_friction, table_friction: Coulomb friction coefficients, 0..2.
         grip_n_per_m: grip force per metre by which the commanded aperture is narrower than the cup, N/m.
     """
 
@@ -112,14 +112,14 @@ class Cup:
 
 @dataclass(frozen=True)
 class Senses:
-    """Delays and noise of the senses, and of the torque; each field a number, a range or an array.
+    """Delays and noise of the senses, and noise of the torque. Each field is a number, a range or an array.
 
     Attributes:
-        vision_delay_s: 0..0.63 s in steps of 5 ms (people: 0.09-0.12 s; Cross et al. 2019).
-        proprioception_delay_s: the same for joints, aperture and touch (people: 0.02-0.06 s).
+        vision_delay_s: delay of vision, 0..0.63 s in steps of 5 ms (people: 0.09-0.12 s; Cross et al. 2019).
+        proprioception_delay_s: delay of joints, aperture and touch, in the same range (people: 0.02-0.06 s).
         hand_noise_m, cup_noise_m: SD of each seen coordinate in each control step, m.
         angle_noise_rad, velocity_noise_rad_s, aperture_noise_m: SD of proprioception.
-        torque_noise: SD of the active torque as a share of it (signal-dependent; Harris and Wolpert 1998).
+        torque_noise: SD of the active torque as a share of this torque (signal-dependent; Harris and Wolpert 1998).
     """
 
     vision_delay_s: Physical = ranged(0.10, 0.0, s.LONGEST_DELAY_S)
@@ -145,10 +145,10 @@ class Senses:
         return cls(**{f.name: 0.0 for f in fields(cls) if "noise" in f.name})
 
 
-# Where a user may put a cup: distance from the shoulder, m.
+# Smallest and largest distance from the shoulder at which a user may place a cup.
 NEAREST_CUP_M, TABLE_REACH_M = 0.10, 0.70
 
-# The fingers: largest aperture, its speed (Paulignan et al. 1991: 0.3-0.5 m/s in grasping), and radii of the hand.
+# Largest aperture of the fingers, its speed (Paulignan et al. 1991: 0.3-0.5 m/s in grasping), and radii of the hand.
 LARGEST_APERTURE_M = 0.11
 APERTURE_SPEED_M_S = 0.40
 FINGER_RADIUS_M = 0.008
@@ -158,11 +158,11 @@ HAND_RADIUS_M = 0.025
 
 @dataclass(frozen=True)
 class Person:
-    """The person whose arm it is; each field but the arm a number, a range or an array.
+    """The person with the arm. Each field except the arm is a number, a range or an array.
 
     Attributes:
-        arm: a name in `sim.arm.ARMS`, an `Arm`, or its fields as a mapping (as JSON brings them back).
-        height_m, mass_kg: of the person, for the arm "winter": 0.94..2.41 m, 5..300 kg.
+        arm: a name in `sim.arm.ARMS`, an `Arm`, or a mapping of its fields (as read from JSON).
+        height_m, mass_kg: body height and mass, for the arm "winter" only: 0.94..2.41 m, 5..300 kg.
         strength: factor on the largest torques and muscle forces, 0.2..5.
     """
 
@@ -199,7 +199,7 @@ class Person:
 
 @lru_cache(maxsize=64)
 def _named_arm(name: str, height_m: float, mass_kg: float) -> Arm:
-    """Return the arm of a name in `ARMS`; cached, because it is called in every trial that samples anything."""
+    """Return the arm with a name in `ARMS`; cached, because every trial with a sampled value calls this."""
     return Arm.winter(height_m, mass_kg) if name == "winter" else ARMS[name]()
 
 
@@ -210,14 +210,14 @@ def write_settings(
     """Write the settings columns of a world's row.
 
     Args:
-        row: (COLUMNS,) of `World.row`.
-        arm, strength: of the body.
+        row: (COLUMNS,) row of the world.
+        arm, strength: arm and its strength.
         cup, senses: the fields of `Cup` and `Senses`, as numbers.
         control: POSTURE, TORQUE or MUSCLE.
         command: "increment" or "absolute".
 
     Raises:
-        ValueError: the arm cannot hold its hand at the start.
+        ValueError: the arm cannot reach the start of the hand.
     """
     row[s.SETTING : s.PERTURBATION] = 0.0
     row[s.LENGTH_1], row[s.LENGTH_2] = arm.length[:2]
@@ -256,7 +256,7 @@ def start_posture(arm: Arm) -> Array:
     """Return the joint angles (3,) rad at the start of a trial.
 
     Raises:
-        ValueError: the arm cannot hold its hand at the start.
+        ValueError: the arm cannot reach the start of the hand.
     """
     posture = arm.posture_for(s.START_HAND_M, math.radians(s.START_AXIS_DEGREES))
     if posture is None:
@@ -282,10 +282,10 @@ def place_hand_shape(row: Array, arm: Arm) -> None:
 
 
 def cup_place(value: Any, name: str = "option cup") -> Array:
-    """Return the place (2,) m of a cup from a user's value; `name` is for the message.
+    """Return the position (2,) m of a cup from a user's value; `name` is for the message.
 
     Raises:
-        ValueError: not two finite numbers on the table in front of the body.
+        ValueError: the value is not a position on the table in front of the body.
     """
     place = numbers_in(value)
     if (
@@ -302,10 +302,10 @@ def cup_place(value: Any, name: str = "option cup") -> Array:
 
 
 def made_of(kind: type[T], value: T | Mapping[str, Any] | None) -> T:
-    """Return a dataclass from an instance of it, a mapping of its fields, or None for the defaults.
+    """Return a dataclass from an instance, a mapping of its fields, or None for the defaults.
 
     Raises:
-        ValueError: something else, or an unknown field.
+        ValueError: the value is something else, or a field is unknown.
     """
     if isinstance(value, kind):
         return value

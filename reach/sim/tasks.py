@@ -1,21 +1,21 @@
 """The two tasks, reaching and grabbing: potentials, rewards, success and goals.
 
-Reaching is judged as in the laboratory, where the cursor must come to rest in the target: by the seen hand and the seen
-cup, one visual delay late. Grabbing is physical: the fingers must hold the true cup.
+Success in reaching is defined as in experiments, where the cursor must come to rest in the target: by the seen hand and
+the seen cup, delayed by one visual delay. Grabbing is physical: the fingers must hold the true cup.
 
-The reward is computed from what is *seen* (after the visual map, one visual delay ago, without noise), never from the
-true hand. Under a visual perturbation it tells a learner no more than its eyes do.
+The reward is computed from *seen* positions (after the visual map, one visual delay ago, without noise), never from the
+true hand. Under a visual perturbation it therefore contains no more information than the learner's vision.
 
 Dense reward is a sum of named terms. `progress` and `grasp` are differences of bounded potentials (Ng, Harada and
 Russell 1999), so moving back and forth earns nothing. Tipping the cup sets both potentials to zero and costs 1 more, so
-an early end never pays: with P0 the weighted potential at the start, a tipped trial earns at most -P0 - 1, and any
-other at least -P0 - 0.24 (the largest cost of unsteady commands).
+tipping the cup early never pays: with P0 the weighted potential at the start, a tipped trial earns at most -P0 - 1, and
+any other trial at least -P0 - 0.24 (the largest cost of unsteady commands).
 
-Goals are for learning from hindsight (Andrychowicz et al. 2017, HER). `desired_goal` is (cup x, cup y, 1, 0), with the
-seen cup. `achieved_goal` is (hand x, hand y, ready, tip penalty): the seen hand; 1 when the hand rests and is open
-(reaching) or has held the cup long enough (grabbing); and the cost of a tipped cup, in steps. The reward of goals is
-that of every step with sparse reward: 0 for a ready hand within 2 cm of the goal, else -1, less the tip penalty. A
-hidden hand is at (0, 0). A held cup is at the goal, wherever hand and cup are seen.
+Goals are for hindsight experience replay (Andrychowicz et al. 2017, HER). `desired_goal` is (cup x, cup y, 1, 0), with
+the seen cup. `achieved_goal` is (hand x, hand y, ready, tip penalty): the seen hand; ready is 1 when the hand rests and
+is open (reaching) or has held the cup long enough (grabbing), else 0; and the cost of a tipped cup, in steps. The
+reward for goals is the sparse reward: 0 for a ready hand within 2 cm of the goal, else -1, minus the tip penalty. A
+hidden hand is at (0, 0). A held cup counts as at the goal, for any seen positions of hand and cup.
 """
 
 from __future__ import annotations
@@ -42,7 +42,8 @@ PROGRESS_WEIGHT = 4.0
 PROGRESS_SCALE_M = 0.15
 APERTURE_WEIGHT = 3.0
 GRASP_WEIGHT = 8.0
-# Width of the bell around the cup in which closing the fingers counts as half of a grasp; holding is the other half.
+# Width of the bell-shaped factor around the cup for closing the fingers, which is half of the grasp potential; holding
+# is the other half.
 AROUND_M = 0.02
 EFFORT_WEIGHT = 0.0001
 TIPPING_PENALTY = 1.0
@@ -51,11 +52,11 @@ SUCCESS_BONUS = 10.0
 
 @inlined
 def _potentials(t, i, progress_before, grasp_before):  # type: ignore[no-untyped-def]
-    """Return the potentials of lane `i`'s reach and grasp, each in 0..1, from its senses; zero for a tipped cup.
+    """Return the potentials of lane `i`'s reach and grasp, each in 0..1, from its senses; 0 for a tipped cup.
 
-    Progress is 1 with the seen hand at the seen cup and open at least as wide as the cup. Missing aperture counts as
-    distance, because a closed hand at the cup is as far from a grasp as an open one beside it. Grasp is half the
-    closing of the fingers around the cup and half the time of the hold. While hand or cup is not seen, the potentials
+    Progress is 1 if the seen hand is at the seen cup and open at least as wide as the cup. Missing aperture counts as
+    distance, because a closed hand at the cup is as far from a grasp as an open hand beside it. Half of grasp is the
+    closing of the fingers around the cup, half the duration of the hold. While hand or cup is not seen, the potentials
     keep their previous values.
     """
     dx = t[s.LATE_HAND_X * L + i] - t[s.LATE_CUP_X * L + i]
@@ -99,13 +100,13 @@ def begin_judging(t, i):  # type: ignore[no-untyped-def]
 def judge(t, lanes, grab, dense):  # type: ignore[no-untyped-def]
     """Write reward terms, reward and success of a tile's trials after a control step.
 
-    Conditions are joined by & and |, which evaluate both sides, and all loads come before the stores: branches, and
-    loads that may alias a store, would keep the loop from being vectorised.
+    Conditions are combined by & and |, which evaluate both sides, and all loads precede the stores, because branches
+    and loads that may alias a store would prevent vectorisation of the loop.
 
     Args:
         t, lanes: as for `loop.advance`.
-        grab: whether the cup must be held; else reached.
-        dense: dense or sparse reward.
+        grab: whether the cup must be held instead of reached.
+        dense: whether the reward is dense instead of sparse.
     """
     for i in range(len(lanes)):
         tipped = t[s.TIPPED * L + i] > 0.0
@@ -145,7 +146,7 @@ def judge(t, lanes, grab, dense):  # type: ignore[no-untyped-def]
             t[(s.PREVIOUS_1 + k) * L + i] = t[(s.COMMANDED_1 + k) * L + i]
 
 
-# Bounds and elements of a goal.
+# Bound of positions, and number of elements of a goal.
 FARTHEST_M = 1.5
 GOAL_SIZE = 4
 GOAL_X, GOAL_Y, GOAL_READY, GOAL_TIP_PENALTY = range(GOAL_SIZE)
@@ -155,7 +156,7 @@ def goals_of(column: Callable[[int], s.Array], grab: bool) -> tuple[s.Array, s.A
     """Return achieved and desired goals, each (num_envs, 4).
 
     Args:
-        column: returns a column (num_envs,) of the worlds' rows.
+        column: function that returns a column (num_envs,) of the worlds' rows.
         grab: whether the cup must be held.
     """
     visible, won = column(s.LATE_VISIBLE) > 0.0, column(s.SUCCESS) > 0.0
@@ -175,11 +176,11 @@ def compute_reward(achieved_goal: Any, desired_goal: Any, info: Any) -> Any:
     """Return the reward (...) of achieved and desired goals.
 
     Args:
-        achieved_goal, desired_goal: (..., 4), of one step or of many.
-        info: ignored; Gymnasium's goal environments take it.
+        achieved_goal, desired_goal: (..., 4), for one step or many.
+        info: not used; part of the interface of Gymnasium's goal environments.
 
     Raises:
-        ValueError: goals of another shape.
+        ValueError: the goals have another shape.
     """
     achieved, desired = _goal("achieved_goal", achieved_goal), _goal("desired_goal", desired_goal)
     right, forward = achieved[..., GOAL_X] - desired[..., GOAL_X], achieved[..., GOAL_Y] - desired[..., GOAL_Y]
@@ -197,7 +198,7 @@ def compute_terminated(achieved_goal: Any, desired_goal: Any, info: Any) -> Any:
 
 
 def compute_truncated(achieved_goal: Any, desired_goal: Any, info: Any) -> Any:
-    """Return whether trials with these goals are cut short, (...) bool: never, that is for the time limit.
+    """Return whether trials with these goals are truncated, (...) bool: always False, since only time limits truncate.
 
     Args and errors are those of `compute_reward`.
     """

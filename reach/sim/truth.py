@@ -1,11 +1,11 @@
-"""The true state of a trial, `info["truth"]`: for metrics and pictures, never for an honest learner.
+"""The true state of a trial, `info["truth"]`, for metrics and pictures; learners must not use it.
 
 It is a plain dictionary of arrays, numbers and bools. In a vector environment each value is an array over the
-environments, and each has a mask, as in Gymnasium's `SyncVectorEnv`.
+environments with a mask, as in Gymnasium's `SyncVectorEnv`.
 
 Arrays: joint_angles (3,) rad; joint_velocities (3,) rad/s; hand and cup (2,) m; hand_velocity (2,) m/s; seen_hand and
-seen_cup (2,) m, after the visual map and before any delay; torque_n_m (3,) of the actuators; activation (8,) of the
-muscles, 0..1; hand_force_n (2,) from outside.
+seen_cup (2,) m, after the visual map and before any delay; torque_n_m (3,) N m, torques of the actuators; activation
+(8,), activations of the muscles, 0..1; hand_force_n (2,) N, external force.
 Numbers: time_s; aperture_m; grip_n; held_s; penetration_m; channel_force_n, the force of the channel's wall on the
 hand, positive to the left of the line.
 Bools: hand_visible; cup_present; tipped.
@@ -25,7 +25,7 @@ from reach.sim import layout as s
 from reach.sim.layout import Array
 
 L = s.LANES
-# Arrays: key -> first column, width.
+# First column and width of each array, by key.
 ARRAYS = {
     "joint_angles": (s.ANGLE_1, 3),
     "joint_velocities": (s.VELOCITY_1, 3),
@@ -38,7 +38,7 @@ ARRAYS = {
     "activation": (s.ACTIVATION_1, s.MUSCLES),
     "hand_force_n": (s.HAND_FORCE_X, 2),
 }
-# Numbers: key -> column. The clock counts inner steps.
+# Column of each number, by key. The clock counts inner steps.
 NUMBERS = {
     "time_s": s.CLOCK,
     "aperture_m": s.APERTURE,
@@ -49,13 +49,13 @@ NUMBERS = {
 }
 FLAGS = {"hand_visible": s.EYE_VISIBLE, "cup_present": s.CUP_PRESENT, "tipped": s.TIPPED}
 NAMES = (*ARRAYS, *NUMBERS, *FLAGS)
-# Columns of a moment: those of truth, in the order above, and the judgement.
+# Columns of a moment: those of truth in the order above, then reward terms, reward and success.
 TRUTH_COLUMNS = (*(first + k for first, width in ARRAYS.values() for k in range(width)), *NUMBERS.values())
 JUDGEMENT_SIZE = s.SUCCESS + 1 - s.TERM_PROGRESS
 FLAG_COLUMNS = np.array(list(FLAGS.values()))
 MOMENT_COLUMNS = np.array([*TRUTH_COLUMNS, *FLAG_COLUMNS, *range(s.TERM_PROGRESS, s.SUCCESS + 1)])
 MOMENT_SIZE = len(MOMENT_COLUMNS)
-# Entries of a moment: the reward term of a tipped cup, the reward, and success.
+# Indices in a moment of the reward term of a tipped cup, the reward, and success.
 TIPPING, REWARD, SUCCESS = (MOMENT_SIZE - s.SUCCESS - 1 + column for column in (s.TERM_TIPPING, s.REWARD, s.SUCCESS))
 _ENDS = tuple(accumulate(width for _, width in ARRAYS.values()))
 _PARTS = tuple(slice(end - width, end) for end, (_, width) in zip(_ENDS, ARRAYS.values(), strict=True))
@@ -63,29 +63,29 @@ FIRST_NUMBER = _ENDS[-1]
 # First column and width of each array and number of truth.
 PART_STARTS = np.array([*(part.start for part in _PARTS), *range(FIRST_NUMBER, len(TRUTH_COLUMNS))])
 PART_WIDTHS = np.array([*(width for _, width in ARRAYS.values()), *[1] * len(NUMBERS)])
-# All arrays of a moment at once, which is faster than one by one.
+# Returns all arrays of a moment at once, which is faster than one by one.
 _arrays_of = itemgetter(*_PARTS)
 
 
 @kernel
 def read_moment(t, moment):  # type: ignore[no-untyped-def]
-    """Write the first of `MOMENT_COLUMNS` of the first lane of a tile to `moment`, (columns,)."""
+    """Write the first columns of `MOMENT_COLUMNS` of the first lane of a tile to `moment` (columns,)."""
     for c in range(moment.size):
         moment[c] = t[MOMENT_COLUMNS[c] * L]
 
 
 @kernel
 def is_over(moment):  # type: ignore[no-untyped-def]
-    """Return whether the trial ended at a moment, by success or a tipped cup."""
+    """Return whether the trial ends at a moment, by success or a tipped cup."""
     return moment[SUCCESS] > 0.0 or moment[TIPPING] < 0.0
 
 
 @kernel
 def read_truths(tiles, values, flags):  # type: ignore[no-untyped-def]
-    """Write truth of all worlds, one contiguous array after the other.
+    """Write the truth of all worlds, one contiguous array after the other.
 
     Args:
-        tiles: of `World`.
+        tiles: tiles of `World`.
         values: (TRUTH_COLUMNS * num_envs,), overwritten with arrays, each (num_envs, width), and numbers (num_envs,).
         flags: (FLAGS, num_envs) bool, overwritten.
     """
@@ -108,11 +108,11 @@ def read_truths(tiles, values, flags):  # type: ignore[no-untyped-def]
 
 
 def truth_of(moment: Array, numbers: list[float]) -> dict[str, Any]:
-    """Return `info["truth"]` of one world, whose arrays are views of `moment`.
+    """Return `info["truth"]` of one world; its arrays are views of `moment`.
 
     Args:
         moment: (MOMENT_SIZE,).
-        numbers: those of `moment` from FIRST_NUMBER on.
+        numbers: entries of `moment` from FIRST_NUMBER on.
     """
     angles, velocities, hand, hand_velocity, cup, seen_hand, seen_cup, torque, activation, force = _arrays_of(moment)
     clock, aperture, grip, held, penetration, channel, visible, present, tipped = numbers[:-JUDGEMENT_SIZE]
@@ -127,7 +127,7 @@ def truth_of(moment: Array, numbers: list[float]) -> dict[str, Any]:
 
 
 def column_of(moments: Array, name: str) -> NDArray[Any]:
-    """Return one key of `info["truth"]` at several moments (T, MOMENT_SIZE): an array (T, ...)."""
+    """Return one key of `info["truth"]` at several moments (T, MOMENT_SIZE), as an array (T, ...)."""
     place = NAMES.index(name)
     if name in ARRAYS:
         return moments[:, _PARTS[place]]
