@@ -1,11 +1,11 @@
 """Pictures of scenes of the world (`reach.scene`) and snapshots of learners (`reach.snapshot`): arrays, windows, films.
 
-The renderer reads scenes and snapshots, and never changes them.
+The renderer reads scenes and snapshots without changing them.
 """
 
 import os
 
-# Before the first import of pygame in this package.
+# Must be set before the first import of pygame in this package.
 os.environ.setdefault("PYGAME_HIDE_SUPPORT_PROMPT", "1")
 
 from reach.render.film import side_by_side, write_film

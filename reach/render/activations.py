@@ -1,7 +1,7 @@
 """Draw a learner's network: spikes or activities of its cells, and the path of the last error to the synapses.
 
-The path depends on the learning rule: layer by layer backwards, to all layers at once, to the first layer and forward
-from there, or as a gate on recent pairs of spikes.
+The path depends on the learning rule: backwards layer by layer, directly to all layers, to the first layer and forward
+from there, or as a gate on recent spike pairs.
 """
 
 from __future__ import annotations
@@ -34,9 +34,9 @@ ROUTE_TEXTS = {
 NO_ERROR = "nothing has been learned from yet"
 PANEL_BACKGROUND: Colour = (252, 251, 249)
 EMPTY_TILE: Colour = (236, 234, 228)
-# Activities of rate cells below and above 0.
+# Colours of activities of rate cells below and above 0.
 NEGATIVE, POSITIVE = palette.OKABE_ITO["blue"], palette.OKABE_ITO["vermillion"]
-# Strength of the colours of signals while no error travels.
+# Strength of the colours of signals while no error is moving along its path.
 RESTING_STRENGTH = 0.6
 LARGEST_TILE_PX, SMALLEST_TILE_PX = 14, 3
 SMALLEST_WIDTH, SMALLEST_HEIGHT = 120, 90
@@ -46,12 +46,12 @@ def draw_network(snapshot: Snapshot | None, width: int, height: int, progress: f
     """Return the picture of a learner's network, (height, width, 3) uint8, a new array.
 
     Args:
-        snapshot: of the learner; None of one that provides none.
-        width, height: pixels, at least 120 and 90.
-        progress: share of its path that the last error has covered, 0..1; None while none travels.
+        snapshot: snapshot of the learner; None if the learner provides none.
+        width, height: size in pixels, at least 120 by 90.
+        progress: share of its path that the last error has covered, 0..1; None while no error is moving.
 
     Raises:
-        ValueError: a smaller picture, or a progress outside 0..1.
+        ValueError: the picture is too small, or the progress is outside 0..1.
     """
     require_size(width, height, SMALLEST_WIDTH, SMALLEST_HEIGHT)
     if progress is not None and not 0.0 <= progress <= 1.0:
@@ -73,7 +73,7 @@ def draw_network(snapshot: Snapshot | None, width: int, height: int, progress: f
 
 
 def require_size(width: int, height: int, smallest_width: int, smallest_height: int) -> None:
-    """Raise ValueError for a picture smaller than this, pixels."""
+    """Raise ValueError if a picture is smaller than this, pixels."""
     if width < smallest_width or height < smallest_height:
         smallest = f"{smallest_width} and {smallest_height}"
         raise ValueError(f"width and height: expected at least {smallest} pixels, got {width} and {height}")
@@ -81,12 +81,12 @@ def require_size(width: int, height: int, smallest_width: int, smallest_height: 
 
 @lru_cache(maxsize=8)
 def blank_panel(width: int, height: int, colour: Colour = PANEL_BACKGROUND) -> Frame:
-    """Return a panel of one colour; read-only by convention, because it is cached."""
+    """Return a panel of one colour; do not modify it, because it is cached."""
     return np.full((height, width, 3), colour, dtype=np.uint8)
 
 
 def panel_text_px(height: int) -> int:
-    """Return the font size in a panel of that height."""
+    """Return the font size for a panel of this height, pixels."""
     return max(11, min(24, round(0.036 * height)))
 
 
@@ -94,16 +94,16 @@ def panel_text_px(height: int) -> int:
 
 
 def draw_spikes(frame: Frame, box: Box, spikes: NDArray[np.uint8], bins: int, colour: Colour) -> None:
-    """Draw a raster: time to the right, ending at the right edge; a cell has a row of at least 2 pixels.
+    """Draw a spike raster. Time runs to the right and ends at the right edge; a cell's row has at least 2 pixels.
 
-    If not all fit, evenly chosen cells have one.
+    If not all cells fit, show evenly spaced ones.
 
     Args:
         frame: (height, width, 3) uint8, drawn on in place.
-        box: place in the frame.
-        spikes: (recorded bins, cells), the last bin is the current one.
-        bins: number that fits into the box.
-        colour: of a spike.
+        box: position in the frame.
+        spikes: (recorded bins, cells); the last bin is the current one.
+        bins: number of bins that fit into the box.
+        colour: colour of a spike.
     """
     left, top, width, height = box
     recent = np.ascontiguousarray(spikes[-bins:])
@@ -113,20 +113,20 @@ def draw_spikes(frame: Frame, box: Box, spikes: NDArray[np.uint8], bins: int, co
 
 
 def evenly_chosen(cells: int, most: int) -> NDArray[np.int64]:
-    """Return the cells that are shown: all, or `most` of them (at least 1), evenly chosen."""
+    """Return the indices of the cells to show: all, or `most` (at least 1) evenly spaced ones."""
     return np.linspace(0, cells - 1, max(1, min(cells, most))).round().astype(np.int64)
 
 
 def tiling(cells: int, width: int, height: int, largest_px: int) -> tuple[int, int, int]:
-    """Return (columns, rows, side of a tile in pixels), with tiles as large as fit.
+    """Return (columns, rows, side of a tile in pixels) for the largest tiles that fit.
 
-    Where tiles of 3 pixels do not fit, some cells are left out.
+    If tiles of 3 pixels do not fit, some cells are left out.
     """
     for side in range(largest_px, SMALLEST_TILE_PX, -1):
         columns = min(cells, max(1, width // side))
         rows = math.ceil(cells / columns)
         if columns * side <= width and rows * side <= height:
-            # As square as the box, and no row almost empty.
+            # Keep the proportions of the box, and avoid an almost empty row.
             columns = max(columns // 2 if rows == 1 else 1, math.ceil(cells / max(1, height // side)))
             return columns, math.ceil(cells / columns), side
     return max(1, width // SMALLEST_TILE_PX), max(1, height // SMALLEST_TILE_PX), SMALLEST_TILE_PX
@@ -140,27 +140,27 @@ def draw_tiles(
     colours: tuple[Colour, Colour, Colour],
     strength: float = 1.0,
 ) -> None:
-    """Draw numbers as tiles, column by column from the top left; the largest has the strongest colour.
+    """Draw numbers as tiles, column by column from the top left; the largest number has the strongest colour.
 
     Args:
         frame: (height, width, 3) uint8, drawn on in place.
         at: left and top, pixels.
-        values: (cells,); evenly chosen if there are more cells than tiles.
-        grid: from `tiling`.
-        colours: of the most negative value, of 0 and of the most positive value.
-        strength: of all colours, 0..1.
+        values: (cells,); evenly spaced cells are shown if there are more cells than tiles.
+        grid: result of `tiling`.
+        colours: colours of the most negative value, of 0 and of the most positive value.
+        strength: strength of all colours, 0..1.
     """
     columns, rows, side = grid
     chosen = values[evenly_chosen(len(values), columns * rows)]
     largest = float(np.max(np.abs(chosen)))
-    # The square root distinguishes weak cells from silent ones.
+    # The square root makes weak cells distinguishable from silent ones.
     share = np.sign(chosen) * np.sqrt(np.abs(chosen) / largest) * strength if largest > 0.0 else np.zeros(len(chosen))
     _fill_tiles(frame, share, at[0], at[1], rows, side, *colours)
 
 
 @kernel
 def _fill_spikes(frame, spikes, cells, left, top, bin_px, width, row_px, colour):  # type: ignore[no-untyped-def]
-    """Fill marks at least two pixels wide in rows of `row_px`; spikes (bins, all cells), cells (rows,)."""
+    """Fill marks at least two pixels wide in rows of height `row_px`: spikes (bins, all cells) of cells (rows,)."""
     bins = spikes.shape[0]
     mark = max(2, math.ceil(bin_px))
     for k in range(bins):
@@ -179,7 +179,7 @@ def _fill_spikes(frame, spikes, cells, left, top, bin_px, width, row_px, colour)
 
 @kernel
 def _fill_tiles(frame, share, left, top, rows, side, low, middle, high):  # type: ignore[no-untyped-def]
-    """Fill tiles, with gaps of one pixel from a side of 4 pixels on; share (cells,) in -1..1."""
+    """Fill tiles for shares (cells,) in -1..1; tiles of 4 pixels or more have gaps of one pixel."""
     gap = 1 if side >= 4 else 0
     for k in range(share.shape[0]):
         x0, y0 = left + (k // rows) * side, top + (k % rows) * side
@@ -196,12 +196,12 @@ def _fill_tiles(frame, share, left, top, rows, side, low, middle, high):  # type
 
 
 def _draw_raster(canvas: Canvas, populations: tuple[Population, ...], size: int, height: int) -> None:
-    """Draw populations one above the other, each with its name and current rate; time to the right."""
+    """Draw a spike raster for each population, one above the other, with name and current rate."""
     margin, gap = size, max(2, size // 4)
     names_width = round(min(13.5 * size, 0.36 * canvas.width))
     left = margin + names_width
     free = height - margin - round(1.7 * size) - gap * len(populations)
-    # The square root leaves small populations room for a name beside large ones.
+    # With the square root, small populations have room for a name beside large ones.
     shares = np.sqrt([population.spikes.shape[1] for population in populations])
     smallest = round(1.25 * size)
     heights = np.maximum(smallest, np.floor(free * shares / shares.sum())).astype(int)
@@ -236,7 +236,7 @@ def _population_colour(name: str) -> Colour:
 
 
 def _draw_gates(canvas: Canvas, path: ErrorPath | None, size: int, top: int, progress: float | None) -> None:
-    """Draw for each projection: eligibility x modulator = change."""
+    """Draw eligibility x modulator = change for each projection."""
     margin = size
     canvas.frame[top, margin : canvas.width - margin] = palette.GRID
     y = top + round(0.5 * size)
@@ -276,9 +276,9 @@ def _draw_gates(canvas: Canvas, path: ErrorPath | None, size: int, top: int, pro
 
 @dataclass(frozen=True)
 class _Lane:
-    """Pixels of the path of an error: layers' centres in `stops`, the first layer first, and where it begins.
+    """The path of an error in pixels: its beginning, and the layers' centres in `stops`, the first layer first.
 
-    `y` is the height of the lane, `bus_y` that of the line that leads to all layers.
+    `y` is the height of the path, `bus_y` the height of the line that leads to all layers.
     """
 
     stops: tuple[float, ...]
@@ -288,7 +288,7 @@ class _Lane:
 
 
 def _draw_layers(canvas: Canvas, snapshot: Snapshot, size: int, progress: float | None) -> None:
-    """Draw layers from left to right: activities above, the last error's signals below, its path in between."""
+    """Draw layers from left to right: activities above, the last error's signals below, the error's path in between."""
     margin = size
     count = len(snapshot.layers)
     column = (canvas.width - 2 * margin) / (count + 0.55)
@@ -318,7 +318,7 @@ def _draw_layers(canvas: Canvas, snapshot: Snapshot, size: int, progress: float 
     for k, signal in enumerate(path.signals):
         left, grid = places.get(signal.name, (round(margin + (k + 1) * column), (1, 1, LARGEST_TILE_PX)))
         if len(signal.modulator) < grid[0] * grid[1] // 2:
-            # A convolutional layer receives one number a map.
+            # A convolutional layer receives one number per feature map.
             grid = tiling(len(signal.modulator), tiles_width, block, LARGEST_TILE_PX)
         signal_places.append((left, grid))
     stops = tuple(left + 0.5 * grid[0] * grid[2] for left, grid in signal_places)
@@ -338,7 +338,7 @@ def _draw_layers(canvas: Canvas, snapshot: Snapshot, size: int, progress: float 
 
 
 def _draw_route(canvas: Canvas, lane: _Lane, path: ErrorPath, progress: float) -> list[float]:
-    """Draw the route of an error and how far it has come; return the share that has arrived at each layer, 0..1."""
+    """Draw the route of an error up to its progress; return the share that has arrived at each layer, 0..1."""
     arrived = [0.0] * len(lane.stops)
     thickness = max(2.0, 0.006 * canvas.height)
     for begin, end, points, layer in _legs(lane, path.route):
@@ -358,7 +358,7 @@ def _draw_route(canvas: Canvas, lane: _Lane, path: ErrorPath, progress: float) -
 
 
 def _legs(lane: _Lane, route: str) -> list[tuple[float, float, list[Pixel], int | None]]:
-    """Return (begin, end, points, layer at its end) of each leg of a route; begin and end are shares of the time."""
+    """Return (begin, end, points, layer at the end) of each leg of a route; begin and end are shares of the time."""
     stops, source, y, bus = lane.stops, lane.source, lane.y, lane.bus_y
     last = len(stops) - 1
     if route == "backward":
@@ -373,7 +373,7 @@ def _legs(lane: _Lane, route: str) -> list[tuple[float, float, list[Pixel], int 
         return first + [
             (0.4 + k * step, 0.4 + (k + 1) * step, [(stops[k], y), (stops[k + 1], y)], k + 1) for k in range(last)
         ]
-    # One line for all, and a branch down to each; all branches end at the same time.
+    # One common line with a branch to each layer; all branches end at the same time.
     return [(0.0, 0.7, [(source, y), (source, bus), (stop, bus), (stop, y)], k) for k, stop in enumerate(stops)]
 
 

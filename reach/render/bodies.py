@@ -1,7 +1,6 @@
-"""The moving bodies of a scene: arm with muscles or joint torques, hand with touch, and cup in each of its states.
+"""Draw the moving bodies of a scene: arm with muscles or joint torques, hand with touch, and cup in each state.
 
-Angles count counter-clockwise, so flexors lie on the left of a limb, seen from its upper end, and extensors on the
-right.
+Angles are counter-clockwise, so flexors lie on the left of a limb, seen from its upper end, and extensors on the right.
 """
 
 from __future__ import annotations
@@ -20,9 +19,9 @@ from reach.scene import Scene
 # Half the thickness of a muscle at rest, and the increase at full activation, m.
 STRAND_M, BELLY_M = 0.0012, 0.0062
 UPPER_ARM, ELBOW, FOREARM = 0.0, 1.0, 2.0
-# Paths of the flexors at shoulder, at elbow, over both, and at the wrist, with the number of points of each. A point is
-# (limb, share of the limb's length, distance from its axis as a share of half its thickness). The second and third
-# points are the ends of the belly. Extensors are mirrored; muscles over both joints lie nearest to the bone.
+# Paths of the flexors of the shoulder, of the elbow, of both, and of the wrist, and the number of points of each path.
+# A point is (limb, share of the limb's length, distance from its axis as a share of half its thickness). The second and
+# third points are the ends of the muscle belly. Extensors are mirrored; biarticular muscles lie nearest to the bone.
 POINT_COUNTS = (4, 5, 5, 4)
 MUSCLE_PATHS = np.array([
     [(UPPER_ARM, -0.12, 0.50), (UPPER_ARM, 0.10, 0.62), (UPPER_ARM, 0.22, 0.62), (UPPER_ARM, 0.42, 0.60), (0, 0, 0)],
@@ -37,13 +36,13 @@ def draw_muscles(canvas: Canvas, scene: Scene, radii_m: tuple[float, float, floa
 
     Args:
         canvas: drawn on in place.
-        scene: with activations.
+        scene: scene with activations.
         radii_m: half the thickness of the arm at shoulder, elbow and wrist, m.
     """
     canvas.flush()
     joints = np.ascontiguousarray(scene.joints, dtype=np.float64)
     activations = np.ascontiguousarray(scene.activation, dtype=np.float64)
-    # Colours are arguments because a cached kernel would not notice a change of constants in another file.
+    # Colours are arguments, so that the cached kernel does not depend on constants of another file.
     colours = palette.FLEXION, palette.EXTENSION, palette.MUSCLE_AT_REST
     _draw_muscles(canvas.frame, joints, activations, canvas.x0, canvas.y0, canvas.scale, radii_m, colours)
 
@@ -55,7 +54,7 @@ def _draw_muscles(frame, joints, activations, x0, y0, scale, radii_m, colours): 
     upper_x, upper_y = elbow[0] - shoulder[0], elbow[1] - shoulder[1]
     fore_x, fore_y = wrist[0] - elbow[0], wrist[1] - elbow[1]
     upper_length, fore_length = math.hypot(upper_x, upper_y) + 1e-9, math.hypot(fore_x, fore_y) + 1e-9
-    # Normals to the left of each limb, and at the elbow half-way between both.
+    # Normals to the left of each limb; at the elbow, the direction half-way between both.
     upper_left_x, upper_left_y = -upper_y / upper_length, upper_x / upper_length
     fore_left_x, fore_left_y = -fore_y / fore_length, fore_x / fore_length
     left_x, left_y = upper_left_x + fore_left_x, upper_left_y + fore_left_y
@@ -63,7 +62,7 @@ def _draw_muscles(frame, joints, activations, x0, y0, scale, radii_m, colours): 
     for muscle in range(8):
         kind, side = muscle // 2, 1.0 if muscle % 2 == 0 else -1.0
         strong, rest = colours[muscle % 2], colours[2]
-        # The square root, because a reach takes a tenth of the possible activation.
+        # Square root, because a reach uses about a tenth of the possible activation.
         active = math.sqrt(activations[muscle])
         colour = (
             rest[0] + active * (strong[0] - rest[0]),
@@ -103,7 +102,7 @@ PALM_RADIUS_M = 0.010
 JOINT_RADII_M = (0.017, 0.014, 0.011)
 EFFORT_RADII_M = (0.022, 0.019, 0.015)
 SHADOW_M = 0.007
-# Smallest radius of a finger, pixels, so that a network sees it in a small picture.
+# Smallest radius of a finger, pixels, so that it is visible in a small picture.
 THINNEST_FINGER_PX = 0.7
 
 
@@ -111,7 +110,7 @@ Bar = tuple[Pixel, Pixel, float]
 
 
 class Hand(NamedTuple):
-    """Places of the parts of the hand, pixels; a bar is (start, end, half its thickness)."""
+    """Positions of the parts of the hand, pixels; a bar is (start, end, half its thickness)."""
 
     wrist: Pixel
     palm: Pixel
@@ -128,7 +127,7 @@ def locate_hand(canvas: Canvas, scene: Scene) -> Hand:
     finger_px = max(THINNEST_FINGER_PX, scene.finger_radius * canvas.scale)
     palm_px = max(finger_px, PALM_RADIUS_M * canvas.scale)
     bars = (left, left_tip, finger_px), (right, right_tip, finger_px), (left, right, palm_px)
-    # The back of the hand is narrower than the distance of the fingers.
+    # The back of the hand is narrower than the distance between the fingers.
     return Hand(pixel(wrist), pixel(palm), 0.4 * math.dist(left, right), bars)
 
 
@@ -162,7 +161,7 @@ def draw_arm(canvas: Canvas, scene: Scene) -> None:
 
 
 def draw_hand(canvas: Canvas, scene: Scene, hand: Hand) -> None:
-    """Draw the hand, highlighted where it is touched; pale when it is hidden from the eye."""
+    """Draw the hand: highlighted where it is touched, pale if the eye does not see it."""
     skin, edge = palette.SKIN, palette.SKIN_EDGE
     if scene.seen_hand is None:
         skin, edge = palette.HIDDEN, palette.HIDDEN_EDGE
@@ -188,14 +187,14 @@ def _draw_joint(canvas: Canvas, scene: Scene, joint: int, place: Pixel) -> None:
         canvas.disc(place, JOINT_RADII_M[joint] * canvas.scale, palette.JOINT, palette.SLEEVE_EDGE)
         return
     effort = float(scene.effort[joint])
-    # The square root, because a reach takes a small part of the largest torque.
+    # Square root, because a reach uses a small part of the largest torque.
     shown = math.sqrt(min(1.0, abs(effort)))
     colour = blend(palette.JOINT, palette.FLEXION if effort > 0.0 else palette.EXTENSION, shown)
     canvas.disc(place, EFFORT_RADII_M[joint] * canvas.scale, colour, palette.SLEEVE_EDGE)
 
 
 def _nearest_point(place: Pixel, start: Pixel, end: Pixel) -> Pixel:
-    """Return the point of the segment from start to end that is nearest to a place, pixels."""
+    """Return the point on the segment from start to end that is nearest to a pixel."""
     dx, dy = end[0] - start[0], end[1] - start[1]
     along = ((place[0] - start[0]) * dx + (place[1] - start[1]) * dy) / max(dx * dx + dy * dy, 1e-9)
     along = min(1.0, max(0.0, along))
@@ -219,7 +218,7 @@ def draw_cup(canvas: Canvas, scene: Scene) -> None:
 
 
 def draw_seen_cup(canvas: Canvas, scene: Scene) -> None:
-    """Draw the place where the eye sees the cup, connected to its true place."""
+    """Draw the position at which the eye sees the cup, connected to the true position."""
     cup, seen = canvas.pixel(scene.cup.tolist()), canvas.pixel(scene.seen_cup.tolist())
     radius = scene.cup_radius * canvas.scale
     canvas.ring(seen, radius, palette.SEEN)
@@ -255,7 +254,7 @@ def _draw_removed(canvas: Canvas, cup: Pixel, radius: float) -> None:
 
 
 def _draw_tipped(canvas: Canvas, cup: Pixel, hand: Pixel, radius: float) -> None:
-    """Draw a cup that lies on its side, its mouth away from the hand, and its spilt content."""
+    """Draw a cup that lies on its side, with its mouth away from the hand, and its spilt content."""
     away = math.dist(cup, hand)
     ahead = between(hand, cup, 1.0, away) if away > 1e-6 else (hand[0], hand[1] - 1.0)
     ux, uy = ahead[0] - hand[0], ahead[1] - hand[1]

@@ -1,9 +1,10 @@
-"""A frame that is drawn on: the map from the table to pixels, and the compiled rasteriser behind it.
+"""The canvas: a frame with the map from the table to pixels, and a compiled rasteriser.
 
-Every shape is a capsule: two end points, a radius at each that changes linearly in between, and round or straight ends.
-A disc is a capsule of length 0, an arrowhead one that narrows to a point, a limb one with a rim of another colour. The
-coverage of a pixel follows from the distance of its centre to the outline, so shapes may lie between pixels, and a
-picture of 84 pixels shows what one of 600 does. Shapes are collected and drawn together, in one compiled call.
+Every shape is a capsule: two end points with a radius each, a linear change of the radius in between, and round or
+straight ends. A disc is a capsule of length 0, an arrowhead is a capsule that narrows to a point, and a limb is a
+capsule with a rim of another colour. The coverage of a pixel is computed from the distance of its centre to the
+outline. Shapes can therefore lie between pixels, and a picture of 84 pixels shows the same as one of 600 pixels. Shapes
+are collected and drawn together in one compiled call.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ from reach.sim.layout import SHOWN_CENTRE_M, SHOWN_M
 Frame = NDArray[np.uint8]  # (height, width, 3)
 Pixel = tuple[float, float]
 
-# Columns of a shape, in pixels and colours (0..255). Half of the rim lies inside the outline.
+# Columns of a shape; lengths in pixels, colours 0..255. Half of the rim lies inside the outline.
 X0, Y0, RADIUS_0, X1, Y1, RADIUS_1, ENDS, RIM_PX, FILL, RIM, COLUMNS = 0, 1, 2, 3, 4, 5, 6, 7, 8, 11, 14
 # Values of `ENDS`: both round, both straight, or the first round and the second straight.
 ROUND, STRAIGHT, ROUND_THEN_STRAIGHT = 0.0, 1.0, 2.0
@@ -33,9 +34,9 @@ HOLLOW = (-1.0, 0.0, 0.0)
 
 @kernel
 def _signed_distance(along, across, length, radius_0, radius_1, taper, lean, straight_0, straight_1):  # type: ignore[no-untyped-def]
-    """Return the distance (pixels, below 0 inside) of a point from the outline of a capsule.
+    """Return the distance of a point from the outline of a capsule, pixels; it is negative inside.
 
-    `taper` is the change of radius per length, `lean` the cosine of the angle of that slope.
+    `taper` is the change of radius per length, `lean` the cosine of the angle of this slope.
     """
     if along < 0.0:
         if straight_0:
@@ -79,22 +80,22 @@ def draw_capsule(frame, x0, y0, radius_0, x1, y1, radius_1, ends, rim_px, fill, 
     straight_0, straight_1 = ends == STRAIGHT, ends != ROUND
     hollow = fill[0] < 0.0
     red, green, blue = np.uint8(fill[0]), np.uint8(fill[1]), np.uint8(fill[2])
-    # A pixel deeper than this is all fill.
+    # Depth below the outline, pixels, from which a pixel is completely fill.
     deep = 0.5 + 0.5 * rim_px
-    # Round ends stand out from the straight sides by less than the square of the taper.
+    # Round ends extend beyond the straight sides by less than the square of the taper.
     edge = radius_0 + deep / lean + taper * taper * max(radius_0, radius_1)
     core_0, core_1 = radius_0 - deep / lean, radius_1 - deep / lean
     start_depth, end_depth = deep if straight_0 else 0.0, length - (deep if straight_1 else 0.0)
     for row in range(top, bottom + 1):
         py = row - y0
-        # Columns of this row that may touch the shape: between both sides, moved outwards.
+        # Columns of this row that the shape may touch: between both sides, moved outwards.
         first, last = left - x0, right - x0
         if length > 0.0:
             first, last = _clip_interval(first, last, taper * ux + uy, py * ux - edge - taper * py * uy)
             first, last = _clip_interval(first, last, taper * ux - uy, -py * ux - edge - taper * py * uy)
         begin, end = math.ceil(first + x0), math.floor(last + x0)
-        # Columns that are certainly inside: between both sides and both ends, or within the disc at a round end. A
-        # capsule is convex, so what lies between two such columns is inside too.
+        # Columns that are certainly inside: between both sides and both ends, or within the disc at a round end. The
+        # capsule is convex, so all columns between two such columns are inside too.
         inside, beyond = end + 1, begin
         if length > 0.0:
             first, last = _clip_interval(first, last, taper * ux + uy, py * ux - core_0 - taper * py * uy)
@@ -131,7 +132,7 @@ def draw_capsule(frame, x0, y0, radius_0, x1, y1, radius_1, ends, rim_px, fill, 
                 outer = covered - inner
                 if hollow:
                     inner = 0.0
-                # Adding a half turns truncation into rounding.
+                # Adding 0.5 makes the truncation round to nearest.
                 bare = 1.0 - outer - inner
                 frame[row, column, 0] = np.uint8(bare * frame[row, column, 0] + outer * rim[0] + inner * fill[0] + 0.5)
                 frame[row, column, 1] = np.uint8(bare * frame[row, column, 1] + outer * rim[1] + inner * fill[1] + 0.5)
@@ -140,7 +141,7 @@ def draw_capsule(frame, x0, y0, radius_0, x1, y1, radius_1, ends, rim_px, fill, 
 
 @kernel
 def draw_shapes(frame, shapes):  # type: ignore[no-untyped-def]
-    """Draw shapes (n, COLUMNS) into a frame (height, width, 3) uint8 in place, the first one lowest."""
+    """Draw shapes (n, COLUMNS) into a frame (height, width, 3) uint8 in place; later shapes cover earlier ones."""
     for k in range(shapes.shape[0]):
         shape = shapes[k]
         fill, rim = (shape[8], shape[9], shape[10]), (shape[11], shape[12], shape[13])
@@ -150,15 +151,15 @@ def draw_shapes(frame, shapes):  # type: ignore[no-untyped-def]
 
 @kernel
 def draw_path(frame, path, every, x0, y0, scale, radius, dot_radius, colour):  # type: ignore[no-untyped-def]
-    """Draw a path as a line, with dots at even steps of time.
+    """Draw a path as a line, with dots at equal time intervals.
 
     Args:
         frame: (height, width, 3) uint8, drawn on in place.
-        path: (n, 2) m; drawn through every `every`-th point and the last one.
+        path: (n, 2) m; the line goes through every `every`-th point and the last one.
         every: 1 or more.
-        x0, y0, scale: the map from the table to the frame.
+        x0, y0, scale: map from the table to the frame.
         radius: half the thickness of the line, pixels.
-        dot_radius: of a dot at every second point of the line, pixels; 0 for none.
+        dot_radius: radius of a dot at every second point of the line, pixels; 0 for no dots.
         colour: three numbers, 0..255.
     """
     last = path.shape[0] - 1
@@ -176,16 +177,16 @@ def draw_path(frame, path, every, x0, y0, scale, radius, dot_radius, colour):  #
 # --- canvas ---------------------------------------------------------------------------------------------------
 
 
-# Pictures with a shorter side than this have no labels and no shadows: the labels would be illegible.
+# Pictures whose shorter side is below this have no shadows and no labels, which would be illegible.
 LABELS_FROM_PX = 200
-# Below this there is space for caption, trial, time and outcome, but not for legend and keys.
+# Pictures whose shorter side is below this have no space for legend and keys.
 LEGEND_FROM_PX = 280
 THINNEST_RIM_PX, THICKEST_RIM_PX = 0.6, 3.0
-# A rim is one pixel wide where the shorter side has this many.
+# Shorter side, pixels, of a picture in which rims are one pixel wide.
 RIM_UNIT_PX = 550.0
-# Thickness of the arrow of a force that acts on the hand, in rims.
+# Thickness of the arrow of a force on the hand, in widths of a rim.
 FORCE_RIMS = 2.6
-# Width of an arrowhead, and its length, in thicknesses of the shaft.
+# Width and length of an arrowhead, in thicknesses of the shaft.
 HEAD_WIDTH, HEAD_LENGTH = 4.0, 4.6
 
 
@@ -193,7 +194,7 @@ class Canvas:
     """A frame with the map from the table to its pixels: x_px = x0 + scale * x, y_px = y0 - scale * y.
 
     Args:
-        frame: (height, width, 3) uint8, drawn on in place. The middle of the first pixel is (0, 0).
+        frame: (height, width, 3) uint8, drawn on in place. The centre of the first pixel is (0, 0).
     """
 
     def __init__(self, frame: Frame) -> None:
@@ -216,11 +217,11 @@ class Canvas:
         return max(11, round(0.027 * self.side))
 
     def pixel(self, place: Sequence[float]) -> Pixel:
-        """Return the pixel of a place (m) on the table."""
+        """Return the pixel at a position on the table, m."""
         return self.x0 + self.scale * place[0], self.y0 - self.scale * place[1]
 
     def place(self, pixel: Pixel) -> Pixel:
-        """Return the place (m) on the table of a pixel."""
+        """Return the position on the table, m, of a pixel."""
         return (pixel[0] - self.x0) / self.scale, (self.y0 - pixel[1]) / self.scale
 
     def capsule(
@@ -232,12 +233,12 @@ class Canvas:
         rim: Colour | None = None,
         ends: float = ROUND,
     ) -> None:
-        """Draw a capsule with a radius (pixels) at its start and at its end, and a rim if a colour is given."""
+        """Draw a capsule with radii (pixels) at its start and end, and a rim if its colour is given."""
         rim_px = self.rim_px if rim is not None else 0.0
         self._shapes += (*start, radii[0], *end, radii[1], ends, rim_px, *fill, *(rim or fill))
 
     def disc(self, middle: Pixel, radius: float, fill: Sequence[float], rim: Colour | None = None) -> None:
-        """Draw a disc, with a rim if a colour is given."""
+        """Draw a disc, with a rim if its colour is given."""
         self.capsule(middle, middle, (radius, radius), fill, rim)
 
     def ring(self, middle: Pixel, radius: float, colour: Colour) -> None:
@@ -252,14 +253,14 @@ class Canvas:
         """Draw a dashed line that begins with a dash."""
         length = math.dist(start, end)
         dash = max(2.0, 0.009 * self.side)
-        # A line to a place far outside is cut off beyond the frame.
+        # Cut off a line to a position far outside the frame.
         shown = min(length, 4.0 * (self.width + self.height))
         for k in range(int(shown / (2.0 * dash)) + 1):
             first, last = 2 * k * dash, min(length, (2 * k + 1) * dash)
             self.line(between(start, end, first, length), between(start, end, last, length), thick_px, colour)
 
     def arrow(self, start: Pixel, end: Pixel, thick_px: float, colour: Colour, halo: Colour | None = None) -> None:
-        """Draw an arrow from start to end, in front of a halo if a colour is given; a short arrow has a small head."""
+        """Draw an arrow from start to end, with a halo if its colour is given; a short arrow has a small head."""
         length = math.dist(start, end)
         if length <= 0.0:
             return
@@ -279,7 +280,7 @@ class Canvas:
     def path(
         self, path: NDArray[np.float64], max_points: int, colour: Colour, *, thick_px: float, dot_px: float
     ) -> None:
-        """Draw a path (n, 2) m through about `max_points` of its points, over all shapes so far."""
+        """Draw a path (n, 2) m through about `max_points` of its points, on top of all shapes so far."""
         if len(path) < 2:
             return
         self.flush()
@@ -296,13 +297,13 @@ class Canvas:
             self._shapes = []
 
     def write(self, text: pygame.Surface, left: float, top: float) -> None:
-        """Draw rendered text over all shapes so far, with its upper left corner at a pixel."""
+        """Draw rendered text on top of all shapes so far, with its upper left corner at a pixel."""
         self.flush()
         surface = pygame.image.frombuffer(self.frame.data, (self.width, self.height), "RGB")
         surface.blit(text, (left, top))
 
 
 def between(start: Pixel, end: Pixel, distance: float, length: float) -> Pixel:
-    """Return the pixel at a distance from start on the line to end, which is `length` away."""
+    """Return the pixel at a distance from start on the line to end; `length` is the length of this line."""
     share = distance / length if length > 0.0 else 0.0
     return start[0] + share * (end[0] - start[0]), start[1] + share * (end[1] - start[1])

@@ -1,4 +1,4 @@
-"""Write pictures and films to files, whole or not at all: PNG, MP4 (H.264) and GIF; set frames side by side."""
+"""Write pictures and films to files atomically, as PNG, MP4 (H.264) or GIF; place frames side by side."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from reach.render.canvas import Canvas, Frame
 from reach.render.labels import fit_text, render_text
 
 SUFFIXES = (".mp4", ".gif")
-# H.264 with half-resolution colour (yuv420p), which every player understands, needs even sides.
+# H.264 with half-resolution colour (yuv420p), which every player supports, needs even sides.
 EVEN = 2
 GAP_PX = 6
 
@@ -34,17 +34,17 @@ def write_film(path: str | os.PathLike[str], frames: Iterable[Frame], fps: int, 
     The file is replaced only when the film is complete.
 
     Args:
-        path: ends in .mp4 or .gif; its folder is created if it is missing.
-        frames: (height, width, 3) uint8, all of one size. For MP4 an odd side is made even by repeating its
-            last line.
-        fps: frames a second. GIF stores hundredths of a second, so the rate of a GIF is the nearest possible.
-        progress: show a progress bar.
+        path: path that ends in .mp4 or .gif; a missing folder is created.
+        frames: (height, width, 3) uint8, all of the same size. For MP4, an odd side is made even by repeating its last
+            line.
+        fps: frames per second. A GIF has the nearest possible rate, because it stores durations in units of 10 ms.
+        progress: whether to show a progress bar.
 
     Returns:
         The path of the film.
 
     Raises:
-        ValueError: another suffix, fps below 1, no frames, or a frame of another shape or type.
+        ValueError: the suffix is unknown, fps is below 1, there are no frames, or a frame has another shape or type.
         ImportError: imageio or imageio-ffmpeg is missing.
     """
     target = Path(path)
@@ -74,17 +74,17 @@ def film_bytes(frames: Iterable[Frame], fps: int) -> bytes:
 
 
 def side_by_side(frames: Sequence[Frame], titles: Sequence[str] = ()) -> Frame:
-    """Place frames of one height next to each other, each under its title.
+    """Place frames of the same height next to each other, each under its title.
 
     Args:
-        frames: one or more, (height, width_i, 3) uint8.
-        titles: one for each frame, or empty.
+        frames: one or more frames, (height, width_i, 3) uint8.
+        titles: one title for each frame, or empty.
 
     Returns:
         (height + title, sum of widths + gaps, 3) uint8.
 
     Raises:
-        ValueError: no frames, another number of titles than of frames, or frames of different heights.
+        ValueError: there are no frames, the numbers of titles and frames differ, or the heights differ.
     """
     if not frames:
         raise ValueError("frames: expected at least one, got none")
@@ -109,7 +109,7 @@ def side_by_side(frames: Sequence[Frame], titles: Sequence[str] = ()) -> Frame:
 
 
 def _print_title(strip: Frame, title: str, size: int) -> None:
-    """Draw a title into the middle of a strip of a picture, in place."""
+    """Draw a title in the middle of a strip of a picture, in place."""
     height, width, _ = strip.shape
     canvas = Canvas(np.full((height, width, 3), palette.WHITE, dtype=np.uint8))
     text = render_text(fit_text(title, size, width - size), size, palette.INK)
@@ -118,7 +118,7 @@ def _print_title(strip: Frame, title: str, size: int) -> None:
 
 
 def _validated(frames: Iterable[Frame], *, even: bool) -> Iterable[Frame]:
-    """Yield the frames, with even sides if asked for; raise ValueError if one differs in size from the first."""
+    """Yield the frames, with even sides if `even`; raise ValueError if a frame differs in size from the first."""
     first: tuple[int, ...] | None = None
     for number, given in enumerate(frames):
         frame = _frame(given, number)
@@ -150,7 +150,7 @@ def _encode(path: Path, frames: Iterable[Frame], fps: int) -> None:
     first = next(rest)
     height, width, _ = first.shape
     if path.suffix.lower() == ".mp4":
-        # Quality by constant rate factor; the index in front lets browsers start at once.
+        # Constant rate factor for quality; "+faststart" puts the index first, so that browsers can start at once.
         codec, pixels = "libx264", "yuv420p"
         options = ["-crf", "20", "-preset", "medium", "-movflags", "+faststart"]
     else:
@@ -172,15 +172,15 @@ def _encode(path: Path, frames: Iterable[Frame], fps: int) -> None:
 # --- single pictures, and films in the background -------------------------------------------------------------
 
 
-# Frames that may wait to be written before `FilmRecorder.add` blocks.
+# Largest number of frames that wait to be written; further calls of `FilmRecorder.add` block.
 MAX_WAITING_FRAMES = 200
 
 
 def write_png(path: str | os.PathLike[str], frame: Frame) -> Path:
-    """Write a picture (height, width, 3) uint8 as a PNG; its folder is created if it is missing.
+    """Write a picture (height, width, 3) uint8 as a PNG; a missing folder is created.
 
     Raises:
-        ValueError: a path that does not end in .png.
+        ValueError: the path does not end in .png.
     """
     target = Path(path)
     if target.suffix.lower() != ".png":
@@ -194,10 +194,10 @@ def write_png(path: str | os.PathLike[str], frame: Frame) -> Path:
 
 
 class FilmRecorder:
-    """Writes frames to a film in a thread of its own; the file appears with `finish`."""
+    """Write frames to a film in a separate thread; `finish` creates the file."""
 
     def __init__(self, path: str | os.PathLike[str], fps: int) -> None:
-        """Begin a film at `path` with `fps` frames a second."""
+        """Begin a film at `path` with `fps` frames per second."""
         self.frames = 0
         self._waiting: queue.Queue[Frame | None] = queue.Queue(MAX_WAITING_FRAMES)
         self._film: Future[Path] = Future()
@@ -213,7 +213,7 @@ class FilmRecorder:
         """Finish the film and return its path.
 
         Raises:
-            ValueError: no frame was added, or not all had one size.
+            ValueError: no frame was added, or the frames have different sizes.
             Exception: any error of the writing thread.
         """
         self._waiting.put(None)

@@ -1,4 +1,4 @@
-"""Labels of a picture: caption, time, legend, trial, outcome, scale bar and keys, each in its corner."""
+"""Draw the labels of a picture, each in its corner: caption, time, legend, trial, outcome, scale bar and keys."""
 
 from __future__ import annotations
 
@@ -18,16 +18,16 @@ from reach.sim.layout import INNER_STEP_S, TRIAL_S
 
 SCALE_BAR_M = 0.10
 KEY_FORCE_N = 5.0
-# Space for trial and outcome.
+# Height of trial and outcome, in rows of text.
 ROWS_ABOVE_KEYS = 2.9
-# Points of an eyelid, from corner to corner.
+# Positions of the points of an eyelid, from corner to corner, -1..1.
 LID = tuple(k / 3.0 - 1.0 for k in range(7))
-# Length of the arrow of every force in the picture.
+# Length of an arrow per force, for every force in the picture, m/N.
 METRES_PER_NEWTON = 0.01
 
 
 class LabelContent(NamedTuple):
-    """All that the labels depend on, except the time."""
+    """The content of the labels, except the time."""
 
     caption: str
     badge: str
@@ -68,7 +68,7 @@ def _outcome_of(scene: Scene) -> str:
 
 
 def draw_labels(canvas: Canvas, content: LabelContent) -> None:
-    """Draw the labels, except the time. A small picture has signs only: the outcome, and the crossed-out eye."""
+    """Draw the labels, except the time. A small picture has only symbols: the outcome and a crossed-out eye."""
     margin = _margin(canvas)
     size, row = canvas.text_px, _row(canvas)
     if not canvas.has_labels:
@@ -89,7 +89,7 @@ def draw_labels(canvas: Canvas, content: LabelContent) -> None:
         canvas.write(render_text(fit_text(content.caption, size, available_px), size, palette.INK), margin, margin)
         y += row
     if canvas.has_legend:
-        # A row of lamps lies between the header and what explains the picture.
+        # A row of lamps lies between the header and the legend.
         below = canvas.pixel((0.0, ROW_Y_M - ROW_HALF_M))[1] + 0.3 * row if content.lamps else 0.0
         _legend(canvas, content, max(y, below))
         _keys(canvas, content, max(margin + ROWS_ABOVE_KEYS * row, below))
@@ -100,7 +100,7 @@ def draw_labels(canvas: Canvas, content: LabelContent) -> None:
 
 
 def header_px(canvas: Canvas) -> float:
-    """Return the height (pixels) of caption, time and badge at the top of a picture with labels."""
+    """Return the height, pixels, of caption, time and badge at the top of a picture with labels."""
     return _margin(canvas) + 2.0 * _row(canvas)
 
 
@@ -111,7 +111,7 @@ def draw_time(canvas: Canvas, time_s: float, *, below_caption: bool) -> None:
 
 
 def render_text(line: str, size: int, colour: Colour) -> pygame.Surface:
-    """Return one line of text on a transparent background, in pygame's own font: the same on every machine."""
+    """Return a line of text on a transparent background, in pygame's own font, which is the same on every machine."""
     return _rendered(" ".join(line.replace("\0", " ").split()), size, colour)
 
 
@@ -128,7 +128,7 @@ def _font(size: int) -> pygame.font.Font:
 
 
 def _usable_font(size: int) -> pygame.font.Font:
-    """Return `_font`, created again if the program has called `pygame.quit()`, which ends every font."""
+    """Return `_font`; create it again if the program has called `pygame.quit()`, which invalidates all fonts."""
     font = _font(size)
     try:
         font.get_height()
@@ -163,7 +163,7 @@ def _row(canvas: Canvas) -> float:
 
 
 def _plate(canvas: Canvas, left: float, right: float, middle: float) -> None:
-    """Draw a plate that keeps the arrows of a field away from the text."""
+    """Draw a plate behind text, so that the arrows of a field do not cross it."""
     canvas.line((left, middle), (right, middle), _row(canvas), palette.TABLE)
 
 
@@ -171,7 +171,7 @@ def _plate(canvas: Canvas, left: float, right: float, middle: float) -> None:
 
 
 def _legend(canvas: Canvas, content: LabelContent, top: float) -> None:
-    """Draw the meaning of each mark that shows what the eye sees, one row each."""
+    """Draw the meaning of each mark for what the eye sees, one row per mark."""
     size, row, left = canvas.text_px, _row(canvas), _margin(canvas)
     thick = 1.4 * canvas.rim_px
     indent = left + 2.9 * size
@@ -197,7 +197,7 @@ def _legend(canvas: Canvas, content: LabelContent, top: float) -> None:
 
 
 def _crossed_eye(canvas: Canvas, middle: Pixel, half: float) -> None:
-    """Draw an eye, struck through: the hand is hidden from it."""
+    """Draw a crossed-out eye: the hand is hidden."""
     x, y = middle
     for side in (1.0, -1.0):
         lid = [(x + half * along, y + side * 0.6 * half * (1.0 - along * along)) for along in LID]
@@ -212,7 +212,7 @@ def _crossed_eye(canvas: Canvas, middle: Pixel, half: float) -> None:
 
 
 def _badge(canvas: Canvas, content: LabelContent) -> float:
-    """Draw block and trial on a plate with the block's colour; return the width it takes, pixels."""
+    """Draw block and trial on a plate with the block's colour; return the plate's width, pixels."""
     if not content.badge:
         return 0.0
     size, margin = canvas.text_px, _margin(canvas)
@@ -228,7 +228,7 @@ def _badge(canvas: Canvas, content: LabelContent) -> float:
 
 
 def _outcome(canvas: Canvas, outcome: str, top: float) -> float:
-    """Draw a tick for success, a cross for failure; return the width it takes, pixels."""
+    """Draw a tick for success, a cross for failure; return the mark's width, pixels."""
     success = outcome == "success"
     margin = _margin(canvas)
     radius = 0.72 * canvas.text_px if canvas.has_labels else 5.0
@@ -269,7 +269,7 @@ def _scale_bar(canvas: Canvas) -> None:
 def _keys(canvas: Canvas, content: LabelContent, top: float) -> None:
     """Draw the meaning of the colours of flexion and extension and of the length of a force's arrow.
 
-    They stand below trial and outcome in the upper right, where the arm never comes.
+    The keys are below trial and outcome in the upper right, which the arm never covers.
     """
     size, row = canvas.text_px, _row(canvas)
     right = canvas.width - 1.0 - _margin(canvas)

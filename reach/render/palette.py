@@ -1,7 +1,7 @@
-"""Colours: of the learners, in every figure and film, and of the things on the table.
+"""Colours of the learners in every figure and film, and of the objects on the table.
 
-Colours that carry a meaning come from the palette of Okabe and Ito (Color Universal Design, 2008), which people with
-any common form of colour blindness can tell apart. The others are neutral.
+Colours with a meaning are from the palette of Okabe and Ito (Color Universal Design, 2008), which people with any
+common form of colour blindness can distinguish. The other colours are neutral.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ LEARNER_COLOURS: Final = {
     "error-stdp": OKABE_ITO["bluish green"],
     "error-rate": (40, 150, 165),
     "error-pre": (140, 84, 140),
-    # The colour of the same rule without memory, darkened.
+    # Darkened colours of the same rules without memory.
     "error-lstm-bp": (0, 56, 98),
     "error-lstm-dfa": (138, 88, 0),
     "error-lstm-shallow": (70, 70, 70),
@@ -51,7 +51,7 @@ LEARNER_COLOURS: Final = {
     "reward-stdp": DARK_YELLOW,
     "reward-hebb": (150, 140, 90),
 }
-# Tint of each algorithm that learns from reward, and its share in the colour of a rule inside that algorithm.
+# Tint of each algorithm that learns from reward, and its share in the colour of a rule in that algorithm.
 ALGORITHM_TINTS: Final = {
     "ppo": OKABE_ITO["reddish purple"],
     "sac": (58, 62, 66),
@@ -70,9 +70,9 @@ NETWORK_GREYS: Final = {
     "timed": 0.15,
     "paced": 0.4,
 }
-# Rules whose usual network is the spiking one.
+# Rules whose usual network is spiking.
 OF_SPIKES: Final = ("stdp", "hebb", "rate", "pre")
-# For a learner that is not listed above.
+# Colours of learners that are not listed above.
 SPARE_COLOURS: Final = (OKABE_ITO["vermillion"], OKABE_ITO["sky blue"], DARK_YELLOW, OKABE_ITO["black"])
 
 # The room.
@@ -125,7 +125,7 @@ BLOCK_COLOURS: Final = {"baseline": GREY, "perturbed": OKABE_ITO["orange"], "was
 # For a block that is not listed above.
 SPARE_BLOCK_COLOURS: Final = (OKABE_ITO["yellow"], OKABE_ITO["bluish green"], OKABE_ITO["blue"], OKABE_ITO["black"])
 
-# The row of lamps, and the rim of one that is off.
+# The row of lamps, and the rim of a lamp that is off.
 LAMP_ROW: Final[Colour] = (45, 48, 51)
 LAMP_RIM: Final[Colour] = (142, 146, 150)
 
@@ -142,10 +142,10 @@ def learner_colour(learner: str) -> str:
 
 
 def learner_rgb(learner: str) -> Colour:
-    """Return the colour of a learner; an unlisted name gets a spare colour, always the same one.
+    """Return the colour of a learner; an unlisted name always gets the same spare colour.
 
-    A full name has the colour of the short one. Another network adds grey, an algorithm that learns from reward its
-    tint to the colour of the rule, and the ending `-hidden` lightens it.
+    Full and short names have the same colour. Other networks add grey to the colour of the rule, algorithms that learn
+    from reward add their tint, and the ending `-hidden` lightens the colour.
     """
     short = learner.removesuffix("-hidden").replace("-mlp-", "-").replace("-eprop", "-dfa")
     if short.endswith(OF_SPIKES):
@@ -172,17 +172,17 @@ def _usual_colour(short: str) -> Colour:
 
 
 def block_colour(block: str) -> Colour:
-    """Return the colour of a block of trials; an unlisted one gets a spare colour, always the same one."""
+    """Return the colour of a block of trials; an unlisted block always gets the same spare colour."""
     spare = SPARE_BLOCK_COLOURS[crc32(block.encode()) % len(SPARE_BLOCK_COLOURS)]
     return BLOCK_COLOURS.get(block, spare)
 
 
 def blend(under: Colour, over: Colour, share: float) -> Colour:
-    """Return the mixture of two colours, of which `share` (0..1) is `over`."""
+    """Return a mixture of two colours; `share` (0..1) is the share of `over`."""
     red, green, blue = (round(a + (b - a) * share) for a, b in zip(under, over, strict=True))
     return red, green, blue
 
 
 def faded_path(age: int) -> Colour:
-    """Return the colour of the path of an earlier reach; the latest one has age 1."""
+    """Return the colour of the path of an earlier reach; the last reach has age 1."""
     return blend(TABLE, PATH, max(0.12, 0.5 - 0.08 * (age - 1)))

@@ -1,4 +1,4 @@
-"""Compose table, network and error history of one or several learners into one picture."""
+"""Compose one picture of table, network and error history of one or several learners."""
 
 from __future__ import annotations
 
@@ -21,16 +21,16 @@ from reach.scene import Scene
 from reach.snapshot import Snapshot
 
 GAP_PX = 4
-# Smallest picture, and smallest width for each world in it.
+# Smallest size of a picture, and smallest width of each world in it, pixels.
 SMALLEST_WIDTH, SMALLEST_HEIGHT, SMALLEST_PART = 480, 400, 150
 SMALLEST_HISTORY_WIDTH, SMALLEST_HISTORY_HEIGHT = 120, 80
-# Share of white in the shade behind a block.
+# Share of white in the shaded background of a block.
 BLOCK_SHADE = 0.83
 HUMAN: Colour = (168, 165, 160)
-# Steps between the marks of the axes: the first that gives few enough of them.
+# Steps between the ticks of the axes; the first one that gives few enough ticks is used.
 DEGREE_STEPS = (5, 10, 15, 20, 30, 45, 60, 90, 180)
 TRIAL_STEPS = (5, 10, 20, 50, 100, 200, 500, 1000, 10000)
-# In letters that pygame's own font has.
+# Help texts, in characters that pygame's own font has.
 KEY_HELP = (
     ("space", "pause"), ("right", "one control step"), ("up, down", "faster, slower"), ("R", "next trial"),
     ("P", "prism"), ("F", "force field"), ("L", "learning"), ("drag", "move the cup"),
@@ -40,7 +40,7 @@ KEY_HELP = (
 
 @dataclass(frozen=True)
 class Panels:
-    """Which panels are shown; at least one.
+    """The panels to show, at least one.
 
     Attributes:
         table: the table with arm and cup.
@@ -48,7 +48,7 @@ class Panels:
         errors: launch errors of all trials so far.
 
     Raises:
-        ValueError: all are off.
+        ValueError: all panels are off.
     """
 
     table: bool = True
@@ -56,21 +56,21 @@ class Panels:
     errors: bool = True
 
     def __post_init__(self) -> None:
-        """Validate that one panel is on."""
+        """Check that at least one panel is on."""
         if not (self.table or self.network or self.errors):
             raise ValueError("table, network, errors: expected one or more to be True, got none")
 
 
 @dataclass(frozen=True, eq=False)
 class LearnerView:
-    """What is shown of one learner at one moment.
+    """The view of one learner at one moment.
 
     Attributes:
-        name: of the learner, or of whatever else is shown.
-        scene: of its world; None before its first trial.
-        snapshot: of its network; None where it provides none.
-        progress: share of its path that the last error has covered, 0..1; None while none travels.
-        is_learner: False for a world without a colour and a network of its own.
+        name: name of the learner, or title of another world.
+        scene: scene of the world; None before the first trial.
+        snapshot: snapshot of the network; None if the learner provides none.
+        progress: share of its path that the last error has covered, 0..1; None while no error is moving.
+        is_learner: False for a world without its own colour and network.
     """
 
     name: str
@@ -82,7 +82,7 @@ class LearnerView:
 
 @dataclass(frozen=True)
 class BlockSpan:
-    """Trials `first` to `last`, counted from 1, of one block."""
+    """The trials `first` to `last` of a block, counted from 1."""
 
     name: str
     first: int
@@ -95,15 +95,15 @@ class ErrorHistory:
 
     Attributes:
         trials: number of trials of the protocol, 1 or more.
-        blocks: of the trials, in order.
-        errors: launch errors by learner, (trials,) degrees, NaN where there is none or not yet.
-        limit_deg: largest error on the axis, degrees, above 0; larger ones are drawn at the edge.
-        trial: the current one, from 1; None for none.
-        human: mean error of people, as (first trial, last trial, degrees); empty where unknown.
-        human_name: label of that curve.
+        blocks: the blocks, in order.
+        errors: launch errors (trials,) by learner, degrees; NaN for missing and future trials.
+        limit_deg: largest error on the axis, degrees, above 0; larger errors are drawn at the edge.
+        trial: current trial, from 1; None for none.
+        human: mean error of people, as (first trial, last trial, degrees); empty if unknown.
+        human_name: label of the curve of people.
 
     Raises:
-        ValueError: no trials, errors of another length, or a limit not above 0.
+        ValueError: there are no trials, errors have another length, or the limit is not above 0.
     """
 
     trials: int
@@ -129,12 +129,12 @@ class ErrorHistory:
 
 @dataclass(frozen=True)
 class Layout:
-    """Places of the panels, pixels.
+    """Positions of the panels, pixels.
 
     Attributes:
-        headers: name of each learner; empty where there is only one.
-        tables, networks: of each learner; empty where they are off.
-        errors: the error history; None where it is off.
+        headers: box of each learner's name; empty if there is only one learner.
+        tables, networks: boxes of each learner; empty if the panels are off.
+        errors: box of the error history; None if the panel is off.
     """
 
     headers: tuple[Box, ...]
@@ -145,16 +145,16 @@ class Layout:
 
 @lru_cache(maxsize=8)
 def layout_of(panels: Panels, tables: int, width: int, height: int, networks: int | None = None) -> Layout:
-    """Return the places of all panels: a table at the left, or several side by side above one error history.
+    """Return the positions of all panels: one table at the left, or several side by side above one error history.
 
     Args:
-        panels: which are shown.
+        panels: the panels to show.
         tables: number of worlds, 1 or more.
-        width, height: of the picture, pixels.
-        networks: number of learners; None for one a world.
+        width, height: size of the picture, pixels.
+        networks: number of learners; None for one per world.
 
     Raises:
-        ValueError: no world, or a picture smaller than 480 by 400 pixels or 150 pixels a world.
+        ValueError: there is no world, or the picture is smaller than 480 by 400 pixels or 150 pixels per world.
     """
     if tables < 1:
         raise ValueError(f"tables: expected 1 or more, got {tables}")
@@ -214,15 +214,15 @@ def compose(
     """Return the picture of one moment of one or several learners, (height, width, 3) uint8, a new array.
 
     Args:
-        views: one for each learner.
-        history: of them all; None leaves its place empty.
-        width, height: pixels, at least 480 by 400, and 150 across for each learner.
-        panels: which are shown; all by default.
-        status: one line at the lower left, such as the speed.
-        help_shown: show what the keys do.
+        views: one view for each learner.
+        history: error history of all learners; None leaves its panel empty.
+        width, height: size in pixels, at least 480 by 400, and 150 in width for each learner.
+        panels: the panels to show; all by default.
+        status: one line of text at the lower left, such as the speed.
+        help_shown: whether to show the help for the keys.
 
     Raises:
-        ValueError: no views, or a smaller picture.
+        ValueError: there are no views, or the picture is too small.
     """
     learners = [view for view in views if view.is_learner]
     layout = layout_of(panels or Panels(), len(views), width, height, len(learners))
@@ -247,7 +247,7 @@ def compose(
 
 
 def table_at(layout: Layout, x: float, y: float) -> tuple[int, Box] | None:
-    """Return the number and place of the table that contains a pixel; None where there is none."""
+    """Return the number and box of the table that contains a pixel; None if there is none."""
     for number, (left, top, width, height) in enumerate(layout.tables):
         if left <= x < left + width and top <= y < top + height:
             return number, (left, top, width, height)
@@ -270,7 +270,7 @@ def _draw_header(canvas: Canvas, box: Box, view: LearnerView) -> None:
 
 
 def _draw_status(canvas: Canvas, status: str, header: Box | None) -> None:
-    """Draw a line at the right end of a header, or on a plate at the lower left."""
+    """Draw a line of text at the right end of a header, or on a plate at the lower left."""
     size = panel_text_px(canvas.height // 2)
     available = canvas.width // 3 if header else canvas.width - 4 * size
     line = render_text(fit_text(status, size, available), size, palette.INK)
@@ -285,7 +285,7 @@ def _draw_status(canvas: Canvas, status: str, header: Box | None) -> None:
 
 
 def _draw_help(canvas: Canvas) -> None:
-    """Draw what the keys do, on a plate in the middle."""
+    """Draw the help for the keys on a plate in the middle."""
     size = max(13, panel_text_px(canvas.height // 2))
     row, width = 1.7 * size, 18 * size
     height = row * len(KEY_HELP) + 2 * size
@@ -302,7 +302,7 @@ def _draw_help(canvas: Canvas) -> None:
 
 # --- error history -----------------------------------------------------------------------------------------
 
-# What the background of a history depends on: trials, blocks, limit_deg, human, human_name.
+# Cache key of the background of a history: trials, blocks, limit_deg, human, human_name.
 _HistoryKey = tuple[int, tuple[BlockSpan, ...], float, tuple[tuple[float, float, float], ...], str]
 
 
@@ -329,7 +329,7 @@ def draw_history(history: ErrorHistory, width: int, height: int) -> Frame:
     """Return the picture of an error history, (height, width, 3) uint8, a new array.
 
     Raises:
-        ValueError: a picture smaller than 120 by 80 pixels.
+        ValueError: the picture is smaller than 120 by 80 pixels.
     """
     require_size(width, height, SMALLEST_HISTORY_WIDTH, SMALLEST_HISTORY_HEIGHT)
     errors = tuple((name, np.asarray(values, dtype=np.float64).tobytes()) for name, values in history.errors.items())
@@ -357,9 +357,9 @@ def _axes(trials: int, limit: float, width: int, height: int) -> _Axes:
 
 @lru_cache(maxsize=8)
 def _history_of_trials(key: _HistoryKey, errors: tuple[tuple[str, bytes], ...], width: int, height: int) -> Frame:
-    """Return blocks, axes, the curve of people, the names of the learners and their errors, given as bytes.
+    """Draw blocks, axes, the curve of people, and the names and errors (as bytes) of the learners.
 
-    It is drawn anew once a trial.
+    The picture is cached and drawn again once per trial.
     """
     trials, blocks, limit, human, human_name = key
     frame = blank_panel(width, height).copy()
@@ -404,7 +404,7 @@ def _history_of_trials(key: _HistoryKey, errors: tuple[tuple[str, bytes], ...], 
 
 
 def _draw_axes(canvas: Canvas, axes: _Axes, size: int, limit: float) -> None:
-    """Draw degrees at the left, trials below."""
+    """Draw the axes: degrees at the left, trials below."""
     step = next(step for step in DEGREE_STEPS if step * 3.2 >= limit)
     for degrees in range(-step * int(limit // step), int(limit) + 1, step):
         y = axes.y(degrees)

@@ -1,8 +1,8 @@
-"""Draw a scene: the table seen from above with arm, hand, cup, paths, forces, and what the eye sees.
+"""Draw a scene: the table seen from above with arm, hand, cup, paths, forces, and seen positions.
 
 The static background (room, force field, channel, earlier paths, start, labels) is cached; a frame begins as a copy of
-it. Nothing here touches `pygame.display`: a picture is a NumPy array. The square of the table around `SHOWN_CENTRE_M`
-always fits; a picture that is not square shows more at its sides.
+it. Pictures are NumPy arrays, and `pygame.display` is not used. The square of the table around `SHOWN_CENTRE_M` is
+always shown; a picture that is not square shows more at its sides.
 """
 
 from __future__ import annotations
@@ -30,19 +30,19 @@ from reach.sim.retina import LAMP_RGB
 GRID_M = 0.10
 TABLE_EDGE_M = 0.10
 START_RADIUS_M = 0.010
-# The longest arrow of a force, and the smallest force that is drawn.
+# Length of the longest arrow of a field's force, and the smallest force that is drawn.
 LONGEST_ARROW_M, SMALLEST_FORCE_N = 0.09, 0.05
-# Speed for which a velocity field is shown; a reach of 20 cm in 0.6 s has 0 to 0.6 m/s.
+# Speed of the hand for which a velocity field is drawn; a reach of 20 cm in 0.6 s has 0 to 0.6 m/s.
 SHOWN_SPEED_M_S = 0.4
-# A force channel: half the width between its walls, its length from the start, the thickness of a wall, and its length
-# before the start, so that the hand is between the walls there too.
+# Force channel: half the width between its walls, its length from the start, the thickness of a wall, and its length
+# before the start, so that the hand is between the walls at the start too.
 CHANNEL_HALF_M, CHANNEL_LENGTH_M, WALL_M, WALL_BEFORE_M = 0.014, 0.32, 0.006, 0.01
-# As the retina sees it.
+# Colour of a lamp that is on, as on the retina.
 LAMP_ON: Colour = (int(LAMP_RGB[1][0]), int(LAMP_RGB[1][1]), int(LAMP_RGB[1][2]))
 
 
 class BackgroundKey(NamedTuple):
-    """All that a cached background depends on; arrays as their bytes."""
+    """Cache key of a background; arrays are given as bytes."""
 
     width: int
     height: int
@@ -126,7 +126,7 @@ def draw_room(width: int, height: int) -> Frame:
 
 
 def force_arrow_m(force: Pixel, longest_m: float) -> Pixel:
-    """Return the arrow (m) of a force (N): METRES_PER_NEWTON for each newton, at most `longest_m`."""
+    """Return the arrow, m, of a force, N: METRES_PER_NEWTON per newton, at most `longest_m`."""
     newton = math.hypot(*force)
     longest = longest_m / METRES_PER_NEWTON
     factor = METRES_PER_NEWTON * (1.0 if newton <= longest else longest / newton)
@@ -136,15 +136,15 @@ def force_arrow_m(force: Pixel, longest_m: float) -> Pixel:
 def _draw_field(
     canvas: Canvas, start: NDArray[np.float64], field: NDArray[np.float64], force: NDArray[np.float64]
 ) -> None:
-    """Draw the force F = B v + F0 on a hand that moves straight away from the start at SHOWN_SPEED_M_S, as arrows.
+    """Draw arrows of the force F = B v + F0 on a hand that moves straight away from the start at SHOWN_SPEED_M_S.
 
-    A curl field looks like a vortex about the start, and a constant force like a stream.
+    A curl field looks like a vortex about the start, and a constant force like a uniform stream.
     """
-    # Fewer and longer arrows in a small picture.
+    # A small picture has fewer and longer arrows.
     spacing, longer = (0.1, 1.0) if canvas.has_labels else (0.15, 1.4)
     thick = max(0.7, 1.3 * canvas.rim_px)
     half_x, half_y = 0.5 * canvas.width / canvas.scale, 0.5 * canvas.height / canvas.scale
-    # Caption, time and badge stand above the highest arrow.
+    # The highest arrow is below caption, time and badge.
     highest = SHOWN_CENTRE_M[1] + half_y - (labels.header_px(canvas) / canvas.scale if canvas.has_labels else 0.0)
     xs = _grid_centres(SHOWN_CENTRE_M[0] - half_x, SHOWN_CENTRE_M[0] + half_x, spacing)
     ys = _grid_centres(max(TABLE_EDGE_M + 0.02, SHOWN_CENTRE_M[1] - half_y), highest, spacing)
@@ -162,13 +162,13 @@ def _draw_field(
 
 
 def _grid_centres(low: float, high: float, spacing: float) -> NDArray[np.float64]:
-    """Return the middles between the multiples of `spacing` from low to high."""
+    """Return the midpoints between the multiples of `spacing` from low to high."""
     first, last = math.ceil(low / spacing - 0.5), math.floor(high / spacing - 0.5)
     return np.array([spacing * (k + 0.5) for k in range(first, last + 1)], dtype=np.float64)
 
 
 def _draw_channel(canvas: Canvas, start: NDArray[np.float64], along: NDArray[np.float64]) -> None:
-    """Draw the two walls that hold the hand to a line from the start."""
+    """Draw the two walls that keep the hand on a line from the start."""
     beside = np.array([-along[1], along[0]])
     thick = max(0.6, 0.5 * WALL_M * canvas.scale)
     first, last = start - WALL_BEFORE_M * along, start + CHANNEL_LENGTH_M * along
@@ -187,7 +187,7 @@ def _draw_channel(canvas: Canvas, start: NDArray[np.float64], along: NDArray[np.
 
 # --- frame ----------------------------------------------------------------------------------------------------
 
-# Seen and true places nearer than this are drawn as one.
+# Seen and true positions closer than this are drawn as one.
 SEEN_DIFFERS_M = 0.004
 LONGEST_HAND_ARROW_M = 0.30
 
@@ -195,19 +195,19 @@ LONGEST_HAND_ARROW_M = 0.30
 def draw(scene: Scene, width: int, height: int) -> Frame:
     """Return the picture of a scene.
 
-    A velocity field and a constant force are shown as faint arrows all over the table: each is the force on a hand that
-    moves straight away from the start at 0.4 m/s, 1 cm for each newton, at most 9 cm. The force that acts on the hand
-    now is a dark arrow from the hand to the same scale, at most 30 cm.
+    A velocity field and a constant force are shown as faint arrows on the whole table: each arrow is the force on a
+    hand that moves straight away from the start at 0.4 m/s, 1 cm per newton, at most 9 cm. The present force on the
+    hand is a dark arrow from the hand with the same scale, at most 30 cm.
 
     Args:
-        scene: not changed.
-        width, height: 16 to 4096 pixels.
+        scene: the scene, which is not changed.
+        width, height: size, 16 to 4096 pixels.
 
     Returns:
         (height, width, 3) uint8, RGB, a new array.
 
     Raises:
-        ValueError: another width or height.
+        ValueError: width or height is out of range.
     """
     width, height = picture_size(width, height)
     say_when_compiling(draw_shapes, "the drawing (a few seconds)")
@@ -223,7 +223,7 @@ def draw(scene: Scene, width: int, height: int) -> Frame:
     draw_hand(canvas, scene, hand)
     dots = 0.0
     if canvas.has_labels:
-        # Dots at even steps of time lie far apart where the hand was fast.
+        # Dots at equal time intervals show the speed of the hand by their distance.
         dots = max(2.0, 0.007 * canvas.side)
     thick = max(0.9, 1.5 * canvas.rim_px)
     canvas.path(scene.path, 75 if canvas.has_labels else 24, palette.PATH, thick_px=thick, dot_px=dots)
@@ -249,7 +249,7 @@ def _differs_visibly(seen: NDArray[np.float64], true: NDArray[np.float64]) -> bo
 
 
 def _draw_seen_hand(canvas: Canvas, hand: Hand, grasp: Pixel, seen: Pixel) -> None:
-    """Draw the outline of fingers and palm where the eye sees them, connected to the true hand."""
+    """Draw the outline of fingers and palm at their seen position, connected to the true hand."""
     if canvas.has_labels:
         canvas.dashes(grasp, seen, 1.4 * canvas.rim_px, palette.SEEN)
     dx, dy = seen[0] - grasp[0], seen[1] - grasp[1]
@@ -262,7 +262,7 @@ def _draw_seen_hand(canvas: Canvas, hand: Hand, grasp: Pixel, seen: Pixel) -> No
 
 
 def draw_lamps(canvas: Canvas, lamps: Sequence[float]) -> None:
-    """Draw a dark row of lamps at the far edge of the table, over all else."""
+    """Draw a dark row of lamps at the far edge of the table, on top of everything else."""
     places, radius = lamp_places_m(len(lamps))
     pixels = [canvas.pixel((x, ROW_Y_M)) for x in places.tolist()]
     half_px = ROW_HALF_M * canvas.scale

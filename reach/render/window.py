@@ -1,7 +1,7 @@
-"""Show frames in a window of one's own, at an even frame rate, and read its keys and pointer.
+"""Show frames in a window at a constant frame rate, and read its keys and pointer.
 
-`pygame.Window` rather than `pygame.display.set_mode`: the latter knows one window only, and closing it would close
-every window. `pygame.init` and `pygame.quit` are never called: the program may use pygame itself.
+`pygame.Window` is used instead of `pygame.display.set_mode`, which supports a single window only and whose closing
+would close every window. `pygame.init` and `pygame.quit` are never called, because the program may use pygame itself.
 """
 
 from __future__ import annotations
@@ -17,14 +17,14 @@ from numpy.typing import NDArray
 
 from reach.arguments import require_whole
 
-# A delay of more frames than this is not made up for: the picture would rush.
+# Largest delay, in frames, that is caught up; catching up a longer delay would make the picture rush.
 MAX_CATCH_UP_FRAMES = 3.0
 
 
 class FramePacer:
-    """Waits until each frame's time is over; after a slow frame the next waits are shorter.
+    """Wait for the end of each frame; after a slow frame the next waits are shorter.
 
-    `pygame.time.Clock.tick` counts whole milliseconds, and 1/60 s is not a whole number of them.
+    `pygame.time.Clock.tick` cannot do this, because it counts whole milliseconds: 1/60 s, for example, is not one.
     """
 
     def __init__(
@@ -36,9 +36,9 @@ class FramePacer:
         """Set the frame rate.
 
         Args:
-            frames_per_second: above 0.
-            clock: returns the time, s.
-            sleep: waits for a time, s.
+            frames_per_second: frame rate, above 0.
+            clock: function that returns the time, s.
+            sleep: function that waits for a time, s.
         """
         self._frame_s = 1.0 / frames_per_second
         self._clock = clock
@@ -59,26 +59,26 @@ class FramePacer:
 
 logger = logging.getLogger("reach")
 
-# What SDL chooses, without an error, when there is no screen.
+# Drivers that SDL chooses without an error if there is no screen.
 HEADLESS_DRIVERS = ("dummy", "offscreen")
 ARROWS = ("left", "right", "up", "down")
 
-# Every open window. They share one queue of events, so whichever window empties it passes the events on.
+# All open windows. They share one event queue, so the window that empties it passes the events on.
 _open: weakref.WeakSet[Window] = weakref.WeakSet()
 
 
 class Window:
     """A window that shows frames.
 
-    Logs a warning to the logger `reach` where SDL finds no screen; `is_visible` is then False.
+    If SDL finds no screen, a warning is logged to the logger `reach`, and `is_visible` is False.
 
     Args:
-        width, height: pixels.
-        fps: frames a second in real time.
-        title: of the window.
+        width, height: size, pixels.
+        fps: frames per second.
+        title: title of the window.
 
     Raises:
-        ValueError: a size or a rate below 1.
+        ValueError: a size or the rate is below 1.
         RuntimeError: no window can be opened.
     """
 
@@ -111,13 +111,13 @@ class Window:
         return self._window is not None
 
     def show(self, frame: NDArray[np.uint8]) -> bool:
-        """Show a frame, wait until its time is over, and return whether the window is still open.
+        """Show a frame, wait for its end, and return whether the window is still open.
 
         Args:
             frame: (height, width, 3) uint8 of the window's size.
 
         Raises:
-            ValueError: a frame of another shape or type.
+            ValueError: the frame has another shape or type.
         """
         width, height = self._size
         picture = np.ascontiguousarray(frame)
@@ -153,7 +153,7 @@ class Window:
 
     @property
     def pointer(self) -> tuple[float, float]:
-        """Return the picture's pixel under the mouse pointer."""
+        """Return the pixel of the picture under the mouse pointer."""
         x, y = (value / by for value, by in zip(pygame.mouse.get_pos(), self._window_scale(), strict=True))
         return x, y
 
@@ -168,12 +168,12 @@ class Window:
         return keys
 
     def held_arrows(self) -> set[str]:
-        """Return which of the arrow keys are held down: "left", "right", "up", "down"."""
+        """Return the arrow keys that are held down: "left", "right", "up", "down"."""
         keys = pygame.key.get_pressed()
         return {name for name in ARROWS if keys[getattr(pygame, f"K_{name.upper()}")]}
 
     def _window_scale(self) -> tuple[float, float]:
-        """Return the size of the window as a multiple of that of the picture."""
+        """Return the size of the window as a multiple of the picture's size."""
         if self._window is None:
             return 1.0, 1.0
         width, height = self._window.get_surface().get_size()
@@ -184,7 +184,7 @@ class Window:
         return self._window is not None and getattr(event, "window", None) is self._window
 
     def close(self) -> None:
-        """Close this window only. A second call does nothing."""
+        """Close this window only; do nothing if it is closed."""
         _open.discard(self)
         if self._window is not None:
             self._window.destroy()
@@ -192,7 +192,7 @@ class Window:
 
 
 def _process_events() -> None:
-    """Empty the queue of events: store pressed keys, and close windows as asked."""
+    """Empty the event queue: store pressed keys, and close windows that the user closes."""
     for event in pygame.event.get():
         if event.type == pygame.QUIT:
             for window in list(_open):
