@@ -1,6 +1,6 @@
-"""The scene: all that a picture of the world shows, read from a simulation without changing it.
+"""The scene: the content of a picture of the world, read from a simulation without changing it.
 
-Coordinates are the table's, in metres: the shoulder at (0, 0), x to the right, y away from the body.
+Coordinates are those of the table, m: the shoulder is at (0, 0), x points right, y away from the body.
 """
 
 from __future__ import annotations
@@ -28,34 +28,34 @@ class Scene:
         joints: (4, 2) m, shoulder, elbow, wrist, palm.
         fingers: (2, 2, 2) m, base and tip of the left and of the right finger.
         finger_radius: half the thickness of a finger, m.
-        grasp_point: (2,) m, the point between the fingers that stands for the hand.
+        grasp_point: (2,) m, the point between the fingers that represents the hand.
         cup: (2,) m, centre of the cup.
-        cup_radius: m.
-        cup_held: the cup is in the hand.
-        cup_tipped: the cup has fallen over.
-        seen_hand: (2,) m, where the eye sees the grasp point; None if the hand is hidden.
-        seen_cup: (2,) m, where the eye sees the cup.
-        start: (2,) m, where the hand starts.
+        cup_radius: radius of the cup, m.
+        cup_held: whether the hand holds the cup.
+        cup_tipped: whether the cup has tipped over.
+        seen_hand: (2,) m, seen position of the grasp point; None if the hand is hidden.
+        seen_cup: (2,) m, seen position of the cup.
+        start: (2,) m, position of the hand at the start.
         touch: (3,) bool, left finger, right finger, palm.
         path: (n, 2) m, path of the hand in this reach.
         past_paths: paths of earlier reaches, each (n, 2) m, oldest first.
         time_s: time since the reach began, s.
         caption: one line of text in the picture; "" for none.
-        success: the reach has succeeded.
-        cup_present: False after the cup was removed; a faint outline marks its place.
+        success: whether the reach has succeeded.
+        cup_present: False after the cup was removed; a faint outline marks its position.
         effort: (3,) torques of shoulder, elbow and wrist as shares of the largest, -1..1, flexion positive, shown as
             colour at the joints; None in muscle control.
-        activation: (8,) of the muscles, 0..1, in the order of `sim.muscles.MUSCLES`, shown as strands along the arm;
-            None without muscles.
-        hand_force_n: (2,) N, external force now, shown as an arrow; None for none.
+        activation: (8,) activations of the muscles, 0..1, in the order of `sim.muscles.MUSCLES`, shown as strands along
+            the arm; None without muscles.
+        hand_force_n: (2,) N, present external force on the hand, shown as an arrow; None for none.
         field_n_s_per_m: (2, 2) N s/m, the matrix B of a force F = B v at the hand; None for none.
-        constant_force_n: (2,) N, at the hand wherever it is, shown with the field; None for none.
-        channel: (2,) unit vector along a force channel from the start, shown as its walls; None for none.
-        lamps: (n,) cue lamps at the far edge of the table, 1 on or 0 off; None for none.
-        show_error: show the seen error, an arrow from the seen hand to the seen cup, unless the hand is hidden or the
-            cup removed.
+        constant_force_n: (2,) N, force on the hand at any position, shown with the field; None for none.
+        channel: (2,) unit vector along a force channel from the start, shown by its walls; None for none.
+        lamps: (n,) cue lamps at the far edge of the table, 1 for on and 0 for off; None for none.
+        show_error: whether to show the seen error, an arrow from the seen hand to the seen cup; it is never shown if
+            the hand is hidden or the cup removed.
         trial: number of the trial, 0 or more; None for none.
-        block: name of the block the trial belongs to; "" for none.
+        block: name of the trial's block; "" for none.
     """
 
     joints: Points
@@ -117,7 +117,7 @@ class Paths:
     """
 
     def __init__(self) -> None:
-        """Begin without a trial."""
+        """Start with no trials."""
         self.trials = 0
         self._path: list[tuple[float, float]] = []
         self._past: tuple[Any, ...] = ()
@@ -130,12 +130,12 @@ class Paths:
         self._path = []
 
     def extend(self, simulation: Simulation, index: int) -> None:
-        """Append the current place of the hand of world `index`."""
+        """Append the current position of the hand of world `index`."""
         x, y = simulation.world.row(index)[s.HAND_X : s.HAND_Y + 1].tolist()
         self._path.append((x, y))
 
     def extend_by(self, places: NDArray[np.float64]) -> None:
-        """Append places of the hand, (n, 2) m."""
+        """Append positions of the hand, (n, 2) m."""
         self._path += [(x, y) for x, y in places.tolist()]
 
     @property
@@ -152,7 +152,7 @@ class Paths:
 def scene_of(simulation: Simulation, index: int, paths: Paths, label: Label) -> Scene:
     """Return the scene of world `index`; its arrays are views that the next step overwrites.
 
-    The seen error is shown until the cup is held or tipped over.
+    The seen error is shown until the cup is held or tips over.
     """
     row = simulation.world.row(index)
     number = row.item
@@ -160,7 +160,7 @@ def scene_of(simulation: Simulation, index: int, paths: Paths, label: Label) -> 
     palm, half = number(s.PALM_OFFSET), 0.5 * number(s.APERTURE) + number(s.FINGER_RADIUS)
 
     def on_table(u: float, v: float) -> tuple[float, float]:
-        """Return the place (m) on the table of a place in the hand's frame, see `sim.grasp.capsule`."""
+        """Return the position on the table, m, of a position in the hand's frame, see `sim.grasp.capsule`."""
         return x + u * ax - v * ay, y + u * ay + v * ax
 
     fingers = []
@@ -215,7 +215,7 @@ def copy_scene(env: Any) -> Scene:
 
 
 def _channel_direction(row: Any) -> Any:
-    """Return the unit vector along the channel."""
+    """Return the unit vector (2,) along the channel."""
     cosine, sine = row[s.CHANNEL_COSINE], row[s.CHANNEL_SINE]
     x, y = row[s.TARGET_X], row[s.TARGET_Y]
     return np.array([cosine * x - sine * y, sine * x + cosine * y])

@@ -1,9 +1,10 @@
-"""Trials that run side by side in one `World`, on which both environments, single and vector, are built.
+"""The simulation: trials that run side by side in one `World`, used by the single and the vector environment.
 
-It knows bodies, cups, senses, perturbations and tasks; it knows nothing of Gymnasium, time limits or pictures.
+This module contains bodies, cups, senses, perturbations and tasks. It does not depend on Gymnasium, time limits or
+pictures.
 
-`perturb` and `move_cup` change a running trial. It then no longer is the trial that its protocol describes; studies
-never do this.
+`perturb` and `move_cup` change a running trial, which then differs from the trial in its protocol. Studies never use
+them.
 """
 
 from __future__ import annotations
@@ -39,9 +40,9 @@ TASKS = ("reach", "grab")
 REWARDS = ("dense", "sparse")
 # Attributes of a simulation that change while trials run.
 SAVED_ATTRIBUTES = ("world", "seeded", "_observations", "lamps", "_changed", "arms", "perturbations")
-# Arrays of a world that determine its next trials.
+# Arrays of a `World` that determine its next trials.
 COUNTERS = ("streams", "episodes")
-# Variates for the ranges of one trial's body, cup and senses: at least as many as they have fields.
+# Number of variates for the ranges of one trial's body, cup and senses; at least their number of fields.
 BODY_VARIATES = 32
 
 
@@ -51,14 +52,14 @@ class Simulation:
     Attributes:
         world: the arrays of all trials.
         observations: (num_envs, OBSERVATION_SIZE) float32, overwritten by the next step.
-        lamps: (num_envs, context) float32, on (1) or off (0) in each present trial, overwritten by the next.
+        lamps: (num_envs, context) float32, on (1) or off (0) in the present trials, overwritten by the next ones.
         arms: the arm of each world in its present trial.
         control: POSTURE, TORQUE or MUSCLE.
         grab: whether the cup must be held.
-        perturbations: those of each present trial.
-        default_perturbations: those of trials without any of their own.
-        seeded: (num_envs,) bool, worlds that have a stream.
-        largest_action: actions beyond it are refused: 1 if they are strict, else the largest finite number.
+        perturbations: perturbations of each present trial.
+        default_perturbations: perturbations of trials that do not set their own.
+        seeded: (num_envs,) bool, whether each world has a stream of random numbers.
+        largest_action: largest magnitude of a valid action: 1 with strict actions, else the largest finite number.
     """
 
     def __init__(
@@ -80,19 +81,19 @@ class Simulation:
         """Create the worlds; begin a trial in each before the first step.
 
         Args:
-            num_envs: 1 or more.
+            num_envs: number of worlds, 1 or more.
             task: "reach" or "grab".
             control: "posture", "torque" or "muscle".
             command: "increment" or "absolute".
             reward: "dense" or "sparse".
-            perturbations: the default ones of each world, (num_envs,).
+            perturbations: default perturbations of each world, (num_envs,).
             person, cup, senses: see `sim.setup`.
             context: number of lamps, 0..32.
-            strict_actions: whether actions outside [-1, 1] are refused instead of clipped.
+            strict_actions: whether actions outside [-1, 1] are errors instead of being clipped.
             threads: number of threads.
 
         Raises:
-            ValueError: an argument outside what is allowed; the message names it.
+            ValueError: an argument is invalid; the message names it.
         """
         require_choice("task", task, TASKS)
         require_choice("reward", reward, REWARDS)
@@ -106,7 +107,7 @@ class Simulation:
         self.perturbations = list(self.default_perturbations)
         self.control = s.CONTROLS.index(control)
         self.command = command
-        # See `rare` of `loop.advance`; forces are found in a step and stay compiled.
+        # `rare` of `loop.advance`. It becomes True in the first step with an external force, and stays True.
         self._rare = True if self.control == s.MUSCLE else None
         self._threads = threads
         self._lanes = s.FIRST_LANE if num_envs == 1 else s.ALL_LANES
@@ -129,7 +130,7 @@ class Simulation:
         self._prepare()
 
     def _set_views(self) -> None:
-        """Make `observations` a view of the lanes that are in use, and collect the arguments of `advance`."""
+        """Make `observations` a view of the used lanes, and collect the arguments of `advance`."""
         self.observations = self._observations.reshape(-1, s.OBSERVATION_SIZE)[: self.num_envs]
         world = self.world
         self._arguments = (
@@ -138,12 +139,12 @@ class Simulation:
         )  # fmt: skip
 
     def __setstate__(self, attributes: dict[str, Any]) -> None:
-        """Restore a copy or a pickle, whose views are of its own world."""
+        """Restore the attributes of a copy or pickle, and make its views refer to its own world."""
         self.__dict__.update(attributes)
         self._set_views()
 
     def _prepare(self) -> None:
-        """Write the settings of every world, which also validates them; idle lanes copy the first world."""
+        """Validate and write the settings of every world; idle lanes copy the first world."""
         self._settings = np.empty((self.num_envs, s.PERTURBATION - s.SETTING))
         for index in range(self.num_envs):
             row = self.world.row(index)
@@ -157,15 +158,15 @@ class Simulation:
         for index in range(self.num_envs, s.LANES * len(self.world.tiles)):
             self.world.row(index)[:] = self.world.row(0)
             write_perturbations((), self.world.row(index))
-        # Whether the perturbations of a world must be written in the next trial; those that depend on the cup always.
+        # Whether the next trial of a world must write its perturbations; always if they depend on the cup.
         self._changed = np.array([_depend_on_cup(acting) for acting in self.default_perturbations], dtype=np.bool_)
         for index in range(self.num_envs, s.LANES * len(self.world.tiles)):
             self._begin(index, np.uint64(0), None)
-            # A tipped cup takes no part in contacts, so idle lanes cost less.
+            # A tipped cup has no contacts, which saves time in idle lanes.
             self.world.row(index)[s.TIPPED] = 1.0
 
     def _write_body(self, index: int, variates: Array) -> Arm:
-        """Write world `index`'s settings with uniform variates (BODY_VARIATES,) for its ranges; return its arm."""
+        """Write the settings of world `index`, with uniform variates (BODY_VARIATES,) for ranges; return its arm."""
         next_variate = iter(variates.tolist()).__next__
         arm, strength = self.person.numbers(index, next_variate)
         cup = numbers_of(self.cup, index, next_variate)
@@ -174,25 +175,25 @@ class Simulation:
         return arm
 
     def seed(self, index: int, stream: np.uint64) -> None:
-        """Seed world `index` with a stream (uint64), from which the keys of its next trials follow."""
+        """Seed world `index` with a stream (uint64), which determines the keys of its next trials."""
         at = divmod(index, s.LANES)
         self.world.streams[at] = stream
         self.world.episodes[at] = 0
         self.seeded[index] = True
 
     def random_state(self, rng: np.random.Generator) -> dict[str, Any]:
-        """Return what determines the next trials, as JSON values.
+        """Return the random state, which determines the next trials, as JSON values.
 
-        This is the stream of each world, the number of trials begun in it, and the state of the generator `rng`.
+        It contains the stream of each world, its number of trials begun, and the state of the generator `rng`.
         """
         counters = {name: getattr(self.world, name).ravel()[: self.num_envs].tolist() for name in COUNTERS}
         return {**counters, "seeded": self.seeded.tolist(), "generator": copy.deepcopy(rng.bit_generator.state)}
 
     def restore_random_state(self, state: Mapping[str, Any], rng: np.random.Generator) -> None:
-        """Continue with the trials that follow a `random_state`.
+        """Restore a `random_state`, so that the same trials follow.
 
         Raises:
-            ValueError: not such a state, or one of another number of worlds; then nothing has changed.
+            ValueError: the state is invalid or has another number of worlds; nothing is changed in this case.
         """
         require_random_state(state, self.num_envs)
         require_generator(state["generator"], rng)
@@ -205,20 +206,20 @@ class Simulation:
         """Begin the next trial of world `index`.
 
         Args:
-            index: of the world.
-            cup: its place (x, y) m; None for a random one.
-            perturbation: of this trial; None for the default ones.
-            context: its lamps, (context,) of 0 or 1; None for random ones.
+            index: index of the world.
+            cup: position (x, y) m of the cup; None for a random one.
+            perturbation: perturbations of this trial; None for the default ones.
+            context: lamps, (context,) of 0 or 1; None for random ones.
 
         Raises:
-            ValueError: a cup, perturbation or lamps outside what is allowed.
+            ValueError: the cup, perturbation or lamps are invalid.
         """
         lamps = None if context is None else lamps_of(context, self.lamps.shape[1])
         place = None if cup is None else cup_place(cup)
         acting = self.default_perturbations[index] if perturbation is None else as_perturbations(perturbation)
         world = self.world
         at = divmod(index, s.LANES)
-        # A kernel returns a Python integer, which the next kernel would take as signed.
+        # A kernel returns a Python integer, which the next kernel would treat as signed.
         key = np.uint64(trial_key(world.streams[at], world.episodes[at]))
         if self._changed[index] or self._has_ranges or acting != self.default_perturbations[index]:
             self._change(index, key, acting, place)
@@ -231,9 +232,9 @@ class Simulation:
         world.episodes[at] += np.uint64(1)
 
     def _change(self, index: int, key: np.uint64, acting: tuple[Perturbation, ...], cup: Array | None) -> None:
-        """Write what differs from the previous trial of world `index`: a body from ranges, perturbations."""
+        """Write the settings of world `index` that differ from its previous trial: sampled ranges, perturbations."""
         row = self.world.row(index)
-        # Set first, because perturbations that cannot act together raise half-way.
+        # Set first, because incompatible perturbations raise an error after some are written.
         self._changed[index] = True
         if self._has_ranges:
             self.arms[index] = self._write_body(index, uniforms(key, BODY_COUNTER, BODY_VARIATES))
@@ -259,11 +260,11 @@ class Simulation:
 
     @property
     def can_begin_drawn(self) -> NDArray[np.bool_]:
-        """Return for each world (num_envs,) whether `begin_drawn` may begin its next trial: its settings stay."""
+        """Return for each world (num_envs,) whether `begin_drawn` may begin its next trial with unchanged settings."""
         return ~self._changed & (not self._has_ranges)
 
     def begin_drawn(self, mask: NDArray[np.bool_]) -> None:
-        """Begin the next trial in the worlds of `mask` (num_envs,): a random cup, the default perturbations."""
+        """Begin the next trial in the worlds of `mask` (num_envs,), with random cups and the default perturbations."""
         world = self.world
         loop.begin_drawn_trials(
             mask, world.tiles, world.history, world.streams, world.episodes, world.tick[0],
@@ -272,21 +273,21 @@ class Simulation:
         self._sample_lamps(mask)
 
     def _sample_lamps(self, mask: NDArray[np.bool_]) -> None:
-        """Draw the lamps of the trials that have begun in the worlds of `mask` (num_envs,)."""
+        """Draw the lamps of the present trials in the worlds of `mask` (num_envs,)."""
         if self.lamps.size:
             sample_lamps_in(mask, self.world.tiles, self.lamps)
 
     def advance(self, actions: NDArray[np.floating[Any]]) -> Array:
-        """Advance every trial by one control step, and judge it.
+        """Advance every trial by one control step, and compute rewards and success.
 
         Args:
             actions: (num_envs, 4), clipped to [-1, 1].
 
         Returns:
-            As `moment`.
+            The result of `moment`.
 
         Raises:
-            ValueError: an action that is not finite, or a strict one outside [-1, 1]; then nothing has changed.
+            ValueError: an action is not finite, or, with strict actions, outside [-1, 1]; nothing is changed then.
         """
         moment = np.empty(MOMENT_SIZE)
         wrong = loop.advance_and_judge(actions, moment, self._rare, *self._arguments)
@@ -298,17 +299,17 @@ class Simulation:
         return moment
 
     def play_one(self, loop_of_learner: Loop, actions: Array) -> Array:
-        """Advance the only world by the loop of a learner, see `reach.play`.
+        """Advance a single world by the loop of a learner, see `reach.play`.
 
         Args:
-            loop_of_learner: acts and advances the world.
-            actions: (steps, 4), overwritten with those taken.
+            loop_of_learner: function that acts and advances the world.
+            actions: (steps, 4), overwritten with the actions taken.
 
         Returns:
             (steps taken, MOMENT_SIZE), the state after each step.
 
         Raises:
-            ValueError: as for `advance`; the steps before have been taken then.
+            ValueError: as for `advance`, after the preceding steps have been taken.
         """
         moments = np.empty((len(actions), MOMENT_SIZE))
         self._allow_forces()
@@ -318,18 +319,18 @@ class Simulation:
         return moments[:steps]
 
     def _allow_forces(self) -> None:
-        """Use the kernels that compute forces if a world has an external force."""
+        """Switch to kernels that compute external forces, if any world has one."""
         if self._rare is None and loop.any_forced(self.world.tiles, self._lanes):
             self._rare = True
 
     def moment(self) -> Array:
-        """Return truth and judgement of the first world, (MOMENT_SIZE,), see `sim.truth`."""
+        """Return the true state, reward terms and success of the first world, (MOMENT_SIZE,), see `sim.truth`."""
         moment = np.empty(MOMENT_SIZE)
         read_moment(self.world.tiles[0], moment)
         return moment
 
     def play(self, actions: NDArray[np.floating[Any]], begin: NDArray[np.bool_], longest: int) -> Judgements:
-        """Return `judgements` after `advance`, and `begin_drawn` for the worlds of `begin` (num_envs,), in threads."""
+        """Do `advance`, then `begin_drawn` for the worlds of `begin` (num_envs,), in threads; return `judgements`."""
         world = self.world
         wrong = loop.find_wrong_action(actions, self.largest_action)
         if wrong >= 0:
@@ -362,7 +363,7 @@ class Simulation:
         """Validate a `state` of this simulation, or of one made with the same arguments.
 
         Raises:
-            ValueError: the message names the entry that is missing or wrong, or another number of worlds.
+            ValueError: an entry is missing or wrong, or the number of worlds differs; the message names it.
         """
         require_keys("simulation of the state", state, SAVED_ATTRIBUTES)
         changed, world = state["_changed"], state["world"]
@@ -387,10 +388,10 @@ class Simulation:
                 )
 
     def restore(self, state: dict[str, Any]) -> None:
-        """Go back to a `state` of this simulation, or of one made with the same arguments.
+        """Restore a `state` of this simulation, or of one made with the same arguments.
 
         Raises:
-            ValueError: as for `require_state`; then nothing has changed.
+            ValueError: as for `require_state`; nothing is changed in this case.
         """
         self.require_state(state)
         for name in SAVED_ATTRIBUTES:
@@ -401,31 +402,31 @@ class Simulation:
         """Begin the present trial of world `index` again, with the same noise, body and lamps, without perturbations.
 
         Args:
-            index: of the world.
+            index: index of the world.
             cup: as passed to `begin`.
         """
         self.world.episodes[divmod(index, s.LANES)] -= np.uint64(1)
         self.begin(index, cup=cup, perturbation=(), context=self.lamps[index])
 
     def mark_changed(self, index: int) -> None:
-        """Let the next trial of world `index` write its settings anew."""
+        """Make the next trial of world `index` write its settings again."""
         self._changed[index] = True
 
     def detach_observations(self) -> None:
-        """Write the next observations to a new array, so that the present one keeps its values."""
+        """Use a new array for the next observations, so that the present array keeps its values."""
         self._observations = self._observations.copy()
         self._set_views()
 
     def column(self, column: int) -> Array:
-        """Return a column of every world's row, (num_envs,), copied."""
+        """Return a copy of a column of every world's row, (num_envs,)."""
         lanes = self.world.tiles[:, column * s.LANES : (column + 1) * s.LANES]
         return lanes.reshape(-1)[: self.num_envs]
 
     def judgements(self, longest: int) -> Judgements:
-        """Return how the last step is judged.
+        """Return rewards, successes and ends of trials after the last step.
 
         Args:
-            longest: steps of the longest trial; 0 for no limit.
+            longest: largest number of steps of a trial; 0 for no limit.
 
         Returns:
             Reward terms and their sum, (7, num_envs); success, end (by success or a tipped cup), and whether the trial
@@ -445,7 +446,7 @@ def require_random_state(state: Any, num_envs: int) -> None:
     """Validate a `random_state` of `num_envs` worlds.
 
     Raises:
-        ValueError: the message names the entry.
+        ValueError: an entry is invalid; the message names it.
     """
     require_keys("random state", state, ("generator", *COUNTERS, "seeded"))
     seeded = state["seeded"]
@@ -469,7 +470,7 @@ def require_like(name: str, value: Any, present: NDArray[Any]) -> None:
     """Validate an array that will replace `present`.
 
     Raises:
-        ValueError: another type or shape, or numbers that are not finite.
+        ValueError: type or shape differ, or a number is not finite.
     """
     is_like = isinstance(value, np.ndarray) and (value.dtype, value.shape) == (present.dtype, present.shape)
     if not is_like or not np.isfinite(value).all():
@@ -482,7 +483,7 @@ def require_generator(state: Any, rng: np.random.Generator) -> None:
     """Validate a state of the bit generator of `rng`.
 
     Raises:
-        ValueError: the message holds the state.
+        ValueError: the state is invalid; the message contains it.
     """
     kind = type(rng.bit_generator)
     try:
@@ -501,7 +502,7 @@ def perturb(env: Any, perturbation: Any) -> None:
         perturbation: as for `reset`.
 
     Raises:
-        ValueError: an unknown perturbation, or two that cannot be combined; nothing has changed then.
+        ValueError: a perturbation is unknown, or two cannot be combined; nothing is changed in this case.
     """
     simulation = env.unwrapped._simulation
     perturbations = as_perturbations(perturbation)
@@ -516,10 +517,10 @@ def perturb(env: Any, perturbation: Any) -> None:
 def move_cup(env: Any, place: Any) -> bool:
     """Move the standing cup of the current trial to `place` (x, y) m; return whether it was moved.
 
-    A cup that is held, tipped over or removed stays, and so does one that would overlap the hand.
+    The cup is not moved if it is held, tipped over or removed, or if it would overlap the hand.
 
     Raises:
-        ValueError: a place that is not on the table.
+        ValueError: the position is not on the table.
     """
     row = env.unwrapped._simulation.world.row(0)
     x, y = cup_place(place).tolist()

@@ -1,6 +1,6 @@
-"""What happens in a learner's network at one moment, as plain data: learners fill it, `reach.render` draws it.
+"""Snapshots: the state of a learner's network at one moment, as plain data that `reach.render` draws.
 
-A learner that can be displayed has a method `snapshot()` that returns a `Snapshot`. Taking one changes nothing.
+A learner that can be displayed has a method `snapshot()` that returns a `Snapshot` without changing the learner.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 Route = Literal["backward", "broadcast", "forward", "gate", "activity"]
 ROUTES: tuple[Route, ...] = get_args(Route)
-# Spikes are displayed in bins of this length.
+# Length of the bins in which spikes are displayed.
 SPIKE_BIN_MS = 2
 
 
@@ -22,13 +22,13 @@ class Population:
     """Spiking cells of one kind.
 
     Attributes:
-        name: of the population, such as "hidden, excitatory".
-        spikes: (bins, cells) uint8, spikes of each cell in each of the last bins of 2 ms, oldest first; no bins where
-            none were recorded.
+        name: name of the population, such as "hidden, excitatory".
+        spikes: (bins, cells) uint8, spikes of each cell in the last bins of 2 ms, oldest first; no bins if spikes were
+            not recorded.
         rate_hz: current firing rate, Hz, mean over cells.
 
     Raises:
-        ValueError: spikes of another shape or type, or a rate below 0.
+        ValueError: spikes have another shape or type, or the rate is below 0.
     """
 
     name: str
@@ -51,11 +51,11 @@ class Layer:
     """Rate cells of one layer.
 
     Attributes:
-        name: of the layer.
+        name: name of the layer.
         activation: (cells,), finite; colours are scaled to the largest.
 
     Raises:
-        ValueError: activations of another shape, or not finite.
+        ValueError: activations have another shape or are not finite.
     """
 
     name: str
@@ -71,13 +71,12 @@ class LayerSignal:
     """The learning signal that reached the cells of one layer.
 
     Attributes:
-        name: of the layer.
-        modulator: (cells,), of each cell; all 0 where no error arrived.
-        eligibility: (cells,), sum over each cell's synapses of recent pre-post pairs, 0 or more; None where synapses
-            learn from rates.
+        name: name of the layer.
+        modulator: (cells,), modulator of each cell; all 0 if no error arrived.
+        eligibility: (cells,), sum of |eligibility| over the synapses of each cell; None for rate cells.
 
     Raises:
-        ValueError: another shape, or a number that is not finite.
+        ValueError: an array has another shape or is not finite.
     """
 
     name: str
@@ -93,19 +92,19 @@ class LayerSignal:
 
 @dataclass(frozen=True, eq=False)
 class ErrorPath:
-    """How the last error reached the synapses.
+    """The path of the last error to the synapses.
 
     Attributes:
-        route: "backward" layer by layer from the last to the first (BP, FA), "broadcast" to all at once (DFA),
-            "forward" to the first and from there on (IFA), as a "gate" on recent pre-post pairs (STDP), or as
-            "activity" of cells that remember it, by which no synapse changes.
+        route: "backward" layer by layer from last to first (BP, FA); "broadcast" to all layers (DFA); "forward", to the
+            first layer and from there to the others (IFA); "gate" on recent spike pairs (STDP); or "activity" of cells
+            with memory, where no synapse changes.
         error: (n,) the error that was sent.
-        signals: of each layer that can receive it, the first layer first.
-        number: of the error, counted from 1; another number means another error.
-        label: of the error in the picture.
+        signals: signals of each layer that can receive the error, the first layer first.
+        number: number of the error, counted from 1.
+        label: label of the error in the picture.
 
     Raises:
-        ValueError: an unknown route, no signals, or an error of another shape.
+        ValueError: the route is unknown, there are no signals, or the error has another shape.
     """
 
     route: Route
@@ -125,12 +124,12 @@ class ErrorPath:
 
 @dataclass(frozen=True, eq=False)
 class Snapshot:
-    """One moment in a learner's network.
+    """The state of a learner's network at one moment.
 
     Attributes:
-        populations: of spiking cells, from the senses on; empty in a network of rate cells.
-        layers: of rate cells, from the senses on.
-        error_path: of the last error that was learned from; None before the first, and without learning.
+        populations: populations of spiking cells, from the senses on; empty for a network of rate cells.
+        layers: layers of rate cells, from the senses on.
+        error_path: path of the last error from which the learner learned; None if there was none.
     """
 
     populations: tuple[Population, ...] = ()
@@ -139,13 +138,13 @@ class Snapshot:
 
 
 def snapshot_of(model: Any) -> Snapshot | None:
-    """Return the snapshot of a learner; None of one that provides none."""
+    """Return the snapshot of a learner; None if the learner provides none."""
     take = getattr(model, "snapshot", None)
     return None if take is None else take()
 
 
 def _require_cells(name: str, values: NDArray[np.float64]) -> int:
-    """Return the number of cells; raise ValueError unless the values are (cells,) and finite."""
+    """Return the number of cells; raise ValueError unless the values have the shape (cells,) and are finite."""
     if np.ndim(values) != 1 or not len(values) or not np.isfinite(values).all():
         raise ValueError(f"{name}: expected shape (cells,) and finite values, got {values!r}")
     return len(values)

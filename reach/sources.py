@@ -1,7 +1,7 @@
-"""The source files of a program: those of a module and of all that it imports, found without running them.
+"""Find the source files of a program, that is, of a module and all its imports, without running them.
 
-The cache of compiled kernels and the results of a study are valid until these files change. Imports are found as
-statements, as text such as "package.module" or "package.module:function", and as data files of a package; names that
+The cache of compiled kernels and the results of a study are valid until these files change. Imports are found as import
+statements, as strings such as "package.module" or "package.module:function", and as data files of a package. Names that
 are computed at run time are not found.
 """
 
@@ -33,7 +33,7 @@ DIGEST_DIGITS = 16
 
 @dataclass(frozen=True)
 class Import:
-    """An import statement: the module, the level of a relative import, the imported names, and where it is."""
+    """An import statement: module, level of a relative import, imported names, and whether it is in a function."""
 
     module: str
     level: int = 0
@@ -43,12 +43,12 @@ class Import:
 
 @dataclass(frozen=True)
 class Syntax:
-    """The content of a file without comments, docstrings and formatting.
+    """The content of a Python file without comments, docstrings and formatting.
 
     Attributes:
         digest: hash of the syntax tree.
         modules: dotted names in strings, and arguments of `import_module`.
-        names: other strings that may name a module, where the argument of `import_module` is not a literal.
+        names: other strings that may name a module, if an argument of `import_module` is not a literal.
         files: strings that may name a file.
     """
 
@@ -63,8 +63,8 @@ class Sources:
     """The source files and libraries of a program.
 
     Attributes:
-        files: by module name; scripts by file name, data files of a package by "package/name".
-        libraries: import names of the installed packages that it imports.
+        files: source files by module name; scripts by file name, data files of a package by "package/name".
+        libraries: import names of the installed packages that the program imports.
     """
 
     files: dict[str, Path]
@@ -81,15 +81,15 @@ def sources_of(
     leave_out: Callable[[str], object] = lambda name: False,
     only_globals: bool = False,
 ) -> Sources:
-    """Return the files of some modules and of all that they import, directly or indirectly.
+    """Return the files of some modules and of all their direct and indirect imports.
 
     The standard library is left out. An installed package counts as a library unless it contains one of `starts`.
 
     Args:
         starts: names of modules, or scripts; modules in the folder of a script are found too.
-        leave_out: returns whether to skip a module, by name, and its imports.
-        only_globals: follow only the imports of global names: none inside functions or strings, and no enclosing
-            packages from which no name is imported.
+        leave_out: function that returns, by name, whether to skip a module and its imports.
+        only_globals: whether to follow only imports of global names: not those inside functions or strings, nor
+            enclosing packages from which no name is imported.
 
     Raises:
         ModuleNotFoundError: one of `starts` cannot be found.
@@ -130,7 +130,7 @@ def sources_of(
 
 
 def _modules_in(file: Path, package: str, search: _Search, only_globals: bool) -> Iterator[str]:
-    """Yield the names of the modules that a file in `package` imports, or names in strings."""
+    """Yield the names of the modules that a file in `package` imports or names in strings."""
     for statement in _imports(file, *_state(file)):
         if not (only_globals and statement.in_function):
             yield from _imported(statement, package, search, only_globals)
@@ -144,7 +144,7 @@ def _modules_in(file: Path, package: str, search: _Search, only_globals: bool) -
 
 
 class _Search:
-    """Finds modules as an import statement does, without running their packages.
+    """Find modules as an import statement does, without running their packages.
 
     Args:
         last: folders to search after those of an import statement.
@@ -174,7 +174,7 @@ class _Search:
 
 
 def _place(spec: ModuleSpec) -> Path:
-    """Return the file of a module, or its folder where it has none; for built-in modules the standard library."""
+    """Return the file of a module, or the folder of one without a file; for built-in modules the standard library."""
     if spec.has_location and spec.origin is not None:
         return Path(spec.origin)
     return Path(next(iter(spec.submodule_search_locations or ()), STANDARD_LIBRARY))
@@ -220,7 +220,7 @@ def _named(text: str, package: str, search: _Search) -> list[str]:
 
 @lru_cache(maxsize=1)
 def _tree(file: Path, changed_ns: int, size: int) -> ast.Module | None:
-    """Return the syntax tree of a file; None where it is not Python."""
+    """Return the syntax tree of a file; None if the file is not Python."""
     try:
         return ast.parse(file.read_bytes())
     except (RecursionError, SyntaxError, ValueError):
@@ -228,14 +228,14 @@ def _tree(file: Path, changed_ns: int, size: int) -> ast.Module | None:
 
 
 def _state(file: Path) -> tuple[int, int]:
-    """Return time and size of a file, which change when it does."""
+    """Return time of modification and size of a file, to detect changes."""
     stat = file.stat()
     return stat.st_mtime_ns, stat.st_size
 
 
 @cache
 def _imports(file: Path, changed_ns: int, size: int) -> tuple[Import, ...]:
-    """Return the import statements of a file, except under TYPE_CHECKING; none where it is not Python."""
+    """Return the import statements of a file, except under TYPE_CHECKING; none if the file is not Python."""
     tree = _tree(file, changed_ns, size)
     waiting: list[tuple[ast.AST, bool]] = [] if tree is None else [(tree, False)]
     statements = []
@@ -254,7 +254,7 @@ def _imports(file: Path, changed_ns: int, size: int) -> tuple[Import, ...]:
 
 @cache
 def _syntax(file: Path, changed_ns: int, size: int) -> Syntax:
-    """Return the syntax of a file; only the hash of its bytes where it is not Python or nested too deeply."""
+    """Return the syntax of a file, or only the hash of its bytes if it is not Python or too deeply nested."""
     tree = _tree(file, changed_ns, size)
     reading = _Reading()
     try:
@@ -276,9 +276,9 @@ class _Reading:
     """A traversal of a syntax tree.
 
     Attributes:
-        said: the tree as text, without statements that are nothing but text, such as docstrings.
-        texts: all text in it.
-        imported: what `import_module` is called with; "" for what is not written out.
+        said: the tree as text, without statements that consist of a string only, such as docstrings.
+        texts: all strings in the tree.
+        imported: arguments of `import_module`; "" for arguments that are not literals.
     """
 
     def __init__(self) -> None:

@@ -1,4 +1,4 @@
-"""`CupVectorEnv`: many trials side by side as a Gymnasium vector environment, compiled, on all cores.
+"""`CupVectorEnv`, a compiled Gymnasium vector environment that runs many trials side by side on all cores.
 
 Each of its environments is bit-identical to a `CupEnv` with the same seed.
 """
@@ -40,11 +40,11 @@ TERM_MASKS = [f"_{name}" for name in tasks.REWARD_TERMS]
 RESET_OPTIONS = ("cup", "perturbation", "context", "reset_mask")
 RENDER_MODES = ("rgb_array", "rgb_array_list")
 AUTORESET_MODES = tuple(mode.value for mode in AutoresetMode)
-# Gymnasium's value for no limit, and the longest limit that the counters of inner steps can hold.
+# Value for no time limit, and the longest time limit that the counters of inner steps can represent.
 UNLIMITED = -1
 LONGEST_EPISODE_STEPS = 100_000_000
 MOST_ENVS = 1_000_000
-# A further thread for fewer environments costs more than it gains.
+# Smallest number of environments per thread; with fewer, a further thread costs more than it gains.
 ENVS_A_THREAD = 32
 
 
@@ -88,21 +88,21 @@ class CupVectorEnv(gym.vector.VectorEnv[Any, NDArray[np.float32], NDArray[Any]])
         """Create the environments.
 
         Args:
-            num_envs: 1 to 1,000,000.
+            num_envs: number of environments, 1 to 1,000,000.
             task, control, command, reward, observation, retina_px, retina_colour, context, arm, strict_actions, truth,
                 width, height: as for `CupEnv`.
-            perturbation: one perturbation, or a tuple or list of them that act together, for all environments; or a
-                sequence with one entry for each environment, at least one of which is None or a sequence:
+            perturbation: for all environments, one perturbation, or a tuple or list of perturbations that act together;
+                or a sequence with one entry for each environment, at least one of which is None or a sequence:
                 `[None, Prism()]`, `[(Prism(),), (Load(),)]`.
             height_m, mass_kg, strength, cup, senses: as for `CupEnv`, or arrays with one value for each environment.
-            max_episode_steps: steps after which a trial is truncated: None for the 150 of the registered environments,
-                -1 for no limit.
+            max_episode_steps: number of steps after which a trial is truncated; None for 150 as in the registered
+                environments, -1 for no limit.
             autoreset_mode: Gymnasium's NEXT_STEP, SAME_STEP or DISABLED.
-            threads: None for as many as are useful on this machine.
+            threads: number of threads; None for as many as are useful on this machine.
             render_mode: None, "rgb_array" or "rgb_array_list".
 
         Raises:
-            ValueError: an argument outside its range; the message names it.
+            ValueError: an argument is out of range; the message names it.
         """
         num_envs = require_whole("num_envs", num_envs, 1, MOST_ENVS)
         cores = max_threads()
@@ -151,7 +151,7 @@ class CupVectorEnv(gym.vector.VectorEnv[Any, NDArray[np.float32], NDArray[Any]])
         self._everywhere, self._nowhere = np.ones(num_envs, dtype=np.bool_), np.zeros(num_envs, dtype=np.bool_)
         self._size = size
         self._paths = [Paths() for _ in range(num_envs if render_mode else 0)]
-        # With "rgb_array_list", the pictures of each present trial that `render` has not returned yet.
+        # For "rgb_array_list": pictures of each present trial that `render` has not returned yet.
         self._films: list[list[NDArray[np.uint8]]] = [[] for _ in self._paths]
 
     @property
@@ -165,13 +165,14 @@ class CupVectorEnv(gym.vector.VectorEnv[Any, NDArray[np.float32], NDArray[Any]])
         """Begin a trial in every environment, or in those of `options["reset_mask"]`.
 
         Args:
-            seed: environment i is seeded with `seed + i`; or one seed, or None, for each.
-            options: "cup", one place (x, y) m for all or (num_envs, 2); "perturbation" of this trial, as for the
-                constructor; "context", the lamps of this trial, (context,) for all or (num_envs, context);
+            seed: a seed, with which environment i is seeded with `seed + i`; or a sequence with one seed, or None, for
+                each environment.
+            options: "cup", one position (x, y) m for all, or (num_envs, 2); "perturbation" of this trial, as for the
+                constructor; "context", the lamps of this trial, (context,) for all, or (num_envs, context);
                 "reset_mask", (num_envs,) bool.
 
         Raises:
-            ValueError: an unknown option, or a value outside what is allowed.
+            ValueError: an option is unknown or its value invalid.
         """
         options = reset_options(options, RESET_OPTIONS)
         mask = self._mask(options.get("reset_mask"))
@@ -205,9 +206,9 @@ class CupVectorEnv(gym.vector.VectorEnv[Any, NDArray[np.float32], NDArray[Any]])
             actions: (num_envs, 4), clipped to [-1, 1].
 
         Raises:
-            ValueError: actions of another shape, not finite, or, with `strict_actions`, outside [-1, 1]; then nothing
-                has changed.
-            gymnasium.error.ResetNeeded: an environment was never reset, or has ended with autoreset DISABLED.
+            ValueError: actions have another shape, are not finite, or, with `strict_actions`, are outside [-1, 1];
+                nothing is changed in this case.
+            gymnasium.error.ResetNeeded: an environment was never reset, or its trial has ended with autoreset DISABLED.
         """
         numbers = np.asarray(actions)
         if numbers.dtype.kind not in "fiu":
@@ -245,7 +246,7 @@ class CupVectorEnv(gym.vector.VectorEnv[Any, NDArray[np.float32], NDArray[Any]])
         return self.observing.of(simulation), terms[-1], terminated, truncated, info
 
     def get_attr(self, name: str) -> tuple[Any, ...]:
-        """Return an attribute of each environment, as `SyncVectorEnv` does; "arm" and "perturbation" may differ."""
+        """Return an attribute of each environment as `SyncVectorEnv` does; only "arm" and "perturbation" may differ."""
         if name == "arm":
             return tuple(self._simulation.arms)
         if name == "perturbation":
@@ -253,14 +254,14 @@ class CupVectorEnv(gym.vector.VectorEnv[Any, NDArray[np.float32], NDArray[Any]])
         return (getattr(self, name),) * self.num_envs
 
     def random_state(self) -> dict[str, Any]:
-        """Return what determines the next trials, as JSON values."""
+        """Return the state of the random generators, which determines the next trials, as JSON values."""
         return self._simulation.random_state(self.np_random)
 
     def set_random_state(self, state: Mapping[str, Any]) -> None:
-        """Continue with the trials that follow a `random_state`.
+        """Restore a `random_state`, so that the same trials follow.
 
         Raises:
-            ValueError: not such a state, or one of another number of environments; then nothing has changed.
+            ValueError: the state is invalid or has another number of environments; nothing is changed in this case.
         """
         self._simulation.restore_random_state(state, self.np_random)
 
@@ -274,10 +275,10 @@ class CupVectorEnv(gym.vector.VectorEnv[Any, NDArray[np.float32], NDArray[Any]])
         return value
 
     def _seeds(self, seed: Any) -> list[int | None]:
-        """Return the seed of each environment, None where it has none.
+        """Return the seed of each environment, None for an environment without one.
 
         Raises:
-            ValueError: not a seed, or another number of them.
+            ValueError: a seed is invalid, or the number of seeds is wrong.
         """
         if isinstance(seed, Sequence | np.ndarray) and not isinstance(seed, str) and np.ndim(seed) == 1:
             if len(seed) != self.num_envs:
@@ -296,7 +297,7 @@ class CupVectorEnv(gym.vector.VectorEnv[Any, NDArray[np.float32], NDArray[Any]])
             self._simulation.seed(index, generator.integers(2**64, dtype=np.uint64))
 
     def _for_each(self, name: str, value: Any, size: int) -> list[Any]:
-        """Return the option `name` of `reset` of each environment: `size` numbers, which may be the same for all."""
+        """Return the option `name` of `reset` for each environment: `size` numbers, given for all or for each."""
         numbers = numbers_in(value)
         if numbers is None or numbers.ndim < 2:
             return [value] * self.num_envs
@@ -305,7 +306,7 @@ class CupVectorEnv(gym.vector.VectorEnv[Any, NDArray[np.float32], NDArray[Any]])
         return list(numbers)
 
     def _begin(self, mask: NDArray[np.bool_]) -> None:
-        """Begin the next trial of the environments in `mask`: a random cup, the default perturbations."""
+        """Begin the next trial, with a random cup and the default perturbations, in the environments of `mask`."""
         drawn = mask & self._simulation.can_begin_drawn
         self._simulation.begin_drawn(drawn)
         for index in np.flatnonzero(mask & ~drawn).tolist():
@@ -330,7 +331,7 @@ class CupVectorEnv(gym.vector.VectorEnv[Any, NDArray[np.float32], NDArray[Any]])
         return render.draw(scene_of(self._simulation, index, self._paths[index], Label()), *self._size)
 
     def _info(self, mask: NDArray[np.bool_], judged: tuple[NDArray[Any], ...]) -> dict[str, Any]:
-        """Return `info` of the environments in `mask`, each key with its mask, as Gymnasium has it."""
+        """Return `info` of the environments in `mask`, with a mask for each key, in Gymnasium's layout."""
         terms, won, _, _ = judged
         info = {name: terms[k] for k, name in enumerate(tasks.REWARD_TERMS)} | dict.fromkeys(TERM_MASKS, mask)
         info |= {"is_success": won, "_is_success": mask}
@@ -339,7 +340,7 @@ class CupVectorEnv(gym.vector.VectorEnv[Any, NDArray[np.float32], NDArray[Any]])
         return info
 
     def _final(self, over: NDArray[np.bool_], judged: tuple[NDArray[Any], ...]) -> dict[str, Any]:
-        """Return `final_obs` and `final_info` of trials that end and begin anew in the same step."""
+        """Return `final_obs` and `final_info` of trials that end in a step in which the next trial begins."""
         last = self.observing.of(self._simulation)
         observations = np.full(self.num_envs, None, dtype=object)
         for index in np.flatnonzero(over).tolist():
@@ -350,7 +351,8 @@ class CupVectorEnv(gym.vector.VectorEnv[Any, NDArray[np.float32], NDArray[Any]])
     def render(self) -> tuple[Any, ...] | None:
         """Return the picture of each environment, (height, width, 3) uint8.
 
-        With "rgb_array_list" return a list for each: the pictures of its present trial since the last call.
+        With "rgb_array_list", return a list for each environment: the pictures of its present trial since the last
+        call.
         """
         if self.render_mode is None:
             gym.logger.warn("render: expected render_mode='rgb_array' or 'rgb_array_list', got None")
