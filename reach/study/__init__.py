@@ -1,8 +1,8 @@
-"""The comparison of learners: its jobs, the engine that runs them, the store of their results, and the report.
+"""Comparison of learners: the jobs of a study, the engine that runs them, the store of results, and the report.
 
-A learner is known by its name and by Stable-Baselines3's model interface alone. Needs the extra `study`.
+This package uses only the name of a learner and Stable-Baselines3's model interface. It needs the extra `study`.
 
-A name is imported when it is first used: a worker needs none of the libraries that store and summarise results, some of
+Names are imported at first use, because workers must not load the libraries that store and summarise results, some of
 which start threads.
 """
 

@@ -1,8 +1,8 @@
-"""Turn the trials of a study into measures: a value for each learner, protocol, seed and metric.
+"""Compute measures from the trials of a study: a value for each learner, protocol, seed and metric.
 
-Which measures a run has follows from its blocks and from what was recorded, never from the name of the protocol. To add
-a measure, write a function of a `Run` that yields names and values, and pass it to `register`. Pass what each name is
-called in tables and reports to `reach.study.report.metrics.register`.
+The blocks of a run and its recorded columns determine which measures it has; the name of the protocol has no effect. To
+add a measure, write a function of a `Run` that yields names and values, and pass it to `register`. Pass a
+`reach.study.report.metrics.Measure` for each name to `reach.study.report.metrics.register`.
 """
 
 from __future__ import annotations
@@ -54,8 +54,7 @@ Measured = Iterator[tuple[str, float]]
 NON_LEARNER = "none"
 KEYS = ["learner", "protocol", "seed"]
 LAUNCH = "launch_error_deg"
-# Measures within reaches: name, column, and how many reaches become one number. Times that may be infinite have a
-# median.
+# Measures within reaches: name, column, and function that combines reaches; the median for times that may be infinite.
 WITHIN = (
     ("T_c", "correction_time_s", np.mean),
     ("correction_onset_s", "correction_onset_s", np.median),
@@ -63,20 +62,20 @@ WITHIN = (
     ("t90_s", "t90_s", np.median),
     ("overshoot", "overshoot", np.mean),
 )
-# The late channel index is a mean over these, as in human data (Avraham et al. 2017).
+# Number of trials in the late channel index, as in human data (Avraham et al. 2017).
 LATE_CHANNEL_TRIALS = 5
 # Measures that assume learning within about 100 reaches.
 TIME_COURSE = ("N63", "A", "tau")
-# Blocks in which no error is seen.
+# Blocks without a visible error.
 WITHOUT_ERROR = (CLAMP, UNSEEN, PROBED)
 
 
 def per_seed(trials: pd.DataFrame) -> pd.DataFrame:
     """Return all measures, in the order of the trials.
 
-    The miss is that of the same learner with learning off if the trials hold it, else that of the learner `none`. A run
-    with neither has only measures within the reach and of channel trials. If the hand moved in no trial that tells the
-    miss, the measures relative to it are NaN.
+    The miss is computed from the same learner with learning off if the trials contain its launch errors, else from the
+    learner `none`. A run with neither has only measures within the reach and of channel trials. If the hand moved in no
+    trial from which the miss is computed, the measures relative to the miss are NaN.
 
     Args:
         trials: a row for each trial of any number of runs.
@@ -95,7 +94,7 @@ def per_seed(trials: pd.DataFrame) -> pd.DataFrame:
 
 
 def _completed(trials: pd.DataFrame) -> pd.DataFrame:
-    """Return trials with the columns that are optional where blocks are plain and abrupt.
+    """Add columns that are optional for protocols with abrupt blocks, with their default values.
 
     Raises:
         ValueError: a trial occurs more than once.
@@ -118,11 +117,11 @@ def _completed(trials: pd.DataFrame) -> pd.DataFrame:
 
 
 def _with_references(trials: pd.DataFrame) -> Iterator[tuple[pd.DataFrame, TrialSeries | None]]:
-    """Yield the trials of each run, and the same reaches without learning if these are known."""
+    """Yield the trials of each run, and the same reaches without learning, or None if they are unknown."""
     runs = dict(iter(trials.groupby(KEYS, sort=False)))
     for (_, protocol, seed), rows in runs.items():
         recorded = _series(rows, LAUNCH_ERROR_WITHOUT_LEARNING) if LAUNCH_ERROR_WITHOUT_LEARNING in rows else None
-        # Recorded and NaN throughout: the hand never moved.
+        # If all recorded values are NaN, the hand never moved.
         is_known = recorded is not None and rows[LAUNCH_ERROR_WITHOUT_LEARNING].notna().any()
         non_learner = None if is_known else runs.get((NON_LEARNER, protocol, seed))
         yield rows, recorded if non_learner is None else _series(non_learner)
@@ -134,7 +133,7 @@ def _reaches(rows: pd.DataFrame) -> pd.DataFrame:
 
 
 def _series(rows: pd.DataFrame, launch_error: str = LAUNCH) -> TrialSeries:
-    """Return the trials of one run as a series; `launch_error` is the column to read it from."""
+    """Return the trials of one run as a series; `launch_error` is the column of its launch errors."""
     reaches = _reaches(rows)
     columns = [launch_error, "endpoint_error_cm", "time_to_success_s"]
     launched, endpoint, seconds = (reaches[column].to_numpy(dtype=np.float64) for column in columns)
@@ -144,7 +143,7 @@ def _series(rows: pd.DataFrame, launch_error: str = LAUNCH) -> TrialSeries:
 
 @dataclass(frozen=True)
 class Run:
-    """The trials of one learner through one protocol with one seed, as its measures need them.
+    """The trials of one learner in one protocol with one seed, with views for the measures.
 
     Attributes:
         rows: all trials.
@@ -166,12 +165,12 @@ class Run:
 
     @cached_property
     def perturbed(self) -> pd.DataFrame:
-        """Return the perturbed reaches that are perturbed from the start."""
+        """Return the perturbed reaches whose perturbation acts from the start."""
         return self.reaches[(self.reaches["block"] == PERTURBED) & self.reaches["onset_s"].isna()]
 
     @cached_property
     def flips(self) -> dict[int, int]:
-        """Return the number of reaches between flips, by number of the block, for alternating perturbations."""
+        """Return the number of reaches between flips of alternating perturbations, by number of the block."""
         flips = {}
         for number, rows in self.perturbed.groupby("block_number", sort=False):
             every = series.reaches_between_flips(rows["perturbation_scale"].to_numpy(dtype=np.float64))
@@ -181,12 +180,12 @@ class Run:
 
     @cached_property
     def is_cued(self) -> bool:
-        """Return whether the lamps tell to which side each reach is perturbed."""
+        """Return whether the lamps determine the side of the perturbation in each reach."""
         return not self.flips and lamps_decide(self.perturbed)
 
     @cached_property
     def is_lasting(self) -> bool:
-        """Return whether there is a perturbation that never changes its side."""
+        """Return whether there is a perturbation that keeps its side."""
         scales = self.perturbed["perturbation_scale"]
         return len(scales) > 0 and not self.flips and bool((scales >= 0.0).all() or (scales <= 0.0).all())
 
@@ -206,7 +205,7 @@ class Run:
     def relative(self) -> tuple[Array, Array] | None:
         """Return the error and adaptation (n,) of each reach as shares of the miss; None if no miss is large enough.
 
-        At a cup whose miss is too small, they are shares of the mean miss.
+        At a cup with a too small miss, they are shares of the mean miss.
         """
         if self.reference is None or self.miss is None:
             return None
@@ -230,7 +229,7 @@ MeasureFunction = Callable[[Run], Measured]
 
 
 def within_reach(run: Run) -> Measured:
-    """Yield T_c, correction onset, t50, t90, overshoot, attempts and tips of reaches with an onset within them."""
+    """Yield T_c, correction onset, t50, t90, overshoot, attempts and tips of reaches with an onset within the reach."""
     if run.within.empty:
         return
     for metric, column, average in WITHIN:
@@ -245,10 +244,10 @@ def within_reach(run: Run) -> Measured:
 
 
 def force_channel(run: Run) -> Measured:
-    """Yield how much of a lasting force field is compensated, from its channel trials.
+    """Yield measures of the compensation of a lasting force field, from channel trials.
 
-    The compensation in a channel trial is its channel index less that of the last ten channel trials of baseline, as a
-    share of the field of that trial.
+    The compensation in a channel trial is its channel index minus the mean of the last ten channel trials of the
+    baseline, as a share of the field in that trial.
     """
     channel = run.rows[run.rows["channel_index"].notna()].sort_values("trial")
     perturbed = channel[channel["block"] == PERTURBED]
@@ -274,11 +273,11 @@ def force_channel(run: Run) -> Measured:
 
 
 def launch(run: Run) -> Measured:
-    """Yield L30, N63, A, tau, the after-effect and the rest of `series_measures` of a lasting perturbation.
+    """Yield L30, N63, A, tau, the after-effect and the other `series_measures` of a lasting perturbation.
 
-    Where lamps tell the side, learning takes long: L30, N63, A and tau are left out, the late error is that of the last
-    tenth of the perturbed reaches, and `halving_reaches` comes with it. Both are of the launch error itself: after
-    thousands of reaches to both sides, that of the last baseline reaches is no bias any more.
+    If lamps determine the side, learning takes long: L30, N63, A and tau are left out, the late error is computed from
+    the last tenth of the perturbed reaches, and `halving_reaches` is added. Both use launch errors without baseline
+    correction, because after thousands of reaches to both sides the baseline no longer measures the bias.
     """
     if not (run.is_lasting or run.is_cued) or run.miss is None or run.reference is None:
         return
@@ -293,7 +292,7 @@ def launch(run: Run) -> Measured:
         measures["late_error"] = relative_error(error[last:], miss[last:])
         measures["halving_reaches"] = series.halving_reaches(error, miss)
     elif scales.nunique() > 1:
-        # On a ramp the miss grows from reach to reach: errors are shares of it, and there is no time course.
+        # On a ramp the miss grows from reach to reach: errors are shares of it, and time courses are undefined.
         error, miss = (series.corrected_error_deg()[perturbed] for series in (run.series, run.reference))
         measures = {name: value for name, value in measures.items() if name not in TIME_COURSE}
         measures["L30"] = relative_error(error[:L30_REACHES], miss[:L30_REACHES])
@@ -304,9 +303,9 @@ def launch(run: Run) -> Measured:
 
 
 def _at_washout_onset(run: Run) -> Array | None:
-    """Return corrected launch errors of the first visits to each cup by the learner as it was when the washout began.
+    """Return corrected launch errors (n,) of the first visit to each cup, with the learner as at the washout's start.
 
-    NaN for all other reaches; None if they were not recorded, as in a person's trials.
+    They are NaN for all other reaches. Return None if they were not recorded, as in a person's trials.
     """
     launched = _series(run.rows, WASHOUT_ONSET_LAUNCH_ERROR).launch_error_deg
     is_known = np.isfinite(launched)
@@ -330,9 +329,9 @@ def switching(run: Run) -> Measured:
 
 
 def memory_measures(run: Run) -> Measured:
-    """Yield savings or interference with what is kept, retention, rebound with the two states, and generalisation.
+    """Yield savings or interference and kept adaptation, retention, rebound and two states, and generalisation.
 
-    Blocks decide which of them a run has.
+    The blocks of a run determine which of these it has.
     """
     if run.relative is None:
         return
@@ -363,22 +362,22 @@ def memory_measures(run: Run) -> Measured:
                 yield f"generalisation_{degrees}", share
 
 
-# All measures, in the order of their rows. What each is called in a report stands in `reach.study.report.metrics`.
+# All functions of measures, in the order of their rows. `reach.study.report.metrics` has the labels in reports.
 MEASURES: list[MeasureFunction] = [within_reach, force_channel, launch, switching, memory_measures]
 
 
 def register(measure: MeasureFunction) -> MeasureFunction:
-    """Add a measure of runs; return it, so that this can decorate it.
+    """Add a function of measures and return it; used as a decorator.
 
         @register
         def late_launch(run: Run) -> Measured:
             if not run.perturbed.empty:
                 yield "late_launch_deg", float(run.perturbed["launch_error_deg"].tail(10).abs().mean())
 
-    A measure yields nothing for a run that does not have it, and no name that another measure yields.
+    The function yields nothing for runs without the measure, and its names must differ from those of other functions.
 
     Raises:
-        ValueError: it is registered already.
+        ValueError: the function is already registered.
     """
     if measure in MEASURES:
         raise ValueError(f"expected a new measure, got {measure.__name__}, which is registered")
@@ -387,30 +386,30 @@ def register(measure: MeasureFunction) -> MeasureFunction:
 
 
 def baseline_corrected(trials: pd.DataFrame) -> pd.DataFrame:
-    """Return the trials with launch errors less their baseline, for each run by itself.
+    """Return the trials with launch errors minus their baseline, separately for each run.
 
     Probes are corrected by the same baseline as reaches to the same cup.
     """
-    # Labels of the index may occur more than once, so rows are addressed by position.
+    # Index labels may occur more than once, so rows are addressed by position.
     corrected = trials.reset_index(drop=True)
     for _, rows in corrected.groupby(KEYS, sort=False):
         series = _series(rows)
         baseline = _by_cup(rows, series, series.launch_error_deg - series.corrected_error_deg(), default=0.0)
-        # Both may differ by a full turn.
+        # The difference may exceed half a turn.
         corrected.loc[rows.index, LAUNCH] = wrapped_degrees(rows[LAUNCH].to_numpy(dtype=np.float64) - baseline)
     return corrected.set_axis(trials.index)
 
 
 def _by_cup(rows: pd.DataFrame, series: TrialSeries, values: Array, default: float) -> Array:
-    """Return for all trials, probes included, the value (one for each cup) of the reaches of a series."""
+    """Return for all trials, including probes, the value of the series at the trial's cup, one value per cup."""
     known = {tuple(cup): float(value) for cup, value in zip(series.cup, values, strict=True) if math.isfinite(value)}
     return np.array([known.get((x, y), default) for x, y in zip(rows["cup_x"], rows["cup_y"], strict=True)])
 
 
 def with_misses(trials: pd.DataFrame) -> pd.DataFrame:
-    """Return the trials with launch errors less their baseline, and a column `miss_deg` with the miss at each cup.
+    """Return the trials with launch errors minus their baseline, and a column `miss_deg` with the miss at each cup.
 
-    The miss is that of a positive scale, signed; NaN if it is not known.
+    The miss is signed and for a positive scale; NaN if unknown.
     """
     placed = trials.reset_index(drop=True)
     result = baseline_corrected(placed).assign(miss_deg=math.nan)
@@ -424,8 +423,8 @@ def with_misses(trials: pd.DataFrame) -> pd.DataFrame:
 def adaptation_index(trials: pd.DataFrame) -> pd.DataFrame:
     """Return the reaches of each learner's first perturbed block with their adaptation index.
 
-    The index is 1 less the launch error over the miss of the same learner with learning off at the same cup: 0 for
-    nothing corrected, 1 for all. Reaches to cups with a miss below 2 degrees are left out.
+    The index is 1 minus the launch error over the miss of the same learner with learning off at the same cup: 0 for no
+    correction, 1 for a full one. Reaches to cups with a miss below 2 degrees are left out.
 
     Returns:
         Columns learner, protocol, seed, trial_in_block, index.
@@ -438,11 +437,11 @@ def adaptation_index(trials: pd.DataFrame) -> pd.DataFrame:
     return index[[*KEYS, "trial_in_block", "index"]]
 
 
-# Start values of the fit of two states: fast retention and rate, slow retention and rate. The first are the paper's.
+# Initial values for the fit of two states: fast retention and rate, slow retention and rate; first those of the paper.
 STARTS = ((0.59, 0.21, 0.992, 0.02), (0.8, 0.1, 0.999, 0.05), (0.3, 0.4, 0.95, 0.1), (0.9, 0.3, 0.98, 0.01))
 ONE_STATE_STARTS = ((0.98, 0.1), (0.8, 0.4))
-# A second state is accepted if it improves the fit by an F test at this level, and not if one state fits exactly: a
-# squared error below EXACT for each reach.
+# A second state is accepted if it improves the fit by an F test at level FIT_LEVEL, unless one state fits exactly, with
+# a squared error below EXACT per reach.
 FIT_LEVEL = 0.01
 EXACT = 1e-12
 FEWEST_REACHES = 8
@@ -450,18 +449,19 @@ FEWEST_REACHES = 8
 
 @dataclass(frozen=True)
 class TwoStates:
-    """A fast process of motor memory that forgets and a slow one that retains, fitted to a series of reaches.
+    """The two-state model of motor memory, with a fast and a slow process, fitted to a series of reaches.
 
     Smith, Ghazizadeh and Shadmehr 2006 (PLoS Biol 4:e179), eq. 1: with the error e(n) = p(n) - x(n) of reach n,
 
         fast(n+1) = A_f fast(n) + B_f e(n),  slow(n+1) = A_s slow(n) + B_s e(n),  x = fast + slow.
 
-    After a long A and a short B the two states cancel. Without errors the fast one decays and the slow one appears:
-    spontaneous recovery.
+    After a long A and a short B the two states cancel. Without errors the fast state decays, and the slow state becomes
+    visible, which is spontaneous recovery.
 
     Attributes:
-        fast_retention, slow_retention: A, share of the state kept from reach to reach, 0..1; A_f < A_s.
-        fast_rate, slow_rate: B, share of the error learned, 0..1. The fast ones are NaN if one state explains as much.
+        fast_retention, slow_retention: A, share of the state retained from reach to reach, 0..1; A_f < A_s.
+        fast_rate, slow_rate: B, share of the error learned per reach, 0..1. Fast retention and rate are NaN if one
+            state fits equally well.
     """
 
     fast_retention: float
@@ -474,9 +474,9 @@ def simulate(states: Sequence[Sequence[float]], perturbation: Array, has_error: 
     """Return the adaptation (n,) in each reach, the sum of the states, as a share of the perturbation.
 
     Args:
-        states: retention and rate of each.
+        states: retention and rate of each state.
         perturbation: (n,) p of each reach: 1 for A, -1 for its opposite, 0 for none.
-        has_error: (n,) whether the error of the reach is seen; in an error clamp or without sight it is not.
+        has_error: (n,) whether the error is visible; False in an error clamp and without sight of the hand.
     """
     values = [0.0] * len(states)
     adaptation = []
@@ -488,14 +488,14 @@ def simulate(states: Sequence[Sequence[float]], perturbation: Array, has_error: 
 
 
 def fit_two_states(adaptation: Array, perturbation: Array, has_error: NDArray[np.bool_]) -> TwoStates:
-    """Return the two states that fit the adaptation of a series of reaches best, by least squares.
+    """Fit two states to the adaptation of a series of reaches by least squares.
 
     Args:
-        adaptation: (n,) share of the perturbation; NaN for a reach that does not count.
+        adaptation: (n,) share of the perturbation; NaN for a reach to leave out.
         perturbation, has_error: as for `simulate`.
 
     Raises:
-        ValueError: arrays of different lengths, or fewer than 8 reaches with a value.
+        ValueError: the arrays have different lengths, or fewer than 8 reaches have a value.
     """
     shapes = (adaptation.shape, perturbation.shape, has_error.shape)
     if len(set(shapes)) > 1 or adaptation.ndim != 1:
@@ -509,7 +509,7 @@ def fit_two_states(adaptation: Array, perturbation: Array, has_error: NDArray[np
         return (simulate(parameters.reshape(-1, 2).tolist(), perturbation, has_error) - adaptation)[known]
 
     def best(starts: tuple[tuple[float, ...], ...]) -> tuple[float, Array]:
-        """Return the smallest squared error and its parameters."""
+        """Return the smallest squared error over the initial values, and its parameters."""
         settings: dict[str, Any] = {"bounds": (0.0, 1.0), "x_scale": 0.1, "xtol": 1e-12, "ftol": 1e-12}
         fit = min((least_squares(residual, start, **settings) for start in starts), key=lambda fit: float(fit.cost))
         return 2.0 * float(fit.cost), np.asarray(fit.x)
@@ -517,7 +517,7 @@ def fit_two_states(adaptation: Array, perturbation: Array, has_error: NDArray[np
     error_of_one, (retention, rate) = best(ONE_STATE_STARTS)
     if error_of_one > EXACT * n:
         error_of_two, parameters = best(STARTS)
-        # The tail of an F statistic with 2 and n - 4 degrees of freedom.
+        # Tail probability of an F statistic with 2 and n - 4 degrees of freedom.
         if (error_of_two / error_of_one) ** (0.5 * (n - 4)) < FIT_LEVEL:
             fast, slow = sorted(parameters.reshape(2, 2).tolist())
             return TwoStates(fast[0], fast[1], slow[0], slow[1])

@@ -1,16 +1,16 @@
 """Run a learner through a protocol, trial by trial.
 
-The learner is known by Stable-Baselines3's model interface alone (`predict`, `learn` with a callback, `set_env`).
-Trials with learning on are run by the learner's own `learn`; the others (probes) by `predict`, also while `learn` waits
-for its next trial.
+This module uses only Stable-Baselines3's model interface of a learner (`predict`, `learn` with a callback, `set_env`).
+Trials with learning are run by the learner's own `learn`. Trials without learning (probes) are run by `predict`, if
+necessary while `learn` waits for its next trial.
 
-A reach with an onset within it is compared with its twin: the same trial, noise and learner without what sets in. What
-acts from the start (a rotation, a hidden hand) stays in the twin. The learner acts in the twin by `predict` before the
-reach itself, so it is in the same state in both and learns nothing from the twin. A learner that explores while it
-learns also differs from its twin by that, so protocols that measure within the reach keep learning off.
+A reach with an onset within the reach is compared with its twin: the same trial, noise and learner without the
+perturbation that sets in. Perturbations that act from the start (a rotation, a hidden hand) stay in the twin. The
+learner acts in the twin by `predict` before the reach, so it is in the same state in both and does not learn from the
+twin. Exploration during learning would add to the difference between reach and twin, so protocols that measure within
+the reach keep learning off.
 
-An `Observer` watches a run, an `Intervener` changes it. The wrapper switches learning on and off: trials without
-learning pass by `predict`, also in the middle of `learn`. A `Camera` films a few reaches in small pictures.
+An `Observer` observes a run, an `Intervener` also changes it. A `Camera` films a few reaches in small pictures.
 """
 
 from __future__ import annotations
@@ -48,40 +48,40 @@ Frame = NDArray[np.uint8]  # (height, width, 3)
 Actions = NDArray[np.float64]  # (steps, 4)
 
 FILM_SIDE_PX = 300  # frames are shrunk by a whole factor to about this side
-FILM_EVERY = 2  # every second control step is a frame
+FILM_EVERY = 2  # control steps per frame
 FILM_HOLD_FRAMES = 8  # repetitions of the last frame of a reach
-# Reaches in a film: the last ones before the perturbation, the first ones with it, and the last ones with it.
+# Numbers of filmed reaches: the last before the perturbation, the first with it, and the last with it.
 FILMED_REACHES = {"before": 3, "during": 4, "after": 3}
 
 
 class Observer(Protocol):
-    """Observes a run."""
+    """The interface of observers of a run."""
 
     def watches(self, index: int) -> bool:
         """Return whether `on_step` must be called in a trial, by its index in the schedule."""
 
     def on_step(self, index: int, step: int, over: bool, render: Callable[[], Any]) -> None:
-        """Observe a control step that has just ended; `index` is that of the trial in the schedule."""
+        """Observe a control step that has ended; `index` is the index of the trial in the schedule."""
 
 
 class Intervener(Observer, Protocol):
-    """An observer that may also change the world."""
+    """The interface of observers that may also change the world."""
 
     def wrap_world(self, env: gym.Env[Any, Any]) -> gym.Env[Any, Any]:
-        """Return the bare world of the protocol, wrapped or as it is."""
+        """Wrap the unwrapped environment of the protocol, or return it unchanged."""
 
     def attach(self, env: ObservedRun) -> None:
-        """Take the environment of the run. Called once, before the first trial."""
+        """Store the environment of the run; called once, before the first trial."""
 
 
 class ObservedRun(gym.Wrapper[Any, Any, Any, Any]):
-    """The environment of a run: knows whether learning is on, and calls an observer after each step.
+    """The environment of a run: switches learning on and off, and calls an observer after each step.
 
     Attributes:
         steps: number of steps in the current trial; 0 between trials.
         total_steps: number of steps so far.
-        silenced: True switches learning off, whatever the protocol says; to be changed between trials only.
-        act_alone: runs the upcoming trial without learning, in the middle of `learn`.
+        silenced: True switches learning off in all trials; change it between trials only.
+        act_alone: function that runs the upcoming trial without learning, while `learn` is running.
         on_washout: called once, before the first reach of the first washout after a perturbation.
     """
 
@@ -122,15 +122,15 @@ class ObservedRun(gym.Wrapper[Any, Any, Any, Any]):
         return not self.finished and self.upcoming.learning and not self.silenced
 
     def keep_learning(self, *_: Any) -> bool:
-        """Return False to end `learn`, whose callback this is; also before a reach whose twin has to run first."""
+        """Return False to end `learn` (this is its callback) before a trial without learning or a reach with a twin."""
         return self.learning and (self.steps > 0 or self.upcoming.onset_s is None)
 
-    # `learn` may call it once a trial instead of at each step.
+    # `learn` may call `keep_learning` once per trial instead of at each step.
     keep_learning.per_trial = True  # type: ignore[attr-defined]
 
     @property
     def playable_steps(self) -> int:
-        """Return the control steps of the longest trial that can be played, see `reach.play`; 0 if it is watched."""
+        """Return the number of control steps that can be played, see `reach.play`; 0 if the trial is observed."""
         is_watched = self.observer is not None and self.observer.watches(self.index)
         return 0 if is_watched else playable_steps(self.env)
 
@@ -147,10 +147,10 @@ class ObservedRun(gym.Wrapper[Any, Any, Any, Any]):
             self.on_progress(self.index / len(self.protocol.schedule))
 
     def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Any, dict[str, Any]]:
-        """Begin the next trial with learning, after running those before it without learning.
+        """Begin the next trial with learning; first run the trials without learning that precede it.
 
-        Stable-Baselines3 begins a trial before it asks whether to go on. If it were stopped there for a probe, it would
-        lose the last step of the trial, its reward, and the rollout that it has not learned from yet.
+        Stable-Baselines3 begins a trial before it calls the callback. Stopping it there for a probe would lose the last
+        step of the previous trial with its reward, and the rollout from which it has not learned yet.
         """
         act_alone, self.act_alone = self.act_alone, None
         if act_alone is not None:
@@ -176,11 +176,11 @@ class ObservedRun(gym.Wrapper[Any, Any, Any, Any]):
 
 
 class Camera:
-    """An observer that films chosen trials; it changes no result.
+    """An observer that films chosen trials without changing results.
 
     Attributes:
-        chosen: index in the schedule -> phase.
-        frames: phase -> frames.
+        chosen: phase of each filmed trial, by index in the schedule.
+        frames: frames of each phase.
     """
 
     def __init__(self, chosen: dict[int, str]) -> None:
@@ -192,7 +192,7 @@ class Camera:
         return index in self.chosen
 
     def on_step(self, index: int, step: int, over: bool, render: Callable[[], Any]) -> None:
-        """Store every `FILM_EVERY`-th frame of a chosen trial, and its last one."""
+        """Store every `FILM_EVERY`-th frame and the last frame of a chosen trial."""
         phase = self.chosen.get(index)
         if phase is None or (step % FILM_EVERY and not over):
             return
@@ -200,8 +200,8 @@ class Camera:
         self.frames[phase].extend([frame] * (FILM_HOLD_FRAMES if over else 1))
 
     def films(self, render_fps: float) -> dict[str, bytes]:
-        """Return phase -> bytes of an MP4 film, for an environment with `render_fps` control steps a second."""
-        # A process that films nothing does without pygame.
+        """Return the bytes of an MP4 film by phase, for an environment with `render_fps` control steps per second."""
+        # Imported here, so that a process that does not film needs no pygame.
         from reach.render.film import film_bytes
 
         fps = round(render_fps / FILM_EVERY)
@@ -209,11 +209,11 @@ class Camera:
 
 
 def shrink(frame: Frame) -> Frame:
-    """Return a frame whose shorter side is about FILM_SIDE_PX, as the mean of whole blocks of pixels."""
+    """Shrink a frame to a shorter side of about FILM_SIDE_PX, by averaging whole blocks of pixels."""
     factor = max(1, min(frame.shape[:2]) // FILM_SIDE_PX)
     height, width = frame.shape[0] // factor, frame.shape[1] // factor
     total = np.zeros((height, width, 3), dtype=np.uint32)
-    # Much faster than the mean over two axes of blocks.
+    # Much faster than a mean over two axes of blocks.
     for row, column in product(range(factor), repeat=2):
         total += frame[row : height * factor : factor, column : width * factor : factor]
     mean: NDArray[np.float64] = total / factor**2
@@ -221,9 +221,9 @@ def shrink(frame: Frame) -> Frame:
 
 
 def filmed_trials(schedule: Sequence[ScheduledTrial]) -> dict[int, str]:
-    """Return the trials of a schedule to film, without probes: index -> "before", "during" or "after".
+    """Return the phase, "before", "during" or "after", of each trial of a schedule to film, by index, without probes.
 
-    A protocol without a perturbation is filmed at its end.
+    Of a protocol without a perturbation, the last reaches are filmed.
     """
     blocks = {index: trial.block for index, trial in enumerate(schedule) if not trial.probe}
     before = [index for index, block in blocks.items() if block == BASELINE]
@@ -235,24 +235,25 @@ def filmed_trials(schedule: Sequence[ScheduledTrial]) -> dict[int, str]:
     }
 
 
-# More steps than any protocol has: a callback ends `learn`.
+# Number of steps for `learn`, more than any protocol has; a callback ends `learn`.
 UNTIL_STOPPED = 1_000_000_000
-# Column of a row: the launch error, degrees, in the same trial of the same learner with learning off.
+# Column of a row: the launch error, degrees, of the same learner with learning off in the same trial.
 LAUNCH_ERROR_WITHOUT_LEARNING = "unlearned_launch_error_deg"
-# With 100 launches to each of four cups, which scatter by about 5 degrees, the mean miss is known to 0.3 degrees.
+# Number of reaches from which the miss is computed if lamps determine the side. They are about 100 launches to each of
+# four cups. Launches scatter by about 5 degrees, so the mean miss has a standard error of 0.3 degrees.
 PARITY_MISS_REACHES = 400
-# A launch is looked for in this number of control steps first, and then in the whole trial.
+# Number of control steps that are run first to find a launch; without a launch the whole trial is run.
 LATEST_LAUNCH_STEPS = 30
-# Entries of a learner's `cost` that are sizes and no counts.
+# Entries of a learner's `cost` that are sizes, not counts.
 SIZES = ("parameters",)
 
 
 class Model(Protocol):
-    """What the study asks of a learner: the part of SB3's interface that it calls.
+    """The part of Stable-Baselines3's interface that a study requires of a learner.
 
-    A learner may also have `env_options`, the settings of the environment it needs; `cost()`, what it has counted since
-    it was made; `alignment()`, the angle between its last step and the true gradient for each layer; and, where
-    `can_play` is true, `play_trial(env, observation, longest)`, which acts in compiled code as `predict` does and
+    Optional attributes of a learner: `env_options`, the options of the environment that it needs; `cost()`, its
+    operation counts since it was made; `alignment()`, the angle between its last step and the gradient by layer; and,
+    if `can_play` is true, `play_trial(env, observation, longest)`, which acts as `predict` does, in compiled code, and
     returns a `reach.play.Played`.
     """
 
@@ -271,15 +272,15 @@ class Model(Protocol):
 
 @dataclass(frozen=True)
 class Result:
-    """What a run returns; all of it is empty for a training.
+    """The result of a run; empty for a training.
 
     Attributes:
         rows: a row for each trial.
-        films: phase -> bytes of an MP4 film.
-        traces: a row for each block and moment: block, time_s from onset, remaining (mean r(t) over the block's
-            reaches) and trials, their number. Empty if nothing sets in within a reach.
-        cost: counts of what the learner computed and changed in this protocol, and the angle between its last step and
-            the true gradient by layer; empty for a learner that has neither.
+        films: bytes of an MP4 film, by phase.
+        traces: a row for each block and time: block, time_s from onset, remaining (mean r(t) over the block's reaches)
+            and trials, the number of reaches. Empty without perturbations within a reach.
+        cost: operation counts of the learner in this protocol, and the angle in degrees between its last step and the
+            gradient by layer; empty for a learner that has neither.
     """
 
     rows: list[dict[str, Any]] = field(default_factory=list)
@@ -295,13 +296,13 @@ def act_and_record(
     seed: int | None = None,
     longest: int = UNLIMITED,
 ) -> tuple[Recording, Actions]:
-    """Run one trial without learning, in compiled code where model and environment can.
+    """Run one trial without learning, in compiled code if model and environment support it.
 
     Args:
         model: the learner.
         env: the environment.
-        options, seed: for its `reset`.
-        longest: number of control steps after which to stop.
+        options, seed: arguments of `env.reset`.
+        longest: largest number of control steps.
 
     Returns:
         The recording, and the actions (steps, 4).
@@ -321,14 +322,14 @@ def act_and_record(
 
 
 class ExtraTrials:
-    """Trials beside the protocol, in an environment of their own, by the learner as it is and without learning.
+    """Trials of the present learner without learning, outside the protocol and in a separate environment.
 
     Attributes:
-        cost: what the learner counted in them, which is no cost of the protocol.
+        cost: operation counts of the learner in these trials, which are not part of the protocol's cost.
     """
 
     def __init__(self, model: Model, protocol: ReachProtocol) -> None:
-        """Keep the learner and the protocol; the environment is made when it is first needed."""
+        """Store the learner and the protocol; the environment is made at its first use."""
         self.model = model
         self.cost: dict[str, float] = {}
         self._protocol = protocol
@@ -338,7 +339,7 @@ class ExtraTrials:
         return env_of(self.model, self._protocol)
 
     def twin_and_open_loop(self, trial: ScheduledTrial) -> tuple[Trajectory, Trajectory]:
-        """Return the trial without what sets in within it, and the whole trial under the commands of that twin."""
+        """Return the twin of a trial, and the perturbed trial under the twin's commands (open loop)."""
         before = cost_of(self.model)
         twin, actions = act_and_record(self.model, self._env, _options(trial, trial.from_start), trial.seed)
         world = self._env.unwrapped
@@ -349,10 +350,10 @@ class ExtraTrials:
         return twin.trajectory(), open_loop.trajectory()
 
     def first_launch_errors(self, schedule: Sequence[ScheduledTrial], index: int) -> dict[int, float]:
-        """Return the launch error, degrees, of the first reach to each cup in the block that begins at `index`.
+        """Return the launch error of the first reach to each cup in the block that begins at `index`.
 
         Returns:
-            Index in the schedule -> launch error.
+            Launch errors, degrees, by index in the schedule.
         """
         before = cost_of(self.model)
         first: dict[Cup, int] = {}
@@ -390,12 +391,12 @@ def run_protocol(
 
     Args:
         model: the learner.
-        protocol: what it goes through.
-        seed: the same seed gives the same cups and the same noise.
+        protocol: the protocol.
+        seed: seed of cups and noise.
         film: whether to film a few reaches.
-        observer: is called after each step; then there is no film.
-        intervener: an observer that may also change the world, instead of `observer`.
-        on_progress: is called with the share of trials done, 0..1.
+        observer: called after each step; the run is then not filmed.
+        intervener: an observer that may also change the world; replaces `observer`.
+        on_progress: called with the share of trials done, 0..1.
 
     Raises:
         RuntimeError: the learner's `learn` took no step.
@@ -425,7 +426,7 @@ def run_protocol(
             onset_s = env.upcoming.onset_s
             compared = None if onset_s is None else extra.twin_and_open_loop(env.upcoming)
             if env.learning:
-                model.set_env(env)  # each time, because probes have moved the environment on
+                model.set_env(env)  # each time, because probes have advanced the environment
                 env.act_alone = act_alone
                 model.learn(UNTIL_STOPPED, callback=env.keep_learning, reset_num_timesteps=first)
                 env.act_alone = None
@@ -450,31 +451,31 @@ def run_protocol(
 
 
 def env_of(model: Model, protocol: ReachProtocol, mode: str | None = None) -> gym.Env[Any, Any]:
-    """Return the environment of a protocol with its lamps, and what the learner needs (control, observation)."""
+    """Return the environment of a protocol, with its lamps and the learner's options (control, observation)."""
     options: dict[str, Any] = {**getattr(model, "env_options", {}), "context": protocol.context}
     return gym.make(protocol.env_id, render_mode=mode, disable_env_checker=True, **options)
 
 
 def cost_of(model: Model) -> dict[str, float]:
-    """Return what a learner has counted since it was made (operations, changes of weights); {} if it does not count."""
+    """Return the operation counts of a learner since it was made; {} if the learner does not count."""
     count = getattr(model, "cost", None)
     return {} if count is None else {str(name): float(value) for name, value in count().items()}
 
 
 def alignment_of(model: Model) -> dict[str, float]:
-    """Return the angle between a learner's last step and the true gradient by layer; {} if the learner has none."""
+    """Return the angles, degrees, between a learner's last step and the gradient, by layer; {} if unavailable."""
     angles = getattr(model, "alignment", None)
     return {f"alignment_{layer}_degrees": float(angle) for layer, angle in angles().items()} if callable(angles) else {}
 
 
 def weights_of(model: Model) -> dict[str, NDArray[Any]]:
-    """Return a copy of a learner's weights by layer; {} if it does not show them."""
+    """Return a copy of a learner's weights by layer; {} if unavailable."""
     weights = getattr(model, "weights", None)
     return {name: np.array(values) for name, values in weights().items()} if callable(weights) else {}
 
 
 def moved(before: dict[str, NDArray[Any]], model: Model) -> dict[str, float]:
-    """Return how far each layer has moved: the norm of the change of its weights over their norm before, if not 0."""
+    """Return the norm of the change of each layer's weights over their norm before; layers of norm 0 are left out."""
     now = weights_of(model)
     return {
         f"movement_{layer}": float(np.linalg.norm(now[layer] - weights)) / float(np.linalg.norm(weights))
@@ -484,7 +485,7 @@ def moved(before: dict[str, NDArray[Any]], model: Model) -> dict[str, float]:
 
 
 def difference(now: dict[str, float], before: dict[str, float]) -> dict[str, float]:
-    """Return what was counted in between; sizes of the learner stay as they are."""
+    """Return the counts in `now` minus those in `before`; entries in SIZES are not subtracted."""
     return {name: value if name in SIZES else value - before.get(name, 0.0) for name, value in now.items()}
 
 
@@ -519,10 +520,10 @@ def run_measured(
 
 
 def launch_errors_without_learning(model: Model, protocol: ReachProtocol, seed: int) -> list[float]:
-    """Return the launch error, degrees, of a learner as it is in each trial of a schedule; NaN for probes.
+    """Return the launch error, degrees, of the present learner, without learning, in each trial; NaN for probes.
 
-    Each trial ends when its launch has been read. Where the lamps tell the side, the first `PARITY_MISS_REACHES` of a
-    block tell the miss, and later reaches are NaN.
+    Each trial ends when its launch error is known. If lamps determine the side, only the first `PARITY_MISS_REACHES`
+    reaches of a block are run, and the launch errors of later reaches are NaN.
     """
 
     def tells_the_miss(trial: ScheduledTrial) -> bool:

@@ -1,14 +1,14 @@
 """Statistics over seeds: interquartile means, restricted means, paired differences and performance profiles.
 
 Interquartile means with percentile-bootstrap intervals, performance profiles and probabilities of improvement follow
-Agarwal et al. 2021 (NeurIPS, "Deep reinforcement learning at the edge of the statistical precipice"). Below five seeds
-such an interval covers the true value far too rarely (about 75 % at three), so none is given; from five to nine it is
-somewhat too narrow (about 90 %).
+Agarwal et al. 2021 (NeurIPS, "Deep reinforcement learning at the edge of the statistical precipice"). With fewer than
+five seeds, such an interval covers the true value too rarely (about 75 % at three seeds), so none is given. From five
+to nine seeds it is somewhat too narrow (about 90 %).
 
-A measure may be censored: N63 is infinite for a learner that never corrects. It is summarised by a restricted mean
-(Royston and Parmar 2013, BMC Med Res Methodol 13:152) and the share of seeds that failed. In an interquartile mean,
-infinite values are ranked as the largest and never replaced by a number, so the mean, or an end of its interval, is
-infinite only if one of them reaches into the middle half.
+A measure may be censored: N63, for example, is infinite for a learner that never corrects. Censored measures are
+summarised by a restricted mean (Royston and Parmar 2013, BMC Med Res Methodol 13:152) and the share of seeds that
+failed. In an interquartile mean, infinite values are ranked as the largest and are not replaced by a number, so the
+mean, or an end of its interval, is infinite only if an infinite value is in the middle half.
 """
 
 from __future__ import annotations
@@ -28,8 +28,8 @@ from reach.study.measures import per_seed
 
 Array = NDArray[np.float64]
 
-FEWEST_SEEDS = 5  # for an interval
-ENOUGH_SEEDS = 10  # for a claim
+FEWEST_SEEDS = 5  # smallest number of seeds for an interval
+ENOUGH_SEEDS = 10  # smallest number of seeds for a claim
 RESAMPLES = 10_000
 BAND_RESAMPLES = 1_000
 PROFILE_RESAMPLES = 2_000
@@ -45,8 +45,8 @@ class Estimate:
     Attributes:
         value: mean over seeds.
         low, high: ends of the interval; NaN below five seeds.
-        seeds: number of seeds; with strata, of the smallest stratum.
-        failed: share of seeds in which a censored event never came; 0 for measures that are not censored.
+        seeds: number of seeds; with strata, that of the smallest stratum.
+        failed: share of seeds in which a censored event did not occur; 0 for measures that are not censored.
     """
 
     value: float
@@ -62,7 +62,7 @@ class Profile:
 
     Attributes:
         share, low, high: (n,); the interval is NaN below five seeds in a stratum.
-        seeds: of the smallest stratum.
+        seeds: number of seeds of the smallest stratum.
     """
 
     share: Array
@@ -74,12 +74,12 @@ class Profile:
 def interquartile_mean(values: Array) -> Array:
     """Return the mean of the middle half along the last axis.
 
-    A quarter of the values is cut from either end, with fractional weights if their number is not divisible by four.
-    Infinite values count as the largest and make the mean infinite only if they reach into the middle half; if both
-    infinities do, the mean is NaN.
+    A quarter of the values is cut at each end, with fractional weights if their number is not divisible by four.
+    Infinite values make the mean infinite only if they are in the middle half. If infinities of both signs are, the
+    mean is NaN.
 
     Raises:
-        ValueError: there are no values, or one is NaN.
+        ValueError: there are no values, or a value is NaN.
     """
     ordered = np.sort(np.asarray(values, dtype=np.float64), axis=-1)
     n = ordered.shape[-1]
@@ -98,12 +98,12 @@ def interquartile_mean(values: Array) -> Array:
 def estimate(values: Array, strata: Sequence[object] | None = None) -> Estimate:
     """Return the interquartile mean over seeds with its percentile-bootstrap interval.
 
-    NaN seeds are left out. The same values give the same interval to the last bit in every process.
+    Seeds with NaN are left out. The same values give a bit-identical interval in every process.
 
     Args:
         values: (n,), one per seed, or per seed and stratum.
-        strata: (n,) label of each value, such as its protocol. Seeds are resampled within their stratum. None: one
-            stratum.
+        strata: (n,) label of each value, such as its protocol; seeds are resampled within their stratum. None for a
+            single stratum.
     """
     known = np.asarray(values, dtype=np.float64)
     places = _places_by_stratum(known, strata)
@@ -119,17 +119,17 @@ def estimate(values: Array, strata: Sequence[object] | None = None) -> Estimate:
 
 
 def restricted_mean(times: Array, horizon: float) -> Estimate:
-    """Return the mean time to an event, a run without one counted as the horizon, with its bootstrap interval.
+    """Return the mean time to an event with its bootstrap interval; a run without an event counts as the horizon.
 
-    This is the area under Kaplan and Meier's curve from 0 to the horizon. `failed` of the result is the share of runs
-    without an event; if all runs failed, value and interval are the horizon.
+    This is the area under the Kaplan-Meier curve from 0 to the horizon. `failed` of the result is the share of runs
+    without an event. If all runs failed, value and interval are the horizon.
 
     Args:
-        times: (n,), one per run; infinite if the event never came, NaN if unknown.
+        times: (n,), one per run; infinite if the event did not occur, NaN if unknown.
         horizon: duration of the runs; later events do not count.
 
     Raises:
-        ValueError: times are not (n,) or below 0, or the horizon is not above 0.
+        ValueError: times have another shape than (n,) or are below 0, or the horizon is not above 0.
     """
     time = np.asarray(times, dtype=np.float64)
     if time.ndim != 1:
@@ -152,8 +152,8 @@ def restricted_mean(times: Array, horizon: float) -> Estimate:
 def paired_difference(first: Array, second: Array) -> Estimate:
     """Return the interquartile mean of first - second, paired by seed, with its interval.
 
-    A pair with a NaN is left out; two censored seeds do not differ. If censored seeds of both reach into the middle
-    half, value and interval are NaN.
+    Pairs with a NaN are left out. The difference of two infinite values is 0. If differences of both infinite signs are
+    in the middle half, value and interval are NaN.
 
     Args:
         first, second: (n,), one per seed.
@@ -166,9 +166,9 @@ def paired_difference(first: Array, second: Array) -> Estimate:
 
 
 def probability_of_improvement(first: Array, second: Array) -> float:
-    """Return the share of pairs of seeds in which `first` is below `second`: Mann and Whitney's U / (n m).
+    """Return the share of pairs of seeds in which `first` is below `second`, that is, Mann and Whitney's U / (n m).
 
-    Ties count half. NaN seeds are left out; NaN if none remain.
+    Ties count half. Seeds with NaN are left out; the result is NaN if no seeds remain.
 
     Args:
         first, second: (n,) and (m,); lower is better.
@@ -181,10 +181,10 @@ def probability_of_improvement(first: Array, second: Array) -> float:
 def performance_profile(scores: Array, thresholds: Array, *, strata: Sequence[object] | None = None) -> Profile:
     """Return the share of runs with a score below each threshold, with its bootstrap band.
 
-    It shows what a mean hides, such as a learner that is fast in most runs and never corrects in the rest.
+    A profile shows what a mean hides, such as a learner that is fast in most runs and never corrects in the others.
 
     Args:
-        scores: (n,), one per run; infinite for "never"; NaN runs are left out.
+        scores: (n,), one per run; infinite for "never"; runs with NaN are left out.
         thresholds: (m,).
         strata: (n,) label of each run, such as its protocol; seeds are resampled within their stratum.
     """
@@ -202,7 +202,7 @@ def performance_profile(scores: Array, thresholds: Array, *, strata: Sequence[ob
     if seeds < FEWEST_SEEDS:
         return Profile(share, nothing, nothing, seeds)
     rows = _resampled_places(places, PROFILE_RESAMPLES)
-    # How often each run is drawn, times whether it passes: the mean over the drawn runs, with less memory.
+    # Count how often each run is drawn and multiply by whether it passes; this takes less memory than drawing scores.
     counts = np.zeros((len(rows), len(score)))
     np.add.at(counts, (np.arange(len(rows))[:, None], rows), 1.0)
     low, high = _percentiles(counts @ passed.astype(np.float64) / rows.shape[1])
@@ -210,13 +210,13 @@ def performance_profile(scores: Array, thresholds: Array, *, strata: Sequence[ob
 
 
 def mean_band(values: Array) -> tuple[Array, Array, Array]:
-    """Return the mean over seeds of (seeds, trials), and the bootstrap interval of each trial; NaN below five seeds."""
+    """Return the mean over seeds of (seeds, trials) and its bootstrap interval by trial, NaN below five seeds."""
     mean = _means_over_seeds(values)
     if len(values) < FEWEST_SEEDS:
         nothing = np.full_like(mean, np.nan)
         return mean, nothing, nothing
     drawn = _means_over_seeds(values[_resamples(len(values))[:BAND_RESAMPLES]])
-    # A resample without any seed that has a value at a trial says nothing about that trial.
+    # A resample without a value at a trial gives no information about this trial; use the mean.
     low, high = _percentiles(np.where(np.isnan(drawn), mean, drawn))
     return mean, low, high
 
@@ -225,8 +225,8 @@ def paired_differences(measured: pd.DataFrame, metrics: Mapping[str, str]) -> pd
     """Return the difference of every two learners in each protocol, paired by seed, with its interval.
 
     Args:
-        measured: learner, protocol, seed, metric, value.
-        metrics: protocol -> the metric in which they are compared.
+        measured: table with columns learner, protocol, seed, metric, value.
+        metrics: metric in which learners are compared, by protocol.
 
     Returns:
         Columns protocol, metric, first, second, value (first - second), low, high, seeds. Pairs without a common seed
@@ -235,7 +235,7 @@ def paired_differences(measured: pd.DataFrame, metrics: Mapping[str, str]) -> pd
     names, rows = ["protocol", "metric", "first", "second"], []
     for protocol, metric in metrics.items():
         own = measured[(measured["protocol"] == protocol) & (measured["metric"] == metric)]
-        # In the order of the learners.
+        # Columns in the order in which the learners occur.
         wide = own.pivot(index="seed", columns="learner", values="value")[list(dict.fromkeys(own["learner"]))]
         for first, second in combinations(wide, 2):
             difference = paired_difference(wide[first].to_numpy(np.float64), wide[second].to_numpy(np.float64))
@@ -245,14 +245,14 @@ def paired_differences(measured: pd.DataFrame, metrics: Mapping[str, str]) -> pd
 
 
 def summarise(trials: pd.DataFrame, measured: pd.DataFrame | None = None) -> pd.DataFrame:
-    """Return the estimates over seeds: learner, protocol, metric, value, low, high, seeds, failed.
+    """Return estimates over seeds, as a table with columns learner, protocol, metric, value, low, high, seeds, failed.
 
-    Censored metrics (`CENSORED`) get a restricted mean, with the number of perturbed reaches of the protocol as the
-    horizon, and the share of seeds that failed; all others get an interquartile mean.
+    Censored metrics (`CENSORED`) are summarised by a restricted mean, with the number of perturbed reaches of the
+    protocol as the horizon, and the share of seeds that failed; all others by an interquartile mean.
 
     Args:
         trials: one row per trial.
-        measured: result of `reach.study.measures.per_seed` for the trials; None computes it.
+        measured: result of `reach.study.measures.per_seed` for the trials; None to compute it.
     """
     reaches = trials[(trials["block"] == PERTURBED) & ~trials["probe"].astype(bool)]
     horizons = reaches.groupby(["learner", "protocol", "seed"], sort=False).size().groupby("protocol").max().to_dict()
@@ -267,7 +267,7 @@ def summarise(trials: pd.DataFrame, measured: pd.DataFrame | None = None) -> pd.
 
 
 def _places_by_stratum(values: Array, strata: Sequence[object] | None) -> dict[object, list[int]]:
-    """Return the label of each stratum -> the indices of its values (n,) that are not NaN."""
+    """Return the indices of the values (n,) that are not NaN, by label of their stratum."""
     if values.ndim != 1:
         raise ValueError(f"expected values of shape (n,), got {values.shape}")
     if strata is not None and len(strata) != len(values):
@@ -282,7 +282,7 @@ def _places_by_stratum(values: Array, strata: Sequence[object] | None) -> dict[o
 
 @lru_cache(maxsize=32)
 def _resamples(n: int, stratum: int = 0) -> NDArray[np.int64]:
-    """Return the same resamples for every estimate from n seeds, so that learners share their draws."""
+    """Return resamples of n seeds, the same for every estimate, so that learners share their draws."""
     seed = [BOOTSTRAP_SEED, n, stratum] if stratum else [BOOTSTRAP_SEED, n]
     rows = np.random.default_rng(seed).integers(n, size=(RESAMPLES, n))
     rows.flags.writeable = False
@@ -296,20 +296,20 @@ def _resampled_places(places: dict[object, list[int]], number: int = RESAMPLES) 
 
 
 def _percentiles(drawn: Array) -> Array:
-    """Return the ends of the interval (2, ...) along the first axis, each one of the draws, which may be infinite."""
+    """Return the ends (2, ...) of the interval over the first axis; an end is one of the draws and may be infinite."""
     tail = 50.0 * (1.0 - CONFIDENCE)
     ends: Array = np.percentile(drawn, [tail, 100.0 - tail], axis=0, method="nearest")
     return ends
 
 
 def _wins(first: Array, second: Array) -> Array:
-    """Return whether each of `first` (n,) is below each of `second` (m,), ties half: (n, m)."""
+    """Return (n, m): 1 where a value of `first` (n,) is below a value of `second` (m,), 0.5 for ties, else 0."""
     wins: Array = (first[:, None] < second[None, :]) + 0.5 * (first[:, None] == second[None, :])
     return wins
 
 
 def _means_over_seeds(values: Array) -> Array:
-    """Return the means of (..., seeds, trials) over the seeds that have a value; NaN where none has."""
+    """Return the means of (..., seeds, trials) over the seeds with a value; NaN where no seed has one."""
     known = ~np.isnan(values)
     count = np.sum(known, axis=-2)
     total = np.sum(np.where(known, values, 0.0), axis=-2)

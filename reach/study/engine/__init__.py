@@ -1,5 +1,5 @@
-"""The jobs of a study: what they are, where they run, and where their results are written.
+"""The engine of a study: plans jobs, runs them and stores their results.
 
-`jobs` plans them, `scheduler` runs them in order, `processes` starts a `worker` for each (`ray_tasks` a task of Ray),
-`store` writes and reads results in the `formats` of files, and `job_table` records what each job took.
+`jobs` defines and plans jobs and keeps their table, `scheduler` runs them in order, `processes` starts a `worker` for
+each job (`ray_tasks` a Ray task), and `store` writes and reads results in the file formats of `formats`.
 """

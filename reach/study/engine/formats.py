@@ -1,4 +1,4 @@
-"""The formats of a study's results: tables with typed columns as sealed Parquet, the summary as JSON and CSV."""
+"""File formats of a study's results: tables with typed columns as sealed Parquet, the summary as JSON and CSV."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ import pyarrow.parquet as pq
 
 from reach.files import UNSEALED, DamagedError, check_seal, seal
 
-SEALED = b"reach.seal"  # the entry of a Parquet file's metadata that holds its seal
+SEALED = b"reach.seal"  # entry of a Parquet file's metadata that contains its seal
 SIGNIFICANT_DIGITS = 6  # of a number in summary.json and summary.csv
-# To whom a row belongs; in the store's folders these are in the path, not in the file.
+# Columns that identify the run of a row; in the store's folders they are in the path, not in the file.
 WHOSE: dict[str, str] = {"learner": "str", "protocol": "str", "seed": "int64"}
 # Columns that every trial has, with their types.
 COLUMNS: dict[str, str] = {
@@ -45,12 +45,12 @@ TRACE_COLUMNS: dict[str, str] = {
     "trials": "int64",
 }
 COST_COLUMNS: dict[str, str] = {**WHOSE, "metric": "str", "value": "float64"}
-# Part of the store -> its columns. A trial may have further ones.
+# Columns of each part of the store. Trials may have further columns.
 PARTS: dict[str, dict[str, str]] = {"trials": COLUMNS, "traces": TRACE_COLUMNS, "costs": COST_COLUMNS}
 
 
 def rows_frame(rows: Sequence[Mapping[str, Any]], columns: Mapping[str, str]) -> pd.DataFrame:
-    """Return rows as a table with `columns`, in that order, then any further ones by name.
+    """Return rows as a table with `columns` in that order, then any further columns sorted by name.
 
     Raises:
         ValueError: a column is missing.
@@ -62,17 +62,17 @@ def rows_frame(rows: Sequence[Mapping[str, Any]], columns: Mapping[str, str]) ->
     further = sorted(set(map(str, frame.columns)) - set(columns))
     for column in further:
         if frame[column].isna().all():
-            frame[column] = frame[column].astype("float64")  # None in all rows: a column of numbers, all missing
+            frame[column] = frame[column].astype("float64")  # None in all rows becomes a column of NaN
     return frame[[*columns, *further]].astype(columns)
 
 
 def trials_frame(rows: Sequence[Mapping[str, Any]]) -> pd.DataFrame:
-    """Return trial rows as a table with the columns of COLUMNS, in that order, then any further ones by name."""
+    """Return trial rows as a table with `COLUMNS` in that order, then any further columns sorted by name."""
     return rows_frame(rows, COLUMNS)
 
 
 def one_table(part: str, tables: Sequence[tuple[pa.Table, Mapping[str, Any]]]) -> pd.DataFrame:
-    """Concatenate tables of one part (a key of PARTS), in the order given; each comes with its values of WHOSE."""
+    """Concatenate tables of one part (a key of PARTS) in the given order, each with its values of WHOSE."""
     if not tables:
         return rows_frame([], PARTS[part])
     whole = pa.concat_tables([table for table, _ in tables], promote_options="default").replace_schema_metadata(None)
@@ -85,7 +85,7 @@ def one_table(part: str, tables: Sequence[tuple[pa.Table, Mapping[str, Any]]]) -
 
 
 def parquet_bytes(frame: pd.DataFrame, notes: Mapping[str, str] | None = None) -> bytes:
-    """Return a table as the bytes of a sealed Parquet file; `notes` go into the file's own metadata."""
+    """Return a table as the bytes of a sealed Parquet file with `notes` in its metadata."""
     table = pa.Table.from_pandas(frame, preserve_index=False)
     table = table.replace_schema_metadata({**(table.schema.metadata or {}), **(notes or {}), SEALED: UNSEALED})
     sink = pa.BufferOutputStream()
@@ -94,12 +94,12 @@ def parquet_bytes(frame: pd.DataFrame, notes: Mapping[str, str] | None = None) -
 
 
 def table_from(data: bytes, path: Path, *, must_be_sealed: bool = True) -> pa.Table:
-    """Return the table that the bytes of a Parquet file hold; its metadata has the notes.
+    """Return the table in the bytes of a Parquet file; its metadata contains the notes.
 
     Args:
         data: the bytes.
-        path: where they come from, for the message.
-        must_be_sealed: refuse a file without a seal, such as one that another program wrote.
+        path: path of the file, for the message.
+        must_be_sealed: whether a file without a seal, such as one from another program, is an error.
 
     Raises:
         DamagedError: the file is not as it was written.
@@ -114,13 +114,13 @@ def table_from(data: bytes, path: Path, *, must_be_sealed: bool = True) -> pa.Ta
 
 
 def frame_from(data: bytes, path: Path, *, must_be_sealed: bool = True) -> pd.DataFrame:
-    """Return the same as `table_from`, as a pandas table."""
+    """Return the result of `table_from` as a pandas table."""
     frame: pd.DataFrame = table_from(data, path, must_be_sealed=must_be_sealed).to_pandas()
     return frame
 
 
 def notes_of(data: bytes, path: Path) -> dict[str, str]:
-    """Return the notes that `parquet_bytes` put into the metadata of a file.
+    """Return the notes that `parquet_bytes` stored in the metadata of a file.
 
     Raises:
         DamagedError: the file is not as it was written.
@@ -134,7 +134,7 @@ def notes_of(data: bytes, path: Path) -> dict[str, str]:
 
 
 def plain_number(value: Any) -> Any:
-    """Return a number with few enough digits to be the same on every rerun; None for infinity ("never") and NaN."""
+    """Round a number to SIGNIFICANT_DIGITS, so that reruns give the same; return None for infinity and NaN."""
     if isinstance(value, bool) or not isinstance(value, float):
         return value
     if not math.isfinite(value):
@@ -143,18 +143,18 @@ def plain_number(value: Any) -> Any:
 
 
 def summary_rows(summary: pd.DataFrame) -> list[dict[str, Any]]:
-    """Return a summary's rows in the order given, with plain numbers."""
+    """Return a summary's rows in the given order, with rounded numbers."""
     rows = summary.to_dict("records")
     return [{str(column): plain_number(value) for column, value in row.items()} for row in rows]
 
 
 def summary_bytes(summary: pd.DataFrame) -> bytes:
-    """Return the bytes of summary.json: one row a line, in the order given, strict JSON."""
+    """Return the bytes of summary.json: strict JSON with one row per line, in the given order."""
     lines = [json.dumps(row, allow_nan=False) for row in summary_rows(summary)]
     return ("[\n" + ",\n".join(lines) + "\n]\n").encode()
 
 
 def csv_bytes(summary: pd.DataFrame) -> bytes:
-    """Return a table as CSV: numbers as in summary.json, an empty field where that says null."""
+    """Return a table as CSV, with numbers as in summary.json and empty fields for null."""
     frame = pd.DataFrame(summary_rows(summary), columns=[str(column) for column in summary.columns], dtype=object)
     return frame.to_csv(index=False, lineterminator="\n").encode()

@@ -1,18 +1,19 @@
-"""What is to be computed, one job per training and per run through a protocol, and how each job ended.
+"""The jobs of a study, one per training and one per run through a protocol, and their outcomes.
 
 A job is a value that can be sent to another process as JSON. Its fingerprint is a hash of everything that can change
-its result: the learner's name, the seed, the protocol's full definition, the factory that makes the learner, the code
-of all modules that the job imports, and the versions of the libraries. Comments, docstrings and layout of the code do
-not count. Results are kept under that fingerprint, so those of another definition are never mixed in. This module knows
-a learner only as a name and a factory "module:function"; it never imports one.
+its result: the learner's name, the seed, the full definition of the protocol, the factory that makes the learner, the
+code of all modules that the job imports (without comments, docstrings and formatting), and the versions of the
+libraries. Results are stored by fingerprint, so results of different definitions are never mixed. In this module a
+learner is only a name and a factory "module:function"; no learner is imported.
 
-The table of jobs (`jobs.jsonl`) says which jobs wait, run, are done or failed, and how long each took. It has one JSON
-object a line, each with its own seal; the last line of a job counts. Only the engine's process writes it, so workers
-need no common disk, and it may be read at any time. Only the results in the store say which jobs are done: a table
-that is lost or damaged is made again from them, without the seconds of earlier jobs. Seconds are kept here and not
-beside the results because they differ on every rerun.
+The table of jobs (`jobs.jsonl`) records which jobs wait, run, are done or failed, and their durations. It has one JSON
+object per line, each with its own seal; the last line of a job is valid. Only the engine's process writes the table, so
+workers need no common disk, and it may be read at any time. Whether a job is done is decided by the results in the
+store: a lost or damaged table is made again from them, without the durations of earlier jobs. Durations are stored here
+and not with the results, because they differ in every rerun.
 
-Workers import this module, so it must not import pandas or pyarrow, which start threads that no fork survives.
+Workers import this module, so it must not import pandas or pyarrow: they start threads, and a process with threads
+cannot be forked safely.
 """
 
 from __future__ import annotations
@@ -51,11 +52,11 @@ from reach.sources import file_digest, sources_of
 
 Kind = Literal["train", "protocol"]
 FINGERPRINT_DIGITS = 12
-# Libraries whose version can change a result's last bits, imported by name or by another library.
+# Libraries whose version can change the last bits of a result, even if only another library imports them.
 NUMERICAL_LIBRARIES = ("numpy", "numba", "gymnasium", "torch", "stable-baselines3", "sb3-contrib")
 # The module that performs a job.
 RUN = "reach.study.engine.worker"
-# Modules that a job imports and that change no result: they show, film or export.
+# Modules that a job imports and that do not change results: they show, film or export.
 CHANGES_NO_RESULT = re.compile(r"reach\.(render(\..*)?|notebook|scene|snapshot|study)")
 FINGERPRINT = re.compile(r"[0-9a-f]+")
 
@@ -65,17 +66,17 @@ class Job:
     """One piece of work for one process.
 
     Attributes:
-        kind: "train" trains a learner without a perturbation; "protocol" runs a trained one through a protocol.
-        learner: its name.
-        seed: of the training, or of the protocol's cups and noise.
+        kind: "train" to train a learner without perturbations; "protocol" to run a trained learner through a protocol.
+        learner: name of the learner.
+        seed: seed of the training, or of the protocol's cups and noise.
         factory: "module:function" that makes the learner.
-        folder: of the trained learner, which a training writes and a run reads.
-        fingerprint: hexadecimal hash of all that can change the result.
-        protocol: its name; "" for a training.
+        folder: folder of the trained learner, which a training writes and a run reads.
+        fingerprint: hexadecimal hash of everything that can change the result.
+        protocol: name of the protocol; "" for a training.
         needs: name of the job that must be done first; "" for none.
-        film: write films beside the rows; this changes no row and is not in the fingerprint.
-        protocol_file: that the protocol is read from; "" for a protocol that is known by its name.
-        protocol_digest: `protocol_digest` of that file when the study was planned.
+        film: whether to film the run; this does not change rows and is not in the fingerprint.
+        protocol_file: file that defines the protocol; "" for a preset.
+        protocol_digest: `protocol_digest` of the file when the study was planned.
         context: number of lamps on the table, in training and protocol.
     """
 
@@ -118,15 +119,15 @@ class Job:
 
     @classmethod
     def from_json(cls, text: str) -> Job:
-        """Return the job that `to_json` has written."""
+        """Return the job from the result of `to_json`."""
         return cls(**json.loads(text))
 
 
 def canonical(value: Any) -> Any:
-    """Return `value` as JSON data that are the same in every process; a dataclass has its class name in them.
+    """Return `value` as JSON data that are the same in every process; those of a dataclass include its class name.
 
     Raises:
-        TypeError: a type that a protocol may not hold.
+        TypeError: a part has a type that a protocol must not contain.
     """
     if is_dataclass(value) and not isinstance(value, type):
         return {"class": type(value).__name__} | {f.name: canonical(getattr(value, f.name)) for f in fields(value)}
@@ -147,7 +148,7 @@ def canonical(value: Any) -> Any:
 
 
 def digest(value: Any) -> str:
-    """Return the first hexadecimal digits of the SHA-256 of a value's canonical JSON."""
+    """Return the first hexadecimal digits of the SHA-256 of a value's `canonical` JSON."""
     text = json.dumps(canonical(value), sort_keys=True, separators=(",", ":"))
     return hashlib.sha256(text.encode()).hexdigest()[:FINGERPRINT_DIGITS]
 
@@ -158,7 +159,7 @@ def protocol_digest(protocol: Any, file: str | Path) -> str:
 
 
 def library_versions(imported: Iterable[str] = ()) -> dict[str, str]:
-    """Return versions of Python, of the numerical libraries, and of other packages, given by the names of imports."""
+    """Return the versions of Python, the numerical libraries and other packages, the latter given by import names."""
     versions = {"python": platform.python_version()}
     for library in dict.fromkeys((*NUMERICAL_LIBRARIES, *(name.replace("_", "-") for name in sorted(imported)))):
         try:
@@ -183,22 +184,22 @@ def parts_of(factory: str) -> tuple[str, str]:
 
 
 def definition(factory: str, more: Iterable[str | Path] = (RUN,)) -> dict[str, Any]:
-    """Return hashes of the code that a job runs, and the versions of the libraries that it uses.
+    """Return the hashes of the code that a job runs, and the versions of the libraries that it uses.
 
     Args:
         factory: "module:function".
         more: names of further modules that the job runs, and Python files.
 
     Raises:
-        ValueError: factory is not "module:function".
-        ModuleNotFoundError: its module cannot be found.
+        ValueError: the factory is not "module:function".
+        ModuleNotFoundError: the module of the factory cannot be found.
     """
     sources = sources_of((parts_of(factory)[0], *more), leave_out=CHANGES_NO_RESULT.fullmatch)
     return {"factory": factory, "sources": sources.digests(), "versions": library_versions(sources.libraries)}
 
 
 def code_digest(factory: str, more: Iterable[str | Path] = (RUN,)) -> str:
-    """Return a hash of the code that a job runs and of the libraries; arguments and errors as in `definition`."""
+    """Return a hash of the code that a job runs and of its libraries; arguments and errors as in `definition`."""
     return digest(definition(factory, more))
 
 
@@ -212,22 +213,22 @@ def plan(
     filmed: Iterable[tuple[str, int]] = (),
     protocol_files: Mapping[str, str] | None = None,
 ) -> list[Job]:
-    """Return all jobs of a study in a fixed order: first every training, then every run through a protocol.
+    """Return all jobs of a study in a fixed order: all trainings, then all runs through protocols.
 
     A learner is trained once for each number of lamps that the protocols have.
 
     Args:
-        learners: their names.
-        protocols: name -> `reach.protocols.Protocol`.
-        seeds: of trainings and runs.
+        learners: names of the learners.
+        protocols: `reach.protocols.Protocol` by name.
+        seeds: seeds of trainings and runs.
         factory: "module:function" that makes a learner.
         out: folder of the study.
-        filmed: (protocol, seed) of the runs that are filmed.
-        protocol_files: name -> file, of the protocols that workers read from a file.
+        filmed: (protocol, seed) of the runs to film.
+        protocol_files: files by name, for protocols that workers read from a file.
 
     Raises:
-        ValueError: a name that cannot name a file, or a factory that is not "module:function".
-        ModuleNotFoundError: the factory's module cannot be found.
+        ValueError: a name cannot be the name of a file, or the factory is not "module:function".
+        ModuleNotFoundError: the module of the factory cannot be found.
     """
     learners, seeds = list(dict.fromkeys(learners)), list(dict.fromkeys(seeds))
     filmed, files = set(filmed), protocol_files or {}
@@ -259,18 +260,18 @@ def plan(
 
 @dataclass(frozen=True)
 class Outcome:
-    """How a job ended: with results, or with an error.
+    """The outcome of a job: results or an error.
 
     Attributes:
-        job: that ended.
-        rows: of a run, one a trial.
-        traces: the remaining error within a reach, one row a moment of a block.
-        cost: what was counted while learning, name -> count; the same on every rerun.
-        films: phase -> bytes of an MP4 film.
-        folder: files of the trained learner, path -> bytes, where the worker has no disk in common with the engine.
-        error: why there are no results; "" for success.
-        tries: how often the job was started.
-        cpu_seconds, wall_seconds: of the last try; NaN where it died.
+        job: the job.
+        rows: rows of a run, one per trial.
+        traces: remaining error within a reach, one row per block and time.
+        cost: counts during learning, by name; the same in every rerun.
+        films: bytes of an MP4 film, by phase.
+        folder: files of the trained learner, by path, if worker and engine have no common disk.
+        error: error message; "" for success.
+        tries: number of times that the job was started.
+        cpu_seconds, wall_seconds: durations of the last try; NaN if the worker died.
     """
 
     job: Job
@@ -286,10 +287,10 @@ class Outcome:
 
 
 def plain(value: Any) -> Any:
-    """Return a NumPy number as a Python one, for JSON.
+    """Convert a NumPy number to a Python number, for JSON.
 
     Raises:
-        TypeError: any other value.
+        TypeError: the value is not a NumPy number.
     """
     if hasattr(value, "item"):
         return value.item()
@@ -297,21 +298,21 @@ def plain(value: Any) -> Any:
 
 
 def answer(result: Any) -> dict[str, Any]:
-    """Return the message in which a worker sends a `reach.study.run.Result`, ready for JSON with `plain`."""
+    """Return a worker's message for a `reach.study.run.Result`, to be encoded as JSON with `plain`."""
     films = {phase: base64.b64encode(data).decode() for phase, data in result.films.items()}
     return {"rows": result.rows, "traces": result.traces, "cost": result.cost, "films": films}
 
 
 def outcome_of(job: Job, message: Mapping[str, Any], **others: Any) -> Outcome:
-    """Return the outcome that a worker's last message describes; `others` are the other fields of `Outcome`."""
+    """Return the outcome from a worker's last message; `others` are the other fields of `Outcome`."""
     if "error" in message:
         return Outcome(job, error=str(message["error"]), **others)
     films = {phase: base64.b64decode(data) for phase, data in message["films"].items()}
     return Outcome(job, message["rows"], message["traces"], message["cost"], films, **others)
 
 
-# What a row holds. `place` is the job's place among the present jobs, None for one of an earlier definition; `state` is
-# waiting, running, done or failed; times are seconds since 1970.
+# Entries of a row of the table. `place` is the index among the present jobs, None for a job of an earlier definition;
+# `state` is waiting, running, done or failed; times are seconds since 1970.
 TIMES = ("cpu_seconds", "wall_seconds", "started", "ended")
 IDENTITY = ("kind", "learner", "protocol", "seed", "fingerprint")
 COLUMNS = ("name", "place", *IDENTITY, "state", "tries", *TIMES, "traceback")
@@ -319,10 +320,10 @@ Rows = dict[str, dict[str, Any]]
 
 
 class JobTable:
-    """The table, open for its only writer; a context manager."""
+    """The table of jobs, opened by its only writer; a context manager."""
 
     def __init__(self, path: Path) -> None:
-        """Read the table at `path`, if there is one. A damaged one is renamed, with a warning, and made again."""
+        """Read the table at `path`, if it exists. Rename a damaged table, with a warning, and make a new one."""
         self._path = path
         self._file: int | None = None
         try:
@@ -340,10 +341,10 @@ class JobTable:
             os.close(self._file)
 
     def enter(self, jobs: Iterable[Job], done: Mapping[str, bool]) -> None:
-        """Make `jobs` the present ones, in their order; done: name -> whether its result is there.
+        """Set the present jobs, in order; `done` tells by name whether a job's result exists.
 
         Raises:
-            DiskFullError: there is no room.
+            DiskFullError: the disk is full.
         """
         for row in self._rows.values():
             row["place"] = None
@@ -357,11 +358,11 @@ class JobTable:
         self._file = os.open(self._path, os.O_WRONLY | os.O_APPEND | os.O_NOFOLLOW | os.O_CLOEXEC)
 
     def begin(self, job: Job) -> None:
-        """Record that a job has been given to a worker."""
+        """Record that a job has started."""
         self._change(job, state="running", started=time.time())
 
     def end(self, outcome: Outcome) -> None:
-        """Record that a job is done, and its result written, or has failed."""
+        """Record that a job has failed, or is done with its result written."""
         self._change(
             outcome.job,
             state="failed" if outcome.error else "done",
@@ -375,7 +376,7 @@ class JobTable:
     def _change(self, job: Job, **changes: Any) -> None:
         assert self._file is not None
         row = self._rows[job.name]
-        row |= {name: None if value != value else value for name, value in changes.items()}  # NaN is no JSON
+        row |= {name: None if value != value else value for name, value in changes.items()}  # JSON has no NaN
         line = _line(row)
         with disk_full(self._path):
             if os.write(self._file, line) < len(line):
@@ -387,14 +388,14 @@ def _line(row: Mapping[str, Any]) -> bytes:
 
 
 def read_rows(path: Path) -> Rows:
-    """Return the last row of each job in a table by its name; a line that a kill has cut short is left out.
+    """Return the last row of each job in a table, by name; ignore a last line that is incomplete because of a kill.
 
     Raises:
         DamagedError: a line is not as it was written.
     """
     check_regular(path)
     *lines, rest = (path.read_bytes() if path.exists() else b"").split(b"\n")
-    if is_sealed(rest[:-1] + b"\n"):  # whole, and so not cut short by a kill
+    if is_sealed(rest[:-1] + b"\n"):  # complete, and therefore not truncated by a kill
         raise DamagedError(f"{path} is damaged: its last line does not end")
     rows: Rows = {}
     for line in lines:

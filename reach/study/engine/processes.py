@@ -1,8 +1,9 @@
-"""Jobs on this machine: one fresh process a job, one thread each.
+"""Jobs on this machine: one new process per job, with one thread each.
 
-On Linux a server that has imported the learners forks the processes. Elsewhere, and where the server holds threads,
-each job gets a new interpreter, which takes seconds longer and gives the same bytes. A worker that dies (killed, out of
-memory) is started once more; one that raises reports its traceback. `reach.study.engine.worker` documents the messages.
+On Linux the processes are forked from a server that has imported the learners. On other systems, and if the server has
+threads, each job gets a new interpreter, which takes seconds longer and gives the same bytes. A worker that dies
+(killed, out of memory) is started once more; a worker that raises an error reports its traceback.
+`reach.study.engine.worker` documents the messages.
 """
 
 from __future__ import annotations
@@ -43,7 +44,7 @@ class ForkServer:
         """Start the server.
 
         Raises:
-            OSError: it did not start, or holds threads and cannot be forked.
+            OSError: the server did not start, or has threads and cannot be forked.
         """
         self._socket, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         with theirs:
@@ -57,12 +58,12 @@ class ForkServer:
         """Fork a worker that reads its job from `connection` and prints to `log`.
 
         Raises:
-            OSError: the server is gone.
+            OSError: the server has ended.
         """
         socket.send_fds(self._socket, [b"f"], [connection.fileno(), log.fileno()])
 
     def close(self) -> None:
-        """End the server; workers that run go on until their connection closes."""
+        """End the server; running workers continue until their connection closes."""
         self._socket.close()
         self.process.kill()
         self.process.wait()
@@ -72,8 +73,8 @@ class Processes:
     """The workers of a study on this machine.
 
     Attributes:
-        forks: whether workers are forked; where a server cannot be had, each is a new interpreter.
-        server: that forks them, once it has been started.
+        forks: whether workers are forked; without a server, each worker is a new interpreter.
+        server: the server that forks workers; None before it is started.
     """
 
     def __init__(
@@ -92,7 +93,7 @@ class Processes:
         self._lock = threading.Lock()
 
     def do(self, job: Job) -> Outcome:
-        """Run one job to its end in a process of its own."""
+        """Run one job to its end in a separate process."""
         status = 0
         for tries in range(1, TRIES + 1):
             began = time.monotonic()
@@ -109,9 +110,9 @@ class Processes:
         return Outcome(job, error=text, tries=TRIES)
 
     def _attempt(self, job: Job) -> tuple[dict[str, Any], int]:
-        """Run one job; return its worker's last message and exit status, below 0 for a signal."""
+        """Run one job; return the worker's last message and its exit status, which is negative for a signal."""
         last: dict[str, Any] = {}
-        status = -signal.SIGKILL  # where the server was killed too, so that nobody can tell
+        status = -signal.SIGKILL  # used if the server was killed too and cannot report the status
         connection, theirs = socket.socketpair()
         with theirs, os.fdopen(replace_by_empty(self._log_path(job)), "w") as log, self._lock:
             if self._closed:
@@ -122,7 +123,7 @@ class Processes:
         with suppress(ConnectionError), connection.makefile("r", encoding="utf-8") as lines:
             connection.sendall(f"{job.to_json()}\n".encode())
             for line in lines:
-                with suppress(json.JSONDecodeError):  # a line cut short by the worker's death
+                with suppress(json.JSONDecodeError):  # a line truncated by the worker's death
                     message = json.loads(line)
                     if "exit" in message:
                         status = message["exit"]
@@ -135,7 +136,7 @@ class Processes:
         return last, status if process is None else process.wait()
 
     def _start(self, job: Job, connection: socket.socket, log: IO[Any]) -> subprocess.Popen[bytes] | None:
-        """Start a worker; None for one that was forked."""
+        """Start a worker; return its process, or None if it was forked."""
         environment = os.environ | SETTINGS
         for _ in range(2 if self.forks else 0):  # a server that has died is replaced once
             try:
@@ -154,7 +155,7 @@ class Processes:
             self.server = None
 
     def close(self) -> None:
-        """End every process that still runs."""
+        """End all running processes."""
         with self._lock:
             self._closed = True
             for connection in self._running.values():

@@ -1,9 +1,9 @@
-"""Jobs as tasks of Ray, on this machine or on a cluster, with the same results to the last byte.
+"""Jobs as Ray tasks, on this machine or on a cluster, with byte-identical results.
 
-Everything a job needs and gives travels by value: a learner's files go to a run and come from a training, so the
-machines need no disk in common. They need the same code and libraries, which every task checks. A task has a process
-and a thread to itself; one whose process or machine dies is started once more. When Ray's head dies, Ray ends this
-process; what is finished has been written, and a rerun does the rest. Needs the extra `ray`.
+All inputs and outputs of a job are sent by value: the files of a learner are sent to a run and returned by a training,
+so the machines need no common disk. They need the same code and libraries, which every task checks. A task has its own
+process and one thread. A task whose process or machine dies is started once more. If Ray's head dies, Ray ends this
+process; finished results have been written, and a rerun does the rest. This module needs the extra `ray`.
 """
 
 from __future__ import annotations
@@ -28,15 +28,15 @@ from reach.study.engine.scheduler import MakeWorkers
 from reach.study.engine.worker import perform
 
 POLL_INTERVAL_S = 0.2
-# The least that Ray takes; results are some tens of kB.
+# Smallest object store that Ray accepts; results take some tens of kB.
 OBJECT_STORE_BYTES = 80 * 2**20
-# After so long without its head Ray ends this process; by itself it would wait for a minute.
+# Time without a head after which Ray ends this process; Ray's default is one minute.
 HEAD_LOST_AFTER_S = 15
-# Without this Ray reports its use to its makers.
+# Disables Ray's usage statistics.
 QUIET = {"RAY_USAGE_STATS_ENABLED": "0"}
-# Settings of a cluster that is started here: each of its processes asks for a random token, which is in the environment
-# and in no file or command line. The last one, off as on macOS and Windows, has Ray listen on the loopback interface
-# alone.
+# Settings of a cluster that this module starts. Each of its processes requires a random token, which is passed in the
+# environment, not in a file or command line. The last setting, off as on macOS and Windows, makes Ray listen on the
+# loopback interface only.
 PRIVATE = {
     "RAY_AUTH_MODE": "token",
     "RAY_AUTH_TOKEN": secrets.token_hex(32),
@@ -45,7 +45,7 @@ PRIVATE = {
 
 
 class RayLostError(ConnectionError):
-    """Ray has gone away in the middle of a study."""
+    """The connection to Ray was lost during a study."""
 
 
 def do_task(text: str, planned: str, learner: Mapping[str, bytes], protocol: Mapping[str, bytes]) -> dict[str, Any]:
@@ -54,11 +54,11 @@ def do_task(text: str, planned: str, learner: Mapping[str, bytes], protocol: Map
     Args:
         text: the job, as JSON.
         planned: digest of the code and libraries with which the study was planned.
-        learner: the trained learner's files, path -> bytes; none for a training.
-        protocol: the protocol's file, name -> bytes; none for a protocol that is known by its name.
+        learner: contents of the trained learner's files, by path; empty for a training.
+        protocol: contents of the protocol's file, by name; empty for a preset.
 
     Returns:
-        What `reach.study.engine.jobs.outcome_of` reads, and "folder": files of a learner that was trained.
+        The message for `reach.study.engine.jobs.outcome_of`, with "folder", the files of a trained learner.
     """
     began, spent = time.monotonic(), time.process_time()
     with tempfile.TemporaryDirectory(prefix="reach-job-") as folder:
@@ -88,15 +88,15 @@ class RayTasks:
     """The workers of a study on a cluster."""
 
     def __init__(self, address: str | None, processes: int) -> None:
-        """Join the cluster at `address`, or start one of `processes` cores on this machine.
+        """Join the cluster at `address`, or start a cluster with `processes` cores on this machine.
 
-        A cluster that is started listens on the loopback interface alone, and refuses whoever lacks its random token.
-        For one that is joined, the user's own settings of Ray's authentication apply.
+        A cluster that is started here listens on the loopback interface only and requires a random token. For a cluster
+        that is joined, the user's settings of Ray's authentication apply.
 
         Raises:
             ModuleNotFoundError: Ray is not installed.
-            ConnectionError: there is no cluster at `address`, or it refuses this process.
-            ValueError: no address, and Ray was imported before, so that it has not read the random token.
+            ConnectionError: there is no cluster at `address`, or it rejects this process.
+            ValueError: there is no address, and Ray was imported before and has therefore not read the random token.
         """
         if address is None and "ray" in sys.modules and os.environ.get("RAY_AUTH_TOKEN") != PRIVATE["RAY_AUTH_TOKEN"]:
             raise ValueError(
@@ -113,9 +113,9 @@ class RayTasks:
         self._temporary_folder: str | None = None
         common: dict[str, Any] = {"log_to_driver": False, "logging_level": "ERROR"}
         if address is None:
-            self._temporary_folder = tempfile.mkdtemp(prefix="ray-")  # short: Ray's sockets lie below it
+            self._temporary_folder = tempfile.mkdtemp(prefix="ray-")  # a short path, because it contains Ray's sockets
             ray.init(
-                address="local",  # whatever RAY_ADDRESS says
+                address="local",  # overrides RAY_ADDRESS
                 num_cpus=processes,
                 include_dashboard=False,
                 object_store_memory=OBJECT_STORE_BYTES,
@@ -136,7 +136,7 @@ class RayTasks:
         """Run one job to its end in a task.
 
         Raises:
-            RayLostError: Ray does not answer any more.
+            RayLostError: Ray no longer answers.
         """
         folder, file = Path(job.folder), Path(job.protocol_file)
         learner = read_folder(folder) if job.kind == "protocol" else {}
@@ -159,7 +159,7 @@ class RayTasks:
         return outcome_of(job, message, folder=message.get("folder", {}), **measured)
 
     def close(self) -> None:
-        """End every task that still runs, and the cluster that was started for them."""
+        """End all running tasks, and the cluster if it was started here."""
         self._closed.set()
         self._ray.shutdown()
         if self._temporary_folder is not None:
@@ -167,5 +167,5 @@ class RayTasks:
 
 
 def on_ray(address: str | None, processes: int) -> MakeWorkers:
-    """Return what makes workers that are tasks of Ray; arguments as in `RayTasks`."""
+    """Return a function that makes workers on Ray; arguments are those of `RayTasks`."""
     return lambda store, on_progress: RayTasks(address, processes)

@@ -1,8 +1,8 @@
-"""Run the jobs of a study: in what order, and what is written when.
+"""Run the jobs of a study in order, and write their results.
 
-Where a job runs is left to `Workers`: processes on this machine, or tasks of Ray. Only this process writes results. A
-job waits for the job it needs; one whose need has failed is not run. While a study runs, results are written from time
-to time (`Throttle`), and TensorBoard curves as jobs end.
+Jobs run on `Workers`: processes on this machine, or Ray tasks. Only this process writes results. A job waits for the
+job that it needs, and is not run if that job has failed. During a study, combined results are written from time to time
+(`Throttle`), and TensorBoard curves as jobs end.
 """
 
 from __future__ import annotations
@@ -27,24 +27,24 @@ BAR = "{percentage:3.0f}%|{bar}| {n:.1f}/{total} jobs [{elapsed}<{remaining}]{po
 
 
 class Workers(Protocol):
-    """Where jobs run. `do` is called from several threads at once and blocks; `close` ends all that runs."""
+    """The interface of workers. `do` blocks and is called from several threads; `close` ends all running jobs."""
 
     def do(self, job: Job) -> Outcome: ...
 
     def close(self) -> None: ...
 
 
-# Makes the workers of a study; they report the share of a job that is done, 0 to 1, to the second argument.
+# Makes the workers of a study, which call the second argument with the share of a job that is done, 0 to 1.
 MakeWorkers = Callable[[Store, Callable[[Job, float], None]], Workers]
 
 
 def usable_cores() -> int:
-    """Return how many cores this process may use."""
+    """Return the number of cores that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def on_this_machine(store: Store, on_progress: Callable[[Job, float], None]) -> Workers:
-    """Return workers that are processes of this machine, a fresh one a job."""
+    """Return workers that run each job in a new process on this machine."""
     return Processes(store.log_path, on_progress)
 
 
@@ -55,12 +55,12 @@ def run_jobs(
     workers: Workers,
     on_start: Callable[[Job], None] = lambda job: None,
 ) -> Iterator[Outcome]:
-    """Run all jobs, each as soon as a worker is free and the job it needs is done; yield their outcomes as they end.
+    """Run each job as soon as a worker is free and the job that it needs is done; yield outcomes as jobs end.
 
-    A job that needs one outside of `jobs` is taken to have it already. The workers are closed in the end.
+    A needed job that is not in `jobs` counts as done. The workers are closed at the end.
 
     Raises:
-        ValueError: processes below 1, or jobs that wait for each other.
+        ValueError: `processes` is below 1, or jobs need each other.
     """
     if processes < 1:
         raise ValueError(f"processes: expected at least 1, got {processes}")
@@ -101,15 +101,15 @@ def run_jobs(
 
 
 def missing_jobs(jobs: Sequence[Job], store: Store) -> list[Job]:
-    """Return the jobs still to be done: runs and trainings that are damaged or missing.
+    """Return the jobs to do: runs and trainings that are damaged or missing.
 
-    A training that is missing is done only if a run that is to be done needs it, or if there are no runs at all.
+    A missing training is included only if a run to do needs it, or if there are no runs.
     """
     return list(_states_of_missing(jobs, store))
 
 
 def _states_of_missing(jobs: Sequence[Job], store: Store) -> dict[Job, State]:
-    """Return the jobs still to be done, trainings first, and what is wrong with each: "absent" or "damaged"."""
+    """Return the jobs to do, trainings first, each with its state, "absent" or "damaged"."""
     states = {job: store.state(job) for job in jobs}
     needed = {job.needs for job, state in states.items() if state != "done"}
     trainings_only = all(job.kind == "train" for job in jobs)
@@ -131,17 +131,17 @@ def complete(
     on_end: Callable[[Outcome], None] = lambda outcome: None,
     workers: MakeWorkers = on_this_machine,
 ) -> dict[Job, str]:
-    """Do what is missing or damaged of a study, write each result as its job ends; return the failures, job -> error.
+    """Do the missing or damaged jobs of a study, and write each result when its job ends; return the errors by job.
 
-    The caller holds the store (`Store.only_writer`).
+    The caller must have locked the store (`Store.only_writer`).
 
     Args:
-        jobs: all of the study, as `reach.study.plan` returns them.
-        store: where results are written.
-        processes: how many jobs run at a time.
-        show: show a progress bar, drawn only on a terminal.
+        jobs: all jobs of the study, from `reach.study.plan`.
+        store: store of the results.
+        processes: number of jobs that run at a time.
+        show: whether to show a progress bar; it is drawn only on a terminal.
         on_end: called when a job has ended and its results, or its error, have been written.
-        workers: makes what jobs run on.
+        workers: function that makes the workers.
     """
     missing = _states_of_missing(jobs, store)
     for job, state in missing.items():
@@ -171,14 +171,14 @@ def complete(
     return failures
 
 
-# Largest share of a study's time that is spent on writing its progress.
+# Largest share of a study's time for writing its progress.
 WRITING_SHARE = 0.05
 
 
 class Throttle:
-    """Calls `write` only as often as takes at most WRITING_SHARE of the time.
+    """Call `write` only so often that it takes at most WRITING_SHARE of the time.
 
-    So the cost of a study is proportional to its jobs, although each call takes longer than the one before.
+    The cost of a study is then proportional to its number of jobs, although each call takes longer than the last.
     """
 
     def __init__(self, write: Callable[[], Any], clock: Callable[[], float] = time.monotonic) -> None:
@@ -196,10 +196,10 @@ class Throttle:
 
 
 class TensorBoard:
-    """Writes TensorBoard files: one run for each learner, whose steps are seeds, and one for the study's progress."""
+    """Write TensorBoard files: a run for each learner, whose steps are seeds, and a run for the study's progress."""
 
     def __init__(self, folder: Path, jobs: int) -> None:
-        """Write into `folder`; `jobs` is the number of jobs to do.
+        """Write to `folder`; `jobs` is the number of jobs to do.
 
         Raises:
             ModuleNotFoundError: TensorBoard is not installed.

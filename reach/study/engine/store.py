@@ -1,25 +1,25 @@
-"""The folder of a study: results are written whole, as each job ends, and by one process at a time.
+"""The folder of a study: results are written atomically when a job ends, by one process at a time.
 
-A file is written under a temporary name in its own folder, flushed to the disk and then renamed, so a kill at any
-moment leaves either the old file or the new one. Each job ends with its mark of completion: a file with the job's name
-and the SHA-256 of every file that the job gave, sealed by its own SHA-256. The mark of a run is its file of trials,
-that of a training its .done file. So damage is noticed when a result is read, and its job is done again.
+A file is written under a temporary name in its own folder, flushed to the disk and then renamed, so a kill at any time
+leaves either the old file or the new one. Each job ends with its completion mark: a file with the job's name and the
+SHA-256 of every file of its result, sealed by its own SHA-256. The mark of a run is its file of trials, the mark of a
+training is its .done file. Damage is therefore detected when a result is read, and the job is done again.
 Layout of a study's folder:
 
-    trials/          a row a trial: learner=<name>/protocol=<name>/seed=<n>/<fingerprint>.parquet, one a finished run
-    traces/, costs/  the remaining error within a reach, and what was counted while learning, in the same layout
-    baseline/        learners trained without a perturbation, one folder each, and <folder>.done, its mark
+    trials/          a row per trial; for each run learner=<name>/protocol=<name>/seed=<n>/<fingerprint>.parquet
+    traces/, costs/  the remaining error within a reach, and counts during learning, in the same layout
+    baseline/        learners trained without perturbations, one folder each, and the mark <folder>.done
     films/           <job>-<phase>.mp4
-    jobs.jsonl       the table of jobs: state, tries, seconds, traceback
-    logs/            what each worker printed; <job>.error.txt if it failed
-    trials.parquet   all trials of the present definition in one file; traces.parquet and costs.parquet likewise
-    summary.json     rows of protocol, learner, metric, value, low, high, seeds, failed; summary.csv the same
+    jobs.jsonl       the table of jobs: state, tries, durations, traceback
+    logs/            the output of each worker; <job>.error.txt if the job failed
+    trials.parquet   all trials of the present definition; traces.parquet and costs.parquet likewise
+    summary.json     rows of protocol, learner, metric, value, low, high, seeds, failed; also as summary.csv
     pairs.csv        differences between every two learners, paired by seed
-    report.html      the page
+    report.html      the report
 
-Links below this folder are not followed when results are written. A study may be cut into shards for batch queues: a
-shard holds every run of its share of the learners and seeds, and the trainings these need, so no shard waits for
-another. Shard 2 of 8 of a study in OUT is a study of its own in OUT/shard-2-of-8; `merge` copies its results to OUT.
+Links below this folder are not followed when results are written. A study can be divided into shards for batch queues.
+A shard contains all runs of its share of the learners and seeds, and the trainings that they need, so no shard waits
+for another. Shard 2 of 8 of a study in OUT is a separate study in OUT/shard-2-of-8; `merge` copies its results to OUT.
 """
 
 from __future__ import annotations
@@ -60,8 +60,8 @@ State = Literal["absent", "damaged", "done"]
 
 FILM_PHASES = ("before", "during", "after")
 FOLDERS = (*PARTS, "baseline", "films", "logs")
-MERGED_JOBS = "reach.jobs"  # in a file of all trials: hash of the names of the jobs it was made of
-# In a file of trials, which is the mark of its run: the job's name, and the SHA-256 of its other files as JSON.
+MERGED_JOBS = "reach.jobs"  # entry in a file of all trials: hash of the names of its jobs
+# Entries in a file of trials, which is the mark of its run: the job's name, and the SHA-256 of its other files as JSON.
 MARKED_JOB, MARKED_FILES = "reach.job", "reach.files"
 UNFINISHED = ".*.part-*"  # temporary names of `reach.files`
 REDO = "the command that made the study, given again, does this job again"
@@ -89,7 +89,7 @@ class Store:
         """Lock the folder for this process.
 
         Raises:
-            FolderInUseError: another process holds it; the message says which, and on which machine.
+            FolderInUseError: another process has locked the folder; the message names process and machine.
             OSError: the lock or a folder of results is a link.
         """
         self.folder.mkdir(parents=True, exist_ok=True)
@@ -108,7 +108,7 @@ class Store:
                 for path in [top, *(Path(parent) / name for parent, names, _ in os.walk(top) for name in names)]:
                     if path.is_symlink():
                         raise OSError(f"{path} is a link, and results would be written where it leads; remove it")
-            # Remove what killed writers left, also those of other machines: nobody else writes here now.
+            # Remove files that killed writers left, also on other machines, because no other process writes here now.
             for name in ("", *FOLDERS):
                 pattern = f"*/*/*/{UNFINISHED}" if name in PARTS else UNFINISHED
                 for part in (self.folder / name).glob(pattern):
@@ -121,29 +121,29 @@ class Store:
         return folder / f"{job.fingerprint}.parquet"
 
     def result_path(self, job: Job) -> Path:
-        """Return the path of the mark of completion: the file that is there when the job is done."""
+        """Return the path of the completion mark, which exists if the job is done."""
         if job.kind == "protocol":
             return self.part_path("trials", job)
         return self.folder / "baseline" / f"{Path(job.folder).name}.done"
 
     def error_path(self, job: Job) -> Path:
-        """Return the path of the error of a job that failed."""
+        """Return the path of the error message of a failed job."""
         return self.folder / "logs" / f"{job.name}.error.txt"
 
     def log_path(self, job: Job) -> Path:
-        """Return the path of what a job's worker printed."""
+        """Return the path of the log of a job's worker."""
         return self.folder / "logs" / f"{job.name}.txt"
 
     def film_paths(self, job: Job) -> dict[str, Path]:
-        """Return the path of each film: phase of FILM_PHASES -> path."""
+        """Return the path of each film, by phase of FILM_PHASES."""
         return {phase: self.folder / "films" / f"{job.name}-{phase}.mp4" for phase in FILM_PHASES}
 
     def is_done(self, job: Job) -> bool:
-        """Return whether all that the job should give is there, undamaged."""
+        """Return whether the complete result of a job exists and is undamaged."""
         return self.state(job) == "done"
 
     def state(self, job: Job) -> State:
-        """Return whether a job is done; warn of damage, and name the file."""
+        """Return the state of a job; warn of damage and name the damaged file."""
         try:
             return "done" if self.check(job) else "absent"
         except DamagedError as error:
@@ -151,25 +151,25 @@ class Store:
             return "damaged"
 
     def check(self, job: Job) -> bool:
-        """Return whether a job has a mark and gave all that it should, after checking its files against the mark.
+        """Check the files of a job against its mark; return whether it has a mark and its result is complete.
 
         Raises:
-            DamagedError: a file is missing, altered or that of another job.
+            DamagedError: a file is missing, altered or belongs to another job.
         """
         digests = self.marked_files(job)
         if digests is None or (job.kind == "train" and not Path(job.folder).is_dir()):
             return False
-        if job.film and digests.keys().isdisjoint(FILM_PHASES):  # a short protocol has no reach for some phases
+        if job.film and digests.keys().isdisjoint(FILM_PHASES):  # a short protocol may lack some phases
             return False
         for name in digests:
             self.read_file(job, name, digests)
         return True
 
     def marked_files(self, job: Job) -> dict[str, str] | None:
-        """Return the SHA-256 of each file that a job gave, as its mark says; None without a mark.
+        """Return the SHA-256 of each file of a job's result from its mark; None without a mark.
 
         Raises:
-            DamagedError: the mark is damaged, or that of another job.
+            DamagedError: the mark is damaged or belongs to another job.
         """
         path = self.result_path(job)
         if not path.exists():
@@ -186,7 +186,7 @@ class Store:
             raise DamagedError(f"{path} is damaged: expected the result of job {job.name}, got that of {name}")
         if not isinstance(files, dict) or not all(isinstance(value, str) for value in files.values()):
             raise DamagedError(f"{path} is damaged: expected the SHA-256 of each file by its name, got {files!r:.200}")
-        # The seal has no key: a mark from another folder may name any path.
+        # The seal is not a signature: a mark from another folder may contain any path.
         for file in files:
             try:
                 self._path_of(job, file)
@@ -195,10 +195,10 @@ class Store:
         return files
 
     def _path_of(self, job: Job, name: str) -> Path:
-        """Return the path of a file that a job gives, by its name in the job's mark.
+        """Return the path of a file of a job's result, by its name in the mark.
 
         Raises:
-            ValueError: the name is no file of the job.
+            ValueError: the job has no file with this name.
         """
         if job.kind == "train":
             return path_inside(Path(job.folder), name)
@@ -209,12 +209,12 @@ class Store:
         return self.part_path(name, job)
 
     def read_file(self, job: Job, name: str, digests: Mapping[str, str]) -> bytes:
-        """Return the bytes of a file that a job gave.
+        """Return the bytes of a file of a job's result.
 
         Args:
-            job: that gave it.
-            name: a part (a key of PARTS), a phase of FILM_PHASES or, of a training, a path in the learner's folder.
-            digests: what `marked_files` returned.
+            job: the job.
+            name: a part (a key of PARTS), a phase of FILM_PHASES or, for a training, a path in the learner's folder.
+            digests: result of `marked_files`.
 
         Raises:
             DamagedError: the file is missing or altered.
@@ -226,10 +226,10 @@ class Store:
         return data
 
     def discard_damaged(self, job: Job) -> None:
-        """Let a damaged job start again: rename a damaged learner, remove the mark of a damaged run.
+        """Prepare a damaged job to be done again: rename a damaged learner, remove the mark of a damaged run.
 
-        The mark of a damaged training is kept until the training is done again, so that a kill in between leaves it to
-        be done even where no run needs it.
+        The mark of a damaged training is kept until the training is done again. After a kill in between, the training
+        thus still counts as damaged and is done again, even if no run needs it.
         """
         if job.kind == "protocol":
             self.result_path(job).unlink(missing_ok=True)
@@ -237,7 +237,7 @@ class Store:
             set_aside(Path(job.folder))
 
     def write_outcome(self, outcome: Outcome) -> None:
-        """Write what a job gave, and last its mark; or write its error."""
+        """Write the files of a job's result and then its mark, or write its error."""
         job = outcome.job
         if outcome.error:
             write_file(self.error_path(job), outcome.error.encode())
@@ -273,10 +273,10 @@ class Store:
         return sha256_of(data)
 
     def copy_from(self, other: Store, original: Job, job: Job) -> None:
-        """Copy what job `original` gave in another study's folder, its mark last, as what `job` gave here.
+        """Copy the result of job `original` from another study's folder, mark last, as the result of `job`.
 
         Raises:
-            DamagedError: something of it is damaged there.
+            DamagedError: the result is damaged.
         """
         digests = other.marked_files(original) or {}
         files = {name: other.read_file(original, name, digests) for name in digests}
@@ -292,7 +292,7 @@ class Store:
         """Return a part (a key of PARTS) of all finished runs among `jobs`, in the order of `jobs`.
 
         Raises:
-            DamagedError: a file is damaged; the message says how its run is done again.
+            DamagedError: a file is damaged; the message says how to do its run again.
         """
         tables = []
         for job in self.finished_runs(jobs):
@@ -306,10 +306,10 @@ class Store:
         return formats.one_table(part, tables)
 
     def read_jobs(self) -> pd.DataFrame:
-        """Return the present jobs in their order, with the columns of `jobs.COLUMNS`; empty without a table.
+        """Return the present jobs in order, with the columns of `jobs.COLUMNS`; empty without a table.
 
         Raises:
-            DamagedError: the file is damaged, or no table of jobs.
+            DamagedError: the file is damaged, or is not a table of jobs.
         """
         try:
             present = [row for row in read_rows(self.jobs_path).values() if row["place"] is not None]
@@ -334,7 +334,7 @@ class Store:
         return trials
 
     def finished_runs(self, jobs: Iterable[Job]) -> list[Job]:
-        """Return the runs among `jobs` whose mark is there."""
+        """Return the runs among `jobs` that have a mark."""
         return [job for job in jobs if job.kind == "protocol" and self.result_path(job).is_file()]
 
     def write_summary(self, summary: pd.DataFrame, pairs: pd.DataFrame) -> None:
@@ -344,28 +344,28 @@ class Store:
         write_file(self.pairs_path, formats.csv_bytes(pairs))
 
     def other_results(self, jobs: Iterable[Job]) -> int:
-        """Return how many results in the folder belong to none of `jobs`: of another definition, or not chosen."""
+        """Return the number of results in the folder that belong to none of `jobs`."""
         known = {self.result_path(job) for job in jobs}
         files = [*self.folder.glob("trials/*/*/*/[!.]*.parquet"), *self.folder.glob("baseline/[!.]*.done")]
         return sum(file not in known for file in files)
 
 
 def whose_of(job: Job) -> dict[str, Any]:
-    """Return the columns that say to whom the rows of a job belong."""
+    """Return the values of WHOSE, which identify the rows of a job."""
     return {"learner": job.learner, "protocol": job.protocol, "seed": job.seed}
 
 
 def load(path: str | Path, part: str = "trials") -> pd.DataFrame:
-    """Return a study's results as a table; while it runs, those of the runs that are finished.
+    """Return the results of a study as a table; while the study runs, those of the finished runs.
 
     Args:
         path: the study's folder, or a file such as its trials.parquet.
-        part: "trials" (a row a trial), "traces" (the remaining error within a reach, by block) or "costs".
+        part: "trials" (a row per trial), "traces" (the remaining error within a reach, by block) or "costs".
 
     Raises:
         FileNotFoundError: there are no results.
         DamagedError: a file is damaged; the message names it.
-        ValueError: an unknown part.
+        ValueError: the part is unknown.
     """
     path = Path(path)
     if part not in PARTS:
@@ -396,7 +396,7 @@ def load(path: str | Path, part: str = "trials") -> pd.DataFrame:
 
 
 def read_whole(file: Path) -> pd.DataFrame:
-    """Return the table that a sealed Parquet file holds.
+    """Return the table in a sealed Parquet file.
 
     Raises:
         DamagedError: the file is damaged, or was not written by this version.
@@ -411,7 +411,7 @@ def _read_json(text: str | bytes, path: Path) -> Any:
     """Return the value of JSON text from the file at `path`.
 
     Raises:
-        DamagedError: it is no JSON, or nested too deeply.
+        DamagedError: the text is not JSON, or too deeply nested.
     """
     try:
         return json.loads(text)
@@ -423,7 +423,7 @@ def _read_bytes(path: Path) -> bytes:
     """Return the bytes of a file.
 
     Raises:
-        DamagedError: it is missing or cannot be read.
+        DamagedError: the file is missing or cannot be read.
     """
     try:
         return path.read_bytes()
@@ -433,7 +433,7 @@ def _read_bytes(path: Path) -> bytes:
 
 @dataclass(frozen=True)
 class Shard:
-    """Shard `number` of `of`, counted from 1."""
+    """Shard `number` of `of` shards, counted from 1."""
 
     number: int
     of: int
@@ -444,7 +444,7 @@ class Shard:
 
     @classmethod
     def read(cls, text: str) -> Shard:
-        """Return the shard that "K/N" names."""
+        """Return the shard for a text "K/N"."""
         match = SHARD.fullmatch(text)
         if match is None:
             raise ValueError(f"shard: expected K/N, such as 1/8, got {text!r}")
@@ -455,21 +455,21 @@ class Shard:
         return out / f"shard-{self.number}-of-{self.of}"
 
     def of_jobs(self, jobs: Sequence[Job]) -> list[Job]:
-        """Return this shard's jobs, in their order: a training and all its runs are in the same one."""
+        """Return this shard's jobs in order; a training and all its runs are in the same shard."""
         units = {unit: place for place, unit in enumerate(dict.fromkeys((job.learner, job.seed) for job in jobs))}
         return [job for job in jobs if units[job.learner, job.seed] % self.of == self.number - 1]
 
 
 def shard_folders(out: Path) -> list[Path]:
-    """Return the folders of shards that lie in a study's folder."""
+    """Return the folders of shards in a study's folder."""
     return sorted(path for path in out.glob("shard-*-of-*") if path.is_dir())
 
 
 def merge(store: Store, jobs: Iterable[Job], folders: Iterable[Path]) -> int:
-    """Copy what is finished of `jobs` from other studies' folders; return how many jobs were copied.
+    """Copy finished results of `jobs` from other studies' folders; return the number of copied jobs.
 
-    Nothing in those folders is changed, and one that is still being written may be read. Damaged results are named in a
-    warning and left, as are those of another definition, which have another fingerprint.
+    The other folders are not changed, and studies in them may still be running. Damaged results are skipped with a
+    warning. Results of another definition, which have another fingerprint, are skipped too.
     """
     jobs, copied = list(jobs), 0
     for folder in folders:

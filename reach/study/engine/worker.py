@@ -1,16 +1,17 @@
-"""The process that does one job: it makes the job's learner and puts it through its protocol.
+"""The process that does one job: it makes the job's learner and runs it through its protocol.
 
-A worker's standard input is a socket that it shares with the engine. It reads the job as a line of JSON and answers in
-lines of JSON: {"done": 0..1} any number of times, then what `answer` returns or {"error": traceback}, with
-"cpu_seconds". What the learner prints goes to the log. When the engine closes its end, the worker ends at once, so a
-killed engine leaves none behind.
+A worker's standard input is a socket shared with the engine. The worker reads the job as a line of JSON and answers in
+lines of JSON: {"done": 0..1} any number of times, then the result of `answer` or {"error": traceback}, with
+"cpu_seconds". The output of the learner goes to the log. When the engine closes its end of the socket, the worker ends
+at once, so a killed engine leaves no workers behind.
 
-On Linux a server forks the workers. Importing the learners takes seconds; a fork takes milliseconds and is as fresh:
-the server has run no job, and holds one thread and no state but loaded modules and the simulation's compiled functions.
-Elsewhere a process that has loaded numerical libraries may not be forked.
+On Linux a server forks the workers. Importing the learners takes seconds, while a fork takes milliseconds and is as
+good as a new process: the server has run no job, and has one thread and no state except loaded modules and the
+simulation's compiled functions. On other systems, a process that has loaded numerical libraries must not be forked.
 
-Why not multiprocessing's forkserver: it runs the caller's main script again in every worker (4 s instead of 0.15 s a
-job of compare.py), fails for a script without a `__main__` guard, and keeps the environment of the first study.
+The forkserver of multiprocessing is not used, because it runs the caller's main script again in every worker (4 s
+instead of 0.15 s per job of compare.py), fails for a script without a `__main__` guard, and keeps the environment of
+the first study.
 """
 
 from __future__ import annotations
@@ -38,12 +39,12 @@ from reach.protocols.presets import find_protocol
 from reach.study.engine.jobs import Job, answer, parts_of, plain, protocol_digest
 from reach.study.run import Model, Result, run_measured
 
-# Makes a learner by its name and seed, reads it from the folder or trains it and writes it there; the last argument
-# takes the share of the training that is done, 0 to 1. For a protocol with lamps, `context=` their number follows.
+# Function of name, seed, folder and a callback for the share of the training that is done, 0 to 1. It reads the learner
+# from the folder, or trains it and writes it there. For a protocol with lamps, `context` is their number.
 Factory = Callable[..., Model]
 
-READY, UNFIT = b"ready", b"unfit"  # what the server tells the engine once its modules are imported
-ORPHANED = 3  # exit status when the engine is gone
+READY, UNFIT = b"ready", b"unfit"  # the server's message to the engine after its imports
+ORPHANED = 3  # exit status after the engine has ended
 PROGRESS_INTERVAL_S = 0.2
 
 
@@ -61,7 +62,7 @@ def load_factory(name: str) -> Factory:
 
 
 def perform(job: Job, on_progress: Callable[[float], object] | None = None) -> Result:
-    """Do a job in this process. A training writes the learner to the job's folder and has an empty result."""
+    """Do a job in this process; a training writes the learner to the job's folder and returns an empty result."""
     factory = load_factory(job.factory)  # first, as the module may register protocols
     if job.kind == "train":
         _make_learner(factory, job, on_progress)
@@ -86,10 +87,10 @@ def _make_learner(factory: Factory, job: Job, on_progress: Callable[[float], obj
 
 
 def protocol_of(job: Job) -> Protocol:
-    """Return the protocol of a job: a preset, or that of a file.
+    """Return the protocol of a job, a preset or the protocol of a file.
 
     Raises:
-        ValueError: neither, or the file holds another protocol than the study was planned with.
+        ValueError: there is no such protocol, or the file has changed since the study was planned.
     """
     if job.protocol_file:
         protocol = read_protocol(job.protocol_file)
@@ -103,7 +104,7 @@ def protocol_of(job: Job) -> Protocol:
 
 
 def socket_of_standard_input() -> socket.socket:
-    """Return the socket at standard input, out of reach of what the learner starts; standard input becomes empty."""
+    """Return the socket at standard input, not inherited by processes that the learner starts; empty standard input."""
     connection = socket.socket(fileno=os.dup(0))
     with open(os.devnull) as nothing:
         os.dup2(nothing.fileno(), 0)
@@ -111,9 +112,9 @@ def socket_of_standard_input() -> socket.socket:
 
 
 def do_job() -> None:
-    """Read a job from standard input, do it, and answer there."""
+    """Read a job from the socket at standard input, do it, and answer through the socket."""
     engine = socket_of_standard_input()
-    sys.stdout = sys.stderr  # the same log, and unbuffered
+    sys.stdout = sys.stderr  # the same log, unbuffered
     with engine.makefile("r", encoding="utf-8") as lines:
         line = lines.readline()
     if not line.endswith("\n"):
@@ -132,7 +133,7 @@ def do_job() -> None:
 
     try:
         results = answer(perform(Job.from_json(line), on_progress))
-        send({**results, "cpu_seconds": time.process_time()})  # fails for a result that is no JSON
+        send({**results, "cpu_seconds": time.process_time()})  # raises an error if the result is not JSON
     except Exception:
         send({"error": traceback.format_exc(), "cpu_seconds": time.process_time()})
 
@@ -145,7 +146,7 @@ def _end_with(engine: socket.socket) -> None:
 
 
 def load_simulation() -> None:
-    """Load the simulation's compiled functions, which takes half a second, by one step of an arm."""
+    """Load the simulation's compiled functions by one step of an environment, which takes half a second."""
     env = gym.make("reach/CupGrab-v1", disable_env_checker=True)
     env.reset(seed=0)
     env.step(env.action_space.sample())
@@ -155,21 +156,21 @@ def load_simulation() -> None:
 def serve(modules: Sequence[str]) -> None:
     """Import `modules`, then fork a worker for every request until the engine closes the socket.
 
-    If a module has a function `preload`, it is called. It imports what each worker would otherwise import itself.
+    If a module has a function `preload`, it is called, to import modules that each worker would otherwise import.
 
-    A request carries two descriptors: the worker's socket and its log. When a worker has ended, its socket receives
-    {"exit": status}. A module that cannot be imported is left for the worker to report.
+    A request contains two descriptors: the worker's socket and its log. When a worker has ended, its socket receives
+    {"exit": status}. A module that cannot be imported is ignored here, because the worker will report it.
     """
     engine = socket_of_standard_input()
     for module in modules:
         with suppress(Exception):
             getattr(importlib.import_module(module), "preload", lambda: None)()
     load_simulation()
-    if len(os.listdir("/proc/self/task")) > 1:  # threads, which no fork survives
+    if len(os.listdir("/proc/self/task")) > 1:  # threads do not survive a fork
         engine.send(UNFIT)
         return
     gc.collect()
-    gc.freeze()  # so that a worker's collections touch no page it shares with the server
+    gc.freeze()  # so that a worker's garbage collection does not copy pages shared with the server
     running: dict[int, socket.socket] = {}
     signal.signal(signal.SIGCHLD, lambda *_: _report_ended(running))
     engine.send(READY)
@@ -188,7 +189,7 @@ def serve(modules: Sequence[str]) -> None:
 
 
 def _become_worker(connection: socket.socket, log: int, sockets: Sequence[socket.socket]) -> NoReturn:
-    """Do a job in a process that has just been forked, and end it; sockets: the server's, to be closed."""
+    """Do a job in a process that has just been forked, and end the process; `sockets` are the server's, to close."""
     status = 1
     try:
         for target, descriptor in enumerate((connection.fileno(), log, log)):
@@ -198,7 +199,7 @@ def _become_worker(connection: socket.socket, log: int, sockets: Sequence[socket
             other.close()
         signal.signal(signal.SIGCHLD, signal.SIG_DFL)
         signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGCHLD})
-        np.random.seed()  # noqa: NPY002  (the global generator, as fresh as in a new interpreter)
+        np.random.seed()  # noqa: NPY002  (seed the global generator as in a new interpreter)
         do_job()
         status = 0
     except BaseException:
@@ -210,12 +211,12 @@ def _become_worker(connection: socket.socket, log: int, sockets: Sequence[socket
 
 
 def _report_ended(running: dict[int, socket.socket]) -> None:
-    """Report the exit status of every worker that has ended; running: process id -> its socket."""
+    """Report the exit status of every worker that has ended; `running` contains the sockets by process id."""
     with suppress(ChildProcessError):
         while (ended := os.waitpid(-1, os.WNOHANG))[0]:
-            if ended[0] in running:  # and no process that a module has started
+            if ended[0] in running:  # not a process that a module has started
                 with running.pop(ended[0]) as connection, suppress(OSError):
-                    # The first newline ends a line that the worker's death has cut short.
+                    # The first newline ends a line that the worker's death may have truncated.
                     connection.sendall(b'\n{"exit": %d}\n' % os.waitstatus_to_exitcode(ended[1]))
 
 

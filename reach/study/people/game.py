@@ -1,9 +1,9 @@
-"""A person goes through a protocol instead of a learner, with a mouse for instance.
+"""The game in which a person runs a protocol in place of a learner, for example with a mouse.
 
-Trials, cups, perturbations and measures are those that a learner gets. The arm of the world follows the place that the
-person points at as closely as its strength allows. The picture shows the cup, the seen hand and the start, but no arm,
-as in the laboratory. Between trials the hand returns to the start unseen: only a ring shows its distance, because its
-direction would tell of the perturbation.
+Trials, cups, perturbations and measures are those of a learner. The simulated arm follows the position at which the
+person points as closely as its strength allows. The picture shows the cup, the seen hand and the start, but no arm, as
+in experiments. Between trials the hand is hidden while it returns to the start. Only a ring shows its distance from the
+start, because its direction would reveal the perturbation.
 """
 
 from __future__ import annotations
@@ -45,21 +45,21 @@ HAND_RADIUS_M = 0.009
 
 @dataclass(frozen=True)
 class PersonView:
-    """What a person sees at one moment.
+    """A person's view at one moment.
 
     Attributes:
         start: (x, y) m, start of the hand.
-        cup: (x, y) m, where the cup is seen; None between trials.
-        cup_radius: m.
-        hand: (x, y) m, where the hand is seen; None if it is hidden.
-        ring_m: distance of the hand from the start, shown as a ring around the start; None for none.
-        message: instruction, or outcome.
-        won: True if the message reports a success, False for a failure, None for neither.
+        cup: (x, y) m, seen position of the cup; None between trials.
+        cup_radius: radius of the cup, m.
+        hand: (x, y) m, seen position of the hand; None if it is hidden.
+        ring_m: distance of the hand from the start, m, shown as a ring around the start; None for no ring.
+        message: instruction or outcome.
+        won: True if the message reports a success, False for a failure, None otherwise.
         score: text at the upper right.
-        time_s: since the trial began; 0 between trials.
-        trial: its number, from 1.
-        probe: whether it is a probe trial, such as one without sight of the hand.
-        lamps: cue lamps, 1 on or 0 off; all off between trials.
+        time_s: time since the trial began, s; 0 between trials.
+        trial: number of the trial, from 1.
+        probe: whether the trial is a probe, such as one without sight of the hand.
+        lamps: cue lamps, 1 for on and 0 for off; all off between trials.
     """
 
     start: Place
@@ -80,7 +80,7 @@ def draw_view(view: PersonView, width: int, height: int) -> Frame:
     """Return the picture of a view, (height, width, 3) uint8, a new array.
 
     Raises:
-        ValueError: a width or height outside 16 to 4096 pixels.
+        ValueError: width or height is outside 16 to 4096 pixels.
     """
     width, height = picture_size(width, height)
     canvas = Canvas(draw_room(width, height).copy())
@@ -107,16 +107,16 @@ def draw_view(view: PersonView, width: int, height: int) -> Frame:
 
 # --- pointing -------------------------------------------------------------------------------------------------
 
-# Speed at which the arrow keys move the place that is pointed at.
+# Speed at which the arrow keys move the pointer.
 KEYS_M_S = 0.5
 DIRECTIONS = {"left": (-1.0, 0.0), "right": (1.0, 0.0), "up": (0.0, 1.0), "down": (0.0, -1.0)}
 
 
 class WindowPointer:
-    """The place that the mouse pointer of a window, or its arrow keys, point at; the pointer itself is hidden."""
+    """A pointer that is moved by the mouse or arrow keys in a window; the system's mouse pointer is hidden."""
 
     def __init__(self, window: Window, width: int, height: int, at: Place) -> None:
-        """Begin at a place (x, y) m, in a window whose pictures have this width and height, pixels."""
+        """Begin at a position (x, y) m, in a window whose pictures have this width and height, pixels."""
         self._window = window
         self._canvas = Canvas(np.zeros((height, width, 3), dtype=np.uint8))
         window.capture_pointer(self._canvas.pixel(at))
@@ -124,7 +124,7 @@ class WindowPointer:
         self._place = at
 
     def place(self) -> Place:
-        """Return (x, y) m on the table; to be called once a control step."""
+        """Return the position (x, y) m on the table; call this once per control step."""
         pixel = self._window.pointer
         if self._last is not None and pixel != self._last:
             self._place = self._canvas.place(pixel)
@@ -141,36 +141,36 @@ class WindowPointer:
 Array = NDArray[np.float64]
 
 PERSON = "person"
-# The file in a person's folder.
+# Name of the file of trials in a person's folder.
 TRIALS = "trials.parquet"
 # Natural frequency and damping ratio with which the arm follows the pointer.
 FOLLOWING_RAD_S, FOLLOWING_DAMPING = 18.0, 1.0
 OPEN_GRIP = 0.818
-# The hand is back when it has been this near to the start for this long.
+# The hand counts as back at the start after this time within this distance of the start.
 BACK_M, BACK_S = 0.012, 0.3
 # Duration of the message about the outcome of a trial.
 OUTCOME_S = 0.6
 POINTS_PER_SUCCESS = 10
-# Candidate directions of the hand; the one with the straightest wrist is taken.
+# Candidate directions of the hand; the one with the wrist nearest to its rest angle is used.
 AXES_RAD = np.linspace(0.2, 3.0, 57)
-# Shares of the way to a place that are tried until one is in reach.
+# Shares of the distance to a position, tried in order until one is in reach.
 SHARES = np.linspace(1.0, 0.0, 11)
 
 
 class PersonLeft(Exception):
-    """The person left before the end."""
+    """The person ended the game before the end of the protocol."""
 
 
 class Pointer(typing.Protocol):
-    """The device with which a person shows where the hand should be."""
+    """The interface of a pointing device, which gives the wanted position of the hand."""
 
     def place(self) -> Place:
-        """Return (x, y) m on the table, now."""
+        """Return the present position (x, y) m on the table."""
 
 
 @dataclass
 class ArmFollower:
-    """Moves the arm to a place: critically damped joint acceleration, turned into torques by inverse dynamics."""
+    """Move the arm to a position by critically damped joint accelerations and inverse dynamics."""
 
     arm: Arm
     control: str
@@ -178,7 +178,7 @@ class ArmFollower:
     _postures: dict[Place, Array] = field(default_factory=dict)
 
     def command(self, truth: Any, place: Place) -> Array:
-        """Return the command (4,) of this control step; the hand stays open."""
+        """Return the command (4,) for this control step; the hand stays open."""
         angle, velocity = np.asarray(truth["joint_angles"]), np.asarray(truth["joint_velocities"])
         stiffness = FOLLOWING_RAD_S**2 * (self._posture(place) - angle)
         acceleration = stiffness - 2.0 * FOLLOWING_DAMPING * FOLLOWING_RAD_S * velocity
@@ -187,9 +187,9 @@ class ArmFollower:
         return np.array([*joints, OPEN_GRIP])
 
     def _posture(self, place: Place) -> Array:
-        """Return the posture (3,) rad with the hand at a place and the wrist as near to its rest angle as possible.
+        """Return the posture (3,) rad with the hand at a position and the wrist as near to its rest angle as possible.
 
-        A place out of reach is replaced by the farthest one in reach on the way from the start.
+        A position out of reach is replaced by the farthest position in reach on the line from the start.
         """
         if place not in self._postures:
             start, away = np.array(START_HAND_M), np.array(place) - START_HAND_M
@@ -211,18 +211,18 @@ def play(
     returning: bool = True,
     on_trial: Callable[[list[dict[str, Any]]], None] | None = None,
 ) -> list[dict[str, Any]]:
-    """Run a protocol with a person, and measure the reaches as those of a learner.
+    """Run a protocol with a person, and measure the reaches as for a learner.
 
     Args:
-        protocol: to run.
-        seed: of its cups and noise.
-        pointer: shows where the hand should be.
-        show: shows a view for a control step, and returns whether the person is still there.
-        returning: whether the person brings the hand back to the start; otherwise each trial begins at once.
+        protocol: the protocol.
+        seed: seed of cups and noise.
+        pointer: pointing device, which gives the wanted position of the hand.
+        show: shows a view for a control step, and returns whether the person continues.
+        returning: whether the person moves the hand back to the start; otherwise each trial begins at once.
         on_trial: called with the rows so far after each trial.
 
     Returns:
-        One row a trial; `reaction_time_s` is the time of movement onset, NaN without a movement.
+        One row per trial; `reaction_time_s` is the time of movement onset, NaN without a movement.
 
     Raises:
         PersonLeft: `show` returned False.
@@ -291,10 +291,10 @@ def _trial(env: ProtocolWrapper, pointer: Pointer, show_view: Callable[..., None
 
 
 class StraightReacher:
-    """A simulated person: moves the hand straight to the seen cup, or beside it by an angle.
+    """A simulated person who moves the hand straight to the seen cup, or at an angle to it.
 
     Attributes:
-        view: the current one.
+        view: the current view.
     """
 
     REACTION_S, MOVEMENT_S = 0.2, 0.5
@@ -306,7 +306,7 @@ class StraightReacher:
         self._aim_rad = 0.0
 
     def observe(self, view: PersonView) -> bool:
-        """Store the view; return True, because this person never leaves."""
+        """Store the view; return True, because this person always continues."""
         before = self.view
         if view.cup is not None and (before is None or before.cup is None or view.time_s < before.time_s):
             self._aim_rad = math.radians(self._aside_degrees(view))
@@ -314,7 +314,7 @@ class StraightReacher:
         return True
 
     def place(self) -> Place:
-        """Return the place of the hand on a minimum-jerk trajectory (Flash and Hogan 1985) to the aim, (x, y) m."""
+        """Return the hand's position (x, y) m on a minimum-jerk trajectory (Flash and Hogan 1985) to the aim."""
         if self.view is None or self.view.cup is None:
             return START_HAND_M[0], START_HAND_M[1]
         start = np.array(START_HAND_M)
@@ -327,7 +327,7 @@ class StraightReacher:
 
 
 def errors_without_correction(protocol: Protocol, seed: int) -> list[float]:
-    """Return the launch error (degrees) of each trial of a person who always reaches straight for the seen cup."""
+    """Return the launch errors, degrees, of a simulated person who always reaches straight to the seen cup."""
     straight = StraightReacher()
     rows = play(protocol, seed, straight, straight.observe, returning=False)
     return [row["launch_error_deg"] for row in rows]
@@ -339,7 +339,7 @@ def as_person_trials(protocol: Protocol, seed: int, rows: Sequence[dict[str, Any
 
 
 def person_trials(protocol: Protocol, seed: int, rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Return a person's trials as those of a learner, with the launch errors without any correction."""
+    """Return a person's trials in the format of a learner's, with the launch errors without correction."""
     errors = errors_without_correction(protocol, seed)
     trials = as_person_trials(protocol, seed, rows)
     return [{**row, LAUNCH_ERROR_WITHOUT_LEARNING: error} for row, error in zip(trials, errors, strict=True)]
@@ -349,8 +349,8 @@ def read_person(folder: Path) -> pd.DataFrame:
     """Return the trials of a person from a folder written by `scripts/play.py`.
 
     Raises:
-        FileNotFoundError: there are none.
-        ValueError: they are not a person's, or the file is damaged.
+        FileNotFoundError: there are no trials.
+        ValueError: the trials are not a person's, or the file is damaged.
     """
     file = folder / TRIALS
     if not file.is_file():
@@ -372,7 +372,7 @@ def read_person(folder: Path) -> pd.DataFrame:
 
 
 def append_persons(trials: pd.DataFrame, folders: Sequence[Path]) -> pd.DataFrame:
-    """Return the trials with those of persons in the same protocols appended; the seed is the number of the folder."""
+    """Append the trials of persons in the same protocols to `trials`; the seed is the number of the folder."""
     persons = [read_person(folder).assign(seed=number) for number, folder in enumerate(folders)]
     protocols = set(trials["protocol"])
     return pd.concat([trials, *(person[person["protocol"].isin(protocols)] for person in persons)], ignore_index=True)
@@ -382,7 +382,7 @@ PERSON_COLOUR = "#a63e7b"
 
 
 def summary_lines(trials: pd.DataFrame) -> list[str]:
-    """Return a person's measures, one line each, without those that the protocol does not have."""
+    """Return a person's measures, one line each; measures that the protocol lacks are left out."""
     measured = per_seed(trials).set_index("metric")["value"]
     lines = []
 
@@ -407,12 +407,12 @@ def summary_lines(trials: pd.DataFrame) -> list[str]:
 
 
 def draw_chart(trials: pd.DataFrame, others: pd.DataFrame | None, protocol: Protocol, size: tuple[int, int]) -> Frame:
-    """Return a chart of a person's corrections beside those of learners and of people in a laboratory.
+    """Return a chart of a person's corrections beside those of learners and of people in experiments.
 
     Args:
-        trials: of the person.
-        others: of learners, in any protocols; None for none.
-        protocol: of the person.
+        trials: trials of the person.
+        others: trials of learners, in any protocols; None for none.
+        protocol: protocol of the person.
         size: (width, height), pixels.
     """
     from matplotlib.backends.backend_agg import FigureCanvasAgg

@@ -1,9 +1,9 @@
-"""How fast people correct: published numbers with their citations, and curves from a reader's CSV files.
+"""Data of people: published numbers with their citations, and curves from a reader's CSV files.
 
-The adaptation index is the compensation, less its baseline, as a fraction of the perturbation: 0 no change, 1 full.
-Reach 1 is the first perturbed one. These numbers are shown next to a learner's; nothing is fitted to them. About half
-of a person's compensation for a 45 degree rotation is a strategy (deliberate re-aiming), so a learner without a
-strategy is compared with the implicit part too.
+The adaptation index is the compensation minus its baseline, as a fraction of the perturbation: 0 for no compensation, 1
+for full compensation. Reach 1 is the first perturbed reach. The numbers are shown next to a learner's; nothing is
+fitted to them. About half of a person's compensation for a 45 degree rotation is a strategy (deliberate re-aiming), so
+a learner without a strategy is also compared with the implicit part.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ class HumanFit:
 
 @dataclass(frozen=True)
 class HumanCurve:
-    """Mean adaptation index of a group by block of reaches: index[k] is the mean of the reaches blocks[k]."""
+    """Mean adaptation index of a group by block of reaches: index[k] is the mean over the reaches blocks[k]."""
 
     name: str
     degrees: float
@@ -74,7 +74,7 @@ class HumanForce:
 
 @dataclass(frozen=True)
 class HumanFact:
-    """One cited result in words; if it is a range of one of our measures, also (metric, low, high)."""
+    """A cited result in words; if it gives a range of one of this project's measures, also (metric, low, high)."""
 
     topic: str
     text: str
@@ -87,9 +87,9 @@ class HumanFact:
 def fit_of_rate(
     part: str, degrees: float, percent: Sequence[float], asymptote_deg: Sequence[float], citation: str, note: str = ""
 ) -> HumanFit:
-    """Return a fit from the percentage of the remainder learned per trial and the asymptote, each (value, low, high).
+    """Return a fit from published rates and asymptotes, each (value, low, high).
 
-    If each trial corrects a share r of the remaining error, tau = -1 / ln(1 - r).
+    The rate is the percentage of the remaining error that a trial corrects. For a share r, tau = -1 / ln(1 - r).
     """
     tau, longest, shortest = (-1.0 / math.log(1.0 - rate / 100.0) for rate in percent)
     a, low, high = (value / degrees for value in asymptote_deg)
@@ -118,17 +118,17 @@ FACTS = _entries("facts", HumanFact)
 
 
 def fits(degrees: float) -> tuple[HumanFit, ...]:
-    """Return the fits to people under a rotation of that size."""
+    """Return the fits to people under a rotation of this size."""
     return tuple(fit for fit in FITS if fit.degrees == degrees)
 
 
 def facts(protocol: str) -> tuple[HumanFact, ...]:
-    """Return the cited results for a protocol: those whose topic begins its name."""
+    """Return the cited results for a protocol, that is, those whose topic is a prefix of its name."""
     return tuple(fact for fact in FACTS if protocol.startswith(fact.topic))
 
 
 def place(value: float, interval: Interval) -> str:
-    """Return where a value lies relative to an interval: "inside", "below" or "above"; "" for NaN."""
+    """Return the position of a value relative to an interval: "inside", "below" or "above"; "" for NaN."""
     if math.isnan(value):
         return ""
     low, high = interval
@@ -136,10 +136,11 @@ def place(value: float, interval: Interval) -> str:
 
 
 # --- curves from files ----------------------------------------------------------------------------------------
-# Three kinds of CSV file hold a curve, a group mean by reach: adaptation to a rotation (`trial_after_onset, n, ai_mean,
-# ai_sem`), force in channel trials (`fc_trial, n, ai_mean, ai_sem`) and the angle of the hand under an error clamp
-# (`target_group, cycle_of_8, hand_angle_deg_mean, hand_angle_deg_sem, n`). Further columns are ignored. A table of fits
-# (`group, reach_asymptote_deg, ...`) or of published numbers (`topic, quantity, value, ...`) may lie there too.
+# Three kinds of CSV files contain curves of group means by reach: adaptation to a rotation (`trial_after_onset, n,
+# ai_mean, ai_sem`), force in channel trials (`fc_trial, n, ai_mean, ai_sem`) and the angle of the hand under an error
+# clamp (`target_group, cycle_of_8, hand_angle_deg_mean, hand_angle_deg_sem, n`). Further columns are ignored. Tables of
+# fits (`group, reach_asymptote_deg, ...`) and of published numbers (`topic, quantity, value, ...`) in the same folder
+# are ignored.
 
 Floats = NDArray[np.float64]
 
@@ -152,10 +153,10 @@ class HumanSeries:
         name: label in a legend.
         kind: "rotation" (adaptation index), "force" (share of the ideal force in channel trials) or "clamp" (angle of
             the hand, degrees, by cycle of 8 reaches).
-        reach: (n,) from 1, the first perturbed one.
-        mean, sem: (n,) over people; sem is NaN where it is missing.
-        people: largest number of people behind any mean.
-        file: its name.
+        reach: (n,) number of the reach; 1 is the first perturbed reach.
+        mean, sem: (n,) mean and standard error over people; sem is NaN where it is missing.
+        people: largest number of people in any mean.
+        file: name of the file.
     """
 
     name: str
@@ -167,13 +168,13 @@ class HumanSeries:
     file: str
 
 
-# Kind -> columns of reach, number of people, mean and standard error.
+# Columns of reach, number of people, mean and standard error, by kind.
 KINDS = {
     "rotation": ("trial_after_onset", "n", "ai_mean", "ai_sem"),
     "force": ("fc_trial", "n", "ai_mean", "ai_sem"),
     "clamp": ("cycle_of_8", "n", "hand_angle_deg_mean", "hand_angle_deg_sem"),
 }
-# Files without a curve that may lie in the same folder.
+# Columns of files without a curve, which are ignored.
 TABLES = ({"group", "reach_asymptote_deg"}, {"topic", "quantity", "value"})
 
 
@@ -182,7 +183,7 @@ def read_curves(folder: str | Path) -> tuple[HumanSeries, ...]:
 
     Raises:
         FileNotFoundError: the folder does not exist or has no CSV file.
-        ValueError: a file is not a table of these kinds or has a wrong value, or no file holds a curve.
+        ValueError: a file is not a table of these kinds or has an invalid value, or no file contains a curve.
     """
     folder = Path(folder)
     if not folder.is_dir():
@@ -217,7 +218,7 @@ def _read(file: Path) -> list[HumanSeries]:
 
 
 def _series(file: Path, kind: str, table: pd.DataFrame, group: str = "") -> HumanSeries:
-    """Return the curve of a table; raise ValueError for a wrong value."""
+    """Return the curve of a table; raise ValueError for an invalid value."""
     reach_column, people_column, mean_column, sem_column = KINDS[kind]
     if table.empty:
         raise ValueError(f"{file}: expected one row or more, got none")

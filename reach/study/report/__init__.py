@@ -1,4 +1,4 @@
-"""The report of a study: one self-contained HTML page, and the tables that are printed."""
+"""The report of a study: a self-contained HTML page, and printed tables."""
 
 from reach.study.report.metrics import headline_metrics
 from reach.study.report.page import towards_the_miss, write_report

@@ -1,4 +1,4 @@
-"""Show learners beside people: the same read-out, the same baseline and the same numbering of reaches for both."""
+"""Show learners beside people, with the same measure, baseline and numbering of reaches for both."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ from reach.study.report.metrics import NO_NUMBER, REFERENCE, capital, protocol_n
 from reach.study.report.tables import Cell, Table, estimate_cell
 from reach.study.statistics import Estimate, estimate, mean_band
 
-CHANNEL = "channel_index"  # force in a channel trial, 1 = what would cancel the field
-STANDARD_ERRORS = 1.96  # on either side, for 95 %
+CHANNEL = "channel_index"  # force in a channel trial; 1 would cancel the field
+STANDARD_ERRORS = 1.96  # half width of a 95 % interval
 INK, SOFT = "#222222", "#6b6b6b"
 PEOPLE_LOOKS = (
     Look(INK, "circle"),
@@ -45,10 +45,10 @@ class Comparison:
 
     Attributes:
         title: heading.
-        charts: of learners and people.
-        table: whether learners lie inside people's intervals.
-        legend: name, look and "line" or "marks" each.
-        notes: how to read the charts, and sources.
+        charts: charts of learners and people.
+        table: table that shows whether learners lie inside people's intervals.
+        legend: entries of name, look and "line" or "marks".
+        notes: explanations of the charts, and sources.
         facts: cited numbers as sentences.
     """
 
@@ -67,8 +67,8 @@ def beside_people(
 
     Args:
         trials: one row per trial.
-        measured: learner, protocol, seed, metric, value.
-        looks: of the learners.
+        measured: table with columns learner, protocol, seed, metric, value.
+        looks: looks of the learners.
         human: curves of people from a reader's files.
     """
     comparisons = []
@@ -101,7 +101,7 @@ def adaptation(trials: pd.DataFrame, protocol: str, looks: Looks) -> Indices:
 def rotation_degrees(protocol: str) -> float:
     """Return the visual rotation in a protocol's perturbed block, degrees; NaN if unknown.
 
-    A protocol that is not a preset is judged by its name.
+    For a protocol that is not a preset, the rotation is read from its name.
     """
     if protocol not in PROTOCOLS:
         named = re.match(r"rotation(\d+)$", protocol)
@@ -169,7 +169,7 @@ def _rotation(
 
 
 def channel_indices(trials: pd.DataFrame, protocol: str, looks: Looks) -> Indices:
-    """Return the force of each learner by perturbed channel trial, minus its mean in the last baseline ones."""
+    """Return the channel index of each learner by perturbed channel trial, minus its mean in the last baseline ones."""
     if CHANNEL not in trials:
         return {}
     own = trials[(trials["protocol"] == protocol) & trials[CHANNEL].notna()]
@@ -239,9 +239,9 @@ def inside_table(measured: pd.DataFrame, learners: Sequence[str], fits: Sequence
     """Return whether each learner's A and tau lie inside people's intervals.
 
     Args:
-        measured: learner, seed, metric, value, of one protocol.
-        learners: one row each.
-        fits: to people, of the whole reach and its implicit part.
+        measured: table with columns learner, seed, metric, value, for one protocol.
+        learners: the learners, one row each.
+        fits: fits to people, for the whole reach and the implicit part.
     """
     header = [("A", ""), ("tau", "reaches")]
     for fit in fits:
@@ -260,7 +260,7 @@ def inside_table(measured: pd.DataFrame, learners: Sequence[str], fits: Sequence
 
 
 def _place_cell(own: Estimate, interval: Interval) -> Cell:
-    """Return where an estimate lies relative to people's interval, and whether only the two intervals overlap."""
+    """Return the position of an estimate relative to people's interval, and whether only the two intervals overlap."""
     where = human_data.place(own.value, interval)
     apart = not math.isfinite(own.low) or own.low > interval[1] or own.high < interval[0]
     overlap = where in ("below", "above") and not apart
@@ -268,7 +268,7 @@ def _place_cell(own: Estimate, interval: Interval) -> Cell:
 
 
 def _block_mean(reach: Floats, index: Floats, first: int, last: int) -> Floats:
-    """Return the mean of (seeds, n) over the reaches first to last; NaN for a seed that has none of them."""
+    """Return the mean of (seeds, n) over the reaches `first` to `last`; NaN for a seed without any of them."""
     block = index[:, (reach >= first) & (reach <= last)]
     known = np.isfinite(block)
     total = np.where(known, block, 0.0).sum(axis=1)
@@ -284,7 +284,7 @@ def _block_chart(
     protocol: str,
     looks: Looks,
 ) -> Chart:
-    """Draw learners and people by block of trials; block_means: learner -> (seeds, blocks)."""
+    """Draw learners and people by block of trials; `block_means` are (seeds, blocks) by learner."""
     places = np.arange(float(len(block_names)))
     series = [Series(learner, looks[learner], places, *mean_band(means)) for learner, means in block_means.items()]
     series += curves
@@ -304,7 +304,7 @@ def _block_chart(
 def _trial_chart(
     indices: Indices, files: Sequence[HumanSeries], protocol: str, looks: Looks, counted: str, index: str
 ) -> Chart:
-    """Draw learners and the people of a reader's files trial by trial."""
+    """Draw learners, and people from a reader's files, trial by trial."""
     series = [Series(learner, looks[learner], reach, *mean_band(index)) for learner, (reach, index) in indices.items()]
     trial = counted.partition(" after")[0]
     svg = line_chart(

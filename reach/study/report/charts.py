@@ -1,8 +1,8 @@
-"""Draw the report's charts with Vega-Lite: lines with bands over one axis, and values with intervals, one row each.
+"""Draw the report's charts with Vega-Lite: lines with bands over one axis, and rows of values with intervals.
 
-A chart is a static SVG image: it needs no JavaScript, prints, scales on a phone, and is the same bytes for the same
-data. Transparent areas carry the values in words (`aria-label`), and the page shows these on hover. Vega's own runtime
-would show the same, but adds 0.9 MB and four seconds to every report.
+A chart is a static SVG image: it needs no JavaScript, can be printed, scales on a phone, and has the same bytes for the
+same data. Transparent areas contain the values in words (`aria-label`), which the page shows on hover. Vega's runtime
+would show the same values, but adds 0.9 MB and four seconds to every report.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ Layer = dict[str, Any]
 
 WIDTH, HEIGHT = 400, 300  # px; the page scales a chart to its column
 MARKERS_PER_LINE = 7
-ROW_HEIGHT = 40  # px, of a row of a value chart
+ROW_HEIGHT = 40  # px, for a row of a value chart
 LETTER_WIDTH = 6.2  # px, mean at the font size of block titles
 MARKER_AREA, VALUE_MARKER_AREA = 50, 90  # px^2
 GREY, SOFT, GRID, SHADE, PEOPLE = "#8a8a8a", "#555", "#ececec", "#f5f1e6", "#e6e6e6"
@@ -82,7 +82,7 @@ class Series:
         name: shown on hover.
         look: appearance.
         x, y, low, high: (n,); NaN where a value is unknown.
-        drawn: "line", with a band, or "marks", with bars.
+        drawn: "line" for a line with a band, or "marks" for markers with bars.
     """
 
     name: str
@@ -96,7 +96,7 @@ class Series:
 
 @dataclass(frozen=True)
 class Shade:
-    """A titled stretch of the horizontal axis; tinted if it is `marked`."""
+    """A titled range of the horizontal axis; tinted if `marked`."""
 
     first: float
     last: float
@@ -118,7 +118,7 @@ class Row:
 
 
 def looks(learners: Sequence[str], colour: Callable[[str], str]) -> dict[str, Look]:
-    """Return a look for each learner; 36 differ without their colour."""
+    """Return a look for each learner; up to 36 looks differ even without colour."""
     styles = [(dash, hollow, marker) for dash in DASHES for hollow in (False, True) for marker in MARKERS]
     chosen = {}
     for place, learner in enumerate(learners):
@@ -128,7 +128,7 @@ def looks(learners: Sequence[str], colour: Callable[[str], str]) -> dict[str, Lo
 
 
 def legend_sample(look: Look, drawn: str = "line") -> Markup:
-    """Return a short line with a marker (SVG), for a legend. drawn: "line" or "marks"."""
+    """Return a short line with a marker (SVG) for a legend; `drawn` is "line" or "marks"."""
     dash = " ".join(map(str, look.dash))
     line = f'<path d="M1 7H35" stroke-width="2" stroke-dasharray="{dash}"/>' if drawn == "line" else ""
     marker = f'<path d="{MARKERS[look.marker]}" transform="translate(18 7) scale(4.5)" fill="{look.fill}"/>'
@@ -151,14 +151,14 @@ def line_chart(
     """Draw series over one axis.
 
     Args:
-        series: drawn in order; the last lies on top.
+        series: series in drawing order; the last one is on top.
         alternative: text for screen readers.
         x_label, y_label: axis titles with units.
-        shades: stretches of the axis, such as the blocks of a protocol.
+        shades: ranges of the axis, such as the blocks of a protocol.
         guides: heights of horizontal lines.
-        x_names: labels of the places 0, 1, ... on the axis.
-        log_x: logarithmic axis; x must be above 0.
-        y_range: of the vertical axis; None fits the series and guides.
+        x_names: labels of the positions 0, 1, ... on the axis.
+        log_x: whether the horizontal axis is logarithmic; x must be above 0.
+        y_range: range of the vertical axis; None to fit the series and guides.
     """
     x_low, x_high = _x_range(series, shades, bool(x_names), log_x)
     y_low, y_high = y_range or _y_range(series, guides)
@@ -181,11 +181,11 @@ def line_chart(
         if curve.drawn == "line":
             lines += points
             step = max(1, len(points) // MARKERS_PER_LINE)
-        # Staggered, so that the markers of similar learners do not cover each other.
+        # Markers are staggered, so that those of similar learners do not cover each other.
         markers += [point for point in points[place * 3 % step :: step] if y_low <= point["y"] <= y_high]
     tinted = [{"x": shade.first, "x2": shade.last} for shade in shades if shade.marked]
     edges = [{"x": shade.first} for shade in shades[1:] if not shade.marked]
-    # A title that is wider than its stretch would run into the next.
+    # A title that is wider than its range would overlap the next title.
     wide = [shade for shade in shades if LETTER_WIDTH * (len(shade.title) - 1) <= px_per_x * (shade.last - shade.first)]
     titles = [{"x": (shade.first + shade.last) / 2, "text": shade.title} for shade in wide if shade.title]
     scale = {"type": "log" if log_x else "linear", "domain": [x_low, x_high], "nice": False, "zero": False}
@@ -221,10 +221,10 @@ def value_chart(
     guide: tuple[float, str] | None = None,
     band: tuple[float, float, str] | None = None,
 ) -> Markup:
-    """Draw one row per learner: its name and number, and below them its value with its interval and single seeds.
+    """Draw one row per learner: name and number, and below them the value with its interval and single seeds.
 
     Args:
-        rows: from top to bottom.
+        rows: rows from top to bottom.
         alternative: text for screen readers.
         x_label: axis title with its unit.
         guide: value and title of a vertical line.
@@ -265,7 +265,7 @@ def value_chart(
             {"x": guide[0], "y": place * ROW_HEIGHT + 17, "y2": (place + 1) * ROW_HEIGHT} for place in range(len(rows))
         ]
         line = {"type": "rule", "color": GREY, "strokeDash": [3, 3]}
-        layers.append(_layer(line, stretches, x=x, y=y, y2={"field": "y2"}))  # interrupted by the numbers
+        layers.append(_layer(line, stretches, x=x, y=y, y2={"field": "y2"}))  # with gaps for the numbers
         title = [{"x": guide[0], "text": guide[1]}]
         layers.append(_layer({"type": "text", "align": side}, title, x=x, y={"value": -9}, text={"field": "text"}))
     layers += [
@@ -285,7 +285,7 @@ def _rows(known: NDArray[np.bool_], *columns: Floats) -> Iterable[tuple[float, .
 
 
 def _style(name: str, look: Look) -> Layer:
-    """Return the columns that give the marks of a learner their look."""
+    """Return the columns that define the look of a learner's marks."""
     style = {"stroke": look.colour, "fill": look.fill, "strokeDash": list(look.dash), "shape": MARKERS[look.marker]}
     return style | {"series": name}
 
@@ -295,7 +295,7 @@ def _marker(area: int) -> Layer:
 
 
 def _layer(mark: Layer | str, rows: Sequence[Layer], *styles: str, **encoding: Any) -> Layer:
-    """Return a layer; `styles` are the channels that each row's look sets."""
+    """Return a layer; `styles` are the channels set by each row's look."""
     encoding |= {style: {"field": style, "type": "nominal", "scale": None, "legend": None} for style in styles}
     if styles:
         encoding["detail"] = {"field": "series"}
@@ -307,7 +307,7 @@ def _layer(mark: Layer | str, rows: Sequence[Layer], *styles: str, **encoding: A
 
 
 def _hover(rows: Sequence[Layer], **encoding: Any) -> Layer:
-    """Return transparent areas that carry the values in words."""
+    """Return a layer of transparent areas that contain the values in words."""
     layer = _layer({"type": "rect", "fillOpacity": 0, "aria": True}, rows, **encoding)
     layer["encoding"]["description"] = {"field": "words"}
     return layer | {"name": "hover"}
@@ -316,7 +316,7 @@ def _hover(rows: Sequence[Layer], **encoding: Any) -> Layer:
 def _values_by_place(
     series: Sequence[Series], x_label: str, x_names: Sequence[str], log_x: bool, ends: tuple[float, float]
 ) -> list[Layer]:
-    """Return what is shown on hover over each place on the axis, with the stretch nearest to that place."""
+    """Return the texts shown on hover over each position on the axis, with the range nearest to that position."""
     words: dict[float, list[str]] = {}
     for curve in series:
         nothing = np.full_like(curve.y, np.nan)
@@ -341,7 +341,7 @@ def _values_by_place(
 def _svg(layers: Sequence[Layer], alternative: str, height: int, **axes: Layer) -> Markup:
     import vl_convert  # loads a JavaScript engine
 
-    # A layer without rows fixes the axes where there is no other.
+    # A layer without rows defines the axes if there is no other layer.
     empty = {"data": {"values": []}, "mark": "point", "encoding": axes}
     spec = {
         "$schema": "https://vega.github.io/schema/vega-lite/v6.json",
@@ -354,7 +354,8 @@ def _svg(layers: Sequence[Layer], alternative: str, height: int, **axes: Layer) 
     text = vl_convert.vegalite_to_svg(spec)
     text = text[text.index(">") + 1 :]
     text = re.sub(r"(\.\d\d)\d{8,}", r"\1", text)  # coordinates, px
-    # Vega numbers ids over all charts of a process; here they depend on their chart alone, and differ on one page.
+    # Vega numbers ids over all charts of a process. Rename them so that they depend only on their chart, and differ
+    # between the charts of a page.
     digest = hashlib.sha256(alternative.encode()).hexdigest()[:8]
     names = dict.fromkeys(re.findall(r'id="([^"]+)"', text))
     ids = {name: f"{digest}-{number}" for number, name in enumerate(names)}

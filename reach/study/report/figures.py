@@ -1,4 +1,4 @@
-"""The report's figures: each a chart with a title, and a table of its main numbers."""
+"""The report's figures: charts with a title and a table of their main numbers."""
 
 from __future__ import annotations
 
@@ -34,12 +34,12 @@ from reach.study.statistics import mean_band, performance_profile
 
 BLOCK_TITLES = {"baseline": "before", "washout": "after", "relearned": "again", "clamp": "clamped"}
 UNPERTURBED = ("baseline", "washout", "clamp", "unseen", "probed")
-FIRST, LAST = 4, 10  # reaches of a block whose means are in the table
-WINDOW_REACHES = HALVING_WINDOW  # of a learning curve in which lamps tell the side
-TABLED_BLOCKS = 6  # the table covers so many blocks of a schedule
+FIRST, LAST = 4, 10  # numbers of first and last reaches of a block whose means are in the table
+WINDOW_REACHES = HALVING_WINDOW  # window of a learning curve in which lamps determine the side
+TABLED_BLOCKS = 6  # number of blocks of a schedule in the table
 CORRECTION_TIME = "correction_time_s"
 VALUE_COLUMNS = ("at", "value", "low", "high")
-THRESHOLDS = np.linspace(0.0, 1.2, 61)  # of the miss
+THRESHOLDS = np.linspace(0.0, 1.2, 61)  # shares of the miss
 OF_THE_MISS_LEFT = "of the miss left, %"
 
 
@@ -50,8 +50,8 @@ class Chart:
     Attributes:
         title: heading.
         svg: the image.
-        header: of the table of numbers.
-        rows: of the table of numbers, each a name and its cells.
+        header: header of the table of numbers.
+        rows: rows of the table of numbers, each a name and its cells.
         note: caption.
     """
 
@@ -74,9 +74,9 @@ def _lines(
 
     Args:
         title, note: heading and caption.
-        series: drawn in order.
+        series: series in drawing order.
         alternative: text for screen readers.
-        columns: of the table; header, and the function that returns the number of a series.
+        columns: columns of the table: header, and function that returns the number of a series.
         axes: arguments of `charts.line_chart`.
     """
     rows = tuple((curve.name, *(short_number(float(number(curve))) for _, number in columns)) for curve in series)
@@ -90,11 +90,11 @@ def values_by_learner(
     """Draw one measure under one protocol, one row per learner, the best on top; None if no learner has a number.
 
     Args:
-        summary: protocol, learner, metric, value, low, high and maybe failed.
-        measured: protocol, learner, metric, value, one row per seed.
-        looks: of the learners.
-        protocol: that is shown.
-        measure: that is shown.
+        summary: table with columns protocol, learner, metric, value, low, high and possibly failed.
+        measured: table with columns protocol, learner, metric, value, one row per seed.
+        looks: looks of the learners.
+        protocol: protocol to show.
+        measure: measure to show.
     """
     own = summary[(summary["protocol"] == protocol) & (summary["metric"] == measure.metric)]
     own = own[own["value"].astype(float).notna()]
@@ -126,7 +126,7 @@ def values_by_learner(
 
 
 def spans(trials: pd.DataFrame) -> list[tuple[str, float, float]]:
-    """Return the blocks of one protocol in order: name, first and last trial."""
+    """Return the blocks of one protocol in order, as (name, first trial, last trial)."""
     order = trials.drop_duplicates("trial").sort_values("trial")
     key = order["block_number"] if "block_number" in order else (order["block"] != order["block"].shift()).cumsum()
     groups = order.groupby(key.to_numpy(), sort=True)
@@ -134,7 +134,7 @@ def spans(trials: pd.DataFrame) -> list[tuple[str, float, float]]:
 
 
 def shades(blocks: Sequence[tuple[str, float, float]]) -> list[Shade]:
-    """Return blocks as stretches of a chart's axis; of several blocks of one name in a row, the first has a title."""
+    """Return blocks as ranges of a chart's axis; of successive blocks with one name, only the first has a title."""
     before = ("", *(block for block, _, _ in blocks))
     return [
         Shade(first - 0.5, last + 0.5, block_title(block) if block != previous else "", block not in UNPERTURBED)
@@ -154,7 +154,7 @@ def by_seed(trials: pd.DataFrame, column: str, by: str = "trial") -> tuple[Float
 
 
 def mean_series(rows: pd.DataFrame, looks: Looks, column: str, by: str = "trial") -> list[Series]:
-    """Return the mean over seeds of a column with its band, one series per learner that has a value."""
+    """Return the mean over seeds of a column with its band, as one series for each learner that has values."""
     series = []
     for learner, look in looks.items():
         own = rows[rows["learner"] == learner]
@@ -167,9 +167,12 @@ def mean_series(rows: pd.DataFrame, looks: Looks, column: str, by: str = "trial"
 def learning_curve(trials: pd.DataFrame, protocol: str, looks: Looks) -> Chart | None:
     """Draw the launch error of each reach, or its correction time in a protocol that perturbs within reaches.
 
-    Where lamps tell the side of the perturbation, draw the mean size of the launch error over windows of 50 reaches.
+    If lamps determine the side of the perturbation, draw the mean |launch error| over windows of 50 reaches.
 
-    trials: with launch errors minus their baseline, without probes.
+    Args:
+        trials: trials without probes, with launch errors minus their baseline.
+        protocol: protocol to show.
+        looks: looks of the learners.
     """
     own = trials[trials["protocol"] == protocol]
     within = CORRECTION_TIME in own and own[CORRECTION_TIME].notna().any()
@@ -195,7 +198,7 @@ def learning_curve(trials: pd.DataFrame, protocol: str, looks: Looks) -> Chart |
 
 
 def in_windows(reaches: pd.DataFrame) -> pd.DataFrame:
-    """Return reaches with the size of their launch error, at the middle of their window of 50 in their block."""
+    """Return reaches with their |launch error|, numbered by the middle of their window of 50 reaches in the block."""
     window = (reaches["trial_in_block"] - 1) // WINDOW_REACHES
     middle = reaches.groupby([reaches["block_number"], window])["trial"].transform("mean")
     return reaches.assign(trial=middle, launch_error_deg=reaches["launch_error_deg"].abs())
@@ -207,14 +210,17 @@ def _mean_between(series: Series, first: float, last: float) -> float:
 
 
 def _at(series: Series, place: float) -> float:
-    """Return the value at a place on the axis, between the known ones by interpolation."""
+    """Return the value at a position on the axis, interpolated between known values."""
     return float(np.interp(place, series.x, series.y))
 
 
 def correction_traces(traces: pd.DataFrame | None, protocols: Sequence[str], looks: Looks) -> list[Chart]:
-    """Draw the remaining error in the second after the onset of a perturbation within the reach.
+    """Draw the remaining error in the first second after the onset of a perturbation within the reach.
 
-    traces: learner, protocol, seed, block, time_s, remaining (1 = the whole perturbation).
+    Args:
+        traces: table with columns learner, protocol, seed, block, time_s, remaining (1 = the whole perturbation).
+        protocols: protocols to show.
+        looks: looks of the learners.
     """
     if traces is None or traces.empty:
         return []
@@ -234,7 +240,7 @@ def correction_traces(traces: pd.DataFrame | None, protocols: Sequence[str], loo
 
 @dataclass(frozen=True)
 class Sweep:
-    """Measures whose names end in a number: their prefix, and the texts of their chart."""
+    """Measures whose names end in a number: the prefix of their names, and the texts of their chart."""
 
     prefix: str
     what: str
@@ -253,7 +259,7 @@ SWEEPS = (
 
 
 def sweep(summary: pd.DataFrame, protocol: str, looks: Looks, of: Sweep) -> Chart | None:
-    """Draw measures by the number in their names, one line per learner; None if the protocol has none of them."""
+    """Draw measures by the number in their names, one line per learner; None if the protocol has no such measures."""
     own = summary[(summary["protocol"] == protocol) & summary["metric"].str.startswith(of.prefix)]
     own = own.assign(at=own["metric"].str.removeprefix(of.prefix).astype(float)).sort_values("at", kind="stable")
     series = []
@@ -272,13 +278,13 @@ def sweep(summary: pd.DataFrame, protocol: str, looks: Looks, of: Sweep) -> Char
 
 
 def _known_at(series: Series, place: float) -> float:
-    """Return the value at exactly this place on the axis; NaN where there is none."""
+    """Return the value at exactly this position on the axis; NaN if there is none."""
     values: dict[float, float] = dict(zip(series.x.tolist(), series.y.tolist(), strict=True))
     return values.get(place, math.nan)
 
 
 def alignment(trials: pd.DataFrame, looks: Looks) -> list[Chart]:
-    """Draw the angle between a rule's step and the true gradient by reach, per protocol and column `alignment...`."""
+    """Draw the angle between a rule's step and the gradient by reach, for each protocol and column `alignment...`."""
     charts = []
     for column in [column for column in map(str, trials.columns) if column.startswith("alignment")]:
         for protocol in map(str, trials["protocol"].unique()):
@@ -318,9 +324,12 @@ def profile(measured: pd.DataFrame, looks: Looks) -> Chart | None:
 
 
 def speed_against_energy(summary: pd.DataFrame, costs: Mapping[str, Mapping[str, float]], looks: Looks) -> Chart | None:
-    """Draw L30 under the first protocol by the energy of a trial; None for fewer than two learners.
+    """Draw L30 under the first protocol against the energy of a trial; None for fewer than two learners.
 
-    costs: learner -> metric -> value, as `tables.cost_per_trial` returns it.
+    Args:
+        summary: as for `values_by_learner`.
+        costs: result of `tables.cost_per_trial`: values by learner and metric.
+        looks: looks of the learners.
     """
     rows = summary[(summary["metric"] == L30) & summary["value"].notna()]
     if rows.empty:
@@ -341,10 +350,12 @@ def speed_against_energy(summary: pd.DataFrame, costs: Mapping[str, Mapping[str,
 
 
 def step_sizes(tuning: Mapping[str, Mapping[str, Any]], looks: Looks) -> list[Chart]:
-    """Draw how much of the miss is left by step size, one chart per tuned setting.
+    """Draw the remaining share of the miss by step size, one chart per tuned setting.
 
-    tuning: learner -> {"history": [{setting: value, "left_of_the_miss": value, "pruned": bool}, ...], ...}; pruned
-    tries, which were stopped early, are left out.
+    Args:
+        tuning: by learner, {"history": [{setting: value, "left_of_the_miss": value, "pruned": bool}, ...], ...}. Pruned
+            tries, which were stopped early, are left out.
+        looks: looks of the learners.
     """
     curves: dict[str, dict[str, list[tuple[float, float]]]] = {}
     for learner, tuned in tuning.items():

@@ -1,4 +1,4 @@
-"""Name the measures (`measures.toml`), protocols and numbers as a reader sees them: labels, units and formats."""
+"""Labels, units and formats of measures (`measures.toml`), protocols and numbers in reports."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from reach.protocols import PROTOCOLS
 NO_NUMBER = "\N{EN DASH}"
 MINUS = "\N{MINUS SIGN}"
 REFERENCE = "none"  # the learner without learning, to which the others are compared
-# Headline measures: of correction across reaches, of what is left where that takes long, and within a reach.
+# Headline measures: of correction across reaches, of the late error if learning takes long, and within a reach.
 L30, LATE_ERROR, T_C = "L30", "late_error", "T_c"
 GENERALISATION = "generalisation_"  # followed by the angle from the trained direction, degrees
 SWITCHING = "switching_"  # followed by the reaches between two flips
@@ -30,14 +30,14 @@ class Measure:
     Attributes:
         metric: name in the summary.
         label: column header.
-        unit: of the number that is shown.
-        digits: after the decimal point.
+        unit: unit of the displayed number.
+        digits: number of decimals.
         better: "low", "high", or "" if neither is better.
         meaning: definition, for the reader of the report.
-        scale: shown number = value x scale.
+        scale: displayed number = value x scale.
         no_number: text for an infinite value.
-        group: "reaches" (correction across reaches, by launch error), "channel" (the same in a force field, by the
-            force in channel trials), "within" (correction within a reach) or "memory".
+        group: "reaches" (correction across reaches, by launch error), "channel" (correction across reaches in a force
+            field, by force in channel trials), "within" (correction within a reach) or "memory".
     """
 
     metric: str
@@ -58,12 +58,12 @@ MEASURES: list[Measure] = [
 
 
 def register(measure: Measure) -> Measure:
-    """Add a measure to tables and reports; `reach.study.measures.register` adds what computes it.
+    """Add a measure to tables and reports; `reach.study.measures.register` adds the function that computes it.
 
-    A measure that is not added here is in `summary.csv` and `summary.json` alone.
+    A measure that is not added here appears only in `summary.csv` and `summary.json`.
 
     Raises:
-        ValueError: a measure of this name is known.
+        ValueError: a measure with this name exists.
     """
     if any(known.metric == measure.metric for known in MEASURES):
         raise ValueError(f"expected a new measure, got {measure.metric!r}, which is registered")
@@ -77,12 +77,12 @@ def protocol_title(protocol: str) -> str:
 
 
 def protocol_name(protocol: str) -> str:
-    """Return the name of a protocol within a sentence."""
+    """Return the name of a protocol for use in a sentence."""
     return protocol_title(protocol).partition(" (")[0]
 
 
 def plural(n: int, noun: str) -> str:
-    """Return a number with its noun."""
+    """Return a number with a noun in singular or plural."""
     return f"{n} {noun}" + ("" if n == 1 else "s")
 
 
@@ -102,7 +102,7 @@ def short_number(value: float) -> str:
 
 
 def format_value(measure: Measure, value: Any) -> str:
-    """Return a value of a measure as it is shown."""
+    """Return a value of a measure as text."""
     if value is None or math.isnan(value):
         return NO_NUMBER
     if math.isinf(value):
@@ -112,16 +112,16 @@ def format_value(measure: Measure, value: Any) -> str:
 
 
 def format_interval(measure: Measure, low: Any, high: Any) -> str:
-    """Return an interval as it is shown; "" if there is none."""
+    """Return an interval as text; "" if there is none."""
     if low is None or high is None or math.isnan(low) or math.isnan(high) or math.isinf(low):
         return ""
     return f"[{format_value(measure, low)}, {format_value(measure, high)}]"
 
 
 def format_row(measure: Measure, row: Mapping[str, Any] | None) -> tuple[str, str]:
-    """Return a summary row as it is shown: its number, and its interval with the share of seeds that failed.
+    """Return a summary row as text: the number, and the interval with the share of seeds that failed.
 
-    If all seeds failed there is no number, although the restricted mean has a value.
+    If all seeds failed, no number is shown, although the restricted mean has a value.
     """
     if row is None or row["value"] is None:
         return NO_NUMBER, ""
@@ -136,21 +136,22 @@ def format_row(measure: Measure, row: Mapping[str, Any] | None) -> tuple[str, st
 
 
 def measures_in(summary: pd.DataFrame, group: str = "") -> list[Measure]:
-    """Return the measures that a summary has a number for, infinity included; of one group, or all."""
+    """Return the measures, of one group or all, for which a summary has a number or infinity."""
     held = set(summary["metric"][summary["value"].astype(float).notna()])
     return [measure for measure in MEASURES if measure.metric in held and group in ("", measure.group)]
 
 
 def rows_by_key(summary: pd.DataFrame) -> Mapping[tuple[str, str, str], Mapping[str, Any]]:
-    """Return (protocol, learner, metric) -> row of a summary."""
+    """Return the rows of a summary by (protocol, learner, metric)."""
     rows: list[dict[str, Any]] = [{str(k): v for k, v in row.items()} for row in summary.to_dict("records")]
     return {(row["protocol"], row["learner"], row["metric"]): row for row in rows}
 
 
 def headline_metrics(summary: pd.DataFrame) -> dict[str, str]:
-    """Return the metric that each protocol is judged by; protocols without one are left out.
+    """Return the headline metric of each protocol; protocols without one are left out.
 
-    T_c if it perturbs within the reach, else L30; the late error if lamps tell the side, where there is no L30.
+    It is T_c for perturbations within the reach, else L30, or the late error if there is no L30 because lamps determine
+    the side of the perturbation.
     """
     known = summary[np.isfinite(summary["value"].astype(float))]
     headlines = {}

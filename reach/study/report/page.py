@@ -1,8 +1,8 @@
-"""Write the report of a study: one self-contained HTML page that opens from disk without any network request.
+"""Write the report of a study: a self-contained HTML page that opens from disk without network requests.
 
-The page states the findings in words, and shows the trials, the summary, and what else a study holds (traces, costs,
-films, the history of tuning, curves of people). A section without data is left out. A difference whose interval covers
-zero is called "no difference shown".
+The page states the findings in words, and shows the trials, the summary and the other data of a study (traces, costs,
+films, the history of tuning, curves of people). A section without data is left out. A difference whose interval
+contains zero is called "no difference shown".
 """
 
 from __future__ import annotations
@@ -57,8 +57,8 @@ from reach.study.statistics import (
 )
 
 SPACE = "\N{NO-BREAK SPACE}"
-# Hidden layers must learn where, with every seed, a learner without such learning has this many times the best one's
-# error left. Learning in the read-out is enough where that is not so, and this share of the miss is not left.
+# A protocol needs learning in hidden layers if, with every seed, a learner without it leaves at least CONTROL_FACTOR
+# times the error of the best learner. Otherwise the read-out is enough if it leaves less than CORRECTED of the miss.
 CONTROL_FACTOR = 2.0
 CORRECTED = 0.5
 
@@ -68,9 +68,9 @@ class Finding:
     """The fastest learner under one protocol.
 
     Attributes:
-        protocol, metric: what was compared.
+        protocol, metric: protocol and metric of the comparison.
         best: fastest learner.
-        share: its value as text.
+        share: value of the fastest learner as text.
         second: second fastest learner with its value; "" if there is none.
         sure: whether the interval of the lead excludes zero, or there is no second learner.
         lead: the lead in words.
@@ -88,7 +88,7 @@ class Finding:
 
     @property
     def superlative(self) -> str:
-        """Return what the best learner is called."""
+        """Return the superlative for the best learner."""
         return "best" if self.metric == LATE_ERROR else "fastest"
 
 
@@ -96,8 +96,8 @@ def findings(summary: pd.DataFrame, measured: pd.DataFrame) -> list[Finding]:
     """Return one finding per protocol with a learner that learns.
 
     Args:
-        summary: learner, protocol, metric, value, low, high.
-        measured: learner, protocol, seed, metric, value.
+        summary: table with columns learner, protocol, metric, value, low, high.
+        measured: table with columns learner, protocol, seed, metric, value.
     """
     results = []
     for protocol, metric in headline_metrics(summary).items():
@@ -156,12 +156,13 @@ def in_short(results: Sequence[Finding]) -> str:
 
 
 def controls_in_words(measured: pd.DataFrame, results: Sequence[Finding], controls: Mapping[str, Sequence[str]]) -> str:
-    """Return where learners whose hidden layers do not learn are left behind, and where they are not.
+    """Return in words in which protocols learning in hidden layers is needed, and in which the read-out is enough.
 
     Args:
         measured: as for `findings`.
-        results: from `findings`.
-        controls: name of such a learner -> those with the same network and settings whose hidden layers learn.
+        results: result of `findings`.
+        controls: by learner whose hidden layers do not learn, the learners with the same network and settings whose
+            hidden layers learn.
     """
     sentences = []
     for finding, (control, others) in product(results, controls.items()):
@@ -196,7 +197,7 @@ def _share(metric: str, row: Mapping[Any, Any]) -> str:
 
 
 def _lead(measured: pd.DataFrame, protocol: str, metric: str, first: str, second: str) -> tuple[bool, str]:
-    """Return whether the first learner's lead is sure, by the paired difference over seeds, and the lead in words."""
+    """Return whether the interval of the first learner's lead, paired by seed, excludes zero, and the lead in words."""
     rows = measured[(measured["protocol"] == protocol) & (measured["metric"] == metric)]
     wide = rows.pivot(index="seed", columns="learner", values="value")
     pairs = wide.reindex(columns=[first, second]).dropna().to_numpy(dtype=np.float64)
@@ -214,7 +215,7 @@ def _lead(measured: pd.DataFrame, protocol: str, metric: str, first: str, second
 
 
 def warnings(trials: pd.DataFrame, failures: Mapping[str, str]) -> list[str]:
-    """Return what a reader must know before believing the numbers."""
+    """Return warnings about the reliability of the numbers."""
     texts = []
     seeds = int(trials["seed"].nunique())
     if seeds < FEWEST_SEEDS:
@@ -238,12 +239,12 @@ FILM_CAPTIONS = {
     "during": "during: the first perturbed reaches",
     "after": "after: the last perturbed reaches",
 }
-MAX_FILM_BYTES = 6_500_000  # of all films together, in base64
+MAX_FILM_BYTES = 6_500_000  # for all films together, in base64
 
 
 @dataclass(frozen=True)
 class Clip:
-    """A film in base64 (MP4), its caption, and its last frame in base64 (JPEG), for print; "" if it has none."""
+    """A film in base64 (MP4), its caption, and its last frame in base64 (JPEG) for print; "" if there is none."""
 
     caption: str
     data: str
@@ -280,23 +281,25 @@ def write_report(
     """Write report.html into the study's folder, atomically.
 
     Args:
-        store: of the study.
-        jobs: of the study; their films are shown.
+        store: store of the study.
+        jobs: jobs of the study, whose films are shown.
         trials: one row per trial.
-        summary: learner, protocol, metric, value, low, high, seeds and maybe failed (share of seeds that failed).
-        notes: learner -> a short description.
-        command: that made the study.
-        failures: title of a job -> its error.
-        human: folder with CSV files of people (see `reach.study.people.human_data`); None shows cited numbers alone.
-        tuning: learner -> settings, history and command of its tuning.
-        traces: learner, protocol, seed, block, time_s, remaining; None reads them from the store.
-        costs: learner, protocol, seed, metric, value, of whole runs; None reads them from the store.
-        measured: result of `reach.study.measures.per_seed` for the trials; None computes it.
-        pairs: result of `reach.study.statistics.paired_differences` for the headline metrics; None computes it.
-        controls: learner whose hidden layers do not learn -> those with its network and settings whose do.
+        summary: table with columns learner, protocol, metric, value, low, high, seeds and possibly failed (share of
+            seeds that failed).
+        notes: short descriptions, by learner.
+        command: command that made the study.
+        failures: errors, by title of the job.
+        human: folder with CSV files of people (see `reach.study.people.human_data`); None to show only cited numbers.
+        tuning: settings, history and command of the tuning, by learner.
+        traces: table with columns learner, protocol, seed, block, time_s, remaining; None to read it from the store.
+        costs: table with columns learner, protocol, seed, metric, value, for whole runs; None to read it from the
+            store.
+        measured: result of `reach.study.measures.per_seed` for the trials; None to compute it.
+        pairs: result of `reach.study.statistics.paired_differences` for the headline metrics; None to compute it.
+        controls: as for `controls_in_words`.
 
     Raises:
-        FileNotFoundError, ValueError: human is not a folder of such files.
+        FileNotFoundError, ValueError: `human` is not a folder of such files.
         DamagedError: a film was changed after it was written.
     """
     failures, tuning = failures or {}, tuning or {}
@@ -367,7 +370,7 @@ def write_report(
 
 
 def towards_the_miss(trials: pd.DataFrame) -> pd.DataFrame:
-    """Return the trials with launch errors minus their baseline, positive to the side of the miss at the same cup."""
+    """Return the trials with launch errors minus their baseline, positive towards the miss at the same cup."""
     corrected = with_misses(trials)
     corrected["launch_error_deg"] *= np.where(corrected["miss_deg"] < 0.0, -1.0, 1.0)
     return corrected.drop(columns="miss_deg")
@@ -376,7 +379,7 @@ def towards_the_miss(trials: pd.DataFrame) -> pd.DataFrame:
 def _value_charts(
     summary: pd.DataFrame, measured: pd.DataFrame, look: Looks, pairs: Sequence[tuple[str, str]]
 ) -> list[Chart]:
-    """Return the charts of those (protocol, metric) pairs that have values; metric "" for none."""
+    """Return the charts of the (protocol, metric) pairs with values; a metric of "" has no chart."""
     measures = {measure.metric: measure for measure in MEASURES}
     charts = [figures.values_by_learner(summary, measured, look, p, measures[metric]) for p, metric in pairs if metric]
     return [chart for chart in charts if chart]
@@ -387,7 +390,7 @@ def _settings(settings: Mapping[str, float]) -> str:
 
 
 def made_with(trials: pd.DataFrame) -> list[tuple[str, str]]:
-    """Return what was run, and on what machine; the same for the same command."""
+    """Return the contents of the study and the machine it ran on; the same for the same command."""
     versions = ", ".join(f"{name} {version}" for name, version in library_versions(("scipy", "cup-reach")).items())
     return [
         ("learners", ", ".join(map(str, trials["learner"].unique()))),

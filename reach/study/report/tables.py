@@ -36,13 +36,13 @@ from reach.study.report.metrics import (
 )
 from reach.study.statistics import estimate
 
-# Widths in the printed table, letters: the labels, the longest interval, and the gap between two columns.
+# Widths in the printed table, in letters: labels, longest interval, and gap between two columns.
 LABEL_LETTERS, COLUMN_LETTERS, COLUMN_GAP = 18, 14, 3
 MULTIPLY_ADD_PJ = 4.6  # 32-bit floating point: multiplication 3.7, addition 0.9
 ADD_PJ = 0.9
 MICROJOULE_PER_TRIAL = "\N{MICRO SIGN}J a trial"
-# Operations, counted per trial: metric -> label, pJ per operation of acting and of learning. An eligibility update and
-# the change of a weight count as an addition.
+# Operations per trial: label, and energy per operation, pJ, for acting and for learning, by metric. An eligibility
+# update and a change of a weight count as an addition.
 COUNTS = {
     "effective_macs": ("effective MACs", MULTIPLY_ADD_PJ, 0.0),
     "effective_acs": ("effective ACs", ADD_PJ, 0.0),
@@ -52,10 +52,10 @@ COUNTS = {
     "eligibility_updates": ("eligibility updates", 0.0, ADD_PJ),
     "weight_updates": ("weight updates", 0.0, ADD_PJ),
 }
-# How differences of a headline metric are shown: scale, digits and unit.
+# Scale, digits and unit of displayed differences, by headline metric.
 PAIR_UNITS = {L30: (100.0, 1, "points of the miss"), T_C: (1000.0, 0, "ms")}
 ACTING, LEARNING, ENERGY = "energy_to_act_pj", "energy_to_learn_pj", "energy_pj"
-# Properties of a network: metric -> label.
+# Labels of properties of a network, by metric.
 PROPERTIES = {
     "parameters": "parameters",
     "footprint_bytes": "footprint, bytes",
@@ -66,7 +66,7 @@ PROPERTIES = {
 
 @dataclass(frozen=True)
 class Cell:
-    """A cell of a table: its text, the value it is sorted by, and a smaller text below."""
+    """A cell of a table: text, value for sorting, and a smaller text below."""
 
     text: str
     value: float
@@ -75,7 +75,7 @@ class Cell:
 
     @property
     def key(self) -> str:
-        """Return the number by which the page sorts; "" is sorted last."""
+        """Return the number by which the page sorts, as text; "" is sorted last."""
         return "" if math.isnan(self.value) else f"{self.value:.6g}".replace("inf", "Infinity")
 
 
@@ -89,7 +89,7 @@ class Table:
     Attributes:
         title: caption.
         header: label and unit of each column after the first.
-        rows: a learner and its cells each.
+        rows: rows of a learner and its cells.
     """
 
     title: str
@@ -100,7 +100,7 @@ class Table:
 def print_table(summary: pd.DataFrame, console: Console | None = None) -> None:
     """Print a table per protocol: one row per measure, one column per learner, each number with its interval below.
 
-    Learners that do not fit beside each other go into further tables.
+    Learners that do not fit beside each other are printed in further tables.
     """
     console = console or Console()
     rows = rows_by_key(summary)
@@ -124,7 +124,7 @@ def print_table(summary: pd.DataFrame, console: Console | None = None) -> None:
 
 
 def _side_by_side(learners: Sequence[str], width: int) -> list[list[str]]:
-    """Split learners into groups that fit into `width` letters, at least one each."""
+    """Split learners into groups of at least one that fit into `width` letters."""
     groups: list[list[str]] = []
     left = 0
     for learner in learners:
@@ -151,7 +151,7 @@ def measure_tables(summary: pd.DataFrame, group: str, kind: str = "") -> list[Ta
 
 
 def across_protocols(summary: pd.DataFrame, columns: Sequence[tuple[str, str]], title: str) -> Table | None:
-    """Return one table with measures of several protocols; columns: (protocol, metric), metric "" for none."""
+    """Return one table with measures of several protocols; `columns` are (protocol, metric), metric "" for none."""
     measures = {measure.metric: measure for measure in MEASURES}
     pairs = [(protocol, measures[metric]) for protocol, metric in columns if metric]
     pairs = [(p, m) for p, m in pairs if m in measures_in(summary[summary["protocol"] == p])]
@@ -163,7 +163,7 @@ def across_protocols(summary: pd.DataFrame, columns: Sequence[tuple[str, str]], 
 
 
 def _learner_rows(summary: pd.DataFrame, pairs: Sequence[tuple[str, Measure]]) -> list[tuple[str, tuple[Cell, ...]]]:
-    """Return each learner with its cells of the pairs (protocol, measure)."""
+    """Return each learner with its cells for the pairs (protocol, measure)."""
     rows = rows_by_key(summary)
     columns = [(p, measure, _best(measure, summary[summary["protocol"] == p])) for p, measure in pairs]
     return [
@@ -180,7 +180,7 @@ def _cell(measure: Measure, row: Mapping[str, Any] | None, best: str) -> Cell:
 
 
 def _best(measure: Measure, rows: pd.DataFrame) -> str:
-    """Return the best number of a measure as it is shown; "" if none is better than another."""
+    """Return the best number of a measure as text; "" if no number is better than another."""
     values = rows["value"][rows["metric"] == measure.metric].astype(float)
     values = values[np.isfinite(values)]
     if not measure.better or len(values) < 2:
@@ -191,13 +191,13 @@ def _best(measure: Measure, rows: pd.DataFrame) -> str:
 
 
 def estimate_cell(value: float, low: float, high: float, digits: int) -> Cell:
-    """Return a cell with a value and its interval; either may be NaN."""
+    """Return a cell with a value and its interval; both may be NaN."""
     text = f"{value:.{digits}f}" if math.isfinite(value) else NO_NUMBER
     return Cell(text, value, f"[{low:.{digits}f}, {high:.{digits}f}]" if math.isfinite(low) else "")
 
 
 def paired_tables(pairs: pd.DataFrame) -> list[Table]:
-    """Return a table for each protocol: the row's learner less the column's, in the protocol's headline metric.
+    """Return a table for each protocol: the row's learner minus the column's, in the protocol's headline metric.
 
     Args:
         pairs: result of `reach.study.statistics.paired_differences`.
@@ -223,9 +223,11 @@ def _difference(value: float, low: float, high: float, digits: int) -> Cell:
 
 
 def cost_table(trials: pd.DataFrame, costs: pd.DataFrame | None) -> Table | None:
-    """Return operations and energy per trial, one row per learner.
+    """Return a table of operations and energy per trial, one row per learner.
 
-    costs: learner, protocol, seed, metric, value, of whole runs.
+    Args:
+        trials: one row per trial.
+        costs: table with columns learner, protocol, seed, metric, value, for whole runs.
     """
     by_learner = cost_per_trial(trials, costs)
     columns = [
@@ -245,7 +247,7 @@ def cost_table(trials: pd.DataFrame, costs: pd.DataFrame | None) -> Table | None
 
 
 def cost_per_trial(trials: pd.DataFrame, costs: pd.DataFrame | None) -> dict[str, dict[str, float]]:
-    """Return learner -> metric -> median over runs; counts and energies are per trial."""
+    """Return medians over runs by learner and metric; counts and energies are per trial."""
     keys = ["learner", "protocol", "seed"]
     trials_per_run = trials.groupby(keys).size().rename("trials").reset_index()
     by_learner: dict[str, dict[str, float]] = {}
@@ -265,7 +267,7 @@ def cost_per_trial(trials: pd.DataFrame, costs: pd.DataFrame | None) -> dict[str
     return by_learner
 
 
-# Readings of layers among the costs: prefix and suffix of the metric, title, unit, and factor and digits of a cell.
+# Measures of layers among the costs: prefix and suffix of the metric, title, unit, and factor and digits of a cell.
 LAYER_READINGS = (
     ("movement", "", "Change of each layer's weights", "% of their norm", 100.0, 1),
     ("alignment", "_degrees", "Angle between step and gradient", "degrees", 1.0, 0),
@@ -273,7 +275,7 @@ LAYER_READINGS = (
 
 
 def layer_tables(costs: pd.DataFrame | None) -> list[Table]:
-    """Return by layer how far its weights moved, and the angle between the last step and the gradient.
+    """Return tables by layer of the change of weights, and of the angle between the last step and the gradient.
 
     A seed's value is the mean over protocols.
     """

@@ -1,1 +1,1 @@
-"""Watch learners go through a protocol step by step, in a window or as a film."""
+"""Watch learners in a protocol step by step, in a window or as a film."""

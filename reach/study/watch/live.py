@@ -1,4 +1,4 @@
-"""A `WatchSession` in a window, in real time, with keys and mouse; where drawing is slow, frames are dropped."""
+"""Show a `WatchSession` in a window in real time, with keys and mouse; frames are dropped if drawing is slow."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ from reach.sim.layout import CONTROL_STEP_S
 from reach.study.watch.session import FASTEST, SLOWEST, WatchSession, require_speed, speed_text
 
 FILM_FPS = 50
-# A frame is shown at least this often, even if the computer cannot keep up.
+# Longest time between two frames, even if the computer cannot keep up with real time.
 LONGEST_BETWEEN_FRAMES_S = 0.1
-# The pointer grasps a cup within this many of its radii.
+# Distance from the cup, in radii of the cup, within which the pointer grasps it.
 GRASP_RADII = 1.6
 
 
 class Screen(Protocol):
-    """The part of `reach.render.Window` that a session uses."""
+    """The part of the interface of `reach.render.Window` that a session uses."""
 
     @property
     def is_open(self) -> bool: ...
@@ -45,8 +45,8 @@ class LiveSession:
     """A session in a window.
 
     Attributes:
-        speed: 1/8 to 32; 1 is real time.
-        paused: whether the world stands still.
+        speed: speed, 1/8 to 32; 1 is real time.
+        paused: whether the session is paused.
         shown: number of frames shown so far.
         steps: number of control steps so far.
     """
@@ -63,14 +63,14 @@ class LiveSession:
         """Prepare the window.
 
         Args:
-            session: not begun yet.
-            window: of its size.
-            save_folder: for pictures and films that the keys save.
+            session: a session that has not begun.
+            window: window of the session's size.
+            save_folder: folder for pictures and films saved by keys.
             speed: initial speed.
-            clock: returns the time, s.
+            clock: function that returns the time, s.
 
         Raises:
-            ValueError: a speed outside 1/8 to 32.
+            ValueError: the speed is outside 1/8 to 32.
         """
         require_speed(speed)
         self.session = session
@@ -88,7 +88,7 @@ class LiveSession:
         self._frame: Frame | None = None
 
     def run(self) -> bool:
-        """Show the session until it is over or the window is closed; return whether it came to its end."""
+        """Show the session until its end or until the window is closed; return whether it reached its end."""
         due, before = 1.0, self._clock()
         try:
             while not self._is_over and not self._is_left and self.window.is_open:
@@ -111,7 +111,7 @@ class LiveSession:
         return self._is_over
 
     def _take_steps(self, due: float, deadline: float) -> float:
-        """Take the control steps that are due until a deadline, s; return what remains due."""
+        """Take the control steps that are due, until a deadline, s; return the number of steps that are still due."""
         while due >= 1.0 and not self._is_over:
             self._is_over = not self._step()
             due -= 1.0
@@ -122,13 +122,13 @@ class LiveSession:
     def _step(self) -> bool:
         self.steps += 1
         going = self.session.step()
-        # Skip all that comes before the first chosen trial.
+        # Skip the trials before the first chosen one.
         while going and self.session.first.stage == "before":
             going = self.session.step()
         return going
 
     def press_key(self, key: str) -> None:
-        """Do what a key stands for; other keys are ignored."""
+        """Do the action of a key; ignore keys without an action."""
         action = _KEYS.get(key)
         if action is not None:
             self.session.message = ""
@@ -168,7 +168,7 @@ class LiveSession:
         return " · ".join(part for part in parts if part) or "H: keys"
 
     def _record(self, now: float) -> None:
-        """Add the current frame as often as keeps the film in time with the clock."""
+        """Add the current frame to the film as often as needed to keep the film synchronous with the clock."""
         if self._recorder is None or self._frame is None:
             return
         due = math.floor((now - self._recording_since) * FILM_FPS) + 1
@@ -191,7 +191,7 @@ class LiveSession:
         return path
 
     def _drag(self) -> None:
-        """Move the cup with the pointer while the button is down that was pressed on it."""
+        """Move the cup with the pointer while the mouse button, pressed on the cup, is held down."""
         table = table_at(self.session.layout, *self.window.pointer) if self.window.is_button_down else None
         if table is None or self.session.first.stage != "step":
             self._is_dragging = False

@@ -1,9 +1,9 @@
-"""One or several learners in a protocol, in step with each other on the same cups and noise, as pictures.
+"""Pictures of one or several learners in a protocol, step by step with the same cups and noise.
 
 A `WatchSession` advances by control steps and returns the picture of each moment. A window (`reach.study.watch.live`)
-or a film (`film_frames`) decides when it advances and where the pictures go.
+or a film (`film_frames`) advances the session and uses the pictures.
 
-`trained_learner` and `recorded_row` find a learner and a trial in the folder of a study, to replay the trial;
+`trained_learner` and `recorded_row` find a learner and a trial in the folder of a study, to replay the trial.
 `differences` compares the replayed trial with the recorded one.
 """
 
@@ -31,11 +31,11 @@ from reach.study.run import Model
 from reach.study.watch.stepper import Overrides, ProtocolStepper
 
 SLOWEST, FASTEST = 0.125, 32.0
-# Control steps for which the end of a reach is held, and in which an error travels.
+# Control steps for which the end of a reach is shown, and in which an error moves along its path.
 HOLD_STEPS, TRAVEL_STEPS = 12, 44
-# The error has arrived before the picture changes.
+# Speed factor, so that the error arrives before the picture changes.
 TRAVEL_SPEED = 1.15
-# The largest error shown: as a share of the rotation, and without a rotation.
+# Largest displayed error: as a share of the rotation, or in degrees without a rotation.
 LIMIT_SHARE, LIMIT_DEG = 1.5, 45.0
 UNPERTURBED = "the same trial, unperturbed"
 
@@ -49,12 +49,12 @@ class Twin:
 
 
 class WatchSession:
-    """One or several learners in step.
+    """One or several learners that advance together.
 
     Attributes:
-        steppers: of the learners.
-        panels: which are shown.
-        help_shown: whether the keys are listed.
+        steppers: a stepper for each learner.
+        panels: the panels to show.
+        help_shown: whether the help for the keys is shown.
         message: one line of text; "" for none.
     """
 
@@ -75,19 +75,19 @@ class WatchSession:
         """Prepare the session.
 
         Args:
-            learners: name and model of each.
-            protocol: to run.
-            seed: of cups and noise, the same for all.
+            learners: name and model of each learner.
+            protocol: the protocol.
+            seed: seed of cups and noise, the same for all learners.
             chosen: indices in the schedule of the trials to show; see `trial_indices`.
             size: width and height of the picture, pixels.
-            panels: which are shown; all by default.
-            twin: show each trial without its perturbation beside it; for one learner only.
+            panels: the panels to show; all by default.
+            twin: whether to show each trial also without its perturbation; for one learner only.
             overrides: perturbations to switch on or off.
-            learning: whether they learn where the protocol lets them.
-            cup: (x, y) m, place of the cup at the start of each shown trial; None for the protocol's own.
+            learning: whether the learners learn in trials with learning.
+            cup: (x, y) m, position of the cup at the start of each shown trial; None for the protocol's cups.
 
         Raises:
-            ValueError: no learners, a twin for several, or a picture too small.
+            ValueError: there are no learners, a twin for several learners, or the picture is too small.
         """
         if twin and len(learners) != 1:
             raise ValueError(f"learners: expected one with twin, got {len(learners)}")
@@ -101,7 +101,7 @@ class WatchSession:
         self.message = ""
         self._cup = cup
         self._twin = Twin() if twin else None
-        # Number of the last error of each learner, and whether it travels now.
+        # Number of the last error of each learner, and whether it is moving along its path now.
         self._error_numbers = [0] * len(learners)
         self._travels = [False] * len(learners)
         self._hold_left, self._hold_steps = 0, HOLD_STEPS
@@ -121,14 +121,14 @@ class WatchSession:
 
     @property
     def trials_done(self) -> int:
-        """Return how many of the chosen trials are over."""
+        """Return the number of chosen trials that are over."""
         done = self.first.stage in ("learned", "end")
         return sum(index < self.first.index + done for index in self.first.chosen)
 
     def step(self) -> bool:
-        """Advance by one control step; return False when all is over.
+        """Advance by one control step; return False at the end of the session.
 
-        A learner whose reach is over waits for the others; then all learn, and the errors travel.
+        A learner whose reach is over waits for the others. Then all learn, and the errors move along their paths.
         """
         if self._hold_left > 0:
             self._hold_left -= 1
@@ -182,7 +182,7 @@ class WatchSession:
         return ErrorHistory(trials, self._spans, self._errors, self._limit, self.first.trial.trial, *self._human)
 
     def set_overrides(self, *, prism: bool | None = None, field: bool | None = None) -> None:
-        """Switch prism or field on or off from now on."""
+        """Switch the prism or the field on or off from now on."""
         changes = {name: on for name, on in (("prism", prism), ("field", field)) if on is not None}
         for stepper in self.steppers:
             try:
@@ -191,17 +191,17 @@ class WatchSession:
                 self.message = str(error)
 
     def set_learning(self, wanted: bool) -> None:
-        """Switch learning of all learners on or off from the next trial on."""
+        """Switch learning on or off for all learners, from the next trial on."""
         for stepper in self.steppers:
             stepper.learning = wanted
 
     def move_cup(self, place: tuple[float, float]) -> None:
-        """Move every learner's cup to (x, y) m, unless its hand is there."""
+        """Move every learner's cup to (x, y) m, unless the hand is there."""
         for stepper in self.steppers:
             stepper.move_cup(place)
 
     def leave(self) -> None:
-        """End all runs where they are."""
+        """End all runs at their present step."""
         for stepper in self.steppers:
             stepper.leave()
 
@@ -215,14 +215,14 @@ class WatchSession:
             self._twin = Twin(stepper.twin_scenes(), stepper.index)
 
     def _has_new_error(self, number: int) -> bool:
-        """Return whether a learner has learned from an error that has not travelled yet."""
+        """Return whether a learner has learned from an error that has not moved along its path yet."""
         snapshot = self.steppers[number].snapshot()
         path = None if snapshot is None else snapshot.error_path
         previous, self._error_numbers[number] = self._error_numbers[number], 0 if path is None else path.number
         return self._error_numbers[number] != previous
 
     def view(self, number: int) -> LearnerView:
-        """Return what is shown of a learner now."""
+        """Return the present view of a learner."""
         stepper = self.steppers[number]
         if stepper.stage in ("before", "end"):
             return LearnerView(stepper.name, None)
@@ -242,15 +242,15 @@ class WatchSession:
 def film_frames(
     session: WatchSession, speed: float = 1.0, on_trial: Callable[[int], object] | None = None
 ) -> Iterator[Frame]:
-    """Yield the frames of a film at 50 frames a second.
+    """Yield the frames of a film with 50 frames per second.
 
     Args:
-        session: not begun yet.
-        speed: of the film; 2 shows every second control step, 0.5 each of them twice.
-        on_trial: called with the number of the chosen trials that are over.
+        session: a session that has not begun.
+        speed: speed of the film; 2 shows every second control step, 0.5 shows each step twice.
+        on_trial: called with the number of chosen trials that are over.
 
     Raises:
-        ValueError: a speed outside 1/8 to 32.
+        ValueError: the speed is outside 1/8 to 32.
     """
     require_speed(speed)
     due, done = 1.0, 0
@@ -270,19 +270,19 @@ def film_frames(
 
 
 def require_speed(speed: float) -> None:
-    """Raise ValueError for a speed outside 1/8 to 32."""
+    """Raise ValueError if a speed is outside 1/8 to 32."""
     require_number("speed", speed, SLOWEST, FASTEST)
 
 
 def speed_text(speed: float) -> str:
-    """Return a speed as it is written into a picture; "" for real time."""
+    """Return a speed as text for a picture; "" for real time."""
     if speed == 1.0:
         return ""
     return f"speed {speed:g}" if speed > 1.0 else f"speed 1/{1.0 / speed:g}"
 
 
 def trial_indices(protocol: Protocol, seed: int, first: int, last: int) -> set[int]:
-    """Return the indices in the schedule of the reaches numbered `first` to `last` (from 1, inclusive), without probes.
+    """Return the indices in the schedule of reaches `first` to `last`, counted from 1 without probes, inclusive.
 
     Raises:
         ValueError: the protocol has no such reaches.
@@ -319,10 +319,10 @@ def error_limit(protocol: Protocol) -> float:
 
 
 def human_curve(protocol: Protocol) -> tuple[tuple[tuple[float, float, float], ...], str]:
-    """Return the mean error of people in the first block of a lasting rotation, and the label of that curve.
+    """Return the mean error of people in the first block of a lasting rotation, and the label of this curve.
 
-    The curve is (first trial, last trial, degrees), empty for other protocols. People were measured under 45 degrees;
-    for another rotation the same share of it is assumed.
+    The curve is a tuple of (first trial, last trial, degrees), empty for other protocols. People were measured under 45
+    degrees; for other rotations the same share of the rotation is assumed.
     """
     before = 0
     for block in protocol.blocks:
@@ -340,7 +340,7 @@ def human_curve(protocol: Protocol) -> tuple[tuple[tuple[float, float, float], .
     return (), ""
 
 
-# Measures that must be equal to the last bit.
+# Measures that must be bit-identical in a replay.
 COMPARED = ("launch_error_deg", "endpoint_error_cm", "duration_s", "reward", "success", "tipped")
 
 
@@ -349,13 +349,13 @@ def trained_learner(study: Path, learner: str, seed: int, factories: Iterable[st
 
     Args:
         study: folder of the study.
-        learner: its name.
-        seed: of its training.
-        factories: "module:function" of each that may have made it.
+        learner: name of the learner.
+        seed: seed of its training.
+        factories: "module:function" of each factory that may have made the learner.
 
     Raises:
         DamagedError: a file of the learner has changed since it was written.
-        ValueError: the study has no such learner, or several of other versions and none of the current one.
+        ValueError: the study has no such learner, or several of other versions and none of the current version.
     """
     for factory in factories:
         (job,) = plan([learner], {}, [seed], factory=factory, out=study)
@@ -391,7 +391,7 @@ def recorded_row(study: Path, learner: str, protocol: Protocol, seed: int, trial
 
 
 def differences(recorded: dict[str, Any], replayed: dict[str, Any]) -> list[str]:
-    """Return the differences between a replayed and the recorded trial, in words; [] if there are none."""
+    """Return the differences between a replayed and a recorded trial, in words; [] if there are none."""
     pairs = [(name, recorded[name], replayed[name]) for name in COMPARED if name in recorded]
-    # NaN equals NaN.
+    # Two NaN count as equal.
     return [f"{name} {b} instead of {a}" for name, a, b in pairs if a != b and not (a != a and b != b)]

@@ -1,8 +1,8 @@
-"""A learner in a protocol, one control step at a time, for interactive display.
+"""Run a learner in a protocol one control step at a time, for interactive display.
 
-The protocol runs as in a study, in a thread of its own that waits after each step of a shown trial and again after the
-learner has learned from it. Only one of the two threads runs at any time, so while the protocol waits, world and
-learner can be read and the world can be changed.
+The protocol runs as in a study, but in a separate thread, which waits after each step of a shown trial and again after
+the learner has learned from the trial. Only one of the two threads runs at any time. While the protocol waits, the
+display can read world and learner, and change the world.
 """
 
 from __future__ import annotations
@@ -22,29 +22,30 @@ from reach.simulation import move_cup, perturb
 from reach.snapshot import Snapshot, snapshot_of
 from reach.study.run import Model, ObservedRun, env_of, run_protocol
 
-# Before the first shown trial; in a step of one; at its end; after the learner has learned from it; after the last one.
+# Stages: before the first shown trial; in a step of a shown trial; at its end; after the learner has learned from it;
+# after the last shown trial.
 Stage = Literal["before", "step", "over", "learned", "end"]
 ADDED_PRISM, ADDED_FIELD = Prism(0.06), CurlField(13.0)
 
 
 class StoppedWatchingError(Exception):
-    """The display was left before the protocol was over."""
+    """The display was closed before the end of the protocol."""
 
 
 @dataclass(frozen=True)
 class Overrides:
-    """Perturbations that are switched on or off whatever the protocol says.
+    """Perturbations that are switched on or off in place of the protocol's.
 
     Attributes:
-        prism, field: on (adds `ADDED_PRISM` or `ADDED_FIELD` where the trial has none), off, or None for the protocol's
-            own.
+        prism, field: True to add `ADDED_PRISM` or `ADDED_FIELD` if the trial has none, False to remove prisms or
+            fields, None for the protocol's own.
     """
 
     prism: bool | None = None
     field: bool | None = None
 
     def applied_to(self, perturbations: tuple[Perturbation, ...]) -> tuple[Perturbation, ...]:
-        """Return the perturbations of a trial that has `perturbations` by its protocol."""
+        """Return a trial's perturbations with the overrides, given the protocol's `perturbations`."""
         switches: tuple[tuple[bool | None, tuple[type, ...], Perturbation], ...] = (
             (self.prism, (Prism,), ADDED_PRISM),
             (self.field, (CurlField, VelocityField), ADDED_FIELD),
@@ -59,7 +60,7 @@ class Overrides:
 
 
 class _OverriddenWorld(gym.Wrapper[Any, Any, Any, Any]):
-    """The bare world: waits before each trial, and applies the overrides to its perturbations."""
+    """A wrapper of the unwrapped environment: waits before each trial, and overrides its perturbations."""
 
     def __init__(self, env: gym.Env[Any, Any], stepper: ProtocolStepper) -> None:
         super().__init__(env)
@@ -74,15 +75,15 @@ class _OverriddenWorld(gym.Wrapper[Any, Any, Any, Any]):
 
 
 class ProtocolStepper:
-    """Runs one learner through a protocol, step by step.
+    """Run one learner through a protocol, step by step.
 
     Attributes:
-        schedule: of the protocol.
-        stage: of the current trial; there is nothing to show "before" the first shown step.
-        index: of the current trial in the schedule.
+        schedule: schedule of the protocol.
+        stage: stage of the run; at "before" there is nothing to show.
+        index: index of the current trial in the schedule.
         step: number of the current control step.
         overrides: perturbations switched on or off.
-        learning: whether the learner learns where the protocol lets it; a change counts from the next trial on.
+        learning: whether the learner learns in trials with learning; a change takes effect in the next trial.
     """
 
     def __init__(self, model: Model, protocol: Protocol, seed: int, chosen: set[int], name: str = "") -> None:
@@ -90,10 +91,10 @@ class ProtocolStepper:
 
         Args:
             model: the learner.
-            protocol: to run.
-            seed: of cups and noise.
+            protocol: the protocol.
+            seed: seed of cups and noise.
             chosen: indices in the schedule of the trials to show; the run ends after the last of them.
-            name: of the learner.
+            name: name of the learner.
 
         Raises:
             ValueError: `chosen` is empty.
@@ -118,13 +119,13 @@ class ProtocolStepper:
         self._resume, self._halted = threading.Semaphore(0), threading.Semaphore(0)
         self._thread: threading.Thread | None = None
         self._last_scene: Scene | None = None
-        # A learner records spikes only after its first snapshot.
+        # Take a first snapshot, because learners record spikes only after it.
         snapshot_of(model)
 
     # --- called by the display ----------------------------------------------------------------------------
 
     def advance(self) -> bool:
-        """Run until there is something new to show; return False at the end. Raises errors of the run."""
+        """Run until there is something new to show; return False at the end. Errors of the run are raised here."""
         if self.is_over:
             return False
         if self._thread is None:
@@ -144,7 +145,7 @@ class ProtocolStepper:
         return self.stage == "end"
 
     def leave(self) -> None:
-        """End the run where it is."""
+        """End the run at its present step."""
         self._is_left = True
         if self._thread is not None and self.stage != "end":
             self._resume.release()
@@ -170,11 +171,11 @@ class ProtocolStepper:
         return copy_scene(self._env)
 
     def snapshot(self) -> Snapshot | None:
-        """Return the current snapshot of the learner's network; None if it provides none."""
+        """Return the current snapshot of the learner's network; None if the learner provides none."""
         return snapshot_of(self.model)
 
     def skip(self) -> None:
-        """Run the rest of this trial without showing it; the learner learns from it all the same."""
+        """Run the rest of this trial without showing it; the learner still learns from it."""
         self._is_skipping = self.stage == "step"
 
     @property
@@ -186,7 +187,7 @@ class ProtocolStepper:
         """Replace the overrides from now on.
 
         Raises:
-            ValueError: the perturbations cannot be combined; nothing changes then.
+            ValueError: the perturbations cannot be combined; nothing is changed in this case.
         """
         if self.stage == "step":
             perturb(self._env, overrides.applied_to(self.trial.perturbation))
@@ -200,10 +201,10 @@ class ProtocolStepper:
             return False
 
     def twin_scenes(self) -> list[Scene]:
-        """Return the scenes of the current trial as it would go without its perturbation, step by step.
+        """Return the scenes, step by step, of the current trial without its perturbation.
 
-        To be called before the learner learns from the trial. If a perturbation sets in within the reach, those that
-        act from its start stay.
+        Call this before the learner learns from the trial. If a perturbation sets in within the reach, only this one is
+        left out, and perturbations that act from the start stay.
         """
         trial = self.trial
         env = env_of(self.model, self.protocol, "rgb_array")
@@ -218,7 +219,7 @@ class ProtocolStepper:
     # --- called by the protocol, in its own thread --------------------------------------------------------
 
     def wrap_world(self, env: gym.Env[Any, Any]) -> gym.Env[Any, Any]:
-        """Wrap the world."""
+        """Wrap the unwrapped environment of the protocol."""
         return _OverriddenWorld(env, self)
 
     def attach(self, env: ObservedRun) -> None:
@@ -227,14 +228,14 @@ class ProtocolStepper:
         env.silenced = not self.learning
 
     def watches(self, index: int) -> bool:
-        """Return True: `silenced` is set at the end of each trial."""
+        """Return True, because `silenced` is set at the end of each trial."""
         return True
 
     def on_step(self, index: int, step: int, over: bool, render: Callable[[], Any]) -> None:
         """Wait for the display after a step of a shown trial.
 
         Raises:
-            StoppedWatchingError: the display was left.
+            StoppedWatchingError: the display was closed.
         """
         if index in self.chosen and (over or not self._is_skipping):
             self.index, self.step = index, step
