@@ -341,7 +341,7 @@ def find(text: str, **settings: Any) -> Learner:
     entry = known.get(aliases().get(short, short))
     if entry is None or (name.endswith(HIDDEN) and entry.spec.teacher != "error"):
         prefixes = {other.removesuffix(f"-{entry.spec.rule}") for other, entry in known.items() if entry.spec.rule}
-        prefix = max((each for each in prefixes if short.startswith(f"{each}-")), key=len, default="")
+        prefix = max((candidate for candidate in prefixes if short.startswith(f"{candidate}-")), key=len, default="")
         rule = short.removeprefix(f"{prefix}-")
         rules = [other.removeprefix(f"{prefix}-") for other in known if other.startswith(f"{prefix}-")]
         if rules and any(other.endswith(f"-{rule}") for other in known):

@@ -452,4 +452,4 @@ class TrialLearner(ABC, Generic[T]):
 def _is_per_trial(callback: Any) -> bool:
     """Return whether all callbacks (one, a list, or None) need to be called once per trial only."""
     callbacks = callback if isinstance(callback, list) else [] if callback is None else [callback]
-    return all(getattr(each, "per_trial", False) for each in callbacks)
+    return all(getattr(item, "per_trial", False) for item in callbacks)

@@ -210,7 +210,9 @@ def copy_scene(env: Any) -> Scene:
     cup_env = env.unwrapped
     scene = scene_of(cup_env._simulation, 0, cup_env._paths, cup_env.label)
     # Copy the arrays: they are views that the next step overwrites.
-    copies: dict[str, Any] = {name: one.copy() for name, one in vars(scene).items() if isinstance(one, np.ndarray)}
+    copies: dict[str, Any] = {
+        name: value.copy() for name, value in vars(scene).items() if isinstance(value, np.ndarray)
+    }
     return replace(scene, **copies)
 
 

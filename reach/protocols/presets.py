@@ -229,10 +229,10 @@ def find_protocol(protocol: Protocol | str) -> Protocol:
     Raises:
         ValueError: the value is neither a `Protocol` nor the name of a preset.
     """
-    found = PROTOCOLS.get(protocol) if isinstance(protocol, str) else protocol
-    if not isinstance(found, Protocol):
+    chosen = PROTOCOLS.get(protocol) if isinstance(protocol, str) else protocol
+    if not isinstance(chosen, Protocol):
         raise ValueError(f"protocol: expected a Protocol or one of {sorted(PROTOCOLS)}, got {protocol!r}")
-    return found
+    return chosen
 
 
 def describe_block(block: Block) -> str:

@@ -202,7 +202,7 @@ class ProtocolWrapper(gym.Wrapper[Any, Any, Any, Any]):
         reach = self.recording.reach(success, trial.is_clamped)
         measures = measure_reach(reach)
         index = math.nan
-        if self._field is not None and any(isinstance(each, ForceChannel) for each in trial.perturbation):
+        if self._field is not None and any(isinstance(acting, ForceChannel) for acting in trial.perturbation):
             velocity, force = self.recording.column("hand_velocity"), self.recording.column("channel_force_n")
             index = channel_index(reach, velocity, force, self._field)
         return {

@@ -197,8 +197,8 @@ def _multi_layout(panels: Panels, tables: int, width: int, height: int, networks
 
 def _boxes(width: int, number: int, top: int, height: int) -> tuple[Box, ...]:
     """Return boxes side by side."""
-    each = (width - GAP_PX * (number - 1)) // number
-    return tuple((k * (each + GAP_PX), top, each, height) for k in range(number))
+    box_width = (width - GAP_PX * (number - 1)) // number
+    return tuple((k * (box_width + GAP_PX), top, box_width, height) for k in range(number))
 
 
 def compose(

@@ -234,9 +234,9 @@ def paired_differences(measured: pd.DataFrame, metrics: Mapping[str, str]) -> pd
     """
     names, rows = ["protocol", "metric", "first", "second"], []
     for protocol, metric in metrics.items():
-        own = measured[(measured["protocol"] == protocol) & (measured["metric"] == metric)]
+        values = measured[(measured["protocol"] == protocol) & (measured["metric"] == metric)]
         # Columns in the order in which the learners occur.
-        wide = own.pivot(index="seed", columns="learner", values="value")[list(dict.fromkeys(own["learner"]))]
+        wide = values.pivot(index="seed", columns="learner", values="value")[list(dict.fromkeys(values["learner"]))]
         for first, second in combinations(wide, 2):
             difference = paired_difference(wide[first].to_numpy(np.float64), wide[second].to_numpy(np.float64))
             if difference.seeds:

@@ -94,8 +94,8 @@ def beside_people(
 def adaptation(trials: pd.DataFrame, protocol: str, looks: Looks) -> Indices:
     """Return the adaptation index of each learner by perturbed reach."""
     index = adaptation_index(trials[trials["protocol"] == protocol])
-    own = {learner: index[index["learner"] == learner] for learner in looks if learner != REFERENCE}
-    return {learner: by_seed(rows, "index", "trial_in_block") for learner, rows in own.items() if len(rows)}
+    by_learner = {learner: index[index["learner"] == learner] for learner in looks if learner != REFERENCE}
+    return {learner: by_seed(rows, "index", "trial_in_block") for learner, rows in by_learner.items() if len(rows)}
 
 
 def rotation_degrees(protocol: str) -> float:
@@ -150,9 +150,9 @@ def _rotation(
     ]
     if degrees not in [curve.degrees for curve in human_data.CURVES]:
         sizes = ", ".join(sorted({curve.perturbation for curve in human_data.CURVES}))
-        own = f"{degrees:g}°" if math.isfinite(degrees) else "another"
+        angle = f"{degrees:g}°" if math.isfinite(degrees) else "another"
         notes.append(
-            f"People met a {sizes}, these learners {own}: compare the shapes, not the values. The intervals in the "
+            f"People met a {sizes}, these learners {angle}: compare the shapes, not the values. The intervals in the "
             f"table are those of people under {fits[0].degrees:g}°."
         )
     notes += [f"People, {fit.part}, {fit.degrees:g}°: {_fit_text(fit)}" for fit in fits]
@@ -172,11 +172,11 @@ def channel_indices(trials: pd.DataFrame, protocol: str, looks: Looks) -> Indice
     """Return the channel index of each learner by perturbed channel trial, minus its mean in the last baseline ones."""
     if CHANNEL not in trials:
         return {}
-    own = trials[(trials["protocol"] == protocol) & trials[CHANNEL].notna()]
+    channel_trials = trials[(trials["protocol"] == protocol) & trials[CHANNEL].notna()]
     indices = {}
     for learner in looks:
         seeds = []
-        for _, rows in own[own["learner"] == learner].groupby("seed", sort=True):
+        for _, rows in channel_trials[channel_trials["learner"] == learner].groupby("seed", sort=True):
             before = rows[rows["block"] == "baseline"].sort_values("trial")[CHANNEL].to_numpy(np.float64)
             during = rows[rows["block"] == "perturbed"].sort_values("trial")[CHANNEL].to_numpy(np.float64)
             seeds.append(during - (float(np.mean(before[-BASELINE_REACHES:])) if len(before) else 0.0))
@@ -250,8 +250,11 @@ def inside_table(measured: pd.DataFrame, learners: Sequence[str], fits: Sequence
         header.append((f"tau, {fit.part}", f"people {t_low:.1f}\N{EN DASH}{t_high:.1f}"))
     rows = []
     for learner in learners:
-        own = measured[measured["learner"] == learner]
-        a, tau = (estimate(own.loc[own["metric"] == name, "value"].to_numpy(np.float64)) for name in ("A", "tau"))
+        learner_values = measured[measured["learner"] == learner]
+        a, tau = (
+            estimate(learner_values.loc[learner_values["metric"] == name, "value"].to_numpy(np.float64))
+            for name in ("A", "tau")
+        )
         cells = [estimate_cell(a.value, a.low, a.high, 2), estimate_cell(tau.value, tau.low, tau.high, 1)]
         for fit in fits:
             cells += [_place_cell(a, fit.asymptote_interval), _place_cell(tau, fit.tau_interval)]

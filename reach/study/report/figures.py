@@ -96,14 +96,14 @@ def values_by_learner(
         protocol: protocol to show.
         measure: measure to show.
     """
-    own = summary[(summary["protocol"] == protocol) & (summary["metric"] == measure.metric)]
-    own = own[own["value"].astype(float).notna()]
-    if own.empty:
+    measure_rows = summary[(summary["protocol"] == protocol) & (summary["metric"] == measure.metric)]
+    measure_rows = measure_rows[measure_rows["value"].astype(float).notna()]
+    if measure_rows.empty:
         return None
     by_seed = measured[(measured["protocol"] == protocol) & (measured["metric"] == measure.metric)]
     unit = " %" if measure.unit.startswith("%") else f" {measure.unit}" if measure.unit == "s" else ""
     rows = []
-    for row in own.sort_values("value", kind="stable", ascending=measure.better != "high").to_dict("records"):
+    for row in measure_rows.sort_values("value", kind="stable", ascending=measure.better != "high").to_dict("records"):
         seeds = by_seed[by_seed["learner"] == row["learner"]]["value"].to_numpy(np.float64)
         text, below = format_row(measure, {str(key): part for key, part in row.items()})
         middle, low, high = (float(row[key]) * measure.scale for key in ("value", "low", "high"))
@@ -157,9 +157,9 @@ def mean_series(rows: pd.DataFrame, looks: Looks, column: str, by: str = "trial"
     """Return the mean over seeds of a column with its band, as one series for each learner that has values."""
     series = []
     for learner, look in looks.items():
-        own = rows[rows["learner"] == learner]
-        if own[column].notna().any():
-            x, values = by_seed(own, column, by)
+        learner_rows = rows[rows["learner"] == learner]
+        if learner_rows[column].notna().any():
+            x, values = by_seed(learner_rows, column, by)
             series.append(Series(learner, look, x, *mean_band(values)))
     return series
 
@@ -174,18 +174,18 @@ def learning_curve(trials: pd.DataFrame, protocol: str, looks: Looks) -> Chart |
         protocol: protocol to show.
         looks: looks of the learners.
     """
-    own = trials[trials["protocol"] == protocol]
-    within = CORRECTION_TIME in own and own[CORRECTION_TIME].notna().any()
+    protocol_trials = trials[trials["protocol"] == protocol]
+    within = CORRECTION_TIME in protocol_trials and protocol_trials[CORRECTION_TIME].notna().any()
     label = "correction time, s" if within else "launch error, degrees"
     counted = "mean over seeds"
-    shown, at_first, at_last = own, FIRST, LAST
-    if lamps_decide(own[own["block"] == PERTURBED]):
-        shown, at_first, at_last = in_windows(own), WINDOW_REACHES, WINDOW_REACHES
+    shown, at_first, at_last = protocol_trials, FIRST, LAST
+    if lamps_decide(protocol_trials[protocol_trials["block"] == PERTURBED]):
+        shown, at_first, at_last = in_windows(protocol_trials), WINDOW_REACHES, WINDOW_REACHES
         counted = f"mean size over {WINDOW_REACHES} reaches and over seeds"
     series = mean_series(shown, looks, CORRECTION_TIME if within else "launch_error_deg")
     if not series:
         return None
-    blocks = spans(own)
+    blocks = spans(protocol_trials)
     columns = [
         (f"{block_title(block)}, {a:.0f}\N{EN DASH}{b:.0f}", partial(_mean_between, first=a, last=b))
         for block, first, last in blocks[:TABLED_BLOCKS]
@@ -228,8 +228,10 @@ def correction_traces(traces: pd.DataFrame | None, protocols: Sequence[str], loo
     axes: Any = {"x_label": "time from onset, s", "y_label": "error that remains, 1 = all", "guides": (0.0, 1.0)}
     charts = []
     for protocol, block in traces[["protocol", "block"]].drop_duplicates().itertuples(index=False):
-        own = traces[(traces["protocol"] == protocol) & (traces["block"] == block) & traces["remaining"].notna()]
-        series = mean_series(own, looks, "remaining", "time_s") if protocol in protocols else []
+        block_traces = traces[
+            (traces["protocol"] == protocol) & (traces["block"] == block) & traces["remaining"].notna()
+        ]
+        series = mean_series(block_traces, looks, "remaining", "time_s") if protocol in protocols else []
         if series:
             title = f"{capital(protocol_name(protocol))}, {block_title(block)}"
             alternative = f"{title}: remaining share of the perturbation, by time from its onset."
@@ -260,18 +262,18 @@ SWEEPS = (
 
 def sweep(summary: pd.DataFrame, protocol: str, looks: Looks, of: Sweep) -> Chart | None:
     """Draw measures by the number in their names, one line per learner; None if the protocol has no such measures."""
-    own = summary[(summary["protocol"] == protocol) & summary["metric"].str.startswith(of.prefix)]
-    own = own.assign(at=own["metric"].str.removeprefix(of.prefix).astype(float)).sort_values("at", kind="stable")
+    rows = summary[(summary["protocol"] == protocol) & summary["metric"].str.startswith(of.prefix)]
+    rows = rows.assign(at=rows["metric"].str.removeprefix(of.prefix).astype(float)).sort_values("at", kind="stable")
     series = []
     for learner, look in looks.items():
-        known = own[own["learner"] == learner].dropna(subset="value")
+        known = rows[rows["learner"] == learner].dropna(subset="value")
         if not known.empty:
             values: Any = (known[key].to_numpy(np.float64) for key in VALUE_COLUMNS)
             series.append(Series(learner, look, *values))
     if not series:
         return None
     title = capital(protocol_name(protocol))
-    places: list[float] = sorted(own["at"].unique().tolist())
+    places: list[float] = sorted(rows["at"].unique().tolist())
     columns = [(of.column.format(place), partial(_known_at, place=place)) for place in places]
     axes: Any = {"x_label": of.x_label, "y_label": of.y_label, "guides": (0.0, 1.0), "log_x": of.log_x}
     return _lines(title, series, f"{title}: {of.what}.", columns, f"{capital(of.what)}.", **axes)
@@ -288,8 +290,8 @@ def alignment(trials: pd.DataFrame, looks: Looks) -> list[Chart]:
     charts = []
     for column in [column for column in map(str, trials.columns) if column.startswith("alignment")]:
         for protocol in map(str, trials["protocol"].unique()):
-            own = trials[trials["protocol"] == protocol]
-            series = mean_series(own[own[column].notna()], looks, column)
+            protocol_trials = trials[trials["protocol"] == protocol]
+            series = mean_series(protocol_trials[protocol_trials[column].notna()], looks, column)
             if not series:
                 continue
             layer = column.removeprefix("alignment").strip("_").removesuffix("_deg").replace("_", " ")
@@ -298,7 +300,9 @@ def alignment(trials: pd.DataFrame, looks: Looks) -> list[Chart]:
             note = "Degrees from the gradient, mean over seeds; chance level is 90."
             axes: Any = {"x_label": "reach", "y_label": "degrees from the gradient", "guides": (90.0,)}
             columns = [("first", lambda curve: curve.y[0]), ("last", lambda curve: curve.y[-1])]
-            charts.append(_lines(title, series, alternative, columns, note, shades=shades(spans(own)), **axes))
+            charts.append(
+                _lines(title, series, alternative, columns, note, shades=shades(spans(protocol_trials)), **axes)
+            )
     return charts
 
 
@@ -307,9 +311,11 @@ def profile(measured: pd.DataFrame, looks: Looks) -> Chart | None:
     scores = measured[(measured["metric"] == L30) & measured["value"].notna()]
     series = []
     for learner, look in looks.items():
-        own = scores[scores["learner"] == learner]
-        if not own.empty:
-            runs = performance_profile(own["value"].to_numpy(np.float64), THRESHOLDS, strata=own["protocol"].tolist())
+        learner_scores = scores[scores["learner"] == learner]
+        if not learner_scores.empty:
+            runs = performance_profile(
+                learner_scores["value"].to_numpy(np.float64), THRESHOLDS, strata=learner_scores["protocol"].tolist()
+            )
             series.append(Series(learner, look, 100.0 * THRESHOLDS, runs.share, runs.low, runs.high))
     if len(series) < 2:
         return None

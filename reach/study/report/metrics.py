@@ -155,8 +155,8 @@ def headline_metrics(summary: pd.DataFrame) -> dict[str, str]:
     """
     known = summary[np.isfinite(summary["value"].astype(float))]
     headlines = {}
-    for protocol, own in known.groupby("protocol", sort=False)["metric"]:
-        present = [metric for metric in (T_C, L30, LATE_ERROR) if metric in set(own)]
+    for protocol, metrics in known.groupby("protocol", sort=False)["metric"]:
+        present = [metric for metric in (T_C, L30, LATE_ERROR) if metric in set(metrics)]
         if present:
             headlines[str(protocol)] = present[0]
     return headlines

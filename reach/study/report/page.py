@@ -171,14 +171,14 @@ def controls_in_words(measured: pd.DataFrame, results: Sequence[Finding], contro
         wide = wide.dropna(axis="columns", how="all").dropna()
         if finding.metric not in (L30, LATE_ERROR) or control not in wide or len(wide.columns) < 2 or wide.empty:
             continue
-        own, best = wide[control], wide.drop(columns=control).mean().idxmin()
+        left, best = wide[control], wide.drop(columns=control).mean().idxmin()
         under = (
             f"Under the {protocol_name(finding.protocol)}, {control}, whose hidden layers do not learn, left "
-            f"{100.0 * own.mean():.0f}{SPACE}%, and {best} {100.0 * wide[best].mean():.0f}{SPACE}%"
+            f"{100.0 * left.mean():.0f}{SPACE}%, and {best} {100.0 * wide[best].mean():.0f}{SPACE}%"
         )
-        if (own >= CONTROL_FACTOR * wide[best]).all():
+        if (left >= CONTROL_FACTOR * wide[best]).all():
             sentences.append(f"{under}: there hidden layers must learn.")
-        elif own.mean() < CORRECTED:
+        elif left.mean() < CORRECTED:
             sentences.append(f"{under}: there learning in the read-out is enough.")
     return " ".join(sentences)
 

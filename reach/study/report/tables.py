@@ -105,15 +105,15 @@ def print_table(summary: pd.DataFrame, console: Console | None = None) -> None:
     console = console or Console()
     rows = rows_by_key(summary)
     for protocol in summary["protocol"].unique():
-        own = summary[summary["protocol"] == protocol]
-        learners = [str(learner) for learner in own["learner"].unique()]
-        title = f"{protocol_title(protocol)}, {plural(int(own['seeds'].max()), 'seed')}, 95 % intervals"
+        protocol_rows = summary[summary["protocol"] == protocol]
+        learners = [str(learner) for learner in protocol_rows["learner"].unique()]
+        title = f"{protocol_title(protocol)}, {plural(int(protocol_rows['seeds'].max()), 'seed')}, 95 % intervals"
         for group in _side_by_side(learners, console.width):
             table = PrintedTable(title=title, title_justify="left", title_style="bold", box=SIMPLE_HEAD, pad_edge=False)
             table.add_column("")
             for learner in group:
                 table.add_column(learner, justify="right", overflow="fold")
-            for measure in measures_in(own):
+            for measure in measures_in(protocol_rows):
                 cells = [Text(f"{measure.label}\n{measure.unit}")]
                 for learner in group:
                     value, below = format_row(measure, rows.get((protocol, learner, measure.metric)))
@@ -141,11 +141,11 @@ def measure_tables(summary: pd.DataFrame, group: str, kind: str = "") -> list[Ta
     """Return one table per protocol with the measures of a group; `kind` is added to their titles."""
     tables = []
     for protocol in summary["protocol"].unique():
-        own = summary[summary["protocol"] == protocol]
-        if measures := measures_in(own, group):
-            parts = [capital(protocol_title(protocol)), kind, plural(int(own["seeds"].max()), "seed")]
+        protocol_rows = summary[summary["protocol"] == protocol]
+        if measures := measures_in(protocol_rows, group):
+            parts = [capital(protocol_title(protocol)), kind, plural(int(protocol_rows["seeds"].max()), "seed")]
             header = tuple((measure.label, measure.unit) for measure in measures)
-            rows = _learner_rows(own, [(protocol, measure) for measure in measures])
+            rows = _learner_rows(protocol_rows, [(protocol, measure) for measure in measures])
             tables.append(Table(", ".join(filter(None, parts)), header, tuple(rows)))
     return tables
 
@@ -203,14 +203,14 @@ def paired_tables(pairs: pd.DataFrame) -> list[Table]:
         pairs: result of `reach.study.statistics.paired_differences`.
     """
     results = []
-    for (protocol, metric), own in pairs.groupby(["protocol", "metric"], sort=False):
+    for (protocol, metric), protocol_pairs in pairs.groupby(["protocol", "metric"], sort=False):
         scale, digits, unit = PAIR_UNITS.get(str(metric), PAIR_UNITS[L30])
         cells: dict[tuple[str, str], Cell] = {}
-        for row in own.to_dict("records"):
+        for row in protocol_pairs.to_dict("records"):
             value, low, high = (scale * float(row[key]) for key in ("value", "low", "high"))
             cells[row["first"], row["second"]] = _difference(value, low, high, digits)
             cells[row["second"], row["first"]] = _difference(-value, -high, -low, digits)
-        learners = list(dict.fromkeys([*own["first"], *own["second"]]))
+        learners = list(dict.fromkeys([*protocol_pairs["first"], *protocol_pairs["second"]]))
         rows = tuple((row, tuple(cells.get((row, column), BLANK) for column in learners)) for row in learners)
         header = tuple((learner, "") for learner in learners)
         results.append(Table(f"{capital(protocol_title(str(protocol)))}: row less column, {unit}", header, rows))
@@ -236,7 +236,7 @@ def cost_table(trials: pd.DataFrame, costs: pd.DataFrame | None) -> Table | None
         (LEARNING, "energy to learn", MICROJOULE_PER_TRIAL, 1e-6),
         *((metric, label, "", 1.0) for metric, label in PROPERTIES.items()),
     ]
-    columns = [column for column in columns if any(column[0] in own for own in by_learner.values())]
+    columns = [column for column in columns if any(column[0] in metrics for metrics in by_learner.values())]
     rows = []
     for learner in map(str, trials["learner"].unique()):
         values = [scale * by_learner.get(learner, {}).get(metric, math.nan) for metric, _, _, scale in columns]
@@ -253,9 +253,9 @@ def cost_per_trial(trials: pd.DataFrame, costs: pd.DataFrame | None) -> dict[str
     by_learner: dict[str, dict[str, float]] = {}
     if costs is not None and not costs.empty:
         rows = costs[[*keys, "metric", "value"]].merge(trials_per_run, on=keys)
-        for (learner, metric), own in rows.groupby(["learner", "metric"], sort=False):
-            value = own["value"].astype(float)
-            value = value / own["trials"] if metric in COUNTS else value
+        for (learner, metric), learner_costs in rows.groupby(["learner", "metric"], sort=False):
+            value = learner_costs["value"].astype(float)
+            value = value / learner_costs["trials"] if metric in COUNTS else value
             if value.notna().any():
                 by_learner.setdefault(str(learner), {})[str(metric)] = float(value.median())
     for counts in by_learner.values():
@@ -287,7 +287,9 @@ def layer_tables(costs: pd.DataFrame | None) -> list[Table]:
         if readings.empty:
             continue
         means = factor * readings.groupby(["learner", "metric", "seed"], sort=False)["value"].mean()
-        seeds = {names: each.to_numpy(np.float64) for names, each in means.groupby(["learner", "metric"], sort=False)}
+        seeds = {
+            names: values.to_numpy(np.float64) for names, values in means.groupby(["learner", "metric"], sort=False)
+        }
         layers = list(map(str, readings["metric"].unique()))
         rows = []
         for learner in map(str, readings["learner"].unique()):
