@@ -6,6 +6,7 @@ Their numbers are those that `scripts/compare.py` has written, stored in docs/re
 
 from __future__ import annotations
 
+import json
 import math
 import re
 from collections.abc import Callable, Iterable, Sequence
@@ -16,7 +17,7 @@ import numpy as np
 import pandas as pd
 
 from agents.networks.registry import NETWORKS
-from agents.registry import find
+from agents.registry import TUNED, find
 from agents.rules.registry import rules_for
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -25,6 +26,8 @@ RESULTS = ROOT / "docs" / "results"
 PLACE = re.compile(r"^<!-- table: (\w+) -->\n.*?^<!-- end -->$", re.MULTILINE | re.DOTALL)
 # L30 at which learners are compared: about that of people under a rotation by 45 degrees.
 MATCHED_L30 = 0.3
+# Perturbed reaches of `context`: that many stand for a half that is never reached.
+CONTEXT_REACHES = 1500
 
 
 @cache
@@ -34,12 +37,16 @@ def summary(study: str) -> pd.DataFrame:
 
 
 def cell(study: str, learner: str, protocol: str, metric: str, factor: float = 1.0, decimals: int = 2) -> str:
-    """Return a value with its interval, if it has one; "" if the study lacks it."""
+    """Return a value with its interval, if it has one, and in how many seeds the event never came; "" without one."""
     try:
         row = summary(study).loc[(learner, protocol, metric)]
     except KeyError:
         return ""
-    return written([factor * float(row[column]) for column in ("value", "low", "high")], decimals)
+    failed = float(row["failed"])
+    if failed == 1.0:
+        return "never"
+    text = written([factor * float(row[column]) for column in ("value", "low", "high")], decimals)
+    return f"{text}, never in {100.0 * failed:.0f} %" if failed else text
 
 
 def written(numbers: Sequence[float], decimals: int) -> str:
@@ -95,7 +102,7 @@ def pairs() -> list[str]:
     rows = []
     for k, first in enumerate(names[:-1]):
         values = [own.loc[(first, second), ["value", "low", "high"]].to_numpy(np.float64) for second in names[k + 1 :]]
-        rows.append([f"`{rules_of('mlp')[k]}`", *[""] * k, *(written(100.0 * value, 0) for value in values)])
+        rows.append([f"`{rules_of('mlp')[k]}`", *[""] * k, *(written(100.0 * value, 1) for value in values)])
     return markdown(["less", *(f"`{rule}`" for rule in rules_of("mlp")[1:])], rows)
 
 
@@ -106,7 +113,8 @@ def steps() -> list[str]:
     table[["rule", "rate"]] = table["learner"].str.extract(r"error-(\w+),rate=([\d.]+)")
     measures = [("rotation30", "N63"), ("context", "halving_reaches"), ("context", "late_error")]
     rows = []
-    for rule, own in table.groupby("rule", sort=False):
+    for rule in ("shallow", "bp", "fa", "dfa", "stdp"):
+        own = table[table["rule"] == rule]
         values = own.assign(rate=own["rate"].astype(float)).pivot(
             index="rate", columns=["protocol", "metric"], values="value"
         )
@@ -116,13 +124,34 @@ def steps() -> list[str]:
         n63, half, left = (float(np.interp(matched, rates, values[measure].to_numpy())) for measure in measures)
         curve = " ".join(f"{value:.2f}" for value in l30)
         rows.append(
-            [f"`{rule}`", curve, f"{math.exp(matched):.2f}", f"{n63:.1f}", f"{half:.0f}", f"{100.0 * left:.0f}"]
+            [
+                f"`{rule}`",
+                curve,
+                f"{math.exp(matched):.2f}",
+                f"{n63:.1f}",
+                "never" if half >= CONTEXT_REACHES else f"{half:.0f}",
+                f"{100.0 * left:.0f}",
+            ]
         )
     heads = [
         "rule", "L30 at steps of 0.1, 0.2, 0.4, 0.8, 1.6", f"step at L30 = {MATCHED_L30}", "`rotation30`: N63",
         "`context`: reaches to a half", "left at the end",
     ]  # fmt: skip
     return markdown(heads, rows)
+
+
+def tuned() -> list[str]:
+    """The step of each tuned error learner, and what the smallest, best and largest steps leave."""
+    rows = []
+    for learner, entry in json.loads(TUNED.read_text()).items():
+        if "rate" in entry["settings"] and learner.startswith("error"):
+            tried = sorted(
+                (trial["rate"], trial["left_of_the_miss"]) for trial in entry["history"] if not trial["pruned"]
+            )
+            ends = [f"{100.0 * left:.0f} at {rate:.2f}" for rate, left in (tried[0], tried[-1])]
+            best = f"{100.0 * entry['left_of_the_miss']:.0f}"
+            rows.append([f"`{learner}`", f"{entry['settings']['rate']:.2f}", best, *ends])
+    return markdown(["learner", "best step", "left, %", "at the smallest step run to the end", "at the largest"], rows)
 
 
 def maps() -> list[str]:
@@ -162,7 +191,7 @@ def continual() -> list[str]:
 
 
 TABLES: dict[str, Callable[[], list[str]]] = {
-    table.__name__: table for table in (deep, spiking, pairs, steps, maps, depth, continual)
+    table.__name__: table for table in (deep, spiking, pairs, steps, tuned, maps, depth, continual)
 }
 
 

@@ -29,7 +29,7 @@ SEEDS = int(os.environ.get("PROOF_SEEDS", "10"))
 # What each leaves at the end where lamps tell the side: the least and the most.
 LEFT_WITH_LAMPS = {
     "none": (0.9, 1.1), "error-shallow": (0.8, 1.1), "error-bp": (0.0, 0.25), "error-dfa": (0.0, 0.4),
-    "error-snn-shallow": (0.6, 1.1), "error-stdp": (0.0, 0.35),
+    "error-snn-shallow": (0.45, 1.1), "error-stdp": (0.0, 0.35),
     # Lamps that spike times alone tell. `rate` is `stdp` without the times of spikes.
     "error-timed-shallow": (0.7, 1.1), "error-timed-stdp": (0.0, 0.4), "error-timed-rate": (0.8, 1.3),
 }  # fmt: skip
