@@ -50,10 +50,10 @@ def cell(study: str, learner: str, protocol: str, metric: str, factor: float = 1
 
 
 def written(numbers: Sequence[float], decimals: int) -> str:
-    """Return "value [low, high]", or the value alone without an interval."""
+    """Return "value [low, high]", or the value alone without an interval; "" without a value."""
     # Adding 0 makes 0 of -0.
-    value, *interval = (f"{round(number, decimals) + 0.0:.{decimals}f}" for number in numbers if math.isfinite(number))
-    return f"{value} [{', '.join(interval)}]" if interval else value
+    texts = [f"{round(number, decimals) + 0.0:.{decimals}f}" for number in numbers if math.isfinite(number)]
+    return f"{texts[0]} [{', '.join(texts[1:])}]" if texts[1:] else "".join(texts)
 
 
 def markdown(heads: Iterable[str], rows: Iterable[Iterable[str]]) -> list[str]:

@@ -112,13 +112,14 @@ class Processes:
     def _attempt(self, job: Job) -> tuple[dict[str, Any], int]:
         """Run one job; return the worker's last message and its exit status, which is negative for a signal."""
         last: dict[str, Any] = {}
-        status = -signal.SIGKILL  # used if the server was killed too and cannot report the status
+        status: int | None = None
         connection, theirs = socket.socketpair()
         with theirs, os.fdopen(replace_by_empty(self._log_path(job)), "w") as log, self._lock:
             if self._closed:
                 connection.close()
                 return last, 0
             process = self._start(job, theirs, log)
+            server = self.server
             self._running[job.name] = connection
         with suppress(ConnectionError), connection.makefile("r", encoding="utf-8") as lines:
             connection.sendall(f"{job.to_json()}\n".encode())
@@ -133,7 +134,12 @@ class Processes:
                         self._on_progress(job, message["done"])
         with self._lock:
             self._running.pop(job.name).close()
-        return last, status if process is None else process.wait()
+            if process is None and status is None and self.server is server:
+                # The server was killed and could report no status. It may take a moment to end, and would accept jobs.
+                self._end_server()
+        if process is not None:
+            return last, process.wait()
+        return last, -signal.SIGKILL if status is None else status
 
     def _start(self, job: Job, connection: socket.socket, log: IO[Any]) -> subprocess.Popen[bytes] | None:
         """Start a worker; return its process, or None if it was forked."""
