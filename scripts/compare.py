@@ -126,18 +126,26 @@ class Compare:
     out: Path = Path("runs/compare")
     """Folder of the results; give the same one again to continue."""
     preset: Preset = "standard"
-    """What to compare: `quick` takes minutes, `paper` is the whole grid, `rules` has every rule where hidden layers
-    must learn, `spikes` the spiking network where spike times tell what to do, and under a rotation, `steps` five step
-    sizes, `maps` three body maps, `depth` two to eight hidden layers, `continual` six rotations one after another. The
-    next three flags change it; `standard` then leaves out the lamps."""
+    """What to compare.
+    standard: five learners under lamps, a rotation and a prism.
+    quick: three learners under a prism, in minutes.
+    paper: eleven learners in eight protocols.
+    switching: kinds of memory.
+    steps: five step sizes.
+    rules: every rule where hidden layers must learn.
+    spikes: spiking rules where spike times alone tell the lamps.
+    maps: three body maps.
+    depth: two to eight hidden layers.
+    continual: six rotations, one after another.
+    The next three flags change it; standard then leaves out the lamps."""
     learners: tuple[str, ...] | None = None
-    """Learners to compare, with settings if you like, such as error-mlp-bp,rate=0.5; `none` is the reference of the
-    others and belongs in every comparison."""
+    """Learners to compare; settings may follow a name, such as error-mlp-bp,rate=0.5.
+    The others are compared with none, which belongs in every comparison."""
     protocols: tuple[str, ...] | None = None
-    """Protocols, by name or as TOML or Python files; the report opens with the first, which is filmed. A Python file is
-    executed."""
+    """Protocols, by name or as TOML or Python files; a Python file is executed.
+    The report opens with the first one and has films of it."""
     seeds: int | None = None
-    """Seeds for each learner and protocol: 0, 1, ... Below 5 there is no interval; a claim needs 10."""
+    """Number of seeds: 0, 1, ... Below 5 there is no interval; a claim needs 10."""
     list: bool = False
     """Print the learners and the protocols."""
     jobs: Annotated[int, tyro.conf.arg(aliases=["-j"])] = field(default_factory=usable_cores)
@@ -145,10 +153,11 @@ class Compare:
     engine: Literal["local", "ray"] = "local"
     """Where jobs run: processes on this machine, or tasks of Ray, which listens on loopback alone, behind a token."""
     address: str | None = None
-    """Address of a running Ray cluster, "auto" for this machine's; without it --engine ray starts its own. Your own
-    settings of Ray's authentication apply."""
+    """Address of a running Ray cluster, "auto" for this machine's; without it --engine ray starts its own.
+    Your own settings of Ray's authentication apply."""
     shard: str | None = None
-    """K/N: do the K-th of N parts, into OUT/shard-K-of-N. The command without --shard merges them and reports."""
+    """K/N: do the K-th of N parts, into OUT/shard-K-of-N.
+    The command without --shard merges them and reports."""
     films: bool = True
     """Film each learner's first seed in the first protocol."""
     human: Path | None = None
@@ -160,8 +169,8 @@ class Compare:
     control: Literal["posture", "torque", "muscle"] = "posture"
     """Control of the joints of this project's learners, in training and in the protocols."""
     factory: str | None = None
-    """Source of further learners, as "module:function": of those names in --learners that this project does not know.
-    The module is imported, from the current directory or as Python finds it, so its code is executed."""
+    """Source of the learners that this project does not know, as "module:function".
+    The module is imported, so its code is executed."""
 
     def __post_init__(self) -> None:
         grids = PRESETS[self.preset]
