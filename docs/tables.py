@@ -196,7 +196,7 @@ TABLES: dict[str, Callable[[], list[str]]] = {
 
 
 def with_tables(page: str) -> str:
-    """Return a page with its tables made anew."""
+    """Return a page with its tables replaced by those of the stored results."""
 
     def table(place: re.Match[str]) -> str:
         return "\n".join([f"<!-- table: {place[1]} -->", *TABLES[place[1]](), "<!-- end -->"])

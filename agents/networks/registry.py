@@ -38,8 +38,8 @@ class Network:
             "width", the number of hidden layers and of cells in each.
         rules: the only rules that can train the network; None for all rules for its kind of cells.
         env_options: arguments of `gym.make` that the network needs.
-        practises: what practises on imagined perturbations at the end of unperturbed training: "memory" for LSTM cells
-            beside the network, "rate" for the choice of a step size, None for nothing.
+        practises: part that is trained on imagined perturbations at the end of unperturbed training: "memory", LSTM
+            cells beside the network; "rate", the step size; None for no part.
         note: special feature of the network, appended to the descriptions of its learners; "" for none.
     """
 
