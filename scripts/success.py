@@ -1,8 +1,9 @@
 """Measure how often trained learners grab unperturbed cups: `python scripts/success.py --out runs/success`.
 
 Each learner is trained with each seed and judged on new trials. The table has the interquartile mean of the success
-rates with a bootstrap interval; with `--every` also the number of trials after which 80 % were first reached. Results
-are saved one by one. The same command continues after an interruption, and repeats results of other code or libraries.
+rates with a bootstrap interval. With `--points` learners are also judged during the training, and a second table has
+their success rates by the amount of training. Results are saved one by one. The same command continues after an
+interruption, and repeats results of other code or libraries.
 """
 
 from __future__ import annotations
@@ -32,9 +33,6 @@ from reach.study import FolderInUseError, Store, usable_cores
 from reach.study.engine.jobs import code_digest
 from reach.study.statistics import estimate
 
-# `--every` looks for the first time that the success rate is this high.
-WANTED_SHARE = 0.8
-
 
 @dataclass
 class Success:
@@ -55,9 +53,8 @@ class Success:
     """First seed. Evaluate settings on seeds other than those on which they were chosen."""
     judge: int = 500
     """Number of new trials in an evaluation."""
-    every: int | None = None
-    """Also evaluate after every EVERY training trials, to find when 80 % success is first reached.
-    Only for learners that are trained by trials."""
+    points: int = 1
+    """Number of evaluations, evenly spaced over the training; the last one is at its end."""
     env: str | None = None
     """Id of the environment. If not given: the usual one of each learner."""
     device: Literal["auto", "cpu", "cuda"] = "auto"
@@ -69,8 +66,10 @@ class Success:
         command.require_learners("--learners", self.learners)
         if not self.learners:
             raise SystemExit("--learners: expected at least one learner")
-        command.require_at_least(1, self, "trials", "timesteps", "seeds", "judge", "every", "jobs")
+        command.require_at_least(1, self, "trials", "timesteps", "seeds", "judge", "points", "jobs")
         command.require_at_least(0, self, "first_seed")
+        if self.points > self.trials:
+            raise SystemExit(f"--points {self.points}: expected at most as many as --trials {self.trials}")
         if self.env is not None and not self.env.strip():
             raise SystemExit(f"--env {self.env!r}: expected the id of an environment, such as {BASELINE_ENV}")
 
@@ -86,45 +85,45 @@ class Case:
     timesteps: int | None
     judge: int
     device: str
-    every: int | None
+    points: int
 
     @property
     def file(self) -> str:
         """Return the name of the file of its result, which holds all settings."""
         amount = f"{self.trials}-trials" if self.trials else f"{self.timesteps}-steps"
-        judged = f"{self.judge}-judged" + (f"-every-{self.every}" if self.every else "")
+        judged = f"{self.judge}-judged" + (f"-{self.points}-points" if self.points > 1 else "")
         return f"{self.learner}-{self.env.replace('/', '-')}-{amount}-{judged}-{self.seed}.json"
+
+    @property
+    def amounts(self) -> list[int]:
+        """Return the trials, or control steps, of training after which the learner is judged."""
+        whole = self.trials or self.timesteps or 0
+        return [round(whole * point / self.points) for point in range(1, self.points + 1)]
 
 
 def result(case: Case) -> dict[str, Any]:
-    """Train and judge a learner."""
+    """Train and judge a learner; its `curve` has its success rate after each of the case's amounts of training."""
     torch.set_num_threads(1)
     # Weights that decay to denormal numbers would slow the training down many times.
     torch.set_flush_denormal(True)
-    began, judging_s = process_time(), 0.0
+    training_s = 0.0
     settings = {} if case.trials else {"device": case.device}
     env = make_env(case.env, find(case.learner).env_options)
     model = make_learner(case.learner, env, seed=case.seed, **settings)
 
-    def success() -> float:
-        return evaluate(model, case.env, trials=case.judge, seed=case.seed)
-
-    first_trials: int | None = None
-    if case.trials:
-        while case.learner != "none" and model.trials < case.trials:
-            left = case.trials - model.trials
-            train_trials(model, min(left, case.every or left))
-            stopped = process_time()
-            if case.every and first_trials is None and success() >= WANTED_SHARE:
-                first_trials = model.trials
-            judging_s += process_time() - stopped
-        model.end_baseline()
-    else:
-        assert case.timesteps is not None
-        model.learn(case.timesteps)
-    trained_s = process_time() - began - judging_s
-    measured = {"success": success(), "steps": int(model.num_timesteps), "training_s": round(trained_s)}
-    return asdict(case) | measured | ({"first_trials": first_trials} if case.every else {})
+    curve = []
+    for amount in case.amounts:
+        began = process_time()
+        if case.timesteps and model.num_timesteps < amount:  # PPO collects whole rollouts
+            model.learn(amount - model.num_timesteps, reset_num_timesteps=False)
+        elif case.trials and case.learner != "none":
+            train_trials(model, amount - model.trials)
+            if amount == case.trials:
+                model.end_baseline()
+        training_s += process_time() - began
+        curve.append(evaluate(model, case.env, trials=case.judge, seed=case.seed))
+    measured = {"success": curve[-1], "steps": int(model.num_timesteps), "training_s": round(training_s)}
+    return asdict(case) | measured | {"curve": curve}
 
 
 def cases(given: Success) -> list[Case]:
@@ -133,24 +132,11 @@ def cases(given: Success) -> list[Case]:
     for seed in range(given.first_seed, given.first_seed + given.seeds):
         for name in given.learners:
             learner = find(name)
-            by_trials, by_steps = (given.trials, None, given.every), (None, given.timesteps or learner.steps, None)
-            trials, timesteps, every = by_trials if learner.trials else by_steps
+            by_trials, by_steps = (given.trials, None), (None, given.timesteps or learner.steps)
+            trials, timesteps = by_trials if learner.trials else by_steps
             env = given.env or learner.env_id
-            all_cases.append(Case(name, seed, env, trials, timesteps, given.judge, given.device, every))
+            all_cases.append(Case(name, seed, env, trials, timesteps, given.judge, given.device, given.points))
     return all_cases
-
-
-def first_time(trials: pd.Series[Any]) -> str:
-    """Return when seeds first reached the wanted share: interquartile mean with interval, and how many never did."""
-    reached = trials.dropna().to_numpy(dtype=np.float64)
-    words = []
-    if len(reached):
-        mean = estimate(reached)
-        interval = "" if np.isnan(mean.low) else f" [{mean.low:,.0f}, {mean.high:,.0f}]"
-        words.append(f"after {mean.value:,.0f}{interval} trials")
-    if len(reached) < len(trials):
-        words.append(f"never with {len(trials) - len(reached)} of {len(trials)} seeds")
-    return ", ".join(words)
 
 
 def read_result(path: Path) -> dict[str, Any]:
@@ -163,7 +149,7 @@ def read_result(path: Path) -> dict[str, Any]:
         stored = json.loads(path.read_bytes())
     except (RecursionError, ValueError):
         stored = None
-    if not isinstance(stored, dict) or not {"learner", "timesteps", "success", "training_s"} <= set(stored):
+    if not isinstance(stored, dict) or not {"learner", "timesteps", "success", "training_s", "curve"} <= set(stored):
         raise ValueError(f"{path} holds no result; delete it, and the same command computes it again")
     return stored
 
@@ -194,12 +180,17 @@ def judge_all(given: Success) -> None:
             results[case] = future.result() | {"code": code}
             write_file(given.out / case.file, (json.dumps(results[case], indent=1) + "\n").encode())
     rows = pd.DataFrame([results[case] for case in all_cases])
-    write_file(given.out / "success.csv", rows.to_csv(index=False).encode())
+    write_file(given.out / "success.csv", rows.drop(columns="curve").to_csv(index=False).encode())
+    curves = pd.DataFrame(
+        {"learner": case.learner, "seed": case.seed, "after": after, "success": success}
+        for case in all_cases
+        for after, success in zip(case.amounts, results[case]["curve"], strict=True)
+    )
+    write_file(given.out / "curves.csv", curves.to_csv(index=False).encode())
     columns = ["success", "95 % interval", "worst seed", "seeds", "minutes a seed"]
     heads = (Column(head, min_width=max(map(len, head.split()))) for head in columns)
     firsts = Column("learner", no_wrap=True), Column("after", min_width=len("1,000,000"))
     table = Table(*firsts, *heads, box=SIMPLE, pad_edge=False, collapse_padding=True)
-    notes = []
     for learner in given.learners:
         seeds = rows[rows["learner"] == learner]
         mean = estimate(seeds["success"].to_numpy(dtype=np.float64))
@@ -208,11 +199,20 @@ def judge_all(given: Success) -> None:
         interval = "" if np.isnan(mean.low) else f"{100 * mean.low:.1f} to {100 * mean.high:.1f}"
         worst, minutes = f"{100 * seeds['success'].min():.1f} %", f"{seeds['training_s'].mean() / 60:.1f}"
         table.add_row(learner, after, f"{100 * mean.value:.1f} %", interval, worst, str(len(seeds)), minutes)
-        if given.every and by_trials and learner != "none":
-            notes.append(f"{learner}: {100 * WANTED_SHARE:.0f} % first reached {first_time(seeds['first_trials'])}")
     Console().print(table)
-    print(*notes, sep="\n", end="\n" if notes else "")
-    print(f"Written: {given.out / 'success.csv'}")
+    if given.points > 1:
+        Console().print(curve_table(curves, given))
+    print(f"Written: {given.out / 'success.csv'}, curves.csv")
+
+
+def curve_table(curves: pd.DataFrame, given: Success) -> Table:
+    """Return the table of success rates, interquartile means over seeds, by the share of the training."""
+    shares = (f"{100 * point / given.points:.0f} %" for point in range(1, given.points + 1))
+    table = Table(Column("success after this share of the training", no_wrap=True), *shares, box=SIMPLE)
+    for learner in given.learners:
+        by_seed = curves[curves["learner"] == learner].groupby("after")["success"]
+        table.add_row(learner, *(f"{100 * estimate(rates.to_numpy(np.float64)).value:.1f}" for _, rates in by_seed))
+    return table
 
 
 if __name__ == "__main__":

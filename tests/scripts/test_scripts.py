@@ -199,15 +199,16 @@ def test_a_checkpoint_that_nobody_can_read_is_answered_in_a_line(
 def test_a_spiking_learner_from_reward_is_trained_and_judged_by_trials(
     tmp_path: Path, run_here: Callable[..., subprocess.CompletedProcess[str]]
 ) -> None:
-    words = ("--learners", "reward-snn-stdp", "--env", "reach/CupReach-v1", "--trials", 5, "--seeds", 1, "--every", 3)
+    words = ("--learners", "reward-snn-stdp", "--env", "reach/CupReach-v1", "--trials", 5, "--seeds", 1, "--points", 2)
     done = run("scripts/success.py", *words, "--judge", 2, "--out", tmp_path / "success", "--jobs", 1)
     assert done.returncode == 0, done.stderr
     row = pd.read_csv(tmp_path / "success" / "success.csv").iloc[0]
     assert row["learner"] == "reward-snn-stdp"
     assert row["trials"] == 5
     assert pd.isna(row["timesteps"])
-    assert pd.isna(row["first_trials"])  # looked for, and not found
-    assert "reward-snn-stdp: 80 % first reached never with 1 of 1 seeds" in done.stdout
+    curve = pd.read_csv(tmp_path / "success" / "curves.csv")
+    assert list(curve["after"]) == [2, 5]
+    assert curve["success"].iloc[-1] == row["success"]
     kept = ("--learner", "reward-snn-stdp", "--trials", 5, "--judge", 2, "--out", tmp_path / "kept")
     trained = run_here("scripts/train.py", *kept)
     assert trained.returncode == 0, trained.stderr
@@ -293,7 +294,7 @@ def test_success_is_judged_again_by_other_libraries_or_on_another_device(
 
     def made_up(case: Any) -> dict[str, Any]:
         judged.append(case.learner)
-        return asdict(case) | {"success": 0.5, "steps": 1, "training_s": len(judged)}
+        return asdict(case) | {"success": 0.5, "steps": 1, "training_s": len(judged), "curve": [0.5]}
 
     monkeypatch.setattr(success.command, "workers", ThreadPoolExecutor)
     monkeypatch.setattr(success, "result", made_up)
