@@ -2,8 +2,9 @@
 
 Comparisons use the perturbations of the presets. Tuning uses another kind: a shear of what is seen to the side that
 lamps tell, for which hidden layers must learn. A learner by seen error is judged by the launch error that is left in
-the end, since that of the first reaches is smallest with the largest step. A learner from reward is judged by how many
-cups it misses during a training.
+the end, since that of the first reaches is smallest with the largest step. Cells with memory across reaches see no
+lamps: they are judged by how fast they follow a shear to one side. A learner from reward is judged by how many cups it
+misses during a training.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ from agents.learner import env_for, evaluate, load_learner, make_learner, train_
 from agents.networks.registry import NETWORKS
 from agents.registry import BASELINE_ENV, find
 from reach.perturbations import VisualMap, register
-from reach.protocols import BASELINE, PERTURBED, Block, Parity, Protocol
+from reach.protocols import BASELINE, PERTURBED, Abrupt, Block, Parity, Protocol
 from reach.study.measures import per_seed
 from reach.study.run import run_measured
 
@@ -55,12 +56,12 @@ def tuning_protocol(lamps: int = LAMPS, reaches: int = REACHES) -> Protocol:
     """Return what learners by seen error are tuned on.
 
     Args:
-        lamps: on the table, 2 or more; two of them tell the side.
+        lamps: on the table, 2 or more, two of which tell the side; 0 for a shear to the right without lamps.
         reaches: number of perturbed reaches.
     """
     return Protocol(
         name="tuning",
-        blocks=(Block(BASELINE, 60), Block(PERTURBED, reaches, (Shear(0.5),), Parity(2))),
+        blocks=(Block(BASELINE, 60), Block(PERTURBED, reaches, (Shear(0.5),), Parity(2) if lamps else Abrupt())),
         source="a shear to the side that two lamps tell, which no comparison uses",
         context=lamps,
     )
@@ -92,12 +93,16 @@ class Criterion(NamedTuple):
 
 
 BY_ERROR = Criterion("left_of_the_miss", "left of the miss", 1)
+BY_SPEED = Criterion("L30", "L30 of a shear", 1)
 BY_REWARD = Criterion("missed_in_training", "share of cups missed in training", STRETCHES)
 
 
 def criterion_of(learner: str) -> Criterion:
     """Return what the settings of this learner are judged by."""
-    return BY_REWARD if find(learner).spec.teacher == "reward" else BY_ERROR
+    spec = find(learner).spec
+    if spec.teacher == "reward":
+        return BY_REWARD
+    return BY_SPEED if NETWORKS[spec.network].practises == "memory" else BY_ERROR
 
 
 @dataclass(frozen=True)
@@ -161,6 +166,7 @@ def left_uncorrected(
 ) -> Iterator[float]:
     """Yield the `late_error` of an error learner, the mean so far after each seed; lower is better.
 
+    Learners that `criterion_of` judges by speed get a shear of 30 reaches without lamps, and the value is its L30.
     Where the success rate without perturbation is below WANTED_SUCCESS, the difference is added as a penalty.
 
     Args:
@@ -172,7 +178,10 @@ def left_uncorrected(
             a learner is trained once for each seed and then loaded from there.
         protocol: from `tuning_protocol`; None for its defaults.
     """
+    metric = "late_error"
     protocol = protocol or tuning_protocol()
+    if criterion_of(learner) is BY_SPEED:
+        metric, protocol = "L30", tuning_protocol(lamps=0, reaches=30)
     lamps = protocol.context
     left: list[float] = []
     for seed in range(FIRST_TUNING_SEED, FIRST_TUNING_SEED + seeds):
@@ -191,7 +200,7 @@ def left_uncorrected(
             model.save(ready)
             success = evaluate(_loaded(ready, settings), BASELINE_ENV, trials=JUDGED_TRIALS, seed=seed)
             penalty = max(0.0, WANTED_SUCCESS - success)
-            left.append(_left(_loaded(ready, settings), protocol, seed) + penalty)
+            left.append(_left(_loaded(ready, settings), protocol, seed, metric) + penalty)
             yield sum(left) / len(left)
 
 
@@ -229,8 +238,8 @@ def _loaded(folder: Path, settings: dict[str, Any]) -> Any:
     return model
 
 
-def _left(model: Any, protocol: Protocol, seed: int) -> float:
+def _left(model: Any, protocol: Protocol, seed: int, metric: str) -> float:
     rows = run_measured(model, protocol, seed).rows
     trials = pd.DataFrame(rows).assign(learner="tuned", protocol=protocol.name, seed=seed)
-    left = float(per_seed(trials).set_index("metric")["value"]["late_error"])
+    left = float(per_seed(trials).set_index("metric")["value"][metric])
     return 1.0 if math.isnan(left) else left  # a hand that never moved has corrected nothing

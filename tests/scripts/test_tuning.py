@@ -17,7 +17,7 @@ from reach.protocols import PROTOCOLS
 def test_no_comparison_uses_what_tuning_does() -> None:
     tuned_on, judged_on = (
         {part.kind for protocol in protocols for block in protocol.blocks for part in block.perturbation}
-        for protocols in ([tuning.tuning_protocol()], PROTOCOLS.values())
+        for protocols in ([tuning.tuning_protocol(), tuning.tuning_protocol(lamps=0)], PROTOCOLS.values())
     )
     assert tuned_on
     assert tuned_on.isdisjoint(judged_on)
@@ -31,6 +31,13 @@ def test_a_learner_that_learns_leaves_less_of_the_miss(monkeypatch: pytest.Monke
     (still,) = tuning.left_uncorrected("error-mlp-bp", {"rate": 0.0}, seeds=1, trials=5, protocol=short)
     assert math.isfinite(learning)
     assert learning < 0.8 < still
+
+
+def test_memory_across_reaches_is_judged_by_how_fast_it_follows(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tuning, "JUDGED_TRIALS", 20)
+    (practised,) = tuning.left_uncorrected("error-memory-bp", {"practice_rate": 0.005}, seeds=1, trials=300)
+    (unpractised,) = tuning.left_uncorrected("error-memory-bp", {"practice_rate": 0.0}, seeds=1, trials=300)
+    assert practised < 0.5 < unpractised
 
 
 def test_learners_are_made_with_what_was_found_unless_told_otherwise(tmp_path, monkeypatch) -> None:  # type: ignore[no-untyped-def]
