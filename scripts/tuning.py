@@ -131,7 +131,7 @@ def search_space(learner: str) -> SearchSpace:
     if spec.teacher == "reward":
         if find(learner).trials:
             return SearchSpace("rate", 0.007, 0.7, "step for a usual surprise")
-        return SearchSpace("learning_rate", 1e-4, 1e-2, STEP_OF_ADAM)
+        return SearchSpace("learning_rate", 3e-4, 3e-2, STEP_OF_ADAM)
     network = NETWORKS[spec.network]
     if network.practises == "memory":
         return SearchSpace("practice_rate", 0.0003, 0.05, STEP_OF_ADAM)
