@@ -99,6 +99,10 @@ SPIKING_REWARD_DESCRIPTIONS = {
     "hebb": "a spiking actor without visual feedback; control: spike-timing-dependent plasticity without a reward "
     "signal",
 }
+# Cells that a rule is defined for, in words.
+KINDS_OF_CELLS = {
+    "layers": "layers of rate cells", "recurrent": "cells with a state", "spiking": "cells that fire",
+}  # fmt: skip
 HIDDEN_DESCRIPTION = "; under the perturbation only hidden weights learn, and the read-out is fixed"
 
 
@@ -345,12 +349,10 @@ def find(text: str, **settings: Any) -> Learner:
         rule = short.removeprefix(f"{prefix}-")
         rules = [other.removeprefix(f"{prefix}-") for other in known if other.startswith(f"{prefix}-")]
         if rules and any(other.endswith(f"-{rule}") for other in known):
-            place = "reward" if prefix.startswith("reward") else prefix.removeprefix("error-")
-            known_rule = RULES.get((rule, "spiking" if prefix == "reward-snn" else "layers"))
-            refused = {} if known_rule is None else known_rule.refused
-            reason = f"; {refused[place]}" if place in refused else ""
+            reason = why_refused(rule, known[f"{prefix}-{rules[0]}"].spec)
             raise ValueError(
-                f"unknown learner {name!r}: {prefix} expected one of the rules {rules}, got {rule!r}{reason}"
+                f"unknown learner {name!r}: {prefix} expected one of the rules {rules}, got {rule!r}"
+                + (f"; {reason}" if reason else "")
             )
         close = get_close_matches(name, [*aliases(), *known], n=1)
         hint = f" Did you mean {close[0]!r}?" if close else ""
@@ -367,6 +369,15 @@ def find(text: str, **settings: Any) -> Learner:
         description=entry.description + (HIDDEN_DESCRIPTION if is_hidden else ""),
         trials=HIDDEN_TRIALS if is_hidden else entry.trials,
     )
+
+
+def why_refused(rule: str, like: Spec) -> str:
+    """Return why a rule cannot train the network of a learner by its teacher; "" if no reason is known."""
+    cells = NETWORKS[like.network].cells
+    if (rule, cells) in RULES:
+        return RULES[rule, cells].refused.get("reward" if like.teacher == "reward" else like.network, "")
+    kinds = [words for kind, words in KINDS_OF_CELLS.items() if (rule, kind) in RULES]
+    return f"it is defined for {' and '.join(kinds)}" if kinds else ""
 
 
 def is_learner(text: Any) -> bool:

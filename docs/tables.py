@@ -1,7 +1,7 @@
 """Write the tables of results into README.md and docs/results/README.md: `python docs/tables.py`.
 
-Their numbers are those that `scripts/compare.py` has written, stored in docs/results. A table stands between the lines
-`<!-- table: NAME -->` and `<!-- end -->`.
+Their numbers are those that `scripts/compare.py` and `scripts/success.py` have written, stored in docs/results. A table
+stands between the lines `<!-- table: NAME -->` and `<!-- end -->`.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ import json
 import math
 import re
 from collections.abc import Callable, Iterable, Sequence
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 
 import numpy as np
@@ -190,9 +190,26 @@ def continual() -> list[str]:
     return markdown(["learner", "L30 of the first", "kept, % of what was learned", "interference"], rows)
 
 
+def success(study: str) -> list[str]:
+    """Share of successful trials during a training, %: mean and range over seeds."""
+    rates = 100.0 * pd.read_csv(RESULTS / f"{study}-curves.csv").set_index(["learner", "after"])["success"]
+    by_seed = rates.groupby(["learner", "after"], sort=False)
+    mean, low, high = (getattr(by_seed, name)().round() for name in ("mean", "min", "max"))
+    learners, amounts = rates.index.unique("learner"), rates.index.unique("after")
+
+    def share(learner: str, after: int) -> str:
+        at = learner, after
+        ends = "" if low[at] == high[at] else f" ({low[at]:.0f} to {high[at]:.0f})"
+        return f"{mean[at]:.0f}{ends}"
+
+    rows = [[f"`{learner.partition(',')[0]}`", *(share(learner, after) for after in amounts)] for learner in learners]
+    return markdown(["learner", *(f"{after:,}" for after in amounts)], rows)
+
+
 TABLES: dict[str, Callable[[], list[str]]] = {
     table.__name__: table for table in (deep, spiking, pairs, steps, tuned, maps, depth, continual)
 }
+TABLES |= {study: partial(success, study) for study in ("pixels", "ppo", "td3", "sac")}
 
 
 def with_tables(page: str) -> str:
