@@ -49,8 +49,9 @@ THRESHOLD = (0.9, 1.1)
 READOUT_RAD_PER_HZ = 0.02
 # Derivative of a cell's rate by its drive, at the drive without input, Hz.
 RATE_SLOPE_HZ = 60.0
-HIDDEN = "hidden 1"
 TO_HIDDEN, TO_OUTPUT = "input-hidden", "hidden-output"
+# Name of the layer of cells after each projection.
+LAYERS = {TO_HIDDEN: "hidden 1", TO_OUTPUT: "posture"}
 # Effect of a unit change of drive that the rate is a share of: the drive itself for hidden cells, the posture in rad
 # for output cells.
 EFFECT_OF_DRIVE = {TO_HIDDEN: 1.0, TO_OUTPUT: 2.0 * READOUT_RAD_PER_HZ * RATE_SLOPE_HZ}
@@ -270,23 +271,26 @@ class SpikingFeedForward(FeedForward):
         self._last_error = error, {name: self._matched(step, error) for name, step in steps.items()}
         self._last_train = eligible.train
         self._errors += 1
-        plastic = (TO_HIDDEN,) if self.plastic == "hidden" else (TO_HIDDEN, TO_OUTPUT)
-        for name in plastic:
-            if name == TO_HIDDEN and "hidden" not in self._rule.modifies:
-                continue
+        shares = 1 if self.plastic == "hidden" else 2
+        for name in self._learning():
             change, modulator = self._last_error[1][name]
             # Change of the drives along the modulators, for a modulator of 1.
             drives = (eligible.before_hz[name] @ np.abs(change)) * SYNAPSE_MS / 1000.0
             power = float(np.square(modulator).sum())
             drive = float(drives @ np.abs(modulator)) / power if power > 0.0 else 0.0
             if drive > SMALLEST_DRIVE:
-                share = rate / (len(plastic) * drive * EFFECT_OF_DRIVE[name])
+                share = rate / (shares * drive * EFFECT_OF_DRIVE[name])
                 self.circuit.change(name, change, np.ones(len(modulator)), share)
                 synapses = float(np.count_nonzero(self.circuit.connected(name)))
                 self._count(weight_updates=synapses, learning_macs=synapses + self._feedback_macs(name))
         if self._structured and np.any(error):
             self.circuit.maintain(self.circuit.begin(), 1000.0 * TRIAL_S)
             self._fan_out, self._pairs = self._fans()
+
+    def _learning(self) -> list[str]:
+        """Return the names of the projections that learn."""
+        from_hidden = [] if self.plastic == "hidden" else [TO_OUTPUT]
+        return [*([TO_HIDDEN] if "hidden" in self._rule.modifies else []), *from_hidden]
 
     def _feedback_macs(self, projection: str) -> int:
         """Return the multiply-accumulates of B e; 0 if the rule does not compute this product."""
@@ -328,25 +332,26 @@ class SpikingFeedForward(FeedForward):
         )
 
     def alignment(self) -> dict[str, float]:
-        """Return the angle in degrees between the last step of the hidden synapses and the surrogate gradient.
+        """Return the angle in degrees between the last step and the surrogate gradient, by layer.
 
         Both are computed again for the spikes of the last reach that had an error, with the present weights.
         """
-        if self._last_error is None or "hidden" not in self._rule.modifies:
+        if self._last_error is None:
             return {}
         state = self.circuit.begin()
         self.circuit.replay(state, self._last_train)
         gradient: SpikingRule = rule_for("bp", "spiking")
-        changes = []
+        steps = []
         for rule in (self._rule, gradient):
             spikes = rule.eligible(self.circuit, state, self._last_train, list(self.feedback))
-            changes.append(rule.steps(self.circuit, spikes, self.feedback, self._last_error[0])[TO_HIDDEN].change)
-        angle = degrees_between(*changes)
-        return {} if angle is None else {HIDDEN: angle}
+            steps.append(rule.steps(self.circuit, spikes, self.feedback, self._last_error[0]))
+        own, exact = steps
+        angles = {LAYERS[name]: degrees_between(own[name].change, exact[name].change) for name in self._learning()}
+        return {name: angle for name, angle in angles.items() if angle is not None}
 
     def weights(self) -> dict[str, NDArray[Any]]:
         """Return views of the weights of the plastic synapses, by name of layer."""
-        return {HIDDEN: self.circuit.weight(TO_HIDDEN), "posture": self.circuit.weight(TO_OUTPUT)}
+        return {layer: self.circuit.weight(projection) for projection, layer in LAYERS.items()}
 
     def snapshot(self, state: SpikingState) -> Snapshot:
         """Return the spikes of the last second by population, and the last error with its eligibilities.

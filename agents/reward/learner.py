@@ -34,7 +34,7 @@ from agents.checkpoint import (
 )
 from agents.learner import learner_of
 from agents.registry import Learner, find
-from agents.reward.policies import ActorInside, ScaledObservation
+from agents.reward.policies import ActorInside, ScaledObservation, actor_layers
 from agents.reward.saved_state import (
     NUMPY_RANDOM,
     adam_entries,
@@ -47,6 +47,7 @@ from agents.reward.saved_state import (
     set_global_states,
     transitions_of,
 )
+from agents.rules.assign import alignment_degrees
 from agents.rules.layers import RuledLayer
 from agents.rules.registry import rule_for
 from agents.sb3_zip import make_logger
@@ -173,6 +174,19 @@ class RewardLearner(ABC):
             rule = rule_for(self._known.spec.rule, "layers")
             self._inside = ActorInside(self._actors(), rule.route, self.INPUT_NAME)
         return self._inside.snapshot(self._n_updates)
+
+    def weights(self) -> dict[str, NDArray[Any]]:
+        """Return the weights of the actor's layers, by name."""
+        return {name: layer.weight.numpy(force=True) for name, layer in actor_layers(self._actors()[0]).items()}
+
+    def alignment(self) -> dict[str, float]:
+        """Return the angle in degrees between the rule's last step and the gradient, by hidden layer of the actor."""
+        names = {layer: name for name, layer in actor_layers(self._actors()[0]).items()}
+        parts = self.policy, getattr(self.policy, "actor", None)
+        networks = [network for part in parts for network in getattr(part, "rule_networks", ())]
+        angles = alignment_degrees(networks)
+        layers = {name: layer for network in networks for name, layer in network.layers.items()}
+        return {names[layers[place]]: degrees for place, degrees in angles.items() if layers[place] in names}
 
     @property
     def env_options(self) -> dict[str, Any]:

@@ -52,9 +52,10 @@ class ActorInside:
             way: route of the error to the layers.
             input_name: display name of the input of the first layer.
         """
-        self._layers = [module for module in actors[0] if isinstance(module, nn.Linear)]
+        named = actor_layers(actors[0])
+        self._layers = list(named.values())
         self._way = way
-        self._names = [input_name, *(f"hidden {k + 1}" for k in range(len(self._layers) - 1)), COMMANDS]
+        self._names = [input_name, *named]
         self._activities: list[NDArray[np.float64]] = []
         for actor in actors:
             for place, module in enumerate(actor):
@@ -94,6 +95,13 @@ def _row(values: torch.Tensor) -> NDArray[np.float64]:
     """Return the first row of a batch."""
     row: NDArray[np.float64] = values.detach()[0].numpy(force=True).astype(np.float64)
     return row
+
+
+def actor_layers(actor: Sequence[nn.Module]) -> dict[str, nn.Linear]:
+    """Return the linear layers of an actor by display name: "hidden 1", "hidden 2" ... and "commands"."""
+    layers = [module for module in actor if isinstance(module, nn.Linear)]
+    names = [*(f"hidden {k + 1}" for k in range(len(layers) - 1)), COMMANDS]
+    return dict(zip(names, layers, strict=True))
 
 
 def chain_of(*modules: Any) -> list[nn.Module]:

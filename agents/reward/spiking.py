@@ -408,6 +408,11 @@ class RewardSpikingLearner(TrialLearner[RewardTrial]):
         if reward != "dense":
             raise ValueError(f"env: expected reward 'dense', which grades misses by distance, got {reward!r}")
 
+    def weights(self) -> dict[str, NDArray[Any]]:
+        """Return views of the weights of the plastic synapses of actor and critic."""
+        circuit = self.network.circuit
+        return {"actor": circuit.weight(TO_ACTOR), "critic": circuit.weight(TO_CRITIC)}
+
     def snapshot(self) -> Snapshot:
         """Return a snapshot of the network in the present reach for the display, without changing its results.
 

@@ -13,7 +13,9 @@ from stable_baselines3 import DDPG, PPO, SAC, TD3
 from stable_baselines3.common.env_util import make_vec_env
 
 import reach  # noqa: F401  (registers the environments)
+from agents.learner import make_learner
 from agents.networks.registry import NETWORKS
+from agents.registry import find
 from agents.reward.policies import RuledActorCriticPolicy, RuledSACPolicy, RuledTD3Policy
 from agents.rules.assign import alignment_degrees
 from agents.rules.layers import RuledLayer
@@ -90,6 +92,21 @@ def test_alignment_is_told_by_layer(kind: Any) -> None:
         assert len(angles) >= 4
         assert all(0.0 <= angle <= largest for angle in angles.values()), angles
         assert rule == "bp" or max(angles.values()) > 10.0
+
+
+@pytest.mark.parametrize("name", ["reward-mlp-dfa", "reward-sac-mlp-dfa", "reward-td3-mlp-dfa", "reward-mlp-shallow"])
+def test_movement_and_angles_of_the_actor_are_told(name: str) -> None:
+    small = {"n_steps": 8, "batch_size": 64} if name.startswith("reward-mlp") else {"learning_starts": 8}
+    model = make_learner(name, gym.make(GRAB, **find(name).env_options), **small)
+    assert model.alignment() == {}
+    before = {layer: weight.copy() for layer, weight in model.weights().items()}
+    model.learn(64)
+    learns = "shallow" not in name
+    angles = model.alignment()
+    assert list(angles) == (["hidden 1", "hidden 2"] if learns else [])
+    assert all(10.0 < degrees < 170.0 for degrees in angles.values())
+    changed = {layer: not np.array_equal(weight, before[layer]) for layer, weight in model.weights().items()}
+    assert changed == {"hidden 1": learns, "hidden 2": learns, "commands": True}
 
 
 @pytest.mark.parametrize("kind", [SAC, TD3])
