@@ -261,8 +261,8 @@ def alignment_degrees(networks: Iterable[RuledNetwork]) -> dict[str, float]:
     """
     angles: dict[str, float] = {}
     for network in networks:
-        hidden = {name: layer.weight for name, layer in network.layers.items() if layer.place.head is None}
-        hidden = {name: weight for name, weight in hidden.items() if weight.requires_grad}
+        hidden = {name: layer for name, layer in network.layers.items() if layer.place.head is None}
+        hidden = {name: layer for name, layer in hidden.items() if layer.weight.requires_grad}
         for name, taken in network.off_chain.items():
             raise ValueError(
                 f"expected the input of layer {name} from the layer before it in its chain alone, since "
@@ -271,10 +271,10 @@ def alignment_degrees(networks: Iterable[RuledNetwork]) -> dict[str, float]:
         records = network.records
         for record in records if hidden else ():
             by_rule, exact = _steps(network, record, list(hidden.values()))
-            for name, step, gradient in zip(hidden, by_rule, exact, strict=True):
-                if step is None or gradient is None:
+            for (name, layer), step, gradient in zip(hidden.items(), by_rule, exact, strict=True):
+                if step[0] is None or gradient[0] is None:
                     continue
-                angle = degrees_between(step, gradient)
+                angle = degrees_between(network.rule.weight_direction(layer, *step), gradient[0])
                 if angle is not None:
                     angles[name] = angle
         network.records = records
@@ -291,21 +291,29 @@ def degrees_between(step: Any, gradient: Any) -> float | None:
 
 
 def _steps(
-    network: RuledNetwork, record: BackwardRecord, weights: list[torch.Tensor]
-) -> list[tuple[torch.Tensor | None, ...]]:
-    """Return the steps of weights by the rule, then their gradients."""
+    network: RuledNetwork, record: BackwardRecord, layers: list[RuledLayer]
+) -> list[list[tuple[torch.Tensor | None, torch.Tensor | None]]]:
+    """Return the gradients of each layer's weights and biases by the rule, then the exact ones; None where none is."""
+    parameters = {
+        (layer, name): parameter for layer in layers for name, parameter in layer.named_parameters(recurse=False)
+    }
+    parameters = {key: parameter for key, parameter in parameters.items() if parameter.requires_grad}
     device = record.value.device
     autocast = torch.autocast(device.type, record.autocast, enabled=record.autocast is not None)
     with torch.enable_grad(), network.exact_errors(False), keep_random_states(device), autocast:
         outputs = [_output(network, record, head) for head in record.heads]
     errors = [error for error, _ in record.heads.values()]
-    steps: list[tuple[torch.Tensor | None, ...]] = []
+    steps: list[list[tuple[torch.Tensor | None, torch.Tensor | None]]] = []
     for exact in (False, True):
         for output in outputs:
             for last in passes_before(output, network):
                 for layer_pass in last.upstream():
                     layer_pass.exact = exact
-        steps.append(torch.autograd.grad(outputs, weights, errors, retain_graph=True, allow_unused=True))
+        gradients = torch.autograd.grad(
+            outputs, list(parameters.values()), errors, retain_graph=True, allow_unused=True
+        )
+        by_name = dict(zip(parameters, gradients, strict=True))
+        steps.append([(by_name.get((layer, "weight")), by_name.get((layer, "bias"))) for layer in layers])
     return steps
 
 

@@ -93,6 +93,11 @@ class RecursiveLeastSquares(Backpropagation):
         covariance.diagonal().add_(self.drift)
         return gain[:-1], float(gain[-1])
 
+    def weight_direction(self, layer: RuledLayer, weight_step: Tensor, bias_step: Tensor) -> Tensor:
+        """Return the part of d (P x) for the weights, with the present P."""
+        covariance = layer.get_buffer("covariance")
+        return weight_step @ covariance[:-1, :-1] + bias_step[:, None] * covariance[-1, :-1]
+
     def added_cost(self, layer: RuledLayer) -> dict[str, int]:
         """Return the multiply-accumulates of P x and K x P."""
         return {"learning_macs": 2 * layer.get_buffer("covariance").numel()}

@@ -110,6 +110,15 @@ class LayerRule(Rule):
         power = 1.0 + float(value.dot(value))
         return value / power, 1.0 / power
 
+    def weight_direction(self, layer: Any, weight_step: Any, bias_step: Any) -> Any:
+        """Return the direction in which error learners change a layer's weights, for `alignment_degrees`.
+
+        Args:
+            layer: an `agents.rules.layers.RuledLayer`.
+            weight_step, bias_step: gradients by the rule, in the shapes of weights and biases.
+        """
+        return weight_step
+
     def added_cost(self, layer: Any) -> dict[str, int]:
         """Return the additional cost of each step of a layer under this rule; empty for none.
 

@@ -14,10 +14,11 @@ from agents.error.rate import RateFeedForward
 from agents.networks.layers import mlp
 from agents.networks.registry import NETWORKS
 from agents.networks.sensory_cells import PlaceCells
-from agents.rules.assign import assign_rule
-from agents.rules.layer_rules import KolenPollack
+from agents.rules.assign import assign_rule, degrees_between
+from agents.rules.layer_rules import Backpropagation, DirectFeedbackAlignment, KolenPollack, RecursiveLeastSquares
 from agents.rules.layers import RuledConv2d, RuledLayer, RuledLinear
 from agents.rules.registry import rules_for
+from agents.rules.rule import LayerRule
 
 
 def step_of(layer: RuledLayer, value: torch.Tensor, modulator: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
@@ -89,6 +90,27 @@ def test_a_step_without_autograd_s_graph_is_the_same(rule: str) -> None:
 
     for with_graph, without in zip(changed(nn.Tanh(), nn.Identity()), changed(nn.Tanh()), strict=True):
         np.testing.assert_allclose(without, with_graph, rtol=1e-9, atol=1e-12)
+
+
+@pytest.mark.parametrize("rule", [DirectFeedbackAlignment(), RecursiveLeastSquares(drift=0.0)], ids=["dfa", "rls"])
+def test_the_angle_is_that_of_the_change_of_the_weights(rule: LayerRule) -> None:
+    def made_with(rule: LayerRule) -> RateFeedForward:
+        rng, cells = np.random.default_rng(0), PlaceCells()
+        layers = mlp(cells.size, (12, 10), 3, rng)
+        layers[-1].weight.data.copy_(torch.from_numpy(rng.normal(size=(3, 10))))
+        return RateFeedForward(rule, cells, layers, rng)
+
+    made, exact = made_with(rule), made_with(Backpropagation())
+    rng = np.random.default_rng(1)
+    for rate in (*[1e-7] * 5, 1e-4):
+        activity, error = rng.random(made.cells.size), rng.normal(size=3)
+        before = [{name: weight.copy() for name, weight in part.weights().items()} for part in (made, exact)]
+        for part in (made, exact):
+            part.change(activity, error, rate)
+    for layer, angle in made.alignment().items():
+        change, gradient = (part.weights()[layer] - old[layer] for part, old in zip((made, exact), before, strict=True))
+        assert angle == pytest.approx(degrees_between(change, gradient), abs=0.1)
+        assert angle > 20.0
 
 
 def test_kolen_pollack_feedback_approaches_the_weights_by_the_decay_with_every_step() -> None:
