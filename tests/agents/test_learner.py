@@ -455,3 +455,17 @@ def test_no_job_of_a_study_imports_a_part_of_torch_that_a_server_of_workers_coul
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.split() == []
+
+
+@pytest.mark.parametrize("name", ["mlp-bp", "retina-dfa", "lstm-bp", "snn-stdp", "brain-stdp"])
+def test_the_true_state_makes_no_difference_to_what_is_learned(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    learned = []
+    for truth in (True, False):
+        env = gym.make(GRAB, truth=truth, **find(f"error-{name}").env_options)
+        model = make_learner(f"error-{name}", env, seed=2)
+        monkeypatch.setattr(type(model), "can_play", False)  # so that each step gives its `info`
+        train_trials(model, 4)
+        model.end_baseline()
+        train_trials(model, 2)
+        learned.append(model.weights())
+    np.testing.assert_equal(*learned)

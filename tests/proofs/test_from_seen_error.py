@@ -33,6 +33,9 @@ LEFT_WITH_LAMPS = {
     # Lamps that spike times alone tell. `rate` is `stdp` without the times of spikes.
     "error-timed-shallow": (0.7, 1.1), "error-timed-stdp": (0.0, 0.4), "error-timed-rate": (0.8, 1.3),
 }  # fmt: skip
+# The same for four hidden layers and 16 lamps.
+LEFT_WHEN_DEEP = {"error-mlp-shallow,depth=4": (0.8, 1.1), "error-mlp-bp,depth=4": (0.0, 0.2),
+                  "error-mlp-dfa,depth=4": (0.0, 0.3)}  # fmt: skip
 LAMP_SEEDS = 3 if SEEDS >= 10 else 1
 # Rules whose hidden layers move alike, and the largest ratio between two of them.
 MATCHED_RULES = ("bp", "fa", "dfa", "ifa", "kp", "weight-mirror")
@@ -62,9 +65,12 @@ def summary(out: Path) -> pd.DataFrame:
 
 
 @pytest.fixture(scope="module")
-def with_lamps(tmp_path_factory: pytest.TempPathFactory) -> pd.DataFrame:
-    """`context` with three seeds."""
-    return summary_of("context", LEFT_WITH_LAMPS, LAMP_SEEDS, tmp_path_factory.mktemp("lamps"))
+def with_lamps(tmp_path_factory: pytest.TempPathFactory) -> dict[str, pd.DataFrame]:
+    """`context` and `context16`, with fewer seeds."""
+    return {
+        protocol: summary_of(protocol, learners, LAMP_SEEDS, tmp_path_factory.mktemp(protocol))
+        for protocol, learners in (("context", LEFT_WITH_LAMPS), ("context16", ("none", *LEFT_WHEN_DEEP)))
+    }
 
 
 def said(summary: pd.DataFrame, learner: str, metric: str) -> Any:
@@ -98,13 +104,19 @@ def test_each_error_learner_grabs_the_cup_after_a_thousand_trials(
     assert min(shares) >= 0.9
 
 
-@pytest.mark.parametrize("learner", LEFT_WITH_LAMPS)
+@pytest.mark.parametrize(
+    ("protocol", "learner", "least", "most"),
+    [
+        (protocol, learner, *ends)
+        for protocol, left in (("context", LEFT_WITH_LAMPS), ("context16", LEFT_WHEN_DEEP))
+        for learner, ends in left.items()
+    ],
+)
 def test_hidden_layers_must_learn_what_lamps_tell_and_do_under_each_rule(
-    with_lamps: pd.DataFrame, learner: str
+    with_lamps: dict[str, pd.DataFrame], protocol: str, learner: str, least: float, most: float
 ) -> None:
-    left = with_lamps.loc[(learner, "late_error"), "value"]
-    print(f"\ncontext {learner} late_error = {left:.3g}, {LAMP_SEEDS} seeds")
-    least, most = LEFT_WITH_LAMPS[learner]
+    left = with_lamps[protocol].loc[(learner, "late_error"), "value"]
+    print(f"\n{protocol} {learner} late_error = {left:.3g}, {LAMP_SEEDS} seeds")
     assert least <= left <= most
 
 
