@@ -207,11 +207,13 @@ def judge_all(given: Success) -> None:
 
 def curve_table(curves: pd.DataFrame, given: Success) -> Table:
     """Return the table of success rates, interquartile means over seeds, by the share of the training."""
-    shares = (f"{100 * point / given.points:.0f} %" for point in range(1, given.points + 1))
-    table = Table(Column("success after this share of the training", no_wrap=True), *shares, box=SIMPLE)
+    shares = [f"{100 * point / given.points:.0f} %" for point in range(1, given.points + 1)]
+    heads = (Column(share, justify="right", no_wrap=True) for share in shares)
+    title = "Success, %, after this share of the training"
+    table = Table(Column("learner", no_wrap=True), *heads, title=title, box=SIMPLE, collapse_padding=True)
     for learner in given.learners:
         by_seed = curves[curves["learner"] == learner].groupby("after")["success"]
-        table.add_row(learner, *(f"{100 * estimate(rates.to_numpy(np.float64)).value:.1f}" for _, rates in by_seed))
+        table.add_row(learner, *(f"{100 * estimate(rates.to_numpy(np.float64)).value:.0f}" for _, rates in by_seed))
     return table
 
 
