@@ -144,13 +144,12 @@ def tuned() -> list[str]:
     """The step of each tuned error learner, and what the smallest, best and largest steps leave."""
     rows = []
     for learner, entry in json.loads(TUNED.read_text()).items():
-        if "rate" in entry["settings"] and learner.startswith("error"):
-            tried = sorted(
-                (trial["rate"], trial["left_of_the_miss"]) for trial in entry["history"] if not trial["pruned"]
-            )
-            ends = [f"{100.0 * left:.0f} at {rate:.2f}" for rate, left in (tried[0], tried[-1])]
-            best = f"{100.0 * entry['left_of_the_miss']:.0f}"
-            rows.append([f"`{learner}`", f"{entry['settings']['rate']:.2f}", best, *ends])
+        if learner.startswith("error"):
+            (setting,), criterion = entry["settings"], "L30" if "L30" in entry else "left_of_the_miss"
+            tried = sorted((trial[setting], trial[criterion]) for trial in entry["history"] if not trial["pruned"])
+            ends = [f"{100.0 * left:.0f} at {rate:.3g}" for rate, left in (tried[0], tried[-1])]
+            best = f"{100.0 * entry[criterion]:.0f}"
+            rows.append([f"`{learner}`", f"{entry['settings'][setting]:.3g}", best, *ends])
     return markdown(["learner", "best step", "left, %", "at the smallest step run to the end", "at the largest"], rows)
 
 
