@@ -330,6 +330,14 @@ def controls_of(names: Sequence[str]) -> dict[str, list[str]]:
     }
 
 
+def tuned_of(names: Sequence[str]) -> dict[str, Any]:
+    """Return the tuning of learners, by the name under which it is stored."""
+    specs = [find(name).spec for name in names]
+    stored = json.loads(TUNED.read_text()) if specs else {}
+    wanted = {str(spec) for spec in specs} | {spec.name for spec in specs}
+    return {name: tuning for name, tuning in stored.items() if name in wanted}
+
+
 def print_steps(names: Sequence[str]) -> None:
     """Print the step sizes of learners by seen error."""
     steps = {name: find(name).step for name in names}
@@ -387,7 +395,7 @@ def main(given: Compare) -> int:
         tables = write()
         if tables["trials"].empty:
             return 1
-        write_report(
+        answer = write_report(
             store,
             jobs,
             **tables,
@@ -395,10 +403,11 @@ def main(given: Compare) -> int:
             command=shlex.join(["python", *sys.argv]),
             failures={job.title: error for job, error in failures.items()},
             human=given.human,
-            tuning=json.loads(TUNED.read_text()) if given.ours else {},
+            tuning=tuned_of(given.ours),
             controls=controls_of(given.ours),
         )
     print_table(tables["summary"])
+    Console().print(answer.replace("\N{NO-BREAK SPACE}", " "), highlight=False)
     print_steps(given.ours)
     print_cpu_time(store)
     print(f"Written: {store.report_path}, {store.summary_path.name} and {store.trials_path.name}")

@@ -277,8 +277,8 @@ def write_report(
     measured: pd.DataFrame | None = None,
     pairs: pd.DataFrame | None = None,
     controls: Mapping[str, Sequence[str]] | None = None,
-) -> None:
-    """Write report.html into the study's folder, atomically.
+) -> str:
+    """Write report.html into the study's folder, atomically; return its first paragraph, the answer.
 
     Args:
         store: store of the study.
@@ -312,6 +312,7 @@ def write_report(
     corrected = towards_the_miss(trials)
     reaches = corrected[~corrected["probe"]]
     results = findings(summary, measured)
+    answer = f"{in_short(results)} {controls_in_words(measured, results, controls or {})}".strip()
     film_list, films_left_out = films(store, jobs)
     headlines = list(headline_metrics(summary).items())
     pairs = paired_differences(measured, dict(headlines)) if pairs is None else pairs
@@ -325,7 +326,7 @@ def write_report(
     )
     environment.filters["sample"] = legend_sample
     text = environment.get_template("page.html.jinja").render(
-        answer=f"{in_short(results)} {controls_in_words(measured, results, controls or {})}".strip(),
+        answer=answer,
         findings=[sentence(finding) for finding in results],
         warnings=warnings(trials, failures),
         seeds=plural(int(trials[trials["protocol"] == protocols[0]]["seed"].nunique()), "seed"),
@@ -367,6 +368,7 @@ def write_report(
         failures=failures,
     )
     write_file(store.report_path, text.encode())
+    return answer
 
 
 def towards_the_miss(trials: pd.DataFrame) -> pd.DataFrame:
