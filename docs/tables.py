@@ -189,6 +189,18 @@ def continual() -> list[str]:
     return markdown(["learner", "L30 of the first", "kept, % of what was learned", "interference"], rows)
 
 
+def memory() -> list[str]:
+    """How activity of cells and change of synapses follow a rotation that changes its sign."""
+    blocks = (32, 16, 8, 4, 2, 1)
+    rows = []
+    for learner in ("error-bp", "error-paced-bp", "error-memory-bp", "error-memory-shallow"):
+        left = (cell("memory", learner, "switching", f"switching_{block}", 100.0, 0) for block in blocks)
+        again = cell("memory", learner, "interference", "interference")
+        rows.append([f"`{learner}`", cell("memory", learner, "rotation30", "L30", 100.0, 0), *left, again])
+    heads = ["learner", "`rotation30`: L30", *(f"switch every {block}" for block in blocks), "interference"]
+    return markdown(heads, rows)
+
+
 def success(study: str) -> list[str]:
     """Share of successful trials during a training, %: mean and range over seeds."""
     rates = 100.0 * pd.read_csv(RESULTS / f"{study}-curves.csv").set_index(["learner", "after"])["success"]
@@ -206,7 +218,7 @@ def success(study: str) -> list[str]:
 
 
 TABLES: dict[str, Callable[[], list[str]]] = {
-    table.__name__: table for table in (deep, spiking, pairs, steps, tuned, maps, depth, continual)
+    table.__name__: table for table in (deep, spiking, pairs, steps, tuned, maps, depth, continual, memory)
 }
 TABLES |= {study: partial(success, study) for study in ("pixels", "ppo", "td3", "sac")}
 
