@@ -24,7 +24,7 @@ from reach.study.engine.store import FILM_PHASES
 from reach.study.watch.session import recorded_row, trained_learner
 
 FACTORY, PROTOCOL, SEEDS = "json:loads", PROTOCOLS["prism"], (0, 1)
-MADE_AGAIN = ("*.parquet", "summary.*")  # written by every command from the results, whatever was there
+MADE_AGAIN = ("*.parquet", "summary.*", "pairs.csv")  # written by every command from the results, whatever was there
 
 
 class MadeUp:
