@@ -6,6 +6,7 @@ delay would be unstable. Subclasses define the network and the teacher.
 
 from __future__ import annotations
 
+import sys
 import warnings
 from abc import ABC, abstractmethod
 from collections import deque
@@ -17,7 +18,8 @@ import gymnasium as gym
 import numpy as np
 from numpy.typing import NDArray
 from stable_baselines3.common.base_class import BaseAlgorithm
-from stable_baselines3.common.logger import Logger
+from stable_baselines3.common.logger import HumanOutputFormat, Logger
+from stable_baselines3.common.utils import configure_logger
 from stable_baselines3.common.vec_env import DummyVecEnv, VecEnv
 
 from agents.checkpoint import (
@@ -33,7 +35,6 @@ from agents.checkpoint import (
 )
 from agents.reaching.controller import Controller, Reach
 from agents.reaching.senses import ObservationReader, Sensation
-from agents.sb3_zip import make_logger
 from agents.settings import COUNT
 from agents.vec_env import (
     TrialSource,
@@ -453,3 +454,17 @@ def _is_per_trial(callback: Any) -> bool:
     """Return whether all callbacks (one, a list, or None) need to be called once per trial only."""
     callbacks = callback if isinstance(callback, list) else [] if callback is None else [callback]
     return all(getattr(item, "per_trial", False) for item in callbacks)
+
+
+def make_logger(verbose: int, tensorboard_log: str | None, name: str = "run", new_run: bool = True) -> Logger:
+    """Return a logger like Stable-Baselines3's `configure_logger`, without its empty temporary folder.
+
+    Args:
+        verbose: 1 or more logs to standard output.
+        tensorboard_log: folder for TensorBoard, or None.
+        name: name of the run in TensorBoard.
+        new_run: whether to begin a new run.
+    """
+    if tensorboard_log is not None:
+        return configure_logger(verbose, tensorboard_log, name, new_run)
+    return Logger(folder=None, output_formats=[HumanOutputFormat(sys.stdout)] if verbose else [])

@@ -43,12 +43,12 @@ if TYPE_CHECKING:
     from reach.env import twin
     from reach.notebook import show
     from reach.sim.actuators import CommandMap, command_for_control, joint_command
-    from reach.sim.lamps import MOST_LAMPS
     from reach.sim.retina import (
         CUP_RGB,
         HAND_RGB,
         LARGEST_RETINA_PX,
         LUMINANCE,
+        MOST_LAMPS,
         SMALLEST_RETINA_PX,
         TABLE_RGB,
         hand_centre_m,
@@ -63,7 +63,7 @@ _LAZY = {
     "twin": "reach.env", "show": "reach.notebook",
     **dict.fromkeys(("CommandMap", "command_for_control", "joint_command"), "reach.sim.actuators"),
     "Cup": "reach.sim.setup", "Senses": "reach.sim.setup",
-    "MOST_LAMPS": "reach.sim.lamps", "GOAL_READY": "reach.sim.tasks", "GOAL_TIP_PENALTY": "reach.sim.tasks",
+    "MOST_LAMPS": "reach.sim.retina", "GOAL_READY": "reach.sim.tasks", "GOAL_TIP_PENALTY": "reach.sim.tasks",
     **dict.fromkeys(("CUP_RGB", "HAND_RGB", "LUMINANCE", "TABLE_RGB", "LARGEST_RETINA_PX"), "reach.sim.retina"),
     **dict.fromkeys(("SMALLEST_RETINA_PX", "hand_centre_m", "pixel_places_m"), "reach.sim.retina"),
     "rows_without_lamps": "reach.sim.retina",

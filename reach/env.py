@@ -41,11 +41,17 @@ from reach.sim.actuators import (
     joint_command,
 )
 from reach.sim.arm import JOINT_LIMITS_DEGREES, Arm
-from reach.sim.lamps import MOST_LAMPS, lamp_places_m
-from reach.sim.retina import LARGEST_RETINA_PX, SMALLEST_RETINA_PX, draw_lamps, draw_retinas
+from reach.sim.retina import LARGEST_RETINA_PX, MOST_LAMPS, SMALLEST_RETINA_PX, draw_lamps, draw_retinas, lamp_places_m
 from reach.sim.setup import LARGEST_APERTURE_M, Physical, cup_place
-from reach.sim.tasks import compute_reward, compute_terminated, compute_truncated
-from reach.sim.truth import FIRST_NUMBER, JUDGEMENT_SIZE, is_over, truth_of
+from reach.sim.tasks import (
+    FIRST_NUMBER,
+    JUDGEMENT_SIZE,
+    compute_reward,
+    compute_terminated,
+    compute_truncated,
+    is_over,
+    truth_of,
+)
 from reach.simulation import Simulation, require_generator
 
 RESET_OPTIONS = ("cup", "perturbation", "context")
@@ -212,7 +218,7 @@ class CupEnv(gym.Env[Any, NDArray[np.float32]]):
 
     ## Truth
     `info["truth"]` holds the true state, for metrics and pictures: a dictionary of arrays, numbers and bools, see
-    `reach.sim.truth`. Learners must not read it.
+    `reach.sim.tasks`. Learners must not read it.
 
     ## Version history
     - v1: the first published version. Under posture control an action changes the command instead of being the command.
@@ -484,7 +490,7 @@ class CupEnv(gym.Env[Any, NDArray[np.float32]]):
         return observation_of_one(self.observing.of(self._simulation), 0)
 
     def _step_result(self, moment: NDArray[np.float64]) -> tuple[float, bool, dict[str, Any]]:
-        """Return reward, termination and info after a step; `moment` is the state after it, see `reach.sim.truth`."""
+        """Return reward, termination and info after a step; `moment` is the state after it, see `reach.sim.tasks`."""
         numbers = moment[FIRST_NUMBER:].tolist()
         progress, grasp, effort, tipping, success_bonus, time_penalty, reward, success = numbers[-JUDGEMENT_SIZE:]
         is_success = success > 0.0

@@ -2,6 +2,9 @@
 
 A learner whose control steps are compiled passes a loop that acts and advances the world. The results are bit-identical
 to those of `step`. Wrappers must not change actions or observations; a wrapper that records must have its own `play`.
+
+Compiled code of learners imports the world's kernels in `__all__` from this module, not lazily from `reach`, because
+the cache of compiled code follows the imports of a module.
 """
 
 from __future__ import annotations
@@ -14,12 +17,19 @@ import numpy as np
 from gymnasium.wrappers import OrderEnforcing, PassiveEnvChecker, TimeLimit
 from numpy.typing import NDArray
 
-from reach.kernels import advance_and_judge
-from reach.sim import truth
+from reach.sim.actuators import write_action
+from reach.sim.elementary import exponential, fma, hyperbolic_tangent
 from reach.sim.layout import Array
+from reach.sim.loop import advance_and_judge
+from reach.sim.tasks import REWARD, SUCCESS, column_of, is_over
 
-# A function of the last arguments of `reach.kernels.advance_and_judge`, of actions (steps, 4) and of moments
-# (steps, columns), see `reach.sim.truth`. It fills actions and moments, and returns the number of steps and the index
+__all__ = [
+    "UNLIMITED", "Loop", "Played", "act_through_trial", "advance_and_judge", "can_play", "exponential", "fma",
+    "hyperbolic_tangent", "is_over", "play", "playable_steps", "replay", "write_action",
+]  # fmt: skip
+
+# A function of the last arguments of `advance_and_judge`, of actions (steps, 4) and of moments
+# (steps, columns), see `reach.sim.tasks`. It fills actions and moments, and returns the number of steps and the index
 # of the world with an invalid action, -1 for none.
 Loop = Callable[[tuple[Any, ...], Array, Array], tuple[int, int]]
 # Largest number of steps of a trial without a time limit.
@@ -34,7 +44,7 @@ class Played:
 
     Attributes:
         actions: (steps, 4).
-        moments: (steps, columns), state after each control step, see `reach.sim.truth`.
+        moments: (steps, columns), state after each control step, see `reach.sim.tasks`.
         is_over: whether the trial has ended.
     """
 
@@ -44,17 +54,17 @@ class Played:
 
     def column(self, name: str) -> NDArray[Any]:
         """Return one key of `info["truth"]` after each step, (steps, ...)."""
-        return truth.column_of(self.moments, name)
+        return column_of(self.moments, name)
 
     @property
     def reward(self) -> float:
         """Return the sum of the rewards, added one by one as in a loop of `step`."""
-        return float(np.cumsum(self.moments[:, truth.REWARD])[-1])
+        return float(np.cumsum(self.moments[:, REWARD])[-1])
 
     @property
     def is_success(self) -> bool:
         """Return whether the trial ended in success."""
-        return bool(self.moments[-1, truth.SUCCESS] > 0.0)
+        return bool(self.moments[-1, SUCCESS] > 0.0)
 
 
 def playable_steps(env: Any) -> int:
@@ -110,8 +120,11 @@ def replay(recorded: Array) -> Loop:
             wrong = advance_and_judge(actions[step : step + 1], moments[step], *world)
             if wrong >= 0:
                 return step, wrong
-            if truth.is_over(moments[step]):
+            if is_over(moments[step]):
                 return step + 1, -1
         return len(actions), -1
 
     return loop
+
+
+__all__ = ["advance_and_judge", "exponential", "fma", "hyperbolic_tangent", "is_over", "write_action"]

@@ -27,13 +27,13 @@ from reach.play import Loop
 from reach.sim import layout as s
 from reach.sim import loop, setup, tasks
 from reach.sim.arm import Arm
+from reach.sim.elementary import BODY_COUNTER, trial_key, uniforms
 from reach.sim.grasp import smallest_clearance
-from reach.sim.lamps import MOST_LAMPS, lamps_of, sample_lamps, sample_lamps_in
 from reach.sim.layout import Array
 from reach.sim.loop import drawn_cup
-from reach.sim.noise import BODY_COUNTER, trial_key, uniforms
+from reach.sim.retina import MOST_LAMPS, lamps_of, sample_lamps, sample_lamps_in
 from reach.sim.setup import cup_place, is_range, made_of, numbers_of
-from reach.sim.truth import MOMENT_SIZE, read_moment
+from reach.sim.tasks import MOMENT_SIZE, read_moment
 
 Judgements = tuple[Array, NDArray[np.bool_], NDArray[np.bool_], NDArray[np.bool_]]
 TASKS = ("reach", "grab")
@@ -324,7 +324,7 @@ class Simulation:
             self._rare = True
 
     def moment(self) -> Array:
-        """Return the true state, reward terms and success of the first world, (MOMENT_SIZE,), see `sim.truth`."""
+        """Return the true state, reward terms and success of the first world, (MOMENT_SIZE,), see `sim.tasks`."""
         moment = np.empty(MOMENT_SIZE)
         read_moment(self.world.tiles[0], moment)
         return moment

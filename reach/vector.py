@@ -24,8 +24,7 @@ from reach.sim import setup, tasks
 from reach.sim.actuators import command_for_control
 from reach.sim.arm import Arm
 from reach.sim.setup import Physical
-from reach.sim.tasks import compute_reward, compute_terminated, compute_truncated
-from reach.sim.truth import truths_of
+from reach.sim.tasks import compute_reward, compute_terminated, compute_truncated, truths_of
 from reach.simulation import Simulation
 
 try:

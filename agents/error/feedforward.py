@@ -1,4 +1,4 @@
-"""The interface of networks that learn from the seen error, and their operation counts.
+"""The interface of networks that learn from the seen error: step by step, and in a compiled loop of a reach.
 
 The change of a synapse is rate x modulator x eligibility: the network supplies the eligibility, the rule the modulator,
 and the teacher the error.
@@ -16,21 +16,37 @@ step, are few and are not counted either.
 | `learning_macs` | multiply-accumulates that propagate the error and compute the step |
 | `eligibility_updates` | spike-pair terms added to eligibilities |
 | `weight_updates` | weights, biases and feedback weights that a step changes |
+
+In compiled code, `run_reach` runs controller, world and network in each control step. It computes what `ErrorLearner`
+computes step by step, with the same kernels, so the results are bit-identical. Three arguments hold the network. Code
+for an argument that is None is not compiled.
+
+- `places`: place cells: centres (n, 2) m, width in m, and activity (n,), which is overwritten. None without a network.
+- `layers`: layers of a perceptron, see `respond`; None for other networks.
+- `circuit`: spiking circuit, None for other networks: the arguments of `kernels.simulate`; a spike train (steps, n)
+  that is overwritten control step by control step, as a ring; rates (n,) of the sources in Hz, overwritten; the largest
+  rates of a place cell and of a source in Hz; rates (cells,) in Hz and weights (cells, 3) of the read-out.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Protocol
+import math
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from agents.networks.registry import JOINTS, Sees
+from agents.networks.sensory_cells import write_place_activity
+from agents.reaching.controller import CONTROL_STEP_MS, Controller, act, sense
+from agents.reaching.senses import COMMAND
 from agents.registry import Plastic
+from agents.spiking.kernels import simulate, write_regular
+from agents.spiking.readouts import read_out
+from reach import ACTION_SIZE
+from reach.jit import kernel
+from reach.play import advance_and_judge, fma, hyperbolic_tangent, is_over, write_action
 from reach.snapshot import Snapshot
-
-if TYPE_CHECKING:
-    from agents.reaching.controller import Controller
 
 Array = NDArray[np.float64]
 
@@ -84,7 +100,7 @@ class FeedForward:
         return False
 
     def compiled(self, state: Any, lamps: Array) -> tuple[Any, Any, Any]:
-        """Return `places`, `layers` and `circuit` of `agents.error.loop` for a reach with these lamps (lamps,)."""
+        """Return `places`, `layers` and `circuit` of `run_reach` for a reach with these lamps (lamps,)."""
         raise NotImplementedError(f"{type(self).__name__} is not compiled")
 
     def end_play(self, state: Any, steps: int) -> None:
@@ -149,3 +165,125 @@ class NoNetwork(FeedForward):
     def compiled(self, state: Any, lamps: Array) -> tuple[None, None, None]:
         """Return None for each part of a network."""
         return None, None, None
+
+
+# The forward pass of a perceptron is compiled, because calling torch takes longer than the arithmetic. Loops run over
+# inputs outside and over cells inside, so that they vectorise without reordering a sum.
+@kernel
+def respond(layers, activity):  # type: ignore[no-untyped-def]
+    """Compute the outputs of all layers, with tanh after each but the last.
+
+    Args:
+        layers: for each layer, weights (inputs, cells), biases (cells,) and outputs (cells,), which are overwritten.
+        activity: (inputs,) inputs of the first layer.
+    """
+    values = activity
+    for k in range(len(layers)):
+        weight, bias, cells = layers[k]
+        respond_with_layer(weight, bias, values, cells, k == len(layers) - 1)
+        values = cells
+
+
+@kernel
+def respond_with_layer(weight, bias, values, drives, is_last):  # type: ignore[no-untyped-def]
+    """Write values @ weight + bias, or its tanh, to `drives`.
+
+    Args:
+        weight: (inputs, cells).
+        bias: (cells,).
+        values: (inputs,).
+        drives: (cells,), overwritten.
+        is_last: whether to leave out the tanh.
+    """
+    cells, inputs = drives.size, values.size
+    for i in range(cells):
+        drives[i] = bias[i]
+    # Four inputs at a time: each drive is loaded and stored a quarter as often.
+    whole = inputs // 4 * 4
+    for k in range(0, whole, 4):
+        first, second, third, fourth = values[k], values[k + 1], values[k + 2], values[k + 3]
+        for i in range(cells):
+            drive = fma(first, weight[k, i], drives[i])
+            drive = fma(second, weight[k + 1, i], drive)
+            drive = fma(third, weight[k + 2, i], drive)
+            drives[i] = fma(fourth, weight[k + 3, i], drive)
+    for k in range(whole, inputs):
+        for i in range(cells):
+            drives[i] = fma(values[k], weight[k, i], drives[i])
+    if not is_last:
+        for i in range(cells):
+            drives[i] = math.copysign(hyperbolic_tangent(abs(drives[i])), drives[i])
+
+
+# Index of the observations in the last arguments of `advance_and_judge`.
+OBSERVATIONS = -1
+
+
+@kernel
+def respond_to_cup(reaches, feedforward, places, layers, circuit):  # type: ignore[no-untyped-def]
+    """Write the network's change of posture for the seen cup of a reach to `feedforward` (3,) rad."""
+    if places is not None:
+        cup = reaches[0].cup
+        centres, width_m, activity = places
+        write_place_activity(centres, width_m, cup[0], cup[1], activity)
+        if layers is not None:
+            respond(layers, activity)
+            for joint in range(feedforward.size):
+                feedforward[joint] = layers[-1][2][joint]
+        if circuit is not None:
+            cells, synapses, rules, state, train, rate_hz, peak_hz, fastest_hz, output_hz, weight = circuit
+            for k in range(activity.size):
+                rate_hz[k] = min(peak_hz * activity[k], fastest_hz)
+            first = state.clock[0] % train.shape[0]
+            now = train[first : first + CONTROL_STEP_MS]
+            write_regular(rate_hz, state.phase, now)
+            simulate(cells, synapses, rules, state, now)
+            read_out(output_hz, weight, feedforward)
+
+
+@kernel
+def run_reach(  # type: ignore[no-untyped-def]
+    world, actions, moments, step, until, reaches, bodies, commands, row, command, feedforward, places, layers, circuit
+):
+    """Act, advance the world and sense, until step `until` of the reach or the end of the trial.
+
+    Args:
+        world: the last arguments of `advance_and_judge`.
+        actions, moments: (steps, 4) and (steps, columns), filled from row `step` on.
+        step: number of steps done before.
+        until: step of the reach at which to stop.
+        reaches, bodies: (1,) arrays of `REACH` and of `BODY`, see `agents.reaching.controller`.
+        commands: fields of `CommandMap`: keep, offset (4,) and scale (4,).
+        row: (19,) the latest observation, already sensed; overwritten.
+        command: (4,) float32, overwritten.
+        feedforward: (3,) rad, the network's change of posture for that observation; overwritten. Before the first step
+            the network is called to compute it.
+        places, layers, circuit: the network, see the docstring of this module.
+
+    Returns:
+        The number of steps; the index of the world with an invalid action, -1 for none; whether the trial goes on.
+    """
+    keep, offset, scale = commands
+    reach = reaches[0]
+    if step == 0:
+        respond_to_cup(reaches, feedforward, places, layers, circuit)
+    while reach.step < until:
+        act(reaches, bodies, row, feedforward, command)
+        action = actions[step]
+        write_action(keep, offset, scale, command, row[COMMAND:], action)
+        for c in range(ACTION_SIZE):
+            # Round the action to single precision, the precision of the actions that `predict` returns.
+            command[c] = action[c]
+            action[c] = command[c]
+        wrong = advance_and_judge(actions[step : step + 1], moments[step], *world)
+        if wrong >= 0:
+            return step, wrong, False
+        observation = world[OBSERVATIONS][0, 0]
+        for k in range(row.size):
+            row[k] = observation[k]
+        sense(reaches, bodies, row)
+        step += 1
+        if step == len(actions) or is_over(moments[step - 1]):
+            return step, -1, False
+        respond_to_cup(reaches, feedforward, places, layers, circuit)
+    return step, -1, True

@@ -26,8 +26,7 @@ from stable_baselines3.common.vec_env import VecEnv
 
 from agents.checkpoint import CheckpointError, Entry, entries_of, fill, loading, read_config, read_settings
 from agents.error.body_map import BODY_MAPS, BodyMap
-from agents.error.feedforward import FeedForward, NoNetwork
-from agents.error.loop import run
+from agents.error.feedforward import FeedForward, NoNetwork, run_reach
 from agents.error.lstm import LSTMFeedForward
 from agents.error.memory import MemoryFeedForward, PacedFeedForward
 from agents.error.rate import RateFeedForward
@@ -309,7 +308,7 @@ class ErrorLearner(TrialLearner[ErrorTrial]):
         self.body_map = BODY_MAPS[body_map](Controller(env_attribute(env, "arm"), grab=False), seed)
         self.baseline = Baseline()
         self._latest: ErrorTrial | None = None
-        # `loop.run` compiled for worlds without (False) and with (True) external forces.
+        # `run_reach` compiled for worlds without (False) and with (True) external forces.
         self._compiled: dict[bool, Any] = {}
         config = {"learner": name, "seed": seed, "rate": self.rate, "body_map": body_map, **self._sizes}
         super().__init__(env, seed=seed, config=config, verbose=verbose, tensorboard_log=tensorboard_log)
@@ -426,7 +425,9 @@ class ErrorLearner(TrialLearner[ErrorTrial]):
             # Compile once for each type of `world[0]`; the types of the other arguments do not vary.
             has_forces = world[0] is not None
             if has_forces not in self._compiled:
-                self._compiled[has_forces] = compiled_for(run, world, actions, moments, step, 0, *buffers, *network)
+                self._compiled[has_forces] = compiled_for(
+                    run_reach, world, actions, moments, step, 0, *buffers, *network
+                )
             for until in (PREPARATION_STEPS, CREDIT_STEP, READING_STEP, UNLIMITED):
                 step, wrong, is_running = self._compiled[has_forces](
                     world, actions, moments, step, until, *buffers, *network

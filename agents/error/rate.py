@@ -1,10 +1,15 @@
-"""Feed-forward networks of rate cells: sensory cells, then torch layers whose synapses change by a `LayerRule`."""
+"""Feed-forward networks of rate cells: sensory cells, then torch layers whose synapses change by a `LayerRule`.
+
+A learner that takes a step after each reach computes small products, for which autograd's overhead exceeds the
+arithmetic. `chain_steps` therefore computes the steps of a chain of linear layers with tanh between them without
+autograd. The rules are called as in a backward pass, with `ChainPass` objects that compute the slope of the cells.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from typing import Any, cast
+from typing import Any, NamedTuple, cast
 
 import numpy as np
 import torch
@@ -12,18 +17,77 @@ from torch import nn
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import flop_registry
 
-from agents.error.feedforward import Array, FeedForward, SensoryCells, rms
-from agents.networks.perceptron import respond
+from agents.error.feedforward import Array, FeedForward, SensoryCells, respond, rms
 from agents.networks.registry import JOINTS, Sees
 from agents.networks.sensory_cells import PlaceCells
 from agents.registry import Plastic
 from agents.rules.assign import alignment_degrees, assign_rule
-from agents.rules.chain import LayerStep, chain_steps, is_chain
-from agents.rules.layers import RuledLayer, RuledLinear
+from agents.rules.layers import LayerPass, RuledLayer, RuledLinear, layers_of
 from agents.rules.rule import LayerRule
 from reach.snapshot import ErrorPath, Layer, LayerSignal, Snapshot
 
+# Name of the read-out.
 HEAD = "posture"
+
+
+class LayerStep(NamedTuple):
+    """A layer and the arguments of its `take_step`, except the share."""
+
+    layer: RuledLayer
+    value: torch.Tensor
+    weight_step: torch.Tensor | None
+    bias_step: torch.Tensor
+
+
+@dataclass(eq=False, slots=True)
+class ChainPass(LayerPass):
+    """Pass of one layer of a chain.
+
+    Attributes:
+        value: (1, inputs), the layer's input, that is, the tanh outputs of the cells below.
+    """
+
+    value: torch.Tensor = field(default_factory=lambda: torch.zeros(0))
+
+    def input_change(self, below: LayerPass, change: torch.Tensor) -> torch.Tensor:
+        """Return the change of this layer's input for a change of the drive of the cells below."""
+        return cast(torch.Tensor, torch.ops.aten.tanh_backward(change, self.value))
+
+    def nest(self, act: Callable[[], None]) -> None:
+        """Call the function directly, since there is no graph."""
+        act()
+
+
+def is_chain(network: nn.Sequential) -> bool:
+    """Return whether a network consists of linear layers with tanh between them."""
+    kinds = [nn.Linear if place % 2 == 0 else nn.Tanh for place in range(len(network))]
+    return len(network) % 2 == 1 and all(map(isinstance, network, kinds))
+
+
+@torch.no_grad()
+def chain_steps(network: nn.Sequential, value: torch.Tensor, error: torch.Tensor) -> list[LayerStep]:
+    """Return the step of each layer that receives an error, from the head down.
+
+    Args:
+        network: a chain (see `is_chain`) under a rule.
+        value: (1, inputs), input of the network.
+        error: (1, outputs), error at the network's output.
+    """
+    passes: list[ChainPass] = []
+    for layer in layers_of(tuple(network)):
+        drive = layer.output(value, layer.weight, cast(RuledLinear, layer).bias)
+        layer_pass = ChainPass(layer, tuple(passes[-1:]), exact=False, weight=layer.weight.detach(), value=value)
+        layer_pass.input_shape, layer_pass.output_shape = value.shape, drive.shape
+        passes.append(layer_pass)
+        value = torch.tanh(drive)
+    steps = []
+    for layer_pass in reversed(passes):
+        steps.append(LayerStep(layer_pass.layer, layer_pass.value, None, error[0]))
+        modulator = layer_pass.receive_error(error, layer_pass.value, signal_wanted=bool(layer_pass.before))
+        if modulator is None:
+            break
+        error = layer_pass.input_change(layer_pass, modulator)
+    return steps
 
 
 @dataclass
@@ -246,7 +310,7 @@ class RateFeedForward(FeedForward):
         return layers[-1][-1]
 
     def _compiled_layers(self) -> tuple[tuple[Array, Array, Array], ...]:
-        """Return `layers` of `perceptron.respond`: views of transposed weights and biases, and arrays for outputs."""
+        """Return `layers` of `respond`: views of transposed weights and biases, and arrays for outputs."""
         layers = cast("list[RuledLinear]", list(self._ruled_layers().values()))
         arrays = [(layer.weight.detach().numpy().T, layer.bias.detach().numpy()) for layer in layers]
         return tuple((weight, bias, np.empty_like(bias)) for weight, bias in arrays)

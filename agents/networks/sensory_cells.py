@@ -16,9 +16,9 @@ from typing import ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from agents.networks.perceptron import write_place_activity
 from reach import LUMINANCE, TABLE_RGB
 from reach.jit import kernel
+from reach.play import exponential
 
 Array = NDArray[np.float64]
 
@@ -28,6 +28,15 @@ FIELD_Y_M = (0.42, 0.68)
 CELLS_X, CELLS_Y = 8, 6
 # SD of the receptive field of a place cell.
 WIDTH_M = 0.06
+
+
+@kernel
+def write_place_activity(centres, width_m, x, y, activity):  # type: ignore[no-untyped-def]
+    """Write the activity of n place cells with centres (n, 2) m, for a position (x, y) m, to `activity[:n]`."""
+    scale = -0.5 / (width_m * width_m)
+    for k in range(len(centres)):
+        right, forward = centres[k, 0] - x, centres[k, 1] - y
+        activity[k] = exponential(scale * (right * right + forward * forward))
 
 
 class PlaceCells:
@@ -61,7 +70,7 @@ class PlaceCells:
         return activity
 
     def compiled(self, lamps: Array) -> tuple[Array, float, Array]:
-        """Return `places` of `agents.error.loop`: centres (48, 2) m, width in m, and an array for the activity.
+        """Return `places` of `run_reach`: centres (48, 2) m, width in m, and an array for the activity.
 
         Args:
             lamps: (lamps,) states, 0 or 1, in the reach that begins.

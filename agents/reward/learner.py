@@ -50,8 +50,8 @@ from agents.reward.saved_state import (
 from agents.rules.assign import alignment_degrees
 from agents.rules.layers import RuledLayer
 from agents.rules.registry import rule_for
-from agents.sb3_zip import make_logger
 from agents.settings import COUNT, LOG_SETTINGS, Setting, check_settings, short
+from agents.trial_learner import make_logger
 from agents.vec_env import (
     copies_of,
     env_id,

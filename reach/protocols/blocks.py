@@ -27,8 +27,8 @@ from reach.perturbations import (
     write_perturbations,
 )
 from reach.sim import layout as s
-from reach.sim.lamps import MOST_LAMPS, lamps_of
 from reach.sim.layout import START_HAND_M
+from reach.sim.retina import MOST_LAMPS, lamps_of
 
 LARGEST_SCALE = 10.0
 # Lamps of each trial of a block, (trials, lamps), 1 for on and 0 for off.

@@ -12,8 +12,7 @@ from gymnasium.wrappers import TimeLimit
 from numpy.typing import NDArray
 
 from reach.arguments import require_whole
-from reach.measures.correction import WITHIN_REACH, Trajectory
-from reach.measures.reach import ReachRecord, channel_index, measure_reach, velocity_field
+from reach.measures.reach import WITHIN_REACH, ReachRecord, Trajectory, channel_index, measure_reach, velocity_field
 from reach.perturbations import ForceChannel, HideHand
 from reach.play import Loop, Played, play, playable_steps
 from reach.protocols.blocks import Protocol, ScheduledTrial, schedule_of

@@ -13,8 +13,8 @@ from reach.render import palette
 from reach.render.canvas import FORCE_RIMS, Canvas, Pixel
 from reach.render.palette import Colour
 from reach.scene import Scene
-from reach.sim.lamps import ROW_HALF_M, ROW_Y_M
 from reach.sim.layout import INNER_STEP_S, TRIAL_S
+from reach.sim.retina import ROW_HALF_M, ROW_Y_M
 
 SCALE_BAR_M = 0.10
 KEY_FORCE_N = 5.0

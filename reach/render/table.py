@@ -23,9 +23,8 @@ from reach.render.canvas import FORCE_RIMS, HOLLOW, STRAIGHT, Canvas, Frame, Pix
 from reach.render.labels import METRES_PER_NEWTON, LabelContent
 from reach.render.palette import Colour
 from reach.scene import Scene
-from reach.sim.lamps import ROW_HALF_M, ROW_Y_M, lamp_places_m
 from reach.sim.layout import SHOWN_CENTRE_M, SHOWN_M
-from reach.sim.retina import LAMP_RGB
+from reach.sim.retina import LAMP_RGB, ROW_HALF_M, ROW_Y_M, lamp_places_m
 
 GRID_M = 0.10
 TABLE_EDGE_M = 0.10

@@ -32,12 +32,21 @@ from reach.sim.dynamics import (
     stage,
     turn_joints,
 )
-from reach.sim.elementary import clip, logarithm, sine_and_cosine, square_root
+from reach.sim.elementary import (
+    CUP_COUNTER,
+    clip,
+    double_from_key,
+    key_after,
+    key_from_double,
+    logarithm,
+    sine_and_cosine,
+    square_root,
+    trial_key,
+    uniform,
+)
 from reach.sim.grasp import move_hands_and_cups, place_hands, smallest_clearance
-from reach.sim.noise import CUP_COUNTER, double_from_key, key_after, key_from_double, trial_key, uniform
 from reach.sim.senses import apply_visual_map, delayed_samples_due, observe, observe_start, record_history, record_start
-from reach.sim.tasks import begin_judging, judge
-from reach.sim.truth import read_moment
+from reach.sim.tasks import begin_judging, judge, read_moment
 
 L = s.LANES
 INNER_STEP_BITS = np.uint64(s.INNER_STEPS.bit_length() - 1)

@@ -26,8 +26,17 @@ import gymnasium as gym
 import numpy as np
 from numpy.typing import NDArray
 
-from reach.measures.correction import WINDOW, WINDOW_S, WITHIN_REACH, Correction, Trajectory, measure_correction
-from reach.measures.reach import LAUNCH_WINDOW_S, launch_error_deg, movement_onset
+from reach.measures.reach import (
+    LAUNCH_WINDOW_S,
+    WINDOW,
+    WINDOW_S,
+    WITHIN_REACH,
+    Correction,
+    Trajectory,
+    launch_error_deg,
+    measure_correction,
+    movement_onset,
+)
 from reach.perturbations import Perturbation
 from reach.play import UNLIMITED, Loop, Played, act_through_trial, can_play, play, playable_steps, replay
 from reach.protocols import (

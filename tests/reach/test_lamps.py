@@ -11,7 +11,7 @@ import pytest
 
 from reach import Rotation, twin
 from reach.sim import layout as s
-from reach.sim.lamps import MOST_LAMPS
+from reach.sim.retina import MOST_LAMPS
 
 ENV_ID = "reach/CupReach-v1"
 LIT = (1, 0, 0, 1)

@@ -23,8 +23,7 @@ from typing import Any
 
 from reach.files import read_folder, write_folder
 from reach.study.engine.jobs import Job, Outcome, answer, code_digest, outcome_of
-from reach.study.engine.processes import SETTINGS, TRIES
-from reach.study.engine.scheduler import MakeWorkers
+from reach.study.engine.scheduler import SETTINGS, TRIES, MakeWorkers
 from reach.study.engine.worker import perform
 
 POLL_INTERVAL_S = 0.2

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from reach.measures.correction import (
+from reach.measures.reach import (
     WINDOW,
     Trajectory,
     correction_time,

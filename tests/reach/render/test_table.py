@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from reach.render import Scene, draw, palette
 from reach.render.canvas import Canvas
 from reach.render.table import LAMP_ON
-from reach.sim.lamps import ROW_Y_M, lamp_places_m
+from reach.sim.retina import ROW_Y_M, lamp_places_m
 
 SIZES = [(600, 600), (84, 84), (320, 240), (90, 200), (601, 301)]
 FLAGS = ("cup_held", "cup_tipped", "cup_present", "success", "show_error")

@@ -15,7 +15,7 @@ import pytest
 
 from reach.protocols import PROTOCOLS
 from reach.study import Job, Store, complete, plan
-from reach.study.engine.processes import SETTINGS, ForkServer, Processes
+from reach.study.engine.scheduler import SETTINGS, ForkServer, Processes
 
 pytestmark = [
     pytest.mark.skipif(sys.platform != "linux", reason="workers are forked on Linux only"),

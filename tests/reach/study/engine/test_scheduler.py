@@ -20,7 +20,7 @@ from reach.perturbations import Rotation
 from reach.protocols import BASELINE, PERTURBED, PROTOCOLS, Block, Protocol
 from reach.study import Job, Outcome, Store, complete, missing_jobs, plan, run_jobs
 from reach.study.engine.formats import trials_frame
-from reach.study.engine.processes import Processes
+from reach.study.engine.scheduler import Processes
 from reach.study.run import filmed_trials, run_measured
 
 FACTORY = "fake_learner:prepare"
