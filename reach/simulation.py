@@ -97,7 +97,7 @@ class Simulation:
         """
         require_choice("task", task, TASKS)
         require_choice("reward", reward, REWARDS)
-        say_when_compiling(loop.advance_and_judge, "the simulation (25 seconds)")
+        say_when_compiling(loop.advance_and_judge, "the simulation (13 seconds)")
         self.num_envs = num_envs
         self.world = s.World.empty(num_envs)
         self.person = person
