@@ -201,6 +201,15 @@ def memory() -> list[str]:
     return markdown(heads, rows)
 
 
+def prism() -> list[str]:
+    """How fast perceptrons correct a prism shift."""
+    rows = []
+    for learner in ("error-shallow", "error-fa", "error-dfa", "error-mlp-rls", "error-bp"):
+        l30 = cell("prism", learner, "prism", "L30", 100.0, 0)
+        rows.append([f"`{learner}`", find(learner).step, l30, cell("prism", learner, "prism", "N63", 1.0, 1)])
+    return markdown(["learner", "step", "L30", "N63"], rows)
+
+
 def success(study: str) -> list[str]:
     """Share of successful trials during a training, %: mean and range over seeds."""
     rates = 100.0 * pd.read_csv(RESULTS / f"{study}-curves.csv").set_index(["learner", "after"])["success"]
@@ -218,7 +227,7 @@ def success(study: str) -> list[str]:
 
 
 TABLES: dict[str, Callable[[], list[str]]] = {
-    table.__name__: table for table in (deep, spiking, pairs, steps, tuned, maps, depth, continual, memory)
+    table.__name__: table for table in (deep, spiking, pairs, steps, tuned, maps, depth, prism, continual, memory)
 }
 TABLES |= {study: partial(success, study) for study in ("pixels", "ppo", "td3", "sac")}
 

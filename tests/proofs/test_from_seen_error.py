@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 import gymnasium as gym
+import numpy as np
 import pandas as pd
 import pytest
 
 from agents.learner import evaluate, make_learner, prepare, train_trials
-from reach.protocols import PROTOCOLS
+from reach import START_AXIS_DEGREES, START_HAND_M
+from reach.protocols import PROTOCOLS, cup_at
 from reach.study import Store, complete, plan
 from reach.study.run import run_measured
 from reach.study.statistics import summarise
@@ -132,6 +135,71 @@ def test_hidden_layers_move_alike_under_every_rule() -> None:
     for layer, by_rule in moved.items():
         print(f"\nrotation30, {layer} moved: {', '.join(f'{rule} {share:.1%}' for rule, share in by_rule.items())}")
         assert 0.0 < max(by_rule.values()) <= LARGEST_RATIO * min(by_rule.values())
+
+
+def corrected(rule: str, seed: int) -> np.ndarray:
+    """Return what one step of 0.3 adds of a missing movement of the hand, from each of four cups to the next.
+
+    The hand must turn as in a reach to the next cup (as under a rotation), or keep its direction (as under a prism).
+
+    Args:
+        rule: rule of a perceptron with two hidden layers, trained without a perturbation.
+        seed: seed of the learner.
+
+    Returns:
+        (2, 2, 4, 2): the movement along and across the missing one, as shares of its length, if the hand must turn and
+        if it must not, by the read-out and by the hidden layers, for each cup.
+    """
+    model: Any = make_learner(
+        f"error-mlp-{rule}", gym.make("reach/CupGrab-v1", command="absolute"), seed=seed, rate=0.8
+    )
+    train_trials(model, 1000)
+    model.end_baseline()
+    network, body = model.feedforward, model.controller
+    rest = body.arm.inverse_kinematics(START_HAND_M, np.deg2rad(START_AXIS_DEGREES))
+    cups = [np.array(cup_at(bearing)) for bearing in (65.0, 80.0, 95.0, 110.0, 125.0)]
+    trained = {name: values.copy() for name, values in network.arrays().items()}
+    read_out = [f"{max(name for name in trained if name[0].isdigit())[0]}.{part}" for part in ("weight", "bias")]
+    hidden = [name for name in trained if name not in read_out]
+
+    def posture(cup: np.ndarray) -> np.ndarray:
+        angles: np.ndarray = rest + network.posture(network.begin(), cup)
+        return angles
+
+    def restore(names: Iterable[str]) -> None:
+        for name in names:
+            network.arrays()[name][...] = trained[name]
+
+    shares = np.empty((2, 2, len(cups) - 1, 2))
+    for k, (cup, other) in enumerate(pairwise(cups)):
+        here, there = posture(cup), posture(other)
+        start = body.arm.hand(here)
+        missing = body.arm.hand(there) - start
+        for turn, error in enumerate((there - here, body.motor_error(here, tuple(missing), 0.0))):
+            for part, unchanged in enumerate((hidden, read_out)):
+                state = network.begin()
+                network.posture(state, cup)
+                network.change(network.eligibility(state), error, 0.3)
+                restore(unchanged)
+                right, forward = body.arm.hand(posture(cup)) - start
+                along = right * missing[0] + forward * missing[1]
+                across = right * missing[1] - forward * missing[0]
+                shares[turn, part, k] = np.array([along, across]) / (missing @ missing)
+                restore(trained)
+    return shares
+
+
+@pytest.mark.parametrize("rule", ["bp", "dfa"])
+def test_hidden_layers_help_where_the_correction_is_like_another_reach_and_not_under_a_prism(rule: str) -> None:
+    shares = np.array([corrected(rule, seed) for seed in range(3)])
+    along, across = shares[..., 0].mean(axis=(0, 3)), np.sqrt((shares[..., 1] ** 2).mean(axis=(0, 3)))
+    for turn, hand in enumerate(("turns the hand", "keeps its direction")):
+        for part, layers in enumerate(("the read-out", "the hidden layers")):
+            moved = f"{along[turn, part]:.1%} along, {across[turn, part]:.1%} across"
+            print(f"\n{rule}, where the missing movement {hand}: by {layers} {moved}")
+    assert along[1, 0] == pytest.approx(along[0, 0], rel=0.1)
+    assert along[0, 1] > 0.25 * along[0, 0]
+    assert abs(along[1, 1]) < 0.15 * along[1, 0]
 
 
 def test_feedback_alone_seldom_grabs_the_cup() -> None:
