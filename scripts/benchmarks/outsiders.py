@@ -62,7 +62,8 @@ class Options:
     algorithms: tuple[str, ...] = tuple(ALGORITHMS)
     """Names of algorithms, of those in the default."""
     environments: tuple[str, ...] = ALL_ENVIRONMENTS
-    """Ids of environments, of those in the default; those whose library is missing are left out."""
+    """Ids of environments, of those in the default; those whose library is missing are left out. Arguments of this
+    project's environments follow an id, as in reach/CupReach-v1,control=torque."""
     jobs: int = 1
     """Trainings at the same time."""
 
@@ -70,15 +71,28 @@ class Options:
         for flag in ("seeds", "on_policy_steps", "off_policy_steps", "points", "jobs"):
             if (value := getattr(self, flag)) < 1:
                 raise SystemExit(f"--{flag.replace('_', '-')}: expected 1 or more, got {value}")
-        for flag, known in (("algorithms", tuple(ALGORITHMS)), ("environments", ALL_ENVIRONMENTS)):
-            if unknown := sorted(set(getattr(self, flag)) - set(known)):
+        ids = {name.partition(",")[0] for name in self.environments}
+        for flag, given, known in (
+            ("algorithms", set(self.algorithms), tuple(ALGORITHMS)), ("environments", ids, ALL_ENVIRONMENTS)
+        ):  # fmt: skip
+            if unknown := sorted(given - set(known)):
                 raise SystemExit(f"--{flag}: expected names of {list(known)}, got {unknown}")
+        for name in self.environments:
+            env_id, *arguments = name.split(",")
+            if (arguments and env_id not in ENVIRONMENTS) or not all("=" in argument for argument in arguments):
+                raise SystemExit(f"--environments {name}: expected an id of {list(ENVIRONMENTS)},argument=value,...")
+            try:
+                if arguments:
+                    vector_of(name, 1, 0).close()
+            except (TypeError, ValueError) as error:
+                raise SystemExit(f"--environments {name}: {error}") from error
 
 
 def vector_of(env_id: str, number: int, seed: int) -> VecEnv:
     """Return `number` seeded environments."""
+    env_id, *arguments = env_id.split(",")
     if env_id in ENVIRONMENTS:
-        made: VecEnv = CupVecEnv(env_id, number)
+        made: VecEnv = CupVecEnv(env_id, number, **dict(argument.split("=", 1) for argument in arguments))
         made.seed(seed)
         return made
     wrapper = None
@@ -90,7 +104,7 @@ def vector_of(env_id: str, number: int, seed: int) -> VecEnv:
 
 def success_of(env_id: str, act: Callable[[Any], Any]) -> float:
     """Return the share of successes in `TRIALS` trials."""
-    envs = vector_of(env_id, TRIALS if env_id in ENVIRONMENTS else 1, EVALUATION_SEED)
+    envs = vector_of(env_id, 1 if env_id in (REACHER, FETCH) else TRIALS, EVALUATION_SEED)
     observations = envs.reset()
     results: list[bool] = []
     judged = np.zeros(envs.num_envs, dtype=bool)
