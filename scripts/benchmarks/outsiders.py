@@ -1,4 +1,4 @@
-"""Train Stable-Baselines3 with its own defaults: `python scripts/benchmarks/outsiders.py --out runs/outsiders`.
+"""Train Stable-Baselines3 without our help: `python scripts/benchmarks/outsiders.py --out runs/outsiders`.
 
 Prints a Markdown table of the share of successful trials against the number of control steps, on the tasks of this
 project and on Reacher-v5 (MuJoCo) and FetchReach-v4 (gymnasium-robotics) where they are installed. Each run is stored
@@ -22,6 +22,7 @@ import torch
 import tyro
 from stable_baselines3 import PPO, SAC, TD3
 from stable_baselines3.common.env_util import make_vec_env
+from stable_baselines3.common.noise import NormalActionNoise
 from stable_baselines3.common.vec_env import VecEnv, VecNormalize
 from tqdm import tqdm
 
@@ -33,6 +34,12 @@ REACHER, FETCH = "Reacher-v5", "FetchReach-v4"
 REACHER_SUCCESS_M = 0.02
 TRIALS = 200
 EVALUATION_SEED = 10_000
+# The settings of examples/rl_zoo3: returns of several steps and a shorter horizon, so that the values of two actions,
+# which last 20 ms, differ; and fewer updates.
+SHORT_HORIZON = {
+    "learning_rate": 1e-3, "gamma": 0.97, "n_steps": 5, "tau": 0.02, "buffer_size": 200_000, "learning_starts": 2_400,
+    "train_freq": 16, "gradient_steps": 2,
+}  # fmt: skip
 # Algorithm -> class, number of environments, further arguments. PPO by Stable-Baselines3's defaults would collect 2,048
 # steps of one environment; eight environments collect as many.
 ALGORITHMS: dict[str, tuple[Any, int, dict[str, Any]]] = {
@@ -40,6 +47,8 @@ ALGORITHMS: dict[str, tuple[Any, int, dict[str, Any]]] = {
     "PPO as in CleanRL": (PPO, 1, {"learning_rate": lambda left: 3e-4 * left}),
     "SAC": (SAC, 1, {}),
     "TD3": (TD3, 1, {}),
+    "SAC as in rl_zoo3": (SAC, 1, {**SHORT_HORIZON, "ent_coef": "auto_0.01"}),
+    "TD3 as in rl_zoo3": (TD3, 1, {**SHORT_HORIZON, "noise_std": 0.3}),
 }
 NORMALISED = ("PPO as in CleanRL",)
 ALL_ENVIRONMENTS = (*ENVIRONMENTS, REACHER, FETCH)
@@ -134,6 +143,10 @@ def train(options: Options, env_id: str, algorithm: str, seed: int) -> pd.DataFr
     envs: VecEnv = vector_of(env_id, number, seed)
     if algorithm in NORMALISED:
         envs = VecNormalize(envs)
+    if "noise_std" in arguments:
+        zeros = np.zeros(envs.action_space.shape or ())
+        noise = NormalActionNoise(zeros, zeros + arguments["noise_std"])
+        arguments = {name: value for name, value in arguments.items() if name != "noise_std"} | {"action_noise": noise}
     model = kind("MlpPolicy", envs, seed=seed, device="cpu", **arguments)
 
     def act(observations: Any) -> Any:
