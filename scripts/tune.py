@@ -8,6 +8,7 @@ theirs from agents/tuned.json. All learners take hours; `--learners` selects som
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import sqlite3
@@ -16,7 +17,7 @@ import warnings
 from collections.abc import Iterator
 from concurrent.futures import as_completed
 from dataclasses import dataclass, field
-from itertools import repeat
+from itertools import cycle, repeat
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -25,7 +26,6 @@ import optuna
 import torch
 import tuning
 import tyro
-from figure import draw_tuning
 from rich.console import Console
 from rich.table import Table
 from tqdm import tqdm
@@ -35,6 +35,7 @@ from agents.networks.registry import NETWORKS
 from agents.registry import FACTORIES, HIDDEN, POSTURE, find, learners
 from agents.rules.registry import rules_for
 from reach.files import check_regular, make_folder, write_file
+from reach.render.palette import learner_colour
 from reach.study import FolderInUseError, Store, usable_cores
 from reach.study.engine.jobs import code_digest
 
@@ -239,6 +240,44 @@ def judged(learner: str, settings: dict[str, float], given: Tune) -> Iterator[fl
             learner, settings, given.seeds, given.baseline_trials, trained_learners, protocol
         )
     return tuning.missed_in_training(learner, settings, given.seeds, given.training_share)
+
+
+PANELS_IN_A_ROW = 2
+# Markers distinguish learners of similar colour.
+MARKERS = "osD^vPX*"
+
+
+def draw_tuning(searches: dict[str, dict[str, Any]], path: Path) -> None:
+    """Plot what every setting in the searches leaves, in a panel for each kind of network."""
+    from matplotlib.figure import Figure
+    from matplotlib.ticker import LogLocator
+
+    panels: dict[tuple[str, str], list[str]] = {}
+    for learner in searches:
+        spec = find(learner).spec
+        network = " ".join(filter(None, (spec.teacher, spec.algorithm, spec.network)))
+        panels.setdefault((network, search_space(learner).setting), []).append(learner)
+    columns = min(len(panels), PANELS_IN_A_ROW)
+    rows = -(-len(panels) // columns)
+    figure = Figure(figsize=(6.4 * columns, 3.6 * rows), layout="constrained")
+    grid = figure.subplots(rows, columns, squeeze=False).ravel()
+    for axes, ((network, setting), shown) in zip(grid, panels.items(), strict=False):
+        for learner, marker in zip(shown, cycle(MARKERS), strict=False):
+            complete = [trial for trial in searches[learner]["history"] if not trial["pruned"]]
+            results = sorted((trial[setting], trial[criterion_of(learner).name]) for trial in complete)
+            axes.plot(*zip(*results, strict=True), f"{marker}-", label=learner, color=learner_colour(learner))
+        x_label = f"{setting.replace('_', ' ')} ({search_space(shown[0]).unit})"
+        axes.set(xscale="log", xlabel=x_label, ylabel=criterion_of(shown[0]).axis, ylim=(0.0, 1.2))
+        axes.xaxis.set_major_locator(LogLocator(subs=(1.0, 3.0)))
+        axes.xaxis.set_major_formatter("{x:g}")
+        axes.minorticks_off()
+        axes.legend(title=network, loc="center left", bbox_to_anchor=(1.0, 0.5), frameon=False, fontsize="small")
+        axes.spines[["top", "right"]].set_visible(False)
+    for axes in grid[len(panels) :]:
+        axes.set_axis_off()
+    picture = io.BytesIO()
+    figure.savefig(picture, format="png", dpi=120)
+    write_file(path, picture.getvalue())
 
 
 def main(given: Tune) -> None:

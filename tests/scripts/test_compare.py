@@ -14,14 +14,11 @@ from pathlib import Path
 from typing import get_args
 
 import compare as script
-import numpy as np
 import pyarrow.parquet as pq
 import pytest
-from matplotlib.image import imread
 
 from agents.registry import FACTORIES, is_learner
 from reach.protocols import PROTOCOLS
-from reach.render.palette import learner_colour
 from reach.study import load
 from reach.study.engine.jobs import JobTable
 from reach.study.watch.session import trained_learner
@@ -111,26 +108,6 @@ def test_it_writes_trials_summary_and_report_and_names_the_next_command(
     assert (out / "report.html").read_text().startswith("<!doctype html>")
     assert "on target at first" in done.stdout
     assert "Written:" in done.stdout
-
-
-def test_its_answer_is_drawn_as_one_picture(
-    undisturbed: tuple[Path, subprocess.CompletedProcess[str]], tmp_path: Path, run_here: Compare
-) -> None:
-    def draw(out: Path, protocol: str) -> subprocess.CompletedProcess[str]:
-        flags = ("--study", undisturbed[0], "--out", out, "--protocol", protocol)
-        return run_here("scripts/figure.py", "comparison", *flags)
-
-    done = draw(tmp_path / "pictures" / "answer.png", "short")
-    assert done.returncode == 0, done.stderr
-    picture = imread(tmp_path / "pictures" / "answer.png")
-    for learner in ("still", "wandering"):
-        colour = np.array([int(learner_colour(learner)[k : k + 2], 16) for k in (1, 3, 5)])
-        assert np.all(np.rint(255 * picture[..., :3]) == colour, axis=-1).any(), learner
-    assert len(np.unique(picture.reshape(-1, picture.shape[2])[:, :3], axis=0)) > 100
-    other = draw(tmp_path / "none.png", "curl")
-    assert other.returncode != 0
-    assert "--protocol curl" in other.stderr
-    assert not (tmp_path / "none.png").exists()
 
 
 def test_killed_and_run_again_it_ends_with_the_same_bytes(

