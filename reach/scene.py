@@ -114,19 +114,20 @@ class Paths:
 
     Attributes:
         trials: number of trials begun so far.
+        past_paths: paths of earlier trials, oldest first, each (n, 2) m.
     """
 
     def __init__(self) -> None:
         """Start with no trials."""
         self.trials = 0
+        self.past_paths: tuple[Any, ...] = ()
         self._path: list[tuple[float, float]] = []
-        self._past: tuple[Any, ...] = ()
 
     def begin(self) -> None:
         """Begin a trial; store the path of the previous one."""
         self.trials += 1
         if len(self._path) > 1:
-            self._past = (*self._past, self.path)[-PAST_PATHS:]
+            self.past_paths = (*self.past_paths, self.path)[-PAST_PATHS:]
         self._path = []
 
     def extend(self, simulation: Simulation, index: int) -> None:
@@ -142,11 +143,6 @@ class Paths:
     def path(self) -> Any:
         """Return the path of this trial, (n, 2) m."""
         return np.array(self._path).reshape(-1, 2)
-
-    @property
-    def past_paths(self) -> tuple[Any, ...]:
-        """Return the paths of earlier trials, oldest first, each (n, 2) m."""
-        return self._past
 
 
 def scene_of(simulation: Simulation, index: int, paths: Paths, label: Label) -> Scene:

@@ -6,91 +6,66 @@ Angles are counter-clockwise, so flexors lie on the left of a limb, seen from it
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
+from itertools import pairwise
 from typing import NamedTuple
 
-import numpy as np
-
-from reach.jit import kernel
 from reach.render import palette
-from reach.render.canvas import ROUND, ROUND_THEN_STRAIGHT, STRAIGHT, Canvas, Pixel, between, draw_capsule
+from reach.render.canvas import ROUND, ROUND_THEN_STRAIGHT, STRAIGHT, Canvas, Pixel, between
 from reach.render.palette import blend
-from reach.scene import Scene
+from reach.scene import Points, Scene
 
 # Half the thickness of a muscle at rest, and the increase at full activation, m.
 STRAND_M, BELLY_M = 0.0012, 0.0062
-UPPER_ARM, ELBOW, FOREARM = 0.0, 1.0, 2.0
-# Paths of the flexors of the shoulder, of the elbow, of both, and of the wrist, and the number of points of each path.
-# A point is (limb, share of the limb's length, distance from its axis as a share of half its thickness). The second and
-# third points are the ends of the muscle belly. Extensors are mirrored; biarticular muscles lie nearest to the bone.
-POINT_COUNTS = (4, 5, 5, 4)
-MUSCLE_PATHS = np.array([
-    [(UPPER_ARM, -0.12, 0.50), (UPPER_ARM, 0.10, 0.62), (UPPER_ARM, 0.22, 0.62), (UPPER_ARM, 0.42, 0.60), (0, 0, 0)],
-    [(UPPER_ARM, 0.46, 0.6), (UPPER_ARM, 0.64, 0.62), (UPPER_ARM, 0.76, 0.62), (ELBOW, 0, 0.62), (FOREARM, 0.22, 0.52)],
-    [(UPPER_ARM, 0.08, 0.22), (UPPER_ARM, 0.36, 0.23), (UPPER_ARM, 0.62, 0.23), (ELBOW, 0, 0.26), (FOREARM, 0.3, 0.18)],
-    [(FOREARM, 0.28, 0.50), (FOREARM, 0.50, 0.52), (FOREARM, 0.64, 0.52), (FOREARM, 0.92, 0.50), (0, 0, 0)],
-])  # fmt: skip
+UPPER_ARM, ELBOW, FOREARM = range(3)
+# Paths of the flexors of the shoulder, of the elbow, of both, and of the wrist. A point is (limb, share of the limb's
+# length, distance from its axis as a share of half its thickness). The second and third points are the ends of the
+# muscle belly. Extensors are mirrored; biarticular muscles lie nearest to the bone.
+MUSCLE_PATHS = (
+    ((UPPER_ARM, -0.12, 0.50), (UPPER_ARM, 0.10, 0.62), (UPPER_ARM, 0.22, 0.62), (UPPER_ARM, 0.42, 0.60)),
+    ((UPPER_ARM, 0.46, 0.6), (UPPER_ARM, 0.64, 0.62), (UPPER_ARM, 0.76, 0.62), (ELBOW, 0, 0.62), (FOREARM, 0.22, 0.52)),
+    ((UPPER_ARM, 0.08, 0.22), (UPPER_ARM, 0.36, 0.23), (UPPER_ARM, 0.62, 0.23), (ELBOW, 0, 0.26), (FOREARM, 0.3, 0.18)),
+    ((FOREARM, 0.28, 0.50), (FOREARM, 0.50, 0.52), (FOREARM, 0.64, 0.52), (FOREARM, 0.92, 0.50)),
+)
 
 
-def draw_muscles(canvas: Canvas, scene: Scene, radii_m: tuple[float, float, float]) -> None:
-    """Draw the muscles of a scene over all shapes so far.
-
-    Args:
-        canvas: drawn on in place.
-        scene: scene with activations.
-        radii_m: half the thickness of the arm at shoulder, elbow and wrist, m.
-    """
-    canvas.flush()
-    joints = np.ascontiguousarray(scene.joints, dtype=np.float64)
-    activations = np.ascontiguousarray(scene.activation, dtype=np.float64)
-    # Colours are arguments, so that the cached kernel does not depend on constants of another file.
-    colours = palette.FLEXION, palette.EXTENSION, palette.MUSCLE_AT_REST
-    _draw_muscles(canvas.frame, joints, activations, canvas.x0, canvas.y0, canvas.scale, radii_m, colours)
-
-
-@kernel
-def _draw_muscles(frame, joints, activations, x0, y0, scale, radii_m, colours):  # type: ignore[no-untyped-def]
-    """Draw all muscles; joints (4, 2) m, activations (8,) 0..1; x0, y0, scale: the map from the table to the frame."""
-    shoulder, elbow, wrist = joints[0], joints[1], joints[2]
-    upper_x, upper_y = elbow[0] - shoulder[0], elbow[1] - shoulder[1]
-    fore_x, fore_y = wrist[0] - elbow[0], wrist[1] - elbow[1]
-    upper_length, fore_length = math.hypot(upper_x, upper_y) + 1e-9, math.hypot(fore_x, fore_y) + 1e-9
-    # Normals to the left of each limb; at the elbow, the direction half-way between both.
-    upper_left_x, upper_left_y = -upper_y / upper_length, upper_x / upper_length
-    fore_left_x, fore_left_y = -fore_y / fore_length, fore_x / fore_length
-    left_x, left_y = upper_left_x + fore_left_x, upper_left_y + fore_left_y
-    left_length = math.hypot(left_x, left_y) + 1e-9
-    for muscle in range(8):
-        kind, side = muscle // 2, 1.0 if muscle % 2 == 0 else -1.0
-        strong, rest = colours[muscle % 2], colours[2]
+def draw_muscles(canvas: Canvas, joints: Points, activations: Points) -> None:
+    """Draw the muscles of an arm; joints (4, 2) m, activations (8,) 0..1."""
+    shoulder, elbow, wrist = joints[:3].tolist()
+    upper, upper_left = _limb(shoulder, elbow)
+    fore, fore_left = _limb(elbow, wrist)
+    # At the elbow, the direction to the left is half-way between both.
+    left = upper_left[0] + fore_left[0], upper_left[1] + fore_left[1]
+    length = math.hypot(*left) + 1e-9
+    # Limb -> beginning, extent, direction to the left, and half the thickness at both ends, m.
+    limbs = (
+        (shoulder, upper, upper_left, (SHOULDER_RADIUS_M, ELBOW_RADIUS_M)),
+        (elbow, (0.0, 0.0), (left[0] / length, left[1] / length), (ELBOW_RADIUS_M, ELBOW_RADIUS_M)),
+        (elbow, fore, fore_left, (ELBOW_RADIUS_M, WRIST_RADIUS_M)),
+    )
+    for muscle, activation in enumerate(activations.tolist()):
+        side, strongest = (1.0, palette.FLEXION) if muscle % 2 == 0 else (-1.0, palette.EXTENSION)
         # Square root, because a reach uses about a tenth of the possible activation.
-        active = math.sqrt(activations[muscle])
-        colour = (
-            rest[0] + active * (strong[0] - rest[0]),
-            rest[1] + active * (strong[1] - rest[1]),
-            rest[2] + active * (strong[2] - rest[2]),
-        )
-        thin, thick = STRAND_M * scale, (STRAND_M + BELLY_M * active) * scale
-        before_x, before_y = 0.0, 0.0
-        for point in range(POINT_COUNTS[kind]):
-            limb, share = MUSCLE_PATHS[kind, point, 0], MUSCLE_PATHS[kind, point, 1]
-            beside = side * MUSCLE_PATHS[kind, point, 2]
-            if limb == UPPER_ARM:
-                out = beside * (radii_m[0] + share * (radii_m[1] - radii_m[0]))
-                x = shoulder[0] + share * upper_x + out * upper_left_x
-                y = shoulder[1] + share * upper_y + out * upper_left_y
-            elif limb == FOREARM:
-                out = beside * (radii_m[1] + share * (radii_m[2] - radii_m[1]))
-                x = elbow[0] + share * fore_x + out * fore_left_x
-                y = elbow[1] + share * fore_y + out * fore_left_y
-            else:
-                out = beside * radii_m[1] / left_length
-                x, y = elbow[0] + out * left_x, elbow[1] + out * left_y
-            px, py = x0 + scale * x, y0 - scale * y
-            if point > 0:
-                first = thick if point == 2 or point == 3 else thin
-                second = thick if point == 1 or point == 2 else thin
-                draw_capsule(frame, before_x, before_y, first, px, py, second, ROUND, 0.0, colour, colour)
-            before_x, before_y = px, py
+        active = math.sqrt(activation)
+        colour = [
+            rest + active * (strong - rest) for rest, strong in zip(palette.MUSCLE_AT_REST, strongest, strict=True)
+        ]
+        thin, thick = STRAND_M * canvas.scale, (STRAND_M + BELLY_M * active) * canvas.scale
+        points = []
+        for limb, share, beside in MUSCLE_PATHS[muscle // 2]:
+            (x, y), (along_x, along_y), (left_x, left_y), (first, last) = limbs[limb]
+            out = side * beside * (first + share * (last - first))
+            points.append(canvas.pixel((x + share * along_x + out * left_x, y + share * along_y + out * left_y)))
+        radii = (thin, thick, thick, thin, thin)
+        for (start, end), (radius, next_radius) in zip(pairwise(points), pairwise(radii), strict=False):
+            canvas.capsule(start, end, (radius, next_radius), colour)
+
+
+def _limb(start: Sequence[float], end: Sequence[float]) -> tuple[Pixel, Pixel]:
+    """Return the extent of a limb, m, and the unit vector to its left."""
+    x, y = end[0] - start[0], end[1] - start[1]
+    length = math.hypot(x, y) + 1e-9
+    return (x, y), (-y / length, x / length)
 
 
 # --- arm and hand ---------------------------------------------------------------------------------------------
@@ -155,7 +130,7 @@ def draw_arm(canvas: Canvas, scene: Scene) -> None:
     canvas.capsule(elbow, wrist, (ELBOW_RADIUS_M * scale, WRIST_RADIUS_M * scale), sleeve, edge)
     canvas.capsule(shoulder, elbow, (SHOULDER_RADIUS_M * scale, ELBOW_RADIUS_M * scale), sleeve, edge)
     if scene.activation is not None:
-        draw_muscles(canvas, scene, (SHOULDER_RADIUS_M, ELBOW_RADIUS_M, WRIST_RADIUS_M))
+        draw_muscles(canvas, scene.joints, scene.activation)
     for joint in (0, 1):
         _draw_joint(canvas, scene, joint, joints[joint])
 

@@ -79,7 +79,6 @@ def draw_capsule(frame, x0, y0, radius_0, x1, y1, radius_1, ends, rim_px, fill, 
     lean = 1.0 / math.sqrt(1.0 + taper * taper)
     straight_0, straight_1 = ends == STRAIGHT, ends != ROUND
     hollow = fill[0] < 0.0
-    red, green, blue = np.uint8(fill[0]), np.uint8(fill[1]), np.uint8(fill[2])
     # Depth below the outline, pixels, from which a pixel is completely fill.
     deep = 0.5 + 0.5 * rim_px
     # Round ends extend beyond the straight sides by less than the square of the taper.
@@ -115,9 +114,8 @@ def draw_capsule(frame, x0, y0, radius_0, x1, y1, radius_1, ends, rim_px, fill, 
             inside = beyond = end + 1
         elif not hollow:
             for column in range(inside, beyond):
-                frame[row, column, 0] = red
-                frame[row, column, 1] = green
-                frame[row, column, 2] = blue
+                for channel in range(3):
+                    frame[row, column, channel] = np.uint8(fill[channel])
         for part in range(2):
             for column in range(begin if part == 0 else beyond, inside if part == 0 else end + 1):
                 px = column - x0
@@ -134,9 +132,9 @@ def draw_capsule(frame, x0, y0, radius_0, x1, y1, radius_1, ends, rim_px, fill, 
                     inner = 0.0
                 # Adding 0.5 makes the truncation round to nearest.
                 bare = 1.0 - outer - inner
-                frame[row, column, 0] = np.uint8(bare * frame[row, column, 0] + outer * rim[0] + inner * fill[0] + 0.5)
-                frame[row, column, 1] = np.uint8(bare * frame[row, column, 1] + outer * rim[1] + inner * fill[1] + 0.5)
-                frame[row, column, 2] = np.uint8(bare * frame[row, column, 2] + outer * rim[2] + inner * fill[2] + 0.5)
+                for channel in range(3):
+                    mixed = bare * frame[row, column, channel] + outer * rim[channel] + inner * fill[channel]
+                    frame[row, column, channel] = np.uint8(mixed + 0.5)
 
 
 @kernel

@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from functools import lru_cache
-from typing import NamedTuple
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -40,61 +40,42 @@ CHANNEL_HALF_M, CHANNEL_LENGTH_M, WALL_M, WALL_BEFORE_M = 0.014, 0.32, 0.006, 0.
 LAMP_ON: Colour = (int(LAMP_RGB[1][0]), int(LAMP_RGB[1][1]), int(LAMP_RGB[1][2]))
 
 
-class BackgroundKey(NamedTuple):
-    """Cache key of a background; arrays are given as bytes."""
-
-    width: int
-    height: int
-    start: Pixel
-    past_paths: tuple[bytes, ...]
-    velocity_field: bytes
-    constant_force: bytes
-    channel: bytes
-
-
 def background_of(scene: Scene, content: LabelContent, width: int, height: int) -> Frame:
     """Return the background of a scene, (height, width, 3), cached: copy it before drawing."""
-    start_x, start_y = scene.start.tolist()
-    key = BackgroundKey(
-        width,
-        height,
-        (start_x, start_y),
-        tuple(_bytes(path) for path in scene.past_paths),
-        _bytes(scene.field_n_s_per_m),
-        _bytes(scene.constant_force_n),
-        _bytes(scene.channel),
-    )
-    return _labelled_background(key, content)
+    past_paths = tuple(map(_bytes, scene.past_paths))
+    field, force, channel = map(_bytes, (scene.field_n_s_per_m, scene.constant_force_n, scene.channel))
+    return _labelled_background(content, width, height, tuple(scene.start.tolist()), past_paths, field, force, channel)
 
 
 def _bytes(values: NDArray[np.float64] | None) -> bytes:
+    """Return an array as a key of a cache."""
     return b"" if values is None else np.asarray(values, dtype=np.float64).tobytes()
 
 
 @lru_cache(maxsize=4)
-def _labelled_background(key: BackgroundKey, content: LabelContent) -> Frame:
-    frame = _background(key).copy()
+def _labelled_background(content: LabelContent, *background: Any) -> Frame:
+    frame = _background(*background).copy()
     labels.draw_labels(Canvas(frame), content)
     return frame
 
 
 @lru_cache(maxsize=4)
-def _background(key: BackgroundKey) -> Frame:
-    frame = draw_room(key.width, key.height).copy()
-    canvas = Canvas(frame)
-    if key.velocity_field or key.constant_force:
-        field = np.frombuffer(key.velocity_field or bytes(32)).reshape(2, 2)
-        force = np.frombuffer(key.constant_force or bytes(16))
-        _draw_field(canvas, np.array(key.start), field, force)
-    if key.channel:
-        _draw_channel(canvas, np.array(key.start), np.frombuffer(key.channel))
+def _background(
+    width: int, height: int, start: Pixel, past_paths: tuple[bytes, ...], field: bytes, force: bytes, channel: bytes
+) -> Frame:
+    canvas = Canvas(draw_room(width, height).copy())
+    if field or force:
+        matrix = np.frombuffer(field or bytes(32)).reshape(2, 2)
+        _draw_field(canvas, np.array(start), matrix, np.frombuffer(force or bytes(16)))
+    if channel:
+        _draw_channel(canvas, np.array(start), np.frombuffer(channel))
     thick = max(0.8, 1.1 * canvas.rim_px)
-    for age, data in zip(range(len(key.past_paths), 0, -1), key.past_paths, strict=True):
+    for age, data in zip(range(len(past_paths), 0, -1), past_paths, strict=True):
         past = np.frombuffer(data).reshape(-1, 2)
         canvas.path(past, 50 if canvas.has_labels else 12, palette.faded_path(age), thick_px=thick, dot_px=0.0)
-    canvas.ring(canvas.pixel(key.start), max(2.0, START_RADIUS_M * canvas.scale), palette.FAINT_INK)
+    canvas.ring(canvas.pixel(start), max(2.0, START_RADIUS_M * canvas.scale), palette.FAINT_INK)
     canvas.flush()
-    return frame
+    return canvas.frame
 
 
 @lru_cache(maxsize=4)

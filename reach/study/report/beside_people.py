@@ -18,8 +18,17 @@ from reach.study.people import human_data
 from reach.study.people.human_data import HumanFit, HumanSeries, Interval
 from reach.study.report.charts import DASHES, Floats, Look, Looks, Series, line_chart
 from reach.study.report.figures import Chart, by_seed
-from reach.study.report.metrics import NO_NUMBER, REFERENCE, capital, protocol_name, protocol_title, short_number
-from reach.study.report.tables import Cell, Table, estimate_cell
+from reach.study.report.metrics import (
+    NO_NUMBER,
+    REFERENCE,
+    Cell,
+    Table,
+    capital,
+    estimate_cell,
+    protocol_name,
+    protocol_title,
+    short_number,
+)
 from reach.study.statistics import Estimate, estimate, mean_band
 
 CHANNEL = "channel_index"  # force in a channel trial; 1 would cancel the field

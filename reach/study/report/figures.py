@@ -18,6 +18,7 @@ from reach.study.measures import lamps_decide
 from reach.study.people.human_data import facts
 from reach.study.report.charts import Floats, Look, Looks, Row, Series, Shade, line_chart, value_chart
 from reach.study.report.metrics import (
+    ENERGY,
     GENERALISATION,
     L30,
     LATE_ERROR,
@@ -29,7 +30,6 @@ from reach.study.report.metrics import (
     protocol_title,
     short_number,
 )
-from reach.study.report.tables import ENERGY
 from reach.study.statistics import mean_band, performance_profile
 
 BLOCK_TITLES = {"baseline": "before", "washout": "after", "relearned": "again", "clamp": "clamped"}
@@ -334,7 +334,7 @@ def speed_against_energy(summary: pd.DataFrame, costs: Mapping[str, Mapping[str,
 
     Args:
         summary: as for `values_by_learner`.
-        costs: result of `tables.cost_per_trial`: values by learner and metric.
+        costs: result of `metrics.cost_per_trial`: values by learner and metric.
         looks: looks of the learners.
     """
     rows = summary[(summary["metric"] == L30) & summary["value"].notna()]

@@ -30,7 +30,7 @@ from reach.study.engine.store import FILM_PHASES, Store
 from reach.study.measures import per_seed, with_misses
 from reach.study.people import human_data
 from reach.study.people.human_data import read_curves
-from reach.study.report import figures, tables
+from reach.study.report import figures, metrics
 from reach.study.report.beside_people import beside_people
 from reach.study.report.charts import Looks, legend_sample, looks
 from reach.study.report.figures import Chart
@@ -203,7 +203,7 @@ def _lead(measured: pd.DataFrame, protocol: str, metric: str, first: str, second
     pairs = wide.reindex(columns=[first, second]).dropna().to_numpy(dtype=np.float64)
     if len(pairs) < FEWEST_SEEDS:
         return False, f"{plural(len(pairs), 'seed')} cannot say whether {first} and {second} differ."
-    scale, digits, unit = tables.PAIR_UNITS.get(metric, tables.PAIR_UNITS[L30])
+    scale, digits, unit = metrics.PAIR_UNITS.get(metric, metrics.PAIR_UNITS[L30])
     difference = paired_difference(pairs[:, 1], pairs[:, 0])
     value, low, high = (scale * part for part in (difference.value, difference.low, difference.high))
     between = f"{value:.{digits}f} {unit} [{low:.{digits}f}, {high:.{digits}f}]".replace("-", MINUS)
@@ -334,29 +334,30 @@ def write_report(
         looks=look,
         headline=headline[0] if headline else None,
         by_protocol=headline[1:],
-        glance=tables.across_protocols(summary, headlines, "All protocols") if len(headline) > 1 else None,
+        glance=metrics.across_protocols(summary, headlines, "All protocols") if len(headline) > 1 else None,
         headline_metrics={metric for _, metric in headlines},
         curves=[chart for chart in curves if chart],
-        tables=tables.measure_tables(summary, "reaches") + tables.measure_tables(summary, "channel", "channel trials"),
+        tables=metrics.measure_tables(summary, "reaches")
+        + metrics.measure_tables(summary, "channel", "channel trials"),
         terms=measures_in(summary, "reaches") + measures_in(summary, "channel"),
         profile=figures.profile(measured, look),
-        pairs=tables.paired_tables(pairs),
+        pairs=metrics.paired_tables(pairs),
         traces=figures.correction_traces(traces, protocols, look),
         within=_value_charts(summary, measured, look, [(protocol, fact.metric) for protocol, fact in facts]),
-        within_tables=tables.measure_tables(summary, "within"),
+        within_tables=metrics.measure_tables(summary, "within"),
         within_terms=measures_in(summary, "within"),
         within_facts=[f"People: {fact.text} ({fact.citation})." for _, fact in facts],
         memory=_value_charts(summary, measured, look, [(p, m.metric) for m in memory for p in protocols if m.better]),
-        memory_table=tables.across_protocols(summary, [(p, m.metric) for m in memory for p in protocols], "Memory"),
+        memory_table=metrics.across_protocols(summary, [(p, m.metric) for m in memory for p in protocols], "Memory"),
         memory_terms=memory,
         sweeps=[chart for chart in sweeps if chart],
-        cost=tables.cost_table(trials, costs),
+        cost=metrics.cost_table(trials, costs),
         operations=not costs.empty,
-        energy=figures.speed_against_energy(summary, tables.cost_per_trial(trials, costs), look),
+        energy=figures.speed_against_energy(summary, metrics.cost_per_trial(trials, costs), look),
         steps=figures.step_sizes(tuning, tuned_looks),
         step_looks=tuned_looks,
         step_commands=sorted({str(tuned["command"]) for tuned in tuning.values() if tuned.get("command")}),
-        layer_tables=tables.layer_tables(costs),
+        layer_tables=metrics.layer_tables(costs),
         alignment=figures.alignment(trials[~trials["probe"]], look),
         films=film_list,
         films_left_out=films_left_out,

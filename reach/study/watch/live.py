@@ -6,7 +6,6 @@ import math
 from collections.abc import Callable
 from pathlib import Path
 from time import perf_counter
-from typing import Protocol
 
 import numpy as np
 
@@ -14,6 +13,7 @@ from reach.perturbations import CurlField, Prism, VelocityField
 from reach.render.canvas import Canvas, Frame
 from reach.render.film import FilmRecorder, write_png
 from reach.render.panels import table_at
+from reach.render.window import Window
 from reach.sim.layout import CONTROL_STEP_S
 from reach.study.watch.session import FASTEST, SLOWEST, WatchSession, require_speed, speed_text
 
@@ -22,23 +22,6 @@ FILM_FPS = 50
 LONGEST_BETWEEN_FRAMES_S = 0.1
 # Distance from the cup, in radii of the cup, within which the pointer grasps it.
 GRASP_RADII = 1.6
-
-
-class Screen(Protocol):
-    """The part of the interface of `reach.render.Window` that a session uses."""
-
-    @property
-    def is_open(self) -> bool: ...
-
-    @property
-    def pointer(self) -> tuple[float, float]: ...
-
-    @property
-    def is_button_down(self) -> bool: ...
-
-    def read_keys(self) -> list[str]: ...
-
-    def show(self, frame: Frame) -> bool: ...
 
 
 class LiveSession:
@@ -54,7 +37,7 @@ class LiveSession:
     def __init__(
         self,
         session: WatchSession,
-        window: Screen,
+        window: Window,
         save_folder: Path,
         *,
         speed: float = 1.0,

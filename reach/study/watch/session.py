@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -38,14 +38,6 @@ TRAVEL_SPEED = 1.15
 # Largest displayed error: as a share of the rotation, or in degrees without a rotation.
 LIMIT_SHARE, LIMIT_DEG = 1.5, 45.0
 UNPERTURBED = "the same trial, unperturbed"
-
-
-@dataclass
-class Twin:
-    """Scenes of a trial without its perturbation, and its index in the schedule."""
-
-    scenes: list[Scene] = field(default_factory=list)
-    index: int = -1
 
 
 class WatchSession:
@@ -100,7 +92,8 @@ class WatchSession:
         self.help_shown = False
         self.message = ""
         self._cup = cup
-        self._twin = Twin() if twin else None
+        # Scenes of the present trial without its perturbation, and its index in the schedule.
+        self._has_twin, self._twin_scenes, self._twin_index = twin, list[Scene](), -1
         # Number of the last error of each learner, and whether it is moving along its path now.
         self._error_numbers = [0] * len(learners)
         self._travels = [False] * len(learners)
@@ -165,8 +158,8 @@ class WatchSession:
     def frame(self, status: str = "") -> Frame:
         """Return the picture of this moment, (height, width, 3) uint8."""
         views = [self.view(k) for k in range(len(self.steppers))]
-        if self._twin is not None:
-            scenes = self._twin.scenes
+        if self._has_twin:
+            scenes = self._twin_scenes
             scene = scenes[min(self.first.step + 1, len(scenes) - 1)] if scenes else None
             views.append(LearnerView(UNPERTURBED, scene, is_learner=False))
         line = " · ".join(part for part in (status, *self._changes(), self.message) if part)
@@ -211,8 +204,8 @@ class WatchSession:
             return
         if self._cup is not None:
             stepper.move_cup(self._cup)
-        if self._twin is not None and self._twin.index != stepper.index:
-            self._twin = Twin(stepper.twin_scenes(), stepper.index)
+        if self._has_twin and self._twin_index != stepper.index:
+            self._twin_scenes, self._twin_index = stepper.twin_scenes(), stepper.index
 
     def _has_new_error(self, number: int) -> bool:
         """Return whether a learner has learned from an error that has not moved along its path yet."""

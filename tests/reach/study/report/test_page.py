@@ -19,9 +19,15 @@ from reach.study.measures import per_seed
 from reach.study.report import print_table, towards_the_miss, write_report
 from reach.study.report.charts import looks
 from reach.study.report.figures import learning_curve, step_sizes
-from reach.study.report.metrics import MEASURES, format_interval, format_value
+from reach.study.report.metrics import (
+    MEASURES,
+    cost_per_trial,
+    cost_table,
+    format_interval,
+    format_value,
+    layer_tables,
+)
 from reach.study.report.page import controls_in_words, films, findings, in_short, sentence, warnings
-from reach.study.report.tables import cost_per_trial, cost_table, layer_tables
 from reach.study.statistics import summarise
 
 
