@@ -35,12 +35,12 @@ def environment(name: str, task: str) -> str:
 
 def protocol(name: str) -> str:
     """The page of a protocol."""
-    one = PROTOCOLS[name]
-    blocks = "\n".join(f"{number}. {describe_block(block)}" for number, block in enumerate(one.blocks, start=1))
-    lamps = f" {one.context} lamps are on the table." if one.context else ""
+    preset = PROTOCOLS[name]
+    blocks = "\n".join(f"{number}. {describe_block(block)}" for number, block in enumerate(preset.blocks, start=1))
+    lamps = f" {preset.context} lamps are on the table." if preset.context else ""
     command = f"python scripts/compare.py --out runs/{name} --protocols {name}"
-    reaches = f"{one.reaches} reaches in `{one.env_id}`, probes not counted; each round visits all cups."
-    return f"# {name}\n\n{reaches}{lamps}\n\n{blocks}\n\nSource: {one.source}.\n\n```sh\n{command}\n```\n"
+    reaches = f"{preset.reaches} reaches in `{preset.env_id}`, probes not counted; each round visits all cups."
+    return f"# {name}\n\n{reaches}{lamps}\n\n{blocks}\n\nSource: {preset.source}.\n\n```sh\n{command}\n```\n"
 
 
 def main() -> None:
@@ -52,9 +52,12 @@ def main() -> None:
             write(f"perturbations/{name}.md", f"# {name}\n\n::: reach.{name}\n")
     for name in PROTOCOLS:
         write(f"protocols/{name}.md", protocol(name))
-    for one in MEASURES:
-        better = {"low": "Lower is better.", "high": "Higher is better.", "": ""}[one.better]
-        write(f"measures/{one.metric}.md", f"# {one.label}\n\n{one.meaning}\n\nUnit: {one.unit}. {better}\n")
+    for measure in MEASURES:
+        better = {"low": "Lower is better.", "high": "Higher is better.", "": ""}[measure.better]
+        write(
+            f"measures/{measure.metric}.md",
+            f"# {measure.label}\n\n{measure.meaning}\n\nUnit: {measure.unit}. {better}\n",
+        )
     for name in dict.fromkeys(rule.name for rule in RULES.values()):
         classes = dict.fromkeys(type(rule) for rule in RULES.values() if rule.name == name)
         text = "\n".join(f"::: {cls.__module__}.{cls.__name__}\n" for cls in classes)

@@ -16,9 +16,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from agents.networks.registry import NETWORKS
 from agents.registry import TUNED, find
-from agents.rules.registry import rules_for
 
 ROOT = Path(__file__).resolve().parents[1]
 PAGES = (ROOT / "README.md", ROOT / "docs" / "results" / "README.md")
@@ -63,16 +61,22 @@ def markdown(heads: Iterable[str], rows: Iterable[Iterable[str]]) -> list[str]:
     return [f"| {' | '.join(line)} |" for line in lines]
 
 
-def rules_of(network: str) -> list[str]:
-    """Return the rules of a network, in the order of the registry."""
-    return list(rules_for(NETWORKS[network]))
+def compared(study: str, protocol: str) -> list[str]:
+    """Return the learners of a stored study except `none`, in its order."""
+    rows = pd.read_csv(RESULTS / f"{study}-summary.csv")
+    names = rows.loc[(rows["protocol"] == protocol) & (rows["learner"] != "none"), "learner"]
+    return list(dict.fromkeys(names))
+
+
+def without_setting(names: Iterable[str]) -> list[str]:
+    """Return the different names before the "," of a setting."""
+    return list(dict.fromkeys(name.partition(",")[0] for name in names))
 
 
 def deep() -> list[str]:
     """Every rule with four hidden layers and 16 lamps."""
-    learners = [f"error-mlp-{rule},depth=4" for rule in rules_of("mlp")]
     rows = [["`none`", "", *lamps("none", "context16")]]
-    rows += [[f"`{name}`", find(name).step, *lamps(name, "context16")] for name in learners]
+    rows += [[f"`{name}`", find(name).step, *lamps(name, "context16")] for name in compared("rules", "context16")]
     return markdown(["learner", "step", "left at the end", "reaches to a half"], rows)
 
 
@@ -85,11 +89,12 @@ def lamps(learner: str, protocol: str) -> tuple[str, str]:
 def spiking() -> list[str]:
     """Every rule of the spiking network in three tasks."""
     rows = []
-    for rule in rules_of("snn"):
-        name = f"error-snn-{rule}"
+    for name in compared("rules", "context"):
         rotation = cell("spikes", name, "rotation30", "L30", 100.0, 0)
-        timing = cell("spikes", f"error-timed-{rule}", "context", "late_error", 100.0, 0)
-        rows.append([f"`{rule}`", find(name).step, rotation, *lamps(name, "context"), timing])
+        timing = cell("spikes", name.replace("-snn-", "-timed-"), "context", "late_error", 100.0, 0)
+        rows.append(
+            [f"`{name.removeprefix('error-snn-')}`", find(name).step, rotation, *lamps(name, "context"), timing]
+        )
     heads = ["rule", "step", "`rotation30`: L30", "`context`: left at the end", "reaches to a half", "timing: left"]
     return markdown(heads, rows)
 
@@ -98,22 +103,23 @@ def pairs() -> list[str]:
     """Differences between every two rules of the deep perceptron, % of the miss, paired by seed."""
     table = pd.read_csv(RESULTS / "rules-pairs.csv")
     own = table[table["protocol"] == "context16"].set_index(["first", "second"])
-    names = [f"error-mlp-{rule},depth=4" for rule in rules_of("mlp")]
+    names = compared("rules", "context16")
+    rules = [f"`{find(name).spec.rule}`" for name in names]
     rows = []
     for k, first in enumerate(names[:-1]):
         values = [own.loc[(first, second), ["value", "low", "high"]].to_numpy(np.float64) for second in names[k + 1 :]]
-        rows.append([f"`{rules_of('mlp')[k]}`", *[""] * k, *(written(100.0 * value, 1) for value in values)])
-    return markdown(["less", *(f"`{rule}`" for rule in rules_of("mlp")[1:])], rows)
+        rows.append([rules[k], *[""] * k, *(written(100.0 * value, 1) for value in values)])
+    return markdown(["less", *rules[1:]], rows)
 
 
 def steps() -> list[str]:
     """Rules at the step at which L30 of the rotation is `MATCHED_L30`, by interpolation over the logarithm of steps."""
-    table = summary("steps").reset_index()
-    table = table[table["learner"] != "none"]
+    table = summary("steps").drop(index="none").reset_index()
     table[["rule", "rate"]] = table["learner"].str.extract(r"error-(\w+),rate=([\d.]+)")
     measures = [("rotation30", "N63"), ("context", "halving_reaches"), ("context", "late_error")]
     rows = []
-    for rule in ("shallow", "bp", "fa", "dfa", "stdp"):
+    for learner in without_setting(compared("steps", "rotation30")):
+        rule = learner.removeprefix("error-")
         own = table[table["rule"] == rule]
         values = own.assign(rate=own["rate"].astype(float)).pivot(
             index="rate", columns=["protocol", "metric"], values="value"
@@ -157,23 +163,20 @@ def maps() -> list[str]:
     """L30 of every rule under each body map."""
     ways = ("exact", "babbled", "random")
     rows = []
-    for network in ("mlp", "snn"):
-        for rule in rules_of(network):
-            name = f"error-{network}-{rule}"
-            if rule != "hebb":
-                values = (cell("maps", f"{name},body_map={way}", "rotation30", "L30", 100.0, 0) for way in ways)
-                rows.append([f"`{name}`", *values])
+    for name in without_setting(compared("maps", "rotation30")):
+        values = (cell("maps", f"{name},body_map={way}", "rotation30", "L30", 100.0, 0) for way in ways)
+        rows.append([f"`{name}`", *values])
     return markdown(["learner", *(f"`{way}`" for way in ways)], rows)
 
 
 def depth() -> list[str]:
     """What rules leave in `context`, by the number of hidden layers."""
     rows = []
-    for rule in ("bp", "fa", "dfa", "ifa", "shallow"):
-        names = [f"error-mlp-{rule},depth={layers}" for layers in (2, 4, 8)]
+    for learner in without_setting(compared("depth", "context")):
+        names = [f"{learner},depth={layers}" for layers in (2, 4, 8)]
         left = [cell("depth", name, "context", "late_error", 100.0, 0) for name in names]
         half = [cell("depth", name, "context", "halving_reaches", 1.0, 0) for name in names]
-        rows.append([f"`{rule}`", *left, *half])
+        rows.append([f"`{learner.removeprefix('error-mlp-')}`", *left, *half])
     heads = [f"{what}, {layers} layers" for what in ("left at the end", "reaches to a half") for layers in (2, 4, 8)]
     return markdown(["rule", *heads], rows)
 

@@ -26,7 +26,7 @@ from agents.networks.registry import NETWORKS
 from agents.registry import FACTORIES, TUNED, find, is_learner
 from agents.rules.registry import rules_for
 from reach.files import make_folder
-from reach.protocols import PROTOCOLS, protocol_table, read_protocol
+from reach.protocols import PROTOCOLS, Protocol, protocol_table, read_protocol
 from reach.study import (
     FolderInUseError,
     Job,
@@ -224,36 +224,33 @@ def named(flag: str) -> Iterator[None]:
         raise SystemExit(f"{flag}: {error}") from error
 
 
-def chosen_protocols(given: Compare) -> tuple[dict[str, Any], dict[str, str]]:
+def chosen_protocols(options: Compare) -> tuple[dict[str, Protocol], dict[str, str]]:
     """Return the protocols by the names given, and by their own names the files of those that come from files."""
-    chosen: dict[str, Any] = {}
+    chosen: dict[str, Protocol] = {}
     files: dict[str, str] = {}
-    assert given.protocols is not None
-    for name in given.protocols:
-        if Path(name).suffix in PROTOCOL_FILES:
-            protocol = read_protocol(name)
-            files[protocol.name] = str(Path(name).resolve())
-        elif name in PROTOCOLS:
-            protocol = PROTOCOLS[name]
-        else:
+    for name in options.protocols or ():
+        is_file = Path(name).suffix in PROTOCOL_FILES
+        if not is_file and name not in PROTOCOLS:
             known = f"{' '.join(sorted(PROTOCOLS))}, or a file that ends in {' or '.join(PROTOCOL_FILES)}"
             raise SystemExit(f"--protocols: expected one of {known}, got {name}")
+        protocol = read_protocol(name) if is_file else PROTOCOLS[name]
         if protocol.name in [other.name for other in chosen.values()]:
             raise SystemExit(f"--protocols: expected different names, got {protocol.name!r} twice")
         chosen[name] = protocol
+        if is_file:
+            files[protocol.name] = str(Path(name).resolve())
     return chosen, files
 
 
-def planned(given: Compare, out: Path) -> list[Job]:
+def planned(options: Compare, out: Path) -> list[Job]:
     """Return all jobs of the comparison, trainings first; their learners are saved below `out`."""
-    chosen, files = chosen_protocols(given)
-    assert given.learners is not None
-    filmed = [(next(iter(chosen.values())).name, 0)] if given.films else []
-    names = given.learners
-    ours = FACTORIES[given.control]
-    factories = {name: ours if name in given.ours else given.factory or ours for name in names}
+    chosen, files = chosen_protocols(options)
+    filmed = [(next(iter(chosen.values())).name, 0)] if options.films else []
+    ours = FACTORIES[options.control]
+    names = options.learners or ()
+    factories = {name: ours if name in options.ours else options.factory or ours for name in names}
     jobs: dict[str, Job] = {}
-    for grid, factory in product(given.grids, dict.fromkeys(factories.values())):
+    for grid, factory in product(options.grids, dict.fromkeys(factories.values())):
         learners = [name for name in dict.fromkeys(grid.learners) if factories[name] == factory]
         protocols = {chosen[name].name: chosen[name] for name in grid.protocols}
         seeds = range(grid.seeds)
@@ -262,15 +259,15 @@ def planned(given: Compare, out: Path) -> list[Job]:
     return sorted(jobs.values(), key=lambda job: (job.kind != "train", names.index(job.learner)))
 
 
-def do_jobs(given: Compare, store: Store, jobs: list[Job], write: Callable[[], object]) -> dict[Job, str]:
+def do_jobs(options: Compare, store: Store, jobs: list[Job], write: Callable[[], object]) -> dict[Job, str]:
     """Do what is missing, report progress, and call `write` after runs; return the failures."""
     missing = len(missing_jobs(jobs, store))
     if missing < len(jobs):
         print(f"{len(jobs) - missing} of {len(jobs)} jobs are done already")
     board = None
-    if given.tensorboard is not None:
-        make_folder(given.tensorboard, "--tensorboard")
-        board = TensorBoard(given.tensorboard, missing)
+    if options.tensorboard is not None:
+        make_folder(options.tensorboard, "--tensorboard")
+        board = TensorBoard(options.tensorboard, missing)
 
     def on_end(outcome: Outcome) -> None:
         if board is not None:
@@ -279,11 +276,11 @@ def do_jobs(given: Compare, store: Store, jobs: list[Job], write: Callable[[], o
             write()
 
     workers: MakeWorkers = on_this_machine
-    if given.engine == "ray":
+    if options.engine == "ray":
         from reach.study.engine.ray_tasks import on_ray
 
-        workers = on_ray(given.address, given.jobs)
-    failures = complete(jobs, store, processes=given.jobs, on_end=on_end, workers=workers)
+        workers = on_ray(options.address, options.jobs)
+    failures = complete(jobs, store, processes=options.jobs, on_end=on_end, workers=workers)
     if board is not None:
         board.close()
     for job, error in failures.items():
@@ -298,25 +295,25 @@ def last_of_traceback(error: str) -> str:
     return ": ".join([*where, error.strip().splitlines()[-1]])
 
 
-def one_shard(given: Compare, shard: Shard) -> int:
+def one_shard(options: Compare, shard: Shard) -> int:
     """Do one part of the comparison, in its own folder."""
-    out = shard.folder(given.out)
-    store, jobs = Store(out), shard.of_jobs(planned(given, out))
-    make_folder(given.out, "--out")
+    out = shard.folder(options.out)
+    store, jobs = Store(out), shard.of_jobs(planned(options, out))
+    make_folder(options.out, "--out")
     with store.only_writer():
-        failures = do_jobs(given, store, jobs, lambda: None)
+        failures = do_jobs(options, store, jobs, lambda: None)
     print(f"Shard {shard.number} of {shard.of} is done. When all are, the same command without --shard reports:")
     print(" ", re.sub(r" --shard[= ]\S+", "", shlex.join(["python", *sys.argv])))
     return 1 if failures else 0
 
 
-def descriptions_of(given: Compare, store: Store, jobs: list[Job]) -> dict[str, str]:
+def descriptions_of(options: Compare, store: Store, jobs: list[Job]) -> dict[str, str]:
     """Return a line on each of this project's learners and its training."""
-    trials: dict[str, list[int]] = {name: [] for name in given.ours}
+    trials: dict[str, list[int]] = {name: [] for name in options.ours}
     for job in jobs:
         if job.kind == "train" and job.learner in trials and store.is_done(job):
             trials[job.learner].append(json.loads((Path(job.folder) / "config.json").read_text())["trials"])
-    descriptions = {name: find(name).describe(numbers, given.control) for name, numbers in trials.items()}
+    descriptions = {name: find(name).describe(numbers, options.control) for name, numbers in trials.items()}
     return {name: line for name, line in descriptions.items() if line}
 
 
@@ -356,42 +353,44 @@ def print_cpu_time(store: Store) -> None:
         print(f"CPU time of a run, median: {shown}")
 
 
-def main(given: Compare) -> int:
+def main(options: Compare) -> int:
     """Plan, compute, report; return the exit code."""
-    if given.list:
+    if options.list:
         command.print_learners()
         table = Table("protocol", "schedule", "source")
         for row in protocol_table():
             table.add_row(*row)
         Console().print(table)
         return 0
-    if given.factory is not None or any(Path(name).suffix == ".py" for name in given.protocols or ()):
+    if options.factory is not None or any(Path(name).suffix == ".py" for name in options.protocols or ()):
         sys.path.insert(0, str(Path.cwd()))  # as in the processes that do the jobs
-    if given.factory is not None:
-        with named(f"--factory {given.factory}"):
-            load_factory(given.factory)  # first, because the module may register perturbations, protocols and measures
-    if given.shard is not None:
-        return one_shard(given, Shard.read(given.shard))
-    store, jobs = Store(given.out), planned(given, given.out)
-    make_folder(given.out, "--out")
+    if options.factory is not None:
+        with named(f"--factory {options.factory}"):
+            load_factory(
+                options.factory
+            )  # first, because the module may register perturbations, protocols and measures
+    if options.shard is not None:
+        return one_shard(options, Shard.read(options.shard))
+    store, jobs = Store(options.out), planned(options, options.out)
+    make_folder(options.out, "--out")
     with store.only_writer():
         left_aside = store.other_results(jobs)
         if left_aside:
-            print(f"Left aside: {left_aside} results in {given.out} of other settings, versions or learners")
-        gathered = merge(store, jobs, shard_folders(given.out))
+            print(f"Left aside: {left_aside} results in {options.out} of other settings, versions or learners")
+        gathered = merge(store, jobs, shard_folders(options.out))
         if gathered:
-            print(f"Gathered {gathered} jobs from {len(shard_folders(given.out))} shards")
+            print(f"Gathered {gathered} jobs from {len(shard_folders(options.out))} shards")
 
         def write() -> Mapping[str, Any]:
             """Write tables and report of the results so far; a continued study ends with the same bytes."""
-            trials = append_persons(store.write_tables(jobs), given.person)
+            trials = append_persons(store.write_tables(jobs), options.person)
             measured = per_seed(trials)
             summary = summarise(trials, measured)
             pairs = paired_differences(measured, headline_metrics(summary))
             store.write_summary(summary, pairs)
             return {"trials": trials, "summary": summary, "measured": measured, "pairs": pairs}
 
-        failures = do_jobs(given, store, jobs, Throttle(write))
+        failures = do_jobs(options, store, jobs, Throttle(write))
         tables = write()
         if tables["trials"].empty:
             return 1
@@ -399,16 +398,16 @@ def main(given: Compare) -> int:
             store,
             jobs,
             **tables,
-            notes=descriptions_of(given, store, jobs),
+            notes=descriptions_of(options, store, jobs),
             command=shlex.join(["python", *sys.argv]),
             failures={job.title: error for job, error in failures.items()},
-            human=given.human,
-            tuning=tuned_of(given.ours),
-            controls=controls_of(given.ours),
+            human=options.human,
+            tuning=tuned_of(options.ours),
+            controls=controls_of(options.ours),
         )
     print_table(tables["summary"])
     Console().print(answer.replace("\N{NO-BREAK SPACE}", " "), highlight=False)
-    print_steps(given.ours)
+    print_steps(options.ours)
     print_cpu_time(store)
     print(f"Written: {store.report_path}, {store.summary_path.name} and {store.trials_path.name}")
     runs = [job for job in jobs if job.kind == "protocol"]

@@ -46,7 +46,7 @@ class Success:
     """Number of training trials of error learners and reward-snn."""
     timesteps: int | None = None
     """Number of training control steps of all other learners.
-    If not given: 200000 for PPO, 300000 for PPO with LSTM, 150000 for SAC and TD3, 50000 for TQC."""
+    If not options: 200000 for PPO, 300000 for PPO with LSTM, 150000 for SAC and TD3, 50000 for TQC."""
     seeds: int = 10
     """Number of seeds: FIRST_SEED, FIRST_SEED + 1, ..."""
     first_seed: int = 0
@@ -56,7 +56,7 @@ class Success:
     points: int = 1
     """Number of evaluations, evenly spaced over the training; the last one is at its end."""
     env: str | None = None
-    """Id of the environment. If not given: the usual one of each learner."""
+    """Id of the environment. If not options: the usual one of each learner."""
     device: Literal["auto", "cpu", "cuda"] = "auto"
     """Device of networks that learn from reward. Small networks are faster on a CPU."""
     jobs: Annotated[int, tyro.conf.arg(aliases=["-j"])] = field(default_factory=usable_cores)
@@ -126,16 +126,16 @@ def result(case: Case) -> dict[str, Any]:
     return asdict(case) | measured | {"curve": curve}
 
 
-def cases(given: Success) -> list[Case]:
+def cases(options: Success) -> list[Case]:
     """Return all learners with all seeds."""
     all_cases = []
-    for seed in range(given.first_seed, given.first_seed + given.seeds):
-        for name in given.learners:
+    for seed in range(options.first_seed, options.first_seed + options.seeds):
+        for name in options.learners:
             learner = find(name)
-            by_trials, by_steps = (given.trials, None), (None, given.timesteps or learner.steps)
+            by_trials, by_steps = (options.trials, None), (None, options.timesteps or learner.steps)
             trials, timesteps = by_trials if learner.trials else by_steps
-            env = given.env or learner.env_id
-            all_cases.append(Case(name, seed, env, trials, timesteps, given.judge, given.device, given.points))
+            env = options.env or learner.env_id
+            all_cases.append(Case(name, seed, env, trials, timesteps, options.judge, options.device, options.points))
     return all_cases
 
 
@@ -154,64 +154,64 @@ def read_result(path: Path) -> dict[str, Any]:
     return stored
 
 
-def main(given: Success) -> None:
+def main(options: Success) -> None:
     """Judge all and write to OUT, which no other process may write to."""
-    make_folder(given.out, "--out")
-    with Store(given.out).only_writer():
-        judge_all(given)
+    make_folder(options.out, "--out")
+    with Store(options.out).only_writer():
+        judge_all(options)
 
 
-def judge_all(given: Success) -> None:
+def judge_all(options: Success) -> None:
     """Compute missing results, then print and write the table."""
     os.environ["OMP_NUM_THREADS"] = "1"
-    all_cases = cases(given)
+    all_cases = cases(options)
     code = code_digest(FACTORIES[POSTURE], ())
     results: dict[Case, dict[str, Any]] = {}
     for case in all_cases:
-        path = given.out / case.file
+        path = options.out / case.file
         identity = asdict(case) | {"code": code}  # of the code and libraries that compute the result
         if path.exists() and identity.items() <= (stored := read_result(path)).items():
             results[case] = stored
     missing = [case for case in all_cases if case not in results]
-    with command.workers(given.jobs) as pool:
+    with command.workers(options.jobs) as pool:
         running = {pool.submit(result, case): case for case in missing}
         for future in tqdm(as_completed(running), total=len(missing), desc="learners"):
             case = running[future]
             results[case] = future.result() | {"code": code}
-            write_file(given.out / case.file, (json.dumps(results[case], indent=1) + "\n").encode())
+            write_file(options.out / case.file, (json.dumps(results[case], indent=1) + "\n").encode())
     rows = pd.DataFrame([results[case] for case in all_cases])
-    write_file(given.out / "success.csv", rows.drop(columns="curve").to_csv(index=False).encode())
+    write_file(options.out / "success.csv", rows.drop(columns="curve").to_csv(index=False).encode())
     curves = pd.DataFrame(
         {"learner": case.learner, "seed": case.seed, "after": after, "success": success}
         for case in all_cases
         for after, success in zip(case.amounts, results[case]["curve"], strict=True)
     )
-    write_file(given.out / "curves.csv", curves.to_csv(index=False).encode())
+    write_file(options.out / "curves.csv", curves.to_csv(index=False).encode())
     columns = ["success", "95 % interval", "worst seed", "seeds", "minutes a seed"]
     heads = (Column(head, min_width=max(map(len, head.split()))) for head in columns)
     firsts = Column("learner", no_wrap=True), Column("after", min_width=len("1,000,000"))
     table = Table(*firsts, *heads, box=SIMPLE, pad_edge=False, collapse_padding=True)
-    for learner in given.learners:
+    for learner in options.learners:
         seeds = rows[rows["learner"] == learner]
         mean = estimate(seeds["success"].to_numpy(dtype=np.float64))
         by_trials = find(learner).trials
-        after = f"{given.trials:,} trials" if by_trials else f"{seeds['timesteps'].iloc[0]:,.0f} steps"
+        after = f"{options.trials:,} trials" if by_trials else f"{seeds['timesteps'].iloc[0]:,.0f} steps"
         interval = "" if np.isnan(mean.low) else f"{100 * mean.low:.1f} to {100 * mean.high:.1f}"
         worst, minutes = f"{100 * seeds['success'].min():.1f} %", f"{seeds['training_s'].mean() / 60:.1f}"
         table.add_row(learner, after, f"{100 * mean.value:.1f} %", interval, worst, str(len(seeds)), minutes)
     Console().print(table)
-    if given.points > 1:
-        Console().print(curve_table(curves, given))
-    print(f"Written: {given.out / 'success.csv'}, curves.csv")
+    if options.points > 1:
+        Console().print(curve_table(curves, options))
+    print(f"Written: {options.out / 'success.csv'}, curves.csv")
 
 
-def curve_table(curves: pd.DataFrame, given: Success) -> Table:
+def curve_table(curves: pd.DataFrame, options: Success) -> Table:
     """Return the table of success rates, interquartile means over seeds, by the share of the training."""
-    shares = [f"{100 * point / given.points:.0f} %" for point in range(1, given.points + 1)]
+    shares = [f"{100 * point / options.points:.0f} %" for point in range(1, options.points + 1)]
     heads = (Column(share, justify="right", no_wrap=True) for share in shares)
     title = "Success, %, after this share of the training"
     table = Table(Column("learner", no_wrap=True), *heads, title=title, box=SIMPLE, collapse_padding=True)
-    for learner in given.learners:
+    for learner in options.learners:
         by_seed = curves[curves["learner"] == learner].groupby("after")["success"]
         table.add_row(learner, *(f"{100 * estimate(rates.to_numpy(np.float64)).value:.0f}" for _, rates in by_seed))
     return table

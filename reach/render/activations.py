@@ -39,7 +39,6 @@ NEGATIVE, POSITIVE = palette.OKABE_ITO["blue"], palette.OKABE_ITO["vermillion"]
 # Strength of the colours of signals while no error is moving along its path.
 RESTING_STRENGTH = 0.6
 LARGEST_TILE_PX, SMALLEST_TILE_PX = 14, 3
-SMALLEST_WIDTH, SMALLEST_HEIGHT = 120, 90
 
 
 def draw_network(snapshot: Snapshot | None, width: int, height: int, progress: float | None = None) -> Frame:
@@ -49,13 +48,7 @@ def draw_network(snapshot: Snapshot | None, width: int, height: int, progress: f
         snapshot: snapshot of the learner; None if the learner provides none.
         width, height: size in pixels, at least 120 by 90.
         progress: share of its path that the last error has covered, 0..1; None while no error is moving.
-
-    Raises:
-        ValueError: the picture is too small, or the progress is outside 0..1.
     """
-    require_size(width, height, SMALLEST_WIDTH, SMALLEST_HEIGHT)
-    if progress is not None and not 0.0 <= progress <= 1.0:
-        raise ValueError(f"progress: expected 0 to 1, or None, got {progress}")
     canvas = Canvas(blank_panel(width, height).copy())
     size = panel_text_px(height)
     if snapshot is None or not (snapshot.populations or snapshot.layers):
@@ -70,13 +63,6 @@ def draw_network(snapshot: Snapshot | None, width: int, height: int, progress: f
     else:
         _draw_layers(canvas, snapshot, size, progress)
     return canvas.frame
-
-
-def require_size(width: int, height: int, smallest_width: int, smallest_height: int) -> None:
-    """Raise ValueError if a picture is smaller than this, pixels."""
-    if width < smallest_width or height < smallest_height:
-        smallest = f"{smallest_width} and {smallest_height}"
-        raise ValueError(f"width and height: expected at least {smallest} pixels, got {width} and {height}")
 
 
 @lru_cache(maxsize=8)

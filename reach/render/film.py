@@ -28,7 +28,7 @@ EVEN = 2
 GAP_PX = 6
 
 
-def write_film(path: str | os.PathLike[str], frames: Iterable[Frame], fps: int, *, progress: bool = False) -> Path:
+def write_film(path: str | os.PathLike[str], frames: Iterable[Frame], fps: int) -> Path:
     """Write frames as a film, one at a time; frames may come from a generator.
 
     The file is replaced only when the film is complete.
@@ -38,7 +38,6 @@ def write_film(path: str | os.PathLike[str], frames: Iterable[Frame], fps: int, 
         frames: (height, width, 3) uint8, all of the same size. For MP4, an odd side is made even by repeating its last
             line.
         fps: frames per second. A GIF has the nearest possible rate, because it stores durations in units of 10 ms.
-        progress: whether to show a progress bar.
 
     Returns:
         The path of the film.
@@ -53,10 +52,6 @@ def write_film(path: str | os.PathLike[str], frames: Iterable[Frame], fps: int, 
         raise ValueError(f"path: expected a name that ends in {' or '.join(SUFFIXES)}, got {str(target)!r}")
     fps = require_whole("fps", fps, 1, 1000)
     target.parent.mkdir(parents=True, exist_ok=True)
-    if progress:
-        from tqdm import tqdm
-
-        frames = tqdm(frames, desc=target.name, unit="frame")
     part = unfinished_path(target, suffix)
     try:
         _encode(part, _validated(frames, even=suffix == ".mp4"), fps)

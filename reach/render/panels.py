@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from reach.render import palette
-from reach.render.activations import PANEL_BACKGROUND, Box, blank_panel, draw_network, panel_text_px, require_size
+from reach.render.activations import PANEL_BACKGROUND, Box, blank_panel, draw_network, panel_text_px
 from reach.render.canvas import Canvas, Frame
 from reach.render.labels import fit_text, render_text
 from reach.render.palette import Colour
@@ -23,7 +23,6 @@ from reach.snapshot import Snapshot
 GAP_PX = 4
 # Smallest size of a picture, and smallest width of each world in it, pixels.
 SMALLEST_WIDTH, SMALLEST_HEIGHT, SMALLEST_PART = 480, 400, 150
-SMALLEST_HISTORY_WIDTH, SMALLEST_HISTORY_HEIGHT = 120, 80
 # Share of white in the shaded background of a block.
 BLOCK_SHADE = 0.83
 HUMAN: Colour = (168, 165, 160)
@@ -158,7 +157,10 @@ def layout_of(panels: Panels, tables: int, width: int, height: int, networks: in
     """
     if tables < 1:
         raise ValueError(f"tables: expected 1 or more, got {tables}")
-    require_size(width, height, max(SMALLEST_WIDTH, SMALLEST_PART * tables), SMALLEST_HEIGHT)
+    smallest_width = max(SMALLEST_WIDTH, SMALLEST_PART * tables)
+    if width < smallest_width or height < SMALLEST_HEIGHT:
+        smallest = f"{smallest_width} and {SMALLEST_HEIGHT}"
+        raise ValueError(f"width and height: expected at least {smallest} pixels, got {width} and {height}")
     if tables == 1:
         return _single_layout(panels, width, height)
     return _multi_layout(panels, tables, width, height, tables if networks is None else networks)
@@ -326,12 +328,7 @@ class _Axes:
 
 
 def draw_history(history: ErrorHistory, width: int, height: int) -> Frame:
-    """Return the picture of an error history, (height, width, 3) uint8, a new array.
-
-    Raises:
-        ValueError: the picture is smaller than 120 by 80 pixels.
-    """
-    require_size(width, height, SMALLEST_HISTORY_WIDTH, SMALLEST_HISTORY_HEIGHT)
+    """Return the picture of an error history, (height, width, 3) uint8, a new array, of at least 120 by 80 pixels."""
     errors = tuple((name, np.asarray(values, dtype=np.float64).tobytes()) for name, values in history.errors.items())
     key = (history.trials, history.blocks, history.limit_deg, history.human, history.human_name)
     canvas = Canvas(_history_of_trials(key, errors, width, height).copy())

@@ -150,8 +150,9 @@ def train(options: Options, env_id: str, algorithm: str, seed: int) -> pd.DataFr
     model = kind("MlpPolicy", envs, seed=seed, device="cpu", **arguments)
 
     def act(observations: Any) -> Any:
-        seen = envs.normalize_obs(observations) if isinstance(envs, VecNormalize) else observations
-        return model.predict(seen, deterministic=True)[0]
+        if isinstance(envs, VecNormalize):
+            observations = envs.normalize_obs(observations)
+        return model.predict(observations, deterministic=True)[0]
 
     total = total_steps(options, algorithm)
     rows = []

@@ -147,8 +147,8 @@ def format_row(measure: Measure, row: Mapping[str, Any] | None) -> tuple[str, st
 
 def measures_in(summary: pd.DataFrame, group: str = "") -> list[Measure]:
     """Return the measures, of one group or all, for which a summary has a number or infinity."""
-    held = set(summary["metric"][summary["value"].astype(float).notna()])
-    return [measure for measure in MEASURES if measure.metric in held and group in ("", measure.group)]
+    known = set(summary["metric"][summary["value"].astype(float).notna()])
+    return [measure for measure in MEASURES if measure.metric in known and group in ("", measure.group)]
 
 
 def rows_by_key(summary: pd.DataFrame) -> Mapping[tuple[str, str, str], Mapping[str, Any]]:

@@ -75,12 +75,6 @@ def test_tiles_stay_in_their_box() -> None:
         assert columns * rows >= cells or side == 3
 
 
-def test_too_small_a_picture_is_refused() -> None:
-    for size in ((1, 1), (119, 300), (300, 89)):
-        with pytest.raises(ValueError, match="120 and 90"):
-            draw_network(Snapshot(), *size)
-
-
 def test_spikes_of_another_type_are_refused() -> None:
     with pytest.raises(ValueError, match="uint8"):
         Population("hidden", np.zeros((3, 4)), 0.0)  # type: ignore[arg-type]
