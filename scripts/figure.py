@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 import command
-import numpy as np
 import torch
 import tyro
 
@@ -16,19 +14,19 @@ from agents.learner import prepare
 from agents.registry import FACTORIES, POSTURE
 from reach.files import make_folder
 from reach.protocols import PROTOCOLS
-from reach.render import side_by_side
+from reach.render import Panels, side_by_side
 from reach.render.canvas import Frame
 from reach.render.film import write_png
 from reach.study import plan
-from reach.study.run import run_protocol
-from reach.study.watch.session import trial_indices
+from reach.study.watch.session import WatchSession, trial_indices
 
 PROTOCOL = "rotation30"
+SIZE = (600, 600)
 # This control step ends at 0.90 s, when the first movement is over.
 FIRST_MOVEMENT_STEP = 44
 # Later than every trial, so that its last step is shown.
 LAST_STEP = 10_000
-# Number of the reach -> title and control step of the frame.
+# Number of the reach -> title, and control step of the frame; the last one if the reach ends before.
 SHOWN_REACHES = {
     20: ("before: unperturbed", LAST_STEP),
     21: ("seen hand turned by 30°", FIRST_MOVEMENT_STEP),
@@ -54,30 +52,6 @@ class Figure:
         command.require_learners("--learner", [self.learner])
 
 
-@dataclass
-class FrameObserver:
-    """An observer that renders one frame of each chosen trial.
-
-    Attributes:
-        chosen: index of the trial -> title and control step of the frame. If the trial ends before, its last step is
-            rendered.
-        frames: title -> frame.
-    """
-
-    chosen: dict[int, tuple[str, int]]
-    frames: dict[str, Frame] = field(default_factory=dict)
-
-    def watches(self, index: int) -> bool:
-        """Return whether a frame of a trial is rendered."""
-        return index in self.chosen
-
-    def on_step(self, index: int, step: int, over: bool, render: Callable[[], Any]) -> None:
-        """Render the frame if this is its step."""
-        title, chosen_step = self.chosen.get(index, ("", 0))
-        if title and (step == chosen_step or (over and step < chosen_step)):
-            self.frames[title] = np.asarray(render(), dtype=np.uint8)
-
-
 def main(options: Figure) -> None:
     """Run the learner in the protocol and write the four frames side by side."""
     torch.set_num_threads(1)
@@ -85,12 +59,16 @@ def main(options: Figure) -> None:
     (training,) = plan([options.learner], {}, [0], factory=FACTORIES[POSTURE], out=options.keep)
     model = prepare(options.learner, 0, Path(training.folder))
     protocol = PROTOCOLS[PROTOCOL]
-    observer = FrameObserver(
-        {trial_indices(protocol, 0, reach, reach).pop(): shown for reach, shown in SHOWN_REACHES.items()}
-    )
-    run_protocol(model, protocol, 0, observer=observer)
-    titles = [title for title, _ in SHOWN_REACHES.values()]
-    picture = side_by_side([observer.frames[title] for title in titles], titles)
+    shown = {trial_indices(protocol, 0, reach, reach).pop(): frame for reach, frame in SHOWN_REACHES.items()}
+    panels = Panels(network=False, errors=False)
+    session = WatchSession([(options.learner, model)], protocol, 0, set(shown), size=SIZE, panels=panels)
+    frames: dict[str, Frame] = {}
+    while session.step():
+        if session.first.stage in ("step", "over"):
+            title, last_step = shown[session.first.index]
+            if session.first.step <= last_step:
+                frames[title] = session.frame()
+    picture = side_by_side(list(frames.values()), list(frames))
     print(f"Picture: {write_png(options.out / 'correction.png', picture)}")
 
 

@@ -214,16 +214,16 @@ def _force(
         Series(human_data.FORCE.name, PEOPLE_LOOKS[0], np.arange(3.0), np.array(human_data.FORCE.index), drawn="marks")
     ]
     block_names = ("first", "first five", "last five")
-    blocks = _block_chart(block_means, curves, block_names, "channel trials", "force", protocol, looks)
-    trial = _trial_chart(indices, files, protocol, looks, "channel trial", "force, 1 = ideal") if files else None
+    charts = [_block_chart(block_means, curves, block_names, "channel trials", "force", protocol, looks)]
+    if files:
+        charts.append(_trial_chart(indices, files, protocol, looks, "channel trial", "force, 1 = ideal"))
     note = (
         "Learners and people have the same measure, baseline and numbering: the slope of the force on the wall against "
         "the force that would cancel the field, minus its mean in the last ten baseline channel trials; trial 1 is the "
         "first channel trial of the perturbed block. The fields differ in strength, and the number of reaches between "
         f"two channel trials differs too. Source: {human_data.FORCE.citation}."
     )
-    charts = (blocks, trial) if trial else (blocks,)
-    return Comparison(title, charts, None, _legend(indices, looks, curves, files), (note,), cited)
+    return Comparison(title, tuple(charts), None, _legend(indices, looks, curves, files), (note,), cited)
 
 
 def _legend(

@@ -6,6 +6,7 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
+from itertools import product
 from typing import Any
 
 import numpy as np
@@ -209,11 +210,6 @@ def _mean_between(series: Series, first: float, last: float) -> float:
     return round(float(np.mean(inside)), 2) if len(inside) else math.nan
 
 
-def _at(series: Series, place: float) -> float:
-    """Return the value at a position on the axis, interpolated between known values."""
-    return float(np.interp(place, series.x, series.y))
-
-
 def correction_traces(traces: pd.DataFrame | None, protocols: Sequence[str], looks: Looks) -> list[Chart]:
     """Draw the remaining error in the first second after the onset of a perturbation within the reach.
 
@@ -224,7 +220,10 @@ def correction_traces(traces: pd.DataFrame | None, protocols: Sequence[str], loo
     """
     if traces is None or traces.empty:
         return []
-    columns = [(f"after {time:g} s", partial(_at, place=time)) for time in (0.1, 0.2, 0.3, 0.5, 0.75, 1.0)]
+    columns = [
+        (f"after {time:g} s", lambda curve, time=time: np.interp(time, curve.x, curve.y))
+        for time in (0.1, 0.2, 0.3, 0.5, 0.75, 1.0)
+    ]
     axes: Any = {"x_label": "time from onset, s", "y_label": "error that remains, 1 = all", "guides": (0.0, 1.0)}
     charts = []
     for protocol, block in traces[["protocol", "block"]].drop_duplicates().itertuples(index=False):
@@ -274,15 +273,12 @@ def sweep(summary: pd.DataFrame, protocol: str, looks: Looks, of: Sweep) -> Char
         return None
     title = capital(protocol_name(protocol))
     places: list[float] = sorted(rows["at"].unique().tolist())
-    columns = [(of.column.format(place), partial(_known_at, place=place)) for place in places]
+    columns = [
+        (of.column.format(place), lambda curve, place=place: np.append(curve.y[curve.x == place], np.nan)[0])
+        for place in places
+    ]
     axes: Any = {"x_label": of.x_label, "y_label": of.y_label, "guides": (0.0, 1.0), "log_x": of.log_x}
     return _lines(title, series, f"{title}: {of.what}.", columns, f"{capital(of.what)}.", **axes)
-
-
-def _known_at(series: Series, place: float) -> float:
-    """Return the value at exactly this position on the axis; NaN if there is none."""
-    values: dict[float, float] = dict(zip(series.x.tolist(), series.y.tolist(), strict=True))
-    return values.get(place, math.nan)
 
 
 def alignment(trials: pd.DataFrame, looks: Looks) -> list[Chart]:
@@ -359,20 +355,16 @@ def step_sizes(tuning: Mapping[str, Mapping[str, Any]], looks: Looks) -> list[Ch
     """Draw the remaining share of the miss by step size, one chart per tuned setting.
 
     Args:
-        tuning: by learner, {"history": [{setting: value, "left_of_the_miss": value, "pruned": bool}, ...], ...}. Pruned
-            tries, which were stopped early, are left out.
+        tuning: by learner, {"settings": {setting: value}, "history": [{setting: value, "left_of_the_miss": value,
+            "pruned": bool}, ...]}. Pruned tries, which were stopped early, are left out.
         looks: looks of the learners.
     """
     curves: dict[str, dict[str, list[tuple[float, float]]]] = {}
     for learner, tuned in tuning.items():
-        for tried in tuned.get("history", ()):
-            left = tried.get("left_of_the_miss")
-            if tried.get("pruned") or left is None:
-                continue
-            for setting, value in tried.items():
-                numeric = isinstance(value, (int, float)) and not isinstance(value, bool)
-                if setting != "left_of_the_miss" and numeric and value > 0:
-                    curves.setdefault(setting, {}).setdefault(learner, []).append((float(value), 100.0 * float(left)))
+        for tried, setting in product(tuned.get("history", ()), tuned["settings"]):
+            if not tried["pruned"] and "left_of_the_miss" in tried:
+                point = float(tried[setting]), 100.0 * float(tried["left_of_the_miss"])
+                curves.setdefault(setting, {}).setdefault(learner, []).append(point)
     charts = []
     for setting, by_learner in curves.items():
         series, rows = [], []

@@ -191,7 +191,8 @@ COUNTS = {
     "weight_updates": ("weight updates", 0.0, ADD_PJ),
 }
 # Scale, digits and unit of displayed differences, by headline metric.
-PAIR_UNITS = {L30: (100.0, 1, "points of the miss"), T_C: (1000.0, 0, "ms")}
+OF_THE_MISS = 100.0, 1, "points of the miss"
+PAIR_UNITS = {L30: OF_THE_MISS, LATE_ERROR: OF_THE_MISS, T_C: (1000.0, 0, "ms")}
 ACTING, LEARNING, ENERGY = "energy_to_act_pj", "energy_to_learn_pj", "energy_pj"
 # Labels of properties of a network, by metric.
 PROPERTIES = {
@@ -342,7 +343,7 @@ def paired_tables(pairs: pd.DataFrame) -> list[Table]:
     """
     results = []
     for (protocol, metric), protocol_pairs in pairs.groupby(["protocol", "metric"], sort=False):
-        scale, digits, unit = PAIR_UNITS.get(str(metric), PAIR_UNITS[L30])
+        scale, digits, unit = PAIR_UNITS[str(metric)]
         cells: dict[tuple[str, str], Cell] = {}
         for row in protocol_pairs.to_dict("records"):
             value, low, high = (scale * float(row[key]) for key in ("value", "low", "high"))

@@ -203,7 +203,7 @@ def _lead(measured: pd.DataFrame, protocol: str, metric: str, first: str, second
     pairs = wide.reindex(columns=[first, second]).dropna().to_numpy(dtype=np.float64)
     if len(pairs) < FEWEST_SEEDS:
         return False, f"{plural(len(pairs), 'seed')} cannot say whether {first} and {second} differ."
-    scale, digits, unit = metrics.PAIR_UNITS.get(metric, metrics.PAIR_UNITS[L30])
+    scale, digits, unit = metrics.PAIR_UNITS[metric]
     difference = paired_difference(pairs[:, 1], pairs[:, 0])
     value, low, high = (scale * part for part in (difference.value, difference.low, difference.high))
     between = f"{value:.{digits}f} {unit} [{low:.{digits}f}, {high:.{digits}f}]".replace("-", MINUS)
