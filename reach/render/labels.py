@@ -110,14 +110,22 @@ def draw_time(canvas: Canvas, time_s: float, *, below_caption: bool) -> None:
     canvas.write(render_text(f"{time_s:.2f} s", canvas.text_px, palette.FAINT_INK), _margin(canvas), top)
 
 
+@lru_cache(maxsize=512)
 def render_text(line: str, size: int, colour: Colour) -> pygame.Surface:
     """Return a line of text on a transparent background, in pygame's own font, which is the same on every machine."""
-    return _rendered(" ".join(line.replace("\0", " ").split()), size, colour)
+    return _usable_font(size).render(" ".join(line.replace("\0", " ").split()), True, colour)
 
 
+@lru_cache(maxsize=128)
 def fit_text(line: str, size: int, available_px: int) -> str:
     """Return the line, shortened with an ellipsis if it is wider than `available_px` pixels."""
-    return _fitted(line.replace("\0", " "), size, available_px)
+    line, font = line.replace("\0", " "), _usable_font(size)
+    if font.size(line)[0] <= available_px:
+        return line
+    letters = len(line)
+    while letters and font.size(line[:letters].rstrip() + "…")[0] > available_px:
+        letters -= 1
+    return line[:letters].rstrip() + "…"
 
 
 @lru_cache(maxsize=8)
@@ -129,29 +137,11 @@ def _font(size: int) -> pygame.font.Font:
 
 def _usable_font(size: int) -> pygame.font.Font:
     """Return `_font`; create it again if the program has called `pygame.quit()`, which invalidates all fonts."""
-    font = _font(size)
     try:
-        font.get_height()
+        _font(size).get_height()
     except pygame.error:
         _font.cache_clear()
-        font = _font(size)
-    return font
-
-
-@lru_cache(maxsize=512)
-def _rendered(line: str, size: int, colour: Colour) -> pygame.Surface:
-    return _usable_font(size).render(line, True, colour)
-
-
-@lru_cache(maxsize=128)
-def _fitted(line: str, size: int, available_px: int) -> str:
-    font = _usable_font(size)
-    if font.size(line)[0] <= available_px:
-        return line
-    letters = len(line)
-    while letters and font.size(line[:letters].rstrip() + "…")[0] > available_px:
-        letters -= 1
-    return line[:letters].rstrip() + "…"
+    return _font(size)
 
 
 def _margin(canvas: Canvas) -> float:

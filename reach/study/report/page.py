@@ -21,7 +21,6 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from jinja2 import Environment, PackageLoader, StrictUndefined
-from numpy.typing import NDArray
 
 from reach.files import write_file
 from reach.render.palette import learner_colour
@@ -433,19 +432,9 @@ def films(store: Store, jobs: Sequence[Job]) -> tuple[list[Film], list[str]]:
 def _clip(caption: str, path: Path, data: bytes) -> Clip:
     import imageio.v3
 
-    frame = _last_frame(path)
-    still = b"" if frame is None else imageio.v3.imwrite("<bytes>", frame, extension=".jpg", quality=80)
-    return Clip(caption, base64.b64encode(data).decode(), base64.b64encode(still).decode())
-
-
-def _last_frame(path: Path) -> NDArray[np.uint8] | None:
-    """Return the last frame (height, width, 3) of a film; None if it cannot be read."""
-    import imageio_ffmpeg
-
     try:
-        reader = imageio_ffmpeg.read_frames(str(path))
-        width, height = next(reader)["size"]
-        frames = deque(reader, maxlen=1)
-    except (OSError, RuntimeError, StopIteration, KeyError):
-        return None
-    return np.frombuffer(frames[0], dtype=np.uint8).reshape(height, width, 3) if frames else None
+        (last_frame,) = deque(imageio.v3.imiter(path), maxlen=1)
+        still = imageio.v3.imwrite("<bytes>", last_frame, extension=".jpg", quality=80)
+    except (OSError, RuntimeError, ValueError):  # the film cannot be read
+        still = b""
+    return Clip(caption, base64.b64encode(data).decode(), base64.b64encode(still).decode())

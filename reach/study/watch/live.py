@@ -9,7 +9,6 @@ from time import perf_counter
 
 import numpy as np
 
-from reach.perturbations import CurlField, Prism, VelocityField
 from reach.render.canvas import Canvas, Frame
 from reach.render.film import FilmRecorder, write_png
 from reach.render.panels import table_at
@@ -128,9 +127,6 @@ class LiveSession:
     def change_speed(self, factor: float) -> None:
         self.speed = min(FASTEST, max(SLOWEST, self.speed * factor))
 
-    def _has(self, *kinds: type) -> bool:
-        return any(isinstance(perturbation, kinds) for perturbation in self.session.first.perturbations)
-
     def save_picture(self) -> None:
         if self._frame is not None:
             path = write_png(self._free_name(".png"), self._frame)
@@ -196,8 +192,8 @@ _KEYS: dict[str, Callable[[LiveSession], None]] = {
     "right": LiveSession.step_once,
     "up": lambda live: live.change_speed(2.0),
     "down": lambda live: live.change_speed(0.5),
-    "p": lambda live: live.session.set_overrides(prism=not live._has(Prism)),
-    "f": lambda live: live.session.set_overrides(field=not live._has(CurlField, VelocityField)),
+    "p": lambda live: live.session.toggle("prism"),
+    "f": lambda live: live.session.toggle("field"),
     "l": lambda live: live.session.set_learning(not live.session.first.learning),
     "r": lambda live: live.session.skip(),
     "s": LiveSession.save_picture,

@@ -28,7 +28,7 @@ from reach.study.engine.jobs import Job, plan
 from reach.study.engine.store import Store, read_whole
 from reach.study.people.human_data import WHOLE_REACH
 from reach.study.run import Model
-from reach.study.watch.stepper import Overrides, ProtocolStepper
+from reach.study.watch.stepper import SWITCHES, Overrides, ProtocolStepper, is_on
 
 SLOWEST, FASTEST = 0.125, 32.0
 # Control steps for which the end of a reach is shown, and in which an error moves along its path.
@@ -174,12 +174,12 @@ class WatchSession:
             self._errors = {stepper.name: launch_errors(stepper.rows, trials) for stepper in self.steppers}
         return ErrorHistory(trials, self._spans, self._errors, self._limit, self.first.trial.trial, *self._human)
 
-    def set_overrides(self, *, prism: bool | None = None, field: bool | None = None) -> None:
-        """Switch the prism or the field on or off from now on."""
-        changes = {name: on for name, on in (("prism", prism), ("field", field)) if on is not None}
+    def toggle(self, switch: str) -> None:
+        """Switch the "prism" or the "field" on or off from now on."""
+        on = not is_on(switch, self.first.perturbations)
         for stepper in self.steppers:
             try:
-                stepper.set_overrides(replace(stepper.overrides, **changes))
+                stepper.set_overrides(replace(stepper.overrides, **{switch: on}))
             except ValueError as error:
                 self.message = str(error)
 
@@ -227,8 +227,8 @@ class WatchSession:
 
     def _changes(self) -> list[str]:
         """Return the differences from the protocol, in words."""
-        switches = (("prism", self.first.overrides.prism), ("field", self.first.overrides.field))
-        changes = [f"{name} {'on' if on else 'off'}" for name, on in switches if on is not None]
+        switches = ((switch, getattr(self.first.overrides, switch)) for switch in SWITCHES)
+        changes = [f"{switch} {'on' if on else 'off'}" for switch, on in switches if on is not None]
         return changes if self.first.learning else [*changes, "learning off"]
 
 

@@ -25,7 +25,11 @@ from reach.study.run import Model, ObservedRun, env_of, run_protocol
 # Stages: before the first shown trial; in a step of a shown trial; at its end; after the learner has learned from it;
 # after the last shown trial.
 Stage = Literal["before", "step", "over", "learned", "end"]
-ADDED_PRISM, ADDED_FIELD = Prism(0.06), CurlField(13.0)
+# Perturbations that can be switched: their kinds, and the one that is added to a trial without any.
+SWITCHES: dict[str, tuple[tuple[type[Perturbation], ...], Perturbation]] = {
+    "prism": ((Prism,), Prism(0.06)),
+    "field": ((CurlField, VelocityField), CurlField(13.0)),
+}
 
 
 class StoppedWatchingError(Exception):
@@ -37,8 +41,8 @@ class Overrides:
     """Perturbations that are switched on or off in place of the protocol's.
 
     Attributes:
-        prism, field: True to add `ADDED_PRISM` or `ADDED_FIELD` if the trial has none, False to remove prisms or
-            fields, None for the protocol's own.
+        prism, field: True to add that of `SWITCHES` if the trial has none, False to remove prisms or fields, None for
+            the protocol's own.
     """
 
     prism: bool | None = None
@@ -46,17 +50,18 @@ class Overrides:
 
     def applied_to(self, perturbations: tuple[Perturbation, ...]) -> tuple[Perturbation, ...]:
         """Return a trial's perturbations with the overrides, given the protocol's `perturbations`."""
-        switches: tuple[tuple[bool | None, tuple[type, ...], Perturbation], ...] = (
-            (self.prism, (Prism,), ADDED_PRISM),
-            (self.field, (CurlField, VelocityField), ADDED_FIELD),
-        )
-        for wanted, kinds, added in switches:
-            present = any(isinstance(perturbation, kinds) for perturbation in perturbations)
+        for switch, (kinds, added) in SWITCHES.items():
+            wanted = getattr(self, switch)
             if wanted is False:
                 perturbations = tuple(item for item in perturbations if not isinstance(item, kinds))
-            elif wanted and not present:
+            elif wanted and not is_on(switch, perturbations):
                 perturbations = (*perturbations, added)
         return perturbations
+
+
+def is_on(switch: str, perturbations: tuple[Perturbation, ...]) -> bool:
+    """Return whether a trial has perturbations of a switch."""
+    return any(isinstance(perturbation, SWITCHES[switch][0]) for perturbation in perturbations)
 
 
 class _OverriddenWorld(gym.Wrapper[Any, Any, Any, Any]):

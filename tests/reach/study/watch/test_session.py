@@ -110,7 +110,7 @@ def test_overrides_that_cannot_be_combined_are_reported_and_change_nothing() -> 
     trial = session.first.schedule[4]
     session.first.schedule[4] = dataclasses.replace(trial, perturbation=(Rotation(10.0, onset_s=0.3),))
     session.step()
-    session.set_overrides(prism=True)
+    session.toggle("prism")
     assert "onset" in session.message
     assert session.first.overrides == Overrides()
     session.leave()
