@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import itertools
 import math
-from dataclasses import dataclass
+from collections.abc import Sequence
 from functools import lru_cache
 
 import numpy as np
@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from reach.jit import kernel
 from reach.render import palette
-from reach.render.canvas import Canvas, Frame, Pixel
+from reach.render.canvas import Canvas, Frame, Pixel, between
 from reach.render.labels import fit_text, render_text
 from reach.render.palette import Colour
 from reach.snapshot import SPIKE_BIN_MS, ErrorPath, Population, Snapshot
@@ -260,17 +260,8 @@ def _draw_gates(canvas: Canvas, path: ErrorPath | None, size: int, top: int, pro
 # --- rate cells --------------------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True)
-class _Lane:
-    """The path of an error in pixels: its beginning, and the layers' centres in `stops`, the first layer first.
-
-    `y` is the height of the path, `bus_y` the height of the line that leads to all layers.
-    """
-
-    stops: tuple[float, ...]
-    source: float
-    y: float
-    bus_y: float
+# Part of the route of an error: its beginning and end as shares of the time, its corners, and the layer at its end.
+Leg = tuple[float, float, list[Pixel], int]
 
 
 def _draw_layers(canvas: Canvas, snapshot: Snapshot, size: int, progress: float | None) -> None:
@@ -310,8 +301,8 @@ def _draw_layers(canvas: Canvas, snapshot: Snapshot, size: int, progress: float 
     stops = tuple(left + 0.5 * grid[0] * grid[2] for left, grid in signal_places)
     source = margin + (count + 0.1) * column
     y = lane_top + lane_px + 0.1 * size
-    lane = _Lane(stops, source, y, y - 1.3 * size)
-    arrived = _draw_route(canvas, lane, path, 1.0 if progress is None else progress)
+    bus_y = y - 1.3 * size
+    arrived = _draw_route(canvas, _legs(path.route, stops, source, y, bus_y), path, progress)
     colours = (palette.OKABE_ITO["blue"], EMPTY_TILE, palette.SEEN)
     for signal, (left, grid), share in zip(path.signals, signal_places, arrived, strict=True):
         strength = share if progress is not None else RESTING_STRENGTH * share
@@ -320,63 +311,66 @@ def _draw_layers(canvas: Canvas, snapshot: Snapshot, size: int, progress: float 
     draw_tiles(canvas.frame, (left, signals_top), path.error, grid, colours)
     label = render_text(path.label, size, palette.SEEN)
     right = canvas.width - label.get_width() - 2
-    canvas.write(label, min(source - 0.5 * label.get_width(), right), lane.bus_y - 1.35 * size)
+    canvas.write(label, min(source - 0.5 * label.get_width(), right), bus_y - 1.35 * size)
 
 
-def _draw_route(canvas: Canvas, lane: _Lane, path: ErrorPath, progress: float) -> list[float]:
+def _draw_route(canvas: Canvas, legs: list[Leg], path: ErrorPath, progress: float | None) -> list[float]:
     """Draw the route of an error up to its progress; return the share that has arrived at each layer, 0..1."""
-    arrived = [0.0] * len(lane.stops)
+    progress = 1.0 if progress is None else progress
+    arrived = [0.0] * len(path.signals)
     thickness = max(2.0, 0.006 * canvas.height)
-    for begin, end, points, layer in _legs(lane, path.route):
-        if layer is not None and not np.any(path.signals[layer].modulator):
+    for begin, end, points, layer in legs:
+        if not np.any(path.signals[layer].modulator):
             continue
         for start, finish in itertools.pairwise(points):
             canvas.line(start, finish, thickness, palette.FIELD)
         part = _ramp(progress, begin, end)
         if part > 0.0:
-            _draw_along(canvas, points, part, thickness, dot_at_end=layer is not None)
-        if layer is not None:
-            share = _ramp(progress, end - 0.02, min(1.0, end + 0.12)) if progress < 1.0 else 1.0
-            arrived[layer] = max(arrived[layer], share)
-    canvas.disc((lane.source, lane.y), 2.4 * thickness, palette.SEEN)
+            _draw_along(canvas, points, part, thickness)
+        arrived[layer] = _ramp(progress, end - 0.02, min(1.0, end + 0.12)) if progress < 1.0 else 1.0
+    canvas.disc(legs[0][2][0], 2.4 * thickness, palette.SEEN)
     canvas.flush()
     return arrived
 
 
-def _legs(lane: _Lane, route: str) -> list[tuple[float, float, list[Pixel], int | None]]:
-    """Return (begin, end, points, layer at the end) of each leg of a route; begin and end are shares of the time."""
-    stops, source, y, bus = lane.stops, lane.source, lane.y, lane.bus_y
+def _legs(route: str, stops: Sequence[float], source: float, y: float, bus_y: float) -> list[Leg]:
+    """Return the legs of a route.
+
+    Args:
+        route: a route of `ErrorPath`.
+        stops: centres of the layers, the first layer first, pixels.
+        source: beginning of the route, pixels.
+        y: height of the route, pixels.
+        bus_y: height of the line that leads to all layers, pixels.
+    """
     last = len(stops) - 1
     if route == "backward":
         step = 0.9 / len(stops)
         places = [source, *reversed(stops)]
         return [(k * step, (k + 1) * step, [(places[k], y), (places[k + 1], y)], last - k) for k in range(len(stops))]
+    branches = [[(source, y), (source, bus_y), (stop, bus_y), (stop, y)] for stop in stops]
     if route == "forward":
         step = 0.5 / max(1, last)
-        first: list[tuple[float, float, list[Pixel], int | None]] = [
-            (0.0, 0.4, [(source, y), (source, bus), (stops[0], bus), (stops[0], y)], 0)
-        ]
-        return first + [
-            (0.4 + k * step, 0.4 + (k + 1) * step, [(stops[k], y), (stops[k + 1], y)], k + 1) for k in range(last)
-        ]
+        starts = [0.4 + k * step for k in range(last + 1)]
+        onward = [(starts[k], starts[k + 1], [(stops[k], y), (stops[k + 1], y)], k + 1) for k in range(last)]
+        return [(0.0, 0.4, branches[0], 0), *onward]
     # One common line with a branch to each layer; all branches end at the same time.
-    return [(0.0, 0.7, [(source, y), (source, bus), (stop, bus), (stop, y)], k) for k, stop in enumerate(stops)]
+    return [(0.0, 0.7, branch, layer) for layer, branch in enumerate(branches)]
 
 
-def _draw_along(canvas: Canvas, points: list[Pixel], part: float, thickness: float, *, dot_at_end: bool) -> None:
-    """Draw the first `part` (0..1) of a polyline."""
+def _draw_along(canvas: Canvas, points: list[Pixel], part: float, thickness: float) -> None:
+    """Draw the first `part` (0..1) of a polyline, with a dot at its end."""
     lengths = [abs(b[0] - a[0]) + abs(b[1] - a[1]) for a, b in itertools.pairwise(points)]
     remaining = part * sum(lengths)
     for (start, finish), length in zip(itertools.pairwise(points), lengths, strict=True):
         if remaining <= 0.0 or length <= 0.0:
             continue
-        share = min(1.0, remaining / length)
-        end = start[0] + share * (finish[0] - start[0]), start[1] + share * (finish[1] - start[1])
+        end = between(start, finish, min(remaining, length), length)
         canvas.line(start, end, 1.4 * thickness, palette.SEEN)
         remaining -= length
         if remaining <= 0.0:
             canvas.disc(end, 2.2 * thickness, palette.SEEN)
-    if dot_at_end and part >= 1.0:
+    if part >= 1.0:
         canvas.disc(points[-1], 1.8 * thickness, palette.SEEN)
 
 

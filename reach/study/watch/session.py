@@ -97,7 +97,7 @@ class WatchSession:
         # Number of the last error of each learner, and whether it is moving along its path now.
         self._error_numbers = [0] * len(learners)
         self._travels = [False] * len(learners)
-        self._hold_left, self._hold_steps = 0, HOLD_STEPS
+        self._hold_left = 0
         self._spans = block_spans(schedule_of(protocol, seed))
         self._limit = error_limit(protocol)
         self._human = human_curve(protocol)
@@ -137,7 +137,7 @@ class WatchSession:
                 if stepper.stage == "over":
                     stepper.advance()
             self._travels = [self._has_new_error(k) for k in range(len(self.steppers))]
-            self._hold_steps = self._hold_left = TRAVEL_STEPS if any(self._travels) else HOLD_STEPS
+            self._hold_left = TRAVEL_STEPS if any(self._travels) else HOLD_STEPS
             return not self._is_over
         going = [stepper.advance() for stepper in self.steppers]
         self._travels = [False] * len(self.steppers)
@@ -222,7 +222,7 @@ class WatchSession:
         snapshot = stepper.snapshot() if self.panels.network else None
         progress = None
         if stepper.stage == "learned" and self._travels[number]:
-            progress = min(1.0, TRAVEL_SPEED * (1.0 - self._hold_left / self._hold_steps))
+            progress = min(1.0, TRAVEL_SPEED * (1.0 - self._hold_left / TRAVEL_STEPS))
         return LearnerView(stepper.name, stepper.scene() if self.panels.table else None, snapshot, progress)
 
     def _changes(self) -> list[str]:
