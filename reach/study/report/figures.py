@@ -210,7 +210,7 @@ def _mean_between(series: Series, first: float, last: float) -> float:
     return round(float(np.mean(inside)), 2) if len(inside) else math.nan
 
 
-def correction_traces(traces: pd.DataFrame | None, protocols: Sequence[str], looks: Looks) -> list[Chart]:
+def correction_traces(traces: pd.DataFrame, protocols: Sequence[str], looks: Looks) -> list[Chart]:
     """Draw the remaining error in the first second after the onset of a perturbation within the reach.
 
     Args:
@@ -218,7 +218,7 @@ def correction_traces(traces: pd.DataFrame | None, protocols: Sequence[str], loo
         protocols: protocols to show.
         looks: looks of the learners.
     """
-    if traces is None or traces.empty:
+    if traces.empty:
         return []
     columns = [
         (f"after {time:g} s", lambda curve, time=time: np.interp(time, curve.x, curve.y))

@@ -361,14 +361,8 @@ def _difference(value: float, low: float, high: float, digits: int) -> Cell:
     return replace(estimate_cell(value + 0.0, low, high, digits), best=high < 0.0)
 
 
-def cost_table(trials: pd.DataFrame, costs: pd.DataFrame | None) -> Table | None:
-    """Return a table of operations and energy per trial, one row per learner.
-
-    Args:
-        trials: one row per trial.
-        costs: table with columns learner, protocol, seed, metric, value, for whole runs.
-    """
-    by_learner = cost_per_trial(trials, costs)
+def cost_table(by_learner: Mapping[str, Mapping[str, float]], learners: Sequence[str]) -> Table | None:
+    """Return a table of operations and energy per trial, one row per learner; `by_learner` from `cost_per_trial`."""
     columns = [
         *((metric, label, "a trial", 1.0) for metric, (label, _, _) in COUNTS.items()),
         (ACTING, "energy to act", MICROJOULE_PER_TRIAL, 1e-6),
@@ -377,7 +371,7 @@ def cost_table(trials: pd.DataFrame, costs: pd.DataFrame | None) -> Table | None
     ]
     columns = [column for column in columns if any(column[0] in metrics for metrics in by_learner.values())]
     rows = []
-    for learner in map(str, trials["learner"].unique()):
+    for learner in learners:
         values = [scale * by_learner.get(learner, {}).get(metric, math.nan) for metric, _, _, scale in columns]
         if any(math.isfinite(value) for value in values):
             rows.append((learner, tuple(Cell(short_number(value) or NO_NUMBER, value) for value in values)))
@@ -385,12 +379,17 @@ def cost_table(trials: pd.DataFrame, costs: pd.DataFrame | None) -> Table | None
     return Table("Cost of a trial", header, tuple(rows)) if columns else None
 
 
-def cost_per_trial(trials: pd.DataFrame, costs: pd.DataFrame | None) -> dict[str, dict[str, float]]:
-    """Return medians over runs by learner and metric; counts and energies are per trial."""
+def cost_per_trial(trials: pd.DataFrame, costs: pd.DataFrame) -> dict[str, dict[str, float]]:
+    """Return medians over runs by learner and metric; counts and energies are per trial.
+
+    Args:
+        trials: one row per trial.
+        costs: table with columns learner, protocol, seed, metric, value, for whole runs.
+    """
     keys = ["learner", "protocol", "seed"]
     trials_per_run = trials.groupby(keys).size().rename("trials").reset_index()
     by_learner: dict[str, dict[str, float]] = {}
-    if costs is not None and not costs.empty:
+    if not costs.empty:
         rows = costs[[*keys, "metric", "value"]].merge(trials_per_run, on=keys)
         for (learner, metric), learner_costs in rows.groupby(["learner", "metric"], sort=False):
             value = learner_costs["value"].astype(float)
@@ -413,14 +412,14 @@ LAYER_READINGS = (
 )
 
 
-def layer_tables(costs: pd.DataFrame | None) -> list[Table]:
+def layer_tables(costs: pd.DataFrame) -> list[Table]:
     """Return tables by layer of the change of weights, and of the angle between the last step and the gradient.
 
     A seed's value is the mean over protocols.
     """
     tables: list[Table] = []
     for prefix, suffix, title, unit, factor, digits in LAYER_READINGS:
-        if costs is None or costs.empty:
+        if costs.empty:
             continue
         readings = costs[costs["metric"].str.startswith(prefix) & costs["value"].notna()]
         if readings.empty:

@@ -305,6 +305,7 @@ def write_report(
     traces = store.read("traces", jobs) if traces is None else traces
     costs = store.read("costs", jobs) if costs is None else costs
     measured = per_seed(trials) if measured is None else measured
+    costs_per_trial = metrics.cost_per_trial(trials, costs)
     protocols = [str(protocol) for protocol in trials["protocol"].unique()]
     look = looks([str(learner) for learner in trials["learner"].unique()], learner_colour)
     tuned_looks = looks(list(tuning), learner_colour)
@@ -350,9 +351,9 @@ def write_report(
         memory_table=metrics.across_protocols(summary, [(p, m.metric) for m in memory for p in protocols], "Memory"),
         memory_terms=memory,
         sweeps=[chart for chart in sweeps if chart],
-        cost=metrics.cost_table(trials, costs),
+        cost=metrics.cost_table(costs_per_trial, list(look)),
         operations=not costs.empty,
-        energy=figures.speed_against_energy(summary, metrics.cost_per_trial(trials, costs), look),
+        energy=figures.speed_against_energy(summary, costs_per_trial, look),
         steps=figures.step_sizes(tuning, tuned_looks),
         step_looks=tuned_looks,
         step_commands=sorted({str(tuned["command"]) for tuned in tuning.values() if tuned.get("command")}),

@@ -284,13 +284,13 @@ def test_costs_are_per_trial_and_energy_is_per_operation(trials: pd.DataFrame) -
     assert by_learner["error-bp"]["parameters"] == 4864.0
     learning = costs.assign(metric=costs["metric"].replace({"effective_macs": "learning_macs"}))
     assert cost_per_trial(trials, learning)["error-bp"]["energy_to_learn_pj"] == pytest.approx(4.6 * 1e6 / 100)
-    assert cost_table(trials, costs) is not None
-    assert cost_table(trials, None) is None
+    assert cost_table(by_learner, list(by_learner)) is not None
+    assert cost_table({}, list(by_learner)) is None
 
 
 def test_movements_and_angles_to_the_gradient_are_shown_by_layer(trials: pd.DataFrame) -> None:
     costs = costs_of({"error-bp": 1e6}, {}, trials)
-    assert layer_tables(costs) == layer_tables(None) == []
+    assert layer_tables(costs) == layer_tables(pd.DataFrame()) == []
     one = costs[(costs["metric"] == "parameters") & (costs["learner"] == "error-bp")]
     readings = {"movement_hidden 1": 0.25, "alignment_hidden 1_degrees": 41.0}
     tables = layer_tables(pd.concat([costs, *(one.assign(metric=name, value=readings[name]) for name in readings)]))
