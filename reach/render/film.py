@@ -92,24 +92,16 @@ def side_by_side(frames: Sequence[Frame], titles: Sequence[str] = ()) -> Frame:
     widths = [frame.shape[1] for frame in checked]
     size = max(11, round(0.035 * heights[0]))
     above = 2 * size if titles else 0
-    joined = np.empty((above + heights[0], sum(widths) + GAP_PX * (len(widths) - 1), 3), dtype=np.uint8)
-    joined[:] = palette.WHITE
+    joined = np.full((above + heights[0], sum(widths) + GAP_PX * (len(widths) - 1), 3), palette.WHITE, dtype=np.uint8)
+    canvas = Canvas(joined)
     left = 0
-    for number, frame in enumerate(checked):
-        if titles:
-            _print_title(joined[:above, left : left + frame.shape[1]], titles[number], size)
-        joined[above:, left : left + frame.shape[1]] = frame
-        left += frame.shape[1] + GAP_PX
+    for frame, width, title in zip(checked, widths, titles or [""] * len(frames), strict=True):
+        if title:
+            text = render_text(fit_text(title, size, width - size), size, palette.INK)
+            canvas.write(text, left + (width - text.get_width()) // 2, (above - text.get_height()) // 2)
+        joined[above:, left : left + width] = frame
+        left += width + GAP_PX
     return joined
-
-
-def _print_title(strip: Frame, title: str, size: int) -> None:
-    """Draw a title in the middle of a strip of a picture, in place."""
-    height, width, _ = strip.shape
-    canvas = Canvas(np.full((height, width, 3), palette.WHITE, dtype=np.uint8))
-    text = render_text(fit_text(title, size, width - size), size, palette.INK)
-    canvas.write(text, (width - text.get_width()) // 2, (height - text.get_height()) // 2)
-    strip[:] = canvas.frame
 
 
 def _validated(frames: Iterable[Frame], *, even: bool) -> Iterable[Frame]:
