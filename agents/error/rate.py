@@ -7,7 +7,7 @@ autograd. The rules are called as in a backward pass, with `ChainPass` objects t
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple, cast
 
@@ -52,10 +52,6 @@ class ChainPass(LayerPass):
     def input_change(self, below: LayerPass, change: torch.Tensor) -> torch.Tensor:
         """Return the change of this layer's input for a change of the drive of the cells below."""
         return cast(torch.Tensor, torch.ops.aten.tanh_backward(change, self.value))
-
-    def nest(self, act: Callable[[], None]) -> None:
-        """Call the function directly, since there is no graph."""
-        act()
 
 
 def is_chain(network: nn.Sequential) -> bool:

@@ -254,22 +254,18 @@ class IndirectFeedbackAlignment(LayerRule):
     def send_error(self, head: LayerPass, error: Tensor) -> None:
         """Send e B to the cells of the first layer, and the resulting change to each layer above."""
         name = head.layer.place.head or ""
-        first, *passes_above = _passes_to(head)
-
-        def send() -> None:
+        below, *passes_above = _passes_to(head)
+        change = None
+        for layer_pass in passes_above:
             # Each pass receives the modulator of the cells of the layer below, which feed it.
-            below, change = first, None
-            for layer_pass in passes_above:
-                if change is None:
-                    signal = layer_pass.layer.broadcast(name, error, layer_pass.input_shape)
-                else:
-                    signal = below.layer.output(change.to(below.weight.dtype), below.weight)
-                layer_pass.received[id(head)] = (name, signal.reshape(layer_pass.input_shape))
-                if layer_pass is not head:
-                    change = layer_pass.input_change(below, signal.reshape(below.output_shape))
-                    below = layer_pass
-
-        head.nest(send)
+            if change is None:
+                signal = layer_pass.layer.broadcast(name, error, layer_pass.input_shape)
+            else:
+                signal = below.layer.output(change.to(below.weight.dtype), below.weight)
+            layer_pass.received[id(head)] = (name, signal.reshape(layer_pass.input_shape))
+            if layer_pass is not head:
+                change = layer_pass.input_change(below, signal.reshape(below.output_shape))
+                below = layer_pass
 
     def backward_signal(self, layer_pass: LayerPass, error: Tensor) -> Tensor | None:
         """Return the modulator of the cells that feed the layer, summed over heads."""
@@ -293,28 +289,23 @@ class NodePerturbation(LayerRule):
     def send_error(self, head: LayerPass, error: Tensor) -> None:
         """Draw noise for the cells that feed each layer, and send noise times the reduction of the error."""
         generator = _generator(error)
-        first, *passes_above = _passes_to(head)
-
-        def send() -> None:
-            noises: list[Tensor] = []
-            below, change = first, None
-            for layer_pass in passes_above:
-                noise = _noise(tuple(layer_pass.input_shape), error, generator)
-                noises.append(noise)
-                if change is None:
-                    value = noise
-                else:
-                    value = noise + layer_pass.input_change(below, change.reshape(below.output_shape))
-                change = layer_pass.layer.output(value.to(layer_pass.weight.dtype), layer_pass.weight)
-                below = layer_pass
+        below, *passes_above = _passes_to(head)
+        noises: list[Tensor] = []
+        change = None
+        for layer_pass in passes_above:
+            noise = _noise(tuple(layer_pass.input_shape), error, generator)
+            noises.append(noise)
+            value = noise
             if change is not None:
-                # One reduction per row of the batch, or one in all without a batch.
-                reduction = (error * change.reshape(error.shape)).sum(-1)
-                for layer_pass, noise in zip(passes_above, noises, strict=True):
-                    signal = noise * reduction[(..., *[None] * (noise.dim() - reduction.dim()))]
-                    layer_pass.received[id(head)] = (head.layer.place.head or "", signal)
-
-        head.nest(send)
+                value = noise + layer_pass.input_change(below, change.reshape(below.output_shape))
+            change = layer_pass.layer.output(value.to(layer_pass.weight.dtype), layer_pass.weight)
+            below = layer_pass
+        if change is not None:
+            # One reduction per row of the batch, or one in all without a batch.
+            reduction = (error * change.reshape(error.shape)).sum(-1)
+            for layer_pass, noise in zip(passes_above, noises, strict=True):
+                signal = noise * reduction[(..., *[None] * (noise.dim() - reduction.dim()))]
+                layer_pass.received[id(head)] = (head.layer.place.head or "", signal)
 
     def backward_signal(self, layer_pass: LayerPass, error: Tensor) -> Tensor | None:
         """Return the noise times the reduction of the error, summed over heads."""

@@ -17,7 +17,7 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
 from itertools import pairwise
@@ -28,7 +28,7 @@ from torch import nn
 from torch.autograd import Function
 from torch.nn import functional
 
-from agents.rules.links import Conditions, Edge, change_through, in_own_backward_pass
+from agents.rules.links import Conditions, change_through
 from agents.rules.rule import LayerRule
 
 Tensor = torch.Tensor
@@ -72,7 +72,7 @@ class LayerPass:
         weight: weights that the layer used; under autocast, in the lower precision.
         autocast: dtype of autocast; None without autocast.
         input_shape, output_shape: shapes with the batch on the first axis.
-        source: origin of the input in autograd's graph, if the rule has the route "forward".
+        output: output of the layer, if the rule has the route "forward".
         conditions: conditions of the modules in the layer's link that need them.
         heads: only in a pass with an empty `before`: errors and link conditions of the heads that it feeds, in the
             present backward pass.
@@ -87,7 +87,7 @@ class LayerPass:
     autocast: torch.dtype | None = None
     input_shape: torch.Size = field(default_factory=torch.Size)
     output_shape: torch.Size = field(default_factory=torch.Size)
-    source: Edge | None = None
+    output: Tensor | None = None
     conditions: LinkConditions = field(default_factory=dict)
     heads: dict[str, tuple[Tensor, LinkConditions]] = field(default_factory=dict)
     received: dict[int, tuple[str, Tensor]] = field(default_factory=dict)
@@ -109,12 +109,11 @@ class LayerPass:
 
     def input_change(self, below: LayerPass, change: Tensor) -> Tensor:
         """Return the change of this layer's input for a change of the output of the layer below."""
-        assert self.source is not None
-        return change_through(self.source, below, self.weight.new_zeros(self.input_shape), change)
-
-    def nest(self, act: Callable[[], None]) -> None:
-        """Call a function that uses `input_change`, nested in the present backward pass."""
-        in_own_backward_pass(act, self.weight.device)
+        assert below.output is not None
+        link = self.layer.place.link
+        conditions = [self.conditions.get((self.layer, module)) for module in link]
+        with torch.autocast(change.device.type, self.autocast, enabled=self.autocast is not None):
+            return change_through(link, conditions, below.output, change)
 
     def receive_error(self, error: Tensor, value: Tensor, signal_wanted: bool) -> Tensor | None:
         """Handle the error at the layer's output in a backward pass.
@@ -365,8 +364,6 @@ class RuledLayer(nn.Module, ABC):
         if not exact and not is_first:
             self._require_reached(value, before)
         layer_pass = LayerPass(self, before, exact, weight.detach(), autocast)
-        if network.rule.route == "forward":
-            layer_pass.source = value.grad_fn, value.output_nr
         for module in place.link:
             if module in network.conditions:
                 layer_pass.conditions[self, module] = network.conditions[module]
@@ -483,6 +480,9 @@ class _RuledPass(Function):
         ctx.layer_pass = layer_pass
         output = layer_pass.layer.output(value, weight, bias)
         layer_pass.input_shape, layer_pass.output_shape = value.shape, output.shape
+        if layer_pass.layer.place.network.rule.route == "forward":
+            # A copy, because the next module may work in place.
+            layer_pass.output = output.detach().clone()
         return output
 
     @staticmethod
