@@ -95,7 +95,7 @@ peers-learners: .venv-peers-learners/.installed
 # Recompute the results of independent simulators and compare them with those that the tests read.
 references: .venv-references/.installed
 	.venv-references/bin/python references/make_brian2_references.py tests/agents/spiking/brian2.npz
-	.venv-references/bin/python references/make_snntorch_references.py tests/agents/spiking/snntorch.npz
+	.venv-references/bin/python references/make_snntorch_references.py tests/agents/rules/snntorch.npz
 	.venv-references/bin/python references/make_rliable_references.py tests/reach/study/rliable.json
 
 .venv-references/.installed: constraints-references.txt

@@ -42,7 +42,7 @@ from agents.reaching.controller import CONTROL_STEP_MS, Controller, act, sense
 from agents.reaching.senses import COMMAND
 from agents.registry import Plastic
 from agents.spiking.kernels import simulate, write_regular
-from agents.spiking.readouts import read_out
+from agents.spiking.lif import read_out
 from reach import ACTION_SIZE
 from reach.jit import kernel
 from reach.play import advance_and_judge, fma, hyperbolic_tangent, is_over, write_action

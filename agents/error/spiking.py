@@ -23,11 +23,10 @@ from agents.reaching.controller import CONTROL_STEP_MS
 from agents.rules.assign import degrees_between
 from agents.rules.registry import rule_for
 from agents.rules.spiking import SpikingRule, Step
-from agents.spiking.circuit import FASTEST_HZ, SpikingCircuit
+from agents.spiking.circuit import FASTEST_HZ, SpikeRecord, SpikingCircuit, populations_of
 from agents.spiking.kernels import CircuitState
-from agents.spiking.lif import LIFCells
+from agents.spiking.lif import AntagonistReadout, LIFCells, muscle_parts
 from agents.spiking.projections import Projection, StructuralPlasticity
-from agents.spiking.readouts import AntagonistReadout, SpikeRecord, muscle_parts, populations_of
 from agents.spiking.stdp import PairSTDP
 from reach.snapshot import ErrorPath, LayerSignal, Snapshot
 
@@ -229,11 +228,11 @@ class SpikingFeedForward(FeedForward):
         assert isinstance(self.cells, PlaceCells)
         self._set_phases(state, lamps)
         state.rate_hz = np.zeros(self.cells.size)
-        circuit = (
-            *self.circuit.compiled(state.circuit), state.train, state.rate_hz, INPUT_PEAK_HZ, FASTEST_HZ,
-            self.circuit.rate_hz(state.circuit, "output"), self.readout.weight,
-        )  # fmt: skip
-        return self.cells.compiled(lamps), None, circuit
+        circuit = self.circuit
+        simulated = circuit.cells, circuit.synapses, circuit.rules, state.circuit
+        sources = state.train, state.rate_hz, INPUT_PEAK_HZ, FASTEST_HZ
+        read_out = circuit.rate_hz(state.circuit, "output"), self.readout.weight
+        return self.cells.compiled(lamps), None, (*simulated, *sources, *read_out)
 
     def end_play(self, state: SpikingState, steps: int) -> None:
         """Count the operations of a reach in compiled code."""

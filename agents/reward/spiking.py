@@ -46,11 +46,10 @@ from agents.registry import find
 from agents.rules.registry import rule_from_reward
 from agents.rules.spiking import SpikingRule
 from agents.settings import LOG_SETTINGS, SEED, Setting, check_settings
-from agents.spiking.circuit import SpikingCircuit
+from agents.spiking.circuit import SpikeRecord, SpikingCircuit, populations_of
 from agents.spiking.kernels import CircuitState
-from agents.spiking.lif import LIFCells
+from agents.spiking.lif import AntagonistReadout, LIFCells, muscle_parts
 from agents.spiking.projections import INPUT, Projection
-from agents.spiking.readouts import AntagonistReadout, SpikeRecord, muscle_parts, populations_of
 from agents.spiking.stdp import ExpectedEligibility, NormalisedRewardPredictionError, PairSTDP
 from agents.trial_learner import Trial, TrialLearner
 from agents.vec_env import env_attribute
@@ -175,7 +174,7 @@ class SpikingActorCritic:
         filter_gain = -np.expm1(-1000.0 * PREPARATION_S / READOUT_MS)
         drive_sd = exploration_rad / (np.sqrt(2.0) * READOUT_RAD_PER_HZ * RATE_SLOPE_HZ * filter_gain)
         self._background_sd_hz = BACKGROUND_HZ * drive_sd / BACKGROUND_DRIVE
-        self._expected = ExpectedEligibility(self.circuit.shape(TO_ACTOR), EXPECTATION_RATE)
+        self._expected = ExpectedEligibility(self.circuit.weight(TO_ACTOR).shape, EXPECTATION_RATE)
         self._normalised = NormalisedRewardPredictionError(MEAN_SQUARE_RATE)
         # For the display: last reward prediction error with its modulators and eligibilities; number of errors so far.
         self._last_error: tuple[float, dict[str, Array], dict[str, Array]] | None = None

@@ -21,6 +21,7 @@ steps.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import Any, Literal, NamedTuple
 
@@ -29,10 +30,9 @@ from numpy.typing import NDArray
 
 from agents.settings import Setting, largest_in
 from agents.spiking.kernels import CircuitState, all_within, first_state, simulate, write_poisson, write_regular
-from agents.spiking.lif import STEP_MS, Cells, LIFCells, draw_cells
+from agents.spiking.lif import STEP_MS, LIFCells, draw_cells
 from agents.spiking.projections import INPUT, Projection, Synapses, Turnover, draw_synapses, rewire
 from agents.spiking.stdp import (
-    Plasticity,
     add_pending,
     apply_third_factors,
     change_weights,
@@ -40,6 +40,7 @@ from agents.spiking.stdp import (
     read_eligibility,
 )
 from reach.jit import compiled_for
+from reach.snapshot import Population
 
 # Largest rate of a source, which fires at most once per step.
 FASTEST_HZ = 1000.0 / STEP_MS
@@ -49,6 +50,8 @@ PROJECTION_FIELDS = ("weight_mean", "weight_sd", "largest_weight")
 RULE_FIELDS = ("rate", "potentiation", "depression", "largest_change")
 # Number of steps of input spikes that are generated at a time.
 TRAIN_STEPS = 64
+# Spikes for the display: bin width, longest reach, and number of bins in the displayed window.
+BIN_MS, LONGEST_REACH_MS, WINDOW_BINS = 2, 3000, 500
 
 
 class Block(NamedTuple):
@@ -208,10 +211,6 @@ class SpikingCircuit:
                 write_regular(rates, state.phase, part)
             _call(simulate, self._kind, self.cells, self.synapses, self.rules, state, part)
 
-    def compiled(self, state: CircuitState) -> tuple[Cells, Synapses, Plasticity, CircuitState]:
-        """Return the arguments of `simulate` without the spike train."""
-        return self.cells, self.synapses, self.rules, state
-
     def replay(self, state: CircuitState, train: NDArray[np.uint8]) -> None:
         """Run the circuit with given spikes of the sources: one step per row of `train`.
 
@@ -231,10 +230,6 @@ class SpikingCircuit:
     def by_projection(self, values: NDArray[Any]) -> dict[str, NDArray[Any]]:
         """Return views (axons, targets) of an array over all weights, by name of each plastic projection."""
         return {name: values[block.weights].reshape(block.shape) for name, block in self._plastic.items()}
-
-    def shape(self, name: str) -> tuple[int, int]:
-        """Return (axons, targets) of a projection."""
-        return self._block_of(name).shape
 
     def weight(self, name: str) -> NDArray[Any]:
         """Return the weights (axons, targets) of a projection, a writable view."""
@@ -412,6 +407,67 @@ def _require_fits(owner: Any, names: tuple[str, ...], dtype: Any) -> None:
     fitting = Setting(-largest_in(dtype), largest_in(dtype), or_range=True)
     for name in names:
         fitting.check(f"{type(owner).__name__} {name} in a circuit of {np.dtype(dtype)}", getattr(owner, name))
+
+
+@dataclass
+class SpikeRecord:
+    """The spikes of one reach so far. Recording does not change the results of the circuit.
+
+    Attributes:
+        spikes: (LONGEST_REACH_MS / BIN_MS, units) number of spikes per bin of 2 ms; the first `bins` rows are filled.
+        bins: number of bins so far.
+        rate_hz: (inputs,) rates of the sources in the latest step, Hz.
+    """
+
+    spikes: NDArray[np.uint8]
+    bins: int = 0
+    rate_hz: NDArray[np.float64] = field(default_factory=lambda: np.zeros(0))
+
+    @classmethod
+    def empty(cls, units: int) -> SpikeRecord:
+        """Return an empty record for a number of units, that is, sources and cells."""
+        return cls(np.zeros((LONGEST_REACH_MS // BIN_MS, units), dtype=np.uint8))
+
+    def run(
+        self,
+        circuit: SpikingCircuit,
+        state: CircuitState,
+        rate_hz: NDArray[np.float64],
+        steps_ms: int,
+        train: NDArray[np.uint8] | None = None,
+    ) -> None:
+        """Run a circuit bin by bin and record its spikes; the arguments are those of `SpikingCircuit.run`."""
+        self.rate_hz = rate_hz
+        for first in range(0, steps_ms, BIN_MS):
+            before = state.spikes.copy()
+            circuit.run(state, rate_hz, BIN_MS, None if train is None else train[first : first + BIN_MS])
+            if self.bins == len(self.spikes):
+                self.spikes[:-1] = self.spikes[1:]
+                self.bins -= 1
+            self.spikes[self.bins] = state.spikes - before
+            self.bins += 1
+
+
+def populations_of(
+    record: SpikeRecord | None, circuit: SpikingCircuit, state: CircuitState, parts: dict[str, tuple[int, int]]
+) -> tuple[Population, ...]:
+    """Return the spikes of the last second and the present rates, by population.
+
+    Args:
+        record: record of the reach; None without a record.
+        circuit, state: the network's circuit and its state.
+        parts: first unit of each population and the unit after its last, by name; sources are the first units.
+    """
+    spikes = np.zeros((0, len(state.spikes)), np.uint8)
+    source_hz = np.zeros(circuit.inputs)
+    if record is not None:
+        spikes = record.spikes[max(0, record.bins - WINDOW_BINS) : record.bins]
+        source_hz = record.rate_hz if len(record.rate_hz) else source_hz
+    rates = np.concatenate([source_hz, state.cells.rate_hz])
+    return tuple(
+        Population(name, spikes[:, first:last], float(np.mean(rates[first:last])))
+        for name, (first, last) in parts.items()
+    )
 
 
 _compiled: dict[tuple[Any, str], Any] = {}

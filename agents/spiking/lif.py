@@ -6,7 +6,8 @@
 
 The equations are linear between spikes, so each step is a multiplication by exponentials (Rotter and Diesmann 1999,
 Biological Cybernetics 81:381). Only spike times are restricted to the grid of steps. Voltages and weights are in units
-of the distance from rest to the usual threshold. This module does not depend on synapses or learning rules.
+of the distance from rest to the usual threshold. `AntagonistReadout` computes commands from the rates of cells. This
+module does not depend on synapses or learning rules.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from agents.settings import FINITE, Setting, check_fields
+from reach.jit import kernel
 
 STEP_MS = 1.0
 # Valid time constants, ms; the lower bound is far below the time constant of any cell.
@@ -27,6 +29,8 @@ TIME_CONSTANT = Setting(1e-3)
 COUNT_FROM_1 = Setting(1, whole=True)
 # A number for all cells, or a range (low, high) from which a value for each cell is drawn uniformly.
 Spread = float | tuple[float, float]
+
+JOINT_NAMES, MUSCLE_NAMES = ("shoulder", "elbow", "wrist"), ("flexors", "extensors")
 
 # Largest exponent for which expm1 is used; above it, two exponentials are subtracted.
 LARGEST_EXPONENT = 30.0
@@ -176,3 +180,50 @@ def _coupling(membrane_ms: NDArray[Any], synapse_ms: NDArray[Any]) -> NDArray[An
     # For a large x, exp(x) overflows although its product with exp(-step / membrane) is finite.
     difference = (np.exp(-STEP_MS / synapse_ms) - np.exp(-STEP_MS / membrane_ms)) * (STEP_MS / membrane_ms)
     return np.where(is_large, difference / np.where(is_large, x, 1.0), product)
+
+
+class AntagonistReadout:
+    """Compute joint commands from the rates of antagonist populations.
+
+    The command of joint k is per_hz (mean rate of its flexor cells - mean rate of its extensor cells). This is a linear
+    read-out (Salinas and Abbott 1994, J. Comput. Neurosci. 1:89) of rates filtered with `LIFCells.readout_ms`. Cells
+    are ordered by joint, muscle (flexor, extensor), cell.
+
+    Attributes:
+        sign: (cells, joints) effect of each cell on each joint: 1 flexes, -1 extends, 0 elsewhere.
+        weight: (cells, joints) command per Hz.
+    """
+
+    def __init__(self, joints: int, cells_per_muscle: int, per_hz: float) -> None:
+        """Make the weights.
+
+        Args:
+            joints: number of commands, 1 or more.
+            cells_per_muscle: number of cells of each of the 2 x joints populations, 1 or more.
+            per_hz: command per difference of mean rates.
+        """
+        muscles = np.kron(np.eye(joints), np.array([[1.0], [-1.0]]))
+        self.sign: NDArray[np.float64] = np.repeat(muscles, cells_per_muscle, axis=0)
+        self.weight = self.sign * (per_hz / cells_per_muscle)
+
+    def command(self, rate_hz: NDArray[Any]) -> NDArray[np.float64]:
+        """Return the commands (joints,) for filtered rates (cells,) in Hz."""
+        command = np.empty(self.weight.shape[1])
+        read_out(rate_hz, self.weight, command)
+        return command
+
+
+@kernel
+def read_out(rate_hz, weight, command):  # type: ignore[no-untyped-def]
+    """Write rates (cells,) times weights (cells, joints) to `command` (joints,)."""
+    for k in range(command.size):
+        command[k] = 0.0
+    for c in range(rate_hz.size):
+        for k in range(command.size):
+            command[k] += rate_hz[c] * weight[c, k]
+
+
+def muscle_parts(first: int, cells_per_muscle: int) -> dict[str, tuple[int, int]]:
+    """Return first and end unit of each of six antagonist populations from unit `first` on, as in `populations_of`."""
+    names = [f"{joint} {muscle}" for joint in JOINT_NAMES for muscle in MUSCLE_NAMES]
+    return {name: (first + k * cells_per_muscle, first + (k + 1) * cells_per_muscle) for k, name in enumerate(names)}

@@ -271,16 +271,6 @@ def add_single_spikes(eligibility, trace, added, target, amount):  # type: ignor
     return group
 
 
-@kernel
-def add_pending_to_block(eligibility, pre, added, target, amount, sums, targets):  # type: ignore[no-untyped-def]
-    """Add pending potentiation to eligibilities (axons, targets); other arguments as in `presynaptic_spikes`."""
-    for i in range(eligibility.shape[0]):
-        row = eligibility[i]
-        total = sums[add_single_spikes(row, pre[i], added[i], target, amount)][targets]
-        for j in range(row.shape[0]):
-            row[j] += pre[i] * total[j]
-
-
 @inlined
 def presynaptic_spikes(  # type: ignore[no-untyped-def]
     drive, weight, eligibility, pre, post, axons, added, target, amount, sums, targets, depression, trace_step
@@ -363,21 +353,6 @@ def change_weights(weight, connected, lowest, highest, eligibility, gain):  # ty
             weight[i, j] = changed_weight(weight[i, j], gain[j] * eligibility[i, j], connected[i, j], zero, low, high)
 
 
-@kernel
-def add_pending_and_change_weights(  # type: ignore[no-untyped-def]
-    weight, connected, lowest, highest, eligibility, gain, pre, added, target, amount, sums, targets
-):
-    """Do `add_pending_to_block` and `change_weights` in one loop, so that each row is read from memory once."""
-    zero = weight.dtype.type(0)
-    for i in range(weight.shape[0]):
-        low, high, trace, row = lowest[i], highest[i], pre[i], eligibility[i]
-        total = sums[add_single_spikes(row, trace, added[i], target, amount)][targets]
-        for j in range(weight.shape[1]):
-            updated = row[j] + trace * total[j]
-            row[j] = updated
-            weight[i, j] = changed_weight(weight[i, j], gain[j] * updated, connected[i, j], zero, low, high)
-
-
 # Kernels on projection p of a circuit.
 
 
@@ -385,16 +360,7 @@ def add_pending_and_change_weights(  # type: ignore[no-untyped-def]
 def add_pending(synapses, state, p):  # type: ignore[no-untyped-def]
     """Add all pending potentiation of projection p to its eligibilities."""
     axons, targets, block, shape = _slices(synapses, p)
-    target, amount, number, added, sums = state.pending
-    add_pending_to_block(
-        state.traces.eligibility[block].reshape(shape),
-        state.traces.pre[axons],
-        added[axons],
-        target[p, : number[p]],
-        amount[p, : number[p]],
-        sums,
-        targets,
-    )
+    _add_pending_to(state.traces.eligibility[block].reshape(shape), synapses, state, p)
     _clear_pending(state.pending, p, axons, targets)
 
 
@@ -404,56 +370,34 @@ def read_eligibility(synapses, state, p, eligibility):  # type: ignore[no-untype
 
     Pending potentiation is included but stays pending in `state`, because adding it early would change the rounding.
     """
-    axons, targets, block, shape = _slices(synapses, p)
-    target, amount, number, added, sums = state.pending
+    _, _, block, shape = _slices(synapses, p)
     scale = eligibility.dtype.type(state.traces.eligibility_scale[p])
     stored = state.traces.eligibility[block].reshape(shape)
     for i in range(shape[0]):
         for j in range(shape[1]):
             eligibility[i, j] = stored[i, j]
-    add_pending_to_block(
-        eligibility,
-        state.traces.pre[axons],
-        added[axons],
-        target[p, : number[p]],
-        amount[p, : number[p]],
-        sums,
-        targets,
-    )
+    _add_pending_to(eligibility, synapses, state, p)
     for i in range(shape[0]):
         for j in range(shape[1]):
             eligibility[i, j] *= scale
 
 
 @kernel
-def apply_third_factor(synapses, rules, state, p, modulator):  # type: ignore[no-untyped-def]
-    """Change the weights of projection p by rate x modulator (targets,) x eligibility."""
-    axons, targets, block, shape = _slices(synapses, p)
+def _add_pending_to(eligibility, synapses, state, p):  # type: ignore[no-untyped-def]
+    """Add the pending potentiation of projection p to eligibilities (axons, targets)."""
+    axons, targets, _, _ = _slices(synapses, p)
     target, amount, number, added, sums = state.pending
-    factor = rules.rate[p] * state.traces.eligibility_scale[p]
-    gain = state.gain[targets]
-    for j in range(gain.shape[0]):
-        gain[j] = factor * modulator[j]
-    add_pending_and_change_weights(
-        synapses.weight[block].reshape(shape),
-        synapses.connected[block].reshape(shape),
-        synapses.lowest[axons],
-        synapses.highest[axons],
-        state.traces.eligibility[block].reshape(shape),
-        gain,
-        state.traces.pre[axons],
-        added[axons],
-        target[p, : number[p]],
-        amount[p, : number[p]],
-        sums,
-        targets,
-    )
-    _clear_pending(state.pending, p, axons, targets)
+    pre, added, target, amount = state.traces.pre[axons], added[axons], target[p, : number[p]], amount[p, : number[p]]
+    for i in range(eligibility.shape[0]):
+        row, trace = eligibility[i], pre[i]
+        total = sums[add_single_spikes(row, trace, added[i], target, amount)][targets]
+        for j in range(row.shape[0]):
+            row[j] += trace * total[j]
 
 
 @kernel
 def apply_third_factors(synapses, rules, state, has_modulator, modulators, largest):  # type: ignore[no-untyped-def]
-    """Apply third factors to several projections; change nothing if a modulator is too large or NaN.
+    """Change weights by rate x modulator x eligibility; change nothing if a modulator is too large or NaN.
 
     Args:
         synapses, rules, state: `Synapses`, `Plasticity` and `CircuitState` of the circuit.
@@ -471,9 +415,32 @@ def apply_third_factors(synapses, rules, state, has_modulator, modulators, large
                     return False
     for p in range(has_modulator.shape[0]):
         if has_modulator[p]:
-            modulator = modulators[synapses.target_start[p] : synapses.target_start[p + 1]]
-            apply_third_factor(synapses, rules, state, p, modulator)
+            _apply_third_factor(synapses, rules, state, p, modulators)
     return True
+
+
+@kernel
+def _apply_third_factor(synapses, rules, state, p, modulators):  # type: ignore[no-untyped-def]
+    """Add pending potentiation and change weights in one loop, so that each row is read from memory once."""
+    axons, targets, block, shape = _slices(synapses, p)
+    target, amount, number, added, sums = state.pending
+    pre, added, target, amount = state.traces.pre[axons], added[axons], target[p, : number[p]], amount[p, : number[p]]
+    weight, connected = synapses.weight[block].reshape(shape), synapses.connected[block].reshape(shape)
+    lowest, highest = synapses.lowest[axons], synapses.highest[axons]
+    eligibility = state.traces.eligibility[block].reshape(shape)
+    factor = rules.rate[p] * state.traces.eligibility_scale[p]
+    gain, modulator = state.gain[targets], modulators[targets]
+    for j in range(gain.shape[0]):
+        gain[j] = factor * modulator[j]
+    zero = weight.dtype.type(0)
+    for i in range(weight.shape[0]):
+        low, high, trace, row = lowest[i], highest[i], pre[i], eligibility[i]
+        total = sums[add_single_spikes(row, trace, added[i], target, amount)][targets]
+        for j in range(weight.shape[1]):
+            updated = row[j] + trace * total[j]
+            row[j] = updated
+            weight[i, j] = changed_weight(weight[i, j], gain[j] * updated, connected[i, j], zero, low, high)
+    _clear_pending(state.pending, p, axons, targets)
 
 
 @kernel

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from agents.spiking.circuit import SpikingCircuit
-from agents.spiking.lif import LIFCells, draw_cells
+from agents.spiking.lif import AntagonistReadout, LIFCells, draw_cells
 from agents.spiking.projections import Projection, StructuralPlasticity
 from agents.spiking.stdp import PairSTDP
 
@@ -118,3 +118,12 @@ def test_what_is_no_number_is_refused_by_name_and_value() -> None:
                 with pytest.raises(ValueError, match=f"{owner.__name__} {name}") as refusal:
                     owner(**needed | {name: value})
                 assert repr(value) in str(refusal.value)
+
+
+def test_flexors_and_extensors_pull_on_their_joint_alone() -> None:
+    readout = AntagonistReadout(joints=3, cells_per_muscle=4, per_hz=0.02)
+    rates = np.zeros(24)
+    rates[8:12] = 10.0  # flexors of the second joint
+    rates[20:24] = 5.0  # extensors of the third
+    np.testing.assert_allclose(readout.command(rates), [0.0, 0.2, -0.1])
+    np.testing.assert_array_equal(readout.sign.sum(axis=0), 0.0)

@@ -9,9 +9,8 @@ from agents.error.learner import make_feedforward
 from agents.error.spiking import CELLS_PER_MUSCLE, SpikingFeedForward
 from agents.rules.spiking import GatedSTDP
 from agents.spiking.circuit import SpikingCircuit
-from agents.spiking.lif import LIFCells
+from agents.spiking.lif import AntagonistReadout, LIFCells
 from agents.spiking.projections import Projection
-from agents.spiking.readouts import AntagonistReadout
 from agents.spiking.stdp import ExpectedEligibility, NormalisedRewardPredictionError, PairSTDP
 
 ACTIVITY = np.array([1.0, 0.4, 0.0])

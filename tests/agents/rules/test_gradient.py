@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 import torch
 
+from agents.rules.spiking import STEEPNESS, RunGradient
 from agents.spiking.circuit import SpikingCircuit
-from agents.spiking.gradient import STEEPNESS, RunGradient
 from agents.spiking.lif import LIFCells
 from agents.spiking.projections import Projection
 from agents.spiking.stdp import PairSTDP
