@@ -37,7 +37,6 @@ from agents.registry import Learner, find
 from agents.reward.policies import ActorInside, ScaledObservation, actor_layers
 from agents.reward.saved_state import (
     NUMPY_RANDOM,
-    adam_entries,
     buffer_entries,
     fill_buffer,
     global_entries,
@@ -274,12 +273,7 @@ class RewardLearner(ABC):
         A learner that is loaded with `resume` continues bit-identically. If `save` is called at the start of a rollout
         (in a callback's `_on_rollout_start`), the rest of the present `learn` can be resumed.
         """
-        parameters = self.get_parameters()
-        state: dict[str, NDArray[Any]] = {}
-        for name, values in parameters.items():
-            for k, moments in values.get("state", {}).items() if name != "policy" else ():
-                state |= {f"{name}/{k}/{kind}": torch.as_tensor(v).numpy(force=True) for kind, v in moments.items()}
-        state |= {f"variable/{name}": value.numpy(force=True) for name, value in self._variables().items()}
+        state = {name: value.numpy(force=True) for name, value in self._optimised().items()}
         random, numpy_random = global_states(self.device)
         state |= random
         if self._replay_buffer is not None:
@@ -301,7 +295,7 @@ class RewardLearner(ABC):
             "action_space": self.action_space.np_random.bit_generator.state,
             "buffer": None if self._replay_buffer is None else position_of(self._replay_buffer),
         }
-        policy = {name: value.numpy(force=True) for name, value in parameters["policy"].items()}
+        policy = {name: value.numpy(force=True) for name, value in self.policy.state_dict().items()}
         write_checkpoint(Path(path), config, policy, state)
 
     @classmethod
@@ -336,10 +330,14 @@ class RewardLearner(ABC):
             raise CheckpointError(f"checkpoint {path}: buffer: expected None, got {short(config['buffer'])}")
         if position is not None:
             position = read_settings(position, position_settings(buffer), path)
-        weights = {name: value.numpy(force=True) for name, value in model.policy.state_dict().items()}
-        _, policy, state = read_checkpoint(Path(path), entries_of(weights), model._state_entries(position))
-        model.policy.load_state_dict({name: torch.from_numpy(np.array(value)) for name, value in policy.items()})
-        model._restore(state)
+        model._begin_moments()
+        weights, optimised = model.policy.state_dict(), model._optimised()
+        weight_entries = entries_of({name: value.numpy(force=True) for name, value in weights.items()})
+        _, policy, state = read_checkpoint(Path(path), weight_entries, model._state_entries(position))
+        with torch.no_grad():
+            for tensors, saved_arrays in ((weights, policy), (optimised, state)):
+                for name, tensor in tensors.items():
+                    tensor.copy_(torch.from_numpy(np.array(saved_arrays[name])))
         if position is not None:
             fill_buffer(buffer, _without_prefix("buffer/", state), position)
         if resume:
@@ -360,14 +358,11 @@ class RewardLearner(ABC):
 
     def _state_entries(self, position: dict[str, Any] | None) -> dict[str, Entry]:
         """Return the expected arrays of a checkpoint's state, given the number of updates and of transitions."""
-        entries = global_entries()
-        for name in self._get_torch_save_params()[0]:
-            if name != "policy" and self._updates_of(name) > 0:
-                for k, value in enumerate(self._updated_parameters(name)):
-                    if value is not None:
-                        entries |= {f"{name}/{k}/{kind}": entry for kind, entry in adam_entries(value).items()}
-        variables = {f"variable/{name}": value.numpy(force=True) for name, value in self._variables().items()}
-        entries |= entries_of(variables)
+        optimised = {name: value.numpy(force=True) for name, value in self._optimised().items()}
+        # Adam has counted its steps from 1, and its second moment is a mean of squares.
+        lowest = {"step": 1.0, "exp_avg_sq": 0.0}
+        limits = {name: (lowest.get(name.rpartition("/")[2], -np.inf), np.inf) for name in optimised}
+        entries = global_entries() | entries_of(optimised, limits)
         under_way = entries_of(self._under_way())
         shape = MOST_STEPS_UNDER_WAY, *under_way["commands"].shape[1:]
         under_way["commands"] = replace(under_way["commands"], shape=shape, is_shorter_valid=True)
@@ -382,36 +377,41 @@ class RewardLearner(ABC):
         """Return the replay buffer; None for a learner without one."""
         return getattr(self, "replay_buffer", None)
 
-    def _variables(self) -> dict[str, torch.Tensor]:
-        """Return learned variables outside the networks by name, such as SAC's entropy coefficient."""
-        return {name: getattr(self, name) for name in self._get_torch_save_params()[1]}
+    def _optimised(self) -> dict[str, torch.Tensor]:
+        """Return Adam's moments, and learned variables outside the networks, such as SAC's entropy coefficient."""
+        tensors: dict[str, torch.Tensor] = {}
+        for name in self._optimisers():
+            for k, moments in attrgetter(name)(self).state_dict()["state"].items():
+                tensors |= {f"{name}/{k}/{kind}": value for kind, value in moments.items()}
+        return tensors | {f"variable/{name}": getattr(self, name).detach() for name in self._get_torch_save_params()[1]}
+
+    def _begin_moments(self) -> None:
+        """Give every parameter that has been updated Adam's moments, to be filled."""
+        for name in self._optimisers():
+            if self._updates_of(name) > 0:
+                for value in self._updated_parameters(name):
+                    attrgetter(name)(self).state[value] = {
+                        "step": torch.tensor(0.0),
+                        "exp_avg": torch.zeros_like(value),
+                        "exp_avg_sq": torch.zeros_like(value),
+                    }
+
+    def _optimisers(self) -> list[str]:
+        """Return the names of the optimisers, as in `get_parameters`."""
+        return [name for name in self._get_torch_save_params()[0] if name != "policy"]
 
     def _updates_of(self, optimiser: str) -> int:
-        """Return the number of updates of an optimiser, named as in `get_parameters`."""
+        """Return the number of updates of an optimiser."""
         return int(self._n_updates)
 
-    def _updated_parameters(self, optimiser: str) -> list[torch.Tensor | None]:
-        """Return the parameters of an optimiser in order; None for parameters that the rule never changes."""
+    def _updated_parameters(self, optimiser: str) -> list[torch.Tensor]:
+        """Return the parameters of an optimiser in order, without those that the rule never changes."""
         constant: set[int] = set()
         if self._known.spec.rule == "shallow":
             hidden = [m for m in self.policy.modules() if isinstance(m, RuledLayer) and m.place.head is None]
             constant = {id(value) for layer in hidden for value in layer.parameters()}
         groups = attrgetter(optimiser)(self).param_groups
-        return [None if id(value) in constant else value for group in groups for value in group["params"]]
-
-    def _restore(self, state: dict[str, NDArray[Any]]) -> None:
-        """Restore optimisers and variables."""
-        for name, values in self.get_parameters().items():
-            if name == "policy":
-                continue
-            moments: dict[int, dict[str, torch.Tensor]] = {}
-            for key, value in _without_prefix(f"{name}/", state).items():
-                k, kind = key.split("/")
-                moments.setdefault(int(k), {})[kind] = torch.from_numpy(np.array(value))
-            attrgetter(name)(self).load_state_dict({**values, "state": moments})
-        with torch.no_grad():
-            for name, variable in self._variables().items():
-                variable.copy_(torch.from_numpy(np.array(state[f"variable/{name}"])))
+        return [value for group in groups for value in group["params"] if id(value) not in constant]
 
 
 def _without_prefix(prefix: str, arrays: dict[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:

@@ -101,16 +101,6 @@ def end_trials(buffer: ReplayBuffer) -> None:
         buffer.timeouts[last] = np.logical_or(buffer.timeouts[last], np.logical_not(buffer.dones[last]))
 
 
-def adam_entries(value: torch.Tensor) -> dict[str, Entry]:
-    """Return the expected form of Adam's state for a parameter that Adam has updated."""
-    dtype, shape = value.detach().numpy(force=True).dtype, tuple(value.shape)
-    return {
-        "step": Entry(np.dtype(np.float32), (), low=1.0),
-        "exp_avg": Entry(dtype, shape),
-        "exp_avg_sq": Entry(dtype, shape, low=0.0),
-    }
-
-
 def global_states(device: torch.device) -> tuple[dict[str, NDArray[Any]], dict[str, Any]]:
     """Return the states of the global generators of torch and NumPy, from which Stable-Baselines3 draws.
 
