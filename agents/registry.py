@@ -301,7 +301,7 @@ def _error_learner(spec: Spec, description: str, env_options: Mapping[str, Any])
 
 
 def body_maps(network: str) -> tuple[str, ...]:
-    """Return the body maps (`agents.error.body_map`) that a learner with this network can have, the default first.
+    """Return the body maps (`agents.error.teacher`) that a learner with this network can have, the default first.
 
     Only "exact" is possible without a network (""), where nothing is taught, and for a network that practises, because
     its imagined perturbations are computed by the exact map.

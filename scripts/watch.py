@@ -15,9 +15,8 @@ import gymnasium as gym
 import torch
 from tqdm import tqdm
 
-from agents.learner import env_for, learner_of, load_learner, prepare
+from agents.learner import env_for, learner_of, load_learner, load_zip, prepare
 from agents.registry import BASELINE_ENV, FACTORIES, POSTURE, split_names
-from agents.reward.saved_state import load_zip
 from reach.files import make_folder
 from reach.protocols import PROTOCOLS
 from reach.render import Panels, Window, write_film

@@ -1,20 +1,11 @@
 """A learner taught by its seen error, behind Stable-Baselines3's model interface.
 
-The error follows feedback-error learning (Kawato, Furukawa and Suzuki 1987): the error of the feed-forward posture is
-the feedback that was added during the reach plus the correction that is still missing, converted to joint angles by a
-body map. It is read once per reach, when the movement should have ended and its end has been seen. Synapses change
-between reaches only, because an adaptive loop closed over a delay would be unstable.
-
-A displacement that is present in every unperturbed reach is not an error: `Baseline` stores its mean, which is
-subtracted. Errors are weighted by the inverse covariance of the postures (Mahalanobis 1936, Proc. Natl. Inst. Sci.
-India 2:49), so they count more in combinations of joints that vary less. Reason: from cup to cup, shoulder and elbow
-mostly turn in opposite directions. A read-out that has learned such postures turns changes of hidden cells into the
-same combination, so it would hardly correct an error in another one.
+The teacher (`agents.error.teacher`) reads the error once per reach, when the movement should have ended and its end has
+been seen. Synapses change between reaches only, because an adaptive loop closed over a delay would be unstable.
 """
 
 from __future__ import annotations
 
-from collections import deque
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -24,25 +15,21 @@ import numpy as np
 from numpy.typing import NDArray
 from stable_baselines3.common.vec_env import VecEnv
 
-from agents.checkpoint import CheckpointError, Entry, entries_of, fill, loading, read_config, read_settings
-from agents.error.body_map import BODY_MAPS, BodyMap
+from agents.checkpoint import Entry, entries_of, fill, loading, read_config, read_settings
 from agents.error.feedforward import FeedForward, NoNetwork, run_reach
 from agents.error.lstm import LSTMFeedForward
 from agents.error.memory import MemoryFeedForward, PacedFeedForward
 from agents.error.rate import RateFeedForward
 from agents.error.spiking import SpikingFeedForward
+from agents.error.teacher import BODY_MAPS, Baseline, Reading, SeenError
 from agents.learner import learner_of
 from agents.networks.registry import JOINTS, NETWORKS
 from agents.reaching.controller import (
-    MOVEMENT_S,
-    PREPARATION_S,
     PREPARATION_STEPS,
     READING_S,
     READING_STEP,
-    SIGHT_LAG_S,
     Controller,
     Reach,
-    minimum_jerk,
 )
 from agents.reaching.senses import COMMAND, ObservationReader, Sensation
 from agents.registry import EXACT, NONE, Plastic, body_maps, find
@@ -55,86 +42,6 @@ from reach.play import UNLIMITED, Played, play
 from reach.snapshot import Snapshot
 
 Array = NDArray[np.float64]
-
-# Number of latest reaches from which the baseline is computed.
-REACHES = 200
-# Share of the mean variance of a joint that is added to the diagonal of the covariance, which bounds the weights.
-RIDGE = 0.02
-
-
-class Baseline:
-    """The last unperturbed reaches, and their statistics once unperturbed training has ended.
-
-    Attributes:
-        displacements: (2,) m for each reach, from the seen hand to its planned position.
-        postures: (3,) rad for each reach, the output of the network.
-        expected: (2,) m, the mean displacement; 0 until `end`.
-        weights: (3, 3) weights of an error; the identity until `end`.
-    """
-
-    def __init__(self) -> None:
-        """Start with no reaches."""
-        self.displacements: deque[Array] = deque(maxlen=REACHES)
-        self.postures: deque[Array] = deque(maxlen=REACHES)
-        self.expected: Array = np.zeros(2)
-        self.weights: Array = np.eye(JOINTS)
-
-    def add(self, displacement: Array, posture: Array) -> None:
-        """Add a reach."""
-        self.displacements.append(displacement)
-        self.postures.append(posture)
-
-    def end(self) -> None:
-        """Compute the statistics; do nothing after fewer than REACHES reaches."""
-        if len(self.displacements) < REACHES:
-            return
-        self.expected[:] = np.mean(np.array(self.displacements), axis=0)
-        covariance = np.cov(np.array(self.postures).T)
-        ridge = RIDGE * float(np.trace(covariance)) / JOINTS
-        if ridge > 0.0:
-            self.weights[:] = np.linalg.inv(covariance + ridge * np.eye(JOINTS))
-
-    def weight_error(self, error: Array) -> Array:
-        """Return the weighted error (3,) rad, scaled to the size of the given error."""
-        turned: Array = self.weights @ error
-        length = float(np.linalg.norm(turned))
-        return turned * (float(np.linalg.norm(error)) / length) if length > 0.0 else error
-
-    def arrays(self) -> dict[str, Array]:
-        """Return the arrays that a checkpoint must hold, by name."""
-        return {
-            "recent_displacements_m": np.array(self.displacements).reshape(-1, 2),
-            "recent_postures_rad": np.array(self.postures).reshape(-1, JOINTS),
-            "expected_displacement_m": self.expected,
-            "error_weights": self.weights,
-        }
-
-    def entries(self) -> dict[str, Entry]:
-        """Return the expected form of these arrays in a checkpoint, with up to REACHES reaches."""
-        return {
-            **entries_of(self.arrays()),
-            "recent_displacements_m": Entry(np.dtype(np.float64), (REACHES, 2), is_shorter_valid=True),
-            "recent_postures_rad": Entry(np.dtype(np.float64), (REACHES, JOINTS), is_shorter_valid=True),
-        }
-
-    def restore(self, saved: dict[str, Array], path: str | Path) -> None:
-        """Restore the arrays of a checkpoint.
-
-        Args:
-            saved: arrays that `arrays` returned, checked against `entries`.
-            path: path of the checkpoint, for messages.
-
-        Raises:
-            CheckpointError: different numbers of displacements and postures.
-        """
-        recent = {"recent_displacements_m": self.displacements, "recent_postures_rad": self.postures}
-        lengths = {name: len(saved[name]) for name in recent}
-        if len(set(lengths.values())) > 1:
-            raise CheckpointError(f"checkpoint {path}: expected as many displacements as postures, got {lengths}")
-        self.expected[:], self.weights[:] = saved["expected_displacement_m"], saved["error_weights"]
-        for name, values in recent.items():
-            values.clear()
-            values.extend(saved[name])
 
 
 def make_feedforward(name: str, rng: np.random.Generator, lamps: int = 0, **sizes: int) -> FeedForward:
@@ -172,70 +79,11 @@ def make_feedforward(name: str, rng: np.random.Generator, lamps: int = 0, **size
 # Time from the network's output to the seen error that it causes.
 CREDIT_LAG_S = 0.15
 CREDIT_STEP = round((READING_S - CREDIT_LAG_S) / CONTROL_STEP_S)
-LARGEST_ERROR_RAD = 0.6
 RATES = {"rate": Setting(0.0, 2.0), "hidden_rate": Setting(0.0, 100.0), "practice_rate": Setting(0.0, 1.0)}
 # Sizes of the network; None for its default.
 SIZES = {"depth": Setting(2, 64, whole=True, also=(None,)), "width": Setting(1, 4096, whole=True, also=(None,))}
 PLASTIC = {"plastic": Setting(also=("all", "hidden"))}
 BODY_MAP = {"body_map": Setting(also=tuple(BODY_MAPS))}
-
-
-@dataclass(frozen=True)
-class Reading:
-    """The error of one reach.
-
-    Attributes:
-        displacement: (2,) m, from the seen hand to its planned position.
-        error: (3,) rad, desired minus actual feed-forward posture.
-    """
-
-    displacement: Array
-    error: Array
-
-
-class SeenError:
-    """The teacher: reads the error of a reach from the senses."""
-
-    def __init__(self, controller: Controller, body_map: BodyMap, expected: Array) -> None:
-        """Make a teacher.
-
-        Args:
-            controller: the learner's controller.
-            body_map: converts a change of the seen hand to a change of posture.
-            expected: (2,) m, the mean displacement of unperturbed reaches, which is subtracted in every reading. Kept
-                as a view, because `Baseline.end` fills it in place.
-        """
-        self._controller = controller
-        self._body_map = body_map
-        self._expected = expected
-
-    def read(self, reach: Reach) -> Reading | None:
-        """Return the error of a reach; None if the hand is not seen or less than half of the movement is done.
-
-        Call this at `READING_STEP`, or at the end of a shorter trial.
-        """
-        progress = minimum_jerk((reach.time_s - PREPARATION_S - SIGHT_LAG_S) / MOVEMENT_S)
-        if not reach.visible or progress < 0.5:
-            return None
-        displacement = reach.start + progress * (reach.aimed_cup - reach.start) - reach.hand
-        turn = progress * (reach.axis - float(np.sum(reach.angles_at_sight)))
-        missing = np.append(displacement - self._expected, turn)
-        arm = self._controller.arm
-        error = self._error(reach, missing)
-        posture = self._controller.free * (reach.rest + reach.memory["goal"][0])
-        if not arm.is_within_limits(posture + error):
-            # A joint at its limit cannot turn the hand further. If this error were taught in every reach, the network's
-            # postures would leave the range of the joints, and the hand would leave the straight line to the cup.
-            missing[2] = 0.0
-            error = self._error(reach, missing)
-        return Reading(displacement, np.clip(posture + error, arm.lower, arm.upper) - posture)
-
-    def _error(self, reach: Reach, missing: Array) -> Array:
-        """Return the motor error (3,) rad for the missing change of the hand, limited to `LARGEST_ERROR_RAD`."""
-        # The posture was the network's plus the babbled angles. Adding these gives the error of the network alone.
-        error = self._body_map.error(self._controller, reach, missing) + reach.babble
-        size = float(np.linalg.norm(error))
-        return error * min(1.0, LARGEST_ERROR_RAD / max(size, 1e-12))
 
 
 @dataclass
@@ -283,7 +131,7 @@ class ErrorLearner(TrialLearner[ErrorTrial]):
                 hidden layer corrects. The effect on the posture depends on the read-out.
             practice_rate: step size, 0..1, of cells that practise at the end of unperturbed training (`error-memory`).
             body_map: the map from the seen error to a motor error: "exact", "babbled" or "random", see
-                `agents.error.body_map`.
+                `agents.error.teacher`.
             depth, width: number of hidden layers of a perceptron, 2..64, and of cells in each, 1..4096; None for 2 and
                 128.
             seed: seed of weights, feedback and trials.

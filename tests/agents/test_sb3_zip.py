@@ -17,7 +17,7 @@ from stable_baselines3 import DQN, PPO, SAC, TD3
 
 import reach  # noqa: F401  (registers the environments)
 from agents.checkpoint import CheckpointError
-from agents.reward.saved_state import load_zip
+from agents.learner import load_zip
 
 REACH = "reach/CupReach-v1"
 

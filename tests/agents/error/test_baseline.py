@@ -7,8 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agents.error.body_map import BODY_MAPS
-from agents.error.learner import REACHES, Baseline, SeenError
+from agents.error.teacher import BODY_MAPS, REACHES, Baseline, SeenError
 from agents.reaching.controller import READING_STEP, Controller, Reach
 from reach import Arm
 

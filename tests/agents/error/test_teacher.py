@@ -12,7 +12,7 @@ import pytest
 from stable_baselines3.common.vec_env import DummyVecEnv
 
 from agents.checkpoint import CONFIG
-from agents.error.body_map import BABBLED_REACHES, BODY_MAPS, BodyMap, ExactMap, RandomMap
+from agents.error.teacher import BABBLED_REACHES, BODY_MAPS, BodyMap, ExactMap, RandomMap
 from agents.learner import evaluate, load_learner, make_learner, train_trials
 from agents.reaching.controller import Controller
 from reach import START_HAND_M, Arm, Rotation
