@@ -14,8 +14,7 @@ from typing import Any, NamedTuple, cast
 import numpy as np
 import torch
 from torch import nn
-from torch.utils._python_dispatch import TorchDispatchMode
-from torch.utils.flop_counter import flop_registry
+from torch.utils.flop_counter import FlopCounterMode
 
 from agents.error.feedforward import Array, FeedForward, SensoryCells, respond, rms
 from agents.networks.registry import JOINTS, Sees
@@ -143,19 +142,16 @@ class RateFeedForward(FeedForward):
             for layer in self._ruled_layers().values():
                 layer.weight.data = layer.weight.data.t().contiguous().t()
         self._steps_macs: dict[Plastic, int] = {}
-        with torch.no_grad(), Multiplications() as counted:
+        with torch.no_grad(), FlopCounterMode(display=False) as counted:
             network(example)
-        self._pass_macs = counted.count
+        # torch counts a multiply-accumulate as two operations.
+        self._pass_macs = counted.get_total_flops() // 2
         first = self._plastic_layers()[0]
         # Multiply-accumulates saved by a silent input: in a linear first layer every input feeds every cell.
         self._silent_share = first.out_features if isinstance(first, RuledLinear) else 0
-        # For snapshots, recorded after the first one: the last error, modulator times slope of each layer that received
-        # an error, and the number of errors so far.
+        # For snapshots: the last error, modulator times slope of each layer that received it, and the number of errors.
         self._modulators: tuple[Array, dict[RuledLayer, Array]] | None = None
         self._errors = 0
-        self._keeps_modulators = False
-        # Cache of the last snapshot: its input, number of errors and layers.
-        self._shown: tuple[Array | None, int, tuple[Layer, ...]] | None = None
 
     def begin(self) -> ForwardCache:
         """Return an empty cache."""
@@ -215,9 +211,8 @@ class RateFeedForward(FeedForward):
         plastic = self._plastic_layers()
         steps = [step for step in steps if step.layer in plastic and bool(torch.any(step.bias_step))]
         self._errors += 1
-        if self._keeps_modulators:
-            # The step of a bias is modulator times slope of its cell.
-            self._modulators = error, {step.layer: step.bias_step.numpy().copy() for step in steps}
+        # The step of a bias is modulator times slope of its cell.
+        self._modulators = error, {step.layer: step.bias_step.numpy().copy() for step in steps}
         with torch.no_grad(), self._ruled.updating_feedback():
             for step in steps:
                 step.layer.take_step(step.value, step.weight_step, step.bias_step, rate / len(plastic))
@@ -250,16 +245,7 @@ class RateFeedForward(FeedForward):
         return {name: layer.weight.detach().numpy() for name, layer in self._ruled_layers().items()}
 
     def snapshot(self, state: ForwardCache) -> Snapshot:
-        """Return the activities of all layers for the latest visual input, and the path of the last error.
-
-        Errors are recorded after the first call.
-        """
-        self._keeps_modulators = True
-        if self._shown is None or self._shown[0] is not state.visual_input or self._shown[1] != self._errors:
-            self._shown = state.visual_input, self._errors, self._activities(state)
-        return Snapshot(layers=self._shown[2], error_path=self._error_path())
-
-    def _activities(self, state: ForwardCache) -> tuple[Layer, ...]:
+        """Return the activities of all layers for the latest visual input, and the path of the last error."""
         # The sensory cells are silent before the first visual input of a reach.
         activity = np.zeros(self.cells.size) if state.visual_input is None else state.activity
         activities = [activity]
@@ -271,9 +257,9 @@ class RateFeedForward(FeedForward):
                 value = module(value)
                 # Modules before the first layer only reshape the input.
                 activities[-1] = value.flatten().numpy() if len(activities) > 1 else activity
-        return tuple(
-            Layer(name, values) for name, values in zip(["senses", *self._ruled_layers()], activities, strict=True)
-        )
+        names = ["senses", *self._ruled_layers()]
+        layers = tuple(Layer(name, values) for name, values in zip(names, activities, strict=True))
+        return Snapshot(layers=layers, error_path=self._error_path())
 
     def _error_path(self) -> ErrorPath | None:
         if self._modulators is None:
@@ -321,11 +307,11 @@ class RateFeedForward(FeedForward):
             read_out = self._ruled_layers()[HEAD]
             # Autograd would also compute, and count, the gradient of a fixed read-out.
             read_out.requires_grad_(self.plastic == "all")
-            with torch.enable_grad(), Multiplications() as counted:
+            with torch.enable_grad(), FlopCounterMode(display=False) as counted:
                 posture = self.network(activity)
                 torch.autograd.grad(posture, values, torch.ones_like(posture), allow_unused=True)
             read_out.requires_grad_()
-            self._steps_macs[self.plastic] = counted.count - self._pass_macs
+            self._steps_macs[self.plastic] = counted.get_total_flops() // 2 - self._pass_macs
         return self._steps_macs[self.plastic]
 
     def _plastic_layers(self) -> list[RuledLayer]:
@@ -336,25 +322,3 @@ class RateFeedForward(FeedForward):
 def _as_tensor(values: Array) -> torch.Tensor:
     """Return a copy in torch's memory, because rounding of a product may depend on the alignment of the array."""
     return torch.tensor(values, device="cpu")
-
-
-class Multiplications(TorchDispatchMode):  # type: ignore[no-untyped-call]
-    """A context manager that counts the multiply-accumulates of torch's products and convolutions.
-
-    Attributes:
-        count: multiply-accumulates so far.
-    """
-
-    def __init__(self) -> None:
-        """Start at zero."""
-        super().__init__()  # type: ignore[no-untyped-call]
-        self.count = 0
-
-    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        """Call torch's function and add its multiply-accumulates to `count`."""
-        result = func(*args, **(kwargs or {}))
-        operations = flop_registry.get(func._overloadpacket)
-        if operations is not None:
-            # torch counts a multiply-accumulate as two operations.
-            self.count += operations(*args, **(kwargs or {}), out_val=result) // 2
-        return result

@@ -21,8 +21,9 @@ from stable_baselines3.common.noise import ActionNoise, NormalActionNoise
 from stable_baselines3.common.vec_env import VecEnv, VecEnvWrapper
 
 from agents.reward.learner import FallingRate, RewardLearner
-from agents.reward.policies import AveragedTQCPolicy, RuledSACPolicy, RuledTD3Policy, ScaledGoal, chain_of
+from agents.reward.policies import AveragedTQCPolicy, RuledSACPolicy, RuledTD3Policy, ScaledGoal
 from agents.reward.saved_state import end_trials
+from agents.rules.assign import chain_of
 from agents.settings import Setting
 from agents.vec_env import env_attribute
 from reach import ACTION_SIZE, GOAL_READY, GOAL_TIP_PENALTY, CommandMap
@@ -483,4 +484,4 @@ def _clip_values(worst: float, critic: Any, inputs: Any, values: torch.Tensor) -
 
 def _chain_of_actor(actor: Any) -> list[Any]:
     """Return the modules of an actor in forward order; TD3 has hidden and last layers in one sequence."""
-    return chain_of(*([actor.latent_pi] if hasattr(actor, "latent_pi") else []), actor.mu)
+    return chain_of([*([actor.latent_pi] if hasattr(actor, "latent_pi") else []), actor.mu])

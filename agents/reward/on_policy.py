@@ -16,7 +16,8 @@ from torch import nn
 from torch.nn import functional
 
 from agents.reward.learner import FallingRate, RewardLearner
-from agents.reward.policies import RuledActorCriticPolicy, chain_of
+from agents.reward.policies import RuledActorCriticPolicy
+from agents.rules.assign import chain_of
 from agents.settings import FLAG, Setting
 
 
@@ -117,7 +118,7 @@ class _OnPolicy(FallingRate, RewardLearner):
     }  # fmt: skip
 
     def _actors(self) -> list[list[Any]]:
-        return [chain_of(self.policy.mlp_extractor.policy_net, self.policy.action_net)]
+        return [chain_of([self.policy.mlp_extractor.policy_net, self.policy.action_net])]
 
     def set_env(self, env: Any, force_reset: bool = True) -> None:
         """Set another environment or VecEnv, possibly with another number of environments."""

@@ -104,11 +104,6 @@ def actor_layers(actor: Sequence[nn.Module]) -> dict[str, nn.Linear]:
     return dict(zip(names, layers, strict=True))
 
 
-def chain_of(*modules: Any) -> list[nn.Module]:
-    """Return modules in forward order, with sequences unpacked."""
-    return [layer for module in modules for layer in (module if isinstance(module, nn.Sequential) else (module,))]
-
-
 # Separates the random stream of the feedback weights from other streams with the same seed.
 FEEDBACK_STREAM = 0x0FEEDBAC
 ACTOR, CRITIC = range(2)

@@ -80,7 +80,7 @@ def assign_rule(
             f"False; call RuledNetwork.follow with the optimiser, or use one of {fixed}"
         )
     generator = generator or torch.default_generator
-    flat = {head: tuple(_flat(chain)) for head, chain in chains.items()}
+    flat = {head: tuple(chain_of(chain)) for head, chain in chains.items()}
     names = {id(module): name for name, module in root.named_modules()}
     for head, chain in flat.items():
         _require_covered(head, chain, names)
@@ -116,11 +116,12 @@ def assign_rule(
     return list(networks.values())
 
 
-def _flat(modules: Modules) -> list[nn.Module]:
+def chain_of(modules: Iterable[nn.Module]) -> list[nn.Module]:
+    """Return modules in forward order, with each `nn.Sequential` replaced by its modules."""
     return [
         inner
         for module in modules
-        for inner in (_flat(list(module)) if isinstance(module, nn.Sequential) else [module])
+        for inner in (chain_of(list(module)) if isinstance(module, nn.Sequential) else [module])
     ]
 
 
@@ -201,8 +202,8 @@ def _draw_feedback(network: RuledNetwork, generator: torch.Generator, example: t
         outputs[head] = last.out_features
     feedback = network.rule.feedback
     for name, layer in network.layers.items():
-        is_second = network.is_fed_by_first(layer)
-        if layer.place.below is None or feedback == "none" or (feedback == "second" and not is_second):
+        below = layer.place.below
+        if below is None or feedback == "none" or (feedback == "second" and below.place.below is not None):
             continue
         if feedback == "layers":
             _draw(layer, "feedback", tuple(layer.weight.shape), layer.fan_back(), generator)

@@ -20,7 +20,6 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
-from itertools import pairwise
 from typing import Any, cast
 
 import torch
@@ -241,11 +240,6 @@ class RuledNetwork:
                 change = layer.weight - weight
                 if bool(change.any()):
                     self.rule.update_feedback(layer, change)
-
-    def is_fed_by_first(self, layer: RuledLayer) -> bool:
-        """Return whether the layer below is the first of a chain."""
-        chains = (layers_of(chain) for chain in self.chains.values())
-        return any(above is layer and below is chain[0] for chain in chains for below, above in pairwise(chain))
 
     @contextmanager
     def exact_errors(self, exact: bool | None = True) -> Iterator[None]:

@@ -12,15 +12,15 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from agents.spiking.lif import SMALLEST, STEP_MS, Cells, CellState, first_cell_state
-from agents.spiking.projections import SpikesUnderWay, Synapses, excite, no_spikes_under_way, send_spikes
+from agents.spiking.lif import SMALLEST, STEP_MS, Cells, CellState
+from agents.spiking.projections import SpikesUnderWay, Synapses, excite, send_spikes
 from agents.spiking.stdp import (
+    GROUP,
+    MOST_PENDING,
     SMALLEST_SCALE,
     PendingPotentiation,
     Traces,
     add_pending,
-    no_pending_potentiation,
-    no_traces,
     postsynaptic_spikes,
     presynaptic_spikes,
     rescale,
@@ -73,19 +73,37 @@ class CircuitState(NamedTuple):
 def first_state(cells: Cells, synapses: Synapses, phase: NDArray[np.float64]) -> CircuitState:
     """Return the state of a circuit at rest, with the phases (inputs,) of regular sources."""
     dtype = synapses.weight.dtype
-    units = int(synapses.unit_start[-1])
+    units, count = int(synapses.unit_start[-1]), len(cells.bias)
     projections, axons, targets = len(synapses.before), len(synapses.delay_steps), int(synapses.target_start[-1])
-    largest_population = int(np.diff(synapses.unit_start).max())
+    ring = int(synapses.delay_steps.max(initial=0)) + 1
+    # Room for at least one spike of every cell of the largest population.
+    pending = max(MOST_PENDING, int(np.diff(synapses.unit_start).max()))
+    values = (np.zeros(size, dtype) for size in (axons, targets, len(synapses.weight)))
     return CircuitState(
-        cells=first_cell_state(cells),
-        under_way=no_spikes_under_way(synapses),
-        traces=no_traces(projections, axons, targets, len(synapses.weight), dtype),
-        pending=no_pending_potentiation(projections, axons, targets, largest_population, dtype),
+        cells=CellState(
+            voltage=cells.first_voltage.copy(),
+            drive=np.zeros(count, dtype),
+            rate_hz=np.zeros(count, dtype),
+            refractory_left=np.zeros(count, dtype=np.int32),
+        ),
+        under_way=SpikesUnderWay(
+            axon=np.zeros((ring, axons), dtype=np.int32),
+            number=np.zeros((ring, projections), dtype=np.int64),
+            delay_steps=synapses.delay_steps.copy(),
+        ),
+        traces=Traces(*values, *np.ones((3, projections))),
+        pending=PendingPotentiation(
+            target=np.zeros((projections, pending), dtype=np.uint32),
+            amount=np.zeros((projections, pending), dtype),
+            number=np.zeros(projections, dtype=np.int64),
+            added=np.zeros(axons, dtype=np.int64),
+            sums=np.zeros((pending // GROUP + 2, targets), dtype),
+        ),
         gain=np.zeros(targets, dtype),
         phase=phase.copy(),
         clock=np.zeros(1, dtype=np.int64),
         spikes=np.zeros(units, dtype=np.int64),
-        fires=np.zeros(units - int(synapses.unit_start[1]), dtype=np.uint8),
+        fires=np.zeros(count, dtype=np.uint8),
         fired=np.zeros(units, dtype=np.int32),
         fired_count=np.zeros(len(synapses.unit_start) - 1, dtype=np.int64),
     )

@@ -161,16 +161,6 @@ def draw_cells(populations: Sequence[LIFCells], rng: np.random.Generator, dtype:
     )
 
 
-def first_cell_state(cells: Cells) -> CellState:
-    """Return the state of the cells at the start of a run."""
-    return CellState(
-        voltage=cells.first_voltage.copy(),
-        drive=np.zeros_like(cells.bias),
-        rate_hz=np.zeros_like(cells.bias),
-        refractory_left=np.zeros(len(cells.bias), dtype=np.int32),
-    )
-
-
 def _coupling(membrane_ms: NDArray[Any], synapse_ms: NDArray[Any]) -> NDArray[Any]:
     """Return the voltage that a drive of 1 causes after one step; exact for equal time constants too."""
     x = STEP_MS * (1.0 / membrane_ms - 1.0 / synapse_ms)

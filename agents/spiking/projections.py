@@ -279,16 +279,6 @@ def draw_synapses(
     )
 
 
-def no_spikes_under_way(synapses: Synapses) -> SpikesUnderWay:
-    """Return an empty ring buffer for the present delays."""
-    ring = int(synapses.delay_steps.max(initial=0)) + 1
-    return SpikesUnderWay(
-        axon=np.zeros((ring, len(synapses.delay_steps)), dtype=np.int32),
-        number=np.zeros((ring, len(synapses.before)), dtype=np.int64),
-        delay_steps=synapses.delay_steps.copy(),
-    )
-
-
 @inlined
 def send_spikes(fired, delay_steps, axon, number, step):  # type: ignore[no-untyped-def]
     """Send the spikes of a step along one projection.

@@ -206,12 +206,6 @@ class Traces(NamedTuple):
     eligibility_scale: NDArray[np.float64]
 
 
-def no_traces(projections: int, axons: int, targets: int, weights: int, dtype: Any) -> Traces:
-    """Return traces and eligibilities of 0."""
-    values = (np.zeros(size, dtype) for size in (axons, targets, weights))
-    return Traces(*values, *np.ones((3, projections)))
-
-
 class PendingPotentiation(NamedTuple):
     """Postsynaptic spikes whose potentiation is not yet added to the eligibilities of all axons of the projection.
 
@@ -230,20 +224,6 @@ class PendingPotentiation(NamedTuple):
     number: NDArray[np.int64]
     added: NDArray[np.int64]
     sums: NDArray[Any]
-
-
-def no_pending_potentiation(
-    projections: int, axons: int, targets: int, largest_population: int, dtype: Any
-) -> PendingPotentiation:
-    """Return empty lists with room for at least one spike of every cell of the largest population."""
-    length = max(MOST_PENDING, largest_population)
-    return PendingPotentiation(
-        target=np.zeros((projections, length), dtype=np.uint32),
-        amount=np.zeros((projections, length), dtype),
-        number=np.zeros(projections, dtype=np.int64),
-        added=np.zeros(axons, dtype=np.int64),
-        sums=np.zeros((length // GROUP + 2, targets), dtype),
-    )
 
 
 # Kernels on the arrays of one projection.
