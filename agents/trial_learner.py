@@ -39,12 +39,11 @@ from agents.settings import COUNT
 from agents.vec_env import (
     TrialSource,
     env_attribute,
-    env_id,
+    env_entries,
     env_options_of,
     is_one,
     num_envs_of,
     observations_of,
-    random_states,
     require_finite,
     saved_random_states,
     set_random_states,
@@ -192,10 +191,7 @@ class TrialLearner(ABC, Generic[T]):
             **self.config,
             "num_timesteps": self.num_timesteps,
             "trials": self.trials,
-            "env": env_id(self.env),
-            "env_options": self.env_options,
-            # Environments that are not seeded yet have no reproducible state.
-            "random_states": [None] * num_envs_of(self.env) if self._unseeded else random_states(self.env),
+            **env_entries(self.env, is_seeded=not self._unseeded),
             **self._saved_settings(),
         }
         write_checkpoint(Path(path), config, self._arrays(), self._memory())

@@ -97,6 +97,15 @@ def num_envs_of(env: Env) -> int:
     return env.num_envs if isinstance(env, VecEnv) else 1
 
 
+def env_entries(env: Env, *, is_seeded: bool) -> dict[str, Any]:
+    """Return the entries of a checkpoint's config about an environment or VecEnv.
+
+    Environments that are not seeded yet have no reproducible state.
+    """
+    states = random_states(env) if is_seeded else [None] * num_envs_of(env)
+    return {"env": env_id(env), "env_options": env_options_of(env), "random_states": states}
+
+
 def random_states(env: Env) -> list[dict[str, Any]]:
     """Return the `CupEnv.random_state` of each environment; for a `CupVecEnv`, one state for all environments."""
     if not isinstance(env, VecEnv):

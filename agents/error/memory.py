@@ -127,7 +127,7 @@ class MemoryFeedForward(FeedForward):
         self._rng = rng
         # Output and memory of the cells after the last reach, and the whole correction (3,) rad that it needed.
         self._hidden, self._memory = np.zeros((2, CELLS))
-        self._lacked = np.zeros(JOINTS)
+        self._needed = np.zeros(JOINTS)
         self._has_practised = np.zeros(1)
         # For the display: the last change of the cells' output by an error, and the number of errors so far.
         self._signal: tuple[Array, int] | None = None
@@ -155,7 +155,7 @@ class MemoryFeedForward(FeedForward):
         below = self.below.posture(state.cache, visual_input)
         if self._has_practised[0]:
             state.cells = self._remembered()
-            hidden = self.cells.advance(state.cells, cell_inputs(visual_input[:2], self._lacked))
+            hidden = self.cells.advance(state.cells, cell_inputs(visual_input[:2], self._needed))
             state.added = UNIT_RAD * (self.readout @ hidden + self.readout_bias)
             macs = self.cells.weights.size + self.readout.size
             self._count(dense_operations=macs, effective_macs=macs)
@@ -176,7 +176,7 @@ class MemoryFeedForward(FeedForward):
             return
         self._signal = eligible.hidden - self._hidden, 1 if self._signal is None else self._signal[1] + 1
         self._hidden[:], self._memory[:] = eligible.hidden, eligible.memory
-        self._lacked[:] = error + eligible.added
+        self._needed[:] = error + eligible.added
 
     def end_baseline(self, body: Controller, practice_rate: float) -> None:
         """Practise with `practice_rate` as Adam's initial step size; do nothing at a second call."""
@@ -203,10 +203,10 @@ class MemoryFeedForward(FeedForward):
         for update in range(UPDATES):
             for group in optimiser.param_groups:
                 group["lr"] = rate * (1.0 - update / UPDATES)
-            cups, lacked = perturbations.sequences(SEQUENCES, REACHES)
-            before = np.concatenate([np.zeros((SEQUENCES, 1, JOINTS)), lacked[:, :-1]], axis=1)
+            cups, corrections = perturbations.sequences(SEQUENCES, REACHES)
+            before = np.concatenate([np.zeros((SEQUENCES, 1, JOINTS)), corrections[:, :-1]], axis=1)
             predicted = last(lstm(torch.tensor(cell_inputs(cups, before), dtype=torch.float32))[0])
-            loss = (predicted - torch.tensor(lacked / UNIT_RAD, dtype=torch.float32)).square().mean()
+            loss = (predicted - torch.tensor(corrections / UNIT_RAD, dtype=torch.float32)).square().mean()
             optimiser.zero_grad()
             loss.backward()
             nn.utils.clip_grad_norm_(practised, LARGEST_GRADIENT)
@@ -240,7 +240,7 @@ class MemoryFeedForward(FeedForward):
         path = None
         if self._signal is not None:
             path = ErrorPath(
-                "activity", self._lacked.copy(), (LayerSignal("memory", self._signal[0]),), self._signal[1]
+                "activity", self._needed.copy(), (LayerSignal("memory", self._signal[0]),), self._signal[1]
             )
         return Snapshot(layers=(*below.layers, *cells), error_path=path)
 
@@ -255,7 +255,7 @@ class MemoryFeedForward(FeedForward):
             "memory.readout_bias": self.readout_bias,
             "memory.hidden": self._hidden,
             "memory.held": self._memory,
-            "memory.lacked": self._lacked,
+            "memory.lacked": self._needed,
             "memory.has_practised": self._has_practised,
         }
 
@@ -284,9 +284,9 @@ class PacedFeedForward(RateFeedForward):
         if self.practised_rate:
             return
         perturbations = ImaginedPerturbations(body.arm, body.motor_error, self._rng)
-        cups, lacked = perturbations.sequences(PACED_SEQUENCES, REACHES)
+        cups, corrections = perturbations.sequences(PACED_SEQUENCES, REACHES)
         left = dict.fromkeys(STEP_SIZES, 0.0)
-        for rate, (reached, needed) in product(STEP_SIZES, zip(cups, lacked, strict=True)):
+        for rate, (reached, needed) in product(STEP_SIZES, zip(cups, corrections, strict=True)):
             network = deepcopy(self)
             for cup, need in zip(reached, needed, strict=True):
                 activity = self.cells.activity(cup)
@@ -304,9 +304,9 @@ class PacedFeedForward(RateFeedForward):
         return {"step_size": (0.0, max(STEP_SIZES))}
 
 
-def cell_inputs(cups: Array, lacked: Array) -> Array:
+def cell_inputs(cups: Array, corrections: Array) -> Array:
     """Return the cells' inputs (..., 5) for cups (..., 2) m and corrections (..., 3) rad of the preceding reaches."""
-    return np.concatenate([(cups - CENTRE_M) / SPREAD_M, lacked / UNIT_RAD], axis=-1)
+    return np.concatenate([(cups - CENTRE_M) / SPREAD_M, corrections / UNIT_RAD], axis=-1)
 
 
 class ImaginedPerturbations:
@@ -350,7 +350,7 @@ class ImaginedPerturbations:
         cup = rng.integers(CUPS, size=(count, reaches))
         probability = np.exp(rng.uniform(math.log(CHANGE_PROBABILITY[0]), math.log(CHANGE_PROBABILITY[1]), count))
         hand_way = self._perturbations(count)
-        lacked = np.empty((count, reaches, 3))
+        corrections = np.empty((count, reaches, 3))
         for k in range(reaches):
             changes = rng.random(count) < probability
             other = rng.random(count) < OTHER_SHARE
@@ -358,9 +358,9 @@ class ImaginedPerturbations:
             hand_way = np.where(changes[:, None, None], new, hand_way)
             cup_at = self._displacement[cup[:, k]]
             wanted = np.einsum("nij,nj->ni", hand_way, cup_at)
-            lacked[:, k] = np.einsum("nij,nj->ni", self._map[cup[:, k]], wanted - cup_at)
-        lacked += rng.normal(0.0, NOISE_RAD, lacked.shape)
-        return self.cups[cup], lacked
+            corrections[:, k] = np.einsum("nij,nj->ni", self._map[cup[:, k]], wanted - cup_at)
+        corrections += rng.normal(0.0, NOISE_RAD, corrections.shape)
+        return self.cups[cup], corrections
 
     def _perturbations(self, count: int) -> Array:
         """Draw perturbations (count, 2, 2): the maps from the displacement of the cup to that of a hand seen at it."""

@@ -53,11 +53,9 @@ from agents.settings import COUNT, LOG_SETTINGS, Setting, check_settings, short
 from agents.trial_learner import make_logger
 from agents.vec_env import (
     copies_of,
-    env_id,
+    env_entries,
     env_options_of,
     logged,
-    num_envs_of,
-    random_states,
     saved_env_options,
     saved_random_states,
     set_random_states,
@@ -214,7 +212,7 @@ class RewardLearner(ABC):
         self._resumed, self._rollout_start, self._unseeded = False, None, False
         if not continues:
             self._last_obs = None
-            self._end_stretch()
+            self._discard_unfinished_trials()
         if not self._custom_logger and self.tensorboard_log is None:
             self.set_logger(make_logger(self.verbose, None))
         noise = self.action_noise
@@ -264,7 +262,7 @@ class RewardLearner(ABC):
         algorithm._update_info_buffer(infos, dones)
         self.trials += 0 if dones is None else int(np.count_nonzero(dones))
 
-    def _end_stretch(self) -> None:  # noqa: B027  (most learners have no such state)
+    def _discard_unfinished_trials(self) -> None:  # noqa: B027  (most learners have no such state)
         """Drop the state of the previous `learn`."""
 
     def save(self, path: Any, exclude: Any = None, include: Any = None) -> None:
@@ -287,10 +285,7 @@ class RewardLearner(ABC):
             "num_timesteps": self.num_timesteps,
             "trials": self.trials,
             "updates": self._n_updates,
-            "env": env_id(self.env),
-            "env_options": self.env_options,
-            # Environments that are not seeded yet have no reproducible state.
-            "random_states": [None] * num_envs_of(self.env) if self._unseeded else random_states(self.env),
+            **env_entries(self.env, is_seeded=not self._unseeded),
             "numpy_random": numpy_random,
             "action_space": self.action_space.np_random.bit_generator.state,
             "buffer": None if self._replay_buffer is None else position_of(self._replay_buffer),

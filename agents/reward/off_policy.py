@@ -303,7 +303,7 @@ class _OffPolicy(RewardLearner):
         algorithm: Any = super()
         return algorithm._sample_action(0, action_noise, n_envs)
 
-    def _end_stretch(self) -> None:
+    def _discard_unfinished_trials(self) -> None:
         # If enough transitions are stored, start learning at once, even after a reset of the step counter.
         if self.replay_buffer.size() * self.n_envs * self.TRANSITION_STEPS >= self.learning_starts:
             self.learning_starts = 0

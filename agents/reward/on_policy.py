@@ -159,7 +159,7 @@ class RewardLSTM(_OnPolicy, RecurrentPPO):  # type: ignore[misc]
     def _memory_of_buffer(self) -> dict[str, Any]:
         return {"hidden_state_shape": (self.n_steps, 1, self.n_envs, LSTM_CELLS)}
 
-    def _end_stretch(self) -> None:
+    def _discard_unfinished_trials(self) -> None:
         cleared = torch.zeros(1, self.n_envs, LSTM_CELLS, device=self.device)
         self._set_memory([cleared] * 4)
 

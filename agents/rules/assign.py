@@ -26,9 +26,8 @@ from agents.rules.layers import (
     RuledLinear,
     RuledNetwork,
     layers_of,
-    passes_before,
 )
-from agents.rules.links import conditions_of, keep_random_states, needs_conditions, recompute
+from agents.rules.links import conditions_of, keep_random_states, needs_conditions, passes_before, recompute
 from agents.rules.registry import RULES, rule_for
 from agents.rules.rule import LayerRule
 

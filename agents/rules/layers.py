@@ -27,7 +27,7 @@ from torch import nn
 from torch.autograd import Function
 from torch.nn import functional
 
-from agents.rules.links import Conditions, change_through
+from agents.rules.links import Conditions, autocast_dtype, change_through, lowered, passes_before
 from agents.rules.rule import LayerRule
 
 Tensor = torch.Tensor
@@ -323,8 +323,8 @@ class RuledLayer(nn.Module, ABC):
             return self.output(input, self.weight, bias)
         weight, dtype = self.weight, autocast_dtype(input)
         if dtype is not None:
-            input, weight = _lowered(input, dtype), _lowered(weight, dtype)
-            bias = None if bias is None else _lowered(bias, dtype)
+            input, weight = lowered(input, dtype), lowered(weight, dtype)
+            bias = None if bias is None else lowered(bias, dtype)
         layer_pass = self.open_pass(input, weight, dtype)
         with nullcontext() if dtype is None else torch.autocast(input.device.type, enabled=False):
             output = _RuledPass.apply(input, weight, bias, layer_pass, self._anchor(input))  # type: ignore[no-untyped-call]
@@ -495,37 +495,6 @@ def _rms(value: Tensor) -> float:
     return float(torch.linalg.vector_norm(value)) / math.sqrt(value.numel())
 
 
-def passes_before(value: Tensor, network: RuledNetwork) -> tuple[LayerPass, ...]:
-    """Return the passes of the nearest layers of a network from which a tensor was computed."""
-    passes: list[LayerPass] = []
-    known: set[Any] = set()
-    waiting: list[Any] = [value.grad_fn]
-    while waiting:
-        node = waiting.pop()
-        if node is None or node in known:
-            continue
-        known.add(node)
-        layer_pass = getattr(node, "layer_pass", None)
-        if layer_pass is None:
-            waiting.extend(following for following, _ in node.next_functions)
-        elif layer_pass.layer.place.network is network:
-            passes.append(layer_pass)
-    return tuple(passes)
-
-
 def layers_of(chain: tuple[nn.Module, ...]) -> list[RuledLayer]:
     """Return those modules of a chain that are layers under a rule."""
     return [module for module in chain if isinstance(module, RuledLayer)]
-
-
-def autocast_dtype(value: Tensor) -> torch.dtype | None:
-    """Return the dtype of autocast on a tensor's device; None if autocast is off."""
-    kind = value.device.type
-    if not torch.amp.is_autocast_available(kind) or not torch.is_autocast_enabled(kind):
-        return None
-    return torch.get_autocast_dtype(kind)
-
-
-def _lowered(value: Tensor, dtype: torch.dtype) -> Tensor:
-    """Return a tensor in the dtype of autocast; tensors of double precision or integers stay unchanged."""
-    return value.to(dtype) if value.is_floating_point() and value.dtype != torch.float64 else value

@@ -1,7 +1,7 @@
 """The modules between two layers: propagate a change through them, and recompute their output.
 
 Modules are computed again with the random numbers and in the mode of the forward pass, hence with its dropout masks and
-batch statistics, without changing their buffers.
+batch statistics, without changing their buffers. Autograd's graph tells from which layers a value came.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from typing import cast
+from typing import Any, cast
 
 import torch
 from torch import nn
@@ -120,3 +120,34 @@ def change_through(
     with keep_random_states(value.device):
         _, moved = torch.autograd.functional.jvp(output, value, change.to(value.dtype))  # type: ignore[no-untyped-call]
     return cast(Tensor, moved)
+
+
+def passes_before(value: Tensor, network: object) -> tuple[Any, ...]:
+    """Return the passes (`LayerPass`) of the nearest layers of a network from which a tensor was computed."""
+    passes: list[Any] = []
+    known: set[Any] = set()
+    waiting: list[Any] = [value.grad_fn]
+    while waiting:
+        node = waiting.pop()
+        if node is None or node in known:
+            continue
+        known.add(node)
+        layer_pass = getattr(node, "layer_pass", None)
+        if layer_pass is None:
+            waiting.extend(following for following, _ in node.next_functions)
+        elif layer_pass.layer.place.network is network:
+            passes.append(layer_pass)
+    return tuple(passes)
+
+
+def autocast_dtype(value: Tensor) -> torch.dtype | None:
+    """Return the dtype of autocast on a tensor's device; None if autocast is off."""
+    kind = value.device.type
+    if not torch.amp.is_autocast_available(kind) or not torch.is_autocast_enabled(kind):
+        return None
+    return torch.get_autocast_dtype(kind)
+
+
+def lowered(value: Tensor, dtype: torch.dtype) -> Tensor:
+    """Return a tensor in the dtype of autocast; tensors of double precision or integers stay unchanged."""
+    return value.to(dtype) if value.is_floating_point() and value.dtype != torch.float64 else value
