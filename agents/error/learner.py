@@ -248,9 +248,11 @@ class ErrorLearner(TrialLearner[ErrorTrial]):
         """Sense an observation; at `READING_STEP`, let the teacher read the error."""
         now = super()._sense(trial, observation)
         if trial.reach.step == READING_STEP:
-            trial.reading = self.teacher.read(trial.reach)
-            trial.is_read = True
+            self._read_error(trial)
         return now
+
+    def _read_error(self, trial: ErrorTrial) -> None:
+        trial.reading, trial.is_read = self.teacher.read(trial.reach), True
 
     @property
     def can_play(self) -> bool:
@@ -288,7 +290,7 @@ class ErrorLearner(TrialLearner[ErrorTrial]):
                     trial.posture = posture.copy()
                     trial.eligible = self.feedforward.eligibility(trial.network)
                 else:
-                    trial.reading, trial.is_read = self.teacher.read(reach), True
+                    self._read_error(trial)
             return step, wrong
 
         played = play(env, loop, longest)
@@ -296,14 +298,14 @@ class ErrorLearner(TrialLearner[ErrorTrial]):
         if trial.eligible is None:
             trial.posture = posture
         if not trial.is_read:
-            trial.reading, trial.is_read = self.teacher.read(reach), True
+            self._read_error(trial)
         return played
 
     def _finish(self, trial: ErrorTrial, last: Any, rewards: float) -> None:
         if not trial.is_read:
             self._sense(trial, last)
             if not trial.is_read:
-                trial.reading = self.teacher.read(trial.reach)
+                self._read_error(trial)
         self.body_map.learn(trial.reach)
         if trial.reading is None:
             return

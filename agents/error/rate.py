@@ -29,8 +29,8 @@ from reach.snapshot import ErrorPath, Layer, LayerSignal, Snapshot
 HEAD = "posture"
 
 
-class LayerStep(NamedTuple):
-    """A layer and the arguments of its `take_step`, except the share."""
+class StepArguments(NamedTuple):
+    """The arguments of `RuledLayer.take_step`, except the share, and the layer."""
 
     layer: RuledLayer
     value: torch.Tensor
@@ -60,7 +60,7 @@ def is_chain(network: nn.Sequential) -> bool:
 
 
 @torch.no_grad()
-def chain_steps(network: nn.Sequential, value: torch.Tensor, error: torch.Tensor) -> list[LayerStep]:
+def chain_steps(network: nn.Sequential, value: torch.Tensor, error: torch.Tensor) -> list[StepArguments]:
     """Return the step of each layer that receives an error, from the head down.
 
     Args:
@@ -77,7 +77,7 @@ def chain_steps(network: nn.Sequential, value: torch.Tensor, error: torch.Tensor
         value = torch.tanh(drive)
     steps = []
     for layer_pass in reversed(passes):
-        steps.append(LayerStep(layer_pass.layer, layer_pass.value, None, error[0]))
+        steps.append(StepArguments(layer_pass.layer, layer_pass.value, None, error[0]))
         modulator = layer_pass.receive_error(error, layer_pass.value, signal_wanted=bool(layer_pass.before))
         if modulator is None:
             break
@@ -221,7 +221,7 @@ class RateFeedForward(FeedForward):
         for step in steps:
             self._count(**self._ruled.rule.added_cost(step.layer))
 
-    def _steps(self, value: torch.Tensor, error: torch.Tensor) -> Iterator[LayerStep]:
+    def _steps(self, value: torch.Tensor, error: torch.Tensor) -> Iterator[StepArguments]:
         """Yield the step, computed by autograd, of each plastic layer that the error (1, outputs) reaches."""
         inputs: dict[RuledLayer, torch.Tensor] = {}
         for module in self.network:
@@ -233,7 +233,7 @@ class RateFeedForward(FeedForward):
         gradients = torch.autograd.grad(value, parameters, error, allow_unused=True)
         for layer, weight, bias in zip(plastic, gradients[::2], gradients[1::2], strict=True):
             if weight is not None:
-                yield LayerStep(layer, inputs[layer], weight, bias)
+                yield StepArguments(layer, inputs[layer], weight, bias)
 
     def alignment(self) -> dict[str, float]:
         """Return the angle in degrees between the last step and the gradient, by hidden layer."""

@@ -192,10 +192,8 @@ class SpikingFeedForward(FeedForward):
         """Return the state of the circuit at rest."""
         circuit = self.circuit.begin()
         train = np.zeros((LONGEST_RUN_MS, self.circuit.inputs), dtype=np.uint8)
-        state = SpikingState(circuit, np.zeros_like(circuit.spikes), train)
-        if self._records_spikes:
-            state.record = SpikeRecord.empty(len(state.circuit.spikes))
-        return state
+        record = SpikeRecord() if self._records_spikes else None
+        return SpikingState(circuit, np.zeros_like(circuit.spikes), train, record=record)
 
     def posture(self, state: SpikingState, visual_input: Array) -> Array:
         """Run 20 ms with the rates of sensory cells for the visual input; return the change of posture (3,) rad."""

@@ -423,10 +423,8 @@ class RewardSpikingLearner(TrialLearner[RewardTrial]):
         return self.network.snapshot(self._latest.network, self._latest.record)
 
     def _begin(self, exploring: bool) -> RewardTrial:
-        trial = RewardTrial(Reach(), self.network.circuit.begin(), exploring=exploring)
-        if self._records_spikes:
-            trial.record = SpikeRecord.empty(len(trial.network.spikes))
-        return trial
+        record = SpikeRecord() if self._records_spikes else None
+        return RewardTrial(Reach(), self.network.circuit.begin(), exploring=exploring, record=record)
 
     def _act(self, trial: RewardTrial, row: Any) -> NDArray[np.float32]:
         self._latest = trial

@@ -20,8 +20,8 @@ steps.
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import Any, Literal, NamedTuple
 
@@ -50,8 +50,8 @@ PROJECTION_FIELDS = ("weight_mean", "weight_sd", "largest_weight")
 RULE_FIELDS = ("rate", "potentiation", "depression", "largest_change")
 # Number of steps of input spikes that are generated at a time.
 TRAIN_STEPS = 64
-# Spikes for the display: bin width, longest reach, and number of bins in the displayed window.
-BIN_MS, LONGEST_REACH_MS, WINDOW_BINS = 2, 3000, 500
+# Spikes for the display: bin width, and number of bins in the displayed window.
+BIN_MS, WINDOW_BINS = 2, 500
 
 
 class Block(NamedTuple):
@@ -409,24 +409,18 @@ def _require_fits(owner: Any, names: tuple[str, ...], dtype: Any) -> None:
         fitting.check(f"{type(owner).__name__} {name} in a circuit of {np.dtype(dtype)}", getattr(owner, name))
 
 
-@dataclass
 class SpikeRecord:
-    """The spikes of one reach so far. Recording does not change the results of the circuit.
+    """The latest spikes of one reach. Recording does not change the results of the circuit.
 
     Attributes:
-        spikes: (LONGEST_REACH_MS / BIN_MS, units) number of spikes per bin of 2 ms; the first `bins` rows are filled.
-        bins: number of bins so far.
-        rate_hz: (inputs,) rates of the sources in the latest step, Hz.
+        bins: number of spikes (units,) of each source and cell, for up to WINDOW_BINS bins of BIN_MS, oldest first.
+        rate_hz: (inputs,) rates of the sources in the latest step, Hz; None before the first step.
     """
 
-    spikes: NDArray[np.uint8]
-    bins: int = 0
-    rate_hz: NDArray[np.float64] = field(default_factory=lambda: np.zeros(0))
-
-    @classmethod
-    def empty(cls, units: int) -> SpikeRecord:
-        """Return an empty record for a number of units, that is, sources and cells."""
-        return cls(np.zeros((LONGEST_REACH_MS // BIN_MS, units), dtype=np.uint8))
+    def __init__(self) -> None:
+        """Start without spikes."""
+        self.bins: deque[NDArray[np.uint8]] = deque(maxlen=WINDOW_BINS)
+        self.rate_hz: NDArray[np.float64] | None = None
 
     def run(
         self,
@@ -441,11 +435,7 @@ class SpikeRecord:
         for first in range(0, steps_ms, BIN_MS):
             before = state.spikes.copy()
             circuit.run(state, rate_hz, BIN_MS, None if train is None else train[first : first + BIN_MS])
-            if self.bins == len(self.spikes):
-                self.spikes[:-1] = self.spikes[1:]
-                self.bins -= 1
-            self.spikes[self.bins] = state.spikes - before
-            self.bins += 1
+            self.bins.append((state.spikes - before).astype(np.uint8))
 
 
 def populations_of(
@@ -458,11 +448,9 @@ def populations_of(
         circuit, state: the network's circuit and its state.
         parts: first unit of each population and the unit after its last, by name; sources are the first units.
     """
-    spikes = np.zeros((0, len(state.spikes)), np.uint8)
-    source_hz = np.zeros(circuit.inputs)
-    if record is not None:
-        spikes = record.spikes[max(0, record.bins - WINDOW_BINS) : record.bins]
-        source_hz = record.rate_hz if len(record.rate_hz) else source_hz
+    record = record or SpikeRecord()
+    spikes = np.array(record.bins, np.uint8).reshape(-1, len(state.spikes))
+    source_hz = np.zeros(circuit.inputs) if record.rate_hz is None else record.rate_hz
     rates = np.concatenate([source_hz, state.cells.rate_hz])
     return tuple(
         Population(name, spikes[:, first:last], float(np.mean(rates[first:last])))
