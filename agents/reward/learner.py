@@ -11,7 +11,7 @@ from abc import ABC, abstractmethod
 from dataclasses import replace
 from operator import attrgetter
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import gymnasium as gym
 import numpy as np
@@ -34,7 +34,7 @@ from agents.checkpoint import (
 )
 from agents.learner import learner_of
 from agents.registry import Learner, find
-from agents.reward.policies import ActorInside, ScaledObservation, actor_layers
+from agents.reward.policies import ActorInside, MixedIn, ScaledObservation, actor_layers
 from agents.reward.saved_state import (
     NUMPY_RANDOM,
     buffer_entries,
@@ -76,7 +76,7 @@ UNDER_WAY = "under_way/"
 MOST_STEPS_UNDER_WAY = 10_000
 
 
-class RewardLearner(ABC):
+class RewardLearner(ABC, MixedIn):  # type: ignore[misc]
     """Base class of learners from reward: construction, saving and loading.
 
     Attributes:
@@ -84,17 +84,13 @@ class RewardLearner(ABC):
         trials: number of trials that ended during learning.
     """
 
-    if TYPE_CHECKING:
-        # Attributes of Stable-Baselines3's algorithm; this class sets those that are listed.
-        _last_obs: Any
-        _last_lstm_states: Any
-        learning_starts: Any
-        n_envs: Any
-        num_timesteps: Any
-        rollout_buffer: Any
-
-        def __getattr__(self, name: str) -> Any:
-            """Return any other attribute of the algorithm."""
+    # Attributes of Stable-Baselines3's algorithm that this class or a subclass sets.
+    _last_obs: Any
+    _last_lstm_states: Any
+    action_noise: Any
+    learning_starts: Any
+    n_envs: Any
+    rollout_buffer: Any
 
     POLICY: Any
     DEFAULTS: dict[str, Any]
@@ -146,8 +142,7 @@ class RewardLearner(ABC):
             "net_arch": list(HIDDEN_CELLS),
             **self._policy_arguments(self._known.spec.rule),
         }
-        algorithm: Any = super()
-        algorithm.__init__(self.POLICY, env, seed=seed, policy_kwargs=policy_kwargs, **{**self.DEFAULTS, **settings})
+        super().__init__(self.POLICY, env, seed=seed, policy_kwargs=policy_kwargs, **{**self.DEFAULTS, **settings})
 
     @classmethod
     def known_settings(cls) -> dict[str, Setting]:
@@ -196,8 +191,7 @@ class RewardLearner(ABC):
         return self._start if self._resumed else int(self.num_timesteps)
 
     def _wrap_env(self, env: Any, verbose: int = 0, monitor_wrapper: bool = True) -> VecEnv:
-        algorithm: Any = super()
-        return logged(algorithm._wrap_env(env, verbose, monitor_wrapper))
+        return logged(super()._wrap_env(env, verbose, monitor_wrapper))
 
     def _setup_learn(
         self,
@@ -217,8 +211,7 @@ class RewardLearner(ABC):
             self.set_logger(make_logger(self.verbose, None))
         noise = self.action_noise
         noise_state = {} if noise is None else dict(vars(noise))
-        algorithm: Any = super()
-        prepared = algorithm._setup_learn(total_timesteps, callback, reset_num_timesteps, tb_log_name, progress_bar)
+        prepared = super()._setup_learn(total_timesteps, callback, reset_num_timesteps, tb_log_name, progress_bar)
         if not continues:
             self._start = int(self.num_timesteps)
         elif noise is not None:
@@ -229,8 +222,7 @@ class RewardLearner(ABC):
     def collect_rollouts(self, *args: Any, **kwargs: Any) -> Any:
         """Collect a rollout, and record its start, where `save` can store an unfinished `learn`."""
         self._rollout_start = int(self.num_timesteps)
-        algorithm: Any = super()
-        return algorithm.collect_rollouts(*args, **kwargs)
+        return super().collect_rollouts(*args, **kwargs)
 
     def _under_way(self) -> dict[str, NDArray[Any]]:
         """Return the arrays, by name, that are needed to continue a `learn` from the start of a rollout."""
@@ -258,11 +250,10 @@ class RewardLearner(ABC):
 
     def _update_info_buffer(self, infos: list[dict[str, Any]], dones: NDArray[np.bool_] | None = None) -> None:
         """Count the trials that ended; Stable-Baselines3 calls this after each step of learning."""
-        algorithm: Any = super()
-        algorithm._update_info_buffer(infos, dones)
+        super()._update_info_buffer(infos, dones)
         self.trials += 0 if dones is None else int(np.count_nonzero(dones))
 
-    def _discard_unfinished_trials(self) -> None:  # noqa: B027  (most learners have no such state)
+    def _discard_unfinished_trials(self) -> None:
         """Drop the state of the previous `learn`."""
 
     def save(self, path: Any, exclude: Any = None, include: Any = None) -> None:
@@ -414,7 +405,7 @@ def _without_prefix(prefix: str, arrays: dict[str, NDArray[Any]]) -> dict[str, N
     return {name.removeprefix(prefix): values for name, values in arrays.items() if name.startswith(prefix)}
 
 
-class FallingRate:
+class FallingRate(MixedIn):  # type: ignore[misc]
     """Decrease the learning rate of an algorithm linearly to a tenth over the usual training, then keep it constant.
 
     The rate depends on the number of steps so far. Dividing training into several calls of `learn` does not change it.
@@ -422,14 +413,12 @@ class FallingRate:
     """
 
     _known: Learner
+    lr_schedule: Any
 
     def _setup_lr_schedule(self) -> None:
-        algorithm: Any = super()
-        algorithm._setup_lr_schedule()
-        model: Any = self
-        rate = model.lr_schedule
-        model.lr_schedule = lambda left: rate(left) * (LAST_SHARE + (1.0 - LAST_SHARE) * left)
+        super()._setup_lr_schedule()
+        rate = self.lr_schedule
+        self.lr_schedule = lambda left: rate(left) * (LAST_SHARE + (1.0 - LAST_SHARE) * left)
 
     def _update_current_progress_remaining(self, num_timesteps: int, total_timesteps: int) -> None:
-        algorithm: Any = super()
-        algorithm._update_current_progress_remaining(min(num_timesteps, self._known.steps), self._known.steps)
+        super()._update_current_progress_remaining(min(num_timesteps, self._known.steps), self._known.steps)

@@ -300,8 +300,7 @@ class _OffPolicy(RewardLearner):
         return within_usual_commands(super()._wrap_env(env, verbose, monitor_wrapper), self.GRIP)
 
     def _sample_action(self, learning_starts: int, action_noise: Any = None, n_envs: int = 1) -> Any:
-        algorithm: Any = super()
-        return algorithm._sample_action(0, action_noise, n_envs)
+        return super()._sample_action(0, action_noise, n_envs)
 
     def _discard_unfinished_trials(self) -> None:
         # If enough transitions are stored, start learning at once, even after a reset of the step counter.
@@ -471,8 +470,7 @@ class RewardTQC(FallingRate, _Soft, TQC):  # type: ignore[misc]
         return self.policy.unscale_action(scaled), scaled
 
     def _store_transition(self, *args: Any, **kwargs: Any) -> None:
-        algorithm: Any = super()
-        algorithm._store_transition(*args, **kwargs)
+        super()._store_transition(*args, **kwargs)
         # Stable-Baselines3 counts a decision as one step.
         self.num_timesteps += self.env.steps - 1
 

@@ -127,8 +127,7 @@ class _OnPolicy(FallingRate, RewardLearner):
             self.n_envs = wrapped.num_envs
             vars(self.rollout_buffer).update(n_envs=self.n_envs, **self._memory_of_buffer())
             self.rollout_buffer.reset()
-        algorithm: Any = super()
-        algorithm.set_env(wrapped, force_reset)
+        super().set_env(wrapped, force_reset)
 
     def _memory_of_buffer(self) -> dict[str, Any]:
         """Return the arguments of the rollout buffer that describe the network's recurrent state."""

@@ -15,7 +15,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from contextlib import ExitStack
-from typing import Any, ClassVar, cast
+from typing import TYPE_CHECKING, Any, ClassVar, cast
 
 import gymnasium as gym
 import numpy as np
@@ -33,6 +33,12 @@ from agents.rules.assign import assign_rule
 from agents.rules.layers import RuledNetwork
 from agents.rules.registry import rule_from_reward
 from reach.snapshot import ErrorPath, Layer, LayerSignal, Route, Snapshot
+
+if TYPE_CHECKING:
+    # Base of classes that are mixed into classes of Stable-Baselines3, from which further attributes come.
+    MixedIn = Any
+else:
+    MixedIn = object
 
 COMMANDS = "commands"
 
@@ -149,7 +155,7 @@ def _apply_rule(root: nn.Module, policy: Any, stream: int, chains: dict[str, lis
     )
 
 
-class _Ruled:
+class _Ruled(MixedIn):  # type: ignore[misc]
     """Add the keyword `rule` to a policy."""
 
     def __init__(self, *args: Any, rule: str = "bp", **kwargs: Any) -> None:
@@ -168,12 +174,11 @@ class _Ruled:
 
     def set_training_mode(self, mode: bool) -> None:
         """Set the mode if it changes, for speed: Stable-Baselines3 sets it in every layer before every action."""
-        policy: Any = self
-        if policy.training != mode:
-            super().set_training_mode(mode)  # type: ignore[misc]
+        if self.training != mode:
+            super().set_training_mode(mode)
 
     def _get_constructor_parameters(self) -> dict[str, Any]:
-        given: dict[str, Any] = super()._get_constructor_parameters()  # type: ignore[misc]
+        given: dict[str, Any] = super()._get_constructor_parameters()
         return {**given, "rule": self.rule}
 
 
@@ -225,11 +230,9 @@ class _RuledOffPolicy(_Ruled):
 
     def make_actor(self, features_extractor: BaseFeaturesExtractor | None = None) -> Any:
         """Make the actor with its rule."""
-        algorithm: Any = super()
-        actor = algorithm.make_actor(features_extractor)
+        actor = super().make_actor(features_extractor)
         first_layers = features_chain(actor.features_extractor)
-        policy: Any = self
-        if policy.share_features_extractor and self.rule != "bp" and first_layers:
+        if self.share_features_extractor and self.rule != "bp" and first_layers:
             raise ValueError("share_features_extractor: expected False for rules other than 'bp', got True")
         chains = {
             head: [*first_layers, *(getattr(actor, name) for name in names)] for head, names in self.HEADS.items()
@@ -239,10 +242,9 @@ class _RuledOffPolicy(_Ruled):
 
     def make_critic(self, features_extractor: BaseFeaturesExtractor | None = None) -> RuledCritic:
         """Make the critics with their rule."""
-        policy: Any = self
-        critic = RuledCritic(**policy._update_features_extractor(policy.critic_kwargs, features_extractor))
-        critic = critic.to(policy.device)
-        first_layers = [] if policy.share_features_extractor else features_chain(critic.features_extractor)
+        critic = RuledCritic(**self._update_features_extractor(self.critic_kwargs, features_extractor))
+        critic = critic.to(self.device)
+        first_layers = [] if self.share_features_extractor else features_chain(critic.features_extractor)
         chains = {f"q{k}": [*first_layers, network] for k, network in enumerate(critic.q_networks)}
         critic.rule_networks = _apply_rule(critic, self, CRITIC, chains)
         return critic
