@@ -23,6 +23,7 @@ from agents.checkpoint import (
     CheckpointError,
     Entry,
     entries_of,
+    fill,
     generator_state,
     loading,
     mapping_of,
@@ -38,7 +39,6 @@ from agents.reward.policies import ActorInside, MixedIn, ScaledObservation, acto
 from agents.reward.saved_state import (
     NUMPY_RANDOM,
     buffer_entries,
-    fill_buffer,
     global_entries,
     global_states,
     position_of,
@@ -266,7 +266,7 @@ class RewardLearner(ABC, MixedIn):  # type: ignore[misc]
         random, numpy_random = global_states(self.device)
         state |= random
         if self._replay_buffer is not None:
-            transitions = transitions_of(self._replay_buffer, position_of(self._replay_buffer))
+            transitions = transitions_of(self._replay_buffer)
             state |= {f"buffer/{name}": values for name, values in transitions.items()}
         if self._rollout_start == self.num_timesteps:
             state |= {f"{UNDER_WAY}{name}": values for name, values in self._under_way().items()}
@@ -311,21 +311,21 @@ class RewardLearner(ABC, MixedIn):  # type: ignore[misc]
             model: Any = cls(name, env, **{**saved, **settings})
         model.num_timesteps, model.trials, model._n_updates = (counts[count] for count in COUNTS)
         buffer = model._replay_buffer
-        position = None if buffer is None else mapping_of(config, "buffer", path)
         if buffer is None and config["buffer"] is not None:
             raise CheckpointError(f"checkpoint {path}: buffer: expected None, got {short(config['buffer'])}")
-        if position is not None:
-            position = read_settings(position, position_settings(buffer), path)
+        if buffer is not None:
+            position = read_settings(mapping_of(config, "buffer", path), position_settings(buffer), path)
+            buffer.pos, buffer.full = position["pos"], position["full"]
         model._begin_moments()
         weights, optimised = model.policy.state_dict(), model._optimised()
         weight_entries = entries_of({name: value.numpy(force=True) for name, value in weights.items()})
-        _, policy, state = read_checkpoint(Path(path), weight_entries, model._state_entries(position))
+        _, policy, state = read_checkpoint(Path(path), weight_entries, model._state_entries())
         with torch.no_grad():
             for tensors, saved_arrays in ((weights, policy), (optimised, state)):
                 for name, tensor in tensors.items():
                     tensor.copy_(torch.from_numpy(np.array(saved_arrays[name])))
-        if position is not None:
-            fill_buffer(buffer, _without_prefix("buffer/", state), position)
+        if buffer is not None:
+            fill(transitions_of(buffer), _without_prefix("buffer/", state))
         if resume:
             # Validate everything before changing any state outside the learner.
             states = saved_random_states(config, model.env, path)
@@ -342,8 +342,8 @@ class RewardLearner(ABC, MixedIn):  # type: ignore[misc]
                     model._continue(under_way)
         return model
 
-    def _state_entries(self, position: dict[str, Any] | None) -> dict[str, Entry]:
-        """Return the expected arrays of a checkpoint's state, given the number of updates and of transitions."""
+    def _state_entries(self) -> dict[str, Entry]:
+        """Return the expected arrays of a checkpoint's state for the present number of updates and of transitions."""
         optimised = {name: value.numpy(force=True) for name, value in self._optimised().items()}
         # Adam has counted its steps from 1, and its second moment is a mean of squares.
         lowest = {"step": 1.0, "exp_avg_sq": 0.0}
@@ -353,8 +353,8 @@ class RewardLearner(ABC, MixedIn):  # type: ignore[misc]
         shape = MOST_STEPS_UNDER_WAY, *under_way["commands"].shape[1:]
         under_way["commands"] = replace(under_way["commands"], shape=shape, is_shorter_valid=True)
         entries |= {f"{UNDER_WAY}{name}": replace(entry, is_optional=True) for name, entry in under_way.items()}
-        if position is not None:
-            transitions = buffer_entries(self._replay_buffer, position)
+        if self._replay_buffer is not None:
+            transitions = buffer_entries(self._replay_buffer)
             entries |= {f"buffer/{name}": entry for name, entry in transitions.items()}
         return entries
 

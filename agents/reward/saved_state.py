@@ -42,8 +42,8 @@ def position_settings(buffer: ReplayBuffer) -> dict[str, Setting]:
     return {"pos": Setting(0, buffer.buffer_size - 1, whole=True), "full": FLAG}
 
 
-def transitions_of(buffer: ReplayBuffer, position: dict[str, Any]) -> dict[str, NDArray[Any]]:
-    """Return views of the stored transitions by name, in a buffer whose next transition goes to `position`.
+def transitions_of(buffer: ReplayBuffer) -> dict[str, NDArray[Any]]:
+    """Return views of the stored transitions by name.
 
     Transitions are on the first axis. The arrays of a dictionary are named `name.key`.
     """
@@ -52,12 +52,11 @@ def transitions_of(buffer: ReplayBuffer, position: dict[str, Any]) -> dict[str, 
     for name in (*TRANSITIONS, *(TRIALS if has_trials else ())):
         stored = getattr(buffer, name)
         arrays |= {f"{name}.{k}": part for k, part in stored.items()} if isinstance(stored, dict) else {name: stored}
-    filled = buffer.buffer_size if position["full"] else position["pos"]
-    arrays = {name: values[:filled] for name, values in arrays.items()}
+    arrays = {name: values[: buffer.size()] for name, values in arrays.items()}
     return arrays | ({UNFINISHED: getattr(buffer, UNFINISHED)} if has_trials else {})
 
 
-def buffer_entries(buffer: ReplayBuffer, position: dict[str, Any]) -> dict[str, Entry]:
+def buffer_entries(buffer: ReplayBuffer) -> dict[str, Entry]:
     """Return the expected form of the arrays of `transitions_of` in a checkpoint."""
     limits: dict[str, tuple[float, float]] = {
         "actions": (-LARGEST_ACTION, LARGEST_ACTION),
@@ -67,14 +66,7 @@ def buffer_entries(buffer: ReplayBuffer, position: dict[str, Any]) -> dict[str, 
         "ep_length": (0, buffer.buffer_size),
         UNFINISHED: (0, buffer.buffer_size - 1),
     }
-    return entries_of(transitions_of(buffer, position), limits)
-
-
-def fill_buffer(buffer: ReplayBuffer, saved: dict[str, NDArray[Any]], position: dict[str, Any]) -> None:
-    """Fill a buffer with the results of `transitions_of` and `position_of`, already checked by `buffer_entries`."""
-    for name, values in transitions_of(buffer, position).items():
-        values[...] = saved[name]
-    buffer.pos, buffer.full = position["pos"], position["full"]
+    return entries_of(transitions_of(buffer), limits)
 
 
 def end_trials(buffer: ReplayBuffer) -> None:
