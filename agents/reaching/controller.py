@@ -388,8 +388,10 @@ def sense(reaches, bodies, row):  # type: ignore[no-untyped-def]
             sight.angles[joint] = then[joint]
     if reach.step == 0:
         for joint in range(3):
-            held = body.lower[joint] + 0.5 * (row[COMMAND + joint] + 1.0) * (body.higher[joint] - body.lower[joint])
-            reach.rest[joint] = held if body.commands_postures else row[ANGLES + joint]
+            commanded = body.lower[joint] + 0.5 * (row[COMMAND + joint] + 1.0) * (
+                body.higher[joint] - body.lower[joint]
+            )
+            reach.rest[joint] = commanded if body.commands_postures else row[ANGLES + joint]
     preparing = reach.step < PREPARATION_STEPS
     weight = 1.0 / (reach.step + 1) if preparing else CUP_FILTER
     for way in range(2):

@@ -8,6 +8,7 @@ unfinished trials, and a resumed `learn` continues them.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Mapping
 from dataclasses import replace
 from operator import attrgetter
 from pathlib import Path
@@ -262,7 +263,7 @@ class RewardLearner(ABC, MixedIn):  # type: ignore[misc]
         A learner that is loaded with `resume` continues bit-identically. If `save` is called at the start of a rollout
         (in a callback's `_on_rollout_start`), the rest of the present `learn` can be resumed.
         """
-        state = {name: value.numpy(force=True) for name, value in self._optimised().items()}
+        state = _arrays_of(self._optimised())
         random, numpy_random = global_states(self.device)
         state |= random
         if self._replay_buffer is not None:
@@ -281,8 +282,7 @@ class RewardLearner(ABC, MixedIn):  # type: ignore[misc]
             "action_space": self.action_space.np_random.bit_generator.state,
             "buffer": None if self._replay_buffer is None else position_of(self._replay_buffer),
         }
-        policy = {name: value.numpy(force=True) for name, value in self.policy.state_dict().items()}
-        write_checkpoint(Path(path), config, policy, state)
+        write_checkpoint(Path(path), config, _arrays_of(self.policy.state_dict()), state)
 
     @classmethod
     def load(cls, path: Any, env: Any = None, *, resume: bool = False, **settings: Any) -> Any:
@@ -318,8 +318,8 @@ class RewardLearner(ABC, MixedIn):  # type: ignore[misc]
             buffer.pos, buffer.full = position["pos"], position["full"]
         model._begin_moments()
         weights, optimised = model.policy.state_dict(), model._optimised()
-        weight_entries = entries_of({name: value.numpy(force=True) for name, value in weights.items()})
-        _, policy, state = read_checkpoint(Path(path), weight_entries, model._state_entries())
+        entries = entries_of(_arrays_of(weights)), model._state_entries()
+        _, policy, state = read_checkpoint(Path(path), *entries)
         with torch.no_grad():
             for tensors, saved_arrays in ((weights, policy), (optimised, state)):
                 for name, tensor in tensors.items():
@@ -344,7 +344,7 @@ class RewardLearner(ABC, MixedIn):  # type: ignore[misc]
 
     def _state_entries(self) -> dict[str, Entry]:
         """Return the expected arrays of a checkpoint's state for the present number of updates and of transitions."""
-        optimised = {name: value.numpy(force=True) for name, value in self._optimised().items()}
+        optimised = _arrays_of(self._optimised())
         # Adam has counted its steps from 1, and its second moment is a mean of squares.
         lowest = {"step": 1.0, "exp_avg_sq": 0.0}
         limits = {name: (lowest.get(name.rpartition("/")[2], -np.inf), np.inf) for name in optimised}
@@ -398,6 +398,10 @@ class RewardLearner(ABC, MixedIn):  # type: ignore[misc]
             constant = {id(value) for layer in hidden for value in layer.parameters()}
         groups = attrgetter(optimiser)(self).param_groups
         return [value for group in groups for value in group["params"] if id(value) not in constant]
+
+
+def _arrays_of(tensors: Mapping[str, torch.Tensor]) -> dict[str, NDArray[Any]]:
+    return {name: value.numpy(force=True) for name, value in tensors.items()}
 
 
 def _without_prefix(prefix: str, arrays: dict[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:

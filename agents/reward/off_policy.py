@@ -448,17 +448,17 @@ class RewardTQC(FallingRate, _Soft, TQC):  # type: ignore[misc]
             deterministic: whether to act without exploration.
         """
         shape = np.shape(observation["observation"])[:-1]
-        held = np.zeros((*(shape or (1,)), ACTION_SIZE + 1), dtype=np.float32) if state is None else state.copy()
-        due = held[:, ACTION_SIZE] == 0
+        decisions = np.zeros((*(shape or (1,)), ACTION_SIZE + 1), dtype=np.float32) if state is None else state.copy()
+        due = decisions[:, ACTION_SIZE] == 0
         if episode_start is not None:
             due |= np.asarray(episode_start, dtype=bool)
         if due.any():
             wanted, _ = super().predict(observation, deterministic=deterministic)
-            held[due, :ACTION_SIZE] = np.atleast_2d(wanted)[due]
-            held[due, ACTION_SIZE] = DECISION_STEPS
-        held[:, ACTION_SIZE] -= 1
-        wanted_now = held[:, :ACTION_SIZE].reshape(*shape, ACTION_SIZE)
-        return approach(wanted_now, observation), held
+            decisions[due, :ACTION_SIZE] = np.atleast_2d(wanted)[due]
+            decisions[due, ACTION_SIZE] = DECISION_STEPS
+        decisions[:, ACTION_SIZE] -= 1
+        wanted_now = decisions[:, :ACTION_SIZE].reshape(*shape, ACTION_SIZE)
+        return approach(wanted_now, observation), decisions
 
     def _sample_action(self, learning_starts: int, action_noise: Any = None, n_envs: int = 1) -> Any:
         """Return the next decision and its form scaled to -1..1 for the replay buffer; both (n_envs, 4)."""
