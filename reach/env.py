@@ -45,7 +45,8 @@ from reach.sim.retina import LARGEST_RETINA_PX, MOST_LAMPS, SMALLEST_RETINA_PX, 
 from reach.sim.setup import LARGEST_APERTURE_M, Physical, cup_place
 from reach.sim.tasks import (
     FIRST_NUMBER,
-    JUDGEMENT_SIZE,
+    FLAGS,
+    NUMBERS,
     compute_reward,
     compute_terminated,
     compute_truncated,
@@ -492,8 +493,8 @@ class CupEnv(gym.Env[Any, NDArray[np.float32]]):
     def _step_result(self, moment: NDArray[np.float64]) -> tuple[float, bool, dict[str, Any]]:
         """Return reward, termination and info after a step; `moment` is the state after it, see `reach.sim.tasks`."""
         numbers = moment[FIRST_NUMBER:].tolist()
-        progress, grasp, effort, tipping, success_bonus, time_penalty, reward, success = numbers[-JUDGEMENT_SIZE:]
-        is_success = success > 0.0
+        progress, grasp, effort, tipping, success_bonus, time_penalty, reward = numbers[len(NUMBERS) : -len(FLAGS) - 1]
+        is_success = numbers[-1] > 0.0
         info = {
             # `tasks.REWARD_TERMS`, written out for speed.
             "reward_progress": progress, "reward_grasp": grasp, "reward_effort": effort, "reward_tipping": tipping,

@@ -25,7 +25,7 @@ from reach.jit import run_in_threads, say_when_compiling
 from reach.perturbations import Perturbation, as_perturbations, is_perturbation, write_perturbations
 from reach.play import Loop
 from reach.sim import layout as s
-from reach.sim import loop, setup, tasks
+from reach.sim import loop, setup
 from reach.sim.arm import Arm
 from reach.sim.elementary import BODY_COUNTER, trial_key, uniforms
 from reach.sim.grasp import smallest_clearance
@@ -33,9 +33,9 @@ from reach.sim.layout import Array
 from reach.sim.loop import drawn_cup
 from reach.sim.retina import MOST_LAMPS, lamps_of, sample_lamps, sample_lamps_in
 from reach.sim.setup import cup_place, is_range, made_of, numbers_of
-from reach.sim.tasks import MOMENT_SIZE, read_moment
+from reach.sim.tasks import CLOCK, FIRST_FLAG, MOMENT_SIZE, read_moment, read_moments
 
-Judgements = tuple[Array, NDArray[np.bool_], NDArray[np.bool_], NDArray[np.bool_]]
+Moments = tuple[Array, NDArray[np.bool_]]
 TASKS = ("reach", "grab")
 REWARDS = ("dense", "sparse")
 # Attributes of a simulation that change while trials run.
@@ -77,6 +77,7 @@ class Simulation:
         context: int = 0,
         strict_actions: bool = False,
         threads: int = 1,
+        truth: bool = True,
     ) -> None:
         """Create the worlds; begin a trial in each before the first step.
 
@@ -107,9 +108,10 @@ class Simulation:
         self.perturbations = list(self.default_perturbations)
         self.control = s.CONTROLS.index(control)
         self.command = command
-        # `rare` of `loop.advance`. It becomes True in the first step with an external force, and stays True.
+        # `rare` of `loop.advance`. It becomes True with the first external force in any world, and stays True.
         self._rare = True if self.control == s.MUSCLE else None
         self._threads = threads
+        self._numbers = FIRST_FLAG - (0 if truth else CLOCK)
         self._lanes = s.FIRST_LANE if num_envs == 1 else s.ALL_LANES
         self.grab = task == "grab"
         self._dense = reward == "dense"
@@ -155,11 +157,12 @@ class Simulation:
                 self.arms.append(self.arms[0])
             self._settings[index] = row[s.SETTING : s.PERTURBATION]
             write_perturbations(self.default_perturbations[index], row)
+            self._allow_forces(row)
         for index in range(self.num_envs, s.LANES * len(self.world.tiles)):
             self.world.row(index)[:] = self.world.row(0)
             write_perturbations((), self.world.row(index))
-        # Whether the next trial of a world must write its perturbations; always if they depend on the cup.
-        self._changed = np.array([_depend_on_cup(acting) for acting in self.default_perturbations], dtype=np.bool_)
+        # Whether the next trial of a world must write its settings; always if they are sampled or depend on the cup.
+        self._changed = np.array([self._has_ranges or _depend_on_cup(acting) for acting in self.default_perturbations])
         for index in range(self.num_envs, s.LANES * len(self.world.tiles)):
             self._begin(index, np.uint64(0), None)
             # A tipped cup has no contacts, which saves time in idle lanes.
@@ -221,7 +224,7 @@ class Simulation:
         at = divmod(index, s.LANES)
         # A kernel returns a Python integer, which the next kernel would treat as signed.
         key = np.uint64(trial_key(world.streams[at], world.episodes[at]))
-        if self._changed[index] or self._has_ranges or acting != self.default_perturbations[index]:
+        if self._changed[index] or acting != self.default_perturbations[index]:
             self._change(index, key, acting, place)
         self._begin(index, key, place)
         if lamps is not None:
@@ -245,7 +248,13 @@ class Simulation:
             away = np.subtract(drawn_cup(key) if cup is None else cup, row[s.START_X : s.START_Y + 1])
             row[s.TARGET_X : s.TARGET_Y + 1] = away / max(1e-9, math.hypot(away[0], away[1]))
         write_perturbations(acting, row)
-        self._changed[index] = depends_on_cup or acting != self.default_perturbations[index]
+        self._allow_forces(row)
+        self._changed[index] = self._has_ranges or depends_on_cup or acting != self.default_perturbations[index]
+
+    def _allow_forces(self, row: Array) -> None:
+        """From now on, use kernels that compute external forces, if the world of `row` has one."""
+        if (row[list(loop.FORCES)] < s.NEVER).any():
+            self._rare = True
 
     def _begin(self, index: int, key: np.uint64, cup: Array | None) -> None:
         tile, lane = divmod(index, s.LANES)
@@ -261,7 +270,7 @@ class Simulation:
     @property
     def can_begin_drawn(self) -> NDArray[np.bool_]:
         """Return for each world (num_envs,) whether `begin_drawn` may begin its next trial with unchanged settings."""
-        return ~self._changed & (not self._has_ranges)
+        return ~self._changed
 
     def begin_drawn(self, mask: NDArray[np.bool_]) -> None:
         """Begin the next trial in the worlds of `mask` (num_envs,), with random cups and the default perturbations."""
@@ -284,16 +293,13 @@ class Simulation:
             actions: (num_envs, 4), clipped to [-1, 1].
 
         Returns:
-            The result of `moment`.
+            (MOMENT_SIZE,), the state of the first world after the step, see `sim.tasks`.
 
         Raises:
             ValueError: an action is not finite, or, with strict actions, outside [-1, 1]; nothing is changed then.
         """
         moment = np.empty(MOMENT_SIZE)
         wrong = loop.advance_and_judge(actions, moment, self._rare, *self._arguments)
-        if wrong == loop.NEEDS_FORCES:
-            self._rare = True
-            wrong = loop.advance_and_judge(actions, moment, self._rare, *self._arguments)
         if wrong >= 0:
             self._refuse(actions, wrong)
         return moment
@@ -312,42 +318,49 @@ class Simulation:
             ValueError: as for `advance`, after the preceding steps have been taken.
         """
         moments = np.empty((len(actions), MOMENT_SIZE))
-        self._allow_forces()
         steps, wrong = loop_of_learner((self._rare, *self._arguments), actions, moments)
         if wrong >= 0:
             self._refuse(actions[steps : steps + 1], 0)
         return moments[:steps]
 
-    def _allow_forces(self) -> None:
-        """Switch to kernels that compute external forces, if any world has one."""
-        if self._rare is None and loop.any_forced(self.world.tiles, self._lanes):
-            self._rare = True
-
     def moment(self) -> Array:
-        """Return the true state, reward terms and success of the first world, (MOMENT_SIZE,), see `sim.tasks`."""
+        """Return the moment of the first world after the last step, (MOMENT_SIZE,), see `sim.tasks`."""
         moment = np.empty(MOMENT_SIZE)
         read_moment(self.world.tiles[0], moment)
         return moment
 
-    def play(self, actions: NDArray[np.floating[Any]], begin: NDArray[np.bool_], longest: int) -> Judgements:
-        """Do `advance`, then `begin_drawn` for the worlds of `begin` (num_envs,), in threads; return `judgements`."""
+    def moments(self) -> Moments:
+        """Return the moments of all worlds after the last step, see `sim.tasks`.
+
+        Returns:
+            Numbers (n, num_envs), all or, without truth, those from the clock on; flags (FLAGS + 1, num_envs).
+        """
+        moments = self._empty_moments()
+        read_moments(0, len(self.world.tiles), self.world.tiles, *moments)
+        return moments
+
+    def _empty_moments(self) -> Moments:
+        flags = np.empty((MOMENT_SIZE - FIRST_FLAG, self.num_envs), dtype=np.bool_)
+        return np.empty((self._numbers, self.num_envs)), flags
+
+    def play(self, actions: NDArray[np.floating[Any]], begin: NDArray[np.bool_]) -> Moments:
+        """Do `advance`, then `begin_drawn` for the worlds of `begin` (num_envs,), in threads; return `moments`."""
         world = self.world
         wrong = loop.find_wrong_action(actions, self.largest_action)
         if wrong >= 0:
             self._refuse(actions, wrong)
         world.tick[0] += 1
-        self._allow_forces()
-        judged = self._blank_judgements()
+        moments = self._empty_moments()
 
         def play(first: int, end: int) -> None:
             loop.play(
                 first, end, actions, world.tiles, world.history, world.streams, world.episodes, world.tick[0],
-                self.control, self._rare, self.grab, self._dense, self._observations, begin, longest, *judged,
+                self.control, self._rare, self.grab, self._dense, self._observations, begin, *moments,
             )  # fmt: skip
 
         run_in_threads(play, len(world.tiles), self._threads)
         self._sample_lamps(begin)
-        return judged
+        return moments
 
     def _refuse(self, actions: NDArray[Any], wrong: int) -> NoReturn:
         """Raise an error about the action of world `wrong`."""
@@ -397,6 +410,8 @@ class Simulation:
         for name in SAVED_ATTRIBUTES:
             setattr(self, name, copy.deepcopy(state[name]))
         self._set_views()
+        for index in range(self.num_envs):
+            self._allow_forces(self.world.row(index))
 
     def begin_again(self, index: int, cup: Any) -> None:
         """Begin the present trial of world `index` again, with the same noise, body and lamps, without perturbations.
@@ -408,10 +423,6 @@ class Simulation:
         self.world.episodes[divmod(index, s.LANES)] -= np.uint64(1)
         self.begin(index, cup=cup, perturbation=(), context=self.lamps[index])
 
-    def mark_changed(self, index: int) -> None:
-        """Make the next trial of world `index` write its settings again."""
-        self._changed[index] = True
-
     def detach_observations(self) -> None:
         """Use a new array for the next observations, so that the present array keeps its values."""
         self._observations = self._observations.copy()
@@ -421,25 +432,6 @@ class Simulation:
         """Return a copy of a column of every world's row, (num_envs,)."""
         lanes = self.world.tiles[:, column * s.LANES : (column + 1) * s.LANES]
         return lanes.reshape(-1)[: self.num_envs]
-
-    def judgements(self, longest: int) -> Judgements:
-        """Return rewards, successes and ends of trials after the last step.
-
-        Args:
-            longest: largest number of steps of a trial; 0 for no limit.
-
-        Returns:
-            Reward terms and their sum, (7, num_envs); success, end (by success or a tipped cup), and whether the trial
-            has `longest` steps, each (num_envs,).
-        """
-        judged = self._blank_judgements()
-        loop.read_judgements(self.world.tiles, longest, *judged)
-        return judged
-
-    def _blank_judgements(self) -> Judgements:
-        terms = np.empty((len(tasks.REWARD_TERMS) + 1, self.num_envs))
-        won, ended, late = (np.empty(self.num_envs, dtype=np.bool_) for _ in range(3))
-        return terms, won, ended, late
 
 
 def require_random_state(state: Any, num_envs: int) -> None:
@@ -511,7 +503,8 @@ def perturb(env: Any, perturbation: Any) -> None:
     write_perturbations(perturbations, changed)
     row[s.PERTURBATION : s.NOISE] = changed[s.PERTURBATION : s.NOISE]
     simulation.perturbations[0] = perturbations
-    simulation.mark_changed(0)
+    simulation._changed[0] = True
+    simulation._allow_forces(row)
 
 
 def move_cup(env: Any, place: Any) -> bool:

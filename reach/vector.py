@@ -23,6 +23,7 @@ from reach.sim import layout as s
 from reach.sim import setup, tasks
 from reach.sim.actuators import command_for_control
 from reach.sim.arm import Arm
+from reach.sim.layout import Array
 from reach.sim.setup import Physical
 from reach.sim.tasks import compute_reward, compute_terminated, compute_truncated, truths_of
 from reach.simulation import Simulation
@@ -43,6 +44,8 @@ AUTORESET_MODES = tuple(mode.value for mode in AutoresetMode)
 UNLIMITED = -1
 LONGEST_EPISODE_STEPS = 100_000_000
 MOST_ENVS = 1_000_000
+# Types of actions that are not converted.
+COMPILED_TYPES = (np.dtype(np.float32), np.dtype(np.float64))
 # Smallest number of environments per thread; with fewer, a further thread costs more than it gains.
 ENVS_A_THREAD = 32
 
@@ -142,9 +145,11 @@ class CupVectorEnv(gym.vector.VectorEnv[Any, NDArray[np.float32], NDArray[Any]])
             num_envs, task=task, control=control, command=self.command, reward=self.reward,
             perturbations=for_each_environment(perturbation, num_envs),
             person=setup.Person(arm, height_m, mass_kg, strength), cup=cup, senses=senses,
-            context=context, strict_actions=strict_actions, threads=threads,
+            context=context, strict_actions=strict_actions, threads=threads, truth=truth,
         )  # fmt: skip
         self.truth = require_bool("truth", truth)
+        # Clock, inner steps, at which a trial is truncated.
+        self._longest = np.inf if max_episode_steps == UNLIMITED else float(max_episode_steps * s.INNER_STEPS)
         self._begun = np.zeros(num_envs, dtype=np.bool_)
         self._over = np.zeros(num_envs, dtype=np.bool_)
         self._everywhere, self._nowhere = np.ones(num_envs, dtype=np.bool_), np.zeros(num_envs, dtype=np.bool_)
@@ -194,7 +199,7 @@ class CupVectorEnv(gym.vector.VectorEnv[Any, NDArray[np.float32], NDArray[Any]])
         self._begun |= mask
         self._over &= ~mask
         self._record(mask)
-        return self.observing.of(self._simulation), self._info(mask, self._simulation.judgements(0))
+        return self.observing.of(self._simulation), self._info(mask, *self._simulation.moments())
 
     def step(
         self, actions: NDArray[np.float32]
@@ -223,26 +228,28 @@ class CupVectorEnv(gym.vector.VectorEnv[Any, NDArray[np.float32], NDArray[Any]])
             )
         simulation = self._simulation
         simulation.detach_observations()
-        longest = 0 if self.max_episode_steps == UNLIMITED else self.max_episode_steps
         waiting = self._over if self.autoreset_mode == AutoresetMode.NEXT_STEP else self._nowhere
         drawn = waiting & simulation.can_begin_drawn
-        numbers = numbers if numbers.dtype in (np.float32, np.float64) else numbers.astype(np.float64)
-        judged = simulation.play(numbers, drawn, longest)
-        if (waiting & ~drawn).any():
-            self._begin(waiting & ~drawn)
-            judged = simulation.judgements(longest)
+        numbers = numbers if numbers.dtype in COMPILED_TYPES else numbers.astype(np.float64)
+        moments, flags = simulation.play(numbers, drawn)
+        rewritten = waiting & ~drawn
+        if rewritten.any():
+            self._begin(rewritten)
+            moments, flags = simulation.moments()
         self._begin_paths(drawn)
-        terms, _, terminated, truncated = judged
+        reward = moments[tasks.REWARD - tasks.FIRST_FLAG].copy()
+        terminated = flags[tasks.TIPPED - tasks.FIRST_FLAG] | flags[tasks.SUCCESS - tasks.FIRST_FLAG]
+        truncated = moments[tasks.CLOCK - tasks.FIRST_FLAG] >= self._longest
         self._over = terminated | truncated
         self._record(self._everywhere)
         info = {}
         if self.autoreset_mode == AutoresetMode.SAME_STEP and self._over.any():
-            info = self._final(self._over, judged)
+            info = self._final(self._over, moments, flags)
             self._begin(self._over)
             self._record(self._over)
-            judged = simulation.judgements(0)
-        info.update(self._info(self._everywhere, judged))
-        return self.observing.of(simulation), terms[-1], terminated, truncated, info
+            moments, flags = simulation.moments()
+        info.update(self._info(self._everywhere, moments, flags))
+        return self.observing.of(simulation), reward, terminated, truncated, info
 
     def get_attr(self, name: str) -> tuple[Any, ...]:
         """Return an attribute of each environment as `SyncVectorEnv` does; only "arm" and "perturbation" may differ."""
@@ -329,22 +336,22 @@ class CupVectorEnv(gym.vector.VectorEnv[Any, NDArray[np.float32], NDArray[Any]])
 
         return render.draw(scene_of(self._simulation, index, self._paths[index], Label()), *self._size)
 
-    def _info(self, mask: NDArray[np.bool_], judged: tuple[NDArray[Any], ...]) -> dict[str, Any]:
+    def _info(self, mask: NDArray[np.bool_], moments: Array, flags: NDArray[np.bool_]) -> dict[str, Any]:
         """Return `info` of the environments in `mask`, with a mask for each key, in Gymnasium's layout."""
-        terms, won, _, _ = judged
-        info = {name: terms[k] for k, name in enumerate(tasks.REWARD_TERMS)} | dict.fromkeys(TERM_MASKS, mask)
-        info |= {"is_success": won, "_is_success": mask}
+        terms = moments[tasks.FIRST_TERM - tasks.FIRST_FLAG : -1]
+        info = dict(zip(tasks.REWARD_TERMS, terms, strict=True)) | dict.fromkeys(TERM_MASKS, mask)
+        info |= {"is_success": flags[-1], "_is_success": mask}
         if self.truth:
-            info |= {"truth": truths_of(self._simulation.world, mask), "_truth": mask}
+            info |= {"truth": truths_of(moments, flags, mask), "_truth": mask}
         return info
 
-    def _final(self, over: NDArray[np.bool_], judged: tuple[NDArray[Any], ...]) -> dict[str, Any]:
+    def _final(self, over: NDArray[np.bool_], moments: Array, flags: NDArray[np.bool_]) -> dict[str, Any]:
         """Return `final_obs` and `final_info` of trials that end in a step in which the next trial begins."""
         last = self.observing.of(self._simulation)
         observations = np.full(self.num_envs, None, dtype=object)
         for index in np.flatnonzero(over).tolist():
             observations[index] = observation_of_one(last, index)
-        final = self._info(over, judged)
+        final = self._info(over, moments, flags)
         return {"final_obs": observations, "_final_obs": over, "final_info": final, "_final_info": over}
 
     def render(self) -> tuple[Any, ...] | None:

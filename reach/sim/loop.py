@@ -46,7 +46,7 @@ from reach.sim.elementary import (
 )
 from reach.sim.grasp import move_hands_and_cups, place_hands, smallest_clearance
 from reach.sim.senses import apply_visual_map, delayed_samples_due, observe, observe_start, record_history, record_start
-from reach.sim.tasks import begin_judging, judge, read_moment
+from reach.sim.tasks import begin_judging, judge, read_moment, read_moments
 
 L = s.LANES
 INNER_STEP_BITS = np.uint64(s.INNER_STEPS.bit_length() - 1)
@@ -54,8 +54,6 @@ INNER_STEP_BITS = np.uint64(s.INNER_STEPS.bit_length() - 1)
 FORCES = (s.FIELD_ONSET, s.FORCE_ONSET, s.NUDGE_ONSET, s.CHANNEL_ONSET)
 CHANNELS = (s.CHANNEL_ONSET,)
 EVENTS = (s.JUMP_ONSET, s.REMOVED_ONSET)
-# Result of `advance_and_judge` if a world has an external force although `rare` is None.
-NEEDS_FORCES = -2
 
 
 @kernel
@@ -257,47 +255,11 @@ def begin_drawn_trials(mask, tiles, history, streams, episodes, tick, control, o
 
 
 @kernel
-def _read_judgements(t, k, longest, terms, won, ended, late):  # type: ignore[no-untyped-def]
-    """Do `read_judgements` for tile `k`."""
-    first = k * L
-    count = min(L, won.size - first)
-    for c in range(terms.shape[0]):
-        for i in range(count):
-            terms[c, first + i] = t[(s.TERM_PROGRESS + c) * L + i]
-    latest = float(longest * s.INNER_STEPS) if longest > 0 else np.inf
-    for i in range(count):
-        success = t[s.SUCCESS * L + i] > 0.0
-        won[first + i] = success
-        ended[first + i] = success | (t[s.TIPPED * L + i] > 0.0)
-        late[first + i] = t[s.CLOCK * L + i] >= latest
-
-
-@kernel
-def read_judgements(tiles, longest, terms, won, ended, late):  # type: ignore[no-untyped-def]
-    """Write reward terms, successes, ends and truncations of the last step; see `Simulation.judgements`.
-
-    Args:
-        tiles: tiles of `World`.
-        longest: largest number of steps of a trial; 0 for no limit.
-        terms: (REWARD_TERMS + 1, num_envs), overwritten: the terms and their sum.
-        won, ended, late: (num_envs,) bool, overwritten: success; success or a tipped cup; `longest` reached.
-    """
-    for k in range(tiles.shape[0]):
-        _read_judgements(tiles[k], k, longest, terms, won, ended, late)
-
-
-@kernel
 def find_wrong_action(actions, largest):  # type: ignore[no-untyped-def]
     """Return the first world with an action in `actions` (num_envs, 4) that is NaN or exceeds `largest`; else -1."""
-    right = True
     for n in range(actions.shape[0]):
         for c in range(s.ACTION_SIZE):
             # This comparison is false for NaN.
-            right &= abs(actions[n, c]) <= largest
-    if right:
-        return -1
-    for n in range(actions.shape[0]):
-        for c in range(s.ACTION_SIZE):
             if not abs(actions[n, c]) <= largest:
                 return n
     return -1
@@ -314,27 +276,11 @@ def change_commands(t, k, actions):  # type: ignore[no-untyped-def]
 
 
 @kernel
-def _play_tile(  # type: ignore[no-untyped-def]
-    k, actions, tiles, history, streams, episodes, tick, control, rare, grab, dense, observations, begin, longest,
-    terms, won, ended, late,
-):  # fmt: skip
-    t = tiles[k]
-    change_commands(t, k, actions)
-    advance(t, s.ALL_LANES, history[k], tick, control, rare, observations[k])
-    judge(t, s.ALL_LANES, grab, dense)
-    for i in range(min(L, won.size - k * L)):
-        n = k * L + i
-        if begin[n]:
-            _begin_drawn(n, tiles, history, streams, episodes, tick, control, observations)
-    _read_judgements(t, k, longest, terms, won, ended, late)
-
-
-@kernel
 def play(  # type: ignore[no-untyped-def]
     first, end, actions, tiles, history, streams, episodes, tick, control, rare, grab, dense, observations, begin,
-    longest, terms, won, ended, late,
+    numbers, flags,
 ):  # fmt: skip
-    """Advance and judge the worlds of some tiles, then begin trials and read the judgements.
+    """Advance and judge the worlds of some tiles, then begin trials and read the moments.
 
     Args:
         first, end: range of tiles.
@@ -344,22 +290,16 @@ def play(  # type: ignore[no-untyped-def]
         tick: number of this step.
         grab, dense: as for `judge`.
         begin: (num_envs,) bool, worlds in which the next trial begins after this step.
-        longest, terms, won, ended, late: as for `read_judgements`.
+        numbers, flags: as for `read_moments`.
     """
     for k in range(first, end):
-        _play_tile(
-            k, actions, tiles, history, streams, episodes, tick, control, rare, grab, dense, observations, begin,
-            longest, terms, won, ended, late,
-        )  # fmt: skip
-
-
-@kernel
-def any_forced(tiles, lanes):  # type: ignore[no-untyped-def]
-    """Return whether any world has an external force."""
-    forced = False
-    for k in range(tiles.shape[0]):
-        forced |= is_forced(tiles[k], lanes)
-    return forced
+        change_commands(tiles[k], k, actions)
+        advance(tiles[k], s.ALL_LANES, history[k], tick, control, rare, observations[k])
+        judge(tiles[k], s.ALL_LANES, grab, dense)
+        for n in range(k * L, min((k + 1) * L, begin.size)):
+            if begin[n]:
+                _begin_drawn(n, tiles, history, streams, episodes, tick, control, observations)
+        read_moments(k, k + 1, tiles, numbers, flags)
 
 
 @kernel
@@ -379,11 +319,8 @@ def advance_and_judge(  # type: ignore[no-untyped-def]
         observations: (num_tiles, LANES, OBSERVATION_SIZE) float32, overwritten.
 
     Returns:
-        The result of `find_wrong_action`, or NEEDS_FORCES if `rare` must not be None. Unless it is -1, nothing is
-        changed.
+        The result of `find_wrong_action`. Unless it is -1, nothing is changed.
     """
-    if rare is None and any_forced(tiles, lanes):
-        return NEEDS_FORCES
     wrong = find_wrong_action(actions, largest)
     if wrong < 0:
         tick[0] += 1

@@ -244,29 +244,27 @@ ARRAYS = {
 }
 # Column of each number, by key. The clock counts inner steps.
 NUMBERS = {
-    "time_s": s.CLOCK,
     "aperture_m": s.APERTURE,
     "grip_n": s.GRIP_FORCE,
     "held_s": s.HELD_S,
     "penetration_m": s.PENETRATION,
     "channel_force_n": s.CHANNEL_FORCE,
+    "time_s": s.CLOCK,
 }
 FLAGS = {"hand_visible": s.EYE_VISIBLE, "cup_present": s.CUP_PRESENT, "tipped": s.TIPPED}
-NAMES = (*ARRAYS, *NUMBERS, *FLAGS)
-# Columns of a moment: those of truth in the order above, then reward terms, reward and success.
-TRUTH_COLUMNS = (*(first + k for first, width in ARRAYS.values() for k in range(width)), *NUMBERS.values())
-JUDGEMENT_SIZE = s.SUCCESS + 1 - s.TERM_PROGRESS
-FLAG_COLUMNS = np.array(list(FLAGS.values()))
-MOMENT_COLUMNS = np.array([*TRUTH_COLUMNS, *FLAG_COLUMNS, *range(s.TERM_PROGRESS, s.SUCCESS + 1)])
+TRUTH_MASKS = [f"_{name}" for name in (*ARRAYS, *NUMBERS, *FLAGS)]
+# Columns of a moment: arrays and numbers of truth in the order above, reward terms, reward; flags of truth, success.
+_ARRAY_COLUMNS = [first + k for first, width in ARRAYS.values() for k in range(width)]
+_FLAG_COLUMNS = [*FLAGS.values(), s.SUCCESS]
+MOMENT_COLUMNS = np.array([*_ARRAY_COLUMNS, *NUMBERS.values(), *range(s.TERM_PROGRESS, s.REWARD + 1), *_FLAG_COLUMNS])
 MOMENT_SIZE = len(MOMENT_COLUMNS)
-# Indices in a moment of the reward term of a tipped cup, the reward, and success.
-TIPPING, REWARD, SUCCESS = (MOMENT_SIZE - s.SUCCESS - 1 + column for column in (s.TERM_TIPPING, s.REWARD, s.SUCCESS))
+# Indices in a moment.
+FIRST_NUMBER = len(_ARRAY_COLUMNS)
+FIRST_TERM = FIRST_NUMBER + len(NUMBERS)
+CLOCK, REWARD = FIRST_TERM - 1, FIRST_TERM + len(REWARD_TERMS)
+FIRST_FLAG, TIPPED, SUCCESS = REWARD + 1, MOMENT_SIZE - 2, MOMENT_SIZE - 1
 _ENDS = tuple(accumulate(width for _, width in ARRAYS.values()))
 _PARTS = tuple(slice(end - width, end) for end, (_, width) in zip(_ENDS, ARRAYS.values(), strict=True))
-FIRST_NUMBER = _ENDS[-1]
-# First column and width of each array and number of truth.
-PART_STARTS = np.array([*(part.start for part in _PARTS), *range(FIRST_NUMBER, len(TRUTH_COLUMNS))])
-PART_WIDTHS = np.array([*(width for _, width in ARRAYS.values()), *[1] * len(NUMBERS)])
 # Returns all arrays of a moment at once, which is faster than one by one.
 _arrays_of = itemgetter(*_PARTS)
 
@@ -279,36 +277,33 @@ def read_moment(t, moment):  # type: ignore[no-untyped-def]
 
 
 @kernel
-def is_over(moment):  # type: ignore[no-untyped-def]
-    """Return whether the trial ends at a moment, by success or a tipped cup."""
-    return moment[SUCCESS] > 0.0 or moment[TIPPING] < 0.0
+def read_moments(first, end, tiles, numbers, flags):  # type: ignore[no-untyped-def]
+    """Write the moments of the worlds in some tiles.
+
+    Args:
+        first, end: range of tiles.
+        tiles: tiles of `World`.
+        numbers: (n, num_envs), overwritten with the last n entries of a moment before the flags.
+        flags: (FLAGS + 1, num_envs) bool, overwritten with the flags and success.
+    """
+    for k in range(first, end):
+        t = tiles[k]
+        world = k * L
+        count = min(L, flags.shape[1] - world)
+        for c in range(numbers.shape[0]):
+            column = MOMENT_COLUMNS[FIRST_FLAG - numbers.shape[0] + c] * L
+            for i in range(count):
+                numbers[c, world + i] = t[column + i]
+        for c in range(flags.shape[0]):
+            column = MOMENT_COLUMNS[FIRST_FLAG + c] * L
+            for i in range(count):
+                flags[c, world + i] = t[column + i] > 0.0
 
 
 @kernel
-def read_truths(tiles, values, flags):  # type: ignore[no-untyped-def]
-    """Write the truth of all worlds, one contiguous array after the other.
-
-    Args:
-        tiles: tiles of `World`.
-        values: (TRUTH_COLUMNS * num_envs,), overwritten with arrays, each (num_envs, width), and numbers (num_envs,).
-        flags: (FLAGS, num_envs) bool, overwritten.
-    """
-    num_envs = flags.shape[1]
-    for k in range(tiles.shape[0]):
-        t = tiles[k]
-        first = k * L
-        count = min(L, num_envs - first)
-        for part in range(len(PART_WIDTHS)):
-            width = PART_WIDTHS[part]
-            begin = PART_STARTS[part] * num_envs + first * width
-            for c in range(width):
-                column = MOMENT_COLUMNS[PART_STARTS[part] + c] * L
-                for i in range(count):
-                    values[begin + i * width + c] = t[column + i]
-        for c in range(flags.shape[0]):
-            column = FLAG_COLUMNS[c] * L
-            for i in range(count):
-                flags[c, first + i] = t[column + i] > 0.0
+def is_over(moment):  # type: ignore[no-untyped-def]
+    """Return whether the trial ends at a moment, by success or a tipped cup."""
+    return moment[SUCCESS] > 0.0 or moment[TIPPED] > 0.0
 
 
 def truth_of(moment: Array, numbers: list[float]) -> dict[str, Any]:
@@ -319,7 +314,8 @@ def truth_of(moment: Array, numbers: list[float]) -> dict[str, Any]:
         numbers: entries of `moment` from FIRST_NUMBER on.
     """
     angles, velocities, hand, hand_velocity, cup, seen_hand, seen_cup, torque, activation, force = _arrays_of(moment)
-    clock, aperture, grip, held, penetration, channel, visible, present, tipped = numbers[:-JUDGEMENT_SIZE]
+    aperture, grip, held, penetration, channel, clock = numbers[: len(NUMBERS)]
+    visible, present, tipped, _ = numbers[-len(FLAGS) - 1 :]
     # Written out for speed.
     return {
         "joint_angles": angles, "joint_velocities": velocities, "hand": hand, "hand_velocity": hand_velocity,
@@ -332,23 +328,23 @@ def truth_of(moment: Array, numbers: list[float]) -> dict[str, Any]:
 
 def column_of(moments: Array, name: str) -> NDArray[Any]:
     """Return one key of `info["truth"]` at several moments (T, MOMENT_SIZE), as an array (T, ...)."""
-    place = NAMES.index(name)
     if name in ARRAYS:
-        return moments[:, _PARTS[place]]
-    column: NDArray[Any] = moments[:, FIRST_NUMBER + place - len(ARRAYS)]
-    return column > 0.0 if name in FLAGS else column * s.INNER_STEP_S if name == "time_s" else column
+        return moments[:, _PARTS[list(ARRAYS).index(name)]]
+    if name in FLAGS:
+        return moments[:, FIRST_FLAG + list(FLAGS).index(name)] > 0.0
+    column: NDArray[Any] = moments[:, FIRST_NUMBER + list(NUMBERS).index(name)]
+    return column * s.INNER_STEP_S if name == "time_s" else column
 
 
-def truths_of(world: s.World, mask: NDArray[np.bool_]) -> dict[str, Any]:
-    """Return `info["truth"]` of all worlds, each key with `mask` (num_envs,) as its mask."""
-    num_envs = mask.size
-    values = np.empty(len(TRUTH_COLUMNS) * num_envs)
-    flags = np.empty((len(FLAGS), num_envs), dtype=np.bool_)
-    read_truths(world.tiles, values, flags)
-    arrays = [values[part.start * num_envs : part.stop * num_envs].reshape(num_envs, -1) for part in _PARTS]
-    numbers = values[FIRST_NUMBER * num_envs :].reshape(-1, num_envs)
-    numbers[0] *= s.INNER_STEP_S
-    truths: dict[str, Any] = {}
-    for name, value in zip(NAMES, (*arrays, *numbers, *flags), strict=True):
-        truths[name], truths[f"_{name}"] = value, mask
-    return truths
+def truths_of(numbers: Array, flags: NDArray[np.bool_], mask: NDArray[np.bool_]) -> dict[str, Any]:
+    """Return `info["truth"]` of all worlds, each key with a mask; its arrays are views.
+
+    Args:
+        numbers, flags: as `read_moments` writes them, with all entries of a moment.
+        mask: (num_envs,) bool, the mask of each key.
+    """
+    arrays = [numbers[part].T for part in _PARTS]
+    *others, clock = numbers[FIRST_NUMBER:FIRST_TERM]
+    values = (*arrays, *others, clock * s.INNER_STEP_S, *flags[:-1])
+    truths = dict(zip((*ARRAYS, *NUMBERS, *FLAGS), values, strict=True))
+    return truths | dict.fromkeys(TRUTH_MASKS, mask)
