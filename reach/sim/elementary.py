@@ -47,20 +47,6 @@ ONE, TWO = np.int64(1), np.int64(2)
 TO_SIGN = np.int64(62)
 
 
-def _bits(typing_context: Any, x: Any) -> Any:
-    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        return builder.bitcast(arguments[0], ir.IntType(64))
-
-    return types.int64(types.float64), generate
-
-
-def _double(typing_context: Any, x: Any) -> Any:
-    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        return builder.bitcast(arguments[0], ir.DoubleType())
-
-    return types.float64(types.int64), generate
-
-
 def _fma(typing_context: Any, a: Any, b: Any, c: Any) -> Any:
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
         return builder.fma(*arguments)
@@ -83,22 +69,23 @@ def _interpreted_fma(a: Any, b: Any, c: Any) -> Any:
     return np.float64(exact) if exact else a * b + c
 
 
-def _interpreted_bits(x: Any) -> Any:
-    return np.float64(x).view(np.int64)
-
-
-def _interpreted_double(x: Any) -> Any:
-    return np.int64(x).view(np.float64)
-
-
 IS_COMPILED = not config.DISABLE_JIT  # type: ignore[attr-defined]
 # fma(a, b, c) is a b + c, rounded once.
 fma: Any = intrinsic(_fma) if IS_COMPILED else _interpreted_fma
 # The square root, as an instruction.
 square_root: Any = intrinsic(_root) if IS_COMPILED else math.sqrt
-# Conversions between a double and the integer with the same 64 bits.
-bits_of: Any = intrinsic(_bits) if IS_COMPILED else _interpreted_bits
-double_of: Any = intrinsic(_double) if IS_COMPILED else _interpreted_double
+
+
+@inlined
+def bits_of(x):  # type: ignore[no-untyped-def]
+    """Return the integer with the 64 bits of a double."""
+    return np.float64(x).view(np.int64)
+
+
+@inlined
+def double_of(bits):  # type: ignore[no-untyped-def]
+    """Return the double with the 64 bits of an integer."""
+    return np.int64(bits).view(np.float64)
 
 
 @inlined
