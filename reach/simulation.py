@@ -112,7 +112,6 @@ class Simulation:
         self._rare = True if self.control == s.MUSCLE else None
         self._threads = threads
         self._numbers = FIRST_FLAG - (0 if truth else CLOCK)
-        self._lanes = s.FIRST_LANE if num_envs == 1 else s.ALL_LANES
         self.grab = task == "grab"
         self._dense = reward == "dense"
         self.largest_action = 1.0 if require_bool("strict_actions", strict_actions) else sys.float_info.max
@@ -136,7 +135,7 @@ class Simulation:
         self.observations = self._observations.reshape(-1, s.OBSERVATION_SIZE)[: self.num_envs]
         world = self.world
         self._arguments = (
-            self.largest_action, world.tiles, self._lanes, world.history, world.tick, self.control, self.grab,
+            self.largest_action, world.tiles, world.history, world.tick, self.control, self.grab,
             self._dense, self._observations,
         )  # fmt: skip
 
@@ -287,13 +286,13 @@ class Simulation:
             sample_lamps_in(mask, self.world.tiles, self.lamps)
 
     def advance(self, actions: NDArray[np.floating[Any]]) -> Array:
-        """Advance every trial by one control step, and compute rewards and success.
+        """Advance the trial of a single world by one control step, and compute reward and success.
 
         Args:
-            actions: (num_envs, 4), clipped to [-1, 1].
+            actions: (1, 4), clipped to [-1, 1].
 
         Returns:
-            (MOMENT_SIZE,), the state of the first world after the step, see `sim.tasks`.
+            (MOMENT_SIZE,), the state after the step, see `sim.tasks`.
 
         Raises:
             ValueError: an action is not finite, or, with strict actions, outside [-1, 1]; nothing is changed then.
@@ -324,7 +323,7 @@ class Simulation:
         return moments[:steps]
 
     def moment(self) -> Array:
-        """Return the moment of the first world after the last step, (MOMENT_SIZE,), see `sim.tasks`."""
+        """Return the moment of a single world after the last step, (MOMENT_SIZE,), see `sim.tasks`."""
         moment = np.empty(MOMENT_SIZE)
         read_moment(self.world.tiles[0], moment)
         return moment
@@ -344,7 +343,15 @@ class Simulation:
         return np.empty((self._numbers, self.num_envs)), flags
 
     def play(self, actions: NDArray[np.floating[Any]], begin: NDArray[np.bool_]) -> Moments:
-        """Do `advance`, then `begin_drawn` for the worlds of `begin` (num_envs,), in threads; return `moments`."""
+        """Advance every trial by one control step, in threads, then do `begin_drawn`; return `moments`.
+
+        Args:
+            actions: (num_envs, 4), clipped to [-1, 1].
+            begin: (num_envs,), worlds whose next trial begins.
+
+        Raises:
+            ValueError: as for `advance`.
+        """
         world = self.world
         wrong = loop.find_wrong_action(actions, self.largest_action)
         if wrong >= 0:

@@ -304,19 +304,18 @@ def play(  # type: ignore[no-untyped-def]
 
 @kernel
 def advance_and_judge(  # type: ignore[no-untyped-def]
-    actions, moment, rare, largest, tiles, lanes, history, tick, control, grab, dense, observations
+    actions, moment, rare, largest, tiles, history, tick, control, grab, dense, observations
 ):
-    """Advance all worlds by one control step, judge it, and read the state of the first world.
+    """Advance a single world by one control step, judge it and read its state.
 
     Args:
-        actions: (num_envs, 4), clipped to [-1, 1].
+        actions: (1, 4), clipped to [-1, 1].
         largest: as for `find_wrong_action`.
-        moment: as for `read_moment`; receives the state of the first world.
+        moment: as for `read_moment`.
         rare, control, grab, dense: as for `advance` and `judge`.
         tiles, history: the arrays of `World`.
-        lanes: as for `advance`, the same in every tile.
         tick: (1,), incremented.
-        observations: (num_tiles, LANES, OBSERVATION_SIZE) float32, overwritten.
+        observations: (1, LANES, OBSERVATION_SIZE) float32, overwritten.
 
     Returns:
         The result of `find_wrong_action`. Unless it is -1, nothing is changed.
@@ -324,9 +323,8 @@ def advance_and_judge(  # type: ignore[no-untyped-def]
     wrong = find_wrong_action(actions, largest)
     if wrong < 0:
         tick[0] += 1
-        for k in range(tiles.shape[0]):
-            change_commands(tiles[k], k, actions)
-            advance(tiles[k], lanes, history[k], tick[0], control, rare, observations[k])
-            judge(tiles[k], lanes, grab, dense)
+        change_commands(tiles[0], 0, actions)
+        advance(tiles[0], s.FIRST_LANE, history[0], tick[0], control, rare, observations[0])
+        judge(tiles[0], s.FIRST_LANE, grab, dense)
         read_moment(tiles[0], moment)
     return wrong

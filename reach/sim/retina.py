@@ -170,25 +170,23 @@ def draw_retinas(tiles, images):  # type: ignore[no-untyped-def]
 
 
 @kernel
-def _draw_lamps(lamps, places, radius, image):  # type: ignore[no-untyped-def]
-    """Draw `lamps` (n,) with a radius, m, at `places` (n,) m on top of `image`."""
-    size = image.shape[0]
+def draw_lamps(lamps, places, radius, images):  # type: ignore[no-untyped-def]
+    """Draw lamps on top of pictures.
+
+    Args:
+        lamps: (num_envs, n), 0 or 1.
+        places, radius: (n,) m and m, see `lamp_places_m`.
+        images: (num_envs, size, size, channels) uint8.
+    """
+    size = images.shape[1]
     scale = size / s.SHOWN_M
     left = 0.5 * size - 0.5 - scale * s.SHOWN_CENTRE_M[0]
     y = 0.5 * size - 0.5 - scale * (ROW_Y_M - s.SHOWN_CENTRE_M[1])
-    first = left + scale * places[0]
-    last = left + scale * places[places.size - 1]
-    _paint(image, first, y, last, y, scale * ROW_HALF_M, ROW_RGB)
-    for k in range(lamps.size):
-        x = left + scale * places[k]
-        _paint(image, x, y, x, y, scale * radius, LAMP_RGB[int(lamps[k])])
-
-
-@kernel
-def draw_lamps(lamps, places, radius, images):  # type: ignore[no-untyped-def]
-    """Draw `lamps` (num_envs, n), see `lamp_places_m`, on top of `images` (num_envs, size, size, channels) uint8."""
     for n in range(images.shape[0]):
-        _draw_lamps(lamps[n], places, radius, images[n])
+        _paint(images[n], left + scale * places[0], y, left + scale * places[-1], y, scale * ROW_HALF_M, ROW_RGB)
+        for k in range(places.size):
+            x = left + scale * places[k]
+            _paint(images[n], x, y, x, y, scale * radius, LAMP_RGB[int(lamps[n, k])])
 
 
 def pixel_places_m(size: int) -> tuple[NDArray[Any], NDArray[Any]]:

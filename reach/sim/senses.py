@@ -63,18 +63,16 @@ def _copy(lanes, columns, source, first, target, at):  # type: ignore[no-untyped
 
 
 @inlined
-def _record_vision(t, row, i):  # type: ignore[no-untyped-def]
-    for c in range(s.SEEN_SIZE):
-        row[c * L + i] = t[(s.EYE_HAND_X + c) * L + i]
+def _record_vision(t, lanes, row):  # type: ignore[no-untyped-def]
+    _copy(lanes, s.SEEN_SIZE, t, s.EYE_HAND_X, row, 0)
 
 
 @inlined
-def _record_proprioception(t, row, i):  # type: ignore[no-untyped-def]
-    for c in range(3):
-        row[(s.SEEN_SIZE + c) * L + i] = t[(s.ANGLE_1 + c) * L + i]
-        row[(s.SEEN_SIZE + 3 + c) * L + i] = t[(s.VELOCITY_1 + c) * L + i]
-        row[(s.SEEN_SIZE + 7 + c) * L + i] = t[(s.TOUCH_LEFT + c) * L + i]
-    row[(s.SEEN_SIZE + 6) * L + i] = t[s.APERTURE * L + i]
+def _record_proprioception(t, lanes, row):  # type: ignore[no-untyped-def]
+    # Angles and velocities are adjacent, as in the ring buffer.
+    _copy(lanes, 6, t, s.ANGLE_1, row, s.SEEN_SIZE)
+    _copy(lanes, 1, t, s.APERTURE, row, s.SEEN_SIZE + 6)
+    _copy(lanes, 3, t, s.TOUCH_LEFT, row, s.SEEN_SIZE + 7)
 
 
 @inlined
@@ -109,20 +107,17 @@ def record_history(t, lanes, history, tick, inner, vision_due, proprioception_du
         if inner < s.INNER_STEPS:
             apply_visual_map(t, lanes)
         if vision_due == now:
-            _copy(lanes, s.SEEN_SIZE, t, s.EYE_HAND_X, row, 0)
+            _record_vision(t, lanes, row)
         else:
             for i in range(len(lanes)):
                 if _is_due(t[s.VISION_DELAY * L + i], inner):
-                    _record_vision(t, row, i)
+                    _record_vision(t[i:], s.FIRST_LANE, row[i:])
     if proprioception_due == now:
-        # Angles and velocities are adjacent, as in the ring buffer.
-        _copy(lanes, 6, t, s.ANGLE_1, row, s.SEEN_SIZE)
-        _copy(lanes, 1, t, s.APERTURE, row, s.SEEN_SIZE + 6)
-        _copy(lanes, 3, t, s.TOUCH_LEFT, row, s.SEEN_SIZE + 7)
+        _record_proprioception(t, lanes, row)
     elif proprioception_due & now:
         for i in range(len(lanes)):
             if _is_due(t[s.PROPRIOCEPTION_DELAY * L + i], inner):
-                _record_proprioception(t, row, i)
+                _record_proprioception(t[i:], s.FIRST_LANE, row[i:])
 
 
 @kernel
@@ -130,8 +125,8 @@ def record_start(t, history, tick, i):  # type: ignore[no-untyped-def]
     """Write lane `i`'s samples at the start of its trial to the ring buffer."""
     row = history[tick % s.HISTORY_ROWS]
     apply_visual_map(t[i:], s.FIRST_LANE)
-    _record_vision(t, row, i)
-    _record_proprioception(t, row, i)
+    _record_vision(t[i:], s.FIRST_LANE, row[i:])
+    _record_proprioception(t[i:], s.FIRST_LANE, row[i:])
 
 
 @inlined
@@ -145,14 +140,12 @@ def _past_row(t, tick, delay, i):  # type: ignore[no-untyped-def]
 
 
 @inlined
-def _read_delayed(t, history, tick, i):  # type: ignore[no-untyped-def]
-    """Write lane `i`'s LATE columns from the ring buffer."""
-    vision = history[_past_row(t, tick, s.VISION_DELAY, i)]
-    proprioception = history[_past_row(t, tick, s.PROPRIOCEPTION_DELAY, i)]
-    for c in range(s.SEEN_SIZE):
-        t[(s.LATE + c) * L + i] = vision[c * L + i]
-    for c in range(s.SEEN_SIZE, s.HISTORY_SIZE):
-        t[(s.LATE + c) * L + i] = proprioception[c * L + i]
+def _read_delayed(t, lanes, history, tick, first):  # type: ignore[no-untyped-def]
+    """Write the LATE columns of `lanes` from `first` on, whose samples have the same age, from the ring buffer."""
+    vision = history[_past_row(t, tick, s.VISION_DELAY, first)]
+    proprioception = history[_past_row(t, tick, s.PROPRIOCEPTION_DELAY, first)]
+    _copy(lanes, s.SEEN_SIZE, vision[first:], 0, t[first:], s.LATE)
+    _copy(lanes, s.HISTORY_SIZE - s.SEEN_SIZE, proprioception[first:], s.SEEN_SIZE, t[first:], s.LATE_ANGLE_1)
 
 
 @kernel
@@ -165,12 +158,9 @@ def _read_all_delayed(t, lanes, history, tick):  # type: ignore[no-untyped-def]
             differ |= smaller(t[s.CLOCK * L + i], t[delay * L + i]) != age
     if differ:
         for i in range(len(lanes)):
-            _read_delayed(t, history, tick, i)
-        return
-    vision = _past_row(t, tick, s.VISION_DELAY, 0)
-    proprioception = _past_row(t, tick, s.PROPRIOCEPTION_DELAY, 0)
-    _copy(lanes, s.SEEN_SIZE, history[vision], 0, t, s.LATE)
-    _copy(lanes, s.HISTORY_SIZE - s.SEEN_SIZE, history[proprioception], s.SEEN_SIZE, t, s.LATE_ANGLE_1)
+            _read_delayed(t, s.FIRST_LANE, history, tick, i)
+    else:
+        _read_delayed(t, lanes, history, tick, 0)
 
 
 @inlined
@@ -215,5 +205,5 @@ def observe(t, lanes, history, tick, out):  # type: ignore[no-untyped-def]
 @kernel
 def observe_start(t, history, tick, i, out):  # type: ignore[no-untyped-def]
     """Write the first observation of lane `i`'s trial to `out` (OBSERVATION_SIZE,)."""
-    _read_delayed(t, history, tick, i)
+    _read_delayed(t, s.FIRST_LANE, history, tick, i)
     _observe(t, i, out)
