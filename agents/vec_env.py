@@ -24,7 +24,7 @@ from agents.checkpoint import CheckpointError, generator_state, loading, mapping
 from agents.settings import FLAG, Setting, check_settings, short
 from reach import COMMANDS, CONTROLS, LARGEST_RETINA_PX, MOST_LAMPS, SMALLEST_RETINA_PX, command_for_control
 from reach.arguments import require_seed, require_whole
-from reach.env import OBSERVATION_FORMS
+from reach.spaces import OBSERVATION_FORMS
 
 Array = NDArray[np.float64]
 Env = gym.Env[Any, Any] | VecEnv

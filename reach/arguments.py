@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import reprlib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import MISSING, field, fields
 from typing import Any
@@ -140,6 +141,32 @@ def require_numbers(name: str, value: Any, shape: tuple[int, ...]) -> NDArray[np
     if array is None or array.shape != shape or not np.isfinite(array).all():
         raise ValueError(f"{name}: expected finite numbers of shape {shape}, got {value!r}")
     return array
+
+
+def require_like(name: str, value: Any, present: NDArray[Any]) -> None:
+    """Validate an array that will replace `present`.
+
+    Raises:
+        ValueError: type or shape differ, or a number is not finite.
+    """
+    is_like = isinstance(value, np.ndarray) and (value.dtype, value.shape) == (present.dtype, present.shape)
+    if not is_like or not np.isfinite(value).all():
+        raise ValueError(
+            f"{name}: expected an array of finite {present.dtype} of shape {present.shape}, got {reprlib.repr(value)}"
+        )
+
+
+def require_generator(state: Any, rng: np.random.Generator) -> None:
+    """Validate a state of the bit generator of `rng`.
+
+    Raises:
+        ValueError: the state is invalid; the message contains it.
+    """
+    kind = type(rng.bit_generator)
+    try:
+        kind().state = state
+    except (KeyError, TypeError, ValueError, OverflowError) as error:
+        raise ValueError(f"generator of the state: expected the state of a {kind.__name__}, got {state!r}") from error
 
 
 def require_keys(name: str, value: Any, keys: Sequence[str]) -> None:

@@ -14,13 +14,20 @@ import math
 import reprlib
 import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import fields
 from typing import Any, NoReturn
 
 import numpy as np
 from numpy.typing import NDArray
 
-from reach.arguments import ranged_fields, require_bool, require_choice, require_keys, require_whole
+from reach.arguments import (
+    ranged_fields,
+    require_bool,
+    require_choice,
+    require_generator,
+    require_keys,
+    require_like,
+    require_whole,
+)
 from reach.jit import run_in_threads, say_when_compiling
 from reach.perturbations import Perturbation, as_perturbations, is_perturbation, write_perturbations
 from reach.play import Loop
@@ -30,7 +37,6 @@ from reach.sim.arm import Arm
 from reach.sim.elementary import BODY_COUNTER, trial_key, uniforms
 from reach.sim.grasp import smallest_clearance
 from reach.sim.layout import Array
-from reach.sim.loop import drawn_cup
 from reach.sim.retina import MOST_LAMPS, lamps_of, sample_lamps, sample_lamps_in
 from reach.sim.setup import cup_place, is_range, made_of, numbers_of
 from reach.sim.tasks import CLOCK, FIRST_FLAG, MOMENT_SIZE, read_moment, read_moments
@@ -92,6 +98,7 @@ class Simulation:
             context: number of lamps, 0..32.
             strict_actions: whether actions outside [-1, 1] are errors instead of being clipped.
             threads: number of threads.
+            truth: whether `moments` contains the true state.
 
         Raises:
             ValueError: an argument is invalid; the message names it.
@@ -170,10 +177,9 @@ class Simulation:
     def _write_body(self, index: int, variates: Array) -> Arm:
         """Write the settings of world `index`, with uniform variates (BODY_VARIATES,) for ranges; return its arm."""
         next_variate = iter(variates.tolist()).__next__
-        arm, strength = self.person.numbers(index, next_variate)
-        cup = numbers_of(self.cup, index, next_variate)
-        senses = numbers_of(self.senses, index, next_variate)
-        setup.write_settings(self.world.row(index), arm, strength, cup, senses, self.control, self.command)
+        person, cup, senses = (numbers_of(owner, index, next_variate) for owner in (self.person, self.cup, self.senses))
+        arm = setup.arm_of(self.person.arm, person["height_m"], person["mass_kg"])
+        setup.write_settings(self.world.row(index), arm, person["strength"], cup, senses, self.control, self.command)
         return arm
 
     def seed(self, index: int, stream: np.uint64) -> None:
@@ -197,7 +203,16 @@ class Simulation:
         Raises:
             ValueError: the state is invalid or has another number of worlds; nothing is changed in this case.
         """
-        require_random_state(state, self.num_envs)
+        require_keys("random state", state, ("generator", *COUNTERS, "seeded"))
+        for name in (*COUNTERS, "seeded"):
+            values, named = state[name], f"{name} of the random state"
+            if not isinstance(values, Sequence) or len(values) != self.num_envs:
+                raise ValueError(f"{named}: expected a value for each of {self.num_envs} environments, got {values!r}")
+            for value in values:
+                if name == "seeded":
+                    require_bool(named, value)
+                else:
+                    require_whole(named, value, 0, 2**64 - 1)
         require_generator(state["generator"], rng)
         rng.bit_generator.state = copy.deepcopy(state["generator"])
         for name in COUNTERS:
@@ -244,7 +259,7 @@ class Simulation:
             row[s.SETTING : s.PERTURBATION] = self._settings[index]
         depends_on_cup = _depend_on_cup(acting)
         if depends_on_cup:
-            away = np.subtract(drawn_cup(key) if cup is None else cup, row[s.START_X : s.START_Y + 1])
+            away = np.subtract(loop.drawn_cup(key) if cup is None else cup, row[s.START_X : s.START_Y + 1])
             row[s.TARGET_X : s.TARGET_Y + 1] = away / max(1e-9, math.hypot(away[0], away[1]))
         write_perturbations(acting, row)
         self._allow_forces(row)
@@ -257,7 +272,7 @@ class Simulation:
 
     def _begin(self, index: int, key: np.uint64, cup: Array | None) -> None:
         tile, lane = divmod(index, s.LANES)
-        x, y = drawn_cup(key) if cup is None else cup
+        x, y = loop.drawn_cup(key) if cup is None else cup
         loop.begin_trial(
             self.world.tiles[tile], self.world.history[tile], key, self.world.tick[0], lane, self.control,
             x, y, self._observations[tile, lane],
@@ -379,11 +394,12 @@ class Simulation:
         """Return a copy of everything that changes while trials run."""
         return {name: copy.deepcopy(getattr(self, name)) for name in SAVED_ATTRIBUTES}
 
-    def require_state(self, state: Any) -> None:
-        """Validate a `state` of this simulation, or of one made with the same arguments.
+    def restore(self, state: dict[str, Any]) -> None:
+        """Restore a `state` of this simulation, or of one made with the same arguments.
 
         Raises:
-            ValueError: an entry is missing or wrong, or the number of worlds differs; the message names it.
+            ValueError: an entry is missing or wrong, or the number of worlds differs; the message names it. Nothing is
+                changed in this case.
         """
         require_keys("simulation of the state", state, SAVED_ATTRIBUTES)
         changed, world = state["_changed"], state["world"]
@@ -393,7 +409,7 @@ class Simulation:
             raise ValueError(f"world of the state: expected a World, got {reprlib.repr(world)}")
         for name in ("_observations", "lamps", "_changed", "seeded"):
             require_like(f"{name} of the state", state[name], getattr(self, name))
-        for name in (field.name for field in fields(world)):
+        for name in vars(world):
             require_like(f"world.{name} of the state", getattr(world, name), getattr(self.world, name))
         lists = {
             "arms": lambda arm: isinstance(arm, Arm),
@@ -406,14 +422,6 @@ class Simulation:
                     f"{name} of the state: expected a list with an entry for each of {self.num_envs} environments, as "
                     f"get_state returns it, got {reprlib.repr(values)}"
                 )
-
-    def restore(self, state: dict[str, Any]) -> None:
-        """Restore a `state` of this simulation, or of one made with the same arguments.
-
-        Raises:
-            ValueError: as for `require_state`; nothing is changed in this case.
-        """
-        self.require_state(state)
         for name in SAVED_ATTRIBUTES:
             setattr(self, name, copy.deepcopy(state[name]))
         self._set_views()
@@ -441,54 +449,8 @@ class Simulation:
         return lanes.reshape(-1)[: self.num_envs]
 
 
-def require_random_state(state: Any, num_envs: int) -> None:
-    """Validate a `random_state` of `num_envs` worlds.
-
-    Raises:
-        ValueError: an entry is invalid; the message names it.
-    """
-    require_keys("random state", state, ("generator", *COUNTERS, "seeded"))
-    seeded = state["seeded"]
-    if not isinstance(seeded, Sequence) or len(seeded) != num_envs:
-        raise ValueError(f"seeded of the random state: expected {num_envs} of True or False, got {seeded!r}")
-    for value in seeded:
-        require_bool("seeded of the random state", value)
-    for name in COUNTERS:
-        values = np.array(state[name], dtype=object)
-        if values.shape != (num_envs,):
-            raise ValueError(f"{name} of the random state: expected shape ({num_envs},), got {values.shape}")
-        for value in values:
-            require_whole(f"{name} of the random state", value, 0, 2**64 - 1)
-
-
 def _depend_on_cup(perturbations: Sequence[Perturbation]) -> bool:
     return any(perturbation.depends_on_cup for perturbation in perturbations)
-
-
-def require_like(name: str, value: Any, present: NDArray[Any]) -> None:
-    """Validate an array that will replace `present`.
-
-    Raises:
-        ValueError: type or shape differ, or a number is not finite.
-    """
-    is_like = isinstance(value, np.ndarray) and (value.dtype, value.shape) == (present.dtype, present.shape)
-    if not is_like or not np.isfinite(value).all():
-        raise ValueError(
-            f"{name}: expected an array of finite {present.dtype} of shape {present.shape}, got {reprlib.repr(value)}"
-        )
-
-
-def require_generator(state: Any, rng: np.random.Generator) -> None:
-    """Validate a state of the bit generator of `rng`.
-
-    Raises:
-        ValueError: the state is invalid; the message contains it.
-    """
-    kind = type(rng.bit_generator)
-    try:
-        kind().state = state
-    except (KeyError, TypeError, ValueError, OverflowError) as error:
-        raise ValueError(f"generator of the state: expected the state of a {kind.__name__}, got {state!r}") from error
 
 
 def perturb(env: Any, perturbation: Any) -> None:

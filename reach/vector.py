@@ -15,7 +15,7 @@ from gymnasium.vector.utils import batch_space
 from numpy.typing import NDArray
 
 from reach.arguments import numbers_in, picture_size, require_bool, require_choice, require_seed, require_whole
-from reach.env import CupEnv, Observing, action_space, observation_of_one, reset_options, reward_for
+from reach.env import CupEnv
 from reach.jit import max_threads
 from reach.perturbations import for_each_environment
 from reach.scene import Label, Paths, scene_of
@@ -27,6 +27,7 @@ from reach.sim.layout import Array
 from reach.sim.setup import Physical
 from reach.sim.tasks import compute_reward, compute_terminated, compute_truncated, truths_of
 from reach.simulation import Simulation
+from reach.spaces import Observing, action_space, observation_of_one, reset_options, reward_for
 
 try:
     from gymnasium.vector import AutoresetMode

@@ -201,21 +201,6 @@ OBSERVATION = (
 OBSERVATION_SIZE = sum(row[1] for row in OBSERVATION)
 
 
-def observation_table() -> str:
-    """Return index, meaning, unit, bounds and delay of each observation as a Markdown table."""
-    lines = ["| index | observation | unit | min | max | delay |", "|---|---|---|---|---|---|"]
-    first = 0
-    for name, width, unit, low, high, delay in OBSERVATION:
-        index = str(first) if width == 1 else f"{first}-{first + width - 1}"
-        lines.append(f"| {index} | {name} | {unit} | {_bound(low)} | {_bound(high)} | {delay} |")
-        first += width
-    return "\n".join(lines)
-
-
-def _bound(value: float) -> str:
-    return ("-" if value < 0 else "") + ("pi" if abs(value) == np.pi else f"{abs(value):g}")
-
-
 @dataclass
 class World:
     """The complete state of a number of worlds; to save it, copy it.

@@ -79,10 +79,11 @@ def numbers_of(owner: Any, index: int, uniform: Callable[[], float]) -> dict[str
     Args:
         owner: a dataclass of physical arguments.
         index: index of the environment.
-        uniform: function that returns the next variate. It is called once for every field, range or not, so that a
-            range does not change the variates of other fields.
+        uniform: function that returns the next variate. It is called once for every physical argument, range or not, so
+            that a range does not change the variates of other fields.
     """
-    return {f.name: number_of(getattr(owner, f.name), index, uniform()) for f in fields(owner)}
+    names = [f.name for f in fields(owner) if "range" in f.metadata]
+    return {name: number_of(getattr(owner, name), index, uniform()) for name in names}
 
 
 @dataclass(frozen=True)
@@ -187,20 +188,13 @@ class Person:
                 f"fixed, got {self.height_m!r} and {self.mass_kg!r}"
             )
 
-    def numbers(self, index: int, uniform: Callable[[], float]) -> tuple[Arm, float]:
-        """Return the arm and its strength in environment `index` for one trial; `uniform` as for `numbers_of`."""
-        height, mass, strength = (
-            number_of(getattr(self, name), index, uniform()) for name in ("height_m", "mass_kg", "strength")
-        )
-        if isinstance(self.arm, Arm):
-            return self.arm, strength
-        return _named_arm(str(self.arm), height, mass), strength
-
 
 @lru_cache(maxsize=64)
-def _named_arm(name: str, height_m: float, mass_kg: float) -> Arm:
-    """Return the arm with a name in `ARMS`; cached, because every trial with a sampled value calls this."""
-    return Arm.winter(height_m, mass_kg) if name == "winter" else ARMS[name]()
+def arm_of(arm: str | Arm, height_m: float, mass_kg: float) -> Arm:
+    """Return an arm or the arm with a name in `ARMS`; cached, because every trial with a sampled value calls this."""
+    if isinstance(arm, Arm):
+        return arm
+    return Arm.winter(height_m, mass_kg) if arm == "winter" else ARMS[arm]()
 
 
 def write_settings(
