@@ -13,7 +13,7 @@ import copy
 import math
 import reprlib
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NoReturn
 
 import numpy as np
@@ -157,7 +157,7 @@ class Simulation:
         for index in range(self.num_envs):
             row = self.world.row(index)
             if index == 0 or self._differs:
-                self.arms.append(self._write_body(index, np.full(BODY_VARIATES, 0.5)))
+                self.arms.append(self._write_body(index, lambda: 0.5))
             else:
                 row[s.SETTING : s.PERTURBATION] = self._settings[0]
                 self.arms.append(self.arms[0])
@@ -174,9 +174,8 @@ class Simulation:
             # A tipped cup has no contacts, which saves time in idle lanes.
             self.world.row(index)[s.TIPPED] = 1.0
 
-    def _write_body(self, index: int, variates: Array) -> Arm:
-        """Write the settings of world `index`, with uniform variates (BODY_VARIATES,) for ranges; return its arm."""
-        next_variate = iter(variates.tolist()).__next__
+    def _write_body(self, index: int, next_variate: Callable[[], float]) -> Arm:
+        """Write the settings of world `index`, with uniform variates for ranges; return its arm."""
         person, cup, senses = (numbers_of(owner, index, next_variate) for owner in (self.person, self.cup, self.senses))
         arm = setup.arm_of(self.person.arm, person["height_m"], person["mass_kg"])
         setup.write_settings(self.world.row(index), arm, person["strength"], cup, senses, self.control, self.command)
@@ -254,7 +253,8 @@ class Simulation:
         # Set first, because incompatible perturbations raise an error after some are written.
         self._changed[index] = True
         if self._has_ranges:
-            self.arms[index] = self._write_body(index, uniforms(key, BODY_COUNTER, BODY_VARIATES))
+            variates = uniforms(key, BODY_COUNTER, BODY_VARIATES).tolist()
+            self.arms[index] = self._write_body(index, iter(variates).__next__)
         else:
             row[s.SETTING : s.PERTURBATION] = self._settings[index]
         depends_on_cup = _depend_on_cup(acting)

@@ -9,9 +9,8 @@ allocates nothing. A copy of the arrays is a copy of the worlds. Other modules i
 
 from __future__ import annotations
 
-import copy
 import itertools
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -203,7 +202,7 @@ OBSERVATION_SIZE = sum(row[1] for row in OBSERVATION)
 
 @dataclass
 class World:
-    """The complete state of a number of worlds; to save it, copy it.
+    """The complete state of a number of worlds; to save it, use `copy.deepcopy`.
 
     Attributes:
         tiles: (num_tiles, TILE_SIZE), see the table of columns.
@@ -235,7 +234,3 @@ class World:
     def row(self, index: int) -> Array:
         """Return world `index` as a view (COLUMNS,)."""
         return self.tiles[index // LANES, index % LANES :: LANES]
-
-    def copy(self) -> World:
-        """Return a copy that shares no memory with this one."""
-        return World(**{f.name: copy.copy(getattr(self, f.name)) for f in fields(self)})

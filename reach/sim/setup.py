@@ -31,26 +31,17 @@ def require_physical_fields(owner: Any) -> None:
         ValueError: a value is invalid; the message names owner, field, value and range.
     """
     for name, value, low, high, _ in ranged_fields(owner):
-        require_physical(name, value, low, high)
-
-
-def require_physical(name: str, value: Any, low: float, high: float) -> None:
-    """Validate a physical argument, whose values must be in [low, high].
-
-    Raises:
-        ValueError: a value is invalid; the message names argument, value and range.
-    """
-    if isinstance(value, np.ndarray):
-        is_allowed = value.ndim == 1 and value.size > 0 and value.dtype.kind in "fiu"
-        is_allowed = is_allowed and bool(np.all((value >= low) & (value <= high)))
-    else:  # not as an array: an integer may be too large for a float
-        ends = value if is_range(value) else (value, value)
-        is_allowed = len(ends) == 2 and all(map(is_number, ends)) and low <= ends[0] <= ends[1] <= high
-    if not is_allowed:
-        raise ValueError(
-            f"{name}: expected {low:g} to {high:g}, as a number, a (low, high) range or an array with a value "
-            f"for each environment, got {value!r}"
-        )
+        if isinstance(value, np.ndarray):
+            is_allowed = value.ndim == 1 and value.size > 0 and value.dtype.kind in "fiu"
+            is_allowed = is_allowed and bool(np.all((value >= low) & (value <= high)))
+        else:  # not as an array: an integer may be too large for a float
+            ends = value if is_range(value) else (value, value)
+            is_allowed = len(ends) == 2 and all(map(is_number, ends)) and low <= ends[0] <= ends[1] <= high
+        if not is_allowed:
+            raise ValueError(
+                f"{name}: expected {low:g} to {high:g}, as a number, a (low, high) range or an array with a value "
+                f"for each environment, got {value!r}"
+            )
 
 
 def is_range(value: Any) -> bool:
