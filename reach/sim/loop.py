@@ -1,6 +1,7 @@
 """The loop of the simulation, compiled: one control step, the start of a trial, and both for many worlds.
 
-`advance` calls the parts of a control step in order; `advance_and_judge` and `play` run it on all tiles.
+`advance` calls the parts of a control step in order; `advance_and_judge` runs it on a single world, `play` on many
+tiles.
 """
 
 from __future__ import annotations
