@@ -203,11 +203,8 @@ class Learner:
 
 # Options of learners whose actions are postures, not changes of posture, which would limit the speed of a reach.
 ABSOLUTE = {"command": "absolute"}
-# Algorithms of learners from reward with a perceptron, for any rule: name, class, title, control steps of training,
-# options of the environment.
-REWARD_ALGORITHMS: tuple[tuple[str, str, str, int, Mapping[str, Any]], ...] = (
-    ("", PPO, "PPO", 200_000, {}), ("sac", SAC, "SAC", 150_000, ABSOLUTE), ("td3", TD3, "TD3", 150_000, ABSOLUTE)
-)  # fmt: skip
+# Algorithms of learners from reward with a perceptron, for any rule: name, class, title, control steps of training.
+REWARD_ALGORITHMS = (("", PPO, "PPO", 200_000), ("sac", SAC, "SAC", 150_000), ("td3", TD3, "TD3", 150_000))
 REWARD_LSTM = Learner(
     Spec("reward", "lstm", "bp"),
     RECURRENT_PPO,
@@ -275,11 +272,11 @@ def learners() -> dict[str, Learner]:
                 description += f"; {network.note}"
             spec = Spec("error", network.name, rule)
             entries.append(_error_learner(spec, description, network.env_options))
-    for algorithm, model, title, steps, options in REWARD_ALGORITHMS:
+    for algorithm, model, title, steps in REWARD_ALGORITHMS:
         description = f"learns from reward alone, by {title}"
         for rule in rules_from_reward(NETWORKS["mlp"]):
             spec = Spec("reward", "mlp", rule, algorithm)
-            entries.append(Learner(spec, model, description, steps=steps, env_options=options))
+            entries.append(Learner(spec, model, description, steps=steps))
     entries += [REWARD_LSTM, REWARD_TQC]
     for rule in rules_from_reward(NETWORKS["snn"]):
         spec = Spec("reward", "snn", rule)

@@ -1,7 +1,8 @@
 """SAC, TD3, and TQC with hindsight experience replay, with a learning rule in their networks.
 
-With `command="absolute"` the actions are postures within the range of commands that reaches need. TQC also holds each
-decision for several control steps and explores by noise that is held for several decisions.
+SAC and TD3 have the settings of examples/rl_zoo3 and no help. The actions of TQC are postures within the range of
+commands that reaches need; it begins at rest, holds each decision for several control steps, and explores by noise that
+is held for several decisions.
 """
 
 from __future__ import annotations
@@ -35,8 +36,7 @@ APPROACH_SHARE = 0.12
 # Lowest and highest absolute action of shoulder, elbow and wrist in learned reaches, with a margin.
 LOWEST = (-0.07, -0.465, -0.31)
 HIGHEST = (0.36, 0.06, 0.33)
-# Range of grip actions: the whole range, and the part in which the hand is open wide enough for a cup.
-ANY_GRIP = (-1.0, 0.1)
+# Grip actions with which the hand is open wide enough for a cup.
 OPEN_GRIP = (-0.23, 0.1)
 # Command of the unperturbed arm at rest, and the map from absolute actions to commands.
 RESTING_COMMAND = np.array([-0.638, 0.718, -0.410, 0.818])
@@ -109,10 +109,11 @@ class UsualCommands(VecEnvWrapper):
     and a critic without data there overestimates some of them.
     """
 
-    def __init__(self, venv: VecEnv, grip: tuple[float, float]) -> None:
-        """Wrap environments with absolute postures; `grip` is the lowest and the highest action of the fingers."""
+    def __init__(self, venv: VecEnv) -> None:
+        """Wrap environments with absolute postures."""
         low, high = (
-            np.array([*joints, end], dtype=np.float32) for joints, end in zip((LOWEST, HIGHEST), grip, strict=True)
+            np.array([*joints, grip], dtype=np.float32)
+            for joints, grip in zip((LOWEST, HIGHEST), OPEN_GRIP, strict=True)
         )
         super().__init__(venv, action_space=spaces.Box(low, high, dtype=np.float32))
 
@@ -125,12 +126,12 @@ class UsualCommands(VecEnvWrapper):
         return self.venv.step_wait()
 
 
-def within_usual_commands(env: VecEnv, grip: tuple[float, float]) -> VecEnv:
+def within_usual_commands(env: VecEnv) -> VecEnv:
     """Limit the action space by `UsualCommands` if actions are absolute postures; leave other environments as given."""
     meaning = env_attribute(env, "control"), env_attribute(env, "command")
     if isinstance(env, UsualCommands) or meaning != ("posture", "absolute"):
         return env
-    return UsualCommands(env, grip)
+    return UsualCommands(env)
 
 
 @dataclass
@@ -178,18 +179,20 @@ class HeldNoise(ActionNoise):
         return self._held
 
 
-# Initial log SD of the joint commands of SAC, in units of half the range of usual commands.
-USUAL_LOG_SD = -1.2
-# Initial log SD of the grip command of SAC; it is larger than that of the joints.
-GRIP_LOG_SD = -0.5
 # Initial log SD of TQC, small enough for the hand to come to rest.
 STILL_LOG_SD = -3.0
-# SD of the action noise of TD3 for shoulder, elbow, wrist and grip, in units of half the range of usual commands.
-NOISE_SD = (0.2, 0.2, 0.2, 0.5)
+# SD of the action noise of TD3.
+NOISE_SD = 0.3
 # Factor of the initial weights of an actor's last layer. A small one makes the output almost independent of the
 # observation.
 FIRST_STEEPNESS = 0.1
 QUANTILES = 10
+# Settings of SAC and TD3. One control step changes the value too little for actions to be told apart by its value
+# alone, so returns are of five steps, and the horizon is short.
+SHORT_HORIZON = {
+    "learning_rate": 1e-3, "gamma": 0.97, "n_steps": 5, "tau": 0.02, "batch_size": 256, "buffer_size": 200_000,
+    "learning_starts": 2_400, "train_freq": 16, "gradient_steps": 2,
+}  # fmt: skip
 # Twice Stable-Baselines3's default. A transition takes less than 1 kB.
 LARGEST_BUFFER = 2 * 10**6
 SETTINGS = {
@@ -259,22 +262,16 @@ class ReadyHindsight(HerReplayBuffer):
 
 
 class _OffPolicy(RewardLearner):
-    """Base class of SAC, TD3 and TQC, which explore around their own policy from the first step on.
-
-    Stable-Baselines3 would begin with uniformly random actions, which only tip cups.
-    """
+    """Base class of SAC, TD3 and TQC."""
 
     PARALLEL_ENVS = 1
     SETTINGS = SETTINGS
     # Control steps per transition.
     TRANSITION_STEPS = 1
-    GRIP = ANY_GRIP
 
     def __init__(self, name: str, env: gym.Env[Any, Any] | VecEnv | str, *, seed: int = 0, **settings: Any) -> None:
         """Make an untrained learner; the default of `action_noise` depends on the algorithm."""
         super().__init__(name, env, seed=seed, **settings)
-        with torch.no_grad():
-            self._start_at_rest()
         if "action_noise" not in settings:
             self.action_noise = self._default_noise()
 
@@ -282,25 +279,8 @@ class _OffPolicy(RewardLearner):
         """Return the default action noise."""
         return None
 
-    def _start_at_rest(self) -> None:
-        """Set the weights so that the untrained policy holds the arm at rest."""
-        last = self.actor.mu if isinstance(self.actor.mu, torch.nn.Linear) else self.actor.mu[-2]
-        # The action is the tanh of the last layer's output, scaled to the range of commands; action 0 holds the arm.
-        squashed = self.policy.scale_action(np.zeros(ACTION_SIZE))
-        last.bias.copy_(torch.as_tensor(np.arctanh(squashed)))
-        last.weight.mul_(FIRST_STEEPNESS)
-        self.critic_target.load_state_dict(self.critic.state_dict())
-        if hasattr(self, "actor_target"):
-            self.actor_target.load_state_dict(self.actor.state_dict())
-
     def _actors(self) -> list[list[Any]]:
         return [_chain_of_actor(self.actor)]
-
-    def _wrap_env(self, env: Any, verbose: int = 0, monitor_wrapper: bool = True) -> VecEnv:
-        return within_usual_commands(super()._wrap_env(env, verbose, monitor_wrapper), self.GRIP)
-
-    def _sample_action(self, learning_starts: int, action_noise: Any = None, n_envs: int = 1) -> Any:
-        return super()._sample_action(0, action_noise, n_envs)
 
     def _discard_unfinished_trials(self) -> None:
         # If enough transitions are stored, start learning at once, even after a reset of the step counter.
@@ -318,28 +298,12 @@ class _OffPolicy(RewardLearner):
         self.learning_starts = int(saved["learning_starts"])
 
 
-class _Soft(_OffPolicy):
-    """Base class of SAC and TQC, whose actors learn the log SD of their actions."""
-
-    LOG_SD: tuple[float, float, float, float]
-    SETTINGS = SETTINGS | SOFT_SETTINGS
-
-    def _start_at_rest(self) -> None:
-        super()._start_at_rest()
-        self.actor.log_std.weight.mul_(FIRST_STEEPNESS)
-        self.actor.log_std.bias.copy_(torch.tensor(self.LOG_SD))
-
-
-class RewardSAC(_Soft, SAC):  # type: ignore[misc]
+class RewardSAC(_OffPolicy, SAC):  # type: ignore[misc]
     """Stable-Baselines3's SAC (Haarnoja et al. 2018) with settings for this task."""
 
     POLICY = RuledSACPolicy
-    LOG_SD = (USUAL_LOG_SD, USUAL_LOG_SD, USUAL_LOG_SD, GRIP_LOG_SD)
-    DEFAULTS = {  # noqa: RUF012
-        "learning_rate": 1e-3, "gamma": 0.97, "n_steps": 5, "tau": 0.02, "batch_size": 256, "buffer_size": 200_000,
-        "learning_starts": 2_400, "train_freq": 16, "gradient_steps": 2, "ent_coef": "auto_0.01",
-        "target_entropy": -3.0,
-    }  # fmt: skip
+    SETTINGS = SETTINGS | SOFT_SETTINGS
+    DEFAULTS = SHORT_HORIZON | {"ent_coef": "auto_0.01"}
 
 
 class RewardTD3(_OffPolicy, TD3):  # type: ignore[misc]
@@ -351,20 +315,17 @@ class RewardTD3(_OffPolicy, TD3):  # type: ignore[misc]
         "target_policy_noise": Setting(0.0),
         "target_noise_clip": Setting(0.0),
     }
-    DEFAULTS = {  # noqa: RUF012
-        "learning_rate": 1e-3, "gamma": 0.97, "n_steps": 5, "tau": 0.02, "batch_size": 256, "buffer_size": 200_000,
-        "learning_starts": 2_400, "train_freq": 16, "gradient_steps": 2,
-    }  # fmt: skip
+    DEFAULTS = SHORT_HORIZON
 
     def _updates_of(self, optimiser: str) -> int:
         # The actor is updated once per `policy_delay` updates of the critic.
         return super()._updates_of(optimiser) // (self.policy_delay if optimiser == "actor.optimizer" else 1)
 
     def _default_noise(self) -> ActionNoise:
-        return NormalActionNoise(np.zeros(len(NOISE_SD)), np.array(NOISE_SD))
+        return NormalActionNoise(np.zeros(ACTION_SIZE), np.full(ACTION_SIZE, NOISE_SD))
 
 
-class RewardTQC(FallingRate, _Soft, TQC):  # type: ignore[misc]
+class RewardTQC(FallingRate, _OffPolicy, TQC):  # type: ignore[misc]
     """sb3-contrib's TQC (Kuznetsov et al. 2020) with hindsight experience replay (Andrychowicz et al. 2017).
 
     The reward is sparse, so the possible sums of rewards bound the target values of the critic. The policy decides once
@@ -377,10 +338,8 @@ class RewardTQC(FallingRate, _Soft, TQC):  # type: ignore[misc]
     replay_buffer: Any
     TRANSITION_STEPS = DECISION_STEPS
     POLICY = AveragedTQCPolicy
-    SETTINGS = _Soft.SETTINGS | {"top_quantiles_to_drop_per_net": Setting(0, QUANTILES - 1, whole=True)}
+    SETTINGS = SETTINGS | SOFT_SETTINGS | {"top_quantiles_to_drop_per_net": Setting(0, QUANTILES - 1, whole=True)}
     FEATURES = ScaledGoal
-    LOG_SD = (STILL_LOG_SD,) * 4
-    GRIP = OPEN_GRIP
     # `train_freq` counts decisions, `learning_starts` control steps.
     DEFAULTS = {  # noqa: RUF012
         "learning_rate": 1e-3, "gamma": 0.95, "tau": 0.005, "batch_size": 256, "buffer_size": 200_000,
@@ -392,6 +351,8 @@ class RewardTQC(FallingRate, _Soft, TQC):  # type: ignore[misc]
     def __init__(self, name: str, env: gym.Env[Any, Any] | VecEnv | str, *, seed: int = 0, **settings: Any) -> None:
         """Make an untrained learner."""
         super().__init__(name, env, seed=seed, **settings)
+        with torch.no_grad():
+            self._start_at_rest()
         # Discounted cost of endless time, the lowest value without tips.
         worst = -1.0 / (1.0 - self.gamma) if self.gamma < 1.0 else -np.inf
         self.replay_buffer.least_reward = worst
@@ -416,7 +377,13 @@ class RewardTQC(FallingRate, _Soft, TQC):  # type: ignore[misc]
         return {"n_quantiles": QUANTILES, "n_critics": 2}
 
     def _start_at_rest(self) -> None:
-        super()._start_at_rest()
+        """Set the weights so that the untrained policy holds the arm at rest."""
+        # The action is the tanh of the last layer's output, scaled to the range of commands; action 0 holds the arm.
+        actor = self.policy.actor
+        actor.mu.bias.copy_(torch.as_tensor(np.arctanh(self.policy.scale_action(np.zeros(ACTION_SIZE)))))
+        actor.log_std.bias.fill_(STILL_LOG_SD)
+        for head in (actor.mu, actor.log_std):
+            head.weight.mul_(FIRST_STEEPNESS)
         self.policy.begin_average()
 
     def _actors(self) -> list[list[Any]]:
@@ -425,7 +392,7 @@ class RewardTQC(FallingRate, _Soft, TQC):  # type: ignore[misc]
     def _wrap_env(  # type: ignore[override]
         self, env: Any, verbose: int = 0, monitor_wrapper: bool = True
     ) -> VecEnv:
-        made: Any = super()._wrap_env(env, verbose, monitor_wrapper)
+        made: Any = within_usual_commands(super()._wrap_env(env, verbose, monitor_wrapper))
         if (command := env_attribute(made, "command")) != "absolute":
             raise ValueError(f"env: expected command='absolute' for learner {self.name!r}, got command={command!r}")
         return made if isinstance(made, HeldCommands) else HeldCommands(made)

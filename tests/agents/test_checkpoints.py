@@ -246,7 +246,7 @@ def test_whatever_stops_a_model_from_being_built_is_one_error(
         raise error("no model\nfits these")
 
     monkeypatch.setattr("agents.error.learner.make_feedforward", fail)
-    monkeypatch.setattr("agents.reward.off_policy.RewardSAC._start_at_rest", fail)
+    monkeypatch.setattr("agents.reward.off_policy.RewardSAC._default_noise", fail)
     with pytest.raises(CheckpointError, match=f"checkpoint {re.escape(str(folder))}: .*no model") as refused:
         taken_up(folder)
     assert isinstance(refused.value.__cause__, error)

@@ -200,8 +200,8 @@ def test_what_is_wrapped_around_an_environment_is_wrapped_around_its_copies() ->
     assert all(model.env.env_is_wrapped(gym.wrappers.TransformReward))
 
 
-@pytest.mark.parametrize("name", ["reward-sac-mlp-bp", "reward-td3-mlp-bp", "reward-tqc-mlp-bp"])
-def test_learners_that_replay_begin_near_rest_and_stay_within_the_usual_commands(name: str) -> None:
+def test_tqc_begins_near_rest_and_stays_within_the_usual_commands() -> None:
+    name = "reward-tqc-mlp-bp"
     env = gym.make(GRAB, **find(name).env_options)
     model = make_learner(name, env, seed=0, gradient_steps=0)
     first = commands(model, steps=3)
@@ -217,19 +217,17 @@ def test_learners_that_replay_begin_near_rest_and_stay_within_the_usual_commands
 
 
 def test_td3_explores_around_what_its_policy_asks_for() -> None:
-    model = make_learner("reward-td3-mlp-bp", gym.make(GRAB), seed=0, gradient_steps=0)
+    model = make_learner("reward-td3-mlp-bp", gym.make(GRAB), seed=0, gradient_steps=0, learning_starts=0)
     model.learn(500)
     buffer = model.replay_buffer
     asked = model.policy.scale_action(model.predict(buffer.observations[:500, 0], deterministic=True)[0])
     strayed = buffer.actions[:500, 0] - asked
-    # The elbow and the grip are asked for near the end of their ranges, where deviations are cut.
-    np.testing.assert_allclose(strayed[:, [0, 2]].mean(axis=0), 0.0, atol=0.05)
-    np.testing.assert_allclose(strayed[:, [0, 2]].std(axis=0), 0.2, atol=0.03)
-    assert np.all(strayed.std(axis=0) > 0.1)
+    np.testing.assert_allclose(strayed.mean(axis=0), 0.0, atol=0.05)
+    np.testing.assert_allclose(strayed.std(axis=0), 0.3, atol=0.03)
 
 
 def test_commands_are_not_narrowed_where_they_are_torques() -> None:
-    model = make_learner("reward-sac-mlp-bp", gym.make(GRAB, control="torque"), seed=0)
+    model = make_learner("reward-tqc-mlp-bp", gym.make(GRAB, control="torque", observation="goal"), seed=0)
     np.testing.assert_array_equal(model.action_space.low, -np.ones(4))
 
 

@@ -166,7 +166,7 @@ def test_a_trial_goes_as_in_training_when_states_are_handed_over(seed: int) -> N
         model.policy.averaged_actor.mu.weight.mul_(30.0)
     venv = make_vec_env("reach/CupReach-v1", 1, env_kwargs=GOALS)
     venv.seed(seed)
-    trained_in = HeldCommands(within_usual_commands(venv, model.GRIP))
+    trained_in = HeldCommands(within_usual_commands(venv))
     decisions, courses = trained_in.reset(), []
     over = False
     while not over:
