@@ -146,10 +146,10 @@ class ChecksummedFiles(IndexDataCacheFile):
 def _source_digest(module: str, file: Path) -> str:
     """Return the hash of all source files that the kernels of a module use."""
     try:
-        sources = sources_of([module], only_globals=True)
+        files, _ = sources_of([module], only_globals=True)
     except ModuleNotFoundError:  # a script
-        sources = sources_of([file], only_globals=True)
-    return hashlib.sha256(b"".join(path.read_bytes() for _, path in sorted(sources.files.items()))).hexdigest()
+        files, _ = sources_of([file], only_globals=True)
+    return hashlib.sha256(b"".join(path.read_bytes() for _, path in sorted(files.items()))).hexdigest()
 
 
 def _with_field_attributes(function: Callable[..., Any]) -> Callable[..., Any]:

@@ -194,8 +194,9 @@ def definition(factory: str, more: Iterable[str | Path] = (RUN,)) -> dict[str, A
         ValueError: the factory is not "module:function".
         ModuleNotFoundError: the module of the factory cannot be found.
     """
-    sources = sources_of((parts_of(factory)[0], *more), leave_out=CHANGES_NO_RESULT.fullmatch)
-    return {"factory": factory, "sources": sources.digests(), "versions": library_versions(sources.libraries)}
+    files, libraries = sources_of((parts_of(factory)[0], *more), leave_out=CHANGES_NO_RESULT.fullmatch)
+    sources = {name: file_digest(file) for name, file in files.items()}
+    return {"factory": factory, "sources": sources, "versions": library_versions(libraries)}
 
 
 def code_digest(factory: str, more: Iterable[str | Path] = (RUN,)) -> str:
