@@ -82,8 +82,7 @@ def loading() -> dict[str, tuple[float, str]]:
         for job in jobs:
             store.write_outcome(Outcome(job, rows=made_up_trials(rng)))
         wrote = time.perf_counter() - began
-        with JobTable(store.jobs_path) as table:
-            table.enter(jobs, dict.fromkeys((job.name for job in jobs), True))
+        JobTable(store.jobs_path, jobs, {job.name for job in jobs})
         from_runs = min(timeit.repeat(lambda: load(store.folder), number=1, repeat=3))
         store.write_tables(jobs)
         from_one = min(timeit.repeat(lambda: load(store.folder), number=1, repeat=3))

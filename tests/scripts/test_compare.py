@@ -166,8 +166,7 @@ def test_a_folder_of_other_files_is_left_alone(tmp_path: Path, compare: Compare)
 def test_a_study_that_was_killed_before_its_first_job_ended_is_taken_up(
     short: str, tmp_path: Path, compare: Compare
 ) -> None:
-    with JobTable(tmp_path / "jobs.jsonl") as table:
-        table.enter([], {})
+    JobTable(tmp_path / "jobs.jsonl", [], set())
     done = compare(tmp_path, short)
     assert done.returncode == 0, done.stderr
     assert len(load(tmp_path)) == 2 * 2 * TRIALS
@@ -328,7 +327,7 @@ class Refuse:
 sys.meta_path.insert(0, Refuse())
 """
 # What the README names as the same bytes.
-SAME = ("report.html", "summary.json", "summary.csv", "**/*.parquet", "films/*.mp4", "baseline/*/*", "baseline/*.done")
+SAME = ("report.html", "summary.json", "summary.csv", "**/*.parquet", "films/*.mp4", "baseline/*/*", "done/*")
 
 
 @pytest.fixture(scope="module")

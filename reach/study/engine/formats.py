@@ -84,7 +84,7 @@ def one_table(part: str, tables: Sequence[tuple[pa.Table, Mapping[str, Any]]]) -
     return frame
 
 
-def parquet_bytes(frame: pd.DataFrame, notes: Mapping[str, str] | None = None) -> bytes:
+def parquet_bytes(frame: pd.DataFrame, notes: Mapping[bytes, str] | None = None) -> bytes:
     """Return a table as the bytes of a sealed Parquet file with `notes` in its metadata."""
     table = pa.Table.from_pandas(frame, preserve_index=False)
     table = table.replace_schema_metadata({**(table.schema.metadata or {}), **(notes or {}), SEALED: UNSEALED})
@@ -113,24 +113,10 @@ def table_from(data: bytes, path: Path, *, must_be_sealed: bool = True) -> pa.Ta
         raise DamagedError(f"{path} is damaged: {error}") from error
 
 
-def frame_from(data: bytes, path: Path, *, must_be_sealed: bool = True) -> pd.DataFrame:
+def frame_of(table: pa.Table) -> pd.DataFrame:
     """Return the result of `table_from` as a pandas table."""
-    frame: pd.DataFrame = table_from(data, path, must_be_sealed=must_be_sealed).to_pandas()
+    frame: pd.DataFrame = table.to_pandas()
     return frame
-
-
-def notes_of(data: bytes, path: Path) -> dict[str, str]:
-    """Return the notes that `parquet_bytes` stored in the metadata of a file.
-
-    Raises:
-        DamagedError: the file is not as it was written.
-    """
-    check_seal(data, path)
-    try:
-        notes: dict[bytes, bytes] = pq.read_schema(pa.BufferReader(data)).metadata or {}
-        return {name.decode(): value.decode() for name, value in notes.items()}
-    except (OSError, ValueError, TypeError, pa.ArrowException) as error:
-        raise DamagedError(f"{path} is damaged: {error}") from error
 
 
 def plain_number(value: Any) -> Any:

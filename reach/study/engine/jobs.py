@@ -7,7 +7,7 @@ libraries. Results are stored by fingerprint, so results of different definition
 learner is only a name and a factory "module:function"; no learner is imported.
 
 The table of jobs (`jobs.jsonl`) records which jobs wait, run, are done or failed, and their durations. It has one JSON
-object per line, each with its own seal; the last line of a job is valid. Only the engine's process writes the table, so
+object per job and line, and a last line with the seal. Only the engine's process writes the table, as a whole, so
 workers need no common disk, and it may be read at any time. Whether a job is done is decided by the results in the
 store: a lost or damaged table is made again from them, without the durations of earlier jobs. Durations are stored here
 and not with the results, because they differ in every rerun.
@@ -19,15 +19,13 @@ cannot be forked safely.
 from __future__ import annotations
 
 import base64
-import errno
 import hashlib
 import json
-import os
 import platform
 import re
 import time
 import warnings
-from collections.abc import Iterable, Mapping
+from collections.abc import Container, Iterable, Mapping
 from dataclasses import asdict, dataclass, field, fields, is_dataclass, replace
 from importlib import metadata
 from itertools import product
@@ -37,17 +35,7 @@ from typing import Any, Literal
 import numpy as np
 
 from reach.arguments import require_name, require_whole
-from reach.files import (
-    UNSEALED,
-    DamagedError,
-    check_regular,
-    check_seal,
-    disk_full,
-    is_sealed,
-    seal,
-    set_aside,
-    write_file,
-)
+from reach.files import UNSEALED, DamagedError, check_regular, check_seal, seal, set_aside, write_file
 from reach.sources import file_digest, sources_of
 
 Kind = Literal["train", "protocol"]
@@ -123,33 +111,27 @@ class Job:
         return cls(**json.loads(text))
 
 
-def canonical(value: Any) -> Any:
-    """Return `value` as JSON data that are the same in every process; those of a dataclass include its class name.
+def plain(value: Any) -> Any:
+    """Return NumPy numbers and arrays, dataclasses and functions as data that `json.dumps` accepts.
+
+    The data are the same in every process; those of a dataclass include its class name.
 
     Raises:
-        TypeError: a part has a type that a protocol must not contain.
+        TypeError: the value has another type.
     """
-    if is_dataclass(value) and not isinstance(value, type):
-        return {"class": type(value).__name__} | {f.name: canonical(getattr(value, f.name)) for f in fields(value)}
-    if isinstance(value, Mapping):
-        return {str(key): canonical(item) for key, item in sorted(value.items(), key=lambda kv: str(kv[0]))}
     if isinstance(value, np.ndarray | np.generic):
-        return canonical(value.tolist())
-    if isinstance(value, (list, tuple)):
-        return [canonical(item) for item in value]
-    if isinstance(value, float):
-        return repr(value)
-    if value is None or isinstance(value, (str, int, bool)):
-        return value
+        return value.tolist()
+    if is_dataclass(value) and not isinstance(value, type):
+        return {"class": type(value).__name__} | {f.name: getattr(value, f.name) for f in fields(value)}
     if callable(value):
         return f"{value.__module__}.{value.__qualname__}"
     expected = "numbers, text, lists, mappings, arrays, functions and dataclasses"
-    raise TypeError(f"a protocol: expected {expected}, got {value!r} of type {type(value).__name__}")
+    raise TypeError(f"expected {expected}, got {value!r} of type {type(value).__name__}")
 
 
 def digest(value: Any) -> str:
-    """Return the first hexadecimal digits of the SHA-256 of a value's `canonical` JSON."""
-    text = json.dumps(canonical(value), sort_keys=True, separators=(",", ":"))
+    """Return the first hexadecimal digits of the SHA-256 of a value's JSON, see `plain`."""
+    text = json.dumps(value, sort_keys=True, default=plain)
     return hashlib.sha256(text.encode()).hexdigest()[:FINGERPRINT_DIGITS]
 
 
@@ -287,17 +269,6 @@ class Outcome:
     wall_seconds: float = float("nan")
 
 
-def plain(value: Any) -> Any:
-    """Convert a NumPy number to a Python number, for JSON.
-
-    Raises:
-        TypeError: the value is not a NumPy number.
-    """
-    if hasattr(value, "item"):
-        return value.item()
-    raise TypeError(f"a trial row: expected numbers, text and truth values, got {value!r}")
-
-
 def answer(result: Any) -> dict[str, Any]:
     """Return a worker's message for a `reach.study.run.Result`, to be encoded as JSON with `plain`."""
     films = {phase: base64.b64encode(data).decode() for phase, data in result.films.items()}
@@ -312,51 +283,46 @@ def outcome_of(job: Job, message: Mapping[str, Any], **others: Any) -> Outcome:
     return Outcome(job, message["rows"], message["traces"], message["cost"], films, **others)
 
 
-# Entries of a row of the table. `place` is the index among the present jobs, None for a job of an earlier definition;
-# `state` is waiting, running, done or failed; times are seconds since 1970.
+# Entries of a row of the table. `present` is false for a job of an earlier definition; `state` is waiting, running,
+# done or failed; `started` and `ended` are seconds since 1970.
 TIMES = ("cpu_seconds", "wall_seconds", "started", "ended")
 IDENTITY = ("kind", "learner", "protocol", "seed", "fingerprint")
-COLUMNS = ("name", "place", *IDENTITY, "state", "tries", *TIMES, "traceback")
-Rows = dict[str, dict[str, Any]]
+COLUMNS = ("name", "present", *IDENTITY, "state", "tries", *TIMES, "traceback")
+Row = dict[str, Any]
 
 
 class JobTable:
-    """The table of jobs, opened by its only writer; a context manager."""
+    """The table of jobs, for its only writer."""
 
-    def __init__(self, path: Path) -> None:
-        """Read the table at `path`, if it exists. Rename a damaged table, with a warning, and make a new one."""
-        self._path = path
-        self._file: int | None = None
-        try:
-            self._rows = read_rows(path)
-        except DamagedError as error:
-            aside = set_aside(path)
-            warnings.warn(f"{error}; it is made again, and the old one is kept as {aside}", stacklevel=2)
-            self._rows = {}
+    def __init__(self, path: Path, jobs: Iterable[Job], done: Container[str]) -> None:
+        """Write the present jobs to the table at `path`, in order, and then those that it has of earlier definitions.
 
-    def __enter__(self) -> JobTable:
-        return self
+        A damaged table is renamed, with a warning.
 
-    def __exit__(self, *error: object) -> None:
-        if self._file is not None:
-            os.close(self._file)
-
-    def enter(self, jobs: Iterable[Job], done: Mapping[str, bool]) -> None:
-        """Set the present jobs, in order; `done` tells by name whether a job's result exists.
+        Args:
+            path: path of the table.
+            jobs: the present jobs.
+            done: names of the jobs whose results exist.
 
         Raises:
             DiskFullError: the disk is full.
         """
-        for row in self._rows.values():
-            row["place"] = None
-        for place, job in enumerate(jobs):
-            row = self._rows.setdefault(job.name, dict.fromkeys(COLUMNS) | {"tries": 0, "traceback": ""})
-            state = "done" if done[job.name] else "failed" if row["state"] == "failed" else "waiting"
-            row |= {"name": job.name, "place": place, "state": state} | {key: getattr(job, key) for key in IDENTITY}
-        write_file(self._path, b"".join(map(_line, self._rows.values())))
-        if self._file is not None:
-            os.close(self._file)
-        self._file = os.open(self._path, os.O_WRONLY | os.O_APPEND | os.O_NOFOLLOW | os.O_CLOEXEC)
+        self._path = path
+        try:
+            earlier = read_rows(path)
+        except DamagedError as error:
+            aside = set_aside(path)
+            warnings.warn(f"{error}; it is made again, and the old one is kept as {aside}", stacklevel=2)
+            earlier = {}
+        self._rows: dict[str, Row] = {}
+        for job in jobs:
+            row = earlier.pop(job.name, dict.fromkeys(COLUMNS) | {"tries": 0, "traceback": ""})
+            state = "done" if job.name in done else "failed" if row["state"] == "failed" else "waiting"
+            identity = {key: getattr(job, key) for key in IDENTITY}
+            self._rows[job.name] = row | {"name": job.name, "present": True, "state": state} | identity
+        self._rows |= {name: row | {"present": False} for name, row in earlier.items()}
+        self._lines = {name: json.dumps(row, allow_nan=False) for name, row in self._rows.items()}
+        self._write()
 
     def begin(self, job: Job) -> None:
         """Record that a job has started."""
@@ -375,38 +341,29 @@ class JobTable:
         )
 
     def _change(self, job: Job, **changes: Any) -> None:
-        assert self._file is not None
         row = self._rows[job.name]
         row |= {name: None if value != value else value for name, value in changes.items()}  # JSON has no NaN
-        line = _line(row)
-        with disk_full(self._path):
-            if os.write(self._file, line) < len(line):
-                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        self._lines[job.name] = json.dumps(row, allow_nan=False)
+        self._write()
+
+    def _write(self) -> None:
+        lines = [*self._lines.values(), json.dumps({"seal": UNSEALED}), ""]
+        write_file(self._path, seal("\n".join(lines).encode()))
 
 
-def _line(row: Mapping[str, Any]) -> bytes:
-    return seal((json.dumps({**row, "seal": UNSEALED}, allow_nan=False) + "\n").encode())
-
-
-def read_rows(path: Path) -> Rows:
-    """Return the last row of each job in a table, by name; ignore a last line that is incomplete because of a kill.
+def read_rows(path: Path) -> dict[str, Row]:
+    """Return the rows of a table of jobs, by name; none if there is no table.
 
     Raises:
-        DamagedError: a line is not as it was written.
+        DamagedError: the table is not as it was written.
     """
     check_regular(path)
-    *lines, rest = (path.read_bytes() if path.exists() else b"").split(b"\n")
-    if is_sealed(rest[:-1] + b"\n"):  # complete, and therefore not truncated by a kill
-        raise DamagedError(f"{path} is damaged: its last line does not end")
-    rows: Rows = {}
-    for line in lines:
-        check_seal(line + b"\n", path)
-        try:
-            row = json.loads(line)
-            place = row["place"]
-            rows[row["name"]] = {name: row[name] for name in COLUMNS}
-        except (KeyError, RecursionError, TypeError, ValueError) as error:
-            raise DamagedError(f"{path} is damaged: {line!r:.200} is no row of a table of jobs") from error
-        if place is not None and not isinstance(place, int):
-            raise DamagedError(f"{path} is damaged: place is {place!r:.200}")
-    return rows
+    if not path.exists():
+        return {}
+    data = path.read_bytes()
+    check_seal(data, path)
+    try:
+        *rows, _ = map(json.loads, data.splitlines())
+        return {row["name"]: {name: row[name] for name in COLUMNS} for row in rows}
+    except (KeyError, RecursionError, TypeError, ValueError) as error:
+        raise DamagedError(f"{path} is damaged: it holds no rows of a table of jobs ({error})") from error

@@ -314,8 +314,8 @@ def complete(
         bar.n = min(len(missing), sum(shares.copy().values()))
         bar.set_postfix_str(job.title)
 
-    with bar, JobTable(store.jobs_path) as table:
-        table.enter(jobs, {job.name: job not in missing for job in jobs})
+    with bar:
+        table = JobTable(store.jobs_path, jobs, {job.name for job in jobs if job not in missing})
         if not missing:
             return failures
         made = workers(store, on_progress)

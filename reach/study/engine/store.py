@@ -8,8 +8,9 @@ Layout of a study's folder:
 
     trials/          a row per trial; for each run learner=<name>/protocol=<name>/seed=<n>/<fingerprint>.parquet
     traces/, costs/  the remaining error within a reach, and counts during learning, in the same layout
-    baseline/        learners trained without perturbations, one folder each, and the mark <folder>.done
+    baseline/        learners trained without perturbations, one folder each
     films/           <job>-<phase>.mp4
+    done/            the completion mark <job>.json of each finished job
     jobs.jsonl       the table of jobs: state, tries, durations, traceback
     logs/            the output of each worker; <job>.error.txt if the job failed
     trials.parquet   all trials of the present definition; traces.parquet and costs.parquet likewise
@@ -59,10 +60,8 @@ from reach.study.engine.jobs import COLUMNS, IDENTITY, TIMES, Job, Outcome, dige
 State = Literal["absent", "damaged", "done"]
 
 FILM_PHASES = ("before", "during", "after")
-FOLDERS = (*PARTS, "baseline", "films", "logs")
-MERGED_JOBS = "reach.jobs"  # entry in a file of all trials: hash of the names of its jobs
-# Entries in a file of trials, which is the mark of its run: the job's name, and the SHA-256 of its other files as JSON.
-MARKED_JOB, MARKED_FILES = "reach.job", "reach.files"
+FOLDERS = (*PARTS, "baseline", "films", "done", "logs")
+MERGED_JOBS = b"reach.jobs"  # entry in a file of all trials: hash of the names of its jobs
 UNFINISHED = ".*.part-*"  # temporary names of `reach.files`
 REDO = "the command that made the study, given again, does this job again"
 SHARD = re.compile(r"(\d+)/(\d+)")
@@ -120,11 +119,9 @@ class Store:
         folder = self.folder / part / f"learner={job.learner}" / f"protocol={job.protocol}" / f"seed={job.seed}"
         return folder / f"{job.fingerprint}.parquet"
 
-    def result_path(self, job: Job) -> Path:
+    def mark_path(self, job: Job) -> Path:
         """Return the path of the completion mark, which exists if the job is done."""
-        if job.kind == "protocol":
-            return self.part_path("trials", job)
-        return self.folder / "baseline" / f"{Path(job.folder).name}.done"
+        return self.folder / "done" / f"{job.name}.json"
 
     def error_path(self, job: Job) -> Path:
         """Return the path of the error message of a failed job."""
@@ -171,17 +168,16 @@ class Store:
         Raises:
             DamagedError: the mark is damaged or belongs to another job.
         """
-        path = self.result_path(job)
+        path = self.mark_path(job)
         if not path.exists():
             return None
         data = _read_bytes(path)
-        if job.kind == "protocol":
-            notes = formats.notes_of(data, path)
-            name, files = notes.get(MARKED_JOB), _read_json(notes.get(MARKED_FILES, "{}"), path)
-        else:
-            check_seal(data, path)
-            mark = _read_json(data, path)
-            name, files = (mark.get("job"), mark.get("files")) if isinstance(mark, dict) else (None, None)
+        check_seal(data, path)
+        try:
+            mark = json.loads(data)
+            name, files = mark["job"], mark["files"]
+        except (KeyError, RecursionError, TypeError, ValueError) as error:
+            raise DamagedError(f"{path} is damaged: {error}") from error
         if name != job.name:
             raise DamagedError(f"{path} is damaged: expected the result of job {job.name}, got that of {name}")
         if not isinstance(files, dict) or not all(isinstance(value, str) for value in files.values()):
@@ -222,7 +218,7 @@ class Store:
         path = self._path_of(job, name)
         data = _read_bytes(path)
         if sha256_of(data) != digests[name]:
-            raise DamagedError(f"{path} is damaged: its SHA-256 is not the one in {self.result_path(job)}")
+            raise DamagedError(f"{path} is damaged: its SHA-256 is not the one in {self.mark_path(job)}")
         return data
 
     def discard_damaged(self, job: Job) -> None:
@@ -232,7 +228,7 @@ class Store:
         thus still counts as damaged and is done again, even if no run needs it.
         """
         if job.kind == "protocol":
-            self.result_path(job).unlink(missing_ok=True)
+            self.mark_path(job).unlink(missing_ok=True)
         elif os.path.lexists(job.folder):
             set_aside(Path(job.folder))
 
@@ -242,35 +238,29 @@ class Store:
         if outcome.error:
             write_file(self.error_path(job), outcome.error.encode())
             return
-        digests = {}
+        folder = Path(job.folder)
         if job.kind == "train":
-            folder = Path(job.folder)
             if outcome.folder and not folder.is_dir():
                 write_folder(folder, outcome.folder)
-            for name, data in read_folder(folder).items():
-                path_inside(folder, name)
-                digests[name] = sha256_of(data)
-            mark = {"job": job.name, "files": digests, "seal": UNSEALED}
-            write_file(self.result_path(job), seal((json.dumps(mark, indent=1) + "\n").encode()))
+            files = read_folder(folder)
         else:
-            for phase, data in outcome.films.items():
-                write_file(self.film_paths(job)[phase], data)
-                digests[phase] = sha256_of(data)
-            costs = [{"metric": metric, "value": value} for metric, value in sorted(outcome.cost.items())]
-            for part, rows in (("costs", costs), ("traces", outcome.traces)):
-                if rows:
-                    digests[part] = self._write_part(part, job, rows)
-            self._write_part("trials", job, outcome.rows, {MARKED_FILES: json.dumps(digests, sort_keys=True)})
+            files = self._files_of_run(outcome)
+            for name, data in files.items():
+                write_file(self._path_of(job, name), data)
+        digests = {name: sha256_of(data) for name, data in files.items()}
+        mark = {"job": job.name, "files": digests, "seal": UNSEALED}
+        write_file(self.mark_path(job), seal((json.dumps(mark, indent=1) + "\n").encode()))
         self.error_path(job).unlink(missing_ok=True)
 
-    def _write_part(
-        self, part: str, job: Job, rows: Sequence[Mapping[str, Any]], notes: Mapping[str, str] | None = None
-    ) -> str:
-        """Write a table of a run; return its SHA-256."""
-        frame = formats.rows_frame([{**row, **whose_of(job)} for row in rows], PARTS[part])
-        data = formats.parquet_bytes(frame.drop(columns=list(WHOSE)), {MARKED_JOB: job.name, **(notes or {})})
-        write_file(self.part_path(part, job), data)
-        return sha256_of(data)
+    def _files_of_run(self, outcome: Outcome) -> dict[str, bytes]:
+        """Return the contents of the films of a run, by phase, and of its tables, by part."""
+        costs = [{"metric": metric, "value": value} for metric, value in sorted(outcome.cost.items())]
+        files = dict(outcome.films)
+        for part, rows in {"trials": outcome.rows, "costs": costs, "traces": outcome.traces}.items():
+            if rows:
+                frame = formats.rows_frame([{**row, **whose_of(outcome.job)} for row in rows], PARTS[part])
+                files[part] = formats.parquet_bytes(frame.drop(columns=list(WHOSE)))
+        return files
 
     def copy_from(self, other: Store, original: Job, job: Job) -> None:
         """Copy the result of job `original` from another study's folder, mark last, as the result of `job`.
@@ -286,7 +276,7 @@ class Store:
         else:
             for name, data in files.items():
                 write_file(self._path_of(job, name), data)
-        write_file(self.result_path(job), other.result_path(original).read_bytes())
+        write_file(self.mark_path(job), other.mark_path(original).read_bytes())
 
     def read(self, part: str, jobs: Iterable[Job]) -> pd.DataFrame:
         """Return a part (a key of PARTS) of all finished runs among `jobs`, in the order of `jobs`.
@@ -297,10 +287,10 @@ class Store:
         tables = []
         for job in self.finished_runs(jobs):
             try:
-                digests, path = self.marked_files(job) or {}, self.part_path(part, job)
-                if part == "trials" or part in digests:
-                    data = _read_bytes(path) if part == "trials" else self.read_file(job, part, digests)
-                    tables.append((formats.table_from(data, path), whose_of(job)))
+                digests = self.marked_files(job) or {}
+                if part in digests:
+                    data = self.read_file(job, part, digests)
+                    tables.append((formats.table_from(data, self.part_path(part, job)), whose_of(job)))
             except DamagedError as error:
                 raise DamagedError(f"{error}; {REDO}") from error
         return formats.one_table(part, tables)
@@ -312,10 +302,7 @@ class Store:
             DamagedError: the file is damaged, or is not a table of jobs.
         """
         try:
-            present = [row for row in read_rows(self.jobs_path).values() if row["place"] is not None]
-            present.sort(key=lambda row: int(row["place"]))
-            if [row["place"] for row in present] != list(range(len(present))):
-                raise DamagedError(f"{self.jobs_path} is damaged: rows are missing")
+            present = [row for row in read_rows(self.jobs_path).values() if row["present"]]
             return pd.DataFrame(present, columns=list(COLUMNS)).astype(dict.fromkeys(TIMES, "float64"))
         except (OSError, TypeError, ValueError) as error:
             raise DamagedError(
@@ -335,7 +322,7 @@ class Store:
 
     def finished_runs(self, jobs: Iterable[Job]) -> list[Job]:
         """Return the runs among `jobs` that have a mark."""
-        return [job for job in jobs if job.kind == "protocol" and self.result_path(job).is_file()]
+        return [job for job in jobs if job.kind == "protocol" and self.mark_path(job).is_file()]
 
     def write_summary(self, summary: pd.DataFrame, pairs: pd.DataFrame) -> None:
         """Write summary.json and summary.csv, and pairs.csv with the paired differences."""
@@ -345,9 +332,8 @@ class Store:
 
     def other_results(self, jobs: Iterable[Job]) -> int:
         """Return the number of results in the folder that belong to none of `jobs`."""
-        known = {self.result_path(job) for job in jobs}
-        files = [*self.folder.glob("trials/*/*/*/[!.]*.parquet"), *self.folder.glob("baseline/[!.]*.done")]
-        return sum(file not in known for file in files)
+        known = {self.mark_path(job) for job in jobs}
+        return sum(mark not in known for mark in self.folder.glob("done/[!.]*.json"))
 
 
 def whose_of(job: Job) -> dict[str, Any]:
@@ -385,9 +371,9 @@ def load(path: str | Path, part: str = "trials") -> pd.DataFrame:
     finished = store.finished_runs(runs)
     if whole.is_file():
         try:
-            data = _read_bytes(whole)
-            if formats.notes_of(data, whole).get(MERGED_JOBS) == digest([job.name for job in finished]):
-                return formats.frame_from(data, whole)
+            table = formats.table_from(_read_bytes(whole), whole)
+            if table.schema.metadata.get(MERGED_JOBS) == digest([job.name for job in finished]).encode():
+                return formats.frame_of(table)
         except DamagedError as error:
             warnings.warn(f"{error}; the files of single runs are read instead", stacklevel=2)
     if not finished:
@@ -402,21 +388,9 @@ def read_whole(file: Path) -> pd.DataFrame:
         DamagedError: the file is damaged, or was not written by this version.
     """
     try:
-        return formats.frame_from(_read_bytes(file), file)
+        return formats.frame_of(formats.table_from(_read_bytes(file), file))
     except DamagedError as error:
         raise DamagedError(f"{error}; the command that made it, given again, writes it again") from error
-
-
-def _read_json(text: str | bytes, path: Path) -> Any:
-    """Return the value of JSON text from the file at `path`.
-
-    Raises:
-        DamagedError: the text is not JSON, or too deeply nested.
-    """
-    try:
-        return json.loads(text)
-    except (RecursionError, ValueError) as error:
-        raise DamagedError(f"{path} is damaged: {error}") from error
 
 
 def _read_bytes(path: Path) -> bytes:

@@ -33,7 +33,7 @@ from reach.render.window import Window
 from reach.sim.actuators import joint_command
 from reach.sim.arm import Arm
 from reach.sim.layout import CONTROL_STEP_S, START_HAND_M
-from reach.study.engine.formats import COLUMNS, frame_from
+from reach.study.engine.formats import COLUMNS, frame_of, table_from
 from reach.study.measures import adaptation_index, per_seed
 from reach.study.people import human_data
 from reach.study.run import LAUNCH_ERROR_WITHOUT_LEARNING
@@ -356,7 +356,7 @@ def read_person(folder: Path) -> pd.DataFrame:
     if not file.is_file():
         raise FileNotFoundError(f"expected a folder written by play.py, got {folder} without {TRIALS}")
     try:
-        trials = frame_from(file.read_bytes(), file, must_be_sealed=False)
+        trials = frame_of(table_from(file.read_bytes(), file, must_be_sealed=False))
     except (OSError, ValueError) as error:
         raise ValueError(f"expected a file written by play.py, got {file}, which cannot be read ({error})") from error
     types = COLUMNS | {LAUNCH_ERROR_WITHOUT_LEARNING: "float64"}

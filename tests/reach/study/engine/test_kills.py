@@ -62,7 +62,7 @@ def finish(out: Path) -> dict[str, bytes]:
 
 
 def results(out: Path) -> dict[str, bytes]:
-    files = [*out.glob("*.parquet"), *out.glob("trials/*/*/*/*"), *out.glob("baseline/*.done")]
+    files = [*out.glob("*.parquet"), *out.glob("trials/*/*/*/*"), *out.glob("done/*")]
     return {str(file.relative_to(out)): file.read_bytes() for file in files}
 
 
@@ -80,11 +80,17 @@ def check_that_all_is_whole(out: Path) -> dict[str, bytes]:
     """Check that whatever can be read is whole; return the finished runs."""
     for file in out.rglob("[!.]*.parquet"):
         pq.read_table(file)
-    runs = {str(file.relative_to(out)): file.read_bytes() for file in out.glob("trials/*/*/*/[!.]*")}
+    marks = [*out.glob("done/[!.]*-tiny-*.json")]
+    files = [
+        *marks,
+        *(file for mark in marks for file in out.glob(f"trials/*/*/*/{mark.stem.rpartition('-')[2]}.parquet")),
+    ]
+    runs = {str(file.relative_to(out)): file.read_bytes() for file in files}
     if runs:
         trials = load(out)
         assert set(trials.groupby(["learner", "seed"]).size()) == {20}
-        assert len(trials) == 20 * len(runs)
+        assert len(trials) == 20 * len(marks)
+        assert len(runs) == 2 * len(marks)
     return runs
 
 

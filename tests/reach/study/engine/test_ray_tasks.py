@@ -39,7 +39,7 @@ def study(out: Path, *learners: str, **how: Any) -> tuple[dict[str, bytes], dict
     store = Store(out)
     jobs = plan(learners, {"tiny": PROTOCOLS["tiny"]}, [0], factory=FACTORY, out=out)
     failures = complete(jobs, store, processes=2, show=False, **how)
-    files = [*out.glob("trials/*/*/*/*"), *out.glob("baseline/*/*"), *out.glob("baseline/*.done")]
+    files = [*out.glob("trials/*/*/*/*"), *out.glob("baseline/*/*"), *out.glob("done/*")]
     return {str(file.relative_to(out)): file.read_bytes() for file in files}, failures
 
 

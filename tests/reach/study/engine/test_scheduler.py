@@ -156,7 +156,9 @@ complete(jobs, Store(out), processes=2, show=False)
 def test_no_worker_outlives_a_killed_engine(tmp_path: Path) -> None:
     engine = subprocess.Popen([sys.executable, "-c", STUDY, str(tmp_path)], env=os.environ | {"FAKE_TRIAL_S": "5"})
     try:
-        wait_until(lambda: len(list((tmp_path / "baseline").glob("*.done"))) == 2 and len(descendants(engine.pid)) == 3)
+        wait_until(
+            lambda: len(list((tmp_path / "done").glob("*-train-*.json"))) == 2 and len(descendants(engine.pid)) == 3
+        )
         processes = descendants(engine.pid)  # the server and two workers
     finally:
         engine.kill()

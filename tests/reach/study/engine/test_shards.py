@@ -17,8 +17,7 @@ from hypothesis import strategies as st
 from reach.files import UNSEALED, seal, sha256_of, write_file, write_folder
 from reach.protocols import PROTOCOLS
 from reach.study import DamagedError, Job, Outcome, Shard, Store, merge, plan, shard_folders
-from reach.study.engine.formats import parquet_bytes
-from reach.study.engine.store import FILM_PHASES, MARKED_FILES, MARKED_JOB
+from reach.study.engine.store import FILM_PHASES
 
 LEARNERS, SEEDS = ("none", "error-bp", "error-dfa"), range(5)
 
@@ -80,8 +79,8 @@ def test_what_a_shard_has_not_finished_is_left_to_be_done(tmp_path: Path) -> Non
     jobs = Shard(1, 2).of_jobs(planned(folder))
     training, run = jobs[0], next(job for job in jobs if job.needs == jobs[0].name)
     Store(folder).write_outcome(outcome(training))
-    # A run that has its traces and not yet its trials, and one of another definition.
-    write_file(Store(folder).part_path("traces", run), b"")
+    # A run that has its trials and not yet its mark, and one of another definition.
+    write_file(Store(folder).part_path("trials", run), b"")
     Store(folder).write_outcome(outcome(replace(run, fingerprint="0123456789ab")))
     mine = planned(tmp_path)
     assert merge(store, mine, shard_folders(tmp_path)) == 1
@@ -100,17 +99,12 @@ JSON = st.recursive(
 FILES = JSON | st.dictionaries(PATHS | st.sampled_from(["costs", "during"]), st.just(sha256_of(PAYLOAD)), max_size=3)
 
 
-def forged(mark: Any, files: Any, job: Job, folder: Path) -> None:
+def forged(mark: Any, job: Job, folder: Path) -> None:
     """Write a validly sealed mark of a job into a stranger's folder, beside files that have the payload."""
     there = replace(job, folder=str(folder / "baseline" / Path(job.folder).name))
     for place in (folder, *folder.parents[:2], folder / "baseline", Path(there.folder), Path(there.folder) / "deep"):
         write_file(place / "PAYLOAD", PAYLOAD)
-    path = Store(folder).result_path(there)
-    if job.kind == "train":
-        write_file(path, seal(json.dumps(mark).encode()))
-    else:
-        frame = pd.DataFrame([outcome(job).rows[0]])
-        write_file(path, parquet_bytes(frame, {MARKED_JOB: job.name, MARKED_FILES: json.dumps(files)}))
+    write_file(Store(folder).mark_path(there), seal(json.dumps(mark).encode()))
 
 
 def files_outside(out: Path) -> dict[Path, bytes]:
@@ -128,7 +122,7 @@ def test_a_forged_mark_that_names_a_path_elsewhere_is_refused_and_nothing_is_wri
     out = tmp_path / "a" / "out"
     job, folder = planned(out)[place], Shard(1, 1).folder(out)
     files = {name: sha256_of(PAYLOAD)}
-    forged({"job": job.name, "files": files, "seal": UNSEALED}, files, job, folder)
+    forged({"job": job.name, "files": files, "seal": UNSEALED}, job, folder)
     before = files_outside(out)
     with pytest.warns(UserWarning, match=f"{folder}.*is damaged"):
         assert merge(Store(out), [job], [folder]) == 0
@@ -147,7 +141,7 @@ def test_a_mark_of_any_json_is_read_or_refused_by_name_and_nothing_is_written_ou
     files = data.draw(FILES)
     sealed = {"job": job.name, "files": files, "seal": UNSEALED}
     mark = data.draw(st.just(sealed) | st.lists(st.just(UNSEALED) | JSON, max_size=2).map(lambda end: [*end, UNSEALED]))
-    forged(mark, files, job, folder)
+    forged(mark, job, folder)
     before = files_outside(out)
     there = replace(job, folder=str(folder / "baseline" / Path(job.folder).name))
     refusal = None

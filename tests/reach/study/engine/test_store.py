@@ -131,14 +131,14 @@ def test_nothing_outside_the_folder_is_written_or_cut_through_links_in_it(tmp_pa
     valued.write_text("of value")
     filmed = replace(JOB, film=True)
     paths = [store.part_path(part, JOB) for part in ("trials", "costs")]
-    paths += [*store.film_paths(JOB).values(), store.error_path(JOB), store.log_path(JOB)]
+    paths += [*store.film_paths(JOB).values(), store.mark_path(JOB), store.error_path(JOB), store.log_path(JOB)]
     paths += [store.trials_path, store.summary_path, store.report_path, store.jobs_path]
     for path in paths:
         path.parent.mkdir(parents=True, exist_ok=True)
         path.symlink_to(valued)
     with store.only_writer():
-        with pytest.warns(UserWarning, match=r"jobs\.jsonl is no regular file"), JobTable(store.jobs_path) as table:
-            table.enter([JOB], {JOB.name: True})
+        with pytest.warns(UserWarning, match=r"jobs\.jsonl is no regular file"):
+            JobTable(store.jobs_path, [JOB], {JOB.name})
         store.write_outcome(Outcome(filmed, error="it failed"))
         films = dict.fromkeys(FILM_PHASES, b"film")
         store.write_outcome(Outcome(filmed, rows=[row(1)], cost={"weight_updates": 1.0}, films=films))
@@ -178,20 +178,18 @@ def test_a_whole_table_that_is_damaged_is_made_up_for_by_its_runs_or_named(tmp_p
     store.trials_path.write_bytes(b"junk")
     with pytest.raises(DamagedError, match=r"trials\.parquet is damaged"):
         load(tmp_path)
-    with JobTable(store.jobs_path) as table:
-        table.enter([JOB], {JOB.name: True})
+    JobTable(store.jobs_path, [JOB], {JOB.name})
     with pytest.warns(UserWarning, match=r"trials\.parquet is damaged"):
         assert len(load(tmp_path)) == 2
 
 
 def test_a_table_of_jobs_whose_names_are_paths_is_refused_by_name(tmp_path: Path) -> None:
     store = Store(tmp_path)
-    with JobTable(store.jobs_path) as table:
-        table.enter([JOB], {JOB.name: True})
-    sound = json.loads(store.jobs_path.read_bytes())
+    JobTable(store.jobs_path, [JOB], {JOB.name})
+    sound = json.loads(store.jobs_path.read_bytes().splitlines()[0])
     for column, value in {"learner": "../../elsewhere", "protocol": "a/b", "fingerprint": "/x", "seed": "0"}.items():
-        forged = json.dumps(sound | {column: value, "seal": UNSEALED})
-        store.jobs_path.write_bytes(seal(f"{forged}\n".encode()))
+        forged = json.dumps(sound | {column: value})
+        store.jobs_path.write_bytes(seal(f'{forged}\n{{"seal": "{UNSEALED}"}}\n'.encode()))
         with pytest.raises(DamagedError, match=f"{store.jobs_path} is damaged: {column}: expected .*, got '{value}'"):
             load(tmp_path)
 
