@@ -52,16 +52,6 @@ def cached_on_disk(decorate: Callable[[Any], Any]) -> Callable[[Any], Any]:
     return decorated
 
 
-def is_cached(dispatcher: Any) -> bool:
-    """Return whether the compiled code of a kernel is cached on disk."""
-    return isinstance(dispatcher._cache, KernelCache)
-
-
-def is_compiled(dispatcher: Any) -> bool:
-    """Return whether a kernel has compiled code, in this process or on disk."""
-    return bool(dispatcher.signatures) or (is_cached(dispatcher) and dispatcher._cache.is_filled())
-
-
 class KernelCache(FunctionCache):
     """The cache of one kernel, in the folder that Numba chooses."""
 
@@ -199,6 +189,7 @@ def compiled_for(kernel: Any, *arguments: Any) -> Any:
     return kernel.compile(tuple(typeof(value) for value in arguments)) if hasattr(kernel, "compile") else kernel
 
 
+@cache
 def say_when_compiling(kernel: Any, what: str) -> None:
     """Print to standard error, once per process, that `kernel` will be compiled, unless it has compiled code.
 
@@ -206,14 +197,11 @@ def say_when_compiling(kernel: Any, what: str) -> None:
         kernel: the kernel that calls all others.
         what: name of the compiled part and duration of the compilation, for the message.
     """
-    if kernel in _announced:
+    if kernel is python_function_of(kernel) or kernel.signatures:
         return
-    _announced.add(kernel)
-    if kernel is not python_function_of(kernel) and not is_compiled(kernel):
-        print(f"reach: compiling {what}{', once for this processor' if is_cached(kernel) else ''}", file=sys.stderr)
-
-
-_announced: set[Any] = set()
+    is_cached = isinstance(kernel._cache, KernelCache)
+    if not (is_cached and kernel._cache.is_filled()):
+        print(f"reach: compiling {what}{', once for this processor' if is_cached else ''}", file=sys.stderr)
 
 
 def max_threads() -> int:

@@ -107,8 +107,7 @@ def play(env: Any, loop: Loop, longest: int = UNLIMITED) -> Played:
     if type(env) is TimeLimit:
         played = play(env.env, loop, min(longest, env._max_episode_steps))
         return replace(played, is_over=played.is_over or len(played.moments) == env._max_episode_steps)
-    played = play(env.env, loop, longest) if type(env) in TRANSPARENT else env.play(loop, longest)
-    return played
+    return play(env.env, loop, longest) if type(env) in TRANSPARENT else env.play(loop, longest)
 
 
 def replay(recorded: Array) -> Loop:
@@ -125,6 +124,3 @@ def replay(recorded: Array) -> Loop:
         return len(actions), -1
 
     return loop
-
-
-__all__ = ["advance_and_judge", "exponential", "fma", "hyperbolic_tangent", "is_over", "write_action"]

@@ -68,17 +68,6 @@ HALF_LEFT, TENTH_LEFT = 0.5, 0.1
 WITHIN_REACH = ("correction_time_s", "correction_onset_s", "t50_s", "t90_s", "overshoot")
 
 
-def require_shapes(record: object, shapes: dict[str, tuple[int, ...]]) -> None:
-    """Validate the shapes of attributes of `record`, given by name in `shapes`.
-
-    Raises:
-        ValueError: a shape is wrong; the message names the attribute.
-    """
-    for name, shape in shapes.items():
-        if getattr(record, name).shape != shape:
-            raise ValueError(f"{name}: expected shape {shape}, got {getattr(record, name).shape}")
-
-
 @dataclass(frozen=True)
 class ReachRecord:
     """The recording of one reach: arrays with a row for the reset and one for each of the T - 1 control steps.
@@ -92,9 +81,6 @@ class ReachRecord:
         held: (T,), whether the fingers hold the cup.
         success, tipped: whether the reach ended in success, and whether the cup tipped over.
         reward: sum of the rewards.
-
-    Raises:
-        ValueError: no rows, or an array of a wrong shape.
     """
 
     time_s: Array
@@ -107,13 +93,6 @@ class ReachRecord:
     success: bool
     tipped: bool
     reward: float
-
-    def __post_init__(self) -> None:
-        rows = len(self.time_s)
-        if rows == 0:
-            raise ValueError("time_s: expected 1 or more rows, got 0")
-        require_shapes(self, dict.fromkeys(("hand", "seen_hand", "seen_cup"), (rows, 2)))
-        require_shapes(self, dict.fromkeys(("speed", "aperture", "held"), (rows,)))
 
 
 @dataclass(frozen=True)
@@ -271,9 +250,6 @@ class Trajectory:
         hand: (T, 2) m, true position.
         velocity: (T, 2) m/s, true velocity.
         seen_hand, seen_cup: (T, 2) m, positions after the visual map, without delay or noise.
-
-    Raises:
-        ValueError: fewer than two rows, or an array with a wrong shape.
     """
 
     time_s: Array
@@ -281,12 +257,6 @@ class Trajectory:
     velocity: Array
     seen_hand: Array
     seen_cup: Array
-
-    def __post_init__(self) -> None:
-        rows = len(self.time_s)
-        if rows < 2:
-            raise ValueError(f"time_s: expected 2 or more rows, got {rows}")
-        require_shapes(self, dict.fromkeys(("hand", "velocity", "seen_hand", "seen_cup"), (rows, 2)))
 
     def seen_offset(self, time_s: Array) -> Array:
         """Return the vector from the seen cup to the seen hand, (N, 2) m, at times (N,) s.

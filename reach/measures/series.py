@@ -18,7 +18,7 @@ import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
 
-from reach.measures.reach import require_shapes, wrapped_degrees
+from reach.measures.reach import wrapped_degrees
 from reach.sim.layout import TRIAL_S, Array
 from reach.sim.tasks import REACH_RADIUS_M
 
@@ -56,9 +56,6 @@ class TrialSeries:
         cup: (n, 2) m, positions of the cups.
         endpoint_error_cm, time_to_success_s: (n,), NaN where undefined.
         success: (n,), whether the reach succeeded.
-
-    Raises:
-        ValueError: an array has a wrong shape.
     """
 
     launch_error_deg: Array
@@ -67,11 +64,6 @@ class TrialSeries:
     endpoint_error_cm: Array
     time_to_success_s: Array
     success: NDArray[np.bool_]
-
-    def __post_init__(self) -> None:
-        reaches = len(self.launch_error_deg)
-        columns = ("launch_error_deg", "block", "endpoint_error_cm", "time_to_success_s", "success")
-        require_shapes(self, dict.fromkeys(columns, (reaches,)) | {"cup": (reaches, 2)})
 
     def corrected_error_deg(self) -> Array:
         """Return launch errors (n,), degrees, minus the mean of the last ten baseline reaches.

@@ -199,7 +199,6 @@ class ProtocolWrapper(gym.Wrapper[Any, Any, Any, Any]):
 
     def _row(self, trial: ScheduledTrial, success: bool) -> dict[str, Any]:
         reach = self.recording.reach(success, trial.is_clamped)
-        measures = measure_reach(reach)
         index = math.nan
         if self._field is not None and any(isinstance(acting, ForceChannel) for acting in trial.perturbation):
             velocity, force = self.recording.column("hand_velocity"), self.recording.column("channel_force_n")
@@ -213,15 +212,8 @@ class ProtocolWrapper(gym.Wrapper[Any, Any, Any, Any]):
             "perturbation_scale": trial.scale,
             "cup_x": trial.cup[0],
             "cup_y": trial.cup[1],
-            "launch_error_deg": measures.launch_error_deg,
-            "endpoint_error_cm": measures.endpoint_error_cm,
+            **vars(measure_reach(reach)),
             "channel_index": index,
-            "time_to_success_s": measures.time_to_success_s,
-            "success": measures.success,
-            "attempts": measures.attempts,
-            "tipped": measures.tipped,
-            "reward": measures.reward,
-            "duration_s": measures.duration_s,
             "onset_s": math.nan if trial.onset_s is None else trial.onset_s,
             WASHOUT_ONSET_LAUNCH_ERROR: self.washout_onset_launch_errors.get(len(self.rows), math.nan),
             **dict.fromkeys(WITHIN_REACH, math.nan),

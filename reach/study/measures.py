@@ -385,21 +385,6 @@ def register(measure: MeasureFunction) -> MeasureFunction:
     return measure
 
 
-def baseline_corrected(trials: pd.DataFrame) -> pd.DataFrame:
-    """Return the trials with launch errors minus their baseline, separately for each run.
-
-    Probes are corrected by the same baseline as reaches to the same cup.
-    """
-    # Index labels may occur more than once, so rows are addressed by position.
-    corrected = trials.reset_index(drop=True)
-    for _, rows in corrected.groupby(KEYS, sort=False):
-        series = _series(rows)
-        baseline = _by_cup(rows, series, series.launch_error_deg - series.corrected_error_deg(), default=0.0)
-        # The difference may exceed half a turn.
-        corrected.loc[rows.index, LAUNCH] = wrapped_degrees(rows[LAUNCH].to_numpy(dtype=np.float64) - baseline)
-    return corrected.set_axis(trials.index)
-
-
 def _by_cup(rows: pd.DataFrame, series: TrialSeries, values: Array, default: float) -> Array:
     """Return for all trials, including probes, the value of the series at the trial's cup, one value per cup."""
     known = {tuple(cup): float(value) for cup, value in zip(series.cup, values, strict=True) if math.isfinite(value)}
@@ -409,11 +394,17 @@ def _by_cup(rows: pd.DataFrame, series: TrialSeries, values: Array, default: flo
 def with_misses(trials: pd.DataFrame) -> pd.DataFrame:
     """Return the trials with launch errors minus their baseline, and a column `miss_deg` with the miss at each cup.
 
-    The miss is signed and for a positive scale; NaN if unknown.
+    Probes are corrected by the same baseline as reaches to the same cup. The miss is signed and for a positive scale;
+    NaN if unknown.
     """
+    # Index labels may occur more than once, so rows are addressed by position.
     placed = trials.reset_index(drop=True)
-    result = baseline_corrected(placed).assign(miss_deg=math.nan)
+    result = placed.assign(miss_deg=math.nan)
     for rows, reference in _with_references(_completed(placed)):
+        launched = _series(rows)
+        baseline = _by_cup(rows, launched, launched.launch_error_deg - launched.corrected_error_deg(), default=0.0)
+        # The difference may exceed half a turn.
+        result.loc[rows.index, LAUNCH] = wrapped_degrees(rows[LAUNCH].to_numpy(dtype=np.float64) - baseline)
         if reference is not None:
             scale = _reaches(rows)["perturbation_scale"].to_numpy(dtype=np.float64)
             result.loc[rows.index, "miss_deg"] = _by_cup(rows, reference, miss_deg(reference, scale), default=math.nan)

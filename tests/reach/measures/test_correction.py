@@ -203,11 +203,3 @@ def test_a_cup_that_is_pushed_on_is_no_moving_target() -> None:
     assert plain is not None
     assert moved is not None
     np.testing.assert_array_equal(plain.remaining, moved.remaining)
-
-
-def test_trajectories_of_unequal_columns_are_refused_by_name() -> None:
-    good = trajectory()
-    with pytest.raises(ValueError, match="velocity: expected shape"):
-        Trajectory(good.time_s, good.hand, good.velocity[:5], good.seen_hand, good.seen_cup)
-    with pytest.raises(ValueError, match="time_s: expected 2 or more rows, got 1"):
-        Trajectory(*(getattr(good, name)[:1] for name in ("time_s", "hand", "velocity", "seen_hand", "seen_cup")))

@@ -189,23 +189,6 @@ def test_a_closing_that_grips_the_cup_is_no_further_attempt() -> None:
     assert attempts(speed, aperture, [False] * 5 + [True] * 2) == 1
 
 
-@pytest.mark.parametrize("name", ["hand", "seen_hand", "seen_cup", "speed", "aperture", "held"])
-def test_a_record_with_rows_missing_is_an_error_that_names_the_array(name: str) -> None:
-    record = aimed_reach()
-    with pytest.raises(ValueError, match=rf"^{name}: expected shape"):
-        replace(record, **{name: getattr(record, name)[1:]})
-
-
-def test_an_empty_record_is_an_error() -> None:
-    record = aimed_reach()
-    nothing = {
-        name: getattr(record, name)[:0]
-        for name in ("time_s", "hand", "seen_hand", "seen_cup", "speed", "aperture", "held")
-    }
-    with pytest.raises(ValueError, match="1 or more rows, got 0"):
-        replace(record, **nothing)
-
-
 @given(angle=st.floats(-1e4, 1e4))
 def test_wrapped_angles_lie_in_a_half_open_turn_and_point_the_same_way(angle: float) -> None:
     found = float(wrapped_degrees(angle))

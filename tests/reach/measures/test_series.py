@@ -292,13 +292,6 @@ def test_a_series_without_perturbed_reaches_is_an_error() -> None:
         series_measures(series(np.zeros(0)), 30.0)
 
 
-def test_a_series_with_columns_of_unequal_length_is_an_error_that_names_the_column() -> None:
-    with pytest.raises(ValueError, match=r"^success: expected shape"):
-        series(np.zeros(10), success=np.ones(3, dtype=np.bool_))
-    with pytest.raises(ValueError, match=r"^cup: expected shape"):
-        series(np.zeros(10), cup=np.zeros((3, 2)))
-
-
 def test_half_is_reached_where_the_last_fifty_errors_are_first_below_half_of_their_misses() -> None:
     rng = np.random.default_rng(0)
     miss = rng.choice([-30.0, 20.0, math.nan], 400)

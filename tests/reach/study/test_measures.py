@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from reach import HideHand, Rotation
 from reach.protocols import Abrupt, Block, Flipping, Gradual, Parity, Protocol, cup_at, schedule_of
 from reach.study import measures as run_measures
-from reach.study.measures import Measured, Run, TwoStates, adaptation_index, baseline_corrected, per_seed, simulate
+from reach.study.measures import Measured, Run, TwoStates, adaptation_index, per_seed, simulate, with_misses
 from reach.study.report import metrics
 
 Array = NDArray[np.float64]
@@ -259,7 +259,7 @@ def test_an_onset_within_the_reach_has_the_correction_within_it_and_no_learning(
 
 def test_the_launch_is_freed_of_its_baseline() -> None:
     trials = trials_of(protocol(Block("perturbed", 20, TURN)), 0.0)
-    corrected = baseline_corrected(trials)
+    corrected = with_misses(trials)
     perturbed = corrected[corrected["block"] == "perturbed"]
     assert perturbed["launch_error_deg"].to_numpy() == pytest.approx(np.full(20, MISS_DEG))
 

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from scipy.stats import mannwhitneyu, trim_mean
 
-from reach.study.measures import baseline_corrected, per_seed
+from reach.study.measures import per_seed, with_misses
 from reach.study.statistics import (
     Estimate,
     estimate,
@@ -406,7 +406,7 @@ def test_the_summary_does_not_depend_on_the_order_of_rows_within_a_run() -> None
 
 def test_corrected_trials_lack_the_side_to_which_the_arm_launches_anyway() -> None:
     trials = study(1)
-    corrected = baseline_corrected(trials)
+    corrected = with_misses(trials)
     reaches, probes = corrected[~corrected["probe"]], corrected[corrected["probe"]]
     assert reaches[reaches["block"] == "baseline"]["launch_error_deg"].to_numpy() == pytest.approx(np.zeros(40))
     first = reaches[(reaches["learner"] == "halving") & (reaches["block"] == "perturbed")]["launch_error_deg"].iloc[0]
