@@ -1,4 +1,4 @@
-"""Write pictures and films to files atomically, as PNG, MP4 (H.264) or GIF; place frames side by side."""
+"""Write pictures and films to files atomically, as PNG, MP4 (H.264) or GIF; place frames side by side; film trials."""
 
 from __future__ import annotations
 
@@ -8,13 +8,14 @@ import os
 import queue
 import tempfile
 import threading
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pygame
+from numpy.typing import NDArray
 
 from reach.arguments import require_whole
 from reach.files import unfinished_path, write_file
@@ -218,3 +219,50 @@ class FilmRecorder:
             self._film.set_exception(error)
             for _ in frames:  # unblocks `add`
                 pass
+
+
+# --- films of chosen trials ---------------------------------------------------------------------------------------
+
+SIDE_PX = 300  # frames are shrunk by a whole factor to about this side
+STEPS_PER_FRAME = 2
+HOLD_FRAMES = 8  # repetitions of the last frame of a reach
+
+
+class Camera:
+    """An observer of a run (`reach.study.run.Observer`) that films chosen trials without changing results.
+
+    Attributes:
+        chosen: name of the film of each filmed trial, by index in the schedule.
+        frames: frames of each film.
+    """
+
+    def __init__(self, chosen: dict[int, str]) -> None:
+        self.chosen = chosen
+        self.frames: dict[str, list[Frame]] = {chosen[index]: [] for index in sorted(chosen)}
+
+    def watches(self, index: int) -> bool:
+        """Return whether a trial is filmed."""
+        return index in self.chosen
+
+    def on_step(self, index: int, step: int, over: bool, render: Callable[[], Any]) -> None:
+        """Store every `STEPS_PER_FRAME`-th frame and the last frame of a chosen trial."""
+        if index in self.chosen and (over or step % STEPS_PER_FRAME == 0):
+            frame = shrink(np.asarray(render(), dtype=np.uint8))
+            self.frames[self.chosen[index]].extend([frame] * (HOLD_FRAMES if over else 1))
+
+    def films(self, render_fps: float) -> dict[str, bytes]:
+        """Return the bytes of an MP4 film by name, for an environment with `render_fps` control steps per second."""
+        fps = round(render_fps / STEPS_PER_FRAME)
+        return {name: film_bytes(frames, fps) for name, frames in self.frames.items() if frames}
+
+
+def shrink(frame: Frame) -> Frame:
+    """Shrink a frame to a shorter side of about `SIDE_PX`, by averaging whole blocks of pixels."""
+    factor = max(1, min(frame.shape[:2]) // SIDE_PX)
+    height, width = frame.shape[0] // factor, frame.shape[1] // factor
+    total = np.zeros((height, width, 3), dtype=np.uint32)
+    # Much faster than a mean over two axes of blocks.
+    for row, column in itertools.product(range(factor), repeat=2):
+        total += frame[row : height * factor : factor, column : width * factor : factor]
+    mean: NDArray[np.float64] = total / factor**2
+    return mean.round().astype(np.uint8)

@@ -20,18 +20,7 @@ from scipy.optimize import least_squares
 
 from reach.measures import series
 from reach.measures.reach import wrapped_degrees
-from reach.measures.series import (
-    BASELINE_REACHES,
-    L30_REACHES,
-    LATE_REACHES,
-    LEAST_MISS_DEG,
-    TrialSeries,
-    fit_exponential,
-    miss_deg,
-    reaches_to_63,
-    relative_error,
-    series_measures,
-)
+from reach.measures.series import TrialSeries
 from reach.protocols import (
     BASELINE,
     CLAMP,
@@ -94,11 +83,7 @@ def per_seed(trials: pd.DataFrame) -> pd.DataFrame:
 
 
 def _completed(trials: pd.DataFrame) -> pd.DataFrame:
-    """Add columns that are optional for protocols with abrupt blocks, with their default values.
-
-    Raises:
-        ValueError: a trial occurs more than once.
-    """
+    """Add columns that are optional for protocols with abrupt blocks, with their default values."""
     repeated = trials.duplicated([*KEYS, "trial", "probe"])
     if repeated.any():
         first = "trial {trial} of {learner}, {protocol}, seed {seed}".format_map(trials[repeated].iloc[0])
@@ -199,7 +184,7 @@ class Run:
         """Return the miss of each reach, (n,), degrees; None without a reference or a perturbed reach."""
         if self.reference is None or self.perturbed.empty:
             return None
-        return miss_deg(self.reference, self.reaches["perturbation_scale"].to_numpy(dtype=np.float64))
+        return series.miss_deg(self.reference, self.reaches["perturbation_scale"].to_numpy(dtype=np.float64))
 
     @cached_property
     def relative(self) -> tuple[Array, Array] | None:
@@ -209,7 +194,7 @@ class Run:
         """
         if self.reference is None or self.miss is None:
             return None
-        is_large = np.abs(self.miss) >= LEAST_MISS_DEG
+        is_large = np.abs(self.miss) >= series.LEAST_MISS_DEG
         if not np.any(is_large):
             return None
         miss = np.where(is_large, self.miss, np.copysign(float(np.mean(np.abs(self.miss[is_large]))), self.miss))
@@ -253,7 +238,8 @@ def force_channel(run: Run) -> Measured:
     perturbed = channel[channel["block"] == PERTURBED]
     if not run.is_lasting or perturbed.empty:
         return
-    baseline = channel.loc[channel["block"] == BASELINE, "channel_index"].to_numpy(dtype=np.float64)[-BASELINE_REACHES:]
+    of_baseline = channel[channel["block"] == BASELINE].tail(series.BASELINE_REACHES)
+    baseline = of_baseline["channel_index"].to_numpy(dtype=np.float64)
     index = perturbed["channel_index"].to_numpy(dtype=np.float64) - (float(np.mean(baseline)) if len(baseline) else 0.0)
     field = perturbed["perturbation_scale"].to_numpy(dtype=np.float64)
     reach = perturbed["trial_in_block"].to_numpy(dtype=np.float64)
@@ -261,13 +247,13 @@ def force_channel(run: Run) -> Measured:
     def compensation(trials: Any) -> float:
         return float(index[trials] @ field[trials] / max(float(field[trials] @ field[trials]), 1e-12))
 
-    early = reach <= L30_REACHES
+    early = reach <= series.L30_REACHES
     yield "channel_index_early", compensation(early) if np.any(early) else math.nan
     yield "channel_index_late", compensation(slice(-LATE_CHANNEL_TRIALS, None))
     if field[0] != 0.0 and len(set(np.abs(field).tolist())) == 1:
         share = index / field
-        asymptote, tau = fit_exponential(share, reach)
-        yield "channel_reaches_to_63", reaches_to_63(1.0 - share, reach)
+        asymptote, tau = series.fit_exponential(share, reach)
+        yield "channel_reaches_to_63", series.reaches_to_63(1.0 - share, reach)
         yield "channel_asymptote", asymptote
         yield "channel_tau", tau
 
@@ -283,20 +269,20 @@ def launch(run: Run) -> Measured:
         return
     scales = run.perturbed["perturbation_scale"]
     side = -1.0 if (scales < 0.0).any() else 1.0
-    measures = series_measures(run.series, side * run.miss, _at_washout_onset(run))
+    measures = series.series_measures(run.series, side * run.miss, _at_washout_onset(run))
     perturbed = run.series.block == PERTURBED
     if run.is_cued:
         error, miss = run.series.launch_error_deg[perturbed], run.miss[perturbed]
         last = -max(1, len(error) // 10)
         measures = {name: value for name, value in measures.items() if name not in ("L30", *TIME_COURSE)}
-        measures["late_error"] = relative_error(error[last:], miss[last:])
+        measures["late_error"] = series.relative_error(error[last:], miss[last:])
         measures["halving_reaches"] = series.halving_reaches(error, miss)
     elif scales.nunique() > 1:
         # On a ramp the miss grows from reach to reach: errors are shares of it, and time courses are undefined.
-        error, miss = (series.corrected_error_deg()[perturbed] for series in (run.series, run.reference))
+        error, miss = (reaches.corrected_error_deg()[perturbed] for reaches in (run.series, run.reference))
         measures = {name: value for name, value in measures.items() if name not in TIME_COURSE}
-        measures["L30"] = relative_error(error[:L30_REACHES], miss[:L30_REACHES])
-        measures["late_error"] = relative_error(error[-LATE_REACHES:], miss[-LATE_REACHES:])
+        measures["L30"] = series.relative_error(error[: series.L30_REACHES], miss[: series.L30_REACHES])
+        measures["late_error"] = series.relative_error(error[-series.LATE_REACHES :], miss[-series.LATE_REACHES :])
     if WASHOUT not in run.series.block[int(np.argmax(perturbed)) :]:
         measures.pop("after_effect")
     yield from measures.items()
@@ -385,9 +371,9 @@ def register(measure: MeasureFunction) -> MeasureFunction:
     return measure
 
 
-def _by_cup(rows: pd.DataFrame, series: TrialSeries, values: Array, default: float) -> Array:
-    """Return for all trials, including probes, the value of the series at the trial's cup, one value per cup."""
-    known = {tuple(cup): float(value) for cup, value in zip(series.cup, values, strict=True) if math.isfinite(value)}
+def _by_cup(rows: pd.DataFrame, reaches: TrialSeries, values: Array, default: float) -> Array:
+    """Return for all trials, including probes, the value of the reaches to the trial's cup, one value per cup."""
+    known = {tuple(cup): float(value) for cup, value in zip(reaches.cup, values, strict=True) if math.isfinite(value)}
     return np.array([known.get((x, y), default) for x, y in zip(rows["cup_x"], rows["cup_y"], strict=True)])
 
 
@@ -407,7 +393,8 @@ def with_misses(trials: pd.DataFrame) -> pd.DataFrame:
         result.loc[rows.index, LAUNCH] = wrapped_degrees(rows[LAUNCH].to_numpy(dtype=np.float64) - baseline)
         if reference is not None:
             scale = _reaches(rows)["perturbation_scale"].to_numpy(dtype=np.float64)
-            result.loc[rows.index, "miss_deg"] = _by_cup(rows, reference, miss_deg(reference, scale), default=math.nan)
+            miss = series.miss_deg(reference, scale)
+            result.loc[rows.index, "miss_deg"] = _by_cup(rows, reference, miss, default=math.nan)
     return result.set_axis(trials.index)
 
 
@@ -423,7 +410,7 @@ def adaptation_index(trials: pd.DataFrame) -> pd.DataFrame:
     trials = with_misses(_completed(trials))
     reaches = trials[(trials["block"] == PERTURBED) & ~trials["probe"]]
     first = reaches.groupby(KEYS)["block_number"].transform("min")
-    counted = reaches[(reaches["block_number"] == first) & (reaches["miss_deg"].abs() >= LEAST_MISS_DEG)]
+    counted = reaches[(reaches["block_number"] == first) & (reaches["miss_deg"].abs() >= series.LEAST_MISS_DEG)]
     index: pd.DataFrame = counted.assign(index=1.0 - counted[LAUNCH] / counted["miss_deg"])
     return index[[*KEYS, "trial_in_block", "index"]]
 
@@ -469,8 +456,7 @@ def simulate(states: Sequence[Sequence[float]], perturbation: Array, has_error: 
         perturbation: (n,) p of each reach: 1 for A, -1 for its opposite, 0 for none.
         has_error: (n,) whether the error is visible; False in an error clamp and without sight of the hand.
     """
-    values = [0.0] * len(states)
-    adaptation = []
+    values, adaptation = [0.0] * len(states), []
     for size, learns in zip(perturbation.tolist(), has_error.tolist(), strict=True):
         adaptation.append(sum(values))
         error = size - adaptation[-1] if learns else 0.0
@@ -486,11 +472,8 @@ def fit_two_states(adaptation: Array, perturbation: Array, has_error: NDArray[np
         perturbation, has_error: as for `simulate`.
 
     Raises:
-        ValueError: the arrays have different lengths, or fewer than 8 reaches have a value.
+        ValueError: fewer than 8 reaches have a value.
     """
-    shapes = (adaptation.shape, perturbation.shape, has_error.shape)
-    if len(set(shapes)) > 1 or adaptation.ndim != 1:
-        raise ValueError(f"adaptation, perturbation and has_error: expected one shape (n,), got {shapes}")
     known = np.isfinite(adaptation)
     n = int(np.sum(known))
     if n < FEWEST_REACHES:

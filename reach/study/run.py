@@ -10,7 +10,7 @@ learner acts in the twin by `predict` before the reach, so it is in the same sta
 twin. Exploration during learning would add to the difference between reach and twin, so protocols that measure within
 the reach keep learning off.
 
-An `Observer` observes a run, an `Intervener` also changes it. A `Camera` films a few reaches in small pictures.
+An `Observer` observes a run, an `Intervener` also changes it. A `reach.render.film.Camera` films a few reaches.
 """
 
 from __future__ import annotations
@@ -18,8 +18,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from functools import cached_property
-from itertools import product
+from functools import partial
 from typing import Any, Protocol, SupportsFloat
 
 import gymnasium as gym
@@ -53,12 +52,8 @@ from reach.protocols import (
 from reach.protocols import Protocol as ReachProtocol
 from reach.sim.layout import CONTROL_STEP_S
 
-Frame = NDArray[np.uint8]  # (height, width, 3)
 Actions = NDArray[np.float64]  # (steps, 4)
 
-FILM_SIDE_PX = 300  # frames are shrunk by a whole factor to about this side
-FILM_EVERY = 2  # control steps per frame
-FILM_HOLD_FRAMES = 8  # repetitions of the last frame of a reach
 # Numbers of filmed reaches: the last before the perturbation, the first with it, and the last with it.
 FILMED_REACHES = {"before": 3, "during": 4, "after": 3}
 
@@ -107,7 +102,7 @@ class ObservedRun(gym.Wrapper[Any, Any, Any, Any]):
         self.steps = 0
         self.total_steps = 0
         self.silenced = False
-        self.act_alone: Callable[[], None] | None = None
+        self.act_alone: Callable[[], object] | None = None
         self.on_washout: Callable[[], None] | None = None
 
     @property
@@ -182,51 +177,6 @@ class ObservedRun(gym.Wrapper[Any, Any, Any, Any]):
             self.observer.on_step(index, self.steps, over, self.env.render)
         self._count(1, over)
         return observation, reward, terminated, truncated, info
-
-
-class Camera:
-    """An observer that films chosen trials without changing results.
-
-    Attributes:
-        chosen: phase of each filmed trial, by index in the schedule.
-        frames: frames of each phase.
-    """
-
-    def __init__(self, chosen: dict[int, str]) -> None:
-        self.chosen = chosen
-        self.frames: dict[str, list[Frame]] = {phase: [] for phase in FILMED_REACHES}
-
-    def watches(self, index: int) -> bool:
-        """Return whether a trial is filmed."""
-        return index in self.chosen
-
-    def on_step(self, index: int, step: int, over: bool, render: Callable[[], Any]) -> None:
-        """Store every `FILM_EVERY`-th frame and the last frame of a chosen trial."""
-        phase = self.chosen.get(index)
-        if phase is None or (step % FILM_EVERY and not over):
-            return
-        frame = shrink(np.asarray(render(), dtype=np.uint8))
-        self.frames[phase].extend([frame] * (FILM_HOLD_FRAMES if over else 1))
-
-    def films(self, render_fps: float) -> dict[str, bytes]:
-        """Return the bytes of an MP4 film by phase, for an environment with `render_fps` control steps per second."""
-        # Imported here, so that a process that does not film needs no pygame.
-        from reach.render.film import film_bytes
-
-        fps = round(render_fps / FILM_EVERY)
-        return {phase: film_bytes(frames, fps) for phase, frames in self.frames.items() if frames}
-
-
-def shrink(frame: Frame) -> Frame:
-    """Shrink a frame to a shorter side of about FILM_SIDE_PX, by averaging whole blocks of pixels."""
-    factor = max(1, min(frame.shape[:2]) // FILM_SIDE_PX)
-    height, width = frame.shape[0] // factor, frame.shape[1] // factor
-    total = np.zeros((height, width, 3), dtype=np.uint32)
-    # Much faster than a mean over two axes of blocks.
-    for row, column in product(range(factor), repeat=2):
-        total += frame[row : height * factor : factor, column : width * factor : factor]
-    mean: NDArray[np.float64] = total / factor**2
-    return mean.round().astype(np.uint8)
 
 
 def filmed_trials(schedule: Sequence[ScheduledTrial]) -> dict[int, str]:
@@ -338,14 +288,9 @@ class ExtraTrials:
     """
 
     def __init__(self, model: Model, protocol: ReachProtocol) -> None:
-        """Store the learner and the protocol; the environment is made at its first use."""
         self.model = model
         self.cost: dict[str, float] = {}
-        self._protocol = protocol
-
-    @cached_property
-    def _env(self) -> gym.Env[Any, Any]:
-        return env_of(self.model, self._protocol)
+        self._env = env_of(model, protocol)
 
     def twin_and_open_loop(self, trial: ScheduledTrial) -> tuple[Trajectory, Trajectory]:
         """Return the twin of a trial, and the perturbed trial under the twin's commands (open loop)."""
@@ -359,27 +304,33 @@ class ExtraTrials:
         return twin.trajectory(), open_loop.trajectory()
 
     def first_launch_errors(self, schedule: Sequence[ScheduledTrial], index: int) -> dict[int, float]:
-        """Return the launch error of the first reach to each cup in the block that begins at `index`.
-
-        Returns:
-            Launch errors, degrees, by index in the schedule.
-        """
+        """Return the launch errors, degrees, of the first reach to each cup in the block that begins at `index`."""
         before = cost_of(self.model)
         first: dict[Cup, int] = {}
         for place, trial in enumerate(schedule[index:], start=index):
             if trial.block_number == schedule[index].block_number and not trial.probe:
                 first.setdefault(trial.cup, place)
-        errors = {place: _launch_error(self.model, self._env, schedule[place]) for place in first.values()}
+        errors = {place: self.launch_error(schedule[place]) for place in first.values()}
         self._count(before)
         return errors
+
+    def launch_error(self, trial: ScheduledTrial) -> float:
+        """Return the launch error in a trial, degrees; the trial ends when its launch error is known."""
+        for longest in (LATEST_LAUNCH_STEPS, UNLIMITED):
+            options = _options(trial, trial.perturbation)
+            recording, _ = act_and_record(self.model, self._env, options, trial.seed, longest)
+            reach = recording.reach(success=False, clamped=trial.is_clamped)
+            onset = movement_onset(reach.speed)
+            if onset is not None and reach.time_s[-1] > reach.time_s[onset] + LAUNCH_WINDOW_S - 1e-9:
+                break
+        return launch_error_deg(reach)
 
     def _count(self, before: dict[str, float]) -> None:
         spent = difference(cost_of(self.model), before)
         self.cost = {name: self.cost.get(name, 0.0) + spent.get(name, 0.0) for name in {**self.cost, **spent}}
 
     def close(self) -> None:
-        if "_env" in vars(self):
-            self._env.close()
+        self._env.close()
 
 
 def _options(trial: ScheduledTrial, perturbation: tuple[Perturbation, ...]) -> dict[str, Any]:
@@ -413,27 +364,32 @@ def run_protocol(
     mode = "rgb_array" if film or observer is not None or intervener is not None else None
     world = env_of(model, protocol, mode)
     recorder = ProtocolWrapper(world if intervener is None else intervener.wrap_world(world), protocol, seed=seed)
-    camera = Camera(filmed_trials(recorder.schedule)) if film else None
+    camera = None
+    if film:
+        # Imported here, so that a process that does not film needs no pygame.
+        from reach.render.film import Camera
+
+        camera = Camera(filmed_trials(recorder.schedule))
     env = ObservedRun(recorder, intervener or observer or camera, on_progress)
     if intervener is not None:
         intervener.attach(env)
     extra = ExtraTrials(model, protocol)
 
-    def act_alone() -> None:
-        act_and_record(model, env)
+    act_alone = partial(act_and_record, model, env)
 
     def launch_at_each_cup() -> None:
         recorder.washout_onset_launch_errors = extra.first_launch_errors(recorder.schedule, env.index)
 
     env.on_washout = launch_at_each_cup
-    corrections: dict[int, Correction] = {}
+    corrections: dict[str, list[Correction]] = {}
     before, weights = cost_of(model), weights_of(model)
     first = True
     try:
         while not env.finished:
             index, steps = env.index, env.total_steps
             onset_s = env.upcoming.onset_s
-            compared = None if onset_s is None else extra.twin_and_open_loop(env.upcoming)
+            if onset_s is not None:
+                twin, open_loop = extra.twin_and_open_loop(env.upcoming)
             if env.learning:
                 model.set_env(env)  # each time, because probes have advanced the environment
                 env.act_alone = act_alone
@@ -444,19 +400,18 @@ def run_protocol(
                 act_alone()
             if env.total_steps == steps:
                 raise RuntimeError(f"{type(model).__name__}.learn took no step of trial {env.index}")
-            if compared is not None and onset_s is not None:
-                correction = measure_correction(recorder.trajectories[index], *compared, onset_s)
+            if onset_s is not None:
+                correction = measure_correction(recorder.trajectories[index], twin, open_loop, onset_s)
                 if correction is not None:
-                    corrections[index] = correction
-        rows = [dict(row) for row in recorder.rows]
+                    row = recorder.rows[index]
+                    row |= {name: getattr(correction, name) for name in WITHIN_REACH}
+                    corrections.setdefault(row["block"], []).append(correction)
     finally:
         env.close()
         extra.close()
-    for index, correction in corrections.items():
-        rows[index] |= {name: getattr(correction, name) for name in WITHIN_REACH}
     films = {} if camera is None else camera.films(env.metadata.get("render_fps", 50))
     cost = difference(difference(cost_of(model), before), extra.cost) | alignment_of(model) | moved(weights, model)
-    return Result(rows, films, traces_of(rows, corrections), cost)
+    return Result(recorder.rows, films, traces_of(corrections), cost)
 
 
 def env_of(model: Model, protocol: ReachProtocol, mode: str | None = None) -> gym.Env[Any, Any]:
@@ -498,15 +453,12 @@ def difference(now: dict[str, float], before: dict[str, float]) -> dict[str, flo
     return {name: value if name in SIZES else value - before.get(name, 0.0) for name, value in now.items()}
 
 
-def traces_of(rows: list[dict[str, Any]], corrections: dict[int, Correction]) -> list[dict[str, Any]]:
-    """Return the mean remaining error of each block, every 20 ms."""
-    blocks: dict[str, list[NDArray[np.float64]]] = {}
-    for index, correction in corrections.items():
-        blocks.setdefault(rows[index]["block"], []).append(correction.remaining)
+def traces_of(corrections: dict[str, list[Correction]]) -> list[dict[str, Any]]:
+    """Return the mean remaining error, every 20 ms, of the corrections in each block."""
     return [
-        {"block": block, "time_s": round(time, 3), "remaining": mean, "trials": len(remaining)}
-        for block, remaining in blocks.items()
-        for time, mean in zip(WINDOW.tolist(), np.mean(remaining, axis=0).tolist(), strict=True)
+        {"block": name, "time_s": round(time, 3), "remaining": mean, "trials": len(block)}
+        for name, block in corrections.items()
+        for time, mean in zip(WINDOW.tolist(), np.mean([c.remaining for c in block], axis=0).tolist(), strict=True)
     ]
 
 
@@ -531,29 +483,18 @@ def run_measured(
 def launch_errors_without_learning(model: Model, protocol: ReachProtocol, seed: int) -> list[float]:
     """Return the launch error, degrees, of the present learner, without learning, in each trial; NaN for probes.
 
-    Each trial ends when its launch error is known. If lamps determine the side, only the first `PARITY_MISS_REACHES`
-    reaches of a block are run, and the launch errors of later reaches are NaN.
+    If lamps determine the side, only the first `PARITY_MISS_REACHES` reaches of a block are run, and the launch errors
+    of later reaches are NaN.
     """
 
     def tells_the_miss(trial: ScheduledTrial) -> bool:
         is_told = isinstance(protocol.blocks[trial.block_number - 1].scale, Parity)
         return not trial.probe and not (is_told and trial.trial_in_block > PARITY_MISS_REACHES)
 
-    env = env_of(model, protocol)
+    extra = ExtraTrials(model, protocol)
     try:
         return [
-            _launch_error(model, env, trial) if tells_the_miss(trial) else math.nan
-            for trial in schedule_of(protocol, seed)
+            extra.launch_error(trial) if tells_the_miss(trial) else math.nan for trial in schedule_of(protocol, seed)
         ]
     finally:
-        env.close()
-
-
-def _launch_error(model: Model, env: gym.Env[Any, Any], trial: ScheduledTrial) -> float:
-    for longest in (LATEST_LAUNCH_STEPS, UNLIMITED):
-        recording, _ = act_and_record(model, env, _options(trial, trial.perturbation), trial.seed, longest)
-        reach = recording.reach(success=False, clamped=trial.is_clamped)
-        onset = movement_onset(reach.speed)
-        if onset is not None and reach.time_s[-1] > reach.time_s[onset] + LAUNCH_WINDOW_S - 1e-9:
-            break
-    return launch_error_deg(reach)
+        extra.close()
