@@ -130,7 +130,7 @@ def series_measures(
     an error with mean 0 is above 0.
 
     Args:
-        series: the learner's reaches.
+        series: the learner's reaches, one or more of them perturbed.
         miss: (n,) degrees, the miss of each reach, from `miss_deg`; or one number for all.
         after_effect_deg: (n,) degrees, launch errors that define the after-effect, NaN for all other reaches; None to
             use the first washout reach.
@@ -149,13 +149,8 @@ def series_measures(
             reaches, with the trial limit of 3 s for a reach without success; NaN if the baseline has no success.
         on_target: share of perturbed reaches whose first movement ends within 2 cm of the seen cup.
         success: share of perturbed reaches that end in success, including corrections by visual feedback.
-
-    Raises:
-        ValueError: the series has no perturbed reaches, or `miss` has another length.
     """
     perturbed = series.block == "perturbed"
-    if not np.any(perturbed):
-        raise ValueError("series: expected 1 or more perturbed reaches, got none")
     miss = np.broadcast_to(np.asarray(miss, dtype=np.float64), perturbed.shape)
     corrected = series.corrected_error_deg()
     endpoint = series.endpoint_error_cm[perturbed]

@@ -78,15 +78,11 @@ def interquartile_mean(values: Array) -> Array:
     Infinite values make the mean infinite only if they are in the middle half. If infinities of both signs are, the
     mean is NaN.
 
-    Raises:
-        ValueError: there are no values, or a value is NaN.
+    Args:
+        values: (..., n), n above 0, without NaN.
     """
-    ordered = np.sort(np.asarray(values, dtype=np.float64), axis=-1)
+    ordered = np.sort(values, axis=-1)
     n = ordered.shape[-1]
-    if n == 0:
-        raise ValueError("expected values with 1 or more entries along the last axis, got 0")
-    if np.any(np.isnan(ordered)):
-        raise ValueError("expected values to be numbers or infinities, got NaN")
     edges = np.arange(n + 1, dtype=np.float64)
     weight = np.clip(np.minimum(edges[1:], 0.75 * n) - np.maximum(edges[:-1], 0.25 * n), 0.0, 1.0)
     weighted_values = np.where(weight > 0.0, ordered, 0.0)
@@ -105,16 +101,15 @@ def estimate(values: Array, strata: Sequence[object] | None = None) -> Estimate:
         strata: (n,) label of each value, such as its protocol; seeds are resampled within their stratum. None for a
             single stratum.
     """
-    known = np.asarray(values, dtype=np.float64)
-    places = _places_by_stratum(known, strata)
-    is_known = ~np.isnan(known)
+    places = _places_by_stratum(values, strata)
+    is_known = ~np.isnan(values)
     if not np.any(is_known):
         return Estimate(math.nan, math.nan, math.nan, 0)
-    value = float(interquartile_mean(known[is_known]))
+    value = float(interquartile_mean(values[is_known]))
     seeds = min(map(len, places.values()))
     if seeds < FEWEST_SEEDS:
         return Estimate(value, math.nan, math.nan, seeds)
-    low, high = _percentiles(interquartile_mean(known[_resampled_places(places)]))
+    low, high = _percentiles(interquartile_mean(values[_resampled_places(places)]))
     return Estimate(value, float(low), float(high), seeds)
 
 
@@ -125,20 +120,10 @@ def restricted_mean(times: Array, horizon: float) -> Estimate:
     without an event. If all runs failed, value and interval are the horizon.
 
     Args:
-        times: (n,), one per run; infinite if the event did not occur, NaN if unknown.
+        times: (n,), one per run, 0 or more; infinite if the event did not occur, NaN if unknown.
         horizon: duration of the runs; later events do not count.
-
-    Raises:
-        ValueError: times have another shape than (n,) or are below 0, or the horizon is not above 0.
     """
-    time = np.asarray(times, dtype=np.float64)
-    if time.ndim != 1:
-        raise ValueError(f"expected times of shape (n,), got {time.shape}")
-    if not 0.0 < horizon < math.inf:
-        raise ValueError(f"expected a finite horizon above 0, got {horizon}")
-    time = time[~np.isnan(time)]
-    if np.any(time < 0.0):
-        raise ValueError(f"expected times of 0 or more, or infinity for never, got {float(np.min(time))}")
+    time = times[~np.isnan(times)]
     if not len(time):
         return Estimate(math.nan, math.nan, math.nan, 0, math.nan)
     within = np.minimum(time, horizon)
@@ -158,11 +143,8 @@ def paired_difference(first: Array, second: Array) -> Estimate:
     Args:
         first, second: (n,), one per seed.
     """
-    left, right = np.asarray(first, dtype=np.float64), np.asarray(second, dtype=np.float64)
-    if left.shape != right.shape:
-        raise ValueError(f"expected first and second of the same shape (n,), got {left.shape} and {right.shape}")
-    equal = left == right
-    return estimate(np.where(equal, 0.0, left) - np.where(equal, 0.0, right))
+    equal = first == second
+    return estimate(np.where(equal, 0.0, first) - np.where(equal, 0.0, second))
 
 
 def probability_of_improvement(first: Array, second: Array) -> float:
@@ -173,9 +155,9 @@ def probability_of_improvement(first: Array, second: Array) -> float:
     Args:
         first, second: (n,) and (m,); lower is better.
     """
-    left, right = np.asarray(first, dtype=np.float64), np.asarray(second, dtype=np.float64)
-    left, right = left[~np.isnan(left)], right[~np.isnan(right)]
-    return float(np.mean(_wins(left, right))) if len(left) and len(right) else math.nan
+    left, right = first[~np.isnan(first), None], second[None, ~np.isnan(second)]
+    wins = (left < right) + 0.5 * (left == right)
+    return float(np.mean(wins)) if wins.size else math.nan
 
 
 def performance_profile(scores: Array, thresholds: Array, *, strata: Sequence[object] | None = None) -> Profile:
@@ -188,22 +170,19 @@ def performance_profile(scores: Array, thresholds: Array, *, strata: Sequence[ob
         thresholds: (m,).
         strata: (n,) label of each run, such as its protocol; seeds are resampled within their stratum.
     """
-    score, limits = np.asarray(scores, dtype=np.float64), np.asarray(thresholds, dtype=np.float64)
-    if limits.ndim != 1 or np.any(np.isnan(limits)):
-        raise ValueError(f"expected thresholds to be numbers of shape (m,), got {limits}")
-    places = _places_by_stratum(score, strata)
+    places = _places_by_stratum(scores, strata)
     members = np.array([*chain(*places.values())], dtype=np.int64)
-    nothing = np.full_like(limits, np.nan)
+    nothing = np.full_like(thresholds, np.nan)
     if not len(members):
         return Profile(nothing, nothing, nothing, 0)
-    passed = score[:, None] < limits
+    passed = scores[:, None] < thresholds
     share: Array = np.mean(passed[members], axis=0)
     seeds = min(map(len, places.values()))
     if seeds < FEWEST_SEEDS:
         return Profile(share, nothing, nothing, seeds)
     rows = _resampled_places(places, PROFILE_RESAMPLES)
     # Count how often each run is drawn and multiply by whether it passes; this takes less memory than drawing scores.
-    counts = np.zeros((len(rows), len(score)))
+    counts = np.zeros((len(rows), len(scores)))
     np.add.at(counts, (np.arange(len(rows))[:, None], rows), 1.0)
     low, high = _percentiles(counts @ passed.astype(np.float64) / rows.shape[1])
     return Profile(share, low, high, seeds)
@@ -268,10 +247,6 @@ def summarise(trials: pd.DataFrame, measured: pd.DataFrame | None = None) -> pd.
 
 def _places_by_stratum(values: Array, strata: Sequence[object] | None) -> dict[object, list[int]]:
     """Return the indices of the values (n,) that are not NaN, by label of their stratum."""
-    if values.ndim != 1:
-        raise ValueError(f"expected values of shape (n,), got {values.shape}")
-    if strata is not None and len(strata) != len(values):
-        raise ValueError(f"expected strata with {len(values)} labels, one per value, got {len(strata)}")
     places: dict[object, list[int]] = {}
     for place, label in enumerate([None] * len(values) if strata is None else strata):
         members = places.setdefault(label, [])
@@ -300,12 +275,6 @@ def _percentiles(drawn: Array) -> Array:
     tail = 50.0 * (1.0 - CONFIDENCE)
     ends: Array = np.percentile(drawn, [tail, 100.0 - tail], axis=0, method="nearest")
     return ends
-
-
-def _wins(first: Array, second: Array) -> Array:
-    """Return (n, m): 1 where a value of `first` (n,) is below a value of `second` (m,), 0.5 for ties, else 0."""
-    wins: Array = (first[:, None] < second[None, :]) + 0.5 * (first[:, None] == second[None, :])
-    return wins
 
 
 def _means_over_seeds(values: Array) -> Array:

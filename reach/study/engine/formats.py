@@ -37,16 +37,12 @@ COLUMNS: dict[str, str] = {
     "reward": "float64",
     "duration_s": "float64",
 }
-TRACE_COLUMNS: dict[str, str] = {
-    **WHOSE,
-    "block": "str",
-    "time_s": "float64",
-    "remaining": "float64",
-    "trials": "int64",
-}
-COST_COLUMNS: dict[str, str] = {**WHOSE, "metric": "str", "value": "float64"}
 # Columns of each part of the store. Trials may have further columns.
-PARTS: dict[str, dict[str, str]] = {"trials": COLUMNS, "traces": TRACE_COLUMNS, "costs": COST_COLUMNS}
+PARTS: dict[str, dict[str, str]] = {
+    "trials": COLUMNS,
+    "traces": {**WHOSE, "block": "str", "time_s": "float64", "remaining": "float64", "trials": "int64"},
+    "costs": {**WHOSE, "metric": "str", "value": "float64"},
+}
 
 
 def rows_frame(rows: Sequence[Mapping[str, Any]], columns: Mapping[str, str]) -> pd.DataFrame:
@@ -121,7 +117,7 @@ def frame_of(table: pa.Table) -> pd.DataFrame:
 
 def plain_number(value: Any) -> Any:
     """Round a number to SIGNIFICANT_DIGITS, so that reruns give the same; return None for infinity and NaN."""
-    if isinstance(value, bool) or not isinstance(value, float):
+    if not isinstance(value, float):
         return value
     if not math.isfinite(value):
         return None

@@ -287,11 +287,6 @@ def test_without_a_miss_to_correct_there_is_no_measure_of_its_correction(miss: f
     assert measures["success"] == 1.0
 
 
-def test_a_series_without_perturbed_reaches_is_an_error() -> None:
-    with pytest.raises(ValueError, match="1 or more perturbed reaches"):
-        series_measures(series(np.zeros(0)), 30.0)
-
-
 def test_half_is_reached_where_the_last_fifty_errors_are_first_below_half_of_their_misses() -> None:
     rng = np.random.default_rng(0)
     miss = rng.choice([-30.0, 20.0, math.nan], 400)
