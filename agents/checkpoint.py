@@ -30,8 +30,8 @@ from reach.files import unfinished_path, write_file
 CONFIG = "config.json"
 POLICY = "policy.safetensors"
 STATE = "state.npz"
-# Also increased with the version of the environments: actions of `-v0` and `-v1` differ in meaning.
-FORMAT = 3
+# Also increased when the actions of environments or learners change their meaning, as those of `-v1` and of SAC and TD3.
+FORMAT = 4
 
 # Limits far above what a learner writes.
 LARGEST_CONFIG_BYTES = 2**24

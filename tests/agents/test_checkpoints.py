@@ -327,10 +327,10 @@ HOSTILE = {
     "deep objects": (CONFIG, b'{"a":' * 100_000),
     "a huge number": (CONFIG, b'{"format": 1' + b"0" * 10_000 + b"}"),
     "no text": (CONFIG, b"\xff\xfe\x00"),
-    "no finite number": (CONFIG, b'{"format": 3, "learner": "error-bp", "seed": NaN}'),
+    "no finite number": (CONFIG, b'{"format": 4, "learner": "error-bp", "seed": NaN}'),
     "a list": (CONFIG, b"[]"),
-    "a long name": (CONFIG, json.dumps({"format": 3, "learner": "x" * 10**6}).encode()),
-    "a learner that is a list": (CONFIG, b'{"format": 3, "learner": ["error-bp"]}'),
+    "a long name": (CONFIG, json.dumps({"format": 4, "learner": "x" * 10**6}).encode()),
+    "a learner that is a list": (CONFIG, b'{"format": 4, "learner": ["error-bp"]}'),
     "bf16": (POLICY, safetensors({"a": {"dtype": "BF16", "shape": [1], "data_offsets": [0, 2]}}, b"ab")),
     "an unknown type": (POLICY, safetensors({"a": {"dtype": "X9", "shape": [1], "data_offsets": [0, 2]}}, b"ab")),
     "a long header": (POLICY, (2**62).to_bytes(8, "little")),
@@ -500,5 +500,5 @@ def test_a_checkpoint_of_another_version_is_refused_with_the_command_that_trains
 ) -> None:
     folder = copied("error-bp")
     rewritten(folder, lambda config: config.update(format=2))
-    with pytest.raises(CheckpointError, match=r"format 3, .*--learner 'error-bp'"):
+    with pytest.raises(CheckpointError, match=r"format 4, .*--learner 'error-bp'"):
         learner_of(folder)
