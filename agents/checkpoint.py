@@ -30,7 +30,7 @@ from reach.files import unfinished_path, write_file
 CONFIG = "config.json"
 POLICY = "policy.safetensors"
 STATE = "state.npz"
-# Also increased when the actions of environments or learners change their meaning, as those of `-v1` and of SAC and TD3.
+# Also increased when actions change their meaning, as those of the environments `-v1` and of SAC and TD3 did.
 FORMAT = 4
 
 # Limits far above what a learner writes.

@@ -326,7 +326,8 @@ def find(text: str, **settings: Any) -> Learner:
         settings: further settings, which replace those in the text.
 
     Raises:
-        ValueError: an unknown name, a rule that cannot train the network, or a setting that is not "name=value".
+        ValueError: an unknown name, a rule that cannot train the network, a setting that is not "name=value" or is
+            given twice in the text, or `plastic=all` after a name that ends in "-hidden".
     """
     if not isinstance(text, str):
         raise ValueError(f"expected the name of a learner, got {text!r}")
@@ -336,6 +337,8 @@ def find(text: str, **settings: Any) -> Learner:
         setting, equals, value = part.partition("=")
         if not (setting.isidentifier() and equals):
             raise ValueError(f"expected settings of learner {text!r} as name=value, got {part!r}")
+        if setting in given:
+            raise ValueError(f"expected each setting of learner {text!r} once, got {setting!r} twice")
         given[setting] = _value_of(value)
     given |= settings
     known, short = learners(), name.removesuffix(HIDDEN)
@@ -359,6 +362,8 @@ def find(text: str, **settings: Any) -> Learner:
         plastic = given.pop("plastic", plastic)
         if plastic not in ("all", "hidden"):
             raise ValueError(f"plastic: expected 'all' or 'hidden', got {plastic!r}")
+        if name.endswith(HIDDEN) and plastic == "all":
+            raise ValueError(f"plastic: expected 'hidden', as the name {name!r} says, got 'all'")
     is_hidden = plastic == "hidden"
     return replace(
         entry,

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import inspect
-from dataclasses import is_dataclass
 
 import mkdocs_gen_files
 
-import reach
 from agents.registry import learners
 from agents.rules.registry import RULES
 from reach.env import CupEnv
+from reach.perturbations import PERTURBATIONS
 from reach.protocols import PROTOCOLS
 from reach.protocols.presets import describe_block
 from reach.study.report.metrics import MEASURES
@@ -47,9 +46,8 @@ def main() -> None:
     """All pages."""
     for name, task in ENVIRONMENTS.items():
         write(f"environments/{name}.md", environment(name, task))
-    for name, value in vars(reach).items():
-        if inspect.isclass(value) and is_dataclass(value) and hasattr(value, "kind"):
-            write(f"perturbations/{name}.md", f"# {name}\n\n::: reach.{name}\n")
+    for cls in PERTURBATIONS.values():
+        write(f"perturbations/{cls.__name__}.md", f"# {cls.__name__}\n\n::: {cls.__module__}.{cls.__name__}\n")
     for name in PROTOCOLS:
         write(f"protocols/{name}.md", protocol(name))
     for measure in MEASURES:

@@ -52,6 +52,11 @@ def test_e_prop_is_known_by_its_old_name() -> None:
         ("error-snn-fa", "unknown learner 'error-snn-fa'"),
         ("error-bp,rate", "expected settings of learner .* as name=value, got 'rate'"),
         ("error-bp,plastic=some", "plastic: expected 'all' or 'hidden', got 'some'"),
+        (
+            "error-mlp-bp-hidden,plastic=all",
+            "plastic: expected 'hidden', as the name 'error-mlp-bp-hidden' says, got 'all'",
+        ),
+        ("error-bp,rate=0.5,rate=0.7", "expected each setting .* once, got 'rate' twice"),
         ("", "unknown learner ''"),
         (None, "expected the name of a learner, got None"),
     ],
