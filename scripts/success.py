@@ -46,7 +46,7 @@ class Success:
     """Number of training trials of error learners and reward-snn."""
     timesteps: int | None = None
     """Number of training control steps of all other learners.
-    If not options: 200000 for PPO, 300000 for PPO with LSTM, 150000 for SAC and TD3, 50000 for TQC."""
+    If not given: 200000 for PPO, 300000 for PPO with LSTM, 150000 for SAC and TD3, 50000 for TQC."""
     seeds: int = 10
     """Number of seeds: FIRST_SEED, FIRST_SEED + 1, ..."""
     first_seed: int = 0
@@ -56,7 +56,7 @@ class Success:
     points: int = 1
     """Number of evaluations, evenly spaced over the training; the last one is at its end."""
     env: str | None = None
-    """Id of the environment. If not options: the usual one of each learner."""
+    """Id of the environment. If not given: the usual one of each learner."""
     device: Literal["auto", "cpu", "cuda"] = "auto"
     """Device of networks that learn from reward. Small networks are faster on a CPU."""
     jobs: Annotated[int, tyro.conf.arg(aliases=["-j"])] = field(default_factory=usable_cores)
@@ -66,6 +66,7 @@ class Success:
         command.require_learners("--learners", self.learners)
         if not self.learners:
             raise SystemExit("--learners: expected at least one learner")
+        self.learners = tuple(dict.fromkeys(self.learners))
         command.require_at_least(1, self, "trials", "timesteps", "seeds", "judge", "points", "jobs")
         command.require_at_least(0, self, "first_seed")
         if self.points > self.trials:
