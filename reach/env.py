@@ -478,6 +478,12 @@ def _require_saved(state: Mapping[str, Any], largest_action: float) -> None:
 
 
 def twin(env: Any) -> CupEnv:
-    """Replay the trial of a `CupEnv`, wrapped or not, without its perturbation; see `CupEnv.twin`."""
-    unperturbed: CupEnv = env.unwrapped.twin()
-    return unperturbed
+    """Replay the trial of a `CupEnv`, wrapped or not, without its perturbation; see `CupEnv.twin`.
+
+    Raises:
+        ValueError: the environment is not a `CupEnv`, or see `CupEnv.twin`.
+    """
+    world = getattr(env, "unwrapped", env)
+    if not isinstance(world, CupEnv):
+        raise ValueError(f"env: expected an environment of this project, such as 'reach/CupGrab-v1', got {env!r}")
+    return world.twin()

@@ -182,3 +182,8 @@ def test_a_twin_leaves_its_trial_alone_and_keeps_its_cup_and_body() -> None:
 def test_a_twin_needs_a_trial() -> None:
     with pytest.raises(gym.error.ResetNeeded):
         twin(gym.make("reach/CupReach-v1"))
+
+
+def test_a_twin_of_another_environment_is_refused() -> None:
+    with pytest.raises(ValueError, match="env: expected an environment of this project, .*, got <.*CartPole"):
+        twin(gym.make("CartPole-v1"))
