@@ -38,21 +38,22 @@ def require_number(name: str, value: Any, low: float, high: float, unit: str = "
     return float(value)
 
 
-def require_whole(name: str, value: Any, low: int, high: int | None = None, *, also: str = "") -> int:
+def require_whole(name: str, value: Any, low: int, high: int | None = None, *, none_allowed: bool = False) -> int:
     """Return a whole number in [low, high] as an int; without `high` there is no upper bound.
 
     Args:
         name: name of the argument, for the message.
         value: a Python or NumPy integer; 200.0 is an error.
         low, high: smallest and largest value.
-        also: other values that the caller accepts, for the message.
+        none_allowed: whether the caller accepts None, for the message.
 
     Raises:
         ValueError: the value is not a whole number, or out of range.
     """
     if not is_whole(value) or value < low or (high is not None and value > high):
         bounds = f"of {low} or more" if high is None else f"from {low} to {high}"
-        raise ValueError(f"{name}: expected {also}a whole number {bounds}, got {value!r}")
+        none = "None or " if none_allowed else ""
+        raise ValueError(f"{name}: expected {none}a whole number {bounds}, got {value!r}")
     return int(value)
 
 
@@ -74,7 +75,7 @@ def require_seed(name: str, value: Any) -> int | None:
     Raises:
         ValueError: the value is neither None nor a whole number of 0 or more.
     """
-    return None if value is None else require_whole(name, value, 0, also="None or ")
+    return None if value is None else require_whole(name, value, 0, none_allowed=True)
 
 
 def require_bool(name: str, value: Any) -> bool:
@@ -106,7 +107,7 @@ def require_known(name: str, given: Mapping[Any, Any], known: Sequence[str]) -> 
     """
     unknown = sorted(set(given) - set(known), key=str)
     if unknown:
-        raise ValueError(f"{name}: expected keys of {list(known)}, got {unknown}")
+        raise ValueError(f"{name}: expected keys from {list(known)}, got {unknown}")
 
 
 def require_name(name: str, value: Any) -> None:
@@ -143,16 +144,16 @@ def require_numbers(name: str, value: Any, shape: tuple[int, ...]) -> NDArray[np
     return array
 
 
-def require_like(name: str, value: Any, present: NDArray[Any]) -> None:
-    """Validate an array that will replace `present`.
+def require_same_form(name: str, value: Any, current: NDArray[Any]) -> None:
+    """Validate an array that will replace `current`.
 
     Raises:
         ValueError: type or shape differ, or a number is not finite.
     """
-    is_like = isinstance(value, np.ndarray) and (value.dtype, value.shape) == (present.dtype, present.shape)
-    if not is_like or not np.isfinite(value).all():
+    has_same_form = isinstance(value, np.ndarray) and (value.dtype, value.shape) == (current.dtype, current.shape)
+    if not has_same_form or not np.isfinite(value).all():
         raise ValueError(
-            f"{name}: expected an array of finite {present.dtype} of shape {present.shape}, got {reprlib.repr(value)}"
+            f"{name}: expected an array of finite {current.dtype} of shape {current.shape}, got {reprlib.repr(value)}"
         )
 
 
@@ -177,7 +178,7 @@ def require_keys(name: str, value: Any, keys: Sequence[str]) -> None:
     """
     missing = [key for key in keys if key not in value] if isinstance(value, Mapping) else list(keys)
     if missing:
-        raise ValueError(f"{name}: expected a mapping with {list(keys)}, got one without {missing}")
+        raise ValueError(f"{name}: expected a mapping with {list(keys)}, missing: {missing}")
 
 
 def require_fields(name: str, kind: type[Any], given: Mapping[Any, Any]) -> None:

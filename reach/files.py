@@ -1,8 +1,8 @@
 """Write files and folders atomically, never through a link, and detect damage when they are read.
 
-An unfinished file has a temporary name beside its target, by which a later writer recognises files that killed writers
-left. A file may contain its own SHA-256, called a seal. The SHA-256 of a file that cannot contain it, such as a film,
-is stored in another, sealed file.
+An unfinished file has a temporary name beside its target. A later writer recognises and removes files of killed
+writers by this name. A file may contain its own SHA-256, called a seal. The SHA-256 of a file that cannot contain it,
+such as a film, is stored in another, sealed file.
 """
 
 from __future__ import annotations
@@ -37,14 +37,14 @@ class DiskFullError(OSError):
 
 
 def unfinished_path(target: Path, suffix: str = "") -> Path:
-    """Return a free temporary name beside `target` to write it under; remove what killed writers left there.
+    """Return a free temporary name beside `target` to write it under; remove files of killed writers there.
 
     Only unfinished files of processes on this machine that no longer run are removed.
     """
     beginning = f".{target.name[:100]}.part-{socket.gethostname()[:60]}-"
-    part = re.compile(re.escape(beginning) + r"(\d+)-\w{8}(\.\w+)?")
+    temporary = re.compile(re.escape(beginning) + r"(\d+)-\w{8}(\.\w+)?")
     for path in target.parent.iterdir() if os.name == "posix" else ():
-        match = part.fullmatch(path.name)
+        match = temporary.fullmatch(path.name)
         if match is None or _is_running(int(match[1])):
             continue
         remove(path)
@@ -77,19 +77,19 @@ def write_file(path: Path, data: bytes) -> None:
     Raises:
         DiskFullError: the disk is full.
     """
-    with disk_full(path):
+    with naming_full_disk(path):
         path.parent.mkdir(parents=True, exist_ok=True)
-        part = unfinished_path(path)
-        descriptor = _create_new(part)
+        temporary = unfinished_path(path)
+        descriptor = _create_new(temporary)
         try:
             with os.fdopen(descriptor, "wb") as file:
                 file.write(data)
                 file.flush()
                 os.fsync(file.fileno())
-            part.replace(path)
+            temporary.replace(path)
             sync_folder(path.parent)
         except BaseException:
-            part.unlink(missing_ok=True)
+            temporary.unlink(missing_ok=True)
             raise
 
 
@@ -108,15 +108,15 @@ def write_folder(folder: Path, files: Mapping[str, bytes]) -> None:
     for name in files:
         path_inside(folder, name)
     folder.parent.mkdir(parents=True, exist_ok=True)
-    part = unfinished_path(folder)
-    part.mkdir()
+    temporary = unfinished_path(folder)
+    temporary.mkdir()
     try:
         for name, data in files.items():
-            write_file(path_inside(part, name), data)
-        part.replace(folder)
+            write_file(path_inside(temporary, name), data)
+        temporary.replace(folder)
         sync_folder(folder.parent)
     except BaseException:
-        shutil.rmtree(part, ignore_errors=True)
+        shutil.rmtree(temporary, ignore_errors=True)
         raise
 
 
@@ -138,14 +138,14 @@ def sync_folder(folder: Path) -> None:
 
 
 @contextmanager
-def disk_full(path: Path) -> Iterator[None]:
+def naming_full_disk(path: Path) -> Iterator[None]:
     """Raise the error of a full disk as a `DiskFullError` with instructions."""
     try:
         yield
     except OSError as error:
         if error.errno in DISK_FULL and not isinstance(error, DiskFullError):
-            done = "what was finished before is kept, whole. Free some space and give the same command again"
-            raise DiskFullError(errno.ENOSPC, f"No space left on the disk; {done}", str(path)) from error
+            help_text = "finished files are intact. Free some space and repeat the command"
+            raise DiskFullError(errno.ENOSPC, f"No space left on the disk; {help_text}", str(path)) from error
         raise
 
 
@@ -178,7 +178,7 @@ def open_regular(path: Path) -> int:
     Raises:
         OSError: the path is a link, folder, pipe, device or hard link; the message names it.
     """
-    reason = "not a regular file (a link, folder, pipe or device), and so left alone; remove it"
+    reason = "expected a regular file with one link; remove it"
     refusal = OSError(errno.EINVAL, reason, str(path))
     try:
         descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK, 0o666)
@@ -200,7 +200,7 @@ def check_regular(path: Path) -> None:
         DamagedError: the path is a link, folder, pipe or device.
     """
     if os.path.lexists(path) and not stat.S_ISREG(path.lstat().st_mode):
-        raise DamagedError(f"{path} is no regular file, but a link, folder, pipe or device")
+        raise DamagedError(f"{path}: expected a regular file, got a link, folder, pipe or device")
 
 
 def path_inside(folder: Path, name: str) -> Path:
@@ -241,14 +241,14 @@ def make_folder(folder: Path, argument: str) -> None:
         raise OSError(f"{argument}: expected a folder that can be written, got {folder} ({error.strerror})") from error
 
 
-def set_aside(path: Path) -> Path:
+def rename_damaged(path: Path) -> Path:
     """Rename a file or folder to <name>.damaged, or <name>.damaged-2 and so on; return the new path."""
-    number, aside = 1, path.with_name(f"{path.name}.damaged")
-    while os.path.lexists(aside):
+    number, renamed = 1, path.with_name(f"{path.name}.damaged")
+    while os.path.lexists(renamed):
         number += 1
-        aside = path.with_name(f"{path.name}.damaged-{number}")
-    path.rename(aside)
-    return aside
+        renamed = path.with_name(f"{path.name}.damaged-{number}")
+    path.rename(renamed)
+    return renamed
 
 
 def sha256_of(data: bytes) -> str:

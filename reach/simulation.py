@@ -25,7 +25,7 @@ from reach.arguments import (
     require_choice,
     require_generator,
     require_keys,
-    require_like,
+    require_same_form,
     require_whole,
 )
 from reach.jit import run_in_threads, say_when_compiling
@@ -408,9 +408,9 @@ class Simulation:
         if not isinstance(world, s.World):
             raise ValueError(f"world of the state: expected a World, got {reprlib.repr(world)}")
         for name in ("_observations", "lamps", "_changed", "seeded"):
-            require_like(f"{name} of the state", state[name], getattr(self, name))
+            require_same_form(f"{name} of the state", state[name], getattr(self, name))
         for name in vars(world):
-            require_like(f"world.{name} of the state", getattr(world, name), getattr(self.world, name))
+            require_same_form(f"world.{name} of the state", getattr(world, name), getattr(self.world, name))
         lists = {
             "arms": lambda arm: isinstance(arm, Arm),
             "perturbations": lambda acting: isinstance(acting, tuple) and all(map(is_perturbation, acting)),

@@ -104,7 +104,7 @@ def reset_options(options: Any, known: tuple[str, ...]) -> dict[str, Any]:
         ValueError: the value is not a mapping, or an option is unknown.
     """
     if not isinstance(options, Mapping | None):
-        raise ValueError(f"options: expected None or a mapping with keys of {list(known)}, got {options!r}")
+        raise ValueError(f"options: expected None or a mapping with keys from {list(known)}, got {options!r}")
     require_known("options", options or {}, known)
     return dict(options or {})
 

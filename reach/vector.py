@@ -111,12 +111,12 @@ class CupVectorEnv(gym.vector.VectorEnv[Any, NDArray[np.float32], NDArray[Any]])
         cores = max_threads()
         if threads is None:
             threads = max(1, min(cores, num_envs // ENVS_A_THREAD))
-        threads = require_whole("threads", threads, 1, cores, also="None or, of the threads of numba, ")
+        threads = require_whole("threads (of numba)", threads, 1, cores, none_allowed=True)
         if max_episode_steps is None:
             max_episode_steps = s.TRIAL_STEPS
         elif max_episode_steps != UNLIMITED:
             max_episode_steps = require_whole(
-                "max_episode_steps", max_episode_steps, 1, LONGEST_EPISODE_STEPS, also="None, -1 for no limit, or "
+                "max_episode_steps (-1: no limit)", max_episode_steps, 1, LONGEST_EPISODE_STEPS, none_allowed=True
             )
         size = picture_size(width, height)
         require_choice("render_mode", render_mode, (None, *RENDER_MODES))

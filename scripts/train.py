@@ -81,7 +81,7 @@ class Train:
         if self.env is not None and not self.env.strip():
             raise SystemExit(f"--env {self.env!r}: expected the id of an environment, such as {BASELINE_ENV}")
         if not self.resume and (self.out.exists() or holds_checkpoint(self.out)):
-            raise SystemExit(f"--out {self.out} exists; give another folder, or --resume to continue its training")
+            raise SystemExit(f"--out: expected a new folder, or --resume to continue a training, got {self.out}")
 
 
 def make_or_load(options: Train) -> Any:

@@ -113,16 +113,16 @@ class Watch:
             if path is not None and (path.suffix not in suffixes or path.is_dir()):
                 raise SystemExit(f"--{flag}: expected a file name that ends in {' or '.join(suffixes)}, got {path}")
         if self.compared and (self.learner or self.checkpoint or self.twin):
-            raise SystemExit("--compare: leave out --learner, --checkpoint and --twin")
+            raise SystemExit("--compare: expected no --learner, --checkpoint or --twin with it, got one of them")
         if len(set(self.compared)) != len(self.compared):
             raise SystemExit(f"--compare: expected each learner once, got {self.compare}")
         if self.replay is not None and self.checkpoint is not None:
-            raise SystemExit("--replay: leave out --checkpoint")
+            raise SystemExit("--replay: expected no --checkpoint with it, got both")
         # An interrupted study has the folder of finished runs, but no table yet.
         if self.replay is not None and not any((self.replay / name).exists() for name in ("trials.parquet", "trials")):
             raise SystemExit(f"--replay: expected a folder written by compare.py --out, got {self.replay}")
         if not (self.table or self.network or self.errors):
-            raise SystemExit("--no-table --no-network --no-errors: leave out at least one of these")
+            raise SystemExit("--no-table --no-network --no-errors: expected at most two of these, got all three")
         try:
             layout_of(Panels(), (len(self.compared) or 1) + self.twin, *self.size)
         except ValueError as error:

@@ -285,10 +285,10 @@ def read_protocol(path: str | Path) -> Protocol:
     """
     file = Path(path)
     if file.suffix not in SUFFIXES:
-        raise ValueError(f"protocol file {_short(file)}: expected a name that ends in {' or '.join(SUFFIXES)}")
+        raise ValueError(f"protocol file: expected a name that ends in {' or '.join(SUFFIXES)}, got {_short(file)}")
     # `os.path.isfile` returns False for a name that is too long; `Path.is_file` may raise an error.
     if not os.path.isfile(file):
-        raise FileNotFoundError(f"protocol file {_short(file)} does not exist")
+        raise FileNotFoundError(f"protocol file: expected a file that exists, got {_short(file)}")
     try:
         if file.suffix == ".py":
             protocol = _run(file.resolve(), file.read_bytes())

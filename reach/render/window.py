@@ -91,7 +91,7 @@ class Window:
             self._window: pygame.Window | None = pygame.Window(title, (width, height))
         except pygame.error as error:
             raise RuntimeError(
-                f"no window could be opened ({error}); without a screen use render_mode='rgb_array'"
+                f"expected a screen for the window, got {error}; without a screen use render_mode='rgb_array'"
             ) from error
         driver = pygame.display.get_driver()
         self.is_visible = driver not in HEADLESS_DRIVERS

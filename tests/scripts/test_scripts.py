@@ -130,7 +130,10 @@ def test_a_trial_is_replayed_as_it_was_recorded(
         ({"compare": ","}, "--compare: .*error-dfa.*got ','"),
         ({"learner": ""}, "--learner: unknown learner ''"),
         ({"size": (10, 10)}, "--size 10 10: .*480 and 400"),
-        ({"table": False, "network": False, "errors": False}, "--no-table --no-network --no-errors: leave out"),
+        (
+            {"table": False, "network": False, "errors": False},
+            "--no-table --no-network --no-errors: expected at most two",
+        ),
         ({"png": Path("tests")}, "--png: expected a file name that ends in .png, got tests"),
     ],
 )
@@ -335,7 +338,7 @@ def test_a_link_in_place_of_a_search_or_a_picture_is_not_written_through(
     for name in ("error-mlp-bp.db", "tuning.png"):
         (tmp_path / name).symlink_to(valued)
     tune = script("tune")
-    with pytest.raises(ValueError, match=r"error-mlp-bp\.db is no regular file, but a link"):
+    with pytest.raises(ValueError, match=r"error-mlp-bp\.db: expected a regular file, got a link"):
         tune.make_ready("error-mlp-bp", tune.Tune(tmp_path, ("error-bp",)))
     history = [{"rate": 0.5, "left_of_the_miss": 0.3, "pruned": False}]
     tune.draw_tuning({"error-mlp-bp": {"history": history}}, tmp_path / "tuning.png")

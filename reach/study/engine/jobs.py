@@ -35,7 +35,7 @@ from typing import Any, Literal
 import numpy as np
 
 from reach.arguments import require_name, require_whole
-from reach.files import UNSEALED, DamagedError, check_regular, check_seal, seal, set_aside, write_file
+from reach.files import UNSEALED, DamagedError, check_regular, check_seal, rename_damaged, seal, write_file
 from reach.sources import file_digest, sources_of
 
 Kind = Literal["train", "protocol"]
@@ -311,8 +311,8 @@ class JobTable:
         try:
             earlier = read_rows(path)
         except DamagedError as error:
-            aside = set_aside(path)
-            warnings.warn(f"{error}; it is made again, and the old one is kept as {aside}", stacklevel=2)
+            renamed = rename_damaged(path)
+            warnings.warn(f"{error}; it is made again, and the old one is kept as {renamed}", stacklevel=2)
             earlier = {}
         self._rows: dict[str, Row] = {}
         for job in jobs:

@@ -99,14 +99,15 @@ class RayTasks:
         """
         if address is None and "ray" in sys.modules and os.environ.get("RAY_AUTH_TOKEN") != PRIVATE["RAY_AUTH_TOKEN"]:
             raise ValueError(
-                "--engine ray starts a cluster behind a random token, which Ray reads when it is imported, but Ray has "
-                "been imported before; move `import ray` into the functions that need it, or give --address"
+                "--engine ray: expected a process that has not imported Ray, because Ray reads the random token of its "
+                "cluster when it is imported, got ray imported; move `import ray` into the functions that need it, or "
+                "give --address"
             )
         os.environ.update(QUIET if address else QUIET | PRIVATE)
         try:
             import ray
         except ModuleNotFoundError as error:
-            raise ModuleNotFoundError("--engine ray needs Ray: pip install 'cup-reach[ray]'") from error
+            raise ModuleNotFoundError("--engine ray: expected Ray, got none; pip install 'cup-reach[ray]'") from error
         self._ray = ray
         self._closed = threading.Event()
         self._temporary_folder: str | None = None

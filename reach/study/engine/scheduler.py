@@ -63,7 +63,9 @@ class ForkServer:
             self.process = subprocess.Popen(command, stdin=theirs.fileno(), stdout=none, stderr=none, env=environment)
         if self._socket.recv(len(READY)) != READY:
             self.close()
-            raise OSError("the server of workers did not start, or holds threads, which no fork survives")
+            raise OSError(
+                "server of workers: expected a process without threads, which can fork, got none, or one with threads"
+            )
 
     def fork(self, connection: socket.socket, log: IO[Any]) -> None:
         """Fork a worker that reads its job from `connection` and prints to `log`.

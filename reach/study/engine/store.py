@@ -47,8 +47,8 @@ from reach.files import (
     path_inside,
     read_folder,
     remove,
+    rename_damaged,
     seal,
-    set_aside,
     sha256_of,
     write_file,
     write_folder,
@@ -63,7 +63,7 @@ FILM_PHASES = ("before", "during", "after")
 FOLDERS = (*PARTS, "baseline", "films", "done", "logs")
 MERGED_JOBS = b"reach.jobs"  # entry in a file of all trials: hash of the names of its jobs
 UNFINISHED = ".*.part-*"  # temporary names of `reach.files`
-REDO = "the command that made the study, given again, does this job again"
+REDO = "repeat the command of the study to do this job again"
 SHARD = re.compile(r"(\d+)/(\d+)")
 
 
@@ -98,7 +98,8 @@ class Store:
             except BlockingIOError:
                 holder = file.read().strip() or "unknown"
                 raise FolderInUseError(
-                    f"{self.folder} is being written by process {holder}; wait for it to end, or give another --out"
+                    f"--out: expected a folder that no other process writes, got {self.folder}, which "
+                    f"is being written by process {holder}; wait for it to end, or give another folder"
                 ) from None
             file.truncate(0)
             file.write(f"{os.getpid()} on {socket.gethostname()}")
@@ -107,7 +108,7 @@ class Store:
                 for path in [top, *(Path(parent) / name for parent, names, _ in os.walk(top) for name in names)]:
                     if path.is_symlink():
                         raise OSError(f"{path} is a link, and results would be written where it leads; remove it")
-            # Remove files that killed writers left, also on other machines, because no other process writes here now.
+            # Remove files of killed writers, also of those on other machines, because no other process writes here now.
             for name in ("", *FOLDERS):
                 pattern = f"*/*/*/{UNFINISHED}" if name in PARTS else UNFINISHED
                 for part in (self.folder / name).glob(pattern):
@@ -230,7 +231,7 @@ class Store:
         if job.kind == "protocol":
             self.mark_path(job).unlink(missing_ok=True)
         elif os.path.lexists(job.folder):
-            set_aside(Path(job.folder))
+            rename_damaged(Path(job.folder))
 
     def write_outcome(self, outcome: Outcome) -> None:
         """Write the files of a job's result and then its mark, or write its error."""
@@ -306,8 +307,8 @@ class Store:
             return pd.DataFrame(present, columns=list(COLUMNS)).astype(dict.fromkeys(TIMES, "float64"))
         except (OSError, TypeError, ValueError) as error:
             raise DamagedError(
-                f"{self.jobs_path} holds no table of jobs that can be read ({error}); the command that made the study, "
-                "given again, makes it again and keeps the results"
+                f"{self.jobs_path} holds no table of jobs that can be read ({error}); repeat the command of the study "
+                "to write it again; the results are kept"
             ) from error
 
     def write_tables(self, jobs: Sequence[Job]) -> pd.DataFrame:
@@ -377,7 +378,7 @@ def load(path: str | Path, part: str = "trials") -> pd.DataFrame:
         except DamagedError as error:
             warnings.warn(f"{error}; the files of single runs are read instead", stacklevel=2)
     if not finished:
-        raise FileNotFoundError(f"{path} holds no results; make some with scripts/compare.py --out {path}")
+        raise FileNotFoundError(f"expected a folder with results, written by scripts/compare.py --out, got {path}")
     return store.read(part, finished)
 
 
@@ -390,7 +391,7 @@ def read_whole(file: Path) -> pd.DataFrame:
     try:
         return formats.frame_of(formats.table_from(_read_bytes(file), file))
     except DamagedError as error:
-        raise DamagedError(f"{error}; the command that made it, given again, writes it again") from error
+        raise DamagedError(f"{error}; repeat the command that wrote it") from error
 
 
 def _read_bytes(path: Path) -> bytes:

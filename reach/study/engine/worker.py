@@ -57,7 +57,7 @@ def load_factory(name: str) -> Factory:
     module, function = parts_of(name)
     factory: Factory | None = getattr(importlib.import_module(module), function, None)
     if not callable(factory):
-        raise ValueError(f"module {module!r} has no function {function!r}")
+        raise ValueError(f"expected the name of a function in module {module!r}, got {function!r}")
     return factory
 
 
@@ -96,7 +96,7 @@ def protocol_of(job: Job) -> Protocol:
         protocol = read_protocol(job.protocol_file)
         if protocol_digest(protocol, job.protocol_file) != job.protocol_digest:
             raise ValueError(
-                f"{job.protocol_file} has changed since the study was planned; give the same command again to plan it "
+                f"{job.protocol_file} has changed since the study was planned; repeat the command to plan it "
                 "with the file as it is now"
             )
         return protocol

@@ -205,7 +205,7 @@ def _read(file: Path) -> list[HumanSeries]:
     try:
         table = pd.read_csv(file, index_col=False)
     except (OSError, ValueError) as error:
-        raise ValueError(f"{file} cannot be read as CSV: {error}") from error
+        raise ValueError(f"human: expected a CSV file, got {file} ({error})") from error
     columns = set(map(str, table.columns))
     for kind, needed in KINDS.items():
         if columns.issuperset(needed):

@@ -204,7 +204,7 @@ def test_what_is_missing_cut_short_or_of_another_seed_is_named_and_made_again(
             damaged = store.part_path(part, first)
             damaged.write_bytes(store.part_path(part, second).read_bytes())
     if part in PARTS:
-        with pytest.raises(DamagedError, match=f"{damaged} is damaged.*the command that made the study, given again"):
+        with pytest.raises(DamagedError, match=f"{damaged} is damaged.*repeat the command of the study"):
             store.read(part, [first, second])
     with pytest.warns(UserWarning, match=str(damaged)):
         command(out)

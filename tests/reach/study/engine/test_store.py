@@ -53,9 +53,9 @@ def test_a_write_that_fails_leaves_the_old_file_and_no_part(tmp_path: Path, monk
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(os, "fsync", full_disk)
-    with pytest.raises(DiskFullError, match="No space left on the disk; what was finished before is kept") as told:
+    with pytest.raises(DiskFullError, match="No space left on the disk; finished files are intact") as caught:
         write_file(path, b"new")
-    assert "file.json" in str(told.value)
+    assert "file.json" in str(caught.value)
     assert path.read_bytes() == b"old"
     assert [p.name for p in tmp_path.iterdir()] == ["file.json"]
 
@@ -121,7 +121,7 @@ def test_a_lock_that_is_no_file_of_its_own_is_refused_by_name_and_nothing_is_tru
             lock.mkdir()
         case _:
             os.mkfifo(lock)
-    with pytest.raises(OSError, match=f"not a regular file.*{lock}"), Store(out).only_writer():
+    with pytest.raises(OSError, match=f"expected a regular file.*{lock}"), Store(out).only_writer():
         pass
     assert valued.read_text() == "of value"
 
@@ -137,7 +137,7 @@ def test_nothing_outside_the_folder_is_written_or_cut_through_links_in_it(tmp_pa
         path.parent.mkdir(parents=True, exist_ok=True)
         path.symlink_to(valued)
     with store.only_writer():
-        with pytest.warns(UserWarning, match=r"jobs\.jsonl is no regular file"):
+        with pytest.warns(UserWarning, match=r"jobs\.jsonl: expected a regular file"):
             JobTable(store.jobs_path, [JOB], {JOB.name})
         store.write_outcome(Outcome(filmed, error="it failed"))
         films = dict.fromkeys(FILM_PHASES, b"film")
