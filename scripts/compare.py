@@ -398,7 +398,7 @@ def main(options: Compare) -> int:
             store,
             jobs,
             **tables,
-            notes=descriptions_of(options, store, jobs),
+            descriptions=descriptions_of(options, store, jobs),
             command=shlex.join(["python", *sys.argv]),
             failures={job.title: error for job, error in failures.items()},
             human=options.human,

@@ -21,11 +21,11 @@ from reach.study.people.game import (
     PersonLeft,
     PersonView,
     WindowPointer,
-    as_person_trials,
     draw_chart,
     draw_view,
-    person_trials,
+    finished_trials,
     play,
+    rows_with_person,
     summary_lines,
 )
 
@@ -63,7 +63,7 @@ class Play:
             raise SystemExit(f"--beside: expected a folder written by compare.py --out, got {self.beside}")
 
 
-def play_in(
+def play_in_window(
     window: Window,
     protocol: Protocol,
     seed: int,
@@ -99,18 +99,18 @@ def main(options: Play) -> None:
     unfinished = options.out / UNFINISHED
 
     def save_unfinished(rows: list[dict[str, Any]]) -> None:
-        write_file(unfinished, parquet_bytes(trials_frame(as_person_trials(protocol, options.seed, rows))))
+        write_file(unfinished, parquet_bytes(trials_frame(rows_with_person(protocol, options.seed, rows))))
 
     try:
-        rows = play_in(window, protocol, options.seed, on_trial=save_unfinished)
+        rows = play_in_window(window, protocol, options.seed, on_trial=save_unfinished)
     except (PersonLeft, KeyboardInterrupt):
         saved = f"your trials are in {unfinished}" if unfinished.exists() else "no trial was finished"
         raise SystemExit(f"You left before the end; {saved}.") from None
-    trials = trials_frame(person_trials(protocol, options.seed, rows))
+    trials = trials_frame(finished_trials(protocol, options.seed, rows))
     write_file(options.out / TRIALS, parquet_bytes(trials))
     unfinished.unlink()
-    others = None if options.beside is None else read_whole(options.beside / TRIALS)
-    chart = draw_chart(trials, others, protocol, (WIDTH, HEIGHT))
+    comparison = None if options.beside is None else read_whole(options.beside / TRIALS)
+    chart = draw_chart(trials, comparison, protocol, (WIDTH, HEIGHT))
     write_png(options.out / "chart.png", chart)
     print("\n".join(summary_lines(trials)))
     print(f"Written: {options.out / TRIALS} and {options.out / 'chart.png'}")

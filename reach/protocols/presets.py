@@ -72,7 +72,7 @@ FAN = tuple(cup_at(bearing) for bearing in (65.0, 80.0, 95.0, 110.0, 125.0))
 # Onset of perturbations within a reach: about the middle of the movement, which follows 0.2 s of preparation and takes
 # 0.6 s.
 MID_REACH_S = 0.34
-GRASP = "reach/CupGrab-v1"
+GRAB = "reach/CupGrab-v1"
 
 # Rotations of the preset `continual`, each cued by its own lamp.
 CONTINUAL_DEGREES = (30.0, -30.0, 20.0, -20.0, 40.0, -40.0)
@@ -90,10 +90,10 @@ def context_protocol(lamps: int = 4, reaches: int = 1500, name: str = "context")
     """
     return Protocol(
         name=name,
-        title=f"rotation to either side, told by two of {lamps} lamps",
+        title=f"rotation to either side, cued by two of {lamps} lamps",
         blocks=(Block(BASELINE, 60), Block(PERTURBED, reaches, TURN, Parity(2))),
         source="Minsky and Papert 1969, Perceptrons (XOR, the smallest problem that needs a hidden layer); Osu et al. "
-        "2004, Nat Neurosci 7:111 (opposite perturbations that a cue tells)",
+        "2004, Nat Neurosci 7:111 (opposite perturbations, each with a cue)",
         context=lamps,
     )
 
@@ -183,7 +183,7 @@ _PRESETS = (
         ),
         source="Paulignan et al. 1991, Exp Brain Res 83:502 (the object to be grasped is displaced as the hand "
         "sets out)",
-        env_id=GRASP,
+        env_id=GRAB,
     ),
     Protocol(
         name="nudge",
@@ -193,7 +193,7 @@ _PRESETS = (
             Block(PERTURBED, 40, (Nudge(right_n=4.0, onset_s=MID_REACH_S),), Random((-1.0, 1.0)), learning=False),
         ),
         source="Pruszynski and Scott 2012, Exp Brain Res 218:341 (a pulse of force under way)",
-        env_id=GRASP,
+        env_id=GRAB,
     ),
     Protocol(
         name="generalisation",
@@ -209,7 +209,7 @@ _PRESETS = (
     context_protocol(16, 5000, "context16"),
     Protocol(
         name="continual",
-        title="continual protocol (six rotations, each told by a lamp, the first again)",
+        title="continual protocol (six rotations, each cued by a lamp, the first again)",
         blocks=(
             Block(BASELINE, 60), _cued(PERTURBED, 0), *(_cued(OTHER, k) for k in range(1, len(CONTINUAL_DEGREES))),
             _cued(RELEARNED, 0),

@@ -87,8 +87,8 @@ def draw_room(width: int, height: int) -> Frame:
     picture = np.empty((height, width, 3))
     picture[:] = palette.TABLE
 
-    def paint(colour: Colour, outside_m: NDArray[np.float64], softness_px: float = 1.0) -> None:
-        cover = np.clip(0.5 - outside_m * scale / softness_px, 0.0, 1.0)[..., None]
+    def paint(colour: Colour, outside_m: NDArray[np.float64]) -> None:
+        cover = np.clip(0.5 - outside_m * scale, 0.0, 1.0)[..., None]
         picture[:] += cover * (np.array(colour) - picture)
 
     line = 0.5 / scale

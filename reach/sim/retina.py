@@ -27,7 +27,6 @@ from reach.sim.elementary import LAMP_COUNTER, key_from_double, random_bits
 from reach.sim.grasp import CAPSULES, capsule
 from reach.sim.setup import place_hand_shape
 
-Lamps = NDArray[np.float32]
 # Largest number of lamps; all lamps of a trial are drawn from 64 random bits.
 MOST_LAMPS = 32
 

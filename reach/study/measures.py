@@ -144,7 +144,7 @@ class Run:
         return _reaches(self.rows)
 
     @cached_property
-    def within(self) -> pd.DataFrame:
+    def with_onset_within_reach(self) -> pd.DataFrame:
         """Return the perturbed reaches with an onset within the reach."""
         return self.reaches[self.reaches["onset_s"].notna() & (self.reaches["block"] == PERTURBED)]
 
@@ -215,17 +215,17 @@ MeasureFunction = Callable[[Run], Measured]
 
 def within_reach(run: Run) -> Measured:
     """Yield T_c, correction onset, t50, t90, overshoot, attempts and tips of reaches with an onset within the reach."""
-    if run.within.empty:
+    if run.with_onset_within_reach.empty:
         return
     for metric, column, average in WITHIN:
-        values = run.within[column].to_numpy(dtype=np.float64)
+        values = run.with_onset_within_reach[column].to_numpy(dtype=np.float64)
         known = values[~np.isnan(values)]
         yield metric, float(average(known)) if len(known) else math.nan
-    yield "attempts", float(run.within["attempts"].mean())
-    yield "tips", float(run.within["tipped"].mean())
+    yield "attempts", float(run.with_onset_within_reach["attempts"].mean())
+    yield "tips", float(run.with_onset_within_reach["tipped"].mean())
     if run.perturbed.empty:
-        yield "time_to_success_s", float(run.within["time_to_success_s"].mean())
-        yield "success", float(run.within["success"].mean())
+        yield "time_to_success_s", float(run.with_onset_within_reach["time_to_success_s"].mean())
+        yield "success", float(run.with_onset_within_reach["success"].mean())
 
 
 def force_channel(run: Run) -> Measured:

@@ -343,7 +343,6 @@ def run_protocol(
     seed: int,
     *,
     film: bool = False,
-    observer: Observer | None = None,
     intervener: Intervener | None = None,
     on_progress: Callable[[float], object] | None = None,
 ) -> Result:
@@ -354,14 +353,13 @@ def run_protocol(
         protocol: the protocol.
         seed: seed of cups and noise.
         film: whether to film a few reaches.
-        observer: called after each step; the run is then not filmed.
-        intervener: an observer that may also change the world; replaces `observer`.
+        intervener: an observer that may also change the world; the run is then not filmed.
         on_progress: called with the share of trials done, 0..1.
 
     Raises:
         RuntimeError: the learner's `learn` took no step.
     """
-    mode = "rgb_array" if film or observer is not None or intervener is not None else None
+    mode = "rgb_array" if film or intervener is not None else None
     world = env_of(model, protocol, mode)
     recorder = ProtocolWrapper(world if intervener is None else intervener.wrap_world(world), protocol, seed=seed)
     camera = None
@@ -370,7 +368,7 @@ def run_protocol(
         from reach.render.film import Camera
 
         camera = Camera(filmed_trials(recorder.schedule))
-    env = ObservedRun(recorder, intervener or observer or camera, on_progress)
+    env = ObservedRun(recorder, intervener or camera, on_progress)
     if intervener is not None:
         intervener.attach(env)
     extra = ExtraTrials(model, protocol)
@@ -487,14 +485,14 @@ def launch_errors_without_learning(model: Model, protocol: ReachProtocol, seed: 
     of later reaches are NaN.
     """
 
-    def tells_the_miss(trial: ScheduledTrial) -> bool:
-        is_told = isinstance(protocol.blocks[trial.block_number - 1].scale, Parity)
-        return not trial.probe and not (is_told and trial.trial_in_block > PARITY_MISS_REACHES)
+    def counts_for_miss(trial: ScheduledTrial) -> bool:
+        is_set_by_lamps = isinstance(protocol.blocks[trial.block_number - 1].scale, Parity)
+        return not trial.probe and not (is_set_by_lamps and trial.trial_in_block > PARITY_MISS_REACHES)
 
     extra = ExtraTrials(model, protocol)
     try:
         return [
-            extra.launch_error(trial) if tells_the_miss(trial) else math.nan for trial in schedule_of(protocol, seed)
+            extra.launch_error(trial) if counts_for_miss(trial) else math.nan for trial in schedule_of(protocol, seed)
         ]
     finally:
         extra.close()

@@ -20,7 +20,7 @@ from reach.protocols import BASELINE, PERTURBED, WASHOUT, Block, Protocol
 from reach.render import Window
 from reach.render.canvas import Canvas
 from reach.study.measures import per_seed
-from reach.study.people.game import StraightReacher, person_trials
+from reach.study.people.game import StraightReacher, finished_trials
 
 tau = float(sys.argv[1])
 short = Protocol("short", (Block(BASELINE, 12), Block(PERTURBED, 36, (Rotation(30.0),)), Block(WASHOUT, 4)), "a test")
@@ -38,8 +38,8 @@ def move(view):
     person.observe(view)
     window.move_pointer(canvas.pixel(person.place()))
 
-rows = play.play_in(window, short, 0, move)
-measured = per_seed(pd.DataFrame(person_trials(short, 0, rows))).set_index("metric")["value"]
+rows = play.play_in_window(window, short, 0, move)
+measured = per_seed(pd.DataFrame(finished_trials(short, 0, rows))).set_index("metric")["value"]
 print(json.dumps({name: measured[name] for name in ("L30", "tau")}))
 """
 
@@ -52,7 +52,7 @@ import play
 from reach.render.canvas import Canvas
 from reach.study.people.game import StraightReacher
 
-played = play.play_in
+played = play.play_in_window
 person = StraightReacher()
 
 def play_two_trials(window, protocol, seed, on_trial):
@@ -66,7 +66,7 @@ def play_two_trials(window, protocol, seed, on_trial):
 
     return played(window, protocol, seed, move, on_trial)
 
-play.play_in = play_two_trials
+play.play_in_window = play_two_trials
 said = []
 for _ in range(2):
     try:

@@ -333,15 +333,15 @@ def errors_without_correction(protocol: Protocol, seed: int) -> list[float]:
     return [row["launch_error_deg"] for row in rows]
 
 
-def as_person_trials(protocol: Protocol, seed: int, rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+def rows_with_person(protocol: Protocol, seed: int, rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
     """Return trials with the columns of a learner called `person`."""
     return [{**row, "learner": PERSON, "protocol": protocol.name, "seed": seed} for row in rows]
 
 
-def person_trials(protocol: Protocol, seed: int, rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+def finished_trials(protocol: Protocol, seed: int, rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
     """Return a person's trials in the format of a learner's, with the launch errors without correction."""
     errors = errors_without_correction(protocol, seed)
-    trials = as_person_trials(protocol, seed, rows)
+    trials = rows_with_person(protocol, seed, rows)
     return [{**row, LAUNCH_ERROR_WITHOUT_LEARNING: error} for row, error in zip(trials, errors, strict=True)]
 
 
@@ -424,8 +424,8 @@ def draw_chart(trials: pd.DataFrame, others: pd.DataFrame | None, protocol: Prot
     axes.axhline(0.0, color="#cccccc", lw=1)
     axes.axhline(1.0, color="#cccccc", lw=1)
     if others is not None:
-        beside = adaptation_index(others[others["protocol"] == protocol.name])
-        for learner, rows in beside.groupby("learner", sort=False):
+        comparison = adaptation_index(others[others["protocol"] == protocol.name])
+        for learner, rows in comparison.groupby("learner", sort=False):
             mean = rows.groupby("trial_in_block")["index"].mean()
             axes.plot(mean.index, mean, color=learner_colour(str(learner)), lw=1.3, label=str(learner))
     if protocol.name.startswith("rotation"):

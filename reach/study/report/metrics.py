@@ -236,12 +236,12 @@ class Table:
     rows: tuple[tuple[str, tuple[Cell, ...]], ...]
 
 
-def print_table(summary: pd.DataFrame, console: Console | None = None) -> None:
+def print_table(summary: pd.DataFrame) -> None:
     """Print a table per protocol: one row per measure, one column per learner, each number with its interval below.
 
     Learners that do not fit beside each other are printed in further tables.
     """
-    console = console or Console()
+    console = Console()
     rows = rows_by_key(summary)
     for protocol in summary["protocol"].unique():
         protocol_rows = summary[summary["protocol"] == protocol]

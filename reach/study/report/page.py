@@ -73,7 +73,7 @@ class Finding:
         second: second fastest learner with its value; "" if there is none.
         sure: whether the interval of the lead excludes zero, or there is no second learner.
         lead: the lead in words.
-        unlearned: value without learning as text; "" if unknown.
+        without_learning: value without learning as text; "" if unknown.
     """
 
     protocol: str
@@ -83,7 +83,7 @@ class Finding:
     second: str
     sure: bool
     lead: str
-    unlearned: str
+    without_learning: str
 
     @property
     def superlative(self) -> str:
@@ -112,8 +112,8 @@ def findings(summary: pd.DataFrame, measured: pd.DataFrame) -> list[Finding]:
             sure, lead = _lead(measured, protocol, metric, best, second)
             second = f"{second} {_share(metric, ranked[1])}"
         reference = rows[rows["learner"] == REFERENCE].to_dict("records")
-        unlearned = _share(metric, reference[0]) if reference and math.isfinite(reference[0]["value"]) else ""
-        results.append(Finding(protocol, metric, best, _share(metric, ranked[0]), second, sure, lead, unlearned))
+        without_learning = _share(metric, reference[0]) if reference and math.isfinite(reference[0]["value"]) else ""
+        results.append(Finding(protocol, metric, best, _share(metric, ranked[0]), second, sure, lead, without_learning))
     return results
 
 
@@ -130,7 +130,7 @@ def sentence(finding: Finding) -> str:
         text += f": over the {reaches} perturbed reaches, "
         text += ("" if finding.sure else f"{finding.best} had ") + f"{finding.share} of the miss "
         text += "was left on average" if finding.sure else "left on average"
-    others = [finding.second, f"without learning {finding.unlearned}" if finding.unlearned else ""]
+    others = [finding.second, f"without learning {finding.without_learning}" if finding.without_learning else ""]
     others = [other for other in others if other]
     text += f" ({'; '.join(others)})." if others else "."
     return f"{text} {finding.lead}".strip()
@@ -266,7 +266,7 @@ def write_report(
     trials: pd.DataFrame,
     summary: pd.DataFrame,
     *,
-    notes: Mapping[str, str] | None = None,
+    descriptions: Mapping[str, str] | None = None,
     command: str = "",
     failures: Mapping[str, str] | None = None,
     human: str | Path | None = None,
@@ -285,7 +285,7 @@ def write_report(
         trials: one row per trial.
         summary: table with columns learner, protocol, metric, value, low, high, seeds and possibly failed (share of
             seeds that failed).
-        notes: short descriptions, by learner.
+        descriptions: short descriptions of learners, by name.
         command: command that made the study.
         failures: errors, by title of the job.
         human: folder with CSV files of people (see `reach.study.people.human_data`); None to show only cited numbers.
@@ -330,7 +330,7 @@ def write_report(
         findings=[sentence(finding) for finding in results],
         warnings=warnings(trials, failures),
         seeds=plural(int(trials[trials["protocol"] == protocols[0]]["seed"].nunique()), "seed"),
-        notes=notes or {},
+        descriptions=descriptions or {},
         looks=look,
         headline=headline[0] if headline else None,
         by_protocol=headline[1:],

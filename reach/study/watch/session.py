@@ -94,9 +94,9 @@ class WatchSession:
         self._cup = cup
         # Scenes of the present trial without its perturbation, and its index in the schedule.
         self._has_twin, self._twin_scenes, self._twin_index = twin, list[Scene](), -1
-        # Number of the last error of each learner, and whether it is moving along its path now.
+        # Number of the last error of each learner, and whether its path is shown now.
         self._error_numbers = [0] * len(learners)
-        self._travels = [False] * len(learners)
+        self._shows_error_path = [False] * len(learners)
         self._hold_left = 0
         self._spans = block_spans(schedule_of(protocol, seed))
         self._limit = error_limit(protocol)
@@ -136,11 +136,11 @@ class WatchSession:
             for stepper in self.steppers:
                 if stepper.stage == "over":
                     stepper.advance()
-            self._travels = [self._has_new_error(k) for k in range(len(self.steppers))]
-            self._hold_left = TRAVEL_STEPS if any(self._travels) else HOLD_STEPS
+            self._shows_error_path = [self._has_new_error(k) for k in range(len(self.steppers))]
+            self._hold_left = TRAVEL_STEPS if any(self._shows_error_path) else HOLD_STEPS
             return not self._is_over
         going = [stepper.advance() for stepper in self.steppers]
-        self._travels = [False] * len(self.steppers)
+        self._shows_error_path = [False] * len(self.steppers)
         for stepper in self.steppers:
             self._begin_trial(stepper)
         return any(going)
@@ -221,7 +221,7 @@ class WatchSession:
             return LearnerView(stepper.name, None)
         snapshot = stepper.snapshot() if self.panels.network else None
         progress = None
-        if stepper.stage == "learned" and self._travels[number]:
+        if stepper.stage == "learned" and self._shows_error_path[number]:
             progress = min(1.0, TRAVEL_SPEED * (1.0 - self._hold_left / TRAVEL_STEPS))
         return LearnerView(stepper.name, stepper.scene() if self.panels.table else None, snapshot, progress)
 

@@ -28,12 +28,12 @@ from reach.study.people.game import (
     PersonView,
     StraightReacher,
     append_persons,
-    as_person_trials,
     draw_chart,
     draw_view,
-    person_trials,
+    finished_trials,
     play,
     read_person,
+    rows_with_person,
     summary_lines,
 )
 
@@ -56,7 +56,7 @@ def _play_without_correction_once() -> Iterator[None]:
 
 def trials_of(person: StraightReacher) -> pd.DataFrame:
     rows = play(TURNED, 0, person, person.observe, returning=False)
-    return pd.DataFrame(person_trials(TURNED, 0, rows))
+    return pd.DataFrame(finished_trials(TURNED, 0, rows))
 
 
 @pytest.fixture(scope="module")
@@ -90,7 +90,7 @@ def test_a_summary_names_what_was_measured_in_any_protocol(name: str) -> None:
     # A pattern of probes may be longer than a block of two trials.
     short = replace(preset, blocks=tuple(replace(block, trials=min(block.trials, 4)) for block in preset.blocks[-3:]))
     person = StraightReacher()
-    trials = pd.DataFrame(person_trials(short, 0, play(short, 0, person, person.observe, returning=False)))
+    trials = pd.DataFrame(finished_trials(short, 0, play(short, 0, person, person.observe, returning=False)))
     lines = summary_lines(trials)
     assert "Your hand started" in lines[-1]
     assert not any("nan" in line or "inf" in line for line in lines)
@@ -164,7 +164,7 @@ def test_a_person_may_leave() -> None:
         play(TURNED, 0, leaver, leaver.observe, returning=False, on_trial=kept.append)
     assert [len(rows) for rows in kept] == [1, 2]
     assert kept[1][0] == kept[0][0]
-    frame = trials_frame(as_person_trials(TURNED, 0, kept[-1]))
+    frame = trials_frame(rows_with_person(TURNED, 0, kept[-1]))
     assert frame["learner"].tolist() == [PERSON] * 2
     assert frame["duration_s"].between(0.1, 3.0).all()
 

@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import re
 from html.parser import HTMLParser
-from io import StringIO
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
 from made_up import costs_of, traces_of, trials_of, tuning_of, with_rows, write_human_files
-from rich.console import Console
 
 from reach.study import DamagedError, Job, Outcome, Store
 from reach.study.engine.store import FILM_PHASES
@@ -63,7 +61,7 @@ def whole(
         [job],
         trials.assign(alignment_hidden_deg=40.0),
         with_rows(summary, "prism", {"savings": {"error-bp": 0.3, "error-dfa": 0.1}}),
-        notes={"error-bp": "carries <errors> back"},
+        descriptions={"error-bp": "carries <errors> back"},
         command="python scripts/compare.py --out 'a & b'",
         failures={"error-x, prism, seed 0": "Traceback: x < y"},
         human=write_human_files(folder / "people"),
@@ -231,21 +229,27 @@ def test_curves_are_positive_to_the_side_of_the_perturbation(trials: pd.DataFram
     assert first["prism"] == pytest.approx(12.0, abs=1.5)
 
 
-def test_the_printed_table_shows_every_learner_and_interval(summary: pd.DataFrame) -> None:
-    text = StringIO()
-    print_table(summary, Console(file=text, width=100))
+def test_the_printed_table_shows_every_learner_and_interval(
+    summary: pd.DataFrame, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("COLUMNS", "100")
+    print_table(summary)
+    text = capsys.readouterr().out
     for word in ("none", "error-bp", "error-dfa", "L30", "never", "rotation", "prism"):
-        assert word in text.getvalue()
-    assert re.search(r"\[\d+, \d+\]", text.getvalue())
+        assert word in text
+    assert re.search(r"\[\d+, \d+\]", text)
 
 
-def test_more_learners_than_fit_beside_each_other_are_in_further_tables(summary: pd.DataFrame) -> None:
+def test_more_learners_than_fit_beside_each_other_are_in_further_tables(
+    summary: pd.DataFrame, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     learners = [f"a-learner-of-number-{number}" for number in range(12)]
     many = pd.concat([summary.query("learner == 'error-bp'").assign(learner=name) for name in learners])
-    text = StringIO()
-    print_table(many, Console(file=text, width=80))
-    assert all(name in text.getvalue() for name in learners), "no name is broken"
-    assert all(len(line) <= 80 for line in text.getvalue().splitlines())
+    monkeypatch.setenv("COLUMNS", "80")
+    print_table(many)
+    text = capsys.readouterr().out
+    assert all(name in text for name in learners), "no name is broken"
+    assert all(len(line) <= 80 for line in text.splitlines())
 
 
 def test_numbers_are_shown_with_their_digits_and_intervals_where_there_are_some() -> None:

@@ -49,7 +49,7 @@ def report(tmp_path_factory: pytest.TempPathFactory) -> Path:
         jobs,
         trials.assign(alignment_hidden_deg=40.0 + trials["trial"] / 10),
         with_rows(summarise(trials, measured), "prism", metrics),
-        notes=dict.fromkeys(LEARNERS, "learns"),
+        descriptions=dict.fromkeys(LEARNERS, "learns"),
         command="python scripts/compare.py --out runs/a-rather-long-name-of-a-folder --learners " + " ".join(LEARNERS),
         failures={"error-x, prism, seed 0": "Traceback: " + "x" * 300},
         human=write_human_files(folder / "people"),
