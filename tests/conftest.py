@@ -7,6 +7,7 @@ import os
 import runpy
 import signal
 import sys
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from subprocess import CompletedProcess
@@ -62,6 +63,19 @@ def grab() -> Iterator[gym.Env[Any, Any]]:
     env = gym.make("reach/CupGrab-v1")
     yield env
     env.close()
+
+
+@pytest.fixture
+def wait_until() -> Callable[[Callable[[], bool]], None]:
+    """A function that waits until a condition holds, or fails after two minutes."""
+
+    def wait(condition: Callable[[], bool]) -> None:
+        end = time.monotonic() + 120.0
+        while not condition():
+            assert time.monotonic() < end, "expected a condition to hold within two minutes"
+            time.sleep(0.005)
+
+    return wait
 
 
 @pytest.fixture

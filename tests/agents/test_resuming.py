@@ -9,7 +9,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -363,7 +363,11 @@ def saved_amount(folder: Path, counted: str) -> int:
     [("error-mlp-dfa", ("--trials", "120")), ("reward-sac-mlp-bp,learning_starts=1000", ("--timesteps", "1400"))],
 )
 def test_a_training_that_is_killed_or_stopped_ends_as_one_that_was_not(
-    learner: str, amount: tuple[str, str], forks: Forks, tmp_path: Path
+    learner: str,
+    amount: tuple[str, str],
+    forks: Forks,
+    tmp_path: Path,
+    wait_until: Callable[[Callable[[], bool]], None],
 ) -> None:
     words = ["scripts/train.py", "--learner", learner, *amount, "--judge", "0", "--out"]
     counted = amount[0].removeprefix("--").replace("timesteps", "num_timesteps")
@@ -373,9 +377,12 @@ def test_a_training_that_is_killed_or_stopped_ends_as_one_that_was_not(
     for number in (signal.SIGTERM, signal.SIGKILL):
         command = [*words, out, "--keep-every-s", "0.05", *(["--resume"] if amount_before else [])]
         running = forks.start(TRAIN, *command)
-        while saved_amount(out, counted) <= amount_before:
+
+        def has_saved_more(running: int = running, before: int = amount_before) -> bool:
             os.kill(running, 0)
-            time.sleep(0.01)
+            return saved_amount(out, counted) > before
+
+        wait_until(has_saved_more)
         os.kill(running, number)
         assert forks.join() == (-number if number == signal.SIGKILL else 128 + number)
         message = forks.errors.read_text()
@@ -397,14 +404,19 @@ for k in itertools.count():
 """
 
 
-def test_a_writer_killed_at_any_moment_leaves_a_whole_checkpoint(forks: Forks, tmp_path: Path) -> None:
+def test_a_writer_killed_at_any_moment_leaves_a_whole_checkpoint(
+    forks: Forks, tmp_path: Path, wait_until: Callable[[Callable[[], bool]], None]
+) -> None:
     rng = np.random.default_rng(0)
     for number in range(10):
         folder = tmp_path / str(number)
         writer = forks.start(WRITE_FOREVER, folder)
-        while not folder.exists():
+
+        def has_written(writer: int = writer, folder: Path = folder) -> bool:
             os.kill(writer, 0)
-            time.sleep(0.001)
+            return folder.exists()
+
+        wait_until(has_written)
         # Not to wait for anything, but to strike at another moment each time.
         time.sleep(float(rng.uniform(0.0, 0.02)))
         os.kill(writer, signal.SIGKILL)

@@ -8,7 +8,6 @@ import os
 import re
 import subprocess
 import sys
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import get_args
@@ -110,8 +109,18 @@ def test_it_writes_trials_summary_and_report_and_names_the_next_command(
     assert "Written:" in done.stdout
 
 
+def finished_trials(out: Path) -> list[Path]:
+    """Return the files of trials of runs that have a completion mark; other files are written again."""
+    marked = {mark.stem.rpartition("-")[2] for mark in out.glob("done/[!.]*.json")}
+    return [path for path in out.glob("trials/*/*/*/[!.]*.parquet") if path.stem in marked]
+
+
 def test_killed_and_run_again_it_ends_with_the_same_bytes(
-    undisturbed: tuple[Path, subprocess.CompletedProcess[str]], short: str, tmp_path: Path, compare: Compare
+    undisturbed: tuple[Path, subprocess.CompletedProcess[str]],
+    short: str,
+    tmp_path: Path,
+    compare: Compare,
+    wait_until: Callable[[Callable[[], bool]], None],
 ) -> None:
     for finished in (0, 2):
         killed = subprocess.Popen(
@@ -120,16 +129,15 @@ def test_killed_and_run_again_it_ends_with_the_same_bytes(
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
         )
-        end = time.monotonic() + 120
-        while len(list(tmp_path.glob("trials/*/*/*/[!.]*.parquet"))) < finished or not (tmp_path / "baseline").exists():
-            assert time.monotonic() < end
-            time.sleep(0.02)
+        wait_until(
+            lambda finished=finished: len(finished_trials(tmp_path)) >= finished and (tmp_path / "baseline").exists()
+        )
         killed.kill()
         killed.wait()
         # What is there so far is there whole.
         if (tmp_path / "summary.json").exists():
             json.loads((tmp_path / "summary.json").read_text())
-    kept = {path: path.stat().st_mtime_ns for path in tmp_path.glob("trials/*/*/*/[!.]*.parquet")}
+    kept = {path: path.stat().st_mtime_ns for path in finished_trials(tmp_path)}
     assert len(kept) >= 2
     again = compare(tmp_path, short)
     assert again.returncode == 0, again.stderr

@@ -10,7 +10,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict
@@ -470,7 +469,9 @@ def test_an_interruption_at_work_is_answered_in_a_line_by_every_script(
         assert done.stderr.startswith(("Interrupted.", "Stopped."))
 
 
-def test_a_film_that_is_stopped_leaves_nothing(tmp_path: Path) -> None:
+def test_a_film_that_is_stopped_leaves_nothing(
+    tmp_path: Path, wait_until: Callable[[Callable[[], bool]], None]
+) -> None:
     words = ("--learner", "none", "--keep", tmp_path / "kept", "--last", 100, "--video", tmp_path / "film" / "x.mp4")
     running = subprocess.Popen(
         [sys.executable, *map(str, ("scripts/watch.py", *words))],
@@ -478,9 +479,8 @@ def test_a_film_that_is_stopped_leaves_nothing(tmp_path: Path) -> None:
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
     )
-    while not list((tmp_path / "film").glob(".*.mp4")):
-        assert running.poll() is None
-        time.sleep(0.01)
+    wait_until(lambda: running.poll() is not None or bool(list((tmp_path / "film").glob(".*.mp4"))))
+    assert running.poll() is None
     running.send_signal(signal.SIGTERM)
     running.communicate()
     assert running.returncode == 128 + signal.SIGTERM

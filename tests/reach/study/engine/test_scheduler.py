@@ -7,7 +7,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
@@ -153,7 +152,7 @@ complete(jobs, Store(out), processes=2, show=False)
 
 
 @pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="needs /proc")
-def test_no_worker_outlives_a_killed_engine(tmp_path: Path) -> None:
+def test_no_worker_outlives_a_killed_engine(tmp_path: Path, wait_until: Callable[[Callable[[], bool]], None]) -> None:
     engine = subprocess.Popen([sys.executable, "-c", STUDY, str(tmp_path)], env=os.environ | {"FAKE_TRIAL_S": "5"})
     try:
         wait_until(
@@ -164,13 +163,6 @@ def test_no_worker_outlives_a_killed_engine(tmp_path: Path) -> None:
         engine.kill()
         engine.wait()
     wait_until(lambda: not any(map(is_alive, processes)))
-
-
-def wait_until(holds: Callable[[], bool], seconds: float = 60.0) -> None:
-    end = time.monotonic() + seconds
-    while not holds():
-        assert time.monotonic() < end, "waited in vain"
-        time.sleep(0.05)
 
 
 def descendants(pid: int) -> list[int]:
