@@ -74,6 +74,7 @@ class Finding:
         sure: whether the interval of the lead excludes zero, or there is no second learner.
         lead: the lead in words.
         without_learning: value without learning as text; "" if unknown.
+        corrects: whether less is left than without learning, as far as that is known.
     """
 
     protocol: str
@@ -84,6 +85,7 @@ class Finding:
     sure: bool
     lead: str
     without_learning: str
+    corrects: bool = True
 
     @property
     def superlative(self) -> str:
@@ -113,13 +115,21 @@ def findings(summary: pd.DataFrame, measured: pd.DataFrame) -> list[Finding]:
             second = f"{second} {_share(metric, ranked[1])}"
         reference = rows[rows["learner"] == REFERENCE].to_dict("records")
         without_learning = _share(metric, reference[0]) if reference and math.isfinite(reference[0]["value"]) else ""
-        results.append(Finding(protocol, metric, best, _share(metric, ranked[0]), second, sure, lead, without_learning))
+        corrects = not without_learning or _is_less(measured, protocol, metric, ranked[0], reference[0])
+        results.append(
+            Finding(protocol, metric, best, _share(metric, ranked[0]), second, sure, lead, without_learning, corrects)
+        )
     return results
 
 
 def sentence(finding: Finding) -> str:
     """Return the finding of one protocol in words."""
     text = f"Under the {protocol_name(finding.protocol)}, "
+    if finding.metric != T_C and not (finding.second and finding.corrects):
+        reaches = "last tenth of the" if finding.metric == LATE_ERROR else "first 30"
+        text += "" if finding.corrects else "no learner is shown to correct the miss: "
+        text += f"over the {reaches} perturbed reaches, {finding.best} left {finding.share} of the miss on average"
+        return text + (f" (without learning {finding.without_learning})." if finding.without_learning else ".")
     corrected = f"{finding.best} corrected {finding.superlative}"
     text += corrected if finding.sure else f"no learner is shown to be the {finding.superlative}"
     if finding.metric == T_C:
@@ -143,6 +153,9 @@ def in_short(results: Sequence[Finding]) -> str:
     text = sentence(results[0])
     by_best: dict[tuple[str, str], list[str]] = {}
     for finding in results[1:]:
+        if not (finding.second and finding.corrects):
+            text += f" {sentence(finding)}"
+            continue
         key = (finding.best if finding.sure else "", finding.superlative)
         by_best.setdefault(key, []).append(f"the {protocol_name(finding.protocol)}")
     for (best, superlative), protocols in sorted(by_best.items(), key=lambda item: not item[0][0]):
@@ -193,6 +206,17 @@ def _share(metric: str, row: Mapping[Any, Any]) -> str:
     if math.isfinite(low) and math.isfinite(high):
         text += f" [{low:.{digits}f},{SPACE}{high:.{digits}f}]"
     return text
+
+
+def _is_less(
+    measured: pd.DataFrame, protocol: str, metric: str, row: Mapping[Any, Any], reference: Mapping[Any, Any]
+) -> bool:
+    """Return whether a learner's value is less than that without learning: by the paired interval, if there is one."""
+    rows = measured[(measured["protocol"] == protocol) & (measured["metric"] == metric)]
+    seeds = rows.groupby("learner")["seed"].nunique().reindex([row["learner"], REFERENCE])
+    if not seeds.min() >= FEWEST_SEEDS:
+        return bool(row["value"] < reference["value"])
+    return _lead(measured, protocol, metric, row["learner"], REFERENCE)[0] and row["value"] < reference["value"]
 
 
 def _lead(measured: pd.DataFrame, protocol: str, metric: str, first: str, second: str) -> tuple[bool, str]:

@@ -185,5 +185,5 @@ def test_a_twin_needs_a_trial() -> None:
 
 
 def test_a_twin_of_another_environment_is_refused() -> None:
-    with pytest.raises(ValueError, match="env: expected an environment of this project, .*, got <.*CartPole"):
+    with pytest.raises(ValueError, match=r"env: expected an environment of this project, .*, got <.*CartPole"):
         twin(gym.make("CartPole-v1"))

@@ -186,6 +186,18 @@ def test_a_difference_whose_interval_covers_zero_is_called_none(trials: pd.DataF
     assert "by 6 seeds" in rotation
 
 
+@pytest.mark.parametrize("learners", [{"fixed": 0.0}, {"fixed": 0.0, "worse": -0.1}])
+@pytest.mark.parametrize("seeds", [1, 6])
+def test_a_learner_that_corrects_nothing_is_not_called_the_fastest(learners: dict[str, float], seeds: int) -> None:
+    trials = trials_of({"none": 0.0, **learners}, seeds=seeds, misses={"prism": 12.0})
+    of_none = trials["learner"] == "none"
+    trials["launch_error_deg"] = trials["launch_error_deg"].where(of_none, 1.05 * trials["launch_error_deg"])
+    measured = per_seed(trials)
+    results = findings(summarise(trials, measured), measured)
+    assert "no learner is shown to correct the miss: over the first 30 perturbed reaches, " in sentence(results[0])
+    assert "fastest" not in in_short(results)
+
+
 def test_a_control_says_where_hidden_layers_must_learn(trials: pd.DataFrame) -> None:
     measured = per_seed(trials)
     summary = summarise(trials, measured)
@@ -339,7 +351,7 @@ def test_where_lamps_tell_the_side_learners_are_judged_by_what_is_left_and_drawn
     summary = summarise(trials, measured)
     (finding,) = findings(summary, measured)
     assert finding.metric == "late_error"
-    assert "error-bp corrected best: over the last tenth of the perturbed reaches, " in sentence(finding)
+    assert ", over the last tenth of the perturbed reaches, error-bp left " in sentence(finding)
     curve = learning_curve(trials[~trials["probe"]], "context", looks(["none", "error-bp"], lambda name: "#000"))
     assert curve is not None
     unlearned, learned = (dict(zip(curve.header, row, strict=True)) for row in curve.rows)
