@@ -22,7 +22,7 @@ from agents.networks.sensory_cells import ComplexCells, PlaceCells, TimedCells
 from agents.reaching.controller import CONTROL_STEP_MS
 from agents.rules.assign import degrees_between
 from agents.rules.registry import rule_for
-from agents.rules.spiking import SpikingRule, Step
+from agents.rules.spiking import SpikingRule, WeightChange
 from agents.spiking.circuit import FASTEST_HZ, SpikeRecord, SpikingCircuit, populations_of
 from agents.spiking.kernels import CircuitState
 from agents.spiking.lif import AntagonistReadout, LIFCells, muscle_parts
@@ -184,7 +184,7 @@ class SpikingFeedForward(FeedForward):
         self._connections = sum(int(self.circuit.connected(name).sum()) for name in self.circuit.projections)
         self._records_spikes = False
         # The last error with its weight changes, the spikes of the sources in its reach, and the number of errors.
-        self._last_error: tuple[Array, dict[str, Step]] | None = None
+        self._last_error: tuple[Array, dict[str, WeightChange]] | None = None
         self._last_train = np.zeros((0, self.circuit.inputs), dtype=np.uint8)
         self._errors = 0
 
@@ -264,8 +264,8 @@ class SpikingFeedForward(FeedForward):
         is the share of the error that is corrected. The step of hidden cells is divided by the change of drive that it
         would cause, as for rate cells.
         """
-        steps = self._rule.steps(self.circuit, eligible.spikes, self.feedback, error)
-        self._last_error = error, {name: self._matched(step, error) for name, step in steps.items()}
+        changes = self._rule.weight_changes(self.circuit, eligible.spikes, self.feedback, error)
+        self._last_error = error, {name: self._matched(change, error) for name, change in changes.items()}
         self._last_train = eligible.train
         self._errors += 1
         shares = 1 if self.plastic == "hidden" else 2
@@ -295,12 +295,12 @@ class SpikingFeedForward(FeedForward):
             return 0
         return int(np.count_nonzero(self.feedback[projection]))
 
-    def _matched(self, step: Step, error: Array) -> Step:
-        """Scale a step so that its modulators have the rms of the error; unchanged if the rule takes no error."""
+    def _matched(self, weight_change: WeightChange, error: Array) -> WeightChange:
+        """Scale a weight change so that its modulators have the rms of the error, if the rule takes an error."""
         if self._rule.error == "none":
-            return step
-        scale = scale_to_error(step.modulator, error)
-        return Step(step.change * scale, step.modulator * scale)
+            return weight_change
+        scale = scale_to_error(weight_change.modulator, error)
+        return WeightChange(weight_change.change * scale, weight_change.modulator * scale)
 
     def _fans(self) -> tuple[Array, Array]:
         """Return, for each unit (units,), how many synapses its spike reaches and how many eligibilities it changes."""
@@ -338,11 +338,11 @@ class SpikingFeedForward(FeedForward):
         state = self.circuit.begin()
         self.circuit.replay(state, self._last_train)
         gradient: SpikingRule = rule_for("bp", "spiking")
-        steps = []
+        changes = []
         for rule in (self._rule, gradient):
             spikes = rule.eligible(self.circuit, state, self._last_train, list(self.feedback))
-            steps.append(rule.steps(self.circuit, spikes, self.feedback, self._last_error[0]))
-        own, exact = steps
+            changes.append(rule.weight_changes(self.circuit, spikes, self.feedback, self._last_error[0]))
+        own, exact = changes
         angles = {LAYERS[name]: degrees_between(own[name].change, exact[name].change) for name in self._learning()}
         return {name: angle for name, angle in angles.items() if angle is not None}
 

@@ -5,8 +5,8 @@ change of w_ij = rate x modulator_j x eligibility_ij      (Fremaux and Gerstner 
 Let x_i and r_j be the mean rates of the cells before and after a synapse. The effect of its weight on r_j is x_i times
 the slope of r_j, the derivative of r_j by the drive of cell j. The slope is 0 for a silent cell. Above its threshold a
 leaky cell fires nearly in proportion to its drive (Gerstner et al. 2014, "Neuronal Dynamics", ch. 1.3), so the slope
-hardly grows with r_j. The sum of spike pairs is proportional to x_i r_j, so with this sum as the eligibility, the cells
-that fire most would change most, independent of their part in the error. The sum is therefore divided by
+hardly grows with r_j. The sum of spike pairs is proportional to x_i r_j. With this sum as the eligibility, cells would
+change in proportion to their rate, whatever their effect on the error. The sum is therefore divided by
 r_j + RATE_HALF_HZ; the quotient x_i r_j / (r_j + RATE_HALF_HZ) saturates as the slope does.
 
 | rule | eligibility | modulator of hidden cells, B e |
@@ -52,7 +52,7 @@ Array = NDArray[np.float64]
 RATE_HALF_HZ = 5.0
 
 
-class Step(NamedTuple):
+class WeightChange(NamedTuple):
     """A weight change of one projection for a rate of 1, and the modulators behind it.
 
     Attributes:
@@ -70,7 +70,7 @@ class SpikingRule(Rule):
     Attributes:
         stdp: settings of the `agents.spiking.stdp.PairSTDP` that sums the spike pairs.
         sums_pairs: whether the eligibility is computed from spike pairs.
-        needs_run: whether a step needs the whole run, which is repeated from the spikes of the sources.
+        needs_run: whether a weight change needs the whole run, which is repeated from the spikes of the sources.
     """
 
     cells = "spiking"
@@ -82,7 +82,7 @@ class SpikingRule(Rule):
     def eligible(
         self, circuit: SpikingCircuit, state: CircuitState, train: NDArray[np.uint8], projections: Sequence[str]
     ) -> Any:
-        """Return copies of the data that a step needs, by default the eligibilities so far, by projection.
+        """Return copies of the data that a weight change needs, by default the eligibilities so far, by projection.
 
         Args:
             circuit, state: circuit of the run and its state.
@@ -91,10 +91,10 @@ class SpikingRule(Rule):
         """
         return {name: self.eligibility(circuit, state, name) for name in projections}
 
-    def steps(
+    def weight_changes(
         self, circuit: SpikingCircuit, eligible: Any, feedback: Mapping[str, Array], error: Array
-    ) -> dict[str, Step]:
-        """Return the steps of the projections that learn, by name.
+    ) -> dict[str, WeightChange]:
+        """Return the weight changes of the projections that learn, by name.
 
         Args:
             circuit: the circuit, with the weights of the run.
@@ -103,7 +103,7 @@ class SpikingRule(Rule):
             error: e (errors,).
         """
         modulators = {name: self.modulator(matrix, error) for name, matrix in feedback.items()}
-        return {name: Step(eligible[name] * modulator, modulator) for name, modulator in modulators.items()}
+        return {name: WeightChange(eligible[name] * modulator, modulator) for name, modulator in modulators.items()}
 
     def eligibility(self, circuit: SpikingCircuit, state: CircuitState, projection: str) -> NDArray[Any]:
         """Return the eligibilities (axons, targets) of a projection for the spikes so far."""
@@ -137,7 +137,7 @@ class RateProduct(GatedSTDP):
 
     name = "rate"
     sums_pairs = False
-    refused: ClassVar[Mapping[str, str]] = {"reward": "the actor's step is derived from pairs of spikes"}
+    refused: ClassVar[Mapping[str, str]] = {"reward": "the actor's weight change is derived from pairs of spikes"}
 
     def eligibility(self, circuit: SpikingCircuit, state: CircuitState, projection: str) -> NDArray[Any]:
         """Return x_i r_j / (r_j + RATE_HALF_HZ)."""
@@ -146,7 +146,7 @@ class RateProduct(GatedSTDP):
 
 
 class Presynaptic(GatedSTDP):
-    """Delta rule in each layer: presynaptic rate times modulator, as if all cells had the same slope at any rate."""
+    """Delta rule in each layer: presynaptic rate times modulator; the postsynaptic slope is taken as constant."""
 
     name = "pre"
     sums_pairs = False
@@ -182,7 +182,7 @@ class SurrogateEProp(GatedSTDP):
         self, circuit: SpikingCircuit, state: CircuitState, train: NDArray[np.uint8], projections: Sequence[str]
     ) -> dict[str, NDArray[Any]]:
         """Return the eligibilities by projection."""
-        return RunGradient(circuit, train).of_rates(np.ones(len(state.fires)), passes_on=False)[0]
+        return RunGradient(circuit, train).of_rates(np.ones(len(state.fires)), through_cells=False)[0]
 
 
 class SurrogateBackpropagation(GatedSTDP):
@@ -205,16 +205,17 @@ class SurrogateBackpropagation(GatedSTDP):
         """Return the spikes of the sources."""
         return train
 
-    def steps(
+    def weight_changes(
         self, circuit: SpikingCircuit, eligible: Any, feedback: Mapping[str, Array], error: Array
-    ) -> dict[str, Step]:
-        """Return the gradients with respect to the weights of each projection, as steps."""
+    ) -> dict[str, WeightChange]:
+        """Return the gradients with respect to the weights of each projection, as weight changes."""
         output = list(feedback)[-1]
         signals = np.zeros(len(circuit.cells.bias))
         circuit.part(signals, circuit.projections[output].after)[:] = self.modulator(feedback[output], error)
-        changes, modulators = RunGradient(circuit, eligible).of_rates(signals, passes_on=True)
+        changes, modulators = RunGradient(circuit, eligible).of_rates(signals, through_cells=True)
         return {
-            name: Step(changes[name], circuit.part(modulators, circuit.projections[name].after)) for name in feedback
+            name: WeightChange(changes[name], circuit.part(modulators, circuit.projections[name].after))
+            for name in feedback
         }
 
 
@@ -263,13 +264,13 @@ class RunGradient:
         record_voltages(circuit.cells, circuit.synapses, constant, circuit.begin(), train, self.voltage)
 
     def of_rates(
-        self, signals: NDArray[Any], *, passes_on: bool
+        self, signals: NDArray[Any], *, through_cells: bool
     ) -> tuple[dict[str, NDArray[Any]], NDArray[np.float64]]:
         """Return the gradient of the sum of signal x filtered rate at the end of the run.
 
         Args:
             signals: (cells,), signal of each cell.
-            passes_on: whether cells pass the gradient back to presynaptic cells.
+            through_cells: whether cells pass the gradient back to presynaptic cells.
 
         Returns:
             The gradients (axons, targets) with respect to the weights, by name of plastic projection; and, for each
@@ -278,13 +279,15 @@ class RunGradient:
         """
         circuit, cells = self.circuit, self.circuit.cells
         gradient = np.zeros_like(circuit.synapses.weight)
-        by_spike = np.zeros_like(self.voltage)
+        spike_gradient = np.zeros_like(self.voltage)
         signals = np.ascontiguousarray(signals, circuit.dtype)
         plastic = circuit.rules.plastic
-        add_gradient(cells, circuit.synapses, plastic, self.train, self.voltage, signals, passes_on, by_spike, gradient)
+        add_gradient(
+            cells, circuit.synapses, plastic, self.train, self.voltage, signals, through_cells, spike_gradient, gradient
+        )
         gradient *= circuit.synapses.connected
         kernel_sum = cells.readout_step * (1.0 - cells.readout_decay ** len(self.train)) / (1.0 - cells.readout_decay)
-        return circuit.by_projection(gradient), by_spike.sum(axis=0, dtype=np.float64) / kernel_sum
+        return circuit.by_projection(gradient), spike_gradient.sum(axis=0, dtype=np.float64) / kernel_sum
 
 
 @allocating_kernel
@@ -305,18 +308,18 @@ def record_voltages(cells, synapses, rules, state, train, voltage):  # type: ign
 
 @allocating_kernel
 def add_gradient(  # type: ignore[no-untyped-def]
-    cells, synapses, plastic, train, voltage, signals, passes_on, by_spike, gradient
+    cells, synapses, plastic, train, voltage, signals, through_cells, spike_gradient, gradient
 ):
     """Compute the backward pass of a run.
 
     Args:
         cells, synapses: arrays of the circuit.
-        plastic: (projections,), not 0 where the gradient with respect to the weights is wanted.
+        plastic: (projections,), nonzero where the gradient with respect to the weights is computed.
         train: (steps, inputs), spikes of the sources.
         voltage: (steps, cells), voltages before resets.
         signals: (cells,), gradient with respect to the filtered rates after the last step.
-        passes_on: whether the gradient is passed to presynaptic cells.
-        by_spike: (steps, cells) of 0, to which the gradient with respect to each spike is added.
+        through_cells: whether the gradient passes through cells to presynaptic cells.
+        spike_gradient: (steps, cells) of 0, to which the gradient with respect to each spike is added.
         gradient: (weights,), to which the gradient with respect to each weight is added.
     """
     steps, inputs = train.shape
@@ -325,11 +328,11 @@ def add_gradient(  # type: ignore[no-untyped-def]
     one, zero, steepness = real(1), real(0), real(STEEPNESS)
     unit_start, axon_start, weight_start = synapses.unit_start, synapses.axon_start, synapses.weight_start
     fired = voltage >= cells.threshold
-    is_held = np.zeros((steps, count), np.bool_)
+    is_refractory = np.zeros((steps, count), np.bool_)
     for c in range(count):
         left = 0
         for t in range(steps):
-            is_held[t, c] = left > 0
+            is_refractory[t, c] = left > 0
             left = cells.refractory_steps[c] - 1 if fired[t, c] else max(left - 1, 0)
     # Weights as (targets, axons), so that loops over axons vectorise without reordering a sum.
     transposed = np.empty_like(synapses.weight)
@@ -338,19 +341,19 @@ def add_gradient(  # type: ignore[no-untyped-def]
         axons = axon_start[p + 1] - axon_start[p]
         targets = synapses.target_start[p + 1] - synapses.target_start[p]
         transposed[block].reshape((targets, axons))[:] = synapses.weight[block].reshape((axons, targets)).T
-    by_rate = signals * cells.readout_step
-    by_voltage, by_drive = np.zeros_like(signals), np.zeros_like(signals)
+    rate_gradient = signals * cells.readout_step
+    voltage_gradient, drive_gradient = np.zeros_like(signals), np.zeros_like(signals)
     back = np.zeros(count, signals.dtype)
     for t in range(steps - 1, -1, -1):
-        # Here `by_voltage` is still that of the next step, whose voltages depend on the drives of this step.
+        # Here `voltage_gradient` is still that of the next step, whose voltages depend on the drives of this step.
         for c in range(count):
-            by_drive[c] = cells.coupling[c] * by_voltage[c] + cells.drive_decay[c] * by_drive[c]
+            drive_gradient[c] = cells.coupling[c] * voltage_gradient[c] + cells.drive_decay[c] * drive_gradient[c]
         for p in range(plastic.shape[0]):
             delays = synapses.delay_steps[axon_start[p] : axon_start[p + 1]]
             axons, targets = delays.shape[0], synapses.target_start[p + 1] - synapses.target_start[p]
             block = slice(weight_start[p], weight_start[p + 1])
             after = unit_start[synapses.after[p]] - inputs
-            by_target = by_drive[after : after + targets]
+            target_gradient = drive_gradient[after : after + targets]
             before = unit_start[synapses.before[p]] - inputs
             if plastic[p]:
                 rows = gradient[block].reshape((axons, targets))
@@ -359,23 +362,25 @@ def add_gradient(  # type: ignore[no-untyped-def]
                     if sent >= 0 and (train[sent, i] != 0 if before < 0 else fired[sent, before + i]):
                         row = rows[i]
                         for j in range(targets):
-                            row[j] += by_target[j]
-            if passes_on and before >= 0:
+                            row[j] += target_gradient[j]
+            if through_cells and before >= 0:
                 columns = transposed[block].reshape((targets, axons))
                 total = back[:axons]
                 total[:] = zero
                 for j in range(targets):
-                    column, value = columns[j], by_target[j]
+                    column, value = columns[j], target_gradient[j]
                     for i in range(axons):
                         total[i] += column[i] * value
                 for i in range(axons):
                     if t >= delays[i]:
-                        by_spike[t - delays[i], before + i] += total[i]
-        row_of_spikes, threshold, voltages = by_spike[t], cells.threshold, voltage[t]
+                        spike_gradient[t - delays[i], before + i] += total[i]
+        spike_gradient_now, threshold, voltages = spike_gradient[t], cells.threshold, voltage[t]
         for c in range(count):
-            row_of_spikes[c] += by_rate[c]
-            by_rate[c] *= cells.readout_decay[c]
+            spike_gradient_now[c] += rate_gradient[c]
+            rate_gradient[c] *= cells.readout_decay[c]
         for c in range(count):
             distance = one + steepness * abs(voltages[c] - threshold[c])
-            kept = zero if fired[t, c] else cells.leak[c] * by_voltage[c]
-            by_voltage[c] = zero if is_held[t, c] else row_of_spikes[c] / (distance * distance) + kept
+            leaked = zero if fired[t, c] else cells.leak[c] * voltage_gradient[c]
+            voltage_gradient[c] = (
+                zero if is_refractory[t, c] else spike_gradient_now[c] / (distance * distance) + leaked
+            )

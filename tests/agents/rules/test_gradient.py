@@ -106,11 +106,11 @@ def signals_of(net: SpikingCircuit, **of: Any) -> np.ndarray:
 def test_back_propagation_through_time_is_the_gradient_of_autograd(is_recurrent: bool) -> None:
     net, train = circuit(is_recurrent=is_recurrent), spikes()
     signals = signals_of(net, output=[1.0, -0.5, 0.3, 2.0])
-    found, _ = RunGradient(net, train).of_rates(signals, passes_on=True)
+    found, _ = RunGradient(net, train).of_rates(signals, through_cells=True)
     for name, expected in by_autograd(net, train, signals).items():
         assert np.linalg.norm(expected) > 1e-3
         np.testing.assert_allclose(found[name], expected, rtol=1e-6, atol=1e-6 * np.abs(expected).max())
-    stopped, _ = RunGradient(net, train).of_rates(signals, passes_on=False)
+    stopped, _ = RunGradient(net, train).of_rates(signals, through_cells=False)
     assert not np.any(stopped["input-hidden"])
     np.testing.assert_allclose(stopped["hidden-output"], found["hidden-output"])
 
@@ -127,7 +127,7 @@ def test_the_run_that_is_repeated_is_the_run() -> None:
 def test_without_passing_on_the_gradient_is_the_eligibility_trace_of_e_prop() -> None:
     net, train = circuit(), spikes()
     run = RunGradient(net, train)
-    found, _ = run.of_rates(np.ones(len(net.cells.bias)), passes_on=False)
+    found, _ = run.of_rates(np.ones(len(net.cells.bias)), through_cells=False)
     cells, fired = net.cells, (run.voltage >= net.cells.threshold).astype(float)
     sent = {"input": train.astype(float), "hidden": fired[:, :HIDDEN]}
     for name, eligibility in found.items():
@@ -158,7 +158,7 @@ def test_in_one_layer_e_prop_is_the_gradient() -> None:
     )
     signals = np.array([1.0, -0.5, 0.3, 2.0])
     run = RunGradient(net, spikes())
-    eligibility = run.of_rates(np.ones(OUTPUTS), passes_on=False)[0]["input-output"]
+    eligibility = run.of_rates(np.ones(OUTPUTS), through_cells=False)[0]["input-output"]
     expected = by_autograd(net, spikes(), signals)["input-output"]
     np.testing.assert_allclose(eligibility * signals, expected, rtol=1e-6, atol=1e-9)
 
@@ -187,7 +187,7 @@ def test_gradients_through_two_layers_with_delays_agree_with_snntorch() -> None:
     run = RunGradient(net, given["train"])
     fired = run.voltage >= net.cells.threshold
     np.testing.assert_array_equal(fired, np.hstack([given[f"{name}_spikes"] for name in sizes]))
-    gradients, _ = run.of_rates(signals_of(net, output=given["signals"]), passes_on=True)
+    gradients, _ = run.of_rates(signals_of(net, output=given["signals"]), through_cells=True)
     for name, gradient in gradients.items():
         expected = given[f"{name} gradient"]
         np.testing.assert_allclose(gradient, expected, rtol=1e-6, atol=1e-6 * np.abs(expected).max())
