@@ -4,9 +4,9 @@ The change of a synapse is rate x modulator x eligibility: the network supplies 
 and the teacher the error.
 
 A network counts its operations, under the names of NeuroBench (Yik et al. 2025, Nature Communications 16:1545) where
-NeuroBench has a name. The counts are what the network and its rule require, independent of the implementation: the
-forward pass that a step of a rate network repeats is not counted. Products of vectors, such as those that normalise a
-step, are few and are not counted either.
+NeuroBench has a name. The counts are what the network and its rule require, independent of the implementation. For
+example, a step of a rate network repeats the forward pass, and this repetition is not counted. Products of vectors,
+such as those that normalise a step, are few and are not counted either.
 
 | name | counts |
 |---|---|
@@ -18,11 +18,11 @@ step, are few and are not counted either.
 | `weight_updates` | weights, biases and feedback weights that a step changes |
 
 In compiled code, `run_reach` runs controller, world and network in each control step. It computes what `ErrorLearner`
-computes step by step, with the same kernels, so the results are bit-identical. Three arguments hold the network. Code
-for an argument that is None is not compiled.
+computes step by step, with the same kernels, so the results are bit-identical. Three arguments hold the network. Pass
+None for parts that the network lacks; their code is left out at compilation.
 
-- `places`: place cells: centres (n, 2) m, width in m, and activity (n,), which is overwritten. None without a network.
-- `layers`: layers of a perceptron, see `respond`; None for other networks.
+- `place_cells`: centres (n, 2) m, width in m, and activity (n,), which is overwritten; None without a network.
+- `layers`: layers of a perceptron, see `forward_pass`; None for other networks.
 - `circuit`: spiking circuit, None for other networks: the arguments of `kernels.simulate`; a spike train (steps, n)
   that is overwritten control step by control step, as a ring; rates (n,) of the sources in Hz, overwritten; the largest
   rates of a place cell and of a source in Hz; rates (cells,) in Hz and weights (cells, 3) of the read-out.
@@ -100,7 +100,7 @@ class FeedForward:
         return False
 
     def compiled(self, state: Any, lamps: Array) -> tuple[Any, Any, Any]:
-        """Return `places`, `layers` and `circuit` of `run_reach` for a reach with these lamps (lamps,)."""
+        """Return `place_cells`, `layers` and `circuit` of `run_reach` for a reach with these lamps (lamps,)."""
         raise NotImplementedError(f"{type(self).__name__} is not compiled")
 
     def end_play(self, state: Any, steps: int) -> None:
@@ -167,10 +167,10 @@ class NoNetwork(FeedForward):
         return None, None, None
 
 
-# The forward pass of a perceptron is compiled, because calling torch takes longer than the arithmetic. Loops run over
-# inputs outside and over cells inside, so that they vectorise without reordering a sum.
+# The forward pass of a perceptron is compiled, because calling torch takes longer than the arithmetic. The outer loop
+# runs over inputs, the inner over cells, so that the loops vectorise without reordering a sum.
 @kernel
-def respond(layers, activity):  # type: ignore[no-untyped-def]
+def forward_pass(layers, activity):  # type: ignore[no-untyped-def]
     """Compute the outputs of all layers, with tanh after each but the last.
 
     Args:
@@ -180,12 +180,12 @@ def respond(layers, activity):  # type: ignore[no-untyped-def]
     values = activity
     for k in range(len(layers)):
         weight, bias, cells = layers[k]
-        respond_with_layer(weight, bias, values, cells, k == len(layers) - 1)
+        layer_forward_pass(weight, bias, values, cells, k == len(layers) - 1)
         values = cells
 
 
 @kernel
-def respond_with_layer(weight, bias, values, drives, is_last):  # type: ignore[no-untyped-def]
+def layer_forward_pass(weight, bias, values, drives, is_last):  # type: ignore[no-untyped-def]
     """Write values @ weight + bias, or its tanh, to `drives`.
 
     Args:
@@ -199,15 +199,15 @@ def respond_with_layer(weight, bias, values, drives, is_last):  # type: ignore[n
     for i in range(cells):
         drives[i] = bias[i]
     # Four inputs at a time: each drive is loaded and stored a quarter as often.
-    whole = inputs // 4 * 4
-    for k in range(0, whole, 4):
+    unrolled_inputs = inputs // 4 * 4
+    for k in range(0, unrolled_inputs, 4):
         first, second, third, fourth = values[k], values[k + 1], values[k + 2], values[k + 3]
         for i in range(cells):
             drive = fma(first, weight[k, i], drives[i])
             drive = fma(second, weight[k + 1, i], drive)
             drive = fma(third, weight[k + 2, i], drive)
             drives[i] = fma(fourth, weight[k + 3, i], drive)
-    for k in range(whole, inputs):
+    for k in range(unrolled_inputs, inputs):
         for i in range(cells):
             drives[i] = fma(values[k], weight[k, i], drives[i])
     if not is_last:
@@ -220,14 +220,14 @@ OBSERVATIONS = -1
 
 
 @kernel
-def respond_to_cup(reaches, feedforward, places, layers, circuit):  # type: ignore[no-untyped-def]
+def respond_to_cup(reaches, feedforward, place_cells, layers, circuit):  # type: ignore[no-untyped-def]
     """Write the network's change of posture for the seen cup of a reach to `feedforward` (3,) rad."""
-    if places is not None:
+    if place_cells is not None:
         cup = reaches[0].cup
-        centres, width_m, activity = places
+        centres, width_m, activity = place_cells
         write_place_activity(centres, width_m, cup[0], cup[1], activity)
         if layers is not None:
-            respond(layers, activity)
+            forward_pass(layers, activity)
             for joint in range(feedforward.size):
                 feedforward[joint] = layers[-1][2][joint]
         if circuit is not None:
@@ -243,7 +243,20 @@ def respond_to_cup(reaches, feedforward, places, layers, circuit):  # type: igno
 
 @kernel
 def run_reach(  # type: ignore[no-untyped-def]
-    world, actions, moments, step, until, reaches, bodies, commands, row, command, feedforward, places, layers, circuit
+    world,
+    actions,
+    moments,
+    step,
+    until,
+    reaches,
+    bodies,
+    commands,
+    observation,
+    command,
+    feedforward,
+    place_cells,
+    layers,
+    circuit,
 ):
     """Act, advance the world and sense, until step `until` of the reach or the end of the trial.
 
@@ -254,11 +267,11 @@ def run_reach(  # type: ignore[no-untyped-def]
         until: step of the reach at which to stop.
         reaches, bodies: (1,) arrays of `REACH` and of `BODY`, see `agents.reaching.controller`.
         commands: fields of `CommandMap`: keep, offset (4,) and scale (4,).
-        row: (19,) the latest observation, already sensed; overwritten.
+        observation: (19,) the latest observation, already sensed; overwritten.
         command: (4,) float32, overwritten.
         feedforward: (3,) rad, the network's change of posture for that observation; overwritten. Before the first step
             the network is called to compute it.
-        places, layers, circuit: the network, see the docstring of this module.
+        place_cells, layers, circuit: the network, see the docstring of this module.
 
     Returns:
         The number of steps; the index of the world with an invalid action, -1 for none; whether the trial goes on.
@@ -266,11 +279,11 @@ def run_reach(  # type: ignore[no-untyped-def]
     keep, offset, scale = commands
     reach = reaches[0]
     if step == 0:
-        respond_to_cup(reaches, feedforward, places, layers, circuit)
+        respond_to_cup(reaches, feedforward, place_cells, layers, circuit)
     while reach.step < until:
-        act(reaches, bodies, row, feedforward, command)
+        act(reaches, bodies, observation, feedforward, command)
         action = actions[step]
-        write_action(keep, offset, scale, command, row[COMMAND:], action)
+        write_action(keep, offset, scale, command, observation[COMMAND:], action)
         for c in range(ACTION_SIZE):
             # Round the action to single precision, the precision of the actions that `predict` returns.
             command[c] = action[c]
@@ -278,12 +291,12 @@ def run_reach(  # type: ignore[no-untyped-def]
         wrong = advance_and_judge(actions[step : step + 1], moments[step], *world)
         if wrong >= 0:
             return step, wrong, False
-        observation = world[OBSERVATIONS][0, 0]
-        for k in range(row.size):
-            row[k] = observation[k]
-        sense(reaches, bodies, row)
+        latest = world[OBSERVATIONS][0, 0]
+        for k in range(observation.size):
+            observation[k] = latest[k]
+        sense(reaches, bodies, observation)
         step += 1
         if step == len(actions) or is_over(moments[step - 1]):
             return step, -1, False
-        respond_to_cup(reaches, feedforward, places, layers, circuit)
+        respond_to_cup(reaches, feedforward, place_cells, layers, circuit)
     return step, -1, True

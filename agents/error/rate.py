@@ -16,7 +16,7 @@ import torch
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from agents.error.feedforward import Array, FeedForward, SensoryCells, respond, rms
+from agents.error.feedforward import Array, FeedForward, SensoryCells, forward_pass, rms
 from agents.networks.registry import JOINTS, Sees
 from agents.networks.sensory_cells import PlaceCells
 from agents.registry import Plastic
@@ -165,9 +165,9 @@ class RateFeedForward(FeedForward):
     def compiled(self, state: ForwardCache, lamps: Array) -> tuple[Any, Any, Any]:
         """Return the arguments of compiled code; its place cells write to the cache's activity."""
         assert isinstance(self.cells, PlaceCells)
-        places = self.cells.compiled(lamps)
-        state.activity = places[-1]
-        return places, self._compiled_layers(), None
+        place_cells = self.cells.compiled(lamps)
+        state.activity = place_cells[-1]
+        return place_cells, self._compiled_layers(), None
 
     def end_play(self, state: ForwardCache, steps: int) -> None:
         """Count the forward passes of a reach in compiled code."""
@@ -288,11 +288,11 @@ class RateFeedForward(FeedForward):
                 output: Array = self.network(_as_tensor(activity)).numpy()
             return output
         layers = self._compiled_layers()
-        respond(layers, activity)
+        forward_pass(layers, activity)
         return layers[-1][-1]
 
     def _compiled_layers(self) -> tuple[tuple[Array, Array, Array], ...]:
-        """Return `layers` of `respond`: views of transposed weights and biases, and arrays for outputs."""
+        """Return `layers` of `forward_pass`: views of transposed weights and biases, and arrays for outputs."""
         layers = cast("list[RuledLinear]", list(self._ruled_layers().values()))
         arrays = [(layer.weight.detach().numpy().T, layer.bias.detach().numpy()) for layer in layers]
         return tuple((weight, bias, np.empty_like(bias)) for weight, bias in arrays)

@@ -222,7 +222,7 @@ class SpikingFeedForward(FeedForward):
         return isinstance(self.cells, PlaceCells) and not self._records_spikes
 
     def compiled(self, state: SpikingState, lamps: Array) -> tuple[Any, Any, Any]:
-        """Return `places` and `circuit` of `run_reach`; there are no `layers`."""
+        """Return `place_cells` and `circuit` of `run_reach`; there are no `layers`."""
         assert isinstance(self.cells, PlaceCells)
         self._set_phases(state, lamps)
         state.rate_hz = np.zeros(self.cells.size)

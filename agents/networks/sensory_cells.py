@@ -70,7 +70,7 @@ class PlaceCells:
         return activity
 
     def compiled(self, lamps: Array) -> tuple[Array, float, Array]:
-        """Return `places` of `run_reach`: centres (48, 2) m, width in m, and an array for the activity.
+        """Return `place_cells` of `run_reach`: centres (48, 2) m, width in m, and an array for the activity.
 
         Args:
             lamps: (lamps,) states, 0 or 1, in the reach that begins.
