@@ -372,11 +372,11 @@ def mapping_of(config: Mapping[str, Any], name: str, path: str | Path) -> dict[s
 
 # Valid state of a PCG64, the generator that all learners use. Its increment must be odd, which is checked separately.
 PCG64 = {
-    "bit_generator": Setting(also=("PCG64",)),
-    "has_uint32": Setting(0, 1, whole=True),
-    "uinteger": Setting(0, 2**32 - 1, whole=True),
+    "bit_generator": Setting(allowed=("PCG64",)),
+    "has_uint32": Setting(0, 1, is_integer=True),
+    "uinteger": Setting(0, 2**32 - 1, is_integer=True),
 }
-PCG64_STATE = {"state": Setting(0, 2**128 - 1, whole=True), "inc": Setting(1, 2**128 - 1, whole=True)}
+PCG64_STATE = {"state": Setting(0, 2**128 - 1, is_integer=True), "inc": Setting(1, 2**128 - 1, is_integer=True)}
 
 
 def generator_state(config: Mapping[str, Any], name: str, path: str | Path) -> dict[str, Any]:

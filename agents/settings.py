@@ -35,18 +35,18 @@ class Setting:
 
     Attributes:
         low, high: range of a number; `low` is None if numbers are invalid. NaN and infinity are never valid.
-        whole: whether the number must be an integer.
-        also: further valid values, such as None or "auto".
+        is_integer: whether the number must be an integer.
+        allowed: further valid values, such as None or "auto".
         pattern: regular expression for valid strings.
-        or_range: whether a tuple (low, high) of two valid numbers is valid too.
+        allows_range: whether a tuple (low, high) of two valid numbers is valid too.
     """
 
     low: float | None = None
     high: float = LARGEST
-    whole: bool = False
-    also: tuple[Any, ...] = ()
+    is_integer: bool = False
+    allowed: tuple[Any, ...] = ()
     pattern: str | None = None
-    or_range: bool = False
+    allows_range: bool = False
 
     def check(self, name: str, value: Any) -> Any:
         """Validate and return a value; NumPy scalars become Python scalars, which JSON can store.
@@ -54,13 +54,13 @@ class Setting:
         Raises:
             ValueError: the value is invalid; the message has the name, the valid values and the given value.
         """
-        if self.or_range and isinstance(value, tuple):
+        if self.allows_range and isinstance(value, tuple):
             ends = tuple(map(_plain, value))
             is_valid = len(ends) == 2 and all(map(self._holds, ends)) and ends[0] <= ends[1]
             plain: Any = ends
         else:
             plain = _plain(value)
-            is_listed = any(type(plain) is type(other) and plain == other for other in self.also)
+            is_listed = any(type(plain) is type(other) and plain == other for other in self.allowed)
             is_text = isinstance(plain, str) and self.pattern is not None and bool(re.fullmatch(self.pattern, plain))
             is_valid = is_listed or is_text or self._holds(plain)
         if not is_valid:
@@ -68,30 +68,30 @@ class Setting:
         return plain
 
     def _holds(self, plain: Any) -> bool:
-        is_number = isinstance(plain, int if self.whole else int | float) and not isinstance(plain, bool)
+        is_number = isinstance(plain, int if self.is_integer else int | float) and not isinstance(plain, bool)
         return self.low is not None and is_number and self.low <= plain <= self.high
 
     def __str__(self) -> str:
-        parts = [repr(value) for value in self.also]
+        parts = [repr(value) for value in self.allowed]
         if self.pattern is not None:
-            parts.append(f"text like {self.pattern!r}")
+            parts.append(f"text matching {self.pattern!r}")
         if self.low is not None:
-            kind = "a whole number" if self.whole else "a number"
+            kind = "a whole number" if self.is_integer else "a number"
             upper = f" to {self.high:g}" if self.high < LARGEST else " or more"
             parts.insert(0, "a finite number" if self.low == -LARGEST else f"{kind} of {self.low:g}{upper}")
-        if self.or_range:
+        if self.allows_range:
             parts.append("a (low, high) range of such numbers")
         return " or ".join(parts)
 
 
-FLAG = Setting(also=(True, False))
-COUNT = Setting(0, LARGEST_COUNT, whole=True)
+FLAG = Setting(allowed=(True, False))
+COUNT = Setting(0, LARGEST_COUNT, is_integer=True)
 FINITE = Setting(-LARGEST)
-SEED = {"seed": Setting(0, whole=True)}
+SEED = {"seed": Setting(0, is_integer=True)}
 # Settings of every learner that a checkpoint does not store.
 LOG_SETTINGS = {
-    "verbose": replace(COUNT, also=(False, True)),
-    "tensorboard_log": Setting(also=(None,), pattern=r"(?s).+"),
+    "verbose": replace(COUNT, allowed=(False, True)),
+    "tensorboard_log": Setting(allowed=(None,), pattern=r"(?s).+"),
 }
 
 
@@ -103,7 +103,7 @@ def check_settings(given: Mapping[str, Any], known: Mapping[str, Setting]) -> di
     """
     for name in given:
         if name not in known:
-            raise ValueError(f"unknown setting {short(name)}; expected one of {sorted(known)}")
+            raise ValueError(f"unknown setting: expected one of {sorted(known)}, got {short(name)}")
     return {name: known[name].check(name, value) for name, value in given.items()}
 
 

@@ -41,12 +41,12 @@ from agents.vec_env import (
     env_attribute,
     env_entries,
     env_options_of,
-    is_one,
+    is_single,
     num_envs_of,
     observations_of,
     require_finite,
+    reset_and_set_random_states,
     saved_random_states,
-    set_random_states,
 )
 from reach import CommandMap
 from reach.play import UNLIMITED, Played, can_play
@@ -63,15 +63,15 @@ class Trial:
     Attributes:
         reach: memory of the controller.
         network: state of the learner's network.
-        actions: map from actions to commands; None before the first action.
-        rest: (4,) command before the first action; None until then.
+        command_map: map from actions to commands; None before the first action.
+        initial_command: (4,) command before the first action; None until then.
         command: (4,) command after the last action.
     """
 
     reach: Reach
     network: Any
-    actions: CommandMap | None = None
-    rest: NDArray[np.float64] | None = None
+    command_map: CommandMap | None = None
+    initial_command: NDArray[np.float64] | None = None
     command: NDArray[np.float64] | None = None
 
 
@@ -90,8 +90,8 @@ class TrialLearner(ABC, Generic[T]):
         env_options: arguments of `gym.make` for an environment like the learner's.
     """
 
-    # Factor of the controller's visual feedback, 0..1.
-    FEEDBACK_SHARE: ClassVar[float] = 1.0
+    # Gain of the controller's visual feedback, 0..1.
+    FEEDBACK_GAIN: ClassVar[float] = 1.0
 
     def __init__(
         self,
@@ -144,7 +144,7 @@ class TrialLearner(ABC, Generic[T]):
         """Return further values for the log, by name."""
         return {}
 
-    def _require_usable(self, env: gym.Env[Any, Any] | VecEnv, senses: ObservationReader) -> None:
+    def _require_usable(self, env: gym.Env[Any, Any] | VecEnv, reader: ObservationReader) -> None:
         """Check that this learner can learn in an environment.
 
         Raises:
@@ -225,7 +225,7 @@ class TrialLearner(ABC, Generic[T]):
                 states = saved_random_states(config, self.env, path)
                 self._resume(config)
                 if states is not None:
-                    set_random_states(self.env, states)
+                    reset_and_set_random_states(self.env, states)
                 self._unseeded = states is None
 
     @property
@@ -247,14 +247,14 @@ class TrialLearner(ABC, Generic[T]):
         """
         arm, task, control = (env_attribute(env, name) for name in ("arm", "task", "control"))
         self._control, self._command = control, env_attribute(env, "command")
-        senses = ObservationReader(arm, env_options_of(env))
-        self._require_usable(env, senses)
+        reader = ObservationReader(arm, env_options_of(env))
+        self._require_usable(env, reader)
         self.env = env
         self.observation_space, self.action_space = env.observation_space, env.action_space
         self.env_options, self.n_envs = env_options_of(env), num_envs_of(env)
         self._vec_env: VecEnv | None = env if isinstance(env, VecEnv) else None
-        self.controller = Controller(arm, grab=task == "grab", control=control, feedback_share=self.FEEDBACK_SHARE)
-        self.senses = senses
+        self.controller = Controller(arm, grab=task == "grab", control=control, feedback_gain=self.FEEDBACK_GAIN)
+        self.reader = reader
 
     def get_env(self) -> VecEnv:
         """Return the environment as a VecEnv."""
@@ -289,9 +289,9 @@ class TrialLearner(ABC, Generic[T]):
         Raises:
             ValueError: the observation has another shape or is not finite.
         """
-        is_single = is_one(observation, self.observation_space)
+        is_single_observation = is_single(observation, self.observation_space)
         require_finite(observation)
-        batch = [observation] if is_single else observations_of(observation)
+        batch = [observation] if is_single_observation else observations_of(observation)
         previous: list[T] = self._predicted_trials if state is None else state
         trials = []
         # No comprehension: before Python 3.12 it is a frame of its own, and warnings would not point to the caller.
@@ -305,7 +305,7 @@ class TrialLearner(ABC, Generic[T]):
         actions = np.array(list(map(self._action, trials, batch)))
         if state is None:
             self._predicted_trials = trials
-        return (actions[0] if is_single else actions), trials
+        return (actions[0] if is_single_observation else actions), trials
 
     @property
     def can_play(self) -> bool:
@@ -398,42 +398,42 @@ class TrialLearner(ABC, Generic[T]):
         return self
 
     def _action(self, trial: T, observation: Any) -> NDArray[np.float32]:
-        """Return the action (4,) that moves the command to the wanted one, or as near to it as an action can."""
+        """Return the action (4,) that moves the command to the wanted one, clipped to the action range."""
         if trial.command is not None and not self._has_command(observation, trial.command):
             self._warn_of_command(trial.command, observation)
-        wanted, last = self._act(trial, observation), self.senses.latest_command(observation).astype(np.float64)
-        if trial.actions is None:
+        wanted, last = self._act(trial, observation), self.reader.latest_command(observation).astype(np.float64)
+        if trial.command_map is None:
             # A trial starts with the command of rest.
-            trial.rest = last
-            trial.actions = CommandMap.of(self._command, self._control, self.controller.arm, last)
-        action: NDArray[np.float32] = trial.actions.action_for(wanted, last).astype(np.float32)
-        trial.command = trial.actions.command_after(action, last)
+            trial.initial_command = last
+            trial.command_map = CommandMap.of(self._command, self._control, self.controller.arm, last)
+        action: NDArray[np.float32] = trial.command_map.action_for(wanted, last).astype(np.float32)
+        trial.command = trial.command_map.command_after(action, last)
         return action
 
     def _is_new_trial(self, trial: Trial, observation: Any) -> bool:
         """Return whether an observation belongs to a new trial: its command is not the one after the last action."""
-        if trial.command is None or trial.rest is None:
+        if trial.command is None or trial.initial_command is None:
             return True
         if self._has_command(observation, trial.command):
             return False
-        if not self._has_command(observation, trial.rest):
+        if not self._has_command(observation, trial.initial_command):
             self._warn_of_command(trial.command, observation)
         return True
 
     def _has_command(self, observation: Any, command: NDArray[np.float64]) -> bool:
-        return bool(np.max(np.abs(self.senses.latest_command(observation) - command)) < SAME_COMMAND)
+        return bool(np.max(np.abs(self.reader.latest_command(observation) - command)) < SAME_COMMAND)
 
     def _warn_of_command(self, command: NDArray[np.float64], observation: Any) -> None:
         warnings.warn(
             f"observation: expected the command {command.tolist()} after the last action, got "
-            f"{self.senses.latest_command(observation).tolist()}; call set_env if the environment has another "
-            "meaning of actions (command) than that of the learner",
+            f"{self.reader.latest_command(observation).tolist()}; call set_env if the environment has another "
+            "`command` than that of the learner",
             stacklevel=4,
         )
 
-    def _sense(self, trial: T, observation: Any) -> Sensation:
-        """Sense an observation."""
-        now = self.senses.read(observation, trial.reach.past_angles)
+    def _process_observation(self, trial: T, observation: Any) -> Sensation:
+        """Read an observation, and let the controller sense it."""
+        now = self.reader.read(observation, trial.reach.past_angles)
         self.controller.sense(trial.reach, now)
         return now
 

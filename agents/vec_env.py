@@ -30,18 +30,18 @@ Array = NDArray[np.float64]
 Env = gym.Env[Any, Any] | VecEnv
 # Valid values of the options that `env_options_of` returns.
 ENV_OPTIONS = {
-    "control": Setting(also=CONTROLS),
-    "command": Setting(also=COMMANDS),
-    "observation": Setting(also=OBSERVATION_FORMS),
-    "retina_px": Setting(SMALLEST_RETINA_PX, LARGEST_RETINA_PX, whole=True),
+    "control": Setting(allowed=CONTROLS),
+    "command": Setting(allowed=COMMANDS),
+    "observation": Setting(allowed=OBSERVATION_FORMS),
+    "retina_px": Setting(SMALLEST_RETINA_PX, LARGEST_RETINA_PX, is_integer=True),
     "retina_colour": FLAG,
-    "context": Setting(0, MOST_LAMPS, whole=True),
+    "context": Setting(0, MOST_LAMPS, is_integer=True),
 }
 # Valid values in the lists of `CupEnv.random_state`. The limit of the number of episodes is far below 2**64, so that
 # the counter cannot overflow.
 RANDOM_STATE = {
-    "streams": Setting(0, 2**64 - 1, whole=True),
-    "episodes": Setting(0, 2**62, whole=True),
+    "streams": Setting(0, 2**64 - 1, is_integer=True),
+    "episodes": Setting(0, 2**62, is_integer=True),
     "seeded": FLAG,
 }
 
@@ -154,8 +154,8 @@ def _require_random_state(state: Any, path: str | Path) -> None:
                 setting.check(name, value)
 
 
-def set_random_states(env: Env, states: list[dict[str, Any]]) -> None:
-    """Set the random states, so that the next trials are those that would have followed when the states were read.
+def reset_and_set_random_states(env: Env, states: list[dict[str, Any]]) -> None:
+    """Reset, then set the random states: the next trials are those that would have followed when these were read.
 
     Raises:
         ValueError: the states do not fit the environments.
@@ -163,10 +163,10 @@ def set_random_states(env: Env, states: list[dict[str, Any]]) -> None:
     if isinstance(env, VecEnv):
         # This reset uses up the seeds that a VecEnv has drawn for its first reset; they would replace the states.
         env.reset()
-    put_random_states(env, states)
+    write_random_states(env, states)
 
 
-def put_random_states(env: Env, states: list[dict[str, Any]]) -> None:
+def write_random_states(env: Env, states: list[dict[str, Any]]) -> None:
     """Set the random states of an environment, or of all environments in a VecEnv, without ending their trials."""
     for index, state in enumerate(states):
         if isinstance(env, VecEnv):
@@ -182,7 +182,7 @@ def observations_of(batch: Any) -> list[Any]:
     return list(batch)
 
 
-def is_one(observation: Any, space: gym.Space[Any]) -> bool:
+def is_single(observation: Any, space: gym.Space[Any]) -> bool:
     """Return whether an observation is a single observation (True) or a batch (False).
 
     Raises:
@@ -260,7 +260,7 @@ class TrialSource:
 
 Indices = None | int | Iterable[int]
 # Environments whose vector entry point is that of this id can become a `CupVecEnv`.
-VECTORISED = "reach/CupGrab-v1"
+VECTOR_ENV_ID = "reach/CupGrab-v1"
 
 
 class CupVecEnv(VecEnv):
@@ -280,17 +280,17 @@ class CupVecEnv(VecEnv):
             options: options of `reach.vector.CupVectorEnv`.
         """
         num_envs = require_whole("num_envs", num_envs, 1)
-        made: Any = gym.make_vec(
+        vector_env: Any = gym.make_vec(
             env_id, num_envs, vectorization_mode="vector_entry_point", autoreset_mode="SameStep",
             **options | {"truth": False},
         )  # fmt: skip
-        self.envs = made
-        self.render_mode = made.render_mode
-        self._actions: NDArray[Any] = np.zeros((num_envs, *made.single_action_space.shape))
+        self.envs = vector_env
+        self.render_mode = vector_env.render_mode
+        self._actions: NDArray[Any] = np.zeros((num_envs, *vector_env.single_action_space.shape))
         self._next_seed: int | None = None
         self._returns = np.zeros(num_envs)
         self._lengths = np.zeros(num_envs, dtype=np.int64)
-        super().__init__(num_envs, made.single_observation_space, made.single_action_space)
+        super().__init__(num_envs, vector_env.single_observation_space, vector_env.single_action_space)
 
     def reset(self) -> Any:
         """Begin a trial in every environment, with the seeds of `seed` and the options of `set_options`.
@@ -394,7 +394,7 @@ def copies_of(env: gym.Env[Any, Any], seed: int, number: int) -> VecEnv:
         raise ValueError(
             f"env: expected an environment made by gym.make, its id, or a VecEnv, got {env} without a spec"
         )
-    ours = gym.spec(VECTORISED).vector_entry_point
+    ours = gym.spec(VECTOR_ENV_ID).vector_entry_point
     if spec.vector_entry_point == ours and not spec.additional_wrappers:
         options = {name: value for name, value in spec.kwargs.items() if name != "render_mode"}
         copies = CupVecEnv(spec.id, number, max_episode_steps=spec.max_episode_steps, **options)
@@ -411,8 +411,8 @@ def copies_of(env: gym.Env[Any, Any], seed: int, number: int) -> VecEnv:
 class TrialLog(VecEnvWrapper):
     """Record the actions of unfinished trials, so that a checkpoint can restore these trials.
 
-    The random state and the actions determine a trial. `take_up` begins it again and repeats the actions. A checkpoint
-    therefore needs no state of the simulation, which could not be validated when it is read.
+    The random state and the actions determine a trial. `restore_trials` begins it again and repeats the actions. A
+    checkpoint therefore needs no state of the simulation, which could not be validated when it is read.
     """
 
     def __init__(self, venv: VecEnv) -> None:
@@ -440,7 +440,7 @@ class TrialLog(VecEnvWrapper):
         del self._commands[: len(self._commands) - int(self._ages.max())]
         return stepped
 
-    def under_way(self) -> dict[str, NDArray[Any]]:
+    def unfinished_trials(self) -> dict[str, NDArray[Any]]:
         """Return the unfinished trials.
 
         Returns:
@@ -450,14 +450,14 @@ class TrialLog(VecEnvWrapper):
         size = (len(self._commands), self.num_envs, *(self.action_space.shape or ()))
         return {"commands": np.array(self._commands, dtype=np.float32).reshape(size), "ages": self._ages.copy()}
 
-    def take_up(self, commands: NDArray[Any], ages: NDArray[np.int64]) -> None:
+    def restore_trials(self, commands: NDArray[Any], ages: NDArray[np.int64]) -> None:
         """Restore unfinished trials by repeating their actions.
 
         Restore the random states of the environments first.
 
         Args:
-            commands: (steps, num_envs, 4) actions, from `under_way`.
-            ages: (num_envs,) number of steps of each trial, from `under_way`.
+            commands: (steps, num_envs, 4) actions, from `unfinished_trials`.
+            ages: (num_envs,) number of steps of each trial, from `unfinished_trials`.
 
         Raises:
             ValueError: an age exceeds the number of steps, or an environment has not begun a trial.
@@ -467,15 +467,15 @@ class TrialLog(VecEnvWrapper):
         states = random_states(self.venv)
         if any(count < 1 for state in states for count in state["episodes"]):
             raise ValueError(f"random_states: expected environments that have begun a trial, got {states}")
-        before = [state | {"episodes": [count - 1 for count in state["episodes"]]} for state in states]
+        states_before_trial = [state | {"episodes": [count - 1 for count in state["episodes"]]} for state in states]
         for step in range(len(commands) + 1):
             beginning = np.flatnonzero(ages == len(commands) - step)
             if len(beginning):
-                put_random_states(self.venv, before)
+                write_random_states(self.venv, states_before_trial)
                 self._begin(beginning.tolist())
             if step < len(commands):
                 self.venv.step(commands[step])
-        put_random_states(self.venv, states)
+        write_random_states(self.venv, states)
         self._commands, self._ages[:] = list(commands), ages
 
     def _begin(self, indices: list[int]) -> None:

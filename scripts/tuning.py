@@ -130,7 +130,7 @@ def search_space(learner: str) -> SearchSpace:
     spec = find(learner).spec
     if spec.teacher == "reward":
         if find(learner).trials:
-            return SearchSpace("rate", 0.007, 0.7, "step for a usual surprise")
+            return SearchSpace("rate", 0.007, 0.7, "step for a usual reward prediction error")
         return SearchSpace("learning_rate", 3e-4, 3e-2, STEP_OF_ADAM)
     network = NETWORKS[spec.network]
     if network.practises == "memory":

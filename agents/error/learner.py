@@ -81,9 +81,12 @@ CREDIT_LAG_S = 0.15
 CREDIT_STEP = round((READING_S - CREDIT_LAG_S) / CONTROL_STEP_S)
 RATES = {"rate": Setting(0.0, 2.0), "hidden_rate": Setting(0.0, 100.0), "practice_rate": Setting(0.0, 1.0)}
 # Sizes of the network; None for its default.
-SIZES = {"depth": Setting(2, 64, whole=True, also=(None,)), "width": Setting(1, 4096, whole=True, also=(None,))}
-PLASTIC = {"plastic": Setting(also=("all", "hidden"))}
-BODY_MAP = {"body_map": Setting(also=tuple(BODY_MAPS))}
+SIZES = {
+    "depth": Setting(2, 64, is_integer=True, allowed=(None,)),
+    "width": Setting(1, 4096, is_integer=True, allowed=(None,)),
+}
+PLASTIC = {"plastic": Setting(allowed=("all", "hidden"))}
+BODY_MAP = {"body_map": Setting(allowed=tuple(BODY_MAPS))}
 
 
 @dataclass
@@ -179,11 +182,11 @@ class ErrorLearner(TrialLearner[ErrorTrial]):
         super().set_env(env, force_reset)
         self.teacher = SeenError(self.controller, self.body_map, self.baseline.expected)
 
-    def _require_usable(self, env: gym.Env[Any, Any] | VecEnv, senses: ObservationReader) -> None:
+    def _require_usable(self, env: gym.Env[Any, Any] | VecEnv, reader: ObservationReader) -> None:
         lamps = env_attribute(env, "context")
         if self.feedforward.sees == "cup" and self._spec.network and lamps != self._lamps:
             raise ValueError(f"env: expected context={self._lamps}, as the network was made for, got context={lamps}")
-        if self.feedforward.sees == "picture" and not senses.has_pictures:
+        if self.feedforward.sees == "picture" and not reader.has_pictures:
             raise ValueError("env: expected observation='retina', retina_colour=True, got one without pictures")
 
     @property
@@ -229,7 +232,7 @@ class ErrorLearner(TrialLearner[ErrorTrial]):
 
     def _act(self, trial: ErrorTrial, observation: Any) -> NDArray[np.float32]:
         self._latest = trial
-        now = self._sense(trial, observation)
+        now = self._process_observation(trial, observation)
         step = trial.reach.step
         posture = trial.posture
         if step >= PREPARATION_STEPS or not self.feedforward.waits_for_launch:
@@ -244,9 +247,9 @@ class ErrorLearner(TrialLearner[ErrorTrial]):
             trial.eligible = self.feedforward.eligibility(trial.network)
         return self.controller.act(trial.reach, now, posture)
 
-    def _sense(self, trial: ErrorTrial, observation: Any) -> Sensation:
-        """Sense an observation; at `READING_STEP`, let the teacher read the error."""
-        now = super()._sense(trial, observation)
+    def _process_observation(self, trial: ErrorTrial, observation: Any) -> Sensation:
+        """Process an observation; at `READING_STEP`, let the teacher read the error."""
+        now = super()._process_observation(trial, observation)
         if trial.reach.step == READING_STEP:
             self._read_error(trial)
         return now
@@ -257,12 +260,12 @@ class ErrorLearner(TrialLearner[ErrorTrial]):
     @property
     def can_play(self) -> bool:
         """Return whether `play_trial` works: with posture control, vector observations and a compiled network."""
-        return self.feedforward.is_compiled and self._control == "posture" and not self.senses.has_pictures
+        return self.feedforward.is_compiled and self._control == "posture" and not self.reader.has_pictures
 
     def _play(self, trial: ErrorTrial, env: Any, observation: Any, longest: int) -> Played:
         self._latest = trial
         reach, body = trial.reach, self.controller.body
-        now = self._sense(trial, observation)
+        now = self._process_observation(trial, observation)
         row = now.row.copy()
         network = self.feedforward.compiled(trial.network, now.lamps)
         posture = np.zeros(JOINTS)
@@ -303,7 +306,7 @@ class ErrorLearner(TrialLearner[ErrorTrial]):
 
     def _finish(self, trial: ErrorTrial, last: Any, rewards: float) -> None:
         if not trial.is_read:
-            self._sense(trial, last)
+            self._process_observation(trial, last)
             if not trial.is_read:
                 self._read_error(trial)
         self.body_map.learn(trial.reach)

@@ -158,7 +158,7 @@ BODY = np.dtype(
         ("grasp", "f8"),
         ("lower", "f8", 3),
         ("higher", "f8", 3),
-        ("feedback_share", "f8"),
+        ("feedback_gain", "f8"),
         ("grabs", "?"),
         ("commands_postures", "?"),
         ("wrist_locked", "?"),
@@ -245,14 +245,14 @@ class Controller:
         body: (1,) of `BODY`, for the kernels.
     """
 
-    def __init__(self, arm: Arm, grab: bool, control: str = "posture", feedback_share: float = 1.0) -> None:
+    def __init__(self, arm: Arm, grab: bool, control: str = "posture", feedback_gain: float = 1.0) -> None:
         """Make a controller for a body.
 
         Args:
             arm: the learner's own body, unperturbed.
             grab: whether the fingers close on the cup.
             control: control mode of the environment: "posture", "torque" or "muscle".
-            feedback_share: factor of the visual feedback, 0..1; 0 for none.
+            feedback_gain: gain of the visual feedback, 0..1; 0 for none.
         """
         self.arm = arm
         self.free: Array = np.array([1.0, 1.0, 0.0 if arm.wrist_locked else 1.0])
@@ -260,7 +260,7 @@ class Controller:
         upper, fore, _ = arm.length
         lengths = upper, fore, arm.grasp_m
         limits = tuple(arm.lower), tuple(arm.upper)
-        settings = feedback_share, grab, self.servo is None, arm.wrist_locked
+        settings = feedback_gain, grab, self.servo is None, arm.wrist_locked
         self.body = np.array([(*lengths, *limits, *settings)], dtype=BODY)
 
     def sense(self, reach: Reach, now: Sensation) -> None:
@@ -420,7 +420,7 @@ def act(reaches, bodies, row, feedforward, command):  # type: ignore[no-untyped-
     shoulder, elbow, wrist, progress = 0.0, 0.0, 0.0, 0.0
     if moving >= 0:
         right, forward, turn = _correction(reach, moving * CONTROL_STEP_S)
-        share_s = CONTROL_STEP_S * body.feedback_share
+        share_s = CONTROL_STEP_S * body.feedback_gain
         reach.corrected[0] += share_s * right
         reach.corrected[1] += share_s * forward
         reach.corrected[2] += share_s * turn
@@ -432,7 +432,7 @@ def act(reaches, bodies, row, feedforward, command):  # type: ignore[no-untyped-
     for joint, rate in ((0, shoulder), (1, elbow), (2, wrist)):
         wanted = reach.rest[joint]
         if moving >= 0:
-            reach.feedback[joint] += CONTROL_STEP_S * (body.feedback_share * rate)
+            reach.feedback[joint] += CONTROL_STEP_S * (body.feedback_gain * rate)
             # A feed-forward posture that has changed since the launch is blended in with the progress.
             change = progress * (feedforward[joint] - reach.goal[joint])
             wanted = reach.plan[min(moving, PLAN_STEPS - 1), joint] + change

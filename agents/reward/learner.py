@@ -57,9 +57,9 @@ from agents.vec_env import (
     env_entries,
     env_options_of,
     logged,
+    reset_and_set_random_states,
     saved_env_options,
     saved_random_states,
-    set_random_states,
     trial_log,
 )
 from reach.snapshot import Snapshot
@@ -69,7 +69,7 @@ LAST_SHARE = 0.1
 HIDDEN_CELLS = (128, 128)
 # Settings that a checkpoint neither stores nor restores: device and logging.
 UNSAVED_SETTINGS = {"device": Setting(pattern=r"auto|cpu|mps|(cuda|xpu)(:\d+)?"), **LOG_SETTINGS}
-SEED = {"seed": Setting(0, 2**32 - 1, whole=True)}
+SEED = {"seed": Setting(0, 2**32 - 1, is_integer=True)}
 COUNTS = {"num_timesteps": COUNT, "trials": COUNT, "updates": COUNT}
 # Prefix of the arrays of unfinished trials.
 UNDER_WAY = "under_way/"
@@ -235,13 +235,13 @@ class RewardLearner(ABC, MixedIn):  # type: ignore[misc]
         if self._last_obs is not None:
             last = self._last_obs if isinstance(space, gym.spaces.Dict) else {"": self._last_obs}
         observations = {f"observation.{name}": values for name, values in last.items()}
-        return {**log.under_way(), **observations, "start": np.array(self._start)}
+        return {**log.unfinished_trials(), **observations, "start": np.array(self._start)}
 
     def _continue(self, saved: dict[str, NDArray[Any]]) -> None:
         """Restore the arrays of `_under_way`. Restore the random states of the environments first."""
         log = trial_log(self.env)
         assert log is not None
-        log.take_up(saved["commands"], saved["ages"])
+        log.restore_trials(saved["commands"], saved["ages"])
         parts = _without_prefix("observation.", saved)
         self._last_obs = parts if isinstance(self.observation_space, gym.spaces.Dict) else parts[""]
         self._last_episode_starts = saved["ages"] == 0
@@ -334,7 +334,7 @@ class RewardLearner(ABC, MixedIn):  # type: ignore[misc]
                 require_entries(under_way, model._under_way(), path)
             with loading(path):
                 if states is not None:
-                    set_random_states(model.env, states)
+                    reset_and_set_random_states(model.env, states)
                 set_global_states(model.device, state, numpy_random, path)
                 model._unseeded = states is None
                 model.action_space.np_random.bit_generator.state = action_space

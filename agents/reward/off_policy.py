@@ -1,8 +1,8 @@
 """SAC, TD3, and TQC with hindsight experience replay, with a learning rule in their networks.
 
-SAC and TD3 have the settings of examples/rl_zoo3 and no help. The actions of TQC are postures within the range of
-commands that reaches need; it begins at rest, holds each decision for several control steps, and explores by noise that
-is held for several decisions.
+SAC and TD3 use the settings of examples/rl_zoo3, the full range of actions and no action filter. The actions of TQC are
+postures within the range of commands that reaches need. Its untrained policy holds the arm at rest. Each decision is
+held for several control steps. Exploration adds noise that is held for several decisions.
 """
 
 from __future__ import annotations
@@ -102,7 +102,7 @@ class HeldCommands(VecEnvWrapper):
         return stepped
 
 
-class UsualCommands(VecEnvWrapper):
+class ReachCommands(VecEnvWrapper):
     """A VecEnv whose action space is limited to the absolute commands that reaches need.
 
     A policy that is squashed to the action space then stays within these commands. Most postures outside reach no cup,
@@ -126,12 +126,12 @@ class UsualCommands(VecEnvWrapper):
         return self.venv.step_wait()
 
 
-def within_usual_commands(env: VecEnv) -> VecEnv:
-    """Limit the action space by `UsualCommands` if actions are absolute postures; leave other environments as given."""
+def limit_to_reach_commands(env: VecEnv) -> VecEnv:
+    """Limit the action space by `ReachCommands` if actions are absolute postures; leave other environments as given."""
     meaning = env_attribute(env, "control"), env_attribute(env, "command")
-    if isinstance(env, UsualCommands) or meaning != ("posture", "absolute"):
+    if isinstance(env, ReachCommands) or meaning != ("posture", "absolute"):
         return env
-    return UsualCommands(env)
+    return ReachCommands(env)
 
 
 @dataclass
@@ -144,13 +144,13 @@ class HeldNoise(ActionNoise):
     Attributes:
         spread: (4,) SD for each command, in units of half the range of commands.
         least_decisions, most_decisions: range of the number of decisions for which a draw is held.
-        share: probability that a draw is not zero.
+        nonzero_probability: probability that a draw is not zero.
     """
 
     spread: tuple[float, ...] = (0.8, 0.8, 0.8, 0.5)
     least_decisions: int = 3
     most_decisions: int = 8
-    share: float = 0.35
+    nonzero_probability: float = 0.35
 
     def __post_init__(self) -> None:
         super().__init__()
@@ -174,7 +174,8 @@ class HeldNoise(ActionNoise):
         if self._left == 0:
             self._left = int(np.random.randint(self.least_decisions, self.most_decisions + 1))  # noqa: NPY002
             drawn = np.random.normal(0.0, self.spread)  # noqa: NPY002
-            self._held = (drawn * (np.random.random() < self.share)).astype(np.float32)  # noqa: NPY002
+            is_nonzero = np.random.random() < self.nonzero_probability  # noqa: NPY002
+            self._held = (drawn * is_nonzero).astype(np.float32)
         self._left -= 1
         return self._held
 
@@ -185,10 +186,10 @@ STILL_LOG_SD = -3.0
 NOISE_SD = 0.3
 # Factor of the initial weights of an actor's last layer. A small one makes the output almost independent of the
 # observation.
-FIRST_STEEPNESS = 0.1
+INITIAL_HEAD_SCALE = 0.1
 QUANTILES = 10
-# Settings of SAC and TD3. One control step changes the value too little for actions to be told apart by its value
-# alone, so returns are of five steps, and the horizon is short.
+# Settings of SAC and TD3. One control step changes the value too little to distinguish actions, so returns are of five
+# steps, and the horizon is short.
 SHORT_HORIZON = {
     "learning_rate": 1e-3, "gamma": 0.97, "n_steps": 5, "tau": 0.02, "batch_size": 256, "buffer_size": 200_000,
     "learning_starts": 2_400, "train_freq": 16, "gradient_steps": 2,
@@ -197,26 +198,26 @@ SHORT_HORIZON = {
 LARGEST_BUFFER = 2 * 10**6
 SETTINGS = {
     "learning_rate": Setting(0.0),
-    "buffer_size": Setting(2, LARGEST_BUFFER, whole=True),
-    "learning_starts": Setting(0, 2**30, whole=True),
-    "batch_size": Setting(1, 2**20, whole=True),
+    "buffer_size": Setting(2, LARGEST_BUFFER, is_integer=True),
+    "learning_starts": Setting(0, 2**30, is_integer=True),
+    "batch_size": Setting(1, 2**20, is_integer=True),
     "tau": Setting(0.0, 1.0),
     "gamma": Setting(0.0, 1.0),
-    "train_freq": Setting(1, 2**30, whole=True),
-    "gradient_steps": Setting(-1, 2**30, whole=True),
-    "n_steps": Setting(1, 2**10, whole=True),
-    "action_noise": Setting(also=(None,)),
-    "stats_window_size": Setting(1, 2**20, whole=True),
+    "train_freq": Setting(1, 2**30, is_integer=True),
+    "gradient_steps": Setting(-1, 2**30, is_integer=True),
+    "n_steps": Setting(1, 2**10, is_integer=True),
+    "action_noise": Setting(allowed=(None,)),
+    "stats_window_size": Setting(1, 2**20, is_integer=True),
 }
 # Further settings of SAC and TQC. The number after "auto_" is the initial entropy coefficient.
 SOFT_SETTINGS = {
-    "ent_coef": Setting(0.0, also=("auto",), pattern=r"auto_(?=[\d.]*[1-9])\d*\.?\d+(e[+-]?\d\d?)?"),
-    "target_update_interval": Setting(1, 2**30, whole=True),
-    "target_entropy": Setting(-1e6, 1e6, also=("auto",)),
+    "ent_coef": Setting(0.0, allowed=("auto",), pattern=r"auto_(?=[\d.]*[1-9])\d*\.?\d+(e[+-]?\d\d?)?"),
+    "target_update_interval": Setting(1, 2**30, is_integer=True),
+    "target_entropy": Setting(-1e6, 1e6, allowed=("auto",)),
 }
 
 
-class ReadyHindsight(HerReplayBuffer):
+class ReadyGoalReplayBuffer(HerReplayBuffer):
     """Hindsight experience replay (Andrychowicz et al. 2017) whose goals are positions at which the hand was ready.
 
     Differences from Stable-Baselines3's `HerReplayBuffer` with the "future" strategy:
@@ -227,17 +228,17 @@ class ReadyHindsight(HerReplayBuffer):
       so with another goal the tip would have no visible cause.
 
     Attributes:
-        least_reward: lower bound to which rewards are clipped. The penalty for a tip has to outweigh the time that the
+        lowest_reward: lower bound to which rewards are clipped. The penalty for a tip has to outweigh the time that the
             tip saves; with discounting, the largest possible cost of time is enough.
     """
 
-    least_reward = -np.inf
+    lowest_reward = -np.inf
 
     def sample(self, batch_size: int, env: Any = None) -> Any:
         """Return Stable-Baselines3's batch with clipped rewards, and transitions that reach their goal as terminal."""
         drawn = super().sample(batch_size, env)
         dones = torch.maximum(drawn.dones, (drawn.rewards == 0.0).to(drawn.dones.dtype))
-        return drawn._replace(rewards=drawn.rewards.clamp(min=self.least_reward), dones=dones)
+        return drawn._replace(rewards=drawn.rewards.clamp(min=self.lowest_reward), dones=dones)
 
     def _sample_goals(self, batch_indices: NDArray[np.int64], env_indices: NDArray[np.int64]) -> NDArray[np.float64]:
         """Return goals (n, 4), each achieved at a later step of the same trial, at a ready step if there is one.
@@ -311,7 +312,7 @@ class RewardTD3(_OffPolicy, TD3):  # type: ignore[misc]
 
     POLICY = RuledTD3Policy
     SETTINGS = SETTINGS | {
-        "policy_delay": Setting(1, 2**30, whole=True),
+        "policy_delay": Setting(1, 2**30, is_integer=True),
         "target_policy_noise": Setting(0.0),
         "target_noise_clip": Setting(0.0),
     }
@@ -338,13 +339,13 @@ class RewardTQC(FallingRate, _OffPolicy, TQC):  # type: ignore[misc]
     replay_buffer: Any
     TRANSITION_STEPS = DECISION_STEPS
     POLICY = AveragedTQCPolicy
-    SETTINGS = SETTINGS | SOFT_SETTINGS | {"top_quantiles_to_drop_per_net": Setting(0, QUANTILES - 1, whole=True)}
+    SETTINGS = SETTINGS | SOFT_SETTINGS | {"top_quantiles_to_drop_per_net": Setting(0, QUANTILES - 1, is_integer=True)}
     FEATURES = ScaledGoal
     # `train_freq` counts decisions, `learning_starts` control steps.
     DEFAULTS = {  # noqa: RUF012
         "learning_rate": 1e-3, "gamma": 0.95, "tau": 0.005, "batch_size": 256, "buffer_size": 200_000,
         "learning_starts": 2_400, "train_freq": 2, "gradient_steps": 8, "ent_coef": 0.001,
-        "top_quantiles_to_drop_per_net": 2, "replay_buffer_class": ReadyHindsight,
+        "top_quantiles_to_drop_per_net": 2, "replay_buffer_class": ReadyGoalReplayBuffer,
         "replay_buffer_kwargs": {"n_sampled_goal": 4, "goal_selection_strategy": "future"},
     }  # fmt: skip
 
@@ -353,12 +354,12 @@ class RewardTQC(FallingRate, _OffPolicy, TQC):  # type: ignore[misc]
         super().__init__(name, env, seed=seed, **settings)
         with torch.no_grad():
             self._start_at_rest()
-        # Discounted cost of endless time, the lowest value without tips.
-        worst = -1.0 / (1.0 - self.gamma) if self.gamma < 1.0 else -np.inf
-        self.replay_buffer.least_reward = worst
+        # Value of an endless trial, the lowest value without tips: -1 / (1 - gamma).
+        lowest_value = -1.0 / (1.0 - self.gamma) if self.gamma < 1.0 else -np.inf
+        self.replay_buffer.lowest_reward = lowest_value
         if not isinstance(self.ent_coef, str):
             # Only with a fixed coefficient: a learned one can make entropy a large part of the value.
-            self.policy.critic_target.register_forward_hook(partial(_clip_values, worst))
+            self.policy.critic_target.register_forward_hook(partial(_clip_values, lowest_value))
 
     def _default_noise(self) -> ActionNoise:
         return HeldNoise()
@@ -383,7 +384,7 @@ class RewardTQC(FallingRate, _OffPolicy, TQC):  # type: ignore[misc]
         actor.mu.bias.copy_(torch.as_tensor(np.arctanh(self.policy.scale_action(np.zeros(ACTION_SIZE)))))
         actor.log_std.bias.fill_(STILL_LOG_SD)
         for head in (actor.mu, actor.log_std):
-            head.weight.mul_(FIRST_STEEPNESS)
+            head.weight.mul_(INITIAL_HEAD_SCALE)
         self.policy.begin_average()
 
     def _actors(self) -> list[list[Any]]:
@@ -392,7 +393,7 @@ class RewardTQC(FallingRate, _OffPolicy, TQC):  # type: ignore[misc]
     def _wrap_env(  # type: ignore[override]
         self, env: Any, verbose: int = 0, monitor_wrapper: bool = True
     ) -> VecEnv:
-        made: Any = within_usual_commands(super()._wrap_env(env, verbose, monitor_wrapper))
+        made: Any = limit_to_reach_commands(super()._wrap_env(env, verbose, monitor_wrapper))
         if (command := env_attribute(made, "command")) != "absolute":
             raise ValueError(f"env: expected command='absolute' for learner {self.name!r}, got command={command!r}")
         return made if isinstance(made, HeldCommands) else HeldCommands(made)
@@ -442,9 +443,9 @@ class RewardTQC(FallingRate, _OffPolicy, TQC):  # type: ignore[misc]
         self.num_timesteps += self.env.steps - 1
 
 
-def _clip_values(worst: float, critic: Any, inputs: Any, values: torch.Tensor) -> torch.Tensor:
+def _clip_values(lowest_value: float, critic: Any, inputs: Any, values: torch.Tensor) -> torch.Tensor:
     """Clip target values to the possible sums of rewards without entropy, as Andrychowicz et al. (2017) do."""
-    return values.clamp(worst, 0.0)
+    return values.clamp(lowest_value, 0.0)
 
 
 def _chain_of_actor(actor: Any) -> list[Any]:

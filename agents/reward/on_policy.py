@@ -91,19 +91,19 @@ LSTM_CELLS = 64
 SETTINGS = {
     "learning_rate": Setting(0.0),
     # Bounded, since the rollout buffer is allocated with the learner: about 1 kB per step and environment for an LSTM.
-    "n_steps": Setting(2, 2**16, whole=True),
-    "batch_size": Setting(2, 2**20, whole=True),
-    "n_epochs": Setting(1, 2**20, whole=True),
+    "n_steps": Setting(2, 2**16, is_integer=True),
+    "batch_size": Setting(2, 2**20, is_integer=True),
+    "n_epochs": Setting(1, 2**20, is_integer=True),
     "gamma": Setting(0.0, 1.0),
     "gae_lambda": Setting(0.0, 1.0),
     "clip_range": Setting(0.0),
-    "clip_range_vf": Setting(0.0, also=(None,)),
+    "clip_range_vf": Setting(0.0, allowed=(None,)),
     "normalize_advantage": FLAG,
     "ent_coef": Setting(0.0),
     "vf_coef": Setting(0.0),
     "max_grad_norm": Setting(0.0),
-    "target_kl": Setting(0.0, also=(None,)),
-    "stats_window_size": Setting(1, 2**20, whole=True),
+    "target_kl": Setting(0.0, allowed=(None,)),
+    "stats_window_size": Setting(1, 2**20, is_integer=True),
 }
 CELLS_AFTER_LSTM = (64,)
 

@@ -25,8 +25,8 @@ LARGEST_ACTION = 1.0 + 1e-5
 # Size of the state of NumPy's global generator, a Mersenne twister, and the valid values of its other entries.
 TWISTER_WORDS = 624
 NUMPY_RANDOM = {
-    "pos": Setting(0, TWISTER_WORDS, whole=True),
-    "has_gauss": Setting(0, 1, whole=True),
+    "pos": Setting(0, TWISTER_WORDS, is_integer=True),
+    "has_gauss": Setting(0, 1, is_integer=True),
     "gauss": Setting(-sys.float_info.max),
 }
 CUDA_STATE_BYTES = 16
@@ -39,7 +39,7 @@ def position_of(buffer: ReplayBuffer) -> dict[str, Any]:
 
 def position_settings(buffer: ReplayBuffer) -> dict[str, Setting]:
     """Return the valid values of the result of `position_of`."""
-    return {"pos": Setting(0, buffer.buffer_size - 1, whole=True), "full": FLAG}
+    return {"pos": Setting(0, buffer.buffer_size - 1, is_integer=True), "full": FLAG}
 
 
 def transitions_of(buffer: ReplayBuffer) -> dict[str, NDArray[Any]]:

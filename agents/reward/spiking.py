@@ -250,7 +250,10 @@ class SpikingActorCritic:
             LayerSignal(name, modulators[projection], np.abs(eligibility[projection]).sum(axis=0).astype(np.float64))
             for name, projection in (("actor", TO_ACTOR), ("critic", TO_CRITIC))
         )
-        return Snapshot(populations, error_path=ErrorPath("gate", np.array([error]), signals, self._errors, "surprise"))
+        return Snapshot(
+            populations,
+            error_path=ErrorPath("gate", np.array([error]), signals, self._errors, "reward prediction error"),
+        )
 
     def memory(self) -> dict[str, NDArray[Any]]:
         """Return views of the arrays of the learning rules, by name; they can be filled in place."""
@@ -319,7 +322,7 @@ class RewardSpikingLearner(TrialLearner[RewardTrial]):
         network: actor and critic.
     """
 
-    FEEDBACK_SHARE: ClassVar[float] = 0.0
+    FEEDBACK_GAIN: ClassVar[float] = 0.0
 
     def __init__(
         self,
@@ -400,7 +403,7 @@ class RewardSpikingLearner(TrialLearner[RewardTrial]):
         learner.restore(path, resume=resume)
         return learner
 
-    def _require_usable(self, env: gym.Env[Any, Any] | VecEnv, senses: ObservationReader) -> None:
+    def _require_usable(self, env: gym.Env[Any, Any] | VecEnv, reader: ObservationReader) -> None:
         reward, lamps = env_attribute(env, "reward"), env_attribute(env, "context")
         if lamps:
             raise ValueError(f"env: expected context=0, since actor and critic see no lamps, got context={lamps}")
@@ -428,7 +431,7 @@ class RewardSpikingLearner(TrialLearner[RewardTrial]):
 
     def _act(self, trial: RewardTrial, row: Any) -> NDArray[np.float32]:
         self._latest = trial
-        now = self._sense(trial, row)
+        now = self._process_observation(trial, row)
         if trial.reach.step == 0 and trial.exploring:
             # Drawn in the first step, not in `_begin`, because a checkpoint may be saved in between.
             trial.background_hz = self.network.explore(self._rng)
@@ -445,5 +448,5 @@ class RewardSpikingLearner(TrialLearner[RewardTrial]):
             return
         error = self.network.learn(trial.decision, earned)
         self.logger.record_mean("train/expected_return", trial.decision.value)
-        self.logger.record_mean("train/surprise", error)
-        self.logger.record_mean("train/surprise_size", abs(error))
+        self.logger.record_mean("train/reward_prediction_error", error)
+        self.logger.record_mean("train/reward_prediction_error_size", abs(error))

@@ -194,7 +194,7 @@ class WeightMirror(FeedbackAlignment):
 
     def __post_init__(self) -> None:
         """Validate the parameters."""
-        check_fields(self, rate=Setting(0.0, 1.0), samples=Setting(1, whole=True))
+        check_fields(self, rate=Setting(0.0, 1.0), samples=Setting(1, is_integer=True))
 
     def update_feedback(self, layer: RuledLayer, change: Tensor) -> None:
         """Move B towards the correlation of noise and response; `change` is not used."""

@@ -54,7 +54,7 @@ TRAIN_STEPS = 64
 BIN_MS, WINDOW_BINS = 2, 500
 
 
-class Block(NamedTuple):
+class ProjectionArrays(NamedTuple):
     """The part of one projection in the arrays of a circuit.
 
     Attributes:
@@ -76,8 +76,8 @@ class Block(NamedTuple):
     delay_steps: NDArray[np.int32]
 
     @classmethod
-    def of(cls, synapses: Synapses, p: int) -> Block:
-        """Return the block of projection p."""
+    def of(cls, synapses: Synapses, p: int) -> ProjectionArrays:
+        """Return the arrays of projection p."""
         axons, targets, weights = (
             slice(int(start[p]), int(start[p + 1]))
             for start in (synapses.axon_start, synapses.target_start, synapses.weight_start)
@@ -153,20 +153,24 @@ class SpikingCircuit:
         self._parts = {name: slice(*limits) for name, limits in zip(cells, pairwise(starts), strict=True)}
         self._set_views()
         self.turnovers = {
-            name: Turnover.new(self._blocks[name].shape)
+            name: Turnover.new(self._projection_arrays[name].shape)
             for name, projection in self.projections.items()
             if projection.structure is not None
         }
         # The dtype determines the types of all arguments of the kernels.
-        self._kind = self.dtype.char
+        self._dtype_code = self.dtype.char
         self._train = np.zeros((TRAIN_STEPS, inputs), dtype=np.uint8)
         self._has_modulator = np.zeros(len(self.projections), dtype=np.uint8)
         self._modulators = np.zeros(int(self.synapses.target_start[-1]))
 
     def _set_views(self) -> None:
-        """Make the blocks of all projections, which are views of the synapses."""
-        self._blocks = {name: Block.of(self.synapses, p) for p, name in enumerate(self.projections)}
-        self._plastic = {name: block for name, block in self._blocks.items() if self.rules.plastic[block.p]}
+        """Make the arrays of all projections, which are views of the synapses."""
+        self._projection_arrays = {
+            name: ProjectionArrays.of(self.synapses, p) for p, name in enumerate(self.projections)
+        }
+        self._plastic = {
+            name: arrays for name, arrays in self._projection_arrays.items() if self.rules.plastic[arrays.p]
+        }
 
     def __setstate__(self, attributes: dict[str, Any]) -> None:
         """Restore the attributes of a copy or pickle, and make its views refer to its own arrays."""
@@ -179,8 +183,8 @@ class SpikingCircuit:
         Raises:
             ValueError: a weight is not finite, or too large for the circuit's dtype.
         """
-        for name, block in self._blocks.items():
-            self._require_within(f"weight of {name!r}", block.weight)
+        for name, arrays in self._projection_arrays.items():
+            self._require_within(f"weight of {name!r}", arrays.weight)
         return first_state(self.cells, self.synapses, self.first_phase)
 
     def run(
@@ -209,7 +213,7 @@ class SpikingCircuit:
                 write_poisson(rates, int(self.seed[0]), int(state.clock[0]), part)
             else:
                 write_regular(rates, state.phase, part)
-            _call(simulate, self._kind, self.cells, self.synapses, self.rules, state, part)
+            _call(simulate, self._dtype_code, self.cells, self.synapses, self.rules, state, part)
 
     def replay(self, state: CircuitState, train: NDArray[np.uint8]) -> None:
         """Run the circuit with given spikes of the sources: one step per row of `train`.
@@ -229,19 +233,19 @@ class SpikingCircuit:
 
     def by_projection(self, values: NDArray[Any]) -> dict[str, NDArray[Any]]:
         """Return views (axons, targets) of an array over all weights, by name of each plastic projection."""
-        return {name: values[block.weights].reshape(block.shape) for name, block in self._plastic.items()}
+        return {name: values[arrays.weights].reshape(arrays.shape) for name, arrays in self._plastic.items()}
 
     def weight(self, name: str) -> NDArray[Any]:
         """Return the weights (axons, targets) of a projection, a writable view."""
-        return self._block_of(name).weight
+        return self._arrays_of(name).weight
 
     def connected(self, name: str) -> NDArray[np.uint8]:
         """Return the mask of existing synapses (axons, targets) of a projection, a view."""
-        return self._block_of(name).connected
+        return self._arrays_of(name).connected
 
     def delay_steps(self, name: str) -> NDArray[np.int32]:
         """Return the delays (axons,) of a projection, steps, a view; changes apply to runs that begin later."""
-        return self._block_of(name).delay_steps
+        return self._arrays_of(name).delay_steps
 
     def part(self, values: NDArray[Any], population: str) -> NDArray[Any]:
         """Return the view of one population in an array over all cells, for example in `state.cells.rate_hz`."""
@@ -263,9 +267,9 @@ class SpikingCircuit:
 
     def eligibility(self, state: CircuitState, name: str) -> NDArray[Any]:
         """Return the present eligibilities (axons, targets) of a plastic projection."""
-        block = self._plastic_block_of(name)
-        eligibility: NDArray[Any] = np.empty(block.shape, self.dtype)
-        _call(read_eligibility, self._kind, self.synapses, state, block.p, eligibility)
+        arrays = self._plastic_arrays_of(name)
+        eligibility: NDArray[Any] = np.empty(arrays.shape, self.dtype)
+        _call(read_eligibility, self._dtype_code, self.synapses, state, arrays.p, eligibility)
         return eligibility
 
     def teach(self, state: CircuitState, modulators: Mapping[str, NDArray[np.float64] | float]) -> None:
@@ -281,16 +285,16 @@ class SpikingCircuit:
         """
         self._has_modulator.fill(0)
         for name, modulator in modulators.items():
-            block = self._plastic_block_of(name)
+            arrays = self._plastic_arrays_of(name)
             try:
-                self._modulators[block.targets] = modulator
+                self._modulators[arrays.targets] = modulator
             except (TypeError, ValueError) as error:
                 raise self._modulator_error(name, modulator) from error
-            self._has_modulator[block.p] = 1
+            self._has_modulator[arrays.p] = 1
         arguments = self.synapses, self.rules, state, self._has_modulator, self._modulators, self._largest
-        if not _call(apply_third_factors, self._kind, *arguments):
+        if not _call(apply_third_factors, self._dtype_code, *arguments):
             for name, modulator in modulators.items():
-                if not np.all(np.abs(self._modulators[self._blocks[name].targets]) <= self._largest):
+                if not np.all(np.abs(self._modulators[self._projection_arrays[name].targets]) <= self._largest):
                     raise self._modulator_error(name, modulator)
 
     def change(
@@ -308,23 +312,23 @@ class SpikingCircuit:
             ValueError: the name is not that of a plastic projection, an array has another shape, or a number is not
                 finite or too large for the circuit's dtype.
         """
-        block = self._plastic_block_of(name)
-        if np.shape(modulator) != block.shape[1:] or not np.all(np.abs(modulator) <= self._largest):
+        arrays = self._plastic_arrays_of(name)
+        if np.shape(modulator) != arrays.shape[1:] or not np.all(np.abs(modulator) <= self._largest):
             raise self._modulator_error(name, modulator)
-        if eligibility.shape != block.shape:
-            raise ValueError(f"eligibility of {name!r}: expected shape {block.shape}, got {eligibility.shape}")
+        if eligibility.shape != arrays.shape:
+            raise ValueError(f"eligibility of {name!r}: expected shape {arrays.shape}, got {eligibility.shape}")
         self._require_within(f"eligibility of {name!r}", eligibility)
-        rate = float(self.rules.rate[block.p]) if rate is None else rate
+        rate = float(self.rules.rate[arrays.p]) if rate is None else rate
         self._require_within("rate", np.array([rate], np.float64))
         gain = (modulator * rate).astype(self.dtype)
         eligible = np.ascontiguousarray(eligibility, self.dtype)
-        change_weights(block.weight, block.connected, block.lowest, block.highest, eligible, gain)
+        change_weights(arrays.weight, arrays.connected, arrays.lowest, arrays.highest, eligible, gain)
 
     def maintain(self, state: CircuitState, elapsed_ms: float) -> None:
         """Apply structural plasticity to the projections that have it.
 
         Args:
-            state: state of the circuit; the eligibilities of replaced synapses are set to 0.
+            state: state of the circuit; the eligibilities of the removed and the formed synapses are set to 0.
             elapsed_ms: time since the last call, ms, 0 or more.
 
         Raises:
@@ -334,16 +338,16 @@ class SpikingCircuit:
         if not 0.0 <= elapsed_ms <= longest_ms:
             raise ValueError(f"elapsed_ms: expected 0 to {longest_ms:.3g}, got {elapsed_ms}")
         for name, turnover in self.turnovers.items():
-            block, structure = self._blocks[name], self.projections[name].structure
+            arrays, structure = self._projection_arrays[name], self.projections[name].structure
             assert structure is not None
-            if self.rules.plastic[block.p]:
-                add_pending(self.synapses, state, block.p)
-            seed = (int(self.seed[0]) + block.p) % 2**62
-            bounds = block.lowest, block.highest
+            if self.rules.plastic[arrays.p]:
+                add_pending(self.synapses, state, arrays.p)
+            seed = (int(self.seed[0]) + arrays.p) % 2**62
+            bounds = arrays.lowest, arrays.highest
             removed, formed = rewire(
-                block.weight, block.connected, bounds, structure, turnover, elapsed_ms / 1000.0, seed
+                arrays.weight, arrays.connected, bounds, structure, turnover, elapsed_ms / 1000.0, seed
             )
-            eligibility = state.traces.eligibility[block.weights]
+            eligibility = state.traces.eligibility[arrays.weights]
             eligibility[removed] = 0.0
             eligibility[formed] = 0.0
 
@@ -375,14 +379,14 @@ class SpikingCircuit:
             limits |= {f"turnover.{name}.{part}": (0, np.inf) for part in ("near_zero_s", "allowance", "calls")}
         return limits
 
-    def _block_of(self, name: str) -> Block:
-        """Return the block of a projection."""
-        if name not in self._blocks:
-            raise ValueError(f"projection: expected one of {list(self._blocks)}, got {name!r}")
-        return self._blocks[name]
+    def _arrays_of(self, name: str) -> ProjectionArrays:
+        """Return the arrays of a projection."""
+        if name not in self._projection_arrays:
+            raise ValueError(f"projection: expected one of {list(self._projection_arrays)}, got {name!r}")
+        return self._projection_arrays[name]
 
-    def _plastic_block_of(self, name: str) -> Block:
-        """Return the block of a plastic projection."""
+    def _plastic_arrays_of(self, name: str) -> ProjectionArrays:
+        """Return the arrays of a plastic projection."""
         if name not in self._plastic:
             raise ValueError(f"projection: expected a plastic one of {list(self._plastic)}, got {name!r}")
         return self._plastic[name]
@@ -398,13 +402,13 @@ class SpikingCircuit:
             raise ValueError(f"{what}: expected {self._range()}, got {flat[~(np.abs(flat) <= self._largest)][0]}")
 
     def _modulator_error(self, name: str, modulator: Any) -> ValueError:
-        numbers = f"a finite number or ({self._blocks[name].shape[1]},) finite numbers of {self._range()}"
+        numbers = f"a finite number or ({self._projection_arrays[name].shape[1]},) finite numbers of {self._range()}"
         return ValueError(f"modulator of {name!r}: expected {numbers}, got {modulator!r}")
 
 
 def _require_fits(owner: Any, names: tuple[str, ...], dtype: Any) -> None:
     """Check that the fields of `owner`, numbers or ranges, are not too large for a circuit's dtype."""
-    fitting = Setting(-largest_in(dtype), largest_in(dtype), or_range=True)
+    fitting = Setting(-largest_in(dtype), largest_in(dtype), allows_range=True)
     for name in names:
         fitting.check(f"{type(owner).__name__} {name} in a circuit of {np.dtype(dtype)}", getattr(owner, name))
 

@@ -26,7 +26,7 @@ from reach.jit import kernel
 STEP_MS = 1.0
 # Valid time constants, ms; the lower bound is far below the time constant of any cell.
 TIME_CONSTANT = Setting(1e-3)
-COUNT_FROM_1 = Setting(1, whole=True)
+COUNT_FROM_1 = Setting(1, is_integer=True)
 # A number for all cells, or a range (low, high) from which a value for each cell is drawn uniformly.
 Spread = float | tuple[float, float]
 
@@ -70,9 +70,9 @@ class LIFCells:
     def __post_init__(self) -> None:
         """Validate the settings."""
         check_fields(self, size=COUNT_FROM_1, refractory_steps=COUNT_FROM_1)
-        check_fields(self, inhibitory=Setting(0, self.size, whole=True, also=(None,)), readout_ms=TIME_CONSTANT)
-        check_fields(self, **dict.fromkeys(("membrane_ms", "synapse_ms"), replace(TIME_CONSTANT, or_range=True)))
-        voltage = replace(FINITE, or_range=True)
+        check_fields(self, inhibitory=Setting(0, self.size, is_integer=True, allowed=(None,)), readout_ms=TIME_CONSTANT)
+        check_fields(self, **dict.fromkeys(("membrane_ms", "synapse_ms"), replace(TIME_CONSTANT, allows_range=True)))
+        voltage = replace(FINITE, allows_range=True)
         check_fields(self, threshold=voltage, reset=voltage, bias=voltage, first_voltage=voltage)
         if not np.max(self.reset) < np.min(self.threshold):
             raise ValueError(

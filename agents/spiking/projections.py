@@ -157,7 +157,7 @@ class Projection:
         if not self.name:
             object.__setattr__(self, "name", f"{self.before}-{self.after}")
         check_fields(self, weight_mean=FINITE, weight_sd=Setting(0.0), largest_weight=Setting(1e-9))
-        check_fields(self, probability=Setting(0.0, 1.0), delay_steps=Setting(0, whole=True, or_range=True))
+        check_fields(self, probability=Setting(0.0, 1.0), delay_steps=Setting(0, is_integer=True, allows_range=True))
         if self.structure is not None and self.probability == 1.0:
             raise ValueError(
                 "Projection probability: expected below 1 with structure, to leave room for new synapses, got 1.0"

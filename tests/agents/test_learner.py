@@ -316,7 +316,8 @@ def test_a_seed_or_setting_that_is_not_valid_is_refused_by_name_value_and_what_i
 
 @pytest.mark.parametrize("name", MADE)
 def test_an_unknown_setting_is_refused_with_the_known_ones(name: str) -> None:
-    with pytest.raises(ValueError, match=r"unknown setting 'zork'; expected one of \[.*'(learning_)?rate'.*'verbose'"):
+    expected = r"unknown setting: expected one of \[.*'(learning_)?rate'.*'verbose'.*, got 'zork'"
+    with pytest.raises(ValueError, match=expected):
         make_learner(name, gym.make(GRAB), zork=1)
 
 

@@ -84,7 +84,9 @@ def test_settings_in_a_name_are_those_given_as_arguments() -> None:
     assert given.config["learner"] == "error-mlp-bp-hidden"
     for key, array in named.feedforward.arrays().items():
         np.testing.assert_array_equal(array, given.feedforward.arrays()[key])
-    with pytest.raises(ValueError, match=r"unknown setting 'synapsis'; expected one of \['body_map', .*'hidden_rate'"):
+    with pytest.raises(
+        ValueError, match=r"unknown setting: expected one of \['body_map', .*'hidden_rate'.*, got 'synapsis'"
+    ):
         make_learner("error-bp,synapsis=two-state", gym.make(GRAB))
 
 

@@ -385,7 +385,7 @@ def test_a_learner_from_reward_is_tuned_by_what_it_misses_in_training(
         (("scripts/train.py", "--out", "x", "--learner", "error-dfaa"), "Did you mean 'error-dfa'? See --list."),
         (
             ("scripts/train.py", "--out", "x", "--learner", "error-dfa,rat=1"),
-            "unknown setting 'rat'; expected one of [",
+            "unknown setting: expected one of [",
         ),
         (("scripts/train.py", "--out", "x", "--trials", "0"), "1 or more"),
         (("scripts/train.py", "--out", "x", "--learner", "reward-ppo", "--trials", "9"), "--timesteps"),

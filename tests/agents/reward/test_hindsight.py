@@ -18,7 +18,7 @@ from agents.reward.off_policy import (
     DECISION_STEPS,
     HeldCommands,
     HeldNoise,
-    within_usual_commands,
+    limit_to_reach_commands,
 )
 from agents.reward.policies import LATEST_SHARE, ScaledGoal
 from reach.sim.layout import TRIAL_STEPS
@@ -70,7 +70,7 @@ def test_a_critic_learns_from_values_that_steps_can_add_up_to() -> None:
 
 
 def test_a_deviation_is_held_and_then_another() -> None:
-    noise = HeldNoise(spread=(0.2, 0.2, 0.2, 0.1), least_decisions=3, most_decisions=5, share=0.6)
+    noise = HeldNoise(spread=(0.2, 0.2, 0.2, 0.1), least_decisions=3, most_decisions=5, nonzero_probability=0.6)
     np.random.seed(0)  # noqa: NPY002  (Stable-Baselines3's noise draws from it)
     drawn = np.array([noise() for _ in range(4_000)])
     changes = np.flatnonzero(np.any(np.diff(drawn, axis=0) != 0.0, axis=1))
@@ -166,7 +166,7 @@ def test_a_trial_goes_as_in_training_when_states_are_handed_over(seed: int) -> N
         model.policy.averaged_actor.mu.weight.mul_(30.0)
     venv = make_vec_env("reach/CupReach-v1", 1, env_kwargs=GOALS)
     venv.seed(seed)
-    trained_in = HeldCommands(within_usual_commands(venv))
+    trained_in = HeldCommands(limit_to_reach_commands(venv))
     decisions, courses = trained_in.reset(), []
     over = False
     while not over:

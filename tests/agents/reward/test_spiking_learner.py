@@ -145,7 +145,12 @@ def test_return_and_prediction_error_are_logged(tmp_path: Path) -> None:
     dump = model.logger.dump
     model.logger.dump = lambda step=0: (logged.update(model.logger.name_to_value), dump(step))
     model.learn(1, log_interval=1)
-    assert {"rollout/ep_rew_mean", "rollout/success_rate", "train/surprise", "train/expected_return"} <= set(logged)
+    assert {
+        "rollout/ep_rew_mean",
+        "rollout/success_rate",
+        "train/reward_prediction_error",
+        "train/expected_return",
+    } <= set(logged)
     assert list(tmp_path.rglob("events.out.tfevents.*"))
 
 
@@ -164,7 +169,7 @@ def test_it_is_counted_in_trials() -> None:
         ),
         (
             lambda: make_learner("reward-snn-stdp", gym.make(REACH), speed=1.0),
-            r"unknown setting 'speed'; expected one of .*'critic_rate', 'exploration_rad', 'rate'",
+            r"unknown setting: expected one of .*'critic_rate', 'exploration_rad', 'rate'.*, got 'speed'",
         ),
         (
             lambda: make_learner("reward-snn-stdp", gym.make(REACH, reward="sparse")),
