@@ -137,7 +137,7 @@ class RateProduct(GatedSTDP):
 
     name = "rate"
     sums_pairs = False
-    refused: ClassVar[Mapping[str, str]] = {"reward": "the actor's weight change is derived from pairs of spikes"}
+    refused: ClassVar[Mapping[str, str]] = {"reward": "the actor's step is derived from pairs of spikes"}
 
     def eligibility(self, circuit: SpikingCircuit, state: CircuitState, projection: str) -> NDArray[Any]:
         """Return x_i r_j / (r_j + RATE_HALF_HZ)."""
