@@ -412,6 +412,7 @@ def main(options: Compare) -> int:
     print(f"Written: {store.report_path}, {store.summary_path.name} and {store.trials_path.name}")
     runs = [job for job in jobs if job.kind == "protocol"]
     show = [job for job in runs if job.protocol == runs[0].protocol and job.seed == 0 and store.is_done(job)]
+    show = [job for job in show if job.learner in options.ours]
     if show and not show[-1].protocol_file:
         words = ["--learner", show[-1].learner, "--protocol", show[-1].protocol, "--checkpoint", show[-1].folder]
         print("Watch a learner do it:")

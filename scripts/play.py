@@ -90,12 +90,14 @@ def play_in_window(
 
 def main(options: Play) -> None:
     """Play, then save and show the results."""
-    make_folder(options.out, "--out")
-    print(PRIVACY.format(out=options.out))
     protocol = PROTOCOLS[options.protocol]
     window = Window(WIDTH, HEIGHT, round(1.0 / CONTROL_STEP_S), title=f"reach for the cup: {protocol.name}")
     if not window.is_visible:
-        raise SystemExit("play.py: expected a display, found none")
+        raise SystemExit(
+            "play.py: expected a display to play on, found none; watch.py --video shows learners without one"
+        )
+    make_folder(options.out, "--out")
+    print(PRIVACY.format(out=options.out))
     unfinished = options.out / UNFINISHED
 
     def save_unfinished(rows: list[dict[str, Any]]) -> None:
