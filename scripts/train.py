@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import command
+import gymnasium as gym
 import torch
 import tyro
 from rich.console import Console
@@ -80,6 +81,8 @@ class Train:
         command.require_at_least(0, self, "seed", "judge", "keep_every_s")
         if self.env is not None and not self.env.strip():
             raise SystemExit(f"--env {self.env!r}: expected the id of an environment, such as {BASELINE_ENV}")
+        if self.out.is_file():
+            raise SystemExit(f"--out: expected a folder, got the file {self.out}")
         if not self.resume and (self.out.exists() or holds_checkpoint(self.out)):
             raise SystemExit(f"--out: expected a new folder, or --resume to continue a training, got {self.out}")
 
@@ -94,7 +97,10 @@ def make_or_load(options: Train) -> Any:
         name = options.learner or "error-dfa"
         learner = find(name)
         env_options = dict(learner.env_options) | ({"control": options.control} if options.control else {})
-        env = make_env(options.env or learner.env_id, env_options)
+        try:
+            env = make_env(options.env or learner.env_id, env_options)
+        except (gym.error.Error, ValueError) as error:
+            raise SystemExit(f"--env {options.env or learner.env_id}: {error}") from None
         return make_learner(name, env, seed=options.seed or 0, **settings)
     stored = learner_of(options.out)
     require_stored("learner", stored, options)

@@ -281,7 +281,8 @@ def trial_indices(protocol: Protocol, seed: int, first: int, last: int) -> set[i
         ValueError: the protocol has no such reaches.
     """
     if not 1 <= first <= last <= protocol.reaches:
-        raise ValueError(f"first, last: expected 1 to {protocol.reaches} of {protocol.name}, got {first} to {last}")
+        expected = f"1 <= first <= last <= {protocol.reaches}, the reaches of {protocol.name}"
+        raise ValueError(f"expected {expected}, got first={first}, last={last}")
     schedule = schedule_of(protocol, seed)
     return {k for k, trial in enumerate(schedule) if first <= trial.trial <= last and not trial.probe}
 
