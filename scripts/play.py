@@ -57,6 +57,8 @@ class Play:
     def __post_init__(self) -> None:
         command.require_preset(self.protocol)
         command.require_at_least(0, self, "seed")
+        if self.out.is_file():
+            raise SystemExit(f"--out: expected a folder, got the file {self.out}")
         if any((self.out / name).exists() for name in (TRIALS, UNFINISHED)):
             raise SystemExit(f"--out: expected a folder without trials, got {self.out}")
         if self.beside is not None and not (self.beside / TRIALS).is_file():

@@ -92,7 +92,7 @@ def test_the_error_history_is_of_reaches_without_probes() -> None:
     assert spans == [("baseline", 1, 4), ("perturbed", 5, 10), ("washout", 11, 14)]
     rows = [{"trial": 2, "probe": False, "launch_error_deg": 7.0}, {"trial": 3, "probe": True, "launch_error_deg": 9.0}]
     np.testing.assert_array_equal(launch_errors(rows, 4), [math.nan, 7.0, math.nan, math.nan])
-    with pytest.raises(ValueError, match="1 to 14"):
+    with pytest.raises(ValueError, match="first <= last <= 14"):
         trial_indices(TINY, 0, 3, 15)
 
 
