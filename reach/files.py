@@ -1,7 +1,7 @@
 """Write files and folders atomically, never through a link, and detect damage when they are read.
 
-An unfinished file has a temporary name beside its target. A later writer recognises and removes files of killed
-writers by this name. A file may contain its own SHA-256, called a seal. The SHA-256 of a file that cannot contain it,
+An unfinished file has a temporary name beside its target. By this name a later writer finds files that a killed writer
+left, and removes them. A file may contain its own SHA-256, called a seal. The SHA-256 of a file that cannot contain it,
 such as a film, is stored in another, sealed file.
 """
 
@@ -37,9 +37,9 @@ class DiskFullError(OSError):
 
 
 def unfinished_path(target: Path, suffix: str = "") -> Path:
-    """Return a free temporary name beside `target` to write it under; remove files of killed writers there.
+    """Return an unused temporary path beside `target`, under which to write it.
 
-    Only unfinished files of processes on this machine that no longer run are removed.
+    Unfinished files of the same target are removed if their process ran on this machine and has ended.
     """
     beginning = f".{target.name[:100]}.part-{socket.gethostname()[:60]}-"
     temporary = re.compile(re.escape(beginning) + r"(\d+)-\w{8}(\.\w+)?")

@@ -173,7 +173,7 @@ def _all_imports(file: Path, package: str, find: Find) -> Iterator[str]:
 
 
 def _data_files(file: Path, package: str) -> dict[str, Path]:
-    """Return the files beside a file in `package` that its strings name."""
+    """Return the data files in the folder of a file that its strings name, by "package/name"."""
     texts = filter(NAMED_FILE.fullmatch, _syntax(file, *_state(file)).texts)
     return {f"{package}/{text}": file.parent / text for text in texts if (file.parent / text).is_file()}
 

@@ -26,6 +26,7 @@ from stable_baselines3.common.noise import NormalActionNoise
 from stable_baselines3.common.vec_env import VecEnv, VecNormalize
 from tqdm import tqdm
 
+from agents.reward.off_policy import NOISE_SD, SHORT_HORIZON
 from agents.vec_env import CupVecEnv
 from reach import ENVIRONMENTS
 
@@ -34,12 +35,6 @@ REACHER, FETCH = "Reacher-v5", "FetchReach-v4"
 REACHER_SUCCESS_M = 0.02
 TRIALS = 200
 EVALUATION_SEED = 10_000
-# The settings of examples/rl_zoo3: returns of several steps and a shorter horizon, so that the values of two actions,
-# which last 20 ms, differ; and fewer updates.
-SHORT_HORIZON = {
-    "learning_rate": 1e-3, "gamma": 0.97, "n_steps": 5, "tau": 0.02, "buffer_size": 200_000, "learning_starts": 2_400,
-    "train_freq": 16, "gradient_steps": 2,
-}  # fmt: skip
 # Algorithm -> class, number of environments, further arguments. PPO by Stable-Baselines3's defaults would collect 2,048
 # steps of one environment; eight environments collect as many.
 ALGORITHMS: dict[str, tuple[Any, int, dict[str, Any]]] = {
@@ -48,7 +43,7 @@ ALGORITHMS: dict[str, tuple[Any, int, dict[str, Any]]] = {
     "SAC": (SAC, 1, {}),
     "TD3": (TD3, 1, {}),
     "SAC as in rl_zoo3": (SAC, 1, {**SHORT_HORIZON, "ent_coef": "auto_0.01"}),
-    "TD3 as in rl_zoo3": (TD3, 1, {**SHORT_HORIZON, "noise_std": 0.3}),
+    "TD3 as in rl_zoo3": (TD3, 1, {**SHORT_HORIZON, "noise_std": NOISE_SD}),
 }
 NORMALISED = ("PPO as in CleanRL",)
 ALL_ENVIRONMENTS = (*ENVIRONMENTS, REACHER, FETCH)
@@ -143,11 +138,11 @@ def train(options: Options, env_id: str, algorithm: str, seed: int) -> pd.DataFr
     envs: VecEnv = vector_of(env_id, number, seed)
     if algorithm in NORMALISED:
         envs = VecNormalize(envs)
-    if "noise_std" in arguments:
-        zeros = np.zeros(envs.action_space.shape or ())
-        noise = NormalActionNoise(zeros, zeros + arguments["noise_std"])
-        arguments = {name: value for name, value in arguments.items() if name != "noise_std"} | {"action_noise": noise}
-    model = kind("MlpPolicy", envs, seed=seed, device="cpu", **arguments)
+    settings = dict(arguments)
+    if (spread := settings.pop("noise_std", None)) is not None:
+        shape = envs.action_space.shape or ()
+        settings["action_noise"] = NormalActionNoise(np.zeros(shape), np.full(shape, spread))
+    model = kind("MlpPolicy", envs, seed=seed, device="cpu", **settings)
 
     def act(observations: Any) -> Any:
         if isinstance(envs, VecNormalize):

@@ -352,7 +352,7 @@ class JobTable:
 
 
 def read_rows(path: Path) -> dict[str, Row]:
-    """Return the rows of a table of jobs, by name; none if there is no table.
+    """Return the rows of a table of jobs, by name of the job; an empty dictionary if the table does not exist.
 
     Raises:
         DamagedError: the table is not as it was written.

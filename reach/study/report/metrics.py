@@ -239,7 +239,7 @@ class Table:
 def print_table(summary: pd.DataFrame) -> None:
     """Print a table per protocol: one row per measure, one column per learner, each number with its interval below.
 
-    Learners that do not fit beside each other are printed in further tables.
+    If the columns of all learners are too wide for the terminal, several tables are printed.
     """
     console = Console()
     rows = rows_by_key(summary)

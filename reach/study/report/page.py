@@ -125,8 +125,8 @@ def findings(summary: pd.DataFrame, measured: pd.DataFrame) -> list[Finding]:
 def sentence(finding: Finding) -> str:
     """Return the finding of one protocol in words."""
     text = f"Under the {protocol_name(finding.protocol)}, "
+    reaches = "last tenth of the" if finding.metric == LATE_ERROR else "first 30"
     if finding.metric != T_C and not (finding.second and finding.corrects):
-        reaches = "last tenth of the" if finding.metric == LATE_ERROR else "first 30"
         text += "" if finding.corrects else "no learner is shown to correct the miss: "
         text += f"over the {reaches} perturbed reaches, {finding.best} left {finding.share} of the miss on average"
         return text + (f" (without learning {finding.without_learning})." if finding.without_learning else ".")
@@ -136,7 +136,6 @@ def sentence(finding: Finding) -> str:
         whose = "its mean correction time" if finding.sure else f"the shortest mean correction time, of {finding.best},"
         text += f": {whose} was {finding.share}"
     else:
-        reaches = "last tenth of the" if finding.metric == LATE_ERROR else "first 30"
         text += f": over the {reaches} perturbed reaches, "
         text += ("" if finding.sure else f"{finding.best} had ") + f"{finding.share} of the miss "
         text += "was left on average" if finding.sure else "left on average"
