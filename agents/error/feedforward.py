@@ -243,21 +243,9 @@ def respond_to_cup(reaches, feedforward, place_cells, layers, circuit):  # type:
 
 @kernel
 def run_reach(  # type: ignore[no-untyped-def]
-    world,
-    actions,
-    moments,
-    step,
-    until,
-    reaches,
-    bodies,
-    commands,
-    observation,
-    command,
-    feedforward,
-    place_cells,
-    layers,
-    circuit,
-):
+    world, actions, moments, step, until, reaches, bodies, commands, observation, command, feedforward, place_cells,
+    layers, circuit,
+):  # fmt: skip
     """Act, advance the world and sense, until step `until` of the reach or the end of the trial.
 
     Args:
