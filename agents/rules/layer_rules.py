@@ -58,7 +58,7 @@ class RecursiveLeastSquares(Backpropagation):
 
     name = "rls"
     refused: ClassVar[Mapping[str, str]] = {
-        "retina": "P has the square of 12,800 inputs",
+        "retina": "P would have 12,800 x 12,800 entries, since the retina gives 12,800 inputs",
         "cnn": "a kernel meets several inputs at once",
         "reward": "the optimiser of the algorithm makes the step",
     }

@@ -28,6 +28,7 @@ from reach.perturbations.kinds import (
     Gain,
     HideHand,
     Load,
+    MirrorReversal,
     Nudge,
     Prism,
     Rotation,
@@ -39,8 +40,9 @@ from reach.perturbations.kinds import (
 )
 
 __all__ = [
-    "PERTURBATIONS", "ConstantForce", "CupJump", "CupRemoved", "CurlField", "DelayChange", "EndVision", "ErrorClamp",
-    "ForceChannel", "Gain", "HideHand", "Load", "Nudge", "Perturbation", "Prism", "Rotation", "Slip", "StiffnessChange",
-    "ToolLength", "VelocityField", "VisualMap", "as_perturbations", "can_be_scaled", "for_each_environment", "has_size",
-    "is_perturbation", "register", "scaled", "write_perturbations",
+    "PERTURBATIONS", "ConstantForce", "CupJump", "CupRemoved", "CurlField", "DelayChange", "EndVision",
+    "ErrorClamp", "ForceChannel", "Gain", "HideHand", "Load", "MirrorReversal", "Nudge", "Perturbation", "Prism",
+    "Rotation", "Slip", "StiffnessChange", "ToolLength", "VelocityField", "VisualMap", "as_perturbations",
+    "can_be_scaled", "for_each_environment", "has_size", "is_perturbation", "register", "scaled",
+    "write_perturbations",
 ]  # fmt: skip

@@ -113,6 +113,26 @@ class Rotation(VisualMap):
 
 @register
 @dataclass(frozen=True)
+class MirrorReversal(VisualMap):
+    """The seen hand goes to the left as far as the true hand goes to the right (Telgen, Parvin and Diedrichsen 2014).
+
+    The mirror stands on the forward axis through the start of the reach. Corrections of the seen error have the wrong
+    sign, so a learner must reverse the map from error to correction. Acting twice, it shows the true hand.
+
+    Attributes:
+        onset_s: time in the trial, s; None = before it.
+    """
+
+    onset_s: float | None = None
+    kind: str = field(default="mirror-reversal", init=False)
+
+    def matrix(self) -> Any:
+        """Return the reflection about the forward axis through the start."""
+        return np.diag([-1.0, 1.0])
+
+
+@register
+@dataclass(frozen=True)
 class Gain(VisualMap):
     """The seen hand is farther from the start than the true hand, or nearer (Krakauer et al. 2000).
 

@@ -24,6 +24,7 @@ from reach.perturbations import (
     Gain,
     HideHand,
     Load,
+    MirrorReversal,
     Nudge,
     Perturbation,
     Prism,
@@ -62,6 +63,7 @@ def makers(rng: np.random.Generator) -> dict[str, Callable[[], Perturbation]]:
     return {
         "prism": lambda: Prism(draw(-0.5, 0.5)),
         "rotation": lambda: Rotation(draw(-180, 180)),
+        "mirror-reversal": lambda: MirrorReversal(onset()),
         "gain": lambda: Gain(draw(0.1, 10)),
         "hide-hand": lambda: HideHand(draw(0.0, 0.5), draw(0.6, 2.0)),
         "end-vision": EndVision,

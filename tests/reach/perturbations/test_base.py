@@ -13,7 +13,9 @@ from reach import CupJump, CurlField, DelayChange, ErrorClamp, Gain, HideHand, L
 from reach.perturbations import PERTURBATIONS, has_size, scaled, write_perturbations
 from reach.sim import layout as s
 
-WITHOUT_SIZE = {"hide-hand", "end-vision", "force-channel", "cup-removed", "slip", "error-clamp"}
+WITHOUT_SIZE = {
+    "hide-hand", "end-vision", "mirror-reversal", "force-channel", "cup-removed", "slip", "error-clamp",
+}  # fmt: skip
 
 
 @pytest.mark.parametrize("kind", sorted(PERTURBATIONS))

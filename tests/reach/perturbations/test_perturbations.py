@@ -21,6 +21,7 @@ from reach import (
     Gain,
     HideHand,
     Load,
+    MirrorReversal,
     Nudge,
     Prism,
     Rotation,
@@ -57,6 +58,7 @@ TIMED = [
     Prism(0.08, ONSET_S),
     Rotation(30.0, ONSET_S),
     Gain(1.5, ONSET_S),
+    MirrorReversal(ONSET_S),
     ErrorClamp(20.0, ONSET_S),
     HideHand(ONSET_S),
     CupJump(0.05, 0.02, ONSET_S),
@@ -141,6 +143,18 @@ def test_gain_stretches_the_seen_hand_about_the_start() -> None:
     _, truth = run(Gain(1.5))
     start = truth[0]["hand"]
     np.testing.assert_allclose(column(truth, "seen_hand") - start, 1.5 * (column(truth, "hand") - start), atol=1e-12)
+
+
+def test_a_mirror_reverses_the_seen_hand_sideways_about_the_start() -> None:
+    _, truth = run(MirrorReversal())
+    start = truth[0]["hand"]
+    np.testing.assert_allclose(
+        column(truth, "seen_hand") - start, (column(truth, "hand") - start) * [-1.0, 1.0], atol=1e-12
+    )
+
+
+def test_two_mirrors_show_the_true_hand() -> None:
+    np.testing.assert_allclose(run((MirrorReversal(), MirrorReversal()))[0], run(())[0], atol=1e-6)
 
 
 @pytest.mark.parametrize("degrees", [0.0, 20.0, -45.0])
@@ -406,7 +420,7 @@ LARGE = {
 def test_a_hundred_of_a_kind_stay_in_the_range_of_one_or_are_refused_by_name(kind: str) -> None:
     one = PERTURBATIONS[kind](LARGE[kind]) if kind in LARGE else PERTURBATIONS[kind]()
     # Angles add up to an angle; what has no size is there or not.
-    if kind not in {"rotation", "end-vision"}:
+    if kind not in {"rotation", "mirror-reversal", "end-vision"}:
         with pytest.raises(ValueError, match=type(one).__name__):
             CupEnv(perturbation=(one,) * 100)
         return
