@@ -21,6 +21,7 @@ from reach.perturbations import (
     Load,
     MirrorReversal,
     Nudge,
+    PositionField,
     Prism,
     Rotation,
     Slip,
@@ -89,7 +90,7 @@ __all__ = [
     "GOAL_TIP_PENALTY", "HAND_RGB", "LARGEST_RETINA_PX", "LUMINANCE", "MOST_LAMPS", "OWN_PREFIX", "SMALLEST_RETINA_PX",
     "START_AXIS_DEGREES", "START_HAND_M", "TABLE_RGB", "TRIAL_STEPS", "Arm", "CommandMap", "ConstantForce", "Cup",
     "CupJump", "CupRemoved", "CurlField", "DelayChange", "EndVision", "ErrorClamp", "ForceChannel", "Gain", "HideHand",
-    "Load", "MirrorReversal", "Nudge", "Prism", "Rotation", "Senses", "Slip", "StiffnessChange", "ToolLength",
-    "VelocityField", "__version__", "command_for_control", "hand_centre_m", "joint_command", "pixel_places_m",
-    "rows_without_lamps", "show", "twin",
+    "Load", "MirrorReversal", "Nudge", "PositionField", "Prism", "Rotation", "Senses", "Slip", "StiffnessChange",
+    "ToolLength", "VelocityField", "__version__", "command_for_control", "hand_centre_m", "joint_command",
+    "pixel_places_m", "rows_without_lamps", "show", "twin",
 ]  # fmt: skip

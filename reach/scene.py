@@ -49,6 +49,7 @@ class Scene:
             the arm; None without muscles.
         hand_force_n: (2,) N, present external force on the hand, shown as an arrow; None for none.
         field_n_s_per_m: (2, 2) N s/m, the matrix B of a force F = B v at the hand; None for none.
+        position_field_n_per_m: k of a force F = k (y, -x) on a hand at (x, y) from the start, N/m; None for none.
         constant_force_n: (2,) N, force on the hand at any position, shown with the field; None for none.
         channel: (2,) unit vector along a force channel from the start, shown by its walls; None for none.
         lamps: (n,) cue lamps at the far edge of the table, 1 for on and 0 for off; None for none.
@@ -80,6 +81,7 @@ class Scene:
     activation: Points | None = None
     hand_force_n: Points | None = None
     field_n_s_per_m: Points | None = None
+    position_field_n_per_m: float | None = None
     constant_force_n: Points | None = None
     channel: Points | None = None
     lamps: NDArray[np.float32] | None = None
@@ -195,6 +197,7 @@ def scene_of(simulation: Simulation, index: int, paths: Paths, label: Label) -> 
         activation=row[s.ACTIVATION_1 : s.ACTIVATION_8 + 1] if muscles else None,
         hand_force_n=row[s.HAND_FORCE_X : s.HAND_FORCE_Y + 1] if forced else None,
         field_n_s_per_m=row[s.FIELD_11 : s.FIELD_22 + 1].reshape(2, 2) if number(s.FIELD_ONSET) < s.NEVER else None,
+        position_field_n_per_m=number(s.POSITION_FIELD) if number(s.POSITION_FIELD_ONSET) < s.NEVER else None,
         constant_force_n=row[s.FORCE_X : s.FORCE_Y + 1] if number(s.FORCE_ONSET) < s.NEVER else None,
         channel=_channel_direction(row) if number(s.CHANNEL_ONSET) < s.NEVER else None,
         lamps=simulation.lamps[index] if simulation.lamps.size else None,

@@ -204,22 +204,28 @@ def _attempts(record: ReachRecord, moved: bool) -> int:
     return max(movements, int(moved)) + max(empty_closings - 1, 0)
 
 
-def velocity_field(perturbations: Sequence[Perturbation]) -> Array | None:
-    """Return the sum of the velocity-dependent force fields of perturbations, (2, 2) N s/m; None if it is zero."""
+def force_field(perturbations: Sequence[Perturbation]) -> Array | None:
+    """Return the sum of the force fields of perturbations; None if it is zero.
+
+    The sum is (2, 4): its product with the displacement of the hand from the start, m, and its velocity, m/s, is the
+    force, N.
+    """
     row = np.zeros(s.COLUMNS)
     write_perturbations(perturbations, row)
-    field: Array = row[s.FIELD_11 : s.FIELD_22 + 1].reshape(2, 2)
+    aside = row[s.POSITION_FIELD]
+    field = np.hstack([[[0.0, aside], [-aside, 0.0]], row[s.FIELD_11 : s.FIELD_22 + 1].reshape(2, 2)])
     return field if np.any(field) else None
 
 
-def channel_index(record: ReachRecord, velocity: Array, wall_force: Array, field: Array) -> float:
+def channel_index(record: ReachRecord, velocity: Array, wall_force: Array, field_force: Array) -> float:
     """Return the adaptation index: the slope of the regression, with intercept, of the wall's force on the field's.
 
     Args:
         record: recording of the channel trial; the index is computed from its first movement.
         velocity: (T, 2) m/s, true velocity of the hand.
         wall_force: (T,) N, force of the wall on the hand, positive to the left of the channel.
-        field: (2, 2) N s/m, the field to which the learner has adapted, and which does not act in the channel.
+        field_force: (T, 2) N, force that the field to which the learner has adapted, and which does not act in the
+            channel, would exert on this movement.
 
     Returns:
         The index; NaN if the first movement is too short or the force of the field hardly varies.
@@ -228,7 +234,6 @@ def channel_index(record: ReachRecord, velocity: Array, wall_force: Array, field
     if onset is None:
         return math.nan
     rows = slice(onset, first_stop(record, onset) + 1)
-    field_force = velocity @ field.T
     # The hand moves along the channel, so its fastest velocity gives the channel's direction, up to the sign.
     speed = np.hypot(*velocity.T)
     fastest = velocity[rows][int(np.argmax(speed[rows]))]

@@ -30,6 +30,7 @@ from reach.perturbations.kinds import (
     Load,
     MirrorReversal,
     Nudge,
+    PositionField,
     Prism,
     Rotation,
     Slip,
@@ -40,9 +41,8 @@ from reach.perturbations.kinds import (
 )
 
 __all__ = [
-    "PERTURBATIONS", "ConstantForce", "CupJump", "CupRemoved", "CurlField", "DelayChange", "EndVision",
-    "ErrorClamp", "ForceChannel", "Gain", "HideHand", "Load", "MirrorReversal", "Nudge", "Perturbation", "Prism",
+    "PERTURBATIONS", "ConstantForce", "CupJump", "CupRemoved", "CurlField", "DelayChange", "EndVision", "ErrorClamp",
+    "ForceChannel", "Gain", "HideHand", "Load", "MirrorReversal", "Nudge", "Perturbation", "PositionField", "Prism",
     "Rotation", "Slip", "StiffnessChange", "ToolLength", "VelocityField", "VisualMap", "as_perturbations",
-    "can_be_scaled", "for_each_environment", "has_size", "is_perturbation", "register", "scaled",
-    "write_perturbations",
+    "can_be_scaled", "for_each_environment", "has_size", "is_perturbation", "register", "scaled", "write_perturbations",
 ]  # fmt: skip

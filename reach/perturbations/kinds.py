@@ -19,6 +19,7 @@ from reach.sim import layout as s
 from reach.sim.layout import Array
 
 LARGEST_FIELD_N_S_M = 50.0
+LARGEST_FIELD_N_M = 200.0
 LARGEST_FORCE_N = 50.0
 
 
@@ -251,6 +252,28 @@ class VelocityField(Perturbation):
     def write(self, row: Array) -> None:
         """Add to the velocity field at the hand."""
         add_shared(self, "fields", row, s.FIELD_ONSET, self.b_xx, self.b_xy, self.b_yx, self.b_yy)
+
+
+@register
+@dataclass(frozen=True)
+class PositionField(Perturbation):
+    """A force at the hand across its displacement (x, y) from the start: F = k (y, -x) (Sing et al. 2009).
+
+    Unlike the force of a curl field, it grows to the end of the reach and stays while the hand is held there.
+
+    Attributes:
+        newton_per_m: k, N/m, -200..200; positive values push a forward reach to the right. Typical: +-45.
+        onset_s: time in the trial, s; None = before it.
+    """
+
+    newton_per_m: float = ranged(45.0, -LARGEST_FIELD_N_M, LARGEST_FIELD_N_M, "N/m")
+    onset_s: float | None = None
+    kind: str = field(default="position-field", init=False)
+    sizes: ClassVar[tuple[str, ...]] = ("newton_per_m",)
+
+    def write(self, row: Array) -> None:
+        """Add to the position-dependent field at the hand."""
+        add_shared(self, "position fields", row, s.POSITION_FIELD_ONSET, self.newton_per_m)
 
 
 @register

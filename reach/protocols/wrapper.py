@@ -12,7 +12,7 @@ from gymnasium.wrappers import TimeLimit
 from numpy.typing import NDArray
 
 from reach.arguments import require_whole
-from reach.measures.reach import WITHIN_REACH, ReachRecord, Trajectory, channel_index, measure_reach, velocity_field
+from reach.measures.reach import WITHIN_REACH, ReachRecord, Trajectory, channel_index, force_field, measure_reach
 from reach.perturbations import ForceChannel, HideHand
 from reach.play import Loop, Played, play, playable_steps
 from reach.protocols.blocks import Protocol, ScheduledTrial, schedule_of
@@ -132,7 +132,7 @@ class ProtocolWrapper(gym.Wrapper[Any, Any, Any, Any]):
         self.current: ScheduledTrial | None = None
         self.recording = Recording()
         # The force field to which learners adapt in this protocol, for the adaptation index of channel trials.
-        fields = (velocity_field(block.perturbation) for block in protocol.blocks)
+        fields = (force_field(block.perturbation) for block in protocol.blocks)
         self._field = next((field for field in fields if field is not None), None)
         self._next = 0
 
@@ -201,8 +201,9 @@ class ProtocolWrapper(gym.Wrapper[Any, Any, Any, Any]):
         reach = self.recording.reach(success, trial.is_clamped)
         index = math.nan
         if self._field is not None and any(isinstance(acting, ForceChannel) for acting in trial.perturbation):
-            velocity, force = self.recording.column("hand_velocity"), self.recording.column("channel_force_n")
-            index = channel_index(reach, velocity, force, self._field)
+            hand, velocity = self.recording.column("hand"), self.recording.column("hand_velocity")
+            field_force = np.hstack([hand - hand[0], velocity]) @ self._field.T
+            index = channel_index(reach, velocity, self.recording.column("channel_force_n"), field_force)
         return {
             "trial": trial.trial,
             "block": trial.block,

@@ -53,7 +53,15 @@ def label_content(scene: Scene, *, seen_differs: bool) -> LabelContent:
         seen_differs,
         hidden,
         scene.show_error and scene.cup_present and not hidden,
-        any(force is not None for force in (scene.field_n_s_per_m, scene.constant_force_n, scene.hand_force_n)),
+        any(
+            force is not None
+            for force in (
+                scene.field_n_s_per_m,
+                scene.position_field_n_per_m,
+                scene.constant_force_n,
+                scene.hand_force_n,
+            )
+        ),
         scene.activation is not None or scene.effort is not None,
         scene.lamps is not None,
     )

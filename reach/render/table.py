@@ -44,7 +44,8 @@ def background_of(scene: Scene, content: LabelContent, width: int, height: int) 
     """Return the background of a scene, (height, width, 3), cached: copy it before drawing."""
     past_paths = tuple(map(_bytes, scene.past_paths))
     field, force, channel = map(_bytes, (scene.field_n_s_per_m, scene.constant_force_n, scene.channel))
-    return _labelled_background(content, width, height, tuple(scene.start.tolist()), past_paths, field, force, channel)
+    forces = field, scene.position_field_n_per_m or 0.0, force, channel
+    return _labelled_background(content, width, height, tuple(scene.start.tolist()), past_paths, *forces)
 
 
 def _bytes(values: NDArray[np.float64] | None) -> bytes:
@@ -61,12 +62,19 @@ def _labelled_background(content: LabelContent, *background: Any) -> Frame:
 
 @lru_cache(maxsize=4)
 def _background(
-    width: int, height: int, start: Pixel, past_paths: tuple[bytes, ...], field: bytes, force: bytes, channel: bytes
+    width: int,
+    height: int,
+    start: Pixel,
+    past_paths: tuple[bytes, ...],
+    field: bytes,
+    aside: float,
+    force: bytes,
+    channel: bytes,
 ) -> Frame:
     canvas = Canvas(draw_room(width, height).copy())
-    if field or force:
+    if field or aside or force:
         matrix = np.frombuffer(field or bytes(32)).reshape(2, 2)
-        _draw_field(canvas, np.array(start), matrix, np.frombuffer(force or bytes(16)))
+        _draw_field(canvas, np.array(start), matrix, aside, np.frombuffer(force or bytes(16)))
     if channel:
         _draw_channel(canvas, np.array(start), np.frombuffer(channel))
     thick = max(0.8, 1.1 * canvas.rim_px)
@@ -114,9 +122,13 @@ def force_arrow_m(force: Pixel, longest_m: float) -> Pixel:
 
 
 def _draw_field(
-    canvas: Canvas, start: NDArray[np.float64], field: NDArray[np.float64], force: NDArray[np.float64]
+    canvas: Canvas,
+    start: NDArray[np.float64],
+    field: NDArray[np.float64],
+    aside: float,
+    force: NDArray[np.float64],
 ) -> None:
-    """Draw arrows of the force F = B v + F0 on a hand that moves straight away from the start at SHOWN_SPEED_M_S.
+    """Draw arrows of F = B v + k (y, -x) + F0 on a hand that moves straight away from the start at SHOWN_SPEED_M_S.
 
     A curl field looks like a vortex about the start, and a constant force like a uniform stream.
     """
@@ -131,7 +143,7 @@ def _draw_field(
     places = np.stack(np.meshgrid(xs, ys), axis=-1).reshape(-1, 2)
     out = places - start
     distance = np.maximum(np.hypot(out[:, 0], out[:, 1]), 1e-9)[:, None]
-    forces = SHOWN_SPEED_M_S * (out / distance) @ field.T + force
+    forces = SHOWN_SPEED_M_S * (out / distance) @ field.T + aside * out[:, ::-1] * [1.0, -1.0] + force
     for (x, y), (force_x, force_y) in zip(places.tolist(), forces.tolist(), strict=True):
         if math.hypot(force_x, force_y) < SMALLEST_FORCE_N:
             continue

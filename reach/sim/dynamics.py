@@ -103,7 +103,7 @@ def clear_forces(t, lanes):  # type: ignore[no-untyped-def]
 
 @kernel
 def apply_forces(t, lanes):  # type: ignore[no-untyped-def]
-    """Write the joint torques of F = B v + constant + pulse + channel at the point of this Runge-Kutta stage.
+    """Write the joint torques of F = B v + k (y, -x) + constant + pulse + channel at this Runge-Kutta stage.
 
     The channel's force is that of the previous step; `hold_in_channel` adds the difference.
     """
@@ -114,15 +114,18 @@ def apply_forces(t, lanes):  # type: ignore[no-untyped-def]
         vy = x[0] * v[0] + x[1] * v[1] + x[2] * v[2]
         clock = t[s.CLOCK * L + i]
         field = 1.0 if clock >= t[s.FIELD_ONSET * L + i] else 0.0
+        aside = t[s.POSITION_FIELD * L + i] if clock >= t[s.POSITION_FIELD_ONSET * L + i] else 0.0
         constant = 1.0 if clock >= t[s.FORCE_ONSET * L + i] else 0.0
         nudge = 1.0 if t[s.NUDGE_ONSET * L + i] <= clock < t[s.NUDGE_UNTIL * L + i] else 0.0
         fx = (
             field * (t[s.FIELD_11 * L + i] * vx + t[s.FIELD_12 * L + i] * vy)
+            + aside * (y[0] - t[s.START_Y * L + i])
             + constant * t[s.FORCE_X * L + i]
             + nudge * t[s.NUDGE_X * L + i]
         )
         fy = (
             field * (t[s.FIELD_21 * L + i] * vx + t[s.FIELD_22 * L + i] * vy)
+            - aside * (x[0] - t[s.START_X * L + i])
             + constant * t[s.FORCE_Y * L + i]
             + nudge * t[s.NUDGE_Y * L + i]
         )

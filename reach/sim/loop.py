@@ -52,7 +52,7 @@ from reach.sim.tasks import begin_judging, judge, read_moment, read_moments
 L = s.LANES
 INNER_STEP_BITS = np.uint64(s.INNER_STEPS.bit_length() - 1)
 # Onset columns of external forces and of force channels; tiles without them skip their computation.
-FORCES = (s.FIELD_ONSET, s.FORCE_ONSET, s.NUDGE_ONSET, s.CHANNEL_ONSET)
+FORCES = (s.FIELD_ONSET, s.POSITION_FIELD_ONSET, s.FORCE_ONSET, s.NUDGE_ONSET, s.CHANNEL_ONSET)
 CHANNELS = (s.CHANNEL_ONSET,)
 EVENTS = (s.JUMP_ONSET, s.REMOVED_ONSET)
 

@@ -12,8 +12,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from reach import CurlField, ForceChannel, HideHand, VelocityField
-from reach.measures.reach import ReachRecord, channel_index, velocity_field
+from reach import CurlField, ForceChannel, HideHand, PositionField, VelocityField
+from reach.measures.reach import ReachRecord, channel_index, force_field
 from reach.protocols.wrapper import Recording
 
 Array = NDArray[np.float64]
@@ -47,32 +47,33 @@ def test_the_index_is_the_share_of_the_force_that_is_expected(
     share: float, bearing: float, newton_s_per_m: float
 ) -> None:
     record, velocity, left = channelled(bearing)
-    field = velocity_field((CurlField(newton_s_per_m), HideHand()))
+    field = force_field((CurlField(newton_s_per_m), HideHand()))
     assert field is not None
     # What leans on the wall without the field (a constant 0.7 N) is no expectation of it.
-    wall = share * (velocity @ field.T) @ left + 0.7
-    assert channel_index(record, velocity, wall, field) == pytest.approx(share)
+    force = velocity @ field[:, 2:].T
+    wall = share * force @ left + 0.7
+    assert channel_index(record, velocity, wall, force) == pytest.approx(share)
 
 
 def test_fields_add_up_and_without_one_there_is_none() -> None:
-    np.testing.assert_array_equal(velocity_field((CurlField(13.0),)), [[0.0, 13.0], [-13.0, 0.0]])
-    both = velocity_field((CurlField(13.0), VelocityField(1.0, 2.0, 3.0, 4.0)))
-    np.testing.assert_array_equal(both, [[1.0, 15.0], [-10.0, 4.0]])
-    assert velocity_field((HideHand(),)) is None
+    np.testing.assert_array_equal(force_field((CurlField(13.0),)), [[0.0, 0.0, 0.0, 13.0], [0.0, 0.0, -13.0, 0.0]])
+    both = force_field((CurlField(13.0), VelocityField(1.0, 2.0, 3.0, 4.0), PositionField(45.0)))
+    np.testing.assert_array_equal(both, [[0.0, 45.0, 1.0, 15.0], [-45.0, 0.0, -10.0, 4.0]])
+    assert force_field((HideHand(),)) is None
 
 
 def test_a_hand_that_stayed_tells_nothing() -> None:
     record, velocity, _ = channelled()
     still = ReachRecord(**(vars(record) | {"speed": np.zeros(61)}))
-    field = np.array([[0.0, 13.0], [-13.0, 0.0]])
-    assert math.isnan(channel_index(still, velocity, np.zeros(61), field))
-    assert math.isnan(channel_index(record, velocity, np.zeros(61), np.zeros((2, 2))))
+    force = velocity @ [[0.0, -13.0], [13.0, 0.0]]
+    assert math.isnan(channel_index(still, velocity, np.zeros(61), force))
+    assert math.isnan(channel_index(record, velocity, np.zeros(61), np.zeros((61, 2))))
 
 
 def index_of_an_arm_that_expects(share: float, newton_s_per_m: float) -> float:
     """Adaptation index of a scripted arm that counters a share of the force a field would exert, in the simulation."""
     env: Any = gym.make("reach/CupReach-v1", control="torque").unwrapped
-    field = velocity_field((CurlField(newton_s_per_m),))
+    field = force_field((CurlField(newton_s_per_m),))
     assert field is not None
     _, info = env.reset(seed=0, options={"cup": (0.12, 0.56), "perturbation": ForceChannel()})
     recording = Recording([info["truth"]])
@@ -83,12 +84,13 @@ def index_of_an_arm_that_expects(share: float, newton_s_per_m: float) -> float:
         place = start + way * (10.0 * x**3 - 15.0 * x**4 + 6.0 * x**5)
         rate = way * 30.0 * x**2 * (1.0 - x) ** 2 / 0.8
         velocity = truth["hand_velocity"]
-        force = 40.0 * (place - truth["hand"]) + 10.0 * (rate - velocity) - share * field @ velocity
+        force = 40.0 * (place - truth["hand"]) + 10.0 * (rate - velocity) - share * field[:, 2:] @ velocity
         torque = env.arm.jacobian(truth["joint_angles"]).T @ force
         info = env.step(env.action_for([*env.joint_command(torque, ahead_s=0.04), 1.0]))[4]
         recording.moments.append(info["truth"])
     record = recording.reach(success=False, clamped=False)
-    return channel_index(record, recording.column("hand_velocity"), recording.column("channel_force_n"), field)
+    velocity = recording.column("hand_velocity")
+    return channel_index(record, velocity, recording.column("channel_force_n"), velocity @ field[:, 2:].T)
 
 
 @pytest.mark.parametrize("share", [0.0, 0.5, 1.0])

@@ -23,6 +23,7 @@ from reach import (
     Load,
     MirrorReversal,
     Nudge,
+    PositionField,
     Prism,
     Rotation,
     Slip,
@@ -67,6 +68,7 @@ TIMED = [
 PUSHES = [
     CurlField(20.0, ONSET_S),
     VelocityField(onset_s=ONSET_S),
+    PositionField(200.0, ONSET_S),
     ConstantForce(5.0, 0.0, ONSET_S),
     Nudge(10.0, 0.0, ONSET_S),
 ]
@@ -187,6 +189,16 @@ def test_a_curl_field_does_no_work(b: float) -> None:
     assert np.max(np.linalg.norm(force, axis=1)) > 1.0
     power = np.abs(np.sum(force * velocity, axis=1))
     assert np.max(power) < 1e-3 * np.max(np.linalg.norm(force, axis=1) * np.linalg.norm(velocity, axis=1))
+
+
+@pytest.mark.parametrize("k", [45.0, -45.0])
+def test_a_position_field_is_across_the_displacement_and_in_proportion_to_it(k: float) -> None:
+    _, truth = run(PositionField(k))
+    x, y = (column(truth, "hand") - truth[0]["hand"]).T
+    force = column(truth, "hand_force_n")
+    assert np.ptp(y) > 0.1
+    # The force belongs to the last stage of a step of 5 ms, the displacement to its end.
+    np.testing.assert_allclose(force, k * np.array([y, -x]).T, atol=45.0 * 0.003)
 
 
 def test_a_velocity_field_is_its_matrix_times_the_velocity() -> None:
@@ -411,8 +423,8 @@ def test_numbers_of_numpy_do_as_well(number: Any) -> None:
 
 
 LARGE = {
-    "constant-force": 50.0, "curl-field": 50.0, "velocity-field": 50.0, "gain": 10.0, "stiffness-change": 5.0,
-    "load": 5.0, "tool-length": 0.15, "prism": 0.5, "delay-change": 0.5,
+    "constant-force": 50.0, "curl-field": 50.0, "velocity-field": 50.0, "position-field": 200.0, "gain": 10.0,
+    "stiffness-change": 5.0, "load": 5.0, "tool-length": 0.15, "prism": 0.5, "delay-change": 0.5,
 }  # fmt: skip
 
 
