@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from reach.perturbations import (
     ConstantForce,
     CupJump,
+    CupMark,
     CupRemoved,
     CurlField,
     DelayChange,
@@ -89,8 +90,8 @@ __all__ = [
     "ACTION_SIZE", "COMMANDS", "CONTROLS", "CONTROL_STEP_S", "CUP_RGB", "ENVIRONMENTS", "GOAL_READY",
     "GOAL_TIP_PENALTY", "HAND_RGB", "LARGEST_RETINA_PX", "LUMINANCE", "MOST_LAMPS", "OWN_PREFIX", "SMALLEST_RETINA_PX",
     "START_AXIS_DEGREES", "START_HAND_M", "TABLE_RGB", "TRIAL_STEPS", "Arm", "CommandMap", "ConstantForce", "Cup",
-    "CupJump", "CupRemoved", "CurlField", "DelayChange", "EndVision", "ErrorClamp", "ForceChannel", "Gain", "HideHand",
-    "Load", "MirrorReversal", "Nudge", "PositionField", "Prism", "Rotation", "Senses", "Slip", "StiffnessChange",
-    "ToolLength", "VelocityField", "__version__", "command_for_control", "hand_centre_m", "joint_command",
-    "pixel_places_m", "rows_without_lamps", "show", "twin",
+    "CupJump", "CupMark", "CupRemoved", "CurlField", "DelayChange", "EndVision", "ErrorClamp", "ForceChannel", "Gain",
+    "HideHand", "Load", "MirrorReversal", "Nudge", "PositionField", "Prism", "Rotation", "Senses", "Slip",
+    "StiffnessChange", "ToolLength", "VelocityField", "__version__", "command_for_control", "hand_centre_m",
+    "joint_command", "pixel_places_m", "rows_without_lamps", "show", "twin",
 ]  # fmt: skip

@@ -42,6 +42,7 @@ class Scene:
         time_s: time since the reach began, s.
         caption: one line of text in the picture; "" for none.
         success: whether the reach has succeeded.
+        cup_is_mark: True for a mark on the table in place of the cup.
         cup_present: False after the cup was removed; a faint outline marks its position.
         effort: (3,) torques of shoulder, elbow and wrist as shares of the largest, -1..1, flexion positive, shown as
             colour at the joints; None in muscle control.
@@ -76,6 +77,7 @@ class Scene:
     time_s: float = 0.0
     caption: str = ""
     success: bool = False
+    cup_is_mark: bool = False
     cup_present: bool = True
     effort: Points | None = None
     activation: Points | None = None
@@ -192,6 +194,7 @@ def scene_of(simulation: Simulation, index: int, paths: Paths, label: Label) -> 
         block=label.block,
         show_error=not held and not tipped,
         success=number(s.SUCCESS) > 0.0,
+        cup_is_mark=number(s.CUP_IS_MARK) > 0.0,
         cup_present=number(s.CUP_PRESENT) > 0.0,
         effort=None if muscles else row[s.TORQUE_1 : s.TORQUE_3 + 1] / row[s.LARGEST_TORQUE_1 : s.LARGEST_TORQUE_3 + 1],
         activation=row[s.ACTIVATION_1 : s.ACTIVATION_8 + 1] if muscles else None,

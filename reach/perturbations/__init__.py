@@ -19,6 +19,7 @@ from reach.perturbations.base import (
 from reach.perturbations.kinds import (
     ConstantForce,
     CupJump,
+    CupMark,
     CupRemoved,
     CurlField,
     DelayChange,
@@ -41,8 +42,9 @@ from reach.perturbations.kinds import (
 )
 
 __all__ = [
-    "PERTURBATIONS", "ConstantForce", "CupJump", "CupRemoved", "CurlField", "DelayChange", "EndVision", "ErrorClamp",
-    "ForceChannel", "Gain", "HideHand", "Load", "MirrorReversal", "Nudge", "Perturbation", "PositionField", "Prism",
-    "Rotation", "Slip", "StiffnessChange", "ToolLength", "VelocityField", "VisualMap", "as_perturbations",
-    "can_be_scaled", "for_each_environment", "has_size", "is_perturbation", "register", "scaled", "write_perturbations",
+    "PERTURBATIONS", "ConstantForce", "CupJump", "CupMark", "CupRemoved", "CurlField", "DelayChange", "EndVision",
+    "ErrorClamp", "ForceChannel", "Gain", "HideHand", "Load", "MirrorReversal", "Nudge", "Perturbation",
+    "PositionField", "Prism", "Rotation", "Slip", "StiffnessChange", "ToolLength", "VelocityField", "VisualMap",
+    "as_perturbations", "can_be_scaled", "for_each_environment", "has_size", "is_perturbation", "register", "scaled",
+    "write_perturbations",
 ]  # fmt: skip

@@ -386,6 +386,22 @@ class CupRemoved(Perturbation):
 
 @register
 @dataclass(frozen=True)
+class CupMark(Perturbation):
+    """The cup is a mark on the table, the target of reaching studies: seen, but neither touched nor pushed.
+
+    Without it, a force field that pushes the hand aside can also push it into the cup. A mark can be reached, but not
+    grabbed.
+    """
+
+    kind: str = field(default="cup-mark", init=False)
+
+    def write(self, row: Array) -> None:
+        """Switch off the contact of hand and cup."""
+        row[s.CUP_IS_MARK] = 1.0
+
+
+@register
+@dataclass(frozen=True)
 class Slip(Perturbation):
     """The cup becomes slippery in the fingers (Johansson and Westling 1984, Exp Brain Res 56:550).
 

@@ -182,10 +182,13 @@ CUP_HEIGHT_M = 0.10
 
 
 def draw_cup(canvas: Canvas, scene: Scene) -> None:
-    """Draw the cup of a scene: standing, held, tipped over or removed."""
+    """Draw the cup of a scene: standing, held, tipped over, removed, or a mark on the table."""
     cup, radius = canvas.pixel(scene.cup.tolist()), scene.cup_radius * canvas.scale
     if not scene.cup_present:
         _draw_removed(canvas, cup, radius)
+    elif scene.cup_is_mark:
+        canvas.disc(cup, radius, palette.CUP_WALL, palette.CUP_EDGE)
+        canvas.disc(cup, 0.25 * radius, palette.CUP_RIM)
     elif scene.cup_tipped:
         _draw_tipped(canvas, cup, canvas.pixel(scene.grasp_point.tolist()), radius)
     else:

@@ -142,6 +142,7 @@ def move_hands_and_cups(t, lanes, step):  # type: ignore[no-untyped-def]
         # The hand also pulls a gripped cup along if it has moved away from the cup in this step.
         near = near | (t[s.GRIP_FORCE * L + i] > 0.0)
         near = near & (t[s.TIPPED * L + i] == 0.0) & (t[s.CUP_PRESENT * L + i] > 0.0)
+        near = near & (t[s.CUP_IS_MARK * L + i] == 0.0)
         opened = aperture + clip(t[s.GOAL_APERTURE * L + i] - aperture, -most, most)
         t[s.NEAR * L + i] = 1.0 if near else 0.0
         t[s.APERTURE * L + i] = aperture if near else opened

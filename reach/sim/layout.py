@@ -118,6 +118,7 @@ NUDGE_X, NUDGE_Y, NUDGE_ONSET, NUDGE_UNTIL = _columns(4)  # N
 CHANNEL_COSINE, CHANNEL_SINE, CHANNEL_ONSET = _columns(3)  # angle of the line from the direction of the cup
 JUMP_X, JUMP_Y, JUMP_ONSET = _columns(3)  # m
 REMOVED_ONSET, SLIP_FRICTION, SLIP_ONSET = _columns(3)
+(CUP_IS_MARK,) = _columns(1)  # 1 if the cup is only drawn on the table
 
 # Standard normal variates of one control step. Their number is even, because they are drawn in pairs.
 NOISE_HAND_X, NOISE_HAND_Y, NOISE_CUP_X, NOISE_CUP_Y = _columns(4)

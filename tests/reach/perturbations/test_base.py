@@ -14,7 +14,7 @@ from reach.perturbations import PERTURBATIONS, has_size, scaled, write_perturbat
 from reach.sim import layout as s
 
 WITHOUT_SIZE = {
-    "hide-hand", "end-vision", "mirror-reversal", "force-channel", "cup-removed", "slip", "error-clamp",
+    "hide-hand", "end-vision", "mirror-reversal", "force-channel", "cup-mark", "cup-removed", "slip", "error-clamp",
 }  # fmt: skip
 
 

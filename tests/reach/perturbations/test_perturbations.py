@@ -12,6 +12,7 @@ import pytest
 from reach import (
     ConstantForce,
     CupJump,
+    CupMark,
     CupRemoved,
     CurlField,
     DelayChange,
@@ -271,6 +272,27 @@ def test_a_removed_cup_is_neither_seen_nor_touched() -> None:
     np.testing.assert_array_equal(info["truth"]["cup"], [0.12, 0.42])
 
 
+def test_a_mark_is_seen_as_a_cup_and_touched_as_none() -> None:
+    def reach(perturbation: Any) -> tuple[np.ndarray, list[dict[str, Any]]]:
+        env: Any = gym.make("reach/CupGrab-v1").unwrapped
+        observation, info = env.reset(seed=0, options={"perturbation": perturbation, "cup": (0.12, 0.42)})
+        forward = np.clip(observation[15:19] + np.array([0.0, -0.6, 0.0, 0.0]), -1, 1)
+        seen, truth = [observation], [info["truth"]]
+        for _ in range(60):
+            observation, _, _, _, info = env.step(env.action_for(forward))
+            seen.append(observation)
+            truth.append(info["truth"])
+        return np.array(seen), truth
+
+    seen, truth = reach(CupMark())
+    _, without_cup = reach(CupRemoved(None))
+    _, pushed = reach(())
+    np.testing.assert_array_equal(column(truth, "hand"), column(without_cup, "hand"))
+    np.testing.assert_array_equal(column(truth, "cup"), [[0.12, 0.42]] * 61)
+    np.testing.assert_allclose(seen[:, SEEN_CUP], [[0.12, 0.42]] * 61, atol=0.02)
+    assert np.ptp(column(pushed, "cup")) > 0.01
+
+
 def test_a_slippery_cup_is_lost_where_a_dry_one_is_held() -> None:
     held = {}
     for name, perturbation in (("dry", ()), ("slippery", Slip(0.02, onset_s=0.5))):
@@ -432,7 +454,7 @@ LARGE = {
 def test_a_hundred_of_a_kind_stay_in_the_range_of_one_or_are_refused_by_name(kind: str) -> None:
     one = PERTURBATIONS[kind](LARGE[kind]) if kind in LARGE else PERTURBATIONS[kind]()
     # Angles add up to an angle; what has no size is there or not.
-    if kind not in {"rotation", "mirror-reversal", "end-vision"}:
+    if kind not in {"rotation", "mirror-reversal", "end-vision", "cup-mark"}:
         with pytest.raises(ValueError, match=type(one).__name__):
             CupEnv(perturbation=(one,) * 100)
         return
