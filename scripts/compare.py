@@ -73,7 +73,9 @@ STANDARD = ("none", "error-shallow", "error-bp", "error-dfa", "error-stdp")
 RULES = ("error-shallow", "error-bp", "error-fa", "error-dfa", "error-ifa", "error-lstm-bp")
 MEMORY = ("error-memory-bp", "error-memory-shallow", "error-paced-bp")
 SPIKING = ("error-stdp", "error-sparse-stdp", "error-structural-stdp")
-PAPER_PROTOCOLS = ("rotation30", "prism", "curl", "savings", "interference", "retention", "switching", "jump")
+PAPER_PROTOCOLS = (
+    "rotation30", "prism", "curl", "savings", "interference", "retention", "switching", "jump", "generalisation",
+)  # fmt: skip
 STEPS = tuple(
     f"error-{rule},rate={rate}" for rule in ("shallow", "bp", "fa", "dfa", "stdp") for rate in (0.1, 0.2, 0.4, 0.8, 1.6)
 )
@@ -129,7 +131,7 @@ class Compare:
     """What to compare.
     standard: five learners under lamps, a rotation and a prism.
     quick: three learners under a prism, in minutes.
-    paper: eleven learners in eight protocols.
+    paper: eleven learners in nine protocols.
     switching: kinds of memory.
     steps: five step sizes.
     rules: every rule where hidden layers must learn.

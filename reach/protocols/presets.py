@@ -19,6 +19,7 @@ from typing import Any
 from reach.arguments import require_fields
 from reach.perturbations import (
     CupJump,
+    CupMark,
     CurlField,
     ErrorClamp,
     ForceChannel,
@@ -61,10 +62,11 @@ REVERSED = Abrupt(-1.0)
 # Hides the hand during the reach, as in throwing through prisms, so that vision cannot correct the reach itself.
 HIDDEN_UNDER_WAY = HideHand(until_s=0.8)
 CURL = (CurlField(13.0),)
-# Cups at 10 cm as in the study: over 20 cm the field pushes the hand 15 cm aside, and into the cup on its way back.
+# Marks at 10 cm as in the study: over 20 cm the field pushes the hand 15 cm aside. A cup would be pushed away.
+MARK = CupMark()
 CURL_CUPS = tuple(cup_at(bearing, 0.10) for bearing in TARGET_BEARINGS_DEGREES)
 # One of five trials is a channel trial.
-CHANNELS: dict[str, Any] = {"probe": (ForceChannel(),), "probe_every": 4}
+CHANNELS: dict[str, Any] = {"probe": (ForceChannel(), MARK), "probe_every": 4}
 # (number of trials between two flips, number of runs of that length), slow to fast.
 SWITCHES = ((32, 3), (16, 4), (8, 6), (4, 8), (2, 12), (1, 16))
 TRAINED_DEGREES = 65.0
@@ -130,7 +132,8 @@ _PRESETS = (
         name="curl",
         title="curl force field",
         blocks=(
-            Block(BASELINE, 20, **CHANNELS), Block(PERTURBED, 80, CURL, **CHANNELS), Block(WASHOUT, 20, **CHANNELS),
+            Block(BASELINE, 20, (MARK,), **CHANNELS), Block(PERTURBED, 80, (*CURL, MARK), **CHANNELS),
+            Block(WASHOUT, 20, (MARK,), **CHANNELS),
         ),
         source="Shadmehr and Mussa-Ivaldi 1994, J Neurosci 14:3208 (13 N s/m, 10 cm); channel trials of Scheidt et al. "
         "2000, J Neurophysiol 84:853, one in five",

@@ -178,7 +178,7 @@ def test_the_list_of_protocols_has_a_row_for_each_and_tells_sizes() -> None:
         "baseline 20; perturbed 60 (rotation degrees=30); washout 60; relearned 60 (rotation degrees=30)"
     )
     assert "flipped every 4" in rows["switching"]
-    assert "force-channel probe after every 4th" in rows["curl"]
+    assert "force-channel+cup-mark probe after every 4th" in rows["curl"]
 
 
 def test_a_protocol_needs_blocks_and_cups() -> None:
