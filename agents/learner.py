@@ -54,9 +54,10 @@ def make_learner(learner: str | Spec, env: Any, *, seed: int = 0, **settings: An
         learner: a name that `agents.registry.find` knows, with settings or without, or a `Spec`.
         env: a `CupEnv`, wrapped or not, or a VecEnv of them.
         seed: seed of weights, feedback matrices and trials.
-        settings: `rate`, `hidden_rate`, `practice_rate`, `plastic` and `body_map` of an error learner; `rate`,
-            `critic_rate` and `exploration_rad` of a spiking learner from reward; settings of Stable-Baselines3's PPO,
-            SAC, TD3 or TQC for the other learners; `verbose` and `tensorboard_log` of all. They replace tuned settings.
+        settings: `rate`, `hidden_rate`, `practice_rate`, `plastic`, `body_map` and `synapse` of an error learner;
+            `rate`, `critic_rate` and `exploration_rad` of a spiking learner from reward; settings of
+            Stable-Baselines3's PPO, SAC, TD3 or TQC for the other learners; `verbose` and `tensorboard_log` of all.
+            They replace tuned settings.
 
     Returns:
         A model with Stable-Baselines3's interface.

@@ -46,6 +46,7 @@ LEARNING_RATE = 0.8
 HIDDEN_RATE = 1.0
 PRACTICE_RATE = 0.004
 EXACT = "exact"
+PLAIN, TWO_STATE = "plain", "two-state"
 
 # The classes of learners.
 ERROR_LEARNER = "agents.error.learner:ErrorLearner"
@@ -305,6 +306,16 @@ def body_maps(network: str) -> tuple[str, ...]:
     """
     practises = network == "" or NETWORKS[network].practises is not None
     return (EXACT,) if practises else ("babbled", EXACT, "random")
+
+
+def synapses(network: str) -> tuple[str, ...]:
+    """Return the kinds of synapse (`agents.error.synapses`) that a learner with this network can have, plain first.
+
+    Only plain ones are possible without a network (""), for a network that adapts by practised activity, and for one
+    that grows and prunes synapses.
+    """
+    has_plain = network == "" or NETWORKS[network].practises is not None or network == "structural"
+    return (PLAIN,) if has_plain else (PLAIN, TWO_STATE)
 
 
 def aliases() -> dict[str, str]:

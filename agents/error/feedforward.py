@@ -132,6 +132,10 @@ class FeedForward:
         """Return views of the weights that a rule may change, by name of layer."""
         return {}
 
+    def synapses(self) -> dict[str, NDArray[Any]]:
+        """Return views of everything that `change` changes, except feedback, by name; in place, they change it too."""
+        return self.weights()
+
     def cost(self) -> dict[str, float]:
         """Return the operation counts since the network was made; this module's docstring defines their names."""
         return dict(self._counts)

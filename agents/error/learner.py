@@ -6,6 +6,7 @@ been seen. Synapses change between reaches only, because an adaptive loop closed
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -21,6 +22,7 @@ from agents.error.lstm import LSTMFeedForward
 from agents.error.memory import MemoryFeedForward, PacedFeedForward
 from agents.error.rate import RateFeedForward
 from agents.error.spiking import SpikingFeedForward
+from agents.error.synapses import TwoStateSynapses
 from agents.error.teacher import BODY_MAPS, Baseline, Reading, SeenError
 from agents.learner import learner_of
 from agents.networks.registry import JOINTS, NETWORKS
@@ -32,7 +34,7 @@ from agents.reaching.controller import (
     Reach,
 )
 from agents.reaching.senses import COMMAND, ObservationReader, Sensation
-from agents.registry import EXACT, NONE, Plastic, body_maps, find
+from agents.registry import EXACT, NONE, PLAIN, TWO_STATE, Plastic, body_maps, find, synapses
 from agents.settings import LOG_SETTINGS, SEED, Setting, check_settings
 from agents.trial_learner import Trial, TrialLearner
 from agents.vec_env import env_attribute
@@ -87,6 +89,7 @@ SIZES = {
 }
 PLASTIC = {"plastic": Setting(allowed=("all", "hidden"))}
 BODY_MAP = {"body_map": Setting(allowed=tuple(BODY_MAPS))}
+SYNAPSE = {"synapse": Setting(allowed=(PLAIN, TWO_STATE))}
 
 
 @dataclass
@@ -118,6 +121,7 @@ class ErrorLearner(TrialLearner[ErrorTrial]):
         hidden_rate: float,
         practice_rate: float,
         body_map: str,
+        synapse: str = PLAIN,
         depth: int | None = None,
         width: int | None = None,
         seed: int = 0,
@@ -135,6 +139,8 @@ class ErrorLearner(TrialLearner[ErrorTrial]):
             practice_rate: step size, 0..1, of cells that practise at the end of unperturbed training (`error-memory`).
             body_map: the map from the seen error to a motor error: "exact", "babbled" or "random", see
                 `agents.error.teacher`.
+            synapse: "plain" or "two-state". Synapses with two states forget between reaches, see
+                `agents.error.synapses`.
             depth, width: number of hidden layers of a perceptron, 2..64, and of cells in each, 1..4096; None for 2 and
                 128.
             seed: seed of weights, feedback and trials.
@@ -151,18 +157,22 @@ class ErrorLearner(TrialLearner[ErrorTrial]):
         self._sizes = {name: size for name, size in sizes.items() if size is not None}
         self._lamps: int = env_attribute(env, "context")
         self.feedforward = make_feedforward(name, np.random.default_rng(seed), self._lamps, **self._sizes)
-        body_map = BODY_MAP["body_map"].check("body_map", body_map)
-        allowed = body_maps(self._spec.network)
-        if body_map not in allowed:
-            expected = " or ".join(map(repr, allowed))
-            raise ValueError(f"body_map: expected {expected} for learner {self._spec.name!r}, got {body_map!r}")
+        self._require_possible("body_map", BODY_MAP["body_map"].check("body_map", body_map), body_maps)
+        self._require_possible("synapse", SYNAPSE["synapse"].check("synapse", synapse), synapses)
+        self._synapses = TwoStateSynapses(self.feedforward.synapses()) if synapse == TWO_STATE else None
         self.body_map = BODY_MAPS[body_map](Controller(env_attribute(env, "arm"), grab=False), seed)
         self.baseline = Baseline()
         self._latest: ErrorTrial | None = None
         # `run_reach` compiled for worlds without (False) and with (True) external forces.
         self._compiled: dict[bool, Any] = {}
-        config = {"learner": name, "seed": seed, "rate": self.rate, "body_map": body_map, **self._sizes}
+        config = {"learner": name, "seed": seed, "rate": self.rate, "body_map": body_map, "synapse": synapse}
+        config |= self._sizes
         super().__init__(env, seed=seed, config=config, verbose=verbose, tensorboard_log=tensorboard_log)
+
+    def _require_possible(self, setting: str, value: str, allowed_for: Callable[[str], tuple[str, ...]]) -> None:
+        if value not in (allowed := allowed_for(self._spec.network)):
+            expected = " or ".join(map(repr, allowed))
+            raise ValueError(f"{setting}: expected {expected} for learner {self._spec.name!r}, got {value!r}")
 
     def __getstate__(self) -> dict[str, Any]:
         """Return the attributes to copy or pickle: all except compiled code."""
@@ -171,7 +181,7 @@ class ErrorLearner(TrialLearner[ErrorTrial]):
     @classmethod
     def known_settings(cls) -> dict[str, Setting]:
         """Return the valid values of the constructor's keyword arguments, by name."""
-        return SEED | RATES | BODY_MAP | SIZES | LOG_SETTINGS
+        return SEED | RATES | BODY_MAP | SYNAPSE | SIZES | LOG_SETTINGS
 
     def set_env(self, env: gym.Env[Any, Any] | VecEnv, force_reset: bool = True) -> None:
         """Learn and act in another environment; `force_reset` only matches Stable-Baselines3's signature.
@@ -201,6 +211,8 @@ class ErrorLearner(TrialLearner[ErrorTrial]):
         self.baseline.end()
         self.body_map.end_baseline()
         self.feedforward.end_baseline(self.controller, self.practice_rate)
+        if self._synapses is not None:
+            self._synapses.start()
 
     def cost(self) -> dict[str, float]:
         """Return the network's operation counts, by the names in `agents.error.feedforward`."""
@@ -309,6 +321,11 @@ class ErrorLearner(TrialLearner[ErrorTrial]):
             self._process_observation(trial, last)
             if not trial.is_read:
                 self._read_error(trial)
+        self._learn(trial)
+        if self._synapses is not None:
+            self._synapses.end_reach()
+
+    def _learn(self, trial: ErrorTrial) -> None:
         self.body_map.learn(trial.reach)
         if trial.reading is None:
             return
@@ -334,10 +351,14 @@ class ErrorLearner(TrialLearner[ErrorTrial]):
         return self.feedforward.limits()
 
     def _memory(self) -> dict[str, NDArray[Any]]:
-        return {**self.baseline.arrays(), **self.body_map.arrays()}
+        return {**self.baseline.arrays(), **self._filled_memory()}
+
+    def _filled_memory(self) -> dict[str, NDArray[Any]]:
+        """Return the arrays of fixed size that a checkpoint fills in place."""
+        return self.body_map.arrays() | ({} if self._synapses is None else self._synapses.arrays())
 
     def _memory_entries(self) -> dict[str, Entry]:
-        return {**self.baseline.entries(), **entries_of(self.body_map.arrays())}
+        return {**self.baseline.entries(), **entries_of(self._filled_memory())}
 
     def _saved_settings(self) -> dict[str, Any]:
         return {"plastic": self.plastic, "hidden_rate": self.hidden_rate, "practice_rate": self.practice_rate}
@@ -345,7 +366,7 @@ class ErrorLearner(TrialLearner[ErrorTrial]):
     def _restore_memory(self, config: dict[str, Any], memory: dict[str, NDArray[Any]], path: str | Path) -> None:
         plastic = read_settings(config, PLASTIC, path)["plastic"]
         self.baseline.restore(memory, path)
-        fill(self.body_map.arrays(), memory)
+        fill(self._filled_memory(), memory)
         self.feedforward.plastic = plastic
 
     @classmethod
@@ -363,9 +384,9 @@ class ErrorLearner(TrialLearner[ErrorTrial]):
             CheckpointError: the checkpoint is damaged or incomplete, is of another learner, or does not fit `env`.
         """
         name = learner_of(path, cls)
-        # Older checkpoints lack these entries; they hold the default network and the exact map.
-        config = {**dict.fromkeys(SIZES), "body_map": EXACT, **read_config(Path(path))}
-        saved = read_settings(config, SEED | RATES | BODY_MAP | SIZES, path)
+        # Older checkpoints lack these entries; they hold the default network, the exact map and plain synapses.
+        config = {**dict.fromkeys(SIZES), "body_map": EXACT, "synapse": PLAIN, **read_config(Path(path))}
+        saved = read_settings(config, SEED | RATES | BODY_MAP | SYNAPSE | SIZES, path)
         with loading(path):
             learner = cls(name, env, **saved, **settings)
         learner.restore(path, resume=resume)

@@ -137,6 +137,10 @@ class LSTMFeedForward(FeedForward):
         """Return views of the weights of the LSTM cells and the read-out."""
         return {LAYER: self.lstm.weights, "posture": self.readout}
 
+    def synapses(self) -> dict[str, Array]:
+        """Return views of weights and biases of the LSTM cells and the read-out."""
+        return {name: array for name, array in self.arrays().items() if name != "posture.feedback"}
+
     def snapshot(self, state: LSTMState) -> Snapshot:
         """Return the activities of sensory cells, LSTM memory, LSTM output and posture, and the last error's path."""
         layers = (

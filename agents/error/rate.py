@@ -244,6 +244,10 @@ class RateFeedForward(FeedForward):
         """Return views of the weights of each layer, by name."""
         return {name: layer.weight.detach().numpy() for name, layer in self._ruled_layers().items()}
 
+    def synapses(self) -> dict[str, Array]:
+        """Return views of weights and biases, by name."""
+        return {name: value.detach().numpy() for name, value in self.network.named_parameters()}
+
     def snapshot(self, state: ForwardCache) -> Snapshot:
         """Return the activities of all layers for the latest visual input, and the path of the last error."""
         # The sensory cells are silent before the first visual input of a reach.

@@ -99,15 +99,17 @@ def test_a_checkpoint_that_lacks_an_entry_is_refused_by_its_name(name: str, tmp_
     env = gym.make(GRAB, **find(name).env_options)
     make_learner(name, env, seed=2).save(tmp_path / "kept")
     config = json.loads((tmp_path / "kept" / CONFIG).read_text())
-    # Without these it is loaded as if it were of the usual environment, or had the exact body map.
-    for entry in set(config) - {"format", "learner", "env", "env_options", "body_map"}:
+    # Without these it is loaded as if it were of the usual environment, or had the exact body map or plain synapses.
+    for entry in set(config) - {"format", "learner", "env", "env_options", "body_map", "synapse"}:
         less = {key: value for key, value in config.items() if key != entry}
         (tmp_path / "kept" / CONFIG).write_text(json.dumps(less))
         with pytest.raises(ValueError, match=f"checkpoint .*kept: expected .*'{entry}'.*got none"):
             load_learner(tmp_path / "kept", env, resume=True)
 
 
-@pytest.mark.parametrize(("setting", "value"), [("depth", 3), ("width", 64), ("body_map", "exact")])
+@pytest.mark.parametrize(
+    ("setting", "value"), [("depth", 3), ("width", 64), ("body_map", "exact"), ("synapse", "two-state")]
+)
 def test_arrays_of_other_settings_than_the_config_has_are_refused_by_the_name_of_the_setting(
     setting: str, value: Any, tmp_path: Path
 ) -> None:

@@ -136,6 +136,9 @@ def everything(folder: Path) -> dict[str, bytes]:
     [
         "error-mlp-ifa",
         "error-mlp-ifa,body_map=babbled",
+        "error-mlp-kp,synapse=two-state",
+        "error-lstm-bp,synapse=two-state",
+        "error-snn-stdp,synapse=two-state",
         "error-snn-stdp",
         "error-mlp-dfa-hidden",
         "error-lstm-dfa-hidden",

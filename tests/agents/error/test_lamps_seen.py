@@ -75,7 +75,7 @@ def test_lamps_and_sizes_are_kept_in_a_checkpoint(tmp_path: Path) -> None:
 
 
 def test_an_option_that_a_network_does_not_have_is_refused() -> None:
-    known = r"\['body_map', 'hidden_rate', 'practice_rate', 'rate', 'tensorboard_log', 'verbose'\]"
+    known = r"\['body_map', 'hidden_rate', 'practice_rate', 'rate', 'synapse', 'tensorboard_log', 'verbose'\]"
     for name in ("error-snn-stdp,depth=3", "none,depth=3"):
         with pytest.raises(ValueError, match=rf"unknown setting: expected one of {known}, got 'depth'"):
             make_learner(name, gym.make(GRAB))
