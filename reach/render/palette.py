@@ -70,6 +70,8 @@ NETWORK_GREYS: Final = {
     "timed": 0.15,
     "paced": 0.4,
 }
+# Lowest and highest share of INK in the colour of a learner with settings; the settings determine the share.
+SETTINGS_SHARES: Final = (0.15, 0.65)
 # Rules whose usual network is spiking.
 OF_SPIKES: Final = ("stdp", "hebb", "rate", "pre")
 # Colours of learners that are not listed above.
@@ -145,8 +147,13 @@ def learner_rgb(learner: str) -> Colour:
     """Return the colour of a learner; an unlisted name always gets the same spare colour.
 
     Full and short names have the same colour. Other networks add grey to the colour of the rule, algorithms that learn
-    from reward add their tint, and the ending `-hidden` lightens the colour.
+    from reward add their tint, the ending `-hidden` lightens the colour, and settings darken it, each by another share.
     """
+    name, _, settings = learner.partition(",")
+    if settings:
+        lightest, darkest = SETTINGS_SHARES
+        share = lightest + (darkest - lightest) * crc32(settings.encode()) / 2**32
+        return blend(learner_rgb(name), INK, share)
     short = learner.removesuffix("-hidden").replace("-mlp-", "-").replace("-eprop", "-dfa")
     if short.endswith(OF_SPIKES):
         short = short.replace("-snn-", "-")

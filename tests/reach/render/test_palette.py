@@ -56,6 +56,14 @@ def test_a_rule_has_a_colour_of_its_own_in_each_network() -> None:
     assert learner_colour("error-cnn-bp") != learner_colour("error-cnn-dfa")
 
 
+def test_settings_darken_the_colour_of_the_learner_each_in_its_own_way() -> None:
+    rates = [learner_colour(f"error-dfa,rate={rate}") for rate in (0.1, 0.2, 0.4, 0.8, 1.6)]
+    assert len(set(rates)) == len(rates)
+    for colour in rates:
+        assert luminance(colour) < luminance(learner_colour("error-dfa"))
+        assert colour[1:3] > colour[3:5] > colour[5:7], "the hue stays that of the learner"
+
+
 @given(st.text(max_size=20))
 def test_any_name_has_a_colour(name: str) -> None:
     assert re.fullmatch("#[0-9a-f]{6}", learner_colour(name))
