@@ -39,6 +39,8 @@ LEFT_WITH_LAMPS = {
 # The same for four hidden layers and 16 lamps.
 LEFT_WHEN_DEEP = {"error-mlp-shallow,depth=4": (0.8, 1.1), "error-mlp-bp,depth=4": (0.0, 0.2),
                   "error-mlp-dfa,depth=4": (0.0, 0.3)}  # fmt: skip
+# Learners of the retention protocol, with plain synapses and with two states.
+REMEMBERING, TWO_STATE = ("error-bp", "error-stdp"), ",synapse=two-state"
 LAMP_SEEDS = 3 if SEEDS >= 10 else 1
 # Rules whose hidden layers move alike, and the largest ratio between two of them.
 MATCHED_RULES = ("bp", "fa", "dfa", "ifa", "kp", "weight-mirror")
@@ -76,10 +78,17 @@ def with_lamps(tmp_path_factory: pytest.TempPathFactory) -> dict[str, pd.DataFra
     }
 
 
-def said(summary: pd.DataFrame, learner: str, metric: str) -> Any:
+@pytest.fixture(scope="module")
+def without_vision(tmp_path_factory: pytest.TempPathFactory) -> pd.DataFrame:
+    """`retention`: the rotation, then reaches without vision of the hand."""
+    learners = ("none", *(f"{name}{synapse}" for name in REMEMBERING for synapse in ("", TWO_STATE)))
+    return summary_of("retention", learners, SEEDS, tmp_path_factory.mktemp("retention"))
+
+
+def said(summary: pd.DataFrame, learner: str, metric: str, protocol: str = "rotation30") -> Any:
     """One row, printed."""
     row = summary.loc[(learner, metric)]
-    print(f"\nrotation30 {learner} {metric} = {row['value']:.3g} [{row['low']:.3g}, {row['high']:.3g}], {SEEDS} seeds")
+    print(f"\n{protocol} {learner} {metric} = {row['value']:.3g} [{row['low']:.3g}, {row['high']:.3g}], {SEEDS} seeds")
     return row
 
 
@@ -94,6 +103,16 @@ def test_each_error_learner_corrects_a_rotation(summary: pd.DataFrame, learner: 
     after = said(summary, learner, "after_effect")
     assert after["value"] < 0
     assert after["high"] < 0
+
+
+@pytest.mark.parametrize("learner", REMEMBERING)
+def test_synapses_with_two_states_forget_without_vision_and_plain_ones_do_not(
+    without_vision: pd.DataFrame, learner: str
+) -> None:
+    plain = said(without_vision, learner, "retention", "retention")
+    assert plain["low"] > 0.9
+    two_state = said(without_vision, learner + TWO_STATE, "retention", "retention")
+    assert 0.4 < two_state["low"] <= two_state["high"] < 0.8
 
 
 @pytest.mark.parametrize("learner", ERROR_LEARNERS)
