@@ -67,9 +67,9 @@ def assign_rule(
         The networks. Chains with the same first layer belong to the same network.
 
     Raises:
-        ValueError: the rule is unknown, or its feedback is not updated by the caller; a chain has no layers, a layer
-            twice, or modules that no rule covers; a head feeds further layers; chains meet after different first
-            layers; or the example is missing.
+        ValueError: `chains` is no mapping; the rule is unknown, or its feedback is not updated by the caller; a chain
+            has no layers, a layer twice, or modules that no rule covers; a head feeds further layers; chains meet after
+            different first layers; or the example is missing.
     """
     rule = cast(LayerRule, rule_for(rule, "layers") if isinstance(rule, str) else rule)
     if "feedback" in rule.modifies and not updates_feedback:
@@ -78,6 +78,8 @@ def assign_rule(
             f"updates_feedback: expected True for rule {rule.name!r}, which changes its feedback with the weights, got "
             f"False; call RuledNetwork.follow with the optimiser, or use one of {fixed}"
         )
+    if not isinstance(chains, Mapping):
+        raise ValueError(f'chains: expected a mapping such as {{"head": network}}, got {type(chains).__name__}')
     generator = generator or torch.default_generator
     flat = {head: tuple(chain_of(chain)) for head, chain in chains.items()}
     names = {id(module): name for name, module in root.named_modules()}

@@ -346,6 +346,12 @@ def test_a_layer_whose_forward_pass_a_rule_would_change_is_refused(
         assign_rule(net, "bp", {"output": [net]})
 
 
+def test_chains_without_names_are_refused() -> None:
+    net = mlp(lambda n: nn.Tanh())
+    with pytest.raises(ValueError, match=r'chains: expected a mapping such as \{"head": network\}, got list'):
+        assign_rule(net, "dfa", [net])  # type: ignore[arg-type]
+
+
 def test_a_layer_twice_in_a_chain_is_refused() -> None:
     net = mlp(lambda n: nn.Tanh())
     net[5] = net[3]
