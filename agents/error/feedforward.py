@@ -136,6 +136,9 @@ class FeedForward:
         """Return views of everything that `change` changes, except feedback, by name; in place, they change it too."""
         return self.weights()
 
+    def clip_synapses(self) -> None:
+        """Clip weights to their bounds, if they have any, after they were changed in place."""
+
     def cost(self) -> dict[str, float]:
         """Return the operation counts since the network was made; this module's docstring defines their names."""
         return dict(self._counts)

@@ -212,7 +212,7 @@ class ErrorLearner(TrialLearner[ErrorTrial]):
         self.body_map.end_baseline()
         self.feedforward.end_baseline(self.controller, self.practice_rate)
         if self._synapses is not None:
-            self._synapses.start()
+            self._synapses.start(self.feedforward.synapses())
 
     def cost(self) -> dict[str, float]:
         """Return the network's operation counts, by the names in `agents.error.feedforward`."""
@@ -323,7 +323,8 @@ class ErrorLearner(TrialLearner[ErrorTrial]):
                 self._read_error(trial)
         self._learn(trial)
         if self._synapses is not None:
-            self._synapses.end_reach()
+            self._synapses.end_reach(self.feedforward.synapses())
+            self.feedforward.clip_synapses()
 
     def _learn(self, trial: ErrorTrial) -> None:
         self.body_map.learn(trial.reach)

@@ -350,6 +350,11 @@ class SpikingFeedForward(FeedForward):
         """Return views of the weights of the plastic synapses, by name of layer."""
         return {layer: self.circuit.weight(projection) for projection, layer in LAYERS.items()}
 
+    def clip_synapses(self) -> None:
+        """Clip weights to the largest magnitude and to the sign of their cell (Dale's law)."""
+        for projection in LAYERS:
+            self.circuit.clip_weights(projection)
+
     def snapshot(self, state: SpikingState) -> Snapshot:
         """Return the spikes of the last second by population, and the last error with its eligibilities.
 

@@ -34,34 +34,30 @@ STATES = {"fast": State(0.85, 0.20), "slow": State(0.995, 0.05)}
 
 
 class TwoStateSynapses:
-    """The states of all plastic weights of a network."""
+    """The states of all plastic weights of a network. Weights are passed by name, always those of the same network."""
 
     def __init__(self, weights: Mapping[str, NDArray[Any]]) -> None:
-        """Make states for weights; they begin to act with `start`.
-
-        Args:
-            weights: views of the weights by name, changed in place.
-        """
-        self._weights = dict(weights)
-        self._initial = {name: np.zeros_like(weight) for name, weight in self._weights.items()}
-        self._states = {
-            state: {name: np.zeros_like(weight) for name, weight in self._weights.items()} for state in STATES
-        }
+        """Make states for weights; they begin to act with `start`."""
+        self._initial = {name: np.zeros_like(weight) for name, weight in weights.items()}
+        self._states = {state: {name: np.zeros_like(weight) for name, weight in weights.items()} for state in STATES}
         self._has_started = np.zeros(1, dtype=bool)
 
-    def start(self) -> None:
+    def start(self, weights: Mapping[str, NDArray[Any]]) -> None:
         """Take the present weights as the initial ones, with both states at 0."""
-        for name, weight in self._weights.items():
+        for name, weight in weights.items():
             self._initial[name][...] = weight
             for values in self._states.values():
                 values[name][...] = 0.0
         self._has_started[0] = True
 
-    def end_reach(self) -> None:
-        """Divide what the rule has changed since the last call between the states, and let both forget."""
+    def end_reach(self, weights: Mapping[str, NDArray[Any]]) -> None:
+        """Divide what the rule has changed in `weights` since the last call between the states, and let both forget.
+
+        The weights are overwritten in place.
+        """
         if not self._has_started[0]:
             return
-        for name, weight in self._weights.items():
+        for name, weight in weights.items():
             values = {state: self._states[state][name] for state in STATES}
             change = weight - self._initial[name] - sum(values.values())
             for state, (retention, share) in STATES.items():

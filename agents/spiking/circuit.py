@@ -239,6 +239,11 @@ class SpikingCircuit:
         """Return the weights (axons, targets) of a projection, a writable view."""
         return self._arrays_of(name).weight
 
+    def clip_weights(self, name: str) -> None:
+        """Clip the weights of a projection to the bounds of their axons."""
+        arrays = self._arrays_of(name)
+        np.clip(arrays.weight, arrays.lowest[:, None], arrays.highest[:, None], out=arrays.weight)
+
     def connected(self, name: str) -> NDArray[np.uint8]:
         """Return the mask of existing synapses (axons, targets) of a projection, a view."""
         return self._arrays_of(name).connected

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from copy import deepcopy
 from pathlib import Path
 from typing import Any
 
@@ -23,10 +24,10 @@ changes = st.lists(st.floats(-1.0, 1.0), min_size=1, max_size=40)
 def test_the_weight_is_the_sum_of_the_two_states_of_the_model(initial: float, changes: list[float]) -> None:
     weight = np.array([initial])
     synapses = TwoStateSynapses({"w": weight})
-    synapses.start()
+    synapses.start({"w": weight})
     for change in changes:
         weight += change
-        synapses.end_reach()
+        synapses.end_reach({"w": weight})
     # The solution of the recursion: each change decays by the retention of its state with every later reach.
     ages = np.arange(len(changes))[::-1]
     expected = initial + sum(share * retention**ages @ changes for retention, share in STATES.values())
@@ -37,8 +38,32 @@ def test_nothing_is_forgotten_before_the_start() -> None:
     weight = np.ones(3)
     synapses = TwoStateSynapses({"w": weight})
     weight += 1.0
-    synapses.end_reach()
+    synapses.end_reach({"w": weight})
     np.testing.assert_array_equal(weight, 2.0)
+
+
+def test_clipping_restores_the_sign_of_each_cell_and_leaves_valid_weights_alone() -> None:
+    model = make_learner("error-snn-stdp", gym.make("reach/CupReach-v1"), seed=0)
+    train_trials(model, 5)
+    weights = model.weights()["posture"]
+    learned = weights.copy()
+    model.feedforward.clip_synapses()
+    np.testing.assert_array_equal(weights, learned)
+    weights *= -1.0
+    model.feedforward.clip_synapses()
+    np.testing.assert_array_equal(weights, 0.0)
+    assert np.any(learned)
+
+
+def test_a_copy_of_a_learner_forgets_as_the_learner_does() -> None:
+    model = make_learner("error-mlp-dfa", gym.make("reach/CupReach-v1"), seed=0, synapse="two-state")
+    train_trials(model, 3)
+    model.end_baseline()
+    copied = deepcopy(model)
+    train_trials(model, 3)
+    train_trials(copied, 3)
+    for layer, weight in model.weights().items():
+        np.testing.assert_array_equal(copied.weights()[layer], weight)
 
 
 def adaptation(model: Any, before: dict[str, Any]) -> float:
