@@ -314,8 +314,8 @@ def synapses(network: str) -> tuple[str, ...]:
     Only plain ones are possible without a network (""), for a network that adapts by practised activity, and for one
     that grows and prunes synapses.
     """
-    has_plain = network == "" or NETWORKS[network].practises is not None or network == "structural"
-    return (PLAIN,) if has_plain else (PLAIN, TWO_STATE)
+    only_plain = network == "" or NETWORKS[network].practises is not None or network == "structural"
+    return (PLAIN,) if only_plain else (PLAIN, TWO_STATE)
 
 
 def aliases() -> dict[str, str]:
