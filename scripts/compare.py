@@ -378,7 +378,10 @@ def main(options: Compare) -> int:
     with store.only_writer():
         left_aside = store.other_results(jobs)
         if left_aside:
-            print(f"Left aside: {left_aside} results in {options.out} of other settings, versions or learners")
+            print(
+                f"Left aside: {left_aside} results in {options.out} of other learners, protocols, settings, versions; "
+                "tables and report will be of this command only"
+            )
         gathered = merge(store, jobs, shard_folders(options.out))
         if gathered:
             print(f"Gathered {gathered} jobs from {len(shard_folders(options.out))} shards")

@@ -6,6 +6,7 @@ import itertools
 import json
 import os
 import re
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable
@@ -154,6 +155,19 @@ def test_a_learner_that_fails_is_named_and_the_others_are_reported(
     assert re.fullmatch(r"fake_learner.py, line \d+, in \w+: RuntimeError: this learner cannot be made", failure)
     assert set(load(tmp_path)["learner"]) == {"still"}
     assert "this learner cannot be made" in (tmp_path / "report.html").read_text()
+
+
+def test_another_comparison_in_the_same_folder_says_what_it_leaves_aside(
+    undisturbed: tuple[Path, subprocess.CompletedProcess[str]], short: str, tmp_path: Path, compare: Compare
+) -> None:
+    out = tmp_path / "again"
+    shutil.copytree(undisturbed[0], out)
+    done = compare(out, short, "--seeds", "1")
+    assert done.returncode == 0, done.stderr
+    assert re.search(
+        r"Left aside: \d+ results in .*again of other learners, protocols.*of this command only", done.stdout
+    )
+    assert len(load(out)) == 2 * TRIALS
 
 
 def test_an_unknown_protocol_is_an_error_that_names_the_known_ones(tmp_path: Path, compare: Compare) -> None:
