@@ -16,29 +16,31 @@ from reach.perturbations.base import (
     scaled,
     write_perturbations,
 )
-from reach.perturbations.kinds import (
+from reach.perturbations.vision import (
+    EndVision,
+    ErrorClamp,
+    Gain,
+    HideHand,
+    MirrorReversal,
+    Prism,
+    Rotation,
+    VisualMap,
+)
+from reach.perturbations.world import (
     ConstantForce,
     CupJump,
     CupMark,
     CupRemoved,
     CurlField,
     DelayChange,
-    EndVision,
-    ErrorClamp,
     ForceChannel,
-    Gain,
-    HideHand,
     Load,
-    MirrorReversal,
     Nudge,
     PositionField,
-    Prism,
-    Rotation,
     Slip,
     StiffnessChange,
     ToolLength,
     VelocityField,
-    VisualMap,
 )
 
 __all__ = [

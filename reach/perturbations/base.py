@@ -255,6 +255,11 @@ def onset_inner_steps(perturbation: object, name: str) -> float:
     return float(round(steps)) if steps < NEVER else NEVER
 
 
+def direction(degrees: float) -> tuple[float, float]:
+    """Return cosine and sine of an angle in degrees."""
+    return math.cos(math.radians(degrees)), math.sin(math.radians(degrees))
+
+
 def write_once(perturbation: object, row: Array, onset: int, *values: float) -> None:
     """Write `values` and the onset of a perturbation that a trial can contain only once.
 
