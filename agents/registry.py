@@ -293,6 +293,7 @@ def _error_learner(spec: Spec, description: str, env_options: Mapping[str, Any])
         "hidden_rate": HIDDEN_RATE,
         "practice_rate": PRACTICE_RATE,
         "body_map": body_maps(spec.network)[0],
+        "synapse": synapses(spec.network)[0],
     }
     options = {**ABSOLUTE, **env_options}
     return Learner(spec, ERROR_LEARNER, description, ERROR_TRIALS, env_options=options, defaults=defaults)

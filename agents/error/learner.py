@@ -121,7 +121,7 @@ class ErrorLearner(TrialLearner[ErrorTrial]):
         hidden_rate: float,
         practice_rate: float,
         body_map: str,
-        synapse: str = PLAIN,
+        synapse: str,
         depth: int | None = None,
         width: int | None = None,
         seed: int = 0,
