@@ -1,8 +1,8 @@
 """Write files and folders atomically, never through a link, and detect damage when they are read.
 
-An unfinished file has a temporary name beside its target. By this name a later writer finds files that a killed writer
-left, and removes them. A file may contain its own SHA-256, called a seal. The SHA-256 of a file that cannot contain it,
-such as a film, is stored in another, sealed file.
+A writer first writes to a temporary file in the folder of the target, then renames it. If a writer is killed, the next
+writer of the same target recognises the temporary file by its name and removes it. A file may contain its own SHA-256,
+called a seal. The SHA-256 of a file that cannot contain it, such as a film, is stored in another, sealed file.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ class DiskFullError(OSError):
 
 
 def unfinished_path(target: Path, suffix: str = "") -> Path:
-    """Return an unused temporary path beside `target`, under which to write it.
+    """Return an unused path for the temporary file of `target`, in the same folder.
 
     Unfinished files of the same target are removed if their process ran on this machine and has ended.
     """

@@ -67,9 +67,9 @@ def assign_rule(
         The networks. Chains with the same first layer belong to the same network.
 
     Raises:
-        ValueError: `chains` is no mapping; the rule is unknown, or its feedback is not updated by the caller; a chain
-            has no layers, a layer twice, or modules that no rule covers; a head feeds further layers; chains meet after
-            different first layers; or the example is missing.
+        ValueError: the rule is unknown, or its feedback is not updated by the caller; `chains` is not a mapping; a
+            chain has no layers, a layer twice, or modules that no rule covers; a head feeds further layers; chains meet
+            after different first layers; or the example is missing.
     """
     rule = cast(LayerRule, rule_for(rule, "layers") if isinstance(rule, str) else rule)
     if "feedback" in rule.modifies and not updates_feedback:

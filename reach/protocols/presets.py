@@ -61,9 +61,10 @@ NO_CURSOR = (HideHand(),)
 REVERSED = Abrupt(-1.0)
 # Hides the hand during the reach, as in throwing through prisms, so that vision cannot correct the reach itself.
 HIDDEN_UNDER_WAY = HideHand(until_s=0.8)
-CURL = (CurlField(13.0),)
-# Marks at 10 cm as in the study: over 20 cm the field pushes the hand 15 cm aside. A cup would be pushed away.
+# The hand cannot push a mark away, as it can a cup.
 MARK = CupMark()
+CURL = (CurlField(13.0), MARK)
+# Marks at 10 cm as in the study: over 20 cm the field pushes the hand 15 cm aside.
 CURL_CUPS = tuple(cup_at(bearing, 0.10) for bearing in TARGET_BEARINGS_DEGREES)
 # One of five trials is a channel trial.
 CHANNELS: dict[str, Any] = {"probe": (ForceChannel(), MARK), "probe_every": 4}
@@ -132,7 +133,7 @@ _PRESETS = (
         name="curl",
         title="curl force field",
         blocks=(
-            Block(BASELINE, 20, (MARK,), **CHANNELS), Block(PERTURBED, 80, (*CURL, MARK), **CHANNELS),
+            Block(BASELINE, 20, (MARK,), **CHANNELS), Block(PERTURBED, 80, CURL, **CHANNELS),
             Block(WASHOUT, 20, (MARK,), **CHANNELS),
         ),
         source="Shadmehr and Mussa-Ivaldi 1994, J Neurosci 14:3208 (13 N s/m, 10 cm); channel trials of Scheidt et al. "

@@ -45,6 +45,7 @@ def label_content(scene: Scene, *, seen_differs: bool) -> LabelContent:
     """Return the content of the labels of a scene."""
     trial = "" if scene.trial is None else f"trial {scene.trial}"
     hidden = scene.seen_hand is None
+    forces = scene.field_n_s_per_m, scene.position_field_n_per_m, scene.constant_force_n, scene.hand_force_n
     return LabelContent(
         scene.caption,
         f"{scene.block} · {trial}" if scene.block and trial else scene.block or trial,
@@ -53,15 +54,7 @@ def label_content(scene: Scene, *, seen_differs: bool) -> LabelContent:
         seen_differs,
         hidden,
         scene.show_error and scene.cup_present and not hidden,
-        any(
-            force is not None
-            for force in (
-                scene.field_n_s_per_m,
-                scene.position_field_n_per_m,
-                scene.constant_force_n,
-                scene.hand_force_n,
-            )
-        ),
+        any(force is not None for force in forces),
         scene.activation is not None or scene.effort is not None,
         scene.lamps is not None,
     )

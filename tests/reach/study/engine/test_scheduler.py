@@ -163,6 +163,7 @@ def test_no_worker_outlives_a_killed_engine(tmp_path: Path, wait_until: Callable
         engine.kill()
         engine.wait()
     wait_until(lambda: not any(map(is_alive, processes)))
+    assert not any(map(is_alive, processes))
 
 
 def descendants(pid: int) -> list[int]:
